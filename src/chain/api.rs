@@ -1,0 +1,338 @@
+//! What the chain is asked, what it answers, and what it tells unasked: the arrows to and from the chain thread.
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::errors::{AcceptBlockError, AcceptHeadersError, AcceptTradeError, ChainFault};
+use crate::{
+    consensus::{Coin, Network, Work},
+    primitives::{
+        Amount, Block, BlockHash, Header, Height, LeafHash, OutPoint, Owner, PeerId, Transaction, TxId, UnixMillis,
+    },
+};
+
+/// Where a block, header or trade came from: decides priority, blame and whether it is ours to keep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// Made on this node (mined, submitted over RPC).
+    Local,
+    /// Sent by a peer.
+    Peer(PeerId),
+}
+
+/// The end of the best chain, durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tip {
+    /// Of the block.
+    pub hash: BlockHash,
+    /// Of the block.
+    pub height: Height,
+    /// Cumulative, genesis included.
+    pub work: Work,
+    /// The block's own time.
+    pub time: UnixMillis,
+}
+
+/// What accepting headers changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeadersAccepted {
+    /// How many were new.
+    pub new: usize,
+    /// The last header of the batch.
+    pub last: BlockHash,
+    /// The header with the most work that is known and not invalid.
+    pub best_header: Tip,
+}
+
+/// What accepting a block changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BlockAccepted {
+    /// It is on the best chain now (possibly through a reorganisation, possibly with others that waited for it).
+    Connected,
+    /// It is stored on a branch with less work.
+    SideBranch,
+    /// Its parent's body is not here yet; it waits.
+    Waiting,
+    /// It was here already.
+    Known,
+}
+
+/// A transaction waiting in the mempool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MempoolEntry {
+    /// It.
+    pub transaction: Arc<Transaction>,
+    /// Its id.
+    pub txid: TxId,
+    /// Inputs less outputs.
+    pub fee: Amount,
+    /// Encoded length, in bytes.
+    pub bytes: usize,
+    /// When it came.
+    pub added: UnixMillis,
+    /// Whether it was made on this node: such trades neither expire nor are evicted.
+    pub local: bool,
+}
+
+/// A coin and where it lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OwnedCoin {
+    /// Where.
+    pub outpoint: OutPoint,
+    /// What.
+    pub coin: Coin,
+}
+
+/// What an owner can spend next: the wallet's view.
+#[derive(Debug, Clone, Default)]
+pub struct Spendable {
+    /// On the chain, unspent by the mempool, spendable in the next block.
+    pub confirmed: Vec<OwnedCoin>,
+    /// Outputs of waiting trades to the owner that no other waiting trade spends.
+    pub pending: Vec<OwnedCoin>,
+    /// Of the tip that this was read at.
+    pub height: Height,
+}
+
+/// What an owner has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Balance {
+    /// On the best chain, young coinbases included.
+    pub confirmed: Amount,
+    /// What waiting trades would add.
+    pub pending_in: Amount,
+    /// What waiting trades would take.
+    pub pending_out: Amount,
+    /// Of the tip that this was read at.
+    pub height: Height,
+}
+
+/// Where a transaction is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TxState {
+    /// Waits.
+    Mempool,
+    /// In a block of the best chain.
+    Mined {
+        /// The block.
+        block: BlockHash,
+        /// Its height.
+        height: Height,
+    },
+    /// One of our own whose input is gone for good.
+    Void {
+        /// Which input, and by what it was spent, as a sentence.
+        reason: String,
+    },
+}
+
+/// A transaction with what is known of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TxInfo {
+    /// It.
+    pub transaction: Arc<Transaction>,
+    /// Its id.
+    pub txid: TxId,
+    /// Inputs less outputs; zero in a coinbase.
+    pub fee: Amount,
+    /// Where it is.
+    pub state: TxState,
+}
+
+/// A block of the best chain with the fees of its transactions, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlockInfo {
+    /// Its name.
+    pub hash: BlockHash,
+    /// It.
+    pub block: Arc<Block>,
+    /// The fee of each transaction; zero for the coinbase.
+    pub fees: Vec<Amount>,
+    /// The height of the tip.
+    pub tip_height: Height,
+}
+
+/// A block to mine: everything but the nonce.
+#[derive(Debug, Clone)]
+pub struct Template {
+    /// Coinbase first; its merkle root is in the header.
+    pub block: Block,
+    /// Changes whenever tip or mempool change enough that miners should start anew.
+    pub generation: u64,
+    /// Whether it holds any transaction of this node's own.
+    pub has_local: bool,
+    /// Whether it holds any transaction but the coinbase.
+    pub has_trades: bool,
+}
+
+/// What a whole check or rebuild found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChainAudit {
+    /// Of the tip.
+    pub height: Height,
+    /// The tip.
+    pub tip: BlockHash,
+    /// How many coins there are; stamps are not counted.
+    pub coins: u64,
+    /// Their sum.
+    pub supply: Amount,
+    /// SHA-256 over every entry of the coins table in key order.
+    pub coins_hash: [u8; 32],
+    /// Whether everything agrees.
+    pub ok: bool,
+    /// When it does not: what was found, as a sentence.
+    pub problem: Option<String>,
+}
+
+/// The result of rebuilding a compact block from the mempool.
+#[derive(Debug, Clone)]
+pub enum Rebuilt {
+    /// Whole; not yet accepted.
+    Block(Box<Block>),
+    /// These positions are missing, or ambiguous; the rest is held ready by the relay.
+    Missing {
+        /// Position by position: what the mempool had.
+        found: Vec<Option<Arc<Transaction>>>,
+        /// Positions to ask for, ascending.
+        positions: Vec<u32>,
+    },
+}
+
+/// What the chain thread is asked.
+#[derive(Debug)]
+pub enum ChainCommand {
+    /// Check headers, parents first, and store them.
+    AcceptHeaders {
+        /// At most [`MAX_INV_HEADERS`](crate::wire::limits::MAX_INV_HEADERS).
+        headers: Vec<Header>,
+        /// From whom.
+        origin: Origin,
+        /// What it changed.
+        reply: oneshot::Sender<Result<HeadersAccepted, AcceptHeadersError>>,
+    },
+    /// Check a block whole and connect or store it.
+    AcceptBlock {
+        /// It.
+        block: Box<Block>,
+        /// From whom.
+        origin: Origin,
+        /// What it changed; sent after the commit.
+        reply: oneshot::Sender<Result<BlockAccepted, AcceptBlockError>>,
+    },
+    /// Check a trade or note and keep it until it is mined.
+    AcceptTrade {
+        /// It.
+        transaction: Box<Transaction>,
+        /// From whom.
+        origin: Origin,
+        /// Its id; for a local one, sent after the commit.
+        reply: oneshot::Sender<Result<TxId, AcceptTradeError>>,
+    },
+    /// A block to mine.
+    Template {
+        /// Who is paid.
+        owner: Owner,
+        /// It.
+        reply: oneshot::Sender<Template>,
+    },
+    /// Rebuild a compact block from the mempool.
+    Rebuild {
+        /// Its header.
+        header: Box<Header>,
+        /// Its coinbase.
+        coinbase: Box<Transaction>,
+        /// Short ids of the rest.
+        short_ids: Vec<[u8; 6]>,
+        /// What came of it.
+        reply: oneshot::Sender<Rebuilt>,
+    },
+    /// What an owner can spend.
+    Spendable {
+        /// Who.
+        owner: Owner,
+        /// It.
+        reply: oneshot::Sender<Result<Spendable, ChainFault>>,
+    },
+    /// What an owner has.
+    Balance {
+        /// Who.
+        owner: Owner,
+        /// It.
+        reply: oneshot::Sender<Result<Balance, ChainFault>>,
+    },
+    /// All waiting trades, parents first.
+    Mempool {
+        /// Them.
+        reply: oneshot::Sender<Vec<MempoolEntry>>,
+    },
+    /// One transaction and its state; `None` when unknown.
+    Transaction {
+        /// Which.
+        txid: TxId,
+        /// It.
+        reply: oneshot::Sender<Result<Option<TxInfo>, ChainFault>>,
+    },
+    /// Check everything from genesis.
+    Verify {
+        /// Heights done, of all: for progress; lagging receivers miss some.
+        progress: mpsc::Sender<(Height, Height)>,
+        /// What was found.
+        reply: oneshot::Sender<Result<ChainAudit, ChainFault>>,
+    },
+    /// Rebuild coins, undo and indexes from the blocks.
+    Reindex {
+        /// As above.
+        progress: mpsc::Sender<(Height, Height)>,
+        /// What was found; `ok` says whether the old tables agreed.
+        reply: oneshot::Sender<Result<ChainAudit, ChainFault>>,
+    },
+}
+
+/// What the chain thread tells unasked, always after the commit.
+#[derive(Debug, Clone)]
+pub enum ChainEvent {
+    /// The best chain changed.
+    TipChanged {
+        /// The new tip.
+        tip: Tip,
+        /// Blocks that left, newest first.
+        disconnected: Vec<BlockHash>,
+        /// Blocks that joined, oldest first.
+        connected: Vec<(BlockHash, Height)>,
+        /// Transaction ids that were mined by the connected blocks.
+        mined: Vec<TxId>,
+    },
+    /// A trade or note entered the mempool.
+    TradeAccepted {
+        /// It.
+        entry: MempoolEntry,
+        /// From whom.
+        origin: Origin,
+    },
+    /// An own trade can never be mined any more.
+    TradeVoid {
+        /// Which.
+        txid: TxId,
+        /// Why, as a sentence.
+        reason: String,
+    },
+    /// The disk failed: the chain thread has stopped, and the node must.
+    Failed(ChainFault),
+}
+
+/// What the snapshot answers without the chain thread: see `ChainReader`.
+#[derive(Debug, Clone)]
+pub struct ChainSummary {
+    /// The network.
+    pub network: Arc<Network>,
+    /// The durable tip.
+    pub tip: Tip,
+    /// The header with the most work.
+    pub best_header: Tip,
+    /// Waiting trades.
+    pub mempool: usize,
+}
+
+/// A leaf hash beside the id of its transaction: what short ids are made from.
+pub type LeafOf = (LeafHash, TxId);

@@ -1,0 +1,3 @@
+//! The state machine of the ledger: header tree, coins, mempool, and the thread that owns them.
+
+pub mod api;

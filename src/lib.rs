@@ -1,0 +1,17 @@
+//! friendchain: a peer-to-peer node for a group of friends.
+//!
+//! `ARCHITECTURE.md` is the map. Imports point down only:
+//!
+//! | floor | modules |
+//! |---|---|
+//! | 5 | [`node`]: composition; [`rpc`](node::rpc) |
+//! | 4 | [`net`]: the only user of libp2p |
+//! | 3 | [`sync`], [`relay`], [`friends`], [`peers`], [`wire`] |
+//! | 2 | [`chain`]: the state machine |
+//! | 1 | [`consensus`]: rules as pure functions |
+//! | 0 | [`primitives`] |
+//!
+//! [`net`] and [`chain`] never see each other; they meet in [`node`].
+
+pub mod primitives;
+pub mod wire;

@@ -1,0 +1,3 @@
+//! The `friendchain` binary.
+
+fn main() {}

@@ -1,0 +1,99 @@
+//! The merkle tree of RFC 6962 over SHA-256d: leaves and nodes are told apart, an odd node is promoted.
+
+use super::{Encode, LeafHash, MerkleRoot, Transaction, sha256d};
+
+/// The leaf of a whole transaction, signatures included.
+#[must_use]
+pub fn leaf_hash(transaction: &Transaction) -> LeafHash {
+    LeafHash(sha256d(&[&[0x00], &transaction.to_bytes()]))
+}
+
+fn node(left: &[u8; 32], right: &[u8; 32]) -> [u8; 32] {
+    sha256d(&[&[0x01], left, right])
+}
+
+fn parents(level: &[[u8; 32]]) -> Vec<[u8; 32]> {
+    level
+        .chunks(2)
+        .map(|pair| match pair {
+            [left, right] => node(left, right),
+            [odd] => *odd,
+            _ => [0; 32],
+        })
+        .collect()
+}
+
+/// The root over the leaves in order; zero when there are none, which no block is.
+#[must_use]
+pub fn merkle_root(leaves: &[LeafHash]) -> MerkleRoot {
+    let mut level: Vec<[u8; 32]> = leaves.iter().map(|leaf| leaf.0).collect();
+    while level.len() > 1 {
+        level = parents(&level);
+    }
+    MerkleRoot(level.first().copied().unwrap_or_default())
+}
+
+/// The siblings that lead from leaf `index` up to the root, `None` where the node is promoted alone.
+///
+/// Empty when `index` is out of range or there is one leaf.
+#[must_use]
+pub fn merkle_branch(leaves: &[LeafHash], index: usize) -> Vec<Option<[u8; 32]>> {
+    let mut level: Vec<[u8; 32]> = leaves.iter().map(|leaf| leaf.0).collect();
+    let (mut at, mut branch) = (index, Vec::new());
+    if index >= leaves.len() {
+        return branch;
+    }
+    while level.len() > 1 {
+        branch.push(level.get(at ^ 1).copied());
+        level = parents(&level);
+        at /= 2;
+    }
+    branch
+}
+
+/// The root that `leaf` at `index` and its branch lead to.
+#[must_use]
+pub fn root_of_branch(leaf: LeafHash, index: usize, branch: &[Option<[u8; 32]>]) -> MerkleRoot {
+    let (mut hash, mut at) = (leaf.0, index);
+    for sibling in branch {
+        hash = match sibling {
+            Some(sibling) if at % 2 == 0 => node(&hash, sibling),
+            Some(sibling) => node(sibling, &hash),
+            None => hash,
+        };
+        at /= 2;
+    }
+    MerkleRoot(hash)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn leaves(count: u8) -> Vec<LeafHash> {
+        (0..count).map(|i| LeafHash([i; 32])).collect()
+    }
+
+    #[test]
+    fn every_branch_leads_to_the_root_and_no_other_place_does() {
+        for count in 1..20 {
+            let leaves = leaves(count);
+            let root = merkle_root(&leaves);
+            for (index, leaf) in leaves.iter().enumerate() {
+                let branch = merkle_branch(&leaves, index);
+                assert_eq!(root_of_branch(*leaf, index, &branch), root, "{index} of {count}");
+                if count > 1 {
+                    assert_ne!(root_of_branch(LeafHash([99; 32]), index, &branch), root);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_repeated_last_leaf_is_another_tree() {
+        let three = leaves(3);
+        let mut four = three.clone();
+        four.push(three[2]);
+        assert_ne!(merkle_root(&three), merkle_root(&four));
+    }
+}

@@ -1,0 +1,11 @@
+//! What peers say to each other: message types, their limits, what is signed in them, and the codec.
+//!
+//! Envelopes are canonical CBOR arrays; what is hashed or signed (headers, blocks, trades, profiles, lines) travels in
+//! them as byte strings of, or is signed over, the fixed layouts of [`primitives::encoding`](crate::primitives::encoding).
+//! `proto/` documents all of it for other implementations.
+
+mod array;
+pub mod limits;
+mod messages;
+
+pub use messages::*;
