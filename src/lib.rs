@@ -13,6 +13,7 @@
 //!
 //! [`net`] and [`chain`] never see each other; they meet in [`node`].
 
+pub mod chain;
 pub mod consensus;
 pub mod primitives;
 pub mod wire;
