@@ -5,7 +5,11 @@
 //! `proto/` documents all of it for other implementations.
 
 mod array;
+pub mod codec;
 pub mod limits;
 mod messages;
+mod signing;
 
+pub use codec::{Bounded, CodecError, Protocol, Topic};
 pub use messages::*;
+pub use signing::{MessageId, MessageIdError, VerifyError};
