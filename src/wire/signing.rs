@@ -9,7 +9,8 @@ use std::{fmt, str::FromStr};
 use data_encoding::HEXLOWER;
 
 use super::{
-    codec::{Bounded, CodecError},
+    bounds::Bounded,
+    codec::CodecError,
     messages::{SignedLine, SignedProfile, SignedQuit},
 };
 use crate::primitives::{NetworkId, Owner, PeerId, Signature, UnixMillis, sha256};
@@ -221,5 +222,93 @@ impl SignedQuit {
         let mut quit = Self { author, time, counter, signature: UNSIGNED };
         quit.signature = signer(&quit.signing_bytes(network));
         quit
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ed25519_dalek::{Signer, SigningKey};
+
+    use super::*;
+    use crate::{
+        primitives::{BlockHash, PublicKey},
+        wire::limits::MAX_LINE_BYTES,
+    };
+
+    const NETWORK: NetworkId = BlockHash([7; 32]);
+    const OTHER: NetworkId = BlockHash([8; 32]);
+
+    fn key(seed: u8) -> (PeerId, impl Fn(&[u8]) -> Signature) {
+        let key = SigningKey::from_bytes(&[seed; 32]);
+        (PeerId(PublicKey(key.verifying_key().to_bytes())), move |bytes: &[u8]| Signature(key.sign(bytes).to_bytes()))
+    }
+
+    fn line(text: &str) -> SignedLine {
+        let (author, signer) = key(1);
+        SignedLine::sign(&NETWORK, author, Some(key(2).0), 5, 6, text, &signer).unwrap()
+    }
+
+    #[test]
+    fn a_line_verifies_on_its_network_and_any_other_field_breaks_it() {
+        let line = line("hello");
+        assert_eq!(line.verify(&NETWORK), Ok(()));
+        let forged = VerifyError::Signature { signer: line.author };
+        assert_eq!(line.verify(&OTHER), Err(forged.clone()));
+        for other in [
+            SignedLine { to: None, ..line.clone() },
+            SignedLine { time: 6, ..line.clone() },
+            SignedLine { counter: 7, ..line.clone() },
+            SignedLine { text: "hello!".to_owned(), ..line.clone() },
+        ] {
+            assert_eq!(other.verify(&NETWORK), Err(forged.clone()));
+            assert_ne!(other.id(&NETWORK), line.id(&NETWORK));
+        }
+        let author = key(2).0;
+        assert_eq!(SignedLine { author, ..line }.verify(&NETWORK), Err(VerifyError::Signature { signer: author }));
+    }
+
+    #[test]
+    fn a_line_over_the_limit_is_neither_signed_nor_verified() {
+        let (author, signer) = key(1);
+        let text = "x".repeat(MAX_LINE_BYTES + 1);
+        assert!(SignedLine::sign(&NETWORK, author, None, 0, 0, &text, &signer).is_err());
+        let long = SignedLine { text, ..line("x") };
+        assert!(matches!(long.verify(&NETWORK), Err(VerifyError::Bounds(_))));
+    }
+
+    #[test]
+    fn a_profile_verifies_and_moving_bytes_between_its_fields_breaks_it() {
+        let (peer, signer) = key(3);
+        let addresses = vec!["/ip4/10.0.0.1/tcp/1".to_owned(), "/ip4/10.0.0.1/udp/1/quic-v1".to_owned()];
+        let profile = SignedProfile::sign(&NETWORK, peer, "yzw", addresses, Some(Owner([4; 20])), 9, &signer).unwrap();
+        assert_eq!(profile.verify(&NETWORK), Ok(()));
+        let joined = SignedProfile { addresses: vec![profile.addresses.concat()], ..profile.clone() };
+        let moved = SignedProfile { name: "yz".to_owned(), ..profile.clone() };
+        let unpaid = SignedProfile { payment: None, ..profile.clone() };
+        for other in [joined, moved, unpaid] {
+            assert!(other.verify(&NETWORK).is_err());
+        }
+    }
+
+    #[test]
+    fn a_goodbye_cannot_be_forged_nor_taken_for_another_kind() {
+        let (author, signer) = key(1);
+        let quit = SignedQuit::sign(&NETWORK, author, 5, 6, &signer);
+        assert_eq!(quit.verify(&NETWORK), Ok(()));
+        assert!(SignedQuit { author: key(2).0, ..quit.clone() }.verify(&NETWORK).is_err());
+        assert!(SignedQuit { signature: line("x").signature, ..quit }.verify(&NETWORK).is_err());
+    }
+
+    #[test]
+    fn a_key_that_is_no_point_is_refused_without_a_panic() {
+        let line = SignedLine { author: PeerId(PublicKey([0xff; 32])), ..line("x") };
+        assert!(line.verify(&NETWORK).is_err());
+    }
+
+    #[test]
+    fn a_message_id_reads_as_it_is_written() {
+        let id = line("hello").id(&NETWORK);
+        assert_eq!(id.to_string().parse(), Ok(id));
+        assert!("1234".parse::<MessageId>().is_err());
     }
 }
