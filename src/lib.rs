@@ -14,4 +14,6 @@
 //! [`net`] and [`chain`] never see each other; they meet in [`node`].
 
 pub mod primitives;
+pub mod relay;
+pub mod sync;
 pub mod wire;
