@@ -15,4 +15,6 @@
 
 pub mod node;
 pub mod primitives;
+pub mod relay;
+pub mod sync;
 pub mod wire;
