@@ -13,6 +13,8 @@
 //!
 //! [`net`] and [`chain`] never see each other; they meet in [`node`].
 
+pub mod chain;
+pub mod consensus;
 pub mod node;
 pub mod primitives;
 pub mod relay;
