@@ -16,6 +16,7 @@
 pub mod chain;
 pub mod consensus;
 pub mod node;
+pub mod peers;
 pub mod primitives;
 pub mod relay;
 pub mod sync;

@@ -11,15 +11,15 @@ pub use crate::consensus::{MAX_BLOCK_BYTES, MAX_TRANSACTION_BYTES};
 pub const MAX_INV_HEADERS: usize = 2_000;
 /// Hashes in a locator: ten steps of one, then doubling, covers four thousand million blocks in 42.
 pub const MAX_LOCATOR: usize = 64;
-/// Ids in one GetData.
+/// Ids in one `GetData`.
 pub const MAX_GET_DATA: usize = 128;
-/// Trade ids in one answer to GetMempool: 340 kB.
+/// Trade ids in one answer to `GetMempool`: 340 kB.
 pub const MAX_MEMPOOL_IDS: usize = 10_000;
-/// An answer to GetData stops growing beyond this many bytes of items; it always holds one item.
+/// An answer to `GetData` stops growing beyond this many bytes of items; it always holds one item.
 pub const GET_DATA_BUDGET: usize = 2 * 1024 * 1024;
 /// The smallest trade: 10 bytes of frame and one input of 132.
 const MIN_TRADE_BYTES: usize = 142;
-/// Positions in one GetBlockTrades: no block has more trades.
+/// Positions in one `GetBlockTrades`: no block has more trades.
 pub const MAX_BLOCK_TRADES: usize = MAX_BLOCK_BYTES / MIN_TRADE_BYTES;
 
 /// Profiles in one answer to Explore.
