@@ -13,5 +13,6 @@
 //!
 //! [`net`] and [`chain`] never see each other; they meet in [`node`].
 
+pub mod consensus;
 pub mod primitives;
 pub mod wire;
