@@ -9,12 +9,10 @@ use tokio::sync::mpsc;
 use super::{
     clock::now,
     datadir::DataDir,
-    feed::Feed,
     keyring::{Keyring, OpenWallet, blocking},
-    progress::ProgressBoard,
     router::RouterHandle,
     rpc::{
-        FriendchainApiServer, RpcError,
+        EventFeed, FriendchainApiServer, ProgressBoard, RpcError,
         api::{MAX_EVENTS_WAIT_MS, MAX_PRINTED_BLOCKS},
         types::*,
     },
@@ -66,7 +64,7 @@ pub struct Service {
     /// The running node; none when the folder was opened for one command.
     pub router: Option<RouterHandle>,
     /// What consoles show.
-    pub feed: Feed,
+    pub feed: EventFeed,
     /// How far long work is.
     pub progress: ProgressBoard,
     /// Who is paid for blocks mined here, if not the wallet's first address.
