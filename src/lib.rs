@@ -13,6 +13,8 @@
 //!
 //! [`net`] and [`chain`] never see each other; they meet in [`node`].
 
+pub mod consensus;
+pub mod friends;
 pub mod peers;
 pub mod primitives;
 pub mod wire;

@@ -1,11 +1,11 @@
 //! What a message may hold at most. Each limit is documented in `proto/README.md`; relations are checked at compile time.
 
-use crate::primitives::HEADER_BYTES;
+use crate::{
+    consensus::{MAX_INVITE_ADDRESS_BYTES, MAX_INVITE_ADDRESSES},
+    primitives::HEADER_BYTES,
+};
 
-/// A block's encoding, as consensus limits it.
-pub const MAX_BLOCK_BYTES: usize = 2 * 1024 * 1024;
-/// A transaction's encoding, as consensus limits it.
-pub const MAX_TRANSACTION_BYTES: usize = 100_000;
+pub use crate::consensus::{MAX_BLOCK_BYTES, MAX_TRANSACTION_BYTES};
 
 /// Headers in one Inv: 184 kB.
 pub const MAX_INV_HEADERS: usize = 2_000;
@@ -62,4 +62,5 @@ const _: () = {
     assert!(MAX_NAME_BYTES + MAX_ADDRESSES * (MAX_ADDRESS_BYTES + 3) + 256 <= MAX_FRIENDS_REQUEST_BYTES);
     assert!(MAX_PROFILES * (MAX_FRIENDS_REQUEST_BYTES - 512) <= MAX_FRIENDS_RESPONSE_BYTES);
     assert!(MAX_LINE_BYTES + 512 <= MAX_CHAT_REQUEST_BYTES);
+    assert!(MAX_ADDRESSES == MAX_INVITE_ADDRESSES && MAX_ADDRESS_BYTES == MAX_INVITE_ADDRESS_BYTES);
 };
