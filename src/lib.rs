@@ -15,6 +15,7 @@
 
 pub mod chain;
 pub mod consensus;
+pub mod friends;
 pub mod node;
 pub mod peers;
 pub mod primitives;
