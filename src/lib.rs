@@ -15,6 +15,7 @@
 
 pub mod consensus;
 pub mod friends;
+pub mod net;
 pub mod peers;
 pub mod primitives;
 pub mod wire;
