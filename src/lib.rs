@@ -16,6 +16,7 @@
 pub mod chain;
 pub mod consensus;
 pub mod friends;
+pub mod net;
 pub mod node;
 pub mod peers;
 pub mod primitives;
