@@ -172,6 +172,8 @@ pub enum SyncEvent {
     },
     /// The answer to [`SyncAction::FetchMissing`].
     Missing {
+        /// As in the action.
+        read: u64,
         /// Blocks of the best header chain without a stored body, lowest first.
         blocks: Vec<(BlockHash, Height)>,
     },
@@ -245,6 +247,8 @@ pub enum SyncAction {
     },
     /// Read which bodies are missing.
     FetchMissing {
+        /// Returned in the answer.
+        read: u64,
         /// How many at most.
         limit: usize,
     },
