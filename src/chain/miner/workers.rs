@@ -186,3 +186,45 @@ impl Drop for Workers {
         self.end();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        consensus::Target,
+        primitives::{Block, MerkleRoot},
+    };
+
+    fn job(height: u32, target: &Target) -> Arc<Job> {
+        let previous = BlockHash([7; 32]);
+        let header = Header { previous, merkle_root: MerkleRoot::ZERO, height, time: 0, bits: 0, nonce: 0 };
+        let block = Block { header, transactions: vec![] };
+        let template = Template { block, generation: 0, has_local: false, has_trades: false };
+        Arc::new(Job { template, owner: Owner::ZERO, search: Search::new(&header, target) })
+    }
+
+    #[tokio::test]
+    async fn the_newest_job_is_searched_and_a_hopeless_one_given_up() {
+        let easy = Target::from_compact(0x2000_ffff).unwrap();
+        let (sender, mut found) = mpsc::channel(FOUND_QUEUE);
+        let workers = Workers::spawn(3, &sender).unwrap();
+        for height in 1..50 {
+            workers.set(Some(job(0, &Target::ONE)));
+            workers.set(Some(job(height, &easy)));
+            let solution = loop {
+                // More than one thread may have solved the job before.
+                let solution = found.recv().await.unwrap();
+                if solution.job.template.block.header.height == height {
+                    break solution;
+                }
+            };
+            assert!(easy.is_met_by(&solution.header().hash()));
+        }
+        workers.set(Some(job(0, &Target::ONE)));
+        tokio::task::spawn_blocking(move || workers.stop()).await.unwrap();
+        drop(sender);
+        while let Some(late) = found.recv().await {
+            assert_eq!(late.job.template.block.header.height, 49);
+        }
+    }
+}
