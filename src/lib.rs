@@ -15,5 +15,11 @@
 
 pub mod chain;
 pub mod consensus;
+pub mod friends;
+pub mod net;
+pub mod node;
+pub mod peers;
 pub mod primitives;
+pub mod relay;
+pub mod sync;
 pub mod wire;
