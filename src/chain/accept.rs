@@ -3,7 +3,7 @@
 use super::{
     activate::Activation,
     api::{BlockAccepted, HeadersAccepted, Origin},
-    errors::{AcceptBlockError, AcceptHeadersError, ChainFault},
+    errors::{AcceptBlockError, AcceptHeadersError, Blame, ChainFault},
     ledger::Body,
     state::Chain,
     store::Status,
@@ -137,9 +137,10 @@ impl Chain {
     ) -> Result<BlockAccepted, AcceptBlockError> {
         let hash = block.hash();
         let result = self.take_block(block, hash, origin, now);
-        match &result {
-            Err(error) if error.blame() == super::errors::Blame::Peer => refused(hash, origin, error),
-            _ => {}
+        if let Err(error) = &result
+            && error.blame() == Blame::Peer
+        {
+            refused(hash, origin, error);
         }
         result
     }
@@ -168,8 +169,7 @@ impl Chain {
         }
         let checked = match known {
             // Its header was checked when it came, and is not checked by today's clock again.
-            Some(_) => CheckedHeader::from_store(header)
-                .map_err(|error| AcceptBlockError::Header { hash, error })?,
+            Some(_) => CheckedHeader::from_store(header).map_err(|error| AcceptBlockError::Header { hash, error })?,
             None => match self.check(parent, &header, now) {
                 Ok(checked) => checked,
                 Err(Unfit::Rule(HeaderError::TooFarAhead { due, .. })) => {
@@ -293,9 +293,8 @@ impl Chain {
         let count = self.held.iter().take_while(|held| held.due <= now).count();
         let due: Vec<_> = self.held.drain(..count).collect();
         for held in due {
-            match self.accept_block(held.block, held.origin, now) {
-                Err(AcceptBlockError::Fault(fault)) => return Err(fault),
-                Ok(_) | Err(_) => {}
+            if let Err(AcceptBlockError::Fault(fault)) = self.accept_block(held.block, held.origin, now) {
+                return Err(fault);
             }
         }
         Ok(())

@@ -12,7 +12,9 @@ use super::{
     errors::ChainFault,
     store::{
         Store, read_tables,
-        tables::{HeaderRecord, META_BEST_HEADER, META_TIP, ReadTables, Status, Undo, block_key, split_block_key, stored},
+        tables::{
+            HeaderRecord, META_BEST_HEADER, META_TIP, ReadTables, Status, Undo, block_key, split_block_key, stored,
+        },
     },
     tree::HashIndex,
 };

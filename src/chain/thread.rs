@@ -291,8 +291,8 @@ fn finish_audit(
 impl ChainHandle {
     /// Reads that need no decision.
     #[must_use]
-    pub const fn reader(&self) -> &ChainReader {
-        &self.reader
+    pub fn reader(&self) -> ChainReader {
+        self.reader.clone()
     }
 
     /// The last committed state in short; never waits.

@@ -12,7 +12,8 @@ use std::{
 };
 
 use redb::{
-    Database, DatabaseError, Durability, ReadableDatabase as _, ReadableTable as _, StorageBackend, StorageError, TableError,
+    Database, DatabaseError, Durability, ReadableDatabase as _, ReadableTable as _, StorageBackend, StorageError,
+    TableError,
 };
 
 pub use self::tables::Status;
@@ -26,8 +27,8 @@ use crate::{
     primitives::{Block, Encode},
 };
 
-/// Pages of redb that are kept in memory when nothing else is asked for, in MiB.
-pub const DEFAULT_CACHE_MIB: usize = 64;
+/// Memory of an open chain when nothing else is asked for, in MiB.
+pub const DEFAULT_CACHE_MIB: usize = 128;
 
 /// The open file, or any other redb backend, with the network that it holds.
 #[derive(Debug)]

@@ -2,11 +2,11 @@
 
 use crate::{
     chain::{
-        AcceptBlockError, AcceptHeadersError, Blame, BlockAccepted, Origin, Status,
+        AcceptHeadersError, Blame, BlockAccepted, Origin,
         testing::{Branch, NOW, PEER, TestChain, coin_of, genesis_coin, key, network, note, owner, pay, seal, signed},
     },
     consensus::{HeaderError, SUBSIDY},
-    primitives::{Amount, Block, BlockHash, MerkleRoot, OutPoint, Transaction, TxId, coinbase_memo},
+    primitives::{Amount, Block, BlockHash, Encode, MerkleRoot, OutPoint, Transaction, TxId, coinbase_memo},
 };
 
 /// The code of the error that a block is refused with; what is refused changes nothing.
@@ -298,7 +298,6 @@ fn readers_see_what_is_committed_and_no_more() {
     assert_eq!((info.hash, info.tip_height, info.fees.as_slice()), (blocks[2].hash(), 30, &[Amount::ZERO][..]));
     assert_eq!(reader.block_at(3), Some(info));
     assert_eq!(reader.block_at(31), None);
-    use crate::primitives::Encode;
     assert_eq!(reader.block_bytes(&blocks[2].hash()), Some(blocks[2].to_bytes()));
     assert_eq!(reader.checkpoint().map(|checkpoint| checkpoint.height), Some(0));
     drop(chain);
@@ -357,14 +356,4 @@ fn an_audit_finds_a_coin_that_should_not_be() {
     let mended = chain.chain.reindex(NOW, &mut |_, _| true).expect("a disk");
     assert!(!mended.ok);
     assert_eq!(chain.supply(), Amount::from_coins(300));
-}
-
-#[test]
-fn side_headers_are_bounded_and_the_least_work_goes_first() {
-    let statuses = [Status::HeaderOnly, Status::Stored, Status::Connected, Status::Invalid];
-    assert_eq!(statuses.map(Status::has_body), [false, true, true, false]);
-    assert!(matches!(
-        AcceptBlockError::TooLittleWork { hash: BlockHash::ZERO }.blame(),
-        Blame::Nobody
-    ));
 }

@@ -6,7 +6,7 @@ use crate::{
         testing::{Branch, TestChain, coin_of, genesis_coin, key, network, note, owner, pay, signed},
     },
     consensus::SUBSIDY,
-    primitives::{Amount, TxOutput},
+    primitives::{Amount, Block, TxOutput},
 };
 
 #[test]
@@ -33,7 +33,7 @@ fn the_branch_with_more_work_wins_and_is_told_whole() {
             height = tip.height;
         }
     }
-    assert_eq!((here, height), (new.iter().map(|block| block.hash()).collect(), 3));
+    assert_eq!((here, height), (new.iter().map(Block::hash).collect(), 3));
 }
 
 #[test]
@@ -123,15 +123,20 @@ fn an_own_trade_is_void_while_its_coin_is_gone_and_revives_with_it() {
     let base = Branch::new(&network, 0);
     let coin = genesis_coin(&network);
     let own = pay(&network, &key(1), coin, &[(owner(&key(2)), 10_000_000_000)]);
-    let rival = pay(&network, &key(1), coin, &[(owner(&key(3)), 10_000_000_000)]);
     let child = pay(&network, &key(2), coin_of(&own, 0), &[(owner(&key(4)), 10_000_000_000)]);
     chain.trade(&own, Origin::Local).expect("good");
     chain.trade(&child, Origin::Local).expect("good");
     chain.events();
 
+    // The rival also spends a reward of its own branch, so it cannot wait on another.
     let mut theirs = base.fork(1);
-    chain.connect(&[theirs.next(&[rival])]);
-    let void = |chain: &mut TestChain, txid| match chain.chain.transaction(txid).expect("a disk").expect("known").state {
+    let first = theirs.next(&[]);
+    let reward = coin_of(&first.transactions[0], 0);
+    let outputs = vec![TxOutput { value: Amount::from_coins(200), owner: owner(&key(3)) }];
+    let rival = signed(&network.id, &[(&key(1), coin), (&key(1), reward)], outputs, b"");
+    chain.connect(&[first, theirs.next(&[rival])]);
+    let void = |chain: &mut TestChain, txid| match chain.chain.transaction(txid).expect("a disk").expect("known").state
+    {
         TxState::Void { reason } => reason,
         other => panic!("{other:?}"),
     };
@@ -143,17 +148,17 @@ fn an_own_trade_is_void_while_its_coin_is_gone_and_revives_with_it() {
     assert!(void(&mut chain, own.txid()).contains("was spent by"), "also after a restart");
 
     let mut others = base.fork(2);
-    for block in others.extend(2) {
+    for block in others.extend(3) {
         chain.block(&block).expect("good");
     }
-    assert_eq!(chain.chain.tip().height, 2);
+    assert_eq!(chain.chain.tip().height, 3);
     let mempool = chain.chain.mempool();
     assert!(mempool.iter().any(|entry| entry.txid == own.txid() && entry.local), "{mempool:?}");
     assert!(mempool.iter().any(|entry| entry.txid == child.txid() && entry.local));
     chain.mine(owner(&key(9)));
     let state = chain.chain.transaction(own.txid()).expect("a disk").expect("known").state;
-    assert!(matches!(state, TxState::Mined { height: 3, .. }));
-    assert_eq!(chain.supply(), Amount::from_coins(400));
+    assert!(matches!(state, TxState::Mined { height: 4, .. }));
+    assert_eq!(chain.supply(), Amount::from_coins(500));
 }
 
 #[test]
@@ -193,7 +198,8 @@ fn blocks_of_days_ago_are_not_left_by_themselves() {
     }
     assert_eq!(chain.tip(), tip);
     assert_eq!(chain.chain.best_header().height, 4);
-    let mut chain = chain.reopen();
-    chain.connect(&ours.extend(1)[..0]);
     chain.chain.commit().expect("a commit");
+    let mut chain = chain.reopen();
+    assert_eq!(chain.tip(), tip);
+    chain.connect(&ours.extend(1));
 }

@@ -30,7 +30,8 @@ fn every_refusal_has_its_name() {
     assert_eq!(refusal(&mut chain, &inflation), ("overspent", Blame::Peer));
     let double = signed(&network.id, &[(&key(1), coin), (&key(1), coin)], good.outputs.clone(), b"");
     assert_eq!(refusal(&mut chain, &double), ("duplicate_input", Blame::Peer));
-    let coinbase = network.genesis.transactions[0].clone();
+    let mut coinbase = network.genesis.transactions[0].clone();
+    coinbase.memo.push(1);
     assert_eq!(refusal(&mut chain, &coinbase), ("stray_coinbase", Blame::Peer));
     let nothing = signed(&network.id, &[(&key(1), coin)], vec![], b"");
     assert_eq!(refusal(&mut chain, &nothing), ("no_outputs", Blame::Peer));
@@ -108,9 +109,8 @@ fn a_template_takes_the_best_payers_first_and_parents_before_children() {
     let split: Vec<_> = (0..4).map(|_| (owner(&key(1)), 2_500_000_000)).collect();
     let split = pay(&network, &key(1), genesis_coin(&network), &split);
     chain.trade(&split, PEER).expect("good");
-    let paying = |index: u32, fee: u64| {
-        pay(&network, &key(1), coin_of(&split, index), &[(owner(&key(2)), 2_500_000_000 - fee)])
-    };
+    let paying =
+        |index: u32, fee: u64| pay(&network, &key(1), coin_of(&split, index), &[(owner(&key(2)), 2_500_000_000 - fee)]);
     let trades = [paying(0, 0), paying(1, 500), paying(2, 9_000), paying(3, 20)];
     for trade in &trades {
         chain.trade(trade, PEER).expect("good");
