@@ -39,7 +39,7 @@ const LONGEST_SPACINGS: u64 = 6;
 /// How many spacings beyond F a block may be late before its target doubles.
 const LATE_SPACINGS: u64 = 12;
 
-const _: () = assert!(WEIGHTS as usize == LWMA_BLOCKS * (LWMA_BLOCKS + 1) / 2);
+const _: () = assert!(WEIGHTS == (LWMA_BLOCKS * (LWMA_BLOCKS + 1) / 2) as u64);
 
 /// What the rules need of one ancestor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -227,6 +227,8 @@ fn doublings(params: &ChainParams, parent_time: UnixMillis, time: UnixMillis) ->
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::consensus::{
         Work,
@@ -407,7 +409,8 @@ mod tests {
                 let hashes: Work = target.work();
                 let per_second = rate / hashes.as_f64();
                 if luck < per_second {
-                    self.now += (luck / per_second * 1_000.0).round() as u64;
+                    let rest = Duration::from_secs_f64(luck / per_second);
+                    self.now += u64::try_from(rest.as_millis()).expect("under a second");
                     break target;
                 }
                 luck -= per_second;

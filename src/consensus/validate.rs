@@ -389,13 +389,14 @@ mod tests {
         assert!(matches!(error, BlockError::WrongMerkleRoot { .. }), "the leaf is over signatures too");
     }
 
+    type Change = Box<dyn FnOnce(&mut Vec<Transaction>)>;
+
     #[test]
     fn a_body_of_the_wrong_form_condemns_its_header() {
         use TransactionError as E;
         let setup = Setup::new();
         let at = |index, error| BlockError::Transaction { index, error };
         let second = coinbase(1, Owner::ZERO, SUBSIDY);
-        type Change = Box<dyn FnOnce(&mut Vec<Transaction>)>;
         let cases: Vec<(BlockError, Change)> = vec![
             (BlockError::Empty, Box::new(Vec::clear)),
             (at(0, E::NotCoinbase(1)), Box::new(|all| all[0] = trade(vec![to(1)]))),

@@ -89,15 +89,15 @@ const PLAIN: Craft =
     Craft { name: "plain", verdict: Ok(()), key: Key::Torsion(0), nonce: Nonce::Torsion(0), s: S::AsIs };
 
 const fn with_key(name: &'static str, key: Key, verdict: Result<(), SignatureError>) -> Craft {
-    Craft { name, key, verdict, ..PLAIN }
+    Craft { name, verdict, key, ..PLAIN }
 }
 
 const fn with_nonce(name: &'static str, nonce: Nonce, verdict: Result<(), SignatureError>) -> Craft {
-    Craft { name, nonce, verdict, ..PLAIN }
+    Craft { name, verdict, nonce, ..PLAIN }
 }
 
 const fn with_s(name: &'static str, s: S, verdict: Result<(), SignatureError>) -> Craft {
-    Craft { name, s, verdict, ..PLAIN }
+    Craft { name, verdict, s, ..PLAIN }
 }
 
 /// Everything that is tried.
