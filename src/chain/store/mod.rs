@@ -11,7 +11,9 @@ use std::{
     sync::Arc,
 };
 
-use redb::{Database, DatabaseError, Durability, ReadableDatabase, StorageBackend, StorageError, TableError};
+use redb::{
+    Database, DatabaseError, Durability, ReadableDatabase as _, ReadableTable as _, StorageBackend, StorageError, TableError,
+};
 
 pub use self::tables::Status;
 use self::tables::{
@@ -20,8 +22,8 @@ use self::tables::{
 };
 use super::errors::{ChainFault, OpenError};
 use crate::{
-    consensus::{Coin, CoinKey, Network, Target},
-    primitives::{Block, Encode, OutPoint},
+    consensus::{Network, created_coins},
+    primitives::{Block, Encode},
 };
 
 /// Pages of redb that are kept in memory when nothing else is asked for, in MiB.
@@ -92,7 +94,7 @@ fn initialise(database: &Database, network: &Network) -> Result<(), ChainFault> 
     let genesis = &network.genesis;
     let (hash, header) = (network.id, genesis.header);
     let key = block_key(0, &hash);
-    let work = Target::from_compact(header.bits).map(|target| target.work()).unwrap_or_default();
+    let work = network.genesis_work();
     let record =
         HeaderRecord { header, work, status: Status::Connected, on_best_headers: true, connected_at: header.time };
     let mut transaction = database.begin_write()?;
@@ -102,24 +104,30 @@ fn initialise(database: &Database, network: &Network) -> Result<(), ChainFault> 
         let mut tables = WriteTables::open(&transaction)?;
         tables.headers.insert(&key, &record.to_bytes())?;
         tables.blocks.insert(&key, genesis.to_bytes().as_slice())?;
-        let undo = Undo { spent: genesis.transactions.iter().map(|_| Vec::new()).collect() };
-        tables.undo.insert(&key, undo.to_bytes().as_slice())?;
-        for (position, transaction) in (0u32..).zip(&genesis.transactions) {
-            let txid = transaction.txid();
-            tables.tx_index.insert(tx_key(&txid), &place_to_bytes(0, position))?;
-            for (index, output) in (0u32..).zip(&transaction.outputs) {
-                let key = CoinKey { owner: output.owner, outpoint: OutPoint { txid, index } };
-                let coin = Coin { value: output.value, height: 0, coinbase: true };
-                tables.coins.insert(&key.to_bytes(), &coin_to_bytes(&coin))?;
-            }
-        }
         tables.meta.insert(META_SCHEMA, SCHEMA.to_le_bytes().as_slice())?;
         tables.meta.insert(META_GENESIS, genesis.to_bytes().as_slice())?;
         tables.meta.insert(META_NETWORK, hash.as_bytes().as_slice())?;
-        tables.meta.insert(META_TIP, key.as_slice())?;
         tables.meta.insert(META_BEST_HEADER, key.as_slice())?;
+        connect_genesis(&mut tables, network)?;
     }
     transaction.commit()?;
+    Ok(())
+}
+
+/// Writes what connecting the genesis does.
+fn connect_genesis(tables: &mut WriteTables<'_>, network: &Network) -> Result<(), ChainFault> {
+    let key = block_key(0, &network.id);
+    let genesis = &network.genesis;
+    let undo = Undo { spent: genesis.transactions.iter().map(|_| Vec::new()).collect() };
+    tables.undo.insert(&key, undo.to_bytes().as_slice())?;
+    for (position, transaction) in (0u32..).zip(&genesis.transactions) {
+        let txid = transaction.txid();
+        tables.tx_index.insert(tx_key(&txid), &place_to_bytes(0, position))?;
+        for (key, coin) in created_coins(transaction, txid, 0) {
+            tables.coins.insert(&key.to_bytes(), &coin_to_bytes(&coin))?;
+        }
+    }
+    tables.meta.insert(META_TIP, key.as_slice())?;
     Ok(())
 }
 
@@ -181,6 +189,32 @@ impl Store {
     /// One state of all tables; keep it for moments only, since it pins pages.
     pub(crate) fn read(&self) -> Result<ReadTables, ChainFault> {
         read_tables(&self.database)
+    }
+
+    /// Empties coins, undo records and index but for the genesis, and marks every other connected block as stored.
+    pub(crate) fn reset(&self) -> Result<(), ChainFault> {
+        let mut transaction = self.database.begin_write()?;
+        transaction.set_durability(Durability::Immediate)?;
+        transaction.set_quick_repair(true);
+        tables::delete_ledger(&transaction)?;
+        {
+            let mut tables = WriteTables::open(&transaction)?;
+            let mut connected = Vec::new();
+            for entry in tables.headers.iter()? {
+                let (key, value) = entry?;
+                let record = HeaderRecord::from_bytes(value.value())?;
+                if record.status == Status::Connected && record.header.height > 0 {
+                    connected.push((*key.value(), record));
+                }
+            }
+            for (key, record) in connected {
+                let record = HeaderRecord { status: Status::Stored, connected_at: 0, ..record };
+                tables.headers.insert(&key, &record.to_bytes())?;
+            }
+            connect_genesis(&mut tables, &self.network)?;
+        }
+        transaction.commit()?;
+        Ok(())
     }
 
     /// Runs `write` in one transaction and commits it durably; nothing is written when it fails.

@@ -94,6 +94,12 @@ pub(crate) struct ReadTables {
     pub(crate) meta: ReadOnlyTable<&'static str, &'static [u8]>,
 }
 
+impl std::fmt::Debug for ReadTables {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ReadTables").finish_non_exhaustive()
+    }
+}
+
 impl ReadTables {
     pub(crate) fn open(transaction: &ReadTransaction) -> Result<Self, TableError> {
         Ok(Self {
@@ -144,6 +150,14 @@ pub(crate) fn open_meta(
     transaction: &ReadTransaction,
 ) -> Result<ReadOnlyTable<&'static str, &'static [u8]>, TableError> {
     transaction.open_table(META)
+}
+
+/// Deletes the tables that follow from the blocks.
+pub(crate) fn delete_ledger(transaction: &WriteTransaction) -> Result<(), TableError> {
+    transaction.delete_table(COINS)?;
+    transaction.delete_table(UNDO)?;
+    transaction.delete_table(TX_INDEX)?;
+    Ok(())
 }
 
 /// The place of a block.
