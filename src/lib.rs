@@ -13,6 +13,13 @@
 //!
 //! [`net`] and [`chain`] never see each other; they meet in [`node`].
 
+pub mod chain;
 pub mod consensus;
+pub mod friends;
+pub mod net;
+pub mod node;
+pub mod peers;
 pub mod primitives;
+pub mod relay;
+pub mod sync;
 pub mod wire;
