@@ -13,6 +13,8 @@
 //!
 //! [`net`] and [`chain`] never see each other; they meet in [`node`].
 
+pub mod cli;
+pub mod console;
 pub mod node;
 pub mod primitives;
 pub mod wire;
