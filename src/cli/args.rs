@@ -253,7 +253,7 @@ pub enum ClientCommand {
     #[command(after_help = "Example:\n  friendchain note Good morning! --wait")]
     Note {
         /// The text
-        #[arg(required = true, num_args = 1.., allow_hyphen_values = true)]
+        #[arg(required = true, num_args = 1..)]
         text: Vec<String>,
         /// Wait until it is mined by anyone
         #[arg(long)]
@@ -319,14 +319,14 @@ pub enum ClientCommand {
         /// A name, a name with an id suffix (yzw#3f2a), or a peer id
         friend: String,
         /// The line
-        #[arg(required = true, num_args = 1.., allow_hyphen_values = true)]
+        #[arg(required = true, num_args = 1..)]
         text: Vec<String>,
     },
     /// Chat to all
     #[command(after_help = "Example:\n  friendchain broadcast Good morning!")]
     Broadcast {
         /// The line
-        #[arg(required = true, num_args = 1.., allow_hyphen_values = true)]
+        #[arg(required = true, num_args = 1..)]
         text: Vec<String>,
     },
     /// Chat that is kept
@@ -380,36 +380,16 @@ impl ClientCommand {
     }
 }
 
-/// The Go seed's flags, which it takes with one dash.
-const GO_FLAGS: [&str; 5] = ["address", "from", "to", "amount", "mine"];
-
-/// The commands whose free text may look like a flag.
-const FREE_TEXT: [&str; 3] = ["note", "chat", "broadcast"];
-
-/// Gives the Go seed's flags their second dash: `-address X` becomes `--address X`.
-pub fn double_go_dashes(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Vec<std::ffi::OsString> {
-    let mut free_text = false;
-    let double = |argument: std::ffi::OsString| {
-        let Some(text) = argument.to_str() else { return argument };
-        free_text |= FREE_TEXT.contains(&text) || text == "--";
-        let flag = text.strip_prefix('-').map(|rest| rest.split('=').next().unwrap_or(rest));
-        if flag.is_some_and(|flag| GO_FLAGS.contains(&flag)) && !free_text {
-            return format!("-{text}").into();
-        }
-        argument
-    };
-    arguments.into_iter().map(double).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
 
     use super::*;
+    use crate::cli::prepare::prepare;
 
     fn parse(line: &str) -> Result<Cli, clap::Error> {
-        let words = ["friendchain"].into_iter().chain(line.split_whitespace()).map(Into::into);
-        Cli::try_parse_from(double_go_dashes(words))
+        let words = prepare(line.split_whitespace().map(Into::into).collect());
+        Cli::try_parse_from(["friendchain".into()].into_iter().chain(words))
     }
 
     #[test]

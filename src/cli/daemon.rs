@@ -153,13 +153,11 @@ async fn stop(node: RunningNode) -> Result<(), CommandError> {
     if let Err(error) = node.client.stop().await {
         tracing::debug!(%error, "the node was told to stop");
     }
-    match timeout(STOP_PATIENCE, node.finished).await {
-        Ok(ended) => Ok(ended?),
-        Err(_) => {
-            let sentence = format!("the node did not stop within {} s, and was cut off", STOP_PATIENCE.as_secs());
-            Err(RpcError::new("slow_stop", sentence).into())
-        }
-    }
+    let Ok(ended) = timeout(STOP_PATIENCE, node.finished).await else {
+        let sentence = format!("the node did not stop within {} s, and was cut off", STOP_PATIENCE.as_secs());
+        return Err(RpcError::new("slow_stop", sentence).into());
+    };
+    Ok(ended?)
 }
 
 #[cfg(test)]

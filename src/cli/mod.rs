@@ -4,6 +4,7 @@ pub mod args;
 mod daemon;
 mod find;
 pub mod outcome;
+pub mod prepare;
 pub mod progress;
 pub mod run;
 mod secrets;
@@ -21,9 +22,10 @@ use std::{
 use clap::{CommandFactory, Parser, error::ErrorKind};
 
 use self::{
-    args::{Cli, ClientCommand, Command, Global, double_go_dashes},
+    args::{Cli, ClientCommand, Command, Global},
     find::{Reached, reach, reach_running},
     outcome::{CommandError, error_json, report},
+    prepare::prepare,
     progress::ProgressMode,
     run::{Context, execute},
     signals::Signals,
@@ -31,12 +33,12 @@ use self::{
 use crate::{
     console::{self, ConsoleOptions},
     node::{
-        datadir::{DataDir, NodeId},
+        datadir::{DataDir, NodeId, NodeIdError},
         host::Host,
         logging::{self, LogDefault, LogFormat, LogOptions, LogTarget},
         rpc::RpcError,
     },
-    primitives::Address,
+    primitives::{Address, AddressError},
 };
 
 /// The exit code of wrong usage.
@@ -45,15 +47,16 @@ const USAGE: u8 = 2;
 /// How long what still runs at the end, a blocked read of standard input above all, is waited for.
 const LINGER: Duration = Duration::from_millis(200);
 
-/// Runs one command line and gives its exit code: 0 done, 1 refused or failed, 2 usage.
+/// Runs one command line, the program's name first, and gives its exit code: 0 done, 1 refused or failed, 2 usage.
 pub fn main(host: &dyn Host, arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let arguments = double_go_dashes(arguments);
-    let cli = match Cli::try_parse_from(&arguments) {
+    let mut arguments = arguments.into_iter();
+    let program = arguments.next().unwrap_or_else(|| "friendchain".into());
+    let words = prepare(arguments.collect());
+    let json = words.iter().take_while(|word| *word != "--").any(|word| word == "--json");
+    let cli = match Cli::try_parse_from([program].into_iter().chain(words)) {
         Ok(cli) => cli,
-        Err(error) => return usage(&error, arguments.iter().any(|argument| argument == "--json")),
+        Err(error) => return usage(&error, json),
     };
-    let json = cli.global.json;
-    // A daemon's log is its answer: only a failure before the log would still be told as a document of its own.
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(cause) => return report(Err(RpcError::internal(cause).into()), json),
@@ -77,8 +80,7 @@ fn usage(error: &clap::Error, json: bool) -> ExitCode {
 async fn dispatch(host: &dyn Host, cli: Cli) -> Result<(), CommandError> {
     let Cli { global, command } = cli;
     start_logging(&global, &command)?;
-    let id = global.node_id.as_deref().filter(|id| !id.is_empty()).map(str::parse).transpose();
-    let id: Option<NodeId> = id.map_err(bad_node_id)?;
+    let id = global.node_id.as_deref().filter(|id| !id.is_empty()).map(parsed_node_id).transpose()?;
     let folder = |id: Option<&NodeId>| DataDir::resolve(global.data_dir.as_deref(), id).map_err(RpcError::from);
     match command {
         Command::StartNode(flags) => {
@@ -88,7 +90,7 @@ async fn dispatch(host: &dyn Host, cli: Cli) -> Result<(), CommandError> {
         Command::People(flags) => {
             let config = daemon::people_config(&flags)?;
             // The name tells the five nodes of one machine apart, unless something else was said.
-            let id = id.map_or_else(|| flags.name.parse().map_err(bad_node_id), Ok)?;
+            let id = id.map_or_else(|| parsed_node_id(&flags.name), Ok)?;
             daemon::people(host, &folder(Some(&id))?, config, global.color.decide(io::stdout().is_terminal())).await
         }
         Command::Console => {
@@ -144,11 +146,11 @@ fn start_logging(global: &Global, command: &Command) -> Result<(), RpcError> {
     })
 }
 
-fn bad_node_id(error: crate::node::datadir::NodeIdError) -> RpcError {
-    RpcError::new("bad_node_id", error.to_string())
+fn parsed_node_id(text: &str) -> Result<NodeId, RpcError> {
+    text.parse().map_err(|error: NodeIdError| RpcError::new("bad_node_id", error.to_string()))
 }
 
 /// An address that a person wrote, or the sentence why it is none.
 fn parsed_address(text: &str) -> Result<Address, RpcError> {
-    text.parse().map_err(|error: crate::primitives::AddressError| RpcError::new("bad_address", error.to_string()))
+    text.parse().map_err(|error: AddressError| RpcError::new("bad_address", error.to_string()))
 }

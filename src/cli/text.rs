@@ -132,15 +132,13 @@ pub fn write_block_short(out: &mut dyn Write, block: &BlockView) -> io::Result<(
     for tx in block.transactions.iter().filter(|tx| tx.kind != TransactionKind::Coinbase) {
         let author = tx.inputs.first().map(|input| input.address.to_string()).unwrap_or_default();
         let text = tx.memo.as_deref().unwrap_or_default();
-        match tx.kind {
-            TransactionKind::Note => writeln!(out, "  note  {author}: {text}")?,
-            _ => {
-                let paid: Vec<_> =
-                    tx.outputs.iter().map(|output| format!("{} to {}", output.value, output.address)).collect();
-                let separator = if text.is_empty() { "" } else { ": " };
-                writeln!(out, "  trade {author} pays {}{separator}{text}", paid.join(", "))?;
-            }
+        if tx.kind == TransactionKind::Note {
+            writeln!(out, "  note  {author}: {text}")?;
+            continue;
         }
+        let paid: Vec<_> = tx.outputs.iter().map(|output| format!("{} to {}", output.value, output.address)).collect();
+        let separator = if text.is_empty() { "" } else { ": " };
+        writeln!(out, "  trade {author} pays {}{separator}{text}", paid.join(", "))?;
     }
     Ok(())
 }

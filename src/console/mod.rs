@@ -78,15 +78,14 @@ pub async fn run(client: Client, options: ConsoleOptions, signals: &mut Signals)
     };
     if let Ok(status) = &status {
         let from = if options.owns_node { "q stops it" } else { "q leaves it running" };
-        screen
-            .say(&format!("friendchain {}: node {name}, {}; h shows help, {from}", status.version, status.peer_id))?;
+        Screen::say(&format!("friendchain {}: node {name}, {}; h shows help, {from}", status.version, status.peer_id))?;
     }
     let screen = Arc::new(screen);
     let (gone, node_gone) = watch::channel(false);
     let feed = tokio::spawn(follow(client.clone(), screen.clone(), names.clone(), options.first_event, gone));
     let feed = AbortOnDrop(feed);
     let progress = if interactive { ProgressMode::of_stderr() } else { ProgressMode::Lines };
-    let mut console = Console { client, screen, names, progress, interactive, lines, node_gone };
+    let mut console = Console { client, names, progress, interactive, lines, node_gone };
     let ended = console.talk(signals).await;
     drop(feed);
     ended
@@ -160,7 +159,6 @@ enum Next {
 
 struct Console {
     client: Client,
-    screen: Arc<Screen>,
     names: FriendNames,
     progress: ProgressMode,
     interactive: bool,
@@ -177,25 +175,25 @@ impl Console {
                 input = self.lines.next() => input,
                 () = signals.any() => return Ok(()),
                 // Not while the line editor holds the terminal: it would leave it raw. Its next line ends it.
-                true = is_gone(node_gone), if !self.interactive => return self.node_is_gone(),
+                true = is_gone(node_gone), if !self.interactive => return Self::node_is_gone(),
             };
             if *self.node_gone.borrow() {
-                return self.node_is_gone();
+                return Self::node_is_gone();
             }
             let line = match input {
                 Input::End => return Ok(()),
                 Input::Interrupt => {
-                    self.screen.say("q, or Ctrl-D, quits")?;
+                    Screen::say("q, or Ctrl-D, quits")?;
                     continue;
                 }
                 Input::TooLong => {
-                    self.screen.say("that line is too long, and was passed over")?;
+                    Screen::say("that line is too long, and was passed over")?;
                     continue;
                 }
                 Input::Line(line) => words::parse(&line),
             };
             let answered = tokio::select! {
-                next = answer(&self.client, self.progress, &self.screen, line) => next?,
+                next = answer(&self.client, self.progress, line) => next?,
                 ending = signals.next() => match ending {
                     // Ctrl-C leaves the waiting, not the console; the node goes on with what it was asked.
                     Ending::Interrupt if self.interactive => Next::Line,
@@ -209,8 +207,8 @@ impl Console {
         }
     }
 
-    fn node_is_gone(&self) -> Result<(), CommandError> {
-        Ok(self.screen.say("the node has ended")?)
+    fn node_is_gone() -> Result<(), CommandError> {
+        Ok(Screen::say("the node has ended")?)
     }
 }
 
@@ -228,7 +226,7 @@ async fn refresh_if_stale(client: &Client, names: &FriendNames) {
 }
 
 /// Answers one line. What goes wrong with it is its answer; only a screen that is gone is an error.
-async fn answer(client: &Client, progress: ProgressMode, screen: &Screen, line: Line) -> Result<Next, CommandError> {
+async fn answer(client: &Client, progress: ProgressMode, line: Line) -> Result<Next, CommandError> {
     if matches!(line, Line::Quit) {
         return Ok(Next::End);
     }
@@ -238,7 +236,7 @@ async fn answer(client: &Client, progress: ProgressMode, screen: &Screen, line: 
         Err(CommandError::Failed(error)) => writeln!(out, "{}", error.message)?,
         Err(error @ CommandError::Output(_)) => return Err(error),
     }
-    screen.answer(&out)?;
+    Screen::answer(&out)?;
     Ok(Next::Line)
 }
 

@@ -26,22 +26,22 @@ impl Screen {
     }
 
     /// An answer, while no line is being typed.
-    pub(crate) fn answer(&self, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn answer(bytes: &[u8]) -> io::Result<()> {
         let mut out = io::stdout().lock();
         out.write_all(bytes)?;
         out.flush()
     }
 
     /// An answer of one piece of text.
-    pub(crate) fn say(&self, text: &str) -> io::Result<()> {
-        self.answer(format!("{text}\n").as_bytes())
+    pub(crate) fn say(text: &str) -> io::Result<()> {
+        Self::answer(format!("{text}\n").as_bytes())
     }
 
     /// An event: it may come at any time.
     pub(crate) fn event(&self, line: &str) -> io::Result<()> {
         let line = if self.color { format!("\u{1b}[36m{line}\u{1b}[0m\n") } else { format!("{line}\n") };
         match &self.above_prompt {
-            None => self.answer(line.as_bytes()),
+            None => Self::answer(line.as_bytes()),
             Some(printer) => {
                 let mut printer = printer.lock().unwrap_or_else(PoisonError::into_inner);
                 printer.print(line).map_err(io::Error::other)

@@ -2,7 +2,7 @@
 
 use clap::Parser;
 
-use crate::cli::args::ClientCommand;
+use crate::cli::{args::ClientCommand, prepare::prepare};
 
 /// A word of the chat room, what it does, and how it is used.
 struct Tip {
@@ -123,7 +123,7 @@ fn parse_command(line: &str) -> Line {
         let word = words.first().map(|word| crate::primitives::printable(word)).unwrap_or_default();
         return Line::Say(format!("'{word}' is no command here: h shows the chat room's words, help all commands"));
     }
-    let words = crate::cli::args::double_go_dashes(words.into_iter().map(Into::into));
+    let words = prepare(words.into_iter().map(Into::into).collect());
     match TypedCommand::try_parse_from(words) {
         Ok(typed) => Line::Command(Box::new(typed.command), typed.json),
         Err(error) => Line::Say(error.to_string().trim_end().to_owned()),
