@@ -236,6 +236,25 @@ pub enum ChainCommand {
         /// It.
         reply: oneshot::Sender<Template>,
     },
+    /// Check a header on the tip, its work, time and difficulty, without storing it.
+    CheckHeader {
+        /// It.
+        header: Box<Header>,
+        /// Whether it is right.
+        reply: oneshot::Sender<Result<(), AcceptHeadersError>>,
+    },
+    /// Which of these trades are neither in the mempool nor on the chain.
+    UnknownTrades {
+        /// At most [`MAX_MEMPOOL_IDS`](crate::wire::limits::MAX_MEMPOOL_IDS).
+        ids: Vec<TxId>,
+        /// Those, in the order given.
+        reply: oneshot::Sender<Result<Vec<TxId>, ChainFault>>,
+    },
+    /// Commit, answer what is under way, and end.
+    ShutDown {
+        /// Sent once everything is on disk.
+        reply: oneshot::Sender<()>,
+    },
     /// Rebuild a compact block from the mempool.
     Rebuild {
         /// Its header.

@@ -112,7 +112,7 @@ impl Chain {
     /// # Errors
     /// See [`store::create`](super::store::create).
     pub fn create(path: &Path, network: &Network, options: ChainOptions) -> Result<Self, OpenError> {
-        Self::on_store(super::store::create(path, network, options.cache_mib / 2)?, options)
+        Self::on_store(super::store::create(path, network, None, options.cache_mib / 2)?, options)
     }
 
     /// Opens the chain in a file.
@@ -396,6 +396,26 @@ impl Chain {
     #[must_use]
     pub fn mempool(&self) -> Vec<MempoolEntry> {
         self.mempool.entries().map(|waiting| waiting.entry.clone()).collect()
+    }
+
+    /// Those of the ids that are neither in the mempool nor on the best chain, in the order given.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn unknown_trades(&mut self, mut ids: Vec<TxId>) -> Result<Vec<TxId>, ChainFault> {
+        let mut fault = None;
+        ids.retain(|txid| {
+            fault.is_none()
+                && self.mempool.get(txid).is_none()
+                && match self.overlay.place(txid) {
+                    Ok(place) => place.is_none(),
+                    Err(error) => {
+                        fault = Some(error);
+                        false
+                    }
+                }
+        });
+        fault.map_or(Ok(ids), Err)
     }
 
     /// One transaction and where it is; `None` when it is unknown.

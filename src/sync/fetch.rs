@@ -3,13 +3,13 @@
 use tracing::debug;
 
 use super::{
-    BUSY_MS, ELSEWHERE_MS, MAX_BODY_REQUESTS, MAX_REQUESTS_PER_PEER, MISSING_INTERVAL_MS, Offence, PATIENCE_MS,
-    RELAY_GRACE_MS, Refused, Sync, SyncAction, WINDOW,
-    bodies::Place,
-    machine::Purpose,
-    stand_in::{Blame, BlockAccepted},
+    BUSY_MS, ELSEWHERE_MS, MAX_BODY_REQUESTS, MAX_REQUESTS_PER_PEER, MISSING_INTERVAL_MS, PATIENCE_MS, RELAY_GRACE_MS,
+    Refused, Sync, SyncAction, WINDOW, bodies::Place, machine::Purpose,
 };
 use crate::{
+    chain::api::BlockAccepted,
+    consensus::Blame,
+    peers::Offence,
     primitives::{Block, BlockHash, Height, PeerId, UnixMillis, encoding, events},
     wire::{Item, ItemId, SyncRequest},
 };
@@ -220,7 +220,7 @@ impl Sync {
         }
         // Blocks that follow a refused one were asked for in good faith and sent in good faith.
         if refused.blame == Blame::Peer && first {
-            self.distrust(id, Offence::BadBlock, format!("{}: {}", refused.code, refused.reason), now);
+            self.distrust(id, Offence::InvalidBlock, format!("{}: {}", refused.code, refused.reason), now);
         } else {
             debug!(peer = %id, %hash, code = refused.code, "a block was not taken");
         }

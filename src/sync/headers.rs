@@ -3,12 +3,14 @@
 use tracing::debug;
 
 use super::{
-    MAX_WALKS, Offence, PATIENCE_MS, Refused, Sync, SyncAction,
+    MAX_WALKS, PATIENCE_MS, Refused, Sync, SyncAction,
     machine::Purpose,
     peer::{Walk, WalkStage},
-    stand_in::{Blame, HeadersAccepted},
 };
 use crate::{
+    chain::api::HeadersAccepted,
+    consensus::Blame,
+    peers::Offence,
     primitives::{BlockHash, HEADER_BYTES, Header, PeerId, UnixMillis, encoding, events},
     wire::{
         GetBlocks, SyncRequest,
@@ -33,7 +35,7 @@ fn read_inv(bytes: &[u8], locator: &[BlockHash]) -> Result<Vec<Header>, (Offence
         };
         if !follows {
             let reason = format!("an Inv whose header at height {} follows nothing that was asked", header.height);
-            return Err((Offence::BadHeaders, reason));
+            return Err((Offence::WrongAnswer, reason));
         }
         parent = Some((header.hash(), header));
         headers.push(header);
@@ -164,7 +166,7 @@ impl Sync {
             Err(refused) if refused.blame == Blame::Peer => {
                 peer.walked = Some(walk.claim.tip);
                 self.end_walk(id);
-                self.distrust(id, Offence::BadHeaders, format!("{}: {}", refused.code, refused.reason), now);
+                self.distrust(id, Offence::InvalidHeader, format!("{}: {}", refused.code, refused.reason), now);
             }
             Err(refused) => {
                 debug!(peer = %id, code = refused.code, "headers could not be taken for now");
@@ -184,7 +186,7 @@ impl Sync {
         peer.walked = Some(walk.claim.tip);
         if self.best_header.work < walk.claim.work {
             let reason = format!("claims the tip {} but has no headers that lead there", walk.claim.tip);
-            self.distrust(id, Offence::UnbackedClaim, reason, now);
+            self.distrust(id, Offence::EmptyPromise, reason, now);
         }
     }
 
@@ -238,9 +240,9 @@ mod tests {
         let locator = [BlockHash([9; 32])];
         assert_eq!(read_inv(&bytes(&headers), &locator), Ok(headers.clone()));
         assert_eq!(read_inv(&[], &locator), Ok(Vec::new()));
-        assert!(matches!(read_inv(&bytes(&headers[1..]), &locator), Err((Offence::BadHeaders, _))));
+        assert!(matches!(read_inv(&bytes(&headers[1..]), &locator), Err((Offence::WrongAnswer, _))));
         let gap = [headers[0], headers[2]];
-        assert!(matches!(read_inv(&bytes(&gap), &locator), Err((Offence::BadHeaders, _))));
+        assert!(matches!(read_inv(&bytes(&gap), &locator), Err((Offence::WrongAnswer, _))));
         assert!(matches!(read_inv(&bytes(&headers)[1..], &locator), Err((Offence::Malformed, _))));
         let mut other_version = bytes(&headers);
         other_version[0] = 2;

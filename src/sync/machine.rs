@@ -5,15 +5,17 @@ use std::collections::{BTreeMap, HashMap};
 use tracing::debug;
 
 use super::{
-    BUSY_MS, DISTRUST_MS, LOCAL_TIMEOUT_MS, MAX_PEERS, Offence, Phase, REQUEST_SPACE, REQUEST_TIMEOUT_MS,
-    RequestFailure, SyncAction, SyncConfig, SyncEvent,
+    BUSY_MS, DISTRUST_MS, LOCAL_TIMEOUT_MS, MAX_PEERS, Phase, REQUEST_SPACE, REQUEST_TIMEOUT_MS, RequestFailure,
+    SyncAction, SyncConfig, SyncEvent,
     bodies::{Bodies, Place},
     peer::{Claim, MempoolVisit, Peer},
     phase::{Meter, Ticket},
-    stand_in::{Tip, Work},
     trades::Trades,
 };
 use crate::{
+    chain::api::Tip,
+    consensus::Work,
+    peers::Offence,
     primitives::{BlockHash, PeerId, TxId, UnixMillis},
     wire::{Refusal, Status, SyncRequest, SyncResponse},
 };
@@ -265,6 +267,9 @@ impl Sync {
                     RequestFailure::TimedOut | RequestFailure::Disconnected => 0,
                     RequestFailure::Unsupported | RequestFailure::Malformed(_) => DISTRUST_MS,
                 };
+                if failure == RequestFailure::TimedOut {
+                    self.penalise(peer, Offence::Timeout, failure.to_string());
+                }
                 self.back_off(peer, now, at_least);
                 self.give_up(peer, purpose);
             }

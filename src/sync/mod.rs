@@ -27,12 +27,9 @@ mod peer;
 mod phase;
 #[cfg(test)]
 mod simulation;
-pub mod stand_in;
 mod trades;
 
-pub use api::{
-    Offence, Phase, Progress, Refused, RequestFailure, SyncAction, SyncConfig, SyncEvent, SyncOutcome, SyncReport,
-};
+pub use api::{Phase, Progress, Refused, RequestFailure, SyncAction, SyncConfig, SyncEvent, SyncOutcome, SyncReport};
 pub use machine::Sync;
 
 use crate::wire::limits::{GET_DATA_BUDGET, MAX_BLOCK_BYTES, MAX_GET_DATA};

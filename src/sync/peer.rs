@@ -2,8 +2,12 @@
 
 use std::collections::HashSet;
 
-use super::{BACK_OFF_MS, MAX_DOUBLINGS, MAX_VISIT_FAILURES, WINDOW, stand_in::Tip, stand_in::Work};
-use crate::primitives::{BlockHash, Height, UnixMillis};
+use super::{BACK_OFF_MS, MAX_DOUBLINGS, MAX_VISIT_FAILURES, WINDOW};
+use crate::{
+    chain::api::Tip,
+    consensus::Work,
+    primitives::{BlockHash, Height, UnixMillis},
+};
 
 /// How far a peer says it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,10 +5,10 @@ use std::collections::{HashMap, VecDeque};
 
 use tracing::debug;
 
-use super::{
-    MAX_TRADE_BATCH, Offence, Phase, Refused, Sync, SyncAction, machine::Purpose, peer::MempoolVisit, stand_in::Blame,
-};
+use super::{MAX_TRADE_BATCH, Phase, Refused, Sync, SyncAction, machine::Purpose, peer::MempoolVisit};
 use crate::{
+    consensus::Blame,
+    peers::Offence,
     primitives::{PeerId, Transaction, TxId, UnixMillis, encoding},
     wire::{Item, ItemId, SyncRequest, limits::MAX_MEMPOOL_IDS},
 };
@@ -182,7 +182,7 @@ impl Sync {
         match result {
             Ok(()) => self.trades.accepted = self.trades.accepted.saturating_add(1),
             Err(refused) if refused.blame == Blame::Peer => {
-                self.penalise(peer, Offence::BadTrade, format!("{}: {}", refused.code, refused.reason));
+                self.penalise(peer, Offence::InvalidTrade, format!("{}: {}", refused.code, refused.reason));
             }
             Err(refused) => debug!(%txid, code = refused.code, "a trade was not taken"),
         }

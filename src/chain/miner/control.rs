@@ -32,7 +32,7 @@ use crate::{
     primitives::{Block, BlockHash, Header, Owner, TxId, events},
 };
 
-/// How old a template's time and difficulty may get while it is searched.
+/// How old a template may get while anybody wants a block: its time, its difficulty, and what it holds.
 const REFRESH: Duration = Duration::from_secs(1);
 /// How often a template is made anew because the mempool alone has changed: each costs the chain a pass over it.
 const MEMPOOL_REFRESH: Duration = Duration::from_millis(100);
@@ -224,9 +224,12 @@ impl Control {
             self.policy.tip_changed();
             self.look = true;
         }
-        self.mempool = mempool;
-        // Equal counts may hide a trade that replaced another: a summary that came for any reason counts as a change.
-        self.mempool_changed = true;
+        // The summary also comes when nothing changed. Equal counts may hide one trade that went and one that came: the
+        // next refresh finds those.
+        if mempool != self.mempool {
+            self.mempool = mempool;
+            self.mempool_changed = true;
+        }
     }
 
     /// Who would be paid for the next block, if anybody wants one.

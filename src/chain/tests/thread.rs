@@ -85,7 +85,7 @@ async fn a_closed_chain_says_so() {
     let disk = Disk::default();
     let (events, _told) = mpsc::channel(8);
     let (handle, thread) = start(&disk, events);
-    let reader = handle.reader();
+    let reader = handle.reader().clone();
     drop(handle);
     thread.join().expect("a clean end");
     assert_eq!(reader.block_at(0), None);
