@@ -46,6 +46,8 @@ const TICK: Duration = Duration::from_millis(250);
 const FLIGHT_GRACE: Duration = Duration::from_secs(15);
 /// A disconnection that waits for answers to get out waits no longer than this.
 const LEAVE_TIME: Duration = Duration::from_secs(2);
+/// And when they are out, this long for the peer to read them: with the connection, what it has not read is lost.
+const READ_TIME: Duration = Duration::from_millis(300);
 
 /// How libp2p names a request on its way.
 pub(super) type FlightKey = (Protocol, OutboundRequestId);
@@ -80,7 +82,18 @@ pub(super) struct Peer {
 #[derive(Debug)]
 pub(super) struct Leaving {
     pub(super) reason: &'static str,
+    /// Not before this, for the last answer to be read.
+    pub(super) from: Instant,
+    /// At the latest then.
     pub(super) by: Instant,
+}
+
+impl Leaving {
+    /// At once.
+    pub(super) fn now(reason: &'static str) -> Self {
+        let now = Instant::now();
+        Self { reason, from: now, by: now }
+    }
 }
 
 /// Why a dial was begun.
@@ -314,7 +327,7 @@ impl Network {
             NetCommand::Ban(peer) => {
                 self.swarm.behaviour_mut().gate.ban(peer);
                 if let (Some(id), Some(entry)) = (to_libp2p(&peer), self.peers.get_mut(&peer)) {
-                    entry.leaving = Some(Leaving { reason: "banned", by: now });
+                    entry.leaving = Some(Leaving::now("banned"));
                     let _ = self.swarm.disconnect_peer_id(id);
                 }
             }
@@ -442,15 +455,25 @@ impl Network {
 
     /// Closes all connections to a peer, after the answers that are on their way to it.
     pub(super) fn disconnect(&mut self, peer: &PeerId, reason: &'static str) {
+        let now = Instant::now();
         let Some(entry) = self.peers.get_mut(peer) else { return };
-        entry.leaving.get_or_insert(Leaving { reason, by: Instant::now() + LEAVE_TIME });
-        self.leave_if_idle(peer, Instant::now());
+        entry.leaving.get_or_insert(Leaving { reason, from: now, by: now + LEAVE_TIME });
+        self.leave_if_idle(peer, now);
+    }
+
+    /// An answer is out, or will not get out.
+    pub(super) fn sent(&mut self, protocol: Protocol, request: InboundRequestId) {
+        let Some(peer) = self.sending.remove(&(protocol, request)) else { return };
+        if let Some(leaving) = self.peers.get_mut(&peer).and_then(|entry| entry.leaving.as_mut()) {
+            leaving.from = Instant::now() + READ_TIME;
+        }
     }
 
     /// Goes through with a disconnection when nothing is on its way any more, or its time is up.
-    pub(super) fn leave_if_idle(&mut self, peer: &PeerId, now: Instant) {
+    fn leave_if_idle(&mut self, peer: &PeerId, now: Instant) {
         let Some(leaving) = self.peers.get(peer).and_then(|entry| entry.leaving.as_ref()) else { return };
-        if now < leaving.by && self.sending.values().any(|to| to == peer) {
+        let waits = now < leaving.from || self.sending.values().any(|to| to == peer);
+        if waits && now < leaving.by {
             return;
         }
         if let Some(id) = to_libp2p(peer) {
@@ -467,7 +490,7 @@ impl Network {
     fn dial_asked(&mut self, address: Multiaddr, reply: oneshot::Sender<Result<PeerId, DialError>>) {
         let peer = peer_of(&address);
         let outcome = match peer {
-            Some(peer) if peer == self.me => Err(DialError::Oneself(address.to_string())),
+            _ if peer == Some(self.me) || self.is_own(&address) => Err(DialError::Oneself(address.to_string())),
             Some(peer) if self.peers.contains_key(&peer) => Ok(peer),
             _ => {
                 let options = dial_options(peer, vec![address.clone()]);
@@ -491,6 +514,14 @@ impl Network {
         let gate = &swarm.behaviour().gate;
         let due = book.due(now, enough, |peer| peers.contains_key(peer), |peer| !gate.is_banned(peer));
         for dial in due {
+            if let Dial::Seed(address) = &dial
+                && self.is_own(address)
+            {
+                let reason = DialError::Oneself(address.to_string()).to_string();
+                self.book.remove_seed(address);
+                self.tell_if_room(NetEvent::DialFailed { address: address.to_string(), reason });
+                continue;
+            }
             let options = match &dial {
                 Dial::Peer(peer, addresses) => dial_options(Some(*peer), addresses.clone()),
                 Dial::Seed(address) => dial_options(peer_of(address), vec![address.clone()]),
@@ -503,6 +534,11 @@ impl Network {
                 Err(error) => self.dial_failed(dial, &error, now),
             }
         }
+    }
+
+    /// Whether the node listens there. Dialing it would not end well: the system connects the socket with itself.
+    fn is_own(&self, address: &Multiaddr) -> bool {
+        self.listening.contains(&without_peer(address))
     }
 
     fn on_tick(&mut self, now: Instant) {

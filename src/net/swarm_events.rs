@@ -119,8 +119,7 @@ impl Network {
         if !inbound {
             self.book.add(peer, &address, Source::Met, now);
         }
-        let connection =
-            Connection { id, address: address.clone(), inbound, round_trip: None, ping_failures: 0 };
+        let connection = Connection { id, address: address.clone(), inbound, round_trip: None, ping_failures: 0 };
         if let Some(entry) = self.peers.get_mut(&peer) {
             entry.connections.push(connection);
             return None;
@@ -237,7 +236,7 @@ impl Network {
                 if connection.ping_failures >= MAX_PING_FAILURES {
                     let entry = self.peers.get_mut(&peer)?;
                     if let [_] = entry.connections.as_slice() {
-                        entry.leaving.get_or_insert(Leaving { reason: "does not answer pings", by: Instant::now() });
+                        entry.leaving.get_or_insert(Leaving::now("does not answer pings"));
                     }
                     self.swarm.close_connection(event.connection);
                 }
@@ -388,9 +387,7 @@ impl Network {
                 None
             }
             RequestEvent::InboundFailure { request_id, .. } | RequestEvent::ResponseSent { request_id, .. } => {
-                if let Some(peer) = self.sending.remove(&(protocol, request_id)) {
-                    self.leave_if_idle(&peer, Instant::now());
-                }
+                self.sent(protocol, request_id);
                 None
             }
         }
