@@ -33,7 +33,7 @@ use super::{
     limits::LINGER,
     listen::{build_swarm, listen},
     peer::to_libp2p,
-    requests::{Inbound, Job, Outbound},
+    requests::{Inbound, Job, Outbound, Sending},
 };
 use crate::{
     primitives::{PeerId, events},
@@ -125,7 +125,7 @@ pub(super) struct Network {
     pub(super) outbound: Outbound<FlightKey>,
     pub(super) inbound: Inbound<ReplyChannel>,
     /// Answers that libp2p has but has not sent yet.
-    pub(super) sending: HashMap<(Protocol, InboundRequestId), PeerId>,
+    pub(super) sending: Sending<(Protocol, InboundRequestId)>,
     pub(super) kept: KeptMessages,
     pub(super) undecided: Undecided,
     pub(super) hearing: Hearing,
@@ -194,7 +194,7 @@ impl Network {
             dials: HashMap::new(),
             outbound: Outbound::new(),
             inbound: Inbound::new(),
-            sending: HashMap::new(),
+            sending: Sending::new(),
             kept: KeptMessages::default(),
             undecided: Undecided::default(),
             hearing: Hearing::new(tuning.hearing),
@@ -227,7 +227,7 @@ impl Network {
                 Turn::Alone => break,
             }
         }
-        self.leave().await;
+        Box::pin(self.leave()).await;
     }
 
     /// The next thing to handle. Its order is random, so that none starves.
@@ -384,7 +384,11 @@ impl Network {
     fn respond(&mut self, reply: &ReplyId, protocol: Protocol, bytes: Vec<u8>) {
         let Some((asked_on, channel, peer)) = self.inbound.take(reply) else { return };
         if asked_on == protocol {
-            self.send_response(peer, protocol, channel, bytes);
+            if self.sending.has_room(&peer, bytes.len()) {
+                self.send_response(peer, protocol, channel, bytes);
+            } else {
+                self.respond_busy(peer, protocol, channel);
+            }
         } else {
             tracing::error!(?asked_on, ?protocol, "an answer of another protocol than its request's is dropped");
         }
@@ -392,10 +396,11 @@ impl Network {
 
     pub(super) fn send_response(&mut self, peer: PeerId, protocol: Protocol, channel: ReplyChannel, bytes: Vec<u8>) {
         let (request, channel) = channel;
+        let size = bytes.len();
         let sent = self.swarm.behaviour_mut().requests(protocol).send_response(channel, Frame::Outgoing(bytes));
         // An error means that the peer no longer waits.
         if sent.is_ok() {
-            self.sending.insert((protocol, request), peer);
+            self.sending.begun((protocol, request), peer, size);
         }
     }
 
@@ -463,7 +468,7 @@ impl Network {
 
     /// An answer is out, or will not get out.
     pub(super) fn sent(&mut self, protocol: Protocol, request: InboundRequestId) {
-        let Some(peer) = self.sending.remove(&(protocol, request)) else { return };
+        let Some(peer) = self.sending.ended(&(protocol, request)) else { return };
         if let Some(leaving) = self.peers.get_mut(&peer).and_then(|entry| entry.leaving.as_mut()) {
             leaving.from = Instant::now() + READ_TIME;
         }
@@ -472,7 +477,7 @@ impl Network {
     /// Goes through with a disconnection when nothing is on its way any more, or its time is up.
     fn leave_if_idle(&mut self, peer: &PeerId, now: Instant) {
         let Some(leaving) = self.peers.get(peer).and_then(|entry| entry.leaving.as_ref()) else { return };
-        let waits = now < leaving.from || self.sending.values().any(|to| to == peer);
+        let waits = now < leaving.from || self.sending.is_sending(peer);
         if waits && now < leaving.by {
             return;
         }
@@ -531,7 +536,7 @@ impl Network {
                 Ok(()) => {
                     self.dials.insert(id, Dialing::Book(dial));
                 }
-                Err(error) => self.dial_failed(dial, &error, now),
+                Err(error) => self.dial_failed(&dial, &error, now),
             }
         }
     }
@@ -589,15 +594,15 @@ impl Network {
 }
 
 fn dial_options(peer: Option<PeerId>, addresses: Vec<Multiaddr>) -> DialOpts {
-    match peer.and_then(|peer| to_libp2p(&peer).map(|id| (peer, id))) {
-        Some((peer, id)) => {
-            let addresses = addresses.iter().map(|address| with_peer(address, &peer)).collect();
-            // A dial that is already under way does not stand in the way of another: theirs may be the wrong address.
-            DialOpts::peer_id(id).condition(PeerCondition::Disconnected).addresses(addresses).build()
-        }
-        None => {
-            let address = addresses.into_iter().next().unwrap_or_else(Multiaddr::empty);
-            DialOpts::unknown_peer_id().address(address).build()
-        }
+    // From a fresh port: two nodes that dial each other at once from the ports that they listen on would share one TCP
+    // connection, with nobody to answer.
+    if let Some((peer, id)) = peer.and_then(|peer| to_libp2p(&peer).map(|id| (peer, id))) {
+        let addresses = addresses.iter().map(|address| with_peer(address, &peer)).collect();
+        // A dial that is already under way does not stand in the way of another: it may be to the wrong address.
+        let options = DialOpts::peer_id(id).condition(PeerCondition::Disconnected);
+        options.addresses(addresses).allocate_new_port().build()
+    } else {
+        let address = addresses.into_iter().next().unwrap_or_else(Multiaddr::empty);
+        DialOpts::unknown_peer_id().address(address).allocate_new_port().build()
     }
 }

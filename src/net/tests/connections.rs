@@ -33,6 +33,19 @@ async fn a_peer_that_restarts_is_found_again() {
 }
 
 #[tokio::test]
+async fn peers_of_peers_are_found_by_walking() {
+    let b = Node::start().await;
+    let knows_b = || {
+        let mut config = config();
+        config.peers = vec![b.address.clone()];
+        config.tuning.walk_interval = Duration::from_millis(500);
+        config
+    };
+    let (mut a, c) = (Node::with(knows_b()).await, Node::with(knows_b()).await);
+    a.connected_to(c.id()).await;
+}
+
+#[tokio::test]
 async fn friends_that_the_node_names_are_dialed() {
     let (mut a, b) = (Node::start().await, Node::start().await);
     a.handle.add_known(b.id(), &["nonsense".to_owned(), b.address.clone()]).unwrap();
@@ -122,20 +135,20 @@ async fn a_banned_peer_is_put_out_and_stays_out_until_it_is_let_in() {
     // B dials on and is turned away each time; a turned-away connection is no connection of A's.
     assert!(a.handle.peers().await.unwrap().is_empty());
     a.handle.unban(b.id()).unwrap();
-    b.handle.add_known(a.id(), &[a.address.clone()]).unwrap();
+    b.handle.add_known(a.id(), std::slice::from_ref(&a.address)).unwrap();
     a.connected_to(b.id()).await;
 }
 
 #[tokio::test]
 async fn a_peer_that_is_shut_out_for_a_while_is_not_dialed() {
     let (mut a, mut b) = pair().await;
-    b.handle.disconnect(a.id(), Duration::from_secs(600)).unwrap();
-    a.handle.disconnect(b.id(), Duration::from_secs(600)).unwrap();
+    b.handle.disconnect(a.id(), Duration::from_mins(10)).unwrap();
+    a.handle.disconnect(b.id(), Duration::from_mins(10)).unwrap();
     assert_eq!(a.disconnected_from(b.id()).await.len(), "closed by this node".len());
     b.disconnected_from(a.id()).await;
     // A third node shows that the address book of A goes on working meanwhile.
     let c = Node::start().await;
-    a.handle.add_known(c.id(), &[c.address.clone()]).unwrap();
+    a.handle.add_known(c.id(), std::slice::from_ref(&c.address)).unwrap();
     let next = a
         .until(|event| match event {
             NetEvent::PeerConnected { peer, .. } => Some(peer),
@@ -165,13 +178,15 @@ async fn peers_and_addresses_are_told() {
     assert_eq!(peer.agent, concat!("friendchain/", env!("CARGO_PKG_VERSION")));
     assert_eq!(peer.connections[0].address, b.address);
     assert!(!peer.connections[0].inbound);
-    assert_eq!(b.handle.addresses().await.unwrap(), [b.address.clone()]);
+    assert_eq!(b.handle.addresses().await.unwrap(), std::slice::from_ref(&b.address));
 }
 
 #[tokio::test]
 async fn a_peer_that_goes_in_silence_is_noticed_by_its_pings() {
     let mut impatient = config();
     impatient.tuning.ping_interval = Duration::from_millis(200);
+    // Each further failure takes the ten seconds that libp2p gives a new stream.
+    impatient.tuning.max_ping_failures = 1;
     let mut a = Node::with(impatient).await;
     let address = a.full_address();
     let (end, ended) = std::sync::mpsc::channel::<()>();
@@ -244,5 +259,4 @@ async fn a_full_queue_of_commands_is_said() {
     // The test's thread is the runtime's: the swarm task gets no turn in between.
     let results: Vec<_> = (0..3_000).map(|_| node.handle.unban(peer)).collect();
     assert!(results.contains(&Err(CommandError::Busy)));
-    assert!(node.handle.peers().await.is_err() || node.handle.peers().await.is_ok());
 }

@@ -188,8 +188,8 @@ async fn peers_that_probe_each_other_stay_connected() {
         let mut config = config();
         config.tuning.probe_interval = Duration::from_millis(100);
         config.tuning.hearing = HearingTimes {
-            silence: Duration::from_secs(5),
-            subscribe: Duration::from_secs(5),
+            silence: Duration::from_secs(3),
+            subscribe: Duration::from_secs(3),
             between_cures: Duration::from_secs(1),
         };
         config
@@ -197,6 +197,6 @@ async fn peers_that_probe_each_other_stay_connected() {
     let (a, mut b) = (Node::with(quick()).await, Node::with(quick()).await);
     a.handle.dial(&b.full_address()).await.unwrap();
     b.connected_to(a.id()).await;
-    let lost = tokio::time::timeout(Duration::from_secs(7), b.disconnected_from(a.id())).await;
+    let lost = tokio::time::timeout(Duration::from_secs(4), b.disconnected_from(a.id())).await;
     assert!(lost.is_err(), "still connected after more than the time that silence may take");
 }

@@ -16,7 +16,7 @@ use crate::{
     wire::{ChatGossip, CompactBlock, Gossip, HelloRequest, HelloResponse, SignedLine, Status},
 };
 
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 const NETWORK: NetworkId = BlockHash([7; 32]);
 
 /// A node under test: what it listens on and what it hears.

@@ -186,7 +186,7 @@ async fn another_networks_peer_hears_hello_and_nothing_else() {
         })
         .await;
     b.handle.respond(reply, &Response::Hello(HelloResponse::WrongNetwork(BlockHash([8; 32])))).unwrap();
-    b.handle.disconnect(a.id(), std::time::Duration::from_secs(600)).unwrap();
+    b.handle.disconnect(a.id(), std::time::Duration::from_mins(10)).unwrap();
     let wrong = Response::Hello(HelloResponse::WrongNetwork(BlockHash([8; 32])));
     assert_eq!(answered(&mut a).await, (2, Ok(wrong)));
     a.disconnected_from(b.id()).await;

@@ -87,7 +87,7 @@ impl Stranger {
                     .unwrap(),
             })
             .unwrap()
-            .with_swarm_config(|config| config.with_idle_connection_timeout(Duration::from_secs(600)))
+            .with_swarm_config(|config| config.with_idle_connection_timeout(Duration::from_mins(10)))
             .build();
         if subscribes {
             for topic in Topic::ALL {
