@@ -65,7 +65,21 @@ pub fn check_address(text: &str) -> Result<(), BadAddress> {
         && text.starts_with('/')
         && text.bytes().all(|byte| byte.is_ascii_graphic())
         && !text.split('/').any(|part| part == "p2p");
-    if is_good { Ok(()) } else { Err(BadAddress(printable(&text.chars().take(100).collect::<String>()))) }
+    if is_good { Ok(()) } else { Err(bad_address(text)) }
+}
+
+/// An address as invites and users write it, taken apart: where, and the peer behind `/p2p/` if it is there.
+pub fn split_address(text: &str) -> Result<(&str, Option<PeerId>), BadAddress> {
+    let (address, peer) = match text.rsplit_once("/p2p/") {
+        Some((address, peer)) => (address, Some(peer.parse().map_err(|_| bad_address(text))?)),
+        None => (text, None),
+    };
+    check_address(address)?;
+    Ok((address, peer))
+}
+
+fn bad_address(text: &str) -> BadAddress {
+    BadAddress(printable(&text.chars().take(100).collect::<String>()))
 }
 
 /// An address without the peer id at its end.

@@ -7,7 +7,7 @@
 //! - The key is the identity; a name is a label that its key signed. Two friends may bear one name, and are then told
 //!   apart by the first hex digits of their keys: `yzw#3f2a`.
 //! - A line is kept once, whole, whatever is in it; what is not printable is replaced where it is shown, not here.
-//! - Everything kept is bounded: see the constants of [`profiles`], [`chat`] and [`book`].
+//! - Everything kept is bounded: see the constants `MAX_…`.
 
 mod book;
 mod chat;
@@ -31,6 +31,7 @@ use tokio::sync::broadcast;
 
 pub use book::{
     AddressSource, BadAddress, KnownPeer, MAX_ADDRESSES_PER_PEER, MAX_BOOK_ADDRESSES, TOUCH_INTERVAL_MS, check_address,
+    split_address,
 };
 pub use chat::{
     ChatRecord, LineState, MAX_HISTORY, MAX_LINES, MAX_OUTBOX, MAX_OUTBOX_PER_FRIEND, MAX_TIME_APART_MS, QuitReceipt,

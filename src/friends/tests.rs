@@ -501,6 +501,15 @@ fn the_address_that_worked_last_is_dialed_first() {
     assert_eq!(friends.known_peers(10).unwrap().len(), 1);
 }
 
+#[test]
+fn an_address_is_told_from_the_peer_behind_it() {
+    let peer = Key::new(1).peer;
+    assert_eq!(split_address(&format!("/ip4/10.0.0.1/tcp/1/p2p/{peer}")), Ok(("/ip4/10.0.0.1/tcp/1", Some(peer))));
+    assert_eq!(split_address("/ip4/10.0.0.1/tcp/1"), Ok(("/ip4/10.0.0.1/tcp/1", None)));
+    assert!(split_address("/ip4/10.0.0.1/tcp/1/p2p/nobody").is_err());
+    assert!(split_address("10.0.0.1:1").is_err());
+}
+
 #[tokio::test]
 async fn the_handle_answers_and_says_when_the_thread_has_ended() {
     let (handle, thread) = spawn(friends()).unwrap();
@@ -541,7 +550,7 @@ proptest! {
         let mut sender = Friends::in_memory(one.config(NETWORK)).unwrap();
         let mut receiver = Friends::in_memory(other.config(NETWORK)).unwrap();
         let mut written = 0;
-        let mut deliver = |sender: &mut Friends, receiver: &mut Friends, answered: bool| {
+        let deliver = |sender: &mut Friends, receiver: &mut Friends, answered: bool| {
             for SentLine { id, line } in sender.outbox_for(&other.peer, 2).unwrap() {
                 receiver.receive_direct(one.peer, line, NOW).unwrap();
                 if answered {
