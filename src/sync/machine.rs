@@ -6,7 +6,7 @@ use tracing::debug;
 
 use super::{
     BUSY_MS, DISTRUST_MS, LOCAL_TIMEOUT_MS, MAX_PEERS, Phase, REQUEST_SPACE, REQUEST_TIMEOUT_MS, RequestFailure,
-    SyncAction, SyncConfig, SyncEvent,
+    SILENT_MS, SyncAction, SyncConfig, SyncEvent,
     bodies::{Bodies, Place},
     peer::{Claim, MempoolVisit, Peer},
     phase::{Meter, Ticket},
@@ -236,6 +236,12 @@ impl Sync {
             if let Some(request) = self.requests.remove(&number) {
                 self.on_end(request, Err(RequestFailure::TimedOut), now);
             }
+        }
+        let silent = |peer: &Peer| now.saturating_sub(peer.claimed_at) >= SILENT_MS;
+        let gone: Vec<PeerId> = self.peers.iter().filter(|(_, peer)| silent(peer)).map(|(id, _)| *id).collect();
+        for id in gone {
+            debug!(peer = %id, "a peer has been silent for too long");
+            self.on_peer_gone(id, now);
         }
         let before = now.saturating_sub(LOCAL_TIMEOUT_MS);
         self.end_lost_walks(before, now);

@@ -104,6 +104,8 @@ const NEWS_MS: u64 = 1_000;
 const NEWS_SYNCING_MS: u64 = 10_000;
 /// A peer that has said nothing for so long is asked again, in ms: news get lost.
 const REFRESH_MS: u64 = 60_000;
+/// A peer that has not answered for so long is forgotten, in ms: it went unnoticed.
+const SILENT_MS: u64 = 5 * REFRESH_MS;
 /// How long a user's `sync` waits for the peers' answers to our Status, in ms.
 const STATUS_TIMEOUT_MS: u64 = 10_000;
 /// `sync` commands at once.

@@ -31,7 +31,7 @@ impl Meter {
         let risen = u64::from(height.saturating_sub(self.height));
         let left = u64::from(target.saturating_sub(height));
         self.blocks_per_second = risen.saturating_mul(1_000).checked_div(took).unwrap_or(0);
-        self.seconds_left = left.saturating_mul(took).div_ceil(1_000).checked_div(risen);
+        self.seconds_left = left.saturating_mul(took).checked_div(risen).map(|ms| ms.div_ceil(1_000));
         (self.since, self.height) = (now, height);
         true
     }
