@@ -45,11 +45,13 @@ pub(super) struct InFlight {
 #[derive(Debug, Default)]
 pub(super) struct MissingRead {
     /// Its number, since when it is under way, and for which best header.
-    pub(super) reading: Option<(u64, UnixMillis, BlockHash)>,
+    pub(super) reading: Option<(u64, UnixMillis, Tip)>,
     /// How many there were.
     pub(super) reads: u64,
     /// When the last one was begun.
     pub(super) last: UnixMillis,
+    /// The best header when the window was last filled: where the chain that it is of ends.
+    pub(super) chain: Option<Tip>,
     /// The best header whose missing bodies are all listed: no further read until it changes.
     pub(super) complete_for: Option<BlockHash>,
     /// The window may hold blocks of a chain that is no more the best: nothing is fetched or handed over until the next read.
@@ -132,10 +134,13 @@ impl Sync {
             SyncEvent::PeerStatus { peer, status } => self.on_status(peer, &status, now),
             SyncEvent::StatusFailed { peer } => self.on_status_failed(peer),
             SyncEvent::PeerGone { peer } => self.on_peer_gone(peer, now),
-            SyncEvent::Response { id, result } => match self.requests.remove(&id) {
-                Some(request) => self.on_end(request, result, now),
-                None => debug!(id, "an answer came to a request that is over"),
-            },
+            SyncEvent::Response { id, result } => {
+                if let Some(request) = self.requests.remove(&id) {
+                    self.on_end(request, result, now);
+                } else {
+                    debug!(id, "an answer came to a request that is over");
+                }
+            }
             SyncEvent::Locator { peer, hashes } => self.on_locator(peer, hashes, now),
             SyncEvent::Missing { read, blocks } => self.on_missing(read, &blocks, now),
             SyncEvent::HeadersDone { peer, result } => self.on_headers_done(peer, result, now),
@@ -304,7 +309,9 @@ impl Sync {
             }
             SyncResponse::NotYet | SyncResponse::NotFound => {
                 if let Purpose::Bodies(places) = purpose {
-                    places.iter().for_each(|place| peer.lacks_block(place.1));
+                    for place in places {
+                        peer.lacks_block(place.1);
+                    }
                 }
                 peer.back_off(now, 0);
             }

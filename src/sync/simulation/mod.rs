@@ -12,8 +12,8 @@ use serde_bytes::ByteBuf;
 use toy::{ToyChain, trade};
 
 use super::{
-    MAX_BODY_REQUESTS, MAX_HANDED, MAX_REQUESTS_PER_PEER, Phase, RequestFailure, STALL_MS, Sync, SyncAction,
-    SyncConfig, SyncEvent, SyncOutcome, SyncReport, machine::Purpose, owns_request,
+    MAX_BODY_REQUESTS, MAX_HANDED, MAX_REQUESTS_PER_PEER, PATIENCE_MS, Phase, RequestFailure, STALL_MS, Sync,
+    SyncAction, SyncConfig, SyncEvent, SyncOutcome, SyncReport, machine::Purpose, owns_request,
 };
 use crate::{
     consensus::Work,
@@ -31,6 +31,8 @@ enum Manner {
     Honest,
     /// Claims much and answers nothing.
     Silent,
+    /// Says truly how far it is, and answers nothing.
+    Mute,
     /// Claims more work than its chain has.
     Boasting,
     /// Sends bytes that are no block.
@@ -213,7 +215,9 @@ impl Network {
             assert_eq!(peer.requests, count);
             assert!(count <= MAX_REQUESTS_PER_PEER);
         }
-        assert!(of_peer.values().sum::<usize>() <= MAX_BODY_REQUESTS);
+        let fresh = sync.requests.values().filter(|r| self.now - r.since < PATIENCE_MS);
+        let bodies = fresh.filter(|request| matches!(request.purpose, Purpose::Bodies(_)));
+        assert!(bodies.count() <= MAX_BODY_REQUESTS);
         for (place, requests) in sync.bodies.asked() {
             assert_eq!(asked.get(&place).copied().unwrap_or_default(), requests, "a block is asked for by nobody");
         }
@@ -282,7 +286,7 @@ impl Network {
         let Node { chain, manner, .. } = &self.nodes[node];
         let honest = chain.answer(request);
         Some(match (manner, request) {
-            (Manner::Silent, _) => return None,
+            (Manner::Silent | Manner::Mute, _) => return None,
             (Manner::Busy, _) => SyncResponse::Busy,
             (Manner::Confused, SyncRequest::GetMempool) => SyncResponse::Inv(ByteBuf::new()),
             (Manner::Confused, _) => SyncResponse::MempoolIds(Vec::new()),
@@ -313,9 +317,8 @@ impl Network {
             let Reverse((time, number)) = self.queue.pop().expect("ticks never end");
             self.now = self.now.max(time);
             assert!(self.now - start <= limit_ms, "not done after {limit_ms} ms: {:?}", self.describe());
-            match self.deliveries.remove(&number) {
-                Some(delivery) => self.deliver(delivery),
-                None => {}
+            if let Some(delivery) = self.deliveries.remove(&number) {
+                self.deliver(delivery);
             }
         }
         self.now - start
@@ -545,6 +548,42 @@ fn a_branch_with_an_invalid_block_is_left_and_its_sender_blamed_once() {
     network.run_until(200_000, |n| n.tip(newcomer) == good.tip().hash);
     assert!(network.penalties.contains(&(newcomer, liar, Offence::InvalidBlock)));
     assert!(!network.penalties.iter().any(|p| p.0 == newcomer && p.1 == honest));
+}
+
+#[test]
+fn who_had_an_invalid_block_stored_aside_is_not_blamed_for_it() {
+    let mut network = Network::new(13);
+    let common = ToyChain::of_length(30, 0);
+    let (mut good, mut bad) = (common.clone(), common.clone());
+    good.extend(20, 1);
+    bad.extend(10, 2);
+    bad.extend_with_invalid();
+    bad.extend(60, 2);
+    good.store_aside(&bad);
+    let newcomer = network.add(common, Manner::Honest);
+    let liar = network.add(bad, Manner::Withholding);
+    let honest = network.add(good.clone(), Manner::Honest);
+    network.connect(newcomer, liar);
+    network.connect(newcomer, honest);
+    network.run_until(200_000, |n| n.tip(newcomer) == good.tip().hash && !n.penalties.is_empty());
+    network.run_for(60_000);
+    assert!(network.penalties.contains(&(newcomer, liar, Offence::InvalidBlock)));
+    assert!(!network.penalties.iter().any(|p| p.0 == newcomer && p.1 == honest), "{:?}", network.penalties);
+}
+
+#[test]
+fn many_silent_peers_do_not_use_up_all_requests() {
+    let mut network = Network::new(14);
+    let chain = ToyChain::of_length(800, 0);
+    let newcomer = network.add(ToyChain::default(), Manner::Honest);
+    let honest = network.add(chain.clone(), Manner::Honest);
+    network.connect(newcomer, honest);
+    for _ in 0..8 {
+        let mute = network.add(chain.clone(), Manner::Mute);
+        network.connect(newcomer, mute);
+    }
+    let took = network.run_until(60_000, |n| n.tip(newcomer) == chain.tip().hash);
+    assert!(took < super::REQUEST_TIMEOUT_MS, "{took} ms");
 }
 
 #[test]

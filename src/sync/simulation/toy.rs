@@ -98,6 +98,14 @@ impl ToyChain {
         self.best_headers.push(hash);
     }
 
+    /// Takes the blocks of another chain without connecting them.
+    pub(super) fn store_aside(&mut self, other: &Self) {
+        for (hash, block) in &other.bodies {
+            self.headers.insert(*hash, block.header);
+            self.bodies.insert(*hash, block.clone());
+        }
+    }
+
     fn tip_of(&self, chain: &[BlockHash]) -> Tip {
         let hash = *chain.last().expect("genesis");
         let mut work = [0; 32];
