@@ -1,30 +1,21 @@
 //! Composition: what starts, in which order, and stops.
+//!
+//! [`compose`] puts the parts together, for a node or for one command on a folder; the [`router`] is the node's task;
+//! the [`service`] answers commands. Everything else here is what those need.
 
+mod blocks_won;
+mod clock;
+pub mod compose;
 pub mod config;
 pub mod datadir;
 pub mod host;
+mod keyring;
 pub mod logging;
+mod memory;
+mod refusals;
+mod router;
 pub mod rpc;
+mod service;
+mod setup;
 
-use futures::future::BoxFuture;
-
-use self::{
-    config::NodeConfig,
-    datadir::FolderLock,
-    host::{Host, OpenedFolder, RunningNode},
-    rpc::RpcError,
-};
-
-/// The node as the command line starts it.
-#[derive(Debug, Clone, Copy)]
-pub struct Composition;
-
-impl Host for Composition {
-    fn open(&self, _folder: FolderLock) -> BoxFuture<'_, Result<OpenedFolder, RpcError>> {
-        Box::pin(async { Err(RpcError::no_chain()) })
-    }
-
-    fn start(&self, _folder: FolderLock, _config: NodeConfig) -> BoxFuture<'_, Result<RunningNode, RpcError>> {
-        Box::pin(async { Err(RpcError::no_chain()) })
-    }
-}
+pub use compose::Composition;
