@@ -14,7 +14,9 @@
 //! [`net`] and [`chain`] never see each other; they meet in [`node`].
 
 pub mod chain;
+pub mod cli;
 pub mod consensus;
+pub mod console;
 pub mod friends;
 pub mod net;
 pub mod node;

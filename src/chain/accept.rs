@@ -90,6 +90,18 @@ impl Chain {
         Ok(HeadersAccepted { new, last, best_header: self.best_header() })
     }
 
+    /// Checks that a header follows from the tip: its work, time and difficulty; nothing is kept.
+    ///
+    /// # Errors
+    /// See [`AcceptHeadersError`]; a header of another parent is [`AcceptHeadersError::UnknownParent`].
+    pub fn check_on_tip(&mut self, header: &Header, now: UnixMillis) -> Result<(), AcceptHeadersError> {
+        let (hash, previous) = (header.hash(), header.previous);
+        if previous != self.tip().hash {
+            return Err(AcceptHeadersError::UnknownParent { hash, previous });
+        }
+        self.check(self.tree.tip(), header, now).map(drop).map_err(|unfit| unfit.of_header(hash))
+    }
+
     /// Checks that a header follows from its parent.
     fn check(&mut self, parent: NodeId, header: &Header, now: UnixMillis) -> Result<CheckedHeader, Unfit> {
         let mut window = self.window_after(parent)?;
@@ -168,8 +180,7 @@ impl Chain {
         }
         let checked = match known {
             // Its header was checked when it came, and is not checked by today's clock again.
-            Some(_) => CheckedHeader::from_store(header)
-                .map_err(|error| AcceptBlockError::Header { hash, error })?,
+            Some(_) => CheckedHeader::from_store(header).map_err(|error| AcceptBlockError::Header { hash, error })?,
             None => match self.check(parent, &header, now) {
                 Ok(checked) => checked,
                 Err(Unfit::Rule(HeaderError::TooFarAhead { due, .. })) => {

@@ -99,14 +99,7 @@ impl Chain {
     }
 
     /// Stages the events and log lines of a change of the best chain.
-    fn tell(
-        &mut self,
-        old_tip: BlockHash,
-        disconnect: &[NodeId],
-        left: &[Body],
-        connect: &[NodeId],
-        joined: &[Body],
-    ) {
+    fn tell(&mut self, old_tip: BlockHash, disconnect: &[NodeId], left: &[Body], connect: &[NodeId], joined: &[Body]) {
         for (id, body) in disconnect.iter().zip(left) {
             let hash = self.tree.node(*id).hash;
             let event = events::BlockDisconnected { hash, height: body.height() };

@@ -12,7 +12,9 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ChainFault {
     /// Reading or writing failed.
-    #[error("the chain's file could not be read or written: {0}; check the disk's free space and health, then start again")]
+    #[error(
+        "the chain's file could not be read or written: {0}; check the disk's free space and health, then start again"
+    )]
     Disk(String),
     /// What was read is not what was written.
     #[error("the chain's file is damaged: {0}; run verify-chain, then reindex, or fetch the chain anew")]

@@ -7,9 +7,7 @@ use std::{collections::HashMap, hash::BuildHasher, sync::Arc};
 
 use super::{errors::ChainFault, store::tables::Undo};
 use crate::{
-    consensus::{
-        self, BlockError, CheckedBlock, Coin, CoinKey, Network, TransactionError, created_coins, spent_coins,
-    },
+    consensus::{self, BlockError, CheckedBlock, Coin, CoinKey, Network, TransactionError, created_coins, spent_coins},
     primitives::{Amount, Block, Height, LeafHash, Transaction, TxId},
 };
 

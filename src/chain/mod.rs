@@ -17,6 +17,7 @@ mod audit;
 pub mod errors;
 mod ledger;
 mod mempool;
+pub mod miner;
 mod overlay;
 mod pool;
 mod reader;
@@ -28,6 +29,7 @@ pub(crate) mod testing;
 mod thread;
 mod tree;
 mod waiting;
+pub mod wallet;
 
 pub use api::*;
 pub use errors::{AcceptBlockError, AcceptHeadersError, AcceptTradeError, Blame, ChainFault, OpenError};

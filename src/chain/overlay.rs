@@ -249,9 +249,7 @@ impl Overlay {
     pub(crate) fn block(&mut self, key: &BlockKey) -> Result<Block, ChainFault> {
         let missing = || ChainFault::Corrupt("a stored block's body is missing".into());
         match lookup_ref(self.child.as_ref().map(|layer| &layer.blocks), &self.base.blocks, key) {
-            Some(known) => {
-                Ok(stored("a block", known.as_ref().ok_or_else(missing)?)?)
-            }
+            Some(known) => Ok(stored("a block", known.as_ref().ok_or_else(missing)?)?),
             None => {
                 let bytes = self.tables()?.blocks.get(key)?.ok_or_else(missing)?;
                 Ok(stored("a block", bytes.value())?)
@@ -353,11 +351,7 @@ fn lookup<K: Ord, V: Copy>(child: Option<&BTreeMap<K, V>>, base: &BTreeMap<K, V>
     lookup_ref(child, base, key).copied()
 }
 
-fn lookup_ref<'a, K: Ord, V>(
-    child: Option<&'a BTreeMap<K, V>>,
-    base: &'a BTreeMap<K, V>,
-    key: &K,
-) -> Option<&'a V> {
+fn lookup_ref<'a, K: Ord, V>(child: Option<&'a BTreeMap<K, V>>, base: &'a BTreeMap<K, V>, key: &K) -> Option<&'a V> {
     child.and_then(|layer| layer.get(key)).or_else(|| base.get(key))
 }
 

@@ -12,13 +12,16 @@ use super::{
     errors::ChainFault,
     store::{
         Store, read_tables,
-        tables::{HeaderRecord, META_BEST_HEADER, META_TIP, ReadTables, Status, Undo, block_key, split_block_key, stored},
+        tables::{
+            HeaderRecord, META_BEST_HEADER, META_MIN_WORK, META_TIP, ReadTables, Status, Undo, block_key,
+            split_block_key, stored,
+        },
     },
     tree::HashIndex,
 };
 use crate::{
-    consensus::Checkpoint,
-    primitives::{Block, BlockHash, Header, Height},
+    consensus::{COIN_KEY_BYTES, Checkpoint, CoinKey, Work},
+    primitives::{Block, BlockHash, Header, Height, Owner},
 };
 
 /// A locator names this many blocks one by one before its steps double.
@@ -134,6 +137,38 @@ impl ChainReader {
             None => Ok(None),
         })
         .flatten()
+    }
+
+    /// A stored block of any branch.
+    #[must_use]
+    pub fn stored_block(&self, hash: &BlockHash) -> Option<Block> {
+        self.read(|tables| {
+            let Some(record) = self.record(tables, hash)? else { return Ok(None) };
+            let bytes = tables.blocks.get(&block_key(record.header.height, hash))?;
+            Ok(bytes.map(|bytes| stored("a block", bytes.value())).transpose()?)
+        })
+        .flatten()
+    }
+
+    /// Whether an owner has a coin or stamp on the best chain.
+    #[must_use]
+    pub fn has_coins(&self, owner: Owner) -> bool {
+        let (first, last) = CoinKey::range(owner);
+        let found = self.read(|tables| {
+            let (first, last) = (first.to_bytes(), last.to_bytes());
+            Ok(tables.coins.range::<&[u8; COIN_KEY_BYTES]>(&first..=&last)?.next().transpose()?.is_some())
+        });
+        found.unwrap_or_default()
+    }
+
+    /// The least work that the invite of this chain says it has; zero for a chain that was not joined by one.
+    #[must_use]
+    pub fn min_work(&self) -> Work {
+        let work = self.read(|tables| {
+            let work = tables.meta.get(META_MIN_WORK)?;
+            Ok(work.and_then(|bytes| bytes.value().try_into().ok()).map(Work::from_be_bytes))
+        });
+        work.flatten().unwrap_or(Work::ZERO)
     }
 
     /// A header of any branch, and whether its block is on the best chain.

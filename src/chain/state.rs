@@ -23,7 +23,9 @@ use super::{
     reader::ChainReader,
     store::{
         Store,
-        tables::{HeaderRecord, META_BEST_HEADER, META_TIP, OwnRecord, ReadTables, WaitingRecord, split_block_key, stored},
+        tables::{
+            HeaderRecord, META_BEST_HEADER, META_TIP, OwnRecord, ReadTables, WaitingRecord, split_block_key, stored,
+        },
     },
     tree::{HeaderTree, NodeId},
     waiting::{Held, WaitingBlocks},
@@ -107,7 +109,7 @@ impl Chain {
     /// # Errors
     /// See [`store::create`](super::store::create).
     pub fn create(path: &Path, network: &Network, options: ChainOptions) -> Result<Self, OpenError> {
-        Self::on_store(super::store::create(path, network, options.cache_mib)?, options)
+        Self::on_store(super::store::create(path, network, None, options.cache_mib)?, options)
     }
 
     /// Opens the chain in a file.
@@ -391,6 +393,26 @@ impl Chain {
     #[must_use]
     pub fn mempool(&self) -> Vec<MempoolEntry> {
         self.mempool.entries().map(|waiting| waiting.entry.clone()).collect()
+    }
+
+    /// Those of the ids that are neither in the mempool nor on the best chain, in the order given.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn unknown_trades(&mut self, mut ids: Vec<TxId>) -> Result<Vec<TxId>, ChainFault> {
+        let mut fault = None;
+        ids.retain(|txid| {
+            fault.is_none()
+                && self.mempool.get(txid).is_none()
+                && match self.overlay.place(txid) {
+                    Ok(place) => place.is_none(),
+                    Err(error) => {
+                        fault = Some(error);
+                        false
+                    }
+                }
+        });
+        fault.map_or(Ok(ids), Err)
     }
 
     /// One transaction and where it is; `None` when it is unknown.

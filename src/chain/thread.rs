@@ -238,6 +238,18 @@ impl ChainThread {
                 let transaction = self.chain.transaction(txid)?;
                 self.keep(move || send(reply, Ok(transaction)));
             }
+            ChainCommand::CheckHeader { header, reply } => {
+                let result = self.chain.check_on_tip(&header, now);
+                self.keep(move || send(reply, result));
+            }
+            ChainCommand::UnknownTrades { ids, reply } => {
+                let unknown = self.chain.unknown_trades(ids)?;
+                self.keep(move || send(reply, Ok(unknown)));
+            }
+            ChainCommand::ShutDown { reply } => {
+                self.queue.close();
+                self.keep(move || send(reply, ()));
+            }
             ChainCommand::Verify { progress, reply } => {
                 self.settle()?;
                 let mut tell = |done, goal| {
@@ -332,6 +344,29 @@ impl ChainHandle {
         let (reply, answer) = oneshot::channel();
         self.commands.send(command(reply)).await.map_err(|_| ChainFault::Closed)?;
         answer.await.map_err(|_| ChainFault::Closed)
+    }
+
+    /// Ends the chain thread, whoever else holds a handle; done when everything is on disk.
+    pub async fn shut_down(&self) {
+        // A closed thread has nothing left to write.
+        let _ = self.ask(|reply| ChainCommand::ShutDown { reply }).await;
+    }
+
+    /// Checks a header on the tip without storing it.
+    ///
+    /// # Errors
+    /// See [`AcceptHeadersError`].
+    pub async fn check_header(&self, header: Header) -> Result<(), AcceptHeadersError> {
+        let header = Box::new(header);
+        self.ask(|reply| ChainCommand::CheckHeader { header, reply }).await?
+    }
+
+    /// Which of these trades are neither in the mempool nor on the chain, in the order given.
+    ///
+    /// # Errors
+    /// When the chain is closed or the disk fails.
+    pub async fn unknown_trades(&self, ids: Vec<TxId>) -> Result<Vec<TxId>, ChainFault> {
+        self.ask(|reply| ChainCommand::UnknownTrades { ids, reply }).await?
     }
 
     /// Checks headers, parents first, and keeps them.

@@ -27,6 +27,12 @@ pub fn spawn(friends: Friends) -> io::Result<(FriendsHandle, thread::JoinHandle<
     let thread = thread::Builder::new().name("friends".to_owned()).spawn(move || {
         let mut friends = friends;
         while let Some(command) = inbox.blocking_recv() {
+            if let FriendsCommand::ShutDown { reply } = command {
+                drop(friends);
+                // Who asked may have given up waiting.
+                let _ = reply.send(());
+                return;
+            }
             command.run(&mut friends);
         }
     })?;
@@ -48,6 +54,15 @@ impl FriendsHandle {
         self.commands.capacity() <= QUEUE / 2
     }
 
+    /// Ends the thread, whoever else holds a handle; done when the file is closed.
+    pub async fn shut_down(&self) {
+        let (reply, closed) = oneshot::channel();
+        // A thread that has ended has closed its file.
+        if self.commands.send(FriendsCommand::ShutDown { reply }).await.is_ok() {
+            let _ = closed.await;
+        }
+    }
+
     /// What happens from now on: see [`Friends::subscribe`].
     #[must_use]
     pub fn subscribe(&self) -> broadcast::Receiver<FriendsEvent> {
@@ -64,12 +79,16 @@ macro_rules! commands {
     )+) => {
         #[derive(Debug)]
         enum FriendsCommand {
+            /// Close the file and end, whoever else holds a handle.
+            ShutDown { reply: oneshot::Sender<()> },
             $( $variant { $($argument: $ty,)* reply: oneshot::Sender<Result<$ok, $error>> }, )+
         }
 
         impl FriendsCommand {
             fn run(self, friends: &mut Friends) {
                 match self {
+                    // The thread's loop has taken it.
+                    Self::ShutDown { .. } => {}
                     $( Self::$variant { $($argument,)* reply } => {
                         let $friends = friends;
                         // Who asked may have given up waiting.

@@ -11,7 +11,9 @@ use crate::primitives::PeerId;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
     /// Not an address in any form.
-    #[error("'{0}' is not an address: write host:port (as 192.168.1.7:8891) or a multiaddr (as /ip4/192.168.1.7/tcp/8891)")]
+    #[error(
+        "'{0}' is not an address: write host:port (as 192.168.1.7:8891) or a multiaddr (as /ip4/192.168.1.7/tcp/8891)"
+    )]
     Malformed(String),
     /// A multiaddr, but not of a transport that the node has.
     #[error("'{0}' cannot be used: the node speaks /tcp/PORT and /udp/PORT/quic-v1 over /ip4, /ip6 and /dns alone")]

@@ -23,8 +23,7 @@ use crate::{
     wire::{Protocol, Topic, limits::MAX_GOSSIP_BYTES},
 };
 
-pub(super) type Gossipsub =
-    gossipsub::Behaviour<gossipsub::IdentityTransform, gossipsub::WhitelistSubscriptionFilter>;
+pub(super) type Gossipsub = gossipsub::Behaviour<gossipsub::IdentityTransform, gossipsub::WhitelistSubscriptionFilter>;
 
 /// All protocols. Those that refuse connections come first: nothing is set up behind a refusal.
 #[derive(NetworkBehaviour)]

@@ -13,9 +13,7 @@ use std::{
 
 use super::{
     event::GossipId,
-    limits::{
-        KEPT_TIME, MAX_KEPT, MAX_KEPT_BYTES, MAX_UNDECIDED, MAX_UNDECIDED_BYTES, UNDECIDED_SHARE, VERDICT_TIME,
-    },
+    limits::{KEPT_TIME, MAX_KEPT, MAX_KEPT_BYTES, MAX_UNDECIDED, MAX_UNDECIDED_BYTES, UNDECIDED_SHARE, VERDICT_TIME},
 };
 use crate::{primitives::PeerId, wire::Topic};
 

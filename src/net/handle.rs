@@ -33,10 +33,17 @@ pub(super) enum NetCommand {
 /// What the node owes to the swarm task: there is a slot for each that it can owe.
 #[derive(Debug)]
 pub(super) enum NetAnswer {
-    Respond { reply: ReplyId, protocol: Protocol, bytes: Vec<u8> },
+    Respond {
+        reply: ReplyId,
+        protocol: Protocol,
+        bytes: Vec<u8>,
+    },
     /// There is no answer that could be sent: the asker is told so by the end of the stream.
     Drop(ReplyId),
-    Verdict { message: GossipId, verdict: Verdict },
+    Verdict {
+        message: GossipId,
+        verdict: Verdict,
+    },
 }
 
 /// The network, for the node. When the last handle is dropped, the network shuts down.
@@ -72,11 +79,7 @@ impl NetHandle {
         }
         let command = self.commands.try_reserve().map_err(|error| command_error(&error))?;
         let slot = events.try_reserve_owned().map_err(|error| command_error(&error))?;
-        command.send(NetCommand::Request {
-            ticket: Ticket::new(peer, id, slot),
-            protocol: request.protocol(),
-            bytes,
-        });
+        command.send(NetCommand::Request { ticket: Ticket::new(peer, id, slot), protocol: request.protocol(), bytes });
         Ok(())
     }
 

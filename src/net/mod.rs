@@ -152,8 +152,7 @@ pub fn spawn(config: NetConfig) -> Result<(NetHandle, mpsc::Receiver<NetEvent>),
     let (events, event_queue) = mpsc::channel(config.tuning.event_queue);
     let (cancel, cancelled) = watch::channel(false);
     let (end, ended) = watch::channel(false);
-    let handle =
-        NetHandle { me, commands, answers, events: events.downgrade(), cancel: Arc::new(cancel), ended };
+    let handle = NetHandle { me, commands, answers, events: events.downgrade(), cancel: Arc::new(cancel), ended };
     let network = swarm::Network::new(config, events, command_queue, answer_queue)?;
     tokio::spawn(async move {
         network.run(cancelled).await;

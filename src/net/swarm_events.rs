@@ -119,8 +119,7 @@ impl Network {
         if !inbound {
             self.book.add(peer, &address, Source::Met, now);
         }
-        let connection =
-            Connection { id, address: address.clone(), inbound, round_trip: None, ping_failures: 0 };
+        let connection = Connection { id, address: address.clone(), inbound, round_trip: None, ping_failures: 0 };
         if let Some(entry) = self.peers.get_mut(&peer) {
             entry.connections.push(connection);
             return None;

@@ -79,7 +79,8 @@ struct Mining {
 
 async fn open_chain(folder: &DataDir, cache_mib: u32, mining: Mining) -> Result<OpenChain, RpcError> {
     let path = folder.file(CHAIN_FILE);
-    let options = ChainOptions { cache_mib: usize::try_from(cache_mib).unwrap_or(usize::MAX), ..ChainOptions::default() };
+    let options =
+        ChainOptions { cache_mib: usize::try_from(cache_mib).unwrap_or(usize::MAX), ..ChainOptions::default() };
     let chain = blocking(move || Chain::open(&path, options)).await??;
     let (events, event_queue) = mpsc::channel(CHAIN_EVENTS);
     let (chain, thread) = chain::spawn(chain, system(), events).map_err(RpcError::internal)?;
@@ -87,11 +88,11 @@ async fn open_chain(folder: &DataDir, cache_mib: u32, mining: Mining) -> Result<
     let config =
         MinerConfig { mode: mining.mode, owner: mining.owner.map(|address| address.0), threads: mining.threads };
     let miner = miner::spawn(chain.clone(), config, Some(solved)).map_err(RpcError::internal)?;
-    let ledger = Ledger { reader: chain.reader(), chain, miner };
+    let ledger = Ledger { reader: chain.reader().clone(), chain, miner };
     Ok(OpenChain { ledger, events: event_queue, solved: solved_queue, thread })
 }
 
-async fn open_friends(
+pub(super) async fn open_friends(
     folder: &DataDir,
     identity: &Identity,
     network: NetworkId,
@@ -125,7 +126,9 @@ async fn open(folder: FolderLock) -> Result<OpenedFolder, RpcError> {
     // Nobody reads them here, but whoever sends must not wait.
     let drain = tokio::spawn(async move {
         if let Some((mut events, mut solved)) = events {
-            while tokio::select! { event = events.recv() => event.is_some(), header = solved.recv() => header.is_some() } {}
+            while tokio::select! { event = events.recv() => event.is_some(), header = solved.recv() => header.is_some() }
+            {
+            }
         }
     });
     let service = Service {
@@ -188,13 +191,20 @@ async fn start(folder: FolderLock, config: NodeConfig) -> Result<RunningNode, Rp
     let threads = vec![chain.thread, friends_thread];
     let ledger = chain.ledger;
 
-    let started = start_upper(&folder, config, identity, keyring, miner_address, UpperFloors {
-        network,
-        ledger: ledger.clone(),
-        chain_events: chain.events,
-        solved: chain.solved,
-        friends: book.clone(),
-    });
+    let started = start_upper(
+        &folder,
+        config,
+        identity,
+        keyring,
+        miner_address,
+        UpperFloors {
+            network,
+            ledger: ledger.clone(),
+            chain_events: chain.events,
+            solved: chain.solved,
+            friends: book.clone(),
+        },
+    );
     let upper = match started.await {
         Ok(upper) => upper,
         Err(error) => {
@@ -278,7 +288,7 @@ async fn start_upper(
     let feed = EventFeed::default();
     let mempool = ledger.chain.mempool().await?;
     let reader = ledger.reader.clone();
-    let min_work = blocking(move || reader.min_work()).await??;
+    let min_work = blocking(move || reader.min_work()).await?;
     let peer_id = identity.peer_id();
     let parts = Parts {
         network: network.clone(),

@@ -17,3 +17,5 @@ mod router;
 pub mod rpc;
 mod service;
 mod setup;
+
+pub use compose::Composition;

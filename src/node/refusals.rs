@@ -1,6 +1,6 @@
 //! Every floor's errors as the RPC tells them: the stable code, and the sentence.
 
-use super::{datadir::DataDirError, rpc::RpcError};
+use super::rpc::RpcError;
 use crate::{
     chain::{
         errors::{AcceptTradeError, ChainFault, OpenError},
@@ -35,7 +35,7 @@ macro_rules! named {
     )*};
 }
 
-coded!(AcceptTradeError, ChainFault, OpenError, GenesisError, ChatError, FindError, OwnProfileError, StoreFault);
+coded!(AcceptTradeError, ChainFault, GenesisError, ChatError, FindError, OwnProfileError, StoreFault);
 
 named! {
     AddressError => "bad_address",
@@ -49,9 +49,18 @@ named! {
     CommandError => "network_busy",
 }
 
-impl From<DataDirError> for RpcError {
-    fn from(error: DataDirError) -> Self {
-        Self::new(error.code(), error.to_string())
+impl From<OpenError> for RpcError {
+    fn from(error: OpenError) -> Self {
+        let code = match &error {
+            OpenError::NoChain { .. } => return Self::no_chain(),
+            OpenError::Exists { .. } => "chain_exists",
+            OpenError::Locked { .. } => "folder_in_use",
+            OpenError::NotAChain { .. } | OpenError::Corrupt { .. } => "bad_chain_file",
+            OpenError::NewerSchema { .. } => "newer_schema",
+            OpenError::OtherNetwork { .. } => "other_network",
+            OpenError::Disk { .. } => "disk",
+        };
+        Self::new(code, error.to_string())
     }
 }
 

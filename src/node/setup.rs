@@ -1,21 +1,21 @@
 //! Chains come and go: making one, joining one, leaving one. All on a folder on which no node runs.
 
-use std::{io, path::PathBuf};
+use std::{io, path::PathBuf, sync::atomic::AtomicBool};
 
 use super::{
     clock::now,
-    datadir::{CHAIN_FILE, DataDir, FRIENDS_FILE, IDENTITY_FILE},
+    compose::open_friends,
+    datadir::{CHAIN_FILE, DataDir, IDENTITY_FILE},
     keyring::blocking,
-    rpc::{
-        RpcError,
-        types::CreateBlockchain,
-        ProgressGuard,
-    },
+    rpc::{ProgressGuard, RpcError, types::CreateBlockchain},
 };
 use crate::{
-    chain::{miner::mine_genesis, store},
-    consensus::{ChainParams, Checkpoint, DEFAULT_FLOOR_BITS, DEFAULT_SPACING_MS, Invite, Network},
-    friends::FriendsHandle,
+    chain::{
+        miner::{default_threads, mine_genesis},
+        store,
+    },
+    consensus::{ChainParams, DEFAULT_FLOOR_BITS, DEFAULT_SPACING_MS, Invite, Network, Work},
+    friends::{AddressSource, split_address},
     net::Identity,
     primitives::NetworkId,
 };
@@ -30,26 +30,21 @@ pub(super) async fn mine_network(request: CreateBlockchain, task: ProgressGuard)
     let params = ChainParams::new(&name, spacing, request.bits.unwrap_or(DEFAULT_FLOOR_BITS))?;
     let template = Network::genesis_to_mine(&params, request.address.0, now())?;
     let expected = 1_u64 << params.floor_bits.min(63);
-    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
     let genesis = blocking(move || {
-        mine_genesis(template, threads, &mut |tried| {
+        // Ends with the process: nothing is written before it is found.
+        mine_genesis(template, default_threads(), &AtomicBool::new(false), |tried| {
             // How long luck takes nobody knows: the bar fills at what is expected and waits there.
             task.update(tried.min(expected), Some(expected));
-            std::ops::ControlFlow::Continue(())
         })
     });
-    let genesis = genesis.await?.ok_or_else(|| RpcError::new("cancelled", "mining the genesis was cancelled"))?;
+    let genesis = genesis.await??;
     Ok(Network::from_genesis(genesis)?)
 }
 
-/// Makes the chain's file with its genesis, and for an invite, with its checkpoint.
-pub(super) async fn create_chain(
-    folder: &DataDir,
-    network: Network,
-    checkpoint: Option<Checkpoint>,
-) -> Result<(), RpcError> {
+/// Makes the chain's file with its genesis, and for an invite, with the work that it promises.
+pub(super) async fn create_chain(folder: &DataDir, network: Network, min_work: Option<Work>) -> Result<(), RpcError> {
     let path = folder.file(CHAIN_FILE);
-    blocking(move || store::create(&path, &network, checkpoint, SETUP_CACHE_MIB).map(drop)).await??;
+    blocking(move || store::create(&path, &network, min_work, SETUP_CACHE_MIB).map(drop)).await??;
     Ok(())
 }
 
@@ -59,12 +54,16 @@ pub(super) async fn join(folder: &DataDir, invite: Invite) -> Result<(), RpcErro
     let addresses = invite.addresses().to_vec();
     if !addresses.is_empty() {
         let identity = Identity::load_or_create(&folder.file(IDENTITY_FILE))?;
-        let (friends, thread) = FriendsHandle::open(folder.file(FRIENDS_FILE), network.id, identity.peer_id())?;
-        friends.keep_invited(addresses, now()).await?;
-        drop(friends);
+        let (friends, thread) = open_friends(folder, &identity, network.id).await?;
+        for address in addresses {
+            if let Ok((address, Some(peer))) = split_address(&address) {
+                friends.add_addresses(peer, vec![address.to_owned()], AddressSource::Invite, now()).await?;
+            }
+        }
+        friends.shut_down().await;
         blocking(move || thread.join()).await?.map_err(|_| RpcError::internal("the friends thread panicked"))?;
     }
-    create_chain(folder, network, Some(*invite.checkpoint())).await
+    create_chain(folder, network, Some(invite.checkpoint().work)).await
 }
 
 /// Moves the chain's file aside. Wallet and friends stay.

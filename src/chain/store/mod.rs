@@ -12,17 +12,18 @@ use std::{
 };
 
 use redb::{
-    Database, DatabaseError, Durability, ReadableDatabase as _, ReadableTable as _, StorageBackend, StorageError, TableError,
+    Database, DatabaseError, Durability, ReadableDatabase as _, ReadableTable as _, StorageBackend, StorageError,
+    TableError,
 };
 
 pub use self::tables::Status;
 use self::tables::{
-    HeaderRecord, META_BEST_HEADER, META_GENESIS, META_NETWORK, META_SCHEMA, META_TIP, ReadTables, SCHEMA, Undo,
-    WriteTables, block_key, coin_to_bytes, place_to_bytes, stored, tx_key,
+    HeaderRecord, META_BEST_HEADER, META_GENESIS, META_MIN_WORK, META_NETWORK, META_SCHEMA, META_TIP, ReadTables,
+    SCHEMA, Undo, WriteTables, block_key, coin_to_bytes, place_to_bytes, stored, tx_key,
 };
 use super::errors::{ChainFault, OpenError};
 use crate::{
-    consensus::{Network, created_coins},
+    consensus::{Network, Work, created_coins},
     primitives::{Block, Encode},
 };
 
@@ -42,11 +43,12 @@ pub fn exists(path: &Path) -> bool {
     path.is_file()
 }
 
-/// Makes a chain of one block, the genesis of `network`; whole or not at all.
+/// Makes a chain of one block, the genesis of `network`; whole or not at all. `min_work` is what an invite says that
+/// the chain has at least.
 ///
 /// # Errors
 /// When there is a file already, or the disk refuses.
-pub fn create(path: &Path, network: &Network, cache_mib: usize) -> Result<Store, OpenError> {
+pub fn create(path: &Path, network: &Network, min_work: Option<Work>, cache_mib: usize) -> Result<Store, OpenError> {
     if path.exists() {
         return Err(OpenError::Exists { path: path.to_owned() });
     }
@@ -61,7 +63,7 @@ pub fn create(path: &Path, network: &Network, cache_mib: usize) -> Result<Store,
     }
     let database =
         builder(cache_mib).create(&unfinished).map_err(|error| OpenError::from_database(&unfinished, error))?;
-    initialise(&database, network).map_err(|fault| OpenError::from_fault(path, fault))?;
+    initialise(&database, network, min_work).map_err(|fault| OpenError::from_fault(path, fault))?;
     drop(database);
     fs::rename(&unfinished, path).map_err(failed)?;
     open(path, cache_mib)
@@ -90,7 +92,7 @@ fn builder(cache_mib: usize) -> redb::Builder {
 }
 
 /// Writes the genesis block and what says which network this is, in one commit.
-fn initialise(database: &Database, network: &Network) -> Result<(), ChainFault> {
+fn initialise(database: &Database, network: &Network, min_work: Option<Work>) -> Result<(), ChainFault> {
     let genesis = &network.genesis;
     let (hash, header) = (network.id, genesis.header);
     let key = block_key(0, &hash);
@@ -108,6 +110,9 @@ fn initialise(database: &Database, network: &Network) -> Result<(), ChainFault> 
         tables.meta.insert(META_GENESIS, genesis.to_bytes().as_slice())?;
         tables.meta.insert(META_NETWORK, hash.as_bytes().as_slice())?;
         tables.meta.insert(META_BEST_HEADER, key.as_slice())?;
+        if let Some(work) = min_work {
+            tables.meta.insert(META_MIN_WORK, work.to_be_bytes().as_slice())?;
+        }
         connect_genesis(&mut tables, network)?;
     }
     transaction.commit()?;
@@ -165,7 +170,7 @@ impl Store {
             builder(cache_mib).create_with_backend(backend).map_err(|error| OpenError::from_database(&path, error))?;
         let found = match read_network(&database, &path) {
             Err(OpenError::NotAChain { .. }) => {
-                initialise(&database, network).map_err(|fault| OpenError::from_fault(&path, fault))?;
+                initialise(&database, network, None).map_err(|fault| OpenError::from_fault(&path, fault))?;
                 read_network(&database, &path)?
             }
             other => other?,

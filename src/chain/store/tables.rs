@@ -54,6 +54,8 @@ pub(crate) const META_NETWORK: &str = "network";
 pub(crate) const META_TIP: &str = "tip";
 /// The key of the best header.
 pub(crate) const META_BEST_HEADER: &str = "best_header";
+/// The work of the checkpoint of the invite that this chain was joined by, 32 bytes big-endian; absent otherwise.
+pub(crate) const META_MIN_WORK: &str = "min_work";
 
 /// All tables, for writing: opened together, so that no transaction forgets one.
 pub(crate) struct WriteTables<'txn> {

@@ -1,17 +1,18 @@
 //! Carrying out what the machines of sync and relay ask for, and bringing the answers back to them.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::{Done, Router, hello::log_unsent};
 use crate::{
     chain::{
         ChainHandle,
         api::Origin,
-        errors::{AcceptBlockError, AcceptHeadersError, AcceptTradeError, ChainFault},
+        errors::{AcceptBlockError, AcceptHeadersError, AcceptTradeError},
     },
-    node::{clock::now, keyring::blocking, rpc::RpcError},
+    net::{self, GossipId},
+    node::keyring::blocking,
     primitives::{Block, PeerId, Transaction},
-    relay::{Announcement, RelayAction, RelayEvent},
+    relay::{Announcement, RelayAction, RelayEvent, Verdict},
     sync::{self, Refused, RequestFailure, SyncAction, SyncEvent},
     wire::{Gossip, Request, SyncRequest},
 };
@@ -42,15 +43,15 @@ impl Router {
             SyncAction::FetchLocator { peer } => {
                 let reader = self.ledger.reader.clone();
                 self.spawn_work(async move {
-                    let hashes = read(move || reader.locator()).await.unwrap_or_default();
+                    let hashes = blocking(move || reader.locator()).await.unwrap_or_default();
                     Some(Done::Sync(SyncEvent::Locator { peer, hashes }))
                 });
             }
-            SyncAction::FetchMissing { limit } => {
+            SyncAction::FetchMissing { read, limit } => {
                 let reader = self.ledger.reader.clone();
                 self.spawn_work(async move {
-                    let blocks = read(move || reader.missing_bodies(limit)).await.unwrap_or_default();
-                    Some(Done::Sync(SyncEvent::Missing { blocks }))
+                    let blocks = blocking(move || reader.missing_bodies(limit)).await.unwrap_or_default();
+                    Some(Done::Sync(SyncEvent::Missing { read, blocks }))
                 });
             }
             SyncAction::FilterTrades { peer, ids } => self.spawn_work(async move {
@@ -81,7 +82,7 @@ impl Router {
         }
     }
 
-    pub(super) fn relay_action(&mut self, action: RelayAction) {
+    pub(super) fn relay_action(&mut self, action: RelayAction<GossipId>) {
         let chain = self.ledger.chain.clone();
         match action {
             RelayAction::Publish { announcement } => {
@@ -91,7 +92,7 @@ impl Router {
                 };
                 self.publish(gossip);
             }
-            RelayAction::Verdict { message, verdict } => log_unsent(self.net.verdict(message, verdict)),
+            RelayAction::Verdict { message, verdict } => log_unsent(self.net.verdict(message, net_verdict(verdict))),
             RelayAction::CheckSolved { header } => {
                 let hash = header.hash();
                 self.spawn_work(async move {
@@ -131,8 +132,8 @@ impl Router {
             RelayAction::FetchBlock { hash } => {
                 let reader = self.ledger.reader.clone();
                 self.spawn_work(async move {
-                    let block = read(move || reader.block(&hash)).await.ok().flatten();
-                    Some(Done::Relay(RelayEvent::BlockLoaded { hash, block: block.map(|info| info.block) }))
+                    let block = blocking(move || reader.stored_block(&hash)).await.ok().flatten();
+                    Some(Done::Relay(RelayEvent::BlockLoaded { hash, block: block.map(Arc::new) }))
                 });
             }
             RelayAction::AskStatus { peer } => self.say_hello(peer),
@@ -175,13 +176,10 @@ async fn accept_trade(chain: &ChainHandle, peer: PeerId, transaction: Box<Transa
     chain.accept_trade(*transaction, Origin::Peer(peer)).await.map(drop).map_err(|error| error.refused())
 }
 
-/// Reads from a snapshot on a thread where the disk may be waited for.
-pub(super) async fn read<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, ChainFault> + Send + 'static,
-) -> Result<T, RpcError> {
-    let result = blocking(work).await?;
-    if let Err(error) = &result {
-        tracing::warn!(%error, "the chain could not be read");
+const fn net_verdict(verdict: Verdict) -> net::Verdict {
+    match verdict {
+        Verdict::Accept => net::Verdict::Accept,
+        Verdict::Ignore => net::Verdict::Ignore,
+        Verdict::Reject => net::Verdict::Reject,
     }
-    Ok(result?)
 }

@@ -5,7 +5,7 @@ use tokio::sync::oneshot;
 use super::{Done, Purpose, Router, hello::log_unsent};
 use crate::{
     friends::{QuitReceipt, Receipt, ReceiveError},
-    net::ReplyId,
+    net::{GossipId, ReplyId, Verdict},
     node::{
         clock::now,
         rpc::{
@@ -13,9 +13,8 @@ use crate::{
             types::{BroadcastSent, ChatSent, ChatState},
         },
     },
-    peers::Offence,
     primitives::{PeerId, events},
-    wire::{ChatGossip, ChatRequest, ChatResponse, Gossip, GossipId, MessageId, Request, Response, SignedLine, Verdict},
+    wire::{ChatGossip, ChatRequest, ChatResponse, Gossip, MessageId, Request, Response, SignedLine},
 };
 
 /// Lines of the outbox that are under way to one friend at once.
@@ -183,11 +182,5 @@ fn log_receipt(receipt: &Receipt) {
 
 /// What a line that was not taken costs its sender.
 fn offence(peer: PeerId, error: &ReceiveError) -> Option<Done> {
-    let offence = match error {
-        ReceiveError::Forged(_) => Offence::BadSignature,
-        ReceiveError::NotTheAuthor { .. } | ReceiveError::WrongAddressee { .. } => Offence::NotTheAuthor,
-        ReceiveError::Empty { .. } => Offence::InvalidText,
-        ReceiveError::Stale { .. } | ReceiveError::TooMany { .. } | ReceiveError::Store(_) => return None,
-    };
-    Some(Done::Offence { peer, offence, reason: error.to_string() })
+    error.offence().map(|offence| Done::Offence { peer, offence, reason: error.to_string() })
 }

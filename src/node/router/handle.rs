@@ -37,20 +37,20 @@ pub(in crate::node) enum NodeCommand {
 
 /// How a running node stands.
 #[derive(Debug, Clone)]
-pub struct LiveStatus {
+pub(in crate::node) struct LiveStatus {
     /// Phase, rate and time left.
-    pub progress: Progress,
+    pub(in crate::node) progress: Progress,
     /// How many peers are connected.
-    pub peers: u32,
+    pub(in crate::node) peers: u32,
     /// Where it accepts connections.
-    pub listen: Vec<String>,
+    pub(in crate::node) listen: Vec<String>,
     /// Our clock less the median of our friends', in ms, where it is far enough off to matter.
-    pub clock_offset_ms: Option<i64>,
+    pub(in crate::node) clock_offset_ms: Option<i64>,
 }
 
 /// Speaks to the router. Clones speak to the same one.
 #[derive(Debug, Clone)]
-pub struct RouterHandle {
+pub(in crate::node) struct RouterHandle {
     commands: mpsc::Sender<NodeCommand>,
 }
 
@@ -68,32 +68,32 @@ impl RouterHandle {
     }
 
     /// How the node stands.
-    pub async fn status(&self) -> Result<LiveStatus, RpcError> {
+    pub(in crate::node) async fn status(&self) -> Result<LiveStatus, RpcError> {
         self.ask(|reply| NodeCommand::Status { reply }).await
     }
 
     /// Who is connected.
-    pub async fn peers(&self) -> Result<PeerList, RpcError> {
+    pub(in crate::node) async fn peers(&self) -> Result<PeerList, RpcError> {
         self.ask(|reply| NodeCommand::Peers { reply }).await
     }
 
     /// Where others can reach this node, at most 8 multiaddrs with `/p2p/`.
-    pub async fn invite_addresses(&self) -> Result<Vec<String>, RpcError> {
+    pub(in crate::node) async fn invite_addresses(&self) -> Result<Vec<String>, RpcError> {
         self.ask(|reply| NodeCommand::InviteAddresses { reply }).await
     }
 
     /// Sends a line to one friend.
-    pub async fn chat(&self, friend: String, text: String) -> Result<ChatSent, RpcError> {
+    pub(in crate::node) async fn chat(&self, friend: String, text: String) -> Result<ChatSent, RpcError> {
         self.ask(|reply| NodeCommand::Chat { friend, text, reply }).await?
     }
 
     /// Sends a line to all.
-    pub async fn broadcast(&self, text: String) -> Result<BroadcastSent, RpcError> {
+    pub(in crate::node) async fn broadcast(&self, text: String) -> Result<BroadcastSent, RpcError> {
         self.ask(|reply| NodeCommand::Broadcast { text, reply }).await?
     }
 
     /// Fetches what is new from one peer or all, and waits until nothing is left.
-    pub async fn sync(&self, peer: Option<PeerId>) -> Result<Synced, RpcError> {
+    pub(in crate::node) async fn sync(&self, peer: Option<PeerId>) -> Result<Synced, RpcError> {
         let report = self.ask(|reply| NodeCommand::Sync { peer, reply }).await?;
         let refused = |code: &'static str, message: String| Err(RpcError::new(code, message));
         match report.outcome {
@@ -105,9 +105,10 @@ impl RouterHandle {
                 "alone",
                 "no friend is connected, so there is nobody to ask: see peers, or give start-node a --peer".to_owned(),
             ),
-            SyncOutcome::NoAnswer => {
-                refused("no_answer", format!("none of the {} friends that were asked answered: try again", report.asked))
-            }
+            SyncOutcome::NoAnswer => refused(
+                "no_answer",
+                format!("none of the {} friends that were asked answered: try again", report.asked),
+            ),
             SyncOutcome::Stalled => refused(
                 "stalled",
                 format!("a friend claims a better chain, but nothing comes; the chain is at height {}", report.height),
@@ -117,12 +118,12 @@ impl RouterHandle {
     }
 
     /// Refuses a peer from now on, or no longer.
-    pub async fn ban(&self, peer: PeerId, banned: bool) -> Result<BanState, RpcError> {
+    pub(in crate::node) async fn ban(&self, peer: PeerId, banned: bool) -> Result<BanState, RpcError> {
         self.ask(|reply| NodeCommand::Ban { peer, banned, reply }).await
     }
 
     /// Ends the node.
-    pub fn stop(&self) {
+    pub(in crate::node) fn stop(&self) {
         // A full queue of commands that wait must not keep a node from ending; a closed one has ended.
         let commands = self.commands.clone();
         tokio::spawn(async move { commands.send(NodeCommand::Stop).await });

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::{Connected, Done, Purpose, Router, actions::read, serve};
+use super::{Connected, Done, Purpose, Router, serve};
 use crate::{
     friends::{AddressSource, Departure, Kept, ProfileError},
     net::{NetEvent, NetOffence, ReplyId, RequestError},
-    node::clock::now,
+    node::{clock::now, keyring::blocking},
     peers::Offence,
     primitives::{Encode, PeerId, events},
     relay::{self, RelayEvent},
@@ -290,7 +290,7 @@ impl Router {
             let busy = SyncResponse::Busy;
             let response = match request {
                 SyncRequest::GetBlocks(request) => {
-                    let (response, count) = read(move || serve::inv(&reader, &request)).await.unwrap_or((busy, 0));
+                    let (response, count) = blocking(move || serve::inv(&reader, &request)).await.unwrap_or((busy, 0));
                     if count > 0 {
                         events::HeadersServed { peer, message: "getblocks", count }.emit();
                     }
@@ -302,7 +302,7 @@ impl Router {
                 },
                 SyncRequest::GetData(items) => {
                     let trades = waiting_trades(&chain, &items).await;
-                    let read = read(move || serve::data(&reader, &items, &trades)).await;
+                    let read = blocking(move || serve::data(&reader, &items, &trades)).await;
                     let (response, count) = read.unwrap_or((busy, 0));
                     if count > 0 {
                         events::BlocksServed { peer, message: "getdata", count }.emit();
@@ -310,7 +310,7 @@ impl Router {
                     response
                 }
                 SyncRequest::GetBlockTrades(request) => {
-                    read(move || serve::block_trades(&reader, &request)).await.unwrap_or(busy)
+                    blocking(move || serve::block_trades(&reader, &request)).await.unwrap_or(busy)
                 }
             };
             log_unsent(net.respond(reply, &Response::Sync(response)));
@@ -365,12 +365,7 @@ impl Router {
 
 /// What a profile that was not taken costs whoever sent it.
 fn profile_offence(peer: PeerId, error: &ProfileError) -> Option<Done> {
-    let offence = match error {
-        ProfileError::Forged(_) => Offence::BadSignature,
-        ProfileError::Name(_) | ProfileError::Address(_) => Offence::InvalidText,
-        ProfileError::TooFarAhead { .. } | ProfileError::Full { .. } | ProfileError::Store(_) => return None,
-    };
-    Some(Done::Offence { peer, offence, reason: error.to_string() })
+    error.offence().map(|offence| Done::Offence { peer, offence, reason: error.to_string() })
 }
 
 /// Our own request ids: below the ranges of sync and relay.

@@ -17,14 +17,13 @@ use std::{
     time::Duration,
 };
 
-use rand::{SeedableRng, rngs::StdRng};
 use tokio::{
     sync::{Semaphore, broadcast, mpsc, oneshot},
     time::{Instant, MissedTickBehavior},
 };
 
-pub use handle::{LiveStatus, RouterHandle};
 use handle::NodeCommand;
+pub(in crate::node) use handle::{LiveStatus, RouterHandle};
 use hello::log_unsent;
 
 use super::{clock::now, keyring::Keyring, rpc::EventFeed, service::Ledger};
@@ -35,13 +34,13 @@ use crate::{
     },
     consensus::{Network, Work},
     friends::{Departure, FriendsEvent, FriendsHandle},
-    net::{Identity, NetEvent, NetHandle},
+    net::{GossipId, Identity, NetEvent, NetHandle},
     node::rpc::types::{BanState, ConsoleEvent, PeerList, PeerView},
     peers::{Ban, Offence, Peers},
     primitives::{
         Address, BlockHash, Header, Height, PeerId, Transaction, TransactionKind, TxId, UnixMillis, events, printable,
     },
-    relay::{Relay, RelayEvent},
+    relay::{Relay, RelayConfig, RelayEvent},
     sync::{Sync, SyncConfig, SyncEvent, SyncReport},
     wire::{MessageId, SignedLine, SignedProfile, Status, limits::MAX_ADDRESSES},
 };
@@ -90,7 +89,7 @@ enum Purpose {
 #[derive(Debug)]
 enum Done {
     Sync(SyncEvent),
-    Relay(RelayEvent),
+    Relay(RelayEvent<GossipId>),
     /// A friend's profile is kept.
     Profile(Box<SignedProfile>),
     /// A line of ours is on disk, and goes to its receiver.
@@ -114,39 +113,39 @@ enum Done {
 }
 
 /// What the router is made of.
-pub struct Parts {
+pub(in crate::node) struct Parts {
     /// The chain's network.
-    pub network: Arc<Network>,
+    pub(in crate::node) network: Arc<Network>,
     /// Who this node is.
-    pub identity: Identity,
+    pub(in crate::node) identity: Identity,
     /// What it calls itself.
-    pub name: String,
+    pub(in crate::node) name: String,
     /// The network.
-    pub net: NetHandle,
+    pub(in crate::node) net: NetHandle,
     /// What the network says.
-    pub net_events: mpsc::Receiver<NetEvent>,
+    pub(in crate::node) net_events: mpsc::Receiver<NetEvent>,
     /// The chain and its miners.
-    pub ledger: Ledger,
+    pub(in crate::node) ledger: Ledger,
     /// What the chain says.
-    pub chain_events: mpsc::Receiver<ChainEvent>,
+    pub(in crate::node) chain_events: mpsc::Receiver<ChainEvent>,
     /// Headers that the miners have solved.
-    pub solved: mpsc::Receiver<Header>,
+    pub(in crate::node) solved: mpsc::Receiver<Header>,
     /// Friends and messages.
-    pub friends: FriendsHandle,
+    pub(in crate::node) friends: FriendsHandle,
     /// The wallet, for the payment address of the profile.
-    pub keyring: Keyring,
+    pub(in crate::node) keyring: Keyring,
     /// What consoles show.
-    pub feed: EventFeed,
+    pub(in crate::node) feed: EventFeed,
     /// Scores and bans, with the bans that were kept.
-    pub peers: Peers,
+    pub(in crate::node) peers: Peers,
     /// The work of the invite's checkpoint, or zero.
-    pub min_work: Work,
+    pub(in crate::node) min_work: Work,
     /// Trades that wait in the mempool already.
-    pub mempool: Vec<MempoolEntry>,
+    pub(in crate::node) mempool: Vec<MempoolEntry>,
 }
 
 /// The node task's state.
-pub struct Router {
+pub(in crate::node) struct Router {
     network: Arc<Network>,
     identity: Identity,
     name: String,
@@ -156,7 +155,7 @@ pub struct Router {
     keyring: Keyring,
     feed: EventFeed,
     sync: Sync,
-    relay: Relay,
+    relay: Relay<GossipId>,
     peers: Peers,
     connected: HashMap<PeerId, Connected>,
     /// Own requests in flight, by id.
@@ -187,7 +186,7 @@ struct Inbox {
 
 /// Why the router has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ended {
+pub(in crate::node) enum Ended {
     /// It was asked to.
     Stopped,
     /// Something that the node cannot go on without has failed: a sentence.
@@ -196,17 +195,12 @@ pub enum Ended {
 
 impl Router {
     /// Starts the node task. It ends at `stop`, or when the chain or the network has failed.
-    pub fn spawn(parts: Parts) -> (RouterHandle, tokio::task::JoinHandle<Ended>) {
+    pub(in crate::node) fn spawn(parts: Parts) -> (RouterHandle, tokio::task::JoinHandle<Ended>) {
         let (commands, command_queue) = RouterHandle::new();
         let (done, done_queue) = mpsc::channel(DONE_QUEUE);
         let summary = parts.ledger.chain.summary();
-        let mut rng = StdRng::from_rng(&mut rand::rng());
-        let config = SyncConfig {
-            min_work: parts.min_work,
-            tip: summary.tip,
-            best_header: summary.best_header,
-            now: now(),
-        };
+        let config =
+            SyncConfig { min_work: parts.min_work, tip: summary.tip, best_header: summary.best_header, now: now() };
         let inbox = Inbox {
             net: parts.net_events,
             chain: parts.chain_events,
@@ -216,8 +210,8 @@ impl Router {
             friends: parts.friends.subscribe(),
         };
         let router = Self {
-            sync: Sync::new(config, StdRng::from_rng(&mut rng)),
-            relay: Relay::new(&parts.network, summary.tip, rng),
+            sync: Sync::new(config),
+            relay: Relay::new(RelayConfig { spacing_ms: parts.network.params.spacing_ms, tip: summary.tip }),
             network: parts.network,
             identity: parts.identity,
             name: parts.name,
@@ -533,9 +527,9 @@ impl Router {
             FriendsEvent::Delivered { id, name, .. } => {
                 ConsoleEvent::ChatDelivered { to: printable(&name), id: id.to_string() }
             }
-            FriendsEvent::Refused { name, why, .. } => {
-                ConsoleEvent::Notice { text: printable(&format!("{name} refuses your line ({why:?}): it is not sent again")) }
-            }
+            FriendsEvent::Refused { name, why, .. } => ConsoleEvent::Notice {
+                text: printable(&format!("{name} refuses your line ({why:?}): it is not sent again")),
+            },
         };
         self.feed.push(shown);
     }
@@ -584,7 +578,7 @@ impl Router {
         }
     }
 
-    fn relay(&mut self, event: RelayEvent) {
+    fn relay(&mut self, event: RelayEvent<GossipId>) {
         for action in self.relay.handle(event, now()) {
             self.relay_action(action);
         }
@@ -597,7 +591,7 @@ fn is_loopback(address: &str) -> bool {
 
 /// The texts of a block's notes, printable.
 fn notes_of(reader: &ChainReader, hash: &BlockHash) -> Vec<String> {
-    let Ok(Some(info)) = reader.block(hash) else { return Vec::new() };
+    let Some(info) = reader.block(hash) else { return Vec::new() };
     let notes = info.block.transactions.iter().filter(|transaction| transaction.kind() == TransactionKind::Note);
     notes.map(Transaction::memo_text).collect()
 }

@@ -1,6 +1,6 @@
 //! The client's end: over HTTP to a running node, or in process to methods that this process serves itself.
 
-use std::{fmt, future::Future, net::SocketAddr, time::Duration};
+use std::{fmt, net::SocketAddr, time::Duration};
 
 use jsonrpsee::{
     core::{
@@ -19,7 +19,7 @@ use serde_json::value::RawValue;
 use super::{RpcError, server::MAX_RESPONSE_BYTES};
 
 /// A command may wait for as long as its node works: a node that dies closes the connection.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3600);
+const REQUEST_TIMEOUT: Duration = Duration::from_hours(365 * 24);
 
 /// A loopback connection is up at once or never.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -97,43 +97,34 @@ where
 }
 
 impl ClientT for Client {
-    fn notification<Params>(&self, method: &str, params: Params) -> impl Future<Output = Result<(), ClientError>> + Send
+    async fn notification<Params>(&self, method: &str, params: Params) -> Result<(), ClientError>
     where
         Params: ToRpcParams + Send,
     {
-        async move {
-            match self {
-                Self::Http(client) => client.notification(method, params).await,
-                Self::Local(methods) => call_local::<serde_json::Value, _>(methods, method, params).await.map(|_| ()),
-            }
+        match self {
+            Self::Http(client) => client.notification(method, params).await,
+            Self::Local(methods) => call_local::<serde_json::Value, _>(methods, method, params).await.map(|_| ()),
         }
     }
 
-    fn request<R, Params>(&self, method: &str, params: Params) -> impl Future<Output = Result<R, ClientError>> + Send
+    async fn request<R, Params>(&self, method: &str, params: Params) -> Result<R, ClientError>
     where
         R: DeserializeOwned,
         Params: ToRpcParams + Send,
     {
-        async move {
-            match self {
-                Self::Http(client) => client.request(method, params).await,
-                Self::Local(methods) => call_local(methods, method, params).await,
-            }
+        match self {
+            Self::Http(client) => client.request(method, params).await,
+            Self::Local(methods) => call_local(methods, method, params).await,
         }
     }
 
-    fn batch_request<'a, R>(
-        &self,
-        batch: BatchRequestBuilder<'a>,
-    ) -> impl Future<Output = Result<BatchResponse<'a, R>, ClientError>> + Send
+    async fn batch_request<'a, R>(&self, batch: BatchRequestBuilder<'a>) -> Result<BatchResponse<'a, R>, ClientError>
     where
         R: DeserializeOwned + fmt::Debug + 'a,
     {
-        async move {
-            match self {
-                Self::Http(client) => client.batch_request(batch).await,
-                Self::Local(_) => Err(ClientError::Custom("calls in process come one at a time".to_owned())),
-            }
+        match self {
+            Self::Http(client) => client.batch_request(batch).await,
+            Self::Local(_) => Err(ClientError::Custom("calls in process come one at a time".to_owned())),
         }
     }
 }

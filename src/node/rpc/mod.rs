@@ -11,3 +11,4 @@ pub use api::{FriendchainApiClient, FriendchainApiServer};
 pub use client::Client;
 pub use error::RpcError;
 pub use feed::{EventFeed, ProgressBoard, ProgressGuard};
+pub use server::serve;
