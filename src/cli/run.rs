@@ -77,8 +77,7 @@ pub async fn execute(command: ClientCommand, context: &Context, out: &mut dyn Wr
             if answer.json {
                 return answer.write(&created, |_| Ok(()));
             }
-            let genesis = client.block(created.block.to_string()).await?;
-            text::write_genesis(answer.out, &genesis)?;
+            text::write_genesis(answer.out, &created.genesis)?;
             Ok(writeln!(answer.out, "\nDone!")?)
         }
         ClientCommand::Invite => {

@@ -279,6 +279,8 @@ pub struct ChainCreated {
     pub network_id: NetworkId,
     /// Its genesis block: the same hash.
     pub block: BlockHash,
+    /// That block, whole.
+    pub genesis: BlockView,
 }
 
 /// An invite.
