@@ -13,5 +13,8 @@
 //!
 //! [`net`] and [`chain`] never see each other; they meet in [`node`].
 
+pub mod node;
 pub mod primitives;
+pub mod relay;
+pub mod sync;
 pub mod wire;

@@ -17,8 +17,10 @@ pub const MAX_GET_DATA: usize = 128;
 pub const MAX_MEMPOOL_IDS: usize = 10_000;
 /// An answer to GetData stops growing beyond this many bytes of items; it always holds one item.
 pub const GET_DATA_BUDGET: usize = 2 * 1024 * 1024;
-/// Positions in one GetBlockTrades: no block has more transactions.
-pub const MAX_BLOCK_TRADES: usize = MAX_BLOCK_BYTES / 10;
+/// The smallest trade: 10 bytes of frame and one input of 132.
+const MIN_TRADE_BYTES: usize = 142;
+/// Positions in one GetBlockTrades: no block has more trades.
+pub const MAX_BLOCK_TRADES: usize = MAX_BLOCK_BYTES / MIN_TRADE_BYTES;
 
 /// Profiles in one answer to Explore.
 pub const MAX_PROFILES: usize = 64;
@@ -47,13 +49,14 @@ pub const MAX_SYNC_REQUEST_BYTES: usize = 256 * 1024;
 pub const MAX_SYNC_RESPONSE_BYTES: usize = GET_DATA_BUDGET + MAX_BLOCK_BYTES + 64 * 1024;
 /// A gossip payload; gossipsub's own limit is 16 KiB larger, since it counts the frame too.
 pub const MAX_GOSSIP_BYTES: usize = 1024 * 1024;
-/// Short ids in a compact block, 6 bytes each. A block of more is announced by its header alone (Solved).
-pub const MAX_SHORT_IDS: usize = 100_000;
+/// Short ids in a compact block, 6 bytes each: one for each trade that a block can hold.
+pub const MAX_SHORT_IDS: usize = MAX_BLOCK_TRADES;
 
 const _: () = {
     assert!(MAX_INV_HEADERS * HEADER_BYTES + 1_024 <= MAX_SYNC_RESPONSE_BYTES);
     assert!(MAX_MEMPOOL_IDS * 34 + 1_024 <= MAX_SYNC_RESPONSE_BYTES);
     assert!(MAX_GET_DATA * 36 + 1_024 <= MAX_SYNC_REQUEST_BYTES);
+    assert!(MAX_BLOCK_TRADES * 5 + 1_024 <= MAX_SYNC_REQUEST_BYTES);
     assert!(MAX_LOCATOR * 34 + 1_024 <= MAX_SYNC_REQUEST_BYTES);
     assert!(MAX_SHORT_IDS * 6 + MAX_TRANSACTION_BYTES + 1_024 <= MAX_GOSSIP_BYTES);
     assert!(MAX_NAME_BYTES + MAX_ADDRESSES * (MAX_ADDRESS_BYTES + 3) + 256 <= MAX_FRIENDS_REQUEST_BYTES);

@@ -39,7 +39,7 @@ wire_struct! {
         pub name: String,
         /// Where it listens, as multiaddrs without `/p2p`.
         pub addresses: Vec<String>,
-        /// Where coins for it go: no bytes when it has no wallet, else the 20 of an owner.
+        /// Where coins for it go: null when it has no wallet, else the 20 bytes of an owner.
         pub payment: Option<Owner>,
         /// When it was signed; the highest is the one that counts.
         pub sequence: UnixMillis,

@@ -5,7 +5,13 @@
 //! `proto/` documents all of it for other implementations.
 
 mod array;
+mod bounds;
+pub mod codec;
 pub mod limits;
 mod messages;
+mod signing;
 
+pub use bounds::Bounded;
+pub use codec::{CodecError, Protocol, Topic};
 pub use messages::*;
+pub use signing::{MessageId, MessageIdError, VerifyError};

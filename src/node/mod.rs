@@ -1,0 +1,3 @@
+//! Composition: what starts, in which order, and stops.
+
+pub mod rpc;

@@ -1,0 +1,116 @@
+//! The one error of the RPC and the command line: a stable code for scripts, a sentence for people.
+
+use std::borrow::Cow;
+
+use jsonrpsee::{core::client::Error as ClientError, types::ErrorObjectOwned};
+use serde::{Deserialize, Serialize};
+
+/// The JSON-RPC number of every error of ours; the name is in `data.code`.
+const APPLICATION_ERROR: i32 = -32_000;
+
+/// Why a command was refused or failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct RpcError {
+    /// A stable name in snake case, for scripts.
+    pub code: Cow<'static, str>,
+    /// A sentence: what was wrong, with which value, and what to do next.
+    pub message: String,
+}
+
+/// What stands in `data` of the error object.
+#[derive(Debug, Serialize, Deserialize)]
+struct ErrorData {
+    code: String,
+}
+
+impl RpcError {
+    /// An error of that code and sentence.
+    pub fn new(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        Self { code: code.into(), message: message.into() }
+    }
+
+    /// The folder has no chain.
+    #[must_use]
+    pub fn no_chain() -> Self {
+        Self::new("no_chain", "no chain here: create-blockchain, join, or start-node")
+    }
+
+    /// The command needs a running node.
+    #[must_use]
+    pub fn not_running() -> Self {
+        Self::new("not_running", "no node runs on this data folder: start one with start-node or people")
+    }
+
+    /// Something of ours broke.
+    pub fn internal(message: impl std::fmt::Display) -> Self {
+        Self::new("internal", message.to_string())
+    }
+}
+
+impl From<RpcError> for ErrorObjectOwned {
+    fn from(error: RpcError) -> Self {
+        let data = ErrorData { code: error.code.into_owned() };
+        Self::owned(APPLICATION_ERROR, error.message, Some(data))
+    }
+}
+
+impl From<ErrorObjectOwned> for RpcError {
+    fn from(object: ErrorObjectOwned) -> Self {
+        let named = object.data().and_then(|data| serde_json::from_str::<ErrorData>(data.get()).ok());
+        if let Some(data) = named {
+            return Self::new(data.code, object.message());
+        }
+        // The library's own errors carry what is useful as a string in `data`.
+        let detail = object.data().and_then(|data| serde_json::from_str::<String>(data.get()).ok());
+        let message = match detail {
+            Some(detail) => format!("{}: {detail}", object.message()),
+            None => object.message().to_owned(),
+        };
+        let code = match object.code() {
+            -32_602 => "invalid_params",
+            -32_601 => "unknown_method",
+            -32_700 | -32_600 => "invalid_request",
+            _ => "rpc",
+        };
+        Self::new(code, message)
+    }
+}
+
+impl From<ClientError> for RpcError {
+    fn from(error: ClientError) -> Self {
+        match error {
+            ClientError::Call(object) => object.into(),
+            ClientError::Transport(cause) => Self::new(
+                "unreachable",
+                format!("the node does not answer ({cause}): if it has stopped, try again; else see its log"),
+            ),
+            ClientError::RequestTimeout => Self::new("timeout", "the node did not answer in time: try again"),
+            ClientError::ParseError(cause) => Self::new(
+                "bad_answer",
+                format!("the node's answer does not read ({cause}): is it another version of friendchain?"),
+            ),
+            other => Self::new("rpc", other.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_keeps_its_code_and_sentence_over_the_wire() {
+        let error = RpcError::new("not_enough", "fc1… has 3 coins, 10 are needed");
+        let object: ErrorObjectOwned = error.clone().into();
+        assert_eq!(RpcError::from(object), error);
+    }
+
+    #[test]
+    fn the_librarys_own_errors_get_codes_too() {
+        let object = ErrorObjectOwned::owned(-32_602, "Invalid params", Some("'x' is not an amount"));
+        let error = RpcError::from(object);
+        assert_eq!(error.code, "invalid_params");
+        assert!(error.message.contains("'x' is not an amount"));
+    }
+}

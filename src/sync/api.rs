@@ -1,0 +1,313 @@
+//! What sync is told, what it asks for, and the types in both.
+
+use super::stand_in::{Blame, BlockAccepted, HeadersAccepted, Tip};
+use crate::{
+    primitives::{Block, BlockHash, Header, Height, PeerId, Transaction, TxId, UnixMillis},
+    wire::{Status, SyncRequest, SyncResponse},
+};
+
+/// Why the chain refused what a peer sent, as far as sync and relay need to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// Whose fault it is: that alone picks penalty and verdict.
+    pub blame: Blame,
+    /// The error's stable name.
+    pub code: &'static str,
+    /// The error as a sentence.
+    pub reason: String,
+}
+
+/// Why a request ended without a response.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RequestFailure {
+    /// No response in time.
+    #[error("no answer in time")]
+    TimedOut,
+    /// The connection went, or could not be made.
+    #[error("the connection is gone")]
+    Disconnected,
+    /// The peer does not speak the protocol.
+    #[error("the peer does not speak this protocol")]
+    Unsupported,
+    /// Something came that is no response; whoever decodes has penalised it already.
+    #[error("the answer is malformed: {0}")]
+    Malformed(String),
+}
+
+/// What a peer did wrong, named so that the scores can weigh it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Offence {
+    /// Bytes that are not the canonical encoding of what they should be.
+    Malformed,
+    /// An answer that does not fit its question: another kind, another item, too many.
+    WrongAnswer,
+    /// Headers that break a rule, or do not follow one another.
+    BadHeaders,
+    /// A block that breaks a rule, handed over by this peer.
+    BadBlock,
+    /// A block that breaks a rule, announced by this peer after its header's checks alone.
+    BadAnnouncement,
+    /// A trade or note that breaks a rule.
+    BadTrade,
+    /// A claim of work that its headers do not show.
+    UnbackedClaim,
+}
+
+impl Offence {
+    /// The stable name, as logged.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::WrongAnswer => "wrong_answer",
+            Self::BadHeaders => "bad_headers",
+            Self::BadBlock => "bad_block",
+            Self::BadAnnouncement => "bad_announcement",
+            Self::BadTrade => "bad_trade",
+            Self::UnbackedClaim => "unbacked_claim",
+        }
+    }
+}
+
+/// How far this node is, as one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// Just started: no peer has said how far it is.
+    Starting,
+    /// A peer has a better chain, and it is being fetched.
+    Syncing,
+    /// No peer claims a better chain than ours.
+    Synced,
+    /// A peer claims a better chain, and nothing has moved for a while.
+    Stalled,
+    /// No peer is connected.
+    Alone,
+    /// Reserved: a better chain forks off too deep to be followed without a person's word.
+    Diverged,
+}
+
+/// How far this node is, in numbers: for `status`, bars and metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// The word for it.
+    pub phase: Phase,
+    /// Of the tip.
+    pub height: Height,
+    /// Of the best header.
+    pub best_header_height: Height,
+    /// Over the last interval of two seconds or more; 0 when not syncing.
+    pub blocks_per_second: u64,
+    /// At that rate; `None` when it is 0.
+    pub seconds_left: Option<u64>,
+}
+
+/// What came of a user's `sync`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SyncReport {
+    /// Whether everything that the asked peers have is here now.
+    pub outcome: SyncOutcome,
+    /// How many peers were asked.
+    pub asked: usize,
+    /// How many of them answered.
+    pub answered: usize,
+    /// How many blocks came since the command.
+    pub blocks: u64,
+    /// How many trades came since the command.
+    pub trades: u64,
+    /// Of the tip now.
+    pub height: Height,
+    /// The tip now.
+    pub tip: BlockHash,
+}
+
+/// How a user's `sync` ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SyncOutcome {
+    /// Nothing is left to fetch.
+    UpToDate,
+    /// Nobody was there to ask.
+    NoPeers,
+    /// None of the peers answered.
+    NoAnswer,
+    /// A better chain is claimed, but nothing has moved for a while.
+    Stalled,
+    /// Too many `sync` commands are under way.
+    Busy,
+}
+
+/// What sync is told.
+#[derive(Debug, Clone)]
+pub enum SyncEvent {
+    /// A peer said how far it is: its hello, or its answer to ours.
+    PeerStatus {
+        /// Who.
+        peer: PeerId,
+        /// What it said; of our network.
+        status: Box<Status>,
+    },
+    /// A [`SyncAction::SendStatus`] came to nothing.
+    StatusFailed {
+        /// Who did not answer.
+        peer: PeerId,
+    },
+    /// The last connection to a peer is down.
+    PeerGone {
+        /// Who.
+        peer: PeerId,
+    },
+    /// A request has ended.
+    Response {
+        /// As in [`SyncAction::Request`].
+        id: u64,
+        /// What came of it.
+        result: Result<SyncResponse, RequestFailure>,
+    },
+    /// The answer to [`SyncAction::FetchLocator`]; empty when it could not be read.
+    Locator {
+        /// For the walk with this peer.
+        peer: PeerId,
+        /// Of the best header chain, newest first.
+        hashes: Vec<BlockHash>,
+    },
+    /// The answer to [`SyncAction::FetchMissing`].
+    Missing {
+        /// Blocks of the best header chain without a stored body, lowest first.
+        blocks: Vec<(BlockHash, Height)>,
+    },
+    /// The answer to [`SyncAction::AcceptHeaders`].
+    HeadersDone {
+        /// Whose headers.
+        peer: PeerId,
+        /// What the chain said.
+        result: Result<HeadersAccepted, Refused>,
+    },
+    /// The answer to [`SyncAction::AcceptBlock`].
+    BlockDone {
+        /// Which.
+        hash: BlockHash,
+        /// What the chain said.
+        result: Result<BlockAccepted, Refused>,
+    },
+    /// The answer to [`SyncAction::FilterTrades`].
+    UnknownTrades {
+        /// Whose.
+        peer: PeerId,
+        /// Those of the ids that are neither in the mempool nor on the chain, in the order given.
+        ids: Vec<TxId>,
+    },
+    /// The answer to [`SyncAction::AcceptTrade`].
+    TradeDone {
+        /// Which.
+        txid: TxId,
+        /// What the chain said.
+        result: Result<(), Refused>,
+    },
+    /// The chain's durable state moved.
+    Summary {
+        /// The best connected block.
+        tip: Tip,
+        /// The best header.
+        best_header: Tip,
+    },
+    /// The user's `sync`.
+    SyncNow {
+        /// Names the command in [`SyncAction::SyncDone`].
+        ticket: u64,
+        /// Whom to ask; all when none.
+        peer: Option<PeerId>,
+    },
+    /// Time has passed; about four times a second.
+    Tick,
+}
+
+/// What sync asks for.
+#[derive(Debug, Clone)]
+pub enum SyncAction {
+    /// Ask a peer; answered by exactly one [`SyncEvent::Response`], which may come too late to matter.
+    Request {
+        /// Whom.
+        peer: PeerId,
+        /// Never used twice; [`owns_request`](super::owns_request) holds for it.
+        id: u64,
+        /// What.
+        request: SyncRequest,
+    },
+    /// Say hello (again): our Status, for the peer's. Answered by `PeerStatus` or `StatusFailed`.
+    SendStatus {
+        /// To whom.
+        peer: PeerId,
+    },
+    /// Read our locator from the store.
+    FetchLocator {
+        /// Returned in the answer.
+        peer: PeerId,
+    },
+    /// Read which bodies are missing.
+    FetchMissing {
+        /// How many at most.
+        limit: usize,
+    },
+    /// Ask the chain which of these trades are new.
+    FilterTrades {
+        /// Returned in the answer.
+        peer: PeerId,
+        /// At most [`MAX_MEMPOOL_IDS`](crate::wire::limits::MAX_MEMPOOL_IDS).
+        ids: Vec<TxId>,
+    },
+    /// Hand headers to the chain.
+    AcceptHeaders {
+        /// From whom.
+        peer: PeerId,
+        /// Each the parent of the next.
+        headers: Vec<Header>,
+    },
+    /// Hand a block to the chain.
+    AcceptBlock {
+        /// From whom.
+        peer: PeerId,
+        /// Decoded, and with the hash that was asked for; nothing else is checked.
+        block: Box<Block>,
+    },
+    /// Hand a trade to the chain.
+    AcceptTrade {
+        /// From whom.
+        peer: PeerId,
+        /// Decoded, and with the id that was asked for; nothing else is checked.
+        transaction: Box<Transaction>,
+    },
+    /// Lower a peer's score.
+    Penalise {
+        /// Whose.
+        peer: PeerId,
+        /// For what.
+        offence: Offence,
+        /// What was wrong, as a sentence.
+        reason: String,
+    },
+    /// The user's `sync` has ended.
+    SyncDone {
+        /// As in [`SyncEvent::SyncNow`].
+        ticket: u64,
+        /// What came of it.
+        report: SyncReport,
+    },
+    /// The phase changed.
+    PhaseChanged {
+        /// To this.
+        phase: Phase,
+    },
+}
+
+/// What a sync machine is made with.
+#[derive(Debug, Clone)]
+pub struct SyncConfig {
+    /// The work of the invite's checkpoint, or zero: with less than this the node is not synced, whatever its peers say.
+    pub min_work: super::stand_in::Work,
+    /// The chain's tip at the start.
+    pub tip: Tip,
+    /// The chain's best header at the start.
+    pub best_header: Tip,
+    /// The time at the start.
+    pub now: UnixMillis,
+}

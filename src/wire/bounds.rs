@@ -1,0 +1,229 @@
+//! The limits of counts and lengths, message by message: what [`codec`](super::codec) checks of all that it reads or writes.
+
+use super::{
+    codec::CodecError,
+    limits::{
+        MAX_ADDRESS_BYTES, MAX_ADDRESSES, MAX_BLOCK_BYTES, MAX_BLOCK_TRADES, MAX_GET_DATA, MAX_INV_HEADERS,
+        MAX_LINE_BYTES, MAX_LOCATOR, MAX_MEMPOOL_IDS, MAX_NAME_BYTES, MAX_PROFILES, MAX_SHORT_IDS,
+        MAX_TRANSACTION_BYTES,
+    },
+    messages::{
+        BlockGossip, ChatGossip, ChatRequest, ChatResponse, CompactBlock, FriendsRequest, FriendsResponse,
+        HelloRequest, HelloResponse, Item, SignedLine, SignedProfile, SignedQuit, Status, SyncRequest, SyncResponse,
+        TradeAnnouncement, TradeGossip,
+    },
+};
+use crate::primitives::HEADER_BYTES;
+
+/// Bytes of cumulative work in a Status.
+const WORK_BYTES: usize = 32;
+/// Bytes of one short id.
+const SHORT_ID_BYTES: usize = 6;
+/// A type whose counts and lengths are limited beyond what its bytes allow.
+pub trait Bounded {
+    /// How many CBOR items (numbers, strings, arrays and what they hold) a message has at most. Checked before anything
+    /// is allocated, since an item of one byte can take dozens in memory.
+    const MAX_ITEMS: usize;
+
+    /// Whether every count and length is within its limit.
+    fn check_bounds(&self) -> Result<(), CodecError>;
+}
+
+pub(super) const fn at_most(what: &'static str, count: usize, limit: usize) -> Result<(), CodecError> {
+    if count > limit { Err(CodecError::OverLimit { what, count, limit }) } else { Ok(()) }
+}
+
+const fn exactly(what: &'static str, length: usize, unit: usize) -> Result<(), CodecError> {
+    if length == unit { Ok(()) } else { Err(CodecError::WrongLength { what, length, unit }) }
+}
+
+const fn parts_of(what: &'static str, length: usize, unit: usize) -> Result<(), CodecError> {
+    if length.is_multiple_of(unit) { Ok(()) } else { Err(CodecError::WrongLength { what, length, unit }) }
+}
+
+/// Items of a message whose arrays all have a fixed, small number of fields.
+const FLAT_ITEMS: usize = 32;
+/// Items of one profile: its array, its fields, its addresses.
+const PROFILE_ITEMS: usize = 8 + MAX_ADDRESSES;
+
+impl Bounded for Status {
+    const MAX_ITEMS: usize = FLAT_ITEMS;
+
+    fn check_bounds(&self) -> Result<(), CodecError> {
+        exactly("work", self.work.len(), WORK_BYTES)
+    }
+}
+
+impl Bounded for SignedProfile {
+    const MAX_ITEMS: usize = PROFILE_ITEMS;
+
+    fn check_bounds(&self) -> Result<(), CodecError> {
+        at_most("bytes of a name", self.name.len(), MAX_NAME_BYTES)?;
+        at_most("addresses of a profile", self.addresses.len(), MAX_ADDRESSES)?;
+        self.addresses.iter().try_for_each(|address| at_most("bytes of an address", address.len(), MAX_ADDRESS_BYTES))
+    }
+}
+
+impl Bounded for SignedLine {
+    const MAX_ITEMS: usize = FLAT_ITEMS;
+
+    fn check_bounds(&self) -> Result<(), CodecError> {
+        at_most("bytes of a line", self.text.len(), MAX_LINE_BYTES)
+    }
+}
+
+impl Bounded for SignedQuit {
+    const MAX_ITEMS: usize = FLAT_ITEMS;
+
+    fn check_bounds(&self) -> Result<(), CodecError> {
+        Ok(())
+    }
+}
+
+impl Bounded for HelloRequest {
+    const MAX_ITEMS: usize = FLAT_ITEMS;
+
+    fn check_bounds(&self) -> Result<(), CodecError> {
+        let Self::Status(status) = self;
+        status.check_bounds()
+    }
+}
+
+impl Bounded for HelloResponse {
+    const MAX_ITEMS: usize = FLAT_ITEMS;
+
+    fn check_bounds(&self) -> Result<(), CodecError> {
+        match self {
+            Self::Status(status) => status.check_bounds(),
+            Self::WrongNetwork(_) | Self::Busy => Ok(()),
+        }
+    }
+}
+
+impl Bounded for FriendsRequest {
+    const MAX_ITEMS: usize = 2 + PROFILE_ITEMS;
+
+    fn check_bounds(&self) -> Result<(), CodecError> {
+        match self {
+            Self::Explore => Ok(()),
+            Self::Introduce(profile) => profile.check_bounds(),
+        }
+    }
+}
+
+impl Bounded for FriendsResponse {
+    const MAX_ITEMS: usize = 3 + MAX_PROFILES * PROFILE_ITEMS;
+
+    fn check_bounds(&self) -> Result<(), CodecError> {
+        match self {
+            Self::Profiles(profiles) => {
+                at_most("profiles", profiles.len(), MAX_PROFILES)?;
+                profiles.iter().try_for_each(Bounded::check_bounds)
+            }
+            Self::Welcome | Self::Refused(_) | Self::Busy => Ok(()),
+        }
+    }
+}
+
+impl Bounded for ChatRequest {
+    const MAX_ITEMS: usize = FLAT_ITEMS;
+
+    fn check_bounds(&self) -> Result<(), CodecError> {
+        let Self::Direct(line) = self;
+        line.check_bounds()
+    }
+}
+
+impl Bounded for ChatResponse {
+    const MAX_ITEMS: usize = FLAT_ITEMS;
+
+    fn check_bounds(&self) -> Result<(), CodecError> {
+        Ok(())
+    }
+}
+
+impl Bounded for SyncRequest {
+    const MAX_ITEMS: usize = FLAT_ITEMS + MAX_BLOCK_TRADES;
+
+    fn check_bounds(&self) -> Result<(), CodecError> {
+        match self {
+            Self::GetBlocks(get) => {
+                at_most("hashes in a locator", get.locator.len(), MAX_LOCATOR)?;
+                at_most("headers asked for", usize::try_from(get.limit).unwrap_or(usize::MAX), MAX_INV_HEADERS)
+            }
+            Self::GetMempool => Ok(()),
+            Self::GetData(ids) => at_most("ids in GetData", ids.len(), MAX_GET_DATA),
+            Self::GetBlockTrades(get) => {
+                at_most("positions", get.positions.len(), MAX_BLOCK_TRADES)?;
+                if get.positions.is_sorted_by(|earlier, later| earlier < later) {
+                    Ok(())
+                } else {
+                    Err(CodecError::NotAscending { what: "positions" })
+                }
+            }
+        }
+    }
+}
+
+impl Bounded for SyncResponse {
+    const MAX_ITEMS: usize = FLAT_ITEMS + MAX_BLOCK_TRADES;
+
+    fn check_bounds(&self) -> Result<(), CodecError> {
+        match self {
+            Self::Inv(headers) => {
+                parts_of("headers", headers.len(), HEADER_BYTES)?;
+                at_most("headers", headers.len() / HEADER_BYTES, MAX_INV_HEADERS)
+            }
+            Self::MempoolIds(ids) => at_most("mempool ids", ids.len(), MAX_MEMPOOL_IDS),
+            Self::Data(items) => {
+                at_most("items", items.len(), MAX_GET_DATA)?;
+                items.iter().try_for_each(|item| match item {
+                    Item::Block(bytes) => at_most("bytes of a block", bytes.len(), MAX_BLOCK_BYTES),
+                    Item::Trade(bytes) => at_most("bytes of a trade", bytes.len(), MAX_TRANSACTION_BYTES),
+                    Item::NotFound => Ok(()),
+                })
+            }
+            Self::BlockTrades(trades) => {
+                at_most("trades", trades.len(), MAX_BLOCK_TRADES)?;
+                trades.iter().try_for_each(|trade| at_most("bytes of a trade", trade.len(), MAX_TRANSACTION_BYTES))
+            }
+            Self::NotYet | Self::NotFound | Self::Refused(_) | Self::Busy => Ok(()),
+        }
+    }
+}
+
+impl Bounded for ChatGossip {
+    const MAX_ITEMS: usize = FLAT_ITEMS;
+
+    fn check_bounds(&self) -> Result<(), CodecError> {
+        match self {
+            Self::Line(line) => line.check_bounds(),
+            Self::Quit(quit) => quit.check_bounds(),
+        }
+    }
+}
+
+impl Bounded for TradeGossip {
+    const MAX_ITEMS: usize = FLAT_ITEMS;
+
+    fn check_bounds(&self) -> Result<(), CodecError> {
+        let Self::Trade(TradeAnnouncement { transaction, round: _ }) = self;
+        at_most("bytes of a trade", transaction.len(), MAX_TRANSACTION_BYTES)
+    }
+}
+
+impl Bounded for BlockGossip {
+    const MAX_ITEMS: usize = FLAT_ITEMS;
+
+    fn check_bounds(&self) -> Result<(), CodecError> {
+        match self {
+            Self::Solved(header) => exactly("a header", header.len(), HEADER_BYTES),
+            Self::Compact(CompactBlock { header, coinbase, short_ids }) => {
+                exactly("a header", header.len(), HEADER_BYTES)?;
+                at_most("bytes of a coinbase", coinbase.len(), MAX_TRANSACTION_BYTES)?;
+                parts_of("short ids", short_ids.len(), SHORT_ID_BYTES)?;
+                at_most("short ids", short_ids.len() / SHORT_ID_BYTES, MAX_SHORT_IDS)
+            }
+        }
+    }
+}

@@ -1,0 +1,397 @@
+//! Messages to bytes and back: the one file that names `serde_cbor`.
+//!
+//! `net` calls it for every request, response and gossip payload, `friends` for what it keeps on disk. What
+//! [`decode`] accepts is within its limit of bytes, within the limits of counts and lengths of its type, and the one
+//! canonical encoding of its value. What [`encode_checked`] gives, [`decode`] accepts.
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{
+    bounds::{Bounded, at_most},
+    limits::{
+        GET_DATA_BUDGET, MAX_BLOCK_BYTES, MAX_BLOCK_TRADES, MAX_CHAT_REQUEST_BYTES, MAX_CHAT_RESPONSE_BYTES,
+        MAX_FRIENDS_REQUEST_BYTES, MAX_FRIENDS_RESPONSE_BYTES, MAX_GET_DATA, MAX_GOSSIP_BYTES, MAX_HELLO_BYTES,
+        MAX_SYNC_REQUEST_BYTES, MAX_SYNC_RESPONSE_BYTES, MAX_TRANSACTION_BYTES,
+    },
+    messages::{Gossip, Request, Response},
+};
+use crate::primitives::NetworkId;
+
+/// Arrays in arrays: the deepest message (an answer of profiles, their addresses) has five.
+const MAX_DEPTH: usize = 8;
+
+/// Why bytes are not a message, or a message may not become bytes. As an answer to what a peer sent, always the peer's
+/// fault.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CodecError {
+    /// More bytes than a message of its kind may have.
+    #[error("a message of {size} bytes is over the limit of {limit}")]
+    TooLarge {
+        /// How many there are, or at least how many.
+        size: usize,
+        /// How many there may be.
+        limit: usize,
+    },
+    /// Not CBOR, or not of the message's form.
+    #[error("malformed message: {reason}")]
+    Malformed {
+        /// What was found.
+        reason: String,
+    },
+    /// Another encoding of a value than the canonical one.
+    #[error("the message is not in canonical CBOR")]
+    NotCanonical,
+    /// A count or length is over its limit.
+    #[error("{what}: {count} is over the limit of {limit}")]
+    OverLimit {
+        /// The field.
+        what: &'static str,
+        /// What there is.
+        count: usize,
+        /// What there may be.
+        limit: usize,
+    },
+    /// A field of fixed size, or of equal parts, has another length.
+    #[error("{what}: {length} bytes cannot be right, it goes by {unit}")]
+    WrongLength {
+        /// The field.
+        what: &'static str,
+        /// Its length.
+        length: usize,
+        /// The length of the whole or of a part.
+        unit: usize,
+    },
+    /// Positions that must ascend do not.
+    #[error("{what} do not ascend")]
+    NotAscending {
+        /// The field.
+        what: &'static str,
+    },
+}
+
+impl CodecError {
+    /// The stable name of the error.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::TooLarge { .. } => "too_large",
+            Self::Malformed { .. } => "malformed",
+            Self::NotCanonical => "not_canonical",
+            Self::OverLimit { .. } => "over_limit",
+            Self::WrongLength { .. } => "wrong_length",
+            Self::NotAscending { .. } => "not_ascending",
+        }
+    }
+}
+
+/// The canonical bytes of a value, whatever its size; [`encode_checked`] is for what others must accept.
+pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+    let bytes = serde_cbor::to_vec(value);
+    // Writing to memory cannot fail, and our types know their lengths: those are serde_cbor's only errors.
+    debug_assert!(bytes.is_ok());
+    bytes.unwrap_or_default()
+}
+
+/// The canonical bytes of a value that is within its limits.
+pub fn encode_checked<T: Serialize + Bounded>(value: &T, limit: usize) -> Result<Vec<u8>, CodecError> {
+    value.check_bounds()?;
+    let bytes = encode(value);
+    at_most_bytes(bytes.len(), limit)?;
+    Ok(bytes)
+}
+
+/// The value whose canonical encoding `bytes` is, within its limits.
+pub fn decode<T: Serialize + DeserializeOwned + Bounded>(bytes: &[u8], limit: usize) -> Result<T, CodecError> {
+    at_most_bytes(bytes.len(), limit)?;
+    scan(bytes, T::MAX_ITEMS)?;
+    let value: T =
+        serde_cbor::from_slice(bytes).map_err(|error| CodecError::Malformed { reason: error.to_string() })?;
+    if encode(&value) != bytes {
+        return Err(CodecError::NotCanonical);
+    }
+    value.check_bounds()?;
+    Ok(value)
+}
+
+const fn at_most_bytes(size: usize, limit: usize) -> Result<(), CodecError> {
+    if size > limit { Err(CodecError::TooLarge { size, limit }) } else { Ok(()) }
+}
+
+/// Walks the bytes without allocating: one item of the subset of CBOR that our messages use, nothing after it, at most
+/// `max_items` items in all, `MAX_DEPTH` deep.
+fn scan(bytes: &[u8], max_items: usize) -> Result<(), CodecError> {
+    let malformed = |reason: &str| CodecError::Malformed { reason: reason.to_owned() };
+    let mut rest = bytes;
+    let mut items = 0_usize;
+    // How many items each open array still expects.
+    let mut open = [0_u64; MAX_DEPTH];
+    let mut depth = 0_usize;
+    loop {
+        items = items.saturating_add(1);
+        at_most("items in the message", items, max_items)?;
+        let (major, argument, after) = head(rest)?;
+        rest = after;
+        match major {
+            0 | 7 => {}
+            2 | 3 => {
+                let length = usize::try_from(argument).unwrap_or(usize::MAX);
+                let (_, after) =
+                    rest.split_at_checked(length).ok_or_else(|| malformed("the bytes end inside a string"))?;
+                rest = after;
+            }
+            4 if argument == 0 => {}
+            4 => {
+                let slot = open.get_mut(depth).ok_or_else(|| malformed("arrays are nested too deep"))?;
+                // An array's own items are counted down as each of them is complete.
+                *slot = argument;
+                depth = depth.saturating_add(1);
+                continue;
+            }
+            _ => return Err(malformed("messages hold numbers, strings, arrays and null alone")),
+        }
+        // An item is complete: so may be the arrays around it.
+        loop {
+            let Some(left) = depth.checked_sub(1).and_then(|top| open.get_mut(top)) else {
+                return if rest.is_empty() { Ok(()) } else { Err(malformed("bytes are left over")) };
+            };
+            *left = left.saturating_sub(1);
+            if *left > 0 {
+                break;
+            }
+            depth = depth.saturating_sub(1);
+        }
+    }
+}
+
+/// The major type and argument of the next item, and the bytes after its head. Only the shortest form of a number
+/// passes; of the simple values only null.
+fn head(bytes: &[u8]) -> Result<(u8, u64, &[u8]), CodecError> {
+    let short = || CodecError::Malformed { reason: "the bytes end inside an item".to_owned() };
+    let (first, rest) = bytes.split_first().ok_or_else(short)?;
+    let (major, low) = (first >> 5, first & 0x1f);
+    if major == 7 {
+        return match low {
+            22 => Ok((7, 22, rest)),
+            _ => Err(CodecError::Malformed { reason: "of the simple values only null is used".to_owned() }),
+        };
+    }
+    let (argument, least, rest) = match low {
+        0..=23 => (u64::from(low), 0, rest),
+        24 => rest.split_first_chunk::<1>().map(|(n, r)| (u64::from(n[0]), 24, r)).ok_or_else(short)?,
+        25 => {
+            rest.split_first_chunk().map(|(n, r)| (u64::from(u16::from_be_bytes(*n)), 1 << 8, r)).ok_or_else(short)?
+        }
+        26 => {
+            rest.split_first_chunk().map(|(n, r)| (u64::from(u32::from_be_bytes(*n)), 1 << 16, r)).ok_or_else(short)?
+        }
+        27 => rest.split_first_chunk().map(|(n, r)| (u64::from_be_bytes(*n), 1 << 32, r)).ok_or_else(short)?,
+        31 => return Err(CodecError::NotCanonical),
+        _ => return Err(CodecError::Malformed { reason: format!("{first:#04x} begins no item") }),
+    };
+    if argument < least { Err(CodecError::NotCanonical) } else { Ok((major, argument, rest)) }
+}
+
+/// The first 8 hex digits of a network's id: what ids of protocols and topics carry.
+fn network_tag(network: &NetworkId) -> String {
+    network.to_string().chars().take(8).collect()
+}
+
+/// A request-response protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Protocol {
+    /// Who are you, and how far? The same on every network, so that another network's peer can be told so.
+    Hello,
+    /// Profiles.
+    Friends,
+    /// Direct lines.
+    Chat,
+    /// Headers, blocks, trades.
+    Sync,
+}
+
+impl Protocol {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Hello, Self::Friends, Self::Chat, Self::Sync];
+
+    /// What peers negotiate: `/friendchain/hello/1`, others with the network's first 8 hex digits behind it.
+    #[must_use]
+    pub fn id(self, network: &NetworkId) -> String {
+        match self {
+            Self::Hello => "/friendchain/hello/1".to_owned(),
+            Self::Friends => format!("/friendchain/friends/1/{}", network_tag(network)),
+            Self::Chat => format!("/friendchain/chat/1/{}", network_tag(network)),
+            Self::Sync => format!("/friendchain/sync/1/{}", network_tag(network)),
+        }
+    }
+
+    /// Bytes of a request at most.
+    #[must_use]
+    pub const fn max_request_bytes(self) -> usize {
+        match self {
+            Self::Hello => MAX_HELLO_BYTES,
+            Self::Friends => MAX_FRIENDS_REQUEST_BYTES,
+            Self::Chat => MAX_CHAT_REQUEST_BYTES,
+            Self::Sync => MAX_SYNC_REQUEST_BYTES,
+        }
+    }
+
+    /// Bytes of a response at most.
+    #[must_use]
+    pub const fn max_response_bytes(self) -> usize {
+        match self {
+            Self::Hello => MAX_HELLO_BYTES,
+            Self::Friends => MAX_FRIENDS_RESPONSE_BYTES,
+            Self::Chat => MAX_CHAT_RESPONSE_BYTES,
+            Self::Sync => MAX_SYNC_RESPONSE_BYTES,
+        }
+    }
+
+    /// The request whose bytes came on this protocol.
+    pub fn decode_request(self, bytes: &[u8]) -> Result<Request, CodecError> {
+        let limit = self.max_request_bytes();
+        match self {
+            Self::Hello => decode(bytes, limit).map(Request::Hello),
+            Self::Friends => decode(bytes, limit).map(Request::Friends),
+            Self::Chat => decode(bytes, limit).map(Request::Chat),
+            Self::Sync => decode(bytes, limit).map(Request::Sync),
+        }
+    }
+
+    /// The response whose bytes came on this protocol.
+    pub fn decode_response(self, bytes: &[u8]) -> Result<Response, CodecError> {
+        let limit = self.max_response_bytes();
+        match self {
+            Self::Hello => decode(bytes, limit).map(Response::Hello),
+            Self::Friends => decode(bytes, limit).map(Response::Friends),
+            Self::Chat => decode(bytes, limit).map(Response::Chat),
+            Self::Sync => decode(bytes, limit).map(Response::Sync),
+        }
+    }
+}
+
+impl Request {
+    /// The protocol that it is asked on.
+    #[must_use]
+    pub const fn protocol(&self) -> Protocol {
+        match self {
+            Self::Hello(_) => Protocol::Hello,
+            Self::Friends(_) => Protocol::Friends,
+            Self::Chat(_) => Protocol::Chat,
+            Self::Sync(_) => Protocol::Sync,
+        }
+    }
+
+    /// Its bytes, if the far end will accept them.
+    pub fn encode(&self) -> Result<Vec<u8>, CodecError> {
+        let limit = self.protocol().max_request_bytes();
+        match self {
+            Self::Hello(request) => encode_checked(request, limit),
+            Self::Friends(request) => encode_checked(request, limit),
+            Self::Chat(request) => encode_checked(request, limit),
+            Self::Sync(request) => encode_checked(request, limit),
+        }
+    }
+}
+
+impl Response {
+    /// The protocol that it answers on.
+    #[must_use]
+    pub const fn protocol(&self) -> Protocol {
+        match self {
+            Self::Hello(_) => Protocol::Hello,
+            Self::Friends(_) => Protocol::Friends,
+            Self::Chat(_) => Protocol::Chat,
+            Self::Sync(_) => Protocol::Sync,
+        }
+    }
+
+    /// Its bytes, if the far end will accept them.
+    pub fn encode(&self) -> Result<Vec<u8>, CodecError> {
+        let limit = self.protocol().max_response_bytes();
+        match self {
+            Self::Hello(response) => encode_checked(response, limit),
+            Self::Friends(response) => encode_checked(response, limit),
+            Self::Chat(response) => encode_checked(response, limit),
+            Self::Sync(response) => encode_checked(response, limit),
+        }
+    }
+}
+
+/// A gossip topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Topic {
+    /// Lines to all, and goodbyes.
+    Chat,
+    /// Trades and notes.
+    Trades,
+    /// Solved headers and compact blocks.
+    Blocks,
+}
+
+impl Topic {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Chat, Self::Trades, Self::Blocks];
+
+    /// What gossipsub calls it: `/friendchain/topic/blocks/1/` and the network's first 8 hex digits.
+    #[must_use]
+    pub fn name(self, network: &NetworkId) -> String {
+        let topic = match self {
+            Self::Chat => "chat",
+            Self::Trades => "trades",
+            Self::Blocks => "blocks",
+        };
+        format!("/friendchain/topic/{topic}/1/{}", network_tag(network))
+    }
+
+    /// Bytes of a payload at most.
+    #[must_use]
+    pub const fn max_bytes(self) -> usize {
+        match self {
+            Self::Chat => MAX_CHAT_REQUEST_BYTES,
+            Self::Trades => MAX_TRANSACTION_BYTES + 64,
+            Self::Blocks => MAX_GOSSIP_BYTES,
+        }
+    }
+
+    /// The gossip whose payload came on this topic.
+    pub fn decode(self, bytes: &[u8]) -> Result<Gossip, CodecError> {
+        let limit = self.max_bytes();
+        match self {
+            Self::Chat => decode(bytes, limit).map(Gossip::Chat),
+            Self::Trades => decode(bytes, limit).map(Gossip::Trade),
+            Self::Blocks => decode(bytes, limit).map(Gossip::Block),
+        }
+    }
+}
+
+impl Gossip {
+    /// The topic that it is published on.
+    #[must_use]
+    pub const fn topic(&self) -> Topic {
+        match self {
+            Self::Chat(_) => Topic::Chat,
+            Self::Trade(_) => Topic::Trades,
+            Self::Block(_) => Topic::Blocks,
+        }
+    }
+
+    /// Its payload, if the far end will accept it.
+    pub fn encode(&self) -> Result<Vec<u8>, CodecError> {
+        let limit = self.topic().max_bytes();
+        match self {
+            Self::Chat(gossip) => encode_checked(gossip, limit),
+            Self::Trade(gossip) => encode_checked(gossip, limit),
+            Self::Block(gossip) => encode_checked(gossip, limit),
+        }
+    }
+}
+
+const _: () = {
+    assert!(MAX_CHAT_REQUEST_BYTES <= MAX_GOSSIP_BYTES && MAX_TRANSACTION_BYTES + 64 <= MAX_GOSSIP_BYTES);
+    // A block's transactions, each with a head of at most 5 bytes, fit an answer to GetBlockTrades.
+    assert!(MAX_BLOCK_BYTES + MAX_BLOCK_TRADES * 5 + 64 <= MAX_SYNC_RESPONSE_BYTES);
+    assert!(GET_DATA_BUDGET + MAX_BLOCK_BYTES + MAX_GET_DATA * 8 + 64 <= MAX_SYNC_RESPONSE_BYTES);
+};
+
+#[cfg(test)]
+mod tests;
