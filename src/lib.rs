@@ -13,7 +13,10 @@
 //!
 //! [`net`] and [`chain`] never see each other; they meet in [`node`].
 
+pub mod chain;
+pub mod consensus;
 pub mod node;
+pub mod peers;
 pub mod primitives;
 pub mod relay;
 pub mod sync;

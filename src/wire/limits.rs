@@ -1,25 +1,25 @@
 //! What a message may hold at most. Each limit is documented in `proto/README.md`; relations are checked at compile time.
 
-use crate::primitives::HEADER_BYTES;
+use crate::{
+    consensus::{MAX_INVITE_ADDRESS_BYTES, MAX_INVITE_ADDRESSES},
+    primitives::HEADER_BYTES,
+};
 
-/// A block's encoding, as consensus limits it.
-pub const MAX_BLOCK_BYTES: usize = 2 * 1024 * 1024;
-/// A transaction's encoding, as consensus limits it.
-pub const MAX_TRANSACTION_BYTES: usize = 100_000;
+pub use crate::consensus::{MAX_BLOCK_BYTES, MAX_TRANSACTION_BYTES};
 
 /// Headers in one Inv: 184 kB.
 pub const MAX_INV_HEADERS: usize = 2_000;
 /// Hashes in a locator: ten steps of one, then doubling, covers four thousand million blocks in 42.
 pub const MAX_LOCATOR: usize = 64;
-/// Ids in one GetData.
+/// Ids in one `GetData`.
 pub const MAX_GET_DATA: usize = 128;
-/// Trade ids in one answer to GetMempool: 340 kB.
+/// Trade ids in one answer to `GetMempool`: 340 kB.
 pub const MAX_MEMPOOL_IDS: usize = 10_000;
-/// An answer to GetData stops growing beyond this many bytes of items; it always holds one item.
+/// An answer to `GetData` stops growing beyond this many bytes of items; it always holds one item.
 pub const GET_DATA_BUDGET: usize = 2 * 1024 * 1024;
 /// The smallest trade: 10 bytes of frame and one input of 132.
 const MIN_TRADE_BYTES: usize = 142;
-/// Positions in one GetBlockTrades: no block has more trades.
+/// Positions in one `GetBlockTrades`: no block has more trades.
 pub const MAX_BLOCK_TRADES: usize = MAX_BLOCK_BYTES / MIN_TRADE_BYTES;
 
 /// Profiles in one answer to Explore.
@@ -62,4 +62,5 @@ const _: () = {
     assert!(MAX_NAME_BYTES + MAX_ADDRESSES * (MAX_ADDRESS_BYTES + 3) + 256 <= MAX_FRIENDS_REQUEST_BYTES);
     assert!(MAX_PROFILES * (MAX_FRIENDS_REQUEST_BYTES - 512) <= MAX_FRIENDS_RESPONSE_BYTES);
     assert!(MAX_LINE_BYTES + 512 <= MAX_CHAT_REQUEST_BYTES);
+    assert!(MAX_ADDRESSES == MAX_INVITE_ADDRESSES && MAX_ADDRESS_BYTES == MAX_INVITE_ADDRESS_BYTES);
 };

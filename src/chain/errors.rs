@@ -1,0 +1,451 @@
+//! Why the chain refuses: one enum per operation, one cause per variant, and whose fault it is.
+
+use std::path::PathBuf;
+
+use crate::{
+    consensus::{Blame, BlockError, HeaderError, TransactionError},
+    primitives::{BlockHash, Height, NetworkId, OutPoint, TxId},
+};
+
+/// The disk failed, or holds what we did not write: the chain thread stops.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ChainFault {
+    /// Reading or writing failed.
+    #[error("the chain's file could not be read or written: {0}; check the disk's free space and health, then start again")]
+    Disk(String),
+    /// What was read is not what was written.
+    #[error("the chain's file is damaged: {0}; run verify-chain, then reindex, or fetch the chain anew")]
+    Corrupt(String),
+    /// The chain thread has ended, by a fault or at shutdown.
+    #[error("the chain is closed")]
+    Closed,
+    /// Whoever asked for a long check went away, so it was given up.
+    #[error("the check was given up before its end")]
+    Cancelled,
+}
+
+impl ChainFault {
+    /// The stable name of the error.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Disk(_) => "disk",
+            Self::Corrupt(_) => "corrupt",
+            Self::Closed => "closed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl From<redb::StorageError> for ChainFault {
+    fn from(error: redb::StorageError) -> Self {
+        match error {
+            redb::StorageError::Corrupted(reason) => Self::Corrupt(reason),
+            other => Self::Disk(other.to_string()),
+        }
+    }
+}
+
+impl From<redb::TableError> for ChainFault {
+    fn from(error: redb::TableError) -> Self {
+        match error {
+            redb::TableError::Storage(error) => error.into(),
+            other => Self::Corrupt(other.to_string()),
+        }
+    }
+}
+
+impl From<redb::TransactionError> for ChainFault {
+    fn from(error: redb::TransactionError) -> Self {
+        match error {
+            redb::TransactionError::Storage(error) => error.into(),
+            other => Self::Disk(other.to_string()),
+        }
+    }
+}
+
+impl From<redb::CommitError> for ChainFault {
+    fn from(error: redb::CommitError) -> Self {
+        match error {
+            redb::CommitError::Storage(error) => error.into(),
+            other => Self::Disk(other.to_string()),
+        }
+    }
+}
+
+impl From<redb::SetDurabilityError> for ChainFault {
+    fn from(error: redb::SetDurabilityError) -> Self {
+        Self::Disk(error.to_string())
+    }
+}
+
+/// Why a chain could not be made or opened. Nothing was changed on the disk.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// No file.
+    #[error("there is no chain at {}: make one with create-blockchain, or join one with an invite", path.display())]
+    NoChain {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// A file is in the way of a new chain.
+    #[error("there is a chain at {} already: leave it first, or choose another data folder", path.display())]
+    Exists {
+        /// Where.
+        path: PathBuf,
+    },
+    /// Another process has it open.
+    #[error("the chain at {} is open in another node: stop that one, or choose another data folder", path.display())]
+    Locked {
+        /// Where.
+        path: PathBuf,
+    },
+    /// Something else is in the file.
+    #[error("{} is not a friendchain chain: move it away, or choose another data folder", path.display())]
+    NotAChain {
+        /// Where.
+        path: PathBuf,
+    },
+    /// A later version of the program wrote it.
+    #[error("the chain at {} has schema {found}, and this program reads up to {known}: use a newer friendchain", path.display())]
+    NewerSchema {
+        /// Where.
+        path: PathBuf,
+        /// What the file says.
+        found: u32,
+        /// What this program knows.
+        known: u32,
+    },
+    /// It holds another chain than wanted.
+    #[error("the chain at {} is {found}, not {wanted}: leave it first, or choose another data folder", path.display())]
+    OtherNetwork {
+        /// Where.
+        path: PathBuf,
+        /// Which chain it is.
+        found: NetworkId,
+        /// Which was wanted.
+        wanted: NetworkId,
+    },
+    /// It is damaged.
+    #[error("the chain at {} is damaged: {reason}; keep a copy, remove it, and fetch the chain anew from a friend", path.display())]
+    Corrupt {
+        /// Where.
+        path: PathBuf,
+        /// What was found.
+        reason: String,
+    },
+    /// The disk refuses.
+    #[error("the chain at {} could not be read or written: {reason}", path.display())]
+    Disk {
+        /// Where.
+        path: PathBuf,
+        /// What the system says.
+        reason: String,
+    },
+}
+
+/// Why headers were refused. Those of the batch before the refused one were kept.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AcceptHeadersError {
+    /// The parent is not known: headers before it have to come first.
+    #[error("the parent {previous} of header {hash} is not known")]
+    UnknownParent {
+        /// The header.
+        hash: BlockHash,
+        /// Its parent.
+        previous: BlockHash,
+    },
+    /// The header breaks a rule.
+    #[error("header {hash}: {error}")]
+    Header {
+        /// The header.
+        hash: BlockHash,
+        /// The rule.
+        error: HeaderError,
+    },
+    /// The header, or one below it, belongs to a block that was found invalid.
+    #[error("header {hash} is on a branch with an invalid block")]
+    InvalidBranch {
+        /// The header.
+        hash: BlockHash,
+    },
+    /// Too many headers beside the best chain are held, and this branch has the least work.
+    #[error("header {hash} has too little work for one more branch")]
+    TooLittleWork {
+        /// The header.
+        hash: BlockHash,
+    },
+    /// Ours.
+    #[error(transparent)]
+    Fault(#[from] ChainFault),
+}
+
+impl AcceptHeadersError {
+    /// Whose fault it is.
+    #[must_use]
+    pub fn blame(&self) -> Blame {
+        match self {
+            Self::UnknownParent { .. } | Self::TooLittleWork { .. } => Blame::Nobody,
+            Self::Header { error, .. } => error.blame(),
+            Self::InvalidBranch { .. } => Blame::Peer,
+            Self::Fault(_) => Blame::Ours,
+        }
+    }
+
+    /// The stable name of the error.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::UnknownParent { .. } => "unknown_parent",
+            Self::Header { error, .. } => error.code(),
+            Self::InvalidBranch { .. } => "invalid_branch",
+            Self::TooLittleWork { .. } => "too_little_work",
+            Self::Fault(fault) => fault.code(),
+        }
+    }
+}
+
+/// Why a block with a right form does not connect to its parent.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConnectError {
+    /// An input names a coin that its key's owner does not have: spent, never made, or somebody else's.
+    #[error("transaction {txid} spends {}:{}, which its signer does not own", outpoint.txid, outpoint.index)]
+    MissingCoin {
+        /// The spender.
+        txid: TxId,
+        /// The coin.
+        outpoint: OutPoint,
+    },
+    /// A note's stamp was used before.
+    #[error("note {txid} uses stamp {index} of its signer, which was used before")]
+    StampUsed {
+        /// The note.
+        txid: TxId,
+        /// The stamp.
+        index: u32,
+    },
+    /// A transaction breaks a rule about its coins or its signatures.
+    #[error("transaction {txid}: {error}")]
+    Transaction {
+        /// Which.
+        txid: TxId,
+        /// The rule.
+        error: TransactionError,
+    },
+    /// The block breaks a rule about its coinbase.
+    #[error(transparent)]
+    Block(#[from] BlockError),
+}
+
+impl ConnectError {
+    /// The stable name of the error.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::MissingCoin { .. } => "missing_coin",
+            Self::StampUsed { .. } => "stamp_used",
+            Self::Transaction { error, .. } => error.code(),
+            Self::Block(error) => error.code(),
+        }
+    }
+}
+
+/// Why a block was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AcceptBlockError {
+    /// Its parent's header is not known: headers have to come first.
+    #[error("the parent {previous} of block {hash} is not known")]
+    UnknownParent {
+        /// The block.
+        hash: BlockHash,
+        /// Its parent.
+        previous: BlockHash,
+    },
+    /// Its header breaks a rule.
+    #[error("block {hash}: {error}")]
+    Header {
+        /// The block.
+        hash: BlockHash,
+        /// The rule.
+        error: HeaderError,
+    },
+    /// Its body breaks a rule of form, or is not the one that the header promises.
+    #[error("block {hash}: {error}")]
+    Body {
+        /// The block.
+        hash: BlockHash,
+        /// The rule.
+        error: BlockError,
+    },
+    /// Its body breaks a rule about coins or signatures.
+    #[error("block {hash}: {error}")]
+    Connect {
+        /// The block.
+        hash: BlockHash,
+        /// The rule.
+        error: ConnectError,
+    },
+    /// It, or a block below it, is known to be invalid.
+    #[error("block {hash} is on a branch with an invalid block")]
+    InvalidBranch {
+        /// The block.
+        hash: BlockHash,
+    },
+    /// Too many blocks wait for their parents already.
+    #[error("block {hash} came before its parent, and too many blocks wait already")]
+    TooManyWaiting {
+        /// The block.
+        hash: BlockHash,
+    },
+    /// Its branch has less work than all the others that are held.
+    #[error("block {hash} has too little work for one more branch")]
+    TooLittleWork {
+        /// The block.
+        hash: BlockHash,
+    },
+    /// Ours.
+    #[error(transparent)]
+    Fault(#[from] ChainFault),
+}
+
+impl AcceptBlockError {
+    /// Whose fault it is.
+    #[must_use]
+    pub fn blame(&self) -> Blame {
+        match self {
+            Self::UnknownParent { .. } | Self::TooManyWaiting { .. } | Self::TooLittleWork { .. } => Blame::Nobody,
+            Self::Header { error, .. } => error.blame(),
+            Self::Body { .. } | Self::Connect { .. } | Self::InvalidBranch { .. } => Blame::Peer,
+            Self::Fault(_) => Blame::Ours,
+        }
+    }
+
+    /// The stable name of the error.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::UnknownParent { .. } => "unknown_parent",
+            Self::Header { error, .. } => error.code(),
+            Self::Body { error, .. } => error.code(),
+            Self::Connect { error, .. } => error.code(),
+            Self::InvalidBranch { .. } => "invalid_branch",
+            Self::TooManyWaiting { .. } => "too_many_waiting",
+            Self::TooLittleWork { .. } => "too_little_work",
+            Self::Fault(fault) => fault.code(),
+        }
+    }
+}
+
+/// Why a trade or note was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AcceptTradeError {
+    /// It breaks a rule of form, amounts or signatures.
+    #[error("trade {txid}: {error}")]
+    Transaction {
+        /// Which.
+        txid: TxId,
+        /// The rule.
+        error: TransactionError,
+    },
+    /// A coinbase stands in a block or nowhere.
+    #[error("{txid} is a coinbase, which only a block may hold")]
+    Coinbase {
+        /// Which.
+        txid: TxId,
+    },
+    /// It waits already.
+    #[error("trade {txid} waits already")]
+    Known {
+        /// Which.
+        txid: TxId,
+    },
+    /// It is on the chain already.
+    #[error("trade {txid} is in block {height} already")]
+    Mined {
+        /// Which.
+        txid: TxId,
+        /// Of the block.
+        height: Height,
+    },
+    /// An input is neither on the chain nor waiting, at least not for its signer: perhaps it has yet to come.
+    #[error("trade {txid} spends {}:{}, which its signer does not have", outpoint.txid, outpoint.index)]
+    MissingCoin {
+        /// The spender.
+        txid: TxId,
+        /// The coin.
+        outpoint: OutPoint,
+    },
+    /// A note's stamp is on the chain already.
+    #[error("note {txid} uses stamp {index} of its signer, which was used before: write it anew")]
+    StampUsed {
+        /// The note.
+        txid: TxId,
+        /// The stamp.
+        index: u32,
+    },
+    /// Another waiting trade, which was here first, spends the same coin or stamp.
+    #[error("trade {txid} spends {}:{}, which the waiting trade {by} spends", outpoint.txid, outpoint.index)]
+    Conflict {
+        /// The latecomer.
+        txid: TxId,
+        /// The coin.
+        outpoint: OutPoint,
+        /// The first.
+        by: TxId,
+    },
+    /// It rests on too many trades that wait themselves.
+    #[error("trade {txid} rests on {ancestors} waiting trades: {limit} at most; wait for the next block")]
+    TooLongChain {
+        /// Which.
+        txid: TxId,
+        /// How many.
+        ancestors: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// The mempool is full of trades that pay more.
+    #[error("trade {txid} pays too little: the mempool is full of trades that pay more")]
+    Full {
+        /// Which.
+        txid: TxId,
+    },
+    /// Ours.
+    #[error(transparent)]
+    Fault(#[from] ChainFault),
+}
+
+impl AcceptTradeError {
+    /// Whose fault it is.
+    #[must_use]
+    pub fn blame(&self) -> Blame {
+        match self {
+            Self::Transaction { error, .. } => error.blame(),
+            Self::Coinbase { .. } => Blame::Peer,
+            Self::Known { .. }
+            | Self::Mined { .. }
+            | Self::MissingCoin { .. }
+            | Self::StampUsed { .. }
+            | Self::Conflict { .. }
+            | Self::TooLongChain { .. }
+            | Self::Full { .. } => Blame::Nobody,
+            Self::Fault(_) => Blame::Ours,
+        }
+    }
+
+    /// The stable name of the error.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Transaction { error, .. } => error.code(),
+            Self::Coinbase { .. } => "lone_coinbase",
+            Self::Known { .. } => "known",
+            Self::Mined { .. } => "mined",
+            Self::MissingCoin { .. } => "missing_coin",
+            Self::StampUsed { .. } => "stamp_used",
+            Self::Conflict { .. } => "conflict",
+            Self::TooLongChain { .. } => "too_long_chain",
+            Self::Full { .. } => "mempool_full",
+            Self::Fault(fault) => fault.code(),
+        }
+    }
+}

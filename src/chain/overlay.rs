@@ -1,0 +1,361 @@
+//! What is not yet on the disk: layers of changes over the store, committed at once or dropped whole.
+//!
+//! Owned by [`Chain`](super::Chain) alone. Reads go through the child layer (while one is open), the base layer and one
+//! snapshot of the store, in this order. A block is connected, and a reorganisation done, in a child layer: merged into
+//! the base when all of it holds, dropped when any of it does not. A commit writes the base layer, sorted, in one durable
+//! transaction.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    hash::Hash,
+};
+
+use super::{
+    errors::ChainFault,
+    ledger::Coins,
+    store::{
+        Store,
+        tables::{
+            BlockKey, HeaderRecord, META_BEST_HEADER, META_TIP, OwnRecord, ReadTables, Undo, WaitingRecord,
+            coin_from_bytes, coin_to_bytes, place_from_bytes, place_to_bytes, stored, tx_key,
+        },
+    },
+};
+use crate::{
+    consensus::{Coin, CoinKey},
+    primitives::{Block, Encode, Height, TxId},
+};
+
+/// About what one changed coin takes in memory, in bytes: key, value and the map's own.
+const COIN_COST: usize = 160;
+/// The same of an index entry or header.
+const ENTRY_COST: usize = 120;
+
+/// Changes: `None` stands for a removal.
+#[derive(Debug, Default)]
+struct Layer {
+    headers: BTreeMap<BlockKey, Option<HeaderRecord>>,
+    blocks: BTreeMap<BlockKey, Option<Vec<u8>>>,
+    undo: BTreeMap<BlockKey, Option<Vec<u8>>>,
+    coins: HashMap<CoinKey, Option<Coin>>,
+    tx_index: HashMap<TxId, Option<(Height, u32)>>,
+    waiting: HashMap<TxId, Option<Vec<u8>>>,
+    own: HashMap<TxId, Vec<u8>>,
+    tip: Option<BlockKey>,
+    best_header: Option<BlockKey>,
+    body_bytes: usize,
+}
+
+impl Layer {
+    fn merge(&mut self, other: Self) {
+        self.headers.extend(other.headers);
+        self.blocks.extend(other.blocks);
+        self.undo.extend(other.undo);
+        self.coins.extend(other.coins);
+        self.tx_index.extend(other.tx_index);
+        self.waiting.extend(other.waiting);
+        self.own.extend(other.own);
+        self.tip = other.tip.or(self.tip);
+        self.best_header = other.best_header.or(self.best_header);
+        self.body_bytes = self.body_bytes.saturating_add(other.body_bytes);
+    }
+
+    fn cost(&self) -> usize {
+        let entries = [self.tx_index.len(), self.headers.len(), self.waiting.len(), self.own.len()];
+        let entries: usize = entries.into_iter().sum();
+        (self.coins.len().saturating_mul(COIN_COST))
+            .saturating_add(entries.saturating_mul(ENTRY_COST))
+            .saturating_add(self.body_bytes)
+    }
+}
+
+/// The store with what is not yet on it.
+#[derive(Debug)]
+pub(crate) struct Overlay {
+    store: Store,
+    snapshot: Option<ReadTables>,
+    base: Layer,
+    child: Option<Layer>,
+    /// Whether the base holds anything that someone waits for: a reply or an event must not overtake it.
+    awaited: bool,
+    /// Whether the base holds anything at all.
+    changed: bool,
+}
+
+impl Overlay {
+    pub(crate) fn new(store: Store) -> Self {
+        Self { store, snapshot: None, base: Layer::default(), child: None, awaited: false, changed: false }
+    }
+
+    pub(crate) const fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Whether replies and events have to wait for a commit.
+    pub(crate) const fn is_awaited(&self) -> bool {
+        self.awaited
+    }
+
+    /// Whether there is anything to commit.
+    pub(crate) const fn is_changed(&self) -> bool {
+        self.changed
+    }
+
+    /// About how many bytes of memory the changes take.
+    pub(crate) fn cost(&self) -> usize {
+        self.base.cost()
+    }
+
+    /// Bytes of bodies among the changes.
+    pub(crate) const fn body_bytes(&self) -> usize {
+        self.base.body_bytes
+    }
+
+    /// Opens a child layer: what follows is merged by [`Overlay::merge_child`] or lost by [`Overlay::drop_child`].
+    pub(crate) fn begin_child(&mut self) {
+        self.child = Some(Layer::default());
+    }
+
+    pub(crate) fn merge_child(&mut self) {
+        if let Some(child) = self.child.take() {
+            self.base.merge(child);
+            self.touch();
+        }
+    }
+
+    pub(crate) fn drop_child(&mut self) {
+        self.child = None;
+    }
+
+    fn touch(&mut self) {
+        self.changed = true;
+        self.awaited = true;
+    }
+
+    /// Where changes go.
+    fn top(&mut self) -> &mut Layer {
+        self.changed = true;
+        self.awaited = true;
+        self.child.as_mut().unwrap_or(&mut self.base)
+    }
+
+    /// One state of the store, the last committed; opened when first needed, dropped before each commit.
+    fn tables(&mut self) -> Result<&ReadTables, ChainFault> {
+        if self.snapshot.is_none() {
+            self.snapshot = Some(self.store.read()?);
+        }
+        self.snapshot.as_ref().ok_or(ChainFault::Closed)
+    }
+
+    /// Writes all changes in one durable transaction.
+    pub(crate) fn commit(&mut self) -> Result<(), ChainFault> {
+        debug_assert!(self.child.is_none(), "a child layer is merged or dropped before a commit");
+        if !self.changed {
+            return Ok(());
+        }
+        self.snapshot = None;
+        let layer = std::mem::take(&mut self.base);
+        self.store.write(|tables| {
+            for (key, record) in &layer.headers {
+                match record {
+                    Some(record) => drop(tables.headers.insert(key, &record.to_bytes())?),
+                    None => drop(tables.headers.remove(key)?),
+                }
+            }
+            for (key, bytes) in &layer.blocks {
+                match bytes {
+                    Some(bytes) => drop(tables.blocks.insert(key, bytes.as_slice())?),
+                    None => drop(tables.blocks.remove(key)?),
+                }
+            }
+            for (key, bytes) in &layer.undo {
+                match bytes {
+                    Some(bytes) => drop(tables.undo.insert(key, bytes.as_slice())?),
+                    None => drop(tables.undo.remove(key)?),
+                }
+            }
+            let coins = sorted(layer.coins.iter().map(|(key, coin)| (key.to_bytes(), coin)));
+            for (key, coin) in coins {
+                match coin {
+                    Some(coin) => drop(tables.coins.insert(&key, &coin_to_bytes(coin))?),
+                    None => drop(tables.coins.remove(&key)?),
+                }
+            }
+            for (txid, place) in sorted(layer.tx_index.iter()) {
+                match place {
+                    Some((height, position)) => {
+                        drop(tables.tx_index.insert(tx_key(txid), &place_to_bytes(*height, *position))?);
+                    }
+                    None => drop(tables.tx_index.remove(tx_key(txid))?),
+                }
+            }
+            for (txid, bytes) in sorted(layer.waiting.iter()) {
+                match bytes {
+                    Some(bytes) => drop(tables.mempool.insert(tx_key(txid), bytes.as_slice())?),
+                    None => drop(tables.mempool.remove(tx_key(txid))?),
+                }
+            }
+            for (txid, bytes) in sorted(layer.own.iter()) {
+                tables.own.insert(tx_key(txid), bytes.as_slice())?;
+            }
+            if let Some(tip) = &layer.tip {
+                tables.meta.insert(META_TIP, tip.as_slice())?;
+            }
+            if let Some(best) = &layer.best_header {
+                tables.meta.insert(META_BEST_HEADER, best.as_slice())?;
+            }
+            Ok(())
+        })?;
+        self.changed = false;
+        self.awaited = false;
+        Ok(())
+    }
+
+    // Headers
+
+    pub(crate) fn header(&mut self, key: &BlockKey) -> Result<Option<HeaderRecord>, ChainFault> {
+        match lookup(self.child.as_ref().map(|layer| &layer.headers), &self.base.headers, key) {
+            Some(known) => Ok(known),
+            None => Ok(self.tables()?.header(key)?),
+        }
+    }
+
+    pub(crate) fn put_header(&mut self, key: BlockKey, record: HeaderRecord) {
+        self.top().headers.insert(key, Some(record));
+    }
+
+    pub(crate) fn remove_header(&mut self, key: BlockKey) {
+        self.top().headers.insert(key, None);
+    }
+
+    pub(crate) fn set_best_header(&mut self, key: BlockKey) {
+        self.top().best_header = Some(key);
+    }
+
+    pub(crate) fn set_tip(&mut self, key: BlockKey) {
+        self.top().tip = Some(key);
+    }
+
+    // Bodies
+
+    /// A stored block; that it is missing is corruption.
+    pub(crate) fn block(&mut self, key: &BlockKey) -> Result<(Block, usize), ChainFault> {
+        let missing = || ChainFault::Corrupt("a stored block's body is missing".into());
+        match lookup_ref(self.child.as_ref().map(|layer| &layer.blocks), &self.base.blocks, key) {
+            Some(known) => {
+                let bytes = known.as_ref().ok_or_else(missing)?;
+                Ok((stored("a block", bytes)?, bytes.len()))
+            }
+            None => {
+                let bytes = self.tables()?.blocks.get(key)?.ok_or_else(missing)?;
+                let bytes = bytes.value();
+                Ok((stored("a block", bytes)?, bytes.len()))
+            }
+        }
+    }
+
+    pub(crate) fn put_block(&mut self, key: BlockKey, block: &Block) {
+        let bytes = block.to_bytes();
+        let layer = self.top();
+        layer.body_bytes = layer.body_bytes.saturating_add(bytes.len());
+        layer.blocks.insert(key, Some(bytes));
+    }
+
+    pub(crate) fn remove_block(&mut self, key: BlockKey) {
+        self.top().blocks.insert(key, None);
+    }
+
+    /// What undoes a connected block; that it is missing is corruption.
+    pub(crate) fn undo(&mut self, key: &BlockKey) -> Result<Undo, ChainFault> {
+        let missing = || ChainFault::Corrupt("a connected block's undo record is missing".into());
+        match lookup_ref(self.child.as_ref().map(|layer| &layer.undo), &self.base.undo, key) {
+            Some(known) => Ok(stored("an undo record", known.as_ref().ok_or_else(missing)?)?),
+            None => {
+                let bytes = self.tables()?.undo.get(key)?.ok_or_else(missing)?;
+                Ok(stored("an undo record", bytes.value())?)
+            }
+        }
+    }
+
+    pub(crate) fn put_undo(&mut self, key: BlockKey, undo: &Undo) {
+        self.top().undo.insert(key, Some(undo.to_bytes()));
+    }
+
+    pub(crate) fn remove_undo(&mut self, key: BlockKey) {
+        self.top().undo.insert(key, None);
+    }
+
+    // Transactions
+
+    /// Height and position of a mined transaction.
+    pub(crate) fn place(&mut self, txid: &TxId) -> Result<Option<(Height, u32)>, ChainFault> {
+        match lookup_hash(self.child.as_ref().map(|layer| &layer.tx_index), &self.base.tx_index, txid) {
+            Some(known) => Ok(known),
+            None => Ok(self.tables()?.tx_index.get(tx_key(txid))?.map(|bytes| place_from_bytes(bytes.value()))),
+        }
+    }
+
+    pub(crate) fn put_place(&mut self, txid: TxId, place: Option<(Height, u32)>) {
+        self.top().tx_index.insert(txid, place);
+    }
+
+    /// Keeps a waiting transaction. One of a peer's may be lost in a crash: nobody is told that it is durable.
+    pub(crate) fn put_waiting(&mut self, txid: TxId, record: &WaitingRecord) {
+        let awaited = self.awaited || record.local;
+        self.top().waiting.insert(txid, Some(record.to_bytes()));
+        self.awaited = awaited;
+    }
+
+    pub(crate) fn remove_waiting(&mut self, txid: TxId) {
+        let awaited = self.awaited;
+        self.top().waiting.insert(txid, None);
+        self.awaited = awaited;
+    }
+
+    pub(crate) fn own(&mut self, txid: &TxId) -> Result<Option<OwnRecord>, ChainFault> {
+        if let Some(bytes) = self.base.own.get(txid) {
+            return Ok(Some(stored("an own trade", bytes)?));
+        }
+        let record = self.tables()?.own.get(tx_key(txid))?;
+        Ok(record.map(|bytes| stored("an own trade", bytes.value())).transpose()?)
+    }
+
+    pub(crate) fn put_own(&mut self, txid: TxId, record: &OwnRecord) {
+        self.top().own.insert(txid, record.to_bytes());
+    }
+}
+
+impl Coins for Overlay {
+    fn coin(&mut self, key: &CoinKey) -> Result<Option<Coin>, ChainFault> {
+        match lookup_hash(self.child.as_ref().map(|layer| &layer.coins), &self.base.coins, key) {
+            Some(known) => Ok(known),
+            None => Ok(self.tables()?.coins.get(&key.to_bytes())?.map(|bytes| coin_from_bytes(bytes.value()))),
+        }
+    }
+
+    fn set_coin(&mut self, key: CoinKey, coin: Option<Coin>) {
+        self.top().coins.insert(key, coin);
+    }
+}
+
+fn sorted<K: Ord, V>(entries: impl Iterator<Item = (K, V)>) -> Vec<(K, V)> {
+    let mut entries: Vec<_> = entries.collect();
+    entries.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    entries
+}
+
+fn lookup<K: Ord, V: Copy>(child: Option<&BTreeMap<K, V>>, base: &BTreeMap<K, V>, key: &K) -> Option<V> {
+    lookup_ref(child, base, key).copied()
+}
+
+fn lookup_ref<'a, K: Ord, V>(
+    child: Option<&'a BTreeMap<K, V>>,
+    base: &'a BTreeMap<K, V>,
+    key: &K,
+) -> Option<&'a V> {
+    child.and_then(|layer| layer.get(key)).or_else(|| base.get(key))
+}
+
+fn lookup_hash<K: Eq + Hash, V: Copy>(child: Option<&HashMap<K, V>>, base: &HashMap<K, V>, key: &K) -> Option<V> {
+    child.and_then(|layer| layer.get(key)).or_else(|| base.get(key)).copied()
+}

@@ -1,0 +1,391 @@
+//! The tables of `chain.redb` and the layout of what is in them.
+//!
+//! Every table's name ends in its version. Numbers in keys are big-endian, so that the order of keys is theirs; numbers
+//! in values are little-endian, as everywhere else.
+
+use redb::{ReadOnlyTable, ReadTransaction, StorageError, Table, TableDefinition, TableError, WriteTransaction};
+
+use crate::{
+    consensus::{Coin, Work},
+    primitives::{
+        Amount, BlockHash, Encode, HEADER_BYTES, Header, Height, Transaction, TxId, UnixMillis,
+        encoding::{Decode, DecodeError, Reader, from_bytes},
+    },
+};
+
+/// The schema that this program writes; it reads no newer one.
+pub(crate) const SCHEMA: u32 = 1;
+
+/// A block's place: height big-endian, then hash; so that blocks lie in the order in which they are connected.
+pub(crate) type BlockKey = [u8; 36];
+/// A coin's place: owner, txid, index big-endian.
+pub(crate) type CoinBytes = [u8; 56];
+/// A header's record: header, cumulative work, status, whether on the best header chain, when connected.
+pub(crate) type HeaderBytes = [u8; HEADER_RECORD_BYTES];
+
+const HEADER_RECORD_BYTES: usize = HEADER_BYTES + 32 + 1 + 1 + 8;
+/// value u64, height u32, coinbase u8.
+pub(crate) const COIN_VALUE_BYTES: usize = 13;
+
+/// Block key to [`HeaderRecord`].
+const HEADERS: TableDefinition<'static, &BlockKey, &HeaderBytes> = TableDefinition::new("headers_1");
+/// Block key to the block's canonical bytes.
+const BLOCKS: TableDefinition<'static, &BlockKey, &[u8]> = TableDefinition::new("blocks_1");
+/// Block key to [`Undo`]; of connected blocks alone.
+const UNDO: TableDefinition<'static, &BlockKey, &[u8]> = TableDefinition::new("undo_1");
+/// Coin key to coin.
+const COINS: TableDefinition<'static, &CoinBytes, &[u8; COIN_VALUE_BYTES]> = TableDefinition::new("coins_1");
+/// Transaction id to height and position on the best chain.
+const TX_INDEX: TableDefinition<'static, &[u8; 32], &[u8; 8]> = TableDefinition::new("tx_index_1");
+/// Transaction id to [`WaitingRecord`].
+const MEMPOOL: TableDefinition<'static, &[u8; 32], &[u8]> = TableDefinition::new("mempool_1");
+/// Transaction id to [`OwnRecord`]: every trade and note made on this node, for ever.
+const OWN: TableDefinition<'static, &[u8; 32], &[u8]> = TableDefinition::new("own_1");
+/// Names below to their values.
+const META: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("meta_1");
+
+/// The schema version, u32.
+pub(crate) const META_SCHEMA: &str = "schema";
+/// The genesis block, canonical bytes.
+pub(crate) const META_GENESIS: &str = "genesis";
+/// The network id.
+pub(crate) const META_NETWORK: &str = "network";
+/// The key of the tip.
+pub(crate) const META_TIP: &str = "tip";
+/// The key of the best header.
+pub(crate) const META_BEST_HEADER: &str = "best_header";
+
+/// All tables, for writing: opened together, so that no transaction forgets one.
+pub(crate) struct WriteTables<'txn> {
+    pub(crate) headers: Table<'txn, &'static BlockKey, &'static HeaderBytes>,
+    pub(crate) blocks: Table<'txn, &'static BlockKey, &'static [u8]>,
+    pub(crate) undo: Table<'txn, &'static BlockKey, &'static [u8]>,
+    pub(crate) coins: Table<'txn, &'static CoinBytes, &'static [u8; COIN_VALUE_BYTES]>,
+    pub(crate) tx_index: Table<'txn, &'static [u8; 32], &'static [u8; 8]>,
+    pub(crate) mempool: Table<'txn, &'static [u8; 32], &'static [u8]>,
+    pub(crate) own: Table<'txn, &'static [u8; 32], &'static [u8]>,
+    pub(crate) meta: Table<'txn, &'static str, &'static [u8]>,
+}
+
+impl<'txn> WriteTables<'txn> {
+    pub(crate) fn open(transaction: &'txn WriteTransaction) -> Result<Self, TableError> {
+        Ok(Self {
+            headers: transaction.open_table(HEADERS)?,
+            blocks: transaction.open_table(BLOCKS)?,
+            undo: transaction.open_table(UNDO)?,
+            coins: transaction.open_table(COINS)?,
+            tx_index: transaction.open_table(TX_INDEX)?,
+            mempool: transaction.open_table(MEMPOOL)?,
+            own: transaction.open_table(OWN)?,
+            meta: transaction.open_table(META)?,
+        })
+    }
+}
+
+/// All tables, for reading one state of them.
+pub(crate) struct ReadTables {
+    pub(crate) headers: ReadOnlyTable<&'static BlockKey, &'static HeaderBytes>,
+    pub(crate) blocks: ReadOnlyTable<&'static BlockKey, &'static [u8]>,
+    pub(crate) undo: ReadOnlyTable<&'static BlockKey, &'static [u8]>,
+    pub(crate) coins: ReadOnlyTable<&'static CoinBytes, &'static [u8; COIN_VALUE_BYTES]>,
+    pub(crate) tx_index: ReadOnlyTable<&'static [u8; 32], &'static [u8; 8]>,
+    pub(crate) mempool: ReadOnlyTable<&'static [u8; 32], &'static [u8]>,
+    pub(crate) own: ReadOnlyTable<&'static [u8; 32], &'static [u8]>,
+    pub(crate) meta: ReadOnlyTable<&'static str, &'static [u8]>,
+}
+
+impl ReadTables {
+    pub(crate) fn open(transaction: &ReadTransaction) -> Result<Self, TableError> {
+        Ok(Self {
+            headers: transaction.open_table(HEADERS)?,
+            blocks: transaction.open_table(BLOCKS)?,
+            undo: transaction.open_table(UNDO)?,
+            coins: transaction.open_table(COINS)?,
+            tx_index: transaction.open_table(TX_INDEX)?,
+            mempool: transaction.open_table(MEMPOOL)?,
+            own: transaction.open_table(OWN)?,
+            meta: transaction.open_table(META)?,
+        })
+    }
+
+    /// The block key under a name of the meta table.
+    pub(crate) fn meta_key(&self, name: &'static str) -> Result<BlockKey, StorageError> {
+        let value = self.meta.get(name)?;
+        value
+            .and_then(|value| value.value().try_into().ok())
+            .ok_or_else(|| StorageError::Corrupted(format!("meta '{name}' is missing")))
+    }
+
+    /// The record of a header.
+    pub(crate) fn header(&self, key: &BlockKey) -> Result<Option<HeaderRecord>, StorageError> {
+        self.headers.get(key)?.map(|value| HeaderRecord::from_bytes(value.value())).transpose()
+    }
+
+    /// The one header at a height that `wanted` picks.
+    pub(crate) fn header_at(
+        &self,
+        height: Height,
+        wanted: impl Fn(&HeaderRecord) -> bool,
+    ) -> Result<Option<(BlockHash, HeaderRecord)>, StorageError> {
+        let (first, last) = (block_key(height, &BlockHash([0; 32])), block_key(height, &BlockHash([0xff; 32])));
+        for entry in self.headers.range::<&BlockKey>(&first..=&last)? {
+            let (key, value) = entry?;
+            let record = HeaderRecord::from_bytes(value.value())?;
+            if wanted(&record) {
+                return Ok(Some((split_block_key(key.value()).1, record)));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The meta table alone: what says whether the others can be read.
+pub(crate) fn open_meta(
+    transaction: &ReadTransaction,
+) -> Result<ReadOnlyTable<&'static str, &'static [u8]>, TableError> {
+    transaction.open_table(META)
+}
+
+/// The place of a block.
+pub(crate) fn block_key(height: Height, hash: &BlockHash) -> BlockKey {
+    let mut key = [0; 36];
+    key[..4].copy_from_slice(&height.to_be_bytes());
+    key[4..].copy_from_slice(&hash.0);
+    key
+}
+
+/// What a place says.
+pub(crate) fn split_block_key(key: &BlockKey) -> (Height, BlockHash) {
+    let (mut height, mut hash) = ([0; 4], [0; 32]);
+    height.copy_from_slice(&key[..4]);
+    hash.copy_from_slice(&key[4..]);
+    (Height::from_be_bytes(height), BlockHash(hash))
+}
+
+/// What is known of a block beside its header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Status {
+    /// The header is checked; the body is not here.
+    HeaderOnly,
+    /// The body is stored, and so are all bodies below it.
+    Stored,
+    /// On the best chain.
+    Connected,
+    /// It, or a block below it, has a body that matches its merkle root and breaks a rule.
+    Invalid,
+}
+
+impl Status {
+    const fn to_byte(self) -> u8 {
+        match self {
+            Self::HeaderOnly => 0,
+            Self::Stored => 1,
+            Self::Connected => 2,
+            Self::Invalid => 3,
+        }
+    }
+
+    const fn from_byte(byte: u8) -> Option<Self> {
+        match byte {
+            0 => Some(Self::HeaderOnly),
+            1 => Some(Self::Stored),
+            2 => Some(Self::Connected),
+            3 => Some(Self::Invalid),
+            _ => None,
+        }
+    }
+
+    /// Whether the block's body is on the disk.
+    #[must_use]
+    pub const fn has_body(self) -> bool {
+        matches!(self, Self::Stored | Self::Connected)
+    }
+}
+
+/// A header as it is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct HeaderRecord {
+    pub(crate) header: Header,
+    /// Cumulative, genesis included.
+    pub(crate) work: Work,
+    pub(crate) status: Status,
+    /// Whether it is on the chain of headers with the most work.
+    pub(crate) on_best_headers: bool,
+    /// When this node connected it, unix ms; 0 when it is not connected.
+    pub(crate) connected_at: UnixMillis,
+}
+
+impl HeaderRecord {
+    pub(crate) fn to_bytes(self) -> HeaderBytes {
+        let mut bytes = [0; HEADER_RECORD_BYTES];
+        bytes[..92].copy_from_slice(&self.header.to_array());
+        bytes[92..124].copy_from_slice(&self.work.to_be_bytes());
+        bytes[124] = self.status.to_byte();
+        bytes[125] = u8::from(self.on_best_headers);
+        bytes[126..].copy_from_slice(&self.connected_at.to_le_bytes());
+        bytes
+    }
+
+    pub(crate) fn from_bytes(bytes: &HeaderBytes) -> Result<Self, StorageError> {
+        Self::read(&mut Reader::new(bytes))
+            .ok()
+            .flatten()
+            .ok_or_else(|| StorageError::Corrupted("a header's record does not read back".into()))
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Option<Self>, DecodeError> {
+        let header = Header::decode(reader)?;
+        let work = Work::from_be_bytes(reader.array()?);
+        let status = Status::from_byte(reader.u8()?);
+        let on_best_headers = reader.u8()? == 1;
+        let connected_at = reader.u64()?;
+        Ok(status.map(|status| Self { header, work, status, on_best_headers, connected_at }))
+    }
+}
+
+/// A coin's value as stored.
+pub(crate) fn coin_to_bytes(coin: &Coin) -> [u8; COIN_VALUE_BYTES] {
+    let mut bytes = [0; COIN_VALUE_BYTES];
+    bytes[..8].copy_from_slice(&coin.value.units().to_le_bytes());
+    bytes[8..12].copy_from_slice(&coin.height.to_le_bytes());
+    bytes[12] = u8::from(coin.coinbase);
+    bytes
+}
+
+/// A coin from its stored value.
+pub(crate) fn coin_from_bytes(bytes: &[u8; COIN_VALUE_BYTES]) -> Coin {
+    let (mut value, mut height) = ([0; 8], [0; 4]);
+    value.copy_from_slice(&bytes[..8]);
+    height.copy_from_slice(&bytes[8..12]);
+    Coin {
+        value: Amount::from_units(u64::from_le_bytes(value)),
+        height: Height::from_le_bytes(height),
+        coinbase: bytes[12] == 1,
+    }
+}
+
+/// What disconnecting a block needs: for each of its transactions in order, the coins that it spent, in the order of its
+/// inputs. A coinbase and a note have none.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Undo {
+    pub(crate) spent: Vec<Vec<Coin>>,
+}
+
+impl Encode for Undo {
+    fn encode(&self, out: &mut Vec<u8>) {
+        for coins in &self.spent {
+            out.extend(u16::try_from(coins.len()).unwrap_or(u16::MAX).to_le_bytes());
+            for coin in coins {
+                out.extend(coin_to_bytes(coin));
+            }
+        }
+    }
+}
+
+impl Decode for Undo {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let mut spent = Vec::new();
+        while reader.remaining() > 0 {
+            let count = usize::from(reader.u16()?);
+            let coins = (0..count).map(|_| reader.array().map(|bytes| coin_from_bytes(&bytes)));
+            spent.push(coins.collect::<Result<_, _>>()?);
+        }
+        Ok(Self { spent })
+    }
+}
+
+impl Undo {
+    /// The fee of each transaction of the block that this belongs to; zero for coinbase and notes.
+    pub(crate) fn fees(&self, transactions: &[Transaction]) -> Vec<Amount> {
+        let spent = self.spent.iter().map(Vec::as_slice).chain(std::iter::repeat(&[][..]));
+        let fee = |(transaction, spent): (&Transaction, &[Coin])| {
+            let taken: Amount = spent.iter().map(|coin| coin.value).sum();
+            let given: Amount = transaction.outputs.iter().map(|output| output.value).sum();
+            taken.checked_sub(given).unwrap_or_default()
+        };
+        transactions.iter().zip(spent).map(fee).collect()
+    }
+}
+
+/// A transaction of the mempool as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct WaitingRecord {
+    /// Order of admission.
+    pub(crate) sequence: u64,
+    pub(crate) added: UnixMillis,
+    pub(crate) local: bool,
+    pub(crate) transaction: Transaction,
+}
+
+impl Encode for WaitingRecord {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend(self.sequence.to_le_bytes());
+        out.extend(self.added.to_le_bytes());
+        out.push(u8::from(self.local));
+        self.transaction.encode(out);
+    }
+}
+
+impl Decode for WaitingRecord {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self {
+            sequence: reader.u64()?,
+            added: reader.u64()?,
+            local: reader.u8()? == 1,
+            transaction: Transaction::decode(reader)?,
+        })
+    }
+}
+
+/// A transaction made on this node, whatever became of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OwnRecord {
+    pub(crate) added: UnixMillis,
+    /// Why it cannot be mined; empty while it can be, or has been.
+    pub(crate) void: String,
+    pub(crate) transaction: Transaction,
+}
+
+impl Encode for OwnRecord {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend(self.added.to_le_bytes());
+        out.extend(u32::try_from(self.void.len()).unwrap_or(u32::MAX).to_le_bytes());
+        out.extend(self.void.as_bytes());
+        self.transaction.encode(out);
+    }
+}
+
+impl Decode for OwnRecord {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let added = reader.u64()?;
+        let length = usize::try_from(reader.u32()?).unwrap_or(usize::MAX);
+        let void = String::from_utf8_lossy(reader.take(length)?).into_owned();
+        Ok(Self { added, void, transaction: Transaction::decode(reader)? })
+    }
+}
+
+/// Reads a stored value whose bytes we wrote: anything else is corruption.
+pub(crate) fn stored<T: Decode>(what: &str, bytes: &[u8]) -> Result<T, StorageError> {
+    from_bytes(bytes).map_err(|error| StorageError::Corrupted(format!("{what} does not read back: {error}")))
+}
+
+/// Where a mined transaction is.
+pub(crate) fn place_to_bytes(height: Height, position: u32) -> [u8; 8] {
+    let mut bytes = [0; 8];
+    bytes[..4].copy_from_slice(&height.to_le_bytes());
+    bytes[4..].copy_from_slice(&position.to_le_bytes());
+    bytes
+}
+
+/// Height and position of a mined transaction.
+pub(crate) fn place_from_bytes(bytes: &[u8; 8]) -> (Height, u32) {
+    let (mut height, mut position) = ([0; 4], [0; 4]);
+    height.copy_from_slice(&bytes[..4]);
+    position.copy_from_slice(&bytes[4..]);
+    (Height::from_le_bytes(height), u32::from_le_bytes(position))
+}
+
+/// The key of a transaction.
+pub(crate) fn tx_key(txid: &TxId) -> &[u8; 32] {
+    &txid.0
+}

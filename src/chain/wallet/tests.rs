@@ -1,0 +1,250 @@
+use std::fs;
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::primitives::{BlockHash, OutPoint, TxInput};
+
+const WORDS: &str = "legal winner thank year wave sausage worth useful legal winner thank yellow";
+const NETWORK: NetworkId = BlockHash([3; 32]);
+
+fn folder() -> (TempDir, PathBuf) {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("wallet.json");
+    (folder, path)
+}
+
+/// A sealed wallet of a known phrase, unlocked, at the least cost.
+fn sealed(path: &Path) -> Wallet {
+    Wallet::make(path, RecoveryPhrase::parse(WORDS).unwrap(), 2, Some("open sesame"), Cost::TEST).unwrap()
+}
+
+fn spend(keys: &[PublicKey]) -> Transaction {
+    let input = |(index, key): (u32, &PublicKey)| TxInput {
+        outpoint: OutPoint { txid: TxId([9; 32]), index },
+        public_key: *key,
+        signature: Signature([0; 64]),
+    };
+    Transaction { inputs: (0..).zip(keys).map(input).collect(), outputs: Vec::new(), memo: Vec::new() }
+}
+
+#[test]
+fn a_wallet_is_the_same_after_it_is_opened_again() {
+    let (_folder, path) = folder();
+    let mut wallet = Wallet::open_or_create(&path).unwrap();
+    wallet.new_address(0).unwrap();
+    wallet.new_address(0).unwrap();
+    let mut again = Wallet::open_or_create(&path).unwrap();
+    assert_eq!(again.addresses(), wallet.addresses());
+    assert_eq!(again.addresses().len(), 3);
+    assert_eq!(again.new_address(0).unwrap(), again.addresses()[3]);
+    assert!(!fs::exists(beside_of(&path)).unwrap());
+}
+
+fn beside_of(path: &Path) -> PathBuf {
+    path.with_file_name("wallet.json.new")
+}
+
+#[test]
+fn what_a_crash_left_half_written_does_no_harm() {
+    let (_folder, path) = folder();
+    fs::write(beside_of(&path), b"half").unwrap();
+    let wallet = Wallet::create(&path, None).unwrap();
+    assert_eq!(Wallet::open(&path).unwrap().addresses(), wallet.addresses());
+}
+
+#[cfg(unix)]
+#[test]
+fn only_the_user_may_read_the_file() {
+    use std::os::unix::fs::PermissionsExt;
+    let (_folder, path) = folder();
+    let mode = || fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+    let mut wallet = Wallet::create(&path, None).unwrap();
+    assert_eq!(mode(), 0o600);
+    wallet.new_address(0).unwrap();
+    assert_eq!(mode(), 0o600);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    Wallet::open(&path).unwrap();
+    assert_eq!(mode(), 0o600, "a copy that anybody could read is narrowed");
+}
+
+#[test]
+fn a_file_that_is_not_understood_is_left_as_it_is() {
+    let (_folder, path) = folder();
+    let newer = r#"{"version": 2, "shape": "another"}"#;
+    for text in ["", "{", "[]", r#"{"version": 1}"#, r#"{"version":1,"public_keys":[],"secret":{"plain":"00"}}"#, newer]
+    {
+        fs::write(&path, text).unwrap();
+        let error = Wallet::open_or_create(&path).unwrap_err();
+        assert_eq!(matches!(error, WalletError::Newer { version: 2, .. }), text == newer, "{error}");
+        assert!(matches!(Wallet::create(&path, None), Err(WalletError::Exists(_))));
+        let phrase = RecoveryPhrase::parse(WORDS).unwrap();
+        assert!(Wallet::recover(&path, phrase, 1, None).is_err());
+        assert_eq!(fs::read_to_string(&path).unwrap(), text);
+    }
+}
+
+#[test]
+fn a_file_that_another_program_changed_is_not_written_over() {
+    let (_folder, path) = folder();
+    let mut one = Wallet::create(&path, None).unwrap();
+    let mut two = Wallet::open(&path).unwrap();
+    one.new_address(0).unwrap();
+    assert!(matches!(two.new_address(0), Err(WalletError::Changed(_))));
+    assert_eq!(two.addresses().len(), 1);
+    assert_eq!(Wallet::open(&path).unwrap().addresses(), one.addresses());
+}
+
+#[test]
+fn a_locked_wallet_lists_and_knows_its_addresses_but_does_not_sign() {
+    let (_folder, path) = folder();
+    let addresses = sealed(&path).addresses();
+    let mut wallet = Wallet::open(&path).unwrap();
+    assert!(wallet.is_locked(0));
+    assert_eq!(wallet.addresses(), addresses);
+    let key = wallet.public_key(&addresses[1].0).unwrap();
+    assert_eq!(wallet.sign(&mut spend(&[key]), &NETWORK, 0), Err(SignError::Locked(LockedError)));
+    assert!(matches!(wallet.new_address(0), Err(WalletError::Locked(_))));
+    assert_eq!(wallet.recovery_phrase(0).unwrap_err(), LockedError);
+    let sentence = LockedError.to_string();
+    assert!(sentence.contains("unlock") && sentence.contains("--passphrase-file"));
+
+    assert_eq!(wallet.unlock("open barley", None), Err(UnlockError::WrongPassphrase));
+    wallet.unlock("open sesame", None).unwrap();
+    wallet.sign(&mut spend(&[key]), &NETWORK, 0).unwrap();
+    assert_eq!(*wallet.recovery_phrase(0).unwrap().reveal(), WORDS);
+    wallet.new_address(0).unwrap();
+
+    wallet.lock().unwrap();
+    assert!(wallet.sign(&mut spend(&[key]), &NETWORK, 0).is_err());
+    let reopened = Wallet::open(&path).unwrap();
+    assert!(reopened.has_passphrase(), "a new address keeps the seal");
+    assert_eq!(reopened.addresses().len(), 3);
+}
+
+#[test]
+fn unlocking_for_a_while_ends_by_itself() {
+    let (_folder, path) = folder();
+    sealed(&path);
+    let mut wallet = Wallet::open(&path).unwrap();
+    wallet.unlock("open sesame", Some(1_000)).unwrap();
+    assert!(!wallet.is_locked(999));
+    assert!(wallet.is_locked(1_000));
+    assert!(wallet.is_locked(0), "a clock that goes back opens nothing");
+}
+
+#[test]
+fn a_wallet_without_passphrase_is_never_locked() {
+    let (_folder, path) = folder();
+    let mut wallet = Wallet::create(&path, None).unwrap();
+    assert_eq!(wallet.lock(), Err(UnlockError::NoPassphrase));
+    assert_eq!(wallet.unlock("x", Some(0)), Err(UnlockError::NoPassphrase));
+    assert!(!wallet.is_locked(u64::MAX));
+    assert!(matches!(Wallet::create(&path.with_file_name("w2"), Some("")), Err(WalletError::EmptyPassphrase)));
+}
+
+#[test]
+fn an_address_slipped_into_the_file_is_noticed() {
+    let (_folder, path) = folder();
+    let mine = sealed(&path).public_keys[1];
+    let text = fs::read_to_string(&path).unwrap().replace(&mine.to_string(), &PublicKey([1; 32]).to_string());
+    fs::write(&path, text).unwrap();
+    let mut wallet = Wallet::open(&path).unwrap();
+    let foreign = Address(PublicKey([1; 32]).owner());
+    assert_eq!(wallet.unlock("open sesame", None), Err(UnlockError::ForeignAddress(foreign)));
+    assert!(wallet.is_locked(0));
+}
+
+#[test]
+fn signatures_are_of_the_key_the_network_and_the_transaction() {
+    use ed25519_dalek::{Verifier, VerifyingKey};
+    let (_folder, path) = folder();
+    let mut wallet = sealed(&path);
+    let keys = wallet.public_keys.clone();
+    let mut transaction = spend(&[keys[1], keys[0]]);
+    let txid = wallet.sign(&mut transaction, &NETWORK, 0).unwrap();
+    assert_eq!(txid, transaction.txid());
+    let message = Transaction::signing_message(&NETWORK, &txid);
+    for input in &transaction.inputs {
+        let key = VerifyingKey::from_bytes(&input.public_key.0).unwrap();
+        key.verify(&message, &ed25519_dalek::Signature::from_bytes(&input.signature.0)).unwrap();
+    }
+}
+
+#[test]
+fn a_foreign_input_is_named_and_nothing_is_signed() {
+    let (_folder, path) = folder();
+    let mut wallet = sealed(&path);
+    let foreign = PublicKey([1; 32]);
+    let mut transaction = spend(&[wallet.public_keys[0], foreign]);
+    let before = transaction.clone();
+    let address = Address(foreign.owner());
+    assert_eq!(wallet.sign(&mut transaction, &NETWORK, 0), Err(SignError::NotOurs(address)));
+    assert_eq!(transaction, before);
+    let note = wallet.note(&foreign.owner(), "hello", &NETWORK, 0);
+    assert_eq!(note, Err(NoteError::Sign(SignError::NotOurs(address))));
+}
+
+#[test]
+fn two_notes_of_one_text_are_two_notes() {
+    let (_folder, path) = folder();
+    let mut wallet = sealed(&path);
+    let owner = wallet.first_address().0;
+    let note = |wallet: &mut Wallet| wallet.note(&owner, "GoodMorning!", &NETWORK, 0).unwrap();
+    assert_ne!(note(&mut wallet).txid(), note(&mut wallet).txid());
+}
+
+#[test]
+fn a_phrase_brings_back_the_addresses_that_were_in_use() {
+    let (_folder, path) = folder();
+    let phrase = RecoveryPhrase::parse(WORDS).unwrap();
+    let used = phrase.owners().nth(4).unwrap();
+    let position = phrase.owners().take(RECOVERY_SCAN as usize).position(|owner| owner == used).unwrap();
+    let count = u32::try_from(position).unwrap() + 1;
+    let wallet = Wallet::recover(&path, phrase.clone(), count, None).unwrap();
+    assert_eq!(wallet.addresses().len(), 5);
+    assert_eq!(wallet.addresses()[4], Address(used));
+    // Again, with more found: the same wallet, longer.
+    assert_eq!(Wallet::recover(&path, phrase.clone(), 7, None).unwrap().addresses().len(), 7);
+    assert_eq!(Wallet::recover(&path, phrase, 1, None).unwrap().addresses().len(), 7);
+    let other = RecoveryPhrase::generate().unwrap();
+    assert!(matches!(Wallet::recover(&path, other, 1, None), Err(WalletError::Exists(_))));
+}
+
+#[test]
+fn no_debug_output_holds_a_secret() {
+    let (_folder, path) = folder();
+    let phrase = RecoveryPhrase::parse(WORDS).unwrap();
+    let plain = Wallet::make(&path, phrase.clone(), 1, None, Cost::TEST).unwrap();
+    let file = WalletFile::read(&path).unwrap().0;
+    let shown = format!(
+        "{plain:?} {plain:#?} {phrase:?} {file:?} {:?} {:?}",
+        phrase.entropy(),
+        plain.unlocked.as_ref().unwrap().signing_keys
+    );
+    let secret_key = plain.unlocked.as_ref().unwrap().signing_keys[0].to_bytes();
+    let secrets = [
+        "7f7f7f7f".to_owned(),
+        "127, 127".to_owned(),
+        "winner".to_owned(),
+        data_encoding::HEXLOWER.encode(&secret_key),
+        format!("{secret_key:?}"),
+    ];
+    for secret in secrets {
+        assert!(!shown.contains(&secret), "{secret} in {shown}");
+    }
+}
+
+#[test]
+fn a_passphrase_file_gives_its_first_line() {
+    let (folder, path) = folder();
+    let file = folder.path().join("passphrase");
+    fs::write(&file, "open sesame\r\nnot this\n").unwrap();
+    let passphrase = read_passphrase_file(&file).unwrap();
+    assert_eq!(*passphrase, "open sesame");
+    sealed(&path).unlock(&passphrase, None).unwrap();
+    fs::write(&file, "\n").unwrap();
+    assert!(matches!(read_passphrase_file(&file), Err(WalletError::EmptyPassphrase)));
+    fs::write(&file, "x".repeat(5_000)).unwrap();
+    assert!(matches!(read_passphrase_file(&file), Err(WalletError::Io { .. })));
+}

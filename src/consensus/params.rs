@@ -1,0 +1,159 @@
+//! The numbers that all nodes agree on: the fixed limits, and the parameters that each genesis chooses.
+
+use super::Target;
+use crate::primitives::{
+    Amount, DecodeError, Height, NameError, check_name, coinbase_memo, encoding::Reader, printable,
+};
+
+/// A block's encoding, in bytes: what a slow uplink still sends within a spacing.
+pub const MAX_BLOCK_BYTES: usize = 2 * 1024 * 1024;
+
+/// A transaction's encoding, in bytes: over 700 inputs, and twenty of them still fit in one block.
+pub const MAX_TRANSACTION_BYTES: usize = 100_000;
+
+/// A genesis block's encoding, in bytes: it travels whole in every invite, as text.
+pub const MAX_GENESIS_BYTES: usize = 4_096;
+
+/// What a block may mint beyond its fees, for ever; and all that a genesis may.
+pub const SUBSIDY: Amount = Amount::from_coins(100);
+
+/// How many blocks after its own a coinbase can be spent: the very next one, so that a freshly made chain can spend its
+/// genesis.
+pub const COINBASE_MATURITY: Height = 1;
+
+/// The longest name of a chain, in bytes.
+pub const MAX_CHAIN_NAME_BYTES: usize = 32;
+
+/// The longest spacing, in milliseconds: a day.
+pub const MAX_SPACING_MS: u64 = 86_400_000;
+
+/// The easiest floor, in leading zero bits.
+pub const MIN_FLOOR_BITS: u8 = 8;
+
+/// The hardest floor, in leading zero bits: the genesis itself has to meet it.
+pub const MAX_FLOOR_BITS: u8 = 40;
+
+/// The spacing of a chain whose maker chose none, in milliseconds.
+pub const DEFAULT_SPACING_MS: u64 = 10_000;
+
+/// The floor of a chain whose maker chose none, in leading zero bits.
+pub const DEFAULT_FLOOR_BITS: u8 = 22;
+
+/// Bounds of how far a block's time may lie ahead of the clock, in milliseconds: clocks of friends differ by seconds
+/// whatever the spacing, and no spacing is worth more than minutes.
+const FUTURE_LIMIT_RANGE_MS: (u64, u64) = (10_000, 120_000);
+
+const _: () = {
+    assert!(MAX_GENESIS_BYTES < MAX_TRANSACTION_BYTES && MAX_TRANSACTION_BYTES < MAX_BLOCK_BYTES);
+    // Twelve spacings, and K = 1830 spacings of milliseconds, fit wherever they are computed.
+    assert!(MAX_SPACING_MS <= u32::MAX as u64);
+};
+
+/// What the maker of a chain chose: stored in the memo of its genesis, so part of the network id.
+///
+/// Layout of that memo: height u32 = 0, length of the name u8, the name in UTF-8, spacing u32 in milliseconds, floor u8.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChainParams {
+    /// What people call the chain: 1 to 32 bytes that are fit for a friend's name too.
+    pub name: String,
+    /// The time between blocks that difficulty aims at, in milliseconds; 0 keeps difficulty at the floor for ever.
+    pub spacing_ms: u64,
+    /// The easiest target ever, as a number of leading zero bits, 8 to 40.
+    pub floor_bits: u8,
+}
+
+/// Why parameters are not those of a chain.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ParamsError {
+    /// The name is unfit.
+    #[error("the chain's name does not do: {0}")]
+    Name(#[from] NameError),
+    /// The name is too long.
+    #[error("the chain's name '{}' has {bytes} bytes: {MAX_CHAIN_NAME_BYTES} at most", printable(name))]
+    NameTooLong {
+        /// Its beginning.
+        name: String,
+        /// Its length in UTF-8.
+        bytes: usize,
+    },
+    /// The spacing is over a day.
+    #[error("a spacing of {0} ms is too long: a day ({MAX_SPACING_MS} ms) at most, or 0 for none")]
+    Spacing(u64),
+    /// The floor is out of range.
+    #[error("a floor of {0} bits is out of range: {MIN_FLOOR_BITS} to {MAX_FLOOR_BITS}")]
+    Floor(u8),
+    /// The genesis's memo does not have the layout.
+    #[error("the genesis's memo does not hold the chain's parameters: {0}")]
+    Layout(#[from] DecodeError),
+    /// The genesis's memo says a height other than 0.
+    #[error("the genesis's memo says height {0}: a genesis has height 0")]
+    Height(Height),
+    /// The name in the genesis's memo is not UTF-8.
+    #[error("the chain's name in the genesis's memo is not UTF-8")]
+    NameNotUtf8,
+}
+
+impl ChainParams {
+    /// Checked parameters.
+    pub fn new(name: &str, spacing_ms: u64, floor_bits: u8) -> Result<Self, ParamsError> {
+        let params = Self { name: name.to_owned(), spacing_ms, floor_bits };
+        params.check()?;
+        Ok(params)
+    }
+
+    /// Whether every parameter is in its range.
+    pub fn check(&self) -> Result<(), ParamsError> {
+        if self.name.len() > MAX_CHAIN_NAME_BYTES {
+            let name = self.name.chars().take(MAX_CHAIN_NAME_BYTES).collect();
+            return Err(ParamsError::NameTooLong { name, bytes: self.name.len() });
+        }
+        check_name(&self.name)?;
+        if self.spacing_ms > MAX_SPACING_MS {
+            return Err(ParamsError::Spacing(self.spacing_ms));
+        }
+        if !(MIN_FLOOR_BITS..=MAX_FLOOR_BITS).contains(&self.floor_bits) {
+            return Err(ParamsError::Floor(self.floor_bits));
+        }
+        Ok(())
+    }
+
+    /// The memo of a genesis with these parameters.
+    pub fn genesis_memo(&self) -> Result<Vec<u8>, ParamsError> {
+        self.check()?;
+        let name_len = u8::try_from(self.name.len()).unwrap_or(u8::MAX);
+        let spacing = u32::try_from(self.spacing_ms).map_err(|_| ParamsError::Spacing(self.spacing_ms))?;
+        let rest = [&[name_len], self.name.as_bytes(), &spacing.to_le_bytes(), &[self.floor_bits]].concat();
+        Ok(coinbase_memo(0, &rest))
+    }
+
+    /// The parameters in the memo of a genesis.
+    pub fn from_genesis_memo(memo: &[u8]) -> Result<Self, ParamsError> {
+        let mut reader = Reader::new(memo);
+        match reader.u32()? {
+            0 => {}
+            height => return Err(ParamsError::Height(height)),
+        }
+        let count = usize::from(reader.u8()?);
+        if count > MAX_CHAIN_NAME_BYTES {
+            return Err(DecodeError::TooMany { what: "name bytes", count, limit: MAX_CHAIN_NAME_BYTES }.into());
+        }
+        let name = std::str::from_utf8(reader.take(count)?).map_err(|_| ParamsError::NameNotUtf8)?;
+        let spacing_ms = u64::from(reader.u32()?);
+        let floor_bits = reader.u8()?;
+        reader.finish()?;
+        Self::new(name, spacing_ms, floor_bits)
+    }
+
+    /// The easiest target ever: the largest with a compact form whose hashes all have `floor_bits` leading zero bits.
+    #[must_use]
+    pub fn floor(&self) -> Target {
+        Target::with_zero_bits(self.floor_bits)
+    }
+
+    /// F: how far a block's time may lie ahead of the clock, in milliseconds.
+    #[must_use]
+    pub fn future_limit_ms(&self) -> u64 {
+        let (least, most) = FUTURE_LIMIT_RANGE_MS;
+        self.spacing_ms.saturating_mul(12).clamp(least, most)
+    }
+}

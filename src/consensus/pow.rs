@@ -1,0 +1,233 @@
+//! Targets and work: how good a hash must be, and how many hashes that takes.
+
+use std::{fmt, str::FromStr};
+
+use ruint::aliases::U256;
+
+use crate::primitives::BlockHash;
+
+/// The sign bit of Bitcoin's compact form, which no target has.
+const COMPACT_SIGN: u32 = 0x0080_0000;
+
+/// What a block's hash, as a big-endian number, may not exceed. Never zero.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Target(U256);
+
+/// A number of expected hashes: of one block, or of a chain.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Work(U256);
+
+/// Why a header's `bits` are no target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CompactError {
+    /// Zero, or negative: no hash could meet it.
+    #[error("bits {0:08x} stand for no positive target")]
+    NotPositive(u32),
+    /// Over 256 bits.
+    #[error("bits {0:08x} stand for a target of more than 256 bits")]
+    TooLarge(u32),
+    /// Another form of the same target is the canonical one.
+    #[error("bits {bits:08x} are not the canonical form of their target: {canonical:08x} is")]
+    NotCanonical {
+        /// What was found.
+        bits: u32,
+        /// What it should be.
+        canonical: u32,
+    },
+}
+
+impl Target {
+    /// The hardest target.
+    pub const ONE: Self = Self(U256::ONE);
+
+    /// The largest target with a compact form whose hashes all begin with `bits` zero bits.
+    pub(super) fn with_zero_bits(bits: u8) -> Self {
+        Self::rounded(U256::MAX.wrapping_shr(usize::from(bits)))
+    }
+
+    /// The largest target with a compact form that is not easier than `number`; [`Target::ONE`] for zero.
+    pub(super) fn rounded(number: U256) -> Self {
+        let bits = Self(number.max(U256::ONE)).to_compact();
+        let (mantissa, exponent) = split_compact(bits);
+        Self(expand(mantissa, exponent).unwrap_or(U256::ONE).max(U256::ONE))
+    }
+
+    /// The target that `bits` stand for; only the canonical form is accepted.
+    ///
+    /// The form is Bitcoin's: the highest byte is the length of the number in bytes, the other three its first bytes,
+    /// of which the first bit stays clear.
+    pub fn from_compact(bits: u32) -> Result<Self, CompactError> {
+        let (mantissa, exponent) = split_compact(bits);
+        if bits & COMPACT_SIGN != 0 || mantissa == 0 {
+            return Err(CompactError::NotPositive(bits));
+        }
+        let number = expand(mantissa, exponent).ok_or(CompactError::TooLarge(bits))?;
+        if number.is_zero() {
+            return Err(CompactError::NotPositive(bits));
+        }
+        let canonical = Self(number).to_compact();
+        if canonical != bits {
+            return Err(CompactError::NotCanonical { bits, canonical });
+        }
+        Ok(Self(number))
+    }
+
+    /// The canonical compact form; what does not fit into its 23 bits is cut off, which makes the target harder.
+    #[must_use]
+    pub fn to_compact(&self) -> u32 {
+        let mut length = self.0.byte_len();
+        let shift = |bytes: usize| bytes.saturating_mul(8);
+        let mut mantissa: U256 = if length <= 3 {
+            self.0.wrapping_shl(shift(3usize.saturating_sub(length)))
+        } else {
+            self.0.wrapping_shr(shift(length.saturating_sub(3)))
+        };
+        if mantissa.bit(23) {
+            mantissa = mantissa.wrapping_shr(8);
+            length = length.saturating_add(1);
+        }
+        let exponent = u32::try_from(length).unwrap_or(u32::MAX);
+        exponent.wrapping_shl(24) | mantissa.wrapping_to::<u32>()
+    }
+
+    /// Whether a block with this hash has done the work.
+    #[must_use]
+    pub fn is_met_by(&self, hash: &BlockHash) -> bool {
+        U256::from_be_bytes(hash.0) <= self.0
+    }
+
+    /// The number of hashes that meeting this target takes on average: 2²⁵⁶ / (target + 1), rounded down.
+    #[must_use]
+    pub fn work(&self) -> Work {
+        // 2²⁵⁶ does not fit: (2²⁵⁶ − 1 − t) / (t + 1) + 1 is the same.
+        let above = self.0.checked_add(U256::ONE);
+        Work(above.and_then(|above| (!self.0).checked_div(above)).map_or(U256::ONE, |q| q.saturating_add(U256::ONE)))
+    }
+
+    /// As 32 bytes, big-endian: what hashes compare with byte by byte.
+    #[must_use]
+    pub fn to_be_bytes(&self) -> [u8; 32] {
+        self.0.to_be_bytes()
+    }
+
+    pub(super) const fn number(self) -> U256 {
+        self.0
+    }
+}
+
+/// The mantissa without its sign bit, and the length in bytes.
+const fn split_compact(bits: u32) -> (u32, usize) {
+    (bits & 0x007f_ffff, (bits >> 24) as usize)
+}
+
+/// mantissa · 256^(exponent − 3), or `None` when it does not fit.
+fn expand(mantissa: u32, exponent: usize) -> Option<U256> {
+    let mantissa = U256::from(mantissa);
+    match exponent.checked_sub(3) {
+        None => Some(mantissa.wrapping_shr(3usize.saturating_sub(exponent).saturating_mul(8))),
+        Some(bytes) => {
+            let shift = bytes.checked_mul(8)?;
+            (mantissa.bit_len().checked_add(shift)? <= 256).then(|| mantissa.wrapping_shl(shift))
+        }
+    }
+}
+
+impl Work {
+    /// None.
+    pub const ZERO: Self = Self(U256::ZERO);
+
+    /// The sum, or `None` when it does not fit into 256 bits.
+    #[must_use]
+    pub const fn checked_add(self, other: Self) -> Option<Self> {
+        match self.0.checked_add(other.0) {
+            Some(sum) => Some(Self(sum)),
+            None => None,
+        }
+    }
+
+    /// The sum, capped at 2²⁵⁶ − 1.
+    #[must_use]
+    pub const fn saturating_add(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+
+    /// The difference, or zero when `other` is more.
+    #[must_use]
+    pub const fn saturating_sub(self, other: Self) -> Self {
+        Self(self.0.saturating_sub(other.0))
+    }
+
+    /// That many times this, capped.
+    #[must_use]
+    pub fn saturating_mul(self, times: u64) -> Self {
+        Self(self.0.saturating_mul(U256::from(times)))
+    }
+
+    /// As 32 bytes, big-endian.
+    #[must_use]
+    pub const fn to_be_bytes(&self) -> [u8; 32] {
+        self.0.to_be_bytes()
+    }
+
+    /// From 32 bytes, big-endian.
+    #[must_use]
+    pub const fn from_be_bytes(bytes: [u8; 32]) -> Self {
+        Self(U256::from_be_bytes(bytes))
+    }
+
+    /// About how many hashes, for rates and graphs.
+    #[must_use]
+    pub fn as_f64(&self) -> f64 {
+        let [a, b, c, d] = *self.0.as_limbs();
+        [d, c, b, a].into_iter().fold(0.0, |sum: f64, limb| sum.mul_add(18_446_744_073_709_551_616.0, limb as f64))
+    }
+}
+
+impl From<u64> for Work {
+    fn from(hashes: u64) -> Self {
+        Self(U256::from(hashes))
+    }
+}
+
+/// Why a text is not an amount of work.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is not an amount of work: 1 to 64 hex digits are")]
+pub struct WorkParseError(pub String);
+
+impl FromStr for Work {
+    type Err = WorkParseError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let error = || WorkParseError(text.chars().take(80).collect());
+        if text.is_empty() || text.len() > 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(error());
+        }
+        U256::from_str_radix(text, 16).map(Self).map_err(|_| error())
+    }
+}
+
+impl fmt::Display for Work {
+    /// Hex without leading zeros; `0` for none.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!("{:x}", self.0))
+    }
+}
+
+impl fmt::Debug for Work {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Work({self})")
+    }
+}
+
+impl fmt::Display for Target {
+    /// As a hash is shown: 64 hex digits.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!("{:064x}", self.0))
+    }
+}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Target({self})")
+    }
+}

@@ -1,0 +1,545 @@
+//! The commands: the one implementation of the RPC, over the parts of a running node, or over a folder opened for one
+//! command when no node runs.
+
+use std::{sync::Arc, time::Duration};
+
+use jsonrpsee::core::async_trait;
+use tokio::sync::mpsc;
+
+use super::{
+    clock::now,
+    datadir::DataDir,
+    feed::Feed,
+    keyring::{Keyring, OpenWallet, blocking},
+    progress::ProgressBoard,
+    router::RouterHandle,
+    rpc::{
+        FriendchainApiServer, RpcError,
+        api::{MAX_EVENTS_WAIT_MS, MAX_PRINTED_BLOCKS},
+        types::*,
+    },
+    setup,
+};
+use crate::{
+    chain::{
+        ChainHandle, ChainReader,
+        api::{Origin, TxState},
+        miner::MinerHandle,
+        wallet::{self, RecoveryPhrase},
+    },
+    consensus::Invite,
+    friends::FriendsHandle,
+    primitives::{Address, BlockHash, Height, Owner, PeerId, Transaction, TxId, printable},
+};
+
+/// Bytes of blocks after which one page of `print_chain` ends.
+const MAX_PRINTED_BYTES: usize = 8 * 1024 * 1024;
+
+/// Chat lines in one answer to `history`.
+const MAX_HISTORY: u32 = 1_000;
+
+/// A chain and what works on it.
+#[derive(Clone)]
+pub struct Ledger {
+    /// The chain thread.
+    pub chain: ChainHandle,
+    /// Its snapshots.
+    pub reader: ChainReader,
+    /// The miners.
+    pub miner: MinerHandle,
+}
+
+/// The parts that the commands work on.
+pub struct Service {
+    /// The folder.
+    pub datadir: DataDir,
+    /// What the node calls itself.
+    pub name: String,
+    /// Its identity.
+    pub peer_id: PeerId,
+    /// The wallet.
+    pub keyring: Keyring,
+    /// The chain, when the folder has one.
+    pub ledger: Option<Ledger>,
+    /// Friends and messages.
+    pub friends: Option<FriendsHandle>,
+    /// The running node; none when the folder was opened for one command.
+    pub router: Option<RouterHandle>,
+    /// What consoles show.
+    pub feed: Feed,
+    /// How far long work is.
+    pub progress: ProgressBoard,
+    /// Who is paid for blocks mined here, if not the wallet's first address.
+    pub miner_address: Option<Address>,
+    /// How the node mines by itself.
+    pub mining: MineMode,
+    /// How many blocks of the best chain this wallet won, counted so far.
+    pub blocks_won: super::blocks_won::BlocksWon,
+}
+
+impl Service {
+    fn ledger(&self) -> Result<&Ledger, RpcError> {
+        self.ledger.as_ref().ok_or_else(RpcError::no_chain)
+    }
+
+    fn router(&self) -> Result<&RouterHandle, RpcError> {
+        self.router.as_ref().ok_or_else(RpcError::not_running)
+    }
+
+    fn friends_book(&self) -> Result<&FriendsHandle, RpcError> {
+        self.friends.as_ref().ok_or_else(RpcError::no_chain)
+    }
+
+    /// Refuses where a chain is: the folder holds one at most.
+    fn without_chain(&self) -> Result<(), RpcError> {
+        match &self.ledger {
+            None => Ok(()),
+            Some(ledger) => Err(RpcError::new(
+                "chain_exists",
+                format!(
+                    "this folder holds the chain {} already: leave-chain first, or use another --node-id or --data-dir",
+                    ledger.chain.summary().network.id
+                ),
+            )),
+        }
+    }
+
+    /// Who is paid when nobody is named.
+    async fn reward_owner(&self) -> Result<Owner, RpcError> {
+        match self.miner_address {
+            Some(address) => Ok(address.0),
+            None => Ok(self.keyring.open().await?.first_address().0),
+        }
+    }
+
+    /// The owner that `to` means: an address, or a friend by name.
+    async fn payee(&self, to: &str) -> Result<Owner, RpcError> {
+        if Address::looks_like(to) || to.starts_with('1') {
+            return Ok(to.parse::<Address>()?.0);
+        }
+        match &self.friends {
+            Some(friends) => Ok(friends.payee(to.to_owned()).await?),
+            None => Err(RpcError::no_chain()),
+        }
+    }
+
+    async fn balance_of(&self, owner: Owner) -> Result<crate::chain::api::Balance, RpcError> {
+        match &self.ledger {
+            Some(ledger) => Ok(ledger.chain.balance(owner).await?),
+            None => Ok(crate::chain::api::Balance::default()),
+        }
+    }
+
+    /// Hands an own trade or note in; it is durable when this returns.
+    async fn submit(&self, transaction: Transaction) -> Result<TxId, RpcError> {
+        Ok(self.ledger()?.chain.accept_trade(transaction, Origin::Local).await?)
+    }
+
+    /// Mines until the transaction is in a block, by anyone.
+    async fn mine_until(&self, txid: TxId, owner: Owner) -> Result<BlockHash, RpcError> {
+        let ledger = self.ledger()?;
+        ledger.miner.mine_until(txid, owner).await?;
+        match ledger.chain.transaction(txid).await?.map(|info| info.state) {
+            Some(TxState::Mined { block, .. }) => Ok(block),
+            Some(TxState::Void { reason }) => Err(RpcError::new("void", format!("{txid} can never be mined: {reason}"))),
+            _ => Err(RpcError::new("not_mined", format!("{txid} was in a block that another branch replaced, and waits again: see tx {txid}"))),
+        }
+    }
+
+    async fn block_view(&self, which: impl FnOnce(&ChainReader) -> ReadBlock + Send + 'static) -> Result<Option<BlockView>, RpcError> {
+        let reader = self.ledger()?.reader.clone();
+        let found = blocking(move || which(&reader)).await??;
+        Ok(found.map(|info| BlockView::new(info.hash, &info.block, &info.fees, info.tip_height, true)))
+    }
+}
+
+type ReadBlock = Result<Option<crate::chain::api::BlockInfo>, crate::chain::errors::ChainFault>;
+
+#[async_trait]
+impl FriendchainApiServer for Service {
+    async fn create_wallet(&self, request: CreateWallet) -> Result<WalletCreated, RpcError> {
+        if let Some(phrase) = request.recovery_phrase {
+            return self.recover_wallet(phrase, request.passphrase).await;
+        }
+        if self.keyring.open_if_there().await?.is_some() {
+            let mut wallet = self.keyring.open_with(request.passphrase).await?;
+            let address = wallet.new_address(now())?;
+            return Ok(WalletCreated { address, recovery_phrase: None, recovered: None });
+        }
+        let passphrase = request.passphrase;
+        let mut wallet = self
+            .keyring
+            .make(move |path| wallet::Wallet::create(path, passphrase.as_ref().map(Secret::expose)))
+            .await?;
+        let phrase = wallet.recovery_phrase(now())?;
+        if wallet.has_passphrase() {
+            wallet.lock()?;
+        }
+        let recovery_phrase = Some(Secret::new(phrase.reveal().to_string()));
+        Ok(WalletCreated { address: wallet.first_address(), recovery_phrase, recovered: None })
+    }
+
+    async fn recovery_phrase(&self, passphrase: Option<Secret>) -> Result<Secret, RpcError> {
+        let mut wallet = self.keyring.open_with(passphrase).await?;
+        Ok(Secret::new(wallet.recovery_phrase(now())?.reveal().to_string()))
+    }
+
+    async fn unlock(&self, passphrase: Secret, for_ms: Option<u64>) -> Result<LockState, RpcError> {
+        self.router()?;
+        let wallet = self.keyring.open().await?;
+        let until = for_ms.map(|ms| now().saturating_add(ms));
+        wallet.unlock(passphrase, until).await?;
+        Ok(LockState { unlocked: true })
+    }
+
+    async fn lock(&self) -> Result<LockState, RpcError> {
+        self.router()?;
+        self.keyring.open().await?.lock()?;
+        Ok(LockState { unlocked: false })
+    }
+
+    async fn list_addresses(&self) -> Result<AddressList, RpcError> {
+        let addresses = self.keyring.open().await?.addresses();
+        let mut list = AddressList::default();
+        for address in addresses {
+            let balance = self.balance_of(address.0).await?;
+            list.addresses.push(AddressBalance::new(address, balance.confirmed));
+        }
+        Ok(list)
+    }
+
+    async fn account(&self) -> Result<Account, RpcError> {
+        let addresses = self.list_addresses().await?.addresses;
+        let owners: Vec<Owner> = addresses.iter().map(|entry| entry.address.0).collect();
+        let blocks_won = match &self.ledger {
+            Some(ledger) => self.blocks_won.count(ledger.reader.clone(), owners).await?,
+            None => 0,
+        };
+        Ok(Account { addresses, blocks_won })
+    }
+
+    async fn create_blockchain(&self, request: CreateBlockchain) -> Result<ChainCreated, RpcError> {
+        self.without_chain()?;
+        let task = self.progress.begin("create");
+        let network = setup::mine_network(request, &task).await?;
+        let hash = network.genesis.hash();
+        setup::create_chain(&self.datadir, network.clone(), None).await?;
+        Ok(ChainCreated { network_id: network.id, block: hash })
+    }
+
+    async fn invite(&self) -> Result<InviteText, RpcError> {
+        let ledger = self.ledger()?;
+        let reader = ledger.reader.clone();
+        let checkpoint = blocking(move || reader.checkpoint()).await??;
+        let addresses = match &self.router {
+            Some(router) => router.invite_addresses().await?,
+            None => Vec::new(),
+        };
+        let genesis = ledger.chain.summary().network.genesis.clone();
+        let count = u32::try_from(addresses.len()).unwrap_or(u32::MAX);
+        let invite = Invite::new(genesis, checkpoint, addresses)?.to_text();
+        Ok(InviteText { invite, addresses: count })
+    }
+
+    async fn join(&self, invite: String) -> Result<Joined, RpcError> {
+        self.without_chain()?;
+        let invite = Invite::from_text(&invite)?;
+        let network_id = invite.network().id;
+        setup::join(&self.datadir, invite).await?;
+        Ok(Joined { network_id })
+    }
+
+    async fn leave_chain(&self) -> Result<LeftChain, RpcError> {
+        let ledger = self.ledger()?;
+        if self.router.is_some() {
+            return Err(RpcError::new("running", "a node runs on this folder: stop it first, then leave-chain"));
+        }
+        let network_id = ledger.chain.summary().network.id;
+        let backup = setup::leave_chain(&self.datadir, network_id).await?;
+        Ok(LeftChain { network_id, backup })
+    }
+
+    async fn get_balance(&self, address: Address) -> Result<BalanceReport, RpcError> {
+        let balance = self.ledger()?.chain.balance(address.0).await?;
+        Ok(BalanceReport::new(address, balance.confirmed, balance.pending_in, balance.pending_out, balance.height))
+    }
+
+    async fn send(&self, request: SendTrade) -> Result<Submitted, RpcError> {
+        let ledger = self.ledger()?;
+        let from = request.from.0;
+        let to = self.payee(&request.to).await?;
+        let network = ledger.chain.summary().network.id;
+        let (txid, young) = {
+            let mut wallet = self.keyring.open_with(request.passphrase).await?;
+            let key = wallet.public_key(&from).ok_or(wallet::SignError::NotOurs(request.from))?;
+            let spendable = ledger.chain.spendable(from).await?;
+            let memo = request.memo.unwrap_or_default();
+            let built = wallet::build_trade(&spendable, key, to, request.amount.0, request.fee.0, memo.as_bytes())?;
+            let mut transaction = built.transaction;
+            wallet.sign(&mut transaction, &network, now())?;
+            // Handed in while the wallet is held, so that the next send sees these coins spent.
+            (self.submit(transaction).await?, built.rests_on_young_coins)
+        };
+        let mut submitted =
+            Submitted { txid, state: TxStateName::Mempool, block: None, rests_on_young_coins: young };
+        if request.mine {
+            submitted.block = Some(self.mine_until(txid, from).await?);
+            submitted.state = TxStateName::Mined;
+        }
+        Ok(submitted)
+    }
+
+    async fn note(&self, request: WriteNote) -> Result<Submitted, RpcError> {
+        let ledger = self.ledger()?;
+        let network = ledger.chain.summary().network.id;
+        let (txid, author) = {
+            let mut wallet = self.keyring.open_with(request.passphrase).await?;
+            let author = wallet.first_address().0;
+            let note = wallet.note(&author, &request.text, &network, now())?;
+            (self.submit(note).await?, author)
+        };
+        let owner = self.miner_address.map_or(author, |address| address.0);
+        let mut submitted =
+            Submitted { txid, state: TxStateName::Mempool, block: None, rests_on_young_coins: false };
+        // Without a running node nobody would mine it once this command ends.
+        if request.wait || self.router.is_none() {
+            submitted.block = Some(self.mine_until(txid, owner).await?);
+            submitted.state = TxStateName::Mined;
+        } else {
+            let miner = ledger.miner.clone();
+            tokio::spawn(async move {
+                if let Err(error) = miner.mine_until(txid, owner).await {
+                    tracing::debug!(%txid, %error, "mining for a note ended early");
+                }
+            });
+        }
+        Ok(submitted)
+    }
+
+    async fn mine(&self, count: Option<u32>, to: Option<Address>) -> Result<MinedBlocks, RpcError> {
+        let ledger = self.ledger()?;
+        let owner = match to {
+            Some(address) => address.0,
+            None => self.reward_owner().await?,
+        };
+        let count = count.unwrap_or(1);
+        let task = self.progress.begin("mine");
+        task.set(0, Some(u64::from(count)));
+        let mut blocks = Vec::new();
+        // In short runs, so that progress shows and a client that leaves ends the work.
+        while let left @ 1.. = count.saturating_sub(u32::try_from(blocks.len()).unwrap_or(u32::MAX)) {
+            blocks.extend(ledger.miner.mine_blocks(left.min(16), owner).await?);
+            task.set(blocks.len() as u64, Some(u64::from(count)));
+        }
+        Ok(MinedBlocks { blocks })
+    }
+
+    async fn print_chain(&self, from: Option<Height>, limit: Option<u32>) -> Result<BlockList, RpcError> {
+        let limit = limit.unwrap_or(MAX_PRINTED_BLOCKS).min(MAX_PRINTED_BLOCKS);
+        let ledger = self.ledger()?;
+        let tip = ledger.chain.summary().tip.height;
+        let reader = ledger.reader.clone();
+        let blocks = blocking(move || {
+            let (mut blocks, mut bytes) = (Vec::new(), 0_usize);
+            let mut height = Some(from.unwrap_or(tip).min(tip));
+            while let Some(at) = height
+                && blocks.len() < usize::try_from(limit).unwrap_or(usize::MAX)
+                && bytes < MAX_PRINTED_BYTES
+            {
+                let Some(info) = reader.block_at(at)? else { break };
+                bytes = bytes.saturating_add(info.block.encoded_len());
+                blocks.push(BlockView::new(info.hash, &info.block, &info.fees, info.tip_height, true));
+                height = at.checked_sub(1);
+            }
+            Ok::<_, RpcError>(blocks)
+        });
+        Ok(BlockList { blocks: blocks.await?? })
+    }
+
+    async fn block(&self, block: String) -> Result<BlockView, RpcError> {
+        let missing = || RpcError::new("unknown_block", format!("the best chain has no block '{}': print-chain shows what it has", printable(&block)));
+        let found = if let Ok(height) = block.parse::<Height>() {
+            self.block_view(move |reader| reader.block_at(height)).await?
+        } else {
+            let hash: BlockHash = block.parse()?;
+            self.block_view(move |reader| reader.block(&hash)).await?
+        };
+        found.ok_or_else(missing)
+    }
+
+    async fn mempool(&self) -> Result<TxList, RpcError> {
+        let entries = self.ledger()?.chain.mempool().await?;
+        let transactions =
+            entries.iter().map(|entry| TxView::new(&entry.transaction, entry.txid, entry.fee, TxPlace::Mempool));
+        Ok(TxList { transactions: transactions.collect() })
+    }
+
+    async fn tx(&self, txid: TxId) -> Result<TxView, RpcError> {
+        let ledger = self.ledger()?;
+        let info = ledger.chain.transaction(txid).await?;
+        let info = info.ok_or_else(|| {
+            RpcError::new("unknown_transaction", format!("neither the chain nor the mempool has {txid}"))
+        })?;
+        let tip_height = ledger.chain.summary().tip.height;
+        let place = match info.state {
+            TxState::Mempool => TxPlace::Mempool,
+            TxState::Mined { block, height } => TxPlace::Mined { block, height, tip_height },
+            TxState::Void { reason } => TxPlace::Void { reason },
+        };
+        Ok(TxView::new(&info.transaction, txid, info.fee, place))
+    }
+
+    async fn verify_chain(&self) -> Result<AuditReport, RpcError> {
+        let chain = self.ledger()?.chain.clone();
+        let task = self.progress.begin("verify");
+        let audit = task.follow(|progress| async move { chain.verify(progress).await }).await?;
+        Ok(audit_report(audit))
+    }
+
+    async fn reindex(&self) -> Result<AuditReport, RpcError> {
+        let chain = self.ledger()?.chain.clone();
+        let task = self.progress.begin("reindex");
+        let audit = task.follow(|progress| async move { chain.reindex(progress).await }).await?;
+        Ok(audit_report(audit))
+    }
+
+    async fn status(&self) -> Result<StatusReport, RpcError> {
+        let summary = self.ledger()?.chain.summary();
+        let live = match &self.router {
+            Some(router) => Some(router.status().await?),
+            None => None,
+        };
+        let datadir = self.datadir.clone();
+        let disk_bytes = blocking(move || datadir.disk_bytes()).await?;
+        let miner = match self.miner_address {
+            Some(address) => Some(address),
+            None => self.keyring.first_address().await,
+        };
+        let progress = live.as_ref().map(|live| live.progress);
+        Ok(StatusReport {
+            name: printable(&self.name),
+            peer_id: self.peer_id,
+            network_id: summary.network.id,
+            network_name: printable(&summary.network.params.name),
+            phase: progress.map_or(Phase::Alone, |progress| progress.phase),
+            height: summary.tip.height,
+            tip: summary.tip.hash,
+            best_header_height: summary.best_header.height,
+            work: summary.tip.work.to_string(),
+            peers: live.as_ref().map_or(0, |live| live.peers),
+            mempool: u32::try_from(summary.mempool).unwrap_or(u32::MAX),
+            listen: live.as_ref().map(|live| live.listen.clone()).unwrap_or_default(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            running: live.is_some(),
+            mining: self.mining,
+            miner,
+            blocks_per_second: progress.map(|progress| progress.blocks_per_second).filter(|rate| *rate > 0),
+            seconds_left: progress.and_then(|progress| progress.seconds_left),
+            disk_bytes,
+            memory_bytes: super::memory::resident_bytes(),
+            clock_offset_ms: live.as_ref().and_then(|live| live.clock_offset_ms),
+            data_dir: self.datadir.path().display().to_string(),
+        })
+    }
+
+    async fn peers(&self) -> Result<PeerList, RpcError> {
+        self.router()?.peers().await
+    }
+
+    async fn friends(&self) -> Result<FriendList, RpcError> {
+        let mut friends: Vec<FriendView> = self.friends_book()?.list().await?.into_iter().map(FriendView::from).collect();
+        friends.sort_by(|a, b| (&a.name, &a.suffix).cmp(&(&b.name, &b.suffix)));
+        Ok(FriendList { friends })
+    }
+
+    async fn chat(&self, friend: String, text: String) -> Result<ChatSent, RpcError> {
+        self.router()?.chat(friend, text).await
+    }
+
+    async fn broadcast(&self, text: String) -> Result<BroadcastSent, RpcError> {
+        self.router()?.broadcast(text).await
+    }
+
+    async fn history(&self, friend: Option<String>, limit: Option<u32>) -> Result<ChatHistory, RpcError> {
+        let friends = self.friends_book()?;
+        let limit = limit.unwrap_or(100).min(MAX_HISTORY);
+        let peer = match friend {
+            Some(friend) => Some(friends.resolve(friend).await?),
+            None => None,
+        };
+        let lines = friends.history(peer, usize::try_from(limit).unwrap_or(usize::MAX)).await?;
+        Ok(ChatHistory { messages: lines.into_iter().map(ChatMessage::from).collect() })
+    }
+
+    async fn sync(&self, friend: Option<String>) -> Result<Synced, RpcError> {
+        let peer = match friend {
+            Some(friend) => Some(self.friends_book()?.resolve(friend).await?),
+            None => None,
+        };
+        self.router()?.sync(peer).await
+    }
+
+    async fn ban(&self, peer: PeerId) -> Result<BanState, RpcError> {
+        self.router()?.ban(peer, true).await
+    }
+
+    async fn unban(&self, peer: PeerId) -> Result<BanState, RpcError> {
+        self.router()?.ban(peer, false).await
+    }
+
+    async fn stop(&self) -> Result<Stopping, RpcError> {
+        self.router()?.stop();
+        Ok(Stopping { stopping: true })
+    }
+
+    async fn progress(&self) -> Result<Option<Progress>, RpcError> {
+        Ok(self.progress.read())
+    }
+
+    async fn events(&self, after: u64, wait_ms: u64) -> Result<EventPage, RpcError> {
+        Ok(self.feed.page(after, Duration::from_millis(wait_ms.min(MAX_EVENTS_WAIT_MS))).await)
+    }
+}
+
+impl Service {
+    /// Restores a wallet from its words, with every address up to the last of the first 1,000 that the chain knows.
+    async fn recover_wallet(&self, phrase: Secret, passphrase: Option<Secret>) -> Result<WalletCreated, RpcError> {
+        let phrase = RecoveryPhrase::parse(phrase.expose())?;
+        let mut used = 1;
+        if let Some(ledger) = &self.ledger {
+            let (reader, owners) = (ledger.reader.clone(), phrase.owners());
+            used = blocking(move || {
+                let mut used = 1;
+                for (index, owner) in (1_u32..).zip(owners) {
+                    if reader.owner_is_known(&owner)? {
+                        used = index;
+                    }
+                }
+                Ok::<_, RpcError>(used)
+            })
+            .await??;
+        }
+        let make = move |path: &std::path::Path| {
+            wallet::Wallet::recover(path, phrase, used, passphrase.as_ref().map(Secret::expose))
+        };
+        let mut wallet = self.keyring.make(make).await?;
+        if wallet.has_passphrase() {
+            wallet.lock()?;
+        }
+        let recovered = u32::try_from(wallet.addresses().len()).ok();
+        Ok(WalletCreated { address: wallet.first_address(), recovery_phrase: None, recovered })
+    }
+}
+
+fn audit_report(audit: crate::chain::api::ChainAudit) -> AuditReport {
+    AuditReport {
+        height: audit.height,
+        tip: audit.tip,
+        coins: audit.coins,
+        supply: Coins(audit.supply),
+        supply_units: Units(audit.supply),
+        coins_hash: data_encoding::HEXLOWER.encode(&audit.coins_hash),
+        ok: audit.ok,
+        problem: audit.problem,
+    }
+}

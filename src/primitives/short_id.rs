@@ -1,0 +1,38 @@
+//! The 6-byte names that a compact block gives its transactions.
+
+use std::hash::Hasher;
+
+use siphasher::sip::SipHasher24;
+
+use super::{BlockHash, LeafHash};
+
+/// Length of a short id.
+pub const SHORT_ID_BYTES: usize = 6;
+
+/// The short name of a transaction in the compact form of one block: the first 6 bytes of the little-endian SipHash-2-4
+/// of its leaf hash, keyed by the first 16 bytes of the block's hash.
+///
+/// The key changes with each block, so nobody can prepare transactions whose short names collide (BIP 152's idea).
+#[must_use]
+pub fn short_id(block: &BlockHash, leaf: &LeafHash) -> [u8; SHORT_ID_BYTES] {
+    let mut key = [0; 16];
+    key.copy_from_slice(&block.0[..16]);
+    let mut hasher = SipHasher24::new_with_key(&key);
+    hasher.write(&leaf.0);
+    let mut id = [0; SHORT_ID_BYTES];
+    id.copy_from_slice(&hasher.finish().to_le_bytes()[..SHORT_ID_BYTES]);
+    id
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_id_depends_on_block_and_leaf() {
+        let (block, leaf) = (BlockHash([1; 32]), LeafHash([2; 32]));
+        assert_eq!(short_id(&block, &leaf), short_id(&block, &leaf));
+        assert_ne!(short_id(&block, &leaf), short_id(&BlockHash([3; 32]), &leaf));
+        assert_ne!(short_id(&block, &leaf), short_id(&block, &LeafHash([3; 32])));
+    }
+}
