@@ -49,11 +49,8 @@ fn five_friends_meet_chat_write_notes_and_part() {
     let _ports = lock_story_ports();
     let net = TestNet::new();
     // people 127.0.0.1 8891 yzw … people 127.0.0.1 8895 hjs
-    let mut consoles: Vec<Node> = FRIENDS
-        .iter()
-        .zip(FIRST_PORT..)
-        .map(|(name, port)| net.folder(name).people("127.0.0.1", port, &[]))
-        .collect();
+    let mut consoles: Vec<Node> =
+        FRIENDS.iter().zip(FIRST_PORT..).map(|(name, port)| net.folder(name).people("127.0.0.1", port, &[])).collect();
     let folders: Vec<_> = consoles.iter().map(|console| console.folder.clone()).collect();
     let all: Vec<_> = folders.iter().collect();
 

@@ -200,7 +200,8 @@ fn a_folder_with_a_chain_takes_no_second_one() {
 fn what_needs_a_running_node_says_so() {
     let net = TestNet::new();
     let (folder, _) = rich(&net);
-    for args in [&["peers"][..], &["chat", "yjf", "hello"], &["broadcast", "hello"], &["stop"], &["sync"], &["console"]] {
+    for args in [&["peers"][..], &["chat", "yjf", "hello"], &["broadcast", "hello"], &["stop"], &["sync"], &["console"]]
+    {
         assert_refused(&folder, args, &["start-node"]);
     }
 }

@@ -163,8 +163,7 @@ fn an_inflation_is_refused() {
 #[test]
 fn outputs_that_wrap_around_are_refused() {
     let scene = Scene::new();
-    let outputs =
-        [u64::MAX, 2].map(|units| TxOutput { value: Amount::from_units(units), owner: nobody() }).to_vec();
+    let outputs = [u64::MAX, 2].map(|units| TxOutput { value: Amount::from_units(units), owner: nobody() }).to_vec();
     let wrapped = Transaction { outputs, ..scene.forge.trade(&[scene.coin()], SUBSIDY, nobody()) };
     let block = scene.forge.block(&parent(&scene), vec![wrapped]);
     assert_refused(&scene, &[block], "outputs_overflow", "invalid_block");
@@ -227,8 +226,7 @@ fn what_stands_on_a_refused_block_is_refused_and_the_chain_goes_on_elsewhere() {
     let children = forge.chain(&bad.header, 3);
     let blocks: Vec<_> = std::iter::once(bad).chain(children).collect();
     let mark = scene.node.log_mark();
-    let peer =
-        TestPeer::serving(&scene.node, forge.network, &Branch::new(&forge.genesis, &blocks));
+    let peer = TestPeer::serving(&scene.node, forge.network, &Branch::new(&forge.genesis, &blocks));
     scene.node.await_event_since(mark, "block_refused", |event| event["code"] == "overspent");
     peer.await_dropped();
     scene.assert_unmoved(0, &parent(&scene));
@@ -260,10 +258,7 @@ fn junk_short_ids_under_an_honest_header_cost_the_block_nothing() {
     let parts = Response::Sync(SyncResponse::BlockTrades(vec![ByteBuf::from(junk)])).encode().expect("fits");
     let mut lie = block.clone();
     lie.transactions[1] = forge.note(9, "nor this");
-    let liar = Branch {
-        headers: vec![parent(&scene)],
-        bodies: HashMap::from([(block.hash(), lie)]),
-    };
+    let liar = Branch { headers: vec![parent(&scene)], bodies: HashMap::from([(block.hash(), lie)]) };
     let responder = liar.responder_but(move |request| {
         matches!(request, Request::Sync(SyncRequest::GetBlockTrades(_))).then(|| parts.clone())
     });

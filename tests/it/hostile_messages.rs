@@ -53,8 +53,7 @@ fn another_networks_status_is_told_so_and_the_peer_is_left() {
     let branch = Branch::new(&scene.forge.genesis, &[]);
     let status = Status { network: elsewhere, ..branch.status() };
     let answer = Response::Hello(HelloResponse::WrongNetwork(elsewhere)).encode().expect("fits");
-    let responder =
-        branch.responder_but(move |request| matches!(request, Request::Hello(_)).then(|| answer.clone()));
+    let responder = branch.responder_but(move |request| matches!(request, Request::Hello(_)).then(|| answer.clone()));
     let peer = TestPeer::connect(&scene.node, scene.forge.network, responder);
     // The node may leave us before it has our question: its own hello has our answer.
     if let Ok(bytes) = peer.ask(&Request::Hello(HelloRequest::Status(status))) {
@@ -138,10 +137,7 @@ fn oversized_gossip_is_refused() {
 
 /// A branch of two good blocks, served with one lie in answer to what `lie` picks.
 #[track_caller]
-fn assert_lie_penalised(
-    lie: impl Fn(&Scene, &Request) -> Option<Response> + Send + 'static,
-    offence: &str,
-) {
+fn assert_lie_penalised(lie: impl Fn(&Scene, &Request) -> Option<Response> + Send + 'static, offence: &str) {
     let scene = Scene::new();
     let blocks = scene.forge.chain(&scene.forge.genesis.header, 2);
     let branch = Branch::new(&scene.forge.genesis, &blocks);
@@ -204,8 +200,7 @@ fn an_answer_to_another_question_is_a_wrong_answer() {
 fn an_answer_of_random_bytes_is_malformed() {
     let scene = Scene::new();
     let branch = Branch::new(&scene.forge.genesis, &scene.forge.chain(&scene.forge.genesis.header, 1));
-    let responder =
-        branch.responder_but(|request| matches!(request, Request::Sync(_)).then(|| noise(500)));
+    let responder = branch.responder_but(|request| matches!(request, Request::Sync(_)).then(|| noise(500)));
     let peer = TestPeer::connect(&scene.node, scene.forge.network, responder);
     let _ = peer.ask(&Request::Hello(HelloRequest::Status(branch.status())));
     assert_penalised(&scene, &peer, "malformed", "");
@@ -281,9 +276,7 @@ fn a_nuisance_is_banned_at_last() {
     for _ in 0..5 {
         let _ = peer.ask_bytes(Protocol::Chat, noise(64));
     }
-    scene
-        .node
-        .await_event("peer_penalised", |event| event["peer"] == peer.id.to_string() && event["banned"] == true);
+    scene.node.await_event("peer_penalised", |event| event["peer"] == peer.id.to_string() && event["banned"] == true);
     peer.await_dropped();
     scene.assert_unmoved(0, &scene.forge.genesis.header);
 }

@@ -151,7 +151,7 @@ fn syncing_on_a_terminal_shows_a_bar_with_rate_and_time_left() {
     let start = Instant::now();
     let mut bar = None;
     let mut last = String::new();
-    while bar.is_none() && start.elapsed() < Duration::from_secs(60) {
+    while bar.is_none() && start.elapsed() < Duration::from_mins(1) {
         last = terminal.screen();
         bar = last.lines().find(|line| line.contains("/1500") || line.contains("/ 1500")).map(str::to_owned);
     }

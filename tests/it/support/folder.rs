@@ -138,7 +138,7 @@ impl Answer {
     /// It must have succeeded.
     #[track_caller]
     pub(crate) fn done(self) -> Self {
-        assert_eq!(self.code, Some(0), "{self:?}");
+        assert_eq!(self.code, Some(0), "friendchain {}: {self:?}", self.args.join(" "));
         self
     }
 
@@ -195,10 +195,5 @@ fn run(mut command: Command) -> Answer {
         }
         thread::sleep(Duration::from_millis(5));
     };
-    Answer {
-        args,
-        code: status.code(),
-        stdout: out.join().expect("a reader"),
-        stderr: err.join().expect("a reader"),
-    }
+    Answer { args, code: status.code(), stdout: out.join().expect("a reader"), stderr: err.join().expect("a reader") }
 }

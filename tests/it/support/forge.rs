@@ -20,20 +20,17 @@ pub(crate) const SUBSIDY: Amount = Amount::from_coins(100);
 pub(crate) struct Scene {
     pub(crate) node: Node,
     pub(crate) forge: Forge,
-    /// Last: the folders outlive the processes.
-    pub(crate) net: TestNet,
 }
 
 impl Scene {
     #[track_caller]
     pub(crate) fn new() -> Self {
-        let net = TestNet::new();
-        let folder = net.folder("victim");
+        let folder = TestNet::new().folder("victim");
         folder.new_address();
         folder.create_chain(&Forge::address());
         let node = folder.start(&[]);
         let forge = Forge::of(&folder);
-        Self { node, forge, net }
+        Self { node, forge }
     }
 
     /// The coin that the genesis paid to our key.
@@ -71,7 +68,7 @@ impl Forge {
     /// For the chain of a folder.
     #[track_caller]
     fn of(folder: &Folder) -> Self {
-        let genesis = Invite::from_text(&folder.invite()).expect("an invite").genesis;
+        let genesis = Invite::from_text(&folder.invite()).expect("an invite").network().genesis.clone();
         Self { network: genesis.hash(), genesis, key: our_key() }
     }
 

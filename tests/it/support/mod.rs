@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub(crate) use folder::{Answer, Folder, TestNet};
+pub(crate) use folder::{Folder, TestNet};
 pub(crate) use node::Node;
 
 /// How long anything may take that the test waits for: far longer than it takes on a slow machine.

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::{DEADLINE, Folder, eventually, ports::free_port};
 
-/// Events at every level, the rest from info: BlockReceived and TradeRefused are at debug.
+/// Events at every level, the rest from info: `block_received` and `trade_refused` are at debug.
 const LOG_FILTER: &str = "info,friendchain::event=debug";
 
 /// Lines of a log or an output shown when a test fails.

@@ -235,7 +235,7 @@ fn swarm(keypair: Keypair, network: &NetworkId) -> Swarm<Behaviour> {
         .expect("TCP")
         .with_behaviour(|_| behaviour)
         .expect("a behaviour")
-        .with_swarm_config(|config| config.with_idle_connection_timeout(Duration::from_secs(600)))
+        .with_swarm_config(|config| config.with_idle_connection_timeout(Duration::from_mins(10)))
         .build()
 }
 
@@ -373,9 +373,10 @@ impl Branch {
             SyncRequest::GetMempool => SyncResponse::MempoolIds(Vec::new()),
             SyncRequest::GetData(ids) => {
                 let item = |id: &ItemId| match id {
-                    ItemId::Block(hash) => {
-                        self.bodies.get(hash).map_or(Item::NotFound, |block| Item::Block(ByteBuf::from(block.to_bytes())))
-                    }
+                    ItemId::Block(hash) => self
+                        .bodies
+                        .get(hash)
+                        .map_or(Item::NotFound, |block| Item::Block(ByteBuf::from(block.to_bytes()))),
                     ItemId::Trade(_) => Item::NotFound,
                 };
                 SyncResponse::Data(ids.iter().map(item).collect())
@@ -398,10 +399,7 @@ impl Branch {
     }
 
     /// Answers honestly for this branch, but for what `lie` makes of it.
-    pub(crate) fn responder_but(
-        &self,
-        mut lie: impl FnMut(&Request) -> Option<Vec<u8>> + Send + 'static,
-    ) -> Responder {
+    pub(crate) fn responder_but(&self, mut lie: impl FnMut(&Request) -> Option<Vec<u8>> + Send + 'static) -> Responder {
         let branch = self.clone();
         Box::new(move |protocol, bytes| {
             let request = protocol.decode_request(bytes).ok()?;
