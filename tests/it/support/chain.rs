@@ -94,8 +94,9 @@ impl Folder {
     /// Height and tip.
     #[track_caller]
     pub(crate) fn tip(&self) -> (u64, String) {
-        let status = self.json(["status"]);
-        (number(&status["height"]), text(&status["tip"]))
+        let newest = self.json(["print-chain", "--limit", "1"]);
+        let block = &newest["blocks"][0];
+        (number(&block["height"]), text(&block["hash"]))
     }
 
     /// Checks everything from genesis: all is well, and exactly 100 coins a block exist. Gives the answer.
