@@ -1,6 +1,6 @@
 //! Types of the floors below that are not merged yet.
 
-use crate::primitives::{BlockHash, Height, Transaction, UnixMillis, Block};
+use crate::primitives::{Block, BlockHash, Height, Transaction, UnixMillis};
 use std::sync::Arc;
 
 /// Whose fault.

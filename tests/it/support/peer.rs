@@ -210,13 +210,14 @@ fn swarm(keypair: Keypair, network: &NetworkId) -> Swarm<Behaviour> {
         request_response::Behaviour::new([(id, request_response::ProtocolSupport::Full)], config)
     };
     let config = gossipsub::ConfigBuilder::default()
-        .validation_mode(gossipsub::ValidationMode::Anonymous)
+        .validation_mode(gossipsub::ValidationMode::Permissive)
         .max_transmit_size(8 * 1024 * 1024)
         .flood_publish(true)
         .heartbeat_interval(Duration::from_millis(300))
         .build()
         .expect("a configuration");
-    let mut gossip = gossipsub::Behaviour::new(gossipsub::MessageAuthenticity::Anonymous, config).expect("gossipsub");
+    let mut gossip =
+        gossipsub::Behaviour::new(gossipsub::MessageAuthenticity::Signed(keypair.clone()), config).expect("gossipsub");
     for topic in Topic::ALL {
         gossip.subscribe(&gossipsub::IdentTopic::new(topic.name(network))).expect("subscribed");
     }
