@@ -19,9 +19,6 @@ use super::DEADLINE;
 /// The program under test.
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_friendchain");
 
-/// What a user's environment might hold and a test must not inherit.
-const ENVIRONMENT: [&str; 5] = ["FRIENDCHAIN_DATA_DIR", "NODE_ID", "RUST_LOG", "NO_COLOR", "FRIENDCHAIN_LOG"];
-
 /// The data folders of one test, under one temporary directory as under one `--data-dir`.
 pub(crate) struct TestNet {
     root: Arc<TempDir>,
@@ -76,8 +73,12 @@ impl Folder {
                 command
             }
         };
-        for name in ENVIRONMENT {
-            command.env_remove(name);
+        // What a user's environment might hold, a test must not inherit.
+        for (name, _) in std::env::vars_os() {
+            let ours = name.to_str().is_some_and(|name| name.starts_with("FRIENDCHAIN_"));
+            if ours || ["NODE_ID", "RUST_LOG", "NO_COLOR"].iter().any(|other| name == *other) {
+                command.env_remove(name);
+            }
         }
         command.env("FRIENDCHAIN_DATA_DIR", self.root.path()).env("NODE_ID", &self.id).args(args);
         command
