@@ -14,7 +14,11 @@
 //! [`net`] and [`chain`] never see each other; they meet in [`node`].
 
 pub mod chain;
+pub mod cli;
 pub mod consensus;
+pub mod console;
+pub mod friends;
+pub mod net;
 pub mod node;
 pub mod peers;
 pub mod primitives;

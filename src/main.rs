@@ -1,3 +1,7 @@
 //! The `friendchain` binary.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    friendchain::cli::main(&friendchain::node::Composition, std::env::args_os())
+}

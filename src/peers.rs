@@ -7,7 +7,10 @@
 
 use std::collections::HashMap;
 
-use crate::primitives::{PeerId, UnixMillis, events::PeerPenalised};
+use crate::{
+    primitives::{PeerId, UnixMillis, events::PeerPenalised},
+    wire::{CodecError, VerifyError},
+};
 
 /// At this score, or below, a peer is banned.
 pub const BAN_SCORE: i64 = -100;
@@ -81,6 +84,29 @@ impl Offence {
             Self::EmptyPromise => "empty_promise",
             Self::Timeout => "timeout",
             Self::Flooding => "flooding",
+        }
+    }
+}
+
+impl From<&CodecError> for Offence {
+    /// What it is to send bytes that decode to that.
+    fn from(error: &CodecError) -> Self {
+        match error {
+            CodecError::TooLarge { .. } | CodecError::OverLimit { .. } => Self::Oversized,
+            CodecError::Malformed { .. }
+            | CodecError::NotCanonical
+            | CodecError::WrongLength { .. }
+            | CodecError::NotAscending { .. } => Self::Malformed,
+        }
+    }
+}
+
+impl From<&VerifyError> for Offence {
+    /// What it is to send something signed that fails so.
+    fn from(error: &VerifyError) -> Self {
+        match error {
+            VerifyError::Bounds(error) => error.into(),
+            VerifyError::Signature { .. } => Self::BadSignature,
         }
     }
 }

@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
+pub use crate::consensus::Blame;
 use crate::{
-    consensus::{Blame, BlockError, HeaderError, TransactionError},
+    consensus::{BlockError, HeaderError, TransactionError},
     primitives::{BlockHash, Height, NetworkId, OutPoint, TxId},
 };
 
@@ -11,7 +12,9 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ChainFault {
     /// Reading or writing failed.
-    #[error("the chain's file could not be read or written: {0}; check the disk's free space and health, then start again")]
+    #[error(
+        "the chain's file could not be read or written: {0}; check the disk's free space and health, then start again"
+    )]
     Disk(String),
     /// What was read is not what was written.
     #[error("the chain's file is damaged: {0}; run verify-chain, then reindex, or fetch the chain anew")]
@@ -205,51 +208,6 @@ impl AcceptHeadersError {
     }
 }
 
-/// Why a block with a right form does not connect to its parent.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ConnectError {
-    /// An input names a coin that its key's owner does not have: spent, never made, or somebody else's.
-    #[error("transaction {txid} spends {}:{}, which its signer does not own", outpoint.txid, outpoint.index)]
-    MissingCoin {
-        /// The spender.
-        txid: TxId,
-        /// The coin.
-        outpoint: OutPoint,
-    },
-    /// A note's stamp was used before.
-    #[error("note {txid} uses stamp {index} of its signer, which was used before")]
-    StampUsed {
-        /// The note.
-        txid: TxId,
-        /// The stamp.
-        index: u32,
-    },
-    /// A transaction breaks a rule about its coins or its signatures.
-    #[error("transaction {txid}: {error}")]
-    Transaction {
-        /// Which.
-        txid: TxId,
-        /// The rule.
-        error: TransactionError,
-    },
-    /// The block breaks a rule about its coinbase.
-    #[error(transparent)]
-    Block(#[from] BlockError),
-}
-
-impl ConnectError {
-    /// The stable name of the error.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::MissingCoin { .. } => "missing_coin",
-            Self::StampUsed { .. } => "stamp_used",
-            Self::Transaction { error, .. } => error.code(),
-            Self::Block(error) => error.code(),
-        }
-    }
-}
-
 /// Why a block was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AcceptBlockError {
@@ -269,21 +227,13 @@ pub enum AcceptBlockError {
         /// The rule.
         error: HeaderError,
     },
-    /// Its body breaks a rule of form, or is not the one that the header promises.
+    /// Its body is not the one that the header promises, or breaks a rule of form, coins or signatures.
     #[error("block {hash}: {error}")]
     Body {
         /// The block.
         hash: BlockHash,
         /// The rule.
         error: BlockError,
-    },
-    /// Its body breaks a rule about coins or signatures.
-    #[error("block {hash}: {error}")]
-    Connect {
-        /// The block.
-        hash: BlockHash,
-        /// The rule.
-        error: ConnectError,
     },
     /// It, or a block below it, is known to be invalid.
     #[error("block {hash} is on a branch with an invalid block")]
@@ -315,7 +265,8 @@ impl AcceptBlockError {
         match self {
             Self::UnknownParent { .. } | Self::TooManyWaiting { .. } | Self::TooLittleWork { .. } => Blame::Nobody,
             Self::Header { error, .. } => error.blame(),
-            Self::Body { .. } | Self::Connect { .. } | Self::InvalidBranch { .. } => Blame::Peer,
+            Self::Body { error, .. } => error.blame(),
+            Self::InvalidBranch { .. } => Blame::Peer,
             Self::Fault(_) => Blame::Ours,
         }
     }
@@ -327,7 +278,6 @@ impl AcceptBlockError {
             Self::UnknownParent { .. } => "unknown_parent",
             Self::Header { error, .. } => error.code(),
             Self::Body { error, .. } => error.code(),
-            Self::Connect { error, .. } => error.code(),
             Self::InvalidBranch { .. } => "invalid_branch",
             Self::TooManyWaiting { .. } => "too_many_waiting",
             Self::TooLittleWork { .. } => "too_little_work",
@@ -339,19 +289,13 @@ impl AcceptBlockError {
 /// Why a trade or note was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AcceptTradeError {
-    /// It breaks a rule of form, amounts or signatures.
+    /// It breaks a rule of form, coins or signatures. A missing coin may have yet to come: then it is nobody's fault.
     #[error("trade {txid}: {error}")]
     Transaction {
         /// Which.
         txid: TxId,
         /// The rule.
         error: TransactionError,
-    },
-    /// A coinbase stands in a block or nowhere.
-    #[error("{txid} is a coinbase, which only a block may hold")]
-    Coinbase {
-        /// Which.
-        txid: TxId,
     },
     /// It waits already.
     #[error("trade {txid} waits already")]
@@ -366,22 +310,6 @@ pub enum AcceptTradeError {
         txid: TxId,
         /// Of the block.
         height: Height,
-    },
-    /// An input is neither on the chain nor waiting, at least not for its signer: perhaps it has yet to come.
-    #[error("trade {txid} spends {}:{}, which its signer does not have", outpoint.txid, outpoint.index)]
-    MissingCoin {
-        /// The spender.
-        txid: TxId,
-        /// The coin.
-        outpoint: OutPoint,
-    },
-    /// A note's stamp is on the chain already.
-    #[error("note {txid} uses stamp {index} of its signer, which was used before: write it anew")]
-    StampUsed {
-        /// The note.
-        txid: TxId,
-        /// The stamp.
-        index: u32,
     },
     /// Another waiting trade, which was here first, spends the same coin or stamp.
     #[error("trade {txid} spends {}:{}, which the waiting trade {by} spends", outpoint.txid, outpoint.index)]
@@ -420,11 +348,8 @@ impl AcceptTradeError {
     pub fn blame(&self) -> Blame {
         match self {
             Self::Transaction { error, .. } => error.blame(),
-            Self::Coinbase { .. } => Blame::Peer,
             Self::Known { .. }
             | Self::Mined { .. }
-            | Self::MissingCoin { .. }
-            | Self::StampUsed { .. }
             | Self::Conflict { .. }
             | Self::TooLongChain { .. }
             | Self::Full { .. } => Blame::Nobody,
@@ -437,11 +362,8 @@ impl AcceptTradeError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Transaction { error, .. } => error.code(),
-            Self::Coinbase { .. } => "lone_coinbase",
             Self::Known { .. } => "known",
             Self::Mined { .. } => "mined",
-            Self::MissingCoin { .. } => "missing_coin",
-            Self::StampUsed { .. } => "stamp_used",
             Self::Conflict { .. } => "conflict",
             Self::TooLongChain { .. } => "too_long_chain",
             Self::Full { .. } => "mempool_full",

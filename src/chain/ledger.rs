@@ -5,13 +5,10 @@
 
 use std::{collections::HashMap, hash::BuildHasher, sync::Arc};
 
-use super::{
-    errors::{ChainFault, ConnectError},
-    store::tables::Undo,
-};
+use super::{errors::ChainFault, store::tables::Undo};
 use crate::{
-    consensus::{self, Coin, CoinKey, Network},
-    primitives::{Amount, Block, Height, LeafHash, OutPoint, Transaction, TransactionKind, TxId},
+    consensus::{self, BlockError, CheckedBlock, Coin, CoinKey, Network, TransactionError, created_coins, spent_coins},
+    primitives::{Amount, Block, Height, LeafHash, Transaction, TxId},
 };
 
 /// The unspent coins and used stamps, by place.
@@ -52,10 +49,21 @@ impl Body {
         Self { block: Arc::new(block), txids, leaves }
     }
 
-    /// The transactions after the coinbase, with their ids and leaves.
-    pub(crate) fn trades(&self) -> impl Iterator<Item = (&Transaction, TxId, LeafHash)> {
-        let named = self.txids.iter().copied().zip(self.leaves.iter().copied());
-        self.block.transactions.iter().zip(named).skip(1).map(|(transaction, (txid, leaf))| (transaction, txid, leaf))
+    /// Of a block that has just been checked.
+    pub(crate) fn from_checked(checked: CheckedBlock) -> Self {
+        let (txids, leaves) = (checked.txids().to_vec(), checked.leaves().to_vec());
+        Self { txids, leaves, block: Arc::new(checked.into_block()) }
+    }
+
+    pub(crate) fn height(&self) -> Height {
+        self.block.header.height
+    }
+
+    /// The transactions after the coinbase with position, id and leaf.
+    pub(crate) fn trades(&self) -> impl Iterator<Item = (usize, &Transaction, TxId, LeafHash)> {
+        let names = self.txids.iter().zip(&self.leaves);
+        let all = self.block.transactions.iter().zip(names).enumerate();
+        all.skip(1).map(|(index, (transaction, (txid, leaf)))| (index, transaction, *txid, *leaf))
     }
 }
 
@@ -63,7 +71,7 @@ impl Body {
 #[derive(Debug)]
 pub(crate) enum Refusal {
     /// It breaks a rule.
-    Rule(ConnectError),
+    Rule(BlockError),
     /// The disk failed: nothing is known of the block.
     Fault(ChainFault),
 }
@@ -74,28 +82,10 @@ impl From<ChainFault> for Refusal {
     }
 }
 
-impl From<ConnectError> for Refusal {
-    fn from(error: ConnectError) -> Self {
+impl From<BlockError> for Refusal {
+    fn from(error: BlockError) -> Self {
         Self::Rule(error)
     }
-}
-
-/// The places that the inputs of a transaction name.
-pub(crate) fn input_keys(transaction: &Transaction) -> impl Iterator<Item = CoinKey> {
-    transaction.inputs.iter().map(|input| CoinKey { owner: input.public_key.owner(), outpoint: input.outpoint })
-}
-
-/// The places and coins that a transaction makes in a block at `height`.
-pub(crate) fn outputs(
-    transaction: &Transaction,
-    txid: TxId,
-    height: Height,
-    coinbase: bool,
-) -> impl Iterator<Item = (CoinKey, Coin)> {
-    (0u32..).zip(&transaction.outputs).map(move |(index, output)| {
-        let key = CoinKey { owner: output.owner, outpoint: OutPoint { txid, index } };
-        (key, Coin { value: output.value, height, coinbase })
-    })
 }
 
 /// Spends and makes the coins of a block, and checks every rule that needs them; signatures that `verified` knows are not
@@ -104,85 +94,63 @@ pub(crate) fn connect(
     coins: &mut impl Coins,
     network: &Network,
     body: &Body,
+    threads: usize,
     verified: impl Fn(&LeafHash) -> bool,
 ) -> Result<Undo, Refusal> {
-    let height = body.block.header.height;
+    let height = body.height();
     let mut undo = Undo { spent: vec![Vec::new()] };
     let mut fees = Amount::ZERO;
-    for (transaction, txid, _) in body.trades() {
-        let (spent, fee) = spend(coins, transaction, txid, height)?;
+    for (index, transaction, txid, _) in body.trades() {
+        let broken = |error| Refusal::Rule(BlockError::Transaction { index, error });
+        let mut spent = Vec::new();
+        for (input, key) in spent_coins(transaction).enumerate() {
+            let missing = TransactionError::MissingCoin { input, outpoint: key.outpoint };
+            spent.push(coins.coin(&key)?.ok_or_else(|| broken(missing))?);
+            coins.set_coin(key, None);
+        }
+        let fee = consensus::check_coins(transaction, &spent, height).map_err(broken)?;
+        for (key, coin) in created_coins(transaction, txid, height) {
+            if coin.is_stamp() && coins.coin(&key)?.is_some() {
+                return Err(broken(TransactionError::StampUsed { index: key.outpoint.index }));
+            }
+            coins.set_coin(key, Some(coin));
+        }
         undo.spent.push(spent);
-        fees = fees
-            .checked_add(fee)
-            .ok_or_else(|| consensus::BlockError::FeesOverflow)
-            .map_err(ConnectError::from)?;
+        fees = fees.checked_add(fee).ok_or(BlockError::FeesOverflow)?;
     }
+    // After the trades, which cannot spend what only their own block mints.
     if let (Some(coinbase), Some(txid)) = (body.block.transactions.first(), body.txids.first()) {
-        consensus::check_coinbase_value(coinbase, fees).map_err(ConnectError::from)?;
-        for (key, coin) in outputs(coinbase, *txid, height, true) {
+        consensus::check_coinbase_value(coinbase, fees)?;
+        for (key, coin) in created_coins(coinbase, *txid, height) {
             coins.set_coin(key, Some(coin));
         }
     }
-    let unseen: Vec<_> =
-        body.trades().filter(|(_, _, leaf)| !verified(leaf)).map(|(transaction, txid, _)| (transaction, txid)).collect();
-    consensus::verify_signatures(&network.id, &unseen).map_err(|(position, error)| {
-        let txid = unseen.get(position).map(|(_, txid)| *txid).unwrap_or_default();
-        ConnectError::Transaction { txid, error }
+    let unseen: Vec<_> = body.trades().filter(|(_, _, _, leaf)| !verified(leaf)).collect();
+    let claims: Vec<_> = unseen.iter().map(|(_, transaction, txid, _)| (*transaction, *txid)).collect();
+    consensus::verify_signatures(&network.id, &claims, threads).map_err(|(claim, error)| {
+        let index = unseen.get(claim).map_or(0, |(index, ..)| *index);
+        BlockError::Transaction { index, error }
     })?;
     Ok(undo)
 }
 
-/// Spends and makes the coins of one trade or note; what it spent, and its fee.
-fn spend(
-    coins: &mut impl Coins,
-    transaction: &Transaction,
-    txid: TxId,
-    height: Height,
-) -> Result<(Vec<Coin>, Amount), Refusal> {
-    if transaction.kind() == TransactionKind::Note {
-        for key in input_keys(transaction) {
-            if coins.coin(&key)?.is_some() {
-                return Err(ConnectError::StampUsed { txid, index: key.outpoint.index }.into());
-            }
-            coins.set_coin(key, Some(Coin { value: Amount::ZERO, height, coinbase: false }));
-        }
-        return Ok((Vec::new(), Amount::ZERO));
-    }
-    let mut spent = Vec::with_capacity(transaction.inputs.len());
-    for key in input_keys(transaction) {
-        let coin = coins.coin(&key)?.ok_or(ConnectError::MissingCoin { txid, outpoint: key.outpoint })?;
-        coins.set_coin(key, None);
-        spent.push(coin);
-    }
-    let fee = consensus::check_coins(transaction, &spent, height)
-        .map_err(|error| ConnectError::Transaction { txid, error })?;
-    for (key, coin) in outputs(transaction, txid, height, false) {
-        coins.set_coin(key, Some(coin));
-    }
-    Ok((spent, fee))
-}
-
 /// Undoes [`connect`] exactly; the block must be the last one connected.
 pub(crate) fn disconnect(coins: &mut impl Coins, body: &Body, undo: &Undo) -> Result<(), ChainFault> {
+    let foreign = || ChainFault::Corrupt("an undo record does not belong to its block".into());
     let transactions = &body.block.transactions;
     if undo.spent.len() != transactions.len() {
-        return Err(ChainFault::Corrupt("an undo record does not belong to its block".into()));
+        return Err(foreign());
     }
     let named = transactions.iter().zip(&body.txids).zip(&undo.spent);
     for ((transaction, txid), spent) in named.rev() {
-        for (key, _) in outputs(transaction, *txid, 0, false) {
+        for (key, _) in created_coins(transaction, *txid, 0) {
             coins.set_coin(key, None);
         }
-        if transaction.kind() == TransactionKind::Note {
-            for key in input_keys(transaction) {
-                coins.set_coin(key, None);
-            }
-            continue;
+        let keys: Vec<_> = spent_coins(transaction).collect();
+        if spent.len() != keys.len() {
+            return Err(foreign());
         }
-        if spent.len() != transaction.inputs.len() {
-            return Err(ChainFault::Corrupt("an undo record does not belong to its block".into()));
-        }
-        for (key, coin) in input_keys(transaction).zip(spent) {
+        for (key, coin) in keys.into_iter().zip(spent) {
             coins.set_coin(key, Some(*coin));
         }
     }

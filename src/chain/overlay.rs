@@ -211,6 +211,13 @@ impl Overlay {
         Ok(())
     }
 
+    /// Empties coins, undo records and index but for the genesis, which is the tip again; bodies stay stored.
+    pub(crate) fn reset(&mut self) -> Result<(), ChainFault> {
+        debug_assert!(!self.changed, "a reset follows a commit");
+        self.snapshot = None;
+        self.store.reset()
+    }
+
     // Headers
 
     pub(crate) fn header(&mut self, key: &BlockKey) -> Result<Option<HeaderRecord>, ChainFault> {
@@ -239,17 +246,13 @@ impl Overlay {
     // Bodies
 
     /// A stored block; that it is missing is corruption.
-    pub(crate) fn block(&mut self, key: &BlockKey) -> Result<(Block, usize), ChainFault> {
+    pub(crate) fn block(&mut self, key: &BlockKey) -> Result<Block, ChainFault> {
         let missing = || ChainFault::Corrupt("a stored block's body is missing".into());
         match lookup_ref(self.child.as_ref().map(|layer| &layer.blocks), &self.base.blocks, key) {
-            Some(known) => {
-                let bytes = known.as_ref().ok_or_else(missing)?;
-                Ok((stored("a block", bytes)?, bytes.len()))
-            }
+            Some(known) => Ok(stored("a block", known.as_ref().ok_or_else(missing)?)?),
             None => {
                 let bytes = self.tables()?.blocks.get(key)?.ok_or_else(missing)?;
-                let bytes = bytes.value();
-                Ok((stored("a block", bytes)?, bytes.len()))
+                Ok(stored("a block", bytes.value())?)
             }
         }
     }
@@ -348,11 +351,7 @@ fn lookup<K: Ord, V: Copy>(child: Option<&BTreeMap<K, V>>, base: &BTreeMap<K, V>
     lookup_ref(child, base, key).copied()
 }
 
-fn lookup_ref<'a, K: Ord, V>(
-    child: Option<&'a BTreeMap<K, V>>,
-    base: &'a BTreeMap<K, V>,
-    key: &K,
-) -> Option<&'a V> {
+fn lookup_ref<'a, K: Ord, V>(child: Option<&'a BTreeMap<K, V>>, base: &'a BTreeMap<K, V>, key: &K) -> Option<&'a V> {
     child.and_then(|layer| layer.get(key)).or_else(|| base.get(key))
 }
 

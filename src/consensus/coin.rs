@@ -102,3 +102,64 @@ pub fn created_coins(transaction: &Transaction, txid: TxId, height: Height) -> i
     });
     stamps.iter().map(move |input| (CoinKey::of_input(input), Coin::stamp(height))).chain(outputs)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::consensus::testing::{coinbase, hash, key, note, outpoint, owner, signed};
+    use crate::primitives::TxOutput;
+
+    #[test]
+    fn a_note_takes_nothing_and_leaves_its_stamp() {
+        let note = note(&hash(0), &key(4), 7, b"hello");
+        assert_eq!(spent_coins(&note).count(), 0);
+
+        let created: Vec<_> = created_coins(&note, note.txid(), 3).collect();
+        let place = CoinKey { owner: owner(&key(4)), outpoint: OutPoint { txid: TxId::ZERO, index: 7 } };
+        assert_eq!(created, [(place, Coin::stamp(3))]);
+        assert!(created[0].1.is_stamp());
+    }
+
+    #[test]
+    fn a_trade_takes_its_inputs_and_leaves_its_outputs_in_order() {
+        let to = |value| TxOutput { value: Amount::from_units(value), owner: owner(&key(2)) };
+        let trade = signed(&hash(0), &[(&key(1), outpoint(9, 4))], vec![to(5), to(6)], b"");
+        let spent: Vec<_> = spent_coins(&trade).collect();
+        assert_eq!(spent, [CoinKey { owner: owner(&key(1)), outpoint: outpoint(9, 4) }]);
+
+        let txid = trade.txid();
+        let created: Vec<_> = created_coins(&trade, txid, 3).collect();
+        let place = |index| CoinKey { owner: owner(&key(2)), outpoint: OutPoint { txid, index } };
+        let coin = |value| Coin { value: Amount::from_units(value), height: 3, coinbase: false };
+        assert_eq!(created, [(place(0), coin(5)), (place(1), coin(6))]);
+    }
+
+    #[test]
+    fn a_coinbase_takes_nothing_and_marks_what_it_makes() {
+        let coinbase = coinbase(8, Owner::ZERO, Amount::from_coins(1));
+        assert_eq!(spent_coins(&coinbase).count(), 0);
+        assert!(created_coins(&coinbase, coinbase.txid(), 8).all(|(_, coin)| coin.coinbase && coin.height == 8));
+    }
+
+    proptest! {
+        #[test]
+        fn keys_sort_as_their_bytes_and_lie_in_their_owners_range(
+            a: ([u8; 20], [u8; 32], u32), b: ([u8; 20], [u8; 32], u32), same_owner: bool,
+        ) {
+            let key = |(owner, txid, index): ([u8; 20], [u8; 32], u32)| {
+                CoinKey { owner: Owner(owner), outpoint: OutPoint { txid: TxId(txid), index } }
+            };
+            let (a, mut b) = (key(a), key(b));
+            if same_owner {
+                b.owner = a.owner;
+            }
+            prop_assert_eq!(CoinKey::from_bytes(&a.to_bytes()), a);
+            prop_assert_eq!(a.cmp(&b), a.to_bytes().cmp(&b.to_bytes()));
+            let (low, high) = CoinKey::range(a.owner);
+            prop_assert!(low <= a && a <= high);
+            prop_assert_eq!((low..=high).contains(&b), b.owner == a.owner);
+        }
+    }
+}

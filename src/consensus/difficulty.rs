@@ -39,7 +39,7 @@ const LONGEST_SPACINGS: u64 = 6;
 /// How many spacings beyond F a block may be late before its target doubles.
 const LATE_SPACINGS: u64 = 12;
 
-const _: () = assert!(WEIGHTS as usize == LWMA_BLOCKS * (LWMA_BLOCKS + 1) / 2);
+const _: () = assert!(WEIGHTS == (LWMA_BLOCKS * (LWMA_BLOCKS + 1) / 2) as u64);
 
 /// What the rules need of one ancestor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -223,4 +223,241 @@ fn doublings(params: &ChainParams, parent_time: UnixMillis, time: UnixMillis) ->
     let late = time.saturating_sub(parent_time).saturating_sub(patience);
     let step = params.spacing_ms.saturating_mul(LONGEST_SPACINGS).max(1);
     usize::try_from(late.div_ceil(step)).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::consensus::{
+        Work,
+        testing::{hash, network},
+    };
+
+    const T: u64 = 10_000;
+    /// F for that T, and the 12T beyond it.
+    const PATIENCE: u64 = 240_000;
+
+    fn params(spacing_ms: u64, floor_bits: u8) -> ChainParams {
+        ChainParams::new("test", spacing_ms, floor_bits).expect("params")
+    }
+
+    /// A window of ancestors `spacing` apart that all had `target`.
+    fn even(count: u32, spacing: u64, target: Target) -> HeaderWindow {
+        let times = (0..count).map(|i| (1_000_000 + u64::from(i) * spacing, target.to_compact()));
+        HeaderWindow::new(hash(1), count - 1, times).expect("a window")
+    }
+
+    fn next(params: &ChainParams, window: &HeaderWindow, after: u64) -> Target {
+        next_target(params, params.floor(), window, window.parent_time() + after)
+    }
+
+    fn ratio(a: Target, b: Target) -> f64 {
+        b.work().as_f64() / a.work().as_f64()
+    }
+
+    #[test]
+    fn blocks_on_time_keep_the_target() {
+        let (params, target) = (params(T, 8), Target::with_zero_bits(30));
+        for count in [61, 100] {
+            let found = ratio(next(&params, &even(count, T, target), T), target);
+            assert!((found - 1.0).abs() < 1e-4, "{found}");
+        }
+    }
+
+    #[test]
+    fn blocks_at_half_the_spacing_halve_the_target_and_late_ones_raise_it() {
+        let (params, target) = (params(T, 8), Target::with_zero_bits(30));
+        for (spacing, expected) in [(T / 2, 0.5), (T * 2, 2.0), (T * 6, 6.0), (T * 50, 6.0), (0, 0.1), (T / 100, 0.1)] {
+            let found = ratio(next(&params, &even(61, spacing, target), T), target);
+            assert!((found / expected - 1.0).abs() < 1e-3, "{spacing} ms: {found}");
+        }
+    }
+
+    #[test]
+    fn no_target_is_easier_than_the_floor() {
+        let params = params(T, 20);
+        let floor = params.floor();
+        for window in [even(1, T, floor), even(61, 100 * T, floor), even(61, 6 * T, Target::with_zero_bits(21))] {
+            for after in [0, T, PATIENCE * 1_000, u64::MAX / 2] {
+                assert!(next(&params, &window, after) <= floor);
+            }
+        }
+        assert_eq!(next(&params, &even(61, 100 * T, floor), T), floor);
+    }
+
+    #[test]
+    fn a_new_chain_begins_at_the_floor_as_if_sixty_blocks_came_before() {
+        let params = params(T, 20);
+        let first = next(&params, &even(1, T, params.floor()), T);
+        assert!(ratio(first, params.floor()) > 0.999, "{first}");
+        // One block at once, after sixty virtual ones on time, weighs 60 of 1,830.
+        let second = next(&params, &even(2, 0, params.floor()), T);
+        let found = ratio(second, params.floor());
+        assert!((found - (1.0 - 60.0 / 1_830.0)).abs() < 1e-3, "{found}");
+    }
+
+    #[test]
+    fn a_late_block_is_easier_by_two_for_each_six_spacings_begun() {
+        let (params, target) = (params(T, 8), Target::with_zero_bits(30));
+        let window = even(61, T, target);
+        let base = next(&params, &window, 0);
+        let doubled = |after| ratio(next(&params, &window, after), base).log2();
+        for (after, expected) in [
+            (PATIENCE, 0.0),
+            (PATIENCE + 1, 1.0),
+            (PATIENCE + 6 * T, 1.0),
+            (PATIENCE + 6 * T + 1, 2.0),
+            (PATIENCE + 60 * T, 10.0),
+        ] {
+            let found: f64 = doubled(after);
+            assert!((found - expected).abs() < 1e-4, "{after}: {found}");
+        }
+        assert_eq!(next(&params, &window, PATIENCE + 6 * T * 300), params.floor());
+    }
+
+    #[test]
+    fn spacing_zero_is_the_floor_for_ever() {
+        let params = params(0, 8);
+        let window = even(61, 0, Target::with_zero_bits(30));
+        for after in [0, 1, 1 << 40] {
+            assert_eq!(next(&params, &window, after), params.floor());
+        }
+    }
+
+    #[test]
+    fn times_that_run_backwards_count_a_millisecond() {
+        let (params, target) = (params(T, 8), Target::with_zero_bits(30).to_compact());
+        let jumping = (0..61u64).map(|i| (if i % 2 == 0 { 1_000_000 + i * T } else { 1_000_000 }, target));
+        let window = HeaderWindow::new(hash(1), 60, jumping).expect("a window");
+        let found = ratio(next(&params, &window, T), Target::with_zero_bits(30));
+        assert!((found - 1.0).abs() < 0.02, "{found}: the jumps forward make up for it");
+    }
+
+    #[test]
+    fn extreme_times_and_targets_neither_panic_nor_give_zero() {
+        for spacing in [1, T, crate::consensus::MAX_SPACING_MS] {
+            let params = params(spacing, 8);
+            for target in [Target::ONE, params.floor()] {
+                for times in [[0, u64::MAX], [u64::MAX, 0], [u64::MAX, u64::MAX], [0, 0]] {
+                    let ancestors = (0..61).map(|i| (times[i % 2], target.to_compact()));
+                    let window = HeaderWindow::new(hash(1), 60, ancestors).expect("a window");
+                    for time in [0, 1, u64::MAX] {
+                        let next = next_target(&params, params.floor(), &window, time);
+                        assert!(next >= Target::ONE && next <= params.floor());
+                        assert_eq!(Target::from_compact(next.to_compact()), Ok(next));
+                    }
+                    assert!(min_time(&window) > 0);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_earliest_time_is_just_after_the_median_of_eleven() {
+        let bits = Target::with_zero_bits(8).to_compact();
+        let window = |times: &[u64]| {
+            let height = u32::try_from(times.len()).expect("few") - 1;
+            HeaderWindow::new(hash(1), height, times.iter().map(|time| (*time, bits))).expect("a window")
+        };
+        assert_eq!(min_time(&window(&[50])), 51);
+        assert_eq!(min_time(&window(&[50, 60])), 61);
+        assert_eq!(min_time(&window(&[50, 70, 60])), 61);
+        assert_eq!(min_time(&window(&[1, 2, 11, 3, 10, 4, 9, 5, 8, 6, 7])), 7);
+        assert_eq!(min_time(&window(&[100, 100, 1, 2, 11, 3, 10, 4, 9, 5, 8, 6, 7])), 7);
+    }
+
+    #[test]
+    fn a_window_of_another_length_is_refused() {
+        let network = network(T);
+        assert_eq!(HeaderWindow::from_headers(&[network.genesis.header]), Ok(HeaderWindow::genesis(&network)));
+        assert!(HeaderWindow::from_headers(&[]).is_err());
+        let bits = network.genesis.header.bits;
+        let count = |height, count| HeaderWindow::new(hash(1), height, (0..count).map(|i| (i, bits)));
+        assert_eq!(count(5, 5), Err(WindowError::Count { height: 5, expected: 6, found: 5 }));
+        assert_eq!(count(5, 7), Err(WindowError::Count { height: 5, expected: 6, found: 7 }));
+        assert!(count(5, 6).is_ok() && count(500, 61).is_ok() && count(500, 90).is_ok());
+        assert!(matches!(HeaderWindow::new(hash(1), 0, [(1, 0)]), Err(WindowError::Bits(_))));
+    }
+
+    /// Miners with a hash rate, drawing solve times from a seeded generator; each refreshes time and bits every second.
+    struct Simulation {
+        params: ChainParams,
+        window: HeaderWindow,
+        now: u64,
+        seed: u64,
+    }
+
+    impl Simulation {
+        fn uniform(&mut self) -> f64 {
+            // xorshift64*: good enough to draw luck from, and the same everywhere.
+            self.seed ^= self.seed >> 12;
+            self.seed ^= self.seed << 25;
+            self.seed ^= self.seed >> 27;
+            let bits = self.seed.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 11;
+            (bits as f64 + 1.0) / (1u64 << 53) as f64
+        }
+
+        /// Mines one block at `rate` hashes a second; gives how long it took, in ms.
+        fn mine(&mut self, rate: f64) -> u64 {
+            let start = self.now;
+            let mut luck = -self.uniform().ln();
+            let target = loop {
+                let time = self.now.max(min_time(&self.window));
+                let target = next_target(&self.params, self.params.floor(), &self.window, time);
+                let hashes: Work = target.work();
+                let per_second = rate / hashes.as_f64();
+                if luck < per_second {
+                    let rest = Duration::from_secs_f64(luck / per_second);
+                    self.now += u64::try_from(rest.as_millis()).expect("under a second");
+                    break target;
+                }
+                luck -= per_second;
+                self.now += 1_000;
+            };
+            let time = self.now.max(min_time(&self.window));
+            self.window.ancestors.push_back(Ancestor::new(time, target));
+            if self.window.ancestors.len() > WINDOW_BLOCKS {
+                self.window.ancestors.pop_front();
+            }
+            self.now - start
+        }
+
+        fn mine_many(&mut self, blocks: u32, rate: f64) -> Vec<u64> {
+            (0..blocks).map(|_| self.mine(rate)).collect()
+        }
+    }
+
+    fn mean(times: &[u64]) -> f64 {
+        times.iter().sum::<u64>() as f64 / times.len() as f64
+    }
+
+    #[test]
+    fn the_chain_finds_its_spacing_again_when_hash_power_falls_to_a_thousandth_and_rises_again() {
+        for seed in 1..=5 {
+            let params = params(T, 16);
+            let window = even(1, T, params.floor());
+            let now = window.parent_time();
+            let mut chain = Simulation { params, window, now, seed };
+            let (strong, weak) = (1e9, 1e6);
+
+            chain.mine_many(300, strong);
+            let settled = mean(&chain.mine_many(200, strong)) / T as f64;
+            assert!((0.8..1.25).contains(&settled), "seed {seed}: {settled}");
+
+            let fall = chain.mine_many(150, weak);
+            let longest = fall.iter().max().copied().unwrap_or_default();
+            assert!(longest < 40 * 60_000, "seed {seed}: one block took {} s", longest / 1_000);
+            let stuck = fall.iter().take(20).sum::<u64>();
+            assert!(stuck < 4 * 3_600_000, "seed {seed}: twenty blocks took {} s", stuck / 1_000);
+            let settled = mean(&chain.mine_many(200, weak)) / T as f64;
+            assert!((0.8..1.25).contains(&settled), "seed {seed}, weak: {settled}");
+
+            let rise = chain.mine_many(200, strong);
+            assert!(mean(&rise) < 2.0 * T as f64, "seed {seed}, rising: {}", mean(&rise));
+            let settled = mean(&chain.mine_many(200, strong)) / T as f64;
+            assert!((0.8..1.25).contains(&settled), "seed {seed}, strong again: {settled}");
+        }
+    }
 }

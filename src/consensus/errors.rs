@@ -122,6 +122,20 @@ pub enum SignatureError {
     Mismatch,
 }
 
+impl SignatureError {
+    /// A stable name for test vectors, logs and answers.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::KeyNotCanonical => "key_not_canonical",
+            Self::KeySmallOrder => "key_small_order",
+            Self::RNotCanonical => "r_not_canonical",
+            Self::STooLarge => "s_too_large",
+            Self::Mismatch => "mismatch",
+        }
+    }
+}
+
 /// Why a transaction is invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TransactionError {

@@ -222,3 +222,143 @@ fn is_address(text: &str) -> bool {
         && text.contains("/p2p/")
         && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::consensus::testing::{hash, network};
+
+    const PEER: &str = "/p2p/12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN";
+
+    fn address(number: u16) -> String {
+        format!("/ip4/192.168.1.{}/tcp/{number}{PEER}", number % 256)
+    }
+
+    fn checkpoint() -> Checkpoint {
+        Checkpoint { height: 812, hash: hash(7), work: network(0).genesis_work().saturating_mul(813) }
+    }
+
+    fn invite(addresses: u16) -> Invite {
+        Invite::new(network(0), checkpoint(), (0..addresses).map(address).collect()).expect("an invite")
+    }
+
+    /// A text with a right checksum around any payload.
+    fn sealed(payload: &[u8]) -> String {
+        format!("{INVITE_PREFIX}{}", BASE64URL_NOPAD.encode(&[payload, &checksum(payload)].concat()))
+    }
+
+    fn payload(invite: &Invite) -> Vec<u8> {
+        let text = invite.to_text();
+        let bytes = BASE64URL_NOPAD.decode(&text.as_bytes()[INVITE_PREFIX.len()..]).expect("base64");
+        bytes[..bytes.len() - CHECKSUM_BYTES].to_vec()
+    }
+
+    #[test]
+    fn an_invite_is_read_back_even_when_its_line_was_broken() {
+        for count in [0, 1, 8] {
+            let invite = invite(count);
+            let text = invite.to_text();
+            assert_eq!(Invite::from_text(&text), Ok(invite.clone()));
+            let broken: String = text.chars().flat_map(|c| [c, '\n']).collect();
+            assert_eq!(Invite::from_text(&format!("  {broken} ")), Ok(invite));
+        }
+    }
+
+    #[test]
+    fn any_changed_letter_is_noticed() {
+        let text = invite(1).to_text();
+        for at in INVITE_PREFIX.len()..text.len() {
+            let mut letters = text.clone().into_bytes();
+            letters[at] = if letters[at] == b'A' { b'B' } else { b'A' };
+            let changed = String::from_utf8(letters).expect("ASCII");
+            let error = Invite::from_text(&changed).expect_err("changed");
+            assert!(matches!(error, InviteError::Checksum | InviteError::Character { .. }), "{at}: {error}");
+        }
+        for end in 0..text.len() {
+            assert!(Invite::from_text(&text[..end]).is_err(), "{end}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_text_is_told_in_a_sentence() {
+        let error = |text: &str| Invite::from_text(text).expect_err("no invite");
+        assert!(matches!(error("hello"), InviteError::Prefix(_)));
+        assert!(matches!(error(""), InviteError::Prefix(_)));
+        assert!(!error("\u{1b}[31mred").to_string().contains('\u{1b}'));
+        assert_eq!(error("friendchain:ab+d"), InviteError::Character { position: 15 });
+        assert_eq!(error("friendchain:"), InviteError::Checksum);
+        let long = format!("{INVITE_PREFIX}{}", "A".repeat(MAX_INVITE_CHARS));
+        assert_eq!(error(&long), InviteError::TooLong(long.len()));
+        assert!(matches!(error(&" ".repeat(1 << 20)), InviteError::TooLong(_)));
+    }
+
+    #[test]
+    fn a_payload_under_a_right_checksum_is_still_checked_whole() {
+        let whole = payload(&invite(2));
+        let error = |bytes: &[u8]| Invite::from_text(&sealed(bytes)).expect_err("malformed");
+
+        let mut newer = whole.clone();
+        newer[0] = 2;
+        assert_eq!(error(&newer), InviteError::Version(2));
+        assert!(matches!(error(&[&whole[..], &[0]].concat()), InviteError::Layout(DecodeError::Trailing { extra: 1 })));
+        for end in 0..whole.len() {
+            assert!(matches!(error(&whole[..end]), InviteError::Layout(_)), "{end}");
+        }
+        let mut unworked = whole.clone();
+        unworked[1 + 84] ^= 1; // the genesis's nonce
+        assert!(matches!(error(&unworked), InviteError::Genesis(GenesisError::NotEnoughWork { .. })));
+
+        let bare = payload(&invite(0));
+        let with_count = |count: u8, rest: &[u8]| [&bare[..bare.len() - 1], &[count], rest].concat();
+        assert_eq!(error(&with_count(9, &[])), InviteError::TooManyAddresses(9));
+        for bad in [&b""[..], b"x", b"/ip4/1.2.3.4/tcp/1", b"/ip4/1.2.3.4/tcp/1/p2p/\xff", b"/ /p2p/", &[b'/'; 257]] {
+            let length = u16::try_from(bad.len()).expect("short").to_le_bytes();
+            assert!(matches!(error(&with_count(1, &[&length[..], bad].concat())), InviteError::Address(_)), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_checkpoint_that_cannot_be_of_the_chain_is_refused() {
+        let network = network(0);
+        let genesis = Checkpoint { height: 0, hash: network.id, work: network.genesis_work() };
+        let make = |checkpoint| Invite::new(network.clone(), checkpoint, vec![]);
+        assert!(make(genesis).is_ok());
+        for bad in [
+            Checkpoint { hash: hash(1), ..genesis },
+            Checkpoint { work: genesis.work.saturating_add(Work::from(1)), ..genesis },
+            Checkpoint { height: 3, ..genesis },
+            Checkpoint { height: 3, hash: hash(1), ..genesis },
+        ] {
+            assert!(matches!(make(bad), Err(InviteError::Checkpoint { .. })), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn an_invite_of_too_much_is_not_made() {
+        let make = |addresses| Invite::new(network(0), checkpoint(), addresses);
+        assert_eq!(make(vec![address(1); 9]), Err(InviteError::TooManyAddresses(9)));
+        let longest = format!("/dns4/{}{PEER}", "a".repeat(MAX_INVITE_ADDRESS_BYTES - PEER.len() - 6));
+        assert!(make(vec![longest.clone(); 8]).is_ok_and(|invite| invite.to_text().len() <= MAX_INVITE_CHARS));
+        assert!(matches!(make(vec![format!("/{longest}")]), Err(InviteError::Address(_))));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics_and_what_is_read_is_written_alike(
+            bytes in proptest::collection::vec(any::<u8>(), 0..300), flips in proptest::collection::vec(any::<(u16, u8)>(), 0..3),
+        ) {
+            let _ = Invite::from_text(&sealed(&bytes));
+            let mut payload = payload(&invite(3));
+            for (at, flip) in flips {
+                let at = usize::from(at) % payload.len();
+                payload[at] ^= flip;
+            }
+            let text = sealed(&payload);
+            if let Ok(invite) = Invite::from_text(&text) {
+                prop_assert_eq!(invite.to_text(), text);
+            }
+        }
+    }
+}

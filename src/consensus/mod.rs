@@ -31,6 +31,8 @@ mod signature;
 #[cfg(test)]
 pub(crate) mod testing;
 mod validate;
+#[cfg(test)]
+mod vectors;
 
 pub use coin::{COIN_KEY_BYTES, Coin, CoinKey, created_coins, spent_coins};
 pub use difficulty::{HeaderWindow, LWMA_BLOCKS, MEDIAN_BLOCKS, WINDOW_BLOCKS, WindowError, min_time, next_bits};

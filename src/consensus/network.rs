@@ -111,10 +111,72 @@ fn unmined(params: &ChainParams, memo: Vec<u8>, owner: Owner, time: UnixMillis) 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        consensus::{
+            TransactionError,
+            testing::{hash, mine, network},
+        },
+        primitives::{Amount, Encode, coinbase_memo, encoding::from_bytes},
+    };
+
+    /// A genesis changed in one way; its merkle root and work are made right again.
+    fn changed(change: impl Fn(&mut Block)) -> GenesisError {
+        let mut genesis = network(0).genesis;
+        change(&mut genesis);
+        genesis.header.merkle_root = genesis.computed_merkle_root();
+        mine(&mut genesis);
+        Network::from_genesis(genesis).expect_err("changed")
+    }
 
     #[test]
-    fn the_built_in_network_is_a_valid_one() {
+    fn the_built_in_network_is_a_valid_one_that_pays_nobody() {
         let lan = Network::lan();
-        assert_eq!(Network::from_genesis(lan.genesis.clone()), Ok(lan));
+        assert_eq!(Network::from_genesis(lan.genesis.clone()), Ok(lan.clone()));
+        assert_eq!(lan.id.to_string(), "000003057476b60e8c823bf8be45fbed81a0fd5a306464eb3270f2c3d6389d01");
+        assert_eq!(lan.genesis.transactions[0].outputs[0].owner, Owner::ZERO);
+        assert_eq!(from_bytes(&lan.genesis.to_bytes()), Ok(lan.genesis));
+    }
+
+    #[test]
+    fn parameters_are_those_of_the_genesis() {
+        let network = network(1_234);
+        assert_eq!(network.params, ChainParams::new("test", 1_234, 8).expect("params"));
+        assert_eq!(network.id, network.genesis.hash());
+        assert_eq!(network.genesis_work(), network.params.floor().work());
+    }
+
+    #[test]
+    fn a_block_that_is_no_genesis_says_why() {
+        assert!(matches!(changed(|block| block.header.height = 1), GenesisError::NotFirst { height: 1, .. }));
+        assert!(matches!(changed(|block| block.header.previous = hash(1)), GenesisError::NotFirst { .. }));
+        let twice = changed(|block| block.transactions.push(block.transactions[0].clone()));
+        assert_eq!(twice, GenesisError::TransactionCount(2));
+        assert_eq!(changed(|block| block.transactions.clear()), GenesisError::TransactionCount(0));
+        let many = changed(|block| {
+            let output = block.transactions[0].outputs[0];
+            block.transactions[0].outputs = vec![output; 150];
+        });
+        assert!(matches!(many, GenesisError::TooLarge(bytes) if bytes > MAX_GENESIS_BYTES));
+        let unpaid = changed(|block| block.transactions[0].outputs.clear());
+        assert_eq!(unpaid, GenesisError::Coinbase(TransactionError::NoOutputs));
+        let rich = SUBSIDY.saturating_add(Amount::from_units(1));
+        assert_eq!(changed(|block| block.transactions[0].outputs[0].value = rich), GenesisError::Value(rich));
+        let unnamed = changed(|block| block.transactions[0].memo = coinbase_memo(0, b""));
+        assert!(matches!(unnamed, GenesisError::Params(_)));
+        let floor = network(0).floor().to_compact();
+        let harder = changed(|block| block.header.bits -= 1);
+        assert_eq!(harder, GenesisError::WrongBits { expected: floor, found: floor - 1 });
+    }
+
+    #[test]
+    fn a_genesis_without_its_own_merkle_root_or_work_is_refused() {
+        let mut genesis = network(0).genesis;
+        genesis.header.merkle_root.0[0] ^= 1;
+        assert!(matches!(Network::from_genesis(genesis), Err(GenesisError::WrongMerkleRoot { .. })));
+        let mut genesis = network(0).genesis;
+        while network(0).floor().is_met_by(&genesis.hash()) {
+            genesis.header.nonce += 1;
+        }
+        assert!(matches!(Network::from_genesis(genesis), Err(GenesisError::NotEnoughWork { .. })));
     }
 }

@@ -157,3 +157,65 @@ impl ChainParams {
         self.spacing_ms.saturating_mul(12).clamp(least, most)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_memo_out_of_range_says_what_is_wrong() {
+        let error = |memo: &[u8]| ChainParams::from_genesis_memo(memo).expect_err("out of range");
+        let memo = |height: u32, name: &[u8], spacing: u32, floor: u8| {
+            let length = u8::try_from(name.len()).expect("short");
+            [&height.to_le_bytes()[..], &[length], name, &spacing.to_le_bytes(), &[floor]].concat()
+        };
+        assert!(ChainParams::from_genesis_memo(&memo(0, b"friends", 10_000, 22)).is_ok());
+
+        assert_eq!(error(&memo(1, b"friends", 10_000, 22)), ParamsError::Height(1));
+        assert!(matches!(error(&memo(0, b"", 10_000, 22)), ParamsError::Name(NameError::Empty)));
+        assert!(matches!(error(&memo(0, b"a b", 10_000, 22)), ParamsError::Name(NameError::Character(_))));
+        assert!(matches!(error(&memo(0, &[0xff], 10_000, 22)), ParamsError::NameNotUtf8));
+        assert!(matches!(error(&memo(0, &[b'a'; 33], 10_000, 22)), ParamsError::Layout(DecodeError::TooMany { .. })));
+        assert_eq!(error(&memo(0, b"friends", 86_400_001, 22)), ParamsError::Spacing(86_400_001));
+        assert_eq!(error(&memo(0, b"friends", 0, 7)), ParamsError::Floor(7));
+        assert_eq!(error(&memo(0, b"friends", 0, 41)), ParamsError::Floor(41));
+        assert!(matches!(error(b""), ParamsError::Layout(DecodeError::Truncated { .. })));
+        let long = [memo(0, b"friends", 0, 8), vec![0]].concat();
+        assert_eq!(error(&long), ParamsError::Layout(DecodeError::Trailing { extra: 1 }));
+    }
+
+    #[test]
+    fn what_cannot_be_stored_is_not_made() {
+        assert!(matches!(ChainParams::new(&"李".repeat(11), 0, 8), Err(ParamsError::NameTooLong { bytes: 33, .. })));
+        let unchecked = ChainParams { name: "x".to_owned(), spacing_ms: 1 << 40, floor_bits: 8 };
+        assert_eq!(unchecked.genesis_memo(), Err(ParamsError::Spacing(1 << 40)));
+    }
+
+    #[test]
+    fn the_clock_may_differ_by_twelve_spacings_within_reason() {
+        let limit = |spacing_ms| ChainParams { name: "x".to_owned(), spacing_ms, floor_bits: 8 }.future_limit_ms();
+        let limits = [0, 100, 1_000, 5_000, 10_000, 600_000].map(limit);
+        assert_eq!(limits, [10_000, 10_000, 12_000, 60_000, 120_000, 120_000]);
+    }
+
+    proptest! {
+        #[test]
+        fn parameters_have_one_memo(name in "[a-zé李]{1,10}", spacing_ms in 0..=MAX_SPACING_MS, floor_bits in 8u8..=40) {
+            let params = ChainParams::new(&name, spacing_ms, floor_bits);
+            prop_assert!(params.is_ok());
+            let params = params.expect("just checked");
+            let memo = params.genesis_memo().expect("checked parameters");
+            prop_assert_eq!(ChainParams::from_genesis_memo(&memo), Ok(params));
+        }
+
+        #[test]
+        fn a_memo_that_is_read_is_written_alike(memo in proptest::collection::vec(any::<u8>(), 0..20)) {
+            let memo = [&[0; 4][..], &memo].concat();
+            if let Ok(params) = ChainParams::from_genesis_memo(&memo) {
+                prop_assert_eq!(params.genesis_memo(), Ok(memo));
+            }
+        }
+    }
+}

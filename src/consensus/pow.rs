@@ -231,3 +231,127 @@ impl fmt::Debug for Target {
         write!(f, "Target({self})")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn number(text: &str) -> U256 {
+        U256::from_str_radix(text, 16).expect("hex")
+    }
+
+    #[test]
+    fn bits_are_read_as_bitcoin_reads_them() {
+        // From Bitcoin Core's arith_uint256 tests, and its mainnet's floor.
+        for (bits, target) in [
+            (0x0112_0000, "12"),
+            (0x0200_8000, "80"),
+            (0x0500_9234, "92340000"),
+            (0x2012_3456, "1234560000000000000000000000000000000000000000000000000000000000"),
+            (0x1d00_ffff, "ffff0000000000000000000000000000000000000000000000000000"),
+        ] {
+            assert_eq!(Target::from_compact(bits), Ok(Target(number(target))), "{bits:08x}");
+        }
+    }
+
+    #[test]
+    fn bits_that_are_no_target_are_refused_by_cause() {
+        for bits in [0, 0x0080_0000, 0x0492_3456, 0x0000_1234, 0x0100_3456, 0x0300_0000, 0x2080_0001] {
+            assert_eq!(Target::from_compact(bits), Err(CompactError::NotPositive(bits)), "{bits:08x}");
+        }
+        for bits in [0x2101_0000, 0x2200_0100, 0x2300_0001, 0xff12_3456] {
+            assert!(
+                matches!(
+                    Target::from_compact(bits),
+                    Err(CompactError::TooLarge(_) | CompactError::NotCanonical { .. })
+                ),
+                "{bits:08x}"
+            );
+        }
+        assert_eq!(Target::from_compact(0xff12_3456), Err(CompactError::TooLarge(0xff12_3456)));
+        for (bits, canonical) in [(0x0400_0012, 0x0212_0000), (0x0112_3456, 0x0112_0000), (0x0500_0080, 0x0400_8000)] {
+            assert_eq!(Target::from_compact(bits), Err(CompactError::NotCanonical { bits, canonical }));
+        }
+    }
+
+    #[test]
+    fn the_floor_is_the_largest_target_whose_hashes_have_that_many_zero_bits() {
+        for bits in 0..=255u8 {
+            let floor = Target::with_zero_bits(bits);
+            assert!(floor.0.leading_zeros() == usize::from(bits), "{bits}");
+            assert_eq!(Target::from_compact(floor.to_compact()), Ok(floor));
+            if bits <= 40 {
+                let next = Target::from_compact(floor.to_compact() + 1);
+                assert!(next.map_or(true, |next| next.0.leading_zeros() < usize::from(bits)), "{bits}");
+                let (work, power) = (floor.work().as_f64(), 2f64.powi(i32::from(bits)));
+                assert!(work >= power && work < power * 1.000_1, "{bits}: {work}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_target_is_met_by_itself_and_by_less() {
+        let target = Target::from_compact(0x1d00_ffff).expect("a target");
+        assert!(target.is_met_by(&BlockHash(target.to_be_bytes())));
+        assert!(target.is_met_by(&BlockHash::ZERO));
+        let above = (target.0 + U256::ONE).to_be_bytes();
+        assert!(!target.is_met_by(&BlockHash(above)));
+    }
+
+    #[test]
+    fn work_is_the_number_of_expected_hashes() {
+        assert_eq!(Target(U256::MAX).work(), Work::from(1));
+        assert_eq!(Target(U256::MAX >> 1).work(), Work::from(2));
+        assert_eq!(Target::from_compact(0x1d00_ffff).expect("a target").work(), Work::from(0x1_0001_0001));
+        assert_eq!(Target::ONE.work().to_string(), format!("8{}", "0".repeat(63)));
+    }
+
+    #[test]
+    fn work_never_wraps() {
+        let most = Work::from_be_bytes([0xff; 32]);
+        assert_eq!(most.checked_add(Work::from(1)), None);
+        assert_eq!(most.saturating_add(Work::from(1)), most);
+        assert_eq!(most.saturating_mul(3), most);
+        assert_eq!(Work::ZERO.saturating_sub(most), Work::ZERO);
+        assert!((most.as_f64() / 2f64.powi(256) - 1.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn work_is_written_in_hex_and_read_back() {
+        for (work, text) in
+            [(Work::ZERO, "0"), (Work::from(255), "ff"), (Work::from_be_bytes([0xab; 32]), &"ab".repeat(32))]
+        {
+            assert_eq!(work.to_string(), text);
+            assert_eq!(text.parse(), Ok(work));
+        }
+        for text in ["", "g", "0x1", "-1", "1_0", &"1".repeat(65)] {
+            assert!(text.parse::<Work>().is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn bits_that_are_accepted_are_the_only_ones_of_their_target(bits: u32) {
+            if let Ok(target) = Target::from_compact(bits) {
+                prop_assert_eq!(target.to_compact(), bits);
+            }
+        }
+
+        #[test]
+        fn rounding_is_down_by_less_than_a_32768th(bytes: [u8; 32], shift in 0usize..256) {
+            let number = U256::from_be_bytes(bytes) >> shift;
+            let rounded = Target::rounded(number);
+            prop_assert_eq!(Target::from_compact(rounded.to_compact()), Ok(rounded));
+            prop_assert!(rounded.0 <= number.max(U256::ONE));
+            prop_assert!(number.saturating_sub(rounded.0) <= number >> 15);
+        }
+
+        #[test]
+        fn a_harder_target_is_never_less_work(a: [u8; 32], b: [u8; 32]) {
+            let (a, b) = (Target::rounded(U256::from_be_bytes(a)), Target::rounded(U256::from_be_bytes(b)));
+            prop_assert_eq!(a.work() < b.work(), a.work() != b.work() && a > b);
+        }
+    }
+}

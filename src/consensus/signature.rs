@@ -10,11 +10,17 @@ use ed25519_zebra::{Signature as ZebraSignature, VerificationKeyBytes, batch};
 use super::{SignatureError, TransactionError};
 use crate::primitives::{NetworkId, PublicKey, Signature, Transaction, TxId, TxInput};
 
-/// Signatures in one batch: beyond this, a larger batch is hardly faster, and a bad signature costs more to find.
-const BATCH: usize = 2_048;
+/// How signatures are divided up. No verdict depends on it, which tests prove by dividing in many ways.
+#[derive(Debug, Clone, Copy)]
+struct Grouping {
+    /// The most signatures in one batch.
+    batch: usize,
+    /// A thread is only worth starting for this many signatures.
+    min_per_thread: usize,
+}
 
-/// A thread is only worth starting for this many signatures: about 3 ms of work.
-const MIN_PER_THREAD: usize = 256;
+/// Beyond 2,048 in a batch it is hardly faster, and a bad signature costs more to find; 256 are about 3 ms of work.
+const GROUPING: Grouping = Grouping { batch: 2_048, min_per_thread: 256 };
 
 /// The order of the group, 2²⁵² + 27742317777372353535851937790883648493, little-endian.
 const ORDER: [u8; 32] = [
@@ -66,47 +72,40 @@ pub fn verify_signatures(
     transactions: &[(&Transaction, TxId)],
     threads: usize,
 ) -> Result<(), (usize, TransactionError)> {
-    let total: usize = transactions.iter().map(|(transaction, _)| transaction.inputs.len()).sum();
-    let parts = (total / MIN_PER_THREAD).clamp(1, threads.max(1));
-    if parts == 1 {
-        return verify_part(network, transactions, 0);
-    }
-    let share = total.div_ceil(parts);
-    let mut parts = split_by_inputs(transactions, share).into_iter();
-    let first = parts.next();
+    verify_grouped(network, transactions, threads, GROUPING)
+}
+
+fn verify_grouped(
+    network: &NetworkId,
+    transactions: &[(&Transaction, TxId)],
+    threads: usize,
+    grouping: Grouping,
+) -> Result<(), (usize, TransactionError)> {
+    let messages: Vec<_> = transactions.iter().map(|(_, txid)| Transaction::signing_message(network, txid)).collect();
+    let claims: Vec<_> = transactions
+        .iter()
+        .zip(&messages)
+        .enumerate()
+        .flat_map(|(transaction, ((content, _), message))| {
+            let inputs = content.inputs.iter().enumerate();
+            inputs.map(move |(input_index, input)| Claim { transaction, input_index, input, message })
+        })
+        .collect();
+    let parts = claims.len().checked_div(grouping.min_per_thread).unwrap_or(1).clamp(1, threads.max(1));
+    let mut parts = claims.chunks(claims.len().div_ceil(parts).max(1));
+    let first = parts.next().unwrap_or_default();
     std::thread::scope(|scope| {
-        let others: Vec<_> = parts
-            .map(|(offset, part)| (offset, part, scope.spawn(move || verify_part(network, part, offset))))
-            .collect();
-        let mut verdict = first.map_or(Ok(()), |(offset, part)| verify_part(network, part, offset));
-        for (offset, part, thread) in others {
-            // A part whose thread died is verified here: the verdict depends on nothing but the signatures.
-            let found = thread.join().unwrap_or_else(|_| verify_part(network, part, offset));
-            verdict = verdict.and(found);
+        // A thread that does not start, or that dies, leaves its part to this one.
+        let spawn =
+            |part| std::thread::Builder::new().spawn_scoped(scope, move || verify_part(part, grouping.batch)).ok();
+        let others: Vec<_> = parts.map(|part| (part, spawn(part))).collect();
+        let mut verdict = verify_part(first, grouping.batch);
+        for (part, thread) in others {
+            let found = thread.and_then(|thread| thread.join().ok());
+            verdict = verdict.and_then(|()| found.unwrap_or_else(|| verify_part(part, grouping.batch)));
         }
         verdict
     })
-}
-
-/// Splits into runs of about `share` inputs, each with the position of its first transaction.
-fn split_by_inputs<'a, 'b>(
-    transactions: &'a [(&'b Transaction, TxId)],
-    share: usize,
-) -> Vec<(usize, &'a [(&'b Transaction, TxId)])> {
-    let (mut parts, mut rest, mut offset) = (Vec::new(), transactions, 0usize);
-    while !rest.is_empty() {
-        let mut inputs = 0usize;
-        let taken = rest.iter().take_while(|(transaction, _)| {
-            let room = inputs < share;
-            inputs = inputs.saturating_add(transaction.inputs.len());
-            room
-        });
-        let (part, tail) = rest.split_at(taken.count().min(rest.len()));
-        parts.push((offset, part));
-        offset = offset.saturating_add(part.len());
-        rest = tail;
-    }
-    parts
 }
 
 /// One signature, and where it stands.
@@ -124,21 +123,9 @@ impl Claim<'_> {
     }
 }
 
-/// Verifies transactions in order; `offset` is the position of the first.
-fn verify_part(
-    network: &NetworkId,
-    transactions: &[(&Transaction, TxId)],
-    offset: usize,
-) -> Result<(), (usize, TransactionError)> {
-    let messages: Vec<_> = transactions.iter().map(|(_, txid)| Transaction::signing_message(network, txid)).collect();
-    let claims: Vec<_> = (offset..)
-        .zip(transactions.iter().zip(&messages))
-        .flat_map(|(transaction, ((content, _), message))| {
-            let inputs = content.inputs.iter().enumerate();
-            inputs.map(move |(input_index, input)| Claim { transaction, input_index, input, message })
-        })
-        .collect();
-    claims.chunks(BATCH).try_for_each(verify_claims)
+/// Verifies claims in order, batch by batch; the error is the first invalid one's.
+fn verify_part(claims: &[Claim<'_>], batch: usize) -> Result<(), (usize, TransactionError)> {
+    claims.chunks(batch.max(1)).try_for_each(verify_claims)
 }
 
 /// Verifies claims in one batch; the error is the first invalid one's.
@@ -222,4 +209,103 @@ const fn without_sign(bytes: &[u8; 32]) -> [u8; 32] {
 /// Whether one little-endian number is below another.
 fn is_below(number: &[u8; 32], bound: &[u8; 32]) -> bool {
     number.iter().rev().lt(bound.iter().rev())
+}
+
+#[cfg(test)]
+mod tests {
+    use curve25519_dalek::{constants::EIGHT_TORSION, edwards::CompressedEdwardsY};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::consensus::testing::{crafted, key, note, outpoint, signed};
+    use crate::primitives::{Amount, BlockHash, Owner, TxOutput};
+
+    const NETWORK: NetworkId = BlockHash([3; 32]);
+
+    #[test]
+    #[cfg(all(target_arch = "x86_64", target_os = "linux", target_env = "gnu"))]
+    fn the_fast_backend_is_compiled_in() {
+        let backend = if cfg!(curve25519_dalek_backend = "avx512") { "avx512" } else { "portable" };
+        assert_eq!(backend, "avx512", ".cargo/config.toml sets it, unless RUSTFLAGS is set and overrides that");
+    }
+
+    #[test]
+    fn the_points_of_small_order_are_known_by_their_bytes() {
+        for point in EIGHT_TORSION {
+            let bytes = point.compress().to_bytes();
+            assert!(SMALL_ORDER.contains(&without_sign(&bytes)));
+            assert!(is_canonical_point(&bytes));
+        }
+        for y in SMALL_ORDER {
+            assert!(CompressedEdwardsY(y).decompress().is_some_and(|point| point.is_small_order()));
+        }
+    }
+
+    #[test]
+    fn every_crafted_signature_has_one_verdict_alone_and_in_every_company() {
+        let good: Vec<_> = (0..5).map(|index| note(&NETWORK, &key(9), index, b"good")).collect();
+        for case in crafted::cases(b"any message") {
+            let alone = verify_signature(&case.public_key, &case.message, &case.signature);
+            assert_eq!(alone, case.verdict, "{}", case.name);
+        }
+        for craft in crafted::CRAFTS {
+            let odd = crafted::transaction(&NETWORK, *craft);
+            let expected = odd.1.map_err(|reason| {
+                (2, TransactionError::Signature { input: 0, public_key: odd.0.inputs[0].public_key, reason })
+            });
+            let mut all: Vec<_> = good.iter().map(|good| (good, good.txid())).collect();
+            all.insert(2, (&odd.0, odd.0.txid()));
+            for (threads, batch) in [(1, 1), (1, 100), (3, 2), (6, 100)] {
+                let grouping = Grouping { batch, min_per_thread: 1 };
+                assert_eq!(verify_grouped(&NETWORK, &all, threads, grouping), expected, "{}", craft.name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_signature_is_bound_to_its_network_and_its_content() {
+        let output = TxOutput { value: Amount::from_units(5), owner: Owner([1; 20]) };
+        let trade = signed(&NETWORK, &[(&key(1), outpoint(1, 0)), (&key(2), outpoint(1, 1))], vec![output], b"hi");
+        assert_eq!(verify_signatures(&NETWORK, &[(&trade, trade.txid())], 1), Ok(()));
+
+        assert!(verify_signatures(&BlockHash([4; 32]), &[(&trade, trade.txid())], 1).is_err());
+        let mut changed = trade.clone();
+        changed.memo[0] ^= 1;
+        assert!(verify_signatures(&NETWORK, &[(&changed, changed.txid())], 1).is_err());
+        let mut swapped = trade.clone();
+        swapped.inputs[1].signature = trade.inputs[0].signature;
+        let (at, error) = verify_signatures(&NETWORK, &[(&trade, trade.txid()), (&swapped, swapped.txid())], 2)
+            .expect_err("another's signature");
+        assert_eq!(at, 1);
+        assert!(matches!(error, TransactionError::Signature { input: 1, reason: SignatureError::Mismatch, .. }));
+    }
+
+    #[test]
+    fn nothing_to_verify_is_valid() {
+        assert_eq!(verify_signatures(&NETWORK, &[], 8), Ok(()));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        #[test]
+        fn the_verdict_does_not_depend_on_the_grouping(
+            picks in proptest::collection::vec(0..crafted::CRAFTS.len() * 3, 1..24),
+            threads in 0usize..6, batch in 1usize..12, min_per_thread in 1usize..4,
+        ) {
+            // Two thirds are ordinary, so that batches hold crafted ones among good ones.
+            let transactions: Vec<_> = (0u32..).zip(&picks).map(|(index, pick)| match crafted::CRAFTS.get(*pick) {
+                Some(craft) => crafted::transaction(&NETWORK, *craft).0,
+                None => note(&NETWORK, &key(5), index, b"fine"),
+            }).collect();
+            let all: Vec<_> = transactions.iter().map(|transaction| (transaction, transaction.txid())).collect();
+            let one_by_one = all.iter().position(|(transaction, txid)| {
+                let input = &transaction.inputs[0];
+                let message = Transaction::signing_message(&NETWORK, txid);
+                verify_signature(&input.public_key, &message, &input.signature).is_err()
+            });
+            let grouped = verify_grouped(&NETWORK, &all, threads, Grouping { batch, min_per_thread });
+            prop_assert_eq!(grouped.err().map(|(at, _)| at), one_by_one);
+        }
+    }
 }

@@ -1,4 +1,6 @@
-//! What tests of this floor and of those above need: quick networks, mined blocks, keys.
+//! What tests of this floor and of those above need: quick networks, mined blocks, keys, crafted signatures.
+
+pub(crate) mod crafted;
 
 use ed25519_dalek::{Signer, SigningKey};
 

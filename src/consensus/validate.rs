@@ -200,3 +200,231 @@ pub fn check_coinbase_value(coinbase: &Transaction, fees: Amount) -> Result<(), 
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        consensus::{
+            Blame, HeaderWindow, Network,
+            testing::{checked, coinbase, hash, key, mine, network, next_block, note, outpoint, owner, signed},
+        },
+        primitives::{Owner, TxInput, TxOutput, coinbase_memo},
+    };
+
+    fn to(units: u64) -> TxOutput {
+        TxOutput { value: Amount::from_units(units), owner: owner(&key(2)) }
+    }
+
+    fn trade(outputs: Vec<TxOutput>) -> Transaction {
+        signed(&hash(0), &[(&key(1), outpoint(1, 0))], outputs, b"")
+    }
+
+    fn coin(units: u64) -> Coin {
+        Coin { value: Amount::from_units(units), height: 5, coinbase: false }
+    }
+
+    #[test]
+    fn trades_and_notes_of_the_right_form_pass() {
+        assert_eq!(check_transaction(&trade(vec![to(1)])), Ok(()));
+        assert_eq!(check_transaction(&note(&hash(0), &key(1), 0, b"x")), Ok(()));
+        assert_eq!(check_transaction(&note(&hash(0), &key(1), u32::MAX, &[0xff; MAX_MEMO_BYTES])), Ok(()));
+    }
+
+    #[test]
+    fn a_transaction_of_the_wrong_form_says_why() {
+        use TransactionError as E;
+        let zero = trade(vec![to(1), to(0)]);
+        let many = trade(vec![to(1); 4_000]);
+        let over = trade(vec![to(u64::MAX), to(1)]);
+        let twice = signed(&hash(0), &[(&key(1), outpoint(1, 0)), (&key(2), outpoint(1, 0))], vec![to(1)], b"");
+        let memo = Transaction { memo: vec![0; MAX_MEMO_BYTES + 1], ..trade(vec![to(1)]) };
+        let stamp = note(&hash(0), &key(1), 3, b"x");
+        let stamp_and_coin =
+            Transaction { inputs: [&stamp.inputs[..], &trade(vec![]).inputs].concat(), ..stamp.clone() };
+        let two_stamps = Transaction { inputs: vec![stamp.inputs[0]; 2], ..stamp.clone() };
+        for (transaction, expected) in [
+            (coinbase(1, Owner::ZERO, SUBSIDY), E::StrayCoinbase),
+            (trade(vec![]), E::NoOutputs),
+            (zero, E::ZeroOutput { index: 1 }),
+            (over, E::OutputsOverflow),
+            (twice, E::DuplicateInput { outpoint: outpoint(1, 0) }),
+            (many.clone(), E::TooLarge(many.encoded_len())),
+            (memo, E::MemoTooLong(MAX_MEMO_BYTES + 1)),
+            (stamp_and_coin, E::StampWithInputs(2)),
+            (two_stamps, E::StampWithInputs(2)),
+            (Transaction { outputs: vec![to(1)], ..stamp.clone() }, E::NoteWithOutputs(1)),
+            (Transaction { memo: vec![], ..stamp }, E::EmptyNote),
+        ] {
+            assert_eq!(check_transaction(&transaction), Err(expected));
+            assert_eq!(expected.blame(), Blame::Peer);
+        }
+    }
+
+    #[test]
+    fn the_largest_transaction_passes_and_one_byte_more_does_not() {
+        let empty = Transaction { outputs: vec![], ..trade(vec![]) };
+        let outputs = (MAX_TRANSACTION_BYTES - empty.encoded_len()) / TxOutput::BYTES;
+        let memo = MAX_TRANSACTION_BYTES - empty.encoded_len() - outputs * TxOutput::BYTES;
+        let full = Transaction { outputs: vec![to(1); outputs], memo: vec![1; memo], ..empty };
+        assert_eq!(full.encoded_len(), MAX_TRANSACTION_BYTES);
+        assert_eq!(check_transaction(&full), Ok(()));
+        let over = Transaction { memo: vec![1; memo + 1], ..full };
+        assert_eq!(check_transaction(&over), Err(TransactionError::TooLarge(MAX_TRANSACTION_BYTES + 1)));
+    }
+
+    #[test]
+    fn a_fee_is_what_the_inputs_exceed_the_outputs_by() {
+        let fee = |coins: &[Coin], outputs| check_coins(&trade(outputs), coins, 6);
+        assert_eq!(fee(&[coin(10)], vec![to(4), to(5)]), Ok(Amount::from_units(1)));
+        assert_eq!(fee(&[coin(9)], vec![to(4), to(5)]), Ok(Amount::ZERO));
+        let short = TransactionError::Overspent { inputs: Amount::from_units(8), outputs: Amount::from_units(9) };
+        assert_eq!(fee(&[coin(8)], vec![to(4), to(5)]), Err(short));
+        assert_eq!(check_coins(&note(&hash(0), &key(1), 0, b"x"), &[], 6), Ok(Amount::ZERO));
+    }
+
+    #[test]
+    fn coins_that_do_not_fit_the_inputs_are_our_own_fault() {
+        let error = check_coins(&trade(vec![to(1)]), &[], 6).expect_err("no coin");
+        assert_eq!(error, TransactionError::CoinCount { inputs: 1, coins: 0 });
+        assert_eq!(error.blame(), Blame::Ours);
+        assert!(!BlockError::Transaction { index: 1, error }.condemns_header());
+    }
+
+    #[test]
+    fn inputs_that_overflow_are_refused() {
+        let two = signed(&hash(0), &[(&key(1), outpoint(1, 0)), (&key(1), outpoint(2, 0))], vec![to(1)], b"");
+        assert_eq!(check_coins(&two, &[coin(u64::MAX), coin(1)], 6), Err(TransactionError::InputsOverflow));
+    }
+
+    #[test]
+    fn a_coinbase_is_spent_one_block_later_at_the_earliest() {
+        let young = Coin { coinbase: true, ..coin(9) };
+        let spend = |height| check_coins(&trade(vec![to(9)]), &[young], height);
+        assert_eq!(spend(5), Err(TransactionError::ImmatureCoinbase { input: 0, height: 5 }));
+        assert_eq!(spend(6), Ok(Amount::ZERO));
+        assert_eq!(check_coins(&trade(vec![to(9)]), &[coin(9)], 5), Ok(Amount::ZERO), "others at once");
+    }
+
+    #[test]
+    fn a_coinbase_pays_the_subsidy_and_the_fees_at_most() {
+        let pays = |value, fees| check_coinbase_value(&coinbase(1, Owner::ZERO, value), fees);
+        let fee = Amount::from_units(7);
+        let earned = SUBSIDY.saturating_add(fee);
+        assert_eq!(pays(earned, fee), Ok(()));
+        assert_eq!(pays(Amount::from_units(1), Amount::ZERO), Ok(()));
+        let error = BlockError::CoinbaseValue { claimed: earned, allowed: SUBSIDY };
+        assert_eq!(pays(earned, Amount::ZERO), Err(error));
+        assert!(error.condemns_header());
+        assert_eq!(pays(SUBSIDY, Amount::from_units(u64::MAX)), Err(BlockError::FeesOverflow));
+    }
+
+    struct Setup {
+        network: Network,
+        window: HeaderWindow,
+    }
+
+    impl Setup {
+        fn new() -> Self {
+            let network = network(0);
+            let window = HeaderWindow::genesis(&network);
+            Self { network, window }
+        }
+
+        fn block(&self, rest: Vec<Transaction>) -> Block {
+            next_block(&self.network, &self.window, rest)
+        }
+
+        /// The verdict on a block whose transactions were changed before it was mined.
+        fn changed(&self, change: impl FnOnce(&mut Vec<Transaction>)) -> Result<CheckedBlock, BlockError> {
+            let mut block = self.block(vec![]);
+            change(&mut block.transactions);
+            block.header.merkle_root = block.computed_merkle_root();
+            mine(&mut block);
+            let header = checked(&self.network, &self.window, &block);
+            check_block(block, &header)
+        }
+    }
+
+    #[test]
+    fn a_block_of_the_right_form_is_checked_with_its_ids() {
+        let setup = Setup::new();
+        let block = setup.block(vec![trade(vec![to(1)]), note(&setup.network.id, &key(3), 1, b"hello")]);
+        let header = checked(&setup.network, &setup.window, &block);
+        let found = check_block(block.clone(), &header).expect("a valid block");
+        assert_eq!((found.hash(), found.height(), found.block()), (block.hash(), 1, &block));
+        assert_eq!(found.txids(), block.transactions.iter().map(Transaction::txid).collect::<Vec<_>>());
+        assert_eq!(found.leaves(), block.leaves());
+        assert_eq!(found.transactions().count(), 3);
+        assert_eq!(found.into_block(), block);
+    }
+
+    #[test]
+    fn a_body_that_is_not_the_headers_leaves_the_header_innocent() {
+        let setup = Setup::new();
+        let block = setup.block(vec![]);
+        let header = checked(&setup.network, &setup.window, &block);
+
+        let mut other = block.clone();
+        other.header.nonce += 1;
+        let error = check_block(other, &header).expect_err("another header");
+        assert!(matches!(error, BlockError::WrongHeader { expected, .. } if expected == header.hash()));
+        assert!(!error.condemns_header());
+
+        let mut other = block;
+        other.transactions.push(trade(vec![to(1)]));
+        let error = check_block(other, &header).expect_err("another body");
+        assert!(matches!(error, BlockError::WrongMerkleRoot { .. }));
+        assert!(!error.condemns_header());
+    }
+
+    #[test]
+    fn a_signature_swapped_in_a_body_leaves_the_header_innocent() {
+        let setup = Setup::new();
+        let mut block = setup.block(vec![trade(vec![to(1)])]);
+        let header = checked(&setup.network, &setup.window, &block);
+        let input: &mut TxInput = &mut block.transactions[1].inputs[0];
+        input.signature.0[0] ^= 1;
+        let error = check_block(block, &header).expect_err("another leaf");
+        assert!(matches!(error, BlockError::WrongMerkleRoot { .. }), "the leaf is over signatures too");
+    }
+
+    type Change = Box<dyn FnOnce(&mut Vec<Transaction>)>;
+
+    #[test]
+    fn a_body_of_the_wrong_form_condemns_its_header() {
+        use TransactionError as E;
+        let setup = Setup::new();
+        let at = |index, error| BlockError::Transaction { index, error };
+        let second = coinbase(1, Owner::ZERO, SUBSIDY);
+        let cases: Vec<(BlockError, Change)> = vec![
+            (BlockError::Empty, Box::new(Vec::clear)),
+            (at(0, E::NotCoinbase(1)), Box::new(|all| all[0] = trade(vec![to(1)]))),
+            (at(0, E::NoOutputs), Box::new(|all| all[0].outputs.clear())),
+            (at(0, E::ZeroOutput { index: 0 }), Box::new(|all| all[0].outputs[0].value = Amount::ZERO)),
+            (
+                at(0, E::CoinbaseHeight { expected: 1, found: Some(2) }),
+                Box::new(|all| all[0].memo = coinbase_memo(2, b"")),
+            ),
+            (at(0, E::CoinbaseHeight { expected: 1, found: None }), Box::new(|all| all[0].memo = vec![1, 0, 0])),
+            (at(0, E::MemoTooLong(1_025)), Box::new(|all| all[0].memo = coinbase_memo(1, &[0; 1_021]))),
+            (at(1, E::StrayCoinbase), Box::new(|all| all.push(second))),
+            (at(2, E::NoOutputs), Box::new(|all| all.extend([trade(vec![to(1)]), trade(vec![])]))),
+        ];
+        for (expected, change) in cases {
+            assert_eq!(setup.changed(change), Err(expected));
+            assert!(expected.condemns_header());
+        }
+    }
+
+    #[test]
+    fn a_block_over_two_mebibytes_is_refused() {
+        let setup = Setup::new();
+        let large = trade(vec![to(1); 3_500]);
+        let count = MAX_BLOCK_BYTES / large.encoded_len();
+        assert!(setup.changed(|all| all.extend(vec![large.clone(); count])).is_ok());
+        let error = setup.changed(|all| all.extend(vec![large.clone(); count + 1])).expect_err("too large");
+        assert!(matches!(error, BlockError::TooLarge(bytes) if bytes > MAX_BLOCK_BYTES));
+        assert!(error.condemns_header());
+    }
+}

@@ -3,6 +3,7 @@
 use super::{book::BadAddress, store::StoreFault};
 use crate::{
     consensus::Blame,
+    peers::Offence,
     primitives::{NameError, PeerId, PeerIdError, UnixMillis},
     wire::{CodecError, Refusal, VerifyError, limits::MAX_LINE_BYTES},
 };
@@ -57,6 +58,16 @@ impl ProfileError {
             Self::TooFarAhead { .. } => "too_far_ahead",
             Self::Full { .. } => "profiles_full",
             Self::Store(fault) => fault.code(),
+        }
+    }
+
+    /// What its sender is charged with, if anything.
+    #[must_use]
+    pub fn offence(&self) -> Option<Offence> {
+        match self {
+            Self::Forged(error) => Some(error.into()),
+            Self::Name(_) | Self::Address(_) => Some(Offence::InvalidText),
+            Self::TooFarAhead { .. } | Self::Full { .. } | Self::Store(_) => None,
         }
     }
 
@@ -231,6 +242,17 @@ impl ReceiveError {
             Self::Stale { .. } => "stale_line",
             Self::TooMany { .. } => "too_many_lines",
             Self::Store(fault) => fault.code(),
+        }
+    }
+
+    /// What its sender is charged with, if anything.
+    #[must_use]
+    pub fn offence(&self) -> Option<Offence> {
+        match self {
+            Self::Forged(error) => Some(error.into()),
+            Self::NotTheAuthor { .. } | Self::WrongAddressee { .. } => Some(Offence::NotTheAuthor),
+            Self::Empty { .. } => Some(Offence::InvalidText),
+            Self::Stale { .. } | Self::TooMany { .. } | Self::Store(_) => None,
         }
     }
 

@@ -8,17 +8,17 @@ use std::{
 use crate::primitives::UnixMillis;
 
 /// A clock as the chain is given it.
-pub type Clock = Arc<dyn Fn() -> UnixMillis + Send + Sync>;
+pub(super) type Clock = Arc<dyn Fn() -> UnixMillis + Send + Sync>;
 
 /// The time now, in unix milliseconds; 0 on a machine that believes it is before 1970.
 #[must_use]
-pub fn now() -> UnixMillis {
+pub(super) fn now() -> UnixMillis {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The system's clock.
 #[must_use]
-pub fn system() -> Clock {
+pub(super) fn system() -> Clock {
     Arc::new(now)
 }

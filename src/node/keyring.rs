@@ -22,13 +22,13 @@ use crate::{
 
 /// The wallet of a folder. Clones share it.
 #[derive(Debug, Clone)]
-pub struct Keyring {
+pub(super) struct Keyring {
     path: PathBuf,
     wallet: Arc<Mutex<Option<Wallet>>>,
 }
 
 /// The wallet, opened, for one user alone.
-pub struct OpenWallet {
+pub(super) struct OpenWallet {
     wallet: OwnedMappedMutexGuard<Option<Wallet>, Wallet>,
     /// It was unlocked for this user alone, and is locked again after it.
     lock_after: bool,
@@ -37,11 +37,14 @@ pub struct OpenWallet {
 impl Keyring {
     /// Of the wallet file at `path`, which need not be there yet.
     #[must_use]
-    pub fn new(path: PathBuf) -> Self {
+    pub(super) fn new(path: PathBuf) -> Self {
         Self { path, wallet: Arc::default() }
     }
 
-    async fn open_by(&self, open: impl FnOnce(&Path) -> Result<Wallet, WalletError>) -> Result<OpenWallet, WalletError> {
+    async fn open_by(
+        &self,
+        open: impl FnOnce(&Path) -> Result<Wallet, WalletError>,
+    ) -> Result<OpenWallet, WalletError> {
         let mut guard = Arc::clone(&self.wallet).lock_owned().await;
         let wallet = match guard.take() {
             Some(wallet) => wallet,
@@ -54,17 +57,17 @@ impl Keyring {
     ///
     /// # Errors
     /// There is none, or it does not read.
-    pub async fn open(&self) -> Result<OpenWallet, RpcError> {
+    pub(super) async fn open(&self) -> Result<OpenWallet, RpcError> {
         Ok(self.open_by(Wallet::open).await?)
     }
 
     /// The wallet, made without a word if there is none.
-    pub async fn open_or_create(&self) -> Result<OpenWallet, RpcError> {
+    pub(super) async fn open_or_create(&self) -> Result<OpenWallet, RpcError> {
         Ok(self.open_by(Wallet::open_or_create).await?)
     }
 
     /// The wallet, if there is one; an error if it does not read.
-    pub async fn open_if_there(&self) -> Result<Option<OpenWallet>, RpcError> {
+    pub(super) async fn open_if_there(&self) -> Result<Option<OpenWallet>, RpcError> {
         match self.open_by(Wallet::open).await {
             Ok(wallet) => Ok(Some(wallet)),
             Err(WalletError::Missing(_)) => Ok(None),
@@ -73,7 +76,7 @@ impl Keyring {
     }
 
     /// The wallet, opened with a passphrase for this user alone when it is locked and one is given.
-    pub async fn open_with(&self, passphrase: Option<Secret>) -> Result<OpenWallet, RpcError> {
+    pub(super) async fn open_with(&self, passphrase: Option<Secret>) -> Result<OpenWallet, RpcError> {
         let mut wallet = self.open().await?;
         match passphrase {
             Some(passphrase) if wallet.is_locked(now()) => {
@@ -86,7 +89,7 @@ impl Keyring {
     }
 
     /// Puts a wallet just made in place of none, or of the one that was opened.
-    pub async fn make(
+    pub(super) async fn make(
         &self,
         make: impl FnOnce(&Path) -> Result<Wallet, WalletError> + Send + 'static,
     ) -> Result<OpenWallet, RpcError> {
@@ -97,7 +100,7 @@ impl Keyring {
     }
 
     /// Where coins for this node go: the wallet's first address.
-    pub async fn first_address(&self) -> Option<Address> {
+    pub(super) async fn first_address(&self) -> Option<Address> {
         let wallet = self.open_if_there().await.ok()??;
         Some(wallet.first_address())
     }
@@ -105,7 +108,7 @@ impl Keyring {
 
 impl OpenWallet {
     /// Opens the secret until a time, or until locked. Deriving the key takes a good part of a second, on a thread of its own.
-    pub async fn unlock(mut self, passphrase: Secret, until: Option<u64>) -> Result<Self, RpcError> {
+    pub(super) async fn unlock(mut self, passphrase: Secret, until: Option<u64>) -> Result<Self, RpcError> {
         let unlocked = blocking(move || {
             self.wallet.unlock(passphrase.expose(), until)?;
             Ok::<_, UnlockError>(self)

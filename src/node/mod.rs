@@ -1,3 +1,21 @@
 //! Composition: what starts, in which order, and stops.
+//!
+//! [`compose`] puts the parts together, for a node or for one command on a folder; the [`router`] is the node's task;
+//! the [`service`] answers commands. Everything else here is what those need.
 
+mod blocks_won;
+mod clock;
+pub mod compose;
+pub mod config;
+pub mod datadir;
+pub mod host;
+mod keyring;
+pub mod logging;
+mod memory;
+mod refusals;
+mod router;
 pub mod rpc;
+mod service;
+mod setup;
+
+pub use compose::Composition;

@@ -1,36 +1,40 @@
 //! The commands: the one implementation of the RPC, over the parts of a running node, or over a folder opened for one
 //! command when no node runs.
 
-use std::{sync::Arc, time::Duration};
-
-use jsonrpsee::core::async_trait;
-use tokio::sync::mpsc;
+use std::pin::pin;
 
 use super::{
     clock::now,
     datadir::DataDir,
-    feed::Feed,
-    keyring::{Keyring, OpenWallet, blocking},
-    progress::ProgressBoard,
+    keyring::{Keyring, blocking},
     router::RouterHandle,
     rpc::{
-        FriendchainApiServer, RpcError,
-        api::{MAX_EVENTS_WAIT_MS, MAX_PRINTED_BLOCKS},
-        types::*,
+        EventFeed, FriendchainApiServer, ProgressBoard, ProgressGuard, RpcError,
+        api::MAX_PRINTED_BLOCKS,
+        types::{
+            Account, AddressBalance, AddressList, AuditReport, BalanceReport, BanState, BlockList, BlockView,
+            BroadcastSent, ChainCreated, ChatHistory, ChatMessage, ChatSent, ChatState, Coins, CreateBlockchain,
+            CreateWallet, EventPage, FriendList, FriendView, InviteText, Joined, LeftChain, LockState, MineMode,
+            MinedBlocks, PeerList, Phase, Progress, Secret, SendTrade, StatusReport, Stopping, Submitted, Synced,
+            TxList, TxPlace, TxStateName, TxView, Units, WalletCreated, WriteNote,
+        },
     },
     setup,
 };
 use crate::{
     chain::{
         ChainHandle, ChainReader,
-        api::{Origin, TxState},
+        api::{Balance, BlockInfo, ChainAudit, Origin, TxState},
         miner::MinerHandle,
-        wallet::{self, RecoveryPhrase},
+        wallet::{self, RECOVERY_SCAN, RecoveryPhrase},
     },
-    consensus::Invite,
-    friends::FriendsHandle,
+    consensus::{Invite, Network},
+    friends::{ChatRecord, FriendInfo, FriendsHandle, LineState},
     primitives::{Address, BlockHash, Height, Owner, PeerId, Transaction, TxId, printable},
+    sync,
 };
+use jsonrpsee::core::async_trait;
+use tokio::sync::mpsc;
 
 /// Bytes of blocks after which one page of `print_chain` ends.
 const MAX_PRINTED_BYTES: usize = 8 * 1024 * 1024;
@@ -40,41 +44,41 @@ const MAX_HISTORY: u32 = 1_000;
 
 /// A chain and what works on it.
 #[derive(Clone)]
-pub struct Ledger {
+pub(super) struct Ledger {
     /// The chain thread.
-    pub chain: ChainHandle,
+    pub(super) chain: ChainHandle,
     /// Its snapshots.
-    pub reader: ChainReader,
+    pub(super) reader: ChainReader,
     /// The miners.
-    pub miner: MinerHandle,
+    pub(super) miner: MinerHandle,
 }
 
 /// The parts that the commands work on.
-pub struct Service {
+pub(super) struct Service {
     /// The folder.
-    pub datadir: DataDir,
+    pub(super) datadir: DataDir,
     /// What the node calls itself.
-    pub name: String,
+    pub(super) name: String,
     /// Its identity.
-    pub peer_id: PeerId,
+    pub(super) peer_id: PeerId,
     /// The wallet.
-    pub keyring: Keyring,
+    pub(super) keyring: Keyring,
     /// The chain, when the folder has one.
-    pub ledger: Option<Ledger>,
+    pub(super) ledger: Option<Ledger>,
     /// Friends and messages.
-    pub friends: Option<FriendsHandle>,
+    pub(super) friends: Option<FriendsHandle>,
     /// The running node; none when the folder was opened for one command.
-    pub router: Option<RouterHandle>,
+    pub(super) router: Option<RouterHandle>,
     /// What consoles show.
-    pub feed: Feed,
+    pub(super) feed: EventFeed,
     /// How far long work is.
-    pub progress: ProgressBoard,
+    pub(super) progress: ProgressBoard,
     /// Who is paid for blocks mined here, if not the wallet's first address.
-    pub miner_address: Option<Address>,
+    pub(super) miner_address: Option<Address>,
     /// How the node mines by itself.
-    pub mining: MineMode,
+    pub(super) mining: MineMode,
     /// How many blocks of the best chain this wallet won, counted so far.
-    pub blocks_won: super::blocks_won::BlocksWon,
+    pub(super) blocks_won: super::blocks_won::BlocksWon,
 }
 
 impl Service {
@@ -118,15 +122,15 @@ impl Service {
             return Ok(to.parse::<Address>()?.0);
         }
         match &self.friends {
-            Some(friends) => Ok(friends.payee(to.to_owned()).await?),
+            Some(friends) => Ok(friends.resolve_to_pay(to.to_owned()).await?.1),
             None => Err(RpcError::no_chain()),
         }
     }
 
-    async fn balance_of(&self, owner: Owner) -> Result<crate::chain::api::Balance, RpcError> {
+    async fn balance_of(&self, owner: Owner) -> Result<Balance, RpcError> {
         match &self.ledger {
             Some(ledger) => Ok(ledger.chain.balance(owner).await?),
-            None => Ok(crate::chain::api::Balance::default()),
+            None => Ok(Balance::default()),
         }
     }
 
@@ -138,22 +142,18 @@ impl Service {
     /// Mines until the transaction is in a block, by anyone.
     async fn mine_until(&self, txid: TxId, owner: Owner) -> Result<BlockHash, RpcError> {
         let ledger = self.ledger()?;
-        ledger.miner.mine_until(txid, owner).await?;
-        match ledger.chain.transaction(txid).await?.map(|info| info.state) {
-            Some(TxState::Mined { block, .. }) => Ok(block),
-            Some(TxState::Void { reason }) => Err(RpcError::new("void", format!("{txid} can never be mined: {reason}"))),
-            _ => Err(RpcError::new("not_mined", format!("{txid} was in a block that another branch replaced, and waits again: see tx {txid}"))),
-        }
+        Ok(ledger.miner.mine_until(txid, owner).await?.block)
     }
 
-    async fn block_view(&self, which: impl FnOnce(&ChainReader) -> ReadBlock + Send + 'static) -> Result<Option<BlockView>, RpcError> {
+    async fn block_view(
+        &self,
+        which: impl FnOnce(&ChainReader) -> Option<BlockInfo> + Send + 'static,
+    ) -> Result<Option<BlockView>, RpcError> {
         let reader = self.ledger()?.reader.clone();
-        let found = blocking(move || which(&reader)).await??;
+        let found = blocking(move || which(&reader)).await?;
         Ok(found.map(|info| BlockView::new(info.hash, &info.block, &info.fees, info.tip_height, true)))
     }
 }
-
-type ReadBlock = Result<Option<crate::chain::api::BlockInfo>, crate::chain::errors::ChainFault>;
 
 #[async_trait]
 impl FriendchainApiServer for Service {
@@ -220,8 +220,8 @@ impl FriendchainApiServer for Service {
 
     async fn create_blockchain(&self, request: CreateBlockchain) -> Result<ChainCreated, RpcError> {
         self.without_chain()?;
-        let task = self.progress.begin("create");
-        let network = setup::mine_network(request, &task).await?;
+        let task = self.progress.begin("create", None, now());
+        let network = setup::mine_network(request, task).await?;
         let hash = network.genesis.hash();
         setup::create_chain(&self.datadir, network.clone(), None).await?;
         Ok(ChainCreated { network_id: network.id, block: hash })
@@ -230,14 +230,15 @@ impl FriendchainApiServer for Service {
     async fn invite(&self) -> Result<InviteText, RpcError> {
         let ledger = self.ledger()?;
         let reader = ledger.reader.clone();
-        let checkpoint = blocking(move || reader.checkpoint()).await??;
+        let unread = || RpcError::internal("the chain could not be read: see the node's log");
+        let checkpoint = blocking(move || reader.checkpoint()).await?.ok_or_else(unread)?;
         let addresses = match &self.router {
             Some(router) => router.invite_addresses().await?,
             None => Vec::new(),
         };
-        let genesis = ledger.chain.summary().network.genesis.clone();
+        let network = Network::clone(&ledger.chain.summary().network);
         let count = u32::try_from(addresses.len()).unwrap_or(u32::MAX);
-        let invite = Invite::new(genesis, checkpoint, addresses)?.to_text();
+        let invite = Invite::new(network, checkpoint, addresses)?.to_text();
         Ok(InviteText { invite, addresses: count })
     }
 
@@ -278,10 +279,9 @@ impl FriendchainApiServer for Service {
             let mut transaction = built.transaction;
             wallet.sign(&mut transaction, &network, now())?;
             // Handed in while the wallet is held, so that the next send sees these coins spent.
-            (self.submit(transaction).await?, built.rests_on_young_coins)
+            (self.submit(transaction).await?, built.rests_on_young_rewards)
         };
-        let mut submitted =
-            Submitted { txid, state: TxStateName::Mempool, block: None, rests_on_young_coins: young };
+        let mut submitted = Submitted { txid, state: TxStateName::Mempool, block: None, rests_on_young_coins: young };
         if request.mine {
             submitted.block = Some(self.mine_until(txid, from).await?);
             submitted.state = TxStateName::Mined;
@@ -299,8 +299,7 @@ impl FriendchainApiServer for Service {
             (self.submit(note).await?, author)
         };
         let owner = self.miner_address.map_or(author, |address| address.0);
-        let mut submitted =
-            Submitted { txid, state: TxStateName::Mempool, block: None, rests_on_young_coins: false };
+        let mut submitted = Submitted { txid, state: TxStateName::Mempool, block: None, rests_on_young_coins: false };
         // Without a running node nobody would mine it once this command ends.
         if request.wait || self.router.is_none() {
             submitted.block = Some(self.mine_until(txid, owner).await?);
@@ -323,13 +322,12 @@ impl FriendchainApiServer for Service {
             None => self.reward_owner().await?,
         };
         let count = count.unwrap_or(1);
-        let task = self.progress.begin("mine");
-        task.set(0, Some(u64::from(count)));
+        let task = self.progress.begin("mine", Some(u64::from(count)), now());
         let mut blocks = Vec::new();
         // In short runs, so that progress shows and a client that leaves ends the work.
         while let left @ 1.. = count.saturating_sub(u32::try_from(blocks.len()).unwrap_or(u32::MAX)) {
             blocks.extend(ledger.miner.mine_blocks(left.min(16), owner).await?);
-            task.set(blocks.len() as u64, Some(u64::from(count)));
+            task.update(blocks.len() as u64, Some(u64::from(count)));
         }
         Ok(MinedBlocks { blocks })
     }
@@ -346,18 +344,23 @@ impl FriendchainApiServer for Service {
                 && blocks.len() < usize::try_from(limit).unwrap_or(usize::MAX)
                 && bytes < MAX_PRINTED_BYTES
             {
-                let Some(info) = reader.block_at(at)? else { break };
+                let Some(info) = reader.block_at(at) else { break };
                 bytes = bytes.saturating_add(info.block.encoded_len());
                 blocks.push(BlockView::new(info.hash, &info.block, &info.fees, info.tip_height, true));
                 height = at.checked_sub(1);
             }
-            Ok::<_, RpcError>(blocks)
+            blocks
         });
-        Ok(BlockList { blocks: blocks.await?? })
+        Ok(BlockList { blocks: blocks.await? })
     }
 
     async fn block(&self, block: String) -> Result<BlockView, RpcError> {
-        let missing = || RpcError::new("unknown_block", format!("the best chain has no block '{}': print-chain shows what it has", printable(&block)));
+        let missing = || {
+            RpcError::new(
+                "unknown_block",
+                format!("the best chain has no block '{}': print-chain shows what it has", printable(&block)),
+            )
+        };
         let found = if let Ok(height) = block.parse::<Height>() {
             self.block_view(move |reader| reader.block_at(height)).await?
         } else {
@@ -391,15 +394,15 @@ impl FriendchainApiServer for Service {
 
     async fn verify_chain(&self) -> Result<AuditReport, RpcError> {
         let chain = self.ledger()?.chain.clone();
-        let task = self.progress.begin("verify");
-        let audit = task.follow(|progress| async move { chain.verify(progress).await }).await?;
+        let task = self.progress.begin("verify", None, now());
+        let audit = follow(task, |progress| async move { chain.verify(progress).await }).await?;
         Ok(audit_report(audit))
     }
 
     async fn reindex(&self) -> Result<AuditReport, RpcError> {
         let chain = self.ledger()?.chain.clone();
-        let task = self.progress.begin("reindex");
-        let audit = task.follow(|progress| async move { chain.reindex(progress).await }).await?;
+        let task = self.progress.begin("reindex", None, now());
+        let audit = follow(task, |progress| async move { chain.reindex(progress).await }).await?;
         Ok(audit_report(audit))
     }
 
@@ -421,7 +424,7 @@ impl FriendchainApiServer for Service {
             peer_id: self.peer_id,
             network_id: summary.network.id,
             network_name: printable(&summary.network.params.name),
-            phase: progress.map_or(Phase::Alone, |progress| progress.phase),
+            phase: progress.map_or(Phase::Alone, |progress| phase(progress.phase)),
             height: summary.tip.height,
             tip: summary.tip.hash,
             best_header_height: summary.best_header.height,
@@ -447,7 +450,7 @@ impl FriendchainApiServer for Service {
     }
 
     async fn friends(&self) -> Result<FriendList, RpcError> {
-        let mut friends: Vec<FriendView> = self.friends_book()?.list().await?.into_iter().map(FriendView::from).collect();
+        let mut friends: Vec<FriendView> = self.friends_book()?.list().await?.into_iter().map(friend_view).collect();
         friends.sort_by(|a, b| (&a.name, &a.suffix).cmp(&(&b.name, &b.suffix)));
         Ok(FriendList { friends })
     }
@@ -468,7 +471,7 @@ impl FriendchainApiServer for Service {
             None => None,
         };
         let lines = friends.history(peer, usize::try_from(limit).unwrap_or(usize::MAX)).await?;
-        Ok(ChatHistory { messages: lines.into_iter().map(ChatMessage::from).collect() })
+        Ok(ChatHistory { messages: lines.into_iter().map(chat_message).collect() })
     }
 
     async fn sync(&self, friend: Option<String>) -> Result<Synced, RpcError> {
@@ -493,11 +496,11 @@ impl FriendchainApiServer for Service {
     }
 
     async fn progress(&self) -> Result<Option<Progress>, RpcError> {
-        Ok(self.progress.read())
+        Ok(self.progress.current())
     }
 
     async fn events(&self, after: u64, wait_ms: u64) -> Result<EventPage, RpcError> {
-        Ok(self.feed.page(after, Duration::from_millis(wait_ms.min(MAX_EVENTS_WAIT_MS))).await)
+        Ok(self.feed.page(after, wait_ms).await)
     }
 }
 
@@ -509,15 +512,12 @@ impl Service {
         if let Some(ledger) = &self.ledger {
             let (reader, owners) = (ledger.reader.clone(), phrase.owners());
             used = blocking(move || {
-                let mut used = 1;
-                for (index, owner) in (1_u32..).zip(owners) {
-                    if reader.owner_is_known(&owner)? {
-                        used = index;
-                    }
-                }
-                Ok::<_, RpcError>(used)
+                let known = (1_u32..)
+                    .zip(owners.take(RECOVERY_SCAN.try_into().unwrap_or(usize::MAX)))
+                    .filter(|(_, owner)| reader.has_coins(*owner));
+                known.map(|(count, _)| count).last().unwrap_or(1)
             })
-            .await??;
+            .await?;
         }
         let make = move |path: &std::path::Path| {
             wallet::Wallet::recover(path, phrase, used, passphrase.as_ref().map(Secret::expose))
@@ -531,7 +531,22 @@ impl Service {
     }
 }
 
-fn audit_report(audit: crate::chain::api::ChainAudit) -> AuditReport {
+/// Shows how far the chain thread is while it works.
+async fn follow<T, F: Future<Output = T>>(
+    task: ProgressGuard,
+    work: impl FnOnce(mpsc::Sender<(Height, Height)>) -> F,
+) -> T {
+    let (progress, mut steps) = mpsc::channel(1);
+    let mut work = pin!(work(progress));
+    loop {
+        tokio::select! {
+            result = &mut work => return result,
+            Some((done, total)) = steps.recv() => task.update(u64::from(done), Some(u64::from(total))),
+        }
+    }
+}
+
+fn audit_report(audit: ChainAudit) -> AuditReport {
     AuditReport {
         height: audit.height,
         tip: audit.tip,
@@ -541,5 +556,44 @@ fn audit_report(audit: crate::chain::api::ChainAudit) -> AuditReport {
         coins_hash: data_encoding::HEXLOWER.encode(&audit.coins_hash),
         ok: audit.ok,
         problem: audit.problem,
+    }
+}
+
+fn friend_view(friend: FriendInfo) -> FriendView {
+    FriendView {
+        name: printable(&friend.name),
+        suffix: friend.suffix,
+        peer_id: friend.peer_id,
+        online: friend.online,
+        address: friend.address,
+        last_seen: friend.last_seen,
+    }
+}
+
+fn chat_message(record: ChatRecord) -> ChatMessage {
+    ChatMessage {
+        id: record.id.to_string(),
+        from: printable(&record.from_name),
+        to: record.to_name.map(|name| printable(&name)),
+        text: printable(&record.text),
+        time: record.time,
+        state: match record.state {
+            LineState::Queued => ChatState::Queued,
+            LineState::Delivered => ChatState::Delivered,
+            LineState::Refused => ChatState::Refused,
+            LineState::Sent => ChatState::Sent,
+            LineState::Received => ChatState::Received,
+        },
+    }
+}
+
+const fn phase(phase: sync::Phase) -> Phase {
+    match phase {
+        sync::Phase::Starting => Phase::Starting,
+        sync::Phase::Syncing => Phase::Syncing,
+        sync::Phase::Synced => Phase::Synced,
+        sync::Phase::Stalled => Phase::Stalled,
+        sync::Phase::Alone => Phase::Alone,
+        sync::Phase::Diverged => Phase::Diverged,
     }
 }

@@ -174,3 +174,151 @@ pub(crate) fn deserialize_id<'de, D: Deserializer<'de>, const N: usize>(deserial
         deserializer.deserialize_bytes(Visitor)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+    use crate::primitives::{
+        Amount, Block, BlockHash, Header, MAX_MEMO_BYTES, MerkleRoot, OutPoint, Owner, PublicKey, Signature,
+        Transaction, TxId, TxInput, TxOutput,
+    };
+
+    fn inputs() -> impl Strategy<Value = TxInput> {
+        any::<([u8; 32], u32, [u8; 32], [u8; 32], [u8; 32])>().prop_map(|(txid, index, key, r, s)| {
+            let mut signature = [0; 64];
+            signature[..32].copy_from_slice(&r);
+            signature[32..].copy_from_slice(&s);
+            TxInput {
+                outpoint: OutPoint { txid: TxId(txid), index },
+                public_key: PublicKey(key),
+                signature: Signature(signature),
+            }
+        })
+    }
+
+    fn outputs() -> impl Strategy<Value = TxOutput> {
+        any::<(u64, [u8; 20])>()
+            .prop_map(|(units, owner)| TxOutput { value: Amount::from_units(units), owner: Owner(owner) })
+    }
+
+    fn transactions() -> impl Strategy<Value = Transaction> {
+        (vec(inputs(), 0..4), vec(outputs(), 0..4), vec(any::<u8>(), 0..40))
+            .prop_map(|(inputs, outputs, memo)| Transaction { inputs, outputs, memo })
+    }
+
+    fn headers() -> impl Strategy<Value = Header> {
+        any::<([u8; 32], [u8; 32], u32, u64, u32, u64)>().prop_map(
+            |(previous, merkle_root, height, time, bits, nonce)| Header {
+                previous: BlockHash(previous),
+                merkle_root: MerkleRoot(merkle_root),
+                height,
+                time,
+                bits,
+                nonce,
+            },
+        )
+    }
+
+    fn blocks() -> impl Strategy<Value = Block> {
+        (headers(), vec(transactions(), 0..4)).prop_map(|(header, transactions)| Block { header, transactions })
+    }
+
+    /// That a value is read back from its bytes, from no part of them, and from nothing longer.
+    fn one_encoding<T: Encode + Decode + PartialEq + fmt::Debug>(value: &T, cut: usize) -> Result<(), TestCaseError> {
+        let bytes = value.to_bytes();
+        let read = from_bytes::<T>(&bytes);
+        prop_assert_eq!(read.as_ref(), Ok(value));
+        prop_assert!(from_bytes::<T>(&bytes[..cut % bytes.len()]).is_err());
+        let longer = [&bytes[..], &[0]].concat();
+        prop_assert!(from_bytes::<T>(&longer).is_err());
+        Ok(())
+    }
+
+    /// That changed bytes are refused, or are the encoding of another value.
+    fn no_second_encoding<T: Encode + Decode + PartialEq + fmt::Debug>(
+        value: &T,
+        changes: &[(usize, u8)],
+    ) -> Result<(), TestCaseError> {
+        let mut bytes = value.to_bytes();
+        for (at, change) in changes {
+            let at = at % bytes.len();
+            bytes[at] ^= change;
+        }
+        if let Ok(read) = from_bytes::<T>(&bytes) {
+            prop_assert_eq!(read.to_bytes(), bytes);
+        }
+        Ok(())
+    }
+
+    proptest! {
+        #[test]
+        fn headers_have_one_encoding(header in headers(), cut: usize, changes in vec(any::<(usize, u8)>(), 1..4)) {
+            one_encoding(&header, cut)?;
+            no_second_encoding(&header, &changes)?;
+        }
+
+        #[test]
+        fn transactions_have_one_encoding(
+            transaction in transactions(), cut: usize, changes in vec(any::<(usize, u8)>(), 1..4),
+        ) {
+            prop_assert_eq!(transaction.encoded_len(), transaction.to_bytes().len());
+            one_encoding(&transaction, cut)?;
+            no_second_encoding(&transaction, &changes)?;
+        }
+
+        #[test]
+        fn blocks_have_one_encoding(block in blocks(), cut: usize, changes in vec(any::<(usize, u8)>(), 1..4)) {
+            prop_assert_eq!(block.encoded_len(), block.to_bytes().len());
+            one_encoding(&block, cut)?;
+            no_second_encoding(&block, &changes)?;
+        }
+
+        #[test]
+        fn the_txid_is_over_everything_but_the_signatures(transaction in transactions(), other in inputs()) {
+            let mut resigned = transaction.clone();
+            for input in &mut resigned.inputs {
+                input.signature = other.signature;
+            }
+            prop_assert_eq!(transaction.txid(), resigned.txid());
+            let mut changed = transaction.clone();
+            changed.memo.push(0);
+            prop_assert_ne!(transaction.txid(), changed.txid());
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in vec(any::<u8>(), 0..400)) {
+            let versioned = [&1u32.to_le_bytes()[..], &bytes].concat();
+            for bytes in [&bytes, &versioned] {
+                if let Ok(read) = from_bytes::<Transaction>(bytes) {
+                    prop_assert_eq!(&read.to_bytes(), bytes);
+                }
+                if let Ok(read) = from_bytes::<Block>(bytes) {
+                    prop_assert_eq!(&read.to_bytes(), bytes);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_count_that_the_bytes_cannot_hold_is_refused_before_anything_is_allocated() {
+        let inputs = [&1u32.to_le_bytes()[..], &u16::MAX.to_le_bytes()].concat();
+        assert!(matches!(from_bytes::<Transaction>(&inputs), Err(DecodeError::Truncated { .. })));
+        let header =
+            Header { previous: BlockHash::ZERO, merkle_root: MerkleRoot::ZERO, height: 0, time: 0, bits: 0, nonce: 0 };
+        let block = [&header.to_bytes()[..], &u32::MAX.to_le_bytes(), &[0; 100]].concat();
+        let expected = DecodeError::TooMany { what: "transactions", count: u32::MAX as usize, limit: 10 };
+        assert_eq!(from_bytes::<Block>(&block), Err(expected));
+    }
+
+    #[test]
+    fn a_memo_over_the_limit_and_an_unknown_version_are_refused() {
+        let transaction = Transaction { inputs: vec![], outputs: vec![], memo: vec![0; MAX_MEMO_BYTES + 1] };
+        assert!(matches!(from_bytes::<Transaction>(&transaction.to_bytes()), Err(DecodeError::TooMany { .. })));
+        for version in [0u32, 2, u32::MAX] {
+            let bytes = [&version.to_le_bytes()[..], &[0; 6]].concat();
+            assert_eq!(from_bytes::<Transaction>(&bytes), Err(DecodeError::Version(version)));
+        }
+    }
+}

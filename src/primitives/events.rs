@@ -53,6 +53,7 @@ macro_rules! log_as_text {
 macro_rules! log_as_number {
     ($($ty:ty),*) => {$(
         impl LogValue for $ty {
+            #[allow(clippy::cast_lossless)] // of usize there is no lossless cast to u64, though it never is longer
             fn log_value(&self) -> impl tracing::Value {
                 *self as u64
             }

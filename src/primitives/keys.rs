@@ -13,6 +13,9 @@ use super::{
 /// What every address begins with, on every network: a wallet comes before a chain.
 pub const ADDRESS_PREFIX: &str = "fc";
 
+/// The prefix, the separator, 32 letters for 20 bytes, and a checksum of 6.
+const ADDRESS_CHARS: usize = 41;
+
 /// An ed25519 public key as it stands on the wire; not yet known to be a point of the curve.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PublicKey(pub [u8; 32]);
@@ -80,11 +83,12 @@ impl FromStr for Address {
         let shown = || text.chars().take(90).collect::<String>();
         let checked = CheckedHrpstring::new::<Bech32m>(text).map_err(|error| match error {
             CheckedHrpstringError::Checksum(_) if Self::looks_like(text) => AddressError::Checksum(shown()),
-            _ if Self::looks_like(text) && text.len() == 41 => AddressError::Checksum(shown()),
+            _ if Self::looks_like(text) && text.len() == ADDRESS_CHARS => AddressError::Checksum(shown()),
             _ => AddressError::Malformed(shown()),
         })?;
         let bytes: Vec<u8> = checked.byte_iter().collect();
-        if !checked.hrp().as_str().eq_ignore_ascii_case(ADDRESS_PREFIX) {
+        // A letter more would hold only padding: the same owner in a second writing.
+        if text.len() != ADDRESS_CHARS || !checked.hrp().as_str().eq_ignore_ascii_case(ADDRESS_PREFIX) {
             return Err(AddressError::Malformed(shown()));
         }
         let owner = bytes.try_into().map_err(|_| AddressError::Malformed(shown()))?;
@@ -172,5 +176,21 @@ mod tests {
         }
         assert!(matches!("yzw".parse::<Address>(), Err(AddressError::Malformed(_))));
         assert!(matches!("".parse::<Address>(), Err(AddressError::Malformed(_))));
+    }
+
+    #[test]
+    fn an_owner_has_one_address() {
+        let hrp = Hrp::parse_unchecked(ADDRESS_PREFIX);
+        for bytes in [&[7; 19][..], &[7; 21]] {
+            let text = bech32::encode::<Bech32m>(hrp, bytes).expect("short");
+            assert!(text.parse::<Address>().is_err(), "{text}");
+        }
+        let padded = {
+            use bech32::{ByteIterExt, Fe32, Fe32IterExt};
+            let letters = [7u8; 20].iter().copied().bytes_to_fes().chain([Fe32::Q]);
+            letters.with_checksum::<Bech32m>(&hrp).chars().collect::<String>()
+        };
+        assert_eq!(padded.len(), 42);
+        assert!(padded.parse::<Address>().is_err(), "{padded}");
     }
 }

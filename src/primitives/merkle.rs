@@ -68,7 +68,42 @@ pub fn root_of_branch(leaf: LeafHash, index: usize, branch: &[Option<[u8; 32]>])
 
 #[cfg(test)]
 mod tests {
+    use proptest::{collection::vec, prelude::*};
+
     use super::*;
+
+    /// The definition of RFC 6962, section 2.1, as it stands there.
+    fn tree_hash(leaves: &[[u8; 32]]) -> [u8; 32] {
+        if let [leaf] = leaves {
+            return *leaf;
+        }
+        let (left, right) = leaves.split_at(leaves.len().next_power_of_two() / 2);
+        node(&tree_hash(left), &tree_hash(right))
+    }
+
+    proptest! {
+        #[test]
+        fn the_root_is_rfc_6962s(hashes in vec(any::<[u8; 32]>(), 1..70)) {
+            let leaves: Vec<_> = hashes.iter().copied().map(LeafHash).collect();
+            prop_assert_eq!(merkle_root(&leaves), MerkleRoot(tree_hash(&hashes)));
+        }
+
+        #[test]
+        fn any_change_of_the_leaves_changes_the_root(
+            hashes in vec(any::<[u8; 32]>(), 2..40), at: usize, to: usize, byte in 1u8..,
+        ) {
+            let leaves: Vec<_> = hashes.iter().copied().map(LeafHash).collect();
+            let (at, to) = (at % leaves.len(), to % leaves.len());
+            let root = merkle_root(&leaves);
+            let mut changed = leaves.clone();
+            changed[at].0[7] ^= byte;
+            prop_assert_ne!(merkle_root(&changed), root);
+            let mut swapped = leaves.clone();
+            swapped.swap(at, to);
+            prop_assert_eq!(merkle_root(&swapped) == root, swapped == leaves);
+            prop_assert_ne!(merkle_root(&leaves[..leaves.len() - 1]), root);
+        }
+    }
 
     fn leaves(count: u8) -> Vec<LeafHash> {
         (0..count).map(|i| LeafHash([i; 32])).collect()

@@ -3,17 +3,12 @@
 use std::sync::Arc;
 
 use crate::{
+    chain::api::{BlockAccepted, HeadersAccepted, Rebuilt, Tip},
+    peers::Offence,
     primitives::{Block, BlockHash, Header, Height, PeerId, Transaction, TxId, UnixMillis},
-    sync::{
-        Offence, Refused, RequestFailure,
-        stand_in::{BlockAccepted, HeadersAccepted, Rebuilt, Tip},
-    },
+    sync::{Refused, RequestFailure},
     wire::{BlockGossip, SyncRequest, SyncResponse, TradeGossip},
 };
-
-/// Names a gossip message: the first 20 bytes of its payload's SHA-256.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct GossipId(pub [u8; 20]);
 
 /// What gossip does with a message: every message gets exactly one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -35,9 +30,9 @@ pub enum Announcement {
     Trade(TradeGossip),
 }
 
-/// What the relay is told.
+/// What the relay is told. `M` is the network layer's name for a gossip message, which the relay only hands back.
 #[derive(Debug, Clone)]
-pub enum RelayEvent {
+pub enum RelayEvent<M> {
     /// Our miner has solved a block; the chain has not accepted it yet.
     Solved {
         /// Its header.
@@ -66,7 +61,7 @@ pub enum RelayEvent {
         /// Who passed it on.
         peer: PeerId,
         /// Which message.
-        message: GossipId,
+        message: M,
         /// What it says.
         gossip: BlockGossip,
     },
@@ -75,7 +70,7 @@ pub enum RelayEvent {
         /// Who passed it on.
         peer: PeerId,
         /// Which message.
-        message: GossipId,
+        message: M,
         /// What it says.
         gossip: TradeGossip,
     },
@@ -146,9 +141,9 @@ pub enum RelayEvent {
     Tick,
 }
 
-/// What the relay asks for.
+/// What the relay asks for. `M` as in [`RelayEvent`].
 #[derive(Debug, Clone)]
-pub enum RelayAction {
+pub enum RelayAction<M> {
     /// Publish.
     Publish {
         /// What, on the topic of its kind.
@@ -157,7 +152,7 @@ pub enum RelayAction {
     /// The verdict on a message; exactly one each.
     Verdict {
         /// Which.
-        message: GossipId,
+        message: M,
         /// What to do with it.
         verdict: Verdict,
     },
@@ -233,4 +228,13 @@ pub enum RelayAction {
         /// What was wrong, as a sentence.
         reason: String,
     },
+}
+
+/// What a relay is made with.
+#[derive(Debug, Clone, Copy)]
+pub struct RelayConfig {
+    /// The network's spacing in ms: pauses and announcements are measured by it.
+    pub spacing_ms: u64,
+    /// The chain's tip at the start.
+    pub tip: Tip,
 }

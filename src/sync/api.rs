@@ -1,7 +1,12 @@
 //! What sync is told, what it asks for, and the types in both.
 
-use super::stand_in::{Blame, BlockAccepted, HeadersAccepted, Tip};
 use crate::{
+    chain::{
+        api::{BlockAccepted, HeadersAccepted, Tip},
+        errors::{AcceptBlockError, AcceptHeadersError, AcceptTradeError},
+    },
+    consensus::{Blame, HeaderError, Work},
+    peers::Offence,
     primitives::{Block, BlockHash, Header, Height, PeerId, Transaction, TxId, UnixMillis},
     wire::{Status, SyncRequest, SyncResponse},
 };
@@ -16,6 +21,18 @@ pub struct Refused {
     /// The error as a sentence.
     pub reason: String,
 }
+
+macro_rules! refused_from {
+    ($($error:ty),+) => {$(
+        impl From<$error> for Refused {
+            fn from(error: $error) -> Self {
+                Self { blame: error.blame(), code: error.code(), reason: error.to_string() }
+            }
+        }
+    )+};
+}
+
+refused_from!(AcceptHeadersError, AcceptBlockError, AcceptTradeError, HeaderError);
 
 /// Why a request ended without a response.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -32,41 +49,6 @@ pub enum RequestFailure {
     /// Something came that is no response; whoever decodes has penalised it already.
     #[error("the answer is malformed: {0}")]
     Malformed(String),
-}
-
-/// What a peer did wrong, named so that the scores can weigh it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Offence {
-    /// Bytes that are not the canonical encoding of what they should be.
-    Malformed,
-    /// An answer that does not fit its question: another kind, another item, too many.
-    WrongAnswer,
-    /// Headers that break a rule, or do not follow one another.
-    BadHeaders,
-    /// A block that breaks a rule, handed over by this peer.
-    BadBlock,
-    /// A block that breaks a rule, announced by this peer after its header's checks alone.
-    BadAnnouncement,
-    /// A trade or note that breaks a rule.
-    BadTrade,
-    /// A claim of work that its headers do not show.
-    UnbackedClaim,
-}
-
-impl Offence {
-    /// The stable name, as logged.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Malformed => "malformed",
-            Self::WrongAnswer => "wrong_answer",
-            Self::BadHeaders => "bad_headers",
-            Self::BadBlock => "bad_block",
-            Self::BadAnnouncement => "bad_announcement",
-            Self::BadTrade => "bad_trade",
-            Self::UnbackedClaim => "unbacked_claim",
-        }
-    }
 }
 
 /// How far this node is, as one word.
@@ -172,6 +154,8 @@ pub enum SyncEvent {
     },
     /// The answer to [`SyncAction::FetchMissing`].
     Missing {
+        /// As in the action.
+        read: u64,
         /// Blocks of the best header chain without a stored body, lowest first.
         blocks: Vec<(BlockHash, Height)>,
     },
@@ -245,6 +229,8 @@ pub enum SyncAction {
     },
     /// Read which bodies are missing.
     FetchMissing {
+        /// Returned in the answer.
+        read: u64,
         /// How many at most.
         limit: usize,
     },
@@ -303,7 +289,7 @@ pub enum SyncAction {
 #[derive(Debug, Clone)]
 pub struct SyncConfig {
     /// The work of the invite's checkpoint, or zero: with less than this the node is not synced, whatever its peers say.
-    pub min_work: super::stand_in::Work,
+    pub min_work: Work,
     /// The chain's tip at the start.
     pub tip: Tip,
     /// The chain's best header at the start.

@@ -13,7 +13,10 @@ use super::{
     codec::CodecError,
     messages::{SignedLine, SignedProfile, SignedQuit},
 };
-use crate::primitives::{NetworkId, Owner, PeerId, Signature, UnixMillis, sha256};
+use crate::{
+    consensus::verify_signature,
+    primitives::{NetworkId, Owner, PeerId, Signature, UnixMillis, sha256},
+};
 
 const PROFILE_TAG: &[u8] = b"friendchain/profile/1";
 const LINE_TAG: &[u8] = b"friendchain/line/1";
@@ -96,13 +99,9 @@ impl SigningBytes {
     }
 }
 
-/// Whether `signature` is `signer`'s over `message`.
+/// Whether `signature` is `signer`'s over `message`, by the rule that transactions follow too.
 fn verify(signer: &PeerId, message: &[u8], signature: &Signature) -> Result<(), VerifyError> {
-    let fits = ed25519_dalek::VerifyingKey::from_bytes(&signer.0.0).and_then(|key| {
-        let signature = ed25519_dalek::Signature::from_bytes(&signature.0);
-        key.verify_strict(message, &signature)
-    });
-    fits.map_err(|_| VerifyError::Signature { signer: *signer })
+    verify_signature(&signer.0, message, signature).map_err(|_| VerifyError::Signature { signer: *signer })
 }
 
 /// What a constructor puts in place of the signature until it has signed.

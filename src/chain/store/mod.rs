@@ -11,17 +11,20 @@ use std::{
     sync::Arc,
 };
 
-use redb::{Database, DatabaseError, Durability, ReadableDatabase, StorageBackend, StorageError, TableError};
+use redb::{
+    Database, DatabaseError, Durability, ReadableDatabase as _, ReadableTable as _, StorageBackend, StorageError,
+    TableError,
+};
 
 pub use self::tables::Status;
 use self::tables::{
-    HeaderRecord, META_BEST_HEADER, META_GENESIS, META_NETWORK, META_SCHEMA, META_TIP, ReadTables, SCHEMA, Undo,
-    WriteTables, block_key, coin_to_bytes, place_to_bytes, stored, tx_key,
+    HeaderRecord, META_BEST_HEADER, META_GENESIS, META_MIN_WORK, META_NETWORK, META_SCHEMA, META_TIP, ReadTables,
+    SCHEMA, Undo, WriteTables, block_key, coin_to_bytes, place_to_bytes, stored, tx_key,
 };
 use super::errors::{ChainFault, OpenError};
 use crate::{
-    consensus::{Coin, CoinKey, Network, Target},
-    primitives::{Block, Encode, OutPoint},
+    consensus::{Network, Work, created_coins},
+    primitives::{Block, Encode},
 };
 
 /// Pages of redb that are kept in memory when nothing else is asked for, in MiB.
@@ -40,11 +43,12 @@ pub fn exists(path: &Path) -> bool {
     path.is_file()
 }
 
-/// Makes a chain of one block, the genesis of `network`; whole or not at all.
+/// Makes a chain of one block, the genesis of `network`; whole or not at all. `min_work` is what an invite says that
+/// the chain has at least.
 ///
 /// # Errors
 /// When there is a file already, or the disk refuses.
-pub fn create(path: &Path, network: &Network, cache_mib: usize) -> Result<Store, OpenError> {
+pub fn create(path: &Path, network: &Network, min_work: Option<Work>, cache_mib: usize) -> Result<Store, OpenError> {
     if path.exists() {
         return Err(OpenError::Exists { path: path.to_owned() });
     }
@@ -59,7 +63,7 @@ pub fn create(path: &Path, network: &Network, cache_mib: usize) -> Result<Store,
     }
     let database =
         builder(cache_mib).create(&unfinished).map_err(|error| OpenError::from_database(&unfinished, error))?;
-    initialise(&database, network).map_err(|fault| OpenError::from_fault(path, fault))?;
+    initialise(&database, network, min_work).map_err(|fault| OpenError::from_fault(path, fault))?;
     drop(database);
     fs::rename(&unfinished, path).map_err(failed)?;
     open(path, cache_mib)
@@ -88,11 +92,11 @@ fn builder(cache_mib: usize) -> redb::Builder {
 }
 
 /// Writes the genesis block and what says which network this is, in one commit.
-fn initialise(database: &Database, network: &Network) -> Result<(), ChainFault> {
+fn initialise(database: &Database, network: &Network, min_work: Option<Work>) -> Result<(), ChainFault> {
     let genesis = &network.genesis;
     let (hash, header) = (network.id, genesis.header);
     let key = block_key(0, &hash);
-    let work = Target::from_compact(header.bits).map(|target| target.work()).unwrap_or_default();
+    let work = network.genesis_work();
     let record =
         HeaderRecord { header, work, status: Status::Connected, on_best_headers: true, connected_at: header.time };
     let mut transaction = database.begin_write()?;
@@ -102,24 +106,33 @@ fn initialise(database: &Database, network: &Network) -> Result<(), ChainFault> 
         let mut tables = WriteTables::open(&transaction)?;
         tables.headers.insert(&key, &record.to_bytes())?;
         tables.blocks.insert(&key, genesis.to_bytes().as_slice())?;
-        let undo = Undo { spent: genesis.transactions.iter().map(|_| Vec::new()).collect() };
-        tables.undo.insert(&key, undo.to_bytes().as_slice())?;
-        for (position, transaction) in (0u32..).zip(&genesis.transactions) {
-            let txid = transaction.txid();
-            tables.tx_index.insert(tx_key(&txid), &place_to_bytes(0, position))?;
-            for (index, output) in (0u32..).zip(&transaction.outputs) {
-                let key = CoinKey { owner: output.owner, outpoint: OutPoint { txid, index } };
-                let coin = Coin { value: output.value, height: 0, coinbase: true };
-                tables.coins.insert(&key.to_bytes(), &coin_to_bytes(&coin))?;
-            }
-        }
         tables.meta.insert(META_SCHEMA, SCHEMA.to_le_bytes().as_slice())?;
         tables.meta.insert(META_GENESIS, genesis.to_bytes().as_slice())?;
         tables.meta.insert(META_NETWORK, hash.as_bytes().as_slice())?;
-        tables.meta.insert(META_TIP, key.as_slice())?;
         tables.meta.insert(META_BEST_HEADER, key.as_slice())?;
+        if let Some(work) = min_work {
+            tables.meta.insert(META_MIN_WORK, work.to_be_bytes().as_slice())?;
+        }
+        connect_genesis(&mut tables, network)?;
     }
     transaction.commit()?;
+    Ok(())
+}
+
+/// Writes what connecting the genesis does.
+fn connect_genesis(tables: &mut WriteTables<'_>, network: &Network) -> Result<(), ChainFault> {
+    let key = block_key(0, &network.id);
+    let genesis = &network.genesis;
+    let undo = Undo { spent: genesis.transactions.iter().map(|_| Vec::new()).collect() };
+    tables.undo.insert(&key, undo.to_bytes().as_slice())?;
+    for (position, transaction) in (0u32..).zip(&genesis.transactions) {
+        let txid = transaction.txid();
+        tables.tx_index.insert(tx_key(&txid), &place_to_bytes(0, position))?;
+        for (key, coin) in created_coins(transaction, txid, 0) {
+            tables.coins.insert(&key.to_bytes(), &coin_to_bytes(&coin))?;
+        }
+    }
+    tables.meta.insert(META_TIP, key.as_slice())?;
     Ok(())
 }
 
@@ -157,7 +170,7 @@ impl Store {
             builder(cache_mib).create_with_backend(backend).map_err(|error| OpenError::from_database(&path, error))?;
         let found = match read_network(&database, &path) {
             Err(OpenError::NotAChain { .. }) => {
-                initialise(&database, network).map_err(|fault| OpenError::from_fault(&path, fault))?;
+                initialise(&database, network, None).map_err(|fault| OpenError::from_fault(&path, fault))?;
                 read_network(&database, &path)?
             }
             other => other?,
@@ -181,6 +194,32 @@ impl Store {
     /// One state of all tables; keep it for moments only, since it pins pages.
     pub(crate) fn read(&self) -> Result<ReadTables, ChainFault> {
         read_tables(&self.database)
+    }
+
+    /// Empties coins, undo records and index but for the genesis, and marks every other connected block as stored.
+    pub(crate) fn reset(&self) -> Result<(), ChainFault> {
+        let mut transaction = self.database.begin_write()?;
+        transaction.set_durability(Durability::Immediate)?;
+        transaction.set_quick_repair(true);
+        tables::delete_ledger(&transaction)?;
+        {
+            let mut tables = WriteTables::open(&transaction)?;
+            let mut connected = Vec::new();
+            for entry in tables.headers.iter()? {
+                let (key, value) = entry?;
+                let record = HeaderRecord::from_bytes(value.value())?;
+                if record.status == Status::Connected && record.header.height > 0 {
+                    connected.push((*key.value(), record));
+                }
+            }
+            for (key, record) in connected {
+                let record = HeaderRecord { status: Status::Stored, connected_at: 0, ..record };
+                tables.headers.insert(&key, &record.to_bytes())?;
+            }
+            connect_genesis(&mut tables, &self.network)?;
+        }
+        transaction.commit()?;
+        Ok(())
     }
 
     /// Runs `write` in one transaction and commits it durably; nothing is written when it fails.

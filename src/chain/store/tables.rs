@@ -54,6 +54,8 @@ pub(crate) const META_NETWORK: &str = "network";
 pub(crate) const META_TIP: &str = "tip";
 /// The key of the best header.
 pub(crate) const META_BEST_HEADER: &str = "best_header";
+/// The work of the checkpoint of the invite that this chain was joined by, 32 bytes big-endian; absent otherwise.
+pub(crate) const META_MIN_WORK: &str = "min_work";
 
 /// All tables, for writing: opened together, so that no transaction forgets one.
 pub(crate) struct WriteTables<'txn> {
@@ -92,6 +94,12 @@ pub(crate) struct ReadTables {
     pub(crate) mempool: ReadOnlyTable<&'static [u8; 32], &'static [u8]>,
     pub(crate) own: ReadOnlyTable<&'static [u8; 32], &'static [u8]>,
     pub(crate) meta: ReadOnlyTable<&'static str, &'static [u8]>,
+}
+
+impl std::fmt::Debug for ReadTables {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ReadTables").finish_non_exhaustive()
+    }
 }
 
 impl ReadTables {
@@ -144,6 +152,14 @@ pub(crate) fn open_meta(
     transaction: &ReadTransaction,
 ) -> Result<ReadOnlyTable<&'static str, &'static [u8]>, TableError> {
     transaction.open_table(META)
+}
+
+/// Deletes the tables that follow from the blocks.
+pub(crate) fn delete_ledger(transaction: &WriteTransaction) -> Result<(), TableError> {
+    transaction.delete_table(COINS)?;
+    transaction.delete_table(UNDO)?;
+    transaction.delete_table(TX_INDEX)?;
+    Ok(())
 }
 
 /// The place of a block.

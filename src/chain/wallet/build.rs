@@ -176,7 +176,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{consensus::Coin, primitives::Encode};
+    use crate::consensus::{Coin, check_transaction};
 
     const HEIGHT: Height = 20;
 
@@ -317,7 +317,7 @@ mod tests {
                         .sum();
                     let value_out: u64 = trade.transaction.outputs.iter().map(|output| output.value.units()).sum();
                     prop_assert_eq!(value_in, value_out + fee);
-                    prop_assert_eq!(trade.transaction.to_bytes().len(), trade.transaction.encoded_len());
+                    prop_assert_eq!(check_transaction(&trade.transaction), Ok(()));
                 }
             }
         }

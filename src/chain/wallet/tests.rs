@@ -3,7 +3,10 @@ use std::fs;
 use tempfile::TempDir;
 
 use super::*;
-use crate::primitives::{BlockHash, OutPoint, TxInput};
+use crate::{
+    consensus::{check_transaction, verify_signatures},
+    primitives::{BlockHash, OutPoint, TxInput},
+};
 
 const WORDS: &str = "legal winner thank year wave sausage worth useful legal winner thank yellow";
 const NETWORK: NetworkId = BlockHash([3; 32]);
@@ -157,18 +160,14 @@ fn an_address_slipped_into_the_file_is_noticed() {
 
 #[test]
 fn signatures_are_of_the_key_the_network_and_the_transaction() {
-    use ed25519_dalek::{Verifier, VerifyingKey};
     let (_folder, path) = folder();
     let mut wallet = sealed(&path);
     let keys = wallet.public_keys.clone();
     let mut transaction = spend(&[keys[1], keys[0]]);
     let txid = wallet.sign(&mut transaction, &NETWORK, 0).unwrap();
     assert_eq!(txid, transaction.txid());
-    let message = Transaction::signing_message(&NETWORK, &txid);
-    for input in &transaction.inputs {
-        let key = VerifyingKey::from_bytes(&input.public_key.0).unwrap();
-        key.verify(&message, &ed25519_dalek::Signature::from_bytes(&input.signature.0)).unwrap();
-    }
+    assert_eq!(verify_signatures(&NETWORK, &[(&transaction, txid)], 1), Ok(()));
+    assert!(verify_signatures(&BlockHash([4; 32]), &[(&transaction, txid)], 1).is_err());
 }
 
 #[test]
@@ -192,6 +191,9 @@ fn two_notes_of_one_text_are_two_notes() {
     let owner = wallet.first_address().0;
     let note = |wallet: &mut Wallet| wallet.note(&owner, "GoodMorning!", &NETWORK, 0).unwrap();
     assert_ne!(note(&mut wallet).txid(), note(&mut wallet).txid());
+    let note = note(&mut wallet);
+    assert_eq!(check_transaction(&note), Ok(()));
+    assert_eq!(verify_signatures(&NETWORK, &[(&note, note.txid())], 1), Ok(()));
 }
 
 #[test]

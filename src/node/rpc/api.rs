@@ -151,8 +151,8 @@ pub trait FriendchainApi {
     #[method(name = "progress")]
     async fn progress(&self) -> Result<Option<Progress>, RpcError>;
 
-    /// The console's feed: events after a place in it (0: from now on), waiting up to so many ms, at most
-    /// [`MAX_EVENTS_WAIT_MS`], for the first.
+    /// The console's feed: events from a place in it on, waiting up to so many ms, at most [`MAX_EVENTS_WAIT_MS`], for
+    /// the first. At place 0 it answers at once: no events, and the place of the next one.
     #[method(name = "events")]
     async fn events(&self, after: u64, wait_ms: u64) -> Result<EventPage, RpcError>;
 }

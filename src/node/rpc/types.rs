@@ -798,6 +798,8 @@ pub enum ChatState {
     Delivered,
     /// It waits here until the friend is back.
     Queued,
+    /// The friend's node will not have it.
+    Refused,
     /// It came from a friend.
     Received,
     /// It was told to all.
@@ -809,6 +811,7 @@ impl fmt::Display for ChatState {
         f.pad(match self {
             Self::Delivered => "delivered",
             Self::Queued => "queued",
+            Self::Refused => "refused",
             Self::Received => "received",
             Self::Sent => "sent",
         })

@@ -1,0 +1,319 @@
+//! Headers and blocks come in: checked, stored, kept waiting or refused.
+
+use super::{
+    activate::Activation,
+    api::{BlockAccepted, HeadersAccepted, Origin},
+    errors::{AcceptBlockError, AcceptHeadersError, ChainFault},
+    ledger::Body,
+    state::Chain,
+    store::Status,
+    tree::NodeId,
+    waiting::{Held, MAX_HELD, Waiter},
+};
+use crate::{
+    consensus::{BlockError, CheckedHeader, HeaderError, check_block, check_header},
+    primitives::{Block, BlockHash, Header, PeerId, UnixMillis, events},
+};
+
+/// Why a header could not be added.
+enum Unfit {
+    Rule(HeaderError),
+    TooLittleWork,
+    Fault(ChainFault),
+}
+
+impl From<ChainFault> for Unfit {
+    fn from(fault: ChainFault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl Unfit {
+    fn of_header(self, hash: BlockHash) -> AcceptHeadersError {
+        match self {
+            Self::Rule(error) => AcceptHeadersError::Header { hash, error },
+            Self::TooLittleWork => AcceptHeadersError::TooLittleWork { hash },
+            Self::Fault(fault) => AcceptHeadersError::Fault(fault),
+        }
+    }
+
+    fn of_block(self, hash: BlockHash) -> AcceptBlockError {
+        match self {
+            Self::Rule(error) => AcceptBlockError::Header { hash, error },
+            Self::TooLittleWork => AcceptBlockError::TooLittleWork { hash },
+            Self::Fault(fault) => AcceptBlockError::Fault(fault),
+        }
+    }
+}
+
+impl Origin {
+    /// The peer, if it is one.
+    #[must_use]
+    pub const fn peer(&self) -> Option<PeerId> {
+        match self {
+            Self::Local => None,
+            Self::Peer(peer) => Some(*peer),
+        }
+    }
+}
+
+impl Chain {
+    /// Checks headers, parents first, and keeps them. Those before the first refused one stay kept.
+    ///
+    /// # Errors
+    /// See [`AcceptHeadersError`].
+    pub fn accept_headers(
+        &mut self,
+        headers: &[Header],
+        _origin: Origin,
+        now: UnixMillis,
+    ) -> Result<HeadersAccepted, AcceptHeadersError> {
+        let (mut new, mut last) = (0usize, self.tip().hash);
+        for header in headers {
+            let hash = header.hash();
+            last = hash;
+            if let Some(id) = self.tree.id(&hash) {
+                if self.tree.node(id).status == Status::Invalid {
+                    return Err(AcceptHeadersError::InvalidBranch { hash });
+                }
+                continue;
+            }
+            let previous = header.previous;
+            let parent = self.tree.id(&previous).ok_or(AcceptHeadersError::UnknownParent { hash, previous })?;
+            if self.tree.node(parent).status == Status::Invalid {
+                return Err(AcceptHeadersError::InvalidBranch { hash });
+            }
+            let checked = self.check(parent, header, now).map_err(|unfit| unfit.of_header(hash))?;
+            self.add(parent, &checked).map_err(|unfit| unfit.of_header(hash))?;
+            new = new.saturating_add(1);
+        }
+        Ok(HeadersAccepted { new, last, best_header: self.best_header() })
+    }
+
+    /// Checks that a header follows from the tip: its work, time and difficulty; nothing is kept.
+    ///
+    /// # Errors
+    /// See [`AcceptHeadersError`]; a header of another parent is [`AcceptHeadersError::UnknownParent`].
+    pub fn check_on_tip(&mut self, header: &Header, now: UnixMillis) -> Result<(), AcceptHeadersError> {
+        let (hash, previous) = (header.hash(), header.previous);
+        if previous != self.tip().hash {
+            return Err(AcceptHeadersError::UnknownParent { hash, previous });
+        }
+        self.check(self.tree.tip(), header, now).map(drop).map_err(|unfit| unfit.of_header(hash))
+    }
+
+    /// Checks that a header follows from its parent.
+    fn check(&mut self, parent: NodeId, header: &Header, now: UnixMillis) -> Result<CheckedHeader, Unfit> {
+        let mut window = self.window_after(parent)?;
+        let checked = check_header(header, &self.network, &window, now);
+        if let Ok(checked) = &checked {
+            window.push(checked);
+        }
+        self.window = Some(window);
+        checked.map_err(Unfit::Rule)
+    }
+
+    /// Adds a checked header to the tree and to what will be written.
+    fn add(&mut self, parent: NodeId, checked: &CheckedHeader) -> Result<NodeId, Unfit> {
+        let hash = checked.hash();
+        let id = self.tree.add(parent, hash, *checked.header(), checked.work());
+        self.save(id)?;
+        if self.tree.node(id).beats(self.tree.node(self.tree.best())) {
+            self.set_best_header(id)?;
+        }
+        for key in self.tree.drop_excess() {
+            self.overlay.remove_header(key);
+            self.overlay.remove_block(key);
+        }
+        if self.tree.id(&hash) == Some(id) { Ok(id) } else { Err(Unfit::TooLittleWork) }
+    }
+
+    /// Makes a header the best one, in the tree and in what will be written.
+    pub(super) fn set_best_header(&mut self, id: NodeId) -> Result<(), ChainFault> {
+        for changed in self.tree.set_best(id) {
+            self.save(changed)?;
+        }
+        self.overlay.set_best_header(self.tree.node(id).key());
+        Ok(())
+    }
+
+    /// Checks a block whole, and connects it, stores it beside the best chain, or keeps it until it can be.
+    ///
+    /// # Errors
+    /// See [`AcceptBlockError`]. That the block before it is missing is no error while its header is known.
+    pub fn accept_block(
+        &mut self,
+        block: Block,
+        origin: Origin,
+        now: UnixMillis,
+    ) -> Result<BlockAccepted, AcceptBlockError> {
+        let hash = block.hash();
+        let result = self.take_block(block, hash, origin, now);
+        match &result {
+            Err(error) if error.blame() == super::errors::Blame::Peer => refused(hash, origin, error),
+            _ => {}
+        }
+        result
+    }
+
+    fn take_block(
+        &mut self,
+        block: Block,
+        hash: BlockHash,
+        origin: Origin,
+        now: UnixMillis,
+    ) -> Result<BlockAccepted, AcceptBlockError> {
+        let known = self.tree.id(&hash);
+        match known.map(|id| self.tree.node(id).status) {
+            Some(Status::Stored | Status::Connected) => return Ok(BlockAccepted::Known),
+            Some(Status::Invalid) => return Err(AcceptBlockError::InvalidBranch { hash }),
+            Some(Status::HeaderOnly) | None => {}
+        }
+        if self.waiting.contains(&hash) || self.held.iter().any(|held| held.hash == hash) {
+            return Ok(BlockAccepted::Waiting);
+        }
+        let header = block.header;
+        let previous = header.previous;
+        let parent = self.tree.id(&previous).ok_or(AcceptBlockError::UnknownParent { hash, previous })?;
+        if self.tree.node(parent).status == Status::Invalid {
+            return Err(AcceptBlockError::InvalidBranch { hash });
+        }
+        let checked = match known {
+            // Its header was checked when it came, and is not checked by today's clock again.
+            Some(_) => CheckedHeader::from_store(header).map_err(|error| AcceptBlockError::Header { hash, error })?,
+            None => match self.check(parent, &header, now) {
+                Ok(checked) => checked,
+                Err(Unfit::Rule(HeaderError::TooFarAhead { due, .. })) => {
+                    return Ok(self.hold(Held { block, hash, origin, due }));
+                }
+                Err(unfit) => return Err(unfit.of_block(hash)),
+            },
+        };
+        let bytes = block.encoded_len();
+        let body = match check_block(block, &checked) {
+            Ok(body) => Body::from_checked(body),
+            Err(error) => return Err(self.refuse_form(parent, &checked, known, error)),
+        };
+        let id = match known {
+            Some(id) => id,
+            None => self.add(parent, &checked).map_err(|unfit| unfit.of_block(hash))?,
+        };
+        if !self.tree.node(parent).status.has_body() {
+            let kept = self.waiting.insert(Waiter { body, hash, origin, bytes });
+            return if kept { Ok(BlockAccepted::Waiting) } else { Err(AcceptBlockError::TooManyWaiting { hash }) };
+        }
+        let accepted = self.store_block(id, body, now);
+        if accepted.is_ok() {
+            self.take_waiters(hash, now)?;
+        }
+        accepted
+    }
+
+    /// A body breaks a rule of form: its header is invalid with it, but only if this is the one body that it names.
+    fn refuse_form(
+        &mut self,
+        parent: NodeId,
+        checked: &CheckedHeader,
+        known: Option<NodeId>,
+        error: BlockError,
+    ) -> AcceptBlockError {
+        let hash = checked.hash();
+        if error.condemns_header() {
+            let id = match known {
+                Some(id) => Ok(id),
+                None => self.add(parent, checked),
+            };
+            match id {
+                Ok(id) => {
+                    if let Err(fault) = self.invalidate(id) {
+                        return fault.into();
+                    }
+                }
+                Err(Unfit::Fault(fault)) => return fault.into(),
+                // It was not kept, so there is nothing to mark.
+                Err(Unfit::Rule(_) | Unfit::TooLittleWork) => {}
+            }
+        }
+        AcceptBlockError::Body { hash, error }
+    }
+
+    /// Stores a block whose parent is stored, and connects it if that makes the best chain.
+    fn store_block(&mut self, id: NodeId, body: Body, now: UnixMillis) -> Result<BlockAccepted, AcceptBlockError> {
+        let node = *self.tree.node(id);
+        if node.status == Status::Invalid {
+            return Err(AcceptBlockError::InvalidBranch { hash: node.hash });
+        }
+        self.overlay.put_block(node.key(), &body.block);
+        self.tree.set_stored(id);
+        self.save(id)?;
+        if !node.beats(self.tree.node(self.tree.tip())) {
+            return Ok(BlockAccepted::SideBranch);
+        }
+        match self.activate(id, Some(body), now)? {
+            Activation::Done => Ok(BlockAccepted::Connected),
+            Activation::TooDeep => Ok(BlockAccepted::SideBranch),
+            Activation::Invalid { block, error } if block == id => {
+                Err(AcceptBlockError::Body { hash: node.hash, error })
+            }
+            Activation::Invalid { block, error } => {
+                let below = self.tree.node(block).hash;
+                refused(below, Origin::Local, &AcceptBlockError::Body { hash: below, error });
+                Err(AcceptBlockError::InvalidBranch { hash: node.hash })
+            }
+        }
+    }
+
+    /// Stores the blocks that waited for this one, and those that waited for them.
+    fn take_waiters(&mut self, parent: BlockHash, now: UnixMillis) -> Result<(), ChainFault> {
+        let mut open = vec![parent];
+        while let Some(parent) = open.pop() {
+            for waiter in self.waiting.take_children(&parent) {
+                let Waiter { body, hash, origin, .. } = waiter;
+                // A header may have been dropped meanwhile, with its branch.
+                let Some(id) = self.tree.id(&hash) else { continue };
+                match self.store_block(id, body, now) {
+                    Ok(_) => open.push(hash),
+                    Err(AcceptBlockError::Fault(fault)) => return Err(fault),
+                    Err(error) => refused(hash, origin, &error),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps a block that is ahead of our clock; of too many, the one that is due last gives way.
+    fn hold(&mut self, held: Held) -> BlockAccepted {
+        tracing::debug!(hash = %held.hash, due = held.due, "a block is ahead of our clock and is held");
+        self.held.push(held);
+        self.held.sort_by_key(|held| held.due);
+        self.held.truncate(MAX_HELD);
+        BlockAccepted::Waiting
+    }
+
+    /// When [`Chain::due`] has something to do next.
+    #[must_use]
+    pub fn next_due(&self) -> Option<UnixMillis> {
+        self.held.first().map(|held| held.due)
+    }
+
+    /// Tries those blocks again that were ahead of our clock and no longer are.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn due(&mut self, now: UnixMillis) -> Result<(), ChainFault> {
+        let count = self.held.iter().take_while(|held| held.due <= now).count();
+        let due: Vec<_> = self.held.drain(..count).collect();
+        for held in due {
+            match self.accept_block(held.block, held.origin, now) {
+                Err(AcceptBlockError::Fault(fault)) => return Err(fault),
+                Ok(_) | Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Logs that a block was refused.
+pub(super) fn refused(hash: BlockHash, origin: Origin, error: &AcceptBlockError) {
+    events::BlockRefused { hash, peer: origin.peer(), code: error.code(), reason: error.to_string() }.emit();
+}

@@ -1,0 +1,205 @@
+//! The best chain changes: blocks leave it and join it, all or none.
+
+use super::{
+    api::ChainEvent,
+    errors::ChainFault,
+    ledger::{self, Body, Refusal},
+    state::{Chain, LogEntry},
+    tree::NodeId,
+};
+use crate::{
+    consensus::BlockError,
+    primitives::{BlockHash, Height, UnixMillis, events},
+};
+
+/// A node does not by itself leave blocks that it connected longer ago than this, in milliseconds: 72 hours.
+///
+/// Whoever has more hash power than all friends together could otherwise rewrite what they settled days ago.
+const MAX_REORGANISATION_AGE: UnixMillis = 72 * 3_600 * 1_000;
+
+/// What came of making a block the tip.
+#[derive(Debug)]
+pub(super) enum Activation {
+    /// It is the tip.
+    Done,
+    /// It would take leaving blocks that were connected too long ago: everything is as before.
+    TooDeep,
+    /// A block on the way breaks a rule: it and all above it are marked invalid, everything else is as before.
+    Invalid { block: NodeId, error: BlockError },
+}
+
+impl Chain {
+    /// Makes a stored block, which beats the tip, the tip.
+    ///
+    /// `body` is its own, when it is at hand. All happens in a child layer: merged when every block connects, dropped
+    /// otherwise.
+    pub(super) fn activate(
+        &mut self,
+        id: NodeId,
+        body: Option<Body>,
+        now: UnixMillis,
+    ) -> Result<Activation, ChainFault> {
+        let old_tip = self.tip();
+        let (disconnect, connect) = self.tree.path_to(id);
+        if let Some(oldest) = disconnect.last() {
+            let connected_at = self.tree.node(*oldest).connected_at;
+            if connected_at.saturating_add(MAX_REORGANISATION_AGE) < now {
+                let branch = self.tree.node(id).hash;
+                tracing::warn!(tip = %old_tip.hash, %branch, "a branch with more work would undo blocks of more than 72 hours ago; the node stays on its own");
+                return Ok(Activation::TooDeep);
+            }
+        }
+
+        self.overlay.begin_child();
+        let mut left = Vec::with_capacity(disconnect.len());
+        for id in &disconnect {
+            left.push(self.disconnect_block(*id)?);
+        }
+        let mut joined = Vec::with_capacity(connect.len());
+        let mut given = body;
+        for block in connect.iter().copied() {
+            let body = match given.take_if(|_| block == id) {
+                Some(body) => body,
+                None => Body::from_store(self.overlay.block(&self.tree.node(block).key())?),
+            };
+            match self.connect_block(block, &body) {
+                Ok(()) => joined.push(body),
+                Err(Refusal::Fault(fault)) => return Err(fault),
+                Err(Refusal::Rule(error)) => {
+                    self.overlay.drop_child();
+                    self.invalidate(block)?;
+                    return Ok(Activation::Invalid { block, error });
+                }
+            }
+        }
+        self.overlay.set_tip(self.tree.node(id).key());
+        self.overlay.merge_child();
+
+        for id in &disconnect {
+            self.tree.pop_connected();
+            self.save(*id)?;
+        }
+        for id in &connect {
+            self.tree.push_connected(*id, now);
+            self.save(*id)?;
+        }
+        if self.rebuilding {
+            return Ok(Activation::Done);
+        }
+        self.tell(old_tip.hash, &disconnect, &left, &connect, &joined);
+        let reorganised = !left.is_empty();
+        if reorganised {
+            left.reverse();
+            self.mempool_after_reorganisation(&left, now)?;
+        } else {
+            self.mempool_after_connect(&joined)?;
+        }
+        self.retry_void(reorganised, now)?;
+        Ok(Activation::Done)
+    }
+
+    /// Stages the events and log lines of a change of the best chain.
+    fn tell(&mut self, old_tip: BlockHash, disconnect: &[NodeId], left: &[Body], connect: &[NodeId], joined: &[Body]) {
+        for (id, body) in disconnect.iter().zip(left) {
+            let hash = self.tree.node(*id).hash;
+            let event = events::BlockDisconnected { hash, height: body.height() };
+            self.logs.push(LogEntry::Disconnected(event));
+        }
+        for (id, body) in connect.iter().zip(joined) {
+            let event = events::BlockConnected {
+                hash: self.tree.node(*id).hash,
+                height: body.height(),
+                transactions: body.txids.len(),
+                time: body.block.header.time,
+            };
+            self.logs.push(LogEntry::Connected(event));
+        }
+        let tip = self.tip();
+        if !left.is_empty() {
+            self.logs.push(LogEntry::Reorganised(events::Reorganised {
+                old_tip,
+                new_tip: tip.hash,
+                height: tip.height,
+                disconnected: left.len(),
+                connected: joined.len(),
+            }));
+        }
+        let name = |id: &NodeId| (self.tree.node(*id).hash, self.tree.node(*id).height);
+        let event = ChainEvent::TipChanged {
+            tip,
+            disconnected: disconnect.iter().map(|id| name(id).0).collect(),
+            connected: connect.iter().map(name).collect(),
+            mined: joined.iter().flat_map(|body| body.txids.iter().copied()).collect(),
+        };
+        self.stage(event);
+    }
+
+    /// Undoes a connected block in the open layer.
+    fn disconnect_block(&mut self, id: NodeId) -> Result<Body, ChainFault> {
+        let key = self.tree.node(id).key();
+        let body = Body::from_store(self.overlay.block(&key)?);
+        let undo = self.overlay.undo(&key)?;
+        ledger::disconnect(&mut self.overlay, &body, &undo)?;
+        self.overlay.remove_undo(key);
+        for txid in &body.txids {
+            self.overlay.put_place(*txid, None);
+        }
+        Ok(body)
+    }
+
+    /// Connects a block in the open layer.
+    fn connect_block(&mut self, id: NodeId, body: &Body) -> Result<(), Refusal> {
+        let Self { overlay, network, mempool, options, tree, .. } = self;
+        let undo = ledger::connect(overlay, network, body, options.threads, |leaf| mempool.knows(leaf))?;
+        let node = tree.node(id);
+        overlay.put_undo(node.key(), &undo);
+        for (position, txid) in (0u32..).zip(&body.txids) {
+            overlay.put_place(*txid, Some((node.height, position)));
+        }
+        Ok(())
+    }
+
+    /// Marks a block that breaks a rule, and all above it, invalid; another header may become the best one.
+    pub(super) fn invalidate(&mut self, id: NodeId) -> Result<(), ChainFault> {
+        for id in self.tree.invalidate(id) {
+            self.save(id)?;
+            let key = self.tree.node(id).key();
+            self.overlay.remove_block(key);
+        }
+        let best = self.tree.find_best();
+        self.set_best_header(best)
+    }
+
+    /// Connects stored blocks up to the best one, committing as they gather: after a reindex, or a crash in one. Nothing is
+    /// told; the mempool is not looked at.
+    ///
+    /// `progress` is given heights done and to do, and says whether to go on.
+    pub(super) fn catch_up(
+        &mut self,
+        now: UnixMillis,
+        progress: &mut dyn FnMut(Height, Height) -> bool,
+    ) -> Result<(), ChainFault> {
+        let (disconnect, connect) = self.tree.path_to(self.tree.find_best_stored());
+        if !disconnect.is_empty() {
+            // A branch that was refused as too deep: still refused.
+            return Ok(());
+        }
+        let goal = connect.last().map_or(0, |id| self.tree.node(*id).height);
+        self.rebuilding = true;
+        for id in connect {
+            if let Activation::Invalid { block, error } = self.activate(id, None, now)? {
+                let hash = self.tree.node(block).hash;
+                tracing::warn!(%hash, %error, "a stored block does not connect");
+                break;
+            }
+            if self.is_full() {
+                self.commit()?;
+            }
+            if !progress(self.tip().height, goal) {
+                return Err(ChainFault::Cancelled);
+            }
+        }
+        self.rebuilding = false;
+        Ok(())
+    }
+}

@@ -1,0 +1,349 @@
+//! Trades come in, are mined, dropped, taken up again or found void.
+//!
+//! A trade made on this node has a record of its own for ever: it is void only while the best chain leaves it no way, and
+//! taken up again as soon as one opens.
+
+use std::sync::Arc;
+
+use super::{
+    api::{ChainEvent, MempoolEntry, Origin},
+    errors::{AcceptTradeError, ChainFault},
+    ledger::{Body, Coins},
+    mempool::{Candidate, MAX_CHAIN, MAX_LOCAL_CHAIN, MAX_MEMPOOL_BYTES, Waiting},
+    state::{Chain, LogEntry},
+    store::tables::{OwnRecord, WaitingRecord},
+};
+use crate::{
+    consensus::{CoinKey, TransactionError, verify_signatures},
+    primitives::{Amount, Height, LeafHash, Transaction, TxId, UnixMillis, events, leaf_hash},
+};
+
+/// Void trades that are tried again at each new block, at most; after a reorganisation all are.
+const MAX_RETRIED: usize = 1_000;
+
+impl Chain {
+    /// Checks a trade or note and keeps it until it is mined. One of this node's own that waits already is no error.
+    ///
+    /// # Errors
+    /// See [`AcceptTradeError`].
+    pub fn accept_trade(
+        &mut self,
+        transaction: Transaction,
+        origin: Origin,
+        now: UnixMillis,
+    ) -> Result<TxId, AcceptTradeError> {
+        let txid = transaction.txid();
+        let result = self.take_trade(transaction, txid, origin, now);
+        match &result {
+            Ok(_) | Err(AcceptTradeError::Known { .. } | AcceptTradeError::Fault(_)) => {}
+            Err(error) => {
+                let (peer, code, reason) = (origin.peer(), error.code(), error.to_string());
+                events::TradeRefused { txid, peer, code, reason }.emit();
+            }
+        }
+        result.map(|()| txid)
+    }
+
+    fn take_trade(
+        &mut self,
+        transaction: Transaction,
+        txid: TxId,
+        origin: Origin,
+        now: UnixMillis,
+    ) -> Result<(), AcceptTradeError> {
+        let local = origin == Origin::Local;
+        if self.mempool.get(&txid).is_some() {
+            if !local {
+                return Err(AcceptTradeError::Known { txid });
+            }
+            if self.mempool.adopt(&txid) {
+                self.keep(txid, now);
+            }
+            return Ok(());
+        }
+        if let Some((height, _)) = self.overlay.place(&txid)? {
+            return Err(AcceptTradeError::Mined { txid, height });
+        }
+        let limit = if local { MAX_LOCAL_CHAIN } else { MAX_CHAIN };
+        let candidate = self.check_trade(&transaction, txid, limit)?;
+        verify_signatures(&self.network.id, &[(&transaction, txid)], 1)
+            .map_err(|(_, error)| AcceptTradeError::Transaction { txid, error })?;
+        let room = self.mempool.room_for(&candidate, transaction.encoded_len(), MAX_MEMPOOL_BYTES);
+        let leaving = match room {
+            Some(leaving) => leaving,
+            // An own trade is kept even so: there are few of them.
+            None if local => Vec::new(),
+            None => return Err(AcceptTradeError::Full { txid }),
+        };
+        for evicted in leaving {
+            self.mempool.remove(&evicted);
+            self.overlay.remove_waiting(evicted);
+        }
+        let transaction = Arc::new(transaction);
+        let leaf = leaf_hash(&transaction);
+        self.admit(transaction, txid, leaf, candidate, local, now);
+        if let Some(waiting) = self.mempool.get(&txid) {
+            let event = ChainEvent::TradeAccepted { entry: waiting.entry.clone(), origin };
+            self.stage(event);
+            self.logs.push(LogEntry::Trade(events::TradeAccepted { txid, local }));
+        }
+        Ok(())
+    }
+
+    /// The mempool's checks against the best chain.
+    fn check_trade(
+        &mut self,
+        transaction: &Transaction,
+        txid: TxId,
+        limit: usize,
+    ) -> Result<Candidate, AcceptTradeError> {
+        let next_height = self.tip().height.saturating_add(1);
+        let Self { mempool, overlay, .. } = self;
+        mempool.check(transaction, txid, next_height, limit, |key: &CoinKey| overlay.coin(key))
+    }
+
+    /// Puts a checked trade whose signatures are verified into mempool and tables.
+    fn admit(
+        &mut self,
+        transaction: Arc<Transaction>,
+        txid: TxId,
+        leaf: LeafHash,
+        candidate: Candidate,
+        local: bool,
+        added: UnixMillis,
+    ) {
+        let bytes = transaction.encoded_len();
+        let entry = MempoolEntry { transaction, txid, fee: Amount::ZERO, bytes, added, local };
+        self.mempool.insert(entry, leaf, candidate);
+        self.keep(txid, added);
+    }
+
+    /// Writes a waiting trade to the mempool table, and to the own ones if it is.
+    fn keep(&mut self, txid: TxId, now: UnixMillis) {
+        let Some(waiting) = self.mempool.get(&txid) else { return };
+        let MempoolEntry { transaction, added, local, .. } = &waiting.entry;
+        let transaction = Transaction::clone(transaction);
+        let record = WaitingRecord { sequence: waiting.sequence, added: *added, local: *local, transaction };
+        self.overlay.put_waiting(txid, &record);
+        if record.local && self.own.get(&txid) != Some(&false) {
+            self.own.insert(txid, false);
+            let record = OwnRecord { added: now, void: String::new(), transaction: record.transaction };
+            self.overlay.put_own(txid, &record);
+        }
+    }
+
+    /// Takes up again what has been in mempool or chain before; its signatures are known to be good.
+    fn readmit(
+        &mut self,
+        transaction: &Arc<Transaction>,
+        txid: TxId,
+        leaf: LeafHash,
+        added: UnixMillis,
+    ) -> Result<(), AcceptTradeError> {
+        let local = self.own.contains_key(&txid);
+        let candidate = self.check_trade(transaction, txid, usize::MAX)?;
+        self.admit(Arc::clone(transaction), txid, leaf, candidate, local, added);
+        Ok(())
+    }
+
+    /// After blocks joined: what they mined leaves, and what they made impossible.
+    pub(super) fn mempool_after_connect(&mut self, joined: &[Body]) -> Result<(), ChainFault> {
+        for body in joined {
+            for (_, transaction, txid, _) in body.trades() {
+                if self.mempool.remove(&txid).is_some() {
+                    self.overlay.remove_waiting(txid);
+                }
+                for key in transaction.inputs.iter().map(CoinKey::of_input) {
+                    if let Some(loser) = self.mempool.spender(&key) {
+                        self.drop_conflict(loser, &key, txid, body.height())?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A block spent what a waiting trade wanted to: it leaves, with all that rests on it.
+    fn drop_conflict(&mut self, loser: TxId, key: &CoinKey, by: TxId, height: Height) -> Result<(), ChainFault> {
+        let what = place_of(key);
+        for waiting in self.mempool.remove_with_descendants(&loser) {
+            let reason = if waiting.entry.txid == loser {
+                format!("{what} was spent by {by} in block {height}")
+            } else {
+                format!("it rests on {loser}, which can no longer be mined: {what} was spent by {by} in block {height}")
+            };
+            self.give_up(&waiting, reason)?;
+        }
+        Ok(())
+    }
+
+    /// A trade has left the mempool without being mined: an own one becomes void, any other is forgotten.
+    fn give_up(&mut self, waiting: &Waiting, reason: String) -> Result<(), ChainFault> {
+        let txid = waiting.entry.txid;
+        self.overlay.remove_waiting(txid);
+        if self.own.contains_key(&txid) {
+            let transaction = Transaction::clone(&waiting.entry.transaction);
+            self.make_void(txid, transaction, waiting.entry.added, reason)?;
+        }
+        Ok(())
+    }
+
+    fn make_void(
+        &mut self,
+        txid: TxId,
+        transaction: Transaction,
+        added: UnixMillis,
+        reason: String,
+    ) -> Result<(), ChainFault> {
+        let added = self.overlay.own(&txid)?.map_or(added, |record| record.added);
+        self.overlay.put_own(txid, &OwnRecord { added, void: reason.clone(), transaction });
+        self.own.insert(txid, true);
+        self.stage(ChainEvent::TradeVoid { txid, reason });
+        Ok(())
+    }
+
+    /// After a reorganisation: what the blocks that left (oldest first) held is taken up again where it still can be, and
+    /// everything that waited is looked at anew.
+    pub(super) fn mempool_after_reorganisation(&mut self, left: &[Body], now: UnixMillis) -> Result<(), ChainFault> {
+        let waited = self.mempool.take_all();
+        for body in left {
+            for (_, transaction, txid, leaf) in body.trades() {
+                if self.overlay.place(&txid)?.is_some() {
+                    continue;
+                }
+                match self.readmit(&Arc::new(transaction.clone()), txid, leaf, now) {
+                    Ok(()) => self.tell_again(txid),
+                    Err(AcceptTradeError::Fault(fault)) => return Err(fault),
+                    Err(error) if self.own.contains_key(&txid) => {
+                        self.make_void(txid, transaction.clone(), now, why_void(&error))?;
+                    }
+                    Err(error) => tracing::debug!(%txid, %error, "a trade did not survive a reorganisation"),
+                }
+            }
+        }
+        self.readmit_all(waited)
+    }
+
+    /// An own trade waits again: whoever relays trades has to know.
+    fn tell_again(&mut self, txid: TxId) {
+        if let Some(waiting) = self.mempool.get(&txid).filter(|waiting| waiting.entry.local) {
+            let event = ChainEvent::TradeAccepted { entry: waiting.entry.clone(), origin: Origin::Local };
+            self.stage(event);
+            self.logs.push(LogEntry::Trade(events::TradeAccepted { txid, local: true }));
+        }
+    }
+
+    fn readmit_all(&mut self, waited: Vec<Waiting>) -> Result<(), ChainFault> {
+        for waiting in waited {
+            let MempoolEntry { transaction, txid, added, .. } = &waiting.entry;
+            if self.overlay.place(txid)?.is_some() {
+                self.overlay.remove_waiting(*txid);
+                continue;
+            }
+            match self.readmit(transaction, *txid, waiting.leaf, *added) {
+                Ok(()) | Err(AcceptTradeError::Known { .. }) => {}
+                Err(AcceptTradeError::Fault(fault)) => return Err(fault),
+                Err(error) => self.give_up(&waiting, why_void(&error))?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at everything that waits anew: after the chain was rebuilt.
+    pub(super) fn recheck_mempool(&mut self) -> Result<(), ChainFault> {
+        let waited = self.mempool.take_all();
+        self.readmit_all(waited)
+    }
+
+    /// Takes up the waiting trades of the last run, in the order of their admission.
+    pub(super) fn restore_mempool(&mut self, records: Vec<WaitingRecord>) -> Result<(), ChainFault> {
+        for record in records {
+            let WaitingRecord { sequence, added, transaction, .. } = record;
+            let txid = transaction.txid();
+            self.mempool.continue_from(sequence);
+            if self.overlay.place(&txid)?.is_some() {
+                self.overlay.remove_waiting(txid);
+                continue;
+            }
+            let leaf = leaf_hash(&transaction);
+            let transaction = Arc::new(transaction);
+            match self.readmit(&transaction, txid, leaf, added) {
+                Ok(()) => {}
+                Err(AcceptTradeError::Fault(fault)) => return Err(fault),
+                Err(error) => {
+                    self.overlay.remove_waiting(txid);
+                    if self.own.contains_key(&txid) {
+                        self.make_void(txid, Transaction::clone(&transaction), added, why_void(&error))?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes up void trades whose inputs are there again: the chain changed in their favour.
+    pub(super) fn retry_void(&mut self, all: bool, now: UnixMillis) -> Result<(), ChainFault> {
+        let limit = if all { usize::MAX } else { MAX_RETRIED };
+        let void = self.own.iter().filter(|(_, is_void)| **is_void).map(|(txid, _)| *txid);
+        let mut void: Vec<_> = void.take(limit).collect();
+        // One may rest on another: again as long as that helps.
+        loop {
+            let before = void.len();
+            let mut still = Vec::new();
+            for txid in void {
+                if !self.revive(txid, now)? {
+                    still.push(txid);
+                }
+            }
+            if still.is_empty() || still.len() == before {
+                return Ok(());
+            }
+            void = still;
+        }
+    }
+
+    /// Whether a void trade is not void any more.
+    fn revive(&mut self, txid: TxId, now: UnixMillis) -> Result<bool, ChainFault> {
+        let Some(record) = self.overlay.own(&txid)? else { return Ok(true) };
+        let OwnRecord { added, transaction, .. } = record;
+        if self.overlay.place(&txid)?.is_some() {
+            self.overlay.put_own(txid, &OwnRecord { added, void: String::new(), transaction });
+            self.own.insert(txid, false);
+            return Ok(true);
+        }
+        let leaf = leaf_hash(&transaction);
+        match self.readmit(&Arc::new(transaction), txid, leaf, now) {
+            Ok(()) => {
+                self.tell_again(txid);
+                Ok(true)
+            }
+            Err(AcceptTradeError::Fault(fault)) => Err(fault),
+            Err(_) => Ok(false),
+        }
+    }
+}
+
+/// A coin or stamp, as a reason names it.
+fn place_of(key: &CoinKey) -> String {
+    if key.outpoint.is_stamp() {
+        format!("its stamp {}", key.outpoint.index)
+    } else {
+        format!("its coin {}:{}", key.outpoint.txid, key.outpoint.index)
+    }
+}
+
+/// Why a trade that was good is not any more, as a sentence.
+fn why_void(error: &AcceptTradeError) -> String {
+    match error {
+        AcceptTradeError::Transaction { error: TransactionError::MissingCoin { outpoint, .. }, .. } => {
+            format!("its coin {}:{} is not on the best chain any more", outpoint.txid, outpoint.index)
+        }
+        AcceptTradeError::Transaction { error: TransactionError::StampUsed { index }, .. } => {
+            format!("its stamp {index} was used by another note")
+        }
+        AcceptTradeError::Conflict { outpoint, by, .. } => {
+            format!("its coin {}:{} is spent by {by}", outpoint.txid, outpoint.index)
+        }
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,471 @@
+//! [`Chain`]: the ledger as a plain struct. Everything that changes it goes through here, on one thread.
+//!
+//! Called by the chain thread (and by tests and simulations directly). The verbs are in `accept.rs` (headers and blocks),
+//! `activate.rs` (which branch is the best one), `pool.rs` (trades), `template.rs` and `audit.rs`. Invariants:
+//! - after each call, tree, overlay and mempool agree; when a call gives a [`ChainFault`], nothing can be said of them and
+//!   the chain must be dropped;
+//! - what happened is told by [`Chain::drain_events`] only once it is durable.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    path::Path,
+    sync::Arc,
+};
+
+use redb::ReadableTable as _;
+
+use super::{
+    api::{Balance, ChainEvent, ChainSummary, MempoolEntry, OwnedCoin, Spendable, Template, Tip, TxInfo, TxState},
+    errors::{ChainFault, OpenError},
+    ledger::Coins,
+    mempool::Mempool,
+    overlay::Overlay,
+    reader::ChainReader,
+    store::{
+        Store,
+        tables::{
+            HeaderRecord, META_BEST_HEADER, META_TIP, OwnRecord, ReadTables, WaitingRecord, split_block_key, stored,
+        },
+    },
+    tree::{HeaderTree, NodeId},
+    waiting::{Held, WaitingBlocks},
+};
+use crate::{
+    consensus::{CoinKey, HeaderWindow, Network, WINDOW_BLOCKS, spent_coins},
+    primitives::{Amount, BlockHash, Header, Height, Owner, TxId, events},
+};
+
+/// Changes are committed at the latest when their bodies have this many bytes.
+const MAX_UNCOMMITTED_BODIES: usize = 64 * 1024 * 1024;
+
+/// How a chain is kept; none of it changes what is valid.
+#[derive(Debug, Clone)]
+pub struct ChainOptions {
+    /// Memory for redb's pages and, half as much again, for changes that are not committed yet, in MiB.
+    pub cache_mib: usize,
+    /// Threads that verify signatures.
+    pub threads: usize,
+    /// Makes this node's coinbases differ from others' with the same owner.
+    pub nonce_seed: u64,
+}
+
+impl Default for ChainOptions {
+    fn default() -> Self {
+        Self {
+            cache_mib: super::store::DEFAULT_CACHE_MIB,
+            threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            nonce_seed: rand::random(),
+        }
+    }
+}
+
+/// What will be logged once it is durable.
+#[derive(Debug)]
+pub(super) enum LogEntry {
+    Connected(events::BlockConnected),
+    Disconnected(events::BlockDisconnected),
+    Reorganised(events::Reorganised),
+    Trade(events::TradeAccepted),
+}
+
+impl LogEntry {
+    fn emit(&self) {
+        match self {
+            Self::Connected(event) => event.emit(),
+            Self::Disconnected(event) => event.emit(),
+            Self::Reorganised(event) => event.emit(),
+            Self::Trade(event) => event.emit(),
+        }
+    }
+}
+
+/// The ledger. See the module.
+#[derive(Debug)]
+pub struct Chain {
+    pub(super) network: Arc<Network>,
+    pub(super) options: ChainOptions,
+    pub(super) overlay: Overlay,
+    pub(super) tree: HeaderTree,
+    pub(super) mempool: Mempool,
+    /// Own trades, and whether each is void.
+    pub(super) own: HashMap<TxId, bool>,
+    pub(super) waiting: WaitingBlocks,
+    pub(super) held: Vec<Held>,
+    /// The difficulty window of the last header that was checked, moved on.
+    pub(super) window: Option<HeaderWindow>,
+    /// The last template and what it was made from.
+    pub(super) template: Option<(super::template::TemplateKey, Template)>,
+    pub(super) generation: u64,
+    /// While stored blocks are connected again: nothing is told, the mempool is left alone.
+    pub(super) rebuilding: bool,
+    pub(super) staged: VecDeque<ChainEvent>,
+    pub(super) logs: Vec<LogEntry>,
+    ready: Vec<ChainEvent>,
+}
+
+impl Chain {
+    /// Makes a chain in a file and opens it.
+    ///
+    /// # Errors
+    /// See [`store::create`](super::store::create).
+    pub fn create(path: &Path, network: &Network, options: ChainOptions) -> Result<Self, OpenError> {
+        Self::on_store(super::store::create(path, network, None, options.cache_mib)?, options)
+    }
+
+    /// Opens the chain in a file.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open(path: &Path, options: ChainOptions) -> Result<Self, OpenError> {
+        Self::on_store(super::store::open(path, options.cache_mib)?, options)
+    }
+
+    /// Takes up the chain in an open store: reads all headers, the waiting and the own trades.
+    ///
+    /// # Errors
+    /// [`OpenError::Corrupt`] and [`OpenError::Disk`].
+    pub fn on_store(store: Store, options: ChainOptions) -> Result<Self, OpenError> {
+        let path = Path::new("chain.redb");
+        Self::load(store, options).map_err(|fault| OpenError::from_fault(path, fault))
+    }
+
+    fn load(store: Store, options: ChainOptions) -> Result<Self, ChainFault> {
+        let network = Arc::clone(store.network());
+        let tables = store.read()?;
+        let tree = load_tree(&tables, &network)?;
+        let best = (tree.node(tree.best()).key(), tree.node(tree.tip()).key());
+        if best != (tables.meta_key(META_BEST_HEADER)?, tables.meta_key(META_TIP)?) {
+            return Err(ChainFault::Corrupt("its tip is not the end of its chain".into()));
+        }
+
+        let mut waiting = Vec::new();
+        for entry in tables.mempool.iter()? {
+            let (_, value) = entry?;
+            waiting.push(stored::<WaitingRecord>("a waiting trade", value.value())?);
+        }
+        waiting.sort_by_key(|record| record.sequence);
+        let mut own = HashMap::new();
+        for entry in tables.own.iter()? {
+            let (key, value) = entry?;
+            let record: OwnRecord = stored("an own trade", value.value())?;
+            own.insert(TxId(*key.value()), !record.void.is_empty());
+        }
+        drop(tables);
+
+        let mut chain = Self {
+            network,
+            options,
+            overlay: Overlay::new(store),
+            tree,
+            mempool: Mempool::default(),
+            own,
+            waiting: WaitingBlocks::default(),
+            held: Vec::new(),
+            window: None,
+            template: None,
+            generation: 0,
+            rebuilding: false,
+            staged: VecDeque::new(),
+            logs: Vec::new(),
+            ready: Vec::new(),
+        };
+        // A crash in the middle of a reindex leaves more stored than connected.
+        let now = chain.tree.node(chain.tree.tip()).connected_at;
+        chain.catch_up(now, &mut |_, _| true)?;
+        chain.restore_mempool(waiting)?;
+        chain.commit()?;
+        chain.ready.clear();
+        Ok(chain)
+    }
+
+    /// The network.
+    #[must_use]
+    pub const fn network(&self) -> &Arc<Network> {
+        &self.network
+    }
+
+    /// The end of the best chain. May be ahead of the disk until the next [`Chain::commit`].
+    #[must_use]
+    pub fn tip(&self) -> Tip {
+        self.tip_at(self.tree.tip())
+    }
+
+    /// The header with the most work that is not known to be invalid.
+    #[must_use]
+    pub fn best_header(&self) -> Tip {
+        self.tip_at(self.tree.best())
+    }
+
+    /// The block of the best chain at a height.
+    #[must_use]
+    pub fn hash_at(&self, height: Height) -> Option<BlockHash> {
+        self.tree.connected_at(height).map(|id| self.tree.node(id).hash)
+    }
+
+    /// What everybody may know.
+    #[must_use]
+    pub fn summary(&self) -> ChainSummary {
+        ChainSummary {
+            network: Arc::clone(&self.network),
+            tip: self.tip(),
+            best_header: self.best_header(),
+            mempool: self.mempool.len(),
+        }
+    }
+
+    /// A reader of what is committed. It does not keep the file open.
+    #[must_use]
+    pub fn reader(&self) -> ChainReader {
+        ChainReader::new(self.overlay.store(), Arc::clone(self.tree.index()))
+    }
+
+    fn tip_at(&self, id: NodeId) -> Tip {
+        let node = self.tree.node(id);
+        // The headers of both ends are among the recent ones.
+        let time = self.tree.recent(id).map_or(0, |header| header.time);
+        Tip { hash: node.hash, height: node.height, work: node.work, time }
+    }
+
+    /// The header of a node, from memory or disk.
+    pub(super) fn header_of(&mut self, id: NodeId) -> Result<Header, ChainFault> {
+        if let Some(header) = self.tree.recent(id) {
+            return Ok(*header);
+        }
+        let record = self.overlay.header(&self.tree.node(id).key())?;
+        record.map(|record| record.header).ok_or_else(|| ChainFault::Corrupt("a header is missing".into()))
+    }
+
+    /// Writes what the tree knows of a node to the headers table.
+    pub(super) fn save(&mut self, id: NodeId) -> Result<(), ChainFault> {
+        let header = self.header_of(id)?;
+        let node = self.tree.node(id);
+        let record = HeaderRecord {
+            header,
+            work: node.work,
+            status: node.status,
+            on_best_headers: node.on_best,
+            connected_at: node.connected_at,
+        };
+        self.overlay.put_header(node.key(), record);
+        Ok(())
+    }
+
+    /// The difficulty window for a child of `parent`.
+    pub(super) fn window_after(&mut self, parent: NodeId) -> Result<HeaderWindow, ChainFault> {
+        let hash = self.tree.node(parent).hash;
+        if let Some(window) = self.window.take_if(|window| window.parent() == hash) {
+            return Ok(window);
+        }
+        let ids: Vec<_> = self.tree.ancestors(parent).take(WINDOW_BLOCKS).collect();
+        let headers = ids.into_iter().rev().map(|id| self.header_of(id)).collect::<Result<Vec<_>, _>>()?;
+        let ancestors = headers.iter().map(|header| (header.time, header.bits));
+        HeaderWindow::new(hash, self.tree.node(parent).height, ancestors)
+            .map_err(|error| ChainFault::Corrupt(error.to_string()))
+    }
+
+    // Commits and events
+
+    /// Whether replies and events have to wait for a [`Chain::commit`].
+    #[must_use]
+    pub const fn is_awaited(&self) -> bool {
+        self.overlay.is_awaited()
+    }
+
+    /// Whether a commit would write anything.
+    #[must_use]
+    pub const fn is_changed(&self) -> bool {
+        self.overlay.is_changed()
+    }
+
+    /// Whether so much has gathered that it should be committed now.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        let cache = self.options.cache_mib.saturating_mul(1 << 20) / 2;
+        self.overlay.body_bytes() >= MAX_UNCOMMITTED_BODIES || self.overlay.cost() >= cache.max(1 << 20)
+    }
+
+    /// Makes everything durable; only then is it logged and told.
+    ///
+    /// # Errors
+    /// When the disk fails; the chain must then be dropped.
+    pub fn commit(&mut self) -> Result<(), ChainFault> {
+        self.overlay.commit()?;
+        self.release();
+        Ok(())
+    }
+
+    /// Tells what needs no commit, when nothing that does is before it.
+    pub(super) fn release(&mut self) {
+        if !self.overlay.is_awaited() {
+            self.ready.extend(self.staged.drain(..));
+            for entry in self.logs.drain(..) {
+                entry.emit();
+            }
+        }
+    }
+
+    /// What happened and is durable, in order. Nothing is told twice.
+    pub fn drain_events(&mut self) -> Vec<ChainEvent> {
+        self.release();
+        std::mem::take(&mut self.ready)
+    }
+
+    /// Stages an event; tips that only grow are told as one.
+    pub(super) fn stage(&mut self, event: ChainEvent) {
+        if let ChainEvent::TipChanged { tip, disconnected, connected, mined } = &event
+            && disconnected.is_empty()
+            && let Some(ChainEvent::TipChanged { tip: last, connected: before, mined: mined_before, .. }) =
+                self.staged.back_mut()
+        {
+            *last = *tip;
+            before.extend(connected);
+            mined_before.extend(mined);
+            return;
+        }
+        self.staged.push_back(event);
+    }
+
+    // Questions
+
+    /// The coins of an owner on the best chain, stamps left out.
+    fn coins_of(&mut self, owner: Owner) -> Result<Vec<OwnedCoin>, ChainFault> {
+        self.commit()?;
+        let tables = self.overlay.store().read()?;
+        let (first, last) = CoinKey::range(owner);
+        let mut coins = Vec::new();
+        for entry in tables.coins.range::<&[u8; 56]>(&first.to_bytes()..=&last.to_bytes())? {
+            let (key, value) = entry?;
+            let coin = super::store::tables::coin_from_bytes(value.value());
+            if !coin.is_stamp() {
+                coins.push(OwnedCoin { outpoint: CoinKey::from_bytes(key.value()).outpoint, coin });
+            }
+        }
+        Ok(coins)
+    }
+
+    /// What an owner can spend in the next block: coins that no waiting trade spends, and outputs of waiting trades.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn spendable(&mut self, owner: Owner) -> Result<Spendable, ChainFault> {
+        let mut confirmed = self.coins_of(owner)?;
+        let is_free = |coin: &OwnedCoin| self.mempool.spender(&CoinKey { owner, outpoint: coin.outpoint }).is_none();
+        confirmed.retain(is_free);
+        let height = self.tip().height;
+        let pending = self.mempool.entries().flat_map(|waiting| {
+            let txid = waiting.entry.txid;
+            crate::consensus::created_coins(&waiting.entry.transaction, txid, height.saturating_add(1))
+        });
+        let pending = pending
+            .filter(|(key, coin)| key.owner == owner && !coin.is_stamp() && self.mempool.spender(key).is_none())
+            .map(|(key, coin)| OwnedCoin { outpoint: key.outpoint, coin })
+            .collect();
+        Ok(Spendable { confirmed, pending, height })
+    }
+
+    /// What an owner has, and what the waiting trades would change: each trade's gain or loss as a whole, change included.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn balance(&mut self, owner: Owner) -> Result<Balance, ChainFault> {
+        let confirmed = self.coins_of(owner)?.iter().map(|coin| coin.coin.value).sum();
+        let height = self.tip().height;
+        let (mut pending_in, mut pending_out) = (Amount::ZERO, Amount::ZERO);
+        let waiting: Vec<_> = self.mempool.entries().map(|waiting| Arc::clone(&waiting.entry.transaction)).collect();
+        for transaction in waiting {
+            let outputs = transaction.outputs.iter().filter(|output| output.owner == owner);
+            let gained: Amount = outputs.map(|output| output.value).sum();
+            let mut lost = Amount::ZERO;
+            for key in spent_coins(&transaction).filter(|key| key.owner == owner) {
+                let coin = match self.mempool.output(&key, height) {
+                    Some(coin) => Some(coin),
+                    None => self.overlay.coin(&key)?,
+                };
+                lost = lost.saturating_add(coin.map_or(Amount::ZERO, |coin| coin.value));
+            }
+            pending_in = pending_in.saturating_add(gained.checked_sub(lost).unwrap_or_default());
+            pending_out = pending_out.saturating_add(lost.checked_sub(gained).unwrap_or_default());
+        }
+        Ok(Balance { confirmed, pending_in, pending_out, height })
+    }
+
+    /// All waiting trades, parents first.
+    #[must_use]
+    pub fn mempool(&self) -> Vec<MempoolEntry> {
+        self.mempool.entries().map(|waiting| waiting.entry.clone()).collect()
+    }
+
+    /// Those of the ids that are neither in the mempool nor on the best chain, in the order given.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn unknown_trades(&mut self, mut ids: Vec<TxId>) -> Result<Vec<TxId>, ChainFault> {
+        let mut fault = None;
+        ids.retain(|txid| {
+            fault.is_none()
+                && self.mempool.get(txid).is_none()
+                && match self.overlay.place(txid) {
+                    Ok(place) => place.is_none(),
+                    Err(error) => {
+                        fault = Some(error);
+                        false
+                    }
+                }
+        });
+        fault.map_or(Ok(ids), Err)
+    }
+
+    /// One transaction and where it is; `None` when it is unknown.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn transaction(&mut self, txid: TxId) -> Result<Option<TxInfo>, ChainFault> {
+        if let Some(waiting) = self.mempool.get(&txid) {
+            let transaction = Arc::clone(&waiting.entry.transaction);
+            return Ok(Some(TxInfo { transaction, txid, fee: waiting.entry.fee, state: TxState::Mempool }));
+        }
+        if let Some((height, position)) = self.overlay.place(&txid)? {
+            return self.mined_transaction(txid, height, position).map(Some);
+        }
+        if self.own.get(&txid) == Some(&true)
+            && let Some(record) = self.overlay.own(&txid)?
+        {
+            let state = TxState::Void { reason: record.void };
+            return Ok(Some(TxInfo { transaction: Arc::new(record.transaction), txid, fee: Amount::ZERO, state }));
+        }
+        Ok(None)
+    }
+
+    fn mined_transaction(&mut self, txid: TxId, height: Height, position: u32) -> Result<TxInfo, ChainFault> {
+        let corrupt = || ChainFault::Corrupt(format!("the index says a wrong place for transaction {txid}"));
+        let node = *self.tree.node(self.tree.connected_at(height).ok_or_else(corrupt)?);
+        let mut block = self.overlay.block(&node.key())?;
+        let fees = self.overlay.undo(&node.key())?.fees(&block.transactions);
+        let position = usize::try_from(position).unwrap_or(usize::MAX);
+        if position >= block.transactions.len() {
+            return Err(corrupt());
+        }
+        let transaction = Arc::new(block.transactions.swap_remove(position));
+        let fee = fees.get(position).copied().unwrap_or_default();
+        Ok(TxInfo { transaction, txid, fee, state: TxState::Mined { block: node.hash, height } })
+    }
+}
+
+/// Reads all headers.
+pub(super) fn load_tree(tables: &ReadTables, network: &Network) -> Result<HeaderTree, ChainFault> {
+    let corrupt = |what: &str| ChainFault::Corrupt(what.to_owned());
+    let mut tree: Option<HeaderTree> = None;
+    for entry in tables.headers.iter()? {
+        let (key, value) = entry?;
+        let (_, hash) = split_block_key(key.value());
+        let record = HeaderRecord::from_bytes(value.value())?;
+        match &mut tree {
+            None if hash == network.id => tree = Some(HeaderTree::new(&record)),
+            None => return Err(corrupt("its first header is not the genesis")),
+            Some(tree) => {
+                tree.restore(hash, &record).ok_or_else(|| corrupt("a header's parent is missing"))?;
+            }
+        }
+    }
+    tree.ok_or_else(|| corrupt("it has no headers"))
+}

@@ -1,0 +1,102 @@
+//! Blocks to mine, and compact blocks made whole again.
+
+use std::{collections::HashMap, sync::Arc};
+
+use super::{
+    api::{Rebuilt, Template},
+    errors::ChainFault,
+    state::Chain,
+};
+use crate::{
+    consensus::{MAX_BLOCK_BYTES, SUBSIDY, min_time, next_bits},
+    primitives::{
+        Amount, Block, BlockHash, HEADER_BYTES, Header, MerkleRoot, Owner, Transaction, TxOutput, UnixMillis,
+        coinbase_memo, sha256, short_id,
+    },
+};
+
+/// What stands in a block beside its trades: header, count, and a coinbase of one output.
+const FRAME_BYTES: usize = HEADER_BYTES + 4 + 128;
+
+/// What a template was made from; while it stays, only time and bits of the template change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct TemplateKey {
+    owner: Owner,
+    tip: BlockHash,
+    mempool: u64,
+}
+
+impl Chain {
+    /// A block to mine on the tip that pays `owner`: everything but the nonce. Its time is `now`, or the earliest that the
+    /// rules allow.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn template(&mut self, owner: Owner, now: UnixMillis) -> Result<Template, ChainFault> {
+        let tip = self.tree.tip();
+        let key = TemplateKey { owner, tip: self.tree.node(tip).hash, mempool: self.mempool.changes() };
+        let window = self.window_after(tip)?;
+        let time = now.max(min_time(&window));
+        let bits = next_bits(&self.network, &window, time);
+        self.window = Some(window);
+        let mut template = match self.template.take() {
+            Some((made_from, template)) if made_from == key => template,
+            _ => self.new_template(&key),
+        };
+        template.block.header.time = time;
+        template.block.header.bits = bits;
+        self.template = Some((key, template.clone()));
+        Ok(template)
+    }
+
+    /// The next template, with neither time nor bits.
+    fn new_template(&mut self, key: &TemplateKey) -> Template {
+        self.generation = self.generation.wrapping_add(1);
+        let height = self.tip().height.saturating_add(1);
+        let chosen = self.mempool.select(MAX_BLOCK_BYTES.saturating_sub(FRAME_BYTES));
+        let fees: Amount = chosen.iter().map(|waiting| waiting.entry.fee).sum();
+        let extra = sha256(&[&self.options.nonce_seed.to_le_bytes(), &self.generation.to_le_bytes()]);
+        let coinbase = Transaction {
+            inputs: Vec::new(),
+            outputs: vec![TxOutput { value: SUBSIDY.saturating_add(fees), owner: key.owner }],
+            memo: coinbase_memo(height, &extra[..8]),
+        };
+        let has_local = chosen.iter().any(|waiting| waiting.entry.local);
+        let has_trades = !chosen.is_empty();
+        let mut transactions = vec![coinbase];
+        transactions.extend(chosen.iter().map(|waiting| Transaction::clone(&waiting.entry.transaction)));
+        let previous = key.tip;
+        let header = Header { previous, merkle_root: MerkleRoot::ZERO, height, time: 0, bits: 0, nonce: 0 };
+        let mut block = Block { header, transactions };
+        block.header.merkle_root = block.computed_merkle_root();
+        Template { block, generation: self.generation, has_local, has_trades }
+    }
+
+    /// Makes a compact block whole from what waits. A short id that two waiting trades have counts as missing.
+    #[must_use]
+    pub fn rebuild(&self, header: Header, coinbase: Transaction, short_ids: &[[u8; 6]]) -> Rebuilt {
+        let hash = header.hash();
+        let mut names: HashMap<[u8; 6], Option<&Arc<Transaction>>> = HashMap::with_capacity(self.mempool.len());
+        for (leaf, transaction) in self.mempool.leaves() {
+            let same = names.entry(short_id(&hash, leaf));
+            same.and_modify(|known| *known = None).or_insert(Some(transaction));
+        }
+        let found = short_ids.iter().map(|id| names.get(id).copied().flatten().map(Arc::clone));
+        let coinbase = Arc::new(coinbase);
+        let found: Vec<_> = std::iter::once(Some(Arc::clone(&coinbase))).chain(found).collect();
+        let whole: Option<Vec<_>> = found.iter().map(|found| found.as_deref().cloned()).collect();
+        let Some(transactions) = whole else {
+            let missing = (0u32..).zip(&found).filter(|(_, found)| found.is_none());
+            let positions = missing.map(|(position, _)| position).collect();
+            return Rebuilt::Missing { found, positions };
+        };
+        let block = Block { header, transactions };
+        if block.computed_merkle_root() == header.merkle_root {
+            return Rebuilt::Block(Box::new(block));
+        }
+        // A name led to the wrong trade: nothing but the coinbase can be trusted, and perhaps not even that.
+        let positions = (1u32..).zip(short_ids).map(|(position, _)| position).collect();
+        let found = std::iter::once(Some(coinbase)).chain(short_ids.iter().map(|_| None)).collect();
+        Rebuilt::Missing { found, positions }
+    }
+}

@@ -1,0 +1,479 @@
+//! The chain thread: the one writer of `chain.redb`, and the handle that others hold.
+//!
+//! Commands come through one bounded queue. The thread takes all that have gathered, then commits once, then answers them
+//! all: alone near the tip, a block costs one commit; far behind, hundreds share one. Nothing is answered or told before
+//! it is durable, but for peers' trades, which nobody is promised. The thread ends when the last handle is dropped, or
+//! when the disk fails; it then closes the file.
+
+use std::{
+    sync::Arc,
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    runtime,
+    sync::{mpsc, oneshot, watch},
+    task, time,
+};
+
+use super::{
+    api::{
+        Balance, BlockAccepted, ChainAudit, ChainCommand, ChainEvent, ChainSummary, HeadersAccepted, MempoolEntry,
+        Origin, Rebuilt, Spendable, Template, TxInfo,
+    },
+    errors::{AcceptBlockError, AcceptHeadersError, AcceptTradeError, ChainFault},
+    reader::ChainReader,
+    state::Chain,
+};
+use crate::{
+    consensus::Checkpoint,
+    primitives::{Block, Header, Height, Owner, Transaction, TxId, UnixMillis},
+};
+
+/// Where the thread reads the time, in unix milliseconds.
+pub type Clock = Arc<dyn Fn() -> UnixMillis + Send + Sync>;
+
+/// Commands that wait at most: two windows of bodies. Beyond half of it, [`ChainHandle::busy`].
+const QUEUE: usize = 512;
+
+/// Replies are kept back for a shared commit at most this long.
+const MAX_GATHERING: Duration = Duration::from_secs(2);
+
+/// What nobody waits for is committed after this long.
+const IDLE: Duration = Duration::from_secs(2);
+
+/// How often a thread that cannot tell its events looks whether anybody is still there.
+const EVENT_PATIENCE: Duration = Duration::from_millis(200);
+
+/// A way to the chain thread. When the last one is dropped, the thread commits, closes the file, and ends.
+#[derive(Debug, Clone)]
+pub struct ChainHandle {
+    commands: mpsc::Sender<ChainCommand>,
+    summary: watch::Receiver<ChainSummary>,
+    reader: ChainReader,
+}
+
+/// Starts the chain thread.
+///
+/// `events` should be drained as long as it is held: the thread waits for room. The second value ends when the file is
+/// closed.
+///
+/// # Errors
+/// When the system gives no thread.
+pub fn spawn(
+    chain: Chain,
+    clock: Clock,
+    events: mpsc::Sender<ChainEvent>,
+) -> std::io::Result<(ChainHandle, JoinHandle<()>)> {
+    let runtime = runtime::Builder::new_current_thread().enable_time().build()?;
+    let (commands, queue) = mpsc::channel(QUEUE);
+    let (publish, summary) = watch::channel(chain.summary());
+    let handle = ChainHandle { commands, summary, reader: chain.reader() };
+    let thread = ChainThread { chain, clock, events, publish, queue, runtime, replies: Vec::new(), gathering: None };
+    let thread = std::thread::Builder::new().name("chain".into()).spawn(move || thread.run())?;
+    Ok((handle, thread))
+}
+
+/// An answer that is kept back until it is durable.
+type Reply = Box<dyn FnOnce() + Send>;
+
+struct ChainThread {
+    chain: Chain,
+    clock: Clock,
+    events: mpsc::Sender<ChainEvent>,
+    publish: watch::Sender<ChainSummary>,
+    queue: mpsc::Receiver<ChainCommand>,
+    runtime: runtime::Runtime,
+    replies: Vec<Reply>,
+    /// When the first of the replies was kept back.
+    gathering: Option<Instant>,
+}
+
+/// What came of waiting for a command.
+enum Next {
+    Command(ChainCommand),
+    Nothing,
+    Closed,
+}
+
+impl ChainThread {
+    fn run(mut self) {
+        if let Err(fault) = self.serve() {
+            tracing::error!(%fault, "the chain thread stops");
+            // Whoever waits sees the closed channel; the replies may not be sent, since nothing is durable.
+            self.replies.clear();
+            self.tell(ChainEvent::Failed(fault));
+        }
+    }
+
+    fn serve(&mut self) -> Result<(), ChainFault> {
+        loop {
+            match self.next() {
+                Next::Command(command) => {
+                    self.gathering.get_or_insert_with(Instant::now);
+                    self.answer(command)?;
+                    let late = self.gathering.is_some_and(|since| since.elapsed() >= MAX_GATHERING);
+                    if self.queue.is_empty() || self.chain.is_full() || late {
+                        self.settle()?;
+                    }
+                }
+                Next::Nothing => {
+                    self.chain.due((self.clock)())?;
+                    self.chain.commit()?;
+                    self.settle()?;
+                }
+                Next::Closed => {
+                    self.chain.commit()?;
+                    return self.settle();
+                }
+            }
+        }
+    }
+
+    /// Waits for a command until something is due.
+    fn next(&mut self) -> Next {
+        if let Ok(command) = self.queue.try_recv() {
+            return Next::Command(command);
+        }
+        let due = self.chain.next_due().map(|due| Duration::from_millis(due.saturating_sub((self.clock)())));
+        let idle = self.chain.is_changed().then_some(IDLE);
+        let queue = &mut self.queue;
+        let received = match due.into_iter().chain(idle).min() {
+            Some(patience) => self.runtime.block_on(async { time::timeout(patience, queue.recv()).await }),
+            None => Ok(self.runtime.block_on(queue.recv())),
+        };
+        match received {
+            Ok(Some(command)) => Next::Command(command),
+            Ok(None) => Next::Closed,
+            Err(_) => Next::Nothing,
+        }
+    }
+
+    /// Commits if anybody waits for it; then answers and tells.
+    fn settle(&mut self) -> Result<(), ChainFault> {
+        if self.chain.is_awaited() || self.chain.is_full() {
+            self.chain.commit()?;
+        }
+        self.gathering = None;
+        let events = self.chain.drain_events();
+        // Before the replies: who has one sees its effect.
+        self.publish.send_replace(self.chain.summary());
+        for reply in self.replies.drain(..) {
+            reply();
+        }
+        for event in events {
+            self.tell(event);
+        }
+        Ok(())
+    }
+
+    /// Tells an event, waiting for room as long as anybody could make some.
+    fn tell(&mut self, event: ChainEvent) {
+        let mut event = event;
+        loop {
+            event = match self.events.try_send(event) {
+                Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => return,
+                Err(mpsc::error::TrySendError::Full(event)) => event,
+            };
+            if self.queue.is_closed() {
+                return;
+            }
+            let events = &self.events;
+            let wait = async { time::timeout(EVENT_PATIENCE, events.reserve()).await.is_ok() };
+            self.runtime.block_on(wait);
+        }
+    }
+
+    fn keep(&mut self, reply: impl FnOnce() + Send + 'static) {
+        self.replies.push(Box::new(reply));
+    }
+
+    /// Does what a command asks and keeps the answer back; a fault ends the thread.
+    fn answer(&mut self, command: ChainCommand) -> Result<(), ChainFault> {
+        let now = (self.clock)();
+        match command {
+            ChainCommand::AcceptHeaders { headers, origin, reply } => {
+                let result = self.chain.accept_headers(&headers, origin, now);
+                if let Err(AcceptHeadersError::Fault(fault)) = &result {
+                    return Err(fault.clone());
+                }
+                self.keep(move || send(reply, result));
+            }
+            ChainCommand::AcceptBlock { block, origin, reply } => {
+                let result = self.chain.accept_block(*block, origin, now);
+                if let Err(AcceptBlockError::Fault(fault)) = &result {
+                    return Err(fault.clone());
+                }
+                self.keep(move || send(reply, result));
+            }
+            ChainCommand::AcceptTrade { transaction, origin, reply } => {
+                let result = self.chain.accept_trade(*transaction, origin, now);
+                if let Err(AcceptTradeError::Fault(fault)) = &result {
+                    return Err(fault.clone());
+                }
+                self.keep(move || send(reply, result));
+            }
+            ChainCommand::Template { owner, reply } => {
+                let template = self.chain.template(owner, now)?;
+                self.keep(move || send(reply, template));
+            }
+            ChainCommand::Rebuild { header, coinbase, short_ids, reply } => {
+                let rebuilt = self.chain.rebuild(*header, *coinbase, &short_ids);
+                self.keep(move || send(reply, rebuilt));
+            }
+            ChainCommand::Spendable { owner, reply } => {
+                let spendable = self.chain.spendable(owner)?;
+                self.keep(move || send(reply, Ok(spendable)));
+            }
+            ChainCommand::Balance { owner, reply } => {
+                let balance = self.chain.balance(owner)?;
+                self.keep(move || send(reply, Ok(balance)));
+            }
+            ChainCommand::Mempool { reply } => {
+                let mempool = self.chain.mempool();
+                self.keep(move || send(reply, mempool));
+            }
+            ChainCommand::Transaction { txid, reply } => {
+                let transaction = self.chain.transaction(txid)?;
+                self.keep(move || send(reply, Ok(transaction)));
+            }
+            ChainCommand::CheckHeader { header, reply } => {
+                let result = self.chain.check_on_tip(&header, now);
+                self.keep(move || send(reply, result));
+            }
+            ChainCommand::UnknownTrades { ids, reply } => {
+                let unknown = self.chain.unknown_trades(ids)?;
+                self.keep(move || send(reply, Ok(unknown)));
+            }
+            ChainCommand::ShutDown { reply } => {
+                self.queue.close();
+                self.keep(move || send(reply, ()));
+            }
+            ChainCommand::Verify { progress, reply } => {
+                self.settle()?;
+                let mut tell = |done, goal| {
+                    let _ = progress.try_send((done, goal));
+                    !reply.is_closed()
+                };
+                let result = self.chain.verify(&mut tell);
+                finish_audit(reply, result)?;
+            }
+            ChainCommand::Reindex { progress, reply } => {
+                self.settle()?;
+                // Never given up in the middle: half an index is of no use to anybody.
+                let mut tell = |done, goal| {
+                    let _ = progress.try_send((done, goal));
+                    true
+                };
+                let result = self.chain.reindex(now, &mut tell);
+                finish_audit(reply, result)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Sends an answer; that nobody waits any more is nobody's loss.
+fn send<T>(reply: oneshot::Sender<T>, answer: T) {
+    drop(reply.send(answer));
+}
+
+/// Answers an audit; one that was given up is no fault of the disk.
+fn finish_audit(
+    reply: oneshot::Sender<Result<ChainAudit, ChainFault>>,
+    result: Result<ChainAudit, ChainFault>,
+) -> Result<(), ChainFault> {
+    match result {
+        Err(ChainFault::Cancelled) => {
+            send(reply, Err(ChainFault::Cancelled));
+            Ok(())
+        }
+        Err(fault) => {
+            send(reply, Err(fault.clone()));
+            Err(fault)
+        }
+        Ok(audit) => {
+            send(reply, Ok(audit));
+            Ok(())
+        }
+    }
+}
+
+impl ChainHandle {
+    /// Reads that need no decision.
+    #[must_use]
+    pub const fn reader(&self) -> &ChainReader {
+        &self.reader
+    }
+
+    /// The last committed state in short; never waits.
+    #[must_use]
+    pub fn summary(&self) -> ChainSummary {
+        self.summary.borrow().clone()
+    }
+
+    /// Tells when [`ChainHandle::summary`] changes.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<ChainSummary> {
+        self.summary.clone()
+    }
+
+    /// Whether the queue is half full: inbound requests should be answered with "busy", gossip ignored.
+    #[must_use]
+    pub fn busy(&self) -> bool {
+        self.commands.capacity() < QUEUE / 2
+    }
+
+    /// Whether the chain thread has ended.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.commands.is_closed()
+    }
+
+    /// Puts a command into the queue without waiting, for tasks that never wait for the chain: its answer comes through
+    /// the reply in it.
+    ///
+    /// # Errors
+    /// Gives the command back when the queue is full or the chain is closed.
+    pub fn try_send(&self, command: ChainCommand) -> Result<(), Box<ChainCommand>> {
+        self.commands.try_send(command).map_err(|error| Box::new(error.into_inner()))
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> ChainCommand) -> Result<T, ChainFault> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(command(reply)).await.map_err(|_| ChainFault::Closed)?;
+        answer.await.map_err(|_| ChainFault::Closed)
+    }
+
+    /// Ends the chain thread, whoever else holds a handle; done when everything is on disk.
+    pub async fn shut_down(&self) {
+        // A closed thread has nothing left to write.
+        let _ = self.ask(|reply| ChainCommand::ShutDown { reply }).await;
+    }
+
+    /// Checks a header on the tip without storing it.
+    ///
+    /// # Errors
+    /// See [`AcceptHeadersError`].
+    pub async fn check_header(&self, header: Header) -> Result<(), AcceptHeadersError> {
+        let header = Box::new(header);
+        self.ask(|reply| ChainCommand::CheckHeader { header, reply }).await?
+    }
+
+    /// Which of these trades are neither in the mempool nor on the chain, in the order given.
+    ///
+    /// # Errors
+    /// When the chain is closed or the disk fails.
+    pub async fn unknown_trades(&self, ids: Vec<TxId>) -> Result<Vec<TxId>, ChainFault> {
+        self.ask(|reply| ChainCommand::UnknownTrades { ids, reply }).await?
+    }
+
+    /// Checks headers, parents first, and keeps them.
+    ///
+    /// # Errors
+    /// See [`AcceptHeadersError`].
+    pub async fn accept_headers(
+        &self,
+        headers: Vec<Header>,
+        origin: Origin,
+    ) -> Result<HeadersAccepted, AcceptHeadersError> {
+        self.ask(|reply| ChainCommand::AcceptHeaders { headers, origin, reply }).await?
+    }
+
+    /// Checks a block whole and connects or stores it; answered after the commit.
+    ///
+    /// # Errors
+    /// See [`AcceptBlockError`].
+    pub async fn accept_block(&self, block: Block, origin: Origin) -> Result<BlockAccepted, AcceptBlockError> {
+        self.ask(|reply| ChainCommand::AcceptBlock { block: Box::new(block), origin, reply }).await?
+    }
+
+    /// Checks a trade or note and keeps it until it is mined; an own one is durable when this is answered.
+    ///
+    /// # Errors
+    /// See [`AcceptTradeError`].
+    pub async fn accept_trade(&self, transaction: Transaction, origin: Origin) -> Result<TxId, AcceptTradeError> {
+        self.ask(|reply| ChainCommand::AcceptTrade { transaction: Box::new(transaction), origin, reply }).await?
+    }
+
+    /// A block to mine that pays `owner`.
+    ///
+    /// # Errors
+    /// When the chain is closed.
+    pub async fn template(&self, owner: Owner) -> Result<Template, ChainFault> {
+        self.ask(|reply| ChainCommand::Template { owner, reply }).await
+    }
+
+    /// Rebuilds a compact block from the mempool.
+    ///
+    /// # Errors
+    /// When the chain is closed.
+    pub async fn rebuild(
+        &self,
+        header: Header,
+        coinbase: Transaction,
+        short_ids: Vec<[u8; 6]>,
+    ) -> Result<Rebuilt, ChainFault> {
+        let (header, coinbase) = (Box::new(header), Box::new(coinbase));
+        self.ask(|reply| ChainCommand::Rebuild { header, coinbase, short_ids, reply }).await
+    }
+
+    /// What an owner can spend next.
+    ///
+    /// # Errors
+    /// When the chain is closed.
+    pub async fn spendable(&self, owner: Owner) -> Result<Spendable, ChainFault> {
+        self.ask(|reply| ChainCommand::Spendable { owner, reply }).await?
+    }
+
+    /// What an owner has.
+    ///
+    /// # Errors
+    /// When the chain is closed.
+    pub async fn balance(&self, owner: Owner) -> Result<Balance, ChainFault> {
+        self.ask(|reply| ChainCommand::Balance { owner, reply }).await?
+    }
+
+    /// All waiting trades, parents first.
+    ///
+    /// # Errors
+    /// When the chain is closed.
+    pub async fn mempool(&self) -> Result<Vec<MempoolEntry>, ChainFault> {
+        self.ask(|reply| ChainCommand::Mempool { reply }).await
+    }
+
+    /// One transaction and where it is; `None` when it is unknown.
+    ///
+    /// # Errors
+    /// When the chain is closed.
+    pub async fn transaction(&self, txid: TxId) -> Result<Option<TxInfo>, ChainFault> {
+        self.ask(|reply| ChainCommand::Transaction { txid, reply }).await?
+    }
+
+    /// Checks everything from genesis. Commands wait meanwhile; dropping the future ends the check.
+    ///
+    /// # Errors
+    /// When the chain is closed.
+    pub async fn verify(&self, progress: mpsc::Sender<(Height, Height)>) -> Result<ChainAudit, ChainFault> {
+        self.ask(|reply| ChainCommand::Verify { progress, reply }).await?
+    }
+
+    /// Rebuilds coins, undo records and index from the blocks. Commands wait meanwhile.
+    ///
+    /// # Errors
+    /// When the chain is closed.
+    pub async fn reindex(&self, progress: mpsc::Sender<(Height, Height)>) -> Result<ChainAudit, ChainFault> {
+        self.ask(|reply| ChainCommand::Reindex { progress, reply }).await?
+    }
+
+    /// What an invite pins: the block of the best chain about 100 deep, or the genesis of a young chain.
+    ///
+    /// # Errors
+    /// When the chain is closed.
+    pub async fn invite_checkpoint(&self) -> Result<Checkpoint, ChainFault> {
+        let reader = self.reader.clone();
+        let checkpoint = task::spawn_blocking(move || reader.checkpoint()).await;
+        checkpoint.ok().flatten().ok_or(ChainFault::Closed)
+    }
+}

@@ -1,0 +1,210 @@
+//! `start-node` and `people`: from flags to a node that runs until it is told to stop.
+
+use std::{
+    io::{self, IsTerminal, Write},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    time::Duration,
+};
+
+use tokio::time::timeout;
+
+use super::{
+    args::{NodeFlags, People, StartNode},
+    find::take_for_node,
+    outcome::CommandError,
+    parsed_address,
+    progress::show_sync,
+    secrets,
+    signals::Signals,
+};
+use crate::{
+    console::{self, ConsoleOptions},
+    node::{
+        config::{
+            MEETING_PLACE, NodeConfig, checked_name, default_name, listen_anywhere, listen_at, parse_listen,
+            parse_peer, parse_rpc, peer_at,
+        },
+        datadir::{DataDir, NodeId},
+        host::{Host, RunningNode},
+        rpc::{FriendchainApiClient, RpcError, feed::FIRST_PLACE, types::MineMode},
+    },
+};
+
+/// How long a node may take to end cleanly before the process ends anyway: one block's commit, and its goodbyes.
+const STOP_PATIENCE: Duration = Duration::from_secs(20);
+
+/// The settings that `start-node` asks for.
+pub(crate) fn start_node_config(flags: &StartNode, id: Option<&NodeId>) -> Result<NodeConfig, RpcError> {
+    let mut config = NodeConfig::new(default_name(id));
+    config.name = flags.name.as_deref().map(checked_name).transpose()?;
+    if flags.listen.is_empty() {
+        config.listen = listen_anywhere(id.and_then(NodeId::port).unwrap_or(0));
+    } else {
+        let addresses = flags.listen.iter().map(|text| parse_listen(text)).collect::<Result<Vec<_>, _>>()?;
+        config.listen = addresses.concat();
+    }
+    apply(&mut config, &flags.node)?;
+    Ok(config)
+}
+
+/// The settings that `people` asks for: its own address, mining on demand, a wallet, and somebody to meet.
+pub(crate) fn people_config(flags: &People) -> Result<NodeConfig, RpcError> {
+    let ip = match flags.ip.as_str() {
+        "localhost" => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        text => text.parse().map_err(|_| {
+            let sentence = format!("'{text}' is not an IP address: write one of this machine, like 127.0.0.1");
+            RpcError::new("bad_listen_address", sentence)
+        })?,
+    };
+    let mut config = NodeConfig::new(flags.name.clone());
+    config.name = Some(checked_name(&flags.name)?);
+    config.listen = listen_at(ip, flags.port);
+    config.mining = MineMode::OnDemand;
+    config.make_wallet = true;
+    if flags.node.peers.is_empty() && SocketAddr::new(ip, flags.port) != MEETING_PLACE {
+        config.peers = vec![peer_at(MEETING_PLACE)];
+    }
+    apply(&mut config, &flags.node)?;
+    Ok(config)
+}
+
+fn apply(config: &mut NodeConfig, flags: &NodeFlags) -> Result<(), RpcError> {
+    if !flags.peers.is_empty() {
+        config.peers = flags.peers.iter().map(|text| parse_peer(text)).collect::<Result<_, _>>()?;
+    }
+    config.mining = flags.mine.unwrap_or(config.mining);
+    config.miner = flags.miner.as_deref().map(parsed_address).transpose()?;
+    config.threads = flags.threads.or(config.threads);
+    config.rpc = flags.rpc.as_deref().map_or(Ok(config.rpc), parse_rpc)?;
+    config.mdns &= !flags.no_mdns;
+    config.cache_mib = flags.cache_mib.unwrap_or(config.cache_mib);
+    config.private_only = flags.private_only.or(config.private_only);
+    config.passphrase = secrets::passphrase(&flags.passphrase)?;
+    Ok(())
+}
+
+/// Runs the daemon until a signal, or `stop`.
+pub(crate) async fn start_node(
+    host: &dyn Host,
+    folder: &DataDir,
+    config: NodeConfig,
+    json: bool,
+) -> Result<(), CommandError> {
+    let mut signals = Signals::listen()?;
+    let name = config.name.clone().unwrap_or_else(|| config.default_name.clone());
+    let lock = take_for_node(folder).await?;
+    if !json {
+        writeln!(io::stdout(), "Starting node {name}")?;
+    }
+    let starting = host.start(lock, config);
+    let mut node = tokio::select! {
+        started = starting => started?,
+        () = signals.any() => return Ok(()),
+    };
+    let bar = async {
+        if !json && io::stderr().is_terminal() {
+            show_sync(&node.client).await;
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        ended = &mut node.finished => return Ok(ended?),
+        () = signals.any() => {}
+        () = bar => {}
+    }
+    tokio::select! {
+        ended = stop(node) => ended,
+        () = signals.any() => Err(RpcError::new("interrupted", "ended before the node could stop cleanly").into()),
+    }
+}
+
+/// Runs a node with the console on it; the console's end is the node's.
+pub(crate) async fn people(
+    host: &dyn Host,
+    folder: &DataDir,
+    config: NodeConfig,
+    color: bool,
+) -> Result<(), CommandError> {
+    let mut signals = Signals::listen()?;
+    let lock = take_for_node(folder).await?;
+    let mut node = tokio::select! {
+        started = host.start(lock, config) => started?,
+        () = signals.any() => return Ok(()),
+    };
+    let options = ConsoleOptions { folder: folder.clone(), color, first_event: FIRST_PLACE, owns_node: true };
+    let mut talk = std::pin::pin!(console::run(node.client.clone(), options, &mut signals));
+    let talked = tokio::select! {
+        talked = &mut talk => talked,
+        ended = &mut node.finished => {
+            if io::stdin().is_terminal() {
+                // The line editor holds the terminal until its line is done: leaving now would leave it raw.
+                writeln!(io::stderr(), "The node has ended: press Enter to leave.")?;
+                talk.await?;
+            }
+            return Ok(ended?);
+        }
+    };
+    stop(node).await?;
+    talked
+}
+
+async fn stop(node: RunningNode) -> Result<(), CommandError> {
+    // A node that ends by itself at this moment needs no telling.
+    if let Err(error) = node.client.stop().await {
+        tracing::debug!(%error, "the node was told to stop");
+    }
+    let Ok(ended) = timeout(STOP_PATIENCE, node.finished).await else {
+        let sentence = format!("the node did not stop within {} s, and was cut off", STOP_PATIENCE.as_secs());
+        return Err(RpcError::new("slow_stop", sentence).into());
+    };
+    Ok(ended?)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::args::{Cli, Command};
+
+    fn people_of(line: &str) -> Result<NodeConfig, RpcError> {
+        let cli = Cli::try_parse_from(["friendchain"].into_iter().chain(line.split_whitespace())).expect("parsed");
+        let Command::People(people) = cli.command else { panic!("not people") };
+        people_config(&people)
+    }
+
+    #[test]
+    fn the_first_of_the_chat_room_waits_and_the_others_go_to_it() {
+        let first = people_of("people 127.0.0.1 8891 yzw").expect("a config");
+        assert!(first.peers.is_empty());
+        assert_eq!(first.listen, ["/ip4/127.0.0.1/tcp/8891", "/ip4/127.0.0.1/udp/8891/quic-v1"]);
+        assert_eq!((first.mining, first.make_wallet), (MineMode::OnDemand, true));
+        let second = people_of("people 127.0.0.1 8892 yjf").expect("a config");
+        assert_eq!(second.peers, ["/ip4/127.0.0.1/tcp/8891"]);
+        let elsewhere = people_of("people 127.0.0.1 8892 yjf --peer 10.0.0.1:3000").expect("a config");
+        assert_eq!(elsewhere.peers, ["/ip4/10.0.0.1/tcp/3000"]);
+    }
+
+    #[test]
+    fn what_people_cannot_be_is_a_sentence() {
+        assert_eq!(people_of("people nowhere 8891 yzw").expect_err("refused").code, "bad_listen_address");
+        assert_eq!(people_of("people 127.0.0.1 8891 a#b").expect_err("refused").code, "bad_name");
+    }
+
+    #[test]
+    fn a_number_as_node_id_is_the_port_unless_told() {
+        let id: NodeId = "3000".parse().expect("an id");
+        let flags = |line: &str| {
+            let cli = Cli::try_parse_from(["friendchain"].into_iter().chain(line.split_whitespace())).expect("parsed");
+            let Command::StartNode(flags) = cli.command else { panic!("not start-node") };
+            flags
+        };
+        let config = start_node_config(&flags("start-node"), Some(&id)).expect("a config");
+        assert_eq!(config.listen, ["/ip4/0.0.0.0/tcp/3000", "/ip4/0.0.0.0/udp/3000/quic-v1"]);
+        assert_eq!((config.default_name.as_str(), config.name, config.mining), ("3000", None, MineMode::Off));
+        let config = start_node_config(&flags("start-node --listen /ip4/1.2.3.4/tcp/5 --mine always"), Some(&id));
+        let config = config.expect("a config");
+        assert_eq!(config.listen, ["/ip4/1.2.3.4/tcp/5"]);
+        assert_eq!(config.mining, MineMode::Always);
+    }
+}

@@ -1,0 +1,156 @@
+//! The command line: parse, find the node, ask, answer. Everything here is a client of the RPC.
+
+pub mod args;
+mod daemon;
+mod find;
+pub mod outcome;
+pub mod prepare;
+pub mod progress;
+pub mod run;
+mod secrets;
+pub mod signals;
+mod table;
+pub mod text;
+
+use std::{
+    ffi::OsString,
+    io::{self, IsTerminal, Write},
+    process::ExitCode,
+    time::Duration,
+};
+
+use clap::{CommandFactory, Parser, error::ErrorKind};
+
+use self::{
+    args::{Cli, ClientCommand, Command, Global},
+    find::{Reached, reach, reach_running},
+    outcome::{CommandError, error_json, report},
+    prepare::prepare,
+    progress::ProgressMode,
+    run::{Context, execute},
+    signals::Signals,
+};
+use crate::{
+    console::{self, ConsoleOptions},
+    node::{
+        datadir::{DataDir, NodeId, NodeIdError},
+        host::Host,
+        logging::{self, LogDefault, LogFormat, LogOptions, LogTarget},
+        rpc::RpcError,
+    },
+    primitives::{Address, AddressError},
+};
+
+/// The exit code of wrong usage.
+const USAGE: u8 = 2;
+
+/// How long what still runs at the end, a blocked read of standard input above all, is waited for.
+const LINGER: Duration = Duration::from_millis(200);
+
+/// Runs one command line, the program's name first, and gives its exit code: 0 done, 1 refused or failed, 2 usage.
+pub fn main(host: &dyn Host, arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let mut arguments = arguments.into_iter();
+    let program = arguments.next().unwrap_or_else(|| "friendchain".into());
+    let words = prepare(arguments.collect());
+    let json = words.iter().take_while(|word| *word != "--").any(|word| word == "--json");
+    let cli = match Cli::try_parse_from([program].into_iter().chain(words)) {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error, json),
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(cause) => return report(Err(RpcError::internal(cause).into()), json),
+    };
+    let code = report(runtime.block_on(dispatch(host, cli)), json);
+    runtime.shutdown_timeout(LINGER);
+    code
+}
+
+fn usage(error: &clap::Error, json: bool) -> ExitCode {
+    let asked_for = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+    // Nothing is left to try when even this cannot be written.
+    let _ = if json && !asked_for {
+        writeln!(io::stdout(), "{}", error_json("usage", error.to_string().trim_end()))
+    } else {
+        error.print()
+    };
+    if asked_for { ExitCode::SUCCESS } else { ExitCode::from(USAGE) }
+}
+
+async fn dispatch(host: &dyn Host, cli: Cli) -> Result<(), CommandError> {
+    let Cli { global, command } = cli;
+    start_logging(&global, &command)?;
+    let id = global.node_id.as_deref().filter(|id| !id.is_empty()).map(parsed_node_id).transpose()?;
+    let folder = |id: Option<&NodeId>| DataDir::resolve(global.data_dir.as_deref(), id).map_err(RpcError::from);
+    match command {
+        Command::StartNode(flags) => {
+            let config = daemon::start_node_config(&flags, id.as_ref())?;
+            daemon::start_node(host, &folder(id.as_ref())?, config, global.json).await
+        }
+        Command::People(flags) => {
+            let config = daemon::people_config(&flags)?;
+            // The name tells the five nodes of one machine apart, unless something else was said.
+            let id = id.map_or_else(|| parsed_node_id(&flags.name), Ok)?;
+            daemon::people(host, &folder(Some(&id))?, config, global.color.decide(io::stdout().is_terminal())).await
+        }
+        Command::Console => {
+            let folder = folder(id.as_ref())?;
+            let client = reach_running(&folder).await?;
+            let color = global.color.decide(io::stdout().is_terminal());
+            let options = ConsoleOptions { folder, color, first_event: 0, owns_node: false };
+            console::run(client, options, &mut Signals::listen()?).await
+        }
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "friendchain", &mut script);
+            Ok(io::stdout().write_all(&script)?)
+        }
+        Command::Client(command) => ask(host, &folder(id.as_ref())?, command, global.json).await,
+    }
+}
+
+/// One command of a running node, or of the folder opened for it.
+async fn ask(host: &dyn Host, folder: &DataDir, command: ClientCommand, json: bool) -> Result<(), CommandError> {
+    let progress = ProgressMode::of_stderr();
+    let mut out = io::BufWriter::new(io::stdout());
+    let reached = if command.needs_running_node() {
+        Reached::Running(reach_running(folder).await?)
+    } else {
+        reach(folder, host).await?
+    };
+    let done = match reached {
+        Reached::Running(client) => execute(command, &Context { client, json, progress }, &mut out).await,
+        Reached::Opened(opened) => {
+            let context = Context { client: opened.client, json, progress };
+            let done = execute(command, &context, &mut out).await;
+            drop(context);
+            opened.close.await;
+            done
+        }
+    };
+    let flushed = out.flush();
+    done?;
+    Ok(flushed?)
+}
+
+fn start_logging(global: &Global, command: &Command) -> Result<(), RpcError> {
+    let daemon = matches!(command, Command::StartNode(_));
+    let answer_is_log = daemon && global.json;
+    let format = if answer_is_log { LogFormat::Json } else { LogFormat::Text };
+    logging::init(&LogOptions {
+        format: global.log_format.unwrap_or(format),
+        filter: global.log.clone(),
+        color: global.color,
+        default: if daemon { LogDefault::Daemon } else { LogDefault::Command },
+        target: if answer_is_log { LogTarget::Stdout } else { LogTarget::Stderr },
+    })
+}
+
+fn parsed_node_id(text: &str) -> Result<NodeId, RpcError> {
+    text.parse().map_err(|error: NodeIdError| RpcError::new("bad_node_id", error.to_string()))
+}
+
+/// An address that a person wrote, or the sentence why it is none.
+fn parsed_address(text: &str) -> Result<Address, RpcError> {
+    text.parse().map_err(|error: AddressError| RpcError::new("bad_address", error.to_string()))
+}

@@ -1,0 +1,111 @@
+//! What is done to the words of a command line before clap reads them: the Go seed's flags get their second dash, and
+//! free text may look like a flag.
+
+use std::ffi::OsString;
+
+/// The Go seed's flags, which it takes with one dash.
+const GO_FLAGS: [&str; 5] = ["address", "from", "to", "amount", "mine"];
+
+/// The commands that end in free text.
+const FREE_TEXT: [&str; 3] = ["note", "chat", "broadcast"];
+
+/// The flags that such a command still knows among its text.
+const SWITCHES: [&str; 3] = ["--json", "--help", "-h"];
+
+/// The switch that `note` knows besides.
+const NOTE_SWITCH: &str = "--wait";
+
+/// The flags that stand before a value, in any command or in one that ends in free text.
+const WITH_VALUE: [&str; 6] = ["--data-dir", "--node-id", "--log-format", "--log", "--color", "--passphrase-file"];
+
+/// The words, the program's name not among them, as clap is to read them.
+#[must_use]
+pub fn prepare(words: Vec<OsString>) -> Vec<OsString> {
+    let Some(at) = command_position(&words) else { return words };
+    let command = words.get(at).and_then(|word| word.to_str()).unwrap_or_default().to_owned();
+    if FREE_TEXT.contains(&command.as_str()) { part_free_text(&command, words, at) } else { double_go_dashes(words) }
+}
+
+/// Where the command's name stands: the first word that is neither a flag nor a flag's value.
+fn command_position(words: &[OsString]) -> Option<usize> {
+    let mut value_next = false;
+    words.iter().position(|word| {
+        let text = word.to_str().unwrap_or_default();
+        let is_value = std::mem::take(&mut value_next);
+        value_next = !is_value && WITH_VALUE.contains(&text);
+        !is_value && !text.starts_with('-')
+    })
+}
+
+/// `-address X` becomes `--address X`.
+fn double_go_dashes(words: Vec<OsString>) -> Vec<OsString> {
+    let mut only_values = false;
+    let double = |word: OsString| {
+        let Some(text) = word.to_str() else { return word };
+        only_values |= text == "--";
+        let flag = text.strip_prefix('-').map(|rest| rest.split('=').next().unwrap_or(rest));
+        if flag.is_some_and(|flag| GO_FLAGS.contains(&flag)) && !only_values { format!("-{text}").into() } else { word }
+    };
+    words.into_iter().map(double).collect()
+}
+
+/// Puts the known flags before a `--`, and everything else after it, in order.
+fn part_free_text(command: &str, words: Vec<OsString>, at: usize) -> Vec<OsString> {
+    let mut flags = Vec::new();
+    let mut text = Vec::new();
+    let mut words = words.into_iter();
+    flags.extend(words.by_ref().take(at.saturating_add(1)));
+    while let Some(word) = words.next() {
+        let shown = word.to_str().unwrap_or_default();
+        let name = shown.split('=').next().unwrap_or(shown);
+        if shown == "--" {
+            text.extend(words.by_ref());
+        } else if SWITCHES.contains(&shown) || (command == "note" && shown == NOTE_SWITCH) {
+            flags.push(word);
+        } else if WITH_VALUE.contains(&name) {
+            let value_follows = name == shown;
+            flags.push(word);
+            flags.extend(words.by_ref().take(usize::from(value_follows)));
+        } else {
+            text.push(word);
+        }
+    }
+    if !text.is_empty() {
+        flags.push("--".into());
+    }
+    flags.extend(text);
+    flags
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn prepared(line: &str) -> String {
+        let words = prepare(line.split_whitespace().map(Into::into).collect());
+        words.iter().map(|word| word.to_str().expect("text")).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn the_go_seeds_flags_get_their_second_dash() {
+        assert_eq!(prepared("send -from a -to=b -amount 1 -mine"), "send --from a --to=b --amount 1 --mine");
+        assert_eq!(prepared("--node-id 3000 getbalance -address a"), "--node-id 3000 getbalance --address a");
+        assert_eq!(prepared("send -h -x --from a -- -to"), "send -h -x --from a -- -to");
+    }
+
+    #[test]
+    fn free_text_keeps_its_dashes_and_flags_stay_flags() {
+        assert_eq!(prepared("chat yjf -mine is -1 --no"), "chat -- yjf -mine is -1 --no");
+        assert_eq!(prepared("chat yjf hello --json"), "chat --json -- yjf hello");
+        assert_eq!(prepared("note hello --wait"), "note --wait -- hello");
+        assert_eq!(prepared("broadcast --wait for me"), "broadcast -- --wait for me");
+        assert_eq!(prepared("note a -- --wait"), "note -- a --wait");
+        assert_eq!(prepared("chat yjf a --data-dir note --color=never"), "chat --data-dir note --color=never -- yjf a");
+        assert_eq!(prepared("chat --help"), "chat --help");
+    }
+
+    #[test]
+    fn a_flags_value_is_not_taken_for_the_command() {
+        assert_eq!(prepared("--data-dir note send -mine"), "--data-dir note send --mine");
+    }
+}

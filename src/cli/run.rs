@@ -1,0 +1,355 @@
+//! What each command asks of the node and answers: shared by the shell's command line and the console.
+
+use std::{
+    io::{self, IsTerminal, Write},
+    str::FromStr,
+};
+
+use serde::Serialize;
+
+use super::{
+    args::ClientCommand,
+    outcome::CommandError,
+    progress::{ProgressMode, while_showing},
+    secrets, text,
+};
+use crate::{
+    node::rpc::{
+        Client, FriendchainApiClient, RpcError,
+        api::MAX_PRINTED_BLOCKS,
+        types::{Coins, CreateBlockchain, CreateWallet, SendTrade, TxList, WalletCreated, WriteNote},
+    },
+    primitives::{Address, PeerId, TxId},
+};
+
+/// Who is asked, and how the answer is written.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// Speaks to the node, or the opened folder.
+    pub client: Client,
+    /// One JSON document instead of text.
+    pub json: bool,
+    /// How long work is shown.
+    pub progress: ProgressMode,
+}
+
+/// Does one command and writes its answer.
+pub async fn execute(command: ClientCommand, context: &Context, out: &mut dyn Write) -> Result<(), CommandError> {
+    let client = &context.client;
+    let mut answer = Answer { json: context.json, out };
+    match command {
+        ClientCommand::CreateWallet { recover, passphrase } => {
+            let passphrase = secrets::passphrase(&passphrase)?;
+            let recovery_phrase = recover.then(|| secrets::ask("Recovery phrase: ", false)).transpose()?;
+            let work = client.create_wallet(CreateWallet { passphrase, recovery_phrase });
+            let created = while_showing(client, context.progress, work).await?;
+            write_created(&mut answer, &created)
+        }
+        ClientCommand::RecoveryPhrase { passphrase } => {
+            if !io::stdout().is_terminal() {
+                let sentence = "the recovery phrase is shown on a terminal only: run this where you can see it";
+                return Err(RpcError::new("terminal_only", sentence).into());
+            }
+            let phrase = client.recovery_phrase(secrets::passphrase(&passphrase)?).await?;
+            Ok(writeln!(answer.out, "{}", phrase.expose())?)
+        }
+        ClientCommand::Unlock { seconds, passphrase } => {
+            let secret = match secrets::passphrase(&passphrase)? {
+                Some(secret) => secret,
+                None => secrets::ask("Passphrase: ", true)?,
+            };
+            let state = client.unlock(secret, seconds.map(|seconds| seconds.saturating_mul(1_000))).await?;
+            answer.write(&state, |out| writeln!(out, "The wallet is open."))
+        }
+        ClientCommand::Lock => {
+            let state = client.lock().await?;
+            answer.write(&state, |out| writeln!(out, "The wallet is locked."))
+        }
+        ClientCommand::ListAddresses => {
+            let list = client.list_addresses().await?;
+            answer.write(&list, |out| text::write_addresses(out, &list))
+        }
+        ClientCommand::CreateBlockchain { address, name, spacing, bits } => {
+            let spacing_ms = spacing.map(|seconds| seconds.saturating_mul(1_000));
+            let request = CreateBlockchain { address: parse(&address, "bad_address")?, name, spacing_ms, bits };
+            answer.say("Mining a new block")?;
+            let created = while_showing(client, context.progress, client.create_blockchain(request)).await?;
+            if answer.json {
+                return answer.write(&created, |_| Ok(()));
+            }
+            let genesis = client.block(created.block.to_string()).await?;
+            text::write_genesis(answer.out, &genesis)?;
+            Ok(writeln!(answer.out, "\nDone!")?)
+        }
+        ClientCommand::Invite => {
+            let invite = client.invite().await?;
+            if invite.addresses == 0 && !answer.json {
+                // Beside the invite, not in it: the invite is what gets copied.
+                writeln!(
+                    io::stderr(),
+                    "The invite holds no addresses, since no node runs: whoever joins needs --peer."
+                )?;
+            }
+            answer.write(&invite, |out| text::write_invite(out, &invite))
+        }
+        ClientCommand::Join { invite } => {
+            let joined = client.join(invite).await?;
+            answer.write(&joined, |out| writeln!(out, "Joined chain {}: start-node fetches it.", joined.network_id))
+        }
+        ClientCommand::LeaveChain => {
+            let left = client.leave_chain().await?;
+            answer.write(&left, |out| {
+                writeln!(
+                    out,
+                    "Left chain {}. Wallet and friends stay; a backup is in {}.",
+                    left.network_id, left.backup
+                )
+            })
+        }
+        ClientCommand::GetBalance { address } => {
+            let balance = client.get_balance(parse(&address, "bad_address")?).await?;
+            answer.write(&balance, |out| text::write_balance(out, &balance))
+        }
+        ClientCommand::Send { from, to, amount, fee, memo, mine, passphrase } => {
+            let request = SendTrade {
+                from: parse(&from, "bad_address")?,
+                to: checked_recipient(to)?,
+                amount: parse(&amount, "bad_amount")?,
+                fee: fee.map_or(Ok(Coins::default()), |fee| parse(&fee, "bad_amount"))?,
+                memo,
+                mine,
+                passphrase: secrets::passphrase(&passphrase)?,
+            };
+            if mine {
+                answer.say("Mining a new block")?;
+            }
+            let sent = while_showing(client, context.progress, client.send(request)).await?;
+            answer.write(&sent, |out| text::write_submitted(out, "Trade", &sent))
+        }
+        ClientCommand::Note { text, wait, passphrase } => {
+            let note = WriteNote { text: text.join(" "), wait, passphrase: secrets::passphrase(&passphrase)? };
+            let sent = while_showing(client, context.progress, client.note(note)).await?;
+            answer.write(&sent, |out| text::write_submitted(out, "Note", &sent))
+        }
+        ClientCommand::Mine { count, to } => {
+            let to = to.map(|to| parse(&to, "bad_address")).transpose()?;
+            answer.say(if count == 1 { "Mining a new block" } else { "Mining new blocks" })?;
+            let mined = while_showing(client, context.progress, client.mine(Some(count), to)).await?;
+            answer.write(&mined, |out| text::write_mined(out, &mined))
+        }
+        ClientCommand::PrintChain { limit, from } => print_chain(client, &mut answer, from, limit, false).await,
+        ClientCommand::Block { block } => {
+            let block = client.block(block).await?;
+            answer.write(&block, |out| text::write_block(out, &block))
+        }
+        ClientCommand::Mempool => {
+            let waiting = client.mempool().await?;
+            answer.write(&waiting, |out| write_mempool(out, &waiting))
+        }
+        ClientCommand::Tx { txid } => {
+            let tx = client.tx(parse::<TxId>(&txid, "bad_txid")?).await?;
+            answer.write(&tx, |out| text::write_tx(out, &tx, true))
+        }
+        ClientCommand::VerifyChain => {
+            let audit = while_showing(client, context.progress, client.verify_chain()).await?;
+            answer.write(&audit, |out| text::write_audit(out, &audit))?;
+            if audit.ok { Ok(()) } else { Err(CommandError::BadNews) }
+        }
+        ClientCommand::Reindex => {
+            let audit = while_showing(client, context.progress, client.reindex()).await?;
+            answer.write(&audit, |out| text::write_audit(out, &audit))?;
+            if audit.ok { Ok(()) } else { Err(CommandError::BadNews) }
+        }
+        ClientCommand::Status => {
+            let status = client.status().await?;
+            answer.write(&status, |out| text::write_status(out, &status))
+        }
+        ClientCommand::Peers => {
+            let peers = client.peers().await?;
+            answer.write(&peers, |out| text::write_peers(out, &peers))
+        }
+        ClientCommand::Friends => {
+            let friends = client.friends().await?;
+            answer.write(&friends, |out| text::write_friends(out, &friends))
+        }
+        ClientCommand::Chat { friend, text } => {
+            let sent = client.chat(friend.clone(), text.join(" ")).await?;
+            answer.write(&sent, |out| text::write_chat(out, &friend, &sent))
+        }
+        ClientCommand::Broadcast { text } => {
+            let sent = client.broadcast(text.join(" ")).await?;
+            answer.write(&sent, |out| text::write_broadcast(out, &sent))
+        }
+        ClientCommand::History { friend, limit } => {
+            let history = client.history(friend, limit).await?;
+            answer.write(&history, |out| text::write_history(out, &history))
+        }
+        ClientCommand::Sync { friend } => {
+            let synced = while_showing(client, context.progress, client.sync(friend)).await?;
+            answer.write(&synced, |out| writeln!(out, "In sync at height {}: {}", synced.height, synced.tip))
+        }
+        ClientCommand::Ban { peer } => {
+            let state = client.ban(parse::<PeerId>(&peer, "bad_peer_id")?).await?;
+            answer.write(&state, |out| writeln!(out, "{} is banned.", state.peer_id))
+        }
+        ClientCommand::Unban { peer } => {
+            let state = client.unban(parse::<PeerId>(&peer, "bad_peer_id")?).await?;
+            answer.write(&state, |out| writeln!(out, "{} may come back.", state.peer_id))
+        }
+        ClientCommand::Stop => {
+            let stopping = client.stop().await?;
+            answer.write(&stopping, |out| writeln!(out, "The node stops."))
+        }
+    }
+}
+
+/// Blocks newest first, page by page, written as they come. `short` is one line a block, as text only.
+pub(crate) async fn print_chain(
+    client: &Client,
+    answer: &mut Answer<'_>,
+    from: Option<u32>,
+    limit: Option<u32>,
+    short: bool,
+) -> Result<(), CommandError> {
+    let mut left = limit.unwrap_or(u32::MAX);
+    let mut from = from;
+    let mut separator = r#"{"blocks":["#;
+    while left > 0 {
+        // The first page comes before the first byte, so that a refusal is the whole answer.
+        let page = client.print_chain(from, Some(left.min(MAX_PRINTED_BLOCKS))).await?;
+        for block in &page.blocks {
+            match (answer.json, short) {
+                (true, _) => {
+                    write!(answer.out, "{separator}{}", to_json(block)?)?;
+                    separator = ",";
+                }
+                (false, true) => text::write_block_short(answer.out, block)?,
+                (false, false) => text::write_block(answer.out, block)?,
+            }
+            left = left.saturating_sub(1);
+        }
+        match page.blocks.last().and_then(|block| block.height.checked_sub(1)) {
+            Some(next) => from = Some(next),
+            None => break,
+        }
+    }
+    if answer.json {
+        let head = if separator == "," { "" } else { separator };
+        writeln!(answer.out, "{head}]}}")?;
+    }
+    Ok(())
+}
+
+fn write_mempool(out: &mut dyn Write, waiting: &TxList) -> io::Result<()> {
+    if waiting.transactions.is_empty() {
+        return writeln!(out, "nothing waits to be mined");
+    }
+    waiting.transactions.iter().try_for_each(|tx| text::write_tx(out, tx, false))
+}
+
+/// The contract's `{"address"}`: the phrase is for eyes alone.
+#[derive(Serialize)]
+struct NewAddress {
+    address: Address,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recovered: Option<u32>,
+}
+
+fn write_created(answer: &mut Answer<'_>, created: &WalletCreated) -> Result<(), CommandError> {
+    let document = NewAddress { address: created.address, recovered: created.recovered };
+    answer.write(&document, |out| {
+        match created.recovered {
+            Some(count) => {
+                writeln!(out, "Recovered {count} addresses; the first is {}", created.address)?;
+            }
+            None => writeln!(out, "Your new address: {}", created.address)?,
+        }
+        match &created.recovery_phrase {
+            Some(phrase) if io::stdout().is_terminal() => {
+                writeln!(out, "\nWrite down these words; whoever has them has the coins:\n\n  {}\n", phrase.expose())
+            }
+            _ => Ok(()),
+        }
+    })
+}
+
+/// An answer as it is written: JSON or text.
+pub(crate) struct Answer<'a> {
+    /// One JSON document instead of text.
+    pub(crate) json: bool,
+    /// Where to.
+    pub(crate) out: &'a mut dyn Write,
+}
+
+impl Answer<'_> {
+    fn write<T: Serialize>(
+        &mut self,
+        value: &T,
+        text: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<(), CommandError> {
+        if self.json {
+            writeln!(self.out, "{}", to_json(value)?)?;
+        } else {
+            text(self.out)?;
+        }
+        Ok(())
+    }
+
+    /// A line of text before the answer; nothing under `--json`.
+    fn say(&mut self, line: &str) -> Result<(), CommandError> {
+        if !self.json {
+            writeln!(self.out, "{line}")?;
+            self.out.flush()?;
+        }
+        Ok(())
+    }
+}
+
+fn to_json<T: Serialize>(value: &T) -> Result<String, CommandError> {
+    Ok(serde_json::to_string(value).map_err(RpcError::internal)?)
+}
+
+/// A value that a person wrote, or the sentence why it is none.
+fn parse<T>(text: &str, code: &'static str) -> Result<T, RpcError>
+where
+    T: FromStr,
+    T::Err: std::fmt::Display,
+{
+    text.trim().parse().map_err(|error: T::Err| RpcError::new(code, error.to_string()))
+}
+
+/// What reads as an address must be one: a wrong letter never makes it a friend's name.
+fn checked_recipient(to: String) -> Result<String, RpcError> {
+    if Address::looks_like(&to) {
+        parse::<Address>(&to, "bad_address")?;
+    }
+    Ok(to)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::primitives::Owner;
+
+    #[test]
+    fn one_wrong_letter_in_an_address_is_its_own_error() {
+        let address = Address(Owner::ZERO).to_string();
+        assert!(checked_recipient(address.clone()).is_ok());
+        assert!(checked_recipient("yzw".to_owned()).is_ok());
+        let last = if address.ends_with('q') { 'p' } else { 'q' };
+        let wrong: String = address.chars().take(40).chain([last]).collect();
+        let error = checked_recipient(wrong).expect_err("refused");
+        assert_eq!(error.code, "bad_address");
+        assert!(error.message.contains("a letter is wrong"), "{error}");
+    }
+
+    #[test]
+    fn a_recovery_phrase_is_never_in_the_json() {
+        let phrase = crate::node::rpc::types::Secret::new("abandon abandon".to_owned());
+        let address = Address(Owner::ZERO);
+        let created = WalletCreated { address, recovery_phrase: Some(phrase), recovered: None };
+        let mut out = Vec::new();
+        write_created(&mut Answer { json: true, out: &mut out }, &created).expect("written");
+        assert_eq!(String::from_utf8(out).expect("text"), format!("{{\"address\":\"{address}\"}}\n"));
+    }
+}

@@ -1,0 +1,240 @@
+//! Signatures crafted with knowledge of the curve: the cases on which verifiers of ed25519 disagree.
+
+use curve25519_dalek::{
+    EdwardsPoint, Scalar,
+    constants::{ED25519_BASEPOINT_POINT, EIGHT_TORSION},
+    edwards::CompressedEdwardsY,
+};
+use sha2::{Digest, Sha512};
+
+use crate::{
+    consensus::SignatureError,
+    primitives::{NetworkId, OutPoint, PublicKey, Signature, Transaction, TxId, TxInput},
+};
+
+/// One signature and what every verifier must say of it.
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    pub(crate) public_key: PublicKey,
+    pub(crate) message: Vec<u8>,
+    pub(crate) signature: Signature,
+    pub(crate) verdict: Result<(), SignatureError>,
+}
+
+/// A way to make a key and a signature.
+#[derive(Clone, Copy)]
+pub(crate) struct Craft {
+    pub(crate) name: &'static str,
+    verdict: Result<(), SignatureError>,
+    key: Key,
+    nonce: Nonce,
+    s: S,
+}
+
+/// What the public key is.
+#[derive(Clone, Copy)]
+enum Key {
+    /// aB + the torsion point of that number; 0 is none.
+    Torsion(usize),
+    /// These bytes; whoever has no secret for them signs with a = 0.
+    Bytes([u8; 32]),
+}
+
+/// What R is.
+#[derive(Clone, Copy)]
+enum Nonce {
+    /// rB + the torsion point of that number; 0 is none.
+    Torsion(usize),
+    /// These bytes, with r = 0.
+    Bytes([u8; 32]),
+}
+
+/// What is done to s at last.
+#[derive(Clone, Copy)]
+enum S {
+    AsIs,
+    PlusOrder,
+    Bytes([u8; 32]),
+}
+
+use SignatureError::{KeyNotCanonical, KeySmallOrder, Mismatch, RNotCanonical, STooLarge};
+
+const fn little(first: u8, middle: u8, last: u8) -> [u8; 32] {
+    let mut bytes = [middle; 32];
+    bytes[0] = first;
+    bytes[31] = last;
+    bytes
+}
+
+/// y = 1: the identity.
+const IDENTITY: [u8; 32] = little(1, 0, 0);
+/// y = 1 with the sign of a zero x.
+const IDENTITY_SIGNED: [u8; 32] = little(1, 0, 0x80);
+/// y = p + 1, the identity once more.
+const IDENTITY_OVER: [u8; 32] = little(0xee, 0xff, 0x7f);
+/// y = −1: order 2.
+const ORDER_2: [u8; 32] = little(0xec, 0xff, 0x7f);
+/// y = −1 with the sign of a zero x.
+const ORDER_2_SIGNED: [u8; 32] = little(0xec, 0xff, 0xff);
+/// y = 0: order 4.
+const ORDER_4: [u8; 32] = little(0, 0, 0);
+/// y = p, that is 0.
+const ORDER_4_OVER: [u8; 32] = little(0xed, 0xff, 0x7f);
+/// y = p + 3, not of small order.
+const THREE_OVER: [u8; 32] = little(0xf0, 0xff, 0x7f);
+/// y = 2, which no point has.
+const NO_POINT: [u8; 32] = little(2, 0, 0);
+
+const PLAIN: Craft =
+    Craft { name: "plain", verdict: Ok(()), key: Key::Torsion(0), nonce: Nonce::Torsion(0), s: S::AsIs };
+
+const fn with_key(name: &'static str, key: Key, verdict: Result<(), SignatureError>) -> Craft {
+    Craft { name, verdict, key, ..PLAIN }
+}
+
+const fn with_nonce(name: &'static str, nonce: Nonce, verdict: Result<(), SignatureError>) -> Craft {
+    Craft { name, verdict, nonce, ..PLAIN }
+}
+
+const fn with_s(name: &'static str, s: S, verdict: Result<(), SignatureError>) -> Craft {
+    Craft { name, verdict, s, ..PLAIN }
+}
+
+/// Everything that is tried.
+pub(crate) const CRAFTS: &[Craft] = &[
+    PLAIN,
+    with_key("torsion of order 8 in A", Key::Torsion(1), Ok(())),
+    with_key("torsion of order 4 in A", Key::Torsion(2), Ok(())),
+    with_key("torsion of order 2 in A", Key::Torsion(4), Ok(())),
+    with_nonce("torsion of order 8 in R", Nonce::Torsion(3), Ok(())),
+    with_nonce("torsion of order 4 in R", Nonce::Torsion(6), Ok(())),
+    with_nonce("torsion of order 2 in R", Nonce::Torsion(4), Ok(())),
+    Craft { name: "torsion in A and in R", key: Key::Torsion(5), nonce: Nonce::Torsion(7), ..PLAIN },
+    with_nonce("R is the identity", Nonce::Bytes(IDENTITY), Ok(())),
+    with_nonce("R is of order 2", Nonce::Bytes(ORDER_2), Ok(())),
+    with_nonce("R is of order 4", Nonce::Bytes(ORDER_4), Ok(())),
+    with_nonce("R is the identity with a sign", Nonce::Bytes(IDENTITY_SIGNED), Err(RNotCanonical)),
+    with_nonce("R is the identity above p", Nonce::Bytes(IDENTITY_OVER), Err(RNotCanonical)),
+    with_nonce("R is of order 2 with a sign", Nonce::Bytes(ORDER_2_SIGNED), Err(RNotCanonical)),
+    with_nonce("R is of order 4 above p", Nonce::Bytes(ORDER_4_OVER), Err(RNotCanonical)),
+    with_nonce("R is no point", Nonce::Bytes(NO_POINT), Err(Mismatch)),
+    with_key("A is the identity", Key::Bytes(IDENTITY), Err(KeySmallOrder)),
+    with_key("A is of order 2", Key::Bytes(ORDER_2), Err(KeySmallOrder)),
+    with_key("A is of order 4", Key::Bytes(ORDER_4), Err(KeySmallOrder)),
+    with_key("A is of order 4 with the other x", Key::Bytes(little(0, 0, 0x80)), Err(KeySmallOrder)),
+    Craft {
+        name: "A and R are the identity, s is 0",
+        verdict: Err(KeySmallOrder),
+        key: Key::Bytes(IDENTITY),
+        nonce: Nonce::Bytes(IDENTITY),
+        s: S::Bytes([0; 32]),
+    },
+    with_key("A is the identity with a sign", Key::Bytes(IDENTITY_SIGNED), Err(KeyNotCanonical)),
+    with_key("A is the identity above p", Key::Bytes(IDENTITY_OVER), Err(KeyNotCanonical)),
+    with_key("A is of order 2 with a sign", Key::Bytes(ORDER_2_SIGNED), Err(KeyNotCanonical)),
+    with_key("A is of order 4 above p", Key::Bytes(ORDER_4_OVER), Err(KeyNotCanonical)),
+    with_key("A is above p and of large order", Key::Bytes(THREE_OVER), Err(KeyNotCanonical)),
+    with_key("A is no point", Key::Bytes(NO_POINT), Err(Mismatch)),
+    with_s("s is raised by the order", S::PlusOrder, Err(STooLarge)),
+    with_s("s is the largest number", S::Bytes([0xff; 32]), Err(STooLarge)),
+    with_s("s is the order", S::Bytes(ORDER), Err(STooLarge)),
+    with_s("s is 0", S::Bytes([0; 32]), Err(Mismatch)),
+];
+
+/// The order of the group, little-endian.
+const ORDER: [u8; 32] = [
+    0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14, 0, 0, 0, 0, 0, 0,
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
+];
+
+impl Craft {
+    fn secret(self) -> Scalar {
+        match self.key {
+            Key::Torsion(_) => Scalar::from_hash(Sha512::new().chain_update(b"secret").chain_update(self.name)),
+            Key::Bytes(_) => Scalar::ZERO,
+        }
+    }
+
+    fn public_key(self) -> PublicKey {
+        PublicKey(match self.key {
+            Key::Torsion(number) => point(self.secret(), number),
+            Key::Bytes(bytes) => bytes,
+        })
+    }
+
+    fn sign(self, message: &[u8]) -> Signature {
+        let (r, r_bytes) = match self.nonce {
+            Nonce::Torsion(number) => {
+                let r = Scalar::from_hash(Sha512::new().chain_update(b"nonce").chain_update(message));
+                (r, point(r, number))
+            }
+            Nonce::Bytes(bytes) => (Scalar::ZERO, bytes),
+        };
+        let hash = Sha512::new().chain_update(r_bytes).chain_update(self.public_key().0).chain_update(message);
+        let s = (r + Scalar::from_hash(hash) * self.secret()).to_bytes();
+        let s = match self.s {
+            S::AsIs => s,
+            S::PlusOrder => plus_order(s),
+            S::Bytes(bytes) => bytes,
+        };
+        let mut signature = [0; 64];
+        signature[..32].copy_from_slice(&r_bytes);
+        signature[32..].copy_from_slice(&s);
+        Signature(signature)
+    }
+}
+
+fn point(scalar: Scalar, torsion: usize) -> [u8; 32] {
+    let sum: EdwardsPoint = ED25519_BASEPOINT_POINT * scalar + EIGHT_TORSION[torsion];
+    sum.compress().to_bytes()
+}
+
+fn plus_order(s: [u8; 32]) -> [u8; 32] {
+    let mut carry = 0u16;
+    let mut sum = [0; 32];
+    for (index, byte) in sum.iter_mut().enumerate() {
+        carry += u16::from(s[index]) + u16::from(ORDER[index]);
+        *byte = carry.to_le_bytes()[0];
+        carry >>= 8;
+    }
+    sum
+}
+
+/// Every craft over one message, and one good signature over another.
+pub(crate) fn cases(message: &[u8]) -> Vec<Case> {
+    let case = |craft: &Craft| Case {
+        name: craft.name,
+        public_key: craft.public_key(),
+        message: message.to_vec(),
+        signature: craft.sign(message),
+        verdict: craft.verdict,
+    };
+    let mut cases: Vec<_> = CRAFTS.iter().map(case).collect();
+    let other =
+        Case { name: "another message", signature: PLAIN.sign(b"another"), verdict: Err(Mismatch), ..case(&PLAIN) };
+    cases.push(other);
+    cases
+}
+
+/// A note signed in that way, and its verdict.
+pub(crate) fn transaction(network: &NetworkId, craft: Craft) -> (Transaction, Result<(), SignatureError>) {
+    let input = TxInput {
+        outpoint: OutPoint { txid: TxId::ZERO, index: 0 },
+        public_key: craft.public_key(),
+        signature: Signature([0; 64]),
+    };
+    let mut transaction = Transaction { inputs: vec![input], outputs: vec![], memo: craft.name.as_bytes().to_vec() };
+    let message = Transaction::signing_message(network, &transaction.txid());
+    transaction.inputs[0].signature = craft.sign(&message);
+    (transaction, craft.verdict)
+}
+
+#[test]
+fn the_crafted_points_are_what_their_names_say() {
+    let small = |bytes| CompressedEdwardsY(bytes).decompress().map(|point| point.is_small_order());
+    for bytes in [IDENTITY, IDENTITY_OVER, ORDER_2, ORDER_4, ORDER_4_OVER] {
+        assert_eq!(small(bytes), Some(true));
+    }
+    assert_eq!(small(THREE_OVER), Some(false));
+    assert_eq!(small(NO_POINT), None);
+}

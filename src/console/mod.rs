@@ -1,0 +1,286 @@
+//! The interactive shell: the chat room's words and every command, and what happens meanwhile above the prompt.
+//!
+//! A console owns nothing but its terminal: it is one more client of the RPC, in `people` as in `console`. Three things
+//! run: the input's thread, the feed that prints events, and the loop here that answers one line after the other.
+
+mod input;
+mod screen;
+mod words;
+
+use std::{
+    io::{self, IsTerminal, Write},
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
+
+use jsonrpsee::core::client::Error as ClientError;
+use tokio::{sync::watch, task::JoinHandle, time::sleep};
+
+use self::{
+    input::{FriendNames, Input, Lines},
+    screen::Screen,
+    words::Line,
+};
+use crate::{
+    cli::{
+        outcome::CommandError,
+        progress::ProgressMode,
+        run::{Answer, Context, execute, print_chain},
+        signals::{Ending, Signals},
+        text,
+    },
+    node::{
+        datadir::{DataDir, HISTORY_FILE},
+        rpc::{
+            Client, FriendchainApiClient, RpcError,
+            types::{ConsoleEvent, WriteNote},
+        },
+    },
+    primitives::printable,
+};
+
+/// How long one question for events waits, in ms: below what anything between would cut off.
+const EVENTS_WAIT_MS: u64 = 25_000;
+
+/// How long the feed rests after a failed question, and how many may fail before the node counts as gone.
+const RETRY: Duration = Duration::from_millis(500);
+const RETRIES: u32 = 4;
+
+/// How many blocks `lb` lists: a screenful or two.
+const LISTED_BLOCKS: u32 = 50;
+
+/// How a console is opened.
+#[derive(Debug, Clone)]
+pub struct ConsoleOptions {
+    /// The node's data folder, for the history of lines.
+    pub folder: DataDir,
+    /// Whether to colour.
+    pub color: bool,
+    /// The first place of the feed to show: 0 for what comes next.
+    pub first_event: u64,
+    /// Whether the console's end is the node's.
+    pub owns_node: bool,
+}
+
+/// Answers lines until `q`, the end of the input, a signal, or the node's end.
+pub async fn run(client: Client, options: ConsoleOptions, signals: &mut Signals) -> Result<(), CommandError> {
+    let status = client.status().await;
+    let name = status.as_ref().map_or_else(|_| "friendchain".to_owned(), |status| printable(&status.name));
+    let names = FriendNames::default();
+    let interactive = io::stdin().is_terminal() && io::stdout().is_terminal();
+    let (lines, screen) = if interactive {
+        let history = options.folder.file(HISTORY_FILE);
+        let (lines, printer) = input::terminal(format!("{name}> "), history, names.clone())
+            .map_err(|cause| RpcError::new("terminal", format!("the terminal cannot be used: {cause}")))?;
+        (lines, Screen::terminal(printer, options.color))
+    } else {
+        (input::piped()?, Screen::plain(false))
+    };
+    if let Ok(status) = &status {
+        let from = if options.owns_node { "q stops it" } else { "q leaves it running" };
+        Screen::say(&format!("friendchain {}: node {name}, {}; h shows help, {from}", status.version, status.peer_id))?;
+    }
+    let screen = Arc::new(screen);
+    let (gone, node_gone) = watch::channel(false);
+    let feed = tokio::spawn(follow(client.clone(), screen.clone(), names.clone(), options.first_event, gone));
+    let feed = AbortOnDrop(feed);
+    let progress = if interactive { ProgressMode::of_stderr() } else { ProgressMode::Lines };
+    let mut console = Console { client, names, progress, interactive, lines, node_gone };
+    let ended = console.talk(signals).await;
+    drop(feed);
+    ended
+}
+
+/// A task that ends with its owner.
+struct AbortOnDrop(JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Prints events until the node is gone.
+async fn follow(client: Client, screen: Arc<Screen>, names: FriendNames, first_event: u64, gone: watch::Sender<bool>) {
+    refresh_names(&client, &names).await;
+    let mut place = first_event;
+    let mut failures = 0;
+    loop {
+        let page = match client.events(place, EVENTS_WAIT_MS).await {
+            Ok(page) => page,
+            Err(ClientError::Call(object)) => {
+                // A node without a feed still answers commands.
+                tracing::warn!(error = object.message(), "events are not shown");
+                return;
+            }
+            Err(_) if failures < RETRIES => {
+                failures += 1;
+                sleep(RETRY).await;
+                continue;
+            }
+            Err(_) => break,
+        };
+        failures = 0;
+        place = page.next;
+        if page.missed > 0 && screen.event(&format!("* {} events were missed", page.missed)).is_err() {
+            return;
+        }
+        for event in &page.events {
+            if screen.event(&text::event_line(event)).is_err() {
+                return;
+            }
+            if matches!(event, ConsoleEvent::FriendJoined { .. }) {
+                refresh_names(&client, &names).await;
+            }
+            if matches!(event, ConsoleEvent::Stopping) {
+                gone.send_replace(true);
+                return;
+            }
+        }
+    }
+    gone.send_replace(true);
+}
+
+async fn refresh_names(client: &Client, names: &FriendNames) {
+    if let Ok(list) = client.friends().await {
+        let mut known: Vec<_> = list.friends.into_iter().map(|friend| friend.name).collect();
+        known.sort_unstable();
+        known.dedup();
+        *names.lock().unwrap_or_else(PoisonError::into_inner) = known;
+    }
+}
+
+/// Whether the console goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    Line,
+    End,
+}
+
+struct Console {
+    client: Client,
+    names: FriendNames,
+    progress: ProgressMode,
+    interactive: bool,
+    lines: Lines,
+    node_gone: watch::Receiver<bool>,
+}
+
+impl Console {
+    async fn talk(&mut self, signals: &mut Signals) -> Result<(), CommandError> {
+        loop {
+            self.lines.ready();
+            let node_gone = self.node_gone.clone();
+            let input = tokio::select! {
+                input = self.lines.next() => input,
+                () = signals.any() => return Ok(()),
+                // Not while the line editor holds the terminal: it would leave it raw. Its next line ends it.
+                true = is_gone(node_gone), if !self.interactive => return Self::node_is_gone(),
+            };
+            if *self.node_gone.borrow() {
+                return Self::node_is_gone();
+            }
+            let line = match input {
+                Input::End => return Ok(()),
+                Input::Interrupt => {
+                    Screen::say("q, or Ctrl-D, quits")?;
+                    continue;
+                }
+                Input::TooLong => {
+                    Screen::say("that line is too long, and was passed over")?;
+                    continue;
+                }
+                Input::Line(line) => words::parse(&line),
+            };
+            let answered = tokio::select! {
+                next = answer(&self.client, self.progress, line) => next?,
+                ending = signals.next() => match ending {
+                    // Ctrl-C leaves the waiting, not the console; the node goes on with what it was asked.
+                    Ending::Interrupt if self.interactive => Next::Line,
+                    _ => Next::End,
+                },
+            };
+            if answered == Next::End {
+                return Ok(());
+            }
+            refresh_if_stale(&self.client, &self.names).await;
+        }
+    }
+
+    fn node_is_gone() -> Result<(), CommandError> {
+        Ok(Screen::say("the node has ended")?)
+    }
+}
+
+/// Waits until the node is gone: true; false when nobody watches it any more.
+async fn is_gone(mut node_gone: watch::Receiver<bool>) -> bool {
+    node_gone.wait_for(|gone| *gone).await.is_ok()
+}
+
+/// Friends that were told of before the feed began.
+async fn refresh_if_stale(client: &Client, names: &FriendNames) {
+    let empty = names.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
+    if empty {
+        refresh_names(client, names).await;
+    }
+}
+
+/// Answers one line. What goes wrong with it is its answer; only a screen that is gone is an error.
+async fn answer(client: &Client, progress: ProgressMode, line: Line) -> Result<Next, CommandError> {
+    if matches!(line, Line::Quit) {
+        return Ok(Next::End);
+    }
+    let mut out = Vec::new();
+    match write_answer(client, progress, line, &mut out).await {
+        Ok(()) | Err(CommandError::BadNews) => {}
+        Err(CommandError::Failed(error)) => writeln!(out, "{}", error.message)?,
+        Err(error @ CommandError::Output(_)) => return Err(error),
+    }
+    Screen::answer(&out)?;
+    Ok(Next::Line)
+}
+
+async fn write_answer(
+    client: &Client,
+    progress: ProgressMode,
+    line: Line,
+    out: &mut Vec<u8>,
+) -> Result<(), CommandError> {
+    match line {
+        Line::Empty | Line::Quit => Ok(()),
+        Line::Say(text) => Ok(writeln!(out, "{text}")?),
+        Line::Help => Ok(writeln!(out, "{}", words::help())?),
+        Line::Note(text) => {
+            let sent = client.note(WriteNote { text, wait: false, passphrase: None }).await?;
+            Ok(text::write_submitted(out, "Note", &sent)?)
+        }
+        Line::Chat { friend, text } => {
+            let sent = client.chat(friend.clone(), text).await?;
+            Ok(text::write_chat(out, &friend, &sent)?)
+        }
+        Line::ChatAll(text) => {
+            let sent = client.broadcast(text).await?;
+            Ok(text::write_broadcast(out, &sent)?)
+        }
+        Line::Account => {
+            let account = client.account().await?;
+            Ok(text::write_account(out, &account)?)
+        }
+        Line::Blocks => {
+            let mut answer = Answer { json: false, out };
+            print_chain(client, &mut answer, None, Some(LISTED_BLOCKS), true).await
+        }
+        Line::Friends => {
+            let friends = client.friends().await?;
+            Ok(text::write_friends(out, &friends)?)
+        }
+        Line::Node => {
+            let status = client.status().await?;
+            Ok(text::write_status(out, &status)?)
+        }
+        Line::Command(command, json) => {
+            let context = Context { client: client.clone(), json, progress };
+            execute(*command, &context, out).await
+        }
+    }
+}

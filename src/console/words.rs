@@ -1,0 +1,275 @@
+//! The chat room's ten words, and the commands by their own names: from a typed line to what is meant.
+
+use clap::Parser;
+
+use crate::cli::{args::ClientCommand, prepare::prepare};
+
+/// A word of the chat room, what it does, and how it is used.
+struct Tip {
+    word: &'static str,
+    does: &'static str,
+    usage: Option<(&'static str, &'static str)>,
+}
+
+const TIPS: [Tip; 10] = [
+    Tip { word: "b", does: "launch mining.", usage: Some(("b <data>", "b GoodMorning!")) },
+    Tip { word: "c", does: "chat to one.", usage: Some(("c <friend> <data>", "c yzw GoodMorning!")) },
+    Tip { word: "ca", does: "chat to all.", usage: Some(("ca <data>", "ca GoodMorning!")) },
+    Tip { word: "h", does: "show helps.", usage: None },
+    Tip { word: "la", does: "list account.", usage: None },
+    Tip { word: "lb", does: "list block chain.", usage: None },
+    Tip { word: "lf", does: "list friends.", usage: None },
+    Tip { word: "ln", does: "list node.", usage: None },
+    Tip { word: "sync", does: "sync block chain.", usage: Some(("sync [friend]", "sync yzw")) },
+    Tip { word: "q", does: "quit.", usage: None },
+];
+
+/// What a line means.
+#[derive(Debug)]
+pub(crate) enum Line {
+    /// Nothing was typed.
+    Empty,
+    /// `b`: write it on the chain and launch mining.
+    Note(String),
+    /// `c`: to one.
+    Chat {
+        /// To whom.
+        friend: String,
+        /// The rest of the line.
+        text: String,
+    },
+    /// `ca`: to all.
+    ChatAll(String),
+    /// `h`.
+    Help,
+    /// `la`.
+    Account,
+    /// `lb`.
+    Blocks,
+    /// `lf`.
+    Friends,
+    /// `ln`.
+    Node,
+    /// `q`.
+    Quit,
+    /// A command by its own name, and whether its answer is to be JSON.
+    Command(Box<ClientCommand>, bool),
+    /// Wrong usage, or help that was asked for: to be shown.
+    Say(String),
+}
+
+/// A command as the console takes it: no program name, no node to start.
+#[derive(Debug, Parser)]
+#[command(name = "", no_binary_name = true, disable_version_flag = true)]
+struct TypedCommand {
+    /// Answer with one JSON document
+    #[arg(long, global = true)]
+    json: bool,
+    /// What to do.
+    #[command(subcommand)]
+    command: ClientCommand,
+}
+
+/// What a typed line means. The data of `b`, `c` and `ca` is the rest of the line as it stands.
+pub(crate) fn parse(line: &str) -> Line {
+    let line = line.trim_end_matches(['\n', '\r']).trim_start();
+    let (word, rest) = split_word(line);
+    let alone = |meant: Line| if rest.trim().is_empty() { meant } else { wrong_usage(word) };
+    match word {
+        "" => Line::Empty,
+        "b" => with_data(word, rest, Line::Note),
+        "ca" => with_data(word, rest, Line::ChatAll),
+        "c" => {
+            let (friend, text) = split_word(rest.trim_start());
+            if friend.is_empty() {
+                return wrong_usage(word);
+            }
+            with_data(word, text, |text| Line::Chat { friend: friend.to_owned(), text })
+        }
+        "h" | "?" => alone(Line::Help),
+        "la" => alone(Line::Account),
+        "lb" => alone(Line::Blocks),
+        "lf" => alone(Line::Friends),
+        "ln" => alone(Line::Node),
+        "q" | "quit" | "exit" => alone(Line::Quit),
+        _ => parse_command(line),
+    }
+}
+
+/// The first word, and what follows the one white-space character after it.
+fn split_word(line: &str) -> (&str, &str) {
+    line.split_once(char::is_whitespace).unwrap_or((line, ""))
+}
+
+fn with_data(word: &str, data: &str, meant: impl FnOnce(String) -> Line) -> Line {
+    if data.trim().is_empty() { wrong_usage(word) } else { meant(data.to_owned()) }
+}
+
+fn wrong_usage(word: &str) -> Line {
+    let usage = TIPS.iter().find(|tip| tip.word == word).and_then(|tip| tip.usage);
+    Line::Say(match usage {
+        Some((usage, example)) => format!("usage: {usage}  eg: {example}"),
+        None => format!("usage: {word}"),
+    })
+}
+
+fn parse_command(line: &str) -> Line {
+    let words = match split_shell_words(line) {
+        Ok(words) => words,
+        Err(open) => return Line::Say(format!("a quote {open} is open: close it, or double it away with \\{open}")),
+    };
+    let known = words.first().is_some_and(|word| is_command(word) || word == "help" || word.starts_with('-'));
+    if !known {
+        let word = words.first().map(|word| crate::primitives::printable(word)).unwrap_or_default();
+        return Line::Say(format!("'{word}' is no command here: h shows the chat room's words, help all commands"));
+    }
+    let words = prepare(words.into_iter().map(Into::into).collect());
+    match TypedCommand::try_parse_from(words) {
+        Ok(typed) => Line::Command(Box::new(typed.command), typed.json),
+        Err(error) => Line::Say(error.to_string().trim_end().to_owned()),
+    }
+}
+
+/// The names of all commands, for completion and for telling a wrong word from a wrong flag.
+pub(crate) fn command_names() -> Vec<String> {
+    use clap::CommandFactory;
+    TypedCommand::command().get_subcommands().map(|command| command.get_name().to_owned()).collect()
+}
+
+fn is_command(word: &str) -> bool {
+    use clap::CommandFactory;
+    TypedCommand::command()
+        .get_subcommands()
+        .any(|command| command.get_name() == word || command.get_all_aliases().any(|alias| alias == word))
+}
+
+/// The chat room's words alone, for completion.
+pub(crate) fn chat_words() -> impl Iterator<Item = &'static str> {
+    TIPS.iter().map(|tip| tip.word)
+}
+
+/// What `h` shows: the seed's help, corrected.
+pub(crate) fn help() -> String {
+    let mut lines = String::new();
+    for tip in &TIPS {
+        let usage = match tip.usage {
+            Some((usage, example)) => format!("  usage: {usage}  eg: {example}"),
+            None => String::new(),
+        };
+        let line = format!("{:<5} {:<18}{usage}", tip.word, tip.does);
+        lines.push_str(line.trim_end());
+        lines.push('\n');
+    }
+    lines.push_str("Every command works here too, by its own name: help lists them.");
+    lines
+}
+
+/// Words as a shell splits them: white space parts, quotes hold together, a backslash takes the next character as it
+/// is (but in single quotes). An open quote is given back as the error.
+fn split_shell_words(line: &str) -> Result<Vec<String>, char> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut quote: Option<char> = None;
+    let mut characters = line.chars();
+    while let Some(character) = characters.next() {
+        match (quote, character) {
+            (Some(open), _) if character == open => quote = None,
+            (None | Some('"'), '\\') => word.get_or_insert_default().push(characters.next().unwrap_or('\\')),
+            (None, '"' | '\'') => {
+                quote = Some(character);
+                // An empty pair of quotes is a word too.
+                word.get_or_insert_default();
+            }
+            (None, _) if character.is_whitespace() => words.extend(word.take()),
+            _ => word.get_or_insert_default().push(character),
+        }
+    }
+    words.extend(word);
+    match quote {
+        Some(open) => Err(open),
+        None => Ok(words),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn said(line: &str) -> String {
+        match parse(line) {
+            Line::Say(text) => text,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_data_is_the_rest_of_the_line_as_it_stands() {
+        assert!(matches!(parse("b GoodMorning!"), Line::Note(text) if text == "GoodMorning!"));
+        assert!(matches!(parse("  ca \"two\"  words \n"), Line::ChatAll(text) if text == "\"two\"  words "));
+        let Line::Chat { friend, text } = parse("c yjf Good morning to you") else { panic!("not a chat") };
+        assert_eq!((friend.as_str(), text.as_str()), ("yjf", "Good morning to you"));
+        let Line::Chat { friend, text } = parse("c 李雷#3f2a  it's") else { panic!("not a chat") };
+        assert_eq!((friend.as_str(), text.as_str()), ("李雷#3f2a", " it's"));
+    }
+
+    #[test]
+    fn words_without_data_are_what_they_are() {
+        assert!(matches!(parse(""), Line::Empty));
+        assert!(matches!(parse("h"), Line::Help));
+        assert!(matches!(parse("la "), Line::Account));
+        assert!(matches!(parse("lb"), Line::Blocks));
+        assert!(matches!(parse("lf"), Line::Friends));
+        assert!(matches!(parse("ln"), Line::Node));
+        assert!(matches!(parse("q\n"), Line::Quit));
+    }
+
+    #[test]
+    fn wrong_usage_is_an_answer() {
+        assert_eq!(said("b"), "usage: b <data>  eg: b GoodMorning!");
+        assert_eq!(said("c yjf"), "usage: c <friend> <data>  eg: c yzw GoodMorning!");
+        assert_eq!(said("c"), said("c yjf "));
+        assert_eq!(said("la now"), "usage: la");
+        assert!(said("nonsense").contains("'nonsense'"));
+        assert!(said("send --from a").contains("--to"));
+        assert!(said("note 'open").contains('\''));
+        assert!(said("sync a b").contains("Usage"));
+    }
+
+    #[test]
+    fn every_command_works_by_its_own_name() {
+        let Line::Command(command, json) = parse("send -from a -to 'b c' -amount 10 --json") else {
+            panic!("not sent")
+        };
+        assert!(json);
+        assert!(matches!(*command, ClientCommand::Send { to, .. } if to == "b c"));
+        assert!(matches!(parse("getbalance -address a"), Line::Command(..)));
+        let Line::Command(command, _) = parse("sync") else { panic!("not sync") };
+        assert!(matches!(*command, ClientCommand::Sync { friend: None }));
+        assert!(said("help").contains("create-wallet"));
+        assert!(said("help send").contains("--amount"));
+    }
+
+    #[test]
+    fn help_shows_all_ten_words() {
+        let help = help();
+        for word in chat_words() {
+            assert!(help.lines().any(|line| line.split_whitespace().next() == Some(word)), "{word}");
+        }
+    }
+
+    #[test]
+    fn words_split_as_in_a_shell() {
+        let split = |line| split_shell_words(line).expect("closed");
+        assert_eq!(split(r#"a "b c" 'd "e' f\ g """#), ["a", "b c", "d \"e", "f g", ""]);
+        assert_eq!(split_shell_words("it's"), Err('\''));
+    }
+
+    proptest! {
+        #[test]
+        fn no_line_is_fatal(line in any::<String>()) {
+            let _ = parse(&line);
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! The address book: where peers were found, so that they can be dialed again after a restart.
+
+use redb::{ReadableTable as _, ReadableTableMetadata as _};
+
+use super::{
+    Friends,
+    store::{ADDRESSES, Key32, StoreFault, Tables},
+};
+use crate::{
+    primitives::{PeerId, PublicKey, UnixMillis, printable},
+    wire::limits::MAX_ADDRESS_BYTES,
+};
+
+/// Addresses that are kept of one peer.
+pub const MAX_ADDRESSES_PER_PEER: usize = 16;
+/// Addresses that are kept of all peers: about 1 MB at the longest.
+pub const MAX_BOOK_ADDRESSES: u64 = 4_096;
+/// A connection that stands again within this time is not written down again: 10 minutes.
+pub const TOUCH_INTERVAL_MS: u64 = 10 * 60 * 1_000;
+
+/// Where an address came from, the most trusted last: when the book is full, others go first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum AddressSource {
+    /// A peer's profile says so.
+    Profile,
+    /// mDNS or Kademlia found it.
+    Discovered,
+    /// A connection to it stood.
+    Connected,
+    /// An invite holds it.
+    Invite,
+    /// A user gave it.
+    Command,
+}
+
+impl AddressSource {
+    const ALL: [Self; 5] = [Self::Profile, Self::Discovered, Self::Connected, Self::Invite, Self::Command];
+
+    /// How the file holds it; fixed for ever.
+    const fn number(self) -> u8 {
+        match self {
+            Self::Profile => 0,
+            Self::Discovered => 1,
+            Self::Connected => 2,
+            Self::Invite => 3,
+            Self::Command => 4,
+        }
+    }
+
+    fn from_number(number: u8) -> Self {
+        Self::ALL.into_iter().find(|source| source.number() == number).unwrap_or(Self::Profile)
+    }
+}
+
+/// A text that cannot be an address.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is not an address: write /ip4/192.168.1.5/tcp/8891, {MAX_ADDRESS_BYTES} characters at most")]
+pub struct BadAddress(pub String);
+
+/// Whether a text can be a multiaddr without a peer id. Only its form is looked at: what it means, `net` finds out when it
+/// dials.
+pub fn check_address(text: &str) -> Result<(), BadAddress> {
+    let is_good = text.len() <= MAX_ADDRESS_BYTES
+        && text.len() > 1
+        && text.starts_with('/')
+        && text.bytes().all(|byte| byte.is_ascii_graphic())
+        && !text.split('/').any(|part| part == "p2p");
+    if is_good { Ok(()) } else { Err(bad_address(text)) }
+}
+
+/// An address as invites and users write it, taken apart: where, and the peer behind `/p2p/` if it is there.
+pub fn split_address(text: &str) -> Result<(&str, Option<PeerId>), BadAddress> {
+    let (address, peer) = match text.rsplit_once("/p2p/") {
+        Some((address, peer)) => (address, Some(peer.parse().map_err(|_| bad_address(text))?)),
+        None => (text, None),
+    };
+    check_address(address)?;
+    Ok((address, peer))
+}
+
+fn bad_address(text: &str) -> BadAddress {
+    BadAddress(printable(&text.chars().take(100).collect::<String>()))
+}
+
+/// An address without the peer id at its end.
+pub(super) fn strip_peer(address: &str) -> &str {
+    address.rsplit_once("/p2p/").map_or(address, |(before, _)| before)
+}
+
+/// A peer that can be dialed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownPeer {
+    /// Who.
+    pub peer: PeerId,
+    /// Where, without `/p2p/`, the likeliest first.
+    pub addresses: Vec<String>,
+    /// When a connection to it last stood; none when never.
+    pub last_seen: Option<UnixMillis>,
+    /// The most trusted source of the addresses.
+    pub source: AddressSource,
+}
+
+/// One row.
+struct Entry {
+    peer: Key32,
+    address: String,
+    added: UnixMillis,
+    last_seen: UnixMillis,
+    source: AddressSource,
+}
+
+impl Entry {
+    /// What is worth the most, and so goes last: addresses that were given to us on purpose, then those that worked last.
+    const fn worth(&self) -> (bool, UnixMillis, AddressSource, UnixMillis) {
+        (matches!(self.source, AddressSource::Invite | AddressSource::Command), self.last_seen, self.source, self.added)
+    }
+}
+
+fn entry(key: (&Key32, &str), row: (u64, u64, u8)) -> Entry {
+    let ((peer, address), (added, last_seen, source)) = (key, row);
+    Entry { peer: *peer, address: address.to_owned(), added, last_seen, source: AddressSource::from_number(source) }
+}
+
+impl Friends {
+    /// Writes down where a peer may be found. What cannot be an address is refused; a `/p2p/` at its end is taken off.
+    pub fn add_addresses(
+        &mut self,
+        peer: PeerId,
+        addresses: &[String],
+        source: AddressSource,
+        now: UnixMillis,
+    ) -> Result<(), StoreFault> {
+        let held = self.addresses_of(&peer)?;
+        let is_new = |address: &&str| {
+            check_address(address).is_ok()
+                && !held.iter().any(|entry| entry.address == **address && entry.source >= source)
+        };
+        let fresh: Vec<_> =
+            addresses.iter().map(|address| strip_peer(address)).filter(is_new).take(MAX_ADDRESSES_PER_PEER).collect();
+        if peer == self.me || fresh.is_empty() {
+            return Ok(());
+        }
+        self.store
+            .write(|tables| fresh.into_iter().try_for_each(|address| insert(tables, peer, address, source, now, 0)))
+    }
+
+    /// Writes down that a connection to a peer stands at an address that we dialed.
+    pub fn touch_address(&mut self, peer: PeerId, address: &str, now: UnixMillis) -> Result<(), StoreFault> {
+        let address = strip_peer(address);
+        let is_recent = |entry: &Entry| {
+            entry.address == address
+                && now.saturating_sub(entry.last_seen) < TOUCH_INTERVAL_MS
+                && entry.last_seen <= now
+        };
+        if check_address(address).is_err() || self.addresses_of(&peer)?.iter().any(is_recent) {
+            return Ok(());
+        }
+        self.store.write(|tables| insert(tables, peer, address, AddressSource::Connected, now, now))
+    }
+
+    /// Forgets where a peer is.
+    pub fn forget_addresses(&mut self, peer: PeerId) -> Result<(), StoreFault> {
+        self.store.write(|tables| {
+            tables.addresses.retain_in(of(&peer.0.0), |_, _| false)?;
+            Ok(())
+        })
+    }
+
+    /// Peers to dial, the likeliest to answer first.
+    pub fn known_peers(&self, limit: usize) -> Result<Vec<KnownPeer>, StoreFault> {
+        let mut entries = Vec::new();
+        for row in self.store.read()?.open_table(ADDRESSES)?.iter()? {
+            let (key, row) = row?;
+            entries.push(entry(key.value(), row.value()));
+        }
+        let mut peers: Vec<_> = entries.chunk_by(|one, other| one.peer == other.peer).filter_map(gather).collect();
+        peers.sort_by_key(|(worth, _)| std::cmp::Reverse(*worth));
+        Ok(peers.into_iter().map(|(_, peer)| peer).take(limit).collect())
+    }
+
+    fn addresses_of(&self, peer: &PeerId) -> Result<Vec<Entry>, StoreFault> {
+        let table = self.store.read()?.open_table(ADDRESSES)?;
+        let mut entries = Vec::new();
+        for row in table.range(of(&peer.0.0))? {
+            let (key, row) = row?;
+            entries.push(entry(key.value(), row.value()));
+        }
+        Ok(entries)
+    }
+}
+
+/// The keys of one peer: texts that begin with '/' lie before the text "0".
+fn of(peer: &Key32) -> std::ops::Range<(&Key32, &str)> {
+    (peer, "")..(peer, "0")
+}
+
+/// One peer from its rows, with what orders it among the others.
+fn gather(entries: &[Entry]) -> Option<((UnixMillis, AddressSource), KnownPeer)> {
+    let mut best: Vec<_> = entries.iter().collect();
+    best.sort_by_key(|entry| std::cmp::Reverse((entry.last_seen, entry.source, entry.added)));
+    let source = best.iter().map(|entry| entry.source).max()?;
+    let last_seen = best.first()?.last_seen;
+    let peer = KnownPeer {
+        peer: PeerId(PublicKey(best.first()?.peer)),
+        addresses: best.iter().map(|entry| entry.address.clone()).collect(),
+        last_seen: (last_seen > 0).then_some(last_seen),
+        source,
+    };
+    Some(((last_seen, source), peer))
+}
+
+/// Writes one address, and makes room for it.
+fn insert(
+    tables: &mut Tables<'_>,
+    peer: PeerId,
+    address: &str,
+    source: AddressSource,
+    now: UnixMillis,
+    last_seen: UnixMillis,
+) -> Result<(), StoreFault> {
+    let peer = &peer.0.0;
+    let held = tables.addresses.get((peer, address))?.map(|row| row.value());
+    let row = match held {
+        Some((added, seen, number)) => {
+            (added, last_seen.max(seen), source.max(AddressSource::from_number(number)).number())
+        }
+        None => (now, last_seen, source.number()),
+    };
+    if held.is_none() {
+        let mut own = Vec::new();
+        for row in tables.addresses.range(of(peer))? {
+            let (key, row) = row?;
+            own.push(entry(key.value(), row.value()));
+        }
+        let mut rows = own;
+        if rows.len() < MAX_ADDRESSES_PER_PEER {
+            rows = if tables.addresses.len()? < MAX_BOOK_ADDRESSES { Vec::new() } else { all(tables)? };
+        }
+        if let Some(least) = rows.iter().min_by_key(|entry| entry.worth()) {
+            tables.addresses.remove((&least.peer, least.address.as_str()))?;
+        }
+    }
+    tables.addresses.insert((peer, address), row)?;
+    Ok(())
+}
+
+fn all(tables: &Tables<'_>) -> Result<Vec<Entry>, StoreFault> {
+    let mut entries = Vec::new();
+    for row in tables.addresses.iter()? {
+        let (key, row) = row?;
+        entries.push(entry(key.value(), row.value()));
+    }
+    Ok(entries)
+}

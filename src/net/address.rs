@@ -1,0 +1,265 @@
+//! Addresses: what users write, what is worth dialing, what to offer to others.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use libp2p::{Multiaddr, multiaddr::Protocol};
+
+use super::peer::{from_libp2p, to_libp2p};
+use crate::primitives::PeerId;
+
+/// Why a text is not an address that can be dialed or listened on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AddressError {
+    /// Not an address in any form.
+    #[error(
+        "'{0}' is not an address: write host:port (as 192.168.1.7:8891) or a multiaddr (as /ip4/192.168.1.7/tcp/8891)"
+    )]
+    Malformed(String),
+    /// A multiaddr, but not of a transport that the node has.
+    #[error("'{0}' cannot be used: the node speaks /tcp/PORT and /udp/PORT/quic-v1 over /ip4, /ip6 and /dns alone")]
+    Transport(String),
+    /// Its `/p2p/` part is the id of another kind of key.
+    #[error("'{0}' names a peer whose key is not ed25519: ids of friends begin with 12D3KooW")]
+    NotEd25519(String),
+    /// An address to listen on must be one of this machine's, as a number.
+    #[error("'{0}' cannot be listened on: give an IP address of this machine, or 0.0.0.0 for all of them")]
+    NotLocal(String),
+}
+
+/// An address that can be dialed, from a multiaddr, `host:port` or `[v6]:port` (both TCP).
+pub(super) fn parse(text: &str) -> Result<Multiaddr, AddressError> {
+    let shown = || text.chars().take(120).collect::<String>();
+    let address = if text.starts_with('/') {
+        text.parse::<Multiaddr>().map_err(|_| AddressError::Malformed(shown()))?
+    } else if let Ok(socket) = text.parse::<SocketAddr>() {
+        Multiaddr::from(socket.ip()).with(Protocol::Tcp(socket.port()))
+    } else {
+        let (host, port) = text.rsplit_once(':').ok_or_else(|| AddressError::Malformed(shown()))?;
+        let port = port.parse().map_err(|_| AddressError::Malformed(shown()))?;
+        let named = !host.is_empty() && host.len() <= 253;
+        if !named || !host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_')) {
+            return Err(AddressError::Malformed(shown()));
+        }
+        Multiaddr::from(Protocol::Dns(host.into())).with(Protocol::Tcp(port))
+    };
+    let (transport, peer) = split_peer(&address);
+    match peer {
+        Some(Err(())) => return Err(AddressError::NotEd25519(shown())),
+        Some(Ok(_)) | None => {}
+    }
+    if is_transport(&transport) { Ok(address) } else { Err(AddressError::Transport(shown())) }
+}
+
+/// An address that can be listened on.
+pub(super) fn parse_listen(text: &str) -> Result<Multiaddr, AddressError> {
+    let address = parse(text)?;
+    if socket(&address).is_none() || peer_of(&address).is_some() {
+        return Err(AddressError::NotLocal(text.chars().take(120).collect()));
+    }
+    Ok(address)
+}
+
+/// Whether the node has the transport: host, then TCP or QUIC, and nothing more.
+fn is_transport(address: &Multiaddr) -> bool {
+    let mut parts = address.iter();
+    let host = matches!(
+        parts.next(),
+        Some(Protocol::Ip4(_) | Protocol::Ip6(_) | Protocol::Dns(_) | Protocol::Dns4(_) | Protocol::Dns6(_))
+    );
+    let port = match parts.next() {
+        Some(Protocol::Tcp(_)) => true,
+        Some(Protocol::Udp(_)) => matches!(parts.next(), Some(Protocol::QuicV1)),
+        _ => false,
+    };
+    host && port && parts.next().is_none()
+}
+
+/// The address without its `/p2p/` end, and whom that named (`Err`: a key of another kind).
+fn split_peer(address: &Multiaddr) -> (Multiaddr, Option<Result<PeerId, ()>>) {
+    let mut transport = address.clone();
+    match transport.iter().last() {
+        Some(Protocol::P2p(peer)) => {
+            transport.pop();
+            (transport, Some(from_libp2p(&peer).ok_or(())))
+        }
+        _ => (transport, None),
+    }
+}
+
+/// Whom the address names.
+pub(super) fn peer_of(address: &Multiaddr) -> Option<PeerId> {
+    split_peer(address).1.and_then(Result::ok)
+}
+
+/// The address without `/p2p/`.
+pub(super) fn without_peer(address: &Multiaddr) -> Multiaddr {
+    split_peer(address).0
+}
+
+/// The address with `/p2p/peer`.
+pub(super) fn with_peer(address: &Multiaddr, peer: &PeerId) -> Multiaddr {
+    match to_libp2p(peer) {
+        Some(id) => without_peer(address).with(Protocol::P2p(id)),
+        None => address.clone(),
+    }
+}
+
+fn ip(address: &Multiaddr) -> Option<IpAddr> {
+    match address.iter().next() {
+        Some(Protocol::Ip4(ip)) => Some(IpAddr::V4(ip)),
+        Some(Protocol::Ip6(ip)) => Some(IpAddr::V6(ip)),
+        _ => None,
+    }
+}
+
+/// IP address, port, and whether it is UDP; none for names.
+pub(super) fn socket(address: &Multiaddr) -> Option<(SocketAddr, bool)> {
+    let ip = ip(address)?;
+    match address.iter().nth(1) {
+        Some(Protocol::Tcp(port)) => Some((SocketAddr::new(ip, port), false)),
+        Some(Protocol::Udp(port)) => Some((SocketAddr::new(ip, port), true)),
+        _ => None,
+    }
+}
+
+/// Whether an address that others told of is worth dialing. Unspecified, multicast, and IPv6 link-local addresses (which
+/// lose their interface on the way) never are; `private_only` leaves out all that could be on the internet, names too.
+pub(super) fn is_dialable(address: &Multiaddr, private_only: bool) -> bool {
+    if !is_transport(&without_peer(address)) {
+        return false;
+    }
+    match ip(address) {
+        Some(IpAddr::V4(ip)) => {
+            !ip.is_unspecified() && !ip.is_multicast() && !ip.is_broadcast() && (!private_only || is_private_v4(ip))
+        }
+        Some(IpAddr::V6(ip)) => {
+            !ip.is_unspecified()
+                && !ip.is_multicast()
+                && !ip.is_unicast_link_local()
+                && (!private_only || is_private_v6(ip))
+        }
+        None => !private_only,
+    }
+}
+
+fn is_private_v4(ip: Ipv4Addr) -> bool {
+    ip.is_private() || ip.is_loopback() || ip.is_link_local()
+}
+
+fn is_private_v6(ip: Ipv6Addr) -> bool {
+    ip.is_loopback() || ip.is_unique_local() || ip.to_ipv4_mapped().is_some_and(is_private_v4)
+}
+
+/// How far an address reaches, best first: what to offer when only a few may be offered.
+fn rank(address: &Multiaddr) -> (u8, bool) {
+    let scope = match ip(address) {
+        Some(IpAddr::V4(ip)) if ip.is_loopback() => 4,
+        Some(IpAddr::V6(ip)) if ip.is_loopback() => 5,
+        Some(IpAddr::V4(ip)) if ip.is_link_local() => 3,
+        Some(IpAddr::V4(_)) => 0,
+        Some(IpAddr::V6(ip)) if is_private_v6(ip) => 2,
+        Some(IpAddr::V6(_)) => 1,
+        None => 0,
+    };
+    let quic = address.iter().any(|part| matches!(part, Protocol::QuicV1));
+    (scope, quic)
+}
+
+/// What to offer to others of the addresses that the node listens on: without unspecified and link-local ones, loopback
+/// only when there is nothing else, the farthest reaching first, TCP before QUIC.
+pub(super) fn offered(listening: impl Iterator<Item = Multiaddr>, external: &[Multiaddr]) -> Vec<Multiaddr> {
+    let mut own: Vec<_> = listening.filter(|address| is_dialable(address, false)).collect();
+    own.sort_by_key(rank);
+    own.dedup();
+    let reaches = |address: &Multiaddr| !ip(address).is_some_and(|ip| ip.is_loopback());
+    if own.iter().any(reaches) {
+        own.retain(reaches);
+    }
+    own.retain(|address| !external.contains(address));
+    external.iter().cloned().chain(own).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PEER: &str = "12D3KooWPjceQrSwdWXPyLLeABRXmuqt69Rg3sBYbU1Nft9HyQ6X";
+
+    fn multiaddr(text: &str) -> Multiaddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn users_may_write_sockets_names_and_multiaddrs() {
+        for (text, expected) in [
+            ("127.0.0.1:8891", "/ip4/127.0.0.1/tcp/8891"),
+            ("[::1]:8891", "/ip6/::1/tcp/8891"),
+            ("friend.example:8891", "/dns/friend.example/tcp/8891"),
+            ("/ip4/10.0.0.1/udp/8891/quic-v1", "/ip4/10.0.0.1/udp/8891/quic-v1"),
+            ("/dns4/friend.example/tcp/1", "/dns4/friend.example/tcp/1"),
+        ] {
+            assert_eq!(parse(text).unwrap(), multiaddr(expected), "{text}");
+        }
+        let full = format!("/ip4/10.0.0.1/tcp/8891/p2p/{PEER}");
+        assert_eq!(peer_of(&parse(&full).unwrap()).unwrap().to_string(), PEER);
+    }
+
+    #[test]
+    fn what_cannot_be_dialed_is_named() {
+        for text in ["", "8891", "host:", ":8891", "host:99999", "a b:1", "/ip4/1.2.3/tcp/1", "/nonsense"] {
+            assert!(matches!(parse(text), Err(AddressError::Malformed(_))), "{text}");
+        }
+        for text in ["/ip4/1.2.3.4/udp/5", "/ip4/1.2.3.4", "/ip4/1.2.3.4/tcp/5/ws", "/memory/7"] {
+            assert!(matches!(parse(text), Err(AddressError::Transport(_))), "{text}");
+        }
+        let rsa = "/ip4/1.2.3.4/tcp/5/p2p/QmNnooDu7bfjPFoTZYxMNLWUQJyrVwtbZg5gBMjTezGAJN";
+        assert!(matches!(parse(rsa), Err(AddressError::NotEd25519(_))));
+        assert!(matches!(parse_listen("friend.example:1"), Err(AddressError::NotLocal(_))));
+    }
+
+    #[test]
+    fn a_private_network_dials_private_addresses_alone() {
+        for (text, anywhere, private) in [
+            ("/ip4/192.168.1.2/tcp/1", true, true),
+            ("/ip4/127.0.0.1/udp/1/quic-v1", true, true),
+            ("/ip4/169.254.1.1/tcp/1", true, true),
+            ("/ip6/fd00::1/tcp/1", true, true),
+            ("/ip6/::ffff:10.0.0.1/tcp/1", true, true),
+            ("/ip4/8.8.8.8/tcp/1", true, false),
+            ("/ip6/2001:db8::1/tcp/1", true, false),
+            ("/dns/friend.example/tcp/1", true, false),
+            ("/ip6/fe80::1/tcp/1", false, false),
+            ("/ip4/0.0.0.0/tcp/1", false, false),
+            ("/ip4/224.0.0.251/udp/1/quic-v1", false, false),
+            ("/memory/7", false, false),
+        ] {
+            assert_eq!(is_dialable(&multiaddr(text), false), anywhere, "{text}");
+            assert_eq!(is_dialable(&multiaddr(text), true), private, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_farthest_reaching_addresses_are_offered_first() {
+        let listening = [
+            "/ip4/127.0.0.1/tcp/1",
+            "/ip4/192.168.1.2/udp/1/quic-v1",
+            "/ip6/fe80::1/tcp/1",
+            "/ip6/2001:db8::1/tcp/1",
+            "/ip4/192.168.1.2/tcp/1",
+        ];
+        let external = [multiaddr("/dns/friend.example/tcp/1")];
+        let texts: Vec<_> =
+            offered(listening.iter().map(|text| multiaddr(text)), &external).iter().map(ToString::to_string).collect();
+        assert_eq!(
+            texts,
+            [
+                "/dns/friend.example/tcp/1",
+                "/ip4/192.168.1.2/tcp/1",
+                "/ip4/192.168.1.2/udp/1/quic-v1",
+                "/ip6/2001:db8::1/tcp/1"
+            ]
+        );
+        let alone = offered([multiaddr("/ip4/127.0.0.1/tcp/1")].into_iter(), &[]);
+        assert_eq!(alone, [multiaddr("/ip4/127.0.0.1/tcp/1")]);
+    }
+}

@@ -1,0 +1,227 @@
+//! The libp2p protocols that a node speaks, and how each is set. The traps of each library have their guard here.
+
+use std::{collections::HashSet, time::Duration};
+
+use libp2p::{
+    StreamProtocol, connection_limits,
+    gossipsub::{self, IdentTopic, TopicHash},
+    identify, identity, kad, mdns, ping, request_response,
+    swarm::{NetworkBehaviour, behaviour::toggle::Toggle},
+};
+
+use super::{
+    NetError,
+    codec::WireCodec,
+    gate::Gate,
+    limits::{
+        GOSSIP_HISTORY, GOSSIP_OVERHEAD, GOSSIP_SEND_QUEUE, MAX_CONNECTIONS, MAX_CONNECTIONS_PER_PEER,
+        MAX_GOSSIP_CONTROL, MAX_INBOUND_CONNECTIONS, MAX_PENDING_CONNECTIONS, MAX_STREAMS,
+    },
+};
+use crate::{
+    primitives::{NetworkId, sha256},
+    wire::{Protocol, Topic, limits::MAX_GOSSIP_BYTES},
+};
+
+pub(super) type Gossipsub = gossipsub::Behaviour<gossipsub::IdentityTransform, gossipsub::WhitelistSubscriptionFilter>;
+
+/// All protocols. Those that refuse connections come first: nothing is set up behind a refusal.
+#[derive(NetworkBehaviour)]
+pub(super) struct Behaviour {
+    pub(super) gate: Gate,
+    pub(super) limits: connection_limits::Behaviour,
+    pub(super) identify: identify::Behaviour,
+    pub(super) ping: ping::Behaviour,
+    pub(super) mdns: Toggle<mdns::tokio::Behaviour>,
+    pub(super) kad: kad::Behaviour<kad::store::MemoryStore>,
+    pub(super) gossip: Gossipsub,
+    pub(super) hello: request_response::Behaviour<WireCodec>,
+    pub(super) friends: request_response::Behaviour<WireCodec>,
+    pub(super) chat: request_response::Behaviour<WireCodec>,
+    pub(super) sync: request_response::Behaviour<WireCodec>,
+}
+
+/// What differs between nodes and between tests.
+pub(super) struct BehaviourConfig {
+    pub(super) network: NetworkId,
+    pub(super) mdns: bool,
+    pub(super) ping_interval: Duration,
+    pub(super) max_gossip_frame: usize,
+}
+
+/// The names that the network's protocols and topics bear.
+#[derive(Debug, Clone)]
+pub(super) struct Names {
+    pub(super) kad: StreamProtocol,
+    pub(super) sync: StreamProtocol,
+    topics: Vec<(Topic, TopicHash)>,
+    /// Where the probes of `gossip` go.
+    pub(super) alive: TopicHash,
+}
+
+/// The frame limit of gossipsub for nodes that are not under test.
+pub(super) const MAX_GOSSIP_FRAME: usize = MAX_GOSSIP_BYTES + GOSSIP_OVERHEAD;
+
+impl Names {
+    pub(super) fn new(network: &NetworkId) -> Result<Self, NetError> {
+        let tag: String = network.to_string().chars().take(8).collect();
+        Ok(Self {
+            kad: stream_protocol(format!("/friendchain/kad/1/{tag}"))?,
+            sync: stream_protocol(Protocol::Sync.id(network))?,
+            topics: Topic::ALL.into_iter().map(|topic| (topic, TopicHash::from_raw(topic.name(network)))).collect(),
+            alive: TopicHash::from_raw(format!("/friendchain/topic/alive/1/{tag}")),
+        })
+    }
+
+    pub(super) fn topic_of(&self, hash: &TopicHash) -> Option<Topic> {
+        self.topics.iter().find(|(_, known)| known == hash).map(|(topic, _)| *topic)
+    }
+
+    pub(super) fn hash_of(&self, topic: Topic) -> Option<TopicHash> {
+        self.topics.iter().find(|(known, _)| *known == topic).map(|(_, hash)| hash.clone())
+    }
+
+    fn all_topics(&self) -> impl Iterator<Item = &TopicHash> {
+        self.topics.iter().map(|(_, hash)| hash).chain([&self.alive])
+    }
+}
+
+fn stream_protocol(name: String) -> Result<StreamProtocol, NetError> {
+    StreamProtocol::try_from_owned(name)
+        .map_err(|error| NetError::Setup { part: "a protocol name", reason: error.to_string() })
+}
+
+/// How long an answer may take: the same at both ends, or the far end's time-out would look like a broken stream here.
+pub(super) const fn request_timeout(protocol: Protocol) -> Duration {
+    match protocol {
+        Protocol::Hello | Protocol::Friends | Protocol::Chat => Duration::from_secs(10),
+        // Megabytes, perhaps over a slow line.
+        Protocol::Sync => Duration::from_secs(30),
+    }
+}
+
+impl Behaviour {
+    pub(super) fn new(keypair: &identity::Keypair, config: &BehaviourConfig, names: &Names) -> Result<Self, NetError> {
+        let me = keypair.public().to_peer_id();
+        let request_response = |protocol: Protocol| {
+            let id = stream_protocol(protocol.id(&config.network))?;
+            let settings = request_response::Config::default()
+                .with_request_timeout(request_timeout(protocol))
+                .with_max_concurrent_streams(MAX_STREAMS);
+            let supported = [(id, request_response::ProtocolSupport::Full)];
+            Ok::<_, NetError>(request_response::Behaviour::with_codec(WireCodec { protocol }, supported, settings))
+        };
+        Ok(Self {
+            gate: Gate::default(),
+            limits: connection_limits::Behaviour::new(
+                connection_limits::ConnectionLimits::default()
+                    .with_max_pending_incoming(Some(MAX_PENDING_CONNECTIONS))
+                    .with_max_pending_outgoing(Some(MAX_PENDING_CONNECTIONS))
+                    .with_max_established(Some(MAX_CONNECTIONS))
+                    .with_max_established_incoming(Some(MAX_INBOUND_CONNECTIONS))
+                    .with_max_established_per_peer(Some(MAX_CONNECTIONS_PER_PEER)),
+            ),
+            identify: identify::Behaviour::new(
+                identify::Config::new("/friendchain/1".to_owned(), keypair.public())
+                    .with_agent_version(concat!("friendchain/", env!("CARGO_PKG_VERSION")).to_owned())
+                    .with_push_listen_addr_updates(true)
+                    // The address book keeps addresses, checked and bounded.
+                    .with_cache_size(0),
+            ),
+            ping: ping::Behaviour::new(
+                ping::Config::new().with_interval(config.ping_interval).with_timeout(config.ping_interval),
+            ),
+            mdns: Toggle::from(config.mdns.then(|| local_discovery(me)).flatten()),
+            kad: kademlia(me, names),
+            gossip: gossip(keypair, config, names)?,
+            hello: request_response(Protocol::Hello)?,
+            friends: request_response(Protocol::Friends)?,
+            chat: request_response(Protocol::Chat)?,
+            sync: request_response(Protocol::Sync)?,
+        })
+    }
+
+    pub(super) fn requests(&mut self, protocol: Protocol) -> &mut request_response::Behaviour<WireCodec> {
+        match protocol {
+            Protocol::Hello => &mut self.hello,
+            Protocol::Friends => &mut self.friends,
+            Protocol::Chat => &mut self.chat,
+            Protocol::Sync => &mut self.sync,
+        }
+    }
+}
+
+/// A machine without multicast, or without the right to it, runs without mDNS.
+fn local_discovery(me: libp2p::PeerId) -> Option<mdns::tokio::Behaviour> {
+    let settings = mdns::Config {
+        // The library's minutes are too long for friends who start their nodes within seconds of one another.
+        ttl: Duration::from_secs(60),
+        query_interval: Duration::from_secs(10),
+        enable_ipv6: false,
+    };
+    mdns::tokio::Behaviour::new(settings, me)
+        .inspect_err(|error| tracing::debug!(%error, "no discovery on the local network"))
+        .ok()
+}
+
+fn kademlia(me: libp2p::PeerId, names: &Names) -> kad::Behaviour<kad::store::MemoryStore> {
+    let mut settings = kad::Config::new(names.kad.clone());
+    settings
+        // Only peers that identify has shown to be of this network get in.
+        .set_kbucket_inserts(kad::BucketInserts::Manual)
+        // The node walks by itself, and stores no records of others.
+        .set_periodic_bootstrap_interval(None)
+        .set_record_filtering(kad::StoreInserts::FilterBoth)
+        .set_replication_interval(None)
+        .set_publication_interval(None)
+        .set_provider_publication_interval(None)
+        .set_query_timeout(Duration::from_secs(20));
+    let mut kad = kad::Behaviour::with_config(me, kad::store::MemoryStore::new(me), settings);
+    // By itself it stays a client until an external address is confirmed, which on a LAN never happens.
+    kad.set_mode(Some(kad::Mode::Server));
+    kad
+}
+
+/// The first 20 bytes of SHA-256 of the payload: alike for all authors, and short, since an IHAVE lists thousands.
+pub(super) fn message_id(payload: &[u8]) -> [u8; 20] {
+    let digest = sha256(&[payload]);
+    let mut id = [0; 20];
+    id.copy_from_slice(digest.get(..20).unwrap_or(&[0; 20]));
+    id
+}
+
+fn gossip(keypair: &identity::Keypair, config: &BehaviourConfig, names: &Names) -> Result<Gossipsub, NetError> {
+    let failed = |reason: String| NetError::Setup { part: "gossip", reason };
+    let settings = gossipsub::ConfigBuilder::default()
+        .message_id_fn(|message| gossipsub::MessageId::from(message_id(&message.data).to_vec()))
+        // Payloads prove themselves (an author's signature, proof of work), so gossipsub's own signature means nothing
+        // here. Ours bear one all the same, and those of others are checked if present: the default of other
+        // libraries is to demand it, and this way clients of either habit can join.
+        .validation_mode(gossipsub::ValidationMode::Permissive)
+        .validate_messages()
+        .max_transmit_size(config.max_gossip_frame)
+        .max_control_message_size(MAX_GOSSIP_CONTROL)
+        .history_length(GOSSIP_HISTORY)
+        .history_gossip(3)
+        .mesh_n(4)
+        .mesh_n_low(2)
+        .mesh_n_high(8)
+        .mesh_outbound_min(1)
+        .heartbeat_interval(Duration::from_secs(1))
+        .heartbeat_initial_delay(Duration::from_secs(1))
+        .connection_handler_queue_len(GOSSIP_SEND_QUEUE)
+        .build()
+        .map_err(|error| failed(error.to_string()))?;
+    // A peer's subscriptions to anything else are not remembered.
+    let known: HashSet<TopicHash> = names.all_topics().cloned().collect();
+    let mut gossip = Gossipsub::new_with_subscription_filter(
+        gossipsub::MessageAuthenticity::Signed(keypair.clone()),
+        settings,
+        gossipsub::WhitelistSubscriptionFilter(known),
+    )
+    .map_err(|reason| failed(reason.to_owned()))?;
+    for topic in names.all_topics() {
+        gossip.subscribe(&IdentTopic::new(topic.as_str())).map_err(|error| failed(error.to_string()))?;
+    }
+    Ok(gossip)
+}

@@ -1,0 +1,118 @@
+//! Request-response framing: one CBOR message, then the end of the stream.
+//!
+//! What cannot be decoded is handed up as a value, not as an I/O error: libp2p says nothing of requests whose reading
+//! fails, and a peer that sends garbage must be known. Runs in the task of the connection, so that a message of
+//! megabytes is not decoded in the swarm's.
+
+use std::io;
+
+use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use libp2p::{StreamProtocol, request_response};
+
+use crate::wire::{CodecError, Protocol, Request, Response};
+
+/// A message on its way through libp2p.
+#[derive(Debug)]
+pub(super) enum Frame<T> {
+    /// To be sent: encoded, and found to be within its limits.
+    Outgoing(Vec<u8>),
+    /// Received: decoded, or what was wrong with it.
+    Incoming {
+        /// Bytes that were read.
+        size: usize,
+        /// What they were.
+        message: Result<T, CodecError>,
+    },
+}
+
+impl<T> Frame<T> {
+    fn incoming(bytes: Result<Vec<u8>, CodecError>, decode: impl FnOnce(&[u8]) -> Result<T, CodecError>) -> Self {
+        let size = bytes.as_ref().map_or(0, Vec::len);
+        Self::Incoming { size, message: bytes.and_then(|bytes| decode(&bytes)) }
+    }
+}
+
+/// The codec of one protocol.
+#[derive(Debug, Clone)]
+pub(super) struct WireCodec {
+    pub(super) protocol: Protocol,
+}
+
+impl request_response::Codec for WireCodec {
+    type Protocol = StreamProtocol;
+    type Request = Frame<Request>;
+    type Response = Frame<Response>;
+
+    async fn read_request<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Self::Request>
+    where
+        T: AsyncRead + Unpin + Send,
+    {
+        let bytes = read_message(io, self.protocol.max_request_bytes()).await?;
+        Ok(Frame::incoming(bytes, |bytes| self.protocol.decode_request(bytes)))
+    }
+
+    async fn read_response<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Self::Response>
+    where
+        T: AsyncRead + Unpin + Send,
+    {
+        let bytes = read_message(io, self.protocol.max_response_bytes()).await?;
+        if bytes.as_ref().is_ok_and(Vec::is_empty) {
+            // How a request ends that the far end dropped, or that timed out there first.
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "closed without an answer"));
+        }
+        Ok(Frame::incoming(bytes, |bytes| self.protocol.decode_response(bytes)))
+    }
+
+    async fn write_request<T>(&mut self, _: &StreamProtocol, io: &mut T, request: Self::Request) -> io::Result<()>
+    where
+        T: AsyncWrite + Unpin + Send,
+    {
+        write_message(io, request).await
+    }
+
+    async fn write_response<T>(&mut self, _: &StreamProtocol, io: &mut T, response: Self::Response) -> io::Result<()>
+    where
+        T: AsyncWrite + Unpin + Send,
+    {
+        write_message(io, response).await
+    }
+}
+
+/// Everything up to the end of the stream, or that it is too much; never more than a byte over the limit in memory.
+async fn read_message<T>(io: &mut T, limit: usize) -> io::Result<Result<Vec<u8>, CodecError>>
+where
+    T: AsyncRead + Unpin + Send,
+{
+    let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
+    let mut bytes = Vec::new();
+    io.take(most).read_to_end(&mut bytes).await?;
+    if bytes.len() > limit {
+        return Ok(Err(CodecError::TooLarge { size: bytes.len(), limit }));
+    }
+    Ok(Ok(bytes))
+}
+
+async fn write_message<T, M>(io: &mut T, frame: Frame<M>) -> io::Result<()>
+where
+    T: AsyncWrite + Unpin + Send,
+{
+    match frame {
+        Frame::Outgoing(bytes) => io.write_all(&bytes).await,
+        Frame::Incoming { .. } => Err(io::Error::new(io::ErrorKind::InvalidInput, "a received message is not sent on")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::io::Cursor;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_message_at_the_limit_is_read_and_one_byte_more_is_named() {
+        let read = |size: usize| async move { read_message(&mut Cursor::new(vec![7; size]), 100).await.unwrap() };
+        assert_eq!(read(100).await.unwrap().len(), 100);
+        assert_eq!(read(101).await, Err(CodecError::TooLarge { size: 101, limit: 100 }));
+        assert_eq!(read(1_000_000).await, Err(CodecError::TooLarge { size: 101, limit: 100 }));
+    }
+}

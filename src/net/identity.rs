@@ -1,0 +1,225 @@
+//! The node's identity on disk: one ed25519 key in libp2p's protobuf encoding, readable by its owner alone.
+//!
+//! The key names the node to its friends: it signs connections (Noise), the profile and chat lines. It holds no coins.
+//! The file is written once and never rewritten; losing it means a new identity.
+
+use std::{
+    fmt, fs,
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use libp2p::identity::{KeyType, Keypair};
+use zeroize::Zeroizing;
+
+use crate::primitives::{PeerId, Signature};
+
+/// A key file holds exactly this: two protobuf fields, the kind of key and its 64 bytes.
+const FILE_BYTES: usize = 68;
+
+/// Who this node is. Cloning shares the key; it is never printed.
+#[derive(Clone)]
+pub struct Identity {
+    keypair: Keypair,
+    peer: PeerId,
+}
+
+/// Why there is no identity.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// The disk refused.
+    #[error("cannot {action} the identity file {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file is something else.
+    #[error(
+        "{} is not an identity file ({reason}): put the right file back from a copy, or move it away and the node \
+         starts with a new identity, as a stranger to its friends",
+        path.display()
+    )]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl Identity {
+    /// A new identity that is nowhere on disk.
+    #[must_use]
+    pub fn generate() -> Self {
+        // An ed25519 key always has an ed25519 peer id: the loop ends at its first turn.
+        loop {
+            if let Some(identity) = Self::from_keypair(Keypair::generate_ed25519()) {
+                return identity;
+            }
+        }
+    }
+
+    fn from_keypair(keypair: Keypair) -> Option<Self> {
+        let peer = PeerId::from_multihash(&keypair.public().to_peer_id().to_bytes())?;
+        Some(Self { keypair, peer })
+    }
+
+    /// The identity in `path`, made there if the file does not exist. Of two processes that make it at once both get
+    /// the same.
+    pub fn load_or_create(path: &Path) -> Result<Self, IdentityError> {
+        match Self::load(path) {
+            Err(IdentityError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                let identity = Self::generate();
+                match identity.create_file(path) {
+                    Err(IdentityError::Io { source, .. }) if source.kind() == io::ErrorKind::AlreadyExists => {
+                        Self::load(path)
+                    }
+                    created => created.map(|()| identity),
+                }
+            }
+            loaded => loaded,
+        }
+    }
+
+    /// The identity in `path`. A file that others may read is made private.
+    pub fn load(path: &Path) -> Result<Self, IdentityError> {
+        let malformed = |reason: String| IdentityError::Malformed { path: path.to_owned(), reason };
+        let bytes = Zeroizing::new(fs::read(path).map_err(failed("read", path))?);
+        if bytes.len() != FILE_BYTES {
+            return Err(malformed(format!("it has {} bytes, not {FILE_BYTES}", bytes.len())));
+        }
+        let keypair = Keypair::from_protobuf_encoding(&bytes).map_err(|error| malformed(error.to_string()))?;
+        if keypair.key_type() != KeyType::Ed25519 {
+            return Err(malformed("its key is not ed25519".to_owned()));
+        }
+        make_private(path)?;
+        Self::from_keypair(keypair).ok_or_else(|| malformed("its key has no peer id".to_owned()))
+    }
+
+    /// Writes a new file whole or not at all: a private temporary file, synced, then linked to its name.
+    fn create_file(&self, path: &Path) -> Result<(), IdentityError> {
+        let malformed = |reason: String| IdentityError::Malformed { path: path.to_owned(), reason };
+        let encoded = self.keypair.to_protobuf_encoding().map_err(|error| malformed(error.to_string()))?;
+        let encoded = Zeroizing::new(encoded);
+        let temporary = path.with_extension(format!("new-{}", std::process::id()));
+        let written = (|| {
+            let mut options = fs::OpenOptions::new();
+            options.write(true).create_new(true);
+            #[cfg(unix)]
+            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+            let mut file = options.open(&temporary).map_err(failed("create", &temporary))?;
+            file.write_all(&encoded).and_then(|()| file.sync_all()).map_err(failed("write", &temporary))?;
+            // A link, not a rename: it never replaces a file that another process has just made.
+            fs::hard_link(&temporary, path).map_err(failed("create", path))
+        })();
+        let _ = fs::remove_file(&temporary);
+        written?;
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed("write", path))?;
+        }
+        Ok(())
+    }
+
+    /// The public half: the node's name to its friends.
+    #[must_use]
+    pub const fn peer_id(&self) -> PeerId {
+        self.peer
+    }
+
+    /// Signs what profiles, lines and goodbyes sign.
+    #[must_use]
+    pub fn sign(&self, message: &[u8]) -> Signature {
+        // Signing with ed25519 cannot fail; a signature of zeros verifies nowhere.
+        let bytes = self.keypair.sign(message).unwrap_or_default();
+        Signature(bytes.try_into().unwrap_or([0; 64]))
+    }
+
+    pub(super) fn keypair(&self) -> Keypair {
+        self.keypair.clone()
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Identity({})", self.peer)
+    }
+}
+
+fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> IdentityError {
+    move |source| IdentityError::Io { action, path: path.to_owned(), source }
+}
+
+#[cfg(unix)]
+fn make_private(path: &Path) -> Result<(), IdentityError> {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = fs::metadata(path).map_err(failed("read", path))?.permissions().mode();
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    tracing::warn!(path = %path.display(), "the identity file was readable by others; it is private now");
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(failed("make private", path))
+}
+
+#[cfg(not(unix))]
+fn make_private(_: &Path) -> Result<(), IdentityError> {
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_identity_is_made_once_and_found_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("identity");
+        let made = Identity::load_or_create(&path).unwrap();
+        let found = Identity::load_or_create(&path).unwrap();
+        assert_eq!(made.peer_id(), found.peer_id());
+        assert_eq!(fs::read(&path).unwrap().len(), FILE_BYTES);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "the temporary file is gone");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_file_is_private_and_is_made_private_again() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("identity");
+        let mode = || fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        Identity::load_or_create(&path).unwrap();
+        assert_eq!(mode(), 0o600);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        Identity::load(&path).unwrap();
+        assert_eq!(mode(), 0o600);
+    }
+
+    #[test]
+    fn another_file_is_refused_and_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("identity");
+        for bytes in [&b"hello"[..], &[7; FILE_BYTES]] {
+            fs::write(&path, bytes).unwrap();
+            assert!(matches!(Identity::load_or_create(&path), Err(IdentityError::Malformed { .. })));
+            assert_eq!(fs::read(&path).unwrap(), bytes);
+        }
+    }
+
+    #[test]
+    fn what_it_signs_its_peer_id_verifies() {
+        let identity = Identity::generate();
+        let signature = identity.sign(b"a line");
+        let key = ed25519_dalek::VerifyingKey::from_bytes(&identity.peer_id().0.0).unwrap();
+        key.verify_strict(b"a line", &ed25519_dalek::Signature::from_bytes(&signature.0)).unwrap();
+    }
+
+    #[test]
+    fn the_key_is_never_printed() {
+        let identity = Identity::generate();
+        assert_eq!(format!("{identity:?}"), format!("Identity({})", identity.peer_id()));
+    }
+}

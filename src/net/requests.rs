@@ -1,0 +1,371 @@
+//! Bookkeeping of requests, both ways: every request of the node ends exactly once, and no peer makes the node owe more
+//! answers than it can hold. No libp2p machinery here but its ids.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    hash::Hash,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::mpsc::OwnedPermit;
+
+use super::{
+    event::{NetEvent, ReplyId, RequestError},
+    limits::{
+        MAX_IN_FLIGHT_PER_PEER, MAX_INBOUND, MAX_INBOUND_BYTES, MAX_INBOUND_PER_PEER, MAX_WAITING_PER_PEER,
+        MAX_WAITING_TIME,
+    },
+};
+use crate::{
+    primitives::PeerId,
+    wire::{Protocol, Response},
+};
+
+/// The right to end one request: it holds the slot of the reply in the node's queue. Dropped unused, it says that the
+/// network is shut down, so a request always ends.
+#[derive(Debug)]
+pub(super) struct Ticket {
+    pub(super) peer: PeerId,
+    id: u64,
+    slot: Option<OwnedPermit<NetEvent>>,
+}
+
+impl Ticket {
+    pub(super) fn new(peer: PeerId, id: u64, slot: OwnedPermit<NetEvent>) -> Self {
+        Self { peer, id, slot: Some(slot) }
+    }
+
+    pub(super) fn end(mut self, result: Result<Response, RequestError>) {
+        self.send(result);
+    }
+
+    fn send(&mut self, result: Result<Response, RequestError>) {
+        if let Some(slot) = self.slot.take() {
+            slot.send(NetEvent::ResponseReceived { peer: self.peer, id: self.id, result });
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.send(Err(RequestError::ShutDown));
+    }
+}
+
+/// A request that waits for its turn.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) ticket: Ticket,
+    pub(super) protocol: Protocol,
+    pub(super) bytes: Vec<u8>,
+    queued: Instant,
+}
+
+impl Job {
+    pub(super) fn new(ticket: Ticket, protocol: Protocol, bytes: Vec<u8>, now: Instant) -> Self {
+        Self { ticket, protocol, bytes, queued: now }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Lane {
+    in_flight: usize,
+    waiting: VecDeque<Job>,
+}
+
+/// The node's requests to peers. `Key` is how the transport names one on its way.
+#[derive(Debug)]
+pub(super) struct Outbound<Key> {
+    lanes: HashMap<PeerId, Lane>,
+    flying: HashMap<Key, (Ticket, Instant)>,
+}
+
+impl<Key: Hash + Eq + Copy> Outbound<Key> {
+    pub(super) fn new() -> Self {
+        Self { lanes: HashMap::new(), flying: HashMap::new() }
+    }
+
+    /// Takes a request, or ends it when too many wait for its peer.
+    pub(super) fn push(&mut self, job: Job) {
+        let lane = self.lanes.entry(job.ticket.peer).or_default();
+        if lane.waiting.len() >= MAX_WAITING_PER_PEER {
+            let peer = job.ticket.peer;
+            job.ticket.end(Err(RequestError::TooMany(peer)));
+        } else {
+            lane.waiting.push_back(job);
+        }
+    }
+
+    /// The next request to this peer that may be sent now; the caller sends it and tells [`Outbound::sent`].
+    pub(super) fn next(&mut self, peer: &PeerId) -> Option<Job> {
+        let lane = self.lanes.get_mut(peer)?;
+        if lane.in_flight >= MAX_IN_FLIGHT_PER_PEER {
+            return None;
+        }
+        let job = lane.waiting.pop_front();
+        match job {
+            Some(_) => lane.in_flight = lane.in_flight.saturating_add(1),
+            None if lane.in_flight == 0 => {
+                self.lanes.remove(peer);
+            }
+            None => {}
+        }
+        job
+    }
+
+    pub(super) fn sent(&mut self, key: Key, ticket: Ticket, now: Instant) {
+        self.flying.insert(key, (ticket, now));
+    }
+
+    /// The request has ended on the wire: its ticket, if it had not ended before.
+    pub(super) fn landed(&mut self, key: Key) -> Option<Ticket> {
+        let (ticket, _) = self.flying.remove(&key)?;
+        if let Some(lane) = self.lanes.get_mut(&ticket.peer) {
+            lane.in_flight = lane.in_flight.saturating_sub(1);
+        }
+        Some(ticket)
+    }
+
+    /// Ends what waits for a peer that is gone; what is on its way, the transport ends.
+    pub(super) fn disconnected(&mut self, peer: &PeerId) {
+        let Some(lane) = self.lanes.get_mut(peer) else { return };
+        for job in std::mem::take(&mut lane.waiting) {
+            job.ticket.end(Err(RequestError::Disconnected(*peer)));
+        }
+        if lane.in_flight == 0 {
+            self.lanes.remove(peer);
+        }
+    }
+
+    /// Ends what waited too long for its turn, and, lest a mistake of the transport hold it for ever, what is on its
+    /// way for longer than `flight_limit`.
+    pub(super) fn expire(&mut self, now: Instant, flight_limit: Duration) {
+        for lane in self.lanes.values_mut() {
+            // Oldest first: the queue is in order of time.
+            while lane.waiting.front().is_some_and(|job| now.duration_since(job.queued) >= MAX_WAITING_TIME) {
+                if let Some(job) = lane.waiting.pop_front() {
+                    let peer = job.ticket.peer;
+                    job.ticket.end(Err(RequestError::TimedOut { peer, limit: MAX_WAITING_TIME }));
+                }
+            }
+        }
+        let late: Vec<Key> = self
+            .flying
+            .iter()
+            .filter(|(_, (_, since))| now.duration_since(*since) >= flight_limit)
+            .map(|(key, _)| *key)
+            .collect();
+        for key in late {
+            if let Some(ticket) = self.landed(key) {
+                let peer = ticket.peer;
+                ticket.end(Err(RequestError::TimedOut { peer, limit: flight_limit }));
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Owed<Channel> {
+    peer: PeerId,
+    protocol: Protocol,
+    size: usize,
+    channel: Channel,
+}
+
+/// Requests of peers that the node owes an answer. `Channel` is where the transport takes it.
+#[derive(Debug)]
+pub(super) struct Inbound<Channel> {
+    next: u64,
+    owed: HashMap<u64, Owed<Channel>>,
+    per_peer: HashMap<PeerId, usize>,
+    bytes: usize,
+}
+
+impl<Channel> Inbound<Channel> {
+    pub(super) fn new() -> Self {
+        Self { next: 0, owed: HashMap::new(), per_peer: HashMap::new(), bytes: 0 }
+    }
+
+    /// Keeps the channel for the answer, or gives it back when too much is owed already.
+    pub(super) fn admit(
+        &mut self,
+        peer: PeerId,
+        protocol: Protocol,
+        size: usize,
+        channel: Channel,
+    ) -> Result<ReplyId, Channel> {
+        let of_peer = self.per_peer.get(&peer).copied().unwrap_or(0);
+        let bytes = self.bytes.saturating_add(size);
+        if self.owed.len() >= MAX_INBOUND || of_peer >= MAX_INBOUND_PER_PEER || bytes > MAX_INBOUND_BYTES {
+            return Err(channel);
+        }
+        self.bytes = bytes;
+        self.per_peer.insert(peer, of_peer.saturating_add(1));
+        let id = self.next;
+        self.next = self.next.wrapping_add(1);
+        self.owed.insert(id, Owed { peer, protocol, size, channel });
+        Ok(ReplyId(id))
+    }
+
+    /// On which protocol the answer goes, where, and to whom; none when the peer no longer waits.
+    pub(super) fn take(&mut self, reply: &ReplyId) -> Option<(Protocol, Channel, PeerId)> {
+        let owed = self.owed.remove(&reply.0)?;
+        self.bytes = self.bytes.saturating_sub(owed.size);
+        if let Some(count) = self.per_peer.get_mut(&owed.peer) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.per_peer.remove(&owed.peer);
+            }
+        }
+        Some((owed.protocol, owed.channel, owed.peer))
+    }
+
+    /// Forgets those whose peer no longer waits.
+    pub(super) fn sweep(&mut self, is_open: impl Fn(&Channel) -> bool) {
+        let closed: Vec<u64> =
+            self.owed.iter().filter(|(_, owed)| !is_open(&owed.channel)).map(|(id, _)| *id).collect();
+        for id in closed {
+            self.take(&ReplyId(id));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::primitives::PublicKey;
+
+    fn peer(number: u8) -> PeerId {
+        PeerId(PublicKey([number; 32]))
+    }
+
+    fn job(events: &mpsc::Sender<NetEvent>, to: u8, id: u64, now: Instant) -> Job {
+        let slot = events.clone().try_reserve_owned().unwrap();
+        Job::new(Ticket::new(peer(to), id, slot), Protocol::Sync, Vec::new(), now)
+    }
+
+    fn ended(receiver: &mut mpsc::Receiver<NetEvent>) -> Vec<(u64, Option<RequestError>)> {
+        let mut ends = Vec::new();
+        while let Ok(NetEvent::ResponseReceived { id, result, .. }) = receiver.try_recv() {
+            ends.push((id, result.err()));
+        }
+        ends
+    }
+
+    #[test]
+    fn no_more_than_the_limit_is_on_its_way_to_one_peer() {
+        let (events, mut receiver) = mpsc::channel(2_000);
+        let now = Instant::now();
+        let mut outbound = Outbound::new();
+        let total = MAX_WAITING_PER_PEER as u64 + 10;
+        for id in 0..total {
+            outbound.push(job(&events, 1, id, now));
+        }
+        assert_eq!(ended(&mut receiver).len(), 10, "the queue is bounded");
+        let mut key = 0_u64;
+        while let Some(job) = outbound.next(&peer(1)) {
+            outbound.sent(key, job.ticket, now);
+            key += 1;
+        }
+        assert_eq!(key, MAX_IN_FLIGHT_PER_PEER as u64);
+        outbound.landed(0).unwrap().end(Err(RequestError::Unsupported(peer(1))));
+        assert!(outbound.next(&peer(1)).is_some(), "an ended request makes room");
+        assert!(outbound.landed(0).is_none(), "a request ends once");
+    }
+
+    #[test]
+    fn a_peer_that_leaves_ends_what_waits_for_it() {
+        let (events, mut receiver) = mpsc::channel(16);
+        let now = Instant::now();
+        let mut outbound = Outbound::<u64>::new();
+        outbound.push(job(&events, 1, 1, now));
+        outbound.push(job(&events, 2, 2, now));
+        outbound.disconnected(&peer(1));
+        assert_eq!(ended(&mut receiver), [(1, Some(RequestError::Disconnected(peer(1))))]);
+    }
+
+    #[test]
+    fn what_waits_too_long_times_out() {
+        let (events, mut receiver) = mpsc::channel(16);
+        let now = Instant::now();
+        let mut outbound = Outbound::<u64>::new();
+        outbound.push(job(&events, 1, 1, now));
+        outbound.push(job(&events, 1, 2, now));
+        let flying = outbound.next(&peer(1)).unwrap();
+        outbound.sent(1, flying.ticket, now);
+        outbound.expire(now, Duration::from_secs(60));
+        assert!(ended(&mut receiver).is_empty());
+        outbound.expire(now + Duration::from_secs(61), Duration::from_secs(60));
+        assert!(
+            ended(&mut receiver).iter().all(|(_, error)| matches!(error, Some(RequestError::TimedOut { .. }))),
+            "one for each"
+        );
+    }
+
+    #[test]
+    fn an_answer_that_is_owed_is_taken_once() {
+        let mut inbound = Inbound::new();
+        let reply = inbound.admit(peer(1), Protocol::Chat, 10, "channel").unwrap();
+        assert_eq!(inbound.take(&reply), Some((Protocol::Chat, "channel", peer(1))));
+        assert_eq!(inbound.take(&reply), None);
+        assert!(inbound.per_peer.is_empty() && inbound.bytes == 0);
+    }
+
+    #[test]
+    fn one_peer_does_not_take_all_the_room() {
+        let mut inbound = Inbound::new();
+        for _ in 0..MAX_INBOUND_PER_PEER {
+            inbound.admit(peer(1), Protocol::Chat, 1, true).unwrap();
+        }
+        assert!(inbound.admit(peer(1), Protocol::Chat, 1, true).is_err());
+        inbound.admit(peer(2), Protocol::Chat, 1, false).unwrap();
+        assert!(inbound.admit(peer(3), Protocol::Sync, MAX_INBOUND_BYTES, true).is_err(), "bytes are bounded");
+        inbound.sweep(|open| *open);
+        assert_eq!(inbound.owed.len(), MAX_INBOUND_PER_PEER);
+    }
+
+    proptest! {
+        #[test]
+        fn every_request_ends_exactly_once(steps in proptest::collection::vec((0..5_u8, 0..3_u8), 1..200)) {
+            let (events, mut receiver) = mpsc::channel(1_000);
+            let start = Instant::now();
+            let mut outbound = Outbound::new();
+            let (mut ids, mut keys, mut elapsed) = (0_u64, 0_u64, 0_u64);
+            let mut ends = Vec::new();
+            for (step, to) in steps {
+                let now = start + Duration::from_secs(elapsed);
+                match step {
+                    0 => {
+                        outbound.push(job(&events, to, ids, now));
+                        ids += 1;
+                    }
+                    1 => {
+                        while let Some(job) = outbound.next(&peer(to)) {
+                            outbound.sent(keys, job.ticket, now);
+                            keys += 1;
+                        }
+                    }
+                    2 => {
+                        if let Some(ticket) = outbound.landed(keys / 2) {
+                            ticket.end(Err(RequestError::Unsupported(peer(to))));
+                        }
+                    }
+                    3 => outbound.disconnected(&peer(to)),
+                    _ => {
+                        elapsed += 7;
+                        outbound.expire(now, Duration::from_secs(45));
+                    }
+                }
+                ends.extend(ended(&mut receiver));
+            }
+            drop(outbound);
+            ends.extend(ended(&mut receiver));
+            let mut ended_ids: Vec<_> = ends.iter().map(|(id, _)| *id).collect();
+            ended_ids.sort_unstable();
+            prop_assert_eq!(ended_ids, (0..ids).collect::<Vec<_>>());
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! Logs: to stderr, as text or JSON, once for the process. Answers go to stdout and never through here.
+
+use std::{
+    io::{self, IsTerminal, Write},
+    sync::Mutex,
+};
+
+use indicatif::ProgressBar;
+use tracing_subscriber::{
+    EnvFilter,
+    filter::{Directive, LevelFilter},
+    fmt::MakeWriter,
+};
+
+use super::rpc::RpcError;
+
+/// How a log line looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line, the event's fields at its top.
+    Json,
+}
+
+/// Whether output is coloured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum ColorChoice {
+    /// On a terminal, unless `NO_COLOR` is set.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+impl ColorChoice {
+    /// Whether to colour what goes to a stream that is a terminal or not.
+    #[must_use]
+    pub fn decide(self, terminal: bool) -> bool {
+        match self {
+            Self::Always => true,
+            Self::Never => false,
+            Self::Auto => terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+        }
+    }
+}
+
+/// What is logged when nothing is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogDefault {
+    /// A daemon: its own events, and others' warnings.
+    Daemon,
+    /// A command, or a console: warnings, so that answers stay readable.
+    Command,
+}
+
+/// Where log lines go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogTarget {
+    /// The usual place.
+    #[default]
+    Stderr,
+    /// For a daemon whose log is its answer.
+    Stdout,
+}
+
+/// How to log.
+#[derive(Debug, Clone)]
+pub struct LogOptions {
+    /// How a line looks.
+    pub format: LogFormat,
+    /// What the user wants to see, as in `RUST_LOG`.
+    pub filter: Option<String>,
+    /// Whether to colour.
+    pub color: ColorChoice,
+    /// What to show when the user does not say.
+    pub default: LogDefault,
+    /// Where lines go.
+    pub target: LogTarget,
+}
+
+/// The libraries that would write requests, passphrases among them, at their finest level.
+const NEVER_VERBOSE: [&str; 6] = [
+    "jsonrpsee",
+    "jsonrpsee-client",
+    "jsonrpsee-server",
+    "jsonrpsee_core",
+    "jsonrpsee_server",
+    "jsonrpsee_http_client",
+];
+
+/// Starts logging; a second call changes nothing.
+pub fn init(options: &LogOptions) -> Result<(), RpcError> {
+    let filter = filter(options)?;
+    let terminal = match options.target {
+        LogTarget::Stderr => io::stderr().is_terminal(),
+        LogTarget::Stdout => io::stdout().is_terminal(),
+    };
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(LogWriter { target: options.target })
+        .with_ansi(options.color.decide(terminal));
+    // Only tests start it twice, and they do not mind whose settings hold.
+    let _ = match options.format {
+        LogFormat::Text => builder.with_target(false).try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init(),
+    };
+    Ok(())
+}
+
+fn filter(options: &LogOptions) -> Result<EnvFilter, RpcError> {
+    let default = match options.default {
+        LogDefault::Daemon => "warn,friendchain=info,libp2p=error,netlink=error",
+        LogDefault::Command => "error,friendchain=warn",
+    };
+    let from_environment = std::env::var("RUST_LOG").ok().filter(|text| !text.is_empty());
+    let text = options.filter.clone().or(from_environment).unwrap_or_else(|| default.to_owned());
+    let mut filter = EnvFilter::try_new(&text).map_err(|cause| {
+        let sentence =
+            format!("'{text}' is not a log filter ({cause}): write one like info, or friendchain=debug,warn");
+        RpcError::new("bad_log_filter", sentence)
+    })?;
+    let quiet = filter.max_level_hint().is_some_and(|level| level < LevelFilter::INFO);
+    for library in NEVER_VERBOSE.iter().filter(|_| !quiet) {
+        let directive: Directive = format!("{library}=info").parse().map_err(RpcError::internal)?;
+        filter = filter.add_directive(directive);
+    }
+    Ok(filter)
+}
+
+/// The bar that is on the terminal now, which log lines must not tear.
+static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);
+
+/// Says which bar is on the terminal: log lines are written above it.
+pub fn set_bar(bar: Option<ProgressBar>) {
+    *BAR.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = bar;
+}
+
+/// Writes whole lines, above the bar if there is one.
+struct LogWriter {
+    target: LogTarget,
+}
+
+/// One event's line, gathered until it is whole.
+struct LogLine {
+    target: LogTarget,
+    line: Vec<u8>,
+}
+
+impl<'a> MakeWriter<'a> for LogWriter {
+    type Writer = LogLine;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        LogLine { target: self.target, line: Vec::new() }
+    }
+}
+
+impl Write for LogLine {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.line.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for LogLine {
+    fn drop(&mut self) {
+        // A log that nobody can read any more must not end the node.
+        let write = || match self.target {
+            LogTarget::Stderr => io::stderr().lock().write_all(&self.line),
+            LogTarget::Stdout => io::stdout().lock().write_all(&self.line),
+        };
+        let bar = BAR.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        let _ = match bar {
+            Some(bar) => bar.suspend(write),
+            None => write(),
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(filter: Option<&str>) -> LogOptions {
+        LogOptions {
+            format: LogFormat::Text,
+            filter: filter.map(str::to_owned),
+            color: ColorChoice::Auto,
+            default: LogDefault::Daemon,
+            target: LogTarget::Stderr,
+        }
+    }
+
+    #[test]
+    fn a_filter_that_does_not_read_is_a_sentence() {
+        let error = filter(&options(Some("a=b=c"))).expect_err("refused");
+        assert_eq!(error.code, "bad_log_filter");
+    }
+
+    #[test]
+    fn requests_with_secrets_are_never_logged_whatever_is_asked() {
+        let filter = filter(&options(Some("trace,jsonrpsee_core=trace"))).expect("a filter").to_string();
+        assert!(filter.contains("jsonrpsee_core=info"), "{filter}");
+        assert!(!filter.contains("jsonrpsee_core=trace"), "{filter}");
+    }
+
+    #[test]
+    fn colour_is_for_terminals_unless_told() {
+        assert!(ColorChoice::Always.decide(false));
+        assert!(!ColorChoice::Never.decide(true));
+        assert!(!ColorChoice::Auto.decide(false));
+    }
+}

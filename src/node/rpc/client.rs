@@ -1,0 +1,130 @@
+//! The client's end: over HTTP to a running node, or in process to methods that this process serves itself.
+
+use std::{fmt, net::SocketAddr, time::Duration};
+
+use jsonrpsee::{
+    core::{
+        client::{BatchResponse, ClientT, Error as ClientError},
+        middleware::RpcServiceBuilder,
+        params::BatchRequestBuilder,
+        traits::ToRpcParams,
+    },
+    server::Methods,
+    types::{Response, ResponsePayload},
+};
+use jsonrpsee_http_client::{HeaderMap, HeaderValue, HttpClient, HttpClientBuilder, RpcService};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::value::RawValue;
+
+use super::{RpcError, server::MAX_RESPONSE_BYTES};
+
+/// A command may wait for as long as its node works: a node that dies closes the connection.
+const REQUEST_TIMEOUT: Duration = Duration::from_hours(365 * 24);
+
+/// A loopback connection is up at once or never.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Speaks to a node. Every method of `FriendchainApiClient` works on it, whichever it is.
+#[derive(Clone)]
+pub enum Client {
+    /// To a node in another process.
+    Http(HttpClient<RpcService<jsonrpsee_http_client::HttpBackend>>),
+    /// To a node, or an opened folder, in this process.
+    Local(Methods),
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The HTTP client would show its token.
+        f.write_str(if self.is_local() { "Client::Local" } else { "Client::Http" })
+    }
+}
+
+impl Client {
+    /// To the node that listens at a loopback address and knows this token.
+    pub fn http(address: SocketAddr, token: &str) -> Result<Self, RpcError> {
+        let mut value = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| {
+            RpcError::new("bad_token", "the RPC token holds characters that it may not: restart the node")
+        })?;
+        value.set_sensitive(true);
+        let mut headers = HeaderMap::new();
+        headers.insert("authorization", value);
+        let client = HttpClientBuilder::default()
+            .set_rpc_middleware(RpcServiceBuilder::new())
+            .set_headers(headers)
+            .max_response_size(MAX_RESPONSE_BYTES)
+            .request_timeout(REQUEST_TIMEOUT)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .build(format!("http://{address}"))?;
+        Ok(Self::Http(client))
+    }
+
+    /// To methods in this process.
+    pub fn local(methods: impl Into<Methods>) -> Self {
+        Self::Local(methods.into())
+    }
+
+    /// Whether the other end is in this process.
+    #[must_use]
+    pub const fn is_local(&self) -> bool {
+        matches!(self, Self::Local(_))
+    }
+}
+
+/// A JSON-RPC request as it is written.
+#[derive(Serialize)]
+struct Envelope<'a> {
+    jsonrpc: &'static str,
+    id: u64,
+    method: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    params: Option<Box<RawValue>>,
+}
+
+async fn call_local<R, P>(methods: &Methods, method: &str, params: P) -> Result<R, ClientError>
+where
+    R: DeserializeOwned,
+    P: ToRpcParams + Send,
+{
+    let envelope = Envelope { jsonrpc: "2.0", id: 0, method, params: params.to_rpc_params()? };
+    let request = serde_json::to_string(&envelope)?;
+    let (answer, _) = methods.raw_json_request(&request, 1).await?;
+    let response: Response<'_, Box<RawValue>> = serde_json::from_str(answer.get())?;
+    match response.payload {
+        ResponsePayload::Success(result) => Ok(serde_json::from_str(result.get())?),
+        ResponsePayload::Error(error) => Err(ClientError::Call(error.into_owned())),
+    }
+}
+
+impl ClientT for Client {
+    async fn notification<Params>(&self, method: &str, params: Params) -> Result<(), ClientError>
+    where
+        Params: ToRpcParams + Send,
+    {
+        match self {
+            Self::Http(client) => client.notification(method, params).await,
+            Self::Local(methods) => call_local::<serde_json::Value, _>(methods, method, params).await.map(|_| ()),
+        }
+    }
+
+    async fn request<R, Params>(&self, method: &str, params: Params) -> Result<R, ClientError>
+    where
+        R: DeserializeOwned,
+        Params: ToRpcParams + Send,
+    {
+        match self {
+            Self::Http(client) => client.request(method, params).await,
+            Self::Local(methods) => call_local(methods, method, params).await,
+        }
+    }
+
+    async fn batch_request<'a, R>(&self, batch: BatchRequestBuilder<'a>) -> Result<BatchResponse<'a, R>, ClientError>
+    where
+        R: DeserializeOwned + fmt::Debug + 'a,
+    {
+        match self {
+            Self::Http(client) => client.batch_request(batch).await,
+            Self::Local(_) => Err(ClientError::Custom("calls in process come one at a time".to_owned())),
+        }
+    }
+}

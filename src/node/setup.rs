@@ -1,0 +1,79 @@
+//! Chains come and go: making one, joining one, leaving one. All on a folder on which no node runs.
+
+use std::{io, path::PathBuf, sync::atomic::AtomicBool};
+
+use super::{
+    clock::now,
+    compose::open_friends,
+    datadir::{CHAIN_FILE, DataDir, IDENTITY_FILE},
+    keyring::blocking,
+    rpc::{ProgressGuard, RpcError, types::CreateBlockchain},
+};
+use crate::{
+    chain::{
+        miner::{default_threads, mine_genesis},
+        store,
+    },
+    consensus::{ChainParams, DEFAULT_FLOOR_BITS, DEFAULT_SPACING_MS, Invite, Network, Work},
+    friends::{AddressSource, split_address},
+    net::Identity,
+    primitives::NetworkId,
+};
+
+/// The cache while a chain is made or joined: one block passes through it.
+const SETUP_CACHE_MIB: usize = 16;
+
+/// Mines the genesis that was asked for.
+pub(super) async fn mine_network(request: CreateBlockchain, task: ProgressGuard) -> Result<Network, RpcError> {
+    let name = request.name.unwrap_or_else(|| "friends".to_owned());
+    let spacing = request.spacing_ms.unwrap_or(DEFAULT_SPACING_MS);
+    let params = ChainParams::new(&name, spacing, request.bits.unwrap_or(DEFAULT_FLOOR_BITS))?;
+    let template = Network::genesis_to_mine(&params, request.address.0, now())?;
+    let expected = 1_u64 << params.floor_bits.min(63);
+    let genesis = blocking(move || {
+        // Ends with the process: nothing is written before it is found.
+        mine_genesis(template, default_threads(), &AtomicBool::new(false), |tried| {
+            // How long luck takes nobody knows: the bar fills at what is expected and waits there.
+            task.update(tried.min(expected), Some(expected));
+        })
+    });
+    let genesis = genesis.await??;
+    Ok(Network::from_genesis(genesis)?)
+}
+
+/// Makes the chain's file with its genesis, and for an invite, with the work that it promises.
+pub(super) async fn create_chain(folder: &DataDir, network: Network, min_work: Option<Work>) -> Result<(), RpcError> {
+    let path = folder.file(CHAIN_FILE);
+    blocking(move || store::create(&path, &network, min_work, SETUP_CACHE_MIB).map(drop)).await??;
+    Ok(())
+}
+
+/// Takes up an invite's chain, and notes where its friends are.
+pub(super) async fn join(folder: &DataDir, invite: Invite) -> Result<(), RpcError> {
+    let network = invite.network().clone();
+    let addresses = invite.addresses().to_vec();
+    if !addresses.is_empty() {
+        let identity = Identity::load_or_create(&folder.file(IDENTITY_FILE))?;
+        let (friends, thread) = open_friends(folder, &identity, network.id).await?;
+        for address in addresses {
+            if let Ok((address, Some(peer))) = split_address(&address) {
+                friends.add_addresses(peer, vec![address.to_owned()], AddressSource::Invite, now()).await?;
+            }
+        }
+        friends.shut_down().await;
+        blocking(move || thread.join()).await?.map_err(|_| RpcError::internal("the friends thread panicked"))?;
+    }
+    create_chain(folder, network, Some(invite.checkpoint().work)).await
+}
+
+/// Moves the chain's file aside. Wallet and friends stay.
+pub(super) async fn leave_chain(folder: &DataDir, network: NetworkId) -> Result<String, RpcError> {
+    let from = folder.file(CHAIN_FILE);
+    let short: String = network.to_string().chars().take(8).collect();
+    let backup: PathBuf = folder.file(&format!("chain-{short}-{}.redb", now()));
+    let to = backup.clone();
+    blocking(move || std::fs::rename(&from, &to)).await?.map_err(|cause: io::Error| {
+        RpcError::new("disk", format!("the chain's file could not be moved to '{}': {cause}", backup.display()))
+    })?;
+    Ok(backup.display().to_string())
+}

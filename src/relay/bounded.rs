@@ -1,0 +1,123 @@
+//! A map that forgets, and a rate.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    hash::Hash,
+};
+
+use crate::primitives::UnixMillis;
+
+/// A map of bounded size: when full, what was put in first goes.
+#[derive(Debug)]
+pub(super) struct Recent<K, V = ()> {
+    limit: usize,
+    /// Values, each with the number of its insertion.
+    map: HashMap<K, (u64, V)>,
+    /// Insertions, oldest first. Those of keys that were removed stay until their turn, or until they are too many.
+    order: VecDeque<(u64, K)>,
+    inserted: u64,
+}
+
+impl<K: Copy + Eq + Hash, V> Recent<K, V> {
+    pub(super) fn new(limit: usize) -> Self {
+        Self { limit, map: HashMap::new(), order: VecDeque::new(), inserted: 0 }
+    }
+
+    pub(super) fn contains(&self, key: &K) -> bool {
+        self.map.contains_key(key)
+    }
+
+    pub(super) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
+        self.map.get_mut(key).map(|(_, value)| value)
+    }
+
+    pub(super) fn insert(&mut self, key: K, value: V) {
+        if let Some(old) = self.get_mut(&key) {
+            *old = value;
+            return;
+        }
+        self.inserted = self.inserted.saturating_add(1);
+        self.map.insert(key, (self.inserted, value));
+        self.order.push_back((self.inserted, key));
+        while self.map.len() > self.limit || self.order.len() > self.limit.saturating_mul(2) {
+            let Some((number, oldest)) = self.order.pop_front() else {
+                break;
+            };
+            if self.map.get(&oldest).is_some_and(|(current, _)| *current == number) {
+                self.map.remove(&oldest);
+            }
+        }
+    }
+
+    pub(super) fn remove(&mut self, key: &K) -> Option<V> {
+        self.map.remove(key).map(|(_, value)| value)
+    }
+}
+
+/// So many at once, and so many a second in the long run.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rate {
+    pub(super) burst: u64,
+    pub(super) per_second: u64,
+}
+
+/// A token bucket, counted in thousandths of a token.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bucket {
+    rate: Rate,
+    thousandths: u64,
+    at: UnixMillis,
+}
+
+impl Bucket {
+    pub(super) const fn new(rate: Rate, now: UnixMillis) -> Self {
+        Self { rate, thousandths: rate.burst.saturating_mul(1_000), at: now }
+    }
+
+    /// Takes a token, if there is one.
+    pub(super) fn take(&mut self, now: UnixMillis) -> bool {
+        let gained = now.saturating_sub(self.at).saturating_mul(self.rate.per_second);
+        self.thousandths = self.thousandths.saturating_add(gained).min(self.rate.burst.saturating_mul(1_000));
+        self.at = self.at.max(now);
+        let Some(left) = self.thousandths.checked_sub(1_000) else {
+            return false;
+        };
+        self.thousandths = left;
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_bucket_gives_its_burst_and_then_its_rate() {
+        let mut bucket = Bucket::new(Rate { burst: 3, per_second: 2 }, 0);
+        assert_eq!((0..5).filter(|_| bucket.take(0)).count(), 3);
+        assert!(!bucket.take(499));
+        assert!(bucket.take(500));
+        assert_eq!((0..9).filter(|_| bucket.take(60_000)).count(), 3);
+        // A clock that goes back gives nothing twice.
+        assert!(!bucket.take(1_000) && !bucket.take(60_000));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_recent_stays_and_the_size_is_bounded(steps in prop::collection::vec((any::<bool>(), 0u8..30), 0..300)) {
+            let mut recent = Recent::new(8);
+            for (add, key) in steps {
+                if add {
+                    recent.insert(key, ());
+                    prop_assert!(recent.contains(&key));
+                } else {
+                    recent.remove(&key);
+                    prop_assert!(!recent.contains(&key));
+                }
+                prop_assert!(recent.map.len() <= 8 && recent.order.len() <= 16);
+            }
+        }
+    }
+}

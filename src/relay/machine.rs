@@ -1,0 +1,130 @@
+//! The machine itself: its state, and which event goes where.
+
+use std::collections::HashMap;
+
+use super::{
+    ANNOUNCE_SPACINGS, ASK_MS, BLOCK_RATE, MAX_LOADING, MAX_PEERS, MIN_ANNOUNCE_MS, NOTE_RATE, REQUEST_SPACE,
+    RelayAction, RelayConfig, RelayEvent, TRADE_RATE, Verdict, blocks::Blocks, bounded::Bucket, bounded::Recent,
+    trades::Trades,
+};
+use crate::{
+    chain::api::Tip,
+    peers::Offence,
+    primitives::{BlockHash, PeerId, UnixMillis},
+    wire::SyncRequest,
+};
+
+/// What one peer may still send, and when it was last asked how far it is.
+#[derive(Debug)]
+pub(super) struct Allowance {
+    pub(super) blocks: Bucket,
+    pub(super) trades: Bucket,
+    pub(super) notes: Bucket,
+    asked: Option<UnixMillis>,
+}
+
+/// Spreading what is new. See the [module](super). `M` names a gossip message.
+#[derive(Debug)]
+pub struct Relay<M> {
+    pub(super) spacing_ms: u64,
+    pub(super) tip: Tip,
+    pub(super) blocks: Blocks<M>,
+    pub(super) trades: Trades<M>,
+    /// Blocks being read from the store, to be published.
+    pub(super) loading: Recent<BlockHash>,
+    peers: HashMap<PeerId, Allowance>,
+    next_id: u64,
+    pub(super) out: Vec<RelayAction<M>>,
+}
+
+impl<M: Copy> Relay<M> {
+    /// A relay that knows the tip, and nothing else.
+    #[must_use]
+    pub fn new(config: RelayConfig) -> Self {
+        let RelayConfig { spacing_ms, tip } = config;
+        Self {
+            spacing_ms,
+            tip,
+            blocks: Blocks::new(),
+            trades: Trades::new(spacing_ms.saturating_mul(ANNOUNCE_SPACINGS).max(MIN_ANNOUNCE_MS)),
+            loading: Recent::new(MAX_LOADING),
+            peers: HashMap::new(),
+            next_id: REQUEST_SPACE,
+            out: Vec::new(),
+        }
+    }
+
+    /// Takes in one event at a time `now`; gives what is to be done, in order.
+    pub fn handle(&mut self, event: RelayEvent<M>, now: UnixMillis) -> Vec<RelayAction<M>> {
+        match event {
+            RelayEvent::Solved { header } => self.on_own_solved(&header),
+            RelayEvent::TipChanged { tip, best_header, connected, mined } => {
+                self.tip = tip;
+                self.on_connected(&connected, best_header.hash == tip.hash);
+                self.on_mined(&mined);
+            }
+            RelayEvent::BlockLoaded { hash, block } => self.on_block_loaded(hash, block.as_deref()),
+            RelayEvent::BlockGossip { peer, message, gossip } => self.on_block_gossip(peer, message, &gossip, now),
+            RelayEvent::TradeGossip { peer, message, gossip } => self.on_trade_gossip(peer, message, &gossip, now),
+            RelayEvent::SolvedChecked { hash, result } => self.on_solved_checked(hash, result),
+            RelayEvent::HeaderDone { hash, result } => self.on_header_done(hash, result, now),
+            RelayEvent::Rebuilt { hash, rebuilt } => self.on_rebuilt(hash, rebuilt, now),
+            RelayEvent::BlockDone { hash, result } => self.on_block_done(hash, result),
+            RelayEvent::TradeDone { txid, result } => self.on_trade_done(txid, result, now),
+            RelayEvent::TradeAdded { txid, transaction, added, local } => {
+                self.on_trade_added(txid, transaction, added, local, now);
+            }
+            RelayEvent::TradeGone { txid } => self.trades.forget(&txid),
+            RelayEvent::Response { id, result } => self.on_response(id, result, now),
+            RelayEvent::PeerGone { peer } => {
+                self.peers.remove(&peer);
+                self.on_peer_gone(peer, now);
+            }
+            RelayEvent::Tick => {
+                self.tick_blocks(now);
+                self.tick_trades(now);
+            }
+        }
+        self.publish_trades(now);
+        std::mem::take(&mut self.out)
+    }
+
+    /// What a peer may still send; none when there are too many peers.
+    pub(super) fn allowance(&mut self, peer: PeerId, now: UnixMillis) -> Option<&mut Allowance> {
+        if self.peers.len() >= MAX_PEERS && !self.peers.contains_key(&peer) {
+            return None;
+        }
+        Some(self.peers.entry(peer).or_insert_with(|| Allowance {
+            blocks: Bucket::new(BLOCK_RATE, now),
+            trades: Bucket::new(TRADE_RATE, now),
+            notes: Bucket::new(NOTE_RATE, now),
+            asked: None,
+        }))
+    }
+
+    /// Asks a peer how far it is, unless it was asked a moment ago.
+    pub(super) fn ask_status(&mut self, peer: PeerId, now: UnixMillis) {
+        let Some(allowance) = self.allowance(peer, now) else {
+            return;
+        };
+        if allowance.asked.is_none_or(|at| now.saturating_sub(at) >= ASK_MS) {
+            allowance.asked = Some(now);
+            self.out.push(RelayAction::AskStatus { peer });
+        }
+    }
+
+    pub(super) fn request(&mut self, peer: PeerId, request: SyncRequest) -> u64 {
+        let id = self.next_id;
+        self.next_id = self.next_id.saturating_add(1);
+        self.out.push(RelayAction::Request { peer, id, request });
+        id
+    }
+
+    pub(super) fn verdict(&mut self, message: M, verdict: Verdict) {
+        self.out.push(RelayAction::Verdict { message, verdict });
+    }
+
+    pub(super) fn penalise(&mut self, peer: PeerId, offence: Offence, reason: String) {
+        self.out.push(RelayAction::Penalise { peer, offence, reason });
+    }
+}

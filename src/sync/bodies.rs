@@ -1,0 +1,340 @@
+//! The window of bodies: which are wanted, asked for, buffered, and handed to the chain.
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+
+use super::{MAX_BATCH, MAX_BUFFERED_BYTES, MAX_HANDED, MAX_HANDED_BYTES, MAX_SETTLING, SETTLE_MS, WINDOW};
+use crate::{
+    primitives::{Block, BlockHash, Height, PeerId, UnixMillis},
+    wire::limits::GET_DATA_BUDGET,
+};
+
+/// A wanted block, ordered parents first.
+pub(super) type Place = (Height, BlockHash);
+
+/// Where a wanted block is.
+#[derive(Debug)]
+enum Wanted {
+    /// To be asked for.
+    Free,
+    /// Asked of this many peers, first at this time.
+    Asked { requests: usize, since: UnixMillis },
+    /// Here; its parents are not all handed over.
+    Buffered { peer: PeerId, block: Box<Block>, bytes: usize },
+    /// With the chain.
+    Handed { peer: PeerId, bytes: usize, since: UnixMillis },
+}
+
+/// The window. Owned by `Sync`; knows nothing of requests and peers but their names.
+///
+/// Invariant: `heights` and `wanted` hold the same blocks, and the three sums are those over `wanted`.
+#[derive(Debug, Default)]
+pub(super) struct Bodies {
+    wanted: BTreeMap<Place, Wanted>,
+    heights: HashMap<BlockHash, Height>,
+    buffered_bytes: usize,
+    handed: usize,
+    handed_bytes: usize,
+    /// Blocks that the chain accepted lately, oldest first: the store may list them as missing until its next commit.
+    settling: VecDeque<(UnixMillis, BlockHash)>,
+    settled: HashSet<BlockHash>,
+    /// Smoothed size of a body.
+    average_bytes: usize,
+}
+
+impl Bodies {
+    pub(super) fn is_empty(&self) -> bool {
+        self.wanted.is_empty()
+    }
+
+    /// How many are not with the chain yet.
+    pub(super) fn outstanding(&self) -> usize {
+        self.wanted.len().saturating_sub(self.handed)
+    }
+
+    /// How many the store may list although nothing is to be done for them.
+    pub(super) fn unsettled(&self) -> usize {
+        self.handed.saturating_add(self.settling.len())
+    }
+
+    /// Takes up what the store lists as missing, and drops what it lists no more.
+    ///
+    /// `complete`: the list is not only the lowest of them.
+    pub(super) fn merge(&mut self, listed: &[(BlockHash, Height)], complete: bool, now: UnixMillis) {
+        self.forget_settled(now);
+        let places: HashSet<Place> = listed.iter().map(|&(hash, height)| (height, hash)).collect();
+        let end = if complete { Height::MAX } else { listed.iter().map(|&(_, height)| height).max().unwrap_or(0) };
+        let gone: Vec<Place> = self
+            .wanted
+            .iter()
+            .take_while(|((height, _), _)| *height <= end)
+            .filter(|(place, wanted)| !matches!(wanted, Wanted::Handed { .. }) && !places.contains(place))
+            .map(|(place, _)| *place)
+            .collect();
+        for place in gone {
+            self.remove(place);
+        }
+        for &(hash, height) in listed {
+            if self.outstanding() >= WINDOW {
+                break;
+            }
+            if !self.heights.contains_key(&hash) && !self.settled.contains(&hash) {
+                self.heights.insert(hash, height);
+                self.wanted.insert((height, hash), Wanted::Free);
+            }
+        }
+    }
+
+    /// Drops all that is not with the chain: the best header chain lacks nothing.
+    pub(super) fn clear(&mut self) {
+        self.merge(&[], true, 0);
+    }
+
+    /// The lowest blocks to ask for that a peer may have; none when memory is full and they are not the very next.
+    pub(super) fn next_batch(&self, requests_in_flight: usize, may_have: impl Fn(&Place) -> bool) -> Vec<Place> {
+        let expected = requests_in_flight.saturating_add(1).saturating_mul(GET_DATA_BUDGET);
+        let full = self.buffered_bytes.saturating_add(expected) > MAX_BUFFERED_BYTES;
+        let size = (GET_DATA_BUDGET / self.average_bytes.max(1)).clamp(1, MAX_BATCH);
+        let mut batch: Vec<Place> = Vec::new();
+        for (place, wanted) in &self.wanted {
+            if matches!(wanted, Wanted::Free) && may_have(place) {
+                batch.push(*place);
+                if batch.len() >= size {
+                    break;
+                }
+            }
+        }
+        if full && batch.first() != self.first_outstanding().as_ref() {
+            batch.clear();
+        }
+        batch
+    }
+
+    pub(super) fn mark_asked(&mut self, places: &[Place], now: UnixMillis) {
+        for place in places {
+            match self.wanted.get_mut(place) {
+                Some(wanted @ Wanted::Free) => *wanted = Wanted::Asked { requests: 1, since: now },
+                Some(Wanted::Asked { requests, .. }) => *requests = requests.saturating_add(1),
+                _ => {}
+            }
+        }
+    }
+
+    /// A request for these ended without them.
+    pub(super) fn give_back(&mut self, places: &[Place]) {
+        for place in places {
+            match self.wanted.get_mut(place) {
+                Some(Wanted::Asked { requests, .. }) if *requests > 1 => *requests = requests.saturating_sub(1),
+                Some(wanted @ Wanted::Asked { .. }) => *wanted = Wanted::Free,
+                _ => {}
+            }
+        }
+    }
+
+    /// The block that holds up the window, when it is asked of one peer alone: it, and since when.
+    pub(super) fn held_up(&self) -> Option<(Place, UnixMillis)> {
+        let place = self.first_outstanding()?;
+        match self.wanted.get(&place)? {
+            Wanted::Asked { requests: 1, since } => Some((place, *since)),
+            _ => None,
+        }
+    }
+
+    /// Whether a block is asked of some peer and not here yet.
+    pub(super) fn is_asked(&self, place: &Place) -> bool {
+        matches!(self.wanted.get(place), Some(Wanted::Asked { .. }))
+    }
+
+    /// Takes a body in. False when it is here already or no longer wanted.
+    pub(super) fn receive(&mut self, place: Place, peer: PeerId, block: Box<Block>, bytes: usize) -> bool {
+        let Some(wanted @ (Wanted::Asked { .. } | Wanted::Free)) = self.wanted.get_mut(&place) else {
+            return false;
+        };
+        *wanted = Wanted::Buffered { peer, block, bytes };
+        self.buffered_bytes = self.buffered_bytes.saturating_add(bytes);
+        self.average_bytes = match self.average_bytes {
+            0 => bytes,
+            old => old.saturating_mul(15).saturating_add(bytes) / 16,
+        };
+        true
+    }
+
+    /// The next body for the chain: its parents are handed over, and the chain is not too far behind.
+    pub(super) fn hand_over(&mut self, now: UnixMillis) -> Option<(PeerId, Box<Block>)> {
+        if self.handed >= MAX_HANDED || self.handed_bytes >= MAX_HANDED_BYTES {
+            return None;
+        }
+        let place = self.first_outstanding()?;
+        let wanted = self.wanted.get_mut(&place)?;
+        let Wanted::Buffered { peer, bytes, .. } = *wanted else {
+            return None;
+        };
+        let before = std::mem::replace(wanted, Wanted::Handed { peer, bytes, since: now });
+        self.buffered_bytes = self.buffered_bytes.saturating_sub(bytes);
+        self.handed = self.handed.saturating_add(1);
+        self.handed_bytes = self.handed_bytes.saturating_add(bytes);
+        match before {
+            Wanted::Buffered { block, .. } => Some((peer, block)),
+            _ => None,
+        }
+    }
+
+    /// The chain has accepted a block: its height, when it was handed over from here.
+    pub(super) fn accepted(&mut self, hash: BlockHash, now: UnixMillis) -> Option<Height> {
+        let (height, _) = self.take_handed(hash)?;
+        if self.settled.insert(hash) {
+            self.settling.push_back((now, hash));
+        }
+        self.forget_settled(now);
+        Some(height)
+    }
+
+    /// The chain has refused a block: it is to be fetched again, if it is still wanted at all. Says who sent it.
+    pub(super) fn refused(&mut self, hash: BlockHash) -> Option<PeerId> {
+        let (height, peer) = self.take_handed(hash)?;
+        self.heights.insert(hash, height);
+        self.wanted.insert((height, hash), Wanted::Free);
+        Some(peer)
+    }
+
+    /// Blocks that the chain has not answered for since `before`.
+    pub(super) fn unanswered(&self, before: UnixMillis) -> Vec<BlockHash> {
+        let late = |wanted: &Wanted| matches!(wanted, Wanted::Handed { since, .. } if *since < before);
+        self.wanted.iter().filter(|(_, wanted)| late(wanted)).map(|((_, hash), _)| *hash).collect()
+    }
+
+    /// The lowest block that is not with the chain.
+    fn first_outstanding(&self) -> Option<Place> {
+        let handed = |wanted: &Wanted| matches!(wanted, Wanted::Handed { .. });
+        self.wanted.iter().find(|(_, wanted)| !handed(wanted)).map(|(place, _)| *place)
+    }
+
+    fn take_handed(&mut self, hash: BlockHash) -> Option<(Height, PeerId)> {
+        let height = *self.heights.get(&hash)?;
+        let &Wanted::Handed { peer, .. } = self.wanted.get(&(height, hash))? else {
+            return None;
+        };
+        self.remove((height, hash));
+        Some((height, peer))
+    }
+
+    fn remove(&mut self, place: Place) {
+        self.heights.remove(&place.1);
+        match self.wanted.remove(&place) {
+            Some(Wanted::Buffered { bytes, .. }) => self.buffered_bytes = self.buffered_bytes.saturating_sub(bytes),
+            Some(Wanted::Handed { bytes, .. }) => {
+                self.handed = self.handed.saturating_sub(1);
+                self.handed_bytes = self.handed_bytes.saturating_sub(bytes);
+            }
+            _ => {}
+        }
+    }
+
+    fn forget_settled(&mut self, now: UnixMillis) {
+        while let Some(&(at, hash)) = self.settling.front() {
+            if now.saturating_sub(at) < SETTLE_MS && self.settling.len() <= MAX_SETTLING {
+                break;
+            }
+            self.settling.pop_front();
+            self.settled.remove(&hash);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::primitives::{Header, MerkleRoot, PublicKey};
+
+    const PEER: PeerId = PeerId(PublicKey([7; 32]));
+
+    fn hash(number: u32) -> BlockHash {
+        let mut bytes = [0; 32];
+        bytes[..4].copy_from_slice(&number.to_le_bytes());
+        BlockHash(bytes)
+    }
+
+    fn listed(heights: impl IntoIterator<Item = u32>) -> Vec<(BlockHash, Height)> {
+        heights.into_iter().map(|height| (hash(height), height)).collect()
+    }
+
+    fn body(height: u32) -> Box<Block> {
+        let header =
+            Header { previous: BlockHash::ZERO, merkle_root: MerkleRoot::ZERO, height, time: 0, bits: 0, nonce: 0 };
+        Box::new(Block { header, transactions: Vec::new() })
+    }
+
+    #[test]
+    fn bodies_are_handed_over_parents_first_however_they_come() {
+        let mut bodies = Bodies::default();
+        bodies.merge(&listed(1..=4), true, 0);
+        let batch = bodies.next_batch(0, |_| true);
+        bodies.mark_asked(&batch, 0);
+        for height in [3, 4, 2] {
+            assert!(bodies.receive((height, hash(height)), PEER, body(height), 100));
+            assert!(bodies.hand_over(0).is_none());
+        }
+        assert!(bodies.receive((1, hash(1)), PEER, body(1), 100));
+        let order: Vec<u32> =
+            std::iter::from_fn(|| bodies.hand_over(0)).map(|(_, block)| block.header.height).collect();
+        assert_eq!(order, [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn what_the_store_lists_no_more_is_dropped_but_not_beyond_its_list() {
+        let mut bodies = Bodies::default();
+        bodies.merge(&listed(1..=10), true, 0);
+        bodies.merge(&listed(4..=6), false, 0);
+        let left: Vec<u32> = bodies.next_batch(0, |_| true).iter().map(|place| place.0).collect();
+        assert_eq!(left, [4, 5, 6, 7, 8, 9, 10]);
+        bodies.clear();
+        assert!(bodies.is_empty());
+    }
+
+    #[test]
+    fn an_accepted_block_is_not_wanted_again_until_it_had_time_to_settle() {
+        let mut bodies = Bodies::default();
+        bodies.merge(&listed([1]), true, 0);
+        assert!(bodies.receive((1, hash(1)), PEER, body(1), 10));
+        bodies.hand_over(0);
+        assert_eq!(bodies.accepted(hash(1), 0), Some(1));
+        bodies.merge(&listed([1]), true, SETTLE_MS - 1);
+        assert!(bodies.is_empty());
+        bodies.merge(&listed([1]), true, SETTLE_MS);
+        assert!(!bodies.is_empty());
+    }
+
+    #[test]
+    fn when_memory_is_full_only_the_very_next_block_is_asked_for() {
+        let mut bodies = Bodies::default();
+        bodies.merge(&listed(1..=3), true, 0);
+        assert!(bodies.receive((2, hash(2)), PEER, body(2), MAX_BUFFERED_BYTES));
+        assert!(bodies.next_batch(0, |place| place.0 > 1).is_empty());
+        assert_eq!(bodies.next_batch(0, |_| true), [(1, hash(1))]);
+    }
+
+    proptest! {
+        #[test]
+        fn the_sums_hold_whatever_happens(steps in prop::collection::vec((0u8..7, 0u32..40), 0..200)) {
+            let mut bodies = Bodies::default();
+            for (step, height) in steps {
+                let place = (height, hash(height));
+                match step {
+                    0 => bodies.merge(&listed(height..height + 20), height % 2 == 0, 0),
+                    1 => bodies.mark_asked(&[place], 0),
+                    2 => bodies.give_back(&[place]),
+                    3 => { bodies.receive(place, PEER, body(height), 10); }
+                    4 => { bodies.hand_over(0); }
+                    5 => { bodies.accepted(place.1, 0); }
+                    _ => { bodies.refused(place.1); }
+                }
+                let buffered = bodies.wanted.values().filter(|w| matches!(w, Wanted::Buffered { .. })).count();
+                let handed = bodies.wanted.values().filter(|w| matches!(w, Wanted::Handed { .. })).count();
+                prop_assert_eq!(bodies.buffered_bytes, buffered * 10);
+                prop_assert_eq!((bodies.handed, bodies.handed_bytes), (handed, handed * 10));
+                prop_assert_eq!(bodies.heights.len(), bodies.wanted.len());
+            }
+        }
+    }
+}

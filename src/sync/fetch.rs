@@ -1,0 +1,239 @@
+//! Which peer is asked for which bodies, and what comes of it.
+
+use tracing::debug;
+
+use super::{
+    BUSY_MS, ELSEWHERE_MS, MAX_BODY_REQUESTS, MAX_REQUESTS_PER_PEER, MISSING_INTERVAL_MS, PATIENCE_MS, RELAY_GRACE_MS,
+    Refused, Sync, SyncAction, WINDOW, bodies::Place, machine::Purpose,
+};
+use crate::{
+    chain::api::BlockAccepted,
+    consensus::Blame,
+    peers::Offence,
+    primitives::{Block, BlockHash, Height, PeerId, UnixMillis, encoding, events},
+    wire::{Item, ItemId, SyncRequest},
+};
+
+/// The block in an item, when it is the one asked for.
+fn read_block(item: &Item, asked: &BlockHash) -> Result<Option<Box<Block>>, (Offence, String)> {
+    match item {
+        Item::NotFound => Ok(None),
+        Item::Trade(_) => Err((Offence::WrongAnswer, format!("a trade instead of the block {asked}"))),
+        Item::Block(bytes) => {
+            let block: Block = encoding::from_bytes(bytes)
+                .map_err(|error| (Offence::Malformed, format!("instead of the block {asked}: {error}")))?;
+            match block.hash() {
+                hash if hash == *asked => Ok(Some(Box::new(block))),
+                other => Err((Offence::WrongAnswer, format!("the block {other} instead of {asked}"))),
+            }
+        }
+    }
+}
+
+impl Sync {
+    /// Whether bodies are to be fetched: some are missing, and the relay is not about to bring them.
+    fn is_fetching(&self, now: UnixMillis) -> bool {
+        self.best_header.hash != self.tip.hash
+            && (self.eager || self.lag_since.is_some_and(|since| now.saturating_sub(since) >= RELAY_GRACE_MS))
+            && self.peers.values().any(|peer| peer.claim.is_some())
+    }
+
+    /// Keeps the window filled, the peers busy and the chain fed.
+    pub(super) fn drive_bodies(&mut self, now: UnixMillis) {
+        if !self.is_fetching(now) {
+            return;
+        }
+        self.eager = true;
+        self.read_missing(now);
+        if self.missing.stale || now < self.bodies_from {
+            return;
+        }
+        while let Some((peer, block)) = self.bodies.hand_over(now) {
+            self.out.push(SyncAction::AcceptBlock { peer, block });
+        }
+        while self.ask_each_peer_once(now) {}
+        self.ask_again_for_what_holds_up(now);
+    }
+
+    fn read_missing(&mut self, now: UnixMillis) {
+        let idle = now.saturating_sub(self.missing.last);
+        let known = self.missing.complete_for == Some(self.best_header.hash);
+        let low = self.bodies.outstanding() < WINDOW / 4 && !known;
+        // Nothing is wanted and yet the tip is not the best header: look again, but not all the time.
+        let puzzled = self.bodies.is_empty() && idle >= RELAY_GRACE_MS;
+        let wanted = (low && idle >= MISSING_INTERVAL_MS) || puzzled || self.missing.stale;
+        if wanted && self.missing.reading.is_none() {
+            let read = self.missing.reads.saturating_add(1);
+            self.missing.reads = read;
+            self.missing.reading = Some((read, now, self.best_header.hash));
+            self.missing.last = now;
+            self.out.push(SyncAction::FetchMissing { read, limit: WINDOW.saturating_add(self.bodies.unsettled()) });
+        }
+    }
+
+    pub(super) fn on_missing(&mut self, read: u64, blocks: &[(BlockHash, Height)], now: UnixMillis) {
+        let Some((_, _, best_header)) = self.missing.reading.take_if(|(number, ..)| *number == read) else {
+            return;
+        };
+        let complete = blocks.len() < WINDOW;
+        self.bodies.merge(blocks, complete, now);
+        self.missing.stale = false;
+        self.missing.complete_for = complete.then_some(best_header);
+    }
+
+    /// One batch for each peer that can take one, the quick and reliable first. False when there was nothing to ask.
+    fn ask_each_peer_once(&mut self, now: UnixMillis) -> bool {
+        let mut order: Vec<(usize, u32, u64, PeerId)> = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| now >= peer.data_from && peer.requests < MAX_REQUESTS_PER_PEER)
+            .map(|(id, peer)| (peer.requests, peer.failures, peer.latency_ms, *id))
+            .collect();
+        order.sort_unstable();
+        let mut asked = false;
+        for (.., id) in order {
+            let in_flight = self.body_requests();
+            let Some(peer) = self.peers.get(&id) else {
+                continue;
+            };
+            if in_flight >= MAX_BODY_REQUESTS {
+                return false;
+            }
+            let batch = self.bodies.next_batch(in_flight, |(height, hash)| peer.may_have(hash, *height));
+            if !batch.is_empty() {
+                self.ask_for_bodies(id, batch, now);
+                asked = true;
+            }
+        }
+        asked
+    }
+
+    /// Asks a second peer for the request that holds up the window.
+    fn ask_again_for_what_holds_up(&mut self, now: UnixMillis) {
+        let Some((place, since)) = self.bodies.held_up() else {
+            return;
+        };
+        if now.saturating_sub(since) < PATIENCE_MS || self.body_requests() >= MAX_BODY_REQUESTS {
+            return;
+        }
+        let slow = self.requests.values().find_map(|request| match &request.purpose {
+            Purpose::Bodies(places) if places.contains(&place) => Some((request.peer, places.clone())),
+            _ => None,
+        });
+        let Some((slow, places)) = slow else {
+            return;
+        };
+        let other = self
+            .peers
+            .iter()
+            .filter(|(id, peer)| **id != slow && now >= peer.data_from && peer.requests < MAX_REQUESTS_PER_PEER)
+            .filter(|(_, peer)| peer.may_have(&place.1, place.0))
+            .min_by_key(|(id, peer)| (peer.failures, peer.latency_ms, **id))
+            .map(|(id, _)| *id);
+        if let Some(other) = other {
+            let batch: Vec<Place> = places.into_iter().filter(|place| self.bodies.is_asked(place)).collect();
+            debug!(peer = %other, slow = %slow, height = place.0, "a slow request is asked of another peer too");
+            self.ask_for_bodies(other, batch, now);
+        }
+    }
+
+    fn ask_for_bodies(&mut self, id: PeerId, batch: Vec<Place>, now: UnixMillis) {
+        self.bodies.mark_asked(&batch, now);
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.requests = peer.requests.saturating_add(1);
+        }
+        events::BlocksRequested { peer: id, message: "getdata", count: batch.len() }.emit();
+        let ids = batch.iter().map(|(_, hash)| ItemId::Block(*hash)).collect();
+        self.request(id, Purpose::Bodies(batch), SyncRequest::GetData(ids), now);
+    }
+
+    fn body_requests(&self) -> usize {
+        self.peers.values().map(|peer| peer.requests).sum()
+    }
+
+    pub(super) fn on_bodies(&mut self, id: PeerId, places: &[Place], items: Vec<Item>, took: u64, now: UnixMillis) {
+        let mut fault = None;
+        let mut received = 0usize;
+        if items.is_empty() || items.len() > places.len() {
+            fault = Some((Offence::WrongAnswer, format!("{} items when {} were asked", items.len(), places.len())));
+        } else {
+            for (place, item) in places.iter().zip(items) {
+                match read_block(&item, &place.1) {
+                    Ok(Some(block)) => {
+                        received = received.saturating_add(1);
+                        let bytes = block.encoded_len();
+                        events::BlockReceived { peer: Some(id), message: "block", hash: place.1, height: place.0 }
+                            .emit();
+                        if !self.bodies.receive(*place, id, block, bytes) {
+                            debug!(peer = %id, hash = %place.1, "a body came that is here already or not wanted any more");
+                        }
+                    }
+                    Ok(None) => {
+                        if let Some(peer) = self.peers.get_mut(&id) {
+                            peer.lacks_block(place.1);
+                        }
+                    }
+                    Err(error) => {
+                        fault = Some(error);
+                        break;
+                    }
+                }
+            }
+        }
+        // Whatever did not come is free for others.
+        self.bodies.give_back(places);
+        if let Some((offence, reason)) = fault {
+            return self.distrust(id, offence, reason, now);
+        }
+        if let Some(peer) = self.peers.get_mut(&id) {
+            if received > 0 {
+                peer.answered(took);
+            } else {
+                peer.data_from = now.saturating_add(ELSEWHERE_MS);
+            }
+        }
+    }
+
+    pub(super) fn on_block_done(&mut self, hash: BlockHash, result: Result<BlockAccepted, Refused>, now: UnixMillis) {
+        let refused = match result {
+            Ok(_) => {
+                if self.bodies.accepted(hash, now).is_some() {
+                    self.blocks = self.blocks.saturating_add(1);
+                    self.moved = now;
+                }
+                return;
+            }
+            Err(refused) => refused,
+        };
+        let Some(id) = self.bodies.refused(hash) else {
+            return;
+        };
+        // The header may be invalid now, and all that follows it: the store knows. Until it has said so, nothing moves.
+        let first = !self.missing.stale;
+        self.missing.stale = true;
+        self.missing.complete_for = None;
+        // What is being read now may be from before the refusal.
+        self.missing.reading = None;
+        match (refused.blame, self.peers.get_mut(&id)) {
+            (Blame::Peer, Some(peer)) => peer.lacks_block(hash),
+            _ => self.bodies_from = now.saturating_add(BUSY_MS),
+        }
+        // Blocks that follow a refused one were asked for in good faith and sent in good faith.
+        if refused.blame == Blame::Peer && first {
+            self.distrust(id, Offence::InvalidBlock, format!("{}: {}", refused.code, refused.reason), now);
+        } else {
+            debug!(peer = %id, %hash, code = refused.code, "a block was not taken");
+        }
+    }
+
+    /// Frees blocks that the chain never answered for, and reads that never came back: the node is broken somewhere.
+    pub(super) fn end_lost_bodies(&mut self, before: UnixMillis) {
+        for hash in self.bodies.unanswered(before) {
+            debug!(%hash, "the chain did not answer for a block");
+            self.bodies.refused(hash);
+        }
+        if self.missing.reading.is_some_and(|(_, since, _)| since < before) {
+            self.missing.reading = None;
+        }
+    }
+}

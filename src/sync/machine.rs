@@ -1,0 +1,341 @@
+//! The machine itself: its state, and which event goes where.
+
+use std::collections::{BTreeMap, HashMap};
+
+use tracing::debug;
+
+use super::{
+    BUSY_MS, DISTRUST_MS, LOCAL_TIMEOUT_MS, MAX_PEERS, Phase, REQUEST_SPACE, REQUEST_TIMEOUT_MS, RequestFailure,
+    SyncAction, SyncConfig, SyncEvent,
+    bodies::{Bodies, Place},
+    peer::{Claim, MempoolVisit, Peer},
+    phase::{Meter, Ticket},
+    trades::Trades,
+};
+use crate::{
+    chain::api::Tip,
+    consensus::Work,
+    peers::Offence,
+    primitives::{BlockHash, PeerId, TxId, UnixMillis},
+    wire::{Refusal, Status, SyncRequest, SyncResponse},
+};
+
+/// What a request was for.
+#[derive(Debug, Clone)]
+pub(super) enum Purpose {
+    /// The next step of the peer's walk.
+    Headers,
+    /// These bodies, in this order.
+    Bodies(Vec<Place>),
+    /// Which trades wait.
+    MempoolIds,
+    /// These trades, in this order.
+    Trades(Vec<TxId>),
+}
+
+/// A request that has not ended.
+#[derive(Debug, Clone)]
+pub(super) struct InFlight {
+    pub(super) peer: PeerId,
+    pub(super) purpose: Purpose,
+    pub(super) since: UnixMillis,
+}
+
+/// The read of the missing bodies.
+#[derive(Debug, Default)]
+pub(super) struct MissingRead {
+    /// Its number, since when it is under way, and for which best header.
+    pub(super) reading: Option<(u64, UnixMillis, BlockHash)>,
+    /// How many there were.
+    pub(super) reads: u64,
+    /// When the last one was begun.
+    pub(super) last: UnixMillis,
+    /// The best header whose missing bodies are all listed: no further read until it changes.
+    pub(super) complete_for: Option<BlockHash>,
+    /// The window may hold blocks of a chain that is no more the best: nothing is fetched or handed over until the next read.
+    pub(super) stale: bool,
+}
+
+/// Catching up with the peers. See the [module](super).
+#[derive(Debug)]
+pub struct Sync {
+    pub(super) tip: Tip,
+    pub(super) best_header: Tip,
+    pub(super) min_work: Work,
+    pub(super) peers: BTreeMap<PeerId, Peer>,
+    pub(super) requests: HashMap<u64, InFlight>,
+    next_id: u64,
+    pub(super) bodies: Bodies,
+    pub(super) missing: MissingRead,
+    /// Whether sync itself found that bodies are missing, rather than the relay, which fetches what it announced.
+    pub(super) eager: bool,
+    pub(super) trades: Trades,
+    pub(super) phase: Phase,
+    pub(super) started: UnixMillis,
+    /// Since when there is something to catch up with.
+    pub(super) behind_since: Option<UnixMillis>,
+    /// Since when the tip is not the best header and has not moved.
+    pub(super) lag_since: Option<UnixMillis>,
+    /// No body is handed over or asked for before this time: the chain could not take one.
+    pub(super) bodies_from: UnixMillis,
+    /// When anything last moved: the tip, the best header, a body.
+    pub(super) moved: UnixMillis,
+    /// When all peers were last asked again because nothing moved.
+    pub(super) stalled_at: UnixMillis,
+    /// When the tip last moved.
+    pub(super) tip_moved: UnixMillis,
+    /// Since when the tip is not told to the peers.
+    pub(super) news_since: Option<UnixMillis>,
+    pub(super) meter: Meter,
+    pub(super) tickets: Vec<Ticket>,
+    /// Blocks accepted so far, for the users' `sync`.
+    pub(super) blocks: u64,
+    pub(super) out: Vec<SyncAction>,
+}
+
+impl Sync {
+    /// A machine that knows the chain and no peers.
+    #[must_use]
+    pub fn new(config: SyncConfig) -> Self {
+        let SyncConfig { min_work, tip, best_header, now } = config;
+        Self {
+            tip,
+            best_header,
+            min_work,
+            peers: BTreeMap::new(),
+            requests: HashMap::new(),
+            next_id: REQUEST_SPACE,
+            bodies: Bodies::default(),
+            missing: MissingRead::default(),
+            // What a run before this one left half fetched is sync's to finish.
+            eager: best_header.hash != tip.hash,
+            trades: Trades::default(),
+            phase: Phase::Starting,
+            started: now,
+            behind_since: None,
+            lag_since: None,
+            bodies_from: 0,
+            moved: now,
+            stalled_at: now,
+            tip_moved: now,
+            news_since: None,
+            meter: Meter::new(now, tip.height),
+            tickets: Vec::new(),
+            blocks: 0,
+            out: Vec::new(),
+        }
+    }
+
+    /// Takes in one event at a time `now`; gives what is to be done, in order.
+    pub fn handle(&mut self, event: SyncEvent, now: UnixMillis) -> Vec<SyncAction> {
+        match event {
+            SyncEvent::PeerStatus { peer, status } => self.on_status(peer, &status, now),
+            SyncEvent::StatusFailed { peer } => self.on_status_failed(peer),
+            SyncEvent::PeerGone { peer } => self.on_peer_gone(peer, now),
+            SyncEvent::Response { id, result } => match self.requests.remove(&id) {
+                Some(request) => self.on_end(request, result, now),
+                None => debug!(id, "an answer came to a request that is over"),
+            },
+            SyncEvent::Locator { peer, hashes } => self.on_locator(peer, hashes, now),
+            SyncEvent::Missing { read, blocks } => self.on_missing(read, &blocks, now),
+            SyncEvent::HeadersDone { peer, result } => self.on_headers_done(peer, result, now),
+            SyncEvent::BlockDone { hash, result } => self.on_block_done(hash, result, now),
+            SyncEvent::UnknownTrades { peer, ids } => self.on_unknown_trades(peer, ids),
+            SyncEvent::TradeDone { txid, result } => self.on_trade_done(txid, result),
+            SyncEvent::Summary { tip, best_header } => self.on_summary(tip, best_header, now),
+            SyncEvent::SyncNow { ticket, peer } => self.on_sync_now(ticket, peer, now),
+            SyncEvent::Tick => self.on_tick(now),
+        }
+        self.drive(now);
+        std::mem::take(&mut self.out)
+    }
+
+    /// Starts whatever can be started.
+    fn drive(&mut self, now: UnixMillis) {
+        self.drive_walks(now);
+        self.drive_bodies(now);
+        self.drive_trades(now);
+        self.drive_phase(now);
+        self.drive_news(now);
+        self.drive_tickets(now);
+    }
+
+    fn on_status(&mut self, id: PeerId, status: &Status, now: UnixMillis) {
+        let Ok(work) = <[u8; 32]>::try_from(status.work.as_slice()) else {
+            return self.penalise(id, Offence::Malformed, format!("a Status with {} bytes of work", status.work.len()));
+        };
+        if self.peers.len() >= MAX_PEERS && !self.peers.contains_key(&id) {
+            debug!(peer = %id, "too many peers to sync with");
+            return;
+        }
+        let claim = Claim { tip: status.tip, height: status.height, work: Work::from_be_bytes(work) };
+        let peer = self.peers.entry(id).or_insert_with(|| Peer::new(now));
+        if peer.claim.is_none_or(|old| old.tip != claim.tip) {
+            // On another tip it may have other blocks.
+            peer.lacks.clear();
+        }
+        peer.claim = Some(claim);
+        peer.claimed_at = now;
+        if status.mempool == 0 {
+            peer.mempool = MempoolVisit::Done;
+        }
+        self.ticket_answered(id);
+    }
+
+    fn on_status_failed(&mut self, id: PeerId) {
+        self.ticket_unanswered(id);
+    }
+
+    fn on_peer_gone(&mut self, id: PeerId, now: UnixMillis) {
+        let over: Vec<u64> = self.requests.iter().filter(|(_, r)| r.peer == id).map(|(number, _)| *number).collect();
+        for number in over {
+            if let Some(request) = self.requests.remove(&number) {
+                self.on_end(request, Err(RequestFailure::Disconnected), now);
+            }
+        }
+        self.peers.remove(&id);
+        self.trades.peer_gone(id);
+        self.ticket_unanswered(id);
+    }
+
+    fn on_summary(&mut self, tip: Tip, best_header: Tip, now: UnixMillis) {
+        if tip.hash != self.tip.hash {
+            self.tip = tip;
+            self.moved = now;
+            self.tip_moved = now;
+            self.lag_since = None;
+            self.news_since.get_or_insert(now);
+        }
+        self.set_best_header(best_header, now);
+    }
+
+    /// Takes in what the chain says its best header is.
+    pub(super) fn set_best_header(&mut self, best_header: Tip, now: UnixMillis) {
+        if best_header.hash != self.best_header.hash {
+            self.best_header = best_header;
+            self.moved = now;
+        }
+        if self.best_header.hash == self.tip.hash {
+            self.bodies.clear();
+            self.missing.stale = false;
+            self.eager = false;
+            self.lag_since = None;
+        } else {
+            self.lag_since.get_or_insert(now);
+        }
+    }
+
+    fn on_tick(&mut self, now: UnixMillis) {
+        let late: Vec<u64> = self
+            .requests
+            .iter()
+            .filter(|(_, request)| now.saturating_sub(request.since) >= REQUEST_TIMEOUT_MS)
+            .map(|(number, _)| *number)
+            .collect();
+        for number in late {
+            if let Some(request) = self.requests.remove(&number) {
+                self.on_end(request, Err(RequestFailure::TimedOut), now);
+            }
+        }
+        let before = now.saturating_sub(LOCAL_TIMEOUT_MS);
+        self.end_lost_walks(before, now);
+        self.end_lost_bodies(before);
+        self.trades.end_lost(before);
+    }
+
+    /// A request is over, one way or the other.
+    fn on_end(&mut self, request: InFlight, result: Result<SyncResponse, RequestFailure>, now: UnixMillis) {
+        let InFlight { peer, purpose, since } = request;
+        let took = now.saturating_sub(since);
+        if let (Purpose::Bodies(_), Some(peer)) = (&purpose, self.peers.get_mut(&peer)) {
+            peer.requests = peer.requests.saturating_sub(1);
+        }
+        match (purpose, result) {
+            (Purpose::Headers, Ok(SyncResponse::Inv(bytes))) => self.on_inv(peer, &bytes, took, now),
+            (Purpose::Bodies(places), Ok(SyncResponse::Data(items))) => {
+                self.on_bodies(peer, &places, items, took, now);
+            }
+            (Purpose::MempoolIds, Ok(SyncResponse::MempoolIds(ids))) => self.on_mempool_ids(peer, ids, now),
+            (Purpose::Trades(asked), Ok(SyncResponse::Data(items))) => self.on_trades(peer, &asked, &items, now),
+            (purpose, Ok(response)) => {
+                self.pause_after(peer, &purpose, &response, now);
+                self.give_up(peer, purpose);
+            }
+            (purpose, Err(failure)) => {
+                debug!(%peer, %failure, "a request failed");
+                let at_least = match failure {
+                    RequestFailure::TimedOut | RequestFailure::Disconnected => 0,
+                    RequestFailure::Unsupported | RequestFailure::Malformed(_) => DISTRUST_MS,
+                };
+                if failure == RequestFailure::TimedOut {
+                    self.penalise(peer, Offence::Timeout, failure.to_string());
+                }
+                self.back_off(peer, now, at_least);
+                self.give_up(peer, purpose);
+            }
+        }
+    }
+
+    /// A request ended without what was asked for.
+    fn give_up(&mut self, peer: PeerId, purpose: Purpose) {
+        match purpose {
+            Purpose::Headers => self.end_walk(peer),
+            Purpose::Bodies(places) => self.bodies.give_back(&places),
+            Purpose::MempoolIds | Purpose::Trades(_) => self.abandon_visit(peer),
+        }
+    }
+
+    /// How long to leave a peer alone after an answer that is not the one hoped for.
+    fn pause_after(&mut self, id: PeerId, purpose: &Purpose, response: &SyncResponse, now: UnixMillis) {
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        match response {
+            SyncResponse::Busy => {
+                peer.failures = peer.failures.saturating_add(1);
+                peer.headers_from = now.saturating_add(BUSY_MS);
+                peer.data_from = now.saturating_add(BUSY_MS);
+            }
+            SyncResponse::NotYet | SyncResponse::NotFound => {
+                if let Purpose::Bodies(places) = purpose {
+                    places.iter().for_each(|place| peer.lacks_block(place.1));
+                }
+                peer.back_off(now, 0);
+            }
+            SyncResponse::Refused(Refusal::RateLimited) => peer.back_off(now, 0),
+            SyncResponse::Refused(_) => peer.back_off(now, DISTRUST_MS),
+            _ => self.distrust(id, Offence::WrongAnswer, "an answer of another kind than the question".into(), now),
+        }
+    }
+
+    /// Sends a request.
+    pub(super) fn request(&mut self, peer: PeerId, purpose: Purpose, request: SyncRequest, now: UnixMillis) {
+        let id = self.next_id;
+        self.next_id = self.next_id.saturating_add(1);
+        self.requests.insert(id, InFlight { peer, purpose, since: now });
+        self.out.push(SyncAction::Request { peer, id, request });
+    }
+
+    pub(super) fn send_status(&mut self, id: PeerId, now: UnixMillis) {
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.status_sent_at = now;
+        }
+        self.out.push(SyncAction::SendStatus { peer: id });
+    }
+
+    pub(super) fn back_off(&mut self, id: PeerId, now: UnixMillis, at_least_ms: u64) {
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.back_off(now, at_least_ms);
+        }
+    }
+
+    pub(super) fn penalise(&mut self, peer: PeerId, offence: Offence, reason: String) {
+        self.out.push(SyncAction::Penalise { peer, offence, reason });
+    }
+
+    /// Penalises, and asks the peer for nothing for a while.
+    pub(super) fn distrust(&mut self, peer: PeerId, offence: Offence, reason: String, now: UnixMillis) {
+        self.back_off(peer, now, DISTRUST_MS);
+        self.penalise(peer, offence, reason);
+    }
+}

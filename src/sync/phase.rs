@@ -1,0 +1,245 @@
+//! What sync tells: the phase, the progress, news to the peers, and the results of a user's `sync`.
+
+use std::collections::BTreeSet;
+
+use super::{
+    LAG_BLOCKS, LAG_MS, MAX_TICKETS, NEWS_MS, NEWS_SYNCING_MS, PROGRESS_MS, Phase, Progress, REFRESH_MS, STALL_MS,
+    START_MS, STATUS_TIMEOUT_MS, Sync, SyncAction, SyncOutcome, SyncReport, peer::MempoolVisit,
+};
+use crate::primitives::{Height, PeerId, UnixMillis, events};
+
+/// Measures how fast the tip rises.
+#[derive(Debug)]
+pub(super) struct Meter {
+    since: UnixMillis,
+    height: Height,
+    blocks_per_second: u64,
+    seconds_left: Option<u64>,
+}
+
+impl Meter {
+    pub(super) const fn new(now: UnixMillis, height: Height) -> Self {
+        Self { since: now, height, blocks_per_second: 0, seconds_left: None }
+    }
+
+    /// Ends an interval, when it has been long enough.
+    fn measure(&mut self, height: Height, target: Height, now: UnixMillis) -> bool {
+        let took = now.saturating_sub(self.since);
+        if took < PROGRESS_MS {
+            return false;
+        }
+        let risen = u64::from(height.saturating_sub(self.height));
+        let left = u64::from(target.saturating_sub(height));
+        self.blocks_per_second = risen.saturating_mul(1_000).checked_div(took).unwrap_or(0);
+        self.seconds_left = left.saturating_mul(took).div_ceil(1_000).checked_div(risen);
+        (self.since, self.height) = (now, height);
+        true
+    }
+}
+
+/// A user's `sync` that is not answered yet.
+#[derive(Debug)]
+pub(super) struct Ticket {
+    ticket: u64,
+    /// Who has not answered our Status yet.
+    waiting: BTreeSet<PeerId>,
+    asked: usize,
+    answered: usize,
+    since: UnixMillis,
+    /// The counters at its start.
+    blocks: u64,
+    trades: u64,
+}
+
+impl Sync {
+    /// How far this node is.
+    #[must_use]
+    pub const fn progress(&self) -> Progress {
+        let (blocks_per_second, seconds_left) = match self.phase {
+            Phase::Syncing => (self.meter.blocks_per_second, self.meter.seconds_left),
+            _ => (0, None),
+        };
+        let (height, best_header_height) = (self.tip.height, self.best_header.height);
+        Progress { phase: self.phase, height, best_header_height, blocks_per_second, seconds_left }
+    }
+
+    /// Whether there is something better to fetch. A peer that fails is not believed while another answers.
+    pub(super) fn is_behind(&self) -> bool {
+        let claims = || self.peers.values().filter(|peer| peer.claim.is_some());
+        let any_reliable = claims().any(|peer| peer.failures == 0);
+        self.best_header.hash != self.tip.hash
+            || claims()
+                .filter(|peer| peer.failures == 0 || !any_reliable)
+                .any(|peer| peer.lead(&self.best_header).is_some())
+    }
+
+    pub(super) fn drive_phase(&mut self, now: UnixMillis) {
+        let next = self.next_phase(now);
+        let before = std::mem::replace(&mut self.phase, next);
+        let (height, best_header_height) = (self.tip.height, self.best_header.height);
+        if next != before {
+            self.out.push(SyncAction::PhaseChanged { phase: next });
+            match next {
+                Phase::Syncing => self.meter = Meter::new(now, height),
+                Phase::Synced => events::Synced { height, tip: self.tip.hash }.emit(),
+                Phase::Stalled => {
+                    events::SyncStalled { height, best_header_height }.emit();
+                    self.start_over(now);
+                }
+                _ => {}
+            }
+        }
+        if next == Phase::Syncing && self.meter.measure(height, best_header_height, now) {
+            let blocks_per_second = self.meter.blocks_per_second;
+            let seconds_left = self.meter.seconds_left.unwrap_or(0);
+            events::SyncProgress { height, best_header_height, blocks_per_second, seconds_left }.emit();
+        }
+        if next == Phase::Stalled && now.saturating_sub(self.stalled_at) >= STALL_MS {
+            self.start_over(now);
+        }
+    }
+
+    fn next_phase(&mut self, now: UnixMillis) -> Phase {
+        let behind = self.is_behind() || self.min_work > self.tip.work;
+        if !self.peers.values().any(|peer| peer.claim.is_some()) {
+            self.behind_since = None;
+            let starting = self.phase == Phase::Starting && now.saturating_sub(self.started) < START_MS;
+            return if starting { Phase::Starting } else { Phase::Alone };
+        }
+        if !behind {
+            self.behind_since = None;
+            return Phase::Synced;
+        }
+        let since = *self.behind_since.get_or_insert(now);
+        if now.saturating_sub(since.max(self.moved)) >= STALL_MS {
+            return Phase::Stalled;
+        }
+        let claimed = self.peers.values().filter_map(|peer| peer.lead(&self.best_header)).map(|claim| claim.height);
+        let lag = claimed.fold(self.best_header.height, Height::max).saturating_sub(self.tip.height);
+        let brief = now.saturating_sub(since.max(self.tip_moved)) <= LAG_MS;
+        if self.phase == Phase::Synced && lag <= LAG_BLOCKS && brief { Phase::Synced } else { Phase::Syncing }
+    }
+
+    /// Nothing moves: forget what was held against anybody, and ask everybody again.
+    fn start_over(&mut self, now: UnixMillis) {
+        self.stalled_at = now;
+        self.missing.complete_for = None;
+        let peers: Vec<PeerId> = self.peers.keys().copied().collect();
+        for id in peers {
+            if let Some(peer) = self.peers.get_mut(&id) {
+                peer.lacks.clear();
+                peer.walked = None;
+            }
+            self.send_status(id, now);
+        }
+    }
+
+    /// Says hello again: to peers that are behind our new tip, a moment after it came, since gossip usually has told them by
+    /// then and they have answered in kind; and to peers that have been silent for long.
+    pub(super) fn drive_news(&mut self, now: UnixMillis) {
+        let wait = if self.phase == Phase::Syncing { NEWS_SYNCING_MS } else { NEWS_MS };
+        let news = self.news_since.is_some_and(|since| now.saturating_sub(since) >= wait);
+        if news {
+            self.news_since = None;
+        }
+        let tip = self.tip;
+        let told: Vec<PeerId> = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| {
+                let silent = now.saturating_sub(peer.claimed_at.max(peer.status_sent_at)) >= REFRESH_MS;
+                let behind = peer.claim.is_some_and(|claim| claim.tip != tip.hash && !claim.beats(&tip));
+                silent || (news && behind)
+            })
+            .map(|(id, _)| *id)
+            .collect();
+        for id in told {
+            self.send_status(id, now);
+        }
+    }
+
+    pub(super) fn on_sync_now(&mut self, ticket: u64, peer: Option<PeerId>, now: UnixMillis) {
+        let wanted = |id: &PeerId| peer.is_none_or(|peer| peer == *id);
+        let waiting: BTreeSet<PeerId> = self.peers.keys().filter(|id| wanted(id)).copied().collect();
+        let asked = waiting.len();
+        let (blocks, trades) = (self.blocks, self.trades.accepted);
+        let entry = Ticket { ticket, waiting, asked, answered: 0, since: now, blocks, trades };
+        if asked == 0 {
+            return self.end_ticket(&entry, SyncOutcome::NoPeers);
+        }
+        if self.tickets.len() >= MAX_TICKETS {
+            return self.end_ticket(&entry, SyncOutcome::Busy);
+        }
+        for id in entry.waiting.clone() {
+            if let Some(peer) = self.peers.get_mut(&id) {
+                // The user does not want to wait for the end of a pause.
+                (peer.headers_from, peer.data_from) = (0, 0);
+                peer.mempool = MempoolVisit::Due;
+            }
+            self.send_status(id, now);
+        }
+        self.tickets.push(entry);
+    }
+
+    pub(super) fn ticket_answered(&mut self, id: PeerId) {
+        for ticket in &mut self.tickets {
+            if ticket.waiting.remove(&id) {
+                ticket.answered = ticket.answered.saturating_add(1);
+            }
+        }
+    }
+
+    pub(super) fn ticket_unanswered(&mut self, id: PeerId) {
+        for ticket in &mut self.tickets {
+            ticket.waiting.remove(&id);
+        }
+    }
+
+    pub(super) fn drive_tickets(&mut self, now: UnixMillis) {
+        let idle = !self.is_behind() && self.walks() == 0 && self.trades.is_idle() && self.next_visit(now).is_none();
+        for ticket in std::mem::take(&mut self.tickets) {
+            let patient = now.saturating_sub(ticket.since) < STATUS_TIMEOUT_MS;
+            let outcome = if !ticket.waiting.is_empty() && patient {
+                None
+            } else if ticket.answered == 0 {
+                Some(SyncOutcome::NoAnswer)
+            } else if self.phase == Phase::Stalled {
+                Some(SyncOutcome::Stalled)
+            } else {
+                idle.then_some(SyncOutcome::UpToDate)
+            };
+            match outcome {
+                Some(outcome) => self.end_ticket(&ticket, outcome),
+                None => self.tickets.push(ticket),
+            }
+        }
+    }
+
+    fn end_ticket(&mut self, ticket: &Ticket, outcome: SyncOutcome) {
+        let report = SyncReport {
+            outcome,
+            asked: ticket.asked,
+            answered: ticket.answered,
+            blocks: self.blocks.saturating_sub(ticket.blocks),
+            trades: self.trades.accepted.saturating_sub(ticket.trades),
+            height: self.tip.height,
+            tip: self.tip.hash,
+        };
+        self.out.push(SyncAction::SyncDone { ticket: ticket.ticket, report });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_meter_tells_rate_and_time_left() {
+        let mut meter = Meter::new(0, 100);
+        assert!(!meter.measure(400, 1_000, 1_999));
+        assert!(meter.measure(500, 1_000, 2_000));
+        assert_eq!((meter.blocks_per_second, meter.seconds_left), (200, Some(3)));
+        assert!(meter.measure(500, 1_000, 4_000));
+        assert_eq!((meter.blocks_per_second, meter.seconds_left), (0, None));
+    }
+}
