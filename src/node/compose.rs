@@ -270,13 +270,11 @@ async fn start_upper(
     events::set_node_name(&name);
     let peers = Peers::new(friends.bans(now()).await?);
 
-    let net_config = NetConfig {
-        listen: config.listen,
-        peers: config.peers,
-        mdns: config.mdns,
-        private_only: config.private_only.unwrap_or(network.id == Network::lan().id),
-        ..NetConfig::new(identity.clone(), network.id)
-    };
+    let mut net_config = NetConfig::new(identity.clone(), network.id);
+    net_config.listen = config.listen;
+    net_config.peers = config.peers;
+    net_config.mdns = config.mdns;
+    net_config.private_only = config.private_only.unwrap_or(network.id == Network::lan().id);
     let (net, net_events) = net::spawn(net_config)?;
     for ban in peers.bans(now()) {
         net.ban(ban.peer)?;

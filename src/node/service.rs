@@ -30,7 +30,7 @@ use crate::{
     },
     consensus::{Invite, Network},
     friends::{ChatRecord, FriendInfo, FriendsHandle, LineState},
-    primitives::{Address, BlockHash, Height, Owner, PeerId, Transaction, TxId, printable},
+    primitives::{Address, Amount, BlockHash, Height, Owner, PeerId, Transaction, TxId, printable},
     sync,
 };
 use jsonrpsee::core::async_trait;
@@ -224,7 +224,8 @@ impl FriendchainApiServer for Service {
         let network = setup::mine_network(request, task).await?;
         let hash = network.genesis.hash();
         setup::create_chain(&self.datadir, network.clone(), None).await?;
-        Ok(ChainCreated { network_id: network.id, block: hash })
+        let genesis = BlockView::new(hash, &network.genesis, &[Amount::ZERO], 0, true);
+        Ok(ChainCreated { network_id: network.id, block: hash, genesis })
     }
 
     async fn invite(&self) -> Result<InviteText, RpcError> {

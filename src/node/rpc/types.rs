@@ -279,6 +279,8 @@ pub struct ChainCreated {
     pub network_id: NetworkId,
     /// Its genesis block: the same hash.
     pub block: BlockHash,
+    /// The genesis block itself.
+    pub genesis: BlockView,
 }
 
 /// An invite.
