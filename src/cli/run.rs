@@ -74,10 +74,11 @@ pub async fn execute(command: ClientCommand, context: &Context, out: &mut dyn Wr
             let request = CreateBlockchain { address: parse(&address, "bad_address")?, name, spacing_ms, bits };
             answer.say("Mining a new block")?;
             let created = while_showing(client, context.progress, client.create_blockchain(request)).await?;
-            answer.write(&created, |out| {
-                text::write_genesis(out, &created.genesis)?;
-                writeln!(out, "\nDone!")
-            })
+            if answer.json {
+                return answer.write(&created, |_| Ok(()));
+            }
+            text::write_genesis(answer.out, &created.genesis)?;
+            Ok(writeln!(answer.out, "\nDone!")?)
         }
         ClientCommand::Invite => {
             let invite = client.invite().await?;

@@ -177,11 +177,8 @@ async fn start(folder: FolderLock, config: NodeConfig) -> Result<RunningNode, Rp
     let keyring = Keyring::new(datadir.file(WALLET_FILE));
     let miner_address = open_wallet(&keyring, &config).await?;
     let mining = Mining {
-        mode: match config.mining {
-            MineMode::Off => MiningMode::Off,
-            MineMode::OnDemand => MiningMode::OnDemand,
-            MineMode::Always => MiningMode::Always,
-        },
+        // Until the router finds that there is nothing to catch up with.
+        mode: MiningMode::Off,
         owner: miner_address,
         threads: config.threads.map_or_else(miner::default_threads, std::num::NonZeroUsize::get),
     };
@@ -303,6 +300,11 @@ async fn start_upper(
         peers,
         min_work,
         mempool,
+        mining: match config.mining {
+            MineMode::Off => MiningMode::Off,
+            MineMode::OnDemand => MiningMode::OnDemand,
+            MineMode::Always => MiningMode::Always,
+        },
     };
     let (router, router_task) = Router::spawn(parts);
     let height = ledger.chain.summary().tip.height;

@@ -30,7 +30,7 @@ use crate::{
     },
     consensus::{Invite, Network},
     friends::{ChatRecord, FriendInfo, FriendsHandle, LineState},
-    primitives::{Address, Amount, BlockHash, Height, Owner, PeerId, Transaction, TxId, printable},
+    primitives::{Address, BlockHash, Height, Owner, PeerId, Transaction, TxId, printable},
     sync,
 };
 use jsonrpsee::core::async_trait;
@@ -223,8 +223,8 @@ impl FriendchainApiServer for Service {
         let task = self.progress.begin("create", None, now());
         let network = setup::mine_network(request, task).await?;
         let hash = network.genesis.hash();
+        let genesis = BlockView::new(hash, &network.genesis, &[], 0, true);
         setup::create_chain(&self.datadir, network.clone(), None).await?;
-        let genesis = BlockView::new(hash, &network.genesis, &[Amount::ZERO], 0, true);
         Ok(ChainCreated { network_id: network.id, block: hash, genesis })
     }
 

@@ -279,7 +279,7 @@ pub struct ChainCreated {
     pub network_id: NetworkId,
     /// Its genesis block: the same hash.
     pub block: BlockHash,
-    /// The genesis block itself.
+    /// That block, whole.
     pub genesis: BlockView,
 }
 
