@@ -177,11 +177,8 @@ async fn start(folder: FolderLock, config: NodeConfig) -> Result<RunningNode, Rp
     let keyring = Keyring::new(datadir.file(WALLET_FILE));
     let miner_address = open_wallet(&keyring, &config).await?;
     let mining = Mining {
-        mode: match config.mining {
-            MineMode::Off => MiningMode::Off,
-            MineMode::OnDemand => MiningMode::OnDemand,
-            MineMode::Always => MiningMode::Always,
-        },
+        // Until the router finds that there is nothing to catch up with.
+        mode: MiningMode::Off,
         owner: miner_address,
         threads: config.threads.map_or_else(miner::default_threads, std::num::NonZeroUsize::get),
     };
@@ -270,13 +267,11 @@ async fn start_upper(
     events::set_node_name(&name);
     let peers = Peers::new(friends.bans(now()).await?);
 
-    let net_config = NetConfig {
-        listen: config.listen,
-        peers: config.peers,
-        mdns: config.mdns,
-        private_only: config.private_only.unwrap_or(network.id == Network::lan().id),
-        ..NetConfig::new(identity.clone(), network.id)
-    };
+    let mut net_config = NetConfig::new(identity.clone(), network.id);
+    net_config.listen = config.listen;
+    net_config.peers = config.peers;
+    net_config.mdns = config.mdns;
+    net_config.private_only = config.private_only.unwrap_or(network.id == Network::lan().id);
     let (net, net_events) = net::spawn(net_config)?;
     for ban in peers.bans(now()) {
         net.ban(ban.peer)?;
@@ -305,6 +300,11 @@ async fn start_upper(
         peers,
         min_work,
         mempool,
+        mining: match config.mining {
+            MineMode::Off => MiningMode::Off,
+            MineMode::OnDemand => MiningMode::OnDemand,
+            MineMode::Always => MiningMode::Always,
+        },
     };
     let (router, router_task) = Router::spawn(parts);
     let height = ledger.chain.summary().tip.height;

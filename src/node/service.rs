@@ -223,8 +223,9 @@ impl FriendchainApiServer for Service {
         let task = self.progress.begin("create", None, now());
         let network = setup::mine_network(request, task).await?;
         let hash = network.genesis.hash();
+        let genesis = BlockView::new(hash, &network.genesis, &[], 0, true);
         setup::create_chain(&self.datadir, network.clone(), None).await?;
-        Ok(ChainCreated { network_id: network.id, block: hash })
+        Ok(ChainCreated { network_id: network.id, block: hash, genesis })
     }
 
     async fn invite(&self) -> Result<InviteText, RpcError> {

@@ -10,6 +10,10 @@ pub mod codec;
 pub mod limits;
 mod messages;
 mod signing;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod vectors;
 
 pub use bounds::Bounded;
 pub use codec::{CodecError, Protocol, Topic};

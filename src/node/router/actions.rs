@@ -6,14 +6,15 @@ use super::{Done, Router, hello::log_unsent};
 use crate::{
     chain::{
         ChainHandle,
-        api::Origin,
+        api::{BlockAccepted, Origin},
         errors::{AcceptBlockError, AcceptHeadersError, AcceptTradeError},
+        miner::MiningMode,
     },
     net::{self, GossipId},
     node::keyring::blocking,
     primitives::{Block, PeerId, Transaction},
     relay::{Announcement, RelayAction, RelayEvent, Verdict},
-    sync::{self, Refused, RequestFailure, SyncAction, SyncEvent},
+    sync::{self, Phase, Refused, RequestFailure, SyncAction, SyncEvent},
     wire::{Gossip, Request, SyncRequest},
 };
 
@@ -78,7 +79,7 @@ impl Router {
             }
             SyncAction::Penalise { peer, offence, reason } => self.penalise(peer, offence, &reason),
             SyncAction::SyncDone { ticket, report } => self.finish_sync(ticket, report),
-            SyncAction::PhaseChanged { phase } => tracing::debug!(?phase, "the phase has changed"),
+            SyncAction::PhaseChanged { phase } => self.phase_changed(phase),
         }
     }
 
@@ -141,6 +142,22 @@ impl Router {
         }
     }
 
+    /// While a better chain is on its way, mining on ours would be for nothing.
+    fn phase_changed(&self, phase: Phase) {
+        tracing::debug!(?phase, "the phase has changed");
+        let mode = match phase {
+            Phase::Starting | Phase::Syncing => MiningMode::Off,
+            Phase::Synced | Phase::Stalled | Phase::Alone | Phase::Diverged => self.mining,
+        };
+        let miner = self.ledger.miner.clone();
+        self.spawn_work(async move {
+            if let Err(error) = miner.set_mode(mode).await {
+                tracing::debug!(%error, "the miner's mode was not changed");
+            }
+            None
+        });
+    }
+
     /// Asks for one of the machines; what cannot be sent now has failed.
     fn ask_sync(&mut self, peer: PeerId, id: u64, request: SyncRequest) {
         if let Err(error) = self.net.request(peer, id, &Request::Sync(request)) {
@@ -164,11 +181,7 @@ impl Router {
     }
 }
 
-async fn accept_block(
-    chain: &ChainHandle,
-    peer: PeerId,
-    block: Box<Block>,
-) -> Result<crate::chain::api::BlockAccepted, Refused> {
+async fn accept_block(chain: &ChainHandle, peer: PeerId, block: Box<Block>) -> Result<BlockAccepted, Refused> {
     chain.accept_block(*block, Origin::Peer(peer)).await.map_err(|error| error.refused())
 }
 

@@ -31,6 +31,7 @@ use crate::{
     chain::{
         ChainReader,
         api::{ChainEvent, MempoolEntry, Origin, Tip},
+        miner::MiningMode,
     },
     consensus::{Network, Work},
     friends::{Departure, FriendsEvent, FriendsHandle},
@@ -142,6 +143,8 @@ pub(in crate::node) struct Parts {
     pub(in crate::node) min_work: Work,
     /// Trades that wait in the mempool already.
     pub(in crate::node) mempool: Vec<MempoolEntry>,
+    /// When to mine, once the chain is as far as the friends'.
+    pub(in crate::node) mining: MiningMode,
 }
 
 /// The node task's state.
@@ -171,6 +174,7 @@ pub(in crate::node) struct Router {
     done: mpsc::Sender<Done>,
     serving: Arc<Semaphore>,
     tip: Tip,
+    mining: MiningMode,
     housekeeping: Instant,
 }
 
@@ -232,6 +236,7 @@ impl Router {
             done,
             serving: Arc::new(Semaphore::new(SERVING)),
             tip: summary.tip,
+            mining: parts.mining,
             housekeeping: Instant::now(),
         };
         let mempool = parts.mempool;

@@ -1,0 +1,359 @@
+//! The wire as `proto/` tells it to other implementations: golden bytes of every message, the CDDL, and the tables of its
+//! README, each held against the code.
+//!
+//! `proto/vectors/wire.json` is made anew and compared with the file; with `FRIENDCHAIN_BLESS=1` in the environment it is
+//! written instead: for a message that is added, never for one that stands.
+
+mod examples;
+mod readme;
+
+use std::path::PathBuf;
+
+use data_encoding::HEXLOWER;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use self::examples::{Channel, FRIENDS, Message, World, friend};
+use super::{
+    Protocol, Topic, codec,
+    testing::{gossip, request, response},
+};
+use crate::primitives::{Encode, leaf_hash, sha256, short_id};
+
+fn hex(bytes: impl AsRef<[u8]>) -> String {
+    HEXLOWER.encode(bytes.as_ref())
+}
+
+/// The bytes in a field of a vector.
+fn bytes(vector: &Value, field: &str) -> Vec<u8> {
+    HEXLOWER.decode(vector[field].as_str().expect("text").as_bytes()).expect("hex")
+}
+
+/// The file's content, which must be `made`; when blessing, it becomes that.
+fn golden(file: &str, made: &Value) -> Value {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("proto/vectors").join(file);
+    if std::env::var_os("FRIENDCHAIN_BLESS").is_some() {
+        let text = serde_json::to_string_pretty(made).expect("JSON") + "\n";
+        std::fs::write(&path, text).expect("the vectors can be written");
+    }
+    let text = std::fs::read_to_string(&path).expect("the vectors are there");
+    let frozen: Value = serde_json::from_str(&text).expect("the vectors are JSON");
+    assert!(&frozen == made, "{file} no longer says what the code says: the wire has changed");
+    frozen
+}
+
+/// CBOR's diagnostic notation (RFC 8949, section 8) of the first item: numbers, strings, arrays and null, which is all
+/// that messages hold. Written without the codec, so that it vouches for the bytes.
+fn diagnostic(bytes: &mut &[u8]) -> String {
+    let (&first, rest) = bytes.split_first().expect("an item");
+    let width = match first & 0x1f {
+        0..=23 => 0,
+        24 => 1,
+        25 => 2,
+        26 => 4,
+        27 => 8,
+        _ => panic!("not canonical"),
+    };
+    let (number, rest) = rest.split_at(width);
+    *bytes = rest;
+    let argument = number.iter().fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte));
+    let argument = if width == 0 { u64::from(first & 0x1f) } else { argument };
+    let mut string = || {
+        let (string, rest) = bytes.split_at(usize::try_from(argument).expect("short"));
+        *bytes = rest;
+        string.to_vec()
+    };
+    match first >> 5 {
+        0 => argument.to_string(),
+        2 => format!("h'{}'", hex(string())),
+        3 => format!("{:?}", String::from_utf8(string()).expect("UTF-8")),
+        4 => format!("[{}]", (0..argument).map(|_| diagnostic(bytes)).collect::<Vec<_>>().join(", ")),
+        7 if first == 0xf6 => "null".to_owned(),
+        _ => panic!("{first:#04x} begins nothing that messages hold"),
+    }
+}
+
+fn message_vector((says, message): &(&'static str, Message)) -> Value {
+    let (channel, encoded) = (message.channel(), message.encode());
+    let mut rest = &encoded[..];
+    let diagnostic = diagnostic(&mut rest);
+    assert!(rest.is_empty(), "{says}: one item and nothing else");
+    let mut vector = json!({
+        "direction": channel.direction(), "message": message.name(), "says": says,
+        "diagnostic": diagnostic, "bytes": hex(&encoded),
+    });
+    match channel {
+        Channel::Gossip(_) => {
+            vector["topic"] = channel.name().into();
+            vector["gossip_id"] = hex(&sha256(&[&encoded])[..20]).into();
+        }
+        Channel::Request(_) | Channel::Response(_) => vector["protocol"] = channel.name().into(),
+    }
+    vector
+}
+
+fn signed_vectors(world: &World) -> Vec<Value> {
+    let network = &world.network.id;
+    let (profile, bare, quit) = (world.profile(0), world.profile(1), world.quit());
+    let (direct, to_all) = (world.line(true), world.line(false));
+    for verified in [profile.verify(network), bare.verify(network), quit.verify(network)] {
+        verified.expect("its own signature");
+    }
+    let vector = |kind: &str, signer: usize, message: Vec<u8>, signature: crate::primitives::Signature, id| {
+        json!({
+            "kind": kind, "signer": FRIENDS[signer].0, "signing_bytes": hex(message), "signature": signature,
+            "message_id": id,
+        })
+    };
+    let no_id = None::<String>;
+    vec![
+        vector("profile", 0, profile.signing_bytes(network), profile.signature, no_id.clone()),
+        vector("profile", 1, bare.signing_bytes(network), bare.signature, no_id),
+        vector("line", 0, direct.signing_bytes(network), direct.signature, Some(direct.id(network).to_string())),
+        vector("line", 0, to_all.signing_bytes(network), to_all.signature, Some(to_all.id(network).to_string())),
+        vector("quit", 0, quit.signing_bytes(network), quit.signature, Some(quit.id(network).to_string())),
+    ]
+}
+
+/// Bytes that are no message there, and why.
+fn refused(channel: Channel, why: &str, bytes: &[u8]) -> Value {
+    let error = channel.decode(bytes).expect_err(why);
+    json!({
+        "on": channel.name(), "direction": channel.direction(), "why": why, "code": error.code(), "bytes": hex(bytes),
+    })
+}
+
+fn refused_vectors(world: &World) -> Vec<Value> {
+    let (hello, friends) = (Channel::Request(Protocol::Hello), Channel::Request(Protocol::Friends));
+    let (sync, inv) = (Channel::Request(Protocol::Sync), Channel::Response(Protocol::Sync));
+    let blocks = Channel::Gossip(Topic::Blocks);
+    let locator = |count: usize| {
+        let hashes = [&[0x58, 0x20][..], &[7; 32]].concat().repeat(count);
+        [&[0x82, 0x00, 0x82, 0x98, u8::try_from(count).expect("few")][..], &hashes, &[0x01]].concat()
+    };
+    sync.decode(&locator(64)).expect("a locator of 64 is within the limit");
+    let status = Message::encode(&world.messages()[0].1);
+    let short_work = {
+        let at = status.windows(4).position(|window| window == [0x58, 0x20, 0, 0]).expect("the work");
+        [&status[..at], &[0x58, 0x1f], &status[at + 3..]].concat()
+    };
+    vec![
+        refused(friends, "nothing", &[]),
+        refused(friends, "a byte behind the message", &[0x81, 0x00, 0x00]),
+        refused(friends, "an unknown number", &[0x81, 0x09]),
+        refused(friends, "a body where there is none", &[0x82, 0x00, 0x00]),
+        refused(friends, "no body where there is one", &[0x81, 0x01]),
+        refused(friends, "a number not in its shortest form", &[0x81, 0x18, 0x00]),
+        refused(friends, "a length not in its shortest form", &[0x98, 0x01, 0x00]),
+        refused(friends, "an indefinite length", &[0x9f, 0x00, 0xff]),
+        refused(friends, "a map", &[0xa1, 0x00, 0x00]),
+        refused(friends, "a tag", &[0xc0, 0x81, 0x00]),
+        refused(friends, "a float", &[0x81, 0xf9, 0x00, 0x00]),
+        refused(hello, "a work of 31 bytes", &short_work),
+        refused(hello, "a Status that is cut", &status[..status.len() - 1]),
+        refused(sync, "a locator of 65 hashes", &locator(65)),
+        refused(sync, "a limit of 2,001", &[0x82, 0x00, 0x82, 0x80, 0x19, 0x07, 0xd1]),
+        refused(sync, "positions that do not ascend", &{
+            [&[0x82, 0x03, 0x82, 0x58, 0x20][..], &[7; 32], &[0x82, 0x02, 0x02]].concat()
+        }),
+        refused(inv, "headers of 91 bytes", &[&[0x82, 0x00, 0x58, 0x5b][..], &[1; 91]].concat()),
+        refused(inv, "an unknown refusal", &[0x82, 0x06, 0x81, 0x07]),
+        refused(blocks, "a header of 93 bytes", &[&[0x82, 0x00, 0x58, 0x5d][..], &[1; 93]].concat()),
+    ]
+}
+
+#[test]
+fn messages_are_frozen() {
+    let world = World::new();
+    let network = &world.network.id;
+    let messages = world.messages();
+    let peers = FRIENDS.iter().enumerate().map(|(number, (name, seed))| {
+        let peer = friend(number);
+        json!({
+            "name": name, "seed": hex([*seed; 32]), "public_key": peer.0, "peer_id": peer,
+            "multihash": hex(peer.to_multihash()),
+        })
+    });
+    let named = |ids: &mut dyn Iterator<Item = (Channel, String)>| -> Value {
+        ids.map(|(channel, id)| (channel.name().to_owned(), Value::from(id))).collect::<serde_json::Map<_, _>>().into()
+    };
+    let short_ids = world.block.transactions[1..].iter().map(|transaction| {
+        let (block, leaf) = (world.header.hash(), leaf_hash(transaction));
+        json!({ "block": block, "leaf": leaf, "short_id": hex(short_id(&block, &leaf)) })
+    });
+    let made = json!({
+        "about": "Every message on the network `test` of networks.json, its first block, and three friends. Bytes are hex.",
+        "network_id": network,
+        "protocols": named(&mut Protocol::ALL.into_iter().map(|each| (Channel::Request(each), each.id(network)))),
+        "topics": named(&mut Topic::ALL.into_iter().map(|each| (Channel::Gossip(each), each.name(network)))),
+        "friends": peers.collect::<Vec<_>>(),
+        "block": { "hash": world.header.hash(), "bytes": hex(world.block.to_bytes()) },
+        "messages": messages.iter().map(message_vector).collect::<Vec<_>>(),
+        "signed": signed_vectors(&world),
+        "short_ids": short_ids.collect::<Vec<_>>(),
+        "refused": refused_vectors(&world),
+    });
+    let frozen = golden("wire.json", &made);
+
+    for (vector, (says, message)) in frozen["messages"].as_array().expect("a list").iter().zip(&messages) {
+        let encoded = bytes(vector, "bytes");
+        assert_eq!(message.channel().decode(&encoded).as_ref(), Ok(message), "{says}");
+        assert_eq!(message.encode(), encoded, "{says}");
+    }
+}
+
+/// Whether the CDDL of `proto/` allows these bytes.
+fn in_cddl(channel: Channel, bytes: &[u8]) -> Result<(), String> {
+    let (cddl, rule) = channel.rule();
+    cddl_cat::validate_cbor_bytes(rule, cddl, bytes).map_err(|error| format!("{rule}: {error}: {}", hex(bytes)))
+}
+
+#[test]
+fn every_frozen_message_is_in_the_cddl_of_its_channel_alone() {
+    let messages = World::new().messages();
+    for (says, message) in &messages {
+        in_cddl(message.channel(), &message.encode()).expect(says);
+    }
+    for channel in Channel::all() {
+        assert!(messages.iter().any(|(_, message)| message.channel() == channel), "{channel:?} has an example");
+        for bytes in [&[0x80][..], &[0x81, 0x18, 0x63], &[0x00], &[0xa0], &[0x82, 0x00, 0x00]] {
+            assert!(in_cddl(channel, bytes).is_err(), "{channel:?}: {bytes:x?}");
+        }
+    }
+}
+
+#[test]
+fn limits_of_the_cddl_are_the_codecs() {
+    // One item more than allowed, and one less: the two agree on either side.
+    let count = |value: &str, count: usize| {
+        let head = [&[0x9a][..], &u32::try_from(count).expect("few").to_be_bytes()].concat();
+        [head, HEXLOWER.decode(value.as_bytes()).expect("hex").repeat(count)].concat()
+    };
+    let string = |major: u8, length: usize| {
+        let head = [&[major << 5 | 26][..], &u32::try_from(length).expect("short").to_be_bytes()].concat();
+        [head, vec![b'x'; length]].concat()
+    };
+    let hash = format!("5820{}", "07".repeat(32));
+    let sync = Channel::Request(Protocol::Sync);
+    let data = Channel::Response(Protocol::Sync);
+    let of = |channel: Channel, number: u8, body: Vec<u8>| (channel, [&[0x82, number][..], &body].concat());
+    let limits = super::limits::MAX_BLOCK_TRADES;
+    let cases = [
+        (of(sync, 2, count(&format!("8200{hash}"), 129)), false),
+        (of(data, 1, count(&hash, 10_001)), false),
+        (of(data, 1, count(&hash, 10_000)), true),
+        (of(data, 2, count("8102", 129)), false),
+        (of(data, 3, count("40", limits + 1)), false),
+        (of(data, 3, count("40", limits)), true),
+        (of(data, 0, string(2, 184_000)), true),
+        (of(data, 0, string(2, 184_092)), false),
+        (of(data, 2, [&[0x81, 0x82, 0x00][..], &string(2, super::limits::MAX_BLOCK_BYTES + 1)].concat()), false),
+        (of(data, 2, [&[0x81, 0x82, 0x00][..], &string(2, super::limits::MAX_BLOCK_BYTES)].concat()), true),
+        (of(data, 2, [&[0x81, 0x82, 0x01][..], &string(2, 100_001)].concat()), false),
+        (of(data, 2, [&[0x81, 0x82, 0x01][..], &string(2, 100_000)].concat()), true),
+        (
+            of(Channel::Gossip(Topic::Blocks), 1, {
+                [&[0x83][..], &string(2, 92), &string(2, 0), &string(2, (limits + 1) * 6)].concat()
+            }),
+            false,
+        ),
+        (
+            of(Channel::Gossip(Topic::Chat), 0, {
+                [&[0x86, 0x58, 0x20][..], &[1; 32], &[0xf6, 0, 0], &string(3, 4_097), &[0x58, 0x40], &[2; 64]].concat()
+            }),
+            false,
+        ),
+    ];
+    for (at, ((channel, bytes), allowed)) in cases.into_iter().enumerate() {
+        assert_eq!(in_cddl(channel, &bytes).is_ok(), allowed, "case {at}, CDDL");
+        // What is allowed is written here with long heads, which only the codec minds.
+        let verdict = channel.decode(&bytes);
+        let within = matches!(verdict, Ok(_) | Err(codec::CodecError::NotCanonical));
+        assert!(within || !allowed, "case {at}, codec: {verdict:?}");
+        assert!(verdict.is_err() || allowed, "case {at}, codec");
+    }
+}
+
+#[test]
+fn a_damaged_message_is_refused_or_another_one_that_the_cddl_knows() {
+    for (says, message) in World::new().messages() {
+        let (channel, whole) = (message.channel(), message.encode());
+        for end in 0..whole.len() {
+            assert!(channel.decode(&whole[..end]).is_err(), "{says}, cut at {end}");
+        }
+        assert!(channel.decode(&[&whole[..], &[0]].concat()).is_err(), "{says}, longer");
+        for at in 0..whole.len() {
+            for flip in [0x01, 0x20, 0x80] {
+                let mut damaged = whole.clone();
+                damaged[at] ^= flip;
+                let Ok(other) = channel.decode(&damaged) else { continue };
+                assert_ne!(other, message, "{says}, damaged at {at}");
+                assert_eq!(other.encode(), damaged, "{says}, damaged at {at}");
+                if at < 8 || at % 64 == 0 {
+                    in_cddl(channel, &damaged).expect(says);
+                }
+            }
+        }
+    }
+}
+
+/// Rules that two files share, such as a signed line, must not drift apart.
+#[test]
+fn a_rule_of_one_name_reads_alike_in_every_file() {
+    let mut rules = std::collections::BTreeMap::new();
+    let mut files: Vec<&str> = Channel::all().map(|channel| channel.rule().0).collect();
+    files.dedup();
+    for file in files {
+        let lines = file.lines().map(|line| line.split(';').next().unwrap_or_default());
+        let text = lines.collect::<Vec<_>>().join("\n");
+        for rule in text.split("\n\n").flat_map(|part| {
+            let starts = part.lines().filter(|line| line.contains(" = ") || line.ends_with(" =")).count();
+            if starts > 1 { part.lines().map(str::to_owned).collect() } else { vec![part.to_owned()] }
+        }) {
+            let Some((name, body)) = rule.split_once('=') else { continue };
+            let body: String = body.split_whitespace().collect();
+            let known = rules.entry(name.trim().to_owned()).or_insert_with(|| body.clone());
+            assert_eq!(*known, body, "{name}");
+        }
+    }
+    assert!(rules.len() > 20 && rules.contains_key("signed-line"), "{:?}", rules.keys());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn any_request_is_in_the_cddl(request in request()) {
+        let message = Message::Request(request);
+        prop_assert_eq!(in_cddl(message.channel(), &message.encode()), Ok(()));
+    }
+
+    #[test]
+    fn any_response_is_in_the_cddl(response in response()) {
+        let message = Message::Response(response);
+        prop_assert_eq!(in_cddl(message.channel(), &message.encode()), Ok(()));
+    }
+
+    #[test]
+    fn any_gossip_is_in_the_cddl(gossip in gossip()) {
+        let message = Message::Gossip(gossip);
+        prop_assert_eq!(in_cddl(message.channel(), &message.encode()), Ok(()));
+    }
+
+    /// What the codec accepts, the documents allow: nothing passes that `proto/` does not tell of.
+    #[test]
+    fn a_damaged_message_that_passes_is_in_the_cddl(
+        number in any::<prop::sample::Index>(), changes in prop::collection::vec(any::<(prop::sample::Index, u8)>(), 1..4),
+    ) {
+        let messages = World::new().messages();
+        let (_, message) = &messages[number.index(messages.len())];
+        let mut damaged = message.encode();
+        for (at, byte) in changes {
+            let at = at.index(damaged.len());
+            damaged[at] = byte;
+        }
+        if message.channel().decode(&damaged).is_ok() {
+            prop_assert_eq!(in_cddl(message.channel(), &damaged), Ok(()));
+        }
+    }
+}

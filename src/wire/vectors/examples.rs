@@ -1,0 +1,354 @@
+//! One small world that all examples are from: the network `test` of `networks.json`, its first block, and three friends.
+
+use serde_bytes::ByteBuf;
+
+use crate::{
+    consensus::{
+        CheckedHeader, HeaderWindow, Network, check_block,
+        testing::{self, checked, key, note, owner, public_key, signed},
+        verify_signatures,
+    },
+    primitives::{
+        Amount, Block, Encode, OutPoint, Owner, PeerId, Signature, Transaction, TxOutput, leaf_hash, short_id,
+    },
+    wire::{
+        BlockGossip, ChatGossip, ChatRequest, ChatResponse, CodecError, CompactBlock, FriendsRequest, FriendsResponse,
+        GetBlockTrades, GetBlocks, Gossip, HelloRequest, HelloResponse, Item, ItemId, Protocol, Refusal, Request,
+        Response, SignedLine, SignedProfile, SignedQuit, Status, SyncRequest, SyncResponse, Topic, TradeAnnouncement,
+        TradeGossip,
+    },
+};
+
+/// Seeds of the friends' identity keys, 32 times each.
+pub(super) const FRIENDS: [(&str, u8); 3] = [("yzw", 11), ("yjf", 12), ("sr", 13)];
+
+/// A friend by its place in [`FRIENDS`].
+pub(super) fn friend(number: usize) -> PeerId {
+    PeerId(public_key(&key(FRIENDS[number].1)))
+}
+
+/// What the friend signs with.
+pub(super) fn signer(number: usize) -> impl Fn(&[u8]) -> Signature {
+    use ed25519_dalek::Signer;
+    let key = key(FRIENDS[number].1);
+    move |bytes| Signature(key.sign(bytes).to_bytes())
+}
+
+/// The network, its first block, and what waits for the second.
+pub(super) struct World {
+    pub(super) network: Network,
+    pub(super) header: CheckedHeader,
+    pub(super) block: Block,
+    pub(super) waiting: Transaction,
+}
+
+impl World {
+    /// Everything in it is valid: whoever follows the rules accepts the block.
+    pub(super) fn new() -> Self {
+        let network = testing::network(1_500);
+        let window = HeaderWindow::genesis(&network);
+        let to = |coins, owner: Owner| TxOutput { value: Amount::from_coins(coins), owner };
+        let genesis_coin = OutPoint { txid: network.genesis.transactions[0].txid(), index: 0 };
+        let trade = signed(
+            &network.id,
+            &[(&key(1), genesis_coin)],
+            vec![to(10, owner(&key(2))), to(90, owner(&key(1)))],
+            "for the tea".as_bytes(),
+        );
+        let good_morning = note(&network.id, &key(2), 1, b"GoodMorning!");
+        let waiting = note(&network.id, &key(3), 7, "你好, friends".as_bytes());
+        let block = testing::next_block(&network, &window, vec![trade, good_morning]);
+        let header = checked(&network, &window, &block);
+        let checked = check_block(block.clone(), &header).expect("a valid block");
+        let claims: Vec<_> = checked.transactions().collect();
+        verify_signatures(&network.id, &claims, 1).expect("valid signatures");
+        Self { network, header, block, waiting }
+    }
+
+    fn status(&self, ahead: bool) -> Status {
+        let genesis = self.network.genesis_work();
+        let (tip, height, work) = if ahead {
+            (self.header.hash(), 1, genesis.saturating_add(self.header.work()))
+        } else {
+            (self.network.id, 0, genesis)
+        };
+        Status {
+            version: crate::wire::PROTOCOL_VERSION,
+            features: 0,
+            network: self.network.id,
+            tip,
+            height,
+            work: ByteBuf::from(work.to_be_bytes()),
+            time: testing::GENESIS_TIME + 2_000,
+            mempool: u32::from(ahead),
+        }
+    }
+
+    pub(super) fn profile(&self, number: usize) -> SignedProfile {
+        let (name, _) = FRIENDS[number];
+        let addresses = match number {
+            0 => vec!["/ip4/192.168.1.7/tcp/8891".to_owned(), "/ip4/192.168.1.7/udp/8891/quic-v1".to_owned()],
+            _ => vec![],
+        };
+        let payment = (number == 0).then(|| owner(&key(1)));
+        let sequence = testing::GENESIS_TIME + 1_000;
+        SignedProfile::sign(&self.network.id, friend(number), name, addresses, payment, sequence, &signer(number))
+            .expect("within the limits")
+    }
+
+    /// From the first friend: to the second alone, or to all.
+    pub(super) fn line(&self, direct: bool) -> SignedLine {
+        let to = direct.then(|| friend(1));
+        let text = if direct { "Good morning to you" } else { "good night, 朋友们" };
+        let (time, counter) = (testing::GENESIS_TIME + 3_000, if direct { 1 } else { 2 });
+        SignedLine::sign(&self.network.id, friend(0), to, time, counter, text, &signer(0)).expect("within the limits")
+    }
+
+    pub(super) fn quit(&self) -> SignedQuit {
+        SignedQuit::sign(&self.network.id, friend(0), testing::GENESIS_TIME + 4_000, 3, &signer(0))
+    }
+
+    /// A transaction of the block, as bytes.
+    fn transaction(&self, position: usize) -> ByteBuf {
+        ByteBuf::from(self.block.transactions[position].to_bytes())
+    }
+
+    fn header_bytes(&self) -> ByteBuf {
+        ByteBuf::from(self.header.header().to_bytes())
+    }
+
+    fn compact(&self) -> CompactBlock {
+        let short_ids = self.block.transactions[1..]
+            .iter()
+            .flat_map(|transaction| short_id(&self.header.hash(), &leaf_hash(transaction)));
+        CompactBlock {
+            header: self.header_bytes(),
+            coinbase: self.transaction(0),
+            short_ids: ByteBuf::from(short_ids.collect::<Vec<u8>>()),
+        }
+    }
+
+    /// One example at least of every message, of every refusal and of every kind of item.
+    pub(super) fn messages(&self) -> Vec<(&'static str, Message)> {
+        let hash = self.header.hash();
+        let waiting = self.waiting.txid();
+        let block = ByteBuf::from(self.block.to_bytes());
+        let ask = |request: SyncRequest| Message::Request(Request::Sync(request));
+        let answer = |response: SyncResponse| Message::Response(Response::Sync(response));
+        let hello = |response: HelloResponse| Message::Response(Response::Hello(response));
+        let friends = |response: FriendsResponse| Message::Response(Response::Friends(response));
+        let chat = |response: ChatResponse| Message::Response(Response::Chat(response));
+        let trade = |transaction: &Transaction, round| {
+            let transaction = ByteBuf::from(transaction.to_bytes());
+            Message::Gossip(Gossip::Trade(TradeGossip::Trade(TradeAnnouncement { transaction, round })))
+        };
+        vec![
+            ("a newcomer, at the genesis", Message::Request(Request::Hello(HelloRequest::Status(self.status(false))))),
+            ("the answer of a friend at height 1", hello(HelloResponse::Status(self.status(true)))),
+            ("a friend of the network lan", hello(HelloResponse::WrongNetwork(Network::lan().id))),
+            ("a node that has no room", hello(HelloResponse::Busy)),
+            ("whom do you know?", Message::Request(Request::Friends(FriendsRequest::Explore))),
+            ("yzw says who it is", Message::Request(Request::Friends(FriendsRequest::Introduce(self.profile(0))))),
+            ("two friends", friends(FriendsResponse::Profiles(vec![self.profile(1), self.profile(0)]))),
+            ("nobody, not even myself", friends(FriendsResponse::Profiles(vec![]))),
+            ("kept", friends(FriendsResponse::Welcome)),
+            ("forged", friends(FriendsResponse::Refused(Refusal::BadSignature))),
+            ("somebody else's", friends(FriendsResponse::Refused(Refusal::NotYours))),
+            ("a name that may not be one", friends(FriendsResponse::Refused(Refusal::Invalid))),
+            ("a node that has no room", friends(FriendsResponse::Busy)),
+            ("yzw to yjf", Message::Request(Request::Chat(ChatRequest::Direct(self.line(true))))),
+            ("on yjf's disk", chat(ChatResponse::Delivered)),
+            ("to somebody else", chat(ChatResponse::Refused(Refusal::NotMine))),
+            ("too old", chat(ChatResponse::Refused(Refusal::Stale))),
+            ("too many", chat(ChatResponse::Refused(Refusal::RateLimited))),
+            ("a node that has no room", chat(ChatResponse::Busy)),
+            (
+                "what comes after the genesis?",
+                ask(SyncRequest::GetBlocks(GetBlocks { locator: vec![self.network.id], limit: 2_000 })),
+            ),
+            (
+                "what comes after the first block?",
+                ask(SyncRequest::GetBlocks(GetBlocks { locator: vec![hash, self.network.id], limit: 2_000 })),
+            ),
+            ("which trades wait?", ask(SyncRequest::GetMempool)),
+            ("the first block", ask(SyncRequest::GetData(vec![ItemId::Block(hash)]))),
+            ("a block and a note", ask(SyncRequest::GetData(vec![ItemId::Block(hash), ItemId::Trade(waiting)]))),
+            (
+                "its second and third transactions",
+                ask(SyncRequest::GetBlockTrades(GetBlockTrades { block: hash, positions: vec![1, 2] })),
+            ),
+            ("one header", answer(SyncResponse::Inv(self.header_bytes()))),
+            ("nothing newer", answer(SyncResponse::Inv(ByteBuf::new()))),
+            ("one note waits", answer(SyncResponse::MempoolIds(vec![waiting]))),
+            ("the first block", answer(SyncResponse::Data(vec![Item::Block(block)]))),
+            (
+                "a note, and something that is not here",
+                answer(SyncResponse::Data(vec![
+                    Item::Trade(ByteBuf::from(self.waiting.to_bytes())),
+                    Item::NotFound,
+                ])),
+            ),
+            (
+                "the second and third transactions",
+                answer(SyncResponse::BlockTrades(vec![self.transaction(1), self.transaction(2)])),
+            ),
+            ("a block that is on its way", answer(SyncResponse::NotYet)),
+            ("an unknown block", answer(SyncResponse::NotFound)),
+            ("over a limit", answer(SyncResponse::Refused(Refusal::OverLimit))),
+            ("a node that has no room", answer(SyncResponse::Busy)),
+            ("yzw to all", Message::Gossip(Gossip::Chat(ChatGossip::Line(self.line(false))))),
+            ("yzw leaves", Message::Gossip(Gossip::Chat(ChatGossip::Quit(self.quit())))),
+            ("a note, announced", trade(&self.waiting, 0)),
+            ("the same note, six spacings later", trade(&self.waiting, 1)),
+            ("the first block's header", Message::Gossip(Gossip::Block(BlockGossip::Solved(self.header_bytes())))),
+            ("the first block", Message::Gossip(Gossip::Block(BlockGossip::Compact(self.compact())))),
+        ]
+    }
+}
+
+/// A message of any kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Message {
+    Request(Request),
+    Response(Response),
+    Gossip(Gossip),
+}
+
+/// Where messages travel, and which way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Channel {
+    Request(Protocol),
+    Response(Protocol),
+    Gossip(Topic),
+}
+
+impl Channel {
+    /// Every one.
+    pub(super) fn all() -> impl Iterator<Item = Self> {
+        let protocols = Protocol::ALL.into_iter().flat_map(|each| [Self::Request(each), Self::Response(each)]);
+        protocols.chain(Topic::ALL.map(Self::Gossip))
+    }
+
+    /// The name of the protocol or topic.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Request(Protocol::Hello) | Self::Response(Protocol::Hello) => "hello",
+            Self::Request(Protocol::Friends) | Self::Response(Protocol::Friends) => "friends",
+            Self::Request(Protocol::Chat) | Self::Response(Protocol::Chat) | Self::Gossip(Topic::Chat) => "chat",
+            Self::Request(Protocol::Sync) | Self::Response(Protocol::Sync) => "sync",
+            Self::Gossip(Topic::Trades) => "trades",
+            Self::Gossip(Topic::Blocks) => "blocks",
+        }
+    }
+
+    /// Which way.
+    pub(super) const fn direction(self) -> &'static str {
+        match self {
+            Self::Request(_) => "request",
+            Self::Response(_) => "response",
+            Self::Gossip(_) => "gossip",
+        }
+    }
+
+    /// The CDDL file and its rule.
+    pub(super) const fn rule(self) -> (&'static str, &'static str) {
+        const HELLO: &str = include_str!("../../../proto/hello.cddl");
+        const FRIENDS: &str = include_str!("../../../proto/friends.cddl");
+        const CHAT: &str = include_str!("../../../proto/chat.cddl");
+        const SYNC: &str = include_str!("../../../proto/sync.cddl");
+        const GOSSIP: &str = include_str!("../../../proto/gossip.cddl");
+        match self {
+            Self::Request(Protocol::Hello) => (HELLO, "hello-request"),
+            Self::Response(Protocol::Hello) => (HELLO, "hello-response"),
+            Self::Request(Protocol::Friends) => (FRIENDS, "friends-request"),
+            Self::Response(Protocol::Friends) => (FRIENDS, "friends-response"),
+            Self::Request(Protocol::Chat) => (CHAT, "chat-request"),
+            Self::Response(Protocol::Chat) => (CHAT, "chat-response"),
+            Self::Request(Protocol::Sync) => (SYNC, "sync-request"),
+            Self::Response(Protocol::Sync) => (SYNC, "sync-response"),
+            Self::Gossip(Topic::Chat) => (GOSSIP, "chat-gossip"),
+            Self::Gossip(Topic::Trades) => (GOSSIP, "trade-gossip"),
+            Self::Gossip(Topic::Blocks) => (GOSSIP, "block-gossip"),
+        }
+    }
+
+    /// Bytes of a message at most.
+    pub(super) const fn max_bytes(self) -> usize {
+        match self {
+            Self::Request(protocol) => protocol.max_request_bytes(),
+            Self::Response(protocol) => protocol.max_response_bytes(),
+            Self::Gossip(topic) => topic.max_bytes(),
+        }
+    }
+
+    /// What the bytes say here.
+    pub(super) fn decode(self, bytes: &[u8]) -> Result<Message, CodecError> {
+        match self {
+            Self::Request(protocol) => protocol.decode_request(bytes).map(Message::Request),
+            Self::Response(protocol) => protocol.decode_response(bytes).map(Message::Response),
+            Self::Gossip(topic) => topic.decode(bytes).map(Message::Gossip),
+        }
+    }
+}
+
+impl Message {
+    /// Where it travels.
+    pub(super) const fn channel(&self) -> Channel {
+        match self {
+            Self::Request(request) => Channel::Request(request.protocol()),
+            Self::Response(response) => Channel::Response(response.protocol()),
+            Self::Gossip(gossip) => Channel::Gossip(gossip.topic()),
+        }
+    }
+
+    /// Its bytes.
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let bytes = match self {
+            Self::Request(request) => request.encode(),
+            Self::Response(response) => response.encode(),
+            Self::Gossip(gossip) => gossip.encode(),
+        };
+        bytes.expect("within the limits")
+    }
+
+    /// What it is called.
+    pub(super) const fn name(&self) -> &'static str {
+        match self {
+            Self::Request(Request::Hello(HelloRequest::Status(_)))
+            | Self::Response(Response::Hello(HelloResponse::Status(_))) => "Status",
+            Self::Response(Response::Hello(HelloResponse::WrongNetwork(_))) => "WrongNetwork",
+            Self::Response(
+                Response::Hello(HelloResponse::Busy)
+                | Response::Friends(FriendsResponse::Busy)
+                | Response::Chat(ChatResponse::Busy)
+                | Response::Sync(SyncResponse::Busy),
+            ) => "Busy",
+            Self::Request(Request::Friends(FriendsRequest::Explore)) => "Explore",
+            Self::Request(Request::Friends(FriendsRequest::Introduce(_))) => "Introduce",
+            Self::Response(Response::Friends(FriendsResponse::Profiles(_))) => "Profiles",
+            Self::Response(Response::Friends(FriendsResponse::Welcome)) => "Welcome",
+            Self::Response(
+                Response::Friends(FriendsResponse::Refused(_))
+                | Response::Chat(ChatResponse::Refused(_))
+                | Response::Sync(SyncResponse::Refused(_)),
+            ) => "Refused",
+            Self::Request(Request::Chat(ChatRequest::Direct(_))) => "Direct",
+            Self::Response(Response::Chat(ChatResponse::Delivered)) => "Delivered",
+            Self::Request(Request::Sync(SyncRequest::GetBlocks(_))) => "GetBlocks",
+            Self::Request(Request::Sync(SyncRequest::GetMempool)) => "GetMempool",
+            Self::Request(Request::Sync(SyncRequest::GetData(_))) => "GetData",
+            Self::Request(Request::Sync(SyncRequest::GetBlockTrades(_))) => "GetBlockTrades",
+            Self::Response(Response::Sync(SyncResponse::Inv(_))) => "Inv",
+            Self::Response(Response::Sync(SyncResponse::MempoolIds(_))) => "MempoolIds",
+            Self::Response(Response::Sync(SyncResponse::Data(_))) => "Data",
+            Self::Response(Response::Sync(SyncResponse::BlockTrades(_))) => "BlockTrades",
+            Self::Response(Response::Sync(SyncResponse::NotYet)) => "NotYet",
+            Self::Response(Response::Sync(SyncResponse::NotFound)) => "NotFound",
+            Self::Gossip(Gossip::Chat(ChatGossip::Line(_))) => "Line",
+            Self::Gossip(Gossip::Chat(ChatGossip::Quit(_))) => "Quit",
+            Self::Gossip(Gossip::Trade(TradeGossip::Trade(_))) => "Trade",
+            Self::Gossip(Gossip::Block(BlockGossip::Solved(_))) => "Solved",
+            Self::Gossip(Gossip::Block(BlockGossip::Compact(_))) => "Compact",
+        }
+    }
+}
