@@ -16,7 +16,7 @@ pub(super) type Place = (Height, BlockHash);
 enum Wanted {
     /// To be asked for.
     Free,
-    /// Asked of this many peers, first at this time.
+    /// Asked of this many peers, last at this time.
     Asked { requests: usize, since: UnixMillis },
     /// Here; its parents are not all handed over.
     Buffered { peer: PeerId, block: Box<Block>, bytes: usize },
@@ -113,7 +113,10 @@ impl Bodies {
         for place in places {
             match self.wanted.get_mut(place) {
                 Some(wanted @ Wanted::Free) => *wanted = Wanted::Asked { requests: 1, since: now },
-                Some(Wanted::Asked { requests, .. }) => *requests = requests.saturating_add(1),
+                Some(Wanted::Asked { requests, since }) => {
+                    *requests = requests.saturating_add(1);
+                    *since = now;
+                }
                 _ => {}
             }
         }
@@ -130,11 +133,11 @@ impl Bodies {
         }
     }
 
-    /// The block that holds up the window, when it is asked of one peer alone: it, and since when.
+    /// The block that holds up the window, when it is asked for: it, and when it was last.
     pub(super) fn held_up(&self) -> Option<(Place, UnixMillis)> {
         let place = self.first_outstanding()?;
         match self.wanted.get(&place)? {
-            Wanted::Asked { requests: 1, since } => Some((place, *since)),
+            Wanted::Asked { since, .. } => Some((place, *since)),
             _ => None,
         }
     }

@@ -1,13 +1,12 @@
 //! Which peer is asked for which bodies, and what comes of it.
 
+use std::collections::HashSet;
+
 use tracing::debug;
 
 use super::{
     BUSY_MS, ELSEWHERE_MS, MAX_BODY_REQUESTS, MAX_REQUESTS_PER_PEER, MISSING_INTERVAL_MS, PATIENCE_MS, RELAY_GRACE_MS,
-    Refused, Sync, SyncAction, WINDOW,
-    bodies::Place,
-    machine::{InFlight, Purpose},
-    peer::Claim,
+    Refused, Sync, SyncAction, WINDOW, bodies::Place, machine::Purpose, peer::Claim,
 };
 use crate::{
     chain::api::BlockAccepted,
@@ -87,10 +86,12 @@ impl Sync {
 
     /// One batch for each peer that can take one, the quick and reliable first. False when there was nothing to ask.
     fn ask_each_peer_once(&mut self, now: UnixMillis) -> bool {
+        let slow = self.keep_us_waiting(now);
         let mut order: Vec<(usize, u32, u64, PeerId)> = self
             .peers
             .iter()
             .filter(|(_, peer)| now >= peer.data_from && peer.requests < MAX_REQUESTS_PER_PEER)
+            .filter(|(id, _)| !slow.contains(id))
             .map(|(id, peer)| (peer.requests, peer.failures, peer.latency_ms, *id))
             .collect();
         order.sort_unstable();
@@ -112,31 +113,40 @@ impl Sync {
         asked
     }
 
-    /// Asks a second peer for the request that holds up the window.
+    /// Asks one more peer for what holds up the window.
     fn ask_again_for_what_holds_up(&mut self, now: UnixMillis) {
         let Some((place, since)) = self.bodies.held_up() else {
             return;
         };
-        if now.saturating_sub(since) < PATIENCE_MS || self.body_requests(now) >= MAX_BODY_REQUESTS {
+        if now.saturating_sub(since) < PATIENCE_MS {
             return;
         }
-        let slow = self.requests.values().find_map(|request| match &request.purpose {
-            Purpose::Bodies(places) if places.contains(&place) => Some((request.peer, places.clone())),
-            _ => None,
-        });
-        let Some((slow, places)) = slow else {
-            return;
-        };
+        let slow = self.keep_us_waiting(now);
+        let mut asked: HashSet<PeerId> = HashSet::new();
+        let mut batch: Vec<Place> = Vec::new();
+        for request in self.requests.values() {
+            if let Purpose::Bodies(places) = &request.purpose
+                && places.contains(&place)
+            {
+                asked.insert(request.peer);
+                batch.clone_from(places);
+            }
+        }
         let other = self
             .peers
             .iter()
-            .filter(|(id, peer)| **id != slow && now >= peer.data_from && peer.requests < MAX_REQUESTS_PER_PEER)
+            .filter(|(id, peer)| {
+                !asked.contains(id)
+                    && !slow.contains(id)
+                    && now >= peer.data_from
+                    && peer.requests < MAX_REQUESTS_PER_PEER
+            })
             .filter(|(_, peer)| peer.may_have(&place.1, place.0))
             .min_by_key(|(id, peer)| (peer.failures, peer.latency_ms, **id))
             .map(|(id, _)| *id);
         if let Some(other) = other {
-            let batch: Vec<Place> = places.into_iter().filter(|place| self.bodies.is_asked(place)).collect();
-            debug!(peer = %other, slow = %slow, height = place.0, "a slow request is asked of another peer too");
+            batch.retain(|place| self.bodies.is_asked(place));
+            debug!(peer = %other, asked = asked.len(), height = place.0, "a slow request is asked of another peer too");
             self.ask_for_bodies(other, batch, now);
         }
     }
@@ -153,10 +163,13 @@ impl Sync {
 
     /// Body requests in flight. Those that keep us waiting do not count, or a few silent peers would use up what is for all.
     fn body_requests(&self, now: UnixMillis) -> usize {
-        let counts = |request: &&InFlight| {
-            matches!(request.purpose, Purpose::Bodies(_)) && now.saturating_sub(request.since) < PATIENCE_MS
-        };
-        self.requests.values().filter(counts).count()
+        self.requests.values().filter(|request| request.is_for_bodies() && !request.is_late(now)).count()
+    }
+
+    /// Peers with a late body request: they get no other until they answer.
+    fn keep_us_waiting(&self, now: UnixMillis) -> HashSet<PeerId> {
+        let late = self.requests.values().filter(|request| request.is_for_bodies() && request.is_late(now));
+        late.map(|request| request.peer).collect()
     }
 
     pub(super) fn on_bodies(&mut self, id: PeerId, places: &[Place], items: Vec<Item>, took: u64, now: UnixMillis) {

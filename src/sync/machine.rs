@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use tracing::debug;
 
 use super::{
-    BUSY_MS, DISTRUST_MS, LOCAL_TIMEOUT_MS, MAX_PEERS, Phase, REQUEST_SPACE, REQUEST_TIMEOUT_MS, RequestFailure,
-    SILENT_MS, SyncAction, SyncConfig, SyncEvent,
+    BUSY_MS, DISTRUST_MS, LOCAL_TIMEOUT_MS, MAX_PEERS, PATIENCE_MS, Phase, REQUEST_SPACE, REQUEST_TIMEOUT_MS,
+    RequestFailure, SILENT_MS, SyncAction, SyncConfig, SyncEvent,
     bodies::{Bodies, Place},
     peer::{Claim, MempoolVisit, Peer},
     phase::{Meter, Ticket},
@@ -39,6 +39,17 @@ pub(super) struct InFlight {
     pub(super) peer: PeerId,
     pub(super) purpose: Purpose,
     pub(super) since: UnixMillis,
+}
+
+impl InFlight {
+    pub(super) const fn is_for_bodies(&self) -> bool {
+        matches!(self.purpose, Purpose::Bodies(_))
+    }
+
+    /// Whether it has kept us waiting.
+    pub(super) const fn is_late(&self, now: UnixMillis) -> bool {
+        now.saturating_sub(self.since) >= PATIENCE_MS
+    }
 }
 
 /// The read of the missing bodies.

@@ -59,8 +59,9 @@ const MAX_VISIT_FAILURES: u32 = 3;
 
 /// Peers that are kept track of; the network layer allows fewer connections.
 const MAX_PEERS: usize = 256;
-/// Header walks at once: the second only when the first has kept us waiting.
-const MAX_WALKS: usize = 2;
+/// Header walks at once: another begins only when all of them have kept us waiting, so there are hardly more before the
+/// first one times out.
+const MAX_WALKS: usize = 8;
 
 /// Bodies that are wanted at once, beyond the connected tip: 32 requests of 16.
 const WINDOW: usize = 512;
@@ -114,6 +115,7 @@ const MAX_TICKETS: usize = 64;
 const _: () = {
     assert!(MAX_BATCH <= MAX_GET_DATA && MAX_TRADE_BATCH <= MAX_GET_DATA);
     assert!(MAX_BODY_REQUESTS * (GET_DATA_BUDGET + MAX_BLOCK_BYTES) <= 32 * 1024 * 1024);
+    assert!(REQUEST_TIMEOUT_MS / PATIENCE_MS < MAX_WALKS as u64);
     assert!(PATIENCE_MS < REQUEST_TIMEOUT_MS && REQUEST_TIMEOUT_MS < STALL_MS);
 };
 

@@ -7,18 +7,20 @@ use std::{
     collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet},
 };
 
+use proptest::prelude::*;
 use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
 use serde_bytes::ByteBuf;
 use toy::{ToyChain, trade};
 
 use super::{
-    MAX_BODY_REQUESTS, MAX_HANDED, MAX_REQUESTS_PER_PEER, PATIENCE_MS, Phase, RequestFailure, STALL_MS, Sync,
+    MAX_BODY_REQUESTS, MAX_HANDED, MAX_REQUESTS_PER_PEER, PATIENCE_MS, Phase, Refused, RequestFailure, STALL_MS, Sync,
     SyncAction, SyncConfig, SyncEvent, SyncOutcome, SyncReport, machine::Purpose, owns_request,
 };
 use crate::{
-    consensus::Work,
+    chain::api::BlockAccepted,
+    consensus::{Blame, Work},
     peers::Offence,
-    primitives::{BlockHash, Encode, PeerId, PublicKey, UnixMillis},
+    primitives::{BlockHash, Encode, PeerId, PublicKey, TxId, UnixMillis},
     wire::{Item, ItemId, PROTOCOL_VERSION, Status, SyncRequest, SyncResponse},
 };
 
@@ -665,6 +667,47 @@ fn a_peer_that_says_nothing_for_minutes_is_forgotten() {
     assert_eq!(network.phase(node), Phase::Synced);
     network.run_for(super::SILENT_MS + 1_000);
     assert_eq!(network.phase(node), Phase::Alone);
+}
+
+proptest! {
+    #[test]
+    fn events_out_of_place_break_nothing(steps in prop::collection::vec((0u8..14, 0u32..40, 0usize..3), 0..120)) {
+        let mut network = Network::new(0);
+        let chain = ToyChain::of_length(40, 0);
+        let node = network.add(ToyChain::default(), Manner::Honest);
+        let servers: Vec<usize> = (0..3).map(|_| network.add(chain.clone(), Manner::Honest)).collect();
+        for server in &servers {
+            network.connect(node, *server);
+        }
+        let refused = |blame| Refused { blame, code: "test", reason: String::new() };
+        for (kind, number, from) in steps {
+            let peer = peer(from + 1);
+            let (hash, height) = chain.at(number);
+            let id = super::REQUEST_SPACE + u64::from(number);
+            let event = match kind {
+                0 => SyncEvent::PeerStatus { peer, status: network.status(1) },
+                1 => SyncEvent::StatusFailed { peer },
+                2 => SyncEvent::PeerGone { peer },
+                3 => SyncEvent::Response { id, result: Err(RequestFailure::TimedOut) },
+                4 => SyncEvent::Response { id, result: Ok(SyncResponse::Busy) },
+                5 => SyncEvent::Response { id, result: Ok(SyncResponse::Data(vec![Item::NotFound; from])) },
+                6 => SyncEvent::Locator { peer, hashes: vec![hash] },
+                7 => SyncEvent::Missing { read: u64::from(number), blocks: vec![(hash, height)] },
+                8 => SyncEvent::HeadersDone { peer, result: Err(refused(Blame::Nobody)) },
+                9 => SyncEvent::BlockDone { hash, result: Err(refused(Blame::Nobody)) },
+                10 => SyncEvent::BlockDone { hash, result: Ok(BlockAccepted::Waiting) },
+                11 => SyncEvent::UnknownTrades { peer, ids: vec![TxId::ZERO] },
+                12 => SyncEvent::SyncNow { ticket: 1, peer: Some(peer) },
+                _ => SyncEvent::Response { id, result: Ok(SyncResponse::Inv(ByteBuf::from(vec![0; 92]))) },
+            };
+            network.feed(node, event);
+            network.run_for(50);
+        }
+        // Peers that were blamed have gone, so only the invariants are held against it, and that it does not hang on a request.
+        network.run_for(super::REQUEST_TIMEOUT_MS + 1_000);
+        let limit = network.now - super::REQUEST_TIMEOUT_MS - 2 * TICK_MS;
+        prop_assert!(network.nodes[node].sync.requests.values().all(|request| request.since > limit));
+    }
 }
 
 #[test]

@@ -106,6 +106,11 @@ impl ToyChain {
         }
     }
 
+    /// The block of the best chain at a height.
+    pub(super) fn at(&self, height: u32) -> (BlockHash, Height) {
+        (self.best[height as usize], height)
+    }
+
     fn tip_of(&self, chain: &[BlockHash]) -> Tip {
         let hash = *chain.last().expect("genesis");
         let mut work = [0; 32];
