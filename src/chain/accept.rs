@@ -3,7 +3,7 @@
 use super::{
     activate::Activation,
     api::{BlockAccepted, HeadersAccepted, Origin},
-    errors::{AcceptBlockError, AcceptHeadersError, ChainFault},
+    errors::{AcceptBlockError, AcceptHeadersError, Blame, ChainFault},
     ledger::Body,
     state::Chain,
     store::Status,
@@ -149,9 +149,10 @@ impl Chain {
     ) -> Result<BlockAccepted, AcceptBlockError> {
         let hash = block.hash();
         let result = self.take_block(block, hash, origin, now);
-        match &result {
-            Err(error) if error.blame() == super::errors::Blame::Peer => refused(hash, origin, error),
-            _ => {}
+        if let Err(error) = &result
+            && error.blame() == Blame::Peer
+        {
+            refused(hash, origin, error);
         }
         result
     }
@@ -304,9 +305,8 @@ impl Chain {
         let count = self.held.iter().take_while(|held| held.due <= now).count();
         let due: Vec<_> = self.held.drain(..count).collect();
         for held in due {
-            match self.accept_block(held.block, held.origin, now) {
-                Err(AcceptBlockError::Fault(fault)) => return Err(fault),
-                Ok(_) | Err(_) => {}
+            if let Err(AcceptBlockError::Fault(fault)) = self.accept_block(held.block, held.origin, now) {
+                return Err(fault);
             }
         }
         Ok(())

@@ -137,7 +137,7 @@ impl Chain {
                 return Err(problem(height, "has a wrong undo record"));
             }
             for (position, txid) in (0u32..).zip(&body.txids) {
-                let place = tables.tx_index.get(tx_key(txid))?.map(|place| place_from_bytes(place.value()));
+                let place = tables.tx_index.get(tx_key(txid))?.map(|place| place_from_bytes(*place.value()));
                 if place != Some((height, position)) {
                     return Err(problem(height, &format!("has transaction {txid}, which the index does not know")));
                 }

@@ -26,6 +26,8 @@ pub mod store;
 mod template;
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 mod thread;
 mod tree;
 mod waiting;

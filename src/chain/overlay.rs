@@ -248,13 +248,11 @@ impl Overlay {
     /// A stored block; that it is missing is corruption.
     pub(crate) fn block(&mut self, key: &BlockKey) -> Result<Block, ChainFault> {
         let missing = || ChainFault::Corrupt("a stored block's body is missing".into());
-        match lookup_ref(self.child.as_ref().map(|layer| &layer.blocks), &self.base.blocks, key) {
-            Some(known) => Ok(stored("a block", known.as_ref().ok_or_else(missing)?)?),
-            None => {
-                let bytes = self.tables()?.blocks.get(key)?.ok_or_else(missing)?;
-                Ok(stored("a block", bytes.value())?)
-            }
+        if let Some(known) = lookup_ref(self.child.as_ref().map(|layer| &layer.blocks), &self.base.blocks, key) {
+            return Ok(stored("a block", known.as_ref().ok_or_else(missing)?)?);
         }
+        let bytes = self.tables()?.blocks.get(key)?.ok_or_else(missing)?;
+        Ok(stored("a block", bytes.value())?)
     }
 
     pub(crate) fn put_block(&mut self, key: BlockKey, block: &Block) {
@@ -271,13 +269,11 @@ impl Overlay {
     /// What undoes a connected block; that it is missing is corruption.
     pub(crate) fn undo(&mut self, key: &BlockKey) -> Result<Undo, ChainFault> {
         let missing = || ChainFault::Corrupt("a connected block's undo record is missing".into());
-        match lookup_ref(self.child.as_ref().map(|layer| &layer.undo), &self.base.undo, key) {
-            Some(known) => Ok(stored("an undo record", known.as_ref().ok_or_else(missing)?)?),
-            None => {
-                let bytes = self.tables()?.undo.get(key)?.ok_or_else(missing)?;
-                Ok(stored("an undo record", bytes.value())?)
-            }
+        if let Some(known) = lookup_ref(self.child.as_ref().map(|layer| &layer.undo), &self.base.undo, key) {
+            return Ok(stored("an undo record", known.as_ref().ok_or_else(missing)?)?);
         }
+        let bytes = self.tables()?.undo.get(key)?.ok_or_else(missing)?;
+        Ok(stored("an undo record", bytes.value())?)
     }
 
     pub(crate) fn put_undo(&mut self, key: BlockKey, undo: &Undo) {
@@ -294,7 +290,7 @@ impl Overlay {
     pub(crate) fn place(&mut self, txid: &TxId) -> Result<Option<(Height, u32)>, ChainFault> {
         match lookup_hash(self.child.as_ref().map(|layer| &layer.tx_index), &self.base.tx_index, txid) {
             Some(known) => Ok(known),
-            None => Ok(self.tables()?.tx_index.get(tx_key(txid))?.map(|bytes| place_from_bytes(bytes.value()))),
+            None => Ok(self.tables()?.tx_index.get(tx_key(txid))?.map(|bytes| place_from_bytes(*bytes.value()))),
         }
     }
 

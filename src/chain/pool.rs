@@ -35,7 +35,7 @@ impl Chain {
         let txid = transaction.txid();
         let result = self.take_trade(transaction, txid, origin, now);
         match &result {
-            Ok(_) | Err(AcceptTradeError::Known { .. } | AcceptTradeError::Fault(_)) => {}
+            Ok(()) | Err(AcceptTradeError::Known { .. } | AcceptTradeError::Fault(_)) => {}
             Err(error) => {
                 let (peer, code, reason) = (origin.peer(), error.code(), error.to_string());
                 events::TradeRefused { txid, peer, code, reason }.emit();

@@ -38,10 +38,13 @@ use crate::{
 /// Changes are committed at the latest when their bodies have this many bytes.
 const MAX_UNCOMMITTED_BODIES: usize = 64 * 1024 * 1024;
 
+/// Tips that only grow are told as one event, until it names this many transactions.
+const MAX_TOLD_TOGETHER: usize = 10_000;
+
 /// How a chain is kept; none of it changes what is valid.
 #[derive(Debug, Clone)]
 pub struct ChainOptions {
-    /// Memory for redb's pages and, half as much again, for changes that are not committed yet, in MiB.
+    /// Memory, in MiB: half for redb's pages, half for changes that are not committed yet.
     pub cache_mib: usize,
     /// Threads that verify signatures.
     pub threads: usize,
@@ -109,7 +112,7 @@ impl Chain {
     /// # Errors
     /// See [`store::create`](super::store::create).
     pub fn create(path: &Path, network: &Network, options: ChainOptions) -> Result<Self, OpenError> {
-        Self::on_store(super::store::create(path, network, None, options.cache_mib)?, options)
+        Self::on_store(super::store::create(path, network, None, options.cache_mib / 2)?, options)
     }
 
     /// Opens the chain in a file.
@@ -117,7 +120,7 @@ impl Chain {
     /// # Errors
     /// See [`OpenError`].
     pub fn open(path: &Path, options: ChainOptions) -> Result<Self, OpenError> {
-        Self::on_store(super::store::open(path, options.cache_mib)?, options)
+        Self::on_store(super::store::open(path, options.cache_mib / 2)?, options)
     }
 
     /// Takes up the chain in an open store: reads all headers, the waiting and the own trades.
@@ -221,9 +224,7 @@ impl Chain {
 
     fn tip_at(&self, id: NodeId) -> Tip {
         let node = self.tree.node(id);
-        // The headers of both ends are among the recent ones.
-        let time = self.tree.recent(id).map_or(0, |header| header.time);
-        Tip { hash: node.hash, height: node.height, work: node.work, time }
+        Tip { hash: node.hash, height: node.height, work: node.work, time: node.time }
     }
 
     /// The header of a node, from memory or disk.
@@ -257,8 +258,8 @@ impl Chain {
             return Ok(window);
         }
         let ids: Vec<_> = self.tree.ancestors(parent).take(WINDOW_BLOCKS).collect();
-        let headers = ids.into_iter().rev().map(|id| self.header_of(id)).collect::<Result<Vec<_>, _>>()?;
-        let ancestors = headers.iter().map(|header| (header.time, header.bits));
+        let nodes = ids.into_iter().rev().map(|id| self.tree.node(id));
+        let ancestors = nodes.map(|node| (node.time, node.bits));
         HeaderWindow::new(hash, self.tree.node(parent).height, ancestors)
             .map_err(|error| ChainFault::Corrupt(error.to_string()))
     }
@@ -314,8 +315,10 @@ impl Chain {
     pub(super) fn stage(&mut self, event: ChainEvent) {
         if let ChainEvent::TipChanged { tip, disconnected, connected, mined } = &event
             && disconnected.is_empty()
+            && mined.len() <= MAX_TOLD_TOGETHER
             && let Some(ChainEvent::TipChanged { tip: last, connected: before, mined: mined_before, .. }) =
                 self.staged.back_mut()
+            && mined_before.len() <= MAX_TOLD_TOGETHER
         {
             *last = *tip;
             before.extend(connected);

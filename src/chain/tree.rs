@@ -22,8 +22,8 @@ use crate::{
     primitives::{BlockHash, Header, Height, UnixMillis},
 };
 
-/// Whole headers are kept in memory for this many of the last heights, 2 MB: enough for every difficulty window and any
-/// reorganisation that is not extraordinary.
+/// Whole headers are kept in memory for this many of the last heights, 2 MB: those whose status still changes. Others are
+/// read from the disk when they are written again.
 const WHOLE_HEADERS: Height = 20_000;
 
 /// Headers beside the best header chain, at most: 7 MB of the disk for whoever does their work.
@@ -43,6 +43,9 @@ pub(crate) struct Node {
     /// None for the genesis.
     pub(crate) parent: Option<NodeId>,
     pub(crate) height: Height,
+    /// Of the header: what difficulty looks at, with the next.
+    pub(crate) time: UnixMillis,
+    pub(crate) bits: u32,
     /// Cumulative.
     pub(crate) work: Work,
     pub(crate) status: Status,
@@ -87,6 +90,8 @@ impl HeaderTree {
             hash,
             parent: None,
             height: 0,
+            time: genesis.header.time,
+            bits: genesis.header.bits,
             work: genesis.work,
             status: Status::Connected,
             on_best: true,
@@ -124,22 +129,21 @@ impl HeaderTree {
             hash,
             parent: Some(parent),
             height: record.header.height,
+            time: record.header.time,
+            bits: record.header.bits,
             work: record.work,
             status: record.status,
             on_best: record.on_best_headers,
             connected_at: record.connected_at,
             children: 0,
         };
-        let id = match self.free.pop() {
-            Some(id) => {
-                *self.node_mut(id) = node;
-                id
-            }
-            None => {
-                let id = NodeId(u32::try_from(self.nodes.len()).unwrap_or(u32::MAX));
-                self.nodes.push(node);
-                id
-            }
+        let id = if let Some(id) = self.free.pop() {
+            *self.node_mut(id) = node;
+            id
+        } else {
+            let id = NodeId(u32::try_from(self.nodes.len()).unwrap_or(u32::MAX));
+            self.nodes.push(node);
+            id
         };
         let above = self.node_mut(parent);
         above.children = above.children.saturating_add(1);
@@ -337,5 +341,93 @@ impl HeaderTree {
             }
         }
         dropped
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::primitives::MerkleRoot;
+
+    /// A header without work: the tree does not ask for it.
+    fn header(previous: BlockHash, height: Height, nonce: u64) -> Header {
+        Header { previous, merkle_root: MerkleRoot::ZERO, height, time: 0, bits: 0, nonce }
+    }
+
+    fn tree() -> HeaderTree {
+        let header = header(BlockHash::ZERO, 0, 0);
+        let status = Status::Connected;
+        HeaderTree::new(&HeaderRecord { header, work: Work::from(1), status, on_best_headers: true, connected_at: 0 })
+    }
+
+    /// A branch of that many headers above a node, each of that work.
+    fn grow(tree: &mut HeaderTree, from: NodeId, count: usize, nonce: u64, work: u64) -> NodeId {
+        (0..count).fold(from, |parent, _| {
+            let node = *tree.node(parent);
+            let header = header(node.hash, node.height + 1, nonce);
+            let id = tree.add(parent, header.hash(), header, Work::from(work));
+            if tree.node(id).beats(tree.node(tree.best())) {
+                tree.set_best(id);
+            }
+            id
+        })
+    }
+
+    #[test]
+    fn the_best_header_is_the_end_of_the_heaviest_valid_branch() {
+        let mut tree = tree();
+        let genesis = tree.tip();
+        let long = grow(&mut tree, genesis, 5, 1, 2);
+        assert_eq!(tree.best(), long);
+        let heavy = grow(&mut tree, genesis, 2, 2, 9);
+        assert_eq!(tree.best(), heavy);
+        assert!(tree.node(heavy).on_best && !tree.node(long).on_best);
+        assert_eq!(tree.side, 5);
+
+        let first = tree.node(heavy).parent.expect("a parent");
+        let marked = tree.invalidate(first);
+        assert_eq!(marked, [first, heavy]);
+        assert_eq!(tree.find_best(), long);
+        let changed = tree.set_best(long);
+        assert_eq!((changed.len(), tree.side), (7, 2));
+        assert_eq!(tree.id(&tree.node(long).hash), Some(long));
+    }
+
+    #[test]
+    fn too_many_side_headers_lose_the_branches_with_the_least_work() {
+        let mut tree = tree();
+        let genesis = tree.tip();
+        let best = grow(&mut tree, genesis, 10, 1, u64::from(u32::MAX));
+        let weak = grow(&mut tree, genesis, 3, 2, 1);
+        let strong = grow(&mut tree, genesis, 3, 3, 1_000);
+        let weak_hash = tree.node(weak).hash;
+        grow(&mut tree, strong, MAX_SIDE_HEADERS - 6, 4, 1);
+        assert_eq!(tree.drop_excess(), Vec::<BlockKey>::new());
+        let last = grow(&mut tree, genesis, 1, 5, 1);
+        let last_hash = tree.node(last).hash;
+        let dropped = tree.drop_excess();
+        assert!(tree.side <= MAX_SIDE_HEADERS && dropped.len() >= DROPPED_AT_ONCE);
+        assert_eq!((tree.id(&weak_hash), tree.id(&last_hash)), (None, None));
+        assert_eq!(tree.best(), best);
+        let strong_hash = tree.node(strong).hash;
+        assert_eq!(tree.id(&strong_hash), Some(strong), "a branch is dropped from its end");
+    }
+
+    #[test]
+    fn a_path_leaves_the_old_branch_and_joins_the_new_one() {
+        let mut tree = tree();
+        let genesis = tree.tip();
+        let a = grow(&mut tree, genesis, 1, 1, 1);
+        let b = grow(&mut tree, a, 1, 1, 1);
+        for id in [a, b] {
+            tree.set_stored(id);
+            tree.push_connected(id, 7);
+        }
+        let c = grow(&mut tree, a, 2, 2, 1);
+        let middle = tree.node(c).parent.expect("a parent");
+        assert_eq!(tree.path_to(c), (vec![b], vec![middle, c]));
+        assert_eq!(tree.path_to(b), (vec![], vec![]));
+        tree.pop_connected();
+        assert_eq!((tree.tip(), tree.node(b).status), (a, Status::Stored));
     }
 }

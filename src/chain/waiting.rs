@@ -1,6 +1,6 @@
 //! Blocks that came too early: before their parent's body, or ahead of our clock. Both bounded, both in memory alone.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 use super::{api::Origin, ledger::Body};
 use crate::primitives::{Block, BlockHash, Height, UnixMillis};
@@ -43,7 +43,7 @@ impl Waiter {
 pub(super) struct WaitingBlocks {
     by_hash: HashMap<BlockHash, Waiter>,
     by_parent: HashMap<BlockHash, Vec<BlockHash>>,
-    by_height: BTreeMap<(Height, BlockHash), ()>,
+    by_height: BTreeSet<(Height, BlockHash)>,
     bytes: usize,
 }
 
@@ -56,12 +56,11 @@ impl WaitingBlocks {
     pub(super) fn insert(&mut self, waiter: Waiter) -> bool {
         let hash = waiter.hash;
         self.bytes = self.bytes.saturating_add(waiter.bytes);
-        self.by_height.insert(waiter.place(), ());
+        self.by_height.insert(waiter.place());
         self.by_parent.entry(waiter.body.block.header.previous).or_default().push(hash);
         self.by_hash.insert(hash, waiter);
         while self.bytes > MAX_WAITING_BYTES || self.by_hash.len() > MAX_WAITING_BLOCKS {
-            let Some(((_, highest), ())) = self.by_height.last_key_value() else { break };
-            let highest = *highest;
+            let Some((_, highest)) = self.by_height.last().copied() else { break };
             self.remove(&highest);
         }
         self.contains(&hash)

@@ -35,7 +35,7 @@ use crate::{
     node::{
         datadir::{DataDir, NodeId, NodeIdError},
         host::Host,
-        logging::{self, LogDefault, LogFormat, LogOptions, LogTarget},
+        logging::{self, LogDefault, LogFormat, LogOptions},
         rpc::RpcError,
     },
     primitives::{Address, AddressError},
@@ -70,11 +70,19 @@ fn usage(error: &clap::Error, json: bool) -> ExitCode {
     let asked_for = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
     // Nothing is left to try when even this cannot be written.
     let _ = if json && !asked_for {
-        writeln!(io::stdout(), "{}", error_json("usage", error.to_string().trim_end()))
+        writeln!(io::stdout(), "{}", error_json("usage", &usage_sentence(error)))
     } else {
         error.print()
     };
     if asked_for { ExitCode::SUCCESS } else { ExitCode::from(USAGE) }
+}
+
+/// The first paragraph of what clap says, on one line.
+fn usage_sentence(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let paragraph = text.trim_start_matches("error: ").lines().take_while(|line| !line.trim().is_empty());
+    let sentence = paragraph.map(str::trim).collect::<Vec<_>>().join(" ");
+    format!("{sentence}; see friendchain help")
 }
 
 async fn dispatch(host: &dyn Host, cli: Cli) -> Result<(), CommandError> {
@@ -135,14 +143,13 @@ async fn ask(host: &dyn Host, folder: &DataDir, command: ClientCommand, json: bo
 
 fn start_logging(global: &Global, command: &Command) -> Result<(), RpcError> {
     let daemon = matches!(command, Command::StartNode(_));
-    let answer_is_log = daemon && global.json;
-    let format = if answer_is_log { LogFormat::Json } else { LogFormat::Text };
+    // A daemon's answer is its log: `--json` is about that.
+    let format = if daemon && global.json { LogFormat::Json } else { LogFormat::Text };
     logging::init(&LogOptions {
         format: global.log_format.unwrap_or(format),
         filter: global.log.clone(),
         color: global.color,
         default: if daemon { LogDefault::Daemon } else { LogDefault::Command },
-        target: if answer_is_log { LogTarget::Stdout } else { LogTarget::Stderr },
     })
 }
 
@@ -153,4 +160,19 @@ fn parsed_node_id(text: &str) -> Result<NodeId, RpcError> {
 /// An address that a person wrote, or the sentence why it is none.
 fn parsed_address(text: &str) -> Result<Address, RpcError> {
     text.parse().map_err(|error: AddressError| RpcError::new("bad_address", error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wrong_usage_is_one_sentence_in_json() {
+        for line in ["", "no-such-command", "send --from a", "mine three", "start-node --mine sometimes"] {
+            let words = ["friendchain"].into_iter().chain(line.split_whitespace());
+            let error = Cli::try_parse_from(words).expect_err("wrong usage");
+            let sentence = usage_sentence(&error);
+            assert!(sentence.len() > 30 && !sentence.contains('\n'), "{sentence}");
+        }
+    }
 }

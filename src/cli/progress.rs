@@ -168,7 +168,7 @@ impl Drop for Display {
 
 fn style(with_total: bool) -> ProgressStyle {
     let template = if with_total {
-        "{msg} [{bar:30}] {human_pos} of {human_len}, {per_sec}, {eta} left"
+        "{msg} [{bar:30}] {pos}/{len}, {per_sec}, {eta} left"
     } else {
         "{spinner} {msg} {human_pos}, {per_sec}, {elapsed}"
     };
@@ -217,9 +217,7 @@ mod tests {
 
     #[test]
     fn the_templates_read() {
-        assert!(
-            ProgressStyle::with_template("{msg} [{bar:30}] {human_pos} of {human_len}, {per_sec}, {eta} left").is_ok()
-        );
+        assert!(ProgressStyle::with_template("{msg} [{bar:30}] {pos}/{len}, {per_sec}, {eta} left").is_ok());
         let _ = (style(true), style(false));
     }
 

@@ -72,11 +72,11 @@ pub async fn execute(command: ClientCommand, context: &Context, out: &mut dyn Wr
         ClientCommand::CreateBlockchain { address, name, spacing, bits } => {
             let spacing_ms = spacing.map(|seconds| seconds.saturating_mul(1_000));
             let request = CreateBlockchain { address: parse(&address, "bad_address")?, name, spacing_ms, bits };
-            answer.say("Mining a new block")?;
             let created = while_showing(client, context.progress, client.create_blockchain(request)).await?;
             if answer.json {
                 return answer.write(&created, |_| Ok(()));
             }
+            writeln!(answer.out, "Mining a new block")?;
             text::write_genesis(answer.out, &created.genesis)?;
             Ok(writeln!(answer.out, "\nDone!")?)
         }
@@ -119,9 +119,6 @@ pub async fn execute(command: ClientCommand, context: &Context, out: &mut dyn Wr
                 mine,
                 passphrase: secrets::passphrase(&passphrase)?,
             };
-            if mine {
-                answer.say("Mining a new block")?;
-            }
             let sent = while_showing(client, context.progress, client.send(request)).await?;
             answer.write(&sent, |out| text::write_submitted(out, "Trade", &sent))
         }
@@ -132,7 +129,6 @@ pub async fn execute(command: ClientCommand, context: &Context, out: &mut dyn Wr
         }
         ClientCommand::Mine { count, to } => {
             let to = to.map(|to| parse(&to, "bad_address")).transpose()?;
-            answer.say(if count == 1 { "Mining a new block" } else { "Mining new blocks" })?;
             let mined = while_showing(client, context.progress, client.mine(Some(count), to)).await?;
             answer.write(&mined, |out| text::write_mined(out, &mined))
         }
@@ -290,15 +286,6 @@ impl Answer<'_> {
             writeln!(self.out, "{}", to_json(value)?)?;
         } else {
             text(self.out)?;
-        }
-        Ok(())
-    }
-
-    /// A line of text before the answer; nothing under `--json`.
-    fn say(&mut self, line: &str) -> Result<(), CommandError> {
-        if !self.json {
-            writeln!(self.out, "{line}")?;
-            self.out.flush()?;
         }
         Ok(())
     }

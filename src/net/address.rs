@@ -43,9 +43,8 @@ pub(super) fn parse(text: &str) -> Result<Multiaddr, AddressError> {
         Multiaddr::from(Protocol::Dns(host.into())).with(Protocol::Tcp(port))
     };
     let (transport, peer) = split_peer(&address);
-    match peer {
-        Some(Err(())) => return Err(AddressError::NotEd25519(shown())),
-        Some(Ok(_)) | None => {}
+    if peer == Some(Err(())) {
+        return Err(AddressError::NotEd25519(shown()));
     }
     if is_transport(&transport) { Ok(address) } else { Err(AddressError::Transport(shown())) }
 }
@@ -156,10 +155,9 @@ fn rank(address: &Multiaddr) -> (u8, bool) {
         Some(IpAddr::V4(ip)) if ip.is_loopback() => 4,
         Some(IpAddr::V6(ip)) if ip.is_loopback() => 5,
         Some(IpAddr::V4(ip)) if ip.is_link_local() => 3,
-        Some(IpAddr::V4(_)) => 0,
         Some(IpAddr::V6(ip)) if is_private_v6(ip) => 2,
         Some(IpAddr::V6(_)) => 1,
-        None => 0,
+        Some(IpAddr::V4(_)) | None => 0,
     };
     let quic = address.iter().any(|part| matches!(part, Protocol::QuicV1));
     (scope, quic)

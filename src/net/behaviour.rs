@@ -1,6 +1,6 @@
 //! The libp2p protocols that a node speaks, and how each is set. The traps of each library have their guard here.
 
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use libp2p::{
     StreamProtocol, connection_limits,
@@ -8,6 +8,7 @@ use libp2p::{
     identify, identity, kad, mdns, ping, request_response,
     swarm::{NetworkBehaviour, behaviour::toggle::Toggle},
 };
+use tokio::sync::Semaphore;
 
 use super::{
     NetError,
@@ -15,7 +16,7 @@ use super::{
     gate::Gate,
     limits::{
         GOSSIP_HISTORY, GOSSIP_OVERHEAD, GOSSIP_SEND_QUEUE, MAX_CONNECTIONS, MAX_CONNECTIONS_PER_PEER,
-        MAX_GOSSIP_CONTROL, MAX_INBOUND_CONNECTIONS, MAX_PENDING_CONNECTIONS, MAX_STREAMS,
+        MAX_GOSSIP_CONTROL, MAX_INBOUND_CONNECTIONS, MAX_LARGE_REQUESTS, MAX_PENDING_CONNECTIONS, MAX_STREAMS,
     },
 };
 use crate::{
@@ -103,13 +104,15 @@ pub(super) const fn request_timeout(protocol: Protocol) -> Duration {
 impl Behaviour {
     pub(super) fn new(keypair: &identity::Keypair, config: &BehaviourConfig, names: &Names) -> Result<Self, NetError> {
         let me = keypair.public().to_peer_id();
+        let large = Arc::new(Semaphore::new(MAX_LARGE_REQUESTS));
         let request_response = |protocol: Protocol| {
             let id = stream_protocol(protocol.id(&config.network))?;
             let settings = request_response::Config::default()
                 .with_request_timeout(request_timeout(protocol))
                 .with_max_concurrent_streams(MAX_STREAMS);
             let supported = [(id, request_response::ProtocolSupport::Full)];
-            Ok::<_, NetError>(request_response::Behaviour::with_codec(WireCodec { protocol }, supported, settings))
+            let codec = WireCodec { protocol, large: Arc::clone(&large) };
+            Ok::<_, NetError>(request_response::Behaviour::with_codec(codec, supported, settings))
         };
         Ok(Self {
             gate: Gate::default(),
@@ -155,7 +158,7 @@ impl Behaviour {
 fn local_discovery(me: libp2p::PeerId) -> Option<mdns::tokio::Behaviour> {
     let settings = mdns::Config {
         // The library's minutes are too long for friends who start their nodes within seconds of one another.
-        ttl: Duration::from_secs(60),
+        ttl: Duration::from_mins(1),
         query_interval: Duration::from_secs(10),
         enable_ipv6: false,
     };

@@ -4,11 +4,13 @@
 //! fails, and a peer that sends garbage must be known. Runs in the task of the connection, so that a message of
 //! megabytes is not decoded in the swarm's.
 
-use std::io;
+use std::{io, sync::Arc};
 
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use libp2p::{StreamProtocol, request_response};
+use tokio::sync::Semaphore;
 
+use super::limits::SMALL_REQUEST;
 use crate::wire::{CodecError, Protocol, Request, Response};
 
 /// A message on its way through libp2p.
@@ -36,6 +38,8 @@ impl<T> Frame<T> {
 #[derive(Debug, Clone)]
 pub(super) struct WireCodec {
     pub(super) protocol: Protocol,
+    /// One permit for each large request that is being read, over all connections and protocols.
+    pub(super) large: Arc<Semaphore>,
 }
 
 impl request_response::Codec for WireCodec {
@@ -47,7 +51,16 @@ impl request_response::Codec for WireCodec {
     where
         T: AsyncRead + Unpin + Send,
     {
-        let bytes = read_message(io, self.protocol.max_request_bytes()).await?;
+        let limit = self.protocol.max_request_bytes();
+        let read = match read_message(&mut *io, limit.min(SMALL_REQUEST), Vec::new()).await? {
+            Err((head, _)) if limit > SMALL_REQUEST => {
+                // Held while it is read, so that peers who begin many and finish none cannot fill the memory.
+                let _permit = self.large.try_acquire().map_err(io::Error::other)?;
+                read_message(io, limit, head).await?
+            }
+            read => read,
+        };
+        let bytes = read.map_err(|(_, error)| error);
         Ok(Frame::incoming(bytes, |bytes| self.protocol.decode_request(bytes)))
     }
 
@@ -55,7 +68,7 @@ impl request_response::Codec for WireCodec {
     where
         T: AsyncRead + Unpin + Send,
     {
-        let bytes = read_message(io, self.protocol.max_response_bytes()).await?;
+        let bytes = read_message(io, self.protocol.max_response_bytes(), Vec::new()).await?.map_err(|(_, error)| error);
         if bytes.as_ref().is_ok_and(Vec::is_empty) {
             // How a request ends that the far end dropped, or that timed out there first.
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "closed without an answer"));
@@ -78,16 +91,18 @@ impl request_response::Codec for WireCodec {
     }
 }
 
-/// Everything up to the end of the stream, or that it is too much; never more than a byte over the limit in memory.
-async fn read_message<T>(io: &mut T, limit: usize) -> io::Result<Result<Vec<u8>, CodecError>>
+/// Everything up to the end of the stream behind `head`, or that it is too much and what was read of it; never more than
+/// a byte over the limit in memory.
+async fn read_message<T>(io: &mut T, limit: usize, head: Vec<u8>) -> io::Result<Result<Vec<u8>, (Vec<u8>, CodecError)>>
 where
     T: AsyncRead + Unpin + Send,
 {
-    let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
-    let mut bytes = Vec::new();
-    io.take(most).read_to_end(&mut bytes).await?;
+    let mut bytes = head;
+    let most = limit.saturating_add(1).saturating_sub(bytes.len());
+    io.take(u64::try_from(most).unwrap_or(u64::MAX)).read_to_end(&mut bytes).await?;
     if bytes.len() > limit {
-        return Ok(Err(CodecError::TooLarge { size: bytes.len(), limit }));
+        let size = bytes.len();
+        return Ok(Err((bytes, CodecError::TooLarge { size, limit })));
     }
     Ok(Ok(bytes))
 }
@@ -106,13 +121,38 @@ where
 mod tests {
     use futures::io::Cursor;
 
+    use libp2p::request_response::Codec as _;
+
     use super::*;
+    use crate::{
+        primitives::BlockHash,
+        wire::{GetBlockTrades, SyncRequest},
+    };
 
     #[tokio::test]
     async fn a_message_at_the_limit_is_read_and_one_byte_more_is_named() {
-        let read = |size: usize| async move { read_message(&mut Cursor::new(vec![7; size]), 100).await.unwrap() };
-        assert_eq!(read(100).await.unwrap().len(), 100);
+        let read = |size: usize| async move {
+            let read = read_message(&mut Cursor::new(vec![7; size]), 100, Vec::new()).await.unwrap();
+            read.map(|bytes| bytes.len()).map_err(|(_, error)| error)
+        };
+        assert_eq!(read(100).await, Ok(100));
         assert_eq!(read(101).await, Err(CodecError::TooLarge { size: 101, limit: 100 }));
         assert_eq!(read(1_000_000).await, Err(CodecError::TooLarge { size: 101, limit: 100 }));
+    }
+
+    #[tokio::test]
+    async fn a_large_request_is_read_whole_while_there_is_room() {
+        let request = Request::Sync(SyncRequest::GetBlockTrades(GetBlockTrades {
+            block: BlockHash([1; 32]),
+            positions: (0..10_000).collect(),
+        }));
+        let bytes = request.encode().unwrap();
+        assert!(bytes.len() > SMALL_REQUEST);
+        let mut codec = WireCodec { protocol: Protocol::Sync, large: Arc::new(Semaphore::new(1)) };
+        let name = StreamProtocol::new("/sync");
+        let read = codec.read_request(&name, &mut Cursor::new(bytes.clone())).await.unwrap();
+        assert!(matches!(read, Frame::Incoming { message: Ok(read), .. } if read == request));
+        let _others = Arc::clone(&codec.large).try_acquire_owned().unwrap();
+        assert!(codec.read_request(&name, &mut Cursor::new(bytes)).await.is_err());
     }
 }

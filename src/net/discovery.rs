@@ -296,7 +296,7 @@ mod tests {
     use super::*;
     use crate::primitives::PublicKey;
 
-    const BACK_OFF: BackOff = BackOff { first: Duration::from_secs(1), longest: Duration::from_secs(60) };
+    const BACK_OFF: BackOff = BackOff { first: Duration::from_secs(1), longest: Duration::from_mins(1) };
 
     fn peer(number: u8) -> PeerId {
         PeerId(PublicKey([number; 32]))
@@ -376,9 +376,9 @@ mod tests {
         let now = Instant::now();
         let mut book = book();
         book.add(peer(1), &address("/ip4/10.0.0.1/tcp/1"), Source::Vouched, now);
-        book.shut(&peer(1), now + Duration::from_secs(600));
+        book.shut(&peer(1), now + Duration::from_mins(10));
         assert!(due(&mut book, now + Duration::from_secs(599)).is_empty());
-        assert_eq!(due(&mut book, now + Duration::from_secs(600)).len(), 1);
+        assert_eq!(due(&mut book, now + Duration::from_mins(10)).len(), 1);
     }
 
     #[test]

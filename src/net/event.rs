@@ -6,6 +6,7 @@ use data_encoding::HEXLOWER;
 
 use super::{AddressError, limits::MAX_WAITING_PER_PEER};
 use crate::{
+    consensus::Blame,
     primitives::PeerId,
     wire::{CodecError, Gossip, Request, Response, Topic},
 };
@@ -189,10 +190,19 @@ pub enum RequestError {
 }
 
 impl RequestError {
-    /// Whether the peer did what it must not, and not merely went away or was slow.
+    /// Whose fault it is: a peer may be slow, or go away, but not send what is no message.
     #[must_use]
-    pub const fn is_peers_fault(&self) -> bool {
-        matches!(self, Self::Malformed { .. })
+    pub const fn blame(&self) -> Blame {
+        match self {
+            Self::Malformed { .. } => Blame::Peer,
+            Self::TooMany(_) => Blame::Ours,
+            Self::NotConnected(_)
+            | Self::Disconnected(_)
+            | Self::TimedOut { .. }
+            | Self::Unsupported(_)
+            | Self::NoAnswer { .. }
+            | Self::ShutDown => Blame::Nobody,
+        }
     }
 
     /// Its stable name, for logs.

@@ -120,9 +120,9 @@ impl Undecided {
             .filter(|(_, (_, since))| now.duration_since(*since) >= VERDICT_TIME)
             .map(|(message, _)| *message)
             .collect();
-        late.iter().for_each(|message| {
+        for message in &late {
             self.decide(message);
-        });
+        }
         late
     }
 }
@@ -229,8 +229,8 @@ impl Hearing {
             })
             .map(|(peer, _)| *peer)
             .collect();
-        // Cures of peers that have been away for an hour are history.
-        self.cures.retain(|_, (last, _)| now.duration_since(*last) < Duration::from_secs(2 * 3_600));
+        // Cures of peers that are away for long are history.
+        self.cures.retain(|_, (last, _)| now.duration_since(*last) < Duration::from_hours(2));
         deaf.into_iter().filter(|peer| self.should_cure(peer, now)).collect()
     }
 }

@@ -157,7 +157,8 @@ fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Identi
 fn make_private(path: &Path) -> Result<(), IdentityError> {
     use std::os::unix::fs::PermissionsExt;
     let mode = fs::metadata(path).map_err(failed("read", path))?.permissions().mode();
-    if mode & 0o077 == 0 {
+    // The lowest six bits are what the group and others may do.
+    if mode.trailing_zeros() >= 6 {
         return Ok(());
     }
     tracing::warn!(path = %path.display(), "the identity file was readable by others; it is private now");

@@ -26,6 +26,15 @@ pub(super) const MAX_INBOUND_PER_PEER: usize = 96;
 /// Bytes of all of them, as they came.
 pub(super) const MAX_INBOUND_BYTES: usize = 16 << 20;
 
+/// Bytes of answers to one peer on their way; one more is always allowed. A peer that does not read gets Busy.
+pub(super) const MAX_SENDING_PER_PEER: usize = 16 << 20;
+/// Bytes of answers to all peers on their way.
+pub(super) const MAX_SENDING: usize = 64 << 20;
+/// A request of no more than this is read without further ado: all but the longest lists of positions.
+pub(super) const SMALL_REQUEST: usize = 8 * 1024;
+/// Larger requests that are read at once, of all peers: each holds up to 256 KiB until it is read.
+pub(super) const MAX_LARGE_REQUESTS: usize = 64;
+
 /// Gossip messages that wait for the node's verdict; beyond it they are ignored.
 pub(super) const MAX_UNDECIDED: usize = 512;
 /// Bytes of all of them.
@@ -42,7 +51,7 @@ pub(super) const MAX_KEPT: usize = 64;
 /// Bytes of all of them.
 pub(super) const MAX_KEPT_BYTES: usize = 4 << 20;
 /// After this they are old news.
-pub(super) const KEPT_TIME: Duration = Duration::from_secs(10 * 60);
+pub(super) const KEPT_TIME: Duration = Duration::from_mins(10);
 /// Messages in gossipsub's queue to one peer. It counts messages, not bytes, so it is far below its default of 5,000.
 pub(super) const GOSSIP_SEND_QUEUE: usize = 1_000;
 /// The frame and the envelope around a payload, and what stands behind it in the receiver's read buffer, which
@@ -62,7 +71,7 @@ pub(super) const MAX_PENDING_CONNECTIONS: u32 = 96;
 /// Failed pings in a row after which a connection is closed.
 pub(super) const MAX_PING_FAILURES: u32 = 3;
 /// Connections that do nothing are kept: pings decide which are dead.
-pub(super) const IDLE_TIME: Duration = Duration::from_secs(365 * 24 * 3_600);
+pub(super) const IDLE_TIME: Duration = Duration::from_hours(365 * 24);
 
 /// Peers in the address book that are not connected.
 pub(super) const MAX_KNOWN_PEERS: usize = 1_024;

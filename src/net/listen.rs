@@ -16,7 +16,7 @@ pub(super) fn build_swarm(identity: &Identity, behaviour: Behaviour) -> Result<S
         SwarmBuilder::with_existing_identity(identity.keypair())
             .with_tokio()
             .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, yamux::Config::default)
-            .map(|builder| builder.with_quic())
+            .map(|builder| builder.with_quic_config(|config| config))
             .map_err(|error| failed("Noise")(error.to_string()))
     };
     // The builder's type differs with each resolver, so its end is written once as a macro.

@@ -74,6 +74,7 @@ pub struct NetConfig {
 #[derive(Debug, Clone)]
 struct Tuning {
     ping_interval: Duration,
+    max_ping_failures: u32,
     probe_interval: Duration,
     hearing: gossip::HearingTimes,
     back_off: discovery::BackOff,
@@ -88,15 +89,16 @@ impl Default for Tuning {
         Self {
             // A vanished machine is noticed within 40 s.
             ping_interval: Duration::from_secs(10),
+            max_ping_failures: limits::MAX_PING_FAILURES,
             probe_interval,
             hearing: gossip::HearingTimes {
                 // Four probes: one may be lost in a full queue.
                 silence: probe_interval * 4,
                 subscribe: Duration::from_secs(30),
-                between_cures: Duration::from_secs(60),
+                between_cures: Duration::from_mins(1),
             },
-            back_off: discovery::BackOff { first: Duration::from_secs(1), longest: Duration::from_secs(60) },
-            walk_interval: Duration::from_secs(5 * 60),
+            back_off: discovery::BackOff { first: Duration::from_secs(1), longest: Duration::from_mins(1) },
+            walk_interval: Duration::from_mins(5),
             max_gossip_frame: behaviour::MAX_GOSSIP_FRAME,
             event_queue: limits::EVENT_QUEUE,
         }
@@ -155,7 +157,7 @@ pub fn spawn(config: NetConfig) -> Result<(NetHandle, mpsc::Receiver<NetEvent>),
     let handle = NetHandle { me, commands, answers, events: events.downgrade(), cancel: Arc::new(cancel), ended };
     let network = swarm::Network::new(config, events, command_queue, answer_queue)?;
     tokio::spawn(async move {
-        network.run(cancelled).await;
+        Box::pin(network.run(cancelled)).await;
         end.send_replace(true);
     });
     Ok((handle, event_queue))

@@ -12,8 +12,8 @@ use tokio::sync::mpsc::OwnedPermit;
 use super::{
     event::{NetEvent, ReplyId, RequestError},
     limits::{
-        MAX_IN_FLIGHT_PER_PEER, MAX_INBOUND, MAX_INBOUND_BYTES, MAX_INBOUND_PER_PEER, MAX_WAITING_PER_PEER,
-        MAX_WAITING_TIME,
+        MAX_IN_FLIGHT_PER_PEER, MAX_INBOUND, MAX_INBOUND_BYTES, MAX_INBOUND_PER_PEER, MAX_SENDING,
+        MAX_SENDING_PER_PEER, MAX_WAITING_PER_PEER, MAX_WAITING_TIME,
     },
 };
 use crate::{
@@ -230,6 +230,53 @@ impl<Channel> Inbound<Channel> {
     }
 }
 
+/// Answers that the transport has but the peer has not: memory that a peer which does not read would fill.
+#[derive(Debug)]
+pub(super) struct Sending<Key> {
+    answers: HashMap<Key, (PeerId, usize)>,
+    per_peer: HashMap<PeerId, (usize, usize)>,
+    bytes: usize,
+}
+
+impl<Key: Hash + Eq> Sending<Key> {
+    pub(super) fn new() -> Self {
+        Self { answers: HashMap::new(), per_peer: HashMap::new(), bytes: 0 }
+    }
+
+    /// Whether one more answer of this size may be on its way. The first to a peer always may.
+    pub(super) fn has_room(&self, peer: &PeerId, size: usize) -> bool {
+        self.per_peer.get(peer).is_none_or(|(_, bytes)| {
+            bytes.saturating_add(size) <= MAX_SENDING_PER_PEER && self.bytes.saturating_add(size) <= MAX_SENDING
+        })
+    }
+
+    pub(super) fn begun(&mut self, key: Key, peer: PeerId, size: usize) {
+        self.answers.insert(key, (peer, size));
+        let (count, bytes) = self.per_peer.entry(peer).or_default();
+        *count = count.saturating_add(1);
+        *bytes = bytes.saturating_add(size);
+        self.bytes = self.bytes.saturating_add(size);
+    }
+
+    /// It is out, or will not get out: whose it was, if it was on its way.
+    pub(super) fn ended(&mut self, key: &Key) -> Option<PeerId> {
+        let (peer, size) = self.answers.remove(key)?;
+        self.bytes = self.bytes.saturating_sub(size);
+        if let Some((count, bytes)) = self.per_peer.get_mut(&peer) {
+            *count = count.saturating_sub(1);
+            *bytes = bytes.saturating_sub(size);
+            if *count == 0 {
+                self.per_peer.remove(&peer);
+            }
+        }
+        Some(peer)
+    }
+
+    pub(super) fn is_sending(&self, peer: &PeerId) -> bool {
+        self.per_peer.contains_key(peer)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -296,9 +343,9 @@ mod tests {
         outbound.push(job(&events, 1, 2, now));
         let flying = outbound.next(&peer(1)).unwrap();
         outbound.sent(1, flying.ticket, now);
-        outbound.expire(now, Duration::from_secs(60));
+        outbound.expire(now, Duration::from_mins(1));
         assert!(ended(&mut receiver).is_empty());
-        outbound.expire(now + Duration::from_secs(61), Duration::from_secs(60));
+        outbound.expire(now + Duration::from_secs(61), Duration::from_mins(1));
         assert!(
             ended(&mut receiver).iter().all(|(_, error)| matches!(error, Some(RequestError::TimedOut { .. }))),
             "one for each"
@@ -325,6 +372,18 @@ mod tests {
         assert!(inbound.admit(peer(3), Protocol::Sync, MAX_INBOUND_BYTES, true).is_err(), "bytes are bounded");
         inbound.sweep(|open| *open);
         assert_eq!(inbound.owed.len(), MAX_INBOUND_PER_PEER);
+    }
+
+    #[test]
+    fn a_peer_that_does_not_read_is_not_sent_more_and_others_are() {
+        let mut sending = Sending::new();
+        assert!(sending.has_room(&peer(1), MAX_SENDING_PER_PEER * 2), "the first may always");
+        sending.begun(1, peer(1), MAX_SENDING_PER_PEER);
+        assert!(!sending.has_room(&peer(1), 1));
+        assert!(sending.has_room(&peer(2), 1));
+        assert_eq!(sending.ended(&1), Some(peer(1)));
+        assert_eq!(sending.ended(&1), None);
+        assert!(!sending.is_sending(&peer(1)) && sending.has_room(&peer(1), 1) && sending.bytes == 0);
     }
 
     proptest! {

@@ -33,7 +33,7 @@ use super::{
     limits::LINGER,
     listen::{build_swarm, listen},
     peer::to_libp2p,
-    requests::{Inbound, Job, Outbound},
+    requests::{Inbound, Job, Outbound, Sending},
 };
 use crate::{
     primitives::{PeerId, events},
@@ -46,6 +46,8 @@ const TICK: Duration = Duration::from_millis(250);
 const FLIGHT_GRACE: Duration = Duration::from_secs(15);
 /// A disconnection that waits for answers to get out waits no longer than this.
 const LEAVE_TIME: Duration = Duration::from_secs(2);
+/// And when they are out, this long for the peer to read them: with the connection, what it has not read is lost.
+const READ_TIME: Duration = Duration::from_millis(300);
 
 /// How libp2p names a request on its way.
 pub(super) type FlightKey = (Protocol, OutboundRequestId);
@@ -80,7 +82,18 @@ pub(super) struct Peer {
 #[derive(Debug)]
 pub(super) struct Leaving {
     pub(super) reason: &'static str,
+    /// Not before this, for the last answer to be read.
+    pub(super) from: Instant,
+    /// At the latest then.
     pub(super) by: Instant,
+}
+
+impl Leaving {
+    /// At once.
+    pub(super) fn now(reason: &'static str) -> Self {
+        let now = Instant::now();
+        Self { reason, from: now, by: now }
+    }
 }
 
 /// Why a dial was begun.
@@ -112,7 +125,7 @@ pub(super) struct Network {
     pub(super) outbound: Outbound<FlightKey>,
     pub(super) inbound: Inbound<ReplyChannel>,
     /// Answers that libp2p has but has not sent yet.
-    pub(super) sending: HashMap<(Protocol, InboundRequestId), PeerId>,
+    pub(super) sending: Sending<(Protocol, InboundRequestId)>,
     pub(super) kept: KeptMessages,
     pub(super) undecided: Undecided,
     pub(super) hearing: Hearing,
@@ -181,7 +194,7 @@ impl Network {
             dials: HashMap::new(),
             outbound: Outbound::new(),
             inbound: Inbound::new(),
-            sending: HashMap::new(),
+            sending: Sending::new(),
             kept: KeptMessages::default(),
             undecided: Undecided::default(),
             hearing: Hearing::new(tuning.hearing),
@@ -214,7 +227,7 @@ impl Network {
                 Turn::Alone => break,
             }
         }
-        self.leave().await;
+        Box::pin(self.leave()).await;
     }
 
     /// The next thing to handle. Its order is random, so that none starves.
@@ -314,7 +327,7 @@ impl Network {
             NetCommand::Ban(peer) => {
                 self.swarm.behaviour_mut().gate.ban(peer);
                 if let (Some(id), Some(entry)) = (to_libp2p(&peer), self.peers.get_mut(&peer)) {
-                    entry.leaving = Some(Leaving { reason: "banned", by: now });
+                    entry.leaving = Some(Leaving::now("banned"));
                     let _ = self.swarm.disconnect_peer_id(id);
                 }
             }
@@ -371,7 +384,11 @@ impl Network {
     fn respond(&mut self, reply: &ReplyId, protocol: Protocol, bytes: Vec<u8>) {
         let Some((asked_on, channel, peer)) = self.inbound.take(reply) else { return };
         if asked_on == protocol {
-            self.send_response(peer, protocol, channel, bytes);
+            if self.sending.has_room(&peer, bytes.len()) {
+                self.send_response(peer, protocol, channel, bytes);
+            } else {
+                self.respond_busy(peer, protocol, channel);
+            }
         } else {
             tracing::error!(?asked_on, ?protocol, "an answer of another protocol than its request's is dropped");
         }
@@ -379,10 +396,11 @@ impl Network {
 
     pub(super) fn send_response(&mut self, peer: PeerId, protocol: Protocol, channel: ReplyChannel, bytes: Vec<u8>) {
         let (request, channel) = channel;
+        let size = bytes.len();
         let sent = self.swarm.behaviour_mut().requests(protocol).send_response(channel, Frame::Outgoing(bytes));
         // An error means that the peer no longer waits.
         if sent.is_ok() {
-            self.sending.insert((protocol, request), peer);
+            self.sending.begun((protocol, request), peer, size);
         }
     }
 
@@ -442,15 +460,25 @@ impl Network {
 
     /// Closes all connections to a peer, after the answers that are on their way to it.
     pub(super) fn disconnect(&mut self, peer: &PeerId, reason: &'static str) {
+        let now = Instant::now();
         let Some(entry) = self.peers.get_mut(peer) else { return };
-        entry.leaving.get_or_insert(Leaving { reason, by: Instant::now() + LEAVE_TIME });
-        self.leave_if_idle(peer, Instant::now());
+        entry.leaving.get_or_insert(Leaving { reason, from: now, by: now + LEAVE_TIME });
+        self.leave_if_idle(peer, now);
+    }
+
+    /// An answer is out, or will not get out.
+    pub(super) fn sent(&mut self, protocol: Protocol, request: InboundRequestId) {
+        let Some(peer) = self.sending.ended(&(protocol, request)) else { return };
+        if let Some(leaving) = self.peers.get_mut(&peer).and_then(|entry| entry.leaving.as_mut()) {
+            leaving.from = Instant::now() + READ_TIME;
+        }
     }
 
     /// Goes through with a disconnection when nothing is on its way any more, or its time is up.
-    pub(super) fn leave_if_idle(&mut self, peer: &PeerId, now: Instant) {
+    fn leave_if_idle(&mut self, peer: &PeerId, now: Instant) {
         let Some(leaving) = self.peers.get(peer).and_then(|entry| entry.leaving.as_ref()) else { return };
-        if now < leaving.by && self.sending.values().any(|to| to == peer) {
+        let waits = now < leaving.from || self.sending.is_sending(peer);
+        if waits && now < leaving.by {
             return;
         }
         if let Some(id) = to_libp2p(peer) {
@@ -467,7 +495,7 @@ impl Network {
     fn dial_asked(&mut self, address: Multiaddr, reply: oneshot::Sender<Result<PeerId, DialError>>) {
         let peer = peer_of(&address);
         let outcome = match peer {
-            Some(peer) if peer == self.me => Err(DialError::Oneself(address.to_string())),
+            _ if peer == Some(self.me) || self.is_own(&address) => Err(DialError::Oneself(address.to_string())),
             Some(peer) if self.peers.contains_key(&peer) => Ok(peer),
             _ => {
                 let options = dial_options(peer, vec![address.clone()]);
@@ -491,6 +519,14 @@ impl Network {
         let gate = &swarm.behaviour().gate;
         let due = book.due(now, enough, |peer| peers.contains_key(peer), |peer| !gate.is_banned(peer));
         for dial in due {
+            if let Dial::Seed(address) = &dial
+                && self.is_own(address)
+            {
+                let reason = DialError::Oneself(address.to_string()).to_string();
+                self.book.remove_seed(address);
+                self.tell_if_room(NetEvent::DialFailed { address: address.to_string(), reason });
+                continue;
+            }
             let options = match &dial {
                 Dial::Peer(peer, addresses) => dial_options(Some(*peer), addresses.clone()),
                 Dial::Seed(address) => dial_options(peer_of(address), vec![address.clone()]),
@@ -500,9 +536,14 @@ impl Network {
                 Ok(()) => {
                     self.dials.insert(id, Dialing::Book(dial));
                 }
-                Err(error) => self.dial_failed(dial, &error, now),
+                Err(error) => self.dial_failed(&dial, &error, now),
             }
         }
+    }
+
+    /// Whether the node listens there. Dialing it would not end well: the system connects the socket with itself.
+    fn is_own(&self, address: &Multiaddr) -> bool {
+        self.listening.contains(&without_peer(address))
     }
 
     fn on_tick(&mut self, now: Instant) {
@@ -553,15 +594,15 @@ impl Network {
 }
 
 fn dial_options(peer: Option<PeerId>, addresses: Vec<Multiaddr>) -> DialOpts {
-    match peer.and_then(|peer| to_libp2p(&peer).map(|id| (peer, id))) {
-        Some((peer, id)) => {
-            let addresses = addresses.iter().map(|address| with_peer(address, &peer)).collect();
-            // A dial that is already under way does not stand in the way of another: theirs may be the wrong address.
-            DialOpts::peer_id(id).condition(PeerCondition::Disconnected).addresses(addresses).build()
-        }
-        None => {
-            let address = addresses.into_iter().next().unwrap_or_else(Multiaddr::empty);
-            DialOpts::unknown_peer_id().address(address).build()
-        }
+    // From a fresh port: two nodes that dial each other at once from the ports that they listen on would share one TCP
+    // connection, with nobody to answer.
+    if let Some((peer, id)) = peer.and_then(|peer| to_libp2p(&peer).map(|id| (peer, id))) {
+        let addresses = addresses.iter().map(|address| with_peer(address, &peer)).collect();
+        // A dial that is already under way does not stand in the way of another: it may be to the wrong address.
+        let options = DialOpts::peer_id(id).condition(PeerCondition::Disconnected);
+        options.addresses(addresses).allocate_new_port().build()
+    } else {
+        let address = addresses.into_iter().next().unwrap_or_else(Multiaddr::empty);
+        DialOpts::unknown_peer_id().address(address).allocate_new_port().build()
     }
 }

@@ -18,7 +18,7 @@ use super::{
     discovery::{Dial, Source},
     event::{DialError, GossipId, NetEvent, NetOffence, RequestError, Verdict},
     gate::Denied,
-    limits::{MAX_AGENT_CHARS, MAX_KNOWN_ADDRESSES, MAX_PING_FAILURES},
+    limits::{MAX_AGENT_CHARS, MAX_KNOWN_ADDRESSES},
     listen::root_cause,
     peer::from_libp2p,
     swarm::{Connection, Dialing, Leaving, Network, Peer},
@@ -169,7 +169,7 @@ impl Network {
 
     fn on_dial_error(&mut self, id: ConnectionId, error: &SwarmDialError) {
         match self.dials.remove(&id) {
-            Some(Dialing::Book(dial)) => self.dial_failed(dial, error, Instant::now()),
+            Some(Dialing::Book(dial)) => self.dial_failed(&dial, error, Instant::now()),
             Some(Dialing::Asked(address, reply)) => {
                 let expected = super::address::peer_of(&address);
                 let _ = reply.send(Err(dial_error(&address, expected, error)));
@@ -179,9 +179,9 @@ impl Network {
     }
 
     /// A dial of the address book failed: what to learn from it, and when to try again.
-    pub(super) fn dial_failed(&mut self, dial: Dial, error: &SwarmDialError, now: Instant) {
-        self.book.failed(&dial, now);
-        match (&dial, error) {
+    pub(super) fn dial_failed(&mut self, dial: &Dial, error: &SwarmDialError, now: Instant) {
+        self.book.failed(dial, now);
+        match (dial, error) {
             (Dial::Peer(peer, _), SwarmDialError::WrongPeerId { address, .. }) => {
                 self.book.forget_address(peer, address);
             }
@@ -233,10 +233,10 @@ impl Network {
             Err(error) => {
                 connection.ping_failures = connection.ping_failures.saturating_add(1);
                 tracing::debug!(%peer, %error, failures = connection.ping_failures, "a ping failed");
-                if connection.ping_failures >= MAX_PING_FAILURES {
+                if connection.ping_failures >= self.tuning.max_ping_failures {
                     let entry = self.peers.get_mut(&peer)?;
                     if let [_] = entry.connections.as_slice() {
-                        entry.leaving.get_or_insert(Leaving { reason: "does not answer pings", by: Instant::now() });
+                        entry.leaving.get_or_insert(Leaving::now("does not answer pings"));
                     }
                     self.swarm.close_connection(event.connection);
                 }
@@ -387,9 +387,7 @@ impl Network {
                 None
             }
             RequestEvent::InboundFailure { request_id, .. } | RequestEvent::ResponseSent { request_id, .. } => {
-                if let Some(peer) = self.sending.remove(&(protocol, request_id)) {
-                    self.leave_if_idle(&peer, Instant::now());
-                }
+                self.sent(protocol, request_id);
                 None
             }
         }

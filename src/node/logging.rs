@@ -9,7 +9,6 @@ use indicatif::ProgressBar;
 use tracing_subscriber::{
     EnvFilter,
     filter::{Directive, LevelFilter},
-    fmt::MakeWriter,
 };
 
 use super::rpc::RpcError;
@@ -57,16 +56,6 @@ pub enum LogDefault {
     Command,
 }
 
-/// Where log lines go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum LogTarget {
-    /// The usual place.
-    #[default]
-    Stderr,
-    /// For a daemon whose log is its answer.
-    Stdout,
-}
-
 /// How to log.
 #[derive(Debug, Clone)]
 pub struct LogOptions {
@@ -78,8 +67,6 @@ pub struct LogOptions {
     pub color: ColorChoice,
     /// What to show when the user does not say.
     pub default: LogDefault,
-    /// Where lines go.
-    pub target: LogTarget,
 }
 
 /// The libraries that would write requests, passphrases among them, at their finest level.
@@ -95,14 +82,10 @@ const NEVER_VERBOSE: [&str; 6] = [
 /// Starts logging; a second call changes nothing.
 pub fn init(options: &LogOptions) -> Result<(), RpcError> {
     let filter = filter(options)?;
-    let terminal = match options.target {
-        LogTarget::Stderr => io::stderr().is_terminal(),
-        LogTarget::Stdout => io::stdout().is_terminal(),
-    };
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(LogWriter { target: options.target })
-        .with_ansi(options.color.decide(terminal));
+        .with_writer(|| LogLine { line: Vec::new() })
+        .with_ansi(options.color.decide(io::stderr().is_terminal()));
     // Only tests start it twice, and they do not mind whose settings hold.
     let _ = match options.format {
         LogFormat::Text => builder.with_target(false).try_init(),
@@ -139,23 +122,9 @@ pub fn set_bar(bar: Option<ProgressBar>) {
     *BAR.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = bar;
 }
 
-/// Writes whole lines, above the bar if there is one.
-struct LogWriter {
-    target: LogTarget,
-}
-
-/// One event's line, gathered until it is whole.
+/// One event's line, gathered until it is whole, and written above the bar if there is one.
 struct LogLine {
-    target: LogTarget,
     line: Vec<u8>,
-}
-
-impl<'a> MakeWriter<'a> for LogWriter {
-    type Writer = LogLine;
-
-    fn make_writer(&'a self) -> Self::Writer {
-        LogLine { target: self.target, line: Vec::new() }
-    }
 }
 
 impl Write for LogLine {
@@ -172,10 +141,7 @@ impl Write for LogLine {
 impl Drop for LogLine {
     fn drop(&mut self) {
         // A log that nobody can read any more must not end the node.
-        let write = || match self.target {
-            LogTarget::Stderr => io::stderr().lock().write_all(&self.line),
-            LogTarget::Stdout => io::stdout().lock().write_all(&self.line),
-        };
+        let write = || io::stderr().lock().write_all(&self.line);
         let bar = BAR.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
         let _ = match bar {
             Some(bar) => bar.suspend(write),
@@ -194,7 +160,6 @@ mod tests {
             filter: filter.map(str::to_owned),
             color: ColorChoice::Auto,
             default: LogDefault::Daemon,
-            target: LogTarget::Stderr,
         }
     }
 

@@ -39,6 +39,15 @@ struct Check<M> {
     since: UnixMillis,
 }
 
+/// What a block is put together from.
+#[derive(Debug, Clone)]
+struct Parts {
+    /// Each transaction that is here, in its place, the coinbase first.
+    places: Vec<Option<Arc<Transaction>>>,
+    /// The places to be filled, ascending.
+    missing: Vec<u32>,
+}
+
 /// Where an announced block stands.
 #[derive(Debug)]
 enum Stage {
@@ -66,8 +75,8 @@ struct Pending<M> {
     message: Option<M>,
     since: UnixMillis,
     stage: Stage,
-    /// What the mempool had, coinbase included, and which positions it had not. None once the whole block is asked for.
-    parts: Option<(Vec<Option<Arc<Transaction>>>, Vec<u32>)>,
+    /// What the mempool had. None once the whole block is asked for.
+    parts: Option<Parts>,
     tries: u32,
 }
 
@@ -330,6 +339,8 @@ impl<M: Copy> Relay<M> {
             Err(refused) => {
                 self.blocks.pending.remove(&hash);
                 match (refused.blame, peer) {
+                    // Who passes it on has not seen the invalid block below it, or not yet.
+                    _ if refused.code == "invalid_branch" => Verdict::Ignore,
                     (Blame::Peer, Some(peer)) => {
                         self.penalise(peer, Offence::InvalidHeader, format!("{}: {}", refused.code, refused.reason));
                         Verdict::Reject
@@ -373,7 +384,7 @@ impl<M: Copy> Relay<M> {
                 let whole = pending.short_ids.len().saturating_add(1);
                 let positions: Vec<u32> = positions.into_iter().filter(|position| *position > 0).collect();
                 if found.len() == whole && !positions.is_empty() {
-                    pending.parts = Some((found, positions));
+                    pending.parts = Some(Parts { places: found, missing: positions });
                 }
             }
         }
@@ -392,8 +403,8 @@ impl<M: Copy> Relay<M> {
         };
         pending.tries = pending.tries.saturating_add(1);
         let request = match &pending.parts {
-            Some((_, positions)) => {
-                SyncRequest::GetBlockTrades(GetBlockTrades { block: hash, positions: positions.clone() })
+            Some(Parts { missing, .. }) => {
+                SyncRequest::GetBlockTrades(GetBlockTrades { block: hash, positions: missing.clone() })
             }
             None => SyncRequest::GetData(vec![ItemId::Block(hash)]),
         };
@@ -462,7 +473,7 @@ impl<M: Copy> Relay<M> {
     }
 
     fn on_parts(&mut self, hash: BlockHash, peer: PeerId, parts: &[ByteBuf], now: UnixMillis) {
-        let Some((header, (mut places, positions))) =
+        let Some((header, Parts { mut places, missing: positions })) =
             self.blocks.pending.get_mut(&hash).and_then(|pending| Some((pending.header, pending.parts.clone()?)))
         else {
             return;
@@ -484,16 +495,14 @@ impl<M: Copy> Relay<M> {
                 *place = Some(Arc::new(transaction));
             }
         }
-        match assemble(header, places) {
-            Some(block) => self.accept(hash, block, Some(peer)),
-            None => {
-                // Some short id stands for another transaction: only the whole block will do.
-                if let Some(pending) = self.blocks.pending.get_mut(&hash) {
-                    pending.parts = None;
-                }
-                self.ask_next(hash, now);
-            }
+        if let Some(block) = assemble(header, places) {
+            return self.accept(hash, block, Some(peer));
         }
+        // Some short id stands for another transaction: only the whole block will do.
+        if let Some(pending) = self.blocks.pending.get_mut(&hash) {
+            pending.parts = None;
+        }
+        self.ask_next(hash, now);
     }
 
     fn on_whole(&mut self, hash: BlockHash, peer: PeerId, items: &[Item], now: UnixMillis) {

@@ -286,7 +286,7 @@ pub enum SyncAction {
 }
 
 /// What a sync machine is made with.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct SyncConfig {
     /// The work of the invite's checkpoint, or zero: with less than this the node is not synced, whatever its peers say.
     pub min_work: Work,

@@ -202,6 +202,15 @@ impl Bodies {
         self.wanted.iter().filter(|(_, wanted)| late(wanted)).map(|((_, hash), _)| *hash).collect()
     }
 
+    /// Blocks that are asked for, each with the number of requests it is in.
+    #[cfg(test)]
+    pub(super) fn asked(&self) -> impl Iterator<Item = (Place, usize)> {
+        self.wanted.iter().filter_map(|(place, wanted)| match wanted {
+            Wanted::Asked { requests, .. } => Some((*place, *requests)),
+            _ => None,
+        })
+    }
+
     /// The lowest block that is not with the chain.
     fn first_outstanding(&self) -> Option<Place> {
         let handed = |wanted: &Wanted| matches!(wanted, Wanted::Handed { .. });

@@ -4,7 +4,10 @@ use tracing::debug;
 
 use super::{
     BUSY_MS, ELSEWHERE_MS, MAX_BODY_REQUESTS, MAX_REQUESTS_PER_PEER, MISSING_INTERVAL_MS, PATIENCE_MS, RELAY_GRACE_MS,
-    Refused, Sync, SyncAction, WINDOW, bodies::Place, machine::Purpose,
+    Refused, Sync, SyncAction, WINDOW,
+    bodies::Place,
+    machine::{InFlight, Purpose},
+    peer::Claim,
 };
 use crate::{
     chain::api::BlockAccepted,
@@ -65,7 +68,7 @@ impl Sync {
         if wanted && self.missing.reading.is_none() {
             let read = self.missing.reads.saturating_add(1);
             self.missing.reads = read;
-            self.missing.reading = Some((read, now, self.best_header.hash));
+            self.missing.reading = Some((read, now, self.best_header));
             self.missing.last = now;
             self.out.push(SyncAction::FetchMissing { read, limit: WINDOW.saturating_add(self.bodies.unsettled()) });
         }
@@ -78,7 +81,8 @@ impl Sync {
         let complete = blocks.len() < WINDOW;
         self.bodies.merge(blocks, complete, now);
         self.missing.stale = false;
-        self.missing.complete_for = complete.then_some(best_header);
+        self.missing.chain = Some(best_header);
+        self.missing.complete_for = complete.then_some(best_header.hash);
     }
 
     /// One batch for each peer that can take one, the quick and reliable first. False when there was nothing to ask.
@@ -92,7 +96,7 @@ impl Sync {
         order.sort_unstable();
         let mut asked = false;
         for (.., id) in order {
-            let in_flight = self.body_requests();
+            let in_flight = self.body_requests(now);
             let Some(peer) = self.peers.get(&id) else {
                 continue;
             };
@@ -113,7 +117,7 @@ impl Sync {
         let Some((place, since)) = self.bodies.held_up() else {
             return;
         };
-        if now.saturating_sub(since) < PATIENCE_MS || self.body_requests() >= MAX_BODY_REQUESTS {
+        if now.saturating_sub(since) < PATIENCE_MS || self.body_requests(now) >= MAX_BODY_REQUESTS {
             return;
         }
         let slow = self.requests.values().find_map(|request| match &request.purpose {
@@ -147,8 +151,12 @@ impl Sync {
         self.request(id, Purpose::Bodies(batch), SyncRequest::GetData(ids), now);
     }
 
-    fn body_requests(&self) -> usize {
-        self.peers.values().map(|peer| peer.requests).sum()
+    /// Body requests in flight. Those that keep us waiting do not count, or a few silent peers would use up what is for all.
+    fn body_requests(&self, now: UnixMillis) -> usize {
+        let counts = |request: &&InFlight| {
+            matches!(request.purpose, Purpose::Bodies(_)) && now.saturating_sub(request.since) < PATIENCE_MS
+        };
+        self.requests.values().filter(counts).count()
     }
 
     pub(super) fn on_bodies(&mut self, id: PeerId, places: &[Place], items: Vec<Item>, took: u64, now: UnixMillis) {
@@ -195,21 +203,17 @@ impl Sync {
     }
 
     pub(super) fn on_block_done(&mut self, hash: BlockHash, result: Result<BlockAccepted, Refused>, now: UnixMillis) {
-        let refused = match result {
-            Ok(_) => {
-                if self.bodies.accepted(hash, now).is_some() {
-                    self.blocks = self.blocks.saturating_add(1);
-                    self.moved = now;
-                }
-                return;
+        let Err(refused) = result else {
+            if self.bodies.accepted(hash, now).is_some() {
+                self.blocks = self.blocks.saturating_add(1);
+                self.moved = now;
             }
-            Err(refused) => refused,
+            return;
         };
         let Some(id) = self.bodies.refused(hash) else {
             return;
         };
         // The header may be invalid now, and all that follows it: the store knows. Until it has said so, nothing moves.
-        let first = !self.missing.stale;
         self.missing.stale = true;
         self.missing.complete_for = None;
         // What is being read now may be from before the refusal.
@@ -218,11 +222,33 @@ impl Sync {
             (Blame::Peer, Some(peer)) => peer.lacks_block(hash),
             _ => self.bodies_from = now.saturating_add(BUSY_MS),
         }
-        // Blocks that follow a refused one were asked for in good faith and sent in good faith.
-        if refused.blame == Blame::Peer && first {
-            self.distrust(id, Offence::InvalidBlock, format!("{}: {}", refused.code, refused.reason), now);
-        } else {
-            debug!(peer = %id, %hash, code = refused.code, "a block was not taken");
+        debug!(peer = %id, %hash, code = refused.code, "a block was not taken");
+        if refused.blame == Blame::Peer {
+            self.blame_for_block(id, &refused, now);
+        }
+    }
+
+    /// A body broke a rule. If it is not the one that its header promises, who sent it is to blame. Otherwise the chain that it
+    /// is of is bad: to blame are those who say that they have connected it, and not a peer that had stored the block aside.
+    fn blame_for_block(&mut self, sender: PeerId, refused: &Refused, now: UnixMillis) {
+        let reason = format!("{}: {}", refused.code, refused.reason);
+        match (refused.code, self.missing.chain) {
+            // It follows a block that was refused, which has been blamed for already.
+            ("invalid_branch", _) => {}
+            ("wrong_merkle_root", _) | (_, None) => self.distrust(sender, Offence::InvalidBlock, reason, now),
+            (_, Some(chain)) => {
+                let claims_it =
+                    |id: PeerId, claim: Claim| claim.tip == chain.hash || (id == sender && claim.work >= chain.work);
+                let guilty: Vec<PeerId> = self
+                    .peers
+                    .iter()
+                    .filter(|(id, peer)| peer.claim.is_some_and(|claim| claims_it(**id, claim)))
+                    .map(|(id, _)| *id)
+                    .collect();
+                for id in guilty {
+                    self.distrust(id, Offence::InvalidBlock, reason.clone(), now);
+                }
+            }
         }
     }
 

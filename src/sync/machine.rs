@@ -6,7 +6,7 @@ use tracing::debug;
 
 use super::{
     BUSY_MS, DISTRUST_MS, LOCAL_TIMEOUT_MS, MAX_PEERS, Phase, REQUEST_SPACE, REQUEST_TIMEOUT_MS, RequestFailure,
-    SyncAction, SyncConfig, SyncEvent,
+    SILENT_MS, SyncAction, SyncConfig, SyncEvent,
     bodies::{Bodies, Place},
     peer::{Claim, MempoolVisit, Peer},
     phase::{Meter, Ticket},
@@ -45,11 +45,13 @@ pub(super) struct InFlight {
 #[derive(Debug, Default)]
 pub(super) struct MissingRead {
     /// Its number, since when it is under way, and for which best header.
-    pub(super) reading: Option<(u64, UnixMillis, BlockHash)>,
+    pub(super) reading: Option<(u64, UnixMillis, Tip)>,
     /// How many there were.
     pub(super) reads: u64,
     /// When the last one was begun.
     pub(super) last: UnixMillis,
+    /// The best header when the window was last filled: where the chain that it is of ends.
+    pub(super) chain: Option<Tip>,
     /// The best header whose missing bodies are all listed: no further read until it changes.
     pub(super) complete_for: Option<BlockHash>,
     /// The window may hold blocks of a chain that is no more the best: nothing is fetched or handed over until the next read.
@@ -132,10 +134,13 @@ impl Sync {
             SyncEvent::PeerStatus { peer, status } => self.on_status(peer, &status, now),
             SyncEvent::StatusFailed { peer } => self.on_status_failed(peer),
             SyncEvent::PeerGone { peer } => self.on_peer_gone(peer, now),
-            SyncEvent::Response { id, result } => match self.requests.remove(&id) {
-                Some(request) => self.on_end(request, result, now),
-                None => debug!(id, "an answer came to a request that is over"),
-            },
+            SyncEvent::Response { id, result } => {
+                if let Some(request) = self.requests.remove(&id) {
+                    self.on_end(request, result, now);
+                } else {
+                    debug!(id, "an answer came to a request that is over");
+                }
+            }
             SyncEvent::Locator { peer, hashes } => self.on_locator(peer, hashes, now),
             SyncEvent::Missing { read, blocks } => self.on_missing(read, &blocks, now),
             SyncEvent::HeadersDone { peer, result } => self.on_headers_done(peer, result, now),
@@ -237,6 +242,12 @@ impl Sync {
                 self.on_end(request, Err(RequestFailure::TimedOut), now);
             }
         }
+        let silent = |peer: &Peer| now.saturating_sub(peer.claimed_at) >= SILENT_MS;
+        let gone: Vec<PeerId> = self.peers.iter().filter(|(_, peer)| silent(peer)).map(|(id, _)| *id).collect();
+        for id in gone {
+            debug!(peer = %id, "a peer has been silent for too long");
+            self.on_peer_gone(id, now);
+        }
         let before = now.saturating_sub(LOCAL_TIMEOUT_MS);
         self.end_lost_walks(before, now);
         self.end_lost_bodies(before);
@@ -298,7 +309,9 @@ impl Sync {
             }
             SyncResponse::NotYet | SyncResponse::NotFound => {
                 if let Purpose::Bodies(places) = purpose {
-                    places.iter().for_each(|place| peer.lacks_block(place.1));
+                    for place in places {
+                        peer.lacks_block(place.1);
+                    }
                 }
                 peer.back_off(now, 0);
             }

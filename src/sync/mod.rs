@@ -68,7 +68,7 @@ const WINDOW: usize = 512;
 const MAX_BATCH: usize = 16;
 /// Body requests in flight to one peer; more than a few do not make one connection faster.
 const MAX_REQUESTS_PER_PEER: usize = 2;
-/// Body requests in flight to all peers: at most 32 MiB of answers on the way.
+/// Body requests in flight to all peers, but for those that keep us waiting: at most 32 MiB of answers on the way.
 const MAX_BODY_REQUESTS: usize = 8;
 /// Bodies that wait for their parents, or to be asked for, in bytes. The lowest one wanted is fetched even beyond it.
 const MAX_BUFFERED_BYTES: usize = 32 * 1024 * 1024;
@@ -104,6 +104,8 @@ const NEWS_MS: u64 = 1_000;
 const NEWS_SYNCING_MS: u64 = 10_000;
 /// A peer that has said nothing for so long is asked again, in ms: news get lost.
 const REFRESH_MS: u64 = 60_000;
+/// A peer that has not answered for so long is forgotten, in ms: it went unnoticed.
+const SILENT_MS: u64 = 5 * REFRESH_MS;
 /// How long a user's `sync` waits for the peers' answers to our Status, in ms.
 const STATUS_TIMEOUT_MS: u64 = 10_000;
 /// `sync` commands at once.

@@ -31,7 +31,7 @@ impl Meter {
         let risen = u64::from(height.saturating_sub(self.height));
         let left = u64::from(target.saturating_sub(height));
         self.blocks_per_second = risen.saturating_mul(1_000).checked_div(took).unwrap_or(0);
-        self.seconds_left = left.saturating_mul(took).div_ceil(1_000).checked_div(risen);
+        self.seconds_left = left.saturating_mul(took).checked_div(risen).map(|ms| ms.div_ceil(1_000));
         (self.since, self.height) = (now, height);
         true
     }
@@ -40,7 +40,7 @@ impl Meter {
 /// A user's `sync` that is not answered yet.
 #[derive(Debug)]
 pub(super) struct Ticket {
-    ticket: u64,
+    number: u64,
     /// Who has not answered our Status yet.
     waiting: BTreeSet<PeerId>,
     asked: usize,
@@ -163,7 +163,7 @@ impl Sync {
         let waiting: BTreeSet<PeerId> = self.peers.keys().filter(|id| wanted(id)).copied().collect();
         let asked = waiting.len();
         let (blocks, trades) = (self.blocks, self.trades.accepted);
-        let entry = Ticket { ticket, waiting, asked, answered: 0, since: now, blocks, trades };
+        let entry = Ticket { number: ticket, waiting, asked, answered: 0, since: now, blocks, trades };
         if asked == 0 {
             return self.end_ticket(&entry, SyncOutcome::NoPeers);
         }
@@ -225,7 +225,7 @@ impl Sync {
             height: self.tip.height,
             tip: self.tip.hash,
         };
-        self.out.push(SyncAction::SyncDone { ticket: ticket.ticket, report });
+        self.out.push(SyncAction::SyncDone { ticket: ticket.number, report });
     }
 }
 

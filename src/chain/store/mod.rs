@@ -27,8 +27,8 @@ use crate::{
     primitives::{Block, Encode},
 };
 
-/// Pages of redb that are kept in memory when nothing else is asked for, in MiB.
-pub const DEFAULT_CACHE_MIB: usize = 64;
+/// Memory of an open chain when nothing else is asked for, in MiB.
+pub const DEFAULT_CACHE_MIB: usize = 128;
 
 /// The open file, or any other redb backend, with the network that it holds.
 #[derive(Debug)]
@@ -278,11 +278,11 @@ mod tests {
         let path = folder.path().join("data").join("chain.redb");
         let network = crate::chain::testing::network();
         assert!(matches!(open(&path, 1), Err(OpenError::NoChain { .. })));
-        let store = create(&path, &network, 1).expect("made");
+        let store = create(&path, &network, None, 1).expect("made");
         assert_eq!(store.network().id, network.id);
         assert!(matches!(open(&path, 1), Err(OpenError::Locked { .. })));
         drop(store);
-        assert!(matches!(create(&path, &network, 1), Err(OpenError::Exists { .. })));
+        assert!(matches!(create(&path, &network, None, 1), Err(OpenError::Exists { .. })));
         assert_eq!(open(&path, 1).expect("opens").network().id, network.id);
     }
 
@@ -295,7 +295,7 @@ mod tests {
 
         let path = folder.path().join("chain.redb");
         let network = crate::chain::testing::network();
-        let store = create(&path, &network, 1).expect("made");
+        let store = create(&path, &network, None, 1).expect("made");
         store
             .write(|tables| {
                 tables.meta.insert(META_SCHEMA, 2u32.to_le_bytes().as_slice())?;

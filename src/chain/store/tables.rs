@@ -394,7 +394,7 @@ pub(crate) fn place_to_bytes(height: Height, position: u32) -> [u8; 8] {
 }
 
 /// Height and position of a mined transaction.
-pub(crate) fn place_from_bytes(bytes: &[u8; 8]) -> (Height, u32) {
+pub(crate) fn place_from_bytes(bytes: [u8; 8]) -> (Height, u32) {
     let (mut height, mut position) = ([0; 4], [0; 4]);
     height.copy_from_slice(&bytes[..4]);
     position.copy_from_slice(&bytes[4..]);

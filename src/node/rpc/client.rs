@@ -2,6 +2,7 @@
 
 use std::{fmt, net::SocketAddr, time::Duration};
 
+use futures::future::BoxFuture;
 use jsonrpsee::{
     core::{
         client::{BatchResponse, ClientT, Error as ClientError},
@@ -81,18 +82,42 @@ struct Envelope<'a> {
     params: Option<Box<RawValue>>,
 }
 
-async fn call_local<R, P>(methods: &Methods, method: &str, params: P) -> Result<R, ClientError>
-where
-    R: DeserializeOwned,
-    P: ToRpcParams + Send,
-{
-    let envelope = Envelope { jsonrpc: "2.0", id: 0, method, params: params.to_rpc_params()? };
+/// Parameters that are JSON already.
+struct Written(Option<Box<RawValue>>);
+
+impl ToRpcParams for Written {
+    fn to_rpc_params(self) -> Result<Option<Box<RawValue>>, serde_json::Error> {
+        Ok(self.0)
+    }
+}
+
+async fn call_local(
+    methods: &Methods,
+    method: &str,
+    params: Option<Box<RawValue>>,
+) -> Result<Box<RawValue>, ClientError> {
+    let envelope = Envelope { jsonrpc: "2.0", id: 0, method, params };
     let request = serde_json::to_string(&envelope)?;
     let (answer, _) = methods.raw_json_request(&request, 1).await?;
     let response: Response<'_, Box<RawValue>> = serde_json::from_str(answer.get())?;
     match response.payload {
-        ResponsePayload::Success(result) => Ok(serde_json::from_str(result.get())?),
+        ResponsePayload::Success(result) => Ok(result.into_owned()),
         ResponsePayload::Error(error) => Err(ClientError::Call(error.into_owned())),
+    }
+}
+
+impl Client {
+    /// One call, parameters and answer as JSON. Boxed, so that the HTTP machinery is compiled once rather than anew for
+    /// each method's types.
+    fn call<'a>(
+        &'a self,
+        method: &'a str,
+        params: Option<Box<RawValue>>,
+    ) -> BoxFuture<'a, Result<Box<RawValue>, ClientError>> {
+        match self {
+            Self::Http(client) => Box::pin(client.request(method, Written(params))),
+            Self::Local(methods) => Box::pin(call_local(methods, method, params)),
+        }
     }
 }
 
@@ -101,10 +126,7 @@ impl ClientT for Client {
     where
         Params: ToRpcParams + Send,
     {
-        match self {
-            Self::Http(client) => client.notification(method, params).await,
-            Self::Local(methods) => call_local::<serde_json::Value, _>(methods, method, params).await.map(|_| ()),
-        }
+        self.call(method, params.to_rpc_params()?).await.map(|_| ())
     }
 
     async fn request<R, Params>(&self, method: &str, params: Params) -> Result<R, ClientError>
@@ -112,19 +134,14 @@ impl ClientT for Client {
         R: DeserializeOwned,
         Params: ToRpcParams + Send,
     {
-        match self {
-            Self::Http(client) => client.request(method, params).await,
-            Self::Local(methods) => call_local(methods, method, params).await,
-        }
+        let result = self.call(method, params.to_rpc_params()?).await?;
+        Ok(serde_json::from_str(result.get())?)
     }
 
-    async fn batch_request<'a, R>(&self, batch: BatchRequestBuilder<'a>) -> Result<BatchResponse<'a, R>, ClientError>
+    async fn batch_request<'a, R>(&self, _batch: BatchRequestBuilder<'a>) -> Result<BatchResponse<'a, R>, ClientError>
     where
         R: DeserializeOwned + fmt::Debug + 'a,
     {
-        match self {
-            Self::Http(client) => client.batch_request(batch).await,
-            Self::Local(_) => Err(ClientError::Custom("calls in process come one at a time".to_owned())),
-        }
+        Err(ClientError::Custom("commands are asked one at a time".to_owned()))
     }
 }

@@ -1,0 +1,7 @@
+//! The chain from outside: blocks, trades, branches and restarts, on redb in memory.
+
+mod blocks;
+mod branches;
+mod histories;
+mod thread;
+mod trades;

@@ -1,0 +1,94 @@
+//! The chain on its thread: answers after the commit, events in order, a clean end.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use crate::{
+    chain::{
+        BlockAccepted, Chain, ChainEvent, ChainFault, ChainHandle, Origin, spawn,
+        testing::{Branch, Disk, NOW, PEER, genesis_coin, key, network, open, owner, pay},
+    },
+    primitives::Amount,
+};
+
+fn start(disk: &Disk, events: mpsc::Sender<ChainEvent>) -> (ChainHandle, std::thread::JoinHandle<()>) {
+    let chain: Chain = open(disk, &network());
+    spawn(chain, Arc::new(|| NOW), events).expect("a thread")
+}
+
+#[tokio::test]
+async fn commands_are_answered_once_durable_and_events_follow() {
+    let disk = Disk::default();
+    let (events, mut told) = mpsc::channel(8);
+    let (handle, thread) = start(&disk, events);
+    let mut branch = Branch::new(&network(), 0);
+    let blocks = branch.extend(3);
+    let headers = blocks.iter().map(|block| block.header).collect();
+    let accepted = handle.accept_headers(headers, PEER).await.expect("good headers");
+    assert_eq!((accepted.new, accepted.best_header.height), (3, 3));
+    for block in &blocks {
+        assert_eq!(handle.accept_block(block.clone(), PEER).await, Ok(BlockAccepted::Connected));
+        assert_eq!(handle.summary().tip.hash, block.hash());
+        assert!(handle.reader().block(&block.hash()).is_some());
+    }
+    let mut connected = Vec::new();
+    while connected.len() < 3 {
+        if let Some(ChainEvent::TipChanged { connected: joined, .. }) = told.recv().await {
+            connected.extend(joined);
+        }
+    }
+    let network = network();
+    let trade = pay(&network, &key(1), genesis_coin(&network), &[(owner(&key(2)), 10_000_000_000)]);
+    assert_eq!(handle.accept_trade(trade.clone(), Origin::Local).await, Ok(trade.txid()));
+    assert!(matches!(told.recv().await, Some(ChainEvent::TradeAccepted { origin: Origin::Local, .. })));
+    assert_eq!(handle.mempool().await.map(|waiting| waiting.len()), Ok(1));
+    assert_eq!(handle.balance(owner(&key(2))).await.map(|balance| balance.pending_in), Ok(Amount::from_coins(100)));
+    assert!(handle.template(owner(&key(3))).await.is_ok_and(|template| template.has_local));
+    let (progress, mut steps) = mpsc::channel(100);
+    let audit = handle.verify(progress.clone()).await.expect("an audit");
+    assert!(audit.ok && audit.height == 3);
+    assert_eq!(steps.recv().await, Some((0, 3)));
+    assert!(handle.reindex(progress).await.is_ok_and(|audit| audit.ok));
+    assert_eq!(handle.invite_checkpoint().await.map(|checkpoint| checkpoint.hash), Ok(network.id));
+
+    drop(handle);
+    thread.join().expect("a clean end");
+    let chain = open(&disk, &network);
+    assert_eq!((chain.tip().height, chain.mempool().len()), (3, 1));
+}
+
+#[tokio::test]
+async fn the_thread_ends_though_nobody_takes_its_events() {
+    let disk = Disk::default();
+    let (events, told) = mpsc::channel(1);
+    let (handle, thread) = start(&disk, events);
+    let mut branch = Branch::new(&network(), 0);
+    let asked: Vec<_> = branch
+        .extend(5)
+        .into_iter()
+        .map(|block| {
+            let handle = handle.clone();
+            tokio::spawn(async move { handle.accept_block(block, PEER).await })
+        })
+        .collect();
+    drop(handle);
+    for answer in asked {
+        answer.abort();
+    }
+    tokio::task::spawn_blocking(move || thread.join()).await.expect("a task").expect("a clean end");
+    drop(told);
+}
+
+#[tokio::test]
+async fn a_closed_chain_says_so() {
+    let disk = Disk::default();
+    let (events, _told) = mpsc::channel(8);
+    let (handle, thread) = start(&disk, events);
+    let reader = handle.reader().clone();
+    drop(handle);
+    thread.join().expect("a clean end");
+    assert_eq!(reader.block_at(0), None);
+    assert_eq!(reader.locator(), vec![network().id]);
+    assert_eq!(ChainFault::Closed.code(), "closed");
+}

@@ -1,0 +1,202 @@
+//! Gossip: verdicts, messages before there are listeners, and the ways in which it goes deaf.
+
+use std::time::Duration;
+
+use libp2p::{gossipsub, swarm::SwarmEvent};
+
+use super::{
+    Node, big_block, chat, config, pair,
+    stranger::{Stranger, StrangerBehaviourEvent},
+};
+use crate::{
+    net::{NetEvent, NetOffence, Verdict, gossip::HearingTimes},
+    wire::{Protocol, Topic},
+};
+
+/// Three nodes in a line: a – b – c, each hearing its neighbours on the topic.
+async fn line_of_three() -> (Node, Node, Node) {
+    let (a, mut b, c) = (Node::start().await, Node::start().await, Node::start().await);
+    a.handle.dial(&b.full_address()).await.unwrap();
+    b.subscribed(a.id(), Topic::Chat).await;
+    c.handle.dial(&b.full_address()).await.unwrap();
+    b.subscribed(c.id(), Topic::Chat).await;
+    (a, b, c)
+}
+
+#[tokio::test]
+async fn gossip_is_handed_on_after_accept_and_only_then() {
+    let (mut a, mut b, mut c) = line_of_three().await;
+    a.subscribed(b.id(), Topic::Chat).await;
+    for (text, verdict) in [("ignored", Verdict::Ignore), ("rejected", Verdict::Reject), ("good", Verdict::Accept)] {
+        a.handle.publish(&chat(a.id(), text)).unwrap();
+        let (source, message, gossip) = b.gossip().await;
+        assert_eq!((source, &gossip), (a.id(), &chat(a.id(), text)));
+        b.handle.verdict(message, verdict).unwrap();
+    }
+    let (source, _, gossip) = c.gossip().await;
+    assert_eq!((source, gossip), (b.id(), chat(a.id(), "good")), "the first that comes is the one accepted");
+}
+
+#[tokio::test]
+async fn what_is_published_before_anybody_listens_arrives() {
+    let (a, mut b) = (Node::start().await, Node::start().await);
+    a.handle.publish(&chat(a.id(), "early")).unwrap();
+    a.handle.publish(&chat(a.id(), "bird")).unwrap();
+    a.handle.dial(&b.full_address()).await.unwrap();
+    let mut texts = vec![b.gossip().await.2, b.gossip().await.2];
+    texts.sort_by_key(|gossip| format!("{gossip:?}"));
+    assert_eq!(texts, [chat(a.id(), "bird"), chat(a.id(), "early")]);
+}
+
+#[tokio::test]
+async fn a_burst_of_the_largest_payloads_arrives_whole() {
+    let (mut a, mut b) = pair().await;
+    a.subscribed(b.id(), Topic::Blocks).await;
+    for number in 0..40 {
+        a.handle.publish(&big_block(number)).unwrap();
+    }
+    for number in 0..40 {
+        let (_, message, gossip) = b.gossip().await;
+        b.handle.verdict(message, Verdict::Accept).unwrap();
+        assert_eq!(gossip, big_block(number));
+    }
+    a.handle.publish(&chat(a.id(), "still there")).unwrap();
+    assert_eq!(b.gossip().await.2, chat(a.id(), "still there"));
+}
+
+#[tokio::test]
+async fn garbage_is_rejected_and_told() {
+    let mut node = Node::start().await;
+    let mut stranger = Stranger::new(Protocol::Hello, gossipsub::Config::default(), true);
+    let me = stranger.id();
+    stranger.connect(&node.address).await;
+    stranger.hears_subscription(Topic::Blocks).await;
+    stranger.swarm.behaviour_mut().gossip.publish(Stranger::topic(Topic::Blocks), vec![0xff; 50]).unwrap();
+    let server = tokio::spawn(stranger.live());
+    let (peer, offence) = node
+        .until(|event| match event {
+            NetEvent::Misbehaved { peer, offence, .. } => Some((peer, offence)),
+            _ => None,
+        })
+        .await;
+    assert_eq!((peer, offence), (me, NetOffence::MalformedGossip));
+    server.abort();
+}
+
+#[tokio::test]
+async fn signed_and_unsigned_gossip_of_others_is_taken() {
+    let mut node = Node::start().await;
+    let mut stranger = Stranger::new(Protocol::Hello, gossipsub::Config::default(), true);
+    let author = stranger.id();
+    stranger.connect(&node.address).await;
+    stranger.hears_subscription(Topic::Chat).await;
+    let payload = chat(author, "from abroad").encode().unwrap();
+    stranger.swarm.behaviour_mut().gossip.publish(Stranger::topic(Topic::Chat), payload).unwrap();
+    // A library that demands signatures takes ours.
+    let handle = node.handle.clone();
+    handle.publish(&chat(node.id(), "to abroad")).unwrap();
+    let heard = stranger
+        .until(|event| match event {
+            SwarmEvent::Behaviour(StrangerBehaviourEvent::Gossip(gossipsub::Event::Message { message, .. })) => {
+                Some(message.data)
+            }
+            _ => None,
+        })
+        .await;
+    assert_eq!(heard, chat(node.id(), "to abroad").encode().unwrap());
+    let server = tokio::spawn(stranger.live());
+    assert_eq!(node.gossip().await.2, chat(author, "from abroad"));
+    server.abort();
+}
+
+#[tokio::test]
+async fn a_list_of_thousands_of_messages_does_not_deafen() {
+    // A peer that keeps nobody in its mesh lists what it has to all in each heartbeat: here 2,000 ids in one frame.
+    let settings = gossipsub::ConfigBuilder::default()
+        .message_id_fn(|message| crate::net::behaviour::message_id(&message.data).to_vec().into())
+        .mesh_n(0)
+        .mesh_n_low(0)
+        .mesh_n_high(0)
+        .mesh_outbound_min(0)
+        .gossip_lazy(10)
+        .heartbeat_interval(Duration::from_secs(3))
+        .build()
+        .unwrap();
+    let mut stranger = Stranger::new(Protocol::Hello, settings, true);
+    let author = stranger.id();
+    let address = stranger.listen().await;
+    let mut wants = config();
+    wants.peers = vec![address.to_string()];
+    let mut node = Node::with(wants).await;
+    stranger.hears_subscription(Topic::Chat).await;
+    for number in 0..2_000 {
+        let payload = chat(author, &format!("line {number}")).encode().unwrap();
+        stranger.swarm.behaviour_mut().gossip.publish(Stranger::topic(Topic::Chat), payload).unwrap();
+    }
+    // Two heartbeats, told by another peer's subscription that comes and goes with them, would be long: publish on and
+    // see that it still arrives after the lists.
+    let server = tokio::spawn(async move {
+        let mut number = 0;
+        loop {
+            let _ = tokio::time::timeout(Duration::from_secs(1), stranger.until(|_| None::<()>)).await;
+            let payload = chat(author, &format!("later {number}")).encode().unwrap();
+            let _ = stranger.swarm.behaviour_mut().gossip.publish(Stranger::topic(Topic::Chat), payload);
+            number += 1;
+        }
+    });
+    loop {
+        let (_, message, gossip) = node.gossip().await;
+        node.handle.verdict(message, Verdict::Accept).unwrap();
+        if gossip == chat(author, "later 8") {
+            break;
+        }
+    }
+    server.abort();
+}
+
+#[tokio::test]
+async fn a_peer_whose_gossip_went_deaf_is_connected_anew() {
+    let quick = |frame: Option<usize>| {
+        let mut config = config();
+        config.tuning.probe_interval = Duration::from_millis(200);
+        config.tuning.hearing = HearingTimes {
+            silence: Duration::from_millis(1_500),
+            subscribe: Duration::from_secs(30),
+            between_cures: Duration::from_secs(1),
+        };
+        if let Some(frame) = frame {
+            config.tuning.max_gossip_frame = frame;
+        }
+        config
+    };
+    let mut a = Node::with(quick(None)).await;
+    // This one takes smaller frames, as no node does: a large one shuts its ear for good.
+    let mut b = Node::with(quick(Some(64 * 1024))).await;
+    a.handle.dial(&b.full_address()).await.unwrap();
+    a.subscribed(b.id(), Topic::Blocks).await;
+    a.handle.publish(&big_block(1)).unwrap();
+    assert!(b.disconnected_from(a.id()).await.contains("deaf"));
+    b.subscribed(a.id(), Topic::Chat).await;
+    a.subscribed(b.id(), Topic::Chat).await;
+    a.handle.publish(&chat(a.id(), "do you hear me?")).unwrap();
+    assert_eq!(b.gossip().await.2, chat(a.id(), "do you hear me?"));
+}
+
+#[tokio::test]
+async fn peers_that_probe_each_other_stay_connected() {
+    let quick = || {
+        let mut config = config();
+        config.tuning.probe_interval = Duration::from_millis(100);
+        config.tuning.hearing = HearingTimes {
+            silence: Duration::from_secs(3),
+            subscribe: Duration::from_secs(3),
+            between_cures: Duration::from_secs(1),
+        };
+        config
+    };
+    let (a, mut b) = (Node::with(quick()).await, Node::with(quick()).await);
+    a.handle.dial(&b.full_address()).await.unwrap();
+    b.connected_to(a.id()).await;
+    let lost = tokio::time::timeout(Duration::from_secs(4), b.disconnected_from(a.id())).await;
+    assert!(lost.is_err(), "still connected after more than the time that silence may take");
+}

@@ -1,0 +1,273 @@
+//! Requests and responses, and peers that do them wrong.
+
+use libp2p::gossipsub;
+use proptest::strategy::{Strategy, ValueTree};
+use serde_bytes::ByteBuf;
+
+use super::{Node, config, hello, hello_back, line, pair, stranger::Stranger};
+use crate::{
+    net::{CommandError, NetEvent, NetOffence, RequestError},
+    primitives::{BlockHash, HEADER_BYTES, PeerId, TxId},
+    wire::{
+        ChatRequest, ChatResponse, FriendsRequest, FriendsResponse, GetBlocks, HelloResponse, Item, ItemId, Protocol,
+        Request, Response, SyncRequest, SyncResponse, limits::MAX_SYNC_RESPONSE_BYTES,
+    },
+};
+
+/// Answers requests with `answer` until the other side has its answers.
+async fn serve(mut node: Node, answer: impl Fn(Request) -> Response) {
+    loop {
+        let (reply, request) = node
+            .until(|event| match event {
+                NetEvent::RequestReceived { reply, request, .. } => Some((reply, request)),
+                _ => None,
+            })
+            .await;
+        node.handle.respond(reply, &answer(request)).unwrap();
+    }
+}
+
+async fn answered(node: &mut Node) -> (u64, Result<Response, RequestError>) {
+    node.until(|event| match event {
+        NetEvent::ResponseReceived { id, result, .. } => Some((id, result)),
+        _ => None,
+    })
+    .await
+}
+
+async fn misbehaved(node: &mut Node) -> (PeerId, NetOffence, String) {
+    node.until(|event| match event {
+        NetEvent::Misbehaved { peer, offence, reason } => Some((peer, offence, reason)),
+        _ => None,
+    })
+    .await
+}
+
+/// One request of each protocol and an answer to each.
+fn each_protocol(me: PeerId) -> Vec<(Request, Response)> {
+    vec![
+        (Request::Hello(hello(1)), Response::Hello(hello_back(2))),
+        (Request::Friends(FriendsRequest::Explore), Response::Friends(FriendsResponse::Profiles(Vec::new()))),
+        (Request::Chat(ChatRequest::Direct(line(me, "Good morning to you"))), Response::Chat(ChatResponse::Delivered)),
+        (
+            Request::Sync(SyncRequest::GetBlocks(GetBlocks { locator: vec![BlockHash([1; 32])], limit: 10 })),
+            Response::Sync(SyncResponse::Inv(ByteBuf::from(vec![5; 10 * HEADER_BYTES]))),
+        ),
+        (
+            Request::Sync(SyncRequest::GetData(vec![ItemId::Trade(TxId([1; 32]))])),
+            Response::Sync(SyncResponse::Data(vec![Item::Block(ByteBuf::from(vec![9; 2_000_000])), Item::NotFound])),
+        ),
+    ]
+}
+
+async fn exchange_each_protocol(mut a: Node, b: Node) {
+    let (me, other) = (a.id(), b.id());
+    let server = tokio::spawn(serve(b, move |request| {
+        let known = each_protocol(me).into_iter().find(|(asked, _)| *asked == request);
+        known.expect("the request as it was asked").1
+    }));
+    for (id, (request, response)) in (0..).zip(each_protocol(me)) {
+        a.handle.request(other, id, &request).unwrap();
+        assert_eq!(answered(&mut a).await, (id, Ok(response)));
+    }
+    server.abort();
+}
+
+#[tokio::test]
+async fn two_nodes_exchange_each_protocol_over_tcp() {
+    let (a, b) = pair().await;
+    exchange_each_protocol(a, b).await;
+}
+
+#[tokio::test]
+async fn two_nodes_exchange_each_protocol_over_quic() {
+    let quic = || {
+        let mut config = config();
+        config.listen = vec!["/ip4/127.0.0.1/udp/0/quic-v1".to_owned()];
+        config
+    };
+    let (mut a, b) = (Node::with(quic()).await, Node::with(quic()).await);
+    a.handle.dial(&b.full_address()).await.unwrap();
+    a.connected_to(b.id()).await;
+    exchange_each_protocol(a, b).await;
+}
+
+#[tokio::test]
+async fn two_hundred_parallel_requests_all_end() {
+    let (mut a, b) = pair().await;
+    let other = b.id();
+    let server = tokio::spawn(serve(b, |_| Response::Hello(hello_back(2))));
+    for id in 0..200 {
+        a.handle.request(other, id, &Request::Hello(hello(1))).unwrap();
+    }
+    let mut ended = Vec::new();
+    while ended.len() < 200 {
+        let (id, result) = answered(&mut a).await;
+        assert_eq!(result, Ok(Response::Hello(hello_back(2))));
+        ended.push(id);
+    }
+    ended.sort_unstable();
+    assert_eq!(ended, (0..200).collect::<Vec<_>>());
+    server.abort();
+}
+
+#[tokio::test]
+async fn a_thousand_requests_at_once_end_by_answer_or_by_name() {
+    let (mut a, b) = pair().await;
+    let other = b.id();
+    let server = tokio::spawn(serve(b, |_| Response::Hello(hello_back(2))));
+    let mut taken = 0;
+    for id in 0..1_000 {
+        match a.handle.request(other, id, &Request::Hello(hello(1))) {
+            Ok(()) => taken += 1,
+            Err(error) => assert_eq!(error, CommandError::Busy),
+        }
+    }
+    for _ in 0..taken {
+        let (_, result) = answered(&mut a).await;
+        assert!(matches!(result, Ok(_) | Err(RequestError::TooMany(_))), "{result:?}");
+    }
+    a.handle.request(other, 1_000, &Request::Hello(hello(1))).unwrap();
+    assert!(answered(&mut a).await.1.is_ok(), "the connection lives");
+    server.abort();
+}
+
+#[tokio::test]
+async fn requests_end_when_the_peer_goes_away() {
+    let (mut a, mut b) = pair().await;
+    for id in 0..100 {
+        a.handle.request(b.id(), id, &Request::Hello(hello(1))).unwrap();
+    }
+    let _unanswered = b
+        .until(|event| match event {
+            NetEvent::RequestReceived { reply, .. } => Some(reply),
+            _ => None,
+        })
+        .await;
+    b.handle.shutdown().await;
+    for _ in 0..100 {
+        let (_, result) = answered(&mut a).await;
+        assert!(matches!(result, Err(RequestError::Disconnected(_) | RequestError::NoAnswer { .. })), "{result:?}");
+    }
+    a.handle.request(b.id(), 100, &Request::Hello(hello(1))).unwrap();
+    let id = loop {
+        let (id, result) = answered(&mut a).await;
+        assert_eq!(result, Err(RequestError::NotConnected(b.id())));
+        if id == 100 {
+            break id;
+        }
+    };
+    assert_eq!(id, 100);
+}
+
+#[tokio::test]
+async fn a_shut_down_network_ends_its_requests_and_takes_no_more() {
+    let (mut a, b) = pair().await;
+    a.handle.request(b.id(), 1, &Request::Hello(hello(1))).unwrap();
+    a.handle.shutdown().await;
+    assert!(answered(&mut a).await.1.is_err());
+    assert_eq!(a.handle.request(b.id(), 2, &Request::Hello(hello(1))), Err(CommandError::ShutDown));
+}
+
+#[tokio::test]
+async fn another_networks_peer_hears_hello_and_nothing_else() {
+    let mut other_network = config();
+    other_network.network = BlockHash([8; 32]);
+    let (mut a, mut b) = (Node::start().await, Node::with(other_network).await);
+    a.handle.dial(&b.full_address()).await.unwrap();
+    a.handle.request(b.id(), 1, &Request::Sync(SyncRequest::GetMempool)).unwrap();
+    assert_eq!(answered(&mut a).await, (1, Err(RequestError::Unsupported(b.id()))));
+    // The answer is out before the connection is closed, though both were asked for at once.
+    a.handle.request(b.id(), 2, &Request::Hello(hello(1))).unwrap();
+    let reply = b
+        .until(|event| match event {
+            NetEvent::RequestReceived { reply, .. } => Some(reply),
+            _ => None,
+        })
+        .await;
+    b.handle.respond(reply, &Response::Hello(HelloResponse::WrongNetwork(BlockHash([8; 32])))).unwrap();
+    b.handle.disconnect(a.id(), std::time::Duration::from_mins(10)).unwrap();
+    let wrong = Response::Hello(HelloResponse::WrongNetwork(BlockHash([8; 32])));
+    assert_eq!(answered(&mut a).await, (2, Ok(wrong)));
+    a.disconnected_from(b.id()).await;
+}
+
+#[tokio::test]
+async fn what_is_over_a_limit_is_not_sent() {
+    let (a, b) = pair().await;
+    let long = Request::Chat(ChatRequest::Direct(line(a.id(), &"x".repeat(5_000))));
+    assert!(matches!(a.handle.request(b.id(), 1, &long), Err(CommandError::Unsendable(_))));
+}
+
+#[tokio::test]
+async fn garbage_on_every_protocol_is_refused_by_name_and_the_node_lives() {
+    for protocol in Protocol::ALL {
+        let mut node = Node::start().await;
+        let mut stranger = Stranger::new(protocol, gossipsub::Config::default(), false);
+        let peer = stranger.connect(&node.address).await;
+        let me = stranger.id();
+        let good = each_protocol(me)
+            .into_iter()
+            .find(|(request, _)| request.protocol() == protocol)
+            .map(|(request, response)| (request.encode().unwrap(), response))
+            .unwrap();
+        let mut bad = vec![
+            (Vec::new(), "malformed"),
+            (vec![0; protocol.max_request_bytes() + 1], "too_large"),
+            ([&good.0[..], &[0]].concat(), "malformed"),
+        ];
+        // The first item is an array of a few: its head in two bytes is CBOR, but not canonical.
+        bad.push(([&[0x98, good.0[0] & 0x1f], &good.0[1..]].concat(), "not_canonical"));
+        for (bytes, code) in bad {
+            assert_eq!(stranger.ask(&peer, bytes).await.unwrap_or_default(), Vec::<u8>::new());
+            let (who, offence, reason) = misbehaved(&mut node).await;
+            assert_eq!((who, offence), (me, NetOffence::MalformedRequest));
+            assert!(reason.starts_with(code), "{protocol:?}: {reason} is not {code}");
+        }
+        let mut random = proptest::test_runner::TestRunner::deterministic();
+        for _ in 0..20 {
+            let bytes = proptest::collection::vec(proptest::num::u8::ANY, 1..500).new_tree(&mut random).unwrap();
+            assert_eq!(stranger.ask(&peer, bytes.current()).await.unwrap_or_default(), Vec::<u8>::new());
+            assert_eq!(misbehaved(&mut node).await.1, NetOffence::MalformedRequest);
+        }
+        let (request, response) = good;
+        let expected = response.encode().unwrap();
+        let server = tokio::spawn(serve(node, move |_| response.clone()));
+        assert_eq!(stranger.ask(&peer, request).await, Some(expected));
+        server.abort();
+    }
+}
+
+#[tokio::test]
+async fn answers_that_are_no_messages_are_refused_by_name() {
+    for (bytes, code) in [
+        (vec![0xff; 100], "malformed_response"),
+        (vec![0; MAX_SYNC_RESPONSE_BYTES + 1], "malformed_response"),
+        (Vec::new(), "no_answer"),
+    ] {
+        let mut node = Node::start().await;
+        let mut stranger = Stranger::new(Protocol::Sync, gossipsub::Config::default(), false);
+        let peer = stranger.id();
+        stranger.connect(&node.address).await;
+        node.connected_to(peer).await;
+        let server = tokio::spawn(stranger.answer_all(bytes));
+        node.handle.request(peer, 1, &Request::Sync(SyncRequest::GetMempool)).unwrap();
+        let (id, result) = answered(&mut node).await;
+        assert_eq!((id, result.unwrap_err().code()), (1, code));
+        server.abort();
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_falls_behind_answers_busy() {
+    let mut slow = config();
+    slow.tuning.event_queue = 8;
+    let (mut a, b) = (Node::start().await, Node::with(slow).await);
+    a.handle.dial(&b.full_address()).await.unwrap();
+    // Nobody reads the events of b: those that find no room are answered all the same.
+    for id in 0..20 {
+        a.handle.request(b.id(), id, &Request::Hello(hello(1))).unwrap();
+    }
+    let (_, result) = answered(&mut a).await;
+    assert_eq!(result, Ok(Response::Hello(HelloResponse::Busy)));
+}

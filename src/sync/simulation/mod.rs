@@ -1,0 +1,685 @@
+//! A deterministic network of sync machines in virtual time: delays, losses, silence and lies by one seed.
+
+mod toy;
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet},
+};
+
+use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
+use serde_bytes::ByteBuf;
+use toy::{ToyChain, trade};
+
+use super::{
+    MAX_BODY_REQUESTS, MAX_HANDED, MAX_REQUESTS_PER_PEER, PATIENCE_MS, Phase, RequestFailure, STALL_MS, Sync,
+    SyncAction, SyncConfig, SyncEvent, SyncOutcome, SyncReport, machine::Purpose, owns_request,
+};
+use crate::{
+    consensus::Work,
+    peers::Offence,
+    primitives::{BlockHash, Encode, PeerId, PublicKey, UnixMillis},
+    wire::{Item, ItemId, PROTOCOL_VERSION, Status, SyncRequest, SyncResponse},
+};
+
+/// Between two ticks of a node, in ms.
+const TICK_MS: u64 = 250;
+
+/// How a peer answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    Honest,
+    /// Claims much and answers nothing.
+    Silent,
+    /// Says truly how far it is, and answers nothing.
+    Mute,
+    /// Claims more work than its chain has.
+    Boasting,
+    /// Sends bytes that are no block.
+    Garbage,
+    /// Sends another block than was asked.
+    WrongBlock,
+    /// Has headers, and no body of them.
+    Withholding,
+    /// Sends headers that follow nothing.
+    LooseHeaders,
+    /// Is always busy.
+    Busy,
+    /// Answers each request with the answer to another kind.
+    Confused,
+}
+
+enum Delivery {
+    Event(usize, SyncEvent),
+    Ask { from: usize, to: usize, id: u64, request: SyncRequest },
+    Hello { from: usize, to: usize, status: Box<Status>, reply: bool },
+    Tick(usize),
+}
+
+struct Node {
+    chain: ToyChain,
+    sync: Sync,
+    manner: Manner,
+    neighbours: BTreeSet<usize>,
+    reports: Vec<(u64, SyncReport)>,
+    bodies_received: usize,
+}
+
+struct Network {
+    now: UnixMillis,
+    nodes: Vec<Node>,
+    queue: BinaryHeap<Reverse<(UnixMillis, u64)>>,
+    deliveries: HashMap<u64, Delivery>,
+    next: u64,
+    rng: StdRng,
+    /// Answers lost, of a thousand.
+    loss: u32,
+    delay_ms: std::ops::Range<u64>,
+    request_ids: HashSet<(usize, u64)>,
+    penalties: Vec<(usize, usize, Offence)>,
+}
+
+fn peer(index: usize) -> PeerId {
+    let mut key = [0; 32];
+    key[..8].copy_from_slice(&(index as u64).to_le_bytes());
+    PeerId(PublicKey(key))
+}
+
+fn index(peer: PeerId) -> usize {
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&peer.0.0[..8]);
+    usize::try_from(u64::from_le_bytes(bytes)).expect("an index")
+}
+
+impl Network {
+    fn new(seed: u64) -> Self {
+        Self {
+            now: 1_000_000,
+            nodes: Vec::new(),
+            queue: BinaryHeap::new(),
+            deliveries: HashMap::new(),
+            next: 0,
+            rng: StdRng::seed_from_u64(seed),
+            loss: 0,
+            delay_ms: 5..80,
+            request_ids: HashSet::new(),
+            penalties: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, chain: ToyChain, manner: Manner) -> usize {
+        let sync = Self::machine(&chain, self.now);
+        let node = self.nodes.len();
+        self.nodes.push(Node {
+            chain,
+            sync,
+            manner,
+            neighbours: BTreeSet::new(),
+            reports: Vec::new(),
+            bodies_received: 0,
+        });
+        let first = self.rng.random_range(0..TICK_MS);
+        self.push(first, Delivery::Tick(node));
+        node
+    }
+
+    fn machine(chain: &ToyChain, now: UnixMillis) -> Sync {
+        Sync::new(SyncConfig { min_work: Work::ZERO, tip: chain.tip(), best_header: chain.best_header(), now })
+    }
+
+    fn connect(&mut self, a: usize, b: usize) {
+        self.nodes[a].neighbours.insert(b);
+        self.nodes[b].neighbours.insert(a);
+        self.hello(a, b);
+    }
+
+    fn disconnect(&mut self, a: usize, b: usize) {
+        for (node, other) in [(a, b), (b, a)] {
+            self.nodes[node].neighbours.remove(&other);
+            self.feed(node, SyncEvent::PeerGone { peer: peer(other) });
+        }
+    }
+
+    /// The node ends and starts again: the chain is what it was, sync knows nothing.
+    fn restart(&mut self, node: usize) {
+        let neighbours = self.nodes[node].neighbours.clone();
+        for other in &neighbours {
+            self.disconnect(node, *other);
+        }
+        self.nodes[node].sync = Self::machine(&self.nodes[node].chain, self.now);
+        self.request_ids.retain(|(owner, _)| *owner != node);
+        self.deliveries.retain(|_, delivery| !matches!(delivery, Delivery::Event(to, _) if *to == node));
+        for other in neighbours {
+            self.connect(node, other);
+        }
+    }
+
+    fn push(&mut self, delay: u64, delivery: Delivery) {
+        self.next += 1;
+        self.queue.push(Reverse((self.now + delay, self.next)));
+        self.deliveries.insert(self.next, delivery);
+    }
+
+    fn push_remote(&mut self, delivery: Delivery) {
+        let delay = self.rng.random_range(self.delay_ms.clone());
+        self.push(delay, delivery);
+    }
+
+    fn status(&self, node: usize) -> Box<Status> {
+        let Node { chain, manner, .. } = &self.nodes[node];
+        let tip = chain.tip();
+        let (mut tip, mut height, mut work) = (tip.hash, tip.height, tip.work);
+        if matches!(manner, Manner::Silent | Manner::Boasting | Manner::Busy | Manner::Confused | Manner::LooseHeaders)
+        {
+            (tip, height, work) = (BlockHash([0xee; 32]), u32::MAX, Work::from_be_bytes([0x7f; 32]));
+        }
+        Box::new(Status {
+            version: PROTOCOL_VERSION,
+            features: 0,
+            network: BlockHash::ZERO,
+            tip,
+            height,
+            work: ByteBuf::from(work.to_be_bytes()),
+            time: self.now,
+            mempool: u32::try_from(chain.mempool.len()).expect("a small mempool"),
+        })
+    }
+
+    fn hello(&mut self, from: usize, to: usize) {
+        let status = self.status(from);
+        self.push_remote(Delivery::Hello { from, to, status, reply: true });
+    }
+
+    fn feed(&mut self, node: usize, event: SyncEvent) {
+        let actions = self.nodes[node].sync.handle(event, self.now);
+        self.check(node);
+        for action in actions {
+            self.act(node, action);
+        }
+    }
+
+    /// What must hold after every event.
+    fn check(&self, node: usize) {
+        let sync = &self.nodes[node].sync;
+        let mut asked: BTreeMap<(u32, BlockHash), usize> = BTreeMap::new();
+        let mut of_peer: BTreeMap<PeerId, usize> = BTreeMap::new();
+        for request in sync.requests.values() {
+            assert!(sync.peers.contains_key(&request.peer), "a request outlives its peer");
+            if let Purpose::Bodies(places) = &request.purpose {
+                *of_peer.entry(request.peer).or_default() += 1;
+                places.iter().for_each(|place| *asked.entry(*place).or_default() += 1);
+            }
+        }
+        for (id, peer) in &sync.peers {
+            let count = of_peer.get(id).copied().unwrap_or_default();
+            assert_eq!(peer.requests, count);
+            assert!(count <= MAX_REQUESTS_PER_PEER);
+        }
+        let fresh = sync.requests.values().filter(|r| self.now - r.since < PATIENCE_MS);
+        let bodies = fresh.filter(|request| matches!(request.purpose, Purpose::Bodies(_)));
+        assert!(bodies.count() <= MAX_BODY_REQUESTS);
+        for (place, requests) in sync.bodies.asked() {
+            assert_eq!(asked.get(&place).copied().unwrap_or_default(), requests, "a block is asked for by nobody");
+        }
+        let handed = sync.bodies.unsettled();
+        assert!(handed <= MAX_HANDED + super::MAX_SETTLING);
+    }
+
+    fn act(&mut self, node: usize, action: SyncAction) {
+        match action {
+            SyncAction::Request { peer, id, request } => {
+                assert!(owns_request(id) && self.request_ids.insert((node, id)), "a request id is used twice");
+                self.push_remote(Delivery::Ask { from: node, to: index(peer), id, request });
+            }
+            SyncAction::SendStatus { peer } => self.hello(node, index(peer)),
+            SyncAction::FetchLocator { peer } => {
+                let hashes = self.nodes[node].chain.locator();
+                self.push(1, Delivery::Event(node, SyncEvent::Locator { peer, hashes }));
+            }
+            SyncAction::FetchMissing { read, limit } => {
+                let blocks = self.nodes[node].chain.missing(limit);
+                self.push(2, Delivery::Event(node, SyncEvent::Missing { read, blocks }));
+            }
+            SyncAction::FilterTrades { peer, ids } => {
+                let mempool = &self.nodes[node].chain.mempool;
+                let ids = ids.into_iter().filter(|id| !mempool.contains_key(id)).collect();
+                self.push(1, Delivery::Event(node, SyncEvent::UnknownTrades { peer, ids }));
+            }
+            SyncAction::AcceptHeaders { peer, headers } => {
+                let result = self.nodes[node].chain.accept_headers(&headers);
+                self.push(1, Delivery::Event(node, SyncEvent::HeadersDone { peer, result }));
+                self.summarise(node);
+            }
+            SyncAction::AcceptBlock { block, .. } => {
+                let hash = block.hash();
+                self.nodes[node].bodies_received += 1;
+                let result = self.nodes[node].chain.accept_block(*block);
+                self.push(2, Delivery::Event(node, SyncEvent::BlockDone { hash, result }));
+                self.summarise(node);
+            }
+            SyncAction::AcceptTrade { transaction, .. } => {
+                let txid = transaction.txid();
+                self.nodes[node].chain.mempool.insert(txid, *transaction);
+                self.push(1, Delivery::Event(node, SyncEvent::TradeDone { txid, result: Ok(()) }));
+            }
+            SyncAction::Penalise { peer, offence, .. } => {
+                let other = index(peer);
+                self.penalties.push((node, other, offence));
+                let score: i64 =
+                    self.penalties.iter().filter(|p| p.0 == node && p.1 == other).map(|p| p.2.weight()).sum();
+                if score >= 100 && self.nodes[node].neighbours.contains(&other) {
+                    self.disconnect(node, other);
+                }
+            }
+            SyncAction::SyncDone { ticket, report } => self.nodes[node].reports.push((ticket, report)),
+            SyncAction::PhaseChanged { .. } => {}
+        }
+    }
+
+    fn summarise(&mut self, node: usize) {
+        let chain = &self.nodes[node].chain;
+        let event = SyncEvent::Summary { tip: chain.tip(), best_header: chain.best_header() };
+        self.push(2, Delivery::Event(node, event));
+    }
+
+    fn answer(&mut self, node: usize, request: &SyncRequest) -> Option<SyncResponse> {
+        let Node { chain, manner, .. } = &self.nodes[node];
+        let honest = chain.answer(request);
+        Some(match (manner, request) {
+            (Manner::Silent | Manner::Mute, _) => return None,
+            (Manner::Busy, _) => SyncResponse::Busy,
+            (Manner::Confused, SyncRequest::GetMempool) => SyncResponse::Inv(ByteBuf::new()),
+            (Manner::Confused, _) => SyncResponse::MempoolIds(Vec::new()),
+            (Manner::LooseHeaders, SyncRequest::GetBlocks(_)) => {
+                let header = toy::block(BlockHash([3; 32]), 77, 1).header;
+                SyncResponse::Inv(ByteBuf::from(header.to_bytes()))
+            }
+            (Manner::Garbage, SyncRequest::GetData(ids)) => {
+                let mut bytes = vec![0; 300];
+                self.rng.fill_bytes(&mut bytes);
+                SyncResponse::Data(vec![Item::Block(ByteBuf::from(bytes)); ids.len()])
+            }
+            (Manner::WrongBlock, SyncRequest::GetData(ids)) => {
+                let other = toy::block(BlockHash([4; 32]), 5, 5).to_bytes();
+                SyncResponse::Data(vec![Item::Block(ByteBuf::from(other)); ids.len()])
+            }
+            (Manner::Withholding, SyncRequest::GetData(ids)) if matches!(ids[0], ItemId::Block(_)) => {
+                SyncResponse::Data(vec![Item::NotFound; ids.len()])
+            }
+            _ => honest,
+        })
+    }
+
+    /// Runs until a condition holds; fails when it does not within so much virtual time.
+    fn run_until(&mut self, limit_ms: u64, condition: impl Fn(&Self) -> bool) -> u64 {
+        let start = self.now;
+        while !condition(self) {
+            let Reverse((time, number)) = self.queue.pop().expect("ticks never end");
+            self.now = self.now.max(time);
+            assert!(self.now - start <= limit_ms, "not done after {limit_ms} ms: {:?}", self.describe());
+            if let Some(delivery) = self.deliveries.remove(&number) {
+                self.deliver(delivery);
+            }
+        }
+        self.now - start
+    }
+
+    fn run_for(&mut self, ms: u64) {
+        let end = self.now + ms;
+        self.run_until(ms + TICK_MS, |network| network.now >= end);
+    }
+
+    fn deliver(&mut self, delivery: Delivery) {
+        match delivery {
+            Delivery::Event(node, event) => self.feed(node, event),
+            Delivery::Tick(node) => {
+                self.feed(node, SyncEvent::Tick);
+                self.push(TICK_MS, Delivery::Tick(node));
+            }
+            Delivery::Hello { from, to, status, reply } => {
+                if self.nodes[to].neighbours.contains(&from) {
+                    self.feed(to, SyncEvent::PeerStatus { peer: peer(from), status });
+                    if reply {
+                        let status = self.status(to);
+                        self.push_remote(Delivery::Hello { from: to, to: from, status, reply: false });
+                    }
+                }
+            }
+            Delivery::Ask { from, to, id, request } => {
+                let lost = self.rng.random_range(0..1_000) < self.loss;
+                let result = if !self.nodes[to].neighbours.contains(&from) {
+                    Err(RequestFailure::Disconnected)
+                } else if lost {
+                    return;
+                } else {
+                    match self.answer(to, &request) {
+                        Some(response) => Ok(response),
+                        None => return,
+                    }
+                };
+                self.push_remote(Delivery::Event(from, SyncEvent::Response { id, result }));
+            }
+        }
+    }
+
+    fn describe(&self) -> Vec<(u32, u32, Phase)> {
+        self.nodes
+            .iter()
+            .map(|node| (node.chain.tip().height, node.chain.best_header().height, node.sync.phase))
+            .collect()
+    }
+
+    fn tip(&self, node: usize) -> BlockHash {
+        self.nodes[node].chain.tip().hash
+    }
+
+    fn phase(&self, node: usize) -> Phase {
+        self.nodes[node].sync.progress().phase
+    }
+
+    /// Nothing is left over: no request, no body, no walk.
+    fn assert_at_rest(&self, node: usize) {
+        let sync = &self.nodes[node].sync;
+        assert!(sync.requests.is_empty() && sync.bodies.is_empty() && sync.walks() == 0, "{sync:?}");
+    }
+}
+
+#[test]
+fn a_node_behind_by_5000_blocks_fetches_them_once_from_several_peers() {
+    let mut network = Network::new(1);
+    let chain = ToyChain::of_length(5_000, 0);
+    let newcomer = network.add(ToyChain::default(), Manner::Honest);
+    for _ in 0..4 {
+        let server = network.add(chain.clone(), Manner::Honest);
+        network.connect(newcomer, server);
+    }
+    let took = network.run_until(60_000, |n| n.phase(newcomer) == Phase::Synced);
+    assert_eq!(network.tip(newcomer), chain.tip().hash);
+    assert_eq!(network.nodes[newcomer].bodies_received, 5_000);
+    assert!(network.penalties.is_empty(), "{:?}", network.penalties);
+    assert!(took < 20_000, "{took} ms");
+    network.run_for(1_000);
+    network.assert_at_rest(newcomer);
+}
+
+#[test]
+fn with_lost_answers_it_still_finishes() {
+    for seed in 0..8 {
+        let mut network = Network::new(seed);
+        network.loss = 50;
+        let chain = ToyChain::of_length(700, 0);
+        let newcomer = network.add(ToyChain::default(), Manner::Honest);
+        for _ in 0..3 {
+            let server = network.add(chain.clone(), Manner::Honest);
+            network.connect(newcomer, server);
+        }
+        network.run_until(600_000, |n| n.phase(newcomer) == Phase::Synced);
+        assert_eq!(network.tip(newcomer), chain.tip().hash);
+        assert!(network.penalties.iter().all(|(.., offence)| *offence == Offence::Timeout));
+    }
+}
+
+#[test]
+fn no_lying_peer_stops_it() {
+    let manners = [
+        Manner::Silent,
+        Manner::Boasting,
+        Manner::Garbage,
+        Manner::WrongBlock,
+        Manner::Withholding,
+        Manner::LooseHeaders,
+        Manner::Busy,
+        Manner::Confused,
+    ];
+    for (seed, manner) in (0..).zip(manners) {
+        let mut network = Network::new(seed);
+        let chain = ToyChain::of_length(600, 0);
+        let newcomer = network.add(ToyChain::default(), Manner::Honest);
+        for _ in 0..3 {
+            let liar = network.add(chain.clone(), manner);
+            network.connect(newcomer, liar);
+        }
+        let honest = network.add(chain.clone(), Manner::Honest);
+        network.connect(newcomer, honest);
+        network.run_until(200_000, |n| n.tip(newcomer) == chain.tip().hash);
+        network.run_until(200_000, |n| n.phase(newcomer) == Phase::Synced);
+        let blamed: Vec<_> = network.penalties.iter().filter(|p| p.0 == newcomer && p.1 == honest).collect();
+        assert!(blamed.is_empty(), "{manner:?}: {blamed:?}");
+        let caught = network.penalties.iter().any(|p| p.0 == newcomer);
+        assert_eq!(caught, !matches!(manner, Manner::Withholding | Manner::Busy), "{manner:?}");
+    }
+}
+
+#[test]
+fn all_lies_at_once_do_not_stop_it() {
+    for seed in 0..6 {
+        let mut network = Network::new(seed);
+        network.loss = 20;
+        let chain = ToyChain::of_length(400, 0);
+        let newcomer = network.add(ToyChain::default(), Manner::Honest);
+        for manner in [Manner::Silent, Manner::Garbage, Manner::Withholding, Manner::Busy, Manner::Confused] {
+            let liar = network.add(chain.clone(), manner);
+            network.connect(newcomer, liar);
+        }
+        for _ in 0..2 {
+            let honest = network.add(chain.clone(), Manner::Honest);
+            network.connect(newcomer, honest);
+        }
+        network.run_until(600_000, |n| n.tip(newcomer) == chain.tip().hash);
+    }
+}
+
+#[test]
+fn a_silent_peer_costs_patience_not_a_time_out() {
+    let mut network = Network::new(3);
+    let chain = ToyChain::of_length(300, 0);
+    let newcomer = network.add(ToyChain::default(), Manner::Honest);
+    let silent = network.add(chain.clone(), Manner::Silent);
+    let honest = network.add(chain.clone(), Manner::Honest);
+    network.connect(newcomer, silent);
+    network.run_for(200);
+    network.connect(newcomer, honest);
+    let took = network.run_until(60_000, |n| n.tip(newcomer) == chain.tip().hash);
+    assert!(took < super::REQUEST_TIMEOUT_MS, "{took} ms");
+}
+
+#[test]
+fn after_a_restart_in_the_middle_only_the_rest_is_fetched() {
+    let mut network = Network::new(4);
+    let chain = ToyChain::of_length(2_000, 0);
+    let newcomer = network.add(ToyChain::default(), Manner::Honest);
+    for _ in 0..2 {
+        let server = network.add(chain.clone(), Manner::Honest);
+        network.connect(newcomer, server);
+    }
+    network.run_until(60_000, |n| n.nodes[newcomer].chain.tip().height >= 700);
+    network.restart(newcomer);
+    network.run_until(60_000, |n| n.phase(newcomer) == Phase::Synced);
+    assert_eq!(network.tip(newcomer), chain.tip().hash);
+    assert_eq!(network.nodes[newcomer].bodies_received, 2_000);
+}
+
+#[test]
+fn two_halves_that_meet_agree_on_the_chain_with_more_work() {
+    for seed in 0..4 {
+        let mut network = Network::new(seed);
+        let common = ToyChain::of_length(50, 0);
+        let (mut left, mut right) = (common.clone(), common);
+        left.extend(120, 1);
+        right.extend(90, 2);
+        let nodes: Vec<usize> =
+            (0..6).map(|i| network.add(if i < 3 { left.clone() } else { right.clone() }, Manner::Honest)).collect();
+        for pair in nodes.windows(2) {
+            network.connect(pair[0], pair[1]);
+        }
+        network.run_until(120_000, |n| nodes.iter().all(|node| n.tip(*node) == left.tip().hash));
+        network.run_until(60_000, |n| nodes.iter().all(|node| n.phase(*node) == Phase::Synced));
+        assert!(network.penalties.is_empty());
+    }
+}
+
+#[test]
+fn two_halves_with_equal_work_agree_on_the_lower_hash() {
+    let mut network = Network::new(9);
+    let (mut left, mut right) = (ToyChain::default(), ToyChain::default());
+    left.extend(40, 1);
+    right.extend(40, 2);
+    let lower = left.tip().hash.min(right.tip().hash);
+    let (a, b) = (network.add(left, Manner::Honest), network.add(right, Manner::Honest));
+    network.connect(a, b);
+    network.run_until(60_000, |n| n.tip(a) == lower && n.tip(b) == lower);
+}
+
+#[test]
+fn a_branch_with_an_invalid_block_is_left_and_its_sender_blamed_once() {
+    let mut network = Network::new(5);
+    let common = ToyChain::of_length(30, 0);
+    let (mut good, mut bad) = (common.clone(), common.clone());
+    good.extend(20, 1);
+    bad.extend(10, 2);
+    bad.extend_with_invalid();
+    bad.extend(60, 2);
+    bad.believes_everything = true;
+    let newcomer = network.add(common, Manner::Honest);
+    let liar = network.add(bad, Manner::Honest);
+    let honest = network.add(good.clone(), Manner::Honest);
+    network.connect(newcomer, liar);
+    network.connect(newcomer, honest);
+    network.run_until(200_000, |n| n.tip(newcomer) == good.tip().hash);
+    assert!(network.penalties.contains(&(newcomer, liar, Offence::InvalidBlock)));
+    assert!(!network.penalties.iter().any(|p| p.0 == newcomer && p.1 == honest));
+}
+
+#[test]
+fn who_had_an_invalid_block_stored_aside_is_not_blamed_for_it() {
+    let mut network = Network::new(13);
+    let common = ToyChain::of_length(30, 0);
+    let (mut good, mut bad) = (common.clone(), common.clone());
+    good.extend(20, 1);
+    bad.extend(10, 2);
+    bad.extend_with_invalid();
+    bad.extend(60, 2);
+    good.store_aside(&bad);
+    let newcomer = network.add(common, Manner::Honest);
+    let liar = network.add(bad, Manner::Withholding);
+    let honest = network.add(good.clone(), Manner::Honest);
+    network.connect(newcomer, liar);
+    network.connect(newcomer, honest);
+    network.run_until(200_000, |n| n.tip(newcomer) == good.tip().hash && !n.penalties.is_empty());
+    network.run_for(60_000);
+    assert!(network.penalties.contains(&(newcomer, liar, Offence::InvalidBlock)));
+    assert!(!network.penalties.iter().any(|p| p.0 == newcomer && p.1 == honest), "{:?}", network.penalties);
+}
+
+#[test]
+fn many_silent_peers_do_not_use_up_all_requests() {
+    let mut network = Network::new(14);
+    let chain = ToyChain::of_length(800, 0);
+    let newcomer = network.add(ToyChain::default(), Manner::Honest);
+    let honest = network.add(chain.clone(), Manner::Honest);
+    network.connect(newcomer, honest);
+    for _ in 0..8 {
+        let mute = network.add(chain.clone(), Manner::Mute);
+        network.connect(newcomer, mute);
+    }
+    let took = network.run_until(60_000, |n| n.tip(newcomer) == chain.tip().hash);
+    assert!(took < super::REQUEST_TIMEOUT_MS, "{took} ms");
+}
+
+#[test]
+fn news_reach_the_neighbours_without_gossip() {
+    let mut network = Network::new(6);
+    let chain = ToyChain::of_length(10, 0);
+    let nodes: Vec<usize> = (0..5).map(|_| network.add(chain.clone(), Manner::Honest)).collect();
+    for pair in nodes.windows(2) {
+        network.connect(pair[0], pair[1]);
+    }
+    network.run_until(20_000, |n| nodes.iter().all(|node| n.phase(*node) == Phase::Synced));
+    network.nodes[0].chain.extend(1, 7);
+    network.summarise(0);
+    let tip = network.tip(0);
+    network.run_until(30_000, |n| nodes.iter().all(|node| n.tip(*node) == tip));
+}
+
+#[test]
+fn waiting_trades_are_fetched_after_hello_and_by_the_users_wish() {
+    let mut network = Network::new(7);
+    let chain = ToyChain::of_length(5, 0);
+    let mut full = chain.clone();
+    for number in 0..200 {
+        let trade = trade(number);
+        full.mempool.insert(trade.txid(), trade);
+    }
+    let (a, b) = (network.add(chain, Manner::Honest), network.add(full, Manner::Honest));
+    network.connect(a, b);
+    network.run_until(20_000, |n| n.nodes[a].chain.mempool.len() == 200);
+    network.run_for(1_000);
+    let late = trade(1_000);
+    network.nodes[b].chain.mempool.insert(late.txid(), late);
+    network.feed(a, SyncEvent::SyncNow { ticket: 42, peer: None });
+    network.run_until(20_000, |n| !n.nodes[a].reports.is_empty());
+    let (ticket, report) = &network.nodes[a].reports[0];
+    assert_eq!((*ticket, report.outcome, report.asked, report.answered), (42, SyncOutcome::UpToDate, 1, 1));
+    assert_eq!((report.trades, report.height), (1, 5));
+    assert_eq!(network.nodes[a].chain.mempool.len(), 201);
+}
+
+#[test]
+fn the_users_sync_ends_when_the_blocks_are_here_or_nobody_answers() {
+    let mut network = Network::new(8);
+    let chain = ToyChain::of_length(300, 0);
+    let newcomer = network.add(ToyChain::default(), Manner::Honest);
+    network.feed(newcomer, SyncEvent::SyncNow { ticket: 1, peer: None });
+    assert_eq!(network.nodes[newcomer].reports.pop().map(|(_, r)| r.outcome), Some(SyncOutcome::NoPeers));
+    let server = network.add(chain.clone(), Manner::Honest);
+    network.connect(newcomer, server);
+    network.run_until(5_000, |n| n.phase(newcomer) == Phase::Syncing);
+    network.feed(newcomer, SyncEvent::SyncNow { ticket: 2, peer: Some(peer(server)) });
+    network.run_until(60_000, |n| !n.nodes[newcomer].reports.is_empty());
+    let (_, report) = network.nodes[newcomer].reports.pop().expect("a report");
+    assert_eq!((report.outcome, report.blocks, report.tip), (SyncOutcome::UpToDate, 300, chain.tip().hash));
+}
+
+#[test]
+fn a_node_whose_only_peer_withholds_is_stalled_and_recovers_with_another() {
+    let mut network = Network::new(10);
+    let chain = ToyChain::of_length(100, 0);
+    let newcomer = network.add(ToyChain::default(), Manner::Honest);
+    let withholding = network.add(chain.clone(), Manner::Withholding);
+    network.connect(newcomer, withholding);
+    network.run_until(STALL_MS * 2, |n| n.phase(newcomer) == Phase::Stalled);
+    let honest = network.add(chain.clone(), Manner::Honest);
+    network.connect(newcomer, honest);
+    network.run_until(60_000, |n| n.phase(newcomer) == Phase::Synced);
+    network.disconnect(newcomer, honest);
+    network.disconnect(newcomer, withholding);
+    assert_eq!(network.phase(newcomer), Phase::Alone);
+}
+
+#[test]
+fn a_peer_that_says_nothing_for_minutes_is_forgotten() {
+    let mut network = Network::new(12);
+    let node = network.add(ToyChain::default(), Manner::Honest);
+    let status = network.status(node);
+    network.feed(node, SyncEvent::PeerStatus { peer: peer(node), status });
+    assert_eq!(network.phase(node), Phase::Synced);
+    network.run_for(super::SILENT_MS + 1_000);
+    assert_eq!(network.phase(node), Phase::Alone);
+}
+
+#[test]
+fn one_seed_gives_one_course_of_events() {
+    let run = || {
+        let mut network = Network::new(11);
+        network.loss = 30;
+        let chain = ToyChain::of_length(200, 0);
+        let newcomer = network.add(ToyChain::default(), Manner::Honest);
+        for manner in [Manner::Honest, Manner::Garbage, Manner::Honest] {
+            let server = network.add(chain.clone(), manner);
+            network.connect(newcomer, server);
+        }
+        let took = network.run_until(300_000, |n| n.phase(newcomer) == Phase::Synced);
+        (took, network.request_ids.len(), network.penalties.len())
+    };
+    assert_eq!(run(), run());
+}

@@ -1,0 +1,265 @@
+//! A chain that is just enough of one for sync: a tree of headers of work 1, bodies, and a memo that makes a block invalid.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use serde_bytes::ByteBuf;
+
+use crate::{
+    chain::api::{BlockAccepted, HeadersAccepted, Tip},
+    consensus::{Blame, Work},
+    primitives::{
+        Block, BlockHash, Encode, Header, Height, MerkleRoot, OutPoint, PublicKey, Signature, Transaction, TxId,
+        TxInput, coinbase_memo,
+    },
+    sync::Refused,
+    wire::{Item, ItemId, SyncRequest, SyncResponse, limits::MAX_INV_HEADERS},
+};
+
+/// A block with this at the end of its coinbase's memo breaks a rule.
+const INVALID: &[u8] = b"invalid";
+
+#[derive(Debug, Clone)]
+pub(super) struct ToyChain {
+    headers: HashMap<BlockHash, Header>,
+    bodies: HashMap<BlockHash, Block>,
+    invalid: HashSet<BlockHash>,
+    /// Hash by height.
+    best: Vec<BlockHash>,
+    best_headers: Vec<BlockHash>,
+    pub(super) mempool: BTreeMap<TxId, Transaction>,
+    /// Takes invalid blocks too.
+    pub(super) believes_everything: bool,
+}
+
+pub(super) fn block_with(previous: BlockHash, height: Height, salt: u64, memo: &[u8]) -> Block {
+    let memo = coinbase_memo(height, &[&salt.to_le_bytes(), memo].concat());
+    let coinbase = Transaction { inputs: vec![], outputs: vec![], memo };
+    let header = Header { previous, merkle_root: MerkleRoot::ZERO, height, time: 0, bits: 0, nonce: salt };
+    let mut block = Block { header, transactions: vec![coinbase] };
+    block.header.merkle_root = block.computed_merkle_root();
+    block
+}
+
+pub(super) fn block(previous: BlockHash, height: Height, salt: u64) -> Block {
+    block_with(previous, height, salt, b"")
+}
+
+/// A note, different for each number.
+pub(super) fn trade(number: u32) -> Transaction {
+    let outpoint = OutPoint { txid: TxId::ZERO, index: number };
+    let input = TxInput { outpoint, public_key: PublicKey([1; 32]), signature: Signature([2; 64]) };
+    Transaction { inputs: vec![input], outputs: vec![], memo: b"hello".to_vec() }
+}
+
+fn refused(code: &'static str) -> Refused {
+    Refused { blame: Blame::Peer, code, reason: "toy".into() }
+}
+
+impl Default for ToyChain {
+    fn default() -> Self {
+        let genesis = block(BlockHash::ZERO, 0, 0);
+        let hash = genesis.hash();
+        Self {
+            headers: HashMap::from([(hash, genesis.header)]),
+            bodies: HashMap::from([(hash, genesis)]),
+            invalid: HashSet::new(),
+            best: vec![hash],
+            best_headers: vec![hash],
+            mempool: BTreeMap::new(),
+            believes_everything: false,
+        }
+    }
+}
+
+impl ToyChain {
+    pub(super) fn of_length(length: u32, salt: u64) -> Self {
+        let mut chain = Self::default();
+        chain.extend(length, salt);
+        chain
+    }
+
+    pub(super) fn extend(&mut self, length: u32, salt: u64) {
+        for _ in 0..length {
+            let tip = self.tip();
+            self.insert(block(tip.hash, tip.height + 1, salt));
+        }
+    }
+
+    pub(super) fn extend_with_invalid(&mut self) {
+        let tip = self.tip();
+        self.insert(block_with(tip.hash, tip.height + 1, 0, INVALID));
+    }
+
+    fn insert(&mut self, block: Block) {
+        let hash = block.hash();
+        self.headers.insert(hash, block.header);
+        self.bodies.insert(hash, block);
+        self.best.push(hash);
+        self.best_headers.push(hash);
+    }
+
+    /// Takes the blocks of another chain without connecting them.
+    pub(super) fn store_aside(&mut self, other: &Self) {
+        for (hash, block) in &other.bodies {
+            self.headers.insert(*hash, block.header);
+            self.bodies.insert(*hash, block.clone());
+        }
+    }
+
+    fn tip_of(&self, chain: &[BlockHash]) -> Tip {
+        let hash = *chain.last().expect("genesis");
+        let mut work = [0; 32];
+        work[24..].copy_from_slice(&(chain.len() as u64).to_be_bytes());
+        Tip { hash, height: self.headers[&hash].height, work: Work::from_be_bytes(work), time: 0 }
+    }
+
+    pub(super) fn tip(&self) -> Tip {
+        self.tip_of(&self.best)
+    }
+
+    pub(super) fn best_header(&self) -> Tip {
+        self.tip_of(&self.best_headers)
+    }
+
+    /// The chain that ends here, genesis first.
+    fn path(&self, to: BlockHash, chain: &[BlockHash]) -> Vec<BlockHash> {
+        let mut tail = Vec::new();
+        let mut at = to;
+        loop {
+            let header = &self.headers[&at];
+            if chain.get(header.height as usize) == Some(&at) {
+                let mut path = chain[..=header.height as usize].to_vec();
+                path.extend(tail.iter().rev());
+                return path;
+            }
+            tail.push(at);
+            at = header.previous;
+        }
+    }
+
+    fn improves(&self, hash: BlockHash, chain: &[BlockHash]) -> bool {
+        let height = self.headers[&hash].height as usize;
+        height >= chain.len() || (height + 1 == chain.len() && hash < *chain.last().expect("genesis"))
+    }
+
+    fn is_invalid(&self, mut hash: BlockHash) -> bool {
+        while !self.invalid.is_empty() && hash != BlockHash::ZERO {
+            if self.invalid.contains(&hash) {
+                return true;
+            }
+            hash = self.headers[&hash].previous;
+        }
+        false
+    }
+
+    pub(super) fn accept_headers(&mut self, headers: &[Header]) -> Result<HeadersAccepted, Refused> {
+        let mut new = 0;
+        for header in headers {
+            let hash = header.hash();
+            if !self.headers.contains_key(&header.previous) {
+                return Err(Refused { blame: Blame::Nobody, ..refused("unknown_parent") });
+            }
+            if self.is_invalid(header.previous) || self.invalid.contains(&hash) {
+                return Err(refused("invalid_branch"));
+            }
+            if self.headers.insert(hash, *header).is_none() {
+                new += 1;
+            }
+            if self.improves(hash, &self.best_headers) {
+                self.best_headers = self.path(hash, &self.best_headers);
+            }
+        }
+        let last = headers.last().map_or(BlockHash::ZERO, Header::hash);
+        Ok(HeadersAccepted { new, last, best_header: self.best_header() })
+    }
+
+    pub(super) fn accept_block(&mut self, block: Block) -> Result<BlockAccepted, Refused> {
+        let hash = block.hash();
+        assert!(self.headers.contains_key(&hash), "sync hands over blocks whose headers were taken");
+        if block.computed_merkle_root() != block.header.merkle_root {
+            return Err(refused("wrong_merkle_root"));
+        }
+        if self.is_invalid(hash) {
+            return Err(refused("invalid_branch"));
+        }
+        if self.bodies.contains_key(&hash) {
+            return Ok(BlockAccepted::Known);
+        }
+        if !self.believes_everything && block.transactions[0].memo.ends_with(INVALID) {
+            self.invalid.insert(hash);
+            self.choose_best_headers();
+            return Err(refused("toy_rule"));
+        }
+        assert!(self.bodies.contains_key(&block.header.previous), "sync hands over parents first");
+        self.bodies.insert(hash, block);
+        if self.improves(hash, &self.best) {
+            self.best = self.path(hash, &self.best);
+            return Ok(BlockAccepted::Connected);
+        }
+        Ok(BlockAccepted::SideBranch)
+    }
+
+    fn choose_best_headers(&mut self) {
+        self.best_headers = self.best.clone();
+        let mut candidates: Vec<BlockHash> =
+            self.headers.keys().copied().filter(|hash| !self.is_invalid(*hash)).collect();
+        candidates.sort_unstable();
+        for hash in candidates {
+            if self.improves(hash, &self.best_headers) {
+                self.best_headers = self.path(hash, &self.best_headers);
+            }
+        }
+    }
+
+    pub(super) fn locator(&self) -> Vec<BlockHash> {
+        let (mut hashes, mut step, mut at) = (Vec::new(), 1, self.best_headers.len() - 1);
+        while at > 0 {
+            hashes.push(self.best_headers[at]);
+            if hashes.len() >= 10 {
+                step *= 2;
+            }
+            at = at.saturating_sub(step);
+        }
+        hashes.push(self.best_headers[0]);
+        hashes
+    }
+
+    pub(super) fn missing(&self, limit: usize) -> Vec<(BlockHash, Height)> {
+        let missing = |hash: &&BlockHash| !self.bodies.contains_key(*hash);
+        let found = self.best_headers.iter().filter(missing).take(limit);
+        found.map(|hash| (*hash, self.headers[hash].height)).collect()
+    }
+
+    fn item(&self, id: &ItemId) -> Item {
+        match id {
+            ItemId::Block(hash) => {
+                self.bodies.get(hash).map_or(Item::NotFound, |b| Item::Block(ByteBuf::from(b.to_bytes())))
+            }
+            ItemId::Trade(txid) => {
+                self.mempool.get(txid).map_or(Item::NotFound, |t| Item::Trade(ByteBuf::from(t.to_bytes())))
+            }
+        }
+    }
+
+    /// What an honest node answers.
+    pub(super) fn answer(&self, request: &SyncRequest) -> SyncResponse {
+        match request {
+            SyncRequest::GetBlocks(ask) => {
+                let on_best = |hash: &&BlockHash| {
+                    self.headers.get(hash).is_some_and(|header| self.best.get(header.height as usize) == Some(*hash))
+                };
+                let Some(known) = ask.locator.iter().find(on_best) else {
+                    return SyncResponse::NotFound;
+                };
+                let limit = (ask.limit as usize).min(MAX_INV_HEADERS);
+                let after = self.best.iter().skip(self.headers[known].height as usize + 1).take(limit);
+                SyncResponse::Inv(ByteBuf::from(
+                    after.flat_map(|hash| self.headers[hash].to_bytes()).collect::<Vec<u8>>(),
+                ))
+            }
+            SyncRequest::GetMempool => SyncResponse::MempoolIds(self.mempool.keys().copied().collect()),
+            SyncRequest::GetData(ids) => SyncResponse::Data(ids.iter().map(|id| self.item(id)).collect()),
+            SyncRequest::GetBlockTrades(_) => SyncResponse::NotFound,
+        }
+    }
+}

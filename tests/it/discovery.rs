@@ -1,0 +1,75 @@
+//! Friends on one Ethernet find each other with nothing configured: mDNS alone, on hosts with no way out.
+
+use crate::support::{
+    Node, TestNet,
+    chain::{await_one_tip, text},
+    eventually, holds,
+    tools::{Lan, namespaces_wanted},
+};
+
+#[test]
+fn friends_on_one_lan_meet_by_mdns_alone() {
+    if !namespaces_wanted() {
+        return;
+    }
+    let names = ["yzw", "yjf", "sr"];
+    let lan = Lan::new(names.len());
+    let net = TestNet::new();
+    // Each on its own host, so the meeting place 127.0.0.1:8891 is its own too and leads nowhere.
+    let mut consoles: Vec<Node> = names
+        .iter()
+        .zip(&lan.hosts)
+        .zip(1..)
+        .map(|((name, host), number)| net.folder(name).in_namespace(host).people(&Lan::address(number), 8_891, &[]))
+        .collect();
+
+    for console in &mut consoles {
+        let own = console.folder.id.clone();
+        let others: Vec<_> = names.into_iter().filter(|name| *name != own).collect();
+        console.ask("lf", &others);
+    }
+    consoles[0].say("b found by mDNS");
+    let folders: Vec<_> = consoles.iter().map(|console| console.folder.clone()).collect();
+    eventually("the note is on every chain once", || {
+        let counts: Vec<_> = folders.iter().map(|folder| folder.notes_saying("found by mDNS")).collect();
+        holds(counts.iter().all(|count| *count == 1), counts)
+    });
+
+    // A cable is pulled: the others notice; it is put back: they meet again.
+    lan.plug(3, false);
+    consoles[0].await_event("friend_left", |event| event["name"] == "sr" && event["how"] == "lost");
+    let mark = consoles[0].log_mark();
+    lan.plug(3, true);
+    consoles[0].await_event_since(mark, "friend_joined", |event| event["name"] == "sr");
+    await_one_tip(&folders.iter().collect::<Vec<_>>(), 1);
+}
+
+#[test]
+fn nodes_of_other_chains_on_the_lan_leave_each_other_alone() {
+    if !namespaces_wanted() {
+        return;
+    }
+    let lan = Lan::new(3);
+    let net = TestNet::new();
+    let folders: Vec<_> =
+        ["a", "b", "c"].iter().zip(&lan.hosts).map(|(id, host)| net.folder(id).in_namespace(host)).collect();
+    let address = folders[0].new_address();
+    folders[0].create_chain(&address);
+    folders[1].join(&folders[0]);
+    let other = folders[2].new_address();
+    folders[2].create_chain(&other);
+
+    let start = |number: usize| {
+        let listen = format!("/ip4/{}/tcp/8891", Lan::address(number));
+        let node = folders[number - 1].spawn(&["start-node", "--listen", &listen]);
+        node.await_event("node_started", |_| true);
+        node
+    };
+    let (one, two, three) = (start(1), start(2), start(3));
+    one.await_event("wrong_network", |event| event["peer"] == three.status()["peer_id"]);
+    folders[0].mine(2, Some(&address));
+    await_one_tip(&[&folders[0], &folders[1]], 2);
+    let stranger = three.status();
+    assert_eq!(stranger["height"], 0, "{stranger}");
+    assert_ne!(text(&stranger["network_id"]), text(&two.status()["network_id"]));
+}

@@ -1,0 +1,115 @@
+//! Two groups mine apart and meet again.
+
+use serde_json::Value;
+
+use crate::support::{
+    TestNet,
+    chain::{await_one_tip, text},
+    eventually, holds,
+};
+
+#[test]
+fn two_groups_that_mined_apart_agree_and_every_living_trade_is_there_once() {
+    let net = TestNet::new();
+    let [a1, a2, b1, b2] = ["a1", "a2", "b1", "b2"].map(|id| net.folder(id));
+    let everyone = [&a1, &a2, &b1, &b2];
+
+    // One history: both groups own coins that are well below the fork.
+    let ours = a1.new_address();
+    a1.create_chain(&ours);
+    let theirs = b1.new_address();
+    let shop = b2.new_address();
+    for folder in [&a2, &b1, &b2] {
+        folder.join(&a1);
+    }
+    {
+        let hub = a1.start(&[]);
+        let _others = [&a2, &b1, &b2].map(|folder| folder.start_with_peers(&[&hub]));
+        for _ in 0..4 {
+            a1.send(&ours, &theirs, "15");
+            a1.mine(2, Some(&ours));
+        }
+        await_one_tip(&everyone, 8);
+        a1.mine(6, Some(&ours));
+        await_one_tip(&everyone, 14);
+    }
+
+    // Two groups at new addresses: what a node remembers of the other group leads nowhere.
+    let hub_a = a1.start(&[]);
+    let _peer_a = a2.start_with_peers(&[&hub_a]);
+    let hub_b = b1.start(&[]);
+    let peer_b = b2.start_with_peers(&[&hub_b]);
+
+    let mut alive = Vec::new();
+    alive.push(a1.send(&ours, &shop, "1"));
+    a1.mine(2, Some(&ours));
+    alive.push(a1.send(&ours, &shop, "2"));
+    // Coins that exist on this side alone, and trades that rest on them.
+    let doomed = a2.new_address();
+    await_one_tip(&[&a1, &a2], 16);
+    a2.mine(2, Some(&doomed));
+    let dead = a2.send(&doomed, &shop, "150");
+    a2.mine(1, Some(&doomed));
+    await_one_tip(&[&a1, &a2], 19);
+
+    alive.push(b1.send(&theirs, &ours, "3"));
+    b1.mine(4, Some(&theirs));
+    alive.push(b1.send(&theirs, &shop, "4"));
+    await_one_tip(&[&b1, &b2], 18);
+    b2.mine(4, Some(&shop));
+    let (_, winner) = await_one_tip(&[&b1, &b2], 22);
+    assert_ne!(a1.tip().1, winner, "the groups are apart");
+
+    // They meet.
+    let mark = hub_a.log_mark();
+    peer_b.stop();
+    let _peer_b = b2.start_with_peers(&[&hub_b, &hub_a]);
+    assert_eq!(await_one_tip(&everyone, 22).1, winner, "the branch with more work");
+    hub_a.await_event_since(mark, "reorganised", |event| event["new_tip"] == *winner && event["disconnected"] == 5);
+
+    // What the reorganisation dropped waits again, at those who mine next too.
+    eventually("what was dropped waits again or is mined, at b1", || {
+        let states: Vec<_> = alive.iter().map(|txid| b1.try_json(["tx", txid])).collect();
+        holds(states.iter().all(|state| state.as_ref().is_ok_and(|tx| tx["state"] != "void")), states)
+    });
+    b1.mine(1, Some(&theirs));
+    await_one_tip(&everyone, 23);
+    for txid in &alive {
+        let counts = everyone.map(|folder| folder.count_of(txid));
+        assert_eq!(counts, [1; 4], "{txid} is confirmed once, everywhere");
+    }
+
+    // What rested on coins that are no more says so where it was acknowledged, and is nowhere.
+    assert_eq!(everyone.map(|folder| folder.count_of(&dead)), [0; 4]);
+    let void = eventually("the dead trade is void", || {
+        let trade = a2.try_json(["tx", &dead])?;
+        holds(trade["state"] == "void", &trade)?;
+        Ok(trade)
+    });
+    assert!(void["block"].is_null(), "{void}");
+
+    let audits: Vec<Value> = everyone.iter().map(|folder| folder.assert_sound()).collect();
+    let hashes: Vec<_> = audits.iter().map(|audit| text(&audit["coins_hash"])).collect();
+    assert!(hashes.iter().all(|hash| *hash == hashes[0]), "{hashes:?}");
+    assert_eq!(a1.balance(&shop), "407", "four blocks, and 1 + 2 + 4");
+}
+
+#[test]
+fn two_idle_halves_of_equal_work_agree_on_the_lower_hash() {
+    let net = TestNet::new();
+    let [left, right] = ["left", "right"].map(|id| net.folder(id));
+    let yzw = left.new_address();
+    left.create_chain(&yzw);
+    right.join(&left);
+    let one = left.start(&[]);
+    let two = right.start(&[]);
+    left.mine(3, Some(&yzw));
+    right.mine(3, Some(&right.new_address()));
+    let lower = left.tip().1.min(right.tip().1);
+    assert_ne!(left.tip(), right.tip());
+
+    two.stop();
+    let _two = right.start_with_peers(&[&one]);
+    assert_eq!(await_one_tip(&[&left, &right], 3).1, lower);
+    assert_eq!(left.assert_sound()["coins_hash"], right.assert_sound()["coins_hash"]);
+}

@@ -1,0 +1,200 @@
+//! Data folders, and commands that run on them.
+
+use std::{
+    ffi::OsStr,
+    fs,
+    io::Read,
+    path::PathBuf,
+    process::{Command, Stdio},
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::DEADLINE;
+
+/// The program under test.
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_friendchain");
+
+/// The data folders of one test, under one temporary directory as under one `--data-dir`.
+pub(crate) struct TestNet {
+    root: Arc<TempDir>,
+}
+
+impl TestNet {
+    pub(crate) fn new() -> Self {
+        Self { root: Arc::new(TempDir::with_prefix("friendchain-").expect("a temporary directory")) }
+    }
+
+    /// The folder of the node that `NODE_ID=id` names; made by the first command that needs it.
+    pub(crate) fn folder(&self, id: &str) -> Folder {
+        Folder { root: Arc::clone(&self.root), id: id.to_owned(), namespace: None }
+    }
+
+    /// A file beside the folders.
+    pub(crate) fn file(&self, name: &str, text: &str) -> String {
+        let path = self.root.path().join(name);
+        fs::write(&path, text).expect("a file");
+        path.to_str().expect("a path in UTF-8").to_owned()
+    }
+}
+
+/// One node's data folder, and how its commands are run.
+#[derive(Clone)]
+pub(crate) struct Folder {
+    root: Arc<TempDir>,
+    /// What `NODE_ID` says.
+    pub(crate) id: String,
+    namespace: Option<String>,
+}
+
+impl Folder {
+    /// The same folder, with its processes in a network namespace.
+    pub(crate) fn in_namespace(mut self, namespace: &str) -> Self {
+        self.namespace = Some(namespace.to_owned());
+        self
+    }
+
+    /// Where the data is.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.root.path().join(&self.id)
+    }
+
+    /// The binary with the environment of this folder, and nothing of the user's.
+    pub(crate) fn command<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
+        let mut command = match &self.namespace {
+            None => Command::new(BINARY),
+            Some(namespace) => {
+                let mut command = Command::new("nsenter");
+                command.arg(format!("--net=/run/netns/{namespace}")).arg(BINARY);
+                command
+            }
+        };
+        // What a user's environment might hold, a test must not inherit.
+        for (name, _) in std::env::vars_os() {
+            let ours = name.to_str().is_some_and(|name| name.starts_with("FRIENDCHAIN_"));
+            if ours || ["NODE_ID", "RUST_LOG", "NO_COLOR"].iter().any(|other| name == *other) {
+                command.env_remove(name);
+            }
+        }
+        command.env("FRIENDCHAIN_DATA_DIR", self.root.path()).env("NODE_ID", &self.id).args(args);
+        command
+    }
+
+    /// Runs a command to its end.
+    #[track_caller]
+    pub(crate) fn run<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Answer {
+        run(self.command(args))
+    }
+
+    /// Runs a command that must succeed; its `--json` answer.
+    #[track_caller]
+    pub(crate) fn json<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Value {
+        let mut command = self.command(["--json"]);
+        command.args(args);
+        run(command).done().json()
+    }
+
+    /// As [`Folder::json`], but a failure is a value: for conditions that are awaited.
+    #[track_caller]
+    pub(crate) fn try_json<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Result<Value, String> {
+        let mut command = self.command(["--json"]);
+        command.args(args);
+        let answer = run(command);
+        if answer.code == Some(0) { Ok(answer.json()) } else { Err(format!("{answer:?}")) }
+    }
+
+    /// Runs a command that must fail with exit code 1, first for a person and then with `--json`, and checks that
+    /// both say the same one sentence; gives the stable code and the sentence.
+    #[track_caller]
+    pub(crate) fn refused(&self, args: &[&str]) -> (String, String) {
+        let spoken = self.run(args);
+        assert_eq!(spoken.code, Some(1), "{spoken:?}");
+        assert_eq!(spoken.stdout, "", "a failure answers nothing on stdout: {spoken:?}");
+        let mut command = self.command(["--json"]);
+        command.args(args);
+        let written = run(command);
+        assert_eq!(written.code, Some(1), "{written:?}");
+        let (code, message) = written.error();
+        let said: Vec<_> = spoken.stderr.lines().filter(|line| !line.trim().is_empty()).collect();
+        let sentence = said.last().copied().unwrap_or_default();
+        assert!(sentence.contains(&message), "with --json: {message:?}; without: {sentence:?}");
+        (code, message)
+    }
+}
+
+/// What a command left behind.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    args: Vec<String>,
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Answer {
+    /// It must have succeeded.
+    #[track_caller]
+    pub(crate) fn done(self) -> Self {
+        assert_eq!(self.code, Some(0), "friendchain {}: {self:?}", self.args.join(" "));
+        self
+    }
+
+    /// Its answer as JSON, one document.
+    #[track_caller]
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("not one JSON document ({error}): {self:?}"))
+    }
+
+    /// Of a failure with `--json`: its code and its message, each checked for form.
+    #[track_caller]
+    pub(crate) fn error(&self) -> (String, String) {
+        let document = self.json();
+        let text = |field: &str| document["error"][field].as_str().map(str::to_owned);
+        let (Some(code), Some(message)) = (text("code"), text("message")) else {
+            panic!("no error with code and message: {self:?}");
+        };
+        assert!(code.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'), "code {code:?}");
+        assert!(message.len() > 15 && !message.contains('\n'), "not one sentence: {message:?}");
+        for debris in ["panicked", "Error(", "Error {", "Some(", "Os {", "::"] {
+            assert!(!message.contains(debris), "not for people: {message:?}");
+        }
+        (code, message)
+    }
+}
+
+/// Reads a pipe to its end beside the test, so that the child never waits for us.
+fn read_all(mut pipe: impl Read + Send + 'static) -> thread::JoinHandle<String> {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        // What came before an error is still worth showing.
+        let _ = pipe.read_to_end(&mut bytes);
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
+}
+
+/// Runs a command to its end, or fails after the deadline.
+#[track_caller]
+fn run(mut command: Command) -> Answer {
+    let args: Vec<_> = command.get_args().map(|arg| arg.to_string_lossy().into_owned()).collect();
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the program starts");
+    let out = read_all(child.stdout.take().expect("piped"));
+    let err = read_all(child.stderr.take().expect("piped"));
+    let start = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().expect("a child") {
+            break status;
+        }
+        if start.elapsed() > DEADLINE * 3 {
+            let _ = child.kill();
+            let _ = child.wait();
+            panic!("friendchain {args:?} did not end; stderr: {}", err.join().expect("a reader"));
+        }
+        thread::sleep(Duration::from_millis(5));
+    };
+    Answer { args, code: status.code(), stdout: out.join().expect("a reader"), stderr: err.join().expect("a reader") }
+}

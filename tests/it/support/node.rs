@@ -1,0 +1,276 @@
+//! Nodes as processes: started, listened to, spoken to, killed.
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    process::{Child, ChildStdin, ExitStatus, Stdio},
+    sync::{Arc, Condvar, Mutex, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+use super::{DEADLINE, Folder, eventually, ports::free_port};
+
+/// Events at every level, the rest from info: `block_received` and `trade_refused` are at debug.
+const LOG_FILTER: &str = "info,friendchain::event=debug";
+
+/// Lines of a log or an output shown when a test fails.
+const TAIL: usize = 60;
+
+/// A pipe's lines, read beside the test.
+#[derive(Default)]
+struct Tape {
+    lines: Mutex<Vec<String>>,
+    grown: Condvar,
+}
+
+impl Tape {
+    fn record(pipe: impl Read + Send + 'static) -> Arc<Self> {
+        let tape = Arc::new(Self::default());
+        let recorder = Arc::clone(&tape);
+        thread::spawn(move || {
+            let mut reader = BufReader::new(pipe);
+            let mut line = Vec::new();
+            while reader.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
+                let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+                recorder.lines.lock().unwrap_or_else(PoisonError::into_inner).push(text);
+                recorder.grown.notify_all();
+                line.clear();
+            }
+        });
+        tape
+    }
+
+    /// The first thing `find` makes of a line from `start` on; waits for lines to come until the deadline.
+    fn find<T>(&self, start: usize, deadline: Duration, find: impl Fn(&str) -> Option<T>) -> Option<T> {
+        let until = Instant::now() + deadline;
+        let mut next = start;
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if let Some(found) = lines.iter().skip(next).find_map(|line| find(line)) {
+                return Some(found);
+            }
+            next = lines.len().max(start);
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return None;
+            }
+            lines = self.grown.wait_timeout(lines, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    fn from(&self, start: usize) -> Vec<String> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner).iter().skip(start).cloned().collect()
+    }
+
+    fn tail(&self) -> String {
+        let lines = self.from(0);
+        lines[lines.len().saturating_sub(TAIL)..].join("\n")
+    }
+}
+
+/// A line of the JSON log as an event: its fields, `event` among them.
+fn event_of(line: &str) -> Option<Value> {
+    let mut document: Value = serde_json::from_str(line).ok()?;
+    let fields = if document["fields"].is_object() { document["fields"].take() } else { document };
+    fields["event"].is_string().then_some(fields)
+}
+
+/// A running node; killed when dropped.
+pub(crate) struct Node {
+    pub(crate) folder: Folder,
+    /// Where it listens, when we chose that.
+    pub(crate) address: String,
+    child: Child,
+    stdin: Option<ChildStdin>,
+    log: Arc<Tape>,
+    output: Arc<Tape>,
+}
+
+impl Folder {
+    /// Starts a daemon on a free loopback port, without mDNS, and waits until it is up.
+    #[track_caller]
+    pub(crate) fn start(&self, args: &[&str]) -> Node {
+        self.start_at(free_port(), args)
+    }
+
+    /// As [`Folder::start`], with a peer to connect to.
+    #[track_caller]
+    pub(crate) fn start_with_peers(&self, peers: &[&Node]) -> Node {
+        let args: Vec<&str> = peers.iter().flat_map(|peer| ["--peer", &peer.address]).collect();
+        self.start(&args)
+    }
+
+    /// As [`Folder::start`], at a port.
+    #[track_caller]
+    pub(crate) fn start_at(&self, port: u16, args: &[&str]) -> Node {
+        let address = format!("/ip4/127.0.0.1/tcp/{port}");
+        let fixed = ["start-node", "--no-mdns", "--listen", &address];
+        let mut node = self.spawn(&[&fixed, args].concat());
+        node.address = address;
+        node.await_event("node_started", |_| true);
+        node.await_event("listening", |_| true);
+        node
+    }
+
+    /// Spawns a command that runs until it is stopped, with JSON logs and all its pipes in our hands.
+    #[track_caller]
+    pub(crate) fn spawn(&self, args: &[&str]) -> Node {
+        let mut command = self.command(["--log-format", "json", "--log", LOG_FILTER]);
+        command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the program starts");
+        Node {
+            folder: self.clone(),
+            address: String::new(),
+            stdin: child.stdin.take(),
+            log: Tape::record(child.stderr.take().expect("piped")),
+            output: Tape::record(child.stdout.take().expect("piped")),
+            child,
+        }
+    }
+
+    /// Starts the chat room's form, `people IP PORT NAME`, and waits until it is up; the folder's id must be the name.
+    #[track_caller]
+    pub(crate) fn people(&self, ip: &str, port: u16, args: &[&str]) -> Node {
+        let port = port.to_string();
+        let fixed = ["people", ip, &port, &self.id];
+        let mut node = self.spawn(&[&fixed, args].concat());
+        node.address = format!("/ip4/{ip}/tcp/{port}");
+        node.await_event("node_started", |_| true);
+        node
+    }
+}
+
+impl Node {
+    /// How many lines the log has: a place from which to look for what is logged later.
+    pub(crate) fn log_mark(&self) -> usize {
+        self.log.len()
+    }
+
+    /// The first event of that name since the start whose fields satisfy the claim.
+    #[track_caller]
+    pub(crate) fn await_event(&self, name: &str, claim: impl Fn(&Value) -> bool) -> Value {
+        self.await_event_since(0, name, claim)
+    }
+
+    /// As [`Node::await_event`], from a place in the log on.
+    #[track_caller]
+    pub(crate) fn await_event_since(&self, mark: usize, name: &str, claim: impl Fn(&Value) -> bool) -> Value {
+        let find = |line: &str| event_of(line).filter(|event| event["event"] == name && claim(event));
+        self.log
+            .find(mark, DEADLINE, find)
+            .unwrap_or_else(|| panic!("{}: no event {name} as expected within {DEADLINE:?}", self.folder.id))
+    }
+
+    /// Every event since the place that satisfies the claim.
+    pub(crate) fn events_since(&self, mark: usize, claim: impl Fn(&Value) -> bool) -> Vec<Value> {
+        self.log.from(mark).iter().filter_map(|line| event_of(line)).filter(|event| claim(event)).collect()
+    }
+
+    /// How many lines the output has.
+    pub(crate) fn output_mark(&self) -> usize {
+        self.output.len()
+    }
+
+    /// What was printed from a place on.
+    pub(crate) fn printed_since(&self, mark: usize) -> String {
+        self.output.from(mark).join("\n")
+    }
+
+    /// Waits until a line that holds the text is printed.
+    #[track_caller]
+    pub(crate) fn await_printed(&self, mark: usize, text: &str) -> String {
+        self.output
+            .find(mark, DEADLINE, |line| line.contains(text).then(|| line.to_owned()))
+            .unwrap_or_else(|| panic!("{}: {text:?} was not printed within {DEADLINE:?}", self.folder.id))
+    }
+
+    /// Types a line.
+    #[track_caller]
+    pub(crate) fn say(&mut self, line: &str) {
+        let stdin = self.stdin.as_mut().expect("the input is open");
+        writeln!(stdin, "{line}").and_then(|()| stdin.flush()).expect("the console reads");
+    }
+
+    /// Types a command and waits for an answer that holds every one of the texts, asking again while it does not.
+    #[track_caller]
+    pub(crate) fn ask(&mut self, command: &str, texts: &[&str]) -> String {
+        let id = self.folder.id.clone();
+        let what = format!("{id}: {command:?} answers {texts:?}");
+        eventually(&what, || {
+            let mark = self.output_mark();
+            self.say(command);
+            let holds = |answer: &str| texts.iter().all(|text| answer.contains(text));
+            // Most answers come at once; what does not yet hold what we wait for is asked for again.
+            self.output.find(mark, Duration::from_secs(2), |_| holds(&self.printed_since(mark)).then_some(()));
+            let answer = self.printed_since(mark);
+            if holds(&answer) { Ok(answer) } else { Err(answer) }
+        })
+    }
+
+    /// Ends its input, as Ctrl-D does.
+    pub(crate) fn end_input(&mut self) {
+        self.stdin = None;
+    }
+
+    /// Kills it as a power cut would.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().expect("it ran");
+        self.child.wait().expect("it ends");
+    }
+
+    /// Sends SIGINT, as Ctrl-C does, or SIGTERM, as a service manager does.
+    #[track_caller]
+    pub(crate) fn signal(&self, name: &str) {
+        let command = format!("kill -{name} {}", self.child.id());
+        let status = std::process::Command::new("sh").args(["-c", &command]).status().expect("sh");
+        assert!(status.success(), "{command}");
+    }
+
+    /// Waits until it has ended.
+    #[track_caller]
+    pub(crate) fn await_end(&mut self) -> ExitStatus {
+        eventually("the process ends", || match self.child.try_wait().expect("a child") {
+            Some(status) => Ok(status),
+            None => Err("it runs".to_owned()),
+        })
+    }
+
+    /// Stops it with SIGTERM; it must end cleanly.
+    #[track_caller]
+    pub(crate) fn stop(mut self) {
+        self.signal("TERM");
+        let status = self.await_end();
+        assert!(status.success(), "{}: {status}", self.folder.id);
+        self.await_event("node_stopped", |_| true);
+    }
+
+    /// `status --json` of the running node.
+    #[track_caller]
+    pub(crate) fn status(&self) -> Value {
+        self.folder.json(["status"])
+    }
+
+    /// Whether the process is alive.
+    pub(crate) fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            let (id, address) = (&self.folder.id, &self.address);
+            eprintln!("==== {id} {address}: the end of its log\n{}", self.log.tail());
+            eprintln!("==== {id}: the end of its output\n{}", self.output.tail());
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! What a machine may lack. A test that needs such a thing fails with a sentence when it is missing, and is skipped only
+//! when the environment says so:
+//!
+//! - `FRIENDCHAIN_SKIP_NETNS=1`: tests in network namespaces (they need root, `ip` and `nsenter`);
+//! - `FRIENDCHAIN_SKIP_TMUX=1`: tests on a terminal (they need `tmux`).
+
+use std::{
+    process::{Command, Output, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+/// Whether the tests in network namespaces run.
+///
+/// # Panics
+/// When they cannot, and nothing says to skip them.
+#[track_caller]
+pub(crate) fn namespaces_wanted() -> bool {
+    wanted(
+        "FRIENDCHAIN_SKIP_NETNS",
+        "root, and the programs ip (iproute2) and nsenter (util-linux)",
+        &["ip netns list", "nsenter --net=/proc/self/ns/net true"],
+    )
+}
+
+/// Whether the tests on a terminal run.
+///
+/// # Panics
+/// When they cannot, and nothing says to skip them.
+#[track_caller]
+pub(crate) fn terminal_wanted() -> bool {
+    wanted("FRIENDCHAIN_SKIP_TMUX", "the program tmux", &["tmux -V"])
+}
+
+#[track_caller]
+fn wanted(skip: &str, needs: &str, probes: &[&str]) -> bool {
+    if std::env::var_os(skip).is_some_and(|value| value == "1") {
+        eprintln!("skipped: {skip}=1");
+        return false;
+    }
+    for probe in probes {
+        assert!(shell_ok(probe), "this test needs {needs}, and `{probe}` fails here; set {skip}=1 to skip such tests");
+    }
+    true
+}
+
+/// Whether a command of the shell succeeds.
+pub(crate) fn shell_ok(command: &str) -> bool {
+    shell_quiet(command).is_ok_and(|output| output.status.success())
+}
+
+/// Runs a command of the shell that must succeed; its output.
+#[track_caller]
+pub(crate) fn shell(command: &str) -> String {
+    let output = shell_quiet(command).expect("sh");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "`{command}` failed: {said}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn shell_quiet(command: &str) -> std::io::Result<Output> {
+    Command::new("sh").args(["-c", command]).stdin(Stdio::null()).output()
+}
+
+/// Hosts on one Ethernet, each a network namespace, with multicast; gone when dropped.
+pub(crate) struct Lan {
+    /// The namespaces, in the order of their addresses.
+    pub(crate) hosts: Vec<String>,
+    switch: String,
+}
+
+impl Lan {
+    /// Hosts 10.88.0.1 and upward. No route leads out of it.
+    #[track_caller]
+    pub(crate) fn new(count: usize) -> Self {
+        // Names of namespaces are the machine's, names of interfaces a namespace's: 15 letters at most.
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let unique = format!("{}x{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let switch = format!("fc{unique}sw");
+        let mut lan = Self { hosts: Vec::new(), switch: switch.clone() };
+        shell(&format!(
+            "ip netns add {switch} && ip -n {switch} link set lo up && \
+             ip -n {switch} link add br0 type bridge && ip -n {switch} link set br0 up"
+        ));
+        for number in 1..=count {
+            let host = format!("fc{unique}h{number}");
+            lan.hosts.push(host.clone());
+            shell(&format!(
+                "ip netns add {host} && \
+                 ip link add v{number} netns {switch} type veth peer name eth0 netns {host} && \
+                 ip -n {switch} link set v{number} master br0 up && ip -n {host} link set lo up && \
+                 ip -n {host} addr add {address}/24 dev eth0 && ip -n {host} link set eth0 up && \
+                 ip -n {host} route add 224.0.0.0/4 dev eth0",
+                address = Self::address(number),
+            ));
+        }
+        lan
+    }
+
+    /// Of the host of that number, from 1.
+    pub(crate) fn address(number: usize) -> String {
+        format!("10.88.0.{number}")
+    }
+
+    /// Pulls a host's cable, or puts it back.
+    #[track_caller]
+    pub(crate) fn plug(&self, number: usize, up: bool) {
+        let state = if up { "up" } else { "down" };
+        shell(&format!("ip -n {} link set v{number} {state}", self.switch));
+    }
+}
+
+impl Drop for Lan {
+    fn drop(&mut self) {
+        for namespace in self.hosts.iter().chain([&self.switch]) {
+            shell_ok(&format!("ip netns del {namespace}"));
+        }
+    }
+}

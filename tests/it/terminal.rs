@@ -1,0 +1,162 @@
+//! The console and long commands on a real terminal, by tmux.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::support::{
+    Folder, TestNet,
+    chain::number,
+    eventually,
+    folder::BINARY,
+    holds,
+    ports::free_port,
+    tools::{shell, shell_ok, terminal_wanted},
+};
+
+/// A terminal of its own, with one program in it; gone when dropped.
+struct Terminal {
+    socket: String,
+}
+
+impl Terminal {
+    /// Runs the binary with a folder's environment on a terminal of 120 columns and 40 rows.
+    #[track_caller]
+    fn open(folder: &Folder, name: &str, args: &[&str]) -> Self {
+        let socket = format!("friendchain-{}-{name}", std::process::id());
+        let data = folder.path().parent().expect("a parent").display().to_string();
+        let environment = format!("FRIENDCHAIN_DATA_DIR='{data}' NODE_ID='{}' TERM=xterm-256color", folder.id);
+        let quoted: Vec<_> = args.iter().map(|arg| format!("'{arg}'")).collect();
+        // The screen stays after the program's end, for a last look.
+        let command = format!("{environment} '{BINARY}' {}; echo; echo ended: $?; cat", quoted.join(" "));
+        shell(&format!("tmux -L '{socket}' -f /dev/null new-session -d -x 120 -y 40 \"{command}\""));
+        Self { socket }
+    }
+
+    /// Types keys as tmux names them; plain text is typed as it is.
+    #[track_caller]
+    fn keys(&self, keys: &str) {
+        shell(&format!("tmux -L '{}' send-keys {keys}", self.socket));
+    }
+
+    #[track_caller]
+    fn type_text(&self, text: &str) {
+        self.keys(&format!("-l '{text}'"));
+    }
+
+    /// What the screen shows, with what scrolled away.
+    #[track_caller]
+    fn screen(&self) -> String {
+        shell(&format!("tmux -L '{}' capture-pane -p -S -200", self.socket)).trim_end().to_owned()
+    }
+
+    #[track_caller]
+    fn await_screen(&self, what: &str, claim: impl Fn(&str) -> bool) -> String {
+        eventually(what, || {
+            let screen = self.screen();
+            holds(claim(&screen), &screen)?;
+            Ok(screen)
+        })
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("==== the terminal {}\n{}", self.socket, self.screen());
+        }
+        shell_ok(&format!("tmux -L '{}' kill-server", self.socket));
+    }
+}
+
+#[test]
+fn a_message_appears_above_the_line_that_is_being_typed() {
+    if !terminal_wanted() {
+        return;
+    }
+    let net = TestNet::new();
+    let mut yjf = net.folder("yjf").people("127.0.0.1", free_port(), &["--no-mdns"]);
+    let peer = yjf.address.clone();
+    let folder = net.folder("yzw");
+    let port = free_port().to_string();
+    let args = ["people", "127.0.0.1", &port, "yzw", "--no-mdns", "--peer", &peer];
+    let terminal = Terminal::open(&folder, "typing", &args);
+    yjf.ask("lf", &["yzw"]);
+    terminal.await_screen("yjf is announced", |screen| screen.contains("yjf"));
+
+    terminal.type_text("c yjf half a li");
+    terminal.await_screen("the line so far", |screen| screen.ends_with("c yjf half a li"));
+    yjf.say("c yzw I interrupt you");
+    let screen = terminal.await_screen("the message and the line", |screen| {
+        screen.contains("I interrupt you") && screen.ends_with("c yjf half a li")
+    });
+    let (above, below) = (screen.find("I interrupt you"), screen.rfind("c yjf half a li"));
+    assert!(above < below, "{screen}");
+    let broken = screen.lines().filter(|line| line.contains("half a li")).count();
+    assert_eq!(broken, 1, "no stale copy of the line is left behind: {screen}");
+
+    let mark = yjf.output_mark();
+    terminal.type_text("ne");
+    terminal.keys("Enter");
+    yjf.await_printed(mark, "half a line");
+    // History: the line is there again.
+    terminal.keys("Up");
+    terminal.await_screen("the line from the history", |screen| screen.ends_with("c yjf half a line"));
+    // Completion of a friend's name.
+    terminal.keys("C-u");
+    terminal.type_text("c yj");
+    terminal.keys("Tab");
+    terminal.await_screen("the completed name", |screen| screen.trim_end().ends_with("c yjf"));
+    terminal.keys("C-u");
+    terminal.type_text("q");
+    terminal.keys("Enter");
+    terminal.await_screen("q ends it", |screen| screen.ends_with("ended: 0"));
+}
+
+#[test]
+fn a_long_check_shows_a_bar_on_a_terminal() {
+    if !terminal_wanted() {
+        return;
+    }
+    let net = TestNet::new();
+    let folder = net.folder("yzw");
+    let address = folder.new_address();
+    folder.create_chain(&address);
+    folder.mine(300, Some(&address));
+    let terminal = Terminal::open(&folder, "bar", &["verify-chain"]);
+    let screen = terminal.await_screen("it ends", |screen| screen.ends_with("ended: 0"));
+    assert!(screen.contains("300"), "the height is told: {screen}");
+    assert_eq!(number(&folder.assert_sound()["height"]), 300);
+}
+
+#[test]
+fn syncing_on_a_terminal_shows_a_bar_with_rate_and_time_left() {
+    if !terminal_wanted() {
+        return;
+    }
+    let net = TestNet::new();
+    let source = net.folder("source");
+    let address = source.new_address();
+    source.create_chain(&address);
+    source.mine(1_500, Some(&address));
+    let from = source.start(&[]);
+    let folder = net.folder("fresh");
+    folder.join(&source);
+    let listen = format!("/ip4/127.0.0.1/tcp/{}", free_port());
+    let terminal =
+        Terminal::open(&folder, "sync", &["start-node", "--no-mdns", "--listen", &listen, "--peer", &from.address]);
+
+    // The bar is short-lived: look at the screen as often as it can change.
+    let start = Instant::now();
+    let mut bar = None;
+    let mut last = String::new();
+    while bar.is_none() && start.elapsed() < Duration::from_mins(1) {
+        last = terminal.screen();
+        bar = last.lines().find(|line| line.contains("/1500") || line.contains("/ 1500")).map(str::to_owned);
+    }
+    let bar = bar.unwrap_or_else(|| panic!("no bar was seen: {last}"));
+    assert!(bar.contains("/s"), "the rate: {bar}");
+    terminal.keys("C-c");
+    terminal.await_screen("it ends", |screen| screen.ends_with("ended: 0"));
+}
