@@ -143,7 +143,7 @@ pub struct People {
 #[derive(Debug, Clone, Default, Args)]
 pub struct PassphraseFlag {
     /// A file that holds the wallet's passphrase
-    #[arg(long, env = "FRIENDCHAIN_PASSPHRASE_FILE", value_name = "FILE")]
+    #[arg(long, env = "FRIENDCHAIN_PASSPHRASE_FILE", hide_env_values = true, value_name = "FILE")]
     pub passphrase_file: Option<PathBuf>,
 }
 

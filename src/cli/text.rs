@@ -213,7 +213,7 @@ pub fn write_audit(out: &mut dyn Write, audit: &AuditReport) -> io::Result<()> {
 /// The node's state.
 pub fn write_status(out: &mut dyn Write, status: &StatusReport) -> io::Result<()> {
     let mut line = |head: &str, value: String| writeln!(out, "{head:<10} {value}");
-    line("name", status.name.clone())?;
+    line("name", if status.name.is_empty() { "-".to_owned() } else { status.name.clone() })?;
     line("peer id", status.peer_id.to_string())?;
     line("chain", format!("{} {}", status.network_name, status.network_id))?;
     let phase = match (status.blocks_per_second, status.seconds_left) {

@@ -230,7 +230,7 @@ fn limits_of_the_cddl_are_the_codecs() {
         [head, HEXLOWER.decode(value.as_bytes()).expect("hex").repeat(count)].concat()
     };
     let string = |major: u8, length: usize| {
-        let head = [&[major << 5 | 26][..], &u32::try_from(length).expect("short").to_be_bytes()].concat();
+        let head = [&[major << 5 | 0x1a][..], &u32::try_from(length).expect("short").to_be_bytes()].concat();
         [head, vec![b'x'; length]].concat()
     };
     let hash = format!("5820{}", "07".repeat(32));

@@ -490,6 +490,8 @@ impl TxView {
     #[must_use]
     pub fn new(transaction: &Transaction, txid: TxId, fee: Amount, place: TxPlace) -> Self {
         let memo = transaction.memo_text();
+        // A miner's counter in a coinbase is no text.
+        let is_text = transaction.kind() != TransactionKind::Coinbase || !memo.contains(char::REPLACEMENT_CHARACTER);
         let mut view = Self {
             txid,
             kind: transaction.kind(),
@@ -511,7 +513,7 @@ impl TxView {
                     value_units: Units(output.value),
                 })
                 .collect(),
-            memo: (!memo.is_empty()).then_some(memo),
+            memo: (is_text && !memo.is_empty()).then_some(memo),
             fee: Coins(fee),
             state: TxStateName::Mempool,
             block: None,

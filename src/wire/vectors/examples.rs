@@ -183,10 +183,7 @@ impl World {
             ("the first block", answer(SyncResponse::Data(vec![Item::Block(block)]))),
             (
                 "a note, and something that is not here",
-                answer(SyncResponse::Data(vec![
-                    Item::Trade(ByteBuf::from(self.waiting.to_bytes())),
-                    Item::NotFound,
-                ])),
+                answer(SyncResponse::Data(vec![Item::Trade(ByteBuf::from(self.waiting.to_bytes())), Item::NotFound])),
             ),
             (
                 "the second and third transactions",

@@ -1,1 +1,331 @@
-//! The README.
+//! The README's tables, names and bytes, each held against the code. Constants that other modules keep to themselves are
+//! read from their source: a document for strangers names more of them than the code has reason to publish.
+
+use std::collections::BTreeSet;
+
+use data_encoding::HEXLOWER;
+
+use super::examples::{Channel, World};
+use crate::{
+    consensus, peers,
+    peers::Offence,
+    primitives,
+    wire::{Protocol, Refusal, Topic, codec, limits},
+};
+
+const README: &str = include_str!("../../../proto/README.md");
+
+/// Where constants are that are looked up by name.
+const SOURCES: [&str; 13] = [
+    include_str!("../../chain/activate.rs"),
+    include_str!("../../chain/mempool.rs"),
+    include_str!("../../friends/chat.rs"),
+    include_str!("../../friends/profiles.rs"),
+    include_str!("../../friends/rates.rs"),
+    include_str!("../../net/limits.rs"),
+    include_str!("../../relay/mod.rs"),
+    include_str!("../../sync/mod.rs"),
+    include_str!("../../peers.rs"),
+    include_str!("../../consensus/params.rs"),
+    include_str!("../../consensus/invite.rs"),
+    include_str!("../../primitives/transaction.rs"),
+    include_str!("../limits.rs"),
+];
+
+/// The rows of the first table whose head begins with these columns, without backticks.
+fn table(columns: &[&str]) -> Vec<Vec<String>> {
+    let cells = |line: &str| -> Vec<String> {
+        let inner = line.trim().trim_start_matches('|').trim_end_matches('|');
+        inner.split(" |").map(|cell| cell.trim().trim_matches('`').to_owned()).collect()
+    };
+    let mut lines =
+        README.lines().skip_while(|line| !(line.starts_with('|') && cells(line).starts_with(&strings(columns))));
+    assert!(lines.next().is_some(), "the README has a table of {columns:?}");
+    let rows: Vec<_> = lines.skip(1).take_while(|line| line.starts_with('|')).map(cells).collect();
+    assert!(!rows.is_empty(), "{columns:?}");
+    rows
+}
+
+fn strings(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(|text| (*text).to_owned()).collect()
+}
+
+fn number(text: &str) -> i64 {
+    text.replace(',', "").parse().unwrap_or_else(|_| panic!("'{text}' is a number"))
+}
+
+/// What a constant's expression is worth: products, sums and shifts of numbers and of other constants.
+fn worth(expression: &str) -> i64 {
+    let expression = expression.trim();
+    for (operator, apply) in [
+        (" + ", (|a, b| a + b) as fn(i64, i64) -> i64),
+        (" << ", |a, b| a << b),
+        (" * ", |a, b| a * b),
+        (" / ", |a, b| a / b),
+    ] {
+        if let Some((left, right)) = expression.rsplit_once(operator) {
+            return apply(worth(left), worth(right));
+        }
+    }
+    let bare = expression.rsplit("::").next().unwrap_or_default();
+    bare.replace('_', "").parse().unwrap_or_else(|_| constant(bare))
+}
+
+/// The value of the one constant of that name; `NAME.field` is a field of a struct.
+fn constant(name: &str) -> i64 {
+    let (name, field) = name.split_once('.').map_or((name, None), |(name, field)| (name, Some(field)));
+    let head = format!("const {name}: ");
+    let mut found = SOURCES.iter().flat_map(|source| source.match_indices(&head).map(|(at, _)| &source[at..]));
+    let declaration = found.next().unwrap_or_else(|| panic!("{name} is a constant of the code"));
+    assert!(found.next().is_none(), "{name} is a constant of one module alone");
+    let (_, expression) = declaration.split_once(" = ").expect("a value");
+    let (expression, _) = expression.split_once(';').expect("an end");
+    match field {
+        None => worth(expression),
+        Some(field) => {
+            let (_, value) = expression.split_once(&format!("{field}: ")).unwrap_or_else(|| panic!("{name}.{field}"));
+            worth(value.split([',', '}']).next().unwrap_or_default())
+        }
+    }
+}
+
+/// The constants that the table of limits may name, as they are.
+fn limit(name: &str) -> i64 {
+    macro_rules! named {
+        ($($module:ident::{$($constant:ident),+ $(,)?}),+ $(,)?) => {
+            match name {
+                $($(stringify!($constant) => i64::try_from($module::$constant).expect("small"),)+)+
+                _ => panic!("{name} is a limit of the code"),
+            }
+        };
+    }
+    named! {
+        consensus::{
+            MAX_GENESIS_BYTES, MAX_CHAIN_NAME_BYTES, MAX_SPACING_MS, MIN_FLOOR_BITS, MAX_FLOOR_BITS, COINBASE_MATURITY,
+            MAX_INVITE_CHARS,
+        },
+        primitives::{MAX_MEMO_BYTES, HEADER_BYTES, SHORT_ID_BYTES, MAX_NAME_CHARS},
+        limits::{
+            MAX_BLOCK_BYTES, MAX_TRANSACTION_BYTES, MAX_INV_HEADERS, MAX_LOCATOR, MAX_GET_DATA, MAX_MEMPOOL_IDS,
+            GET_DATA_BUDGET, MAX_BLOCK_TRADES, MAX_SHORT_IDS, MAX_PROFILES, MAX_ADDRESSES, MAX_ADDRESS_BYTES,
+            MAX_NAME_BYTES, MAX_LINE_BYTES, MAX_HELLO_BYTES, MAX_FRIENDS_REQUEST_BYTES, MAX_FRIENDS_RESPONSE_BYTES,
+            MAX_CHAT_REQUEST_BYTES, MAX_CHAT_RESPONSE_BYTES, MAX_SYNC_REQUEST_BYTES, MAX_SYNC_RESPONSE_BYTES,
+            MAX_GOSSIP_BYTES,
+        },
+    }
+}
+
+#[test]
+fn every_limit_of_the_readme_is_the_codes_and_none_is_left_out() {
+    let rows = table(&["constant", "value", "unit", "why"]);
+    for row in &rows {
+        assert_eq!(number(&row[1]), limit(&row[0]), "{}", row[0]);
+    }
+    let source = include_str!("../limits.rs");
+    let declared =
+        source.match_indices("\npub const ").filter_map(|(at, head)| source[at + head.len()..].split(':').next());
+    for name in declared {
+        assert!(rows.iter().any(|row| row[0] == name), "the README tells of {name}");
+    }
+}
+
+#[test]
+fn every_time_and_rate_of_the_readme_is_the_codes() {
+    for row in table(&["constant", "value", "unit", "meaning"]) {
+        assert_eq!(number(&row[1]), constant(&row[0]), "{}", row[0]);
+    }
+    assert_eq!((constant("BAN_SCORE"), constant("BAN_MS")), (peers::BAN_SCORE, peers::BAN_MS.cast_signed()));
+}
+
+fn size(channel: Channel) -> i64 {
+    i64::try_from(channel.max_bytes()).expect("small")
+}
+
+#[test]
+fn protocols_and_topics_of_the_readme_are_the_codes() {
+    let network = World::new().network.id;
+    let tag = &network.to_string()[..8];
+    let protocols = table(&["protocol", "id"]);
+    assert_eq!(protocols.len(), Protocol::ALL.len());
+    let behaviour = include_str!("../../net/behaviour.rs");
+    for (row, protocol) in protocols.iter().zip(Protocol::ALL) {
+        assert_eq!(row[0], Channel::Request(protocol).name());
+        assert_eq!(row[1].replace("TAG", tag), protocol.id(&network));
+        assert_eq!(number(&row[2]), size(Channel::Request(protocol)), "{}", row[0]);
+        assert_eq!(number(&row[3]), size(Channel::Response(protocol)), "{}", row[0]);
+        let waits = format!("Duration::from_secs({})", row[4]);
+        let arm = behaviour.lines().skip_while(|line| !line.contains("fn request_timeout")).take(8);
+        let name = format!("Protocol::{protocol:?}");
+        let mut arm = arm.skip_while(|line| !line.contains(&name));
+        assert!(arm.any(|line| line.contains(&waits)), "the time-out of {}", row[0]);
+    }
+    let topics = table(&["topic", "gossipsub's topic"]);
+    assert_eq!(topics.len(), Topic::ALL.len());
+    for (row, topic) in topics.iter().zip(Topic::ALL) {
+        assert_eq!(row[0], Channel::Gossip(topic).name());
+        assert_eq!(row[1].replace("TAG", tag), topic.name(&network));
+        assert_eq!(number(&row[2]), size(Channel::Gossip(topic)), "{}", row[0]);
+    }
+    for name in ["/friendchain/kad/1/", "/friendchain/topic/alive/1/", "/friendchain/1"] {
+        assert!(behaviour.contains(name) && README.contains(name), "{name}");
+    }
+    for row in table(&["setting", "value"]) {
+        assert!(behaviour.contains(&format!(".{}({})", row[0], row[1])), "gossipsub's {}", row[0]);
+    }
+}
+
+#[test]
+fn messages_of_the_readme_are_the_codes() {
+    let told: BTreeSet<_> =
+        table(&["on", "direction", "number", "message"]).into_iter().map(|row| row[..4].to_vec()).collect();
+    let messages = World::new().messages();
+    let real: BTreeSet<_> = messages
+        .iter()
+        .map(|(_, message)| {
+            let channel = message.channel();
+            // `[number]` and `[number, body]` hold their number in the second byte.
+            let number = message.encode()[1].to_string();
+            strings(&[channel.name(), channel.direction(), &number, message.name()])
+        })
+        .collect();
+    assert_eq!(told, real);
+    for channel in Channel::all() {
+        let numbers = real.iter().filter(|row| row[0] == channel.name() && row[1] == channel.direction()).count();
+        let next = u8::try_from(numbers).expect("few");
+        for bytes in [vec![0x81, next], vec![0x82, next, 0x00], vec![0x82, next, 0x40], vec![0x82, next, 0x80]] {
+            let refused = channel.decode(&bytes).expect_err("there is no further number");
+            assert!(refused.to_string().contains("is no variant"), "{channel:?} {next} is missing: {refused}");
+        }
+    }
+}
+
+#[test]
+fn refusals_of_the_readme_are_the_codes() {
+    let rows = table(&["number", "name", "meaning", "what to do"]);
+    for (expected, row) in (0_u8..).zip(&rows) {
+        assert_eq!(row[0], expected.to_string());
+        let refusal = [
+            Refusal::OverLimit,
+            Refusal::BadSignature,
+            Refusal::NotYours,
+            Refusal::NotMine,
+            Refusal::Stale,
+            Refusal::RateLimited,
+            Refusal::Invalid,
+        ][usize::from(expected)];
+        assert_eq!(row[1], format!("{refusal:?}"));
+        assert_eq!(codec::encode(&refusal), [0x81, expected]);
+    }
+    let next = u8::try_from(rows.len()).expect("few");
+    let refused = Channel::Response(Protocol::Chat).decode(&[0x82, 0x01, 0x81, next]);
+    assert!(refused.is_err_and(|error| error.to_string().contains("is no variant")), "refusal {next} is missing");
+}
+
+#[test]
+fn penalties_of_the_readme_are_the_codes() {
+    // The match fails to compile when an offence is added, and the test when this list is not.
+    const fn counted(offence: Offence) -> usize {
+        match offence {
+            Offence::InvalidHeader
+            | Offence::InvalidBlock
+            | Offence::InvalidTrade
+            | Offence::BadSignature
+            | Offence::NotTheAuthor
+            | Offence::InvalidText
+            | Offence::Malformed
+            | Offence::Oversized
+            | Offence::WrongAnswer
+            | Offence::EmptyPromise
+            | Offence::Timeout
+            | Offence::Flooding => 12,
+        }
+    }
+    let all = [
+        Offence::InvalidHeader,
+        Offence::InvalidBlock,
+        Offence::InvalidTrade,
+        Offence::BadSignature,
+        Offence::NotTheAuthor,
+        Offence::InvalidText,
+        Offence::Malformed,
+        Offence::Oversized,
+        Offence::WrongAnswer,
+        Offence::EmptyPromise,
+        Offence::Timeout,
+        Offence::Flooding,
+    ];
+    assert_eq!(all.len(), counted(Offence::Flooding));
+    let told: BTreeSet<_> =
+        table(&["offence", "points", "for"]).into_iter().map(|row| (row[0].clone(), number(&row[1]))).collect();
+    let real: BTreeSet<_> = all.iter().map(|offence| (offence.code().to_owned(), offence.weight())).collect();
+    assert_eq!(told, real);
+}
+
+/// The names in backticks.
+fn quoted() -> BTreeSet<&'static str> {
+    README.lines().flat_map(|line| line.split('`').skip(1).step_by(2)).collect()
+}
+
+#[test]
+fn every_code_of_the_rules_is_told_of() {
+    let quoted = quoted();
+    for source in [include_str!("../../consensus/errors.rs"), include_str!("../codec.rs")] {
+        let codes: Vec<_> = source.match_indices("=> \"").map(|(at, head)| &source[at + head.len()..]).collect();
+        assert!(codes.len() > 5);
+        for code in codes.into_iter().filter_map(|rest| rest.split('"').next()) {
+            let is_code = code.contains('_') || matches!(code, "malformed" | "mismatch");
+            assert!(!is_code || quoted.contains(code), "the README tells of `{code}`");
+        }
+    }
+}
+
+#[test]
+fn signing_tags_of_the_readme_are_the_codes() {
+    let quoted = quoted();
+    for source in [include_str!("../signing.rs"), include_str!("../../primitives/transaction.rs")] {
+        let tags = source.match_indices("b\"friendchain/").map(|(at, _)| &source[at + 2..]);
+        let tags: Vec<_> = tags.filter_map(|rest| rest.split('"').next()).collect();
+        assert!(!tags.is_empty());
+        for tag in tags {
+            assert!(quoted.contains(tag), "the README tells of the tag {tag}");
+        }
+    }
+}
+
+#[test]
+fn the_bytes_of_the_walk_are_those_of_the_vectors() {
+    let messages: Vec<_> = World::new().messages().iter().map(|(_, message)| message.encode()).collect();
+    let blocks: Vec<&str> = README.split("```hex\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(blocks.len() >= 8);
+    for block in blocks {
+        let text: String = block.lines().filter_map(|line| line.split(';').next()).collect();
+        let (text, is_whole) = text.split_once("...").map_or((text.as_str(), true), |(text, _)| (text, false));
+        let digits: String = text.split_whitespace().collect();
+        let bytes = HEXLOWER.decode(digits.as_bytes()).expect("hex");
+        let found =
+            messages.iter().any(|message| if is_whole { *message == bytes } else { message.starts_with(&bytes) });
+        assert!(found, "no message is {digits}");
+    }
+}
+
+/// Links within the README lead somewhere, and the files that it names are there.
+#[test]
+fn the_readme_points_at_what_is_there() {
+    let anchors: BTreeSet<String> = README
+        .lines()
+        .filter_map(|line| line.strip_prefix('#'))
+        .map(|line| line.trim_start_matches('#').trim().to_lowercase())
+        .map(|title| title.replace(' ', "-").replace(|c: char| !(c.is_alphanumeric() || c == '-'), ""))
+        .collect();
+    for link in README.split("](#").skip(1).filter_map(|rest| rest.split(')').next()) {
+        assert!(anchors.contains(link), "#{link} is a heading");
+    }
+    let proto = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("proto");
+    let named = quoted();
+    for name in named.iter().filter(|name| {
+        let extension = std::path::Path::new(name).extension().and_then(std::ffi::OsStr::to_str);
+        matches!(extension, Some("cddl" | "json"))
+    }) {
+        assert!(proto.join(name).exists() || proto.join("vectors").join(name).exists(), "{name}");
+    }
+}

@@ -60,6 +60,13 @@ impl Tape {
         }
     }
 
+    /// Waits until the lines from `start` on together satisfy the claim, or the deadline.
+    fn await_text(&self, start: usize, deadline: Duration, claim: impl Fn(&str) -> bool) {
+        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let unmet = |lines: &mut Vec<String>| !claim(&lines.get(start..).unwrap_or_default().join("\n"));
+        drop(self.grown.wait_timeout_while(lines, deadline, unmet));
+    }
+
     fn len(&self) -> usize {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
@@ -207,7 +214,7 @@ impl Node {
             self.say(command);
             let holds = |answer: &str| texts.iter().all(|text| answer.contains(text));
             // Most answers come at once; what does not yet hold what we wait for is asked for again.
-            self.output.find(mark, Duration::from_secs(2), |_| holds(&self.printed_since(mark)).then_some(()));
+            self.output.await_text(mark, Duration::from_secs(2), holds);
             let answer = self.printed_since(mark);
             if holds(&answer) { Ok(answer) } else { Err(answer) }
         })
