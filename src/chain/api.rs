@@ -52,7 +52,7 @@ pub enum BlockAccepted {
     Connected,
     /// It is stored on a branch with less work.
     SideBranch,
-    /// Its parent's body is not here yet; it waits.
+    /// Its parent's body is not here yet, or its time is ahead of our clock; it waits in memory.
     Waiting,
     /// It was here already.
     Known,
@@ -192,9 +192,9 @@ pub enum Rebuilt {
     Block(Box<Block>),
     /// These positions are missing, or ambiguous; the rest is held ready by the relay.
     Missing {
-        /// Position by position: what the mempool had.
+        /// By position in the block: the coinbase, then what the mempool had.
         found: Vec<Option<Arc<Transaction>>>,
-        /// Positions to ask for, ascending.
+        /// Positions in the block to ask for, ascending; the coinbase is 0 and never among them.
         positions: Vec<u32>,
     },
 }
