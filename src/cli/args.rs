@@ -29,6 +29,7 @@ pub struct Cli {
 
 /// What every command takes, before or after its name.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Everywhere")]
 pub struct Global {
     /// Where data is kept [default: the platform's data folder]
     #[arg(long, global = true, env = "FRIENDCHAIN_DATA_DIR", value_name = "DIR")]

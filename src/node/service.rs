@@ -31,7 +31,6 @@ use crate::{
     consensus::{Invite, Network},
     friends::{ChatRecord, FriendInfo, FriendsHandle, LineState},
     primitives::{Address, BlockHash, Height, Owner, PeerId, Transaction, TxId, printable},
-    sync,
 };
 use jsonrpsee::core::async_trait;
 use tokio::sync::mpsc;
@@ -427,7 +426,7 @@ impl FriendchainApiServer for Service {
             peer_id: self.peer_id,
             network_id: summary.network.id,
             network_name: printable(&summary.network.params.name),
-            phase: progress.map_or(Phase::Alone, |progress| phase(progress.phase)),
+            phase: progress.map_or(Phase::Alone, |progress| progress.phase),
             height: summary.tip.height,
             tip: summary.tip.hash,
             best_header_height: summary.best_header.height,
@@ -587,16 +586,5 @@ fn chat_message(record: ChatRecord) -> ChatMessage {
             LineState::Sent => ChatState::Sent,
             LineState::Received => ChatState::Received,
         },
-    }
-}
-
-const fn phase(phase: sync::Phase) -> Phase {
-    match phase {
-        sync::Phase::Starting => Phase::Starting,
-        sync::Phase::Syncing => Phase::Syncing,
-        sync::Phase::Synced => Phase::Synced,
-        sync::Phase::Stalled => Phase::Stalled,
-        sync::Phase::Alone => Phase::Alone,
-        sync::Phase::Diverged => Phase::Diverged,
     }
 }

@@ -1,5 +1,7 @@
 //! What sync is told, what it asks for, and the types in both.
 
+use std::fmt;
+
 use crate::{
     chain::{
         api::{BlockAccepted, HeadersAccepted, Tip},
@@ -67,6 +69,19 @@ pub enum Phase {
     Alone,
     /// Reserved: a better chain forks off too deep to be followed without a person's word.
     Diverged,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Starting => "starting",
+            Self::Syncing => "syncing",
+            Self::Synced => "synced",
+            Self::Stalled => "stalled",
+            Self::Alone => "alone",
+            Self::Diverged => "diverged",
+        })
+    }
 }
 
 /// How far this node is, in numbers: for `status`, bars and metrics.

@@ -108,7 +108,7 @@ enum Done {
         reason: String,
     },
     /// Something for the consoles.
-    Console(ConsoleEvent),
+    Console(Vec<ConsoleEvent>),
     /// Our own profile, signed anew.
     OwnProfile(Box<SignedProfile>),
 }
@@ -354,11 +354,8 @@ impl Router {
     /// Tells consoles of blocks: one alone with its notes, many as a number.
     fn show_connected(&mut self, connected: &[(BlockHash, Height)], mined: &[TxId]) {
         let Some(&(hash, height)) = connected.last() else { return };
-        for txid in mined {
-            if self.own_trades.remove(txid) {
-                self.feed.push(ConsoleEvent::TradeMined { txid: *txid, block: hash, height });
-            }
-        }
+        let own = mined.iter().filter(|txid| self.own_trades.remove(txid)).copied();
+        let own: Vec<_> = own.map(|txid| ConsoleEvent::TradeMined { txid, block: hash, height }).collect();
         let count = u32::try_from(connected.len()).unwrap_or(u32::MAX);
         let reader = self.ledger.reader.clone();
         self.spawn_work(async move {
@@ -367,7 +364,8 @@ impl Router {
             } else {
                 Vec::new()
             };
-            Some(Done::Console(ConsoleEvent::BlockConnected { hash, height, count, notes }))
+            let block = ConsoleEvent::BlockConnected { hash, height, count, notes };
+            Some(Done::Console([vec![block], own].concat()))
         });
     }
 
@@ -379,7 +377,7 @@ impl Router {
             Done::Line { line, id, waiter } => self.send_line(*line, id, waiter),
             Done::Outbox(peer) => self.send_outbox(peer),
             Done::Offence { peer, offence, reason } => self.penalise(peer, offence, &reason),
-            Done::Console(event) => self.feed.push(event),
+            Done::Console(shown) => shown.into_iter().for_each(|event| self.feed.push(event)),
             Done::OwnProfile(profile) => self.own_profile_signed(*profile),
         }
     }

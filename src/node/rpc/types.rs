@@ -8,6 +8,7 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use zeroize::Zeroize;
 
+pub use crate::sync::Phase;
 use crate::primitives::{
     Address, Amount, AmountError, Block, BlockHash, Height, MerkleRoot, NetworkId, PeerId, Transaction,
     TransactionKind, TxId, UnixMillis,
@@ -628,37 +629,6 @@ pub struct AuditReport {
     /// When it does not: what was found, as a sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
-}
-
-/// How far the node is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Phase {
-    /// It has only begun.
-    Starting,
-    /// It fetches blocks.
-    Syncing,
-    /// As far as the best friend.
-    Synced,
-    /// A friend has more, but nothing comes.
-    Stalled,
-    /// No friend is connected, or no node runs on the folder.
-    Alone,
-    /// A branch with more work leaves blocks older than 72 h; a person must decide.
-    Diverged,
-}
-
-impl fmt::Display for Phase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Starting => "starting",
-            Self::Syncing => "syncing",
-            Self::Synced => "synced",
-            Self::Stalled => "stalled",
-            Self::Alone => "alone",
-            Self::Diverged => "diverged",
-        })
-    }
 }
 
 /// When a node mines by itself.

@@ -1,10 +1,11 @@
-//! What a machine may lack. A test that needs such a thing fails with a sentence when it is missing, and is skipped only
-//! when the environment says so:
+//! What a machine may lack. A test that needs such a thing is skipped when it is missing, and says so where nobody can
+//! overlook it. In CI (`CI=true`) nothing may be missing: it fails, unless the environment says to skip it:
 //!
 //! - `FRIENDCHAIN_SKIP_NETNS=1`: tests in network namespaces (they need root, `ip` and `nsenter`);
 //! - `FRIENDCHAIN_SKIP_TMUX=1`: tests on a terminal (they need `tmux`).
 
 use std::{
+    io::Write,
     process::{Command, Output, Stdio},
     sync::atomic::{AtomicU32, Ordering},
 };
@@ -12,7 +13,7 @@ use std::{
 /// Whether the tests in network namespaces run.
 ///
 /// # Panics
-/// When they cannot, and nothing says to skip them.
+/// In CI, when they cannot and nothing says to skip them.
 #[track_caller]
 pub(crate) fn namespaces_wanted() -> bool {
     wanted(
@@ -25,7 +26,7 @@ pub(crate) fn namespaces_wanted() -> bool {
 /// Whether the tests on a terminal run.
 ///
 /// # Panics
-/// When they cannot, and nothing says to skip them.
+/// In CI, when they cannot and nothing says to skip them.
 #[track_caller]
 pub(crate) fn terminal_wanted() -> bool {
     wanted("FRIENDCHAIN_SKIP_TMUX", "the program tmux", &["tmux -V"])
@@ -33,14 +34,21 @@ pub(crate) fn terminal_wanted() -> bool {
 
 #[track_caller]
 fn wanted(skip: &str, needs: &str, probes: &[&str]) -> bool {
+    // Not through `eprintln!`, which the test runner keeps to itself when a test passes.
+    let say = |why: &str| writeln!(std::io::stderr(), "SKIPPED {}: {why}", test_name()).expect("stderr");
     if std::env::var_os(skip).is_some_and(|value| value == "1") {
-        eprintln!("skipped: {skip}=1");
+        say(&format!("{skip}=1"));
         return false;
     }
-    for probe in probes {
-        assert!(shell_ok(probe), "this test needs {needs}, and `{probe}` fails here; set {skip}=1 to skip such tests");
-    }
-    true
+    let Some(probe) = probes.iter().find(|probe| !shell_ok(probe)) else { return true };
+    let why = format!("it needs {needs}, and `{probe}` fails here");
+    assert!(std::env::var_os("CI").is_none(), "{why}; install that, or set {skip}=1");
+    say(&why);
+    false
+}
+
+fn test_name() -> String {
+    std::thread::current().name().unwrap_or("a test").to_owned()
 }
 
 /// Whether a command of the shell succeeds.
