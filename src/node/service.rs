@@ -362,11 +362,11 @@ impl FriendchainApiServer for Service {
                 format!("the best chain has no block '{}': print-chain shows what it has", printable(&block)),
             )
         };
-        let found = if let Ok(height) = block.parse::<Height>() {
-            self.block_view(move |reader| reader.block_at(height)).await?
-        } else {
-            let hash: BlockHash = block.parse()?;
-            self.block_view(move |reader| reader.block(&hash)).await?
+        // A hash first: 64 zeros are one, and would read as a height too.
+        let found = match (block.parse::<BlockHash>(), block.parse::<Height>()) {
+            (Ok(hash), _) => self.block_view(move |reader| reader.block(&hash)).await?,
+            (Err(_), Ok(height)) => self.block_view(move |reader| reader.block_at(height)).await?,
+            (Err(error), Err(_)) => return Err(error.into()),
         };
         found.ok_or_else(missing)
     }
