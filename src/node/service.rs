@@ -362,11 +362,13 @@ impl FriendchainApiServer for Service {
                 format!("the best chain has no block '{}': print-chain shows what it has", printable(&block)),
             )
         };
-        // A hash first: 64 zeros are one, and would read as a height too.
+        // A hash may be digits alone and read as a number: its length tells.
         let found = match (block.parse::<BlockHash>(), block.parse::<Height>()) {
-            (Ok(hash), _) => self.block_view(move |reader| reader.block(&hash)).await?,
             (Err(_), Ok(height)) => self.block_view(move |reader| reader.block_at(height)).await?,
-            (Err(error), Err(_)) => return Err(error.into()),
+            (hash, _) => {
+                let hash = hash?;
+                self.block_view(move |reader| reader.block(&hash)).await?
+            }
         };
         found.ok_or_else(missing)
     }
