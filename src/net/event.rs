@@ -103,6 +103,8 @@ pub enum NetOffence {
     MalformedResponse,
     /// A gossip payload of that kind.
     MalformedGossip,
+    /// Any of them over its limit of bytes, or with more parts than allowed.
+    Oversized,
 }
 
 impl NetOffence {
@@ -113,6 +115,7 @@ impl NetOffence {
             Self::MalformedRequest => "malformed_request",
             Self::MalformedResponse => "malformed_response",
             Self::MalformedGossip => "malformed_gossip",
+            Self::Oversized => "oversized",
         }
     }
 }

@@ -363,6 +363,10 @@ impl Network {
     }
 
     fn misbehaved(&mut self, peer: PeerId, offence: NetOffence, error: &CodecError) {
+        let offence = match error {
+            CodecError::TooLarge { .. } | CodecError::OverLimit { .. } => NetOffence::Oversized,
+            _ => offence,
+        };
         tracing::debug!(%peer, offence = offence.name(), code = error.code(), %error, "refused");
         let reason = format!("{}: {error}", error.code());
         self.tell_if_room(NetEvent::Misbehaved { peer, offence, reason });

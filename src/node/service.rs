@@ -362,11 +362,13 @@ impl FriendchainApiServer for Service {
                 format!("the best chain has no block '{}': print-chain shows what it has", printable(&block)),
             )
         };
-        let found = if let Ok(height) = block.parse::<Height>() {
-            self.block_view(move |reader| reader.block_at(height)).await?
-        } else {
-            let hash: BlockHash = block.parse()?;
-            self.block_view(move |reader| reader.block(&hash)).await?
+        // A hash may be digits alone and read as a number: its length tells.
+        let found = match (block.parse::<BlockHash>(), block.parse::<Height>()) {
+            (Err(_), Ok(height)) => self.block_view(move |reader| reader.block_at(height)).await?,
+            (hash, _) => {
+                let hash = hash?;
+                self.block_view(move |reader| reader.block(&hash)).await?
+            }
         };
         found.ok_or_else(missing)
     }

@@ -182,6 +182,7 @@ fn goodbyes_and_crashes_are_noticed(mut consoles: Vec<Node>, all: &[&Folder]) {
 fn a_line_to_a_friend_who_is_away_is_delivered_when_the_friend_is_back() {
     let net = TestNet::new();
     let (yzw, yjf) = (net.folder("yzw"), net.folder("yjf"));
+    yzw.apart_from_others(&yjf);
     let (ours, theirs) = (free_port(), free_port());
     let mut one = yzw.people("127.0.0.1", ours, &["--no-mdns"]);
     let peer = one.address.clone();
@@ -232,7 +233,9 @@ fn the_console_of_a_running_node_leaves_it_running_and_several_may_be_open() {
 #[test]
 fn the_end_of_input_stops_people_cleanly() {
     let net = TestNet::new();
-    let mut node = net.folder("yzw").people("127.0.0.1", free_port(), &["--no-mdns"]);
+    let folder = net.folder("yzw");
+    folder.create_chain(&folder.new_address());
+    let mut node = folder.people("127.0.0.1", free_port(), &["--no-mdns"]);
     node.end_input();
     assert!(node.await_end().success());
     node.await_event("node_stopped", |_| true);

@@ -1,9 +1,6 @@
 //! The console and long commands on a real terminal, by tmux.
 
-use std::{
-    thread,
-    time::{Duration, Instant},
-};
+use std::thread;
 
 use crate::support::{
     Folder, TestNet,
@@ -11,6 +8,7 @@ use crate::support::{
     eventually,
     folder::BINARY,
     holds,
+    line::SlowLine,
     ports::free_port,
     tools::{shell, shell_ok, terminal_wanted},
 };
@@ -76,9 +74,10 @@ fn a_message_appears_above_the_line_that_is_being_typed() {
         return;
     }
     let net = TestNet::new();
-    let mut yjf = net.folder("yjf").people("127.0.0.1", free_port(), &["--no-mdns"]);
+    let (folder, friend) = (net.folder("yzw"), net.folder("yjf"));
+    folder.apart_from_others(&friend);
+    let mut yjf = friend.people("127.0.0.1", free_port(), &["--no-mdns"]);
     let peer = yjf.address.clone();
-    let folder = net.folder("yzw");
     let port = free_port().to_string();
     let args = ["people", "127.0.0.1", &port, "yzw", "--no-mdns", "--peer", &peer];
     let terminal = Terminal::open(&folder, "typing", &args);
@@ -136,27 +135,21 @@ fn syncing_on_a_terminal_shows_a_bar_with_rate_and_time_left() {
         return;
     }
     let net = TestNet::new();
-    let source = net.folder("source");
+    let (source, fresh) = (net.folder("source"), net.folder("fresh"));
     let address = source.new_address();
     source.create_chain(&address);
+    // Made while no node runs: it holds no address, so the fresh node knows but the slow line.
+    fresh.join(&source);
     source.mine(1_500, Some(&address));
     let from = source.start(&[]);
-    let folder = net.folder("fresh");
-    folder.join(&source);
+    let line = SlowLine::to(&from, 50_000);
     let listen = format!("/ip4/127.0.0.1/tcp/{}", free_port());
-    let terminal =
-        Terminal::open(&folder, "sync", &["start-node", "--no-mdns", "--listen", &listen, "--peer", &from.address]);
-
-    // The bar is short-lived: look at the screen as often as it can change.
-    let start = Instant::now();
-    let mut bar = None;
-    let mut last = String::new();
-    while bar.is_none() && start.elapsed() < Duration::from_mins(1) {
-        last = terminal.screen();
-        bar = last.lines().find(|line| line.contains("/1500") || line.contains("/ 1500")).map(str::to_owned);
-    }
-    let bar = bar.unwrap_or_else(|| panic!("no bar was seen: {last}"));
-    assert!(bar.contains("/s"), "the rate: {bar}");
+    let args = ["start-node", "--no-mdns", "--listen", &listen, "--peer", &line.address, "--log", "warn"];
+    let terminal = Terminal::open(&fresh, "sync", &args);
+    let screen = terminal.await_screen("a bar", |screen| screen.contains("/1500,"));
+    let bar = screen.lines().find(|line| line.contains("/1500,")).expect("found");
+    assert!(bar.contains("/s") && bar.contains("left"), "rate and time left: {bar}");
+    terminal.await_screen("the bar is gone when all is there", |screen| !screen.contains("/1500,"));
     terminal.keys("C-c");
     terminal.await_screen("it ends", |screen| screen.ends_with("ended: 0"));
 }

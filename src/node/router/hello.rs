@@ -40,6 +40,7 @@ impl Router {
                     NetOffence::MalformedRequest | NetOffence::MalformedResponse | NetOffence::MalformedGossip => {
                         Offence::Malformed
                     }
+                    NetOffence::Oversized => Offence::Oversized,
                 };
                 self.penalise(peer, offence, &reason);
             }

@@ -30,6 +30,14 @@ impl Folder {
         self.json(["join", &other.invite()]);
     }
 
+    /// Two friends' folders with a chain of their own: on the built-in network they would meet whoever else is at the
+    /// chat room's meeting place on this machine.
+    #[track_caller]
+    pub(crate) fn apart_from_others(&self, friend: &Self) {
+        self.create_chain(&self.new_address());
+        friend.join(self);
+    }
+
     /// What an address has on the chain, in coins.
     #[track_caller]
     pub(crate) fn balance(&self, address: &str) -> String {

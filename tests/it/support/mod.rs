@@ -3,6 +3,7 @@
 pub(crate) mod chain;
 pub(crate) mod folder;
 pub(crate) mod forge;
+pub(crate) mod line;
 pub(crate) mod node;
 pub(crate) mod peer;
 pub(crate) mod ports;

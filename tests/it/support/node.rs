@@ -3,7 +3,10 @@
 use std::{
     io::{BufRead, BufReader, Read, Write},
     process::{Child, ChildStdin, ExitStatus, Stdio},
-    sync::{Arc, Condvar, Mutex, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -23,6 +26,8 @@ const TAIL: usize = 60;
 struct Tape {
     lines: Mutex<Vec<String>>,
     grown: Condvar,
+    /// The pipe is closed: nothing more comes.
+    ended: AtomicBool,
 }
 
 impl Tape {
@@ -38,11 +43,15 @@ impl Tape {
                 recorder.grown.notify_all();
                 line.clear();
             }
+            let _lines = recorder.lines.lock().unwrap_or_else(PoisonError::into_inner);
+            recorder.ended.store(true, Ordering::Relaxed);
+            recorder.grown.notify_all();
         });
         tape
     }
 
-    /// The first thing `find` makes of a line from `start` on; waits for lines to come until the deadline.
+    /// The first thing `find` makes of a line from `start` on; waits for lines to come until the
+    /// deadline or the end of the pipe.
     fn find<T>(&self, start: usize, deadline: Duration, find: impl Fn(&str) -> Option<T>) -> Option<T> {
         let until = Instant::now() + deadline;
         let mut next = start;
@@ -53,7 +62,7 @@ impl Tape {
             }
             next = lines.len().max(start);
             let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            if left.is_zero() || self.ended.load(Ordering::Relaxed) {
                 return None;
             }
             lines = self.grown.wait_timeout(lines, left).unwrap_or_else(PoisonError::into_inner).0;
@@ -169,9 +178,9 @@ impl Node {
     #[track_caller]
     pub(crate) fn await_event_since(&self, mark: usize, name: &str, claim: impl Fn(&Value) -> bool) -> Value {
         let find = |line: &str| event_of(line).filter(|event| event["event"] == name && claim(event));
-        self.log
-            .find(mark, DEADLINE, find)
-            .unwrap_or_else(|| panic!("{}: no event {name} as expected within {DEADLINE:?}", self.folder.id))
+        self.log.find(mark, DEADLINE, find).unwrap_or_else(|| {
+            panic!("{}: no event {name} as expected, by its end or within {DEADLINE:?}", self.folder.id)
+        })
     }
 
     /// Every event since the place that satisfies the claim.
