@@ -99,7 +99,9 @@ const LAG_BLOCKS: u32 = 2;
 const LAG_MS: u64 = 2_000;
 /// How often progress is logged, in ms.
 const PROGRESS_MS: u64 = 2_000;
-/// How long after a new tip peers that are behind it are told, in ms: gossip usually is faster.
+/// After so many blocks it is logged before its time: a quick sync is to be seen too.
+const PROGRESS_BLOCKS: u64 = 1_000;
+/// How long after a new tip the peers are told, in ms: by gossip most have it by then.
 const NEWS_MS: u64 = 1_000;
 /// The same while syncing.
 const NEWS_SYNCING_MS: u64 = 10_000;

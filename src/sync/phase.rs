@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::{
-    LAG_BLOCKS, LAG_MS, MAX_TICKETS, NEWS_MS, NEWS_SYNCING_MS, PROGRESS_MS, Phase, Progress, REFRESH_MS, STALL_MS,
-    START_MS, STATUS_TIMEOUT_MS, Sync, SyncAction, SyncOutcome, SyncReport, peer::MempoolVisit,
+    LAG_BLOCKS, LAG_MS, MAX_TICKETS, NEWS_MS, NEWS_SYNCING_MS, PROGRESS_BLOCKS, PROGRESS_MS, Phase, Progress,
+    REFRESH_MS, STALL_MS, START_MS, STATUS_TIMEOUT_MS, Sync, SyncAction, SyncOutcome, SyncReport, peer::MempoolVisit,
 };
 use crate::primitives::{Height, PeerId, UnixMillis, events};
 
@@ -25,15 +25,21 @@ impl Meter {
     /// Ends an interval, when it has been long enough.
     fn measure(&mut self, height: Height, target: Height, now: UnixMillis) -> bool {
         let took = now.saturating_sub(self.since);
-        if took < PROGRESS_MS {
+        let risen = u64::from(height.saturating_sub(self.height));
+        if took < PROGRESS_MS && risen < PROGRESS_BLOCKS {
             return false;
         }
+        self.take(height, target, now);
+        true
+    }
+
+    fn take(&mut self, height: Height, target: Height, now: UnixMillis) {
+        let took = now.saturating_sub(self.since).max(1);
         let risen = u64::from(height.saturating_sub(self.height));
         let left = u64::from(target.saturating_sub(height));
         self.blocks_per_second = risen.saturating_mul(1_000).checked_div(took).unwrap_or(0);
         self.seconds_left = left.saturating_mul(took).checked_div(risen).map(|ms| ms.div_ceil(1_000));
         (self.since, self.height) = (now, height);
-        true
     }
 }
 
@@ -81,7 +87,6 @@ impl Sync {
             self.out.push(SyncAction::PhaseChanged { phase: next });
             match next {
                 Phase::Syncing => self.meter = Meter::new(now, height),
-                Phase::Synced => events::Synced { height, tip: self.tip.hash }.emit(),
                 Phase::Stalled => {
                     events::SyncStalled { height, best_header_height }.emit();
                     self.start_over(now);
@@ -89,10 +94,17 @@ impl Sync {
                 _ => {}
             }
         }
-        if next == Phase::Syncing && self.meter.measure(height, best_header_height, now) {
+        let done = before == Phase::Syncing && next == Phase::Synced;
+        if done {
+            self.meter.take(height, best_header_height, now);
+        }
+        if done || (next == Phase::Syncing && self.meter.measure(height, best_header_height, now)) {
             let blocks_per_second = self.meter.blocks_per_second;
             let seconds_left = self.meter.seconds_left.unwrap_or(0);
             events::SyncProgress { height, best_header_height, blocks_per_second, seconds_left }.emit();
+        }
+        if next == Phase::Synced && before != Phase::Synced {
+            events::Synced { height, tip: self.tip.hash }.emit();
         }
         if next == Phase::Stalled && now.saturating_sub(self.stalled_at) >= STALL_MS {
             self.start_over(now);
@@ -134,8 +146,9 @@ impl Sync {
         }
     }
 
-    /// Says hello again: to peers that are behind our new tip, a moment after it came, since gossip usually has told them by
-    /// then and they have answered in kind; and to peers that have been silent for long.
+    /// Says hello again, a moment after a new tip came: to peers that are behind it, and to those that we have not exchanged
+    /// Status with since, so that they know how far we are. Of two peers with one tip the first to speak spares the other.
+    /// And to peers that have been silent for long.
     pub(super) fn drive_news(&mut self, now: UnixMillis) {
         let wait = if self.phase == Phase::Syncing { NEWS_SYNCING_MS } else { NEWS_MS };
         let news = self.news_since.is_some_and(|since| now.saturating_sub(since) >= wait);
@@ -149,7 +162,7 @@ impl Sync {
             .filter(|(_, peer)| {
                 let silent = now.saturating_sub(peer.claimed_at.max(peer.status_sent_at)) >= REFRESH_MS;
                 let behind = peer.claim.is_some_and(|claim| claim.tip != tip.hash && !claim.beats(&tip));
-                silent || (news && behind)
+                silent || (news && (behind || peer.claimed_at < self.tip_moved))
             })
             .map(|(id, _)| *id)
             .collect();
@@ -165,6 +178,8 @@ impl Sync {
         let (blocks, trades) = (self.blocks, self.trades.accepted);
         let entry = Ticket { number: ticket, waiting, asked, answered: 0, since: now, blocks, trades };
         if asked == 0 {
+            // Nobody is there, and now it is known.
+            self.started = now.saturating_sub(START_MS);
             return self.end_ticket(&entry, SyncOutcome::NoPeers);
         }
         if self.tickets.len() >= MAX_TICKETS {
@@ -237,6 +252,7 @@ mod tests {
     fn the_meter_tells_rate_and_time_left() {
         let mut meter = Meter::new(0, 100);
         assert!(!meter.measure(400, 1_000, 1_999));
+        assert!(Meter::new(0, 100).measure(1_100, 5_000, 300), "many blocks are news too");
         assert!(meter.measure(500, 1_000, 2_000));
         assert_eq!((meter.blocks_per_second, meter.seconds_left), (200, Some(3)));
         assert!(meter.measure(500, 1_000, 4_000));

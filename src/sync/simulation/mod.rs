@@ -603,6 +603,9 @@ fn news_reach_the_neighbours_without_gossip() {
     network.summarise(0);
     let tip = network.tip(0);
     network.run_until(30_000, |n| nodes.iter().all(|node| n.tip(*node) == tip));
+    // And a moment later everybody knows that its neighbours have it.
+    let knows = |node: &Node| node.sync.peers.values().all(|peer| peer.claim.is_some_and(|claim| claim.tip == tip));
+    network.run_until(5_000, |n| n.nodes.iter().all(knows));
 }
 
 #[test]
@@ -635,6 +638,7 @@ fn the_users_sync_ends_when_the_blocks_are_here_or_nobody_answers() {
     let newcomer = network.add(ToyChain::default(), Manner::Honest);
     network.feed(newcomer, SyncEvent::SyncNow { ticket: 1, peer: None });
     assert_eq!(network.nodes[newcomer].reports.pop().map(|(_, r)| r.outcome), Some(SyncOutcome::NoPeers));
+    assert_eq!(network.phase(newcomer), Phase::Alone);
     let server = network.add(chain.clone(), Manner::Honest);
     network.connect(newcomer, server);
     network.run_until(5_000, |n| n.phase(newcomer) == Phase::Syncing);
