@@ -96,6 +96,7 @@ impl From<&CodecError> for Offence {
             CodecError::Malformed { .. }
             | CodecError::NotCanonical
             | CodecError::WrongLength { .. }
+            | CodecError::Empty { .. }
             | CodecError::NotAscending { .. } => Self::Malformed,
         }
     }

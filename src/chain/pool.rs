@@ -91,7 +91,7 @@ impl Chain {
     }
 
     /// The mempool's checks against the best chain.
-    fn check_trade(
+    pub(super) fn check_trade(
         &mut self,
         transaction: &Transaction,
         txid: TxId,

@@ -2,7 +2,10 @@
 
 use std::{
     io,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use ed25519_dalek::SigningKey;
@@ -33,9 +36,12 @@ pub(crate) const NOW: UnixMillis = consensus::testing::GENESIS_TIME + 1_000_000_
 /// Some peer.
 pub(crate) const PEER: Origin = Origin::Peer(PeerId(PublicKey([9; 32])));
 
-/// A backend whose bytes outlive the database on it: a disk.
+/// A backend whose bytes outlive the database on it: a disk, which can be made to fail.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Disk(Arc<Mutex<Option<InMemoryBackend>>>);
+pub(crate) struct Disk {
+    bytes: Arc<Mutex<Option<InMemoryBackend>>>,
+    broken: Arc<AtomicBool>,
+}
 
 /// One opening of a [`Disk`].
 #[derive(Debug)]
@@ -47,20 +53,32 @@ pub(crate) struct OpenDisk {
 impl Disk {
     /// Takes the disk for one database; it comes back when that is dropped.
     pub(crate) fn open(&self) -> OpenDisk {
-        let backend = self.0.lock().expect("a lock").take().unwrap_or_default();
+        let backend = self.bytes.lock().expect("a lock").take().unwrap_or_default();
         OpenDisk { disk: self.clone(), backend: Some(backend) }
+    }
+
+    /// From now on nothing can be written, as on a full disk.
+    pub(crate) fn fail(&self) {
+        self.broken.store(true, Ordering::Relaxed);
     }
 }
 
 impl Drop for OpenDisk {
     fn drop(&mut self) {
-        *self.disk.0.lock().expect("a lock") = self.backend.take();
+        *self.disk.bytes.lock().expect("a lock") = self.backend.take();
     }
 }
 
 impl OpenDisk {
     fn backend(&self) -> &InMemoryBackend {
         self.backend.as_ref().expect("open")
+    }
+
+    fn writable(&self) -> io::Result<&InMemoryBackend> {
+        if self.disk.broken.load(Ordering::Relaxed) {
+            return Err(io::Error::new(io::ErrorKind::StorageFull, "no space left on device"));
+        }
+        Ok(self.backend())
     }
 }
 
@@ -74,15 +92,15 @@ impl StorageBackend for OpenDisk {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.backend().set_len(len)
+        self.writable()?.set_len(len)
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.backend().sync_data()
+        self.writable()?.sync_data()
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.backend().write(offset, data)
+        self.writable()?.write(offset, data)
     }
 }
 

@@ -55,6 +55,7 @@ impl WaitingBlocks {
     /// Keeps a block; whether it is still here after the highest have given way.
     pub(super) fn insert(&mut self, waiter: Waiter) -> bool {
         let hash = waiter.hash;
+        self.remove(&hash);
         self.bytes = self.bytes.saturating_add(waiter.bytes);
         self.by_height.insert(waiter.place());
         self.by_parent.entry(waiter.body.block.header.previous).or_default().push(hash);
@@ -84,5 +85,34 @@ impl WaitingBlocks {
     pub(super) fn take_children(&mut self, parent: &BlockHash) -> Vec<Waiter> {
         let children = self.by_parent.get(parent).cloned().unwrap_or_default();
         children.iter().filter_map(|child| self.remove(child)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chain::testing::{Branch, PEER, network};
+
+    #[test]
+    fn of_too_many_waiting_blocks_the_highest_give_way() {
+        let block = Branch::new(&network(), 0).next(&[]);
+        let mut waiting = WaitingBlocks::default();
+        let waiter = |height: u32, bytes| {
+            let mut block = block.clone();
+            block.header.height = height;
+            let hash = block.hash();
+            Waiter { body: Body::from_store(block), hash, origin: PEER, bytes }
+        };
+        let most = u32::try_from(MAX_WAITING_BLOCKS).expect("small");
+        for height in 1..=most {
+            assert!(waiting.insert(waiter(height, 1)));
+        }
+        assert!(!waiting.insert(waiter(most + 1, 1)));
+        assert!(waiting.insert(waiter(0, 1)));
+        assert!(!waiting.contains(&waiter(most, 1).hash));
+        assert!(waiting.insert(waiter(0, MAX_WAITING_BYTES)) && waiting.by_hash.len() == 1);
+        let parent = block.header.previous;
+        assert_eq!(waiting.take_children(&parent).len(), 1);
+        assert!(waiting.by_parent.is_empty() && waiting.by_height.is_empty());
     }
 }

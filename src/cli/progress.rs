@@ -1,21 +1,25 @@
 //! Progress of long work: a bar on a terminal, plain lines elsewhere; always on stderr, so that answers stay clean.
 
 use std::{
+    fmt,
     future::Future,
     io::{self, IsTerminal, Write},
     pin::pin,
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use tokio::time::{Instant, interval, sleep};
 
-use crate::node::{
-    logging::set_bar,
-    rpc::{
-        Client, FriendchainApiClient,
-        types::{Phase, Progress, StatusReport},
+use crate::{
+    node::{
+        logging::set_bar,
+        rpc::{
+            Client, FriendchainApiClient,
+            types::{Phase, Progress, StatusReport},
+        },
     },
+    primitives::UnixMillis,
 };
 
 /// Work that is done sooner shows nothing.
@@ -26,6 +30,13 @@ const BAR_EVERY: Duration = Duration::from_millis(250);
 
 /// How often a plain line is written.
 const LINE_EVERY: Duration = Duration::from_secs(5);
+
+/// How long after its start a daemon's sync is looked at as often as a bar moves; then as often as `LOOK_EVERY`.
+const SETTLED: Duration = Duration::from_secs(30);
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Blocks that come between two looks and are worth a bar: nobody mines so fast but in tests.
+const MANY_BLOCKS: u32 = 100;
 
 /// How progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,27 +82,35 @@ pub(crate) async fn while_showing<T>(client: &Client, mode: ProgressMode, work: 
     }
 }
 
-/// Shows a daemon's sync until the future that this is selected against is done.
+/// Shows a daemon's sync until the future that this is selected against is done. A sync that falls between two looks
+/// leaves its finished bar all the same.
 pub(crate) async fn show_sync(client: &Client) {
     let mut display = Display::new(ProgressMode::Bar);
-    let mut ticks = interval(Duration::from_secs(1));
+    let begun = Instant::now();
+    let mut last: Option<(u32, Instant)> = None;
     loop {
-        ticks.tick().await;
+        let often = display.bar.is_some() || begun.elapsed() < SETTLED;
+        sleep(if often { BAR_EVERY } else { LOOK_EVERY }).await;
         let Ok(status) = client.status().await else { continue };
-        match sync_progress(&status) {
-            Some(progress) => display.show(&progress),
-            None => display.clear(),
+        let (before, looked) = last.unwrap_or((status.height, Instant::now()));
+        last = Some((status.height, Instant::now()));
+        let syncing = status.phase == Phase::Syncing;
+        if syncing || status.height.saturating_sub(before) >= MANY_BLOCKS {
+            display.show_since(&sync_progress(&status), before.into(), looked.elapsed());
+        }
+        if !syncing {
+            display.finish();
         }
     }
 }
 
-fn sync_progress(status: &StatusReport) -> Option<Progress> {
-    (status.phase == Phase::Syncing).then(|| Progress {
+fn sync_progress(status: &StatusReport) -> Progress {
+    Progress {
         task: "sync".to_owned(),
         done: status.height.into(),
         total: Some(status.best_header_height.into()),
         started: 0,
-    })
+    }
 }
 
 /// What is on the terminal, and taken off it when dropped.
@@ -99,40 +118,43 @@ struct Display {
     mode: ProgressMode,
     bar: Option<ProgressBar>,
     task: String,
-    begun: Instant,
-    begun_at: u64,
     last_line: Option<Instant>,
 }
 
 impl Display {
     fn new(mode: ProgressMode) -> Self {
-        Self { mode, bar: None, task: String::new(), begun: Instant::now(), begun_at: 0, last_line: None }
+        Self { mode, bar: None, task: String::new(), last_line: None }
     }
 
+    /// Shows work that says when it began.
     fn show(&mut self, progress: &Progress) {
+        self.show_since(progress, 0, since(progress.started));
+    }
+
+    /// Shows work of which so much was done so long ago, when it is seen for the first time.
+    fn show_since(&mut self, progress: &Progress, before: u64, elapsed: Duration) {
         if self.task != progress.task {
             self.clear();
             self.task.clone_from(&progress.task);
-            self.begun = Instant::now();
-            self.begun_at = progress.done;
         }
         match self.mode {
-            ProgressMode::Bar => self.show_bar(progress),
-            ProgressMode::Lines => self.show_line(progress),
+            ProgressMode::Bar => self.show_bar(progress, before, elapsed),
+            ProgressMode::Lines => self.show_line(progress, elapsed),
         }
     }
 
-    fn show_bar(&mut self, progress: &Progress) {
+    fn show_bar(&mut self, progress: &Progress, before: u64, elapsed: Duration) {
         let bar = self.bar.get_or_insert_with(|| {
             let bar = ProgressBar::with_draw_target(progress.total, ProgressDrawTarget::stderr());
-            bar.set_style(style(progress.total.is_some()));
             bar.set_message(title(&progress.task));
-            // The rate is of what is done from now on, not of what was done before.
-            bar.set_position(progress.done);
+            // The rate is of what is done from here on, not of what was done before.
+            bar.set_position(before);
             bar.reset_eta();
             set_bar(Some(bar.clone()));
-            bar
+            bar.with_elapsed(elapsed)
         });
+        // How much there is may be known only once the work is under way.
+        bar.set_style(style(progress.total.is_some()));
         if let Some(total) = progress.total {
             bar.set_length(total);
         }
@@ -140,15 +162,22 @@ impl Display {
         bar.tick();
     }
 
-    fn show_line(&mut self, progress: &Progress) {
+    fn show_line(&mut self, progress: &Progress, elapsed: Duration) {
         if self.last_line.is_some_and(|last| last.elapsed() < LINE_EVERY) {
             return;
         }
         self.last_line = Some(Instant::now());
-        let seconds = self.begun.elapsed().as_secs_f64();
-        let line = plain_line(progress, progress.done.saturating_sub(self.begun_at), seconds);
         // Progress that nobody can read is no reason to fail.
-        let _ = writeln!(io::stderr(), "{line}");
+        let _ = writeln!(io::stderr(), "{}", plain_line(progress, elapsed.as_secs_f64()));
+    }
+
+    /// Leaves the bar, full, where it is.
+    fn finish(&mut self) {
+        self.task.clear();
+        if let Some(bar) = self.bar.take() {
+            set_bar(None);
+            bar.finish();
+        }
     }
 
     fn clear(&mut self) {
@@ -166,13 +195,26 @@ impl Drop for Display {
     }
 }
 
+/// The time since a unix time in ms, by this machine's clock; zero when that lies ahead.
+fn since(started: UnixMillis) -> Duration {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    now.saturating_sub(Duration::from_millis(started))
+}
+
 fn style(with_total: bool) -> ProgressStyle {
     let template = if with_total {
-        "{msg} [{bar:30}] {pos}/{len}, {per_sec}, {eta} left"
+        "{msg} [{bar:30}] {pos}/{len}, {rate}, {eta} left"
     } else {
-        "{spinner} {msg} {human_pos}, {per_sec}, {elapsed}"
+        "{spinner} {msg} {human_pos}, {rate}, {elapsed}"
     };
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> ")
+    let rate = |state: &ProgressState, out: &mut dyn fmt::Write| {
+        // A bar that cannot be drawn is drawn again at once.
+        let _ = write!(out, "{:.0}/s", state.per_sec());
+    };
+    ProgressStyle::with_template(template)
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .with_key("rate", rate)
+        .progress_chars("=> ")
 }
 
 fn title(task: &str) -> String {
@@ -188,9 +230,9 @@ fn title(task: &str) -> String {
 }
 
 /// `Checking blocks: 1200 of 5000, 800 a second, 5 s left`.
-fn plain_line(progress: &Progress, done_here: u64, seconds: f64) -> String {
+fn plain_line(progress: &Progress, seconds: f64) -> String {
     let title = title(&progress.task);
-    let rate = if seconds > 0.0 { done_here as f64 / seconds } else { 0.0 };
+    let rate = if seconds > 0.0 { progress.done as f64 / seconds } else { 0.0 };
     let Some(total) = progress.total else {
         return format!("{title}: {}, {rate:.0} a second", progress.done);
     };
@@ -209,15 +251,15 @@ mod tests {
 
     #[test]
     fn a_plain_line_says_how_far_how_fast_and_how_long() {
-        let line = plain_line(&progress(1_200, Some(5_200)), 800, 1.0);
+        let line = plain_line(&progress(1_200, Some(5_200)), 1.5);
         assert_eq!(line, "Checking blocks: 1200 of 5200, 800 a second, 5 s left");
-        assert_eq!(plain_line(&progress(7, None), 7, 1.0), "Checking blocks: 7, 7 a second");
-        assert_eq!(plain_line(&progress(0, Some(9)), 0, 0.0), "Checking blocks: 0 of 9, 0 a second");
+        assert_eq!(plain_line(&progress(7, None), 1.0), "Checking blocks: 7, 7 a second");
+        assert_eq!(plain_line(&progress(0, Some(9)), 0.0), "Checking blocks: 0 of 9, 0 a second");
     }
 
     #[test]
     fn the_templates_read() {
-        assert!(ProgressStyle::with_template("{msg} [{bar:30}] {pos}/{len}, {per_sec}, {eta} left").is_ok());
+        assert!(ProgressStyle::with_template("{msg} [{bar:30}] {pos}/{len}, {rate}, {eta} left").is_ok());
         let _ = (style(true), style(false));
     }
 

@@ -195,7 +195,7 @@ impl Console {
             let answered = tokio::select! {
                 next = answer(&self.client, self.progress, line) => next?,
                 ending = signals.next() => match ending {
-                    // Ctrl-C leaves the waiting, not the console; the node goes on with what it was asked.
+                    // Ctrl-C ends the waiting, not the console: what is done is done, what is not begun is not.
                     Ending::Interrupt if self.interactive => Next::Line,
                     _ => Next::End,
                 },

@@ -7,6 +7,8 @@ use std::{
 
 use rustyline::ExternalPrinter;
 
+use crate::node::logging::above_bar;
+
 /// The output of one console.
 pub(crate) struct Screen {
     /// On a terminal: prints above the prompt.
@@ -41,10 +43,10 @@ impl Screen {
     pub(crate) fn event(&self, line: &str) -> io::Result<()> {
         let line = if self.color { format!("\u{1b}[36m{line}\u{1b}[0m\n") } else { format!("{line}\n") };
         match &self.above_prompt {
-            None => Self::answer(line.as_bytes()),
+            None => above_bar(|| Self::answer(line.as_bytes())),
             Some(printer) => {
                 let mut printer = printer.lock().unwrap_or_else(PoisonError::into_inner);
-                printer.print(line).map_err(io::Error::other)
+                above_bar(|| printer.print(line)).map_err(io::Error::other)
             }
         }
     }

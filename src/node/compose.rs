@@ -31,7 +31,7 @@ use crate::{
     },
     consensus::Network,
     friends::{self, Friends, FriendsConfig, FriendsHandle},
-    net::{self, Identity, NetConfig},
+    net::{self, CommandError, Identity, NetConfig},
     peers::Peers,
     primitives::{Address, Header, NetworkId, events},
 };
@@ -274,10 +274,10 @@ async fn start_upper(
     net_config.private_only = config.private_only.unwrap_or(network.id == Network::lan().id);
     let (net, net_events) = net::spawn(net_config)?;
     for ban in peers.bans(now()) {
-        net.ban(ban.peer)?;
+        until_taken(|| net.ban(ban.peer)).await?;
     }
     for known in friends.known_peers(KNOWN_PEERS).await? {
-        net.add_known(known.peer, &known.addresses)?;
+        until_taken(|| net.add_known(known.peer, &known.addresses)).await?;
     }
 
     let feed = EventFeed::default();
@@ -345,6 +345,16 @@ async fn start_upper(
     }
     .emit();
     Ok(Upper { client: Client::local(methods), feed, router_task, stop_rpc, rpc_task: served.task })
+}
+
+/// Gives the network what it must not miss: its queue may be shorter than what there is to give.
+async fn until_taken(mut give: impl FnMut() -> Result<(), CommandError>) -> Result<(), CommandError> {
+    loop {
+        match give() {
+            Err(CommandError::Busy) => tokio::task::yield_now().await,
+            other => return other,
+        }
+    }
 }
 
 /// The node cannot start after all.

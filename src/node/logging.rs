@@ -122,6 +122,15 @@ pub fn set_bar(bar: Option<ProgressBar>) {
     *BAR.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = bar;
 }
 
+/// Writes to the terminal, above the bar if there is one.
+pub fn above_bar<T>(write: impl FnOnce() -> T) -> T {
+    let bar = BAR.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+    match bar {
+        Some(bar) => bar.suspend(write),
+        None => write(),
+    }
+}
+
 /// One event's line, gathered until it is whole, and written above the bar if there is one.
 struct LogLine {
     line: Vec<u8>,
@@ -141,12 +150,7 @@ impl Write for LogLine {
 impl Drop for LogLine {
     fn drop(&mut self) {
         // A log that nobody can read any more must not end the node.
-        let write = || io::stderr().lock().write_all(&self.line);
-        let bar = BAR.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
-        let _ = match bar {
-            Some(bar) => bar.suspend(write),
-            None => write(),
-        };
+        let _ = above_bar(|| io::stderr().lock().write_all(&self.line));
     }
 }
 

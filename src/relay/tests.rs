@@ -39,10 +39,8 @@ fn note(number: u32) -> Transaction {
 
 fn spend(outpoint: OutPoint, memo: &[u8]) -> Transaction {
     let input = TxInput { outpoint, public_key: PublicKey([1; 32]), signature: Signature([2; 64]) };
-    let outputs = match outpoint.is_stamp() {
-        true => vec![],
-        false => vec![TxOutput { value: Amount::from_coins(1), owner: Owner([3; 20]) }],
-    };
+    let coin = TxOutput { value: Amount::from_coins(1), owner: Owner([3; 20]) };
+    let outputs = if outpoint.is_stamp() { vec![] } else { vec![coin] };
     Transaction { inputs: vec![input], outputs, memo: memo.to_vec() }
 }
 
@@ -546,8 +544,11 @@ fn a_flood_of_notes_is_ignored_beyond_the_rate_and_costs_others_nothing() {
 fn event(kind: u8, which: u32, from: u8, message: u32, last_id: u64) -> RelayEvent<u32> {
     let previous = if which % 5 == 4 { BlockHash([9; 32]) } else { tip().hash };
     let block = block(previous, 11, which % 6);
-    let trade =
-        if which % 3 == 0 { spend(OutPoint { txid: note(which + 1).txid(), index: 0 }, b"") } else { note(which) };
+    let trade = if which.is_multiple_of(3) {
+        spend(OutPoint { txid: note(which + 1).txid(), index: 0 }, b"")
+    } else {
+        note(which)
+    };
     let hash = block.hash();
     let (txid, peer) = (trade.txid(), peer(from % 4));
     let verdict = || match which % 4 {
@@ -576,7 +577,9 @@ fn event(kind: u8, which: u32, from: u8, message: u32, last_id: u64) -> RelayEve
         10 => RelayEvent::Response { id: last_id, result: response() },
         11 => RelayEvent::BlockDone { hash, result: verdict().map(|()| BlockAccepted::Connected) },
         12 => RelayEvent::TradeDone { txid, result: verdict() },
-        13 => RelayEvent::TradeAdded { txid, transaction: Arc::new(trade), added: START, local: which % 2 == 0 },
+        13 => {
+            RelayEvent::TradeAdded { txid, transaction: Arc::new(trade), added: START, local: which.is_multiple_of(2) }
+        }
         14 => RelayEvent::PeerGone { peer },
         15 => connected(&block),
         _ => RelayEvent::Tick,

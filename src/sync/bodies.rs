@@ -271,10 +271,10 @@ mod tests {
         heights.into_iter().map(|height| (hash(height), height)).collect()
     }
 
-    fn body(height: u32) -> Box<Block> {
+    fn body(height: u32) -> Block {
         let header =
             Header { previous: BlockHash::ZERO, merkle_root: MerkleRoot::ZERO, height, time: 0, bits: 0, nonce: 0 };
-        Box::new(Block { header, transactions: Vec::new() })
+        Block { header, transactions: Vec::new() }
     }
 
     #[test]
@@ -284,10 +284,10 @@ mod tests {
         let batch = bodies.next_batch(0, |_| true);
         bodies.mark_asked(&batch, 0);
         for height in [3, 4, 2] {
-            assert!(bodies.receive((height, hash(height)), PEER, body(height), 100));
+            assert!(bodies.receive((height, hash(height)), PEER, Box::new(body(height)), 100));
             assert!(bodies.hand_over(0).is_none());
         }
-        assert!(bodies.receive((1, hash(1)), PEER, body(1), 100));
+        assert!(bodies.receive((1, hash(1)), PEER, Box::new(body(1)), 100));
         let order: Vec<u32> =
             std::iter::from_fn(|| bodies.hand_over(0)).map(|(_, block)| block.header.height).collect();
         assert_eq!(order, [1, 2, 3, 4]);
@@ -308,7 +308,7 @@ mod tests {
     fn an_accepted_block_is_not_wanted_again_until_it_had_time_to_settle() {
         let mut bodies = Bodies::default();
         bodies.merge(&listed([1]), true, 0);
-        assert!(bodies.receive((1, hash(1)), PEER, body(1), 10));
+        assert!(bodies.receive((1, hash(1)), PEER, Box::new(body(1)), 10));
         bodies.hand_over(0);
         assert_eq!(bodies.accepted(hash(1), 0), Some(1));
         bodies.merge(&listed([1]), true, SETTLE_MS - 1);
@@ -321,7 +321,7 @@ mod tests {
     fn when_memory_is_full_only_the_very_next_block_is_asked_for() {
         let mut bodies = Bodies::default();
         bodies.merge(&listed(1..=3), true, 0);
-        assert!(bodies.receive((2, hash(2)), PEER, body(2), MAX_BUFFERED_BYTES));
+        assert!(bodies.receive((2, hash(2)), PEER, Box::new(body(2)), MAX_BUFFERED_BYTES));
         assert!(bodies.next_batch(0, |place| place.0 > 1).is_empty());
         assert_eq!(bodies.next_batch(0, |_| true), [(1, hash(1))]);
     }
@@ -336,7 +336,7 @@ mod tests {
                     0 => bodies.merge(&listed(height..height + 20), height % 2 == 0, 0),
                     1 => bodies.mark_asked(&[place], 0),
                     2 => bodies.give_back(&[place]),
-                    3 => { bodies.receive(place, PEER, body(height), 10); }
+                    3 => { bodies.receive(place, PEER, Box::new(body(height)), 10); }
                     4 => { bodies.hand_over(0); }
                     5 => { bodies.accepted(place.1, 0); }
                     _ => { bodies.refused(place.1); }

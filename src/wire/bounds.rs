@@ -152,6 +152,7 @@ impl Bounded for SyncRequest {
                 at_most("headers asked for", usize::try_from(get.limit).unwrap_or(usize::MAX), MAX_INV_HEADERS)
             }
             Self::GetMempool => Ok(()),
+            Self::GetData(ids) if ids.is_empty() => Err(CodecError::Empty { what: "ids in GetData" }),
             Self::GetData(ids) => at_most("ids in GetData", ids.len(), MAX_GET_DATA),
             Self::GetBlockTrades(get) => {
                 at_most("positions", get.positions.len(), MAX_BLOCK_TRADES)?;

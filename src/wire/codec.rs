@@ -61,6 +61,12 @@ pub enum CodecError {
         /// The length of the whole or of a part.
         unit: usize,
     },
+    /// There must be at least one, and there is none.
+    #[error("{what}: none is asked for")]
+    Empty {
+        /// The field.
+        what: &'static str,
+    },
     /// Positions that must ascend do not.
     #[error("{what} do not ascend")]
     NotAscending {
@@ -79,6 +85,7 @@ impl CodecError {
             Self::NotCanonical => "not_canonical",
             Self::OverLimit { .. } => "over_limit",
             Self::WrongLength { .. } => "wrong_length",
+            Self::Empty { .. } => "empty",
             Self::NotAscending { .. } => "not_ascending",
         }
     }

@@ -93,7 +93,7 @@ pub(super) fn request() -> impl Strategy<Value = Request> {
         (vec(hash(), 0..=64), 0..=2_000_u32)
             .prop_map(|(locator, limit)| Request::Sync(SyncRequest::GetBlocks(GetBlocks { locator, limit }))),
         Just(Request::Sync(SyncRequest::GetMempool)),
-        vec(id, 0..=128).prop_map(|ids| Request::Sync(SyncRequest::GetData(ids))),
+        vec(id, 1..=128).prop_map(|ids| Request::Sync(SyncRequest::GetData(ids))),
         (hash(), positions).prop_map(|(block, positions)| Request::Sync(SyncRequest::GetBlockTrades(GetBlockTrades {
             block,
             positions

@@ -7,8 +7,14 @@ use tokio::sync::mpsc::Receiver;
 
 use super::*;
 use crate::{
-    chain::{self, Chain, ChainOptions, api::Origin, store::Store},
+    chain::{
+        self, Chain, ChainOptions,
+        api::Origin,
+        store::Store,
+        wallet::{Wallet, build_trade},
+    },
     consensus::testing::{GENESIS_TIME, key, network, note, owner},
+    primitives::Amount,
 };
 
 struct Node {
@@ -151,4 +157,34 @@ async fn stopping_ends_the_threads_and_tells_who_waits() {
     assert_eq!(waiting, Err(MineError::Stopped));
     assert_eq!(node.miner.set_mode(MiningMode::Always).await, Err(MineError::Stopped));
     node.miner.stop().await;
+}
+
+#[tokio::test]
+async fn the_wallet_sends_many_times_before_a_block_and_all_of_it_lands() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let mut wallet = Wallet::create(&folder.path().join("wallet.json"), None).unwrap();
+    let from = wallet.first_address().0;
+    let to = wallet.new_address(0).unwrap().0;
+    let key = wallet.public_key(&from).unwrap();
+    let node = Node::start(MiningMode::Off);
+    let network = node.chain.summary().network.id;
+    node.miner.mine_blocks(1, from).await.unwrap();
+
+    let (coin, none) = (Amount::from_coins(1), Amount::ZERO);
+    let mut last = None;
+    for index in 0..30 {
+        let spendable = node.chain.spendable(from).await.unwrap();
+        // The last one goes to the sender itself.
+        let to = if index == 29 { from } else { to };
+        let mut built = build_trade(&spendable, key, to, coin, none, b"").unwrap();
+        assert_eq!((built.rests_on_young_rewards, built.rests_on_pending), (index == 0, index > 0));
+        wallet.sign(&mut built.transaction, &network, 0).unwrap();
+        last = Some(node.chain.accept_trade(built.transaction, Origin::Local).await.unwrap());
+    }
+    node.miner.mine_until(last.unwrap(), payee()).await.unwrap();
+
+    let confirmed = async |owner| node.chain.balance(owner).await.unwrap().confirmed;
+    assert_eq!(confirmed(to).await, Amount::from_coins(29));
+    assert_eq!(confirmed(from).await, Amount::from_coins(71));
+    assert_eq!(confirmed(payee()).await, Amount::from_coins(100));
 }

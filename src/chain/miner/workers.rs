@@ -224,7 +224,7 @@ mod tests {
         tokio::task::spawn_blocking(move || workers.stop()).await.unwrap();
         drop(sender);
         while let Some(late) = found.recv().await {
-            assert_eq!(late.job.template.block.header.height, 49);
+            assert_ne!(late.job.template.block.header.height, 0, "nobody solves the hopeless job");
         }
     }
 }

@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     chain::{
-        BlockAccepted, Chain, ChainEvent, ChainFault, ChainHandle, Origin, spawn,
+        AcceptBlockError, BlockAccepted, Chain, ChainEvent, ChainFault, ChainHandle, Origin, spawn,
         testing::{Branch, Disk, NOW, PEER, genesis_coin, key, network, open, owner, pay},
     },
     primitives::Amount,
@@ -91,4 +91,24 @@ async fn a_closed_chain_says_so() {
     assert_eq!(reader.block_at(0), None);
     assert_eq!(reader.locator(), vec![network().id]);
     assert_eq!(ChainFault::Closed.code(), "closed");
+}
+
+#[tokio::test]
+async fn a_disk_that_fails_ends_the_thread_and_nothing_is_acknowledged() {
+    let disk = Disk::default();
+    let (events, mut told) = mpsc::channel(8);
+    let (handle, thread) = start(&disk, events);
+    disk.fail();
+    let block = Branch::new(&network(), 0).next(&[]);
+    let answer = handle.accept_block(block, PEER).await;
+    assert_eq!(answer, Err(AcceptBlockError::Fault(ChainFault::Closed)));
+    let event = told.recv().await;
+    assert!(
+        matches!(&event, Some(ChainEvent::Failed(ChainFault::Disk(reason))) if reason.contains("no space")),
+        "{event:?}"
+    );
+    assert!(told.recv().await.is_none(), "nothing else was told");
+    thread.join().expect("a clean end");
+    assert!(handle.is_closed());
+    assert_eq!(handle.summary().tip.height, 0);
 }

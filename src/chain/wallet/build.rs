@@ -294,7 +294,7 @@ mod tests {
         ) {
             let mut coins = spendable(vec![], vec![]);
             let mut has = 0;
-            for (name, (value, height, coinbase, pending)) in (0_u8..).zip(values) {
+            for (name, (value, height, coinbase, pending)) in (1_u8..).zip(values) {
                 has += value;
                 let list = if pending { &mut coins.pending } else { &mut coins.confirmed };
                 list.push(coin(name, value, height, coinbase && !pending));

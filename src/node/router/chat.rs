@@ -13,7 +13,7 @@ use crate::{
             types::{BroadcastSent, ChatSent, ChatState},
         },
     },
-    primitives::{PeerId, events},
+    primitives::PeerId,
     wire::{ChatGossip, ChatRequest, ChatResponse, Gossip, MessageId, Request, Response, SignedLine},
 };
 
@@ -29,7 +29,6 @@ impl Router {
             let sent = async {
                 let peer = friends.resolve(friend).await?;
                 let sent = friends.direct(peer, text, now()).await?;
-                events::ChatSent { id: sent.id.to_string(), to: Some(peer) }.emit();
                 let mut state = ChatState::Queued;
                 if here.contains(&peer) {
                     let (waiter, delivered) = oneshot::channel();
@@ -55,7 +54,6 @@ impl Router {
         self.spawn_work(async move {
             let sent = async {
                 let sent = friends.broadcast(text, now()).await?;
-                events::ChatSent { id: sent.id.to_string(), to: None }.emit();
                 net.publish(&Gossip::Chat(ChatGossip::Line(sent.line)))?;
                 Ok(BroadcastSent { id: sent.id.to_string(), peers })
             };
@@ -68,6 +66,9 @@ impl Router {
     /// Sends a line that is kept to its receiver, who is here.
     pub(super) fn send_line(&mut self, line: SignedLine, id: MessageId, waiter: Option<oneshot::Sender<bool>>) {
         if let Some(to) = line.to {
+            if waiter.is_some() {
+                self.awaited.insert(id);
+            }
             self.ask(to, Purpose::Line { id, waiter }, &Request::Chat(ChatRequest::Direct(line)));
         }
     }
@@ -86,20 +87,20 @@ impl Router {
     }
 
     pub(super) fn line_answered(
-        &self,
+        &mut self,
         peer: PeerId,
         id: MessageId,
         response: ChatResponse,
         waiter: Option<oneshot::Sender<bool>>,
     ) {
         let friends = self.friends.clone();
+        if response != ChatResponse::Delivered {
+            self.awaited.remove(&id);
+        }
         let from_outbox = waiter.is_none();
         self.spawn_work(async move {
             let kept = match response {
-                ChatResponse::Delivered => {
-                    events::ChatDelivered { id: id.to_string(), to: peer }.emit();
-                    friends.delivered(peer, id).await
-                }
+                ChatResponse::Delivered => friends.delivered(peer, id).await,
                 ChatResponse::Refused(why) => friends.refused(peer, id, why).await,
                 ChatResponse::Busy => Ok(false),
             };
@@ -123,10 +124,7 @@ impl Router {
         let (friends, net) = (self.friends.clone(), self.net.clone());
         self.spawn_work(async move {
             let (response, done) = match friends.receive_direct(peer, line, now()).await {
-                Ok(receipt) => {
-                    log_receipt(&receipt);
-                    (ChatResponse::Delivered, None)
-                }
+                Ok(_) => (ChatResponse::Delivered, None),
                 Err(error) => {
                     let response = error.refusal().map_or(ChatResponse::Busy, ChatResponse::Refused);
                     (response, offence(peer, &error))
@@ -144,10 +142,9 @@ impl Router {
         }
         self.spawn_work(async move {
             let received = match gossip {
-                ChatGossip::Line(line) => friends.receive_broadcast(line, now()).await.map(|receipt| {
-                    log_receipt(&receipt);
-                    matches!(receipt, Receipt::New(_))
-                }),
+                ChatGossip::Line(line) => {
+                    friends.receive_broadcast(line, now()).await.map(|receipt| matches!(receipt, Receipt::New(_)))
+                }
                 ChatGossip::Quit(quit) => {
                     friends.receive_quit(quit, now()).await.map(|receipt| receipt == QuitReceipt::New)
                 }
@@ -171,12 +168,6 @@ impl Router {
             Ok(quit) => log_unsent(self.net.publish(&Gossip::Chat(ChatGossip::Quit(quit)))),
             Err(error) => tracing::warn!(%error, "no goodbye could be signed"),
         }
-    }
-}
-
-fn log_receipt(receipt: &Receipt) {
-    if let Receipt::New(record) = receipt {
-        events::ChatReceived { id: record.id.to_string(), from: record.from, direct: record.to.is_some() }.emit();
     }
 }
 

@@ -169,6 +169,8 @@ pub(in crate::node) struct Router {
     next_ticket: u64,
     /// Own trades of which the console is told when they are mined.
     own_trades: HashSet<TxId>,
+    /// Lines whose delivery is the answer to a command, and so no news to the consoles.
+    awaited: HashSet<MessageId>,
     profile: Option<SignedProfile>,
     listen: Vec<String>,
     done: mpsc::Sender<Done>,
@@ -231,6 +233,7 @@ impl Router {
             syncs: HashMap::new(),
             next_ticket: 0,
             own_trades: HashSet::new(),
+            awaited: HashSet::new(),
             profile: None,
             listen: Vec::new(),
             done,
@@ -514,7 +517,7 @@ impl Router {
     }
 
     /// What friends do, for the consoles.
-    fn show_friends(&self, event: FriendsEvent) {
+    fn show_friends(&mut self, event: FriendsEvent) {
         let shown = match event {
             FriendsEvent::Joined { peer, name } => ConsoleEvent::FriendJoined { name: printable(&name), peer_id: peer },
             FriendsEvent::Left { peer, name, how } => {
@@ -529,6 +532,7 @@ impl Router {
                 direct: record.to.is_some(),
                 time: record.time,
             },
+            FriendsEvent::Delivered { id, .. } if self.awaited.remove(&id) => return,
             FriendsEvent::Delivered { id, name, .. } => {
                 ConsoleEvent::ChatDelivered { to: printable(&name), id: id.to_string() }
             }

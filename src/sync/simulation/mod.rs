@@ -167,7 +167,7 @@ impl Network {
         self.push(delay, delivery);
     }
 
-    fn status(&self, node: usize) -> Box<Status> {
+    fn status(&self, node: usize) -> Status {
         let Node { chain, manner, .. } = &self.nodes[node];
         let tip = chain.tip();
         let (mut tip, mut height, mut work) = (tip.hash, tip.height, tip.work);
@@ -175,7 +175,7 @@ impl Network {
         {
             (tip, height, work) = (BlockHash([0xee; 32]), u32::MAX, Work::from_be_bytes([0x7f; 32]));
         }
-        Box::new(Status {
+        Status {
             version: PROTOCOL_VERSION,
             features: 0,
             network: BlockHash::ZERO,
@@ -184,11 +184,11 @@ impl Network {
             work: ByteBuf::from(work.to_be_bytes()),
             time: self.now,
             mempool: u32::try_from(chain.mempool.len()).expect("a small mempool"),
-        })
+        }
     }
 
     fn hello(&mut self, from: usize, to: usize) {
-        let status = self.status(from);
+        let status = Box::new(self.status(from));
         self.push_remote(Delivery::Hello { from, to, status, reply: true });
     }
 
@@ -209,7 +209,9 @@ impl Network {
             assert!(sync.peers.contains_key(&request.peer), "a request outlives its peer");
             if let Purpose::Bodies(places) = &request.purpose {
                 *of_peer.entry(request.peer).or_default() += 1;
-                places.iter().for_each(|place| *asked.entry(*place).or_default() += 1);
+                for place in places {
+                    *asked.entry(*place).or_default() += 1;
+                }
             }
         }
         for (id, peer) in &sync.peers {
@@ -342,7 +344,7 @@ impl Network {
                 if self.nodes[to].neighbours.contains(&from) {
                     self.feed(to, SyncEvent::PeerStatus { peer: peer(from), status });
                     if reply {
-                        let status = self.status(to);
+                        let status = Box::new(self.status(to));
                         self.push_remote(Delivery::Hello { from: to, to: from, status, reply: false });
                     }
                 }
@@ -662,7 +664,7 @@ fn a_node_whose_only_peer_withholds_is_stalled_and_recovers_with_another() {
 fn a_peer_that_says_nothing_for_minutes_is_forgotten() {
     let mut network = Network::new(12);
     let node = network.add(ToyChain::default(), Manner::Honest);
-    let status = network.status(node);
+    let status = Box::new(network.status(node));
     network.feed(node, SyncEvent::PeerStatus { peer: peer(node), status });
     assert_eq!(network.phase(node), Phase::Synced);
     network.run_for(super::SILENT_MS + 1_000);
@@ -685,7 +687,7 @@ proptest! {
             let (hash, height) = chain.at(number);
             let id = super::REQUEST_SPACE + u64::from(number);
             let event = match kind {
-                0 => SyncEvent::PeerStatus { peer, status: network.status(1) },
+                0 => SyncEvent::PeerStatus { peer, status: Box::new(network.status(1)) },
                 1 => SyncEvent::StatusFailed { peer },
                 2 => SyncEvent::PeerGone { peer },
                 3 => SyncEvent::Response { id, result: Err(RequestFailure::TimedOut) },
