@@ -5,6 +5,7 @@
 //! only when an environment variable asks for it: see `support::tools`.
 
 mod chat_room;
+mod commands;
 mod crash;
 mod discovery;
 mod errors;

@@ -114,6 +114,35 @@ fn a_message_appears_above_the_line_that_is_being_typed() {
 }
 
 #[test]
+fn the_recovery_phrase_is_shown_on_a_terminal_alone_and_restores_the_wallet() {
+    if !terminal_wanted() {
+        return;
+    }
+    let net = TestNet::new();
+    let folder = net.folder("yzw");
+    let addresses = [folder.new_address(), folder.new_address()];
+    folder.create_chain(&addresses[1]);
+    folder.refused(&["recovery-phrase"]);
+
+    let terminal = Terminal::open(&folder, "phrase", &["recovery-phrase"]);
+    let screen = terminal.await_screen("it ends", |screen| screen.ends_with("ended: 0"));
+    let words = |line: &&str| {
+        let words = line.split(' ').filter(|word| word.bytes().all(|b| b.is_ascii_lowercase()));
+        words.count() >= 12
+    };
+    let phrase = screen.lines().find(words).unwrap_or_else(|| panic!("twelve words: {screen}"));
+
+    let lost = net.folder("recovered");
+    lost.join(&folder);
+    lost.run_reading(["create-wallet", "--recover"], phrase).done();
+    let listed = lost.json(["list-addresses"]).to_string();
+    // The first address always, the second since it has coins.
+    assert!(addresses.iter().all(|address| listed.contains(address)), "{addresses:?} in {listed}");
+    let damaged = phrase.replacen(|c: char| c.is_ascii_lowercase(), "z", 1);
+    assert_eq!(net.folder("other").run_reading(["create-wallet", "--recover"], &damaged).code, Some(1));
+}
+
+#[test]
 fn a_long_check_shows_a_bar_on_a_terminal() {
     if !terminal_wanted() {
         return;

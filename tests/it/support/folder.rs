@@ -80,6 +80,7 @@ impl Folder {
                 command.env_remove(name);
             }
         }
+        command.stdin(Stdio::null());
         command.env("FRIENDCHAIN_DATA_DIR", self.root.path()).env("NODE_ID", &self.id).args(args);
         command
     }
@@ -96,6 +97,17 @@ impl Folder {
         let mut command = self.command(["--json"]);
         command.args(args);
         run(command).done().json()
+    }
+
+    /// Runs a command that reads the text from its standard input.
+    #[track_caller]
+    pub(crate) fn run_reading<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>, input: &str) -> Answer {
+        let mut command = self.command(args);
+        // A file is read at the command's own pace.
+        let path = self.root.path().join("input");
+        fs::write(&path, input).expect("a file");
+        command.stdin(fs::File::open(path).expect("it is there"));
+        run(command)
     }
 
     /// As [`Folder::json`], but a failure is a value: for conditions that are awaited.
@@ -180,7 +192,7 @@ fn read_all(mut pipe: impl Read + Send + 'static) -> thread::JoinHandle<String> 
 #[track_caller]
 fn run(mut command: Command) -> Answer {
     let args: Vec<_> = command.get_args().map(|arg| arg.to_string_lossy().into_owned()).collect();
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("the program starts");
     let out = read_all(child.stdout.take().expect("piped"));
     let err = read_all(child.stderr.take().expect("piped"));

@@ -1,0 +1,202 @@
+//! Commands that no story tells of: notes and look-ups, chat to all, bans, leaving a chain, and who may command a node.
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+};
+
+use crate::support::{
+    TestNet,
+    chain::{await_one_tip, number, text},
+    eventually, holds,
+};
+
+#[test]
+fn a_note_is_found_by_every_look_up() {
+    let net = TestNet::new();
+    let folder = net.folder("yzw");
+    let address = folder.new_address();
+    folder.create_chain(&address);
+    let node = folder.start(&[]);
+
+    let answer = folder.json(["note", "tea", "at", "five,", "早上好", "--wait"]);
+    assert_eq!(answer["state"], "mined", "{answer}");
+    let (txid, block) = (text(&answer["txid"]), text(&answer["block"]));
+    let found = folder.json(["tx", &txid]);
+    assert_eq!(found["kind"], "note", "{found}");
+    assert_eq!(found["memo"], "tea at five, 早上好", "{found}");
+    assert_eq!(found["confirmations"], 1, "{found}");
+    let by_hash = folder.json(["block", &block]);
+    let by_height = folder.json(["block", "1"]);
+    assert_eq!(by_hash, by_height);
+    assert_eq!(by_hash["transactions"][1]["txid"], txid);
+    folder.mine(3, None);
+    let page = folder.json(["print-chain", "--from", "2", "--limit", "2"]);
+    let heights: Vec<_> = page["blocks"].as_array().expect("blocks").iter().map(|b| number(&b["height"])).collect();
+    assert_eq!(heights, [2, 1], "from a height downward");
+    assert_eq!(page["blocks"][1]["hash"], block);
+    node.stop();
+    assert_eq!(folder.json(["tx", &txid])["confirmations"], 4, "and where no node runs");
+}
+
+#[test]
+fn a_line_to_all_is_in_the_history_of_all_and_of_nobody_twice() {
+    let net = TestNet::new();
+    let folders = ["yzw", "yjf", "sr"].map(|id| net.folder(id));
+    folders[0].create_chain(&folders[0].new_address());
+    for folder in &folders[1..] {
+        folder.join(&folders[0]);
+    }
+    let hub = folders[0].start(&[]);
+    let _others: Vec<_> = folders[1..].iter().map(|folder| folder.start_with_peers(&[&hub])).collect();
+    for folder in &folders {
+        eventually(&format!("{} knows two friends who are here", folder.id), || {
+            let friends = folder.json(["friends"]);
+            let here = friends["friends"].as_array().into_iter().flatten().filter(|friend| friend["online"] == true);
+            holds(here.count() == 2, &friends)
+        });
+    }
+    let sent = folders[1].json(["broadcast", "tea", "for", "all"]);
+    for folder in &folders {
+        eventually(&format!("{} has the line", folder.id), || {
+            let history = folder.json(["history"]);
+            let messages = history["messages"].as_array().into_iter().flatten();
+            let count = messages.filter(|message| message["id"] == sent["id"] && message["text"] == "tea for all");
+            holds(count.count() == 1, &history)
+        });
+    }
+}
+
+#[test]
+fn a_banned_peer_stays_away_until_it_is_unbanned() {
+    let net = TestNet::new();
+    let (first, second) = (net.folder("first"), net.folder("second"));
+    let address = first.new_address();
+    first.create_chain(&address);
+    second.join(&first);
+    let one = first.start(&[]);
+    let two = second.start_with_peers(&[&one]);
+    one.await_event("status_exchanged", |_| true);
+    let peer = text(&two.status()["peer_id"]);
+
+    first.json(["ban", &peer]);
+    one.await_event("peer_disconnected", |event| event["peer"] == *peer);
+    first.mine(2, Some(&address));
+    let (code, _) = second.refused(&["sync"]);
+    assert!(!code.is_empty());
+    assert_eq!(second.tip().0, 0, "no block for the banned");
+    let mark = one.log_mark();
+    first.json(["unban", &peer]);
+    one.await_event_since(mark, "peer_connected", |event| event["peer"] == *peer);
+    await_one_tip(&[&first, &second], 2);
+}
+
+#[test]
+fn leaving_a_chain_keeps_the_wallet_and_another_can_be_joined() {
+    let net = TestNet::new();
+    let (folder, other) = (net.folder("yzw"), net.folder("yjf"));
+    let address = folder.new_address();
+    folder.create_chain(&address);
+    let old = folder.invite();
+    folder.json(["leave-chain"]);
+    assert_eq!(folder.run(["get-balance", "--address", &address]).code, Some(1));
+    let listed = folder.json(["list-addresses"]);
+    assert_eq!(listed["addresses"][0]["address"], address, "{listed}");
+
+    other.create_chain(&other.new_address());
+    folder.join(&other);
+    assert_eq!(folder.balance(&address), "0");
+    folder.json(["leave-chain"]);
+    folder.json(["join", &old]);
+    assert_eq!(folder.balance(&address), "100", "the genesis is in the invite");
+}
+
+#[test]
+fn only_who_can_read_the_data_folder_commands_the_node() {
+    let net = TestNet::new();
+    let folder = net.folder("yzw");
+    folder.create_chain(&folder.new_address());
+    let mut node = folder.start(&[]);
+    let address = text(&node.await_event("node_started", |_| true)["rpc"]);
+    let body = r#"{"jsonrpc":"2.0","id":1,"method":"stop","params":[]}"#;
+    for authorization in ["", "Authorization: Bearer 00112233445566778899aabbccddeeff\r\n"] {
+        let mut stream = TcpStream::connect(&address).expect("the RPC listens");
+        let request = format!(
+            "POST / HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\n{authorization}\
+             Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            body.len()
+        );
+        stream.write_all(request.as_bytes()).expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("answered");
+        assert!(answer.starts_with("HTTP/1.1 401") || answer.starts_with("HTTP/1.1 403"), "{answer}");
+    }
+    assert!(node.is_running());
+    node.status();
+}
+
+#[cfg(unix)]
+#[test]
+fn secrets_are_in_files_that_only_their_owner_reads() {
+    use std::os::unix::fs::PermissionsExt;
+    let net = TestNet::new();
+    let folder = net.folder("yzw");
+    folder.create_chain(&folder.new_address());
+    let _node = folder.start(&[]);
+    let mode = |path: &std::path::Path| std::fs::metadata(path).expect("it is there").permissions().mode() & 0o077;
+    assert_eq!(mode(&folder.path()), 0, "the folder itself");
+    let secrets = ["wallet.json", "identity.key", "node.json"];
+    for name in secrets {
+        assert_eq!(mode(&folder.path().join(name)), 0, "{name}");
+    }
+}
+
+#[test]
+fn every_command_has_help_with_an_example_and_shells_get_completions() {
+    let net = TestNet::new();
+    let folder = net.folder("yzw");
+    let help = folder.run(["help"]).done().stdout;
+    let commands = [
+        "create-wallet",
+        "recovery-phrase",
+        "unlock",
+        "lock",
+        "list-addresses",
+        "create-blockchain",
+        "invite",
+        "join",
+        "leave-chain",
+        "get-balance",
+        "send",
+        "note",
+        "mine",
+        "print-chain",
+        "block",
+        "mempool",
+        "tx",
+        "verify-chain",
+        "reindex",
+        "start-node",
+        "people",
+        "console",
+        "status",
+        "peers",
+        "friends",
+        "chat",
+        "broadcast",
+        "history",
+        "sync",
+        "ban",
+        "unban",
+        "stop",
+        "completions",
+    ];
+    for command in commands {
+        assert!(help.contains(command), "{command} in {help}");
+        let of_command = folder.run(["help", command]).done().stdout;
+        assert!(of_command.contains(&format!("friendchain {command}")), "an example of {command}: {of_command}");
+    }
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(folder.run(["completions", shell]).done().stdout.contains("create-blockchain"));
+    }
+}
