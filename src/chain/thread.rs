@@ -340,9 +340,17 @@ impl ChainHandle {
         self.commands.try_send(command).map_err(|error| Box::new(error.into_inner()))
     }
 
+    /// Puts a command into the queue, waiting for room: its answer comes through the reply in it.
+    ///
+    /// # Errors
+    /// When the chain is closed.
+    pub async fn send(&self, command: ChainCommand) -> Result<(), ChainFault> {
+        self.commands.send(command).await.map_err(|_| ChainFault::Closed)
+    }
+
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> ChainCommand) -> Result<T, ChainFault> {
         let (reply, answer) = oneshot::channel();
-        self.commands.send(command(reply)).await.map_err(|_| ChainFault::Closed)?;
+        self.send(command(reply)).await?;
         answer.await.map_err(|_| ChainFault::Closed)
     }
 

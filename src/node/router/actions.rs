@@ -3,11 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{Done, Router, hello::log_unsent};
+use tokio::sync::oneshot;
+
 use crate::{
     chain::{
         ChainHandle,
-        api::{BlockAccepted, Origin},
-        errors::{AcceptBlockError, AcceptHeadersError, AcceptTradeError},
+        api::{BlockAccepted, ChainCommand, Origin},
+        errors::{AcceptBlockError, ChainFault},
         miner::MiningMode,
     },
     net::{self, GossipId},
@@ -17,23 +19,6 @@ use crate::{
     sync::{self, Phase, Refused, RequestFailure, SyncAction, SyncEvent},
     wire::{Gossip, Request, SyncRequest},
 };
-
-/// An error of the chain as the machines see it.
-trait Refuse {
-    fn refused(&self) -> Refused;
-}
-
-macro_rules! refuse {
-    ($($error:ty),*) => {$(
-        impl Refuse for $error {
-            fn refused(&self) -> Refused {
-                Refused { blame: self.blame(), code: self.code(), reason: self.to_string() }
-            }
-        }
-    )*};
-}
-
-refuse!(AcceptHeadersError, AcceptBlockError, AcceptTradeError);
 
 impl Router {
     pub(super) fn sync_action(&mut self, action: SyncAction) {
@@ -61,14 +46,12 @@ impl Router {
             }),
             SyncAction::AcceptHeaders { peer, headers } => self.spawn_work(async move {
                 let result = chain.accept_headers(headers, Origin::Peer(peer)).await;
-                Some(Done::Sync(SyncEvent::HeadersDone { peer, result: result.map_err(|error| error.refused()) }))
+                Some(Done::Sync(SyncEvent::HeadersDone { peer, result: result.map_err(Into::into) }))
             }),
             SyncAction::AcceptBlock { peer, block } => {
                 let hash = block.hash();
-                self.spawn_work(async move {
-                    let result = accept_block(&chain, peer, block).await;
-                    Some(Done::Sync(SyncEvent::BlockDone { hash, result }))
-                });
+                let result = accept_block(chain, peer, block);
+                self.spawn_work(async move { Some(Done::Sync(SyncEvent::BlockDone { hash, result: result.await })) });
             }
             SyncAction::AcceptTrade { peer, transaction } => {
                 let txid = transaction.txid();
@@ -97,7 +80,7 @@ impl Router {
             RelayAction::CheckSolved { header } => {
                 let hash = header.hash();
                 self.spawn_work(async move {
-                    let result = chain.check_header(*header).await.map_err(|error| error.refused());
+                    let result = chain.check_header(*header).await.map_err(Into::into);
                     Some(Done::Relay(RelayEvent::SolvedChecked { hash, result }))
                 });
             }
@@ -108,7 +91,7 @@ impl Router {
                 let hash = header.hash();
                 self.spawn_work(async move {
                     let result = chain.accept_headers(vec![*header], Origin::Peer(peer)).await;
-                    Some(Done::Relay(RelayEvent::HeaderDone { hash, result: result.map_err(|error| error.refused()) }))
+                    Some(Done::Relay(RelayEvent::HeaderDone { hash, result: result.map_err(Into::into) }))
                 });
             }
             RelayAction::Rebuild { hash, header, coinbase, short_ids } => self.spawn_work(async move {
@@ -118,10 +101,8 @@ impl Router {
             RelayAction::Request { peer, id, request } => self.ask_sync(peer, id, request),
             RelayAction::AcceptBlock { peer, block } => {
                 let hash = block.hash();
-                self.spawn_work(async move {
-                    let result = accept_block(&chain, peer, block).await;
-                    Some(Done::Relay(RelayEvent::BlockDone { hash, result }))
-                });
+                let result = accept_block(chain, peer, block);
+                self.spawn_work(async move { Some(Done::Relay(RelayEvent::BlockDone { hash, result: result.await })) });
             }
             RelayAction::AcceptTrade { peer, transaction } => {
                 let txid = transaction.txid();
@@ -163,7 +144,8 @@ impl Router {
         if let Err(error) = self.net.request(peer, id, &Request::Sync(request)) {
             tracing::debug!(%peer, %error, "a request was not sent");
             self.spawn_work(async move {
-                let result = Err(RequestFailure::TimedOut);
+                // Our own limit, and not the peer's silence.
+                let result = Err(RequestFailure::Disconnected);
                 Some(if sync::owns_request(id) {
                     Done::Sync(SyncEvent::Response { id, result })
                 } else {
@@ -181,12 +163,26 @@ impl Router {
     }
 }
 
-async fn accept_block(chain: &ChainHandle, peer: PeerId, block: Box<Block>) -> Result<BlockAccepted, Refused> {
-    chain.accept_block(*block, Origin::Peer(peer)).await.map_err(|error| error.refused())
+/// Hands a block to the chain at once, so that blocks get there in the order in which they were handed over; the future
+/// waits for what comes of it.
+fn accept_block(
+    chain: ChainHandle,
+    peer: PeerId,
+    block: Box<Block>,
+) -> impl Future<Output = Result<BlockAccepted, Refused>> + Send + 'static {
+    let (reply, answer) = oneshot::channel();
+    let command = ChainCommand::AcceptBlock { block, origin: Origin::Peer(peer), reply };
+    let full = chain.try_send(command).err();
+    async move {
+        if let Some(command) = full {
+            chain.send(*command).await.map_err(AcceptBlockError::Fault)?;
+        }
+        Ok(answer.await.map_err(|_| AcceptBlockError::Fault(ChainFault::Closed))??)
+    }
 }
 
 async fn accept_trade(chain: &ChainHandle, peer: PeerId, transaction: Box<Transaction>) -> Result<(), Refused> {
-    chain.accept_trade(*transaction, Origin::Peer(peer)).await.map(drop).map_err(|error| error.refused())
+    chain.accept_trade(*transaction, Origin::Peer(peer)).await.map(drop).map_err(Into::into)
 }
 
 const fn net_verdict(verdict: Verdict) -> net::Verdict {

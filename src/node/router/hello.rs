@@ -397,7 +397,7 @@ fn sync_result(result: Result<Response, RequestError>) -> Result<SyncResponse, R
         Ok(_) => Err(RequestFailure::Malformed("an answer of another protocol".to_owned())),
         Err(error @ RequestError::Malformed { .. }) => Err(RequestFailure::Malformed(error.to_string())),
         Err(RequestError::Unsupported(_)) => Err(RequestFailure::Unsupported),
-        Err(RequestError::TimedOut { .. } | RequestError::TooMany(_)) => Err(RequestFailure::TimedOut),
+        Err(RequestError::TimedOut { .. }) => Err(RequestFailure::TimedOut),
         Err(_) => Err(RequestFailure::Disconnected),
     }
 }

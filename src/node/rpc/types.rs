@@ -8,11 +8,11 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use zeroize::Zeroize;
 
-pub use crate::sync::Phase;
 use crate::primitives::{
     Address, Amount, AmountError, Block, BlockHash, Height, MerkleRoot, NetworkId, PeerId, Transaction,
     TransactionKind, TxId, UnixMillis,
 };
+pub use crate::sync::Phase;
 
 /// An amount as decimal coins: `"0.25"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
