@@ -17,6 +17,9 @@ use crate::{
     },
 };
 
+/// Requests on `friends` that a peer may make in a minute: a hello's two, and a new profile now and then.
+const MAX_FRIENDS_REQUESTS: u32 = 30;
+
 /// A peer of another network is not dialed again for this long.
 const WRONG_NETWORK_PAUSE: Duration = Duration::from_secs(10 * 60);
 
@@ -61,7 +64,15 @@ impl Router {
                 None
             });
         }
-        let state = Connected { address, inbound, since: now(), status: None, clock_offset_ms: None };
+        let state = Connected {
+            address,
+            inbound,
+            since: now(),
+            status: None,
+            clock_offset_ms: None,
+            friends_minute: 0,
+            friends_requests: 0,
+        };
         self.connected.insert(peer, state);
         self.say_hello(peer);
     }
@@ -181,11 +192,27 @@ impl Router {
                 self.respond(reply, &Response::Hello(ours));
                 self.on_status(peer, status);
             }
+            Request::Friends(_) if self.asks_too_often(&peer) => {
+                self.respond(reply, &Response::Friends(FriendsResponse::Refused(Refusal::RateLimited)));
+                self.penalise(peer, Offence::Flooding, "it introduces itself or explores too often");
+            }
             Request::Friends(FriendsRequest::Explore) => self.explore(reply),
             Request::Friends(FriendsRequest::Introduce(profile)) => self.introduced(peer, reply, profile),
             Request::Chat(request) => self.chat_request(peer, reply, request),
             Request::Sync(request) => self.serve(peer, reply, request),
         }
+    }
+
+    /// Whether a peer has used up its requests on `friends`: each may cost a write to the disk.
+    fn asks_too_often(&mut self, peer: &PeerId) -> bool {
+        let Some(state) = self.connected.get_mut(peer) else { return true };
+        let now = now();
+        if now.saturating_sub(state.friends_minute) >= 60_000 {
+            state.friends_minute = now;
+            state.friends_requests = 0;
+        }
+        state.friends_requests = state.friends_requests.saturating_add(1);
+        state.friends_requests > MAX_FRIENDS_REQUESTS
     }
 
     pub(super) fn respond(&self, reply: ReplyId, response: &Response) {

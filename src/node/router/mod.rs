@@ -71,6 +71,10 @@ struct Connected {
     status: Option<Status>,
     /// Its clock less ours, when it said hello.
     clock_offset_ms: Option<i64>,
+    /// When the minute began that its requests on `friends` are counted in.
+    friends_minute: UnixMillis,
+    /// How many there were in it.
+    friends_requests: u32,
 }
 
 /// What an own request to a peer was for. Sync's and the relay's go by the ranges of their ids.

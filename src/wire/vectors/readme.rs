@@ -16,7 +16,7 @@ use crate::{
 const README: &str = include_str!("../../../proto/README.md");
 
 /// Where constants are that are looked up by name.
-const SOURCES: [&str; 13] = [
+const SOURCES: [&str; 14] = [
     include_str!("../../chain/activate.rs"),
     include_str!("../../chain/mempool.rs"),
     include_str!("../../friends/chat.rs"),
@@ -30,6 +30,7 @@ const SOURCES: [&str; 13] = [
     include_str!("../../consensus/invite.rs"),
     include_str!("../../primitives/transaction.rs"),
     include_str!("../limits.rs"),
+    include_str!("../../node/router/hello.rs"),
 ];
 
 /// The rows of the first table whose head begins with these columns, without backticks.
