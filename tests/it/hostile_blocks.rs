@@ -221,6 +221,32 @@ fn a_body_of_another_merkle_root_is_refused_and_the_right_one_is_still_welcome()
     scene.node.await_event("block_connected", |event| event["hash"] == honest.hash().to_string());
 }
 
+/// The parent comes later, from somebody honest: what is wrong with the child is still the fault of who sent it.
+#[test]
+fn a_bad_block_that_came_before_its_parent_is_laid_at_its_senders_door() {
+    let scene = Scene::new();
+    let forge = &scene.forge;
+    let first = forge.block(&parent(&scene), Vec::new());
+    let inflation = forge.trade(&[scene.coin()], Amount::from_coins(101), nobody());
+    let bad = forge.block(&first.header, vec![inflation]);
+    let mut liar = Branch::new(&forge.genesis, &[first.clone(), bad.clone()]);
+    liar.bodies.remove(&first.hash());
+
+    let liar = TestPeer::serving(&scene.node, forge.network, &liar);
+    scene.node.await_event("block_received", |event| event["hash"] == bad.hash().to_string());
+    let truth = Branch::new(&forge.genesis, std::slice::from_ref(&first));
+    let honest = TestPeer::serving(&scene.node, forge.network, &truth);
+    scene.node.await_event("block_connected", |event| event["hash"] == first.hash().to_string());
+    scene.node.await_event("block_refused", |event| event["code"] == "overspent");
+    let penalty = scene.node.await_event("peer_penalised", |event| event["offence"] == "invalid_block");
+    assert_eq!(penalty["peer"], liar.id.to_string(), "{penalty}");
+    let innocent = scene
+        .node
+        .events_since(0, |event| event["event"] == "peer_penalised" && event["peer"] == honest.id.to_string());
+    assert!(innocent.is_empty(), "{innocent:?}");
+    scene.assert_unmoved(1, &first.header);
+}
+
 /// After every refusal the node follows an honest branch on top of the same parent.
 #[test]
 fn what_stands_on_a_refused_block_is_refused_and_the_chain_goes_on_elsewhere() {

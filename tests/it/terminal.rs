@@ -178,7 +178,8 @@ fn syncing_on_a_terminal_shows_a_bar_with_rate_and_time_left() {
     let screen = terminal.await_screen("a bar", |screen| screen.contains("/1500,"));
     let bar = screen.lines().find(|line| line.contains("/1500,")).expect("found");
     assert!(bar.contains("/s") && bar.contains("left"), "rate and time left: {bar}");
-    terminal.await_screen("the bar is gone when all is there", |screen| !screen.contains("/1500,"));
+    assert!(!bar.contains("1500/1500,"), "it moves while there is something to do: {bar}");
+    terminal.await_screen("the finished bar", |screen| screen.contains("1500/1500,"));
     terminal.keys("C-c");
     terminal.await_screen("it ends", |screen| screen.ends_with("ended: 0"));
 }
