@@ -74,7 +74,7 @@ impl Router {
                     Announcement::Block(gossip) => Gossip::Block(gossip),
                     Announcement::Trade(gossip) => Gossip::Trade(gossip),
                 };
-                self.publish(gossip);
+                self.publish(&gossip);
             }
             RelayAction::Verdict { message, verdict } => log_unsent(self.net.verdict(message, net_verdict(verdict))),
             RelayAction::CheckSolved { header } => {
@@ -156,8 +156,8 @@ impl Router {
     }
 
     /// Publishes; what cannot leave now is not lost for good: trades are announced again, blocks are found by sync.
-    fn publish(&self, gossip: Gossip) {
-        if let Err(error) = self.net.publish(&gossip) {
+    fn publish(&self, gossip: &Gossip) {
+        if let Err(error) = self.net.publish(gossip) {
             tracing::debug!(%error, "gossip was not published");
         }
     }

@@ -21,7 +21,7 @@ use crate::{
 const MAX_FRIENDS_REQUESTS: u32 = 30;
 
 /// A peer of another network is not dialed again for this long.
-const WRONG_NETWORK_PAUSE: Duration = Duration::from_secs(10 * 60);
+const WRONG_NETWORK_PAUSE: Duration = Duration::from_mins(10);
 
 impl Router {
     pub(super) fn on_net(&mut self, event: NetEvent) {
@@ -172,7 +172,7 @@ impl Router {
     }
 
     /// Our profile is signed anew: everybody who is here gets it.
-    pub(super) fn own_profile_signed(&mut self, profile: SignedProfile) {
+    pub(super) fn own_profile_signed(&mut self, profile: &SignedProfile) {
         self.profile = Some(profile.clone());
         let met = self.connected.iter().filter(|(_, state)| state.status.is_some());
         let peers: Vec<PeerId> = met.map(|(peer, _)| *peer).collect();

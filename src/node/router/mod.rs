@@ -382,7 +382,7 @@ impl Router {
             Done::Outbox(peer) => self.send_outbox(peer),
             Done::Offence { peer, offence, reason } => self.penalise(peer, offence, &reason),
             Done::Console(shown) => shown.into_iter().for_each(|event| self.feed.push(event)),
-            Done::OwnProfile(profile) => self.own_profile_signed(*profile),
+            Done::OwnProfile(profile) => self.own_profile_signed(&profile),
         }
     }
 
