@@ -1,0 +1,382 @@
+//! What commands on the chain take and answer.
+
+use serde::{Deserialize, Serialize};
+
+use super::values::{Bits, Coins, Secret, SignedCoins, SignedUnits, Units};
+use crate::primitives::{
+    Address, Amount, Block, BlockHash, Height, MerkleRoot, NetworkId, Transaction, TransactionKind, TxId, UnixMillis,
+};
+
+/// Asks for a new chain of one's own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreateBlockchain {
+    /// Whom the genesis pays.
+    pub address: Address,
+    /// Its name, at most 32 bytes; the node chooses one when none is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Wanted time between blocks, in ms; 0: the floor for ever. 10,000 when not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spacing_ms: Option<u64>,
+    /// The floor, as leading zero bits, 8 to 40. 22 when not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bits: Option<u8>,
+}
+
+/// A chain was made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChainCreated {
+    /// Its name everywhere.
+    pub network_id: NetworkId,
+    /// Its genesis block: the same hash.
+    pub block: BlockHash,
+    /// That block, whole.
+    pub genesis: BlockView,
+}
+
+/// An invite.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InviteText {
+    /// `friendchain:…`, to be given to `join`.
+    pub invite: String,
+    /// How many addresses it holds; 0 when no node runs, so that whoever joins needs `--peer`.
+    pub addresses: u32,
+}
+
+/// A chain was joined.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Joined {
+    /// The chain.
+    pub network_id: NetworkId,
+}
+
+/// The chain was left.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftChain {
+    /// The chain that was here.
+    pub network_id: NetworkId,
+    /// The file that keeps it.
+    pub backup: String,
+}
+
+/// What an address has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BalanceReport {
+    /// Whose.
+    pub address: Address,
+    /// On the best chain, young coinbases included.
+    pub confirmed: Coins,
+    /// The same in units.
+    pub confirmed_units: Units,
+    /// What waiting trades will add, less what they will take: may be below zero.
+    pub pending: SignedCoins,
+    /// The same in units.
+    pub pending_units: SignedUnits,
+    /// Of the tip that this was read at.
+    pub height: Height,
+}
+
+impl BalanceReport {
+    /// From the chain's figures.
+    #[must_use]
+    pub fn new(address: Address, confirmed: Amount, pending_in: Amount, pending_out: Amount, height: Height) -> Self {
+        let pending = SignedCoins::difference(pending_in, pending_out);
+        Self {
+            address,
+            confirmed: Coins(confirmed),
+            confirmed_units: Units(confirmed),
+            pending,
+            pending_units: pending.units(),
+            height,
+        }
+    }
+}
+
+/// Asks to pay somebody.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SendTrade {
+    /// An address of this wallet.
+    pub from: Address,
+    /// An address, or a friend: a name, a name with an id suffix, or a peer id. What begins as an address is one.
+    pub to: String,
+    /// How much.
+    pub amount: Coins,
+    /// For the miner; nothing when not given.
+    #[serde(default)]
+    pub fee: Coins,
+    /// Written down with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memo: Option<String>,
+    /// Also mine, reward to `from`, and wait until it is mined by anyone.
+    #[serde(default)]
+    pub mine: bool,
+    /// Opens the wallet for this alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passphrase: Option<Secret>,
+}
+
+/// Asks to write a text on the chain, and starts mining.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WriteNote {
+    /// The whole text.
+    pub text: String,
+    /// Wait until it is mined by anyone.
+    #[serde(default)]
+    pub wait: bool,
+    /// Opens the wallet for this alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passphrase: Option<Secret>,
+}
+
+/// Where a transaction is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TxStateName {
+    /// It waits.
+    Mempool,
+    /// It is in a block of the best chain.
+    Mined,
+    /// One of our own that can never be mined any more.
+    Void,
+}
+
+/// A transaction was made and kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Submitted {
+    /// Its id.
+    pub txid: TxId,
+    /// Where it is.
+    pub state: TxStateName,
+    /// The block that it is in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub block: Option<BlockHash>,
+    /// Whether it rests on rewards so young that a reorganisation could undo them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub rests_on_young_coins: bool,
+}
+
+/// Blocks were mined.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MinedBlocks {
+    /// Oldest first.
+    pub blocks: Vec<BlockHash>,
+}
+
+/// What an input spends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InputView {
+    /// The transaction whose output it is; zeros for the stamp of a note.
+    pub txid: TxId,
+    /// Which of its outputs.
+    pub index: u32,
+    /// Whose key signed.
+    pub address: Address,
+}
+
+/// What an output pays.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutputView {
+    /// Whom.
+    pub address: Address,
+    /// How much.
+    pub value: Coins,
+    /// The same in units.
+    pub value_units: Units,
+}
+
+/// A transaction as people and scripts see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TxView {
+    /// Its id.
+    pub txid: TxId,
+    /// What it is.
+    pub kind: TransactionKind,
+    /// What it spends.
+    pub inputs: Vec<InputView>,
+    /// What it pays.
+    pub outputs: Vec<OutputView>,
+    /// Its text, made printable; none when empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memo: Option<String>,
+    /// Inputs less outputs; zero in a coinbase.
+    pub fee: Coins,
+    /// Where it is.
+    pub state: TxStateName,
+    /// The block that it is in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub block: Option<BlockHash>,
+    /// The height of that block.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub height: Option<Height>,
+    /// How many blocks stand on it, its own included; 0 when it is in none.
+    pub confirmations: u32,
+    /// Of a void one: why, as a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Where a transaction that is to be shown lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TxPlace {
+    /// It waits.
+    Mempool,
+    /// In a block of the best chain.
+    Mined {
+        /// The block.
+        block: BlockHash,
+        /// Its height.
+        height: Height,
+        /// Of the tip, for the confirmations.
+        tip_height: Height,
+    },
+    /// It can never be mined any more.
+    Void {
+        /// Why, as a sentence.
+        reason: String,
+    },
+}
+
+impl TxView {
+    /// A transaction as it is shown.
+    #[must_use]
+    pub fn new(transaction: &Transaction, txid: TxId, fee: Amount, place: TxPlace) -> Self {
+        let memo = transaction.memo_text();
+        // A miner's counter in a coinbase is no text.
+        let is_text = transaction.kind() != TransactionKind::Coinbase || !memo.contains(char::REPLACEMENT_CHARACTER);
+        let mut view = Self {
+            txid,
+            kind: transaction.kind(),
+            inputs: transaction
+                .inputs
+                .iter()
+                .map(|input| InputView {
+                    txid: input.outpoint.txid,
+                    index: input.outpoint.index,
+                    address: Address(input.public_key.owner()),
+                })
+                .collect(),
+            outputs: transaction
+                .outputs
+                .iter()
+                .map(|output| OutputView {
+                    address: Address(output.owner),
+                    value: Coins(output.value),
+                    value_units: Units(output.value),
+                })
+                .collect(),
+            memo: (is_text && !memo.is_empty()).then_some(memo),
+            fee: Coins(fee),
+            state: TxStateName::Mempool,
+            block: None,
+            height: None,
+            confirmations: 0,
+            reason: None,
+        };
+        match place {
+            TxPlace::Mempool => {}
+            TxPlace::Mined { block, height, tip_height } => {
+                view.state = TxStateName::Mined;
+                view.block = Some(block);
+                view.height = Some(height);
+                view.confirmations = tip_height.saturating_sub(height).saturating_add(1);
+            }
+            TxPlace::Void { reason } => {
+                view.state = TxStateName::Void;
+                view.reason = Some(reason);
+            }
+        }
+        view
+    }
+}
+
+/// A block as people and scripts see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockView {
+    /// Its name.
+    pub hash: BlockHash,
+    /// Distance from genesis.
+    pub height: Height,
+    /// Always 1.
+    pub version: u32,
+    /// The parent; zeros in a genesis.
+    pub previous_hash: BlockHash,
+    /// Over the transactions.
+    pub merkle_root: MerkleRoot,
+    /// When its miner says it was made.
+    pub time: UnixMillis,
+    /// The target in compact form.
+    pub bits: Bits,
+    /// What the miner varied.
+    pub nonce: u64,
+    /// Whether the hash meets the target.
+    pub pow: bool,
+    /// The coinbase first.
+    pub transactions: Vec<TxView>,
+}
+
+impl BlockView {
+    /// A block of the best chain as it is shown. `fees` are one for each transaction, in order; `pow` says whether the
+    /// hash was found to meet the target.
+    #[must_use]
+    pub fn new(hash: BlockHash, block: &Block, fees: &[Amount], tip_height: Height, pow: bool) -> Self {
+        let header = &block.header;
+        let transactions = block
+            .transactions
+            .iter()
+            .enumerate()
+            .map(|(position, transaction)| {
+                let fee = fees.get(position).copied().unwrap_or_default();
+                let place = TxPlace::Mined { block: hash, height: header.height, tip_height };
+                TxView::new(transaction, transaction.txid(), fee, place)
+            })
+            .collect();
+        Self {
+            hash,
+            height: header.height,
+            version: 1,
+            previous_hash: header.previous,
+            merkle_root: header.merkle_root,
+            time: header.time,
+            bits: Bits(header.bits),
+            nonce: header.nonce,
+            pow,
+            transactions,
+        }
+    }
+}
+
+/// Blocks, newest first.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockList {
+    /// Them.
+    pub blocks: Vec<BlockView>,
+}
+
+/// Transactions, parents first.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TxList {
+    /// Them.
+    pub transactions: Vec<TxView>,
+}
+
+/// What a whole check or rebuild found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditReport {
+    /// Of the tip.
+    pub height: Height,
+    /// The tip.
+    pub tip: BlockHash,
+    /// How many coins there are.
+    pub coins: u64,
+    /// Their sum.
+    pub supply: Coins,
+    /// The same in units.
+    pub supply_units: Units,
+    /// 64 hex digits over all coins: equal on nodes that agree.
+    pub coins_hash: String,
+    /// Whether everything agrees.
+    pub ok: bool,
+    /// When it does not: what was found, as a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+}

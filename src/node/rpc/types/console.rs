@@ -1,0 +1,108 @@
+//! What consoles show above their prompts.
+
+use serde::{Deserialize, Serialize};
+
+use crate::primitives::{BlockHash, Height, PeerId, TxId, UnixMillis};
+
+/// Something that a console shows above its prompt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum ConsoleEvent {
+    /// A chat line came.
+    Chat {
+        /// Its author's name; with a suffix where two friends share it.
+        from: String,
+        /// The whole line, made printable.
+        text: String,
+        /// Whether it is to this node alone.
+        direct: bool,
+        /// When, by its author's clock.
+        time: UnixMillis,
+    },
+    /// A queued line of ours was kept by its receiver.
+    ChatDelivered {
+        /// To whom, by name.
+        to: String,
+        /// Of the line.
+        id: String,
+    },
+    /// A friend is here.
+    FriendJoined {
+        /// By its profile.
+        name: String,
+        /// Its identity.
+        peer_id: PeerId,
+    },
+    /// A friend is gone.
+    FriendLeft {
+        /// By its profile.
+        name: String,
+        /// Its identity.
+        peer_id: PeerId,
+        /// Whether it said goodbye.
+        quit: bool,
+    },
+    /// Blocks joined the best chain; one event for many while the node syncs.
+    BlockConnected {
+        /// The newest.
+        hash: BlockHash,
+        /// Its height.
+        height: Height,
+        /// How many.
+        count: u32,
+        /// The texts of the notes in it, made printable; left out when there were many blocks.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        notes: Vec<String>,
+    },
+    /// This node found a block.
+    BlockMined {
+        /// Its name.
+        hash: BlockHash,
+        /// Its height.
+        height: Height,
+    },
+    /// Another branch became the best chain.
+    Reorganised {
+        /// The new tip.
+        tip: BlockHash,
+        /// Its height.
+        height: Height,
+        /// How many blocks left.
+        disconnected: u32,
+    },
+    /// A trade or note of this wallet was mined.
+    TradeMined {
+        /// Its id.
+        txid: TxId,
+        /// The block.
+        block: BlockHash,
+        /// Its height.
+        height: Height,
+    },
+    /// A trade or note of this wallet can never be mined any more.
+    TradeVoid {
+        /// Its id.
+        txid: TxId,
+        /// Why, as a sentence.
+        reason: String,
+    },
+    /// A sentence that the node wants a person to read.
+    Notice {
+        /// It.
+        text: String,
+    },
+    /// The node ends: nothing follows.
+    Stopping,
+}
+
+/// The next events of the feed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventPage {
+    /// What to give as `after` next.
+    pub next: u64,
+    /// How many were dropped because nobody fetched them in time.
+    #[serde(default)]
+    pub missed: u64,
+    /// Oldest first; empty when none came in time.
+    pub events: Vec<ConsoleEvent>,
+}

@@ -1,0 +1,156 @@
+//! What commands on the running node answer.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::primitives::{Address, BlockHash, Height, NetworkId, PeerId, UnixMillis};
+use crate::sync::Phase;
+
+/// When a node mines by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum MineMode {
+    /// Only when asked: `mine`, `send --mine`, `note`.
+    #[default]
+    Off,
+    /// While trades wait: own ones at once, others' after a random wait.
+    OnDemand,
+    /// Always.
+    Always,
+}
+
+impl fmt::Display for MineMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Off => "off",
+            Self::OnDemand => "on-demand",
+            Self::Always => "always",
+        })
+    }
+}
+
+/// The state of the node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusReport {
+    /// What the node calls itself.
+    pub name: String,
+    /// Its identity.
+    pub peer_id: PeerId,
+    /// The chain.
+    pub network_id: NetworkId,
+    /// The name of the chain.
+    pub network_name: String,
+    /// How far it is.
+    pub phase: Phase,
+    /// Of the tip.
+    pub height: Height,
+    /// The tip.
+    pub tip: BlockHash,
+    /// Of the best header known.
+    pub best_header_height: Height,
+    /// Expected hashes behind the tip, hex.
+    pub work: String,
+    /// How many peers are connected.
+    pub peers: u32,
+    /// How many trades wait.
+    pub mempool: u32,
+    /// Where it accepts connections, as multiaddrs.
+    pub listen: Vec<String>,
+    /// Of the program.
+    pub version: String,
+    /// Whether a node runs on the folder; else the folder was opened for this answer.
+    pub running: bool,
+    /// When it mines by itself.
+    pub mining: MineMode,
+    /// Who is paid for blocks mined here; none when there is no wallet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub miner: Option<Address>,
+    /// Blocks a second, while it syncs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocks_per_second: Option<u64>,
+    /// Seconds until synced at that rate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds_left: Option<u64>,
+    /// Of the data folder's files.
+    pub disk_bytes: u64,
+    /// Of the process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
+    /// Our clock less our friends', in ms, where it is far enough off to matter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_offset_ms: Option<i64>,
+    /// The data folder.
+    pub data_dir: String,
+}
+
+/// A connection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerView {
+    /// Who.
+    pub peer_id: PeerId,
+    /// By its profile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Its address as this node sees it.
+    pub address: String,
+    /// Whether the peer dialed.
+    pub inbound: bool,
+    /// 0 is good; penalties take from it.
+    pub score: i64,
+    /// Of its tip, when it said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub height: Option<Height>,
+    /// Since when, in unix ms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connected_at: Option<UnixMillis>,
+}
+
+/// Connections.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerList {
+    /// Them.
+    pub peers: Vec<PeerView>,
+    /// Banned, not connected.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub banned: Vec<PeerId>,
+}
+
+/// Where the chain stands after a sync.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Synced {
+    /// Of the tip.
+    pub height: Height,
+    /// The tip.
+    pub tip: BlockHash,
+}
+
+/// Whether a peer may connect.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BanState {
+    /// Who.
+    pub peer_id: PeerId,
+    /// It may not.
+    pub banned: bool,
+}
+
+/// The node is about to end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stopping {
+    /// Always true.
+    pub stopping: bool,
+}
+
+/// How far the long work is that the node does for a command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// What: `verify`, `reindex`, `mine`, `sync`, `create`.
+    pub task: String,
+    /// How much is done: blocks, or hashes in `create`.
+    pub done: u64,
+    /// Of how much; none where nobody can know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total: Option<u64>,
+    /// When it began.
+    pub started: UnixMillis,
+}
