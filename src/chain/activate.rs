@@ -26,6 +26,9 @@ pub(super) enum Activation {
     TooDeep,
     /// A block on the way breaks a rule: it and all above it are marked invalid, everything else is as before.
     Invalid { block: NodeId, error: BlockError },
+    /// What is stored of a block on the way is not that block: it and all above it are to be fetched again, everything
+    /// else is as before.
+    Damaged,
 }
 
 impl Chain {
@@ -60,7 +63,17 @@ impl Chain {
         for block in connect.iter().copied() {
             let body = match given.take_if(|_| block == id) {
                 Some(body) => body,
-                None => Body::from_store(self.overlay.block(&self.tree.node(block).key())?),
+                None => {
+                    let node = *self.tree.node(block);
+                    let body = Body::from_store(self.overlay.block(&node.key())?);
+                    if !body.is_of(&node.hash) {
+                        tracing::warn!(hash = %node.hash, "a stored block is damaged: it is fetched again");
+                        self.overlay.drop_child();
+                        self.forget_bodies(block)?;
+                        return Ok(Activation::Damaged);
+                    }
+                    body
+                }
             };
             match self.connect_block(block, &body) {
                 Ok(()) => joined.push(body),
@@ -170,6 +183,16 @@ impl Chain {
         self.set_best_header(best)
     }
 
+    /// Drops what is stored of a block and of all above it; their headers stay as good as they were.
+    fn forget_bodies(&mut self, id: NodeId) -> Result<(), ChainFault> {
+        for id in self.tree.forget_bodies(id) {
+            self.save(id)?;
+            let key = self.tree.node(id).key();
+            self.overlay.remove_block(key);
+        }
+        Ok(())
+    }
+
     /// Connects stored blocks up to the best one, committing as they gather: after a reindex, or a crash in one. Nothing is
     /// told; the mempool is not looked at.
     ///
@@ -187,10 +210,14 @@ impl Chain {
         let goal = connect.last().map_or(0, |id| self.tree.node(*id).height);
         self.rebuilding = true;
         for id in connect {
-            if let Activation::Invalid { block, error } = self.activate(id, None, now)? {
-                let hash = self.tree.node(block).hash;
-                tracing::warn!(%hash, %error, "a stored block does not connect");
-                break;
+            match self.activate(id, None, now)? {
+                Activation::Invalid { block, error } => {
+                    let hash = self.tree.node(block).hash;
+                    tracing::warn!(%hash, %error, "a stored block does not connect");
+                    break;
+                }
+                Activation::Damaged => break,
+                Activation::Done | Activation::TooDeep => {}
             }
             if self.is_full() {
                 self.commit()?;

@@ -8,7 +8,7 @@ use std::{collections::HashMap, hash::BuildHasher, sync::Arc};
 use super::{errors::ChainFault, store::tables::Undo};
 use crate::{
     consensus::{self, BlockError, CheckedBlock, Coin, CoinKey, Network, TransactionError, created_coins, spent_coins},
-    primitives::{Amount, Block, Height, LeafHash, Transaction, TxId},
+    primitives::{Amount, Block, BlockHash, Height, LeafHash, Transaction, TxId, merkle_root},
 };
 
 /// The unspent coins and used stamps, by place.
@@ -53,6 +53,11 @@ impl Body {
     pub(crate) fn from_checked(checked: CheckedBlock) -> Self {
         let (txids, leaves) = (checked.txids().to_vec(), checked.leaves().to_vec());
         Self { txids, leaves, block: Arc::new(checked.into_block()) }
+    }
+
+    /// Whether it is the block of that name, body and all.
+    pub(crate) fn is_of(&self, hash: &BlockHash) -> bool {
+        self.block.hash() == *hash && merkle_root(&self.leaves) == self.block.header.merkle_root
     }
 
     pub(crate) fn height(&self) -> Height {

@@ -262,7 +262,27 @@ impl HeaderTree {
 
     /// Marks a node and everything above it invalid; what was marked. None of it may be connected.
     pub(crate) fn invalidate(&mut self, id: NodeId) -> Vec<NodeId> {
-        let mut marked = vec![id];
+        let marked = self.branch(id);
+        for id in &marked {
+            self.node_mut(*id).status = Status::Invalid;
+        }
+        marked
+    }
+
+    /// Marks the stored bodies of a node and of everything above it as not here; what was marked. None of it may be
+    /// connected.
+    pub(crate) fn forget_bodies(&mut self, id: NodeId) -> Vec<NodeId> {
+        let mut marked = self.branch(id);
+        marked.retain(|id| self.node(*id).status == Status::Stored);
+        for id in &marked {
+            self.node_mut(*id).status = Status::HeaderOnly;
+        }
+        marked
+    }
+
+    /// A node and everything above it, parents first.
+    fn branch(&self, id: NodeId) -> Vec<NodeId> {
+        let mut branch = vec![id];
         let mut seen = HashSet::from([id]);
         let height = self.node(id).height;
         let mut above: Vec<_> = self.live().filter(|(_, node)| node.height > height).map(|(id, _)| id).collect();
@@ -270,13 +290,10 @@ impl HeaderTree {
         for id in above {
             if self.node(id).parent.is_some_and(|parent| seen.contains(&parent)) {
                 seen.insert(id);
-                marked.push(id);
+                branch.push(id);
             }
         }
-        for id in &marked {
-            self.node_mut(*id).status = Status::Invalid;
-        }
-        marked
+        branch
     }
 
     /// All nodes with their ids.

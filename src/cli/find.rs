@@ -19,6 +19,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// How long a node that is up may take to answer the lightest question.
 const ANSWER: Duration = Duration::from_secs(2);
 
+/// How long a node may take to end: it writes what it holds and says goodbye.
+const STOPPING: Duration = Duration::from_secs(60);
+
 /// Who answers.
 pub(crate) enum Reached {
     /// A node in another process.
@@ -50,6 +53,21 @@ pub(crate) async fn take_for_node(folder: &DataDir) -> Result<FolderLock, RpcErr
         Found::Node(_) => {
             let pid = folder.node_file().map(|node| node.pid);
             Err(DataDirError::InUse { path: folder.path().to_owned(), pid }.into())
+        }
+    }
+}
+
+/// Waits until a node that was told to stop has let go of the folder: the next command finds it free.
+pub(crate) async fn until_free(folder: &DataDir) -> Result<(), RpcError> {
+    let deadline = Instant::now() + STOPPING;
+    loop {
+        match folder.try_lock() {
+            Ok(_) => return Ok(()),
+            Err(error @ DataDirError::InUse { .. }) if Instant::now() >= deadline => {
+                return Err(no_answer(folder, &error, STOPPING));
+            }
+            Err(DataDirError::InUse { .. }) => sleep(LOOK_AGAIN).await,
+            Err(error) => return Err(error.into()),
         }
     }
 }

@@ -23,7 +23,7 @@ use clap::{CommandFactory, Parser, error::ErrorKind};
 
 use self::{
     args::{Cli, ClientCommand, Command, Global},
-    find::{Reached, reach, reach_running},
+    find::{Reached, reach, reach_running, until_free},
     outcome::{CommandError, error_json, report},
     prepare::prepare,
     progress::ProgressMode,
@@ -127,7 +127,14 @@ async fn ask(host: &dyn Host, folder: &DataDir, command: ClientCommand, json: bo
         reach(folder, host).await?
     };
     let done = match reached {
-        Reached::Running(client) => execute(command, &Context { client, json, progress }, &mut out).await,
+        Reached::Running(client) => {
+            let stops = matches!(command, ClientCommand::Stop);
+            let done = execute(command, &Context { client, json, progress }, &mut out).await;
+            if stops && done.is_ok() {
+                until_free(folder).await?;
+            }
+            done
+        }
         Reached::Opened(opened) => {
             let context = Context { client: opened.client, json, progress };
             let done = execute(command, &context, &mut out).await;

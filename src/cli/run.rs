@@ -255,7 +255,12 @@ fn write_created(answer: &mut Answer<'_>, created: &WalletCreated) -> Result<(),
     answer.write(&document, |out| {
         match created.recovered {
             Some(count) => {
-                writeln!(out, "Recovered {count} addresses; the first is {}", created.address)?;
+                let addresses = if count == 1 { "address" } else { "addresses" };
+                writeln!(out, "Recovered {count} {addresses}; the first is {}", created.address)?;
+                writeln!(
+                    out,
+                    "That is how many the chain here knows: once it is in sync, run this again, and it finds any later ones."
+                )?;
             }
             None => writeln!(out, "Your new address: {}", created.address)?,
         }

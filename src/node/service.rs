@@ -161,7 +161,15 @@ impl FriendchainApiServer for Service {
             return self.recover_wallet(phrase, request.passphrase).await;
         }
         if self.keyring.open_if_there().await?.is_some() {
+            let given = request.passphrase.is_some();
             let mut wallet = self.keyring.open_with(request.passphrase).await?;
+            if given && !wallet.has_passphrase() {
+                return Err(RpcError::new(
+                    "no_passphrase",
+                    "the wallet here has no passphrase, and gets none afterwards: leave --passphrase-file out for one more \
+                     address; for a wallet with a passphrase, make one in another folder and send the coins there",
+                ));
+            }
             let address = wallet.new_address(now())?;
             return Ok(WalletCreated { address, recovery_phrase: None, recovered: None });
         }

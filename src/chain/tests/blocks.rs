@@ -357,3 +357,28 @@ fn an_audit_finds_a_coin_that_should_not_be() {
     assert!(!mended.ok);
     assert_eq!(chain.supply(), Amount::from_coins(300));
 }
+
+#[test]
+fn a_damaged_stored_block_is_fetched_again_and_nobody_is_blamed() {
+    let network = network();
+    let mut chain = TestChain::new();
+    let mut branch = Branch::new(&network, 0);
+    let blocks = branch.extend(6);
+    chain.connect(&blocks);
+    let before = (chain.hash(), chain.tip());
+    let mut damaged = blocks[3].clone();
+    damaged.transactions[0].memo.push(0);
+    let id = chain.chain.tree.id(&blocks[3].hash()).expect("a node");
+    let key = chain.chain.tree.node(id).key();
+    chain.chain.overlay.put_block(key, &damaged);
+    chain.chain.commit().expect("a commit");
+
+    let audit = chain.chain.reindex(NOW, &mut |_, _| true).expect("a disk");
+    assert!(!audit.ok);
+    assert_eq!((audit.height, chain.chain.best_header().hash), (3, before.1));
+    let missing: Vec<_> = chain.chain.reader().missing_bodies(10).into_iter().map(|(hash, _)| hash).collect();
+    assert_eq!(missing, blocks[3..].iter().map(Block::hash).collect::<Vec<_>>());
+
+    chain.connect(&blocks[3..]);
+    assert_eq!((chain.hash(), chain.tip()), before);
+}

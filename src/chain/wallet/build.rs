@@ -241,9 +241,17 @@ mod tests {
         let coins = spendable(vec![coin(1, 5_000_000_000, 3, true)], vec![coin(2, 1_000_000_000, 21, false)]);
         let error = send(&coins, 9_000_000_000, 0).unwrap_err();
         let address = Address(key().owner());
-        assert_eq!(error.to_string(), format!("{address} has 60 (10 of it waits to be mined), and this needs 90"));
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "{address} has 60 (10 of it waits to be mined), and this needs 90: send less, or wait for more or mine it"
+            )
+        );
         let nothing = send(&spendable(vec![], vec![]), 10, 0).unwrap_err();
-        assert_eq!(nothing.to_string(), format!("{address} has 0, and this needs 0.0000001"));
+        assert_eq!(
+            nothing.to_string(),
+            format!("{address} has 0, and this needs 0.0000001: send less, or wait for more or mine it")
+        );
     }
 
     #[test]

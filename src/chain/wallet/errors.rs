@@ -113,7 +113,7 @@ pub enum SignError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BuildError {
     /// The address has too little.
-    #[error("{address} has {has}{}, and this needs {needs}", pending_part(*.pending))]
+    #[error("{address} has {has}{}, and this needs {needs}: send less, or wait for more or mine it", pending_part(*.pending))]
     NotEnough {
         /// Who would pay.
         address: Address,
