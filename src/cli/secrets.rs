@@ -13,17 +13,19 @@ use rustyline::{
 use unicode_width::UnicodeWidthStr;
 
 use super::args::PassphraseFlag;
-use crate::node::{
-    datadir::read_passphrase,
-    rpc::{RpcError, types::Secret},
+use crate::{
+    chain::wallet::read_passphrase_file,
+    node::rpc::{RpcError, types::Secret},
 };
 
 /// The longest secret from a pipe, in bytes: 24 words are under 300.
 const MAX_PIPED_BYTES: u64 = 4_096;
 
-/// What the flag says: the file's content, or none.
+/// What the flag says: the first line of the file, or none.
 pub(crate) fn passphrase(flag: &PassphraseFlag) -> Result<Option<Secret>, RpcError> {
-    flag.passphrase_file.as_deref().map(read_passphrase).transpose().map_err(Into::into)
+    let Some(path) = flag.passphrase_file.as_deref() else { return Ok(None) };
+    let passphrase = read_passphrase_file(path)?;
+    Ok(Some(Secret::new(passphrase.to_string())))
 }
 
 /// A secret that the command cannot do without: asked for on a terminal, read to the end of a pipe.

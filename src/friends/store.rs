@@ -61,7 +61,10 @@ pub(super) const META_SEQUENCE: &str = "sequence";
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreFault {
     /// The disk or the file.
-    #[error("friends.redb: {0}")]
+    #[error(
+        "friends.redb in the data folder cannot be used: {0}; if it is damaged, keep a copy, move it away, and start again: \
+         friends are found anew, and the chat that was kept is in the copy"
+    )]
     Database(Arc<redb::Error>),
     /// A newer version of the program wrote the file.
     #[error("friends.redb has version {found}, this program knows {SCHEMA}: use a newer friendchain")]

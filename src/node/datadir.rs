@@ -45,9 +45,6 @@ const MAX_ID_BYTES: usize = 200;
 /// The longest small file that is read whole, in bytes.
 const MAX_SMALL_FILE: u64 = 64 * 1024;
 
-/// The longest passphrase file, in bytes.
-const MAX_PASSPHRASE_BYTES: u64 = 4_096;
-
 /// The first port that needs no privilege: smaller numbers are names only.
 const FIRST_FREE_PORT: u16 = 1_024;
 
@@ -298,19 +295,6 @@ impl Drop for FolderLock {
     }
 }
 
-/// A passphrase from a file: its content without the newline at the end.
-pub fn read_passphrase(path: &Path) -> Result<super::rpc::types::Secret, DataDirError> {
-    let mut text = read_limited(path, MAX_PASSPHRASE_BYTES)?;
-    while text.ends_with(['\n', '\r']) {
-        text.pop();
-    }
-    if text.is_empty() {
-        let problem = "the passphrase is empty: write it into the file, on one line".to_owned();
-        return Err(DataDirError::Malformed { path: path.to_owned(), problem });
-    }
-    Ok(super::rpc::types::Secret::new(text))
-}
-
 /// Writes a file of mode 0600 in one piece: a reader sees the old content or the new, never a part.
 pub fn write_private(path: &Path, content: &[u8]) -> Result<(), DataDirError> {
     let io = |cause| DataDirError::Io { path: path.to_owned(), cause };
@@ -358,17 +342,13 @@ fn private_options() -> fs::OpenOptions {
 }
 
 fn read_small(path: &Path) -> Result<String, DataDirError> {
-    read_limited(path, MAX_SMALL_FILE)
-}
-
-fn read_limited(path: &Path, limit: u64) -> Result<String, DataDirError> {
     use std::io::Read;
     let io = |cause| DataDirError::Io { path: path.to_owned(), cause };
     let mut text = String::new();
     let file = fs::File::open(path).map_err(io)?;
-    file.take(limit.saturating_add(1)).read_to_string(&mut text).map_err(io)?;
-    if u64::try_from(text.len()).unwrap_or(u64::MAX) > limit {
-        let problem = format!("the file is longer than {limit} bytes: is it the right one?");
+    file.take(MAX_SMALL_FILE.saturating_add(1)).read_to_string(&mut text).map_err(io)?;
+    if u64::try_from(text.len()).unwrap_or(u64::MAX) > MAX_SMALL_FILE {
+        let problem = format!("the file is longer than {MAX_SMALL_FILE} bytes: is it the right one?");
         return Err(DataDirError::Malformed { path: path.to_owned(), problem });
     }
     Ok(text)
@@ -454,17 +434,5 @@ mod tests {
         let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
         assert_eq!(mode(folder.path()), 0o700);
         assert_eq!(mode(&folder.file(TOKEN_FILE)), 0o600);
-    }
-
-    #[test]
-    fn a_passphrase_file_loses_its_newline_and_may_not_be_empty_or_huge() {
-        let temporary = tempfile::tempdir().expect("a folder");
-        let path = temporary.path().join("passphrase");
-        fs::write(&path, " open sesame \r\n").expect("a file");
-        assert_eq!(read_passphrase(&path).expect("read").expose(), " open sesame ");
-        fs::write(&path, "\n").expect("a file");
-        assert!(read_passphrase(&path).is_err());
-        fs::write(&path, "x".repeat(5_000)).expect("a file");
-        assert!(read_passphrase(&path).is_err());
     }
 }

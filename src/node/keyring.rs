@@ -142,5 +142,11 @@ impl DerefMut for OpenWallet {
 
 /// Runs what takes long or touches the disk on a thread where that is allowed.
 pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, RpcError> {
-    tokio::task::spawn_blocking(work).await.map_err(RpcError::internal)
+    tokio::task::spawn_blocking(work).await.map_err(|_| {
+        // What panicked has said so on stderr.
+        RpcError::internal(
+            "the command failed inside: the data folder is damaged, or it is a fault of the program; keep a copy of the \
+             folder, see what verify-chain says, and leave-chain and join again if the chain is damaged",
+        )
+    })
 }

@@ -576,7 +576,7 @@ fn friend_view(friend: FriendInfo) -> FriendView {
         peer_id: friend.peer_id,
         online: friend.online,
         address: friend.address,
-        last_seen: friend.last_seen,
+        last_seen: if friend.online { Some(now()) } else { friend.last_seen },
     }
 }
 
