@@ -61,19 +61,18 @@ impl Chain {
         let mut joined = Vec::with_capacity(connect.len());
         let mut given = body;
         for block in connect.iter().copied() {
-            let body = match given.take_if(|_| block == id) {
-                Some(body) => body,
-                None => {
-                    let node = *self.tree.node(block);
-                    let body = Body::from_store(self.overlay.block(&node.key())?);
-                    if !body.is_of(&node.hash) {
-                        tracing::warn!(hash = %node.hash, "a stored block is damaged: it is fetched again");
-                        self.overlay.drop_child();
-                        self.forget_bodies(block)?;
-                        return Ok(Activation::Damaged);
-                    }
-                    body
+            let body = if let Some(body) = given.take_if(|_| block == id) {
+                body
+            } else {
+                let node = *self.tree.node(block);
+                let body = Body::from_store(self.overlay.block(&node.key())?);
+                if !body.is_of(&node.hash) {
+                    tracing::warn!(hash = %node.hash, "a stored block is damaged: it is fetched again");
+                    self.overlay.drop_child();
+                    self.forget_bodies(block)?;
+                    return Ok(Activation::Damaged);
                 }
+                body
             };
             match self.connect_block(block, &body) {
                 Ok(()) => joined.push(body),
