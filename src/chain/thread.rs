@@ -6,7 +6,10 @@
 //! when the disk fails; it then closes the file.
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread::JoinHandle,
     time::{Duration, Instant},
 };
@@ -52,6 +55,8 @@ pub struct ChainHandle {
     commands: mpsc::Sender<ChainCommand>,
     summary: watch::Receiver<ChainSummary>,
     reader: ChainReader,
+    /// The chain is to end: an audit under way gives up.
+    closing: Arc<AtomicBool>,
 }
 
 /// Starts the chain thread.
@@ -69,8 +74,10 @@ pub fn spawn(
     let runtime = runtime::Builder::new_current_thread().enable_time().build()?;
     let (commands, queue) = mpsc::channel(QUEUE);
     let (publish, summary) = watch::channel(chain.summary());
-    let handle = ChainHandle { commands, summary, reader: chain.reader() };
-    let thread = ChainThread { chain, clock, events, publish, queue, runtime, replies: Vec::new(), gathering: None };
+    let closing = Arc::new(AtomicBool::new(false));
+    let handle = ChainHandle { commands, summary, reader: chain.reader(), closing: Arc::clone(&closing) };
+    let (replies, gathering) = (Vec::new(), None);
+    let thread = ChainThread { chain, clock, events, publish, queue, runtime, replies, gathering, closing };
     let thread = std::thread::Builder::new().name("chain".into()).spawn(move || thread.run())?;
     Ok((handle, thread))
 }
@@ -88,6 +95,8 @@ struct ChainThread {
     replies: Vec<Reply>,
     /// When the first of the replies was kept back.
     gathering: Option<Instant>,
+    /// See [`ChainHandle`].
+    closing: Arc<AtomicBool>,
 }
 
 /// What came of waiting for a command.
@@ -254,7 +263,7 @@ impl ChainThread {
                 self.settle()?;
                 let mut tell = |done, goal| {
                     let _ = progress.try_send((done, goal));
-                    !reply.is_closed()
+                    !reply.is_closed() && !self.closing.load(Ordering::Relaxed)
                 };
                 let result = self.chain.verify(&mut tell);
                 finish_audit(reply, result)?;
@@ -356,6 +365,7 @@ impl ChainHandle {
 
     /// Ends the chain thread, whoever else holds a handle; done when everything is on disk.
     pub async fn shut_down(&self) {
+        self.closing.store(true, Ordering::Relaxed);
         // A closed thread has nothing left to write.
         let _ = self.ask(|reply| ChainCommand::ShutDown { reply }).await;
     }

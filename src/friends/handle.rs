@@ -54,6 +54,12 @@ impl FriendsHandle {
         self.commands.capacity() <= QUEUE / 2
     }
 
+    /// Whether the thread has ended.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.commands.is_closed()
+    }
+
     /// Ends the thread, whoever else holds a handle; done when the file is closed.
     pub async fn shut_down(&self) {
         let (reply, closed) = oneshot::channel();

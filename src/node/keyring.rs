@@ -46,10 +46,11 @@ impl Keyring {
         open: impl FnOnce(&Path) -> Result<Wallet, WalletError>,
     ) -> Result<OpenWallet, WalletError> {
         let mut guard = Arc::clone(&self.wallet).lock_owned().await;
-        let wallet = match guard.take() {
+        let mut wallet = match guard.take() {
             Some(wallet) => wallet,
             None => open(&self.path)?,
         };
+        wallet.expire(now());
         Ok(OpenWallet { wallet: OwnedMutexGuard::map(guard, |slot| slot.insert(wallet)), lock_after: false })
     }
 
@@ -80,9 +81,9 @@ impl Keyring {
         let mut wallet = self.open().await?;
         match passphrase {
             Some(passphrase) if wallet.is_locked(now()) => {
-                let mut wallet = wallet.unlock(passphrase, None).await?;
+                // Before it is open: whoever gives up in the middle leaves it locked too.
                 wallet.lock_after = true;
-                Ok(wallet)
+                wallet.unlock(passphrase, None).await
             }
             _ => Ok(wallet),
         }

@@ -62,7 +62,10 @@ impl Router {
             }
             SyncAction::Penalise { peer, offence, reason } => self.penalise(peer, offence, &reason),
             SyncAction::SyncDone { ticket, report } => self.finish_sync(ticket, report),
-            SyncAction::PhaseChanged { phase } => self.phase_changed(phase),
+            SyncAction::PhaseChanged { phase } => {
+                tracing::debug!(?phase, "the phase has changed");
+                self.apply_mining_mode();
+            }
         }
     }
 
@@ -123,10 +126,10 @@ impl Router {
         }
     }
 
-    /// While a better chain is on its way, mining on ours would be for nothing.
-    fn phase_changed(&self, phase: Phase) {
-        tracing::debug!(?phase, "the phase has changed");
-        let mode = match phase {
+    /// While a better chain is on its way, mining on ours would be for nothing. By the phase now, whichever change it was
+    /// that asked for it.
+    pub(super) fn apply_mining_mode(&self) {
+        let mode = match self.sync.progress().phase {
             Phase::Starting | Phase::Syncing => MiningMode::Off,
             Phase::Synced | Phase::Stalled | Phase::Alone | Phase::Diverged => self.mining,
         };

@@ -1,14 +1,16 @@
 //! Peers come, say who they are, and go: hello, profiles, requests of theirs.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::Instant;
 
 use super::{Connected, Done, Purpose, Router, serve};
 use crate::{
     friends::{AddressSource, Departure, Kept, ProfileError},
-    net::{NetEvent, NetOffence, ReplyId, RequestError},
+    net::{NetEvent, NetOffence, ReplyId, RequestError, Verdict},
     node::{clock::now, keyring::blocking},
     peers::Offence,
-    primitives::{Encode, PeerId, events},
+    primitives::{Encode, NetworkId, PeerId, events},
     relay::{self, RelayEvent},
     sync::{self, RequestFailure, SyncEvent},
     wire::{
@@ -16,6 +18,9 @@ use crate::{
         Refusal, Request, Response, SignedProfile, Status, SyncRequest, SyncResponse,
     },
 };
+
+/// Hellos that a peer may say in a minute: news once a second and questions every two seconds are a third of it.
+const MAX_HELLOS: u32 = 240;
 
 /// Requests on `friends` that a peer may make in a minute: a hello's two, and a new profile now and then.
 const MAX_FRIENDS_REQUESTS: u32 = 30;
@@ -31,6 +36,11 @@ impl Router {
             NetEvent::PeerDisconnected { peer, reason } => self.peer_disconnected(peer, reason),
             NetEvent::RequestReceived { peer, reply, request } => self.on_request(peer, reply, request),
             NetEvent::ResponseReceived { peer, id, result } => self.on_response(peer, id, result),
+            NetEvent::GossipReceived { message, gossip: Gossip::Trade(_) | Gossip::Block(_), .. }
+                if self.ledger.chain.busy() =>
+            {
+                log_unsent(self.net.verdict(message, Verdict::Ignore));
+            }
             NetEvent::GossipReceived { peer, message, gossip } => match gossip {
                 Gossip::Chat(gossip) => self.chat_gossip(peer, message, gossip),
                 Gossip::Trade(gossip) => self.relay(RelayEvent::TradeGossip { peer, message, gossip }),
@@ -70,8 +80,10 @@ impl Router {
             since: now(),
             status: None,
             clock_offset_ms: None,
-            friends_minute: 0,
+            minute: Instant::now(),
+            hellos: 0,
             friends_requests: 0,
+            foreign: false,
         };
         self.connected.insert(peer, state);
         self.say_hello(peer);
@@ -82,6 +94,11 @@ impl Router {
         self.connected.remove(&peer);
         self.sync(SyncEvent::PeerGone { peer });
         self.relay(RelayEvent::PeerGone { peer });
+        self.gone(peer);
+    }
+
+    /// A friend that is not connected is not here.
+    fn gone(&self, peer: PeerId) {
         let friends = self.friends.clone();
         self.spawn_work(async move {
             if let Err(error) = friends.offline(peer, Departure::Lost, now()).await {
@@ -151,7 +168,10 @@ impl Router {
         true
     }
 
-    fn wrong_network(&mut self, peer: PeerId, network: crate::primitives::NetworkId) {
+    fn wrong_network(&mut self, peer: PeerId, network: NetworkId) {
+        // Once is enough, whatever else it sends until it is gone.
+        let Some(state) = self.connected.get_mut(&peer).filter(|state| !state.foreign) else { return };
+        state.foreign = true;
         events::WrongNetwork { peer, network }.emit();
         self.leave(peer, WRONG_NETWORK_PAUSE);
     }
@@ -182,6 +202,16 @@ impl Router {
     }
 
     fn on_request(&mut self, peer: PeerId, reply: ReplyId, request: Request) {
+        if self.asks_too_often(&peer, &request) {
+            self.respond(
+                reply,
+                &match request {
+                    Request::Friends(_) => Response::Friends(FriendsResponse::Refused(Refusal::RateLimited)),
+                    _ => Response::Hello(HelloResponse::Busy),
+                },
+            );
+            return self.penalise(peer, Offence::Flooding, "it says hello, introduces itself or explores too often");
+        }
         match request {
             Request::Hello(HelloRequest::Status(status)) => {
                 let ours = if status.network == self.network.id {
@@ -192,10 +222,6 @@ impl Router {
                 self.respond(reply, &Response::Hello(ours));
                 self.on_status(peer, status);
             }
-            Request::Friends(_) if self.asks_too_often(&peer) => {
-                self.respond(reply, &Response::Friends(FriendsResponse::Refused(Refusal::RateLimited)));
-                self.penalise(peer, Offence::Flooding, "it introduces itself or explores too often");
-            }
             Request::Friends(FriendsRequest::Explore) => self.explore(reply),
             Request::Friends(FriendsRequest::Introduce(profile)) => self.introduced(peer, reply, profile),
             Request::Chat(request) => self.chat_request(peer, reply, request),
@@ -203,16 +229,19 @@ impl Router {
         }
     }
 
-    /// Whether a peer has used up its requests on `friends`: each may cost a write to the disk.
-    fn asks_too_often(&mut self, peer: &PeerId) -> bool {
+    /// Whether a peer has used up its requests of this minute: each costs a turn, and may cost a write to the disk.
+    fn asks_too_often(&mut self, peer: &PeerId, request: &Request) -> bool {
         let Some(state) = self.connected.get_mut(peer) else { return true };
-        let now = now();
-        if now.saturating_sub(state.friends_minute) >= 60_000 {
-            state.friends_minute = now;
-            state.friends_requests = 0;
+        if state.minute.elapsed() >= Duration::from_mins(1) {
+            (state.minute, state.hellos, state.friends_requests) = (Instant::now(), 0, 0);
         }
-        state.friends_requests = state.friends_requests.saturating_add(1);
-        state.friends_requests > MAX_FRIENDS_REQUESTS
+        let (count, most) = match request {
+            Request::Hello(_) => (&mut state.hellos, MAX_HELLOS),
+            Request::Friends(_) => (&mut state.friends_requests, MAX_FRIENDS_REQUESTS),
+            Request::Chat(_) | Request::Sync(_) => return false,
+        };
+        *count = count.saturating_add(1);
+        *count > most
     }
 
     pub(super) fn respond(&self, reply: ReplyId, response: &Response) {
@@ -273,7 +302,8 @@ impl Router {
                         if introduces_itself && let Err(error) = friends.online(peer, now()).await {
                             tracing::warn!(%error, "an arrival could not be kept");
                         }
-                        matches!(kept, Kept::New | Kept::Updated).then(|| Done::Profile(Box::new(profile)))
+                        let news = introduces_itself || matches!(kept, Kept::New | Kept::Updated);
+                        news.then(|| Done::Profile(Box::new(profile)))
                     }
                     Err(error) => profile_offence(peer, &error),
                 };
@@ -293,6 +323,10 @@ impl Router {
     /// A friend's profile is held: it can be dialed.
     pub(super) fn profile_kept(&mut self, profile: &SignedProfile) {
         let peer = profile.peer;
+        if !self.connected.contains_key(&peer) {
+            // It may have left between its introduction and the disk.
+            self.gone(peer);
+        }
         if let Err(error) = self.net.add_known(peer, &profile.addresses) {
             tracing::debug!(%peer, %error, "addresses were not taken");
         }
@@ -308,16 +342,19 @@ impl Router {
     fn serve(&self, peer: PeerId, reply: ReplyId, request: SyncRequest) {
         let chain = self.ledger.chain.clone();
         let net = self.net.clone();
-        if chain.busy() {
+        let admitted = Arc::clone(&self.admitted).try_acquire_owned();
+        let (false, Ok(admitted)) = (chain.busy(), admitted) else {
             return self.respond(reply, &Response::Sync(SyncResponse::Busy));
-        }
+        };
         let (reader, serving) = (self.ledger.reader.clone(), self.serving.clone());
         self.spawn_work(async move {
-            // It is never closed.
-            let _permit = serving.acquire_owned().await.ok()?;
+            let _admitted = admitted;
             let busy = SyncResponse::Busy;
+            // Held over the disk alone: what waits for the chain keeps nobody from it.
+            let disk = async || serving.acquire().await.ok();
             let response = match request {
                 SyncRequest::GetBlocks(request) => {
+                    let _permit = disk().await?;
                     let (response, count) = blocking(move || serve::inv(&reader, &request)).await.unwrap_or((busy, 0));
                     if count > 0 {
                         events::HeadersServed { peer, message: "getblocks", count }.emit();
@@ -330,6 +367,7 @@ impl Router {
                 },
                 SyncRequest::GetData(items) => {
                     let trades = waiting_trades(&chain, &items).await;
+                    let _permit = disk().await?;
                     let read = blocking(move || serve::data(&reader, &items, &trades)).await;
                     let (response, count) = read.unwrap_or((busy, 0));
                     if count > 0 {
@@ -338,6 +376,7 @@ impl Router {
                     response
                 }
                 SyncRequest::GetBlockTrades(request) => {
+                    let _permit = disk().await?;
                     blocking(move || serve::block_trades(&reader, &request)).await.unwrap_or(busy)
                 }
             };

@@ -52,6 +52,9 @@ const DONE_QUEUE: usize = 1_024;
 /// Disk reads for peers at once: two keep the disk busy, more would only queue inside it.
 const SERVING: usize = 2;
 
+/// Requests of peers on `sync` that are worked on or wait for the disk; one more gets Busy.
+const ADMITTED: usize = 64;
+
 /// How often time passes for the machines.
 const TICK: Duration = Duration::from_millis(250);
 
@@ -71,10 +74,14 @@ struct Connected {
     status: Option<Status>,
     /// Its clock less ours, when it said hello.
     clock_offset_ms: Option<i64>,
-    /// When the minute began that its requests on `friends` are counted in.
-    friends_minute: UnixMillis,
-    /// How many there were in it.
+    /// When the minute began that its requests are counted in.
+    minute: Instant,
+    /// How many there were in it on `hello`.
+    hellos: u32,
+    /// How many there were in it on `friends`.
     friends_requests: u32,
+    /// It is of another network, and about to be left.
+    foreign: bool,
 }
 
 /// What an own request to a peer was for. Sync's and the relay's go by the ranges of their ids.
@@ -179,6 +186,7 @@ pub(in crate::node) struct Router {
     listen: Vec<String>,
     done: mpsc::Sender<Done>,
     serving: Arc<Semaphore>,
+    admitted: Arc<Semaphore>,
     tip: Tip,
     mining: MiningMode,
     housekeeping: Instant,
@@ -242,6 +250,7 @@ impl Router {
             listen: Vec::new(),
             done,
             serving: Arc::new(Semaphore::new(SERVING)),
+            admitted: Arc::new(Semaphore::new(ADMITTED)),
             tip: summary.tip,
             mining: parts.mining,
             housekeeping: Instant::now(),
@@ -253,6 +262,9 @@ impl Router {
 
     async fn run(mut self, mut inbox: Inbox, mempool: Vec<MempoolEntry>) -> Ended {
         for entry in mempool {
+            if entry.local {
+                self.own_trades.insert(entry.txid);
+            }
             self.trade_added(entry);
         }
         self.sign_profile();
@@ -285,11 +297,12 @@ impl Router {
                     Err(broadcast::error::RecvError::Lagged(missed)) => {
                         tracing::debug!(missed, "the console's feed missed some of what friends did");
                     }
-                    Err(broadcast::error::RecvError::Closed) => {
-                        break Ended::Failed("the friends thread has ended".to_owned());
-                    }
+                    Err(broadcast::error::RecvError::Closed) => {}
                 },
                 _ = tick.tick() => {
+                    if self.friends.is_closed() {
+                        break Ended::Failed("the friends thread has ended".to_owned());
+                    }
                     self.sync(SyncEvent::Tick);
                     self.relay(RelayEvent::Tick);
                     if self.housekeeping.elapsed() >= HOUSEKEEPING {
@@ -503,6 +516,17 @@ impl Router {
         self.housekeeping = Instant::now();
         for peer in self.peers.decay(now()) {
             self.let_in(peer);
+        }
+        // What a full queue or a busy peer may have swallowed.
+        self.apply_mining_mode();
+        let met = |state: &Connected| state.status.is_some() || state.foreign;
+        let strangers: Vec<PeerId> =
+            self.connected.iter().filter(|(_, state)| !met(state)).map(|(peer, _)| *peer).collect();
+        for peer in strangers {
+            self.say_hello(peer);
+        }
+        for peer in self.connected.keys().filter(|peer| self.peers.is_banned(peer, now())) {
+            log_unsent(self.net.ban(*peer));
         }
         // The wallet may have been made since, and lines may have met a friend who was busy.
         self.sign_profile();
