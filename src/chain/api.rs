@@ -7,9 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::errors::{AcceptBlockError, AcceptHeadersError, AcceptTradeError, ChainFault};
 use crate::{
     consensus::{Coin, Network, Work},
-    primitives::{
-        Amount, Block, BlockHash, Header, Height, LeafHash, OutPoint, Owner, PeerId, Transaction, TxId, UnixMillis,
-    },
+    primitives::{Amount, Block, BlockHash, Header, Height, OutPoint, Owner, PeerId, Transaction, TxId, UnixMillis},
 };
 
 /// Where a block, header or trade came from: decides priority, blame and whether it is ours to keep.
@@ -352,6 +350,3 @@ pub struct ChainSummary {
     /// Waiting trades.
     pub mempool: usize,
 }
-
-/// A leaf hash beside the id of its transaction: what short ids are made from.
-pub type LeafOf = (LeafHash, TxId);

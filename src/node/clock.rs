@@ -5,10 +5,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use crate::primitives::UnixMillis;
-
-/// A clock as the chain is given it.
-pub(super) type Clock = Arc<dyn Fn() -> UnixMillis + Send + Sync>;
+use crate::{chain::Clock, primitives::UnixMillis};
 
 /// The time now, in unix milliseconds; 0 on a machine that believes it is before 1970.
 #[must_use]

@@ -237,9 +237,7 @@ impl FriendchainApiServer for Service {
 
     async fn invite(&self) -> Result<InviteText, RpcError> {
         let ledger = self.ledger()?;
-        let reader = ledger.reader.clone();
-        let unread = || RpcError::internal("the chain could not be read: see the node's log");
-        let checkpoint = blocking(move || reader.checkpoint()).await?.ok_or_else(unread)?;
+        let checkpoint = ledger.chain.invite_checkpoint().await?;
         let addresses = match &self.router {
             Some(router) => router.invite_addresses().await?,
             None => Vec::new(),

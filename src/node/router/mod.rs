@@ -10,6 +10,7 @@ mod chat;
 mod handle;
 mod hello;
 mod serve;
+mod shown;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -29,18 +30,15 @@ use hello::log_unsent;
 use super::{clock::now, keyring::Keyring, rpc::EventFeed, service::Ledger};
 use crate::{
     chain::{
-        ChainReader,
-        api::{ChainEvent, MempoolEntry, Origin, Tip},
+        api::{ChainEvent, MempoolEntry, Origin},
         miner::MiningMode,
     },
     consensus::{Network, Work},
-    friends::{Departure, FriendsEvent, FriendsHandle},
+    friends::{FriendsEvent, FriendsHandle},
     net::{GossipId, Identity, NetEvent, NetHandle},
-    node::rpc::types::{BanState, ConsoleEvent, PeerList, PeerView},
+    node::rpc::types::{BanState, ConsoleEvent},
     peers::{Ban, Offence, Peers},
-    primitives::{
-        Address, BlockHash, Header, Height, PeerId, Transaction, TransactionKind, TxId, UnixMillis, events, printable,
-    },
+    primitives::{Address, Header, PeerId, TxId, UnixMillis, events},
     relay::{Relay, RelayConfig, RelayEvent},
     sync::{Sync, SyncConfig, SyncEvent, SyncReport},
     wire::{MessageId, SignedLine, SignedProfile, Status, limits::MAX_ADDRESSES},
@@ -60,9 +58,6 @@ const TICK: Duration = Duration::from_millis(250);
 
 /// How often what time has healed is forgotten, and what waits is tried again.
 const HOUSEKEEPING: Duration = Duration::from_secs(30);
-
-/// A friend's clock further off than this is worth a word: well above what NTP and the network explain.
-const CLOCK_OFFSET_MS: i64 = 60_000;
 
 /// A connected peer.
 #[derive(Debug)]
@@ -187,7 +182,6 @@ pub(in crate::node) struct Router {
     done: mpsc::Sender<Done>,
     serving: Arc<Semaphore>,
     admitted: Arc<Semaphore>,
-    tip: Tip,
     mining: MiningMode,
     housekeeping: Instant,
 }
@@ -251,7 +245,6 @@ impl Router {
             done,
             serving: Arc::new(Semaphore::new(SERVING)),
             admitted: Arc::new(Semaphore::new(ADMITTED)),
-            tip: summary.tip,
             mining: parts.mining,
             housekeeping: Instant::now(),
         };
@@ -334,12 +327,10 @@ impl Router {
     fn on_chain(&mut self, event: ChainEvent) {
         match event {
             ChainEvent::TipChanged { tip, disconnected, connected, mined } => {
-                let old = std::mem::replace(&mut self.tip, tip);
                 if !disconnected.is_empty() {
                     let disconnected = u32::try_from(disconnected.len()).unwrap_or(u32::MAX);
                     self.feed.push(ConsoleEvent::Reorganised { tip: tip.hash, height: tip.height, disconnected });
                 }
-                tracing::debug!(old = %old.hash, new = %tip.hash, "the tip has changed");
                 self.show_connected(&connected, &mined);
                 let best_header = self.ledger.chain.summary().best_header;
                 self.relay(RelayEvent::TipChanged { tip, best_header, connected, mined });
@@ -365,24 +356,6 @@ impl Router {
             transaction: entry.transaction,
             added: entry.added,
             local: entry.local,
-        });
-    }
-
-    /// Tells consoles of blocks: one alone with its notes, many as a number.
-    fn show_connected(&mut self, connected: &[(BlockHash, Height)], mined: &[TxId]) {
-        let Some(&(hash, height)) = connected.last() else { return };
-        let own = mined.iter().filter(|txid| self.own_trades.remove(txid)).copied();
-        let own: Vec<_> = own.map(|txid| ConsoleEvent::TradeMined { txid, block: hash, height }).collect();
-        let count = u32::try_from(connected.len()).unwrap_or(u32::MAX);
-        let reader = self.ledger.reader.clone();
-        self.spawn_work(async move {
-            let notes = if count == 1 {
-                tokio::task::spawn_blocking(move || notes_of(&reader, &hash)).await.unwrap_or_default()
-            } else {
-                Vec::new()
-            };
-            let block = ConsoleEvent::BlockConnected { hash, height, count, notes };
-            Some(Done::Console([vec![block], own].concat()))
         });
     }
 
@@ -430,56 +403,6 @@ impl Router {
             }
             NodeCommand::Stop => {}
         }
-    }
-
-    fn tell_peers(&self, reply: oneshot::Sender<PeerList>) {
-        let mut peers: Vec<PeerView> = self
-            .connected
-            .iter()
-            .map(|(peer, state)| PeerView {
-                peer_id: *peer,
-                name: None,
-                address: state.address.clone(),
-                inbound: state.inbound,
-                score: self.peers.score(peer, now()),
-                height: state.status.as_ref().map(|status| status.height),
-                connected_at: Some(state.since),
-            })
-            .collect();
-        peers.sort_by_key(|peer| (peer.connected_at, peer.peer_id));
-        let banned = self.peers.bans(now()).map(|ban| ban.peer).collect();
-        let friends = self.friends.clone();
-        self.spawn_work(async move {
-            for peer in &mut peers {
-                let friend = friends.friend(peer.peer_id).await.ok().flatten();
-                peer.name = friend.map(|friend| printable(&friend.name));
-            }
-            // Whoever asked may have gone.
-            let _ = reply.send(PeerList { peers, banned });
-            None
-        });
-    }
-
-    /// Where others can reach this node: not loopback, unless there is nothing else.
-    fn tell_addresses(&self, reply: oneshot::Sender<Vec<String>>) {
-        let (net, me) = (self.net.clone(), self.identity.peer_id());
-        self.spawn_work(async move {
-            let addresses = net.addresses().await.unwrap_or_default();
-            let beyond: Vec<&String> = addresses.iter().filter(|address| !is_loopback(address)).collect();
-            let best = if beyond.is_empty() { addresses.iter().collect() } else { beyond };
-            let best = best.into_iter().take(MAX_ADDRESSES).map(|address| format!("{address}/p2p/{me}"));
-            // Whoever asked may have gone.
-            let _ = reply.send(best.collect());
-            None
-        });
-    }
-
-    /// Our clock less the median of our friends', where that is worth a word.
-    fn clock_offset(&self) -> Option<i64> {
-        let mut offsets: Vec<i64> = self.connected.values().filter_map(|state| state.clock_offset_ms).collect();
-        offsets.sort_unstable();
-        let median = *offsets.get(offsets.len() / 2)?;
-        (median.abs() >= CLOCK_OFFSET_MS).then(|| median.saturating_neg())
     }
 
     /// Lowers a peer's score; a ban ends its connections.
@@ -542,33 +465,6 @@ impl Router {
         });
     }
 
-    /// What friends do, for the consoles.
-    fn show_friends(&mut self, event: FriendsEvent) {
-        let shown = match event {
-            FriendsEvent::Joined { peer, name } => ConsoleEvent::FriendJoined { name: printable(&name), peer_id: peer },
-            FriendsEvent::Left { peer, name, how } => {
-                ConsoleEvent::FriendLeft { name: printable(&name), peer_id: peer, quit: how == Departure::Quit }
-            }
-            FriendsEvent::Renamed { old, new, .. } => {
-                ConsoleEvent::Notice { text: printable(&format!("{old} is called {new} now")) }
-            }
-            FriendsEvent::Received(record) => ConsoleEvent::Chat {
-                from: printable(&record.from_name),
-                text: printable(&record.text),
-                direct: record.to.is_some(),
-                time: record.time,
-            },
-            FriendsEvent::Delivered { id, .. } if self.awaited.remove(&id) => return,
-            FriendsEvent::Delivered { id, name, .. } => {
-                ConsoleEvent::ChatDelivered { to: printable(&name), id: id.to_string() }
-            }
-            FriendsEvent::Refused { name, why, .. } => ConsoleEvent::Notice {
-                text: printable(&format!("{name} refuses your line ({why:?}): it is not sent again")),
-            },
-        };
-        self.feed.push(shown);
-    }
-
     fn on_address(&mut self, address: String) {
         events::Listening { address: address.clone() }.emit();
         if !self.listen.contains(&address) {
@@ -618,15 +514,4 @@ impl Router {
             self.relay_action(action);
         }
     }
-}
-
-fn is_loopback(address: &str) -> bool {
-    address.starts_with("/ip4/127.") || address.starts_with("/ip6/::1/")
-}
-
-/// The texts of a block's notes, printable.
-fn notes_of(reader: &ChainReader, hash: &BlockHash) -> Vec<String> {
-    let Some(info) = reader.block(hash) else { return Vec::new() };
-    let notes = info.block.transactions.iter().filter(|transaction| transaction.kind() == TransactionKind::Note);
-    notes.map(Transaction::memo_text).collect()
 }
