@@ -3,5 +3,7 @@
 mod blocks;
 mod branches;
 mod histories;
+mod policy;
+mod policy_histories;
 mod thread;
 mod trades;
