@@ -51,7 +51,7 @@ fn a_trade_that_is_stuck_is_replaced_by_one_that_pays_more() {
     let waiting = folder.json(["mempool"]);
     assert_eq!(waiting["transactions"][0]["waiting"]["fee_rate_units"], "0", "{waiting}");
     assert_eq!(waiting["transactions"][0]["waiting"]["own"], true, "{waiting}");
-    assert_eq!(folder.status()["fee_floor_units"], "0");
+    assert_eq!(node.status()["fee_floor_units"], "0");
     let (code, sentence) = folder.refused(&["raise-fee", &stuck, "--fee", "0.00000001"]);
     assert_eq!(code, "conflict");
     assert!(sentence.contains("to replace it, pay a fee of 0.0000"), "{sentence}");
