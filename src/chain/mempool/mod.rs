@@ -169,7 +169,8 @@ impl Default for Mempool {
     }
 }
 
-/// About what a waiting transaction takes in memory, in bytes. Measured: within a tenth for usual trades.
+/// About what a waiting transaction takes in memory, in bytes: four to seven times its encoded length. Measured against the
+/// allocator: within a fifth of the truth, which jumps whenever a map doubles.
 fn memory_of(transaction: &Transaction) -> usize {
     let inputs = transaction.inputs.len().saturating_mul(INPUT_MEMORY);
     let outputs = transaction.outputs.len().saturating_mul(size_of::<TxOutput>());

@@ -4,9 +4,8 @@ use ed25519_dalek::SigningKey;
 
 use crate::{
     chain::{
-        AcceptTradeError, Blame, ChainEvent, DropReason, FREE_EXPIRY_MS, FeeRate, MAX_CHAIN, MAX_REPLACED, Origin,
-        PAYING_EXPIRY_MS, PAYING_RATE, TxState,
-        mempool::FLOOR_HALF_LIFE_MS,
+        AcceptTradeError, Blame, ChainEvent, DropReason, FLOOR_HALF_LIFE_MS, FREE_EXPIRY_MS, FeeRate, MAX_CHAIN,
+        MAX_REPLACED, Origin, PAYING_EXPIRY_MS, PAYING_RATE, TxState,
         testing::{PEER, TestChain, coin_of, genesis_coin, key, network, note, owner, pay, signed},
     },
     primitives::{Amount, OutPoint, PeerId, PublicKey, Transaction, TxId, TxOutput},
@@ -280,7 +279,7 @@ fn what_rests_on_one_trade_is_bounded() {
 #[test]
 fn packages_are_bounded_in_bytes_so_that_pinning_is_cheap_to_undo() {
     let mut purse = Purse::new();
-    let large = pay(&network(), &key(1), purse.coin(0), &[(owner(&key(2)), 30_000); 3_300]);
+    let large = pay(&network(), &key(1), purse.coin(0), &vec![(owner(&key(2)), 30_000); 3_300]);
     purse.takes(&large, PEER);
     let child = pay(&network(), &key(2), coin_of(&large, 0), &[(owner(&key(3)), 100); 300]);
     assert!(large.encoded_len() + child.encoded_len() > 101_000);
@@ -437,7 +436,7 @@ fn a_full_mempool_lets_go_of_what_pays_least_and_asks_more_of_whoever_comes_next
 fn a_child_does_not_hold_what_does_not_pay_together_with_it() {
     let mut purse = Purse::new();
     // A long free trade under a small one that seems to pay well.
-    let ballast = pay(&network(), &key(1), purse.coin(0), &[(owner(&key(2)), 33_333); 3_000]);
+    let ballast = pay(&network(), &key(1), purse.coin(0), &vec![(owner(&key(2)), 33_333); 3_000]);
     let cover = spend(&key(2), coin_of(&ballast, 0), 3, 33_333, 20_000);
     purse.takes(&ballast, PEER);
     purse.takes(&cover, PEER);
