@@ -116,7 +116,8 @@ impl Chain {
         if let Some(price) = self.mempool.price_of_room(transaction, candidate)
             && rate <= price
         {
-            self.mempool.raise_floor(price, now);
+            let floor = self.mempool.refuse_room(price, now);
+            return Err(AcceptTradeError::BelowFloor { txid, rate, floor });
         }
         let floor = self.mempool.floor().at(now);
         if rate < floor {

@@ -401,13 +401,19 @@ impl Mempool {
         let replaced = candidate.replaced.iter().filter_map(|txid| self.get(txid));
         let freed: usize = replaced.map(|waiting| memory_of(&waiting.entry.transaction)).sum();
         let needed = self.memory.saturating_sub(freed).saturating_add(memory_of(transaction));
-        let lowest = || self.evictable.first().map_or(FeeRate::from_units(u64::MAX), |((rate, _), _)| *rate);
+        let lowest = || self.evictable.first().map_or(FeeRate::UNPAYABLE, |((rate, _), _)| *rate);
         (needed > self.max_memory).then(lowest)
     }
 
-    /// A peer's trade was refused for want of room: no other need be looked at that pays no more.
-    pub(crate) fn raise_floor(&mut self, rate: FeeRate, now: UnixMillis) {
-        self.floor.raise(rate.plus(FeeRate::from_units(PAYING_RATE)), now);
+    /// There was no room for a peer's trade at this price: no other need be looked at that pays no more. Gives what is asked
+    /// from now on.
+    pub(crate) fn refuse_room(&mut self, price: FeeRate, now: UnixMillis) -> FeeRate {
+        let asked = price.plus(FeeRate::from_units(PAYING_RATE));
+        // When all is this node's own, the next block makes room, and not a fee.
+        if asked != FeeRate::UNPAYABLE {
+            self.floor.raise(asked, now);
+        }
+        asked
     }
 
     // Who rests on whom

@@ -458,4 +458,6 @@ fn what_an_own_trade_rests_on_is_not_evicted() {
     let error = purse.refuses(&purse.pays(1, 2, 90_000), PEER);
     assert_eq!(error.code(), "fee_too_low");
     assert_eq!(purse.waits(), [base.txid(), own.txid()]);
+    let floor = purse.chain.chain.summary().floor;
+    assert_eq!(floor.at(purse.chain.now), FeeRate::ZERO, "a block makes room, and not a fee");
 }
