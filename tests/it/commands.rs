@@ -59,7 +59,7 @@ fn a_trade_that_is_stuck_is_replaced_by_one_that_pays_more() {
     let raised = folder.json(["raise-fee", &stuck, "--fee", "0.001"]);
     assert_eq!((&raised["state"], &raised["replaces"]), (&"mempool".into(), &stuck.clone().into()), "{raised}");
     let raised = text(&raised["txid"]);
-    assert_eq!(folder.mempool(), [raised.clone()]);
+    assert_eq!(folder.mempool(), [raised.as_str()]);
     let void = folder.json(["tx", &stuck]);
     assert_eq!(void["state"], "void", "{void}");
     assert!(text(&void["reason"]).contains(&format!("replaced by {raised}")), "{void}");

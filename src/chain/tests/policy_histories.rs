@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use proptest::prelude::*;
+use proptest::{prelude::*, test_runner::TestRunner};
 
 use crate::{
     chain::{
@@ -241,20 +241,22 @@ fn told(mut waits: BTreeSet<TxId>, events: Vec<ChainEvent>) -> BTreeSet<TxId> {
     waits
 }
 
-/// How many histories: `FRIENDCHAIN_POLICY_HISTORIES` makes it more.
-fn cases() -> u32 {
-    std::env::var("FRIENDCHAIN_POLICY_HISTORIES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(24)
-}
+/// So many histories in a usual run; `FRIENDCHAIN_POLICY_HISTORIES` makes it more.
+const HISTORIES: u32 = 24;
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn the_mempool_agrees_with_itself_and_with_the_chain(steps in prop::collection::vec(step(), 1..60)) {
+#[test]
+fn the_mempool_agrees_with_itself_and_with_the_chain() {
+    let wanted = std::env::var("FRIENDCHAIN_POLICY_HISTORIES").ok();
+    let cases = wanted.map_or(HISTORIES, |wanted| wanted.parse().expect("FRIENDCHAIN_POLICY_HISTORIES is a number"));
+    let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
+    let played = TestRunner::new(config).run(&prop::collection::vec(step(), 1..60), |steps| {
         let mut history = History::new();
         for step in steps {
             history.play(step);
             history.check();
         }
-    }
+        Ok(())
+    });
+    played.unwrap_or_else(|failure| panic!("{failure}"));
+    println!("bar mempool-histories: {cases} (bar ≥ {HISTORIES}) ok");
 }
