@@ -72,9 +72,9 @@ impl Chain {
             return None;
         }
         let leaving: Vec<_> = self.tree.ancestors(tip).take_while(|id| !self.tree.node(*id).on_best).collect();
-        let too_large = self.too_large.filter(|refused| {
-            self.tree.id(&refused.branch).is_some_and(|branch| self.tree.node(branch).on_best)
-        });
+        let too_large = self
+            .too_large
+            .filter(|refused| self.tree.id(&refused.branch).is_some_and(|branch| self.tree.node(branch).on_best));
         if !self.is_settled(&leaving, now) && too_large.is_none() {
             return None;
         }
@@ -199,8 +199,7 @@ impl Chain {
             }
         };
         let (disconnect, connect) = self.tree.path_to(end);
-        if self.is_too_large(end, &disconnect, &connect)?.is_some() {
-            let needs_mib = self.too_large.map_or(0, |refused| refused.needs_mib);
+        if let Some(Activation::TooLarge { needs_mib }) = self.is_too_large(end, &disconnect, &connect)? {
             return Err(AcceptBranchError::TooLarge { hash, needs_mib });
         }
         match self.reorganise(end, None, now)? {

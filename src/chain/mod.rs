@@ -36,7 +36,9 @@ pub mod wallet;
 
 pub use api::*;
 pub use diverged::Divergence;
-pub use errors::{AcceptBlockError, AcceptBranchError, AcceptHeadersError, AcceptTradeError, Blame, ChainFault, OpenError};
+pub use errors::{
+    AcceptBlockError, AcceptBranchError, AcceptHeadersError, AcceptTradeError, Blame, ChainFault, OpenError,
+};
 pub use mempool::{FREE_BYTES_PER_BLOCK, MAX_CHAIN, MAX_LOCAL_CHAIN, MAX_MEMPOOL_BYTES};
 pub use reader::ChainReader;
 pub use state::{Chain, ChainOptions};

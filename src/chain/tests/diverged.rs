@@ -125,8 +125,10 @@ fn a_person_takes_the_other_branch_by_any_of_its_blocks() {
         assert_eq!(scene.chain.supply(), Amount::from_coins(600));
 
         let told = scene.chain.events();
-        let changes: Vec<_> =
-            told.iter().filter(|event| matches!(event, ChainEvent::TipChanged { disconnected, .. } if disconnected.len() == 3)).collect();
+        let changes: Vec<_> = told
+            .iter()
+            .filter(|event| matches!(event, ChainEvent::TipChanged { disconnected, .. } if disconnected.len() == 3))
+            .collect();
         assert_eq!(changes.len(), 1, "{told:?}");
         let mut chain = scene.chain.reopen();
         assert_eq!((chain.tip(), chain.chain.divergence(chain.now)), (scene.theirs[3].hash(), None));
