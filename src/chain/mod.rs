@@ -14,6 +14,7 @@ mod accept;
 mod activate;
 pub mod api;
 mod audit;
+mod diverged;
 pub mod errors;
 mod ledger;
 mod mempool;
@@ -34,7 +35,10 @@ mod waiting;
 pub mod wallet;
 
 pub use api::*;
-pub use errors::{AcceptBlockError, AcceptHeadersError, AcceptTradeError, Blame, ChainFault, OpenError};
+pub use diverged::Divergence;
+pub use errors::{
+    AcceptBlockError, AcceptBranchError, AcceptHeadersError, AcceptTradeError, Blame, ChainFault, OpenError,
+};
 pub use mempool::{
     FLOOR_HALF_LIFE_MS, FREE_BYTES_PER_BLOCK, FREE_EXPIRY_MS, FeeRate, Floor, MAX_CHAIN, MAX_LOCAL_CHAIN,
     MAX_LOCAL_PACKAGE_BYTES, MAX_MEMPOOL_BYTES, MAX_PACKAGE_BYTES, MAX_REPLACED, PAYING_EXPIRY_MS, PAYING_RATE,
