@@ -21,6 +21,7 @@ mod mempool;
 pub mod miner;
 mod overlay;
 mod pool;
+mod prepare;
 mod reader;
 mod state;
 pub mod store;
@@ -31,6 +32,7 @@ pub(crate) mod testing;
 mod tests;
 mod thread;
 mod tree;
+mod verified;
 mod waiting;
 pub mod wallet;
 
