@@ -16,6 +16,7 @@ pub mod api;
 mod audit;
 mod diverged;
 pub mod errors;
+mod hashing;
 mod ledger;
 mod mempool;
 pub mod miner;
