@@ -1,0 +1,286 @@
+//! A crash after any write, whatever of the unsynced is left: the chain that opens again is whole, has everything that
+//! was acknowledged, and goes on to the same end.
+
+use std::collections::HashSet;
+
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+
+use crate::{
+    chain::{
+        BlockAccepted, Chain, ChainEvent, ChainFault, Origin,
+        errors::{AcceptBlockError, AcceptHeadersError, AcceptTradeError},
+        store::Store,
+        testing::{
+            Branch, NOW, PEER, coin_of,
+            crash::{CrashDisk, Unsynced},
+            genesis_coin, key, network, note, options, owner, pay,
+        },
+    },
+    consensus::{Network, SUBSIDY},
+    primitives::{Amount, Block, BlockHash, Header, OutPoint, Transaction, TxId},
+};
+
+/// How many seeds the long run tries: `FRIENDCHAIN_CRASH_SEEDS`, none by default.
+fn long_run() -> Option<u64> {
+    std::env::var("FRIENDCHAIN_CRASH_SEEDS").ok()?.parse().ok()
+}
+
+/// One thing that happens to a chain.
+#[derive(Debug, Clone)]
+enum Step {
+    Headers(Vec<Header>),
+    Block(Block),
+    Trade(Transaction, Origin),
+    /// What gathered becomes durable and is told.
+    Commit,
+    Reindex,
+}
+
+/// A branch with a coin of `key(1)` on it, which trades pass on.
+#[derive(Clone)]
+struct Growing {
+    branch: Branch,
+    coin: OutPoint,
+    units: u64,
+    stamp: u32,
+    blocks: u32,
+}
+
+impl Growing {
+    /// A trade of the coin, which makes the coin anew.
+    fn trade(&mut self, network: &Network) -> Transaction {
+        let paid = self.units / 10;
+        self.units -= paid;
+        let trade = pay(network, &key(1), self.coin, &[(owner(&key(1)), self.units), (owner(&key(2)), paid)]);
+        self.coin = coin_of(&trade, 0);
+        trade
+    }
+
+    fn block(&mut self, trades: &[Transaction]) -> Block {
+        self.blocks += 1;
+        self.branch.next(trades)
+    }
+}
+
+/// A run of connects, reorganisations, trades, bad blocks and flushes, which depends on the seed alone.
+fn script(network: &Network, seed: u64, length: usize) -> Vec<Step> {
+    let mut random = StdRng::seed_from_u64(seed);
+    let units = Amount::from_coins(100).units();
+    let mut best =
+        Growing { branch: Branch::new(network, 0), coin: genesis_coin(network), units, stamp: 0, blocks: 0 };
+    // Where the best branch was after each of its blocks.
+    let mut past = vec![best.clone()];
+    let (mut steps, mut salt) = (Vec::new(), 0u8);
+    while steps.len() < length {
+        match random.random_range(0..12) {
+            0..=3 => {
+                let trades: Vec<_> = (0..random.random_range(0..3)).map(|_| best.trade(network)).collect();
+                for trade in &trades {
+                    let origin = if random.random_bool(0.7) { Origin::Local } else { PEER };
+                    steps.push(Step::Trade(trade.clone(), origin));
+                }
+                steps.push(Step::Block(best.block(&trades)));
+                past.push(best.clone());
+            }
+            4 => {
+                // A local note, mined or not.
+                let text = note(&network.id, &key(3), best.stamp, b"words");
+                best.stamp += 1;
+                steps.push(Step::Trade(text.clone(), Origin::Local));
+                if random.random_bool(0.5) {
+                    steps.push(Step::Commit);
+                    steps.push(Step::Block(best.block(&[text])));
+                    past.push(best.clone());
+                }
+            }
+            5 | 6 if best.blocks > 0 => {
+                // A branch from below, which wins or stays beside.
+                let depth = random.random_range(1..=past.len().min(5) - 1);
+                let mut other = past[past.len() - 1 - depth].clone();
+                salt += 1;
+                other.branch = other.branch.fork(salt);
+                let wins = random.random_bool(0.7);
+                let grown = depth + usize::from(wins);
+                let mut kept = past[..past.len() - depth].to_vec();
+                for _ in 0..grown {
+                    let trades = if random.random_bool(0.4) { vec![other.trade(network)] } else { vec![] };
+                    steps.push(Step::Block(other.block(&trades)));
+                    kept.push(other.clone());
+                }
+                if wins {
+                    (best, past) = (other, kept);
+                }
+            }
+            7 => {
+                // Headers first, then bodies, the last first.
+                let mut blocks: Vec<_> = (0..random.random_range(1..5))
+                    .map(|_| {
+                        let block = best.block(&[]);
+                        past.push(best.clone());
+                        block
+                    })
+                    .collect();
+                steps.push(Step::Headers(blocks.iter().map(|block| block.header).collect()));
+                if random.random_bool(0.5) {
+                    blocks.reverse();
+                }
+                steps.extend(blocks.into_iter().map(Step::Block));
+            }
+            8 => {
+                let bad = best.branch.draft(&[], Amount::from_units(SUBSIDY.units() + 1));
+                steps.push(Step::Block(bad));
+            }
+            9 if random.random_bool(0.2) => steps.push(Step::Reindex),
+            _ => steps.push(Step::Commit),
+        }
+    }
+    steps.push(Step::Commit);
+    steps
+}
+
+/// What was seen of a run, each with how many operations the disk had done by then.
+#[derive(Default)]
+struct Seen {
+    /// The tip after each step.
+    tips: Vec<(usize, BlockHash)>,
+    /// Of those, which were told; by place.
+    told: Vec<(usize, usize)>,
+    stored: Vec<(usize, BlockHash)>,
+    own: Vec<(usize, TxId)>,
+    /// Answers that wait for a commit.
+    held_blocks: Vec<BlockHash>,
+    held_trades: Vec<TxId>,
+}
+
+/// A chain on a disk, played step by step.
+struct Player {
+    chain: Chain,
+    disk: CrashDisk,
+    seen: Seen,
+}
+
+impl Player {
+    fn open(network: &Network, disk: &CrashDisk) -> Self {
+        let store = Store::on_backend(disk.clone(), network, 4).expect("a store");
+        let chain = Chain::on_store(store, options()).expect("a chain");
+        let tips = vec![(disk.operations(), chain.tip().hash)];
+        Self { chain, disk: disk.clone(), seen: Seen { tips, told: vec![(0, 0)], ..Seen::default() } }
+    }
+
+    fn step(&mut self, step: &Step) -> Result<(), ChainFault> {
+        match step {
+            Step::Headers(headers) => {
+                if let Err(AcceptHeadersError::Fault(fault)) = self.chain.accept_headers(headers, PEER, NOW) {
+                    return Err(fault);
+                }
+            }
+            Step::Block(block) => match self.chain.accept_block(block.clone(), PEER, NOW) {
+                Ok(BlockAccepted::Connected | BlockAccepted::SideBranch) => self.seen.held_blocks.push(block.hash()),
+                Err(AcceptBlockError::Fault(fault)) => return Err(fault),
+                _ => {}
+            },
+            Step::Trade(trade, origin) => match self.chain.accept_trade(trade.clone(), *origin, NOW) {
+                Ok(txid) if *origin == Origin::Local => self.seen.held_trades.push(txid),
+                Err(AcceptTradeError::Fault(fault)) => return Err(fault),
+                _ => {}
+            },
+            Step::Commit => self.chain.commit()?,
+            Step::Reindex => {
+                let audit = self.chain.reindex(NOW, &mut |_, _| true)?;
+                assert_eq!(audit.problem, None);
+            }
+        }
+        self.seen.tips.push((self.disk.operations(), self.chain.tip().hash));
+        if matches!(step, Step::Commit | Step::Reindex) {
+            let done = self.disk.operations();
+            self.seen.stored.extend(self.seen.held_blocks.drain(..).map(|hash| (done, hash)));
+            self.seen.own.extend(self.seen.held_trades.drain(..).map(|txid| (done, txid)));
+        }
+        for event in self.chain.drain_events() {
+            if let ChainEvent::TipChanged { tip, .. } = event {
+                let place = self.seen.tips.iter().rposition(|(_, hash)| *hash == tip.hash).expect("a tip that was");
+                self.seen.told.push((self.disk.operations(), place));
+            }
+        }
+        Ok(())
+    }
+
+    fn play(&mut self, steps: &[Step]) -> Result<(), ChainFault> {
+        steps.iter().try_for_each(|step| self.step(step))
+    }
+
+    fn end(&mut self) -> (BlockHash, [u8; 32], Amount) {
+        let audit = self.chain.verify(&mut |_, _| true).expect("an audit");
+        assert_eq!(audit.problem, None);
+        assert_eq!(audit.supply, Amount::from_coins(100 * (audit.height + 1)));
+        (audit.tip, audit.coins_hash, audit.supply)
+    }
+}
+
+impl Seen {
+    /// The tips that a chain may have that opens after a crash.
+    fn possible(&self, operations: usize) -> HashSet<BlockHash> {
+        let told = self.told.iter().filter(|(done, _)| *done <= operations).map(|(_, place)| *place).max().unwrap_or(0);
+        let last = self.tips.iter().position(|(done, _)| *done >= operations).unwrap_or(self.tips.len() - 1);
+        self.tips[told..=last.max(told)].iter().map(|(_, hash)| *hash).collect()
+    }
+
+    /// Opens what a crash left, and finds everything in it that was acknowledged before.
+    fn check(&self, network: &Network, left: &CrashDisk, operations: usize) -> Player {
+        let mut player = Player::open(network, left);
+        let (tip, _, _) = player.end();
+        assert!(self.possible(operations).contains(&tip), "after {operations}: tip {tip}");
+        let stored: Vec<_> = acknowledged(&self.stored, operations).collect();
+        let found = player.chain.reader().stored(&stored);
+        assert!(stored.iter().all(|hash| found.contains(hash)), "after {operations}: an acknowledged block is lost");
+        for txid in acknowledged(&self.own, operations) {
+            let known = player.chain.transaction(txid).expect("a disk");
+            assert!(known.is_some(), "after {operations}: the acknowledged trade {txid} is lost");
+        }
+        player
+    }
+}
+
+fn acknowledged<T: Copy>(seen: &[(usize, T)], operations: usize) -> impl Iterator<Item = T> {
+    seen.iter().filter(move |(done, _)| *done <= operations).map(|(_, what)| *what)
+}
+
+/// A disk with a chain of one block.
+fn new_disk(network: &Network) -> CrashDisk {
+    let disk = CrashDisk::default();
+    drop(Store::on_backend(disk.clone(), network, 4).expect("a store"));
+    disk.restarted()
+}
+
+/// Cuts a run at the operations that `is_tried` picks; the number of crashes.
+fn crash_everywhere(seed: u64, length: usize, powers: u64, is_tried: impl Fn(usize) -> bool) -> usize {
+    let network = network();
+    let steps = script(&network, seed, length);
+    let disk = new_disk(&network);
+    let mut whole = Player::open(&network, &disk);
+    whole.play(&steps).expect("a run without a crash");
+    let operations = disk.operations();
+    let end = whole.end();
+    let Player { seen, .. } = whole;
+
+    let mut crashes = 0;
+    for cut in (0..=operations).filter(|cut| is_tried(*cut)) {
+        let torn = (0..powers).map(|power| Unsynced::Some(seed ^ power.wrapping_mul(0x9e37_79b9) ^ (cut as u64) << 32));
+        for (number, unsynced) in [Unsynced::All, Unsynced::None].into_iter().chain(torn).enumerate() {
+            crashes += 1;
+            let mut player = seen.check(&network, &disk.after_crash(cut, unsynced), cut);
+            // It goes on: what it knows is known, and the end is the same.
+            if (cut + number).is_multiple_of(3) {
+                player.play(&steps).expect("the rest of the run");
+                assert_eq!(player.end(), end, "seed {seed}, after {cut}, {unsynced:?}");
+            }
+        }
+    }
+    crashes
+}
+
+#[test]
+fn a_power_cut_after_any_write_leaves_a_valid_earlier_state_that_goes_on() {
+    let crashes = crash_everywhere(1, 60, 2, |_| true);
+    assert!(crashes > 200, "{crashes} crashes");
+}
