@@ -21,6 +21,7 @@ pub mod miner;
 mod overlay;
 mod pool;
 mod reader;
+pub mod salvage;
 mod state;
 pub mod store;
 mod template;

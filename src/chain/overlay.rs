@@ -91,6 +91,11 @@ impl Overlay {
         &self.store
     }
 
+    /// From now on a commit of any change is refused.
+    pub(crate) const fn seal(&mut self) {
+        self.store.seal();
+    }
+
     /// Whether replies and events have to wait for a commit.
     pub(crate) const fn is_awaited(&self) -> bool {
         self.awaited

@@ -22,7 +22,7 @@ use super::{
     overlay::Overlay,
     reader::ChainReader,
     store::{
-        Store,
+        Store, contained,
         tables::{
             HeaderRecord, META_BEST_HEADER, META_TIP, OwnRecord, ReadTables, WaitingRecord, split_block_key, stored,
         },
@@ -31,7 +31,7 @@ use super::{
     waiting::{Held, WaitingBlocks},
 };
 use crate::{
-    consensus::{CoinKey, HeaderWindow, Network, WINDOW_BLOCKS, spent_coins},
+    consensus::{CoinKey, HeaderWindow, Network, WINDOW_BLOCKS, spent_coins, verify_signatures},
     primitives::{Amount, BlockHash, Header, Height, Owner, TxId, events},
 };
 
@@ -112,7 +112,7 @@ impl Chain {
     /// # Errors
     /// See [`store::create`](super::store::create).
     pub fn create(path: &Path, network: &Network, options: ChainOptions) -> Result<Self, OpenError> {
-        Self::on_store(super::store::create(path, network, None, options.cache_mib / 2)?, options)
+        Self::from_store(super::store::create(path, network, None, options.cache_mib / 2)?, options, path)
     }
 
     /// Opens the chain in a file.
@@ -120,7 +120,19 @@ impl Chain {
     /// # Errors
     /// See [`OpenError`].
     pub fn open(path: &Path, options: ChainOptions) -> Result<Self, OpenError> {
-        Self::on_store(super::store::open(path, options.cache_mib / 2)?, options)
+        Self::from_store(super::store::open(path, options.cache_mib / 2)?, options, path)
+    }
+
+    /// Opens the chain in a file to be read alone: the file stays as it is, and what would change it is
+    /// [`ChainFault::ReadOnly`].
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open_frozen(path: &Path, options: ChainOptions) -> Result<Self, OpenError> {
+        let store = super::store::open_frozen(path, options.cache_mib / 2)?;
+        let mut chain = Self::from_store(store, options, path)?;
+        chain.overlay.seal();
+        Ok(chain)
     }
 
     /// Takes up the chain in an open store: reads all headers, the waiting and the own trades.
@@ -128,8 +140,11 @@ impl Chain {
     /// # Errors
     /// [`OpenError::Corrupt`] and [`OpenError::Disk`].
     pub fn on_store(store: Store, options: ChainOptions) -> Result<Self, OpenError> {
-        let path = Path::new("chain.redb");
-        Self::load(store, options).map_err(|fault| OpenError::from_fault(path, fault))
+        Self::from_store(store, options, Path::new("chain.redb"))
+    }
+
+    fn from_store(store: Store, options: ChainOptions, path: &Path) -> Result<Self, OpenError> {
+        contained(path, || Self::load(store, options).map_err(|fault| OpenError::from_fault(path, fault)))
     }
 
     fn load(store: Store, options: ChainOptions) -> Result<Self, ChainFault> {
@@ -147,6 +162,7 @@ impl Chain {
             waiting.push(stored::<WaitingRecord>("a waiting trade", value.value())?);
         }
         waiting.sort_by_key(|record| record.sequence);
+        drop_damaged(&mut waiting, &network, options.threads);
         let mut own = HashMap::new();
         for entry in tables.own.iter()? {
             let (key, value) = entry?;
@@ -454,6 +470,17 @@ impl Chain {
     }
 }
 
+/// Leaves out waiting trades whose stored signatures do not hold: taken for verified, they would spoil every block that is
+/// mined with them.
+fn drop_damaged(waiting: &mut Vec<WaitingRecord>, network: &Network, threads: usize) {
+    loop {
+        let named: Vec<_> = waiting.iter().map(|record| (&record.transaction, record.transaction.txid())).collect();
+        let Err((position, error)) = verify_signatures(&network.id, &named, threads) else { return };
+        let record = waiting.remove(position);
+        tracing::warn!(txid = %record.transaction.txid(), %error, "a stored trade is damaged and is left out");
+    }
+}
+
 /// Reads all headers.
 pub(super) fn load_tree(tables: &ReadTables, network: &Network) -> Result<HeaderTree, ChainFault> {
     let corrupt = |what: &str| ChainFault::Corrupt(what.to_owned());
@@ -462,6 +489,9 @@ pub(super) fn load_tree(tables: &ReadTables, network: &Network) -> Result<Header
         let (key, value) = entry?;
         let (_, hash) = split_block_key(key.value());
         let record = HeaderRecord::from_bytes(value.value())?;
+        if record.header.hash() != hash {
+            return Err(corrupt("a header is not the one of its hash"));
+        }
         match &mut tree {
             None if hash == network.id => tree = Some(HeaderTree::new(&record)),
             None => return Err(corrupt("its first header is not the genesis")),

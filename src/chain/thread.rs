@@ -6,8 +6,9 @@
 //! when the disk fails; it then closes the file.
 
 use std::{
+    mem::ManuallyDrop,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     thread::JoinHandle,
@@ -31,7 +32,7 @@ use super::{
 };
 use crate::{
     consensus::Checkpoint,
-    primitives::{Block, Header, Height, Owner, Transaction, TxId, UnixMillis},
+    primitives::{Block, Header, Height, Owner, Transaction, TxId, UnixMillis, contain},
 };
 
 /// Where the thread reads the time, in unix milliseconds.
@@ -57,6 +58,8 @@ pub struct ChainHandle {
     reader: ChainReader,
     /// The chain is to end: an audit under way gives up.
     closing: Arc<AtomicBool>,
+    /// Why the thread has ended, if by a fault.
+    fault: Arc<OnceLock<ChainFault>>,
 }
 
 /// Starts the chain thread.
@@ -75,9 +78,11 @@ pub fn spawn(
     let (commands, queue) = mpsc::channel(QUEUE);
     let (publish, summary) = watch::channel(chain.summary());
     let closing = Arc::new(AtomicBool::new(false));
-    let handle = ChainHandle { commands, summary, reader: chain.reader(), closing: Arc::clone(&closing) };
-    let (replies, gathering) = (Vec::new(), None);
-    let thread = ChainThread { chain, clock, events, publish, queue, runtime, replies, gathering, closing };
+    let fault = Arc::new(OnceLock::new());
+    let (reader, closing_too, fault_too) = (chain.reader(), Arc::clone(&closing), Arc::clone(&fault));
+    let handle = ChainHandle { commands, summary, reader, closing: closing_too, fault: fault_too };
+    let (chain, replies, gathering) = (ManuallyDrop::new(chain), Vec::new(), None);
+    let thread = ChainThread { chain, clock, events, publish, queue, runtime, replies, gathering, closing, fault };
     let thread = std::thread::Builder::new().name("chain".into()).spawn(move || thread.run())?;
     Ok((handle, thread))
 }
@@ -86,7 +91,8 @@ pub fn spawn(
 type Reply = Box<dyn FnOnce() + Send>;
 
 struct ChainThread {
-    chain: Chain,
+    /// Dropped at the end, unless it was left half done by a panic.
+    chain: ManuallyDrop<Chain>,
     clock: Clock,
     events: mpsc::Sender<ChainEvent>,
     publish: watch::Sender<ChainSummary>,
@@ -97,6 +103,8 @@ struct ChainThread {
     gathering: Option<Instant>,
     /// See [`ChainHandle`].
     closing: Arc<AtomicBool>,
+    /// See [`ChainHandle`].
+    fault: Arc<OnceLock<ChainFault>>,
 }
 
 /// What came of waiting for a command.
@@ -108,12 +116,23 @@ enum Next {
 
 impl ChainThread {
     fn run(mut self) {
-        if let Err(fault) = self.serve() {
+        let served = contain(|| self.serve());
+        // What a panic left half done is not touched again, not even to close it: the process ends soon.
+        let panicked = served.is_err();
+        if let Err(fault) = served.unwrap_or_else(|reason| Err(ChainFault::Corrupt(reason))) {
             tracing::error!(%fault, "the chain thread stops");
-            // Whoever waits sees the closed channel; the replies may not be sent, since nothing is durable.
+            // Before the replies go: whoever waits sees the closed channel and asks why. They may not be sent, since
+            // nothing is durable.
+            let _ = self.fault.set(fault.clone());
+            self.queue.close();
             self.replies.clear();
             self.tell(ChainEvent::Failed(fault));
         }
+        let Self { chain, queue, .. } = self;
+        if !panicked && let Err(reason) = contain(|| drop(ManuallyDrop::into_inner(chain))) {
+            tracing::error!(reason, "the chain's file could not be closed");
+        }
+        drop(queue);
     }
 
     fn serve(&mut self) -> Result<(), ChainFault> {
@@ -354,13 +373,22 @@ impl ChainHandle {
     /// # Errors
     /// When the chain is closed.
     pub async fn send(&self, command: ChainCommand) -> Result<(), ChainFault> {
-        self.commands.send(command).await.map_err(|_| ChainFault::Closed)
+        if self.commands.send(command).await.is_ok() { Ok(()) } else { Err(self.why_closed().await) }
+    }
+
+    /// Why the chain thread has ended, or is about to.
+    async fn why_closed(&self) -> ChainFault {
+        self.commands.closed().await;
+        self.fault.get().cloned().unwrap_or(ChainFault::Closed)
     }
 
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> ChainCommand) -> Result<T, ChainFault> {
         let (reply, answer) = oneshot::channel();
         self.send(command(reply)).await?;
-        answer.await.map_err(|_| ChainFault::Closed)
+        match answer.await {
+            Ok(answer) => Ok(answer),
+            Err(_) => Err(self.why_closed().await),
+        }
     }
 
     /// Ends the chain thread, whoever else holds a handle; done when everything is on disk.

@@ -20,14 +20,14 @@ use crate::{
     primitives::{Amount, Block, BlockHash, Header, OutPoint, Transaction, TxId},
 };
 
-/// How many seeds the long run tries: `FRIENDCHAIN_CRASH_SEEDS`, none by default.
-fn long_run() -> Option<u64> {
+/// How many runs the long run tries: `FRIENDCHAIN_CRASH_SEEDS`, none by default.
+pub(super) fn long_run() -> Option<u64> {
     std::env::var("FRIENDCHAIN_CRASH_SEEDS").ok()?.parse().ok()
 }
 
 /// One thing that happens to a chain.
 #[derive(Debug, Clone)]
-enum Step {
+pub(super) enum Step {
     Headers(Vec<Header>),
     Block(Block),
     Trade(Transaction, Origin),
@@ -63,11 +63,10 @@ impl Growing {
 }
 
 /// A run of connects, reorganisations, trades, bad blocks and flushes, which depends on the seed alone.
-fn script(network: &Network, seed: u64, length: usize) -> Vec<Step> {
+pub(super) fn script(network: &Network, seed: u64, length: usize) -> Vec<Step> {
     let mut random = StdRng::seed_from_u64(seed);
     let units = Amount::from_coins(100).units();
-    let mut best =
-        Growing { branch: Branch::new(network, 0), coin: genesis_coin(network), units, stamp: 0, blocks: 0 };
+    let mut best = Growing { branch: Branch::new(network, 0), coin: genesis_coin(network), units, stamp: 0, blocks: 0 };
     // Where the best branch was after each of its blocks.
     let mut past = vec![best.clone()];
     let (mut steps, mut salt) = (Vec::new(), 0u8);
@@ -140,7 +139,7 @@ fn script(network: &Network, seed: u64, length: usize) -> Vec<Step> {
 
 /// What was seen of a run, each with how many operations the disk had done by then.
 #[derive(Default)]
-struct Seen {
+pub(super) struct Seen {
     /// The tip after each step.
     tips: Vec<(usize, BlockHash)>,
     /// Of those, which were told; by place.
@@ -153,14 +152,14 @@ struct Seen {
 }
 
 /// A chain on a disk, played step by step.
-struct Player {
-    chain: Chain,
+pub(super) struct Player {
+    pub(super) chain: Chain,
     disk: CrashDisk,
     seen: Seen,
 }
 
 impl Player {
-    fn open(network: &Network, disk: &CrashDisk) -> Self {
+    pub(super) fn open(network: &Network, disk: &CrashDisk) -> Self {
         let store = Store::on_backend(disk.clone(), network, 4).expect("a store");
         let chain = Chain::on_store(store, options()).expect("a chain");
         let tips = vec![(disk.operations(), chain.tip().hash)];
@@ -205,11 +204,11 @@ impl Player {
         Ok(())
     }
 
-    fn play(&mut self, steps: &[Step]) -> Result<(), ChainFault> {
+    pub(super) fn play(&mut self, steps: &[Step]) -> Result<(), ChainFault> {
         steps.iter().try_for_each(|step| self.step(step))
     }
 
-    fn end(&mut self) -> (BlockHash, [u8; 32], Amount) {
+    pub(super) fn end(&mut self) -> (BlockHash, [u8; 32], Amount) {
         let audit = self.chain.verify(&mut |_, _| true).expect("an audit");
         assert_eq!(audit.problem, None);
         assert_eq!(audit.supply, Amount::from_coins(100 * (audit.height + 1)));
@@ -246,14 +245,14 @@ fn acknowledged<T: Copy>(seen: &[(usize, T)], operations: usize) -> impl Iterato
 }
 
 /// A disk with a chain of one block.
-fn new_disk(network: &Network) -> CrashDisk {
+pub(super) fn new_disk(network: &Network) -> CrashDisk {
     let disk = CrashDisk::default();
     drop(Store::on_backend(disk.clone(), network, 4).expect("a store"));
     disk.restarted()
 }
 
-/// Cuts a run at the operations that `is_tried` picks; the number of crashes.
-fn crash_everywhere(seed: u64, length: usize, powers: u64, is_tried: impl Fn(usize) -> bool) -> usize {
+/// Cuts a run after each of its operations; the number of crashes.
+fn crash_everywhere(seed: u64, length: usize, powers: u64) -> usize {
     let network = network();
     let steps = script(&network, seed, length);
     let disk = new_disk(&network);
@@ -264,7 +263,7 @@ fn crash_everywhere(seed: u64, length: usize, powers: u64, is_tried: impl Fn(usi
     let Player { seen, .. } = whole;
 
     let mut crashes = 0;
-    for cut in (0..=operations).filter(|cut| is_tried(*cut)) {
+    for cut in 0..=operations {
         let torn = (0..powers).map(|power| Unsynced::Some(seed ^ power.wrapping_mul(0x9e37_79b9) ^ (cut as u64) << 32));
         for (number, unsynced) in [Unsynced::All, Unsynced::None].into_iter().chain(torn).enumerate() {
             crashes += 1;
@@ -281,6 +280,54 @@ fn crash_everywhere(seed: u64, length: usize, powers: u64, is_tried: impl Fn(usi
 
 #[test]
 fn a_power_cut_after_any_write_leaves_a_valid_earlier_state_that_goes_on() {
-    let crashes = crash_everywhere(1, 60, 2, |_| true);
-    assert!(crashes > 200, "{crashes} crashes");
+    match long_run() {
+        None => {
+            let crashes: usize = (1..=3).map(|seed| crash_everywhere(seed, 60, 3)).sum();
+            assert!(crashes > 1_000, "{crashes} crashes");
+        }
+        Some(seeds) => {
+            let crashes: usize = (0..seeds).map(|seed| crash_everywhere(seed, 80, 8)).sum();
+            println!("bar power-cuts: {crashes} crashes in {seeds} runs (bar: each whole) ok");
+        }
+    }
+}
+
+/// Plays a run on a disk that is full at these operations; what it leaves, with room again, must be whole and go on.
+fn fill_up(network: &Network, steps: &[Step], full: std::ops::Range<usize>) -> bool {
+    let disk = new_disk(network);
+    let mut player = Player::open(network, &disk);
+    disk.fail(full.clone());
+    let played = player.play(steps);
+    let is_hit = match played {
+        Ok(()) => false,
+        Err(ChainFault::Disk(reason)) => {
+            assert!(reason.contains("no space"), "{reason}");
+            true
+        }
+        Err(fault) => panic!("full at {full:?}: {fault}"),
+    };
+    let Player { chain, seen, .. } = player;
+    drop(chain);
+    let mut again = seen.check(network, &disk.restarted(), disk.operations());
+    again.play(steps).expect("the rest of the run");
+    again.end();
+    is_hit
+}
+
+#[test]
+fn a_full_disk_at_any_write_is_told_and_loses_nothing_that_was_acknowledged() {
+    let network = network();
+    let (seeds, stride) = long_run().map_or((1, 5), |seeds| (seeds.min(20), 1));
+    let mut hits = 0;
+    for seed in 0..seeds {
+        let steps = script(&network, seed, 50);
+        let disk = new_disk(&network);
+        Player::open(&network, &disk).play(&steps).expect("a run with room");
+        for at in (0..disk.operations()).step_by(stride) {
+            // For a moment, and until the chain is closed.
+            hits += usize::from(fill_up(&network, &steps, at..at + 1));
+            hits += usize::from(fill_up(&network, &steps, at..usize::MAX));
+        }
+    }
+    assert!(hits > 10, "{hits}");
 }

@@ -3,6 +3,7 @@
 mod blocks;
 mod branches;
 mod crash;
+mod damage;
 mod histories;
 mod thread;
 mod trades;
