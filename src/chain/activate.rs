@@ -89,7 +89,8 @@ impl Chain {
             self.save(*id)?;
         }
         for id in &connect {
-            self.tree.push_connected(*id, now);
+            let before = self.tree.node(*id).connected_at;
+            self.tree.push_connected(*id, if self.rebuilding && before > 0 { before } else { now });
             self.save(*id)?;
         }
         if self.rebuilding {

@@ -188,8 +188,9 @@ impl Chain {
             logs: Vec::new(),
             ready: Vec::new(),
         };
-        // A crash in the middle of a reindex leaves more stored than connected.
-        let now = chain.tree.node(chain.tree.tip()).connected_at;
+        // A crash in the middle of a reindex leaves more stored than connected. What joins for the first time joins as late
+        // as this node is known to have run: too early, and what beats it would seem to undo old blocks.
+        let now = chain.tree.last_connection();
         chain.catch_up(now, &mut |_, _| true)?;
         chain.restore_mempool(waiting)?;
         chain.commit()?;

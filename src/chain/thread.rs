@@ -121,18 +121,19 @@ impl ChainThread {
         let panicked = served.is_err();
         if let Err(fault) = served.unwrap_or_else(|reason| Err(ChainFault::Corrupt(reason))) {
             tracing::error!(%fault, "the chain thread stops");
-            // Before the replies go: whoever waits sees the closed channel and asks why. They may not be sent, since
-            // nothing is durable.
-            let _ = self.fault.set(fault.clone());
-            self.queue.close();
-            self.replies.clear();
-            self.tell(ChainEvent::Failed(fault));
+            // Before the replies go: whoever waits sees the closed channel and asks why.
+            let _ = self.fault.set(fault);
         }
-        let Self { chain, queue, .. } = self;
+        let Self { chain, mut queue, replies, events, runtime, fault, .. } = self;
         if !panicked && let Err(reason) = contain(|| drop(ManuallyDrop::into_inner(chain))) {
             tracing::error!(reason, "the chain's file could not be closed");
         }
-        drop(queue);
+        queue.close();
+        // Those that are left may not be sent: nothing of them is durable.
+        drop(replies);
+        if let Some(fault) = fault.get() {
+            tell(ChainEvent::Failed(fault.clone()), &events, &queue, &runtime);
+        }
     }
 
     fn serve(&mut self) -> Result<(), ChainFault> {
@@ -191,26 +192,9 @@ impl ChainThread {
             reply();
         }
         for event in events {
-            self.tell(event);
+            tell(event, &self.events, &self.queue, &self.runtime);
         }
         Ok(())
-    }
-
-    /// Tells an event, waiting for room as long as anybody could make some.
-    fn tell(&mut self, event: ChainEvent) {
-        let mut event = event;
-        loop {
-            event = match self.events.try_send(event) {
-                Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => return,
-                Err(mpsc::error::TrySendError::Full(event)) => event,
-            };
-            if self.queue.is_closed() {
-                return;
-            }
-            let events = &self.events;
-            let wait = async { time::timeout(EVENT_PATIENCE, events.reserve()).await.is_ok() };
-            self.runtime.block_on(wait);
-        }
     }
 
     fn keep(&mut self, reply: impl FnOnce() + Send + 'static) {
@@ -299,6 +283,27 @@ impl ChainThread {
             }
         }
         Ok(())
+    }
+}
+
+/// Tells an event, waiting for room as long as anybody could make some.
+fn tell(
+    event: ChainEvent,
+    events: &mpsc::Sender<ChainEvent>,
+    queue: &mpsc::Receiver<ChainCommand>,
+    runtime: &runtime::Runtime,
+) {
+    let mut event = event;
+    loop {
+        event = match events.try_send(event) {
+            Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => return,
+            Err(mpsc::error::TrySendError::Full(event)) => event,
+        };
+        if queue.is_closed() {
+            return;
+        }
+        let wait = async { time::timeout(EVENT_PATIENCE, events.reserve()).await.is_ok() };
+        runtime.block_on(wait);
     }
 }
 

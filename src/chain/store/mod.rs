@@ -74,7 +74,7 @@ pub fn create(path: &Path, network: &Network, min_work: Option<Work>, cache_mib:
 }
 
 /// Makes a new name in the folder of `path` durable, where folders can be synced.
-pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
+pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
     #[cfg(unix)]
     {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -281,7 +281,8 @@ impl Store {
                 }
             }
             for (key, record) in connected {
-                let record = HeaderRecord { status: Status::Stored, connected_at: 0, ..record };
+                // When it was connected stays: it will have been then.
+                let record = HeaderRecord { status: Status::Stored, ..record };
                 tables.headers.insert(&key, &record.to_bytes())?;
             }
             connect_genesis(&mut tables, &self.network)?;

@@ -227,7 +227,7 @@ pub(crate) struct HeaderRecord {
     pub(crate) status: Status,
     /// Whether it is on the chain of headers with the most work.
     pub(crate) on_best_headers: bool,
-    /// When this node connected it, unix ms; 0 when it is not connected.
+    /// When this node connected it, unix ms; 0 when it is not connected, nor was before a reindex.
     pub(crate) connected_at: UnixMillis,
 }
 

@@ -125,12 +125,24 @@ impl Folder {
     /// As [`Folder::start`], at a port.
     #[track_caller]
     pub(crate) fn start_at(&self, port: u16, args: &[&str]) -> Node {
+        let node = self.spawn_listening_at(port, args);
+        node.await_event("node_started", |_| true);
+        node.await_event("listening", |_| true);
+        node
+    }
+
+    /// As [`Folder::start`], without waiting until it is up.
+    #[track_caller]
+    pub(crate) fn spawn_listening(&self, args: &[&str]) -> Node {
+        self.spawn_listening_at(free_port(), args)
+    }
+
+    #[track_caller]
+    fn spawn_listening_at(&self, port: u16, args: &[&str]) -> Node {
         let address = format!("/ip4/127.0.0.1/tcp/{port}");
         let fixed = ["start-node", "--no-mdns", "--listen", &address];
         let mut node = self.spawn(&[&fixed, args].concat());
         node.address = address;
-        node.await_event("node_started", |_| true);
-        node.await_event("listening", |_| true);
         node
     }
 
