@@ -15,7 +15,7 @@ use super::{
     tree::Node,
 };
 use crate::{
-    consensus::{Coin, CoinKey, HeaderWindow, Work, check_block, check_header, verify_signatures},
+    consensus::{Coin, CoinKey, HeaderWindow, Work, check_body, check_header, verify_signatures},
     primitives::{Amount, Height, NetworkId, Transaction, TxId, UnixMillis, contain},
 };
 
@@ -136,7 +136,8 @@ impl Chain {
                     .map_err(|error| problem(&error.to_string()))?;
                 window.push(&checked);
                 work = work.saturating_add(checked.work());
-                Body::from_checked(check_block(block, &checked).map_err(|error| problem(&error.to_string()))?)
+                let names = check_body(&block, &checked).map_err(|error| problem(&error.to_string()))?;
+                Body::new(std::sync::Arc::new(block), names)
             };
             if work != record.work {
                 return Err(problem("has another cumulative work than stored"));

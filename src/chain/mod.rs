@@ -20,6 +20,7 @@ mod mempool;
 pub mod miner;
 mod overlay;
 mod pool;
+mod prepare;
 mod reader;
 pub mod salvage;
 mod state;
@@ -31,6 +32,7 @@ pub(crate) mod testing;
 mod tests;
 mod thread;
 mod tree;
+mod verified;
 mod waiting;
 pub mod wallet;
 

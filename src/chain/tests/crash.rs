@@ -33,6 +33,8 @@ pub(super) enum Step {
     Trade(Transaction, Origin),
     /// What gathered becomes durable and is told.
     Commit,
+    /// The same, while the next steps go on.
+    Store,
     Reindex,
 }
 
@@ -71,7 +73,7 @@ pub(super) fn script(network: &Network, seed: u64, length: usize) -> Vec<Step> {
     let mut past = vec![best.clone()];
     let (mut steps, mut salt) = (Vec::new(), 0u8);
     while steps.len() < length {
-        match random.random_range(0..12) {
+        match random.random_range(0..14) {
             0..=3 => {
                 let trades: Vec<_> = (0..random.random_range(0..3)).map(|_| best.trade(network)).collect();
                 for trade in &trades {
@@ -130,6 +132,7 @@ pub(super) fn script(network: &Network, seed: u64, length: usize) -> Vec<Step> {
                 steps.push(Step::Block(bad));
             }
             9 if random.random_bool(0.2) => steps.push(Step::Reindex),
+            10 | 11 => steps.push(Step::Store),
             _ => steps.push(Step::Commit),
         }
     }
@@ -147,8 +150,15 @@ pub(super) struct Seen {
     stored: Vec<(usize, BlockHash)>,
     own: Vec<(usize, TxId)>,
     /// Answers that wait for a commit.
-    held_blocks: Vec<BlockHash>,
-    held_trades: Vec<TxId>,
+    held: Held,
+    /// Answers that wait for the commit that is being made.
+    storing: Held,
+}
+
+#[derive(Default)]
+struct Held {
+    blocks: Vec<BlockHash>,
+    trades: Vec<TxId>,
 }
 
 /// A chain on a disk, played step by step.
@@ -174,26 +184,33 @@ impl Player {
                 }
             }
             Step::Block(block) => match self.chain.accept_block(block.clone(), PEER, NOW) {
-                Ok(BlockAccepted::Connected | BlockAccepted::SideBranch) => self.seen.held_blocks.push(block.hash()),
+                Ok(BlockAccepted::Connected | BlockAccepted::SideBranch) => self.seen.held.blocks.push(block.hash()),
                 Err(AcceptBlockError::Fault(fault)) => return Err(fault),
                 _ => {}
             },
             Step::Trade(trade, origin) => match self.chain.accept_trade(trade.clone(), *origin, NOW) {
-                Ok(txid) if *origin == Origin::Local => self.seen.held_trades.push(txid),
+                Ok(txid) if *origin == Origin::Local => self.seen.held.trades.push(txid),
                 Err(AcceptTradeError::Fault(fault)) => return Err(fault),
                 _ => {}
             },
             Step::Commit => self.chain.commit()?,
+            Step::Store => self.chain.begin_storing(|| {})?,
             Step::Reindex => {
                 let audit = self.chain.reindex(NOW, &mut |_, _| true)?;
                 assert_eq!(audit.problem, None);
             }
         }
         self.seen.tips.push((self.disk.operations(), self.chain.tip().hash));
-        if matches!(step, Step::Commit | Step::Reindex) {
-            let done = self.disk.operations();
-            self.seen.stored.extend(self.seen.held_blocks.drain(..).map(|hash| (done, hash)));
-            self.seen.own.extend(self.seen.held_trades.drain(..).map(|txid| (done, txid)));
+        if matches!(step, Step::Commit | Step::Reindex | Step::Store) {
+            // One commit waits for the end of the one before it.
+            let storing = std::mem::take(&mut self.seen.storing);
+            let held = std::mem::take(&mut self.seen.held);
+            self.seen.answer(storing, self.disk.operations());
+            if matches!(step, Step::Store) {
+                self.seen.storing = held;
+            } else {
+                self.seen.answer(held, self.disk.operations());
+            }
         }
         for event in self.chain.drain_events() {
             if let ChainEvent::TipChanged { tip, .. } = event {
@@ -217,6 +234,11 @@ impl Player {
 }
 
 impl Seen {
+    fn answer(&mut self, held: Held, done: usize) {
+        self.stored.extend(held.blocks.into_iter().map(|hash| (done, hash)));
+        self.own.extend(held.trades.into_iter().map(|txid| (done, txid)));
+    }
+
     /// The tips that a chain may have that opens after a crash.
     fn possible(&self, operations: usize) -> HashSet<BlockHash> {
         let told = self.told.iter().filter(|(done, _)| *done <= operations).map(|(_, place)| *place).max().unwrap_or(0);

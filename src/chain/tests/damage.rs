@@ -65,7 +65,7 @@ impl Sample {
                 }
                 Step::Trade(trade, origin) => drop(chain.accept_trade(trade.clone(), *origin, NOW)),
                 Step::Headers(headers) => drop(chain.accept_headers(headers, PEER, NOW)),
-                Step::Commit | Step::Reindex => chain.commit().expect("a disk"),
+                Step::Commit | Step::Store | Step::Reindex => chain.commit().expect("a disk"),
             }
         }
         // As headers-first peers would give them.

@@ -195,6 +195,11 @@ impl Node {
         })
     }
 
+    /// All that it logged and said as an error.
+    pub(crate) fn said(&self) -> String {
+        self.log.from(0).join("\n")
+    }
+
     /// Every event since the place that satisfies the claim.
     pub(crate) fn events_since(&self, mark: usize, claim: impl Fn(&Value) -> bool) -> Vec<Value> {
         self.log.from(mark).iter().filter_map(|line| event_of(line)).filter(|event| claim(event)).collect()
