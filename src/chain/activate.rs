@@ -66,14 +66,11 @@ impl Chain {
             let body = if let Some(body) = given.take_if(|_| block == id) {
                 body
             } else {
-                let node = *self.tree.node(block);
-                let body = Body::from_store(self.overlay.block(&node.key())?);
-                if !body.is_of(&node.hash) {
-                    tracing::warn!(hash = %node.hash, "a stored block is damaged: it is fetched again");
+                let Some(body) = self.stored_body(block)? else {
                     self.overlay.drop_child();
                     self.forget_bodies(block)?;
                     return Ok(Activation::Damaged);
-                }
+                };
                 body
             };
             match self.connect_block(block, &body) {
@@ -95,7 +92,8 @@ impl Chain {
             self.save(*id)?;
         }
         for id in &connect {
-            self.tree.push_connected(*id, now);
+            let before = self.tree.node(*id).connected_at;
+            self.tree.push_connected(*id, if self.rebuilding && before > 0 { before } else { now });
             self.save(*id)?;
         }
         if self.rebuilding {
@@ -149,10 +147,26 @@ impl Chain {
         self.stage(event);
     }
 
+    /// The stored body of a block; `None` when what is stored is not that block.
+    fn stored_body(&mut self, id: NodeId) -> Result<Option<Body>, ChainFault> {
+        let node = *self.tree.node(id);
+        let body = match self.overlay.block(&node.key()) {
+            Ok(block) => Some(Body::from_store(block)).filter(|body| body.is_of(&node.hash)),
+            Err(ChainFault::Corrupt(_)) => None,
+            Err(fault) => return Err(fault),
+        };
+        if body.is_none() {
+            tracing::warn!(hash = %node.hash, height = node.height, "a stored block is damaged");
+        }
+        Ok(body)
+    }
+
     /// Undoes a connected block in the open layer.
     fn disconnect_block(&mut self, id: NodeId) -> Result<Body, ChainFault> {
-        let key = self.tree.node(id).key();
-        let body = Body::from_store(self.overlay.block(&key)?);
+        let node = *self.tree.node(id);
+        let key = node.key();
+        let damaged = || ChainFault::Corrupt(format!("block {} at height {} is damaged", node.hash, node.height));
+        let body = self.stored_body(id)?.ok_or_else(damaged)?;
         let undo = self.overlay.undo(&key)?;
         ledger::disconnect(&mut self.overlay, &body, &undo)?;
         self.overlay.remove_undo(key);

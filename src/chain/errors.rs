@@ -20,6 +20,9 @@ pub enum ChainFault {
     /// What was read is not what was written.
     #[error("the chain's file is damaged: {0}; run verify-chain, then reindex, or fetch the chain anew")]
     Corrupt(String),
+    /// The chain was opened to be read alone.
+    #[error("the data folder is read-only: its chain can be read, and nothing can be added to it")]
+    ReadOnly,
     /// The chain thread has ended, by a fault or at shutdown.
     #[error("the chain is closed")]
     Closed,
@@ -35,6 +38,7 @@ impl ChainFault {
         match self {
             Self::Disk(_) => "disk",
             Self::Corrupt(_) => "corrupt",
+            Self::ReadOnly => "read_only",
             Self::Closed => "closed",
             Self::Cancelled => "cancelled",
         }
@@ -45,6 +49,9 @@ impl From<redb::StorageError> for ChainFault {
     fn from(error: redb::StorageError) -> Self {
         match error {
             redb::StorageError::Corrupted(reason) => Self::Corrupt(reason),
+            redb::StorageError::Io(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+                Self::Corrupt("it ends too early".to_owned())
+            }
             other => Self::Disk(other.to_string()),
         }
     }
@@ -131,8 +138,16 @@ pub enum OpenError {
         wanted: NetworkId,
     },
     /// It is damaged.
-    #[error("the chain at {} is damaged: {reason}; keep a copy, remove it, and fetch the chain anew from a friend", path.display())]
+    #[error("the chain at {} is damaged: {reason}; run reindex, which makes it anew from its blocks, or leave-chain, which keeps the file, and join again by a friend's invite", path.display())]
     Corrupt {
+        /// Where.
+        path: PathBuf,
+        /// What was found.
+        reason: String,
+    },
+    /// It is damaged so that none of its blocks can be read.
+    #[error("nothing can be saved from the chain at {}: {reason}; run leave-chain, which keeps the file, and join again by a friend's invite", path.display())]
+    Lost {
         /// Where.
         path: PathBuf,
         /// What was found.

@@ -24,6 +24,7 @@ mod overlay;
 mod pool;
 mod prepare;
 mod reader;
+pub mod salvage;
 mod state;
 pub mod store;
 mod template;

@@ -34,7 +34,7 @@ use super::{
 };
 use crate::{
     consensus::{Coin, CoinKey},
-    primitives::{Block, Encode, Height, TxId},
+    primitives::{Block, Encode, Height, TxId, contain},
 };
 
 /// About what one changed coin takes in memory, in bytes: key, value and the map's own.
@@ -183,6 +183,11 @@ impl Overlay {
         &self.store
     }
 
+    /// From now on a commit of any change is refused.
+    pub(crate) const fn seal(&mut self) {
+        self.store.seal();
+    }
+
     /// Whether replies and events have to wait for a commit.
     pub(crate) const fn is_awaited(&self) -> bool {
         self.awaited
@@ -263,7 +268,8 @@ impl Overlay {
         let (store, layer, ended) = (self.store.clone(), Arc::clone(&self.written), Arc::new(AtomicBool::new(false)));
         let ending = Arc::clone(&ended);
         let write = move || {
-            let result = layer.write(bodies, &store);
+            let written = contain(|| layer.write(bodies, &store));
+            let result = written.unwrap_or_else(|reason| Err(ChainFault::Corrupt(reason)));
             // Before anybody is told, so that the layer and the file are free for whoever is.
             drop((layer, store));
             ending.store(true, Ordering::Release);

@@ -258,7 +258,7 @@ impl Chain {
         Ok(())
     }
 
-    fn make_void(
+    pub(super) fn make_void(
         &mut self,
         txid: TxId,
         transaction: Transaction,

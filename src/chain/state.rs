@@ -22,7 +22,7 @@ use super::{
     overlay::Overlay,
     reader::ChainReader,
     store::{
-        Store,
+        Store, contained,
         tables::{
             HeaderRecord, META_BEST_HEADER, META_TIP, OwnRecord, ReadTables, WaitingRecord, split_block_key, stored,
         },
@@ -32,7 +32,7 @@ use super::{
     waiting::{Held, WaitingBlocks},
 };
 use crate::{
-    consensus::{CoinKey, HeaderWindow, Network, WINDOW_BLOCKS, spent_coins},
+    consensus::{CoinKey, HeaderWindow, Network, WINDOW_BLOCKS, spent_coins, verify_signatures},
     primitives::{Amount, BlockHash, Header, Height, Owner, TxId, UnixMillis, events},
 };
 
@@ -135,7 +135,7 @@ impl Chain {
     /// # Errors
     /// See [`store::create`](super::store::create).
     pub fn create(path: &Path, network: &Network, options: ChainOptions) -> Result<Self, OpenError> {
-        Self::on_store(super::store::create(path, network, None, options.page_mib())?, options)
+        Self::from_store(super::store::create(path, network, None, options.page_mib())?, options, path)
     }
 
     /// Opens the chain in a file.
@@ -143,7 +143,19 @@ impl Chain {
     /// # Errors
     /// See [`OpenError`].
     pub fn open(path: &Path, options: ChainOptions) -> Result<Self, OpenError> {
-        Self::on_store(super::store::open(path, options.page_mib())?, options)
+        Self::from_store(super::store::open(path, options.page_mib())?, options, path)
+    }
+
+    /// Opens the chain in a file to be read alone: the file stays as it is, and what would change it is
+    /// [`ChainFault::ReadOnly`].
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open_frozen(path: &Path, options: ChainOptions) -> Result<Self, OpenError> {
+        let store = super::store::open_frozen(path, options.page_mib())?;
+        let mut chain = Self::from_store(store, options, path)?;
+        chain.overlay.seal();
+        Ok(chain)
     }
 
     /// Takes up the chain in an open store: reads all headers, the waiting and the own trades.
@@ -151,8 +163,11 @@ impl Chain {
     /// # Errors
     /// [`OpenError::Corrupt`] and [`OpenError::Disk`].
     pub fn on_store(store: Store, options: ChainOptions) -> Result<Self, OpenError> {
-        let path = Path::new("chain.redb");
-        Self::load(store, options).map_err(|fault| OpenError::from_fault(path, fault))
+        Self::from_store(store, options, Path::new("chain.redb"))
+    }
+
+    fn from_store(store: Store, options: ChainOptions, path: &Path) -> Result<Self, OpenError> {
+        contained(path, || Self::load(store, options).map_err(|fault| OpenError::from_fault(path, fault)))
     }
 
     fn load(store: Store, options: ChainOptions) -> Result<Self, ChainFault> {
@@ -170,6 +185,7 @@ impl Chain {
             waiting.push(stored::<WaitingRecord>("a waiting trade", value.value())?);
         }
         waiting.sort_by_key(|record| record.sequence);
+        drop_damaged(&mut waiting, &network, options.threads);
         let mut own = HashMap::new();
         for entry in tables.own.iter()? {
             let (key, value) = entry?;
@@ -199,8 +215,9 @@ impl Chain {
             written: Default::default(),
             ready: Vec::new(),
         };
-        // A crash in the middle of a reindex leaves more stored than connected.
-        let now = chain.tree.node(chain.tree.tip()).connected_at;
+        // A crash in the middle of a reindex leaves more stored than connected. What joins for the first time joins as late
+        // as this node is known to have run: too early, and what beats it would seem to undo old blocks.
+        let now = chain.tree.last_connection();
         chain.catch_up(now, &mut |_, _| true)?;
         chain.restore_mempool(waiting)?;
         chain.commit()?;
@@ -508,6 +525,17 @@ impl Chain {
     }
 }
 
+/// Leaves out waiting trades whose stored signatures do not hold: taken for verified, they would spoil every block that is
+/// mined with them.
+fn drop_damaged(waiting: &mut Vec<WaitingRecord>, network: &Network, threads: usize) {
+    loop {
+        let named: Vec<_> = waiting.iter().map(|record| (&record.transaction, record.transaction.txid())).collect();
+        let Err((position, error)) = verify_signatures(&network.id, &named, threads) else { return };
+        let record = waiting.remove(position);
+        tracing::warn!(txid = %record.transaction.txid(), %error, "a stored trade is damaged and is left out");
+    }
+}
+
 /// Reads all headers.
 pub(super) fn load_tree(tables: &ReadTables, network: &Network) -> Result<HeaderTree, ChainFault> {
     let corrupt = |what: &str| ChainFault::Corrupt(what.to_owned());
@@ -516,6 +544,9 @@ pub(super) fn load_tree(tables: &ReadTables, network: &Network) -> Result<Header
         let (key, value) = entry?;
         let (_, hash) = split_block_key(key.value());
         let record = HeaderRecord::from_bytes(value.value())?;
+        if record.header.hash() != hash {
+            return Err(corrupt("a header is not the one of its hash"));
+        }
         match &mut tree {
             None if hash == network.id => tree = Some(HeaderTree::new(&record)),
             None => return Err(corrupt("its first header is not the genesis")),

@@ -14,8 +14,9 @@
 
 use std::{
     collections::VecDeque,
+    mem::ManuallyDrop,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     thread::JoinHandle,
@@ -40,7 +41,7 @@ use super::{
 };
 use crate::{
     consensus::Checkpoint,
-    primitives::{Block, BlockHash, Header, Height, Owner, Transaction, TxId, UnixMillis},
+    primitives::{Block, BlockHash, Header, Height, Owner, Transaction, TxId, UnixMillis, contain},
 };
 
 /// Where the thread reads the time, in unix milliseconds.
@@ -73,6 +74,8 @@ pub struct ChainHandle {
     reader: ChainReader,
     /// The chain is to end: an audit under way gives up.
     closing: Arc<AtomicBool>,
+    /// Why the thread has ended, if by a fault.
+    fault: Arc<OnceLock<ChainFault>>,
 }
 
 /// Starts the chain thread.
@@ -91,10 +94,12 @@ pub fn spawn(
     let (commands, queue) = mpsc::channel(QUEUE);
     let (publish, summary) = watch::channel(chain.summary(clock()));
     let closing = Arc::new(AtomicBool::new(false));
-    let handle = ChainHandle { commands, summary, reader: chain.reader(), closing: Arc::clone(&closing) };
+    let fault = Arc::new(OnceLock::new());
+    let (reader, closing_too, fault_too) = (chain.reader(), Arc::clone(&closing), Arc::clone(&fault));
+    let handle = ChainHandle { commands, summary, reader, closing: closing_too, fault: fault_too };
     let preparer = Preparer::start(chain.options.threads, chain.network(), &chain.verified);
     let thread = ChainThread {
-        chain,
+        chain: ManuallyDrop::new(chain),
         preparer,
         clock,
         events,
@@ -107,6 +112,7 @@ pub fn spawn(
         storing: None,
         stored: Arc::default(),
         closing,
+        fault,
     };
     let thread = std::thread::Builder::new().name("chain".into()).spawn(move || thread.run())?;
     Ok((handle, thread))
@@ -144,7 +150,8 @@ struct Storing {
 }
 
 struct ChainThread {
-    chain: Chain,
+    /// Dropped at the end, unless it was left half done by a panic.
+    chain: ManuallyDrop<Chain>,
     preparer: Preparer,
     clock: Clock,
     events: mpsc::Sender<ChainEvent>,
@@ -161,6 +168,8 @@ struct ChainThread {
     stored: Arc<Notify>,
     /// See [`ChainHandle`].
     closing: Arc<AtomicBool>,
+    /// See [`ChainHandle`].
+    fault: Arc<OnceLock<ChainFault>>,
 }
 
 /// What came of waiting for a command.
@@ -173,12 +182,25 @@ enum Next {
 
 impl ChainThread {
     fn run(mut self) {
-        if let Err(fault) = self.serve() {
+        let served = contain(|| self.serve());
+        // What a panic left half done is not touched again, not even to close it: the process ends soon.
+        let panicked = served.is_err();
+        if let Err(fault) = served.unwrap_or_else(|reason| Err(ChainFault::Corrupt(reason))) {
             tracing::error!(%fault, "the chain thread stops");
-            // Whoever waits sees the closed channel; the replies may not be sent, since nothing is durable.
-            self.replies.clear();
-            self.storing = None;
-            self.tell(ChainEvent::Failed(fault));
+            // Before the replies go: whoever waits sees the closed channel and asks why.
+            let _ = self.fault.set(fault);
+        }
+        let Self { mut chain, mut queue, ahead, storing, replies, events, runtime, fault, .. } = self;
+        // What is being written has the file too.
+        let _ = contain(|| chain.finish_storing());
+        if !panicked && let Err(reason) = contain(|| drop(ManuallyDrop::into_inner(chain))) {
+            tracing::error!(reason, "the chain's file could not be closed");
+        }
+        queue.close();
+        // Those that are left may not be sent: nothing of them is durable.
+        drop((replies, storing, ahead));
+        if let Some(fault) = fault.get() {
+            tell(ChainEvent::Failed(fault.clone()), &events, &queue, &runtime);
         }
     }
 
@@ -303,24 +325,7 @@ impl ChainThread {
             reply();
         }
         for event in events {
-            self.tell(event);
-        }
-    }
-
-    /// Tells an event, waiting for room as long as anybody could make some.
-    fn tell(&mut self, event: ChainEvent) {
-        let mut event = event;
-        loop {
-            event = match self.events.try_send(event) {
-                Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => return,
-                Err(mpsc::error::TrySendError::Full(event)) => event,
-            };
-            if self.queue.is_closed() {
-                return;
-            }
-            let events = &self.events;
-            let wait = async { time::timeout(EVENT_PATIENCE, events.reserve()).await.is_ok() };
-            self.runtime.block_on(wait);
+            tell(event, &self.events, &self.queue, &self.runtime);
         }
     }
 
@@ -435,6 +440,27 @@ impl ChainThread {
     }
 }
 
+/// Tells an event, waiting for room as long as anybody could make some.
+fn tell(
+    event: ChainEvent,
+    events: &mpsc::Sender<ChainEvent>,
+    queue: &mpsc::Receiver<ChainCommand>,
+    runtime: &runtime::Runtime,
+) {
+    let mut event = event;
+    loop {
+        event = match events.try_send(event) {
+            Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => return,
+            Err(mpsc::error::TrySendError::Full(event)) => event,
+        };
+        if queue.is_closed() {
+            return;
+        }
+        let wait = async { time::timeout(EVENT_PATIENCE, events.reserve()).await.is_ok() };
+        runtime.block_on(wait);
+    }
+}
+
 /// Sends an answer; that nobody waits any more is nobody's loss.
 fn send<T>(reply: oneshot::Sender<T>, answer: T) {
     drop(reply.send(answer));
@@ -506,13 +532,22 @@ impl ChainHandle {
     /// # Errors
     /// When the chain is closed.
     pub async fn send(&self, command: ChainCommand) -> Result<(), ChainFault> {
-        self.commands.send(command).await.map_err(|_| ChainFault::Closed)
+        if self.commands.send(command).await.is_ok() { Ok(()) } else { Err(self.why_closed().await) }
+    }
+
+    /// Why the chain thread has ended, or is about to.
+    async fn why_closed(&self) -> ChainFault {
+        self.commands.closed().await;
+        self.fault.get().cloned().unwrap_or(ChainFault::Closed)
     }
 
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> ChainCommand) -> Result<T, ChainFault> {
         let (reply, answer) = oneshot::channel();
         self.send(command(reply)).await?;
-        answer.await.map_err(|_| ChainFault::Closed)
+        match answer.await {
+            Ok(answer) => Ok(answer),
+            Err(_) => Err(self.why_closed().await),
+        }
     }
 
     /// Ends the chain thread, whoever else holds a handle; done when everything is on disk.

@@ -280,6 +280,11 @@ impl HeaderTree {
         marked
     }
 
+    /// When the last of all blocks here was connected, unix ms.
+    pub(crate) fn last_connection(&self) -> UnixMillis {
+        self.live().map(|(_, node)| node.connected_at).max().unwrap_or(0)
+    }
+
     /// A node and everything above it, parents first.
     fn branch(&self, id: NodeId) -> Vec<NodeId> {
         let mut branch = vec![id];

@@ -405,6 +405,12 @@ pub enum ClientCommand {
 }
 
 impl ClientCommand {
+    /// Whether it makes the data folder when there is none.
+    #[must_use]
+    pub const fn makes_folder(&self) -> bool {
+        matches!(self, Self::CreateWallet { .. } | Self::CreateBlockchain { .. } | Self::Join { .. })
+    }
+
     /// Whether only a running node can do it.
     #[must_use]
     pub const fn needs_running_node(&self) -> bool {

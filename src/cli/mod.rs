@@ -125,7 +125,7 @@ async fn ask(host: &dyn Host, folder: &DataDir, command: ClientCommand, json: bo
     let reached = if command.needs_running_node() {
         Reached::Running(reach_running(folder).await?)
     } else {
-        reach(folder, host).await?
+        reach(folder, host, command.makes_folder()).await?
     };
     let done = match reached {
         Reached::Running(client) => {

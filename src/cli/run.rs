@@ -99,12 +99,9 @@ pub async fn execute(command: ClientCommand, context: &Context, out: &mut dyn Wr
         }
         ClientCommand::LeaveChain => {
             let left = client.leave_chain().await?;
+            let name = left.network_id.map_or_else(|| "the damaged chain".to_owned(), |id| format!("chain {id}"));
             answer.write(&left, |out| {
-                writeln!(
-                    out,
-                    "Left chain {}. Wallet and friends stay; a backup is in {}.",
-                    left.network_id, left.backup
-                )
+                writeln!(out, "Left {name}. Wallet and friends stay; a backup is in {}.", left.backup)
             })
         }
         ClientCommand::GetBalance { address } => {

@@ -65,7 +65,7 @@ impl From<OpenError> for RpcError {
             OpenError::NoChain { .. } => return Self::no_chain(),
             OpenError::Exists { .. } => "chain_exists",
             OpenError::Locked { .. } => "folder_in_use",
-            OpenError::NotAChain { .. } | OpenError::Corrupt { .. } => "bad_chain_file",
+            OpenError::NotAChain { .. } | OpenError::Corrupt { .. } | OpenError::Lost { .. } => "bad_chain_file",
             OpenError::NewerSchema { .. } => "newer_schema",
             OpenError::OtherNetwork { .. } => "other_network",
             OpenError::Disk { .. } => "disk",

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     chain::{
-        ChainHandle, ChainReader,
+        ChainFault, ChainHandle, ChainReader,
         api::{Balance, BlockInfo, ChainAudit, Origin, TxState},
         miner::MinerHandle,
         wallet::{self, RECOVERY_SCAN, RecoveryPhrase},
@@ -54,6 +54,15 @@ pub(super) struct Ledger {
     pub(super) miner: MinerHandle,
 }
 
+/// Why files that are there could not be opened for one command.
+#[derive(Debug, Default)]
+pub(super) struct Unusable {
+    /// The chain's.
+    pub(super) chain: Option<RpcError>,
+    /// The friends'.
+    pub(super) friends: Option<RpcError>,
+}
+
 /// The parts that the commands work on.
 pub(super) struct Service {
     /// The folder.
@@ -68,6 +77,8 @@ pub(super) struct Service {
     pub(super) ledger: Option<Ledger>,
     /// Friends and messages.
     pub(super) friends: Option<FriendsHandle>,
+    /// Why one of them is missing though its file is there.
+    pub(super) unusable: Unusable,
     /// The running node; none when the folder was opened for one command.
     pub(super) router: Option<RouterHandle>,
     /// What consoles show.
@@ -84,7 +95,11 @@ pub(super) struct Service {
 
 impl Service {
     fn ledger(&self) -> Result<&Ledger, RpcError> {
-        self.ledger.as_ref().ok_or_else(RpcError::no_chain)
+        self.ledger.as_ref().ok_or_else(|| self.without_ledger())
+    }
+
+    fn without_ledger(&self) -> RpcError {
+        self.unusable.chain.clone().unwrap_or_else(RpcError::no_chain)
     }
 
     fn router(&self) -> Result<&RouterHandle, RpcError> {
@@ -92,13 +107,13 @@ impl Service {
     }
 
     fn friends_book(&self) -> Result<&FriendsHandle, RpcError> {
-        self.friends.as_ref().ok_or_else(RpcError::no_chain)
+        self.friends.as_ref().ok_or_else(|| self.unusable.friends.clone().unwrap_or_else(|| self.without_ledger()))
     }
 
     /// Refuses where a chain is: the folder holds one at most.
     fn without_chain(&self) -> Result<(), RpcError> {
         match &self.ledger {
-            None => Ok(()),
+            None => self.unusable.chain.clone().map_or(Ok(()), Err),
             Some(ledger) => Err(RpcError::new(
                 "chain_exists",
                 format!(
@@ -124,7 +139,7 @@ impl Service {
         }
         match &self.friends {
             Some(friends) => Ok(friends.resolve_to_pay(to.to_owned()).await?.1),
-            None => Err(RpcError::no_chain()),
+            None => self.friends_book().map(|_| Owner::ZERO),
         }
     }
 
@@ -263,11 +278,15 @@ impl FriendchainApiServer for Service {
     }
 
     async fn leave_chain(&self) -> Result<LeftChain, RpcError> {
-        let ledger = self.ledger()?;
         if self.router.is_some() {
             return Err(RpcError::new("running", "a node runs on this folder: stop it first, then leave-chain"));
         }
-        let network_id = ledger.chain.summary().network.id;
+        let network_id = match (&self.ledger, &self.unusable.chain) {
+            (Some(ledger), _) => Some(ledger.chain.summary().network.id),
+            // Its file is kept, whatever it is.
+            (None, Some(_)) => None,
+            (None, None) => return Err(RpcError::no_chain()),
+        };
         let backup = setup::leave_chain(&self.datadir, network_id).await?;
         Ok(LeftChain { network_id, backup })
     }
@@ -446,10 +465,19 @@ impl FriendchainApiServer for Service {
     }
 
     async fn reindex(&self) -> Result<AuditReport, RpcError> {
-        let chain = self.ledger()?.chain.clone();
+        if let Some(ledger) = &self.ledger {
+            let chain = ledger.chain.clone();
+            let task = self.progress.begin("reindex", None, now());
+            match follow(task, |progress| async move { chain.reindex(progress).await }).await {
+                // Too damaged to be mended in place.
+                Err(ChainFault::Corrupt(_)) if self.router.is_none() => {}
+                audit => return Ok(audit_report(audit?)),
+            }
+        } else if !self.unusable.chain.as_ref().is_some_and(|error| error.code == "bad_chain_file") {
+            return Err(self.without_ledger());
+        }
         let task = self.progress.begin("reindex", None, now());
-        let audit = follow(task, |progress| async move { chain.reindex(progress).await }).await?;
-        Ok(audit_report(audit))
+        Ok(audit_report(setup::salvage_chain(&self.datadir, task).await?))
     }
 
     async fn accept_branch(&self, block: BlockHash) -> Result<BranchAccepted, RpcError> {

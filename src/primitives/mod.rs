@@ -4,6 +4,7 @@
 
 mod amount;
 mod block;
+mod contain;
 pub mod encoding;
 pub mod events;
 mod hash;
@@ -17,6 +18,7 @@ mod transaction;
 
 pub use amount::{Amount, AmountError, UNITS_PER_COIN};
 pub use block::{Block, HEADER_BYTES, Header};
+pub use contain::contain;
 pub use encoding::{Decode, DecodeError, Encode};
 pub use hash::{BlockHash, HashParseError, LeafHash, MerkleRoot, NetworkId, TxId, sha256, sha256d};
 pub use keys::{ADDRESS_PREFIX, Address, AddressError, Owner, PublicKey, Signature};

@@ -7,6 +7,7 @@
 mod chat_room;
 mod commands;
 mod crash;
+mod damage;
 mod discovery;
 mod diverged;
 mod errors;

@@ -28,9 +28,9 @@ const HEADER_RECORD_BYTES: usize = HEADER_BYTES + 32 + 1 + 1 + 8;
 pub(crate) const COIN_VALUE_BYTES: usize = 13;
 
 /// Block key to [`HeaderRecord`].
-const HEADERS: TableDefinition<'static, &BlockKey, &HeaderBytes> = TableDefinition::new("headers_1");
+pub(crate) const HEADERS: TableDefinition<'static, &BlockKey, &HeaderBytes> = TableDefinition::new("headers_1");
 /// Block key to the block's canonical bytes.
-const BLOCKS: TableDefinition<'static, &BlockKey, &[u8]> = TableDefinition::new("blocks_1");
+pub(crate) const BLOCKS: TableDefinition<'static, &BlockKey, &[u8]> = TableDefinition::new("blocks_1");
 /// Block key to [`Undo`]; of connected blocks alone.
 const UNDO: TableDefinition<'static, &BlockKey, &[u8]> = TableDefinition::new("undo_1");
 /// Coin key to coin.
@@ -40,9 +40,9 @@ const TX_INDEX: TableDefinition<'static, &[u8; 32], &[u8; 8]> = TableDefinition:
 /// Transaction id to [`WaitingRecord`].
 const MEMPOOL: TableDefinition<'static, &[u8; 32], &[u8]> = TableDefinition::new("mempool_1");
 /// Transaction id to [`OwnRecord`]: every trade and note made on this node, for ever.
-const OWN: TableDefinition<'static, &[u8; 32], &[u8]> = TableDefinition::new("own_1");
+pub(crate) const OWN: TableDefinition<'static, &[u8; 32], &[u8]> = TableDefinition::new("own_1");
 /// Names below to their values.
-const META: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("meta_1");
+pub(crate) const META: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("meta_1");
 
 /// The schema version, u32.
 pub(crate) const META_SCHEMA: &str = "schema";
@@ -230,7 +230,7 @@ pub(crate) struct HeaderRecord {
     pub(crate) status: Status,
     /// Whether it is on the chain of headers with the most work.
     pub(crate) on_best_headers: bool,
-    /// When this node connected it, unix ms; 0 when it is not connected.
+    /// When this node connected it, unix ms; 0 when it is not connected, nor was before a reindex.
     pub(crate) connected_at: UnixMillis,
 }
 

@@ -2,6 +2,8 @@
 
 mod blocks;
 mod branches;
+mod crash;
+mod damage;
 mod diverged;
 mod histories;
 mod policy;

@@ -407,7 +407,7 @@ fn a_full_mempool_lets_go_of_what_pays_least_and_asks_more_of_whoever_comes_next
     let rich = purse.pays(2, 2, 9_000);
     purse.takes(&own, Origin::Local);
     purse.takes(&poor, PEER);
-    let room = purse.chain.chain.summary().mempool_bytes;
+    let room = purse.chain.chain.summary(NOW).mempool_bytes;
     purse.chain.chain.mempool.shrink(room);
 
     let same = purse.pays(3, 2, 1_000);
@@ -440,7 +440,7 @@ fn a_child_does_not_hold_what_does_not_pay_together_with_it() {
     let cover = spend(&key(2), coin_of(&ballast, 0), 3, 33_333, 20_000);
     purse.takes(&ballast, PEER);
     purse.takes(&cover, PEER);
-    purse.chain.chain.mempool.shrink(purse.chain.chain.summary().mempool_bytes);
+    purse.chain.chain.mempool.shrink(purse.chain.chain.summary(NOW).mempool_bytes);
     let fair = purse.pays(1, 2, 2_000);
     assert!(FeeRate::of(Amount::from_units(20_000), cover.encoded_len()) > FeeRate::of(Amount::from_units(2_000), 250));
     purse.takes(&fair, PEER);

@@ -56,6 +56,10 @@ const ADMITTED: usize = 64;
 /// How often time passes for the machines.
 const TICK: Duration = Duration::from_millis(250);
 
+/// Why the friends thread has ended: it says more in the log.
+const FRIENDS_FAILED: &str =
+    "friends.redb could not be read or written: check the disk's free space and health, then start again";
+
 /// How often what time has healed is forgotten, and what waits is tried again.
 const HOUSEKEEPING: Duration = Duration::from_secs(30);
 
@@ -305,7 +309,7 @@ impl Router {
                 },
                 _ = tick.tick() => {
                     if self.friends.is_closed() {
-                        break Ended::Failed("the friends thread has ended".to_owned());
+                        break Ended::Failed(FRIENDS_FAILED.to_owned());
                     }
                     self.sync(SyncEvent::Tick);
                     self.relay(RelayEvent::Tick);

@@ -57,8 +57,9 @@ pub struct Joined {
 /// The chain was left.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftChain {
-    /// The chain that was here.
-    pub network_id: NetworkId,
+    /// The chain that was here; none when its file could not be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network_id: Option<NetworkId>,
     /// The file that keeps it.
     pub backup: String,
 }
