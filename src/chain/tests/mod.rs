@@ -3,5 +3,7 @@
 mod blocks;
 mod branches;
 mod histories;
+mod layouts;
+mod model;
 mod thread;
 mod trades;
