@@ -295,14 +295,15 @@ impl Chain {
     /// When [`Chain::due`] has something to do next.
     #[must_use]
     pub fn next_due(&self) -> Option<UnixMillis> {
-        self.held.first().map(|held| held.due)
+        self.held.first().map(|held| held.due).into_iter().chain(self.mempool.next_expiry()).min()
     }
 
-    /// Tries those blocks again that were ahead of our clock and no longer are.
+    /// Tries those blocks again that were ahead of our clock and no longer are, and forgets the trades that have expired.
     ///
     /// # Errors
     /// When the disk fails.
     pub fn due(&mut self, now: UnixMillis) -> Result<(), ChainFault> {
+        self.expire_trades(now)?;
         let count = self.held.iter().take_while(|held| held.due <= now).count();
         let due: Vec<_> = self.held.drain(..count).collect();
         for held in due {

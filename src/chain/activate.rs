@@ -106,7 +106,7 @@ impl Chain {
         } else {
             self.mempool_after_connect(&joined)?;
         }
-        self.retry_void(reorganised, now)?;
+        self.settle_mempool(reorganised, now)?;
         Ok(Activation::Done)
     }
 

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 pub use crate::consensus::Blame;
+use super::mempool::FeeRate;
 use crate::{
     consensus::{BlockError, HeaderError, TransactionError},
-    primitives::{BlockHash, Height, NetworkId, OutPoint, TxId},
+    primitives::{Amount, BlockHash, Height, NetworkId, OutPoint, TxId},
 };
 
 /// The disk failed, or holds what we did not write: the chain thread stops.
@@ -286,6 +287,11 @@ impl AcceptBlockError {
     }
 }
 
+/// What it would take to replace the first of two rivals.
+fn to_replace(needs: Option<Amount>) -> String {
+    needs.map_or_else(String::new, |fee| format!("; to replace it, pay a fee of {fee} at least"))
+}
+
 /// Why a trade or note was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AcceptTradeError {
@@ -311,8 +317,11 @@ pub enum AcceptTradeError {
         /// Of the block.
         height: Height,
     },
-    /// Another waiting trade, which was here first, spends the same coin or stamp.
-    #[error("trade {txid} spends {}:{}, which the waiting trade {by} spends", outpoint.txid, outpoint.index)]
+    /// Another waiting trade, which was here first, spends the same coin or stamp, and is not replaced.
+    #[error(
+        "trade {txid} spends {}:{}, which the waiting trade {by} spends{}",
+        outpoint.txid, outpoint.index, to_replace(*needs)
+    )]
     Conflict {
         /// The latecomer.
         txid: TxId,
@@ -320,6 +329,26 @@ pub enum AcceptTradeError {
         outpoint: OutPoint,
         /// The first.
         by: TxId,
+        /// The fee that would replace all that has to leave; none for a note, which nothing replaces.
+        needs: Option<Amount>,
+    },
+    /// It would replace too many.
+    #[error("trade {txid} would replace more than {limit} waiting trades, with those that rest on them; wait for the next block")]
+    TooManyReplaced {
+        /// Which.
+        txid: TxId,
+        /// How many were found: no more were looked at.
+        replaced: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// It would replace what it spends.
+    #[error("trade {txid} spends an output of {parent}, which it would replace, or which rests on what it would replace")]
+    ReplacesParent {
+        /// Which.
+        txid: TxId,
+        /// What it spends.
+        parent: TxId,
     },
     /// It rests on too many trades that wait themselves.
     #[error("trade {txid} rests on {ancestors} waiting trades: {limit} at most; wait for the next block")]
@@ -331,9 +360,45 @@ pub enum AcceptTradeError {
         /// The limit.
         limit: usize,
     },
-    /// The mempool is full of trades that pay more.
-    #[error("trade {txid} pays too little: the mempool is full of trades that pay more")]
-    Full {
+    /// Too much rests on one of those that it rests on.
+    #[error("trade {txid} would be the {descendants}th to rest on the waiting trade {ancestor}: {limit} at most; wait for the next block")]
+    TooManyDescendants {
+        /// Which.
+        txid: TxId,
+        /// What it rests on.
+        ancestor: TxId,
+        /// How many would rest on that, itself included.
+        descendants: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// It and the waiting trades that it rests on, or that rest on one of these, are too long together.
+    #[error("trade {txid} and the waiting trades connected with it have {bytes} bytes: {limit} at most; wait for the next block")]
+    TooLargePackage {
+        /// Which.
+        txid: TxId,
+        /// How long they are together.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// The mempool is full, or was a moment ago, and it pays no more than what had to leave.
+    #[error(
+        "trade {txid} pays {} units for each 1,000 bytes, and at the moment {} are asked, since the mempool is full; pay a \
+         higher fee, or wait",
+        rate.units(), floor.units()
+    )]
+    BelowFloor {
+        /// Which.
+        txid: TxId,
+        /// What it pays: its own rate, or that of all it rests on, whichever is lower.
+        rate: FeeRate,
+        /// What it would have to pay.
+        floor: FeeRate,
+    },
+    /// Its sender brings too many trades without a fee.
+    #[error("trade {txid} pays next to nothing, and whoever sent it sends many such; pay a fee, or wait")]
+    TooManyFree {
         /// Which.
         txid: TxId,
     },
@@ -351,8 +416,13 @@ impl AcceptTradeError {
             Self::Known { .. }
             | Self::Mined { .. }
             | Self::Conflict { .. }
+            | Self::TooManyReplaced { .. }
+            | Self::ReplacesParent { .. }
             | Self::TooLongChain { .. }
-            | Self::Full { .. } => Blame::Nobody,
+            | Self::TooManyDescendants { .. }
+            | Self::TooLargePackage { .. }
+            | Self::BelowFloor { .. }
+            | Self::TooManyFree { .. } => Blame::Nobody,
             Self::Fault(_) => Blame::Ours,
         }
     }
@@ -366,7 +436,12 @@ impl AcceptTradeError {
             Self::Mined { .. } => "mined",
             Self::Conflict { .. } => "conflict",
             Self::TooLongChain { .. } => "too_long_chain",
-            Self::Full { .. } => "mempool_full",
+            Self::TooManyReplaced { .. } => "too_many_replaced",
+            Self::ReplacesParent { .. } => "replaces_parent",
+            Self::TooManyDescendants { .. } => "too_many_descendants",
+            Self::TooLargePackage { .. } => "too_large_package",
+            Self::BelowFloor { .. } => "fee_too_low",
+            Self::TooManyFree { .. } => "too_many_free",
             Self::Fault(fault) => fault.code(),
         }
     }

@@ -69,6 +69,7 @@ pub(super) enum LogEntry {
     Disconnected(events::BlockDisconnected),
     Reorganised(events::Reorganised),
     Trade(events::TradeAccepted),
+    Dropped(events::TradeDropped),
 }
 
 impl LogEntry {
@@ -78,6 +79,7 @@ impl LogEntry {
             Self::Disconnected(event) => event.emit(),
             Self::Reorganised(event) => event.emit(),
             Self::Trade(event) => event.emit(),
+            Self::Dropped(event) => event.emit(),
         }
     }
 }
@@ -213,6 +215,8 @@ impl Chain {
             tip: self.tip(),
             best_header: self.best_header(),
             mempool: self.mempool.len(),
+            mempool_bytes: self.mempool.memory(),
+            floor: self.mempool.floor(),
         }
     }
 

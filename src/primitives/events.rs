@@ -301,6 +301,13 @@ events! {
         /// Whether it was made on this node.
         local: bool,
     }
+    /// A peer's trade or note left the mempool without being mined.
+    DEBUG TradeDropped = "trade_dropped" {
+        /// Its id.
+        txid: TxId,
+        /// Why: `conflict`, `replaced`, `evicted`, `expired` or `reorganised`.
+        reason: &'static str,
+    }
     /// A trade or note was refused.
     DEBUG TradeRefused = "trade_refused" {
         /// Its id.

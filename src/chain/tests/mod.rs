@@ -5,5 +5,7 @@ mod branches;
 mod histories;
 mod layouts;
 mod model;
+mod policy;
+mod policy_histories;
 mod thread;
 mod trades;
