@@ -7,7 +7,7 @@
 //! - what happened is told by [`Chain::drain_events`] only once it is durable.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, VecDeque},
     path::Path,
     sync::Arc,
 };
@@ -92,8 +92,8 @@ pub struct Chain {
     pub(super) overlay: Overlay,
     pub(super) tree: HeaderTree,
     pub(super) mempool: Mempool,
-    /// Own trades, and whether each is void.
-    pub(super) own: HashMap<TxId, bool>,
+    /// Own trades, and whether each is void. Ordered: void ones are tried again in an order that is the same everywhere.
+    pub(super) own: BTreeMap<TxId, bool>,
     pub(super) waiting: WaitingBlocks,
     pub(super) held: Vec<Held>,
     /// The difficulty window of the last header that was checked, moved on.
@@ -149,7 +149,7 @@ impl Chain {
             waiting.push(stored::<WaitingRecord>("a waiting trade", value.value())?);
         }
         waiting.sort_by_key(|record| record.sequence);
-        let mut own = HashMap::new();
+        let mut own = BTreeMap::new();
         for entry in tables.own.iter()? {
             let (key, value) = entry?;
             let record: OwnRecord = stored("an own trade", value.value())?;

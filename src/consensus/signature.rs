@@ -284,7 +284,8 @@ mod tests {
             .collect();
         let all: Vec<_> = transactions.iter().map(|transaction| (transaction, transaction.txid())).collect();
         for (threads, batch) in [(1, 1), (1, 300), (4, 7)] {
-            let (at, _) = verify_grouped(&NETWORK, &all, threads, Grouping { batch, min_per_thread: 1 }).expect_err("bad");
+            let (at, _) =
+                verify_grouped(&NETWORK, &all, threads, Grouping { batch, min_per_thread: 1 }).expect_err("bad");
             assert_eq!(at, 0);
         }
     }

@@ -2,6 +2,16 @@
 //!
 //! What is hashed, signed or stored is written with [`Encode`] and read with [`Decode`]; [`from_bytes`] accepts nothing
 //! but the whole and only encoding of a value. Golden vectors for every layout are in `proto/vectors`.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::indexing_slicing,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic
+    )
+)]
 
 use std::fmt;
 

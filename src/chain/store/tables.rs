@@ -378,7 +378,8 @@ impl Decode for OwnRecord {
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let added = reader.u64()?;
         let length = usize::try_from(reader.u32()?).unwrap_or(usize::MAX);
-        let void = std::str::from_utf8(reader.take(length)?).map_err(|_| DecodeError::NotText { what: "the reason" })?;
+        let void =
+            std::str::from_utf8(reader.take(length)?).map_err(|_| DecodeError::NotText { what: "the reason" })?;
         Ok(Self { added, void: void.to_owned(), transaction: Transaction::decode(reader)? })
     }
 }

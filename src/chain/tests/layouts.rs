@@ -13,8 +13,11 @@ use crate::{
 };
 
 fn coins() -> impl Strategy<Value = Coin> {
-    any::<(u64, u32, bool)>()
-        .prop_map(|(units, height, coinbase)| Coin { value: Amount::from_units(units), height, coinbase })
+    any::<(u64, u32, bool)>().prop_map(|(units, height, coinbase)| Coin {
+        value: Amount::from_units(units),
+        height,
+        coinbase,
+    })
 }
 
 fn header_records() -> impl Strategy<Value = HeaderRecord> {

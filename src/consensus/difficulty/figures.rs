@@ -2,10 +2,10 @@
 //!
 //! `cargo test --release difficulty_figures -- --ignored --nocapture` prints the table of `proto/difficulty.md`.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use super::{
-    Ancestor, ChainParams, HeaderWindow, Target, UnixMillis, WINDOW_BLOCKS, average_target, doublings, min_time,
+    Ancestor, ChainParams, HeaderWindow, Target, U256, UnixMillis, WINDOW_BLOCKS, average_target, doublings, min_time,
 };
 use crate::consensus::testing::hash;
 
@@ -41,7 +41,7 @@ enum Says {
 /// A miner: how many hashes a second, and what it says of the time.
 #[derive(Debug, Clone, Copy)]
 struct Miner {
-    rate: f64,
+    rate: u64,
     says: Says,
 }
 
@@ -64,8 +64,8 @@ struct Found {
 
 impl Simulation {
     /// Begins where that many hashes a second keep the spacing already.
-    fn new(params: ChainParams, rate: f64, seed: u64) -> Self {
-        let target = Target::rounded(super::U256::from(2).pow(super::U256::from(256 - 1)) / whole(rate * seconds(&params)) * super::U256::from(2));
+    fn new(params: ChainParams, rate: u64, seed: u64) -> Self {
+        let target = Target::rounded(U256::MAX / U256::from(rate * params.spacing_ms / 1_000));
         let spacing = params.spacing_ms;
         let start = 1_700_000_000_000;
         let count = u32::try_from(WINDOW_BLOCKS).expect("small");
@@ -91,7 +91,7 @@ impl Simulation {
         said.max(earliest)
     }
 
-    /// Mines one block; every miner refreshes time and target each second.
+    /// Mines one block; every miner refreshes time and target ten times a spacing.
     fn mine(&mut self, miners: &[Miner]) -> Found {
         let start = self.now;
         let floor = self.params.floor();
@@ -101,19 +101,21 @@ impl Simulation {
             Target::rounded(average.saturating_shl(doublings).min(floor.number()))
         };
         let mut luck = -self.luck.uniform().ln();
+        let step = (self.params.spacing_ms / 10).max(1);
         let (time, target) = loop {
             let chances: Vec<_> = miners
                 .iter()
                 .map(|miner| {
                     let time = self.time_of(miner.says);
                     let target = target_at(self, time);
-                    (miner.rate / target.work().as_f64(), time, target)
+                    ((miner.rate * step) as f64 / 1_000.0 / target.work().as_f64(), time, target)
                 })
                 .collect();
-            let per_second: f64 = chances.iter().map(|(chance, ..)| chance).sum();
-            if luck < per_second {
-                self.now += (luck / per_second * 1_000.0) as u64;
-                let mut pick = self.luck.uniform() * per_second;
+            let per_step: f64 = chances.iter().map(|(chance, ..)| chance).sum();
+            if luck < per_step {
+                let rest = Duration::from_millis(step).mul_f64(luck / per_step);
+                self.now += u64::try_from(rest.as_millis()).expect("under a step");
+                let mut pick = self.luck.uniform() * per_step;
                 let found = chances.iter().find(|(chance, ..)| {
                     pick -= chance;
                     pick <= 0.0
@@ -121,8 +123,8 @@ impl Simulation {
                 let (_, time, target) = found.or(chances.last()).expect("a miner");
                 break ((*time).max(min_time(&self.window)), *target);
             }
-            luck -= per_second;
-            self.now += 1_000;
+            luck -= per_step;
+            self.now += step;
         };
         self.window.ancestors.push_back(Ancestor::new(time, target));
         if self.window.ancestors.len() > WINDOW_BLOCKS {
@@ -146,14 +148,6 @@ impl Simulation {
         }
         found
     }
-}
-
-fn whole(number: f64) -> super::U256 {
-    super::U256::from(number as u128)
-}
-
-fn seconds(params: &ChainParams) -> f64 {
-    params.spacing_ms as f64 / 1_000.0
 }
 
 /// What is told of a run, in spacings where it is a time.
@@ -208,10 +202,10 @@ impl fmt::Display for Figures {
 }
 
 /// Hashes a second of those who stay.
-const FAIR: f64 = 1e6;
+const FAIR: u64 = 1_000_000;
 
 /// A thousand times as many.
-const STRONG: f64 = 1e9;
+const STRONG: u64 = 1_000_000_000;
 
 const HONEST: Miner = Miner { rate: FAIR, says: Says::Clock(0) };
 
@@ -222,12 +216,12 @@ fn params(spacing_ms: u64) -> ChainParams {
 /// One run of a scenario, with that seed.
 type Scenario = fn(u64, u64) -> Figures;
 
-fn figures(found: &[Found], spacing: u64, rate: f64) -> Figures {
-    Figures::of(found, spacing, rate * spacing as f64 / 1_000.0)
+fn figures(found: &[Found], spacing: u64, rate: u64) -> Figures {
+    Figures::of(found, spacing, (rate * spacing / 1_000) as f64)
 }
 
-fn share(rate: f64, says: Says) -> [Miner; 2] {
-    [Miner { rate: FAIR * (1.0 - rate), ..HONEST }, Miner { rate: FAIR * rate, says }]
+fn share(percent: u64, says: Says) -> [Miner; 2] {
+    [Miner { rate: FAIR / 100 * (100 - percent), ..HONEST }, Miner { rate: FAIR / 100 * percent, says }]
 }
 
 fn steady(spacing: u64, seed: u64, miners: &[Miner]) -> Figures {
@@ -264,17 +258,22 @@ const SCENARIOS: &[(&str, Scenario)] = &[
     }),
     ("five clocks wrong by −F, −F/2, 0, F/2 and F", |spacing, seed| {
         let limit = i64::try_from(params(spacing).future_limit_ms()).expect("small");
-        let miners = [-limit, -limit / 2, 0, limit / 2, limit].map(|skew| Miner { rate: FAIR / 5.0, says: Says::Clock(skew) });
+        let miners =
+            [-limit, -limit / 2, 0, limit / 2, limit].map(|skew| Miner { rate: FAIR / 5, says: Says::Clock(skew) });
         steady(spacing, seed, &miners)
     }),
-    ("30 % say the latest time", |spacing, seed| steady(spacing, seed, &share(0.3, Says::Latest))),
-    ("70 % say the latest time", |spacing, seed| steady(spacing, seed, &share(0.7, Says::Latest))),
-    ("30 % say the earliest time", |spacing, seed| steady(spacing, seed, &share(0.3, Says::Earliest))),
-    ("70 % say the earliest time", |spacing, seed| steady(spacing, seed, &share(0.7, Says::Earliest))),
-    ("30 % say latest and earliest by turns", |spacing, seed| steady(spacing, seed, &share(0.3, Says::ByTurns))),
-    ("70 % say latest and earliest by turns", |spacing, seed| steady(spacing, seed, &share(0.7, Says::ByTurns))),
-    ("30 % freeze the time for 30 blocks, then let go", |spacing, seed| steady(spacing, seed, &share(0.3, Says::Freeze(30)))),
-    ("70 % freeze the time for 30 blocks, then let go", |spacing, seed| steady(spacing, seed, &share(0.7, Says::Freeze(30)))),
+    ("30 % say the latest time", |spacing, seed| steady(spacing, seed, &share(30, Says::Latest))),
+    ("70 % say the latest time", |spacing, seed| steady(spacing, seed, &share(70, Says::Latest))),
+    ("30 % say the earliest time", |spacing, seed| steady(spacing, seed, &share(30, Says::Earliest))),
+    ("70 % say the earliest time", |spacing, seed| steady(spacing, seed, &share(70, Says::Earliest))),
+    ("30 % say latest and earliest by turns", |spacing, seed| steady(spacing, seed, &share(30, Says::ByTurns))),
+    ("70 % say latest and earliest by turns", |spacing, seed| steady(spacing, seed, &share(70, Says::ByTurns))),
+    ("30 % freeze the time for 30 blocks, then let go", |spacing, seed| {
+        steady(spacing, seed, &share(30, Says::Freeze(30)))
+    }),
+    ("70 % freeze the time for 30 blocks, then let go", |spacing, seed| {
+        steady(spacing, seed, &share(70, Says::Freeze(30)))
+    }),
     ("all freeze the time for 30 blocks, then let go", |spacing, seed| {
         steady(spacing, seed, &[Miner { says: Says::Freeze(30), ..HONEST }])
     }),
@@ -283,6 +282,28 @@ const SCENARIOS: &[(&str, Scenario)] = &[
 fn run(name: &str, spacing: u64, seeds: u64) -> Figures {
     let (_, scenario) = SCENARIOS.iter().find(|(scenario, _)| scenario.starts_with(name)).expect("a scenario");
     Figures::worst_of(&(1..=seeds).map(|seed| scenario(spacing, seed)).collect::<Vec<_>>())
+}
+
+#[test]
+fn miners_that_come_and_go_do_not_stop_the_chain() {
+    let comes = run("×1000 comes: its", 10_000, 3);
+    assert!(comes.recovery < 60.0, "{comes}");
+    let leaves = run("×1000 leaves", 10_000, 3);
+    assert!(leaves.worst < 240.0 && leaves.recovery < 1_440.0, "{leaves}");
+    let hops = run("×1000 comes for 30T", 10_000, 1);
+    assert!(hops.worst < 240.0, "{hops}");
+    let idle = run("nobody for two weeks", 10_000, 3);
+    assert!(idle.recovery < 60.0 && idle.worst < 30.0, "{idle}");
+}
+
+#[test]
+fn wrong_and_lying_clocks_move_the_spacing_but_little() {
+    for (name, _) in SCENARIOS.iter().filter(|(name, _)| name.contains("say") || name.contains("wrong")) {
+        let figures = run(name, 10_000, 2);
+        // A minority cannot hasten the chain; a majority, by less than a third.
+        assert!((if name.starts_with("70") { 0.7 } else { 0.95 }..1.7).contains(&figures.mean), "{name}: {figures}");
+        assert!(figures.worst < 60.0 && figures.ahead <= 12.1, "{name}: {figures}");
+    }
 }
 
 #[test]

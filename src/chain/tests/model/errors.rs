@@ -243,6 +243,7 @@ fn what_nobody_can_cause_is_not_caused_by_the_nearest_attempts() {
     // The reward of the next block is not there yet.
     let next = forge.block(&mut luck, &model.tip(), 1_000, None).expect("a block");
     let early = OutPoint { txid: next.transactions[0].txid(), index: 0 };
-    let spender = Transaction { inputs: vec![crate::primitives::TxInput { outpoint: early, ..trade.inputs[0] }], ..trade };
+    let spender =
+        Transaction { inputs: vec![crate::primitives::TxInput { outpoint: early, ..trade.inputs[0] }], ..trade };
     assert_eq!(chain.trade(&spender, PEER).expect_err("refused").code(), "missing_coin");
 }

@@ -9,8 +9,8 @@ use crate::{
     chain::testing::{key, mine, note, owner, signed},
     consensus::{Network, testing::crafted},
     primitives::{
-        Amount, Block, BlockHash, Header, MerkleRoot, OutPoint, Owner, Transaction, TxId, TxInput, TxOutput, UnixMillis,
-        coinbase_memo,
+        Amount, Block, BlockHash, Header, MerkleRoot, OutPoint, Owner, Transaction, TxId, TxInput, TxOutput,
+        UnixMillis, coinbase_memo,
     },
 };
 
@@ -257,6 +257,30 @@ impl Forge {
         Some(signed(&self.network.id, &inputs, outputs, &memo))
     }
 
+    /// Spends a coin that another trade spends, and perhaps more; pays more, or not enough.
+    pub(super) fn replacement(&self, luck: &mut Luck, purse: &Purse, rival: &Transaction) -> Option<Transaction> {
+        let contested = rules::places(rival);
+        let mut with_rival = purse.clone();
+        with_rival.retain(|place, _| contested.contains(place) || luck.chance(10));
+        let coins = spendable(&with_rival);
+        let sum: u64 = coins.iter().map(|(_, _, units)| units).sum();
+        let fee = luck.below(sum.min(200_000).max(1));
+        let inputs: Vec<_> = coins.iter().map(|(key, coin, _)| (key, *coin)).collect();
+        let fits = !inputs.is_empty() && sum > fee;
+        fits.then(|| signed(&self.network.id, &inputs, vec![to(luck.owner(), sum - fee)], b""))
+    }
+
+    /// Trades that rest one on the other: about as many as may.
+    pub(super) fn chain_of_trades(&self, luck: &mut Luck, purse: &mut Purse) -> Vec<Transaction> {
+        let mut chain = Vec::new();
+        for _ in 0..20 + luck.below(12) {
+            let Some(trade) = self.trade(luck, purse) else { break };
+            *purse = rules::made(&trade, 0).into_iter().collect();
+            chain.push(trade);
+        }
+        chain
+    }
+
     pub(super) fn note(&self, luck: &mut Luck) -> Transaction {
         let stamp = u32::try_from(luck.below(40)).expect("small");
         note(&self.network.id, &luck.person(), stamp, format!("words {}", luck.below(3)).as_bytes())
@@ -302,7 +326,8 @@ impl Forge {
                 signed(network, &[(&key, OutPoint { txid, index: 0 })], vec![to(mine, 1)], b"")
             }
             TradeFlaw::SpentCoin => {
-                let is_spent = |trade: &&Arc<Transaction>| rules::places(trade).iter().all(|at| !purse.contains_key(at));
+                let is_spent =
+                    |trade: &&Arc<Transaction>| rules::places(trade).iter().all(|at| !purse.contains_key(at));
                 let spent: Vec<_> = self.trades.iter().filter(is_spent).collect();
                 let input: TxInput = *luck.pick(&spent)?.inputs.first()?;
                 let key = (1..=PEOPLE).map(self::key).find(|key| owner(key) == input.public_key.owner())?;
@@ -310,7 +335,8 @@ impl Forge {
             }
             TradeFlaw::OthersCoin => signed(network, &[(&self::key(77), coin)], vec![to(mine, units)], b""),
             TradeFlaw::UsedStamp => {
-                let stamps: Vec<_> = purse.iter().filter(|(_, money)| money.units == 0).map(|(place, _)| *place).collect();
+                let stamps: Vec<_> =
+                    purse.iter().filter(|(_, money)| money.units == 0).map(|(place, _)| *place).collect();
                 let (whose, _, index) = *luck.pick(&stamps)?;
                 let key = (1..=PEOPLE).map(self::key).find(|key| owner(key) == whose)?;
                 note(network, &key, index, b"other words")
@@ -353,7 +379,13 @@ impl Forge {
     }
 
     /// A block on any that was made, with the time since its parent; unless `flaw`, it breaks no rule by itself.
-    pub(super) fn block(&mut self, luck: &mut Luck, parent: &BlockHash, after: UnixMillis, flaw: Option<Flaw>) -> Option<Arc<Block>> {
+    pub(super) fn block(
+        &mut self,
+        luck: &mut Luck,
+        parent: &BlockHash,
+        after: UnixMillis,
+        flaw: Option<Flaw>,
+    ) -> Option<Arc<Block>> {
         let headers: Vec<Header> = self.chain_to(parent).iter().map(|block| block.header).collect();
         let height = headers.last()?.height + 1;
         let purse = self.purse_after(parent);
@@ -426,7 +458,8 @@ impl Forge {
         let bits = self.params.next_bits(&headers, time);
         // Harder than it must be, so that it has the work all the same.
         let bits = if flaw == Some(Flaw::Bits) { bits - 1 } else { bits };
-        let header = Header { previous: *parent, merkle_root: MerkleRoot::ZERO, height, time, bits, nonce: luck.number() >> 1 };
+        let header =
+            Header { previous: *parent, merkle_root: MerkleRoot::ZERO, height, time, bits, nonce: luck.number() >> 1 };
         let mut block = Block { header, transactions };
         block.header.merkle_root = block.computed_merkle_root();
         mine(&mut block);

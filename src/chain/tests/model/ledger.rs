@@ -235,7 +235,8 @@ impl Model {
         if self.bodies.contains_key(&hash) {
             return "known";
         }
-        let waits = self.waiting.iter().chain(self.held.iter().map(|(_, block)| block)).any(|other| other.hash() == hash);
+        let waits =
+            self.waiting.iter().chain(self.held.iter().map(|(_, block)| block)).any(|other| other.hash() == hash);
         if waits && !self.condemned.contains(&hash) {
             return "waiting";
         }

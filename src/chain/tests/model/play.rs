@@ -259,7 +259,8 @@ impl World {
         match luck.below(100) {
             0..20 => {
                 let local = luck.chance(40);
-                let purse = if luck.chance(70) { self.model.coins_after_pool() } else { Purse::clone(&self.model.coins()) };
+                let purse =
+                    if luck.chance(70) { self.model.coins_after_pool() } else { Purse::clone(&self.model.coins()) };
                 let trade = if luck.chance(75) { self.forge.trade(luck, &purse) } else { Some(self.forge.note(luck)) };
                 if let Some(trade) = trade {
                     self.forge.trades.push(Arc::new(trade.clone()));
@@ -272,15 +273,30 @@ impl World {
                     self.give_trade(&trade, luck.chance(40))?;
                 }
             }
-            26..34 => {
+            26..30 => {
+                let purse = self.model.coins();
+                let rival = luck.pick(&self.model.pool.entries).map(|entry| Arc::clone(&entry.transaction));
+                let local = luck.chance(40);
+                if let Some(trade) = rival.and_then(|rival| self.forge.replacement(luck, &purse, &rival)) {
+                    self.forge.trades.push(Arc::new(trade.clone()));
+                    self.give_trade(&Arc::new(trade), local)?;
+                }
+            }
+            30 => {
+                let (mut purse, local) = (self.model.coins_after_pool(), luck.chance(30));
+                for trade in self.forge.chain_of_trades(luck, &mut purse) {
+                    self.give_trade(&Arc::new(trade), local)?;
+                }
+            }
+            31..37 => {
                 let flaw = *luck.pick(&TradeFlaw::all()).expect("some");
                 let purse = self.model.coins();
                 if let Some(trade) = self.forge.flawed_trade(luck, &purse, flaw) {
                     self.give_trade(&Arc::new(trade), luck.chance(20))?;
                 }
             }
-            34..45 => self.mine_template(luck)?,
-            45..60 => self.grow(luck, None)?,
+            37..46 => self.mine_template(luck)?,
+            46..60 => self.grow(luck, None)?,
             60..70 => {
                 let flaw = *luck.pick(&Flaw::all()).expect("some");
                 // The largest are slow to make, and many of them prove no more than few.
@@ -300,7 +316,9 @@ impl World {
             }
             83..87 => {
                 let now = self.now;
-                same("what is due next", self.engine().next_due(), self.model.next_due())?;
+                // Trades expire days later.
+                let next = self.engine().next_due().filter(|due| *due < now + 24 * 3_600_000);
+                same("what is due next", next, self.model.next_due())?;
                 self.engine().due(now).map_err(|fault| fault.to_string())?;
                 self.model.due(now);
                 self.settle()?;
@@ -445,7 +463,11 @@ impl World {
         if supply > minted {
             return Err(format!("there are {supply} units, and only {minted} were ever to be made"));
         }
-        same("how many coins", audit.coins, purse.values().filter(|money| money.units > 0).count().try_into().expect("few"))?;
+        same(
+            "how many coins",
+            audit.coins,
+            purse.values().filter(|money| money.units > 0).count().try_into().expect("few"),
+        )?;
         let owners: BTreeSet<_> = self.places.iter().map(|(owner, _, _)| *owner).collect();
         for owner in owners {
             let coins = purse.iter().filter(|((whose, _, _), _)| *whose == owner);
@@ -463,12 +485,7 @@ impl World {
 }
 
 /// Plays a history of these steps; how engine and model differ, if they do. `at` says which step is being played.
-pub(super) fn play(
-    network: &Network,
-    keeping: Keeping,
-    steps: &[u64],
-    at: &Cell<usize>,
-) -> Result<Report, Difference> {
+pub(super) fn play(network: &Network, keeping: Keeping, steps: &[u64], at: &Cell<usize>) -> Result<Report, Difference> {
     let mut world = World::new(network, keeping);
     for (number, seed) in steps.iter().enumerate() {
         at.set(number);

@@ -7,7 +7,7 @@ use super::{
     ledger::Model,
     rules::{self, Purse},
 };
-use crate::primitives::{Block, Transaction, TxId};
+use crate::primitives::{Block, Encode, Transaction, TxId};
 
 /// A trade or note that waits.
 #[derive(Debug, Clone)]
@@ -31,18 +31,18 @@ impl Pool {
         self.entries.iter().find(|entry| entry.txid == *txid)
     }
 
-    /// Who spends a coin or uses a stamp that this wants too.
-    fn rivals<'a>(&'a self, transaction: &Transaction) -> impl Iterator<Item = &'a Entry> {
-        let wanted = rules::places(transaction);
-        self.entries.iter().filter(move |entry| rules::places(&entry.transaction).iter().any(|place| wanted.contains(place)))
+    /// Who spends a coin or uses a stamp that this wants too, in the order of its inputs.
+    fn rivals(&self, transaction: &Transaction) -> Vec<&Entry> {
+        let spender = |place| self.entries.iter().find(|entry| rules::places(&entry.transaction).contains(place));
+        rules::places(transaction).iter().filter_map(spender).collect()
     }
 
     fn is_parent(parent: TxId, child: &Transaction) -> bool {
         child.inputs.iter().any(|input| input.outpoint.txid == parent)
     }
 
-    /// How many waiting trades this rests on, itself included.
-    fn ancestors(&self, transaction: &Transaction) -> usize {
+    /// What this rests on, without itself.
+    fn ancestors(&self, transaction: &Transaction) -> Vec<&Entry> {
         let mut found: Vec<&Entry> = Vec::new();
         for entry in self.entries.iter().rev() {
             let mut below = found.iter().map(|entry| &*entry.transaction).chain([transaction]);
@@ -50,7 +50,7 @@ impl Pool {
                 found.push(entry);
             }
         }
-        found.len() + 1
+        found
     }
 
     /// An entry and all that rest on it, in the order of coming.
@@ -75,29 +75,89 @@ impl Model {
         purse
     }
 
-    /// What is wrong with a trade beside what waits, but for its signatures; its fee.
-    fn try_trade(&self, transaction: &Transaction, limit: usize) -> Result<u64, &'static str> {
+    /// What is wrong with a trade beside what waits, but for its signatures; its fee, and what would leave for it. What
+    /// comes for the first time may replace others, and may rest on so many at most.
+    fn try_trade(&self, transaction: &Transaction, new: Option<usize>) -> Result<(u64, Vec<TxId>), &'static str> {
         if let Some(code) = rules::form_fault(transaction) {
             return Err(code);
         }
-        let mut purse = self.coins_after_pool();
-        for place in rules::places(transaction) {
-            if self.pool.entries.iter().any(|entry| rules::places(&entry.transaction).contains(&place)) {
-                return Err("conflict");
-            }
-            if !rules::is_note(transaction) && !purse.contains_key(&place) {
-                return Err("missing_coin");
+        let rivals = self.pool.rivals(transaction);
+        if !rivals.is_empty() && (new.is_none() || rules::is_note(transaction)) {
+            return Err("conflict");
+        }
+        // The coins as if nothing that waits had spent any.
+        let mut purse = Purse::clone(&self.coins());
+        purse.extend(self.pool.entries.iter().flat_map(|entry| rules::made(&entry.transaction, 0)));
+        let fee = rules::spend(&mut purse, transaction, 0)?;
+        let mut leaving = Vec::new();
+        for txid in rivals.iter().flat_map(|rival| self.pool.with_descendants(rival.txid)) {
+            if !leaving.contains(&txid) {
+                leaving.push(txid);
             }
         }
-        let fee = rules::spend(&mut purse, transaction, 0)?;
-        if self.pool.ancestors(transaction) > limit { Err("too_long_chain") } else { Ok(fee) }
+        if leaving.len() > 100 {
+            return Err("too_many_replaced");
+        }
+        let ancestors = self.pool.ancestors(transaction);
+        if ancestors.iter().any(|entry| leaving.contains(&entry.txid)) {
+            return Err("replaces_parent");
+        }
+        let length = |transaction: &Transaction| u128::try_from(transaction.to_bytes().len()).expect("short");
+        let rate = |fee: u128, bytes: u128| fee * 1_000 / bytes;
+        let package = |entries: &[&Entry]| {
+            let fees: u128 = entries.iter().map(|entry| u128::from(entry.fee)).sum();
+            (fees, entries.iter().map(|entry| length(&entry.transaction)).sum::<u128>())
+        };
+        let (fees, bytes) = package(&ancestors);
+        let (own_fee, own_bytes) = (u128::from(fee), length(transaction));
+        let (fees, bytes) = (fees + own_fee, bytes + own_bytes);
+        if let Some(limit) = new {
+            let most_bytes = if limit > 25 { 404_000 } else { 101_000 };
+            if ancestors.len() + 1 > limit {
+                return Err("too_long_chain");
+            }
+            if !ancestors.is_empty() && bytes > most_bytes {
+                return Err("too_large_package");
+            }
+            for ancestor in &ancestors {
+                let below = self.pool.with_descendants(ancestor.txid);
+                let below: Vec<_> = below
+                    .iter()
+                    .filter(|txid| !leaving.contains(txid))
+                    .filter_map(|txid| self.pool.get(txid))
+                    .collect();
+                if below.len() + 1 > limit {
+                    return Err("too_many_descendants");
+                }
+                if package(&below).1 + own_bytes > most_bytes {
+                    return Err("too_large_package");
+                }
+            }
+        }
+        if rivals.is_empty() {
+            return Ok((fee, leaving));
+        }
+        let lost: u128 = leaving.iter().filter_map(|txid| self.pool.get(txid)).map(|entry| u128::from(entry.fee)).sum();
+        // As much as all that leaves, and a unit for each of its own bytes.
+        let pays_for_them = own_fee >= lost + own_bytes;
+        let is_better = rivals.iter().all(|rival| {
+            let (rival_fee, rival_bytes) = (u128::from(rival.fee), length(&rival.transaction));
+            let (rest_fees, rest_bytes) = package(&self.pool.ancestors(&rival.transaction));
+            let alone = rate(rival_fee, rival_bytes);
+            let rank = alone.min(rate(rest_fees + rival_fee, rest_bytes + rival_bytes));
+            rate(own_fee, own_bytes) > alone && rate(fees, bytes) > rank
+        });
+        if pays_for_them && is_better { Ok((fee, leaving)) } else { Err("conflict") }
     }
 
     /// A trade or note comes: what becomes of it.
     pub(super) fn accept_trade(&mut self, transaction: &Arc<Transaction>, local: bool) -> &'static str {
         let txid = transaction.txid();
+        let is_sent_here = local;
+        // One of our own that comes back is our own still.
+        let local = local || self.pool.own.contains_key(&txid);
         if let Some(entry) = self.pool.entries.iter_mut().find(|entry| entry.txid == txid) {
-            if !local {
+            if !is_sent_here {
                 return "known";
             }
             entry.local = true;
@@ -107,10 +167,14 @@ impl Model {
         if self.place(&txid).is_some() {
             return "mined";
         }
-        match self.try_trade(transaction, if local { 100 } else { 25 }) {
+        match self.try_trade(transaction, Some(if local { 100 } else { 25 })) {
             Err(code) => code,
             Ok(_) if !self.are_good(transaction) => "bad_signature",
-            Ok(fee) => {
+            Ok((fee, leaving)) => {
+                for txid in &leaving {
+                    self.make_void(txid);
+                }
+                self.pool.entries.retain(|entry| !leaving.contains(&entry.txid));
                 self.admit(transaction, fee, local);
                 "accepted"
             }
@@ -127,12 +191,12 @@ impl Model {
 
     /// Takes a trade up that was good before; whether it still is.
     fn readmit(&mut self, transaction: &Arc<Transaction>) -> bool {
-        let fee = self.try_trade(transaction, usize::MAX);
-        if let Ok(fee) = fee {
+        let tried = self.try_trade(transaction, None);
+        if let Ok((fee, _)) = tried {
             let local = self.pool.own.contains_key(&transaction.txid());
             self.admit(transaction, fee, local);
         }
-        fee.is_ok()
+        tried.is_ok()
     }
 
     fn make_void(&mut self, txid: &TxId) {
@@ -147,7 +211,7 @@ impl Model {
             for transaction in joined.iter().flat_map(|block| block.transactions.iter().skip(1)) {
                 let txid = transaction.txid();
                 self.pool.entries.retain(|entry| entry.txid != txid);
-                let rivals: Vec<_> = self.pool.rivals(transaction).map(|entry| entry.txid).collect();
+                let rivals: Vec<_> = self.pool.rivals(transaction).iter().map(|entry| entry.txid).collect();
                 let lost: Vec<_> = rivals.into_iter().flat_map(|rival| self.pool.with_descendants(rival)).collect();
                 for lost in lost {
                     self.pool.entries.retain(|entry| entry.txid != lost);

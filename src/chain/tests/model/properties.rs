@@ -3,11 +3,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{
-    History, Luck,
-    ledger::Model,
-    play::Keeping,
-};
+use super::{History, Luck, ledger::Model, play::Keeping};
 use crate::{
     chain::{
         Chain, ChainOptions,
@@ -167,7 +163,9 @@ fn a_block_of_hundreds_of_signatures_has_one_verdict_over_any_number_of_threads(
     for block in cases {
         let verdicts: Vec<_> = [(16, 1), (16, 2), (1, 3), (128, 8)]
             .into_iter()
-            .map(|(cache_mib, threads)| kept(&Disk::default(), cache_mib, threads).accept_block(block.clone(), PEER, NOW))
+            .map(|(cache_mib, threads)| {
+                kept(&Disk::default(), cache_mib, threads).accept_block(block.clone(), PEER, NOW)
+            })
             .collect();
         assert!(verdicts.windows(2).all(|pair| pair[0] == pair[1]), "{verdicts:?}");
     }

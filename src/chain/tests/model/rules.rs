@@ -243,9 +243,7 @@ pub(super) fn made(transaction: &Transaction, height: Height) -> Vec<((Owner, Tx
     let (txid, coinbase) = (transaction.txid(), transaction.inputs.is_empty());
     let outputs = (0..).zip(&transaction.outputs);
     outputs
-        .map(|(index, output)| {
-            ((output.owner, txid, index), Money { units: output.value.units(), height, coinbase })
-        })
+        .map(|(index, output)| ((output.owner, txid, index), Money { units: output.value.units(), height, coinbase }))
         .collect()
 }
 
