@@ -16,9 +16,8 @@
 use std::collections::{BTreeSet, HashSet};
 
 use super::{
-    MAX_CHAIN, MAX_LOCAL_CHAIN, MAX_LOCAL_PACKAGE_BYTES, MAX_PACKAGE_BYTES, MAX_REPLACED, Mempool, PAYING_RATE,
+    MAX_CHAIN, MAX_LOCAL_CHAIN, MAX_LOCAL_PACKAGE_BYTES, MAX_PACKAGE_BYTES, MAX_REPLACED, Mempool, PAYING_RATE, is_note,
     fees::{FeeRate, Package},
-    is_note,
 };
 use crate::{
     chain::errors::{AcceptTradeError, ChainFault},

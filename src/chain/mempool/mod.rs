@@ -38,7 +38,9 @@ use std::{
 use super::api::MempoolEntry;
 use crate::{
     consensus::{self, Coin, CoinKey},
-    primitives::{Height, LeafHash, PeerId, Rate, Transaction, TransactionKind, TxId, TxInput, TxOutput, UnixMillis},
+    primitives::{
+        Height, LeafHash, PeerId, Rate, Transaction, TransactionKind, TxId, TxInput, TxOutput, UnixMillis,
+    },
 };
 
 pub(crate) use check::{Candidate, Rules};

@@ -166,11 +166,7 @@ fn a_replacement_that_rests_on_what_nobody_mines_is_refused() {
     let pinned = signed(&network().id, &inputs, outputs, b"");
     let AcceptTradeError::Conflict { needs: Some(needs), .. } = purse.refuses(&pinned, PEER) else { panic!() };
     let rank = FeeRate::of(Amount::from_units(2_000), rival.encoded_len()).plus(FeeRate::from_units(1));
-    assert_eq!(
-        needs,
-        rank.fee(pinned.encoded_len() + ballast.encoded_len()),
-        "as miners see it, with what it rests on"
-    );
+    assert_eq!(needs, rank.fee(pinned.encoded_len() + ballast.encoded_len()), "as miners see it, with what it rests on");
 }
 
 #[test]
@@ -182,16 +178,12 @@ fn what_is_replaced_is_bounded_and_never_spent() {
     let outputs = |units| vec![TxOutput { value: Amount::from_units(units), owner: owner(&me) }];
     let inputs = [(&me, purse.coin(0)), (&me, coin_of(&first, 0))];
     let both = signed(&network().id, &inputs, outputs(COIN), b"");
-    assert!(
-        matches!(purse.refuses(&both, PEER), AcceptTradeError::ReplacesParent { parent, .. } if parent == first.txid())
-    );
+    assert!(matches!(purse.refuses(&both, PEER), AcceptTradeError::ReplacesParent { parent, .. } if parent == first.txid()));
     let child = spend(&me, coin_of(&first, 0), 1, COIN, 0);
     purse.takes(&child, PEER);
     let inputs = [(&me, purse.coin(0)), (&me, coin_of(&child, 0))];
     let through = signed(&network().id, &inputs, outputs(COIN), b"");
-    assert!(
-        matches!(purse.refuses(&through, PEER), AcceptTradeError::ReplacesParent { parent, .. } if parent == child.txid())
-    );
+    assert!(matches!(purse.refuses(&through, PEER), AcceptTradeError::ReplacesParent { parent, .. } if parent == child.txid()));
 
     // Fifty pairs and one more.
     for index in 1..51 {
@@ -285,8 +277,9 @@ fn packages_are_bounded_in_bytes_so_that_pinning_is_cheap_to_undo() {
     let child = pay(&network(), &key(2), coin_of(&large, 0), &[(owner(&key(3)), 100); 300]);
     assert!(large.encoded_len() + child.encoded_len() > 101_000);
     assert!(matches!(purse.refuses(&child, PEER), AcceptTradeError::TooLargePackage { limit: 101_000, .. }));
-    let siblings: Vec<_> =
-        (0..2).map(|index| pay(&network(), &key(2), coin_of(&large, index), &[(owner(&key(3)), 100); 150])).collect();
+    let siblings: Vec<_> = (0..2)
+        .map(|index| pay(&network(), &key(2), coin_of(&large, index), &[(owner(&key(3)), 100); 150]))
+        .collect();
     purse.takes(&siblings[0], PEER);
     assert!(matches!(purse.refuses(&siblings[1], PEER), AcceptTradeError::TooLargePackage { .. }));
 }

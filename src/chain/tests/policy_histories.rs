@@ -78,10 +78,9 @@ impl History {
 
     /// The outputs of a transaction that was seen.
     fn coins(&self) -> Vec<(OutPoint, TxOutput)> {
-        let outputs = self
-            .trades
-            .iter()
-            .flat_map(|trade| (0..).zip(&trade.outputs).map(|(index, output)| (coin_of(trade, index), *output)));
+        let outputs = self.trades.iter().flat_map(|trade| {
+            (0..).zip(&trade.outputs).map(|(index, output)| (coin_of(trade, index), *output))
+        });
         outputs.collect()
     }
 
@@ -176,10 +175,7 @@ impl History {
                 let chain = std::mem::replace(&mut self.chain, TestChain::new());
                 self.listen_to(chain);
                 let after = self.chain.chain.mempool();
-                assert_eq!(
-                    after.iter().map(|entry| entry.txid).collect::<Vec<_>>(),
-                    before.iter().map(|entry| entry.txid).collect::<Vec<_>>()
-                );
+                assert_eq!(after.iter().map(|entry| entry.txid).collect::<Vec<_>>(), before.iter().map(|entry| entry.txid).collect::<Vec<_>>());
                 assert!(after.iter().zip(&before).all(|(after, before)| after.added == before.added));
             }
         }
@@ -202,8 +198,7 @@ impl History {
             assert!(entry.expires.is_none_or(|at| at > self.chain.now));
         }
         for txid in &self.own {
-            let state =
-                self.chain.chain.transaction(*txid).expect("a disk").expect("own trades are never forgotten").state;
+            let state = self.chain.chain.transaction(*txid).expect("a disk").expect("own trades are never forgotten").state;
             assert_eq!(state == TxState::Mempool, waiting.contains(txid));
         }
         // What would be mined now connects.
