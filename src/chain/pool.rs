@@ -177,6 +177,7 @@ impl Chain {
         let bytes = transaction.encoded_len();
         let entry = MempoolEntry { transaction, txid, fee: Amount::ZERO, bytes, added, local, expires: None };
         self.mempool.insert(entry, leaf, candidate);
+        self.verified.insert(leaf);
         self.keep(txid, added);
     }
 

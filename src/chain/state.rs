@@ -7,7 +7,7 @@
 //! - what happened is told by [`Chain::drain_events`] only once it is durable.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{HashMap, VecDeque},
     path::Path,
     sync::Arc,
 };
@@ -28,6 +28,7 @@ use super::{
         },
     },
     tree::{HeaderTree, NodeId},
+    verified::Verified,
     waiting::{Held, WaitingBlocks},
 };
 use crate::{
@@ -38,13 +39,17 @@ use crate::{
 /// Changes are committed at the latest when their bodies have this many bytes.
 const MAX_UNCOMMITTED_BODIES: usize = 64 * 1024 * 1024;
 
+/// And at the latest when they take this much memory beyond a quarter of the cache, in bytes; as much is being written at
+/// the same time.
+const FREE_CHANGES: usize = 32 * 1024 * 1024;
+
 /// Tips that only grow are told as one event, until it names this many transactions.
 const MAX_TOLD_TOGETHER: usize = 10_000;
 
 /// How a chain is kept; none of it changes what is valid.
 #[derive(Debug, Clone)]
 pub struct ChainOptions {
-    /// Memory, in MiB: half for redb's pages, half for changes that are not committed yet.
+    /// Memory, in MiB: half for redb's pages, half for changes that are not committed yet; these take up to 64 MiB more.
     pub cache_mib: usize,
     /// Threads that verify signatures.
     pub threads: usize,
@@ -92,8 +97,9 @@ pub struct Chain {
     pub(super) overlay: Overlay,
     pub(super) tree: HeaderTree,
     pub(super) mempool: Mempool,
-    /// Own trades, and whether each is void. Ordered: void ones are tried again in an order that is the same everywhere.
-    pub(super) own: BTreeMap<TxId, bool>,
+    pub(super) verified: Verified,
+    /// Own trades, and whether each is void.
+    pub(super) own: HashMap<TxId, bool>,
     pub(super) waiting: WaitingBlocks,
     pub(super) held: Vec<Held>,
     /// The difficulty window of the last header that was checked, moved on.
@@ -105,6 +111,8 @@ pub struct Chain {
     pub(super) rebuilding: bool,
     pub(super) staged: VecDeque<ChainEvent>,
     pub(super) logs: Vec<LogEntry>,
+    /// What is told and logged once what is being written is durable.
+    written: (VecDeque<ChainEvent>, Vec<LogEntry>),
     ready: Vec<ChainEvent>,
 }
 
@@ -149,7 +157,7 @@ impl Chain {
             waiting.push(stored::<WaitingRecord>("a waiting trade", value.value())?);
         }
         waiting.sort_by_key(|record| record.sequence);
-        let mut own = BTreeMap::new();
+        let mut own = HashMap::new();
         for entry in tables.own.iter()? {
             let (key, value) = entry?;
             let record: OwnRecord = stored("an own trade", value.value())?;
@@ -163,6 +171,7 @@ impl Chain {
             overlay: Overlay::new(store),
             tree,
             mempool: Mempool::default(),
+            verified: Verified::default(),
             own,
             waiting: WaitingBlocks::default(),
             held: Vec::new(),
@@ -172,6 +181,7 @@ impl Chain {
             rebuilding: false,
             staged: VecDeque::new(),
             logs: Vec::new(),
+            written: Default::default(),
             ready: Vec::new(),
         };
         // A crash in the middle of a reindex leaves more stored than connected.
@@ -285,8 +295,8 @@ impl Chain {
     /// Whether so much has gathered that it should be committed now.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        let cache = self.options.cache_mib.saturating_mul(1 << 20) / 2;
-        self.overlay.body_bytes() >= MAX_UNCOMMITTED_BODIES || self.overlay.cost() >= cache.max(1 << 20)
+        let share = self.options.cache_mib.saturating_mul(1 << 20) / 4;
+        self.overlay.body_bytes() >= MAX_UNCOMMITTED_BODIES || self.overlay.cost() >= share.saturating_add(FREE_CHANGES)
     }
 
     /// Makes everything durable; only then is it logged and told.
@@ -294,14 +304,37 @@ impl Chain {
     /// # Errors
     /// When the disk fails; the chain must then be dropped.
     pub fn commit(&mut self) -> Result<(), ChainFault> {
+        self.finish_storing()?;
         self.overlay.commit()?;
         self.release();
         Ok(())
     }
 
+    /// Begins to make everything durable on another thread, which calls `done` at the end; until
+    /// [`finish_storing`](Self::finish_storing), none of it is told. Waits for what was begun before.
+    pub(super) fn begin_storing(&mut self, done: impl FnOnce() + Send + 'static) -> Result<(), ChainFault> {
+        self.finish_storing()?;
+        self.written = (std::mem::take(&mut self.staged), std::mem::take(&mut self.logs));
+        self.overlay.begin_writing(done)
+    }
+
+    /// Whether [`finish_storing`](Self::finish_storing) would have to wait.
+    pub(super) fn is_storing(&self) -> bool {
+        self.overlay.is_busy()
+    }
+
+    /// Waits until what [`begin_storing`](Self::begin_storing) began is durable; then it can be told.
+    pub(super) fn finish_storing(&mut self) -> Result<(), ChainFault> {
+        self.overlay.finish_writing()?;
+        let (events, logs) = std::mem::take(&mut self.written);
+        self.ready.extend(events);
+        logs.iter().for_each(LogEntry::emit);
+        Ok(())
+    }
+
     /// Tells what needs no commit, when nothing that does is before it.
     pub(super) fn release(&mut self) {
-        if !self.overlay.is_awaited() {
+        if !self.overlay.is_awaited() && !self.overlay.is_writing() {
             self.ready.extend(self.staged.drain(..));
             for entry in self.logs.drain(..) {
                 entry.emit();
