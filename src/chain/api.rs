@@ -398,6 +398,8 @@ pub struct ChainSummary {
     pub best_header: Tip,
     /// Waiting trades.
     pub mempool: usize,
+    /// Changes with every trade that comes or goes.
+    pub mempool_changes: u64,
     /// Memory that they take, in bytes: at most [`MAX_MEMPOOL_BYTES`](super::MAX_MEMPOOL_BYTES), but for our own.
     pub mempool_bytes: usize,
     /// The fee rate that a peer's trade has to pay.

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-pub use crate::consensus::Blame;
 use super::mempool::FeeRate;
+pub use crate::consensus::Blame;
 use crate::{
     consensus::{BlockError, HeaderError, TransactionError},
     primitives::{Amount, BlockHash, Height, NetworkId, OutPoint, TxId},
@@ -333,7 +333,9 @@ pub enum AcceptTradeError {
         needs: Option<Amount>,
     },
     /// It would replace too many.
-    #[error("trade {txid} would replace more than {limit} waiting trades, with those that rest on them; wait for the next block")]
+    #[error(
+        "trade {txid} would replace more than {limit} waiting trades, with those that rest on them; wait for the next block"
+    )]
     TooManyReplaced {
         /// Which.
         txid: TxId,
@@ -343,7 +345,9 @@ pub enum AcceptTradeError {
         limit: usize,
     },
     /// It would replace what it spends.
-    #[error("trade {txid} spends an output of {parent}, which it would replace, or which rests on what it would replace")]
+    #[error(
+        "trade {txid} spends an output of {parent}, which it would replace, or which rests on what it would replace"
+    )]
     ReplacesParent {
         /// Which.
         txid: TxId,
@@ -361,7 +365,9 @@ pub enum AcceptTradeError {
         limit: usize,
     },
     /// Too much rests on one of those that it rests on.
-    #[error("trade {txid} would be the {descendants}th to rest on the waiting trade {ancestor}: {limit} at most; wait for the next block")]
+    #[error(
+        "trade {txid} would be the {descendants}th to rest on the waiting trade {ancestor}: {limit} at most; wait for the next block"
+    )]
     TooManyDescendants {
         /// Which.
         txid: TxId,
@@ -373,7 +379,9 @@ pub enum AcceptTradeError {
         limit: usize,
     },
     /// It and the waiting trades that it rests on, or that rest on one of these, are too long together.
-    #[error("trade {txid} and the waiting trades connected with it have {bytes} bytes: {limit} at most; wait for the next block")]
+    #[error(
+        "trade {txid} and the waiting trades connected with it have {bytes} bytes: {limit} at most; wait for the next block"
+    )]
     TooLargePackage {
         /// Which.
         txid: TxId,

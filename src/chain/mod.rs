@@ -38,8 +38,8 @@ pub mod wallet;
 pub use api::*;
 pub use errors::{AcceptBlockError, AcceptHeadersError, AcceptTradeError, Blame, ChainFault, OpenError};
 pub use mempool::{
-    FREE_BYTES_PER_BLOCK, FREE_EXPIRY_MS, FeeRate, Floor, MAX_CHAIN, MAX_LOCAL_CHAIN, MAX_MEMPOOL_BYTES, MAX_REPLACED,
-    PAYING_EXPIRY_MS, PAYING_RATE,
+    FLOOR_HALF_LIFE_MS, FREE_BYTES_PER_BLOCK, FREE_EXPIRY_MS, FeeRate, Floor, MAX_CHAIN, MAX_LOCAL_CHAIN,
+    MAX_LOCAL_PACKAGE_BYTES, MAX_MEMPOOL_BYTES, MAX_PACKAGE_BYTES, MAX_REPLACED, PAYING_EXPIRY_MS, PAYING_RATE,
 };
 pub use reader::ChainReader;
 pub use state::{Chain, ChainOptions};

@@ -3,7 +3,7 @@
 //! A trade made on this node has a record of its own for ever: it is void only while the best chain leaves it no way, and
 //! taken up again as soon as one opens.
 
-use std::sync::Arc;
+use std::{cmp::Reverse, sync::Arc};
 
 use super::{
     api::{ChainEvent, DropReason, MempoolEntry, Origin},
@@ -116,7 +116,8 @@ impl Chain {
         if let Some(price) = self.mempool.price_of_room(transaction, candidate)
             && rate <= price
         {
-            self.mempool.raise_floor(price, now);
+            let floor = self.mempool.refuse_room(price, now);
+            return Err(AcceptTradeError::BelowFloor { txid, rate, floor });
         }
         let floor = self.mempool.floor().at(now);
         if rate < floor {
@@ -344,14 +345,24 @@ impl Chain {
                 }
             }
         }
-        Ok(())
+        // Of another version, perhaps, which counted otherwise. The floor begins anew.
+        self.evict(0)
     }
 
     /// Takes up void trades whose inputs are there again: the chain changed in their favour.
     fn retry_void(&mut self, all: bool, now: UnixMillis) -> Result<(), ChainFault> {
         let limit = if all { usize::MAX } else { MAX_RETRIED };
         let void = self.own.iter().filter(|(_, is_void)| **is_void).map(|(txid, _)| *txid);
-        let mut void: Vec<_> = void.take(limit).collect();
+        let mut void: Vec<_> = void.collect();
+        void.sort_unstable();
+        void.truncate(limit);
+        // Of two that exclude each other, the later is what their maker wants.
+        let mut dated = Vec::with_capacity(void.len());
+        for txid in void {
+            dated.push((Reverse(self.overlay.own(&txid)?.map(|record| record.added)), txid));
+        }
+        dated.sort_unstable();
+        let mut void: Vec<_> = dated.into_iter().map(|(_, txid)| txid).collect();
         // One may rest on another: again as long as that helps.
         loop {
             let before = void.len();

@@ -225,6 +225,7 @@ impl Chain {
             tip: self.tip(),
             best_header: self.best_header(),
             mempool: self.mempool.len(),
+            mempool_changes: self.mempool.changes(),
             mempool_bytes: self.mempool.memory(),
             floor: self.mempool.floor(),
         }

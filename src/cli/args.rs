@@ -250,6 +250,21 @@ pub enum ClientCommand {
         #[command(flatten)]
         passphrase: PassphraseFlag,
     },
+    /// Replace an own trade that waits by the same one with a higher fee
+    #[command(after_help = "Example:\n  friendchain raise-fee 5f0c… --fee 0.00002")]
+    RaiseFee {
+        /// The trade's id, as `send` and `mempool` show it
+        txid: String,
+        /// Coins for the miner, instead of what it pays now
+        #[arg(long, allow_hyphen_values = true)]
+        fee: String,
+        /// Mine too, reward to the sender, and wait until it is mined by anyone
+        #[arg(long)]
+        mine: bool,
+        /// What opens the wallet.
+        #[command(flatten)]
+        passphrase: PassphraseFlag,
+    },
     /// Write a text on the chain
     #[command(after_help = "Example:\n  friendchain note Good morning! --wait")]
     Note {

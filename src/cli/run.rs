@@ -17,7 +17,7 @@ use crate::{
     node::rpc::{
         Client, FriendchainApiClient, RpcError,
         api::MAX_PRINTED_BLOCKS,
-        types::{Coins, CreateBlockchain, CreateWallet, SendTrade, TxList, WalletCreated, WriteNote},
+        types::{Coins, CreateBlockchain, CreateWallet, RaiseFee, SendTrade, TxList, WalletCreated, WriteNote},
     },
     primitives::{Address, PeerId, TxId},
 };
@@ -120,6 +120,16 @@ pub async fn execute(command: ClientCommand, context: &Context, out: &mut dyn Wr
                 passphrase: secrets::passphrase(&passphrase)?,
             };
             let sent = while_showing(client, context.progress, client.send(request)).await?;
+            answer.write(&sent, |out| text::write_submitted(out, "Trade", &sent))
+        }
+        ClientCommand::RaiseFee { txid, fee, mine, passphrase } => {
+            let request = RaiseFee {
+                txid: parse(&txid, "bad_txid")?,
+                fee: parse(&fee, "bad_amount")?,
+                mine,
+                passphrase: secrets::passphrase(&passphrase)?,
+            };
+            let sent = while_showing(client, context.progress, client.raise_fee(request)).await?;
             answer.write(&sent, |out| text::write_submitted(out, "Trade", &sent))
         }
         ClientCommand::Note { text, wait, passphrase } => {

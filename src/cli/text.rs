@@ -105,8 +105,12 @@ pub fn write_tx(out: &mut dyn Write, tx: &TxView, with_state: bool) -> io::Resul
     for output in &tx.outputs {
         writeln!(out, "  to   {} {}", output.address, output.value)?;
     }
-    if tx.fee.0.units() > 0 {
-        writeln!(out, "  fee  {}", tx.fee)?;
+    match &tx.waiting {
+        Some(waiting) if tx.fee.0.units() > 0 => {
+            writeln!(out, "  fee  {}, {} for each 1,000 bytes", tx.fee, waiting.fee_rate)?;
+        }
+        None if tx.fee.0.units() > 0 => writeln!(out, "  fee  {}", tx.fee)?,
+        _ => {}
     }
     if let Some(memo) = &tx.memo {
         writeln!(out, "  text {memo}")?;
@@ -180,6 +184,9 @@ pub fn write_submitted(out: &mut dyn Write, what: &str, sent: &Submitted) -> io:
         (TxStateName::Mempool, _) => writeln!(out, "{what} {}: in the mempool, waiting to be mined", sent.txid)?,
         (TxStateName::Void, _) => writeln!(out, "{what} {}: void, it can never be mined any more", sent.txid)?,
     }
+    if let Some(replaced) = sent.replaces {
+        writeln!(out, "It takes the place of {replaced}, which is void.")?;
+    }
     if sent.rests_on_young_coins {
         writeln!(out, "It rests on rewards fewer than 6 blocks deep: a reorganisation could undo it.")?;
     }
@@ -226,7 +233,11 @@ pub fn write_status(out: &mut dyn Write, status: &StatusReport) -> io::Result<()
     line("tip", status.tip.to_string())?;
     line("work", status.work.clone())?;
     line("peers", status.peers.to_string())?;
-    line("mempool", status.mempool.to_string())?;
+    let waiting = match status.fee_floor.0.units() {
+        0 => status.mempool.to_string(),
+        _ => format!("{}, full: asks others for a fee of {} for each 1,000 bytes", status.mempool, status.fee_floor),
+    };
+    line("mempool", waiting)?;
     line("mining", status.mining.to_string())?;
     if let Some(miner) = status.miner {
         line("miner", miner.to_string())?;

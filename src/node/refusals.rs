@@ -109,6 +109,8 @@ impl From<BuildError> for RpcError {
             BuildError::TooManyCoins { .. } => "too_many_coins",
             BuildError::TextTooLong(_) => "text_too_long",
             BuildError::EmptyNote => "empty_note",
+            BuildError::NoteWithFee => "note_without_fee",
+            BuildError::FeeNotRaised { .. } => "fee_not_raised",
         };
         Self::new(code, error.to_string())
     }

@@ -15,8 +15,8 @@ use super::{
             Account, AddressBalance, AddressList, AuditReport, BalanceReport, BanState, BlockList, BlockView,
             BroadcastSent, ChainCreated, ChatHistory, ChatMessage, ChatSent, ChatState, Coins, CreateBlockchain,
             CreateWallet, EventPage, FriendList, FriendView, InviteText, Joined, LeftChain, LockState, MineMode,
-            MinedBlocks, PeerList, Phase, Progress, Secret, SendTrade, StatusReport, Stopping, Submitted, Synced,
-            TxList, TxPlace, TxStateName, TxView, Units, WalletCreated, WriteNote,
+            MinedBlocks, PeerList, Phase, Progress, RaiseFee, Secret, SendTrade, StatusReport, Stopping, Submitted,
+            Synced, TxList, TxPlace, TxStateName, TxView, Units, WaitingView, WalletCreated, WriteNote,
         },
     },
     setup,
@@ -30,7 +30,7 @@ use crate::{
     },
     consensus::{Invite, Network},
     friends::{ChatRecord, FriendInfo, FriendsHandle, LineState},
-    primitives::{Address, BlockHash, Height, Owner, PeerId, Transaction, TxId, printable},
+    primitives::{Address, Amount, BlockHash, Height, Owner, PeerId, Transaction, TxId, printable},
 };
 use jsonrpsee::core::async_trait;
 use tokio::sync::mpsc;
@@ -152,6 +152,10 @@ impl Service {
         let found = blocking(move || which(&reader)).await?;
         Ok(found.map(|info| BlockView::new(info.hash, &info.block, &info.fees, info.tip_height, true)))
     }
+}
+
+fn unknown_transaction(txid: TxId) -> RpcError {
+    RpcError::new("unknown_transaction", format!("neither the chain nor the mempool has {txid}"))
 }
 
 #[async_trait]
@@ -287,7 +291,39 @@ impl FriendchainApiServer for Service {
             // Handed in while the wallet is held, so that the next send sees these coins spent.
             (self.submit(transaction).await?, built.rests_on_young_rewards)
         };
-        let mut submitted = Submitted { txid, state: TxStateName::Mempool, block: None, rests_on_young_coins: young };
+        let mut submitted = Submitted::waits(txid, young);
+        if request.mine {
+            submitted.block = Some(self.mine_until(txid, from).await?);
+            submitted.state = TxStateName::Mined;
+        }
+        Ok(submitted)
+    }
+
+    async fn raise_fee(&self, request: RaiseFee) -> Result<Submitted, RpcError> {
+        let ledger = self.ledger()?;
+        let replaced = request.txid;
+        let info = ledger.chain.transaction(replaced).await?.ok_or_else(|| unknown_transaction(replaced))?;
+        match info.state {
+            TxState::Mempool => {}
+            TxState::Mined { height, .. } => {
+                return Err(RpcError::new("mined", format!("trade {replaced} is in block {height} already")));
+            }
+            TxState::Void { reason } => {
+                return Err(RpcError::new("void", format!("trade {replaced} can no longer be mined: {reason}")));
+            }
+        }
+        let network = ledger.chain.summary().network.id;
+        let from = info.transaction.inputs.first().map_or(Owner::ZERO, |input| input.public_key.owner());
+        let (txid, young) = {
+            let mut wallet = self.keyring.open_with(request.passphrase).await?;
+            wallet.public_key(&from).ok_or(wallet::SignError::NotOurs(Address(from)))?;
+            let spendable = ledger.chain.spendable(from).await?;
+            let built = wallet::raise_fee(&info.transaction, info.fee, request.fee.0, &spendable)?;
+            let mut transaction = built.transaction;
+            wallet.sign(&mut transaction, &network, now())?;
+            (self.submit(transaction).await?, built.rests_on_young_rewards)
+        };
+        let mut submitted = Submitted { replaces: Some(replaced), ..Submitted::waits(txid, young) };
         if request.mine {
             submitted.block = Some(self.mine_until(txid, from).await?);
             submitted.state = TxStateName::Mined;
@@ -305,7 +341,7 @@ impl FriendchainApiServer for Service {
             (self.submit(note).await?, author)
         };
         let owner = self.miner_address.map_or(author, |address| address.0);
-        let mut submitted = Submitted { txid, state: TxStateName::Mempool, block: None, rests_on_young_coins: false };
+        let mut submitted = Submitted::waits(txid, false);
         // Without a running node nobody would mine it once this command ends.
         if request.wait || self.router.is_none() {
             submitted.block = Some(self.mine_until(txid, owner).await?);
@@ -380,17 +416,17 @@ impl FriendchainApiServer for Service {
 
     async fn mempool(&self) -> Result<TxList, RpcError> {
         let entries = self.ledger()?.chain.mempool().await?;
-        let transactions =
-            entries.iter().map(|entry| TxView::new(&entry.transaction, entry.txid, entry.fee, TxPlace::Mempool));
+        let transactions = entries.iter().map(|entry| TxView {
+            waiting: Some(WaitingView::new(entry)),
+            ..TxView::new(&entry.transaction, entry.txid, entry.fee, TxPlace::Mempool)
+        });
         Ok(TxList { transactions: transactions.collect() })
     }
 
     async fn tx(&self, txid: TxId) -> Result<TxView, RpcError> {
         let ledger = self.ledger()?;
         let info = ledger.chain.transaction(txid).await?;
-        let info = info.ok_or_else(|| {
-            RpcError::new("unknown_transaction", format!("neither the chain nor the mempool has {txid}"))
-        })?;
+        let info = info.ok_or_else(|| unknown_transaction(txid))?;
         let tip_height = ledger.chain.summary().tip.height;
         let place = match info.state {
             TxState::Mempool => TxPlace::Mempool,
@@ -427,6 +463,7 @@ impl FriendchainApiServer for Service {
             None => self.keyring.first_address().await,
         };
         let progress = live.as_ref().map(|live| live.progress);
+        let floor = Amount::from_units(summary.floor.at(now()).units());
         Ok(StatusReport {
             name: printable(&self.name),
             peer_id: self.peer_id,
@@ -439,6 +476,9 @@ impl FriendchainApiServer for Service {
             work: summary.tip.work.to_string(),
             peers: live.as_ref().map_or(0, |live| live.peers),
             mempool: u32::try_from(summary.mempool).unwrap_or(u32::MAX),
+            mempool_bytes: summary.mempool_bytes,
+            fee_floor: Coins(floor),
+            fee_floor_units: Units(floor),
             listen: live.as_ref().map(|live| live.listen.clone()).unwrap_or_default(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             running: live.is_some(),

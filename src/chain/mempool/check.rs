@@ -16,8 +16,9 @@
 use std::collections::{BTreeSet, HashSet};
 
 use super::{
-    MAX_CHAIN, MAX_LOCAL_CHAIN, MAX_LOCAL_PACKAGE_BYTES, MAX_PACKAGE_BYTES, MAX_REPLACED, Mempool, PAYING_RATE, is_note,
+    MAX_CHAIN, MAX_LOCAL_CHAIN, MAX_LOCAL_PACKAGE_BYTES, MAX_PACKAGE_BYTES, MAX_REPLACED, Mempool, PAYING_RATE,
     fees::{FeeRate, Package},
+    is_note,
 };
 use crate::{
     chain::errors::{AcceptTradeError, ChainFault},

@@ -11,6 +11,9 @@ impl FeeRate {
     /// No fee.
     pub const ZERO: Self = Self(0);
 
+    /// What nobody can pay.
+    pub(super) const UNPAYABLE: Self = Self(u64::MAX);
+
     /// From units for each 1,000 bytes.
     #[must_use]
     pub const fn from_units(units: u64) -> Self {

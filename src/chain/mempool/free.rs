@@ -5,13 +5,11 @@
 
 use std::collections::HashMap;
 
-use super::{FREE_BYTES_PER_BLOCK, FREE_RATE};
+use super::FREE_RATE;
 use crate::primitives::{Bucket, PeerId, UnixMillis};
 
 /// Peers whose free trades are counted: more than there are connections.
 const MAX_COUNTED_PEERS: usize = 512;
-
-const _: () = assert!(FREE_RATE.burst as usize >= FREE_BYTES_PER_BLOCK);
 
 /// What each peer may still bring for nothing.
 #[derive(Debug, Default)]

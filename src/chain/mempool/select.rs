@@ -43,7 +43,7 @@ struct Selection<'a> {
     reranked: BinaryHeap<(Rank, TxId)>,
 }
 
-impl<'a> Selection<'a> {
+impl Selection<'_> {
     fn run(&mut self) {
         let mut misfits = 0usize;
         let pool = self.pool;

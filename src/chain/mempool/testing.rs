@@ -27,7 +27,11 @@ impl Mempool {
             }
             let inputs = waiting.entry.transaction.inputs.iter().map(|input| input.outpoint.txid);
             let parents: BTreeSet<_> = inputs.filter(|txid| self.entries.contains_key(txid)).collect();
-            assert_eq!(parents, waiting.parents.iter().copied().collect(), "parents are entries whose outputs it spends");
+            assert_eq!(
+                parents,
+                waiting.parents.iter().copied().collect(),
+                "parents are entries whose outputs it spends"
+            );
             assert_eq!(parents.len(), waiting.parents.len());
             for parent in parents {
                 assert!(self.entries[&parent].sequence < waiting.sequence, "parents come first");

@@ -4,9 +4,8 @@ use ed25519_dalek::SigningKey;
 
 use crate::{
     chain::{
-        AcceptTradeError, Blame, ChainEvent, DropReason, FREE_EXPIRY_MS, FeeRate, MAX_CHAIN, MAX_REPLACED, Origin,
-        PAYING_EXPIRY_MS, PAYING_RATE, TxState,
-        mempool::FLOOR_HALF_LIFE_MS,
+        AcceptTradeError, Blame, ChainEvent, DropReason, FLOOR_HALF_LIFE_MS, FREE_EXPIRY_MS, FeeRate, MAX_CHAIN,
+        MAX_REPLACED, Origin, PAYING_EXPIRY_MS, PAYING_RATE, TxState,
         testing::{PEER, TestChain, coin_of, genesis_coin, key, network, note, owner, pay, signed},
     },
     primitives::{Amount, OutPoint, PeerId, PublicKey, Transaction, TxId, TxOutput},
@@ -166,7 +165,11 @@ fn a_replacement_that_rests_on_what_nobody_mines_is_refused() {
     let pinned = signed(&network().id, &inputs, outputs, b"");
     let AcceptTradeError::Conflict { needs: Some(needs), .. } = purse.refuses(&pinned, PEER) else { panic!() };
     let rank = FeeRate::of(Amount::from_units(2_000), rival.encoded_len()).plus(FeeRate::from_units(1));
-    assert_eq!(needs, rank.fee(pinned.encoded_len() + ballast.encoded_len()), "as miners see it, with what it rests on");
+    assert_eq!(
+        needs,
+        rank.fee(pinned.encoded_len() + ballast.encoded_len()),
+        "as miners see it, with what it rests on"
+    );
 }
 
 #[test]
@@ -178,12 +181,16 @@ fn what_is_replaced_is_bounded_and_never_spent() {
     let outputs = |units| vec![TxOutput { value: Amount::from_units(units), owner: owner(&me) }];
     let inputs = [(&me, purse.coin(0)), (&me, coin_of(&first, 0))];
     let both = signed(&network().id, &inputs, outputs(COIN), b"");
-    assert!(matches!(purse.refuses(&both, PEER), AcceptTradeError::ReplacesParent { parent, .. } if parent == first.txid()));
+    assert!(
+        matches!(purse.refuses(&both, PEER), AcceptTradeError::ReplacesParent { parent, .. } if parent == first.txid())
+    );
     let child = spend(&me, coin_of(&first, 0), 1, COIN, 0);
     purse.takes(&child, PEER);
     let inputs = [(&me, purse.coin(0)), (&me, coin_of(&child, 0))];
     let through = signed(&network().id, &inputs, outputs(COIN), b"");
-    assert!(matches!(purse.refuses(&through, PEER), AcceptTradeError::ReplacesParent { parent, .. } if parent == child.txid()));
+    assert!(
+        matches!(purse.refuses(&through, PEER), AcceptTradeError::ReplacesParent { parent, .. } if parent == child.txid())
+    );
 
     // Fifty pairs and one more.
     for index in 1..51 {
@@ -272,14 +279,13 @@ fn what_rests_on_one_trade_is_bounded() {
 #[test]
 fn packages_are_bounded_in_bytes_so_that_pinning_is_cheap_to_undo() {
     let mut purse = Purse::new();
-    let large = pay(&network(), &key(1), purse.coin(0), &[(owner(&key(2)), 30_000); 3_300]);
+    let large = pay(&network(), &key(1), purse.coin(0), &vec![(owner(&key(2)), 30_000); 3_300]);
     purse.takes(&large, PEER);
     let child = pay(&network(), &key(2), coin_of(&large, 0), &[(owner(&key(3)), 100); 300]);
     assert!(large.encoded_len() + child.encoded_len() > 101_000);
     assert!(matches!(purse.refuses(&child, PEER), AcceptTradeError::TooLargePackage { limit: 101_000, .. }));
-    let siblings: Vec<_> = (0..2)
-        .map(|index| pay(&network(), &key(2), coin_of(&large, index), &[(owner(&key(3)), 100); 150]))
-        .collect();
+    let siblings: Vec<_> =
+        (0..2).map(|index| pay(&network(), &key(2), coin_of(&large, index), &[(owner(&key(3)), 100); 150])).collect();
     purse.takes(&siblings[0], PEER);
     assert!(matches!(purse.refuses(&siblings[1], PEER), AcceptTradeError::TooLargePackage { .. }));
 }
@@ -430,7 +436,7 @@ fn a_full_mempool_lets_go_of_what_pays_least_and_asks_more_of_whoever_comes_next
 fn a_child_does_not_hold_what_does_not_pay_together_with_it() {
     let mut purse = Purse::new();
     // A long free trade under a small one that seems to pay well.
-    let ballast = pay(&network(), &key(1), purse.coin(0), &[(owner(&key(2)), 33_333); 3_000]);
+    let ballast = pay(&network(), &key(1), purse.coin(0), &vec![(owner(&key(2)), 33_333); 3_000]);
     let cover = spend(&key(2), coin_of(&ballast, 0), 3, 33_333, 20_000);
     purse.takes(&ballast, PEER);
     purse.takes(&cover, PEER);
@@ -452,4 +458,6 @@ fn what_an_own_trade_rests_on_is_not_evicted() {
     let error = purse.refuses(&purse.pays(1, 2, 90_000), PEER);
     assert_eq!(error.code(), "fee_too_low");
     assert_eq!(purse.waits(), [base.txid(), own.txid()]);
+    let floor = purse.chain.chain.summary().floor;
+    assert_eq!(floor.at(purse.chain.now), FeeRate::ZERO, "a block makes room, and not a fee");
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use proptest::prelude::*;
+use proptest::{prelude::*, test_runner::TestRunner};
 
 use crate::{
     chain::{
@@ -78,9 +78,10 @@ impl History {
 
     /// The outputs of a transaction that was seen.
     fn coins(&self) -> Vec<(OutPoint, TxOutput)> {
-        let outputs = self.trades.iter().flat_map(|trade| {
-            (0..).zip(&trade.outputs).map(|(index, output)| (coin_of(trade, index), *output))
-        });
+        let outputs = self
+            .trades
+            .iter()
+            .flat_map(|trade| (0..).zip(&trade.outputs).map(|(index, output)| (coin_of(trade, index), *output)));
         outputs.collect()
     }
 
@@ -103,33 +104,50 @@ impl History {
         self.trades.push(trade);
     }
 
-    /// A block on a branch, with those of the picked trades that it can hold.
-    fn theirs(&mut self, branch: &mut Branch, picked: &[prop::sample::Index]) {
-        self.salt = self.salt.wrapping_add(1);
+    /// So many blocks of a peer's that leave the chain `back` blocks before its tip; the first with those of the picked
+    /// trades that it can hold.
+    fn theirs(&mut self, back: usize, count: usize, picked: &[prop::sample::Index]) {
         let mut wanted: Vec<_> = picked.iter().map(|pick| pick.get(&self.trades).clone()).collect();
-        // Which of them connect, only a chain can tell: they are left out one by one until the block is good.
-        loop {
+        let mut theirs = self.replay(back);
+        let mut branch = Branch::new(&network(), 0);
+        for height in 1..=theirs.chain.tip().height {
+            branch.push(self.block_at(height));
+        }
+        let mut made = Vec::new();
+        while made.len() < count {
+            self.salt = self.salt.wrapping_add(1);
             let mut block = branch.draft(&wanted, SUBSIDY);
             block.transactions[0].memo.push(self.salt);
             seal(&mut block);
-            if self.chain.block(&block).is_ok() {
+            // Which trades connect, only a chain can tell: they are left out one by one until the block is good.
+            if theirs.block(&block).is_ok() {
                 branch.push(&block);
-                self.blocks.push(block);
-                return;
+                made.push(block);
+                wanted.clear();
+            } else {
+                wanted.pop().expect("an empty block is good");
             }
-            wanted.pop().expect("an empty block is good");
+        }
+        for block in made {
+            self.chain.block(&block).expect("a good block");
+            self.blocks.push(block);
         }
     }
 
-    /// The branch that the chain is on, down to `back` blocks before its tip.
-    fn branch(&self, back: usize) -> Branch {
-        let mut branch = Branch::new(self.chain.chain.network(), 0);
-        let height = usize::try_from(self.chain.chain.tip().height).expect("small");
-        for height in 1..=height.saturating_sub(back) {
-            let hash = self.chain.chain.hash_at(u32::try_from(height).expect("small")).expect("connected");
-            branch.push(self.blocks.iter().find(|block| block.hash() == hash).expect("known"));
+    fn block_at(&self, height: u32) -> &Block {
+        let hash = self.chain.chain.hash_at(height).expect("connected");
+        self.blocks.iter().find(|block| block.hash() == hash).expect("known")
+    }
+
+    /// Another chain with the same blocks, down to `back` blocks before the tip.
+    fn replay(&self, back: usize) -> TestChain {
+        let mut replay = TestChain::new();
+        replay.now = self.chain.now;
+        let height = self.chain.chain.tip().height.saturating_sub(u32::try_from(back).expect("small"));
+        for height in 1..=height {
+            replay.connect(std::slice::from_ref(self.block_at(height)));
         }
-        branch
+        replay
     }
 
     fn play(&mut self, step: Step) {
@@ -155,15 +173,10 @@ impl History {
                 self.blocks.push(block);
             }
             Step::Theirs { picked } => {
-                let mut branch = self.branch(0);
-                self.theirs(&mut branch, &picked);
+                self.theirs(0, 1, &picked);
             }
             Step::Branch { back, picked } => {
-                let mut branch = self.branch(back);
-                self.theirs(&mut branch, &picked);
-                for _ in 0..back {
-                    self.theirs(&mut branch, &[]);
-                }
+                self.theirs(back, back + 1, &picked);
             }
             Step::Wait { ms } => {
                 self.chain.now += ms;
@@ -175,8 +188,13 @@ impl History {
                 let chain = std::mem::replace(&mut self.chain, TestChain::new());
                 self.listen_to(chain);
                 let after = self.chain.chain.mempool();
-                assert_eq!(after.iter().map(|entry| entry.txid).collect::<Vec<_>>(), before.iter().map(|entry| entry.txid).collect::<Vec<_>>());
+                assert_eq!(
+                    after.iter().map(|entry| entry.txid).collect::<Vec<_>>(),
+                    before.iter().map(|entry| entry.txid).collect::<Vec<_>>()
+                );
                 assert!(after.iter().zip(&before).all(|(after, before)| after.added == before.added));
+                // As the chain thread does at once.
+                self.chain.chain.due(self.chain.now).expect("a disk");
             }
         }
     }
@@ -198,21 +216,15 @@ impl History {
             assert!(entry.expires.is_none_or(|at| at > self.chain.now));
         }
         for txid in &self.own {
-            let state = self.chain.chain.transaction(*txid).expect("a disk").expect("own trades are never forgotten").state;
+            let state =
+                self.chain.chain.transaction(*txid).expect("a disk").expect("own trades are never forgotten").state;
             assert_eq!(state == TxState::Mempool, waiting.contains(txid));
         }
         // What would be mined now connects.
         let template = self.chain.chain.template(owner(&key(9)), self.chain.now).expect("a template").block;
-        let mut replay = TestChain::new();
-        replay.now = self.chain.now;
-        for height in 1..=self.chain.chain.tip().height {
-            let hash = self.chain.chain.hash_at(height).expect("connected");
-            let block = self.blocks.iter().find(|block| block.hash() == hash).expect("known");
-            replay.connect(std::slice::from_ref(block));
-        }
         let mut block = template;
         crate::chain::testing::mine(&mut block);
-        replay.connect(&[block]);
+        self.replay(0).connect(&[block]);
     }
 }
 
@@ -229,20 +241,22 @@ fn told(mut waits: BTreeSet<TxId>, events: Vec<ChainEvent>) -> BTreeSet<TxId> {
     waits
 }
 
-/// How many histories: `FRIENDCHAIN_POLICY_HISTORIES` makes it more.
-fn cases() -> u32 {
-    std::env::var("FRIENDCHAIN_POLICY_HISTORIES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(24)
-}
+/// So many histories in a usual run; `FRIENDCHAIN_POLICY_HISTORIES` makes it more.
+const HISTORIES: u32 = 24;
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn the_mempool_agrees_with_itself_and_with_the_chain(steps in prop::collection::vec(step(), 1..60)) {
+#[test]
+fn the_mempool_agrees_with_itself_and_with_the_chain() {
+    let wanted = std::env::var("FRIENDCHAIN_POLICY_HISTORIES").ok();
+    let cases = wanted.map_or(HISTORIES, |wanted| wanted.parse().expect("FRIENDCHAIN_POLICY_HISTORIES is a number"));
+    let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
+    let played = TestRunner::new(config).run(&prop::collection::vec(step(), 1..60), |steps| {
         let mut history = History::new();
         for step in steps {
             history.play(step);
             history.check();
         }
-    }
+        Ok(())
+    });
+    played.unwrap_or_else(|failure| panic!("{failure}"));
+    println!("bar mempool-histories: {cases} (bar ≥ {HISTORIES}) ok");
 }

@@ -226,4 +226,3 @@ fn an_unknown_parent_is_nobodys_fault() {
     assert!(matches!(error, AcceptTradeError::Transaction { .. }));
     assert_eq!((error.code(), error.blame()), ("missing_coin", Blame::Nobody));
 }
-

@@ -346,6 +346,7 @@ impl Router {
                 self.feed.push(ConsoleEvent::TradeVoid { txid, reason });
                 self.relay(RelayEvent::TradeGone { txid });
             }
+            ChainEvent::TradeDropped { txid, .. } => self.relay(RelayEvent::TradeGone { txid }),
             ChainEvent::Failed(_) => {}
         }
     }

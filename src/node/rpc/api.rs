@@ -10,8 +10,8 @@ use super::{
     types::{
         Account, AddressList, AuditReport, BalanceReport, BanState, BlockList, BlockView, BroadcastSent, ChainCreated,
         ChatHistory, ChatSent, CreateBlockchain, CreateWallet, EventPage, FriendList, InviteText, Joined, LeftChain,
-        LockState, MinedBlocks, PeerList, Progress, Secret, SendTrade, StatusReport, Stopping, Submitted, Synced,
-        TxList, TxView, WalletCreated, WriteNote,
+        LockState, MinedBlocks, PeerList, Progress, RaiseFee, Secret, SendTrade, StatusReport, Stopping, Submitted,
+        Synced, TxList, TxView, WalletCreated, WriteNote,
     },
 };
 use crate::primitives::{Address, Height, PeerId, TxId};
@@ -72,6 +72,10 @@ pub trait FriendchainApi {
     /// Pays somebody. With `mine` it answers when the trade is mined.
     #[method(name = "send")]
     async fn send(&self, request: SendTrade) -> Result<Submitted, RpcError>;
+
+    /// Replaces an own trade that waits by the same one with a higher fee. With `mine` it answers when that is mined.
+    #[method(name = "raise_fee")]
+    async fn raise_fee(&self, request: RaiseFee) -> Result<Submitted, RpcError>;
 
     /// Writes a text on the chain and starts mining. With `wait` it answers when the note is mined.
     #[method(name = "note")]

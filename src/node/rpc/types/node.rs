@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::values::{Coins, Units};
 use crate::primitives::{Address, BlockHash, Height, NetworkId, PeerId, UnixMillis};
 use crate::sync::Phase;
 
@@ -55,6 +56,13 @@ pub struct StatusReport {
     pub peers: u32,
     /// How many trades wait.
     pub mempool: u32,
+    /// Memory that they take.
+    pub mempool_bytes: usize,
+    /// The fee for each 1,000 bytes that a trade has to pay to be taken from a peer; nothing, unless the mempool is full or
+    /// was a moment ago.
+    pub fee_floor: Coins,
+    /// The same in units.
+    pub fee_floor_units: Units,
     /// Where it accepts connections, as multiaddrs.
     pub listen: Vec<String>,
     /// Of the program.
