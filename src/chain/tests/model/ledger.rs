@@ -262,14 +262,14 @@ impl Model {
             self.waiting.push(Arc::clone(block));
             return "waiting";
         }
-        let verdict = self.store(block);
+        let verdict = self.store(block, now);
         let mut open = if is_kept(verdict) { vec![hash] } else { vec![] };
         while let Some(parent) = open.pop() {
             let waiting = std::mem::take(&mut self.waiting);
             let (children, rest) = waiting.into_iter().partition(|block| block.header.previous == parent);
             self.waiting = rest;
             let children: Vec<Arc<Block>> = children;
-            open.extend(children.iter().filter(|child| is_kept(self.store(child))).map(|child| child.hash()));
+            open.extend(children.iter().filter(|child| is_kept(self.store(child, now))).map(|child| child.hash()));
         }
         verdict
     }
@@ -289,7 +289,7 @@ impl Model {
     }
 
     /// Takes a block on whose parent is stored; makes it the tip if it is better and all the way to it is valid.
-    fn store(&mut self, block: &Arc<Block>) -> &'static str {
+    fn store(&mut self, block: &Arc<Block>, now: UnixMillis) -> &'static str {
         let hash = block.hash();
         if self.condemned.contains(&hash) {
             return "invalid_branch";
@@ -303,7 +303,7 @@ impl Model {
                 let (old, new) = (self.chain(), self.blocks_to(&hash));
                 self.tip = hash;
                 let shared = old.iter().zip(&new).take_while(|(old, new)| old.hash() == new.hash()).count();
-                self.pool_after(&old[shared..], &new[shared..]);
+                self.pool_after(&old[shared..], &new[shared..], now);
                 "connected"
             }
             Err((at, code)) => {

@@ -173,7 +173,7 @@ impl World {
     fn give_trade(&mut self, trade: &Arc<Transaction>, local: bool) -> Result<(), Difference> {
         let (now, origin) = (self.now, if local { Origin::Local } else { PEER });
         let engine = self.engine().accept_trade(Transaction::clone(trade), origin, now);
-        let model = self.model.accept_trade(trade, local);
+        let model = self.model.accept_trade(trade, local, now);
         let engine = engine.map_or_else(|error| error.code(), |_| "accepted");
         self.verdict(&format!("trade {}", trade.txid()), engine, model)?;
         self.settle()
@@ -419,7 +419,7 @@ impl World {
         same("the mempool", engine, model)?;
         // That it is valid in its order.
         self.model.coins_after_pool();
-        let own: Vec<_> = self.model.pool.own.iter().map(|(txid, (_, void))| (*txid, *void)).collect();
+        let own: Vec<_> = self.model.pool.own.iter().map(|(txid, own)| (*txid, own.void)).collect();
         for (txid, void) in own {
             let info = self.engine().transaction(txid).map_err(|fault| fault.to_string())?;
             let engine = info.map(|info| match info.state {

@@ -1,13 +1,13 @@
 //! The mempool as the slow and obvious ledger sees it: a list in the order of coming, tried anew against the coins of the
 //! best chain.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 
 use super::{
     ledger::Model,
     rules::{self, Purse},
 };
-use crate::primitives::{Block, Encode, Transaction, TxId};
+use crate::primitives::{Block, Encode, Transaction, TxId, UnixMillis};
 
 /// A trade or note that waits.
 #[derive(Debug, Clone)]
@@ -16,14 +16,23 @@ pub(super) struct Entry {
     pub(super) txid: TxId,
     pub(super) fee: u64,
     pub(super) local: bool,
+    added: UnixMillis,
+}
+
+/// A trade of this node's own, whatever became of it.
+#[derive(Debug, Clone)]
+pub(super) struct Own {
+    transaction: Arc<Transaction>,
+    pub(super) void: bool,
+    /// When it was made, or taken up again.
+    added: UnixMillis,
 }
 
 /// What waits, and this node's own trades for ever.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Pool {
     pub(super) entries: Vec<Entry>,
-    /// Whether each is void.
-    pub(super) own: BTreeMap<TxId, (Arc<Transaction>, bool)>,
+    pub(super) own: BTreeMap<TxId, Own>,
 }
 
 impl Pool {
@@ -35,6 +44,14 @@ impl Pool {
     fn rivals(&self, transaction: &Transaction) -> Vec<&Entry> {
         let spender = |place| self.entries.iter().find(|entry| rules::places(&entry.transaction).contains(place));
         rules::places(transaction).iter().filter_map(spender).collect()
+    }
+
+    /// Notes that a trade is this node's own; what is kept already stays as it is, unless it was void.
+    fn keep_own(&mut self, transaction: &Arc<Transaction>, added: UnixMillis) {
+        let txid = transaction.txid();
+        if self.own.get(&txid).is_none_or(|own| own.void) {
+            self.own.insert(txid, Own { transaction: Arc::clone(transaction), void: false, added });
+        }
     }
 
     fn is_parent(parent: TxId, child: &Transaction) -> bool {
@@ -151,7 +168,7 @@ impl Model {
     }
 
     /// A trade or note comes: what becomes of it.
-    pub(super) fn accept_trade(&mut self, transaction: &Arc<Transaction>, local: bool) -> &'static str {
+    pub(super) fn accept_trade(&mut self, transaction: &Arc<Transaction>, local: bool, now: UnixMillis) -> &'static str {
         let txid = transaction.txid();
         let is_sent_here = local;
         // One of our own that comes back is our own still.
@@ -161,7 +178,7 @@ impl Model {
                 return "known";
             }
             entry.local = true;
-            self.pool.own.insert(txid, (Arc::clone(transaction), false));
+            self.pool.keep_own(transaction, now);
             return "accepted";
         }
         if self.place(&txid).is_some() {
@@ -175,38 +192,38 @@ impl Model {
                     self.make_void(txid);
                 }
                 self.pool.entries.retain(|entry| !leaving.contains(&entry.txid));
-                self.admit(transaction, fee, local);
+                self.admit(transaction, fee, local, now);
                 "accepted"
             }
         }
     }
 
-    fn admit(&mut self, transaction: &Arc<Transaction>, fee: u64, local: bool) {
+    fn admit(&mut self, transaction: &Arc<Transaction>, fee: u64, local: bool, added: UnixMillis) {
         let txid = transaction.txid();
         if local {
-            self.pool.own.insert(txid, (Arc::clone(transaction), false));
+            self.pool.keep_own(transaction, added);
         }
-        self.pool.entries.push(Entry { transaction: Arc::clone(transaction), txid, fee, local });
+        self.pool.entries.push(Entry { transaction: Arc::clone(transaction), txid, fee, local, added });
     }
 
     /// Takes a trade up that was good before; whether it still is.
-    fn readmit(&mut self, transaction: &Arc<Transaction>) -> bool {
+    fn readmit(&mut self, transaction: &Arc<Transaction>, added: UnixMillis) -> bool {
         let tried = self.try_trade(transaction, None);
         if let Ok((fee, _)) = tried {
             let local = self.pool.own.contains_key(&transaction.txid());
-            self.admit(transaction, fee, local);
+            self.admit(transaction, fee, local, added);
         }
         tried.is_ok()
     }
 
     fn make_void(&mut self, txid: &TxId) {
-        if let Some((_, void)) = self.pool.own.get_mut(txid) {
-            *void = true;
+        if let Some(own) = self.pool.own.get_mut(txid) {
+            own.void = true;
         }
     }
 
     /// The best chain has changed: blocks left and joined it, both in the order of height.
-    pub(super) fn pool_after(&mut self, left: &[Arc<Block>], joined: &[Arc<Block>]) {
+    pub(super) fn pool_after(&mut self, left: &[Arc<Block>], joined: &[Arc<Block>], now: UnixMillis) {
         if left.is_empty() {
             for transaction in joined.iter().flat_map(|block| block.transactions.iter().skip(1)) {
                 let txid = transaction.txid();
@@ -220,28 +237,28 @@ impl Model {
             }
         } else {
             let left = left.iter().flat_map(|block| block.transactions.iter().skip(1).cloned().map(Arc::new));
-            let waited = std::mem::take(&mut self.pool.entries).into_iter().map(|entry| entry.transaction);
-            for transaction in left.chain(waited).collect::<Vec<_>>() {
+            let waited = std::mem::take(&mut self.pool.entries).into_iter().map(|entry| (entry.transaction, entry.added));
+            for (transaction, added) in left.map(|left| (left, now)).chain(waited).collect::<Vec<_>>() {
                 let txid = transaction.txid();
                 let is_there = self.place(&txid).is_some() || self.pool.get(&txid).is_some();
-                if !is_there && !self.readmit(&transaction) {
+                if !is_there && !self.readmit(&transaction, added) {
                     self.make_void(&txid);
                 }
             }
         }
-        // What is void is tried again, as often as that helps: one may rest on another.
+        // What is void is tried again, the latest first, as often as that helps: one may rest on another.
+        let mut void: Vec<_> = self.pool.own.iter().filter(|(_, own)| own.void).map(|(txid, own)| (*txid, own.clone())).collect();
+        void.sort_by_key(|(txid, own)| (Reverse(own.added), *txid));
         loop {
-            let void = self.pool.own.iter().filter(|(_, (_, void))| *void);
-            let void: Vec<_> = void.map(|(txid, (transaction, _))| (*txid, Arc::clone(transaction))).collect();
-            let mut helped = false;
-            for (txid, transaction) in void {
-                let is_mined = self.place(&txid).is_some();
-                if is_mined || self.readmit(&transaction) {
-                    self.pool.own.insert(txid, (transaction, false));
-                    helped = true;
+            let before = void.len();
+            void.retain(|(txid, own)| {
+                if self.place(txid).is_some() {
+                    self.pool.own.insert(*txid, Own { void: false, ..own.clone() });
+                    return false;
                 }
-            }
-            if !helped {
+                !self.readmit(&own.transaction, now)
+            });
+            if void.len() == before {
                 return;
             }
         }
