@@ -82,11 +82,9 @@ impl Simulation {
             // Whoever's clock is too far ahead is refused until then.
             Says::Clock(skew) => self.now.saturating_add_signed(skew).min(latest),
             Says::Latest => latest,
-            Says::Earliest => earliest,
             Says::ByTurns if self.height.is_multiple_of(2) => latest,
-            Says::ByTurns => earliest,
             Says::Freeze(blocks) if self.height.is_multiple_of(blocks + 1) => latest,
-            Says::Freeze(_) => earliest,
+            Says::Earliest | Says::ByTurns | Says::Freeze(_) => earliest,
         };
         said.max(earliest)
     }

@@ -264,7 +264,7 @@ impl Forge {
         with_rival.retain(|place, _| contested.contains(place) || luck.chance(10));
         let coins = spendable(&with_rival);
         let sum: u64 = coins.iter().map(|(_, _, units)| units).sum();
-        let fee = luck.below(sum.min(200_000).max(1));
+        let fee = luck.below(sum.clamp(1, 200_000));
         let inputs: Vec<_> = coins.iter().map(|(key, coin, _)| (key, *coin)).collect();
         let fits = !inputs.is_empty() && sum > fee;
         fits.then(|| signed(&self.network.id, &inputs, vec![to(luck.owner(), sum - fee)], b""))

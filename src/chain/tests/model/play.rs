@@ -52,6 +52,7 @@ pub(super) struct Report {
 /// What differs, as a sentence.
 pub(super) type Difference = String;
 
+#[expect(clippy::needless_pass_by_value, reason = "what is compared is mostly made for it")]
 fn same<T: PartialEq + Debug>(what: &str, engine: T, model: T) -> Result<(), Difference> {
     if engine == model { Ok(()) } else { Err(format!("{what}: the engine says {engine:?}, the model {model:?}")) }
 }
@@ -304,7 +305,7 @@ impl World {
                 self.grow(luck, Some(flaw))?;
             }
             70..80 => {
-                for _ in 0..1 + luck.below(4) {
+                for _ in 0..=luck.below(4) {
                     let block = Arc::clone(luck.pick(&self.forge.made).expect("the genesis"));
                     self.give_block(&block)?;
                 }

@@ -168,7 +168,12 @@ impl Model {
     }
 
     /// A trade or note comes: what becomes of it.
-    pub(super) fn accept_trade(&mut self, transaction: &Arc<Transaction>, local: bool, now: UnixMillis) -> &'static str {
+    pub(super) fn accept_trade(
+        &mut self,
+        transaction: &Arc<Transaction>,
+        local: bool,
+        now: UnixMillis,
+    ) -> &'static str {
         let txid = transaction.txid();
         let is_sent_here = local;
         // One of our own that comes back is our own still.
@@ -237,7 +242,8 @@ impl Model {
             }
         } else {
             let left = left.iter().flat_map(|block| block.transactions.iter().skip(1).cloned().map(Arc::new));
-            let waited = std::mem::take(&mut self.pool.entries).into_iter().map(|entry| (entry.transaction, entry.added));
+            let waited =
+                std::mem::take(&mut self.pool.entries).into_iter().map(|entry| (entry.transaction, entry.added));
             for (transaction, added) in left.map(|left| (left, now)).chain(waited).collect::<Vec<_>>() {
                 let txid = transaction.txid();
                 let is_there = self.place(&txid).is_some() || self.pool.get(&txid).is_some();
@@ -247,7 +253,8 @@ impl Model {
             }
         }
         // What is void is tried again, the latest first, as often as that helps: one may rest on another.
-        let mut void: Vec<_> = self.pool.own.iter().filter(|(_, own)| own.void).map(|(txid, own)| (*txid, own.clone())).collect();
+        let mut void: Vec<_> =
+            self.pool.own.iter().filter(|(_, own)| own.void).map(|(txid, own)| (*txid, own.clone())).collect();
         void.sort_by_key(|(txid, own)| (Reverse(own.added), *txid));
         loop {
             let before = void.len();

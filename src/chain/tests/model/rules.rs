@@ -81,22 +81,22 @@ impl Params {
         if self.spacing == 0 {
             return bits_of(floor);
         }
-        let (t, n) = (i128::from(self.spacing), 60);
+        let t = i128::from(self.spacing);
         let k = t * 1_830;
         let genesis = i128::from(chain[0].time);
-        let mut blocks: Vec<(i128, Wide)> = (1..=n + 1).rev().map(|back| (genesis - back * t, floor)).collect();
+        let mut blocks: Vec<(i128, Wide)> = (1..=61).rev().map(|back| (genesis - back * t, floor)).collect();
         blocks.extend(chain.iter().map(|header| (i128::from(header.time), target_of(header.bits))));
         let window = &blocks[blocks.len() - 61..];
-        let (mut m, mut l, mut sum) = (window[0].0, 0, Wide::ZERO);
-        for (i, (time, target)) in (1..).zip(&window[1..]) {
-            let next = (*time).max(m + 1);
-            l += i * (next - m).min(6 * t);
-            sum += *target / Wide::from(60);
-            m = next;
+        let (mut before, mut weighted, mut shares) = (window[0].0, 0, Wide::ZERO);
+        for (weight, (time, target)) in (1..).zip(&window[1..]) {
+            let monotone = (*time).max(before + 1);
+            weighted += weight * (monotone - before).min(6 * t);
+            shares += *target / Wide::from(60);
+            before = monotone;
         }
-        let l = l.max(k / 10);
+        let l = weighted.max(k / 10);
         let wide = |number: i128| Wide::from(u128::try_from(number).expect("positive"));
-        let mut next = (sum / wide(k) * wide(l)).min(floor);
+        let mut next = (shares / wide(k) * wide(l)).min(floor);
         let parent = i128::from(chain.last().expect("a parent").time);
         let mut late = i128::from(time) - parent - i128::from(self.future_limit()) - 12 * t;
         while late > 0 && next < floor {
