@@ -52,6 +52,9 @@ pub(super) const MET_IN_HISTORIES: &[&str] = &[
     "stamp_used",
     "overspent",
     "mined",
+    "conflict",
+    "too_long_chain",
+    "too_many_descendants",
 ];
 
 /// Whether somebody outside can cause an error.

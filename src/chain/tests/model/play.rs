@@ -113,7 +113,7 @@ impl World {
             durable: model.clone(),
             model,
             forge,
-            now: NOW - 1_000_000_000 + 60_000,
+            now: NOW - 1_000_000_000 + 1_000,
             told: vec![network.id],
             places: BTreeSet::new(),
             report: Report::default(),
@@ -202,11 +202,16 @@ impl World {
         };
         let longest = if luck.chance(20) { 9 } else { 3 };
         let length = 1 + luck.index(longest);
-        let (bad_one, is_fast) = (luck.index(length), luck.chance(30));
+        let (bad_one, is_fast, is_early) = (luck.index(length), luck.chance(30), luck.chance(15));
         let mut branch = Vec::new();
         for number in 0..length {
             let spacing = self.network.params.spacing_ms.max(1_000);
-            let after = luck.below(if is_fast { spacing / 10 } else { 2 * spacing });
+            let longest = match (is_fast, is_early) {
+                (true, _) => spacing / 10,
+                (false, true) => spacing + 2 * self.model.params.future_limit(),
+                (false, false) => 2 * spacing,
+            };
+            let after = luck.below(longest);
             let flaw = flaw.filter(|_| number == bad_one);
             let Some(block) = self.forge.block(luck, &parent, after, flaw) else { break };
             parent = block.hash();
@@ -256,7 +261,9 @@ impl World {
 
     fn step(&mut self, luck: &mut Luck) -> Result<(), Difference> {
         self.report.steps += 1;
-        self.now += luck.below(3 * self.network.params.spacing_ms.max(1_000));
+        if luck.chance(70) {
+            self.now += luck.below(3 * self.network.params.spacing_ms.max(1_000));
+        }
         match luck.below(100) {
             0..20 => {
                 let local = luck.chance(40);
@@ -301,7 +308,7 @@ impl World {
             60..70 => {
                 let flaw = *luck.pick(&Flaw::all()).expect("some");
                 // The largest are slow to make, and many of them prove no more than few.
-                let flaw = if flaw == Flaw::TooLarge && luck.chance(80) { Flaw::GreedyCoinbase } else { flaw };
+                let flaw = if flaw == Flaw::TooLarge && luck.chance(50) { Flaw::GreedyCoinbase } else { flaw };
                 self.grow(luck, Some(flaw))?;
             }
             70..80 => {
