@@ -24,6 +24,8 @@ mod difficulty;
 mod errors;
 mod header;
 mod invite;
+#[cfg(test)]
+mod lints;
 mod network;
 mod params;
 mod pow;

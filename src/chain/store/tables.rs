@@ -256,7 +256,7 @@ impl HeaderRecord {
         let header = Header::decode(reader)?;
         let work = Work::from_be_bytes(reader.array()?);
         let status = Status::from_byte(reader.u8()?);
-        let on_best_headers = reader.u8()? == 1;
+        let on_best_headers = reader.flag("on the best headers")?;
         let connected_at = reader.u64()?;
         Ok(status.map(|status| Self { header, work, status, on_best_headers, connected_at }))
     }
@@ -306,7 +306,10 @@ impl Decode for Undo {
         let mut spent = Vec::new();
         while reader.remaining() > 0 {
             let count = usize::from(reader.u16()?);
-            let coins = (0..count).map(|_| reader.array().map(|bytes| coin_from_bytes(&bytes)));
+            let coins = (0..count).map(|_| {
+                let (value, height) = (Amount::from_units(reader.u64()?), reader.u32()?);
+                Ok(Coin { value, height, coinbase: reader.flag("coinbase")? })
+            });
             spent.push(coins.collect::<Result<_, _>>()?);
         }
         Ok(Self { spent })
@@ -350,7 +353,7 @@ impl Decode for WaitingRecord {
         Ok(Self {
             sequence: reader.u64()?,
             added: reader.u64()?,
-            local: reader.u8()? == 1,
+            local: reader.flag("local")?,
             transaction: Transaction::decode(reader)?,
         })
     }
@@ -378,8 +381,9 @@ impl Decode for OwnRecord {
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let added = reader.u64()?;
         let length = usize::try_from(reader.u32()?).unwrap_or(usize::MAX);
-        let void = String::from_utf8_lossy(reader.take(length)?).into_owned();
-        Ok(Self { added, void, transaction: Transaction::decode(reader)? })
+        let void =
+            std::str::from_utf8(reader.take(length)?).map_err(|_| DecodeError::NotText { what: "the reason" })?;
+        Ok(Self { added, void: void.to_owned(), transaction: Transaction::decode(reader)? })
     }
 }
 

@@ -6,6 +6,8 @@ mod crash;
 mod damage;
 mod diverged;
 mod histories;
+mod layouts;
+mod model;
 mod policy;
 mod policy_histories;
 mod thread;
