@@ -11,7 +11,7 @@ use std::{arch::x86_64::__m512i, array, hint::black_box, ops::RangeInclusive};
 
 use pulp::{NullaryFnOnce, x86::V4};
 
-use super::{INITIAL, NONCE_WORD, Search, portable::Hasher};
+use super::{INITIAL, NONCE_WORD, Search, nonce_words, portable::Hasher};
 
 /// SHA-256's round constants (FIPS 180-4, 4.2.2).
 #[rustfmt::skip]
@@ -50,7 +50,8 @@ pub(super) fn find(token: V4, search: &Search, nonces: RangeInclusive<u64>) -> O
         next = groups.end() + 1;
         if let Some((group, candidates)) = token.vectorize(Scan { token, search, groups }) {
             let lanes = (0..LANES).filter(|lane| candidates >> lane & 1 == 1);
-            let found = lanes.map(|lane| group * LANES + lane).find(|nonce| nonces.contains(nonce) && hasher.meets(*nonce));
+            let found =
+                lanes.map(|lane| group * LANES + lane).find(|nonce| nonces.contains(nonce) && hasher.meets(*nonce));
             if found.is_some() {
                 return found;
             }
@@ -79,16 +80,15 @@ impl NullaryFnOnce for Scan<'_> {
         let initial = INITIAL.map(|word| lanes.all(word));
         let mut header = search.second.map(|word| lanes.all(word));
         let [low, high] = [NONCE_WORD, NONCE_WORD + 1];
-        header[high] = lanes.all(((groups.start() / (LOW_GROUPS + 1)) as u32).swap_bytes());
+        header[high] = lanes.all(nonce_words(groups.start() * LANES)[1]);
         let target = lanes.all(search.target[0]);
-        // The nonce is little-endian in a message of big-endian words: a lane's number ends up in the highest byte.
-        let numbers = lanes.each(array::from_fn(|lane| (lane as u32) << 24));
+        let numbers: __m512i = pulp::cast(array::from_fn::<u32, 16, _>(|lane| nonce_words(lane as u64)[0]));
         // As constants the compiler would add them last, and the next round would wait for that.
         let constants = black_box(&ROUND_CONSTANTS);
         let mut outer = [lanes.all(0); 16];
         (outer[8], outer[15]) = (lanes.all(1 << 31), lanes.all(256));
         for group in groups {
-            header[low] = lanes.add(lanes.all(((group * LANES) as u32).swap_bytes()), numbers);
+            header[low] = lanes.add(lanes.all(nonce_words(group * LANES)[0]), numbers);
             let inner = lanes.compress(midstate, header, constants);
             outer[..8].copy_from_slice(&inner);
             let hash = lanes.compress(initial, outer, constants);
@@ -110,11 +110,6 @@ impl Lanes {
     #[inline(always)]
     fn all(self, word: u32) -> __m512i {
         self.0.avx512f._mm512_set1_epi32(word.cast_signed())
-    }
-
-    #[inline(always)]
-    fn each(self, words: [u32; 16]) -> __m512i {
-        pulp::cast(words)
     }
 
     #[inline(always)]
