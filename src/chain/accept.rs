@@ -14,7 +14,7 @@ use super::{
     waiting::{Held, MAX_HELD, Waiter},
 };
 use crate::{
-    consensus::{BlockError, CheckedHeader, HeaderError, check_header},
+    consensus::{BlockError, CheckedHeader, HeaderError, check_hashed_header},
     primitives::{Block, BlockHash, Header, PeerId, UnixMillis, events},
 };
 
@@ -86,7 +86,7 @@ impl Chain {
             if self.tree.node(parent).status == Status::Invalid {
                 return Err(AcceptHeadersError::InvalidBranch { hash });
             }
-            let checked = self.check(parent, header, now).map_err(|unfit| unfit.of_header(hash))?;
+            let checked = self.check(parent, header, hash, now).map_err(|unfit| unfit.of_header(hash))?;
             self.add(parent, &checked).map_err(|unfit| unfit.of_header(hash))?;
             new = new.saturating_add(1);
         }
@@ -102,13 +102,19 @@ impl Chain {
         if previous != self.tip().hash {
             return Err(AcceptHeadersError::UnknownParent { hash, previous });
         }
-        self.check(self.tree.tip(), header, now).map(drop).map_err(|unfit| unfit.of_header(hash))
+        self.check(self.tree.tip(), header, hash, now).map(drop).map_err(|unfit| unfit.of_header(hash))
     }
 
-    /// Checks that a header follows from its parent.
-    fn check(&mut self, parent: NodeId, header: &Header, now: UnixMillis) -> Result<CheckedHeader, Unfit> {
+    /// Checks that a header, whose hash is `hash`, follows from its parent.
+    fn check(
+        &mut self,
+        parent: NodeId,
+        header: &Header,
+        hash: BlockHash,
+        now: UnixMillis,
+    ) -> Result<CheckedHeader, Unfit> {
         let mut window = self.window_after(parent)?;
-        let checked = check_header(header, &self.network, &window, now);
+        let checked = check_hashed_header(header, hash, &self.network, &window, now);
         if let Ok(checked) = &checked {
             window.push(checked);
         }
@@ -120,9 +126,11 @@ impl Chain {
     fn add(&mut self, parent: NodeId, checked: &CheckedHeader) -> Result<NodeId, Unfit> {
         let hash = checked.hash();
         let id = self.tree.add(parent, hash, *checked.header(), checked.work());
-        self.save(id)?;
         if self.tree.node(id).beats(self.tree.node(self.tree.best())) {
+            // Saves it, since it joins the best header chain.
             self.set_best_header(id)?;
+        } else {
+            self.save(id)?;
         }
         for key in self.tree.drop_excess() {
             self.overlay.remove_header(key);
@@ -202,7 +210,7 @@ impl Chain {
         let checked = match known {
             // Its header was checked when it came, and is not checked by today's clock again.
             Some(_) => CheckedHeader::from_store(header).map_err(|error| AcceptBlockError::Header { hash, error })?,
-            None => match self.check(parent, &header, now) {
+            None => match self.check(parent, &header, hash, now) {
                 Ok(checked) => checked,
                 Err(Unfit::Rule(HeaderError::TooFarAhead { due, .. })) => {
                     return Ok(self.hold(Held { block: incoming.block, hash, origin, due }));

@@ -12,7 +12,7 @@ use std::{
     sync::Arc,
 };
 
-use redb::ReadableTable as _;
+use redb::{ReadableTable as _, ReadableTableMetadata as _};
 
 use super::{
     api::{Balance, ChainEvent, ChainSummary, MempoolEntry, OwnedCoin, Spendable, Template, Tip, TxInfo, TxState},
@@ -44,6 +44,9 @@ const MIN_GATHERED: usize = 48 * 1024 * 1024;
 /// Changes are committed at the latest when they take about this many bytes of memory: some 50 full blocks. All but their
 /// bodies are kept while they are being written.
 const MAX_GATHERED: usize = 112 * 1024 * 1024;
+
+/// Room is made for this many headers at once when a chain is opened, whatever a damaged file says that it holds: 1 GB.
+const MAX_RESERVED: usize = 5_000_000;
 
 /// Tips that only grow are told as one event, until it names this many transactions.
 const MAX_TOLD_TOGETHER: usize = 10_000;
@@ -539,6 +542,8 @@ fn drop_damaged(waiting: &mut Vec<WaitingRecord>, network: &Network, threads: us
 /// Reads all headers.
 pub(super) fn load_tree(tables: &ReadTables, network: &Network) -> Result<HeaderTree, ChainFault> {
     let corrupt = |what: &str| ChainFault::Corrupt(what.to_owned());
+    let (best, _) = split_block_key(&tables.meta_key(META_BEST_HEADER)?);
+    let count = usize::try_from(tables.headers.len()?).unwrap_or(usize::MAX).min(MAX_RESERVED);
     let mut tree: Option<HeaderTree> = None;
     for entry in tables.headers.iter()? {
         let (key, value) = entry?;
@@ -548,10 +553,10 @@ pub(super) fn load_tree(tables: &ReadTables, network: &Network) -> Result<Header
             return Err(corrupt("a header is not the one of its hash"));
         }
         match &mut tree {
-            None if hash == network.id => tree = Some(HeaderTree::new(&record)),
+            None if hash == network.id => tree.insert(HeaderTree::new(&record)).reserve(count),
             None => return Err(corrupt("its first header is not the genesis")),
             Some(tree) => {
-                tree.restore(hash, &record).ok_or_else(|| corrupt("a header's parent is missing"))?;
+                tree.restore(hash, &record, best).ok_or_else(|| corrupt("a header's parent is missing"))?;
             }
         }
     }

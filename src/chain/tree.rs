@@ -9,9 +9,11 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BinaryHeap, HashMap, HashSet},
+    collections::{BinaryHeap, HashSet},
     sync::{Arc, PoisonError, RwLock},
 };
+
+use foldhash::HashMap;
 
 use super::store::{
     Status,
@@ -65,7 +67,8 @@ impl Node {
     }
 }
 
-/// The shared hint: from a hash to its node and height.
+/// The shared hint: from a hash to its node and height. Quick and only lightly keyed: whoever wants hashes that collide has
+/// to do the work of their blocks.
 pub(crate) type HashIndex = Arc<RwLock<HashMap<BlockHash, (NodeId, Height)>>>;
 
 /// The tree.
@@ -101,18 +104,31 @@ impl HeaderTree {
         Self {
             nodes: vec![node],
             free: Vec::new(),
-            index: Arc::new(RwLock::new(HashMap::from([(hash, (id, 0))]))),
-            recent: HashMap::from([(id, genesis.header)]),
+            index: Arc::new(RwLock::new(HashMap::from_iter([(hash, (id, 0))]))),
+            recent: HashMap::from_iter([(id, genesis.header)]),
             best: id,
             connected: vec![id],
             side: 0,
         }
     }
 
-    /// Adds a header as it was stored; parents come first. `None` when its parent is not here.
-    pub(crate) fn restore(&mut self, hash: BlockHash, record: &HeaderRecord) -> Option<NodeId> {
-        let parent = self.id(&record.header.previous)?;
+    /// Makes room for that many more headers, all at once.
+    pub(crate) fn reserve(&mut self, headers: usize) {
+        self.nodes.reserve(headers);
+        self.index.write().unwrap_or_else(PoisonError::into_inner).reserve(headers);
+    }
+
+    /// Adds a header as it was stored; parents come first, and `best` is the height that the best of all will have.
+    /// `None` when its parent is not here.
+    pub(crate) fn restore(&mut self, hash: BlockHash, record: &HeaderRecord, best: Height) -> Option<NodeId> {
+        let previous = &record.header.previous;
+        // Almost always the one before: not worth a look into the index.
+        let last = NodeId(u32::try_from(self.nodes.len()).ok()?.checked_sub(1)?);
+        let parent = if self.node(last).hash == *previous { last } else { self.id(previous)? };
         let id = self.insert(parent, hash, record);
+        if record.header.height >= best.saturating_sub(WHOLE_HEADERS) {
+            self.remember(id, record.header);
+        }
         if record.status == Status::Connected {
             self.connected.push(id);
         }
@@ -148,7 +164,6 @@ impl HeaderTree {
         let above = self.node_mut(parent);
         above.children = above.children.saturating_add(1);
         self.index.write().unwrap_or_else(PoisonError::into_inner).insert(hash, (id, node.height));
-        self.remember(id, record.header);
         id
     }
 
@@ -172,7 +187,9 @@ impl HeaderTree {
             connected_at: 0,
         };
         self.side = self.side.saturating_add(1);
-        self.insert(parent, hash, &record)
+        let id = self.insert(parent, hash, &record);
+        self.remember(id, header);
+        id
     }
 
     /// The same tree, its hint moved into the map that readers share already.

@@ -40,6 +40,7 @@ mod vectors;
 pub use coin::{COIN_KEY_BYTES, Coin, CoinKey, created_coins, spent_coins};
 pub use difficulty::{HeaderWindow, LWMA_BLOCKS, MEDIAN_BLOCKS, WINDOW_BLOCKS, WindowError, min_time, next_bits};
 pub use errors::{Blame, BlockError, GenesisError, HeaderError, SignatureError, TransactionError};
+pub(crate) use header::check_hashed_header;
 pub use header::{CheckedHeader, check_header};
 pub use invite::{
     Checkpoint, INVITE_PREFIX, Invite, InviteError, MAX_INVITE_ADDRESS_BYTES, MAX_INVITE_ADDRESSES, MAX_INVITE_CHARS,
