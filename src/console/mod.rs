@@ -5,7 +5,10 @@
 
 mod input;
 mod screen;
+#[cfg(not(fuzzing))]
 mod words;
+#[cfg(fuzzing)]
+pub(crate) mod words;
 
 use std::{
     io::{self, IsTerminal, Write},
