@@ -20,7 +20,7 @@ use crate::{
 /// The first byte says what the rest is.
 pub fn stored_records(data: &[u8]) {
     let Some((kind, rest)) = data.split_first() else { return };
-    match kind % 12 {
+    match kind % 16 {
         0 => {
             let Ok(bytes) = rest.try_into() else { return };
             let Ok(record) = HeaderRecord::from_bytes(bytes) else { return };

@@ -29,8 +29,7 @@ use crate::{
 /// or JSON.
 pub fn texts(data: &[u8]) {
     let Some((kind, rest)) = data.split_first() else { return };
-    match kind % 6 {
-        0 => short_forms(&String::from_utf8_lossy(rest)),
+    match kind % 16 {
         1 => look_at_invite(&String::from_utf8_lossy(rest)),
         2 => look_at_invite(&sealed(rest)),
         3 => {
@@ -39,7 +38,8 @@ pub fn texts(data: &[u8]) {
             look_at_invite(&sealed(&payload));
         }
         4 => look_at_console_line(&String::from_utf8_lossy(rest)),
-        _ => look_at_json(rest),
+        5 => look_at_json(rest),
+        _ => short_forms(&String::from_utf8_lossy(rest)),
     }
 }
 
