@@ -5,9 +5,6 @@
 
 mod input;
 mod screen;
-#[cfg(not(fuzzing))]
-mod words;
-#[cfg(fuzzing)]
 pub(crate) mod words;
 
 use std::{

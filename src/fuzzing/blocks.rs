@@ -107,7 +107,8 @@ impl Story {
             }
             10 => self.restart(),
             _ => {
-                // What the node does of itself.
+                // What the node does of itself, hours or days later.
+                self.chain.now += u64::from(choices.byte()) * 30 * 60_000;
                 self.chain.chain.commit().expect("a commit");
                 self.chain.chain.drain_events();
                 self.chain.chain.due(self.chain.now).expect("a disk");
@@ -128,10 +129,7 @@ impl Story {
         let fee = [0, 0, 1, 1_000, 1_000_000][choices.below(5)].min(sum);
         let parts = u64::try_from(1 + choices.below(4)).expect("small");
         let mut outputs: Vec<_> = (0..parts)
-            .map(|_| TxOutput {
-                value: Amount::from_units((sum - fee) / parts),
-                owner: owner(&key(number(choices))),
-            })
+            .map(|_| TxOutput { value: Amount::from_units((sum - fee) / parts), owner: owner(&key(number(choices))) })
             .collect();
         let mut inputs: Vec<_> = coins.iter().map(|coin| (&from, coin.outpoint)).collect();
         let other = key(9);
@@ -166,7 +164,8 @@ impl Story {
             }
             Err(error) => {
                 assert!(!error.to_string().is_empty() && !error.code().is_empty());
-                assert_eq!(self.chain.chain.mempool().len(), before, "a refused trade changed the mempool");
+                // What had waited too long may have left meanwhile.
+                assert!(self.chain.chain.mempool().len() <= before, "a refused trade waits");
             }
         }
     }

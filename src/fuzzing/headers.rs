@@ -9,7 +9,7 @@ use crate::{
         HeaderWindow, Network, Target, Work, check_header, min_time, next_bits,
         testing::{self, GENESIS_TIME},
     },
-    primitives::{Block, BlockHash, Header, Height, MerkleRoot, UnixMillis},
+    primitives::{Block, BlockHash, Header, Height, MerkleRoot, Owner},
 };
 
 /// More steps teach nothing new.
@@ -200,7 +200,7 @@ impl Story {
         }
         let audit = chain.verify(&mut |_, _| true).expect("an audit");
         assert_eq!(audit.problem, None);
-        let block = self.chain.chain.template(crate::primitives::Owner::ZERO, NOW).expect("a template").block;
+        let block = self.chain.chain.template(Owner::ZERO, NOW).expect("a template").block;
         let header = mined(block);
         assert_eq!(self.chain.chain.check_on_tip(&header, NOW), Ok(()), "our own template breaks a rule");
     }

@@ -123,9 +123,9 @@ fn look_at_block(block: &Block) {
             Err(error) => assert_eq!(error.condemns_header(), block.header.merkle_root == root, "{error}"),
         }
     }
-    look_at_genesis(block.clone());
+    look_at_genesis(block);
     if let Some(genesis) = repaired_genesis(block) {
-        look_at_genesis(genesis);
+        look_at_genesis(&genesis);
     }
 }
 
@@ -145,9 +145,9 @@ fn repaired_genesis(block: &Block) -> Option<Block> {
     Some(genesis)
 }
 
-fn look_at_genesis(genesis: Block) {
+fn look_at_genesis(genesis: &Block) {
     let Ok(network) = Network::from_genesis(genesis.clone()) else { return };
-    assert_eq!((network.id, &network.genesis), (genesis.hash(), &genesis));
+    assert_eq!((network.id, &network.genesis), (genesis.hash(), genesis));
     let work = network.genesis_work();
     let checkpoint = Checkpoint { height: 0, hash: network.id, work };
     let invite = Invite::new(network, checkpoint, Vec::new()).expect("a chain can be joined at its genesis");

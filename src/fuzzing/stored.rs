@@ -6,9 +6,11 @@ use std::{fmt, fs, path::Path};
 use super::choices::Choices;
 use crate::{
     chain::{
-        ChainFault,
-        errors::OpenError,
-        store::tables::{self, HeaderRecord, OwnRecord, Undo, WaitingRecord, coin_from_bytes, coin_to_bytes},
+        Chain, ChainFault, ChainOptions, OpenError, Origin,
+        store::{
+            Store,
+            tables::{self, HeaderRecord, OwnRecord, Undo, WaitingRecord, coin_from_bytes, coin_to_bytes},
+        },
         testing::{Branch, Disk, NOW, PEER, genesis_coin, key, network, note, open, owner, pay},
         wallet::Wallet,
     },
@@ -104,20 +106,19 @@ fn damaged_chain(choices: &mut Choices<'_>) {
             chain.accept_block(block, PEER, NOW).expect("a good block");
         }
         let waiting = note(&network.id, &key(3), 2, b"more words");
-        chain.accept_trade(waiting, crate::chain::Origin::Local, NOW).expect("a good note");
+        chain.accept_trade(waiting, Origin::Local, NOW).expect("a good note");
         chain.commit().expect("a commit");
     }
     {
-        let store = crate::chain::store::Store::on_backend(disk.open(), &network, 4).expect("a store");
+        let store = Store::on_backend(disk.open(), &network, 4).expect("a store");
         let damaged = store.write(|tables| damage(tables, choices));
         damaged.expect("a write");
     }
-    let store = match crate::chain::store::Store::on_backend(disk.open(), &network, 4) {
+    let store = match Store::on_backend(disk.open(), &network, 4) {
         Ok(store) => store,
         Err(error) => return say(&error),
     };
-    match crate::chain::Chain::on_store(store, crate::chain::ChainOptions { cache_mib: 16, threads: 1, nonce_seed: 1 })
-    {
+    match Chain::on_store(store, ChainOptions { cache_mib: 16, threads: 1, nonce_seed: 1 }) {
         Ok(mut chain) => {
             let audit = chain.verify(&mut |_, _| true);
             if let Ok(audit) = &audit {

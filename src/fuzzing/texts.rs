@@ -93,12 +93,12 @@ where
 
 fn short_forms(text: &str) {
     for hex in [
-        reads_back::<BlockHash>(text).map(|hash| hash.to_string()),
-        reads_back::<TxId>(text).map(|hash| hash.to_string()),
-        reads_back::<LeafHash>(text).map(|hash| hash.to_string()),
-        reads_back::<MerkleRoot>(text).map(|hash| hash.to_string()),
-        reads_back::<MessageId>(text).map(|id| id.to_string()),
-        reads_back::<Address>(text).map(|address| address.to_string()),
+        reads_back::<BlockHash>(text).as_ref().map(ToString::to_string),
+        reads_back::<TxId>(text).as_ref().map(ToString::to_string),
+        reads_back::<LeafHash>(text).as_ref().map(ToString::to_string),
+        reads_back::<MerkleRoot>(text).as_ref().map(ToString::to_string),
+        reads_back::<MessageId>(text).as_ref().map(ToString::to_string),
+        reads_back::<Address>(text).as_ref().map(ToString::to_string),
     ]
     .into_iter()
     .flatten()
@@ -106,8 +106,8 @@ fn short_forms(text: &str) {
         assert_eq!(hex, text.to_ascii_lowercase(), "a second text of one value");
     }
     for exact in [
-        reads_back::<PeerId>(text).map(|peer| peer.to_string()),
-        reads_back::<NodeId>(text).map(|id| id.to_string()),
+        reads_back::<PeerId>(text).as_ref().map(ToString::to_string),
+        reads_back::<NodeId>(text).as_ref().map(ToString::to_string),
     ]
     .into_iter()
     .flatten()

@@ -255,9 +255,8 @@ fn request(choices: &mut Choices<'_>) -> Request {
         5 => Request::Sync(SyncRequest::GetMempool),
         6 => {
             let ids = count(choices, MAX_GET_DATA);
-            let mut id = || match choices.flag() {
-                true => ItemId::Block(hash(choices)),
-                false => ItemId::Trade(TxId([choices.byte(); 32])),
+            let mut id = || {
+                if choices.flag() { ItemId::Block(hash(choices)) } else { ItemId::Trade(TxId([choices.byte(); 32])) }
             };
             Request::Sync(SyncRequest::GetData((0..ids).map(|_| id()).collect()))
         }
