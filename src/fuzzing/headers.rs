@@ -9,7 +9,7 @@ use crate::{
         HeaderWindow, Network, Target, Work, check_header, min_time, next_bits,
         testing::{self, GENESIS_TIME},
     },
-    primitives::{Block, BlockHash, Header, Height, MerkleRoot, Owner},
+    primitives::{Block, BlockHash, Header, Height, MerkleRoot, Owner, UnixMillis},
 };
 
 /// More steps teach nothing new.
