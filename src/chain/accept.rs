@@ -252,7 +252,7 @@ impl Chain {
         }
         match self.activate(id, Some(body), now)? {
             Activation::Done => Ok(BlockAccepted::Connected),
-            Activation::TooDeep => Ok(BlockAccepted::SideBranch),
+            Activation::TooDeep | Activation::TooLarge { .. } => Ok(BlockAccepted::SideBranch),
             Activation::Damaged => Ok(BlockAccepted::Waiting),
             Activation::Invalid { block, error } if block == id => {
                 Err(AcceptBlockError::Body { hash: node.hash, error })

@@ -12,11 +12,6 @@ use crate::{
     primitives::{BlockHash, Height, UnixMillis, events},
 };
 
-/// A node does not by itself leave blocks that it connected longer ago than this, in milliseconds: 72 hours.
-///
-/// Whoever has more hash power than all friends together could otherwise rewrite what they settled days ago.
-const MAX_REORGANISATION_AGE: UnixMillis = 72 * 3_600 * 1_000;
-
 /// What came of making a block the tip.
 #[derive(Debug)]
 pub(super) enum Activation {
@@ -24,6 +19,8 @@ pub(super) enum Activation {
     Done,
     /// It would take leaving blocks that were connected too long ago: everything is as before.
     TooDeep,
+    /// It would take more memory than there may be: everything is as before.
+    TooLarge { needs_mib: usize },
     /// A block on the way breaks a rule: it and all above it are marked invalid, everything else is as before.
     Invalid { block: NodeId, error: BlockError },
     /// What is stored of a block on the way is not that block: it and all above it are to be fetched again, everything
@@ -32,11 +29,25 @@ pub(super) enum Activation {
 }
 
 impl Chain {
+    /// Makes a stored block, which beats the tip, the tip, unless that needs a person's word.
+    ///
+    /// `body` is its own, when it is at hand.
+    pub(super) fn activate(
+        &mut self,
+        id: NodeId,
+        body: Option<Body>,
+        now: UnixMillis,
+    ) -> Result<Activation, ChainFault> {
+        match self.forbids(id, now)? {
+            Some(refused) => Ok(refused),
+            None => self.reorganise(id, body, now),
+        }
+    }
+
     /// Makes a stored block, which beats the tip, the tip.
     ///
-    /// `body` is its own, when it is at hand. All happens in a child layer: merged when every block connects, dropped
-    /// otherwise.
-    pub(super) fn activate(
+    /// All happens in a child layer: merged when every block connects, dropped otherwise.
+    pub(super) fn reorganise(
         &mut self,
         id: NodeId,
         body: Option<Body>,
@@ -44,15 +55,6 @@ impl Chain {
     ) -> Result<Activation, ChainFault> {
         let old_tip = self.tip();
         let (disconnect, connect) = self.tree.path_to(id);
-        if let Some(oldest) = disconnect.last() {
-            let connected_at = self.tree.node(*oldest).connected_at;
-            if connected_at.saturating_add(MAX_REORGANISATION_AGE) < now {
-                let branch = self.tree.node(id).hash;
-                tracing::warn!(tip = %old_tip.hash, %branch, "a branch with more work would undo blocks of more than 72 hours ago; the node stays on its own");
-                return Ok(Activation::TooDeep);
-            }
-        }
-
         self.overlay.begin_child();
         let mut left = Vec::with_capacity(disconnect.len());
         for id in &disconnect {
@@ -86,6 +88,7 @@ impl Chain {
         }
         self.overlay.set_tip(self.tree.node(id).key());
         self.overlay.merge_child();
+        self.too_large = None;
 
         for id in &disconnect {
             self.tree.pop_connected();
@@ -203,7 +206,7 @@ impl Chain {
     ) -> Result<(), ChainFault> {
         let (disconnect, connect) = self.tree.path_to(self.tree.find_best_stored());
         if !disconnect.is_empty() {
-            // A branch that was refused as too deep: still refused.
+            // A branch that needs a person's word: it still does.
             return Ok(());
         }
         let goal = connect.last().map_or(0, |id| self.tree.node(*id).height);
@@ -216,7 +219,7 @@ impl Chain {
                     break;
                 }
                 Activation::Damaged => break,
-                Activation::Done | Activation::TooDeep => {}
+                Activation::Done | Activation::TooDeep | Activation::TooLarge { .. } => {}
             }
             if self.is_full() {
                 self.commit()?;

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::errors::{AcceptBlockError, AcceptHeadersError, AcceptTradeError, ChainFault};
+use super::{
+    diverged::Divergence,
+    errors::{AcceptBlockError, AcceptBranchError, AcceptHeadersError, AcceptTradeError, ChainFault},
+};
 use crate::{
     consensus::{Coin, Network, Work},
     primitives::{Amount, Block, BlockHash, Header, Height, OutPoint, Owner, PeerId, Transaction, TxId, UnixMillis},
@@ -218,6 +221,13 @@ pub enum ChainCommand {
         /// What it changed; sent after the commit.
         reply: oneshot::Sender<Result<BlockAccepted, AcceptBlockError>>,
     },
+    /// Take the other branch of a diverged chain.
+    AcceptBranch {
+        /// Any block of it.
+        hash: BlockHash,
+        /// The new tip; sent after the commit.
+        reply: oneshot::Sender<Result<Tip, AcceptBranchError>>,
+    },
     /// Check a trade or note and keep it until it is mined.
     AcceptTrade {
         /// It.
@@ -347,6 +357,8 @@ pub struct ChainSummary {
     pub tip: Tip,
     /// The header with the most work.
     pub best_header: Tip,
+    /// The branches, when a person has to choose.
+    pub diverged: Option<Divergence>,
     /// Waiting trades.
     pub mempool: usize,
 }

@@ -286,6 +286,102 @@ impl AcceptBlockError {
     }
 }
 
+/// Why another branch was not taken. The chain is as it was.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AcceptBranchError {
+    /// There is nothing to choose.
+    #[error("the chain is not diverged: no other branch has more work than the one that ends at {tip}")]
+    NotDiverged {
+        /// Our tip.
+        tip: BlockHash,
+    },
+    /// Nobody has told of such a block.
+    #[error("no block {hash} is known here: the other branch ends at {theirs}, as status says")]
+    UnknownBlock {
+        /// What was asked for.
+        hash: BlockHash,
+        /// The end of the other branch.
+        theirs: BlockHash,
+    },
+    /// It is on the best chain.
+    #[error("block {hash} is on our own branch: give one of the other branch, which ends at {theirs}")]
+    OwnBranch {
+        /// What was asked for.
+        hash: BlockHash,
+        /// The end of the other branch.
+        theirs: BlockHash,
+    },
+    /// It, or a block below it, is known to be invalid.
+    #[error("block {hash} is on a branch with an invalid block: nobody can take it")]
+    InvalidBranch {
+        /// What was asked for.
+        hash: BlockHash,
+    },
+    /// It is on a third branch, which has no more work than ours.
+    #[error("the branch of block {hash} has no more work than ours: the one that has ends at {theirs}")]
+    LessWork {
+        /// What was asked for.
+        hash: BlockHash,
+        /// The end of the branch with more work.
+        theirs: BlockHash,
+    },
+    /// So much of it has yet to come that it would not be better than ours.
+    #[error("{missing} blocks of the branch of {hash} are not here yet: wait until status says that all of it is")]
+    Incomplete {
+        /// What was asked for.
+        hash: BlockHash,
+        /// How many.
+        missing: Height,
+    },
+    /// It takes more memory than there may be.
+    #[error(
+        "taking the branch of block {hash} needs about {needs_mib} MiB of memory: start the node again with          --cache-mib {needs_mib}, then try again"
+    )]
+    TooLarge {
+        /// What was asked for.
+        hash: BlockHash,
+        /// How much.
+        needs_mib: usize,
+    },
+    /// A block of it breaks a rule: the branch is marked invalid.
+    #[error("the branch of {hash} is not valid, and is given up: block {block}: {error}")]
+    Broken {
+        /// What was asked for.
+        hash: BlockHash,
+        /// Which block of it.
+        block: BlockHash,
+        /// The rule.
+        error: BlockError,
+    },
+    /// A stored block of it is damaged, and will be fetched again.
+    #[error("a stored block of the branch of {hash} is damaged and is fetched again: try again once it is here")]
+    Damaged {
+        /// What was asked for.
+        hash: BlockHash,
+    },
+    /// Ours.
+    #[error(transparent)]
+    Fault(#[from] ChainFault),
+}
+
+impl AcceptBranchError {
+    /// The stable name of the error.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::NotDiverged { .. } => "not_diverged",
+            Self::UnknownBlock { .. } => "unknown_block",
+            Self::OwnBranch { .. } => "own_branch",
+            Self::InvalidBranch { .. } | Self::Broken { .. } => "invalid_branch",
+            Self::LessWork { .. } => "less_work",
+            Self::Incomplete { .. } => "branch_incomplete",
+            Self::TooLarge { .. } => "reorganisation_too_large",
+            Self::Damaged { .. } => "branch_damaged",
+            Self::Fault(fault) => fault.code(),
+        }
+    }
+}
+
 /// Why a trade or note was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AcceptTradeError {

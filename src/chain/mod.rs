@@ -14,6 +14,7 @@ mod accept;
 mod activate;
 pub mod api;
 mod audit;
+mod diverged;
 pub mod errors;
 mod ledger;
 mod mempool;
@@ -35,7 +36,10 @@ mod waiting;
 pub mod wallet;
 
 pub use api::*;
-pub use errors::{AcceptBlockError, AcceptHeadersError, AcceptTradeError, Blame, ChainFault, OpenError};
+pub use diverged::Divergence;
+pub use errors::{
+    AcceptBlockError, AcceptBranchError, AcceptHeadersError, AcceptTradeError, Blame, ChainFault, OpenError,
+};
 pub use mempool::{FREE_BYTES_PER_BLOCK, MAX_CHAIN, MAX_LOCAL_CHAIN, MAX_MEMPOOL_BYTES};
 pub use reader::ChainReader;
 pub use state::{Chain, ChainOptions};

@@ -255,6 +255,14 @@ impl Overlay {
         Ok(stored("a block", bytes.value())?)
     }
 
+    /// How long a stored block is, in bytes; 0 when it is missing.
+    pub(crate) fn block_len(&mut self, key: &BlockKey) -> Result<usize, ChainFault> {
+        if let Some(known) = lookup_ref(self.child.as_ref().map(|layer| &layer.blocks), &self.base.blocks, key) {
+            return Ok(known.as_ref().map_or(0, Vec::len));
+        }
+        Ok(self.tables()?.blocks.get(key)?.map_or(0, |bytes| bytes.value().len()))
+    }
+
     pub(crate) fn put_block(&mut self, key: BlockKey, block: &Block) {
         let bytes = block.to_bytes();
         let layer = self.top();

@@ -178,7 +178,8 @@ impl ChainReader {
         Some((record.header, record.status == Status::Connected))
     }
 
-    /// Blocks of the best header chain whose bodies are not stored, lowest first, at most `limit`.
+    /// Blocks of the best header chain whose bodies are not stored, lowest first, at most `limit`; and where the tip is on
+    /// another branch, those above the tip too.
     ///
     /// Bodies that came before their parents wait in memory and count as missing.
     #[must_use]
@@ -212,6 +213,7 @@ impl ChainReader {
                     missing.push((hash, height));
                 }
             }
+            missing.extend(missing_above_own_tip(tables, limit.saturating_sub(missing.len()))?);
             Ok(missing)
         });
         missing.unwrap_or_default()
@@ -243,6 +245,31 @@ impl ChainReader {
         })
         .flatten()
     }
+}
+
+/// Blocks above the tip of a branch that is not the best one, as far as their headers are known; none where it is.
+fn missing_above_own_tip(tables: &ReadTables, limit: usize) -> Result<Vec<(BlockHash, Height)>, ChainFault> {
+    let (mut height, tip) = split_block_key(&tables.meta_key(META_TIP)?);
+    let mut missing = Vec::new();
+    let tip_is_best = tables.header(&block_key(height, &tip))?.is_none_or(|record| record.on_best_headers);
+    let mut parents = HashSet::from([tip]);
+    while !tip_is_best && !parents.is_empty() && missing.len() < limit {
+        height = height.saturating_add(1);
+        let (first, last) = (block_key(height, &BlockHash::ZERO), block_key(height, &BlockHash([0xff; 32])));
+        let mut children = HashSet::new();
+        for entry in tables.headers.range::<&[u8; 36]>(&first..=&last)? {
+            let (key, value) = entry?;
+            let record = HeaderRecord::from_bytes(value.value())?;
+            let (_, hash) = split_block_key(key.value());
+            if record.status == Status::HeaderOnly && parents.contains(&record.header.previous) && missing.len() < limit
+            {
+                children.insert(hash);
+                missing.push((hash, height));
+            }
+        }
+        parents = children;
+    }
+    Ok(missing)
 }
 
 fn block_info(tables: &ReadTables, hash: BlockHash, record: &HeaderRecord) -> Result<Option<BlockInfo>, ChainFault> {

@@ -32,7 +32,7 @@ use super::{
 };
 use crate::{
     consensus::{CoinKey, HeaderWindow, Network, WINDOW_BLOCKS, spent_coins},
-    primitives::{Amount, BlockHash, Header, Height, Owner, TxId, events},
+    primitives::{Amount, BlockHash, Header, Height, Owner, TxId, UnixMillis, events},
 };
 
 /// Changes are committed at the latest when their bodies have this many bytes.
@@ -99,6 +99,10 @@ pub struct Chain {
     /// The last template and what it was made from.
     pub(super) template: Option<(super::template::TemplateKey, Template)>,
     pub(super) generation: u64,
+    /// A branch that was not taken for its size.
+    pub(super) too_large: Option<super::diverged::TooLarge>,
+    /// How much memory a reorganisation may take, in MiB.
+    pub(super) reorganisation_mib: usize,
     /// While stored blocks are connected again: nothing is told, the mempool is left alone.
     pub(super) rebuilding: bool,
     pub(super) staged: VecDeque<ChainEvent>,
@@ -157,6 +161,7 @@ impl Chain {
 
         let mut chain = Self {
             network,
+            reorganisation_mib: options.cache_mib.max(super::diverged::MIN_REORGANISATION_MIB),
             options,
             overlay: Overlay::new(store),
             tree,
@@ -167,6 +172,7 @@ impl Chain {
             window: None,
             template: None,
             generation: 0,
+            too_large: None,
             rebuilding: false,
             staged: VecDeque::new(),
             logs: Vec::new(),
@@ -205,13 +211,14 @@ impl Chain {
         self.tree.connected_at(height).map(|id| self.tree.node(id).hash)
     }
 
-    /// What everybody may know.
+    /// What everybody may know, at a time.
     #[must_use]
-    pub fn summary(&self) -> ChainSummary {
+    pub fn summary(&self, now: UnixMillis) -> ChainSummary {
         ChainSummary {
             network: Arc::clone(&self.network),
             tip: self.tip(),
             best_header: self.best_header(),
+            diverged: self.divergence(now),
             mempool: self.mempool.len(),
         }
     }

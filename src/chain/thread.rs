@@ -23,15 +23,15 @@ use tokio::{
 use super::{
     api::{
         Balance, BlockAccepted, ChainAudit, ChainCommand, ChainEvent, ChainSummary, HeadersAccepted, MempoolEntry,
-        Origin, Rebuilt, Spendable, Template, TxInfo,
+        Origin, Rebuilt, Spendable, Template, Tip, TxInfo,
     },
-    errors::{AcceptBlockError, AcceptHeadersError, AcceptTradeError, ChainFault},
+    errors::{AcceptBlockError, AcceptBranchError, AcceptHeadersError, AcceptTradeError, ChainFault},
     reader::ChainReader,
     state::Chain,
 };
 use crate::{
     consensus::Checkpoint,
-    primitives::{Block, Header, Height, Owner, Transaction, TxId, UnixMillis},
+    primitives::{Block, BlockHash, Header, Height, Owner, Transaction, TxId, UnixMillis},
 };
 
 /// Where the thread reads the time, in unix milliseconds.
@@ -45,6 +45,9 @@ const MAX_GATHERING: Duration = Duration::from_secs(2);
 
 /// What nobody waits for is committed after this long.
 const IDLE: Duration = Duration::from_secs(2);
+
+/// How often a better branch that was not taken is looked at again: the clock may have been set.
+const RECONSIDER: Duration = Duration::from_mins(1);
 
 /// How often a thread that cannot tell its events looks whether anybody is still there.
 const EVENT_PATIENCE: Duration = Duration::from_millis(200);
@@ -73,7 +76,7 @@ pub fn spawn(
 ) -> std::io::Result<(ChainHandle, JoinHandle<()>)> {
     let runtime = runtime::Builder::new_current_thread().enable_time().build()?;
     let (commands, queue) = mpsc::channel(QUEUE);
-    let (publish, summary) = watch::channel(chain.summary());
+    let (publish, summary) = watch::channel(chain.summary(clock()));
     let closing = Arc::new(AtomicBool::new(false));
     let handle = ChainHandle { commands, summary, reader: chain.reader(), closing: Arc::clone(&closing) };
     let (replies, gathering) = (Vec::new(), None);
@@ -129,6 +132,7 @@ impl ChainThread {
                 }
                 Next::Nothing => {
                     self.chain.due((self.clock)())?;
+                    self.chain.reconsider((self.clock)())?;
                     self.chain.commit()?;
                     self.settle()?;
                 }
@@ -147,8 +151,9 @@ impl ChainThread {
         }
         let due = self.chain.next_due().map(|due| Duration::from_millis(due.saturating_sub((self.clock)())));
         let idle = self.chain.is_changed().then_some(IDLE);
+        let torn = self.chain.is_off_best().then_some(RECONSIDER);
         let queue = &mut self.queue;
-        let received = match due.into_iter().chain(idle).min() {
+        let received = match due.into_iter().chain(idle).chain(torn).min() {
             Some(patience) => self.runtime.block_on(async { time::timeout(patience, queue.recv()).await }),
             None => Ok(self.runtime.block_on(queue.recv())),
         };
@@ -167,7 +172,7 @@ impl ChainThread {
         self.gathering = None;
         let events = self.chain.drain_events();
         // Before the replies: who has one sees its effect.
-        self.publish.send_replace(self.chain.summary());
+        self.publish.send_replace(self.chain.summary((self.clock)()));
         for reply in self.replies.drain(..) {
             reply();
         }
@@ -212,6 +217,13 @@ impl ChainThread {
             ChainCommand::AcceptBlock { block, origin, reply } => {
                 let result = self.chain.accept_block(*block, origin, now);
                 if let Err(AcceptBlockError::Fault(fault)) = &result {
+                    return Err(fault.clone());
+                }
+                self.keep(move || send(reply, result));
+            }
+            ChainCommand::AcceptBranch { hash, reply } => {
+                let result = self.chain.accept_branch(hash, now);
+                if let Err(AcceptBranchError::Fault(fault)) = &result {
                     return Err(fault.clone());
                 }
                 self.keep(move || send(reply, result));
@@ -385,6 +397,15 @@ impl ChainHandle {
     /// When the chain is closed or the disk fails.
     pub async fn unknown_trades(&self, ids: Vec<TxId>) -> Result<Vec<TxId>, ChainFault> {
         self.ask(|reply| ChainCommand::UnknownTrades { ids, reply }).await?
+    }
+
+    /// Takes the other branch of a diverged chain, up to its last block here; `hash` is any of its blocks. Answered after
+    /// the commit.
+    ///
+    /// # Errors
+    /// See [`AcceptBranchError`].
+    pub async fn accept_branch(&self, hash: BlockHash) -> Result<Tip, AcceptBranchError> {
+        self.ask(|reply| ChainCommand::AcceptBranch { hash, reply }).await?
     }
 
     /// Checks headers, parents first, and keeps them.

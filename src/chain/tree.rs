@@ -314,6 +314,20 @@ impl HeaderTree {
         stored.fold(self.tip(), |best, (id, node)| if node.beats(self.node(best)) { id } else { best })
     }
 
+    /// The stored node with the most work among a node and all above it.
+    pub(crate) fn best_stored_above(&self, id: NodeId) -> Option<NodeId> {
+        self.best_of(self.branch(id).into_iter().filter(|id| self.node(*id).status.has_body()))
+    }
+
+    /// The valid node with the most work among a valid node and all above it.
+    pub(crate) fn best_above(&self, id: NodeId) -> NodeId {
+        self.best_of(self.branch(id).into_iter().filter(|id| self.node(*id).status != Status::Invalid)).unwrap_or(id)
+    }
+
+    fn best_of(&self, nodes: impl Iterator<Item = NodeId>) -> Option<NodeId> {
+        nodes.reduce(|best, id| if self.node(id).beats(self.node(best)) { id } else { best })
+    }
+
     /// Makes `id` the end of the best header chain; the nodes whose `on_best` changed.
     pub(crate) fn set_best(&mut self, id: NodeId) -> Vec<NodeId> {
         let joining: Vec<_> = self.ancestors(id).take_while(|id| !self.node(*id).on_best).collect();

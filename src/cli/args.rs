@@ -305,6 +305,33 @@ pub enum ClientCommand {
     /// Rebuild coins and indexes from the blocks, and say whether they agree
     #[command(visible_alias = "reindexutxo", after_help = "Example:\n  friendchain reindex")]
     Reindex,
+    /// Take the other branch of a diverged chain
+    #[command(after_help = "Example:\n  friendchain accept-branch 00a1…")]
+    AcceptBranch {
+        /// Any of its blocks: status names the last
+        #[arg(value_name = "HASH")]
+        block: String,
+    },
+    /// Make a proof that a trade or note is in a block
+    #[command(after_help = "Example:\n  friendchain prove 5f0c… -o tea.proof")]
+    Prove {
+        /// Its id
+        txid: String,
+        /// Where to write it [default: standard output]
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Check a proof, by the chain here or by a block that you trust
+    #[command(
+        after_help = "Example:\n  friendchain verify-proof tea.proof\n  friendchain verify-proof tea.proof --trust 00a1…"
+    )]
+    VerifyProof {
+        /// What `prove` wrote; - is standard input
+        file: PathBuf,
+        /// The hash of a block that somebody you trust has confirmed
+        #[arg(long, value_name = "BLOCK")]
+        trust: Option<String>,
+    },
     /// The state of the node
     #[command(after_help = "Example:\n  friendchain status --json")]
     Status,

@@ -11,7 +11,7 @@ use super::{
     args::ClientCommand,
     outcome::CommandError,
     progress::{ProgressMode, while_showing},
-    secrets, text,
+    proof_file, secrets, text,
 };
 use crate::{
     node::rpc::{
@@ -19,7 +19,7 @@ use crate::{
         api::MAX_PRINTED_BLOCKS,
         types::{Coins, CreateBlockchain, CreateWallet, SendTrade, TxList, WalletCreated, WriteNote},
     },
-    primitives::{Address, PeerId, TxId},
+    primitives::{Address, BlockHash, PeerId, TxId},
 };
 
 /// Who is asked, and how the answer is written.
@@ -31,6 +31,8 @@ pub struct Context {
     pub json: bool,
     /// How long work is shown.
     pub progress: ProgressMode,
+    /// Whether a command may read standard input: in the console, that is the user's.
+    pub owns_stdin: bool,
 }
 
 /// Does one command and writes its answer.
@@ -154,6 +156,29 @@ pub async fn execute(command: ClientCommand, context: &Context, out: &mut dyn Wr
             let audit = while_showing(client, context.progress, client.reindex()).await?;
             answer.write(&audit, |out| text::write_audit(out, &audit))?;
             if audit.ok { Ok(()) } else { Err(CommandError::BadNews) }
+        }
+        ClientCommand::AcceptBranch { block } => {
+            let block = parse::<BlockHash>(&block, "bad_hash")?;
+            let accepted = while_showing(client, context.progress, client.accept_branch(block)).await?;
+            answer.write(&accepted, |out| text::write_accepted(out, &accepted))
+        }
+        ClientCommand::Prove { txid, output } => {
+            let made = client.prove(parse::<TxId>(&txid, "bad_txid")?).await?;
+            let file = output.filter(|path| path.as_os_str() != "-");
+            if let Some(path) = &file {
+                proof_file::write(path, &made.proof)?;
+            }
+            answer.write(&made, |out| match &file {
+                Some(path) => writeln!(out, "The proof is in {}: verify-proof checks it.", path.display()),
+                None => writeln!(out, "{}", made.proof),
+            })
+        }
+        ClientCommand::VerifyProof { file, trust } => {
+            let trust = trust.map(|trust| parse::<BlockHash>(&trust, "bad_hash")).transpose()?;
+            let proof = proof_file::read(&file, context.owns_stdin)?;
+            let report = client.verify_proof(proof, trust).await?;
+            answer.write(&report, |out| text::write_proof_report(out, &report))?;
+            if report.valid { Ok(()) } else { Err(CommandError::BadNews) }
         }
         ClientCommand::Status => {
             let status = client.status().await?;

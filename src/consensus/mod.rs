@@ -27,6 +27,7 @@ mod invite;
 mod network;
 mod params;
 mod pow;
+mod proof;
 mod signature;
 #[cfg(any(test, fuzzing))]
 #[cfg_attr(fuzzing, allow(dead_code, reason = "fuzz targets use a part of it"))]
@@ -48,5 +49,6 @@ pub use params::{
     MAX_FLOOR_BITS, MAX_GENESIS_BYTES, MAX_SPACING_MS, MAX_TRANSACTION_BYTES, MIN_FLOOR_BITS, ParamsError, SUBSIDY,
 };
 pub use pow::{CompactError, Target, Work, WorkParseError};
+pub use proof::{MAX_PROOF_BYTES, MAX_PROOF_CHARS, MAX_PROOF_STEPS, PROOF_PREFIX, Proof, ProofError};
 pub use signature::{verify_signature, verify_signatures};
 pub use validate::{CheckedBlock, check_block, check_coinbase_value, check_coins, check_transaction};

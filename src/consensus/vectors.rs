@@ -32,7 +32,7 @@ fn bits(bits: u32) -> String {
 }
 
 /// The file's content, which must be `made`; when blessing, it becomes that.
-fn golden(file: &str, made: &Value) -> Value {
+pub(super) fn golden(file: &str, made: &Value) -> Value {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("proto/vectors").join(file);
     if std::env::var_os("FRIENDCHAIN_BLESS").is_some() {
         let text = serde_json::to_string_pretty(made).expect("JSON") + "\n";

@@ -3,11 +3,11 @@
 use super::rpc::RpcError;
 use crate::{
     chain::{
-        errors::{AcceptTradeError, ChainFault, OpenError},
+        errors::{AcceptBranchError, AcceptTradeError, ChainFault, OpenError},
         miner::{MineError, MineGenesisError},
         wallet::{BuildError, LockedError, NoteError, PhraseError, SignError, UnlockError, WalletError},
     },
-    consensus::{GenesisError, InviteError, ParamsError},
+    consensus::{GenesisError, InviteError, ParamsError, ProofError},
     friends::{ChatError, FindError, OwnProfileError, StoreFault},
     net::{CommandError, IdentityError, NetError},
     primitives::{AddressError, HashParseError},
@@ -35,7 +35,17 @@ macro_rules! named {
     )*};
 }
 
-coded!(AcceptTradeError, ChainFault, GenesisError, ChatError, FindError, OwnProfileError, StoreFault);
+coded!(
+    AcceptBranchError,
+    AcceptTradeError,
+    ChainFault,
+    GenesisError,
+    ProofError,
+    ChatError,
+    FindError,
+    OwnProfileError,
+    StoreFault
+);
 
 named! {
     AddressError => "bad_address",

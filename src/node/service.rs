@@ -7,16 +7,18 @@ use super::{
     clock::now,
     datadir::DataDir,
     keyring::{Keyring, blocking},
+    proofs,
     router::RouterHandle,
     rpc::{
         EventFeed, FriendchainApiServer, ProgressBoard, ProgressGuard, RpcError,
         api::MAX_PRINTED_BLOCKS,
         types::{
             Account, AddressBalance, AddressList, AuditReport, BalanceReport, BanState, BlockList, BlockView,
-            BroadcastSent, ChainCreated, ChatHistory, ChatMessage, ChatSent, ChatState, Coins, CreateBlockchain,
-            CreateWallet, EventPage, FriendList, FriendView, InviteText, Joined, LeftChain, LockState, MineMode,
-            MinedBlocks, PeerList, Phase, Progress, Secret, SendTrade, StatusReport, Stopping, Submitted, Synced,
-            TxList, TxPlace, TxStateName, TxView, Units, WalletCreated, WriteNote,
+            BranchAccepted, BroadcastSent, ChainCreated, ChatHistory, ChatMessage, ChatSent, ChatState, Coins,
+            CreateBlockchain, CreateWallet, EventPage, FriendList, FriendView, InviteText, Joined, LeftChain,
+            LockState, MineMode, MinedBlocks, PeerList, Phase, Progress, ProofMade, ProofReport, Secret, SendTrade,
+            StatusReport, Stopping, Submitted, Synced, TxList, TxPlace, TxStateName, TxView, Units, WalletCreated,
+            WriteNote,
         },
     },
     setup,
@@ -414,6 +416,19 @@ impl FriendchainApiServer for Service {
         Ok(audit_report(audit))
     }
 
+    async fn accept_branch(&self, block: BlockHash) -> Result<BranchAccepted, RpcError> {
+        let tip = self.ledger()?.chain.accept_branch(block).await?;
+        Ok(BranchAccepted { tip: tip.hash, height: tip.height })
+    }
+
+    async fn prove(&self, txid: TxId) -> Result<ProofMade, RpcError> {
+        proofs::prove(self.ledger()?, txid).await
+    }
+
+    async fn verify_proof(&self, proof: String, trust: Option<BlockHash>) -> Result<ProofReport, RpcError> {
+        proofs::verify(self.ledger.as_ref(), proof, trust).await
+    }
+
     async fn status(&self) -> Result<StatusReport, RpcError> {
         let summary = self.ledger()?.chain.summary();
         let live = match &self.router {
@@ -432,7 +447,11 @@ impl FriendchainApiServer for Service {
             peer_id: self.peer_id,
             network_id: summary.network.id,
             network_name: printable(&summary.network.params.name),
-            phase: progress.map_or(Phase::Alone, |progress| progress.phase),
+            phase: match (&summary.diverged, progress) {
+                (Some(_), _) => Phase::Diverged,
+                (None, Some(progress)) => progress.phase,
+                (None, None) => Phase::Alone,
+            },
             height: summary.tip.height,
             tip: summary.tip.hash,
             best_header_height: summary.best_header.height,
@@ -449,6 +468,7 @@ impl FriendchainApiServer for Service {
             disk_bytes,
             memory_bytes: super::memory::resident_bytes(),
             clock_offset_ms: live.as_ref().and_then(|live| live.clock_offset_ms),
+            diverged: summary.diverged.map(Into::into),
             data_dir: self.datadir.path().display().to_string(),
         })
     }

@@ -337,6 +337,26 @@ events! {
         /// The tip.
         tip: BlockHash,
     }
+    /// A branch with more work forks off too deep to be taken without a person's word: once for each fork.
+    WARN Diverged = "diverged" {
+        /// Ours.
+        tip: BlockHash,
+        /// Its height.
+        height: u32,
+        /// The end of the other branch.
+        branch: BlockHash,
+        /// Its height.
+        branch_height: u32,
+        /// Of the last block that both have.
+        fork_height: u32,
+    }
+    /// The chain is no longer diverged.
+    INFO Reunited = "reunited" {
+        /// Of the tip.
+        height: u32,
+        /// The tip.
+        tip: BlockHash,
+    }
     /// A peer did something that costs it score.
     WARN PeerPenalised = "peer_penalised" {
         /// Who.

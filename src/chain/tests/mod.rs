@@ -2,6 +2,7 @@
 
 mod blocks;
 mod branches;
+mod diverged;
 mod histories;
 mod thread;
 mod trades;

@@ -3,6 +3,7 @@
 //! Amounts are decimal strings, in coins (`x`) and in units (`x_units`); hashes are hex; times are unix milliseconds;
 //! what does not apply is left out. The command line prints these very values under `--json`.
 
+mod branch;
 mod chain;
 mod console;
 mod friends;
@@ -10,6 +11,7 @@ mod node;
 mod values;
 mod wallet;
 
+pub use branch::{Anchor, BranchAccepted, BranchView, DivergenceView, ProofMade, ProofReport};
 pub use chain::{
     AuditReport, BalanceReport, BlockList, BlockView, ChainCreated, CreateBlockchain, InputView, InviteText, Joined,
     LeftChain, MinedBlocks, OutputView, SendTrade, Submitted, TxList, TxPlace, TxStateName, TxView, WriteNote,

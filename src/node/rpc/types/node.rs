@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::branch::DivergenceView;
 use crate::primitives::{Address, BlockHash, Height, NetworkId, PeerId, UnixMillis};
 use crate::sync::Phase;
 
@@ -80,6 +81,9 @@ pub struct StatusReport {
     /// Our clock less our friends', in ms, where it is far enough off to matter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock_offset_ms: Option<i64>,
+    /// The branches, when the phase is `diverged`: a person has to choose.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub diverged: Option<DivergenceView>,
     /// The data folder.
     pub data_dir: String,
 }
