@@ -112,6 +112,9 @@ impl Story {
                 self.chain.chain.commit().expect("a commit");
                 self.chain.chain.drain_events();
                 self.chain.chain.due(self.chain.now).expect("a disk");
+                if choices.flag() {
+                    self.accept_branch();
+                }
             }
         }
         self.check_mempool();
@@ -277,6 +280,22 @@ impl Story {
             return self.send(block);
         }
         self.send(block);
+    }
+
+    /// A person's word, when the chain has diverged.
+    fn accept_branch(&mut self) {
+        let (before, now) = (self.chain.chain.tip(), self.chain.now);
+        let Some(divergence) = self.chain.chain.divergence(now) else {
+            assert!(self.chain.chain.accept_branch(before.hash, now).is_err(), "a chain without branches took one");
+            return;
+        };
+        assert_eq!(divergence.ours.hash, before.hash);
+        let theirs = divergence.theirs;
+        let outcome = self.chain.chain.accept_branch(theirs.hash, now);
+        match outcome {
+            Ok(tip) => assert_eq!((tip.hash, self.chain.tip()), (theirs.hash, theirs.hash)),
+            Err(_) => assert_eq!(self.chain.tip(), before.hash),
+        }
     }
 
     fn restart(&mut self) {

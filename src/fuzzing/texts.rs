@@ -8,8 +8,12 @@ use std::{
 use data_encoding::BASE64URL_NOPAD;
 use serde::{Serialize, de::DeserializeOwned};
 
+use super::choices::Choices;
 use crate::{
-    consensus::{INVITE_PREFIX, Invite, MAX_INVITE_CHARS, Work, testing::network},
+    consensus::{
+        HeaderWindow, INVITE_PREFIX, Invite, MAX_INVITE_CHARS, PROOF_PREFIX, Proof, Work,
+        testing::{key, network, next_block, note},
+    },
     friends::{check_address, split_address},
     node::{
         config::{check_rpc, parse_listen, parse_peer, parse_rpc},
@@ -25,28 +29,32 @@ use crate::{
     wire::MessageId,
 };
 
-/// The first byte says what the rest is: a text in any of the short forms, the bytes inside an invite, a console line,
+/// The first byte says what the rest is: a text in any of the short forms, the bytes inside an invite or a proof, a console
+/// line,
 /// or JSON.
 pub fn texts(data: &[u8]) {
     let Some((kind, rest)) = data.split_first() else { return };
     match kind % 16 {
         1 => look_at_invite(&String::from_utf8_lossy(rest)),
-        2 => look_at_invite(&sealed(rest)),
+        2 => look_at_invite(&sealed(INVITE_PREFIX, rest)),
         3 => {
             // The chain is a good one: what follows it in the invite is what is tried.
             let payload = [&[1], network(0).genesis.to_bytes().as_slice(), rest].concat();
-            look_at_invite(&sealed(&payload));
+            look_at_invite(&sealed(INVITE_PREFIX, &payload));
         }
         4 => look_at_console_line(&String::from_utf8_lossy(rest)),
         5 => look_at_json(rest),
+        6 => look_at_proof(&String::from_utf8_lossy(rest)),
+        7 => look_at_proof(&sealed(PROOF_PREFIX, rest)),
+        8 => changed_proof(&mut Choices::new(rest)),
         _ => short_forms(&String::from_utf8_lossy(rest)),
     }
 }
 
 /// A text with a right checksum around any payload.
-fn sealed(payload: &[u8]) -> String {
+fn sealed(prefix: &str, payload: &[u8]) -> String {
     let sum = sha256d(&[payload]);
-    format!("{INVITE_PREFIX}{}", BASE64URL_NOPAD.encode(&[payload, &sum[..4]].concat()))
+    format!("{prefix}{}", BASE64URL_NOPAD.encode(&[payload, &sum[..4]].concat()))
 }
 
 fn look_at_invite(text: &str) {
@@ -62,6 +70,47 @@ fn look_at_invite(text: &str) {
             }
         }
         Err(error) => show(&error),
+    }
+}
+
+fn look_at_proof(text: &str) {
+    match Proof::from_text(text) {
+        Ok(proof) => {
+            let printed = proof.to_text();
+            assert_eq!(text.trim_end_matches(['\n', '\r']), printed, "a second text of one proof");
+            assert_eq!(proof.block(), proof.header().hash());
+            assert_eq!(proof.txid(), proof.transaction().txid());
+        }
+        Err(error) => {
+            show(&error);
+            assert!(!error.code().is_empty());
+        }
+    }
+}
+
+/// A good proof of any transaction of a block of a few, with bytes of it changed: no change is overlooked.
+fn changed_proof(choices: &mut Choices<'_>) {
+    let network = network(0);
+    let count = u32::from(choices.byte() % 6);
+    let notes = (0..=count).map(|index| note(&network.id, &key(3), index, b"words")).collect();
+    let block = next_block(&network, &HeaderWindow::genesis(&network), notes);
+    let position = 1 + choices.below(block.transactions.len() - 1);
+    let text = Proof::of_block(network.id, &block, position).expect("a proof").to_text();
+    look_at_proof(&text);
+    let bytes = BASE64URL_NOPAD.decode(&text.as_bytes()[PROOF_PREFIX.len()..]).expect("base64");
+    let mut payload = bytes[..bytes.len() - 4].to_vec();
+    let whole = payload.clone();
+    while !choices.is_empty() {
+        let at = usize::from(u16::from_le_bytes(choices.array())) % payload.len();
+        payload[at] ^= choices.byte();
+    }
+    match Proof::from_text(&sealed(PROOF_PREFIX, &payload)) {
+        // One header in 256 has done the little work that is asked for here: it is another block's.
+        Ok(changed) => assert!(payload == whole || changed.block() != block.hash(), "a change is overlooked"),
+        Err(error) => {
+            show(&error);
+            assert_ne!(payload, whole, "a good proof is refused");
+        }
     }
 }
 
