@@ -28,7 +28,8 @@ pub mod salvage;
 mod state;
 pub mod store;
 mod template;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
+#[cfg_attr(fuzzing, allow(dead_code, unused_imports, reason = "fuzz targets use a part of it"))]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;

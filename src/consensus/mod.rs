@@ -9,7 +9,7 @@
 //! - All arithmetic on values that came from outside is checked, and nothing panics.
 //! - Every error holds the offending value, a stable [`code`](HeaderError::code), and whom to [`Blame`].
 #![cfg_attr(
-    not(test),
+    not(any(test, fuzzing)),
     deny(
         clippy::arithmetic_side_effects,
         clippy::indexing_slicing,
@@ -31,7 +31,8 @@ mod params;
 mod pow;
 mod proof;
 mod signature;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
+#[cfg_attr(fuzzing, allow(dead_code, reason = "fuzz targets use a part of it"))]
 pub(crate) mod testing;
 mod validate;
 #[cfg(test)]

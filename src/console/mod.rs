@@ -5,7 +5,7 @@
 
 mod input;
 mod screen;
-mod words;
+pub(crate) mod words;
 
 use std::{
     io::{self, IsTerminal, Write},
