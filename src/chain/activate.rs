@@ -200,7 +200,7 @@ impl Chain {
     }
 
     /// Drops what is stored of a block and of all above it; their headers stay as good as they were.
-    fn forget_bodies(&mut self, id: NodeId) -> Result<(), ChainFault> {
+    pub(super) fn forget_bodies(&mut self, id: NodeId) -> Result<(), ChainFault> {
         for id in self.tree.forget_bodies(id) {
             self.save(id)?;
             let key = self.tree.node(id).key();

@@ -11,8 +11,14 @@ use super::{
     ledger::{self, Body, Refusal},
     reader::stored_block,
     state::{Chain, load_tree},
-    store::tables::{OwnRecord, ReadTables, Undo, WaitingRecord, coin_from_bytes, place_from_bytes, stored, tx_key},
-    tree::Node,
+    store::{
+        Status,
+        tables::{
+            OwnRecord, ReadTables, Undo, WaitingRecord, coin_from_bytes, place_from_bytes, split_block_key, stored,
+            tx_key,
+        },
+    },
+    tree::{Node, NodeId},
 };
 use crate::{
     consensus::{Coin, CoinKey, HeaderWindow, Work, check_body, check_header, verify_signatures},
@@ -78,6 +84,7 @@ impl Chain {
             summary = Some(summarise(&tables)?);
             let mut coins = self.walk(&tables, progress)?;
             compare(&tables, &mut coins)?;
+            self.check_side_branches(&tables)?;
             check_trades(&tables, &self.network.id)?;
             Ok(())
         });
@@ -170,6 +177,30 @@ impl Chain {
         Ok(coins)
     }
 
+    /// Checks that stored blocks beside the best chain are those of their names.
+    fn check_side_branches(&self, tables: &ReadTables) -> Result<(), Finding> {
+        match self.damaged_side_block(tables)? {
+            Some(id) => Err(problem(self.tree.node(id), "has a damaged body")),
+            None => Ok(()),
+        }
+    }
+
+    /// A stored block beside the best chain that is not the one of its name.
+    fn damaged_side_block(&self, tables: &ReadTables) -> Result<Option<NodeId>, ChainFault> {
+        for entry in tables.blocks.iter()? {
+            let (key, bytes) = entry?;
+            let (_, hash) = split_block_key(key.value());
+            let Some(id) = self.tree.id(&hash).filter(|id| self.tree.node(*id).status == Status::Stored) else {
+                continue;
+            };
+            match stored_block(bytes.value(), &hash) {
+                Err(ChainFault::Corrupt(_)) => return Ok(Some(id)),
+                block => drop(block?),
+            }
+        }
+        Ok(None)
+    }
+
     /// Rebuilds coins, undo records and index from the stored blocks; `ok` says whether the old coins agreed.
     ///
     /// What is done is committed in parts: after a crash in the middle, opening goes on where it stopped.
@@ -192,6 +223,14 @@ impl Chain {
         self.window = None;
         self.template = None;
         self.catch_up(now, progress)?;
+        self.commit()?;
+        while let Some(id) = {
+            let tables = self.overlay.store().read()?;
+            self.damaged_side_block(&tables)?
+        } {
+            self.forget_bodies(id)?;
+            self.commit()?;
+        }
         self.recheck_mempool()?;
         self.commit()?;
         let summary = summarise(&self.overlay.store().read()?)?;

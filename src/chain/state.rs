@@ -362,8 +362,9 @@ impl Chain {
 
     /// Waits until what [`begin_storing`](Self::begin_storing) began is durable; then it can be told.
     pub(super) fn finish_storing(&mut self) -> Result<(), ChainFault> {
-        self.overlay.finish_writing()?;
+        // Taken first: what fails to be written is never told, whoever asks again.
         let (events, logs) = std::mem::take(&mut self.written);
+        self.overlay.finish_writing()?;
         self.ready.extend(events);
         logs.iter().for_each(LogEntry::emit);
         Ok(())

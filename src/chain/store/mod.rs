@@ -90,8 +90,9 @@ pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
 /// # Errors
 /// See [`OpenError`]; the file is not changed.
 pub fn open(path: &Path, cache_mib: usize) -> Result<Store, OpenError> {
-    check_is_file(path)?;
     contained(path, || {
+        // Looked at first: redb writes to whatever it opens, be it ours or not.
+        read_network(&frozen_database(path, cache_mib)?, path)?;
         let database = builder(cache_mib).open(path).map_err(|error| OpenError::from_database(path, error))?;
         let network = read_network(&database, path)?;
         Ok(Store { database: Arc::new(database), network: Arc::new(network), sealed: false })
