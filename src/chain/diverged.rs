@@ -72,9 +72,11 @@ impl Chain {
             return None;
         }
         let leaving: Vec<_> = self.tree.ancestors(tip).take_while(|id| !self.tree.node(*id).on_best).collect();
-        let too_large = self
-            .too_large
-            .filter(|refused| self.tree.id(&refused.branch).is_some_and(|branch| self.tree.node(branch).on_best));
+        let is_ahead = |branch: NodeId| {
+            let node = self.tree.node(branch);
+            node.on_best && node.status != Status::Connected
+        };
+        let too_large = self.too_large.filter(|refused| self.tree.id(&refused.branch).is_some_and(is_ahead));
         if !self.is_settled(&leaving, now) && too_large.is_none() {
             return None;
         }

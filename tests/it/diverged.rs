@@ -135,11 +135,11 @@ fn a_diverged_node_says_so_goes_on_and_takes_the_other_branch_when_told() {
     });
 
     // Both go on, each on its own; what is new of the other branch is here too, and the log holds one line of it all.
+    let newest = b.mine(3, Some(&yzw)).pop().expect("a block");
+    await_diverged(&one, &newest);
     let trade = a.send(&yzw, &Forge::address(), "10");
     a.mine(1, Some(&yzw));
     assert_eq!(a.json(["tx", &trade])["state"], "mined");
-    let newest = b.mine(3, None).pop().expect("a block");
-    await_diverged(&one, &newest);
     assert_eq!((a.tip().0, b.tip().0), (6, 11));
     assert_eq!(one.events_since(0, |event| event["event"] == "diverged").len(), 1);
     let (code, message) = a.refused(&["sync"]);
