@@ -207,7 +207,7 @@ impl Chain {
         match self.reorganise(end, None, now)? {
             Activation::Done => Ok(self.tip()),
             Activation::Invalid { block, error } => {
-                Err(AcceptBranchError::Broken { hash, block: self.tree.node(block).hash, error })
+                Err(AcceptBranchError::Broken { hash, block: self.tree.node(block).hash, error: Box::new(error) })
             }
             Activation::Damaged | Activation::TooDeep | Activation::TooLarge { .. } => {
                 Err(AcceptBranchError::Damaged { hash })
