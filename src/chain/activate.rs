@@ -85,7 +85,6 @@ impl Chain {
         }
         self.overlay.set_tip(self.tree.node(id).key());
         self.overlay.merge_child();
-        self.too_large = None;
 
         for id in &disconnect {
             self.tree.pop_connected();

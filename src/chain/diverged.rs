@@ -72,9 +72,11 @@ impl Chain {
             return None;
         }
         let leaving: Vec<_> = self.tree.ancestors(tip).take_while(|id| !self.tree.node(*id).on_best).collect();
-        let too_large = self
-            .too_large
-            .filter(|refused| self.tree.id(&refused.branch).is_some_and(|branch| self.tree.node(branch).on_best));
+        let is_ahead = |branch: NodeId| {
+            let node = self.tree.node(branch);
+            node.on_best && node.status != Status::Connected
+        };
+        let too_large = self.too_large.filter(|refused| self.tree.id(&refused.branch).is_some_and(is_ahead));
         if !self.is_settled(&leaving, now) && too_large.is_none() {
             return None;
         }
@@ -205,7 +207,7 @@ impl Chain {
         match self.reorganise(end, None, now)? {
             Activation::Done => Ok(self.tip()),
             Activation::Invalid { block, error } => {
-                Err(AcceptBranchError::Broken { hash, block: self.tree.node(block).hash, error })
+                Err(AcceptBranchError::Broken { hash, block: self.tree.node(block).hash, error: Box::new(error) })
             }
             Activation::Damaged | Activation::TooDeep | Activation::TooLarge { .. } => {
                 Err(AcceptBranchError::Damaged { hash })

@@ -367,7 +367,7 @@ pub enum AcceptBranchError {
         /// Which block of it.
         block: BlockHash,
         /// The rule.
-        error: BlockError,
+        error: Box<BlockError>,
     },
     /// A stored block of it is damaged, and will be fetched again.
     #[error("a stored block of the branch of {hash} is damaged and is fetched again: try again once it is here")]

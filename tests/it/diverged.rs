@@ -50,12 +50,12 @@ impl Story {
 
     /// The folder's node connected the shared blocks and ours long ago.
     fn give_ours(&self, folder: &Folder) {
-        feed(folder, &[&self.shared[..], &self.ours].concat(), self.long_ago, BlockAccepted::Connected);
+        feed(folder, &[&self.shared[..], &self.ours].concat(), self.long_ago, &BlockAccepted::Connected);
     }
 
     /// The folder's node connects the shared blocks and theirs now.
     fn give_theirs(&self, folder: &Folder) {
-        feed(folder, &[&self.shared[..], &self.theirs].concat(), now(), BlockAccepted::Connected);
+        feed(folder, &[&self.shared[..], &self.theirs].concat(), now(), &BlockAccepted::Connected);
     }
 
     fn our_tip(&self) -> String {
@@ -83,11 +83,11 @@ fn old_blocks(forge: &Forge, parent: &Header, count: usize, salt: u8) -> Vec<Blo
 }
 
 /// Gives blocks to the chain of a folder on which no node runs, at a time.
-fn feed(folder: &Folder, blocks: &[Block], at: u64, expected: BlockAccepted) {
+fn feed(folder: &Folder, blocks: &[Block], at: u64, expected: &BlockAccepted) {
     let mut chain = Chain::open(&folder.path().join("chain.redb"), ChainOptions::default()).expect("a chain");
     for block in blocks {
         let accepted = chain.accept_block(block.clone(), Origin::Local, at).expect("a good block");
-        assert_eq!(accepted, expected, "height {}", block.header.height);
+        assert_eq!(&accepted, expected, "height {}", block.header.height);
     }
     chain.commit().expect("a commit");
 }
@@ -135,11 +135,11 @@ fn a_diverged_node_says_so_goes_on_and_takes_the_other_branch_when_told() {
     });
 
     // Both go on, each on its own; what is new of the other branch is here too, and the log holds one line of it all.
+    let newest = b.mine(3, Some(&yzw)).pop().expect("a block");
+    await_diverged(&one, &newest);
     let trade = a.send(&yzw, &Forge::address(), "10");
     a.mine(1, Some(&yzw));
     assert_eq!(a.json(["tx", &trade])["state"], "mined");
-    let newest = b.mine(3, None).pop().expect("a block");
-    await_diverged(&one, &newest);
     assert_eq!((a.tip().0, b.tip().0), (6, 11));
     assert_eq!(one.events_since(0, |event| event["event"] == "diverged").len(), 1);
     let (code, message) = a.refused(&["sync"]);
@@ -187,7 +187,7 @@ fn where_no_node_runs_the_folder_itself_takes_the_branch() {
     let net = TestNet::new();
     let folder = net.folder("yzw");
     let story = Story::new(&folder, &folder.new_address());
-    feed(&folder, &story.theirs, now(), BlockAccepted::SideBranch);
+    feed(&folder, &story.theirs, now(), &BlockAccepted::SideBranch);
     let status = folder.json(["status"]);
     assert_eq!((&status["phase"], &status["running"]), (&"diverged".into(), &false.into()), "{status}");
     let accepted = folder.json(["accept-branch", &story.their_tip()]);

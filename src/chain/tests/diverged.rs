@@ -243,7 +243,7 @@ fn young_blocks_are_left_by_themselves() {
 
 #[test]
 fn a_reorganisation_beyond_the_memory_there_is_waits_for_more_of_it() {
-    let mut scene = Scene::new(0, 17, 18);
+    let mut scene = Scene::new(0, 17, 19);
     scene.chain.now -= MAX_REORGANISATION_AGE;
     scene.chain.chain.reorganisation_mib = 0;
     for block in &scene.theirs {
@@ -255,6 +255,8 @@ fn a_reorganisation_beyond_the_memory_there_is_waits_for_more_of_it() {
     let error = scene.accept(hash).expect_err("too large");
     assert_eq!(error, AcceptBranchError::TooLarge { hash, needs_mib: 1 });
     assert!(error.to_string().contains("--cache-mib 1"), "{error}");
+    scene.chain.mine(owner(&key(9)));
+    assert_eq!(scene.diverged().expect("it is no smaller now").needs_mib, Some(1));
 
     scene.chain.chain.reorganisation_mib = 1;
     scene.chain.chain.reconsider(scene.chain.now).expect("a disk");
