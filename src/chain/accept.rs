@@ -1,17 +1,20 @@
 //! Headers and blocks come in: checked, stored, kept waiting or refused.
 
+use std::sync::Arc;
+
 use super::{
     activate::Activation,
     api::{BlockAccepted, HeadersAccepted, Origin},
     errors::{AcceptBlockError, AcceptHeadersError, Blame, ChainFault},
     ledger::Body,
+    prepare::Incoming,
     state::Chain,
-    store::Status,
+    store::{Status, tables::block_key},
     tree::NodeId,
     waiting::{Held, MAX_HELD, Waiter},
 };
 use crate::{
-    consensus::{BlockError, CheckedHeader, HeaderError, check_block, check_hashed_header},
+    consensus::{BlockError, CheckedHeader, HeaderError, check_hashed_header},
     primitives::{Block, BlockHash, Header, PeerId, UnixMillis, events},
 };
 
@@ -129,11 +132,12 @@ impl Chain {
         } else {
             self.save(id)?;
         }
-        for key in self.tree.drop_excess() {
-            self.overlay.remove_header(key);
-            self.overlay.remove_block(key);
+        let dropped = self.tree.drop_excess();
+        for key in &dropped {
+            self.overlay.remove_header(*key);
+            self.overlay.remove_block(*key);
         }
-        if self.tree.id(&hash) == Some(id) { Ok(id) } else { Err(Unfit::TooLittleWork) }
+        if dropped.contains(&block_key(checked.header().height, &hash)) { Err(Unfit::TooLittleWork) } else { Ok(id) }
     }
 
     /// Makes a header the best one, in the tree and in what will be written.
@@ -155,8 +159,18 @@ impl Chain {
         origin: Origin,
         now: UnixMillis,
     ) -> Result<BlockAccepted, AcceptBlockError> {
-        let hash = block.hash();
-        let result = self.take_block(block, hash, origin, now);
+        self.accept_incoming(Incoming::new(Arc::new(block)), origin, now)
+    }
+
+    /// [`Chain::accept_block`] of a block that may have been looked at ahead of its turn.
+    pub(super) fn accept_incoming(
+        &mut self,
+        incoming: Incoming,
+        origin: Origin,
+        now: UnixMillis,
+    ) -> Result<BlockAccepted, AcceptBlockError> {
+        let hash = incoming.hash;
+        let result = self.take_block(incoming, origin, now);
         if let Err(error) = &result
             && error.blame() == Blame::Peer
         {
@@ -165,13 +179,20 @@ impl Chain {
         result
     }
 
+    /// The header of a block that is worth looking at ahead of its turn: accepted, and the next of the best header chain.
+    pub(super) fn wanted_ahead(&self, incoming: &Incoming) -> Option<CheckedHeader> {
+        let node = self.tree.node(self.tree.id(&incoming.hash)?);
+        let wanted = node.status == Status::HeaderOnly && node.on_best;
+        wanted.then(|| CheckedHeader::from_store(incoming.block.header).ok()).flatten()
+    }
+
     fn take_block(
         &mut self,
-        block: Block,
-        hash: BlockHash,
+        incoming: Incoming,
         origin: Origin,
         now: UnixMillis,
     ) -> Result<BlockAccepted, AcceptBlockError> {
+        let hash = incoming.hash;
         let known = self.tree.id(&hash);
         match known.map(|id| self.tree.node(id).status) {
             Some(Status::Stored | Status::Connected) => return Ok(BlockAccepted::Known),
@@ -181,7 +202,7 @@ impl Chain {
         if self.waiting.contains(&hash) || self.held.iter().any(|held| held.hash == hash) {
             return Ok(BlockAccepted::Waiting);
         }
-        let header = block.header;
+        let header = incoming.block.header;
         let previous = header.previous;
         let parent = self.tree.id(&previous).ok_or(AcceptBlockError::UnknownParent { hash, previous })?;
         if self.tree.node(parent).status == Status::Invalid {
@@ -193,14 +214,14 @@ impl Chain {
             None => match self.check(parent, &header, hash, now) {
                 Ok(checked) => checked,
                 Err(Unfit::Rule(HeaderError::TooFarAhead { due, .. })) => {
-                    return Ok(self.hold(Held { block, hash, origin, due }));
+                    return Ok(self.hold(Held { block: incoming.block, hash, origin, due }));
                 }
                 Err(unfit) => return Err(unfit.of_block(hash)),
             },
         };
-        let bytes = block.encoded_len();
-        let body = match check_block(block, &checked) {
-            Ok(body) => Body::from_checked(body),
+        let bytes = incoming.block.encoded_len();
+        let body = match incoming.body(&checked) {
+            Ok(body) => body,
             Err(error) => return Err(self.refuse_form(parent, &checked, known, error)),
         };
         let id = match known {
@@ -314,7 +335,9 @@ impl Chain {
         let count = self.held.iter().take_while(|held| held.due <= now).count();
         let due: Vec<_> = self.held.drain(..count).collect();
         for held in due {
-            if let Err(AcceptBlockError::Fault(fault)) = self.accept_block(held.block, held.origin, now) {
+            if let Err(AcceptBlockError::Fault(fault)) =
+                self.accept_incoming(Incoming::new(held.block), held.origin, now)
+            {
                 return Err(fault);
             }
         }

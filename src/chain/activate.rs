@@ -161,8 +161,8 @@ impl Chain {
 
     /// Connects a block in the open layer.
     fn connect_block(&mut self, id: NodeId, body: &Body) -> Result<(), Refusal> {
-        let Self { overlay, network, mempool, options, tree, .. } = self;
-        let undo = ledger::connect(overlay, network, body, options.threads, |leaf| mempool.knows(leaf))?;
+        let Self { overlay, network, verified, options, tree, .. } = self;
+        let undo = ledger::connect(overlay, network, body, options.threads, |leaf| verified.knows(leaf))?;
         let node = tree.node(id);
         overlay.put_undo(node.key(), &undo);
         for (position, txid) in (0u32..).zip(&body.txids) {

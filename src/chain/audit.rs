@@ -13,7 +13,7 @@ use super::{
     store::tables::{ReadTables, coin_from_bytes, place_from_bytes, stored, tx_key},
 };
 use crate::{
-    consensus::{Coin, CoinKey, HeaderWindow, Work, check_block, check_header},
+    consensus::{Coin, CoinKey, HeaderWindow, Work, check_body, check_header},
     primitives::{Amount, Block, Height, UnixMillis},
 };
 
@@ -122,7 +122,8 @@ impl Chain {
                     .map_err(|error| problem(height, &error.to_string()))?;
                 window.push(&checked);
                 work = work.saturating_add(checked.work());
-                Body::from_checked(check_block(block, &checked).map_err(|error| problem(height, &error.to_string()))?)
+                let names = check_body(&block, &checked).map_err(|error| problem(height, &error.to_string()))?;
+                Body::new(std::sync::Arc::new(block), names)
             };
             if work != record.work {
                 return Err(problem(height, "has another cumulative work than stored"));

@@ -105,11 +105,6 @@ impl Mempool {
         self.entries.get(txid)
     }
 
-    /// Whether a transaction's signatures were verified when it came.
-    pub(crate) fn knows(&self, leaf: &LeafHash) -> bool {
-        self.leaves.contains_key(leaf)
-    }
-
     /// The leaves of all entries and their transactions.
     pub(crate) fn leaves(&self) -> impl Iterator<Item = (&LeafHash, &Arc<Transaction>)> {
         self.leaves.iter().filter_map(|(leaf, txid)| Some((leaf, &self.entries.get(txid)?.entry.transaction)))

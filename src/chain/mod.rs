@@ -20,6 +20,7 @@ mod mempool;
 pub mod miner;
 mod overlay;
 mod pool;
+mod prepare;
 mod reader;
 mod state;
 pub mod store;
@@ -30,6 +31,7 @@ pub(crate) mod testing;
 mod tests;
 mod thread;
 mod tree;
+mod verified;
 mod waiting;
 pub mod wallet;
 

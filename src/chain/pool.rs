@@ -115,6 +115,7 @@ impl Chain {
         let bytes = transaction.encoded_len();
         let entry = MempoolEntry { transaction, txid, fee: Amount::ZERO, bytes, added, local };
         self.mempool.insert(entry, leaf, candidate);
+        self.verified.insert(leaf);
         self.keep(txid, added);
     }
 

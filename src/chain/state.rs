@@ -27,7 +27,8 @@ use super::{
             HeaderRecord, META_BEST_HEADER, META_TIP, OwnRecord, ReadTables, WaitingRecord, split_block_key, stored,
         },
     },
-    tree::{HeaderTree, NodeId},
+    tree::{HeaderTree, NodeId, TreeLoader},
+    verified::Verified,
     waiting::{Held, WaitingBlocks},
 };
 use crate::{
@@ -41,13 +42,17 @@ const MAX_UNCOMMITTED_BODIES: usize = 64 * 1024 * 1024;
 /// Room is made for this many headers at once when a chain is opened, whatever a damaged file says that it holds: 1 GB.
 const MAX_RESERVED: usize = 5_000_000;
 
+/// And at the latest when they take this much memory beyond a quarter of the cache, in bytes; as much is being written at
+/// the same time.
+const FREE_CHANGES: usize = 32 * 1024 * 1024;
+
 /// Tips that only grow are told as one event, until it names this many transactions.
 const MAX_TOLD_TOGETHER: usize = 10_000;
 
 /// How a chain is kept; none of it changes what is valid.
 #[derive(Debug, Clone)]
 pub struct ChainOptions {
-    /// Memory, in MiB: half for redb's pages, half for changes that are not committed yet.
+    /// Memory, in MiB: half for redb's pages, half for changes that are not committed yet; these take up to 64 MiB more.
     pub cache_mib: usize,
     /// Threads that verify signatures.
     pub threads: usize,
@@ -93,6 +98,7 @@ pub struct Chain {
     pub(super) overlay: Overlay,
     pub(super) tree: HeaderTree,
     pub(super) mempool: Mempool,
+    pub(super) verified: Verified,
     /// Own trades, and whether each is void.
     pub(super) own: HashMap<TxId, bool>,
     pub(super) waiting: WaitingBlocks,
@@ -106,6 +112,8 @@ pub struct Chain {
     pub(super) rebuilding: bool,
     pub(super) staged: VecDeque<ChainEvent>,
     pub(super) logs: Vec<LogEntry>,
+    /// What is told and logged once what is being written is durable.
+    written: (VecDeque<ChainEvent>, Vec<LogEntry>),
     ready: Vec<ChainEvent>,
 }
 
@@ -164,6 +172,7 @@ impl Chain {
             overlay: Overlay::new(store),
             tree,
             mempool: Mempool::default(),
+            verified: Verified::default(),
             own,
             waiting: WaitingBlocks::default(),
             held: Vec::new(),
@@ -173,6 +182,7 @@ impl Chain {
             rebuilding: false,
             staged: VecDeque::new(),
             logs: Vec::new(),
+            written: Default::default(),
             ready: Vec::new(),
         };
         // A crash in the middle of a reindex leaves more stored than connected.
@@ -284,8 +294,8 @@ impl Chain {
     /// Whether so much has gathered that it should be committed now.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        let cache = self.options.cache_mib.saturating_mul(1 << 20) / 2;
-        self.overlay.body_bytes() >= MAX_UNCOMMITTED_BODIES || self.overlay.cost() >= cache.max(1 << 20)
+        let share = self.options.cache_mib.saturating_mul(1 << 20) / 4;
+        self.overlay.body_bytes() >= MAX_UNCOMMITTED_BODIES || self.overlay.cost() >= share.saturating_add(FREE_CHANGES)
     }
 
     /// Makes everything durable; only then is it logged and told.
@@ -293,14 +303,37 @@ impl Chain {
     /// # Errors
     /// When the disk fails; the chain must then be dropped.
     pub fn commit(&mut self) -> Result<(), ChainFault> {
+        self.finish_storing()?;
         self.overlay.commit()?;
         self.release();
         Ok(())
     }
 
+    /// Begins to make everything durable on another thread, which calls `done` at the end; until
+    /// [`finish_storing`](Self::finish_storing), none of it is told. Waits for what was begun before.
+    pub(super) fn begin_storing(&mut self, done: impl FnOnce() + Send + 'static) -> Result<(), ChainFault> {
+        self.finish_storing()?;
+        self.written = (std::mem::take(&mut self.staged), std::mem::take(&mut self.logs));
+        self.overlay.begin_writing(done)
+    }
+
+    /// Whether [`finish_storing`](Self::finish_storing) would have to wait.
+    pub(super) fn is_storing(&self) -> bool {
+        self.overlay.is_busy()
+    }
+
+    /// Waits until what [`begin_storing`](Self::begin_storing) began is durable; then it can be told.
+    pub(super) fn finish_storing(&mut self) -> Result<(), ChainFault> {
+        self.overlay.finish_writing()?;
+        let (events, logs) = std::mem::take(&mut self.written);
+        self.ready.extend(events);
+        logs.iter().for_each(LogEntry::emit);
+        Ok(())
+    }
+
     /// Tells what needs no commit, when nothing that does is before it.
     pub(super) fn release(&mut self) {
-        if !self.overlay.is_awaited() {
+        if !self.overlay.is_awaited() && !self.overlay.is_writing() {
             self.ready.extend(self.staged.drain(..));
             for entry in self.logs.drain(..) {
                 entry.emit();
@@ -462,18 +495,18 @@ pub(super) fn load_tree(tables: &ReadTables, network: &Network) -> Result<Header
     let corrupt = |what: &str| ChainFault::Corrupt(what.to_owned());
     let (best, _) = split_block_key(&tables.meta_key(META_BEST_HEADER)?);
     let count = usize::try_from(tables.headers.len()?).unwrap_or(usize::MAX).min(MAX_RESERVED);
-    let mut tree: Option<HeaderTree> = None;
-    for entry in tables.headers.iter()? {
+    let mut records = tables.headers.iter()?.map(|entry| {
         let (key, value) = entry?;
-        let (_, hash) = split_block_key(key.value());
-        let record = HeaderRecord::from_bytes(value.value())?;
-        match &mut tree {
-            None if hash == network.id => tree.insert(HeaderTree::new(&record)).reserve(count),
-            None => return Err(corrupt("its first header is not the genesis")),
-            Some(tree) => {
-                tree.restore(hash, &record, best).ok_or_else(|| corrupt("a header's parent is missing"))?;
-            }
-        }
+        Ok::<_, ChainFault>((split_block_key(key.value()).1, HeaderRecord::from_bytes(value.value())?))
+    });
+    let (hash, genesis) = records.next().ok_or_else(|| corrupt("it has no headers"))??;
+    if hash != network.id {
+        return Err(corrupt("its first header is not the genesis"));
     }
-    tree.ok_or_else(|| corrupt("it has no headers"))
+    let mut loader = TreeLoader::new(&genesis, best, count);
+    for record in records {
+        let (hash, record) = record?;
+        loader.add(hash, &record).ok_or_else(|| corrupt("a header's parent is missing"))?;
+    }
+    Ok(loader.finish())
 }

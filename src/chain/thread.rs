@@ -1,11 +1,19 @@
 //! The chain thread: the one writer of `chain.redb`, and the handle that others hold.
 //!
-//! Commands come through one bounded queue. The thread takes all that have gathered, then commits once, then answers them
-//! all: alone near the tip, a block costs one commit; far behind, hundreds share one. Nothing is answered or told before
-//! it is durable, but for peers' trades, which nobody is promised. The thread ends when the last handle is dropped, or
-//! when the disk fails; it then closes the file.
+//! Commands come through one bounded queue. The thread takes all that have gathered, then has them written in one commit,
+//! then answers them all: alone near the tip, a block costs one commit; far behind, hundreds share one. Nothing is
+//! answered or told before it is durable, but for peers' trades, which nobody is promised. The thread ends when the last
+//! handle is dropped, or when the disk fails; it then closes the file.
+//!
+//! Far behind, three things are done at once: the blocks next in the queue are looked at ([`Preparer`]), one is connected
+//! here, and those before it are written.
+//!
+//! ```text
+//! queue ─► ahead (form, signatures: workers) ─► connect (this thread) ─► store (one thread) ─► answers, events
+//! ```
 
 use std::{
+    collections::VecDeque,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -16,7 +24,7 @@ use std::{
 
 use tokio::{
     runtime,
-    sync::{mpsc, oneshot, watch},
+    sync::{Notify, mpsc, oneshot, watch},
     task, time,
 };
 
@@ -26,6 +34,7 @@ use super::{
         Origin, Rebuilt, Spendable, Template, TxInfo,
     },
     errors::{AcceptBlockError, AcceptHeadersError, AcceptTradeError, ChainFault},
+    prepare::{Incoming, Preparer},
     reader::ChainReader,
     state::Chain,
 };
@@ -39,6 +48,10 @@ pub type Clock = Arc<dyn Fn() -> UnixMillis + Send + Sync>;
 
 /// Commands that wait at most: two windows of bodies. Beyond half of it, [`ChainHandle::busy`].
 const QUEUE: usize = 512;
+
+/// Commands that are taken from the queue ahead of their turn, so that the blocks among them can be looked at: enough to
+/// keep the threads busy while this one waits for the disk.
+const AHEAD: usize = 32;
 
 /// Replies are kept back for a shared commit at most this long.
 const MAX_GATHERING: Duration = Duration::from_secs(2);
@@ -76,8 +89,22 @@ pub fn spawn(
     let (publish, summary) = watch::channel(chain.summary());
     let closing = Arc::new(AtomicBool::new(false));
     let handle = ChainHandle { commands, summary, reader: chain.reader(), closing: Arc::clone(&closing) };
-    let (replies, gathering) = (Vec::new(), None);
-    let thread = ChainThread { chain, clock, events, publish, queue, runtime, replies, gathering, closing };
+    let preparer = Preparer::start(chain.options.threads, chain.network(), &chain.verified);
+    let thread = ChainThread {
+        chain,
+        preparer,
+        clock,
+        events,
+        publish,
+        queue,
+        ahead: VecDeque::new(),
+        runtime,
+        replies: Vec::new(),
+        gathering: None,
+        storing: None,
+        stored: Arc::default(),
+        closing,
+    };
     let thread = std::thread::Builder::new().name("chain".into()).spawn(move || thread.run())?;
     Ok((handle, thread))
 }
@@ -85,23 +112,58 @@ pub fn spawn(
 /// An answer that is kept back until it is durable.
 type Reply = Box<dyn FnOnce() + Send>;
 
+/// How a block is answered.
+type BlockReply = oneshot::Sender<Result<BlockAccepted, AcceptBlockError>>;
+
+/// A command that was taken from the queue.
+enum Taken {
+    /// A block, which may be looked at meanwhile.
+    Block(Incoming, Origin, BlockReply),
+    /// Any other, or a block whose turn it is.
+    Command(ChainCommand),
+}
+
+impl From<ChainCommand> for Taken {
+    fn from(command: ChainCommand) -> Self {
+        match command {
+            ChainCommand::AcceptBlock { block, origin, reply } => {
+                Self::Block(Incoming::new(Arc::from(block)), origin, reply)
+            }
+            other => Self::Command(other),
+        }
+    }
+}
+
+/// What waits for the commit that is being made.
+struct Storing {
+    replies: Vec<Reply>,
+    summary: ChainSummary,
+}
+
 struct ChainThread {
     chain: Chain,
+    preparer: Preparer,
     clock: Clock,
     events: mpsc::Sender<ChainEvent>,
     publish: watch::Sender<ChainSummary>,
     queue: mpsc::Receiver<ChainCommand>,
+    /// Taken from the queue, the next first.
+    ahead: VecDeque<Taken>,
     runtime: runtime::Runtime,
     replies: Vec<Reply>,
     /// When the first of the replies was kept back.
     gathering: Option<Instant>,
+    storing: Option<Storing>,
+    /// Told at the end of each commit.
+    stored: Arc<Notify>,
     /// See [`ChainHandle`].
     closing: Arc<AtomicBool>,
 }
 
 /// What came of waiting for a command.
 enum Next {
-    Command(ChainCommand),
+    Command(Taken),
+    Stored,
     Nothing,
     Closed,
 }
@@ -112,6 +174,7 @@ impl ChainThread {
             tracing::error!(%fault, "the chain thread stops");
             // Whoever waits sees the closed channel; the replies may not be sent, since nothing is durable.
             self.replies.clear();
+            self.storing = None;
             self.tell(ChainEvent::Failed(fault));
         }
     }
@@ -122,59 +185,121 @@ impl ChainThread {
                 Next::Command(command) => {
                     self.gathering.get_or_insert_with(Instant::now);
                     self.answer(command)?;
+                    if !self.chain.is_storing() {
+                        self.finish()?;
+                    }
                     let late = self.gathering.is_some_and(|since| since.elapsed() >= MAX_GATHERING);
-                    if self.queue.is_empty() || self.chain.is_full() || late {
+                    let nothing_more = self.ahead.is_empty() && self.queue.is_empty();
+                    if nothing_more || self.chain.is_full() || late {
                         self.settle()?;
                     }
                 }
+                Next::Stored => self.settle()?,
                 Next::Nothing => {
                     self.chain.due((self.clock)())?;
-                    self.chain.commit()?;
+                    if self.chain.is_changed() && !self.chain.is_storing() {
+                        self.store()?;
+                    }
                     self.settle()?;
                 }
-                Next::Closed => {
-                    self.chain.commit()?;
-                    return self.settle();
-                }
+                Next::Closed => return self.settle_all(),
             }
         }
     }
 
     /// Waits for a command until something is due.
     fn next(&mut self) -> Next {
-        if let Ok(command) = self.queue.try_recv() {
+        self.look_ahead();
+        if let Some(command) = self.ahead.pop_front() {
             return Next::Command(command);
         }
         let due = self.chain.next_due().map(|due| Duration::from_millis(due.saturating_sub((self.clock)())));
-        let idle = self.chain.is_changed().then_some(IDLE);
-        let queue = &mut self.queue;
-        let received = match due.into_iter().chain(idle).min() {
-            Some(patience) => self.runtime.block_on(async { time::timeout(patience, queue.recv()).await }),
-            None => Ok(self.runtime.block_on(queue.recv())),
-        };
-        match received {
-            Ok(Some(command)) => Next::Command(command),
-            Ok(None) => Next::Closed,
-            Err(_) => Next::Nothing,
+        let idle = (self.chain.is_changed() && self.storing.is_none()).then_some(IDLE);
+        let patience = due.into_iter().chain(idle).min();
+        let (queue, stored) = (&mut self.queue, &self.stored);
+        self.runtime.block_on(async {
+            let timeout = async {
+                match patience {
+                    Some(patience) => time::sleep(patience).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                command = queue.recv() => command.map_or(Next::Closed, |command| Next::Command(Taken::Command(command))),
+                () = stored.notified() => Next::Stored,
+                () = timeout => Next::Nothing,
+            }
+        })
+    }
+
+    /// Takes commands from the queue ahead of their turn, and has the blocks looked at that follow another command.
+    fn look_ahead(&mut self) {
+        while self.ahead.len() < AHEAD {
+            let Ok(command) = self.queue.try_recv() else { return };
+            let mut taken = Taken::from(command);
+            if let Taken::Block(incoming, ..) = &mut taken
+                && !self.ahead.is_empty()
+                && let Some(header) = self.chain.wanted_ahead(incoming)
+            {
+                self.preparer.prepare(incoming, header);
+            }
+            self.ahead.push_back(taken);
         }
     }
 
-    /// Commits if anybody waits for it; then answers and tells.
+    /// Has everything written if anybody waits for it; answers and tells at once if nobody does.
     fn settle(&mut self) -> Result<(), ChainFault> {
+        if self.chain.is_storing() && !self.chain.is_full() {
+            // Settled again when that has ended.
+            return Ok(());
+        }
+        self.finish()?;
         if self.chain.is_awaited() || self.chain.is_full() {
-            self.chain.commit()?;
+            return self.store();
         }
         self.gathering = None;
+        let (summary, replies) = (self.chain.summary(), std::mem::take(&mut self.replies));
+        self.release(summary, replies);
+        Ok(())
+    }
+
+    /// Writes, answers and tells everything before it returns.
+    fn settle_all(&mut self) -> Result<(), ChainFault> {
+        self.finish()?;
+        self.chain.commit()?;
+        self.settle()
+    }
+
+    /// Begins to write everything that has gathered.
+    fn store(&mut self) -> Result<(), ChainFault> {
+        self.finish()?;
+        let stored = Arc::clone(&self.stored);
+        self.gathering = None;
+        self.storing = Some(Storing { replies: std::mem::take(&mut self.replies), summary: self.chain.summary() });
+        self.chain.begin_storing(move || stored.notify_one())
+    }
+
+    /// Waits until what is being written is durable; answers and tells it.
+    fn finish(&mut self) -> Result<(), ChainFault> {
+        if let Some(Storing { replies, summary }) = self.storing.take() {
+            self.chain.finish_storing()?;
+            self.release(summary, replies);
+        }
+        Ok(())
+    }
+
+    /// Answers and tells.
+    fn release(&mut self, summary: ChainSummary, replies: Vec<Reply>) {
         let events = self.chain.drain_events();
         // Before the replies: who has one sees its effect.
-        self.publish.send_replace(self.chain.summary());
-        for reply in self.replies.drain(..) {
+        self.publish.send_replace(summary);
+        for reply in replies {
             reply();
         }
         for event in events {
             self.tell(event);
         }
-        Ok(())
     }
 
     /// Tells an event, waiting for room as long as anybody could make some.
@@ -198,9 +323,28 @@ impl ChainThread {
         self.replies.push(Box::new(reply));
     }
 
+    fn take_block(
+        &mut self,
+        incoming: Incoming,
+        origin: Origin,
+        reply: BlockReply,
+        now: UnixMillis,
+    ) -> Result<(), ChainFault> {
+        let result = self.chain.accept_incoming(incoming, origin, now);
+        if let Err(AcceptBlockError::Fault(fault)) = &result {
+            return Err(fault.clone());
+        }
+        self.keep(move || send(reply, result));
+        Ok(())
+    }
+
     /// Does what a command asks and keeps the answer back; a fault ends the thread.
-    fn answer(&mut self, command: ChainCommand) -> Result<(), ChainFault> {
+    fn answer(&mut self, command: Taken) -> Result<(), ChainFault> {
         let now = (self.clock)();
+        let command = match command {
+            Taken::Block(incoming, origin, reply) => return self.take_block(incoming, origin, reply, now),
+            Taken::Command(command) => command,
+        };
         match command {
             ChainCommand::AcceptHeaders { headers, origin, reply } => {
                 let result = self.chain.accept_headers(&headers, origin, now);
@@ -210,11 +354,7 @@ impl ChainThread {
                 self.keep(move || send(reply, result));
             }
             ChainCommand::AcceptBlock { block, origin, reply } => {
-                let result = self.chain.accept_block(*block, origin, now);
-                if let Err(AcceptBlockError::Fault(fault)) = &result {
-                    return Err(fault.clone());
-                }
-                self.keep(move || send(reply, result));
+                self.take_block(Incoming::new(Arc::from(block)), origin, reply, now)?;
             }
             ChainCommand::AcceptTrade { transaction, origin, reply } => {
                 let result = self.chain.accept_trade(*transaction, origin, now);
@@ -260,7 +400,7 @@ impl ChainThread {
                 self.keep(move || send(reply, ()));
             }
             ChainCommand::Verify { progress, reply } => {
-                self.settle()?;
+                self.settle_all()?;
                 let mut tell = |done, goal| {
                     let _ = progress.try_send((done, goal));
                     !reply.is_closed() && !self.closing.load(Ordering::Relaxed)
@@ -269,7 +409,7 @@ impl ChainThread {
                 finish_audit(reply, result)?;
             }
             ChainCommand::Reindex { progress, reply } => {
-                self.settle()?;
+                self.settle_all()?;
                 // Never given up in the middle: half an index is of no use to anybody.
                 let mut tell = |done, goal| {
                     let _ = progress.try_send((done, goal));

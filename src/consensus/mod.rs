@@ -49,4 +49,6 @@ pub use params::{
 };
 pub use pow::{CompactError, Target, Work, WorkParseError};
 pub use signature::{verify_signature, verify_signatures};
-pub use validate::{CheckedBlock, check_block, check_coinbase_value, check_coins, check_transaction};
+pub use validate::{
+    BodyNames, CheckedBlock, check_block, check_body, check_coinbase_value, check_coins, check_transaction,
+};

@@ -30,8 +30,8 @@ use crate::{
 /// Memory of an open chain when nothing else is asked for, in MiB.
 pub const DEFAULT_CACHE_MIB: usize = 128;
 
-/// The open file, or any other redb backend, with the network that it holds.
-#[derive(Debug)]
+/// The open file, or any other redb backend, with the network that it holds. Clones share it.
+#[derive(Debug, Clone)]
 pub struct Store {
     database: Arc<Database>,
     network: Arc<Network>,
