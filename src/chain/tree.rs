@@ -13,11 +13,12 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use foldhash::HashMap;
-
-use super::store::{
-    Status,
-    tables::{BlockKey, HeaderRecord, block_key},
+use super::{
+    hashing::KeyMap,
+    store::{
+        Status,
+        tables::{BlockKey, HeaderRecord, block_key},
+    },
 };
 use crate::{
     consensus::Work,
@@ -67,9 +68,8 @@ impl Node {
     }
 }
 
-/// The shared hint: from a hash to its node and height. Quick and only lightly keyed: whoever wants hashes that collide has
-/// to do the work of their blocks.
-pub(crate) type HashIndex = Arc<RwLock<HashMap<BlockHash, (NodeId, Height)>>>;
+/// The shared hint: from a hash to its node and height.
+pub(crate) type HashIndex = Arc<RwLock<KeyMap<BlockHash, (NodeId, Height)>>>;
 
 /// The tree.
 #[derive(Debug)]
@@ -77,7 +77,7 @@ pub(crate) struct HeaderTree {
     nodes: Vec<Node>,
     free: Vec<NodeId>,
     index: HashIndex,
-    recent: HashMap<NodeId, Header>,
+    recent: KeyMap<NodeId, Header>,
     best: NodeId,
     /// The connected chain by height.
     connected: Vec<NodeId>,
@@ -104,8 +104,8 @@ impl HeaderTree {
         Self {
             nodes: vec![node],
             free: Vec::new(),
-            index: Arc::new(RwLock::new(HashMap::from_iter([(hash, (id, 0))]))),
-            recent: HashMap::from_iter([(id, genesis.header)]),
+            index: Arc::new(RwLock::new(KeyMap::from_iter([(hash, (id, 0))]))),
+            recent: KeyMap::from_iter([(id, genesis.header)]),
             best: id,
             connected: vec![id],
             side: 0,
