@@ -31,9 +31,8 @@ fn main() {
     let folder = folder();
     let (path, generator) = populated(folder.path(), coins);
     let mut numbers = Numbers(1);
-    let mut owners = |count: usize| -> Vec<Owner> {
-        (0..count).map(|_| generator.keys(numbers.below(1 << 16)).owner).collect()
-    };
+    let mut owners =
+        |count: usize| -> Vec<Owner> { (0..count).map(|_| generator.keys(numbers.below(1 << 16)).owner).collect() };
 
     // One coin of each of many addresses, in random order.
     let places: Vec<[u8; 56]> = on_store(&path, |coins| {

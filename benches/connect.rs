@@ -59,10 +59,13 @@ fn main() {
         }
     }
     if asked("growth") {
-        for coins in [10_000, 100_000, 1_000_000, 10_000_000] {
-            let unseen = unseen(coins, blocks);
-            println!("growth {coins}: {:.0} tx/s, {:.2} of the bound", unseen.engine, unseen.engine / unseen.bound);
-        }
+        let points = [10_000, 100_000, 1_000_000, 10_000_000].map(|coins| {
+            let Figures { engine, bound } = unseen(coins, blocks);
+            println!("growth {coins}: {engine:.0} tx/s, {:.2} of the bound", engine / bound);
+            plot::Point { coins, engine, bound }
+        });
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/growth.svg");
+        std::fs::write(file, plot::growth(&points)).expect("written");
     }
     if asked("memory") {
         memory(number("--coins", 10_000_000), blocks);

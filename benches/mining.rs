@@ -27,8 +27,7 @@ const INITIAL: [u32; 8] =
 
 fn main() {
     let (previous, merkle_root) = (BlockHash([7; 32]), MerkleRoot([3; 32]));
-    let header =
-        Header { previous, merkle_root, height: 5, time: 1_700_000_000_000, bits: 0x1d00_ffff, nonce: 0 };
+    let header = Header { previous, merkle_root, height: 5, time: 1_700_000_000_000, bits: 0x1d00_ffff, nonce: 0 };
     let search = Search::new(&header, &Target::ONE);
     let bound = Bound::new(&header);
 

@@ -4,6 +4,8 @@
 //! that the tables are those that a node would have. Nothing here is measured.
 #![allow(dead_code, reason = "each bench takes what it needs")]
 
+pub mod plot;
+
 use std::{
     collections::HashMap,
     fs,

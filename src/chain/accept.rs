@@ -9,7 +9,7 @@ use super::{
     ledger::Body,
     prepare::Incoming,
     state::Chain,
-    store::Status,
+    store::{Status, tables::block_key},
     tree::NodeId,
     waiting::{Held, MAX_HELD, Waiter},
 };
@@ -132,11 +132,12 @@ impl Chain {
         } else {
             self.save(id)?;
         }
-        for key in self.tree.drop_excess() {
-            self.overlay.remove_header(key);
-            self.overlay.remove_block(key);
+        let dropped = self.tree.drop_excess();
+        for key in &dropped {
+            self.overlay.remove_header(*key);
+            self.overlay.remove_block(*key);
         }
-        if self.tree.id(&hash) == Some(id) { Ok(id) } else { Err(Unfit::TooLittleWork) }
+        if dropped.contains(&block_key(checked.header().height, &hash)) { Err(Unfit::TooLittleWork) } else { Ok(id) }
     }
 
     /// Makes a header the best one, in the tree and in what will be written.

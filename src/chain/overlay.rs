@@ -369,9 +369,11 @@ impl Overlay {
 
     /// How long a stored block is, in bytes; 0 when it is missing.
     pub(crate) fn block_len(&mut self, key: &BlockKey) -> Result<usize, ChainFault> {
-        if let Some(known) = lookup_ref(self.child.as_ref().map(|layer| &layer.blocks), &self.base.blocks, key) {
+        if let Some(known) = self.layers().find_map(|layer| layer.blocks.get(key)) {
             return Ok(known.as_ref().map_or(0, Vec::len));
         }
+        // It may be among what is being written.
+        self.finish_writing()?;
         Ok(self.tables()?.blocks.get(key)?.map_or(0, |bytes| bytes.value().len()))
     }
 

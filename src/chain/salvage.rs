@@ -221,6 +221,6 @@ impl Chain {
                 self.make_void(txid, record.transaction, record.added, why)?;
             }
         }
-        self.retry_void(true, now)
+        self.settle_mempool(true, now)
     }
 }

@@ -27,7 +27,7 @@ use super::{
             HeaderRecord, META_BEST_HEADER, META_TIP, OwnRecord, ReadTables, WaitingRecord, split_block_key, stored,
         },
     },
-    tree::{HeaderTree, NodeId},
+    tree::{HeaderTree, NodeId, TreeLoader},
     verified::Verified,
     waiting::{Held, WaitingBlocks},
 };
@@ -41,12 +41,12 @@ use crate::{
 /// are written once for all changes on them.
 const MIN_GATHERED: usize = 48 * 1024 * 1024;
 
+/// Room is made for this many headers at once when a chain is opened, whatever a damaged file says that it holds: 1 GB.
+const MAX_RESERVED: usize = 5_000_000;
+
 /// Changes are committed at the latest when they take about this many bytes of memory: some 50 full blocks. All but their
 /// bodies are kept while they are being written.
 const MAX_GATHERED: usize = 112 * 1024 * 1024;
-
-/// Room is made for this many headers at once when a chain is opened, whatever a damaged file says that it holds: 1 GB.
-const MAX_RESERVED: usize = 5_000_000;
 
 /// Tips that only grow are told as one event, until it names this many transactions.
 const MAX_TOLD_TOGETHER: usize = 10_000;
@@ -545,21 +545,23 @@ pub(super) fn load_tree(tables: &ReadTables, network: &Network) -> Result<Header
     let corrupt = |what: &str| ChainFault::Corrupt(what.to_owned());
     let (best, _) = split_block_key(&tables.meta_key(META_BEST_HEADER)?);
     let count = usize::try_from(tables.headers.len()?).unwrap_or(usize::MAX).min(MAX_RESERVED);
-    let mut tree: Option<HeaderTree> = None;
-    for entry in tables.headers.iter()? {
+    let mut records = tables.headers.iter()?.map(|entry| {
         let (key, value) = entry?;
         let (_, hash) = split_block_key(key.value());
         let record = HeaderRecord::from_bytes(value.value())?;
         if record.header.hash() != hash {
             return Err(corrupt("a header is not the one of its hash"));
         }
-        match &mut tree {
-            None if hash == network.id => tree.insert(HeaderTree::new(&record)).reserve(count),
-            None => return Err(corrupt("its first header is not the genesis")),
-            Some(tree) => {
-                tree.restore(hash, &record, best).ok_or_else(|| corrupt("a header's parent is missing"))?;
-            }
-        }
+        Ok::<_, ChainFault>((hash, record))
+    });
+    let (hash, genesis) = records.next().ok_or_else(|| corrupt("it has no headers"))??;
+    if hash != network.id {
+        return Err(corrupt("its first header is not the genesis"));
     }
-    tree.ok_or_else(|| corrupt("it has no headers"))
+    let mut loader = TreeLoader::new(&genesis, best, count);
+    for record in records {
+        let (hash, record) = record?;
+        loader.add(hash, &record).ok_or_else(|| corrupt("a header's parent is missing"))?;
+    }
+    Ok(loader.finish())
 }
