@@ -29,13 +29,15 @@ use friendchain::{
     },
     primitives::{Amount, Header},
 };
-use support::{Generator, NOW, PEER, bar, decode, folder, headers_after, memory_mib, options, populated, timed};
+use support::{
+    Generator, NOW, PEER, bar, cpu_time, decode, folder, headers_after, memory_mib, options, populated, timed,
+};
 
 /// Threads that both sides may keep busy.
 const THREADS: usize = 2;
 
 /// Blocks handed to the chain and not yet answered: what a sync allows itself.
-const HANDED: usize = 64;
+const HANDED: usize = 144;
 
 type Coins = HashMap<CoinKey, Coin>;
 
@@ -103,7 +105,12 @@ fn unseen(coins: usize, blocks: usize) -> Figures {
     let (_, time) = timed(|| staged(&scene.generator.network, &scene.headers, &scene.bytes, scene.coins.clone()));
     let staged = rate(time);
     let coins = scene.coins.clone();
+    let before = cpu_time();
     let (_, time) = timed(|| overlapped(&scene.generator.network, &scene.headers, &scene.bytes, coins));
+    println!(
+        "bound: {:.2} of {THREADS} cores busy",
+        cpu_time().saturating_sub(before).as_secs_f64() / time.as_secs_f64()
+    );
     let bound = rate(time).max(staged);
     println!("bound: {staged:.0} tx/s stage after stage, {:.0} tx/s overlapped", rate(time));
 
@@ -139,7 +146,10 @@ fn connect(path: &Path, headers: &[Header], bytes: &[Vec<u8>], before: impl FnOn
     let (handle, thread) = spawn(chain, Arc::new(|| NOW), events).expect("a thread");
     let listener = std::thread::spawn(move || while told.blocking_recv().is_some() {});
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let before = cpu_time();
     let (_, time) = timed(|| runtime.block_on(hand_over(&handle, bytes)));
+    let busy = cpu_time().saturating_sub(before).as_secs_f64() / time.as_secs_f64();
+    println!("engine: {busy:.2} of {THREADS} cores busy");
     assert_eq!(handle.summary().tip.hash, headers.last().expect("some").hash());
     drop(handle);
     thread.join().expect("a clean end");

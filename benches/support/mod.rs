@@ -333,3 +333,12 @@ pub fn memory_mib() -> (u64, u64) {
     };
     (field("VmRSS:"), field("VmHWM:"))
 }
+
+/// What this process has had of the processor.
+pub fn cpu_time() -> Duration {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    let ticks: u64 = fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+    // The kernel counts in hundredths of a second, whatever its own clock.
+    Duration::from_millis(ticks * 10)
+}

@@ -15,6 +15,7 @@ mod activate;
 pub mod api;
 mod audit;
 pub mod errors;
+mod hashing;
 mod ledger;
 mod mempool;
 pub mod miner;

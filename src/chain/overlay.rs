@@ -10,7 +10,7 @@
 //! are kept until the next one takes its place.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -18,14 +18,17 @@ use std::{
     thread::JoinHandle,
 };
 
+use redb::ReadableTableMetadata as _;
+
 use super::{
     errors::ChainFault,
+    hashing::KeyMap,
     ledger::Coins,
     store::{
         Store,
         tables::{
-            BlockKey, HeaderRecord, META_BEST_HEADER, META_TIP, OwnRecord, ReadTables, Undo, WaitingRecord,
-            coin_from_bytes, coin_to_bytes, place_from_bytes, place_to_bytes, stored, tx_key,
+            BlockKey, CoinBytes, CoinTable, HeaderRecord, META_BEST_HEADER, META_TIP, OwnRecord, ReadTables, Undo,
+            WaitingRecord, coin_from_bytes, coin_to_bytes, place_from_bytes, place_to_bytes, stored, tx_key,
         },
     },
 };
@@ -39,16 +42,19 @@ const COIN_COST: usize = 160;
 /// The same of an index entry or header.
 const ENTRY_COST: usize = 120;
 
+/// Canonical bytes of blocks.
+type Bodies = BTreeMap<BlockKey, Option<Vec<u8>>>;
+
 /// Changes: `None` stands for a removal.
 #[derive(Debug, Default)]
 struct Layer {
     headers: BTreeMap<BlockKey, Option<HeaderRecord>>,
-    blocks: BTreeMap<BlockKey, Option<Vec<u8>>>,
+    blocks: Bodies,
     undo: BTreeMap<BlockKey, Option<Vec<u8>>>,
-    coins: HashMap<CoinKey, Option<Coin>>,
-    tx_index: HashMap<TxId, Option<(Height, u32)>>,
-    waiting: HashMap<TxId, Option<Vec<u8>>>,
-    own: HashMap<TxId, Vec<u8>>,
+    coins: KeyMap<CoinKey, Option<Coin>>,
+    tx_index: KeyMap<TxId, Option<(Height, u32)>>,
+    waiting: KeyMap<TxId, Option<Vec<u8>>>,
+    own: KeyMap<TxId, Vec<u8>>,
     tip: Option<BlockKey>,
     best_header: Option<BlockKey>,
     body_bytes: usize,
@@ -68,19 +74,19 @@ impl Layer {
         self.body_bytes = self.body_bytes.saturating_add(other.body_bytes);
     }
 
-    /// Writes all of it in one durable transaction, sorted.
-    fn write(&self, store: &Store) -> Result<(), ChainFault> {
+    /// Writes all of it in one durable transaction, sorted; and the bodies, each of which is dropped at once.
+    fn write(&self, bodies: Bodies, store: &Store) -> Result<(), ChainFault> {
         store.write(|tables| {
+            for (key, bytes) in bodies {
+                match bytes {
+                    Some(bytes) => drop(tables.blocks.insert(&key, bytes.as_slice())?),
+                    None => drop(tables.blocks.remove(&key)?),
+                }
+            }
             for (key, record) in &self.headers {
                 match record {
                     Some(record) => drop(tables.headers.insert(key, &record.to_bytes())?),
                     None => drop(tables.headers.remove(key)?),
-                }
-            }
-            for (key, bytes) in &self.blocks {
-                match bytes {
-                    Some(bytes) => drop(tables.blocks.insert(key, bytes.as_slice())?),
-                    None => drop(tables.blocks.remove(key)?),
                 }
             }
             for (key, bytes) in &self.undo {
@@ -89,14 +95,8 @@ impl Layer {
                     None => drop(tables.undo.remove(key)?),
                 }
             }
-            let coins = sorted(self.coins.iter().map(|(key, coin)| (key.to_bytes(), coin)));
-            for (key, coin) in coins {
-                match coin {
-                    Some(coin) => drop(tables.coins.insert(&key, &coin_to_bytes(coin))?),
-                    None => drop(tables.coins.remove(&key)?),
-                }
-            }
-            for (txid, place) in sorted(self.tx_index.iter()) {
+            write_coins(&mut tables.coins, &self.coins)?;
+            for (_, txid, place) in sorted(&self.tx_index, id_prefix) {
                 match place {
                     Some((height, position)) => {
                         drop(tables.tx_index.insert(tx_key(txid), &place_to_bytes(*height, *position))?);
@@ -104,13 +104,13 @@ impl Layer {
                     None => drop(tables.tx_index.remove(tx_key(txid))?),
                 }
             }
-            for (txid, bytes) in sorted(self.waiting.iter()) {
+            for (_, txid, bytes) in sorted(&self.waiting, id_prefix) {
                 match bytes {
                     Some(bytes) => drop(tables.mempool.insert(tx_key(txid), bytes.as_slice())?),
                     None => drop(tables.mempool.remove(tx_key(txid))?),
                 }
             }
-            for (txid, bytes) in sorted(self.own.iter()) {
+            for (_, txid, bytes) in sorted(&self.own, id_prefix) {
                 tables.own.insert(tx_key(txid), bytes.as_slice())?;
             }
             if let Some(tip) = &self.tip {
@@ -248,8 +248,8 @@ impl Overlay {
     pub(crate) fn commit(&mut self) -> Result<(), ChainFault> {
         self.finish_writing()?;
         if self.changed {
-            self.freeze();
-            self.written.write(&self.store)?;
+            let bodies = self.freeze();
+            self.written.write(bodies, &self.store)?;
             self.after_writing();
         }
         Ok(())
@@ -259,11 +259,11 @@ impl Overlay {
     /// came of it is said by [`Overlay::finish_writing`].
     pub(crate) fn begin_writing(&mut self, done: impl FnOnce() + Send + 'static) -> Result<(), ChainFault> {
         self.finish_writing()?;
-        self.freeze();
+        let bodies = self.freeze();
         let (store, layer, ended) = (self.store.clone(), Arc::clone(&self.written), Arc::new(AtomicBool::new(false)));
         let ending = Arc::clone(&ended);
         let write = move || {
-            let result = layer.write(&store);
+            let result = layer.write(bodies, &store);
             // Before anybody is told, so that the layer and the file are free for whoever is.
             drop((layer, store));
             ending.store(true, Ordering::Release);
@@ -294,12 +294,15 @@ impl Overlay {
         Ok(())
     }
 
-    /// The base becomes the written layer.
-    fn freeze(&mut self) {
+    /// The base becomes the written layer, but for its bodies: they are large, and seldom asked for again.
+    fn freeze(&mut self) -> Bodies {
         debug_assert!(self.child.is_none(), "a child layer is merged or dropped before a commit");
-        self.written = Arc::new(std::mem::take(&mut self.base));
+        let mut layer = std::mem::take(&mut self.base);
+        let bodies = std::mem::take(&mut layer.blocks);
+        self.written = Arc::new(layer);
         self.changed = false;
         self.awaited = false;
+        bodies
     }
 
     fn after_writing(&mut self) {
@@ -352,6 +355,8 @@ impl Overlay {
         if let Some(known) = self.layers().find_map(|layer| layer.blocks.get(key)) {
             return Ok(stored("a block", known.as_ref().ok_or_else(missing)?)?);
         }
+        // It may be among what is being written.
+        self.finish_writing()?;
         let bytes = self.tables()?.blocks.get(key)?.ok_or_else(missing)?;
         Ok(stored("a block", bytes.value())?)
     }
@@ -440,10 +445,57 @@ impl Coins for Overlay {
     }
 }
 
-fn sorted<K: Ord, V>(entries: impl Iterator<Item = (K, V)>) -> Vec<(K, V)> {
-    let mut entries: Vec<_> = entries.collect();
-    entries.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+/// Coins are written in runs of this many changes: what is removed in one pass over the run, then what is new, while its
+/// pages are at hand.
+const RUN: usize = 512;
+
+/// A pass over a run visits all entries between its first and its last; with more of them for each that is removed, one
+/// way down the tree for each is quicker.
+const MAX_VISITED: u64 = 32;
+
+/// Writes changed coins in the order of their keys.
+fn write_coins(table: &mut CoinTable<'_>, changes: &KeyMap<CoinKey, Option<Coin>>) -> Result<(), ChainFault> {
+    let prefix = |key: &CoinKey| key.owner.0.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
+    let changes = sorted(changes, prefix);
+    let removed = changes.iter().filter(|(_, _, coin)| coin.is_none()).count();
+    let is_dense = u64::try_from(removed).unwrap_or(u64::MAX).saturating_mul(MAX_VISITED) >= table.len()?;
+    for run in changes.chunks(RUN) {
+        let mut removals = run.iter().filter(|(_, _, coin)| coin.is_none()).map(|(_, key, _)| key.to_bytes());
+        match (removals.clone().next(), removals.clone().next_back()) {
+            (Some(first), Some(last)) if is_dense => {
+                let mut next = removals.next();
+                table.retain_in::<&CoinBytes, _>(&first..=&last, |key, _| {
+                    while next.as_ref().is_some_and(|removal| removal < key) {
+                        next = removals.next();
+                    }
+                    next.as_ref() != Some(key)
+                })?;
+            }
+            _ => {
+                for key in removals {
+                    table.remove(&key)?;
+                }
+            }
+        }
+        for (_, key, coin) in run {
+            if let Some(coin) = coin {
+                table.insert(&key.to_bytes(), &coin_to_bytes(coin))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The entries of a map in the order of their keys; `prefix` says the first bytes of a key, which mostly decide.
+fn sorted<'a, K: Ord, V>(entries: &'a KeyMap<K, V>, prefix: impl Fn(&K) -> u64) -> Vec<(u64, &'a K, &'a V)> {
+    let mut entries: Vec<_> = entries.iter().map(|(key, value)| (prefix(key), key, value)).collect();
+    entries.sort_unstable_by(|(a, a_key, _), (b, b_key, _)| a.cmp(b).then_with(|| a_key.cmp(b_key)));
     entries
+}
+
+/// The first bytes of a transaction's id.
+fn id_prefix(txid: &TxId) -> u64 {
+    txid.0.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
 }
 
 impl Drop for Overlay {

@@ -212,6 +212,9 @@ impl Chain {
 
     /// After blocks joined: what they mined leaves, and what they made impossible.
     pub(super) fn mempool_after_connect(&mut self, joined: &[Body]) -> Result<(), ChainFault> {
+        if self.mempool.len() == 0 {
+            return Ok(());
+        }
         for body in joined {
             for (_, transaction, txid, _) in body.trades() {
                 if self.mempool.remove(&txid).is_some() {

@@ -30,14 +30,14 @@ pub(super) struct Incoming {
 /// What becomes of a block that was handed out.
 #[derive(Debug)]
 struct Ahead {
-    /// Set by whoever begins with it, or when nobody wants it any more.
-    taken: Arc<AtomicBool>,
+    /// Nobody wants it any more.
+    dropped: Arc<AtomicBool>,
     body: mpsc::Receiver<Result<Body, BlockError>>,
 }
 
 impl Drop for Ahead {
     fn drop(&mut self) {
-        self.taken.store(true, Ordering::Relaxed);
+        self.dropped.store(true, Ordering::Relaxed);
     }
 }
 
@@ -50,7 +50,6 @@ impl Incoming {
     /// Checks its form, or says what was found ahead of its turn.
     pub(super) fn body(self, header: &CheckedHeader) -> Result<Body, BlockError> {
         if let Some(ahead) = &self.ahead
-            && ahead.taken.swap(true, Ordering::Relaxed)
             && let Ok(body) = ahead.body.recv()
         {
             return body;
@@ -71,7 +70,7 @@ fn look(block: Arc<Block>, header: &CheckedHeader, network: &Network, verified: 
 struct Job {
     block: Arc<Block>,
     header: CheckedHeader,
-    taken: Arc<AtomicBool>,
+    dropped: Arc<AtomicBool>,
     done: mpsc::SyncSender<Result<Body, BlockError>>,
 }
 
@@ -92,8 +91,8 @@ impl Preparer {
             let work = move || {
                 loop {
                     let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-                    let Ok(Job { block, header, taken, done }) = job else { return };
-                    if !taken.swap(true, Ordering::Relaxed) {
+                    let Ok(Job { block, header, dropped, done }) = job else { return };
+                    if !dropped.load(Ordering::Relaxed) {
                         // Nobody may wait any more.
                         let _ = done.send(look(block, &header, &network, &verified));
                     }
@@ -108,11 +107,11 @@ impl Preparer {
     /// Has a block looked at whose header was accepted.
     pub(super) fn prepare(&self, incoming: &mut Incoming, header: CheckedHeader) {
         let (Some(jobs), false) = (&self.jobs, self.threads.is_empty()) else { return };
-        let taken = Arc::new(AtomicBool::new(false));
+        let dropped = Arc::new(AtomicBool::new(false));
         let (done, body) = mpsc::sync_channel(1);
-        let job = Job { block: Arc::clone(&incoming.block), header, taken: Arc::clone(&taken), done };
+        let job = Job { block: Arc::clone(&incoming.block), header, dropped: Arc::clone(&dropped), done };
         if jobs.send(job).is_ok() {
-            incoming.ahead = Some(Ahead { taken, body });
+            incoming.ahead = Some(Ahead { dropped, body });
         }
     }
 }

@@ -36,12 +36,14 @@ use crate::{
     primitives::{Amount, BlockHash, Header, Height, Owner, TxId, events},
 };
 
-/// Changes are committed at the latest when their bodies have this many bytes.
-const MAX_UNCOMMITTED_BODIES: usize = 64 * 1024 * 1024;
+/// Changes are committed at the latest when they take about this many bytes of memory and half of the cache, but no more
+/// than [`MAX_GATHERED`]. The more, the less a commit costs for each block: most of it is pages of the coins table, which
+/// are written once for all changes on them.
+const MIN_GATHERED: usize = 48 * 1024 * 1024;
 
-/// And at the latest when they take this much memory beyond a quarter of the cache, in bytes; as much is being written at
-/// the same time.
-const FREE_CHANGES: usize = 32 * 1024 * 1024;
+/// Changes are committed at the latest when they take about this many bytes of memory: some 50 full blocks. All but their
+/// bodies are kept while they are being written.
+const MAX_GATHERED: usize = 112 * 1024 * 1024;
 
 /// Tips that only grow are told as one event, until it names this many transactions.
 const MAX_TOLD_TOGETHER: usize = 10_000;
@@ -49,12 +51,19 @@ const MAX_TOLD_TOGETHER: usize = 10_000;
 /// How a chain is kept; none of it changes what is valid.
 #[derive(Debug, Clone)]
 pub struct ChainOptions {
-    /// Memory, in MiB: half for redb's pages, half for changes that are not committed yet; these take up to 64 MiB more.
+    /// Memory, in MiB, three quarters of it for the database's pages. All in all, a chain takes up to 150 MiB more.
     pub cache_mib: usize,
     /// Threads that verify signatures.
     pub threads: usize,
     /// Makes this node's coinbases differ from others' with the same owner.
     pub nonce_seed: u64,
+}
+
+impl ChainOptions {
+    /// What the database may keep of its pages in memory, in MiB.
+    const fn page_mib(&self) -> usize {
+        self.cache_mib.saturating_mul(3) / 4
+    }
 }
 
 impl Default for ChainOptions {
@@ -122,7 +131,7 @@ impl Chain {
     /// # Errors
     /// See [`store::create`](super::store::create).
     pub fn create(path: &Path, network: &Network, options: ChainOptions) -> Result<Self, OpenError> {
-        Self::on_store(super::store::create(path, network, None, options.cache_mib / 2)?, options)
+        Self::on_store(super::store::create(path, network, None, options.page_mib())?, options)
     }
 
     /// Opens the chain in a file.
@@ -130,7 +139,7 @@ impl Chain {
     /// # Errors
     /// See [`OpenError`].
     pub fn open(path: &Path, options: ChainOptions) -> Result<Self, OpenError> {
-        Self::on_store(super::store::open(path, options.cache_mib / 2)?, options)
+        Self::on_store(super::store::open(path, options.page_mib())?, options)
     }
 
     /// Takes up the chain in an open store: reads all headers, the waiting and the own trades.
@@ -296,8 +305,8 @@ impl Chain {
     /// Whether so much has gathered that it should be committed now.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        let share = self.options.cache_mib.saturating_mul(1 << 20) / 4;
-        self.overlay.body_bytes() >= MAX_UNCOMMITTED_BODIES || self.overlay.cost() >= share.saturating_add(FREE_CHANGES)
+        let share = self.options.cache_mib.saturating_mul(1 << 20) / 2;
+        self.overlay.cost() >= MIN_GATHERED.saturating_add(share).min(MAX_GATHERED)
     }
 
     /// Makes everything durable; only then is it logged and told.

@@ -3,11 +3,9 @@
 //! A leaf is over everything that a verdict on signatures depends on but the network, which never changes, so what is
 //! here stays true for ever. Filled by [`Chain`](super::Chain); read also by the threads that look at blocks ahead.
 
-use std::{
-    collections::HashSet,
-    sync::{Arc, PoisonError, RwLock},
-};
+use std::sync::{Arc, PoisonError, RwLock};
 
+use super::hashing::KeySet;
 use crate::primitives::LeafHash;
 
 /// So many are remembered at least, and twice as many at most: more than fit in the mempool. 32 bytes each.
@@ -19,8 +17,8 @@ pub(crate) struct Verified(Arc<RwLock<Generations>>);
 
 #[derive(Debug, Default)]
 struct Generations {
-    young: HashSet<LeafHash>,
-    old: HashSet<LeafHash>,
+    young: KeySet<LeafHash>,
+    old: KeySet<LeafHash>,
 }
 
 impl Verified {

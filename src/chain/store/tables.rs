@@ -57,12 +57,15 @@ pub(crate) const META_BEST_HEADER: &str = "best_header";
 /// The work of the checkpoint of the invite that this chain was joined by, 32 bytes big-endian; absent otherwise.
 pub(crate) const META_MIN_WORK: &str = "min_work";
 
+/// The coins, for writing.
+pub(crate) type CoinTable<'txn> = Table<'txn, &'static CoinBytes, &'static [u8; COIN_VALUE_BYTES]>;
+
 /// All tables, for writing: opened together, so that no transaction forgets one.
 pub(crate) struct WriteTables<'txn> {
     pub(crate) headers: Table<'txn, &'static BlockKey, &'static HeaderBytes>,
     pub(crate) blocks: Table<'txn, &'static BlockKey, &'static [u8]>,
     pub(crate) undo: Table<'txn, &'static BlockKey, &'static [u8]>,
-    pub(crate) coins: Table<'txn, &'static CoinBytes, &'static [u8; COIN_VALUE_BYTES]>,
+    pub(crate) coins: CoinTable<'txn>,
     pub(crate) tx_index: Table<'txn, &'static [u8; 32], &'static [u8; 8]>,
     pub(crate) mempool: Table<'txn, &'static [u8; 32], &'static [u8]>,
     pub(crate) own: Table<'txn, &'static [u8; 32], &'static [u8]>,
