@@ -30,7 +30,7 @@ use friendchain::{
     primitives::{Amount, Header},
 };
 use support::{
-    Generator, NOW, PEER, bar, cpu_time, decode, folder, headers_after, memory_mib, options, populated, timed,
+    Generator, NOW, PEER, bar, cpu_time, decode, folder, headers_after, memory_mib, options, plot, populated, timed,
 };
 
 /// Threads that both sides may keep busy.

@@ -303,7 +303,8 @@ impl ChainThread {
         self.finish()?;
         let stored = Arc::clone(&self.stored);
         self.gathering = None;
-        self.storing = Some(Storing { replies: std::mem::take(&mut self.replies), summary: self.chain.summary((self.clock)()) });
+        self.storing =
+            Some(Storing { replies: std::mem::take(&mut self.replies), summary: self.chain.summary((self.clock)()) });
         self.chain.begin_storing(move || stored.notify_one())
     }
 

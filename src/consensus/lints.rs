@@ -33,11 +33,17 @@ fn without_space(text: &str) -> String {
 fn the_rules_and_the_encodings_deny_what_could_overflow_or_panic() {
     let denied_unless = |what: &str| format!("#![cfg_attr({what},deny({}))]", DENIED.join(","));
     let module = fs::read_to_string(consensus().join("mod.rs")).expect("the module");
-    assert!(without_space(&module).contains(&denied_unless("not(any(test,fuzzing))")), "consensus/mod.rs denies no more what it did");
+    assert!(
+        without_space(&module).contains(&denied_unless("not(any(test,fuzzing))")),
+        "consensus/mod.rs denies no more what it did"
+    );
     let primitives = consensus().join("../primitives");
     for file in ENCODINGS {
         let source = fs::read_to_string(primitives.join(file)).expect("a source");
-        assert!(without_space(&source).contains(&denied_unless("not(test)")), "primitives/{file} denies no more what it did");
+        assert!(
+            without_space(&source).contains(&denied_unless("not(test)")),
+            "primitives/{file} denies no more what it did"
+        );
     }
 }
 
