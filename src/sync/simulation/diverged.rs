@@ -101,6 +101,7 @@ fn it_ends_when_our_branch_wins_or_a_person_says_so() {
 #[test]
 fn a_users_sync_ends_and_says_that_there_is_a_choice() {
     let (mut network, node, _) = torn(9);
+    network.run_until(60_000, |n| n.phase(node) == Phase::Diverged);
     network.feed(node, SyncEvent::SyncNow { ticket: 1, peer: None });
     network.run_until(60_000, |n| !n.nodes[node].reports.is_empty());
     assert_eq!(network.nodes[node].reports[0].1.outcome, SyncOutcome::Diverged);
