@@ -198,11 +198,6 @@ impl Overlay {
         self.base.cost()
     }
 
-    /// Bytes of bodies among the changes.
-    pub(crate) const fn body_bytes(&self) -> usize {
-        self.base.body_bytes
-    }
-
     /// Opens a child layer: what follows is merged by [`Overlay::merge_child`] or lost by [`Overlay::drop_child`].
     pub(crate) fn begin_child(&mut self) {
         self.child = Some(Layer::default());
