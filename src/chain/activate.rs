@@ -217,21 +217,35 @@ impl Chain {
         now: UnixMillis,
         progress: &mut dyn FnMut(Height, Height) -> bool,
     ) -> Result<(), ChainFault> {
-        let (disconnect, connect) = self.tree.path_to(self.tree.find_best_stored());
-        if !disconnect.is_empty() {
-            // A branch that needs a person's word: it still does.
-            return Ok(());
-        }
-        let goal = connect.last().map_or(0, |id| self.tree.node(*id).height);
+        // First what was connected before, so that no rebuilding takes a branch that needs a person's word.
+        let goals = [self.tree.find_best_once_connected(), self.tree.find_best_stored()];
         self.rebuilding = true;
+        for goal in goals {
+            let (disconnect, connect) = self.tree.path_to(goal);
+            if disconnect.is_empty() && !self.connect_again(connect, now, progress)? {
+                break;
+            }
+        }
+        self.rebuilding = false;
+        Ok(())
+    }
+
+    /// Connects stored blocks above the tip; whether all of them could be.
+    fn connect_again(
+        &mut self,
+        connect: Vec<NodeId>,
+        now: UnixMillis,
+        progress: &mut dyn FnMut(Height, Height) -> bool,
+    ) -> Result<bool, ChainFault> {
+        let goal = connect.last().map_or(0, |id| self.tree.node(*id).height);
         for id in connect {
             match self.activate(id, None, now)? {
                 Activation::Invalid { block, error } => {
                     let hash = self.tree.node(block).hash;
                     tracing::warn!(%hash, %error, "a stored block does not connect");
-                    break;
+                    return Ok(false);
                 }
-                Activation::Damaged => break,
+                Activation::Damaged => return Ok(false),
                 Activation::Done | Activation::TooDeep | Activation::TooLarge { .. } => {}
             }
             if self.is_full() {
@@ -241,7 +255,6 @@ impl Chain {
                 return Err(ChainFault::Cancelled);
             }
         }
-        self.rebuilding = false;
-        Ok(())
+        Ok(true)
     }
 }

@@ -157,6 +157,8 @@ pub(crate) struct Overlay {
     /// What is being written, or was last.
     written: Arc<Layer>,
     writing: Option<Writing>,
+    /// What was being written did not reach the disk.
+    failed: bool,
     base: Layer,
     child: Option<Layer>,
     /// Whether the base holds anything that someone waits for: a reply or an event must not overtake it.
@@ -172,6 +174,7 @@ impl Overlay {
             snapshot: None,
             written: Arc::default(),
             writing: None,
+            failed: false,
             base: Layer::default(),
             child: None,
             awaited: false,
@@ -201,11 +204,6 @@ impl Overlay {
     /// About how many bytes of memory the changes take.
     pub(crate) fn cost(&self) -> usize {
         self.base.cost()
-    }
-
-    /// Bytes of bodies among the changes.
-    pub(crate) const fn body_bytes(&self) -> usize {
-        self.base.body_bytes
     }
 
     /// Opens a child layer: what follows is merged by [`Overlay::merge_child`] or lost by [`Overlay::drop_child`].
@@ -282,9 +280,9 @@ impl Overlay {
         Ok(())
     }
 
-    /// Whether [`Overlay::begin_writing`] was not followed by [`Overlay::finish_writing`].
+    /// Whether [`Overlay::begin_writing`] was not followed by a [`Overlay::finish_writing`] that succeeded.
     pub(crate) const fn is_writing(&self) -> bool {
-        self.writing.is_some()
+        self.writing.is_some() || self.failed
     }
 
     /// Whether [`Overlay::finish_writing`] would have to wait.
@@ -295,7 +293,10 @@ impl Overlay {
     /// Waits until what was begun is on the disk; nothing when nothing was.
     pub(crate) fn finish_writing(&mut self) -> Result<(), ChainFault> {
         let Some(writing) = self.writing.take() else { return Ok(()) };
+        // Until it is known that it succeeded: what failed to be written is never told.
+        self.failed = true;
         writing.thread.join().map_err(|_| ChainFault::Disk("the storing thread panicked".into()))??;
+        self.failed = false;
         self.after_writing();
         Ok(())
     }

@@ -39,14 +39,14 @@ use crate::{
 /// Changes are committed at the latest when they take about this many bytes of memory and half of the cache, but no more
 /// than [`MAX_GATHERED`]. The more, the less a commit costs for each block: most of it is pages of the coins table, which
 /// are written once for all changes on them.
-const MIN_GATHERED: usize = 48 * 1024 * 1024;
+const MIN_GATHERED: usize = 28 * 1024 * 1024;
 
 /// Room is made for this many headers at once when a chain is opened, whatever a damaged file says that it holds: 1 GB.
 const MAX_RESERVED: usize = 5_000_000;
 
-/// Changes are committed at the latest when they take about this many bytes of memory: some 50 full blocks. All but their
+/// Changes are committed at the latest when they take about this many bytes of memory: some 28 full blocks. All but their
 /// bodies are kept while they are being written.
-const MAX_GATHERED: usize = 112 * 1024 * 1024;
+const MAX_GATHERED: usize = 60 * 1024 * 1024;
 
 /// Tips that only grow are told as one event, until it names this many transactions.
 const MAX_TOLD_TOGETHER: usize = 10_000;
@@ -362,17 +362,20 @@ impl Chain {
 
     /// Waits until what [`begin_storing`](Self::begin_storing) began is durable; then it can be told.
     pub(super) fn finish_storing(&mut self) -> Result<(), ChainFault> {
-        // Taken first: what fails to be written is never told, whoever asks again.
-        let (events, logs) = std::mem::take(&mut self.written);
         self.overlay.finish_writing()?;
-        self.ready.extend(events);
-        logs.iter().for_each(LogEntry::emit);
+        self.release();
         Ok(())
     }
 
-    /// Tells what needs no commit, when nothing that does is before it.
+    /// Tells what is durable, and what needs no commit when nothing that does is before it.
     pub(super) fn release(&mut self) {
-        if !self.overlay.is_awaited() && !self.overlay.is_writing() {
+        if self.overlay.is_writing() {
+            return;
+        }
+        let (events, logs) = std::mem::take(&mut self.written);
+        self.ready.extend(events);
+        logs.iter().for_each(LogEntry::emit);
+        if !self.overlay.is_awaited() {
             self.ready.extend(self.staged.drain(..));
             for entry in self.logs.drain(..) {
                 entry.emit();

@@ -52,7 +52,7 @@ const QUEUE: usize = 512;
 
 /// Commands that are taken from the queue ahead of their turn, so that the blocks among them can be looked at: enough to
 /// keep the threads busy while this one waits for the disk.
-const AHEAD: usize = 32;
+const AHEAD: usize = 16;
 
 /// Replies are kept back for a shared commit at most this long.
 const MAX_GATHERING: Duration = Duration::from_secs(2);

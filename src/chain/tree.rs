@@ -309,6 +309,13 @@ impl HeaderTree {
         stored.fold(self.tip(), |best, (id, node)| if node.beats(self.node(best)) { id } else { best })
     }
 
+    /// The stored node with the most work among those that have been on the best chain since they last left it: the tip,
+    /// unless it is being rebuilt.
+    pub(crate) fn find_best_once_connected(&self) -> NodeId {
+        let connected = self.live().filter(|(_, node)| node.status.has_body() && node.connected_at > 0);
+        self.best_of(connected.map(|(id, _)| id)).unwrap_or_else(|| self.tip())
+    }
+
     /// The stored node with the most work among a node and all above it.
     pub(crate) fn best_stored_above(&self, id: NodeId) -> Option<NodeId> {
         self.best_of(self.branch(id).into_iter().filter(|id| self.node(*id).status.has_body()))
