@@ -177,6 +177,7 @@ impl Mempool {
         if bytes > limits.bytes {
             return Err(AcceptTradeError::TooLargePackage { txid, bytes, limit: limits.bytes });
         }
+        // What was taken before is not measured again by what rests on what it rests on.
         if limits.bytes == usize::MAX {
             return Ok(());
         }
