@@ -1,4 +1,5 @@
-//! What people type, paste and call the RPC with: invites, addresses, amounts, ids, names, phrases, console lines, JSON.
+//! What people type, paste and call the RPC with: invites, proofs, addresses, amounts, ids, names, phrases, console lines,
+//! JSON.
 
 use std::{
     fmt::{Debug, Display},
@@ -29,9 +30,8 @@ use crate::{
     wire::MessageId,
 };
 
-/// The first byte says what the rest is: a text in any of the short forms, the bytes inside an invite or a proof, a console
-/// line,
-/// or JSON.
+/// The first byte says what the rest is: a text in any of the short forms, an invite or a proof or the bytes inside it, a
+/// console line, or JSON.
 pub fn texts(data: &[u8]) {
     let Some((kind, rest)) = data.split_first() else { return };
     match kind % 16 {
