@@ -19,8 +19,8 @@ use crate::{
 const LATER: UnixMillis = NOW + 1_000_000_000;
 
 fn histories() -> impl Iterator<Item = History> {
-    let all = std::env::var("FRIENDCHAIN_HISTORIES").ok().and_then(|text| text.parse().ok()).unwrap_or(200);
-    (1_000_000..1_000_000 + all / 20).map(History::new)
+    let all = std::env::var("FRIENDCHAIN_HISTORIES").ok().and_then(|text| text.parse().ok()).unwrap_or(200_u64);
+    (1_000_000..1_000_000 + (all / 20).max(10)).map(History::new)
 }
 
 const PLAIN: Keeping = Keeping { threads: 1, cache_mib: 16, commit_always: false, crashes: false };
