@@ -504,7 +504,7 @@ fn write_coins(table: &mut CoinTable<'_>, changes: &KeyMap<CoinKey, Option<Coin>
 }
 
 /// The entries of a map in the order of their keys; `prefix` says the first bytes of a key, which mostly decide.
-fn sorted<'a, K: Ord, V>(entries: &'a KeyMap<K, V>, prefix: impl Fn(&K) -> u64) -> Vec<(u64, &'a K, &'a V)> {
+fn sorted<K: Ord, V>(entries: &KeyMap<K, V>, prefix: impl Fn(&K) -> u64) -> Vec<(u64, &K, &V)> {
     let mut entries: Vec<_> = entries.iter().map(|(key, value)| (prefix(key), key, value)).collect();
     entries.sort_unstable_by(|(a, a_key, _), (b, b_key, _)| a.cmp(b).then_with(|| a_key.cmp(b_key)));
     entries

@@ -124,9 +124,8 @@ impl StoreFault {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Database(_) | Self::Io { .. } => "friends_database",
-            Self::Broken(_) | Self::NotOurs(_) => "friends_damaged",
+            Self::Broken(_) | Self::NotOurs(_) | Self::Damaged { .. } => "friends_damaged",
             Self::Newer { .. } => "friends_newer",
-            Self::Damaged { .. } => "friends_damaged",
             Self::Stopped => "stopping",
         }
     }

@@ -473,7 +473,7 @@ impl FriendchainApiServer for Service {
                 Err(ChainFault::Corrupt(_)) if self.router.is_none() => {}
                 audit => return Ok(audit_report(audit?)),
             }
-        } else if !self.unusable.chain.as_ref().is_some_and(|error| error.code == "bad_chain_file") {
+        } else if self.unusable.chain.as_ref().is_none_or(|error| error.code != "bad_chain_file") {
             return Err(self.without_ledger());
         }
         let task = self.progress.begin("reindex", None, now());

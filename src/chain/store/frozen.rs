@@ -107,12 +107,11 @@ impl StorageBackend for FrozenFile {
         for (number, start, count) in parts(offset, rest.len()) {
             let (part, after) = rest.split_at_mut_checked(count).ok_or(io::ErrorKind::InvalidInput)?;
             let of_file;
-            let page = match changes.pages.get(&number) {
-                Some(page) => page,
-                None => {
-                    of_file = self.page_of_file(&changes, number)?;
-                    &of_file
-                }
+            let page = if let Some(page) = changes.pages.get(&number) {
+                page
+            } else {
+                of_file = self.page_of_file(&changes, number)?;
+                &of_file
             };
             let found = page.get(start..start.saturating_add(count)).ok_or(io::ErrorKind::InvalidInput)?;
             part.copy_from_slice(found);

@@ -288,7 +288,7 @@ fn a_flipped_bit_anywhere_in_the_file_never_ends_in_a_wrong_answer() {
                 match sample.mend(&bytes) {
                     Ok(()) => mended += 1,
                     Err(OpenError::Lost { .. } | OpenError::NotAChain { .. } | OpenError::NewerSchema { .. }) => {
-                        lost += 1
+                        lost += 1;
                     }
                     Err(error) => panic!("byte {at}: {error}"),
                 }

@@ -262,3 +262,15 @@ fn a_reorganisation_beyond_the_memory_there_is_waits_for_more_of_it() {
     scene.chain.chain.reconsider(scene.chain.now).expect("a disk");
     assert_eq!((scene.chain.tip(), scene.diverged()), (scene.their_tip(), None));
 }
+
+#[test]
+fn a_reindex_keeps_to_the_branch_that_was_connected() {
+    let mut scene = Scene::new(2, 2, 4);
+    scene.refuse();
+    let (hash, found) = (scene.chain.hash(), scene.diverged());
+    assert!(found.is_some());
+    let now = scene.chain.now;
+    scene.chain.chain.reindex(now, &mut |_, _| true).expect("a reindex");
+    assert_eq!((scene.chain.tip(), scene.diverged()), (scene.our_tip(), found));
+    assert_eq!(scene.chain.hash(), hash);
+}
