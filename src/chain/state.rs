@@ -54,7 +54,7 @@ const MAX_TOLD_TOGETHER: usize = 10_000;
 /// How a chain is kept; none of it changes what is valid.
 #[derive(Debug, Clone)]
 pub struct ChainOptions {
-    /// Memory, in MiB, three quarters of it for the database's pages. All in all, a chain takes up to 150 MiB more.
+    /// Memory, in MiB: half for the database's pages, half for changes. Those being written, and blocks that wait, come on top.
     pub cache_mib: usize,
     /// Threads that verify signatures.
     pub threads: usize,
@@ -65,7 +65,7 @@ pub struct ChainOptions {
 impl ChainOptions {
     /// What the database may keep of its pages in memory, in MiB.
     const fn page_mib(&self) -> usize {
-        self.cache_mib.saturating_mul(3) / 4
+        self.cache_mib / 2
     }
 }
 

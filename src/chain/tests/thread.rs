@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     chain::{
-        AcceptBlockError, BlockAccepted, Chain, ChainEvent, ChainFault, ChainHandle, Origin, spawn,
+        AcceptBlockError, BlockAccepted, Chain, ChainCommand, ChainEvent, ChainFault, ChainHandle, Origin, spawn,
         testing::{Branch, Disk, NOW, PEER, genesis_coin, key, network, open, owner, pay},
     },
     primitives::Amount,
@@ -56,6 +56,46 @@ async fn commands_are_answered_once_durable_and_events_follow() {
     thread.join().expect("a clean end");
     let chain = open(&disk, &network);
     assert_eq!((chain.tip().height, chain.mempool().len()), (3, 1));
+}
+
+#[tokio::test]
+async fn blocks_that_are_looked_at_ahead_get_the_verdicts_that_they_get_one_by_one() {
+    let network = network();
+    let mut branch = Branch::new(&network, 0);
+    let mut blocks = branch.extend(6);
+    let mut trade = pay(&network, &key(1), genesis_coin(&network), &[(owner(&key(2)), 10_000_000_000)]);
+    trade.inputs[0].signature.0[3] ^= 1;
+    blocks.push(branch.next(&[trade]));
+    blocks.extend(branch.extend(3));
+    let headers: Vec<_> = blocks.iter().map(|block| block.header).collect();
+    let mut other_body = blocks[2].clone();
+    other_body.transactions.push(blocks[1].transactions[0].clone());
+    blocks.insert(2, other_body);
+
+    let mut alone = open(&Disk::default(), &network);
+    alone.accept_headers(&headers, PEER, NOW).expect("good headers");
+    let expected: Vec<_> = blocks.iter().map(|block| alone.accept_block(block.clone(), PEER, NOW)).collect();
+    assert_eq!(expected.iter().filter(|verdict| **verdict == Ok(BlockAccepted::Connected)).count(), 6);
+
+    let (events, mut told) = mpsc::channel(64);
+    let disk = Disk::default();
+    let (handle, thread) = start(&disk, events);
+    handle.accept_headers(headers, PEER).await.expect("good headers");
+    let mut answers = Vec::new();
+    for block in &blocks {
+        let (reply, answer) = tokio::sync::oneshot::channel();
+        let command = ChainCommand::AcceptBlock { block: Box::new(block.clone()), origin: PEER, reply };
+        handle.try_send(command).expect("room");
+        answers.push(answer);
+    }
+    for (answer, expected) in answers.into_iter().zip(expected) {
+        assert_eq!(answer.await.expect("an answer"), expected);
+    }
+    assert_eq!(handle.summary().tip, alone.tip());
+    assert!(matches!(told.recv().await, Some(ChainEvent::TipChanged { .. })));
+    drop(handle);
+    thread.join().expect("a clean end");
+    assert_eq!(open(&disk, &network).tip(), alone.tip());
 }
 
 #[tokio::test]
