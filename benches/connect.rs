@@ -112,11 +112,11 @@ fn unseen(coins: usize, blocks: usize) -> Figures {
     let transactions = (blocks * 2_000) as f64;
     let rate = |time: Duration| transactions / time.as_secs_f64();
 
-    let (_, time) = timed(|| staged(&scene.generator.network, &scene.headers, &scene.bytes, scene.coins.clone()));
+    let ((), time) = timed(|| staged(&scene.generator.network, &scene.headers, &scene.bytes, scene.coins.clone()));
     let staged = rate(time);
     let coins = scene.coins.clone();
     let before = cpu_time();
-    let (_, time) = timed(|| overlapped(&scene.generator.network, &scene.headers, &scene.bytes, coins));
+    let ((), time) = timed(|| overlapped(&scene.generator.network, &scene.headers, &scene.bytes, coins));
     println!(
         "bound: {:.2} of {THREADS} cores busy",
         cpu_time().saturating_sub(before).as_secs_f64() / time.as_secs_f64()
@@ -162,7 +162,7 @@ fn connect(
     let listener = std::thread::spawn(move || while told.blocking_recv().is_some() {});
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let before = cpu_time();
-    let (_, time) = timed(|| runtime.block_on(hand_over(&handle, bytes)));
+    let ((), time) = timed(|| runtime.block_on(hand_over(&handle, bytes)));
     let busy = cpu_time().saturating_sub(before).as_secs_f64() / time.as_secs_f64();
     eprintln!("engine: {busy:.2} of {THREADS} cores busy");
     assert_eq!(handle.summary().tip.hash, headers.last().expect("some").hash());

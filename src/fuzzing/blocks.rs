@@ -61,12 +61,12 @@ impl Story {
         match choices.below(12) {
             0..=2 => {
                 let trade = self.trade(choices);
-                self.submit(trade, choices);
+                self.submit(&trade, choices);
             }
             3 => {
                 let stamp = u32::try_from(choices.below(4)).expect("small");
                 let text = note(&self.network.id, &key(number(choices)), stamp, &[b"words", choices.take(2)].concat());
-                self.submit(text, choices);
+                self.submit(&text, choices);
             }
             4 | 5 => self.mine(choices),
             6 => {
@@ -155,12 +155,12 @@ impl Story {
         trade
     }
 
-    fn submit(&mut self, trade: Transaction, choices: &mut Choices<'_>) {
+    fn submit(&mut self, trade: &Transaction, choices: &mut Choices<'_>) {
         let local = choices.below(4) == 0;
         let before = self.chain.chain.mempool().len();
-        match self.chain.trade(&trade, if local { Origin::Local } else { PEER }) {
+        match self.chain.trade(trade, if local { Origin::Local } else { PEER }) {
             Ok(txid) => {
-                assert_eq!(check_transaction(&trade), Ok(()), "a trade of no right form waits");
+                assert_eq!(check_transaction(trade), Ok(()), "a trade of no right form waits");
                 if local {
                     self.own.push(txid);
                 }

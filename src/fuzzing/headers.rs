@@ -147,16 +147,12 @@ impl Story {
             if self.good.contains_key(&hash) {
                 continue;
             }
-            match self.judge(header, now) {
-                Some(known) => {
-                    self.good.insert(hash, known);
-                    new += 1;
-                }
-                None => {
-                    refused = Some(hash);
-                    break;
-                }
-            }
+            let Some(known) = self.judge(header, now) else {
+                refused = Some(hash);
+                break;
+            };
+            self.good.insert(hash, known);
+            new += 1;
         }
         let outcome = self.chain.chain.accept_headers(batch, PEER, now);
         let best = self.best();
@@ -201,7 +197,7 @@ impl Story {
         let audit = chain.verify(&mut |_, _| true).expect("an audit");
         assert_eq!(audit.problem, None);
         let block = self.chain.chain.template(Owner::ZERO, NOW).expect("a template").block;
-        let header = mined(block);
+        let header = mined(&block);
         assert_eq!(self.chain.chain.check_on_tip(&header, NOW), Ok(()), "our own template breaks a rule");
     }
 }
@@ -215,7 +211,7 @@ fn mine_if_quick(header: &mut Header) {
     }
 }
 
-fn mined(block: Block) -> Header {
+fn mined(block: &Block) -> Header {
     let mut header = block.header;
     mine_if_quick(&mut header);
     header

@@ -197,7 +197,7 @@ fn short_forms(text: &str) {
 
 /// Where a node listens and what it dials.
 fn look_at_addresses(text: &str) {
-    if let Some(printed) = crate::net::check_address(text).ok() {
+    if let Ok(printed) = crate::net::check_address(text) {
         assert_eq!(crate::net::check_address(&printed).ok(), Some(printed.clone()), "{text:?}");
     }
     if let Ok(address) = parse_peer(text) {

@@ -70,7 +70,7 @@ fn a_mistyped_node_id_makes_no_folder() {
         wrong.refused(args);
     }
     assert!(!wrong.path().exists(), "nothing was made");
-    assert_eq!(right.balance(&yzw).is_empty(), false);
+    assert!(!right.balance(&yzw).is_empty());
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn what_is_in_the_place_of_a_file_is_named_and_left_alone() {
     let kept = |path: &Path| path.with_extension("kept");
     for (path, args, word) in [(&chain, &balance[..], "chain.redb"), (&friends, &["history"], "friends.redb")] {
         fs::rename(path, kept(path)).expect("moved");
-        for content in [&b""[..], b"these are my notes", &[7; 100_000]] {
+        for content in [&b""[..], b"these are my notes", &vec![7; 100_000]] {
             fs::write(path, content).expect("written");
             assert_refused_unchanged(&folder, path, args, &[word]);
         }
@@ -265,10 +265,7 @@ fn a_full_disk_ends_the_node_with_a_sentence_and_with_room_again_it_goes_on() {
     let filler = folder.path().join("filler");
     let status = eventually("the node ends", || {
         shell_ok(&format!("cat /dev/zero >> '{}' 2>/dev/null", filler.display()));
-        match node.is_running() {
-            false => Ok(node.await_end()),
-            true => Err("it runs".to_owned()),
-        }
+        if node.is_running() { Err("it runs".to_owned()) } else { Ok(node.await_end()) }
     });
     assert_eq!(status.code(), Some(1), "it ends by itself, and says so");
     let said = node.said();
