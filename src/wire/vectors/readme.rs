@@ -17,7 +17,7 @@ const README: &str = include_str!("../../../proto/README.md");
 
 /// Where constants are that are looked up by name.
 const SOURCES: [&str; 14] = [
-    include_str!("../../chain/activate.rs"),
+    include_str!("../../chain/diverged.rs"),
     include_str!("../../chain/mempool/mod.rs"),
     include_str!("../../friends/chat.rs"),
     include_str!("../../friends/profiles.rs"),
