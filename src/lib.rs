@@ -20,6 +20,7 @@ pub mod console;
 pub mod friends;
 pub mod net;
 pub mod node;
+pub mod observe;
 pub mod peers;
 pub mod primitives;
 pub mod relay;

@@ -13,6 +13,10 @@ const WIDTH: f64 = 960.0;
 const LEFT: f64 = 88.0;
 const RIGHT: f64 = WIDTH - 16.0;
 
+/// Seconds between two labels of a time axis.
+const TIME_STEPS: [f64; 14] =
+    [1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1_200.0, 1_800.0, 3_600.0, 21_600.0];
+
 /// The chain's plot shows so many heights, the last ones.
 const HEIGHTS: u32 = 150;
 /// More marks than this make a plot no clearer and its page heavy: they are thinned evenly.
@@ -126,7 +130,8 @@ fn time_scale(report: &Report) -> Scale {
 }
 
 fn time_axis(svg: &mut String, scale: Scale, y: f64) {
-    let seconds = round_step((scale.to - scale.from) / 6.0 / 1_000.0).max(1.0);
+    let least = (scale.to - scale.from) / 7.0 / 1_000.0;
+    let seconds = TIME_STEPS.into_iter().find(|step| *step >= least).unwrap_or_else(|| round_step(least));
     let mut tick = (scale.from / 1_000.0 / seconds).ceil() * seconds * 1_000.0;
     while tick <= scale.to {
         let x = scale.at(tick);
@@ -180,10 +185,10 @@ pub(super) fn spread(report: &Report) -> String {
     }
     svg.push_str("</svg>");
     let present = kinds.iter().filter(|(_, _, delays)| !delays.is_empty());
-    let keys = present.map(|(name, variable, delays)| {
-        format!(r#"<li><i style="background:var({variable})"></i>{name} <small>{} arrivals</small></li>"#, delays.len())
-    });
-    format!(r#"{svg}<ul class="key">{}</ul>"#, keys.collect::<String>())
+    let entries: Vec<_> = present
+        .map(|(name, variable, delays)| (format!("var({variable})"), format!("{name}, {} arrivals", delays.len())))
+        .collect();
+    svg + &key(&entries)
 }
 
 /// The last blocks by height: the best chain above, what no longer counts below it.
@@ -305,8 +310,7 @@ pub(super) fn lanes(report: &Report) -> String {
         ("--reorganised", "reorganised"),
         ("--trouble", "trouble"),
     ];
-    let keys = kinds.map(|(variable, text)| format!(r#"<li><i style="background:var({variable})"></i>{text}</li>"#));
-    format!(r#"{svg}<ul class="key">{}</ul>"#, keys.concat())
+    svg + &key(&kinds.map(|(variable, text)| (format!("var({variable})"), text.to_owned())))
 }
 
 /// How many peers each node had.
@@ -319,7 +323,7 @@ pub(super) fn peers(report: &Report) -> String {
     y_axis(&mut svg, y, |count| if count.fract() == 0.0 { format!("{count}") } else { String::new() });
     for (row, node) in report.nodes.iter().enumerate() {
         // Lines that would hide one another stand a little apart.
-        let apart = (row as f64 - report.nodes.len() as f64 / 2.0) * 1.2;
+        let apart = (row as f64 - report.nodes.len() as f64 / 2.0) * 2.4;
         let mut path = String::new();
         let mut last = 0.0;
         for (time, count) in thinned(&node.peers) {
@@ -371,7 +375,15 @@ pub(super) fn latency(report: &Report) -> String {
     }
     time_axis(&mut svg, x, bottom);
     svg.push_str("</svg>");
-    svg
+    let kinds = [("--blocks", "blocks"), ("--trades", "trades and notes"), ("--chat", "chat")];
+    svg + &key(&kinds.map(|(variable, text)| (format!("var({variable})"), text.to_owned())))
+}
+
+/// Which colour is what.
+fn key(entries: &[(String, String)]) -> String {
+    let entries =
+        entries.iter().map(|(colour, text)| format!(r#"<li><i style="background:{colour}"></i>{}</li>"#, escape(text)));
+    format!(r#"<ul class="key">{}</ul>"#, entries.collect::<String>())
 }
 
 /// Who mined how much.
@@ -404,10 +416,8 @@ pub(super) fn mined(report: &Report) -> String {
 
 /// Which colour is which node's.
 pub(super) fn node_key(report: &Report) -> String {
-    let keys = report.nodes.iter().map(|node| {
-        format!(r#"<li><i style="background:{}"></i>{}</li>"#, colour(report, &node.name), escape(&node.name))
-    });
-    format!(r#"<ul class="key">{}</ul>"#, keys.collect::<String>())
+    let entries: Vec<_> = report.nodes.iter().map(|node| (colour(report, &node.name), node.name.clone())).collect();
+    key(&entries)
 }
 
 /// From when until when, as a sentence.

@@ -66,7 +66,8 @@ impl Logs {
         self.open_new()?;
         let before = self.story.lines.saturating_add(self.story.broken);
         for (number, log) in self.logs.iter_mut().enumerate() {
-            log.read_on(number, &mut self.story).map_err(|cause| ObserveError::Log { path: log.path.clone(), cause })?;
+            log.read_on(number, &mut self.story)
+                .map_err(|cause| ObserveError::Log { path: log.path.clone(), cause })?;
         }
         Ok(self.story.lines.saturating_add(self.story.broken) != before)
     }
