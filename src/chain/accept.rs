@@ -1,17 +1,20 @@
 //! Headers and blocks come in: checked, stored, kept waiting or refused.
 
+use std::sync::Arc;
+
 use super::{
     activate::Activation,
     api::{BlockAccepted, HeadersAccepted, Origin},
     errors::{AcceptBlockError, AcceptHeadersError, Blame, ChainFault},
     ledger::Body,
+    prepare::Incoming,
     state::Chain,
-    store::Status,
+    store::{Status, tables::block_key},
     tree::NodeId,
     waiting::{Held, MAX_HELD, Waiter},
 };
 use crate::{
-    consensus::{BlockError, CheckedHeader, HeaderError, check_block, check_header},
+    consensus::{BlockError, CheckedHeader, HeaderError, check_hashed_header},
     primitives::{Block, BlockHash, Header, PeerId, UnixMillis, events},
 };
 
@@ -83,7 +86,7 @@ impl Chain {
             if self.tree.node(parent).status == Status::Invalid {
                 return Err(AcceptHeadersError::InvalidBranch { hash });
             }
-            let checked = self.check(parent, header, now).map_err(|unfit| unfit.of_header(hash))?;
+            let checked = self.check(parent, header, hash, now).map_err(|unfit| unfit.of_header(hash))?;
             self.add(parent, &checked).map_err(|unfit| unfit.of_header(hash))?;
             new = new.saturating_add(1);
         }
@@ -99,13 +102,19 @@ impl Chain {
         if previous != self.tip().hash {
             return Err(AcceptHeadersError::UnknownParent { hash, previous });
         }
-        self.check(self.tree.tip(), header, now).map(drop).map_err(|unfit| unfit.of_header(hash))
+        self.check(self.tree.tip(), header, hash, now).map(drop).map_err(|unfit| unfit.of_header(hash))
     }
 
-    /// Checks that a header follows from its parent.
-    fn check(&mut self, parent: NodeId, header: &Header, now: UnixMillis) -> Result<CheckedHeader, Unfit> {
+    /// Checks that a header, whose hash is `hash`, follows from its parent.
+    fn check(
+        &mut self,
+        parent: NodeId,
+        header: &Header,
+        hash: BlockHash,
+        now: UnixMillis,
+    ) -> Result<CheckedHeader, Unfit> {
         let mut window = self.window_after(parent)?;
-        let checked = check_header(header, &self.network, &window, now);
+        let checked = check_hashed_header(header, hash, &self.network, &window, now);
         if let Ok(checked) = &checked {
             window.push(checked);
         }
@@ -117,15 +126,18 @@ impl Chain {
     fn add(&mut self, parent: NodeId, checked: &CheckedHeader) -> Result<NodeId, Unfit> {
         let hash = checked.hash();
         let id = self.tree.add(parent, hash, *checked.header(), checked.work());
-        self.save(id)?;
         if self.tree.node(id).beats(self.tree.node(self.tree.best())) {
+            // Saves it, since it joins the best header chain.
             self.set_best_header(id)?;
+        } else {
+            self.save(id)?;
         }
-        for key in self.tree.drop_excess() {
-            self.overlay.remove_header(key);
-            self.overlay.remove_block(key);
+        let dropped = self.tree.drop_excess();
+        for key in &dropped {
+            self.overlay.remove_header(*key);
+            self.overlay.remove_block(*key);
         }
-        if self.tree.id(&hash) == Some(id) { Ok(id) } else { Err(Unfit::TooLittleWork) }
+        if dropped.contains(&block_key(checked.header().height, &hash)) { Err(Unfit::TooLittleWork) } else { Ok(id) }
     }
 
     /// Makes a header the best one, in the tree and in what will be written.
@@ -147,8 +159,18 @@ impl Chain {
         origin: Origin,
         now: UnixMillis,
     ) -> Result<BlockAccepted, AcceptBlockError> {
-        let hash = block.hash();
-        let result = self.take_block(block, hash, origin, now);
+        self.accept_incoming(Incoming::new(Arc::new(block)), origin, now)
+    }
+
+    /// [`Chain::accept_block`] of a block that may have been looked at ahead of its turn.
+    pub(super) fn accept_incoming(
+        &mut self,
+        incoming: Incoming,
+        origin: Origin,
+        now: UnixMillis,
+    ) -> Result<BlockAccepted, AcceptBlockError> {
+        let hash = incoming.hash;
+        let result = self.take_block(incoming, origin, now);
         if let Err(error) = &result
             && error.blame() == Blame::Peer
         {
@@ -157,13 +179,20 @@ impl Chain {
         result
     }
 
+    /// The header of a block that is worth looking at ahead of its turn: accepted, and the next of the best header chain.
+    pub(super) fn wanted_ahead(&self, incoming: &Incoming) -> Option<CheckedHeader> {
+        let node = self.tree.node(self.tree.id(&incoming.hash)?);
+        let wanted = node.status == Status::HeaderOnly && node.on_best;
+        wanted.then(|| CheckedHeader::from_store(incoming.block.header).ok()).flatten()
+    }
+
     fn take_block(
         &mut self,
-        block: Block,
-        hash: BlockHash,
+        incoming: Incoming,
         origin: Origin,
         now: UnixMillis,
     ) -> Result<BlockAccepted, AcceptBlockError> {
+        let hash = incoming.hash;
         let known = self.tree.id(&hash);
         match known.map(|id| self.tree.node(id).status) {
             Some(Status::Stored | Status::Connected) => return Ok(BlockAccepted::Known),
@@ -173,7 +202,7 @@ impl Chain {
         if self.waiting.contains(&hash) || self.held.iter().any(|held| held.hash == hash) {
             return Ok(BlockAccepted::Waiting);
         }
-        let header = block.header;
+        let header = incoming.block.header;
         let previous = header.previous;
         let parent = self.tree.id(&previous).ok_or(AcceptBlockError::UnknownParent { hash, previous })?;
         if self.tree.node(parent).status == Status::Invalid {
@@ -182,17 +211,17 @@ impl Chain {
         let checked = match known {
             // Its header was checked when it came, and is not checked by today's clock again.
             Some(_) => CheckedHeader::from_store(header).map_err(|error| AcceptBlockError::Header { hash, error })?,
-            None => match self.check(parent, &header, now) {
+            None => match self.check(parent, &header, hash, now) {
                 Ok(checked) => checked,
                 Err(Unfit::Rule(HeaderError::TooFarAhead { due, .. })) => {
-                    return Ok(self.hold(Held { block, hash, origin, due }));
+                    return Ok(self.hold(Held { block: incoming.block, hash, origin, due }));
                 }
                 Err(unfit) => return Err(unfit.of_block(hash)),
             },
         };
-        let bytes = block.encoded_len();
-        let body = match check_block(block, &checked) {
-            Ok(body) => Body::from_checked(body),
+        let bytes = incoming.block.encoded_len();
+        let body = match incoming.body(&checked) {
+            Ok(body) => body,
             Err(error) => return Err(self.refuse_form(parent, &checked, known, error)),
         };
         let id = match known {
@@ -252,7 +281,7 @@ impl Chain {
         }
         match self.activate(id, Some(body), now)? {
             Activation::Done => Ok(BlockAccepted::Connected),
-            Activation::TooDeep => Ok(BlockAccepted::SideBranch),
+            Activation::TooDeep | Activation::TooLarge { .. } => Ok(BlockAccepted::SideBranch),
             Activation::Damaged => Ok(BlockAccepted::Waiting),
             Activation::Invalid { block, error } if block == id => {
                 Err(AcceptBlockError::Body { hash: node.hash, error })
@@ -295,18 +324,21 @@ impl Chain {
     /// When [`Chain::due`] has something to do next.
     #[must_use]
     pub fn next_due(&self) -> Option<UnixMillis> {
-        self.held.first().map(|held| held.due)
+        self.held.first().map(|held| held.due).into_iter().chain(self.mempool.next_expiry()).min()
     }
 
-    /// Tries those blocks again that were ahead of our clock and no longer are.
+    /// Tries those blocks again that were ahead of our clock and no longer are, and forgets the trades that have expired.
     ///
     /// # Errors
     /// When the disk fails.
     pub fn due(&mut self, now: UnixMillis) -> Result<(), ChainFault> {
+        self.expire_trades(now)?;
         let count = self.held.iter().take_while(|held| held.due <= now).count();
         let due: Vec<_> = self.held.drain(..count).collect();
         for held in due {
-            if let Err(AcceptBlockError::Fault(fault)) = self.accept_block(held.block, held.origin, now) {
+            if let Err(AcceptBlockError::Fault(fault)) =
+                self.accept_incoming(Incoming::new(held.block), held.origin, now)
+            {
                 return Err(fault);
             }
         }

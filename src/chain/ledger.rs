@@ -7,7 +7,7 @@ use std::{collections::HashMap, hash::BuildHasher, sync::Arc};
 
 use super::{errors::ChainFault, store::tables::Undo};
 use crate::{
-    consensus::{self, BlockError, CheckedBlock, Coin, CoinKey, Network, TransactionError, created_coins, spent_coins},
+    consensus::{self, BlockError, BodyNames, Coin, CoinKey, Network, TransactionError, created_coins, spent_coins},
     primitives::{Amount, Block, BlockHash, Height, LeafHash, Transaction, TxId, merkle_root},
 };
 
@@ -39,6 +39,8 @@ pub(crate) struct Body {
     pub(crate) block: Arc<Block>,
     pub(crate) txids: Vec<TxId>,
     pub(crate) leaves: Vec<LeafHash>,
+    /// What was found of its signatures, when they were checked ahead of its turn.
+    pub(crate) signatures: Option<Result<(), BlockError>>,
 }
 
 impl Body {
@@ -46,13 +48,13 @@ impl Body {
     pub(crate) fn from_store(block: Block) -> Self {
         let txids = block.transactions.iter().map(Transaction::txid).collect();
         let leaves = block.leaves();
-        Self { block: Arc::new(block), txids, leaves }
+        Self { block: Arc::new(block), txids, leaves, signatures: None }
     }
 
-    /// Of a block that has just been checked.
-    pub(crate) fn from_checked(checked: CheckedBlock) -> Self {
-        let (txids, leaves) = (checked.txids().to_vec(), checked.leaves().to_vec());
-        Self { txids, leaves, block: Arc::new(checked.into_block()) }
+    /// Of a block whose form has been checked; the names are its own.
+    pub(crate) fn new(block: Arc<Block>, names: BodyNames) -> Self {
+        let BodyNames { txids, leaves } = names;
+        Self { block, txids, leaves, signatures: None }
     }
 
     /// Whether it is the block of that name, body and all.
@@ -130,13 +132,27 @@ pub(crate) fn connect(
             coins.set_coin(key, Some(coin));
         }
     }
+    // Last, so that the first thing wrong with a block does not depend on whether they were checked ahead.
+    match &body.signatures {
+        Some(found) => (*found)?,
+        None => check_signatures(network, body, threads, verified)?,
+    }
+    Ok(undo)
+}
+
+/// Checks the signatures of a block's trades, but for those that `verified` knows.
+pub(crate) fn check_signatures(
+    network: &Network,
+    body: &Body,
+    threads: usize,
+    verified: impl Fn(&LeafHash) -> bool,
+) -> Result<(), BlockError> {
     let unseen: Vec<_> = body.trades().filter(|(_, _, _, leaf)| !verified(leaf)).collect();
     let claims: Vec<_> = unseen.iter().map(|(_, transaction, txid, _)| (*transaction, *txid)).collect();
     consensus::verify_signatures(&network.id, &claims, threads).map_err(|(claim, error)| {
         let index = unseen.get(claim).map_or(0, |(index, ..)| *index);
         BlockError::Transaction { index, error }
-    })?;
-    Ok(undo)
+    })
 }
 
 /// Undoes [`connect`] exactly; the block must be the last one connected.

@@ -1,29 +1,40 @@
 //! What is not yet on the disk: layers of changes over the store, committed at once or dropped whole.
 //!
-//! Owned by [`Chain`](super::Chain) alone. Reads go through the child layer (while one is open), the base layer and one
-//! snapshot of the store, in this order. A block is connected, and a reorganisation done, in a child layer: merged into
-//! the base when all of it holds, dropped when any of it does not. A commit writes the base layer, sorted, in one durable
-//! transaction.
+//! Owned by [`Chain`](super::Chain) alone. Reads go through the child layer (while one is open), the base layer, the
+//! written layer and one snapshot of the store, in this order. A block is connected, and a reorganisation done, in a child
+//! layer: merged into the base when all of it holds, dropped when any of it does not.
+//!
+//! A commit makes the base layer the written one and writes it, sorted, in one durable transaction: at once, or on a
+//! thread of its own while changes gather in a new base. One is written at a time, and the snapshot is never older than
+//! the commit before it. Once it is on the disk, the written layer says the same as the store, only quicker: its coins
+//! are kept until the next one takes its place.
 
 use std::{
-    collections::{BTreeMap, HashMap},
-    hash::Hash,
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
 };
+
+use redb::ReadableTableMetadata as _;
 
 use super::{
     errors::ChainFault,
+    hashing::KeyMap,
     ledger::Coins,
     store::{
         Store,
         tables::{
-            BlockKey, HeaderRecord, META_BEST_HEADER, META_TIP, OwnRecord, ReadTables, Undo, WaitingRecord,
-            coin_from_bytes, coin_to_bytes, place_from_bytes, place_to_bytes, stored, tx_key,
+            BlockKey, CoinBytes, CoinTable, HeaderRecord, META_BEST_HEADER, META_TIP, OwnRecord, ReadTables, Undo,
+            WaitingRecord, coin_from_bytes, coin_to_bytes, place_from_bytes, place_to_bytes, stored, tx_key,
         },
     },
 };
 use crate::{
     consensus::{Coin, CoinKey},
-    primitives::{Block, Encode, Height, TxId},
+    primitives::{Block, Encode, Height, TxId, contain},
 };
 
 /// About what one changed coin takes in memory, in bytes: key, value and the map's own.
@@ -31,16 +42,19 @@ const COIN_COST: usize = 160;
 /// The same of an index entry or header.
 const ENTRY_COST: usize = 120;
 
+/// Canonical bytes of blocks.
+type Bodies = BTreeMap<BlockKey, Option<Vec<u8>>>;
+
 /// Changes: `None` stands for a removal.
 #[derive(Debug, Default)]
 struct Layer {
     headers: BTreeMap<BlockKey, Option<HeaderRecord>>,
-    blocks: BTreeMap<BlockKey, Option<Vec<u8>>>,
+    blocks: Bodies,
     undo: BTreeMap<BlockKey, Option<Vec<u8>>>,
-    coins: HashMap<CoinKey, Option<Coin>>,
-    tx_index: HashMap<TxId, Option<(Height, u32)>>,
-    waiting: HashMap<TxId, Option<Vec<u8>>>,
-    own: HashMap<TxId, Vec<u8>>,
+    coins: KeyMap<CoinKey, Option<Coin>>,
+    tx_index: KeyMap<TxId, Option<(Height, u32)>>,
+    waiting: KeyMap<TxId, Option<Vec<u8>>>,
+    own: KeyMap<TxId, Vec<u8>>,
     tip: Option<BlockKey>,
     best_header: Option<BlockKey>,
     body_bytes: usize,
@@ -60,6 +74,64 @@ impl Layer {
         self.body_bytes = self.body_bytes.saturating_add(other.body_bytes);
     }
 
+    /// Writes all of it in one durable transaction, sorted; and the bodies, each of which is dropped at once.
+    fn write(&self, bodies: Bodies, store: &Store) -> Result<(), ChainFault> {
+        store.write(|tables| {
+            for (key, bytes) in bodies {
+                match bytes {
+                    Some(bytes) => drop(tables.blocks.insert(&key, bytes.as_slice())?),
+                    None => drop(tables.blocks.remove(&key)?),
+                }
+            }
+            for (key, record) in &self.headers {
+                match record {
+                    Some(record) => drop(tables.headers.insert(key, &record.to_bytes())?),
+                    None => drop(tables.headers.remove(key)?),
+                }
+            }
+            for (key, bytes) in &self.undo {
+                match bytes {
+                    Some(bytes) => drop(tables.undo.insert(key, bytes.as_slice())?),
+                    None => drop(tables.undo.remove(key)?),
+                }
+            }
+            write_coins(&mut tables.coins, &self.coins)?;
+            for (_, txid, place) in sorted(&self.tx_index, id_prefix) {
+                match place {
+                    Some((height, position)) => {
+                        drop(tables.tx_index.insert(tx_key(txid), &place_to_bytes(*height, *position))?);
+                    }
+                    None => drop(tables.tx_index.remove(tx_key(txid))?),
+                }
+            }
+            for (_, txid, bytes) in sorted(&self.waiting, id_prefix) {
+                match bytes {
+                    Some(bytes) => drop(tables.mempool.insert(tx_key(txid), bytes.as_slice())?),
+                    None => drop(tables.mempool.remove(tx_key(txid))?),
+                }
+            }
+            for (_, txid, bytes) in sorted(&self.own, id_prefix) {
+                tables.own.insert(tx_key(txid), bytes.as_slice())?;
+            }
+            if let Some(tip) = &self.tip {
+                tables.meta.insert(META_TIP, tip.as_slice())?;
+            }
+            if let Some(best) = &self.best_header {
+                tables.meta.insert(META_BEST_HEADER, best.as_slice())?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Forgets all but what is likely to be asked for again.
+    fn keep_coins(&mut self) {
+        *self = Self {
+            coins: std::mem::take(&mut self.coins),
+            tx_index: std::mem::take(&mut self.tx_index),
+            ..Self::default()
+        };
+    }
+
     fn cost(&self) -> usize {
         let entries = [self.tx_index.len(), self.headers.len(), self.waiting.len(), self.own.len()];
         let entries: usize = entries.into_iter().sum();
@@ -69,11 +141,24 @@ impl Layer {
     }
 }
 
+/// A commit on a thread of its own.
+#[derive(Debug)]
+struct Writing {
+    thread: JoinHandle<Result<(), ChainFault>>,
+    /// Set before anybody is told of the end.
+    ended: Arc<AtomicBool>,
+}
+
 /// The store with what is not yet on it.
 #[derive(Debug)]
 pub(crate) struct Overlay {
     store: Store,
     snapshot: Option<ReadTables>,
+    /// What is being written, or was last.
+    written: Arc<Layer>,
+    writing: Option<Writing>,
+    /// What was being written did not reach the disk.
+    failed: bool,
     base: Layer,
     child: Option<Layer>,
     /// Whether the base holds anything that someone waits for: a reply or an event must not overtake it.
@@ -84,11 +169,26 @@ pub(crate) struct Overlay {
 
 impl Overlay {
     pub(crate) fn new(store: Store) -> Self {
-        Self { store, snapshot: None, base: Layer::default(), child: None, awaited: false, changed: false }
+        Self {
+            store,
+            snapshot: None,
+            written: Arc::default(),
+            writing: None,
+            failed: false,
+            base: Layer::default(),
+            child: None,
+            awaited: false,
+            changed: false,
+        }
     }
 
     pub(crate) const fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// From now on a commit of any change is refused.
+    pub(crate) const fn seal(&mut self) {
+        self.store.seal();
     }
 
     /// Whether replies and events have to wait for a commit.
@@ -104,11 +204,6 @@ impl Overlay {
     /// About how many bytes of memory the changes take.
     pub(crate) fn cost(&self) -> usize {
         self.base.cost()
-    }
-
-    /// Bytes of bodies among the changes.
-    pub(crate) const fn body_bytes(&self) -> usize {
-        self.base.body_bytes
     }
 
     /// Opens a child layer: what follows is merged by [`Overlay::merge_child`] or lost by [`Overlay::drop_child`].
@@ -139,7 +234,12 @@ impl Overlay {
         self.child.as_mut().unwrap_or(&mut self.base)
     }
 
-    /// One state of the store, the last committed; opened when first needed, dropped before each commit.
+    /// All layers, the uppermost first.
+    fn layers(&self) -> impl Iterator<Item = &Layer> {
+        self.child.iter().chain([&self.base, &*self.written])
+    }
+
+    /// One state of the store, opened when first needed, dropped after each commit. It may lack what is being written.
     fn tables(&mut self) -> Result<&ReadTables, ChainFault> {
         if self.snapshot.is_none() {
             self.snapshot = Some(self.store.read()?);
@@ -149,79 +249,90 @@ impl Overlay {
 
     /// Writes all changes in one durable transaction.
     pub(crate) fn commit(&mut self) -> Result<(), ChainFault> {
-        debug_assert!(self.child.is_none(), "a child layer is merged or dropped before a commit");
-        if !self.changed {
-            return Ok(());
+        self.finish_writing()?;
+        if self.changed {
+            let bodies = self.freeze();
+            self.written.write(bodies, &self.store)?;
+            self.after_writing();
         }
-        self.snapshot = None;
-        let layer = std::mem::take(&mut self.base);
-        self.store.write(|tables| {
-            for (key, record) in &layer.headers {
-                match record {
-                    Some(record) => drop(tables.headers.insert(key, &record.to_bytes())?),
-                    None => drop(tables.headers.remove(key)?),
-                }
-            }
-            for (key, bytes) in &layer.blocks {
-                match bytes {
-                    Some(bytes) => drop(tables.blocks.insert(key, bytes.as_slice())?),
-                    None => drop(tables.blocks.remove(key)?),
-                }
-            }
-            for (key, bytes) in &layer.undo {
-                match bytes {
-                    Some(bytes) => drop(tables.undo.insert(key, bytes.as_slice())?),
-                    None => drop(tables.undo.remove(key)?),
-                }
-            }
-            let coins = sorted(layer.coins.iter().map(|(key, coin)| (key.to_bytes(), coin)));
-            for (key, coin) in coins {
-                match coin {
-                    Some(coin) => drop(tables.coins.insert(&key, &coin_to_bytes(coin))?),
-                    None => drop(tables.coins.remove(&key)?),
-                }
-            }
-            for (txid, place) in sorted(layer.tx_index.iter()) {
-                match place {
-                    Some((height, position)) => {
-                        drop(tables.tx_index.insert(tx_key(txid), &place_to_bytes(*height, *position))?);
-                    }
-                    None => drop(tables.tx_index.remove(tx_key(txid))?),
-                }
-            }
-            for (txid, bytes) in sorted(layer.waiting.iter()) {
-                match bytes {
-                    Some(bytes) => drop(tables.mempool.insert(tx_key(txid), bytes.as_slice())?),
-                    None => drop(tables.mempool.remove(tx_key(txid))?),
-                }
-            }
-            for (txid, bytes) in sorted(layer.own.iter()) {
-                tables.own.insert(tx_key(txid), bytes.as_slice())?;
-            }
-            if let Some(tip) = &layer.tip {
-                tables.meta.insert(META_TIP, tip.as_slice())?;
-            }
-            if let Some(best) = &layer.best_header {
-                tables.meta.insert(META_BEST_HEADER, best.as_slice())?;
-            }
-            Ok(())
-        })?;
+        Ok(())
+    }
+
+    /// Begins to write all changes in one durable transaction, on another thread; `done` is called there at the end. What
+    /// came of it is said by [`Overlay::finish_writing`].
+    pub(crate) fn begin_writing(&mut self, done: impl FnOnce() + Send + 'static) -> Result<(), ChainFault> {
+        self.finish_writing()?;
+        let bodies = self.freeze();
+        let (store, layer, ended) = (self.store.clone(), Arc::clone(&self.written), Arc::new(AtomicBool::new(false)));
+        let ending = Arc::clone(&ended);
+        let write = move || {
+            let written = contain(|| layer.write(bodies, &store));
+            let result = written.unwrap_or_else(|reason| Err(ChainFault::Corrupt(reason)));
+            // Before anybody is told, so that the layer and the file are free for whoever is.
+            drop((layer, store));
+            ending.store(true, Ordering::Release);
+            done();
+            result
+        };
+        let thread = std::thread::Builder::new().name("storing".into()).spawn(write);
+        let thread = thread.map_err(|error| ChainFault::Disk(error.to_string()))?;
+        self.writing = Some(Writing { thread, ended });
+        Ok(())
+    }
+
+    /// Whether [`Overlay::begin_writing`] was not followed by a [`Overlay::finish_writing`] that succeeded.
+    pub(crate) const fn is_writing(&self) -> bool {
+        self.writing.is_some() || self.failed
+    }
+
+    /// Whether [`Overlay::finish_writing`] would have to wait.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.writing.as_ref().is_some_and(|writing| !writing.ended.load(Ordering::Acquire))
+    }
+
+    /// Waits until what was begun is on the disk; nothing when nothing was.
+    pub(crate) fn finish_writing(&mut self) -> Result<(), ChainFault> {
+        let Some(writing) = self.writing.take() else { return Ok(()) };
+        // Until it is known that it succeeded: what failed to be written is never told.
+        self.failed = true;
+        writing.thread.join().map_err(|_| ChainFault::Disk("the storing thread panicked".into()))??;
+        self.failed = false;
+        self.after_writing();
+        Ok(())
+    }
+
+    /// The base becomes the written layer, but for its bodies: they are large, and seldom asked for again.
+    fn freeze(&mut self) -> Bodies {
+        debug_assert!(self.child.is_none(), "a child layer is merged or dropped before a commit");
+        let mut layer = std::mem::take(&mut self.base);
+        let bodies = std::mem::take(&mut layer.blocks);
+        self.written = Arc::new(layer);
         self.changed = false;
         self.awaited = false;
-        Ok(())
+        bodies
+    }
+
+    fn after_writing(&mut self) {
+        self.snapshot = None;
+        match Arc::get_mut(&mut self.written) {
+            Some(written) => written.keep_coins(),
+            None => self.written = Arc::default(),
+        }
     }
 
     /// Empties coins, undo records and index but for the genesis, which is the tip again; bodies stay stored.
     pub(crate) fn reset(&mut self) -> Result<(), ChainFault> {
-        debug_assert!(!self.changed, "a reset follows a commit");
+        debug_assert!(!self.changed && self.writing.is_none(), "a reset follows a commit");
         self.snapshot = None;
+        self.written = Arc::default();
         self.store.reset()
     }
 
     // Headers
 
     pub(crate) fn header(&mut self, key: &BlockKey) -> Result<Option<HeaderRecord>, ChainFault> {
-        match lookup(self.child.as_ref().map(|layer| &layer.headers), &self.base.headers, key) {
+        let changed = self.layers().find_map(|layer| layer.headers.get(key)).copied();
+        match changed {
             Some(known) => Ok(known),
             None => Ok(self.tables()?.header(key)?),
         }
@@ -248,11 +359,23 @@ impl Overlay {
     /// A stored block; that it is missing is corruption.
     pub(crate) fn block(&mut self, key: &BlockKey) -> Result<Block, ChainFault> {
         let missing = || ChainFault::Corrupt("a stored block's body is missing".into());
-        if let Some(known) = lookup_ref(self.child.as_ref().map(|layer| &layer.blocks), &self.base.blocks, key) {
+        if let Some(known) = self.layers().find_map(|layer| layer.blocks.get(key)) {
             return Ok(stored("a block", known.as_ref().ok_or_else(missing)?)?);
         }
+        // It may be among what is being written.
+        self.finish_writing()?;
         let bytes = self.tables()?.blocks.get(key)?.ok_or_else(missing)?;
         Ok(stored("a block", bytes.value())?)
+    }
+
+    /// How long a stored block is, in bytes; 0 when it is missing.
+    pub(crate) fn block_len(&mut self, key: &BlockKey) -> Result<usize, ChainFault> {
+        if let Some(known) = self.layers().find_map(|layer| layer.blocks.get(key)) {
+            return Ok(known.as_ref().map_or(0, Vec::len));
+        }
+        // It may be among what is being written.
+        self.finish_writing()?;
+        Ok(self.tables()?.blocks.get(key)?.map_or(0, |bytes| bytes.value().len()))
     }
 
     pub(crate) fn put_block(&mut self, key: BlockKey, block: &Block) {
@@ -269,7 +392,7 @@ impl Overlay {
     /// What undoes a connected block; that it is missing is corruption.
     pub(crate) fn undo(&mut self, key: &BlockKey) -> Result<Undo, ChainFault> {
         let missing = || ChainFault::Corrupt("a connected block's undo record is missing".into());
-        if let Some(known) = lookup_ref(self.child.as_ref().map(|layer| &layer.undo), &self.base.undo, key) {
+        if let Some(known) = self.layers().find_map(|layer| layer.undo.get(key)) {
             return Ok(stored("an undo record", known.as_ref().ok_or_else(missing)?)?);
         }
         let bytes = self.tables()?.undo.get(key)?.ok_or_else(missing)?;
@@ -288,7 +411,8 @@ impl Overlay {
 
     /// Height and position of a mined transaction.
     pub(crate) fn place(&mut self, txid: &TxId) -> Result<Option<(Height, u32)>, ChainFault> {
-        match lookup_hash(self.child.as_ref().map(|layer| &layer.tx_index), &self.base.tx_index, txid) {
+        let changed = self.layers().find_map(|layer| layer.tx_index.get(txid)).copied();
+        match changed {
             Some(known) => Ok(known),
             None => Ok(self.tables()?.tx_index.get(tx_key(txid))?.map(|bytes| place_from_bytes(*bytes.value()))),
         }
@@ -312,7 +436,7 @@ impl Overlay {
     }
 
     pub(crate) fn own(&mut self, txid: &TxId) -> Result<Option<OwnRecord>, ChainFault> {
-        if let Some(bytes) = self.base.own.get(txid) {
+        if let Some(bytes) = self.layers().find_map(|layer| layer.own.get(txid)) {
             return Ok(Some(stored("an own trade", bytes)?));
         }
         let record = self.tables()?.own.get(tx_key(txid))?;
@@ -326,7 +450,8 @@ impl Overlay {
 
 impl Coins for Overlay {
     fn coin(&mut self, key: &CoinKey) -> Result<Option<Coin>, ChainFault> {
-        match lookup_hash(self.child.as_ref().map(|layer| &layer.coins), &self.base.coins, key) {
+        let changed = self.layers().find_map(|layer| layer.coins.get(key)).copied();
+        match changed {
             Some(known) => Ok(known),
             None => Ok(self.tables()?.coins.get(&key.to_bytes())?.map(|bytes| coin_from_bytes(bytes.value()))),
         }
@@ -337,20 +462,64 @@ impl Coins for Overlay {
     }
 }
 
-fn sorted<K: Ord, V>(entries: impl Iterator<Item = (K, V)>) -> Vec<(K, V)> {
-    let mut entries: Vec<_> = entries.collect();
-    entries.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+/// Coins are written in runs of this many changes: what is removed in one pass over the run, then what is new, while its
+/// pages are at hand.
+const RUN: usize = 512;
+
+/// A pass over a run visits all entries between its first and its last; with more of them for each that is removed, one
+/// way down the tree for each is quicker.
+const MAX_VISITED: u64 = 32;
+
+/// Writes changed coins in the order of their keys.
+fn write_coins(table: &mut CoinTable<'_>, changes: &KeyMap<CoinKey, Option<Coin>>) -> Result<(), ChainFault> {
+    let prefix = |key: &CoinKey| key.owner.0.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
+    let changes = sorted(changes, prefix);
+    let removed = changes.iter().filter(|(_, _, coin)| coin.is_none()).count();
+    let is_dense = u64::try_from(removed).unwrap_or(u64::MAX).saturating_mul(MAX_VISITED) >= table.len()?;
+    for run in changes.chunks(RUN) {
+        let mut removals = run.iter().filter(|(_, _, coin)| coin.is_none()).map(|(_, key, _)| key.to_bytes());
+        match (removals.clone().next(), removals.clone().next_back()) {
+            (Some(first), Some(last)) if is_dense => {
+                let mut next = removals.next();
+                table.retain_in::<&CoinBytes, _>(&first..=&last, |key, _| {
+                    while next.as_ref().is_some_and(|removal| removal < key) {
+                        next = removals.next();
+                    }
+                    next.as_ref() != Some(key)
+                })?;
+            }
+            _ => {
+                for key in removals {
+                    table.remove(&key)?;
+                }
+            }
+        }
+        for (_, key, coin) in run {
+            if let Some(coin) = coin {
+                table.insert(&key.to_bytes(), &coin_to_bytes(coin))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The entries of a map in the order of their keys; `prefix` says the first bytes of a key, which mostly decide.
+fn sorted<K: Ord, V>(entries: &KeyMap<K, V>, prefix: impl Fn(&K) -> u64) -> Vec<(u64, &K, &V)> {
+    let mut entries: Vec<_> = entries.iter().map(|(key, value)| (prefix(key), key, value)).collect();
+    entries.sort_unstable_by(|(a, a_key, _), (b, b_key, _)| a.cmp(b).then_with(|| a_key.cmp(b_key)));
     entries
 }
 
-fn lookup<K: Ord, V: Copy>(child: Option<&BTreeMap<K, V>>, base: &BTreeMap<K, V>, key: &K) -> Option<V> {
-    lookup_ref(child, base, key).copied()
+/// The first bytes of a transaction's id.
+fn id_prefix(txid: &TxId) -> u64 {
+    txid.0.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
 }
 
-fn lookup_ref<'a, K: Ord, V>(child: Option<&'a BTreeMap<K, V>>, base: &'a BTreeMap<K, V>, key: &K) -> Option<&'a V> {
-    child.and_then(|layer| layer.get(key)).or_else(|| base.get(key))
-}
-
-fn lookup_hash<K: Eq + Hash, V: Copy>(child: Option<&HashMap<K, V>>, base: &HashMap<K, V>, key: &K) -> Option<V> {
-    child.and_then(|layer| layer.get(key)).or_else(|| base.get(key)).copied()
+impl Drop for Overlay {
+    fn drop(&mut self) {
+        if let Some(writing) = self.writing.take() {
+            // Nobody is left to be told; the file is free when it has ended.
+            let _ = writing.thread.join();
+        }
+    }
 }

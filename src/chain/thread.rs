@@ -1,13 +1,22 @@
 //! The chain thread: the one writer of `chain.redb`, and the handle that others hold.
 //!
-//! Commands come through one bounded queue. The thread takes all that have gathered, then commits once, then answers them
-//! all: alone near the tip, a block costs one commit; far behind, hundreds share one. Nothing is answered or told before
-//! it is durable, but for peers' trades, which nobody is promised. The thread ends when the last handle is dropped, or
-//! when the disk fails; it then closes the file.
+//! Commands come through one bounded queue. The thread takes all that have gathered, then has them written in one commit,
+//! then answers them all: alone near the tip, a block costs one commit; far behind, hundreds share one. Nothing is
+//! answered or told before it is durable, but for peers' trades, which nobody is promised. The thread ends when the last
+//! handle is dropped, or when the disk fails; it then closes the file.
+//!
+//! Far behind, three things are done at once: the blocks next in the queue are looked at ([`Preparer`]), one is connected
+//! here, and those before it are written.
+//!
+//! ```text
+//! queue ─► ahead (form, signatures: workers) ─► connect (this thread) ─► store (one thread) ─► answers, events
+//! ```
 
 use std::{
+    collections::VecDeque,
+    mem::ManuallyDrop,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     thread::JoinHandle,
@@ -16,22 +25,23 @@ use std::{
 
 use tokio::{
     runtime,
-    sync::{mpsc, oneshot, watch},
+    sync::{Notify, mpsc, oneshot, watch},
     task, time,
 };
 
 use super::{
     api::{
         Balance, BlockAccepted, ChainAudit, ChainCommand, ChainEvent, ChainSummary, HeadersAccepted, MempoolEntry,
-        Origin, Rebuilt, Spendable, Template, TxInfo,
+        Origin, Rebuilt, Spendable, Template, Tip, TxInfo,
     },
-    errors::{AcceptBlockError, AcceptHeadersError, AcceptTradeError, ChainFault},
+    errors::{AcceptBlockError, AcceptBranchError, AcceptHeadersError, AcceptTradeError, ChainFault},
+    prepare::{Incoming, Preparer},
     reader::ChainReader,
     state::Chain,
 };
 use crate::{
     consensus::Checkpoint,
-    primitives::{Block, Header, Height, Owner, Transaction, TxId, UnixMillis},
+    primitives::{Block, BlockHash, Header, Height, Owner, Transaction, TxId, UnixMillis, contain},
 };
 
 /// Where the thread reads the time, in unix milliseconds.
@@ -40,11 +50,18 @@ pub type Clock = Arc<dyn Fn() -> UnixMillis + Send + Sync>;
 /// Commands that wait at most: two windows of bodies. Beyond half of it, [`ChainHandle::busy`].
 const QUEUE: usize = 512;
 
+/// Commands that are taken from the queue ahead of their turn, so that the blocks among them can be looked at: enough to
+/// keep the threads busy while this one waits for the disk.
+const AHEAD: usize = 16;
+
 /// Replies are kept back for a shared commit at most this long.
 const MAX_GATHERING: Duration = Duration::from_secs(2);
 
 /// What nobody waits for is committed after this long.
 const IDLE: Duration = Duration::from_secs(2);
+
+/// How often a better branch that was not taken is looked at again: the clock may have been set.
+const RECONSIDER: Duration = Duration::from_mins(1);
 
 /// How often a thread that cannot tell its events looks whether anybody is still there.
 const EVENT_PATIENCE: Duration = Duration::from_millis(200);
@@ -57,6 +74,8 @@ pub struct ChainHandle {
     reader: ChainReader,
     /// The chain is to end: an audit under way gives up.
     closing: Arc<AtomicBool>,
+    /// Why the thread has ended, if by a fault.
+    fault: Arc<OnceLock<ChainFault>>,
 }
 
 /// Starts the chain thread.
@@ -73,11 +92,28 @@ pub fn spawn(
 ) -> std::io::Result<(ChainHandle, JoinHandle<()>)> {
     let runtime = runtime::Builder::new_current_thread().enable_time().build()?;
     let (commands, queue) = mpsc::channel(QUEUE);
-    let (publish, summary) = watch::channel(chain.summary());
+    let (publish, summary) = watch::channel(chain.summary(clock()));
     let closing = Arc::new(AtomicBool::new(false));
-    let handle = ChainHandle { commands, summary, reader: chain.reader(), closing: Arc::clone(&closing) };
-    let (replies, gathering) = (Vec::new(), None);
-    let thread = ChainThread { chain, clock, events, publish, queue, runtime, replies, gathering, closing };
+    let fault = Arc::new(OnceLock::new());
+    let (reader, closing_too, fault_too) = (chain.reader(), Arc::clone(&closing), Arc::clone(&fault));
+    let handle = ChainHandle { commands, summary, reader, closing: closing_too, fault: fault_too };
+    let preparer = Preparer::start(chain.options.threads, chain.network(), &chain.verified);
+    let thread = ChainThread {
+        chain: ManuallyDrop::new(chain),
+        preparer,
+        clock,
+        events,
+        publish,
+        queue,
+        ahead: VecDeque::new(),
+        runtime,
+        replies: Vec::new(),
+        gathering: None,
+        storing: None,
+        stored: Arc::default(),
+        closing,
+        fault,
+    };
     let thread = std::thread::Builder::new().name("chain".into()).spawn(move || thread.run())?;
     Ok((handle, thread))
 }
@@ -85,34 +121,86 @@ pub fn spawn(
 /// An answer that is kept back until it is durable.
 type Reply = Box<dyn FnOnce() + Send>;
 
+/// How a block is answered.
+type BlockReply = oneshot::Sender<Result<BlockAccepted, AcceptBlockError>>;
+
+/// A command that was taken from the queue.
+enum Taken {
+    /// A block, which may be looked at meanwhile.
+    Block(Incoming, Origin, BlockReply),
+    /// Any other, or a block whose turn it is.
+    Command(ChainCommand),
+}
+
+impl From<ChainCommand> for Taken {
+    fn from(command: ChainCommand) -> Self {
+        match command {
+            ChainCommand::AcceptBlock { block, origin, reply } => {
+                Self::Block(Incoming::new(Arc::from(block)), origin, reply)
+            }
+            other => Self::Command(other),
+        }
+    }
+}
+
+/// What waits for the commit that is being made.
+struct Storing {
+    replies: Vec<Reply>,
+    summary: ChainSummary,
+}
+
 struct ChainThread {
-    chain: Chain,
+    /// Dropped at the end, unless it was left half done by a panic.
+    chain: ManuallyDrop<Chain>,
+    preparer: Preparer,
     clock: Clock,
     events: mpsc::Sender<ChainEvent>,
     publish: watch::Sender<ChainSummary>,
     queue: mpsc::Receiver<ChainCommand>,
+    /// Taken from the queue, the next first.
+    ahead: VecDeque<Taken>,
     runtime: runtime::Runtime,
     replies: Vec<Reply>,
     /// When the first of the replies was kept back.
     gathering: Option<Instant>,
+    storing: Option<Storing>,
+    /// Told at the end of each commit.
+    stored: Arc<Notify>,
     /// See [`ChainHandle`].
     closing: Arc<AtomicBool>,
+    /// See [`ChainHandle`].
+    fault: Arc<OnceLock<ChainFault>>,
 }
 
 /// What came of waiting for a command.
 enum Next {
-    Command(ChainCommand),
+    Command(Taken),
+    Stored,
     Nothing,
     Closed,
 }
 
 impl ChainThread {
     fn run(mut self) {
-        if let Err(fault) = self.serve() {
+        let served = contain(|| self.serve());
+        // What a panic left half done is not touched again, not even to close it: the process ends soon.
+        let panicked = served.is_err();
+        if let Err(fault) = served.unwrap_or_else(|reason| Err(ChainFault::Corrupt(reason))) {
             tracing::error!(%fault, "the chain thread stops");
-            // Whoever waits sees the closed channel; the replies may not be sent, since nothing is durable.
-            self.replies.clear();
-            self.tell(ChainEvent::Failed(fault));
+            // Before the replies go: whoever waits sees the closed channel and asks why.
+            let _ = self.fault.set(fault);
+        }
+        let Self { mut chain, mut queue, ahead, storing, replies, events, runtime, fault, .. } = self;
+        // What is being written has the file too.
+        let _ = contain(|| chain.finish_storing());
+        if !panicked && let Err(reason) = contain(|| drop(ManuallyDrop::into_inner(chain))) {
+            tracing::error!(reason, "the chain's file could not be closed");
+        }
+        queue.close();
+        // Those that are left may not be sent: nothing of them is durable.
+        drop((replies, storing, ahead));
+        if let Some(fault) = fault.get() {
+            tell(ChainEvent::Failed(fault.clone()), &events, &queue, &runtime);
         }
     }
 
@@ -122,75 +210,123 @@ impl ChainThread {
                 Next::Command(command) => {
                     self.gathering.get_or_insert_with(Instant::now);
                     self.answer(command)?;
+                    if !self.chain.is_storing() {
+                        self.finish()?;
+                    }
                     let late = self.gathering.is_some_and(|since| since.elapsed() >= MAX_GATHERING);
-                    if self.queue.is_empty() || self.chain.is_full() || late {
+                    let nothing_more = self.ahead.is_empty() && self.queue.is_empty();
+                    if nothing_more || self.chain.is_full() || late {
                         self.settle()?;
                     }
                 }
+                Next::Stored => self.settle()?,
                 Next::Nothing => {
                     self.chain.due((self.clock)())?;
-                    self.chain.commit()?;
+                    self.chain.reconsider((self.clock)())?;
+                    if self.chain.is_changed() && !self.chain.is_storing() {
+                        self.store()?;
+                    }
                     self.settle()?;
                 }
-                Next::Closed => {
-                    self.chain.commit()?;
-                    return self.settle();
-                }
+                Next::Closed => return self.settle_all(),
             }
         }
     }
 
     /// Waits for a command until something is due.
     fn next(&mut self) -> Next {
-        if let Ok(command) = self.queue.try_recv() {
+        self.look_ahead();
+        if let Some(command) = self.ahead.pop_front() {
             return Next::Command(command);
         }
         let due = self.chain.next_due().map(|due| Duration::from_millis(due.saturating_sub((self.clock)())));
-        let idle = self.chain.is_changed().then_some(IDLE);
-        let queue = &mut self.queue;
-        let received = match due.into_iter().chain(idle).min() {
-            Some(patience) => self.runtime.block_on(async { time::timeout(patience, queue.recv()).await }),
-            None => Ok(self.runtime.block_on(queue.recv())),
-        };
-        match received {
-            Ok(Some(command)) => Next::Command(command),
-            Ok(None) => Next::Closed,
-            Err(_) => Next::Nothing,
+        let idle = (self.chain.is_changed() && self.storing.is_none()).then_some(IDLE);
+        let torn = self.chain.is_off_best().then_some(RECONSIDER);
+        let patience = due.into_iter().chain(idle).chain(torn).min();
+        let (queue, stored) = (&mut self.queue, &self.stored);
+        self.runtime.block_on(async {
+            let timeout = async {
+                match patience {
+                    Some(patience) => time::sleep(patience).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                command = queue.recv() => command.map_or(Next::Closed, |command| Next::Command(Taken::Command(command))),
+                () = stored.notified() => Next::Stored,
+                () = timeout => Next::Nothing,
+            }
+        })
+    }
+
+    /// Takes commands from the queue ahead of their turn, and has the blocks looked at that follow another command.
+    fn look_ahead(&mut self) {
+        while self.ahead.len() < AHEAD {
+            let Ok(command) = self.queue.try_recv() else { return };
+            let mut taken = Taken::from(command);
+            if let Taken::Block(incoming, ..) = &mut taken
+                && !self.ahead.is_empty()
+                && let Some(header) = self.chain.wanted_ahead(incoming)
+            {
+                self.preparer.prepare(incoming, header);
+            }
+            self.ahead.push_back(taken);
         }
     }
 
-    /// Commits if anybody waits for it; then answers and tells.
+    /// Has everything written if anybody waits for it; answers and tells at once if nobody does.
     fn settle(&mut self) -> Result<(), ChainFault> {
+        if self.chain.is_storing() && !self.chain.is_full() {
+            // Settled again when that has ended.
+            return Ok(());
+        }
+        self.finish()?;
         if self.chain.is_awaited() || self.chain.is_full() {
-            self.chain.commit()?;
+            return self.store();
         }
         self.gathering = None;
-        let events = self.chain.drain_events();
-        // Before the replies: who has one sees its effect.
-        self.publish.send_replace(self.chain.summary());
-        for reply in self.replies.drain(..) {
-            reply();
-        }
-        for event in events {
-            self.tell(event);
+        let (summary, replies) = (self.chain.summary((self.clock)()), std::mem::take(&mut self.replies));
+        self.release(summary, replies);
+        Ok(())
+    }
+
+    /// Writes, answers and tells everything before it returns.
+    fn settle_all(&mut self) -> Result<(), ChainFault> {
+        self.finish()?;
+        self.chain.commit()?;
+        self.settle()
+    }
+
+    /// Begins to write everything that has gathered.
+    fn store(&mut self) -> Result<(), ChainFault> {
+        self.finish()?;
+        let stored = Arc::clone(&self.stored);
+        self.gathering = None;
+        self.storing =
+            Some(Storing { replies: std::mem::take(&mut self.replies), summary: self.chain.summary((self.clock)()) });
+        self.chain.begin_storing(move || stored.notify_one())
+    }
+
+    /// Waits until what is being written is durable; answers and tells it.
+    fn finish(&mut self) -> Result<(), ChainFault> {
+        if let Some(Storing { replies, summary }) = self.storing.take() {
+            self.chain.finish_storing()?;
+            self.release(summary, replies);
         }
         Ok(())
     }
 
-    /// Tells an event, waiting for room as long as anybody could make some.
-    fn tell(&mut self, event: ChainEvent) {
-        let mut event = event;
-        loop {
-            event = match self.events.try_send(event) {
-                Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => return,
-                Err(mpsc::error::TrySendError::Full(event)) => event,
-            };
-            if self.queue.is_closed() {
-                return;
-            }
-            let events = &self.events;
-            let wait = async { time::timeout(EVENT_PATIENCE, events.reserve()).await.is_ok() };
-            self.runtime.block_on(wait);
+    /// Answers and tells.
+    fn release(&mut self, summary: ChainSummary, replies: Vec<Reply>) {
+        let events = self.chain.drain_events();
+        // Before the replies: who has one sees its effect.
+        self.publish.send_replace(summary);
+        for reply in replies {
+            reply();
+        }
+        for event in events {
+            tell(event, &self.events, &self.queue, &self.runtime);
         }
     }
 
@@ -198,9 +334,28 @@ impl ChainThread {
         self.replies.push(Box::new(reply));
     }
 
+    fn take_block(
+        &mut self,
+        incoming: Incoming,
+        origin: Origin,
+        reply: BlockReply,
+        now: UnixMillis,
+    ) -> Result<(), ChainFault> {
+        let result = self.chain.accept_incoming(incoming, origin, now);
+        if let Err(AcceptBlockError::Fault(fault)) = &result {
+            return Err(fault.clone());
+        }
+        self.keep(move || send(reply, result));
+        Ok(())
+    }
+
     /// Does what a command asks and keeps the answer back; a fault ends the thread.
-    fn answer(&mut self, command: ChainCommand) -> Result<(), ChainFault> {
+    fn answer(&mut self, command: Taken) -> Result<(), ChainFault> {
         let now = (self.clock)();
+        let command = match command {
+            Taken::Block(incoming, origin, reply) => return self.take_block(incoming, origin, reply, now),
+            Taken::Command(command) => command,
+        };
         match command {
             ChainCommand::AcceptHeaders { headers, origin, reply } => {
                 let result = self.chain.accept_headers(&headers, origin, now);
@@ -210,8 +365,11 @@ impl ChainThread {
                 self.keep(move || send(reply, result));
             }
             ChainCommand::AcceptBlock { block, origin, reply } => {
-                let result = self.chain.accept_block(*block, origin, now);
-                if let Err(AcceptBlockError::Fault(fault)) = &result {
+                self.take_block(Incoming::new(Arc::from(block)), origin, reply, now)?;
+            }
+            ChainCommand::AcceptBranch { hash, reply } => {
+                let result = self.chain.accept_branch(hash, now);
+                if let Err(AcceptBranchError::Fault(fault)) = &result {
                     return Err(fault.clone());
                 }
                 self.keep(move || send(reply, result));
@@ -260,7 +418,7 @@ impl ChainThread {
                 self.keep(move || send(reply, ()));
             }
             ChainCommand::Verify { progress, reply } => {
-                self.settle()?;
+                self.settle_all()?;
                 let mut tell = |done, goal| {
                     let _ = progress.try_send((done, goal));
                     !reply.is_closed() && !self.closing.load(Ordering::Relaxed)
@@ -269,7 +427,7 @@ impl ChainThread {
                 finish_audit(reply, result)?;
             }
             ChainCommand::Reindex { progress, reply } => {
-                self.settle()?;
+                self.settle_all()?;
                 // Never given up in the middle: half an index is of no use to anybody.
                 let mut tell = |done, goal| {
                     let _ = progress.try_send((done, goal));
@@ -280,6 +438,27 @@ impl ChainThread {
             }
         }
         Ok(())
+    }
+}
+
+/// Tells an event, waiting for room as long as anybody could make some.
+fn tell(
+    event: ChainEvent,
+    events: &mpsc::Sender<ChainEvent>,
+    queue: &mpsc::Receiver<ChainCommand>,
+    runtime: &runtime::Runtime,
+) {
+    let mut event = event;
+    loop {
+        event = match events.try_send(event) {
+            Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => return,
+            Err(mpsc::error::TrySendError::Full(event)) => event,
+        };
+        if queue.is_closed() {
+            return;
+        }
+        let wait = async { time::timeout(EVENT_PATIENCE, events.reserve()).await.is_ok() };
+        runtime.block_on(wait);
     }
 }
 
@@ -354,13 +533,22 @@ impl ChainHandle {
     /// # Errors
     /// When the chain is closed.
     pub async fn send(&self, command: ChainCommand) -> Result<(), ChainFault> {
-        self.commands.send(command).await.map_err(|_| ChainFault::Closed)
+        if self.commands.send(command).await.is_ok() { Ok(()) } else { Err(self.why_closed().await) }
+    }
+
+    /// Why the chain thread has ended, or is about to.
+    async fn why_closed(&self) -> ChainFault {
+        self.commands.closed().await;
+        self.fault.get().cloned().unwrap_or(ChainFault::Closed)
     }
 
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> ChainCommand) -> Result<T, ChainFault> {
         let (reply, answer) = oneshot::channel();
         self.send(command(reply)).await?;
-        answer.await.map_err(|_| ChainFault::Closed)
+        match answer.await {
+            Ok(answer) => Ok(answer),
+            Err(_) => Err(self.why_closed().await),
+        }
     }
 
     /// Ends the chain thread, whoever else holds a handle; done when everything is on disk.
@@ -385,6 +573,15 @@ impl ChainHandle {
     /// When the chain is closed or the disk fails.
     pub async fn unknown_trades(&self, ids: Vec<TxId>) -> Result<Vec<TxId>, ChainFault> {
         self.ask(|reply| ChainCommand::UnknownTrades { ids, reply }).await?
+    }
+
+    /// Takes the other branch of a diverged chain, up to its last block here; `hash` is any of its blocks. Answered after
+    /// the commit.
+    ///
+    /// # Errors
+    /// See [`AcceptBranchError`].
+    pub async fn accept_branch(&self, hash: BlockHash) -> Result<Tip, AcceptBranchError> {
+        self.ask(|reply| ChainCommand::AcceptBranch { hash, reply }).await?
     }
 
     /// Checks headers, parents first, and keeps them.

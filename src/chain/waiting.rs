@@ -1,6 +1,9 @@
 //! Blocks that came too early: before their parent's body, or ahead of our clock. Both bounded, both in memory alone.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use super::{api::Origin, ledger::Body};
 use crate::primitives::{Block, BlockHash, Height, UnixMillis};
@@ -17,7 +20,7 @@ pub(super) const MAX_HELD: usize = 64;
 /// A block ahead of our clock.
 #[derive(Debug)]
 pub(super) struct Held {
-    pub(super) block: Block,
+    pub(super) block: Arc<Block>,
     pub(super) hash: BlockHash,
     pub(super) origin: Origin,
     pub(super) due: UnixMillis,

@@ -50,10 +50,11 @@ impl CoinKey {
     #[must_use]
     pub fn to_bytes(&self) -> [u8; COIN_KEY_BYTES] {
         let mut bytes = [0; COIN_KEY_BYTES];
-        let parts = self.owner.0.iter().chain(&self.outpoint.txid.0);
-        for (to, from) in bytes.iter_mut().zip(parts.copied().chain(self.outpoint.index.to_be_bytes())) {
-            *to = from;
-        }
+        let (owner, place) = bytes.split_at_mut(20);
+        let (txid, index) = place.split_at_mut(32);
+        owner.copy_from_slice(&self.owner.0);
+        txid.copy_from_slice(&self.outpoint.txid.0);
+        index.copy_from_slice(&self.outpoint.index.to_be_bytes());
         bytes
     }
 
@@ -61,10 +62,11 @@ impl CoinKey {
     #[must_use]
     pub fn from_bytes(bytes: &[u8; COIN_KEY_BYTES]) -> Self {
         let (mut owner, mut txid, mut index) = ([0; 20], [0; 32], [0; 4]);
-        let fields = owner.iter_mut().chain(&mut txid).chain(&mut index);
-        for (to, from) in fields.zip(bytes) {
-            *to = *from;
-        }
+        let (head, place) = bytes.split_at(20);
+        let (middle, tail) = place.split_at(32);
+        owner.copy_from_slice(head);
+        txid.copy_from_slice(middle);
+        index.copy_from_slice(tail);
         let outpoint = OutPoint { txid: TxId(txid), index: u32::from_be_bytes(index) };
         Self { owner: Owner(owner), outpoint }
     }

@@ -72,6 +72,22 @@ impl CheckedBlock {
 /// Whether the body is the header's own comes first: any later error is for ever the header's too, see
 /// [`BlockError::condemns_header`].
 pub fn check_block(block: Block, header: &CheckedHeader) -> Result<CheckedBlock, BlockError> {
+    let names = check_body(&block, header)?;
+    let BodyNames { txids, leaves } = names;
+    Ok(CheckedBlock { hash: header.hash(), txids, leaves, block })
+}
+
+/// What [`check_body`] computed on its way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BodyNames {
+    /// The ids of the block's transactions, in order.
+    pub txids: Vec<TxId>,
+    /// Their merkle leaves.
+    pub leaves: Vec<LeafHash>,
+}
+
+/// [`check_block`] for a block that stays where it is.
+pub fn check_body(block: &Block, header: &CheckedHeader) -> Result<BodyNames, BlockError> {
     if block.header != *header.header() {
         return Err(BlockError::WrongHeader { expected: header.hash(), found: block.hash() });
     }
@@ -92,7 +108,7 @@ pub fn check_block(block: Block, header: &CheckedHeader) -> Result<CheckedBlock,
         check_transaction(transaction).map_err(|error| BlockError::Transaction { index, error })?;
     }
     let txids = block.transactions.iter().map(Transaction::txid).collect();
-    Ok(CheckedBlock { hash: header.hash(), txids, leaves, block })
+    Ok(BodyNames { txids, leaves })
 }
 
 /// Checks the form of a trade or note: everything that can be said without coins and signatures.

@@ -1,0 +1,302 @@
+//! How fast full blocks are connected, against what the processor alone would allow.
+//!
+//! ```text
+//! cargo bench --bench connect -- [unseen] [known] [growth] [memory] [--coins N] [--blocks N]
+//! ```
+//!
+//! Blocks go in as a node gives them: decoded on one thread, handed to the chain thread, headers first; the clock stops
+//! when the last is durable. The bound is the same work without a store: decode, hash, merkle root, form, signatures in
+//! batches, and a map of coins in memory.
+
+mod support;
+
+use std::{
+    collections::HashMap,
+    fs,
+    io::{Read as _, Write as _},
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    time::Duration,
+};
+
+use friendchain::{
+    chain::{BlockAccepted, Chain, ChainCommand, ChainHandle, spawn},
+    consensus::{
+        CheckedBlock, CheckedHeader, Coin, CoinKey, Network, check_block, check_coinbase_value, check_coins,
+        created_coins, spent_coins, verify_signatures,
+    },
+    primitives::{Amount, Encode as _, Header},
+};
+use support::{
+    Generator, NOW, PEER, bar, cpu_time, decode, folder, headers_after, memory_mib, options, plot, populated, timed,
+};
+
+/// Threads that both sides may keep busy.
+const THREADS: usize = 2;
+
+/// Blocks handed to the chain and not yet answered: what a sync allows itself.
+const HANDED: usize = 80;
+
+type Coins = HashMap<CoinKey, Coin>;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let number = |name: &str, default: usize| {
+        let at = arguments.iter().position(|argument| argument == name);
+        at.and_then(|at| arguments.get(at + 1)?.parse().ok()).unwrap_or(default)
+    };
+    if let [first, folder, ..] = arguments.as_slice()
+        && first == "connect-only"
+    {
+        return connect_only(Path::new(folder));
+    }
+    let asked = |name: &str| arguments.iter().any(|argument| argument == name);
+    let (coins, blocks) = (number("--coins", 1_000_000), number("--blocks", 150));
+    let any = ["unseen", "known", "growth", "memory"].into_iter().any(asked);
+    if asked("unseen") || asked("known") || !any {
+        let unseen = unseen(coins, blocks);
+        bar("connect-unseen", unseen.engine / unseen.bound, "of the bare-CPU bound", 0.5);
+        if asked("known") || !any {
+            let known = known(coins, blocks);
+            bar("connect-known", known / unseen.engine, "× the speed with unseen signatures", 1.5);
+        }
+    }
+    if asked("growth") {
+        let points = [10_000, 100_000, 1_000_000, 10_000_000].map(|coins| {
+            let Figures { engine, bound } = unseen(coins, blocks);
+            println!("growth {coins}: {engine:.0} tx/s, {:.2} of the bound", engine / bound);
+            plot::Point { coins, engine, bound }
+        });
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/growth.svg");
+        std::fs::write(file, plot::growth(&points)).expect("written");
+    }
+    if asked("memory") {
+        memory(number("--coins", 10_000_000), blocks);
+    }
+}
+
+/// Transactions a second.
+struct Figures {
+    engine: f64,
+    bound: f64,
+}
+
+/// What a run is made of.
+struct Scene {
+    folder: tempfile::TempDir,
+    path: std::path::PathBuf,
+    generator: Generator,
+    /// Headers and bytes of the blocks to connect.
+    headers: Vec<Header>,
+    bytes: Vec<Vec<u8>>,
+    /// The coins before them.
+    coins: Coins,
+}
+
+fn scene(coins: usize, blocks: usize) -> Scene {
+    let folder = folder();
+    let (path, mut generator) = populated(folder.path(), coins);
+    let height = generator.headers().last().map_or(0, |header| header.height);
+    let coins = generator.coin_map();
+    let bytes = generator.full_blocks(blocks);
+    let headers = headers_after(&generator, height);
+    Scene { folder, path, generator, headers, bytes, coins }
+}
+
+fn unseen(coins: usize, blocks: usize) -> Figures {
+    let scene = scene(coins, blocks);
+    let transactions = (blocks * 2_000) as f64;
+    let rate = |time: Duration| transactions / time.as_secs_f64();
+
+    let ((), time) = timed(|| staged(&scene.generator.network, &scene.headers, &scene.bytes, scene.coins.clone()));
+    let staged = rate(time);
+    let coins = scene.coins.clone();
+    let before = cpu_time();
+    let ((), time) = timed(|| overlapped(&scene.generator.network, &scene.headers, &scene.bytes, coins));
+    println!(
+        "bound: {:.2} of {THREADS} cores busy",
+        cpu_time().saturating_sub(before).as_secs_f64() / time.as_secs_f64()
+    );
+    let bound = rate(time).max(staged);
+    println!("bound: {staged:.0} tx/s stage after stage, {:.0} tx/s overlapped", rate(time));
+
+    let engine = rate(connect(&scene.path, &scene.headers, scene.bytes.iter(), |_| ()));
+    println!("engine, signatures unseen: {engine:.0} tx/s");
+    drop(scene.folder);
+    Figures { engine, bound }
+}
+
+fn known(coins: usize, blocks: usize) -> f64 {
+    let scene = scene(coins, blocks);
+    let time = connect(&scene.path, &scene.headers, scene.bytes.iter(), |chain| {
+        for bytes in &scene.bytes {
+            for trade in decode(bytes).transactions.into_iter().skip(1) {
+                chain.accept_trade(trade, PEER, NOW).expect("a valid trade");
+            }
+            chain.commit().expect("a commit");
+        }
+    });
+    let rate = (blocks * 2_000) as f64 / time.as_secs_f64();
+    println!("engine, trades in the mempool: {rate:.0} tx/s");
+    rate
+}
+
+/// Connects blocks through the chain thread, as a sync does; until the last is durable.
+fn connect(
+    path: &Path,
+    headers: &[Header],
+    bytes: impl Iterator<Item = impl AsRef<[u8]>>,
+    before: impl FnOnce(&mut Chain),
+) -> Duration {
+    let mut chain = Chain::open(path, options(THREADS)).expect("a chain");
+    before(&mut chain);
+    chain.accept_headers(headers, PEER, NOW).expect("valid headers");
+    chain.commit().expect("a commit");
+    chain.drain_events();
+    let (events, mut told) = tokio::sync::mpsc::channel(1_024);
+    let (handle, thread) = spawn(chain, Arc::new(|| NOW), events).expect("a thread");
+    let listener = std::thread::spawn(move || while told.blocking_recv().is_some() {});
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let before = cpu_time();
+    let ((), time) = timed(|| runtime.block_on(hand_over(&handle, bytes)));
+    let busy = cpu_time().saturating_sub(before).as_secs_f64() / time.as_secs_f64();
+    eprintln!("engine: {busy:.2} of {THREADS} cores busy");
+    assert_eq!(handle.summary().tip.hash, headers.last().expect("some").hash());
+    drop(handle);
+    thread.join().expect("a clean end");
+    listener.join().expect("a clean end");
+    time
+}
+
+async fn hand_over(handle: &ChainHandle, blocks: impl Iterator<Item = impl AsRef<[u8]>>) {
+    let mut answers = std::collections::VecDeque::new();
+    for bytes in blocks {
+        if answers.len() >= HANDED {
+            settled(answers.pop_front()).await;
+        }
+        let (reply, answer) = tokio::sync::oneshot::channel();
+        let block = Box::new(decode(bytes.as_ref()));
+        handle.send(ChainCommand::AcceptBlock { block, origin: PEER, reply }).await.expect("an open chain");
+        answers.push_back(answer);
+    }
+    while !answers.is_empty() {
+        settled(answers.pop_front()).await;
+    }
+}
+
+type Answer = tokio::sync::oneshot::Receiver<Result<BlockAccepted, friendchain::chain::AcceptBlockError>>;
+
+async fn settled(answer: Option<Answer>) {
+    if let Some(answer) = answer {
+        assert_eq!(answer.await.expect("an answer"), Ok(BlockAccepted::Connected));
+    }
+}
+
+/// Decode, hash, merkle root and form.
+fn check(header: &Header, bytes: &[u8]) -> CheckedBlock {
+    let header = CheckedHeader::from_store(*header).expect("a target");
+    check_block(decode(bytes), &header).expect("a valid form")
+}
+
+/// Every signature, in batches, on that many threads.
+fn verify(network: &Network, block: &CheckedBlock, threads: usize) {
+    let claims: Vec<_> = block.transactions().skip(1).collect();
+    verify_signatures(&network.id, &claims, threads).expect("valid signatures");
+}
+
+/// Spends and makes coins in a map.
+fn apply(coins: &mut Coins, block: &CheckedBlock) {
+    let mut fees = Amount::ZERO;
+    let height = block.height();
+    for (transaction, txid) in block.transactions().skip(1) {
+        let spent: Vec<_> = spent_coins(transaction).map(|key| coins.remove(&key).expect("a coin")).collect();
+        let fee = check_coins(transaction, &spent, height).expect("valid amounts");
+        fees = fees.checked_add(fee).expect("small");
+        coins.extend(created_coins(transaction, txid, height));
+    }
+    if let Some((coinbase, txid)) = block.transactions().next() {
+        check_coinbase_value(coinbase, fees).expect("a valid coinbase");
+        coins.extend(created_coins(coinbase, txid, height));
+    }
+}
+
+/// The bound, one stage after the other, signatures on all threads.
+fn staged(network: &Network, headers: &[Header], blocks: &[Vec<u8>], mut coins: Coins) {
+    for (header, bytes) in headers.iter().zip(blocks) {
+        let block = check(header, bytes);
+        verify(network, &block, THREADS);
+        apply(&mut coins, &block);
+    }
+}
+
+/// The bound, with a block on each thread and the map beside them: every core is busy all the time.
+fn overlapped(network: &Network, headers: &[Header], blocks: &[Vec<u8>], mut coins: Coins) {
+    let next = AtomicUsize::new(0);
+    let (done, checked) = mpsc::sync_channel(8);
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS {
+            let (next, done) = (&next, done.clone());
+            scope.spawn(move || {
+                loop {
+                    let at = next.fetch_add(1, Ordering::Relaxed);
+                    let (Some(header), Some(bytes)) = (headers.get(at), blocks.get(at)) else { return };
+                    let block = check(header, bytes);
+                    verify(network, &block, 1);
+                    done.send((at, block)).expect("someone receives");
+                }
+            });
+        }
+        drop(done);
+        let mut early = HashMap::new();
+        let mut wanted = 0;
+        for (at, block) in checked {
+            early.insert(at, block);
+            while let Some(block) = early.remove(&wanted) {
+                apply(&mut coins, &block);
+                wanted += 1;
+            }
+        }
+    });
+}
+
+/// Connects blocks in a process that does nothing else, and asks the system what that took.
+fn memory(coins: usize, blocks: usize) {
+    let folder = folder();
+    let (_, mut generator) = populated(folder.path(), coins);
+    let mut file = std::io::BufWriter::new(fs::File::create(folder.path().join("blocks")).expect("a file"));
+    for _ in 0..blocks {
+        let bytes = generator.trades(2_000).to_bytes();
+        file.write_all(&u32::try_from(bytes.len()).expect("short").to_le_bytes()).expect("written");
+        file.write_all(&bytes).expect("written");
+    }
+    file.flush().expect("written");
+    drop(file);
+    let program = std::env::current_exe().expect("this program");
+    let output = std::process::Command::new(program).arg("connect-only").arg(folder.path()).output().expect("runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let most: f64 = String::from_utf8_lossy(&output.stdout).trim().parse().expect("a number");
+    let (allowed, verdict) = (options(THREADS).cache_mib + 150, |ok| if ok { "ok" } else { "MISSED" });
+    let ok = verdict(most <= allowed as f64);
+    println!("bar connect-memory: {most:.0} MiB at most with {coins} coins (bar ≤ {allowed}) {ok}");
+}
+
+/// The process that [`memory`] starts.
+fn connect_only(folder: &Path) {
+    let read = || {
+        let mut file = std::io::BufReader::new(fs::File::open(folder.join("blocks")).expect("a file"));
+        std::iter::from_fn(move || {
+            let mut length = [0; 4];
+            file.read_exact(&mut length).ok()?;
+            let mut bytes = vec![0; u32::from_le_bytes(length) as usize];
+            file.read_exact(&mut bytes).expect("a whole block");
+            Some(bytes)
+        })
+    };
+    let headers: Vec<_> = read().map(|bytes| decode(&bytes).header).collect();
+    connect(&folder.join("chain.redb"), &headers, read(), |_| ());
+    println!("{}", memory_mib().1);
+}
