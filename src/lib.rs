@@ -23,6 +23,7 @@ pub mod friends;
 pub mod fuzzing;
 pub mod net;
 pub mod node;
+pub mod observe;
 pub mod peers;
 pub mod primitives;
 pub mod relay;

@@ -120,6 +120,7 @@ impl Chain {
         for (id, body) in connect.iter().zip(joined) {
             let event = events::BlockConnected {
                 hash: self.tree.node(*id).hash,
+                previous: body.block.header.previous,
                 height: body.height(),
                 transactions: body.txids.len(),
                 time: body.block.header.time,

@@ -66,6 +66,11 @@ pub enum Command {
     /// A console on the running node
     #[command(after_help = "Example:\n  friendchain console\n  yzw> h")]
     Console,
+    /// Read the logs of several nodes together: a time line, and how fast things spread
+    #[command(
+        after_help = "Example:\n  friendchain start-node --name yzw --log-dir logs\n  friendchain observe logs --html report.html"
+    )]
+    Observe(Observe),
     /// Print the shell's completion script
     #[command(
         after_help = "Example:\n  friendchain completions bash > ~/.local/share/bash-completion/completions/friendchain"
@@ -97,6 +102,9 @@ pub struct NodeFlags {
     /// Where the RPC listens, loopback only [default: a port of the system's choosing]
     #[arg(long, env = "FRIENDCHAIN_RPC", value_name = "IP:PORT")]
     pub rpc: Option<String>,
+    /// Keep logs there too: JSON lines, a file a day, those of 14 days
+    #[arg(long, env = "FRIENDCHAIN_LOG_DIR", value_name = "DIR")]
+    pub log_dir: Option<PathBuf>,
     /// Do not look for friends on the LAN
     #[arg(long)]
     pub no_mdns: bool,
@@ -124,6 +132,23 @@ pub struct StartNode {
     /// How to run.
     #[command(flatten)]
     pub node: NodeFlags,
+}
+
+/// `observe`.
+#[derive(Debug, Clone, Args)]
+pub struct Observe {
+    /// Log files, folders of them, or - for standard input
+    #[arg(required = true, num_args = 1.., value_name = "LOG")]
+    pub logs: Vec<PathBuf>,
+    /// Write a page with plots, which needs nothing else
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// Keep it live, as the logs grow
+    #[arg(long)]
+    pub follow: bool,
+    /// How many entries of the time line, and rows of a table, at most: the last ones
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    pub limit: usize,
 }
 
 /// `people`.

@@ -10,7 +10,7 @@ mod proof_file;
 pub mod run;
 mod secrets;
 pub mod signals;
-mod table;
+pub(crate) mod table;
 pub mod text;
 
 use std::{
@@ -23,7 +23,7 @@ use std::{
 use clap::{CommandFactory, Parser, error::ErrorKind};
 
 use self::{
-    args::{Cli, ClientCommand, Command, Global},
+    args::{Cli, ClientCommand, Command, Global, Observe},
     find::{Reached, reach, reach_running, until_free},
     outcome::{CommandError, error_json, report},
     prepare::prepare,
@@ -36,9 +36,10 @@ use crate::{
     node::{
         datadir::{DataDir, NodeId, NodeIdError},
         host::Host,
-        logging::{self, LogDefault, LogFormat, LogOptions},
+        logging::{self, LogDefault, LogFiles, LogFormat, LogOptions},
         rpc::RpcError,
     },
+    observe::{self, ObserveError},
     primitives::{Address, AddressError},
 };
 
@@ -109,6 +110,7 @@ async fn dispatch(host: &dyn Host, cli: Cli) -> Result<(), CommandError> {
             let options = ConsoleOptions { folder, color, first_event: 0, owns_node: false };
             console::run(client, options, &mut Signals::listen()?).await
         }
+        Command::Observe(flags) => observe_logs(flags, global.json).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "friendchain", &mut script);
@@ -116,6 +118,29 @@ async fn dispatch(host: &dyn Host, cli: Cli) -> Result<(), CommandError> {
         }
         Command::Client(command) => ask(host, &folder(id.as_ref())?, command, global.json).await,
     }
+}
+
+/// Reads logs; no node is asked.
+async fn observe_logs(flags: Observe, json: bool) -> Result<(), CommandError> {
+    let Observe { logs, html, follow, limit } = flags;
+    let options = observe::Options { logs, limit, json, html };
+    let done = if follow {
+        let mut signals = Signals::listen()?;
+        observe::follow(&options, async {
+            let _ = signals.next().await;
+        })
+        .await
+    } else {
+        let told = tokio::task::spawn_blocking(move || {
+            let mut out = io::BufWriter::new(io::stdout());
+            observe::observe(&options, &mut out).and_then(|()| Ok(out.flush()?))
+        });
+        told.await.map_err(RpcError::internal)?
+    };
+    done.map_err(|error| match error {
+        ObserveError::Output(cause) => cause.into(),
+        other => RpcError::new("observe", other.to_string()).into(),
+    })
 }
 
 /// One command of a running node, or of the folder opened for it.
@@ -153,11 +178,22 @@ fn start_logging(global: &Global, command: &Command) -> Result<(), RpcError> {
     let daemon = matches!(command, Command::StartNode(_));
     // A daemon's answer is its log: `--json` is about that.
     let format = if daemon && global.json { LogFormat::Json } else { LogFormat::Text };
+    let kept = match command {
+        Command::StartNode(flags) => Some((&flags.node.log_dir, flags.name.as_deref())),
+        Command::People(flags) => Some((&flags.node.log_dir, Some(flags.name.as_str()))),
+        _ => None,
+    };
+    let files = kept.and_then(|(folder, name)| {
+        // The node id, or the name, tells the files of several nodes in one folder apart.
+        let name = global.node_id.as_deref().filter(|id| !id.is_empty()).or(name).unwrap_or("friendchain");
+        Some(LogFiles { folder: folder.clone()?, name: name.replace(['/', '\\'], "_") })
+    });
     logging::init(&LogOptions {
         format: global.log_format.unwrap_or(format),
         filter: global.log.clone(),
         color: global.color,
         default: if daemon { LogDefault::Daemon } else { LogDefault::Command },
+        files,
     })
 }
 

@@ -1,14 +1,19 @@
-//! Logs: to stderr, as text or JSON, once for the process. Answers go to stdout and never through here.
+//! Logs: to stderr, as text or JSON, and to files, as JSON, once for the process. Answers go to stdout and never through
+//! here.
 
 use std::{
     io::{self, IsTerminal, Write},
+    path::PathBuf,
     sync::Mutex,
 };
 
 use indicatif::ProgressBar;
+use tracing_appender::rolling::{RollingFileAppender, Rotation};
 use tracing_subscriber::{
-    EnvFilter,
+    EnvFilter, Layer as _,
     filter::{Directive, LevelFilter},
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
 };
 
 use super::rpc::RpcError;
@@ -67,7 +72,21 @@ pub struct LogOptions {
     pub color: ColorChoice,
     /// What to show when the user does not say.
     pub default: LogDefault,
+    /// Where to keep logs as files, too.
+    pub files: Option<LogFiles>,
 }
+
+/// Logs that are kept: JSON lines, a file a day, [`KEPT_DAYS`] of them.
+#[derive(Debug, Clone)]
+pub struct LogFiles {
+    /// The folder; made when it is missing.
+    pub folder: PathBuf,
+    /// What their names begin with: NAME.2026-01-31.log.
+    pub name: String,
+}
+
+/// How many days' files are kept.
+pub const KEPT_DAYS: usize = 14;
 
 /// The libraries that would write requests, passphrases among them, at their finest level.
 const NEVER_VERBOSE: [&str; 6] = [
@@ -81,26 +100,43 @@ const NEVER_VERBOSE: [&str; 6] = [
 
 /// Starts logging; a second call changes nothing.
 pub fn init(options: &LogOptions) -> Result<(), RpcError> {
-    let filter = filter(options)?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let stderr = tracing_subscriber::fmt::layer()
         .with_writer(|| LogLine { line: Vec::new() })
         .with_ansi(options.color.decide(io::stderr().is_terminal()));
-    // Only tests start it twice, and they do not mind whose settings hold.
-    let _ = match options.format {
-        LogFormat::Text => builder.with_target(false).try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init(),
+    let stderr = match options.format {
+        LogFormat::Text => stderr.with_target(false).boxed(),
+        LogFormat::Json => stderr.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed(),
     };
+    let mut layers = vec![stderr.with_filter(filter(options.filter.as_deref(), options.default)?).boxed()];
+    if let Some(files) = &options.files {
+        let layer = tracing_subscriber::fmt::layer().with_writer(Mutex::new(appender(files)?)).json();
+        let layer = layer.flatten_event(true).with_current_span(false).with_span_list(false);
+        layers.push(layer.with_filter(filter(options.filter.as_deref(), LogDefault::Daemon)?).boxed());
+    }
+    // Only tests start it twice, and they do not mind whose settings hold.
+    let _ = tracing_subscriber::registry().with(layers).try_init();
     Ok(())
 }
 
-fn filter(options: &LogOptions) -> Result<EnvFilter, RpcError> {
-    let default = match options.default {
+fn appender(files: &LogFiles) -> Result<RollingFileAppender, RpcError> {
+    let builder = RollingFileAppender::builder().rotation(Rotation::DAILY).max_log_files(KEPT_DAYS);
+    let named = builder.filename_prefix(&files.name).filename_suffix("log");
+    named.build(&files.folder).map_err(|cause| {
+        let sentence = format!(
+            "logs cannot be written to {} ({cause}): give a folder that can be written to with --log-dir",
+            files.folder.display()
+        );
+        RpcError::new("log_dir", sentence)
+    })
+}
+
+fn filter(asked: Option<&str>, default: LogDefault) -> Result<EnvFilter, RpcError> {
+    let default = match default {
         LogDefault::Daemon => "warn,friendchain=info,libp2p=error,netlink=error",
         LogDefault::Command => "error,friendchain=warn",
     };
     let from_environment = std::env::var("RUST_LOG").ok().filter(|text| !text.is_empty());
-    let text = options.filter.clone().or(from_environment).unwrap_or_else(|| default.to_owned());
+    let text = asked.map(str::to_owned).or(from_environment).unwrap_or_else(|| default.to_owned());
     let mut filter = EnvFilter::try_new(&text).map_err(|cause| {
         let sentence =
             format!("'{text}' is not a log filter ({cause}): write one like info, or friendchain=debug,warn");
@@ -158,24 +194,15 @@ impl Drop for LogLine {
 mod tests {
     use super::*;
 
-    fn options(filter: Option<&str>) -> LogOptions {
-        LogOptions {
-            format: LogFormat::Text,
-            filter: filter.map(str::to_owned),
-            color: ColorChoice::Auto,
-            default: LogDefault::Daemon,
-        }
-    }
-
     #[test]
     fn a_filter_that_does_not_read_is_a_sentence() {
-        let error = filter(&options(Some("a=b=c"))).expect_err("refused");
+        let error = filter(Some("a=b=c"), LogDefault::Daemon).expect_err("refused");
         assert_eq!(error.code, "bad_log_filter");
     }
 
     #[test]
     fn requests_with_secrets_are_never_logged_whatever_is_asked() {
-        let filter = filter(&options(Some("trace,jsonrpsee_core=trace"))).expect("a filter").to_string();
+        let filter = filter(Some("trace,jsonrpsee_core=trace"), LogDefault::Daemon).expect("a filter").to_string();
         assert!(filter.contains("jsonrpsee_core=info"), "{filter}");
         assert!(!filter.contains("jsonrpsee_core=trace"), "{filter}");
     }

@@ -247,6 +247,8 @@ events! {
     INFO BlockConnected = "block_connected" {
         /// Its name.
         hash: BlockHash,
+        /// The block before it.
+        previous: BlockHash,
         /// Its height.
         height: u32,
         /// How many transactions, the coinbase included.
@@ -289,6 +291,8 @@ events! {
     INFO BlockMined = "block_mined" {
         /// Its name.
         hash: BlockHash,
+        /// The block before it.
+        previous: BlockHash,
         /// Its height.
         height: u32,
         /// How many transactions, the coinbase included.

@@ -365,8 +365,9 @@ impl Control {
         match result {
             Ok(BlockAccepted::Connected) => {
                 let block = &found.job.template.block;
-                let (height, transactions) = (block.header.height, block.transactions.len());
-                events::BlockMined { hash, height, transactions }.emit();
+                let (previous, height, transactions) =
+                    (block.header.previous, block.header.height, block.transactions.len());
+                events::BlockMined { hash, previous, height, transactions }.emit();
                 self.status.send_modify(|status| status.blocks = status.blocks.saturating_add(1));
                 self.counted(found.job.owner, hash);
                 self.not_before = None;

@@ -1,0 +1,183 @@
+//! The report as one page that needs nothing else: style, plots and tables in it, no script.
+
+use std::fmt::Write as _;
+
+use super::{
+    plots::{self, escape},
+    report::{Report, Spread},
+    text::clock,
+};
+
+/// Rows of a table on the page, the last ones.
+const ROWS: usize = 200;
+
+const STYLE: &str = include_str!("page.css");
+
+fn number(value: Option<f64>) -> String {
+    value.map_or_else(|| "–".to_owned(), |value| format!("{value:.1}"))
+}
+
+fn card(page: &mut String, figure: &str, unit: &str, name: &str) {
+    let (figure, unit, name) = (escape(figure), escape(unit), escape(name));
+    let _ = write!(page, "<li><b>{figure}<small>{unit}</small></b><span>{name}</span></li>");
+}
+
+fn section(page: &mut String, title: &str, text: &str, content: &str) {
+    let _ = write!(page, "<section><h2>{}</h2><p>{}</p>{content}</section>", escape(title), escape(text));
+}
+
+/// A table; a cell that is a number stands to the right.
+fn table<const N: usize>(heads: [&str; N], rows: impl DoubleEndedIterator<Item = [String; N]>) -> String {
+    let rows: Vec<_> = rows.rev().take(ROWS).collect();
+    let mut html = String::from(r#"<div class="scroll" tabindex="0"><table><thead><tr>"#);
+    for head in heads {
+        let _ = write!(html, "<th>{}</th>", escape(head));
+    }
+    html.push_str("</tr></thead><tbody>");
+    for row in rows {
+        html.push_str("<tr>");
+        for cell in row {
+            let is_number = cell.chars().all(|character| character.is_ascii_digit() || ".+-–".contains(character));
+            let class = if is_number { r#" class="number""# } else { "" };
+            let _ = write!(html, "<td{class}>{}</td>", escape(&cell));
+        }
+        html.push_str("</tr>");
+    }
+    html.push_str("</tbody></table></div>");
+    html
+}
+
+fn spread_cells(spread: Option<Spread>) -> [String; 3] {
+    [spread.map(|spread| spread.p50), spread.map(|spread| spread.p99), spread.map(|spread| spread.max)].map(number)
+}
+
+/// The whole page.
+pub(super) fn page(report: &Report) -> String {
+    let mut page = String::with_capacity(256 * 1024);
+    let _ = write!(
+        page,
+        r#"<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark"><title>friendchain: what the nodes saw</title><style>{STYLE}</style></head><body><header><h1>What the nodes saw</h1><p>{}</p></header><main>"#,
+        escape(&plots::period(report))
+    );
+
+    page.push_str(r#"<ul class="cards">"#);
+    card(&mut page, &report.nodes.len().to_string(), "", "nodes");
+    card(&mut page, &report.blocks.len().to_string(), "", "blocks");
+    card(&mut page, &report.trades.len().to_string(), "", "trades and notes");
+    card(&mut page, &report.chat.len().to_string(), "", "chat lines");
+    card(&mut page, &number(report.block_spread_ms.map(|spread| spread.p50)), "ms", "a block's median way");
+    card(&mut page, &number(report.chat_spread_ms.map(|spread| spread.p50)), "ms", "a chat line's median way");
+    card(&mut page, &report.reorganisations.len().to_string(), "", "reorganisations");
+    card(&mut page, &report.stale_blocks.to_string(), "", "stale blocks");
+    page.push_str("</ul>");
+
+    section(
+        &mut page,
+        "What happened",
+        "A lane for each node; a bar while it ran, a dot for what it did.",
+        &plots::lanes(report),
+    );
+    section(
+        &mut page,
+        "How fast things spread",
+        "The share of arrivals at other nodes that were up, after a block, trade or chat line was made.",
+        &plots::spread(report),
+    );
+    section(
+        &mut page,
+        "The chain and its forks",
+        "Each block in the colour of its miner, with the number of its trades and notes; below the chain, what no longer counts.",
+        &(plots::chain(report) + &plots::node_key(report)),
+    );
+    section(&mut page, "Peers over time", "How many connected peers each node had.", &plots::peers(report));
+    section(
+        &mut page,
+        "Latency",
+        "How long each block, trade and chat line took to the last node it reached.",
+        &plots::latency(report),
+    );
+    section(&mut page, "Who mined", "Blocks by miner.", &plots::mined(report));
+    tables(&mut page, report);
+
+    let broken = match report.broken_lines {
+        0 => String::new(),
+        broken => format!(", {broken} broken ones passed over"),
+    };
+    let _ = write!(
+        page,
+        "</main><footer>{} lines read{broken}. Clocks are corrected so that nothing arrives before it was made. Made by friendchain {}.</footer></body></html>",
+        report.lines,
+        env!("CARGO_PKG_VERSION")
+    );
+    page
+}
+
+fn tables(page: &mut String, report: &Report) {
+    let blocks = report.blocks.iter().map(|block| {
+        let [p50, p99, max] = spread_cells(block.spread_ms);
+        let (miner, hash) = (block.miner.clone().unwrap_or_default(), block.hash.get(..16).unwrap_or_default());
+        let state = if block.stale { "stale".to_owned() } else { String::new() };
+        let (height, transactions) = (block.height.to_string(), block.transactions.to_string());
+        [height, hash.to_owned(), miner, clock(block.time), transactions, p50, p99, max, state]
+    });
+    let heads = ["height", "hash", "miner", "mined", "transactions", "p50 ms", "p99 ms", "max ms", ""];
+    section(page, "Blocks", "The newest first.", &table(heads, blocks));
+
+    if !report.chat.is_empty() {
+        let chat = report.chat.iter().map(|line| {
+            let from = line.from.clone().unwrap_or_default();
+            let to = line.to.clone().unwrap_or_else(|| "all".to_owned());
+            let slowest = number(line.spread_ms.map(|spread| spread.max));
+            [clock(line.time), from, to, line.received.to_string(), slowest, number(line.delivered_ms)]
+        });
+        let heads = ["time", "from", "to", "received by", "slowest ms", "delivered ms"];
+        section(page, "Chat", "The newest first; what was said is in no log.", &table(heads, chat));
+    }
+    if !report.reorganisations.is_empty() {
+        let changes = report.reorganisations.iter().map(|change| {
+            let tip = change.new_tip.get(..16).unwrap_or_default().to_owned();
+            let (left, joined) = (change.disconnected.to_string(), change.connected.to_string());
+            [clock(change.time), change.node.clone(), left, joined, change.height.to_string(), tip]
+        });
+        let heads = ["time", "node", "left", "joined", "height", "new tip"];
+        section(page, "Reorganisations", "The newest first.", &table(heads, changes));
+    }
+    let nodes = report.nodes.iter().rev().map(|node| {
+        let height = node.height.map_or_else(|| "–".to_owned(), |height| height.to_string());
+        let (mined, stale, starts) = (node.mined.to_string(), node.stale.to_string(), node.starts.to_string());
+        let (changes, warnings) = (node.reorganisations.to_string(), node.warnings.to_string());
+        let clock = format!("{:+.1}", node.clock_correction_ms);
+        [node.name.clone(), height, mined, stale, changes, starts, warnings, clock]
+    });
+    let heads = ["node", "height", "mined", "stale", "reorganised", "starts", "warnings", "clock corrected by ms"];
+    section(page, "Nodes", "As their logs end.", &table(heads, nodes));
+    let moments = report.timeline.iter().map(|moment| [clock(moment.time), moment.node.clone(), moment.text.clone()]);
+    section(page, "Time line", "The newest first.", &table(["time", "node", "what"], moments));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::{line, story::Story};
+
+    fn story(lines: &[String]) -> Story {
+        let mut story = Story::default();
+        for text in lines {
+            story.take(0, &line::parse(text.as_bytes()).expect("a line"));
+        }
+        story
+    }
+
+    #[test]
+    fn a_hostile_name_is_text_on_the_page_and_the_page_needs_nothing_from_elsewhere() {
+        let name = "<script>alert(1)</script>'\\\"&";
+        let line = format!(
+            r#"{{"timestamp":"2026-01-01T00:00:00Z","level":"INFO","event":"node_started","node":"{name}","peer_id":"12D3"}}"#
+        );
+        let page = page(&Report::of(&story(&[line])));
+        assert!(page.contains("&lt;script&gt;alert(1)&lt;/script&gt;&#39;&quot;&amp;"), "{page}");
+        for foreign in ["<script", "http:", "https:", "src=", "@import"] {
+            assert!(!page.contains(foreign), "{foreign}");
+        }
+    }
+}

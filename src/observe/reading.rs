@@ -1,0 +1,180 @@
+//! The log files: found, and read on from where they were last left.
+
+use std::{
+    fs::{self, File},
+    io::{self, BufRead, BufReader, Read},
+    path::{Path, PathBuf},
+};
+
+use super::{
+    ObserveError,
+    line::{self, MAX_LINE_BYTES},
+    story::Story,
+};
+
+/// How much is read at once, in bytes.
+const BUFFER: usize = 1 << 20;
+
+/// One log.
+struct Log {
+    path: PathBuf,
+    reader: BufReader<Box<dyn Read>>,
+    /// The beginning of a line whose end is not written yet.
+    unfinished: Vec<u8>,
+    /// The line is too long, and is passed over up to its end.
+    skipping: bool,
+}
+
+/// Several logs, and what was read of them.
+pub(super) struct Logs {
+    /// As they were given: folders get new files when logs are rotated.
+    paths: Vec<PathBuf>,
+    logs: Vec<Log>,
+    story: Story,
+}
+
+impl Logs {
+    /// Opens files, all logs of folders, and standard input for `-`.
+    pub(super) fn open(paths: &[PathBuf]) -> Result<Self, ObserveError> {
+        let mut logs = Self { paths: paths.to_vec(), logs: Vec::new(), story: Story::default() };
+        logs.open_new()?;
+        Ok(logs)
+    }
+
+    /// Opens what is not open yet.
+    fn open_new(&mut self) -> Result<(), ObserveError> {
+        for path in &self.paths {
+            let is_input = path.as_os_str() == "-";
+            for path in if is_input { vec![path.clone()] } else { files(path)? } {
+                if self.logs.iter().any(|log| log.path == path) {
+                    continue;
+                }
+                let source: Box<dyn Read> = if is_input {
+                    Box::new(io::stdin())
+                } else {
+                    Box::new(File::open(&path).map_err(|cause| ObserveError::Log { path: path.clone(), cause })?)
+                };
+                let reader = BufReader::with_capacity(BUFFER, source);
+                self.logs.push(Log { path, reader, unfinished: Vec::new(), skipping: false });
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads what has been written since the last time; whether there was anything.
+    pub(super) fn read_on(&mut self) -> Result<bool, ObserveError> {
+        self.open_new()?;
+        let before = self.story.lines.saturating_add(self.story.broken);
+        for (number, log) in self.logs.iter_mut().enumerate() {
+            log.read_on(number, &mut self.story)
+                .map_err(|cause| ObserveError::Log { path: log.path.clone(), cause })?;
+        }
+        Ok(self.story.lines.saturating_add(self.story.broken) != before)
+    }
+
+    /// Takes up last lines that do not end, since nothing follows any more.
+    pub(super) fn finish(&mut self) {
+        for (number, log) in self.logs.iter_mut().enumerate() {
+            log.take_line(number, &mut self.story);
+        }
+    }
+
+    pub(super) const fn story(&self) -> &Story {
+        &self.story
+    }
+}
+
+impl Log {
+    fn read_on(&mut self, number: usize, story: &mut Story) -> io::Result<()> {
+        loop {
+            let room = MAX_LINE_BYTES.saturating_sub(self.unfinished.len());
+            let limit = u64::try_from(room).unwrap_or(u64::MAX);
+            let read = (&mut self.reader).take(limit).read_until(b'\n', &mut self.unfinished)?;
+            let ended = self.unfinished.last() == Some(&b'\n');
+            if !ended && read < room {
+                // The end of what is there; a line that is being written is taken up when it is whole.
+                return Ok(());
+            }
+            if ended {
+                self.take_line(number, story);
+            } else if !self.skipping {
+                story.count_broken();
+            }
+            self.skipping = !ended;
+            self.unfinished.clear();
+        }
+    }
+
+    /// Takes up the line that has been read, unless it is the end of one that was too long.
+    fn take_line(&mut self, number: usize, story: &mut Story) {
+        let text = self.unfinished.trim_ascii();
+        if self.skipping || text.is_empty() {
+            return;
+        }
+        match line::parse(text) {
+            Some(line) => story.take(number, &line),
+            None => story.count_broken(),
+        }
+    }
+}
+
+/// The file itself, or the logs of a folder by name.
+fn files(path: &Path) -> Result<Vec<PathBuf>, ObserveError> {
+    let failed = |cause| ObserveError::Log { path: path.to_owned(), cause };
+    if !path.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let mut found = Vec::new();
+    for entry in fs::read_dir(path).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        let is_log = path.extension().is_some_and(|end| end == "log" || end == "json" || end == "jsonl");
+        if path.is_file() && is_log {
+            found.push(path);
+        }
+    }
+    found.sort();
+    if found.is_empty() { Err(ObserveError::NoLogs { path: path.to_owned() }) } else { Ok(found) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    const LINE: &str = r#"{"timestamp":"2026-01-01T00:00:00.000001Z","level":"INFO","event":"synced","node":"yzw"}"#;
+
+    #[test]
+    fn broken_and_endless_lines_are_counted_and_passed_over() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.log");
+        let long = "x".repeat(3 * MAX_LINE_BYTES + 17);
+        fs::write(&path, format!("{LINE}\nnonsense\n\n{long}\n{LINE}\n{LINE}")).expect("written");
+        let mut logs = Logs::open(&[folder.path().to_owned()]).expect("opened");
+        logs.read_on().expect("read");
+        assert_eq!((logs.story().lines, logs.story().broken), (2, 2));
+        logs.finish();
+        assert_eq!((logs.story().lines, logs.story().broken), (3, 2));
+    }
+
+    #[test]
+    fn a_growing_log_and_a_new_one_are_read_on() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.log");
+        fs::write(&path, &LINE[..40]).expect("written");
+        let mut logs = Logs::open(&[folder.path().to_owned()]).expect("opened");
+        assert!(!logs.read_on().expect("read"));
+        let mut file = fs::OpenOptions::new().append(true).open(&path).expect("opened");
+        writeln!(file, "{}", &LINE[40..]).expect("written");
+        fs::write(folder.path().join("b.log"), format!("{LINE}\n")).expect("written");
+        assert!(logs.read_on().expect("read"));
+        assert_eq!((logs.story().lines, logs.story().broken), (2, 0));
+    }
+
+    #[test]
+    fn a_missing_log_and_an_empty_folder_are_sentences() {
+        let folder = tempfile::tempdir().expect("a folder");
+        assert!(matches!(Logs::open(&[folder.path().to_owned()]), Err(ObserveError::NoLogs { .. })));
+        assert!(matches!(Logs::open(&[folder.path().join("a.log")]), Err(ObserveError::Log { .. })));
+    }
+}

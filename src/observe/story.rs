@@ -1,0 +1,365 @@
+//! What the logs of several nodes tell together, gathered line by line. Times are still each node's own.
+
+use std::collections::HashMap;
+
+use super::line::{Fields, Line, Micros, hash};
+
+/// Position of a node in [`Story::nodes`].
+pub(super) type NodeId = usize;
+
+/// More nodes than this are not told apart: a log with so many names is none of ours.
+const MAX_NODES: usize = 10_000;
+
+/// One run of a node, from its start to the last that it said.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Session {
+    pub(super) first: Micros,
+    pub(super) last: Micros,
+    /// Whether it ended by `node_stopped`; a killed node says nothing.
+    pub(super) stopped: bool,
+}
+
+/// A node that wrote logs.
+#[derive(Debug, Default)]
+pub(super) struct NodeStory {
+    pub(super) name: String,
+    pub(super) peer_id: Option<String>,
+    pub(super) version: Option<String>,
+    pub(super) sessions: Vec<Session>,
+    /// How many connected peers, at each change.
+    pub(super) peers: Vec<(Micros, u32)>,
+    pub(super) mined: u32,
+    pub(super) warnings: u64,
+    pub(super) penalties: u64,
+    pub(super) height: Option<u32>,
+}
+
+/// When something first came to a node.
+pub(super) type Sighting = (NodeId, Micros);
+
+/// A block, or a trade, or a chat line, on its way.
+#[derive(Debug, Default)]
+pub(super) struct Journey {
+    /// Where it was made.
+    pub(super) origin: Option<Sighting>,
+    /// Where it came to, the first time each.
+    pub(super) sightings: Vec<Sighting>,
+}
+
+impl Journey {
+    /// Where and when it set out. A maker may log that it made it just after it shows it to others.
+    pub(super) fn departure(&self) -> Option<Sighting> {
+        let (node, time) = self.origin?;
+        let own = self.sightings.iter().find(|(seen, _)| *seen == node);
+        Some((node, own.map_or(time, |(_, first)| time.min(*first))))
+    }
+
+    fn saw(&mut self, node: NodeId, time: Micros) {
+        match self.sightings.iter_mut().find(|(seen, _)| *seen == node) {
+            Some((_, first)) => *first = time.min(*first),
+            None => self.sightings.push((node, time)),
+        }
+    }
+}
+
+/// A block.
+#[derive(Debug, Default)]
+pub(super) struct BlockStory {
+    pub(super) hash: [u8; 32],
+    pub(super) height: u32,
+    pub(super) previous: Option<[u8; 32]>,
+    pub(super) transactions: u64,
+    pub(super) journey: Journey,
+    /// Who has it on its best chain now.
+    pub(super) holders: Vec<NodeId>,
+}
+
+/// A chat line.
+#[derive(Debug, Default)]
+pub(super) struct ChatStory {
+    pub(super) journey: Journey,
+    /// The receiver's peer id; none for a line to all.
+    pub(super) to: Option<String>,
+    /// When the sender knew that it was kept.
+    pub(super) delivered: Option<Sighting>,
+}
+
+/// Another branch became a node's best chain.
+#[derive(Debug, Clone)]
+pub(super) struct Reorganisation {
+    pub(super) node: NodeId,
+    pub(super) time: Micros,
+    pub(super) old_tip: String,
+    pub(super) new_tip: String,
+    pub(super) height: u32,
+    pub(super) disconnected: u64,
+    pub(super) connected: u64,
+}
+
+/// What a time line tells.
+#[derive(Debug, Clone)]
+pub(super) enum What {
+    Started,
+    Stopped,
+    Joined(String),
+    Left(String, String),
+    Mined(usize),
+    Traded(usize),
+    Chatted(usize),
+    Reorganised(usize),
+    Stalled(u32),
+    Penalised { peer: String, offence: String },
+    Deaf(String),
+}
+
+/// One entry of the time line.
+#[derive(Debug, Clone)]
+pub(super) struct Moment {
+    pub(super) time: Micros,
+    pub(super) node: NodeId,
+    pub(super) what: What,
+}
+
+/// Everything that was read.
+#[derive(Debug, Default)]
+pub(super) struct Story {
+    pub(super) nodes: Vec<NodeStory>,
+    pub(super) blocks: Vec<BlockStory>,
+    pub(super) trades: Vec<Journey>,
+    pub(super) chats: Vec<ChatStory>,
+    pub(super) reorganisations: Vec<Reorganisation>,
+    pub(super) moments: Vec<Moment>,
+    /// Lines that were understood.
+    pub(super) lines: u64,
+    /// Lines that were not.
+    pub(super) broken: u64,
+    /// Trades refused.
+    pub(super) refused: u64,
+    by_name: HashMap<(String, usize), NodeId>,
+    by_hash: HashMap<[u8; 32], usize>,
+    by_txid: HashMap<[u8; 32], usize>,
+    by_id: HashMap<String, usize>,
+    trade_ids: Vec<[u8; 32]>,
+    chat_ids: Vec<String>,
+    /// Of the current connections, by node and peer.
+    connected: HashMap<NodeId, Vec<String>>,
+}
+
+impl Story {
+    /// Takes up one line of the log with that number.
+    pub(super) fn take(&mut self, log: usize, line: &Line<'_>) {
+        let (fields, time) = (&line.fields, line.time);
+        // A library's line before the node has a name.
+        if fields.node.is_empty() {
+            self.lines = self.lines.saturating_add(1);
+            return;
+        }
+        let Some(node) = self.node_of(log, fields) else {
+            self.broken = self.broken.saturating_add(1);
+            return;
+        };
+        self.lines = self.lines.saturating_add(1);
+        let event = fields.event.as_deref().unwrap_or_default();
+        let story = &mut self.nodes[node];
+        if event == "node_started" || story.sessions.is_empty() {
+            story.sessions.push(Session { first: time, last: time, stopped: false });
+        }
+        if let Some(session) = story.sessions.last_mut() {
+            session.last = session.last.max(time);
+        }
+        if fields.level == "WARN" || fields.level == "ERROR" {
+            story.warnings = story.warnings.saturating_add(1);
+        }
+        if self.event(event, node, time, fields).is_none() {
+            // An event of ours that lacks what it always has.
+            self.broken = self.broken.saturating_add(1);
+        }
+    }
+
+    /// A line that could not be read.
+    pub(super) const fn count_broken(&mut self) {
+        self.broken = self.broken.saturating_add(1);
+    }
+
+    /// The node that wrote a line. Two of one name in different logs are told apart once their peer ids differ.
+    fn node_of(&mut self, log: usize, fields: &Fields<'_>) -> Option<NodeId> {
+        let name = fields.node.as_ref();
+        if let Some(peer_id) = &fields.peer_id
+            && let Some(known) = self.nodes.iter().position(|node| node.peer_id.as_deref() == Some(peer_id))
+        {
+            self.by_name.insert((name.to_owned(), log), known);
+            return Some(known);
+        }
+        let known = self.by_name.get(&(name.to_owned(), log)).copied();
+        let is_other = |node: NodeId| fields.peer_id.is_some() && self.nodes[node].peer_id.is_some();
+        if let Some(node) = known.filter(|node| !is_other(*node)) {
+            if let Some(peer_id) = &fields.peer_id {
+                self.nodes[node].peer_id = Some(peer_id.to_string());
+            }
+            return Some(node);
+        }
+        // Rotated files of one node: the name alone, as long as no peer id says otherwise.
+        let same = self.nodes.iter().position(|node| node.name == name && fields.peer_id.is_none());
+        let node = match same {
+            Some(node) => node,
+            None if self.nodes.len() >= MAX_NODES => return None,
+            None => {
+                let peer_id = fields.peer_id.as_ref().map(ToString::to_string);
+                self.nodes.push(NodeStory { name: name.to_owned(), peer_id, ..NodeStory::default() });
+                self.nodes.len() - 1
+            }
+        };
+        self.by_name.insert((name.to_owned(), log), node);
+        Some(node)
+    }
+
+    /// Takes up an event; `None` when a field is missing that it always has.
+    fn event(&mut self, event: &str, node: NodeId, time: Micros, fields: &Fields<'_>) -> Option<()> {
+        let mut tell = |what| self.moments.push(Moment { time, node, what });
+        let owned = |text: &Option<std::borrow::Cow<'_, str>>| text.as_deref().unwrap_or_default().to_owned();
+        match event {
+            "node_started" => {
+                tell(What::Started);
+                self.connected.remove(&node);
+                let story = &mut self.nodes[node];
+                story.version = fields.version.as_ref().map(ToString::to_string);
+                story.peers.push((time, 0));
+            }
+            "node_stopped" => {
+                tell(What::Stopped);
+                let story = &mut self.nodes[node];
+                story.peers.push((time, 0));
+                if let Some(session) = story.sessions.last_mut() {
+                    session.stopped = true;
+                }
+            }
+            "peer_connected" => self.peers(node, time, fields.peer.as_deref()?, true),
+            "peer_disconnected" => self.peers(node, time, fields.peer.as_deref()?, false),
+            "friend_joined" => tell(What::Joined(owned(&fields.name))),
+            "friend_left" => tell(What::Left(owned(&fields.name), owned(&fields.how))),
+            "block_mined" => {
+                let block = self.block(fields)?;
+                self.blocks[block].journey.origin = Some((node, time));
+                self.nodes[node].mined = self.nodes[node].mined.saturating_add(1);
+                self.moments.push(Moment { time, node, what: What::Mined(block) });
+            }
+            "block_connected" => {
+                let block = self.block(fields)?;
+                self.nodes[node].height = fields.height;
+                let story = &mut self.blocks[block];
+                story.journey.saw(node, time);
+                if !story.holders.contains(&node) {
+                    story.holders.push(node);
+                }
+            }
+            "block_disconnected" => {
+                let block = self.block(fields)?;
+                self.blocks[block].holders.retain(|holder| *holder != node);
+            }
+            "reorganised" => {
+                let reorganisation = Reorganisation {
+                    node,
+                    time,
+                    old_tip: owned(&fields.old_tip),
+                    new_tip: owned(&fields.new_tip),
+                    height: fields.height?,
+                    disconnected: fields.disconnected?,
+                    connected: fields.connected?,
+                };
+                tell(What::Reorganised(self.reorganisations.len()));
+                self.reorganisations.push(reorganisation);
+            }
+            "trade_accepted" => {
+                let txid = hash(fields.txid.as_deref()?)?;
+                let trade = *self.by_txid.entry(txid).or_insert_with(|| {
+                    self.trades.push(Journey::default());
+                    self.trade_ids.push(txid);
+                    self.trades.len() - 1
+                });
+                if fields.local? && self.trades[trade].origin.is_none() {
+                    self.trades[trade].origin = Some((node, time));
+                    tell(What::Traded(trade));
+                }
+                self.trades[trade].saw(node, time);
+            }
+            "trade_refused" => self.refused = self.refused.saturating_add(1),
+            "chat_sent" => {
+                let chat = self.chat(fields.id.as_deref()?);
+                self.chats[chat].journey.origin = Some((node, time));
+                self.chats[chat].to = fields.to.as_ref().map(ToString::to_string);
+                self.moments.push(Moment { time, node, what: What::Chatted(chat) });
+            }
+            "chat_received" => {
+                let chat = self.chat(fields.id.as_deref()?);
+                self.chats[chat].journey.saw(node, time);
+            }
+            "chat_delivered" => {
+                let chat = self.chat(fields.id.as_deref()?);
+                self.chats[chat].delivered.get_or_insert((node, time));
+            }
+            "sync_stalled" => tell(What::Stalled(fields.height?)),
+            "peer_penalised" => {
+                tell(What::Penalised { peer: owned(&fields.peer), offence: owned(&fields.offence) });
+                self.nodes[node].penalties = self.nodes[node].penalties.saturating_add(1);
+            }
+            "gossip_deaf" => tell(What::Deaf(owned(&fields.peer))),
+            _ => {}
+        }
+        Some(())
+    }
+
+    fn block(&mut self, fields: &Fields<'_>) -> Option<usize> {
+        let name = hash(fields.hash.as_deref()?)?;
+        let height = fields.height?;
+        let block = *self.by_hash.entry(name).or_insert_with(|| {
+            self.blocks.push(BlockStory { hash: name, height, ..BlockStory::default() });
+            self.blocks.len() - 1
+        });
+        let story = &mut self.blocks[block];
+        story.transactions = story.transactions.max(fields.transactions.unwrap_or(0));
+        story.previous = story.previous.or_else(|| hash(fields.previous.as_deref()?));
+        Some(block)
+    }
+
+    fn chat(&mut self, id: &str) -> usize {
+        if let Some(chat) = self.by_id.get(id) {
+            return *chat;
+        }
+        self.chats.push(ChatStory::default());
+        self.chat_ids.push(id.to_owned());
+        self.by_id.insert(id.to_owned(), self.chats.len() - 1);
+        self.chats.len() - 1
+    }
+
+    fn peers(&mut self, node: NodeId, time: Micros, peer: &str, is_up: bool) {
+        let connected = self.connected.entry(node).or_default();
+        connected.retain(|known| known != peer);
+        if is_up {
+            connected.push(peer.to_owned());
+        }
+        let count = u32::try_from(connected.len()).unwrap_or(u32::MAX);
+        self.nodes[node].peers.push((time, count));
+    }
+
+    /// The id of a trade, in hex.
+    pub(super) fn trade_id(&self, trade: usize) -> String {
+        self.trade_ids.get(trade).map(|id| data_encoding::HEXLOWER.encode(id)).unwrap_or_default()
+    }
+
+    /// The id of a chat line.
+    pub(super) fn chat_id(&self, chat: usize) -> String {
+        self.chat_ids.get(chat).cloned().unwrap_or_default()
+    }
+
+    /// What a peer is called: its node's name if it wrote a log, or the end of its id.
+    pub(super) fn peer_name(&self, peer: &str) -> String {
+        let known = self.nodes.iter().find(|node| node.peer_id.as_deref() == Some(peer));
+        known.map_or_else(|| format!("…{}", tail(peer, 8)), |node| node.name.clone())
+    }
+}
+
+/// The last characters of a text.
+pub(super) fn tail(text: &str, count: usize) -> &str {
+    let start = text.char_indices().rev().nth(count.saturating_sub(1)).map_or(0, |(at, _)| at);
+    &text[start..]
+}

@@ -1,0 +1,66 @@
+//! `observe` on the logs that real nodes keep.
+
+use std::fs;
+
+use crate::support::{
+    TestNet,
+    chain::{await_one_tip, number, text},
+    eventually, holds,
+};
+
+#[test]
+fn the_logs_of_two_nodes_tell_who_mined_what_and_how_it_spread() {
+    let net = TestNet::new();
+    let (one, two) = (net.folder("yzw"), net.folder("yjf"));
+    let address = one.new_address();
+    one.create_chain(&address);
+    two.join(&one);
+    // Made by the nodes.
+    let logs = net.file("logs", "");
+    fs::remove_file(&logs).expect("removed");
+    let first = one.start(&["--log-dir", &logs]);
+    let second = two.start(&["--log-dir", &logs, "--peer", &first.address]);
+    eventually("each sees the other", || {
+        let friends = [one.json(["friends"]), two.json(["friends"])];
+        holds(friends.iter().all(|answer| answer["friends"][0]["online"] == true), friends)
+    });
+    let mined = one.mine(3, Some(&address));
+    await_one_tip(&[&one, &two], 3);
+    two.json(["broadcast", "good", "morning"]);
+    second.await_event("chat_sent", |_| true);
+    first.await_event("chat_received", |_| true);
+    first.stop();
+    second.stop();
+    fs::write(format!("{logs}/torn.log"), "{\"timestamp\":\"2026-01-0").expect("written");
+
+    let page = format!("{logs}/report.html");
+    let told = one.json(["observe", &logs, "--html", &page]);
+    assert_eq!(number(&told["broken_lines"]), 1);
+    assert_eq!(told["nodes"].as_array().map(Vec::len), Some(2), "{told}");
+    let blocks: Vec<_> =
+        told["blocks"].as_array().expect("blocks").iter().filter(|row| row["miner"] == "yzw").collect();
+    assert_eq!(blocks.iter().map(|row| text(&row["hash"])).collect::<Vec<_>>(), mined);
+    for row in &blocks {
+        assert_eq!((&row["stale"], number(&row["spread_ms"]["count"])), (&false.into(), 1), "{row}");
+    }
+    assert_eq!(told["chat"][0]["from"], "yjf");
+    assert_eq!(number(&told["chat"][0]["received"]), 1);
+
+    let page = fs::read_to_string(page).expect("the page");
+    assert!(page.contains(&mined[0][..16]) && page.contains("yjf"));
+    assert!(!page.contains("good morning"), "what was said is in no log");
+    let text = one.run(["observe", &logs]).done().stdout;
+    assert!(text.contains("mined block 3") && text.contains("wrote to all"), "{text}");
+}
+
+#[test]
+fn what_is_no_log_is_a_sentence() {
+    let net = TestNet::new();
+    let folder = net.folder("yzw");
+    let notes = net.file("notes.log", "these are\nmy notes\n");
+    let (code, sentence) = folder.refused(&["observe", &notes]);
+    assert_eq!(code, "observe");
+    assert!(sentence.contains("2 lines") && sentence.contains("--log-format json"), "{sentence}");
+    let (_, sentence) = folder.refused(&["observe", "/nowhere/at.all"]);
+    assert!(sentence.contains("/nowhere/at.all"), "{sentence}");
+}
