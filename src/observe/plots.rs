@@ -135,6 +135,7 @@ fn time_axis(svg: &mut String, scale: Scale, y: f64) {
     let mut tick = (scale.from / 1_000.0 / seconds).ceil() * seconds * 1_000.0;
     while tick <= scale.to {
         let x = scale.at(tick);
+        #[allow(clippy::cast_possible_truncation)] // whole milliseconds
         let label = clock(tick as i64);
         draw!(svg, r#"<line class="tick" x1="{x:.1}" x2="{x:.1}" y1="{y}" y2="{}"/>"#, y + 5.0);
         draw!(svg, r#"<text class="middle" x="{x:.1}" y="{}">{}</text>"#, y + 18.0, label.get(..8).unwrap_or_default());
@@ -171,7 +172,12 @@ pub(super) fn spread(report: &Report) -> String {
         draw!(svg, r#"<line class="grid" x1="{at:.1}" x2="{at:.1}" y1="{top}" y2="{bottom}"/>"#);
         draw!(svg, r#"<text class="middle" x="{at:.1}" y="{}">{}</text>"#, bottom + 18.0, millis(tick));
     }
-    draw!(svg, r#"<text class="middle" x="{}" y="{}">after it was made</text>"#, (LEFT + RIGHT) / 2.0, bottom + 38.0);
+    draw!(
+        svg,
+        r#"<text class="middle" x="{}" y="{}">after it was made</text>"#,
+        f64::midpoint(LEFT, RIGHT),
+        bottom + 38.0
+    );
     for (name, variable, delays) in kinds.iter().filter(|(_, _, delays)| !delays.is_empty()) {
         let mut path = format!("M{LEFT:.1} {bottom:.1}");
         let step = delays.len().div_ceil(MARKS).max(1);

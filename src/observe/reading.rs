@@ -29,14 +29,14 @@ struct Log {
 pub(super) struct Logs {
     /// As they were given: folders get new files when logs are rotated.
     paths: Vec<PathBuf>,
-    logs: Vec<Log>,
+    open: Vec<Log>,
     story: Story,
 }
 
 impl Logs {
     /// Opens files, all logs of folders, and standard input for `-`.
     pub(super) fn open(paths: &[PathBuf]) -> Result<Self, ObserveError> {
-        let mut logs = Self { paths: paths.to_vec(), logs: Vec::new(), story: Story::default() };
+        let mut logs = Self { paths: paths.to_vec(), open: Vec::new(), story: Story::default() };
         logs.open_new()?;
         Ok(logs)
     }
@@ -46,7 +46,7 @@ impl Logs {
         for path in &self.paths {
             let is_input = path.as_os_str() == "-";
             for path in if is_input { vec![path.clone()] } else { files(path)? } {
-                if self.logs.iter().any(|log| log.path == path) {
+                if self.open.iter().any(|log| log.path == path) {
                     continue;
                 }
                 let source: Box<dyn Read> = if is_input {
@@ -55,7 +55,7 @@ impl Logs {
                     Box::new(File::open(&path).map_err(|cause| ObserveError::Log { path: path.clone(), cause })?)
                 };
                 let reader = BufReader::with_capacity(BUFFER, source);
-                self.logs.push(Log { path, reader, unfinished: Vec::new(), skipping: false });
+                self.open.push(Log { path, reader, unfinished: Vec::new(), skipping: false });
             }
         }
         Ok(())
@@ -65,7 +65,7 @@ impl Logs {
     pub(super) fn read_on(&mut self) -> Result<bool, ObserveError> {
         self.open_new()?;
         let before = self.story.lines.saturating_add(self.story.broken);
-        for (number, log) in self.logs.iter_mut().enumerate() {
+        for (number, log) in self.open.iter_mut().enumerate() {
             log.read_on(number, &mut self.story)
                 .map_err(|cause| ObserveError::Log { path: log.path.clone(), cause })?;
         }
@@ -74,7 +74,7 @@ impl Logs {
 
     /// Takes up last lines that do not end, since nothing follows any more.
     pub(super) fn finish(&mut self) {
-        for (number, log) in self.logs.iter_mut().enumerate() {
+        for (number, log) in self.open.iter_mut().enumerate() {
             log.take_line(number, &mut self.story);
         }
     }
