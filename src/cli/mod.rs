@@ -150,7 +150,14 @@ async fn ask(host: &dyn Host, folder: &DataDir, command: ClientCommand, json: bo
     let reached = if command.needs_running_node() {
         Reached::Running(reach_running(folder).await?)
     } else {
-        reach(folder, host, command.makes_folder()).await?
+        match (reach(folder, host, command.makes_folder()).await, &command) {
+            (Err(error), ClientCommand::VerifyProof { file, trust }) if error.code == "no_such_folder" => {
+                let told = run::verify_proof_alone(file, trust.clone(), json, &mut out).await;
+                let flushed = out.flush();
+                return told.and_then(|()| Ok(flushed?));
+            }
+            (reached, _) => reached?,
+        }
     };
     let done = match reached {
         Reached::Running(client) => {

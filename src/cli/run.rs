@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, IsTerminal, Write},
+    path::Path,
     str::FromStr,
 };
 
@@ -14,10 +15,16 @@ use super::{
     proof_file, secrets, text,
 };
 use crate::{
-    node::rpc::{
-        Client, FriendchainApiClient, RpcError,
-        api::MAX_PRINTED_BLOCKS,
-        types::{Coins, CreateBlockchain, CreateWallet, RaiseFee, SendTrade, TxList, WalletCreated, WriteNote},
+    node::{
+        rpc::{
+            Client, FriendchainApiClient, RpcError,
+            api::MAX_PRINTED_BLOCKS,
+            types::{
+                Coins, CreateBlockchain, CreateWallet, ProofReport, RaiseFee, SendTrade, TxList, WalletCreated,
+                WriteNote,
+            },
+        },
+        verify_without_chain,
     },
     primitives::{Address, BlockHash, PeerId, TxId},
 };
@@ -181,11 +188,8 @@ pub async fn execute(command: ClientCommand, context: &Context, out: &mut dyn Wr
             })
         }
         ClientCommand::VerifyProof { file, trust } => {
-            let trust = trust.map(|trust| parse::<BlockHash>(&trust, "bad_hash")).transpose()?;
-            let proof = proof_file::read(&file, context.owns_stdin)?;
-            let report = client.verify_proof(proof, trust).await?;
-            answer.write(&report, |out| text::write_proof_report(out, &report))?;
-            if report.valid { Ok(()) } else { Err(CommandError::BadNews) }
+            let (proof, trust) = proof_to_verify(&file, trust, context.owns_stdin)?;
+            write_verdict(&mut answer, &client.verify_proof(proof, trust).await?)
         }
         ClientCommand::Status => {
             let status = client.status().await?;
@@ -265,6 +269,33 @@ pub(crate) async fn print_chain(
         writeln!(answer.out, "{head}]}}")?;
     }
     Ok(())
+}
+
+/// What `verify-proof` is about.
+fn proof_to_verify(
+    file: &Path,
+    trust: Option<String>,
+    owns_stdin: bool,
+) -> Result<(String, Option<BlockHash>), CommandError> {
+    let trust = trust.map(|trust| parse::<BlockHash>(&trust, "bad_hash")).transpose()?;
+    Ok((proof_file::read(file, owns_stdin)?, trust))
+}
+
+fn write_verdict(answer: &mut Answer<'_>, report: &ProofReport) -> Result<(), CommandError> {
+    answer.write(report, |out| text::write_proof_report(out, report))?;
+    if report.valid { Ok(()) } else { Err(CommandError::BadNews) }
+}
+
+/// `verify-proof` where there is no data folder at all: a proof needs none if its block is trusted.
+pub(crate) async fn verify_proof_alone(
+    file: &Path,
+    trust: Option<String>,
+    json: bool,
+    out: &mut dyn Write,
+) -> Result<(), CommandError> {
+    let (proof, trust) = proof_to_verify(file, trust, true)?;
+    let report = verify_without_chain(proof, trust).await?;
+    write_verdict(&mut Answer { json, out }, &report)
 }
 
 fn write_mempool(out: &mut dyn Write, waiting: &TxList) -> io::Result<()> {

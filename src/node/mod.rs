@@ -20,3 +20,4 @@ mod service;
 mod setup;
 
 pub use compose::Composition;
+pub use proofs::verify_without_chain;

@@ -69,6 +69,14 @@ pub(super) async fn verify(
     .await
 }
 
+/// Whether a proof is sound, and anchored in a block that is trusted, where there is no chain.
+///
+/// # Errors
+/// None but that the process is ending; a proof that is not sound is an answer.
+pub async fn verify_without_chain(proof: String, trust: Option<BlockHash>) -> Result<ProofReport, RpcError> {
+    verify(None, proof, trust).await
+}
+
 /// The chain that a proof is held against.
 struct Here {
     reader: ChainReader,

@@ -126,7 +126,7 @@ fn what_cannot_be_proven_or_read_is_refused_in_a_sentence() {
     ] {
         assert_eq!(folder.refused(&["prove", &txid]).0, expected);
     }
-    assert_eq!(net.folder("sr").refused(&["prove", &"ab".repeat(32)]).0, "no_chain");
+    assert_eq!(net.folder("sr").refused(&["prove", &"ab".repeat(32)]).0, "no_such_folder");
 
     let huge = net.file("huge", &"A".repeat(1 << 20));
     let here = folder.path();
