@@ -323,15 +323,20 @@ impl Report {
             MomentRow { time: told.millis(moment.node, moment.time), node: told.name(moment.node), kind, text }
         });
 
-        let reorganisations = story.reorganisations.iter().map(|change| ReorganisationRow {
-            node: told.name(change.node),
-            time: told.millis(change.node, change.time),
-            old_tip: change.old_tip.clone(),
-            new_tip: change.new_tip.clone(),
-            height: change.height,
-            disconnected: change.disconnected,
-            connected: change.connected,
-        });
+        let mut reorganisations: Vec<_> = story
+            .reorganisations
+            .iter()
+            .map(|change| ReorganisationRow {
+                node: told.name(change.node),
+                time: told.millis(change.node, change.time),
+                old_tip: change.old_tip.clone(),
+                new_tip: change.new_tip.clone(),
+                height: change.height,
+                disconnected: change.disconnected,
+                connected: change.connected,
+            })
+            .collect();
+        reorganisations.sort_by_key(|change| change.time);
 
         let nodes: Vec<_> = told.nodes(&stale);
         let sessions = || nodes.iter().flat_map(|node| &node.sessions);
@@ -344,7 +349,7 @@ impl Report {
             blocks,
             trades,
             chat,
-            reorganisations: reorganisations.collect(),
+            reorganisations,
             stale_blocks: stale.iter().filter(|stale| **stale).count(),
             trades_refused: story.refused,
             block_spread_ms: Spread::of(block_delays.clone()),

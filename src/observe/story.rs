@@ -15,6 +15,8 @@ const MAX_NODES: usize = 10_000;
 pub(super) struct Session {
     pub(super) first: Micros,
     pub(super) last: Micros,
+    /// Whether its `node_started` was seen; what a node says before is of the same run.
+    started: bool,
     /// Whether it ended by `node_stopped`; a killed node says nothing.
     pub(super) stopped: bool,
 }
@@ -161,10 +163,12 @@ impl Story {
         self.lines = self.lines.saturating_add(1);
         let event = fields.event.as_deref().unwrap_or_default();
         let story = &mut self.nodes[node];
-        if event == "node_started" || story.sessions.is_empty() {
-            story.sessions.push(Session { first: time, last: time, stopped: false });
+        let starts = event == "node_started";
+        if story.sessions.last().is_none_or(|session| session.stopped || (starts && session.started)) {
+            story.sessions.push(Session { first: time, last: time, started: false, stopped: false });
         }
         if let Some(session) = story.sessions.last_mut() {
+            session.started |= starts;
             session.last = session.last.max(time);
         }
         if fields.level == "WARN" || fields.level == "ERROR" {

@@ -122,7 +122,7 @@ pub(super) fn write_tables(out: &mut dyn Write, report: &Report, limit: usize) -
         .iter()
         .map(|node| {
             let height = node.height.map_or_else(|| "-".to_owned(), |height| height.to_string());
-            let peers = node.peers.last().map_or(0, |(_, count)| *count).to_string();
+            let peers = node.peers.iter().map(|(_, count)| *count).max().unwrap_or(0).to_string();
             let mined = format!("{} ({:.0} %)", node.mined, node.mined_share * 100.0);
             let clock = format!("{:+.1}", node.clock_correction_ms);
             let (stale, starts) = (node.stale.to_string(), node.starts.to_string());
@@ -130,8 +130,17 @@ pub(super) fn write_tables(out: &mut dyn Write, report: &Report, limit: usize) -
             [node.name.clone(), height, peers, mined, stale, changes, starts, warnings, clock]
         })
         .collect();
-    let heads =
-        ["node", "height", "peers", "mined", "stale", "reorganised", "starts", "warnings", "clock corrected by ms"];
+    let heads = [
+        "node",
+        "height",
+        "most peers",
+        "mined",
+        "stale",
+        "reorganised",
+        "starts",
+        "warnings",
+        "clock corrected by ms",
+    ];
     write_table(out, heads, &rows)?;
     writeln!(
         out,
