@@ -212,11 +212,14 @@ impl Player {
                 self.seen.answer(held, self.disk.operations());
             }
         }
-        for event in self.chain.drain_events() {
-            if let ChainEvent::TipChanged { tip, .. } = event {
-                let place = self.seen.tips.iter().rposition(|(_, hash)| *hash == tip.hash).expect("a tip that was");
-                self.seen.told.push((self.disk.operations(), place));
-            }
+        let told = self.chain.drain_events().into_iter().filter_map(|event| match event {
+            ChainEvent::TipChanged { tip, .. } => Some(tip.hash),
+            _ => None,
+        });
+        // A block that brings those along that waited for it is told by several events: the last one's tip is a step's.
+        if let Some(tip) = told.last() {
+            let place = self.seen.tips.iter().rposition(|(_, hash)| *hash == tip).expect("a tip that was");
+            self.seen.told.push((self.disk.operations(), place));
         }
         Ok(())
     }
