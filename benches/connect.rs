@@ -32,7 +32,7 @@ use friendchain::{
     primitives::{Amount, Encode as _, Header},
 };
 use support::{
-    Generator, NOW, PEER, bar, cpu_time, decode, folder, headers_after, memory_mib, options, populated, timed,
+    Generator, NOW, PEER, bar, cpu_time, decode, folder, headers_after, memory_mib, options, plot, populated, timed,
 };
 
 /// Threads that both sides may keep busy.
@@ -66,10 +66,13 @@ fn main() {
         }
     }
     if asked("growth") {
-        for coins in [10_000, 100_000, 1_000_000, 10_000_000] {
-            let unseen = unseen(coins, blocks);
-            println!("growth {coins}: {:.0} tx/s, {:.2} of the bound", unseen.engine, unseen.engine / unseen.bound);
-        }
+        let points = [10_000, 100_000, 1_000_000, 10_000_000].map(|coins| {
+            let Figures { engine, bound } = unseen(coins, blocks);
+            println!("growth {coins}: {engine:.0} tx/s, {:.2} of the bound", engine / bound);
+            plot::Point { coins, engine, bound }
+        });
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/growth.svg");
+        std::fs::write(file, plot::growth(&points)).expect("written");
     }
     if asked("memory") {
         memory(number("--coins", 10_000_000), blocks);
@@ -109,11 +112,11 @@ fn unseen(coins: usize, blocks: usize) -> Figures {
     let transactions = (blocks * 2_000) as f64;
     let rate = |time: Duration| transactions / time.as_secs_f64();
 
-    let (_, time) = timed(|| staged(&scene.generator.network, &scene.headers, &scene.bytes, scene.coins.clone()));
+    let ((), time) = timed(|| staged(&scene.generator.network, &scene.headers, &scene.bytes, scene.coins.clone()));
     let staged = rate(time);
     let coins = scene.coins.clone();
     let before = cpu_time();
-    let (_, time) = timed(|| overlapped(&scene.generator.network, &scene.headers, &scene.bytes, coins));
+    let ((), time) = timed(|| overlapped(&scene.generator.network, &scene.headers, &scene.bytes, coins));
     println!(
         "bound: {:.2} of {THREADS} cores busy",
         cpu_time().saturating_sub(before).as_secs_f64() / time.as_secs_f64()
@@ -159,7 +162,7 @@ fn connect(
     let listener = std::thread::spawn(move || while told.blocking_recv().is_some() {});
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let before = cpu_time();
-    let (_, time) = timed(|| runtime.block_on(hand_over(&handle, bytes)));
+    let ((), time) = timed(|| runtime.block_on(hand_over(&handle, bytes)));
     let busy = cpu_time().saturating_sub(before).as_secs_f64() / time.as_secs_f64();
     eprintln!("engine: {busy:.2} of {THREADS} cores busy");
     assert_eq!(handle.summary().tip.hash, headers.last().expect("some").hash());

@@ -2,7 +2,10 @@
 //!
 //! Everything goes the way that a node's own data goes: coins are made by blocks that [`Chain`] connects and writes, so
 //! that the tables are those that a node would have. Nothing here is measured.
-#![allow(dead_code, reason = "each bench takes what it needs")]
+#![allow(dead_code, unreachable_pub, reason = "each bench takes what it needs")]
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // of counts that are far smaller
+
+pub mod plot;
 
 use std::{
     collections::HashMap,
@@ -14,10 +17,10 @@ use std::{
 
 use ed25519_dalek::{Signer as _, SigningKey};
 use friendchain::{
-    chain::{Chain, ChainOptions, Origin},
+    chain::{Chain, ChainOptions, Origin, miner::Search},
     consensus::{
         ChainParams, Coin, CoinKey, HeaderWindow, MAX_BLOCK_BYTES, MAX_TRANSACTION_BYTES, Network, SUBSIDY, Target,
-        min_time, next_bits,
+        check_header, min_time, next_bits,
     },
     primitives::{
         Amount, Block, Encode as _, Header, Height, MerkleRoot, OutPoint, Owner, PeerId, PublicKey, Signature,
@@ -90,6 +93,38 @@ impl Keys {
         let public = PublicKey(secret.verifying_key().to_bytes());
         Self { secret, owner: public.owner(), public }
     }
+}
+
+/// A note, signed.
+pub fn note(network: &Network, keys: &Keys, index: u32) -> Transaction {
+    let outpoint = OutPoint { txid: TxId::ZERO, index };
+    let input = TxInput { outpoint, public_key: keys.public, signature: Signature([0; 64]) };
+    let mut note = Transaction { inputs: vec![input], outputs: vec![], memo: b"written down".to_vec() };
+    let message = Transaction::signing_message(&network.id, &note.txid());
+    note.inputs[0].signature = Signature(keys.secret.sign(&message).to_bytes());
+    note
+}
+
+/// A network with a spacing of 10 s, and that many headers after its genesis, one spacing apart: with real difficulty.
+pub fn headers(count: usize) -> (Network, Vec<Header>) {
+    const SPACING: u64 = 10_000;
+    let params = ChainParams::new("headers", SPACING, 8).expect("params");
+    let mut genesis = Network::genesis_to_mine(&params, Keys::new(0).owner, GENESIS_TIME).expect("params");
+    mine(&mut genesis);
+    let network = Network::from_genesis(genesis).expect("a genesis");
+    let mut window = HeaderWindow::genesis(&network);
+    let mut headers = Vec::with_capacity(count);
+    for _ in 0..count {
+        let time = window.parent_time() + SPACING;
+        let bits = next_bits(&network, &window, time);
+        let (previous, height) = (window.parent(), window.parent_height() + 1);
+        let header = Header { previous, merkle_root: MerkleRoot([1; 32]), height, time, bits, nonce: 0 };
+        let search = Search::new(&header, &Target::from_compact(bits).expect("bits"));
+        let header = Header { nonce: search.find(0..=u64::MAX).expect("a nonce"), ..header };
+        window.push(&check_header(&header, &network, &window, NOW).expect("a valid header"));
+        headers.push(header);
+    }
+    (network, headers)
 }
 
 /// Grows one chain, block by block, and knows its coins.
@@ -244,6 +279,15 @@ impl Generator {
         self.coins.iter().map(entry).collect()
     }
 
+    /// A trade of one random coin to one random owner, which leaves a fee of 1,000 units.
+    pub fn payment(&mut self) -> Transaction {
+        let at = self.numbers.below(self.coins.len());
+        let coin = self.coins.swap_remove(at);
+        let place = OutPoint { txid: self.ids[coin.transaction as usize], index: coin.index };
+        let owner = self.keys[self.numbers.below(OWNERS)].owner;
+        self.signed(&[(place, coin.owner)], vec![TxOutput { value: units(VALUE - 1_000), owner }])
+    }
+
     /// That many blocks of 2,000 2-in-2-out trades, as their bytes.
     pub fn full_blocks(&mut self, count: usize) -> Vec<Vec<u8>> {
         (0..count).map(|_| self.trades(2_000).to_bytes()).collect()
@@ -322,6 +366,31 @@ pub fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
 pub fn bar(name: &str, figure: f64, what: &str, least: f64) {
     let verdict = if figure >= least { "ok" } else { "MISSED" };
     println!("bar {name}: {figure:.2} {what} (bar ≥ {least}) {verdict}");
+}
+
+/// The same for what must not be more.
+pub fn bar_at_most(name: &str, figure: f64, what: &str, most: f64) {
+    let verdict = if figure <= most { "ok" } else { "MISSED" };
+    println!("bar {name}: {figure:.2} {what} (bar ≤ {most}) {verdict}");
+}
+
+/// The middle one.
+pub fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures[figures.len() / 2]
+}
+
+/// Runs the two in turn that many times; the median of how much longer the first takes than the second, round by round,
+/// and the shortest time of each. What else the machine does meets both sides alike.
+pub fn side_by_side(
+    rounds: usize,
+    mut first: impl FnMut() -> Duration,
+    mut second: impl FnMut() -> Duration,
+) -> (f64, Duration, Duration) {
+    let times: Vec<_> = (0..rounds).map(|_| (first(), second())).collect();
+    let ratio = median(times.iter().map(|(first, second)| first.as_secs_f64() / second.as_secs_f64()).collect());
+    let shortest = |times: &mut dyn Iterator<Item = Duration>| times.min().unwrap_or_default();
+    (ratio, shortest(&mut times.iter().map(|times| times.0)), shortest(&mut times.iter().map(|times| times.1)))
 }
 
 /// Memory of this process, in MiB: (now, the most ever).

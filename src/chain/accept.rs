@@ -9,12 +9,12 @@ use super::{
     ledger::Body,
     prepare::Incoming,
     state::Chain,
-    store::Status,
+    store::{Status, tables::block_key},
     tree::NodeId,
     waiting::{Held, MAX_HELD, Waiter},
 };
 use crate::{
-    consensus::{BlockError, CheckedHeader, HeaderError, check_header},
+    consensus::{BlockError, CheckedHeader, HeaderError, check_hashed_header},
     primitives::{Block, BlockHash, Header, PeerId, UnixMillis, events},
 };
 
@@ -86,7 +86,7 @@ impl Chain {
             if self.tree.node(parent).status == Status::Invalid {
                 return Err(AcceptHeadersError::InvalidBranch { hash });
             }
-            let checked = self.check(parent, header, now).map_err(|unfit| unfit.of_header(hash))?;
+            let checked = self.check(parent, header, hash, now).map_err(|unfit| unfit.of_header(hash))?;
             self.add(parent, &checked).map_err(|unfit| unfit.of_header(hash))?;
             new = new.saturating_add(1);
         }
@@ -102,13 +102,19 @@ impl Chain {
         if previous != self.tip().hash {
             return Err(AcceptHeadersError::UnknownParent { hash, previous });
         }
-        self.check(self.tree.tip(), header, now).map(drop).map_err(|unfit| unfit.of_header(hash))
+        self.check(self.tree.tip(), header, hash, now).map(drop).map_err(|unfit| unfit.of_header(hash))
     }
 
-    /// Checks that a header follows from its parent.
-    fn check(&mut self, parent: NodeId, header: &Header, now: UnixMillis) -> Result<CheckedHeader, Unfit> {
+    /// Checks that a header, whose hash is `hash`, follows from its parent.
+    fn check(
+        &mut self,
+        parent: NodeId,
+        header: &Header,
+        hash: BlockHash,
+        now: UnixMillis,
+    ) -> Result<CheckedHeader, Unfit> {
         let mut window = self.window_after(parent)?;
-        let checked = check_header(header, &self.network, &window, now);
+        let checked = check_hashed_header(header, hash, &self.network, &window, now);
         if let Ok(checked) = &checked {
             window.push(checked);
         }
@@ -120,15 +126,18 @@ impl Chain {
     fn add(&mut self, parent: NodeId, checked: &CheckedHeader) -> Result<NodeId, Unfit> {
         let hash = checked.hash();
         let id = self.tree.add(parent, hash, *checked.header(), checked.work());
-        self.save(id)?;
         if self.tree.node(id).beats(self.tree.node(self.tree.best())) {
+            // Saves it, since it joins the best header chain.
             self.set_best_header(id)?;
+        } else {
+            self.save(id)?;
         }
-        for key in self.tree.drop_excess() {
-            self.overlay.remove_header(key);
-            self.overlay.remove_block(key);
+        let dropped = self.tree.drop_excess();
+        for key in &dropped {
+            self.overlay.remove_header(*key);
+            self.overlay.remove_block(*key);
         }
-        if self.tree.id(&hash) == Some(id) { Ok(id) } else { Err(Unfit::TooLittleWork) }
+        if dropped.contains(&block_key(checked.header().height, &hash)) { Err(Unfit::TooLittleWork) } else { Ok(id) }
     }
 
     /// Makes a header the best one, in the tree and in what will be written.
@@ -202,7 +211,7 @@ impl Chain {
         let checked = match known {
             // Its header was checked when it came, and is not checked by today's clock again.
             Some(_) => CheckedHeader::from_store(header).map_err(|error| AcceptBlockError::Header { hash, error })?,
-            None => match self.check(parent, &header, now) {
+            None => match self.check(parent, &header, hash, now) {
                 Ok(checked) => checked,
                 Err(Unfit::Rule(HeaderError::TooFarAhead { due, .. })) => {
                     return Ok(self.hold(Held { block: incoming.block, hash, origin, due }));
@@ -272,7 +281,7 @@ impl Chain {
         }
         match self.activate(id, Some(body), now)? {
             Activation::Done => Ok(BlockAccepted::Connected),
-            Activation::TooDeep => Ok(BlockAccepted::SideBranch),
+            Activation::TooDeep | Activation::TooLarge { .. } => Ok(BlockAccepted::SideBranch),
             Activation::Damaged => Ok(BlockAccepted::Waiting),
             Activation::Invalid { block, error } if block == id => {
                 Err(AcceptBlockError::Body { hash: node.hash, error })
@@ -315,14 +324,15 @@ impl Chain {
     /// When [`Chain::due`] has something to do next.
     #[must_use]
     pub fn next_due(&self) -> Option<UnixMillis> {
-        self.held.first().map(|held| held.due)
+        self.held.first().map(|held| held.due).into_iter().chain(self.mempool.next_expiry()).min()
     }
 
-    /// Tries those blocks again that were ahead of our clock and no longer are.
+    /// Tries those blocks again that were ahead of our clock and no longer are, and forgets the trades that have expired.
     ///
     /// # Errors
     /// When the disk fails.
     pub fn due(&mut self, now: UnixMillis) -> Result<(), ChainFault> {
+        self.expire_trades(now)?;
         let count = self.held.iter().take_while(|held| held.due <= now).count();
         let due: Vec<_> = self.held.drain(..count).collect();
         for held in due {

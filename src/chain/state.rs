@@ -12,7 +12,7 @@ use std::{
     sync::Arc,
 };
 
-use redb::ReadableTable as _;
+use redb::{ReadableTable as _, ReadableTableMetadata as _};
 
 use super::{
     api::{Balance, ChainEvent, ChainSummary, MempoolEntry, OwnedCoin, Spendable, Template, Tip, TxInfo, TxState},
@@ -22,24 +22,27 @@ use super::{
     overlay::Overlay,
     reader::ChainReader,
     store::{
-        Store,
+        Store, contained,
         tables::{
             HeaderRecord, META_BEST_HEADER, META_TIP, OwnRecord, ReadTables, WaitingRecord, split_block_key, stored,
         },
     },
-    tree::{HeaderTree, NodeId},
+    tree::{HeaderTree, NodeId, TreeLoader},
     verified::Verified,
     waiting::{Held, WaitingBlocks},
 };
 use crate::{
-    consensus::{CoinKey, HeaderWindow, Network, WINDOW_BLOCKS, spent_coins},
-    primitives::{Amount, BlockHash, Header, Height, Owner, TxId, events},
+    consensus::{CoinKey, HeaderWindow, Network, WINDOW_BLOCKS, spent_coins, verify_signatures},
+    primitives::{Amount, BlockHash, Header, Height, Owner, TxId, UnixMillis, events},
 };
 
 /// Changes are committed at the latest when they take about this many bytes of memory and half of the cache, but no more
 /// than [`MAX_GATHERED`]. The more, the less a commit costs for each block: most of it is pages of the coins table, which
 /// are written once for all changes on them.
 const MIN_GATHERED: usize = 28 * 1024 * 1024;
+
+/// Room is made for this many headers at once when a chain is opened, whatever a damaged file says that it holds: 1 GB.
+const MAX_RESERVED: usize = 5_000_000;
 
 /// Changes are committed at the latest when they take about this many bytes of memory: some 28 full blocks. All but their
 /// bodies are kept while they are being written.
@@ -83,6 +86,7 @@ pub(super) enum LogEntry {
     Disconnected(events::BlockDisconnected),
     Reorganised(events::Reorganised),
     Trade(events::TradeAccepted),
+    Dropped(events::TradeDropped),
 }
 
 impl LogEntry {
@@ -92,6 +96,7 @@ impl LogEntry {
             Self::Disconnected(event) => event.emit(),
             Self::Reorganised(event) => event.emit(),
             Self::Trade(event) => event.emit(),
+            Self::Dropped(event) => event.emit(),
         }
     }
 }
@@ -114,6 +119,10 @@ pub struct Chain {
     /// The last template and what it was made from.
     pub(super) template: Option<(super::template::TemplateKey, Template)>,
     pub(super) generation: u64,
+    /// A branch that was not taken for its size.
+    pub(super) too_large: Option<super::diverged::TooLarge>,
+    /// How much memory a reorganisation may take, in MiB.
+    pub(super) reorganisation_mib: usize,
     /// While stored blocks are connected again: nothing is told, the mempool is left alone.
     pub(super) rebuilding: bool,
     pub(super) staged: VecDeque<ChainEvent>,
@@ -129,7 +138,7 @@ impl Chain {
     /// # Errors
     /// See [`store::create`](super::store::create).
     pub fn create(path: &Path, network: &Network, options: ChainOptions) -> Result<Self, OpenError> {
-        Self::on_store(super::store::create(path, network, None, options.page_mib())?, options)
+        Self::from_store(super::store::create(path, network, None, options.page_mib())?, options, path)
     }
 
     /// Opens the chain in a file.
@@ -137,7 +146,19 @@ impl Chain {
     /// # Errors
     /// See [`OpenError`].
     pub fn open(path: &Path, options: ChainOptions) -> Result<Self, OpenError> {
-        Self::on_store(super::store::open(path, options.page_mib())?, options)
+        Self::from_store(super::store::open(path, options.page_mib())?, options, path)
+    }
+
+    /// Opens the chain in a file to be read alone: the file stays as it is, and what would change it is
+    /// [`ChainFault::ReadOnly`].
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open_frozen(path: &Path, options: ChainOptions) -> Result<Self, OpenError> {
+        let store = super::store::open_frozen(path, options.page_mib())?;
+        let mut chain = Self::from_store(store, options, path)?;
+        chain.overlay.seal();
+        Ok(chain)
     }
 
     /// Takes up the chain in an open store: reads all headers, the waiting and the own trades.
@@ -145,8 +166,11 @@ impl Chain {
     /// # Errors
     /// [`OpenError::Corrupt`] and [`OpenError::Disk`].
     pub fn on_store(store: Store, options: ChainOptions) -> Result<Self, OpenError> {
-        let path = Path::new("chain.redb");
-        Self::load(store, options).map_err(|fault| OpenError::from_fault(path, fault))
+        Self::from_store(store, options, Path::new("chain.redb"))
+    }
+
+    fn from_store(store: Store, options: ChainOptions, path: &Path) -> Result<Self, OpenError> {
+        contained(path, || Self::load(store, options).map_err(|fault| OpenError::from_fault(path, fault)))
     }
 
     fn load(store: Store, options: ChainOptions) -> Result<Self, ChainFault> {
@@ -164,6 +188,7 @@ impl Chain {
             waiting.push(stored::<WaitingRecord>("a waiting trade", value.value())?);
         }
         waiting.sort_by_key(|record| record.sequence);
+        drop_damaged(&mut waiting, &network, options.threads);
         let mut own = HashMap::new();
         for entry in tables.own.iter()? {
             let (key, value) = entry?;
@@ -174,6 +199,7 @@ impl Chain {
 
         let mut chain = Self {
             network,
+            reorganisation_mib: options.cache_mib.max(super::diverged::MIN_REORGANISATION_MIB),
             options,
             overlay: Overlay::new(store),
             tree,
@@ -185,14 +211,16 @@ impl Chain {
             window: None,
             template: None,
             generation: 0,
+            too_large: None,
             rebuilding: false,
             staged: VecDeque::new(),
             logs: Vec::new(),
             written: Default::default(),
             ready: Vec::new(),
         };
-        // A crash in the middle of a reindex leaves more stored than connected.
-        let now = chain.tree.node(chain.tree.tip()).connected_at;
+        // A crash in the middle of a reindex leaves more stored than connected. What joins for the first time joins as late
+        // as this node is known to have run: too early, and what beats it would seem to undo old blocks.
+        let now = chain.tree.last_connection();
         chain.catch_up(now, &mut |_, _| true)?;
         chain.restore_mempool(waiting)?;
         chain.commit()?;
@@ -224,14 +252,18 @@ impl Chain {
         self.tree.connected_at(height).map(|id| self.tree.node(id).hash)
     }
 
-    /// What everybody may know.
+    /// What everybody may know, at a time.
     #[must_use]
-    pub fn summary(&self) -> ChainSummary {
+    pub fn summary(&self, now: UnixMillis) -> ChainSummary {
         ChainSummary {
             network: Arc::clone(&self.network),
             tip: self.tip(),
             best_header: self.best_header(),
+            diverged: self.divergence(now),
             mempool: self.mempool.len(),
+            mempool_changes: self.mempool.changes(),
+            mempool_bytes: self.mempool.memory(),
+            floor: self.mempool.floor(),
         }
     }
 
@@ -500,21 +532,39 @@ impl Chain {
     }
 }
 
+/// Leaves out waiting trades whose stored signatures do not hold: taken for verified, they would spoil every block that is
+/// mined with them.
+fn drop_damaged(waiting: &mut Vec<WaitingRecord>, network: &Network, threads: usize) {
+    loop {
+        let named: Vec<_> = waiting.iter().map(|record| (&record.transaction, record.transaction.txid())).collect();
+        let Err((position, error)) = verify_signatures(&network.id, &named, threads) else { return };
+        let record = waiting.remove(position);
+        tracing::warn!(txid = %record.transaction.txid(), %error, "a stored trade is damaged and is left out");
+    }
+}
+
 /// Reads all headers.
 pub(super) fn load_tree(tables: &ReadTables, network: &Network) -> Result<HeaderTree, ChainFault> {
     let corrupt = |what: &str| ChainFault::Corrupt(what.to_owned());
-    let mut tree: Option<HeaderTree> = None;
-    for entry in tables.headers.iter()? {
+    let (best, _) = split_block_key(&tables.meta_key(META_BEST_HEADER)?);
+    let count = usize::try_from(tables.headers.len()?).unwrap_or(usize::MAX).min(MAX_RESERVED);
+    let mut records = tables.headers.iter()?.map(|entry| {
         let (key, value) = entry?;
         let (_, hash) = split_block_key(key.value());
         let record = HeaderRecord::from_bytes(value.value())?;
-        match &mut tree {
-            None if hash == network.id => tree = Some(HeaderTree::new(&record)),
-            None => return Err(corrupt("its first header is not the genesis")),
-            Some(tree) => {
-                tree.restore(hash, &record).ok_or_else(|| corrupt("a header's parent is missing"))?;
-            }
+        if record.header.hash() != hash {
+            return Err(corrupt("a header is not the one of its hash"));
         }
+        Ok::<_, ChainFault>((hash, record))
+    });
+    let (hash, genesis) = records.next().ok_or_else(|| corrupt("it has no headers"))??;
+    if hash != network.id {
+        return Err(corrupt("its first header is not the genesis"));
     }
-    tree.ok_or_else(|| corrupt("it has no headers"))
+    let mut loader = TreeLoader::new(&genesis, best, count);
+    for record in records {
+        let (hash, record) = record?;
+        loader.add(hash, &record).ok_or_else(|| corrupt("a header's parent is missing"))?;
+    }
+    Ok(loader.finish())
 }

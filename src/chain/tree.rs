@@ -9,21 +9,24 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BinaryHeap, HashMap, HashSet},
+    collections::{BinaryHeap, HashSet},
     sync::{Arc, PoisonError, RwLock},
 };
 
-use super::store::{
-    Status,
-    tables::{BlockKey, HeaderRecord, block_key},
+use super::{
+    hashing::KeyMap,
+    store::{
+        Status,
+        tables::{BlockKey, HeaderRecord, block_key},
+    },
 };
 use crate::{
     consensus::Work,
     primitives::{BlockHash, Header, Height, UnixMillis},
 };
 
-/// Whole headers are kept in memory for this many of the last heights, 2 MB: those whose status still changes. Others are
-/// read from the disk when they are written again.
+/// Whole headers are kept in memory for this many of the last heights at least, and twice as many at most, 4 MB: those
+/// whose status still changes. Others are read from the disk when they are written again.
 const WHOLE_HEADERS: Height = 20_000;
 
 /// Headers beside the best header chain, at most: 7 MB of the disk for whoever does their work.
@@ -66,7 +69,7 @@ impl Node {
 }
 
 /// The shared hint: from a hash to its node and height.
-pub(crate) type HashIndex = Arc<RwLock<HashMap<BlockHash, (NodeId, Height)>>>;
+pub(crate) type HashIndex = Arc<RwLock<KeyMap<BlockHash, (NodeId, Height)>>>;
 
 /// The tree.
 #[derive(Debug)]
@@ -74,7 +77,7 @@ pub(crate) struct HeaderTree {
     nodes: Vec<Node>,
     free: Vec<NodeId>,
     index: HashIndex,
-    recent: HashMap<NodeId, Header>,
+    recent: KeyMap<NodeId, Header>,
     best: NodeId,
     /// The connected chain by height.
     connected: Vec<NodeId>,
@@ -101,30 +104,16 @@ impl HeaderTree {
         Self {
             nodes: vec![node],
             free: Vec::new(),
-            index: Arc::new(RwLock::new(HashMap::from([(hash, (id, 0))]))),
-            recent: HashMap::from([(id, genesis.header)]),
+            index: Arc::new(RwLock::new(KeyMap::from_iter([(hash, (id, 0))]))),
+            recent: KeyMap::from_iter([(id, genesis.header)]),
             best: id,
             connected: vec![id],
             side: 0,
         }
     }
 
-    /// Adds a header as it was stored; parents come first. `None` when its parent is not here.
-    pub(crate) fn restore(&mut self, hash: BlockHash, record: &HeaderRecord) -> Option<NodeId> {
-        let parent = self.id(&record.header.previous)?;
-        let id = self.insert(parent, hash, record);
-        if record.status == Status::Connected {
-            self.connected.push(id);
-        }
-        if record.on_best_headers {
-            self.best = id;
-        } else {
-            self.side = self.side.saturating_add(1);
-        }
-        Some(id)
-    }
-
-    fn insert(&mut self, parent: NodeId, hash: BlockHash, record: &HeaderRecord) -> NodeId {
+    /// Adds a node, not yet in the index.
+    fn grow(&mut self, parent: NodeId, hash: BlockHash, record: &HeaderRecord) -> NodeId {
         let node = Node {
             hash,
             parent: Some(parent),
@@ -147,8 +136,6 @@ impl HeaderTree {
         };
         let above = self.node_mut(parent);
         above.children = above.children.saturating_add(1);
-        self.index.write().unwrap_or_else(PoisonError::into_inner).insert(hash, (id, node.height));
-        self.remember(id, record.header);
         id
     }
 
@@ -156,7 +143,7 @@ impl HeaderTree {
     fn remember(&mut self, id: NodeId, header: Header) {
         self.recent.insert(id, header);
         let limit = usize::try_from(WHOLE_HEADERS).unwrap_or(usize::MAX);
-        if self.recent.len() > limit.saturating_add(limit / 5) {
+        if self.recent.len() > limit.saturating_mul(2) {
             let lowest = self.node(self.best).height.saturating_sub(WHOLE_HEADERS);
             self.recent.retain(|_, header| header.height >= lowest);
         }
@@ -172,7 +159,10 @@ impl HeaderTree {
             connected_at: 0,
         };
         self.side = self.side.saturating_add(1);
-        self.insert(parent, hash, &record)
+        let id = self.grow(parent, hash, &record);
+        self.index.write().unwrap_or_else(PoisonError::into_inner).insert(hash, (id, header.height));
+        self.remember(id, header);
+        id
     }
 
     /// The same tree, its hint moved into the map that readers share already.
@@ -280,6 +270,11 @@ impl HeaderTree {
         marked
     }
 
+    /// When the last of all blocks here was connected, unix ms.
+    pub(crate) fn last_connection(&self) -> UnixMillis {
+        self.live().map(|(_, node)| node.connected_at).max().unwrap_or(0)
+    }
+
     /// A node and everything above it, parents first.
     fn branch(&self, id: NodeId) -> Vec<NodeId> {
         let mut branch = vec![id];
@@ -314,8 +309,35 @@ impl HeaderTree {
         stored.fold(self.tip(), |best, (id, node)| if node.beats(self.node(best)) { id } else { best })
     }
 
+    /// The stored node with the most work among those that have been on the best chain since they last left it: the tip,
+    /// unless it is being rebuilt.
+    pub(crate) fn find_best_once_connected(&self) -> NodeId {
+        let connected = self.live().filter(|(_, node)| node.status.has_body() && node.connected_at > 0);
+        self.best_of(connected.map(|(id, _)| id)).unwrap_or_else(|| self.tip())
+    }
+
+    /// The stored node with the most work among a node and all above it.
+    pub(crate) fn best_stored_above(&self, id: NodeId) -> Option<NodeId> {
+        self.best_of(self.branch(id).into_iter().filter(|id| self.node(*id).status.has_body()))
+    }
+
+    /// The valid node with the most work among a valid node and all above it.
+    pub(crate) fn best_above(&self, id: NodeId) -> NodeId {
+        self.best_of(self.branch(id).into_iter().filter(|id| self.node(*id).status != Status::Invalid)).unwrap_or(id)
+    }
+
+    fn best_of(&self, nodes: impl Iterator<Item = NodeId>) -> Option<NodeId> {
+        nodes.reduce(|best, id| if self.node(id).beats(self.node(best)) { id } else { best })
+    }
+
     /// Makes `id` the end of the best header chain; the nodes whose `on_best` changed.
     pub(crate) fn set_best(&mut self, id: NodeId) -> Vec<NodeId> {
+        if self.node(id).parent == Some(self.best) {
+            self.node_mut(id).on_best = true;
+            self.side = self.side.saturating_sub(1);
+            self.best = id;
+            return vec![id];
+        }
         let joining: Vec<_> = self.ancestors(id).take_while(|id| !self.node(*id).on_best).collect();
         let fork = joining.last().map_or(Some(id), |last| self.node(*last).parent);
         let leaving: Vec<_> = self.ancestors(self.best).take_while(|id| Some(*id) != fork).collect();
@@ -358,6 +380,70 @@ impl HeaderTree {
             }
         }
         dropped
+    }
+}
+
+/// Makes the tree of stored headers, parents first.
+///
+/// They join the index together, in a loop of its own: there the processor waits for many places of a large table at
+/// once, which takes half the time.
+#[derive(Debug)]
+pub(crate) struct TreeLoader {
+    tree: HeaderTree,
+    /// How many nodes are in the index.
+    indexed: usize,
+    /// The lowest height whose headers are kept whole.
+    whole_from: Height,
+}
+
+impl TreeLoader {
+    /// Begins with the genesis. `best` is the height that the best header will have, `count` how many there will be.
+    pub(crate) fn new(genesis: &HeaderRecord, best: Height, count: usize) -> Self {
+        let mut tree = HeaderTree::new(genesis);
+        tree.nodes.reserve(count);
+        tree.index.write().unwrap_or_else(PoisonError::into_inner).reserve(count);
+        Self { tree, indexed: 1, whole_from: best.saturating_sub(WHOLE_HEADERS) }
+    }
+
+    /// Adds a header as it was stored. `None` when its parent is not here.
+    pub(crate) fn add(&mut self, hash: BlockHash, record: &HeaderRecord) -> Option<()> {
+        let previous = &record.header.previous;
+        let last = NodeId(u32::try_from(self.tree.nodes.len()).ok()?.checked_sub(1)?);
+        // Almost always the one before.
+        let parent = if self.tree.node(last).hash == *previous {
+            last
+        } else {
+            self.index();
+            self.tree.id(previous)?
+        };
+        let id = self.tree.grow(parent, hash, record);
+        if record.header.height >= self.whole_from {
+            self.tree.remember(id, record.header);
+        }
+        if record.status == Status::Connected {
+            self.tree.connected.push(id);
+        }
+        if record.on_best_headers {
+            self.tree.best = id;
+        } else {
+            self.tree.side = self.tree.side.saturating_add(1);
+        }
+        Some(())
+    }
+
+    /// Puts those nodes into the index that are not in it.
+    fn index(&mut self) {
+        let HeaderTree { nodes, index, .. } = &self.tree;
+        let new = (0u32..).map(NodeId).zip(nodes).skip(self.indexed);
+        let mut index = index.write().unwrap_or_else(PoisonError::into_inner);
+        index.extend(new.map(|(id, node)| (node.hash, (id, node.height))));
+        self.indexed = nodes.len();
+    }
+
+    /// The tree of all that was added.
+    pub(crate) fn finish(mut self) -> HeaderTree {
+        self.index();
+        self.tree
     }
 }
 

@@ -14,11 +14,14 @@
 //! The average is zawy12's LWMA-1 (<https://github.com/zawy12/difficulty-algorithms/issues/3>) with the sum of targets
 //! divided first, so that nothing overflows 256 bits.
 
+#[cfg(test)]
+mod figures;
+
 use std::collections::VecDeque;
 
 use ruint::aliases::U256;
 
-use super::{ChainParams, CheckedHeader, CompactError, Network, Target};
+use super::{ChainParams, CheckedHeader, CompactError, MAX_SPACING_MS, Network, Target};
 use crate::primitives::{BlockHash, Header, Height, UnixMillis};
 
 /// N: how many blocks the average is over.
@@ -40,6 +43,7 @@ const LONGEST_SPACINGS: u64 = 6;
 const LATE_SPACINGS: u64 = 12;
 
 const _: () = assert!(WEIGHTS == (LWMA_BLOCKS * (LWMA_BLOCKS + 1) / 2) as u64);
+const _: () = assert!(MAX_SPACING_MS < u64::MAX / LONGEST_SPACINGS / WEIGHTS, "a weighted sum of times fits");
 
 /// What the rules need of one ancestor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -202,16 +206,18 @@ fn average_target(spacing: u64, floor: Target, window: &HeaderWindow) -> U256 {
     let mut blocks = before_genesis.chain(real);
 
     let mut previous = blocks.next().map_or(0, |(time, _)| time);
-    let (mut weighted, mut shares) = (0i128, U256::ZERO);
-    for (weight, (time, share)) in (1i128..).zip(blocks) {
+    let (mut weight, mut weighted, mut shares) = (0u64, 0u64, U256::ZERO);
+    blocks.for_each(|(time, share)| {
+        weight = weight.saturating_add(1);
         let monotone = time.max(previous.saturating_add(1));
-        let taken = monotone.saturating_sub(previous).min(longest);
+        let taken = u64::try_from(monotone.saturating_sub(previous).min(longest)).unwrap_or(0);
         weighted = weighted.saturating_add(taken.saturating_mul(weight));
-        shares = shares.saturating_add(share);
+        // Sixty shares, each a sixtieth of a target: they fit.
+        shares = shares.wrapping_add(share);
         previous = monotone;
-    }
+    });
     let k = t.saturating_mul(i128::from(WEIGHTS));
-    let l = weighted.max(k / 10);
+    let l = i128::from(weighted).max(k / 10);
     let number = |value: i128| U256::from(u128::try_from(value).unwrap_or(0));
     // At most 6 times the easiest floor, which has 8 zero bits: it fits.
     shares.checked_div(number(k)).unwrap_or(U256::ZERO).saturating_mul(number(l))

@@ -55,6 +55,18 @@ pub fn check_header(
     window: &HeaderWindow,
     now: UnixMillis,
 ) -> Result<CheckedHeader, HeaderError> {
+    check_hashed_header(header, header.hash(), network, window, now)
+}
+
+/// [`check_header`] for a caller that has computed the header's hash already.
+pub(crate) fn check_hashed_header(
+    header: &Header,
+    hash: BlockHash,
+    network: &Network,
+    window: &HeaderWindow,
+    now: UnixMillis,
+) -> Result<CheckedHeader, HeaderError> {
+    debug_assert_eq!(hash, header.hash());
     if header.previous != window.parent() {
         return Err(HeaderError::WrongParent { expected: window.parent(), found: header.previous });
     }
@@ -70,7 +82,6 @@ pub fn check_header(
     if header.bits != expected {
         return Err(HeaderError::WrongBits { expected, found: header.bits });
     }
-    let hash = header.hash();
     if !target.is_met_by(&hash) {
         return Err(HeaderError::NotEnoughWork { hash, target });
     }

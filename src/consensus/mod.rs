@@ -9,7 +9,7 @@
 //! - All arithmetic on values that came from outside is checked, and nothing panics.
 //! - Every error holds the offending value, a stable [`code`](HeaderError::code), and whom to [`Blame`].
 #![cfg_attr(
-    not(test),
+    not(any(test, fuzzing)),
     deny(
         clippy::arithmetic_side_effects,
         clippy::indexing_slicing,
@@ -24,11 +24,15 @@ mod difficulty;
 mod errors;
 mod header;
 mod invite;
+#[cfg(test)]
+mod lints;
 mod network;
 mod params;
 mod pow;
+mod proof;
 mod signature;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
+#[cfg_attr(fuzzing, allow(dead_code, reason = "fuzz targets use a part of it"))]
 pub(crate) mod testing;
 mod validate;
 #[cfg(test)]
@@ -37,6 +41,7 @@ mod vectors;
 pub use coin::{COIN_KEY_BYTES, Coin, CoinKey, created_coins, spent_coins};
 pub use difficulty::{HeaderWindow, LWMA_BLOCKS, MEDIAN_BLOCKS, WINDOW_BLOCKS, WindowError, min_time, next_bits};
 pub use errors::{Blame, BlockError, GenesisError, HeaderError, SignatureError, TransactionError};
+pub(crate) use header::check_hashed_header;
 pub use header::{CheckedHeader, check_header};
 pub use invite::{
     Checkpoint, INVITE_PREFIX, Invite, InviteError, MAX_INVITE_ADDRESS_BYTES, MAX_INVITE_ADDRESSES, MAX_INVITE_CHARS,
@@ -47,6 +52,7 @@ pub use params::{
     MAX_FLOOR_BITS, MAX_GENESIS_BYTES, MAX_SPACING_MS, MAX_TRANSACTION_BYTES, MIN_FLOOR_BITS, ParamsError, SUBSIDY,
 };
 pub use pow::{CompactError, Target, Work, WorkParseError};
+pub use proof::{MAX_PROOF_BYTES, MAX_PROOF_CHARS, MAX_PROOF_STEPS, PROOF_PREFIX, Proof, ProofError};
 pub use signature::{verify_signature, verify_signatures};
 pub use validate::{
     BodyNames, CheckedBlock, check_block, check_body, check_coinbase_value, check_coins, check_transaction,

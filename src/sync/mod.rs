@@ -16,6 +16,8 @@
 //!   request that is over is ignored.
 //! - A body is buffered or handed over only when it was asked for; how many may be so at once is bounded in count and bytes.
 //! - No peer can hold the others up for longer than [a time-out](REQUEST_TIMEOUT_MS) at a step, and less often each time.
+//! - While the chain is diverged, the bodies of the branch that is not taken are fetched once, so that it can be, and our own
+//!   branch is kept up with.
 //! - After a restart nothing is remembered and nothing needs to be: the store says which bodies are missing.
 
 mod api;

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Nonces between two looks at what is wanted: under a millisecond of work.
-const CHUNK: u64 = 1 << 12;
+const CHUNK: u64 = 1 << 13;
 /// More threads than any machine of a friend has cores.
 const MAX_THREADS: usize = 256;
 /// Solutions that wait for the miner's task, which never blocks: one for each thread, and jobs that overlap.

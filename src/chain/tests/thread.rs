@@ -141,7 +141,10 @@ async fn a_disk_that_fails_ends_the_thread_and_nothing_is_acknowledged() {
     disk.fail();
     let block = Branch::new(&network(), 0).next(&[]);
     let answer = handle.accept_block(block, PEER).await;
-    assert_eq!(answer, Err(AcceptBlockError::Fault(ChainFault::Closed)));
+    assert!(
+        matches!(&answer, Err(AcceptBlockError::Fault(ChainFault::Disk(reason))) if reason.contains("no space")),
+        "who waits is told why: {answer:?}"
+    );
     let event = told.recv().await;
     assert!(
         matches!(&event, Some(ChainEvent::Failed(ChainFault::Disk(reason))) if reason.contains("no space")),
@@ -151,4 +154,22 @@ async fn a_disk_that_fails_ends_the_thread_and_nothing_is_acknowledged() {
     thread.join().expect("a clean end");
     assert!(handle.is_closed());
     assert_eq!(handle.summary().tip.height, 0);
+}
+
+#[tokio::test]
+async fn a_panic_inside_ends_the_thread_as_damage_does() {
+    let (events, mut told) = mpsc::channel(8);
+    let chain: Chain = open(&Disk::default(), &network());
+    // As redb does on some damaged pages; the thread that spawns it reads the clock as well, once.
+    let spawning = std::thread::current().id();
+    let clock = move || if std::thread::current().id() == spawning { NOW } else { panic!("a page with no end") };
+    let (handle, thread) = spawn(chain, Arc::new(clock), events).expect("a thread");
+    let block = Branch::new(&network(), 0).next(&[]);
+    let answer = handle.accept_block(block, PEER).await;
+    let is_damage =
+        |fault: &ChainFault| matches!(fault, ChainFault::Corrupt(what) if what.contains("a page with no end"));
+    assert!(matches!(&answer, Err(AcceptBlockError::Fault(fault)) if is_damage(fault)), "{answer:?}");
+    assert!(matches!(told.recv().await, Some(ChainEvent::Failed(fault)) if is_damage(&fault)));
+    thread.join().expect("a clean end");
+    assert!(handle.is_closed());
 }

@@ -1,0 +1,137 @@
+//! How long a chain of a million headers takes to open, after a clean end and after `kill -9`, against reading the same
+//! bytes from the same store.
+//!
+//! ```text
+//! cargo bench --bench start [-- --headers N]
+//! ```
+
+mod support;
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use friendchain::chain::{Chain, Origin};
+use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use support::{Keys, NOW, PEER, bar_at_most, folder, headers, note, options, side_by_side, timed};
+
+/// The headers, as the chain keeps them: height and hash to what is known of each.
+const HEADERS: TableDefinition<'static, &[u8; 36], &[u8; 134]> = TableDefinition::new("headers_1");
+/// How often each side has its turn.
+const ROUNDS: usize = 7;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    let after = |name: &str| arguments.iter().position(|argument| argument == name).map(|at| arguments.get(at + 1));
+    if let Some(path) = after("--write-until-killed").flatten() {
+        write_until_killed(Path::new(path));
+    }
+    let count = after("--headers").flatten().and_then(|count| count.parse().ok()).unwrap_or(1_000_000);
+    let kept = kept(count);
+
+    let folder = folder();
+    let path = folder.path().join("chain.redb");
+    fs::copy(&kept, &path).expect("a copy");
+    let (ratio, ours, bound) = side_by_side(ROUNDS, || open(&path, count), || read(&path, count));
+    println!("{:.0} ms to open {count} headers, {:.0} ms to read them", millis(ours), millis(bound));
+    bar_at_most("start", ratio, "× reading the same bytes", 3.0);
+
+    // The copies lie as the killed process left them.
+    let killed = folder.path().join("killed.redb");
+    let copy = |to: &Path| fs::copy(&killed, to).expect("a copy");
+    let open_killed = || {
+        fs::copy(&kept, &killed).expect("a copy");
+        kill_a_writer_of(&killed);
+        copy(&path);
+        open(&path, count)
+    };
+    let (ratio, ours, bound) = side_by_side(ROUNDS, open_killed, || {
+        copy(&path);
+        read(&path, count)
+    });
+    println!("{:.0} ms after kill -9, {:.0} ms to read them", millis(ours), millis(bound));
+    bar_at_most("start-killed", ratio, "× reading the same bytes", 3.0);
+}
+
+fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
+/// A chain of the genesis and `count` headers, made once and kept beside what cargo builds.
+fn kept(count: usize) -> PathBuf {
+    let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("headers-{count}.redb"));
+    if !kept.exists() {
+        let (network, headers) = headers(count);
+        let unfinished = kept.with_extension("unfinished");
+        let _ = fs::remove_file(&unfinished);
+        let mut chain = Chain::create(&unfinished, &network, options(1)).expect("a chain");
+        for batch in headers.chunks(2_000) {
+            chain.accept_headers(batch, PEER, NOW).expect("valid headers");
+            if chain.is_full() {
+                chain.commit().expect("a commit");
+            }
+        }
+        chain.commit().expect("a commit");
+        drop(chain);
+        fs::rename(&unfinished, &kept).expect("kept");
+    }
+    kept
+}
+
+/// As a node starts.
+fn open(path: &Path, count: usize) -> Duration {
+    let (chain, time) = timed(|| Chain::open(path, options(1)).expect("a chain"));
+    assert_eq!(chain.best_header().height as usize, count);
+    time
+}
+
+/// The store alone: opened, and every byte of every header looked at.
+fn read(path: &Path, count: usize) -> Duration {
+    let cache = options(1).cache_mib / 2 * (1 << 20);
+    let (found, time) = timed(|| {
+        let database = Database::builder().set_cache_size(cache).open(path).expect("a database");
+        let transaction = database.begin_read().expect("a transaction");
+        let table = transaction.open_table(HEADERS).expect("the table");
+        let (mut found, mut sum) = (0, 0u64);
+        for entry in table.iter().expect("headers") {
+            let (key, value) = entry.expect("a header");
+            let add = |bytes: &[u8]| bytes.iter().map(|byte| u64::from(*byte)).sum::<u64>();
+            sum = sum.wrapping_add(add(key.value())).wrapping_add(add(value.value()));
+            found += 1;
+        }
+        std::hint::black_box(sum);
+        found
+    });
+    assert_eq!(found, count + 1);
+    time
+}
+
+/// Ends a process without warning while it writes to the chain.
+fn kill_a_writer_of(path: &Path) {
+    let program = std::env::current_exe().expect("this program");
+    let mut writer = Command::new(program);
+    writer.arg("--write-until-killed").arg(path).stdout(Stdio::piped());
+    let mut writer = writer.spawn().expect("a process");
+    let mut lines = BufReader::new(writer.stdout.take().expect("its output")).lines();
+    lines.next().expect("it writes").expect("a line");
+    writer.kill().expect("killed");
+    writer.wait().expect("ended");
+}
+
+/// Commits a note again and again; says so after some.
+fn write_until_killed(path: &Path) -> ! {
+    let mut chain = Chain::open(path, options(1)).expect("a chain");
+    let network = std::sync::Arc::clone(chain.network());
+    for index in 0.. {
+        chain.accept_trade(note(&network, &Keys::new(1), index), Origin::Local, NOW).expect("a note");
+        chain.commit().expect("a commit");
+        if index == 20 {
+            println!("writing");
+        }
+    }
+    unreachable!("there are more indexes than time")
+}
