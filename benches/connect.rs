@@ -12,6 +12,8 @@ mod support;
 
 use std::{
     collections::HashMap,
+    fs,
+    io::{Read as _, Write as _},
     path::Path,
     sync::{
         Arc,
@@ -27,7 +29,7 @@ use friendchain::{
         CheckedBlock, CheckedHeader, Coin, CoinKey, Network, check_block, check_coinbase_value, check_coins,
         created_coins, spent_coins, verify_signatures,
     },
-    primitives::{Amount, Header},
+    primitives::{Amount, Encode as _, Header},
 };
 use support::{
     Generator, NOW, PEER, bar, cpu_time, decode, folder, headers_after, memory_mib, options, plot, populated, timed,
@@ -37,7 +39,7 @@ use support::{
 const THREADS: usize = 2;
 
 /// Blocks handed to the chain and not yet answered: what a sync allows itself.
-const HANDED: usize = 144;
+const HANDED: usize = 80;
 
 type Coins = HashMap<CoinKey, Coin>;
 
@@ -47,6 +49,11 @@ fn main() {
         let at = arguments.iter().position(|argument| argument == name);
         at.and_then(|at| arguments.get(at + 1)?.parse().ok()).unwrap_or(default)
     };
+    if let [first, folder, ..] = arguments.as_slice()
+        && first == "connect-only"
+    {
+        return connect_only(Path::new(folder));
+    }
     let asked = |name: &str| arguments.iter().any(|argument| argument == name);
     let (coins, blocks) = (number("--coins", 1_000_000), number("--blocks", 150));
     let any = ["unseen", "known", "growth", "memory"].into_iter().any(asked);
@@ -105,11 +112,11 @@ fn unseen(coins: usize, blocks: usize) -> Figures {
     let transactions = (blocks * 2_000) as f64;
     let rate = |time: Duration| transactions / time.as_secs_f64();
 
-    let (_, time) = timed(|| staged(&scene.generator.network, &scene.headers, &scene.bytes, scene.coins.clone()));
+    let ((), time) = timed(|| staged(&scene.generator.network, &scene.headers, &scene.bytes, scene.coins.clone()));
     let staged = rate(time);
     let coins = scene.coins.clone();
     let before = cpu_time();
-    let (_, time) = timed(|| overlapped(&scene.generator.network, &scene.headers, &scene.bytes, coins));
+    let ((), time) = timed(|| overlapped(&scene.generator.network, &scene.headers, &scene.bytes, coins));
     println!(
         "bound: {:.2} of {THREADS} cores busy",
         cpu_time().saturating_sub(before).as_secs_f64() / time.as_secs_f64()
@@ -117,7 +124,7 @@ fn unseen(coins: usize, blocks: usize) -> Figures {
     let bound = rate(time).max(staged);
     println!("bound: {staged:.0} tx/s stage after stage, {:.0} tx/s overlapped", rate(time));
 
-    let engine = rate(connect(&scene.path, &scene.headers, &scene.bytes, |_| ()));
+    let engine = rate(connect(&scene.path, &scene.headers, scene.bytes.iter(), |_| ()));
     println!("engine, signatures unseen: {engine:.0} tx/s");
     drop(scene.folder);
     Figures { engine, bound }
@@ -125,7 +132,7 @@ fn unseen(coins: usize, blocks: usize) -> Figures {
 
 fn known(coins: usize, blocks: usize) -> f64 {
     let scene = scene(coins, blocks);
-    let time = connect(&scene.path, &scene.headers, &scene.bytes, |chain| {
+    let time = connect(&scene.path, &scene.headers, scene.bytes.iter(), |chain| {
         for bytes in &scene.bytes {
             for trade in decode(bytes).transactions.into_iter().skip(1) {
                 chain.accept_trade(trade, PEER, NOW).expect("a valid trade");
@@ -139,7 +146,12 @@ fn known(coins: usize, blocks: usize) -> f64 {
 }
 
 /// Connects blocks through the chain thread, as a sync does; until the last is durable.
-fn connect(path: &Path, headers: &[Header], bytes: &[Vec<u8>], before: impl FnOnce(&mut Chain)) -> Duration {
+fn connect(
+    path: &Path,
+    headers: &[Header],
+    bytes: impl Iterator<Item = impl AsRef<[u8]>>,
+    before: impl FnOnce(&mut Chain),
+) -> Duration {
     let mut chain = Chain::open(path, options(THREADS)).expect("a chain");
     before(&mut chain);
     chain.accept_headers(headers, PEER, NOW).expect("valid headers");
@@ -150,9 +162,9 @@ fn connect(path: &Path, headers: &[Header], bytes: &[Vec<u8>], before: impl FnOn
     let listener = std::thread::spawn(move || while told.blocking_recv().is_some() {});
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let before = cpu_time();
-    let (_, time) = timed(|| runtime.block_on(hand_over(&handle, bytes)));
+    let ((), time) = timed(|| runtime.block_on(hand_over(&handle, bytes)));
     let busy = cpu_time().saturating_sub(before).as_secs_f64() / time.as_secs_f64();
-    println!("engine: {busy:.2} of {THREADS} cores busy");
+    eprintln!("engine: {busy:.2} of {THREADS} cores busy");
     assert_eq!(handle.summary().tip.hash, headers.last().expect("some").hash());
     drop(handle);
     thread.join().expect("a clean end");
@@ -160,14 +172,14 @@ fn connect(path: &Path, headers: &[Header], bytes: &[Vec<u8>], before: impl FnOn
     time
 }
 
-async fn hand_over(handle: &ChainHandle, blocks: &[Vec<u8>]) {
+async fn hand_over(handle: &ChainHandle, blocks: impl Iterator<Item = impl AsRef<[u8]>>) {
     let mut answers = std::collections::VecDeque::new();
     for bytes in blocks {
         if answers.len() >= HANDED {
             settled(answers.pop_front()).await;
         }
         let (reply, answer) = tokio::sync::oneshot::channel();
-        let block = Box::new(decode(bytes));
+        let block = Box::new(decode(bytes.as_ref()));
         handle.send(ChainCommand::AcceptBlock { block, origin: PEER, reply }).await.expect("an open chain");
         answers.push_back(answer);
     }
@@ -251,12 +263,40 @@ fn overlapped(network: &Network, headers: &[Header], blocks: &[Vec<u8>], mut coi
     });
 }
 
-/// Connects blocks in this process alone and asks the system what it took.
+/// Connects blocks in a process that does nothing else, and asks the system what that took.
 fn memory(coins: usize, blocks: usize) {
     let folder = folder();
-    let kept = folder.path().join("blocks");
-    // The blocks are made by another process, so that what that takes is not counted.
-    let _ = (coins, blocks, kept);
-    let (now, most) = memory_mib();
-    println!("memory: {now} MiB now, {most} MiB at most");
+    let (_, mut generator) = populated(folder.path(), coins);
+    let mut file = std::io::BufWriter::new(fs::File::create(folder.path().join("blocks")).expect("a file"));
+    for _ in 0..blocks {
+        let bytes = generator.trades(2_000).to_bytes();
+        file.write_all(&u32::try_from(bytes.len()).expect("short").to_le_bytes()).expect("written");
+        file.write_all(&bytes).expect("written");
+    }
+    file.flush().expect("written");
+    drop(file);
+    let program = std::env::current_exe().expect("this program");
+    let output = std::process::Command::new(program).arg("connect-only").arg(folder.path()).output().expect("runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let most: f64 = String::from_utf8_lossy(&output.stdout).trim().parse().expect("a number");
+    let (allowed, verdict) = (options(THREADS).cache_mib + 150, |ok| if ok { "ok" } else { "MISSED" });
+    let ok = verdict(most <= allowed as f64);
+    println!("bar connect-memory: {most:.0} MiB at most with {coins} coins (bar ≤ {allowed}) {ok}");
+}
+
+/// The process that [`memory`] starts.
+fn connect_only(folder: &Path) {
+    let read = || {
+        let mut file = std::io::BufReader::new(fs::File::open(folder.join("blocks")).expect("a file"));
+        std::iter::from_fn(move || {
+            let mut length = [0; 4];
+            file.read_exact(&mut length).ok()?;
+            let mut bytes = vec![0; u32::from_le_bytes(length) as usize];
+            file.read_exact(&mut bytes).expect("a whole block");
+            Some(bytes)
+        })
+    };
+    let headers: Vec<_> = read().map(|bytes| decode(&bytes).header).collect();
+    connect(&folder.join("chain.redb"), &headers, read(), |_| ());
+    println!("{}", memory_mib().1);
 }

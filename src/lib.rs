@@ -18,6 +18,9 @@ pub mod cli;
 pub mod consensus;
 pub mod console;
 pub mod friends;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod net;
 pub mod node;
 pub mod peers;

@@ -2,7 +2,8 @@
 //!
 //! Everything goes the way that a node's own data goes: coins are made by blocks that [`Chain`] connects and writes, so
 //! that the tables are those that a node would have. Nothing here is measured.
-#![allow(dead_code, reason = "each bench takes what it needs")]
+#![allow(dead_code, unreachable_pub, reason = "each bench takes what it needs")]
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // of counts that are far smaller
 
 pub mod plot;
 

@@ -281,7 +281,7 @@ impl Chain {
         }
         match self.activate(id, Some(body), now)? {
             Activation::Done => Ok(BlockAccepted::Connected),
-            Activation::TooDeep => Ok(BlockAccepted::SideBranch),
+            Activation::TooDeep | Activation::TooLarge { .. } => Ok(BlockAccepted::SideBranch),
             Activation::Damaged => Ok(BlockAccepted::Waiting),
             Activation::Invalid { block, error } if block == id => {
                 Err(AcceptBlockError::Body { hash: node.hash, error })
@@ -324,14 +324,15 @@ impl Chain {
     /// When [`Chain::due`] has something to do next.
     #[must_use]
     pub fn next_due(&self) -> Option<UnixMillis> {
-        self.held.first().map(|held| held.due)
+        self.held.first().map(|held| held.due).into_iter().chain(self.mempool.next_expiry()).min()
     }
 
-    /// Tries those blocks again that were ahead of our clock and no longer are.
+    /// Tries those blocks again that were ahead of our clock and no longer are, and forgets the trades that have expired.
     ///
     /// # Errors
     /// When the disk fails.
     pub fn due(&mut self, now: UnixMillis) -> Result<(), ChainFault> {
+        self.expire_trades(now)?;
         let count = self.held.iter().take_while(|held| held.due <= now).count();
         let due: Vec<_> = self.held.drain(..count).collect();
         for held in due {

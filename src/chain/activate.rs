@@ -12,11 +12,6 @@ use crate::{
     primitives::{BlockHash, Height, UnixMillis, events},
 };
 
-/// A node does not by itself leave blocks that it connected longer ago than this, in milliseconds: 72 hours.
-///
-/// Whoever has more hash power than all friends together could otherwise rewrite what they settled days ago.
-const MAX_REORGANISATION_AGE: UnixMillis = 72 * 3_600 * 1_000;
-
 /// What came of making a block the tip.
 #[derive(Debug)]
 pub(super) enum Activation {
@@ -24,6 +19,8 @@ pub(super) enum Activation {
     Done,
     /// It would take leaving blocks that were connected too long ago: everything is as before.
     TooDeep,
+    /// It would take more memory than there may be: everything is as before.
+    TooLarge { needs_mib: usize },
     /// A block on the way breaks a rule: it and all above it are marked invalid, everything else is as before.
     Invalid { block: NodeId, error: BlockError },
     /// What is stored of a block on the way is not that block: it and all above it are to be fetched again, everything
@@ -32,11 +29,25 @@ pub(super) enum Activation {
 }
 
 impl Chain {
+    /// Makes a stored block, which beats the tip, the tip, unless that needs a person's word.
+    ///
+    /// `body` is its own, when it is at hand.
+    pub(super) fn activate(
+        &mut self,
+        id: NodeId,
+        body: Option<Body>,
+        now: UnixMillis,
+    ) -> Result<Activation, ChainFault> {
+        match self.forbids(id, now)? {
+            Some(refused) => Ok(refused),
+            None => self.reorganise(id, body, now),
+        }
+    }
+
     /// Makes a stored block, which beats the tip, the tip.
     ///
-    /// `body` is its own, when it is at hand. All happens in a child layer: merged when every block connects, dropped
-    /// otherwise.
-    pub(super) fn activate(
+    /// All happens in a child layer: merged when every block connects, dropped otherwise.
+    pub(super) fn reorganise(
         &mut self,
         id: NodeId,
         body: Option<Body>,
@@ -44,15 +55,6 @@ impl Chain {
     ) -> Result<Activation, ChainFault> {
         let old_tip = self.tip();
         let (disconnect, connect) = self.tree.path_to(id);
-        if let Some(oldest) = disconnect.last() {
-            let connected_at = self.tree.node(*oldest).connected_at;
-            if connected_at.saturating_add(MAX_REORGANISATION_AGE) < now {
-                let branch = self.tree.node(id).hash;
-                tracing::warn!(tip = %old_tip.hash, %branch, "a branch with more work would undo blocks of more than 72 hours ago; the node stays on its own");
-                return Ok(Activation::TooDeep);
-            }
-        }
-
         self.overlay.begin_child();
         let mut left = Vec::with_capacity(disconnect.len());
         for id in &disconnect {
@@ -64,14 +66,11 @@ impl Chain {
             let body = if let Some(body) = given.take_if(|_| block == id) {
                 body
             } else {
-                let node = *self.tree.node(block);
-                let body = Body::from_store(self.overlay.block(&node.key())?);
-                if !body.is_of(&node.hash) {
-                    tracing::warn!(hash = %node.hash, "a stored block is damaged: it is fetched again");
+                let Some(body) = self.stored_body(block)? else {
                     self.overlay.drop_child();
                     self.forget_bodies(block)?;
                     return Ok(Activation::Damaged);
-                }
+                };
                 body
             };
             match self.connect_block(block, &body) {
@@ -92,7 +91,8 @@ impl Chain {
             self.save(*id)?;
         }
         for id in &connect {
-            self.tree.push_connected(*id, now);
+            let before = self.tree.node(*id).connected_at;
+            self.tree.push_connected(*id, if self.rebuilding && before > 0 { before } else { now });
             self.save(*id)?;
         }
         if self.rebuilding {
@@ -106,7 +106,7 @@ impl Chain {
         } else {
             self.mempool_after_connect(&joined)?;
         }
-        self.retry_void(reorganised, now)?;
+        self.settle_mempool(reorganised, now)?;
         Ok(Activation::Done)
     }
 
@@ -146,10 +146,26 @@ impl Chain {
         self.stage(event);
     }
 
+    /// The stored body of a block; `None` when what is stored is not that block.
+    fn stored_body(&mut self, id: NodeId) -> Result<Option<Body>, ChainFault> {
+        let node = *self.tree.node(id);
+        let body = match self.overlay.block(&node.key()) {
+            Ok(block) => Some(Body::from_store(block)).filter(|body| body.is_of(&node.hash)),
+            Err(ChainFault::Corrupt(_)) => None,
+            Err(fault) => return Err(fault),
+        };
+        if body.is_none() {
+            tracing::warn!(hash = %node.hash, height = node.height, "a stored block is damaged");
+        }
+        Ok(body)
+    }
+
     /// Undoes a connected block in the open layer.
     fn disconnect_block(&mut self, id: NodeId) -> Result<Body, ChainFault> {
-        let key = self.tree.node(id).key();
-        let body = Body::from_store(self.overlay.block(&key)?);
+        let node = *self.tree.node(id);
+        let key = node.key();
+        let damaged = || ChainFault::Corrupt(format!("block {} at height {} is damaged", node.hash, node.height));
+        let body = self.stored_body(id)?.ok_or_else(damaged)?;
         let undo = self.overlay.undo(&key)?;
         ledger::disconnect(&mut self.overlay, &body, &undo)?;
         self.overlay.remove_undo(key);
@@ -183,7 +199,7 @@ impl Chain {
     }
 
     /// Drops what is stored of a block and of all above it; their headers stay as good as they were.
-    fn forget_bodies(&mut self, id: NodeId) -> Result<(), ChainFault> {
+    pub(super) fn forget_bodies(&mut self, id: NodeId) -> Result<(), ChainFault> {
         for id in self.tree.forget_bodies(id) {
             self.save(id)?;
             let key = self.tree.node(id).key();
@@ -201,22 +217,36 @@ impl Chain {
         now: UnixMillis,
         progress: &mut dyn FnMut(Height, Height) -> bool,
     ) -> Result<(), ChainFault> {
-        let (disconnect, connect) = self.tree.path_to(self.tree.find_best_stored());
-        if !disconnect.is_empty() {
-            // A branch that was refused as too deep: still refused.
-            return Ok(());
-        }
-        let goal = connect.last().map_or(0, |id| self.tree.node(*id).height);
+        // First what was connected before, so that no rebuilding takes a branch that needs a person's word.
+        let goals = [self.tree.find_best_once_connected(), self.tree.find_best_stored()];
         self.rebuilding = true;
+        for goal in goals {
+            let (disconnect, connect) = self.tree.path_to(goal);
+            if disconnect.is_empty() && !self.connect_again(connect, now, progress)? {
+                break;
+            }
+        }
+        self.rebuilding = false;
+        Ok(())
+    }
+
+    /// Connects stored blocks above the tip; whether all of them could be.
+    fn connect_again(
+        &mut self,
+        connect: Vec<NodeId>,
+        now: UnixMillis,
+        progress: &mut dyn FnMut(Height, Height) -> bool,
+    ) -> Result<bool, ChainFault> {
+        let goal = connect.last().map_or(0, |id| self.tree.node(*id).height);
         for id in connect {
             match self.activate(id, None, now)? {
                 Activation::Invalid { block, error } => {
                     let hash = self.tree.node(block).hash;
                     tracing::warn!(%hash, %error, "a stored block does not connect");
-                    break;
+                    return Ok(false);
                 }
-                Activation::Damaged => break,
-                Activation::Done | Activation::TooDeep => {}
+                Activation::Damaged => return Ok(false),
+                Activation::Done | Activation::TooDeep | Activation::TooLarge { .. } => {}
             }
             if self.is_full() {
                 self.commit()?;
@@ -225,7 +255,6 @@ impl Chain {
                 return Err(ChainFault::Cancelled);
             }
         }
-        self.rebuilding = false;
-        Ok(())
+        Ok(true)
     }
 }

@@ -4,7 +4,11 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::errors::{AcceptBlockError, AcceptHeadersError, AcceptTradeError, ChainFault};
+use super::{
+    diverged::Divergence,
+    errors::{AcceptBlockError, AcceptBranchError, AcceptHeadersError, AcceptTradeError, ChainFault},
+    mempool::{FeeRate, Floor},
+};
 use crate::{
     consensus::{Coin, Network, Work},
     primitives::{Amount, Block, BlockHash, Header, Height, OutPoint, Owner, PeerId, Transaction, TxId, UnixMillis},
@@ -71,6 +75,45 @@ pub struct MempoolEntry {
     pub added: UnixMillis,
     /// Whether it was made on this node: such trades neither expire nor are evicted.
     pub local: bool,
+    /// When it is forgotten, if it is not mined before; never, if it was made on this node.
+    pub expires: Option<UnixMillis>,
+}
+
+impl MempoolEntry {
+    /// What it pays for its length.
+    #[must_use]
+    pub fn rate(&self) -> FeeRate {
+        FeeRate::of(self.fee, self.bytes)
+    }
+}
+
+/// Why a trade left the mempool without being mined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DropReason {
+    /// A block spent what it, or what it rests on, wanted to spend.
+    Conflict,
+    /// Another trade, which pays more, spends what it, or what it rests on, wanted to spend.
+    Replaced,
+    /// The mempool was full, and it paid least.
+    Evicted,
+    /// It waited too long.
+    Expired,
+    /// The best chain changed, and what it spends is not there any more.
+    Reorganised,
+}
+
+impl DropReason {
+    /// The stable name.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Conflict => "conflict",
+            Self::Replaced => "replaced",
+            Self::Evicted => "evicted",
+            Self::Expired => "expired",
+            Self::Reorganised => "reorganised",
+        }
+    }
 }
 
 /// A coin and where it lies.
@@ -218,6 +261,13 @@ pub enum ChainCommand {
         /// What it changed; sent after the commit.
         reply: oneshot::Sender<Result<BlockAccepted, AcceptBlockError>>,
     },
+    /// Take the other branch of a diverged chain.
+    AcceptBranch {
+        /// Any block of it.
+        hash: BlockHash,
+        /// The new tip; sent after the commit.
+        reply: oneshot::Sender<Result<Tip, AcceptBranchError>>,
+    },
     /// Check a trade or note and keep it until it is mined.
     AcceptTrade {
         /// It.
@@ -334,6 +384,13 @@ pub enum ChainEvent {
         /// Why, as a sentence.
         reason: String,
     },
+    /// A peer's trade left the mempool without being mined, and is forgotten here.
+    TradeDropped {
+        /// Which.
+        txid: TxId,
+        /// Why.
+        reason: DropReason,
+    },
     /// The disk failed: the chain thread has stopped, and the node must.
     Failed(ChainFault),
 }
@@ -347,6 +404,14 @@ pub struct ChainSummary {
     pub tip: Tip,
     /// The header with the most work.
     pub best_header: Tip,
+    /// The branches, when a person has to choose.
+    pub diverged: Option<Divergence>,
     /// Waiting trades.
     pub mempool: usize,
+    /// Changes with every trade that comes or goes.
+    pub mempool_changes: u64,
+    /// Memory that they take, in bytes: at most [`MAX_MEMPOOL_BYTES`](super::MAX_MEMPOOL_BYTES), but for our own.
+    pub mempool_bytes: usize,
+    /// The fee rate that a peer's trade has to pay.
+    pub floor: Floor,
 }

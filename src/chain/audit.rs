@@ -2,19 +2,27 @@
 
 use std::collections::HashMap;
 
-use redb::ReadableTable as _;
+use redb::{ReadableTable as _, ReadableTableMetadata as _};
 use sha2::{Digest, Sha256};
 
 use super::{
     api::ChainAudit,
     errors::ChainFault,
     ledger::{self, Body, Refusal},
+    reader::stored_block,
     state::{Chain, load_tree},
-    store::tables::{ReadTables, coin_from_bytes, place_from_bytes, stored, tx_key},
+    store::{
+        Status,
+        tables::{
+            OwnRecord, ReadTables, Undo, WaitingRecord, coin_from_bytes, place_from_bytes, split_block_key, stored,
+            tx_key,
+        },
+    },
+    tree::{Node, NodeId},
 };
 use crate::{
-    consensus::{Coin, CoinKey, HeaderWindow, Work, check_body, check_header},
-    primitives::{Amount, Block, Height, UnixMillis},
+    consensus::{Coin, CoinKey, HeaderWindow, Work, check_body, check_header, verify_signatures},
+    primitives::{Amount, Height, NetworkId, Transaction, TxId, UnixMillis, contain},
 };
 
 /// What the coins table holds.
@@ -70,18 +78,30 @@ impl Chain {
     pub fn verify(&mut self, progress: &mut dyn FnMut(Height, Height) -> bool) -> Result<ChainAudit, ChainFault> {
         self.commit()?;
         let tables = self.overlay.store().read()?;
-        let summary = summarise(&tables)?;
-        let problem = match self.walk(&tables, progress) {
-            Ok(coins) => compare(&tables, coins)?,
-            Err(Finding::Problem(problem)) => Some(problem),
-            Err(Finding::Fault(ChainFault::Corrupt(reason))) => Some(reason),
-            Err(Finding::Fault(fault)) => return Err(fault),
-        };
-        Ok(self.audit(&summary, problem))
+        let (mut summary, mut problem) = (None, None);
+        // Reading damaged pages may panic; nothing but the tables is touched.
+        let checked = contain(|| {
+            summary = Some(summarise(&tables)?);
+            let mut coins = self.walk(&tables, progress)?;
+            compare(&tables, &mut coins)?;
+            self.check_side_branches(&tables)?;
+            check_trades(&tables, &self.network.id)?;
+            Ok(())
+        });
+        match checked {
+            Ok(Ok(())) => {}
+            Ok(Err(Finding::Problem(found))) => problem = Some(found),
+            Err(reason) | Ok(Err(Finding::Fault(ChainFault::Corrupt(reason)))) => problem = Some(reason),
+            Ok(Err(Finding::Fault(fault))) => return Err(fault),
+        }
+        let problem = problem.map(|found| format!("{found}; reindex mends what can be mended"));
+        Ok(self.audit(summary.as_ref(), problem))
     }
 
-    fn audit(&self, summary: &CoinsSummary, problem: Option<String>) -> ChainAudit {
+    fn audit(&self, summary: Option<&CoinsSummary>, problem: Option<String>) -> ChainAudit {
         let tip = self.tip();
+        let nothing = CoinsSummary { coins: 0, supply: Amount::ZERO, hash: [0; 32] };
+        let summary = summary.unwrap_or(&nothing);
         ChainAudit {
             height: tip.height,
             tip: tip.hash,
@@ -102,52 +122,83 @@ impl Chain {
         let tip = self.tip().height;
         let mut coins = HashMap::new();
         let mut window = HeaderWindow::genesis(&self.network);
-        let mut work = Work::ZERO;
+        let (mut work, mut transactions) = (Work::ZERO, 0u64);
         for height in 0..=tip {
-            let id = self.tree.connected_at(height).ok_or_else(|| problem(height, "is not in the tree"))?;
-            let node = self.tree.node(id);
+            let missing = || Finding::Problem(format!("block {height} is not in the tree"));
+            let node = *self.tree.node(self.tree.connected_at(height).ok_or_else(missing)?);
             let key = node.key();
-            let record = tables.header(&key)?.ok_or_else(|| problem(height, "has no header"))?;
-            let bytes = tables.blocks.get(&key)?.ok_or_else(|| problem(height, "has no body"))?;
-            let block: Block = stored(&format!("block {height}"), bytes.value())?;
+            let problem = |what: &str| problem(&node, what);
+            let record = tables.header(&key)?.ok_or_else(|| problem("has no header"))?;
+            let bytes = tables.blocks.get(&key)?.ok_or_else(|| problem("has no body"))?;
+            let block = match stored_block(bytes.value(), &node.hash) {
+                Err(ChainFault::Corrupt(_)) => return Err(problem("has a damaged body")),
+                block => block?,
+            };
             let body = if height == 0 {
-                if block != self.network.genesis {
-                    return Err(problem(height, "is not the genesis"));
-                }
                 work = self.network.genesis_work();
                 Body::from_store(block)
             } else {
                 // Its own time is the latest clock that it needed.
                 let checked = check_header(&record.header, &self.network, &window, record.header.time)
-                    .map_err(|error| problem(height, &error.to_string()))?;
+                    .map_err(|error| problem(&error.to_string()))?;
                 window.push(&checked);
                 work = work.saturating_add(checked.work());
-                let names = check_body(&block, &checked).map_err(|error| problem(height, &error.to_string()))?;
+                let names = check_body(&block, &checked).map_err(|error| problem(&error.to_string()))?;
                 Body::new(std::sync::Arc::new(block), names)
             };
             if work != record.work {
-                return Err(problem(height, "has another cumulative work than stored"));
+                return Err(problem("has another cumulative work than stored"));
             }
             let undo = ledger::connect(&mut coins, &self.network, &body, self.options.threads, |_| false);
             let undo = undo.map_err(|refusal| match refusal {
-                Refusal::Rule(error) => problem(height, &error.to_string()),
+                Refusal::Rule(error) => problem(&error.to_string()),
                 Refusal::Fault(fault) => Finding::Fault(fault),
             })?;
-            let kept = tables.undo.get(&key)?.ok_or_else(|| problem(height, "has no undo record"))?;
-            if stored::<super::store::tables::Undo>("an undo record", kept.value())? != undo {
-                return Err(problem(height, "has a wrong undo record"));
+            let kept = tables.undo.get(&key)?.ok_or_else(|| problem("has no undo record"))?;
+            if stored::<Undo>("an undo record", kept.value())? != undo {
+                return Err(problem("has a wrong undo record"));
             }
+            transactions = transactions.saturating_add(body.txids.len() as u64);
             for (position, txid) in (0u32..).zip(&body.txids) {
                 let place = tables.tx_index.get(tx_key(txid))?.map(|place| place_from_bytes(*place.value()));
                 if place != Some((height, position)) {
-                    return Err(problem(height, &format!("has transaction {txid}, which the index does not know")));
+                    return Err(problem(&format!("has transaction {txid}, which the index does not know")));
                 }
             }
             if !progress(height, tip) {
                 return Err(Finding::Fault(ChainFault::Cancelled));
             }
         }
+        let entries = tables.tx_index.len()?;
+        if entries != transactions {
+            let what = format!("the index has {entries} entries, and the blocks have {transactions} transactions");
+            return Err(Finding::Problem(what));
+        }
         Ok(coins)
+    }
+
+    /// Checks that stored blocks beside the best chain are those of their names.
+    fn check_side_branches(&self, tables: &ReadTables) -> Result<(), Finding> {
+        match self.damaged_side_block(tables)? {
+            Some(id) => Err(problem(self.tree.node(id), "has a damaged body")),
+            None => Ok(()),
+        }
+    }
+
+    /// A stored block beside the best chain that is not the one of its name.
+    fn damaged_side_block(&self, tables: &ReadTables) -> Result<Option<NodeId>, ChainFault> {
+        for entry in tables.blocks.iter()? {
+            let (key, bytes) = entry?;
+            let (_, hash) = split_block_key(key.value());
+            let Some(id) = self.tree.id(&hash).filter(|id| self.tree.node(*id).status == Status::Stored) else {
+                continue;
+            };
+            match stored_block(bytes.value(), &hash) {
+                Err(ChainFault::Corrupt(_)) => return Ok(Some(id)),
+                block => drop(block?),
+            }
+        }
+        Ok(None)
     }
 
     /// Rebuilds coins, undo records and index from the stored blocks; `ok` says whether the old coins agreed.
@@ -162,7 +213,7 @@ impl Chain {
         progress: &mut dyn FnMut(Height, Height) -> bool,
     ) -> Result<ChainAudit, ChainFault> {
         self.commit()?;
-        let before = (self.tip(), summarise(&self.overlay.store().read()?)?.hash);
+        let before = (self.tip(), hash_if_readable(&self.overlay.store().read()?));
         self.overlay.reset()?;
         self.tree = {
             let tables = self.overlay.store().read()?;
@@ -172,34 +223,77 @@ impl Chain {
         self.window = None;
         self.template = None;
         self.catch_up(now, progress)?;
+        self.commit()?;
+        while let Some(id) = {
+            let tables = self.overlay.store().read()?;
+            self.damaged_side_block(&tables)?
+        } {
+            self.forget_bodies(id)?;
+            self.commit()?;
+        }
         self.recheck_mempool()?;
         self.commit()?;
         let summary = summarise(&self.overlay.store().read()?)?;
         let tip = self.tip();
         let problem = if tip.hash != before.0.hash {
-            Some(format!("the blocks lead to {} at height {}, not to {}", tip.hash, tip.height, before.0.hash))
-        } else if summary.hash != before.1 {
+            let (height, was) = (tip.height.saturating_add(1), before.0.height);
+            Some(format!(
+                "the stored blocks lead to {} at height {}, not to {} at height {was}: from height {height} on they were \
+                 damaged, and are fetched again from friends when the node runs",
+                tip.hash, tip.height, before.0.hash
+            ))
+        } else if Some(summary.hash) != before.1 {
             Some("the old coins were not those that the blocks lead to; they are now".to_owned())
         } else {
             None
         };
-        Ok(self.audit(&summary, problem))
+        Ok(self.audit(Some(&summary), problem))
     }
 }
 
-fn problem(height: Height, what: &str) -> Finding {
-    Finding::Problem(format!("block {height} {what}"))
+/// The hash of the coins table, if it can be read to its end.
+fn hash_if_readable(tables: &ReadTables) -> Option<[u8; 32]> {
+    contain(|| summarise(tables)).ok()?.ok().map(|summary| summary.hash)
+}
+
+fn problem(node: &Node, what: &str) -> Finding {
+    Finding::Problem(format!("block {} at height {} {what}", node.hash, node.height))
+}
+
+/// Checks that the waiting and the own trades read back and are those of their names, signatures and all.
+fn check_trades(tables: &ReadTables, network: &NetworkId) -> Result<(), Finding> {
+    let check = |key: &[u8; 32], transaction: &Transaction| {
+        let txid = TxId(*key);
+        let is_whole = transaction.txid() == txid && verify_signatures(network, &[(transaction, txid)], 1).is_ok();
+        if is_whole { Ok(()) } else { Err(Finding::Problem(format!("the stored trade {txid} is damaged"))) }
+    };
+    for entry in tables.mempool.iter()? {
+        let (key, value) = entry?;
+        check(key.value(), &stored::<WaitingRecord>("a waiting trade", value.value())?.transaction)?;
+    }
+    for entry in tables.own.iter()? {
+        let (key, value) = entry?;
+        check(key.value(), &stored::<OwnRecord>("an own trade", value.value())?.transaction)?;
+    }
+    Ok(())
 }
 
 /// Compares the coins table with the coins that the blocks lead to.
-fn compare(tables: &ReadTables, mut coins: HashMap<CoinKey, Coin>) -> Result<Option<String>, ChainFault> {
+fn compare(tables: &ReadTables, coins: &mut HashMap<CoinKey, Coin>) -> Result<(), Finding> {
     let name = |key: &CoinKey| format!("{}:{}", key.outpoint.txid, key.outpoint.index);
     for entry in tables.coins.iter()? {
         let (key, value) = entry?;
         let key = CoinKey::from_bytes(key.value());
         if coins.remove(&key) != Some(coin_from_bytes(value.value())) {
-            return Ok(Some(format!("the coin {} is stored, but the blocks do not lead to it", name(&key))));
+            let what = format!("the coin {} is stored, but the blocks do not lead to it", name(&key));
+            return Err(Finding::Problem(what));
         }
     }
-    Ok(coins.keys().next().map(|key| format!("the blocks lead to the coin {}, which is not stored", name(key))))
+    match coins.keys().next() {
+        Some(key) => {
+            let what = format!("the blocks lead to the coin {}, which is not stored", name(key));
+            Err(Finding::Problem(what))
+        }
+        None => Ok(()),
+    }
 }

@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
+use super::mempool::FeeRate;
 pub use crate::consensus::Blame;
 use crate::{
     consensus::{BlockError, HeaderError, TransactionError},
-    primitives::{BlockHash, Height, NetworkId, OutPoint, TxId},
+    primitives::{Amount, BlockHash, Height, NetworkId, OutPoint, TxId},
 };
 
 /// The disk failed, or holds what we did not write: the chain thread stops.
@@ -19,6 +20,9 @@ pub enum ChainFault {
     /// What was read is not what was written.
     #[error("the chain's file is damaged: {0}; run verify-chain, then reindex, or fetch the chain anew")]
     Corrupt(String),
+    /// The chain was opened to be read alone.
+    #[error("the data folder is read-only: its chain can be read, and nothing can be added to it")]
+    ReadOnly,
     /// The chain thread has ended, by a fault or at shutdown.
     #[error("the chain is closed")]
     Closed,
@@ -34,6 +38,7 @@ impl ChainFault {
         match self {
             Self::Disk(_) => "disk",
             Self::Corrupt(_) => "corrupt",
+            Self::ReadOnly => "read_only",
             Self::Closed => "closed",
             Self::Cancelled => "cancelled",
         }
@@ -44,6 +49,9 @@ impl From<redb::StorageError> for ChainFault {
     fn from(error: redb::StorageError) -> Self {
         match error {
             redb::StorageError::Corrupted(reason) => Self::Corrupt(reason),
+            redb::StorageError::Io(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+                Self::Corrupt("it ends too early".to_owned())
+            }
             other => Self::Disk(other.to_string()),
         }
     }
@@ -130,8 +138,16 @@ pub enum OpenError {
         wanted: NetworkId,
     },
     /// It is damaged.
-    #[error("the chain at {} is damaged: {reason}; keep a copy, remove it, and fetch the chain anew from a friend", path.display())]
+    #[error("the chain at {} is damaged: {reason}; run reindex, which makes it anew from its blocks, or leave-chain, which keeps the file, and join again by a friend's invite", path.display())]
     Corrupt {
+        /// Where.
+        path: PathBuf,
+        /// What was found.
+        reason: String,
+    },
+    /// It is damaged so that none of its blocks can be read.
+    #[error("nothing can be saved from the chain at {}: {reason}; run leave-chain, which keeps the file, and join again by a friend's invite", path.display())]
+    Lost {
         /// Where.
         path: PathBuf,
         /// What was found.
@@ -286,6 +302,107 @@ impl AcceptBlockError {
     }
 }
 
+/// Why another branch was not taken. The chain is as it was.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AcceptBranchError {
+    /// There is nothing to choose.
+    #[error("the chain is not diverged: no other branch has more work than the one that ends at {tip}")]
+    NotDiverged {
+        /// Our tip.
+        tip: BlockHash,
+    },
+    /// Nobody has told of such a block.
+    #[error("no block {hash} is known here: the other branch ends at {theirs}, as status says")]
+    UnknownBlock {
+        /// What was asked for.
+        hash: BlockHash,
+        /// The end of the other branch.
+        theirs: BlockHash,
+    },
+    /// It is on the best chain.
+    #[error("block {hash} is on our own branch: give one of the other branch, which ends at {theirs}")]
+    OwnBranch {
+        /// What was asked for.
+        hash: BlockHash,
+        /// The end of the other branch.
+        theirs: BlockHash,
+    },
+    /// It, or a block below it, is known to be invalid.
+    #[error("block {hash} is on a branch with an invalid block: nobody can take it")]
+    InvalidBranch {
+        /// What was asked for.
+        hash: BlockHash,
+    },
+    /// It is on a third branch, which has no more work than ours.
+    #[error("the branch of block {hash} has no more work than ours: the one that has ends at {theirs}")]
+    LessWork {
+        /// What was asked for.
+        hash: BlockHash,
+        /// The end of the branch with more work.
+        theirs: BlockHash,
+    },
+    /// So much of it has yet to come that it would not be better than ours.
+    #[error("{missing} blocks of the branch of {hash} are not here yet: wait until status says that all of it is")]
+    Incomplete {
+        /// What was asked for.
+        hash: BlockHash,
+        /// How many.
+        missing: Height,
+    },
+    /// It takes more memory than there may be.
+    #[error(
+        "taking the branch of block {hash} needs about {needs_mib} MiB of memory: start the node again with --cache-mib {needs_mib}, then try again"
+    )]
+    TooLarge {
+        /// What was asked for.
+        hash: BlockHash,
+        /// How much.
+        needs_mib: usize,
+    },
+    /// A block of it breaks a rule: the branch is marked invalid.
+    #[error("the branch of {hash} is not valid, and is given up: block {block}: {error}")]
+    Broken {
+        /// What was asked for.
+        hash: BlockHash,
+        /// Which block of it.
+        block: BlockHash,
+        /// The rule.
+        error: Box<BlockError>,
+    },
+    /// A stored block of it is damaged, and will be fetched again.
+    #[error("a stored block of the branch of {hash} is damaged and is fetched again: try again once it is here")]
+    Damaged {
+        /// What was asked for.
+        hash: BlockHash,
+    },
+    /// Ours.
+    #[error(transparent)]
+    Fault(#[from] ChainFault),
+}
+
+impl AcceptBranchError {
+    /// The stable name of the error.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::NotDiverged { .. } => "not_diverged",
+            Self::UnknownBlock { .. } => "unknown_block",
+            Self::OwnBranch { .. } => "own_branch",
+            Self::InvalidBranch { .. } | Self::Broken { .. } => "invalid_branch",
+            Self::LessWork { .. } => "less_work",
+            Self::Incomplete { .. } => "branch_incomplete",
+            Self::TooLarge { .. } => "reorganisation_too_large",
+            Self::Damaged { .. } => "branch_damaged",
+            Self::Fault(fault) => fault.code(),
+        }
+    }
+}
+
+/// What it would take to replace the first of two rivals.
+fn to_replace(needs: Option<Amount>) -> String {
+    needs.map_or_else(String::new, |fee| format!("; to replace it, pay a fee of {fee} at least"))
+}
+
 /// Why a trade or note was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AcceptTradeError {
@@ -311,8 +428,11 @@ pub enum AcceptTradeError {
         /// Of the block.
         height: Height,
     },
-    /// Another waiting trade, which was here first, spends the same coin or stamp.
-    #[error("trade {txid} spends {}:{}, which the waiting trade {by} spends", outpoint.txid, outpoint.index)]
+    /// Another waiting trade, which was here first, spends the same coin or stamp, and is not replaced.
+    #[error(
+        "trade {txid} spends {}:{}, which the waiting trade {by} spends{}",
+        outpoint.txid, outpoint.index, to_replace(*needs)
+    )]
     Conflict {
         /// The latecomer.
         txid: TxId,
@@ -320,6 +440,30 @@ pub enum AcceptTradeError {
         outpoint: OutPoint,
         /// The first.
         by: TxId,
+        /// The fee that would replace all that has to leave; none for a note, which nothing replaces.
+        needs: Option<Amount>,
+    },
+    /// It would replace too many.
+    #[error(
+        "trade {txid} would replace more than {limit} waiting trades, with those that rest on them; wait for the next block"
+    )]
+    TooManyReplaced {
+        /// Which.
+        txid: TxId,
+        /// How many were found: no more were looked at.
+        replaced: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// It would replace what it spends.
+    #[error(
+        "trade {txid} spends an output of {parent}, which it would replace, or which rests on what it would replace"
+    )]
+    ReplacesParent {
+        /// Which.
+        txid: TxId,
+        /// What it spends.
+        parent: TxId,
     },
     /// It rests on too many trades that wait themselves.
     #[error("trade {txid} rests on {ancestors} waiting trades: {limit} at most; wait for the next block")]
@@ -331,9 +475,49 @@ pub enum AcceptTradeError {
         /// The limit.
         limit: usize,
     },
-    /// The mempool is full of trades that pay more.
-    #[error("trade {txid} pays too little: the mempool is full of trades that pay more")]
-    Full {
+    /// Too much rests on one of those that it rests on.
+    #[error(
+        "trade {txid} would be the {descendants}th to rest on the waiting trade {ancestor}: {limit} at most; wait for the next block"
+    )]
+    TooManyDescendants {
+        /// Which.
+        txid: TxId,
+        /// What it rests on.
+        ancestor: TxId,
+        /// How many would rest on that, itself included.
+        descendants: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// It and the waiting trades that it rests on, or that rest on one of these, are too long together.
+    #[error(
+        "trade {txid} and the waiting trades connected with it have {bytes} bytes: {limit} at most; wait for the next block"
+    )]
+    TooLargePackage {
+        /// Which.
+        txid: TxId,
+        /// How long they are together.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// The mempool is full, or was a moment ago, and it pays no more than what had to leave.
+    #[error(
+        "trade {txid} pays {} units for each 1,000 bytes, and at the moment {} are asked, since the mempool is full; pay a \
+         higher fee, or wait",
+        rate.units(), floor.units()
+    )]
+    BelowFloor {
+        /// Which.
+        txid: TxId,
+        /// What it pays: its own rate, or that of all it rests on, whichever is lower.
+        rate: FeeRate,
+        /// What it would have to pay.
+        floor: FeeRate,
+    },
+    /// Its sender brings too many trades without a fee.
+    #[error("trade {txid} pays next to nothing, and whoever sent it sends many such; pay a fee, or wait")]
+    TooManyFree {
         /// Which.
         txid: TxId,
     },
@@ -351,8 +535,13 @@ impl AcceptTradeError {
             Self::Known { .. }
             | Self::Mined { .. }
             | Self::Conflict { .. }
+            | Self::TooManyReplaced { .. }
+            | Self::ReplacesParent { .. }
             | Self::TooLongChain { .. }
-            | Self::Full { .. } => Blame::Nobody,
+            | Self::TooManyDescendants { .. }
+            | Self::TooLargePackage { .. }
+            | Self::BelowFloor { .. }
+            | Self::TooManyFree { .. } => Blame::Nobody,
             Self::Fault(_) => Blame::Ours,
         }
     }
@@ -366,7 +555,12 @@ impl AcceptTradeError {
             Self::Mined { .. } => "mined",
             Self::Conflict { .. } => "conflict",
             Self::TooLongChain { .. } => "too_long_chain",
-            Self::Full { .. } => "mempool_full",
+            Self::TooManyReplaced { .. } => "too_many_replaced",
+            Self::ReplacesParent { .. } => "replaces_parent",
+            Self::TooManyDescendants { .. } => "too_many_descendants",
+            Self::TooLargePackage { .. } => "too_large_package",
+            Self::BelowFloor { .. } => "fee_too_low",
+            Self::TooManyFree { .. } => "too_many_free",
             Self::Fault(fault) => fault.code(),
         }
     }

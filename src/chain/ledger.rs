@@ -134,7 +134,7 @@ pub(crate) fn connect(
     }
     // Last, so that the first thing wrong with a block does not depend on whether they were checked ahead.
     match &body.signatures {
-        Some(found) => found.clone()?,
+        Some(found) => (*found)?,
         None => check_signatures(network, body, threads, verified)?,
     }
     Ok(undo)

@@ -1,7 +1,7 @@
 //! The state machine of the ledger: header tree, coins, mempool, and the thread that owns them.
 //!
-//! [`Chain`] is a plain struct: blocks, headers and trades in, events out; no clock, no threads of its own, any redb
-//! backend. [`spawn`] puts it on a thread, which alone writes `chain.redb`, and gives a [`ChainHandle`]; reads that need
+//! [`Chain`] is a plain struct: blocks, headers and trades in, events out; no clock, any redb backend, and no threads but
+//! those that it waits for. [`spawn`] puts it on a thread, which alone writes `chain.redb`, and gives a [`ChainHandle`]; reads that need
 //! no decision go through a [`ChainReader`]. The miner and the wallet live here too, beside what they use.
 //!
 //! ```text
@@ -14,6 +14,7 @@ mod accept;
 mod activate;
 pub mod api;
 mod audit;
+mod diverged;
 pub mod errors;
 mod hashing;
 mod ledger;
@@ -23,10 +24,12 @@ mod overlay;
 mod pool;
 mod prepare;
 mod reader;
+pub mod salvage;
 mod state;
 pub mod store;
 mod template;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
+#[cfg_attr(fuzzing, allow(dead_code, unused_imports, reason = "fuzz targets use a part of it"))]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
@@ -37,8 +40,14 @@ mod waiting;
 pub mod wallet;
 
 pub use api::*;
-pub use errors::{AcceptBlockError, AcceptHeadersError, AcceptTradeError, Blame, ChainFault, OpenError};
-pub use mempool::{FREE_BYTES_PER_BLOCK, MAX_CHAIN, MAX_LOCAL_CHAIN, MAX_MEMPOOL_BYTES};
+pub use diverged::Divergence;
+pub use errors::{
+    AcceptBlockError, AcceptBranchError, AcceptHeadersError, AcceptTradeError, Blame, ChainFault, OpenError,
+};
+pub use mempool::{
+    FLOOR_HALF_LIFE_MS, FREE_BYTES_PER_BLOCK, FREE_EXPIRY_MS, FeeRate, Floor, MAX_CHAIN, MAX_LOCAL_CHAIN,
+    MAX_LOCAL_PACKAGE_BYTES, MAX_MEMPOOL_BYTES, MAX_PACKAGE_BYTES, MAX_REPLACED, PAYING_EXPIRY_MS, PAYING_RATE,
+};
 pub use reader::ChainReader;
 pub use state::{Chain, ChainOptions};
 pub use store::Status;

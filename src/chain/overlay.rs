@@ -34,7 +34,7 @@ use super::{
 };
 use crate::{
     consensus::{Coin, CoinKey},
-    primitives::{Block, Encode, Height, TxId},
+    primitives::{Block, Encode, Height, TxId, contain},
 };
 
 /// About what one changed coin takes in memory, in bytes: key, value and the map's own.
@@ -157,6 +157,8 @@ pub(crate) struct Overlay {
     /// What is being written, or was last.
     written: Arc<Layer>,
     writing: Option<Writing>,
+    /// What was being written did not reach the disk.
+    failed: bool,
     base: Layer,
     child: Option<Layer>,
     /// Whether the base holds anything that someone waits for: a reply or an event must not overtake it.
@@ -172,6 +174,7 @@ impl Overlay {
             snapshot: None,
             written: Arc::default(),
             writing: None,
+            failed: false,
             base: Layer::default(),
             child: None,
             awaited: false,
@@ -181,6 +184,11 @@ impl Overlay {
 
     pub(crate) const fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// From now on a commit of any change is refused.
+    pub(crate) const fn seal(&mut self) {
+        self.store.seal();
     }
 
     /// Whether replies and events have to wait for a commit.
@@ -196,11 +204,6 @@ impl Overlay {
     /// About how many bytes of memory the changes take.
     pub(crate) fn cost(&self) -> usize {
         self.base.cost()
-    }
-
-    /// Bytes of bodies among the changes.
-    pub(crate) const fn body_bytes(&self) -> usize {
-        self.base.body_bytes
     }
 
     /// Opens a child layer: what follows is merged by [`Overlay::merge_child`] or lost by [`Overlay::drop_child`].
@@ -263,7 +266,8 @@ impl Overlay {
         let (store, layer, ended) = (self.store.clone(), Arc::clone(&self.written), Arc::new(AtomicBool::new(false)));
         let ending = Arc::clone(&ended);
         let write = move || {
-            let result = layer.write(bodies, &store);
+            let written = contain(|| layer.write(bodies, &store));
+            let result = written.unwrap_or_else(|reason| Err(ChainFault::Corrupt(reason)));
             // Before anybody is told, so that the layer and the file are free for whoever is.
             drop((layer, store));
             ending.store(true, Ordering::Release);
@@ -276,9 +280,9 @@ impl Overlay {
         Ok(())
     }
 
-    /// Whether [`Overlay::begin_writing`] was not followed by [`Overlay::finish_writing`].
+    /// Whether [`Overlay::begin_writing`] was not followed by a [`Overlay::finish_writing`] that succeeded.
     pub(crate) const fn is_writing(&self) -> bool {
-        self.writing.is_some()
+        self.writing.is_some() || self.failed
     }
 
     /// Whether [`Overlay::finish_writing`] would have to wait.
@@ -289,7 +293,10 @@ impl Overlay {
     /// Waits until what was begun is on the disk; nothing when nothing was.
     pub(crate) fn finish_writing(&mut self) -> Result<(), ChainFault> {
         let Some(writing) = self.writing.take() else { return Ok(()) };
+        // Until it is known that it succeeded: what failed to be written is never told.
+        self.failed = true;
         writing.thread.join().map_err(|_| ChainFault::Disk("the storing thread panicked".into()))??;
+        self.failed = false;
         self.after_writing();
         Ok(())
     }
@@ -359,6 +366,16 @@ impl Overlay {
         self.finish_writing()?;
         let bytes = self.tables()?.blocks.get(key)?.ok_or_else(missing)?;
         Ok(stored("a block", bytes.value())?)
+    }
+
+    /// How long a stored block is, in bytes; 0 when it is missing.
+    pub(crate) fn block_len(&mut self, key: &BlockKey) -> Result<usize, ChainFault> {
+        if let Some(known) = self.layers().find_map(|layer| layer.blocks.get(key)) {
+            return Ok(known.as_ref().map_or(0, Vec::len));
+        }
+        // It may be among what is being written.
+        self.finish_writing()?;
+        Ok(self.tables()?.blocks.get(key)?.map_or(0, |bytes| bytes.value().len()))
     }
 
     pub(crate) fn put_block(&mut self, key: BlockKey, block: &Block) {
@@ -487,7 +504,7 @@ fn write_coins(table: &mut CoinTable<'_>, changes: &KeyMap<CoinKey, Option<Coin>
 }
 
 /// The entries of a map in the order of their keys; `prefix` says the first bytes of a key, which mostly decide.
-fn sorted<'a, K: Ord, V>(entries: &'a KeyMap<K, V>, prefix: impl Fn(&K) -> u64) -> Vec<(u64, &'a K, &'a V)> {
+fn sorted<K: Ord, V>(entries: &KeyMap<K, V>, prefix: impl Fn(&K) -> u64) -> Vec<(u64, &K, &V)> {
     let mut entries: Vec<_> = entries.iter().map(|(key, value)| (prefix(key), key, value)).collect();
     entries.sort_unstable_by(|(a, a_key, _), (b, b_key, _)| a.cmp(b).then_with(|| a_key.cmp(b_key)));
     entries

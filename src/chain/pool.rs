@@ -3,19 +3,19 @@
 //! A trade made on this node has a record of its own for ever: it is void only while the best chain leaves it no way, and
 //! taken up again as soon as one opens.
 
-use std::sync::Arc;
+use std::{cmp::Reverse, sync::Arc};
 
 use super::{
-    api::{ChainEvent, MempoolEntry, Origin},
+    api::{ChainEvent, DropReason, MempoolEntry, Origin},
     errors::{AcceptTradeError, ChainFault},
     ledger::{Body, Coins},
-    mempool::{Candidate, MAX_CHAIN, MAX_LOCAL_CHAIN, MAX_MEMPOOL_BYTES, Waiting},
+    mempool::{Candidate, FeeRate, Rules, Waiting},
     state::{Chain, LogEntry},
     store::tables::{OwnRecord, WaitingRecord},
 };
 use crate::{
     consensus::{CoinKey, TransactionError, verify_signatures},
-    primitives::{Amount, Height, LeafHash, Transaction, TxId, UnixMillis, events, leaf_hash},
+    primitives::{Amount, Height, LeafHash, PeerId, Transaction, TxId, UnixMillis, events, leaf_hash},
 };
 
 /// Void trades that are tried again at each new block, at most; after a reorganisation all are.
@@ -51,9 +51,11 @@ impl Chain {
         origin: Origin,
         now: UnixMillis,
     ) -> Result<(), AcceptTradeError> {
-        let local = origin == Origin::Local;
+        self.expire_trades(now)?;
+        // One of our own that comes back from a peer is our own still.
+        let local = origin == Origin::Local || self.own.contains_key(&txid);
         if self.mempool.get(&txid).is_some() {
-            if !local {
+            if origin != Origin::Local {
                 return Err(AcceptTradeError::Known { txid });
             }
             if self.mempool.adopt(&txid) {
@@ -64,42 +66,103 @@ impl Chain {
         if let Some((height, _)) = self.overlay.place(&txid)? {
             return Err(AcceptTradeError::Mined { txid, height });
         }
-        let limit = if local { MAX_LOCAL_CHAIN } else { MAX_CHAIN };
-        let candidate = self.check_trade(&transaction, txid, limit)?;
+        let candidate = self.check_trade(&transaction, txid, &Rules::for_new(local))?;
+        if let Origin::Peer(peer) = origin
+            && !local
+        {
+            self.check_dues(&transaction, txid, &candidate, peer, now)?;
+        }
         verify_signatures(&self.network.id, &[(&transaction, txid)], 1)
             .map_err(|(_, error)| AcceptTradeError::Transaction { txid, error })?;
-        let room = self.mempool.room_for(&candidate, transaction.encoded_len(), MAX_MEMPOOL_BYTES);
-        let leaving = match room {
-            Some(leaving) => leaving,
-            // An own trade is kept even so: there are few of them.
-            None if local => Vec::new(),
-            None => return Err(AcceptTradeError::Full { txid }),
-        };
-        for evicted in leaving {
-            self.mempool.remove(&evicted);
-            self.overlay.remove_waiting(evicted);
-        }
+
+        let rate = candidate.rate(transaction.encoded_len());
+        self.replace(txid, &candidate.conflicts)?;
         let transaction = Arc::new(transaction);
         let leaf = leaf_hash(&transaction);
         self.admit(transaction, txid, leaf, candidate, local, now);
-        if let Some(waiting) = self.mempool.get(&txid) {
-            let event = ChainEvent::TradeAccepted { entry: waiting.entry.clone(), origin };
-            self.stage(event);
-            self.logs.push(LogEntry::Trade(events::TradeAccepted { txid, local }));
-        }
+        self.evict(now)?;
+        let Some(waiting) = self.mempool.get(&txid) else {
+            return Err(AcceptTradeError::BelowFloor { txid, rate, floor: self.mempool.floor().at(now) });
+        };
+        let event = ChainEvent::TradeAccepted { entry: waiting.entry.clone(), origin };
+        self.stage(event);
+        self.logs.push(LogEntry::Trade(events::TradeAccepted { txid, local }));
         Ok(())
     }
 
     /// The mempool's checks against the best chain.
-    pub(super) fn check_trade(
+    fn check_trade(
         &mut self,
         transaction: &Transaction,
         txid: TxId,
-        limit: usize,
+        rules: &Rules,
     ) -> Result<Candidate, AcceptTradeError> {
         let next_height = self.tip().height.saturating_add(1);
         let Self { mempool, overlay, .. } = self;
-        mempool.check(transaction, txid, next_height, limit, |key: &CoinKey| overlay.coin(key))
+        mempool.check(transaction, txid, next_height, rules, |key: &CoinKey| overlay.coin(key))
+    }
+
+    /// Whether a peer's trade pays enough for its place, or its sender may bring it for nothing.
+    fn check_dues(
+        &mut self,
+        transaction: &Transaction,
+        txid: TxId,
+        candidate: &Candidate,
+        peer: PeerId,
+        now: UnixMillis,
+    ) -> Result<(), AcceptTradeError> {
+        let bytes = transaction.encoded_len();
+        let rate = candidate.rate(bytes);
+        if let Some(price) = self.mempool.price_of_room(transaction, candidate)
+            && rate <= price
+        {
+            let floor = self.mempool.refuse_room(price, now);
+            return Err(AcceptTradeError::BelowFloor { txid, rate, floor });
+        }
+        let floor = self.mempool.floor().at(now);
+        if rate < floor {
+            return Err(AcceptTradeError::BelowFloor { txid, rate, floor });
+        }
+        if FeeRate::of(candidate.fee, bytes).is_free() && !self.mempool.allow_free(peer, bytes, now) {
+            return Err(AcceptTradeError::TooManyFree { txid });
+        }
+        Ok(())
+    }
+
+    /// What a trade that was checked replaces leaves, with all that rests on it.
+    fn replace(&mut self, by: TxId, conflicts: &[TxId]) -> Result<(), ChainFault> {
+        for waiting in self.mempool.remove_with_descendants(conflicts.iter().copied()) {
+            let reason = if conflicts.contains(&waiting.entry.txid) {
+                format!("it was replaced by {by}, which spends the same and pays more")
+            } else {
+                format!("it rests on a trade that was replaced by {by}, which spends the same and pays more")
+            };
+            self.give_up(&waiting, DropReason::Replaced, reason)?;
+        }
+        Ok(())
+    }
+
+    /// What a full mempool has no room for leaves.
+    fn evict(&mut self, now: UnixMillis) -> Result<(), ChainFault> {
+        for waiting in self.mempool.evict(now) {
+            self.give_up(&waiting, DropReason::Evicted, "there was no room for it".into())?;
+        }
+        Ok(())
+    }
+
+    /// What has waited too long leaves.
+    pub(super) fn expire_trades(&mut self, now: UnixMillis) -> Result<(), ChainFault> {
+        for waiting in self.mempool.expire(now) {
+            self.give_up(&waiting, DropReason::Expired, "it waited too long".into())?;
+        }
+        Ok(())
+    }
+
+    /// After the best chain changed: what has expired or has no room leaves, and void trades are tried again.
+    pub(super) fn settle_mempool(&mut self, reorganised: bool, now: UnixMillis) -> Result<(), ChainFault> {
+        self.expire_trades(now)?;
+        self.retry_void(reorganised, now)?;
+        self.evict(now)
     }
 
     /// Puts a checked trade whose signatures are verified into mempool and tables.
@@ -113,7 +176,7 @@ impl Chain {
         added: UnixMillis,
     ) {
         let bytes = transaction.encoded_len();
-        let entry = MempoolEntry { transaction, txid, fee: Amount::ZERO, bytes, added, local };
+        let entry = MempoolEntry { transaction, txid, fee: Amount::ZERO, bytes, added, local, expires: None };
         self.mempool.insert(entry, leaf, candidate);
         self.verified.insert(leaf);
         self.keep(txid, added);
@@ -142,7 +205,7 @@ impl Chain {
         added: UnixMillis,
     ) -> Result<(), AcceptTradeError> {
         let local = self.own.contains_key(&txid);
-        let candidate = self.check_trade(transaction, txid, usize::MAX)?;
+        let candidate = self.check_trade(transaction, txid, &Rules::for_known(local))?;
         self.admit(Arc::clone(transaction), txid, leaf, candidate, local, added);
         Ok(())
     }
@@ -170,29 +233,32 @@ impl Chain {
     /// A block spent what a waiting trade wanted to: it leaves, with all that rests on it.
     fn drop_conflict(&mut self, loser: TxId, key: &CoinKey, by: TxId, height: Height) -> Result<(), ChainFault> {
         let what = place_of(key);
-        for waiting in self.mempool.remove_with_descendants(&loser) {
+        for waiting in self.mempool.remove_with_descendants([loser]) {
             let reason = if waiting.entry.txid == loser {
                 format!("{what} was spent by {by} in block {height}")
             } else {
                 format!("it rests on {loser}, which can no longer be mined: {what} was spent by {by} in block {height}")
             };
-            self.give_up(&waiting, reason)?;
+            self.give_up(&waiting, DropReason::Conflict, reason)?;
         }
         Ok(())
     }
 
     /// A trade has left the mempool without being mined: an own one becomes void, any other is forgotten.
-    fn give_up(&mut self, waiting: &Waiting, reason: String) -> Result<(), ChainFault> {
+    fn give_up(&mut self, waiting: &Waiting, why: DropReason, reason: String) -> Result<(), ChainFault> {
         let txid = waiting.entry.txid;
         self.overlay.remove_waiting(txid);
         if self.own.contains_key(&txid) {
             let transaction = Transaction::clone(&waiting.entry.transaction);
             self.make_void(txid, transaction, waiting.entry.added, reason)?;
+        } else {
+            self.stage(ChainEvent::TradeDropped { txid, reason: why });
+            self.logs.push(LogEntry::Dropped(events::TradeDropped { txid, reason: why.code() }));
         }
         Ok(())
     }
 
-    fn make_void(
+    pub(super) fn make_void(
         &mut self,
         txid: TxId,
         transaction: Transaction,
@@ -247,7 +313,7 @@ impl Chain {
             match self.readmit(transaction, *txid, waiting.leaf, *added) {
                 Ok(()) | Err(AcceptTradeError::Known { .. }) => {}
                 Err(AcceptTradeError::Fault(fault)) => return Err(fault),
-                Err(error) => self.give_up(&waiting, why_void(&error))?,
+                Err(error) => self.give_up(&waiting, DropReason::Reorganised, why_void(&error))?,
             }
         }
         Ok(())
@@ -282,14 +348,24 @@ impl Chain {
                 }
             }
         }
-        Ok(())
+        // Of another version, perhaps, which counted otherwise. The floor begins anew.
+        self.evict(0)
     }
 
     /// Takes up void trades whose inputs are there again: the chain changed in their favour.
-    pub(super) fn retry_void(&mut self, all: bool, now: UnixMillis) -> Result<(), ChainFault> {
+    fn retry_void(&mut self, all: bool, now: UnixMillis) -> Result<(), ChainFault> {
         let limit = if all { usize::MAX } else { MAX_RETRIED };
         let void = self.own.iter().filter(|(_, is_void)| **is_void).map(|(txid, _)| *txid);
-        let mut void: Vec<_> = void.take(limit).collect();
+        let mut void: Vec<_> = void.collect();
+        void.sort_unstable();
+        void.truncate(limit);
+        // Of two that exclude each other, the later is what their maker wants.
+        let mut dated = Vec::with_capacity(void.len());
+        for txid in void {
+            dated.push((Reverse(self.overlay.own(&txid)?.map(|record| record.added)), txid));
+        }
+        dated.sort_unstable();
+        let mut void: Vec<_> = dated.into_iter().map(|(_, txid)| txid).collect();
         // One may rest on another: again as long as that helps.
         loop {
             let before = void.len();

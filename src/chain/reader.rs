@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     consensus::{COIN_KEY_BYTES, Checkpoint, CoinKey, Work},
-    primitives::{Block, BlockHash, Header, Height, Owner},
+    primitives::{Block, BlockHash, Header, Height, Owner, contain},
 };
 
 /// A locator names this many blocks one by one before its steps double.
@@ -49,7 +49,8 @@ impl ChainReader {
 
     fn read<T>(&self, read: impl FnOnce(&ReadTables) -> Result<T, ChainFault>) -> Option<T> {
         let database = self.database.upgrade()?;
-        let result = read_tables(&database).and_then(|tables| read(&tables));
+        let result = contain(|| read_tables(&database).and_then(|tables| read(&tables)));
+        let result = result.unwrap_or_else(|reason| Err(ChainFault::Corrupt(reason)));
         result.inspect_err(|fault| tracing::error!(%fault, "reading the chain failed")).ok()
     }
 
@@ -108,13 +109,14 @@ impl ChainReader {
         headers.unwrap_or_default()
     }
 
-    /// The canonical bytes of a stored block, of any branch.
+    /// The canonical bytes of a stored block, of any branch; none of one that is damaged, which a peer would blame on us.
     #[must_use]
     pub fn block_bytes(&self, hash: &BlockHash) -> Option<Vec<u8>> {
         self.read(|tables| {
             let Some(record) = self.record(tables, hash)? else { return Ok(None) };
-            let bytes = tables.blocks.get(&block_key(record.header.height, hash))?;
-            Ok(bytes.map(|bytes| bytes.value().to_vec()))
+            let Some(bytes) = tables.blocks.get(&block_key(record.header.height, hash))? else { return Ok(None) };
+            stored_block(bytes.value(), hash)?;
+            Ok(Some(bytes.value().to_vec()))
         })
         .flatten()
     }
@@ -145,7 +147,7 @@ impl ChainReader {
         self.read(|tables| {
             let Some(record) = self.record(tables, hash)? else { return Ok(None) };
             let bytes = tables.blocks.get(&block_key(record.header.height, hash))?;
-            Ok(bytes.map(|bytes| stored("a block", bytes.value())).transpose()?)
+            bytes.map(|bytes| stored_block(bytes.value(), hash)).transpose()
         })
         .flatten()
     }
@@ -178,7 +180,8 @@ impl ChainReader {
         Some((record.header, record.status == Status::Connected))
     }
 
-    /// Blocks of the best header chain whose bodies are not stored, lowest first, at most `limit`.
+    /// Blocks of the best header chain whose bodies are not stored, lowest first, at most `limit`; and where the tip is on
+    /// another branch, those above the tip too.
     ///
     /// Bodies that came before their parents wait in memory and count as missing.
     #[must_use]
@@ -212,6 +215,7 @@ impl ChainReader {
                     missing.push((hash, height));
                 }
             }
+            missing.extend(missing_above_own_tip(tables, limit.saturating_sub(missing.len()))?);
             Ok(missing)
         });
         missing.unwrap_or_default()
@@ -245,10 +249,44 @@ impl ChainReader {
     }
 }
 
+/// Blocks above the tip of a branch that is not the best one, as far as their headers are known; none where it is.
+fn missing_above_own_tip(tables: &ReadTables, limit: usize) -> Result<Vec<(BlockHash, Height)>, ChainFault> {
+    let (mut height, tip) = split_block_key(&tables.meta_key(META_TIP)?);
+    let mut missing = Vec::new();
+    let tip_is_best = tables.header(&block_key(height, &tip))?.is_none_or(|record| record.on_best_headers);
+    let mut parents = HashSet::from([tip]);
+    while !tip_is_best && !parents.is_empty() && missing.len() < limit {
+        height = height.saturating_add(1);
+        let (first, last) = (block_key(height, &BlockHash::ZERO), block_key(height, &BlockHash([0xff; 32])));
+        let mut children = HashSet::new();
+        for entry in tables.headers.range::<&[u8; 36]>(&first..=&last)? {
+            let (key, value) = entry?;
+            let record = HeaderRecord::from_bytes(value.value())?;
+            let (_, hash) = split_block_key(key.value());
+            if record.status == Status::HeaderOnly && parents.contains(&record.header.previous) && missing.len() < limit
+            {
+                children.insert(hash);
+                missing.push((hash, height));
+            }
+        }
+        parents = children;
+    }
+    Ok(missing)
+}
+
+/// A block from its stored bytes; that it is another one than its name says is corruption.
+pub(super) fn stored_block(bytes: &[u8], hash: &BlockHash) -> Result<Block, ChainFault> {
+    let block: Block = stored("a block", bytes)?;
+    if block.hash() != *hash || block.computed_merkle_root() != block.header.merkle_root {
+        return Err(ChainFault::Corrupt(format!("block {hash} at height {} is damaged", block.header.height)));
+    }
+    Ok(block)
+}
+
 fn block_info(tables: &ReadTables, hash: BlockHash, record: &HeaderRecord) -> Result<Option<BlockInfo>, ChainFault> {
     let key = block_key(record.header.height, &hash);
     let (Some(bytes), Some(undo)) = (tables.blocks.get(&key)?, tables.undo.get(&key)?) else { return Ok(None) };
-    let block: Block = stored("a block", bytes.value())?;
+    let block = stored_block(bytes.value(), &hash)?;
     let undo: Undo = stored("an undo record", undo.value())?;
     let (tip_height, _) = split_block_key(&tables.meta_key(META_TIP)?);
     let fees = undo.fees(&block.transactions);

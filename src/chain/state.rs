@@ -22,7 +22,7 @@ use super::{
     overlay::Overlay,
     reader::ChainReader,
     store::{
-        Store,
+        Store, contained,
         tables::{
             HeaderRecord, META_BEST_HEADER, META_TIP, OwnRecord, ReadTables, WaitingRecord, split_block_key, stored,
         },
@@ -32,21 +32,21 @@ use super::{
     waiting::{Held, WaitingBlocks},
 };
 use crate::{
-    consensus::{CoinKey, HeaderWindow, Network, WINDOW_BLOCKS, spent_coins},
-    primitives::{Amount, BlockHash, Header, Height, Owner, TxId, events},
+    consensus::{CoinKey, HeaderWindow, Network, WINDOW_BLOCKS, spent_coins, verify_signatures},
+    primitives::{Amount, BlockHash, Header, Height, Owner, TxId, UnixMillis, events},
 };
 
 /// Changes are committed at the latest when they take about this many bytes of memory and half of the cache, but no more
 /// than [`MAX_GATHERED`]. The more, the less a commit costs for each block: most of it is pages of the coins table, which
 /// are written once for all changes on them.
-const MIN_GATHERED: usize = 48 * 1024 * 1024;
+const MIN_GATHERED: usize = 28 * 1024 * 1024;
 
 /// Room is made for this many headers at once when a chain is opened, whatever a damaged file says that it holds: 1 GB.
 const MAX_RESERVED: usize = 5_000_000;
 
-/// Changes are committed at the latest when they take about this many bytes of memory: some 50 full blocks. All but their
+/// Changes are committed at the latest when they take about this many bytes of memory: some 28 full blocks. All but their
 /// bodies are kept while they are being written.
-const MAX_GATHERED: usize = 112 * 1024 * 1024;
+const MAX_GATHERED: usize = 60 * 1024 * 1024;
 
 /// Tips that only grow are told as one event, until it names this many transactions.
 const MAX_TOLD_TOGETHER: usize = 10_000;
@@ -54,7 +54,7 @@ const MAX_TOLD_TOGETHER: usize = 10_000;
 /// How a chain is kept; none of it changes what is valid.
 #[derive(Debug, Clone)]
 pub struct ChainOptions {
-    /// Memory, in MiB, three quarters of it for the database's pages. All in all, a chain takes up to 150 MiB more.
+    /// Memory, in MiB: half for the database's pages, half for changes. Those being written, and blocks that wait, come on top.
     pub cache_mib: usize,
     /// Threads that verify signatures.
     pub threads: usize,
@@ -65,7 +65,7 @@ pub struct ChainOptions {
 impl ChainOptions {
     /// What the database may keep of its pages in memory, in MiB.
     const fn page_mib(&self) -> usize {
-        self.cache_mib.saturating_mul(3) / 4
+        self.cache_mib / 2
     }
 }
 
@@ -86,6 +86,7 @@ pub(super) enum LogEntry {
     Disconnected(events::BlockDisconnected),
     Reorganised(events::Reorganised),
     Trade(events::TradeAccepted),
+    Dropped(events::TradeDropped),
 }
 
 impl LogEntry {
@@ -95,6 +96,7 @@ impl LogEntry {
             Self::Disconnected(event) => event.emit(),
             Self::Reorganised(event) => event.emit(),
             Self::Trade(event) => event.emit(),
+            Self::Dropped(event) => event.emit(),
         }
     }
 }
@@ -117,6 +119,10 @@ pub struct Chain {
     /// The last template and what it was made from.
     pub(super) template: Option<(super::template::TemplateKey, Template)>,
     pub(super) generation: u64,
+    /// A branch that was not taken for its size.
+    pub(super) too_large: Option<super::diverged::TooLarge>,
+    /// How much memory a reorganisation may take, in MiB.
+    pub(super) reorganisation_mib: usize,
     /// While stored blocks are connected again: nothing is told, the mempool is left alone.
     pub(super) rebuilding: bool,
     pub(super) staged: VecDeque<ChainEvent>,
@@ -132,7 +138,7 @@ impl Chain {
     /// # Errors
     /// See [`store::create`](super::store::create).
     pub fn create(path: &Path, network: &Network, options: ChainOptions) -> Result<Self, OpenError> {
-        Self::on_store(super::store::create(path, network, None, options.page_mib())?, options)
+        Self::from_store(super::store::create(path, network, None, options.page_mib())?, options, path)
     }
 
     /// Opens the chain in a file.
@@ -140,7 +146,19 @@ impl Chain {
     /// # Errors
     /// See [`OpenError`].
     pub fn open(path: &Path, options: ChainOptions) -> Result<Self, OpenError> {
-        Self::on_store(super::store::open(path, options.page_mib())?, options)
+        Self::from_store(super::store::open(path, options.page_mib())?, options, path)
+    }
+
+    /// Opens the chain in a file to be read alone: the file stays as it is, and what would change it is
+    /// [`ChainFault::ReadOnly`].
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open_frozen(path: &Path, options: ChainOptions) -> Result<Self, OpenError> {
+        let store = super::store::open_frozen(path, options.page_mib())?;
+        let mut chain = Self::from_store(store, options, path)?;
+        chain.overlay.seal();
+        Ok(chain)
     }
 
     /// Takes up the chain in an open store: reads all headers, the waiting and the own trades.
@@ -148,8 +166,11 @@ impl Chain {
     /// # Errors
     /// [`OpenError::Corrupt`] and [`OpenError::Disk`].
     pub fn on_store(store: Store, options: ChainOptions) -> Result<Self, OpenError> {
-        let path = Path::new("chain.redb");
-        Self::load(store, options).map_err(|fault| OpenError::from_fault(path, fault))
+        Self::from_store(store, options, Path::new("chain.redb"))
+    }
+
+    fn from_store(store: Store, options: ChainOptions, path: &Path) -> Result<Self, OpenError> {
+        contained(path, || Self::load(store, options).map_err(|fault| OpenError::from_fault(path, fault)))
     }
 
     fn load(store: Store, options: ChainOptions) -> Result<Self, ChainFault> {
@@ -167,6 +188,7 @@ impl Chain {
             waiting.push(stored::<WaitingRecord>("a waiting trade", value.value())?);
         }
         waiting.sort_by_key(|record| record.sequence);
+        drop_damaged(&mut waiting, &network, options.threads);
         let mut own = HashMap::new();
         for entry in tables.own.iter()? {
             let (key, value) = entry?;
@@ -177,6 +199,7 @@ impl Chain {
 
         let mut chain = Self {
             network,
+            reorganisation_mib: options.cache_mib.max(super::diverged::MIN_REORGANISATION_MIB),
             options,
             overlay: Overlay::new(store),
             tree,
@@ -188,14 +211,16 @@ impl Chain {
             window: None,
             template: None,
             generation: 0,
+            too_large: None,
             rebuilding: false,
             staged: VecDeque::new(),
             logs: Vec::new(),
             written: Default::default(),
             ready: Vec::new(),
         };
-        // A crash in the middle of a reindex leaves more stored than connected.
-        let now = chain.tree.node(chain.tree.tip()).connected_at;
+        // A crash in the middle of a reindex leaves more stored than connected. What joins for the first time joins as late
+        // as this node is known to have run: too early, and what beats it would seem to undo old blocks.
+        let now = chain.tree.last_connection();
         chain.catch_up(now, &mut |_, _| true)?;
         chain.restore_mempool(waiting)?;
         chain.commit()?;
@@ -227,14 +252,18 @@ impl Chain {
         self.tree.connected_at(height).map(|id| self.tree.node(id).hash)
     }
 
-    /// What everybody may know.
+    /// What everybody may know, at a time.
     #[must_use]
-    pub fn summary(&self) -> ChainSummary {
+    pub fn summary(&self, now: UnixMillis) -> ChainSummary {
         ChainSummary {
             network: Arc::clone(&self.network),
             tip: self.tip(),
             best_header: self.best_header(),
+            diverged: self.divergence(now),
             mempool: self.mempool.len(),
+            mempool_changes: self.mempool.changes(),
+            mempool_bytes: self.mempool.memory(),
+            floor: self.mempool.floor(),
         }
     }
 
@@ -334,15 +363,19 @@ impl Chain {
     /// Waits until what [`begin_storing`](Self::begin_storing) began is durable; then it can be told.
     pub(super) fn finish_storing(&mut self) -> Result<(), ChainFault> {
         self.overlay.finish_writing()?;
-        let (events, logs) = std::mem::take(&mut self.written);
-        self.ready.extend(events);
-        logs.iter().for_each(LogEntry::emit);
+        self.release();
         Ok(())
     }
 
-    /// Tells what needs no commit, when nothing that does is before it.
+    /// Tells what is durable, and what needs no commit when nothing that does is before it.
     pub(super) fn release(&mut self) {
-        if !self.overlay.is_awaited() && !self.overlay.is_writing() {
+        if self.overlay.is_writing() {
+            return;
+        }
+        let (events, logs) = std::mem::take(&mut self.written);
+        self.ready.extend(events);
+        logs.iter().for_each(LogEntry::emit);
+        if !self.overlay.is_awaited() {
             self.ready.extend(self.staged.drain(..));
             for entry in self.logs.drain(..) {
                 entry.emit();
@@ -499,6 +532,17 @@ impl Chain {
     }
 }
 
+/// Leaves out waiting trades whose stored signatures do not hold: taken for verified, they would spoil every block that is
+/// mined with them.
+fn drop_damaged(waiting: &mut Vec<WaitingRecord>, network: &Network, threads: usize) {
+    loop {
+        let named: Vec<_> = waiting.iter().map(|record| (&record.transaction, record.transaction.txid())).collect();
+        let Err((position, error)) = verify_signatures(&network.id, &named, threads) else { return };
+        let record = waiting.remove(position);
+        tracing::warn!(txid = %record.transaction.txid(), %error, "a stored trade is damaged and is left out");
+    }
+}
+
 /// Reads all headers.
 pub(super) fn load_tree(tables: &ReadTables, network: &Network) -> Result<HeaderTree, ChainFault> {
     let corrupt = |what: &str| ChainFault::Corrupt(what.to_owned());
@@ -506,7 +550,12 @@ pub(super) fn load_tree(tables: &ReadTables, network: &Network) -> Result<Header
     let count = usize::try_from(tables.headers.len()?).unwrap_or(usize::MAX).min(MAX_RESERVED);
     let mut records = tables.headers.iter()?.map(|entry| {
         let (key, value) = entry?;
-        Ok::<_, ChainFault>((split_block_key(key.value()).1, HeaderRecord::from_bytes(value.value())?))
+        let (_, hash) = split_block_key(key.value());
+        let record = HeaderRecord::from_bytes(value.value())?;
+        if record.header.hash() != hash {
+            return Err(corrupt("a header is not the one of its hash"));
+        }
+        Ok::<_, ChainFault>((hash, record))
     });
     let (hash, genesis) = records.next().ok_or_else(|| corrupt("it has no headers"))??;
     if hash != network.id {

@@ -1,5 +1,7 @@
 //! What tests of this floor and of those above need: chains in memory, on redb's own backend, and blocks mined for them.
 
+pub(crate) mod crash;
+
 use std::{
     io,
     sync::{
@@ -111,7 +113,7 @@ pub(crate) struct TestChain {
     pub(crate) now: UnixMillis,
 }
 
-fn options() -> ChainOptions {
+pub(crate) fn options() -> ChainOptions {
     ChainOptions { cache_mib: 16, threads: 1, nonce_seed: 1 }
 }
 

@@ -14,8 +14,9 @@
 
 use std::{
     collections::VecDeque,
+    mem::ManuallyDrop,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     thread::JoinHandle,
@@ -31,16 +32,16 @@ use tokio::{
 use super::{
     api::{
         Balance, BlockAccepted, ChainAudit, ChainCommand, ChainEvent, ChainSummary, HeadersAccepted, MempoolEntry,
-        Origin, Rebuilt, Spendable, Template, TxInfo,
+        Origin, Rebuilt, Spendable, Template, Tip, TxInfo,
     },
-    errors::{AcceptBlockError, AcceptHeadersError, AcceptTradeError, ChainFault},
+    errors::{AcceptBlockError, AcceptBranchError, AcceptHeadersError, AcceptTradeError, ChainFault},
     prepare::{Incoming, Preparer},
     reader::ChainReader,
     state::Chain,
 };
 use crate::{
     consensus::Checkpoint,
-    primitives::{Block, Header, Height, Owner, Transaction, TxId, UnixMillis},
+    primitives::{Block, BlockHash, Header, Height, Owner, Transaction, TxId, UnixMillis, contain},
 };
 
 /// Where the thread reads the time, in unix milliseconds.
@@ -51,13 +52,16 @@ const QUEUE: usize = 512;
 
 /// Commands that are taken from the queue ahead of their turn, so that the blocks among them can be looked at: enough to
 /// keep the threads busy while this one waits for the disk.
-const AHEAD: usize = 32;
+const AHEAD: usize = 16;
 
 /// Replies are kept back for a shared commit at most this long.
 const MAX_GATHERING: Duration = Duration::from_secs(2);
 
 /// What nobody waits for is committed after this long.
 const IDLE: Duration = Duration::from_secs(2);
+
+/// How often a better branch that was not taken is looked at again: the clock may have been set.
+const RECONSIDER: Duration = Duration::from_mins(1);
 
 /// How often a thread that cannot tell its events looks whether anybody is still there.
 const EVENT_PATIENCE: Duration = Duration::from_millis(200);
@@ -70,6 +74,8 @@ pub struct ChainHandle {
     reader: ChainReader,
     /// The chain is to end: an audit under way gives up.
     closing: Arc<AtomicBool>,
+    /// Why the thread has ended, if by a fault.
+    fault: Arc<OnceLock<ChainFault>>,
 }
 
 /// Starts the chain thread.
@@ -86,12 +92,14 @@ pub fn spawn(
 ) -> std::io::Result<(ChainHandle, JoinHandle<()>)> {
     let runtime = runtime::Builder::new_current_thread().enable_time().build()?;
     let (commands, queue) = mpsc::channel(QUEUE);
-    let (publish, summary) = watch::channel(chain.summary());
+    let (publish, summary) = watch::channel(chain.summary(clock()));
     let closing = Arc::new(AtomicBool::new(false));
-    let handle = ChainHandle { commands, summary, reader: chain.reader(), closing: Arc::clone(&closing) };
+    let fault = Arc::new(OnceLock::new());
+    let (reader, closing_too, fault_too) = (chain.reader(), Arc::clone(&closing), Arc::clone(&fault));
+    let handle = ChainHandle { commands, summary, reader, closing: closing_too, fault: fault_too };
     let preparer = Preparer::start(chain.options.threads, chain.network(), &chain.verified);
     let thread = ChainThread {
-        chain,
+        chain: ManuallyDrop::new(chain),
         preparer,
         clock,
         events,
@@ -104,6 +112,7 @@ pub fn spawn(
         storing: None,
         stored: Arc::default(),
         closing,
+        fault,
     };
     let thread = std::thread::Builder::new().name("chain".into()).spawn(move || thread.run())?;
     Ok((handle, thread))
@@ -141,7 +150,8 @@ struct Storing {
 }
 
 struct ChainThread {
-    chain: Chain,
+    /// Dropped at the end, unless it was left half done by a panic.
+    chain: ManuallyDrop<Chain>,
     preparer: Preparer,
     clock: Clock,
     events: mpsc::Sender<ChainEvent>,
@@ -158,6 +168,8 @@ struct ChainThread {
     stored: Arc<Notify>,
     /// See [`ChainHandle`].
     closing: Arc<AtomicBool>,
+    /// See [`ChainHandle`].
+    fault: Arc<OnceLock<ChainFault>>,
 }
 
 /// What came of waiting for a command.
@@ -170,12 +182,25 @@ enum Next {
 
 impl ChainThread {
     fn run(mut self) {
-        if let Err(fault) = self.serve() {
+        let served = contain(|| self.serve());
+        // What a panic left half done is not touched again, not even to close it: the process ends soon.
+        let panicked = served.is_err();
+        if let Err(fault) = served.unwrap_or_else(|reason| Err(ChainFault::Corrupt(reason))) {
             tracing::error!(%fault, "the chain thread stops");
-            // Whoever waits sees the closed channel; the replies may not be sent, since nothing is durable.
-            self.replies.clear();
-            self.storing = None;
-            self.tell(ChainEvent::Failed(fault));
+            // Before the replies go: whoever waits sees the closed channel and asks why.
+            let _ = self.fault.set(fault);
+        }
+        let Self { mut chain, mut queue, ahead, storing, replies, events, runtime, fault, .. } = self;
+        // What is being written has the file too.
+        let _ = contain(|| chain.finish_storing());
+        if !panicked && let Err(reason) = contain(|| drop(ManuallyDrop::into_inner(chain))) {
+            tracing::error!(reason, "the chain's file could not be closed");
+        }
+        queue.close();
+        // Those that are left may not be sent: nothing of them is durable.
+        drop((replies, storing, ahead));
+        if let Some(fault) = fault.get() {
+            tell(ChainEvent::Failed(fault.clone()), &events, &queue, &runtime);
         }
     }
 
@@ -197,6 +222,7 @@ impl ChainThread {
                 Next::Stored => self.settle()?,
                 Next::Nothing => {
                     self.chain.due((self.clock)())?;
+                    self.chain.reconsider((self.clock)())?;
                     if self.chain.is_changed() && !self.chain.is_storing() {
                         self.store()?;
                     }
@@ -215,7 +241,8 @@ impl ChainThread {
         }
         let due = self.chain.next_due().map(|due| Duration::from_millis(due.saturating_sub((self.clock)())));
         let idle = (self.chain.is_changed() && self.storing.is_none()).then_some(IDLE);
-        let patience = due.into_iter().chain(idle).min();
+        let torn = self.chain.is_off_best().then_some(RECONSIDER);
+        let patience = due.into_iter().chain(idle).chain(torn).min();
         let (queue, stored) = (&mut self.queue, &self.stored);
         self.runtime.block_on(async {
             let timeout = async {
@@ -259,7 +286,7 @@ impl ChainThread {
             return self.store();
         }
         self.gathering = None;
-        let (summary, replies) = (self.chain.summary(), std::mem::take(&mut self.replies));
+        let (summary, replies) = (self.chain.summary((self.clock)()), std::mem::take(&mut self.replies));
         self.release(summary, replies);
         Ok(())
     }
@@ -276,7 +303,8 @@ impl ChainThread {
         self.finish()?;
         let stored = Arc::clone(&self.stored);
         self.gathering = None;
-        self.storing = Some(Storing { replies: std::mem::take(&mut self.replies), summary: self.chain.summary() });
+        self.storing =
+            Some(Storing { replies: std::mem::take(&mut self.replies), summary: self.chain.summary((self.clock)()) });
         self.chain.begin_storing(move || stored.notify_one())
     }
 
@@ -298,24 +326,7 @@ impl ChainThread {
             reply();
         }
         for event in events {
-            self.tell(event);
-        }
-    }
-
-    /// Tells an event, waiting for room as long as anybody could make some.
-    fn tell(&mut self, event: ChainEvent) {
-        let mut event = event;
-        loop {
-            event = match self.events.try_send(event) {
-                Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => return,
-                Err(mpsc::error::TrySendError::Full(event)) => event,
-            };
-            if self.queue.is_closed() {
-                return;
-            }
-            let events = &self.events;
-            let wait = async { time::timeout(EVENT_PATIENCE, events.reserve()).await.is_ok() };
-            self.runtime.block_on(wait);
+            tell(event, &self.events, &self.queue, &self.runtime);
         }
     }
 
@@ -355,6 +366,13 @@ impl ChainThread {
             }
             ChainCommand::AcceptBlock { block, origin, reply } => {
                 self.take_block(Incoming::new(Arc::from(block)), origin, reply, now)?;
+            }
+            ChainCommand::AcceptBranch { hash, reply } => {
+                let result = self.chain.accept_branch(hash, now);
+                if let Err(AcceptBranchError::Fault(fault)) = &result {
+                    return Err(fault.clone());
+                }
+                self.keep(move || send(reply, result));
             }
             ChainCommand::AcceptTrade { transaction, origin, reply } => {
                 let result = self.chain.accept_trade(*transaction, origin, now);
@@ -420,6 +438,27 @@ impl ChainThread {
             }
         }
         Ok(())
+    }
+}
+
+/// Tells an event, waiting for room as long as anybody could make some.
+fn tell(
+    event: ChainEvent,
+    events: &mpsc::Sender<ChainEvent>,
+    queue: &mpsc::Receiver<ChainCommand>,
+    runtime: &runtime::Runtime,
+) {
+    let mut event = event;
+    loop {
+        event = match events.try_send(event) {
+            Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => return,
+            Err(mpsc::error::TrySendError::Full(event)) => event,
+        };
+        if queue.is_closed() {
+            return;
+        }
+        let wait = async { time::timeout(EVENT_PATIENCE, events.reserve()).await.is_ok() };
+        runtime.block_on(wait);
     }
 }
 
@@ -494,13 +533,22 @@ impl ChainHandle {
     /// # Errors
     /// When the chain is closed.
     pub async fn send(&self, command: ChainCommand) -> Result<(), ChainFault> {
-        self.commands.send(command).await.map_err(|_| ChainFault::Closed)
+        if self.commands.send(command).await.is_ok() { Ok(()) } else { Err(self.why_closed().await) }
+    }
+
+    /// Why the chain thread has ended, or is about to.
+    async fn why_closed(&self) -> ChainFault {
+        self.commands.closed().await;
+        self.fault.get().cloned().unwrap_or(ChainFault::Closed)
     }
 
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> ChainCommand) -> Result<T, ChainFault> {
         let (reply, answer) = oneshot::channel();
         self.send(command(reply)).await?;
-        answer.await.map_err(|_| ChainFault::Closed)
+        match answer.await {
+            Ok(answer) => Ok(answer),
+            Err(_) => Err(self.why_closed().await),
+        }
     }
 
     /// Ends the chain thread, whoever else holds a handle; done when everything is on disk.
@@ -525,6 +573,15 @@ impl ChainHandle {
     /// When the chain is closed or the disk fails.
     pub async fn unknown_trades(&self, ids: Vec<TxId>) -> Result<Vec<TxId>, ChainFault> {
         self.ask(|reply| ChainCommand::UnknownTrades { ids, reply }).await?
+    }
+
+    /// Takes the other branch of a diverged chain, up to its last block here; `hash` is any of its blocks. Answered after
+    /// the commit.
+    ///
+    /// # Errors
+    /// See [`AcceptBranchError`].
+    pub async fn accept_branch(&self, hash: BlockHash) -> Result<Tip, AcceptBranchError> {
+        self.ask(|reply| ChainCommand::AcceptBranch { hash, reply }).await?
     }
 
     /// Checks headers, parents first, and keeps them.

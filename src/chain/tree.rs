@@ -270,6 +270,11 @@ impl HeaderTree {
         marked
     }
 
+    /// When the last of all blocks here was connected, unix ms.
+    pub(crate) fn last_connection(&self) -> UnixMillis {
+        self.live().map(|(_, node)| node.connected_at).max().unwrap_or(0)
+    }
+
     /// A node and everything above it, parents first.
     fn branch(&self, id: NodeId) -> Vec<NodeId> {
         let mut branch = vec![id];
@@ -302,6 +307,27 @@ impl HeaderTree {
     pub(crate) fn find_best_stored(&self) -> NodeId {
         let stored = self.live().filter(|(_, node)| node.status.has_body());
         stored.fold(self.tip(), |best, (id, node)| if node.beats(self.node(best)) { id } else { best })
+    }
+
+    /// The stored node with the most work among those that have been on the best chain since they last left it: the tip,
+    /// unless it is being rebuilt.
+    pub(crate) fn find_best_once_connected(&self) -> NodeId {
+        let connected = self.live().filter(|(_, node)| node.status.has_body() && node.connected_at > 0);
+        self.best_of(connected.map(|(id, _)| id)).unwrap_or_else(|| self.tip())
+    }
+
+    /// The stored node with the most work among a node and all above it.
+    pub(crate) fn best_stored_above(&self, id: NodeId) -> Option<NodeId> {
+        self.best_of(self.branch(id).into_iter().filter(|id| self.node(*id).status.has_body()))
+    }
+
+    /// The valid node with the most work among a valid node and all above it.
+    pub(crate) fn best_above(&self, id: NodeId) -> NodeId {
+        self.best_of(self.branch(id).into_iter().filter(|id| self.node(*id).status != Status::Invalid)).unwrap_or(id)
+    }
+
+    fn best_of(&self, nodes: impl Iterator<Item = NodeId>) -> Option<NodeId> {
+        nodes.reduce(|best, id| if self.node(id).beats(self.node(best)) { id } else { best })
     }
 
     /// Makes `id` the end of the best header chain; the nodes whose `on_best` changed.

@@ -51,10 +51,10 @@ mod tests {
     #[test]
     fn the_last_ones_are_remembered_and_the_first_forgotten() {
         let verified = Verified::default();
-        for number in 0..GENERATION * 2 + 1 {
+        for number in 0..=GENERATION * 2 {
             verified.insert(leaf(number));
         }
         assert!(!verified.knows(&leaf(0)) && !verified.knows(&leaf(usize::MAX)));
-        assert!((GENERATION..GENERATION * 2 + 1).all(|number| verified.knows(&leaf(number))));
+        assert!((GENERATION..=GENERATION * 2).all(|number| verified.knows(&leaf(number))));
     }
 }

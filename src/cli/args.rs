@@ -250,6 +250,21 @@ pub enum ClientCommand {
         #[command(flatten)]
         passphrase: PassphraseFlag,
     },
+    /// Replace an own trade that waits by the same one with a higher fee
+    #[command(after_help = "Example:\n  friendchain raise-fee 5f0c… --fee 0.00002")]
+    RaiseFee {
+        /// The trade's id, as `send` and `mempool` show it
+        txid: String,
+        /// Coins for the miner, instead of what it pays now
+        #[arg(long, allow_hyphen_values = true)]
+        fee: String,
+        /// Mine too, reward to the sender, and wait until it is mined by anyone
+        #[arg(long)]
+        mine: bool,
+        /// What opens the wallet.
+        #[command(flatten)]
+        passphrase: PassphraseFlag,
+    },
     /// Write a text on the chain
     #[command(after_help = "Example:\n  friendchain note Good morning! --wait")]
     Note {
@@ -305,6 +320,33 @@ pub enum ClientCommand {
     /// Rebuild coins and indexes from the blocks, and say whether they agree
     #[command(visible_alias = "reindexutxo", after_help = "Example:\n  friendchain reindex")]
     Reindex,
+    /// Take the other branch of a diverged chain
+    #[command(after_help = "Example:\n  friendchain accept-branch 00a1…")]
+    AcceptBranch {
+        /// Any of its blocks: status names the last
+        #[arg(value_name = "HASH")]
+        block: String,
+    },
+    /// Make a proof that a trade or note is in a block
+    #[command(after_help = "Example:\n  friendchain prove 5f0c… -o tea.proof")]
+    Prove {
+        /// Its id
+        txid: String,
+        /// Where to write it [default: standard output]
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Check a proof, by the chain here or by a block that you trust
+    #[command(
+        after_help = "Example:\n  friendchain verify-proof tea.proof\n  friendchain verify-proof tea.proof --trust 00a1…"
+    )]
+    VerifyProof {
+        /// What `prove` wrote; - is standard input
+        file: PathBuf,
+        /// The hash of a block that somebody you trust has confirmed
+        #[arg(long, value_name = "BLOCK")]
+        trust: Option<String>,
+    },
     /// The state of the node
     #[command(after_help = "Example:\n  friendchain status --json")]
     Status,
@@ -363,6 +405,12 @@ pub enum ClientCommand {
 }
 
 impl ClientCommand {
+    /// Whether it makes the data folder when there is none.
+    #[must_use]
+    pub const fn makes_folder(&self) -> bool {
+        matches!(self, Self::CreateWallet { .. } | Self::CreateBlockchain { .. } | Self::Join { .. })
+    }
+
     /// Whether only a running node can do it.
     #[must_use]
     pub const fn needs_running_node(&self) -> bool {

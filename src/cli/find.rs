@@ -31,8 +31,11 @@ pub(crate) enum Reached {
 }
 
 /// The node that runs on the folder; when none does, the folder opened here.
-pub(crate) async fn reach(folder: &DataDir, host: &dyn Host) -> Result<Reached, RpcError> {
-    match wait_for_lock_or_node(folder, PATIENCE).await? {
+///
+/// Unless the command `makes` a folder, one that is not there is refused, and nothing is made.
+pub(crate) async fn reach(folder: &DataDir, host: &dyn Host, makes: bool) -> Result<Reached, RpcError> {
+    let lock = if makes { DataDir::try_lock } else { DataDir::try_lock_existing };
+    match wait_for_lock_or_node(folder, lock, PATIENCE).await? {
         Found::Free(lock) => Ok(Reached::Opened(host.open(lock).await?)),
         Found::Node(client) => Ok(Reached::Running(client)),
     }
@@ -40,7 +43,7 @@ pub(crate) async fn reach(folder: &DataDir, host: &dyn Host) -> Result<Reached, 
 
 /// The node that runs on the folder, or [`RpcError::not_running`].
 pub(crate) async fn reach_running(folder: &DataDir) -> Result<Client, RpcError> {
-    match wait_for_lock_or_node(folder, PATIENCE).await? {
+    match wait_for_lock_or_node(folder, DataDir::try_lock_existing, PATIENCE).await? {
         Found::Free(_) => Err(RpcError::not_running()),
         Found::Node(client) => Ok(client),
     }
@@ -48,7 +51,7 @@ pub(crate) async fn reach_running(folder: &DataDir) -> Result<Client, RpcError> 
 
 /// The folder for a node of this process; refused at once when another one runs on it.
 pub(crate) async fn take_for_node(folder: &DataDir) -> Result<FolderLock, RpcError> {
-    match wait_for_lock_or_node(folder, PATIENCE).await? {
+    match wait_for_lock_or_node(folder, DataDir::try_lock, PATIENCE).await? {
         Found::Free(lock) => Ok(lock),
         Found::Node(_) => {
             let pid = folder.node_file().map(|node| node.pid);
@@ -61,7 +64,7 @@ pub(crate) async fn take_for_node(folder: &DataDir) -> Result<FolderLock, RpcErr
 pub(crate) async fn until_free(folder: &DataDir) -> Result<(), RpcError> {
     let deadline = Instant::now() + STOPPING;
     loop {
-        match folder.try_lock() {
+        match folder.try_lock_existing() {
             Ok(_) => return Ok(()),
             Err(error @ DataDirError::InUse { .. }) if Instant::now() >= deadline => {
                 return Err(no_answer(folder, &error, STOPPING));
@@ -77,10 +80,14 @@ enum Found {
     Node(Client),
 }
 
-async fn wait_for_lock_or_node(folder: &DataDir, patience: Duration) -> Result<Found, RpcError> {
+async fn wait_for_lock_or_node(
+    folder: &DataDir,
+    try_lock: impl Fn(&DataDir) -> Result<FolderLock, DataDirError>,
+    patience: Duration,
+) -> Result<Found, RpcError> {
     let deadline = Instant::now() + patience;
     loop {
-        let in_use = match folder.try_lock() {
+        let in_use = match try_lock(folder) {
             Ok(lock) => return Ok(Found::Free(lock)),
             Err(error @ DataDirError::InUse { .. }) => error,
             Err(error) => return Err(error.into()),
@@ -144,7 +151,9 @@ mod tests {
     async fn a_free_folder_is_opened_and_a_running_node_is_asked() {
         let temporary = tempfile::tempdir().expect("a folder");
         let folder = DataDir::at(temporary.path());
-        let Reached::Opened(opened) = reach(&folder, &FolderOnly).await.expect("opened") else {
+        let Err(absent) = reach(&folder, &FolderOnly, false).await else { panic!("nothing is there") };
+        assert_eq!(absent.code, "no_such_folder");
+        let Reached::Opened(opened) = reach(&folder, &FolderOnly, true).await.expect("opened") else {
             panic!("no node runs")
         };
         opened.close.await;
@@ -156,7 +165,7 @@ mod tests {
         let forever = std::future::pending::<()>();
         let server = serve(address, RpcModule::new(()), &token, forever).await.expect("a server");
         lock.write_node_file(server.address).expect("written");
-        assert!(matches!(reach(&folder, &FolderOnly).await, Ok(Reached::Running(_))));
+        assert!(matches!(reach(&folder, &FolderOnly, false).await, Ok(Reached::Running(_))));
         let refused = take_for_node(&folder).await.expect_err("one node on a folder");
         assert_eq!(refused.code, "folder_in_use");
         assert!(refused.message.contains(&std::process::id().to_string()), "{refused}");
@@ -167,7 +176,9 @@ mod tests {
         let temporary = tempfile::tempdir().expect("a folder");
         let folder = DataDir::at(temporary.path());
         let _lock = folder.try_lock().expect("the lock");
-        let Err(error) = wait_for_lock_or_node(&folder, Duration::ZERO).await else { panic!("nobody answers") };
+        let Err(error) = wait_for_lock_or_node(&folder, DataDir::try_lock, Duration::ZERO).await else {
+            panic!("nobody answers")
+        };
         assert_eq!(error.code, "node_not_answering");
         assert!(error.message.contains(&std::process::id().to_string()), "{error}");
     }

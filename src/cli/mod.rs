@@ -6,6 +6,7 @@ mod find;
 pub mod outcome;
 pub mod prepare;
 pub mod progress;
+mod proof_file;
 pub mod run;
 mod secrets;
 pub mod signals;
@@ -124,19 +125,19 @@ async fn ask(host: &dyn Host, folder: &DataDir, command: ClientCommand, json: bo
     let reached = if command.needs_running_node() {
         Reached::Running(reach_running(folder).await?)
     } else {
-        reach(folder, host).await?
+        reach(folder, host, command.makes_folder()).await?
     };
     let done = match reached {
         Reached::Running(client) => {
             let stops = matches!(command, ClientCommand::Stop);
-            let done = execute(command, &Context { client, json, progress }, &mut out).await;
+            let done = execute(command, &Context { client, json, progress, owns_stdin: true }, &mut out).await;
             if stops && done.is_ok() {
                 until_free(folder).await?;
             }
             done
         }
         Reached::Opened(opened) => {
-            let context = Context { client: opened.client, json, progress };
+            let context = Context { client: opened.client, json, progress, owns_stdin: true };
             let done = execute(command, &context, &mut out).await;
             drop(context);
             opened.close.await;

@@ -11,15 +11,15 @@ use super::{
     args::ClientCommand,
     outcome::CommandError,
     progress::{ProgressMode, while_showing},
-    secrets, text,
+    proof_file, secrets, text,
 };
 use crate::{
     node::rpc::{
         Client, FriendchainApiClient, RpcError,
         api::MAX_PRINTED_BLOCKS,
-        types::{Coins, CreateBlockchain, CreateWallet, SendTrade, TxList, WalletCreated, WriteNote},
+        types::{Coins, CreateBlockchain, CreateWallet, RaiseFee, SendTrade, TxList, WalletCreated, WriteNote},
     },
-    primitives::{Address, PeerId, TxId},
+    primitives::{Address, BlockHash, PeerId, TxId},
 };
 
 /// Who is asked, and how the answer is written.
@@ -31,6 +31,8 @@ pub struct Context {
     pub json: bool,
     /// How long work is shown.
     pub progress: ProgressMode,
+    /// Whether a command may read standard input: in the console, that is the user's.
+    pub owns_stdin: bool,
 }
 
 /// Does one command and writes its answer.
@@ -97,12 +99,9 @@ pub async fn execute(command: ClientCommand, context: &Context, out: &mut dyn Wr
         }
         ClientCommand::LeaveChain => {
             let left = client.leave_chain().await?;
+            let name = left.network_id.map_or_else(|| "the damaged chain".to_owned(), |id| format!("chain {id}"));
             answer.write(&left, |out| {
-                writeln!(
-                    out,
-                    "Left chain {}. Wallet and friends stay; a backup is in {}.",
-                    left.network_id, left.backup
-                )
+                writeln!(out, "Left {name}. Wallet and friends stay; a backup is in {}.", left.backup)
             })
         }
         ClientCommand::GetBalance { address } => {
@@ -120,6 +119,16 @@ pub async fn execute(command: ClientCommand, context: &Context, out: &mut dyn Wr
                 passphrase: secrets::passphrase(&passphrase)?,
             };
             let sent = while_showing(client, context.progress, client.send(request)).await?;
+            answer.write(&sent, |out| text::write_submitted(out, "Trade", &sent))
+        }
+        ClientCommand::RaiseFee { txid, fee, mine, passphrase } => {
+            let request = RaiseFee {
+                txid: parse(&txid, "bad_txid")?,
+                fee: parse(&fee, "bad_amount")?,
+                mine,
+                passphrase: secrets::passphrase(&passphrase)?,
+            };
+            let sent = while_showing(client, context.progress, client.raise_fee(request)).await?;
             answer.write(&sent, |out| text::write_submitted(out, "Trade", &sent))
         }
         ClientCommand::Note { text, wait, passphrase } => {
@@ -154,6 +163,29 @@ pub async fn execute(command: ClientCommand, context: &Context, out: &mut dyn Wr
             let audit = while_showing(client, context.progress, client.reindex()).await?;
             answer.write(&audit, |out| text::write_audit(out, &audit))?;
             if audit.ok { Ok(()) } else { Err(CommandError::BadNews) }
+        }
+        ClientCommand::AcceptBranch { block } => {
+            let block = parse::<BlockHash>(&block, "bad_hash")?;
+            let accepted = while_showing(client, context.progress, client.accept_branch(block)).await?;
+            answer.write(&accepted, |out| text::write_accepted(out, &accepted))
+        }
+        ClientCommand::Prove { txid, output } => {
+            let made = client.prove(parse::<TxId>(&txid, "bad_txid")?).await?;
+            let file = output.filter(|path| path.as_os_str() != "-");
+            if let Some(path) = &file {
+                proof_file::write(path, &made.proof)?;
+            }
+            answer.write(&made, |out| match &file {
+                Some(path) => writeln!(out, "The proof is in {}: verify-proof checks it.", path.display()),
+                None => writeln!(out, "{}", made.proof),
+            })
+        }
+        ClientCommand::VerifyProof { file, trust } => {
+            let trust = trust.map(|trust| parse::<BlockHash>(&trust, "bad_hash")).transpose()?;
+            let proof = proof_file::read(&file, context.owns_stdin)?;
+            let report = client.verify_proof(proof, trust).await?;
+            answer.write(&report, |out| text::write_proof_report(out, &report))?;
+            if report.valid { Ok(()) } else { Err(CommandError::BadNews) }
         }
         ClientCommand::Status => {
             let status = client.status().await?;

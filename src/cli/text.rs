@@ -5,9 +5,9 @@ use std::io::{self, Write};
 use super::table::write_table;
 use crate::{
     node::rpc::types::{
-        Account, AddressList, AuditReport, BalanceReport, BlockView, BroadcastSent, ChatHistory, ChatSent, ChatState,
-        ConsoleEvent, FriendList, FriendView, InviteText, MinedBlocks, PeerList, StatusReport, Submitted, TxStateName,
-        TxView,
+        Account, AddressList, Anchor, AuditReport, BalanceReport, BlockView, BranchAccepted, BroadcastSent,
+        ChatHistory, ChatSent, ChatState, ConsoleEvent, DivergenceView, FriendList, FriendView, InviteText,
+        MinedBlocks, PeerList, ProofReport, StatusReport, Submitted, TxStateName, TxView,
     },
     primitives::{BlockHash, TransactionKind, UnixMillis},
 };
@@ -105,8 +105,12 @@ pub fn write_tx(out: &mut dyn Write, tx: &TxView, with_state: bool) -> io::Resul
     for output in &tx.outputs {
         writeln!(out, "  to   {} {}", output.address, output.value)?;
     }
-    if tx.fee.0.units() > 0 {
-        writeln!(out, "  fee  {}", tx.fee)?;
+    match &tx.waiting {
+        Some(waiting) if tx.fee.0.units() > 0 => {
+            writeln!(out, "  fee  {}, {} for each 1,000 bytes", tx.fee, waiting.fee_rate)?;
+        }
+        None if tx.fee.0.units() > 0 => writeln!(out, "  fee  {}", tx.fee)?,
+        _ => {}
     }
     if let Some(memo) = &tx.memo {
         writeln!(out, "  text {memo}")?;
@@ -180,6 +184,9 @@ pub fn write_submitted(out: &mut dyn Write, what: &str, sent: &Submitted) -> io:
         (TxStateName::Mempool, _) => writeln!(out, "{what} {}: in the mempool, waiting to be mined", sent.txid)?,
         (TxStateName::Void, _) => writeln!(out, "{what} {}: void, it can never be mined any more", sent.txid)?,
     }
+    if let Some(replaced) = sent.replaces {
+        writeln!(out, "It takes the place of {replaced}, which is void.")?;
+    }
     if sent.rests_on_young_coins {
         writeln!(out, "It rests on rewards fewer than 6 blocks deep: a reorganisation could undo it.")?;
     }
@@ -226,7 +233,11 @@ pub fn write_status(out: &mut dyn Write, status: &StatusReport) -> io::Result<()
     line("tip", status.tip.to_string())?;
     line("work", status.work.clone())?;
     line("peers", status.peers.to_string())?;
-    line("mempool", status.mempool.to_string())?;
+    let waiting = match status.fee_floor.0.units() {
+        0 => status.mempool.to_string(),
+        _ => format!("{}, full: asks others for a fee of {} for each 1,000 bytes", status.mempool, status.fee_floor),
+    };
+    line("mempool", waiting)?;
     line("mining", status.mining.to_string())?;
     if let Some(miner) = status.miner {
         line("miner", miner.to_string())?;
@@ -240,11 +251,61 @@ pub fn write_status(out: &mut dyn Write, status: &StatusReport) -> io::Result<()
     }
     line("data", status.data_dir.clone())?;
     line("version", status.version.clone())?;
+    if let Some(found) = &status.diverged {
+        write_divergence(out, found)?;
+    }
     if let Some(offset) = status.clock_offset_ms {
         let (minutes, side) = (offset.unsigned_abs() / 60_000, if offset < 0 { "behind" } else { "ahead of" });
         writeln!(out, "Your clock is {minutes} minutes {side} your friends': set it.")?;
     }
     Ok(())
+}
+
+/// The two branches, and what to do.
+fn write_divergence(out: &mut dyn Write, found: &DivergenceView) -> io::Result<()> {
+    let mut line = |head: &str, value: String| writeln!(out, "{head:<10} {value}");
+    line("fork", format!("at block {} {}, since {}", found.fork_height, found.fork, utc(found.since)))?;
+    for (head, branch) in [("ours", &found.ours), ("theirs", &found.theirs)] {
+        line(head, format!("up to block {} {}, work {}", branch.height, branch.tip, branch.work))?;
+    }
+    let mut advice = found.advice.chars();
+    let first = advice.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
+    writeln!(out, "{first}{}.", advice.as_str())
+}
+
+/// The other branch was taken.
+pub fn write_accepted(out: &mut dyn Write, accepted: &BranchAccepted) -> io::Result<()> {
+    writeln!(out, "Taken: the tip is block {} {}", accepted.height, accepted.tip)
+}
+
+/// What a proof is worth.
+pub fn write_proof_report(out: &mut dyn Write, report: &ProofReport) -> io::Result<()> {
+    if let (Some(kind), Some(txid)) = (report.kind, report.txid) {
+        writeln!(out, "{} {txid}", kind_name(kind))?;
+        let mut payers: Vec<_> = report.inputs.iter().map(|input| input.address).collect();
+        payers.dedup();
+        for payer in payers {
+            writeln!(out, "  from {payer}")?;
+        }
+        for output in &report.outputs {
+            writeln!(out, "  to   {} {}", output.address, output.value)?;
+        }
+        if let Some(memo) = &report.memo {
+            writeln!(out, "  text {memo}")?;
+        }
+    }
+    if let (Some(block), Some(height), Some(time)) = (report.block, report.height, report.time) {
+        writeln!(out, "  in block {height} {block} of {}", utc(time))?;
+    }
+    match (&report.problem, report.anchor) {
+        (None, Some(Anchor::Chain)) => {
+            let confirmations = counted(report.confirmations as usize, "confirmation");
+            writeln!(out, "VALID: the block is on the best chain here, with {confirmations}.")
+        }
+        (None, Some(Anchor::Trust)) => writeln!(out, "VALID: the block is the one that you trust."),
+        (Some(problem), _) => writeln!(out, "NOT VALID: {problem}"),
+        (None, None) => writeln!(out, "NOT VALID"),
+    }
 }
 
 /// Connections.
@@ -344,6 +405,11 @@ pub fn event_line(event: &ConsoleEvent) -> String {
             let left = counted(*disconnected as usize, "block");
             format!("* another branch has more work: {left} left the chain, the tip is {height} {tip}")
         }
+        ConsoleEvent::Diverged { tip, height, branch, branch_height, fork_height } => format!(
+            "* a branch with more work (up to block {branch_height} {branch}) parts from yours (up to {height} {tip}) at block \
+             {fork_height}, too deep to be taken by itself: status says more, accept-branch {branch} takes it"
+        ),
+        ConsoleEvent::Reunited { tip, height } => format!("* one branch again: the tip is {height} {tip}"),
         ConsoleEvent::TradeMined { txid, height, .. } => format!("* your trade {txid} is in block {height}"),
         ConsoleEvent::TradeVoid { txid, reason } => format!("* your trade {txid} is void: {reason}"),
         ConsoleEvent::Notice { text } => format!("* {text}"),

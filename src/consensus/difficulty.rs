@@ -14,6 +14,9 @@
 //! The average is zawy12's LWMA-1 (<https://github.com/zawy12/difficulty-algorithms/issues/3>) with the sum of targets
 //! divided first, so that nothing overflows 256 bits.
 
+#[cfg(test)]
+mod figures;
+
 use std::collections::VecDeque;
 
 use ruint::aliases::U256;

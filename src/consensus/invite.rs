@@ -282,6 +282,17 @@ mod tests {
     }
 
     #[test]
+    fn the_bits_that_the_last_letter_has_to_spare_are_no_second_writing() {
+        for count in 0..3 {
+            let text = invite(count).to_text();
+            let head = &text[..text.len() - 1];
+            let letters = (0u8..128).map(char::from).filter(char::is_ascii_graphic);
+            let accepted: Vec<_> = letters.filter(|last| Invite::from_text(&format!("{head}{last}")).is_ok()).collect();
+            assert_eq!(accepted, text.chars().last().into_iter().collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
     fn what_is_wrong_with_a_text_is_told_in_a_sentence() {
         let error = |text: &str| Invite::from_text(text).expect_err("no invite");
         assert!(matches!(error("hello"), InviteError::Prefix(_)));

@@ -9,7 +9,7 @@
 //! - All arithmetic on values that came from outside is checked, and nothing panics.
 //! - Every error holds the offending value, a stable [`code`](HeaderError::code), and whom to [`Blame`].
 #![cfg_attr(
-    not(test),
+    not(any(test, fuzzing)),
     deny(
         clippy::arithmetic_side_effects,
         clippy::indexing_slicing,
@@ -24,11 +24,15 @@ mod difficulty;
 mod errors;
 mod header;
 mod invite;
+#[cfg(test)]
+mod lints;
 mod network;
 mod params;
 mod pow;
+mod proof;
 mod signature;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
+#[cfg_attr(fuzzing, allow(dead_code, reason = "fuzz targets use a part of it"))]
 pub(crate) mod testing;
 mod validate;
 #[cfg(test)]
@@ -48,6 +52,7 @@ pub use params::{
     MAX_FLOOR_BITS, MAX_GENESIS_BYTES, MAX_SPACING_MS, MAX_TRANSACTION_BYTES, MIN_FLOOR_BITS, ParamsError, SUBSIDY,
 };
 pub use pow::{CompactError, Target, Work, WorkParseError};
+pub use proof::{MAX_PROOF_BYTES, MAX_PROOF_CHARS, MAX_PROOF_STEPS, PROOF_PREFIX, Proof, ProofError};
 pub use signature::{verify_signature, verify_signatures};
 pub use validate::{
     BodyNames, CheckedBlock, check_block, check_body, check_coinbase_value, check_coins, check_transaction,

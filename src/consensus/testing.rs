@@ -1,5 +1,6 @@
 //! What tests of this floor and of those above need: quick networks, mined blocks, keys, crafted signatures.
 
+#[cfg(test)]
 pub(crate) mod crafted;
 
 use ed25519_dalek::{Signer, SigningKey};

@@ -32,7 +32,7 @@ fn bits(bits: u32) -> String {
 }
 
 /// The file's content, which must be `made`; when blessing, it becomes that.
-fn golden(file: &str, made: &Value) -> Value {
+pub(super) fn golden(file: &str, made: &Value) -> Value {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("proto/vectors").join(file);
     if std::env::var_os("FRIENDCHAIN_BLESS").is_some() {
         let text = serde_json::to_string_pretty(made).expect("JSON") + "\n";
@@ -352,9 +352,17 @@ fn verdicts_on_signatures_are_frozen() {
             })
         })
         .collect();
+    let small_order: Vec<_> = crafted::small_order_encodings().iter().map(hex).collect();
+    let of_small_order: Vec<_> = crafted::zip_215_pairs()
+        .iter()
+        .map(|case| json!([case.public_key, case.signature, code(case.verdict)]))
+        .collect();
     let made = json!({
         "about": "Signatures on which verifiers of ed25519 disagree, and the verdict here, alone or in any batch.",
         "signatures": cases,
+        "small_order_encodings": small_order,
+        "about_zip_215": "The 196 pairs of ZIP 215's own test, over the message 'Zcash': public key, signature, verdict. Its equation takes them all; here none is, since anyone can sign for such a key.",
+        "zip_215": of_small_order,
     });
     let frozen = golden("signatures.json", &made);
 
@@ -363,6 +371,11 @@ fn verdicts_on_signatures_are_frozen() {
         let signature = Signature(bytes(vector, "signature").try_into().expect("64 bytes"));
         let found = code(verify_signature(&public_key, &bytes(vector, "message"), &signature));
         assert_eq!(vector["verdict"], found, "{}", vector["name"]);
+    }
+    for vector in frozen["zip_215"].as_array().expect("a list") {
+        let public_key = PublicKey(bytes(&json!({ "it": vector[0] }), "it").try_into().expect("32 bytes"));
+        let signature = Signature(bytes(&json!({ "it": vector[1] }), "it").try_into().expect("64 bytes"));
+        assert_eq!(vector[2], code(verify_signature(&public_key, b"Zcash", &signature)));
     }
 }
 

@@ -5,7 +5,7 @@
 
 mod input;
 mod screen;
-mod words;
+pub(crate) mod words;
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -279,7 +279,7 @@ async fn write_answer(
             Ok(text::write_status(out, &status)?)
         }
         Line::Command(command, json) => {
-            let context = Context { client: client.clone(), json, progress };
+            let context = Context { client: client.clone(), json, progress, owns_stdin: false };
             execute(*command, &context, out).await
         }
     }

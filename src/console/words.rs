@@ -245,6 +245,10 @@ mod tests {
         assert!(json);
         assert!(matches!(*command, ClientCommand::Send { to, .. } if to == "b c"));
         assert!(matches!(parse("getbalance -address a"), Line::Command(..)));
+        let Line::Command(command, _) = parse("prove ab -o 'a file'") else { panic!("not prove") };
+        assert!(matches!(*command, ClientCommand::Prove { output: Some(file), .. } if file.ends_with("a file")));
+        assert!(matches!(parse("verify-proof tea.proof --trust ab"), Line::Command(..)));
+        assert!(matches!(parse("accept-branch ab"), Line::Command(..)));
         let Line::Command(command, _) = parse("sync") else { panic!("not sync") };
         assert!(matches!(*command, ClientCommand::Sync { friend: None }));
         assert!(said("help").contains("create-wallet"));

@@ -3,7 +3,7 @@
 //! Commands are bounded, each has one answer, and they are done in the order sent. The thread ends when the last handle is
 //! dropped. Nobody but this thread touches `friends.redb`.
 
-use std::{io, thread};
+use std::{io, mem::ManuallyDrop, thread};
 
 use tokio::sync::{broadcast, mpsc, oneshot};
 
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     peers::Ban,
-    primitives::{Owner, PeerId, UnixMillis},
+    primitives::{Owner, PeerId, UnixMillis, contain},
     wire::{MessageId, Refusal, SignedLine, SignedProfile, SignedQuit},
 };
 
@@ -25,15 +25,29 @@ pub fn spawn(friends: Friends) -> io::Result<(FriendsHandle, thread::JoinHandle<
     let (commands, mut inbox) = mpsc::channel::<FriendsCommand>(QUEUE);
     let handle = FriendsHandle { commands, events: friends.events.clone() };
     let thread = thread::Builder::new().name("friends".to_owned()).spawn(move || {
-        let mut friends = friends;
+        let mut friends = ManuallyDrop::new(friends);
+        let mut closing = None;
         while let Some(command) = inbox.blocking_recv() {
             if let FriendsCommand::ShutDown { reply } = command {
-                drop(friends);
-                // Who asked may have given up waiting.
-                let _ = reply.send(());
+                closing = Some(reply);
+                break;
+            }
+            // redb panics on some damaged pages. What that left half done is not touched again, not even to close it.
+            if let Err(reason) = contain(|| command.run(&mut friends)) {
+                tracing::error!(reason, "friends.redb is damaged: the friends thread stops");
                 return;
             }
-            command.run(&mut friends);
+            if friends.has_failed() {
+                tracing::error!("friends.redb could not be written: the friends thread stops");
+                break;
+            }
+        }
+        if let Err(reason) = contain(|| drop(ManuallyDrop::into_inner(friends))) {
+            tracing::error!(reason, "friends.redb could not be closed");
+        }
+        if let Some(reply) = closing {
+            // Who asked may have given up waiting.
+            let _ = reply.send(());
         }
     })?;
     Ok((handle, thread))

@@ -51,7 +51,7 @@ use self::{
 use crate::{
     peers::{Ban, BanTerm},
     primitives::{
-        NetworkId, PeerId, PublicKey, Signature, UnixMillis,
+        NetworkId, PeerId, PublicKey, Signature, UnixMillis, contain,
         events::{FriendJoined, FriendLeft},
     },
     wire::{MessageId, Refusal, SignedProfile},
@@ -172,6 +172,22 @@ impl Friends {
         Self::with(Store::open(path)?, config)
     }
 
+    /// Opens `friends.redb` at `path` to be read: what changes is kept in memory, and lost at the end.
+    pub fn open_frozen(path: &Path, config: FriendsConfig) -> Result<Self, StoreFault> {
+        Self::with(Store::open_frozen(path)?, config)
+    }
+
+    /// Whether the file failed: it must be opened again before anything can be kept.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.store.has_failed()
+    }
+
+    /// On any backend, for tests.
+    #[cfg(test)]
+    pub(crate) fn on_backend(backend: impl redb::StorageBackend, config: FriendsConfig) -> Result<Self, StoreFault> {
+        Self::with(Store::on_backend(backend)?, config)
+    }
+
     /// In memory, for tests.
     #[cfg(test)]
     pub(crate) fn in_memory(config: FriendsConfig) -> Result<Self, StoreFault> {
@@ -179,7 +195,7 @@ impl Friends {
     }
 
     fn with(store: Store, config: FriendsConfig) -> Result<Self, StoreFault> {
-        let known = profiles::load(&store)?;
+        let known = contain(|| profiles::load(&store)).unwrap_or_else(|reason| Err(StoreFault::Broken(reason)))?;
         let FriendsConfig { me, network, signer } = config;
         Ok(Self {
             me,

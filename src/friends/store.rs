@@ -2,14 +2,24 @@
 //!
 //! Every commit is durable when it returns. Nothing here knows what a profile or a line means.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    cell::Cell,
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use redb::{
     Builder, Database, Durability, ReadTransaction, ReadableDatabase, ReadableTable, Table, TableDefinition,
-    WriteTransaction,
+    TableError, WriteTransaction,
 };
 
-use crate::{consensus::Blame, wire::CodecError};
+use crate::{
+    chain::store::{frozen::FrozenFile, sync_folder},
+    consensus::Blame,
+    primitives::contain,
+    wire::CodecError,
+};
 
 /// Pages held in memory: chat is small, and read rarely.
 const CACHE_BYTES: usize = 4 * 1024 * 1024;
@@ -66,6 +76,23 @@ pub enum StoreFault {
          friends are found anew, and the chat that was kept is in the copy"
     )]
     Database(Arc<redb::Error>),
+    /// The file, found by a panic of redb's.
+    #[error(
+        "friends.redb in the data folder is damaged: {0}; keep a copy, move it away, and start again: friends are found \
+         anew, and the chat that was kept is in the copy"
+    )]
+    Broken(String),
+    /// Something else is in its place.
+    #[error("{} is not friendchain's: move it away, and start again", .0.display())]
+    NotOurs(PathBuf),
+    /// The file cannot be made or opened.
+    #[error("{}: {reason}; check the folder's rights and the disk's free space", path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// What the system says.
+        reason: String,
+    },
     /// A newer version of the program wrote the file.
     #[error("friends.redb has version {found}, this program knows {SCHEMA}: use a newer friendchain")]
     Newer {
@@ -96,9 +123,9 @@ impl StoreFault {
     #[must_use]
     pub const fn code(&self) -> &'static str {
         match self {
-            Self::Database(_) => "friends_database",
+            Self::Database(_) | Self::Io { .. } => "friends_database",
+            Self::Broken(_) | Self::NotOurs(_) | Self::Damaged { .. } => "friends_damaged",
             Self::Newer { .. } => "friends_newer",
-            Self::Damaged { .. } => "friends_damaged",
             Self::Stopped => "stopping",
         }
     }
@@ -157,23 +184,83 @@ impl<'txn> Tables<'txn> {
 /// The open file.
 pub(super) struct Store {
     database: Database,
+    /// A write failed; redb then takes no more.
+    failed: Cell<bool>,
+}
+
+fn builder() -> Builder {
+    let mut builder = Builder::new();
+    builder.set_cache_size(CACHE_BYTES);
+    builder
+}
+
+/// Refuses an empty file, which redb would take for a new one, and what is no file. Whether there is one.
+fn check_file(path: &Path) -> Result<bool, StoreFault> {
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.is_file() && metadata.len() > 0 => Ok(true),
+        Ok(_) => Err(StoreFault::NotOurs(path.to_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(StoreFault::Io { path: path.to_owned(), reason: error.to_string() }),
+    }
 }
 
 impl Store {
-    /// Opens the file, or makes it.
+    /// Opens the file, or makes it: whole or not at all.
     pub(super) fn open(path: &Path) -> Result<Self, StoreFault> {
-        Self::with(Builder::new().set_cache_size(CACHE_BYTES).create(path)?)
+        if !check_file(path)? {
+            let failed = |error: io::Error| StoreFault::Io { path: path.to_owned(), reason: error.to_string() };
+            let unfinished = path.with_extension("redb-unfinished");
+            match fs::remove_file(&unfinished) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+                _ => {}
+            }
+            drop(Self::with(builder().create(&unfinished)?)?);
+            fs::rename(&unfinished, path).and_then(|()| sync_folder(path)).map_err(failed)?;
+        }
+        Self::existing(path, || Ok(builder().open(path)?))
+    }
+
+    /// Opens the file so that it stays as it is: what is written is kept in memory, and lost at the end.
+    pub(super) fn open_frozen(path: &Path) -> Result<Self, StoreFault> {
+        let failed = |error: io::Error| StoreFault::Io { path: path.to_owned(), reason: error.to_string() };
+        check_file(path)?;
+        Self::existing(path, || Ok(builder().create_with_backend(FrozenFile::open(path).map_err(failed)?)?))
+    }
+
+    /// Checks that a file is ours before anything is written to it.
+    fn existing(path: &Path, open: impl FnOnce() -> Result<Database, StoreFault>) -> Result<Self, StoreFault> {
+        let opened = contain(|| {
+            let database = open()?;
+            match database.begin_read()?.open_table(META) {
+                Ok(_) => {}
+                Err(TableError::TableDoesNotExist(_)) => return Err(StoreFault::NotOurs(path.to_owned())),
+                Err(error) => return Err(error.into()),
+            }
+            Self::with(database)
+        });
+        opened.unwrap_or_else(|reason| Err(StoreFault::Broken(reason)))
+    }
+
+    /// On any backend, for tests.
+    #[cfg(test)]
+    pub(super) fn on_backend(backend: impl redb::StorageBackend) -> Result<Self, StoreFault> {
+        Self::with(builder().create_with_backend(backend)?)
+    }
+
+    /// Whether a write failed: the file must be opened again before anything can be written.
+    pub(super) const fn has_failed(&self) -> bool {
+        self.failed.get()
     }
 
     /// In memory, for tests.
     #[cfg(test)]
     pub(super) fn in_memory() -> Result<Self, StoreFault> {
         let backend = redb::backends::InMemoryBackend::new();
-        Self::with(Builder::new().set_cache_size(CACHE_BYTES).create_with_backend(backend)?)
+        Self::with(builder().create_with_backend(backend)?)
     }
 
     fn with(database: Database) -> Result<Self, StoreFault> {
-        let store = Self { database };
+        let store = Self { database, failed: Cell::new(false) };
         store.write(|tables| {
             let found = tables.meta.get(META_SCHEMA)?.map(|found| found.value());
             match found {
@@ -190,12 +277,17 @@ impl Store {
         &self,
         change: impl FnOnce(&mut Tables<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
-        let mut transaction = self.database.begin_write().map_err(StoreFault::from)?;
+        // Until it is done: what fails in between may be the disk, or a refusal, after which beginning again works.
+        let begun = self.database.begin_write();
+        self.failed.set(begun.is_err());
+        let mut transaction = begun.map_err(StoreFault::from)?;
         transaction.set_durability(Durability::Immediate).map_err(StoreFault::from)?;
         // Opening after a crash takes milliseconds, whatever the size.
         transaction.set_quick_repair(true);
         let done = change(&mut Tables::open(&transaction)?)?;
-        transaction.commit().map_err(StoreFault::from)?;
+        let committed = transaction.commit();
+        self.failed.set(committed.is_err());
+        committed.map_err(StoreFault::from)?;
         Ok(done)
     }
 

@@ -1,5 +1,7 @@
 //! Friends as the node uses them: profiles, names, presence, chat, restarts.
 
+mod crash;
+
 use std::{collections::HashSet, fmt::Write as _};
 
 use ed25519_dalek::{Signer as _, SigningKey};

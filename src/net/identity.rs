@@ -51,6 +51,14 @@ pub enum IdentityError {
     },
 }
 
+impl IdentityError {
+    /// Whether there is no file.
+    #[must_use]
+    pub fn is_absent(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+}
+
 impl Identity {
     /// A new identity that is nowhere on disk.
     #[must_use]

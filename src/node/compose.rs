@@ -20,7 +20,7 @@ use super::{
         Client, EventFeed, FriendchainApiServer, ProgressBoard, RpcError, serve,
         types::{ConsoleEvent, MineMode},
     },
-    service::{Ledger, Service},
+    service::{Ledger, Service, Unusable},
 };
 use crate::{
     chain::{
@@ -77,11 +77,12 @@ struct Mining {
     threads: usize,
 }
 
-async fn open_chain(folder: &DataDir, cache_mib: u32, mining: Mining) -> Result<OpenChain, RpcError> {
+async fn open_chain(folder: &DataDir, cache_mib: u32, mining: Mining, read_only: bool) -> Result<OpenChain, RpcError> {
     let path = folder.file(CHAIN_FILE);
     let options =
         ChainOptions { cache_mib: usize::try_from(cache_mib).unwrap_or(usize::MAX), ..ChainOptions::default() };
-    let chain = blocking(move || Chain::open(&path, options)).await??;
+    let open = if read_only { Chain::open_frozen } else { Chain::open };
+    let chain = blocking(move || open(&path, options)).await??;
     let (events, event_queue) = mpsc::channel(CHAIN_EVENTS);
     let (chain, thread) = chain::spawn(chain, system(), events).map_err(RpcError::internal)?;
     let (solved, solved_queue) = mpsc::channel(SOLVED);
@@ -96,32 +97,53 @@ pub(super) async fn open_friends(
     folder: &DataDir,
     identity: &Identity,
     network: NetworkId,
+    read_only: bool,
 ) -> Result<(FriendsHandle, JoinHandle<()>), RpcError> {
     let path = folder.file(FRIENDS_FILE);
     let signing = identity.clone();
     let config =
         FriendsConfig { me: identity.peer_id(), network, signer: Box::new(move |message| signing.sign(message)) };
-    let friends = blocking(move || Friends::open(&path, config)).await??;
+    let open = if read_only { Friends::open_frozen } else { Friends::open };
+    let friends = blocking(move || open(&path, config)).await??;
     friends::spawn(friends).map_err(RpcError::internal)
 }
 
 /// Opens a folder on which no node runs, for one command.
 async fn open(folder: FolderLock) -> Result<OpenedFolder, RpcError> {
     let datadir = folder.folder().clone();
-    let identity = Identity::load_or_create(&datadir.file(IDENTITY_FILE))?;
+    let read_only = folder.is_read_only();
+    let identity = Identity::load(&datadir.file(IDENTITY_FILE));
+    let identity = match identity {
+        Err(error) if read_only && error.is_absent() => Identity::generate(),
+        Err(error) if error.is_absent() => Identity::load_or_create(&datadir.file(IDENTITY_FILE))?,
+        identity => identity?,
+    };
     let keyring = Keyring::new(datadir.file(WALLET_FILE));
     let (mut ledger, mut book, mut threads, mut own_name) = (None, None, Vec::new(), None);
     let mut events = None;
+    let mut unusable = Unusable::default();
     if store::exists(&datadir.file(CHAIN_FILE)) {
         let mining = Mining { mode: MiningMode::Off, owner: None, threads: miner::default_threads() };
-        let chain = open_chain(&datadir, COMMAND_CACHE_MIB, mining).await?;
-        let network = chain.ledger.chain.summary().network.id;
-        let (friends, thread) = open_friends(&datadir, &identity, network).await?;
-        own_name = friends.own_profile().await?.map(|profile| profile.name);
-        threads.extend([chain.thread, thread]);
-        ledger = Some(chain.ledger);
-        book = Some(friends);
-        events = Some((chain.events, chain.solved));
+        // What cannot be opened is told by the commands that need it; others may be what mends it.
+        match open_chain(&datadir, COMMAND_CACHE_MIB, mining, read_only).await {
+            Ok(chain) => {
+                threads.push(chain.thread);
+                events = Some((chain.events, chain.solved));
+                ledger = Some(chain.ledger);
+            }
+            Err(error) => unusable.chain = Some(error),
+        }
+    }
+    if let Some(ledger) = &ledger {
+        let network = ledger.chain.summary().network.id;
+        match open_friends(&datadir, &identity, network, read_only).await {
+            Ok((friends, thread)) => {
+                own_name = friends.own_profile().await?.map(|profile| profile.name);
+                threads.push(thread);
+                book = Some(friends);
+            }
+            Err(error) => unusable.friends = Some(error),
+        }
     }
     // Nobody reads them here, but whoever sends must not wait.
     let drain = tokio::spawn(async move {
@@ -137,6 +159,7 @@ async fn open(folder: FolderLock) -> Result<OpenedFolder, RpcError> {
         keyring,
         ledger: ledger.clone(),
         friends: book.clone(),
+        unusable,
         router: None,
         feed: EventFeed::default(),
         progress: ProgressBoard::default(),
@@ -182,9 +205,9 @@ async fn start(folder: FolderLock, config: NodeConfig) -> Result<RunningNode, Rp
         owner: miner_address,
         threads: config.threads.map_or_else(miner::default_threads, std::num::NonZeroUsize::get),
     };
-    let chain = open_chain(&datadir, config.cache_mib, mining).await?;
+    let chain = open_chain(&datadir, config.cache_mib, mining, false).await?;
     let network = chain.ledger.chain.summary().network;
-    let (book, friends_thread) = open_friends(&datadir, &identity, network.id).await?;
+    let (book, friends_thread) = open_friends(&datadir, &identity, network.id, false).await?;
     let threads = vec![chain.thread, friends_thread];
     let ledger = chain.ledger;
 
@@ -315,6 +338,7 @@ async fn start_upper(
         keyring,
         ledger: Some(ledger),
         friends: Some(friends),
+        unusable: Unusable::default(),
         router: Some(router.clone()),
         feed: feed.clone(),
         progress: ProgressBoard::default(),

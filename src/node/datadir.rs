@@ -111,6 +111,13 @@ pub enum DataDirError {
         /// What the system says.
         cause: io::Error,
     },
+    /// There is none: most likely a name is mistyped.
+    #[error(
+        "there is no data folder {path}: check --data-dir and --node-id; create-wallet, create-blockchain, join, \
+         start-node and people make one",
+        path = .0.display()
+    )]
+    Absent(PathBuf),
     /// Another process holds the folder.
     #[error("{}", in_use_sentence(.path, *.pid))]
     InUse {
@@ -145,6 +152,7 @@ impl DataDirError {
         match self {
             Self::NoPlatformFolder => "no_data_folder",
             Self::Io { .. } => "data_folder",
+            Self::Absent(_) => "no_such_folder",
             Self::InUse { .. } => "folder_in_use",
             Self::Malformed { .. } => "malformed_file",
         }
@@ -220,7 +228,42 @@ impl DataDir {
         }
         remove_if_there(&self.file(NODE_FILE))?;
         file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(io)?;
-        Ok(FolderLock { folder: self.clone(), _file: file })
+        Ok(FolderLock { folder: self.clone(), is_read_only: false, _file: Some(file) })
+    }
+
+    /// As [`DataDir::try_lock`], for what makes no folder: one that holds nothing of ours is [`DataDirError::Absent`], and
+    /// stays as it is; one that cannot be written is taken to be read, beside other readers.
+    pub fn try_lock_existing(&self) -> Result<FolderLock, DataDirError> {
+        let ours = [LOCK_FILE, IDENTITY_FILE, CHAIN_FILE, FRIENDS_FILE, WALLET_FILE, NODE_FILE];
+        if !ours.iter().any(|name| self.file(name).symlink_metadata().is_ok()) {
+            return Err(DataDirError::Absent(self.path.clone()));
+        }
+        match self.try_lock() {
+            Err(DataDirError::Io { cause, .. })
+                if matches!(cause.kind(), io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied) =>
+            {
+                self.try_lock_shared()
+            }
+            locked => locked,
+        }
+    }
+
+    /// Keeps those off that would write, where they could leave a lock.
+    fn try_lock_shared(&self) -> Result<FolderLock, DataDirError> {
+        let path = self.file(LOCK_FILE);
+        let file = match fs::File::open(&path) {
+            Ok(file) => Some(file),
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => None,
+            Err(cause) => return Err(DataDirError::Io { path, cause }),
+        };
+        match file.as_ref().map_or(Ok(()), fs::File::try_lock_shared) {
+            Ok(()) => Ok(FolderLock { folder: self.clone(), is_read_only: true, _file: file }),
+            Err(fs::TryLockError::WouldBlock) => {
+                let pid = read_small(&path).ok().and_then(|text| text.trim().parse().ok());
+                Err(DataDirError::InUse { path: self.path.clone(), pid })
+            }
+            Err(fs::TryLockError::Error(cause)) => Err(DataDirError::Io { path, cause }),
+        }
     }
 
     /// What the running node says of itself; none when there is no such file, or it does not read.
@@ -254,7 +297,8 @@ impl DataDir {
 #[derive(Debug)]
 pub struct FolderLock {
     folder: DataDir,
-    _file: fs::File,
+    is_read_only: bool,
+    _file: Option<fs::File>,
 }
 
 impl FolderLock {
@@ -262,6 +306,12 @@ impl FolderLock {
     #[must_use]
     pub const fn folder(&self) -> &DataDir {
         &self.folder
+    }
+
+    /// Whether nothing in the folder can be written.
+    #[must_use]
+    pub const fn is_read_only(&self) -> bool {
+        self.is_read_only
     }
 
     /// Says where this node's RPC listens. The token must be there before.
@@ -290,8 +340,10 @@ impl FolderLock {
 
 impl Drop for FolderLock {
     fn drop(&mut self) {
-        // A node file that outlives its node only costs its readers a wait.
-        let _ = self.remove_node_file();
+        if !self.is_read_only {
+            // A node file that outlives its node only costs its readers a wait.
+            let _ = self.remove_node_file();
+        }
     }
 }
 
@@ -304,7 +356,13 @@ pub fn write_private(path: &Path, content: &[u8]) -> Result<(), DataDirError> {
     remove_if_there(&temporary)?;
     let mut file = private_options().write(true).create_new(true).open(&temporary).map_err(io)?;
     file.write_all(content).and_then(|()| file.sync_all()).map_err(io)?;
-    fs::rename(&temporary, path).map_err(io)
+    fs::rename(&temporary, path).map_err(io)?;
+    #[cfg(unix)]
+    {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(io)?;
+    }
+    Ok(())
 }
 
 /// Makes a folder that only its owner may enter, and the folders above it.
@@ -419,6 +477,34 @@ mod tests {
         assert_eq!(folder.node_file(), Some(NodeFile { pid: std::process::id(), rpc }));
         drop(lock);
         assert_eq!(folder.node_file(), None);
+    }
+
+    #[test]
+    fn a_mistyped_folder_is_not_made_by_who_only_reads() {
+        let temporary = tempfile::tempdir().expect("a folder");
+        let folder = DataDir::at(temporary.path().join("typo"));
+        assert!(matches!(folder.try_lock_existing(), Err(DataDirError::Absent(path)) if path == folder.path()));
+        assert!(!folder.path().exists());
+        // Another program's folder is left alone as well.
+        let other = DataDir::at(temporary.path());
+        fs::write(other.file("notes.txt"), "notes").expect("a file");
+        assert!(matches!(other.try_lock_existing(), Err(DataDirError::Absent(_))));
+        assert!(!other.file(LOCK_FILE).exists());
+        fs::write(other.file(WALLET_FILE), "{}").expect("a file");
+        assert!(!other.try_lock_existing().expect("the lock").is_read_only());
+    }
+
+    #[test]
+    fn readers_share_a_folder_and_keep_writers_off() {
+        let temporary = tempfile::tempdir().expect("a folder");
+        let folder = DataDir::at(temporary.path());
+        drop(folder.try_lock().expect("the lock"));
+        let readers = [folder.try_lock_shared().expect("a lock"), folder.try_lock_shared().expect("another")];
+        assert!(readers.iter().all(FolderLock::is_read_only));
+        assert!(matches!(folder.try_lock(), Err(DataDirError::InUse { .. })));
+        drop(readers);
+        let _lock = folder.try_lock().expect("the lock");
+        assert!(matches!(folder.try_lock_shared(), Err(DataDirError::InUse { .. })));
     }
 
     #[cfg(unix)]

@@ -12,6 +12,7 @@ pub mod host;
 mod keyring;
 pub mod logging;
 mod memory;
+mod proofs;
 mod refusals;
 mod router;
 pub mod rpc;

@@ -3,11 +3,11 @@
 use super::rpc::RpcError;
 use crate::{
     chain::{
-        errors::{AcceptTradeError, ChainFault, OpenError},
+        errors::{AcceptBranchError, AcceptTradeError, ChainFault, OpenError},
         miner::{MineError, MineGenesisError},
         wallet::{BuildError, LockedError, NoteError, PhraseError, SignError, UnlockError, WalletError},
     },
-    consensus::{GenesisError, InviteError, ParamsError},
+    consensus::{GenesisError, InviteError, ParamsError, ProofError},
     friends::{ChatError, FindError, OwnProfileError, StoreFault},
     net::{CommandError, IdentityError, NetError},
     primitives::{AddressError, HashParseError},
@@ -35,7 +35,17 @@ macro_rules! named {
     )*};
 }
 
-coded!(AcceptTradeError, ChainFault, GenesisError, ChatError, FindError, OwnProfileError, StoreFault);
+coded!(
+    AcceptBranchError,
+    AcceptTradeError,
+    ChainFault,
+    GenesisError,
+    ProofError,
+    ChatError,
+    FindError,
+    OwnProfileError,
+    StoreFault
+);
 
 named! {
     AddressError => "bad_address",
@@ -55,7 +65,7 @@ impl From<OpenError> for RpcError {
             OpenError::NoChain { .. } => return Self::no_chain(),
             OpenError::Exists { .. } => "chain_exists",
             OpenError::Locked { .. } => "folder_in_use",
-            OpenError::NotAChain { .. } | OpenError::Corrupt { .. } => "bad_chain_file",
+            OpenError::NotAChain { .. } | OpenError::Corrupt { .. } | OpenError::Lost { .. } => "bad_chain_file",
             OpenError::NewerSchema { .. } => "newer_schema",
             OpenError::OtherNetwork { .. } => "other_network",
             OpenError::Disk { .. } => "disk",
@@ -109,6 +119,8 @@ impl From<BuildError> for RpcError {
             BuildError::TooManyCoins { .. } => "too_many_coins",
             BuildError::TextTooLong(_) => "text_too_long",
             BuildError::EmptyNote => "empty_note",
+            BuildError::NoteWithFee => "note_without_fee",
+            BuildError::FeeNotRaised { .. } => "fee_not_raised",
         };
         Self::new(code, error.to_string())
     }

@@ -7,30 +7,32 @@ use super::{
     clock::now,
     datadir::DataDir,
     keyring::{Keyring, blocking},
+    proofs,
     router::RouterHandle,
     rpc::{
         EventFeed, FriendchainApiServer, ProgressBoard, ProgressGuard, RpcError,
         api::MAX_PRINTED_BLOCKS,
         types::{
             Account, AddressBalance, AddressList, AuditReport, BalanceReport, BanState, BlockList, BlockView,
-            BroadcastSent, ChainCreated, ChatHistory, ChatMessage, ChatSent, ChatState, Coins, CreateBlockchain,
-            CreateWallet, EventPage, FriendList, FriendView, InviteText, Joined, LeftChain, LockState, MineMode,
-            MinedBlocks, PeerList, Phase, Progress, Secret, SendTrade, StatusReport, Stopping, Submitted, Synced,
-            TxList, TxPlace, TxStateName, TxView, Units, WalletCreated, WriteNote,
+            BranchAccepted, BroadcastSent, ChainCreated, ChatHistory, ChatMessage, ChatSent, ChatState, Coins,
+            CreateBlockchain, CreateWallet, EventPage, FriendList, FriendView, InviteText, Joined, LeftChain,
+            LockState, MineMode, MinedBlocks, PeerList, Phase, Progress, ProofMade, ProofReport, RaiseFee, Secret,
+            SendTrade, StatusReport, Stopping, Submitted, Synced, TxList, TxPlace, TxStateName, TxView, Units,
+            WaitingView, WalletCreated, WriteNote,
         },
     },
     setup,
 };
 use crate::{
     chain::{
-        ChainHandle, ChainReader,
+        ChainFault, ChainHandle, ChainReader,
         api::{Balance, BlockInfo, ChainAudit, Origin, TxState},
         miner::MinerHandle,
         wallet::{self, RECOVERY_SCAN, RecoveryPhrase},
     },
     consensus::{Invite, Network},
     friends::{ChatRecord, FriendInfo, FriendsHandle, LineState},
-    primitives::{Address, BlockHash, Height, Owner, PeerId, Transaction, TxId, printable},
+    primitives::{Address, Amount, BlockHash, Height, Owner, PeerId, Transaction, TxId, printable},
 };
 use jsonrpsee::core::async_trait;
 use tokio::sync::mpsc;
@@ -52,6 +54,15 @@ pub(super) struct Ledger {
     pub(super) miner: MinerHandle,
 }
 
+/// Why files that are there could not be opened for one command.
+#[derive(Debug, Default)]
+pub(super) struct Unusable {
+    /// The chain's.
+    pub(super) chain: Option<RpcError>,
+    /// The friends'.
+    pub(super) friends: Option<RpcError>,
+}
+
 /// The parts that the commands work on.
 pub(super) struct Service {
     /// The folder.
@@ -66,6 +77,8 @@ pub(super) struct Service {
     pub(super) ledger: Option<Ledger>,
     /// Friends and messages.
     pub(super) friends: Option<FriendsHandle>,
+    /// Why one of them is missing though its file is there.
+    pub(super) unusable: Unusable,
     /// The running node; none when the folder was opened for one command.
     pub(super) router: Option<RouterHandle>,
     /// What consoles show.
@@ -82,7 +95,11 @@ pub(super) struct Service {
 
 impl Service {
     fn ledger(&self) -> Result<&Ledger, RpcError> {
-        self.ledger.as_ref().ok_or_else(RpcError::no_chain)
+        self.ledger.as_ref().ok_or_else(|| self.without_ledger())
+    }
+
+    fn without_ledger(&self) -> RpcError {
+        self.unusable.chain.clone().unwrap_or_else(RpcError::no_chain)
     }
 
     fn router(&self) -> Result<&RouterHandle, RpcError> {
@@ -90,13 +107,13 @@ impl Service {
     }
 
     fn friends_book(&self) -> Result<&FriendsHandle, RpcError> {
-        self.friends.as_ref().ok_or_else(RpcError::no_chain)
+        self.friends.as_ref().ok_or_else(|| self.unusable.friends.clone().unwrap_or_else(|| self.without_ledger()))
     }
 
     /// Refuses where a chain is: the folder holds one at most.
     fn without_chain(&self) -> Result<(), RpcError> {
         match &self.ledger {
-            None => Ok(()),
+            None => self.unusable.chain.clone().map_or(Ok(()), Err),
             Some(ledger) => Err(RpcError::new(
                 "chain_exists",
                 format!(
@@ -122,7 +139,7 @@ impl Service {
         }
         match &self.friends {
             Some(friends) => Ok(friends.resolve_to_pay(to.to_owned()).await?.1),
-            None => Err(RpcError::no_chain()),
+            None => self.friends_book().map(|_| Owner::ZERO),
         }
     }
 
@@ -152,6 +169,10 @@ impl Service {
         let found = blocking(move || which(&reader)).await?;
         Ok(found.map(|info| BlockView::new(info.hash, &info.block, &info.fees, info.tip_height, true)))
     }
+}
+
+fn unknown_transaction(txid: TxId) -> RpcError {
+    RpcError::new("unknown_transaction", format!("neither the chain nor the mempool has {txid}"))
 }
 
 #[async_trait]
@@ -257,11 +278,15 @@ impl FriendchainApiServer for Service {
     }
 
     async fn leave_chain(&self) -> Result<LeftChain, RpcError> {
-        let ledger = self.ledger()?;
         if self.router.is_some() {
             return Err(RpcError::new("running", "a node runs on this folder: stop it first, then leave-chain"));
         }
-        let network_id = ledger.chain.summary().network.id;
+        let network_id = match (&self.ledger, &self.unusable.chain) {
+            (Some(ledger), _) => Some(ledger.chain.summary().network.id),
+            // Its file is kept, whatever it is.
+            (None, Some(_)) => None,
+            (None, None) => return Err(RpcError::no_chain()),
+        };
         let backup = setup::leave_chain(&self.datadir, network_id).await?;
         Ok(LeftChain { network_id, backup })
     }
@@ -287,7 +312,39 @@ impl FriendchainApiServer for Service {
             // Handed in while the wallet is held, so that the next send sees these coins spent.
             (self.submit(transaction).await?, built.rests_on_young_rewards)
         };
-        let mut submitted = Submitted { txid, state: TxStateName::Mempool, block: None, rests_on_young_coins: young };
+        let mut submitted = Submitted::waits(txid, young);
+        if request.mine {
+            submitted.block = Some(self.mine_until(txid, from).await?);
+            submitted.state = TxStateName::Mined;
+        }
+        Ok(submitted)
+    }
+
+    async fn raise_fee(&self, request: RaiseFee) -> Result<Submitted, RpcError> {
+        let ledger = self.ledger()?;
+        let replaced = request.txid;
+        let info = ledger.chain.transaction(replaced).await?.ok_or_else(|| unknown_transaction(replaced))?;
+        match info.state {
+            TxState::Mempool => {}
+            TxState::Mined { height, .. } => {
+                return Err(RpcError::new("mined", format!("trade {replaced} is in block {height} already")));
+            }
+            TxState::Void { reason } => {
+                return Err(RpcError::new("void", format!("trade {replaced} can no longer be mined: {reason}")));
+            }
+        }
+        let network = ledger.chain.summary().network.id;
+        let from = info.transaction.inputs.first().map_or(Owner::ZERO, |input| input.public_key.owner());
+        let (txid, young) = {
+            let mut wallet = self.keyring.open_with(request.passphrase).await?;
+            wallet.public_key(&from).ok_or(wallet::SignError::NotOurs(Address(from)))?;
+            let spendable = ledger.chain.spendable(from).await?;
+            let built = wallet::raise_fee(&info.transaction, info.fee, request.fee.0, &spendable)?;
+            let mut transaction = built.transaction;
+            wallet.sign(&mut transaction, &network, now())?;
+            (self.submit(transaction).await?, built.rests_on_young_rewards)
+        };
+        let mut submitted = Submitted { replaces: Some(replaced), ..Submitted::waits(txid, young) };
         if request.mine {
             submitted.block = Some(self.mine_until(txid, from).await?);
             submitted.state = TxStateName::Mined;
@@ -305,7 +362,7 @@ impl FriendchainApiServer for Service {
             (self.submit(note).await?, author)
         };
         let owner = self.miner_address.map_or(author, |address| address.0);
-        let mut submitted = Submitted { txid, state: TxStateName::Mempool, block: None, rests_on_young_coins: false };
+        let mut submitted = Submitted::waits(txid, false);
         // Without a running node nobody would mine it once this command ends.
         if request.wait || self.router.is_none() {
             submitted.block = Some(self.mine_until(txid, owner).await?);
@@ -380,17 +437,17 @@ impl FriendchainApiServer for Service {
 
     async fn mempool(&self) -> Result<TxList, RpcError> {
         let entries = self.ledger()?.chain.mempool().await?;
-        let transactions =
-            entries.iter().map(|entry| TxView::new(&entry.transaction, entry.txid, entry.fee, TxPlace::Mempool));
+        let transactions = entries.iter().map(|entry| TxView {
+            waiting: Some(WaitingView::new(entry)),
+            ..TxView::new(&entry.transaction, entry.txid, entry.fee, TxPlace::Mempool)
+        });
         Ok(TxList { transactions: transactions.collect() })
     }
 
     async fn tx(&self, txid: TxId) -> Result<TxView, RpcError> {
         let ledger = self.ledger()?;
         let info = ledger.chain.transaction(txid).await?;
-        let info = info.ok_or_else(|| {
-            RpcError::new("unknown_transaction", format!("neither the chain nor the mempool has {txid}"))
-        })?;
+        let info = info.ok_or_else(|| unknown_transaction(txid))?;
         let tip_height = ledger.chain.summary().tip.height;
         let place = match info.state {
             TxState::Mempool => TxPlace::Mempool,
@@ -408,10 +465,32 @@ impl FriendchainApiServer for Service {
     }
 
     async fn reindex(&self) -> Result<AuditReport, RpcError> {
-        let chain = self.ledger()?.chain.clone();
+        if let Some(ledger) = &self.ledger {
+            let chain = ledger.chain.clone();
+            let task = self.progress.begin("reindex", None, now());
+            match follow(task, |progress| async move { chain.reindex(progress).await }).await {
+                // Too damaged to be mended in place.
+                Err(ChainFault::Corrupt(_)) if self.router.is_none() => {}
+                audit => return Ok(audit_report(audit?)),
+            }
+        } else if self.unusable.chain.as_ref().is_none_or(|error| error.code != "bad_chain_file") {
+            return Err(self.without_ledger());
+        }
         let task = self.progress.begin("reindex", None, now());
-        let audit = follow(task, |progress| async move { chain.reindex(progress).await }).await?;
-        Ok(audit_report(audit))
+        Ok(audit_report(setup::salvage_chain(&self.datadir, task).await?))
+    }
+
+    async fn accept_branch(&self, block: BlockHash) -> Result<BranchAccepted, RpcError> {
+        let tip = self.ledger()?.chain.accept_branch(block).await?;
+        Ok(BranchAccepted { tip: tip.hash, height: tip.height })
+    }
+
+    async fn prove(&self, txid: TxId) -> Result<ProofMade, RpcError> {
+        proofs::prove(self.ledger()?, txid).await
+    }
+
+    async fn verify_proof(&self, proof: String, trust: Option<BlockHash>) -> Result<ProofReport, RpcError> {
+        proofs::verify(self.ledger.as_ref(), proof, trust).await
     }
 
     async fn status(&self) -> Result<StatusReport, RpcError> {
@@ -427,18 +506,26 @@ impl FriendchainApiServer for Service {
             None => self.keyring.first_address().await,
         };
         let progress = live.as_ref().map(|live| live.progress);
+        let floor = Amount::from_units(summary.floor.at(now()).units());
         Ok(StatusReport {
             name: printable(&self.name),
             peer_id: self.peer_id,
             network_id: summary.network.id,
             network_name: printable(&summary.network.params.name),
-            phase: progress.map_or(Phase::Alone, |progress| progress.phase),
+            phase: match (&summary.diverged, progress) {
+                (Some(_), _) => Phase::Diverged,
+                (None, Some(progress)) => progress.phase,
+                (None, None) => Phase::Alone,
+            },
             height: summary.tip.height,
             tip: summary.tip.hash,
             best_header_height: summary.best_header.height,
             work: summary.tip.work.to_string(),
             peers: live.as_ref().map_or(0, |live| live.peers),
             mempool: u32::try_from(summary.mempool).unwrap_or(u32::MAX),
+            mempool_bytes: summary.mempool_bytes,
+            fee_floor: Coins(floor),
+            fee_floor_units: Units(floor),
             listen: live.as_ref().map(|live| live.listen.clone()).unwrap_or_default(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             running: live.is_some(),
@@ -449,6 +536,7 @@ impl FriendchainApiServer for Service {
             disk_bytes,
             memory_bytes: super::memory::resident_bytes(),
             clock_offset_ms: live.as_ref().and_then(|live| live.clock_offset_ms),
+            diverged: summary.diverged.map(Into::into),
             data_dir: self.datadir.path().display().to_string(),
         })
     }

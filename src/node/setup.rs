@@ -11,7 +11,10 @@ use super::{
 };
 use crate::{
     chain::{
+        ChainOptions,
+        api::ChainAudit,
         miner::{default_threads, mine_genesis},
+        salvage::salvage,
         store,
     },
     consensus::{ChainParams, DEFAULT_FLOOR_BITS, DEFAULT_SPACING_MS, Invite, Network, Work},
@@ -22,6 +25,9 @@ use crate::{
 
 /// The cache while a chain is made or joined: one block passes through it.
 const SETUP_CACHE_MIB: usize = 16;
+
+/// The same while a damaged chain is made anew.
+const SALVAGE_CACHE_MIB: usize = 128;
 
 /// Mines the genesis that was asked for.
 pub(super) async fn mine_network(request: CreateBlockchain, task: ProgressGuard) -> Result<Network, RpcError> {
@@ -54,7 +60,7 @@ pub(super) async fn join(folder: &DataDir, invite: Invite) -> Result<(), RpcErro
     let addresses = invite.addresses().to_vec();
     if !addresses.is_empty() {
         let identity = Identity::load_or_create(&folder.file(IDENTITY_FILE))?;
-        let (friends, thread) = open_friends(folder, &identity, network.id).await?;
+        let (friends, thread) = open_friends(folder, &identity, network.id, false).await?;
         for address in addresses {
             if let Ok((address, Some(peer))) = split_address(&address) {
                 friends.add_addresses(peer, vec![address.to_owned()], AddressSource::Invite, now()).await?;
@@ -66,10 +72,19 @@ pub(super) async fn join(folder: &DataDir, invite: Invite) -> Result<(), RpcErro
     create_chain(folder, network, Some(invite.checkpoint().work)).await
 }
 
-/// Moves the chain's file aside. Wallet and friends stay.
-pub(super) async fn leave_chain(folder: &DataDir, network: NetworkId) -> Result<String, RpcError> {
+/// Makes a damaged chain anew from its blocks. Nobody may have it open.
+pub(super) async fn salvage_chain(folder: &DataDir, task: ProgressGuard) -> Result<ChainAudit, RpcError> {
+    let path = folder.file(CHAIN_FILE);
+    let options = ChainOptions { cache_mib: SALVAGE_CACHE_MIB, ..ChainOptions::default() };
+    let work =
+        move || salvage(&path, options, now(), &mut |done, goal| task.update(u64::from(done), Some(u64::from(goal))));
+    Ok(blocking(work).await??.audit)
+}
+
+/// Moves the chain's file aside, whatever is in it. Wallet and friends stay.
+pub(super) async fn leave_chain(folder: &DataDir, network: Option<NetworkId>) -> Result<String, RpcError> {
     let from = folder.file(CHAIN_FILE);
-    let short: String = network.to_string().chars().take(8).collect();
+    let short = network.map_or_else(|| "unread".to_owned(), |network| network.to_string().chars().take(8).collect());
     let backup: PathBuf = folder.file(&format!("chain-{short}-{}.redb", now()));
     let to = backup.clone();
     blocking(move || std::fs::rename(&from, &to)).await?.map_err(|cause: io::Error| {

@@ -1,4 +1,14 @@
 //! Coins and their units.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::indexing_slicing,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic
+    )
+)]
 
 use std::{fmt, iter::Sum, str::FromStr};
 
@@ -39,7 +49,7 @@ impl Amount {
     /// That many whole coins, at most about 184 billion.
     #[must_use]
     pub const fn from_coins(coins: u32) -> Self {
-        Self(coins as u64 * UNITS_PER_COIN)
+        Self((coins as u64).saturating_mul(UNITS_PER_COIN))
     }
 
     /// The number of units.

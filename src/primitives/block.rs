@@ -1,4 +1,14 @@
 //! Headers and blocks.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::indexing_slicing,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic
+    )
+)]
 
 use super::{
     BlockHash, DecodeError, Height, LeafHash, MerkleRoot, Transaction, UnixMillis,

@@ -2,6 +2,16 @@
 //!
 //! What is hashed, signed or stored is written with [`Encode`] and read with [`Decode`]; [`from_bytes`] accepts nothing
 //! but the whole and only encoding of a value. Golden vectors for every layout are in `proto/vectors`.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::indexing_slicing,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic
+    )
+)]
 
 use std::fmt;
 
@@ -31,6 +41,12 @@ pub enum DecodeError {
         count: usize,
         /// What it may say at most.
         limit: usize,
+    },
+    /// A text is not UTF-8.
+    #[error("{what} is not UTF-8")]
+    NotText {
+        /// The field.
+        what: &'static str,
     },
     /// A version other than 1.
     #[error("version {0} is unknown: only 1 is")]
@@ -119,6 +135,15 @@ impl<'a> Reader<'a> {
     /// A little-endian 64-bit number.
     pub fn u64(&mut self) -> Result<u64, DecodeError> {
         self.array().map(u64::from_le_bytes)
+    }
+
+    /// A byte that says yes or no: 1 or 0, and nothing else.
+    pub fn flag(&mut self, what: &'static str) -> Result<bool, DecodeError> {
+        match self.u8()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            other => Err(DecodeError::TooMany { what, count: other.into(), limit: 1 }),
+        }
     }
 
     /// A version field, which must be 1.

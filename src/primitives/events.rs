@@ -301,6 +301,13 @@ events! {
         /// Whether it was made on this node.
         local: bool,
     }
+    /// A peer's trade or note left the mempool without being mined.
+    DEBUG TradeDropped = "trade_dropped" {
+        /// Its id.
+        txid: TxId,
+        /// Why: `conflict`, `replaced`, `evicted`, `expired` or `reorganised`.
+        reason: &'static str,
+    }
     /// A trade or note was refused.
     DEBUG TradeRefused = "trade_refused" {
         /// Its id.
@@ -332,6 +339,26 @@ events! {
     }
     /// The chain is as far as the best peer's.
     INFO Synced = "synced" {
+        /// Of the tip.
+        height: u32,
+        /// The tip.
+        tip: BlockHash,
+    }
+    /// A branch with more work forks off too deep to be taken without a person's word: once for each fork.
+    WARN Diverged = "diverged" {
+        /// Ours.
+        tip: BlockHash,
+        /// Its height.
+        height: u32,
+        /// The end of the other branch.
+        branch: BlockHash,
+        /// Its height.
+        branch_height: u32,
+        /// Of the last block that both have.
+        fork_height: u32,
+    }
+    /// The chain is no longer diverged.
+    INFO Reunited = "reunited" {
         /// Of the tip.
         height: u32,
         /// The tip.

@@ -1,4 +1,14 @@
 //! The merkle tree of RFC 6962 over SHA-256d: leaves and nodes are told apart, an odd node is promoted.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::indexing_slicing,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic
+    )
+)]
 
 use super::{Encode, LeafHash, MerkleRoot, Transaction, sha256d};
 

@@ -4,23 +4,27 @@
 
 mod amount;
 mod block;
+mod contain;
 pub mod encoding;
 pub mod events;
 mod hash;
 mod keys;
 mod merkle;
 mod peer_id;
+mod rate;
 mod short_id;
 mod text;
 mod transaction;
 
 pub use amount::{Amount, AmountError, UNITS_PER_COIN};
 pub use block::{Block, HEADER_BYTES, Header};
+pub use contain::contain;
 pub use encoding::{Decode, DecodeError, Encode};
 pub use hash::{BlockHash, HashParseError, LeafHash, MerkleRoot, NetworkId, TxId, sha256, sha256d};
 pub use keys::{ADDRESS_PREFIX, Address, AddressError, Owner, PublicKey, Signature};
 pub use merkle::{leaf_hash, merkle_branch, merkle_root, root_of_branch};
 pub use peer_id::{PeerId, PeerIdError};
+pub use rate::{Bucket, Rate};
 pub use short_id::{SHORT_ID_BYTES, short_id};
 pub use text::{MAX_NAME_CHARS, NameError, check_name, printable};
 pub use transaction::{MAX_MEMO_BYTES, OutPoint, Transaction, TransactionKind, TxInput, TxOutput, coinbase_memo};

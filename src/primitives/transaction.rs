@@ -1,4 +1,14 @@
 //! Transactions: coinbases, trades and notes.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::indexing_slicing,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic
+    )
+)]
 
 use super::{
     Amount, DecodeError, Height, NetworkId, Owner, PublicKey, Signature, TxId,

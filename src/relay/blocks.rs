@@ -200,7 +200,7 @@ impl<M: Copy> Relay<M> {
     }
 
     pub(super) fn on_block_gossip(&mut self, peer: PeerId, message: M, gossip: &BlockGossip, now: UnixMillis) {
-        let allowed = self.allowance(peer, now).is_some_and(|allowance| allowance.blocks.take(now));
+        let allowed = self.allowance(peer, now).is_some_and(|allowance| allowance.blocks.take(1, now));
         if !allowed {
             debug!(%peer, "too many blocks at once");
             return self.verdict(message, Verdict::Ignore);

@@ -1,11 +1,9 @@
-//! A map that forgets, and a rate.
+//! A map that forgets.
 
 use std::{
     collections::{HashMap, VecDeque},
     hash::Hash,
 };
-
-use crate::primitives::UnixMillis;
 
 /// A map of bounded size: when full, what was put in first goes.
 #[derive(Debug)]
@@ -54,55 +52,11 @@ impl<K: Copy + Eq + Hash, V> Recent<K, V> {
     }
 }
 
-/// So many at once, and so many a second in the long run.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Rate {
-    pub(super) burst: u64,
-    pub(super) per_second: u64,
-}
-
-/// A token bucket, counted in thousandths of a token.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Bucket {
-    rate: Rate,
-    thousandths: u64,
-    at: UnixMillis,
-}
-
-impl Bucket {
-    pub(super) const fn new(rate: Rate, now: UnixMillis) -> Self {
-        Self { rate, thousandths: rate.burst.saturating_mul(1_000), at: now }
-    }
-
-    /// Takes a token, if there is one.
-    pub(super) fn take(&mut self, now: UnixMillis) -> bool {
-        let gained = now.saturating_sub(self.at).saturating_mul(self.rate.per_second);
-        self.thousandths = self.thousandths.saturating_add(gained).min(self.rate.burst.saturating_mul(1_000));
-        self.at = self.at.max(now);
-        let Some(left) = self.thousandths.checked_sub(1_000) else {
-            return false;
-        };
-        self.thousandths = left;
-        true
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    #[test]
-    fn a_bucket_gives_its_burst_and_then_its_rate() {
-        let mut bucket = Bucket::new(Rate { burst: 3, per_second: 2 }, 0);
-        assert_eq!((0..5).filter(|_| bucket.take(0)).count(), 3);
-        assert!(!bucket.take(499));
-        assert!(bucket.take(500));
-        assert_eq!((0..9).filter(|_| bucket.take(60_000)).count(), 3);
-        // A clock that goes back gives nothing twice.
-        assert!(!bucket.take(1_000) && !bucket.take(60_000));
-    }
 
     proptest! {
         #[test]

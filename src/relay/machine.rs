@@ -4,13 +4,12 @@ use std::collections::HashMap;
 
 use super::{
     ANNOUNCE_SPACINGS, ASK_MS, BLOCK_RATE, MAX_LOADING, MAX_PEERS, MIN_ANNOUNCE_MS, NOTE_RATE, REQUEST_SPACE,
-    RelayAction, RelayConfig, RelayEvent, TRADE_RATE, Verdict, blocks::Blocks, bounded::Bucket, bounded::Recent,
-    trades::Trades,
+    RelayAction, RelayConfig, RelayEvent, TRADE_RATE, Verdict, blocks::Blocks, bounded::Recent, trades::Trades,
 };
 use crate::{
     chain::api::Tip,
     peers::Offence,
-    primitives::{BlockHash, PeerId, UnixMillis},
+    primitives::{BlockHash, Bucket, PeerId, UnixMillis},
     wire::SyncRequest,
 };
 

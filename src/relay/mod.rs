@@ -30,7 +30,7 @@ mod trades;
 pub use api::{Announcement, RelayAction, RelayConfig, RelayEvent, Verdict};
 pub use machine::Relay;
 
-use bounded::Rate;
+use crate::primitives::Rate;
 
 /// The relay's request ids lie in this range of 2⁵⁶, so that a response finds its machine by its number.
 const REQUEST_SPACE: u64 = 2 << 56;
@@ -40,7 +40,8 @@ pub const VERDICT_MS: u64 = 4_000;
 
 /// Headers and compact blocks from one peer: more than any miner makes, but for test chains.
 const BLOCK_RATE: Rate = Rate { burst: 512, per_second: 64 };
-/// Trades from one peer, forwarded ones included.
+/// Trades from one peer, forwarded ones included; one counts for as many as it has thousand bytes begun, which is about what
+/// blocks can hold of them. What pays nothing is limited further, by the chain.
 const TRADE_RATE: Rate = Rate { burst: 2_000, per_second: 200 };
 /// Notes from one peer: they cost nothing, so fewer.
 const NOTE_RATE: Rate = Rate { burst: 200, per_second: 20 };

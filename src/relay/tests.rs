@@ -173,6 +173,25 @@ fn connected(block: &Block) -> RelayEvent<u32> {
 }
 
 #[test]
+fn a_long_trade_counts_for_as_many_as_it_has_thousand_bytes() {
+    let mut relay = relay();
+    let mut asked = 0;
+    for number in 0..u32::try_from(TRADE_RATE.burst).expect("a small rate") {
+        let mut trade = spend(OutPoint { txid: TxId([7; 32]), index: number }, b"");
+        trade.outputs = vec![trade.outputs[0]; 400];
+        assert_eq!(trade.encoded_len().div_ceil(1_000), 12);
+        let gossip = announcement(&trade, 0);
+        let actions = relay.handle(RelayEvent::TradeGossip { peer: peer(1), message: number, gossip }, START);
+        if let Some(RelayAction::AcceptTrade { .. }) = actions.first() {
+            asked += 1;
+            let txid = trade.txid();
+            relay.handle(RelayEvent::TradeDone { txid, result: Ok(()) }, START);
+        }
+    }
+    assert_eq!(asked, TRADE_RATE.burst / 12);
+}
+
+#[test]
 fn our_block_is_told_of_by_its_header_and_then_in_compact_form() {
     let (mut relay, block) = (relay(), next_block(3));
     let actions = relay.handle(RelayEvent::Solved { header: Box::new(block.header) }, START);

@@ -10,13 +10,12 @@ use tracing::debug;
 
 use super::{
     Announcement, MAX_ORPHANS, MAX_OUTGOING, MAX_OWN_TRADES, MAX_PENDING_TRADE_BYTES, MAX_PENDING_TRADES,
-    MAX_RECENT_TRADES, ORPHAN_MS, PUBLISH_RATE, Relay, RelayAction, VERDICT_MS, Verdict,
-    bounded::{Bucket, Recent},
+    MAX_RECENT_TRADES, ORPHAN_MS, PUBLISH_RATE, Relay, RelayAction, VERDICT_MS, Verdict, bounded::Recent,
 };
 use crate::{
     consensus::Blame,
     peers::Offence,
-    primitives::{Encode, PeerId, Transaction, TransactionKind, TxId, UnixMillis, encoding},
+    primitives::{Bucket, Encode, PeerId, Transaction, TransactionKind, TxId, UnixMillis, encoding},
     sync::Refused,
     wire::{TradeAnnouncement, TradeGossip},
 };
@@ -141,7 +140,8 @@ impl<M: Copy> Relay<M> {
             return Some(Verdict::Ignore);
         };
         let bucket = if is_note { &mut allowance.notes } else { &mut allowance.trades };
-        if !bucket.take(now) {
+        let weight = u64::try_from(transaction.encoded_len().div_ceil(1_000)).unwrap_or(u64::MAX);
+        if !bucket.take(weight, now) {
             debug!(%peer, "too many trades at once");
             return Some(Verdict::Ignore);
         }
@@ -301,7 +301,7 @@ impl<M: Copy> Relay<M> {
 
     /// Publishes what waits, as fast as the rate allows.
     pub(super) fn publish_trades(&mut self, now: UnixMillis) {
-        while !self.trades.outgoing.is_empty() && self.trades.publishing.take(now) {
+        while !self.trades.outgoing.is_empty() && self.trades.publishing.take(1, now) {
             if let Some((transaction, round)) = self.trades.outgoing.pop_front() {
                 let transaction = ByteBuf::from(transaction.to_bytes());
                 let gossip = TradeGossip::Trade(TradeAnnouncement { transaction, round });

@@ -67,7 +67,7 @@ pub enum Phase {
     Stalled,
     /// No peer is connected.
     Alone,
-    /// Reserved: a better chain forks off too deep to be followed without a person's word.
+    /// A better branch forks off too deep to be followed without a person's word; our own goes on meanwhile.
     Diverged,
 }
 
@@ -129,6 +129,8 @@ pub enum SyncOutcome {
     NoAnswer,
     /// A better chain is claimed, but nothing has moved for a while.
     Stalled,
+    /// All is here, and a person has to choose between two branches.
+    Diverged,
     /// Too many `sync` commands are under way.
     Busy,
 }
@@ -208,6 +210,8 @@ pub enum SyncEvent {
         tip: Tip,
         /// The best header.
         best_header: Tip,
+        /// Whether it is on a branch that is not taken without a person's word.
+        diverged: bool,
     },
     /// The user's `sync`.
     SyncNow {
@@ -309,6 +313,8 @@ pub struct SyncConfig {
     pub tip: Tip,
     /// The chain's best header at the start.
     pub best_header: Tip,
+    /// Whether it is on a branch that is not taken without a person's word.
+    pub diverged: bool,
     /// The time at the start.
     pub now: UnixMillis,
 }

@@ -6,7 +6,7 @@ use tracing::debug;
 
 use super::{
     BUSY_MS, ELSEWHERE_MS, MAX_BODY_REQUESTS, MAX_REQUESTS_PER_PEER, MISSING_INTERVAL_MS, PATIENCE_MS, RELAY_GRACE_MS,
-    Refused, Sync, SyncAction, WINDOW, bodies::Place, machine::Purpose, peer::Claim,
+    Refused, STALL_MS, Sync, SyncAction, WINDOW, bodies::Place, machine::Purpose, peer::Claim,
 };
 use crate::{
     chain::api::BlockAccepted,
@@ -62,7 +62,8 @@ impl Sync {
         let known = self.missing.complete_for == Some(self.best_header.hash);
         let low = self.bodies.outstanding() < WINDOW / 4 && !known;
         // Nothing is wanted and yet the tip is not the best header: look again, but not all the time.
-        let puzzled = self.bodies.is_empty() && idle >= RELAY_GRACE_MS;
+        let patience = if self.has_other_branch() { STALL_MS } else { RELAY_GRACE_MS };
+        let puzzled = self.bodies.is_empty() && idle >= patience;
         let wanted = (low && idle >= MISSING_INTERVAL_MS) || puzzled || self.missing.stale;
         if wanted && self.missing.reading.is_none() {
             let read = self.missing.reads.saturating_add(1);

@@ -61,7 +61,7 @@ impl Sync {
             .peers
             .iter()
             .filter(|(_, peer)| peer.walk.is_none() && now >= peer.headers_from)
-            .filter_map(|(id, peer)| Some((*id, peer.lead(&self.best_header)?, peer.failures)))
+            .filter_map(|(id, peer)| Some((*id, self.lead_of(peer)?, peer.failures)))
             // Those that have failed come last whatever they claim; then the invite's work is beside the point, since
             // the most work comes first.
             .min_by_key(|(id, claim, failures)| (*failures, std::cmp::Reverse(claim.work), claim.tip, *id));
@@ -75,21 +75,22 @@ impl Sync {
     }
 
     pub(super) fn on_locator(&mut self, id: PeerId, mut hashes: Vec<BlockHash>, now: UnixMillis) {
+        let own_tip = self.diverged.then_some(self.tip.hash);
         let Some(walk) = self.peers.get_mut(&id).and_then(|peer| peer.walk.as_mut()) else {
             return;
         };
         if walk.stage != WalkStage::Locating {
             return;
         }
-        if let Some((last, _)) = walk.last
-            && hashes.first() != Some(&last)
-        {
-            // The branch walked may not be the best one yet, and then the store's locator leads elsewhere.
-            hashes.insert(0, last);
-        }
-        if hashes.is_empty() {
+        if hashes.is_empty() && walk.last.is_none() {
             debug!(peer = %id, "no locator could be read");
             return self.fail_walk(id, now);
+        }
+        // The branch walked may not be the best one, or not yet, and then the store's locator leads elsewhere.
+        for known in [own_tip, walk.last.map(|(last, _)| last)].into_iter().flatten() {
+            if hashes.first() != Some(&known) {
+                hashes.insert(0, known);
+            }
         }
         hashes.truncate(MAX_LOCATOR);
         walk.locator.clone_from(&hashes);
@@ -138,6 +139,10 @@ impl Sync {
             }
             if accepted.new > 0 {
                 self.moved = now;
+                if self.diverged {
+                    // They may be of our own branch, whose bodies were not looked for.
+                    self.missing.complete_for = None;
+                }
                 self.eager = self.best_header.hash != self.tip.hash;
             }
         }

@@ -74,6 +74,8 @@ pub(super) struct MissingRead {
 pub struct Sync {
     pub(super) tip: Tip,
     pub(super) best_header: Tip,
+    /// The best header is on a branch that the chain does not take: its bodies are fetched, and ours goes on.
+    pub(super) diverged: bool,
     pub(super) min_work: Work,
     pub(super) peers: BTreeMap<PeerId, Peer>,
     pub(super) requests: HashMap<u64, InFlight>,
@@ -110,10 +112,11 @@ impl Sync {
     /// A machine that knows the chain and no peers.
     #[must_use]
     pub fn new(config: SyncConfig) -> Self {
-        let SyncConfig { min_work, tip, best_header, now } = config;
+        let SyncConfig { min_work, tip, best_header, diverged, now } = config;
         Self {
             tip,
             best_header,
+            diverged,
             min_work,
             peers: BTreeMap::new(),
             requests: HashMap::new(),
@@ -158,7 +161,7 @@ impl Sync {
             SyncEvent::BlockDone { hash, result } => self.on_block_done(hash, result, now),
             SyncEvent::UnknownTrades { peer, ids } => self.on_unknown_trades(peer, ids),
             SyncEvent::TradeDone { txid, result } => self.on_trade_done(txid, result),
-            SyncEvent::Summary { tip, best_header } => self.on_summary(tip, best_header, now),
+            SyncEvent::Summary { tip, best_header, diverged } => self.on_summary(tip, best_header, diverged, now),
             SyncEvent::SyncNow { ticket, peer } => self.on_sync_now(ticket, peer, now),
             SyncEvent::Tick => self.on_tick(now),
         }
@@ -214,7 +217,12 @@ impl Sync {
         self.ticket_unanswered(id);
     }
 
-    fn on_summary(&mut self, tip: Tip, best_header: Tip, now: UnixMillis) {
+    fn on_summary(&mut self, tip: Tip, best_header: Tip, diverged: bool, now: UnixMillis) {
+        if diverged != self.diverged {
+            self.diverged = diverged;
+            self.missing.complete_for = None;
+            self.moved = now;
+        }
         if tip.hash != self.tip.hash {
             self.tip = tip;
             self.moved = now;
@@ -228,6 +236,11 @@ impl Sync {
     /// Takes in what the chain says its best header is.
     pub(super) fn set_best_header(&mut self, best_header: Tip, now: UnixMillis) {
         if best_header.hash != self.best_header.hash {
+            if self.has_other_branch() {
+                // What follows is the relay's to bring, as on our own.
+                self.eager = false;
+                self.lag_since = None;
+            }
             self.best_header = best_header;
             self.moved = now;
         }

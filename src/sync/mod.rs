@@ -16,6 +16,8 @@
 //!   request that is over is ignored.
 //! - A body is buffered or handed over only when it was asked for; how many may be so at once is bounded in count and bytes.
 //! - No peer can hold the others up for longer than [a time-out](REQUEST_TIMEOUT_MS) at a step, and less often each time.
+//! - While the chain is diverged, the bodies of the branch that is not taken are fetched once, so that it can be, and our own
+//!   branch is kept up with.
 //! - After a restart nothing is remembered and nothing needs to be: the store says which bodies are missing.
 
 mod api;
@@ -75,8 +77,9 @@ const MAX_BODY_REQUESTS: usize = 8;
 const MAX_BUFFERED_BYTES: usize = 32 * 1024 * 1024;
 /// Blocks handed to the chain and not yet answered.
 const MAX_HANDED: usize = 128;
-/// The same, in bytes; one block is handed over even beyond it.
-const MAX_HANDED_BYTES: usize = 16 * 1024 * 1024;
+/// The same, in bytes; one block is handed over even beyond it. Enough for the chain to write one batch of full blocks while
+/// it connects the next.
+const MAX_HANDED_BYTES: usize = 48 * 1024 * 1024;
 /// How long an accepted block is not asked for again although the store still lists it, in ms: its commit may be on the way.
 const SETTLE_MS: u64 = 30_000;
 /// Accepted blocks that are remembered so.

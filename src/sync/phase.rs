@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use super::{
     LAG_BLOCKS, LAG_MS, MAX_TICKETS, NEWS_MS, NEWS_SYNCING_MS, PROGRESS_BLOCKS, PROGRESS_MS, Phase, Progress,
-    REFRESH_MS, STALL_MS, START_MS, STATUS_TIMEOUT_MS, Sync, SyncAction, SyncOutcome, SyncReport, peer::MempoolVisit,
+    REFRESH_MS, STALL_MS, START_MS, STATUS_TIMEOUT_MS, Sync, SyncAction, SyncOutcome, SyncReport,
+    peer::{Claim, MempoolVisit, Peer},
 };
 use crate::primitives::{Height, PeerId, UnixMillis, events};
 
@@ -69,14 +70,24 @@ impl Sync {
         Progress { phase: self.phase, height, best_header_height, blocks_per_second, seconds_left }
     }
 
+    /// Whether all of the branch that is not taken is here: nothing is left to fetch of it.
+    pub(super) fn has_other_branch(&self) -> bool {
+        self.diverged && self.missing.complete_for == Some(self.best_header.hash) && self.bodies.is_empty()
+    }
+
+    /// What a peer claims, when that may be better than what is known. While the best branch is not taken, our own goes on: what
+    /// beats that may be news of either.
+    pub(super) fn lead_of(&self, peer: &Peer) -> Option<Claim> {
+        let known = if self.diverged { &self.tip } else { &self.best_header };
+        peer.lead(known).filter(|claim| claim.tip != self.best_header.hash)
+    }
+
     /// Whether there is something better to fetch. A peer that fails is not believed while another answers.
     pub(super) fn is_behind(&self) -> bool {
         let claims = || self.peers.values().filter(|peer| peer.claim.is_some());
         let any_reliable = claims().any(|peer| peer.failures == 0);
-        self.best_header.hash != self.tip.hash
-            || claims()
-                .filter(|peer| peer.failures == 0 || !any_reliable)
-                .any(|peer| peer.lead(&self.best_header).is_some())
+        (self.best_header.hash != self.tip.hash && !self.has_other_branch())
+            || claims().filter(|peer| peer.failures == 0 || !any_reliable).any(|peer| self.lead_of(peer).is_some())
     }
 
     pub(super) fn drive_phase(&mut self, now: UnixMillis) {
@@ -112,6 +123,10 @@ impl Sync {
     }
 
     fn next_phase(&mut self, now: UnixMillis) -> Phase {
+        if self.diverged {
+            self.behind_since = None;
+            return Phase::Diverged;
+        }
         let behind = self.is_behind() || self.min_work > self.tip.work;
         if !self.peers.values().any(|peer| peer.claim.is_some()) {
             self.behind_since = None;
@@ -126,7 +141,7 @@ impl Sync {
         if now.saturating_sub(since.max(self.moved)) >= STALL_MS {
             return Phase::Stalled;
         }
-        let claimed = self.peers.values().filter_map(|peer| peer.lead(&self.best_header)).map(|claim| claim.height);
+        let claimed = self.peers.values().filter_map(|peer| self.lead_of(peer)).map(|claim| claim.height);
         let lag = claimed.fold(self.best_header.height, Height::max).saturating_sub(self.tip.height);
         let brief = now.saturating_sub(since.max(self.tip_moved)) <= LAG_MS;
         if self.phase == Phase::Synced && lag <= LAG_BLOCKS && brief { Phase::Synced } else { Phase::Syncing }
@@ -221,7 +236,7 @@ impl Sync {
             } else if self.phase == Phase::Stalled {
                 Some(SyncOutcome::Stalled)
             } else {
-                idle.then_some(SyncOutcome::UpToDate)
+                idle.then_some(if self.diverged { SyncOutcome::Diverged } else { SyncOutcome::UpToDate })
             };
             match outcome {
                 Some(outcome) => self.end_ticket(&ticket, outcome),

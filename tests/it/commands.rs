@@ -40,6 +40,39 @@ fn a_note_is_found_by_every_look_up() {
 }
 
 #[test]
+fn a_trade_that_is_stuck_is_replaced_by_one_that_pays_more() {
+    let net = TestNet::new();
+    let folder = net.folder("yzw");
+    let (address, other) = (folder.new_address(), folder.new_address());
+    folder.create_chain(&address);
+    let node = folder.start(&[]);
+
+    let stuck = text(&folder.json(["send", "--from", &address, "--to", &other, "--amount", "10"])["txid"]);
+    let waiting = folder.json(["mempool"]);
+    assert_eq!(waiting["transactions"][0]["waiting"]["fee_rate_units"], "0", "{waiting}");
+    assert_eq!(waiting["transactions"][0]["waiting"]["own"], true, "{waiting}");
+    assert_eq!(node.status()["fee_floor_units"], "0");
+    let (code, sentence) = folder.refused(&["raise-fee", &stuck, "--fee", "0.00000001"]);
+    assert_eq!(code, "conflict");
+    assert!(sentence.contains("to replace it, pay a fee of 0.0000"), "{sentence}");
+
+    let raised = folder.json(["raise-fee", &stuck, "--fee", "0.001"]);
+    assert_eq!((&raised["state"], &raised["replaces"]), (&"mempool".into(), &stuck.clone().into()), "{raised}");
+    let raised = text(&raised["txid"]);
+    assert_eq!(folder.mempool(), [raised.as_str()]);
+    let void = folder.json(["tx", &stuck]);
+    assert_eq!(void["state"], "void", "{void}");
+    assert!(text(&void["reason"]).contains(&format!("replaced by {raised}")), "{void}");
+    assert_eq!(folder.refused(&["raise-fee", &stuck, "--fee", "1"]).0, "void");
+
+    folder.mine(1, Some(&address));
+    assert_eq!(folder.refused(&["raise-fee", &raised, "--fee", "1"]).0, "mined");
+    assert_eq!((folder.balance(&address).as_str(), folder.balance(&other).as_str()), ("190", "10"));
+    node.stop();
+    assert_eq!(folder.json(["tx", &stuck])["state"], "void", "and where no node runs");
+}
+
+#[test]
 fn a_line_to_all_is_in_the_history_of_all_and_of_nobody_twice() {
     let net = TestNet::new();
     let folders = ["yzw", "yjf", "sr"].map(|id| net.folder(id));
@@ -176,6 +209,9 @@ fn every_command_has_help_with_an_example_and_shells_get_completions() {
         "tx",
         "verify-chain",
         "reindex",
+        "accept-branch",
+        "prove",
+        "verify-proof",
         "start-node",
         "people",
         "console",

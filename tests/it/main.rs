@@ -7,12 +7,15 @@
 mod chat_room;
 mod commands;
 mod crash;
+mod damage;
 mod discovery;
+mod diverged;
 mod errors;
 mod go_story;
 mod hostile_blocks;
 mod hostile_messages;
 mod partition;
+mod proofs;
 mod support;
 mod sync_resume;
 mod terminal;

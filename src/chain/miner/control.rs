@@ -86,6 +86,7 @@ pub(super) struct Control {
     transactions: Vec<WantsMined>,
     tip: BlockHash,
     mempool: usize,
+    mempool_changes: u64,
     /// Whether the mempool has changed since the current template was asked for.
     mempool_changed: bool,
     /// Whether those who wait for a transaction have to be looked after.
@@ -111,9 +112,9 @@ impl Control {
     ) -> (Self, watch::Receiver<MinerStatus>) {
         let MinerConfig { mode, owner, .. } = config;
         let mut summary = chain.watch();
-        let (tip, mempool, spacing_ms) = {
+        let (tip, mempool, mempool_changes, spacing_ms) = {
             let summary = summary.borrow_and_update();
-            (summary.tip.hash, summary.mempool, summary.network.params.spacing_ms)
+            (summary.tip.hash, summary.mempool, summary.mempool_changes, summary.network.params.spacing_ms)
         };
         let (status, status_receiver) =
             watch::channel(MinerStatus { mode, owner, threads: workers.count(), mining: false, blocks: 0 });
@@ -132,6 +133,7 @@ impl Control {
             transactions: Vec::new(),
             tip,
             mempool,
+            mempool_changes,
             mempool_changed: false,
             look: false,
             current: None,
@@ -215,19 +217,19 @@ impl Control {
 
     /// Takes over what the chain has announced.
     fn chain_changed(&mut self) {
-        let (tip, mempool) = {
+        let (tip, mempool, mempool_changes) = {
             let summary = self.summary.borrow_and_update();
-            (summary.tip.hash, summary.mempool)
+            (summary.tip.hash, summary.mempool, summary.mempool_changes)
         };
         if tip != self.tip {
             self.tip = tip;
             self.policy.tip_changed();
             self.look = true;
         }
-        // The summary also comes when nothing changed. Equal counts may hide one trade that went and one that came: the
-        // next refresh finds those.
-        if mempool != self.mempool {
-            self.mempool = mempool;
+        self.mempool = mempool;
+        // The summary also comes when nothing changed.
+        if mempool_changes != self.mempool_changes {
+            self.mempool_changes = mempool_changes;
             self.mempool_changed = true;
         }
     }

@@ -1,8 +1,9 @@
 //! `chain.redb`: made, opened and checked here; read and written through [`Store`].
 //!
 //! One process opens the file, one thread writes it. Every commit is durable and repairs quickly after a crash. What is
-//! in the tables is in `tables.rs`.
+//! in the tables is in `tables.rs`. redb runs contained here: where it panics on a damaged page, the file is damaged.
 
+pub(crate) mod frozen;
 pub(crate) mod tables;
 
 use std::{
@@ -16,6 +17,7 @@ use redb::{
     TableError,
 };
 
+use self::frozen::FrozenFile;
 pub use self::tables::Status;
 use self::tables::{
     HeaderRecord, META_BEST_HEADER, META_GENESIS, META_MIN_WORK, META_NETWORK, META_SCHEMA, META_TIP, ReadTables,
@@ -24,7 +26,7 @@ use self::tables::{
 use super::errors::{ChainFault, OpenError};
 use crate::{
     consensus::{Network, Work, created_coins},
-    primitives::{Block, Encode},
+    primitives::{Block, Encode, contain},
 };
 
 /// Memory of an open chain when nothing else is asked for, in MiB.
@@ -35,12 +37,14 @@ pub const DEFAULT_CACHE_MIB: usize = 128;
 pub struct Store {
     database: Arc<Database>,
     network: Arc<Network>,
+    /// Nothing may be written any more: it would be lost.
+    sealed: bool,
 }
 
-/// Whether a chain is there; nothing is opened.
+/// Whether something is where a chain would be; nothing is opened.
 #[must_use]
 pub fn exists(path: &Path) -> bool {
-    path.is_file()
+    path.symlink_metadata().is_ok()
 }
 
 /// Makes a chain of one block, the genesis of `network`; whole or not at all. `min_work` is what an invite says that
@@ -49,7 +53,7 @@ pub fn exists(path: &Path) -> bool {
 /// # Errors
 /// When there is a file already, or the disk refuses.
 pub fn create(path: &Path, network: &Network, min_work: Option<Work>, cache_mib: usize) -> Result<Store, OpenError> {
-    if path.exists() {
+    if exists(path) {
         return Err(OpenError::Exists { path: path.to_owned() });
     }
     let failed = |error: io::Error| OpenError::Disk { path: path.to_owned(), reason: error.to_string() };
@@ -65,8 +69,20 @@ pub fn create(path: &Path, network: &Network, min_work: Option<Work>, cache_mib:
         builder(cache_mib).create(&unfinished).map_err(|error| OpenError::from_database(&unfinished, error))?;
     initialise(&database, network, min_work).map_err(|fault| OpenError::from_fault(path, fault))?;
     drop(database);
-    fs::rename(&unfinished, path).map_err(failed)?;
+    fs::rename(&unfinished, path).and_then(|()| sync_folder(path)).map_err(failed)?;
     open(path, cache_mib)
+}
+
+/// Makes a new name in the folder of `path` durable, where folders can be synced.
+pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        fs::File::open(folder)?.sync_all()?;
+    }
+    #[cfg(not(unix))]
+    let _ = path;
+    Ok(())
 }
 
 /// Opens the chain in a file.
@@ -74,12 +90,52 @@ pub fn create(path: &Path, network: &Network, min_work: Option<Work>, cache_mib:
 /// # Errors
 /// See [`OpenError`]; the file is not changed.
 pub fn open(path: &Path, cache_mib: usize) -> Result<Store, OpenError> {
-    if !exists(path) {
-        return Err(OpenError::NoChain { path: path.to_owned() });
+    contained(path, || {
+        // Looked at first: redb writes to whatever it opens, be it ours or not.
+        read_network(&frozen_database(path, cache_mib)?, path)?;
+        let database = builder(cache_mib).open(path).map_err(|error| OpenError::from_database(path, error))?;
+        let network = read_network(&database, path)?;
+        Ok(Store { database: Arc::new(database), network: Arc::new(network), sealed: false })
+    })
+}
+
+/// Opens the chain in a file that stays as it is: what is written is kept in memory and lost at the end.
+///
+/// # Errors
+/// See [`OpenError`].
+pub fn open_frozen(path: &Path, cache_mib: usize) -> Result<Store, OpenError> {
+    contained(path, || {
+        let database = frozen_database(path, cache_mib)?;
+        let network = read_network(&database, path)?;
+        Ok(Store { database: Arc::new(database), network: Arc::new(network), sealed: false })
+    })
+}
+
+/// The database of [`open_frozen`], whatever is in it. May panic on a damaged file.
+pub(super) fn frozen_database(path: &Path, cache_mib: usize) -> Result<Database, OpenError> {
+    let length = check_is_file(path)?;
+    if length == 0 {
+        // redb would take an empty file for a new one.
+        return Err(OpenError::NotAChain { path: path.to_owned() });
     }
-    let database = builder(cache_mib).open(path).map_err(|error| OpenError::from_database(path, error))?;
-    let network = read_network(&database, path)?;
-    Ok(Store { database: Arc::new(database), network: Arc::new(network) })
+    let failed = |error: io::Error| OpenError::Disk { path: path.to_owned(), reason: error.to_string() };
+    let file = FrozenFile::open(path).map_err(failed)?;
+    builder(cache_mib).create_with_backend(file).map_err(|error| OpenError::from_database(path, error))
+}
+
+/// Refuses what is no file; else its length in bytes.
+fn check_is_file(path: &Path) -> Result<u64, OpenError> {
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.is_file() => Ok(metadata.len()),
+        Ok(_) => Err(OpenError::NotAChain { path: path.to_owned() }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(OpenError::NoChain { path: path.to_owned() }),
+        Err(error) => Err(OpenError::Disk { path: path.to_owned(), reason: error.to_string() }),
+    }
+}
+
+/// Runs what reads a file that may be damaged.
+pub(super) fn contained<T>(path: &Path, open: impl FnOnce() -> Result<T, OpenError>) -> Result<T, OpenError> {
+    contain(open).unwrap_or_else(|reason| Err(OpenError::Corrupt { path: path.to_owned(), reason }))
 }
 
 fn builder(cache_mib: usize) -> redb::Builder {
@@ -166,19 +222,31 @@ impl Store {
     /// As [`open`].
     pub fn on_backend(backend: impl StorageBackend, network: &Network, cache_mib: usize) -> Result<Self, OpenError> {
         let path = PathBuf::from("(backend)");
-        let database =
-            builder(cache_mib).create_with_backend(backend).map_err(|error| OpenError::from_database(&path, error))?;
-        let found = match read_network(&database, &path) {
-            Err(OpenError::NotAChain { .. }) => {
-                initialise(&database, network, None).map_err(|fault| OpenError::from_fault(&path, fault))?;
-                read_network(&database, &path)?
+        contained(&path, || {
+            let database = builder(cache_mib)
+                .create_with_backend(backend)
+                .map_err(|error| OpenError::from_database(&path, error))?;
+            let found = match read_network(&database, &path) {
+                Err(OpenError::NotAChain { .. }) => {
+                    initialise(&database, network, None).map_err(|fault| OpenError::from_fault(&path, fault))?;
+                    read_network(&database, &path)?
+                }
+                other => other?,
+            };
+            if found.id != network.id {
+                return Err(OpenError::OtherNetwork { path: path.clone(), found: found.id, wanted: network.id });
             }
-            other => other?,
-        };
-        if found.id != network.id {
-            return Err(OpenError::OtherNetwork { path, found: found.id, wanted: network.id });
-        }
-        Ok(Self { database: Arc::new(database), network: Arc::new(found) })
+            Ok(Self { database: Arc::new(database), network: Arc::new(found), sealed: false })
+        })
+    }
+
+    /// From now on writing is refused.
+    pub(crate) const fn seal(&mut self) {
+        self.sealed = true;
+    }
+
+    fn check_not_sealed(&self) -> Result<(), ChainFault> {
+        if self.sealed { Err(ChainFault::ReadOnly) } else { Ok(()) }
     }
 
     /// The network whose chain this is.
@@ -198,6 +266,7 @@ impl Store {
 
     /// Empties coins, undo records and index but for the genesis, and marks every other connected block as stored.
     pub(crate) fn reset(&self) -> Result<(), ChainFault> {
+        self.check_not_sealed()?;
         let mut transaction = self.database.begin_write()?;
         transaction.set_durability(Durability::Immediate)?;
         transaction.set_quick_repair(true);
@@ -213,7 +282,8 @@ impl Store {
                 }
             }
             for (key, record) in connected {
-                let record = HeaderRecord { status: Status::Stored, connected_at: 0, ..record };
+                // When it was connected stays: it will have been then.
+                let record = HeaderRecord { status: Status::Stored, ..record };
                 tables.headers.insert(&key, &record.to_bytes())?;
             }
             connect_genesis(&mut tables, &self.network)?;
@@ -227,6 +297,7 @@ impl Store {
         &self,
         write: impl FnOnce(&mut WriteTables<'_>) -> Result<(), ChainFault>,
     ) -> Result<(), ChainFault> {
+        self.check_not_sealed()?;
         let mut transaction = self.database.begin_write()?;
         transaction.set_durability(Durability::Immediate)?;
         // Opening after a crash then takes milliseconds, at no cost that could be measured.
@@ -253,6 +324,9 @@ impl OpenError {
             DatabaseError::DatabaseAlreadyOpen => Self::Locked { path },
             DatabaseError::Storage(StorageError::Io(error)) if error.kind() == io::ErrorKind::InvalidData => {
                 Self::NotAChain { path }
+            }
+            DatabaseError::Storage(StorageError::Io(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                Self::Corrupt { path, reason: "it ends too early".to_owned() }
             }
             DatabaseError::Storage(StorageError::Io(error)) => Self::Disk { path, reason: error.to_string() },
             other => Self::Corrupt { path, reason: other.to_string() },

@@ -28,9 +28,9 @@ const HEADER_RECORD_BYTES: usize = HEADER_BYTES + 32 + 1 + 1 + 8;
 pub(crate) const COIN_VALUE_BYTES: usize = 13;
 
 /// Block key to [`HeaderRecord`].
-const HEADERS: TableDefinition<'static, &BlockKey, &HeaderBytes> = TableDefinition::new("headers_1");
+pub(crate) const HEADERS: TableDefinition<'static, &BlockKey, &HeaderBytes> = TableDefinition::new("headers_1");
 /// Block key to the block's canonical bytes.
-const BLOCKS: TableDefinition<'static, &BlockKey, &[u8]> = TableDefinition::new("blocks_1");
+pub(crate) const BLOCKS: TableDefinition<'static, &BlockKey, &[u8]> = TableDefinition::new("blocks_1");
 /// Block key to [`Undo`]; of connected blocks alone.
 const UNDO: TableDefinition<'static, &BlockKey, &[u8]> = TableDefinition::new("undo_1");
 /// Coin key to coin.
@@ -40,9 +40,9 @@ const TX_INDEX: TableDefinition<'static, &[u8; 32], &[u8; 8]> = TableDefinition:
 /// Transaction id to [`WaitingRecord`].
 const MEMPOOL: TableDefinition<'static, &[u8; 32], &[u8]> = TableDefinition::new("mempool_1");
 /// Transaction id to [`OwnRecord`]: every trade and note made on this node, for ever.
-const OWN: TableDefinition<'static, &[u8; 32], &[u8]> = TableDefinition::new("own_1");
+pub(crate) const OWN: TableDefinition<'static, &[u8; 32], &[u8]> = TableDefinition::new("own_1");
 /// Names below to their values.
-const META: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("meta_1");
+pub(crate) const META: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("meta_1");
 
 /// The schema version, u32.
 pub(crate) const META_SCHEMA: &str = "schema";
@@ -230,7 +230,7 @@ pub(crate) struct HeaderRecord {
     pub(crate) status: Status,
     /// Whether it is on the chain of headers with the most work.
     pub(crate) on_best_headers: bool,
-    /// When this node connected it, unix ms; 0 when it is not connected.
+    /// When this node connected it, unix ms; 0 when it is not connected, nor was before a reindex.
     pub(crate) connected_at: UnixMillis,
 }
 
@@ -256,7 +256,7 @@ impl HeaderRecord {
         let header = Header::decode(reader)?;
         let work = Work::from_be_bytes(reader.array()?);
         let status = Status::from_byte(reader.u8()?);
-        let on_best_headers = reader.u8()? == 1;
+        let on_best_headers = reader.flag("on the best headers")?;
         let connected_at = reader.u64()?;
         Ok(status.map(|status| Self { header, work, status, on_best_headers, connected_at }))
     }
@@ -306,7 +306,10 @@ impl Decode for Undo {
         let mut spent = Vec::new();
         while reader.remaining() > 0 {
             let count = usize::from(reader.u16()?);
-            let coins = (0..count).map(|_| reader.array().map(|bytes| coin_from_bytes(&bytes)));
+            let coins = (0..count).map(|_| {
+                let (value, height) = (Amount::from_units(reader.u64()?), reader.u32()?);
+                Ok(Coin { value, height, coinbase: reader.flag("coinbase")? })
+            });
             spent.push(coins.collect::<Result<_, _>>()?);
         }
         Ok(Self { spent })
@@ -350,7 +353,7 @@ impl Decode for WaitingRecord {
         Ok(Self {
             sequence: reader.u64()?,
             added: reader.u64()?,
-            local: reader.u8()? == 1,
+            local: reader.flag("local")?,
             transaction: Transaction::decode(reader)?,
         })
     }
@@ -378,8 +381,9 @@ impl Decode for OwnRecord {
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let added = reader.u64()?;
         let length = usize::try_from(reader.u32()?).unwrap_or(usize::MAX);
-        let void = String::from_utf8_lossy(reader.take(length)?).into_owned();
-        Ok(Self { added, void, transaction: Transaction::decode(reader)? })
+        let void =
+            std::str::from_utf8(reader.take(length)?).map_err(|_| DecodeError::NotText { what: "the reason" })?;
+        Ok(Self { added, void: void.to_owned(), transaction: Transaction::decode(reader)? })
     }
 }
 

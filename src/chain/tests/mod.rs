@@ -2,6 +2,13 @@
 
 mod blocks;
 mod branches;
+mod crash;
+mod damage;
+mod diverged;
 mod histories;
+mod layouts;
+mod model;
+mod policy;
+mod policy_histories;
 mod thread;
 mod trades;

@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     chain::{
-        AcceptBlockError, BlockAccepted, Chain, ChainEvent, ChainFault, ChainHandle, Origin, spawn,
+        AcceptBlockError, BlockAccepted, Chain, ChainCommand, ChainEvent, ChainFault, ChainHandle, Origin, spawn,
         testing::{Branch, Disk, NOW, PEER, genesis_coin, key, network, open, owner, pay},
     },
     primitives::Amount,
@@ -59,6 +59,46 @@ async fn commands_are_answered_once_durable_and_events_follow() {
 }
 
 #[tokio::test]
+async fn blocks_that_are_looked_at_ahead_get_the_verdicts_that_they_get_one_by_one() {
+    let network = network();
+    let mut branch = Branch::new(&network, 0);
+    let mut blocks = branch.extend(6);
+    let mut trade = pay(&network, &key(1), genesis_coin(&network), &[(owner(&key(2)), 10_000_000_000)]);
+    trade.inputs[0].signature.0[3] ^= 1;
+    blocks.push(branch.next(&[trade]));
+    blocks.extend(branch.extend(3));
+    let headers: Vec<_> = blocks.iter().map(|block| block.header).collect();
+    let mut other_body = blocks[2].clone();
+    other_body.transactions.push(blocks[1].transactions[0].clone());
+    blocks.insert(2, other_body);
+
+    let mut alone = open(&Disk::default(), &network);
+    alone.accept_headers(&headers, PEER, NOW).expect("good headers");
+    let expected: Vec<_> = blocks.iter().map(|block| alone.accept_block(block.clone(), PEER, NOW)).collect();
+    assert_eq!(expected.iter().filter(|verdict| **verdict == Ok(BlockAccepted::Connected)).count(), 6);
+
+    let (events, mut told) = mpsc::channel(64);
+    let disk = Disk::default();
+    let (handle, thread) = start(&disk, events);
+    handle.accept_headers(headers, PEER).await.expect("good headers");
+    let mut answers = Vec::new();
+    for block in &blocks {
+        let (reply, answer) = tokio::sync::oneshot::channel();
+        let command = ChainCommand::AcceptBlock { block: Box::new(block.clone()), origin: PEER, reply };
+        handle.try_send(command).expect("room");
+        answers.push(answer);
+    }
+    for (answer, expected) in answers.into_iter().zip(expected) {
+        assert_eq!(answer.await.expect("an answer"), expected);
+    }
+    assert_eq!(handle.summary().tip, alone.tip());
+    assert!(matches!(told.recv().await, Some(ChainEvent::TipChanged { .. })));
+    drop(handle);
+    thread.join().expect("a clean end");
+    assert_eq!(open(&disk, &network).tip(), alone.tip());
+}
+
+#[tokio::test]
 async fn the_thread_ends_though_nobody_takes_its_events() {
     let disk = Disk::default();
     let (events, told) = mpsc::channel(1);
@@ -101,7 +141,10 @@ async fn a_disk_that_fails_ends_the_thread_and_nothing_is_acknowledged() {
     disk.fail();
     let block = Branch::new(&network(), 0).next(&[]);
     let answer = handle.accept_block(block, PEER).await;
-    assert_eq!(answer, Err(AcceptBlockError::Fault(ChainFault::Closed)));
+    assert!(
+        matches!(&answer, Err(AcceptBlockError::Fault(ChainFault::Disk(reason))) if reason.contains("no space")),
+        "who waits is told why: {answer:?}"
+    );
     let event = told.recv().await;
     assert!(
         matches!(&event, Some(ChainEvent::Failed(ChainFault::Disk(reason))) if reason.contains("no space")),
@@ -111,4 +154,22 @@ async fn a_disk_that_fails_ends_the_thread_and_nothing_is_acknowledged() {
     thread.join().expect("a clean end");
     assert!(handle.is_closed());
     assert_eq!(handle.summary().tip.height, 0);
+}
+
+#[tokio::test]
+async fn a_panic_inside_ends_the_thread_as_damage_does() {
+    let (events, mut told) = mpsc::channel(8);
+    let chain: Chain = open(&Disk::default(), &network());
+    // As redb does on some damaged pages; the thread that spawns it reads the clock as well, once.
+    let spawning = std::thread::current().id();
+    let clock = move || if std::thread::current().id() == spawning { NOW } else { panic!("a page with no end") };
+    let (handle, thread) = spawn(chain, Arc::new(clock), events).expect("a thread");
+    let block = Branch::new(&network(), 0).next(&[]);
+    let answer = handle.accept_block(block, PEER).await;
+    let is_damage =
+        |fault: &ChainFault| matches!(fault, ChainFault::Corrupt(what) if what.contains("a page with no end"));
+    assert!(matches!(&answer, Err(AcceptBlockError::Fault(fault)) if is_damage(fault)), "{answer:?}");
+    assert!(matches!(told.recv().await, Some(ChainEvent::Failed(fault)) if is_damage(&fault)));
+    thread.join().expect("a clean end");
+    assert!(handle.is_closed());
 }

@@ -97,6 +97,56 @@ pub fn build_trade(
     })
 }
 
+/// The same trade with a higher fee, which replaces it: it spends the same coins and pays the same people.
+///
+/// `before` is the fee that it pays. The difference is taken from what it gives back to its sender; where that is too little,
+/// from more coins of the sender's, of those in `spendable` that are on the chain: what waits may rest on the trade itself.
+pub fn raise_fee(
+    trade: &Transaction,
+    before: Amount,
+    fee: Amount,
+    spendable: &Spendable,
+) -> Result<BuiltTrade, BuildError> {
+    let Some(from) = trade.inputs.first().filter(|input| !input.outpoint.is_stamp()).map(|input| input.public_key)
+    else {
+        return Err(BuildError::NoteWithFee);
+    };
+    let more = fee.checked_sub(before).filter(|more| *more > Amount::ZERO);
+    let more = more.ok_or(BuildError::FeeNotRaised { before, fee })?;
+    let mut transaction = trade.clone();
+    for input in &mut transaction.inputs {
+        input.signature = Signature([0; 64]);
+    }
+    // The change stands last: see `build_trade`. What is the only output is no change, even when it goes to the sender.
+    let own = |output: &TxOutput| output.owner == from.owner();
+    let change = transaction.outputs.iter().rposition(own).filter(|_| transaction.outputs.len() > 1);
+    let has = change.and_then(|at| transaction.outputs.get(at)).map_or(Amount::ZERO, |output| output.value);
+    let (mut left, mut chosen) = (has.checked_sub(more), Vec::new());
+    if left.is_none() {
+        let needs = more.checked_sub(has).unwrap_or(Amount::ZERO);
+        let candidates = candidates(&Spendable { pending: Vec::new(), ..spendable.clone() });
+        let (address, more_coins) = (Address(from.owner()), candidates.iter().map(|coin| coin.value).sum());
+        if more_coins < needs {
+            return Err(BuildError::NotEnough { address, has: more_coins, needs, pending: Amount::ZERO });
+        }
+        let most = most_inputs(transaction.memo.len()).saturating_sub(transaction.inputs.len());
+        chosen = choose(candidates, needs, most).map_err(|most| BuildError::TooManyCoins { address, most })?;
+        left = chosen.iter().map(|coin| coin.value).sum::<Amount>().checked_sub(needs);
+    }
+    transaction.inputs.extend(chosen.iter().map(|coin| unsigned(coin.outpoint, from)));
+    if let Some(at) = change {
+        transaction.outputs.remove(at);
+    }
+    if let Some(value) = left.filter(|left| *left > Amount::ZERO) {
+        transaction.outputs.push(TxOutput { value, owner: from.owner() });
+    }
+    Ok(BuiltTrade {
+        rests_on_young_rewards: chosen.iter().any(|coin| coin.sureness == Sureness::YoungReward),
+        rests_on_pending: false,
+        transaction,
+    })
+}
+
 /// A note of `text` by the key `from`, not signed yet. `index` is its stamp's place: draw it at random, so that no two
 /// notes of one key claim the same place.
 pub fn build_note(from: PublicKey, text: &str, index: u32) -> Result<Transaction, BuildError> {
@@ -211,6 +261,28 @@ mod tests {
         assert_eq!(outputs, [(Owner([1; 20]), 10), (key().owner(), 89)]);
         let exact = send(&spendable(vec![coin(1, 11, 3, true)], vec![]), 10, 1).unwrap();
         assert_eq!(exact.transaction.outputs.len(), 1);
+    }
+
+    #[test]
+    fn a_higher_fee_comes_from_the_change_and_then_from_more_coins() {
+        let units = Amount::from_units;
+        let coins = spendable(vec![coin(1, 100, 3, true)], vec![]);
+        let sent = send(&coins, 10, 1).unwrap().transaction;
+        let rest = spendable(vec![coin(2, 50, 3, true)], vec![coin(3, 1_000, 21, false)]);
+        let raised = |fee| raise_fee(&sent, units(1), units(fee), &rest);
+        let outputs = |trade: &BuiltTrade| -> Vec<_> {
+            trade.transaction.outputs.iter().map(|output| (output.owner, output.value.units())).collect()
+        };
+        let (to, me) = (Owner([1; 20]), key().owner());
+        assert_eq!(outputs(&raised(9).unwrap()), [(to, 10), (me, 81)]);
+        assert_eq!(outputs(&raised(90).unwrap()), [(to, 10)], "all of the change");
+        let with_more = raised(95).unwrap();
+        assert_eq!((spent(&with_more), outputs(&with_more)), (vec![1, 2], vec![(to, 10), (me, 45)]));
+        assert_eq!(outputs(&raised(140).unwrap()), [(to, 10)], "all there is");
+        assert!(matches!(raised(141), Err(BuildError::NotEnough { needs, .. }) if needs == units(51)));
+        assert_eq!(raised(1), Err(BuildError::FeeNotRaised { before: units(1), fee: units(1) }));
+        let note = build_note(key(), "x", 1).unwrap();
+        assert_eq!(raise_fee(&note, units(0), units(5), &rest), Err(BuildError::NoteWithFee));
     }
 
     #[test]

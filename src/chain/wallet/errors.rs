@@ -151,6 +151,17 @@ pub enum BuildError {
     /// A note without text.
     #[error("a note needs a text")]
     EmptyNote,
+    /// A note has no coins to pay a fee from.
+    #[error("a note pays no fee: it waits until a block has room for what is free")]
+    NoteWithFee,
+    /// The fee would not be higher.
+    #[error("the trade pays {before} already, and a fee of {fee} is not more")]
+    FeeNotRaised {
+        /// What it pays.
+        before: Amount,
+        /// What it should pay.
+        fee: Amount,
+    },
 }
 
 fn pending_part(pending: Amount) -> String {

@@ -25,7 +25,7 @@ use std::{
 use ed25519_dalek::{Signer, SigningKey};
 use zeroize::Zeroizing;
 
-pub use build::{BuiltTrade, build_trade};
+pub use build::{BuiltTrade, build_trade, raise_fee};
 pub use errors::{BuildError, LockedError, NoteError, SignError, UnlockError, WalletError};
 pub use phrase::{PhraseError, RECOVERY_SCAN, RecoveryPhrase};
 

@@ -25,7 +25,7 @@ pub(crate) struct Case {
 #[derive(Clone, Copy)]
 pub(crate) struct Craft {
     pub(crate) name: &'static str,
-    verdict: Result<(), SignatureError>,
+    pub(crate) verdict: Result<(), SignatureError>,
     key: Key,
     nonce: Nonce,
     s: S,
@@ -80,6 +80,16 @@ const ORDER_2_SIGNED: [u8; 32] = little(0xec, 0xff, 0xff);
 const ORDER_4: [u8; 32] = little(0, 0, 0);
 /// y = p, that is 0.
 const ORDER_4_OVER: [u8; 32] = little(0xed, 0xff, 0x7f);
+/// Of order 8, one of the two y.
+const ORDER_8: [u8; 32] = [
+    0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67, 0x0f, 0x2a, 0x20, 0x53,
+    0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac, 0x03, 0x7a,
+];
+/// And the other.
+const ORDER_8_OTHER: [u8; 32] = [
+    0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98, 0xf0, 0xd5, 0xdf, 0xac,
+    0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53, 0xfc, 0x05,
+];
 /// y = p + 3, not of small order.
 const THREE_OVER: [u8; 32] = little(0xf0, 0xff, 0x7f);
 /// y = 2, which no point has.
@@ -139,6 +149,40 @@ pub(crate) const CRAFTS: &[Craft] = &[
     with_s("s is the largest number", S::Bytes([0xff; 32]), Err(STooLarge)),
     with_s("s is the order", S::Bytes(ORDER), Err(STooLarge)),
     with_s("s is 0", S::Bytes([0; 32]), Err(Mismatch)),
+    with_nonce("R is of order 8", Nonce::Bytes(ORDER_8), Ok(())),
+    with_nonce("R is of order 8 with the other y", Nonce::Bytes(ORDER_8_OTHER), Ok(())),
+    with_nonce("R is of order 8 with the other x", Nonce::Bytes(signed(ORDER_8)), Ok(())),
+    with_nonce("R is of order 4 with the other x", Nonce::Bytes(signed(ORDER_4)), Ok(())),
+    with_nonce("R is the identity above p with a sign", Nonce::Bytes(signed(IDENTITY_OVER)), Err(RNotCanonical)),
+    with_nonce("R is of order 4 above p with a sign", Nonce::Bytes(signed(ORDER_4_OVER)), Err(RNotCanonical)),
+    with_nonce("R is above p and of large order", Nonce::Bytes(THREE_OVER), Err(RNotCanonical)),
+    with_nonce("R is the largest number", Nonce::Bytes([0xff; 32]), Err(RNotCanonical)),
+    with_key("A is of order 8", Key::Bytes(ORDER_8), Err(KeySmallOrder)),
+    with_key("A is of order 8 with the other y", Key::Bytes(ORDER_8_OTHER), Err(KeySmallOrder)),
+    with_key("A is of order 8 with the other x", Key::Bytes(signed(ORDER_8)), Err(KeySmallOrder)),
+    with_key("A is of order 8 with the other y and x", Key::Bytes(signed(ORDER_8_OTHER)), Err(KeySmallOrder)),
+    with_key("A is the identity above p with a sign", Key::Bytes(signed(IDENTITY_OVER)), Err(KeyNotCanonical)),
+    with_key("A is of order 4 above p with a sign", Key::Bytes(signed(ORDER_4_OVER)), Err(KeyNotCanonical)),
+    with_key("A is the largest number", Key::Bytes([0xff; 32]), Err(KeyNotCanonical)),
+    Craft { name: "torsion in A, R is of order 8", key: Key::Torsion(3), nonce: Nonce::Bytes(ORDER_8), ..PLAIN },
+    Craft { name: "torsion in A, R is the identity", key: Key::Torsion(1), nonce: Nonce::Bytes(IDENTITY), ..PLAIN },
+    Craft { name: "torsion of order 2 in A, of order 4 in R", key: Key::Torsion(4), nonce: Nonce::Torsion(2), ..PLAIN },
+    Craft {
+        name: "torsion in A and in R, s is raised by the order",
+        verdict: Err(STooLarge),
+        key: Key::Torsion(5),
+        nonce: Nonce::Torsion(7),
+        s: S::PlusOrder,
+    },
+    Craft {
+        name: "torsion in A and in R, s is 1",
+        verdict: Err(Mismatch),
+        key: Key::Torsion(5),
+        nonce: Nonce::Torsion(7),
+        s: S::Bytes(little(1, 0, 0)),
+    },
+    with_s("s is the order less 1", S::Bytes(ORDER_LESS_1), Err(Mismatch)),
+    with_s("s is the order and 1", S::Bytes(ORDER_AND_1), Err(STooLarge)),
 ];
 
 /// The order of the group, little-endian.
@@ -146,6 +190,59 @@ const ORDER: [u8; 32] = [
     0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14, 0, 0, 0, 0, 0, 0,
     0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
 ];
+
+const ORDER_LESS_1: [u8; 32] = with_first(0xec);
+const ORDER_AND_1: [u8; 32] = with_first(0xee);
+
+const fn with_first(byte: u8) -> [u8; 32] {
+    let mut bytes = ORDER;
+    bytes[0] = byte;
+    bytes
+}
+
+/// The same y with the other sign of x.
+const fn signed(mut bytes: [u8; 32]) -> [u8; 32] {
+    bytes[31] |= 0x80;
+    bytes
+}
+
+/// The 14 encodings of the 8 points of small order: those that are canonical first.
+pub(crate) fn small_order_encodings() -> [[u8; 32]; 14] {
+    [
+        IDENTITY,
+        ORDER_2,
+        ORDER_4,
+        signed(ORDER_4),
+        ORDER_8,
+        signed(ORDER_8),
+        ORDER_8_OTHER,
+        signed(ORDER_8_OTHER),
+        IDENTITY_SIGNED,
+        ORDER_2_SIGNED,
+        IDENTITY_OVER,
+        signed(IDENTITY_OVER),
+        ORDER_4_OVER,
+        signed(ORDER_4_OVER),
+    ]
+}
+
+/// The 196 pairs of ZIP 215's own test: A and R of small order, s = 0, over the word "Zcash". ZIP 215 alone takes them
+/// all, whatever the message; here none is taken, since anyone can sign for such an A.
+pub(crate) fn zip_215_pairs() -> Vec<Case> {
+    let encodings = small_order_encodings();
+    let pair = |(number, a): (usize, [u8; 32]), r: [u8; 32]| {
+        let mut signature = [0; 64];
+        signature[..32].copy_from_slice(&r);
+        Case {
+            name: "A and R of small order",
+            public_key: PublicKey(a),
+            message: b"Zcash".to_vec(),
+            signature: Signature(signature),
+            verdict: Err(if number < 8 { KeySmallOrder } else { KeyNotCanonical }),
+        }
+    };
+    encodings.into_iter().enumerate().flat_map(|a| encodings.into_iter().map(move |r| pair(a, r))).collect()
+}
 
 impl Craft {
     fn secret(self) -> Scalar {
@@ -232,9 +329,17 @@ pub(crate) fn transaction(network: &NetworkId, craft: Craft) -> (Transaction, Re
 #[test]
 fn the_crafted_points_are_what_their_names_say() {
     let small = |bytes| CompressedEdwardsY(bytes).decompress().map(|point| point.is_small_order());
-    for bytes in [IDENTITY, IDENTITY_OVER, ORDER_2, ORDER_4, ORDER_4_OVER] {
+    for bytes in small_order_encodings() {
         assert_eq!(small(bytes), Some(true));
     }
+    let mut points: Vec<_> = small_order_encodings()
+        .into_iter()
+        .filter_map(|bytes| CompressedEdwardsY(bytes).decompress())
+        .map(|point| point.compress().to_bytes())
+        .collect();
+    points.sort_unstable();
+    points.dedup();
+    assert_eq!(points.len(), 8, "all of them");
     assert_eq!(small(THREE_OVER), Some(false));
     assert_eq!(small(NO_POINT), None);
 }

@@ -113,6 +113,14 @@ impl RouterHandle {
                 "stalled",
                 format!("a friend claims a better chain, but nothing comes; the chain is at height {}", report.height),
             ),
+            SyncOutcome::Diverged => refused(
+                "diverged",
+                format!(
+                    "all news are here, but a branch with more work parts from ours at {} too deep to be taken by itself: \
+                     status names both, accept-branch takes the other",
+                    report.height
+                ),
+            ),
             SyncOutcome::Busy => refused("busy", "many sync commands are under way: try again in a moment".to_owned()),
         }
     }

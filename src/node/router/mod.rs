@@ -38,7 +38,7 @@ use crate::{
     net::{GossipId, Identity, NetEvent, NetHandle},
     node::rpc::types::{BanState, ConsoleEvent},
     peers::{Ban, Offence, Peers},
-    primitives::{Address, Header, PeerId, TxId, UnixMillis, events},
+    primitives::{Address, BlockHash, Header, PeerId, TxId, UnixMillis, events},
     relay::{Relay, RelayConfig, RelayEvent},
     sync::{Sync, SyncConfig, SyncEvent, SyncReport},
     wire::{MessageId, SignedLine, SignedProfile, Status, limits::MAX_ADDRESSES},
@@ -55,6 +55,10 @@ const ADMITTED: usize = 64;
 
 /// How often time passes for the machines.
 const TICK: Duration = Duration::from_millis(250);
+
+/// Why the friends thread has ended: it says more in the log.
+const FRIENDS_FAILED: &str =
+    "friends.redb could not be read or written: check the disk's free space and health, then start again";
 
 /// How often what time has healed is forgotten, and what waits is tried again.
 const HOUSEKEEPING: Duration = Duration::from_secs(30);
@@ -183,6 +187,8 @@ pub(in crate::node) struct Router {
     serving: Arc<Semaphore>,
     admitted: Arc<Semaphore>,
     mining: MiningMode,
+    /// The fork that was last told of, while the chain is diverged.
+    fork: Option<BlockHash>,
     housekeeping: Instant,
 }
 
@@ -211,8 +217,13 @@ impl Router {
         let (commands, command_queue) = RouterHandle::new();
         let (done, done_queue) = mpsc::channel(DONE_QUEUE);
         let summary = parts.ledger.chain.summary();
-        let config =
-            SyncConfig { min_work: parts.min_work, tip: summary.tip, best_header: summary.best_header, now: now() };
+        let config = SyncConfig {
+            min_work: parts.min_work,
+            tip: summary.tip,
+            best_header: summary.best_header,
+            diverged: summary.diverged.is_some(),
+            now: now(),
+        };
         let inbox = Inbox {
             net: parts.net_events,
             chain: parts.chain_events,
@@ -246,6 +257,7 @@ impl Router {
             serving: Arc::new(Semaphore::new(SERVING)),
             admitted: Arc::new(Semaphore::new(ADMITTED)),
             mining: parts.mining,
+            fork: None,
             housekeeping: Instant::now(),
         };
         let mempool = parts.mempool;
@@ -261,6 +273,7 @@ impl Router {
             self.trade_added(entry);
         }
         self.sign_profile();
+        self.show_divergence(self.ledger.chain.summary().diverged);
         let mut summaries = self.ledger.chain.watch();
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -283,7 +296,9 @@ impl Router {
                 Some(header) = inbox.solved.recv() => self.relay(RelayEvent::Solved { header: Box::new(header) }),
                 Ok(()) = summaries.changed() => {
                     let summary = summaries.borrow_and_update().clone();
-                    self.sync(SyncEvent::Summary { tip: summary.tip, best_header: summary.best_header });
+                    let diverged = summary.diverged.is_some();
+                    self.sync(SyncEvent::Summary { tip: summary.tip, best_header: summary.best_header, diverged });
+                    self.show_divergence(summary.diverged);
                 }
                 event = inbox.friends.recv() => match event {
                     Ok(event) => self.show_friends(event),
@@ -294,7 +309,7 @@ impl Router {
                 },
                 _ = tick.tick() => {
                     if self.friends.is_closed() {
-                        break Ended::Failed("the friends thread has ended".to_owned());
+                        break Ended::Failed(FRIENDS_FAILED.to_owned());
                     }
                     self.sync(SyncEvent::Tick);
                     self.relay(RelayEvent::Tick);
@@ -332,7 +347,9 @@ impl Router {
                     self.feed.push(ConsoleEvent::Reorganised { tip: tip.hash, height: tip.height, disconnected });
                 }
                 self.show_connected(&connected, &mined);
-                let best_header = self.ledger.chain.summary().best_header;
+                let summary = self.ledger.chain.summary();
+                // A branch that is not taken is no reason to keep our own to ourselves.
+                let best_header = if summary.diverged.is_some() { tip } else { summary.best_header };
                 self.relay(RelayEvent::TipChanged { tip, best_header, connected, mined });
             }
             ChainEvent::TradeAccepted { entry, origin } => {
@@ -346,6 +363,7 @@ impl Router {
                 self.feed.push(ConsoleEvent::TradeVoid { txid, reason });
                 self.relay(RelayEvent::TradeGone { txid });
             }
+            ChainEvent::TradeDropped { txid, .. } => self.relay(RelayEvent::TradeGone { txid }),
             ChainEvent::Failed(_) => {}
         }
     }

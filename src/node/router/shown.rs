@@ -4,13 +4,13 @@ use tokio::sync::oneshot;
 
 use super::{Done, Router};
 use crate::{
-    chain::ChainReader,
+    chain::{ChainReader, Divergence, Tip},
     friends::{Departure, FriendsEvent},
     node::{
         clock::now,
         rpc::types::{ConsoleEvent, PeerList, PeerView},
     },
-    primitives::{BlockHash, Height, Transaction, TransactionKind, TxId, printable},
+    primitives::{BlockHash, Height, Transaction, TransactionKind, TxId, events, printable},
     wire::limits::MAX_ADDRESSES,
 };
 
@@ -34,6 +34,26 @@ impl Router {
             let block = ConsoleEvent::BlockConnected { hash, height, count, notes };
             Some(Done::Console([vec![block], own].concat()))
         });
+    }
+
+    /// Tells operator and consoles that there are two branches to choose between, and that there no longer are: once
+    /// each, however many blocks the branches grow by.
+    pub(super) fn show_divergence(&mut self, found: Option<Divergence>) {
+        let fork = found.map(|found| found.fork);
+        let before = std::mem::replace(&mut self.fork, fork);
+        if before == fork {
+            return;
+        }
+        if let Some(found) = found {
+            let Divergence { fork_height, ours, theirs, .. } = found;
+            let (tip, height, branch, branch_height) = (ours.hash, ours.height, theirs.hash, theirs.height);
+            events::Diverged { tip, height, branch, branch_height, fork_height }.emit();
+            self.feed.push(ConsoleEvent::Diverged { tip, height, branch, branch_height, fork_height });
+        } else {
+            let Tip { hash, height, .. } = self.ledger.chain.summary().tip;
+            events::Reunited { tip: hash, height }.emit();
+            self.feed.push(ConsoleEvent::Reunited { tip: hash, height });
+        }
     }
 
     /// What friends do, for the consoles.

@@ -8,13 +8,13 @@ use jsonrpsee::proc_macros::rpc;
 use super::{
     error::RpcError,
     types::{
-        Account, AddressList, AuditReport, BalanceReport, BanState, BlockList, BlockView, BroadcastSent, ChainCreated,
-        ChatHistory, ChatSent, CreateBlockchain, CreateWallet, EventPage, FriendList, InviteText, Joined, LeftChain,
-        LockState, MinedBlocks, PeerList, Progress, Secret, SendTrade, StatusReport, Stopping, Submitted, Synced,
-        TxList, TxView, WalletCreated, WriteNote,
+        Account, AddressList, AuditReport, BalanceReport, BanState, BlockList, BlockView, BranchAccepted,
+        BroadcastSent, ChainCreated, ChatHistory, ChatSent, CreateBlockchain, CreateWallet, EventPage, FriendList,
+        InviteText, Joined, LeftChain, LockState, MinedBlocks, PeerList, Progress, ProofMade, ProofReport, RaiseFee,
+        Secret, SendTrade, StatusReport, Stopping, Submitted, Synced, TxList, TxView, WalletCreated, WriteNote,
     },
 };
-use crate::primitives::{Address, Height, PeerId, TxId};
+use crate::primitives::{Address, BlockHash, Height, PeerId, TxId};
 
 /// The most blocks that one `print_chain` answers.
 pub const MAX_PRINTED_BLOCKS: u32 = 64; // of 2 MiB at most; the server also stops after 8 MiB of blocks
@@ -73,6 +73,10 @@ pub trait FriendchainApi {
     #[method(name = "send")]
     async fn send(&self, request: SendTrade) -> Result<Submitted, RpcError>;
 
+    /// Replaces an own trade that waits by the same one with a higher fee. With `mine` it answers when that is mined.
+    #[method(name = "raise_fee")]
+    async fn raise_fee(&self, request: RaiseFee) -> Result<Submitted, RpcError>;
+
     /// Writes a text on the chain and starts mining. With `wait` it answers when the note is mined.
     #[method(name = "note")]
     async fn note(&self, request: WriteNote) -> Result<Submitted, RpcError>;
@@ -106,6 +110,18 @@ pub trait FriendchainApi {
     /// Rebuilds coins and indexes from the blocks.
     #[method(name = "reindex")]
     async fn reindex(&self) -> Result<AuditReport, RpcError>;
+
+    /// Takes the other branch of a diverged chain, up to its last block here; `block` is any of its blocks.
+    #[method(name = "accept_branch")]
+    async fn accept_branch(&self, block: BlockHash) -> Result<BranchAccepted, RpcError>;
+
+    /// A proof that a trade or note is in a block of the best chain.
+    #[method(name = "prove")]
+    async fn prove(&self, txid: TxId) -> Result<ProofMade, RpcError>;
+
+    /// What a proof is worth. Works without a chain. A proof that is not valid is an answer, with `valid` false.
+    #[method(name = "verify_proof")]
+    async fn verify_proof(&self, proof: String, trust: Option<BlockHash>) -> Result<ProofReport, RpcError>;
 
     /// The state of the node.
     #[method(name = "status")]

@@ -1,5 +1,6 @@
 //! A deterministic network of sync machines in virtual time: delays, losses, silence and lies by one seed.
 
+mod diverged;
 mod toy;
 
 use std::{
@@ -126,7 +127,8 @@ impl Network {
     }
 
     fn machine(chain: &ToyChain, now: UnixMillis) -> Sync {
-        Sync::new(SyncConfig { min_work: Work::ZERO, tip: chain.tip(), best_header: chain.best_header(), now })
+        let (tip, best_header, diverged) = (chain.tip(), chain.best_header(), chain.is_diverged());
+        Sync::new(SyncConfig { min_work: Work::ZERO, tip, best_header, diverged, now })
     }
 
     fn connect(&mut self, a: usize, b: usize) {
@@ -282,7 +284,8 @@ impl Network {
 
     fn summarise(&mut self, node: usize) {
         let chain = &self.nodes[node].chain;
-        let event = SyncEvent::Summary { tip: chain.tip(), best_header: chain.best_header() };
+        let (tip, best_header, diverged) = (chain.tip(), chain.best_header(), chain.is_diverged());
+        let event = SyncEvent::Summary { tip, best_header, diverged };
         self.push(2, Delivery::Event(node, event));
     }
 

@@ -29,6 +29,8 @@ pub(super) struct ToyChain {
     pub(super) mempool: BTreeMap<TxId, Transaction>,
     /// Takes invalid blocks too.
     pub(super) believes_everything: bool,
+    /// Blocks up to this height are not left without a person's word.
+    pub(super) settled: Height,
 }
 
 pub(super) fn block_with(previous: BlockHash, height: Height, salt: u64, memo: &[u8]) -> Block {
@@ -67,6 +69,7 @@ impl Default for ToyChain {
             best_headers: vec![hash],
             mempool: BTreeMap::new(),
             believes_everything: false,
+            settled: 0,
         }
     }
 }
@@ -198,10 +201,38 @@ impl ToyChain {
         assert!(self.bodies.contains_key(&block.header.previous), "sync hands over parents first");
         self.bodies.insert(hash, block);
         if self.improves(hash, &self.best) {
-            self.best = self.path(hash, &self.best);
-            return Ok(BlockAccepted::Connected);
+            let path = self.path(hash, &self.best);
+            if self.may_take(&path) {
+                self.best = path;
+                return Ok(BlockAccepted::Connected);
+            }
         }
         Ok(BlockAccepted::SideBranch)
+    }
+
+    /// Whether a chain can be taken by itself.
+    fn may_take(&self, path: &[BlockHash]) -> bool {
+        let settled = self.best.iter().take(self.settled as usize + 1);
+        settled.zip(path).all(|(ours, theirs)| ours == theirs)
+    }
+
+    /// Whether the best headers are on a branch that is not taken by itself.
+    pub(super) fn is_diverged(&self) -> bool {
+        !self.may_take(&self.best_headers)
+    }
+
+    /// A person's word.
+    pub(super) fn accept_branch(&mut self) {
+        assert!(self.best_headers.iter().all(|hash| self.bodies.contains_key(hash)), "all of it is here");
+        self.best = self.best_headers.clone();
+    }
+
+    /// The node's own next block.
+    pub(super) fn mine(&mut self, salt: u64) {
+        let tip = self.tip();
+        let block = block(tip.hash, tip.height + 1, salt);
+        self.accept_headers(&[block.header]).expect("a good header");
+        assert_eq!(self.accept_block(block), Ok(BlockAccepted::Connected));
     }
 
     fn choose_best_headers(&mut self) {
@@ -231,8 +262,16 @@ impl ToyChain {
 
     pub(super) fn missing(&self, limit: usize) -> Vec<(BlockHash, Height)> {
         let missing = |hash: &&BlockHash| !self.bodies.contains_key(*hash);
-        let found = self.best_headers.iter().filter(missing).take(limit);
-        found.map(|hash| (*hash, self.headers[hash].height)).collect()
+        let mut found: Vec<BlockHash> = self.best_headers.iter().filter(missing).copied().collect();
+        let mut tip = self.tip().hash;
+        while self.is_diverged()
+            && let Some(next) = self.headers.values().find(|header| header.previous == tip)
+        {
+            tip = next.hash();
+            found.push(tip);
+        }
+        found.truncate(limit);
+        found.iter().map(|hash| (*hash, self.headers[hash].height)).collect()
     }
 
     fn item(&self, id: &ItemId) -> Item {

@@ -18,7 +18,7 @@ const README: &str = include_str!("../../../proto/README.md");
 /// Where constants are that are looked up by name.
 const SOURCES: [&str; 14] = [
     include_str!("../../chain/activate.rs"),
-    include_str!("../../chain/mempool.rs"),
+    include_str!("../../chain/mempool/mod.rs"),
     include_str!("../../friends/chat.rs"),
     include_str!("../../friends/profiles.rs"),
     include_str!("../../friends/rates.rs"),
@@ -103,7 +103,7 @@ fn limit(name: &str) -> i64 {
     named! {
         consensus::{
             MAX_GENESIS_BYTES, MAX_CHAIN_NAME_BYTES, MAX_SPACING_MS, MIN_FLOOR_BITS, MAX_FLOOR_BITS, COINBASE_MATURITY,
-            MAX_INVITE_CHARS,
+            MAX_INVITE_CHARS, MAX_PROOF_CHARS, MAX_PROOF_STEPS,
         },
         primitives::{MAX_MEMO_BYTES, HEADER_BYTES, SHORT_ID_BYTES, MAX_NAME_CHARS},
         limits::{

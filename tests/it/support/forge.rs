@@ -67,7 +67,7 @@ impl Forge {
 
     /// For the chain of a folder.
     #[track_caller]
-    fn of(folder: &Folder) -> Self {
+    pub(crate) fn of(folder: &Folder) -> Self {
         let genesis = Invite::from_text(&folder.invite()).expect("an invite").network().genesis.clone();
         Self { network: genesis.hash(), genesis, key: our_key() }
     }

@@ -125,12 +125,24 @@ impl Folder {
     /// As [`Folder::start`], at a port.
     #[track_caller]
     pub(crate) fn start_at(&self, port: u16, args: &[&str]) -> Node {
+        let node = self.spawn_listening_at(port, args);
+        node.await_event("node_started", |_| true);
+        node.await_event("listening", |_| true);
+        node
+    }
+
+    /// As [`Folder::start`], without waiting until it is up.
+    #[track_caller]
+    pub(crate) fn spawn_listening(&self, args: &[&str]) -> Node {
+        self.spawn_listening_at(free_port(), args)
+    }
+
+    #[track_caller]
+    fn spawn_listening_at(&self, port: u16, args: &[&str]) -> Node {
         let address = format!("/ip4/127.0.0.1/tcp/{port}");
         let fixed = ["start-node", "--no-mdns", "--listen", &address];
         let mut node = self.spawn(&[&fixed, args].concat());
         node.address = address;
-        node.await_event("node_started", |_| true);
-        node.await_event("listening", |_| true);
         node
     }
 
@@ -181,6 +193,11 @@ impl Node {
         self.log.find(mark, DEADLINE, find).unwrap_or_else(|| {
             panic!("{}: no event {name} as expected, by its end or within {DEADLINE:?}", self.folder.id)
         })
+    }
+
+    /// All that it logged and said as an error.
+    pub(crate) fn said(&self) -> String {
+        self.log.from(0).join("\n")
     }
 
     /// Every event since the place that satisfies the claim.

@@ -2,6 +2,7 @@
 //! overlook it. In CI (`CI=true`) nothing may be missing: it fails, unless the environment says to skip it:
 //!
 //! - `FRIENDCHAIN_SKIP_NETNS=1`: tests in network namespaces (they need root, `ip` and `nsenter`);
+//! - `FRIENDCHAIN_SKIP_MOUNTS=1`: tests on full and read-only disks (they need root that may mount);
 //! - `FRIENDCHAIN_SKIP_TMUX=1`: tests on a terminal (they need `tmux`).
 
 use std::{
@@ -21,6 +22,17 @@ pub(crate) fn namespaces_wanted() -> bool {
         "root, and the programs ip (iproute2) and nsenter (util-linux)",
         &["ip netns list", "nsenter --net=/proc/self/ns/net true"],
     )
+}
+
+/// Whether the tests on full and read-only disks run.
+///
+/// # Panics
+/// In CI, when they cannot and nothing says to skip them.
+#[track_caller]
+pub(crate) fn mounts_wanted() -> bool {
+    let probe =
+        "folder=$(mktemp -d) && mount -t tmpfs tmpfs $folder && umount $folder; status=$?; rmdir $folder; exit $status";
+    wanted("FRIENDCHAIN_SKIP_MOUNTS", "root that may mount", &[probe])
 }
 
 /// Whether the tests on a terminal run.

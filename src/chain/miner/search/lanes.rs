@@ -7,6 +7,10 @@
 //! leaves out what only the others need. A lane whose first word is small enough is a candidate, no more: the caller
 //! hashes it again.
 
+// Intrinsics have to be inlined into the one function that has the processor's features; words bear SHA-256's names.
+#![allow(clippy::inline_always, clippy::many_single_char_names, clippy::large_types_passed_by_value)]
+#![allow(clippy::manual_range_contains)] // of constants, in an unrolled loop
+
 use std::{arch::x86_64::__m512i, array, hint::black_box, ops::RangeInclusive};
 
 use pulp::{NullaryFnOnce, x86::V4};

@@ -25,6 +25,9 @@ const BLOCK: usize = 64;
 const NONCE_WORD: usize = (HEADER_BYTES - 8 - BLOCK) / 4;
 /// Which word follows the header there.
 const END_WORD: usize = (HEADER_BYTES - BLOCK) / 4;
+/// What SHA-256's padding says of the header's length.
+#[allow(clippy::cast_possible_truncation)] // 736
+const HEADER_BITS: u32 = HEADER_BYTES as u32 * 8;
 
 const _: () = assert!(HEADER_BYTES.is_multiple_of(4), "the nonce is two words");
 const _: () = assert!(HEADER_BYTES > BLOCK + 8 && HEADER_BYTES <= 2 * BLOCK - 9, "the nonce is in the second block");
@@ -49,7 +52,7 @@ impl Search {
         first.copy_from_slice(&bytes[..BLOCK]);
         let mut second = [0; 16];
         read(&mut second[..END_WORD], &bytes[BLOCK..]);
-        (second[END_WORD], second[15]) = (1 << 31, HEADER_BYTES as u32 * 8);
+        (second[END_WORD], second[15]) = (1 << 31, HEADER_BITS);
         let mut words = [0; 8];
         read(&mut words, &target.to_be_bytes());
         Self { midstate: portable::compressed(INITIAL, &first), second, target: words }
@@ -83,9 +86,10 @@ impl Search {
 }
 
 /// A nonce as the two words that it is in the header's second block: little-endian bytes, big-endian words.
+#[allow(clippy::cast_possible_truncation)] // its two halves
 const fn nonce_words(nonce: u64) -> [u32; 2] {
-    let [a, b, c, d, e, f, g, h] = nonce.to_le_bytes();
-    [u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h])]
+    let swapped = nonce.swap_bytes();
+    [(swapped >> 32) as u32, swapped as u32]
 }
 
 /// Big-endian words from bytes.

@@ -3,8 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::values::{Bits, Coins, Secret, SignedCoins, SignedUnits, Units};
-use crate::primitives::{
-    Address, Amount, Block, BlockHash, Height, MerkleRoot, NetworkId, Transaction, TransactionKind, TxId, UnixMillis,
+use crate::{
+    chain::api::MempoolEntry,
+    primitives::{
+        Address, Amount, Block, BlockHash, Height, MerkleRoot, NetworkId, Transaction, TransactionKind, TxId,
+        UnixMillis,
+    },
 };
 
 /// Asks for a new chain of one's own.
@@ -53,8 +57,9 @@ pub struct Joined {
 /// The chain was left.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftChain {
-    /// The chain that was here.
-    pub network_id: NetworkId,
+    /// The chain that was here; none when its file could not be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network_id: Option<NetworkId>,
     /// The file that keeps it.
     pub backup: String,
 }
@@ -115,6 +120,21 @@ pub struct SendTrade {
     pub passphrase: Option<Secret>,
 }
 
+/// Asks to replace an own trade that waits by the same one with a higher fee.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RaiseFee {
+    /// Which.
+    pub txid: TxId,
+    /// For the miner, instead of what it pays now.
+    pub fee: Coins,
+    /// Also mine, reward to the sender, and wait until it is mined by anyone.
+    #[serde(default)]
+    pub mine: bool,
+    /// Opens the wallet for this alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passphrase: Option<Secret>,
+}
+
 /// Asks to write a text on the chain, and starts mining.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WriteNote {
@@ -153,6 +173,17 @@ pub struct Submitted {
     /// Whether it rests on rewards so young that a reorganisation could undo them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub rests_on_young_coins: bool,
+    /// The trade that it takes the place of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<TxId>,
+}
+
+impl Submitted {
+    /// It waits.
+    #[must_use]
+    pub const fn waits(txid: TxId, rests_on_young_coins: bool) -> Self {
+        Self { txid, state: TxStateName::Mempool, block: None, rests_on_young_coins, replaces: None }
+    }
 }
 
 /// Blocks were mined.
@@ -213,6 +244,43 @@ pub struct TxView {
     /// Of a void one: why, as a sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Of one in a list of those that wait: how it waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<WaitingView>,
+}
+
+/// How a trade or note waits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaitingView {
+    /// Its length.
+    pub bytes: usize,
+    /// Its fee for each 1,000 bytes.
+    pub fee_rate: Coins,
+    /// The same in units.
+    pub fee_rate_units: Units,
+    /// Since when, in unix ms.
+    pub since: UnixMillis,
+    /// When it is forgotten here if it is not mined before, in unix ms; never, when it was made here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<UnixMillis>,
+    /// Whether it was made here.
+    pub own: bool,
+}
+
+impl WaitingView {
+    /// Of an entry of the mempool.
+    #[must_use]
+    pub fn new(entry: &MempoolEntry) -> Self {
+        let rate = Amount::from_units(entry.rate().units());
+        Self {
+            bytes: entry.bytes,
+            fee_rate: Coins(rate),
+            fee_rate_units: Units(rate),
+            since: entry.added,
+            expires: entry.expires,
+            own: entry.local,
+        }
+    }
 }
 
 /// Where a transaction that is to be shown lies.
@@ -271,6 +339,7 @@ impl TxView {
             height: None,
             confirmations: 0,
             reason: None,
+            waiting: None,
         };
         match place {
             TxPlace::Mempool => {}

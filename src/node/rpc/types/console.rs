@@ -70,6 +70,26 @@ pub enum ConsoleEvent {
         /// How many blocks left.
         disconnected: u32,
     },
+    /// Another branch has more work, and is not taken without a person's word.
+    Diverged {
+        /// Ours.
+        tip: BlockHash,
+        /// Its height.
+        height: Height,
+        /// The end of the other.
+        branch: BlockHash,
+        /// Its height.
+        branch_height: Height,
+        /// Of the last block that both have.
+        fork_height: Height,
+    },
+    /// There is nothing to choose any more.
+    Reunited {
+        /// Of the one branch.
+        tip: BlockHash,
+        /// Its height.
+        height: Height,
+    },
     /// A trade or note of this wallet was mined.
     TradeMined {
         /// Its id.

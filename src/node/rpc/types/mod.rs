@@ -3,6 +3,7 @@
 //! Amounts are decimal strings, in coins (`x`) and in units (`x_units`); hashes are hex; times are unix milliseconds;
 //! what does not apply is left out. The command line prints these very values under `--json`.
 
+mod branch;
 mod chain;
 mod console;
 mod friends;
@@ -10,9 +11,11 @@ mod node;
 mod values;
 mod wallet;
 
+pub use branch::{Anchor, BranchAccepted, BranchView, DivergenceView, ProofMade, ProofReport};
 pub use chain::{
     AuditReport, BalanceReport, BlockList, BlockView, ChainCreated, CreateBlockchain, InputView, InviteText, Joined,
-    LeftChain, MinedBlocks, OutputView, SendTrade, Submitted, TxList, TxPlace, TxStateName, TxView, WriteNote,
+    LeftChain, MinedBlocks, OutputView, RaiseFee, SendTrade, Submitted, TxList, TxPlace, TxStateName, TxView,
+    WaitingView, WriteNote,
 };
 pub use console::{ConsoleEvent, EventPage};
 pub use friends::{BroadcastSent, ChatHistory, ChatMessage, ChatSent, ChatState, FriendList, FriendView};
@@ -113,8 +116,7 @@ mod tests {
 
     #[test]
     fn what_does_not_apply_is_left_out() {
-        let sent =
-            Submitted { txid: TxId::ZERO, state: TxStateName::Mempool, block: None, rests_on_young_coins: false };
+        let sent = Submitted::waits(TxId::ZERO, false);
         assert_fields(&sent, &["txid", "state"]);
         let mined = Submitted { state: TxStateName::Mined, block: Some(BlockHash::ZERO), ..sent };
         assert_fields(&mined, &["txid", "state", "block"]);

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::branch::DivergenceView;
+use super::values::{Coins, Units};
 use crate::primitives::{Address, BlockHash, Height, NetworkId, PeerId, UnixMillis};
 use crate::sync::Phase;
 
@@ -55,6 +57,13 @@ pub struct StatusReport {
     pub peers: u32,
     /// How many trades wait.
     pub mempool: u32,
+    /// Memory that they take.
+    pub mempool_bytes: usize,
+    /// The fee for each 1,000 bytes that a trade has to pay to be taken from a peer; nothing, unless the mempool is full or
+    /// was a moment ago.
+    pub fee_floor: Coins,
+    /// The same in units.
+    pub fee_floor_units: Units,
     /// Where it accepts connections, as multiaddrs.
     pub listen: Vec<String>,
     /// Of the program.
@@ -80,6 +89,9 @@ pub struct StatusReport {
     /// Our clock less our friends', in ms, where it is far enough off to matter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock_offset_ms: Option<i64>,
+    /// The branches, when the phase is `diverged`: a person has to choose.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub diverged: Option<DivergenceView>,
     /// The data folder.
     pub data_dir: String,
 }

@@ -1,0 +1,162 @@
+//! What a fee is worth: rates, packages of trades that rest on one another, and the floor below which nothing is taken.
+
+use super::{FLOOR_HALF_LIFE_MS, PAYING_RATE};
+use crate::primitives::{Amount, UnixMillis};
+
+/// Units of fee for each 1,000 bytes, rounded down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct FeeRate(u64);
+
+impl FeeRate {
+    /// No fee.
+    pub const ZERO: Self = Self(0);
+
+    /// What nobody can pay.
+    pub(super) const UNPAYABLE: Self = Self(u64::MAX);
+
+    /// From units for each 1,000 bytes.
+    #[must_use]
+    pub const fn from_units(units: u64) -> Self {
+        Self(units)
+    }
+
+    /// Of a fee for so many bytes.
+    #[must_use]
+    pub fn of(fee: Amount, bytes: usize) -> Self {
+        Package { count: 1, bytes, fee: fee.units().into() }.rate()
+    }
+
+    /// Units for each 1,000 bytes.
+    #[must_use]
+    pub const fn units(self) -> u64 {
+        self.0
+    }
+
+    /// The sum of two.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+
+    /// What so many bytes cost at this rate, rounded up.
+    #[must_use]
+    pub fn fee(self, bytes: usize) -> Amount {
+        let units = u128::from(self.0).saturating_mul(count(bytes)).div_ceil(1_000);
+        Amount::from_units(u64::try_from(units).unwrap_or(u64::MAX))
+    }
+
+    /// Whether it is so little that the limits on free trades hold for it.
+    #[must_use]
+    pub const fn is_free(self) -> bool {
+        self.0 < PAYING_RATE
+    }
+}
+
+fn count(bytes: usize) -> u128 {
+    u128::try_from(bytes).unwrap_or(u128::MAX)
+}
+
+/// Trades taken together: how many, how long, and what they pay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Package {
+    pub(crate) count: usize,
+    pub(crate) bytes: usize,
+    pub(crate) fee: u128,
+}
+
+impl Package {
+    pub(crate) fn one(fee: Amount, bytes: usize) -> Self {
+        Self { count: 1, bytes, fee: fee.units().into() }
+    }
+
+    pub(crate) fn add(&mut self, other: Self) {
+        self.count = self.count.saturating_add(other.count);
+        self.bytes = self.bytes.saturating_add(other.bytes);
+        self.fee = self.fee.saturating_add(other.fee);
+    }
+
+    pub(crate) fn subtract(&mut self, other: Self) {
+        self.count = self.count.saturating_sub(other.count);
+        self.bytes = self.bytes.saturating_sub(other.bytes);
+        self.fee = self.fee.saturating_sub(other.fee);
+    }
+
+    pub(crate) fn rate(&self) -> FeeRate {
+        let rate = self.fee.saturating_mul(1_000).checked_div(count(self.bytes.max(1)));
+        FeeRate(rate.and_then(|rate| u64::try_from(rate).ok()).unwrap_or(u64::MAX))
+    }
+}
+
+/// The fee rate that a peer's trade has to pay: nothing as a rule; more than the last that had to leave a full mempool,
+/// which halves every [`FLOOR_HALF_LIFE_MS`].
+///
+/// Without it, whatever had to leave could be sent again at once, and be checked and spread again, for nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Floor {
+    rate: FeeRate,
+    at: UnixMillis,
+}
+
+impl Floor {
+    /// The rate asked at a time. Between two halvings it falls in a straight line; below half of the least rate that counts
+    /// as paying it is nothing.
+    #[must_use]
+    pub fn at(&self, now: UnixMillis) -> FeeRate {
+        let elapsed = now.saturating_sub(self.at);
+        let halvings = u32::try_from(elapsed / FLOOR_HALF_LIFE_MS).unwrap_or(u32::MAX);
+        let from = u128::from(self.rate.0.checked_shr(halvings).unwrap_or(0));
+        let fallen = from.saturating_mul(u128::from(elapsed % FLOOR_HALF_LIFE_MS)) / u128::from(2 * FLOOR_HALF_LIFE_MS);
+        let rate = u64::try_from(from.saturating_sub(fallen)).unwrap_or(u64::MAX);
+        if rate < PAYING_RATE / 2 { FeeRate::ZERO } else { FeeRate(rate) }
+    }
+
+    /// Asks for at least this much from now on.
+    pub(super) fn raise(&mut self, rate: FeeRate, now: UnixMillis) {
+        if rate > self.at(now) {
+            *self = Self { rate, at: now };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_rate_and_its_fee_belong_together() {
+        let rate = FeeRate::of(Amount::from_units(333), 1_000);
+        assert_eq!((rate.units(), rate.fee(1_000).units(), rate.fee(1).units()), (333, 333, 1));
+        assert!(rate.is_free() && FeeRate::of(Amount::from_units(250), 250) == FeeRate::from_units(PAYING_RATE));
+        assert_eq!(FeeRate::of(Amount::from_units(u64::MAX), 0).units(), u64::MAX);
+    }
+
+    #[test]
+    fn the_floor_halves_and_ends() {
+        let mut floor = Floor::default();
+        floor.raise(FeeRate(8_000), 1_000);
+        let after = |half_lives: u64| floor.at(1_000 + half_lives * FLOOR_HALF_LIFE_MS / 2).units();
+        assert_eq!([0, 1, 2, 3, 4].map(after), [8_000, 6_000, 4_000, 3_000, 2_000]);
+        assert_eq!((after(8), after(9), after(1_000)), (500, 0, 0));
+        assert_eq!(floor.at(0), FeeRate(8_000), "a clock that went back");
+        let mut raised = floor;
+        raised.raise(FeeRate(3_000), 1_000);
+        assert_eq!(raised, floor, "never lowered");
+    }
+
+    proptest! {
+        #[test]
+        fn what_a_rate_costs_pays_that_rate(rate in 0..u64::from(u32::MAX), bytes in 1..100_000_usize) {
+            prop_assert!(FeeRate::of(FeeRate(rate).fee(bytes), bytes) >= FeeRate(rate));
+        }
+
+        #[test]
+        fn the_floor_only_falls(rate: u64, at in 0..1_u64 << 50, times in prop::collection::vec(0..1_u64 << 40, 2)) {
+            let mut floor = Floor::default();
+            floor.raise(FeeRate(rate), at);
+            let (first, second) = (times[0].min(times[1]), times[0].max(times[1]));
+            prop_assert!(floor.at(at + first) >= floor.at(at + second));
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! What tests of the chain ask of the mempool.
+
+use std::collections::BTreeSet;
+
+use super::*;
+
+impl Mempool {
+    /// Makes it full with less.
+    pub(crate) fn shrink(&mut self, max_memory: usize) {
+        self.max_memory = max_memory;
+    }
+
+    /// Panics unless everything that is kept beside the entries follows from them.
+    pub(crate) fn assert_consistent(&self) {
+        let mut spends = HashMap::new();
+        let mut last = None;
+        for waiting in self.entries() {
+            let txid = waiting.entry.txid;
+            assert_eq!(txid, waiting.entry.transaction.txid());
+            assert!(last < Some(waiting.sequence) && waiting.sequence < self.next_sequence);
+            last = Some(waiting.sequence);
+            assert_eq!(self.leaves.get(&waiting.leaf), Some(&txid));
+            let keys: Vec<_> = waiting.entry.transaction.inputs.iter().map(CoinKey::of_input).collect();
+            assert_eq!(keys, waiting.keys);
+            for key in keys {
+                assert_eq!(spends.insert(key, txid), None, "two entries spend one coin");
+            }
+            let inputs = waiting.entry.transaction.inputs.iter().map(|input| input.outpoint.txid);
+            let parents: BTreeSet<_> = inputs.filter(|txid| self.entries.contains_key(txid)).collect();
+            assert_eq!(
+                parents,
+                waiting.parents.iter().copied().collect(),
+                "parents are entries whose outputs it spends"
+            );
+            assert_eq!(parents.len(), waiting.parents.len());
+            for parent in parents {
+                assert!(self.entries[&parent].sequence < waiting.sequence, "parents come first");
+            }
+            let children = self.entries().filter(|other| other.parents.contains(&txid)).map(|other| other.entry.txid);
+            assert_eq!(
+                children.collect::<BTreeSet<_>>(),
+                waiting.children.iter().copied().collect(),
+                "children are whose parent it is"
+            );
+            let mut package = Package::default();
+            for ancestor in self.ancestors(&[txid], usize::MAX) {
+                package.add(self.entries[&ancestor].alone());
+            }
+            assert_eq!(package, waiting.package);
+            assert_eq!(waiting.entry.expires.is_none(), waiting.entry.local);
+        }
+        assert_eq!(spends, self.spends);
+        let places = |wanted: &dyn Fn(&Waiting) -> bool| -> BTreeSet<_> {
+            let wanted = self.entries().filter(|waiting| wanted(waiting));
+            wanted.map(|waiting| (waiting.rank(), waiting.entry.txid)).collect()
+        };
+        assert_eq!(places(&|_| true), self.ranks);
+        assert_eq!(places(&Waiting::is_evictable), self.evictable);
+        let expiries = self.entries().filter_map(|waiting| Some((waiting.entry.expires?, waiting.entry.txid)));
+        assert_eq!(expiries.collect::<BTreeSet<_>>(), self.expiries);
+        assert_eq!((self.order.len(), self.leaves.len()), (self.entries.len(), self.entries.len()));
+        let memory: usize = self.entries().map(|waiting| memory_of(&waiting.entry.transaction)).sum();
+        assert_eq!(memory, self.memory);
+        assert!(
+            self.memory <= self.max_memory || self.evictable.is_empty(),
+            "of too much, only this node's own and what these rest on stays"
+        );
+    }
+}

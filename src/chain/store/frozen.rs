@@ -1,0 +1,207 @@
+//! A database's file that is only read: what redb would write stays in memory and is gone at the end.
+//!
+//! redb writes while it opens a file, be it to note that it is open, or to repair it after a crash. On this backend the
+//! same program reads a file on a read-only disk, or a damaged one that must stay as it is.
+
+use std::{
+    collections::HashMap,
+    fs::File,
+    io,
+    path::Path,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use redb::StorageBackend;
+
+/// The unit of what is kept in memory, in bytes: redb's page.
+const PAGE: usize = 4_096;
+
+/// The file with the changes that nobody else sees.
+#[derive(Debug)]
+pub(crate) struct FrozenFile {
+    file: File,
+    /// The file's own length, in bytes.
+    file_length: u64,
+    changes: Mutex<Changes>,
+}
+
+#[derive(Debug)]
+struct Changes {
+    length: u64,
+    /// By number, counted from 0. All that is not here is as in the file, or zero beyond its end.
+    pages: HashMap<u64, Box<[u8; PAGE]>>,
+    /// The shortest that the file was made: beyond it, what is in the file is gone.
+    shortest: u64,
+}
+
+impl FrozenFile {
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        let file = File::open(path)?;
+        let length = file.metadata()?.len();
+        let changes = Mutex::new(Changes { length, pages: HashMap::new(), shortest: length });
+        Ok(Self { file, file_length: length, changes })
+    }
+
+    fn changes(&self) -> MutexGuard<'_, Changes> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One page as the file has it.
+    fn page_of_file(&self, changes: &Changes, number: u64) -> io::Result<Box<[u8; PAGE]>> {
+        let mut page = Box::new([0; PAGE]);
+        let start = number.saturating_mul(PAGE as u64);
+        let length = changes.shortest.min(self.file_length).saturating_sub(start).min(PAGE as u64);
+        if let Some(part) = usize::try_from(length).ok().and_then(|length| page.get_mut(..length)) {
+            read_at(&self.file, start, part)?;
+        }
+        Ok(page)
+    }
+}
+
+#[cfg(unix)]
+fn read_at(file: &File, offset: u64, out: &mut [u8]) -> io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, out, offset)
+}
+
+#[cfg(windows)]
+fn read_at(file: &File, mut offset: u64, mut out: &mut [u8]) -> io::Result<()> {
+    while !out.is_empty() {
+        let read = std::os::windows::fs::FileExt::seek_read(file, out, offset)?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        offset = offset.saturating_add(read as u64);
+        out = out.get_mut(read..).unwrap_or_default();
+    }
+    Ok(())
+}
+
+/// The parts of pages that a range of bytes covers: page number, first byte in the page, how many.
+fn parts(offset: u64, length: usize) -> impl Iterator<Item = (u64, usize, usize)> {
+    let mut at = offset;
+    let mut left = length;
+    std::iter::from_fn(move || {
+        let start = usize::try_from(at % PAGE as u64).unwrap_or(0);
+        let count = left.min(PAGE.saturating_sub(start));
+        let part = (at / PAGE as u64, start, count);
+        at = at.saturating_add(count as u64);
+        left = left.saturating_sub(count);
+        (count > 0).then_some(part)
+    })
+}
+
+impl StorageBackend for FrozenFile {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.changes().length)
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let changes = self.changes();
+        if offset.saturating_add(out.len() as u64) > changes.length {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if changes.pages.is_empty() && changes.shortest == self.file_length {
+            return read_at(&self.file, offset, out);
+        }
+        let mut rest = out;
+        for (number, start, count) in parts(offset, rest.len()) {
+            let (part, after) = rest.split_at_mut_checked(count).ok_or(io::ErrorKind::InvalidInput)?;
+            let of_file;
+            let page = if let Some(page) = changes.pages.get(&number) {
+                page
+            } else {
+                of_file = self.page_of_file(&changes, number)?;
+                &of_file
+            };
+            let found = page.get(start..start.saturating_add(count)).ok_or(io::ErrorKind::InvalidInput)?;
+            part.copy_from_slice(found);
+            rest = after;
+        }
+        Ok(())
+    }
+
+    fn set_len(&self, length: u64) -> io::Result<()> {
+        let mut changes = self.changes();
+        if length < changes.length {
+            // What grows again is zero.
+            let (last, kept) = (length / PAGE as u64, usize::try_from(length % PAGE as u64).unwrap_or(0));
+            changes.pages.retain(|number, _| *number <= last);
+            if let Some(gone) = changes.pages.get_mut(&last).and_then(|page| page.get_mut(kept..)) {
+                gone.fill(0);
+            }
+            changes.shortest = changes.shortest.min(length);
+        }
+        changes.length = length;
+        Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let mut changes = self.changes();
+        changes.length = changes.length.max(offset.saturating_add(data.len() as u64));
+        let mut rest = data;
+        for (number, start, count) in parts(offset, data.len()) {
+            let (part, after) = rest.split_at_checked(count).ok_or(io::ErrorKind::InvalidInput)?;
+            let mut page = match changes.pages.remove(&number) {
+                Some(page) => page,
+                None => self.page_of_file(&changes, number)?,
+            };
+            let place = page.get_mut(start..start.saturating_add(count)).ok_or(io::ErrorKind::InvalidInput)?;
+            place.copy_from_slice(part);
+            changes.pages.insert(number, page);
+            rest = after;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+
+    use super::*;
+
+    #[test]
+    fn it_reads_and_writes_as_a_file_would_and_the_file_stays_as_it_was() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("file");
+        let mut random = StdRng::seed_from_u64(1);
+        let original: Vec<u8> = (0..20_000).map(|_| random.random()).collect();
+        std::fs::write(&path, &original).expect("written");
+        let frozen = FrozenFile::open(&path).expect("open");
+        let mut expected = original.clone();
+        for _ in 0..2_000 {
+            let offset = random.random_range(0..30_000);
+            match random.random_range(0..8) {
+                0 => {
+                    expected.resize(offset, 0);
+                    frozen.set_len(offset as u64).expect("a length");
+                }
+                1..4 => {
+                    let data = vec![random.random::<u8>(); random.random_range(0..9_000)];
+                    let end = offset + data.len();
+                    if expected.len() < end && !data.is_empty() {
+                        expected.resize(end, 0);
+                    }
+                    if !data.is_empty() {
+                        expected[offset..end].copy_from_slice(&data);
+                        frozen.write(offset as u64, &data).expect("written");
+                    }
+                }
+                _ => {
+                    let mut out = vec![0; random.random_range(0..9_000)];
+                    let found = frozen.read(offset as u64, &mut out);
+                    match expected.get(offset..offset + out.len()) {
+                        Some(there) => assert_eq!(out, there),
+                        None => assert!(found.is_err()),
+                    }
+                }
+            }
+            assert_eq!(frozen.len().expect("a length"), expected.len() as u64);
+        }
+        assert_eq!(std::fs::read(&path).expect("the file"), original);
+    }
+}

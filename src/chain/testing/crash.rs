@@ -1,0 +1,181 @@
+//! A disk that remembers every operation and can show what a crash after any of them would have left.
+//!
+//! Used by the crash tests of the chain and of the friends' store. The model is a disk with a write cache and sectors of
+//! 512 bytes: what was written before the last completed sync is there; of what was written after it, any subset of
+//! sectors, in any order; the file's length is one of those it had since.
+
+use std::{
+    io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
+use redb::StorageBackend;
+
+/// What a disk writes whole or not at all, in bytes.
+const SECTOR: usize = 512;
+
+/// One operation on the disk.
+#[derive(Debug, Clone)]
+enum Operation {
+    Write(usize, Vec<u8>),
+    SetLength(usize),
+    Sync,
+}
+
+#[derive(Debug, Default)]
+struct Content {
+    /// Before the first operation.
+    start: Vec<u8>,
+    /// As the program sees it.
+    now: Vec<u8>,
+    operations: Vec<Operation>,
+    /// Operations that fail.
+    failing: Option<std::ops::Range<usize>>,
+    /// Operations that were tried.
+    tried: usize,
+}
+
+/// The disk; clones are the same one.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct CrashDisk(Arc<Mutex<Content>>);
+
+/// What a crash does with the writes that no sync has followed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Unsynced {
+    /// They are all there: the process was killed, the machine goes on.
+    All,
+    /// None is there.
+    None,
+    /// The power is cut: some sectors of them are there, which the seed says.
+    Some(u64),
+}
+
+impl CrashDisk {
+    fn of(content: Vec<u8>) -> Self {
+        Self(Arc::new(Mutex::new(Content { start: content.clone(), now: content, ..Content::default() })))
+    }
+
+    fn content(&self) -> MutexGuard<'_, Content> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The same content, with no operations yet.
+    pub(crate) fn restarted(&self) -> Self {
+        Self::of(self.content().now.clone())
+    }
+
+    /// How many operations there were.
+    pub(crate) fn operations(&self) -> usize {
+        self.content().operations.len()
+    }
+
+    /// The operations of these numbers, counted with those that failed, fail as on a full disk.
+    pub(crate) fn fail(&self, operations: std::ops::Range<usize>) {
+        self.content().failing = Some(operations);
+    }
+
+    /// All bytes, to be damaged.
+    pub(crate) fn damage(&self, change: impl FnOnce(&mut Vec<u8>)) {
+        change(&mut self.content().now);
+    }
+
+    /// A disk as a crash after that many operations would have left this one.
+    pub(crate) fn after_crash(&self, operations: usize, unsynced: Unsynced) -> Self {
+        let content = self.content();
+        let done = &content.operations[..operations];
+        let synced = done.iter().rposition(|operation| matches!(operation, Operation::Sync)).map_or(0, |at| at + 1);
+        let mut bytes = content.start.clone();
+        done[..synced].iter().for_each(|operation| apply(&mut bytes, operation));
+        match unsynced {
+            Unsynced::All => done[synced..].iter().for_each(|operation| apply(&mut bytes, operation)),
+            Unsynced::None => {}
+            Unsynced::Some(seed) => tear(&mut bytes, &done[synced..], &mut StdRng::seed_from_u64(seed)),
+        }
+        Self::of(bytes)
+    }
+
+    fn apply(&self, operation: Operation) -> io::Result<()> {
+        let mut content = self.content();
+        let number = content.tried;
+        content.tried += 1;
+        if content.failing.as_ref().is_some_and(|failing| failing.contains(&number)) {
+            return Err(io::Error::new(io::ErrorKind::StorageFull, "no space left on device"));
+        }
+        apply(&mut content.now, &operation);
+        content.operations.push(operation);
+        Ok(())
+    }
+}
+
+fn apply(bytes: &mut Vec<u8>, operation: &Operation) {
+    match operation {
+        Operation::Write(offset, data) => {
+            let end = offset + data.len();
+            if bytes.len() < end {
+                bytes.resize(end, 0);
+            }
+            bytes[*offset..end].copy_from_slice(data);
+        }
+        Operation::SetLength(length) => bytes.resize(*length, 0),
+        Operation::Sync => {}
+    }
+}
+
+/// Some sectors of some writes, in any order, under one of the lengths.
+fn tear(bytes: &mut Vec<u8>, operations: &[Operation], random: &mut StdRng) {
+    let mut lengths = vec![bytes.len()];
+    let mut sectors = Vec::new();
+    for operation in operations {
+        match operation {
+            Operation::Write(offset, data) => {
+                let mut at = 0;
+                while at < data.len() {
+                    let end = data.len().min(at + SECTOR - (offset + at) % SECTOR);
+                    sectors.push((offset + at, &data[at..end]));
+                    at = end;
+                }
+            }
+            Operation::SetLength(length) => lengths.push(*length),
+            Operation::Sync => {}
+        }
+    }
+    let length = lengths[random.random_range(0..lengths.len())];
+    // Nearly all, nearly none, or anything between.
+    let kept = [0.03, 0.5, 0.97][random.random_range(0..3)];
+    sectors.retain(|_| random.random_bool(kept));
+    sectors.shuffle(random);
+    bytes.resize(length, 0);
+    for (offset, data) in sectors {
+        let end = (offset + data.len()).min(length);
+        if offset < end {
+            bytes[offset..end].copy_from_slice(&data[..end - offset]);
+        }
+    }
+}
+
+impl StorageBackend for CrashDisk {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.content().now.len() as u64)
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let content = self.content();
+        let start = usize::try_from(offset).map_err(io::Error::other)?;
+        let found = start.checked_add(out.len()).and_then(|end| content.now.get(start..end));
+        out.copy_from_slice(found.ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+
+    fn set_len(&self, length: u64) -> io::Result<()> {
+        self.apply(Operation::SetLength(usize::try_from(length).map_err(io::Error::other)?))
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.apply(Operation::Sync)
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.apply(Operation::Write(usize::try_from(offset).map_err(io::Error::other)?, data.to_vec()))
+    }
+}

@@ -1,0 +1,355 @@
+//! A crash after any write, whatever of the unsynced is left: the chain that opens again is whole, has everything that
+//! was acknowledged, and goes on to the same end.
+
+use std::collections::HashSet;
+
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+
+use crate::{
+    chain::{
+        BlockAccepted, Chain, ChainEvent, ChainFault, Origin,
+        errors::{AcceptBlockError, AcceptHeadersError, AcceptTradeError},
+        store::Store,
+        testing::{
+            Branch, NOW, PEER, coin_of,
+            crash::{CrashDisk, Unsynced},
+            genesis_coin, key, network, note, options, owner, pay,
+        },
+    },
+    consensus::{Network, SUBSIDY},
+    primitives::{Amount, Block, BlockHash, Header, OutPoint, Transaction, TxId},
+};
+
+/// How many runs the long run tries: `FRIENDCHAIN_CRASH_SEEDS`, none by default.
+pub(super) fn long_run() -> Option<u64> {
+    std::env::var("FRIENDCHAIN_CRASH_SEEDS").ok()?.parse().ok()
+}
+
+/// One thing that happens to a chain.
+#[derive(Debug, Clone)]
+pub(super) enum Step {
+    Headers(Vec<Header>),
+    Block(Block),
+    Trade(Transaction, Origin),
+    /// What gathered becomes durable and is told.
+    Commit,
+    /// The same, while the next steps go on.
+    Store,
+    Reindex,
+}
+
+/// A branch with a coin of `key(1)` on it, which trades pass on.
+#[derive(Clone)]
+struct Growing {
+    branch: Branch,
+    coin: OutPoint,
+    units: u64,
+    stamp: u32,
+    blocks: u32,
+}
+
+impl Growing {
+    /// A trade of the coin, which makes the coin anew.
+    fn trade(&mut self, network: &Network) -> Transaction {
+        let paid = self.units / 10;
+        self.units -= paid;
+        let trade = pay(network, &key(1), self.coin, &[(owner(&key(1)), self.units), (owner(&key(2)), paid)]);
+        self.coin = coin_of(&trade, 0);
+        trade
+    }
+
+    fn block(&mut self, trades: &[Transaction]) -> Block {
+        self.blocks += 1;
+        self.branch.next(trades)
+    }
+}
+
+/// A run of connects, reorganisations, trades, bad blocks and flushes, which depends on the seed alone.
+pub(super) fn script(network: &Network, seed: u64, length: usize) -> Vec<Step> {
+    let mut random = StdRng::seed_from_u64(seed);
+    let units = Amount::from_coins(100).units();
+    let mut best = Growing { branch: Branch::new(network, 0), coin: genesis_coin(network), units, stamp: 0, blocks: 0 };
+    // Where the best branch was after each of its blocks.
+    let mut past = vec![best.clone()];
+    let (mut steps, mut salt) = (Vec::new(), 0u8);
+    while steps.len() < length {
+        match random.random_range(0..14) {
+            0..=3 => {
+                let trades: Vec<_> = (0..random.random_range(0..3)).map(|_| best.trade(network)).collect();
+                for trade in &trades {
+                    let origin = if random.random_bool(0.7) { Origin::Local } else { PEER };
+                    steps.push(Step::Trade(trade.clone(), origin));
+                }
+                steps.push(Step::Block(best.block(&trades)));
+                past.push(best.clone());
+            }
+            4 => {
+                // A local note, mined or not.
+                let text = note(&network.id, &key(3), best.stamp, b"words");
+                best.stamp += 1;
+                steps.push(Step::Trade(text.clone(), Origin::Local));
+                if random.random_bool(0.5) {
+                    steps.push(Step::Commit);
+                    steps.push(Step::Block(best.block(&[text])));
+                    past.push(best.clone());
+                }
+            }
+            5 | 6 if best.blocks > 0 => {
+                // A branch from below, which wins or stays beside.
+                let depth = random.random_range(1..=past.len().min(5) - 1);
+                let mut other = past[past.len() - 1 - depth].clone();
+                salt += 1;
+                other.branch = other.branch.fork(salt);
+                let wins = random.random_bool(0.7);
+                let grown = depth + usize::from(wins);
+                let mut kept = past[..past.len() - depth].to_vec();
+                for _ in 0..grown {
+                    let trades = if random.random_bool(0.4) { vec![other.trade(network)] } else { vec![] };
+                    steps.push(Step::Block(other.block(&trades)));
+                    kept.push(other.clone());
+                }
+                if wins {
+                    (best, past) = (other, kept);
+                }
+            }
+            7 => {
+                // Headers first, then bodies, the last first.
+                let mut blocks: Vec<_> = (0..random.random_range(1..5))
+                    .map(|_| {
+                        let block = best.block(&[]);
+                        past.push(best.clone());
+                        block
+                    })
+                    .collect();
+                steps.push(Step::Headers(blocks.iter().map(|block| block.header).collect()));
+                if random.random_bool(0.5) {
+                    blocks.reverse();
+                }
+                steps.extend(blocks.into_iter().map(Step::Block));
+            }
+            8 => {
+                let bad = best.branch.draft(&[], Amount::from_units(SUBSIDY.units() + 1));
+                steps.push(Step::Block(bad));
+            }
+            9 if random.random_bool(0.2) => steps.push(Step::Reindex),
+            10 | 11 => steps.push(Step::Store),
+            _ => steps.push(Step::Commit),
+        }
+    }
+    steps.push(Step::Commit);
+    steps
+}
+
+/// What was seen of a run, each with how many operations the disk had done by then.
+#[derive(Default)]
+pub(super) struct Seen {
+    /// The tip after each step.
+    tips: Vec<(usize, BlockHash)>,
+    /// Of those, which were told; by place.
+    told: Vec<(usize, usize)>,
+    stored: Vec<(usize, BlockHash)>,
+    own: Vec<(usize, TxId)>,
+    /// Answers that wait for a commit.
+    held: Held,
+    /// Answers that wait for the commit that is being made.
+    storing: Held,
+}
+
+#[derive(Default)]
+struct Held {
+    blocks: Vec<BlockHash>,
+    trades: Vec<TxId>,
+}
+
+/// A chain on a disk, played step by step.
+pub(super) struct Player {
+    pub(super) chain: Chain,
+    disk: CrashDisk,
+    seen: Seen,
+}
+
+impl Player {
+    pub(super) fn open(network: &Network, disk: &CrashDisk) -> Self {
+        let store = Store::on_backend(disk.clone(), network, 4).expect("a store");
+        let chain = Chain::on_store(store, options()).expect("a chain");
+        let tips = vec![(disk.operations(), chain.tip().hash)];
+        Self { chain, disk: disk.clone(), seen: Seen { tips, told: vec![(0, 0)], ..Seen::default() } }
+    }
+
+    fn step(&mut self, step: &Step) -> Result<(), ChainFault> {
+        match step {
+            Step::Headers(headers) => {
+                if let Err(AcceptHeadersError::Fault(fault)) = self.chain.accept_headers(headers, PEER, NOW) {
+                    return Err(fault);
+                }
+            }
+            Step::Block(block) => match self.chain.accept_block(block.clone(), PEER, NOW) {
+                Ok(BlockAccepted::Connected | BlockAccepted::SideBranch) => self.seen.held.blocks.push(block.hash()),
+                Err(AcceptBlockError::Fault(fault)) => return Err(fault),
+                _ => {}
+            },
+            Step::Trade(trade, origin) => match self.chain.accept_trade(trade.clone(), *origin, NOW) {
+                Ok(txid) if *origin == Origin::Local => self.seen.held.trades.push(txid),
+                Err(AcceptTradeError::Fault(fault)) => return Err(fault),
+                _ => {}
+            },
+            Step::Commit => self.chain.commit()?,
+            Step::Store => self.chain.begin_storing(|| {})?,
+            Step::Reindex => {
+                let audit = self.chain.reindex(NOW, &mut |_, _| true)?;
+                assert_eq!(audit.problem, None);
+            }
+        }
+        self.seen.tips.push((self.disk.operations(), self.chain.tip().hash));
+        if matches!(step, Step::Commit | Step::Reindex | Step::Store) {
+            // One commit waits for the end of the one before it.
+            let storing = std::mem::take(&mut self.seen.storing);
+            let held = std::mem::take(&mut self.seen.held);
+            self.seen.answer(storing, self.disk.operations());
+            if matches!(step, Step::Store) {
+                self.seen.storing = held;
+            } else {
+                self.seen.answer(held, self.disk.operations());
+            }
+        }
+        for event in self.chain.drain_events() {
+            if let ChainEvent::TipChanged { tip, .. } = event {
+                let place = self.seen.tips.iter().rposition(|(_, hash)| *hash == tip.hash).expect("a tip that was");
+                self.seen.told.push((self.disk.operations(), place));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn play(&mut self, steps: &[Step]) -> Result<(), ChainFault> {
+        steps.iter().try_for_each(|step| self.step(step))
+    }
+
+    pub(super) fn end(&mut self) -> (BlockHash, [u8; 32], Amount) {
+        let audit = self.chain.verify(&mut |_, _| true).expect("an audit");
+        assert_eq!(audit.problem, None);
+        assert_eq!(audit.supply, Amount::from_coins(100 * (audit.height + 1)));
+        (audit.tip, audit.coins_hash, audit.supply)
+    }
+}
+
+impl Seen {
+    fn answer(&mut self, held: Held, done: usize) {
+        self.stored.extend(held.blocks.into_iter().map(|hash| (done, hash)));
+        self.own.extend(held.trades.into_iter().map(|txid| (done, txid)));
+    }
+
+    /// The tips that a chain may have that opens after a crash.
+    fn possible(&self, operations: usize) -> HashSet<BlockHash> {
+        let told = self.told.iter().filter(|(done, _)| *done <= operations).map(|(_, place)| *place).max().unwrap_or(0);
+        let last = self.tips.iter().position(|(done, _)| *done >= operations).unwrap_or(self.tips.len() - 1);
+        self.tips[told..=last.max(told)].iter().map(|(_, hash)| *hash).collect()
+    }
+
+    /// Opens what a crash left, and finds everything in it that was acknowledged before.
+    fn check(&self, network: &Network, left: &CrashDisk, operations: usize) -> Player {
+        let mut player = Player::open(network, left);
+        let (tip, _, _) = player.end();
+        assert!(self.possible(operations).contains(&tip), "after {operations}: tip {tip}");
+        let stored: Vec<_> = acknowledged(&self.stored, operations).collect();
+        let found = player.chain.reader().stored(&stored);
+        assert!(stored.iter().all(|hash| found.contains(hash)), "after {operations}: an acknowledged block is lost");
+        for txid in acknowledged(&self.own, operations) {
+            let known = player.chain.transaction(txid).expect("a disk");
+            assert!(known.is_some(), "after {operations}: the acknowledged trade {txid} is lost");
+        }
+        player
+    }
+}
+
+fn acknowledged<T: Copy>(seen: &[(usize, T)], operations: usize) -> impl Iterator<Item = T> {
+    seen.iter().filter(move |(done, _)| *done <= operations).map(|(_, what)| *what)
+}
+
+/// A disk with a chain of one block.
+pub(super) fn new_disk(network: &Network) -> CrashDisk {
+    let disk = CrashDisk::default();
+    drop(Store::on_backend(disk.clone(), network, 4).expect("a store"));
+    disk.restarted()
+}
+
+/// Cuts a run after each of its operations; the number of crashes.
+fn crash_everywhere(seed: u64, length: usize, powers: u64) -> usize {
+    let network = network();
+    let steps = script(&network, seed, length);
+    let disk = new_disk(&network);
+    let mut whole = Player::open(&network, &disk);
+    whole.play(&steps).expect("a run without a crash");
+    let operations = disk.operations();
+    let end = whole.end();
+    let Player { seen, .. } = whole;
+
+    let mut crashes = 0;
+    for cut in 0..=operations {
+        let torn = (0..powers).map(|power| Unsynced::Some(seed ^ power.wrapping_mul(0x9e37_79b9) ^ (cut as u64) << 32));
+        for (number, unsynced) in [Unsynced::All, Unsynced::None].into_iter().chain(torn).enumerate() {
+            crashes += 1;
+            let mut player = seen.check(&network, &disk.after_crash(cut, unsynced), cut);
+            // It goes on: what it knows is known, and the end is the same.
+            if (cut + number).is_multiple_of(3) {
+                player.play(&steps).expect("the rest of the run");
+                assert_eq!(player.end(), end, "seed {seed}, after {cut}, {unsynced:?}");
+            }
+        }
+    }
+    crashes
+}
+
+#[test]
+fn a_power_cut_after_any_write_leaves_a_valid_earlier_state_that_goes_on() {
+    match long_run() {
+        None => {
+            let crashes: usize = (1..=3).map(|seed| crash_everywhere(seed, 60, 3)).sum();
+            assert!(crashes > 1_000, "{crashes} crashes");
+        }
+        Some(seeds) => {
+            let crashes: usize = (0..seeds).map(|seed| crash_everywhere(seed, 80, 8)).sum();
+            println!("bar power-cuts: {crashes} crashes in {seeds} runs (bar: each whole) ok");
+        }
+    }
+}
+
+/// Plays a run on a disk that is full at these operations; what it leaves, with room again, must be whole and go on.
+fn fill_up(network: &Network, steps: &[Step], full: std::ops::Range<usize>) -> bool {
+    let disk = new_disk(network);
+    let mut player = Player::open(network, &disk);
+    disk.fail(full.clone());
+    let played = player.play(steps);
+    let is_hit = match played {
+        Ok(()) => false,
+        Err(ChainFault::Disk(reason)) => {
+            assert!(reason.contains("no space"), "{reason}");
+            true
+        }
+        Err(fault) => panic!("full at {full:?}: {fault}"),
+    };
+    let Player { chain, seen, .. } = player;
+    drop(chain);
+    let mut again = seen.check(network, &disk.restarted(), disk.operations());
+    again.play(steps).expect("the rest of the run");
+    again.end();
+    is_hit
+}
+
+#[test]
+fn a_full_disk_at_any_write_is_told_and_loses_nothing_that_was_acknowledged() {
+    let network = network();
+    let (seeds, stride) = long_run().map_or((1, 5), |seeds| (seeds.min(20), 1));
+    let mut hits = 0;
+    for seed in 0..seeds {
+        let steps = script(&network, seed, 50);
+        let disk = new_disk(&network);
+        Player::open(&network, &disk).play(&steps).expect("a run with room");
+        for at in (0..disk.operations()).step_by(stride) {
+            // For a moment, and until the chain is closed.
+            hits += usize::from(fill_up(&network, &steps, at..at + 1));
+            hits += usize::from(fill_up(&network, &steps, at..usize::MAX));
+        }
+    }
+    assert!(hits > 10, "{hits}");
+}

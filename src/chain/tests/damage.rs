@@ -1,0 +1,401 @@
+//! Damaged files: what is wrong is said, nothing wrong is taken for right, and what can be mended is.
+
+use std::{fs, path::Path};
+
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use redb::{Database, ReadableTable as _};
+
+use super::crash::{Player, Step, long_run, script};
+use crate::{
+    chain::{
+        Chain, ChainFault, OpenError, Origin,
+        salvage::salvage,
+        store::tables::{WriteTables, block_key},
+        testing::{NOW, PEER, crash::CrashDisk, key, network, options, owner},
+    },
+    consensus::Network,
+    primitives::{Amount, Block, BlockHash, contain},
+};
+
+/// A chain in a file, what led to it, and what is true of it.
+struct Sample {
+    folder: tempfile::TempDir,
+    network: Network,
+    blocks: Vec<Block>,
+    bytes: Vec<u8>,
+    truth: Truth,
+}
+
+/// What may never be answered wrongly.
+#[derive(Debug, PartialEq, Eq)]
+struct Truth {
+    tip: BlockHash,
+    coins_hash: [u8; 32],
+    supply: Amount,
+    balances: Vec<Amount>,
+}
+
+impl Truth {
+    /// As the chain says after an audit that found nothing; else what it found.
+    fn of(chain: &mut Chain) -> Result<Self, String> {
+        let audit = chain.verify(&mut |_, _| true).map_err(|fault| fault.to_string())?;
+        if let Some(problem) = audit.problem {
+            assert!(problem.len() > 20, "{problem}");
+            return Err(problem);
+        }
+        let balances = (1..4).map(|n| chain.balance(owner(&key(n))).map(|balance| balance.confirmed));
+        let balances = balances.collect::<Result<_, ChainFault>>().map_err(|fault| fault.to_string())?;
+        Ok(Self { tip: audit.tip, coins_hash: audit.coins_hash, supply: audit.supply, balances })
+    }
+}
+
+impl Sample {
+    fn new(length: usize) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("sample.redb");
+        let network = network();
+        let steps = script(&network, 5, length);
+        let mut chain = Chain::create(&path, &network, options()).expect("made");
+        let mut blocks = Vec::new();
+        for step in &steps {
+            match step {
+                Step::Block(block) => {
+                    drop(chain.accept_block(block.clone(), PEER, NOW));
+                    blocks.push(block.clone());
+                }
+                Step::Trade(trade, origin) => drop(chain.accept_trade(trade.clone(), *origin, NOW)),
+                Step::Headers(headers) => drop(chain.accept_headers(headers, PEER, NOW)),
+                Step::Commit | Step::Store | Step::Reindex => chain.commit().expect("a disk"),
+            }
+        }
+        // As headers-first peers would give them.
+        blocks.sort_by_key(|block| block.header.height);
+        // One trade waits.
+        let text = crate::chain::testing::note(&network.id, &key(4), 9, b"waits");
+        chain.accept_trade(text, Origin::Local, NOW).expect("a trade");
+        let truth = Truth::of(&mut chain).expect("sound");
+        drop(chain);
+        let bytes = fs::read(&path).expect("the file");
+        Self { folder, network, blocks, bytes, truth }
+    }
+
+    fn path(&self) -> std::path::PathBuf {
+        self.folder.path().join("chain.redb")
+    }
+
+    /// Puts these bytes in the chain's place.
+    fn place(&self, bytes: &[u8]) -> std::path::PathBuf {
+        for entry in fs::read_dir(self.folder.path()).expect("the folder") {
+            fs::remove_file(entry.expect("an entry").path()).expect("removed");
+        }
+        fs::write(self.path(), bytes).expect("written");
+        self.path()
+    }
+
+    /// What is found of a damaged file; `None` when everything is as it was.
+    fn found(&self, bytes: &[u8]) -> Option<String> {
+        let path = self.place(bytes);
+        let found = contain(|| match Chain::open(&path, options()) {
+            Err(error) => Some(error.to_string()),
+            Ok(mut chain) => match Truth::of(&mut chain) {
+                Err(problem) => Some(problem),
+                Ok(truth) => {
+                    assert_eq!(truth, self.truth, "a wrong answer given as right");
+                    None
+                }
+            },
+        });
+        found.unwrap_or_else(|panic| {
+            assert!(!panic.contains("given as right"), "{panic}");
+            Some(panic)
+        })
+    }
+
+    /// Mends a damaged file as `reindex` does; gives the chain every block again, as peers would; all must be as it was.
+    fn mend(&self, bytes: &[u8]) -> Result<(), OpenError> {
+        let path = self.place(bytes);
+        let mended = contain(|| {
+            let mut chain = Chain::open(&path, options()).ok()?;
+            chain.reindex(NOW, &mut |_, _| true).ok()?;
+            Truth::of(&mut chain).ok()
+        });
+        if !matches!(mended, Ok(Some(_))) {
+            let before = self.place(bytes);
+            let salvaged = salvage(&path, options(), NOW, &mut |_, _| {})?;
+            assert_eq!(fs::read(&salvaged.backup).expect("the backup"), bytes, "the damaged file is kept as it was");
+            assert!(salvaged.audit.problem.is_some_and(|problem| problem.contains("chain-damaged-")));
+            assert_eq!(before, path);
+        }
+        let mut chain = Chain::open(&path, options()).expect("mended");
+        let answers: Vec<_> = self.blocks.iter().map(|block| chain.accept_block(block.clone(), PEER, NOW)).collect();
+        assert_eq!(Truth::of(&mut chain).as_ref(), Ok(&self.truth), "{answers:?}");
+        Ok(())
+    }
+}
+
+/// A file with something changed through redb itself.
+fn changed(sample: &Sample, change: impl FnOnce(&mut WriteTables<'_>)) -> Vec<u8> {
+    let path = sample.place(&sample.bytes);
+    let database = Database::open(&path).expect("open");
+    let transaction = database.begin_write().expect("a transaction");
+    change(&mut WriteTables::open(&transaction).expect("tables"));
+    transaction.commit().expect("a commit");
+    drop(database);
+    fs::read(&path).expect("the file")
+}
+
+/// One bit of the value of the `nth` key of a table.
+macro_rules! flip {
+    ($sample:expr, $table:ident, $nth:expr, $bit:expr) => {
+        changed($sample, |tables| {
+            let nth = $nth
+                % usize::try_from(redb::ReadableTableMetadata::len(&tables.$table).expect("a length")).expect("small");
+            let (key, value) = {
+                let (key, value) = tables.$table.iter().expect("a table").nth(nth).expect("there").expect("an entry");
+                (key.value().to_owned(), value.value().to_owned())
+            };
+            let mut value = value;
+            let bit = $bit % (value.len() * 8);
+            value[bit / 8] ^= 1 << (bit % 8);
+            tables.$table.insert(&key, value.as_slice()).expect("written");
+        })
+    };
+}
+
+#[test]
+fn a_flipped_bit_in_any_table_is_found_and_mended() {
+    let sample = Sample::new(60);
+    let mut random = StdRng::seed_from_u64(2);
+    let rounds = long_run().map_or(12, |seeds| seeds * 10);
+    for _ in 0..rounds {
+        let (nth, bit) = (random.random_range(0..1_000_usize), random.random_range(0..100_000_usize));
+        let blocks = flip!(&sample, blocks, nth, bit);
+        let undo = flip!(&sample, undo, nth, bit);
+        let own = flip!(&sample, own, nth, bit);
+        let mempool = flip!(&sample, mempool, nth, bit);
+        for (table, bytes) in [("blocks", blocks), ("undo", undo), ("own", own), ("mempool", mempool)] {
+            let found = sample.found(&bytes);
+            // An undo record's flag may read the same; times and orders of trades are nobody's truth.
+            assert!(found.is_some() || table != "blocks", "a flip in {table} was not found: {nth} {bit}");
+            sample.mend(&bytes).unwrap_or_else(|error| panic!("{table}: {error}"));
+        }
+    }
+}
+
+#[test]
+fn wrong_coins_index_and_undo_records_are_found_and_rebuilt() {
+    let sample = Sample::new(60);
+    let coin = changed(&sample, |tables| {
+        let (key, mut value) = {
+            let (key, value) = tables.coins.iter().expect("a table").next().expect("there").expect("an entry");
+            (*key.value(), *value.value())
+        };
+        value[0] ^= 1;
+        tables.coins.insert(&key, &value).expect("written");
+    });
+    let lost_coin = changed(&sample, |tables| drop(tables.coins.pop_last().expect("a table")));
+    let index = changed(&sample, |tables| drop(tables.tx_index.pop_first().expect("a table")));
+    let undo = changed(&sample, |tables| drop(tables.undo.pop_last().expect("a table")));
+    let more = changed(&sample, |tables| drop(tables.tx_index.insert(&[7; 32], &[0; 8]).expect("a table")));
+    for (bytes, word) in [(coin, "coin"), (lost_coin, "coin"), (index, "index"), (undo, "undo"), (more, "index")] {
+        let found = sample.found(&bytes).expect("found");
+        assert!(found.contains(word) && found.contains("reindex"), "{found}");
+        let path = sample.place(&bytes);
+        let mut chain = Chain::open(&path, options()).expect("a chain");
+        chain.reindex(NOW, &mut |_, _| true).expect("rebuilt in place");
+        assert_eq!(Truth::of(&mut chain).as_ref(), Ok(&sample.truth));
+    }
+}
+
+#[test]
+fn a_damaged_body_is_named_forgotten_and_fetched_again() {
+    let sample = Sample::new(60);
+    let path = sample.place(&sample.bytes);
+    let chain = Chain::open(&path, options()).expect("a chain");
+    let (height, hash) = (3, chain.hash_at(3).expect("connected"));
+    drop(chain);
+    let bytes = changed(&sample, |tables| {
+        let key = block_key(height, &hash);
+        let mut value = tables.blocks.get(&key).expect("a table").expect("there").value().to_vec();
+        value[100] ^= 4;
+        tables.blocks.insert(&key, value.as_slice()).expect("written");
+    });
+    let found = sample.found(&bytes).expect("found");
+    assert!(found.contains(&hash.to_string()) && found.contains("height 3") && found.contains("body"), "{found}");
+
+    let path = sample.place(&bytes);
+    let mut chain = Chain::open(&path, options()).expect("a chain");
+    assert_eq!(chain.reader().block_bytes(&hash), None, "it is not served");
+    let audit = chain.reindex(NOW, &mut |_, _| true).expect("rebuilt");
+    assert_eq!(audit.height, 2);
+    assert!(audit.problem.is_some_and(|problem| problem.contains("fetched again")));
+    assert!(chain.reader().missing_bodies(1) == vec![(hash, height)], "it is asked for");
+    for block in &sample.blocks {
+        drop(chain.accept_block(block.clone(), PEER, NOW));
+    }
+    assert_eq!(Truth::of(&mut chain).as_ref(), Ok(&sample.truth));
+}
+
+#[test]
+fn damaged_headers_are_rebuilt_from_the_blocks() {
+    let sample = Sample::new(60);
+    let mut random = StdRng::seed_from_u64(3);
+    for _ in 0..10 {
+        let bytes = changed(&sample, |tables| {
+            let count =
+                usize::try_from(redb::ReadableTableMetadata::len(&tables.headers).expect("a length")).expect("small");
+            let (key, mut value) = {
+                let nth = random.random_range(0..count);
+                let (key, value) = tables.headers.iter().expect("a table").nth(nth).expect("there").expect("an entry");
+                (*key.value(), *value.value())
+            };
+            let bit = random.random_range(0..92 * 8);
+            value[bit / 8] ^= 1 << (bit % 8);
+            tables.headers.insert(&key, &value).expect("written");
+        });
+        let found = sample.found(&bytes).expect("found");
+        assert!(found.contains("header") && found.contains("reindex"), "{found}");
+        sample.mend(&bytes).expect("mended");
+    }
+    let none = changed(&sample, |tables| tables.headers.retain(|_, _| false).expect("a table"));
+    assert!(sample.found(&none).is_some_and(|found| found.contains("reindex")));
+    sample.mend(&none).expect("mended");
+}
+
+/// The file's pages that hold anything.
+fn used_pages(bytes: &[u8]) -> Vec<usize> {
+    let pages = bytes.chunks(4_096).enumerate().filter(|(_, page)| page.iter().any(|byte| *byte != 0));
+    pages.map(|(number, _)| number).collect()
+}
+
+#[test]
+fn a_flipped_bit_anywhere_in_the_file_never_ends_in_a_wrong_answer() {
+    let sample = Sample::new(40);
+    let flips = long_run().map_or(3, |seeds| seeds.max(20));
+    let mut random = StdRng::seed_from_u64(4);
+    let (mut found, mut mended, mut lost, mut tried) = (0, 0, 0, 0);
+    for page in used_pages(&sample.bytes) {
+        for flip in 0..flips {
+            tried += 1;
+            let mut bytes = sample.bytes.clone();
+            // The beginning of a page says what the rest is.
+            let within = if flip % 3 == 0 { 64 } else { 4_096 };
+            let at = page * 4_096 + random.random_range(0..within);
+            bytes[at] ^= 1 << random.random_range(0..8);
+            if let Some(sentence) = sample.found(&bytes) {
+                found += 1;
+                assert!(sentence.len() > 10, "{sentence}");
+                match sample.mend(&bytes) {
+                    Ok(()) => mended += 1,
+                    Err(OpenError::Lost { .. } | OpenError::NotAChain { .. } | OpenError::NewerSchema { .. }) => {
+                        lost += 1;
+                    }
+                    Err(error) => panic!("byte {at}: {error}"),
+                }
+            }
+        }
+    }
+    assert!(found > tried / 10 && mended > lost, "{found} of {tried} found, {mended} mended, {lost} lost");
+    println!(
+        "bar bit-flips: {tried} flips, {found} found, {mended} mended, {lost} beyond mending (bar: no wrong answer) ok"
+    );
+}
+
+#[test]
+fn a_truncated_file_is_refused_or_whole_and_can_be_salvaged_or_says_what_to_do() {
+    let sample = Sample::new(40);
+    for parts in 1..24 {
+        let bytes = &sample.bytes[..sample.bytes.len() * parts / 24];
+        let found = sample.found(bytes);
+        assert!(found.is_some(), "{parts}/24");
+        match sample.mend(bytes) {
+            Ok(()) => {}
+            Err(error) => {
+                assert!(error.to_string().contains("leave-chain"), "{error}");
+                assert_eq!(fs::read(sample.path()).expect("the file"), bytes, "left as it was");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_flipped_bit_after_a_crash_never_ends_in_a_wrong_answer() {
+    let network = network();
+    let steps = script(&network, 7, 40);
+    let disk = super::crash::new_disk(&network);
+    let mut player = Player::open(&network, &disk);
+    player.play(&steps).expect("a run");
+    let end = player.end();
+    // Not closed: the file says that it has to be looked at.
+    let left = disk.restarted();
+    let mut random = StdRng::seed_from_u64(5);
+    let flips = long_run().map_or(2, |seeds| seeds.max(20));
+    let pages = {
+        let mut pages = Vec::new();
+        left.damage(|bytes| pages = used_pages(bytes));
+        pages
+    };
+    for page in pages {
+        for _ in 0..flips {
+            let damaged: CrashDisk = left.restarted();
+            let at = page * 4_096 + random.random_range(0..4_096);
+            damaged.damage(|bytes| bytes[at] ^= 1 << random.random_range(0..8));
+            let found = contain(|| {
+                let store = crate::chain::store::Store::on_backend(damaged, &network, 4)?;
+                let mut chain = Chain::on_store(store, options())?;
+                let audit =
+                    chain.verify(&mut |_, _| true).map_err(|fault| OpenError::from_fault(Path::new("x"), fault))?;
+                Ok::<_, OpenError>(audit)
+            });
+            if let Ok(Ok(audit)) = found
+                && audit.problem.is_none()
+            {
+                // A damaged newest state may leave the one before it.
+                assert!(audit.height > 0 || audit.tip == network.id);
+                if audit.tip == end.0 {
+                    assert_eq!((audit.coins_hash, audit.supply), (end.1, end.2), "a wrong answer given as right");
+                }
+            }
+        }
+    }
+    drop(player);
+}
+
+#[test]
+fn what_is_no_chain_is_refused_and_left_as_it_is() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("chain.redb");
+    fs::write(&path, b"").expect("written");
+    let error = Chain::open(&path, options()).expect_err("an empty file");
+    assert!(matches!(error, OpenError::NotAChain { .. }), "{error}");
+    assert_eq!(fs::read(&path).expect("the file"), b"");
+    assert!(matches!(salvage(&path, options(), NOW, &mut |_, _| {}), Err(OpenError::NotAChain { .. })));
+
+    fs::remove_file(&path).expect("removed");
+    fs::create_dir(&path).expect("a folder in its place");
+    let error = Chain::open(&path, options()).expect_err("a folder");
+    assert!(matches!(error, OpenError::NotAChain { .. }), "{error}");
+    assert!(matches!(Chain::create(&path, &network(), options()), Err(OpenError::Exists { .. })));
+
+    // A database of another program's.
+    let other = folder.path().join("other.redb");
+    let database = Database::create(&other).expect("made");
+    let transaction = database.begin_write().expect("a transaction");
+    transaction.open_table(redb::TableDefinition::<u64, u64>::new("numbers")).expect("a table");
+    transaction.commit().expect("a commit");
+    drop(database);
+    assert!(matches!(Chain::open(&other, options()), Err(OpenError::NotAChain { .. })));
+}
+
+#[test]
+fn a_frozen_chain_is_read_and_takes_nothing_and_its_file_stays_as_it_was() {
+    let sample = Sample::new(40);
+    let path = sample.place(&sample.bytes);
+    let mut chain = Chain::open_frozen(&path, options()).expect("open");
+    assert_eq!(Truth::of(&mut chain).as_ref(), Ok(&sample.truth));
+    let text = crate::chain::testing::note(&sample.network.id, &key(4), 10, b"no");
+    chain.accept_trade(text, Origin::Local, NOW).expect("taken, until it is to be kept");
+    assert_eq!(chain.commit(), Err(ChainFault::ReadOnly));
+    drop(chain);
+    assert_eq!(fs::read(&path).expect("the file"), sample.bytes);
+}

@@ -1,0 +1,273 @@
+//! The mempool as the slow and obvious ledger sees it: a list in the order of coming, tried anew against the coins of the
+//! best chain.
+
+use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
+
+use super::{
+    ledger::Model,
+    rules::{self, Purse},
+};
+use crate::primitives::{Block, Encode, Transaction, TxId, UnixMillis};
+
+/// A trade or note that waits.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    pub(super) transaction: Arc<Transaction>,
+    pub(super) txid: TxId,
+    pub(super) fee: u64,
+    pub(super) local: bool,
+    added: UnixMillis,
+}
+
+/// A trade of this node's own, whatever became of it.
+#[derive(Debug, Clone)]
+pub(super) struct Own {
+    transaction: Arc<Transaction>,
+    pub(super) void: bool,
+    /// When it was made, or taken up again.
+    added: UnixMillis,
+}
+
+/// What waits, and this node's own trades for ever.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Pool {
+    pub(super) entries: Vec<Entry>,
+    pub(super) own: BTreeMap<TxId, Own>,
+}
+
+impl Pool {
+    fn get(&self, txid: &TxId) -> Option<&Entry> {
+        self.entries.iter().find(|entry| entry.txid == *txid)
+    }
+
+    /// Who spends a coin or uses a stamp that this wants too, in the order of its inputs.
+    fn rivals(&self, transaction: &Transaction) -> Vec<&Entry> {
+        let spender = |place| self.entries.iter().find(|entry| rules::places(&entry.transaction).contains(place));
+        rules::places(transaction).iter().filter_map(spender).collect()
+    }
+
+    /// Notes that a trade is this node's own; what is kept already stays as it is, unless it was void.
+    fn keep_own(&mut self, transaction: &Arc<Transaction>, added: UnixMillis) {
+        let txid = transaction.txid();
+        if self.own.get(&txid).is_none_or(|own| own.void) {
+            self.own.insert(txid, Own { transaction: Arc::clone(transaction), void: false, added });
+        }
+    }
+
+    fn is_parent(parent: TxId, child: &Transaction) -> bool {
+        child.inputs.iter().any(|input| input.outpoint.txid == parent)
+    }
+
+    /// What this rests on, without itself.
+    fn ancestors(&self, transaction: &Transaction) -> Vec<&Entry> {
+        let mut found: Vec<&Entry> = Vec::new();
+        for entry in self.entries.iter().rev() {
+            let mut below = found.iter().map(|entry| &*entry.transaction).chain([transaction]);
+            if below.any(|child| Self::is_parent(entry.txid, child)) {
+                found.push(entry);
+            }
+        }
+        found
+    }
+
+    /// An entry and all that rest on it, in the order of coming.
+    fn with_descendants(&self, txid: TxId) -> Vec<TxId> {
+        let mut found = vec![txid];
+        for entry in &self.entries {
+            if found.iter().any(|parent| Self::is_parent(*parent, &entry.transaction)) {
+                found.push(entry.txid);
+            }
+        }
+        found
+    }
+}
+
+impl Model {
+    /// The coins of the best chain after all that waits.
+    pub(super) fn coins_after_pool(&self) -> Purse {
+        let mut purse = Purse::clone(&self.coins());
+        for entry in &self.pool.entries {
+            rules::spend(&mut purse, &entry.transaction, 0).expect("what waits is valid in its order");
+        }
+        purse
+    }
+
+    /// What is wrong with a trade beside what waits, but for its signatures; its fee, and what would leave for it. What
+    /// comes for the first time may replace others, and may rest on so many at most.
+    fn try_trade(&self, transaction: &Transaction, new: Option<usize>) -> Result<(u64, Vec<TxId>), &'static str> {
+        if let Some(code) = rules::form_fault(transaction) {
+            return Err(code);
+        }
+        let rivals = self.pool.rivals(transaction);
+        if !rivals.is_empty() && (new.is_none() || rules::is_note(transaction)) {
+            return Err("conflict");
+        }
+        // The coins as if nothing that waits had spent any.
+        let mut purse = Purse::clone(&self.coins());
+        purse.extend(self.pool.entries.iter().flat_map(|entry| rules::made(&entry.transaction, 0)));
+        let fee = rules::spend(&mut purse, transaction, 0)?;
+        let mut leaving = Vec::new();
+        for txid in rivals.iter().flat_map(|rival| self.pool.with_descendants(rival.txid)) {
+            if !leaving.contains(&txid) {
+                leaving.push(txid);
+            }
+        }
+        if leaving.len() > 100 {
+            return Err("too_many_replaced");
+        }
+        let ancestors = self.pool.ancestors(transaction);
+        if ancestors.iter().any(|entry| leaving.contains(&entry.txid)) {
+            return Err("replaces_parent");
+        }
+        let length = |transaction: &Transaction| u128::try_from(transaction.to_bytes().len()).expect("short");
+        let rate = |fee: u128, bytes: u128| fee * 1_000 / bytes;
+        let package = |entries: &[&Entry]| {
+            let fees: u128 = entries.iter().map(|entry| u128::from(entry.fee)).sum();
+            (fees, entries.iter().map(|entry| length(&entry.transaction)).sum::<u128>())
+        };
+        let (fees, bytes) = package(&ancestors);
+        let (own_fee, own_bytes) = (u128::from(fee), length(transaction));
+        let (fees, bytes) = (fees + own_fee, bytes + own_bytes);
+        if let Some(limit) = new {
+            let most_bytes = if limit > 25 { 404_000 } else { 101_000 };
+            if ancestors.len() + 1 > limit {
+                return Err("too_long_chain");
+            }
+            if !ancestors.is_empty() && bytes > most_bytes {
+                return Err("too_large_package");
+            }
+            for ancestor in &ancestors {
+                let below = self.pool.with_descendants(ancestor.txid);
+                let below: Vec<_> = below
+                    .iter()
+                    .filter(|txid| !leaving.contains(txid))
+                    .filter_map(|txid| self.pool.get(txid))
+                    .collect();
+                if below.len() + 1 > limit {
+                    return Err("too_many_descendants");
+                }
+                if package(&below).1 + own_bytes > most_bytes {
+                    return Err("too_large_package");
+                }
+            }
+        }
+        if rivals.is_empty() {
+            return Ok((fee, leaving));
+        }
+        let lost: u128 = leaving.iter().filter_map(|txid| self.pool.get(txid)).map(|entry| u128::from(entry.fee)).sum();
+        // As much as all that leaves, and a unit for each of its own bytes.
+        let pays_for_them = own_fee >= lost + own_bytes;
+        let is_better = rivals.iter().all(|rival| {
+            let (rival_fee, rival_bytes) = (u128::from(rival.fee), length(&rival.transaction));
+            let (rest_fees, rest_bytes) = package(&self.pool.ancestors(&rival.transaction));
+            let alone = rate(rival_fee, rival_bytes);
+            let rank = alone.min(rate(rest_fees + rival_fee, rest_bytes + rival_bytes));
+            rate(own_fee, own_bytes) > alone && rate(fees, bytes) > rank
+        });
+        if pays_for_them && is_better { Ok((fee, leaving)) } else { Err("conflict") }
+    }
+
+    /// A trade or note comes: what becomes of it.
+    pub(super) fn accept_trade(
+        &mut self,
+        transaction: &Arc<Transaction>,
+        local: bool,
+        now: UnixMillis,
+    ) -> &'static str {
+        let txid = transaction.txid();
+        let is_sent_here = local;
+        // One of our own that comes back is our own still.
+        let local = local || self.pool.own.contains_key(&txid);
+        if let Some(entry) = self.pool.entries.iter_mut().find(|entry| entry.txid == txid) {
+            if !is_sent_here {
+                return "known";
+            }
+            entry.local = true;
+            self.pool.keep_own(transaction, now);
+            return "accepted";
+        }
+        if self.place(&txid).is_some() {
+            return "mined";
+        }
+        match self.try_trade(transaction, Some(if local { 100 } else { 25 })) {
+            Err(code) => code,
+            Ok(_) if !self.are_good(transaction) => "bad_signature",
+            Ok((fee, leaving)) => {
+                for txid in &leaving {
+                    self.make_void(txid);
+                }
+                self.pool.entries.retain(|entry| !leaving.contains(&entry.txid));
+                self.admit(transaction, fee, local, now);
+                "accepted"
+            }
+        }
+    }
+
+    fn admit(&mut self, transaction: &Arc<Transaction>, fee: u64, local: bool, added: UnixMillis) {
+        let txid = transaction.txid();
+        if local {
+            self.pool.keep_own(transaction, added);
+        }
+        self.pool.entries.push(Entry { transaction: Arc::clone(transaction), txid, fee, local, added });
+    }
+
+    /// Takes a trade up that was good before; whether it still is.
+    fn readmit(&mut self, transaction: &Arc<Transaction>, added: UnixMillis) -> bool {
+        let tried = self.try_trade(transaction, None);
+        if let Ok((fee, _)) = tried {
+            let local = self.pool.own.contains_key(&transaction.txid());
+            self.admit(transaction, fee, local, added);
+        }
+        tried.is_ok()
+    }
+
+    fn make_void(&mut self, txid: &TxId) {
+        if let Some(own) = self.pool.own.get_mut(txid) {
+            own.void = true;
+        }
+    }
+
+    /// The best chain has changed: blocks left and joined it, both in the order of height.
+    pub(super) fn pool_after(&mut self, left: &[Arc<Block>], joined: &[Arc<Block>], now: UnixMillis) {
+        if left.is_empty() {
+            for transaction in joined.iter().flat_map(|block| block.transactions.iter().skip(1)) {
+                let txid = transaction.txid();
+                self.pool.entries.retain(|entry| entry.txid != txid);
+                let rivals: Vec<_> = self.pool.rivals(transaction).iter().map(|entry| entry.txid).collect();
+                let lost: Vec<_> = rivals.into_iter().flat_map(|rival| self.pool.with_descendants(rival)).collect();
+                for lost in lost {
+                    self.pool.entries.retain(|entry| entry.txid != lost);
+                    self.make_void(&lost);
+                }
+            }
+        } else {
+            let left = left.iter().flat_map(|block| block.transactions.iter().skip(1).cloned().map(Arc::new));
+            let waited =
+                std::mem::take(&mut self.pool.entries).into_iter().map(|entry| (entry.transaction, entry.added));
+            for (transaction, added) in left.map(|left| (left, now)).chain(waited).collect::<Vec<_>>() {
+                let txid = transaction.txid();
+                let is_there = self.place(&txid).is_some() || self.pool.get(&txid).is_some();
+                if !is_there && !self.readmit(&transaction, added) {
+                    self.make_void(&txid);
+                }
+            }
+        }
+        // What is void is tried again, the latest first, as often as that helps: one may rest on another.
+        let mut void: Vec<_> =
+            self.pool.own.iter().filter(|(_, own)| own.void).map(|(txid, own)| (*txid, own.clone())).collect();
+        void.sort_by_key(|(txid, own)| (Reverse(own.added), *txid));
+        loop {
+            let before = void.len();
+            void.retain(|(txid, own)| {
+                if self.place(txid).is_some() {
+                    self.pool.own.insert(*txid, Own { void: false, ..own.clone() });
+                    return false;
+                }
+                !self.readmit(&own.transaction, now)
+            });
+            if void.len() == before {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! What holds whatever the history was: undoing is exact, and nothing depends on how a chain is kept or in which order its
+//! blocks came.
+
+use std::{collections::HashMap, sync::Arc};
+
+use super::{History, Luck, ledger::Model, play::Keeping};
+use crate::{
+    chain::{
+        Chain, ChainOptions,
+        ledger::{self, Body},
+        store::Store,
+        testing::{Branch, Disk, NOW, PEER, TestChain, key, network, note, seal},
+    },
+    consensus::{Coin, CoinKey, SUBSIDY, testing::crafted},
+    primitives::{Block, BlockHash, Header, UnixMillis},
+};
+
+/// After every block that these histories make, whatever its branch.
+const LATER: UnixMillis = NOW + 1_000_000_000;
+
+fn histories() -> impl Iterator<Item = History> {
+    let all = std::env::var("FRIENDCHAIN_HISTORIES").ok().and_then(|text| text.parse().ok()).unwrap_or(200_u64);
+    (1_000_000..1_000_000 + (all / 20).max(10)).map(History::new)
+}
+
+const PLAIN: Keeping = Keeping { threads: 1, cache_mib: 16, commit_always: false, crashes: false };
+
+#[test]
+fn verdicts_and_tips_do_not_depend_on_threads_cache_or_commits() {
+    for history in histories() {
+        let plain = history.play(PLAIN).unwrap_or_else(|(_, difference)| panic!("{history}: {difference}"));
+        for keeping in [
+            Keeping { threads: 2, cache_mib: 1, ..PLAIN },
+            Keeping { threads: 4, cache_mib: 128, commit_always: true, ..PLAIN },
+        ] {
+            let other = history.play(keeping).unwrap_or_else(|(_, difference)| panic!("{history}: {difference}"));
+            assert_eq!(plain.transcript, other.transcript, "history {history} with {keeping:?}");
+        }
+    }
+}
+
+/// The blocks of a history, and the ones among them that break no rule, all the way down.
+fn blocks_of(history: &History) -> (Vec<Arc<Block>>, Vec<BlockHash>, BlockHash) {
+    let report = history.play(PLAIN).unwrap_or_else(|(_, difference)| panic!("{history}: {difference}"));
+    let mut blocks = report.blocks;
+    blocks.sort_by_key(|block| block.header.height);
+    let mut model = Model::new(&history.network());
+    for block in &blocks {
+        model.accept_block(block, LATER);
+    }
+    let valid = blocks.iter().map(|block| block.hash()).filter(|hash| model.is_valid(hash)).collect();
+    let best = model.best_valid();
+    (blocks, valid, best)
+}
+
+#[test]
+fn the_order_in_which_blocks_come_does_not_matter() {
+    for history in histories() {
+        let (blocks, valid, best) = blocks_of(&history);
+        let network = history.network();
+        let mut hashes = Vec::new();
+        for order in 0..4 {
+            let mut luck = Luck(order);
+            let mut chain = TestChain::of(&network);
+            chain.now = LATER;
+            let mut shuffled = blocks.clone();
+            match order {
+                0 => {}
+                1 => shuffled.reverse(),
+                _ => luck.shuffle(&mut shuffled),
+            }
+            if order != 2 {
+                let headers: Vec<Header> = blocks.iter().map(|block| block.header).collect();
+                // One by one, as a bad one ends a batch.
+                for header in &headers {
+                    let _ = chain.chain.accept_headers(&[*header], PEER, LATER);
+                }
+            }
+            // Without headers, a block whose parent is unknown has to come again.
+            for _ in 0..=blocks.last().map_or(0, |block| block.header.height) {
+                for block in &shuffled {
+                    let _ = chain.block(block);
+                }
+                if order != 2 {
+                    break;
+                }
+            }
+            assert_eq!(chain.tip(), best, "history {history}, order {order}");
+            let known = |hash: &&BlockHash| {
+                let block = blocks.iter().find(|block| block.hash() == **hash).expect("made");
+                let verdict = chain.chain.accept_block(Block::clone(block), PEER, LATER);
+                verdict != Ok(crate::chain::BlockAccepted::Known)
+            };
+            assert_eq!(valid.iter().find(known), None, "history {history}, order {order}: a good block is not taken");
+            hashes.push(chain.hash());
+        }
+        assert!(hashes.windows(2).all(|pair| pair[0] == pair[1]), "history {history}");
+    }
+}
+
+#[test]
+fn disconnecting_undoes_connecting_exactly_over_random_blocks() {
+    let mut undone = 0;
+    for history in histories() {
+        let (blocks, _, best) = blocks_of(&history);
+        let network = history.network();
+        let by_hash: HashMap<_, _> = blocks.iter().map(|block| (block.hash(), block)).collect();
+        let mut chain: Vec<_> =
+            std::iter::successors(by_hash.get(&best), |block| by_hash.get(&block.header.previous)).collect();
+        chain.reverse();
+        let mut coins: HashMap<CoinKey, Coin> = HashMap::new();
+        let mut states = Vec::new();
+        for block in &chain {
+            let body = Body::from_store(Block::clone(block));
+            let before = coins.clone();
+            let undo = ledger::connect(&mut coins, &network, &body, 1, |_| false).expect("a good block");
+            states.push((before, body, undo));
+        }
+        while let Some((before, body, undo)) = states.pop() {
+            ledger::disconnect(&mut coins, &body, &undo).expect("its own undo record");
+            assert_eq!(coins, before, "history {history}, height {}", body.height());
+            undone += body.block.transactions.len();
+        }
+    }
+    assert!(undone > 100, "only {undone} transactions were undone");
+}
+
+/// A chain kept in that way.
+fn kept(disk: &Disk, cache_mib: usize, threads: usize) -> Chain {
+    let store = Store::on_backend(disk.open(), &network(), 4).expect("a store");
+    Chain::on_store(store, ChainOptions { cache_mib, threads, nonce_seed: 1 }).expect("a chain")
+}
+
+/// A block of notes, with odd signatures here and there among hundreds of good ones.
+fn block_of_notes(odd: &[(usize, usize)]) -> Block {
+    let network = network();
+    let mut notes: Vec<_> = (0..700).map(|index| note(&network.id, &key(5), index, b"words")).collect();
+    for (at, craft) in odd {
+        notes[*at] = crafted::transaction(&network.id, crafted::CRAFTS[*craft]).0;
+    }
+    let mut block = Branch::new(&network, 0).draft(&[], SUBSIDY);
+    block.transactions.extend(notes);
+    seal(&mut block);
+    block
+}
+
+#[test]
+fn a_block_of_hundreds_of_signatures_has_one_verdict_over_any_number_of_threads() {
+    let crafts = crafted::CRAFTS;
+    let place = |verdict: bool, skip: usize| {
+        let fits = |(_, craft): &(usize, &crafted::Craft)| craft.verdict.is_ok() == verdict;
+        crafts.iter().enumerate().filter(fits).nth(skip).expect("some").0
+    };
+    let good: Vec<_> = (0..6).map(|number| (number * 97, place(true, number))).collect();
+    let mut cases = vec![block_of_notes(&good)];
+    for at in [0, 255, 256, 350, 511, 699] {
+        let bad = crafts.len() - 1 - at % 20;
+        let bad = if crafts[bad].verdict.is_ok() { place(false, at % 5) } else { bad };
+        cases.push(block_of_notes(&[(at, bad)]));
+        // The first of two is named, whichever part it is in.
+        cases.push(block_of_notes(&[(at, bad), (600, place(false, 0)), (1, place(true, 1))]));
+    }
+    for block in cases {
+        let verdicts: Vec<_> = [(16, 1), (16, 2), (1, 3), (128, 8)]
+            .into_iter()
+            .map(|(cache_mib, threads)| {
+                kept(&Disk::default(), cache_mib, threads).accept_block(block.clone(), PEER, NOW)
+            })
+            .collect();
+        assert!(verdicts.windows(2).all(|pair| pair[0] == pair[1]), "{verdicts:?}");
+    }
+}
+
+#[test]
+fn what_the_mempool_verified_is_not_taken_for_something_else() {
+    let network = network();
+    let good = note(&network.id, &key(5), 7, b"words");
+    let mut forged = good.clone();
+    forged.inputs[0].signature.0[40] ^= 1;
+    assert_eq!(good.txid(), forged.txid(), "signatures stay out of the id");
+    let mut chain = TestChain::new();
+    chain.trade(&good, PEER).expect("good");
+    let block = Branch::new(&network, 0).draft(&[forged], SUBSIDY);
+    assert_eq!(chain.block(&block).expect_err("forged").code(), "bad_signature");
+    assert_eq!(chain.chain.mempool().len(), 1);
+}

@@ -1,0 +1,79 @@
+//! A crash after any write: what was acknowledged of chat is there, once, and goes on.
+
+use super::*;
+use crate::chain::testing::crash::{CrashDisk, Unsynced};
+
+/// What was acknowledged.
+enum Ack {
+    Sent(MessageId),
+    Delivered(MessageId),
+    Received(SignedLine),
+}
+
+fn open(disk: &CrashDisk) -> Friends {
+    Friends::on_backend(disk.clone(), Key::new(0).config(NETWORK)).unwrap()
+}
+
+/// Some lines to and from a friend; each acknowledgement with how many operations the disk had done by then.
+fn talk(disk: &CrashDisk) -> Vec<(usize, Ack)> {
+    let (mut friends, yjf) = (open(disk), Key::new(1));
+    friends.set_own_profile("yzw", &[], None, NOW).unwrap();
+    friends.keep_profile(yjf.profile("yjf", NOW), NOW).unwrap();
+    let mut acks = Vec::new();
+    for round in 0..6 {
+        let now = NOW + round * MINUTE;
+        let sent = friends.direct(yjf.peer, &format!("to {round}"), now).unwrap();
+        acks.push((disk.operations(), Ack::Sent(sent.id)));
+        let line = yjf.line(Some(Key::new(0).peer), &format!("from {round}"), now, round);
+        friends.receive_direct(yjf.peer, line.clone(), now).unwrap();
+        acks.push((disk.operations(), Ack::Received(line)));
+        if round % 2 == 0 {
+            assert!(friends.delivered(yjf.peer, sent.id).unwrap());
+            acks.push((disk.operations(), Ack::Delivered(sent.id)));
+        }
+    }
+    acks
+}
+
+/// Everything that was acknowledged before the crash is in what it left.
+fn check(left: &CrashDisk, acks: &[(usize, Ack)], cut: usize) {
+    let (mut friends, yjf) = (open(left), Key::new(1));
+    let later = NOW + 60 * MINUTE;
+    let waiting: HashSet<_> = friends.outbox_for(&yjf.peer, 100).unwrap().into_iter().map(|sent| sent.id).collect();
+    let history = friends.history(None, MAX_HISTORY).unwrap();
+    let ids: HashSet<_> = history.iter().map(|record| record.id).collect();
+    assert_eq!(ids.len(), history.len(), "after {cut}: a line is kept twice");
+    for (_, ack) in acks.iter().filter(|(done, _)| *done <= cut) {
+        match ack {
+            Ack::Sent(id) => {
+                let record = history.iter().find(|record| record.id == *id);
+                let record = record.unwrap_or_else(|| panic!("after {cut}: a line that was taken is lost"));
+                let queued = record.state == LineState::Queued;
+                assert_eq!(queued, waiting.contains(id), "after {cut}: it waits exactly while it is queued");
+            }
+            Ack::Delivered(id) => assert!(!waiting.contains(id), "after {cut}: what is delivered is not sent again"),
+            Ack::Received(line) => {
+                let again = friends.receive_direct(yjf.peer, line.clone(), later).unwrap();
+                assert_eq!(again, Receipt::Known, "after {cut}: a line that was kept is lost");
+            }
+        }
+    }
+    // A counter that went back would give two lines one name.
+    let next = friends.direct(yjf.peer, "to 0", NOW).unwrap();
+    assert!(!ids.contains(&next.id), "after {cut}: a name is used twice");
+}
+
+#[test]
+fn a_power_cut_after_any_write_loses_no_line_that_was_acknowledged() {
+    let disk = CrashDisk::default();
+    drop(open(&disk));
+    let disk = disk.restarted();
+    let acks = talk(&disk);
+    let seeds = std::env::var("FRIENDCHAIN_CRASH_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(2);
+    for cut in 0..=disk.operations() {
+        let torn = (0..seeds).map(|seed: u64| Unsynced::Some(seed << 32 | cut as u64));
+        for unsynced in [Unsynced::All, Unsynced::None].into_iter().chain(torn) {
+            check(&disk.after_crash(cut, unsynced), &acks, cut);
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! Headers, good and bad, come to a chain in any order.
+
+use std::collections::HashMap;
+
+use super::choices::Choices;
+use crate::{
+    chain::testing::{NOW, PEER, TestChain, network},
+    consensus::{
+        HeaderWindow, Network, Target, Work, check_header, min_time, next_bits,
+        testing::{self, GENESIS_TIME},
+    },
+    primitives::{Block, BlockHash, Header, Height, MerkleRoot, Owner, UnixMillis},
+};
+
+/// More steps teach nothing new.
+const MAX_STEPS: usize = 48;
+
+/// A header whose target asks for more hashes than this, on average, is left unmined: it would take too long.
+const MAX_HASHES: u64 = 4_096;
+
+/// What must be known of a header, found by the rules alone.
+#[derive(Clone)]
+struct Known {
+    /// From genesis to this one.
+    branch: Vec<Header>,
+    work: Work,
+}
+
+struct Story {
+    chain: TestChain,
+    network: Network,
+    good: HashMap<BlockHash, Known>,
+    /// In the order in which they were made, good ones and bad ones: what may be sent again, or built upon.
+    made: Vec<Header>,
+    salt: u64,
+}
+
+/// The first byte says whether the chain has a spacing, the others what comes to it.
+pub fn accept_headers(data: &[u8]) {
+    let mut choices = Choices::new(data);
+    let network = if choices.flag() { testing::network(10_000) } else { network() };
+    let genesis = network.genesis.header;
+    let known = Known { branch: vec![genesis], work: network.genesis_work() };
+    let mut story = Story {
+        chain: TestChain::of(&network),
+        good: HashMap::from([(network.id, known)]),
+        made: vec![genesis],
+        network,
+        salt: 0,
+    };
+    story.chain.now = GENESIS_TIME + 1_000;
+    for _ in 0..MAX_STEPS {
+        if choices.is_empty() {
+            break;
+        }
+        story.step(&mut choices);
+    }
+    story.end();
+}
+
+impl Story {
+    fn step(&mut self, choices: &mut Choices<'_>) {
+        match choices.below(8) {
+            // Time goes by.
+            0 => self.chain.now = self.chain.now.saturating_add(u64::from(choices.byte()) * 1_000),
+            1 => {
+                // What came before comes again.
+                let header = self.made[choices.below(self.made.len())];
+                self.send(&[header]);
+            }
+            2 if choices.flag() => {
+                self.chain.chain.commit().expect("a commit");
+                let before = self.chain.chain.best_header();
+                let chain = std::mem::replace(&mut self.chain, TestChain::of(&self.network));
+                self.chain = chain.reopen();
+                assert_eq!(self.chain.chain.best_header(), before, "opening forgot headers");
+            }
+            _ => {
+                let count = 1 + choices.below(4);
+                let mut parent = self.parent(choices);
+                let mut batch = Vec::new();
+                for _ in 0..count {
+                    let header = self.header(&parent, choices);
+                    if self.made.len() < 256 {
+                        self.made.push(header);
+                    }
+                    batch.push(header);
+                    parent = header;
+                }
+                self.send(&batch);
+            }
+        }
+    }
+
+    /// Mostly the last one made.
+    fn parent(&self, choices: &mut Choices<'_>) -> Header {
+        let back = choices.below(8);
+        let at = if back < 5 { self.made.len() - 1 } else { choices.below(self.made.len()) };
+        self.made[at]
+    }
+
+    /// A child of `parent` with any one thing wrong, or none.
+    fn header(&mut self, parent: &Header, choices: &mut Choices<'_>) -> Header {
+        self.salt += 1;
+        let window = self.good.get(&parent.hash()).and_then(|known| HeaderWindow::from_headers(&known.branch).ok());
+        let spacing = self.network.params.spacing_ms.max(1_000);
+        let earliest = window.as_ref().map_or(parent.time, min_time);
+        let time = match choices.below(8) {
+            0 => earliest,
+            1 => earliest.saturating_sub(1 + u64::from(choices.byte())),
+            2 => parent.time.saturating_add(spacing * u64::from(choices.byte())),
+            3 => self.chain.now.saturating_add(self.network.params.future_limit_ms()),
+            4 => choices.number(),
+            _ => parent.time.saturating_add(spacing),
+        };
+        let right_bits = window.as_ref().map_or(parent.bits, |window| next_bits(&self.network, window, time));
+        let mut root = [0; 32];
+        root[..8].copy_from_slice(&self.salt.to_le_bytes());
+        let mut header = Header {
+            previous: parent.hash(),
+            merkle_root: MerkleRoot(root),
+            height: parent.height.wrapping_add(1),
+            time,
+            bits: right_bits,
+            nonce: 0,
+        };
+        match choices.below(16) {
+            0 => header.bits = u32::from_le_bytes(choices.array()),
+            1 => header.bits = header.bits.wrapping_add(1),
+            2 => header.height = Height::from_le_bytes(choices.array()),
+            3 => header.previous.0[choices.below(32)] ^= choices.byte().max(1),
+            4 => return header,
+            _ => {}
+        }
+        mine_if_quick(&mut header);
+        header
+    }
+
+    /// Sends headers and expects what the rules alone say of them.
+    fn send(&mut self, batch: &[Header]) {
+        let now = self.chain.now;
+        let before = self.chain.chain.best_header();
+        let mut new = 0;
+        let mut refused = None;
+        for header in batch {
+            let hash = header.hash();
+            if self.good.contains_key(&hash) {
+                continue;
+            }
+            let Some(known) = self.judge(header, now) else {
+                refused = Some(hash);
+                break;
+            };
+            self.good.insert(hash, known);
+            new += 1;
+        }
+        let outcome = self.chain.chain.accept_headers(batch, PEER, now);
+        let best = self.best();
+        match (&outcome, refused) {
+            (Ok(accepted), None) => {
+                assert_eq!((accepted.new, accepted.best_header.hash), (new, best));
+                assert_eq!(Some(accepted.last), batch.last().map(Header::hash));
+            }
+            (Err(error), Some(_)) => assert!(!error.to_string().is_empty() && !error.code().is_empty()),
+            _ => panic!("the chain says {outcome:?} where the rules refuse {refused:?}"),
+        }
+        let after = self.chain.chain.best_header();
+        assert_eq!(after.hash, best);
+        assert!(after.work >= before.work, "the best header lost work");
+        assert_eq!(self.chain.tip(), self.network.id, "a block connected that never came");
+    }
+
+    fn judge(&self, header: &Header, now: UnixMillis) -> Option<Known> {
+        let parent = self.good.get(&header.previous)?;
+        let window = HeaderWindow::from_headers(&parent.branch).expect("a branch from genesis");
+        let checked = check_header(header, &self.network, &window, now).ok()?;
+        let branch = [&parent.branch[..], &[*header]].concat();
+        Some(Known { branch, work: parent.work.saturating_add(checked.work()) })
+    }
+
+    /// Most work; between equals, the lower hash.
+    fn best(&self) -> BlockHash {
+        let best = self.good.iter().max_by_key(|(hash, known)| (known.work, std::cmp::Reverse(**hash)));
+        *best.expect("genesis").0
+    }
+
+    fn end(&mut self) {
+        let chain = &mut self.chain.chain;
+        chain.commit().expect("a commit");
+        let best = chain.best_header();
+        assert_eq!(best.work, self.good[&best.hash].work);
+        let reader = chain.reader();
+        assert_eq!(reader.locator().first(), Some(&best.hash), "the locator begins at the best header");
+        for hash in self.good.keys() {
+            assert!(reader.header(hash).is_some(), "an accepted header is gone");
+        }
+        let audit = chain.verify(&mut |_, _| true).expect("an audit");
+        assert_eq!(audit.problem, None);
+        let block = self.chain.chain.template(Owner::ZERO, NOW).expect("a template").block;
+        let header = mined(&block);
+        assert_eq!(self.chain.chain.check_on_tip(&header, NOW), Ok(()), "our own template breaks a rule");
+    }
+}
+
+fn mine_if_quick(header: &mut Header) {
+    let Ok(target) = Target::from_compact(header.bits) else { return };
+    if target.work() <= Work::from(MAX_HASHES) {
+        while !target.is_met_by(&header.hash()) {
+            header.nonce = header.nonce.wrapping_add(1);
+        }
+    }
+}
+
+fn mined(block: &Block) -> Header {
+    let mut header = block.header;
+    mine_if_quick(&mut header);
+    header
+}

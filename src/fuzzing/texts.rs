@@ -1,0 +1,253 @@
+//! What people type, paste and call the RPC with: invites, proofs, addresses, amounts, ids, names, phrases, console lines,
+//! JSON.
+
+use std::{
+    fmt::{Debug, Display},
+    str::FromStr,
+};
+
+use data_encoding::BASE64URL_NOPAD;
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::choices::Choices;
+use crate::{
+    consensus::{
+        HeaderWindow, INVITE_PREFIX, Invite, MAX_INVITE_CHARS, PROOF_PREFIX, Proof, Work,
+        testing::{key, network, next_block, note},
+    },
+    friends::{check_address, split_address},
+    node::{
+        config::{check_rpc, parse_listen, parse_peer, parse_rpc},
+        datadir::NodeId,
+        rpc::types::{
+            Bits, Coins, CreateBlockchain, CreateWallet, MineMode, Secret, SendTrade, SignedCoins, SignedUnits, Units,
+            WriteNote,
+        },
+    },
+    primitives::{
+        Address, Amount, BlockHash, Encode, LeafHash, MerkleRoot, PeerId, TxId, check_name, printable, sha256d,
+    },
+    wire::MessageId,
+};
+
+/// The first byte says what the rest is: a text in any of the short forms, an invite or a proof or the bytes inside it, a
+/// console line, or JSON.
+pub fn texts(data: &[u8]) {
+    let Some((kind, rest)) = data.split_first() else { return };
+    match kind % 16 {
+        1 => look_at_invite(&String::from_utf8_lossy(rest)),
+        2 => look_at_invite(&sealed(INVITE_PREFIX, rest)),
+        3 => {
+            // The chain is a good one: what follows it in the invite is what is tried.
+            let payload = [&[1], network(0).genesis.to_bytes().as_slice(), rest].concat();
+            look_at_invite(&sealed(INVITE_PREFIX, &payload));
+        }
+        4 => look_at_console_line(&String::from_utf8_lossy(rest)),
+        5 => look_at_json(rest),
+        6 => look_at_proof(&String::from_utf8_lossy(rest)),
+        7 => look_at_proof(&sealed(PROOF_PREFIX, rest)),
+        8 => changed_proof(&mut Choices::new(rest)),
+        _ => short_forms(&String::from_utf8_lossy(rest)),
+    }
+}
+
+/// A text with a right checksum around any payload.
+fn sealed(prefix: &str, payload: &[u8]) -> String {
+    let sum = sha256d(&[payload]);
+    format!("{prefix}{}", BASE64URL_NOPAD.encode(&[payload, &sum[..4]].concat()))
+}
+
+fn look_at_invite(text: &str) {
+    match Invite::from_text(text) {
+        Ok(invite) => {
+            let printed = invite.to_text();
+            assert!(printed.len() <= MAX_INVITE_CHARS);
+            assert_eq!(Invite::from_text(&printed).as_ref(), Ok(&invite));
+            let found: String = text.chars().filter(|c| !c.is_whitespace()).collect();
+            assert_eq!(found, printed, "a second text of one invite");
+            for address in invite.addresses() {
+                let _ = split_address(address);
+            }
+        }
+        Err(error) => show(&error),
+    }
+}
+
+fn look_at_proof(text: &str) {
+    match Proof::from_text(text) {
+        Ok(proof) => {
+            let printed = proof.to_text();
+            assert_eq!(text.trim_end_matches(['\n', '\r']), printed, "a second text of one proof");
+            assert_eq!(proof.block(), proof.header().hash());
+            assert_eq!(proof.txid(), proof.transaction().txid());
+        }
+        Err(error) => {
+            show(&error);
+            assert!(!error.code().is_empty());
+        }
+    }
+}
+
+/// A good proof of any transaction of a block of a few, with bytes of it changed: no change is overlooked.
+fn changed_proof(choices: &mut Choices<'_>) {
+    let network = network(0);
+    let count = u32::from(choices.byte() % 6);
+    let notes = (0..=count).map(|index| note(&network.id, &key(3), index, b"words")).collect();
+    let block = next_block(&network, &HeaderWindow::genesis(&network), notes);
+    let position = 1 + choices.below(block.transactions.len() - 1);
+    let text = Proof::of_block(network.id, &block, position).expect("a proof").to_text();
+    look_at_proof(&text);
+    let bytes = BASE64URL_NOPAD.decode(&text.as_bytes()[PROOF_PREFIX.len()..]).expect("base64");
+    let mut payload = bytes[..bytes.len() - 4].to_vec();
+    let whole = payload.clone();
+    while !choices.is_empty() {
+        let at = usize::from(u16::from_le_bytes(choices.array())) % payload.len();
+        payload[at] ^= choices.byte();
+    }
+    match Proof::from_text(&sealed(PROOF_PREFIX, &payload)) {
+        // One header in 256 has done the little work that is asked for here: it is another block's.
+        Ok(changed) => assert!(payload == whole || changed.block() != block.hash(), "a change is overlooked"),
+        Err(error) => {
+            show(&error);
+            assert_ne!(payload, whole, "a good proof is refused");
+        }
+    }
+}
+
+/// A sentence about a wrong text may quote it, but neither at length nor with what would move a terminal's cursor.
+fn show(error: &impl Display) {
+    let sentence = error.to_string();
+    assert!(!sentence.is_empty() && sentence.len() < 2_000, "{} bytes: {sentence:?}", sentence.len());
+}
+
+/// What is read prints as a text that reads as the same.
+fn reads_back<T>(text: &str) -> Option<T>
+where
+    T: FromStr + Display + PartialEq + Debug,
+    T::Err: Display + Debug,
+{
+    match text.parse::<T>() {
+        Ok(value) => {
+            let printed = value.to_string();
+            let again = printed.parse::<T>().expect("what is printed can be read");
+            assert_eq!(again, value, "{text:?} prints as {printed:?}");
+            Some(value)
+        }
+        Err(error) => {
+            show(&error);
+            None
+        }
+    }
+}
+
+fn short_forms(text: &str) {
+    for hex in [
+        reads_back::<BlockHash>(text).as_ref().map(ToString::to_string),
+        reads_back::<TxId>(text).as_ref().map(ToString::to_string),
+        reads_back::<LeafHash>(text).as_ref().map(ToString::to_string),
+        reads_back::<MerkleRoot>(text).as_ref().map(ToString::to_string),
+        reads_back::<MessageId>(text).as_ref().map(ToString::to_string),
+        reads_back::<Address>(text).as_ref().map(ToString::to_string),
+    ]
+    .into_iter()
+    .flatten()
+    {
+        assert_eq!(hex, text.to_ascii_lowercase(), "a second text of one value");
+    }
+    for exact in [
+        reads_back::<PeerId>(text).as_ref().map(ToString::to_string),
+        reads_back::<NodeId>(text).as_ref().map(ToString::to_string),
+    ]
+    .into_iter()
+    .flatten()
+    {
+        assert_eq!(exact, text, "a second text of one value");
+    }
+    reads_back::<Amount>(text);
+    reads_back::<Work>(text);
+    reads_back::<Coins>(text);
+    reads_back::<Units>(text);
+    reads_back::<SignedCoins>(text);
+    reads_back::<SignedUnits>(text);
+    reads_back::<Bits>(text);
+
+    let shown = printable(text);
+    assert_eq!(printable(&shown), shown);
+    match check_name(text) {
+        Ok(()) => {
+            assert_eq!(shown, text, "a name shows something else than itself");
+            assert!(text.parse::<Address>().is_err() && text.parse::<PeerId>().is_err(), "a name reads as an address");
+        }
+        Err(error) => show(&error),
+    }
+    if let Ok(id) = text.parse::<NodeId>() {
+        let path = std::path::Path::new(id.as_str());
+        assert_eq!(path.components().count(), 1, "an id leads to another folder");
+        assert!(path.file_name().is_some_and(|name| name == text));
+        let _ = id.port();
+    }
+    look_at_addresses(text);
+    // A phrase is read as it was revealed. Most texts have too few words, which costs nothing.
+    if let Ok(phrase) = crate::chain::wallet::RecoveryPhrase::parse(text) {
+        let revealed = phrase.reveal();
+        let again = crate::chain::wallet::RecoveryPhrase::parse(&revealed).expect("a phrase");
+        assert_eq!(*again.reveal(), *revealed);
+    }
+}
+
+/// Where a node listens and what it dials.
+fn look_at_addresses(text: &str) {
+    if let Ok(printed) = crate::net::check_address(text) {
+        assert_eq!(crate::net::check_address(&printed).ok(), Some(printed.clone()), "{text:?}");
+    }
+    if let Ok(address) = parse_peer(text) {
+        // A multiaddr is the network's to judge; what was made of another form it must be able to dial.
+        assert!(text.starts_with('/') || crate::net::check_address(&address).is_ok(), "{text:?}: {address:?}");
+    }
+    if let Ok(addresses) = parse_listen(text) {
+        for address in addresses {
+            assert!(text.starts_with('/') || crate::net::check_address(&address).is_ok(), "{text:?}: {address:?}");
+        }
+    }
+    if let Ok(address) = parse_rpc(text) {
+        assert!(address.ip().is_loopback());
+        assert!(check_rpc(address).is_ok());
+    }
+    if let Err(error) = check_address(text) {
+        show(&error);
+    }
+    match split_address(text) {
+        Ok((address, peer)) => {
+            let whole = peer.map_or_else(|| address.to_owned(), |peer| format!("{address}/p2p/{peer}"));
+            assert_eq!(whole, text);
+        }
+        Err(error) => show(&error),
+    }
+}
+
+fn look_at_console_line(line: &str) {
+    use crate::console::words::{Line, parse};
+    match parse(line) {
+        Line::Chat { friend, text } => assert!(!friend.is_empty() && !text.trim().is_empty()),
+        Line::Note(text) | Line::ChatAll(text) => assert!(!text.trim().is_empty()),
+        Line::Say(text) => assert!(!text.is_empty()),
+        _ => {}
+    }
+}
+
+/// What the RPC takes.
+fn look_at_json(text: &[u8]) {
+    json_reads_back::<CreateBlockchain>(text);
+    json_reads_back::<SendTrade>(text);
+    json_reads_back::<WriteNote>(text);
+    json_reads_back::<CreateWallet>(text);
+    json_reads_back::<MineMode>(text);
+    json_reads_back::<(String, Option<u64>, Option<Secret>)>(text);
+    json_reads_back::<(BlockHash, TxId, Address, PeerId, Coins, Bits)>(text);
+}
+
+fn json_reads_back<T: Serialize + DeserializeOwned + PartialEq + Debug>(text: &[u8]) {
+    let Ok(value) = serde_json::from_slice::<T>(text) else { return };
+    let printed = serde_json::to_vec(&value).expect("it can be written");
+    assert_eq!(serde_json::from_slice::<T>(&printed).expect("what is written can be read"), value);
+}

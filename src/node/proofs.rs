@@ -1,0 +1,138 @@
+//! The commands about proofs, over the chain of a running node, of an opened folder, or over none.
+
+use super::{
+    keyring::blocking,
+    rpc::{
+        RpcError,
+        types::{Anchor, ProofMade, ProofReport},
+    },
+    service::Ledger,
+};
+use crate::{
+    chain::{ChainReader, TxState},
+    consensus::Proof,
+    primitives::{BlockHash, NetworkId, Transaction, TxId},
+};
+
+/// A proof that a trade or note is in a block of the best chain.
+pub(super) async fn prove(ledger: &Ledger, txid: TxId) -> Result<ProofMade, RpcError> {
+    let info = ledger.chain.transaction(txid).await?;
+    let block = match info.map(|info| info.state) {
+        Some(TxState::Mined { block, .. }) => block,
+        Some(TxState::Mempool) => {
+            let sentence = format!("{txid} waits to be mined: it can be proven once it is in a block");
+            return Err(RpcError::new("not_mined", sentence));
+        }
+        Some(TxState::Void { reason }) => {
+            return Err(RpcError::new("void", format!("{txid} is void, and in no block: {reason}")));
+        }
+        None => {
+            let sentence = format!("neither the chain nor the mempool has {txid}");
+            return Err(RpcError::new("unknown_transaction", sentence));
+        }
+    };
+    let (reader, network) = (ledger.reader.clone(), ledger.chain.summary().network.id);
+    blocking(move || proof_from(&reader, network, block, txid)).await?
+}
+
+fn proof_from(reader: &ChainReader, network: NetworkId, block: BlockHash, txid: TxId) -> Result<ProofMade, RpcError> {
+    // A reorganisation may come in between.
+    let moved = || RpcError::new("reorganised", format!("{txid} has just left its block: try again"));
+    let info = reader.block(&block).ok_or_else(moved)?;
+    let position = info.block.transactions.iter().position(|transaction| transaction.txid() == txid);
+    let proof = Proof::of_block(network, &info.block, position.ok_or_else(moved)?)?;
+    let height = proof.header().height;
+    Ok(ProofMade {
+        proof: proof.to_text(),
+        txid,
+        block,
+        height,
+        time: proof.header().time,
+        confirmations: info.tip_height.saturating_sub(height).saturating_add(1),
+    })
+}
+
+/// What a proof is worth to whoever holds this chain, if any, and trusts this block, if any. A bad proof is an answer.
+pub(super) async fn verify(
+    ledger: Option<&Ledger>,
+    text: String,
+    trust: Option<BlockHash>,
+) -> Result<ProofReport, RpcError> {
+    let here = ledger.map(|ledger| {
+        let summary = ledger.chain.summary();
+        Here { reader: ledger.reader.clone(), network: summary.network.id, height: summary.tip.height }
+    });
+    blocking(move || match Proof::from_text(&text) {
+        Ok(proof) => anchored(&proof, here.as_ref(), trust),
+        Err(error) => ProofReport::unsound(error.code(), error.to_string()),
+    })
+    .await
+}
+
+/// The chain that a proof is held against.
+struct Here {
+    reader: ChainReader,
+    network: NetworkId,
+    height: u32,
+}
+
+fn anchored(proof: &Proof, here: Option<&Here>, trust: Option<BlockHash>) -> ProofReport {
+    let (block, mut report) = (proof.block(), ProofReport::sound(proof));
+    let found = here.filter(|here| here.network == proof.network()).and_then(|here| here.reader.block(&block));
+    if let Some(info) = found {
+        report.anchor = Some(Anchor::Chain);
+        report.confirmations = info.tip_height.saturating_sub(proof.header().height).saturating_add(1);
+        let position = info.block.transactions.iter().position(|transaction| is(transaction, proof));
+        report.position = position.and_then(|position| u32::try_from(position).ok());
+    } else if trust == Some(block) {
+        report.anchor = Some(Anchor::Trust);
+    } else {
+        let (code, problem) = unanchored(proof, here, trust);
+        (report.code, report.problem) = (Some(code.to_owned()), Some(problem));
+    }
+    report.anchored = report.anchor.is_some();
+    report.valid = report.anchored;
+    report
+}
+
+fn is(transaction: &Transaction, proof: &Proof) -> bool {
+    transaction == proof.transaction()
+}
+
+/// Why a sound proof proves nothing here, and what to do.
+fn unanchored(proof: &Proof, here: Option<&Here>, trust: Option<BlockHash>) -> (&'static str, String) {
+    let (block, height) = (proof.block(), proof.header().height);
+    let trusted = format!("if somebody you trust confirms that block, say --trust {block}");
+    match (trust, here) {
+        (Some(other), _) => (
+            "other_block",
+            format!("the proof is of block {block} at height {height}, which is not the trusted {other}"),
+        ),
+        (None, None) => {
+            let problem = format!(
+                "the proof is sound, but there is no chain here to find its block in: join its chain, or {trusted}"
+            );
+            ("not_anchored", problem)
+        }
+        (None, Some(here)) if here.network != proof.network() => {
+            let (theirs, ours) = (proof.network(), here.network);
+            (
+                "other_network",
+                format!("the proof is sound, but of chain {theirs}, and the one here is {ours}: {trusted}"),
+            )
+        }
+        (None, Some(here)) if here.height < height => {
+            let problem = format!(
+                "the proof is sound, but its block is at height {height}, and the chain here ends at {}: sync first, or {trusted}",
+                here.height
+            );
+            ("not_anchored", problem)
+        }
+        (None, Some(_)) => {
+            let problem = format!(
+                "the proof is sound, but its block {block} at height {height} is not on the best chain here: {trusted}"
+            );
+            ("not_anchored", problem)
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! So many at once, and so many a second in the long run.
+
+use super::UnixMillis;
+
+/// What a [`Bucket`] gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// At once.
+    pub burst: u64,
+    /// In the long run.
+    pub per_second: u64,
+}
+
+/// A token bucket, counted in thousandths of a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bucket {
+    rate: Rate,
+    thousandths: u64,
+    at: UnixMillis,
+}
+
+impl Bucket {
+    /// A full one.
+    #[must_use]
+    pub const fn new(rate: Rate, now: UnixMillis) -> Self {
+        Self { rate, thousandths: rate.burst.saturating_mul(1_000), at: now }
+    }
+
+    /// Takes so many tokens, if there are as many.
+    pub fn take(&mut self, tokens: u64, now: UnixMillis) -> bool {
+        self.fill(now);
+        let left = self.thousandths.checked_sub(tokens.saturating_mul(1_000));
+        self.thousandths = left.unwrap_or(self.thousandths);
+        left.is_some()
+    }
+
+    /// Whether nothing is missing: such a bucket is as good as a new one.
+    pub fn is_full(&mut self, now: UnixMillis) -> bool {
+        self.fill(now);
+        self.thousandths == self.rate.burst.saturating_mul(1_000)
+    }
+
+    fn fill(&mut self, now: UnixMillis) {
+        let gained = now.saturating_sub(self.at).saturating_mul(self.rate.per_second);
+        self.thousandths = self.thousandths.saturating_add(gained).min(self.rate.burst.saturating_mul(1_000));
+        self.at = self.at.max(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_gives_its_burst_and_then_its_rate() {
+        let mut bucket = Bucket::new(Rate { burst: 3, per_second: 2 }, 0);
+        assert!(bucket.is_full(0));
+        assert_eq!((0..5).filter(|_| bucket.take(1, 0)).count(), 3);
+        assert!(!bucket.take(1, 499));
+        assert!(bucket.take(1, 500));
+        assert_eq!((0..9).filter(|_| bucket.take(1, 60_000)).count(), 3);
+        // A clock that goes back gives nothing twice.
+        assert!(!bucket.take(1, 1_000) && !bucket.take(1, 60_000));
+        assert!(!bucket.is_full(61_000) && bucket.is_full(61_500));
+    }
+
+    #[test]
+    fn many_tokens_are_taken_all_or_none() {
+        let mut bucket = Bucket::new(Rate { burst: 10, per_second: 1 }, 0);
+        assert!(!bucket.take(11, 0) && bucket.take(10, 0));
+        assert!(!bucket.take(3, 2_000) && bucket.take(2, 2_000));
+        assert!(!bucket.take(u64::MAX, u64::MAX));
+    }
+}
