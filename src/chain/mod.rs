@@ -17,6 +17,7 @@ mod audit;
 mod diverged;
 pub mod errors;
 mod hashing;
+mod headers;
 mod ledger;
 mod mempool;
 pub mod miner;

@@ -290,6 +290,12 @@ impl Chain {
     /// Writes what the tree knows of a node to the headers table.
     pub(super) fn save(&mut self, id: NodeId) -> Result<(), ChainFault> {
         let header = self.header_of(id)?;
+        self.save_header(id, header);
+        Ok(())
+    }
+
+    /// [`Chain::save`] for a caller that has the node's header at hand.
+    pub(super) fn save_header(&mut self, id: NodeId, header: Header) {
         let node = self.tree.node(id);
         let record = HeaderRecord {
             header,
@@ -299,7 +305,6 @@ impl Chain {
             connected_at: node.connected_at,
         };
         self.overlay.put_header(node.key(), record);
-        Ok(())
     }
 
     /// The difficulty window for a child of `parent`.
