@@ -202,6 +202,11 @@ impl Overlay {
         self.base.cost()
     }
 
+    /// How many headers are among the changes.
+    pub(crate) fn changed_headers(&self) -> usize {
+        self.base.headers.len()
+    }
+
     /// Opens a child layer: what follows is merged by [`Overlay::merge_child`] or lost by [`Overlay::drop_child`].
     pub(crate) fn begin_child(&mut self) {
         self.child = Some(Layer::default());

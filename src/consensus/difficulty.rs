@@ -17,7 +17,7 @@
 #[cfg(test)]
 mod figures;
 
-use std::collections::VecDeque;
+use std::{cmp::Reverse, collections::VecDeque};
 
 use ruint::aliases::U256;
 
@@ -178,8 +178,12 @@ impl HeaderWindow {
         let last = self.ancestors.iter().rev();
         let count = times.iter_mut().zip(last).map(|(time, ancestor)| *time = ancestor.time).count();
         let times = times.get_mut(..count).unwrap_or_default();
-        times.sort_unstable();
-        times.get(times.len() / 2).copied().unwrap_or(0)
+        // The last first: they almost always descend already.
+        if !times.is_sorted_by(|later, earlier| later >= earlier) {
+            times.sort_unstable_by_key(|time| Reverse(*time));
+        }
+        // Of an even number the later of the middle two.
+        times.len().checked_sub(1).and_then(|last| times.get(last / 2)).copied().unwrap_or(0)
     }
 }
 
