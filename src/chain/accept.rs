@@ -72,6 +72,8 @@ impl Chain {
         now: UnixMillis,
     ) -> Result<HeadersAccepted, AcceptHeadersError> {
         let (mut new, mut last) = (0usize, self.tip().hash);
+        // The one before in this batch: almost always the parent of the next.
+        let mut before = None;
         for header in headers {
             let hash = header.hash();
             last = hash;
@@ -82,12 +84,15 @@ impl Chain {
                 continue;
             }
             let previous = header.previous;
-            let parent = self.tree.id(&previous).ok_or(AcceptHeadersError::UnknownParent { hash, previous })?;
+            let parent = before.take().filter(|(before, _)| *before == previous).map(|(_, id)| id);
+            let parent = parent.or_else(|| self.tree.id(&previous));
+            let parent = parent.ok_or(AcceptHeadersError::UnknownParent { hash, previous })?;
             if self.tree.node(parent).status == Status::Invalid {
                 return Err(AcceptHeadersError::InvalidBranch { hash });
             }
             let checked = self.check(parent, header, hash, now).map_err(|unfit| unfit.of_header(hash))?;
-            self.add(parent, &checked).map_err(|unfit| unfit.of_header(hash))?;
+            let id = self.add(parent, &checked).map_err(|unfit| unfit.of_header(hash))?;
+            before = Some((hash, id));
             new = new.saturating_add(1);
         }
         Ok(HeadersAccepted { new, last, best_header: self.best_header() })
@@ -127,10 +132,15 @@ impl Chain {
         let hash = checked.hash();
         let id = self.tree.add(parent, hash, *checked.header(), checked.work());
         if self.tree.node(id).beats(self.tree.node(self.tree.best())) {
-            // Saves it, since it joins the best header chain.
-            self.set_best_header(id)?;
+            if self.tree.extend_best(id) {
+                self.save_header(id, *checked.header());
+                self.overlay.set_best_header(block_key(checked.header().height, &hash));
+            } else {
+                // Saves it, since it joins the best header chain.
+                self.set_best_header(id)?;
+            }
         } else {
-            self.save(id)?;
+            self.save_header(id, *checked.header());
         }
         let dropped = self.tree.drop_excess();
         for key in &dropped {

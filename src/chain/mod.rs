@@ -1,7 +1,7 @@
 //! The state machine of the ledger: header tree, coins, mempool, and the thread that owns them.
 //!
-//! [`Chain`] is a plain struct: blocks, headers and trades in, events out; no clock, no threads of its own, any redb
-//! backend. [`spawn`] puts it on a thread, which alone writes `chain.redb`, and gives a [`ChainHandle`]; reads that need
+//! [`Chain`] is a plain struct: blocks, headers and trades in, events out; no clock, any redb backend, and no threads but
+//! those that it waits for. [`spawn`] puts it on a thread, which alone writes `chain.redb`, and gives a [`ChainHandle`]; reads that need
 //! no decision go through a [`ChainReader`]. The miner and the wallet live here too, beside what they use.
 //!
 //! ```text
@@ -17,6 +17,7 @@ mod audit;
 mod diverged;
 pub mod errors;
 mod hashing;
+mod headers;
 mod ledger;
 mod mempool;
 pub mod miner;

@@ -23,6 +23,7 @@ use redb::ReadableTableMetadata as _;
 use super::{
     errors::ChainFault,
     hashing::KeyMap,
+    headers::HeaderChanges,
     ledger::Coins,
     store::{
         Store,
@@ -48,7 +49,7 @@ type Bodies = BTreeMap<BlockKey, Option<Vec<u8>>>;
 /// Changes: `None` stands for a removal.
 #[derive(Debug, Default)]
 struct Layer {
-    headers: BTreeMap<BlockKey, Option<HeaderRecord>>,
+    headers: HeaderChanges,
     blocks: Bodies,
     undo: BTreeMap<BlockKey, Option<Vec<u8>>>,
     coins: KeyMap<CoinKey, Option<Coin>>,
@@ -62,7 +63,7 @@ struct Layer {
 
 impl Layer {
     fn merge(&mut self, other: Self) {
-        self.headers.extend(other.headers);
+        self.headers.merge(other.headers);
         self.blocks.extend(other.blocks);
         self.undo.extend(other.undo);
         self.coins.extend(other.coins);
@@ -83,12 +84,7 @@ impl Layer {
                     None => drop(tables.blocks.remove(&key)?),
                 }
             }
-            for (key, record) in &self.headers {
-                match record {
-                    Some(record) => drop(tables.headers.insert(key, &record.to_bytes())?),
-                    None => drop(tables.headers.remove(key)?),
-                }
-            }
+            self.headers.write(&mut tables.headers)?;
             for (key, bytes) in &self.undo {
                 match bytes {
                     Some(bytes) => drop(tables.undo.insert(key, bytes.as_slice())?),
@@ -204,6 +200,11 @@ impl Overlay {
     /// About how many bytes of memory the changes take.
     pub(crate) fn cost(&self) -> usize {
         self.base.cost()
+    }
+
+    /// How many headers are among the changes.
+    pub(crate) fn changed_headers(&self) -> usize {
+        self.base.headers.len()
     }
 
     /// Opens a child layer: what follows is merged by [`Overlay::merge_child`] or lost by [`Overlay::drop_child`].
@@ -333,17 +334,17 @@ impl Overlay {
     pub(crate) fn header(&mut self, key: &BlockKey) -> Result<Option<HeaderRecord>, ChainFault> {
         let changed = self.layers().find_map(|layer| layer.headers.get(key)).copied();
         match changed {
-            Some(known) => Ok(known),
+            Some(known) => Ok(known.map(|bytes| HeaderRecord::from_bytes(&bytes)).transpose()?),
             None => Ok(self.tables()?.header(key)?),
         }
     }
 
     pub(crate) fn put_header(&mut self, key: BlockKey, record: HeaderRecord) {
-        self.top().headers.insert(key, Some(record));
+        self.top().headers.set(key, Some(record.to_bytes()));
     }
 
     pub(crate) fn remove_header(&mut self, key: BlockKey) {
-        self.top().headers.insert(key, None);
+        self.top().headers.set(key, None);
     }
 
     pub(crate) fn set_best_header(&mut self, key: BlockKey) {

@@ -41,6 +41,10 @@ use crate::{
 /// are written once for all changes on them.
 const MIN_GATHERED: usize = 28 * 1024 * 1024;
 
+/// Changes are committed at the latest when they are of this many headers, 9 MB of pages. Each is written once however many
+/// there are, and more pages than half of a small cache would be written, read back and written again.
+const HEADERS_GATHERED: usize = 50_000;
+
 /// Room is made for this many headers at once when a chain is opened, whatever a damaged file says that it holds: 1 GB.
 const MAX_RESERVED: usize = 5_000_000;
 
@@ -290,6 +294,12 @@ impl Chain {
     /// Writes what the tree knows of a node to the headers table.
     pub(super) fn save(&mut self, id: NodeId) -> Result<(), ChainFault> {
         let header = self.header_of(id)?;
+        self.save_header(id, header);
+        Ok(())
+    }
+
+    /// [`Chain::save`] for a caller that has the node's header at hand.
+    pub(super) fn save_header(&mut self, id: NodeId, header: Header) {
         let node = self.tree.node(id);
         let record = HeaderRecord {
             header,
@@ -299,7 +309,6 @@ impl Chain {
             connected_at: node.connected_at,
         };
         self.overlay.put_header(node.key(), record);
-        Ok(())
     }
 
     /// The difficulty window for a child of `parent`.
@@ -333,7 +342,8 @@ impl Chain {
     #[must_use]
     pub fn is_full(&self) -> bool {
         let share = self.options.cache_mib.saturating_mul(1 << 20) / 2;
-        self.overlay.cost() >= MIN_GATHERED.saturating_add(share).min(MAX_GATHERED)
+        self.overlay.changed_headers() >= HEADERS_GATHERED
+            || self.overlay.cost() >= MIN_GATHERED.saturating_add(share).min(MAX_GATHERED)
     }
 
     /// Makes everything durable; only then is it logged and told.

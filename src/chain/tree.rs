@@ -330,14 +330,19 @@ impl HeaderTree {
         nodes.reduce(|best, id| if self.node(id).beats(self.node(best)) { id } else { best })
     }
 
-    /// Makes `id` the end of the best header chain; the nodes whose `on_best` changed.
-    pub(crate) fn set_best(&mut self, id: NodeId) -> Vec<NodeId> {
-        if self.node(id).parent == Some(self.best) {
+    /// Makes a child of the best header the best one: [`HeaderTree::set_best`] of what is almost always so. Whether it was.
+    pub(crate) fn extend_best(&mut self, id: NodeId) -> bool {
+        let extends = self.node(id).parent == Some(self.best);
+        if extends {
             self.node_mut(id).on_best = true;
             self.side = self.side.saturating_sub(1);
             self.best = id;
-            return vec![id];
         }
+        extends
+    }
+
+    /// Makes `id` the end of the best header chain; the nodes whose `on_best` changed.
+    pub(crate) fn set_best(&mut self, id: NodeId) -> Vec<NodeId> {
         let joining: Vec<_> = self.ancestors(id).take_while(|id| !self.node(*id).on_best).collect();
         let fork = joining.last().map_or(Some(id), |last| self.node(*last).parent);
         let leaving: Vec<_> = self.ancestors(self.best).take_while(|id| Some(*id) != fork).collect();

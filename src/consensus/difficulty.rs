@@ -17,7 +17,7 @@
 #[cfg(test)]
 mod figures;
 
-use std::collections::VecDeque;
+use std::{cmp::Reverse, collections::VecDeque};
 
 use ruint::aliases::U256;
 
@@ -66,6 +66,8 @@ pub struct HeaderWindow {
     parent: BlockHash,
     parent_height: Height,
     ancestors: VecDeque<Ancestor>,
+    /// Σ ⌊targetᵢ/60⌋ of the last 60 of them: moved on with them, not summed anew for each block.
+    shares: U256,
 }
 
 /// Why ancestors do not make a window. Always our own mistake: a peer's header never makes one unchecked.
@@ -90,11 +92,9 @@ impl HeaderWindow {
     /// The window for the block after genesis.
     #[must_use]
     pub fn genesis(network: &Network) -> Self {
-        Self {
-            parent: network.id,
-            parent_height: 0,
-            ancestors: VecDeque::from([Ancestor::new(network.genesis.header.time, network.floor())]),
-        }
+        let mut window = Self::empty(network.id, 0);
+        window.advance(Ancestor::new(network.genesis.header.time, network.floor()));
+        window
     }
 
     /// The window for the block after `parent`: the times and bits of its ancestors in ascending order, its own last.
@@ -105,19 +105,36 @@ impl HeaderWindow {
         parent_height: Height,
         ancestors: impl IntoIterator<Item = (UnixMillis, u32)>,
     ) -> Result<Self, WindowError> {
-        let mut kept = VecDeque::with_capacity(WINDOW_BLOCKS.saturating_add(1));
+        let mut window = Self::empty(parent, parent_height);
         for (time, bits) in ancestors {
-            kept.push_back(Ancestor::new(time, Target::from_compact(bits)?));
-            if kept.len() > WINDOW_BLOCKS {
-                kept.pop_front();
-            }
+            window.advance(Ancestor::new(time, Target::from_compact(bits)?));
         }
         let all = usize::try_from(parent_height).unwrap_or(usize::MAX).saturating_add(1);
-        let expected = all.min(WINDOW_BLOCKS);
-        if kept.len() != expected {
-            return Err(WindowError::Count { height: parent_height, expected, found: kept.len() });
+        let (expected, found) = (all.min(WINDOW_BLOCKS), window.ancestors.len());
+        if found != expected {
+            return Err(WindowError::Count { height: parent_height, expected, found });
         }
-        Ok(Self { parent, parent_height, ancestors: kept })
+        Ok(window)
+    }
+
+    /// Without the ancestors that it needs.
+    fn empty(parent: BlockHash, parent_height: Height) -> Self {
+        let ancestors = VecDeque::with_capacity(WINDOW_BLOCKS.saturating_add(1));
+        Self { parent, parent_height, ancestors, shares: U256::ZERO }
+    }
+
+    /// Takes in one more ancestor, the oldest of too many goes.
+    fn advance(&mut self, ancestor: Ancestor) {
+        self.ancestors.push_back(ancestor);
+        // Sixty shares, each a sixtieth of a target: they fit.
+        self.shares = self.shares.wrapping_add(ancestor.share);
+        let beyond = self.ancestors.len().checked_sub(WINDOW_BLOCKS);
+        if let Some(left) = beyond.and_then(|beyond| self.ancestors.get(beyond)) {
+            self.shares = self.shares.wrapping_sub(left.share);
+        }
+        if self.ancestors.len() > WINDOW_BLOCKS {
+            self.ancestors.pop_front();
+        }
     }
 
     /// The window after the last of `headers`, ascending: all down to genesis, or at least the last 61.
@@ -133,10 +150,7 @@ impl HeaderWindow {
         debug_assert_eq!(header.header().previous, self.parent);
         self.parent = header.hash();
         self.parent_height = header.header().height;
-        self.ancestors.push_back(Ancestor::new(header.header().time, header.target()));
-        if self.ancestors.len() > WINDOW_BLOCKS {
-            self.ancestors.pop_front();
-        }
+        self.advance(Ancestor::new(header.header().time, header.target()));
     }
 
     /// The hash of the parent.
@@ -160,9 +174,16 @@ impl HeaderWindow {
     /// The median of the times of the last 11 blocks; of fewer, the later of the middle two.
     #[must_use]
     pub fn median_time(&self) -> UnixMillis {
-        let mut times: Vec<_> = self.ancestors.iter().rev().take(MEDIAN_BLOCKS).map(|ancestor| ancestor.time).collect();
-        times.sort_unstable();
-        times.get(times.len() / 2).copied().unwrap_or(0)
+        let mut times = [0; MEDIAN_BLOCKS];
+        let last = self.ancestors.iter().rev();
+        let count = times.iter_mut().zip(last).map(|(time, ancestor)| *time = ancestor.time).count();
+        let times = times.get_mut(..count).unwrap_or_default();
+        // The last first: they almost always descend already.
+        if !times.is_sorted_by(|later, earlier| later >= earlier) {
+            times.sort_unstable_by_key(|time| Reverse(*time));
+        }
+        // Of an even number the later of the middle two.
+        times.len().checked_sub(1).and_then(|last| times.get(last / 2)).copied().unwrap_or(0)
     }
 }
 
@@ -192,6 +213,17 @@ pub(super) fn next_target(params: &ChainParams, floor: Target, window: &HeaderWi
 
 /// ⌊Σ ⌊targetᵢ/60⌋ / K⌋ · L, not yet limited by the floor.
 fn average_target(spacing: u64, floor: Target, window: &HeaderWindow) -> U256 {
+    let (weighted, shares) = full_sums(spacing, window).unwrap_or_else(|| sums(spacing, floor, window));
+    debug_assert_eq!((weighted, shares), sums(spacing, floor, window));
+    // A spacing that is not absurd makes this fit; see the assertion above.
+    let k = spacing.saturating_mul(WEIGHTS);
+    let l = weighted.max(k / 10);
+    // At most 6 times the easiest floor, which has 8 zero bits: it fits.
+    shares.checked_div(U256::from(k)).unwrap_or(U256::ZERO).saturating_mul(U256::from(l))
+}
+
+/// Σ i·sᵢ and Σ ⌊targetᵢ/60⌋, as the rule says them.
+fn sums(spacing: u64, floor: Target, window: &HeaderWindow) -> (u64, U256) {
     let t = i128::from(spacing);
     let longest = t.saturating_mul(i128::from(LONGEST_SPACINGS));
     let missing = WINDOW_BLOCKS.saturating_sub(window.ancestors.len());
@@ -216,11 +248,30 @@ fn average_target(spacing: u64, floor: Target, window: &HeaderWindow) -> U256 {
         shares = shares.wrapping_add(share);
         previous = monotone;
     });
-    let k = t.saturating_mul(i128::from(WEIGHTS));
-    let l = i128::from(weighted).max(k / 10);
-    let number = |value: i128| U256::from(u128::try_from(value).unwrap_or(0));
-    // At most 6 times the easiest floor, which has 8 zero bits: it fits.
-    shares.checked_div(number(k)).unwrap_or(U256::ZERO).saturating_mul(number(l))
+    (weighted, shares)
+}
+
+/// [`sums`], quicker: of a window without blocks before genesis, and of times that 64 bits count on from. `None` of others.
+fn full_sums(spacing: u64, window: &HeaderWindow) -> Option<(u64, U256)> {
+    const LAST: UnixMillis = u64::MAX - WINDOW_BLOCKS as u64;
+    if window.ancestors.len() != WINDOW_BLOCKS {
+        return None;
+    }
+    let longest = spacing.saturating_mul(LONGEST_SPACINGS);
+    let (older, newer) = window.ancestors.as_slices();
+    let mut times = older.iter().chain(newer).map(|ancestor| ancestor.time);
+    let first = times.next()?;
+    let (mut previous, mut latest, mut weight, mut weighted) = (first, first, 0u64, 0u64);
+    times.for_each(|time| {
+        latest = latest.max(time);
+        weight = weight.wrapping_add(1);
+        let monotone = time.max(previous.wrapping_add(1));
+        let taken = monotone.wrapping_sub(previous).min(longest);
+        // Sixty steps of six of the longest spacing fit, weighted; see the assertion above.
+        weighted = weighted.wrapping_add(taken.wrapping_mul(weight));
+        previous = monotone;
+    });
+    (latest <= LAST).then_some((weighted, window.shares))
 }
 
 /// How often the target doubles for a block at `time` after a parent at `parent_time`.
@@ -234,6 +285,8 @@ fn doublings(params: &ChainParams, parent_time: UnixMillis, time: UnixMillis) ->
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use proptest::prelude::*;
 
     use super::*;
     use crate::consensus::{
@@ -374,6 +427,32 @@ mod tests {
         assert_eq!(min_time(&window(&[100, 100, 1, 2, 11, 3, 10, 4, 9, 5, 8, 6, 7])), 7);
     }
 
+    proptest! {
+        #[test]
+        fn the_quick_sums_are_those_of_the_rule(
+            spacing in prop_oneof![Just(1), 1..=100_000u64, Just(crate::consensus::MAX_SPACING_MS)],
+            start in prop_oneof![Just(0), 0..=1u64 << 50, u64::MAX - 200..=u64::MAX],
+            steps in prop::collection::vec((prop_oneof![
+                Just(0), Just(1), -50..=50i64, 0..=20_000i64, -1_000_000..=1_000_000i64, any::<i64>(),
+            ], 8u8..=200), 0..150),
+        ) {
+            let floor = Target::with_zero_bits(8);
+            let mut window = HeaderWindow::empty(hash(1), 0);
+            let mut time = start;
+            window.advance(Ancestor::new(time, floor));
+            for (step, zero_bits) in steps {
+                time = time.saturating_add_signed(step);
+                window.advance(Ancestor::new(time, Target::with_zero_bits(zero_bits)));
+                prop_assert!(window.ancestors.len() <= WINDOW_BLOCKS);
+                let quick = full_sums(spacing, &window);
+                prop_assert!(quick.is_none_or(|quick| quick == sums(spacing, floor, &window)));
+                let usual = window.ancestors.len() == WINDOW_BLOCKS
+                    && window.ancestors.iter().all(|ancestor| ancestor.time < u64::MAX / 2);
+                prop_assert!(!usual || quick.is_some());
+            }
+        }
+    }
+
     #[test]
     fn a_window_of_another_length_is_refused() {
         let network = network(T);
@@ -423,10 +502,7 @@ mod tests {
                 self.now += 1_000;
             };
             let time = self.now.max(min_time(&self.window));
-            self.window.ancestors.push_back(Ancestor::new(time, target));
-            if self.window.ancestors.len() > WINDOW_BLOCKS {
-                self.window.ancestors.pop_front();
-            }
+            self.window.advance(Ancestor::new(time, target));
             self.now - start
         }
 

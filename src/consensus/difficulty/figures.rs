@@ -124,10 +124,7 @@ impl Simulation {
             luck -= per_step;
             self.now += step;
         };
-        self.window.ancestors.push_back(Ancestor::new(time, target));
-        if self.window.ancestors.len() > WINDOW_BLOCKS {
-            self.window.ancestors.pop_front();
-        }
+        self.window.advance(Ancestor::new(time, target));
         self.height += 1;
         let ahead = i64::try_from(i128::from(time) - i128::from(self.now)).expect("small");
         Found { took: self.now - start, work: target.work().as_f64(), ahead }
