@@ -29,7 +29,7 @@ use friendchain::{
         CheckedBlock, CheckedHeader, Coin, CoinKey, Network, check_block, check_coinbase_value, check_coins,
         created_coins, spent_coins, verify_signatures,
     },
-    primitives::{Amount, Encode as _, Header},
+    primitives::{Amount, Encode as _, Header, Owner},
 };
 use support::{
     Generator, NOW, PEER, bar, cpu_time, decode, folder, headers_after, memory_mib, options, plot, populated, timed,
@@ -40,6 +40,14 @@ const THREADS: usize = 2;
 
 /// Blocks handed to the chain and not yet answered: what a sync allows itself.
 const HANDED: usize = 80;
+
+/// As the program has.
+#[cfg(not(target_env = "msvc"))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+/// Blocks whose trades the mempool has room for.
+const AT_ONCE: usize = 18;
 
 type Coins = HashMap<CoinKey, Coin>;
 
@@ -61,7 +69,7 @@ fn main() {
         let unseen = unseen(coins, blocks);
         bar("connect-unseen", unseen.engine / unseen.bound, "of the bare-CPU bound", 0.5);
         if asked("known") || !any {
-            let known = known(coins, blocks);
+            let known = known(coins, blocks, number("--at-once", AT_ONCE));
             bar("connect-known", known / unseen.engine, "× the speed with unseen signatures", 1.5);
         }
     }
@@ -124,51 +132,94 @@ fn unseen(coins: usize, blocks: usize) -> Figures {
     let bound = rate(time).max(staged);
     println!("bound: {staged:.0} tx/s stage after stage, {:.0} tx/s overlapped", rate(time));
 
-    let engine = rate(connect(&scene.path, &scene.headers, scene.bytes.iter(), |_| ()));
+    let engine = rate(connect(&scene.path, &scene.headers, scene.bytes.iter()));
     println!("engine, signatures unseen: {engine:.0} tx/s");
     drop(scene.folder);
     Figures { engine, bound }
 }
 
-fn known(coins: usize, blocks: usize) -> f64 {
+/// As much of it at once as the mempool has room for: its trades come in, and when they are durable, its blocks.
+fn known(coins: usize, blocks: usize, at_once: usize) -> f64 {
     let scene = scene(coins, blocks);
-    let time = connect(&scene.path, &scene.headers, scene.bytes.iter(), |chain| {
-        for bytes in &scene.bytes {
-            for trade in decode(bytes).transactions.into_iter().skip(1) {
-                chain.accept_trade(trade, PEER, NOW).expect("a valid trade");
-            }
-            chain.commit().expect("a commit");
-        }
-    });
+    let engine = Engine::start(&scene.path, &scene.headers);
+    let mut time = Duration::ZERO;
+    for blocks in scene.bytes.chunks(at_once) {
+        engine.bring_trades(blocks);
+        time += engine.connect(blocks.iter());
+    }
+    engine.end(&scene.headers);
     let rate = (blocks * 2_000) as f64 / time.as_secs_f64();
     println!("engine, trades in the mempool: {rate:.0} tx/s");
     rate
 }
 
-/// Connects blocks through the chain thread, as a sync does; until the last is durable.
-fn connect(
-    path: &Path,
-    headers: &[Header],
-    bytes: impl Iterator<Item = impl AsRef<[u8]>>,
-    before: impl FnOnce(&mut Chain),
-) -> Duration {
-    let mut chain = Chain::open(path, options(THREADS)).expect("a chain");
-    before(&mut chain);
-    chain.accept_headers(headers, PEER, NOW).expect("valid headers");
-    chain.commit().expect("a commit");
-    chain.drain_events();
-    let (events, mut told) = tokio::sync::mpsc::channel(1_024);
-    let (handle, thread) = spawn(chain, Arc::new(|| NOW), events).expect("a thread");
-    let listener = std::thread::spawn(move || while told.blocking_recv().is_some() {});
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let before = cpu_time();
-    let ((), time) = timed(|| runtime.block_on(hand_over(&handle, bytes)));
-    let busy = cpu_time().saturating_sub(before).as_secs_f64() / time.as_secs_f64();
-    eprintln!("engine: {busy:.2} of {THREADS} cores busy");
-    assert_eq!(handle.summary().tip.hash, headers.last().expect("some").hash());
-    drop(handle);
-    thread.join().expect("a clean end");
-    listener.join().expect("a clean end");
+/// A chain thread, used as a sync uses it.
+struct Engine {
+    handle: ChainHandle,
+    runtime: tokio::runtime::Runtime,
+    threads: [std::thread::JoinHandle<()>; 2],
+}
+
+impl Engine {
+    /// Opens the chain and brings the headers.
+    fn start(path: &Path, headers: &[Header]) -> Self {
+        let mut chain = Chain::open(path, options(THREADS)).expect("a chain");
+        chain.accept_headers(headers, PEER, NOW).expect("valid headers");
+        chain.commit().expect("a commit");
+        chain.drain_events();
+        let (events, mut told) = tokio::sync::mpsc::channel(1_024);
+        let (handle, thread) = spawn(chain, Arc::new(|| NOW), events).expect("a thread");
+        let listener = std::thread::spawn(move || while told.blocking_recv().is_some() {});
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        Self { handle, runtime, threads: [thread, listener] }
+    }
+
+    /// A peer brings the trades of blocks, until all are durable.
+    fn bring_trades(&self, blocks: &[Vec<u8>]) {
+        self.runtime.block_on(async {
+            for bytes in blocks {
+                let mut answers = Vec::new();
+                for trade in decode(bytes).transactions.into_iter().skip(1) {
+                    let (reply, answer) = tokio::sync::oneshot::channel();
+                    let transaction = Box::new(trade);
+                    let command = ChainCommand::AcceptTrade { transaction, origin: PEER, reply };
+                    self.handle.send(command).await.expect("an open chain");
+                    answers.push(answer);
+                }
+                for answer in answers {
+                    answer.await.expect("an answer").expect("a valid trade");
+                }
+            }
+            // What an owner can spend is read from the disk.
+            self.handle.spendable(Owner([0; 20])).await.expect("an open chain");
+        });
+    }
+
+    /// Connects blocks, until the last is durable.
+    fn connect(&self, blocks: impl Iterator<Item = impl AsRef<[u8]>>) -> Duration {
+        let before = cpu_time();
+        let ((), time) = timed(|| self.runtime.block_on(hand_over(&self.handle, blocks)));
+        let busy = cpu_time().saturating_sub(before).as_secs_f64() / time.as_secs_f64();
+        eprintln!("engine: {busy:.2} of {THREADS} cores busy");
+        time
+    }
+
+    /// Closes the chain, which ends in the last of these headers.
+    fn end(self, headers: &[Header]) {
+        let Self { handle, threads, .. } = self;
+        assert_eq!(handle.summary().tip.hash, headers.last().expect("some").hash());
+        drop(handle);
+        for thread in threads {
+            thread.join().expect("a clean end");
+        }
+    }
+}
+
+/// Connects blocks to the chain in a file, until the last is durable.
+fn connect(path: &Path, headers: &[Header], blocks: impl Iterator<Item = impl AsRef<[u8]>>) -> Duration {
+    let engine = Engine::start(path, headers);
+    let time = engine.connect(blocks);
+    engine.end(headers);
     time
 }
 
@@ -297,6 +348,6 @@ fn connect_only(folder: &Path) {
         })
     };
     let headers: Vec<_> = read().map(|bytes| decode(&bytes).header).collect();
-    connect(&folder.join("chain.redb"), &headers, read(), |_| ());
+    connect(&folder.join("chain.redb"), &headers, read());
     println!("{}", memory_mib().1);
 }

@@ -44,8 +44,11 @@ const OWNERS: usize = 1 << 16;
 const OUTPUTS: usize = (MAX_TRANSACTION_BYTES - TxInput::BYTES - 10) / TxOutput::BYTES;
 const TRADES: usize = MAX_BLOCK_BYTES / MAX_TRANSACTION_BYTES - 1;
 
-/// What each coin that can be spent is worth, in units.
+/// What each coin is worth when it is made, in units.
 const VALUE: u64 = 10_000;
+
+/// What a trade in a full block pays, in units, while its coins are worth much more: enough for a peer's to be taken.
+const FEE: u32 = 400;
 
 /// Reproducible numbers (splitmix64).
 #[derive(Debug, Clone)]
@@ -73,6 +76,7 @@ pub struct Spendable {
     transaction: u32,
     index: u32,
     owner: u32,
+    value: u32,
 }
 
 /// Someone's keys.
@@ -134,7 +138,7 @@ pub struct Generator {
     headers: Vec<Header>,
     keys: Arc<Vec<Keys>>,
     ids: Vec<TxId>,
-    /// The coins of [`VALUE`] units that nothing spends yet.
+    /// The coins that nothing spends yet.
     pub coins: Vec<Spendable>,
     /// Coinbase outputs that the next block turns into coins.
     seeds: Vec<(OutPoint, u32)>,
@@ -197,7 +201,8 @@ impl Generator {
             let trade = self.signed(&[(place, owner)], outputs);
             let transaction = self.ids.len() as u32;
             self.ids.push(trade.txid());
-            let coins = (0u32..).zip(owners).map(|(index, owner)| Spendable { transaction, index, owner });
+            let value = VALUE as u32;
+            let coins = (0u32..).zip(owners).map(|(index, owner)| Spendable { transaction, index, owner, value });
             self.coins.extend(coins);
             trades.push(trade);
         }
@@ -225,7 +230,9 @@ impl Generator {
         let make = |(coins, owners): &([Spendable; 2], [u32; 2])| {
             let place = |coin: &Spendable| OutPoint { txid: self.ids[coin.transaction as usize], index: coin.index };
             let inputs = coins.each_ref().map(|coin| (place(coin), coin.owner));
-            let output = |owner: &u32| TxOutput { value: units(VALUE), owner: self.keys[*owner as usize].owner };
+            let value: u32 = coins.iter().map(|coin| coin.value).sum();
+            let value = units(u64::from(value - if value > 10 * FEE { FEE } else { 0 }) / 2);
+            let output = |owner: &u32| TxOutput { value, owner: self.keys[*owner as usize].owner };
             self.signed(&inputs, owners.iter().map(output).collect())
         };
         // Signing takes longest: on two threads.
@@ -239,7 +246,8 @@ impl Generator {
         for (trade, (_, owners)) in trades.iter().zip(picked) {
             let transaction = self.ids.len() as u32;
             self.ids.push(trade.txid());
-            let coins = (0u32..).zip(owners).map(|(index, owner)| Spendable { transaction, index, owner });
+            let value = trade.outputs.first().map_or(0, |output| output.value.units() as u32);
+            let coins = (0u32..).zip(owners).map(|(index, owner)| Spendable { transaction, index, owner, value });
             self.coins.extend(coins);
         }
         let outputs = vec![TxOutput { value: SUBSIDY, owner: self.keys[0].owner }];
@@ -274,7 +282,7 @@ impl Generator {
         let entry = |coin: &Spendable| {
             let outpoint = OutPoint { txid: self.ids[coin.transaction as usize], index: coin.index };
             let owner = self.keys[coin.owner as usize].owner;
-            (CoinKey { owner, outpoint }, Coin { value: units(VALUE), height: 1, coinbase: false })
+            (CoinKey { owner, outpoint }, Coin { value: units(coin.value.into()), height: 1, coinbase: false })
         };
         self.coins.iter().map(entry).collect()
     }
@@ -285,7 +293,7 @@ impl Generator {
         let coin = self.coins.swap_remove(at);
         let place = OutPoint { txid: self.ids[coin.transaction as usize], index: coin.index };
         let owner = self.keys[self.numbers.below(OWNERS)].owner;
-        self.signed(&[(place, coin.owner)], vec![TxOutput { value: units(VALUE - 1_000), owner }])
+        self.signed(&[(place, coin.owner)], vec![TxOutput { value: units(u64::from(coin.value) - 1_000), owner }])
     }
 
     /// That many blocks of 2,000 2-in-2-out trades, as their bytes.

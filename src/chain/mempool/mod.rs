@@ -31,11 +31,11 @@ mod testing;
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     sync::Arc,
 };
 
-use super::api::MempoolEntry;
+use super::{api::MempoolEntry, hashing::KeyMap};
 use crate::{
     consensus::{self, Coin, CoinKey},
     primitives::{Height, LeafHash, PeerId, Rate, Transaction, TransactionKind, TxId, TxInput, TxOutput, UnixMillis},
@@ -132,15 +132,15 @@ impl Waiting {
 /// The waiting transactions.
 #[derive(Debug)]
 pub(crate) struct Mempool {
-    entries: HashMap<TxId, Waiting>,
+    entries: KeyMap<TxId, Waiting>,
     /// Which entry spends a coin or uses a stamp.
-    spends: HashMap<CoinKey, TxId>,
+    spends: KeyMap<CoinKey, TxId>,
     ranks: BTreeSet<(Rank, TxId)>,
     /// Of these, those that may be evicted.
     evictable: BTreeSet<(Rank, TxId)>,
     expiries: BTreeSet<(UnixMillis, TxId)>,
     order: BTreeMap<u64, TxId>,
-    leaves: HashMap<LeafHash, TxId>,
+    leaves: KeyMap<LeafHash, TxId>,
     memory: usize,
     max_memory: usize,
     floor: Floor,
@@ -152,13 +152,13 @@ pub(crate) struct Mempool {
 impl Default for Mempool {
     fn default() -> Self {
         Self {
-            entries: HashMap::new(),
-            spends: HashMap::new(),
+            entries: KeyMap::default(),
+            spends: KeyMap::default(),
             ranks: BTreeSet::new(),
             evictable: BTreeSet::new(),
             expiries: BTreeSet::new(),
             order: BTreeMap::new(),
-            leaves: HashMap::new(),
+            leaves: KeyMap::default(),
             memory: 0,
             max_memory: MAX_MEMPOOL_BYTES,
             floor: Floor::default(),

@@ -12,7 +12,7 @@ impl Mempool {
 
     /// Panics unless everything that is kept beside the entries follows from them.
     pub(crate) fn assert_consistent(&self) {
-        let mut spends = HashMap::new();
+        let mut spends = KeyMap::default();
         let mut last = None;
         for waiting in self.entries() {
             let txid = waiting.entry.txid;
