@@ -53,7 +53,7 @@ pub fn salvage(
 ) -> Result<Salvaged, OpenError> {
     let lost = |reason: String| OpenError::Lost { path: path.to_owned(), reason };
     let failed = |error: io::Error| OpenError::Disk { path: path.to_owned(), reason: error.to_string() };
-    let old = contained(path, || store::frozen_database(path, options.cache_mib / 2)).map_err(|error| match error {
+    let old = contained(path, || store::frozen_database(path, options.page_mib())).map_err(|error| match error {
         OpenError::Corrupt { reason, .. } => lost(reason),
         other => other,
     })?;
@@ -66,7 +66,7 @@ pub fn salvage(
         _ => {}
     }
     let fault = |fault| OpenError::from_fault(&unfinished, fault);
-    drop(store::create(&unfinished, &network, old.min_work(), options.cache_mib / 2)?);
+    drop(store::create(&unfinished, &network, old.min_work(), options.page_mib())?);
     let mut chain = Chain::open(&unfinished, options)?;
     let goal = old.copy_blocks(&mut chain, now, progress).map_err(fault)?;
     old.copy_trades(&mut chain, now).map_err(fault)?;

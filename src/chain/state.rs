@@ -58,7 +58,8 @@ const MAX_TOLD_TOGETHER: usize = 10_000;
 /// How a chain is kept; none of it changes what is valid.
 #[derive(Debug, Clone)]
 pub struct ChainOptions {
-    /// Memory, in MiB: half for the database's pages, half for changes. Those being written, and blocks that wait, come on top.
+    /// Memory, in MiB: three eighths for the database's pages, about half for changes. Those being written, and blocks that
+    /// wait, come on top.
     pub cache_mib: usize,
     /// Threads that verify signatures.
     pub threads: usize,
@@ -67,9 +68,9 @@ pub struct ChainOptions {
 }
 
 impl ChainOptions {
-    /// What the database may keep of its pages in memory, in MiB.
-    const fn page_mib(&self) -> usize {
-        self.cache_mib / 2
+    /// What the database may keep of its pages in memory, in MiB: it goes beyond it while it writes.
+    pub(super) const fn page_mib(&self) -> usize {
+        self.cache_mib / 8 * 3
     }
 }
 
