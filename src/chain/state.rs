@@ -9,7 +9,8 @@
 use std::{
     collections::{HashMap, VecDeque},
     path::Path,
-    sync::Arc,
+    sync::{Arc, mpsc},
+    thread,
 };
 
 use redb::{ReadableTable as _, ReadableTableMetadata as _};
@@ -44,6 +45,12 @@ const MIN_GATHERED: usize = 28 * 1024 * 1024;
 /// Changes are committed at the latest when they are of this many headers, 9 MB of pages. Each is written once however many
 /// there are, and more pages than half of a small cache would be written, read back and written again.
 const HEADERS_GATHERED: usize = 50_000;
+
+/// Headers that are hashed in one go while a chain is opened: half a megabyte.
+const HASHED_TOGETHER: usize = 4_096;
+
+/// How many such batches may be read ahead of the hashing.
+const BATCHES_READ: usize = 4;
 
 /// Room is made for this many headers at once when a chain is opened, whatever a damaged file says that it holds: 1 GB.
 const MAX_RESERVED: usize = 5_000_000;
@@ -562,20 +569,32 @@ pub(super) fn load_tree(tables: &ReadTables, network: &Network) -> Result<Header
     let mut records = tables.headers.iter()?.map(|entry| {
         let (key, value) = entry?;
         let (_, hash) = split_block_key(key.value());
-        let record = HeaderRecord::from_bytes(value.value())?;
-        if record.header.hash() != hash {
-            return Err(corrupt("a header is not the one of its hash"));
-        }
-        Ok::<_, ChainFault>((hash, record))
+        Ok::<_, ChainFault>((hash, HeaderRecord::from_bytes(value.value())?))
     });
     let (hash, genesis) = records.next().ok_or_else(|| corrupt("it has no headers"))??;
-    if hash != network.id {
+    if hash != network.id || genesis.header.hash() != hash {
         return Err(corrupt("its first header is not the genesis"));
     }
-    let mut loader = TreeLoader::new(&genesis, best, count);
-    for record in records {
-        let (hash, record) = record?;
-        loader.add(hash, &record).ok_or_else(|| corrupt("a header's parent is missing"))?;
-    }
-    Ok(loader.finish())
+    // Hashing takes as long as reading: on a thread beside it.
+    thread::scope(|scope| {
+        let (batches, read) = mpsc::sync_channel::<Vec<(BlockHash, Header)>>(BATCHES_READ);
+        let hash_all = move || read.iter().flatten().all(|(hash, header)| header.hash() == hash);
+        let hashing = thread::Builder::new().spawn_scoped(scope, hash_all);
+        let hashing = hashing.map_err(|error| ChainFault::Disk(error.to_string()))?;
+        let mut loader = TreeLoader::new(&genesis, best, count);
+        let mut batch = Vec::with_capacity(HASHED_TOGETHER);
+        for record in records {
+            let (hash, record) = record?;
+            loader.add(hash, &record).ok_or_else(|| corrupt("a header's parent is missing"))?;
+            batch.push((hash, record.header));
+            if batch.len() == HASHED_TOGETHER {
+                // Nobody takes it any more once a header was wrong.
+                let _ = batches.send(std::mem::replace(&mut batch, Vec::with_capacity(HASHED_TOGETHER)));
+            }
+        }
+        let _ = batches.send(batch);
+        drop(batches);
+        let tree = loader.finish();
+        if hashing.join().unwrap_or(false) { Ok(tree) } else { Err(corrupt("a header is not the one of its hash")) }
+    })
 }
