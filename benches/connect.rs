@@ -250,7 +250,7 @@ async fn settled(answer: Option<Answer>) {
 /// Decode, hash, merkle root and form.
 fn check(header: &Header, bytes: &[u8]) -> CheckedBlock {
     let header = CheckedHeader::from_store(*header).expect("a target");
-    check_block(decode(bytes), &header).expect("a valid form")
+    check_block(Arc::new(decode(bytes)), &header).expect("a valid form")
 }
 
 /// Every signature, in batches, on that many threads.

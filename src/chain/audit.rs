@@ -1,6 +1,6 @@
 //! The whole chain, checked from genesis, and its tables rebuilt from its blocks.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use redb::{ReadableTable as _, ReadableTableMetadata as _};
 use sha2::{Digest, Sha256};
@@ -21,7 +21,7 @@ use super::{
     tree::{Node, NodeId},
 };
 use crate::{
-    consensus::{Coin, CoinKey, HeaderWindow, Work, check_body, check_header, verify_signatures},
+    consensus::{Coin, CoinKey, HeaderWindow, Work, check_block, check_header, verify_signatures},
     primitives::{Amount, Height, NetworkId, Transaction, TxId, UnixMillis, contain},
 };
 
@@ -143,8 +143,8 @@ impl Chain {
                     .map_err(|error| problem(&error.to_string()))?;
                 window.push(&checked);
                 work = work.saturating_add(checked.work());
-                let names = check_body(&block, &checked).map_err(|error| problem(&error.to_string()))?;
-                Body::new(std::sync::Arc::new(block), names)
+                let checked = check_block(Arc::new(block), &checked).map_err(|error| problem(&error.to_string()))?;
+                Body::from_checked(checked)
             };
             if work != record.work {
                 return Err(problem("has another cumulative work than stored"));

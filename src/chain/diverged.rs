@@ -24,7 +24,7 @@ use crate::primitives::{BlockHash, Height, UnixMillis};
 pub(crate) const MAX_REORGANISATION_AGE: UnixMillis = 72 * 3_600 * 1_000;
 
 /// What a reorganisation takes for each byte of the blocks that leave and join: the decoded body, ids and leaves, changed coins,
-/// index entries and undo records. Measured on trades of two coins each way.
+/// index entries and undo records. Reckoned for trades of two coins each way, not measured.
 const MEMORY_PER_BODY_BYTE: usize = 4;
 
 /// And for each block, in bytes.

@@ -7,7 +7,7 @@ use std::{collections::HashMap, hash::BuildHasher, sync::Arc};
 
 use super::{errors::ChainFault, store::tables::Undo};
 use crate::{
-    consensus::{self, BlockError, BodyNames, Coin, CoinKey, Network, TransactionError, created_coins, spent_coins},
+    consensus::{self, BlockError, CheckedBlock, Coin, CoinKey, Network, TransactionError, created_coins, spent_coins},
     primitives::{Amount, Block, BlockHash, Height, LeafHash, Transaction, TxId, merkle_root},
 };
 
@@ -51,9 +51,9 @@ impl Body {
         Self { block: Arc::new(block), txids, leaves, signatures: None }
     }
 
-    /// Of a block whose form has been checked; the names are its own.
-    pub(crate) fn new(block: Arc<Block>, names: BodyNames) -> Self {
-        let BodyNames { txids, leaves } = names;
+    /// Of a block whose form has just been checked.
+    pub(crate) fn from_checked(checked: CheckedBlock) -> Self {
+        let (block, txids, leaves) = checked.into_parts();
         Self { block, txids, leaves, signatures: None }
     }
 

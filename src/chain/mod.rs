@@ -16,6 +16,7 @@ pub mod api;
 mod audit;
 mod diverged;
 pub mod errors;
+mod handle;
 mod hashing;
 mod headers;
 mod ledger;
@@ -45,6 +46,7 @@ pub use diverged::Divergence;
 pub use errors::{
     AcceptBlockError, AcceptBranchError, AcceptHeadersError, AcceptTradeError, Blame, ChainFault, OpenError,
 };
+pub use handle::ChainHandle;
 pub use mempool::{
     FLOOR_HALF_LIFE_MS, FREE_BYTES_PER_BLOCK, FREE_EXPIRY_MS, FeeRate, Floor, MAX_CHAIN, MAX_LOCAL_CHAIN,
     MAX_LOCAL_PACKAGE_BYTES, MAX_MEMPOOL_BYTES, MAX_PACKAGE_BYTES, MAX_REPLACED, PAYING_EXPIRY_MS, PAYING_RATE,
@@ -52,4 +54,4 @@ pub use mempool::{
 pub use reader::ChainReader;
 pub use state::{Chain, ChainOptions};
 pub use store::Status;
-pub use thread::{ChainHandle, Clock, spawn};
+pub use thread::{Clock, spawn};

@@ -15,7 +15,7 @@ use std::{
 
 use super::{ledger, ledger::Body, verified::Verified};
 use crate::{
-    consensus::{BlockError, CheckedHeader, Network, check_body},
+    consensus::{BlockError, CheckedHeader, Network, check_block},
     primitives::{Block, BlockHash},
 };
 
@@ -54,15 +54,13 @@ impl Incoming {
         {
             return body;
         }
-        let names = check_body(&self.block, header)?;
-        Ok(Body::new(Arc::clone(&self.block), names))
+        Ok(Body::from_checked(check_block(self.block, header)?))
     }
 }
 
 /// Form and signatures of a block whose header was accepted.
 fn look(block: Arc<Block>, header: &CheckedHeader, network: &Network, verified: &Verified) -> Result<Body, BlockError> {
-    let names = check_body(&block, header)?;
-    let mut body = Body::new(block, names);
+    let mut body = Body::from_checked(check_block(block, header)?);
     body.signatures = Some(ledger::check_signatures(network, &body, 1, |leaf| verified.knows(leaf)));
     Ok(body)
 }

@@ -54,6 +54,4 @@ pub use params::{
 pub use pow::{CompactError, Target, Work, WorkParseError};
 pub use proof::{MAX_PROOF_BYTES, MAX_PROOF_CHARS, MAX_PROOF_STEPS, PROOF_PREFIX, Proof, ProofError};
 pub use signature::{verify_signature, verify_signatures};
-pub use validate::{
-    BodyNames, CheckedBlock, check_block, check_body, check_coinbase_value, check_coins, check_transaction,
-};
+pub use validate::{CheckedBlock, check_block, check_coinbase_value, check_coins, check_transaction};

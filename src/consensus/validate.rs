@@ -4,7 +4,7 @@
 //! the coins that its inputs name, so that children stand after parents, then [`check_coinbase_value`] with the fees,
 //! and [`verify_signatures`](super::verify_signatures) for those transactions whose signatures were not verified before.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use super::{
     BlockError, COINBASE_MATURITY, CheckedHeader, Coin, MAX_BLOCK_BYTES, MAX_TRANSACTION_BYTES, SUBSIDY,
@@ -17,7 +17,7 @@ use crate::primitives::{
 /// A block whose work is done and whose form is right; its coins and signatures are not checked yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckedBlock {
-    block: Block,
+    block: Arc<Block>,
     hash: BlockHash,
     txids: Vec<TxId>,
     leaves: Vec<LeafHash>,
@@ -26,7 +26,7 @@ pub struct CheckedBlock {
 impl CheckedBlock {
     /// It.
     #[must_use]
-    pub const fn block(&self) -> &Block {
+    pub fn block(&self) -> &Block {
         &self.block
     }
 
@@ -38,7 +38,7 @@ impl CheckedBlock {
 
     /// Its height.
     #[must_use]
-    pub const fn height(&self) -> Height {
+    pub fn height(&self) -> Height {
         self.block.header.height
     }
 
@@ -59,10 +59,10 @@ impl CheckedBlock {
         self.block.transactions.iter().zip(self.txids.iter().copied())
     }
 
-    /// The block alone.
+    /// The block, the ids of its transactions and their merkle leaves, in order.
     #[must_use]
-    pub fn into_block(self) -> Block {
-        self.block
+    pub fn into_parts(self) -> (Arc<Block>, Vec<TxId>, Vec<LeafHash>) {
+        (self.block, self.txids, self.leaves)
     }
 }
 
@@ -71,23 +71,7 @@ impl CheckedBlock {
 ///
 /// Whether the body is the header's own comes first: any later error is for ever the header's too, see
 /// [`BlockError::condemns_header`].
-pub fn check_block(block: Block, header: &CheckedHeader) -> Result<CheckedBlock, BlockError> {
-    let names = check_body(&block, header)?;
-    let BodyNames { txids, leaves } = names;
-    Ok(CheckedBlock { hash: header.hash(), txids, leaves, block })
-}
-
-/// What [`check_body`] computed on its way.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BodyNames {
-    /// The ids of the block's transactions, in order.
-    pub txids: Vec<TxId>,
-    /// Their merkle leaves.
-    pub leaves: Vec<LeafHash>,
-}
-
-/// [`check_block`] for a block that stays where it is.
-pub fn check_body(block: &Block, header: &CheckedHeader) -> Result<BodyNames, BlockError> {
+pub fn check_block(block: Arc<Block>, header: &CheckedHeader) -> Result<CheckedBlock, BlockError> {
     if block.header != *header.header() {
         return Err(BlockError::WrongHeader { expected: header.hash(), found: block.hash() });
     }
@@ -108,7 +92,7 @@ pub fn check_body(block: &Block, header: &CheckedHeader) -> Result<BodyNames, Bl
         check_transaction(transaction).map_err(|error| BlockError::Transaction { index, error })?;
     }
     let txids = block.transactions.iter().map(Transaction::txid).collect();
-    Ok(BodyNames { txids, leaves })
+    Ok(CheckedBlock { hash: header.hash(), block, txids, leaves })
 }
 
 /// Checks the form of a trade or note: everything that can be said without coins and signatures.
@@ -358,7 +342,7 @@ mod tests {
             block.header.merkle_root = block.computed_merkle_root();
             mine(&mut block);
             let header = checked(&self.network, &self.window, &block);
-            check_block(block, &header)
+            check_block(Arc::new(block), &header)
         }
     }
 
@@ -367,12 +351,12 @@ mod tests {
         let setup = Setup::new();
         let block = setup.block(vec![trade(vec![to(1)]), note(&setup.network.id, &key(3), 1, b"hello")]);
         let header = checked(&setup.network, &setup.window, &block);
-        let found = check_block(block.clone(), &header).expect("a valid block");
+        let found = check_block(Arc::new(block.clone()), &header).expect("a valid block");
         assert_eq!((found.hash(), found.height(), found.block()), (block.hash(), 1, &block));
         assert_eq!(found.txids(), block.transactions.iter().map(Transaction::txid).collect::<Vec<_>>());
         assert_eq!(found.leaves(), block.leaves());
         assert_eq!(found.transactions().count(), 3);
-        assert_eq!(found.into_block(), block);
+        assert_eq!(*found.into_parts().0, block);
     }
 
     #[test]
@@ -383,13 +367,13 @@ mod tests {
 
         let mut other = block.clone();
         other.header.nonce += 1;
-        let error = check_block(other, &header).expect_err("another header");
+        let error = check_block(Arc::new(other), &header).expect_err("another header");
         assert!(matches!(error, BlockError::WrongHeader { expected, .. } if expected == header.hash()));
         assert!(!error.condemns_header());
 
         let mut other = block;
         other.transactions.push(trade(vec![to(1)]));
-        let error = check_block(other, &header).expect_err("another body");
+        let error = check_block(Arc::new(other), &header).expect_err("another body");
         assert!(matches!(error, BlockError::WrongMerkleRoot { .. }));
         assert!(!error.condemns_header());
     }
@@ -401,7 +385,7 @@ mod tests {
         let header = checked(&setup.network, &setup.window, &block);
         let input: &mut TxInput = &mut block.transactions[1].inputs[0];
         input.signature.0[0] ^= 1;
-        let error = check_block(block, &header).expect_err("another leaf");
+        let error = check_block(Arc::new(block), &header).expect_err("another leaf");
         assert!(matches!(error, BlockError::WrongMerkleRoot { .. }), "the leaf is over signatures too");
     }
 

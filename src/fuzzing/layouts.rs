@@ -1,7 +1,7 @@
 //! The fixed layouts of the chain: headers, transactions, blocks, memos of coinbases, genesis blocks, keys of coins,
 //! targets.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use crate::{
     consensus::{
@@ -118,8 +118,8 @@ fn look_at_block(block: &Block) {
     promised.header.merkle_root = root;
     for block in [block, &promised] {
         let Ok(header) = CheckedHeader::from_store(block.header) else { continue };
-        match check_block(block.clone(), &header) {
-            Ok(checked) => assert_eq!(&checked.into_block(), block),
+        match check_block(Arc::new(block.clone()), &header) {
+            Ok(checked) => assert_eq!(checked.block(), block),
             Err(error) => assert_eq!(error.condemns_header(), block.header.merkle_root == root, "{error}"),
         }
     }

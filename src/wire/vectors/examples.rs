@@ -1,5 +1,7 @@
 //! One small world that all examples are from: the network `test` of `networks.json`, its first block, and three friends.
 
+use std::sync::Arc;
+
 use serde_bytes::ByteBuf;
 
 use crate::{
@@ -59,7 +61,7 @@ impl World {
         let waiting = note(&network.id, &key(3), 7, "你好, friends".as_bytes());
         let block = testing::next_block(&network, &window, vec![trade, good_morning]);
         let header = checked(&network, &window, &block);
-        let checked = check_block(block.clone(), &header).expect("a valid block");
+        let checked = check_block(Arc::new(block.clone()), &header).expect("a valid block");
         let claims: Vec<_> = checked.transactions().collect();
         verify_signatures(&network.id, &claims, 1).expect("valid signatures");
         Self { network, header, block, waiting }
