@@ -32,7 +32,8 @@ use friendchain::{
     primitives::{Amount, Encode as _, Header, Owner},
 };
 use support::{
-    Generator, NOW, PEER, bar, cpu_time, decode, folder, headers_after, memory_mib, options, plot, populated, timed,
+    Generator, NOW, PEER, bar, cpu_time, decode, folder, headers_after, memory_mib, options, plot, populated,
+    side_by_side, timed,
 };
 
 /// Threads that both sides may keep busy.
@@ -40,11 +41,6 @@ const THREADS: usize = 2;
 
 /// Blocks handed to the chain and not yet answered: what a sync allows itself.
 const HANDED: usize = 80;
-
-/// As the program has.
-#[cfg(not(target_env = "msvc"))]
-#[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// Blocks whose trades the mempool has room for.
 const AT_ONCE: usize = 18;
@@ -65,13 +61,13 @@ fn main() {
     let asked = |name: &str| arguments.iter().any(|argument| argument == name);
     let (coins, blocks) = (number("--coins", 1_000_000), number("--blocks", 150));
     let any = ["unseen", "known", "growth", "memory"].into_iter().any(asked);
-    if asked("unseen") || asked("known") || !any {
+    if asked("unseen") || !any {
         let unseen = unseen(coins, blocks);
         bar("connect-unseen", unseen.engine / unseen.bound, "of the bare-CPU bound", 0.5);
-        if asked("known") || !any {
-            let known = known(coins, blocks, number("--at-once", AT_ONCE));
-            bar("connect-known", known / unseen.engine, "× the speed with unseen signatures", 1.5);
-        }
+    }
+    if asked("known") || !any {
+        let known = known(coins, blocks, number("--at-once", AT_ONCE));
+        bar("connect-known", known, "× the speed with unseen signatures", 1.5);
     }
     if asked("growth") {
         let points = [10_000, 100_000, 1_000_000, 10_000_000].map(|coins| {
@@ -138,19 +134,25 @@ fn unseen(coins: usize, blocks: usize) -> Figures {
     Figures { engine, bound }
 }
 
-/// As much of it at once as the mempool has room for: its trades come in, and when they are durable, its blocks.
+/// As many blocks at once as the mempool has room for the trades of: handed over in turn after their trades came in and
+/// are durable, and without. How much quicker the first are, pair by pair.
 fn known(coins: usize, blocks: usize, at_once: usize) -> f64 {
-    let scene = scene(coins, blocks);
+    let scene = scene(coins, blocks / (2 * at_once) * 2 * at_once);
     let engine = Engine::start(&scene.path, &scene.headers);
-    let mut time = Duration::ZERO;
-    for blocks in scene.bytes.chunks(at_once) {
+    let mut runs = scene.bytes.chunks(at_once);
+    let connect = |blocks: &[Vec<u8>]| engine.connect(blocks.iter());
+    let (mut without, mut with) = (runs.clone().step_by(2), runs.by_ref().skip(1).step_by(2));
+    let first = || connect(without.next().expect("enough"));
+    let second = || {
+        let blocks = with.next().expect("enough");
         engine.bring_trades(blocks);
-        time += engine.connect(blocks.iter());
-    }
+        connect(blocks)
+    };
+    let (ratio, unseen, known) = side_by_side(blocks / (2 * at_once), first, second);
     engine.end(&scene.headers);
-    let rate = (blocks * 2_000) as f64 / time.as_secs_f64();
-    println!("engine, trades in the mempool: {rate:.0} tx/s");
-    rate
+    let rate = |time: Duration| (at_once * 2_000) as f64 / time.as_secs_f64();
+    println!("engine, {at_once} blocks at once: {:.0} tx/s unseen, {:.0} known", rate(unseen), rate(known));
+    ratio
 }
 
 /// A chain thread, used as a sync uses it.

@@ -28,6 +28,11 @@ use friendchain::{
     },
 };
 
+/// As the program has.
+#[cfg(not(target_env = "msvc"))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// When the measured networks begin.
 const GENESIS_TIME: UnixMillis = 1_700_000_000_000;
 

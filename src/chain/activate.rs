@@ -3,12 +3,14 @@
 use super::{
     api::ChainEvent,
     errors::ChainFault,
-    ledger::{self, Body, Refusal},
+    ledger::{self, Body, Coins, Refusal},
+    mempool::Mempool,
+    overlay::Overlay,
     state::{Chain, LogEntry},
     tree::NodeId,
 };
 use crate::{
-    consensus::BlockError,
+    consensus::{BlockError, Coin, CoinKey},
     primitives::{BlockHash, Height, UnixMillis, events},
 };
 
@@ -26,6 +28,29 @@ pub(super) enum Activation {
     /// What is stored of a block on the way is not that block: it and all above it are to be fetched again, everything
     /// else is as before.
     Damaged,
+}
+
+/// The coins as a block finds them: those that waiting trades spend are remembered with these, and not read again.
+struct Spendable<'a> {
+    overlay: &'a mut Overlay,
+    mempool: Option<&'a Mempool>,
+}
+
+impl Coins for Spendable<'_> {
+    fn coin(&mut self, key: &CoinKey) -> Result<Option<Coin>, ChainFault> {
+        // First the layers: what this block, or one that the mempool does not know of yet, did to it.
+        if let Some(changed) = self.overlay.changed_coin(key) {
+            return Ok(changed);
+        }
+        match self.mempool.and_then(|mempool| mempool.spent_coin(key)) {
+            Some(coin) => Ok(Some(coin)),
+            None => self.overlay.coin(key),
+        }
+    }
+
+    fn set_coin(&mut self, key: CoinKey, coin: Option<Coin>) {
+        self.overlay.set_coin(key, coin);
+    }
 }
 
 impl Chain {
@@ -178,8 +203,10 @@ impl Chain {
 
     /// Connects a block in the open layer.
     fn connect_block(&mut self, id: NodeId, body: &Body) -> Result<(), Refusal> {
-        let Self { overlay, network, verified, options, tree, .. } = self;
-        let undo = ledger::connect(overlay, network, body, options.threads, |leaf| verified.knows(leaf))?;
+        let Self { overlay, network, verified, options, tree, mempool, rebuilding, .. } = self;
+        // What is rebuilt proves itself by what is stored alone.
+        let mut coins = Spendable { overlay, mempool: (!*rebuilding).then_some(mempool) };
+        let undo = ledger::connect(&mut coins, network, body, options.threads, |leaf| verified.knows(leaf))?;
         let node = tree.node(id);
         overlay.put_undo(node.key(), &undo);
         for (position, txid) in (0u32..).zip(&body.txids) {

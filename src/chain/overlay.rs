@@ -18,7 +18,7 @@ use std::{
     thread::JoinHandle,
 };
 
-use redb::ReadableTableMetadata as _;
+use redb::{ReadableTableMetadata, Table, Value};
 
 use super::{
     errors::ChainFault,
@@ -28,8 +28,8 @@ use super::{
     store::{
         Store,
         tables::{
-            BlockKey, CoinBytes, CoinTable, HeaderRecord, META_BEST_HEADER, META_TIP, OwnRecord, ReadTables, Undo,
-            WaitingRecord, coin_from_bytes, coin_to_bytes, place_from_bytes, place_to_bytes, stored, tx_key,
+            BlockKey, CoinTable, HeaderRecord, META_BEST_HEADER, META_TIP, OwnRecord, ReadTables, Undo, WaitingRecord,
+            coin_from_bytes, coin_to_bytes, place_from_bytes, place_to_bytes, stored, tx_key,
         },
     },
 };
@@ -100,10 +100,14 @@ impl Layer {
                     None => drop(tables.tx_index.remove(tx_key(txid))?),
                 }
             }
-            for (_, txid, bytes) in sorted(&self.waiting, id_prefix) {
-                match bytes {
-                    Some(bytes) => drop(tables.mempool.insert(tx_key(txid), bytes.as_slice())?),
-                    None => drop(tables.mempool.remove(tx_key(txid))?),
+            let waiting = sorted(&self.waiting, id_prefix);
+            let removals = waiting.iter().filter(|(_, _, bytes)| bytes.is_none());
+            let removals: Vec<_> = removals.map(|(_, txid, _)| *tx_key(txid)).collect();
+            let is_dense = is_dense(&tables.mempool, removals.len())?;
+            remove_sorted(&mut tables.mempool, &removals, is_dense)?;
+            for (_, txid, bytes) in waiting {
+                if let Some(bytes) = bytes {
+                    tables.mempool.insert(tx_key(txid), bytes.as_slice())?;
                 }
             }
             for (_, txid, bytes) in sorted(&self.own, id_prefix) {
@@ -449,10 +453,16 @@ impl Overlay {
     }
 }
 
+impl Overlay {
+    /// What a layer says of a place; `None` when none says anything.
+    pub(crate) fn changed_coin(&self, key: &CoinKey) -> Option<Option<Coin>> {
+        self.layers().find_map(|layer| layer.coins.get(key)).copied()
+    }
+}
+
 impl Coins for Overlay {
     fn coin(&mut self, key: &CoinKey) -> Result<Option<Coin>, ChainFault> {
-        let changed = self.layers().find_map(|layer| layer.coins.get(key)).copied();
-        match changed {
+        match self.changed_coin(key) {
             Some(known) => Ok(known),
             None => Ok(self.tables()?.coins.get(&key.to_bytes())?.map(|bytes| coin_from_bytes(bytes.value()))),
         }
@@ -475,29 +485,42 @@ const MAX_VISITED: u64 = 32;
 fn write_coins(table: &mut CoinTable<'_>, changes: &KeyMap<CoinKey, Option<Coin>>) -> Result<(), ChainFault> {
     let prefix = |key: &CoinKey| key.owner.0.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
     let changes = sorted(changes, prefix);
-    let removed = changes.iter().filter(|(_, _, coin)| coin.is_none()).count();
-    let is_dense = u64::try_from(removed).unwrap_or(u64::MAX).saturating_mul(MAX_VISITED) >= table.len()?;
+    let is_dense = is_dense(table, changes.iter().filter(|(_, _, coin)| coin.is_none()).count())?;
     for run in changes.chunks(RUN) {
-        let mut removals = run.iter().filter(|(_, _, coin)| coin.is_none()).map(|(_, key, _)| key.to_bytes());
-        match (removals.clone().next(), removals.clone().next_back()) {
-            (Some(first), Some(last)) if is_dense => {
-                let mut next = removals.next();
-                table.retain_in::<&CoinBytes, _>(&first..=&last, |key, _| {
-                    while next.as_ref().is_some_and(|removal| removal < key) {
-                        next = removals.next();
-                    }
-                    next.as_ref() != Some(key)
-                })?;
-            }
-            _ => {
-                for key in removals {
-                    table.remove(&key)?;
-                }
-            }
-        }
+        let removals = run.iter().filter(|(_, _, coin)| coin.is_none());
+        let removals: Vec<_> = removals.map(|(_, key, _)| key.to_bytes()).collect();
+        remove_sorted(table, &removals, is_dense)?;
         for (_, key, coin) in run {
             if let Some(coin) = coin {
                 table.insert(&key.to_bytes(), &coin_to_bytes(coin))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether so many of a table's entries are to be removed that one pass over it is quicker.
+fn is_dense(table: &impl ReadableTableMetadata, removed: usize) -> Result<bool, ChainFault> {
+    Ok(u64::try_from(removed).unwrap_or(u64::MAX).saturating_mul(MAX_VISITED) >= table.len()?)
+}
+
+/// Removes what is under some keys, given in their order: in one pass from the first to the last when they are dense.
+fn remove_sorted<const N: usize, V: Value>(
+    table: &mut Table<'_, &'static [u8; N], V>,
+    keys: &[[u8; N]],
+    is_dense: bool,
+) -> Result<(), ChainFault> {
+    match keys {
+        [first, .., last] if is_dense => {
+            let mut keys = keys.iter().peekable();
+            table.retain_in::<&[u8; N], _>(first..=last, |key, _| {
+                while keys.next_if(|removal| *removal < key).is_some() {}
+                keys.peek() != Some(&key)
+            })?;
+        }
+        _ => {
+            for key in keys {
+                table.remove(key)?;
             }
         }
     }

@@ -63,10 +63,19 @@ impl Chain {
             }
             return Ok(());
         }
-        if let Some((height, _)) = self.overlay.place(&txid)? {
-            return Err(AcceptTradeError::Mined { txid, height });
-        }
-        let candidate = self.check_trade(&transaction, txid, &Rules::for_new(local))?;
+        let candidate = match self.check_trade(&transaction, txid, &Rules::for_new(local)) {
+            // A block that holds it took its coins or left its stamp: only then is it worth a look.
+            Err(AcceptTradeError::Transaction {
+                error: error @ (TransactionError::MissingCoin { .. } | TransactionError::StampUsed { .. }),
+                ..
+            }) => {
+                return Err(match self.overlay.place(&txid)? {
+                    Some((height, _)) => AcceptTradeError::Mined { txid, height },
+                    None => AcceptTradeError::Transaction { txid, error },
+                });
+            }
+            checked => checked?,
+        };
         if let Origin::Peer(peer) = origin
             && !local
         {
@@ -186,12 +195,13 @@ impl Chain {
     fn keep(&mut self, txid: TxId, now: UnixMillis) {
         let Some(waiting) = self.mempool.get(&txid) else { return };
         let MempoolEntry { transaction, added, local, .. } = &waiting.entry;
-        let transaction = Transaction::clone(transaction);
+        let transaction = Arc::clone(transaction);
         let record = WaitingRecord { sequence: waiting.sequence, added: *added, local: *local, transaction };
         self.overlay.put_waiting(txid, &record);
         if record.local && self.own.get(&txid) != Some(&false) {
             self.own.insert(txid, false);
-            let record = OwnRecord { added: now, void: String::new(), transaction: record.transaction };
+            let transaction = Transaction::clone(&record.transaction);
+            let record = OwnRecord { added: now, void: String::new(), transaction };
             self.overlay.put_own(txid, &record);
         }
     }
@@ -336,7 +346,6 @@ impl Chain {
                 continue;
             }
             let leaf = leaf_hash(&transaction);
-            let transaction = Arc::new(transaction);
             match self.readmit(&transaction, txid, leaf, added) {
                 Ok(()) => {}
                 Err(AcceptTradeError::Fault(fault)) => return Err(fault),

@@ -553,10 +553,13 @@ impl Chain {
 /// Leaves out waiting trades whose stored signatures do not hold: taken for verified, they would spoil every block that is
 /// mined with them.
 fn drop_damaged(waiting: &mut Vec<WaitingRecord>, network: &Network, threads: usize) {
+    let mut sound = 0;
     loop {
-        let named: Vec<_> = waiting.iter().map(|record| (&record.transaction, record.transaction.txid())).collect();
+        let rest = waiting.iter().skip(sound);
+        let named: Vec<_> = rest.map(|record| (&*record.transaction, record.transaction.txid())).collect();
         let Err((position, error)) = verify_signatures(&network.id, &named, threads) else { return };
-        let record = waiting.remove(position);
+        sound = sound.saturating_add(position);
+        let record = waiting.remove(sound);
         tracing::warn!(txid = %record.transaction.txid(), %error, "a stored trade is damaged and is left out");
     }
 }

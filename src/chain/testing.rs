@@ -16,6 +16,7 @@ use redb::{StorageBackend, backends::InMemoryBackend};
 use super::{
     BlockAccepted, Chain, ChainEvent, ChainOptions, Origin,
     errors::{AcceptBlockError, AcceptTradeError},
+    ledger::Coins as _,
     store::Store,
 };
 pub(crate) use crate::consensus::testing::{coinbase, key, mine, note, owner, signed};
@@ -121,6 +122,16 @@ pub(crate) fn options() -> ChainOptions {
 pub(crate) fn open(disk: &Disk, network: &Network) -> Chain {
     let store = Store::on_backend(disk.open(), network, 4).expect("a store");
     Chain::on_store(store, options()).expect("a chain")
+}
+
+impl Chain {
+    /// Panics unless all that the mempool keeps follows from its entries, and the coins that it remembers are the chain's.
+    pub(crate) fn assert_consistent_mempool(&mut self) {
+        self.mempool.assert_consistent();
+        for (key, coin) in self.mempool.spent_coins() {
+            assert_eq!(self.overlay.coin(&key).expect("a coin or none"), Some(coin), "a remembered coin is there");
+        }
+    }
 }
 
 impl TestChain {

@@ -68,7 +68,8 @@ impl Rules {
 pub(crate) struct Candidate {
     pub(crate) fee: Amount,
     pub(super) parents: Vec<TxId>,
-    pub(super) keys: Vec<CoinKey>,
+    /// The places that it spends, with the coins that are there on the chain.
+    pub(super) spends: Vec<(CoinKey, Option<Coin>)>,
     /// It and all that it rests on.
     pub(super) package: Package,
     /// What has to leave for it: what it conflicts with.
@@ -107,28 +108,32 @@ impl Mempool {
         {
             return Err(AcceptTradeError::Conflict { txid, outpoint, by, needs: None });
         }
-        let (mut spent, mut parents) = (Vec::new(), Vec::new());
-        for (input, key) in keys.iter().enumerate() {
+        let (mut spent, mut parents, mut spends) = (Vec::new(), Vec::new(), Vec::new());
+        for (input, key) in keys.into_iter().enumerate() {
             let outpoint = key.outpoint;
             if is_note {
-                if coin(key)?.is_some() {
+                if coin(&key)?.is_some() {
                     return Err(broken(TransactionError::StampUsed { index: outpoint.index }));
                 }
+                spends.push((key, None));
                 continue;
             }
-            if let Some(pending) = self.output(key, next_height) {
+            if let Some(pending) = self.output(&key, next_height) {
                 spent.push(pending);
                 parents.push(outpoint.txid);
+                spends.push((key, None));
                 continue;
             }
-            spent.push(coin(key)?.ok_or_else(|| broken(TransactionError::MissingCoin { input, outpoint }))?);
+            let found = coin(&key)?.ok_or_else(|| broken(TransactionError::MissingCoin { input, outpoint }))?;
+            spent.push(found);
+            spends.push((key, Some(found)));
         }
         let fee = consensus::check_coins(transaction, &spent, next_height).map_err(broken)?;
         parents.sort_unstable();
         parents.dedup();
         let alone = Package::one(fee, transaction.encoded_len());
         let mut candidate =
-            Candidate { fee, parents, keys, package: alone, conflicts: Vec::new(), replaced: HashSet::new() };
+            Candidate { fee, parents, spends, package: alone, conflicts: Vec::new(), replaced: HashSet::new() };
         self.find_replaced(txid, &rivals, &mut candidate)?;
         self.find_package(txid, &rules.limits, &mut candidate)?;
         self.check_replacement(txid, &rivals, alone, &candidate)?;

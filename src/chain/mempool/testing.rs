@@ -10,6 +10,11 @@ impl Mempool {
         self.max_memory = max_memory;
     }
 
+    /// The coins of the chain that are remembered with the entries that spend them.
+    pub(crate) fn spent_coins(&self) -> Vec<(CoinKey, Coin)> {
+        self.spends.iter().filter_map(|(key, spend)| Some((*key, spend.coin?))).collect()
+    }
+
     /// Panics unless everything that is kept beside the entries follows from them.
     pub(crate) fn assert_consistent(&self) {
         let mut spends = KeyMap::default();
@@ -49,7 +54,7 @@ impl Mempool {
             assert_eq!(package, waiting.package);
             assert_eq!(waiting.entry.expires.is_none(), waiting.entry.local);
         }
-        assert_eq!(spends, self.spends);
+        assert_eq!(spends, self.spends.iter().map(|(key, spend)| (*key, spend.by)).collect());
         let places = |wanted: &dyn Fn(&Waiting) -> bool| -> BTreeSet<_> {
             let wanted = self.entries().filter(|waiting| wanted(waiting));
             wanted.map(|waiting| (waiting.rank(), waiting.entry.txid)).collect()

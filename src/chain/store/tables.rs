@@ -3,6 +3,8 @@
 //! Every table's name ends in its version. Numbers in keys are big-endian, so that the order of keys is theirs; numbers
 //! in values are little-endian, as everywhere else.
 
+use std::sync::Arc;
+
 use redb::{ReadOnlyTable, ReadTransaction, StorageError, Table, TableDefinition, TableError, WriteTransaction};
 
 use crate::{
@@ -336,7 +338,7 @@ pub(crate) struct WaitingRecord {
     pub(crate) sequence: u64,
     pub(crate) added: UnixMillis,
     pub(crate) local: bool,
-    pub(crate) transaction: Transaction,
+    pub(crate) transaction: Arc<Transaction>,
 }
 
 impl Encode for WaitingRecord {
@@ -354,7 +356,7 @@ impl Decode for WaitingRecord {
             sequence: reader.u64()?,
             added: reader.u64()?,
             local: reader.flag("local")?,
-            transaction: Transaction::decode(reader)?,
+            transaction: Arc::new(Transaction::decode(reader)?),
         })
     }
 }

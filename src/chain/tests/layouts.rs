@@ -1,5 +1,7 @@
 //! Stored records: what is written is read back, and no other bytes are read as the same record.
 
+use std::sync::Arc;
+
 use proptest::{collection::vec, prelude::*};
 
 use crate::{
@@ -78,7 +80,7 @@ proptest! {
         sequence: u64, added: u64, local: bool, stamp: u32, cut: usize, change: (usize, u8),
     ) {
         let transaction = note(&hash(1), &key(1), stamp, b"words");
-        one_encoding(&WaitingRecord { sequence, added, local, transaction }, cut, change)?;
+        one_encoding(&WaitingRecord { sequence, added, local, transaction: Arc::new(transaction) }, cut, change)?;
     }
 
     #[test]
@@ -106,7 +108,8 @@ proptest! {
 
 #[test]
 fn a_flag_is_0_or_1() {
-    let record = WaitingRecord { sequence: 1, added: 2, local: true, transaction: note(&hash(1), &key(1), 7, b"x") };
+    let record =
+        WaitingRecord { sequence: 1, added: 2, local: true, transaction: Arc::new(note(&hash(1), &key(1), 7, b"x")) };
     let mut bytes = record.to_bytes();
     for flag in 2..=u8::MAX {
         bytes[16] = flag;

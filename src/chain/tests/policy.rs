@@ -50,13 +50,13 @@ impl Purse {
 
     fn takes(&mut self, trade: &Transaction, origin: Origin) -> TxId {
         let txid = self.chain.trade(trade, origin).expect("good");
-        self.chain.chain.mempool.assert_consistent();
+        self.chain.chain.assert_consistent_mempool();
         txid
     }
 
     fn refuses(&mut self, trade: &Transaction, origin: Origin) -> AcceptTradeError {
         let error = self.chain.trade(trade, origin).expect_err("a refusal");
-        self.chain.chain.mempool.assert_consistent();
+        self.chain.chain.assert_consistent_mempool();
         assert_eq!(error.blame(), Blame::Nobody, "{error}");
         error
     }
@@ -89,7 +89,7 @@ impl Purse {
     fn later(&mut self, ms: u64) {
         self.chain.now += ms;
         self.chain.chain.due(self.chain.now).expect("a disk");
-        self.chain.chain.mempool.assert_consistent();
+        self.chain.chain.assert_consistent_mempool();
     }
 }
 

@@ -207,7 +207,7 @@ impl History {
 
     /// What must hold after any step.
     fn check(&mut self) {
-        self.chain.chain.mempool.assert_consistent();
+        self.chain.chain.assert_consistent_mempool();
         self.told = told(std::mem::take(&mut self.told), self.chain.events());
         let waiting: BTreeSet<_> = self.chain.chain.mempool().iter().map(|entry| entry.txid).collect();
         assert!(self.told.is_subset(&waiting), "what left was told of: {:?}", self.told.difference(&waiting));

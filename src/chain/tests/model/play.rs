@@ -421,6 +421,7 @@ impl World {
     }
 
     fn compare_mempool(&mut self) -> Result<(), Difference> {
+        self.engine().assert_consistent_mempool();
         let engine = self.engine().mempool();
         let engine: Vec<_> = engine.iter().map(|entry| (entry.txid, entry.fee.units(), entry.local)).collect();
         let model: Vec<_> = self.model.pool.entries.iter().map(|entry| (entry.txid, entry.fee, entry.local)).collect();
