@@ -30,22 +30,16 @@ pub(super) enum Activation {
     Damaged,
 }
 
-/// The coins as a block finds them: those that waiting trades spend are remembered with these, and not read again.
-struct Spendable<'a> {
+/// The coins as a block finds them: those that waiting trades spend are remembered with these, and not read again. What this
+/// block, or one before it that the mempool does not know of yet, did to a coin stands in a layer, which is asked first.
+struct RememberedCoins<'a> {
     overlay: &'a mut Overlay,
     mempool: Option<&'a Mempool>,
 }
 
-impl Coins for Spendable<'_> {
+impl Coins for RememberedCoins<'_> {
     fn coin(&mut self, key: &CoinKey) -> Result<Option<Coin>, ChainFault> {
-        // First the layers: what this block, or one that the mempool does not know of yet, did to it.
-        if let Some(changed) = self.overlay.changed_coin(key) {
-            return Ok(changed);
-        }
-        match self.mempool.and_then(|mempool| mempool.spent_coin(key)) {
-            Some(coin) => Ok(Some(coin)),
-            None => self.overlay.coin(key),
-        }
+        self.overlay.coin_or(key, || self.mempool?.spent_coin(key))
     }
 
     fn set_coin(&mut self, key: CoinKey, coin: Option<Coin>) {
@@ -205,7 +199,7 @@ impl Chain {
     fn connect_block(&mut self, id: NodeId, body: &Body) -> Result<(), Refusal> {
         let Self { overlay, network, verified, options, tree, mempool, rebuilding, .. } = self;
         // What is rebuilt proves itself by what is stored alone.
-        let mut coins = Spendable { overlay, mempool: (!*rebuilding).then_some(mempool) };
+        let mut coins = RememberedCoins { overlay, mempool: (!*rebuilding).then_some(mempool) };
         let undo = ledger::connect(&mut coins, network, body, options.threads, |leaf| verified.knows(leaf))?;
         let node = tree.node(id);
         overlay.put_undo(node.key(), &undo);

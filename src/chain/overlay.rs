@@ -454,18 +454,25 @@ impl Overlay {
 }
 
 impl Overlay {
-    /// What a layer says of a place; `None` when none says anything.
-    pub(crate) fn changed_coin(&self, key: &CoinKey) -> Option<Option<Coin>> {
-        self.layers().find_map(|layer| layer.coins.get(key)).copied()
+    /// The coin at a place. Where no layer has touched it, what is `remembered` of the store is not read again.
+    pub(crate) fn coin_or(
+        &mut self,
+        key: &CoinKey,
+        remembered: impl FnOnce() -> Option<Coin>,
+    ) -> Result<Option<Coin>, ChainFault> {
+        if let Some(changed) = self.layers().find_map(|layer| layer.coins.get(key)) {
+            return Ok(*changed);
+        }
+        match remembered() {
+            Some(coin) => Ok(Some(coin)),
+            None => Ok(self.tables()?.coins.get(&key.to_bytes())?.map(|bytes| coin_from_bytes(bytes.value()))),
+        }
     }
 }
 
 impl Coins for Overlay {
     fn coin(&mut self, key: &CoinKey) -> Result<Option<Coin>, ChainFault> {
-        match self.changed_coin(key) {
-            Some(known) => Ok(known),
-            None => Ok(self.tables()?.coins.get(&key.to_bytes())?.map(|bytes| coin_from_bytes(bytes.value()))),
-        }
+        self.coin_or(key, || None)
     }
 
     fn set_coin(&mut self, key: CoinKey, coin: Option<Coin>) {
