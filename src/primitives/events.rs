@@ -2,10 +2,20 @@
 //!
 //! Each event is a struct; [`TABLE`] lists them all for documents and tests. Observers may rely on names, fields and
 //! types. A number is logged as a number, an id as its usual text. Nothing secret is a field of an event.
+//!
+//! What a peer can bring about as often as it likes is an event `of peers`: such are logged at [`PEERS_RATE`] at most, each
+//! name by itself, and [`LogSuppressed`] says how many were not.
 
-use std::{borrow::Cow, sync::OnceLock};
+use std::{
+    borrow::Cow,
+    sync::{Mutex, OnceLock, PoisonError},
+    time::Instant,
+};
 
-use super::{BlockHash, PeerId, TxId};
+use super::{BlockHash, Bucket, PeerId, Rate, TxId};
+
+/// How often one event `of peers` is logged: far more than friends cause, and no more than a disk can bear for weeks.
+pub const PEERS_RATE: Rate = Rate { burst: 2_000, per_second: 20 };
 
 /// The target of every event, for filters: `--log friendchain::event=info`.
 pub const TARGET: &str = "friendchain::event";
@@ -31,8 +41,41 @@ pub struct EventSpec {
     pub level: &'static str,
     /// What happened.
     pub meaning: &'static str,
-    /// Names and Rust types of the fields, beside `event` and `node`.
-    pub fields: &'static [(&'static str, &'static str)],
+    /// Names, Rust types and meanings of the fields, beside `event` and `node`.
+    pub fields: &'static [(&'static str, &'static str, &'static str)],
+    /// Whether peers can bring it about at will, so that it is logged at [`PEERS_RATE`] at most.
+    pub of_peers: bool,
+}
+
+/// How much of one event `of peers` was logged.
+struct Limit(Mutex<Option<(Bucket, u64)>>);
+
+impl Limit {
+    const fn new() -> Self {
+        Self(Mutex::new(None))
+    }
+
+    /// Whether one more may be logged; and if so, how many were not since the last.
+    fn take(&self, now: u64) -> Option<u64> {
+        let mut limit = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (bucket, suppressed) = limit.get_or_insert((Bucket::new(PEERS_RATE, now), 0));
+        if bucket.take(1, now) {
+            return Some(std::mem::take(suppressed));
+        }
+        *suppressed = suppressed.saturating_add(1);
+        None
+    }
+
+    /// The same for now; says how many were not logged.
+    fn allows(&self, name: &'static str) -> bool {
+        static START: OnceLock<Instant> = OnceLock::new();
+        let now = START.get_or_init(Instant::now).elapsed().as_millis();
+        let suppressed = self.take(u64::try_from(now).unwrap_or(u64::MAX));
+        if let Some(count @ 1..) = suppressed {
+            LogSuppressed { of: name, count }.emit();
+        }
+        suppressed.is_some()
+    }
 }
 
 /// How a field's value is logged.
@@ -91,7 +134,7 @@ impl<T: LogValue> LogValue for Option<T> {
 macro_rules! events {
     ($(
         $(#[doc = $doc:literal])+
-        $level:ident $name:ident = $text:literal { $( $(#[doc = $field_doc:literal])+ $field:ident: $ty:ty, )* }
+        $level:ident $name:ident = $text:literal $(of $peers:ident)? { $( $(#[doc = $field_doc:literal])+ $field:ident: $ty:ty, )* }
     )*) => {
         $(
             $(#[doc = $doc])+
@@ -104,6 +147,12 @@ macro_rules! events {
 
                 /// Logs it.
                 pub fn emit(&self) {
+                    $(
+                        static $peers: Limit = Limit::new();
+                        if tracing::enabled!(target: TARGET, tracing::Level::$level) && !$peers.allows(Self::NAME) {
+                            return;
+                        }
+                    )?
                     tracing::event!(
                         target: TARGET,
                         tracing::Level::$level,
@@ -121,7 +170,8 @@ macro_rules! events {
                 name: $text,
                 level: stringify!($level),
                 meaning: concat!($($doc),+),
-                fields: &[$( (stringify!($field), stringify!($ty)), )*],
+                fields: &[$( (stringify!($field), stringify!($ty), concat!($($field_doc),+)), )*],
+                of_peers: !concat!("" $(, stringify!($peers))?).is_empty(),
             },
         )*];
     };
@@ -152,7 +202,7 @@ events! {
         height: u32,
     }
     /// The first connection to a peer is up.
-    INFO PeerConnected = "peer_connected" {
+    INFO PeerConnected = "peer_connected" of PEERS {
         /// Who.
         peer: PeerId,
         /// Its address as this node sees it.
@@ -161,21 +211,21 @@ events! {
         inbound: bool,
     }
     /// The last connection to a peer is down.
-    INFO PeerDisconnected = "peer_disconnected" {
+    INFO PeerDisconnected = "peer_disconnected" of PEERS {
         /// Who.
         peer: PeerId,
         /// Why, as far as is known.
         reason: String,
     }
     /// A peer of another network was told so and left.
-    INFO WrongNetwork = "wrong_network" {
+    INFO WrongNetwork = "wrong_network" of PEERS {
         /// Who.
         peer: PeerId,
         /// Its genesis hash.
         network: BlockHash,
     }
     /// A peer's Status came: the seed's `version`.
-    INFO StatusExchanged = "status_exchanged" {
+    INFO StatusExchanged = "status_exchanged" of PEERS {
         /// Who.
         peer: PeerId,
         /// Always `version`.
@@ -195,7 +245,7 @@ events! {
         message: &'static str,
     }
     /// Headers were sent to a peer that asked: the answer to its `getblocks`.
-    INFO HeadersServed = "headers_served" {
+    INFO HeadersServed = "headers_served" of PEERS {
         /// Who.
         peer: PeerId,
         /// Always `getblocks`.
@@ -204,7 +254,7 @@ events! {
         count: usize,
     }
     /// Headers came from a peer: the seed's `inv`.
-    INFO HeadersReceived = "headers_received" {
+    INFO HeadersReceived = "headers_received" of PEERS {
         /// Who.
         peer: PeerId,
         /// Always `inv`.
@@ -224,7 +274,7 @@ events! {
         count: usize,
     }
     /// Blocks were sent to a peer that asked: the answer to its `getdata`.
-    INFO BlocksServed = "blocks_served" {
+    INFO BlocksServed = "blocks_served" of PEERS {
         /// Who.
         peer: PeerId,
         /// Always `getdata`.
@@ -277,7 +327,7 @@ events! {
         connected: usize,
     }
     /// A block was refused.
-    WARN BlockRefused = "block_refused" {
+    WARN BlockRefused = "block_refused" of PEERS {
         /// Its name.
         hash: BlockHash,
         /// From whom, if from a peer.
@@ -299,21 +349,21 @@ events! {
         transactions: usize,
     }
     /// A trade or note entered the mempool.
-    INFO TradeAccepted = "trade_accepted" {
+    INFO TradeAccepted = "trade_accepted" of PEERS {
         /// Its id.
         txid: TxId,
         /// Whether it was made on this node.
         local: bool,
     }
     /// A peer's trade or note left the mempool without being mined.
-    DEBUG TradeDropped = "trade_dropped" {
+    DEBUG TradeDropped = "trade_dropped" of PEERS {
         /// Its id.
         txid: TxId,
         /// Why: `conflict`, `replaced`, `evicted`, `expired` or `reorganised`.
         reason: &'static str,
     }
     /// A trade or note was refused.
-    DEBUG TradeRefused = "trade_refused" {
+    DEBUG TradeRefused = "trade_refused" of PEERS {
         /// Its id.
         txid: TxId,
         /// From whom, if from a peer.
@@ -369,7 +419,7 @@ events! {
         tip: BlockHash,
     }
     /// A peer did something that costs it score.
-    WARN PeerPenalised = "peer_penalised" {
+    WARN PeerPenalised = "peer_penalised" of PEERS {
         /// Who.
         peer: PeerId,
         /// The name of the offence.
@@ -382,14 +432,14 @@ events! {
         banned: bool,
     }
     /// A friend's signed profile is held and the friend is here.
-    INFO FriendJoined = "friend_joined" {
+    INFO FriendJoined = "friend_joined" of PEERS {
         /// Who.
         peer: PeerId,
         /// By its profile.
         name: String,
     }
     /// A friend has said goodbye or is gone.
-    INFO FriendLeft = "friend_left" {
+    INFO FriendLeft = "friend_left" of PEERS {
         /// Who.
         peer: PeerId,
         /// By its profile.
@@ -412,7 +462,7 @@ events! {
         to: PeerId,
     }
     /// A chat line came.
-    INFO ChatReceived = "chat_received" {
+    INFO ChatReceived = "chat_received" of PEERS {
         /// Of the line.
         id: String,
         /// Its author.
@@ -420,8 +470,15 @@ events! {
         /// Whether it was to this node alone.
         direct: bool,
     }
+    /// Peers brought an event about so often that not all of it was logged: said before the next that is.
+    WARN LogSuppressed = "log_suppressed" {
+        /// The name of the event.
+        of: &'static str,
+        /// How many were not logged.
+        count: u64,
+    }
     /// A peer's gossip went deaf, and the connection is made anew.
-    WARN GossipDeaf = "gossip_deaf" {
+    WARN GossipDeaf = "gossip_deaf" of PEERS {
         /// Who.
         peer: PeerId,
     }
@@ -438,5 +495,49 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), TABLE.len());
+    }
+
+    #[test]
+    fn what_peers_bring_about_is_logged_at_a_rate_and_the_rest_is_counted() {
+        let limit = Limit::new();
+        let logged = (0..10_000).filter(|_| limit.take(0).is_some()).count();
+        assert_eq!(logged as u64, PEERS_RATE.burst);
+        assert_eq!(limit.take(1_000), Some(10_000 - PEERS_RATE.burst));
+        assert_eq!(limit.take(1_000), Some(0));
+    }
+
+    /// The rows of the table in deploy/README.md.
+    fn rows() -> String {
+        let mut rows = String::from("| event | level | when | fields |\n|---|---|---|---|\n");
+        for EventSpec { name, level, meaning, fields, of_peers } in TABLE {
+            let limited = if *of_peers { " †" } else { "" };
+            let fields: Vec<_> = fields.iter().map(|(name, ty, meaning)| field(name, ty, meaning)).collect();
+            let fields = fields.join("<br>");
+            rows.push_str(&format!("| `{name}`{limited} | {level} | {} | {fields} |\n", meaning.trim()));
+        }
+        rows
+    }
+
+    /// One field: its name, the type that it has in JSON, and what it says.
+    fn field(name: &str, ty: &str, meaning: &str) -> String {
+        let (inner, absent) = match ty.strip_prefix("Option<").and_then(|rest| rest.strip_suffix('>')) {
+            Some(inner) => (inner, " or absent"),
+            None => (ty, ""),
+        };
+        let json = match inner {
+            "u32" | "u64" | "usize" | "i64" => "number",
+            "bool" => "boolean",
+            "BlockHash" | "TxId" | "PeerId" | "String" | "&'static str" | "Cow<'static, str>" => "text",
+            other => panic!("what does {other} look like in JSON?"),
+        };
+        format!("`{name}` ({json}{absent}): {}", meaning.trim())
+    }
+
+    #[test]
+    fn the_documents_table_is_this_one() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/README.md");
+        let document = std::fs::read_to_string(path).expect("deploy/README.md");
+        let rows = rows();
+        assert!(document.contains(&rows), "the table of events in deploy/README.md should be:\n{rows}");
     }
 }

@@ -14,6 +14,7 @@ mod errors;
 mod go_story;
 mod hostile_blocks;
 mod hostile_messages;
+mod logs;
 mod observe;
 mod partition;
 mod proofs;

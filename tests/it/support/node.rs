@@ -131,6 +131,17 @@ impl Folder {
         node
     }
 
+    /// As [`Folder::start`], with another log filter.
+    #[track_caller]
+    pub(crate) fn start_logging(&self, filter: &str, args: &[&str]) -> Node {
+        let address = format!("/ip4/127.0.0.1/tcp/{}", free_port());
+        let fixed = ["start-node", "--no-mdns", "--listen", &address];
+        let mut node = self.spawn_logging(filter, &[&fixed, args].concat());
+        node.address = address;
+        node.await_event("listening", |_| true);
+        node
+    }
+
     /// As [`Folder::start`], without waiting until it is up.
     #[track_caller]
     pub(crate) fn spawn_listening(&self, args: &[&str]) -> Node {
@@ -149,7 +160,12 @@ impl Folder {
     /// Spawns a command that runs until it is stopped, with JSON logs and all its pipes in our hands.
     #[track_caller]
     pub(crate) fn spawn(&self, args: &[&str]) -> Node {
-        let mut command = self.command(["--log-format", "json", "--log", LOG_FILTER]);
+        self.spawn_logging(LOG_FILTER, args)
+    }
+
+    #[track_caller]
+    fn spawn_logging(&self, filter: &str, args: &[&str]) -> Node {
+        let mut command = self.command(["--log-format", "json", "--log", filter]);
         command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the program starts");
         Node {
