@@ -128,3 +128,86 @@ impl Libp2pMetrics {
 fn is_plain(address: &Multiaddr) -> bool {
     is_transport(&without_peer(address))
 }
+
+#[cfg(test)]
+mod tests {
+    use libp2p::{identity::Keypair, multiaddr::Protocol as Part, swarm::ConnectionId};
+    use prometheus_client::encoding::text;
+
+    use super::*;
+    use crate::primitives::{PeerId, PublicKey};
+
+    fn page(registry: &Registry) -> String {
+        let mut page = String::new();
+        text::encode(&mut page, registry).unwrap();
+        page
+    }
+
+    /// An address whose stack of protocols nobody has seen before.
+    fn invented(number: usize) -> Multiaddr {
+        (0..number).fold(Multiaddr::empty().with(Part::Tcp(1)), |address, _| address.with(Part::Ws("/".into())))
+    }
+
+    fn identified(peer: libp2p::PeerId, address: Multiaddr) -> SwarmEvent<BehaviourEvent> {
+        let info = identify::Info {
+            public_key: Keypair::generate_ed25519().public(),
+            protocol_version: "one".to_owned(),
+            agent_version: "another".to_owned(),
+            listen_addrs: vec![address.clone()],
+            protocols: Vec::new(),
+            observed_addr: address,
+            signed_peer_record: None,
+        };
+        let connection_id = ConnectionId::new_unchecked(1);
+        SwarmEvent::Behaviour(BehaviourEvent::Identify(identify::Event::Received {
+            connection_id,
+            peer_id: peer,
+            info,
+        }))
+    }
+
+    #[test]
+    fn what_a_peer_invents_makes_no_series() {
+        let mut registry = Registry::default();
+        let metrics = Libp2pMetrics::new(&mut registry);
+        let peer = libp2p::PeerId::random();
+        let plain: Multiaddr = "/ip4/10.0.0.1/tcp/1".parse().unwrap();
+        metrics.record(&SwarmEvent::NewExternalAddrCandidate { address: plain.clone() }, |_| true);
+        metrics.record(&identified(peer, plain), |_| true);
+        assert!(page(&registry).contains("listen_address=\"/ip4/tcp\""));
+        metrics.record(&identified(peer, invented(1)), |_| true);
+        let before = page(&registry).lines().count();
+        for number in 2..50 {
+            metrics.record(&SwarmEvent::NewExternalAddrCandidate { address: invented(number) }, |_| true);
+            metrics.record(&identified(peer, invented(number)), |_| true);
+        }
+        let after = page(&registry);
+        assert_eq!(after.lines().count(), before);
+        assert!(!after.contains("/ws") && !after.contains("another"), "{after}");
+    }
+
+    #[test]
+    fn who_has_gone_is_not_kept() {
+        let mut registry = Registry::default();
+        let metrics = Libp2pMetrics::new(&mut registry);
+        let address: Multiaddr = "/ip4/10.0.0.1/tcp/1".parse().unwrap();
+        metrics.record(&identified(libp2p::PeerId::random(), address), |_| false);
+        assert!(!page(&registry).contains("listen_address="));
+    }
+
+    #[test]
+    fn a_request_counts_once_at_its_end() {
+        let (mut registry, metrics) = (Registry::default(), counted());
+        metrics.register(&mut registry);
+        let before = page(&registry).lines().count();
+        let nobody = PeerId(PublicKey([1; 32]));
+        Meter::new(metrics.clone(), Protocol::Sync).ended(&Err(RequestError::NotConnected(nobody)));
+        let after = page(&registry);
+        assert!(
+            after.contains("friendchain_requests_total{protocol=\"sync\",outcome=\"not_connected\"} 1\n"),
+            "{after}"
+        );
+        assert!(after.contains("friendchain_request_duration_seconds_count{protocol=\"sync\"} 1\n"), "{after}");
+        assert_eq!(after.lines().count(), before, "every series was there");
+    }
+}

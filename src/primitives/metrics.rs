@@ -1,7 +1,7 @@
 //! The names, units and labels of everything that is measured: the one place that defines them.
 //!
-//! One struct for each owner, who counts in it; the node registers them all, and its HTTP listener shows them. Clones
-//! share the numbers. A label's value is one of the program's own words, never a peer's: nothing that a peer does makes
+//! One struct for each owner, who counts in it; the node registers them all, and its HTTP listener shows them. The table in
+//! `deploy/README.md` follows: a test compares the two. Clones share the numbers. A label's value is one of the program's own words, never a peer's: nothing that a peer does makes
 //! one series more.
 
 use std::{sync::atomic::AtomicU64, time::Duration};
@@ -168,8 +168,8 @@ metrics! {
         blocks_mined: Counter,
         /// The database files, as long as they are.
         database in Bytes: Gauges<1>,
-        /// Room that is left on the disk of the data folder.
-        disk_free in Bytes: Gauge,
+        /// Room that is left on the disk of the data folder; NaN where the system does not say.
+        disk_free in Bytes: Float,
     }
 
     /// What the process takes, where the system says.

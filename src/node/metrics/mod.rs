@@ -192,7 +192,7 @@ impl Monitor {
         raise(&node.blocks_mined, miner.status().blocks);
         node.set_database(CHAIN_FILE, machine.chain_bytes);
         node.set_database(FRIENDS_FILE, machine.friends_bytes);
-        node.disk_free.set(machine.disk_free.map_or(0, gauge));
+        node.disk_free.set(machine.disk_free.map_or(f64::NAN, |bytes| bytes as f64));
         let process = &self.0.process;
         process.process_resident_memory.set(machine.resident.map_or(0, gauge));
         let used = machine.cpu_seconds.unwrap_or(0.0);
