@@ -537,7 +537,7 @@ impl FriendchainApiServer for Service {
             seconds_left: progress.and_then(|progress| progress.seconds_left),
             disk_bytes,
             memory_bytes: super::process::resident_bytes(),
-            clock_offset_ms: live.as_ref().and_then(|live| live.clock_offset_ms).filter(is_far_off),
+            clock_offset_ms: live.as_ref().and_then(|live| live.clock_offset_ms).filter(|offset| is_far_off(*offset)),
             metrics: self.metrics,
             diverged: summary.diverged.map(Into::into),
             data_dir: self.datadir.path().display().to_string(),

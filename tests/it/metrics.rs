@@ -339,13 +339,13 @@ fn the_real_prometheus_scrapes_two_friends() {
             holds(values == both(value), &values)
         });
     }
-    let quiet = eventually("every rule was evaluated", || {
+    let rules = eventually("every rule was evaluated", || {
         let rules = prometheus.api("rules")?;
         let all = rules["groups"][0]["rules"].as_array().ok_or("no rules")?.clone();
         holds(all.iter().all(|rule| rule["health"] == "ok"), &rules)?;
         Ok(all)
     });
-    assert!(quiet.iter().all(|rule| rule["state"] == "inactive"), "nothing is wrong here: {quiet:?}");
+    assert!(rules.iter().all(|rule| rule["state"] != "firing"), "nothing is wrong here: {rules:?}");
     friends.nodes.into_iter().for_each(Node::stop);
 }
 

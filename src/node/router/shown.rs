@@ -135,7 +135,7 @@ impl Router {
 }
 
 /// Whether a clock's offset, in ms, is worth a word.
-pub(in crate::node) const fn is_far_off(offset: &i64) -> bool {
+pub(in crate::node) const fn is_far_off(offset: i64) -> bool {
     offset.unsigned_abs() >= CLOCK_OFFSET_MS
 }
 
