@@ -132,8 +132,7 @@ pub(super) struct Network {
     pub(super) undecided: Undecided,
     pub(super) hearing: Hearing,
     pub(super) metrics: NetMetrics,
-    /// What libp2p measures.
-    own_metrics: Libp2pMetrics,
+    libp2p_metrics: Libp2pMetrics,
     next_probe: Instant,
     next_walk: Instant,
 }
@@ -206,7 +205,7 @@ impl Network {
             undecided: Undecided::default(),
             hearing: Hearing::new(tuning.hearing),
             metrics,
-            own_metrics: Libp2pMetrics::new(registry),
+            libp2p_metrics: Libp2pMetrics::new(registry),
             next_probe: now,
             next_walk: now,
             tuning,
@@ -225,7 +224,7 @@ impl Network {
             };
             match turn {
                 Turn::Swarm(event) => {
-                    self.own_metrics.record(&event, |peer| self.swarm.is_connected(peer));
+                    self.libp2p_metrics.record(&event, |peer| self.swarm.is_connected(peer));
                     self.on_swarm_event(*event);
                 }
                 Turn::Command(command) => {

@@ -97,12 +97,7 @@ pub fn open(path: &Path, cache_mib: usize) -> Result<Store, OpenError> {
         read_network(&frozen_database(path, cache_mib)?, path)?;
         let database = builder(cache_mib).open(path).map_err(|error| OpenError::from_database(path, error))?;
         let network = read_network(&database, path)?;
-        Ok(Store {
-            database: Arc::new(database),
-            network: Arc::new(network),
-            sealed: false,
-            metrics: StoreMetrics::default(),
-        })
+        Ok(Store::of(database, network))
     })
 }
 
@@ -114,12 +109,7 @@ pub fn open_frozen(path: &Path, cache_mib: usize) -> Result<Store, OpenError> {
     contained(path, || {
         let database = frozen_database(path, cache_mib)?;
         let network = read_network(&database, path)?;
-        Ok(Store {
-            database: Arc::new(database),
-            network: Arc::new(network),
-            sealed: false,
-            metrics: StoreMetrics::default(),
-        })
+        Ok(Store::of(database, network))
     })
 }
 
@@ -228,6 +218,11 @@ fn read_network(database: &Database, path: &Path) -> Result<Network, OpenError> 
 }
 
 impl Store {
+    fn of(database: Database, network: Network) -> Self {
+        let (database, network) = (Arc::new(database), Arc::new(network));
+        Self { database, network, sealed: false, metrics: StoreMetrics::default() }
+    }
+
     /// A chain on any backend of redb; made anew with the genesis of `network` when the backend is empty.
     ///
     /// # Errors
@@ -248,12 +243,7 @@ impl Store {
             if found.id != network.id {
                 return Err(OpenError::OtherNetwork { path: path.clone(), found: found.id, wanted: network.id });
             }
-            Ok(Self {
-                database: Arc::new(database),
-                network: Arc::new(found),
-                sealed: false,
-                metrics: StoreMetrics::default(),
-            })
+            Ok(Self::of(database, found))
         })
     }
 
