@@ -54,6 +54,22 @@ pub enum Offence {
 }
 
 impl Offence {
+    /// All of them.
+    pub const ALL: [Self; 12] = [
+        Self::InvalidHeader,
+        Self::InvalidBlock,
+        Self::InvalidTrade,
+        Self::BadSignature,
+        Self::NotTheAuthor,
+        Self::InvalidText,
+        Self::Malformed,
+        Self::Oversized,
+        Self::WrongAnswer,
+        Self::EmptyPromise,
+        Self::Timeout,
+        Self::Flooding,
+    ];
+
     /// The points that it costs.
     #[must_use]
     pub const fn weight(self) -> i64 {

@@ -103,6 +103,9 @@ pub enum DropReason {
 }
 
 impl DropReason {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Conflict, Self::Replaced, Self::Evicted, Self::Expired, Self::Reorganised];
+
     /// The stable name.
     #[must_use]
     pub const fn code(self) -> &'static str {

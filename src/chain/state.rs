@@ -34,7 +34,7 @@ use super::{
 };
 use crate::{
     consensus::{CoinKey, HeaderWindow, Network, WINDOW_BLOCKS, spent_coins, verify_signatures},
-    primitives::{Amount, BlockHash, Header, Height, Owner, TxId, UnixMillis, events},
+    primitives::{Amount, BlockHash, Header, Height, Owner, TxId, UnixMillis, events, metrics::StoreMetrics},
 };
 
 /// Changes are committed at the latest when they take about this many bytes of memory and half of the cache, but no more
@@ -283,6 +283,12 @@ impl Chain {
     #[must_use]
     pub fn reader(&self) -> ChainReader {
         ChainReader::new(self.overlay.store(), Arc::clone(self.tree.index()))
+    }
+
+    /// What its store counts.
+    #[must_use]
+    pub fn metrics(&self) -> StoreMetrics {
+        self.overlay.store().metrics().clone()
     }
 
     fn tip_at(&self, id: NodeId) -> Tip {

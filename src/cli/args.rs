@@ -102,6 +102,9 @@ pub struct NodeFlags {
     /// Where the RPC listens, loopback only [default: a port of the system's choosing]
     #[arg(long, env = "FRIENDCHAIN_RPC", value_name = "IP:PORT")]
     pub rpc: Option<String>,
+    /// Show health and metrics there over HTTP, to whoever can reach it: /livez, /readyz, /metrics
+    #[arg(long, env = "FRIENDCHAIN_METRICS", value_name = "IP:PORT")]
+    pub metrics: Option<String>,
     /// Keep logs there too: JSON lines, a file a day, those of 14 days
     #[arg(long, env = "FRIENDCHAIN_LOG_DIR", value_name = "DIR")]
     pub log_dir: Option<PathBuf>,

@@ -22,7 +22,7 @@ use crate::{
     node::{
         config::{
             MEETING_PLACE, NodeConfig, checked_name, default_name, listen_anywhere, listen_at, parse_listen,
-            parse_peer, parse_rpc, peer_at,
+            parse_metrics, parse_peer, parse_rpc, peer_at,
         },
         datadir::{DataDir, NodeId},
         host::{Host, RunningNode},
@@ -76,6 +76,7 @@ fn apply(config: &mut NodeConfig, flags: &NodeFlags) -> Result<(), RpcError> {
     config.miner = flags.miner.as_deref().map(parsed_address).transpose()?;
     config.threads = flags.threads.or(config.threads);
     config.rpc = flags.rpc.as_deref().map_or(Ok(config.rpc), parse_rpc)?;
+    config.metrics = flags.metrics.as_deref().map(parse_metrics).transpose()?;
     config.mdns &= !flags.no_mdns;
     config.cache_mib = flags.cache_mib.unwrap_or(config.cache_mib);
     config.private_only = flags.private_only.or(config.private_only);

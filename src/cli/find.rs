@@ -164,7 +164,7 @@ mod tests {
         let address = "127.0.0.1:0".parse().expect("an address");
         let forever = std::future::pending::<()>();
         let server = serve(address, RpcModule::new(()), &token, forever).await.expect("a server");
-        lock.write_node_file(server.address).expect("written");
+        lock.write_node_file(server.address, None).expect("written");
         assert!(matches!(reach(&folder, &FolderOnly, false).await, Ok(Reached::Running(_))));
         let refused = take_for_node(&folder).await.expect_err("one node on a folder");
         assert_eq!(refused.code, "folder_in_use");

@@ -245,6 +245,9 @@ pub fn write_status(out: &mut dyn Write, status: &StatusReport) -> io::Result<()
     for address in &status.listen {
         line("listens", address.clone())?;
     }
+    if let Some(address) = status.metrics {
+        line("metrics", format!("http://{address}/metrics"))?;
+    }
     line("disk", bytes(status.disk_bytes))?;
     if let Some(memory) = status.memory_bytes {
         line("memory", bytes(memory))?;

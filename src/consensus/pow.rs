@@ -157,6 +157,12 @@ impl Work {
         Self(self.0.saturating_sub(other.0))
     }
 
+    /// About as much, for people and their instruments: to 16 digits.
+    #[must_use]
+    pub fn to_f64(self) -> f64 {
+        f64::from(self.0)
+    }
+
     /// That many times this, capped.
     #[must_use]
     pub fn saturating_mul(self, times: u64) -> Self {

@@ -59,7 +59,7 @@ pub(super) fn parse_listen(text: &str) -> Result<Multiaddr, AddressError> {
 }
 
 /// Whether the node has the transport: host, then TCP or QUIC, and nothing more.
-fn is_transport(address: &Multiaddr) -> bool {
+pub(super) fn is_transport(address: &Multiaddr) -> bool {
     let mut parts = address.iter();
     let host = matches!(
         parts.next(),

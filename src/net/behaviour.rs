@@ -8,6 +8,7 @@ use libp2p::{
     identify, identity, kad, mdns, ping, request_response,
     swarm::{NetworkBehaviour, behaviour::toggle::Toggle},
 };
+use prometheus_client::registry::Registry;
 use tokio::sync::Semaphore;
 
 use super::{
@@ -18,9 +19,10 @@ use super::{
         GOSSIP_HISTORY, GOSSIP_OVERHEAD, GOSSIP_SEND_QUEUE, MAX_CONNECTIONS, MAX_CONNECTIONS_PER_PEER,
         MAX_GOSSIP_CONTROL, MAX_INBOUND_CONNECTIONS, MAX_LARGE_REQUESTS, MAX_PENDING_CONNECTIONS, MAX_STREAMS,
     },
+    metrics::of_gossipsub,
 };
 use crate::{
-    primitives::{NetworkId, sha256},
+    primitives::{NetworkId, metrics::NetMetrics, sha256},
     wire::{Protocol, Topic, limits::MAX_GOSSIP_BYTES},
 };
 
@@ -102,7 +104,13 @@ pub(super) const fn request_timeout(protocol: Protocol) -> Duration {
 }
 
 impl Behaviour {
-    pub(super) fn new(keypair: &identity::Keypair, config: &BehaviourConfig, names: &Names) -> Result<Self, NetError> {
+    pub(super) fn new(
+        keypair: &identity::Keypair,
+        config: &BehaviourConfig,
+        names: &Names,
+        registry: &mut Registry,
+        metrics: &NetMetrics,
+    ) -> Result<Self, NetError> {
         let me = keypair.public().to_peer_id();
         let large = Arc::new(Semaphore::new(MAX_LARGE_REQUESTS));
         let request_response = |protocol: Protocol| {
@@ -111,7 +119,7 @@ impl Behaviour {
                 .with_request_timeout(request_timeout(protocol))
                 .with_max_concurrent_streams(MAX_STREAMS);
             let supported = [(id, request_response::ProtocolSupport::Full)];
-            let codec = WireCodec { protocol, large: Arc::clone(&large) };
+            let codec = WireCodec { protocol, large: Arc::clone(&large), metrics: metrics.clone() };
             Ok::<_, NetError>(request_response::Behaviour::with_codec(codec, supported, settings))
         };
         Ok(Self {
@@ -136,7 +144,7 @@ impl Behaviour {
             ),
             mdns: Toggle::from(config.mdns.then(|| local_discovery(me)).flatten()),
             kad: kademlia(me, names),
-            gossip: gossip(keypair, config, names)?,
+            gossip: gossip(keypair, config, names, registry)?,
             hello: request_response(Protocol::Hello)?,
             friends: request_response(Protocol::Friends)?,
             chat: request_response(Protocol::Chat)?,
@@ -193,7 +201,12 @@ pub(super) fn message_id(payload: &[u8]) -> [u8; 20] {
     id
 }
 
-fn gossip(keypair: &identity::Keypair, config: &BehaviourConfig, names: &Names) -> Result<Gossipsub, NetError> {
+fn gossip(
+    keypair: &identity::Keypair,
+    config: &BehaviourConfig,
+    names: &Names,
+    registry: &mut Registry,
+) -> Result<Gossipsub, NetError> {
     let failed = |reason: String| NetError::Setup { part: "gossip", reason };
     let settings = gossipsub::ConfigBuilder::default()
         .message_id_fn(|message| gossipsub::MessageId::from(message_id(&message.data).to_vec()))
@@ -217,12 +230,15 @@ fn gossip(keypair: &identity::Keypair, config: &BehaviourConfig, names: &Names) 
         .map_err(|error| failed(error.to_string()))?;
     // A peer's subscriptions to anything else are not remembered.
     let known: HashSet<TopicHash> = names.all_topics().cloned().collect();
+    // Nor measured.
+    let measured = gossipsub::MetricsConfig { max_never_subscribed_topics: 0, ..Default::default() };
     let mut gossip = Gossipsub::new_with_subscription_filter(
         gossipsub::MessageAuthenticity::Signed(keypair.clone()),
         settings,
         gossipsub::WhitelistSubscriptionFilter(known),
     )
-    .map_err(|reason| failed(reason.to_owned()))?;
+    .map_err(|reason| failed(reason.to_owned()))?
+    .with_metrics(of_gossipsub(registry), measured);
     for topic in names.all_topics() {
         gossip.subscribe(&IdentTopic::new(topic.as_str())).map_err(|error| failed(error.to_string()))?;
     }

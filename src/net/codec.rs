@@ -11,7 +11,10 @@ use libp2p::{StreamProtocol, request_response};
 use tokio::sync::Semaphore;
 
 use super::limits::SMALL_REQUEST;
-use crate::wire::{CodecError, Protocol, Request, Response};
+use crate::{
+    primitives::metrics::NetMetrics,
+    wire::{CodecError, Protocol, Request, Response},
+};
 
 /// A message on its way through libp2p.
 #[derive(Debug)]
@@ -40,6 +43,35 @@ pub(super) struct WireCodec {
     pub(super) protocol: Protocol,
     /// One permit for each large request that is being read, over all connections and protocols.
     pub(super) large: Arc<Semaphore>,
+    /// Counts what is read and written.
+    pub(super) metrics: NetMetrics,
+}
+
+impl WireCodec {
+    /// Counts a message that came, whole or not, and decodes it.
+    fn incoming<T>(
+        &self,
+        read: Result<Vec<u8>, (Vec<u8>, CodecError)>,
+        decode: impl FnOnce(&[u8]) -> Result<T, CodecError>,
+    ) -> Frame<T> {
+        let size = match &read {
+            Ok(bytes) | Err((bytes, _)) => bytes.len(),
+        };
+        self.metrics.message(self.protocol.code(), "inbound", size);
+        Frame::incoming(read.map_err(|(_, error)| error), decode)
+    }
+
+    async fn write<T, M>(&self, io: &mut T, frame: Frame<M>) -> io::Result<()>
+    where
+        T: AsyncWrite + Unpin + Send,
+    {
+        let Frame::Outgoing(bytes) = frame else {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a received message is not sent on"));
+        };
+        io.write_all(&bytes).await?;
+        self.metrics.message(self.protocol.code(), "outbound", bytes.len());
+        Ok(())
+    }
 }
 
 impl request_response::Codec for WireCodec {
@@ -60,34 +92,33 @@ impl request_response::Codec for WireCodec {
             }
             read => read,
         };
-        let bytes = read.map_err(|(_, error)| error);
-        Ok(Frame::incoming(bytes, |bytes| self.protocol.decode_request(bytes)))
+        Ok(self.incoming(read, |bytes| self.protocol.decode_request(bytes)))
     }
 
     async fn read_response<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Self::Response>
     where
         T: AsyncRead + Unpin + Send,
     {
-        let bytes = read_message(io, self.protocol.max_response_bytes(), Vec::new()).await?.map_err(|(_, error)| error);
-        if bytes.as_ref().is_ok_and(Vec::is_empty) {
+        let read = read_message(io, self.protocol.max_response_bytes(), Vec::new()).await?;
+        if read.as_ref().is_ok_and(Vec::is_empty) {
             // How a request ends that the far end dropped, or that timed out there first.
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "closed without an answer"));
         }
-        Ok(Frame::incoming(bytes, |bytes| self.protocol.decode_response(bytes)))
+        Ok(self.incoming(read, |bytes| self.protocol.decode_response(bytes)))
     }
 
     async fn write_request<T>(&mut self, _: &StreamProtocol, io: &mut T, request: Self::Request) -> io::Result<()>
     where
         T: AsyncWrite + Unpin + Send,
     {
-        write_message(io, request).await
+        self.write(io, request).await
     }
 
     async fn write_response<T>(&mut self, _: &StreamProtocol, io: &mut T, response: Self::Response) -> io::Result<()>
     where
         T: AsyncWrite + Unpin + Send,
     {
-        write_message(io, response).await
+        self.write(io, response).await
     }
 }
 
@@ -105,16 +136,6 @@ where
         return Ok(Err((bytes, CodecError::TooLarge { size, limit })));
     }
     Ok(Ok(bytes))
-}
-
-async fn write_message<T, M>(io: &mut T, frame: Frame<M>) -> io::Result<()>
-where
-    T: AsyncWrite + Unpin + Send,
-{
-    match frame {
-        Frame::Outgoing(bytes) => io.write_all(&bytes).await,
-        Frame::Incoming { .. } => Err(io::Error::new(io::ErrorKind::InvalidInput, "a received message is not sent on")),
-    }
 }
 
 #[cfg(test)]
@@ -148,7 +169,8 @@ mod tests {
         }));
         let bytes = request.encode().unwrap();
         assert!(bytes.len() > SMALL_REQUEST);
-        let mut codec = WireCodec { protocol: Protocol::Sync, large: Arc::new(Semaphore::new(1)) };
+        let large = Arc::new(Semaphore::new(1));
+        let mut codec = WireCodec { protocol: Protocol::Sync, large, metrics: NetMetrics::default() };
         let name = StreamProtocol::new("/sync");
         let read = codec.read_request(&name, &mut Cursor::new(bytes.clone())).await.unwrap();
         assert!(matches!(read, Frame::Incoming { message: Ok(read), .. } if read == request));

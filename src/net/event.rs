@@ -148,6 +148,21 @@ pub enum Verdict {
     Reject,
 }
 
+impl Verdict {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Accept, Self::Ignore, Self::Reject];
+
+    /// Its short name, for metrics.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Accept => "accept",
+            Self::Ignore => "ignore",
+            Self::Reject => "reject",
+        }
+    }
+}
+
 /// Why a request has no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
@@ -208,7 +223,19 @@ impl RequestError {
         }
     }
 
-    /// Its stable name, for logs.
+    /// All the names that [`RequestError::code`] gives.
+    pub const CODES: [&'static str; 8] = [
+        "not_connected",
+        "disconnected",
+        "timed_out",
+        "unsupported",
+        "no_answer",
+        "malformed_response",
+        "too_many_requests",
+        "shut_down",
+    ];
+
+    /// Its stable name, for logs and metrics.
     #[must_use]
     pub const fn code(&self) -> &'static str {
         match self {
@@ -342,4 +369,12 @@ pub struct ConnectionSnapshot {
     pub inbound: bool,
     /// The last ping's round trip.
     pub round_trip: Option<Duration>,
+}
+
+impl ConnectionSnapshot {
+    /// Whether it is over QUIC, else TCP.
+    #[must_use]
+    pub fn is_quic(&self) -> bool {
+        self.address.contains("/quic-v1")
+    }
 }

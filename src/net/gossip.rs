@@ -73,14 +73,14 @@ impl KeptMessages {
 /// Received gossip that waits for the node's verdict.
 #[derive(Debug, Default)]
 pub(super) struct Undecided {
-    messages: HashMap<GossipId, (usize, Instant)>,
+    messages: HashMap<GossipId, (Topic, usize, Instant)>,
     per_peer: HashMap<PeerId, (usize, usize)>,
     bytes: usize,
 }
 
 impl Undecided {
     /// Whether there is room for the message; if so it is counted until its verdict.
-    pub(super) fn admit(&mut self, message: GossipId, size: usize, now: Instant) -> bool {
+    pub(super) fn admit(&mut self, message: GossipId, topic: Topic, size: usize, now: Instant) -> bool {
         let (count, bytes) = self.per_peer.get(&message.source).copied().unwrap_or_default();
         let (count, bytes) = (count.saturating_add(1), bytes.saturating_add(size));
         let total = self.bytes.saturating_add(size);
@@ -91,16 +91,16 @@ impl Undecided {
         {
             return false;
         }
-        if self.messages.insert(message, (size, now)).is_none() {
+        if self.messages.insert(message, (topic, size, now)).is_none() {
             self.per_peer.insert(message.source, (count, bytes));
             self.bytes = total;
         }
         true
     }
 
-    /// Its verdict has come: whether it was still waited for.
-    pub(super) fn decide(&mut self, message: &GossipId) -> bool {
-        let Some((size, _)) = self.messages.remove(message) else { return false };
+    /// Its verdict has come: the topic that it came on, if it was still waited for.
+    pub(super) fn decide(&mut self, message: &GossipId) -> Option<Topic> {
+        let (topic, size, _) = self.messages.remove(message)?;
         self.bytes = self.bytes.saturating_sub(size);
         if let Some((count, bytes)) = self.per_peer.get_mut(&message.source) {
             *count = count.saturating_sub(1);
@@ -109,18 +109,18 @@ impl Undecided {
                 self.per_peer.remove(&message.source);
             }
         }
-        true
+        Some(topic)
     }
 
     /// Those whose verdict did not come in time: they count as ignored.
-    pub(super) fn expire(&mut self, now: Instant) -> Vec<GossipId> {
+    pub(super) fn expire(&mut self, now: Instant) -> Vec<(GossipId, Topic)> {
         let late: Vec<_> = self
             .messages
             .iter()
-            .filter(|(_, (_, since))| now.duration_since(*since) >= VERDICT_TIME)
-            .map(|(message, _)| *message)
+            .filter(|(_, (_, _, since))| now.duration_since(*since) >= VERDICT_TIME)
+            .map(|(message, (topic, ..))| (*message, *topic))
             .collect();
-        for message in &late {
+        for (message, _) in &late {
             self.decide(message);
         }
         late
@@ -284,21 +284,21 @@ mod tests {
         let now = Instant::now();
         let mut undecided = Undecided::default();
         let big = MAX_UNDECIDED_BYTES / UNDECIDED_SHARE;
-        assert!(undecided.admit(message(1, 1), big, now));
-        assert!(!undecided.admit(message(2, 1), 1, now));
-        assert!(undecided.admit(message(2, 2), big, now));
-        assert!(undecided.decide(&message(1, 1)));
-        assert!(!undecided.decide(&message(1, 1)));
-        assert!(undecided.admit(message(3, 1), big, now));
+        assert!(undecided.admit(message(1, 1), Topic::Chat, big, now));
+        assert!(!undecided.admit(message(2, 1), Topic::Chat, 1, now));
+        assert!(undecided.admit(message(2, 2), Topic::Blocks, big, now));
+        assert_eq!(undecided.decide(&message(1, 1)), Some(Topic::Chat));
+        assert_eq!(undecided.decide(&message(1, 1)), None);
+        assert!(undecided.admit(message(3, 1), Topic::Chat, big, now));
     }
 
     #[test]
     fn a_late_verdict_counts_as_none() {
         let now = Instant::now();
         let mut undecided = Undecided::default();
-        undecided.admit(message(1, 1), 10, now);
+        undecided.admit(message(1, 1), Topic::Trades, 10, now);
         assert!(undecided.expire(now).is_empty());
-        assert_eq!(undecided.expire(now + VERDICT_TIME), [message(1, 1)]);
+        assert_eq!(undecided.expire(now + VERDICT_TIME), [(message(1, 1), Topic::Trades)]);
         assert!(undecided.per_peer.is_empty() && undecided.bytes == 0);
     }
 

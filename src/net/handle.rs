@@ -9,10 +9,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::{
     address,
     event::{CommandError, DialError, GossipId, NetEvent, PeerSnapshot, ReplyId, Verdict},
+    metrics::Meter,
     requests::Ticket,
 };
 use crate::{
-    primitives::PeerId,
+    primitives::{PeerId, metrics::NetMetrics},
     wire::{Gossip, Protocol, Request, Response, Topic},
 };
 
@@ -55,6 +56,7 @@ pub struct NetHandle {
     pub(super) events: mpsc::WeakSender<NetEvent>,
     pub(super) cancel: Arc<watch::Sender<bool>>,
     pub(super) ended: watch::Receiver<bool>,
+    pub(super) metrics: NetMetrics,
 }
 
 impl NetHandle {
@@ -79,7 +81,9 @@ impl NetHandle {
         }
         let command = self.commands.try_reserve().map_err(|error| command_error(&error))?;
         let slot = events.try_reserve_owned().map_err(|error| command_error(&error))?;
-        command.send(NetCommand::Request { ticket: Ticket::new(peer, id, slot), protocol: request.protocol(), bytes });
+        let protocol = request.protocol();
+        let ticket = Ticket::new(peer, id, slot, Meter::new(self.metrics.clone(), protocol));
+        command.send(NetCommand::Request { ticket, protocol, bytes });
         Ok(())
     }
 

@@ -26,6 +26,7 @@ mod handle;
 mod identity;
 mod limits;
 mod listen;
+mod metrics;
 mod peer;
 mod requests;
 mod swarm;
@@ -42,6 +43,7 @@ pub use event::{
 };
 pub use handle::NetHandle;
 pub use identity::{Identity, IdentityError};
+use prometheus_client::registry::Registry;
 use tokio::sync::{mpsc, watch};
 
 use crate::primitives::NetworkId;
@@ -143,19 +145,30 @@ pub fn check_address(text: &str) -> Result<String, AddressError> {
     address::parse(text).map(|address| address.to_string())
 }
 
-/// Starts the network; must be called within a tokio runtime. It listens when this returns.
+/// Starts the network; must be called within a tokio runtime. It listens when this returns. What it measures, libp2p's own
+/// included, is added to `registry`.
 ///
 /// # Errors
 /// An address of the configuration is malformed, or in use, or cannot be listened on.
-pub fn spawn(config: NetConfig) -> Result<(NetHandle, mpsc::Receiver<NetEvent>), NetError> {
+pub fn spawn(config: NetConfig, registry: &mut Registry) -> Result<(NetHandle, mpsc::Receiver<NetEvent>), NetError> {
     let me = config.identity.peer_id();
     let (commands, command_queue) = mpsc::channel(limits::COMMAND_QUEUE);
     let (answers, answer_queue) = mpsc::channel(limits::ANSWER_QUEUE);
     let (events, event_queue) = mpsc::channel(config.tuning.event_queue);
     let (cancel, cancelled) = watch::channel(false);
     let (end, ended) = watch::channel(false);
-    let handle = NetHandle { me, commands, answers, events: events.downgrade(), cancel: Arc::new(cancel), ended };
-    let network = swarm::Network::new(config, events, command_queue, answer_queue)?;
+    let metrics = metrics::counted();
+    metrics.register(registry);
+    let handle = NetHandle {
+        me,
+        commands,
+        answers,
+        events: events.downgrade(),
+        cancel: Arc::new(cancel),
+        ended,
+        metrics: metrics.clone(),
+    };
+    let network = swarm::Network::new(config, registry, metrics, events, command_queue, answer_queue)?;
     tokio::spawn(async move {
         Box::pin(network.run(cancelled)).await;
         end.send_replace(true);

@@ -15,6 +15,7 @@ use super::{
         MAX_IN_FLIGHT_PER_PEER, MAX_INBOUND, MAX_INBOUND_BYTES, MAX_INBOUND_PER_PEER, MAX_SENDING,
         MAX_SENDING_PER_PEER, MAX_WAITING_PER_PEER, MAX_WAITING_TIME,
     },
+    metrics::Meter,
 };
 use crate::{
     primitives::PeerId,
@@ -28,11 +29,12 @@ pub(super) struct Ticket {
     pub(super) peer: PeerId,
     id: u64,
     slot: Option<OwnedPermit<NetEvent>>,
+    meter: Meter,
 }
 
 impl Ticket {
-    pub(super) fn new(peer: PeerId, id: u64, slot: OwnedPermit<NetEvent>) -> Self {
-        Self { peer, id, slot: Some(slot) }
+    pub(super) fn new(peer: PeerId, id: u64, slot: OwnedPermit<NetEvent>, meter: Meter) -> Self {
+        Self { peer, id, slot: Some(slot), meter }
     }
 
     pub(super) fn end(mut self, result: Result<Response, RequestError>) {
@@ -41,6 +43,7 @@ impl Ticket {
 
     fn send(&mut self, result: Result<Response, RequestError>) {
         if let Some(slot) = self.slot.take() {
+            self.meter.ended(&result);
             slot.send(NetEvent::ResponseReceived { peer: self.peer, id: self.id, result });
         }
     }
@@ -283,7 +286,7 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
-    use crate::primitives::PublicKey;
+    use crate::primitives::{PublicKey, metrics::NetMetrics};
 
     fn peer(number: u8) -> PeerId {
         PeerId(PublicKey([number; 32]))
@@ -291,7 +294,8 @@ mod tests {
 
     fn job(events: &mpsc::Sender<NetEvent>, to: u8, id: u64, now: Instant) -> Job {
         let slot = events.clone().try_reserve_owned().unwrap();
-        Job::new(Ticket::new(peer(to), id, slot), Protocol::Sync, Vec::new(), now)
+        let meter = Meter::new(NetMetrics::default(), Protocol::Sync);
+        Job::new(Ticket::new(peer(to), id, slot, meter), Protocol::Sync, Vec::new(), now)
     }
 
     fn ended(receiver: &mut mpsc::Receiver<NetEvent>) -> Vec<(u64, Option<RequestError>)> {

@@ -16,6 +16,7 @@ use libp2p::{
     request_response::{InboundRequestId, OutboundRequestId, ResponseChannel},
     swarm::{ConnectionId, SwarmEvent, dial_opts::DialOpts, dial_opts::PeerCondition},
 };
+use prometheus_client::registry::Registry;
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::{MissedTickBehavior, interval},
@@ -32,11 +33,12 @@ use super::{
     handle::{NetAnswer, NetCommand},
     limits::LINGER,
     listen::{build_swarm, listen},
+    metrics::Libp2pMetrics,
     peer::to_libp2p,
     requests::{Inbound, Job, Outbound, Sending},
 };
 use crate::{
-    primitives::{PeerId, events},
+    primitives::{PeerId, events, metrics::NetMetrics},
     wire::{ChatResponse, FriendsResponse, HelloResponse, Protocol, Response, SyncResponse, Topic},
 };
 
@@ -129,6 +131,8 @@ pub(super) struct Network {
     pub(super) kept: KeptMessages,
     pub(super) undecided: Undecided,
     pub(super) hearing: Hearing,
+    pub(super) metrics: NetMetrics,
+    libp2p_metrics: Libp2pMetrics,
     next_probe: Instant,
     next_walk: Instant,
 }
@@ -149,6 +153,8 @@ impl Network {
     /// Makes the swarm and listens.
     pub(super) fn new(
         config: NetConfig,
+        registry: &mut Registry,
+        metrics: NetMetrics,
         events: mpsc::Sender<NetEvent>,
         commands: mpsc::Receiver<NetCommand>,
         answers: mpsc::Receiver<NetAnswer>,
@@ -171,7 +177,7 @@ impl Network {
             ping_interval: tuning.ping_interval,
             max_gossip_frame: tuning.max_gossip_frame,
         };
-        let behaviour = Behaviour::new(&identity.keypair(), &settings, &names)?;
+        let behaviour = Behaviour::new(&identity.keypair(), &settings, &names, registry, &metrics)?;
         let mut swarm = build_swarm(&identity, behaviour)?;
         listen(&mut swarm, &listens)?;
         for address in &external {
@@ -198,6 +204,8 @@ impl Network {
             kept: KeptMessages::default(),
             undecided: Undecided::default(),
             hearing: Hearing::new(tuning.hearing),
+            metrics,
+            libp2p_metrics: Libp2pMetrics::new(registry),
             next_probe: now,
             next_walk: now,
             tuning,
@@ -215,7 +223,10 @@ impl Network {
                 turn = self.turn(&mut tick) => turn,
             };
             match turn {
-                Turn::Swarm(event) => self.on_swarm_event(*event),
+                Turn::Swarm(event) => {
+                    self.libp2p_metrics.record(&event, |peer| self.swarm.is_connected(peer));
+                    self.on_swarm_event(*event);
+                }
                 Turn::Command(command) => {
                     // What the node answered before it gave the command comes before it.
                     self.take_answers();
@@ -371,11 +382,13 @@ impl Network {
         match answer {
             NetAnswer::Respond { reply, protocol, bytes } => self.respond(&reply, protocol, bytes),
             NetAnswer::Drop(reply) => {
-                self.inbound.take(&reply);
+                if let Some((protocol, ..)) = self.inbound.take(&reply) {
+                    self.metrics.request_served(protocol.code(), "unanswered");
+                }
             }
             NetAnswer::Verdict { message, verdict } => {
-                if self.undecided.decide(&message) {
-                    self.report(&message, verdict);
+                if let Some(topic) = self.undecided.decide(&message) {
+                    self.decided(&message, topic, verdict);
                 }
             }
         }
@@ -385,6 +398,7 @@ impl Network {
         let Some((asked_on, channel, peer)) = self.inbound.take(reply) else { return };
         if asked_on == protocol {
             if self.sending.has_room(&peer, bytes.len()) {
+                self.metrics.request_served(protocol.code(), "answered");
                 self.send_response(peer, protocol, channel, bytes);
             } else {
                 self.respond_busy(peer, protocol, channel);
@@ -412,6 +426,7 @@ impl Network {
             Protocol::Sync => Response::Sync(SyncResponse::Busy),
         };
         if let Ok(bytes) = busy.encode() {
+            self.metrics.request_served(protocol.code(), "busy");
             self.send_response(peer, protocol, channel, bytes);
         }
     }
@@ -444,6 +459,12 @@ impl Network {
                 self.kept.put_back(kept);
             }
         }
+    }
+
+    /// Reports and counts a verdict on what came on one of the node's topics.
+    pub(super) fn decided(&mut self, message: &GossipId, topic: Topic, verdict: Verdict) {
+        self.metrics.verdict(topic.code(), verdict.code());
+        self.report(message, verdict);
     }
 
     pub(super) fn report(&mut self, message: &GossipId, verdict: Verdict) {
@@ -550,8 +571,8 @@ impl Network {
         self.dial_due(now);
         self.outbound.expire(now, request_timeout(Protocol::Sync) + FLIGHT_GRACE);
         self.inbound.sweep(|(_, channel)| channel.is_open());
-        for message in self.undecided.expire(now) {
-            self.report(&message, Verdict::Ignore);
+        for (message, topic) in self.undecided.expire(now) {
+            self.decided(&message, topic, Verdict::Ignore);
         }
         for topic in self.kept.topics() {
             self.publish_kept(topic, now);

@@ -349,13 +349,13 @@ impl Network {
         };
         match topic.decode(&message.data) {
             Ok(gossip) => {
-                if self.has_room() && self.undecided.admit(id, message.data.len(), now) {
+                if self.has_room() && self.undecided.admit(id, topic, message.data.len(), now) {
                     return Some(NetEvent::GossipReceived { peer, message: id, gossip });
                 }
-                self.report(&id, Verdict::Ignore);
+                self.decided(&id, topic, Verdict::Ignore);
             }
             Err(error) => {
-                self.report(&id, Verdict::Reject);
+                self.decided(&id, topic, Verdict::Reject);
                 self.misbehaved(peer, NetOffence::MalformedGossip, &error);
             }
         }
@@ -409,6 +409,7 @@ impl Network {
             Ok(request) => request,
             Err(error) => {
                 // Dropping the channel ends the stream without an answer.
+                self.metrics.request_served(protocol.code(), "malformed");
                 self.misbehaved(peer, NetOffence::MalformedRequest, &error);
                 return None;
             }

@@ -6,6 +6,7 @@
 use std::{sync::Arc, thread::JoinHandle};
 
 use futures::{FutureExt, future::BoxFuture};
+use prometheus_client::registry::Registry;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
@@ -15,6 +16,7 @@ use super::{
     datadir::{CHAIN_FILE, DataDir, FRIENDS_FILE, FolderLock, IDENTITY_FILE, WALLET_FILE},
     host::{Host, OpenedFolder, RunningNode},
     keyring::{Keyring, blocking},
+    metrics::{self, Listener, Monitor, Watched},
     router::{Ended, Parts, Router, RouterHandle},
     rpc::{
         Client, EventFeed, FriendchainApiServer, ProgressBoard, RpcError, serve,
@@ -33,7 +35,7 @@ use crate::{
     friends::{self, Friends, FriendsConfig, FriendsHandle},
     net::{self, CommandError, Identity, NetConfig},
     peers::Peers,
-    primitives::{Address, Header, NetworkId, events},
+    primitives::{Address, Header, NetworkId, events, metrics::StoreMetrics, printable},
 };
 
 /// The chain's events that wait for the router: more than a window of sync.
@@ -68,6 +70,7 @@ struct OpenChain {
     events: mpsc::Receiver<ChainEvent>,
     solved: mpsc::Receiver<Header>,
     thread: JoinHandle<()>,
+    metrics: StoreMetrics,
 }
 
 /// What the miners are to do.
@@ -83,6 +86,7 @@ async fn open_chain(folder: &DataDir, cache_mib: u32, mining: Mining, read_only:
         ChainOptions { cache_mib: usize::try_from(cache_mib).unwrap_or(usize::MAX), ..ChainOptions::default() };
     let open = if read_only { Chain::open_frozen } else { Chain::open };
     let chain = blocking(move || open(&path, options)).await??;
+    let metrics = chain.metrics();
     let (events, event_queue) = mpsc::channel(CHAIN_EVENTS);
     let (chain, thread) = chain::spawn(chain, system(), events).map_err(RpcError::internal)?;
     let (solved, solved_queue) = mpsc::channel(SOLVED);
@@ -90,7 +94,7 @@ async fn open_chain(folder: &DataDir, cache_mib: u32, mining: Mining, read_only:
         MinerConfig { mode: mining.mode, owner: mining.owner.map(|address| address.0), threads: mining.threads };
     let miner = miner::spawn(chain.clone(), config, Some(solved)).map_err(RpcError::internal)?;
     let ledger = Ledger { reader: chain.reader().clone(), chain, miner };
-    Ok(OpenChain { ledger, events: event_queue, solved: solved_queue, thread })
+    Ok(OpenChain { ledger, events: event_queue, solved: solved_queue, thread, metrics })
 }
 
 pub(super) async fn open_friends(
@@ -165,6 +169,7 @@ async fn open(folder: FolderLock) -> Result<OpenedFolder, RpcError> {
         progress: ProgressBoard::default(),
         miner_address: None,
         mining: MineMode::Off,
+        metrics: None,
         blocks_won: BlocksWon::default(),
         datadir,
     };
@@ -194,6 +199,11 @@ async fn close_parts(ledger: Option<Ledger>, friends: Option<FriendsHandle>, thr
 /// Starts a node.
 async fn start(folder: FolderLock, config: NodeConfig) -> Result<RunningNode, RpcError> {
     let datadir = folder.folder().clone();
+    // First, so that a port that is in use costs nothing but a sentence.
+    let watch = match config.metrics {
+        Some(address) => Some(Listener::bind(address).await?),
+        None => None,
+    };
     let identity = Identity::load_or_create(&datadir.file(IDENTITY_FILE))?;
     adopt_lan(&datadir).await?;
 
@@ -223,6 +233,8 @@ async fn start(folder: FolderLock, config: NodeConfig) -> Result<RunningNode, Rp
             chain_events: chain.events,
             solved: chain.solved,
             friends: book.clone(),
+            store_metrics: chain.metrics,
+            watch,
         },
     );
     let upper = match started.await {
@@ -235,6 +247,7 @@ async fn start(folder: FolderLock, config: NodeConfig) -> Result<RunningNode, Rp
     let finished = async move {
         let ended = upper.router_task.await;
         upper.feed.push(ConsoleEvent::Stopping);
+        drop(upper.stop_watch);
         // The server has ended by itself.
         let _ = upper.stop_rpc.send(());
         let _ = upper.rpc_task.await;
@@ -263,6 +276,8 @@ struct UpperFloors {
     chain_events: mpsc::Receiver<ChainEvent>,
     solved: mpsc::Receiver<Header>,
     friends: FriendsHandle,
+    store_metrics: StoreMetrics,
+    watch: Option<Listener>,
 }
 
 /// Network, router and RPC, running.
@@ -272,6 +287,8 @@ struct Upper {
     router_task: tokio::task::JoinHandle<Ended>,
     stop_rpc: oneshot::Sender<()>,
     rpc_task: tokio::task::JoinHandle<()>,
+    /// Dropped, it ends the listener of the metrics.
+    stop_watch: oneshot::Sender<()>,
 }
 
 async fn start_upper(
@@ -282,7 +299,7 @@ async fn start_upper(
     miner_address: Option<Address>,
     base: UpperFloors,
 ) -> Result<Upper, RpcError> {
-    let UpperFloors { network, ledger, chain_events, solved, friends } = base;
+    let UpperFloors { network, ledger, chain_events, solved, friends, store_metrics, watch } = base;
     let name = match config.name {
         Some(name) => name,
         None => friends.own_profile().await?.map_or(config.default_name, |profile| profile.name),
@@ -295,7 +312,10 @@ async fn start_upper(
     net_config.peers = config.peers;
     net_config.mdns = config.mdns;
     net_config.private_only = config.private_only.unwrap_or(network.id == Network::lan().id);
-    let (net, net_events) = net::spawn(net_config)?;
+    let (mut registry, event_metrics) = (Registry::default(), metrics::counted());
+    store_metrics.register(&mut registry);
+    event_metrics.register(&mut registry);
+    let (net, net_events) = net::spawn(net_config, &mut registry)?;
     for ban in peers.bans(now()) {
         until_taken(|| net.ban(ban.peer)).await?;
     }
@@ -312,7 +332,7 @@ async fn start_upper(
         network: network.clone(),
         identity,
         name: name.clone(),
-        net,
+        net: net.clone(),
         net_events,
         ledger: ledger.clone(),
         chain_events,
@@ -328,9 +348,18 @@ async fn start_upper(
             MineMode::OnDemand => MiningMode::OnDemand,
             MineMode::Always => MiningMode::Always,
         },
+        metrics: event_metrics,
     };
     let (router, router_task) = Router::spawn(parts);
     let height = ledger.chain.summary().tip.height;
+    let watched = Watched {
+        ledger: ledger.clone(),
+        net,
+        router: router.clone(),
+        datadir: folder.folder().clone(),
+        name: printable(&name),
+    };
+    let metrics_address = watch.as_ref().map(|listener| listener.address);
     let service = Service {
         datadir: folder.folder().clone(),
         name,
@@ -344,6 +373,7 @@ async fn start_upper(
         progress: ProgressBoard::default(),
         miner_address,
         mining: config.mining,
+        metrics: metrics_address,
         blocks_won: BlocksWon::default(),
     };
     let methods = service.into_rpc();
@@ -357,8 +387,14 @@ async fn start_upper(
         Ok(served) => served,
         Err(error) => return end_router(&router, router_task, error).await,
     };
-    if let Err(error) = folder.write_node_file(served.address) {
+    if let Err(error) = folder.write_node_file(served.address, metrics_address) {
         return end_router(&router, router_task, error.into()).await;
+    }
+    let (stop_watch, watch_stopped) = oneshot::channel::<()>();
+    if let Some(listener) = watch {
+        listener.serve(Monitor::new(watched, registry), async move {
+            let _ = watch_stopped.await;
+        });
     }
     events::NodeStarted {
         peer_id,
@@ -366,9 +402,10 @@ async fn start_upper(
         height,
         version: env!("CARGO_PKG_VERSION"),
         rpc: served.address.to_string(),
+        metrics: metrics_address.map(|address| address.to_string()),
     }
     .emit();
-    Ok(Upper { client: Client::local(methods), feed, router_task, stop_rpc, rpc_task: served.task })
+    Ok(Upper { client: Client::local(methods), feed, router_task, stop_rpc, rpc_task: served.task, stop_watch })
 }
 
 /// Gives the network what it must not miss: its queue may be shorter than what there is to give.

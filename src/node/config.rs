@@ -46,6 +46,8 @@ pub struct NodeConfig {
     pub threads: Option<NonZeroUsize>,
     /// Where the RPC listens: loopback only; port 0 lets the system choose.
     pub rpc: SocketAddr,
+    /// Where health and metrics are shown, to whoever can reach it; none: nowhere. Port 0 lets the system choose.
+    pub metrics: Option<SocketAddr>,
     /// Whether friends on the LAN are looked for with mDNS.
     pub mdns: bool,
     /// Memory for caches, in MiB, [`MIN_CACHE_MIB`] to [`MAX_CACHE_MIB`].
@@ -71,6 +73,7 @@ impl NodeConfig {
             miner: None,
             threads: None,
             rpc: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
+            metrics: None,
             mdns: true,
             cache_mib: DEFAULT_CACHE_MIB,
             passphrase: None,
@@ -151,6 +154,14 @@ pub fn parse_rpc(text: &str) -> Result<SocketAddr, RpcError> {
     })?;
     check_rpc(address)?;
     Ok(address)
+}
+
+/// An address for health and metrics: any of this machine's.
+pub fn parse_metrics(text: &str) -> Result<SocketAddr, RpcError> {
+    text.parse().map_err(|_| {
+        let sentence = format!("'{text}' is not an address: write one like 127.0.0.1:9101, or 0.0.0.0:9101 for all");
+        RpcError::new("bad_metrics_address", sentence)
+    })
 }
 
 /// Refuses an address for the RPC that other machines could reach.

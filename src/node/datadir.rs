@@ -172,6 +172,9 @@ pub struct NodeFile {
     pub pid: u32,
     /// Where its RPC listens.
     pub rpc: SocketAddr,
+    /// Where it shows health and metrics, if anywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<SocketAddr>,
 }
 
 /// The data folder of one node. Knowing it does not mean that it exists, or that it is ours: see [`FolderLock`].
@@ -314,9 +317,9 @@ impl FolderLock {
         self.is_read_only
     }
 
-    /// Says where this node's RPC listens. The token must be there before.
-    pub fn write_node_file(&self, rpc: SocketAddr) -> Result<(), DataDirError> {
-        let node = NodeFile { pid: std::process::id(), rpc };
+    /// Says where this node listens. The token must be there before.
+    pub fn write_node_file(&self, rpc: SocketAddr, metrics: Option<SocketAddr>) -> Result<(), DataDirError> {
+        let node = NodeFile { pid: std::process::id(), rpc, metrics };
         let path = self.folder.file(NODE_FILE);
         let text = serde_json::to_string(&node)
             .map_err(|cause| DataDirError::Malformed { path: path.clone(), problem: cause.to_string() })?;
@@ -473,8 +476,8 @@ mod tests {
         let lock = folder.try_lock().expect("the lock");
         assert_eq!(folder.node_file(), None);
         let rpc = "127.0.0.1:1234".parse().expect("an address");
-        lock.write_node_file(rpc).expect("written");
-        assert_eq!(folder.node_file(), Some(NodeFile { pid: std::process::id(), rpc }));
+        lock.write_node_file(rpc, None).expect("written");
+        assert_eq!(folder.node_file(), Some(NodeFile { pid: std::process::id(), rpc, metrics: None }));
         drop(lock);
         assert_eq!(folder.node_file(), None);
     }

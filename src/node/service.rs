@@ -1,14 +1,14 @@
 //! The commands: the one implementation of the RPC, over the parts of a running node, or over a folder opened for one
 //! command when no node runs.
 
-use std::pin::pin;
+use std::{net::SocketAddr, pin::pin};
 
 use super::{
     clock::now,
     datadir::DataDir,
     keyring::{Keyring, blocking},
     proofs,
-    router::RouterHandle,
+    router::{RouterHandle, is_far_off},
     rpc::{
         EventFeed, FriendchainApiServer, ProgressBoard, ProgressGuard, RpcError,
         api::MAX_PRINTED_BLOCKS,
@@ -89,6 +89,8 @@ pub(super) struct Service {
     pub(super) miner_address: Option<Address>,
     /// How the node mines by itself.
     pub(super) mining: MineMode,
+    /// Where health and metrics are shown.
+    pub(super) metrics: Option<SocketAddr>,
     /// How many blocks of the best chain this wallet won, counted so far.
     pub(super) blocks_won: super::blocks_won::BlocksWon,
 }
@@ -534,8 +536,9 @@ impl FriendchainApiServer for Service {
             blocks_per_second: progress.map(|progress| progress.blocks_per_second).filter(|rate| *rate > 0),
             seconds_left: progress.and_then(|progress| progress.seconds_left),
             disk_bytes,
-            memory_bytes: super::memory::resident_bytes(),
-            clock_offset_ms: live.as_ref().and_then(|live| live.clock_offset_ms),
+            memory_bytes: super::process::resident_bytes(),
+            clock_offset_ms: live.as_ref().and_then(|live| live.clock_offset_ms).filter(|offset| is_far_off(*offset)),
+            metrics: self.metrics,
             diverged: summary.diverged.map(Into::into),
             data_dir: self.datadir.path().display().to_string(),
         })

@@ -190,6 +190,8 @@ events! {
         version: &'static str,
         /// Where JSON-RPC is.
         rpc: String,
+        /// Where health and metrics are shown, if anywhere.
+        metrics: Option<String>,
     }
     /// The node accepts connections at an address.
     INFO Listening = "listening" {

@@ -10,6 +10,7 @@ pub mod events;
 mod hash;
 mod keys;
 mod merkle;
+pub mod metrics;
 mod peer_id;
 mod rate;
 mod short_id;

@@ -71,16 +71,28 @@ pub enum Phase {
     Diverged,
 }
 
-impl fmt::Display for Phase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
+impl Phase {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Starting, Self::Syncing, Self::Synced, Self::Stalled, Self::Alone, Self::Diverged];
+
+    /// The word for it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
             Self::Starting => "starting",
             Self::Syncing => "syncing",
             Self::Synced => "synced",
             Self::Stalled => "stalled",
             Self::Alone => "alone",
             Self::Diverged => "diverged",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
     }
 }
 

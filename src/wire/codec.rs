@@ -220,6 +220,17 @@ impl Protocol {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Hello, Self::Friends, Self::Chat, Self::Sync];
 
+    /// Its short name, for metrics.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Hello => "hello",
+            Self::Friends => "friends",
+            Self::Chat => "chat",
+            Self::Sync => "sync",
+        }
+    }
+
     /// What peers negotiate: `/friendchain/hello/1`, others with the network's first 8 hex digits behind it.
     #[must_use]
     pub fn id(self, network: &NetworkId) -> String {
@@ -342,12 +353,17 @@ impl Topic {
     /// What gossipsub calls it: `/friendchain/topic/blocks/1/` and the network's first 8 hex digits.
     #[must_use]
     pub fn name(self, network: &NetworkId) -> String {
-        let topic = match self {
+        format!("/friendchain/topic/{}/1/{}", self.code(), network_tag(network))
+    }
+
+    /// Its short name, as it stands in the whole one.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
             Self::Chat => "chat",
             Self::Trades => "trades",
             Self::Blocks => "blocks",
-        };
-        format!("/friendchain/topic/{topic}/1/{}", network_tag(network))
+        }
     }
 
     /// Bytes of a payload at most.

@@ -16,7 +16,15 @@ mod policy;
 mod search;
 mod workers;
 
-use std::{io, thread, time::Duration};
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::Duration,
+};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -126,6 +134,7 @@ enum MinerCommand {
 pub struct MinerHandle {
     commands: mpsc::Sender<MinerCommand>,
     status: watch::Receiver<MinerStatus>,
+    hashes: Arc<AtomicU64>,
 }
 
 /// Starts a miner beside `chain`, inside a tokio runtime.
@@ -139,9 +148,10 @@ pub fn spawn(chain: ChainHandle, config: MinerConfig, solved: Option<mpsc::Sende
     let (commands, command_queue) = mpsc::channel(COMMAND_QUEUE);
     let (found, found_queue) = mpsc::channel(FOUND_QUEUE);
     let workers = Workers::spawn(config.threads, &found)?;
+    let hashes = workers.hashes();
     let (control, status) = Control::new(chain, config, workers, command_queue, found_queue, solved);
     tokio::spawn(control.run());
-    Ok(MinerHandle { commands, status })
+    Ok(MinerHandle { commands, status, hashes })
 }
 
 impl MinerHandle {
@@ -191,7 +201,13 @@ impl MinerHandle {
         *self.status.borrow()
     }
 
-    /// Tells when that changes.
+    /// How many hashes its threads have tried since it was started.
+    #[must_use]
+    pub fn hashes(&self) -> u64 {
+        self.hashes.load(Ordering::Relaxed)
+    }
+
+    /// Tells when the status changes.
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<MinerStatus> {
         self.status.clone()

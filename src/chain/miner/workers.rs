@@ -74,6 +74,8 @@ struct Shared {
     changed: Condvar,
     /// Which job is wanted: changed under the lock, looked at between chunks without it.
     epoch: AtomicU64,
+    /// How many were tried, by all threads.
+    hashes: Arc<AtomicU64>,
 }
 
 #[derive(Debug)]
@@ -128,7 +130,10 @@ impl Shared {
             let mut nonce: u64 = rand::random();
             while self.epoch.load(Ordering::Relaxed) == epoch {
                 let end = nonce.saturating_add(CHUNK - 1);
-                if let Some(nonce) = job.search.find(nonce..=end) {
+                let found_at = job.search.find(nonce..=end);
+                let tried = found_at.unwrap_or(end).saturating_sub(nonce).saturating_add(1);
+                self.hashes.fetch_add(tried, Ordering::Relaxed);
+                if let Some(nonce) = found_at {
                     self.solved(epoch);
                     // Full only when the miner's task has fallen hundreds of solutions behind: then one more is no loss.
                     let _ = found.try_send(Found { job: Arc::clone(&job), nonce });
@@ -144,7 +149,8 @@ impl Workers {
     /// Starts `threads` threads, without a job.
     pub(super) fn spawn(threads: usize, found: &mpsc::Sender<Found>) -> io::Result<Self> {
         let slot = Mutex::new(Slot { job: None, stop: false });
-        let shared = Arc::new(Shared { slot, changed: Condvar::new(), epoch: AtomicU64::new(0) });
+        let (epoch, hashes) = (AtomicU64::new(0), Arc::default());
+        let shared = Arc::new(Shared { slot, changed: Condvar::new(), epoch, hashes });
         let mut workers = Self { shared, threads: Vec::new() };
         for index in 0..threads.clamp(1, MAX_THREADS) {
             let (shared, found) = (Arc::clone(&workers.shared), found.clone());
@@ -157,6 +163,11 @@ impl Workers {
     /// How many threads there are.
     pub(super) const fn count(&self) -> usize {
         self.threads.len()
+    }
+
+    /// Where they count what they try.
+    pub(super) fn hashes(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.shared.hashes)
     }
 
     /// What to search from now on; `None` to rest.

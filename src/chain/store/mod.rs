@@ -10,6 +10,7 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Instant,
 };
 
 use redb::{
@@ -26,7 +27,7 @@ use self::tables::{
 use super::errors::{ChainFault, OpenError};
 use crate::{
     consensus::{Network, Work, created_coins},
-    primitives::{Block, Encode, contain},
+    primitives::{Block, Encode, contain, metrics::StoreMetrics},
 };
 
 /// Memory of an open chain when nothing else is asked for, in MiB.
@@ -39,6 +40,7 @@ pub struct Store {
     network: Arc<Network>,
     /// Nothing may be written any more: it would be lost.
     sealed: bool,
+    metrics: StoreMetrics,
 }
 
 /// Whether something is where a chain would be; nothing is opened.
@@ -95,7 +97,7 @@ pub fn open(path: &Path, cache_mib: usize) -> Result<Store, OpenError> {
         read_network(&frozen_database(path, cache_mib)?, path)?;
         let database = builder(cache_mib).open(path).map_err(|error| OpenError::from_database(path, error))?;
         let network = read_network(&database, path)?;
-        Ok(Store { database: Arc::new(database), network: Arc::new(network), sealed: false })
+        Ok(Store::of(database, network))
     })
 }
 
@@ -107,7 +109,7 @@ pub fn open_frozen(path: &Path, cache_mib: usize) -> Result<Store, OpenError> {
     contained(path, || {
         let database = frozen_database(path, cache_mib)?;
         let network = read_network(&database, path)?;
-        Ok(Store { database: Arc::new(database), network: Arc::new(network), sealed: false })
+        Ok(Store::of(database, network))
     })
 }
 
@@ -216,6 +218,11 @@ fn read_network(database: &Database, path: &Path) -> Result<Network, OpenError> 
 }
 
 impl Store {
+    fn of(database: Database, network: Network) -> Self {
+        let (database, network) = (Arc::new(database), Arc::new(network));
+        Self { database, network, sealed: false, metrics: StoreMetrics::default() }
+    }
+
     /// A chain on any backend of redb; made anew with the genesis of `network` when the backend is empty.
     ///
     /// # Errors
@@ -236,7 +243,7 @@ impl Store {
             if found.id != network.id {
                 return Err(OpenError::OtherNetwork { path: path.clone(), found: found.id, wanted: network.id });
             }
-            Ok(Self { database: Arc::new(database), network: Arc::new(found), sealed: false })
+            Ok(Self::of(database, found))
         })
     }
 
@@ -253,6 +260,11 @@ impl Store {
     #[must_use]
     pub const fn network(&self) -> &Arc<Network> {
         &self.network
+    }
+
+    /// What it counts.
+    pub(crate) const fn metrics(&self) -> &StoreMetrics {
+        &self.metrics
     }
 
     pub(crate) const fn database(&self) -> &Arc<Database> {
@@ -298,6 +310,7 @@ impl Store {
         write: impl FnOnce(&mut WriteTables<'_>) -> Result<(), ChainFault>,
     ) -> Result<(), ChainFault> {
         self.check_not_sealed()?;
+        let begun = Instant::now();
         let mut transaction = self.database.begin_write()?;
         transaction.set_durability(Durability::Immediate)?;
         // Opening after a crash then takes milliseconds, at no cost that could be measured.
@@ -307,6 +320,7 @@ impl Store {
             write(&mut tables)?;
         }
         transaction.commit()?;
+        self.metrics.commit_duration.observe(begun.elapsed().as_secs_f64());
         Ok(())
     }
 }

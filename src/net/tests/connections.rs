@@ -2,6 +2,8 @@
 
 use std::{net::TcpListener, time::Duration};
 
+use prometheus_client::registry::Registry;
+
 use super::{Node, config, pair};
 use crate::net::{CommandError, DialError, Identity, NetConfig, NetError, NetEvent, spawn};
 
@@ -75,7 +77,7 @@ async fn a_port_in_use_is_named() {
     let port = taken.local_addr().unwrap().port();
     let mut wants = config();
     wants.listen = vec![format!("/ip4/127.0.0.1/tcp/{port}")];
-    let error = spawn(wants).unwrap_err();
+    let error = spawn(wants, &mut Registry::default()).unwrap_err();
     assert!(matches!(error, NetError::AddressInUse { port: named, .. } if named == port), "{error}");
     assert!(error.to_string().contains("choose another port"));
 }
@@ -88,7 +90,7 @@ async fn a_port_of_another_node_is_in_use_for_quic_too() {
         let first = Node::with(first).await;
         let mut second = config();
         second.listen = vec![first.address.clone()];
-        assert!(matches!(spawn(second), Err(NetError::AddressInUse { .. })), "{listen}");
+        assert!(matches!(spawn(second, &mut Registry::default()), Err(NetError::AddressInUse { .. })), "{listen}");
     }
 }
 
@@ -100,12 +102,12 @@ async fn addresses_that_cannot_be_listened_on_are_named() {
     ] {
         let mut config = config();
         config.listen = vec![listen.to_owned()];
-        let error = spawn(config).unwrap_err();
+        let error = spawn(config, &mut Registry::default()).unwrap_err();
         assert!(is_right(&error), "{listen}: {error}");
     }
     let mut nowhere = config();
     nowhere.listen = Vec::new();
-    assert!(matches!(spawn(nowhere), Err(NetError::NowhereToListen)));
+    assert!(matches!(spawn(nowhere, &mut Registry::default()), Err(NetError::NowhereToListen)));
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ mod stranger;
 
 use std::time::Duration;
 
+use prometheus_client::registry::Registry;
 use serde_bytes::ByteBuf;
 use tokio::sync::mpsc;
 
@@ -41,7 +42,7 @@ impl Node {
     }
 
     async fn with(config: NetConfig) -> Self {
-        let (handle, events) = spawn(config).unwrap();
+        let (handle, events) = spawn(config, &mut Registry::default()).unwrap();
         let mut node = Self { handle, events, address: String::new() };
         node.address = node
             .until(|event| match event {

@@ -44,7 +44,7 @@ pub(in crate::node) struct LiveStatus {
     pub(in crate::node) peers: u32,
     /// Where it accepts connections.
     pub(in crate::node) listen: Vec<String>,
-    /// Our clock less the median of our friends', in ms, where it is far enough off to matter.
+    /// Our clock less the median of our friends', in ms, when any has said hello.
     pub(in crate::node) clock_offset_ms: Option<i64>,
 }
 

@@ -26,6 +26,7 @@ use tokio::{
 use handle::NodeCommand;
 pub(in crate::node) use handle::{LiveStatus, RouterHandle};
 use hello::log_unsent;
+pub(in crate::node) use shown::is_far_off;
 
 use super::{clock::now, keyring::Keyring, rpc::EventFeed, service::Ledger};
 use crate::{
@@ -38,7 +39,7 @@ use crate::{
     net::{GossipId, Identity, NetEvent, NetHandle},
     node::rpc::types::{BanState, ConsoleEvent},
     peers::{Ban, Offence, Peers},
-    primitives::{Address, BlockHash, Header, PeerId, TxId, UnixMillis, events},
+    primitives::{Address, BlockHash, Header, PeerId, TxId, UnixMillis, events, metrics::EventMetrics},
     relay::{Relay, RelayConfig, RelayEvent},
     sync::{Sync, SyncConfig, SyncEvent, SyncReport},
     wire::{MessageId, SignedLine, SignedProfile, Status, limits::MAX_ADDRESSES},
@@ -155,6 +156,8 @@ pub(in crate::node) struct Parts {
     pub(in crate::node) mempool: Vec<MempoolEntry>,
     /// When to mine, once the chain is as far as the friends'.
     pub(in crate::node) mining: MiningMode,
+    /// What is counted here.
+    pub(in crate::node) metrics: EventMetrics,
 }
 
 /// The node task's state.
@@ -190,6 +193,7 @@ pub(in crate::node) struct Router {
     /// The fork that was last told of, while the chain is diverged.
     fork: Option<BlockHash>,
     housekeeping: Instant,
+    metrics: EventMetrics,
 }
 
 /// The ends of the arrows that come in.
@@ -259,6 +263,7 @@ impl Router {
             mining: parts.mining,
             fork: None,
             housekeeping: Instant::now(),
+            metrics: parts.metrics,
         };
         let mempool = parts.mempool;
         let task = tokio::spawn(router.run(inbox, mempool));
@@ -342,6 +347,7 @@ impl Router {
     fn on_chain(&mut self, event: ChainEvent) {
         match event {
             ChainEvent::TipChanged { tip, disconnected, connected, mined } => {
+                self.metrics.tip_changed(disconnected.len(), connected.len());
                 if !disconnected.is_empty() {
                     let disconnected = u32::try_from(disconnected.len()).unwrap_or(u32::MAX);
                     self.feed.push(ConsoleEvent::Reorganised { tip: tip.hash, height: tip.height, disconnected });
@@ -353,17 +359,22 @@ impl Router {
                 self.relay(RelayEvent::TipChanged { tip, best_header, connected, mined });
             }
             ChainEvent::TradeAccepted { entry, origin } => {
+                self.metrics.trade_accepted(entry.local);
                 if origin == Origin::Local {
                     self.own_trades.insert(entry.txid);
                 }
                 self.trade_added(entry);
             }
             ChainEvent::TradeVoid { txid, reason } => {
+                self.metrics.trade_dropped("void");
                 self.own_trades.remove(&txid);
                 self.feed.push(ConsoleEvent::TradeVoid { txid, reason });
                 self.relay(RelayEvent::TradeGone { txid });
             }
-            ChainEvent::TradeDropped { txid, .. } => self.relay(RelayEvent::TradeGone { txid }),
+            ChainEvent::TradeDropped { txid, reason } => {
+                self.metrics.trade_dropped(reason.code());
+                self.relay(RelayEvent::TradeGone { txid });
+            }
             ChainEvent::Failed(_) => {}
         }
     }
@@ -425,6 +436,7 @@ impl Router {
 
     /// Lowers a peer's score; a ban ends its connections.
     fn penalise(&mut self, peer: PeerId, offence: Offence, reason: &str) {
+        self.metrics.peer_penalised(offence.code());
         if let Some(ban) = self.peers.penalise(peer, offence, reason, now()).banned {
             self.shut_out(ban);
         }

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// A friend's clock further off than this is worth a word: well above what NTP and the network explain.
-const CLOCK_OFFSET_MS: i64 = 60_000;
+const CLOCK_OFFSET_MS: u64 = 60_000;
 
 impl Router {
     /// Tells consoles of blocks: one alone with its notes, many as a number.
@@ -125,13 +125,18 @@ impl Router {
         });
     }
 
-    /// Our clock less the median of our friends', where that is worth a word.
+    /// Our clock less the median of our friends', in ms.
     pub(super) fn clock_offset(&self) -> Option<i64> {
         let mut offsets: Vec<i64> = self.connected.values().filter_map(|state| state.clock_offset_ms).collect();
         offsets.sort_unstable();
         let median = *offsets.get(offsets.len() / 2)?;
-        (median.abs() >= CLOCK_OFFSET_MS).then(|| median.saturating_neg())
+        Some(median.saturating_neg())
     }
+}
+
+/// Whether a clock's offset, in ms, is worth a word.
+pub(in crate::node) const fn is_far_off(offset: i64) -> bool {
+    offset.unsigned_abs() >= CLOCK_OFFSET_MS
 }
 
 fn is_loopback(address: &str) -> bool {

@@ -3,7 +3,8 @@
 //!
 //! - `FRIENDCHAIN_SKIP_NETNS=1`: tests in network namespaces (they need root, `ip` and `nsenter`);
 //! - `FRIENDCHAIN_SKIP_MOUNTS=1`: tests on full and read-only disks (they need root that may mount);
-//! - `FRIENDCHAIN_SKIP_TMUX=1`: tests on a terminal (they need `tmux`).
+//! - `FRIENDCHAIN_SKIP_TMUX=1`: tests on a terminal (they need `tmux`);
+//! - `FRIENDCHAIN_SKIP_PROMETHEUS=1`: tests with the real Prometheus (they need `prometheus` and `promtool`).
 
 use std::{
     io::Write,
@@ -42,6 +43,16 @@ pub(crate) fn mounts_wanted() -> bool {
 #[track_caller]
 pub(crate) fn terminal_wanted() -> bool {
     wanted("FRIENDCHAIN_SKIP_TMUX", "the program tmux", &["tmux -V"])
+}
+
+/// Whether the tests with the real Prometheus run.
+///
+/// # Panics
+/// In CI, when they cannot and nothing says to skip them.
+#[track_caller]
+pub(crate) fn prometheus_wanted() -> bool {
+    let needs = "the programs prometheus and promtool (package prometheus)";
+    wanted("FRIENDCHAIN_SKIP_PROMETHEUS", needs, &["prometheus --version", "promtool --version"])
 }
 
 #[track_caller]

@@ -1,6 +1,6 @@
 //! What commands on the running node answer.
 
-use std::fmt;
+use std::{fmt, net::SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
@@ -89,6 +89,9 @@ pub struct StatusReport {
     /// Our clock less our friends', in ms, where it is far enough off to matter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock_offset_ms: Option<i64>,
+    /// Where health and metrics are shown, if anywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<SocketAddr>,
     /// The branches, when the phase is `diverged`: a person has to choose.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub diverged: Option<DivergenceView>,
