@@ -17,6 +17,8 @@ mod hostile_messages;
 mod observe;
 mod partition;
 mod proofs;
+#[cfg(target_os = "linux")]
+mod service;
 mod support;
 mod sync_resume;
 mod terminal;
