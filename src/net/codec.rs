@@ -61,6 +61,10 @@ impl request_response::Codec for WireCodec {
             read => read,
         };
         let bytes = read.map_err(|(_, error)| error);
+        if bytes.as_ref().is_ok_and(Vec::is_empty) {
+            // How a request ends that timed out before it left: an honest peer's, once a cut network is whole again.
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "closed without a request"));
+        }
         Ok(Frame::incoming(bytes, |bytes| self.protocol.decode_request(bytes)))
     }
 
