@@ -12,10 +12,8 @@ use crate::node::{
 
 /// What `--version` says (`-V` says the number alone): which of the things that only building can give are there.
 static LONG_VERSION: LazyLock<String> = LazyLock::new(|| {
-    let features = [
-        (cfg!(curve25519_dalek_backend = "avx512"), "avx512"),
-        (cfg!(target_feature = "crt-static"), "static"),
-    ];
+    let features =
+        [(cfg!(curve25519_dalek_backend = "avx512"), "avx512"), (cfg!(target_feature = "crt-static"), "static")];
     let built_in: Vec<_> = features.into_iter().filter_map(|(there, name)| there.then_some(name)).collect();
     format!("{}\nfeatures: {}", env!("CARGO_PKG_VERSION"), built_in.join(" "))
 });
