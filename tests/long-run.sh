@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # What takes longer than a change can wait for: thousands of histories, hundreds of crashes and kills, ten minutes of
-# fuzzing for each target, and every bench. One line for each bar; all else that was said is in target/long-run/.
-#   tests/long-run.sh            all of it: about two hours and a half on two cores, on a machine that does nothing else
-#   tests/long-run.sh PART...    some: model crash kill benches fuzz
+# fuzzing for each target, every bench, and an hour of chaos in Docker. One line for each bar; all else that was said is in target/long-run/.
+#   tests/long-run.sh            all of it: about four hours on two cores, on a machine that does nothing else
+#   tests/long-run.sh PART...    some: model crash kill benches fuzz deploy
+# The part deploy needs a Docker engine (.ci/engine.sh makes one) that has or can pull the Dockerfile's base image, and cargo-deny.
 # Fuzzing needs the nightly toolchain and cargo-fuzz (fuzz/README.md says how they are had).
 set -u
 cd "$(dirname "$0")/.." || exit 2
 parts=("$@")
-((${#parts[@]})) || parts=(model crash kill benches fuzz)
+((${#parts[@]})) || parts=(model crash kill benches fuzz deploy)
 logs=target/long-run
 mkdir -p "$logs"
 missed=0
@@ -58,12 +59,34 @@ fuzz() {
   check fuzz fuzz/run.sh "${FUZZ_SECONDS:-600}"
 }
 
+# The image from source, and what runs it: under 25 MB, and with the signature checks that the processor can do.
+image() {
+  DOCKER_BUILDKIT=1 docker build -q -f deploy/Dockerfile -t friendchain . || return 1
+  local megabytes version
+  megabytes=$(($(docker image inspect -f '{{.Size}}' friendchain) / 1000000))
+  version=$(docker run --rm friendchain --version)
+  echo "$version"
+  [[ $(uname -m) != x86_64 || $version == *avx512* ]] || return 1
+  echo "bar image-size: $megabytes MB, at most 25 $( ((megabytes < 25)) && echo ok || echo MISSED)"
+}
+
+deploy() {
+  check image image
+  check demo deploy/demo.sh
+  check crowd deploy/crowd.sh --count 20
+  local seed
+  for seed in 1 2 3; do
+    check "chaos-$seed" deploy/chaos.sh --minutes "${CHAOS_MINUTES:-20}" --seed "$seed"
+  done
+  check licences-and-sources cargo deny check bans licenses sources
+}
+
 for part in "${parts[@]}"; do
   case $part in
-    model | crash | benches | fuzz) "$part" ;;
+    model | crash | benches | fuzz | deploy) "$part" ;;
     kill) kill_nodes ;;
     *)
-      echo "there is no part '$part': model, crash, kill, benches or fuzz" >&2
+      echo "there is no part '$part': model, crash, kill, benches, fuzz or deploy" >&2
       exit 2
       ;;
   esac

@@ -1,7 +1,7 @@
 //! The command line as users type it: flags, help and examples. Values that a person may get wrong in an interesting
 //! way (addresses, amounts, hashes) stay text here, and are refused with a sentence where they are used.
 
-use std::{num::NonZeroUsize, path::PathBuf};
+use std::{num::NonZeroUsize, path::PathBuf, sync::LazyLock};
 
 use clap::{Args, Parser, Subcommand};
 
@@ -10,11 +10,20 @@ use crate::node::{
     rpc::types::MineMode,
 };
 
+/// What `--version` says (`-V` says the number alone): which of the things that only building can give are there.
+static LONG_VERSION: LazyLock<String> = LazyLock::new(|| {
+    let features =
+        [(cfg!(curve25519_dalek_backend = "avx512"), "avx512"), (cfg!(target_feature = "crt-static"), "static")];
+    let built_in: Vec<_> = features.into_iter().filter_map(|(there, name)| there.then_some(name)).collect();
+    format!("{}\nfeatures: {}", env!("CARGO_PKG_VERSION"), built_in.join(" "))
+});
+
 /// A node for a group of friends: chat, coins and notes on a chain of their own, with no server.
 #[derive(Debug, Parser)]
 #[command(
     name = "friendchain",
     version,
+    long_version = LONG_VERSION.as_str(),
     about,
     after_help = "Begin with:\n  friendchain people 127.0.0.1 8891 yzw\n\n`friendchain help COMMAND` shows an example of each."
 )]

@@ -15,6 +15,7 @@ use super::{
     parsed_address,
     progress::show_sync,
     secrets,
+    service_manager::ServiceManager,
     signals::Signals,
 };
 use crate::{
@@ -69,8 +70,10 @@ pub(crate) fn people_config(flags: &People) -> Result<NodeConfig, RpcError> {
 }
 
 fn apply(config: &mut NodeConfig, flags: &NodeFlags) -> Result<(), RpcError> {
+    // An environment variable that is empty names nobody.
+    let peers = flags.peers.iter().filter(|text| !text.is_empty());
     if !flags.peers.is_empty() {
-        config.peers = flags.peers.iter().map(|text| parse_peer(text)).collect::<Result<_, _>>()?;
+        config.peers = peers.map(|text| parse_peer(text)).collect::<Result<_, _>>()?;
     }
     config.mining = flags.mine.unwrap_or(config.mining);
     config.miner = flags.miner.as_deref().map(parsed_address).transpose()?;
@@ -102,16 +105,22 @@ pub(crate) async fn start_node(
         started = starting => started?,
         () = signals.any() => return Ok(()),
     };
+    let manager = ServiceManager::of_environment();
     let bar = async {
         if !json && io::stderr().is_terminal() {
             show_sync(&node.client).await;
         }
         std::future::pending::<()>().await;
     };
-    tokio::select! {
-        ended = &mut node.finished => return Ok(ended?),
-        () = signals.any() => {}
-        () = bar => {}
+    let ended = tokio::select! {
+        ended = &mut node.finished => Some(ended),
+        () = signals.any() => None,
+        () = bar => None,
+        () = manager.serving(&node.client) => None,
+    };
+    manager.stopping();
+    if let Some(ended) = ended {
+        return Ok(ended?);
     }
     tokio::select! {
         ended = stop(node) => ended,

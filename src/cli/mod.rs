@@ -9,6 +9,7 @@ pub mod progress;
 mod proof_file;
 pub mod run;
 mod secrets;
+mod service_manager;
 pub mod signals;
 pub(crate) mod table;
 pub mod text;

@@ -92,6 +92,10 @@ impl request_response::Codec for WireCodec {
             }
             read => read,
         };
+        if read.as_ref().is_ok_and(Vec::is_empty) {
+            // How a request ends that timed out before it left: an honest peer's, once a cut network is whole again.
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "closed without a request"));
+        }
         Ok(self.incoming(read, |bytes| self.protocol.decode_request(bytes)))
     }
 

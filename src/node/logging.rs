@@ -132,7 +132,7 @@ fn appender(files: &LogFiles) -> Result<RollingFileAppender, RpcError> {
 
 fn filter(asked: Option<&str>, default: LogDefault) -> Result<EnvFilter, RpcError> {
     let default = match default {
-        LogDefault::Daemon => "warn,friendchain=info,libp2p=error,netlink=error",
+        LogDefault::Daemon => "warn,friendchain=info,libp2p=error,netlink=error,quinn_udp=error",
         LogDefault::Command => "error,friendchain=warn",
     };
     let from_environment = std::env::var("RUST_LOG").ok().filter(|text| !text.is_empty());

@@ -19,6 +19,8 @@ mod metrics;
 mod observe;
 mod partition;
 mod proofs;
+#[cfg(target_os = "linux")]
+mod service;
 mod support;
 mod sync_resume;
 mod terminal;

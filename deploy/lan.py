@@ -1,0 +1,415 @@
+"""The LAN that demo, crowd and chaos play on: the containers of docker-compose.yml, or plain processes (--local).
+
+Both are asked the same things: start, kill, stop, pause, split and heal; and every command of the node, with `--json`.
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent
+FIVE = ["yzw", "yjf", "sr", "xzq", "hjs"]
+PROJECT = "friendchain-demo"
+IMAGE = os.environ.get("FRIENDCHAIN_IMAGE", "friendchain")
+
+
+class Failed(Exception):
+    """Something did not happen, or not as it must."""
+
+
+class Refused(Exception):
+    """A command answered no, or could not answer."""
+
+
+def run(*command, timeout=120, **options):
+    """Runs a command that must succeed; its output."""
+    command = [str(word) for word in command]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False, **options)
+    except subprocess.TimeoutExpired as late:
+        raise Refused(f"{' '.join(command)}: no answer within {timeout} s") from late
+    if done.returncode != 0:
+        raise Refused(f"{' '.join(command)}: {why(done)}")
+    return done.stdout
+
+
+def why(done):
+    """What a failed command said, in a line."""
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        return json.loads(done.stdout)["error"]["message"]
+    said = (done.stderr.strip() or done.stdout.strip()).splitlines()
+    return said[-1] if said else f"exit code {done.returncode}"
+
+
+def quietly(action, *arguments, **options):
+    """For clearing up, where what is not there needs no clearing."""
+    with contextlib.suppress(Refused, OSError):
+        action(*arguments, **options)
+
+
+def eventually(what, attempt, within=60):
+    """Tries until the answer is truthy, and gives it; a refusal counts as not yet."""
+    until = time.monotonic() + within
+    seen = None
+    while True:
+        try:
+            answer = attempt()
+            if answer:
+                return answer
+            seen = answer
+        except Refused as refused:
+            seen = refused
+        if time.monotonic() > until:
+            raise Failed(f"not within {within} s: {what} (last seen: {seen!r})")
+        time.sleep(0.25)
+
+
+class Lan:
+    """What both kinds have in common."""
+
+    keep = False
+
+    def __init__(self, out):
+        self.out = pathlib.Path(out) if out else pathlib.Path(tempfile.mkdtemp(prefix="friendchain-"))
+        self.out.mkdir(parents=True, exist_ok=True)
+
+    def ask(self, name, *words, timeout=60):
+        """A command's answer to `--json`."""
+        answer = run(*self.friendchain(name), "--json", *words, timeout=timeout)
+        try:
+            return json.loads(answer)
+        except ValueError as broken:
+            raise Refused(f"{name} {words[0]}: not a whole answer: {answer!r}") from broken
+
+    def every(self, names, ask):
+        """Asks several at once; the answers in order."""
+        with ThreadPoolExecutor(max(len(names), 1)) as pool:
+            return list(pool.map(ask, names))
+
+    def status(self, names):
+        return self.every(names, lambda name: self.ask(name, "status"))
+
+    def await_one_tip(self, names, height=0, within=60):
+        """Waits until all have the same tip, at least so high; one status of theirs."""
+
+        def same():
+            every = self.status(names)
+            tips = {one["tip"] for one in every}
+            return every[0] if len(tips) == 1 and every[0]["height"] >= height else None
+
+        return eventually(f"one tip on {', '.join(map(str, names))}, at {height} or above", same, within)
+
+    def await_friends(self, names, within=60):
+        """Waits until each sees all the others."""
+
+        def all_there():
+            def missing(name):
+                online = {one["name"] for one in self.ask(name, "friends")["friends"] if one["online"]}
+                return set(names) - {name} - online
+
+            return not any(self.every(names, missing))
+
+        eventually(f"{', '.join(names)} see each other", all_there, within)
+
+
+class Compose(Lan):
+    """Containers. Nothing needs the network that they are on: commands run where the node is."""
+
+    pausing = "docker pause"
+    splitting = "docker network disconnect, and connect to another network"
+
+    def __init__(self, out=None):
+        super().__init__(out)
+        self.away = f"{PROJECT}-away"
+        # mDNS has to do alone.
+        self.environment = {**os.environ, "FRIENDCHAIN_PEERS": ""}
+        self.moved = {}
+        self.networks = {}
+        if shutil.which("docker") is None:
+            raise Failed("there is no docker here: try --local")
+        for words in (["docker", "compose"], ["docker-compose"]):
+            with contextlib.suppress(Refused, OSError):
+                self.version = run(*words, "version", "--short").strip()
+                self.which = " ".join(words)
+                self.compose_words = [*words, "-p", PROJECT, "-f", str(HERE / "docker-compose.yml"), "--profile", "crowd"]
+                break
+        else:
+            raise Failed("there is neither `docker compose` nor `docker-compose` here: try --local")
+        try:
+            run("docker", "info")
+        except Refused as refused:
+            raise Failed(f"no Docker engine answers ({refused}): try --local") from refused
+
+    def describe(self):
+        bytes_ = int(run("docker", "image", "inspect", "-f", "{{.Size}}", IMAGE))
+        return f"containers ({self.which} {self.version}); image {IMAGE}, {bytes_ / 1e6:.1f} MB"
+
+    def make_image(self, binary):
+        """From a binary, or from source where there is none yet."""
+        build = ["docker", "build", "-q", "-f", HERE / "Dockerfile", "-t", IMAGE, ROOT]
+        environment = {**self.environment, "DOCKER_BUILDKIT": "1"}
+        if binary:
+            (HERE / "image").mkdir(exist_ok=True)
+            shutil.copy2(binary, HERE / "image" / "friendchain")
+            run(*build, "--build-arg", "BINARY=host", env=environment)
+            return
+        try:
+            run("docker", "image", "inspect", IMAGE)
+        except Refused:
+            print("The image is built from source; this takes some minutes.", flush=True)
+            run(*build, env=environment, timeout=3600)
+
+    def compose(self, *words, timeout=300):
+        return run(*self.compose_words, *words, env=self.environment, timeout=timeout)
+
+    def up(self):
+        run_away = [*self.compose_words, "down", "-v", "--remove-orphans", "-t", "5"]
+        quietly(run, *run_away, env=self.environment)
+        quietly(run, "docker", "network", "rm", self.away)
+        self.compose("up", "-d", *FIVE)
+        run("docker", "network", "create", self.away)
+
+    def down(self):
+        for name in list(self.moved):
+            quietly(run, "docker", "network", "disconnect", "-f", self.away, name)
+        # A paused container cannot be stopped.
+        for name in FIVE:
+            quietly(run, "docker", "unpause", name)
+        quietly(self.compose, "down", "-v", "--remove-orphans", "-t", "5")
+        quietly(run, "docker", "network", "rm", self.away)
+
+    def crowd(self, count):
+        """So many more friends, with no configuration; their containers."""
+        self.compose("up", "-d", "--no-recreate", "--scale", f"friend={count}", "friend")
+        return self.compose("ps", "-q", "friend").split()
+
+    def friendchain(self, name):
+        return ["docker", "exec", name, "friendchain"]
+
+    def start(self, name):
+        run("docker", "start", name)
+
+    def kill(self, name):
+        run("docker", "kill", "-s", "KILL", name)
+
+    def stop(self, name):
+        """Ends it as an orchestrator does; gives its exit code."""
+        run("docker", "stop", "-t", "30", name)
+        return int(run("docker", "inspect", "-f", "{{.State.ExitCode}}", name))
+
+    def pause(self, name):
+        run("docker", "pause", name)
+
+    def resume(self, name):
+        run("docker", "unpause", name)
+
+    def fell_over(self, name):
+        """Whether it ended by itself at any time."""
+        state = run("docker", "inspect", "-f", "{{.RestartCount}} {{.State.OOMKilled}}", name).split()
+        return state != ["0", "false"]
+
+    def split(self, group, _others):
+        """Takes a group to a network of its own."""
+        for name in group:
+            home = run("docker", "inspect", "-f", "{{range $n, $_ := .NetworkSettings.Networks}}{{$n}}{{end}}", name)
+            self.moved[name] = home.strip()
+            run("docker", "network", "disconnect", self.moved[name], name)
+        # One alone has nobody to be on a network with.
+        if len(group) > 1:
+            for name in group:
+                run("docker", "network", "connect", self.away, name)
+
+    def heal(self):
+        for name, home in list(self.moved.items()):
+            quietly(run, "docker", "network", "disconnect", self.away, name)
+            run("docker", "network", "connect", home, name)
+            del self.moved[name]
+
+    def healthy(self, name):
+        return run("docker", "inspect", "-f", "{{.State.Health.Status}}", name).strip() == "healthy"
+
+    def collect(self):
+        """Brings the logs out of the containers; their folder."""
+        logs = self.out / "logs"
+        shutil.rmtree(logs, ignore_errors=True)
+        run("docker", "cp", f"{FIVE[0]}:/logs", logs)
+        for name in FIVE:
+            # What a node wrote before its log was open, or when it fell.
+            (self.out / f"{name}.err").write_text(self.log(name))
+        return logs
+
+    def log(self, name):
+        """All that a node has logged."""
+        both = subprocess.run(["docker", "logs", name], capture_output=True, text=True, check=False)
+        return both.stdout + both.stderr
+
+    def observe(self, page):
+        """The report of all logs, as text; and as a page. Where the logs are, the program is too."""
+        text = run(*self.friendchain(FIVE[0]), "observe", "/logs", "--limit", "12", "--html", "/logs/report.html")
+        run("docker", "cp", f"{FIVE[0]}:/logs/report.html", page)
+        return text
+
+
+class Local(Lan):
+    """Processes on loopback. mDNS does not work there: each is told of the first."""
+
+    pausing = "SIGSTOP"
+    splitting = "each side bans the other: without root there is no network to cut"
+
+    def __init__(self, binary, out=None):
+        super().__init__(out)
+        self.binary = pathlib.Path(binary).resolve() if binary else self.built()
+        self.data = self.out / "data"
+        self.logs = self.out / "logs"
+        self.processes = {}
+        self.banned = []
+        self.fallen = set()
+        self.ports = {}
+
+    @staticmethod
+    def built():
+        print("The program is built, if it is not yet.", flush=True)
+        done = subprocess.run(["cargo", "build", "--release", "--locked"], cwd=ROOT, check=False)
+        if done.returncode != 0:
+            raise Failed("it does not build: give a program with --binary")
+        return ROOT / "target" / "release" / "friendchain"
+
+    def describe(self):
+        return f"plain processes of {self.binary.name}"
+
+    def up(self):
+        shutil.rmtree(self.data, ignore_errors=True)
+        shutil.rmtree(self.logs, ignore_errors=True)
+        for name in FIVE:
+            self.start(name)
+
+    def down(self):
+        for process in self.processes.values():
+            quietly(process.send_signal, signal.SIGCONT)
+            quietly(process.terminate)
+        for process in self.processes.values():
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        shutil.rmtree(self.data, ignore_errors=True)
+
+    def crowd(self, count):
+        names = [f"friend{number}" for number in range(1, count + 1)]
+        for name in names:
+            self.start(name, mine="off")
+        return names
+
+    def friendchain(self, name):
+        return [self.binary, "--data-dir", self.data, "--node-id", name]
+
+    def start(self, name, mine="on-demand"):
+        peers = [f"--peer=127.0.0.1:{self.ports[FIVE[0]]}"] if name != FIVE[0] and FIVE[0] in self.ports else []
+        if name not in self.ports:
+            # Whoever is first is a meeting place, so a port has to be known before it is used.
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", 0))
+                self.ports[name] = probe.getsockname()[1]
+        flags = [f"--listen=127.0.0.1:{self.ports[name]}", "--no-mdns", f"--mine={mine}", "--threads=1", *peers]
+        flags += ["--log-format=json", f"--log-dir={self.logs}"]
+        with open(self.out / f"{name}.err", "ab") as err:
+            self.processes[name] = subprocess.Popen(
+                [*map(str, self.friendchain(name)), "start-node", *flags],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=err,
+                start_new_session=True,
+            )
+
+    def end(self, name, how):
+        process = self.processes[name]
+        if process.poll() is not None:
+            self.fallen.add(name)
+        process.send_signal(how)
+        return process.wait(30)
+
+    def kill(self, name):
+        self.end(name, signal.SIGKILL)
+
+    def stop(self, name):
+        return self.end(name, signal.SIGTERM)
+
+    def pause(self, name):
+        self.processes[name].send_signal(signal.SIGSTOP)
+
+    def resume(self, name):
+        self.processes[name].send_signal(signal.SIGCONT)
+
+    def fell_over(self, name):
+        return name in self.fallen or self.processes[name].poll() is not None
+
+    def split(self, group, others):
+        ids = {name: self.ask(name, "status")["peer_id"] for name in [*group, *others]}
+        self.banned = [(a, ids[b]) for one, two in ((group, others), (others, group)) for a in one for b in two]
+        for name, peer in self.banned:
+            self.ask(name, "ban", peer)
+
+    def heal(self):
+        for name, peer in self.banned:
+            self.ask(name, "unban", peer)
+        self.banned = []
+
+    def healthy(self, name):
+        return self.ask(name, "status")["running"]
+
+    def collect(self):
+        return self.logs
+
+    def log(self, name):
+        return "".join(path.read_text() for path in sorted(self.logs.glob(f"{name}.*.log")))
+
+    def observe(self, page):
+        return run(*self.friendchain(FIVE[0]), "observe", self.logs, "--limit", "12", "--html", page)
+
+
+def arguments(parser):
+    """What all scripts take."""
+    parser.add_argument("--local", action="store_true", help="plain processes instead of containers")
+    parser.add_argument("--binary", metavar="FILE", help="the program: what --local runs, or what the image is made of")
+    parser.add_argument("--out", metavar="DIR", help="where logs and reports are left [default: a new folder in /tmp]")
+    parser.add_argument("--keep", action="store_true", help="leave everything running at the end")
+    return parser
+
+
+@contextlib.contextmanager
+def opened(options):
+    """The LAN that the options ask for; cleared away at the end, whatever happens."""
+
+    def end(*_):
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, end)
+    lan = None
+    try:
+        lan = Local(options.binary, options.out) if options.local else Compose(options.out)
+        if not options.local:
+            lan.make_image(options.binary)
+        lan.keep = options.keep
+        yield lan
+    except (Failed, Refused) as failed:
+        print(f"\nFAILED: {failed}", file=sys.stderr, flush=True)
+        if lan:
+            quietly(lan.collect)
+            print(f"What the nodes said is in {lan.out}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    finally:
+        if lan and not options.keep:
+            lan.down()

@@ -1,0 +1,83 @@
+//! The node as a service: what it tells a service manager, and how it was built.
+
+use std::{
+    os::{
+        linux::net::SocketAddrExt as _,
+        unix::net::{SocketAddr, UnixDatagram},
+    },
+    process::{Child, Stdio},
+};
+
+use crate::support::{DEADLINE, Folder, TestNet, ports::free_port};
+
+/// A node that is stopped with SIGTERM.
+struct Service(Child);
+
+impl Service {
+    fn start(folder: &Folder, notify: &str) -> Self {
+        let listen = format!("127.0.0.1:{}", free_port());
+        let mut command = folder.command(["start-node", "--no-mdns", "--listen", &listen]);
+        command.env("NOTIFY_SOCKET", notify).stdout(Stdio::null()).stderr(Stdio::null());
+        Self(command.spawn().expect("the program starts"))
+    }
+
+    fn stop(mut self) {
+        let killed = std::process::Command::new("kill").arg(self.0.id().to_string()).status().expect("kill");
+        assert!(killed.success());
+        assert!(self.0.wait().expect("it ends").success());
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        // It has ended, unless the test failed.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn told(socket: &UnixDatagram) -> String {
+    let mut bytes = [0; 512];
+    let length = socket.recv(&mut bytes).expect("a message within the deadline");
+    String::from_utf8(bytes[..length].to_vec()).expect("text")
+}
+
+#[test]
+fn a_service_manager_hears_when_the_node_serves_and_when_it_stops() {
+    let net = TestNet::new();
+    let path = net.file("notify", "");
+    std::fs::remove_file(&path).expect("removed");
+    let abstract_name = format!("friendchain-test-{}", std::process::id());
+    let name = SocketAddr::from_abstract_name(&abstract_name).expect("a name");
+    let sockets = [
+        (path.clone(), UnixDatagram::bind(&path).expect("a socket")),
+        (format!("@{abstract_name}"), UnixDatagram::bind_addr(&name).expect("a socket")),
+    ];
+    for (notify, socket) in sockets {
+        socket.set_read_timeout(Some(DEADLINE)).expect("a deadline");
+        let folder = net.folder("yzw");
+        let node = Service::start(&folder, &notify);
+        assert_eq!(told(&socket), "READY=1");
+        // Ready means that it can be asked now, and that others reach it.
+        let status = folder.json(["status"]);
+        assert_eq!((&status["running"], status["listen"].as_array().map(Vec::len)), (&true.into(), Some(2)));
+        let line = told(&socket);
+        assert!(line.starts_with("STATUS=") && line.contains("height 0, 0 peers"), "{line}");
+        node.stop();
+        let mut last = told(&socket);
+        while last.starts_with("STATUS=") {
+            last = told(&socket);
+        }
+        assert_eq!(last, "STOPPING=1");
+    }
+}
+
+#[test]
+fn the_binary_says_that_its_signature_checks_have_avx_512() {
+    let version = TestNet::new().folder("yzw").run(["--version"]).done().stdout;
+    let (first, features) = version.trim_end().split_once("\nfeatures: ").expect("features");
+    assert_eq!(first, format!("friendchain {}", env!("CARGO_PKG_VERSION")));
+    if cfg!(target_arch = "x86_64") {
+        assert!(features.split(' ').any(|feature| feature == "avx512"), "{features:?}");
+    }
+}
