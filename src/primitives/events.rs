@@ -508,16 +508,15 @@ mod tests {
         assert_eq!(limit.take(1_000), Some(0));
     }
 
-    /// The rows of the table in deploy/README.md.
-    fn rows() -> String {
-        let mut rows = String::from("| event | level | when | fields |\n|---|---|---|---|\n");
-        for EventSpec { name, level, meaning, fields, of_peers } in TABLE {
+    /// The table in deploy/README.md.
+    fn table() -> String {
+        let row = |EventSpec { name, level, meaning, fields, of_peers }: &EventSpec| {
             let limited = if *of_peers { " †" } else { "" };
             let fields: Vec<_> = fields.iter().map(|(name, ty, meaning)| field(name, ty, meaning)).collect();
-            let fields = fields.join("<br>");
-            rows.push_str(&format!("| `{name}`{limited} | {level} | {} | {fields} |\n", meaning.trim()));
-        }
-        rows
+            format!("| `{name}`{limited} | {level} | {} | {} |\n", meaning.trim(), fields.join("<br>"))
+        };
+        let head = "| event | level | when | fields |\n|---|---|---|---|\n".to_owned();
+        head + &TABLE.iter().map(row).collect::<String>()
     }
 
     /// One field: its name, the type that it has in JSON, and what it says.
@@ -539,7 +538,7 @@ mod tests {
     fn the_documents_table_is_this_one() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/README.md");
         let document = std::fs::read_to_string(path).expect("deploy/README.md");
-        let rows = rows();
-        assert!(document.contains(&rows), "the table of events in deploy/README.md should be:\n{rows}");
+        let table = table();
+        assert!(document.contains(&table), "the table of events in deploy/README.md should be:\n{table}");
     }
 }

@@ -17,7 +17,7 @@ use crate::support::{
 
 /// A secret in every form in which a log might show it.
 fn shapes(secret: &[u8]) -> Vec<String> {
-    let hex: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = data_encoding::HEXLOWER.encode(secret);
     let list = format!("{secret:?}");
     let list = list.trim_matches(['[', ']']).to_owned();
     let mut shapes = vec![hex.to_uppercase(), hex, list];
