@@ -4,6 +4,7 @@
 //!
 //! | floor | modules |
 //! |---|---|
+//! | 6 | [`cli`], [`console`], [`observe`] |
 //! | 5 | [`node`]: composition; [`rpc`](node::rpc) |
 //! | 4 | [`net`]: the only user of libp2p |
 //! | 3 | [`sync`], [`relay`], [`friends`], [`peers`], [`wire`] |
