@@ -32,6 +32,7 @@ class Load(threading.Thread):
         self.count = 0
         self.trades, self.notes, self.lines = {}, {}, {}
         self.tried, self.refused = collections.Counter(), collections.Counter()
+        self.broken = []
 
     def run(self):
         while not self.ended.wait(self.random.uniform(*EVERY)):
@@ -41,6 +42,8 @@ class Load(threading.Thread):
                 what()
             except Refused:
                 self.refused[what.__name__] += 1
+            except Exception as broken:  # an answer that is none: it must not end the load unseen
+                self.broken.append(f"{self.name} {what.__name__}: {broken!r}")
 
     def ask(self, *words):
         return self.lan.ask(self.name, *words, timeout=PATIENCE)
@@ -161,6 +164,7 @@ def everything(lan, loads, chaos):
         *(f"{name} ended by itself" for name in FIVE if lan.fell_over(name)),
         *(f"{name} panicked" for name in FIVE if "panicked" in lan.log(name)),
     ])
+    claim("every answer was one", [one for load in loads for one in load.broken])
     claim(f"SIGTERM ended nodes within 15 s (the slowest took {chaos.slowest_stop:.1f} s)", [chaos.slowest_stop] if chaos.slowest_stop > 15 else [])
 
     def settled():

@@ -176,6 +176,12 @@ class Compose(Lan):
         run_away = [*self.compose_words, "down", "-v", "--remove-orphans", "-t", "5"]
         quietly(run, *run_away, env=self.environment)
         quietly(run, "docker", "network", "rm", self.away)
+        taken = [name for name in FIVE if run("docker", "ps", "-aq", "--filter", f"name=^/{name}$").strip()]
+        if taken:
+            raise Failed(
+                f"there are containers named {', '.join(taken)} already: end them first "
+                "(docker compose -f deploy/docker-compose.yml down; their volumes stay)"
+            )
         self.compose("up", "-d", *FIVE)
         run("docker", "network", "create", self.away)
 
@@ -337,7 +343,10 @@ class Local(Lan):
         if process.poll() is not None:
             self.fallen.add(name)
         process.send_signal(how)
-        return process.wait(30)
+        try:
+            return process.wait(30)
+        except subprocess.TimeoutExpired as late:
+            raise Failed(f"{name} has not ended within 30 s of signal {how}") from late
 
     def kill(self, name):
         self.end(name, signal.SIGKILL)
@@ -372,7 +381,8 @@ class Local(Lan):
         return self.logs
 
     def log(self, name):
-        return "".join(path.read_text() for path in sorted(self.logs.glob(f"{name}.*.log")))
+        files = [*sorted(self.logs.glob(f"{name}.*.log")), self.out / f"{name}.err"]
+        return "".join(path.read_text(errors="replace") for path in files if path.exists())
 
     def observe(self, page):
         return run(*self.friendchain(FIVE[0]), "observe", self.logs, "--limit", "12", "--html", page)

@@ -107,6 +107,7 @@ impl LogEntry {
             Self::Connected(event) => event.emit(),
             Self::Disconnected(event) => event.emit(),
             Self::Reorganised(event) => event.emit(),
+            Self::Trade(event) if event.local => event.emit_always(),
             Self::Trade(event) => event.emit(),
             Self::Dropped(event) => event.emit(),
         }

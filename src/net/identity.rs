@@ -169,8 +169,12 @@ fn make_private(path: &Path) -> Result<(), IdentityError> {
     if mode.trailing_zeros() >= 6 {
         return Ok(());
     }
-    tracing::warn!(path = %path.display(), "the identity file was readable by others; it is private now");
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(failed("make private", path))
+    match fs::set_permissions(path, fs::Permissions::from_mode(0o600)) {
+        Ok(()) => tracing::warn!(path = %path.display(), "the identity file was readable by others; it is private now"),
+        // On a disk that can only be read, or another's file: it serves all the same.
+        Err(cause) => tracing::warn!(path = %path.display(), %cause, "the identity file is readable by others"),
+    }
+    Ok(())
 }
 
 #[cfg(not(unix))]

@@ -2,9 +2,11 @@
 //! here.
 
 use std::{
+    fs,
     io::{self, IsTerminal, Write},
     path::PathBuf,
     sync::Mutex,
+    time::{Duration, Instant},
 };
 
 use indicatif::ProgressBar;
@@ -88,6 +90,9 @@ pub struct LogFiles {
 /// How many days' files are kept.
 pub const KEPT_DAYS: usize = 14;
 
+/// How often it is looked whether there are more.
+const PRUNE_EVERY: Duration = Duration::from_hours(1);
+
 /// The libraries that would write requests, passphrases among them, at their finest level.
 const NEVER_VERBOSE: [&str; 6] = [
     "jsonrpsee",
@@ -109,7 +114,7 @@ pub fn init(options: &LogOptions) -> Result<(), RpcError> {
     };
     let mut layers = vec![stderr.with_filter(filter(options.filter.as_deref(), options.default)?).boxed()];
     if let Some(files) = &options.files {
-        let layer = tracing_subscriber::fmt::layer().with_writer(Mutex::new(appender(files)?)).json();
+        let layer = tracing_subscriber::fmt::layer().with_writer(Mutex::new(DailyFiles::open(files)?)).json();
         let layer = layer.flatten_event(true).with_current_span(false).with_span_list(false);
         layers.push(layer.with_filter(filter(options.filter.as_deref(), LogDefault::Daemon)?).boxed());
     }
@@ -118,16 +123,61 @@ pub fn init(options: &LogOptions) -> Result<(), RpcError> {
     Ok(())
 }
 
-fn appender(files: &LogFiles) -> Result<RollingFileAppender, RpcError> {
-    let builder = RollingFileAppender::builder().rotation(Rotation::DAILY).max_log_files(KEPT_DAYS);
-    let named = builder.filename_prefix(&files.name).filename_suffix("log");
-    named.build(&files.folder).map_err(|cause| {
-        let sentence = format!(
-            "logs cannot be written to {} ({cause}): give a folder that can be written to with --log-dir",
-            files.folder.display()
-        );
-        RpcError::new("log_dir", sentence)
-    })
+/// Writes a file a day, and removes those of the same node that are too old: no other's, whose names may begin alike.
+struct DailyFiles {
+    appender: RollingFileAppender,
+    files: LogFiles,
+    pruned: Instant,
+}
+
+impl DailyFiles {
+    fn open(files: &LogFiles) -> Result<Self, RpcError> {
+        let failed = |cause: &dyn std::fmt::Display| {
+            let folder = files.folder.display();
+            let what_to_do = "give a folder that can be written to with --log-dir";
+            RpcError::new("log_dir", format!("logs cannot be written to {folder} ({cause}): {what_to_do}"))
+        };
+        fs::create_dir_all(&files.folder).map_err(|cause| failed(&cause))?;
+        let builder = RollingFileAppender::builder().rotation(Rotation::DAILY);
+        let named = builder.filename_prefix(&files.name).filename_suffix("log");
+        let appender = named.build(&files.folder).map_err(|cause| failed(&cause))?;
+        files.prune();
+        Ok(Self { appender, files: files.clone(), pruned: Instant::now() })
+    }
+}
+
+impl Write for DailyFiles {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.pruned.elapsed() > PRUNE_EVERY {
+            self.files.prune();
+            self.pruned = Instant::now();
+        }
+        self.appender.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.appender.flush()
+    }
+}
+
+impl LogFiles {
+    /// Removes all but the youngest. What cannot be removed stays.
+    fn prune(&self) {
+        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+        let mut ours: Vec<_> = names.filter(|name| self.is_ours(name)).collect();
+        ours.sort_unstable();
+        let old = ours.len().saturating_sub(KEPT_DAYS);
+        for name in ours.iter().take(old) {
+            let _ = fs::remove_file(self.folder.join(name));
+        }
+    }
+
+    /// Whether it is NAME.2026-01-31.log.
+    fn is_ours(&self, name: &str) -> bool {
+        let date = name.strip_prefix(&self.name).and_then(|rest| rest.strip_prefix('.')?.strip_suffix(".log"));
+        date.is_some_and(|date| date.len() == 10 && date.parse::<jiff::civil::Date>().is_ok())
+    }
 }
 
 fn filter(asked: Option<&str>, default: LogDefault) -> Result<EnvFilter, RpcError> {
@@ -205,6 +255,22 @@ mod tests {
         let filter = filter(Some("trace,jsonrpsee_core=trace"), LogDefault::Daemon).expect("a filter").to_string();
         assert!(filter.contains("jsonrpsee_core=info"), "{filter}");
         assert!(!filter.contains("jsonrpsee_core=trace"), "{filter}");
+    }
+
+    #[test]
+    fn old_files_go_and_nobody_elses_do() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let files = LogFiles { folder: folder.path().to_owned(), name: "y".to_owned() };
+        let write = |name: &str| fs::write(folder.path().join(name), "x").expect("written");
+        let others =
+            ["yjf.2020-01-01.log", "y.2020-01-01.log.old", "y.backlog", "y.notes-of-me.log", "y-2020-01-01.log"];
+        others.iter().for_each(|name| write(name));
+        (1..=20).for_each(|day| write(&format!("y.2026-01-{day:02}.log")));
+        files.prune();
+        let left = fs::read_dir(folder.path()).expect("a folder").count();
+        assert_eq!(left, others.len() + KEPT_DAYS);
+        assert!(others.iter().all(|name| folder.path().join(name).exists()));
+        assert!(!folder.path().join("y.2026-01-06.log").exists() && folder.path().join("y.2026-01-07.log").exists());
     }
 
     #[test]

@@ -11,11 +11,13 @@ pub(super) fn resident_bytes() -> Option<u64> {
     kib.checked_mul(1_024)
 }
 
-/// Memory that the control group of a container allows, in bytes.
+/// Memory that the control group of a container or a service allows, in bytes.
 #[must_use]
 pub(super) fn memory_limit() -> Option<u64> {
+    let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let ours = groups.lines().find_map(|line| line.strip_prefix("0::/"))?;
     // "max" where there is no limit.
-    fs::read_to_string("/sys/fs/cgroup/memory.max").ok()?.trim().parse().ok()
+    fs::read_to_string(Path::new("/sys/fs/cgroup").join(ours).join("memory.max")).ok()?.trim().parse().ok()
 }
 
 /// Seconds on processors, of all threads, in the program and in the system for it.

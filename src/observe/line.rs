@@ -49,6 +49,7 @@ pub(super) struct Fields<'a> {
     pub(super) offence: Option<Cow<'a, str>>,
     #[serde(borrow)]
     pub(super) version: Option<Cow<'a, str>>,
+    pub(super) count: Option<u64>,
     pub(super) height: Option<u32>,
     pub(super) transactions: Option<u64>,
     pub(super) disconnected: Option<u64>,

@@ -71,6 +71,12 @@ pub enum ObserveError {
         /// Why not.
         cause: io::Error,
     },
+    /// The page would take the place of a log.
+    #[error("the page {} would take the place of a log: give another name with --html", path.display())]
+    PageIsLog {
+        /// Where.
+        path: PathBuf,
+    },
     /// The answer cannot be written.
     #[error("the answer cannot be written: {0}")]
     Output(#[from] io::Error),
@@ -82,6 +88,9 @@ pub enum ObserveError {
 /// See [`ObserveError`]; broken lines are none.
 pub fn observe(options: &Options, out: &mut dyn Write) -> Result<(), ObserveError> {
     let mut logs = Logs::open(&options.logs)?;
+    if let Some(path) = options.html.as_ref().filter(|path| logs.hold(path)) {
+        return Err(ObserveError::PageIsLog { path: path.clone() });
+    }
     logs.read_on()?;
     logs.finish();
     let report = Report::of(logs.story());
@@ -103,9 +112,12 @@ pub fn observe(options: &Options, out: &mut dyn Write) -> Result<(), ObserveErro
     Ok(())
 }
 
-/// Writes the page, whole or not at all.
+/// Writes the page, whole or not at all; into what is no file as it is, a device say.
 fn write_page(path: &Path, report: &Report) -> Result<(), ObserveError> {
     let failed = |cause| ObserveError::Page { path: path.to_owned(), cause };
+    if fs::metadata(path).is_ok_and(|there| !there.is_file()) {
+        return fs::write(path, html::page(report)).map_err(failed);
+    }
     let unfinished = path.with_extension("html-unfinished");
     fs::write(&unfinished, html::page(report)).map_err(failed)?;
     fs::rename(&unfinished, path).map_err(failed)

@@ -41,6 +41,12 @@ impl Logs {
         Ok(logs)
     }
 
+    /// Whether a file is one of the logs.
+    pub(super) fn hold(&self, file: &Path) -> bool {
+        let Ok(file) = file.canonicalize() else { return false };
+        self.open.iter().any(|log| log.path.canonicalize().is_ok_and(|log| log == file))
+    }
+
     /// Opens what is not open yet.
     fn open_new(&mut self) -> Result<(), ObserveError> {
         for path in &self.paths {

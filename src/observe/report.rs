@@ -125,6 +125,8 @@ pub(super) struct Report {
     pub(super) lines: u64,
     /// Lines that could not be read.
     pub(super) broken_lines: u64,
+    /// Events that nodes did not log, since peers brought them about too often: then spreads are of some arrivals alone.
+    pub(super) suppressed_events: u64,
     pub(super) from: Option<i64>,
     pub(super) until: Option<i64>,
     pub(super) nodes: Vec<NodeRow>,
@@ -343,6 +345,7 @@ impl Report {
         Self {
             lines: story.lines,
             broken_lines: story.broken,
+            suppressed_events: story.suppressed,
             from: sessions().map(|(first, _)| *first).min(),
             until: sessions().map(|(_, last)| *last).max(),
             timeline: timeline.collect(),

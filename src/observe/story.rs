@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::line::{Fields, Line, Micros, hash};
+use crate::primitives::printable;
 
 /// Position of a node in [`Story::nodes`].
 pub(super) type NodeId = usize;
@@ -137,15 +138,22 @@ pub(super) struct Story {
     pub(super) broken: u64,
     /// Trades refused.
     pub(super) refused: u64,
+    /// Events that nodes did not log, since peers brought them about too often.
+    pub(super) suppressed: u64,
     by_name: HashMap<(String, usize), NodeId>,
     by_hash: HashMap<[u8; 32], usize>,
     by_txid: HashMap<[u8; 32], usize>,
     by_id: HashMap<String, usize>,
     trade_ids: Vec<[u8; 32]>,
     chat_ids: Vec<String>,
-    /// Of the current connections, by node and peer.
-    connected: HashMap<NodeId, Vec<String>>,
+    /// Of the current connections, by node and peer, since when.
+    connected: HashMap<NodeId, HashMap<String, Micros>>,
+    /// When each node last began to listen at an address.
+    listening: HashMap<NodeId, Micros>,
 }
+
+/// A node that starts has begun to listen at all its addresses within so long, in µs.
+const START: Micros = 1_000_000;
 
 impl Story {
     /// Takes up one line of the log with that number.
@@ -209,7 +217,7 @@ impl Story {
             None if self.nodes.len() >= MAX_NODES => return None,
             None => {
                 let peer_id = fields.peer_id.as_ref().map(ToString::to_string);
-                self.nodes.push(NodeStory { name: name.to_owned(), peer_id, ..NodeStory::default() });
+                self.nodes.push(NodeStory { name: printable(name), peer_id, ..NodeStory::default() });
                 self.nodes.len() - 1
             }
         };
@@ -220,15 +228,21 @@ impl Story {
     /// Takes up an event; `None` when a field is missing that it always has.
     fn event(&mut self, event: &str, node: NodeId, time: Micros, fields: &Fields<'_>) -> Option<()> {
         let mut tell = |what| self.moments.push(Moment { time, node, what });
-        let owned = |text: &Option<std::borrow::Cow<'_, str>>| text.as_deref().unwrap_or_default().to_owned();
+        let owned = |text: &Option<std::borrow::Cow<'_, str>>| printable(text.as_deref().unwrap_or_default());
         match event {
             "node_started" => {
                 tell(What::Started);
-                self.connected.remove(&node);
+                // A node listens, and peers may come, a little before it says that it is up.
+                let since = self.listening.get(&node).map_or(time, |listening| listening.saturating_sub(START));
+                let connected = self.connected.entry(node).or_default();
+                connected.retain(|_, at| *at >= since);
+                let count = u32::try_from(connected.len()).unwrap_or(u32::MAX);
                 let story = &mut self.nodes[node];
-                story.version = fields.version.as_ref().map(ToString::to_string);
-                story.peers.push((time, 0));
+                story.version = fields.version.as_deref().map(printable);
+                story.peers.push((time, count));
             }
+            "listening" => drop(self.listening.insert(node, time)),
+            "log_suppressed" => self.suppressed = self.suppressed.saturating_add(fields.count?),
             "node_stopped" => {
                 tell(What::Stopped);
                 let story = &mut self.nodes[node];
@@ -337,9 +351,10 @@ impl Story {
 
     fn peers(&mut self, node: NodeId, time: Micros, peer: &str, is_up: bool) {
         let connected = self.connected.entry(node).or_default();
-        connected.retain(|known| known != peer);
         if is_up {
-            connected.push(peer.to_owned());
+            connected.insert(peer.to_owned(), time);
+        } else {
+            connected.remove(peer);
         }
         let count = u32::try_from(connected.len()).unwrap_or(u32::MAX);
         self.nodes[node].peers.push((time, count));

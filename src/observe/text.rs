@@ -150,5 +150,9 @@ pub(super) fn write_tables(out: &mut dyn Write, report: &Report, limit: usize) -
         report.stale_blocks,
         report.reorganisations.len(),
         report.trades_refused
-    )
+    )?;
+    match report.suppressed_events {
+        0 => Ok(()),
+        events => writeln!(out, "{events} events were too many to be logged: how things spread is told without them"),
+    }
 }

@@ -12,6 +12,8 @@ use std::{
     time::Instant,
 };
 
+use tracing::level_filters::LevelFilter;
+
 use super::{BlockHash, Bucket, PeerId, Rate, TxId};
 
 /// How often one event `of peers` is logged: far more than friends cause, and no more than a disk can bear for weeks.
@@ -47,34 +49,46 @@ pub struct EventSpec {
     pub of_peers: bool,
 }
 
-/// How much of one event `of peers` was logged.
-struct Limit(Mutex<Option<(Bucket, u64)>>);
+/// How much of one event `of peers` was logged, and how much was not since that was last said.
+struct Limit(Mutex<Option<Counted>>);
+
+struct Counted {
+    bucket: Bucket,
+    suppressed: u64,
+    said: u64,
+}
+
+/// How often it is said how many were not logged, at most, in ms.
+const SAID_EVERY: u64 = 10_000;
 
 impl Limit {
     const fn new() -> Self {
         Self(Mutex::new(None))
     }
 
-    /// Whether one more may be logged; and if so, how many were not since the last.
-    fn take(&self, now: u64) -> Option<u64> {
+    /// Whether one more may be logged; and how many were not, when it is time to say so.
+    fn take(&self, now: u64) -> (bool, u64) {
         let mut limit = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (bucket, suppressed) = limit.get_or_insert((Bucket::new(PEERS_RATE, now), 0));
-        if bucket.take(1, now) {
-            return Some(std::mem::take(suppressed));
+        let counted =
+            limit.get_or_insert_with(|| Counted { bucket: Bucket::new(PEERS_RATE, now), suppressed: 0, said: now });
+        let allowed = counted.bucket.take(1, now);
+        counted.suppressed = counted.suppressed.saturating_add(u64::from(!allowed));
+        if now.saturating_sub(counted.said) < SAID_EVERY {
+            return (allowed, 0);
         }
-        *suppressed = suppressed.saturating_add(1);
-        None
+        counted.said = now;
+        (allowed, std::mem::take(&mut counted.suppressed))
     }
 
     /// The same for now; says how many were not logged.
     fn allows(&self, name: &'static str) -> bool {
         static START: OnceLock<Instant> = OnceLock::new();
         let now = START.get_or_init(Instant::now).elapsed().as_millis();
-        let suppressed = self.take(u64::try_from(now).unwrap_or(u64::MAX));
-        if let Some(count @ 1..) = suppressed {
-            LogSuppressed { of: name, count }.emit();
+        let (allowed, suppressed) = self.take(u64::try_from(now).unwrap_or(u64::MAX));
+        if suppressed > 0 {
+            LogSuppressed { of: name, count: suppressed }.emit();
         }
-        suppressed.is_some()
+        allowed
     }
 }
 
@@ -145,14 +159,19 @@ macro_rules! events {
                 /// The value of the field `event`.
                 pub const NAME: &'static str = $text;
 
-                /// Logs it.
+                /// Logs it, unless peers brought it about too often.
                 pub fn emit(&self) {
                     $(
                         static $peers: Limit = Limit::new();
-                        if tracing::enabled!(target: TARGET, tracing::Level::$level) && !$peers.allows(Self::NAME) {
+                        if tracing::Level::$level <= LevelFilter::current() && !$peers.allows(Self::NAME) {
                             return;
                         }
                     )?
+                    self.emit_always();
+                }
+
+                /// Logs it: for what this node did itself.
+                pub fn emit_always(&self) {
                     tracing::event!(
                         target: TARGET,
                         tracing::Level::$level,
@@ -472,7 +491,7 @@ events! {
         /// Whether it was to this node alone.
         direct: bool,
     }
-    /// Peers brought an event about so often that not all of it was logged: said before the next that is.
+    /// Peers brought an event about so often that not all of it was logged: said every ten seconds at most.
     WARN LogSuppressed = "log_suppressed" {
         /// The name of the event.
         of: &'static str,
@@ -502,10 +521,11 @@ mod tests {
     #[test]
     fn what_peers_bring_about_is_logged_at_a_rate_and_the_rest_is_counted() {
         let limit = Limit::new();
-        let logged = (0..10_000).filter(|_| limit.take(0).is_some()).count();
+        let logged = (0..10_000).filter(|_| limit.take(0).0).count();
         assert_eq!(logged as u64, PEERS_RATE.burst);
-        assert_eq!(limit.take(1_000), Some(10_000 - PEERS_RATE.burst));
-        assert_eq!(limit.take(1_000), Some(0));
+        assert_eq!(limit.take(1_000), (true, 0));
+        assert_eq!(limit.take(SAID_EVERY), (true, 10_000 - PEERS_RATE.burst));
+        assert_eq!(limit.take(2 * SAID_EVERY), (true, 0));
     }
 
     /// The table in deploy/README.md.

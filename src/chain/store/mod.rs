@@ -71,8 +71,26 @@ pub fn create(path: &Path, network: &Network, min_work: Option<Work>, cache_mib:
         builder(cache_mib).create(&unfinished).map_err(|error| OpenError::from_database(&unfinished, error))?;
     initialise(&database, network, min_work).map_err(|fault| OpenError::from_fault(path, fault))?;
     drop(database);
+    give_to_owner_of_folder(&unfinished);
     fs::rename(&unfinished, path).and_then(|()| sync_folder(path)).map_err(failed)?;
     open(path, cache_mib)
+}
+
+/// Gives a new file to whom its folder belongs, where the system lets us: who mends a service's chain as root must not lock the
+/// service out of it.
+fn give_to_owner_of_folder(path: &Path) {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{MetadataExt as _, chown};
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        if let (Ok(file), Ok(folder)) = (fs::metadata(path), fs::metadata(folder))
+            && file.uid() != folder.uid()
+        {
+            let _ = chown(path, Some(folder.uid()), Some(folder.gid()));
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = path;
 }
 
 /// Makes a new name in the folder of `path` durable, where folders can be synced.

@@ -3,7 +3,7 @@
 //! So everything is bounded: how many are served at once, the bytes and the time of a request's head, and how long its
 //! reader may take. A connection bears one request. Whoever comes beyond that waits in the system's queue.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{collections::HashMap, io, net::SocketAddr, time::Duration};
 
 use axum::{
     Router,
@@ -28,6 +28,9 @@ use crate::node::rpc::RpcError;
 
 /// Connections that are served at once: each may hold one page of metrics, some 100 kB.
 const MAX_CONNECTIONS: usize = 32;
+
+/// And for one address: whoever holds more open keeps nobody else waiting.
+const MAX_FROM_ONE: usize = 8;
 
 /// Bytes of a request's head; Prometheus sends about 300.
 const MAX_HEAD_BYTES: usize = 16 * 1_024;
@@ -90,14 +93,22 @@ fn bind_error(address: SocketAddr, cause: &io::Error) -> RpcError {
 async fn accept(listener: TcpListener, pages: Router, stop: impl Future<Output = ()>) {
     let mut stop = std::pin::pin!(stop);
     let mut connections = JoinSet::new();
+    // Of each connection that lasts, whose it is.
+    let mut open = HashMap::new();
     loop {
         tokio::select! {
             biased;
             () = &mut stop => break,
-            Some(_) = connections.join_next() => {}
+            Some(ended) = connections.join_next_with_id() => {
+                let id = ended.map_or_else(|error| error.id(), |(id, ())| id);
+                open.remove(&id);
+            }
             accepted = listener.accept(), if connections.len() < MAX_CONNECTIONS => match accepted {
-                Ok((stream, _)) => {
-                    connections.spawn(answer(stream, pages.clone()));
+                Ok((stream, from)) => {
+                    let from = from.ip();
+                    if open.values().filter(|of| **of == from).count() < MAX_FROM_ONE {
+                        open.insert(connections.spawn(answer(stream, pages.clone())).id(), from);
+                    }
                 }
                 Err(error) => {
                     tracing::debug!(%error, "a connection to the metrics was not taken");
@@ -115,6 +126,7 @@ async fn answer(stream: TcpStream, pages: Router) {
         .header_read_timeout(HEAD_TIME)
         .max_buf_size(MAX_HEAD_BYTES)
         .keep_alive(false)
+        .half_close(true)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(pages));
     match timeout(MAX_TIME, connection).await {
         Ok(Ok(())) => {}
