@@ -261,11 +261,12 @@ mod tests {
     fn old_files_go_and_nobody_elses_do() {
         let folder = tempfile::tempdir().expect("a folder");
         let files = LogFiles { folder: folder.path().to_owned(), name: "y".to_owned() };
-        let write = |name: &str| fs::write(folder.path().join(name), "x").expect("written");
         let others =
             ["yjf.2020-01-01.log", "y.2020-01-01.log.old", "y.backlog", "y.notes-of-me.log", "y-2020-01-01.log"];
-        others.iter().for_each(|name| write(name));
-        (1..=20).for_each(|day| write(&format!("y.2026-01-{day:02}.log")));
+        let old = (1..=20).map(|day| format!("y.2026-01-{day:02}.log"));
+        for name in others.map(str::to_owned).into_iter().chain(old) {
+            fs::write(folder.path().join(name), "x").expect("written");
+        }
         files.prune();
         let left = fs::read_dir(folder.path()).expect("a folder").count();
         assert_eq!(left, others.len() + KEPT_DAYS);
