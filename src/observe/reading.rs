@@ -178,6 +178,16 @@ mod tests {
     }
 
     #[test]
+    fn a_page_may_not_take_the_place_of_a_log() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.log");
+        fs::write(&path, LINE).expect("written");
+        let logs = Logs::open(&[path]).expect("opened");
+        assert!(logs.hold(&folder.path().join("../").join(folder.path().file_name().expect("a name")).join("a.log")));
+        assert!(!logs.hold(&folder.path().join("page.html")));
+    }
+
+    #[test]
     fn a_missing_log_and_an_empty_folder_are_sentences() {
         let folder = tempfile::tempdir().expect("a folder");
         assert!(matches!(Logs::open(&[folder.path().to_owned()]), Err(ObserveError::NoLogs { .. })));

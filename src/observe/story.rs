@@ -382,3 +382,52 @@ pub(super) fn tail(text: &str, count: usize) -> &str {
     let start = text.char_indices().rev().nth(count.saturating_sub(1)).map_or(0, |(at, _)| at);
     &text[start..]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{super::line::parse, *};
+
+    fn told(events: &[(&str, &str)]) -> Story {
+        let mut story = Story::default();
+        for (time, event) in events {
+            let text =
+                format!(r#"{{"timestamp":"2026-01-01T00:00:{time}Z","level":"INFO","node":"yzw","event":{event}}}"#);
+            story.take(0, &parse(text.as_bytes()).expect("a line"));
+        }
+        story
+    }
+
+    #[test]
+    fn who_connects_before_a_node_says_that_it_is_up_counts_and_who_was_there_before_its_death_does_not() {
+        let peer = |event: &str, peer: &str| format!(r#""{event}","peer":"{peer}""#);
+        let (one, two) = (peer("peer_connected", "one"), peer("peer_connected", "two"));
+        let story = told(&[
+            ("01", r#""listening""#),
+            ("01.1", &one),
+            ("01.2", r#""node_started""#),
+            ("02", &two),
+            // Killed, and back.
+            ("10", r#""listening""#),
+            ("10.1", &two),
+            ("10.2", r#""node_started""#),
+        ]);
+        let counts: Vec<_> = story.nodes[0].peers.iter().map(|(_, count)| *count).collect();
+        assert_eq!(counts, [1, 1, 2, 2, 1]);
+        assert_eq!(story.broken, 0);
+    }
+
+    #[test]
+    fn what_was_not_logged_is_counted_and_a_name_cannot_reach_the_terminal() {
+        let story = told(&[
+            ("01", r#""log_suppressed","of":"trade_accepted","count":7"#),
+            ("02", r#""log_suppressed","of":"peer_connected","count":5"#),
+            ("03", r#""friend_joined","peer":"p","name":"\u001b[31mred""#),
+        ]);
+        assert_eq!((story.suppressed, story.broken), (12, 0));
+        let names = story.moments.iter().filter_map(|moment| match &moment.what {
+            What::Joined(name) => Some(name.as_str()),
+            _ => None,
+        });
+        assert_eq!(names.collect::<Vec<_>>(), ["\u{fffd}[31mred"]);
+    }
+}
