@@ -125,7 +125,7 @@ class Lan:
 class Compose(Lan):
     """Containers. Nothing needs the network that they are on: commands run where the node is."""
 
-    pausing = "docker pause"
+    pausing = "SIGSTOP"
     splitting = "docker network disconnect, and connect to another network"
 
     def __init__(self, out=None):
@@ -188,9 +188,9 @@ class Compose(Lan):
     def down(self):
         for name in list(self.moved):
             quietly(run, "docker", "network", "disconnect", "-f", self.away, name)
-        # A paused container cannot be stopped.
+        # A paused node does not stop.
         for name in FIVE:
-            quietly(run, "docker", "unpause", name)
+            quietly(self.resume, name)
         quietly(self.compose, "down", "-v", "--remove-orphans", "-t", "5")
         quietly(run, "docker", "network", "rm", self.away)
 
@@ -214,10 +214,11 @@ class Compose(Lan):
         return int(run("docker", "inspect", "-f", "{{.State.ExitCode}}", name))
 
     def pause(self, name):
-        run("docker", "pause", name)
+        # Not docker pause: it freezes the commands that run beside the node too, and an engine under load may not get it done.
+        run("docker", "kill", "--signal", "STOP", name)
 
     def resume(self, name):
-        run("docker", "unpause", name)
+        run("docker", "kill", "--signal", "CONT", name)
 
     def fell_over(self, name):
         """Whether it ended by itself at any time."""
