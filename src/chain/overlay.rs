@@ -15,7 +15,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    thread::JoinHandle,
+    thread::{self, JoinHandle},
 };
 
 use redb::{ReadableTableMetadata, Table, Value};
@@ -75,51 +75,28 @@ impl Layer {
         self.body_bytes = self.body_bytes.saturating_add(other.body_bytes);
     }
 
-    /// Writes all of it in one durable transaction, sorted; and the bodies, each of which is dropped at once.
+    /// Writes all of it in one durable transaction, sorted; and the bodies, each of which is dropped at once. Many coins are
+    /// written on a thread of their own: they take about as long as all the rest.
     fn write(&self, bodies: Bodies, store: &Store) -> Result<(), ChainFault> {
         store.write(|tables| {
-            for (key, bytes) in bodies {
-                match bytes {
-                    Some(bytes) => drop(tables.blocks.insert(&key, bytes.as_slice())?),
-                    None => drop(tables.blocks.remove(&key)?),
+            let mut coins = || write_coins(&mut tables.coins, &self.coins);
+            let rest = || {
+                write_bytes(&mut tables.blocks, bodies)?;
+                self.headers.write(&mut tables.headers)?;
+                write_bytes(&mut tables.undo, self.undo.iter().map(|(key, bytes)| (*key, bytes.as_ref())))?;
+                write_index(&mut tables.tx_index, &self.tx_index)?;
+                write_waiting(&mut tables.mempool, &self.waiting)?;
+                for (_, txid, bytes) in sorted(&self.own, id_prefix) {
+                    tables.own.insert(tx_key(txid), bytes.as_slice())?;
                 }
-            }
-            self.headers.write(&mut tables.headers)?;
-            for (key, bytes) in &self.undo {
-                match bytes {
-                    Some(bytes) => drop(tables.undo.insert(key, bytes.as_slice())?),
-                    None => drop(tables.undo.remove(key)?),
-                }
-            }
-            write_coins(&mut tables.coins, &self.coins)?;
-            for (_, txid, place) in sorted(&self.tx_index, id_prefix) {
-                match place {
-                    Some((height, position)) => {
-                        drop(tables.tx_index.insert(tx_key(txid), &place_to_bytes(*height, *position))?);
+                for (name, key) in [(META_TIP, &self.tip), (META_BEST_HEADER, &self.best_header)] {
+                    if let Some(key) = key {
+                        tables.meta.insert(name, key.as_slice())?;
                     }
-                    None => drop(tables.tx_index.remove(tx_key(txid))?),
                 }
-            }
-            let waiting = sorted(&self.waiting, id_prefix);
-            let removals = waiting.iter().filter(|(_, _, bytes)| bytes.is_none());
-            let removals: Vec<_> = removals.map(|(_, txid, _)| *tx_key(txid)).collect();
-            let is_dense = is_dense(&tables.mempool, removals.len())?;
-            remove_sorted(&mut tables.mempool, &removals, is_dense)?;
-            for (_, txid, bytes) in waiting {
-                if let Some(bytes) = bytes {
-                    tables.mempool.insert(tx_key(txid), bytes.as_slice())?;
-                }
-            }
-            for (_, txid, bytes) in sorted(&self.own, id_prefix) {
-                tables.own.insert(tx_key(txid), bytes.as_slice())?;
-            }
-            if let Some(tip) = &self.tip {
-                tables.meta.insert(META_TIP, tip.as_slice())?;
-            }
-            if let Some(best) = &self.best_header {
-                tables.meta.insert(META_BEST_HEADER, best.as_slice())?;
-            }
-            Ok(())
+                Ok(())
+            };
+            if self.coins.len() < MANY_COINS { coins().and_then(|()| rest()) } else { side_by_side(coins, rest) }
         })
     }
 
@@ -279,7 +256,7 @@ impl Overlay {
             done();
             result
         };
-        let thread = std::thread::Builder::new().name("storing".into()).spawn(write);
+        let thread = thread::Builder::new().name("storing".into()).spawn(write);
         let thread = thread.map_err(|error| ChainFault::Disk(error.to_string()))?;
         self.writing = Some(Writing { thread, ended });
         Ok(())
@@ -488,6 +465,9 @@ const RUN: usize = 512;
 /// way down the tree for each is quicker.
 const MAX_VISITED: u64 = 32;
 
+/// From this many changed coins on, a thread more is worth its start: those of some two full blocks.
+const MANY_COINS: usize = 16_384;
+
 /// Writes changed coins in the order of their keys.
 fn write_coins(table: &mut CoinTable<'_>, changes: &KeyMap<CoinKey, Option<Coin>>) -> Result<(), ChainFault> {
     let prefix = |key: &CoinKey| key.owner.0.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
@@ -504,6 +484,66 @@ fn write_coins(table: &mut CoinTable<'_>, changes: &KeyMap<CoinKey, Option<Coin>
         }
     }
     Ok(())
+}
+
+/// Writes changed bodies or undo records in the order of their keys.
+fn write_bytes(
+    table: &mut Table<'_, &'static BlockKey, &'static [u8]>,
+    changes: impl IntoIterator<Item = (BlockKey, Option<impl AsRef<[u8]>>)>,
+) -> Result<(), ChainFault> {
+    for (key, bytes) in changes {
+        match bytes {
+            Some(bytes) => drop(table.insert(&key, bytes.as_ref())?),
+            None => drop(table.remove(&key)?),
+        }
+    }
+    Ok(())
+}
+
+/// Writes changed places of transactions in the order of their ids.
+fn write_index(
+    table: &mut Table<'_, &'static [u8; 32], &'static [u8; 8]>,
+    changes: &KeyMap<TxId, Option<(Height, u32)>>,
+) -> Result<(), ChainFault> {
+    for (_, txid, place) in sorted(changes, id_prefix) {
+        match place {
+            Some((height, position)) => drop(table.insert(tx_key(txid), &place_to_bytes(*height, *position))?),
+            None => drop(table.remove(tx_key(txid))?),
+        }
+    }
+    Ok(())
+}
+
+/// Removes the waiting trades that have left, then writes those that came, in the order of their ids.
+fn write_waiting(
+    table: &mut Table<'_, &'static [u8; 32], &'static [u8]>,
+    changes: &KeyMap<TxId, Option<Vec<u8>>>,
+) -> Result<(), ChainFault> {
+    let changes = sorted(changes, id_prefix);
+    let removals = changes.iter().filter(|(_, _, bytes)| bytes.is_none());
+    let removals: Vec<_> = removals.map(|(_, txid, _)| *tx_key(txid)).collect();
+    let is_dense = is_dense(table, removals.len())?;
+    remove_sorted(table, &removals, is_dense)?;
+    for (_, txid, bytes) in changes {
+        if let Some(bytes) = bytes {
+            table.insert(tx_key(txid), bytes.as_slice())?;
+        }
+    }
+    Ok(())
+}
+
+/// Does both, the first on a thread of its own.
+fn side_by_side(
+    first: impl FnOnce() -> Result<(), ChainFault> + Send,
+    second: impl FnOnce() -> Result<(), ChainFault>,
+) -> Result<(), ChainFault> {
+    thread::scope(|scope| {
+        let first = thread::Builder::new().name("storing".into()).spawn_scoped(scope, || contain(first));
+        let first = first.map_err(|error| ChainFault::Disk(error.to_string()))?;
+        let second = second();
+        let first = first.join().unwrap_or_else(|_| Err("a storing thread panicked".into()));
+        first.unwrap_or_else(|reason| Err(ChainFault::Corrupt(reason))).and(second)
+    })
 }
 
 /// Whether so many of a table's entries are to be removed that one pass over it is quicker.
