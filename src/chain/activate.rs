@@ -31,7 +31,7 @@ pub(super) enum Activation {
 }
 
 /// The coins as a block finds them: those that waiting trades spend are remembered with these, and not read again. What this
-/// block, or one before it that the mempool does not know of yet, did to a coin stands in a layer, which is asked first.
+/// block, or one before it that the mempool does not know of yet, did to a coin stands in the child layer, which is asked first.
 struct RememberedCoins<'a> {
     overlay: &'a mut Overlay,
     mempool: Option<&'a Mempool>,
@@ -198,6 +198,8 @@ impl Chain {
     /// Connects a block in the open layer.
     fn connect_block(&mut self, id: NodeId, body: &Body) -> Result<(), Refusal> {
         let Self { overlay, network, verified, options, tree, mempool, rebuilding, .. } = self;
+        overlay
+            .reserve(body.block.transactions.iter().map(|tx| tx.inputs.len().saturating_add(tx.outputs.len())).sum());
         // What is rebuilt proves itself by what is stored alone.
         let mut coins = RememberedCoins { overlay, mempool: (!*rebuilding).then_some(mempool) };
         let undo = ledger::connect(&mut coins, network, body, options.threads, |leaf| verified.knows(leaf))?;

@@ -431,19 +431,29 @@ impl Overlay {
 }
 
 impl Overlay {
-    /// The coin at a place. Where no layer has touched it, what is `remembered` of the store is not read again.
+    /// The coin at a place. Where the child layer has not touched it, what is `remembered` is not looked for again: whoever
+    /// remembers it was told of all that the other layers hold.
     pub(crate) fn coin_or(
         &mut self,
         key: &CoinKey,
         remembered: impl FnOnce() -> Option<Coin>,
     ) -> Result<Option<Coin>, ChainFault> {
-        if let Some(changed) = self.layers().find_map(|layer| layer.coins.get(key)) {
+        if let Some(changed) = self.child.as_ref().and_then(|child| child.coins.get(key)) {
             return Ok(*changed);
         }
-        match remembered() {
-            Some(coin) => Ok(Some(coin)),
+        if let Some(coin) = remembered() {
+            return Ok(Some(coin));
+        }
+        let below = self.base.coins.get(key).or_else(|| self.written.coins.get(key)).copied();
+        match below {
+            Some(changed) => Ok(changed),
             None => Ok(self.tables()?.coins.get(&key.to_bytes())?.map(|bytes| coin_from_bytes(bytes.value()))),
         }
+    }
+
+    /// So many coins are going to be changed.
+    pub(crate) fn reserve(&mut self, coins: usize) {
+        self.top().coins.reserve(coins);
     }
 }
 

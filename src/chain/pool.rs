@@ -229,6 +229,8 @@ impl Chain {
             for (_, transaction, txid, _) in body.trades() {
                 if self.mempool.remove(&txid).is_some() {
                     self.overlay.remove_waiting(txid);
+                    // Nothing else that waits spends what it spent.
+                    continue;
                 }
                 for key in transaction.inputs.iter().map(CoinKey::of_input) {
                     if let Some(loser) = self.mempool.spender(&key) {

@@ -94,6 +94,9 @@ fn verify_grouped(
     let parts = claims.len().checked_div(grouping.min_per_thread).unwrap_or(1).clamp(1, threads.max(1));
     let mut parts = claims.chunks(claims.len().div_ceil(parts).max(1));
     let first = parts.next().unwrap_or_default();
+    if parts.len() == 0 {
+        return verify_part(first, grouping.batch);
+    }
     std::thread::scope(|scope| {
         // A thread that does not start, or that dies, leaves its part to this one.
         let spawn =

@@ -11,8 +11,12 @@ use super::{
     TransactionError,
 };
 use crate::primitives::{
-    Amount, Block, BlockHash, Height, LeafHash, MAX_MEMO_BYTES, Transaction, TransactionKind, TxId, merkle_root,
+    Amount, Block, BlockHash, Height, LeafHash, MAX_MEMO_BYTES, Transaction, TransactionKind, TxId, TxInput,
+    merkle_root,
 };
+
+/// Of so few inputs each is quicker compared with all others than put into a set.
+const FEW_INPUTS: usize = 8;
 
 /// A block whose work is done and whose form is right; its coins and signatures are not checked yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,13 +107,20 @@ pub fn check_transaction(transaction: &Transaction) -> Result<(), TransactionErr
         TransactionKind::Note => check_note(transaction),
         TransactionKind::Trade => {
             check_outputs(transaction)?;
-            let mut seen = HashSet::with_capacity(transaction.inputs.len());
-            match transaction.inputs.iter().find(|input| !seen.insert(input.outpoint)) {
-                Some(input) => Err(TransactionError::DuplicateInput { outpoint: input.outpoint }),
-                None => Ok(()),
-            }
+            check_no_input_twice(&transaction.inputs)
         }
     }
+}
+
+fn check_no_input_twice(inputs: &[TxInput]) -> Result<(), TransactionError> {
+    let twice = if inputs.len() <= FEW_INPUTS {
+        let is_known = |at: usize, outpoint| inputs.iter().take(at).any(|before| before.outpoint == outpoint);
+        inputs.iter().enumerate().find(|(at, input)| is_known(*at, input.outpoint)).map(|(_, input)| input)
+    } else {
+        let mut seen = HashSet::with_capacity(inputs.len());
+        inputs.iter().find(|input| !seen.insert(input.outpoint))
+    };
+    twice.map_or(Ok(()), |input| Err(TransactionError::DuplicateInput { outpoint: input.outpoint }))
 }
 
 /// Checks the form of the first transaction of a block of `height`.

@@ -223,7 +223,7 @@ impl Mempool {
         let mut needs = leaving.fee.saturating_add(for_its_bytes.units().into());
         let one_more = FeeRate::from_units(1);
         for rival in candidate.conflicts.iter().filter_map(|txid| self.get(txid)) {
-            let (rate, rank) = (rival.alone().rate().plus(one_more), rival.rank().0.plus(one_more));
+            let (rate, rank) = (rival.alone().rate().plus(one_more), rival.rank.0.plus(one_more));
             let by_others = candidate.package.fee.saturating_sub(alone.fee);
             let in_package = u128::from(rank.fee(candidate.package.bytes).units()).saturating_sub(by_others);
             needs = needs.max(rate.fee(alone.bytes).units().into()).max(in_package);

@@ -102,6 +102,9 @@ impl Floor {
     /// as paying it is nothing.
     #[must_use]
     pub fn at(&self, now: UnixMillis) -> FeeRate {
+        if self.rate == FeeRate::ZERO {
+            return FeeRate::ZERO;
+        }
         let elapsed = now.saturating_sub(self.at);
         let halvings = u32::try_from(elapsed / FLOOR_HALF_LIFE_MS).unwrap_or(u32::MAX);
         let from = u128::from(self.rate.0.checked_shr(halvings).unwrap_or(0));

@@ -94,7 +94,7 @@ const ENTRY_MEMORY: usize = 1_100;
 const INPUT_MEMORY: usize =
     size_of::<TxInput>() + size_of::<Option<Coin>>() + 2 * size_of::<CoinKey>() + 2 * size_of::<TxId>();
 
-/// Where an entry stands: its fee rate or its package's, whichever is lower, then first come.
+/// Where an entry stands: its fee rate or its package's, whichever is lower, then first come. No two stand at one place.
 pub(crate) type Rank = (FeeRate, Reverse<u64>);
 
 /// One waiting transaction.
@@ -109,6 +109,8 @@ pub(crate) struct Waiting {
     keys: Vec<CoinKey>,
     /// It and all that it rests on.
     package: Package,
+    /// As its package says.
+    rank: Rank,
 }
 
 impl Waiting {
@@ -118,10 +120,6 @@ impl Waiting {
 
     fn rank_in(&self, package: &Package) -> Rank {
         (self.alone().rate().min(package.rate()), Reverse(self.sequence))
-    }
-
-    fn rank(&self) -> Rank {
-        self.rank_in(&self.package)
     }
 
     /// Whether it may leave so that others have room: nothing rests on it, and it is not this node's own.
@@ -145,12 +143,13 @@ pub(crate) struct Mempool {
     entries: KeyMap<TxId, Waiting>,
     /// What spends a coin or uses a stamp.
     spends: KeyMap<CoinKey, Spend>,
-    ranks: BTreeSet<(Rank, TxId)>,
+    ranks: BTreeSet<Rank>,
     /// Of these, those that may be evicted.
-    evictable: BTreeSet<(Rank, TxId)>,
-    expiries: BTreeSet<(UnixMillis, TxId)>,
+    evictable: BTreeSet<Rank>,
+    /// When which sequences expire.
+    expiries: BTreeSet<(UnixMillis, u64)>,
+    /// By sequence.
     order: BTreeMap<u64, TxId>,
-    leaves: KeyMap<LeafHash, TxId>,
     memory: usize,
     max_memory: usize,
     floor: Floor,
@@ -168,7 +167,6 @@ impl Default for Mempool {
             evictable: BTreeSet::new(),
             expiries: BTreeSet::new(),
             order: BTreeMap::new(),
-            leaves: KeyMap::default(),
             memory: 0,
             max_memory: MAX_MEMPOOL_BYTES,
             floor: Floor::default(),
@@ -223,12 +221,17 @@ impl Mempool {
 
     /// The leaves of all entries and their transactions.
     pub(crate) fn leaves(&self) -> impl Iterator<Item = (&LeafHash, &Arc<Transaction>)> {
-        self.leaves.iter().filter_map(|(leaf, txid)| Some((leaf, &self.entries.get(txid)?.entry.transaction)))
+        self.entries.values().map(|waiting| (&waiting.leaf, &waiting.entry.transaction))
     }
 
     /// All entries, parents first.
     pub(crate) fn entries(&self) -> impl Iterator<Item = &Waiting> {
         self.order.values().filter_map(|txid| self.entries.get(txid))
+    }
+
+    /// Which entry stands at a place.
+    fn at(&self, (_, Reverse(sequence)): &Rank) -> Option<TxId> {
+        self.order.get(sequence).copied()
     }
 
     /// Which entry spends a coin or uses a stamp.
@@ -267,20 +270,21 @@ impl Mempool {
         self.memory = self.memory.saturating_add(memory_of(&entry.transaction));
         let keys = spends.iter().map(|(key, _)| *key).collect();
         self.spends.extend(spends.into_iter().map(|(key, coin)| (key, Spend { by: txid, coin })));
-        self.leaves.insert(leaf, txid);
         self.order.insert(sequence, txid);
         for parent in &parents {
             if let Some(parent) = self.entries.get_mut(parent) {
-                self.evictable.remove(&(parent.rank(), parent.entry.txid));
+                self.evictable.remove(&parent.rank);
                 parent.children.push(txid);
             }
         }
         entry.expires = (!entry.local).then(|| expiry(FeeRate::of(fee, entry.bytes), entry.added));
-        self.expiries.extend(entry.expires.map(|at| (at, txid)));
-        let waiting = Waiting { entry, leaf, sequence, parents, children: Vec::new(), keys, package };
-        self.ranks.insert((waiting.rank(), txid));
+        self.expiries.extend(entry.expires.map(|at| (at, sequence)));
+        let rank = (FeeRate::ZERO, Reverse(sequence));
+        let mut waiting = Waiting { entry, leaf, sequence, parents, children: Vec::new(), keys, package, rank };
+        waiting.rank = waiting.rank_in(&package);
+        self.ranks.insert(waiting.rank);
         if waiting.is_evictable() {
-            self.evictable.insert((waiting.rank(), txid));
+            self.evictable.insert(waiting.rank);
         }
         self.entries.insert(txid, waiting);
     }
@@ -288,10 +292,10 @@ impl Mempool {
     /// Makes an entry this node's own; whether it was not before.
     pub(crate) fn adopt(&mut self, txid: &TxId) -> bool {
         let Some(waiting) = self.entries.get_mut(txid).filter(|waiting| !waiting.entry.local) else { return false };
-        self.evictable.remove(&(waiting.rank(), *txid));
+        self.evictable.remove(&waiting.rank);
         waiting.entry.local = true;
         if let Some(at) = waiting.entry.expires.take() {
-            self.expiries.remove(&(at, *txid));
+            self.expiries.remove(&(at, waiting.sequence));
         }
         true
     }
@@ -310,7 +314,7 @@ impl Mempool {
             if let Some(parent) = self.entries.get_mut(parent) {
                 parent.children.retain(|child| child != txid);
                 if parent.is_evictable() {
-                    self.evictable.insert((parent.rank(), parent.entry.txid));
+                    self.evictable.insert(parent.rank);
                 }
             }
         }
@@ -319,14 +323,12 @@ impl Mempool {
                 child.parents.retain(|parent| parent != txid);
             }
         }
-        let place = (waiting.rank(), *txid);
-        self.ranks.remove(&place);
-        self.evictable.remove(&place);
+        self.ranks.remove(&waiting.rank);
+        self.evictable.remove(&waiting.rank);
         if let Some(at) = waiting.entry.expires {
-            self.expiries.remove(&(at, *txid));
+            self.expiries.remove(&(at, waiting.sequence));
         }
         self.order.remove(&waiting.sequence);
-        self.leaves.remove(&waiting.leaf);
         for key in &waiting.keys {
             self.spends.remove(key);
         }
@@ -339,9 +341,10 @@ impl Mempool {
     fn leave_package(&mut self, txid: &TxId, leaving: &TxId) {
         let Some(left) = self.entries.get(leaving).map(Waiting::alone) else { return };
         let Some(waiting) = self.entries.get_mut(txid) else { return };
-        let before = (waiting.rank(), *txid);
+        let before = waiting.rank;
         waiting.package.subtract(left);
-        let after = (waiting.rank(), *txid);
+        let after = waiting.rank_in(&waiting.package);
+        waiting.rank = after;
         for ranks in [&mut self.ranks, &mut self.evictable] {
             if ranks.remove(&before) {
                 ranks.insert(after);
@@ -374,8 +377,9 @@ impl Mempool {
     /// again.
     pub(crate) fn expire(&mut self, now: UnixMillis) -> Vec<Waiting> {
         let mut left = Vec::new();
-        while let Some((at, txid)) = self.expiries.first().copied().filter(|(at, _)| *at <= now) {
-            self.expiries.remove(&(at, txid));
+        while let Some((at, sequence)) = self.expiries.first().copied().filter(|(at, _)| *at <= now) {
+            self.expiries.remove(&(at, sequence));
+            let Some(txid) = self.order.get(&sequence).copied() else { continue };
             let resting = self.descendants([txid], usize::MAX);
             if !resting.iter().filter_map(|txid| self.get(txid)).any(|waiting| waiting.entry.local) {
                 left.extend(self.remove_with_descendants([txid]));
@@ -383,7 +387,7 @@ impl Mempool {
                 let rate = FeeRate::of(waiting.entry.fee, waiting.entry.bytes);
                 let at = expiry(rate, now);
                 waiting.entry.expires = Some(at);
-                self.expiries.insert((at, txid));
+                self.expiries.insert((at, sequence));
             }
         }
         left
@@ -399,21 +403,23 @@ impl Mempool {
     pub(crate) fn evict(&mut self, now: UnixMillis) -> Vec<Waiting> {
         let mut left = Vec::new();
         while self.memory > self.max_memory
-            && let Some(((rate, _), txid)) = self.evictable.first().copied()
+            && let Some(rank) = self.evictable.first().copied()
+            && let Some(txid) = self.at(&rank)
         {
-            self.floor.raise(rate.plus(FeeRate::from_units(PAYING_RATE)), now);
+            self.floor.raise(rank.0.plus(FeeRate::from_units(PAYING_RATE)), now);
             left.extend(self.remove(&txid));
         }
         left
     }
 
-    /// What a newcomer has to exceed where there is no room for it: the lowest rate of what may be evicted. `None` when there
-    /// is room, once those it replaces are gone.
+    /// What a newcomer has to exceed where there is no room for it: the lowest rate of what may be evicted, but for those that
+    /// it replaces. `None` when there is room once these are gone.
     pub(crate) fn price_of_room(&self, transaction: &Transaction, candidate: &Candidate) -> Option<FeeRate> {
         let replaced = candidate.replaced.iter().filter_map(|txid| self.get(txid));
         let freed: usize = replaced.map(|waiting| memory_of(&waiting.entry.transaction)).sum();
         let needed = self.memory.saturating_sub(freed).saturating_add(memory_of(transaction));
-        let lowest = || self.evictable.first().map_or(FeeRate::UNPAYABLE, |((rate, _), _)| *rate);
+        let stays = |rank: &&Rank| self.at(rank).is_none_or(|txid| !candidate.replaced.contains(&txid));
+        let lowest = || self.evictable.iter().find(stays).map_or(FeeRate::UNPAYABLE, |(rate, _)| *rate);
         (needed > self.max_memory).then(lowest)
     }
 

@@ -47,7 +47,7 @@ impl Selection<'_> {
     fn run(&mut self) {
         let mut misfits = 0usize;
         let pool = self.pool;
-        let mut ranks = pool.ranks.iter().rev().copied().peekable();
+        let mut ranks = pool.ranks.iter().rev().filter_map(|rank| Some((*rank, pool.at(rank)?))).peekable();
         loop {
             while ranks.next_if(|(_, txid)| self.settled.contains(txid) || self.rest.contains_key(txid)).is_some() {}
             while self.reranked.peek().is_some_and(|place| self.is_outdated(place)) {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::primitives::leaf_hash;
 
 impl Mempool {
     /// Makes it full with less.
@@ -24,7 +25,8 @@ impl Mempool {
             assert_eq!(txid, waiting.entry.transaction.txid());
             assert!(last < Some(waiting.sequence) && waiting.sequence < self.next_sequence);
             last = Some(waiting.sequence);
-            assert_eq!(self.leaves.get(&waiting.leaf), Some(&txid));
+            assert_eq!(waiting.leaf, leaf_hash(&waiting.entry.transaction));
+            assert_eq!(waiting.rank, waiting.rank_in(&waiting.package));
             let keys: Vec<_> = waiting.entry.transaction.inputs.iter().map(CoinKey::of_input).collect();
             assert_eq!(keys, waiting.keys);
             for key in keys {
@@ -57,13 +59,13 @@ impl Mempool {
         assert_eq!(spends, self.spends.iter().map(|(key, spend)| (*key, spend.by)).collect());
         let places = |wanted: &dyn Fn(&Waiting) -> bool| -> BTreeSet<_> {
             let wanted = self.entries().filter(|waiting| wanted(waiting));
-            wanted.map(|waiting| (waiting.rank(), waiting.entry.txid)).collect()
+            wanted.map(|waiting| waiting.rank).collect()
         };
         assert_eq!(places(&|_| true), self.ranks);
         assert_eq!(places(&Waiting::is_evictable), self.evictable);
-        let expiries = self.entries().filter_map(|waiting| Some((waiting.entry.expires?, waiting.entry.txid)));
+        let expiries = self.entries().filter_map(|waiting| Some((waiting.entry.expires?, waiting.sequence)));
         assert_eq!(expiries.collect::<BTreeSet<_>>(), self.expiries);
-        assert_eq!((self.order.len(), self.leaves.len()), (self.entries.len(), self.entries.len()));
+        assert_eq!(self.order.len(), self.entries.len());
         let memory: usize = self.entries().map(|waiting| memory_of(&waiting.entry.transaction)).sum();
         assert_eq!(memory, self.memory);
         assert!(

@@ -343,6 +343,7 @@ pub(crate) struct WaitingRecord {
 
 impl Encode for WaitingRecord {
     fn encode(&self, out: &mut Vec<u8>) {
+        out.reserve(17usize.saturating_add(self.transaction.encoded_len()));
         out.extend(self.sequence.to_le_bytes());
         out.extend(self.added.to_le_bytes());
         out.push(u8::from(self.local));
