@@ -165,6 +165,12 @@ def everything(lan, loads, chaos):
         *(f"{name} panicked" for name in FIVE if "panicked" in lan.log(name)),
     ])
     claim("every answer was one", [one for load in loads for one in load.broken])
+    tried, refused = (sum(counters, collections.Counter()) for counters in ([load.tried for load in loads], [load.refused for load in loads]))
+    claim("the load got through", [
+        *(f"{load.name} still waits for an answer" for load in loads if load.is_alive()),
+        # Coins run out now and then, and who is down answers nothing; but not nine times in ten.
+        *(f"{refused[what]} of {tried[what]} × {what} were refused" for what in ("send", "note", "chat") if refused[what] * 10 >= tried[what] * 9),
+    ])
     claim(f"SIGTERM ended nodes within 15 s (the slowest took {chaos.slowest_stop:.1f} s)", [chaos.slowest_stop] if chaos.slowest_stop > 15 else [])
 
     def settled():
@@ -192,15 +198,18 @@ def everything(lan, loads, chaos):
     claim(f"nothing is on the chain twice, of {len(chain)} transactions", [txid for txid, times in count.items() if times != 1])
 
     void = []
+    spent = {(coin["txid"], coin["index"]) for tx in chain for coin in tx["inputs"]}
 
     def fate(load, txid):
         if count[txid] == 1:
             return None
         seen = load.lan.ask(load.name, "tx", txid)
-        if seen["state"] == "void" and seen.get("reason"):
+        # The chain itself must leave it no way: another has spent a coin of its own, or a coin is not there at all.
+        hopeless = any((coin["txid"], coin["index"]) in spent or not count[coin["txid"]] for coin in seen["inputs"])
+        if seen["state"] == "void" and seen.get("reason") and hopeless:
             void.append(txid)
             return None
-        return f"trade {txid} of {load.name}: {seen['state']}, {count[txid]} times on the chain"
+        return f"trade {txid} of {load.name}: {seen['state']} ({seen.get('reason')}), {count[txid]} times on the chain"
 
     trades = [(load, txid) for load in loads for txid in load.trades]
     wrong = [fate(*one) for one in trades]

@@ -134,7 +134,7 @@ class Compose(Lan):
         # mDNS has to do alone.
         self.environment = {**os.environ, "FRIENDCHAIN_PEERS": ""}
         self.moved = {}
-        self.networks = {}
+        self.fallen = set()
         if shutil.which("docker") is None:
             raise Failed("there is no docker here: try --local")
         for words in (["docker", "compose"], ["docker-compose"]):
@@ -206,10 +206,12 @@ class Compose(Lan):
         run("docker", "start", name)
 
     def kill(self, name):
+        self.fell_over(name)
         run("docker", "kill", "-s", "KILL", name)
 
     def stop(self, name):
         """Ends it as an orchestrator does; gives its exit code."""
+        self.fell_over(name)
         run("docker", "stop", "-t", "30", name)
         return int(run("docker", "inspect", "-f", "{{.State.ExitCode}}", name))
 
@@ -221,9 +223,11 @@ class Compose(Lan):
         run("docker", "kill", "--signal", "CONT", name)
 
     def fell_over(self, name):
-        """Whether it ended by itself at any time."""
+        """Whether it ended by itself at any time. The engine counts anew with each start, so whoever ends one asks first."""
         state = run("docker", "inspect", "-f", "{{.RestartCount}} {{.State.OOMKilled}}", name).split()
-        return state != ["0", "false"]
+        if state != ["0", "false"]:
+            self.fallen.add(name)
+        return name in self.fallen
 
     def split(self, group, _others):
         """Takes a group to a network of its own."""
@@ -295,8 +299,10 @@ class Local(Lan):
         return f"plain processes of {self.binary.name}"
 
     def up(self):
-        shutil.rmtree(self.data, ignore_errors=True)
-        shutil.rmtree(self.logs, ignore_errors=True)
+        for folder in (self.data, self.logs):
+            shutil.rmtree(folder, ignore_errors=True)
+        for said_before in self.out.glob("*.err"):
+            said_before.unlink()
         for name in FIVE:
             self.start(name)
 
