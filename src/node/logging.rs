@@ -10,11 +10,12 @@ use std::{
 };
 
 use indicatif::ProgressBar;
+use tracing::{Level, Subscriber};
 use tracing_appender::rolling::{RollingFileAppender, Rotation};
 use tracing_subscriber::{
     EnvFilter, Layer as _,
-    filter::{Directive, LevelFilter},
-    layer::SubscriberExt as _,
+    filter::{FilterExt as _, LevelFilter, filter_fn},
+    layer::{Filter, SubscriberExt as _},
     util::SubscriberInitExt as _,
 };
 
@@ -93,15 +94,8 @@ pub const KEPT_DAYS: usize = 14;
 /// How often it is looked whether there are more.
 const PRUNE_EVERY: Duration = Duration::from_hours(1);
 
-/// The libraries that would write requests, passphrases among them, at their finest level.
-const NEVER_VERBOSE: [&str; 6] = [
-    "jsonrpsee",
-    "jsonrpsee-client",
-    "jsonrpsee-server",
-    "jsonrpsee_core",
-    "jsonrpsee_server",
-    "jsonrpsee_http_client",
-];
+/// What the targets of the libraries begin with that would write requests, passphrases among them, at their finest levels.
+const NEVER_VERBOSE: &str = "jsonrpsee";
 
 /// Starts logging; a second call changes nothing.
 pub fn init(options: &LogOptions) -> Result<(), RpcError> {
@@ -180,24 +174,24 @@ impl LogFiles {
     }
 }
 
-fn filter(asked: Option<&str>, default: LogDefault) -> Result<EnvFilter, RpcError> {
+/// What is let through: what was asked for, but nothing that could hold a secret, whatever was asked for.
+fn filter<S: Subscriber>(asked: Option<&str>, default: LogDefault) -> Result<impl Filter<S> + use<S>, RpcError> {
     let default = match default {
         LogDefault::Daemon => "warn,friendchain=info,libp2p=error,netlink=error,quinn_udp=error",
         LogDefault::Command => "error,friendchain=warn",
     };
     let from_environment = std::env::var("RUST_LOG").ok().filter(|text| !text.is_empty());
     let text = asked.map(str::to_owned).or(from_environment).unwrap_or_else(|| default.to_owned());
-    let mut filter = EnvFilter::try_new(&text).map_err(|cause| {
+    let filter = EnvFilter::try_new(&text).map_err(|cause| {
         let sentence =
             format!("'{text}' is not a log filter ({cause}): write one like info, or friendchain=debug,warn");
         RpcError::new("bad_log_filter", sentence)
     })?;
-    let quiet = filter.max_level_hint().is_some_and(|level| level < LevelFilter::INFO);
-    for library in NEVER_VERBOSE.iter().filter(|_| !quiet) {
-        let directive: Directive = format!("{library}=info").parse().map_err(RpcError::internal)?;
-        filter = filter.add_directive(directive);
-    }
-    Ok(filter)
+    // A directive could not forbid it: of several that fit, the longest holds, and the user may write a longer one.
+    let harmless =
+        filter_fn(|metadata| *metadata.level() <= Level::INFO || !metadata.target().starts_with(NEVER_VERBOSE));
+    // Without a hint, everything would be taken for wanted.
+    Ok(filter.and(harmless.with_max_level_hint(LevelFilter::TRACE)))
 }
 
 /// The bar that is on the terminal now, which log lines must not tear.
@@ -242,19 +236,72 @@ impl Drop for LogLine {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use tracing_subscriber::Registry;
+
     use super::*;
 
     #[test]
     fn a_filter_that_does_not_read_is_a_sentence() {
-        let error = filter(Some("a=b=c"), LogDefault::Daemon).expect_err("refused");
+        let error = filter::<Registry>(Some("a=b=c"), LogDefault::Daemon).err().expect("refused");
         assert_eq!(error.code, "bad_log_filter");
+    }
+
+    /// What a filter lets through of the same lines from everywhere.
+    fn let_through(asked: &str) -> String {
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let layer = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(SharedLines(Arc::clone(&lines)));
+        let filter = filter(Some(asked), LogDefault::Daemon).expect("a filter");
+        tracing::subscriber::with_default(Registry::default().with(layer.with_filter(filter)), || {
+            tracing::trace!(target: "jsonrpsee", "a secret");
+            tracing::trace!(target: "jsonrpsee-http", "a secret");
+            tracing::debug!(target: "jsonrpsee_core::server", "a secret");
+            tracing::trace!(target: "jsonrpsee_http_client::client", "a secret");
+            tracing::info!(target: "jsonrpsee-server", "a start");
+            tracing::trace!(target: "hyper", "a read");
+        });
+        let lines = lines.lock().expect("alone").clone();
+        String::from_utf8(lines).expect("text")
+    }
+
+    #[derive(Clone)]
+    struct SharedLines(Arc<Mutex<Vec<u8>>>);
+
+    impl tracing_subscriber::fmt::MakeWriter<'_> for SharedLines {
+        type Writer = Self;
+
+        fn make_writer(&self) -> Self {
+            self.clone()
+        }
+    }
+
+    impl Write for SharedLines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("alone").write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
     }
 
     #[test]
     fn requests_with_secrets_are_never_logged_whatever_is_asked() {
-        let filter = filter(Some("trace,jsonrpsee_core=trace"), LogDefault::Daemon).expect("a filter").to_string();
-        assert!(filter.contains("jsonrpsee_core=info"), "{filter}");
-        assert!(!filter.contains("jsonrpsee_core=trace"), "{filter}");
+        for asked in ["trace", "jsonrpsee=trace", "jsonrpsee-http=trace", "jsonrpsee_core::server=trace,trace"] {
+            let log = let_through(asked);
+            assert!(!log.contains("a secret"), "{asked}: {log}");
+        }
+        let log = let_through("jsonrpsee_http_client::client=trace,trace");
+        assert!(log.contains("a start") && log.contains("a read") && !log.contains("a secret"), "{log}");
+        assert_eq!(let_through("error"), "");
+    }
+
+    #[test]
+    fn what_is_not_wanted_is_not_even_made() {
+        let hint = |asked| filter::<Registry>(Some(asked), LogDefault::Daemon).expect("a filter").max_level_hint();
+        assert_eq!(hint("warn,friendchain=info"), Some(LevelFilter::INFO));
+        assert_eq!(hint("trace"), Some(LevelFilter::TRACE));
     }
 
     #[test]
