@@ -1,6 +1,7 @@
 //! Health and metrics, for whoever watches the node from outside: read only, on a listener of its own.
 //!
-//! `/livez`: the process and its tasks answer. `/readyz`: it keeps up with its friends, or why it does not. `/metrics`: what
+//! `/livez`: no thread or task of the node has ended, and its tasks answer; a chain thread may be at one piece of work for
+//! minutes, and is not asked. `/readyz`: it keeps up with its friends, or why it does not. `/metrics`: what
 //! is measured, as OpenMetrics. What is asked here costs the chain thread nothing: the numbers are those that flow anyway.
 
 mod health;
