@@ -120,7 +120,7 @@ impl Monitor {
         node.spacing.set(network.params.spacing_ms as f64 / 1_000.0);
         node.register(&mut registry);
         if process::resident_bytes().is_some() {
-            process.process_start_time.set(now() as f64 / 1_000.0);
+            process.process_start_time.set(process::start_time().unwrap_or(now() as f64 / 1_000.0));
             process.process_memory_limit.set(process::memory_limit().map_or(0, gauge));
             process.register(&mut registry);
         }
