@@ -25,7 +25,8 @@ static LONG_VERSION: LazyLock<String> = LazyLock::new(|| {
     version,
     long_version = LONG_VERSION.as_str(),
     about,
-    after_help = "Begin with:\n  friendchain people 127.0.0.1 8891 yzw\n\n`friendchain help COMMAND` shows an example of each."
+    after_help = "Begin with:\n  friendchain people 127.0.0.1 8891 yzw\n\n`friendchain help COMMAND` shows an example of each.\n\n\
+                  Exit codes: 0 done, 1 refused or failed, 2 wrong usage, as a value that does not read is."
 )]
 pub struct Cli {
     /// What every command takes.

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use super::{
     args::{NodeFlags, People, StartNode},
     find::take_for_node,
-    outcome::CommandError,
+    outcome::CommandError::{self, Usage},
     parsed_address,
     progress::show_sync,
     secrets,
@@ -22,7 +22,7 @@ use crate::{
     console::{self, ConsoleOptions},
     node::{
         config::{
-            MEETING_PLACE, NodeConfig, checked_name, default_name, listen_anywhere, listen_at, parse_listen,
+            MEETING_PLACE, NodeConfig, check_rpc, checked_name, default_name, listen_anywhere, listen_at, parse_listen,
             parse_metrics, parse_peer, parse_rpc, peer_at,
         },
         datadir::{DataDir, NodeId},
@@ -35,30 +35,30 @@ use crate::{
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
 
 /// The settings that `start-node` asks for.
-pub(crate) fn start_node_config(flags: &StartNode, id: Option<&NodeId>) -> Result<NodeConfig, RpcError> {
+pub(crate) fn start_node_config(flags: &StartNode, id: Option<&NodeId>) -> Result<NodeConfig, CommandError> {
     let mut config = NodeConfig::new(default_name(id));
-    config.name = flags.name.as_deref().map(checked_name).transpose()?;
+    config.name = flags.name.as_deref().map(checked_name).transpose().map_err(Usage)?;
     if flags.listen.is_empty() {
         config.listen = listen_anywhere(id.and_then(NodeId::port).unwrap_or(0));
     } else {
-        let addresses = flags.listen.iter().map(|text| parse_listen(text)).collect::<Result<Vec<_>, _>>()?;
-        config.listen = addresses.concat();
+        let addresses: Result<Vec<_>, _> = flags.listen.iter().map(|text| parse_listen(text)).collect();
+        config.listen = addresses.map_err(Usage)?.concat();
     }
     apply(&mut config, &flags.node)?;
     Ok(config)
 }
 
 /// The settings that `people` asks for: its own address, mining on demand, a wallet, and somebody to meet.
-pub(crate) fn people_config(flags: &People) -> Result<NodeConfig, RpcError> {
+pub(crate) fn people_config(flags: &People) -> Result<NodeConfig, CommandError> {
     let ip = match flags.ip.as_str() {
         "localhost" => IpAddr::V4(Ipv4Addr::LOCALHOST),
         text => text.parse().map_err(|_| {
             let sentence = format!("'{text}' is not an IP address: write one of this machine, like 127.0.0.1");
-            RpcError::new("bad_listen_address", sentence)
+            Usage(RpcError::new("bad_listen_address", sentence))
         })?,
     };
     let mut config = NodeConfig::new(flags.name.clone());
-    config.name = Some(checked_name(&flags.name)?);
+    config.name = Some(checked_name(&flags.name).map_err(Usage)?);
     config.listen = listen_at(ip, flags.port);
     config.mining = MineMode::OnDemand;
     config.make_wallet = true;
@@ -69,17 +69,18 @@ pub(crate) fn people_config(flags: &People) -> Result<NodeConfig, RpcError> {
     Ok(config)
 }
 
-fn apply(config: &mut NodeConfig, flags: &NodeFlags) -> Result<(), RpcError> {
+fn apply(config: &mut NodeConfig, flags: &NodeFlags) -> Result<(), CommandError> {
     // An environment variable that is empty names nobody.
     let peers = flags.peers.iter().filter(|text| !text.is_empty());
     if !flags.peers.is_empty() {
-        config.peers = peers.map(|text| parse_peer(text)).collect::<Result<_, _>>()?;
+        config.peers = peers.map(|text| parse_peer(text)).collect::<Result<_, _>>().map_err(Usage)?;
     }
     config.mining = flags.mine.unwrap_or(config.mining);
     config.miner = flags.miner.as_deref().map(parsed_address).transpose()?;
     config.threads = flags.threads.or(config.threads);
-    config.rpc = flags.rpc.as_deref().map_or(Ok(config.rpc), parse_rpc)?;
-    config.metrics = flags.metrics.as_deref().map(parse_metrics).transpose()?;
+    config.rpc = flags.rpc.as_deref().map_or(Ok(config.rpc), parse_rpc).map_err(Usage)?;
+    check_rpc(config.rpc)?;
+    config.metrics = flags.metrics.as_deref().map(parse_metrics).transpose().map_err(Usage)?;
     config.mdns &= !flags.no_mdns;
     config.cache_mib = flags.cache_mib.unwrap_or(config.cache_mib);
     config.private_only = flags.private_only.or(config.private_only);
@@ -177,7 +178,7 @@ mod tests {
     use super::*;
     use crate::cli::args::{Cli, Command};
 
-    fn people_of(line: &str) -> Result<NodeConfig, RpcError> {
+    fn people_of(line: &str) -> Result<NodeConfig, CommandError> {
         let cli = Cli::try_parse_from(["friendchain"].into_iter().chain(line.split_whitespace())).expect("parsed");
         let Command::People(people) = cli.command else { panic!("not people") };
         people_config(&people)
@@ -197,8 +198,18 @@ mod tests {
 
     #[test]
     fn what_people_cannot_be_is_a_sentence() {
-        assert_eq!(people_of("people nowhere 8891 yzw").expect_err("refused").code, "bad_listen_address");
-        assert_eq!(people_of("people 127.0.0.1 8891 a#b").expect_err("refused").code, "bad_name");
+        for (line, code) in [
+            ("people nowhere 8891 yzw", "bad_listen_address"),
+            ("people 127.0.0.1 8891 a#b", "bad_name"),
+            ("people 127.0.0.1 8891 yzw --peer nobody", "bad_peer_address"),
+            ("people 127.0.0.1 8891 yzw --rpc 8545", "bad_rpc_address"),
+            ("people 127.0.0.1 8891 yzw --metrics 9101", "bad_metrics_address"),
+        ] {
+            let error = people_of(line).expect_err("wrong usage");
+            assert!(matches!(&error, Usage(error) if error.code == code), "{line}: {error:?}");
+        }
+        let error = people_of("people 127.0.0.1 8891 yzw --rpc 0.0.0.0:8545").expect_err("refused");
+        assert!(matches!(&error, CommandError::Failed(error) if error.code == "rpc_not_loopback"), "{error:?}");
     }
 
     #[test]

@@ -26,7 +26,7 @@ use clap::{CommandFactory, Parser, error::ErrorKind};
 use self::{
     args::{Cli, ClientCommand, Command, Global, Observe},
     find::{Reached, reach, reach_running, until_free},
-    outcome::{CommandError, error_json, report},
+    outcome::{CommandError, USAGE, report, say},
     prepare::prepare,
     progress::ProgressMode,
     run::{Context, execute},
@@ -37,15 +37,12 @@ use crate::{
     node::{
         datadir::{DataDir, NodeId, NodeIdError},
         host::Host,
-        logging::{self, LogDefault, LogFiles, LogFormat, LogOptions},
+        logging::{self, LogDefault, LogError, LogFiles, LogFormat, LogOptions},
         rpc::RpcError,
     },
     observe::{self, ObserveError},
     primitives::{Address, AddressError},
 };
-
-/// The exit code of wrong usage.
-const USAGE: u8 = 2;
 
 /// How long what still runs at the end, a blocked read of standard input above all, is waited for.
 const LINGER: Duration = Duration::from_millis(200);
@@ -70,14 +67,16 @@ pub fn main(host: &dyn Host, arguments: impl IntoIterator<Item = OsString>) -> E
 }
 
 fn usage(error: &clap::Error, json: bool) -> ExitCode {
-    let asked_for = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
-    // Nothing is left to try when even this cannot be written.
-    let _ = if json && !asked_for {
-        writeln!(io::stdout(), "{}", error_json("usage", &usage_sentence(error)))
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        return report(error.print().map_err(CommandError::Output), false);
+    }
+    if json {
+        say("usage", &usage_sentence(error), json);
     } else {
-        error.print()
-    };
-    if asked_for { ExitCode::SUCCESS } else { ExitCode::from(USAGE) }
+        // Nothing is left to try when even this cannot be written.
+        let _ = error.print();
+    }
+    ExitCode::from(USAGE)
 }
 
 /// The first paragraph of what clap says, on one line.
@@ -115,7 +114,9 @@ async fn dispatch(host: &dyn Host, cli: Cli) -> Result<(), CommandError> {
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "friendchain", &mut script);
-            Ok(io::stdout().write_all(&script)?)
+            let mut out = io::stdout();
+            out.write_all(&script)?;
+            Ok(out.flush()?)
         }
         Command::Client(command) => ask(host, &folder(id.as_ref())?, command, global.json).await,
     }
@@ -182,7 +183,7 @@ async fn ask(host: &dyn Host, folder: &DataDir, command: ClientCommand, json: bo
     Ok(flushed?)
 }
 
-fn start_logging(global: &Global, command: &Command) -> Result<(), RpcError> {
+fn start_logging(global: &Global, command: &Command) -> Result<(), CommandError> {
     let daemon = matches!(command, Command::StartNode(_));
     // A daemon's answer is its log: `--json` is about that.
     let format = if daemon && global.json { LogFormat::Json } else { LogFormat::Text };
@@ -203,15 +204,24 @@ fn start_logging(global: &Global, command: &Command) -> Result<(), RpcError> {
         default: if daemon { LogDefault::Daemon } else { LogDefault::Command },
         files,
     })
+    .map_err(|error| match error {
+        LogError::Filter { .. } => CommandError::Usage(RpcError::new("bad_log_filter", error.to_string())),
+        LogError::Folder { .. } => CommandError::Failed(RpcError::new("log_dir", error.to_string())),
+    })
 }
 
-fn parsed_node_id(text: &str) -> Result<NodeId, RpcError> {
-    text.parse().map_err(|error: NodeIdError| RpcError::new("bad_node_id", error.to_string()))
+fn parsed_node_id(text: &str) -> Result<NodeId, CommandError> {
+    let unreadable = |error: NodeIdError| CommandError::Usage(RpcError::new("bad_node_id", error.to_string()));
+    text.parse().map_err(unreadable)
 }
 
-/// An address that a person wrote, or the sentence why it is none.
-fn parsed_address(text: &str) -> Result<Address, RpcError> {
-    text.parse().map_err(|error: AddressError| RpcError::new("bad_address", error.to_string()))
+/// An address that a person wrote, or the sentence why it is none: what has the form of one, but not its checksum, is no
+/// wrong usage, but refused.
+fn parsed_address(text: &str) -> Result<Address, CommandError> {
+    text.trim().parse().map_err(|error: AddressError| match error {
+        AddressError::Checksum(_) => CommandError::Failed(error.into()),
+        AddressError::Malformed(_) => CommandError::Usage(error.into()),
+    })
 }
 
 #[cfg(test)]

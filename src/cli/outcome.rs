@@ -15,6 +15,9 @@ pub enum CommandError {
     /// It was refused, or failed.
     #[error(transparent)]
     Failed(#[from] RpcError),
+    /// A value on the command line does not read.
+    #[error(transparent)]
+    Usage(RpcError),
     /// The answer is written, and it is bad news.
     #[error("the answer says it")]
     BadNews,
@@ -54,23 +57,33 @@ pub fn error_json(code: &str, message: &str) -> String {
     serde_json::to_string(&document).unwrap_or_else(|_| r#"{"error":{"code":"internal","message":""}}"#.to_owned())
 }
 
-/// Says how a command ended, and gives the exit code: 0 done, 1 refused or failed.
+/// The exit code of wrong usage.
+pub(crate) const USAGE: u8 = 2;
+
+/// Says how a command ended, and gives the exit code: 0 done, 1 refused or failed, 2 a value that does not read.
 pub fn report(result: Result<(), CommandError>, json: bool) -> ExitCode {
-    let error = match result {
+    let (error, code) = match result {
         Ok(()) => return ExitCode::SUCCESS,
         // A reader that has seen enough is no failure: `print-chain | head`.
         Err(CommandError::Output(cause)) if cause.kind() == io::ErrorKind::BrokenPipe => return ExitCode::SUCCESS,
         Err(CommandError::BadNews) => return ExitCode::FAILURE,
-        Err(CommandError::Failed(error)) => error,
-        Err(CommandError::Output(cause)) => RpcError::new("output", format!("the answer cannot be written: {cause}")),
+        Err(CommandError::Failed(error)) => (error, ExitCode::FAILURE),
+        Err(CommandError::Usage(error)) => (error, ExitCode::from(USAGE)),
+        Err(CommandError::Output(cause)) => {
+            (RpcError::new("output", format!("the answer cannot be written: {cause}")), ExitCode::FAILURE)
+        }
     };
+    say(&error.code, &error.message, json);
+    code
+}
+
+/// Writes an error: its document to stdout, or its sentence to stderr, as it is also when stdout takes nothing.
+pub(crate) fn say(code: &str, message: &str, json: bool) {
+    if json && writeln!(io::stdout(), "{}", error_json(code, message)).is_ok() {
+        return;
+    }
     // Nothing is left to try when even this cannot be written.
-    let _ = if json {
-        writeln!(io::stdout(), "{}", error_json(&error.code, &error.message))
-    } else {
-        writeln!(io::stderr(), "error: {}", error.message)
-    };
-    ExitCode::FAILURE
+    let _ = writeln!(io::stderr(), "error: {message}");
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::{
     args::ClientCommand,
     outcome::CommandError,
+    parsed_address,
     progress::{ProgressMode, while_showing},
     proof_file, secrets, text,
 };
@@ -26,7 +27,7 @@ use crate::{
         },
         verify_without_chain,
     },
-    primitives::{Address, BlockHash, PeerId, TxId},
+    primitives::{Address, BlockHash, Height, PeerId, TxId},
 };
 
 /// Who is asked, and how the answer is written.
@@ -80,7 +81,7 @@ pub async fn execute(command: ClientCommand, context: &Context, out: &mut dyn Wr
         }
         ClientCommand::CreateBlockchain { address, name, spacing, bits } => {
             let spacing_ms = spacing.map(|seconds| seconds.saturating_mul(1_000));
-            let request = CreateBlockchain { address: parse(&address, "bad_address")?, name, spacing_ms, bits };
+            let request = CreateBlockchain { address: parsed_address(&address)?, name, spacing_ms, bits };
             let created = while_showing(client, context.progress, client.create_blockchain(request)).await?;
             if answer.json {
                 return answer.write(&created, |_| Ok(()));
@@ -112,12 +113,12 @@ pub async fn execute(command: ClientCommand, context: &Context, out: &mut dyn Wr
             })
         }
         ClientCommand::GetBalance { address } => {
-            let balance = client.get_balance(parse(&address, "bad_address")?).await?;
+            let balance = client.get_balance(parsed_address(&address)?).await?;
             answer.write(&balance, |out| text::write_balance(out, &balance))
         }
         ClientCommand::Send { from, to, amount, fee, memo, mine, passphrase } => {
             let request = SendTrade {
-                from: parse(&from, "bad_address")?,
+                from: parsed_address(&from)?,
                 to: checked_recipient(to)?,
                 amount: parse(&amount, "bad_amount")?,
                 fee: fee.map_or(Ok(Coins::default()), |fee| parse(&fee, "bad_amount"))?,
@@ -144,12 +145,15 @@ pub async fn execute(command: ClientCommand, context: &Context, out: &mut dyn Wr
             answer.write(&sent, |out| text::write_submitted(out, "Note", &sent))
         }
         ClientCommand::Mine { count, to } => {
-            let to = to.map(|to| parse(&to, "bad_address")).transpose()?;
+            let to = to.map(|to| parsed_address(&to)).transpose()?;
             let mined = while_showing(client, context.progress, client.mine(Some(count), to)).await?;
             answer.write(&mined, |out| text::write_mined(out, &mined))
         }
         ClientCommand::PrintChain { limit, from } => print_chain(client, &mut answer, from, limit, false).await,
         ClientCommand::Block { block } => {
+            if block.parse::<Height>().is_err() {
+                parse::<BlockHash>(&block, "bad_hash")?;
+            }
             let block = client.block(block).await?;
             answer.write(&block, |out| text::write_block(out, &block))
         }
@@ -364,18 +368,18 @@ fn to_json<T: Serialize>(value: &T) -> Result<String, CommandError> {
 }
 
 /// A value that a person wrote, or the sentence why it is none.
-fn parse<T>(text: &str, code: &'static str) -> Result<T, RpcError>
+fn parse<T>(text: &str, code: &'static str) -> Result<T, CommandError>
 where
     T: FromStr,
     T::Err: std::fmt::Display,
 {
-    text.trim().parse().map_err(|error: T::Err| RpcError::new(code, error.to_string()))
+    text.trim().parse().map_err(|error: T::Err| CommandError::Usage(RpcError::new(code, error.to_string())))
 }
 
 /// What reads as an address must be one: a wrong letter never makes it a friend's name.
-fn checked_recipient(to: String) -> Result<String, RpcError> {
+fn checked_recipient(to: String) -> Result<String, CommandError> {
     if Address::looks_like(&to) {
-        parse::<Address>(&to, "bad_address")?;
+        parsed_address(&to)?;
     }
     Ok(to)
 }
@@ -392,9 +396,11 @@ mod tests {
         assert!(checked_recipient("yzw".to_owned()).is_ok());
         let last = if address.ends_with('q') { 'p' } else { 'q' };
         let wrong: String = address.chars().take(40).chain([last]).collect();
-        let error = checked_recipient(wrong).expect_err("refused");
+        let CommandError::Failed(error) = checked_recipient(wrong).expect_err("refused") else { panic!("refused") };
         assert_eq!(error.code, "bad_address");
         assert!(error.message.contains("a letter is wrong"), "{error}");
+        let short = checked_recipient("fc1?".to_owned()).expect_err("wrong usage");
+        assert!(matches!(short, CommandError::Usage(_)), "{short:?}");
     }
 
     #[test]

@@ -233,7 +233,7 @@ async fn answer(client: &Client, progress: ProgressMode, line: Line) -> Result<N
     let mut out = Vec::new();
     match write_answer(client, progress, line, &mut out).await {
         Ok(()) | Err(CommandError::BadNews) => {}
-        Err(CommandError::Failed(error)) => writeln!(out, "{}", error.message)?,
+        Err(CommandError::Failed(error) | CommandError::Usage(error)) => writeln!(out, "{}", error.message)?,
         Err(error @ CommandError::Output(_)) => return Err(error),
     }
     Screen::answer(&out)?;

@@ -199,9 +199,9 @@ async fn close_parts(ledger: Option<Ledger>, friends: Option<FriendsHandle>, thr
 /// Starts a node.
 async fn start(folder: FolderLock, config: NodeConfig) -> Result<RunningNode, RpcError> {
     let datadir = folder.folder().clone();
-    // First, so that a port that is in use costs nothing but a sentence.
+    // First, so that a port that is in use costs nothing but a sentence, and that whoever watches is answered meanwhile.
     let watch = match config.metrics {
-        Some(address) => Some(Listener::bind(address).await?),
+        Some(address) => Some(Listener::start(address).await?),
         None => None,
     };
     let identity = Identity::load_or_create(&datadir.file(IDENTITY_FILE))?;
@@ -247,7 +247,7 @@ async fn start(folder: FolderLock, config: NodeConfig) -> Result<RunningNode, Rp
     let finished = async move {
         let ended = upper.router_task.await;
         upper.feed.push(ConsoleEvent::Stopping);
-        drop(upper.stop_watch);
+        drop(upper.watch);
         // The server has ended by itself.
         let _ = upper.stop_rpc.send(());
         let _ = upper.rpc_task.await;
@@ -257,6 +257,7 @@ async fn start(folder: FolderLock, config: NodeConfig) -> Result<RunningNode, Rp
             tracing::warn!(%error, "node.json could not be removed");
         }
         drop(folder);
+        events::say_suppressed();
         match ended {
             Ok(Ended::Stopped) => {
                 events::NodeStopped { height }.emit();
@@ -280,15 +281,14 @@ struct UpperFloors {
     watch: Option<Listener>,
 }
 
-/// Network, router and RPC, running.
+/// Network, router, RPC and metrics, running.
 struct Upper {
     client: Client,
     feed: EventFeed,
     router_task: tokio::task::JoinHandle<Ended>,
     stop_rpc: oneshot::Sender<()>,
     rpc_task: tokio::task::JoinHandle<()>,
-    /// Dropped, it ends the listener of the metrics.
-    stop_watch: oneshot::Sender<()>,
+    watch: Option<Listener>,
 }
 
 async fn start_upper(
@@ -390,11 +390,8 @@ async fn start_upper(
     if let Err(error) = folder.write_node_file(served.address, metrics_address) {
         return end_router(&router, router_task, error.into()).await;
     }
-    let (stop_watch, watch_stopped) = oneshot::channel::<()>();
-    if let Some(listener) = watch {
-        listener.serve(Monitor::new(watched, registry), async move {
-            let _ = watch_stopped.await;
-        });
+    if let Some(listener) = &watch {
+        listener.show(Monitor::new(watched, registry));
     }
     events::NodeStarted {
         peer_id,
@@ -405,7 +402,7 @@ async fn start_upper(
         metrics: metrics_address.map(|address| address.to_string()),
     }
     .emit();
-    Ok(Upper { client: Client::local(methods), feed, router_task, stop_rpc, rpc_task: served.task, stop_watch })
+    Ok(Upper { client: Client::local(methods), feed, router_task, stop_rpc, rpc_task: served.task, watch })
 }
 
 /// Gives the network what it must not miss: its queue may be shorter than what there is to give.

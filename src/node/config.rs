@@ -147,13 +147,11 @@ pub fn peer_at(address: SocketAddr) -> String {
     format!("{}/tcp/{}", host_part(address.ip()), address.port())
 }
 
-/// An address for the RPC: loopback only, since its token travels in the clear.
+/// An address for the RPC, which [`check_rpc`] has yet to allow.
 pub fn parse_rpc(text: &str) -> Result<SocketAddr, RpcError> {
-    let address = text.parse::<SocketAddr>().map_err(|_| {
+    text.parse().map_err(|_| {
         RpcError::new("bad_rpc_address", format!("'{text}' is not an address: write one like 127.0.0.1:8545"))
-    })?;
-    check_rpc(address)?;
-    Ok(address)
+    })
 }
 
 /// An address for health and metrics: any of this machine's.
@@ -164,7 +162,7 @@ pub fn parse_metrics(text: &str) -> Result<SocketAddr, RpcError> {
     })
 }
 
-/// Refuses an address for the RPC that other machines could reach.
+/// Refuses an address for the RPC that other machines could reach: its token travels in the clear.
 pub fn check_rpc(address: SocketAddr) -> Result<(), RpcError> {
     if address.ip().is_loopback() {
         return Ok(());
@@ -208,9 +206,10 @@ mod tests {
 
     #[test]
     fn the_rpc_is_for_this_machine_alone() {
-        assert!(parse_rpc("127.0.0.1:0").is_ok());
-        assert!(parse_rpc("[::1]:8545").is_ok());
-        assert_eq!(parse_rpc("0.0.0.0:8545").expect_err("refused").code, "rpc_not_loopback");
+        let allowed = |text| check_rpc(parse_rpc(text).expect("an address"));
+        assert!(allowed("127.0.0.1:0").is_ok());
+        assert!(allowed("[::1]:8545").is_ok());
+        assert_eq!(allowed("0.0.0.0:8545").expect_err("refused").code, "rpc_not_loopback");
         assert_eq!(parse_rpc("8545").expect_err("refused").code, "bad_rpc_address");
     }
 

@@ -10,15 +10,14 @@ use std::{
 };
 
 use indicatif::ProgressBar;
+use tracing::{Level, Subscriber};
 use tracing_appender::rolling::{RollingFileAppender, Rotation};
 use tracing_subscriber::{
     EnvFilter, Layer as _,
-    filter::{Directive, LevelFilter},
-    layer::SubscriberExt as _,
+    filter::{FilterExt as _, LevelFilter, filter_fn},
+    layer::{Filter, SubscriberExt as _},
     util::SubscriberInitExt as _,
 };
-
-use super::rpc::RpcError;
 
 /// How a log line looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -63,6 +62,27 @@ pub enum LogDefault {
     Command,
 }
 
+/// Why logging did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// What is wanted does not read.
+    #[error("'{text}' is not a log filter ({cause}): write one like info, or friendchain=debug,warn")]
+    Filter {
+        /// What was given.
+        text: String,
+        /// Why not.
+        cause: tracing_subscriber::filter::ParseError,
+    },
+    /// The files cannot be written.
+    #[error("logs cannot be written to {} ({cause}): give a folder that can be written to with --log-dir", folder.display())]
+    Folder {
+        /// Where they were to be.
+        folder: PathBuf,
+        /// Why not.
+        cause: String,
+    },
+}
+
 /// How to log.
 #[derive(Debug, Clone)]
 pub struct LogOptions {
@@ -93,18 +113,11 @@ pub const KEPT_DAYS: usize = 14;
 /// How often it is looked whether there are more.
 const PRUNE_EVERY: Duration = Duration::from_hours(1);
 
-/// The libraries that would write requests, passphrases among them, at their finest level.
-const NEVER_VERBOSE: [&str; 6] = [
-    "jsonrpsee",
-    "jsonrpsee-client",
-    "jsonrpsee-server",
-    "jsonrpsee_core",
-    "jsonrpsee_server",
-    "jsonrpsee_http_client",
-];
+/// What the targets of the libraries begin with that would write requests, passphrases among them, at their finest levels.
+const NEVER_VERBOSE: &str = "jsonrpsee";
 
 /// Starts logging; a second call changes nothing.
-pub fn init(options: &LogOptions) -> Result<(), RpcError> {
+pub fn init(options: &LogOptions) -> Result<(), LogError> {
     let stderr = tracing_subscriber::fmt::layer()
         .with_writer(|| LogLine { line: Vec::new() })
         .with_ansi(options.color.decide(io::stderr().is_terminal()));
@@ -131,12 +144,9 @@ struct DailyFiles {
 }
 
 impl DailyFiles {
-    fn open(files: &LogFiles) -> Result<Self, RpcError> {
-        let failed = |cause: &dyn std::fmt::Display| {
-            let folder = files.folder.display();
-            let what_to_do = "give a folder that can be written to with --log-dir";
-            RpcError::new("log_dir", format!("logs cannot be written to {folder} ({cause}): {what_to_do}"))
-        };
+    fn open(files: &LogFiles) -> Result<Self, LogError> {
+        let failed =
+            |cause: &dyn std::fmt::Display| LogError::Folder { folder: files.folder.clone(), cause: cause.to_string() };
         fs::create_dir_all(&files.folder).map_err(|cause| failed(&cause))?;
         let builder = RollingFileAppender::builder().rotation(Rotation::DAILY);
         let named = builder.filename_prefix(&files.name).filename_suffix("log");
@@ -180,24 +190,20 @@ impl LogFiles {
     }
 }
 
-fn filter(asked: Option<&str>, default: LogDefault) -> Result<EnvFilter, RpcError> {
+/// What is let through: what was asked for, but nothing that could hold a secret, whatever was asked for.
+fn filter<S: Subscriber>(asked: Option<&str>, default: LogDefault) -> Result<impl Filter<S> + use<S>, LogError> {
     let default = match default {
         LogDefault::Daemon => "warn,friendchain=info,libp2p=error,netlink=error,quinn_udp=error",
         LogDefault::Command => "error,friendchain=warn",
     };
     let from_environment = std::env::var("RUST_LOG").ok().filter(|text| !text.is_empty());
     let text = asked.map(str::to_owned).or(from_environment).unwrap_or_else(|| default.to_owned());
-    let mut filter = EnvFilter::try_new(&text).map_err(|cause| {
-        let sentence =
-            format!("'{text}' is not a log filter ({cause}): write one like info, or friendchain=debug,warn");
-        RpcError::new("bad_log_filter", sentence)
-    })?;
-    let quiet = filter.max_level_hint().is_some_and(|level| level < LevelFilter::INFO);
-    for library in NEVER_VERBOSE.iter().filter(|_| !quiet) {
-        let directive: Directive = format!("{library}=info").parse().map_err(RpcError::internal)?;
-        filter = filter.add_directive(directive);
-    }
-    Ok(filter)
+    let filter = EnvFilter::try_new(&text).map_err(|cause| LogError::Filter { text, cause })?;
+    // A directive could not forbid it: of several that fit, the longest holds, and the user may write a longer one.
+    let harmless =
+        filter_fn(|metadata| *metadata.level() <= Level::INFO || !metadata.target().starts_with(NEVER_VERBOSE));
+    // Without a hint, everything would be taken for wanted.
+    Ok(filter.and(harmless.with_max_level_hint(LevelFilter::TRACE)))
 }
 
 /// The bar that is on the terminal now, which log lines must not tear.
@@ -242,19 +248,72 @@ impl Drop for LogLine {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use tracing_subscriber::Registry;
+
     use super::*;
 
     #[test]
     fn a_filter_that_does_not_read_is_a_sentence() {
-        let error = filter(Some("a=b=c"), LogDefault::Daemon).expect_err("refused");
-        assert_eq!(error.code, "bad_log_filter");
+        let error = filter::<Registry>(Some("a=b=c"), LogDefault::Daemon).err().expect("refused");
+        assert!(error.to_string().starts_with("'a=b=c' is not a log filter"), "{error}");
+    }
+
+    /// What a filter lets through of the same lines from everywhere.
+    fn let_through(asked: &str) -> String {
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let layer = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(SharedLines(Arc::clone(&lines)));
+        let filter = filter(Some(asked), LogDefault::Daemon).expect("a filter");
+        tracing::subscriber::with_default(Registry::default().with(layer.with_filter(filter)), || {
+            tracing::trace!(target: "jsonrpsee", "a secret");
+            tracing::trace!(target: "jsonrpsee-http", "a secret");
+            tracing::debug!(target: "jsonrpsee_core::server", "a secret");
+            tracing::trace!(target: "jsonrpsee_http_client::client", "a secret");
+            tracing::info!(target: "jsonrpsee-server", "a start");
+            tracing::trace!(target: "hyper", "a read");
+        });
+        let lines = lines.lock().expect("alone").clone();
+        String::from_utf8(lines).expect("text")
+    }
+
+    #[derive(Clone)]
+    struct SharedLines(Arc<Mutex<Vec<u8>>>);
+
+    impl tracing_subscriber::fmt::MakeWriter<'_> for SharedLines {
+        type Writer = Self;
+
+        fn make_writer(&self) -> Self {
+            self.clone()
+        }
+    }
+
+    impl Write for SharedLines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("alone").write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
     }
 
     #[test]
     fn requests_with_secrets_are_never_logged_whatever_is_asked() {
-        let filter = filter(Some("trace,jsonrpsee_core=trace"), LogDefault::Daemon).expect("a filter").to_string();
-        assert!(filter.contains("jsonrpsee_core=info"), "{filter}");
-        assert!(!filter.contains("jsonrpsee_core=trace"), "{filter}");
+        for asked in ["trace", "jsonrpsee=trace", "jsonrpsee-http=trace", "jsonrpsee_core::server=trace,trace"] {
+            let log = let_through(asked);
+            assert!(!log.contains("a secret"), "{asked}: {log}");
+        }
+        let log = let_through("jsonrpsee_http_client::client=trace,trace");
+        assert!(log.contains("a start") && log.contains("a read") && !log.contains("a secret"), "{log}");
+        assert_eq!(let_through("error"), "");
+    }
+
+    #[test]
+    fn what_is_not_wanted_is_not_even_made() {
+        let hint = |asked| filter::<Registry>(Some(asked), LogDefault::Daemon).expect("a filter").max_level_hint();
+        assert_eq!(hint("warn,friendchain=info"), Some(LevelFilter::INFO));
+        assert_eq!(hint("trace"), Some(LevelFilter::TRACE));
     }
 
     #[test]

@@ -582,7 +582,12 @@ impl FriendchainApiServer for Service {
     }
 
     async fn ban(&self, peer: PeerId) -> Result<BanState, RpcError> {
-        self.router()?.ban(peer, true).await
+        let router = self.router()?;
+        if peer == self.peer_id {
+            let sentence = "that is this node itself, which cannot be banned: peers says who else is there";
+            return Err(RpcError::new("oneself", sentence));
+        }
+        router.ban(peer, true).await
     }
 
     async fn unban(&self, peer: PeerId) -> Result<BanState, RpcError> {

@@ -4,10 +4,11 @@
 //! types. A number is logged as a number, an id as its usual text. Nothing secret is a field of an event.
 //!
 //! What a peer can bring about as often as it likes is an event `of peers`: such are logged at [`PEERS_RATE`] at most, each
-//! name by itself, and [`LogSuppressed`] says how many were not.
+//! name by itself, and [`say_suppressed`] says how many were not.
 
 use std::{
     borrow::Cow,
+    collections::BTreeMap,
     sync::{Mutex, OnceLock, PoisonError},
     time::Instant,
 };
@@ -16,8 +17,8 @@ use tracing::level_filters::LevelFilter;
 
 use super::{BlockHash, Bucket, PeerId, Rate, TxId};
 
-/// How often one event `of peers` is logged: far more than friends cause, and no more than a disk can bear for weeks.
-pub const PEERS_RATE: Rate = Rate { burst: 2_000, per_second: 20 };
+/// How often one event `of peers` is logged: more than friends cause, and some 35 MB a day at most, which a disk bears.
+pub const PEERS_RATE: Rate = Rate { burst: 2_000, per_second: 1 };
 
 /// The target of every event, for filters: `--log friendchain::event=info`.
 pub const TARGET: &str = "friendchain::event";
@@ -49,47 +50,47 @@ pub struct EventSpec {
     pub of_peers: bool,
 }
 
-/// How much of one event `of peers` was logged, and how much was not since that was last said.
-struct Limit(Mutex<Option<Counted>>);
+/// How much of each event `of peers` was logged, by its name, and how much was not.
+struct Limits(Mutex<BTreeMap<&'static str, Counted>>);
 
 struct Counted {
     bucket: Bucket,
+    /// Since that was last said.
     suppressed: u64,
-    said: u64,
 }
 
-/// How often it is said how many were not logged, at most, in ms.
-const SAID_EVERY: u64 = 10_000;
+static LIMITS: Limits = Limits(Mutex::new(BTreeMap::new()));
 
-impl Limit {
-    const fn new() -> Self {
-        Self(Mutex::new(None))
-    }
-
-    /// Whether one more may be logged; and how many were not, when it is time to say so.
-    fn take(&self, now: u64) -> (bool, u64) {
-        let mut limit = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let counted =
-            limit.get_or_insert_with(|| Counted { bucket: Bucket::new(PEERS_RATE, now), suppressed: 0, said: now });
+impl Limits {
+    /// Whether one more of that name may be logged; it is counted either way.
+    fn allow(&self, name: &'static str, now: u64) -> bool {
+        let mut limits = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = || Counted { bucket: Bucket::new(PEERS_RATE, now), suppressed: 0 };
+        let counted = limits.entry(name).or_insert_with(fresh);
         let allowed = counted.bucket.take(1, now);
         counted.suppressed = counted.suppressed.saturating_add(u64::from(!allowed));
-        if now.saturating_sub(counted.said) < SAID_EVERY {
-            return (allowed, 0);
-        }
-        counted.said = now;
-        (allowed, std::mem::take(&mut counted.suppressed))
-    }
-
-    /// The same for now; says how many were not logged.
-    fn allows(&self, name: &'static str) -> bool {
-        static START: OnceLock<Instant> = OnceLock::new();
-        let now = START.get_or_init(Instant::now).elapsed().as_millis();
-        let (allowed, suppressed) = self.take(u64::try_from(now).unwrap_or(u64::MAX));
-        if suppressed > 0 {
-            LogSuppressed { of: name, count: suppressed }.emit();
-        }
         allowed
     }
+
+    /// What was not logged since this was last asked.
+    fn take_suppressed(&self) -> Vec<LogSuppressed> {
+        let mut limits = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = limits
+            .iter_mut()
+            .map(|(name, counted)| LogSuppressed { of: name, count: std::mem::take(&mut counted.suppressed) });
+        taken.filter(|suppressed| suppressed.count > 0).collect()
+    }
+}
+
+/// Milliseconds since the first call, on a clock that nobody sets.
+fn steady_now() -> u64 {
+    static START: OnceLock<Instant> = OnceLock::new();
+    u64::try_from(START.get_or_init(Instant::now).elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Says of each event `of peers` how many were not logged since this was last said; nothing when all were.
+pub fn say_suppressed() {
+    LIMITS.take_suppressed().iter().for_each(LogSuppressed::emit);
 }
 
 /// How a field's value is logged.
@@ -145,6 +146,15 @@ impl<T: LogValue> LogValue for Option<T> {
     }
 }
 
+macro_rules! is_of_peers {
+    () => {
+        false
+    };
+    (PEERS) => {
+        true
+    };
+}
+
 macro_rules! events {
     ($(
         $(#[doc = $doc:literal])+
@@ -161,13 +171,10 @@ macro_rules! events {
 
                 /// Logs it, unless peers brought it about too often.
                 pub fn emit(&self) {
-                    $(
-                        static $peers: Limit = Limit::new();
-                        if tracing::Level::$level <= LevelFilter::current() && !$peers.allows(Self::NAME) {
-                            return;
-                        }
-                    )?
-                    self.emit_always();
+                    let limited = is_of_peers!($($peers)?) && tracing::Level::$level <= LevelFilter::current();
+                    if !limited || LIMITS.allow(Self::NAME, steady_now()) {
+                        self.emit_always();
+                    }
                 }
 
                 /// Logs it: for what this node did itself.
@@ -190,7 +197,7 @@ macro_rules! events {
                 level: stringify!($level),
                 meaning: concat!($($doc),+),
                 fields: &[$( (stringify!($field), stringify!($ty), concat!($($field_doc),+)), )*],
-                of_peers: !concat!("" $(, stringify!($peers))?).is_empty(),
+                of_peers: is_of_peers!($($peers)?),
             },
         )*];
     };
@@ -259,7 +266,7 @@ events! {
         clock_offset_ms: i64,
     }
     /// Headers were asked of a peer: the seed's `getblocks`.
-    INFO HeadersRequested = "headers_requested" {
+    INFO HeadersRequested = "headers_requested" of PEERS {
         /// Who.
         peer: PeerId,
         /// Always `getblocks`.
@@ -286,7 +293,7 @@ events! {
         best_header_height: u32,
     }
     /// Blocks were asked of a peer: the seed's `getdata`.
-    INFO BlocksRequested = "blocks_requested" {
+    INFO BlocksRequested = "blocks_requested" of PEERS {
         /// Who.
         peer: PeerId,
         /// Always `getdata`.
@@ -491,7 +498,7 @@ events! {
         /// Whether it was to this node alone.
         direct: bool,
     }
-    /// Peers brought an event about so often that not all of it was logged: said every ten seconds at most.
+    /// Peers brought an event about so often that not all of it was logged: said twice a minute at most, and at the end.
     WARN LogSuppressed = "log_suppressed" {
         /// The name of the event.
         of: &'static str,
@@ -520,12 +527,71 @@ mod tests {
 
     #[test]
     fn what_peers_bring_about_is_logged_at_a_rate_and_the_rest_is_counted() {
-        let limit = Limit::new();
-        let logged = (0..10_000).filter(|_| limit.take(0).0).count();
+        let limits = Limits(Mutex::new(BTreeMap::new()));
+        let logged = (0..10_000).filter(|_| limits.allow("one", 0)).count();
         assert_eq!(logged as u64, PEERS_RATE.burst);
-        assert_eq!(limit.take(1_000), (true, 0));
-        assert_eq!(limit.take(SAID_EVERY), (true, 10_000 - PEERS_RATE.burst));
-        assert_eq!(limit.take(2 * SAID_EVERY), (true, 0));
+        assert!(limits.allow("another", 0), "each name by itself");
+        let said: Vec<_> = limits.take_suppressed().iter().map(|said| (said.of, said.count)).collect();
+        assert_eq!(said, [("one", 10_000 - PEERS_RATE.burst)]);
+        assert!(limits.take_suppressed().is_empty(), "once");
+        let later = 1_000 / PEERS_RATE.per_second;
+        assert!(limits.allow("one", later) && !limits.allow("one", later));
+    }
+
+    /// An event of these tests alone, since the others' limits are those of the whole process.
+    #[allow(dead_code, unreachable_pub)] // as the macro makes it
+    mod probe {
+        use super::super::*;
+
+        events! {
+            /// A test asked for it.
+            INFO Probe = "probe" of PEERS {
+                /// Which.
+                number: u64,
+            }
+        }
+    }
+
+    /// Counts the lines of a log.
+    #[derive(Clone, Default)]
+    struct Lines(std::sync::Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().expect("alone").extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_flood_is_cut_off_and_its_rest_is_said_though_nothing_follows() {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt().json().with_writer(move || writer.clone()).finish();
+        let began = Instant::now();
+        let total = 2 * PEERS_RATE.burst;
+        tracing::subscriber::with_default(subscriber, || {
+            (0..total).for_each(|number| probe::Probe { number }.emit());
+            say_suppressed();
+        });
+        let gained = PEERS_RATE.per_second * (began.elapsed().as_secs() + 1);
+        let log = String::from_utf8(lines.0.lock().expect("alone").clone()).expect("text");
+        let logged = log.lines().filter(|line| line.contains(r#""event":"probe""#)).count() as u64;
+        assert!((PEERS_RATE.burst..=PEERS_RATE.burst + gained).contains(&logged), "{logged} of {total}");
+        let rest = format!(r#""of":"probe","count":{}"#, total - logged);
+        assert!(log.lines().last().is_some_and(|line| line.contains(&rest)), "{rest}");
+    }
+
+    #[test]
+    fn what_names_a_peer_is_limited() {
+        let names_peer = |spec: &&EventSpec| spec.fields.iter().any(|(name, ..)| *name == "peer");
+        for spec in TABLE.iter().filter(names_peer).filter(|spec| spec.level != "DEBUG") {
+            assert!(spec.of_peers, "{} can be brought about by that peer at will", spec.name);
+        }
     }
 
     /// The table in deploy/README.md.

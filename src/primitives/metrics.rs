@@ -176,7 +176,7 @@ metrics! {
     ProcessMetrics {
         /// Memory that is resident.
         process_resident_memory in Bytes: Gauge,
-        /// Memory that the control group allows; 0 when it sets no limit.
+        /// Memory that the control group allows; 0 when it sets no limit, or is of version 1.
         process_memory_limit in Bytes: Gauge,
         /// Time on processors, of all threads.
         process_cpu in Seconds: Counter<f64, AtomicU64>,

@@ -112,6 +112,7 @@ fn a_banned_peer_stays_away_until_it_is_unbanned() {
     one.await_event("status_exchanged", |_| true);
     let peer = text(&two.status()["peer_id"]);
 
+    assert_eq!(first.refused(&["ban", &text(&one.status()["peer_id"])]).0, "oneself");
     first.json(["ban", &peer]);
     one.await_event("peer_disconnected", |event| event["peer"] == *peer);
     first.mine(2, Some(&address));

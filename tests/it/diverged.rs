@@ -150,7 +150,6 @@ fn a_diverged_node_says_so_goes_on_and_takes_the_other_branch_when_told() {
         (story.our_tip(), "own_branch"),
         (story.forge.network.to_string(), "own_branch"),
         ("ab".repeat(32), "unknown_block"),
-        ("no hash".to_owned(), "bad_hash"),
     ] {
         let (code, message) = a.refused(&["accept-branch", &block]);
         assert_eq!(code, expected, "{message}");

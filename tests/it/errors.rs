@@ -1,6 +1,7 @@
-//! What a user does wrong is answered with one sentence that helps, and exit code 1; wrong usage with 2.
+//! What a user does wrong is answered with one sentence that helps, and exit code 1; wrong usage, and a value that does
+//! not read, with 2.
 
-use std::net::TcpListener;
+use std::{fs, net::TcpListener};
 
 use crate::support::{
     Folder, TestNet,
@@ -89,9 +90,9 @@ fn coins_of_a_wallet_that_is_not_ours_are_refused() {
 fn an_amount_that_is_none_is_refused() {
     let net = TestNet::new();
     let (folder, yzw) = rich(&net);
-    for amount in ["0", "1e3", "-1", "0.000000001", "ten"] {
+    for (amount, code) in [("0", 1), ("1e3", 2), ("-1", 2), ("0.000000001", 2), ("ten", 2)] {
         let answer = folder.run(["send", "--from", &yzw, "--to", &yzw, &format!("--amount={amount}")]);
-        assert!(matches!(answer.code, Some(1 | 2)), "{answer:?}");
+        assert_eq!(answer.code, Some(code), "{answer:?}");
         assert!(answer.stderr.contains(amount), "{answer:?}");
         assert!(!answer.stderr.contains("panicked"), "{answer:?}");
     }
@@ -227,12 +228,51 @@ fn wrong_usage_is_exit_code_2() {
         &["--no-such-flag", "status"],
         &["mine", "three"],
         &["start-node", "--mine", "sometimes"],
+        &["start-node", "--metrics", "9101"],
+        &["start-node", "--rpc", "8545"],
+        &["start-node", "--peer", "nobody"],
+        &["start-node", "--name", "a#b"],
+        &["people", "nowhere", "8891", "yzw"],
+        &["--log", "a=b=c", "status"],
+        &["--node-id", "a/b", "status"],
+        &["get-balance", "--address", "yzw"],
+        &["send", "--from", &yzw, "--to", "fc1?", "--amount", "1"],
+        &["block", "zz"],
+        &["tx", "zz"],
+        &["prove", "zz"],
+        &["accept-branch", "zz"],
     ] {
         let answer = folder.run(args);
         assert_eq!(answer.code, Some(2), "{answer:?}");
         assert!(answer.stdout.is_empty() && !answer.stderr.contains("panicked"), "{answer:?}");
     }
-    let answer = folder.run(["--json", "no-such-command"]);
-    assert_eq!(answer.code, Some(2), "{answer:?}");
-    answer.error();
+    for args in [&["--json", "no-such-command"][..], &["--json", "tx", "zz"], &["--json", "--node-id", "a/b", "status"]]
+    {
+        let answer = folder.run(args);
+        assert_eq!(answer.code, Some(2), "{answer:?}");
+        answer.error();
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_answer_that_cannot_be_written_is_said_where_it_can() {
+    let net = TestNet::new();
+    let (folder, yzw) = rich(&net);
+    for (args, code, said) in [
+        (&["--json", "status"][..], 1, "the answer cannot be written"),
+        (&["list-addresses"], 1, "the answer cannot be written"),
+        (&["help"], 1, "the answer cannot be written"),
+        (&["completions", "bash"], 1, "the answer cannot be written"),
+        (&["--json", "block", "7"], 1, "no block '7'"),
+        (&["--json", "no-such-command"], 2, "no-such-command"),
+        (&["--json", "send", "--from", &yzw, "--to", &yzw, "--amount", "ten"], 2, "ten"),
+    ] {
+        let mut command = folder.command(args);
+        command.stdout(fs::OpenOptions::new().write(true).open("/dev/full").expect("a full device"));
+        let output = command.output().expect("the program starts");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {stderr}");
+        assert!(stderr.starts_with("error: ") && stderr.contains(said), "{args:?}: {stderr}");
+    }
 }

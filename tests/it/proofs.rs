@@ -118,12 +118,9 @@ fn what_cannot_be_proven_or_read_is_refused_in_a_sentence() {
     folder.mine(1, Some(&yzw));
     let coinbase = text(&folder.json(["block", "1"])["transactions"][0]["txid"]);
     let waiting = folder.send(&yzw, &yzw, "1");
-    for (txid, expected) in [
-        (coinbase, "proof_of_coinbase"),
-        (waiting, "not_mined"),
-        ("ab".repeat(32), "unknown_transaction"),
-        ("no id".to_owned(), "bad_txid"),
-    ] {
+    for (txid, expected) in
+        [(coinbase, "proof_of_coinbase"), (waiting, "not_mined"), ("ab".repeat(32), "unknown_transaction")]
+    {
         assert_eq!(folder.refused(&["prove", &txid]).0, expected);
     }
     assert_eq!(net.folder("sr").refused(&["prove", &"ab".repeat(32)]).0, "no_such_folder");
@@ -138,5 +135,11 @@ fn what_cannot_be_proven_or_read_is_refused_in_a_sentence() {
         assert_eq!(folder.refused(&["verify-proof", file]).0, expected, "{file}");
     }
     let fine = net.file("fine", "friendchain-proof:");
-    assert_eq!(folder.refused(&["verify-proof", &fine, "--trust", "7"]).0, "bad_hash");
+    for (args, expected) in [
+        (&["--json", "prove", "no id"][..], "bad_txid"),
+        (&["--json", "verify-proof", &fine, "--trust", "7"], "bad_hash"),
+    ] {
+        let answer = folder.run(args);
+        assert_eq!((answer.code, answer.error().0.as_str()), (Some(2), expected));
+    }
 }

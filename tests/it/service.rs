@@ -73,6 +73,13 @@ fn a_service_manager_hears_when_the_node_serves_and_when_it_stops() {
 }
 
 #[test]
+fn the_image_bears_the_programs_version() {
+    let dockerfile = include_str!("../../deploy/Dockerfile");
+    let label = format!("org.opencontainers.image.version=\"{}\"\n", env!("CARGO_PKG_VERSION"));
+    assert!(dockerfile.contains(&label), "deploy/Dockerfile should say {label}");
+}
+
+#[test]
 fn the_binary_says_that_its_signature_checks_have_avx_512() {
     let version = TestNet::new().folder("yzw").run(["--version"]).done().stdout;
     let (first, features) = version.trim_end().split_once("\nfeatures: ").expect("features");

@@ -1,6 +1,7 @@
 //! Health and metrics, for whoever watches the node from outside: read only, on a listener of its own.
 //!
-//! `/livez`: the process and its tasks answer. `/readyz`: it keeps up with its friends, or why it does not. `/metrics`: what
+//! `/livez`: no thread or task of the node has ended, and its tasks answer; a chain thread may be at one piece of work for
+//! minutes, and is not asked. `/readyz`: it keeps up with its friends, or why it does not. `/metrics`: what
 //! is measured, as OpenMetrics. What is asked here costs the chain thread nothing: the numbers are those that flow anyway.
 
 mod health;
@@ -119,7 +120,7 @@ impl Monitor {
         node.spacing.set(network.params.spacing_ms as f64 / 1_000.0);
         node.register(&mut registry);
         if process::resident_bytes().is_some() {
-            process.process_start_time.set(now() as f64 / 1_000.0);
+            process.process_start_time.set(process::start_time().unwrap_or(now() as f64 / 1_000.0));
             process.process_memory_limit.set(process::memory_limit().map_or(0, gauge));
             process.register(&mut registry);
         }

@@ -3,7 +3,13 @@
 //! So everything is bounded: how many are served at once, the bytes and the time of a request's head, and how long its
 //! reader may take. A connection bears one request. Whoever comes beyond that waits in the system's queue.
 
-use std::{collections::HashMap, io, net::SocketAddr, time::Duration};
+use std::{
+    collections::HashMap,
+    io,
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -19,7 +25,8 @@ use hyper_util::{
 };
 use tokio::{
     net::{TcpListener, TcpStream},
-    task::{JoinHandle, JoinSet},
+    sync::oneshot,
+    task::JoinSet,
     time::{sleep, timeout},
 };
 
@@ -47,35 +54,47 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// What `/metrics` is.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// A port that is taken, and not yet served.
-#[derive(Debug)]
+/// What `/readyz` and `/metrics` say before there is a node to look at.
+const OPENING: &str = "starting: the chain is being opened\n";
+
+/// The pages, shown until this is dropped, which cuts off whoever is still being answered.
 pub(in crate::node) struct Listener {
-    listener: TcpListener,
     /// Where, the port chosen.
     pub(in crate::node) address: SocketAddr,
+    shown: Shown,
+    /// Dropped, it ends the listener.
+    _stop: oneshot::Sender<()>,
 }
 
+/// The node that the pages are about, once there is one.
+type Shown = Arc<OnceLock<Monitor>>;
+
 impl Listener {
-    /// Takes the port.
-    pub(in crate::node) async fn bind(address: SocketAddr) -> Result<Self, RpcError> {
+    /// Takes the port, and answers at once: whoever watches must not take a node for dead that opens a large chain, or
+    /// mends it.
+    pub(in crate::node) async fn start(address: SocketAddr) -> Result<Self, RpcError> {
         let listener = TcpListener::bind(address).await.map_err(|cause| bind_error(address, &cause))?;
         let address = listener.local_addr().map_err(RpcError::internal)?;
-        Ok(Self { listener, address })
+        let shown = Shown::default();
+        let (stop, stopped) = oneshot::channel();
+        tokio::spawn(accept(listener, pages(shown.clone()), async {
+            let _ = stopped.await;
+        }));
+        Ok(Self { address, shown, _stop: stop })
     }
 
-    /// Answers until `stop` is done, which cuts off whoever is still being answered.
-    pub(in crate::node) fn serve(
-        self,
-        monitor: Monitor,
-        stop: impl Future<Output = ()> + Send + 'static,
-    ) -> JoinHandle<()> {
-        let pages = Router::new()
-            .route("/livez", get(livez))
-            .route("/readyz", get(readyz))
-            .route("/metrics", get(metrics))
-            .with_state(monitor);
-        tokio::spawn(accept(self.listener, pages, stop))
+    /// Shows this node from now on. The first stays.
+    pub(in crate::node) fn show(&self, monitor: Monitor) {
+        let _ = self.shown.set(monitor);
     }
+}
+
+fn pages(shown: Shown) -> Router {
+    Router::new()
+        .route("/livez", get(livez))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .with_state(shown)
 }
 
 fn bind_error(address: SocketAddr, cause: &io::Error) -> RpcError {
@@ -135,16 +154,28 @@ async fn answer(stream: TcpStream, pages: Router) {
     }
 }
 
-async fn livez(State(monitor): State<Monitor>) -> Response {
-    spoken(monitor.live().await.map(|()| "alive\n"))
+async fn livez(State(shown): State<Shown>) -> Response {
+    let lives = match shown.get() {
+        Some(monitor) => monitor.live().await,
+        None => Ok(()),
+    };
+    spoken(lives.map(|()| "alive\n"))
 }
 
-async fn readyz(State(monitor): State<Monitor>) -> Response {
-    spoken(monitor.ready().await.map(|()| "ready\n"))
+async fn readyz(State(shown): State<Shown>) -> Response {
+    let ready = match shown.get() {
+        Some(monitor) => monitor.ready().await,
+        None => Err(OPENING.to_owned()),
+    };
+    spoken(ready.map(|()| "ready\n"))
 }
 
-async fn metrics(State(monitor): State<Monitor>) -> Response {
-    match monitor.text().await {
+async fn metrics(State(shown): State<Shown>) -> Response {
+    let page = match shown.get() {
+        Some(monitor) => monitor.text().await,
+        None => Err(OPENING.to_owned()),
+    };
+    match page {
         Ok(page) => ([(header::CONTENT_TYPE, OPEN_METRICS)], page).into_response(),
         Err(reasons) => spoken(Err(reasons)),
     }
@@ -156,5 +187,44 @@ fn spoken(said: Result<&str, String>) -> Response {
     match said {
         Ok(said) => (fresh, said.to_owned()).into_response(),
         Err(reasons) => (StatusCode::SERVICE_UNAVAILABLE, fresh, reasons).into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    async fn ask(address: SocketAddr, path: &str) -> String {
+        let mut stream = TcpStream::connect(address).await.expect("somebody listens");
+        stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).await.expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("an answer");
+        answer
+    }
+
+    #[tokio::test]
+    async fn a_node_that_opens_its_chain_is_alive_and_not_ready() {
+        let listener = Listener::start(([127, 0, 0, 1], 0).into()).await.expect("a port");
+        let alive = ask(listener.address, "/livez").await;
+        assert!(alive.starts_with("HTTP/1.0 200") && alive.ends_with("\r\n\r\nalive\n"), "{alive}");
+        for path in ["/readyz", "/metrics"] {
+            let page = ask(listener.address, path).await;
+            assert!(page.starts_with("HTTP/1.0 503") && page.ends_with(OPENING), "{page}");
+        }
+    }
+
+    #[tokio::test]
+    async fn nobody_listens_where_a_node_did_not_start() {
+        let listener = Listener::start(([127, 0, 0, 1], 0).into()).await.expect("a port");
+        let address = listener.address;
+        drop(listener);
+        let free = async {
+            while Listener::start(address).await.is_err() {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(MAX_TIME, free).await.expect("the port is free");
     }
 }
