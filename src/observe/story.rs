@@ -22,6 +22,14 @@ pub(super) struct Session {
     pub(super) stopped: bool,
 }
 
+/// A node began to listen: it starts, as it says a little later.
+#[derive(Debug, Clone, Copy)]
+struct Listening {
+    since: Micros,
+    /// The last that its run before had said; a killed node does not say that it stops.
+    last_before: Micros,
+}
+
 /// A node that wrote logs.
 #[derive(Debug, Default)]
 pub(super) struct NodeStory {
@@ -31,6 +39,7 @@ pub(super) struct NodeStory {
     pub(super) sessions: Vec<Session>,
     /// How many connected peers, at each change.
     pub(super) peers: Vec<(Micros, u32)>,
+    listening: Option<Listening>,
     pub(super) mined: u32,
     pub(super) warnings: u64,
     pub(super) penalties: u64,
@@ -49,136 +58,10 @@ pub(super) struct Journey {
     pub(super) sightings: Vec<Sighting>,
 }
 
-impl Journey {
-    /// Where and when it set out. A maker may log that it made it just after it shows it to others.
-    pub(super) fn departure(&self) -> Option<Sighting> {
-        let (node, time) = self.origin?;
-        let own = self.sightings.iter().find(|(seen, _)| *seen == node);
-        Some((node, own.map_or(time, |(_, first)| time.min(*first))))
-    }
-
-    fn saw(&mut self, node: NodeId, time: Micros) {
-        match self.sightings.iter_mut().find(|(seen, _)| *seen == node) {
-            Some((_, first)) => *first = time.min(*first),
-            None => self.sightings.push((node, time)),
-        }
-    }
-}
-
-/// A block.
-#[derive(Debug, Default)]
-pub(super) struct BlockStory {
-    pub(super) hash: [u8; 32],
-    pub(super) height: u32,
-    pub(super) previous: Option<[u8; 32]>,
-    pub(super) transactions: u64,
-    pub(super) journey: Journey,
-    /// Who has it on its best chain now.
-    pub(super) holders: Vec<NodeId>,
-}
-
-/// A chat line.
-#[derive(Debug, Default)]
-pub(super) struct ChatStory {
-    pub(super) journey: Journey,
-    /// The receiver's peer id; none for a line to all.
-    pub(super) to: Option<String>,
-    /// When the sender knew that it was kept.
-    pub(super) delivered: Option<Sighting>,
-}
-
-/// Another branch became a node's best chain.
-#[derive(Debug, Clone)]
-pub(super) struct Reorganisation {
-    pub(super) node: NodeId,
-    pub(super) time: Micros,
-    pub(super) old_tip: String,
-    pub(super) new_tip: String,
-    pub(super) height: u32,
-    pub(super) disconnected: u64,
-    pub(super) connected: u64,
-}
-
-/// What a time line tells.
-#[derive(Debug, Clone)]
-pub(super) enum What {
-    Started,
-    Stopped,
-    Joined(String),
-    Left(String, String),
-    Mined(usize),
-    Traded(usize),
-    Chatted(usize),
-    Reorganised(usize),
-    Stalled(u32),
-    Penalised { peer: String, offence: String },
-    Deaf(String),
-}
-
-/// One entry of the time line.
-#[derive(Debug, Clone)]
-pub(super) struct Moment {
-    pub(super) time: Micros,
-    pub(super) node: NodeId,
-    pub(super) what: What,
-}
-
-/// Everything that was read.
-#[derive(Debug, Default)]
-pub(super) struct Story {
-    pub(super) nodes: Vec<NodeStory>,
-    pub(super) blocks: Vec<BlockStory>,
-    pub(super) trades: Vec<Journey>,
-    pub(super) chats: Vec<ChatStory>,
-    pub(super) reorganisations: Vec<Reorganisation>,
-    pub(super) moments: Vec<Moment>,
-    /// Lines that were understood.
-    pub(super) lines: u64,
-    /// Lines that were not.
-    pub(super) broken: u64,
-    /// Trades refused.
-    pub(super) refused: u64,
-    /// Events that nodes did not log, since peers brought them about too often.
-    pub(super) suppressed: u64,
-    by_name: HashMap<(String, usize), NodeId>,
-    by_hash: HashMap<[u8; 32], usize>,
-    by_txid: HashMap<[u8; 32], usize>,
-    by_id: HashMap<String, usize>,
-    trade_ids: Vec<[u8; 32]>,
-    chat_ids: Vec<String>,
-    /// Of the current connections, by node and peer, since when.
-    connected: HashMap<NodeId, HashMap<String, Micros>>,
-    /// When each node last began to listen at an address.
-    listening: HashMap<NodeId, Micros>,
-}
-
-/// A node that starts has begun to listen at all its addresses within so long, in µs.
-const START: Micros = 1_000_000;
-
-impl Story {
-    /// Takes up one line of the log with that number.
-    pub(super) fn take(&mut self, log: usize, line: &Line<'_>) {
-        let (fields, time) = (&line.fields, line.time);
-        // A library's line before the node has a name.
-        if fields.node.is_empty() {
-            self.lines = self.lines.saturating_add(1);
-            return;
-        }
-        let Some(node) = self.node_of(log, fields) else {
-            self.broken = self.broken.saturating_add(1);
-            return;
-        };
-        self.lines = self.lines.saturating_add(1);
-        let event = fields.event.as_deref().unwrap_or_default();
-        let story = &mut self.nodes[node];
-        let starts = event == "node_started";
-        if story.sessions.last().is_none_or(|session| session.stopped || (starts && session.started)) {
-            story.sessions.push(Session { first: time, last: time, started: false, stopped: false });
-        }
-        if let Some(session) = story.sessions.last_mut() {
-            session.started |= starts;
-            session.last = session.last.max(time);
-        }
+impl NodeStory {
+    /// Its run goes on, or another one begins.
+    fn speaks(&mut self, event: &str, time: Micros) {
+        story.speaks(event, time);
         if fields.level == "WARN" || fields.level == "ERROR" {
             story.warnings = story.warnings.saturating_add(1);
         }
@@ -233,15 +116,14 @@ impl Story {
             "node_started" => {
                 tell(What::Started);
                 // A node listens, and peers may come, a little before it says that it is up.
-                let since = self.listening.get(&node).map_or(time, |listening| listening.saturating_sub(START));
+                let story = &mut self.nodes[node];
+                let since = story.listening.map_or(time, |listening| listening.since.saturating_sub(START));
                 let connected = self.connected.entry(node).or_default();
                 connected.retain(|_, at| *at >= since);
                 let count = u32::try_from(connected.len()).unwrap_or(u32::MAX);
-                let story = &mut self.nodes[node];
                 story.version = fields.version.as_deref().map(printable);
                 story.peers.push((time, count));
             }
-            "listening" => drop(self.listening.insert(node, time)),
             "log_suppressed" => self.suppressed = self.suppressed.saturating_add(fields.count?),
             "node_stopped" => {
                 tell(What::Stopped);
@@ -429,5 +311,25 @@ mod tests {
             _ => None,
         });
         assert_eq!(names.collect::<Vec<_>>(), ["\u{fffd}[31mred"]);
+    }
+
+    #[test]
+    fn a_killed_node_was_not_up_until_it_listened_again() {
+        let story = told(&[
+            ("01", r#""listening""#),
+            ("01.2", r#""node_started""#),
+            ("05", r#""synced""#),
+            // Killed, and back.
+            ("40", r#""listening""#),
+            ("40.1", r#""listening""#),
+            ("40.2", r#""peer_connected","peer":"p""#),
+            ("40.3", r#""node_started""#),
+            ("45", r#""synced""#),
+        ]);
+        let first = story.nodes[0].sessions[0].first - 1_000_000;
+        let tenth = |time: Micros| (time - first) / 100_000;
+        let runs: Vec<_> =
+            story.nodes[0].sessions.iter().map(|session| (tenth(session.first), tenth(session.last))).collect();
+        assert_eq!(runs, [(10, 50), (400, 450)]);
     }
 }
