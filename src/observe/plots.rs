@@ -400,10 +400,10 @@ pub(super) fn mined(report: &Report) -> String {
         return nothing("Nobody mined while these logs were written.");
     }
     let mut svg = open(ROW * report.nodes.len() as f64 + 8.0, "Blocks by miner");
-    let x = Scale::linear(0.0, f64::from(most), LEFT, RIGHT - 120.0);
+    let x = Scale::linear(0.0, most as f64, LEFT, RIGHT - 120.0);
     for (row, node) in report.nodes.iter().enumerate() {
         let y = 4.0 + ROW * row as f64;
-        let end = x.at(f64::from(node.mined));
+        let end = x.at(node.mined as f64);
         let (name, fill) = (escape(&node.name), colour(report, &node.name));
         draw!(svg, r#"<text class="end name" x="{}" y="{:.1}">{name}</text>"#, LEFT - 8.0, y + 17.0);
         draw!(

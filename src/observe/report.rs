@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::{
     clocks,
     line::Micros,
-    story::{Journey, NodeId, Sighting, Story, What, tail},
+    story::{BlockStory, Journey, NodeId, Sighting, Story, What, tail},
 };
 
 /// Percentiles of a number of delays, in milliseconds.
@@ -91,7 +91,7 @@ pub(super) struct NodeRow {
     pub(super) peer_id: Option<String>,
     pub(super) version: Option<String>,
     pub(super) height: Option<u32>,
-    pub(super) mined: u32,
+    pub(super) mined: usize,
     /// Of the mined ones, those that no longer count.
     pub(super) stale: usize,
     pub(super) starts: usize,
@@ -367,23 +367,29 @@ impl Report {
 impl Told<'_> {
     fn nodes(&self, stale: &[bool]) -> Vec<NodeRow> {
         let story = self.story;
-        let mined: u32 = story.nodes.iter().map(|node| node.mined).sum();
-        let own_stale = |id: NodeId| {
-            let mined_by = |block: &super::story::BlockStory| block.journey.origin.is_some_and(|(node, _)| node == id);
-            story.blocks.iter().zip(stale).filter(|(block, stale)| **stale && mined_by(block)).count()
+        let count = |by: &mut dyn Iterator<Item = NodeId>| {
+            let mut counts = vec![0_usize; story.nodes.len()];
+            by.for_each(|node| counts[node] += 1);
+            counts
         };
+        let miner = |block: &BlockStory| block.journey.origin.map(|(node, _)| node);
+        let mined = count(&mut story.blocks.iter().filter_map(miner));
+        let stale_blocks = story.blocks.iter().zip(stale).filter(|(_, stale)| **stale);
+        let own_stale = count(&mut stale_blocks.filter_map(|(block, _)| miner(block)));
+        let changes = count(&mut story.reorganisations.iter().map(|change| change.node));
+        let all = mined.iter().sum::<usize>().max(1) as f64;
         let rows = story.nodes.iter().enumerate().map(|(id, node)| NodeRow {
             name: self.name(id),
             peer_id: node.peer_id.clone(),
             version: node.version.clone(),
             height: node.height,
-            mined: node.mined,
-            stale: own_stale(id),
+            mined: mined[id],
+            stale: own_stale[id],
             starts: node.sessions.len(),
-            reorganisations: story.reorganisations.iter().filter(|change| change.node == id).count(),
+            reorganisations: changes[id],
             penalties: node.penalties,
             warnings: node.warnings,
-            mined_share: if mined == 0 { 0.0 } else { f64::from(node.mined) / f64::from(mined) },
+            mined_share: mined[id] as f64 / all,
             clock_correction_ms: self.corrections[id] as f64 / 1_000.0,
             sessions: node
                 .sessions

@@ -40,7 +40,6 @@ pub(super) struct NodeStory {
     /// How many connected peers, at each change.
     pub(super) peers: Vec<(Micros, u32)>,
     listening: Option<Listening>,
-    pub(super) mined: u32,
     pub(super) warnings: u64,
     pub(super) penalties: u64,
     pub(super) height: Option<u32>,
@@ -139,9 +138,10 @@ impl NodeStory {
             "friend_left" => tell(What::Left(owned(&fields.name), owned(&fields.how))),
             "block_mined" => {
                 let block = self.block(fields)?;
-                self.blocks[block].journey.origin = Some((node, time));
-                self.nodes[node].mined = self.nodes[node].mined.saturating_add(1);
-                self.moments.push(Moment { time, node, what: What::Mined(block) });
+                if self.blocks[block].journey.origin.is_none() {
+                    self.blocks[block].journey.origin = Some((node, time));
+                    self.moments.push(Moment { time, node, what: What::Mined(block) });
+                }
             }
             "block_connected" => {
                 let block = self.block(fields)?;
@@ -185,9 +185,11 @@ impl NodeStory {
             "trade_refused" => self.refused = self.refused.saturating_add(1),
             "chat_sent" => {
                 let chat = self.chat(fields.id.as_deref()?);
-                self.chats[chat].journey.origin = Some((node, time));
-                self.chats[chat].to = fields.to.as_ref().map(ToString::to_string);
-                self.moments.push(Moment { time, node, what: What::Chatted(chat) });
+                if self.chats[chat].journey.origin.is_none() {
+                    self.chats[chat].journey.origin = Some((node, time));
+                    self.chats[chat].to = fields.to.as_ref().map(ToString::to_string);
+                    self.moments.push(Moment { time, node, what: What::Chatted(chat) });
+                }
             }
             "chat_received" => {
                 let chat = self.chat(fields.id.as_deref()?);
@@ -331,5 +333,14 @@ mod tests {
         let runs: Vec<_> =
             story.nodes[0].sessions.iter().map(|session| (tenth(session.first), tenth(session.last))).collect();
         assert_eq!(runs, [(10, 50), (400, 450)]);
+    }
+
+    #[test]
+    fn what_a_node_made_counts_once_however_often_its_log_says_so() {
+        let hash = "ab".repeat(32);
+        let mined = format!(r#""block_mined","hash":"{hash}","height":1,"transactions":1"#);
+        let sent = r#""chat_sent","id":"1""#;
+        let story = told(&[("01", &mined), ("01", sent), ("02", &mined), ("02", sent)]);
+        assert_eq!((story.moments.len(), story.blocks.len(), story.chats.len()), (2, 1, 1));
     }
 }
