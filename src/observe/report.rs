@@ -160,9 +160,20 @@ struct Told<'a> {
     story: &'a Story,
     corrections: Vec<Micros>,
     names: Vec<String>,
+    /// When each node's runs began, in order.
+    starts: Vec<Vec<Micros>>,
 }
 
-impl Told<'_> {
+impl<'a> Told<'a> {
+    fn of(story: &'a Story) -> Self {
+        let starts = story.nodes.iter().map(|node| {
+            let mut starts: Vec<_> = node.sessions.iter().map(|session| session.first).collect();
+            starts.sort_unstable();
+            starts
+        });
+        Self { story, corrections: clocks::corrections(story), names: names(story), starts: starts.collect() }
+    }
+
     fn corrected(&self, node: NodeId, time: Micros) -> Micros {
         time.saturating_add(self.corrections[node])
     }
@@ -180,8 +191,10 @@ impl Told<'_> {
         let Some((origin, sent)) = journey.departure() else { return Vec::new() };
         let sent = self.corrected(origin, sent);
         let was_up = |(node, came): &&Sighting| {
-            let session = self.story.nodes[*node].sessions.iter().rfind(|session| session.first <= *came);
-            *node != origin && session.is_some_and(|session| self.corrected(*node, session.first) <= sent)
+            let starts = &self.starts[*node];
+            let before = starts.partition_point(|first| first <= came);
+            let first = before.checked_sub(1).map(|last| starts[last]);
+            *node != origin && first.is_some_and(|first| self.corrected(*node, first) <= sent)
         };
         let sightings = journey.sightings.iter().filter(was_up);
         sightings.map(|(node, came)| self.corrected(*node, *came).saturating_sub(sent).max(0)).collect()
@@ -262,7 +275,7 @@ fn curve(mut delays: Vec<Micros>) -> Vec<f64> {
 impl Report {
     /// Everything that can be said of a story.
     pub(super) fn of(story: &Story) -> Self {
-        let told = Told { story, corrections: clocks::corrections(story), names: names(story) };
+        let told = Told::of(story);
         let stale = told.stale();
         let (mut block_delays, mut trade_delays, mut chat_delays) = (Vec::new(), Vec::new(), Vec::new());
 
