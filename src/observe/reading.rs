@@ -9,16 +9,34 @@ use std::{
 use super::{
     ObserveError,
     line::{self, MAX_LINE_BYTES},
+    pipe::Pipe,
     story::Story,
 };
 
 /// How much is read at once, in bytes.
 const BUFFER: usize = 1 << 20;
 
+/// Where a log comes from.
+enum Source {
+    /// Read to its end, whenever that comes.
+    Whole(Box<dyn Read>),
+    /// Read as far as it is there.
+    Live(Pipe),
+}
+
+impl Read for Source {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Whole(source) => source.read(buffer),
+            Self::Live(pipe) => pipe.read(buffer),
+        }
+    }
+}
+
 /// One log.
 struct Log {
     path: PathBuf,
-    reader: BufReader<Box<dyn Read>>,
+    reader: BufReader<Source>,
     /// The beginning of a line whose end is not written yet.
     unfinished: Vec<u8>,
     /// The line is too long, and is passed over up to its end.
@@ -30,13 +48,15 @@ pub(super) struct Logs {
     /// As they were given: folders get new files when logs are rotated.
     paths: Vec<PathBuf>,
     open: Vec<Log>,
+    /// Whether they are followed: then nothing may keep the reader waiting.
+    live: bool,
     story: Story,
 }
 
 impl Logs {
     /// Opens files, all logs of folders, and standard input for `-`.
-    pub(super) fn open(paths: &[PathBuf]) -> Result<Self, ObserveError> {
-        let mut logs = Self { paths: paths.to_vec(), open: Vec::new(), story: Story::default() };
+    pub(super) fn open(paths: &[PathBuf], live: bool) -> Result<Self, ObserveError> {
+        let mut logs = Self { paths: paths.to_vec(), open: Vec::new(), live, story: Story::default() };
         logs.open_new()?;
         Ok(logs)
     }
@@ -55,16 +75,20 @@ impl Logs {
                 if self.open.iter().any(|log| log.path == path) {
                     continue;
                 }
-                let source: Box<dyn Read> = if is_input {
-                    Box::new(io::stdin())
-                } else {
-                    Box::new(File::open(&path).map_err(|cause| ObserveError::Log { path: path.clone(), cause })?)
-                };
+                let source = if is_input { live_or_whole(io::stdin(), self.live) } else { self.source(&path)? };
                 let reader = BufReader::with_capacity(BUFFER, source);
                 self.open.push(Log { path, reader, unfinished: Vec::new(), skipping: false });
             }
         }
         Ok(())
+    }
+
+    /// A file, or what else has a path: a pipe.
+    fn source(&self, path: &Path) -> Result<Source, ObserveError> {
+        let failed = |cause| ObserveError::Log { path: path.to_owned(), cause };
+        let file = File::open(path).map_err(failed)?;
+        let is_file = file.metadata().map_err(failed)?.is_file();
+        Ok(live_or_whole(file, self.live && !is_file))
     }
 
     /// Reads what has been written since the last time; whether there was anything.
@@ -83,6 +107,11 @@ impl Logs {
         for (number, log) in self.open.iter_mut().enumerate() {
             log.take_line(number, &mut self.story);
         }
+    }
+
+    /// Whether nothing can follow: all were pipes, and have ended.
+    pub(super) fn have_ended(&self) -> bool {
+        self.open.iter().all(|log| matches!(log.reader.get_ref(), Source::Live(pipe) if pipe.has_ended()))
     }
 
     pub(super) const fn story(&self) -> &Story {
@@ -124,6 +153,10 @@ impl Log {
     }
 }
 
+fn live_or_whole(source: impl Read + Send + 'static, live: bool) -> Source {
+    if live { Source::Live(Pipe::new(source)) } else { Source::Whole(Box::new(source)) }
+}
+
 /// The file itself, or the logs of a folder by name.
 fn files(path: &Path) -> Result<Vec<PathBuf>, ObserveError> {
     let failed = |cause| ObserveError::Log { path: path.to_owned(), cause };
@@ -156,7 +189,7 @@ mod tests {
         let path = folder.path().join("a.log");
         let long = "x".repeat(3 * MAX_LINE_BYTES + 17);
         fs::write(&path, format!("{LINE}\nnonsense\n\n{long}\n{LINE}\n{LINE}")).expect("written");
-        let mut logs = Logs::open(&[folder.path().to_owned()]).expect("opened");
+        let mut logs = Logs::open(&[folder.path().to_owned()], false).expect("opened");
         logs.read_on().expect("read");
         assert_eq!((logs.story().lines, logs.story().broken), (2, 2));
         logs.finish();
@@ -168,7 +201,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("a.log");
         fs::write(&path, &LINE[..40]).expect("written");
-        let mut logs = Logs::open(&[folder.path().to_owned()]).expect("opened");
+        let mut logs = Logs::open(&[folder.path().to_owned()], true).expect("opened");
         assert!(!logs.read_on().expect("read"));
         let mut file = fs::OpenOptions::new().append(true).open(&path).expect("opened");
         writeln!(file, "{}", &LINE[40..]).expect("written");
@@ -182,7 +215,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("a.log");
         fs::write(&path, LINE).expect("written");
-        let logs = Logs::open(&[path]).expect("opened");
+        let logs = Logs::open(&[path], false).expect("opened");
         assert!(logs.hold(&folder.path().join("../").join(folder.path().file_name().expect("a name")).join("a.log")));
         assert!(!logs.hold(&folder.path().join("page.html")));
     }
@@ -190,7 +223,7 @@ mod tests {
     #[test]
     fn a_missing_log_and_an_empty_folder_are_sentences() {
         let folder = tempfile::tempdir().expect("a folder");
-        assert!(matches!(Logs::open(&[folder.path().to_owned()]), Err(ObserveError::NoLogs { .. })));
-        assert!(matches!(Logs::open(&[folder.path().join("a.log")]), Err(ObserveError::Log { .. })));
+        assert!(matches!(Logs::open(&[folder.path().to_owned()], false), Err(ObserveError::NoLogs { .. })));
+        assert!(matches!(Logs::open(&[folder.path().join("a.log")], false), Err(ObserveError::Log { .. })));
     }
 }

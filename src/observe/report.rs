@@ -111,6 +111,9 @@ pub(super) struct NodeRow {
 /// One line of the time line.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct MomentRow {
+    /// Its position among all that was read: the same however much follows.
+    #[serde(skip)]
+    pub(super) id: usize,
     pub(super) time: i64,
     pub(super) node: String,
     /// `started`, `mined`, `trade` …: the kind, for colours and filters.
@@ -331,11 +334,11 @@ impl Report {
         let mut chat: Vec<_> = chat.collect();
         chat.sort_by_key(|line| line.time);
 
-        let mut moments: Vec<_> = story.moments.iter().collect();
-        moments.sort_by_key(|moment| told.corrected(moment.node, moment.time));
-        let timeline = moments.into_iter().map(|moment| {
+        let mut moments: Vec<_> = story.moments.iter().enumerate().collect();
+        moments.sort_by_key(|(_, moment)| told.corrected(moment.node, moment.time));
+        let timeline = moments.into_iter().map(|(id, moment)| {
             let (kind, text) = told.sentence(&moment.what);
-            MomentRow { time: told.millis(moment.node, moment.time), node: told.name(moment.node), kind, text }
+            MomentRow { id, time: told.millis(moment.node, moment.time), node: told.name(moment.node), kind, text }
         });
 
         let mut reorganisations: Vec<_> = story
