@@ -103,13 +103,17 @@ pub(super) fn page(report: &Report) -> String {
         0 => String::new(),
         broken => format!(", {broken} broken ones passed over"),
     };
+    let repeated = match report.repeated_lines {
+        0 => String::new(),
+        repeated => format!(", {repeated} that were read already"),
+    };
     let suppressed = match report.suppressed_events {
         0 => String::new(),
         events => format!(" {events} events were too many to be logged: how things spread is told without them."),
     };
     let _ = write!(
         page,
-        "</main><footer>{} lines read{broken}.{suppressed} Clocks are corrected so that nothing arrives before it was made. Made by friendchain {}.</footer></body></html>",
+        "</main><footer>{} lines read{broken}{repeated}.{suppressed} Clocks are corrected so that nothing arrives before it was made. Made by friendchain {}.</footer></body></html>",
         report.lines,
         env!("CARGO_PKG_VERSION")
     );

@@ -128,6 +128,8 @@ pub(super) struct Report {
     pub(super) lines: u64,
     /// Lines that could not be read.
     pub(super) broken_lines: u64,
+    /// Lines that had been read already: of copies of logs.
+    pub(super) repeated_lines: u64,
     /// Events that nodes did not log, since peers brought them about too often: then spreads are of some arrivals alone.
     pub(super) suppressed_events: u64,
     pub(super) from: Option<i64>,
@@ -361,6 +363,7 @@ impl Report {
         Self {
             lines: story.lines,
             broken_lines: story.broken,
+            repeated_lines: story.repeated,
             suppressed_events: story.suppressed,
             from: sessions().map(|(first, _)| *first).min(),
             until: sessions().map(|(_, last)| *last).max(),

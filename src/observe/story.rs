@@ -181,6 +181,8 @@ pub(super) struct Story {
     pub(super) lines: u64,
     /// Lines that were not.
     pub(super) broken: u64,
+    /// Lines that had been read already.
+    pub(super) repeated: u64,
     /// Trades refused.
     pub(super) refused: u64,
     /// Events that nodes did not log, since peers brought them about too often.
@@ -228,6 +230,11 @@ impl Story {
     /// A line that could not be read.
     pub(super) const fn count_broken(&mut self) {
         self.broken = self.broken.saturating_add(1);
+    }
+
+    /// A line that had been read already: of a copy of a log.
+    pub(super) const fn count_repeated(&mut self) {
+        self.repeated = self.repeated.saturating_add(1);
     }
 
     /// The node that wrote a line. Two of one name in different logs are told apart once their peer ids differ.

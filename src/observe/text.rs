@@ -159,9 +159,10 @@ pub(super) fn write_tables(out: &mut dyn Write, report: &Report, limit: usize) -
     write_table(out, heads, &rows)?;
     writeln!(
         out,
-        "\n{} lines read, {} broken; {} stale blocks, {} reorganisations, {} trades refused",
+        "\n{} lines read, {} broken, {} repeated; {} stale blocks, {} reorganisations, {} trades refused",
         report.lines,
         report.broken_lines,
+        report.repeated_lines,
         report.stale_blocks,
         report.reorganisations.len(),
         report.trades_refused
