@@ -129,3 +129,18 @@ fn write_page(path: &Path, report: &Report) -> Result<(), ObserveError> {
     fs::write(&unfinished, html::page(report)).map_err(failed)?;
     fs::rename(&unfinished, path).map_err(failed)
 }
+
+/// What a log makes of the text, the JSON and the page.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn told(log: &[u8]) -> [Vec<u8>; 3] {
+    let mut logs = Logs::of_bytes(log);
+    logs.read_on().expect("it is in memory");
+    logs.finish();
+    let report = Report::of(logs.story());
+    let mut text = Vec::new();
+    text::write(&mut text, &report, usize::MAX).expect("into memory");
+    [text, serde_json::to_vec(&report).expect("it can be written"), html::page(&report).into_bytes()]
+}
+
+#[cfg(test)]
+mod tests;

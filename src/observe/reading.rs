@@ -80,6 +80,14 @@ impl Logs {
         Ok(logs)
     }
 
+    /// One log that is there already.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn of_bytes(bytes: &[u8]) -> Self {
+        let source = Source::Whole(Box::new(io::Cursor::new(bytes.to_vec())));
+        let log = Log { path: PathBuf::new(), reader: BufReader::new(source), unfinished: Vec::new(), skipping: false };
+        Self { paths: Vec::new(), open: vec![log], live: false, seen: Seen::default(), story: Story::default() }
+    }
+
     /// Whether a file is one of the logs.
     pub(super) fn hold(&self, file: &Path) -> bool {
         let Ok(file) = file.canonicalize() else { return false };
