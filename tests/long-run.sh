@@ -33,6 +33,7 @@ model() {
   check model-properties env FRIENDCHAIN_HISTORIES=500 cargo test --locked --lib model::properties
   check mempool-histories env FRIENDCHAIN_POLICY_HISTORIES=1000 cargo test --locked --lib the_mempool_agrees -- --nocapture
   check difficulty cargo test --locked --lib difficulty_figures -- --ignored --nocapture
+  check observe cargo test --locked --lib observe_figures -- --ignored --nocapture
 }
 
 crash() {

@@ -1,5 +1,5 @@
 //! What people type, paste and call the RPC with: invites, proofs, addresses, amounts, ids, names, phrases, console lines,
-//! JSON.
+//! JSON; and the logs that `observe` is given.
 
 use std::{
     fmt::{Debug, Display},
@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// The first byte says what the rest is: a text in any of the short forms, an invite or a proof or the bytes inside it, a
-/// console line, or JSON.
+/// console line, JSON, or a log.
 pub fn texts(data: &[u8]) {
     let Some((kind, rest)) = data.split_first() else { return };
     match kind % 16 {
@@ -47,6 +47,7 @@ pub fn texts(data: &[u8]) {
         6 => look_at_proof(&String::from_utf8_lossy(rest)),
         7 => look_at_proof(&sealed(PROOF_PREFIX, rest)),
         8 => changed_proof(&mut Choices::new(rest)),
+        9 => look_at_log(rest),
         _ => short_forms(&String::from_utf8_lossy(rest)),
     }
 }
@@ -232,6 +233,16 @@ fn look_at_console_line(line: &str) {
         Line::Say(text) => assert!(!text.is_empty()),
         _ => {}
     }
+}
+
+/// Whatever is in a log, what is made of it moves no terminal's cursor and brings no script onto the page.
+fn look_at_log(log: &[u8]) {
+    let [text, json, page] = crate::observe::told(log).map(|told| String::from_utf8(told).expect("UTF-8"));
+    for line in text.lines() {
+        assert_eq!(printable(line), line);
+    }
+    assert!(!json.contains(char::is_control));
+    assert!(!page.contains("<script") && !page.replace('\n', "").contains(char::is_control), "{page}");
 }
 
 /// What the RPC takes.

@@ -14,6 +14,9 @@ use super::{
 /// A pair of nodes, from which to which, with the shortest way that was seen, by two clocks.
 type Ways = HashMap<(NodeId, NodeId), Micros>;
 
+/// A bound follows from others along so many nodes at most: friends are fewer, and a log that says otherwise is none of ours.
+const MAX_ROUNDS: usize = 100;
+
 fn add(ways: &mut Ways, from: Option<Sighting>, to: impl IntoIterator<Item = Sighting>) {
     let Some((from, sent)) = from else { return };
     for (to, came) in to.into_iter().filter(|(to, _)| *to != from) {
@@ -42,7 +45,7 @@ pub(super) fn corrections(story: &Story) -> Vec<Micros> {
 
     let mut corrections: Vec<Micros> = vec![0; story.nodes.len()];
     // A clock that was set while the logs were written can make bounds that nothing satisfies: hence the limit.
-    for _ in 0..story.nodes.len() {
+    for _ in 0..story.nodes.len().min(MAX_ROUNDS) {
         let mut changed = false;
         for ((from, to), way) in &ways {
             let least = corrections[*from].saturating_sub(*way);

@@ -103,13 +103,17 @@ pub(super) fn page(report: &Report) -> String {
         0 => String::new(),
         broken => format!(", {broken} broken ones passed over"),
     };
+    let repeated = match report.repeated_lines {
+        0 => String::new(),
+        repeated => format!(", {repeated} that were read already"),
+    };
     let suppressed = match report.suppressed_events {
         0 => String::new(),
         events => format!(" {events} events were too many to be logged: how things spread is told without them."),
     };
     let _ = write!(
         page,
-        "</main><footer>{} lines read{broken}.{suppressed} Clocks are corrected so that nothing arrives before it was made. Made by friendchain {}.</footer></body></html>",
+        "</main><footer>{} lines read{broken}{repeated}.{suppressed} Clocks are corrected so that nothing arrives before it was made. Made by friendchain {}.</footer></body></html>",
         report.lines,
         env!("CARGO_PKG_VERSION")
     );
@@ -127,6 +131,15 @@ fn tables(page: &mut String, report: &Report) {
     let heads = ["height", "hash", "miner", "mined", "transactions", "p50 ms", "p99 ms", "max ms", ""];
     section(page, "Blocks", "The newest first.", &table(heads, blocks));
 
+    if !report.trades.is_empty() {
+        let trades = report.trades.iter().map(|trade| {
+            let [p50, p99, max] = spread_cells(trade.spread_ms);
+            let (from, txid) = (trade.from.clone().unwrap_or_default(), trade.txid.get(..16).unwrap_or_default());
+            [clock(trade.time), txid.to_owned(), from, p50, p99, max]
+        });
+        let heads = ["time", "id", "from", "p50 ms", "p99 ms", "max ms"];
+        section(page, "Trades and notes", "The newest first.", &table(heads, trades));
+    }
     if !report.chat.is_empty() {
         let chat = report.chat.iter().map(|line| {
             let from = line.from.clone().unwrap_or_default();
@@ -162,7 +175,7 @@ fn tables(page: &mut String, report: &Report) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::observe::{line, story::Story};
+    use crate::observe::{line, story::Story, text};
 
     fn story(lines: &[String]) -> Story {
         let mut story = Story::default();
@@ -170,6 +183,32 @@ mod tests {
             story.take(0, &line::parse(text.as_bytes()).expect("a line"));
         }
         story
+    }
+
+    #[test]
+    fn each_trade_and_how_it_spread_is_in_the_text_and_on_the_page() {
+        let txid = "0123456789abcdef".repeat(4);
+        let line = |second: u32, node: &str, event: &str| {
+            format!(r#"{{"timestamp":"2026-01-01T00:00:0{second}Z","level":"INFO","node":"{node}",{event}}}"#)
+        };
+        let trade = |local| format!(r#""event":"trade_accepted","txid":"{txid}","local":{local}"#);
+        let started = r#""event":"node_started""#;
+        let lines = [
+            line(1, "yzw", started),
+            line(1, "yjf", started),
+            line(2, "yzw", &trade(true)),
+            line(4, "yjf", &trade(false)),
+        ];
+        let report = Report::of(&story(&lines));
+        let page = page(&report);
+        assert!(page.contains("<h2>Trades and notes</h2>"), "{page}");
+        let cells = "<td>0123456789abcdef</td><td>yzw</td><td class=\"number\">2000.0</td>";
+        assert!(page.contains(cells), "{page}");
+        let mut text = Vec::new();
+        text::write(&mut text, &report, 10).expect("written");
+        let text = String::from_utf8(text).expect("text");
+        let row = text.lines().find(|line| line.contains("0123456789abcdef")).expect("a row");
+        assert!(row.split_whitespace().eq(["00:00:02.000", "0123456789abcdef", "yzw", "1", "2000", "2000", "2000"]));
     }
 
     #[test]

@@ -65,12 +65,15 @@ pub(super) struct Line<'a> {
     pub(super) fields: Fields<'a>,
 }
 
-/// Reads one line; `None` when it is broken.
-///
-/// What stands before the first `{` is passed over: compose puts the container's name there.
-pub(super) fn parse(line: &[u8]) -> Option<Line<'_>> {
+/// A line from its first `{` on: before it, compose puts the container's name.
+pub(super) fn object(line: &[u8]) -> Option<&[u8]> {
     let start = line.iter().position(|byte| *byte == b'{')?;
-    let fields: Fields<'_> = serde_json::from_slice(line.get(start..)?).ok()?;
+    line.get(start..)
+}
+
+/// Reads what [`object`] gives; `None` when it is broken.
+pub(super) fn parse(object: &[u8]) -> Option<Line<'_>> {
+    let fields: Fields<'_> = serde_json::from_slice(object).ok()?;
     let time = fields.timestamp.parse::<Timestamp>().ok()?.as_microsecond();
     Some(Line { time, fields })
 }
@@ -87,7 +90,7 @@ mod tests {
     #[test]
     fn a_line_gives_its_time_and_fields_whatever_stands_before_it() {
         let text = r#"yzw-1  | {"timestamp":"1970-01-01T00:00:01.5Z","level":"INFO","event":"synced","node":"yzw","height":7,"new":[1]}"#;
-        let line = parse(text.as_bytes()).expect("a line");
+        let line = object(text.as_bytes()).and_then(parse).expect("a line");
         assert_eq!((line.time, line.fields.height), (1_500_000, Some(7)));
         assert_eq!((line.fields.node.as_ref(), line.fields.event.as_deref()), ("yzw", Some("synced")));
     }
@@ -97,6 +100,6 @@ mod tests {
         for text in ["", "{", "[]", "{}", r#"{"timestamp":"yesterday"}"#, r#"{"timestamp":5}"#, "plain words"] {
             assert!(parse(text.as_bytes()).is_none(), "{text}");
         }
-        assert!(parse(&[0xff; 40]).is_none());
+        assert!(parse(&[0xff; 40]).is_none() && object(&[0xff; 40]).is_none());
     }
 }

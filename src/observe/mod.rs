@@ -12,6 +12,7 @@ mod clocks;
 mod follow;
 mod html;
 mod line;
+mod pipe;
 mod plots;
 mod reading;
 mod report;
@@ -87,10 +88,7 @@ pub enum ObserveError {
 /// # Errors
 /// See [`ObserveError`]; broken lines are none.
 pub fn observe(options: &Options, out: &mut dyn Write) -> Result<(), ObserveError> {
-    let mut logs = Logs::open(&options.logs)?;
-    if let Some(path) = options.html.as_ref().filter(|path| logs.hold(path)) {
-        return Err(ObserveError::PageIsLog { path: path.clone() });
-    }
+    let mut logs = open(options, false)?;
     logs.read_on()?;
     logs.finish();
     let report = Report::of(logs.story());
@@ -112,6 +110,15 @@ pub fn observe(options: &Options, out: &mut dyn Write) -> Result<(), ObserveErro
     Ok(())
 }
 
+/// Opens the logs, to be followed or not, unless the page would take the place of one.
+fn open(options: &Options, live: bool) -> Result<Logs, ObserveError> {
+    let logs = Logs::open(&options.logs, live)?;
+    match options.html.as_ref().filter(|path| logs.hold(path)) {
+        Some(path) => Err(ObserveError::PageIsLog { path: path.clone() }),
+        None => Ok(logs),
+    }
+}
+
 /// Writes the page, whole or not at all; into what is no file as it is, a device say.
 fn write_page(path: &Path, report: &Report) -> Result<(), ObserveError> {
     let failed = |cause| ObserveError::Page { path: path.to_owned(), cause };
@@ -122,3 +129,18 @@ fn write_page(path: &Path, report: &Report) -> Result<(), ObserveError> {
     fs::write(&unfinished, html::page(report)).map_err(failed)?;
     fs::rename(&unfinished, path).map_err(failed)
 }
+
+/// What a log makes of the text, the JSON and the page.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn told(log: &[u8]) -> [Vec<u8>; 3] {
+    let mut logs = Logs::of_bytes(log);
+    logs.read_on().expect("it is in memory");
+    logs.finish();
+    let report = Report::of(logs.story());
+    let mut text = Vec::new();
+    text::write(&mut text, &report, usize::MAX).expect("into memory");
+    [text, serde_json::to_vec(&report).expect("it can be written"), html::page(&report).into_bytes()]
+}
+
+#[cfg(test)]
+mod tests;

@@ -19,6 +19,8 @@ const TIME_STEPS: [f64; 14] =
 
 /// The chain's plot shows so many heights, the last ones.
 const HEIGHTS: u32 = 150;
+/// And so many blocks of one height.
+const LANES: u32 = 12;
 /// More marks than this make a plot no clearer and its page heavy: they are thinned evenly.
 const MARKS: usize = 4_000;
 /// How many colours nodes have before they repeat.
@@ -150,7 +152,16 @@ fn colour(report: &Report, name: &str) -> String {
 
 /// Every so many of a list, so that not too many are drawn.
 fn thinned<T>(marks: &[T]) -> impl Iterator<Item = &T> {
-    marks.iter().step_by(marks.len().div_ceil(MARKS).max(1))
+    thinned_to(MARKS, marks)
+}
+
+fn thinned_to<T>(most: usize, marks: &[T]) -> impl Iterator<Item = &T> {
+    marks.iter().step_by(marks.len().div_ceil(most).max(1))
+}
+
+/// How many marks each node may have where each has its own.
+fn marks_of_each(report: &Report) -> usize {
+    MARKS.div_ceil(report.nodes.len().max(1))
 }
 
 /// Which share had arrived after how long: one curve for each kind.
@@ -216,6 +227,9 @@ pub(super) fn chain(report: &Report) -> String {
         if block.stale && *lane == 0 {
             *lane = 1;
         }
+        if *lane >= LANES {
+            continue;
+        }
         let (column, row) = (f64::from(block.height - start), f64::from(*lane));
         places.insert(&block.hash, (30.0 + column * STEP, 34.0 + row * LANE));
         deepest = deepest.max(*lane);
@@ -259,14 +273,14 @@ pub(super) fn chain(report: &Report) -> String {
         draw!(svg, r#"<text class="middle" x="{x}" y="{label_y}">{height}</text>"#);
     }
     svg.push_str("</svg>");
-    let left_out = match start {
-        0 => String::new(),
-        _ if report.blocks.first().is_some_and(|block| block.height < start) => {
-            format!(r#"<p class="note">The last {HEIGHTS} heights.</p>"#)
-        }
-        _ => String::new(),
-    };
-    format!(r#"<div class="scroll" tabindex="0">{svg}</div>{left_out}"#)
+    let mut notes = String::new();
+    if report.blocks.first().is_some_and(|block| block.height < start) {
+        draw!(notes, r#"<p class="note">The last {HEIGHTS} heights.</p>"#);
+    }
+    if places.len() < shown.len() {
+        draw!(notes, r#"<p class="note">Of a height with more blocks than {LANES}, not all are drawn.</p>"#);
+    }
+    format!(r#"<div class="scroll" tabindex="0">{svg}</div>{notes}"#)
 }
 
 /// A lane for each node, with what it did when.
@@ -279,7 +293,7 @@ pub(super) fn lanes(report: &Report) -> String {
         let y = 12.0 + LANE * (row as f64 + 0.5);
         let name = escape(&node.name);
         draw!(svg, r#"<text class="end name" x="{}" y="{:.1}">{name}</text>"#, LEFT - 8.0, y + 4.0);
-        for (first, last) in &node.sessions {
+        for (first, last) in thinned_to(marks_of_each(report), &node.sessions) {
             let (from, to) = (x.at(*first as f64), x.at(*last as f64));
             draw!(
                 svg,
@@ -332,7 +346,7 @@ pub(super) fn peers(report: &Report) -> String {
         let apart = (row as f64 - report.nodes.len() as f64 / 2.0) * 2.4;
         let mut path = String::new();
         let mut last = 0.0;
-        for (time, count) in thinned(&node.peers) {
+        for (time, count) in thinned_to(marks_of_each(report), &node.peers) {
             let (at, height) = (x.at(*time as f64), y.at(f64::from(*count)) + apart);
             if path.is_empty() {
                 draw!(path, "M{at:.1} {height:.1}");
@@ -400,10 +414,10 @@ pub(super) fn mined(report: &Report) -> String {
         return nothing("Nobody mined while these logs were written.");
     }
     let mut svg = open(ROW * report.nodes.len() as f64 + 8.0, "Blocks by miner");
-    let x = Scale::linear(0.0, f64::from(most), LEFT, RIGHT - 120.0);
+    let x = Scale::linear(0.0, most as f64, LEFT, RIGHT - 120.0);
     for (row, node) in report.nodes.iter().enumerate() {
         let y = 4.0 + ROW * row as f64;
-        let end = x.at(f64::from(node.mined));
+        let end = x.at(node.mined as f64);
         let (name, fill) = (escape(&node.name), colour(report, &node.name));
         draw!(svg, r#"<text class="end name" x="{}" y="{:.1}">{name}</text>"#, LEFT - 8.0, y + 17.0);
         draw!(

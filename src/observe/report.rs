@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::{
     clocks,
     line::Micros,
-    story::{Journey, NodeId, Sighting, Story, What, tail},
+    story::{BlockStory, Journey, NodeId, Sighting, Story, What, tail},
 };
 
 /// Percentiles of a number of delays, in milliseconds.
@@ -91,7 +91,7 @@ pub(super) struct NodeRow {
     pub(super) peer_id: Option<String>,
     pub(super) version: Option<String>,
     pub(super) height: Option<u32>,
-    pub(super) mined: u32,
+    pub(super) mined: usize,
     /// Of the mined ones, those that no longer count.
     pub(super) stale: usize,
     pub(super) starts: usize,
@@ -111,6 +111,9 @@ pub(super) struct NodeRow {
 /// One line of the time line.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct MomentRow {
+    /// Its position among all that was read: the same however much follows.
+    #[serde(skip)]
+    pub(super) id: usize,
     pub(super) time: i64,
     pub(super) node: String,
     /// `started`, `mined`, `trade` …: the kind, for colours and filters.
@@ -125,6 +128,8 @@ pub(super) struct Report {
     pub(super) lines: u64,
     /// Lines that could not be read.
     pub(super) broken_lines: u64,
+    /// Lines that had been read already: of copies of logs.
+    pub(super) repeated_lines: u64,
     /// Events that nodes did not log, since peers brought them about too often: then spreads are of some arrivals alone.
     pub(super) suppressed_events: u64,
     pub(super) from: Option<i64>,
@@ -160,9 +165,20 @@ struct Told<'a> {
     story: &'a Story,
     corrections: Vec<Micros>,
     names: Vec<String>,
+    /// When each node's runs began, in order.
+    starts: Vec<Vec<Micros>>,
 }
 
-impl Told<'_> {
+impl<'a> Told<'a> {
+    fn of(story: &'a Story) -> Self {
+        let starts = story.nodes.iter().map(|node| {
+            let mut starts: Vec<_> = node.sessions.iter().map(|session| session.first).collect();
+            starts.sort_unstable();
+            starts
+        });
+        Self { story, corrections: clocks::corrections(story), names: names(story), starts: starts.collect() }
+    }
+
     fn corrected(&self, node: NodeId, time: Micros) -> Micros {
         time.saturating_add(self.corrections[node])
     }
@@ -180,8 +196,10 @@ impl Told<'_> {
         let Some((origin, sent)) = journey.departure() else { return Vec::new() };
         let sent = self.corrected(origin, sent);
         let was_up = |(node, came): &&Sighting| {
-            let session = self.story.nodes[*node].sessions.iter().rfind(|session| session.first <= *came);
-            *node != origin && session.is_some_and(|session| self.corrected(*node, session.first) <= sent)
+            let starts = &self.starts[*node];
+            let before = starts.partition_point(|first| first <= came);
+            let first = before.checked_sub(1).map(|last| starts[last]);
+            *node != origin && first.is_some_and(|first| self.corrected(*node, first) <= sent)
         };
         let sightings = journey.sightings.iter().filter(was_up);
         sightings.map(|(node, came)| self.corrected(*node, *came).saturating_sub(sent).max(0)).collect()
@@ -262,7 +280,7 @@ fn curve(mut delays: Vec<Micros>) -> Vec<f64> {
 impl Report {
     /// Everything that can be said of a story.
     pub(super) fn of(story: &Story) -> Self {
-        let told = Told { story, corrections: clocks::corrections(story), names: names(story) };
+        let told = Told::of(story);
         let stale = told.stale();
         let (mut block_delays, mut trade_delays, mut chat_delays) = (Vec::new(), Vec::new(), Vec::new());
 
@@ -318,11 +336,11 @@ impl Report {
         let mut chat: Vec<_> = chat.collect();
         chat.sort_by_key(|line| line.time);
 
-        let mut moments: Vec<_> = story.moments.iter().collect();
-        moments.sort_by_key(|moment| told.corrected(moment.node, moment.time));
-        let timeline = moments.into_iter().map(|moment| {
+        let mut moments: Vec<_> = story.moments.iter().enumerate().collect();
+        moments.sort_by_key(|(_, moment)| told.corrected(moment.node, moment.time));
+        let timeline = moments.into_iter().map(|(id, moment)| {
             let (kind, text) = told.sentence(&moment.what);
-            MomentRow { time: told.millis(moment.node, moment.time), node: told.name(moment.node), kind, text }
+            MomentRow { id, time: told.millis(moment.node, moment.time), node: told.name(moment.node), kind, text }
         });
 
         let mut reorganisations: Vec<_> = story
@@ -345,6 +363,7 @@ impl Report {
         Self {
             lines: story.lines,
             broken_lines: story.broken,
+            repeated_lines: story.repeated,
             suppressed_events: story.suppressed,
             from: sessions().map(|(first, _)| *first).min(),
             until: sessions().map(|(_, last)| *last).max(),
@@ -367,23 +386,29 @@ impl Report {
 impl Told<'_> {
     fn nodes(&self, stale: &[bool]) -> Vec<NodeRow> {
         let story = self.story;
-        let mined: u32 = story.nodes.iter().map(|node| node.mined).sum();
-        let own_stale = |id: NodeId| {
-            let mined_by = |block: &super::story::BlockStory| block.journey.origin.is_some_and(|(node, _)| node == id);
-            story.blocks.iter().zip(stale).filter(|(block, stale)| **stale && mined_by(block)).count()
+        let count = |by: &mut dyn Iterator<Item = NodeId>| {
+            let mut counts = vec![0_usize; story.nodes.len()];
+            by.for_each(|node| counts[node] += 1);
+            counts
         };
+        let miner = |block: &BlockStory| block.journey.origin.map(|(node, _)| node);
+        let mined = count(&mut story.blocks.iter().filter_map(miner));
+        let stale_blocks = story.blocks.iter().zip(stale).filter(|(_, stale)| **stale);
+        let own_stale = count(&mut stale_blocks.filter_map(|(block, _)| miner(block)));
+        let changes = count(&mut story.reorganisations.iter().map(|change| change.node));
+        let all = mined.iter().sum::<usize>().max(1) as f64;
         let rows = story.nodes.iter().enumerate().map(|(id, node)| NodeRow {
             name: self.name(id),
             peer_id: node.peer_id.clone(),
             version: node.version.clone(),
             height: node.height,
-            mined: node.mined,
-            stale: own_stale(id),
+            mined: mined[id],
+            stale: own_stale[id],
             starts: node.sessions.len(),
-            reorganisations: story.reorganisations.iter().filter(|change| change.node == id).count(),
+            reorganisations: changes[id],
             penalties: node.penalties,
             warnings: node.warnings,
-            mined_share: if mined == 0 { 0.0 } else { f64::from(node.mined) / f64::from(mined) },
+            mined_share: mined[id] as f64 / all,
             clock_correction_ms: self.corrections[id] as f64 / 1_000.0,
             sessions: node
                 .sessions

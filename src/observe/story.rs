@@ -9,7 +9,10 @@ use crate::primitives::printable;
 pub(super) type NodeId = usize;
 
 /// More nodes than this are not told apart: a log with so many names is none of ours.
-const MAX_NODES: usize = 10_000;
+const MAX_NODES: usize = 1_000;
+
+/// What a log calls something is cut after so many characters: a hash has 64, a name fewer.
+const MAX_TEXT_CHARS: usize = 100;
 
 /// One run of a node, from its start to the last that it said.
 #[derive(Debug, Clone, Copy)]
@@ -22,6 +25,14 @@ pub(super) struct Session {
     pub(super) stopped: bool,
 }
 
+/// A node began to listen: it starts, as it says a little later.
+#[derive(Debug, Clone, Copy)]
+struct Listening {
+    since: Micros,
+    /// The last that its run before had said; a killed node does not say that it stops.
+    last_before: Micros,
+}
+
 /// A node that wrote logs.
 #[derive(Debug, Default)]
 pub(super) struct NodeStory {
@@ -31,7 +42,7 @@ pub(super) struct NodeStory {
     pub(super) sessions: Vec<Session>,
     /// How many connected peers, at each change.
     pub(super) peers: Vec<(Micros, u32)>,
-    pub(super) mined: u32,
+    listening: Option<Listening>,
     pub(super) warnings: u64,
     pub(super) penalties: u64,
     pub(super) height: Option<u32>,
@@ -47,6 +58,40 @@ pub(super) struct Journey {
     pub(super) origin: Option<Sighting>,
     /// Where it came to, the first time each.
     pub(super) sightings: Vec<Sighting>,
+}
+
+impl NodeStory {
+    /// Its run goes on, or another one begins.
+    fn speaks(&mut self, event: &str, time: Micros) {
+        let starts = event == "node_started";
+        if event == "listening" && self.listens_since(time).is_none() {
+            let last_before = self.sessions.last().map_or(time, |session| session.last);
+            self.listening = Some(Listening { since: time, last_before });
+        }
+        let listening = self.listens_since(time);
+        match self.sessions.last_mut() {
+            Some(session) if starts && session.started && !session.stopped => {
+                // It was killed. What it said since it listens again is of the run that begins.
+                session.last = listening.map_or(session.last, |listening| listening.last_before);
+                self.begin(listening.map_or(time, |listening| listening.since));
+            }
+            Some(session) if !session.stopped => {}
+            _ => self.begin(time),
+        }
+        if let Some(session) = self.sessions.last_mut() {
+            session.started |= starts;
+            session.last = session.last.max(time);
+        }
+    }
+
+    fn begin(&mut self, first: Micros) {
+        self.sessions.push(Session { first, last: first, started: false, stopped: false });
+    }
+
+    /// That it began to listen, if that was a little before.
+    fn listens_since(&self, time: Micros) -> Option<Listening> {
+        self.listening.filter(|listening| (0..=START).contains(&time.saturating_sub(listening.since)))
+    }
 }
 
 impl Journey {
@@ -136,11 +181,14 @@ pub(super) struct Story {
     pub(super) lines: u64,
     /// Lines that were not.
     pub(super) broken: u64,
+    /// Lines that had been read already.
+    pub(super) repeated: u64,
     /// Trades refused.
     pub(super) refused: u64,
     /// Events that nodes did not log, since peers brought them about too often.
     pub(super) suppressed: u64,
     by_name: HashMap<(String, usize), NodeId>,
+    by_peer_id: HashMap<String, NodeId>,
     by_hash: HashMap<[u8; 32], usize>,
     by_txid: HashMap<[u8; 32], usize>,
     by_id: HashMap<String, usize>,
@@ -148,8 +196,6 @@ pub(super) struct Story {
     chat_ids: Vec<String>,
     /// Of the current connections, by node and peer, since when.
     connected: HashMap<NodeId, HashMap<String, Micros>>,
-    /// When each node last began to listen at an address.
-    listening: HashMap<NodeId, Micros>,
 }
 
 /// A node that starts has begun to listen at all its addresses within so long, in µs.
@@ -171,14 +217,7 @@ impl Story {
         self.lines = self.lines.saturating_add(1);
         let event = fields.event.as_deref().unwrap_or_default();
         let story = &mut self.nodes[node];
-        let starts = event == "node_started";
-        if story.sessions.last().is_none_or(|session| session.stopped || (starts && session.started)) {
-            story.sessions.push(Session { first: time, last: time, started: false, stopped: false });
-        }
-        if let Some(session) = story.sessions.last_mut() {
-            session.started |= starts;
-            session.last = session.last.max(time);
-        }
+        story.speaks(event, time);
         if fields.level == "WARN" || fields.level == "ERROR" {
             story.warnings = story.warnings.saturating_add(1);
         }
@@ -193,55 +232,59 @@ impl Story {
         self.broken = self.broken.saturating_add(1);
     }
 
+    /// A line that had been read already: of a copy of a log.
+    pub(super) const fn count_repeated(&mut self) {
+        self.repeated = self.repeated.saturating_add(1);
+    }
+
     /// The node that wrote a line. Two of one name in different logs are told apart once their peer ids differ.
     fn node_of(&mut self, log: usize, fields: &Fields<'_>) -> Option<NodeId> {
-        let name = fields.node.as_ref();
-        if let Some(peer_id) = &fields.peer_id
-            && let Some(known) = self.nodes.iter().position(|node| node.peer_id.as_deref() == Some(peer_id))
-        {
-            self.by_name.insert((name.to_owned(), log), known);
-            return Some(known);
-        }
-        let known = self.by_name.get(&(name.to_owned(), log)).copied();
-        let is_other = |node: NodeId| fields.peer_id.is_some() && self.nodes[node].peer_id.is_some();
-        if let Some(node) = known.filter(|node| !is_other(*node)) {
-            if let Some(peer_id) = &fields.peer_id {
-                self.nodes[node].peer_id = Some(peer_id.to_string());
+        let place = (shown(&fields.node), log);
+        let peer_id = fields.peer_id.as_deref().map(shown);
+        let known = match &peer_id {
+            Some(peer_id) => {
+                let unnamed = |node: &NodeId| self.nodes[*node].peer_id.is_none();
+                let by_peer_id = self.by_peer_id.get(peer_id).copied();
+                by_peer_id.or_else(|| self.by_name.get(&place).copied().filter(unnamed))
             }
-            return Some(node);
-        }
-        // Rotated files of one node: the name alone, as long as no peer id says otherwise.
-        let same = self.nodes.iter().position(|node| node.name == name && fields.peer_id.is_none());
-        let node = match same {
+            None => match self.by_name.get(&place) {
+                Some(node) => return Some(*node),
+                // Rotated files of one node: the name alone, as long as no peer id says otherwise.
+                None => self.nodes.iter().position(|node| node.name == place.0),
+            },
+        };
+        let node = match known {
             Some(node) => node,
             None if self.nodes.len() >= MAX_NODES => return None,
             None => {
-                let peer_id = fields.peer_id.as_ref().map(ToString::to_string);
-                self.nodes.push(NodeStory { name: printable(name), peer_id, ..NodeStory::default() });
+                self.nodes.push(NodeStory { name: place.0.clone(), ..NodeStory::default() });
                 self.nodes.len() - 1
             }
         };
-        self.by_name.insert((name.to_owned(), log), node);
+        if let Some(peer_id) = peer_id {
+            self.nodes[node].peer_id = Some(peer_id.clone());
+            self.by_peer_id.insert(peer_id, node);
+        }
+        self.by_name.insert(place, node);
         Some(node)
     }
 
     /// Takes up an event; `None` when a field is missing that it always has.
     fn event(&mut self, event: &str, node: NodeId, time: Micros, fields: &Fields<'_>) -> Option<()> {
         let mut tell = |what| self.moments.push(Moment { time, node, what });
-        let owned = |text: &Option<std::borrow::Cow<'_, str>>| printable(text.as_deref().unwrap_or_default());
+        let owned = |text: &Option<std::borrow::Cow<'_, str>>| shown(text.as_deref().unwrap_or_default());
         match event {
             "node_started" => {
                 tell(What::Started);
                 // A node listens, and peers may come, a little before it says that it is up.
-                let since = self.listening.get(&node).map_or(time, |listening| listening.saturating_sub(START));
+                let story = &mut self.nodes[node];
+                let since = story.listening.map_or(time, |listening| listening.since.saturating_sub(START));
                 let connected = self.connected.entry(node).or_default();
                 connected.retain(|_, at| *at >= since);
                 let count = u32::try_from(connected.len()).unwrap_or(u32::MAX);
-                let story = &mut self.nodes[node];
-                story.version = fields.version.as_deref().map(printable);
+                story.version = fields.version.as_deref().map(shown);
                 story.peers.push((time, count));
             }
-            "listening" => drop(self.listening.insert(node, time)),
             "log_suppressed" => self.suppressed = self.suppressed.saturating_add(fields.count?),
             "node_stopped" => {
                 tell(What::Stopped);
@@ -257,9 +300,10 @@ impl Story {
             "friend_left" => tell(What::Left(owned(&fields.name), owned(&fields.how))),
             "block_mined" => {
                 let block = self.block(fields)?;
-                self.blocks[block].journey.origin = Some((node, time));
-                self.nodes[node].mined = self.nodes[node].mined.saturating_add(1);
-                self.moments.push(Moment { time, node, what: What::Mined(block) });
+                if self.blocks[block].journey.origin.is_none() {
+                    self.blocks[block].journey.origin = Some((node, time));
+                    self.moments.push(Moment { time, node, what: What::Mined(block) });
+                }
             }
             "block_connected" => {
                 let block = self.block(fields)?;
@@ -303,9 +347,11 @@ impl Story {
             "trade_refused" => self.refused = self.refused.saturating_add(1),
             "chat_sent" => {
                 let chat = self.chat(fields.id.as_deref()?);
-                self.chats[chat].journey.origin = Some((node, time));
-                self.chats[chat].to = fields.to.as_ref().map(ToString::to_string);
-                self.moments.push(Moment { time, node, what: What::Chatted(chat) });
+                if self.chats[chat].journey.origin.is_none() {
+                    self.chats[chat].journey.origin = Some((node, time));
+                    self.chats[chat].to = fields.to.as_deref().map(shown);
+                    self.moments.push(Moment { time, node, what: What::Chatted(chat) });
+                }
             }
             "chat_received" => {
                 let chat = self.chat(fields.id.as_deref()?);
@@ -344,7 +390,7 @@ impl Story {
             return *chat;
         }
         self.chats.push(ChatStory::default());
-        self.chat_ids.push(id.to_owned());
+        self.chat_ids.push(shown(id));
         self.by_id.insert(id.to_owned(), self.chats.len() - 1);
         self.chats.len() - 1
     }
@@ -372,9 +418,15 @@ impl Story {
 
     /// What a peer is called: its node's name if it wrote a log, or the end of its id.
     pub(super) fn peer_name(&self, peer: &str) -> String {
-        let known = self.nodes.iter().find(|node| node.peer_id.as_deref() == Some(peer));
-        known.map_or_else(|| format!("…{}", tail(peer, 8)), |node| node.name.clone())
+        let known = self.by_peer_id.get(peer);
+        known.map_or_else(|| format!("…{}", tail(peer, 8)), |node| self.nodes[*node].name.clone())
     }
+}
+
+/// What a log calls something, as it may be shown.
+fn shown(text: &str) -> String {
+    let end = text.char_indices().nth(MAX_TEXT_CHARS).map_or(text.len(), |(at, _)| at);
+    printable(&text[..end])
 }
 
 /// The last characters of a text.
@@ -429,5 +481,51 @@ mod tests {
             _ => None,
         });
         assert_eq!(names.collect::<Vec<_>>(), ["\u{fffd}[31mred"]);
+    }
+
+    #[test]
+    fn a_killed_node_was_not_up_until_it_listened_again() {
+        let story = told(&[
+            ("01", r#""listening""#),
+            ("01.2", r#""node_started""#),
+            ("05", r#""synced""#),
+            // Killed, and back.
+            ("40", r#""listening""#),
+            ("40.1", r#""listening""#),
+            ("40.2", r#""peer_connected","peer":"p""#),
+            ("40.3", r#""node_started""#),
+            ("45", r#""synced""#),
+        ]);
+        let first = story.nodes[0].sessions[0].first - 1_000_000;
+        let tenth = |time: Micros| (time - first) / 100_000;
+        let runs: Vec<_> =
+            story.nodes[0].sessions.iter().map(|session| (tenth(session.first), tenth(session.last))).collect();
+        assert_eq!(runs, [(10, 50), (400, 450)]);
+    }
+
+    #[test]
+    fn what_a_node_made_counts_once_however_often_its_log_says_so() {
+        let hash = "ab".repeat(32);
+        let mined = format!(r#""block_mined","hash":"{hash}","height":1,"transactions":1"#);
+        let sent = r#""chat_sent","id":"1""#;
+        let story = told(&[("01", &mined), ("01", sent), ("02", &mined), ("02", sent)]);
+        assert_eq!((story.moments.len(), story.blocks.len(), story.chats.len()), (2, 1, 1));
+    }
+
+    #[test]
+    fn no_text_of_a_log_can_move_the_cursor_or_is_long() {
+        let long = "x".repeat(1_000);
+        let story = told(&[
+            ("01", r#""node_started","peer_id":"\u001b[2J""#),
+            ("02", r#""node_started","peer_id":"\u001b[2J""#),
+            ("03", r#""chat_sent","id":"\u001b","to":"\u001b[31m""#),
+            ("04", &format!(r#""friend_joined","name":"{long}""#)),
+        ]);
+        assert_eq!(story.nodes.len(), 1);
+        assert_eq!(story.nodes[0].peer_id.as_deref(), Some("\u{fffd}[2J"));
+        assert_eq!(story.chats[0].to.as_deref(), Some("\u{fffd}[31m"));
+        assert_eq!(story.chat_id(0), "\u{fffd}");
+        let Some(What::Joined(name)) = story.moments.last().map(|moment| &moment.what) else { panic!("a friend") };
+        assert_eq!(name.len(), MAX_TEXT_CHARS);
     }
 }

@@ -86,6 +86,21 @@ pub(super) fn write_tables(out: &mut dyn Write, report: &Report, limit: usize) -
         .collect();
     write_table(out, ["height", "hash", "miner", "tx", "arrivals", "p50", "p99", "max", ""], &rows)?;
 
+    let (trades, left_out) = last(&report.trades, limit);
+    if !trades.is_empty() {
+        heading(out, "Trades and notes", left_out)?;
+        let rows: Vec<_> = trades
+            .iter()
+            .map(|trade| {
+                let [arrivals, p50, p99, max] = spread(trade.spread_ms);
+                let txid = trade.txid.get(..16).unwrap_or_default().to_owned();
+                let from = trade.from.clone().unwrap_or_else(|| "-".to_owned());
+                [clock(trade.time), txid, from, arrivals, p50, p99, max]
+            })
+            .collect();
+        write_table(out, ["time", "id", "from", "arrivals", "p50", "p99", "max"], &rows)?;
+    }
+
     let (chat, left_out) = last(&report.chat, limit);
     if !chat.is_empty() {
         heading(out, "Chat", left_out)?;
@@ -144,9 +159,10 @@ pub(super) fn write_tables(out: &mut dyn Write, report: &Report, limit: usize) -
     write_table(out, heads, &rows)?;
     writeln!(
         out,
-        "\n{} lines read, {} broken; {} stale blocks, {} reorganisations, {} trades refused",
+        "\n{} lines read, {} broken, {} repeated; {} stale blocks, {} reorganisations, {} trades refused",
         report.lines,
         report.broken_lines,
+        report.repeated_lines,
         report.stale_blocks,
         report.reorganisations.len(),
         report.trades_refused

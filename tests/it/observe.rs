@@ -1,6 +1,9 @@
 //! `observe` on the logs that real nodes keep.
 
-use std::fs;
+use std::{
+    fs::{self, OpenOptions},
+    io::Write,
+};
 
 use crate::support::{
     TestNet,
@@ -63,4 +66,61 @@ fn what_is_no_log_is_a_sentence() {
     assert!(sentence.contains("2 lines") && sentence.contains("--log-format json"), "{sentence}");
     let (_, sentence) = folder.refused(&["observe", "/nowhere/at.all"]);
     assert!(sentence.contains("/nowhere/at.all"), "{sentence}");
+}
+
+/// A line of a log at a second of one minute.
+fn line(second: u32, event: &str) -> String {
+    format!(r#"{{"timestamp":"2026-01-01T00:00:{second:02}.000000Z","level":"INFO","node":"yzw","event":{event}}}"#)
+}
+
+#[test]
+fn what_is_followed_is_told_once_each_also_when_it_comes_late_or_as_the_last() {
+    let net = TestNet::new();
+    let log = net.file("yzw.log", &format!("{}\n", line(10, r#""node_started""#)));
+    let append = |text: &str| {
+        let mut file = OpenOptions::new().append(true).open(&log).expect("opened");
+        file.write_all(text.as_bytes()).expect("written");
+    };
+    let mut observer = net.folder("yzw").spawn(&["observe", "--follow", &log]);
+    // Nothing follows that would be two seconds younger.
+    observer.await_printed(0, "started");
+    append(&format!("{}\n", line(20, r#""friend_joined","name":"sr""#)));
+    observer.await_printed(0, "sees sr");
+    append(&format!("{}\n", line(5, r#""friend_joined","name":"hjs""#)));
+    observer.await_printed(0, "sees hjs");
+    // A last line without its end, and no time to grow old.
+    append(&line(21, r#""friend_joined","name":"xzq""#));
+    observer.signal("INT");
+    assert!(observer.await_end().success());
+    observer.await_printed(0, "sees xzq");
+    let printed = observer.printed_since(0);
+    let told: Vec<_> = printed.lines().filter_map(|line| line.split("  ").last()).collect();
+    assert_eq!(told, ["started", "sees sr", "sees hjs", "sees xzq"]);
+}
+
+#[test]
+fn standard_input_is_followed_until_a_signal_or_its_end() {
+    let net = TestNet::new();
+    let started = line(10, r#""node_started""#);
+    let mut observer = net.folder("yzw").spawn(&["observe", "-", "--follow"]);
+    observer.say(&started);
+    observer.await_printed(0, "started");
+    observer.signal("INT");
+    assert!(observer.await_end().success());
+
+    let mut observer = net.folder("yzw").spawn(&["observe", "-", "--follow"]);
+    observer.say(&started);
+    observer.end_input();
+    assert!(observer.await_end().success());
+    observer.await_printed(0, "started");
+}
+
+#[test]
+fn a_page_takes_the_place_of_no_log_that_is_followed() {
+    let net = TestNet::new();
+    let text = format!("{}\n", line(10, r#""node_started""#));
+    let log = net.file("yzw.log", &text);
+    let mut observer = net.folder("yzw").spawn(&["observe", "--follow", &log, "--html", &log]);
+    assert_eq!(observer.await_end().code(), Some(1));
+    assert_eq!(fs::read_to_string(&log).expect("the log"), text);
 }
