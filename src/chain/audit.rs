@@ -14,8 +14,8 @@ use super::{
     store::{
         Status,
         tables::{
-            OwnRecord, ReadTables, Undo, WaitingRecord, coin_from_bytes, place_from_bytes, split_block_key, stored,
-            tx_key,
+            OwnRecord, ReadTables, Undo, WaitingRecord, coin_from_bytes, coin_to_bytes, place_from_bytes,
+            split_block_key, stored, tx_key,
         },
     },
     tree::{Node, NodeId},
@@ -52,7 +52,7 @@ fn summarise(tables: &ReadTables) -> Result<CoinsSummary, ChainFault> {
         let (key, value) = entry?;
         hasher.update(key.value());
         hasher.update(value.value());
-        let coin = coin_from_bytes(value.value());
+        let coin = coin_from_bytes(value.value())?;
         coins = coins.saturating_add(u64::from(!coin.is_stamp()));
         supply = supply.saturating_add(coin.value);
     }
@@ -284,7 +284,7 @@ fn compare(tables: &ReadTables, coins: &mut HashMap<CoinKey, Coin>) -> Result<()
     for entry in tables.coins.iter()? {
         let (key, value) = entry?;
         let key = CoinKey::from_bytes(key.value());
-        if coins.remove(&key) != Some(coin_from_bytes(value.value())) {
+        if coins.remove(&key).as_ref().map(coin_to_bytes) != Some(*value.value()) {
             let what = format!("the coin {} is stored, but the blocks do not lead to it", name(&key));
             return Err(Finding::Problem(what));
         }

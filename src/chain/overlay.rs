@@ -442,7 +442,10 @@ impl Overlay {
         }
         match remembered() {
             Some(coin) => Ok(Some(coin)),
-            None => Ok(self.tables()?.coins.get(&key.to_bytes())?.map(|bytes| coin_from_bytes(bytes.value()))),
+            None => {
+                let stored = self.tables()?.coins.get(&key.to_bytes())?;
+                Ok(stored.map(|bytes| coin_from_bytes(bytes.value())).transpose()?)
+            }
         }
     }
 }

@@ -441,7 +441,7 @@ impl Chain {
         let mut coins = Vec::new();
         for entry in tables.coins.range::<&[u8; 56]>(&first.to_bytes()..=&last.to_bytes())? {
             let (key, value) = entry?;
-            let coin = super::store::tables::coin_from_bytes(value.value());
+            let coin = super::store::tables::coin_from_bytes(value.value())?;
             if !coin.is_stamp() {
                 coins.push(OwnedCoin { outpoint: CoinKey::from_bytes(key.value()).outpoint, coin });
             }

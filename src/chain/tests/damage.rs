@@ -193,11 +193,19 @@ fn wrong_coins_index_and_undo_records_are_found_and_rebuilt() {
         value[0] ^= 1;
         tables.coins.insert(&key, &value).expect("written");
     });
+    let flag = changed(&sample, |tables| {
+        let (key, mut value) = {
+            let (key, value) = tables.coins.iter().expect("a table").next().expect("there").expect("an entry");
+            (*key.value(), *value.value())
+        };
+        value[12] |= 2;
+        tables.coins.insert(&key, &value).expect("written");
+    });
     let lost_coin = changed(&sample, |tables| drop(tables.coins.pop_last().expect("a table")));
     let index = changed(&sample, |tables| drop(tables.tx_index.pop_first().expect("a table")));
     let undo = changed(&sample, |tables| drop(tables.undo.pop_last().expect("a table")));
     let more = changed(&sample, |tables| drop(tables.tx_index.insert(&[7; 32], &[0; 8]).expect("a table")));
-    for (bytes, word) in [(coin, "coin"), (lost_coin, "coin"), (index, "index"), (undo, "undo"), (more, "index")] {
+    for (bytes, word) in [(coin, "coin"), (flag, "coin"), (lost_coin, "coin"), (index, "index"), (undo, "undo"), (more, "index")] {
         let found = sample.found(&bytes).expect("found");
         assert!(found.contains(word) && found.contains("reindex"), "{found}");
         let path = sample.place(&bytes);
