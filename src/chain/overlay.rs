@@ -55,7 +55,7 @@ struct Layer {
     coins: KeyMap<CoinKey, Option<Coin>>,
     tx_index: KeyMap<TxId, Option<(Height, u32)>>,
     waiting: KeyMap<TxId, Option<Vec<u8>>>,
-    own: KeyMap<TxId, Vec<u8>>,
+    own: KeyMap<TxId, Option<Vec<u8>>>,
     tip: Option<BlockKey>,
     best_header: Option<BlockKey>,
     body_bytes: usize,
@@ -85,10 +85,8 @@ impl Layer {
                 self.headers.write(&mut tables.headers)?;
                 write_bytes(&mut tables.undo, self.undo.iter().map(|(key, bytes)| (*key, bytes.as_ref())))?;
                 write_index(&mut tables.tx_index, &self.tx_index)?;
-                write_waiting(&mut tables.mempool, &self.waiting)?;
-                for (_, txid, bytes) in sorted(&self.own, id_prefix) {
-                    tables.own.insert(tx_key(txid), bytes.as_slice())?;
-                }
+                write_trades(&mut tables.mempool, &self.waiting)?;
+                write_trades(&mut tables.own, &self.own)?;
                 for (name, key) in [(META_TIP, &self.tip), (META_BEST_HEADER, &self.best_header)] {
                     if let Some(key) = key {
                         tables.meta.insert(name, key.as_slice())?;
@@ -418,15 +416,19 @@ impl Overlay {
     }
 
     pub(crate) fn own(&mut self, txid: &TxId) -> Result<Option<OwnRecord>, ChainFault> {
-        if let Some(bytes) = self.layers().find_map(|layer| layer.own.get(txid)) {
-            return Ok(Some(stored("an own trade", bytes)?));
+        if let Some(known) = self.layers().find_map(|layer| layer.own.get(txid)) {
+            return Ok(known.as_ref().map(|bytes| stored("an own trade", bytes)).transpose()?);
         }
         let record = self.tables()?.own.get(tx_key(txid))?;
         Ok(record.map(|bytes| stored("an own trade", bytes.value())).transpose()?)
     }
 
     pub(crate) fn put_own(&mut self, txid: TxId, record: &OwnRecord) {
-        self.top().own.insert(txid, record.to_bytes());
+        self.top().own.insert(txid, Some(record.to_bytes()));
+    }
+
+    pub(crate) fn remove_own(&mut self, txid: TxId) {
+        self.top().own.insert(txid, None);
     }
 }
 
@@ -517,8 +519,8 @@ fn write_index(
     Ok(())
 }
 
-/// Removes the waiting trades that have left, then writes those that came, in the order of their ids.
-fn write_waiting(
+/// Removes the trades that have left, then writes those that came, in the order of their ids.
+fn write_trades(
     table: &mut Table<'_, &'static [u8; 32], &'static [u8]>,
     changes: &KeyMap<TxId, Option<Vec<u8>>>,
 ) -> Result<(), ChainFault> {

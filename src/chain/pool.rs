@@ -192,7 +192,7 @@ impl Chain {
     }
 
     /// Writes a waiting trade to the mempool table, and to the own ones if it is.
-    fn keep(&mut self, txid: TxId, now: UnixMillis) {
+    pub(super) fn keep(&mut self, txid: TxId, now: UnixMillis) {
         let Some(waiting) = self.mempool.get(&txid) else { return };
         let MempoolEntry { transaction, added, local, .. } = &waiting.entry;
         let transaction = Arc::clone(transaction);
@@ -336,10 +336,9 @@ impl Chain {
     }
 
     /// Takes up the waiting trades of the last run, in the order of their admission.
-    pub(super) fn restore_mempool(&mut self, records: Vec<WaitingRecord>) -> Result<(), ChainFault> {
-        for record in records {
+    pub(super) fn restore_mempool(&mut self, records: Vec<(TxId, WaitingRecord)>) -> Result<(), ChainFault> {
+        for (txid, record) in records {
             let WaitingRecord { sequence, added, transaction, .. } = record;
-            let txid = transaction.txid();
             self.mempool.continue_from(sequence);
             if self.overlay.place(&txid)?.is_some() {
                 self.overlay.remove_waiting(txid);
@@ -362,7 +361,7 @@ impl Chain {
     }
 
     /// Takes up void trades whose inputs are there again: the chain changed in their favour.
-    fn retry_void(&mut self, all: bool, now: UnixMillis) -> Result<(), ChainFault> {
+    pub(super) fn retry_void(&mut self, all: bool, now: UnixMillis) -> Result<(), ChainFault> {
         let limit = if all { usize::MAX } else { MAX_RETRIED };
         let void = self.own.iter().filter(|(_, is_void)| **is_void).map(|(txid, _)| *txid);
         let mut void: Vec<_> = void.collect();

@@ -40,7 +40,7 @@ const COINS: TableDefinition<'static, &CoinBytes, &[u8; COIN_VALUE_BYTES]> = Tab
 /// Transaction id to height and position on the best chain.
 const TX_INDEX: TableDefinition<'static, &[u8; 32], &[u8; 8]> = TableDefinition::new("tx_index_1");
 /// Transaction id to [`WaitingRecord`].
-const MEMPOOL: TableDefinition<'static, &[u8; 32], &[u8]> = TableDefinition::new("mempool_1");
+pub(crate) const MEMPOOL: TableDefinition<'static, &[u8; 32], &[u8]> = TableDefinition::new("mempool_1");
 /// Transaction id to [`OwnRecord`]: every trade and note made on this node, for ever.
 pub(crate) const OWN: TableDefinition<'static, &[u8; 32], &[u8]> = TableDefinition::new("own_1");
 /// Names below to their values.
