@@ -334,14 +334,21 @@ impl Chain {
     /// When [`Chain::due`] has something to do next.
     #[must_use]
     pub fn next_due(&self) -> Option<UnixMillis> {
+        if self.overlay.is_sealed() {
+            return None;
+        }
         self.held.first().map(|held| held.due).into_iter().chain(self.mempool.next_expiry()).min()
     }
 
     /// Tries those blocks again that were ahead of our clock and no longer are, and forgets the trades that have expired.
+    /// Nothing where nothing may change.
     ///
     /// # Errors
     /// When the disk fails.
     pub fn due(&mut self, now: UnixMillis) -> Result<(), ChainFault> {
+        if self.overlay.is_sealed() {
+            return Ok(());
+        }
         self.expire_trades(now)?;
         let count = self.held.iter().take_while(|held| held.due <= now).count();
         let due: Vec<_> = self.held.drain(..count).collect();

@@ -166,6 +166,11 @@ impl Overlay {
         self.store.seal();
     }
 
+    /// Whether nothing may change.
+    pub(crate) const fn is_sealed(&self) -> bool {
+        self.store.is_sealed()
+    }
+
     /// Whether replies and events have to wait for a commit.
     pub(crate) const fn is_awaited(&self) -> bool {
         self.awaited

@@ -388,6 +388,19 @@ fn what_waits_too_long_is_forgotten_but_not_our_own_nor_what_it_rests_on() {
 }
 
 #[test]
+fn in_a_chain_that_is_only_read_nothing_falls_due() {
+    let mut purse = Purse::new();
+    let free = purse.pays(0, 2, 0);
+    purse.takes(&free, PEER);
+    purse.chain.chain.commit().expect("a commit");
+    purse.chain.chain.overlay.seal();
+    assert_eq!(purse.chain.chain.next_due(), None);
+    purse.later(FREE_EXPIRY_MS);
+    assert_eq!(purse.waits(), [free.txid()]);
+    assert_eq!(purse.chain.chain.commit(), Ok(()));
+}
+
+#[test]
 fn a_peers_trade_that_is_sent_here_too_becomes_our_own_and_stays() {
     let mut purse = Purse::new();
     let trade = purse.pays(0, 2, 0);
