@@ -36,7 +36,7 @@ use super::{
 };
 use crate::{
     consensus::{CoinKey, HeaderWindow, Network, WINDOW_BLOCKS, spent_coins, verify_signatures},
-    primitives::{Amount, BlockHash, Header, Height, Owner, TxId, UnixMillis, events, metrics::StoreMetrics},
+    primitives::{Amount, BlockHash, Header, Height, Owner, Transaction, TxId, UnixMillis, events, metrics::StoreMetrics},
 };
 
 /// Changes are committed at the latest when they take about this many bytes of memory and half of the cache, but no more
@@ -505,6 +505,12 @@ impl Chain {
     #[must_use]
     pub fn mempool(&self) -> Vec<MempoolEntry> {
         self.mempool.entries().map(|waiting| waiting.entry.clone()).collect()
+    }
+
+    /// The trades of these ids that wait in the mempool, in the order given.
+    #[must_use]
+    pub fn waiting_trades(&self, ids: &[TxId]) -> Vec<Option<Arc<Transaction>>> {
+        ids.iter().map(|txid| self.mempool.get(txid).map(|waiting| Arc::clone(&waiting.entry.transaction))).collect()
     }
 
     /// Those of the ids that are neither in the mempool nor on the best chain, in the order given.

@@ -395,6 +395,10 @@ impl ChainThread {
                 let unknown = self.chain.unknown_trades(ids)?;
                 self.keep(move || send(reply, Ok(unknown)));
             }
+            ChainCommand::WaitingTrades { ids, reply } => {
+                let trades = self.chain.waiting_trades(&ids);
+                self.keep(move || send(reply, trades));
+            }
             ChainCommand::ShutDown { reply } => {
                 self.queue.close();
                 self.keep(move || send(reply, ()));

@@ -9,7 +9,7 @@ use crate::{
         AcceptBlockError, BlockAccepted, Chain, ChainCommand, ChainEvent, ChainFault, ChainHandle, Origin, spawn,
         testing::{Branch, Disk, NOW, PEER, genesis_coin, key, network, open, owner, pay},
     },
-    primitives::Amount,
+    primitives::{Amount, TxId},
 };
 
 fn start(disk: &Disk, events: mpsc::Sender<ChainEvent>) -> (ChainHandle, std::thread::JoinHandle<()>) {
@@ -44,6 +44,9 @@ async fn commands_are_answered_once_durable_and_events_follow() {
     assert!(matches!(told.recv().await, Some(ChainEvent::TradeAccepted { origin: Origin::Local, .. })));
     assert_eq!(handle.mempool().await.map(|waiting| waiting.len()), Ok(1));
     assert_eq!(handle.balance(owner(&key(2))).await.map(|balance| balance.pending_in), Ok(Amount::from_coins(100)));
+    let (mined, unknown) = (network.genesis.transactions[0].txid(), TxId([7; 32]));
+    let waiting = handle.waiting_trades(vec![mined, trade.txid(), unknown]).await;
+    assert_eq!(waiting, Ok(vec![None, Some(Arc::new(trade)), None]));
     assert!(handle.template(owner(&key(3))).await.is_ok_and(|template| template.has_local));
     let (progress, mut steps) = mpsc::channel(100);
     let audit = handle.verify(progress.clone()).await.expect("an audit");
