@@ -9,7 +9,10 @@ use super::{
     ledger::Body,
     prepare::Incoming,
     state::Chain,
-    store::{Status, tables::block_key},
+    store::{
+        Status,
+        tables::{block_key, split_block_key},
+    },
     tree::NodeId,
     waiting::{Held, MAX_HELD, Waiter},
 };
@@ -146,6 +149,7 @@ impl Chain {
         for key in &dropped {
             self.overlay.remove_header(*key);
             self.overlay.remove_block(*key);
+            self.waiting.remove(&split_block_key(key).1);
         }
         if dropped.contains(&block_key(checked.header().height, &hash)) { Err(Unfit::TooLittleWork) } else { Ok(id) }
     }
@@ -239,6 +243,10 @@ impl Chain {
             None => self.add(parent, &checked).map_err(|unfit| unfit.of_block(hash))?,
         };
         if !self.tree.node(parent).status.has_body() {
+            if !self.waiting.has_room(bytes) {
+                let tree = &self.tree;
+                self.waiting.retain(|hash| tree.id(hash).is_some_and(|id| tree.node(id).on_best));
+            }
             let kept = self.waiting.insert(Waiter { body, hash, origin, bytes });
             return if kept { Ok(BlockAccepted::Waiting) } else { Err(AcceptBlockError::TooManyWaiting { hash }) };
         }

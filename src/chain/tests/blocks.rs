@@ -219,8 +219,10 @@ fn a_waiting_body_above_a_broken_one_falls_with_it() {
     let above = branch.next(&[]);
     chain.chain.accept_headers(&[bad.header, above.header], PEER, NOW).expect("good headers");
     assert_eq!(chain.block(&above), Ok(BlockAccepted::Waiting));
+    assert!(chain.chain.waiting.contains(&above.hash()));
     assert_eq!(refusal(&mut chain, &bad).0, "coinbase_value");
     assert_eq!(chain.chain.tip().height, 0);
+    assert!(!chain.chain.waiting.contains(&above.hash()));
 }
 
 #[test]
