@@ -233,6 +233,11 @@ impl Chain {
                 Err(unfit) => return Err(unfit.of_block(hash)),
             },
         };
+        let is_on_best = known.is_some_and(|id| self.tree.node(id).on_best);
+        let work = self.tree.node(parent).work.saturating_add(checked.work());
+        if !is_on_best && work < self.tree.least_side_work() {
+            return Err(AcceptBlockError::TooLittleWork { hash });
+        }
         let bytes = incoming.block.encoded_len();
         let body = match incoming.body(&checked) {
             Ok(body) => body,
@@ -295,7 +300,7 @@ impl Chain {
         self.tree.set_stored(id);
         self.save(id)?;
         if !node.beats(self.tree.node(self.tree.tip())) {
-            return Ok(BlockAccepted::SideBranch);
+            return self.bound_side_bodies(id, body.block.encoded_len());
         }
         match self.activate(id, Some(body), now)? {
             Activation::Done => Ok(BlockAccepted::Connected),
@@ -310,6 +315,31 @@ impl Chain {
                 Err(AcceptBlockError::InvalidBranch { hash: node.hash })
             }
         }
+    }
+
+    /// After a body of so many bytes was stored beside the best chain: drops those with the least work when there are too many.
+    fn bound_side_bodies(&mut self, id: NodeId, bytes: usize) -> Result<BlockAccepted, AcceptBlockError> {
+        self.side_bytes = self.side_bytes.saturating_add(bytes);
+        if self.side_bytes > self.max_side_bytes {
+            // Branches have come and gone since they were last counted.
+            let ends_first = self.tree.side_bodies();
+            let mut bytes = Vec::with_capacity(ends_first.len());
+            for id in &ends_first {
+                bytes.push(self.overlay.block_len(&self.tree.node(*id).key())?);
+            }
+            self.side_bytes = bytes.iter().sum();
+            let goal = self.max_side_bytes / 4 * 3;
+            for (id, bytes) in ends_first.into_iter().zip(bytes) {
+                if self.side_bytes <= goal {
+                    break;
+                }
+                self.forget_bodies(id)?;
+                self.side_bytes = self.side_bytes.saturating_sub(bytes);
+            }
+        }
+        let node = self.tree.node(id);
+        let is_kept = node.status.has_body();
+        if is_kept { Ok(BlockAccepted::SideBranch) } else { Err(AcceptBlockError::TooLittleWork { hash: node.hash }) }
     }
 
     /// Stores the blocks that waited for this one, and those that waited for them.

@@ -30,7 +30,7 @@ use super::{
             tx_key,
         },
     },
-    tree::{HeaderTree, NodeId, TreeLoader},
+    tree::{HeaderTree, MAX_SIDE_BYTES, NodeId, TreeLoader},
     verified::Verified,
     waiting::{Held, WaitingBlocks},
 };
@@ -138,6 +138,9 @@ pub struct Chain {
     pub(super) too_large: Option<super::diverged::TooLarge>,
     /// How much memory a reorganisation may take, in MiB.
     pub(super) reorganisation_mib: usize,
+    /// About how many bytes of bodies are stored beside the best chains, and how many may be.
+    pub(super) side_bytes: usize,
+    pub(super) max_side_bytes: usize,
     /// While stored blocks are connected again: nothing is told, the mempool is left alone.
     pub(super) rebuilding: bool,
     pub(super) staged: VecDeque<ChainEvent>,
@@ -227,6 +230,8 @@ impl Chain {
             template: None,
             generation: 0,
             too_large: None,
+            side_bytes: 0,
+            max_side_bytes: MAX_SIDE_BYTES,
             rebuilding: false,
             staged: VecDeque::new(),
             logs: Vec::new(),
