@@ -1,13 +1,19 @@
 //! The chain on its thread: answers after the commit, events in order, a clean end.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::sync::mpsc;
 
 use crate::{
     chain::{
         AcceptBlockError, BlockAccepted, Chain, ChainCommand, ChainEvent, ChainFault, ChainHandle, Origin, spawn,
-        testing::{Branch, Disk, NOW, PEER, genesis_coin, key, network, open, owner, pay},
+        store::Store,
+        testing::{
+            Branch, Disk, NOW, PEER, crash::CrashDisk, genesis_coin, key, network, open, options, owner, pay,
+        },
     },
     primitives::{Amount, TxId},
 };
@@ -99,6 +105,28 @@ async fn blocks_that_are_looked_at_ahead_get_the_verdicts_that_they_get_one_by_o
     drop(handle);
     thread.join().expect("a clean end");
     assert_eq!(open(&disk, &network).tip(), alone.tip());
+}
+
+#[tokio::test]
+async fn a_busy_thread_writes_what_nobody_waits_for_as_well() {
+    let network = network();
+    let disk = CrashDisk::default();
+    let store = Store::on_backend(disk.clone(), &network, 4).expect("a store");
+    let chain = Chain::on_store(store, options()).expect("a chain");
+    let (events, _told) = mpsc::channel(8);
+    let (handle, thread) = spawn(chain, Arc::new(|| NOW), events).expect("a thread");
+    let trade = pay(&network, &key(1), genesis_coin(&network), &[(owner(&key(2)), 10_000_000_000)]);
+    handle.accept_trade(trade, PEER).await.expect("good");
+    let before = disk.operations();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    // As a miner asks, only more often.
+    while disk.operations() == before {
+        assert!(Instant::now() < deadline, "nothing was written");
+        handle.template(owner(&key(3))).await.expect("a template");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    drop(handle);
+    thread.join().expect("a clean end");
 }
 
 #[tokio::test]
