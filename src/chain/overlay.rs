@@ -40,7 +40,7 @@ use crate::{
 
 /// About what one changed coin takes in memory, in bytes: key, value and the map's own.
 const COIN_COST: usize = 160;
-/// The same of an index entry or header.
+/// The same of an index entry, a header, or a record beside its bytes.
 const ENTRY_COST: usize = 120;
 
 /// Canonical bytes of blocks.
@@ -58,7 +58,8 @@ struct Layer {
     own: KeyMap<TxId, Option<Vec<u8>>>,
     tip: Option<BlockKey>,
     best_header: Option<BlockKey>,
-    body_bytes: usize,
+    /// Of bodies, undo records, waiting and own trades.
+    record_bytes: usize,
 }
 
 impl Layer {
@@ -72,7 +73,7 @@ impl Layer {
         self.own.extend(other.own);
         self.tip = other.tip.or(self.tip);
         self.best_header = other.best_header.or(self.best_header);
-        self.body_bytes = self.body_bytes.saturating_add(other.body_bytes);
+        self.record_bytes = self.record_bytes.saturating_add(other.record_bytes);
     }
 
     /// Writes all of it in one durable transaction, sorted; and the bodies, each of which is dropped at once. Many coins are
@@ -108,11 +109,17 @@ impl Layer {
     }
 
     fn cost(&self) -> usize {
-        let entries = [self.tx_index.len(), self.headers.len(), self.waiting.len(), self.own.len()];
+        let entries = [self.tx_index.len(), self.headers.len(), self.undo.len(), self.waiting.len(), self.own.len()];
         let entries: usize = entries.into_iter().sum();
         (self.coins.len().saturating_mul(COIN_COST))
             .saturating_add(entries.saturating_mul(ENTRY_COST))
-            .saturating_add(self.body_bytes)
+            .saturating_add(self.record_bytes)
+    }
+
+    /// Counts a record that joins.
+    fn count(&mut self, bytes: Vec<u8>) -> Vec<u8> {
+        self.record_bytes = self.record_bytes.saturating_add(bytes.len());
+        bytes
     }
 }
 
@@ -364,9 +371,8 @@ impl Overlay {
     }
 
     pub(crate) fn put_block(&mut self, key: BlockKey, block: &Block) {
-        let bytes = block.to_bytes();
         let layer = self.top();
-        layer.body_bytes = layer.body_bytes.saturating_add(bytes.len());
+        let bytes = layer.count(block.to_bytes());
         layer.blocks.insert(key, Some(bytes));
     }
 
@@ -385,7 +391,9 @@ impl Overlay {
     }
 
     pub(crate) fn put_undo(&mut self, key: BlockKey, undo: &Undo) {
-        self.top().undo.insert(key, Some(undo.to_bytes()));
+        let layer = self.top();
+        let bytes = layer.count(undo.to_bytes());
+        layer.undo.insert(key, Some(bytes));
     }
 
     pub(crate) fn remove_undo(&mut self, key: BlockKey) {
@@ -410,7 +418,9 @@ impl Overlay {
     /// Keeps a waiting transaction. One of a peer's may be lost in a crash: nobody is told that it is durable.
     pub(crate) fn put_waiting(&mut self, txid: TxId, record: &WaitingRecord) {
         let awaited = self.awaited || record.local;
-        self.top().waiting.insert(txid, Some(record.to_bytes()));
+        let layer = self.top();
+        let bytes = layer.count(record.to_bytes());
+        layer.waiting.insert(txid, Some(bytes));
         self.awaited = awaited;
     }
 
@@ -429,7 +439,9 @@ impl Overlay {
     }
 
     pub(crate) fn put_own(&mut self, txid: TxId, record: &OwnRecord) {
-        self.top().own.insert(txid, Some(record.to_bytes()));
+        let layer = self.top();
+        let bytes = layer.count(record.to_bytes());
+        layer.own.insert(txid, Some(bytes));
     }
 
     pub(crate) fn remove_own(&mut self, txid: TxId) {
