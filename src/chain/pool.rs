@@ -60,6 +60,7 @@ impl Chain {
             }
             if self.mempool.adopt(&txid) {
                 self.keep(txid, now);
+                self.tell_again(txid);
             }
             return Ok(());
         }

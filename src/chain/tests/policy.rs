@@ -405,7 +405,17 @@ fn a_peers_trade_that_is_sent_here_too_becomes_our_own_and_stays() {
     let mut purse = Purse::new();
     let trade = purse.pays(0, 2, 0);
     purse.takes(&trade, PEER);
+    let miner = owner(&key(9));
+    assert!(!purse.chain.chain.template(miner, purse.chain.now).expect("a template").has_local);
+    purse.chain.events();
     purse.takes(&trade, Origin::Local);
+    // It is mined at once and announced again, as any other of our own.
+    assert!(purse.chain.chain.template(miner, purse.chain.now).expect("a template").has_local);
+    let told = purse.chain.events();
+    let is_own = |event: &ChainEvent| {
+        matches!(event, ChainEvent::TradeAccepted { entry, origin: Origin::Local } if entry.local && entry.expires.is_none())
+    };
+    assert!(told.iter().any(is_own), "{told:?}");
     purse.later(FREE_EXPIRY_MS);
     assert_eq!(purse.waits(), [trade.txid()]);
 }
