@@ -18,7 +18,7 @@ use crate::{
     primitives::{Amount, Height, LeafHash, PeerId, Transaction, TxId, UnixMillis, events, leaf_hash},
 };
 
-/// Void trades that are tried again at each new block, at most; after a reorganisation all are.
+/// Void trades that are tried again at each new block, at most and in turn; after a reorganisation all are.
 const MAX_RETRIED: usize = 1_000;
 
 impl Chain {
@@ -367,7 +367,13 @@ impl Chain {
         let void = self.own.iter().filter(|(_, is_void)| **is_void).map(|(txid, _)| *txid);
         let mut void: Vec<_> = void.collect();
         void.sort_unstable();
-        void.truncate(limit);
+        if void.len() > limit {
+            // The next ones each time, so that all have their turn.
+            let had_turn = void.partition_point(|txid| *txid <= self.last_retried);
+            void.rotate_left(had_turn);
+            void.truncate(limit);
+            self.last_retried = void.last().copied().unwrap_or(self.last_retried);
+        }
         // Of two that exclude each other, the later is what their maker wants.
         let mut dated = Vec::with_capacity(void.len());
         for txid in void {

@@ -127,6 +127,8 @@ pub struct Chain {
     pub(super) verified: Verified,
     /// Own trades, and whether each is void.
     pub(super) own: HashMap<TxId, bool>,
+    /// The last of the void ones that had its turn.
+    pub(super) last_retried: TxId,
     pub(super) waiting: WaitingBlocks,
     pub(super) held: Vec<Held>,
     /// The difficulty window of the last header that was checked, moved on.
@@ -224,6 +226,7 @@ impl Chain {
             mempool: Mempool::default(),
             verified: Verified::default(),
             own,
+            last_retried: TxId([0; 32]),
             waiting: WaitingBlocks::default(),
             held: Vec::new(),
             window: None,
