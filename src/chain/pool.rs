@@ -90,6 +90,7 @@ impl Chain {
         let transaction = Arc::new(transaction);
         let leaf = leaf_hash(&transaction);
         self.admit(transaction, txid, leaf, candidate, local, now);
+        self.keep(txid, now);
         self.evict(now)?;
         let Some(waiting) = self.mempool.get(&txid) else {
             return Err(AcceptTradeError::BelowFloor { txid, rate, floor: self.mempool.floor().at(now) });
@@ -175,7 +176,7 @@ impl Chain {
         self.evict(now)
     }
 
-    /// Puts a checked trade whose signatures are verified into mempool and tables.
+    /// Puts a checked trade whose signatures are verified into the mempool.
     fn admit(
         &mut self,
         transaction: Arc<Transaction>,
@@ -189,7 +190,6 @@ impl Chain {
         let entry = MempoolEntry { transaction, txid, fee: Amount::ZERO, bytes, added, local, expires: None };
         self.mempool.insert(entry, leaf, candidate);
         self.verified.insert(leaf);
-        self.keep(txid, added);
     }
 
     /// Writes a waiting trade to the mempool table, and to the own ones if it is.
@@ -209,6 +209,19 @@ impl Chain {
 
     /// Takes up again what has been in mempool or chain before; its signatures are known to be good.
     fn readmit(
+        &mut self,
+        transaction: &Arc<Transaction>,
+        txid: TxId,
+        leaf: LeafHash,
+        added: UnixMillis,
+    ) -> Result<(), AcceptTradeError> {
+        self.readmit_stored(transaction, txid, leaf, added)?;
+        self.keep(txid, added);
+        Ok(())
+    }
+
+    /// [`Chain::readmit`] of what the tables have already.
+    fn readmit_stored(
         &mut self,
         transaction: &Arc<Transaction>,
         txid: TxId,
@@ -339,15 +352,21 @@ impl Chain {
     /// Takes up the waiting trades of the last run, in the order of their admission.
     pub(super) fn restore_mempool(&mut self, records: Vec<(TxId, WaitingRecord)>) -> Result<(), ChainFault> {
         for (txid, record) in records {
-            let WaitingRecord { sequence, added, transaction, .. } = record;
+            let WaitingRecord { sequence, added, local, transaction } = record;
             self.mempool.continue_from(sequence);
             if self.overlay.place(&txid)?.is_some() {
                 self.overlay.remove_waiting(txid);
                 continue;
             }
             let leaf = leaf_hash(&transaction);
-            match self.readmit(&transaction, txid, leaf, added) {
-                Ok(()) => {}
+            match self.readmit_stored(&transaction, txid, leaf, added) {
+                Ok(()) => {
+                    let as_stored = |waiting: &Waiting| waiting.sequence == sequence && waiting.entry.local == local;
+                    // A start that changes nothing writes nothing.
+                    if !self.mempool.get(&txid).is_some_and(as_stored) || self.own.get(&txid) == Some(&true) {
+                        self.keep(txid, added);
+                    }
+                }
                 Err(AcceptTradeError::Fault(fault)) => return Err(fault),
                 Err(error) => {
                     self.overlay.remove_waiting(txid);

@@ -317,6 +317,25 @@ fn a_power_cut_after_any_write_leaves_a_valid_earlier_state_that_goes_on() {
     }
 }
 
+#[test]
+fn a_start_that_changes_nothing_writes_nothing() {
+    let network = network();
+    let disk = new_disk(&network);
+    let mut player = Player::open(&network, &disk);
+    let trade = pay(&network, &key(1), genesis_coin(&network), &[(owner(&key(1)), 5)]);
+    let child = pay(&network, &key(1), coin_of(&trade, 0), &[(owner(&key(2)), 4)]);
+    let words = note(&network.id, &key(3), 1, b"words");
+    let steps = [(words, PEER), (trade, Origin::Local), (child, PEER)].map(|(trade, origin)| Step::Trade(trade, origin));
+    player.play(&steps).expect("a disk");
+    player.play(&[Step::Commit]).expect("a disk");
+    drop(player);
+    let disk = disk.restarted();
+    let store = Store::on_backend(disk.clone(), &network, 4).expect("a store");
+    let before = disk.operations();
+    let chain = Chain::on_store(store, options()).expect("a chain");
+    assert_eq!((chain.mempool().len(), disk.operations()), (3, before));
+}
+
 /// Plays a run on a disk that is full at these operations; what it leaves, with room again, must be whole and go on.
 fn fill_up(network: &Network, steps: &[Step], full: std::ops::Range<usize>) -> bool {
     let disk = new_disk(network);
