@@ -9,7 +9,10 @@ use super::{
     ledger::Body,
     prepare::Incoming,
     state::Chain,
-    store::{Status, tables::block_key},
+    store::{
+        Status,
+        tables::{block_key, split_block_key},
+    },
     tree::NodeId,
     waiting::{Held, MAX_HELD, Waiter},
 };
@@ -146,6 +149,7 @@ impl Chain {
         for key in &dropped {
             self.overlay.remove_header(*key);
             self.overlay.remove_block(*key);
+            self.waiting.remove(&split_block_key(key).1);
         }
         if dropped.contains(&block_key(checked.header().height, &hash)) { Err(Unfit::TooLittleWork) } else { Ok(id) }
     }
@@ -229,6 +233,11 @@ impl Chain {
                 Err(unfit) => return Err(unfit.of_block(hash)),
             },
         };
+        let is_on_best = known.is_some_and(|id| self.tree.node(id).on_best);
+        let work = self.tree.node(parent).work.saturating_add(checked.work());
+        if !is_on_best && work < self.tree.least_side_work() {
+            return Err(AcceptBlockError::TooLittleWork { hash });
+        }
         let bytes = incoming.block.encoded_len();
         let body = match incoming.body(&checked) {
             Ok(body) => body,
@@ -239,6 +248,10 @@ impl Chain {
             None => self.add(parent, &checked).map_err(|unfit| unfit.of_block(hash))?,
         };
         if !self.tree.node(parent).status.has_body() {
+            if !self.waiting.has_room(bytes) {
+                let tree = &self.tree;
+                self.waiting.retain(|hash| tree.id(hash).is_some_and(|id| tree.node(id).on_best));
+            }
             let kept = self.waiting.insert(Waiter { body, hash, origin, bytes });
             return if kept { Ok(BlockAccepted::Waiting) } else { Err(AcceptBlockError::TooManyWaiting { hash }) };
         }
@@ -287,7 +300,7 @@ impl Chain {
         self.tree.set_stored(id);
         self.save(id)?;
         if !node.beats(self.tree.node(self.tree.tip())) {
-            return Ok(BlockAccepted::SideBranch);
+            return self.bound_side_bodies(id, body.block.encoded_len());
         }
         match self.activate(id, Some(body), now)? {
             Activation::Done => Ok(BlockAccepted::Connected),
@@ -302,6 +315,31 @@ impl Chain {
                 Err(AcceptBlockError::InvalidBranch { hash: node.hash })
             }
         }
+    }
+
+    /// After a body of so many bytes was stored beside the best chain: drops those with the least work when there are too many.
+    fn bound_side_bodies(&mut self, id: NodeId, bytes: usize) -> Result<BlockAccepted, AcceptBlockError> {
+        self.side_bytes = self.side_bytes.saturating_add(bytes);
+        if self.side_bytes > self.max_side_bytes {
+            // Branches have come and gone since they were last counted.
+            let ends_first = self.tree.side_bodies();
+            let mut bytes = Vec::with_capacity(ends_first.len());
+            for id in &ends_first {
+                bytes.push(self.overlay.block_len(&self.tree.node(*id).key())?);
+            }
+            self.side_bytes = bytes.iter().sum();
+            let goal = self.max_side_bytes / 4 * 3;
+            for (id, bytes) in ends_first.into_iter().zip(bytes) {
+                if self.side_bytes <= goal {
+                    break;
+                }
+                self.forget_bodies(id)?;
+                self.side_bytes = self.side_bytes.saturating_sub(bytes);
+            }
+        }
+        let node = self.tree.node(id);
+        let is_kept = node.status.has_body();
+        if is_kept { Ok(BlockAccepted::SideBranch) } else { Err(AcceptBlockError::TooLittleWork { hash: node.hash }) }
     }
 
     /// Stores the blocks that waited for this one, and those that waited for them.
@@ -334,14 +372,21 @@ impl Chain {
     /// When [`Chain::due`] has something to do next.
     #[must_use]
     pub fn next_due(&self) -> Option<UnixMillis> {
+        if self.overlay.is_sealed() {
+            return None;
+        }
         self.held.first().map(|held| held.due).into_iter().chain(self.mempool.next_expiry()).min()
     }
 
     /// Tries those blocks again that were ahead of our clock and no longer are, and forgets the trades that have expired.
+    /// Nothing where nothing may change.
     ///
     /// # Errors
     /// When the disk fails.
     pub fn due(&mut self, now: UnixMillis) -> Result<(), ChainFault> {
+        if self.overlay.is_sealed() {
+            return Ok(());
+        }
         self.expire_trades(now)?;
         let count = self.held.iter().take_while(|held| held.due <= now).count();
         let due: Vec<_> = self.held.drain(..count).collect();

@@ -215,8 +215,9 @@ impl Chain {
     pub(super) fn invalidate(&mut self, id: NodeId) -> Result<(), ChainFault> {
         for id in self.tree.invalidate(id) {
             self.save(id)?;
-            let key = self.tree.node(id).key();
-            self.overlay.remove_block(key);
+            let node = self.tree.node(id);
+            self.overlay.remove_block(node.key());
+            self.waiting.remove(&node.hash);
         }
         let best = self.tree.find_best();
         self.set_best_header(best)

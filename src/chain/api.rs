@@ -301,6 +301,13 @@ pub enum ChainCommand {
         /// Those, in the order given.
         reply: oneshot::Sender<Result<Vec<TxId>, ChainFault>>,
     },
+    /// Those of these trades that wait in the mempool.
+    WaitingTrades {
+        /// At most [`MAX_GET_DATA`](crate::wire::limits::MAX_GET_DATA).
+        ids: Vec<TxId>,
+        /// One for each id, in the order given.
+        reply: oneshot::Sender<Vec<Option<Arc<Transaction>>>>,
+    },
     /// Commit, answer what is under way, and end.
     ShutDown {
         /// Sent once everything is on disk.

@@ -14,8 +14,8 @@ use super::{
     store::{
         Status,
         tables::{
-            OwnRecord, ReadTables, Undo, WaitingRecord, coin_from_bytes, place_from_bytes, split_block_key, stored,
-            tx_key,
+            OwnRecord, ReadTables, Undo, WaitingRecord, coin_from_bytes, coin_to_bytes, place_from_bytes,
+            split_block_key, stored, tx_key,
         },
     },
     tree::{Node, NodeId},
@@ -52,7 +52,7 @@ fn summarise(tables: &ReadTables) -> Result<CoinsSummary, ChainFault> {
         let (key, value) = entry?;
         hasher.update(key.value());
         hasher.update(value.value());
-        let coin = coin_from_bytes(value.value());
+        let coin = coin_from_bytes(value.value())?;
         coins = coins.saturating_add(u64::from(!coin.is_stamp()));
         supply = supply.saturating_add(coin.value);
     }
@@ -233,7 +233,17 @@ impl Chain {
         }
         self.recheck_mempool()?;
         self.commit()?;
-        let summary = summarise(&self.overlay.store().read()?)?;
+        let lost = self.mend_trades(now)?;
+        self.commit()?;
+        let tables = self.overlay.store().read()?;
+        let summary = summarise(&tables)?;
+        let of_trades = match check_trades(&tables, &self.network.id) {
+            Ok(()) => lost.map(|txid| {
+                format!("the own trade {txid} was damaged, and there is no other copy of it: it is forgotten")
+            }),
+            Err(Finding::Problem(problem)) => Some(problem),
+            Err(Finding::Fault(fault)) => return Err(fault),
+        };
         let tip = self.tip();
         let problem = if tip.hash != before.0.hash {
             let (height, was) = (tip.height.saturating_add(1), before.0.height);
@@ -245,9 +255,71 @@ impl Chain {
         } else if Some(summary.hash) != before.1 {
             Some("the old coins were not those that the blocks lead to; they are now".to_owned())
         } else {
-            None
+            of_trades
         };
         Ok(self.audit(Some(&summary), problem))
+    }
+
+    /// Removes what is stored of trades that do not wait, writes damaged records of own trades anew from what waits or is
+    /// mined, and takes up own trades that neither wait nor are mined nor void. One that had no other copy is forgotten, and
+    /// named. The mempool was rechecked and everything committed.
+    fn mend_trades(&mut self, now: UnixMillis) -> Result<Option<TxId>, ChainFault> {
+        let tables = self.overlay.store().read()?;
+        for entry in tables.mempool.iter()? {
+            let txid = TxId(*entry?.0.value());
+            if self.mempool.get(&txid).is_none() {
+                self.overlay.remove_waiting(txid);
+            }
+        }
+        let (mut lost, mut astray) = (None, Vec::new());
+        for entry in tables.own.iter()? {
+            let (key, value) = entry?;
+            let txid = TxId(*key.value());
+            let record = stored::<OwnRecord>("an own trade", value.value()).ok();
+            let whole = record.filter(|record| is_whole(txid, &record.transaction, &self.network.id));
+            let record = if let Some(record) = whole {
+                record
+            } else if let Some(record) = self.other_copy(txid)? {
+                self.overlay.put_own(txid, &record);
+                record
+            } else {
+                self.own.remove(&txid);
+                self.overlay.remove_own(txid);
+                lost = Some(txid);
+                continue;
+            };
+            let is_astray =
+                record.void.is_empty() && self.mempool.get(&txid).is_none() && self.overlay.place(&txid)?.is_none();
+            self.own.insert(txid, is_astray || !record.void.is_empty());
+            if is_astray {
+                astray.push((txid, record));
+            }
+        }
+        self.retry_void(true, now)?;
+        for (txid, OwnRecord { added, transaction, .. }) in astray {
+            if self.own.get(&txid) == Some(&true) {
+                self.make_void(
+                    txid,
+                    transaction,
+                    added,
+                    "it was lost by damage, and an input of it is gone".to_owned(),
+                )?;
+            }
+        }
+        Ok(lost)
+    }
+
+    /// The record of an own trade as far as it follows from what waits or is mined.
+    pub(super) fn other_copy(&mut self, txid: TxId) -> Result<Option<OwnRecord>, ChainFault> {
+        let void = String::new();
+        if let Some(waiting) = self.mempool.get(&txid) {
+            let transaction = Transaction::clone(&waiting.entry.transaction);
+            return Ok(Some(OwnRecord { added: waiting.entry.added, void, transaction }));
+        }
+        let Some((height, position)) = self.overlay.place(&txid)? else { return Ok(None) };
+        let transaction = Transaction::clone(&self.mined_transaction(txid, height, position)?.transaction);
+        let added = self.tree.connected_at(height).map_or(0, |id| self.tree.node(id).time);
+        Ok(Some(OwnRecord { added, void, transaction }))
     }
 }
 
@@ -260,20 +332,30 @@ fn problem(node: &Node, what: &str) -> Finding {
     Finding::Problem(format!("block {} at height {} {what}", node.hash, node.height))
 }
 
-/// Checks that the waiting and the own trades read back and are those of their names, signatures and all.
+/// Whether a stored trade is the one of its name, signatures and all.
+pub(super) fn is_whole(txid: TxId, transaction: &Transaction, network: &NetworkId) -> bool {
+    transaction.txid() == txid && verify_signatures(network, &[(transaction, txid)], 1).is_ok()
+}
+
+/// Checks that the waiting and the own trades read back and are those of their names, and that each own one waits, is mined
+/// or is void.
 fn check_trades(tables: &ReadTables, network: &NetworkId) -> Result<(), Finding> {
-    let check = |key: &[u8; 32], transaction: &Transaction| {
-        let txid = TxId(*key);
-        let is_whole = transaction.txid() == txid && verify_signatures(network, &[(transaction, txid)], 1).is_ok();
-        if is_whole { Ok(()) } else { Err(Finding::Problem(format!("the stored trade {txid} is damaged"))) }
+    let check = |txid: TxId, transaction: &Transaction| {
+        let damaged = || Finding::Problem(format!("the stored trade {txid} is damaged"));
+        if is_whole(txid, transaction, network) { Ok(()) } else { Err(damaged()) }
     };
     for entry in tables.mempool.iter()? {
         let (key, value) = entry?;
-        check(key.value(), &stored::<WaitingRecord>("a waiting trade", value.value())?.transaction)?;
+        check(TxId(*key.value()), &stored::<WaitingRecord>("a waiting trade", value.value())?.transaction)?;
     }
     for entry in tables.own.iter()? {
         let (key, value) = entry?;
-        check(key.value(), &stored::<OwnRecord>("an own trade", value.value())?.transaction)?;
+        let (txid, record) = (TxId(*key.value()), stored::<OwnRecord>("an own trade", value.value())?);
+        check(txid, &record.transaction)?;
+        let key = tx_key(&txid);
+        if record.void.is_empty() && tables.mempool.get(key)?.is_none() && tables.tx_index.get(key)?.is_none() {
+            return Err(Finding::Problem(format!("the own trade {txid} neither waits nor is mined nor void")));
+        }
     }
     Ok(())
 }
@@ -284,7 +366,7 @@ fn compare(tables: &ReadTables, coins: &mut HashMap<CoinKey, Coin>) -> Result<()
     for entry in tables.coins.iter()? {
         let (key, value) = entry?;
         let key = CoinKey::from_bytes(key.value());
-        if coins.remove(&key) != Some(coin_from_bytes(value.value())) {
+        if coins.remove(&key).as_ref().map(coin_to_bytes) != Some(*value.value()) {
             let what = format!("the coin {} is stored, but the blocks do not lead to it", name(&key));
             return Err(Finding::Problem(what));
         }

@@ -138,10 +138,11 @@ impl Chain {
         Ok(Some(Activation::TooLarge { needs_mib }))
     }
 
-    /// Whether there is a better branch than ours that may be there to take: [`Chain::reconsider`] tells.
+    /// Whether there is a better branch than ours that may be there to take, and the chain may change:
+    /// [`Chain::reconsider`] tells.
     #[must_use]
     pub fn is_off_best(&self) -> bool {
-        !self.tree.node(self.tree.tip()).on_best
+        !self.overlay.is_sealed() && !self.tree.node(self.tree.tip()).on_best
     }
 
     /// Takes the best branch after all, when what forbade it no longer does: a clock was set right.

@@ -263,8 +263,8 @@ pub enum AcceptBlockError {
         /// The block.
         hash: BlockHash,
     },
-    /// Its branch has less work than all the others that are held.
-    #[error("block {hash} has too little work for one more branch")]
+    /// It is beside the best chain, and its branch has too little work to be worth its place.
+    #[error("block {hash} is on a branch with too little work to be kept")]
     TooLittleWork {
         /// The block.
         hash: BlockHash,

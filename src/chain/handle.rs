@@ -125,6 +125,14 @@ impl ChainHandle {
         self.ask(|reply| ChainCommand::UnknownTrades { ids, reply }).await?
     }
 
+    /// Those of these trades that wait in the mempool: one for each id, in the order given.
+    ///
+    /// # Errors
+    /// When the chain is closed.
+    pub async fn waiting_trades(&self, ids: Vec<TxId>) -> Result<Vec<Option<Arc<Transaction>>>, ChainFault> {
+        self.ask(|reply| ChainCommand::WaitingTrades { ids, reply }).await
+    }
+
     /// Takes the other branch of a diverged chain, up to its last block here; `hash` is any of its blocks. Answered after
     /// the commit.
     ///

@@ -40,7 +40,7 @@ use crate::{
 
 /// About what one changed coin takes in memory, in bytes: key, value and the map's own.
 const COIN_COST: usize = 160;
-/// The same of an index entry or header.
+/// The same of an index entry, a header, or a record beside its bytes.
 const ENTRY_COST: usize = 120;
 
 /// Canonical bytes of blocks.
@@ -55,10 +55,11 @@ struct Layer {
     coins: KeyMap<CoinKey, Option<Coin>>,
     tx_index: KeyMap<TxId, Option<(Height, u32)>>,
     waiting: KeyMap<TxId, Option<Vec<u8>>>,
-    own: KeyMap<TxId, Vec<u8>>,
+    own: KeyMap<TxId, Option<Vec<u8>>>,
     tip: Option<BlockKey>,
     best_header: Option<BlockKey>,
-    body_bytes: usize,
+    /// Of bodies, undo records, waiting and own trades.
+    record_bytes: usize,
 }
 
 impl Layer {
@@ -72,7 +73,7 @@ impl Layer {
         self.own.extend(other.own);
         self.tip = other.tip.or(self.tip);
         self.best_header = other.best_header.or(self.best_header);
-        self.body_bytes = self.body_bytes.saturating_add(other.body_bytes);
+        self.record_bytes = self.record_bytes.saturating_add(other.record_bytes);
     }
 
     /// Writes all of it in one durable transaction, sorted; and the bodies, each of which is dropped at once. Many coins are
@@ -85,10 +86,8 @@ impl Layer {
                 self.headers.write(&mut tables.headers)?;
                 write_bytes(&mut tables.undo, self.undo.iter().map(|(key, bytes)| (*key, bytes.as_ref())))?;
                 write_index(&mut tables.tx_index, &self.tx_index)?;
-                write_waiting(&mut tables.mempool, &self.waiting)?;
-                for (_, txid, bytes) in sorted(&self.own, id_prefix) {
-                    tables.own.insert(tx_key(txid), bytes.as_slice())?;
-                }
+                write_trades(&mut tables.mempool, &self.waiting)?;
+                write_trades(&mut tables.own, &self.own)?;
                 for (name, key) in [(META_TIP, &self.tip), (META_BEST_HEADER, &self.best_header)] {
                     if let Some(key) = key {
                         tables.meta.insert(name, key.as_slice())?;
@@ -110,11 +109,17 @@ impl Layer {
     }
 
     fn cost(&self) -> usize {
-        let entries = [self.tx_index.len(), self.headers.len(), self.waiting.len(), self.own.len()];
+        let entries = [self.tx_index.len(), self.headers.len(), self.undo.len(), self.waiting.len(), self.own.len()];
         let entries: usize = entries.into_iter().sum();
         (self.coins.len().saturating_mul(COIN_COST))
             .saturating_add(entries.saturating_mul(ENTRY_COST))
-            .saturating_add(self.body_bytes)
+            .saturating_add(self.record_bytes)
+    }
+
+    /// Counts a record that joins.
+    fn count(&mut self, bytes: Vec<u8>) -> Vec<u8> {
+        self.record_bytes = self.record_bytes.saturating_add(bytes.len());
+        bytes
     }
 }
 
@@ -166,6 +171,11 @@ impl Overlay {
     /// From now on a commit of any change is refused.
     pub(crate) const fn seal(&mut self) {
         self.store.seal();
+    }
+
+    /// Whether nothing may change.
+    pub(crate) const fn is_sealed(&self) -> bool {
+        self.store.is_sealed()
     }
 
     /// Whether replies and events have to wait for a commit.
@@ -361,9 +371,8 @@ impl Overlay {
     }
 
     pub(crate) fn put_block(&mut self, key: BlockKey, block: &Block) {
-        let bytes = block.to_bytes();
         let layer = self.top();
-        layer.body_bytes = layer.body_bytes.saturating_add(bytes.len());
+        let bytes = layer.count(block.to_bytes());
         layer.blocks.insert(key, Some(bytes));
     }
 
@@ -382,7 +391,9 @@ impl Overlay {
     }
 
     pub(crate) fn put_undo(&mut self, key: BlockKey, undo: &Undo) {
-        self.top().undo.insert(key, Some(undo.to_bytes()));
+        let layer = self.top();
+        let bytes = layer.count(undo.to_bytes());
+        layer.undo.insert(key, Some(bytes));
     }
 
     pub(crate) fn remove_undo(&mut self, key: BlockKey) {
@@ -407,7 +418,9 @@ impl Overlay {
     /// Keeps a waiting transaction. One of a peer's may be lost in a crash: nobody is told that it is durable.
     pub(crate) fn put_waiting(&mut self, txid: TxId, record: &WaitingRecord) {
         let awaited = self.awaited || record.local;
-        self.top().waiting.insert(txid, Some(record.to_bytes()));
+        let layer = self.top();
+        let bytes = layer.count(record.to_bytes());
+        layer.waiting.insert(txid, Some(bytes));
         self.awaited = awaited;
     }
 
@@ -418,15 +431,21 @@ impl Overlay {
     }
 
     pub(crate) fn own(&mut self, txid: &TxId) -> Result<Option<OwnRecord>, ChainFault> {
-        if let Some(bytes) = self.layers().find_map(|layer| layer.own.get(txid)) {
-            return Ok(Some(stored("an own trade", bytes)?));
+        if let Some(known) = self.layers().find_map(|layer| layer.own.get(txid)) {
+            return Ok(known.as_ref().map(|bytes| stored("an own trade", bytes)).transpose()?);
         }
         let record = self.tables()?.own.get(tx_key(txid))?;
         Ok(record.map(|bytes| stored("an own trade", bytes.value())).transpose()?)
     }
 
     pub(crate) fn put_own(&mut self, txid: TxId, record: &OwnRecord) {
-        self.top().own.insert(txid, record.to_bytes());
+        let layer = self.top();
+        let bytes = layer.count(record.to_bytes());
+        layer.own.insert(txid, Some(bytes));
+    }
+
+    pub(crate) fn remove_own(&mut self, txid: TxId) {
+        self.top().own.insert(txid, None);
     }
 }
 
@@ -444,11 +463,11 @@ impl Overlay {
         if let Some(coin) = remembered() {
             return Ok(Some(coin));
         }
-        let below = self.base.coins.get(key).or_else(|| self.written.coins.get(key)).copied();
-        match below {
-            Some(changed) => Ok(changed),
-            None => Ok(self.tables()?.coins.get(&key.to_bytes())?.map(|bytes| coin_from_bytes(bytes.value()))),
+        if let Some(changed) = self.base.coins.get(key).or_else(|| self.written.coins.get(key)) {
+            return Ok(*changed);
         }
+        let stored = self.tables()?.coins.get(&key.to_bytes())?;
+        Ok(stored.map(|bytes| coin_from_bytes(bytes.value())).transpose()?)
     }
 
     /// So many coins are going to be changed.
@@ -524,8 +543,8 @@ fn write_index(
     Ok(())
 }
 
-/// Removes the waiting trades that have left, then writes those that came, in the order of their ids.
-fn write_waiting(
+/// Removes the trades that have left, then writes those that came, in the order of their ids.
+fn write_trades(
     table: &mut Table<'_, &'static [u8; 32], &'static [u8]>,
     changes: &KeyMap<TxId, Option<Vec<u8>>>,
 ) -> Result<(), ChainFault> {

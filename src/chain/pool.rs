@@ -18,7 +18,7 @@ use crate::{
     primitives::{Amount, Height, LeafHash, PeerId, Transaction, TxId, UnixMillis, events, leaf_hash},
 };
 
-/// Void trades that are tried again at each new block, at most; after a reorganisation all are.
+/// Void trades that are tried again at each new block, at most and in turn; after a reorganisation all are.
 const MAX_RETRIED: usize = 1_000;
 
 impl Chain {
@@ -60,6 +60,7 @@ impl Chain {
             }
             if self.mempool.adopt(&txid) {
                 self.keep(txid, now);
+                self.tell_again(txid);
             }
             return Ok(());
         }
@@ -89,6 +90,7 @@ impl Chain {
         let transaction = Arc::new(transaction);
         let leaf = leaf_hash(&transaction);
         self.admit(transaction, txid, leaf, candidate, local, now);
+        self.keep(txid, now);
         self.evict(now)?;
         let Some(waiting) = self.mempool.get(&txid) else {
             return Err(AcceptTradeError::BelowFloor { txid, rate, floor: self.mempool.floor().at(now) });
@@ -174,7 +176,7 @@ impl Chain {
         self.evict(now)
     }
 
-    /// Puts a checked trade whose signatures are verified into mempool and tables.
+    /// Puts a checked trade whose signatures are verified into the mempool.
     fn admit(
         &mut self,
         transaction: Arc<Transaction>,
@@ -188,11 +190,10 @@ impl Chain {
         let entry = MempoolEntry { transaction, txid, fee: Amount::ZERO, bytes, added, local, expires: None };
         self.mempool.insert(entry, leaf, candidate);
         self.verified.insert(leaf);
-        self.keep(txid, added);
     }
 
     /// Writes a waiting trade to the mempool table, and to the own ones if it is.
-    fn keep(&mut self, txid: TxId, now: UnixMillis) {
+    pub(super) fn keep(&mut self, txid: TxId, now: UnixMillis) {
         let Some(waiting) = self.mempool.get(&txid) else { return };
         let MempoolEntry { transaction, added, local, .. } = &waiting.entry;
         let transaction = Arc::clone(transaction);
@@ -208,6 +209,19 @@ impl Chain {
 
     /// Takes up again what has been in mempool or chain before; its signatures are known to be good.
     fn readmit(
+        &mut self,
+        transaction: &Arc<Transaction>,
+        txid: TxId,
+        leaf: LeafHash,
+        added: UnixMillis,
+    ) -> Result<(), AcceptTradeError> {
+        self.readmit_stored(transaction, txid, leaf, added)?;
+        self.keep(txid, added);
+        Ok(())
+    }
+
+    /// [`Chain::readmit`] of what the tables have already.
+    fn readmit_stored(
         &mut self,
         transaction: &Arc<Transaction>,
         txid: TxId,
@@ -338,18 +352,23 @@ impl Chain {
     }
 
     /// Takes up the waiting trades of the last run, in the order of their admission.
-    pub(super) fn restore_mempool(&mut self, records: Vec<WaitingRecord>) -> Result<(), ChainFault> {
-        for record in records {
-            let WaitingRecord { sequence, added, transaction, .. } = record;
-            let txid = transaction.txid();
+    pub(super) fn restore_mempool(&mut self, records: Vec<(TxId, WaitingRecord)>) -> Result<(), ChainFault> {
+        for (txid, record) in records {
+            let WaitingRecord { sequence, added, local, transaction } = record;
             self.mempool.continue_from(sequence);
             if self.overlay.place(&txid)?.is_some() {
                 self.overlay.remove_waiting(txid);
                 continue;
             }
             let leaf = leaf_hash(&transaction);
-            match self.readmit(&transaction, txid, leaf, added) {
-                Ok(()) => {}
+            match self.readmit_stored(&transaction, txid, leaf, added) {
+                Ok(()) => {
+                    let as_stored = |waiting: &Waiting| waiting.sequence == sequence && waiting.entry.local == local;
+                    // A start that changes nothing writes nothing.
+                    if !self.mempool.get(&txid).is_some_and(as_stored) || self.own.get(&txid) == Some(&true) {
+                        self.keep(txid, added);
+                    }
+                }
                 Err(AcceptTradeError::Fault(fault)) => return Err(fault),
                 Err(error) => {
                     self.overlay.remove_waiting(txid);
@@ -364,12 +383,18 @@ impl Chain {
     }
 
     /// Takes up void trades whose inputs are there again: the chain changed in their favour.
-    fn retry_void(&mut self, all: bool, now: UnixMillis) -> Result<(), ChainFault> {
+    pub(super) fn retry_void(&mut self, all: bool, now: UnixMillis) -> Result<(), ChainFault> {
         let limit = if all { usize::MAX } else { MAX_RETRIED };
         let void = self.own.iter().filter(|(_, is_void)| **is_void).map(|(txid, _)| *txid);
         let mut void: Vec<_> = void.collect();
         void.sort_unstable();
-        void.truncate(limit);
+        if void.len() > limit {
+            // The next ones each time, so that all have their turn.
+            let had_turn = void.partition_point(|txid| *txid <= self.last_retried);
+            void.rotate_left(had_turn);
+            void.truncate(limit);
+            self.last_retried = void.last().copied().unwrap_or(self.last_retried);
+        }
         // Of two that exclude each other, the later is what their maker wants.
         let mut dated = Vec::with_capacity(void.len());
         for txid in void {

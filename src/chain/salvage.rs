@@ -8,26 +8,28 @@ use std::{
     collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use redb::{Database, ReadableDatabase as _, TableDefinition, Value};
 
 use super::{
     api::{ChainAudit, Origin},
+    audit::is_whole,
     errors::{AcceptBlockError, ChainFault, OpenError},
     reader::stored_block,
     state::{Chain, ChainOptions},
     store::{
         self, contained,
         tables::{
-            BLOCKS, BlockKey, HEADERS, HeaderRecord, META, META_GENESIS, META_MIN_WORK, OWN, OwnRecord, Status,
-            split_block_key, stored,
+            BLOCKS, BlockKey, HEADERS, HeaderRecord, MEMPOOL, META, META_GENESIS, META_MIN_WORK, OWN, OwnRecord,
+            Status, WaitingRecord, split_block_key, stored,
         },
     },
 };
 use crate::{
-    consensus::{Network, Work, verify_signatures},
-    primitives::{Block, Height, TxId, UnixMillis, contain, encoding::from_bytes},
+    consensus::{Network, Work},
+    primitives::{Block, Height, Transaction, TxId, UnixMillis, contain, encoding::from_bytes},
 };
 
 /// What came of it.
@@ -195,16 +197,26 @@ impl Old {
         contain(read).ok().flatten()
     }
 
-    /// Gives the new chain this node's own trades; those of peers come again from peers.
+    /// Gives the new chain this node's own trades; those of peers come again from peers. Where an own record is damaged, what
+    /// waited or is mined takes its place.
     fn copy_trades(&self, chain: &mut Chain, now: UnixMillis) -> Result<(), ChainFault> {
-        let own = self.values(OWN, |_, bytes| stored::<OwnRecord>("an own trade", bytes).ok());
-        let whole = own.into_iter().filter_map(|(key, record)| {
-            let (txid, record) = (TxId(key), record?);
-            let is_whole = record.transaction.txid() == txid
-                && verify_signatures(&chain.network().id, &[(&record.transaction, txid)], 1).is_ok();
-            is_whole.then_some((txid, record))
+        let network = Arc::clone(chain.network());
+        let is_whole = |txid, record: &OwnRecord| is_whole(txid, &record.transaction, &network.id);
+        let waiting = self.values(MEMPOOL, |_, bytes| stored::<WaitingRecord>("a waiting trade", bytes).ok());
+        let local = waiting.into_iter().filter_map(|(key, record)| {
+            let WaitingRecord { added, transaction, .. } = record.filter(|record| record.local)?;
+            let record = OwnRecord { added, void: String::new(), transaction: Transaction::clone(&transaction) };
+            is_whole(TxId(key), &record).then_some((TxId(key), record))
         });
-        let whole: Vec<_> = whole.collect();
+        let mut whole: BTreeMap<_, _> = local.collect();
+        for (key, record) in self.values(OWN, |_, bytes| stored::<OwnRecord>("an own trade", bytes).ok()) {
+            let txid = TxId(key);
+            if let Some(record) = record.filter(|record| is_whole(txid, record)) {
+                whole.insert(txid, record);
+            } else if let Some(record) = chain.other_copy(txid)? {
+                whole.insert(txid, record);
+            }
+        }
         chain.adopt_own(whole, now)?;
         chain.commit()
     }
@@ -212,7 +224,7 @@ impl Old {
 
 impl Chain {
     /// Takes up own trades of another chain of the same network: those that are not mined wait, or are void.
-    fn adopt_own(&mut self, records: Vec<(TxId, OwnRecord)>, now: UnixMillis) -> Result<(), ChainFault> {
+    fn adopt_own(&mut self, records: BTreeMap<TxId, OwnRecord>, now: UnixMillis) -> Result<(), ChainFault> {
         for (txid, record) in records {
             self.own.insert(txid, !record.void.is_empty());
             self.overlay.put_own(txid, &record);

@@ -17,6 +17,7 @@ use redb::{ReadableTable as _, ReadableTableMetadata as _};
 
 use super::{
     api::{Balance, ChainEvent, ChainSummary, MempoolEntry, OwnedCoin, Spendable, Template, Tip, TxInfo, TxState},
+    audit::is_whole,
     errors::{ChainFault, OpenError},
     ledger::Coins,
     mempool::Mempool,
@@ -26,15 +27,18 @@ use super::{
         Store, contained,
         tables::{
             HeaderRecord, META_BEST_HEADER, META_TIP, OwnRecord, ReadTables, WaitingRecord, split_block_key, stored,
+            tx_key,
         },
     },
-    tree::{HeaderTree, NodeId, TreeLoader},
+    tree::{HeaderTree, MAX_SIDE_BYTES, NodeId, TreeLoader},
     verified::Verified,
     waiting::{Held, WaitingBlocks},
 };
 use crate::{
     consensus::{CoinKey, HeaderWindow, Network, WINDOW_BLOCKS, spent_coins, verify_signatures},
-    primitives::{Amount, BlockHash, Header, Height, Owner, TxId, UnixMillis, events, metrics::StoreMetrics},
+    primitives::{
+        Amount, BlockHash, Header, Height, Owner, Transaction, TxId, UnixMillis, events, metrics::StoreMetrics,
+    },
 };
 
 /// Changes are committed at the latest when they take about this many bytes of memory and half of the cache, but no more
@@ -125,6 +129,8 @@ pub struct Chain {
     pub(super) verified: Verified,
     /// Own trades, and whether each is void.
     pub(super) own: HashMap<TxId, bool>,
+    /// The last of the void ones that had its turn.
+    pub(super) last_retried: TxId,
     pub(super) waiting: WaitingBlocks,
     pub(super) held: Vec<Held>,
     /// The difficulty window of the last header that was checked, moved on.
@@ -136,6 +142,9 @@ pub struct Chain {
     pub(super) too_large: Option<super::diverged::TooLarge>,
     /// How much memory a reorganisation may take, in MiB.
     pub(super) reorganisation_mib: usize,
+    /// About how many bytes of bodies are stored beside the best chains, and how many may be.
+    pub(super) side_bytes: usize,
+    pub(super) max_side_bytes: usize,
     /// While stored blocks are connected again: nothing is told, the mempool is left alone.
     pub(super) rebuilding: bool,
     pub(super) staged: VecDeque<ChainEvent>,
@@ -197,11 +206,11 @@ impl Chain {
 
         let mut waiting = Vec::new();
         for entry in tables.mempool.iter()? {
-            let (_, value) = entry?;
-            waiting.push(stored::<WaitingRecord>("a waiting trade", value.value())?);
+            let (key, value) = entry?;
+            waiting.push((TxId(*key.value()), stored::<WaitingRecord>("a waiting trade", value.value())?));
         }
-        waiting.sort_by_key(|record| record.sequence);
-        drop_damaged(&mut waiting, &network, options.threads);
+        waiting.sort_by_key(|(_, record)| record.sequence);
+        let damaged = mend_damaged(&mut waiting, &tables, &network, options.threads)?;
         let mut own = HashMap::new();
         for entry in tables.own.iter()? {
             let (key, value) = entry?;
@@ -219,12 +228,15 @@ impl Chain {
             mempool: Mempool::default(),
             verified: Verified::default(),
             own,
+            last_retried: TxId([0; 32]),
             waiting: WaitingBlocks::default(),
             held: Vec::new(),
             window: None,
             template: None,
             generation: 0,
             too_large: None,
+            side_bytes: 0,
+            max_side_bytes: MAX_SIDE_BYTES,
             rebuilding: false,
             staged: VecDeque::new(),
             logs: Vec::new(),
@@ -236,6 +248,10 @@ impl Chain {
         let now = chain.tree.last_connection();
         chain.catch_up(now, &mut |_, _| true)?;
         chain.restore_mempool(waiting)?;
+        for txid in damaged {
+            chain.overlay.remove_waiting(txid);
+            chain.keep(txid, now);
+        }
         chain.commit()?;
         chain.ready.clear();
         Ok(chain)
@@ -441,7 +457,7 @@ impl Chain {
         let mut coins = Vec::new();
         for entry in tables.coins.range::<&[u8; 56]>(&first.to_bytes()..=&last.to_bytes())? {
             let (key, value) = entry?;
-            let coin = super::store::tables::coin_from_bytes(value.value());
+            let coin = super::store::tables::coin_from_bytes(value.value())?;
             if !coin.is_stamp() {
                 coins.push(OwnedCoin { outpoint: CoinKey::from_bytes(key.value()).outpoint, coin });
             }
@@ -501,6 +517,12 @@ impl Chain {
         self.mempool.entries().map(|waiting| waiting.entry.clone()).collect()
     }
 
+    /// The trades of these ids that wait in the mempool, in the order given.
+    #[must_use]
+    pub fn waiting_trades(&self, ids: &[TxId]) -> Vec<Option<Arc<Transaction>>> {
+        ids.iter().map(|txid| self.mempool.get(txid).map(|waiting| Arc::clone(&waiting.entry.transaction))).collect()
+    }
+
     /// Those of the ids that are neither in the mempool nor on the best chain, in the order given.
     ///
     /// # Errors
@@ -542,7 +564,12 @@ impl Chain {
         Ok(None)
     }
 
-    fn mined_transaction(&mut self, txid: TxId, height: Height, position: u32) -> Result<TxInfo, ChainFault> {
+    pub(super) fn mined_transaction(
+        &mut self,
+        txid: TxId,
+        height: Height,
+        position: u32,
+    ) -> Result<TxInfo, ChainFault> {
         let corrupt = || ChainFault::Corrupt(format!("the index says a wrong place for transaction {txid}"));
         let node = *self.tree.node(self.tree.connected_at(height).ok_or_else(corrupt)?);
         let mut block = self.overlay.block(&node.key())?;
@@ -557,17 +584,34 @@ impl Chain {
     }
 }
 
-/// Leaves out waiting trades whose stored signatures do not hold: taken for verified, they would spoil every block that is
-/// mined with them.
-fn drop_damaged(waiting: &mut Vec<WaitingRecord>, network: &Network, threads: usize) {
-    let mut sound = 0;
+/// Takes the own copy of waiting trades that are not those of their names, or whose signatures do not hold, and leaves those
+/// out that have none: taken for verified, they would spoil every block that is mined with them. Gives both.
+fn mend_damaged(
+    waiting: &mut Vec<(TxId, WaitingRecord)>,
+    tables: &ReadTables,
+    network: &Network,
+    threads: usize,
+) -> Result<Vec<TxId>, ChainFault> {
+    let (mut sound, mut damaged) = (0usize, Vec::new());
     loop {
         let rest = waiting.iter().skip(sound);
-        let named: Vec<_> = rest.map(|record| (&*record.transaction, record.transaction.txid())).collect();
-        let Err((position, error)) = verify_signatures(&network.id, &named, threads) else { return };
+        let named: Vec<_> = rest.clone().map(|(txid, record)| (&*record.transaction, *txid)).collect();
+        let misnamed = rest.take_while(|(txid, record)| record.transaction.txid() == *txid).count();
+        let forged = verify_signatures(&network.id, &named, threads).err().map(|(position, _)| position);
+        let position = forged.unwrap_or(named.len()).min(misnamed);
         sound = sound.saturating_add(position);
-        let record = waiting.remove(sound);
-        tracing::warn!(txid = %record.transaction.txid(), %error, "a stored trade is damaged and is left out");
+        let Some((txid, record)) = waiting.get_mut(sound) else { return Ok(damaged) };
+        tracing::warn!(%txid, "a stored trade is damaged");
+        damaged.push(*txid);
+        let own = tables.own.get(tx_key(txid))?;
+        let own = own.map(|bytes| stored::<OwnRecord>("an own trade", bytes.value())).transpose()?;
+        match own.filter(|own| own.void.is_empty() && is_whole(*txid, &own.transaction, &network.id)) {
+            Some(own) => {
+                record.transaction = Arc::new(own.transaction);
+                sound = sound.saturating_add(1);
+            }
+            None => drop(waiting.remove(sound)),
+        }
     }
 }
 

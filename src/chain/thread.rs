@@ -51,7 +51,7 @@ const AHEAD: usize = 16;
 /// Replies are kept back for a shared commit at most this long.
 const MAX_GATHERING: Duration = Duration::from_secs(2);
 
-/// What nobody waits for is committed after this long.
+/// What nobody waits for is committed after this long, however busy the thread is.
 const IDLE: Duration = Duration::from_secs(2);
 
 /// How often a better branch that was not taken is looked at again: the clock may have been set.
@@ -91,6 +91,8 @@ pub fn spawn(
         runtime,
         replies: Vec::new(),
         gathering: None,
+        unsaved: Timer::new(IDLE),
+        torn: Timer::new(RECONSIDER),
         storing: None,
         stored: Arc::default(),
         closing,
@@ -131,6 +133,29 @@ struct Storing {
     summary: ChainSummary,
 }
 
+/// Runs from the first moment that something is to be done until it is done after all.
+struct Timer {
+    patience: Duration,
+    since: Option<Instant>,
+}
+
+impl Timer {
+    const fn new(patience: Duration) -> Self {
+        Self { patience, since: None }
+    }
+
+    /// What is left of it; none when there is nothing to do.
+    fn left(&mut self, is_wanted: bool) -> Option<Duration> {
+        self.since = is_wanted.then(|| self.since.unwrap_or_else(Instant::now));
+        self.since.map(|since| self.patience.saturating_sub(since.elapsed()))
+    }
+
+    /// Whether it has run out; it begins anew then.
+    fn take(&mut self) -> bool {
+        self.since.take_if(|since| since.elapsed() >= self.patience).is_some()
+    }
+}
+
 struct ChainThread {
     /// Dropped at the end, unless it was left half done by a panic.
     chain: ManuallyDrop<Chain>,
@@ -145,6 +170,10 @@ struct ChainThread {
     replies: Vec<Reply>,
     /// When the first of the replies was kept back.
     gathering: Option<Instant>,
+    /// Until changes that nobody waits for are written.
+    unsaved: Timer,
+    /// Until a better branch that was not taken is looked at again.
+    torn: Timer,
     storing: Option<Storing>,
     /// Told at the end of each commit.
     stored: Arc<Notify>,
@@ -158,7 +187,7 @@ struct ChainThread {
 enum Next {
     Command(Taken),
     Stored,
-    Nothing,
+    Due,
     Closed,
 }
 
@@ -202,10 +231,12 @@ impl ChainThread {
                     }
                 }
                 Next::Stored => self.settle()?,
-                Next::Nothing => {
+                Next::Due => {
                     self.chain.due((self.clock)())?;
-                    self.chain.reconsider((self.clock)())?;
-                    if self.chain.is_changed() && !self.chain.is_storing() {
+                    if self.torn.take() {
+                        self.chain.reconsider((self.clock)())?;
+                    }
+                    if self.unsaved.take() && self.chain.is_changed() && !self.chain.is_storing() {
                         self.store()?;
                     }
                     self.settle()?;
@@ -215,16 +246,19 @@ impl ChainThread {
         }
     }
 
-    /// Waits for a command until something is due.
+    /// Waits for a command until something is due, which comes first.
     fn next(&mut self) -> Next {
         self.look_ahead();
+        let due = self.chain.next_due().map(|due| Duration::from_millis(due.saturating_sub((self.clock)())));
+        let unsaved = self.unsaved.left(self.chain.is_changed() && self.storing.is_none());
+        let torn = self.torn.left(self.chain.is_off_best());
+        let patience = due.into_iter().chain(unsaved).chain(torn).min();
+        if patience == Some(Duration::ZERO) {
+            return Next::Due;
+        }
         if let Some(command) = self.ahead.pop_front() {
             return Next::Command(command);
         }
-        let due = self.chain.next_due().map(|due| Duration::from_millis(due.saturating_sub((self.clock)())));
-        let idle = (self.chain.is_changed() && self.storing.is_none()).then_some(IDLE);
-        let torn = self.chain.is_off_best().then_some(RECONSIDER);
-        let patience = due.into_iter().chain(idle).chain(torn).min();
         let (queue, stored) = (&mut self.queue, &self.stored);
         self.runtime.block_on(async {
             let timeout = async {
@@ -237,7 +271,7 @@ impl ChainThread {
                 biased;
                 command = queue.recv() => command.map_or(Next::Closed, |command| Next::Command(Taken::Command(command))),
                 () = stored.notified() => Next::Stored,
-                () = timeout => Next::Nothing,
+                () = timeout => Next::Due,
             }
         })
     }
@@ -394,6 +428,10 @@ impl ChainThread {
             ChainCommand::UnknownTrades { ids, reply } => {
                 let unknown = self.chain.unknown_trades(ids)?;
                 self.keep(move || send(reply, Ok(unknown)));
+            }
+            ChainCommand::WaitingTrades { ids, reply } => {
+                let trades = self.chain.waiting_trades(&ids);
+                self.keep(move || send(reply, trades));
             }
             ChainCommand::ShutDown { reply } => {
                 self.queue.close();

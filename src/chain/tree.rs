@@ -32,7 +32,14 @@ const WHOLE_HEADERS: Height = 20_000;
 /// Headers beside the best header chain, at most: 7 MB of the disk for whoever does their work.
 pub(crate) const MAX_SIDE_HEADERS: usize = 50_000;
 
-/// How many are dropped at once when there are more, so that this is seldom.
+/// A body beside the best header chain is kept only if its branch has, up to it, the work of our tip less that of so many
+/// last blocks: whoever fills the disk with others has to do as much work as for blocks that may yet win.
+const SIDE_DEPTH: Height = 144;
+
+/// Such bodies, at most, in bytes: 128 full blocks.
+pub(crate) const MAX_SIDE_BYTES: usize = 256 * 1024 * 1024;
+
+/// How many headers are dropped at once when there are more, so that this is seldom.
 const DROPPED_AT_ONCE: usize = MAX_SIDE_HEADERS / 10;
 
 /// Where a node is in the tree.
@@ -210,6 +217,37 @@ impl HeaderTree {
     /// The connected node at a height.
     pub(crate) fn connected_at(&self, height: Height) -> Option<NodeId> {
         self.connected.get(usize::try_from(height).ok()?).copied()
+    }
+
+    /// The work that a body beside the best header chain has to have.
+    pub(crate) fn least_side_work(&self) -> Work {
+        let height = self.node(self.tip()).height.saturating_sub(SIDE_DEPTH);
+        self.connected_at(height).map_or(Work::ZERO, |id| self.node(id).work)
+    }
+
+    /// The nodes beside both best chains, of blocks and of headers, whose bodies are stored, in the order in which they may be
+    /// forgotten: none before those above it, else the least work first.
+    pub(crate) fn side_bodies(&self) -> Vec<NodeId> {
+        let is_side = |node: &Node| node.status == Status::Stored && !node.on_best;
+        let mut above: KeyMap<NodeId, usize> = KeyMap::default();
+        let side = || self.live().filter(|(_, node)| is_side(node));
+        for parent in side().filter_map(|(_, node)| node.parent) {
+            let count = above.entry(parent).or_default();
+            *count = count.saturating_add(1);
+        }
+        let ends = side().filter(|(id, _)| !above.contains_key(id));
+        let mut ends: BinaryHeap<_> = ends.map(|(id, node)| Reverse((node.work, id))).collect();
+        let mut order = Vec::new();
+        while let Some(Reverse((_, id))) = ends.pop() {
+            order.push(id);
+            let Some(parent) = self.node(id).parent.filter(|parent| is_side(self.node(*parent))) else { continue };
+            let Some(count) = above.get_mut(&parent) else { continue };
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                ends.push(Reverse((self.node(parent).work, parent)));
+            }
+        }
+        order
     }
 
     /// The nodes from one up to genesis, itself first.

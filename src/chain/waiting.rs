@@ -41,7 +41,8 @@ impl Waiter {
     }
 }
 
-/// Blocks that wait for their parents' bodies. When there are too many, the highest give way: they are needed last.
+/// Blocks that wait for their parents' bodies. When there are too many, those beside the best header chain give way (see
+/// [`WaitingBlocks::retain`]), then the highest: they are needed last.
 #[derive(Debug, Default)]
 pub(super) struct WaitingBlocks {
     by_hash: HashMap<BlockHash, Waiter>,
@@ -70,7 +71,20 @@ impl WaitingBlocks {
         self.contains(&hash)
     }
 
-    fn remove(&mut self, hash: &BlockHash) -> Option<Waiter> {
+    /// Whether a block of so many bytes can be kept without another giving way.
+    pub(super) fn has_room(&self, bytes: usize) -> bool {
+        self.bytes.saturating_add(bytes) <= MAX_WAITING_BYTES && self.by_hash.len() < MAX_WAITING_BLOCKS
+    }
+
+    /// Lets go of all others.
+    pub(super) fn retain(&mut self, keep: impl Fn(&BlockHash) -> bool) {
+        let leaving: Vec<_> = self.by_hash.keys().filter(|hash| !keep(hash)).copied().collect();
+        for hash in leaving {
+            self.remove(&hash);
+        }
+    }
+
+    pub(super) fn remove(&mut self, hash: &BlockHash) -> Option<Waiter> {
         let waiter = self.by_hash.remove(hash)?;
         self.bytes = self.bytes.saturating_sub(waiter.bytes);
         self.by_height.remove(&waiter.place());
@@ -113,6 +127,9 @@ mod tests {
         assert!(!waiting.insert(waiter(most + 1, 1)));
         assert!(waiting.insert(waiter(0, 1)));
         assert!(!waiting.contains(&waiter(most, 1).hash));
+        assert!(!waiting.has_room(1));
+        waiting.retain(|hash| *hash == waiter(0, 1).hash);
+        assert!(waiting.has_room(MAX_WAITING_BYTES - 1) && waiting.by_hash.len() == 1);
         assert!(waiting.insert(waiter(0, MAX_WAITING_BYTES)) && waiting.by_hash.len() == 1);
         let parent = block.header.previous;
         assert_eq!(waiting.take_children(&parent).len(), 1);

@@ -205,7 +205,7 @@ impl Mempool {
         self.floor
     }
 
-    /// Changes with every admission and removal.
+    /// Changes with every admission, adoption and removal.
     pub(crate) const fn changes(&self) -> u64 {
         self.changes
     }
@@ -297,6 +297,7 @@ impl Mempool {
         if let Some(at) = waiting.entry.expires.take() {
             self.expiries.remove(&(at, waiting.sequence));
         }
+        self.changes = self.changes.wrapping_add(1);
         true
     }
 

@@ -270,6 +270,11 @@ impl Store {
         self.sealed = true;
     }
 
+    /// Whether writing is refused.
+    pub(crate) const fn is_sealed(&self) -> bool {
+        self.sealed
+    }
+
     fn check_not_sealed(&self) -> Result<(), ChainFault> {
         if self.sealed { Err(ChainFault::ReadOnly) } else { Ok(()) }
     }

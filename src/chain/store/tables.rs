@@ -40,7 +40,7 @@ const COINS: TableDefinition<'static, &CoinBytes, &[u8; COIN_VALUE_BYTES]> = Tab
 /// Transaction id to height and position on the best chain.
 const TX_INDEX: TableDefinition<'static, &[u8; 32], &[u8; 8]> = TableDefinition::new("tx_index_1");
 /// Transaction id to [`WaitingRecord`].
-const MEMPOOL: TableDefinition<'static, &[u8; 32], &[u8]> = TableDefinition::new("mempool_1");
+pub(crate) const MEMPOOL: TableDefinition<'static, &[u8; 32], &[u8]> = TableDefinition::new("mempool_1");
 /// Transaction id to [`OwnRecord`]: every trade and note made on this node, for ever.
 pub(crate) const OWN: TableDefinition<'static, &[u8; 32], &[u8]> = TableDefinition::new("own_1");
 /// Names below to their values.
@@ -273,16 +273,15 @@ pub(crate) fn coin_to_bytes(coin: &Coin) -> [u8; COIN_VALUE_BYTES] {
     bytes
 }
 
-/// A coin from its stored value.
-pub(crate) fn coin_from_bytes(bytes: &[u8; COIN_VALUE_BYTES]) -> Coin {
-    let (mut value, mut height) = ([0; 8], [0; 4]);
-    value.copy_from_slice(&bytes[..8]);
-    height.copy_from_slice(&bytes[8..12]);
-    Coin {
-        value: Amount::from_units(u64::from_le_bytes(value)),
-        height: Height::from_le_bytes(height),
-        coinbase: bytes[12] == 1,
-    }
+/// A coin from its stored value, which has one encoding.
+pub(crate) fn coin_from_bytes(bytes: &[u8; COIN_VALUE_BYTES]) -> Result<Coin, StorageError> {
+    read_coin(&mut Reader::new(bytes))
+        .map_err(|error| StorageError::Corrupted(format!("a coin does not read back: {error}")))
+}
+
+fn read_coin(reader: &mut Reader<'_>) -> Result<Coin, DecodeError> {
+    let (value, height) = (Amount::from_units(reader.u64()?), reader.u32()?);
+    Ok(Coin { value, height, coinbase: reader.flag("coinbase")? })
 }
 
 /// What disconnecting a block needs: for each of its transactions in order, the coins that it spent, in the order of its
@@ -308,11 +307,7 @@ impl Decode for Undo {
         let mut spent = Vec::new();
         while reader.remaining() > 0 {
             let count = usize::from(reader.u16()?);
-            let coins = (0..count).map(|_| {
-                let (value, height) = (Amount::from_units(reader.u64()?), reader.u32()?);
-                Ok(Coin { value, height, coinbase: reader.flag("coinbase")? })
-            });
-            spent.push(coins.collect::<Result<_, _>>()?);
+            spent.push((0..count).map(|_| read_coin(reader)).collect::<Result<_, _>>()?);
         }
         Ok(Self { spent })
     }

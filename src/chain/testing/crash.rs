@@ -7,6 +7,8 @@
 use std::{
     io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::Duration,
 };
 
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
@@ -34,6 +36,8 @@ struct Content {
     failing: Option<std::ops::Range<usize>>,
     /// Operations that were tried.
     tried: usize,
+    /// How long a sync takes.
+    sync_takes: Duration,
 }
 
 /// The disk; clones are the same one.
@@ -73,6 +77,11 @@ impl CrashDisk {
     /// The operations of these numbers, counted with those that failed, fail as on a full disk.
     pub(crate) fn fail(&self, operations: std::ops::Range<usize>) {
         self.content().failing = Some(operations);
+    }
+
+    /// From now on a sync takes this long: whoever is answered before its end is seen to be.
+    pub(crate) fn slow(&self, sync_takes: Duration) {
+        self.content().sync_takes = sync_takes;
     }
 
     /// All bytes, to be damaged.
@@ -172,6 +181,8 @@ impl StorageBackend for CrashDisk {
     }
 
     fn sync_data(&self) -> io::Result<()> {
+        let sync_takes = self.content().sync_takes;
+        thread::sleep(sync_takes);
         self.apply(Operation::Sync)
     }
 

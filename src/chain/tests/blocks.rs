@@ -219,8 +219,52 @@ fn a_waiting_body_above_a_broken_one_falls_with_it() {
     let above = branch.next(&[]);
     chain.chain.accept_headers(&[bad.header, above.header], PEER, NOW).expect("good headers");
     assert_eq!(chain.block(&above), Ok(BlockAccepted::Waiting));
+    assert!(chain.chain.waiting.contains(&above.hash()));
     assert_eq!(refusal(&mut chain, &bad).0, "coinbase_value");
     assert_eq!(chain.chain.tip().height, 0);
+    assert!(!chain.chain.waiting.contains(&above.hash()));
+}
+
+#[test]
+fn a_body_on_a_branch_with_far_less_work_is_not_kept() {
+    let mut chain = TestChain::new();
+    let mut branch = Branch::new(&network(), 0);
+    let mut side = branch.fork(1).extend(2);
+    let shared = branch.extend(2);
+    let late = branch.fork(1).extend(2);
+    chain.connect(&shared);
+    chain.connect(&branch.extend(145));
+    side.extend(late);
+    for block in &side[..2] {
+        assert_eq!(refusal(&mut chain, block), ("too_little_work", Blame::Nobody));
+        let headers = chain.chain.accept_headers(&[block.header], PEER, NOW).expect("headers are kept");
+        assert_eq!(headers.new, 1);
+        assert_eq!(refusal(&mut chain, block), ("too_little_work", Blame::Nobody));
+    }
+    assert_eq!(chain.block(&side[3]).map_err(|error| error.code()), Err("unknown_parent"));
+    assert_eq!(chain.block(&side[2]), Ok(BlockAccepted::SideBranch));
+    assert_eq!(chain.block(&side[3]), Ok(BlockAccepted::SideBranch));
+}
+
+#[test]
+fn of_too_many_bodies_beside_the_best_chain_those_with_the_least_work_go() {
+    let mut chain = TestChain::new();
+    let mut ours = Branch::new(&network(), 0);
+    let mut theirs = ours.fork(1);
+    let low = ours.fork(2).extend(4);
+    chain.connect(&ours.extend(9));
+    let theirs = theirs.extend(8);
+    for block in low.iter().chain(&theirs[..7]) {
+        assert_eq!(chain.block(block), Ok(BlockAccepted::SideBranch));
+    }
+    chain.chain.max_side_bytes = chain.chain.side_bytes;
+    let stored = |chain: &TestChain, block: &Block| {
+        chain.chain.tree.id(&block.hash()).is_some_and(|id| chain.chain.tree.node(id).status.has_body())
+    };
+    assert_eq!(chain.block(&theirs[7]), Ok(BlockAccepted::SideBranch), "the most work of all beside");
+    // Three quarters of eleven stay.
+    assert!(low.iter().all(|block| !stored(&chain, block)) && theirs.iter().all(|block| stored(&chain, block)));
+    chain.supply();
 }
 
 #[test]

@@ -1,14 +1,19 @@
 //! A crash after any write, whatever of the unsynced is left: the chain that opens again is whole, has everything that
 //! was acknowledged, and goes on to the same end.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+};
 
 use crate::{
     chain::{
-        BlockAccepted, Chain, ChainEvent, ChainFault, Origin,
+        BlockAccepted, Chain, ChainCommand, ChainEvent, ChainFault, ChainHandle, Origin,
         errors::{AcceptBlockError, AcceptHeadersError, AcceptTradeError},
+        spawn,
         store::Store,
         testing::{
             Branch, NOW, PEER, coin_of,
@@ -315,6 +320,128 @@ fn a_power_cut_after_any_write_leaves_a_valid_earlier_state_that_goes_on() {
             println!("bar power-cuts: {crashes} crashes in {seeds} runs (bar: each whole) ok");
         }
     }
+}
+
+/// What somebody was told.
+#[derive(Debug, Clone, Copy)]
+enum Told {
+    Block(BlockHash),
+    Trade(TxId),
+    Nothing,
+}
+
+/// Asks the chain thread for one step; what it answers, and how many operations the disk had done by then.
+async fn ask(handle: &ChainHandle, step: Step, disk: CrashDisk, answers: &mut JoinSet<(usize, Told)>) {
+    let (reply, answer) = oneshot::channel();
+    let command = match step {
+        Step::Block(block) => {
+            let told = Told::Block(block.hash());
+            answers.spawn(async move {
+                let kept = matches!(answer.await, Ok(Ok(BlockAccepted::Connected | BlockAccepted::SideBranch)));
+                (disk.operations(), if kept { told } else { Told::Nothing })
+            });
+            ChainCommand::AcceptBlock { block: Box::new(block), origin: PEER, reply }
+        }
+        Step::Trade(trade, Origin::Local) => {
+            let handle = handle.clone();
+            answers.spawn(async move {
+                let answer = handle.accept_trade(trade, Origin::Local).await;
+                (disk.operations(), answer.map_or(Told::Nothing, Told::Trade))
+            });
+            return;
+        }
+        Step::Headers(headers) => {
+            drop(handle.accept_headers(headers, PEER).await);
+            return;
+        }
+        Step::Trade(..) | Step::Reindex | Step::Commit | Step::Store => return,
+    };
+    handle.send(command).await.expect("a thread");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_thread_answers_and_tells_nothing_that_a_crash_could_take_back() {
+    let network = network();
+    let disk = new_disk(&network);
+    let store = Store::on_backend(disk.clone(), &network, 4).expect("a store");
+    let chain = Chain::on_store(store, options()).expect("a chain");
+    disk.slow(Duration::from_millis(2));
+    let (events, mut told) = mpsc::channel(1_024);
+    let (handle, thread) = spawn(chain, Arc::new(|| NOW), events).expect("a thread");
+    let its_disk = disk.clone();
+    let listening = tokio::spawn(async move {
+        let mut heard = Vec::new();
+        while let Some(event) = told.recv().await {
+            let done = its_disk.operations();
+            match event {
+                ChainEvent::TipChanged { connected, .. } => {
+                    heard.extend(connected.iter().map(|(hash, _)| (done, Told::Block(*hash))));
+                }
+                ChainEvent::TradeAccepted { entry, origin: Origin::Local } => {
+                    heard.push((done, Told::Trade(entry.txid)))
+                }
+                ChainEvent::TradeVoid { txid, .. } => heard.push((done, Told::Trade(txid))),
+                _ => {}
+            }
+        }
+        heard
+    });
+    let (mut answers, mut seen) = (JoinSet::new(), Vec::new());
+    for step in script(&network, 11, 80) {
+        // Some steps wait for all answers before them, so that commits are of one block and of many.
+        let waits = matches!(step, Step::Commit);
+        ask(&handle, step, disk.clone(), &mut answers).await;
+        while waits && let Some(answer) = answers.join_next().await {
+            seen.push(answer.expect("an answer"));
+        }
+    }
+    seen.extend(answers.join_all().await);
+    drop(handle);
+    seen.extend(listening.await.expect("all events"));
+    thread.join().expect("a clean end");
+
+    let (mut blocks, mut trades) = (0, 0);
+    seen.sort_by_key(|(done, _)| *done);
+    for same in seen.chunk_by(|(done, _), (other, _)| done == other) {
+        let left = disk.after_crash(same[0].0, Unsynced::None);
+        let mut player = Player::open(&network, &left);
+        for (done, told) in same {
+            match told {
+                Told::Block(hash) => {
+                    blocks += 1;
+                    let found = player.chain.reader().stored(std::slice::from_ref(hash));
+                    assert!(found.contains(hash), "after {done}: block {hash} was told too early");
+                }
+                Told::Trade(txid) => {
+                    trades += 1;
+                    let found = player.chain.transaction(*txid).expect("a disk");
+                    assert!(found.is_some(), "after {done}: the trade {txid} was told too early");
+                }
+                Told::Nothing => {}
+            }
+        }
+    }
+    assert!(blocks > 40 && trades > 10, "{blocks} blocks, {trades} trades");
+}
+
+#[test]
+fn a_start_that_changes_nothing_writes_nothing() {
+    let network = network();
+    let disk = new_disk(&network);
+    let mut player = Player::open(&network, &disk);
+    let trade = pay(&network, &key(1), genesis_coin(&network), &[(owner(&key(1)), 5)]);
+    let child = pay(&network, &key(1), coin_of(&trade, 0), &[(owner(&key(2)), 4)]);
+    let words = note(&network.id, &key(3), 1, b"words");
+    let steps =
+        [(words, PEER), (trade, Origin::Local), (child, PEER)].map(|(trade, origin)| Step::Trade(trade, origin));
+    player.play(&steps).expect("a disk");
+    player.play(&[Step::Commit]).expect("a disk");
+    drop(player);
+    let disk = disk.restarted();
+    let store = Store::on_backend(disk.clone(), &network, 4).expect("a store");
+    let before = disk.operations();
+    let chain = Chain::on_store(store, options()).expect("a chain");
+    assert_eq!((chain.mempool().len(), disk.operations()), (3, before));
 }
 
 /// Plays a run on a disk that is full at these operations; what it leaves, with room again, must be whole and go on.

@@ -101,8 +101,14 @@ proptest! {
     }
 
     #[test]
-    fn coins_have_one_encoding(coin in coins()) {
-        prop_assert_eq!(coin_from_bytes(&coin_to_bytes(&coin)), coin);
+    fn coins_have_one_encoding(coin in coins(), at: usize, change: u8) {
+        let mut bytes = coin_to_bytes(&coin);
+        prop_assert_eq!(coin_from_bytes(&bytes).expect("its own bytes"), coin);
+        let at = at % bytes.len();
+        bytes[at] ^= change;
+        if let Ok(read) = coin_from_bytes(&bytes) {
+            prop_assert_eq!(coin_to_bytes(&read), bytes);
+        }
     }
 }
 
@@ -114,5 +120,10 @@ fn a_flag_is_0_or_1() {
     for flag in 2..=u8::MAX {
         bytes[16] = flag;
         assert!(from_bytes::<WaitingRecord>(&bytes).is_err(), "{flag}");
+    }
+    let mut bytes = coin_to_bytes(&Coin { value: Amount::from_coins(1), height: 2, coinbase: true });
+    for flag in 2..=u8::MAX {
+        bytes[12] = flag;
+        assert!(coin_from_bytes(&bytes).is_err(), "{flag}");
     }
 }

@@ -388,11 +388,56 @@ fn what_waits_too_long_is_forgotten_but_not_our_own_nor_what_it_rests_on() {
 }
 
 #[test]
+fn of_very_many_void_trades_all_are_tried_again_in_turn() {
+    let mut purse = Purse::new();
+    let notes = (0..64).map(|stamp| note(&network().id, &key(5), stamp, b"again"));
+    let note = notes.max_by_key(Transaction::txid).expect("a note");
+    // Nobody's coins: none of these is ever taken up again.
+    let lost = (0..).map(|index| {
+        let mut lost = note.clone();
+        lost.inputs[0].outpoint = OutPoint { txid: TxId([7; 32]), index };
+        lost.outputs.push(TxOutput { value: Amount::from_units(1), owner: owner(&key(2)) });
+        lost
+    });
+    let lost = lost.filter(|lost| lost.txid() < note.txid()).take(2_000);
+    for trade in lost.chain([note.clone()]) {
+        let why = "it is tried".to_owned();
+        purse.chain.chain.make_void(trade.txid(), trade, purse.chain.now, why).expect("a disk");
+    }
+    for block in 1..=3 {
+        assert!(purse.waits().is_empty(), "before block {block}");
+        purse.chain.mine(owner(&key(9)));
+    }
+    assert_eq!(purse.waits(), [note.txid()]);
+}
+
+#[test]
+fn in_a_chain_that_is_only_read_nothing_falls_due() {
+    let mut purse = Purse::new();
+    let free = purse.pays(0, 2, 0);
+    purse.takes(&free, PEER);
+    purse.chain.chain.commit().expect("a commit");
+    purse.chain.chain.overlay.seal();
+    assert_eq!(purse.chain.chain.next_due(), None);
+    purse.later(FREE_EXPIRY_MS);
+    assert_eq!(purse.waits(), [free.txid()]);
+    assert_eq!(purse.chain.chain.commit(), Ok(()));
+}
+
+#[test]
 fn a_peers_trade_that_is_sent_here_too_becomes_our_own_and_stays() {
     let mut purse = Purse::new();
     let trade = purse.pays(0, 2, 0);
     purse.takes(&trade, PEER);
+    let miner = owner(&key(9));
+    assert!(!purse.chain.chain.template(miner, purse.chain.now).expect("a template").has_local);
+    purse.chain.events();
     purse.takes(&trade, Origin::Local);
+    // It is mined at once and announced again, as any other of our own.
+    assert!(purse.chain.chain.template(miner, purse.chain.now).expect("a template").has_local);
+    let told = purse.chain.events();
+    let is_own = |event: &ChainEvent| matches!(event, ChainEvent::TradeAccepted { entry, origin: Origin::Local } if entry.local && entry.expires.is_none());
+    assert!(told.iter().any(is_own), "{told:?}");
     purse.later(FREE_EXPIRY_MS);
     assert_eq!(purse.waits(), [trade.txid()]);
 }

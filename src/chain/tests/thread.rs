@@ -1,15 +1,19 @@
 //! The chain on its thread: answers after the commit, events in order, a clean end.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::sync::mpsc;
 
 use crate::{
     chain::{
         AcceptBlockError, BlockAccepted, Chain, ChainCommand, ChainEvent, ChainFault, ChainHandle, Origin, spawn,
-        testing::{Branch, Disk, NOW, PEER, genesis_coin, key, network, open, owner, pay},
+        store::Store,
+        testing::{Branch, Disk, NOW, PEER, crash::CrashDisk, genesis_coin, key, network, open, options, owner, pay},
     },
-    primitives::Amount,
+    primitives::{Amount, TxId},
 };
 
 fn start(disk: &Disk, events: mpsc::Sender<ChainEvent>) -> (ChainHandle, std::thread::JoinHandle<()>) {
@@ -44,6 +48,9 @@ async fn commands_are_answered_once_durable_and_events_follow() {
     assert!(matches!(told.recv().await, Some(ChainEvent::TradeAccepted { origin: Origin::Local, .. })));
     assert_eq!(handle.mempool().await.map(|waiting| waiting.len()), Ok(1));
     assert_eq!(handle.balance(owner(&key(2))).await.map(|balance| balance.pending_in), Ok(Amount::from_coins(100)));
+    let (mined, unknown) = (network.genesis.transactions[0].txid(), TxId([7; 32]));
+    let waiting = handle.waiting_trades(vec![mined, trade.txid(), unknown]).await;
+    assert_eq!(waiting, Ok(vec![None, Some(Arc::new(trade)), None]));
     assert!(handle.template(owner(&key(3))).await.is_ok_and(|template| template.has_local));
     let (progress, mut steps) = mpsc::channel(100);
     let audit = handle.verify(progress.clone()).await.expect("an audit");
@@ -96,6 +103,28 @@ async fn blocks_that_are_looked_at_ahead_get_the_verdicts_that_they_get_one_by_o
     drop(handle);
     thread.join().expect("a clean end");
     assert_eq!(open(&disk, &network).tip(), alone.tip());
+}
+
+#[tokio::test]
+async fn a_busy_thread_writes_what_nobody_waits_for_as_well() {
+    let network = network();
+    let disk = CrashDisk::default();
+    let store = Store::on_backend(disk.clone(), &network, 4).expect("a store");
+    let chain = Chain::on_store(store, options()).expect("a chain");
+    let (events, _told) = mpsc::channel(8);
+    let (handle, thread) = spawn(chain, Arc::new(|| NOW), events).expect("a thread");
+    let trade = pay(&network, &key(1), genesis_coin(&network), &[(owner(&key(2)), 10_000_000_000)]);
+    handle.accept_trade(trade, PEER).await.expect("good");
+    let before = disk.operations();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    // As a miner asks, only more often.
+    while disk.operations() == before {
+        assert!(Instant::now() < deadline, "nothing was written");
+        handle.template(owner(&key(3))).await.expect("a template");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    drop(handle);
+    thread.join().expect("a clean end");
 }
 
 #[tokio::test]

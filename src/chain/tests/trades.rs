@@ -92,6 +92,18 @@ fn chains_of_waiting_trades_are_bounded() {
 }
 
 #[test]
+fn what_trades_take_until_they_are_written_is_counted() {
+    let network = network();
+    let mut chain = TestChain::new();
+    let long = pay(&network, &key(1), genesis_coin(&network), &vec![(owner(&key(2)), 1); 3_000]);
+    chain.trade(&long, Origin::Local).expect("good");
+    // Among those that wait and among our own.
+    assert!(chain.chain.overlay.cost() > 2 * long.encoded_len());
+    chain.chain.commit().expect("a commit");
+    assert_eq!(chain.chain.overlay.cost(), 0);
+}
+
+#[test]
 fn a_self_send_creates_nothing() {
     let network = network();
     let mut chain = TestChain::new();

@@ -10,7 +10,7 @@ use crate::{
     net::{NetEvent, NetOffence, ReplyId, RequestError, Verdict},
     node::{clock::now, keyring::blocking},
     peers::Offence,
-    primitives::{Encode, NetworkId, PeerId, events},
+    primitives::{NetworkId, PeerId, Transaction, events},
     relay::{self, RelayEvent},
     sync::{self, RequestFailure, SyncEvent},
     wire::{
@@ -444,17 +444,14 @@ pub(super) fn log_unsent(result: Result<(), crate::net::CommandError>) {
     }
 }
 
-/// The canonical bytes of the trades among `items` that wait in the mempool, in their order.
-async fn waiting_trades(chain: &crate::chain::ChainHandle, items: &[ItemId]) -> Vec<Option<Vec<u8>>> {
-    let mut trades = Vec::new();
-    for item in items {
-        if let ItemId::Trade(txid) = item {
-            let info = chain.transaction(*txid).await.ok().flatten();
-            let waiting = info.filter(|info| matches!(info.state, crate::chain::api::TxState::Mempool));
-            trades.push(waiting.map(|info| info.transaction.to_bytes()));
-        }
-    }
-    trades
+/// The trades among `items` that wait in the mempool, in their order.
+async fn waiting_trades(chain: &crate::chain::ChainHandle, items: &[ItemId]) -> Vec<Option<Arc<Transaction>>> {
+    let id_of = |item: &ItemId| match item {
+        ItemId::Trade(txid) => Some(*txid),
+        ItemId::Block(_) => None,
+    };
+    let ids: Vec<_> = items.iter().filter_map(id_of).collect();
+    if ids.is_empty() { Vec::new() } else { chain.waiting_trades(ids).await.unwrap_or_default() }
 }
 
 fn sync_result(result: Result<Response, RequestError>) -> Result<SyncResponse, RequestFailure> {

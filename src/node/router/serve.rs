@@ -1,10 +1,12 @@
 //! Answers to what peers ask of the chain, from snapshots, on threads where the disk may be waited for.
 
+use std::sync::Arc;
+
 use serde_bytes::ByteBuf;
 
 use crate::{
     chain::{ChainReader, api::MempoolEntry},
-    primitives::Encode,
+    primitives::{Encode, Transaction},
     wire::{
         GetBlockTrades, GetBlocks, Item, ItemId, SyncResponse,
         limits::{GET_DATA_BUDGET, MAX_INV_HEADERS, MAX_MEMPOOL_IDS},
@@ -26,8 +28,12 @@ pub(super) fn mempool_ids(entries: &[MempoolEntry]) -> SyncResponse {
 
 /// Items in the order asked, until the budget is spent; always at least one. Trades come from the mempool, which only
 /// the chain thread knows: `trades` has them in the order asked.
-pub(super) fn data(reader: &ChainReader, items: &[ItemId], trades: &[Option<Vec<u8>>]) -> (SyncResponse, usize) {
-    let mut mempool = trades.iter().cloned();
+pub(super) fn data(
+    reader: &ChainReader,
+    items: &[ItemId],
+    trades: &[Option<Arc<Transaction>>],
+) -> (SyncResponse, usize) {
+    let mut mempool = trades.iter();
     let (mut found, mut bytes, mut blocks) = (Vec::new(), 0_usize, 0_usize);
     for item in items {
         if !found.is_empty() && bytes >= GET_DATA_BUDGET {
@@ -35,7 +41,10 @@ pub(super) fn data(reader: &ChainReader, items: &[ItemId], trades: &[Option<Vec<
         }
         let answer = match item {
             ItemId::Block(hash) => reader.block_bytes(hash).map(|bytes| Item::Block(ByteBuf::from(bytes))),
-            ItemId::Trade(_) => mempool.next().flatten().map(|bytes| Item::Trade(ByteBuf::from(bytes))),
+            ItemId::Trade(_) => {
+                let waiting = mempool.next().and_then(Option::as_ref);
+                waiting.map(|transaction| Item::Trade(ByteBuf::from(transaction.to_bytes())))
+            }
         };
         if let Some(Item::Block(block)) = &answer {
             bytes = bytes.saturating_add(block.len());
