@@ -14,14 +14,14 @@ use super::{
     store::{
         Status,
         tables::{
-            OwnRecord, ReadTables, Undo, WaitingRecord, coin_from_bytes, coin_to_bytes, place_from_bytes,
+            OwnRecord, ReadTables, Undo, WaitingRecord, block_key, coin_from_bytes, coin_to_bytes, place_from_bytes,
             split_block_key, stored, tx_key,
         },
     },
     tree::{Node, NodeId},
 };
 use crate::{
-    consensus::{Coin, CoinKey, HeaderWindow, Work, check_block, check_header, verify_signatures},
+    consensus::{CheckedHeader, Coin, CoinKey, HeaderWindow, Work, check_block, check_header, verify_signatures},
     primitives::{Amount, Height, NetworkId, Transaction, TxId, UnixMillis, contain},
 };
 
@@ -121,34 +121,25 @@ impl Chain {
     ) -> Result<HashMap<CoinKey, Coin>, Finding> {
         let tip = self.tip().height;
         let mut coins = HashMap::new();
-        let mut window = HeaderWindow::genesis(&self.network);
-        let (mut work, mut transactions) = (Work::ZERO, 0u64);
+        let (mut window, mut work) = self.first_window(tables)?;
+        let mut transactions = 0u64;
         for height in 0..=tip {
             let missing = || Finding::Problem(format!("block {height} is not in the tree"));
             let node = *self.tree.node(self.tree.connected_at(height).ok_or_else(missing)?);
             let key = node.key();
             let problem = |what: &str| problem(&node, what);
-            let record = tables.header(&key)?.ok_or_else(|| problem("has no header"))?;
             let bytes = tables.blocks.get(&key)?.ok_or_else(|| problem("has no body"))?;
             let block = match stored_block(bytes.value(), &node.hash) {
                 Err(ChainFault::Corrupt(_)) => return Err(problem("has a damaged body")),
                 block => block?,
             };
             let body = if height == 0 {
-                work = self.network.genesis_work();
                 Body::from_store(block)
             } else {
-                // Its own time is the latest clock that it needed.
-                let checked = check_header(&record.header, &self.network, &window, record.header.time)
-                    .map_err(|error| problem(&error.to_string()))?;
-                window.push(&checked);
-                work = work.saturating_add(checked.work());
+                let checked = self.checked_header(tables, &node, &mut window, &mut work)?;
                 let checked = check_block(Arc::new(block), &checked).map_err(|error| problem(&error.to_string()))?;
                 Body::from_checked(checked)
             };
-            if work != record.work {
-                return Err(problem("has another cumulative work than stored"));
-            }
             let undo = ledger::connect(&mut coins, &self.network, &body, self.options.threads, |_| false);
             let undo = undo.map_err(|refusal| match refusal {
                 Refusal::Rule(error) => problem(&error.to_string()),
@@ -175,6 +166,44 @@ impl Chain {
             return Err(Finding::Problem(what));
         }
         Ok(coins)
+    }
+
+    /// Where the headers above the genesis begin, and its work.
+    fn first_window(&self, tables: &ReadTables) -> Result<(HeaderWindow, Work), Finding> {
+        let work = self.network.genesis_work();
+        let record = tables.header(&block_key(0, &self.network.id))?;
+        if record.is_some_and(|record| record.work == work) {
+            Ok((HeaderWindow::genesis(&self.network), work))
+        } else {
+            Err(Finding::Problem("the genesis has another work than stored".to_owned()))
+        }
+    }
+
+    /// The stored header of a block of the best chain, checked after those before it.
+    fn checked_header(
+        &self,
+        tables: &ReadTables,
+        node: &Node,
+        window: &mut HeaderWindow,
+        work: &mut Work,
+    ) -> Result<CheckedHeader, Finding> {
+        let record = tables.header(&node.key())?.ok_or_else(|| problem(node, "has no header"))?;
+        // Its own time is the latest clock that it needed.
+        let checked = check_header(&record.header, &self.network, window, record.header.time)
+            .map_err(|error| problem(node, &error.to_string()))?;
+        window.push(&checked);
+        *work = work.saturating_add(checked.work());
+        if *work == record.work { Ok(checked) } else { Err(problem(node, "has another cumulative work than stored")) }
+    }
+
+    /// Checks the headers of the best chain, which a reindex takes as they are.
+    fn check_headers(&self, tables: &ReadTables) -> Result<(), Finding> {
+        let (mut window, mut work) = self.first_window(tables)?;
+        let above = self.tree.connected().iter().skip(1);
+        for id in above {
+            self.checked_header(tables, self.tree.node(*id), &mut window, &mut work)?;
+        }
+        Ok(())
     }
 
     /// Checks that stored blocks beside the best chain are those of their names.
@@ -206,7 +235,7 @@ impl Chain {
     /// What is done is committed in parts: after a crash in the middle, opening goes on where it stopped.
     ///
     /// # Errors
-    /// When the disk fails.
+    /// When the disk fails; [`ChainFault::Corrupt`] when it cannot be mended in place.
     pub fn reindex(
         &mut self,
         now: UnixMillis,
@@ -222,6 +251,9 @@ impl Chain {
         };
         self.window = None;
         self.template = None;
+        // The one block that is not connected again.
+        let genesis = block_key(0, &self.network.id);
+        self.overlay.put_block(genesis, &self.network.genesis);
         self.catch_up(now, progress)?;
         self.commit()?;
         while let Some(id) = {
@@ -237,13 +269,14 @@ impl Chain {
         self.commit()?;
         let tables = self.overlay.store().read()?;
         let summary = summarise(&tables)?;
-        let of_trades = match check_trades(&tables, &self.network.id) {
-            Ok(()) => lost.map(|txid| {
-                format!("the own trade {txid} was damaged, and there is no other copy of it: it is forgotten")
-            }),
-            Err(Finding::Problem(problem)) => Some(problem),
+        // Keys that lie out of order, for one, cannot be mended in place.
+        match self.check_headers(&tables).and_then(|()| check_trades(&tables, &self.network.id)) {
+            Ok(()) => {}
+            Err(Finding::Problem(problem)) => return Err(ChainFault::Corrupt(problem)),
             Err(Finding::Fault(fault)) => return Err(fault),
-        };
+        }
+        let forgotten = lost
+            .map(|txid| format!("the own trade {txid} was damaged, and there is no other copy of it: it is forgotten"));
         let tip = self.tip();
         let problem = if tip.hash != before.0.hash {
             let (height, was) = (tip.height.saturating_add(1), before.0.height);
@@ -255,7 +288,7 @@ impl Chain {
         } else if Some(summary.hash) != before.1 {
             Some("the old coins were not those that the blocks lead to; they are now".to_owned())
         } else {
-            of_trades
+            forgotten
         };
         Ok(self.audit(Some(&summary), problem))
     }
@@ -332,9 +365,15 @@ fn problem(node: &Node, what: &str) -> Finding {
     Finding::Problem(format!("block {} at height {} {what}", node.hash, node.height))
 }
 
+/// The name of a stored trade, if its signatures hold: whatever its key says, it is whole then.
+pub(super) fn true_name(transaction: &Transaction, network: &NetworkId) -> Option<TxId> {
+    let txid = transaction.txid();
+    verify_signatures(network, &[(transaction, txid)], 1).is_ok().then_some(txid)
+}
+
 /// Whether a stored trade is the one of its name, signatures and all.
 pub(super) fn is_whole(txid: TxId, transaction: &Transaction, network: &NetworkId) -> bool {
-    transaction.txid() == txid && verify_signatures(network, &[(transaction, txid)], 1).is_ok()
+    true_name(transaction, network) == Some(txid)
 }
 
 /// Checks that the waiting and the own trades read back and are those of their names, and that each own one waits, is mined

@@ -15,7 +15,7 @@ use redb::{Database, ReadableDatabase as _, TableDefinition, Value};
 
 use super::{
     api::{ChainAudit, Origin},
-    audit::is_whole,
+    audit::true_name,
     errors::{AcceptBlockError, ChainFault, OpenError},
     reader::stored_block,
     state::{Chain, ChainOptions},
@@ -201,20 +201,18 @@ impl Old {
     /// waited or is mined takes its place.
     fn copy_trades(&self, chain: &mut Chain, now: UnixMillis) -> Result<(), ChainFault> {
         let network = Arc::clone(chain.network());
-        let is_whole = |txid, record: &OwnRecord| is_whole(txid, &record.transaction, &network.id);
+        let named = |record: OwnRecord| Some((true_name(&record.transaction, &network.id)?, record));
         let waiting = self.values(MEMPOOL, |_, bytes| stored::<WaitingRecord>("a waiting trade", bytes).ok());
-        let local = waiting.into_iter().filter_map(|(key, record)| {
-            let WaitingRecord { added, transaction, .. } = record.filter(|record| record.local)?;
-            let record = OwnRecord { added, void: String::new(), transaction: Transaction::clone(&transaction) };
-            is_whole(TxId(key), &record).then_some((TxId(key), record))
+        let local = waiting.into_values().flatten().filter(|record| record.local).filter_map(|record| {
+            let transaction = Transaction::clone(&record.transaction);
+            named(OwnRecord { added: record.added, void: String::new(), transaction })
         });
         let mut whole: BTreeMap<_, _> = local.collect();
         for (key, record) in self.values(OWN, |_, bytes| stored::<OwnRecord>("an own trade", bytes).ok()) {
-            let txid = TxId(key);
-            if let Some(record) = record.filter(|record| is_whole(txid, record)) {
+            if let Some((txid, record)) = record.and_then(named) {
                 whole.insert(txid, record);
-            } else if let Some(record) = chain.other_copy(txid)? {
-                whole.insert(txid, record);
+            } else if let Some(record) = chain.other_copy(TxId(key))? {
+                whole.insert(TxId(key), record);
             }
         }
         chain.adopt_own(whole, now)?;

@@ -214,6 +214,11 @@ impl HeaderTree {
         self.connected.last().copied().unwrap_or(NodeId(0))
     }
 
+    /// The connected chain by height.
+    pub(crate) fn connected(&self) -> &[NodeId] {
+        &self.connected
+    }
+
     /// The connected node at a height.
     pub(crate) fn connected_at(&self, height: Height) -> Option<NodeId> {
         self.connected.get(usize::try_from(height).ok()?).copied()

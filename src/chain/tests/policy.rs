@@ -436,7 +436,12 @@ fn a_peers_trade_that_is_sent_here_too_becomes_our_own_and_stays() {
     // It is mined at once and announced again, as any other of our own.
     assert!(purse.chain.chain.template(miner, purse.chain.now).expect("a template").has_local);
     let told = purse.chain.events();
-    let is_own = |event: &ChainEvent| matches!(event, ChainEvent::TradeAccepted { entry, origin: Origin::Local } if entry.local && entry.expires.is_none());
+    let is_own = |event: &ChainEvent| match event {
+        ChainEvent::TradeAccepted { entry, origin } => {
+            *origin == Origin::Local && entry.local && entry.expires.is_none()
+        }
+        _ => false,
+    };
     assert!(told.iter().any(is_own), "{told:?}");
     purse.later(FREE_EXPIRY_MS);
     assert_eq!(purse.waits(), [trade.txid()]);
