@@ -49,6 +49,7 @@ kill_nodes() {
 benches() {
   check connect-unseen cargo bench --locked --bench connect -- unseen
   check connect-known cargo bench --locked --bench connect -- known
+  check connect-growth cargo bench --locked --bench connect -- growth
   check connect-memory cargo bench --locked --bench connect -- memory --coins 10000000
   local bench
   for bench in headers mempool mining balance start; do
