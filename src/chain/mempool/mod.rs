@@ -26,7 +26,7 @@ mod check;
 mod fees;
 mod free;
 mod select;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 mod testing;
 
 use std::{

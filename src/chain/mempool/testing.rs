@@ -7,6 +7,7 @@ use crate::primitives::leaf_hash;
 
 impl Mempool {
     /// Makes it full with less.
+    #[cfg(test)]
     pub(crate) fn shrink(&mut self, max_memory: usize) {
         self.max_memory = max_memory;
     }
