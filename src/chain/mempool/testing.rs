@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::*;
+use super::{Coin, CoinKey, KeyMap, Mempool, Package, Waiting, memory_of};
 use crate::primitives::leaf_hash;
 
 impl Mempool {
