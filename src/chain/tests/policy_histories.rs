@@ -87,6 +87,8 @@ impl History {
 
     fn offer(&mut self, trade: Transaction, local: bool) {
         let origin = if local { Origin::Local } else { PEER };
+        // What has expired meanwhile leaves, whatever becomes of the newcomer.
+        self.chain.chain.due(self.chain.now).expect("a disk");
         let before: BTreeSet<_> = self.chain.chain.mempool().iter().map(|entry| entry.txid).collect();
         match self.chain.trade(&trade, origin) {
             Ok(txid) => {
