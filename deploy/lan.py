@@ -280,6 +280,8 @@ class Local(Lan):
     def __init__(self, binary, out=None):
         super().__init__(out)
         self.binary = pathlib.Path(binary).resolve() if binary else self.built()
+        if not os.access(self.binary, os.X_OK) or self.binary.is_dir():
+            raise Failed(f"{self.binary} is no program: give another with --binary")
         self.data = self.out / "data"
         self.logs = self.out / "logs"
         self.processes = {}

@@ -216,8 +216,13 @@ impl Chain {
 
     /// A stored block beside the best chain that is not the one of its name.
     fn damaged_side_block(&self, tables: &ReadTables) -> Result<Option<NodeId>, ChainFault> {
+        let mut last = None;
         for entry in tables.blocks.iter()? {
             let (key, bytes) = entry?;
+            // What is under a key out of order is found or not, as its neighbours come and go.
+            if last.replace(*key.value()) >= Some(*key.value()) {
+                return Err(ChainFault::Corrupt("the stored blocks are out of order".into()));
+            }
             let (_, hash) = split_block_key(key.value());
             let Some(id) = self.tree.id(&hash).filter(|id| self.tree.node(*id).status == Status::Stored) else {
                 continue;

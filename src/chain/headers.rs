@@ -1,6 +1,6 @@
 //! Changed headers that are not yet on the disk.
 //!
-//! Owned by the layers of [`Overlay`](super::overlay::Overlay). While a node catches up, headers come in the order of their
+//! Owned by [`Layer`](super::layer::Layer)s. While a node catches up, headers come in the order of their
 //! keys, hundreds of thousands between two commits: they are kept as one ascending run and appended to the table, which is
 //! several times quicker than one way down the tree for each. All others are kept in a map. A key is in one of the two.
 

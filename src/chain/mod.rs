@@ -19,6 +19,7 @@ pub mod errors;
 mod handle;
 mod hashing;
 mod headers;
+mod layer;
 mod ledger;
 mod mempool;
 pub mod miner;
