@@ -305,8 +305,14 @@ impl Chain {
         let tables = self.overlay.store().read()?;
         for entry in tables.mempool.iter()? {
             let txid = TxId(*entry?.0.value());
-            if self.mempool.get(&txid).is_none() {
-                self.overlay.remove_waiting(txid);
+            match self.mempool.get(&txid).map(|waiting| waiting.entry.local) {
+                None => self.overlay.remove_waiting(txid),
+                Some(true) if tables.own.get(tx_key(&txid))?.is_none() => {
+                    if let Some(record) = self.other_copy(txid)? {
+                        self.overlay.put_own(txid, &record);
+                    }
+                }
+                Some(_) => {}
             }
         }
         let (mut lost, mut astray) = (None, Vec::new());
@@ -390,7 +396,11 @@ fn check_trades(tables: &ReadTables, network: &NetworkId) -> Result<(), Finding>
     };
     for entry in tables.mempool.iter()? {
         let (key, value) = entry?;
-        check(TxId(*key.value()), &stored::<WaitingRecord>("a waiting trade", value.value())?.transaction)?;
+        let (txid, record) = (TxId(*key.value()), stored::<WaitingRecord>("a waiting trade", value.value())?);
+        check(txid, &record.transaction)?;
+        if record.local && tables.own.get(tx_key(&txid))?.is_none() {
+            return Err(Finding::Problem(format!("the own trade {txid} waits, and is not among the own ones")));
+        }
     }
     for entry in tables.own.iter()? {
         let (key, value) = entry?;

@@ -360,6 +360,10 @@ impl Chain {
                 self.overlay.remove_waiting(txid);
                 continue;
             }
+            if local {
+                // Whatever became of its other copy, it is one: a reindex writes that anew.
+                self.own.entry(txid).or_insert(false);
+            }
             let leaf = leaf_hash(&transaction);
             match self.readmit_stored(&transaction, txid, leaf, added) {
                 Ok(()) => {
