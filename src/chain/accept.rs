@@ -64,14 +64,15 @@ impl Origin {
 }
 
 impl Chain {
-    /// Checks headers, parents first, and keeps them. Those before the first refused one stay kept.
+    /// Checks headers, parents first, and keeps them. Those before the first refused one stay kept. If that is only ahead of
+    /// our clock, it is held and tried again when it is due.
     ///
     /// # Errors
     /// See [`AcceptHeadersError`].
     pub fn accept_headers(
         &mut self,
         headers: &[Header],
-        _origin: Origin,
+        origin: Origin,
         now: UnixMillis,
     ) -> Result<HeadersAccepted, AcceptHeadersError> {
         let (mut new, mut last) = (0usize, self.tip().hash);
@@ -93,7 +94,12 @@ impl Chain {
             if self.tree.node(parent).status == Status::Invalid {
                 return Err(AcceptHeadersError::InvalidBranch { hash });
             }
-            let checked = self.check(parent, header, hash, now).map_err(|unfit| unfit.of_header(hash))?;
+            let checked = self.check(parent, header, hash, now).map_err(|unfit| {
+                if let Unfit::Rule(HeaderError::TooFarAhead { due, .. }) = unfit {
+                    self.hold(Held { header: *header, block: None, hash, origin, due });
+                }
+                unfit.of_header(hash)
+            })?;
             let id = self.add(parent, &checked).map_err(|unfit| unfit.of_header(hash))?;
             before = Some((hash, id));
             new = new.saturating_add(1);
@@ -213,7 +219,7 @@ impl Chain {
             Some(Status::Invalid) => return Err(AcceptBlockError::InvalidBranch { hash }),
             Some(Status::HeaderOnly) | None => {}
         }
-        if self.waiting.contains(&hash) || self.held.iter().any(|held| held.hash == hash) {
+        if self.waiting.contains(&hash) || self.held.iter().any(|held| held.hash == hash && held.block.is_some()) {
             return Ok(BlockAccepted::Waiting);
         }
         let header = incoming.block.header;
@@ -228,7 +234,8 @@ impl Chain {
             None => match self.check(parent, &header, hash, now) {
                 Ok(checked) => checked,
                 Err(Unfit::Rule(HeaderError::TooFarAhead { due, .. })) => {
-                    return Ok(self.hold(Held { block: incoming.block, hash, origin, due }));
+                    self.hold(Held { header, block: Some(incoming.block), hash, origin, due });
+                    return Ok(BlockAccepted::Waiting);
                 }
                 Err(unfit) => return Err(unfit.of_block(hash)),
             },
@@ -321,14 +328,15 @@ impl Chain {
     fn bound_side_bodies(&mut self, id: NodeId, bytes: usize) -> Result<BlockAccepted, AcceptBlockError> {
         self.side_bytes = self.side_bytes.saturating_add(bytes);
         if self.side_bytes > self.max_side_bytes {
-            // Branches have come and gone since they were last counted.
+            // Not counted since the start, or branches have come and gone since.
             let ends_first = self.tree.side_bodies();
             let mut bytes = Vec::with_capacity(ends_first.len());
             for id in &ends_first {
                 bytes.push(self.overlay.block_len(&self.tree.node(*id).key())?);
             }
             self.side_bytes = bytes.iter().sum();
-            let goal = self.max_side_bytes / 4 * 3;
+            let is_too_much = self.side_bytes > self.max_side_bytes;
+            let goal = if is_too_much { self.max_side_bytes / 4 * 3 } else { self.max_side_bytes };
             for (id, bytes) in ends_first.into_iter().zip(bytes) {
                 if self.side_bytes <= goal {
                     break;
@@ -360,13 +368,16 @@ impl Chain {
         Ok(())
     }
 
-    /// Keeps a block that is ahead of our clock; of too many, the one that is due last gives way.
-    fn hold(&mut self, held: Held) -> BlockAccepted {
+    /// Keeps what is ahead of our clock; of too many, the one that is due last gives way.
+    fn hold(&mut self, held: Held) {
+        if let Some(known) = self.held.iter_mut().find(|known| known.hash == held.hash) {
+            known.block = known.block.take().or(held.block);
+            return;
+        }
         tracing::debug!(hash = %held.hash, due = held.due, "a block is ahead of our clock and is held");
         self.held.push(held);
         self.held.sort_by_key(|held| held.due);
         self.held.truncate(MAX_HELD);
-        BlockAccepted::Waiting
     }
 
     /// When [`Chain::due`] has something to do next.
@@ -378,7 +389,7 @@ impl Chain {
         self.held.first().map(|held| held.due).into_iter().chain(self.mempool.next_expiry()).min()
     }
 
-    /// Tries those blocks again that were ahead of our clock and no longer are, and forgets the trades that have expired.
+    /// Tries those headers and blocks again that were ahead of our clock and no longer are, and forgets the trades that have expired.
     /// Nothing where nothing may change.
     ///
     /// # Errors
@@ -390,9 +401,12 @@ impl Chain {
         self.expire_trades(now)?;
         let count = self.held.iter().take_while(|held| held.due <= now).count();
         let due: Vec<_> = self.held.drain(..count).collect();
-        for held in due {
-            if let Err(AcceptBlockError::Fault(fault)) =
-                self.accept_incoming(Incoming::new(held.block), held.origin, now)
+        for Held { header, block, origin, .. } in due {
+            if let Err(AcceptHeadersError::Fault(fault)) = self.accept_headers(&[header], origin, now) {
+                return Err(fault);
+            }
+            if let Some(block) = block
+                && let Err(AcceptBlockError::Fault(fault)) = self.accept_incoming(Incoming::new(block), origin, now)
             {
                 return Err(fault);
             }

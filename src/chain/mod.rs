@@ -26,6 +26,7 @@ pub mod miner;
 mod overlay;
 mod pool;
 mod prepare;
+mod queries;
 mod reader;
 pub mod salvage;
 mod state;

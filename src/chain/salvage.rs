@@ -55,7 +55,7 @@ pub fn salvage(
 ) -> Result<Salvaged, OpenError> {
     let lost = |reason: String| OpenError::Lost { path: path.to_owned(), reason };
     let failed = |error: io::Error| OpenError::Disk { path: path.to_owned(), reason: error.to_string() };
-    let old = contained(path, || store::frozen_database(path, options.page_mib())).map_err(|error| match error {
+    let old = contained(path, || store::damaged_database(path, options.page_mib())).map_err(|error| match error {
         OpenError::Corrupt { reason, .. } => lost(reason),
         other => other,
     })?;

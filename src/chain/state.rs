@@ -1,7 +1,8 @@
 //! [`Chain`]: the ledger as a plain struct. Everything that changes it goes through here, on one thread.
 //!
 //! Called by the chain thread (and by tests and simulations directly). The verbs are in `accept.rs` (headers and blocks),
-//! `activate.rs` (which branch is the best one), `pool.rs` (trades), `template.rs` and `audit.rs`. Invariants:
+//! `activate.rs` (which branch is the best one), `pool.rs` (trades), `template.rs` and `audit.rs`, what can be asked in
+//! `queries.rs`. Invariants:
 //! - after each call, tree, overlay and mempool agree; when a call gives a [`ChainFault`], nothing can be said of them and
 //!   the chain must be dropped;
 //! - what happened is told by [`Chain::drain_events`] only once it is durable.
@@ -16,10 +17,9 @@ use std::{
 use redb::{ReadableTable as _, ReadableTableMetadata as _};
 
 use super::{
-    api::{Balance, ChainEvent, ChainSummary, MempoolEntry, OwnedCoin, Spendable, Template, Tip, TxInfo, TxState},
+    api::{ChainEvent, ChainSummary, Template, Tip},
     audit::is_whole,
     errors::{ChainFault, OpenError},
-    ledger::Coins,
     mempool::Mempool,
     overlay::Overlay,
     reader::ChainReader,
@@ -35,10 +35,8 @@ use super::{
     waiting::{Held, WaitingBlocks},
 };
 use crate::{
-    consensus::{CoinKey, HeaderWindow, Network, WINDOW_BLOCKS, spent_coins, verify_signatures},
-    primitives::{
-        Amount, BlockHash, Header, Height, Owner, Transaction, TxId, UnixMillis, events, metrics::StoreMetrics,
-    },
+    consensus::{HeaderWindow, Network, WINDOW_BLOCKS, verify_signatures},
+    primitives::{BlockHash, Header, Height, TxId, UnixMillis, events, metrics::StoreMetrics},
 };
 
 /// Changes are committed at the latest when they take about this many bytes of memory and half of the cache, but no more
@@ -142,7 +140,8 @@ pub struct Chain {
     pub(super) too_large: Option<super::diverged::TooLarge>,
     /// How much memory a reorganisation may take, in MiB.
     pub(super) reorganisation_mib: usize,
-    /// About how many bytes of bodies are stored beside the best chains, and how many may be.
+    /// About how many bytes of bodies are stored beside the best chains, more than any before they are counted; and how many
+    /// may be.
     pub(super) side_bytes: usize,
     pub(super) max_side_bytes: usize,
     /// While stored blocks are connected again: nothing is told, the mempool is left alone.
@@ -235,7 +234,7 @@ impl Chain {
             template: None,
             generation: 0,
             too_large: None,
-            side_bytes: 0,
+            side_bytes: usize::MAX,
             max_side_bytes: MAX_SIDE_BYTES,
             rebuilding: false,
             staged: VecDeque::new(),
@@ -445,142 +444,6 @@ impl Chain {
             return;
         }
         self.staged.push_back(event);
-    }
-
-    // Questions
-
-    /// The coins of an owner on the best chain, stamps left out.
-    fn coins_of(&mut self, owner: Owner) -> Result<Vec<OwnedCoin>, ChainFault> {
-        self.commit()?;
-        let tables = self.overlay.store().read()?;
-        let (first, last) = CoinKey::range(owner);
-        let mut coins = Vec::new();
-        for entry in tables.coins.range::<&[u8; 56]>(&first.to_bytes()..=&last.to_bytes())? {
-            let (key, value) = entry?;
-            let coin = super::store::tables::coin_from_bytes(value.value())?;
-            if !coin.is_stamp() {
-                coins.push(OwnedCoin { outpoint: CoinKey::from_bytes(key.value()).outpoint, coin });
-            }
-        }
-        Ok(coins)
-    }
-
-    /// What an owner can spend in the next block: coins that no waiting trade spends, and outputs of waiting trades.
-    ///
-    /// # Errors
-    /// When the disk fails.
-    pub fn spendable(&mut self, owner: Owner) -> Result<Spendable, ChainFault> {
-        let mut confirmed = self.coins_of(owner)?;
-        let is_free = |coin: &OwnedCoin| self.mempool.spender(&CoinKey { owner, outpoint: coin.outpoint }).is_none();
-        confirmed.retain(is_free);
-        let height = self.tip().height;
-        let pending = self.mempool.entries().flat_map(|waiting| {
-            let txid = waiting.entry.txid;
-            crate::consensus::created_coins(&waiting.entry.transaction, txid, height.saturating_add(1))
-        });
-        let pending = pending
-            .filter(|(key, coin)| key.owner == owner && !coin.is_stamp() && self.mempool.spender(key).is_none())
-            .map(|(key, coin)| OwnedCoin { outpoint: key.outpoint, coin })
-            .collect();
-        Ok(Spendable { confirmed, pending, height })
-    }
-
-    /// What an owner has, and what the waiting trades would change: each trade's gain or loss as a whole, change included.
-    ///
-    /// # Errors
-    /// When the disk fails.
-    pub fn balance(&mut self, owner: Owner) -> Result<Balance, ChainFault> {
-        let confirmed = self.coins_of(owner)?.iter().map(|coin| coin.coin.value).sum();
-        let height = self.tip().height;
-        let (mut pending_in, mut pending_out) = (Amount::ZERO, Amount::ZERO);
-        let waiting: Vec<_> = self.mempool.entries().map(|waiting| Arc::clone(&waiting.entry.transaction)).collect();
-        for transaction in waiting {
-            let outputs = transaction.outputs.iter().filter(|output| output.owner == owner);
-            let gained: Amount = outputs.map(|output| output.value).sum();
-            let mut lost = Amount::ZERO;
-            for key in spent_coins(&transaction).filter(|key| key.owner == owner) {
-                let coin = match self.mempool.output(&key, height) {
-                    Some(coin) => Some(coin),
-                    None => self.overlay.coin(&key)?,
-                };
-                lost = lost.saturating_add(coin.map_or(Amount::ZERO, |coin| coin.value));
-            }
-            pending_in = pending_in.saturating_add(gained.checked_sub(lost).unwrap_or_default());
-            pending_out = pending_out.saturating_add(lost.checked_sub(gained).unwrap_or_default());
-        }
-        Ok(Balance { confirmed, pending_in, pending_out, height })
-    }
-
-    /// All waiting trades, parents first.
-    #[must_use]
-    pub fn mempool(&self) -> Vec<MempoolEntry> {
-        self.mempool.entries().map(|waiting| waiting.entry.clone()).collect()
-    }
-
-    /// The trades of these ids that wait in the mempool, in the order given.
-    #[must_use]
-    pub fn waiting_trades(&self, ids: &[TxId]) -> Vec<Option<Arc<Transaction>>> {
-        ids.iter().map(|txid| self.mempool.get(txid).map(|waiting| Arc::clone(&waiting.entry.transaction))).collect()
-    }
-
-    /// Those of the ids that are neither in the mempool nor on the best chain, in the order given.
-    ///
-    /// # Errors
-    /// When the disk fails.
-    pub fn unknown_trades(&mut self, mut ids: Vec<TxId>) -> Result<Vec<TxId>, ChainFault> {
-        let mut fault = None;
-        ids.retain(|txid| {
-            fault.is_none()
-                && self.mempool.get(txid).is_none()
-                && match self.overlay.place(txid) {
-                    Ok(place) => place.is_none(),
-                    Err(error) => {
-                        fault = Some(error);
-                        false
-                    }
-                }
-        });
-        fault.map_or(Ok(ids), Err)
-    }
-
-    /// One transaction and where it is; `None` when it is unknown.
-    ///
-    /// # Errors
-    /// When the disk fails.
-    pub fn transaction(&mut self, txid: TxId) -> Result<Option<TxInfo>, ChainFault> {
-        if let Some(waiting) = self.mempool.get(&txid) {
-            let transaction = Arc::clone(&waiting.entry.transaction);
-            return Ok(Some(TxInfo { transaction, txid, fee: waiting.entry.fee, state: TxState::Mempool }));
-        }
-        if let Some((height, position)) = self.overlay.place(&txid)? {
-            return self.mined_transaction(txid, height, position).map(Some);
-        }
-        if self.own.get(&txid) == Some(&true)
-            && let Some(record) = self.overlay.own(&txid)?
-        {
-            let state = TxState::Void { reason: record.void };
-            return Ok(Some(TxInfo { transaction: Arc::new(record.transaction), txid, fee: Amount::ZERO, state }));
-        }
-        Ok(None)
-    }
-
-    pub(super) fn mined_transaction(
-        &mut self,
-        txid: TxId,
-        height: Height,
-        position: u32,
-    ) -> Result<TxInfo, ChainFault> {
-        let corrupt = || ChainFault::Corrupt(format!("the index says a wrong place for transaction {txid}"));
-        let node = *self.tree.node(self.tree.connected_at(height).ok_or_else(corrupt)?);
-        let mut block = self.overlay.block(&node.key())?;
-        let fees = self.overlay.undo(&node.key())?.fees(&block.transactions);
-        let position = usize::try_from(position).unwrap_or(usize::MAX);
-        if position >= block.transactions.len() {
-            return Err(corrupt());
-        }
-        let transaction = Arc::new(block.transactions.swap_remove(position));
-        let fee = fees.get(position).copied().unwrap_or_default();
-        Ok(TxInfo { transaction, txid, fee, state: TxState::Mined { block: node.hash, height } })
     }
 }
 

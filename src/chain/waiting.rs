@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{api::Origin, ledger::Body};
-use crate::primitives::{Block, BlockHash, Height, UnixMillis};
+use crate::primitives::{Block, BlockHash, Header, Height, UnixMillis};
 
 /// Bodies that wait for their parents, in bytes: the same as what may gather before a commit.
 const MAX_WAITING_BYTES: usize = 64 * 1024 * 1024;
@@ -14,13 +14,14 @@ const MAX_WAITING_BYTES: usize = 64 * 1024 * 1024;
 /// And how many, so that small ones do not cost more than their bytes.
 const MAX_WAITING_BLOCKS: usize = 4_096;
 
-/// Blocks ahead of our clock that are kept until they are due.
+/// Headers ahead of our clock that are kept until they are due.
 pub(super) const MAX_HELD: usize = 64;
 
-/// A block ahead of our clock.
+/// A header ahead of our clock, with its block if that came with it.
 #[derive(Debug)]
 pub(super) struct Held {
-    pub(super) block: Arc<Block>,
+    pub(super) header: Header,
+    pub(super) block: Option<Arc<Block>>,
     pub(super) hash: BlockHash,
     pub(super) origin: Origin,
     pub(super) due: UnixMillis,

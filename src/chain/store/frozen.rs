@@ -16,6 +16,26 @@ use redb::StorageBackend;
 /// The unit of what is kept in memory, in bytes: redb's page.
 const PAGE: usize = 4_096;
 
+/// What a redb file begins with, in bytes: nine of magic, one of flags, two unused, then little-endian numbers of 32 bits: the
+/// page size, and in pages a region's header, its data, how many whole regions there are, and the data of the last one.
+const HEADER: usize = 32;
+
+/// By how much a file may have been longer than it is: a damaged header may say anything.
+const MAX_PADDING: u64 = 64;
+
+/// How long the file is that has this header.
+fn length_in_header(header: &[u8; HEADER]) -> Option<u64> {
+    let mut numbers = header
+        .get(12..)?
+        .chunks_exact(4)
+        .filter_map(|bytes| Some(u64::from(u32::from_le_bytes(bytes.try_into().ok()?))));
+    let mut next = || numbers.next();
+    let (page, region_header, region_data, regions, rest) = (next()?, next()?, next()?, next()?, next()?);
+    let whole = region_header.checked_add(region_data)?.checked_mul(regions)?;
+    let last = if rest > 0 { region_header.checked_add(rest)? } else { 0 };
+    whole.checked_add(last)?.checked_add(1)?.checked_mul(page)
+}
+
 /// The file with the changes that nobody else sees.
 #[derive(Debug)]
 pub(crate) struct FrozenFile {
@@ -40,6 +60,21 @@ impl FrozenFile {
         let length = file.metadata()?.len();
         let changes = Mutex::new(Changes { length, pages: HashMap::new(), shortest: length });
         Ok(Self { file, file_length: length, changes })
+    }
+
+    /// The file as long as its own header says, with zeros for what was cut off, so that redb opens what is left of it.
+    pub(crate) fn open_padded(path: &Path) -> io::Result<Self> {
+        let mut frozen = Self::open(path)?;
+        let there = frozen.file_length;
+        let mut header = [0; HEADER];
+        if there >= HEADER as u64 {
+            read_at(&frozen.file, 0, &mut header)?;
+        }
+        let said = length_in_header(&header).filter(|said| *said <= there.saturating_mul(MAX_PADDING));
+        let whole_pages = there.saturating_sub(there % PAGE as u64);
+        frozen.changes.get_mut().unwrap_or_else(PoisonError::into_inner).length =
+            said.map_or_else(|| there.next_multiple_of(PAGE as u64), |said| said.max(whole_pages));
+        Ok(frozen)
     }
 
     fn changes(&self) -> MutexGuard<'_, Changes> {
@@ -100,7 +135,7 @@ impl StorageBackend for FrozenFile {
         if offset.saturating_add(out.len() as u64) > changes.length {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        if changes.pages.is_empty() && changes.shortest == self.file_length {
+        if changes.pages.is_empty() && changes.shortest == self.file_length && changes.length == self.file_length {
             return read_at(&self.file, offset, out);
         }
         let mut rest = out;

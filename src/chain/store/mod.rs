@@ -133,13 +133,26 @@ pub fn open_frozen(path: &Path, cache_mib: usize) -> Result<Store, OpenError> {
 
 /// The database of [`open_frozen`], whatever is in it. May panic on a damaged file.
 pub(super) fn frozen_database(path: &Path, cache_mib: usize) -> Result<Database, OpenError> {
+    database_on(FrozenFile::open, path, cache_mib)
+}
+
+/// [`frozen_database`] of a file that may have been cut off. May panic.
+pub(super) fn damaged_database(path: &Path, cache_mib: usize) -> Result<Database, OpenError> {
+    database_on(FrozenFile::open_padded, path, cache_mib)
+}
+
+fn database_on(
+    file: impl FnOnce(&Path) -> io::Result<FrozenFile>,
+    path: &Path,
+    cache_mib: usize,
+) -> Result<Database, OpenError> {
     let length = check_is_file(path)?;
     if length == 0 {
         // redb would take an empty file for a new one.
         return Err(OpenError::NotAChain { path: path.to_owned() });
     }
     let failed = |error: io::Error| OpenError::Disk { path: path.to_owned(), reason: error.to_string() };
-    let file = FrozenFile::open(path).map_err(failed)?;
+    let file = file(path).map_err(failed)?;
     builder(cache_mib).create_with_backend(file).map_err(|error| OpenError::from_database(path, error))
 }
 

@@ -4,6 +4,7 @@ use crate::{
     chain::{
         AcceptHeadersError, Blame, BlockAccepted, Origin,
         testing::{Branch, NOW, PEER, TestChain, coin_of, genesis_coin, key, network, note, owner, pay, seal, signed},
+        waiting::MAX_HELD,
     },
     consensus::{HeaderError, SUBSIDY},
     primitives::{Amount, Block, BlockHash, Encode, MerkleRoot, OutPoint, Transaction, TxId, coinbase_memo},
@@ -257,7 +258,11 @@ fn of_too_many_bodies_beside_the_best_chain_those_with_the_least_work_go() {
     for block in low.iter().chain(&theirs[..7]) {
         assert_eq!(chain.block(block), Ok(BlockAccepted::SideBranch));
     }
-    chain.chain.max_side_bytes = chain.chain.side_bytes;
+    let counted = chain.chain.side_bytes;
+    chain.chain.commit().expect("a commit");
+    // A start counts them anew.
+    let mut chain = chain.reopen();
+    chain.chain.max_side_bytes = counted;
     let stored = |chain: &TestChain, block: &Block| {
         chain.chain.tree.id(&block.hash()).is_some_and(|id| chain.chain.tree.node(id).status.has_body())
     };
@@ -268,21 +273,52 @@ fn of_too_many_bodies_beside_the_best_chain_those_with_the_least_work_go() {
 }
 
 #[test]
-fn a_block_ahead_of_our_clock_is_held_until_it_is_due() {
-    let mut chain = TestChain::new();
+fn what_is_ahead_of_our_clock_is_held_until_it_is_due() {
     let block = Branch::new(&network(), 0).next(&[]);
     let limit = network().params.future_limit_ms();
-    chain.now = block.header.time - limit - 1;
-    assert_eq!(chain.block(&block), Ok(BlockAccepted::Waiting));
-    let error = chain.chain.accept_headers(&[block.header], PEER, chain.now).expect_err("too early");
-    assert_eq!((error.code(), error.blame()), ("header_too_far_ahead", Blame::Nobody));
-    assert!(matches!(error, AcceptHeadersError::Header { error: HeaderError::TooFarAhead { .. }, .. }));
-    assert_eq!(chain.chain.next_due(), Some(chain.now + 1));
-    chain.chain.due(chain.now).expect("a disk");
-    assert_eq!(chain.chain.tip().height, 0);
-    chain.chain.due(chain.now + 1).expect("a disk");
-    assert_eq!(chain.tip(), block.hash());
-    assert_eq!(chain.chain.next_due(), None);
+    let early = block.header.time - limit - 1;
+    for (header_came, block_came) in [(true, false), (false, true), (true, true)] {
+        let mut chain = TestChain::new();
+        chain.now = early;
+        for _ in 0..2 {
+            if header_came {
+                let error = chain.chain.accept_headers(&[block.header], PEER, early).expect_err("too early");
+                assert_eq!((error.code(), error.blame()), ("header_too_far_ahead", Blame::Nobody));
+                assert!(matches!(error, AcceptHeadersError::Header { error: HeaderError::TooFarAhead { .. }, .. }));
+            }
+            if block_came {
+                assert_eq!(chain.block(&block), Ok(BlockAccepted::Waiting));
+            }
+            assert_eq!(chain.chain.next_due(), Some(early + 1));
+        }
+        chain.chain.due(early).expect("a disk");
+        assert_eq!(chain.chain.best_header().height, 0);
+        chain.chain.due(early + 1).expect("a disk");
+        assert_eq!(chain.chain.best_header().hash, block.hash());
+        assert_eq!(chain.tip() == block.hash(), block_came);
+        assert_eq!(chain.chain.next_due(), None);
+    }
+}
+
+#[test]
+fn of_too_much_that_is_ahead_of_our_clock_the_last_due_gives_way() {
+    let mut chain = TestChain::new();
+    let first = Branch::new(&network(), 0).draft(&[], SUBSIDY);
+    let delayed = |ms: usize| {
+        let mut block = first.clone();
+        block.header.time += u64::try_from(ms).expect("small");
+        seal(&mut block);
+        block.header
+    };
+    let headers: Vec<_> = (0..=MAX_HELD).map(delayed).collect();
+    let early = first.header.time - network().params.future_limit_ms() - 1;
+    for header in headers.iter().rev() {
+        chain.chain.accept_headers(&[*header], PEER, early).expect_err("too early");
+    }
+    chain.chain.due(early + 1 + u64::try_from(MAX_HELD).expect("small")).expect("a disk");
+    let (last, others) = headers.split_last().expect("some");
+    assert!(others.iter().all(|header| chain.chain.tree.id(&header.hash()).is_some()));
+    assert!(chain.chain.tree.id(&last.hash()).is_none());
 }
 
 #[test]

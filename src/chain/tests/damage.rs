@@ -407,15 +407,19 @@ fn a_flipped_bit_anywhere_in_the_file_never_ends_in_a_wrong_answer() {
 }
 
 #[test]
-fn a_truncated_file_is_refused_or_whole_and_can_be_salvaged_or_says_what_to_do() {
+fn a_file_of_another_length_is_refused_and_salvaged_while_its_first_third_is_there() {
     let sample = Sample::new(40);
-    for parts in 1..24 {
-        let bytes = &sample.bytes[..sample.bytes.len() * parts / 24];
-        let found = sample.found(bytes);
-        assert!(found.is_some(), "{parts}/24");
-        match sample.mend(bytes) {
+    let whole = sample.bytes.len();
+    let mut lengths: Vec<_> = (1..24).map(|parts| whole * parts / 24).collect();
+    lengths.extend([whole - 1, whole + 1, whole + 4_097]);
+    for length in lengths {
+        let mut bytes = sample.bytes.clone();
+        bytes.resize(length, 0xa5);
+        assert!(sample.found(&bytes).is_some(), "{length} of {whole}");
+        match sample.mend(&bytes) {
             Ok(_) => {}
             Err(error) => {
+                assert!(length < whole / 3, "{length} of {whole}: {error}");
                 assert!(error.to_string().contains("leave-chain"), "{error}");
                 assert_eq!(fs::read(sample.path()).expect("the file"), bytes, "left as it was");
             }

@@ -483,6 +483,22 @@ fn a_full_mempool_lets_go_of_what_pays_least_and_asks_more_of_whoever_comes_next
 }
 
 #[test]
+fn in_a_full_mempool_a_replacement_has_the_room_of_what_it_replaces_and_no_more() {
+    let mut purse = Purse::new();
+    let (poor, rich) = (purse.pays(1, 2, 1_000), purse.pays(2, 2, 9_000));
+    purse.takes(&poor, PEER);
+    purse.takes(&rich, PEER);
+    purse.chain.chain.mempool.shrink(purse.chain.chain.summary(purse.chain.now).mempool_bytes);
+    let better = purse.pays(1, 3, 3_000);
+    purse.takes(&better, PEER);
+    assert_eq!(purse.dropped(), [(poor.txid(), DropReason::Replaced)]);
+    // For a longer one the next would have to leave, and that pays more.
+    let longer = purse.joins(&[1, 3], 6_000);
+    assert_eq!(purse.refuses(&longer, PEER).code(), "fee_too_low");
+    assert_eq!((purse.waits(), purse.dropped()), (vec![rich.txid(), better.txid()], vec![]));
+}
+
+#[test]
 fn a_child_does_not_hold_what_does_not_pay_together_with_it() {
     let mut purse = Purse::new();
     // A long free trade under a small one that seems to pay well.

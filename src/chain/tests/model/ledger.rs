@@ -59,8 +59,8 @@ pub(super) struct Model {
     condemned: BTreeSet<BlockHash>,
     /// Bodies whose parent's body is not here, as they came.
     waiting: Vec<Arc<Block>>,
-    /// Blocks ahead of the clock by the time when they are due.
-    held: Vec<(UnixMillis, Arc<Block>)>,
+    /// Headers ahead of the clock, and the blocks of some, by the time when they are due.
+    held: Vec<(UnixMillis, Header, Option<Arc<Block>>)>,
     tip: BlockHash,
 }
 
@@ -223,7 +223,10 @@ impl Model {
                     new += usize::from(is_new);
                 }
                 Err(HeaderFault::Rule(code)) => return Err(code),
-                Err(HeaderFault::Early(_)) => return Err("header_too_far_ahead"),
+                Err(HeaderFault::Early(due)) => {
+                    self.hold(due, header, None);
+                    return Err("header_too_far_ahead");
+                }
             }
         }
         Ok(new)
@@ -235,8 +238,8 @@ impl Model {
         if self.bodies.contains_key(&hash) {
             return "known";
         }
-        let waits =
-            self.waiting.iter().chain(self.held.iter().map(|(_, block)| block)).any(|other| other.hash() == hash);
+        let held = self.held.iter().filter_map(|(.., block)| block.as_ref());
+        let waits = self.waiting.iter().chain(held).any(|other| other.hash() == hash);
         if waits && !self.condemned.contains(&hash) {
             return "waiting";
         }
@@ -244,8 +247,7 @@ impl Model {
             Ok(_) => {}
             Err(HeaderFault::Rule(code)) => return code,
             Err(HeaderFault::Early(due)) => {
-                self.held.push((due, Arc::clone(block)));
-                self.held.sort_by_key(|(due, _)| *due);
+                self.hold(due, &block.header, Some(block));
                 return "waiting";
             }
         }
@@ -274,18 +276,28 @@ impl Model {
         verdict
     }
 
+    /// What is ahead of the clock is held, once.
+    fn hold(&mut self, due: UnixMillis, header: &Header, block: Option<&Arc<Block>>) {
+        match self.held.iter_mut().find(|(_, known, _)| known == header) {
+            Some((.., known)) => *known = known.take().or(block.cloned()),
+            None => self.held.push((due, *header, block.cloned())),
+        }
+        self.held.sort_by_key(|(due, ..)| *due);
+    }
+
     /// The clock goes on: what was held comes again.
     pub(super) fn due(&mut self, now: UnixMillis) {
-        let (due, later) = std::mem::take(&mut self.held).into_iter().partition(|(due, _)| *due <= now);
+        let (due, later) = std::mem::take(&mut self.held).into_iter().partition(|(due, ..)| *due <= now);
         self.held = later;
         let due: Vec<_> = due;
-        for (_, block) in due {
-            self.accept_block(&block, now);
+        for (_, header, block) in due {
+            let _ = self.accept_headers(&[header], now);
+            block.map(|block| self.accept_block(&block, now));
         }
     }
 
     pub(super) fn next_due(&self) -> Option<UnixMillis> {
-        self.held.first().map(|(due, _)| *due)
+        self.held.first().map(|(due, ..)| *due)
     }
 
     /// Takes a block on whose parent is stored; makes it the tip if it is better and all the way to it is valid.
