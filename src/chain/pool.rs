@@ -89,7 +89,14 @@ impl Chain {
         self.replace(txid, &candidate.conflicts)?;
         let transaction = Arc::new(transaction);
         let leaf = leaf_hash(&transaction);
+        let is_free = FeeRate::of(candidate.fee, transaction.encoded_len()).is_free();
         self.admit(transaction, txid, leaf, candidate, local, now);
+        if let Origin::Peer(peer) = origin
+            && is_free
+            && !local
+        {
+            self.mempool.charge(&txid, peer);
+        }
         self.keep(txid, now);
         self.evict(now)?;
         let Some(waiting) = self.mempool.get(&txid) else {

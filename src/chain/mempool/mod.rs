@@ -84,6 +84,9 @@ pub const FREE_BYTES_PER_BLOCK: usize = 64 * 1024;
 /// Bytes of free trades from one peer: sixteen blocks' share at once, and a block's share in five seconds.
 const FREE_RATE: Rate = Rate { burst: 16 * 65_536, per_second: 65_536 / 5 };
 
+/// And as many may wait of those that one peer brought: a tenth of the mempool's memory or less.
+const FREE_WAITING_BYTES: usize = 16 * 65_536;
+
 const _: () = assert!(MAX_CHAIN <= MAX_LOCAL_CHAIN && FREE_BYTES_PER_BLOCK < consensus::MAX_BLOCK_BYTES);
 const _: () = assert!(consensus::MAX_TRANSACTION_BYTES < MAX_PACKAGE_BYTES);
 const _: () = assert!(MAX_LOCAL_CHAIN <= MAX_REPLACED && MAX_PACKAGE_BYTES < MAX_LOCAL_PACKAGE_BYTES);
@@ -111,6 +114,8 @@ pub(crate) struct Waiting {
     package: Package,
     /// As its package says.
     rank: Rank,
+    /// Whose allowance of free trades it takes up: none after a start or a reorganisation.
+    charged: Option<PeerId>,
 }
 
 impl Waiting {
@@ -280,7 +285,8 @@ impl Mempool {
         entry.expires = (!entry.local).then(|| expiry(FeeRate::of(fee, entry.bytes), entry.added));
         self.expiries.extend(entry.expires.map(|at| (at, sequence)));
         let rank = (FeeRate::ZERO, Reverse(sequence));
-        let mut waiting = Waiting { entry, leaf, sequence, parents, children: Vec::new(), keys, package, rank };
+        let mut waiting =
+            Waiting { entry, leaf, sequence, parents, children: Vec::new(), keys, package, rank, charged: None };
         waiting.rank = waiting.rank_in(&package);
         self.ranks.insert(waiting.rank);
         if waiting.is_evictable() {
@@ -289,11 +295,21 @@ impl Mempool {
         self.entries.insert(txid, waiting);
     }
 
+    /// An entry takes up a peer's allowance for as long as it waits.
+    pub(crate) fn charge(&mut self, txid: &TxId, peer: PeerId) {
+        let Some(waiting) = self.entries.get_mut(txid) else { return };
+        waiting.charged = Some(peer);
+        self.free.came(peer, waiting.entry.bytes);
+    }
+
     /// Makes an entry this node's own; whether it was not before.
     pub(crate) fn adopt(&mut self, txid: &TxId) -> bool {
         let Some(waiting) = self.entries.get_mut(txid).filter(|waiting| !waiting.entry.local) else { return false };
         self.evictable.remove(&waiting.rank);
         waiting.entry.local = true;
+        if let Some(peer) = waiting.charged.take() {
+            self.free.left(peer, waiting.entry.bytes);
+        }
         if let Some(at) = waiting.entry.expires.take() {
             self.expiries.remove(&(at, waiting.sequence));
         }
@@ -333,6 +349,9 @@ impl Mempool {
         for key in &waiting.keys {
             self.spends.remove(key);
         }
+        if let Some(peer) = waiting.charged {
+            self.free.left(peer, waiting.entry.bytes);
+        }
         self.memory = self.memory.saturating_sub(memory_of(&waiting.entry.transaction));
         self.changes = self.changes.wrapping_add(1);
         Some(waiting)
@@ -371,7 +390,11 @@ impl Mempool {
         let free = std::mem::take(&mut self.free);
         let rest = Self { max_memory, floor, free, next_sequence, changes, ..Self::default() };
         let mut all = std::mem::replace(self, rest);
-        all.order.values().filter_map(|txid| all.entries.remove(txid)).collect()
+        let left: Vec<_> = all.order.values().filter_map(|txid| all.entries.remove(txid)).collect();
+        for (peer, waiting) in left.iter().filter_map(|waiting| Some((waiting.charged?, waiting))) {
+            self.free.left(peer, waiting.entry.bytes);
+        }
+        left
     }
 
     /// What has expired leaves with all that rests on it, unless something of this node's own does: then it stays as long

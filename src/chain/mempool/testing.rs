@@ -67,6 +67,10 @@ impl Mempool {
         let expiries = self.entries().filter_map(|waiting| Some((waiting.entry.expires?, waiting.sequence)));
         assert_eq!(expiries.collect::<BTreeSet<_>>(), self.expiries);
         assert_eq!(self.order.len(), self.entries.len());
+        for peer in self.entries().filter_map(|waiting| waiting.charged) {
+            let charged = self.entries().filter(|waiting| waiting.charged == Some(peer));
+            assert_eq!(self.free.waiting(peer), charged.map(|waiting| waiting.entry.bytes).sum::<usize>());
+        }
         let memory: usize = self.entries().map(|waiting| memory_of(&waiting.entry.transaction)).sum();
         assert_eq!(memory, self.memory);
         assert!(

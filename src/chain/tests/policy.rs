@@ -323,6 +323,32 @@ fn a_child_is_ranked_anew_once_its_parent_is_chosen() {
 // Free trades
 
 #[test]
+fn what_waits_of_one_peers_free_trades_is_limited_until_it_is_mined() {
+    let network = network();
+    let mut purse = Purse::new();
+    let text = [b'x'; 1_024];
+    let mut notes = (0..).map(|stamp| note(&network.id, &key(5), stamp, &text));
+    let mut brought = 0;
+    // However slowly they come.
+    let error = loop {
+        match purse.chain.trade(&notes.next().expect("endless"), PEER) {
+            Ok(_) => brought += 1,
+            Err(error) => break error,
+        }
+        purse.chain.now += 1_000;
+        assert!(brought < 2_000, "never limited");
+    };
+    assert_eq!((error.code(), error.blame()), ("too_many_free", Blame::Nobody));
+    purse.takes(&notes.next().expect("endless"), other_peer(3));
+    // Those that are our own now are not the peer's any more, nor are those that are mined.
+    purse.takes(&note(&network.id, &key(5), 0, &text), Origin::Local);
+    purse.takes(&notes.next().expect("endless"), PEER);
+    assert_eq!(purse.refuses(&notes.next().expect("endless"), PEER).code(), "too_many_free");
+    purse.chain.mine(owner(&key(9)));
+    purse.takes(&notes.next().expect("endless"), PEER);
+}
+
+#[test]
 fn free_trades_of_one_peer_are_limited_and_those_of_others_are_not() {
     let network = network();
     let mut purse = Purse::new();
