@@ -6,7 +6,7 @@ use super::choices::Choices;
 use crate::{
     chain::testing::{NOW, PEER, TestChain, network},
     consensus::{
-        HeaderWindow, Network, Target, Work, check_header, min_time, next_bits,
+        HeaderError, HeaderWindow, Network, Target, Work, check_header, min_time, next_bits,
         testing::{self, GENESIS_TIME},
     },
     primitives::{Block, BlockHash, Header, Height, MerkleRoot, Owner, UnixMillis},
@@ -32,6 +32,8 @@ struct Story {
     good: HashMap<BlockHash, Known>,
     /// In the order in which they were made, good ones and bad ones: what may be sent again, or built upon.
     made: Vec<Header>,
+    /// Ahead of the clock, by the time when they are due.
+    early: Vec<(UnixMillis, Header)>,
     salt: u64,
 }
 
@@ -45,6 +47,7 @@ pub fn accept_headers(data: &[u8]) {
         chain: TestChain::of(&network),
         good: HashMap::from([(network.id, known)]),
         made: vec![genesis],
+        early: Vec::new(),
         network,
         salt: 0,
     };
@@ -62,7 +65,10 @@ impl Story {
     fn step(&mut self, choices: &mut Choices<'_>) {
         match choices.below(8) {
             // Time goes by.
-            0 => self.chain.now = self.chain.now.saturating_add(u64::from(choices.byte()) * 1_000),
+            0 => {
+                self.chain.now = self.chain.now.saturating_add(u64::from(choices.byte()) * 1_000);
+                self.due();
+            }
             1 => {
                 // What came before comes again.
                 let header = self.made[choices.below(self.made.len())];
@@ -74,6 +80,7 @@ impl Story {
                 let chain = std::mem::replace(&mut self.chain, TestChain::of(&self.network));
                 self.chain = chain.reopen();
                 assert_eq!(self.chain.chain.best_header(), before, "opening forgot headers");
+                self.early.clear();
             }
             _ => {
                 let count = 1 + choices.below(4);
@@ -147,9 +154,17 @@ impl Story {
             if self.good.contains_key(&hash) {
                 continue;
             }
-            let Some(known) = self.judge(header, now) else {
-                refused = Some(hash);
-                break;
+            let known = match self.judge(header, now) {
+                Ok(known) => known,
+                Err(error) => {
+                    if let Some(HeaderError::TooFarAhead { due, .. }) = error
+                        && !self.early.contains(&(due, *header))
+                    {
+                        self.early.push((due, *header));
+                    }
+                    refused = Some(hash);
+                    break;
+                }
             };
             self.good.insert(hash, known);
             new += 1;
@@ -170,12 +185,28 @@ impl Story {
         assert_eq!(self.chain.tip(), self.network.id, "a block connected that never came");
     }
 
-    fn judge(&self, header: &Header, now: UnixMillis) -> Option<Known> {
-        let parent = self.good.get(&header.previous)?;
+    /// What was held comes to the chain once it is due, by itself.
+    fn due(&mut self) {
+        let now = self.chain.now;
+        self.early.sort_by_key(|(due, _)| *due);
+        let count = self.early.partition_point(|(due, _)| *due <= now);
+        for (_, header) in self.early.drain(..count).collect::<Vec<_>>() {
+            if let Ok(known) = self.judge(&header, now) {
+                self.good.insert(header.hash(), known);
+            }
+        }
+        self.chain.chain.due(now).expect("a disk");
+        assert_eq!(self.chain.chain.next_due(), self.early.first().map(|(due, _)| *due));
+        assert_eq!(self.chain.chain.best_header().hash, self.best());
+    }
+
+    /// What the rules alone say; no error where the parent is not known.
+    fn judge(&self, header: &Header, now: UnixMillis) -> Result<Known, Option<HeaderError>> {
+        let parent = self.good.get(&header.previous).ok_or(None)?;
         let window = HeaderWindow::from_headers(&parent.branch).expect("a branch from genesis");
-        let checked = check_header(header, &self.network, &window, now).ok()?;
+        let checked = check_header(header, &self.network, &window, now).map_err(Some)?;
         let branch = [&parent.branch[..], &[*header]].concat();
-        Some(Known { branch, work: parent.work.saturating_add(checked.work()) })
+        Ok(Known { branch, work: parent.work.saturating_add(checked.work()) })
     }
 
     /// Most work; between equals, the lower hash.
