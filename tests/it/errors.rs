@@ -236,6 +236,8 @@ fn wrong_usage_is_exit_code_2() {
         &["--log", "a=b=c", "status"],
         &["--node-id", "a/b", "status"],
         &["get-balance", "--address", "yzw"],
+        &["get-balance", "--address", "fc1zzz"],
+        &["get-balance", "--address", &yzw[..40]],
         &["send", "--from", &yzw, "--to", "fc1?", "--amount", "1"],
         &["block", "zz"],
         &["tx", "zz"],
