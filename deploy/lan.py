@@ -51,6 +51,16 @@ def why(done):
     return said[-1] if said else f"exit code {done.returncode}"
 
 
+def must_be_friendchain(*command):
+    """Anything else would be found out only by a wait for answers that never come."""
+    try:
+        said = run(*command, "--version", timeout=30, stdin=subprocess.DEVNULL)
+    except (Refused, OSError, ValueError) as failed:
+        raise Failed(f"it does not run as friendchain ({failed}): give another program with --binary") from failed
+    if not said.startswith("friendchain "):
+        raise Failed(f"{' '.join(map(str, command))} is not friendchain: give another program with --binary")
+
+
 def quietly(action, *arguments, **options):
     """For clearing up, where what is not there needs no clearing."""
     with contextlib.suppress(Refused, OSError):
@@ -282,6 +292,7 @@ class Local(Lan):
         self.binary = pathlib.Path(binary).resolve() if binary else self.built()
         if not os.access(self.binary, os.X_OK) or self.binary.is_dir():
             raise Failed(f"{self.binary} is no program: give another with --binary")
+        must_be_friendchain(self.binary)
         self.data = self.out / "data"
         self.logs = self.out / "logs"
         self.processes = {}
@@ -419,6 +430,7 @@ def opened(options):
         lan = Local(options.binary, options.out) if options.local else Compose(options.out)
         if not options.local:
             lan.make_image(options.binary)
+            must_be_friendchain("docker", "run", "--rm", IMAGE)
         lan.keep = options.keep
         yield lan
     except (Failed, Refused) as failed:
