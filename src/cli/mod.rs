@@ -205,7 +205,9 @@ fn start_logging(global: &Global, command: &Command) -> Result<(), CommandError>
         files,
     })
     .map_err(|error| match error {
-        LogError::Filter { .. } => CommandError::Usage(RpcError::new("bad_log_filter", error.to_string())),
+        LogError::Filter { .. } | LogError::Level(_) => {
+            CommandError::Usage(RpcError::new("bad_log_filter", error.to_string()))
+        }
         LogError::Folder { .. } => CommandError::Failed(RpcError::new("log_dir", error.to_string())),
     })
 }

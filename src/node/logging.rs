@@ -73,6 +73,12 @@ pub enum LogError {
         /// Why not.
         cause: tracing_subscriber::filter::ParseError,
     },
+    /// A word stands alone that is no level: as a target it would let nothing of ours through.
+    #[error(
+        "'{0}' is not a log level: write off, error, warn, info, debug or trace, or a target with its level, like \
+         friendchain=debug,warn"
+    )]
+    Level(String),
     /// The files cannot be written.
     #[error("logs cannot be written to {} ({cause}): give a folder that can be written to with --log-dir", folder.display())]
     Folder {
@@ -196,14 +202,27 @@ fn filter<S: Subscriber>(asked: Option<&str>, default: LogDefault) -> Result<imp
         LogDefault::Daemon => "warn,friendchain=info,libp2p=error,netlink=error,quinn_udp=error",
         LogDefault::Command => "error,friendchain=warn",
     };
+    if let Some(word) = asked.and_then(|text| text.split(',').map(str::trim).find(|word| is_no_level(word))) {
+        return Err(LogError::Level(crate::primitives::printable(word)));
+    }
+    // What it names may be another program's.
     let from_environment = std::env::var("RUST_LOG").ok().filter(|text| !text.is_empty());
     let text = asked.map(str::to_owned).or(from_environment).unwrap_or_else(|| default.to_owned());
+    // A space would be taken for a part of a target's name.
+    let text = text.split(',').map(str::trim).collect::<Vec<_>>().join(",");
     let filter = EnvFilter::try_new(&text).map_err(|cause| LogError::Filter { text, cause })?;
     // A directive could not forbid it: of several that fit, the longest holds, and the user may write a longer one.
     let harmless =
         filter_fn(|metadata| *metadata.level() <= Level::INFO || !metadata.target().starts_with(NEVER_VERBOSE));
     // Without a hint, everything would be taken for wanted.
     Ok(filter.and(harmless.with_max_level_hint(LevelFilter::TRACE)))
+}
+
+/// Whether a directive is a word alone that is neither a level nor a target of ours.
+fn is_no_level(directive: &str) -> bool {
+    let is_word = !directive.is_empty() && !directive.contains(['=', '[']);
+    let is_ours = directive.split("::").next() == Some("friendchain");
+    is_word && !is_ours && directive.parse::<LevelFilter>().is_err()
 }
 
 /// The bar that is on the terminal now, which log lines must not tear.
@@ -258,6 +277,33 @@ mod tests {
     fn a_filter_that_does_not_read_is_a_sentence() {
         let error = filter::<Registry>(Some("a=b=c"), LogDefault::Daemon).err().expect("refused");
         assert!(error.to_string().starts_with("'a=b=c' is not a log filter"), "{error}");
+    }
+
+    #[test]
+    fn a_mistyped_level_is_not_taken_for_a_target() {
+        let read = |asked| filter::<Registry>(Some(asked), LogDefault::Daemon).map(drop);
+        for (asked, word) in [("inof", "inof"), ("warn,frendchain", "frendchain"), ("debgu, libp2p=info", "debgu")] {
+            let error = read(asked).expect_err("refused");
+            assert!(matches!(&error, LogError::Level(wrong) if wrong == word), "{asked}: {error}");
+        }
+        for asked in [
+            "debug",
+            "INFO",
+            "off",
+            "friendchain",
+            "friendchain::net,warn",
+            "friendchain=debug,libp2p=info",
+            "info,libp2p_gossipsub=trace",
+            "[span]",
+            "",
+        ] {
+            assert!(read(asked).is_ok(), "{asked}");
+        }
+    }
+
+    #[test]
+    fn spaces_between_directives_are_nothing() {
+        assert!(let_through("error, hyper=trace ").contains("a read"));
     }
 
     /// What a filter lets through of the same lines from everywhere.

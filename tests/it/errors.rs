@@ -234,6 +234,7 @@ fn wrong_usage_is_exit_code_2() {
         &["start-node", "--name", "a#b"],
         &["people", "nowhere", "8891", "yzw"],
         &["--log", "a=b=c", "status"],
+        &["--log", "inof", "start-node"],
         &["--node-id", "a/b", "status"],
         &["get-balance", "--address", "yzw"],
         &["get-balance", "--address", "fc1zzz"],
