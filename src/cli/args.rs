@@ -381,7 +381,7 @@ pub enum ClientCommand {
     VerifyProof {
         /// What `prove` wrote; - is standard input
         file: PathBuf,
-        /// The hash of a block that somebody you trust has confirmed
+        /// The hash of a block that somebody you trust has confirmed: needed where the chain here does not have the proof's
         #[arg(long, value_name = "BLOCK")]
         trust: Option<String>,
     },

@@ -308,7 +308,8 @@ pub fn write_proof_report(out: &mut dyn Write, report: &ProofReport) -> io::Resu
         (None, Some(Anchor::Trust)) => writeln!(out, "VALID: the block is the one that you trust."),
         (Some(problem), _) => writeln!(out, "NOT VALID: {problem}"),
         (None, None) => writeln!(out, "NOT VALID"),
-    }
+    }?;
+    report.warning.iter().try_for_each(|warning| writeln!(out, "But {warning}."))
 }
 
 /// Connections.

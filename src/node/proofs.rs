@@ -11,7 +11,7 @@ use super::{
 use crate::{
     chain::{ChainReader, TxState},
     consensus::Proof,
-    primitives::{BlockHash, NetworkId, Transaction, TxId},
+    primitives::{BlockHash, Height, NetworkId, Transaction, TxId},
 };
 
 /// A proof that a trade or note is in a block of the best chain.
@@ -86,14 +86,18 @@ struct Here {
 
 fn anchored(proof: &Proof, here: Option<&Here>, trust: Option<BlockHash>) -> ProofReport {
     let (block, mut report) = (proof.block(), ProofReport::sound(proof));
-    let found = here.filter(|here| here.network == proof.network()).and_then(|here| here.reader.block(&block));
-    if let Some(info) = found {
+    let of_chain = here.filter(|here| here.network == proof.network());
+    if let Some(info) = of_chain.and_then(|here| here.reader.block(&block)) {
         report.anchor = Some(Anchor::Chain);
         report.confirmations = info.tip_height.saturating_sub(proof.header().height).saturating_add(1);
         let position = info.block.transactions.iter().position(|transaction| is(transaction, proof));
         report.position = position.and_then(|position| u32::try_from(position).ok());
+        report.warning = trust
+            .filter(|trusted| *trusted != block)
+            .map(|other| format!("the trusted {other} is another block: the chain here alone vouches for this one"));
     } else if trust == Some(block) {
         report.anchor = Some(Anchor::Trust);
+        report.warning = of_chain.and_then(|here| contradiction(here, proof.header().height));
     } else {
         let (code, problem) = unanchored(proof, here, trust);
         (report.code, report.problem) = (Some(code.to_owned()), Some(problem));
@@ -105,6 +109,14 @@ fn anchored(proof: &Proof, here: Option<&Here>, trust: Option<BlockHash>) -> Pro
 
 fn is(transaction: &Transaction, proof: &Proof) -> bool {
     transaction == proof.transaction()
+}
+
+/// That the best chain here has another block in the place of the trusted one.
+fn contradiction(here: &Here, height: Height) -> Option<String> {
+    let ours = here.reader.block_at(height)?.hash;
+    Some(format!(
+        "the best chain here has another block at height {height}, {ours}: only your trust vouches for this one"
+    ))
 }
 
 /// Why a sound proof proves nothing here, and what to do.

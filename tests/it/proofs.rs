@@ -84,6 +84,33 @@ fn a_proof_convinces_whoever_has_the_chain_or_trusts_the_block_and_nobody_else()
 }
 
 #[test]
+fn trust_that_the_chain_does_not_share_is_said() {
+    let net = TestNet::new();
+    let (folder, other) = (net.folder("yzw"), net.folder("yjf"));
+    folder.create_chain(&folder.new_address());
+    other.join(&folder);
+    let note = folder.json(["note", "as", "agreed", "--wait"]);
+    let (txid, block) = (text(&note["txid"]), text(&note["block"]));
+    let file = net.file("proof", &text(&folder.json(["prove", &txid])["proof"]));
+
+    assert_eq!(assert_valid(&folder, &[&file, "--trust", &block])["warning"], Value::Null);
+    let nobodys = "ab".repeat(32);
+    let report = assert_valid(&folder, &[&file, "--trust", &nobodys]);
+    assert_eq!(report["anchor"], "chain", "{report}");
+    assert!(text(&report["warning"]).contains(&nobodys), "{report}");
+    let spoken = folder.run(["verify-proof", &file, "--trust", &nobodys]).done().stdout;
+    assert!(spoken.contains("VALID") && spoken.contains(&format!("But the trusted {nobodys}")), "{spoken}");
+
+    // The other's chain ends below, then goes another way.
+    assert_eq!(assert_valid(&other, &[&file, "--trust", &block])["warning"], Value::Null);
+    other.mine(1, Some(&other.new_address()));
+    assert_not_valid(&other, &[&file], "not_anchored");
+    let report = assert_valid(&other, &[&file, "--trust", &block]);
+    assert_eq!(report["anchor"], "trust", "{report}");
+    assert!(text(&report["warning"]).contains(&other.tip().1), "{report}");
+}
+
+#[test]
 fn a_proof_that_was_tampered_with_is_not_valid() {
     let net = TestNet::new();
     let folder = net.folder("yzw");

@@ -143,6 +143,9 @@ pub struct ProofReport {
     /// Its text, made printable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memo: Option<String>,
+    /// Of one that is valid: what speaks against it all the same, as a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
     /// Of one that is not valid: the cause, for scripts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
