@@ -147,6 +147,7 @@ async fn observe_logs(flags: Observe, json: bool) -> Result<(), CommandError> {
 
 /// One command of a running node, or of the folder opened for it.
 async fn ask(host: &dyn Host, folder: &DataDir, command: ClientCommand, json: bool) -> Result<(), CommandError> {
+    run::check_before_making(&command)?;
     let progress = ProgressMode::of_stderr();
     let mut out = io::BufWriter::new(io::stdout());
     let reached = if command.needs_running_node() {

@@ -16,6 +16,7 @@ use super::{
     proof_file, secrets, text,
 };
 use crate::{
+    consensus::Invite,
     node::{
         rpc::{
             Client, FriendchainApiClient, RpcError,
@@ -235,6 +236,15 @@ pub async fn execute(command: ClientCommand, context: &Context, out: &mut dyn Wr
             let stopping = client.stop().await?;
             answer.write(&stopping, |out| writeln!(out, "The node stops."))
         }
+    }
+}
+
+/// Refuses what was typed wrong before a folder is made for it.
+pub(crate) fn check_before_making(command: &ClientCommand) -> Result<(), CommandError> {
+    match command {
+        ClientCommand::CreateBlockchain { address, .. } => parsed_address(address).map(drop),
+        ClientCommand::Join { invite } => Ok(Invite::from_text(invite).map(drop).map_err(RpcError::from)?),
+        _ => Ok(()),
     }
 }
 

@@ -66,11 +66,40 @@ fn a_mistyped_node_id_makes_no_folder() {
         assert_eq!(code, "no_such_folder", "{args:?}: {message}");
         assert!(message.contains("yzv") && message.contains("--node-id"), "{message}");
     }
-    for args in [&["stop"][..], &["peers"], &["send", "--from", &yzw, "--to", &yzw, "--amount", "1"]] {
-        wrong.refused(args);
+    let send = ["send", "--from", &yzw, "--to", &yzw, "--amount", "1"];
+    let nothing = "00".repeat(32);
+    for args in [
+        &["stop"][..],
+        &["peers"],
+        &["console"],
+        &["sync"],
+        &["chat", "yjf", "hello"],
+        &["broadcast", "hello"],
+        &["lock"],
+        &send,
+        &["note", "hello"],
+        &["mine"],
+        &["raise-fee", &nothing, "--fee", "1"],
+        &["tx", &nothing],
+        &["prove", &nothing],
+        &["accept-branch", &nothing],
+        &["invite"],
+        &["leave-chain"],
+        &["reindex"],
+    ] {
+        assert_eq!(wrong.refused(args).0, "no_such_folder", "{args:?}");
     }
     assert!(!wrong.path().exists(), "nothing was made");
     assert!(!right.balance(&yzw).is_empty());
+}
+
+#[test]
+fn what_is_mistyped_for_a_new_folder_makes_none() {
+    let net = TestNet::new();
+    let folder = net.folder("yzv");
+    assert_eq!(folder.run(["create-blockchain", "--address", "fc1zzz"]).code, Some(2));
+    assert_eq!(folder.run(["join", "hello"]).code, Some(1));
+    assert!(!folder.path().exists(), "nothing was made");
 }
 
 #[test]
