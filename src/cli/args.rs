@@ -150,7 +150,8 @@ pub struct StartNode {
 /// `observe`.
 #[derive(Debug, Clone, Args)]
 pub struct Observe {
-    /// Log files, folders of them, or - for standard input
+    /// Log files, folders of them, or - for standard input: of each node what it wrote to stderr or to --log-dir, not both, or
+    /// events count twice
     #[arg(required = true, num_args = 1.., value_name = "LOG")]
     pub logs: Vec<PathBuf>,
     /// Write a page with plots, which needs nothing else
