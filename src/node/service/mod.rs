@@ -1,6 +1,8 @@
 //! The commands: the one implementation of the RPC, over the parts of a running node, or over a folder opened for one
 //! command when no node runs.
 
+mod wallet;
+
 use std::{net::SocketAddr, pin::pin};
 
 use super::{
@@ -17,8 +19,8 @@ use super::{
             BranchAccepted, BroadcastSent, ChainCreated, ChatHistory, ChatMessage, ChatSent, ChatState, Coins,
             CreateBlockchain, CreateWallet, EventPage, FriendList, FriendView, InviteText, Joined, LeftChain,
             LockState, MineMode, MinedBlocks, PeerList, Phase, Progress, ProofMade, ProofReport, RaiseFee, Secret,
-            SendTrade, StatusReport, Stopping, Submitted, Synced, TxList, TxPlace, TxStateName, TxView, Units,
-            WaitingView, WalletCreated, WriteNote,
+            SendTrade, StatusReport, Stopping, Submitted, Synced, TxList, TxPlace, TxView, Units, WaitingView,
+            WalletCreated, WriteNote,
         },
     },
     setup,
@@ -26,13 +28,12 @@ use super::{
 use crate::{
     chain::{
         ChainFault, ChainHandle, ChainReader,
-        api::{Balance, BlockInfo, ChainAudit, Origin, TxState},
+        api::{Balance, BlockInfo, ChainAudit, TxState},
         miner::MinerHandle,
-        wallet::{self, RECOVERY_SCAN, RecoveryPhrase},
     },
     consensus::{Invite, Network},
     friends::{ChatRecord, FriendInfo, FriendsHandle, LineState},
-    primitives::{Address, Amount, BlockHash, Height, Owner, PeerId, Transaction, TxId, printable},
+    primitives::{Address, Amount, BlockHash, Height, Owner, PeerId, TxId, printable},
 };
 use jsonrpsee::core::async_trait;
 use tokio::sync::mpsc;
@@ -126,41 +127,11 @@ impl Service {
         }
     }
 
-    /// Who is paid when nobody is named.
-    async fn reward_owner(&self) -> Result<Owner, RpcError> {
-        match self.miner_address {
-            Some(address) => Ok(address.0),
-            None => Ok(self.keyring.open().await?.first_address().0),
-        }
-    }
-
-    /// The owner that `to` means: an address, or a friend by name.
-    async fn payee(&self, to: &str) -> Result<Owner, RpcError> {
-        if Address::looks_like(to) || to.starts_with('1') {
-            return Ok(to.parse::<Address>()?.0);
-        }
-        match &self.friends {
-            Some(friends) => Ok(friends.resolve_to_pay(to.to_owned()).await?.1),
-            None => self.friends_book().map(|_| Owner::ZERO),
-        }
-    }
-
     async fn balance_of(&self, owner: Owner) -> Result<Balance, RpcError> {
         match &self.ledger {
             Some(ledger) => Ok(ledger.chain.balance(owner).await?),
             None => Ok(Balance::default()),
         }
-    }
-
-    /// Hands an own trade or note in; it is durable when this returns.
-    async fn submit(&self, transaction: Transaction) -> Result<TxId, RpcError> {
-        Ok(self.ledger()?.chain.accept_trade(transaction, Origin::Local).await?)
-    }
-
-    /// Mines until the transaction is in a block, by anyone.
-    async fn mine_until(&self, txid: TxId, owner: Owner) -> Result<BlockHash, RpcError> {
-        let ledger = self.ledger()?;
-        Ok(ledger.miner.mine_until(txid, owner).await?.block)
     }
 
     async fn block_view(
@@ -180,33 +151,7 @@ fn unknown_transaction(txid: TxId) -> RpcError {
 #[async_trait]
 impl FriendchainApiServer for Service {
     async fn create_wallet(&self, request: CreateWallet) -> Result<WalletCreated, RpcError> {
-        if let Some(phrase) = request.recovery_phrase {
-            return self.recover_wallet(phrase, request.passphrase).await;
-        }
-        if self.keyring.open_if_there().await?.is_some() {
-            let given = request.passphrase.is_some();
-            let mut wallet = self.keyring.open_with(request.passphrase).await?;
-            if given && !wallet.has_passphrase() {
-                return Err(RpcError::new(
-                    "no_passphrase",
-                    "the wallet here has no passphrase, and gets none afterwards: leave --passphrase-file out for one more \
-                     address; for a wallet with a passphrase, make one in another folder and send the coins there",
-                ));
-            }
-            let address = wallet.new_address(now())?;
-            return Ok(WalletCreated { address, recovery_phrase: None, recovered: None });
-        }
-        let passphrase = request.passphrase;
-        let mut wallet = self
-            .keyring
-            .make(move |path| wallet::Wallet::create(path, passphrase.as_ref().map(Secret::expose)))
-            .await?;
-        let phrase = wallet.recovery_phrase(now())?;
-        if wallet.has_passphrase() {
-            wallet.lock()?;
-        }
-        let recovery_phrase = Some(Secret::new(phrase.reveal().to_string()));
-        Ok(WalletCreated { address: wallet.first_address(), recovery_phrase, recovered: None })
+        self.make_wallet(request).await
     }
 
     async fn recovery_phrase(&self, passphrase: Option<Secret>) -> Result<Secret, RpcError> {
@@ -299,85 +244,15 @@ impl FriendchainApiServer for Service {
     }
 
     async fn send(&self, request: SendTrade) -> Result<Submitted, RpcError> {
-        let ledger = self.ledger()?;
-        let from = request.from.0;
-        let to = self.payee(&request.to).await?;
-        let network = ledger.chain.summary().network.id;
-        let (txid, young) = {
-            let mut wallet = self.keyring.open_with(request.passphrase).await?;
-            let key = wallet.public_key(&from).ok_or(wallet::SignError::NotOurs(request.from))?;
-            let spendable = ledger.chain.spendable(from).await?;
-            let memo = request.memo.unwrap_or_default();
-            let built = wallet::build_trade(&spendable, key, to, request.amount.0, request.fee.0, memo.as_bytes())?;
-            let mut transaction = built.transaction;
-            wallet.sign(&mut transaction, &network, now())?;
-            // Handed in while the wallet is held, so that the next send sees these coins spent.
-            (self.submit(transaction).await?, built.rests_on_young_rewards)
-        };
-        let mut submitted = Submitted::waits(txid, young);
-        if request.mine {
-            submitted.block = Some(self.mine_until(txid, from).await?);
-            submitted.state = TxStateName::Mined;
-        }
-        Ok(submitted)
+        self.pay(request).await
     }
 
     async fn raise_fee(&self, request: RaiseFee) -> Result<Submitted, RpcError> {
-        let ledger = self.ledger()?;
-        let replaced = request.txid;
-        let info = ledger.chain.transaction(replaced).await?.ok_or_else(|| unknown_transaction(replaced))?;
-        match info.state {
-            TxState::Mempool => {}
-            TxState::Mined { height, .. } => {
-                return Err(RpcError::new("mined", format!("trade {replaced} is in block {height} already")));
-            }
-            TxState::Void { reason } => {
-                return Err(RpcError::new("void", format!("trade {replaced} can no longer be mined: {reason}")));
-            }
-        }
-        let network = ledger.chain.summary().network.id;
-        let from = info.transaction.inputs.first().map_or(Owner::ZERO, |input| input.public_key.owner());
-        let (txid, young) = {
-            let mut wallet = self.keyring.open_with(request.passphrase).await?;
-            wallet.public_key(&from).ok_or(wallet::SignError::NotOurs(Address(from)))?;
-            let spendable = ledger.chain.spendable(from).await?;
-            let built = wallet::raise_fee(&info.transaction, info.fee, request.fee.0, &spendable)?;
-            let mut transaction = built.transaction;
-            wallet.sign(&mut transaction, &network, now())?;
-            (self.submit(transaction).await?, built.rests_on_young_rewards)
-        };
-        let mut submitted = Submitted { replaces: Some(replaced), ..Submitted::waits(txid, young) };
-        if request.mine {
-            submitted.block = Some(self.mine_until(txid, from).await?);
-            submitted.state = TxStateName::Mined;
-        }
-        Ok(submitted)
+        self.pay_more(request).await
     }
 
     async fn note(&self, request: WriteNote) -> Result<Submitted, RpcError> {
-        let ledger = self.ledger()?;
-        let network = ledger.chain.summary().network.id;
-        let (txid, author) = {
-            let mut wallet = self.keyring.open_with(request.passphrase).await?;
-            let author = wallet.first_address().0;
-            let note = wallet.note(&author, &request.text, &network, now())?;
-            (self.submit(note).await?, author)
-        };
-        let owner = self.miner_address.map_or(author, |address| address.0);
-        let mut submitted = Submitted::waits(txid, false);
-        // Without a running node nobody would mine it once this command ends.
-        if request.wait || self.router.is_none() {
-            submitted.block = Some(self.mine_until(txid, owner).await?);
-            submitted.state = TxStateName::Mined;
-        } else {
-            let miner = ledger.miner.clone();
-            tokio::spawn(async move {
-                if let Err(error) = miner.mine_until(txid, owner).await {
-                    tracing::debug!(%txid, %error, "mining for a note ended early");
-                }
-            });
-        }
-        Ok(submitted)
+        self.write_note(request).await
     }
 
     async fn mine(&self, count: Option<u32>, to: Option<Address>) -> Result<MinedBlocks, RpcError> {
@@ -605,33 +480,6 @@ impl FriendchainApiServer for Service {
 
     async fn events(&self, after: u64, wait_ms: u64) -> Result<EventPage, RpcError> {
         Ok(self.feed.page(after, wait_ms).await)
-    }
-}
-
-impl Service {
-    /// Restores a wallet from its words, with every address up to the last of the first 1,000 that the chain knows.
-    async fn recover_wallet(&self, phrase: Secret, passphrase: Option<Secret>) -> Result<WalletCreated, RpcError> {
-        let phrase = RecoveryPhrase::parse(phrase.expose())?;
-        let mut used = 1;
-        if let Some(ledger) = &self.ledger {
-            let (reader, owners) = (ledger.reader.clone(), phrase.owners());
-            used = blocking(move || {
-                let known = (1_u32..)
-                    .zip(owners.take(RECOVERY_SCAN.try_into().unwrap_or(usize::MAX)))
-                    .filter(|(_, owner)| reader.has_coins(*owner));
-                known.map(|(count, _)| count).last().unwrap_or(1)
-            })
-            .await?;
-        }
-        let make = move |path: &std::path::Path| {
-            wallet::Wallet::recover(path, phrase, used, passphrase.as_ref().map(Secret::expose))
-        };
-        let mut wallet = self.keyring.make(make).await?;
-        if wallet.has_passphrase() {
-            wallet.lock()?;
-        }
-        let recovered = u32::try_from(wallet.addresses().len()).ok();
-        Ok(WalletCreated { address: wallet.first_address(), recovery_phrase: None, recovered })
     }
 }
 
