@@ -233,9 +233,11 @@ impl Chain {
             Some(_) => CheckedHeader::from_store(header).map_err(|error| AcceptBlockError::Header { hash, error })?,
             None => match self.check(parent, &header, hash, now) {
                 Ok(checked) => checked,
-                Err(Unfit::Rule(HeaderError::TooFarAhead { due, .. })) => {
-                    self.hold(Held { header, block: Some(incoming.block), hash, origin, due });
-                    return Ok(BlockAccepted::Waiting);
+                Err(Unfit::Rule(error @ HeaderError::TooFarAhead { due, .. })) => {
+                    // A peer has its block still when it is due, and is asked for it as for any other; our own is nowhere else.
+                    let is_ours = origin == Origin::Local;
+                    self.hold(Held { header, block: is_ours.then_some(incoming.block), hash, origin, due });
+                    return if is_ours { Ok(BlockAccepted::Waiting) } else { Err(Unfit::Rule(error).of_block(hash)) };
                 }
                 Err(unfit) => return Err(unfit.of_block(hash)),
             },
@@ -335,8 +337,7 @@ impl Chain {
                 bytes.push(self.overlay.block_len(&self.tree.node(*id).key())?);
             }
             self.side_bytes = bytes.iter().sum();
-            let is_too_much = self.side_bytes > self.max_side_bytes;
-            let goal = if is_too_much { self.max_side_bytes / 4 * 3 } else { self.max_side_bytes };
+            let goal = self.max_side_bytes / 4 * 3;
             for (id, bytes) in ends_first.into_iter().zip(bytes) {
                 if self.side_bytes <= goal {
                     break;
@@ -371,10 +372,12 @@ impl Chain {
     /// Keeps what is ahead of our clock; of too many, the one that is due last gives way.
     fn hold(&mut self, held: Held) {
         if let Some(known) = self.held.iter_mut().find(|known| known.hash == held.hash) {
-            known.block = known.block.take().or(held.block);
+            if known.block.is_none() {
+                *known = held;
+            }
             return;
         }
-        tracing::debug!(hash = %held.hash, due = held.due, "a block is ahead of our clock and is held");
+        tracing::debug!(hash = %held.hash, due = held.due, "a header is ahead of our clock and is held");
         self.held.push(held);
         self.held.sort_by_key(|held| held.due);
         self.held.truncate(MAX_HELD);

@@ -93,7 +93,6 @@ impl Chain {
         self.admit(transaction, txid, leaf, candidate, local, now);
         if let Origin::Peer(peer) = origin
             && is_free
-            && !local
         {
             self.mempool.charge(&txid, peer);
         }
@@ -141,7 +140,7 @@ impl Chain {
         if rate < floor {
             return Err(AcceptTradeError::BelowFloor { txid, rate, floor });
         }
-        if FeeRate::of(candidate.fee, bytes).is_free() && !self.mempool.allow_free(peer, bytes, now) {
+        if FeeRate::of(candidate.fee, bytes).is_free() && !self.mempool.allow_free(peer, transaction, bytes, now) {
             return Err(AcceptTradeError::TooManyFree { txid });
         }
         Ok(())
@@ -344,7 +343,12 @@ impl Chain {
                 continue;
             }
             match self.readmit(transaction, *txid, waiting.leaf, *added) {
-                Ok(()) | Err(AcceptTradeError::Known { .. }) => {}
+                Ok(()) => {
+                    if let Some(peer) = waiting.charged {
+                        self.mempool.charge(txid, peer);
+                    }
+                }
+                Err(AcceptTradeError::Known { .. }) => {}
                 Err(AcceptTradeError::Fault(fault)) => return Err(fault),
                 Err(error) => self.give_up(&waiting, DropReason::Reorganised, why_void(&error))?,
             }

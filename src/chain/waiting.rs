@@ -1,4 +1,4 @@
-//! Blocks that came too early: before their parent's body, or ahead of our clock. Both bounded, both in memory alone.
+//! What came too early: blocks before their parent's body, headers ahead of our clock. Both bounded, both in memory alone.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -17,7 +17,7 @@ const MAX_WAITING_BLOCKS: usize = 4_096;
 /// Headers ahead of our clock that are kept until they are due.
 pub(super) const MAX_HELD: usize = 64;
 
-/// A header ahead of our clock, with its block if that came with it.
+/// A header ahead of our clock, with its block if that is our own.
 #[derive(Debug)]
 pub(super) struct Held {
     pub(super) header: Header,

@@ -84,8 +84,8 @@ pub const FREE_BYTES_PER_BLOCK: usize = 64 * 1024;
 /// Bytes of free trades from one peer: sixteen blocks' share at once, and a block's share in five seconds.
 const FREE_RATE: Rate = Rate { burst: 16 * 65_536, per_second: 65_536 / 5 };
 
-/// And as many may wait of those that one peer brought: a tenth of the mempool's memory or less.
-const FREE_WAITING_BYTES: usize = 16 * 65_536;
+/// The part of a half full mempool's memory that the free trades of one peer may take.
+const FREE_SHARE: usize = 16;
 
 const _: () = assert!(MAX_CHAIN <= MAX_LOCAL_CHAIN && FREE_BYTES_PER_BLOCK < consensus::MAX_BLOCK_BYTES);
 const _: () = assert!(consensus::MAX_TRANSACTION_BYTES < MAX_PACKAGE_BYTES);
@@ -114,8 +114,8 @@ pub(crate) struct Waiting {
     package: Package,
     /// As its package says.
     rank: Rank,
-    /// Whose allowance of free trades it takes up: none after a start or a reorganisation.
-    charged: Option<PeerId>,
+    /// Whose share of free trades it takes up: nobody's after a start.
+    pub(crate) charged: Option<PeerId>,
 }
 
 impl Waiting {
@@ -182,7 +182,7 @@ impl Default for Mempool {
     }
 }
 
-/// About what a waiting transaction takes in memory, in bytes: four to seven times its encoded length. Measured against the
+/// About what a waiting transaction takes in memory, in bytes: four to seven times a trade's encoded length, ten times a short note's. Measured against the
 /// allocator: within a fifth of the truth, which jumps whenever a map doubles.
 fn memory_of(transaction: &Transaction) -> usize {
     let inputs = transaction.inputs.len().saturating_mul(INPUT_MEMORY);
@@ -257,9 +257,17 @@ impl Mempool {
         (output.owner == key.owner).then_some(Coin { value: output.value, height, coinbase: false })
     }
 
-    /// Whether a peer may bring so many bytes more for nothing; they are counted then.
-    pub(crate) fn allow_free(&mut self, peer: PeerId, bytes: usize, now: UnixMillis) -> bool {
-        self.free.take(peer, bytes, now)
+    /// Whether a peer may bring a trade of so many bytes for nothing; it is counted then.
+    pub(crate) fn allow_free(
+        &mut self,
+        peer: PeerId,
+        transaction: &Transaction,
+        bytes: usize,
+        now: UnixMillis,
+    ) -> bool {
+        let waiting = self.free.waiting().get(&peer).copied().unwrap_or(0);
+        let has_share = waiting.saturating_add(memory_of(transaction)) <= self.max_memory / FREE_SHARE;
+        (has_share || self.memory <= self.max_memory / 2) && self.free.take(peer, bytes, now)
     }
 
     // In
@@ -295,11 +303,11 @@ impl Mempool {
         self.entries.insert(txid, waiting);
     }
 
-    /// An entry takes up a peer's allowance for as long as it waits.
+    /// An entry takes up a peer's share of free trades for as long as it waits, or until it is this node's own.
     pub(crate) fn charge(&mut self, txid: &TxId, peer: PeerId) {
-        let Some(waiting) = self.entries.get_mut(txid) else { return };
+        let Some(waiting) = self.entries.get_mut(txid).filter(|waiting| !waiting.entry.local) else { return };
         waiting.charged = Some(peer);
-        self.free.came(peer, waiting.entry.bytes);
+        self.free.came(peer, memory_of(&waiting.entry.transaction));
     }
 
     /// Makes an entry this node's own; whether it was not before.
@@ -308,7 +316,7 @@ impl Mempool {
         self.evictable.remove(&waiting.rank);
         waiting.entry.local = true;
         if let Some(peer) = waiting.charged.take() {
-            self.free.left(peer, waiting.entry.bytes);
+            self.free.left(peer, memory_of(&waiting.entry.transaction));
         }
         if let Some(at) = waiting.entry.expires.take() {
             self.expiries.remove(&(at, waiting.sequence));
@@ -350,7 +358,7 @@ impl Mempool {
             self.spends.remove(key);
         }
         if let Some(peer) = waiting.charged {
-            self.free.left(peer, waiting.entry.bytes);
+            self.free.left(peer, memory_of(&waiting.entry.transaction));
         }
         self.memory = self.memory.saturating_sub(memory_of(&waiting.entry.transaction));
         self.changes = self.changes.wrapping_add(1);
@@ -392,7 +400,7 @@ impl Mempool {
         let mut all = std::mem::replace(self, rest);
         let left: Vec<_> = all.order.values().filter_map(|txid| all.entries.remove(txid)).collect();
         for (peer, waiting) in left.iter().filter_map(|waiting| Some((waiting.charged?, waiting))) {
-            self.free.left(peer, waiting.entry.bytes);
+            self.free.left(peer, memory_of(&waiting.entry.transaction));
         }
         left
     }

@@ -1,6 +1,6 @@
 //! What tests of the chain ask of the mempool.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use super::{Coin, CoinKey, KeyMap, Mempool, Package, Waiting, memory_of};
 use crate::primitives::leaf_hash;
@@ -67,10 +67,11 @@ impl Mempool {
         let expiries = self.entries().filter_map(|waiting| Some((waiting.entry.expires?, waiting.sequence)));
         assert_eq!(expiries.collect::<BTreeSet<_>>(), self.expiries);
         assert_eq!(self.order.len(), self.entries.len());
-        for peer in self.entries().filter_map(|waiting| waiting.charged) {
-            let charged = self.entries().filter(|waiting| waiting.charged == Some(peer));
-            assert_eq!(self.free.waiting(peer), charged.map(|waiting| waiting.entry.bytes).sum::<usize>());
+        let mut charged = HashMap::new();
+        for (peer, waiting) in self.entries().filter_map(|waiting| Some((waiting.charged?, waiting))) {
+            *charged.entry(peer).or_insert(0) += memory_of(&waiting.entry.transaction);
         }
+        assert_eq!(self.free.waiting(), &charged);
         let memory: usize = self.entries().map(|waiting| memory_of(&waiting.entry.transaction)).sum();
         assert_eq!(memory, self.memory);
         assert!(

@@ -42,6 +42,8 @@ pub(crate) struct FrozenFile {
     file: File,
     /// The file's own length, in bytes.
     file_length: u64,
+    /// What cannot be read is zeros: all that may be expected of a damaged file.
+    lenient: bool,
     changes: Mutex<Changes>,
 }
 
@@ -59,12 +61,13 @@ impl FrozenFile {
         let file = File::open(path)?;
         let length = file.metadata()?.len();
         let changes = Mutex::new(Changes { length, pages: HashMap::new(), shortest: length });
-        Ok(Self { file, file_length: length, changes })
+        Ok(Self { file, file_length: length, lenient: false, changes })
     }
 
-    /// The file as long as its own header says, with zeros for what was cut off, so that redb opens what is left of it.
-    pub(crate) fn open_padded(path: &Path) -> io::Result<Self> {
-        let mut frozen = Self::open(path)?;
+    /// A damaged file: as long as its own header says, with zeros for what was cut off and for whatever else cannot be
+    /// read, so that redb opens what is left of it, and does not give up at the first page that is missing.
+    pub(crate) fn open_damaged(path: &Path) -> io::Result<Self> {
+        let frozen = Self { lenient: true, ..Self::open(path)? };
         let there = frozen.file_length;
         let mut header = [0; HEADER];
         if there >= HEADER as u64 {
@@ -72,8 +75,8 @@ impl FrozenFile {
         }
         let said = length_in_header(&header).filter(|said| *said <= there.saturating_mul(MAX_PADDING));
         let whole_pages = there.saturating_sub(there % PAGE as u64);
-        frozen.changes.get_mut().unwrap_or_else(PoisonError::into_inner).length =
-            said.map_or_else(|| there.next_multiple_of(PAGE as u64), |said| said.max(whole_pages));
+        let length = said.map_or_else(|| there.next_multiple_of(PAGE as u64), |said| said.max(whole_pages));
+        frozen.set_len(length.max(PAGE as u64))?;
         Ok(frozen)
     }
 
@@ -87,7 +90,10 @@ impl FrozenFile {
         let start = number.saturating_mul(PAGE as u64);
         let length = changes.shortest.min(self.file_length).saturating_sub(start).min(PAGE as u64);
         if let Some(part) = usize::try_from(length).ok().and_then(|length| page.get_mut(..length)) {
-            read_at(&self.file, start, part)?;
+            let read = read_at(&self.file, start, part);
+            if !self.lenient {
+                read?;
+            }
         }
         Ok(page)
     }
@@ -133,9 +139,13 @@ impl StorageBackend for FrozenFile {
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         let changes = self.changes();
         if offset.saturating_add(out.len() as u64) > changes.length {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+            if !self.lenient {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            out.fill(0);
+            return Ok(());
         }
-        if changes.pages.is_empty() && changes.shortest == self.file_length && changes.length == self.file_length {
+        if !self.lenient && changes.pages.is_empty() && changes.shortest == self.file_length {
             return read_at(&self.file, offset, out);
         }
         let mut rest = out;

@@ -136,9 +136,9 @@ pub(super) fn frozen_database(path: &Path, cache_mib: usize) -> Result<Database,
     database_on(FrozenFile::open, path, cache_mib)
 }
 
-/// [`frozen_database`] of a file that may have been cut off. May panic.
+/// [`frozen_database`] of a file of which some cannot be read. May panic.
 pub(super) fn damaged_database(path: &Path, cache_mib: usize) -> Result<Database, OpenError> {
-    database_on(FrozenFile::open_padded, path, cache_mib)
+    database_on(FrozenFile::open_damaged, path, cache_mib)
 }
 
 fn database_on(

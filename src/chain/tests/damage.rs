@@ -14,7 +14,7 @@ use crate::{
         testing::{NOW, PEER, crash::CrashDisk, key, network, options, owner},
     },
     consensus::Network,
-    primitives::{Amount, Block, BlockHash, TxId, contain},
+    primitives::{Amount, Block, BlockHash, Height, TxId, contain},
 };
 
 /// A chain in a file, what led to it, and what is true of it.
@@ -125,6 +125,11 @@ impl Sample {
     /// Mends a damaged file as `reindex` does; gives the chain every block again, as peers would; all must be as it was, but
     /// for so many own trades that are lost.
     fn mend(&self, bytes: &[u8]) -> Result<usize, OpenError> {
+        self.mend_to(bytes).map(|(forgotten, _)| forgotten)
+    }
+
+    /// [`Sample::mend`], and how high the chain was before it was given any block.
+    fn mend_to(&self, bytes: &[u8]) -> Result<(usize, Height), OpenError> {
         let path = self.place(bytes);
         let mended = contain(|| {
             let mut chain = Chain::open(&path, options()).ok()?;
@@ -144,12 +149,13 @@ impl Sample {
             assert_eq!(before, path);
         }
         let mut chain = Chain::open(&path, options()).expect("mended");
+        let saved = chain.tip().height;
         let answers: Vec<_> = self.blocks.iter().map(|block| chain.accept_block(block.clone(), PEER, NOW)).collect();
         let mended = Truth::of(&mut chain).unwrap_or_else(|problem| panic!("{problem}"));
         let mut truth = self.truth.clone();
         truth.own.retain(|txid, _| mended.own.contains_key(txid));
         assert_eq!(mended, truth, "{answers:?}");
-        Ok(self.truth.own.len() - truth.own.len())
+        Ok((self.truth.own.len() - truth.own.len(), saved))
     }
 }
 
@@ -407,23 +413,30 @@ fn a_flipped_bit_anywhere_in_the_file_never_ends_in_a_wrong_answer() {
 }
 
 #[test]
-fn a_file_of_another_length_is_refused_and_salvaged_while_its_first_third_is_there() {
+fn a_file_of_another_length_is_refused_and_what_is_left_of_it_is_saved() {
     let sample = Sample::new(40);
     let whole = sample.bytes.len();
-    let mut lengths: Vec<_> = (1..24).map(|parts| whole * parts / 24).collect();
-    lengths.extend([whole - 1, whole + 1, whole + 4_097]);
-    for length in lengths {
-        let mut bytes = sample.bytes.clone();
-        bytes.resize(length, 0xa5);
-        assert!(sample.found(&bytes).is_some(), "{length} of {whole}");
-        match sample.mend(&bytes) {
-            Ok(_) => {}
+    let (_, height) = sample.mend_to(&sample.bytes).expect("sound");
+    let used = 4_096 * used_pages(&sample.bytes).into_iter().max().expect("some");
+    let mut saved = Vec::new();
+    for parts in 0..24 {
+        let bytes = &sample.bytes[..used - used * parts / 24];
+        assert!(sample.found(bytes).is_some(), "{} of {whole}", bytes.len());
+        match sample.mend_to(bytes) {
+            Ok((_, height)) => saved.push(height),
             Err(error) => {
-                assert!(length < whole / 3, "{length} of {whole}: {error}");
                 assert!(error.to_string().contains("leave-chain"), "{error}");
                 assert_eq!(fs::read(sample.path()).expect("the file"), bytes, "left as it was");
             }
         }
+    }
+    let whole_ones = saved.iter().filter(|saved| **saved == height).count();
+    assert!(whole_ones > 6, "{saved:?} of {height}");
+    for length in [whole - 1, whole + 1, whole + 4_097] {
+        let mut bytes = sample.bytes.clone();
+        bytes.resize(length, 0xa5);
+        assert!(sample.found(&bytes).is_some(), "{length} of {whole}");
+        assert_eq!(sample.mend_to(&bytes), Ok((0, height)), "{length} of {whole}");
     }
 }
 
@@ -479,6 +492,13 @@ fn what_is_no_chain_is_refused_and_left_as_it_is() {
     assert!(matches!(error, OpenError::NotAChain { .. }), "{error}");
     assert_eq!(fs::read(&path).expect("the file"), b"");
     assert!(matches!(salvage(&path, options(), NOW, &mut |_, _| {}), Err(OpenError::NotAChain { .. })));
+
+    for text in [&b"a short text"[..], &[0; 40], &[b'x'; 5_000]] {
+        fs::write(&path, text).expect("written");
+        assert!(matches!(Chain::open(&path, options()), Err(OpenError::NotAChain { .. })));
+        assert!(matches!(salvage(&path, options(), NOW, &mut |_, _| {}), Err(OpenError::NotAChain { .. })));
+        assert_eq!(fs::read(&path).expect("the file"), text);
+    }
 
     fs::remove_file(&path).expect("removed");
     fs::create_dir(&path).expect("a folder in its place");

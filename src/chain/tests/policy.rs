@@ -6,7 +6,7 @@ use crate::{
     chain::{
         AcceptTradeError, Blame, ChainEvent, DropReason, FLOOR_HALF_LIFE_MS, FREE_EXPIRY_MS, FeeRate, MAX_CHAIN,
         MAX_REPLACED, Origin, PAYING_EXPIRY_MS, PAYING_RATE, TxState,
-        testing::{PEER, TestChain, coin_of, genesis_coin, key, network, note, owner, pay, signed},
+        testing::{Branch, PEER, TestChain, coin_of, genesis_coin, key, network, note, owner, pay, signed},
     },
     primitives::{Amount, OutPoint, PeerId, PublicKey, Transaction, TxId, TxOutput},
 };
@@ -323,29 +323,36 @@ fn a_child_is_ranked_anew_once_its_parent_is_chosen() {
 // Free trades
 
 #[test]
-fn what_waits_of_one_peers_free_trades_is_limited_until_it_is_mined() {
+fn one_peers_free_trades_do_not_take_more_than_their_share_of_a_mempool_that_fills() {
     let network = network();
     let mut purse = Purse::new();
+    let room = 64 * 1_024;
+    purse.chain.chain.mempool.shrink(room);
     let text = [b'x'; 1_024];
     let mut notes = (0..).map(|stamp| note(&network.id, &key(5), stamp, &text));
-    let mut brought = 0;
-    // However slowly they come.
-    let error = loop {
-        match purse.chain.trade(&notes.next().expect("endless"), PEER) {
-            Ok(_) => brought += 1,
-            Err(error) => break error,
-        }
-        purse.chain.now += 1_000;
-        assert!(brought < 2_000, "never limited");
-    };
-    assert_eq!((error.code(), error.blame()), ("too_many_free", Blame::Nobody));
-    purse.takes(&notes.next().expect("endless"), other_peer(3));
-    // Those that are our own now are not the peer's any more, nor are those that are mined.
-    purse.takes(&note(&network.id, &key(5), 0, &text), Origin::Local);
-    purse.takes(&notes.next().expect("endless"), PEER);
-    assert_eq!(purse.refuses(&notes.next().expect("endless"), PEER).code(), "too_many_free");
+    let mut next = || notes.next().expect("endless");
+    let bytes = |purse: &Purse| purse.chain.chain.summary(purse.chain.now).mempool_bytes;
+    let first = next();
+    purse.takes(&first, PEER);
+    while bytes(&purse) <= room / 2 {
+        purse.takes(&next(), PEER);
+    }
+    assert_eq!(purse.refuses(&next(), PEER).code(), "too_many_free");
+    purse.takes(&next(), other_peer(3));
+    assert_eq!(purse.refuses(&next(), other_peer(3)).code(), "too_many_free", "a second is more than its share");
+    purse.takes(&purse.pays(1, 2, 1_000), PEER);
+    purse.takes(&next(), Origin::Local);
+    // What is sent here too is our own, and whoever brought it has its share back.
+    purse.takes(&first, Origin::Local);
+    assert_eq!(purse.refuses(&next(), PEER).code(), "too_many_free");
+    // A reorganisation forgets nothing of it.
+    for block in Branch::new(&network, 1).extend(2) {
+        purse.chain.block(&block).expect("a good block");
+    }
+    assert_eq!(purse.state(&purse.split.clone()), Some(TxState::Mempool));
+    assert_eq!(purse.refuses(&next(), PEER).code(), "too_many_free");
     purse.chain.mine(owner(&key(9)));
-    purse.takes(&notes.next().expect("endless"), PEER);
+    purse.takes(&next(), PEER);
 }
 
 #[test]

@@ -171,7 +171,7 @@ fn start(luck: &mut Luck) -> (TestChain, Model, Forge) {
     for _ in 0..8 {
         let tip = model.tip();
         let block = forge.block(luck, &tip, 1_000, None).expect("a block");
-        assert_eq!(model.accept_block(&block, NOW), "connected");
+        assert_eq!(model.accept_block(&block, false, NOW), "connected");
         chain.connect(&[Block::clone(&block)]);
     }
     (chain, model, forge)
@@ -186,7 +186,7 @@ fn every_rule_that_can_be_broken_is_broken_by_someone_and_named_alike() {
         let tip = model.tip();
         let made = (0..50).find_map(|_| forge.block(&mut luck, &tip, 1_000, Some(flaw)));
         let block = made.unwrap_or_else(|| panic!("no block with {flaw:?}"));
-        let verdict = model.accept_block(&block, NOW);
+        let verdict = model.accept_block(&block, false, NOW);
         let found = chain.block(&block);
         if verdict == "connected" {
             assert!(matches!(flaw, Flaw::Trade(TradeFlaw::Crafted(_))), "{flaw:?} breaks no rule");

@@ -59,7 +59,7 @@ pub(super) struct Model {
     condemned: BTreeSet<BlockHash>,
     /// Bodies whose parent's body is not here, as they came.
     waiting: Vec<Arc<Block>>,
-    /// Headers ahead of the clock, and the blocks of some, by the time when they are due.
+    /// Headers ahead of the clock, and the blocks of our own, by the time when they are due.
     held: Vec<(UnixMillis, Header, Option<Arc<Block>>)>,
     tip: BlockHash,
 }
@@ -233,7 +233,7 @@ impl Model {
     }
 
     /// A block comes: what becomes of it.
-    pub(super) fn accept_block(&mut self, block: &Arc<Block>, now: UnixMillis) -> &'static str {
+    pub(super) fn accept_block(&mut self, block: &Arc<Block>, local: bool, now: UnixMillis) -> &'static str {
         let (hash, parent) = (block.hash(), block.header.previous);
         if self.bodies.contains_key(&hash) {
             return "known";
@@ -247,8 +247,8 @@ impl Model {
             Ok(_) => {}
             Err(HeaderFault::Rule(code)) => return code,
             Err(HeaderFault::Early(due)) => {
-                self.hold(due, &block.header, Some(block));
-                return "waiting";
+                self.hold(due, &block.header, local.then_some(block));
+                return if local { "waiting" } else { "header_too_far_ahead" };
             }
         }
         if let Some(code) = rules::block_fault(block) {
@@ -292,7 +292,7 @@ impl Model {
         let due: Vec<_> = due;
         for (_, header, block) in due {
             let _ = self.accept_headers(&[header], now);
-            block.map(|block| self.accept_block(&block, now));
+            block.map(|block| self.accept_block(&block, true, now));
         }
     }
 

@@ -140,16 +140,20 @@ impl World {
     // Steps
 
     fn give_block(&mut self, block: &Arc<Block>) -> Result<(), Difference> {
-        let now = self.now;
+        self.give_block_of(block, false)
+    }
+
+    fn give_block_of(&mut self, block: &Arc<Block>, local: bool) -> Result<(), Difference> {
+        let (now, origin) = (self.now, if local { Origin::Local } else { PEER });
         let before = self.model.chain();
-        let engine = match self.engine().accept_block(Block::clone(block), PEER, now) {
+        let engine = match self.engine().accept_block(Block::clone(block), origin, now) {
             Ok(BlockAccepted::Connected) => "connected",
             Ok(BlockAccepted::SideBranch) => "side_branch",
             Ok(BlockAccepted::Waiting) => "waiting",
             Ok(BlockAccepted::Known) => "known",
             Err(error) => error.code(),
         };
-        let model = self.model.accept_block(block, now);
+        let model = self.model.accept_block(block, local, now);
         let after = self.model.chain();
         let kept = before.iter().zip(&after).take_while(|(old, new)| old.hash() == new.hash()).count();
         self.report.deepest_reorganisation = self.report.deepest_reorganisation.max(before.len() - kept);
@@ -314,7 +318,7 @@ impl World {
             70..80 => {
                 for _ in 0..=luck.below(4) {
                     let block = Arc::clone(luck.pick(&self.forge.made).expect("the genesis"));
-                    self.give_block(&block)?;
+                    self.give_block_of(&block, luck.chance(30))?;
                 }
             }
             80..83 => {
@@ -368,7 +372,7 @@ impl World {
         let mut plain = Model::new(&self.network);
         plain.known = self.model.known.clone();
         for block in &all {
-            plain.accept_block(block, now);
+            plain.accept_block(block, false, now);
         }
         same("the tip that the blocks alone lead to", self.model.tip(), plain.best_valid())?;
         self.report.blocks.clone_from(&self.forge.made);

@@ -46,7 +46,7 @@ fn blocks_of(history: &History) -> (Vec<Arc<Block>>, Vec<BlockHash>, BlockHash) 
     blocks.sort_by_key(|block| block.header.height);
     let mut model = Model::new(&history.network());
     for block in &blocks {
-        model.accept_block(block, LATER);
+        model.accept_block(block, false, LATER);
     }
     let valid = blocks.iter().map(|block| block.hash()).filter(|hash| model.is_valid(hash)).collect();
     let best = model.best_valid();
