@@ -84,6 +84,7 @@ impl Chain {
             summary = Some(summarise(&tables)?);
             let mut coins = self.walk(&tables, progress)?;
             compare(&tables, &mut coins)?;
+            self.check_tree()?;
             self.check_side_branches(&tables)?;
             check_trades(&tables, &self.network.id)?;
             Ok(())
@@ -206,6 +207,12 @@ impl Chain {
         Ok(())
     }
 
+    /// Checks what is stored of headers beside and above the best chain.
+    fn check_tree(&self) -> Result<(), Finding> {
+        let misfit = self.tree.misfit().map(|id| problem(self.tree.node(id), "has a damaged header record"));
+        misfit.map_or(Ok(()), Err)
+    }
+
     /// Checks that stored blocks beside the best chain are those of their names.
     fn check_side_branches(&self, tables: &ReadTables) -> Result<(), Finding> {
         match self.damaged_side_block(tables)? {
@@ -247,6 +254,9 @@ impl Chain {
         progress: &mut dyn FnMut(Height, Height) -> bool,
     ) -> Result<ChainAudit, ChainFault> {
         self.commit()?;
+        if let Err(Finding::Problem(problem)) = self.check_tree() {
+            return Err(ChainFault::Corrupt(problem));
+        }
         let before = (self.tip(), hash_if_readable(&self.overlay.store().read()?));
         self.overlay.reset()?;
         self.tree = {

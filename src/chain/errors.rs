@@ -112,7 +112,7 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// Something else is in the file.
-    #[error("{} is not a friendchain chain: move it away, or choose another data folder", path.display())]
+    #[error("{} is not a friendchain chain: choose another data folder, or run leave-chain, which keeps the file, and join again by a friend's invite", path.display())]
     NotAChain {
         /// Where.
         path: PathBuf,

@@ -56,7 +56,7 @@ pub fn salvage(
     let lost = |reason: String| OpenError::Lost { path: path.to_owned(), reason };
     let failed = |error: io::Error| OpenError::Disk { path: path.to_owned(), reason: error.to_string() };
     let old = contained(path, || store::damaged_database(path, options.page_mib())).map_err(|error| match error {
-        OpenError::Corrupt { reason, .. } => lost(reason),
+        OpenError::Corrupt { reason, .. } => lost(format!("the database in it does not open any more ({reason})")),
         other => other,
     })?;
     let old = Old(std::mem::ManuallyDrop::new(old));

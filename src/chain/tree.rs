@@ -21,7 +21,7 @@ use super::{
     },
 };
 use crate::{
-    consensus::Work,
+    consensus::{Target, Work},
     primitives::{BlockHash, Header, Height, UnixMillis},
 };
 
@@ -398,6 +398,23 @@ impl HeaderTree {
         self.side = self.side.saturating_add(leaving.len()).saturating_sub(joining.len());
         self.best = id;
         [leaving, joining].concat()
+    }
+
+    /// A node whose record cannot be true: its work is not its parent's and its own, it is valid above an invalid one, or what
+    /// it says of the best header chain is wrong. None unless the file is damaged.
+    pub(crate) fn misfit(&self) -> Option<NodeId> {
+        let best: HashSet<_> = self.ancestors(self.best).collect();
+        let is_true = |id: NodeId, node: &Node| {
+            let is_valid = node.status != Status::Invalid;
+            let follows = node.parent.is_none_or(|parent| {
+                let (parent, target) = (self.node(parent), Target::from_compact(node.bits));
+                let adds_up = target.is_ok_and(|target| node.work == parent.work.saturating_add(target.work()));
+                adds_up && (parent.status != Status::Invalid || !is_valid)
+            });
+            let beats_best = is_valid && node.beats(self.node(self.best));
+            follows && !beats_best && node.on_best == best.contains(&id)
+        };
+        self.live().find(|(id, node)| !is_true(*id, node)).map(|(id, _)| id)
     }
 
     /// Drops whole branches with the least work when there are too many headers beside the best chain; their keys.

@@ -187,6 +187,9 @@ pub fn write_submitted(out: &mut dyn Write, what: &str, sent: &Submitted) -> io:
     if let Some(replaced) = sent.replaces {
         writeln!(out, "It takes the place of {replaced}, which is void.")?;
     }
+    for txid in &sent.also_void {
+        writeln!(out, "{txid} rested on that one and is void, too: send it again.")?;
+    }
     if sent.rests_on_young_coins {
         writeln!(out, "It rests on rewards fewer than 6 blocks deep: a reorganisation could undo it.")?;
     }
@@ -259,7 +262,8 @@ pub fn write_status(out: &mut dyn Write, status: &StatusReport) -> io::Result<()
     }
     if let Some(offset) = status.clock_offset_ms {
         let (minutes, side) = (offset.unsigned_abs() / 60_000, if offset < 0 { "behind" } else { "ahead of" });
-        writeln!(out, "Your clock is {minutes} minutes {side} your friends': set it.")?;
+        let minutes = if minutes == 1 { "a minute".to_owned() } else { format!("{minutes} minutes") };
+        writeln!(out, "Your clock is {minutes} {side} your friends': set it.")?;
     }
     Ok(())
 }

@@ -23,6 +23,7 @@ mod api;
 mod blocks;
 mod bounded;
 mod machine;
+mod outgoing;
 #[cfg(test)]
 mod tests;
 mod trades;

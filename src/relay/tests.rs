@@ -501,6 +501,47 @@ fn own_trades_are_announced_again_in_rising_rounds_until_they_are_mined() {
 }
 
 #[test]
+fn more_own_trades_than_can_be_told_in_a_round_hold_up_neither_new_ones_nor_one_another() {
+    let mut relay = relay();
+    let added = |trade: &Transaction, added| RelayEvent::TradeAdded {
+        txid: trade.txid(),
+        transaction: Arc::new(trade.clone()),
+        added,
+        local: true,
+    };
+    let trades: Vec<_> = (0..1_000).map(note).collect();
+    for trade in &trades {
+        relay.handle(added(trade, START), START);
+    }
+    let interval = SPACING_MS * ANNOUNCE_SPACINGS;
+    let mut now = START;
+    while now < START + 10 * interval {
+        now += 250;
+        relay.handle(RelayEvent::Tick, now);
+    }
+    // All but ten are mined: nobody is told of these any more.
+    let mut block = next_block(0);
+    block.transactions.extend_from_slice(&trades[10..]);
+    relay.handle(connected(&block), now);
+    let latest = note(1_000);
+    let mut heard = published(&relay.handle(added(&latest, now), now));
+    for _ in 0..8 {
+        now += 250;
+        heard.extend(published(&relay.handle(RelayEvent::Tick, now)));
+    }
+    let told = |trade: &Transaction| {
+        let bytes = trade.to_bytes();
+        let of = |heard: &&Announcement| match heard {
+            Announcement::Trade(TradeGossip::Trade(told)) => told.transaction == bytes,
+            Announcement::Block(_) => false,
+        };
+        heard.iter().filter(of).count()
+    };
+    assert_eq!(told(&latest), 1, "what is new comes first");
+    assert!(trades[..10].iter().all(|trade| told(trade) <= 1) && trades[10..].iter().all(|trade| told(trade) == 0));
+}
+
+#[test]
 fn after_a_restart_an_own_trade_goes_on_with_a_later_round() {
     let (mut relay, trade) = (relay(), note(1));
     let now = START + SPACING_MS * ANNOUNCE_SPACINGS * 7;

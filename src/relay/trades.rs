@@ -1,7 +1,7 @@
 //! Trades and notes: in from gossip, out from this node.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, HashMap},
     sync::Arc,
 };
 
@@ -9,8 +9,10 @@ use serde_bytes::ByteBuf;
 use tracing::debug;
 
 use super::{
-    Announcement, MAX_ORPHANS, MAX_OUTGOING, MAX_OWN_TRADES, MAX_PENDING_TRADE_BYTES, MAX_PENDING_TRADES,
-    MAX_RECENT_TRADES, ORPHAN_MS, PUBLISH_RATE, Relay, RelayAction, VERDICT_MS, Verdict, bounded::Recent,
+    Announcement, MAX_ORPHANS, MAX_OWN_TRADES, MAX_PENDING_TRADE_BYTES, MAX_PENDING_TRADES, MAX_RECENT_TRADES,
+    ORPHAN_MS, PUBLISH_RATE, Relay, RelayAction, VERDICT_MS, Verdict,
+    bounded::Recent,
+    outgoing::{Outgoing, Publication},
 };
 use crate::{
     consensus::Blame,
@@ -53,7 +55,7 @@ pub(super) struct Trades<M> {
     /// Came by gossip, which spreads them: they are not published again.
     gossiped: Recent<TxId>,
     own: BTreeMap<TxId, Own>,
-    outgoing: VecDeque<(Arc<Transaction>, u32)>,
+    outgoing: Outgoing,
     publishing: Bucket,
 }
 
@@ -68,7 +70,7 @@ impl<M> Trades<M> {
             mined: Recent::new(MAX_RECENT_TRADES),
             gossiped: Recent::new(MAX_RECENT_TRADES),
             own: BTreeMap::new(),
-            outgoing: VecDeque::new(),
+            outgoing: Outgoing::default(),
             publishing: Bucket::new(PUBLISH_RATE, 0),
         }
     }
@@ -77,6 +79,7 @@ impl<M> Trades<M> {
     pub(super) fn forget(&mut self, txid: &TxId) {
         self.pool.remove(txid);
         self.own.remove(txid);
+        self.outgoing.remove(txid);
     }
 
     /// Which announcement of a trade is due: how many intervals have passed since it was made.
@@ -92,12 +95,6 @@ impl<M> Trades<M> {
         let spread = (self.interval_ms / 5).saturating_mul(u64::from(u16::from_be_bytes([a, b]))) >> 16;
         let rounds = u64::from(self.round(added, now)).saturating_add(1);
         added.saturating_add(rounds.saturating_mul(self.interval_ms)).saturating_add(spread)
-    }
-
-    fn enqueue(&mut self, transaction: Arc<Transaction>, round: u32) {
-        if self.outgoing.len() < MAX_OUTGOING {
-            self.outgoing.push_back((transaction, round));
-        }
     }
 
     fn take_pending(&mut self, txid: &TxId) -> Option<Pending<M>> {
@@ -211,19 +208,18 @@ impl<M: Copy> Relay<M> {
         if !self.trades.pool.contains(&txid) {
             self.trades.pool.insert(txid, now);
         }
-        let round = self.trades.round(added, now);
         if local {
             if self.trades.own.contains_key(&txid) {
                 return;
             }
-            self.trades.enqueue(Arc::clone(&transaction), round);
+            self.trades.outgoing.push(txid, Publication { transaction: Arc::clone(&transaction), added }, false);
             let next = self.trades.next_announcement(&txid, added, now);
             if self.trades.own.len() < MAX_OWN_TRADES {
                 self.trades.own.insert(txid, Own { transaction, added, next });
             }
-        } else if round == 0 && !self.trades.gossiped.contains(&txid) {
+        } else if self.trades.round(added, now) == 0 && !self.trades.gossiped.contains(&txid) {
             // It came from one peer's mempool: the others are told.
-            self.trades.enqueue(transaction, 0);
+            self.trades.outgoing.push(txid, Publication { transaction, added }, false);
         }
         self.retry_orphans_of(&[txid]);
     }
@@ -290,9 +286,8 @@ impl<M: Copy> Relay<M> {
                 continue;
             };
             let (transaction, added) = (Arc::clone(&own.transaction), own.added);
-            let round = self.trades.round(added, now);
             let next = self.trades.next_announcement(&txid, added, now);
-            self.trades.enqueue(transaction, round);
+            self.trades.outgoing.push(txid, Publication { transaction, added }, true);
             if let Some(own) = self.trades.own.get_mut(&txid) {
                 own.next = next;
             }
@@ -302,7 +297,8 @@ impl<M: Copy> Relay<M> {
     /// Publishes what waits, as fast as the rate allows.
     pub(super) fn publish_trades(&mut self, now: UnixMillis) {
         while !self.trades.outgoing.is_empty() && self.trades.publishing.take(1, now) {
-            if let Some((transaction, round)) = self.trades.outgoing.pop_front() {
+            if let Some(Publication { transaction, added }) = self.trades.outgoing.pop() {
+                let round = self.trades.round(added, now);
                 let transaction = ByteBuf::from(transaction.to_bytes());
                 let gossip = TradeGossip::Trade(TradeAnnouncement { transaction, round });
                 self.out.push(RelayAction::Publish { announcement: Announcement::Trade(gossip) });

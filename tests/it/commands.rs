@@ -56,8 +56,12 @@ fn a_trade_that_is_stuck_is_replaced_by_one_that_pays_more() {
     assert_eq!(code, "conflict");
     assert!(sentence.contains("to replace it, pay a fee of 0.0000"), "{sentence}");
 
+    // It spends what is left over of the first.
+    let resting = text(&folder.json(["send", "--from", &address, "--to", &other, "--amount", "5"])["txid"]);
     let raised = folder.json(["raise-fee", &stuck, "--fee", "0.001"]);
     assert_eq!((&raised["state"], &raised["replaces"]), (&"mempool".into(), &stuck.clone().into()), "{raised}");
+    assert_eq!(raised["also_void"], serde_json::json!([resting]), "{raised}");
+    assert_eq!(folder.json(["tx", &resting])["state"], "void");
     let raised = text(&raised["txid"]);
     assert_eq!(folder.mempool(), [raised.as_str()]);
     let void = folder.json(["tx", &stuck]);

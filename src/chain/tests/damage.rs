@@ -11,7 +11,7 @@ use crate::{
         Chain, ChainFault, OpenError, Origin, TxState,
         salvage::salvage,
         store::tables::{WriteTables, block_key},
-        testing::{NOW, PEER, crash::CrashDisk, key, network, options, owner},
+        testing::{Branch, NOW, PEER, crash::CrashDisk, key, network, options, owner},
     },
     consensus::Network,
     primitives::{Amount, Block, BlockHash, Height, TxId, contain},
@@ -310,6 +310,54 @@ fn wrong_coins_index_and_undo_records_are_found_and_rebuilt() {
         let mut chain = Chain::open(&path, options()).expect("a chain");
         chain.reindex(NOW, &mut |_, _| true).expect("rebuilt in place");
         assert_eq!(Truth::of(&mut chain).as_ref(), Ok(&sample.truth));
+    }
+}
+
+#[test]
+fn a_damaged_record_of_a_header_above_the_tip_is_found_and_mended() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("chain.redb");
+    let network = network();
+    let blocks = Branch::new(&network, 0).extend(7);
+    let give = |chain: &mut Chain, bodies: usize| {
+        let headers: Vec<_> = blocks.iter().map(|block| block.header).collect();
+        chain.accept_headers(&headers, PEER, NOW).expect("good headers");
+        for block in &blocks[..bodies] {
+            chain.accept_block(block.clone(), PEER, NOW).expect("a good block");
+        }
+        chain.commit().expect("a disk");
+    };
+    give(&mut Chain::create(&path, &network, options()).expect("made"), 3);
+    let sound = fs::read(&path).expect("the file");
+    let key = block_key(5, &blocks[4].hash());
+    // A byte of its work, its status (invalid), whether it is on the best header chain.
+    for (at, flip) in [(92, 1), (123, 4), (124, 3), (125, 1)] {
+        for entry in fs::read_dir(folder.path()).expect("the folder") {
+            fs::remove_file(entry.expect("an entry").path()).expect("removed");
+        }
+        fs::write(&path, &sound).expect("written");
+        let database = Database::open(&path).expect("open");
+        let transaction = database.begin_write().expect("a transaction");
+        {
+            let mut tables = WriteTables::open(&transaction).expect("tables");
+            let mut record = tables.headers.get(&key).expect("a table").expect("there").value().to_owned();
+            record[at] ^= flip;
+            tables.headers.insert(&key, &record).expect("written");
+        }
+        transaction.commit().expect("a commit");
+        drop(database);
+
+        let mut chain = Chain::open(&path, options()).expect("it opens");
+        let found = chain.verify(&mut |_, _| true).expect("a disk").problem.expect("it is found");
+        assert!(found.contains("header record"), "{at}: {found}");
+        assert!(matches!(chain.reindex(NOW, &mut |_, _| true), Err(ChainFault::Corrupt(_))));
+        drop(chain);
+        let salvaged = salvage(&path, options(), NOW, &mut |_, _| {}).expect("mended");
+        assert_eq!(salvaged.audit.height, 3);
+        let mut chain = Chain::open(&path, options()).expect("mended");
+        assert_eq!(chain.verify(&mut |_, _| true).expect("a disk").problem, None);
+        give(&mut chain, 7);
+        assert_eq!(chain.tip().hash, blocks[6].hash());
     }
 }
 

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     chain::{
-        api::{Origin, TxState},
+        api::{MempoolEntry, Origin, TxState},
         wallet::{self, RECOVERY_SCAN, RecoveryPhrase},
     },
     primitives::{Address, BlockHash, Owner, Transaction, TxId},
@@ -117,16 +117,17 @@ impl Service {
         }
         let network = ledger.chain.summary().network.id;
         let from = info.transaction.inputs.first().map_or(Owner::ZERO, |input| input.public_key.owner());
-        let (txid, young) = {
+        let (txid, young, also_void) = {
             let mut wallet = self.keyring.open_with(request.passphrase).await?;
             wallet.public_key(&from).ok_or(wallet::SignError::NotOurs(Address(from)))?;
             let spendable = ledger.chain.spendable(from).await?;
             let built = wallet::raise_fee(&info.transaction, info.fee, request.fee.0, &spendable)?;
             let mut transaction = built.transaction;
             wallet.sign(&mut transaction, &network, now())?;
-            (self.submit(transaction).await?, built.rests_on_young_rewards)
+            let also_void = resting_on(replaced, &ledger.chain.mempool().await?);
+            (self.submit(transaction).await?, built.rests_on_young_rewards, also_void)
         };
-        let mut submitted = Submitted { replaces: Some(replaced), ..Submitted::waits(txid, young) };
+        let mut submitted = Submitted { replaces: Some(replaced), also_void, ..Submitted::waits(txid, young) };
         if request.mine {
             submitted.block = Some(self.mine_until(txid, from).await?);
             submitted.state = TxStateName::Mined;
@@ -190,4 +191,16 @@ impl Service {
         let ledger = self.ledger()?;
         Ok(ledger.miner.mine_until(txid, owner).await?.block)
     }
+}
+
+/// What waits and spends, at any remove, what a waiting trade makes.
+fn resting_on(trade: TxId, mempool: &[MempoolEntry]) -> Vec<TxId> {
+    let mut found = vec![trade];
+    for entry in mempool {
+        // Parents come first.
+        if entry.transaction.inputs.iter().any(|input| found.contains(&input.outpoint.txid)) {
+            found.push(entry.txid);
+        }
+    }
+    found.split_off(1)
 }

@@ -176,13 +176,23 @@ pub struct Submitted {
     /// The trade that it takes the place of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replaces: Option<TxId>,
+    /// What rested on that trade, and is void with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also_void: Vec<TxId>,
 }
 
 impl Submitted {
     /// It waits.
     #[must_use]
     pub const fn waits(txid: TxId, rests_on_young_coins: bool) -> Self {
-        Self { txid, state: TxStateName::Mempool, block: None, rests_on_young_coins, replaces: None }
+        Self {
+            txid,
+            state: TxStateName::Mempool,
+            block: None,
+            rests_on_young_coins,
+            replaces: None,
+            also_void: Vec::new(),
+        }
     }
 }
 

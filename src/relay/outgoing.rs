@@ -1,0 +1,115 @@
+//! Trades that wait to be published: each once, those that nobody heard of first, and none that waits for a block no more.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
+
+use super::MAX_OUTGOING;
+use crate::primitives::{Transaction, TxId, UnixMillis};
+
+/// A trade to be published, and when it was made or came.
+#[derive(Debug)]
+pub(super) struct Publication {
+    pub(super) transaction: Arc<Transaction>,
+    pub(super) added: UnixMillis,
+}
+
+/// The queue. Each trade in it has its place in one of the two lists; places of trades that were taken out are passed over.
+#[derive(Debug, Default)]
+pub(super) struct Outgoing {
+    queued: HashMap<TxId, Publication>,
+    first: VecDeque<TxId>,
+    again: VecDeque<TxId>,
+}
+
+impl Outgoing {
+    /// Queues a trade, unless it is queued already or there are too many. Those that were published before come after those
+    /// that were not.
+    pub(super) fn push(&mut self, txid: TxId, publication: Publication, again: bool) {
+        if self.first.len().saturating_add(self.again.len()) >= MAX_OUTGOING {
+            let queued = &self.queued;
+            self.first.retain(|txid| queued.contains_key(txid));
+            self.again.retain(|txid| queued.contains_key(txid));
+            if self.queued.len() >= MAX_OUTGOING {
+                return;
+            }
+        }
+        if self.queued.insert(txid, publication).is_none() {
+            if again { &mut self.again } else { &mut self.first }.push_back(txid);
+        }
+    }
+
+    /// The next to be published.
+    pub(super) fn pop(&mut self) -> Option<Publication> {
+        loop {
+            let txid = self.first.pop_front().or_else(|| self.again.pop_front())?;
+            if let Some(publication) = self.queued.remove(&txid) {
+                return Some(publication);
+            }
+        }
+    }
+
+    /// A trade waits for a block no more.
+    pub(super) fn remove(&mut self, txid: &TxId) {
+        self.queued.remove(txid);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.queued.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn publication(added: UnixMillis) -> Publication {
+        let transaction = Transaction { inputs: Vec::new(), outputs: Vec::new(), memo: Vec::new() };
+        Publication { transaction: Arc::new(transaction), added }
+    }
+
+    fn id(number: u64) -> TxId {
+        let mut id = [0; 32];
+        id[..8].copy_from_slice(&number.to_le_bytes());
+        TxId(id)
+    }
+
+    fn drain(outgoing: &mut Outgoing) -> Vec<u64> {
+        std::iter::from_fn(|| outgoing.pop()).map(|publication| publication.added).collect()
+    }
+
+    #[test]
+    fn each_is_published_once_new_ones_first_and_those_that_left_never() {
+        let mut outgoing = Outgoing::default();
+        for number in 0..4 {
+            outgoing.push(id(number), publication(number), true);
+            outgoing.push(id(number), publication(number), true);
+        }
+        outgoing.push(id(9), publication(9), false);
+        outgoing.remove(&id(2));
+        outgoing.remove(&id(0));
+        // It comes back, perhaps by a reorganisation.
+        outgoing.push(id(0), publication(0), true);
+        assert_eq!(drain(&mut outgoing), [9, 0, 1, 3]);
+        assert!(outgoing.is_empty());
+    }
+
+    #[test]
+    fn the_queue_is_bounded_and_what_left_makes_room() {
+        let mut outgoing = Outgoing::default();
+        let most = u64::try_from(MAX_OUTGOING).expect("small");
+        for number in 0..=most {
+            outgoing.push(id(number), publication(number), true);
+        }
+        assert_eq!(outgoing.queued.len(), MAX_OUTGOING);
+        for round in 0..3 {
+            for number in 0..most {
+                outgoing.remove(&id(number));
+                outgoing.push(id(number), publication(round), true);
+                assert!(outgoing.again.len() <= MAX_OUTGOING);
+            }
+        }
+        assert_eq!(drain(&mut outgoing).len(), MAX_OUTGOING);
+    }
+}
