@@ -392,8 +392,8 @@ impl Chain {
         self.held.first().map(|held| held.due).into_iter().chain(self.mempool.next_expiry()).min()
     }
 
-    /// Tries those headers and blocks again that were ahead of our clock and no longer are, and forgets the trades that have expired.
-    /// Nothing where nothing may change.
+    /// Tries those headers and blocks again that were ahead of our clock and no longer are, and forgets the trades that have
+    /// expired. Nothing where nothing may change.
     ///
     /// # Errors
     /// When the disk fails.

@@ -182,8 +182,8 @@ impl Default for Mempool {
     }
 }
 
-/// About what a waiting transaction takes in memory, in bytes: four to seven times a trade's encoded length, ten times a short note's. Measured against the
-/// allocator: within a fifth of the truth, which jumps whenever a map doubles.
+/// About what a waiting transaction takes in memory, in bytes: four to seven times a trade's encoded length, ten times a
+/// short note's. Measured against the allocator: within a fifth of the truth, which jumps whenever a map doubles.
 fn memory_of(transaction: &Transaction) -> usize {
     let inputs = transaction.inputs.len().saturating_mul(INPUT_MEMORY);
     let outputs = transaction.outputs.len().saturating_mul(size_of::<TxOutput>());

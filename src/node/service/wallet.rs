@@ -16,7 +16,7 @@ use crate::{
         api::{MempoolEntry, Origin, TxState},
         wallet::{self, RECOVERY_SCAN, RecoveryPhrase},
     },
-    primitives::{Address, BlockHash, Owner, Transaction, TxId},
+    primitives::{Address, Owner, Transaction, TxId},
 };
 
 impl Service {
@@ -93,12 +93,8 @@ impl Service {
             // Handed in while the wallet is held, so that the next send sees these coins spent.
             (self.submit(transaction).await?, built.rests_on_young_rewards)
         };
-        let mut submitted = Submitted::waits(txid, young);
-        if request.mine {
-            submitted.block = Some(self.mine_until(txid, from).await?);
-            submitted.state = TxStateName::Mined;
-        }
-        Ok(submitted)
+        let submitted = Submitted::waits(txid, young);
+        if request.mine { self.mined(submitted, from).await } else { Ok(submitted) }
     }
 
     /// Replaces an own trade that waits by the same one with a higher fee.
@@ -127,12 +123,8 @@ impl Service {
             let also_void = resting_on(replaced, &ledger.chain.mempool().await?);
             (self.submit(transaction).await?, built.rests_on_young_rewards, also_void)
         };
-        let mut submitted = Submitted { replaces: Some(replaced), also_void, ..Submitted::waits(txid, young) };
-        if request.mine {
-            submitted.block = Some(self.mine_until(txid, from).await?);
-            submitted.state = TxStateName::Mined;
-        }
-        Ok(submitted)
+        let submitted = Submitted { replaces: Some(replaced), also_void, ..Submitted::waits(txid, young) };
+        if request.mine { self.mined(submitted, from).await } else { Ok(submitted) }
     }
 
     /// Writes a text on the chain.
@@ -146,19 +138,17 @@ impl Service {
             (self.submit(note).await?, author)
         };
         let owner = self.miner_address.map_or(author, |address| address.0);
-        let mut submitted = Submitted::waits(txid, false);
+        let submitted = Submitted::waits(txid, false);
         // Without a running node nobody would mine it once this command ends.
         if request.wait || self.router.is_none() {
-            submitted.block = Some(self.mine_until(txid, owner).await?);
-            submitted.state = TxStateName::Mined;
-        } else {
-            let miner = ledger.miner.clone();
-            tokio::spawn(async move {
-                if let Err(error) = miner.mine_until(txid, owner).await {
-                    tracing::debug!(%txid, %error, "mining for a note ended early");
-                }
-            });
+            return self.mined(submitted, owner).await;
         }
+        let miner = ledger.miner.clone();
+        tokio::spawn(async move {
+            if let Err(error) = miner.mine_until(txid, owner).await {
+                tracing::debug!(%txid, %error, "mining for a note ended early");
+            }
+        });
         Ok(submitted)
     }
 
@@ -186,10 +176,10 @@ impl Service {
         Ok(self.ledger()?.chain.accept_trade(transaction, Origin::Local).await?)
     }
 
-    /// Mines until the transaction is in a block, by anyone.
-    async fn mine_until(&self, txid: TxId, owner: Owner) -> Result<BlockHash, RpcError> {
-        let ledger = self.ledger()?;
-        Ok(ledger.miner.mine_until(txid, owner).await?.block)
+    /// Mines until what was handed in is in a block, by anyone.
+    async fn mined(&self, submitted: Submitted, owner: Owner) -> Result<Submitted, RpcError> {
+        let mined = self.ledger()?.miner.mine_until(submitted.txid, owner).await?;
+        Ok(Submitted { block: Some(mined.block), state: TxStateName::Mined, ..submitted })
     }
 }
 
