@@ -4,7 +4,8 @@
 //! cargo bench --bench balance [-- --coins N]
 //! ```
 //!
-//! Addresses and coins are drawn at random, so that neither side finds its pages in the cache more often than the other.
+//! Addresses and coins are drawn at random, so that neither side finds its pages in the cache more
+//! often than the other.
 
 mod support;
 
@@ -31,8 +32,9 @@ fn main() {
     let folder = folder();
     let (path, generator) = populated(folder.path(), coins);
     let mut numbers = Numbers(1);
-    let mut owners =
-        |count: usize| -> Vec<Owner> { (0..count).map(|_| generator.keys(numbers.below(1 << 16)).owner).collect() };
+    let mut owners = |count: usize| -> Vec<Owner> {
+        (0..count).map(|_| generator.keys(numbers.below(1 << 16)).owner).collect()
+    };
 
     // One coin of each of many addresses, in random order.
     let places: Vec<[u8; 56]> = on_store(&path, |coins| {
@@ -50,7 +52,8 @@ fn main() {
         let asked = owners(ADDRESSES);
         let mut chain = Chain::open(&path, options(1)).expect("a chain");
         let (sum, time) = timed(|| {
-            let balance = |owner: &Owner| chain.balance(*owner).expect("a balance").confirmed.units();
+            let balance =
+                |owner: &Owner| chain.balance(*owner).expect("a balance").confirmed.units();
             asked.iter().map(balance).sum::<u64>()
         });
         found += usize::try_from(sum / 10_000).expect("fewer");
@@ -59,7 +62,9 @@ fn main() {
     let (ratio, ours, reads) = side_by_side(ROUNDS, balances, || {
         let places = places.next().expect("enough");
         on_store(&path, |coins| {
-            let read = || places.iter().filter(|place| coins.get(*place).expect("a read").is_some()).count();
+            let read = || {
+                places.iter().filter(|place| coins.get(*place).expect("a read").is_some()).count()
+            };
             let (count, time) = timed(read);
             assert_eq!(count, READS);
             time

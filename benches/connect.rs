@@ -4,9 +4,9 @@
 //! cargo bench --bench connect -- [unseen] [known] [growth] [memory] [--coins N] [--blocks N]
 //! ```
 //!
-//! Blocks go in as a node gives them: decoded on one thread, handed to the chain thread, headers first; the clock stops
-//! when the last is durable. The bound is the same work without a store: decode, hash, merkle root, form, signatures in
-//! batches, and a map of coins in memory.
+//! Blocks go in as a node gives them: decoded on one thread, handed to the chain thread, headers
+//! first; the clock stops when the last is durable. The bound is the same work without a store:
+//! decode, hash, merkle root, form, signatures in batches, and a map of coins in memory.
 
 mod support;
 
@@ -26,14 +26,14 @@ use std::{
 use friendchain::{
     chain::{BlockAccepted, Chain, ChainCommand, ChainHandle, spawn},
     consensus::{
-        CheckedBlock, CheckedHeader, Coin, CoinKey, Network, check_block, check_coinbase_value, check_coins,
-        created_coins, spent_coins, verify_signatures,
+        CheckedBlock, CheckedHeader, Coin, CoinKey, Network, check_block, check_coinbase_value,
+        check_coins, created_coins, spent_coins, verify_signatures,
     },
     primitives::{Amount, Encode as _, Header, Owner},
 };
 use support::{
-    Generator, NOW, PEER, bar, cpu_time, decode, folder, headers_after, memory_mib, options, plot, populated,
-    side_by_side, timed,
+    Generator, NOW, PEER, bar, cpu_time, decode, folder, headers_after, memory_mib, options, plot,
+    populated, side_by_side, timed,
 };
 
 /// Threads that both sides may keep busy.
@@ -45,7 +45,8 @@ const HANDED: usize = 80;
 /// Blocks whose trades the mempool has room for.
 const AT_ONCE: usize = 18;
 
-/// How often so many blocks are connected without their trades being known, and with: the disk is not always as quick.
+/// How often so many blocks are connected without their trades being known, and with: the disk is
+/// not always as quick.
 const PAIRS: usize = 8;
 
 type Coins = HashMap<CoinKey, Coin>;
@@ -120,11 +121,14 @@ fn unseen(coins: usize, blocks: usize) -> Figures {
     let transactions = (blocks * 2_000) as f64;
     let rate = |time: Duration| transactions / time.as_secs_f64();
 
-    let ((), time) = timed(|| staged(&scene.generator.network, &scene.headers, &scene.bytes, scene.coins.clone()));
+    let ((), time) = timed(|| {
+        staged(&scene.generator.network, &scene.headers, &scene.bytes, scene.coins.clone())
+    });
     let staged = rate(time);
     let coins = scene.coins.clone();
     let before = cpu_time();
-    let ((), time) = timed(|| overlapped(&scene.generator.network, &scene.headers, &scene.bytes, coins));
+    let ((), time) =
+        timed(|| overlapped(&scene.generator.network, &scene.headers, &scene.bytes, coins));
     println!(
         "bound: {:.2} of {THREADS} cores busy",
         cpu_time().saturating_sub(before).as_secs_f64() / time.as_secs_f64()
@@ -138,8 +142,8 @@ fn unseen(coins: usize, blocks: usize) -> Figures {
     Figures { engine, bound }
 }
 
-/// As many blocks at once as the mempool has room for the trades of: handed over in turn after their trades came in and
-/// are durable, and without. How much quicker the first are, pair by pair.
+/// As many blocks at once as the mempool has room for the trades of: handed over in turn after
+/// their trades came in and are durable, and without. How much quicker the first are, pair by pair.
 fn known(coins: usize, blocks: usize, at_once: usize) -> f64 {
     let scene = scene(coins, blocks / (2 * at_once) * 2 * at_once);
     let engine = Engine::start(&scene.path, &scene.headers);
@@ -155,7 +159,11 @@ fn known(coins: usize, blocks: usize, at_once: usize) -> f64 {
     let (ratio, unseen, known) = side_by_side(blocks / (2 * at_once), first, second);
     engine.end(&scene.headers);
     let rate = |time: Duration| (at_once * 2_000) as f64 / time.as_secs_f64();
-    println!("engine, {at_once} blocks at once: {:.0} tx/s unseen, {:.0} known", rate(unseen), rate(known));
+    println!(
+        "engine, {at_once} blocks at once: {:.0} tx/s unseen, {:.0} known",
+        rate(unseen),
+        rate(known)
+    );
     ratio
 }
 
@@ -176,7 +184,8 @@ impl Engine {
         let (events, mut told) = tokio::sync::mpsc::channel(1_024);
         let (handle, thread) = spawn(chain, Arc::new(|| NOW), events).expect("a thread");
         let listener = std::thread::spawn(move || while told.blocking_recv().is_some() {});
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         Self { handle, runtime, threads: [thread, listener] }
     }
 
@@ -222,7 +231,11 @@ impl Engine {
 }
 
 /// Connects blocks to the chain in a file, until the last is durable.
-fn connect(path: &Path, headers: &[Header], blocks: impl Iterator<Item = impl AsRef<[u8]>>) -> Duration {
+fn connect(
+    path: &Path,
+    headers: &[Header],
+    blocks: impl Iterator<Item = impl AsRef<[u8]>>,
+) -> Duration {
     let engine = Engine::start(path, headers);
     let time = engine.connect(blocks);
     engine.end(headers);
@@ -237,7 +250,10 @@ async fn hand_over(handle: &ChainHandle, blocks: impl Iterator<Item = impl AsRef
         }
         let (reply, answer) = tokio::sync::oneshot::channel();
         let block = Box::new(decode(bytes.as_ref()));
-        handle.send(ChainCommand::AcceptBlock { block, origin: PEER, reply }).await.expect("an open chain");
+        handle
+            .send(ChainCommand::AcceptBlock { block, origin: PEER, reply })
+            .await
+            .expect("an open chain");
         answers.push_back(answer);
     }
     while !answers.is_empty() {
@@ -245,7 +261,8 @@ async fn hand_over(handle: &ChainHandle, blocks: impl Iterator<Item = impl AsRef
     }
 }
 
-type Answer = tokio::sync::oneshot::Receiver<Result<BlockAccepted, friendchain::chain::AcceptBlockError>>;
+type Answer =
+    tokio::sync::oneshot::Receiver<Result<BlockAccepted, friendchain::chain::AcceptBlockError>>;
 
 async fn settled(answer: Option<Answer>) {
     if let Some(answer) = answer {
@@ -270,7 +287,8 @@ fn apply(coins: &mut Coins, block: &CheckedBlock) {
     let mut fees = Amount::ZERO;
     let height = block.height();
     for (transaction, txid) in block.transactions().skip(1) {
-        let spent: Vec<_> = spent_coins(transaction).map(|key| coins.remove(&key).expect("a coin")).collect();
+        let spent: Vec<_> =
+            spent_coins(transaction).map(|key| coins.remove(&key).expect("a coin")).collect();
         let fee = check_coins(transaction, &spent, height).expect("valid amounts");
         fees = fees.checked_add(fee).expect("small");
         coins.extend(created_coins(transaction, txid, height));
@@ -300,7 +318,9 @@ fn overlapped(network: &Network, headers: &[Header], blocks: &[Vec<u8>], mut coi
             scope.spawn(move || {
                 loop {
                     let at = next.fetch_add(1, Ordering::Relaxed);
-                    let (Some(header), Some(bytes)) = (headers.get(at), blocks.get(at)) else { return };
+                    let (Some(header), Some(bytes)) = (headers.get(at), blocks.get(at)) else {
+                        return;
+                    };
                     let block = check(header, bytes);
                     verify(network, &block, 1);
                     done.send((at, block)).expect("someone receives");
@@ -324,7 +344,8 @@ fn overlapped(network: &Network, headers: &[Header], blocks: &[Vec<u8>], mut coi
 fn memory(coins: usize, blocks: usize) {
     let folder = folder();
     let (_, mut generator) = populated(folder.path(), coins);
-    let mut file = std::io::BufWriter::new(fs::File::create(folder.path().join("blocks")).expect("a file"));
+    let mut file =
+        std::io::BufWriter::new(fs::File::create(folder.path().join("blocks")).expect("a file"));
     for _ in 0..blocks {
         let bytes = generator.trades(2_000).to_bytes();
         file.write_all(&u32::try_from(bytes.len()).expect("short").to_le_bytes()).expect("written");
@@ -333,10 +354,15 @@ fn memory(coins: usize, blocks: usize) {
     file.flush().expect("written");
     drop(file);
     let program = std::env::current_exe().expect("this program");
-    let output = std::process::Command::new(program).arg("connect-only").arg(folder.path()).output().expect("runs");
+    let output = std::process::Command::new(program)
+        .arg("connect-only")
+        .arg(folder.path())
+        .output()
+        .expect("runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let most: f64 = String::from_utf8_lossy(&output.stdout).trim().parse().expect("a number");
-    let (allowed, verdict) = (options(THREADS).cache_mib + 150, |ok| if ok { "ok" } else { "MISSED" });
+    let (allowed, verdict) =
+        (options(THREADS).cache_mib + 150, |ok| if ok { "ok" } else { "MISSED" });
     let ok = verdict(most <= allowed as f64);
     println!("bar connect-memory: {most:.0} MiB at most with {coins} coins (bar ≤ {allowed}) {ok}");
 }
@@ -344,7 +370,8 @@ fn memory(coins: usize, blocks: usize) {
 /// The process that [`memory`] starts.
 fn connect_only(folder: &Path) {
     let read = || {
-        let mut file = std::io::BufReader::new(fs::File::open(folder.join("blocks")).expect("a file"));
+        let mut file =
+            std::io::BufReader::new(fs::File::open(folder.join("blocks")).expect("a file"));
         std::iter::from_fn(move || {
             let mut length = [0; 4];
             file.read_exact(&mut length).ok()?;

@@ -1,11 +1,12 @@
-//! How fast headers are accepted, against decoding, hashing, linking and comparing with the target alone.
+//! How fast headers are accepted, against decoding, hashing, linking and comparing with the target
+//! alone.
 //!
 //! ```text
 //! cargo bench --bench headers
 //! ```
 //!
-//! The chain has a spacing of 10 s, so that each header's difficulty is computed anew. Headers come in batches of 2,000,
-//! as peers send them; the clock stops when all are durable.
+//! The chain has a spacing of 10 s, so that each header's difficulty is computed anew. Headers come
+//! in batches of 2,000, as peers send them; the clock stops when all are durable.
 
 mod support;
 
@@ -29,7 +30,8 @@ fn main() {
     let (network, headers) = headers(COUNT);
     let bytes: Vec<_> = headers.iter().map(Header::to_array).collect();
     let rate = |time: Duration| COUNT as f64 / time.as_secs_f64();
-    let (ratio, ours, bound) = side_by_side(ROUNDS, || accept(&network, &bytes), || check(network.id, &bytes));
+    let (ratio, ours, bound) =
+        side_by_side(ROUNDS, || accept(&network, &bytes), || check(network.id, &bytes));
     println!("{:.0} headers/s, bound {:.0} headers/s", rate(ours), rate(bound));
     bar("headers", 1.0 / ratio, "of decode, hash, link and target", 0.1);
 }
@@ -52,10 +54,12 @@ fn check(genesis: BlockHash, bytes: &[[u8; HEADER_BYTES]]) -> Duration {
 /// What the chain does.
 fn accept(network: &Network, bytes: &[[u8; HEADER_BYTES]]) -> Duration {
     let folder = folder();
-    let mut chain = Chain::create(&folder.path().join("chain.redb"), network, options(1)).expect("a chain");
+    let mut chain =
+        Chain::create(&folder.path().join("chain.redb"), network, options(1)).expect("a chain");
     let ((), time) = timed(|| {
         for batch in bytes.chunks(BATCH) {
-            let headers: Vec<Header> = batch.iter().map(|bytes| from_bytes(bytes).expect("a header")).collect();
+            let headers: Vec<Header> =
+                batch.iter().map(|bytes| from_bytes(bytes).expect("a header")).collect();
             chain.accept_headers(&headers, PEER, NOW).expect("valid headers");
             if chain.is_full() {
                 chain.commit().expect("a commit");

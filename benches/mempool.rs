@@ -4,7 +4,8 @@
 //! cargo bench --bench mempool
 //! ```
 //!
-//! Each trade spends one coin of 100,000, whose pages are in the store's cache. One core, no commit: what a node gathers between two commits.
+//! Each trade spends one coin of 100,000, whose pages are in the store's cache. One core, no
+//! commit: what a node gathers between two commits.
 
 mod support;
 
@@ -31,7 +32,8 @@ fn main() {
     let network = generator.network.id;
     let trades: Vec<_> = (0..TRADES * ROUNDS).map(|_| generator.payment()).collect();
 
-    let mut criterion = Criterion::default().configure_from_args().measurement_time(Duration::from_secs(2));
+    let mut criterion =
+        Criterion::default().configure_from_args().measurement_time(Duration::from_secs(2));
     let mut group = criterion.benchmark_group("mempool");
     group.throughput(Throughput::Elements(1));
     group.bench_function("one signature", |bencher| bencher.iter(|| check(network, &trades[..1])));

@@ -1,4 +1,5 @@
-//! How many hashes a second one core tries, against the midstate and two compressions of `sha2` for each.
+//! How many hashes a second one core tries, against the midstate and two compressions of `sha2` for
+//! each.
 //!
 //! ```text
 //! cargo bench --bench mining
@@ -22,21 +23,43 @@ const NONCES: u64 = 1 << 13;
 /// How often each side has its turn.
 const ROUNDS: usize = 2_000;
 
-const INITIAL: [u32; 8] =
-    [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
+const INITIAL: [u32; 8] = [
+    0x6a09_e667,
+    0xbb67_ae85,
+    0x3c6e_f372,
+    0xa54f_f53a,
+    0x510e_527f,
+    0x9b05_688c,
+    0x1f83_d9ab,
+    0x5be0_cd19,
+];
 
 fn main() {
     let (previous, merkle_root) = (BlockHash([7; 32]), MerkleRoot([3; 32]));
-    let header = Header { previous, merkle_root, height: 5, time: 1_700_000_000_000, bits: 0x1d00_ffff, nonce: 0 };
+    let header = Header {
+        previous,
+        merkle_root,
+        height: 5,
+        time: 1_700_000_000_000,
+        bits: 0x1d00_ffff,
+        nonce: 0,
+    };
     let search = Search::new(&header, &Target::ONE);
     let bound = Bound::new(&header);
 
-    let mut criterion = Criterion::default().configure_from_args().measurement_time(Duration::from_secs(2));
+    let mut criterion =
+        Criterion::default().configure_from_args().measurement_time(Duration::from_secs(2));
     let mut group = criterion.benchmark_group("mining");
     group.throughput(Throughput::Elements(NONCES));
-    group.bench_function("midstate and two compressions", |bencher| bencher.iter(|| bound.hash(0, NONCES)));
-    group.bench_function("portable", |bencher| bencher.iter(|| search.find_portable(black_box(0)..=NONCES - 1)));
-    group.bench_function("widest", |bencher| bencher.iter(|| search.find(black_box(0)..=NONCES - 1)));
+    group.bench_function("midstate and two compressions", |bencher| {
+        bencher.iter(|| bound.hash(0, NONCES))
+    });
+    group.bench_function("portable", |bencher| {
+        bencher.iter(|| search.find_portable(black_box(0)..=NONCES - 1))
+    });
+    group.bench_function("widest", |bencher| {
+        bencher.iter(|| search.find(black_box(0)..=NONCES - 1))
+    });
     group.finish();
     criterion.final_summary();
 

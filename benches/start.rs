@@ -1,5 +1,5 @@
-//! How long a chain of a million headers takes to open, after a clean end and after `kill -9`, against reading the same
-//! bytes from the same store.
+//! How long a chain of a million headers takes to open, after a clean end and after `kill -9`,
+//! against reading the same bytes from the same store.
 //!
 //! ```text
 //! cargo bench --bench start [-- --headers N]
@@ -26,18 +26,25 @@ const ROUNDS: usize = 7;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
-    let after = |name: &str| arguments.iter().position(|argument| argument == name).map(|at| arguments.get(at + 1));
+    let after = |name: &str| {
+        arguments.iter().position(|argument| argument == name).map(|at| arguments.get(at + 1))
+    };
     if let Some(path) = after("--write-until-killed").flatten() {
         write_until_killed(Path::new(path));
     }
-    let count = after("--headers").flatten().and_then(|count| count.parse().ok()).unwrap_or(1_000_000);
+    let count =
+        after("--headers").flatten().and_then(|count| count.parse().ok()).unwrap_or(1_000_000);
     let kept = kept(count);
 
     let folder = folder();
     let path = folder.path().join("chain.redb");
     fs::copy(&kept, &path).expect("a copy");
     let (ratio, ours, bound) = side_by_side(ROUNDS, || open(&path, count), || read(&path, count));
-    println!("{:.0} ms to open {count} headers, {:.0} ms to read them", millis(ours), millis(bound));
+    println!(
+        "{:.0} ms to open {count} headers, {:.0} ms to read them",
+        millis(ours),
+        millis(bound)
+    );
     bar_at_most("start", ratio, "× reading the same bytes", 3.0);
 
     // The copies lie as the killed process left them.
@@ -127,7 +134,9 @@ fn write_until_killed(path: &Path) -> ! {
     let mut chain = Chain::open(path, options(1)).expect("a chain");
     let network = std::sync::Arc::clone(chain.network());
     for index in 0.. {
-        chain.accept_trade(note(&network, &Keys::new(1), index), Origin::Local, NOW).expect("a note");
+        chain
+            .accept_trade(note(&network, &Keys::new(1), index), Origin::Local, NOW)
+            .expect("a note");
         chain.commit().expect("a commit");
         if index == 20 {
             println!("writing");

@@ -1,9 +1,10 @@
 //! What peers have done wrong, and for how long that shuts them out.
 //!
-//! The node task owns one [`Peers`] and tells it of every offence; `friends.redb` keeps its bans. No I/O, no clock: the
-//! time is passed in. A score starts at 0, falls with each [`Offence`], and rises back with time; at [`BAN_SCORE`] the peer
-//! is banned for [`BAN_MS`]. A ban by command has no end. A key costs nothing, so a ban stops mistakes and nuisance, not
-//! somebody who makes a new key each time: that is what limits of connections, of rates and of everything stored are for.
+//! The node task owns one [`Peers`] and tells it of every offence; `friends.redb` keeps its bans.
+//! No I/O, no clock: the time is passed in. A score starts at 0, falls with each [`Offence`], and
+//! rises back with time; at [`BAN_SCORE`] the peer is banned for [`BAN_MS`]. A ban by command has
+//! no end. A key costs nothing, so a ban stops mistakes and nuisance, not somebody who makes a new
+//! key each time: that is what limits of connections, of rates and of everything stored are for.
 
 use std::collections::HashMap;
 
@@ -20,32 +21,36 @@ pub const BAN_MS: u64 = 60 * 60 * 1_000;
 pub const RECOVERY_MS: u64 = 30 * 1_000;
 /// Peers whose scores are held; when full, the least guilty is forgotten.
 pub const MAX_SCORED: usize = 4_096;
-/// Bans that are held; when full, the one that ends first is lifted. Bans by command are never lifted for others.
+/// Bans that are held; when full, the one that ends first is lifted. Bans by command are never
+/// lifted for others.
 pub const MAX_BANS: usize = 4_096;
 
 /// What a peer can do wrong. Its weight says what it costs; a ban is at 100.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Offence {
-    /// A header without the work, the difficulty or the place that it claims: 100. It costs the sender nothing to make and us time to check,
-    /// and no honest node forwards one.
+    /// A header without the work, the difficulty or the place that it claims: 100. It costs the
+    /// sender nothing to make and us time to check, and no honest node forwards one.
     InvalidHeader,
     /// A block that breaks a rule under a valid header: 100. Honest nodes check before they serve.
     InvalidBlock,
     /// A trade or note that no chain could hold (form, signature): 25.
     InvalidTrade,
-    /// A profile, line or goodbye that its author did not sign: 50. Honest nodes verify before they forward.
+    /// A profile, line or goodbye that its author did not sign: 50. Honest nodes verify before they
+    /// forward.
     BadSignature,
     /// A direct line that is not the sender's, or not for us: 25.
     NotTheAuthor,
     /// Signed text that breaks a rule of its type: an empty line, a name that may not be one: 20.
     InvalidText,
-    /// Bytes that are no message, or not in canonical form: 20. A version with a fault would do it again and again.
+    /// Bytes that are no message, or not in canonical form: 20. A version with a fault would do it
+    /// again and again.
     Malformed,
     /// A message over its limit of bytes, or with more parts than allowed: 20.
     Oversized,
     /// An answer that does not belong to its question, or parts of a block that do not fit it: 25.
     WrongAnswer,
-    /// Announced or inventoried what it then does not give: 5. Reorganisations and restarts explain one, not twenty.
+    /// Announced or inventoried what it then does not give: 5. Reorganisations and restarts explain
+    /// one, not twenty.
     EmptyPromise,
     /// No answer in time: 4. Networks lose things.
     Timeout,
@@ -162,7 +167,8 @@ pub struct Ban {
 pub struct Verdict {
     /// The score after it.
     pub score: i64,
-    /// The ban that it led to, to be kept on disk and carried out; none when the peer stays, or was banned already.
+    /// The ban that it led to, to be kept on disk and carried out; none when the peer stays, or was
+    /// banned already.
     pub banned: Option<Ban>,
 }
 
@@ -210,15 +216,27 @@ impl Peers {
         self.standings.get(peer).map_or(0, |standing| standing.score(now))
     }
 
-    /// Charges an offence to a peer and logs it, `reason` saying what was found. A peer that is banned already is past
-    /// caring: nothing is charged or logged.
-    pub fn penalise(&mut self, peer: PeerId, offence: Offence, reason: &str, now: UnixMillis) -> Verdict {
+    /// Charges an offence to a peer and logs it, `reason` saying what was found. A peer that is
+    /// banned already is past caring: nothing is charged or logged.
+    pub fn penalise(
+        &mut self,
+        peer: PeerId,
+        offence: Offence,
+        reason: &str,
+        now: UnixMillis,
+    ) -> Verdict {
         if self.is_banned(&peer, now) {
             return Verdict { score: BAN_SCORE, banned: None };
         }
-        let before = self.standings.get(&peer).copied().unwrap_or(Standing { score: 0, at: now }).brought_to(now);
+        let before = self
+            .standings
+            .get(&peer)
+            .copied()
+            .unwrap_or(Standing { score: 0, at: now })
+            .brought_to(now);
         let score = before.score.saturating_sub(offence.weight());
-        let banned = (score <= BAN_SCORE).then(|| Ban { peer, term: BanTerm::Until(now.saturating_add(BAN_MS)) });
+        let banned = (score <= BAN_SCORE)
+            .then(|| Ban { peer, term: BanTerm::Until(now.saturating_add(BAN_MS)) });
         if let Some(Ban { peer, term }) = banned {
             self.standings.remove(&peer);
             self.insert_ban(peer, term);
@@ -257,14 +275,18 @@ impl Peers {
 
     /// Who is shut out, in no order.
     pub fn bans(&self, now: UnixMillis) -> impl Iterator<Item = Ban> {
-        self.bans.iter().filter(move |(_, term)| term.holds(now)).map(|(&peer, &term)| Ban { peer, term })
+        self.bans
+            .iter()
+            .filter(move |(_, term)| term.holds(now))
+            .map(|(&peer, &term)| Ban { peer, term })
     }
 
-    /// Forgets what time has healed; to be called every minute or so. Gives the peers whose bans ended, which may be
-    /// dialed again.
+    /// Forgets what time has healed; to be called every minute or so. Gives the peers whose bans
+    /// ended, which may be dialed again.
     pub fn decay(&mut self, now: UnixMillis) -> Vec<PeerId> {
         self.standings.retain(|_, standing| standing.score(now) < 0);
-        let ended: Vec<_> = self.bans.iter().filter(|(_, term)| !term.holds(now)).map(|(&peer, _)| peer).collect();
+        let ended: Vec<_> =
+            self.bans.iter().filter(|(_, term)| !term.holds(now)).map(|(&peer, _)| peer).collect();
         for peer in &ended {
             self.bans.remove(peer);
         }
@@ -273,7 +295,8 @@ impl Peers {
 
     fn insert_standing(&mut self, peer: PeerId, standing: Standing, now: UnixMillis) {
         if self.standings.len() >= MAX_SCORED && !self.standings.contains_key(&peer) {
-            let best = self.standings.iter().max_by_key(|(peer, standing)| (standing.score(now), **peer));
+            let best =
+                self.standings.iter().max_by_key(|(peer, standing)| (standing.score(now), **peer));
             if let Some(best) = best.map(|(&peer, _)| peer) {
                 self.standings.remove(&best);
             }
@@ -284,7 +307,9 @@ impl Peers {
     fn insert_ban(&mut self, peer: PeerId, term: BanTerm) {
         if self.bans.len() >= MAX_BANS && !self.bans.contains_key(&peer) {
             let passing = self.bans.iter().filter(|(_, term)| **term != BanTerm::Forever);
-            if let Some(first) = passing.min_by_key(|(peer, term)| (**term, **peer)).map(|(&peer, _)| peer) {
+            if let Some(first) =
+                passing.min_by_key(|(peer, term)| (**term, **peer)).map(|(&peer, _)| peer)
+            {
                 self.bans.remove(&first);
             }
         }

@@ -1,7 +1,9 @@
-//! A chain to measure on, made anew from a seed each time: many coins of many owners, then full blocks that spend them.
+//! A chain to measure on, made anew from a seed each time: many coins of many owners, then full
+//! blocks that spend them.
 //!
-//! Everything goes the way that a node's own data goes: coins are made by blocks that [`Chain`] connects and writes, so
-//! that the tables are those that a node would have. Nothing here is measured.
+//! Everything goes the way that a node's own data goes: coins are made by blocks that [`Chain`]
+//! connects and writes, so that the tables are those that a node would have. Nothing here is
+//! measured.
 #![allow(dead_code, unreachable_pub, reason = "each bench takes what it needs")]
 #![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // of counts that are far smaller
 
@@ -19,12 +21,13 @@ use ed25519_dalek::{Signer as _, SigningKey};
 use friendchain::{
     chain::{Chain, ChainOptions, Origin, miner::Search},
     consensus::{
-        ChainParams, Coin, CoinKey, HeaderWindow, MAX_BLOCK_BYTES, MAX_TRANSACTION_BYTES, Network, SUBSIDY, Target,
-        check_header, min_time, next_bits,
+        ChainParams, Coin, CoinKey, HeaderWindow, MAX_BLOCK_BYTES, MAX_TRANSACTION_BYTES, Network,
+        SUBSIDY, Target, check_header, min_time, next_bits,
     },
     primitives::{
-        Amount, Block, Encode as _, Header, Height, MerkleRoot, OutPoint, Owner, PeerId, PublicKey, Signature,
-        Transaction, TxId, TxInput, TxOutput, UnixMillis, coinbase_memo, encoding::from_bytes,
+        Amount, Block, Encode as _, Header, Height, MerkleRoot, OutPoint, Owner, PeerId, PublicKey,
+        Signature, Transaction, TxId, TxInput, TxOutput, UnixMillis, coinbase_memo,
+        encoding::from_bytes,
     },
 };
 
@@ -52,7 +55,8 @@ const TRADES: usize = MAX_BLOCK_BYTES / MAX_TRANSACTION_BYTES - 1;
 /// What each coin is worth when it is made, in units.
 const VALUE: u64 = 10_000;
 
-/// What a trade in a full block pays, in units, while its coins are worth much more: enough for a peer's to be taken.
+/// What a trade in a full block pays, in units, while its coins are worth much more: enough for a
+/// peer's to be taken.
 const FEE: u32 = 400;
 
 /// Reproducible numbers (splitmix64).
@@ -108,17 +112,20 @@ impl Keys {
 pub fn note(network: &Network, keys: &Keys, index: u32) -> Transaction {
     let outpoint = OutPoint { txid: TxId::ZERO, index };
     let input = TxInput { outpoint, public_key: keys.public, signature: Signature([0; 64]) };
-    let mut note = Transaction { inputs: vec![input], outputs: vec![], memo: b"written down".to_vec() };
+    let mut note =
+        Transaction { inputs: vec![input], outputs: vec![], memo: b"written down".to_vec() };
     let message = Transaction::signing_message(&network.id, &note.txid());
     note.inputs[0].signature = Signature(keys.secret.sign(&message).to_bytes());
     note
 }
 
-/// A network with a spacing of 10 s, and that many headers after its genesis, one spacing apart: with real difficulty.
+/// A network with a spacing of 10 s, and that many headers after its genesis, one spacing apart:
+/// with real difficulty.
 pub fn headers(count: usize) -> (Network, Vec<Header>) {
     const SPACING: u64 = 10_000;
     let params = ChainParams::new("headers", SPACING, 8).expect("params");
-    let mut genesis = Network::genesis_to_mine(&params, Keys::new(0).owner, GENESIS_TIME).expect("params");
+    let mut genesis =
+        Network::genesis_to_mine(&params, Keys::new(0).owner, GENESIS_TIME).expect("params");
     mine(&mut genesis);
     let network = Network::from_genesis(genesis).expect("a genesis");
     let mut window = HeaderWindow::genesis(&network);
@@ -127,7 +134,8 @@ pub fn headers(count: usize) -> (Network, Vec<Header>) {
         let time = window.parent_time() + SPACING;
         let bits = next_bits(&network, &window, time);
         let (previous, height) = (window.parent(), window.parent_height() + 1);
-        let header = Header { previous, merkle_root: MerkleRoot([1; 32]), height, time, bits, nonce: 0 };
+        let header =
+            Header { previous, merkle_root: MerkleRoot([1; 32]), height, time, bits, nonce: 0 };
         let search = Search::new(&header, &Target::from_compact(bits).expect("bits"));
         let header = Header { nonce: search.find(0..=u64::MAX).expect("a nonce"), ..header };
         window.push(&check_header(&header, &network, &window, NOW).expect("a valid header"));
@@ -155,7 +163,8 @@ impl Generator {
     pub fn new(seed: u64) -> Self {
         let params = ChainParams::new("bench", 0, 8).expect("params");
         let keys: Vec<_> = (0..OWNERS as u64).map(Keys::new).collect();
-        let mut genesis = Network::genesis_to_mine(&params, keys[0].owner, GENESIS_TIME).expect("params");
+        let mut genesis =
+            Network::genesis_to_mine(&params, keys[0].owner, GENESIS_TIME).expect("params");
         mine(&mut genesis);
         let network = Network::from_genesis(genesis).expect("a genesis");
         let headers = vec![network.genesis.header];
@@ -178,11 +187,15 @@ impl Generator {
         let window = HeaderWindow::from_headers(&self.headers[last..]).expect("a window");
         let time = min_time(&window).max(window.parent_time() + 1_000);
         let height = window.parent_height() + 1;
-        let mut transactions =
-            vec![Transaction { inputs: vec![], outputs: coinbase, memo: coinbase_memo(height, b"") }];
+        let mut transactions = vec![Transaction {
+            inputs: vec![],
+            outputs: coinbase,
+            memo: coinbase_memo(height, b""),
+        }];
         transactions.extend(trades);
         let (previous, bits) = (window.parent(), next_bits(&self.network, &window, time));
-        let header = Header { previous, merkle_root: MerkleRoot::ZERO, height, time, bits, nonce: 0 };
+        let header =
+            Header { previous, merkle_root: MerkleRoot::ZERO, height, time, bits, nonce: 0 };
         let mut block = Block { header, transactions };
         block.header.merkle_root = block.computed_merkle_root();
         mine(&mut block);
@@ -191,37 +204,51 @@ impl Generator {
         block
     }
 
-    /// A block that makes `count` coins at most, of random owners; the first one only prepares the next.
+    /// A block that makes `count` coins at most, of random owners; the first one only prepares the
+    /// next.
     pub fn make_coins(&mut self, count: usize) -> Block {
         let mut trades = Vec::new();
         let mut left = count;
         for (place, owner) in std::mem::take(&mut self.seeds) {
-            let owners: Vec<_> = (0..left.min(OUTPUTS)).map(|_| self.numbers.below(OWNERS) as u32).collect();
+            let owners: Vec<_> =
+                (0..left.min(OUTPUTS)).map(|_| self.numbers.below(OWNERS) as u32).collect();
             if owners.is_empty() {
                 break;
             }
             left -= owners.len();
-            let output = |owner: &u32| TxOutput { value: units(VALUE), owner: self.keys[*owner as usize].owner };
+            let output = |owner: &u32| TxOutput {
+                value: units(VALUE),
+                owner: self.keys[*owner as usize].owner,
+            };
             let outputs = owners.iter().map(output).collect();
             let trade = self.signed(&[(place, owner)], outputs);
             let transaction = self.ids.len() as u32;
             self.ids.push(trade.txid());
             let value = VALUE as u32;
-            let coins = (0u32..).zip(owners).map(|(index, owner)| Spendable { transaction, index, owner, value });
+            let coins = (0u32..).zip(owners).map(|(index, owner)| Spendable {
+                transaction,
+                index,
+                owner,
+                value,
+            });
             self.coins.extend(coins);
             trades.push(trade);
         }
         let value = units(SUBSIDY.units() / TRADES as u64);
         let owners: Vec<_> = (0..TRADES).map(|_| self.numbers.below(OWNERS) as u32).collect();
-        let outputs = owners.iter().map(|owner| TxOutput { value, owner: self.keys[*owner as usize].owner }).collect();
+        let outputs = owners
+            .iter()
+            .map(|owner| TxOutput { value, owner: self.keys[*owner as usize].owner })
+            .collect();
         let block = self.seal(outputs, trades);
         let txid = block.transactions[0].txid();
-        self.seeds = (0u32..).zip(owners).map(|(index, owner)| (OutPoint { txid, index }, owner)).collect();
+        self.seeds =
+            (0u32..).zip(owners).map(|(index, owner)| (OutPoint { txid, index }, owner)).collect();
         block
     }
 
-    /// A block of that many trades, each of two random coins to two random owners. What it makes can be spent from the
-    /// next block on.
+    /// A block of that many trades, each of two random coins to two random owners. What it makes
+    /// can be spent from the next block on.
     pub fn trades(&mut self, count: usize) -> Block {
         let picked: Vec<_> = (0..count)
             .map(|_| {
@@ -233,7 +260,10 @@ impl Generator {
             })
             .collect();
         let make = |(coins, owners): &([Spendable; 2], [u32; 2])| {
-            let place = |coin: &Spendable| OutPoint { txid: self.ids[coin.transaction as usize], index: coin.index };
+            let place = |coin: &Spendable| OutPoint {
+                txid: self.ids[coin.transaction as usize],
+                index: coin.index,
+            };
             let inputs = coins.each_ref().map(|coin| (place(coin), coin.owner));
             let value: u32 = coins.iter().map(|coin| coin.value).sum();
             let value = units(u64::from(value - if value > 10 * FEE { FEE } else { 0 }) / 2);
@@ -252,7 +282,12 @@ impl Generator {
             let transaction = self.ids.len() as u32;
             self.ids.push(trade.txid());
             let value = trade.outputs.first().map_or(0, |output| output.value.units() as u32);
-            let coins = (0u32..).zip(owners).map(|(index, owner)| Spendable { transaction, index, owner, value });
+            let coins = (0u32..).zip(owners).map(|(index, owner)| Spendable {
+                transaction,
+                index,
+                owner,
+                value,
+            });
             self.coins.extend(coins);
         }
         let outputs = vec![TxOutput { value: SUBSIDY, owner: self.keys[0].owner }];
@@ -266,10 +301,12 @@ impl Generator {
             public_key: self.keys[*owner as usize].public,
             signature: Signature([0; 64]),
         };
-        let mut trade = Transaction { inputs: inputs.iter().map(unsigned).collect(), outputs, memo: vec![] };
+        let mut trade =
+            Transaction { inputs: inputs.iter().map(unsigned).collect(), outputs, memo: vec![] };
         let message = Transaction::signing_message(&self.network.id, &trade.txid());
         for (input, (_, owner)) in trade.inputs.iter_mut().zip(inputs) {
-            input.signature = Signature(self.keys[*owner as usize].secret.sign(&message).to_bytes());
+            input.signature =
+                Signature(self.keys[*owner as usize].secret.sign(&message).to_bytes());
         }
         trade
     }
@@ -282,12 +319,17 @@ impl Generator {
         }
     }
 
-    /// Where the coins lie and what they are, without those of coinbases; heights are not what they were.
+    /// Where the coins lie and what they are, without those of coinbases; heights are not what they
+    /// were.
     pub fn coin_map(&self) -> HashMap<CoinKey, Coin> {
         let entry = |coin: &Spendable| {
-            let outpoint = OutPoint { txid: self.ids[coin.transaction as usize], index: coin.index };
+            let outpoint =
+                OutPoint { txid: self.ids[coin.transaction as usize], index: coin.index };
             let owner = self.keys[coin.owner as usize].owner;
-            (CoinKey { owner, outpoint }, Coin { value: units(coin.value.into()), height: 1, coinbase: false })
+            (
+                CoinKey { owner, outpoint },
+                Coin { value: units(coin.value.into()), height: 1, coinbase: false },
+            )
         };
         self.coins.iter().map(entry).collect()
     }
@@ -298,7 +340,10 @@ impl Generator {
         let coin = self.coins.swap_remove(at);
         let place = OutPoint { txid: self.ids[coin.transaction as usize], index: coin.index };
         let owner = self.keys[self.numbers.below(OWNERS)].owner;
-        self.signed(&[(place, coin.owner)], vec![TxOutput { value: units(u64::from(coin.value) - 1_000), owner }])
+        self.signed(
+            &[(place, coin.owner)],
+            vec![TxOutput { value: units(u64::from(coin.value) - 1_000), owner }],
+        )
     }
 
     /// That many blocks of 2,000 2-in-2-out trades, as their bytes.
@@ -340,7 +385,8 @@ pub fn populated(folder: &Path, coins: usize) -> (PathBuf, Generator) {
     } else {
         let started = Instant::now();
         let unfinished = folder.join("unfinished.redb");
-        let mut chain = Chain::create(&unfinished, &generator.network, options(2)).expect("a chain");
+        let mut chain =
+            Chain::create(&unfinished, &generator.network, options(2)).expect("a chain");
         generator.populate(coins, |block| {
             chain.accept_block(block, PEER, NOW).expect("a valid block");
             if chain.is_full() {
@@ -393,17 +439,24 @@ pub fn median(mut figures: Vec<f64>) -> f64 {
     figures[figures.len() / 2]
 }
 
-/// Runs the two in turn that many times; the median of how much longer the first takes than the second, round by round,
-/// and the shortest time of each. What else the machine does meets both sides alike.
+/// Runs the two in turn that many times; the median of how much longer the first takes than the
+/// second, round by round, and the shortest time of each. What else the machine does meets both
+/// sides alike.
 pub fn side_by_side(
     rounds: usize,
     mut first: impl FnMut() -> Duration,
     mut second: impl FnMut() -> Duration,
 ) -> (f64, Duration, Duration) {
     let times: Vec<_> = (0..rounds).map(|_| (first(), second())).collect();
-    let ratio = median(times.iter().map(|(first, second)| first.as_secs_f64() / second.as_secs_f64()).collect());
+    let ratio = median(
+        times.iter().map(|(first, second)| first.as_secs_f64() / second.as_secs_f64()).collect(),
+    );
     let shortest = |times: &mut dyn Iterator<Item = Duration>| times.min().unwrap_or_default();
-    (ratio, shortest(&mut times.iter().map(|times| times.0)), shortest(&mut times.iter().map(|times| times.1)))
+    (
+        ratio,
+        shortest(&mut times.iter().map(|times| times.0)),
+        shortest(&mut times.iter().map(|times| times.1)),
+    )
 }
 
 /// Memory of this process, in MiB: (now, the most ever).
@@ -411,7 +464,8 @@ pub fn memory_mib() -> (u64, u64) {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let field = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name));
-        line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) / 1024
+        line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0)
+            / 1024
     };
     (field("VmRSS:"), field("VmHWM:"))
 }

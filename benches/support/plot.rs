@@ -1,4 +1,5 @@
-//! A plot of how speed changes with the number of coins, as SVG: logarithmic to the right, linear upwards.
+//! A plot of how speed changes with the number of coins, as SVG: logarithmic to the right, linear
+//! upwards.
 
 /// What was measured at one number of coins, in transactions a second.
 #[derive(Debug, Clone, Copy)]
@@ -21,8 +22,11 @@ pub fn growth(points: &[Point]) -> String {
     let step = round_step(most / 5.0);
     let height = (most / step).ceil() * step;
     let decades = points.iter().map(|point| (point.coins as f64).log10());
-    let (first, last) = decades.fold((f64::MAX, f64::MIN), |(low, high), at| (low.min(at), high.max(at)));
-    let across = |coins: usize| left + ((coins as f64).log10() - first) / (last - first).max(1.0) * (right - left);
+    let (first, last) =
+        decades.fold((f64::MAX, f64::MIN), |(low, high), at| (low.min(at), high.max(at)));
+    let across = |coins: usize| {
+        left + ((coins as f64).log10() - first) / (last - first).max(1.0) * (right - left)
+    };
     let up = |rate: f64| bottom - rate / height * (bottom - top);
 
     let mut svg = String::from(
@@ -39,22 +43,41 @@ pub fn growth(points: &[Point]) -> String {
     for rate in (0..=lines).map(|line| f64::from(line) * step) {
         let y = up(rate);
         add(format!(r##"<line x1="{left}" y1="{y:.1}" x2="{right}" y2="{y:.1}" stroke="#ddd"/>"##));
-        add(format!(r#"<text x="{:.1}" y="{:.1}" text-anchor="end">{:.0}k</text>"#, left - 8.0, y + 5.0, rate / 1e3));
+        add(format!(
+            r#"<text x="{:.1}" y="{:.1}" text-anchor="end">{:.0}k</text>"#,
+            left - 8.0,
+            y + 5.0,
+            rate / 1e3
+        ));
     }
     for point in points {
         let (x, y) = (across(point.coins), bottom + 22.0);
-        add(format!(r#"<text x="{x:.1}" y="{y:.1}" text-anchor="middle">{}</text>"#, count(point.coins)));
+        add(format!(
+            r#"<text x="{x:.1}" y="{y:.1}" text-anchor="middle">{}</text>"#,
+            count(point.coins)
+        ));
     }
-    add(format!(r#"<text x="{:.1}" y="400" text-anchor="middle">coins (logarithmic)</text>"#, left.midpoint(right)));
+    add(format!(
+        r#"<text x="{:.1}" y="400" text-anchor="middle">coins (logarithmic)</text>"#,
+        left.midpoint(right)
+    ));
     let mut draw = |name: &str, colour: &str, rate: &dyn Fn(&Point) -> f64| {
-        let places: Vec<_> = points.iter().map(|point| (across(point.coins), up(rate(point)))).collect();
+        let places: Vec<_> =
+            points.iter().map(|point| (across(point.coins), up(rate(point)))).collect();
         let path: Vec<_> = places.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
-        add(format!(r#"<polyline points="{}" fill="none" stroke="{colour}" stroke-width="2.5"/>"#, path.join(" ")));
+        add(format!(
+            r#"<polyline points="{}" fill="none" stroke="{colour}" stroke-width="2.5"/>"#,
+            path.join(" ")
+        ));
         for (x, y) in &places {
             add(format!(r#"<circle cx="{x:.1}" cy="{y:.1}" r="4" fill="{colour}"/>"#));
         }
         if let Some((x, y)) = places.first() {
-            add(format!(r#"<text x="{:.1}" y="{:.1}" fill="{colour}">{name}</text>"#, x + 8.0, y - 10.0));
+            add(format!(
+                r#"<text x="{:.1}" y="{:.1}" fill="{colour}">{name}</text>"#,
+                x + 8.0,
+                y - 10.0
+            ));
         }
     };
     draw("the processor alone (bound)", "#c2571a", &|point| point.bound);
@@ -66,7 +89,11 @@ pub fn growth(points: &[Point]) -> String {
 /// 1, 2 or 5 times a power of ten, at least this much.
 fn round_step(least: f64) -> f64 {
     let power = 10f64.powf(least.log10().floor());
-    [1.0, 2.0, 5.0].into_iter().map(|times| times * power).find(|step| *step >= least).unwrap_or(10.0 * power)
+    [1.0, 2.0, 5.0]
+        .into_iter()
+        .map(|times| times * power)
+        .find(|step| *step >= least)
+        .unwrap_or(10.0 * power)
 }
 
 /// As people write it.

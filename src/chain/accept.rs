@@ -64,8 +64,8 @@ impl Origin {
 }
 
 impl Chain {
-    /// Checks headers, parents first, and keeps them. Those before the first refused one stay kept. If that is only ahead of
-    /// our clock, it is held and tried again when it is due.
+    /// Checks headers, parents first, and keeps them. Those before the first refused one stay kept.
+    /// If that is only ahead of our clock, it is held and tried again when it is due.
     ///
     /// # Errors
     /// See [`AcceptHeadersError`].
@@ -110,13 +110,20 @@ impl Chain {
     /// Checks that a header follows from the tip: its work, time and difficulty; nothing is kept.
     ///
     /// # Errors
-    /// See [`AcceptHeadersError`]; a header of another parent is [`AcceptHeadersError::UnknownParent`].
-    pub fn check_on_tip(&mut self, header: &Header, now: UnixMillis) -> Result<(), AcceptHeadersError> {
+    /// See [`AcceptHeadersError`]; a header of another parent is
+    /// [`AcceptHeadersError::UnknownParent`].
+    pub fn check_on_tip(
+        &mut self,
+        header: &Header,
+        now: UnixMillis,
+    ) -> Result<(), AcceptHeadersError> {
         let (hash, previous) = (header.hash(), header.previous);
         if previous != self.tip().hash {
             return Err(AcceptHeadersError::UnknownParent { hash, previous });
         }
-        self.check(self.tree.tip(), header, hash, now).map(drop).map_err(|unfit| unfit.of_header(hash))
+        self.check(self.tree.tip(), header, hash, now)
+            .map(drop)
+            .map_err(|unfit| unfit.of_header(hash))
     }
 
     /// Checks that a header, whose hash is `hash`, follows from its parent.
@@ -157,7 +164,11 @@ impl Chain {
             self.overlay.remove_block(*key);
             self.waiting.remove(&split_block_key(key).1);
         }
-        if dropped.contains(&block_key(checked.header().height, &hash)) { Err(Unfit::TooLittleWork) } else { Ok(id) }
+        if dropped.contains(&block_key(checked.header().height, &hash)) {
+            Err(Unfit::TooLittleWork)
+        } else {
+            Ok(id)
+        }
     }
 
     /// Makes a header the best one, in the tree and in what will be written.
@@ -169,10 +180,12 @@ impl Chain {
         Ok(())
     }
 
-    /// Checks a block whole, and connects it, stores it beside the best chain, or keeps it until it can be.
+    /// Checks a block whole, and connects it, stores it beside the best chain, or keeps it until it
+    /// can be.
     ///
     /// # Errors
-    /// See [`AcceptBlockError`]. That the block before it is missing is no error while its header is known.
+    /// See [`AcceptBlockError`]. That the block before it is missing is no error while its header
+    /// is known.
     pub fn accept_block(
         &mut self,
         block: Block,
@@ -199,7 +212,8 @@ impl Chain {
         result
     }
 
-    /// The header of a block that is worth looking at ahead of its turn: accepted, and the next of the best header chain.
+    /// The header of a block that is worth looking at ahead of its turn: accepted, and the next of
+    /// the best header chain.
     pub(super) fn wanted_ahead(&self, incoming: &Incoming) -> Option<CheckedHeader> {
         let node = self.tree.node(self.tree.id(&incoming.hash)?);
         let wanted = node.status == Status::HeaderOnly && node.on_best;
@@ -219,25 +233,40 @@ impl Chain {
             Some(Status::Invalid) => return Err(AcceptBlockError::InvalidBranch { hash }),
             Some(Status::HeaderOnly) | None => {}
         }
-        if self.waiting.contains(&hash) || self.held.iter().any(|held| held.hash == hash && held.block.is_some()) {
+        if self.waiting.contains(&hash)
+            || self.held.iter().any(|held| held.hash == hash && held.block.is_some())
+        {
             return Ok(BlockAccepted::Waiting);
         }
         let header = incoming.block.header;
         let previous = header.previous;
-        let parent = self.tree.id(&previous).ok_or(AcceptBlockError::UnknownParent { hash, previous })?;
+        let parent =
+            self.tree.id(&previous).ok_or(AcceptBlockError::UnknownParent { hash, previous })?;
         if self.tree.node(parent).status == Status::Invalid {
             return Err(AcceptBlockError::InvalidBranch { hash });
         }
         let checked = match known {
             // Its header was checked when it came, and is not checked by today's clock again.
-            Some(_) => CheckedHeader::from_store(header).map_err(|error| AcceptBlockError::Header { hash, error })?,
+            Some(_) => CheckedHeader::from_store(header)
+                .map_err(|error| AcceptBlockError::Header { hash, error })?,
             None => match self.check(parent, &header, hash, now) {
                 Ok(checked) => checked,
                 Err(Unfit::Rule(error @ HeaderError::TooFarAhead { due, .. })) => {
-                    // A peer has its block still when it is due, and is asked for it as for any other; our own is nowhere else.
+                    // A peer has its block still when it is due, and is asked for it as for any
+                    // other; our own is nowhere else.
                     let is_ours = origin == Origin::Local;
-                    self.hold(Held { header, block: is_ours.then_some(incoming.block), hash, origin, due });
-                    return if is_ours { Ok(BlockAccepted::Waiting) } else { Err(Unfit::Rule(error).of_block(hash)) };
+                    self.hold(Held {
+                        header,
+                        block: is_ours.then_some(incoming.block),
+                        hash,
+                        origin,
+                        due,
+                    });
+                    return if is_ours {
+                        Ok(BlockAccepted::Waiting)
+                    } else {
+                        Err(Unfit::Rule(error).of_block(hash))
+                    };
                 }
                 Err(unfit) => return Err(unfit.of_block(hash)),
             },
@@ -262,7 +291,11 @@ impl Chain {
                 self.waiting.retain(|hash| tree.id(hash).is_some_and(|id| tree.node(id).on_best));
             }
             let kept = self.waiting.insert(Waiter { body, hash, origin, bytes });
-            return if kept { Ok(BlockAccepted::Waiting) } else { Err(AcceptBlockError::TooManyWaiting { hash }) };
+            return if kept {
+                Ok(BlockAccepted::Waiting)
+            } else {
+                Err(AcceptBlockError::TooManyWaiting { hash })
+            };
         }
         let accepted = self.store_block(id, body, now);
         if accepted.is_ok() {
@@ -271,7 +304,8 @@ impl Chain {
         accepted
     }
 
-    /// A body breaks a rule of form: its header is invalid with it, but only if this is the one body that it names.
+    /// A body breaks a rule of form: its header is invalid with it, but only if this is the one
+    /// body that it names.
     fn refuse_form(
         &mut self,
         parent: NodeId,
@@ -300,7 +334,12 @@ impl Chain {
     }
 
     /// Stores a block whose parent is stored, and connects it if that makes the best chain.
-    fn store_block(&mut self, id: NodeId, body: Body, now: UnixMillis) -> Result<BlockAccepted, AcceptBlockError> {
+    fn store_block(
+        &mut self,
+        id: NodeId,
+        body: Body,
+        now: UnixMillis,
+    ) -> Result<BlockAccepted, AcceptBlockError> {
         let node = *self.tree.node(id);
         if node.status == Status::Invalid {
             return Err(AcceptBlockError::InvalidBranch { hash: node.hash });
@@ -326,8 +365,13 @@ impl Chain {
         }
     }
 
-    /// After a body of so many bytes was stored beside the best chain: drops those with the least work when there are too many.
-    fn bound_side_bodies(&mut self, id: NodeId, bytes: usize) -> Result<BlockAccepted, AcceptBlockError> {
+    /// After a body of so many bytes was stored beside the best chain: drops those with the least
+    /// work when there are too many.
+    fn bound_side_bodies(
+        &mut self,
+        id: NodeId,
+        bytes: usize,
+    ) -> Result<BlockAccepted, AcceptBlockError> {
         self.side_bytes = self.side_bytes.saturating_add(bytes);
         if self.side_bytes > self.max_side_bytes {
             // Not counted since the start, or branches have come and gone since.
@@ -348,7 +392,11 @@ impl Chain {
         }
         let node = self.tree.node(id);
         let is_kept = node.status.has_body();
-        if is_kept { Ok(BlockAccepted::SideBranch) } else { Err(AcceptBlockError::TooLittleWork { hash: node.hash }) }
+        if is_kept {
+            Ok(BlockAccepted::SideBranch)
+        } else {
+            Err(AcceptBlockError::TooLittleWork { hash: node.hash })
+        }
     }
 
     /// Stores the blocks that waited for this one, and those that waited for them.
@@ -377,7 +425,8 @@ impl Chain {
             }
             return;
         }
-        tracing::debug!(hash = %held.hash, due = held.due, "a header is ahead of our clock and is held");
+        tracing::debug!(hash = %held.hash, due = held.due, "a header is ahead of our clock and is \
+             held");
         self.held.push(held);
         self.held.sort_by_key(|held| held.due);
         self.held.truncate(MAX_HELD);
@@ -392,8 +441,8 @@ impl Chain {
         self.held.first().map(|held| held.due).into_iter().chain(self.mempool.next_expiry()).min()
     }
 
-    /// Tries those headers and blocks again that were ahead of our clock and no longer are, and forgets the trades that have
-    /// expired. Nothing where nothing may change.
+    /// Tries those headers and blocks again that were ahead of our clock and no longer are, and
+    /// forgets the trades that have expired. Nothing where nothing may change.
     ///
     /// # Errors
     /// When the disk fails.
@@ -405,11 +454,14 @@ impl Chain {
         let count = self.held.iter().take_while(|held| held.due <= now).count();
         let due: Vec<_> = self.held.drain(..count).collect();
         for Held { header, block, origin, .. } in due {
-            if let Err(AcceptHeadersError::Fault(fault)) = self.accept_headers(&[header], origin, now) {
+            if let Err(AcceptHeadersError::Fault(fault)) =
+                self.accept_headers(&[header], origin, now)
+            {
                 return Err(fault);
             }
             if let Some(block) = block
-                && let Err(AcceptBlockError::Fault(fault)) = self.accept_incoming(Incoming::new(block), origin, now)
+                && let Err(AcceptBlockError::Fault(fault)) =
+                    self.accept_incoming(Incoming::new(block), origin, now)
             {
                 return Err(fault);
             }
@@ -420,5 +472,11 @@ impl Chain {
 
 /// Logs that a block was refused.
 pub(super) fn refused(hash: BlockHash, origin: Origin, error: &AcceptBlockError) {
-    events::BlockRefused { hash, peer: origin.peer(), code: error.code(), reason: error.to_string() }.emit();
+    events::BlockRefused {
+        hash,
+        peer: origin.peer(),
+        code: error.code(),
+        reason: error.to_string(),
+    }
+    .emit();
 }

@@ -23,15 +23,17 @@ pub(super) enum Activation {
     TooDeep,
     /// It would take more memory than there may be: everything is as before.
     TooLarge { needs_mib: usize },
-    /// A block on the way breaks a rule: it and all above it are marked invalid, everything else is as before.
+    /// A block on the way breaks a rule: it and all above it are marked invalid, everything else is
+    /// as before.
     Invalid { block: NodeId, error: BlockError },
-    /// What is stored of a block on the way is not that block: it and all above it are to be fetched again, everything
-    /// else is as before.
+    /// What is stored of a block on the way is not that block: it and all above it are to be
+    /// fetched again, everything else is as before.
     Damaged,
 }
 
-/// The coins as a block finds them: those that waiting trades spend are remembered with these, and not read again. What this
-/// block, or one before it that the mempool does not know of yet, did to a coin stands in the child layer, which is asked first.
+/// The coins as a block finds them: those that waiting trades spend are remembered with these, and
+/// not read again. What this block, or one before it that the mempool does not know of yet, did to
+/// a coin stands in the child layer, which is asked first.
 struct RememberedCoins<'a> {
     overlay: &'a mut Overlay,
     mempool: Option<&'a Mempool>,
@@ -130,7 +132,14 @@ impl Chain {
     }
 
     /// Stages the events and log lines of a change of the best chain.
-    fn tell(&mut self, old_tip: BlockHash, disconnect: &[NodeId], left: &[Body], connect: &[NodeId], joined: &[Body]) {
+    fn tell(
+        &mut self,
+        old_tip: BlockHash,
+        disconnect: &[NodeId],
+        left: &[Body],
+        connect: &[NodeId],
+        joined: &[Body],
+    ) {
         for (id, body) in disconnect.iter().zip(left) {
             let hash = self.tree.node(*id).hash;
             let event = events::BlockDisconnected { hash, height: body.height() };
@@ -184,7 +193,9 @@ impl Chain {
     fn disconnect_block(&mut self, id: NodeId) -> Result<Body, ChainFault> {
         let node = *self.tree.node(id);
         let key = node.key();
-        let damaged = || ChainFault::Corrupt(format!("block {} at height {} is damaged", node.hash, node.height));
+        let damaged = || {
+            ChainFault::Corrupt(format!("block {} at height {} is damaged", node.hash, node.height))
+        };
         let body = self.stored_body(id)?.ok_or_else(damaged)?;
         let undo = self.overlay.undo(&key)?;
         ledger::disconnect(&mut self.overlay, &body, &undo)?;
@@ -198,11 +209,18 @@ impl Chain {
     /// Connects a block in the open layer.
     fn connect_block(&mut self, id: NodeId, body: &Body) -> Result<(), Refusal> {
         let Self { overlay, network, verified, options, tree, mempool, rebuilding, .. } = self;
-        overlay
-            .reserve(body.block.transactions.iter().map(|tx| tx.inputs.len().saturating_add(tx.outputs.len())).sum());
+        overlay.reserve(
+            body.block
+                .transactions
+                .iter()
+                .map(|tx| tx.inputs.len().saturating_add(tx.outputs.len()))
+                .sum(),
+        );
         // What is rebuilt proves itself by what is stored alone.
         let mut coins = RememberedCoins { overlay, mempool: (!*rebuilding).then_some(mempool) };
-        let undo = ledger::connect(&mut coins, network, body, options.threads, |leaf| verified.knows(leaf))?;
+        let undo = ledger::connect(&mut coins, network, body, options.threads, |leaf| {
+            verified.knows(leaf)
+        })?;
         let node = tree.node(id);
         overlay.put_undo(node.key(), &undo);
         for (position, txid) in (0u32..).zip(&body.txids) {
@@ -211,7 +229,8 @@ impl Chain {
         Ok(())
     }
 
-    /// Marks a block that breaks a rule, and all above it, invalid; another header may become the best one.
+    /// Marks a block that breaks a rule, and all above it, invalid; another header may become the
+    /// best one.
     pub(super) fn invalidate(&mut self, id: NodeId) -> Result<(), ChainFault> {
         for id in self.tree.invalidate(id) {
             self.save(id)?;
@@ -223,7 +242,8 @@ impl Chain {
         self.set_best_header(best)
     }
 
-    /// Drops what is stored of a block and of all above it; their headers stay as good as they were.
+    /// Drops what is stored of a block and of all above it; their headers stay as good as they
+    /// were.
     pub(super) fn forget_bodies(&mut self, id: NodeId) -> Result<(), ChainFault> {
         for id in self.tree.forget_bodies(id) {
             self.save(id)?;
@@ -233,8 +253,8 @@ impl Chain {
         Ok(())
     }
 
-    /// Connects stored blocks up to the best one, committing as they gather: after a reindex, or a crash in one. Nothing is
-    /// told; the mempool is not looked at.
+    /// Connects stored blocks up to the best one, committing as they gather: after a reindex, or a
+    /// crash in one. Nothing is told; the mempool is not looked at.
     ///
     /// `progress` is given heights done and to do, and says whether to go on.
     pub(super) fn catch_up(
@@ -242,7 +262,8 @@ impl Chain {
         now: UnixMillis,
         progress: &mut dyn FnMut(Height, Height) -> bool,
     ) -> Result<(), ChainFault> {
-        // First what was connected before, so that no rebuilding takes a branch that needs a person's word.
+        // First what was connected before, so that no rebuilding takes a branch that needs a
+        // person's word.
         let goals = [self.tree.find_best_once_connected(), self.tree.find_best_stored()];
         self.rebuilding = true;
         for goal in goals {

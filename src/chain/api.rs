@@ -1,4 +1,5 @@
-//! What the chain is asked, what it answers, and what it tells unasked: the arrows to and from the chain thread.
+//! What the chain is asked, what it answers, and what it tells unasked: the arrows to and from the
+//! chain thread.
 
 use std::sync::Arc;
 
@@ -6,15 +7,21 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     diverged::Divergence,
-    errors::{AcceptBlockError, AcceptBranchError, AcceptHeadersError, AcceptTradeError, ChainFault},
+    errors::{
+        AcceptBlockError, AcceptBranchError, AcceptHeadersError, AcceptTradeError, ChainFault,
+    },
     mempool::{FeeRate, Floor},
 };
 use crate::{
     consensus::{Coin, Network, Work},
-    primitives::{Amount, Block, BlockHash, Header, Height, OutPoint, Owner, PeerId, Transaction, TxId, UnixMillis},
+    primitives::{
+        Amount, Block, BlockHash, Header, Height, OutPoint, Owner, PeerId, Transaction, TxId,
+        UnixMillis,
+    },
 };
 
-/// Where a block, header or trade came from: decides priority, blame and whether it is ours to keep.
+/// Where a block, header or trade came from: decides priority, blame and whether it is ours to
+/// keep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
     /// Made on this node (mined, submitted over RPC).
@@ -50,7 +57,8 @@ pub struct HeadersAccepted {
 /// What accepting a block changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BlockAccepted {
-    /// It is on the best chain now (possibly through a reorganisation, possibly with others that waited for it).
+    /// It is on the best chain now (possibly through a reorganisation, possibly with others that
+    /// waited for it).
     Connected,
     /// It is stored on a branch with less work.
     SideBranch,
@@ -104,7 +112,8 @@ pub enum DropReason {
 
 impl DropReason {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Conflict, Self::Replaced, Self::Evicted, Self::Expired, Self::Reorganised];
+    pub const ALL: [Self; 5] =
+        [Self::Conflict, Self::Replaced, Self::Evicted, Self::Expired, Self::Reorganised];
 
     /// The stable name.
     #[must_use]
@@ -420,7 +429,8 @@ pub struct ChainSummary {
     pub mempool: usize,
     /// Changes with every trade that comes or goes.
     pub mempool_changes: u64,
-    /// Memory that they take, in bytes: at most [`MAX_MEMPOOL_BYTES`](super::MAX_MEMPOOL_BYTES), but for our own.
+    /// Memory that they take, in bytes: at most [`MAX_MEMPOOL_BYTES`](super::MAX_MEMPOOL_BYTES),
+    /// but for our own.
     pub mempool_bytes: usize,
     /// The fee rate that a peer's trade has to pay.
     pub floor: Floor,

@@ -14,14 +14,17 @@ use super::{
     store::{
         Status,
         tables::{
-            OwnRecord, ReadTables, Undo, WaitingRecord, block_key, coin_from_bytes, coin_to_bytes, place_from_bytes,
-            split_block_key, stored, tx_key,
+            OwnRecord, ReadTables, Undo, WaitingRecord, block_key, coin_from_bytes, coin_to_bytes,
+            place_from_bytes, split_block_key, stored, tx_key,
         },
     },
     tree::{Node, NodeId},
 };
 use crate::{
-    consensus::{CheckedHeader, Coin, CoinKey, HeaderWindow, Work, check_block, check_header, verify_signatures},
+    consensus::{
+        CheckedHeader, Coin, CoinKey, HeaderWindow, Work, check_block, check_header,
+        verify_signatures,
+    },
     primitives::{Amount, Height, NetworkId, Transaction, TxId, UnixMillis, contain},
 };
 
@@ -60,7 +63,8 @@ fn summarise(tables: &ReadTables) -> Result<CoinsSummary, ChainFault> {
 }
 
 impl Chain {
-    /// SHA-256 over every entry of the coins table in key order: two chains with one tip have one hash.
+    /// SHA-256 over every entry of the coins table in key order: two chains with one tip have one
+    /// hash.
     ///
     /// # Errors
     /// When the disk fails.
@@ -75,7 +79,10 @@ impl Chain {
     ///
     /// # Errors
     /// When the disk fails. That something does not agree is no error but the answer.
-    pub fn verify(&mut self, progress: &mut dyn FnMut(Height, Height) -> bool) -> Result<ChainAudit, ChainFault> {
+    pub fn verify(
+        &mut self,
+        progress: &mut dyn FnMut(Height, Height) -> bool,
+    ) -> Result<ChainAudit, ChainFault> {
         self.commit()?;
         let tables = self.overlay.store().read()?;
         let (mut summary, mut problem) = (None, None);
@@ -92,7 +99,9 @@ impl Chain {
         match checked {
             Ok(Ok(())) => {}
             Ok(Err(Finding::Problem(found))) => problem = Some(found),
-            Err(reason) | Ok(Err(Finding::Fault(ChainFault::Corrupt(reason)))) => problem = Some(reason),
+            Err(reason) | Ok(Err(Finding::Fault(ChainFault::Corrupt(reason)))) => {
+                problem = Some(reason)
+            }
             Ok(Err(Finding::Fault(fault))) => return Err(fault),
         }
         let problem = problem.map(|found| format!("{found}; reindex mends what can be mended"));
@@ -138,10 +147,12 @@ impl Chain {
                 Body::from_store(block)
             } else {
                 let checked = self.checked_header(tables, &node, &mut window, &mut work)?;
-                let checked = check_block(Arc::new(block), &checked).map_err(|error| problem(&error.to_string()))?;
+                let checked = check_block(Arc::new(block), &checked)
+                    .map_err(|error| problem(&error.to_string()))?;
                 Body::from_checked(checked)
             };
-            let undo = ledger::connect(&mut coins, &self.network, &body, self.options.threads, |_| false);
+            let undo =
+                ledger::connect(&mut coins, &self.network, &body, self.options.threads, |_| false);
             let undo = undo.map_err(|refusal| match refusal {
                 Refusal::Rule(error) => problem(&error.to_string()),
                 Refusal::Fault(fault) => Finding::Fault(fault),
@@ -152,9 +163,14 @@ impl Chain {
             }
             transactions = transactions.saturating_add(body.txids.len() as u64);
             for (position, txid) in (0u32..).zip(&body.txids) {
-                let place = tables.tx_index.get(tx_key(txid))?.map(|place| place_from_bytes(*place.value()));
+                let place = tables
+                    .tx_index
+                    .get(tx_key(txid))?
+                    .map(|place| place_from_bytes(*place.value()));
                 if place != Some((height, position)) {
-                    return Err(problem(&format!("has transaction {txid}, which the index does not know")));
+                    return Err(problem(&format!(
+                        "has transaction {txid}, which the index does not know"
+                    )));
                 }
             }
             if !progress(height, tip) {
@@ -163,7 +179,9 @@ impl Chain {
         }
         let entries = tables.tx_index.len()?;
         if entries != transactions {
-            let what = format!("the index has {entries} entries, and the blocks have {transactions} transactions");
+            let what = format!(
+                "the index has {entries} entries, and the blocks have {transactions} transactions"
+            );
             return Err(Finding::Problem(what));
         }
         Ok(coins)
@@ -194,7 +212,11 @@ impl Chain {
             .map_err(|error| problem(node, &error.to_string()))?;
         window.push(&checked);
         *work = work.saturating_add(checked.work());
-        if *work == record.work { Ok(checked) } else { Err(problem(node, "has another cumulative work than stored")) }
+        if *work == record.work {
+            Ok(checked)
+        } else {
+            Err(problem(node, "has another cumulative work than stored"))
+        }
     }
 
     /// Checks the headers of the best chain, which a reindex takes as they are.
@@ -209,7 +231,8 @@ impl Chain {
 
     /// Checks what is stored of headers beside and above the best chain.
     fn check_tree(&self) -> Result<(), Finding> {
-        let misfit = self.tree.misfit().map(|id| problem(self.tree.node(id), "has a damaged header record"));
+        let misfit =
+            self.tree.misfit().map(|id| problem(self.tree.node(id), "has a damaged header record"));
         misfit.map_or(Ok(()), Err)
     }
 
@@ -231,7 +254,9 @@ impl Chain {
                 return Err(ChainFault::Corrupt("the stored blocks are out of order".into()));
             }
             let (_, hash) = split_block_key(key.value());
-            let Some(id) = self.tree.id(&hash).filter(|id| self.tree.node(*id).status == Status::Stored) else {
+            let Some(id) =
+                self.tree.id(&hash).filter(|id| self.tree.node(*id).status == Status::Stored)
+            else {
                 continue;
             };
             match stored_block(bytes.value(), &hash) {
@@ -242,9 +267,11 @@ impl Chain {
         Ok(None)
     }
 
-    /// Rebuilds coins, undo records and index from the stored blocks; `ok` says whether the old coins agreed.
+    /// Rebuilds coins, undo records and index from the stored blocks; `ok` says whether the old
+    /// coins agreed.
     ///
-    /// What is done is committed in parts: after a crash in the middle, opening goes on where it stopped.
+    /// What is done is committed in parts: after a crash in the middle, opening goes on where it
+    /// stopped.
     ///
     /// # Errors
     /// When the disk fails; [`ChainFault::Corrupt`] when it cannot be mended in place.
@@ -290,13 +317,18 @@ impl Chain {
             Err(Finding::Problem(problem)) => return Err(ChainFault::Corrupt(problem)),
             Err(Finding::Fault(fault)) => return Err(fault),
         }
-        let forgotten = lost
-            .map(|txid| format!("the own trade {txid} was damaged, and there is no other copy of it: it is forgotten"));
+        let forgotten = lost.map(|txid| {
+            format!(
+                "the own trade {txid} was damaged, and there is no other copy of \
+                 it: it is forgotten"
+            )
+        });
         let tip = self.tip();
         let problem = if tip.hash != before.0.hash {
             let (height, was) = (tip.height.saturating_add(1), before.0.height);
             Some(format!(
-                "the stored blocks lead to {} at height {}, not to {} at height {was}: from height {height} on they were \
+                "the stored blocks lead to {} at height {}, not to {} at height {was}: from \
+                 height {height} on they were \
                  damaged, and are fetched again from friends when the node runs",
                 tip.hash, tip.height, before.0.hash
             ))
@@ -308,9 +340,10 @@ impl Chain {
         Ok(self.audit(Some(&summary), problem))
     }
 
-    /// Removes what is stored of trades that do not wait, writes damaged records of own trades anew from what waits or is
-    /// mined, and takes up own trades that neither wait nor are mined nor void. One that had no other copy is forgotten, and
-    /// named. The mempool was rechecked and everything committed.
+    /// Removes what is stored of trades that do not wait, writes damaged records of own trades anew
+    /// from what waits or is mined, and takes up own trades that neither wait nor are mined nor
+    /// void. One that had no other copy is forgotten, and named. The mempool was rechecked and
+    /// everything committed.
     fn mend_trades(&mut self, now: UnixMillis) -> Result<Option<TxId>, ChainFault> {
         let tables = self.overlay.store().read()?;
         for entry in tables.mempool.iter()? {
@@ -330,7 +363,8 @@ impl Chain {
             let (key, value) = entry?;
             let txid = TxId(*key.value());
             let record = stored::<OwnRecord>("an own trade", value.value()).ok();
-            let whole = record.filter(|record| is_whole(txid, &record.transaction, &self.network.id));
+            let whole =
+                record.filter(|record| is_whole(txid, &record.transaction, &self.network.id));
             let record = if let Some(record) = whole {
                 record
             } else if let Some(record) = self.other_copy(txid)? {
@@ -342,8 +376,9 @@ impl Chain {
                 lost = Some(txid);
                 continue;
             };
-            let is_astray =
-                record.void.is_empty() && self.mempool.get(&txid).is_none() && self.overlay.place(&txid)?.is_none();
+            let is_astray = record.void.is_empty()
+                && self.mempool.get(&txid).is_none()
+                && self.overlay.place(&txid)?.is_none();
             self.own.insert(txid, is_astray || !record.void.is_empty());
             if is_astray {
                 astray.push((txid, record));
@@ -371,7 +406,8 @@ impl Chain {
             return Ok(Some(OwnRecord { added: waiting.entry.added, void, transaction }));
         }
         let Some((height, position)) = self.overlay.place(&txid)? else { return Ok(None) };
-        let transaction = Transaction::clone(&self.mined_transaction(txid, height, position)?.transaction);
+        let transaction =
+            Transaction::clone(&self.mined_transaction(txid, height, position)?.transaction);
         let added = self.tree.connected_at(height).map_or(0, |id| self.tree.node(id).time);
         Ok(Some(OwnRecord { added, void, transaction }))
     }
@@ -397,8 +433,8 @@ pub(super) fn is_whole(txid: TxId, transaction: &Transaction, network: &NetworkI
     true_name(transaction, network) == Some(txid)
 }
 
-/// Checks that the waiting and the own trades read back and are those of their names, and that each own one waits, is mined
-/// or is void.
+/// Checks that the waiting and the own trades read back and are those of their names, and that each
+/// own one waits, is mined or is void.
 fn check_trades(tables: &ReadTables, network: &NetworkId) -> Result<(), Finding> {
     let check = |txid: TxId, transaction: &Transaction| {
         let damaged = || Finding::Problem(format!("the stored trade {txid} is damaged"));
@@ -406,19 +442,28 @@ fn check_trades(tables: &ReadTables, network: &NetworkId) -> Result<(), Finding>
     };
     for entry in tables.mempool.iter()? {
         let (key, value) = entry?;
-        let (txid, record) = (TxId(*key.value()), stored::<WaitingRecord>("a waiting trade", value.value())?);
+        let (txid, record) =
+            (TxId(*key.value()), stored::<WaitingRecord>("a waiting trade", value.value())?);
         check(txid, &record.transaction)?;
         if record.local && tables.own.get(tx_key(&txid))?.is_none() {
-            return Err(Finding::Problem(format!("the own trade {txid} waits, and is not among the own ones")));
+            return Err(Finding::Problem(format!(
+                "the own trade {txid} waits, and is not among the own ones"
+            )));
         }
     }
     for entry in tables.own.iter()? {
         let (key, value) = entry?;
-        let (txid, record) = (TxId(*key.value()), stored::<OwnRecord>("an own trade", value.value())?);
+        let (txid, record) =
+            (TxId(*key.value()), stored::<OwnRecord>("an own trade", value.value())?);
         check(txid, &record.transaction)?;
         let key = tx_key(&txid);
-        if record.void.is_empty() && tables.mempool.get(key)?.is_none() && tables.tx_index.get(key)?.is_none() {
-            return Err(Finding::Problem(format!("the own trade {txid} neither waits nor is mined nor void")));
+        if record.void.is_empty()
+            && tables.mempool.get(key)?.is_none()
+            && tables.tx_index.get(key)?.is_none()
+        {
+            return Err(Finding::Problem(format!(
+                "the own trade {txid} neither waits nor is mined nor void"
+            )));
         }
     }
     Ok(())
@@ -431,7 +476,8 @@ fn compare(tables: &ReadTables, coins: &mut HashMap<CoinKey, Coin>) -> Result<()
         let (key, value) = entry?;
         let key = CoinKey::from_bytes(key.value());
         if coins.remove(&key).as_ref().map(coin_to_bytes) != Some(*value.value()) {
-            let what = format!("the coin {} is stored, but the blocks do not lead to it", name(&key));
+            let what =
+                format!("the coin {} is stored, but the blocks do not lead to it", name(&key));
             return Err(Finding::Problem(what));
         }
     }

@@ -1,8 +1,10 @@
-//! Branches that a node does not take by itself: when leaving blocks needs a person's word, and what comes of it.
+//! Branches that a node does not take by itself: when leaving blocks needs a person's word, and
+//! what comes of it.
 //!
-//! Nothing of this is stored: whether the chain is diverged follows from the header tree and the clock, so it holds after a
-//! restart, and ends by itself once our own branch has the most work again, or the clock that said otherwise is set
-//! right. Called by [`Chain`]'s other verbs and by the chain thread.
+//! Nothing of this is stored: whether the chain is diverged follows from the header tree and the
+//! clock, so it holds after a restart, and ends by itself once our own branch has the most work
+//! again, or the clock that said otherwise is set right. Called by [`Chain`]'s other verbs and by
+//! the chain thread.
 
 use super::{
     activate::Activation,
@@ -14,30 +16,35 @@ use super::{
 };
 use crate::primitives::{BlockHash, Height, UnixMillis};
 
-/// A node does not by itself leave blocks that it connected longer ago than this, in milliseconds: 72 hours.
+/// A node does not by itself leave blocks that it connected longer ago than this, in milliseconds:
+/// 72 hours.
 ///
-/// Whoever has more hash power than all friends together could otherwise rewrite what they settled days ago.
+/// Whoever has more hash power than all friends together could otherwise rewrite what they settled
+/// days ago.
 ///
-/// It is measured by this node's clock alone: the times in headers are the miners' words, and an idle chain's tip says
-/// nothing of how late it is. A block counts as connected no later than any above it, so what was connected while the clock
-/// was ahead is as old as it should be once the clock is right again.
+/// It is measured by this node's clock alone: the times in headers are the miners' words, and an
+/// idle chain's tip says nothing of how late it is. A block counts as connected no later than any
+/// above it, so what was connected while the clock was ahead is as old as it should be once the
+/// clock is right again.
 pub(crate) const MAX_REORGANISATION_AGE: UnixMillis = 72 * 3_600 * 1_000;
 
-/// What a reorganisation takes for each byte of the blocks that leave and join: the decoded body, ids and leaves, changed coins,
-/// index entries and undo records. Reckoned for trades of two coins each way, not measured.
+/// What a reorganisation takes for each byte of the blocks that leave and join: the decoded body,
+/// ids and leaves, changed coins, index entries and undo records. Reckoned for trades of two coins
+/// each way, not measured.
 const MEMORY_PER_BODY_BYTE: usize = 4;
 
 /// And for each block, in bytes.
 const MEMORY_PER_BLOCK: usize = 1_024;
 
-/// Reorganisations may take this much memory however small the cache is, in MiB: 72 hours of blocks of a few kilobytes, one every 10
-/// seconds, both ways.
+/// Reorganisations may take this much memory however small the cache is, in MiB: 72 hours of blocks
+/// of a few kilobytes, one every 10 seconds, both ways.
 pub(super) const MIN_REORGANISATION_MIB: usize = 512;
 
 /// Bodies up to this many cannot be too large together: no need to look.
 const ALWAYS_SMALL: usize = 32;
 
-/// Two branches that a person has to choose between: the other has more work, and is not taken by itself.
+/// Two branches that a person has to choose between: the other has more work, and is not taken by
+/// itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Divergence {
     /// The last block that both branches have.
@@ -52,7 +59,8 @@ pub struct Divergence {
     pub theirs: Tip,
     /// How many of its blocks are not here yet: it can be taken once there are none.
     pub missing: Height,
-    /// When it is not its age but its size that forbids taking it: the memory it would need, in MiB.
+    /// When it is not its age but its size that forbids taking it: the memory it would need, in
+    /// MiB.
     pub needs_mib: Option<usize>,
 }
 
@@ -64,19 +72,22 @@ pub(super) struct TooLarge {
 }
 
 impl Chain {
-    /// The branches, when the header with the most work is on one that this node does not take by itself.
+    /// The branches, when the header with the most work is on one that this node does not take by
+    /// itself.
     #[must_use]
     pub fn divergence(&self, now: UnixMillis) -> Option<Divergence> {
         let (tip, best) = (self.tree.tip(), self.tree.best());
         if self.tree.node(tip).on_best {
             return None;
         }
-        let leaving: Vec<_> = self.tree.ancestors(tip).take_while(|id| !self.tree.node(*id).on_best).collect();
+        let leaving: Vec<_> =
+            self.tree.ancestors(tip).take_while(|id| !self.tree.node(*id).on_best).collect();
         let is_ahead = |branch: NodeId| {
             let node = self.tree.node(branch);
             node.on_best && node.status != Status::Connected
         };
-        let too_large = self.too_large.filter(|refused| self.tree.id(&refused.branch).is_some_and(is_ahead));
+        let too_large =
+            self.too_large.filter(|refused| self.tree.id(&refused.branch).is_some_and(is_ahead));
         if !self.is_settled(&leaving, now) && too_large.is_none() {
             return None;
         }
@@ -93,7 +104,8 @@ impl Chain {
         })
     }
 
-    /// Whether blocks were connected so long ago that leaving them, the last first, needs a person's word.
+    /// Whether blocks were connected so long ago that leaving them, the last first, needs a
+    /// person's word.
     fn is_settled(&self, leaving: &[NodeId], now: UnixMillis) -> bool {
         let connected = leaving.iter().map(|id| self.tree.node(*id).connected_at).min();
         connected.is_some_and(|at| at.saturating_add(MAX_REORGANISATION_AGE) < now)
@@ -101,12 +113,17 @@ impl Chain {
 
     /// How many blocks up to this one are not stored. Bodies are stored parents first.
     fn missing_below(&self, id: NodeId) -> Height {
-        let missing = self.tree.ancestors(id).take_while(|id| !self.tree.node(*id).status.has_body()).count();
+        let missing =
+            self.tree.ancestors(id).take_while(|id| !self.tree.node(*id).status.has_body()).count();
         Height::try_from(missing).unwrap_or(Height::MAX)
     }
 
     /// Why a branch is not to be taken by itself; none when it may be.
-    pub(super) fn forbids(&mut self, id: NodeId, now: UnixMillis) -> Result<Option<Activation>, ChainFault> {
+    pub(super) fn forbids(
+        &mut self,
+        id: NodeId,
+        now: UnixMillis,
+    ) -> Result<Option<Activation>, ChainFault> {
         let (disconnect, connect) = self.tree.path_to(id);
         if self.is_settled(&disconnect, now) {
             return Ok(Some(Activation::TooDeep));
@@ -138,8 +155,8 @@ impl Chain {
         Ok(Some(Activation::TooLarge { needs_mib }))
     }
 
-    /// Whether there is a better branch than ours that may be there to take, and the chain may change:
-    /// [`Chain::reconsider`] tells.
+    /// Whether there is a better branch than ours that may be there to take, and the chain may
+    /// change: [`Chain::reconsider`] tells.
     #[must_use]
     pub fn is_off_best(&self) -> bool {
         !self.overlay.is_sealed() && !self.tree.node(self.tree.tip()).on_best
@@ -153,7 +170,8 @@ impl Chain {
         if !self.is_off_best() {
             return Ok(());
         }
-        let stored = self.tree.ancestors(self.tree.best()).find(|id| self.tree.node(*id).status.has_body());
+        let stored =
+            self.tree.ancestors(self.tree.best()).find(|id| self.tree.node(*id).status.has_body());
         if let Some(id) = stored
             && self.tree.node(id).beats(self.tree.node(self.tree.tip()))
             && let Activation::Invalid { block, error } = self.activate(id, None, now)?
@@ -164,14 +182,19 @@ impl Chain {
         Ok(())
     }
 
-    /// Takes the other branch of a diverged chain, up to its last block here: a person's word. `hash` is any of its blocks.
+    /// Takes the other branch of a diverged chain, up to its last block here: a person's word.
+    /// `hash` is any of its blocks.
     ///
-    /// As in any reorganisation every block is checked whole, all is done or nothing, and the trades of the blocks that leave
-    /// wait again where they still can.
+    /// As in any reorganisation every block is checked whole, all is done or nothing, and the
+    /// trades of the blocks that leave wait again where they still can.
     ///
     /// # Errors
     /// See [`AcceptBranchError`]; but for a fault, the chain is as it was.
-    pub fn accept_branch(&mut self, hash: BlockHash, now: UnixMillis) -> Result<Tip, AcceptBranchError> {
+    pub fn accept_branch(
+        &mut self,
+        hash: BlockHash,
+        now: UnixMillis,
+    ) -> Result<Tip, AcceptBranchError> {
         let id = self.tree.id(&hash);
         let status = id.map(|id| self.tree.node(id).status);
         if status == Some(Status::Invalid) {
@@ -202,14 +225,18 @@ impl Chain {
             }
         };
         let (disconnect, connect) = self.tree.path_to(end);
-        if let Some(Activation::TooLarge { needs_mib }) = self.is_too_large(end, &disconnect, &connect)? {
+        if let Some(Activation::TooLarge { needs_mib }) =
+            self.is_too_large(end, &disconnect, &connect)?
+        {
             return Err(AcceptBranchError::TooLarge { hash, needs_mib });
         }
         match self.reorganise(end, None, now)? {
             Activation::Done => Ok(self.tip()),
-            Activation::Invalid { block, error } => {
-                Err(AcceptBranchError::Broken { hash, block: self.tree.node(block).hash, error: Box::new(error) })
-            }
+            Activation::Invalid { block, error } => Err(AcceptBranchError::Broken {
+                hash,
+                block: self.tree.node(block).hash,
+                error: Box::new(error),
+            }),
             Activation::Damaged | Activation::TooDeep | Activation::TooLarge { .. } => {
                 Err(AcceptBranchError::Damaged { hash })
             }

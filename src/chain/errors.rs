@@ -14,11 +14,14 @@ use crate::{
 pub enum ChainFault {
     /// Reading or writing failed.
     #[error(
-        "the chain's file could not be read or written: {0}; check the disk's free space and health, then start again"
+        "the chain's file could not be read or written: {0}; check the disk's free space and \
+         health, then start again"
     )]
     Disk(String),
     /// What was read is not what was written.
-    #[error("the chain's file is damaged: {0}; run verify-chain, then reindex, or fetch the chain anew")]
+    #[error(
+        "the chain's file is damaged: {0}; run verify-chain, then reindex, or fetch the chain anew"
+    )]
     Corrupt(String),
     /// The chain was opened to be read alone.
     #[error("the data folder is read-only: its chain can be read, and nothing can be added to it")]
@@ -112,13 +115,15 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// Something else is in the file.
-    #[error("{} is not a friendchain chain: choose another data folder, or run leave-chain, which keeps the file, and join again by a friend's invite", path.display())]
+    #[error("{} is not a friendchain chain: choose another data folder, or run leave-chain, which \
+         keeps the file, and join again by a friend's invite", path.display())]
     NotAChain {
         /// Where.
         path: PathBuf,
     },
     /// A later version of the program wrote it.
-    #[error("the chain at {} has schema {found}, and this program reads up to {known}: use a newer friendchain", path.display())]
+    #[error("the chain at {} has schema {found}, and this program reads up to {known}: use a \
+         newer friendchain", path.display())]
     NewerSchema {
         /// Where.
         path: PathBuf,
@@ -128,7 +133,8 @@ pub enum OpenError {
         known: u32,
     },
     /// It holds another chain than wanted.
-    #[error("the chain at {} is {found}, not {wanted}: leave it first, or choose another data folder", path.display())]
+    #[error("the chain at {} is {found}, not {wanted}: leave it first, or choose another data \
+         folder", path.display())]
     OtherNetwork {
         /// Where.
         path: PathBuf,
@@ -138,7 +144,8 @@ pub enum OpenError {
         wanted: NetworkId,
     },
     /// It is damaged.
-    #[error("the chain at {} is damaged: {reason}; run reindex, which makes it anew from its blocks, or leave-chain, which keeps the file, and join again by a friend's invite", path.display())]
+    #[error("the chain at {} is damaged: {reason}; run reindex, which makes it anew from its \
+         blocks, or leave-chain, which keeps the file, and join again by a friend's invite", path.display())]
     Corrupt {
         /// Where.
         path: PathBuf,
@@ -146,7 +153,8 @@ pub enum OpenError {
         reason: String,
     },
     /// It is damaged so that none of its blocks can be read.
-    #[error("nothing can be saved from the chain at {}: {reason}; run leave-chain, which keeps the file, and join again by a friend's invite", path.display())]
+    #[error("nothing can be saved from the chain at {}: {reason}; run leave-chain, which keeps \
+         the file, and join again by a friend's invite", path.display())]
     Lost {
         /// Where.
         path: PathBuf,
@@ -243,7 +251,8 @@ pub enum AcceptBlockError {
         /// The rule.
         error: HeaderError,
     },
-    /// Its body is not the one that the header promises, or breaks a rule of form, coins or signatures.
+    /// Its body is not the one that the header promises, or breaks a rule of form, coins or
+    /// signatures.
     #[error("block {hash}: {error}")]
     Body {
         /// The block.
@@ -279,7 +288,9 @@ impl AcceptBlockError {
     #[must_use]
     pub fn blame(&self) -> Blame {
         match self {
-            Self::UnknownParent { .. } | Self::TooManyWaiting { .. } | Self::TooLittleWork { .. } => Blame::Nobody,
+            Self::UnknownParent { .. }
+            | Self::TooManyWaiting { .. }
+            | Self::TooLittleWork { .. } => Blame::Nobody,
             Self::Header { error, .. } => error.blame(),
             Self::Body { error, .. } => error.blame(),
             Self::InvalidBranch { .. } => Blame::Peer,
@@ -306,7 +317,9 @@ impl AcceptBlockError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AcceptBranchError {
     /// There is nothing to choose.
-    #[error("the chain is not diverged: no other branch has more work than the one that ends at {tip}")]
+    #[error(
+        "the chain is not diverged: no other branch has more work than the one that ends at {tip}"
+    )]
     NotDiverged {
         /// Our tip.
         tip: BlockHash,
@@ -320,7 +333,9 @@ pub enum AcceptBranchError {
         theirs: BlockHash,
     },
     /// It is on the best chain.
-    #[error("block {hash} is on our own branch: give one of the other branch, which ends at {theirs}")]
+    #[error(
+        "block {hash} is on our own branch: give one of the other branch, which ends at {theirs}"
+    )]
     OwnBranch {
         /// What was asked for.
         hash: BlockHash,
@@ -334,7 +349,9 @@ pub enum AcceptBranchError {
         hash: BlockHash,
     },
     /// It is on a third branch, which has no more work than ours.
-    #[error("the branch of block {hash} has no more work than ours: the one that has ends at {theirs}")]
+    #[error(
+        "the branch of block {hash} has no more work than ours: the one that has ends at {theirs}"
+    )]
     LessWork {
         /// What was asked for.
         hash: BlockHash,
@@ -342,7 +359,10 @@ pub enum AcceptBranchError {
         theirs: BlockHash,
     },
     /// So much of it has yet to come that it would not be better than ours.
-    #[error("{missing} blocks of the branch of {hash} are not here yet: wait until status says that all of it is")]
+    #[error(
+        "{missing} blocks of the branch of {hash} are not here yet: wait until status says that \
+         all of it is"
+    )]
     Incomplete {
         /// What was asked for.
         hash: BlockHash,
@@ -351,7 +371,8 @@ pub enum AcceptBranchError {
     },
     /// It takes more memory than there may be.
     #[error(
-        "taking the branch of block {hash} needs about {needs_mib} MiB of memory: start the node again with --cache-mib {needs_mib}, then try again"
+        "taking the branch of block {hash} needs about {needs_mib} MiB of memory: start the node \
+         again with --cache-mib {needs_mib}, then try again"
     )]
     TooLarge {
         /// What was asked for.
@@ -370,7 +391,10 @@ pub enum AcceptBranchError {
         error: Box<BlockError>,
     },
     /// A stored block of it is damaged, and will be fetched again.
-    #[error("a stored block of the branch of {hash} is damaged and is fetched again: try again once it is here")]
+    #[error(
+        "a stored block of the branch of {hash} is damaged and is fetched again: try again once \
+         it is here"
+    )]
     Damaged {
         /// What was asked for.
         hash: BlockHash,
@@ -406,7 +430,8 @@ fn to_replace(needs: Option<Amount>) -> String {
 /// Why a trade or note was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AcceptTradeError {
-    /// It breaks a rule of form, coins or signatures. A missing coin may have yet to come: then it is nobody's fault.
+    /// It breaks a rule of form, coins or signatures. A missing coin may have yet to come: then it
+    /// is nobody's fault.
     #[error("trade {txid}: {error}")]
     Transaction {
         /// Which.
@@ -428,7 +453,8 @@ pub enum AcceptTradeError {
         /// Of the block.
         height: Height,
     },
-    /// Another waiting trade, which was here first, spends the same coin or stamp, and is not replaced.
+    /// Another waiting trade, which was here first, spends the same coin or stamp, and is not
+    /// replaced.
     #[error(
         "trade {txid} spends {}:{}, which the waiting trade {by} spends{}",
         outpoint.txid, outpoint.index, to_replace(*needs)
@@ -440,12 +466,14 @@ pub enum AcceptTradeError {
         outpoint: OutPoint,
         /// The first.
         by: TxId,
-        /// The fee that would replace all that has to leave; none for a note, which nothing replaces.
+        /// The fee that would replace all that has to leave; none for a note, which nothing
+        /// replaces.
         needs: Option<Amount>,
     },
     /// It would replace too many.
     #[error(
-        "trade {txid} would replace more than {limit} waiting trades, with those that rest on them; wait for the next block"
+        "trade {txid} would replace more than {limit} waiting trades, with those that rest on \
+         them; wait for the next block"
     )]
     TooManyReplaced {
         /// Which.
@@ -457,7 +485,8 @@ pub enum AcceptTradeError {
     },
     /// It would replace what it spends.
     #[error(
-        "trade {txid} spends an output of {parent}, which it would replace, or which rests on what it would replace"
+        "trade {txid} spends an output of {parent}, which it would replace, or which rests on \
+         what it would replace"
     )]
     ReplacesParent {
         /// Which.
@@ -466,7 +495,9 @@ pub enum AcceptTradeError {
         parent: TxId,
     },
     /// It rests on too many trades that wait themselves.
-    #[error("trade {txid} rests on {ancestors} waiting trades: {limit} at most; wait for the next block")]
+    #[error(
+        "trade {txid} rests on {ancestors} waiting trades: {limit} at most; wait for the next block"
+    )]
     TooLongChain {
         /// Which.
         txid: TxId,
@@ -477,7 +508,8 @@ pub enum AcceptTradeError {
     },
     /// Too much rests on one of those that it rests on.
     #[error(
-        "trade {txid} would be the {descendants}th to rest on the waiting trade {ancestor}: {limit} at most; wait for the next block"
+        "trade {txid} would be the {descendants}th to rest on the waiting trade {ancestor}: \
+         {limit} at most; wait for the next block"
     )]
     TooManyDescendants {
         /// Which.
@@ -489,9 +521,11 @@ pub enum AcceptTradeError {
         /// The limit.
         limit: usize,
     },
-    /// It and the waiting trades that it rests on, or that rest on one of these, are too long together.
+    /// It and the waiting trades that it rests on, or that rest on one of these, are too long
+    /// together.
     #[error(
-        "trade {txid} and the waiting trades connected with it have {bytes} bytes: {limit} at most; wait for the next block"
+        "trade {txid} and the waiting trades connected with it have {bytes} bytes: {limit} at \
+         most; wait for the next block"
     )]
     TooLargePackage {
         /// Which.
@@ -503,7 +537,8 @@ pub enum AcceptTradeError {
     },
     /// The mempool is full, or was a moment ago, and it pays no more than what had to leave.
     #[error(
-        "trade {txid} pays {} units for each 1,000 bytes, and at the moment {} are asked, since the mempool is full; pay a \
+        "trade {txid} pays {} units for each 1,000 bytes, and at the moment {} are asked, since \
+         the mempool is full; pay a \
          higher fee, or wait",
         rate.units(), floor.units()
     )]
@@ -516,7 +551,9 @@ pub enum AcceptTradeError {
         floor: FeeRate,
     },
     /// Its sender brings too many trades without a fee.
-    #[error("trade {txid} pays next to nothing, and whoever sent it sends many such; pay a fee, or wait")]
+    #[error(
+        "trade {txid} pays next to nothing, and whoever sent it sends many such; pay a fee, or wait"
+    )]
     TooManyFree {
         /// Which.
         txid: TxId,

@@ -1,6 +1,7 @@
 //! [`ChainHandle`]: questions and commands for the chain thread, from any task.
 //!
-//! Each is one [`ChainCommand`] with a oneshot for its reply; what the thread does with them is in `thread.rs`.
+//! Each is one [`ChainCommand`] with a oneshot for its reply; what the thread does with them is in
+//! `thread.rs`.
 
 use std::sync::{
     Arc, OnceLock,
@@ -14,10 +15,12 @@ use tokio::{
 
 use super::{
     api::{
-        Balance, BlockAccepted, ChainAudit, ChainCommand, ChainSummary, HeadersAccepted, MempoolEntry, Origin, Rebuilt,
-        Spendable, Template, Tip, TxInfo,
+        Balance, BlockAccepted, ChainAudit, ChainCommand, ChainSummary, HeadersAccepted,
+        MempoolEntry, Origin, Rebuilt, Spendable, Template, Tip, TxInfo,
     },
-    errors::{AcceptBlockError, AcceptBranchError, AcceptHeadersError, AcceptTradeError, ChainFault},
+    errors::{
+        AcceptBlockError, AcceptBranchError, AcceptHeadersError, AcceptTradeError, ChainFault,
+    },
     reader::ChainReader,
     thread::QUEUE,
 };
@@ -26,7 +29,8 @@ use crate::{
     primitives::{Block, BlockHash, Header, Height, Owner, Transaction, TxId},
 };
 
-/// A way to the chain thread. When the last one is dropped, the thread commits, closes the file, and ends.
+/// A way to the chain thread. When the last one is dropped, the thread commits, closes the file,
+/// and ends.
 #[derive(Debug, Clone)]
 pub struct ChainHandle {
     pub(super) commands: mpsc::Sender<ChainCommand>,
@@ -57,7 +61,8 @@ impl ChainHandle {
         self.summary.clone()
     }
 
-    /// Whether the queue is half full: inbound requests should be answered with "busy", gossip ignored.
+    /// Whether the queue is half full: inbound requests should be answered with "busy", gossip
+    /// ignored.
     #[must_use]
     pub fn busy(&self) -> bool {
         self.commands.capacity() < QUEUE / 2
@@ -69,8 +74,8 @@ impl ChainHandle {
         self.commands.is_closed()
     }
 
-    /// Puts a command into the queue without waiting, for tasks that never wait for the chain: its answer comes through
-    /// the reply in it.
+    /// Puts a command into the queue without waiting, for tasks that never wait for the chain: its
+    /// answer comes through the reply in it.
     ///
     /// # Errors
     /// Gives the command back when the queue is full or the chain is closed.
@@ -83,7 +88,11 @@ impl ChainHandle {
     /// # Errors
     /// When the chain is closed.
     pub async fn send(&self, command: ChainCommand) -> Result<(), ChainFault> {
-        if self.commands.send(command).await.is_ok() { Ok(()) } else { Err(self.why_closed().await) }
+        if self.commands.send(command).await.is_ok() {
+            Ok(())
+        } else {
+            Err(self.why_closed().await)
+        }
     }
 
     /// Why the chain thread has ended, or is about to.
@@ -92,7 +101,10 @@ impl ChainHandle {
         self.fault.get().cloned().unwrap_or(ChainFault::Closed)
     }
 
-    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> ChainCommand) -> Result<T, ChainFault> {
+    async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<T>) -> ChainCommand,
+    ) -> Result<T, ChainFault> {
         let (reply, answer) = oneshot::channel();
         self.send(command(reply)).await?;
         match answer.await {
@@ -129,12 +141,15 @@ impl ChainHandle {
     ///
     /// # Errors
     /// When the chain is closed.
-    pub async fn waiting_trades(&self, ids: Vec<TxId>) -> Result<Vec<Option<Arc<Transaction>>>, ChainFault> {
+    pub async fn waiting_trades(
+        &self,
+        ids: Vec<TxId>,
+    ) -> Result<Vec<Option<Arc<Transaction>>>, ChainFault> {
         self.ask(|reply| ChainCommand::WaitingTrades { ids, reply }).await
     }
 
-    /// Takes the other branch of a diverged chain, up to its last block here; `hash` is any of its blocks. Answered after
-    /// the commit.
+    /// Takes the other branch of a diverged chain, up to its last block here; `hash` is any of its
+    /// blocks. Answered after the commit.
     ///
     /// # Errors
     /// See [`AcceptBranchError`].
@@ -158,16 +173,31 @@ impl ChainHandle {
     ///
     /// # Errors
     /// See [`AcceptBlockError`].
-    pub async fn accept_block(&self, block: Block, origin: Origin) -> Result<BlockAccepted, AcceptBlockError> {
-        self.ask(|reply| ChainCommand::AcceptBlock { block: Box::new(block), origin, reply }).await?
+    pub async fn accept_block(
+        &self,
+        block: Block,
+        origin: Origin,
+    ) -> Result<BlockAccepted, AcceptBlockError> {
+        self.ask(|reply| ChainCommand::AcceptBlock { block: Box::new(block), origin, reply })
+            .await?
     }
 
-    /// Checks a trade or note and keeps it until it is mined; an own one is durable when this is answered.
+    /// Checks a trade or note and keeps it until it is mined; an own one is durable when this is
+    /// answered.
     ///
     /// # Errors
     /// See [`AcceptTradeError`].
-    pub async fn accept_trade(&self, transaction: Transaction, origin: Origin) -> Result<TxId, AcceptTradeError> {
-        self.ask(|reply| ChainCommand::AcceptTrade { transaction: Box::new(transaction), origin, reply }).await?
+    pub async fn accept_trade(
+        &self,
+        transaction: Transaction,
+        origin: Origin,
+    ) -> Result<TxId, AcceptTradeError> {
+        self.ask(|reply| ChainCommand::AcceptTrade {
+            transaction: Box::new(transaction),
+            origin,
+            reply,
+        })
+        .await?
     }
 
     /// A block to mine that pays `owner`.
@@ -228,7 +258,10 @@ impl ChainHandle {
     ///
     /// # Errors
     /// When the chain is closed.
-    pub async fn verify(&self, progress: mpsc::Sender<(Height, Height)>) -> Result<ChainAudit, ChainFault> {
+    pub async fn verify(
+        &self,
+        progress: mpsc::Sender<(Height, Height)>,
+    ) -> Result<ChainAudit, ChainFault> {
         self.ask(|reply| ChainCommand::Verify { progress, reply }).await?
     }
 
@@ -236,11 +269,15 @@ impl ChainHandle {
     ///
     /// # Errors
     /// When the chain is closed.
-    pub async fn reindex(&self, progress: mpsc::Sender<(Height, Height)>) -> Result<ChainAudit, ChainFault> {
+    pub async fn reindex(
+        &self,
+        progress: mpsc::Sender<(Height, Height)>,
+    ) -> Result<ChainAudit, ChainFault> {
         self.ask(|reply| ChainCommand::Reindex { progress, reply }).await?
     }
 
-    /// What an invite pins: the block of the best chain about 100 deep, or the genesis of a young chain.
+    /// What an invite pins: the block of the best chain about 100 deep, or the genesis of a young
+    /// chain.
     ///
     /// # Errors
     /// When the chain is closed.

@@ -1,7 +1,8 @@
 //! Quick hashing of keys that are hashes themselves, or as good as: coins, transactions, leaves.
 //!
-//! Whoever makes trades can choose parts of such keys, so they are mixed with numbers that this process alone knows:
-//! 64 bits at a time are folded by a 128-bit product, as wyhash does. Nothing stored or sent depends on it.
+//! Whoever makes trades can choose parts of such keys, so they are mixed with numbers that this
+//! process alone knows: 64 bits at a time are folded by a 128-bit product, as wyhash does. Nothing
+//! stored or sent depends on it.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -46,7 +47,8 @@ pub(crate) struct Mixer {
 impl Mixer {
     fn mix(&mut self, word: u64) {
         let product = u128::from(self.state ^ word).wrapping_mul(u128::from(self.factor));
-        let [low, high] = [product, product >> 64].map(|half| u64::try_from(half & u128::from(u64::MAX)).unwrap_or(0));
+        let [low, high] = [product, product >> 64]
+            .map(|half| u64::try_from(half & u128::from(u64::MAX)).unwrap_or(0));
         self.state = low ^ high.rotate_left(23);
     }
 }
@@ -91,7 +93,8 @@ mod tests {
     #[test]
     fn keys_that_differ_in_one_bit_anywhere_are_spread_and_two_maps_do_not_agree() {
         let (one, other) = (Mixing::default(), Mixing::default());
-        let base = CoinKey { owner: Owner([7; 20]), outpoint: OutPoint { txid: TxId([9; 32]), index: 5 } };
+        let base =
+            CoinKey { owner: Owner([7; 20]), outpoint: OutPoint { txid: TxId([9; 32]), index: 5 } };
         let bytes = base.to_bytes();
         let keys = (0..bytes.len() * 8).map(|bit| {
             let mut changed = bytes;

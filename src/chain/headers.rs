@@ -1,8 +1,9 @@
 //! Changed headers that are not yet on the disk.
 //!
-//! Owned by [`Layer`](super::layer::Layer)s. While a node catches up, headers come in the order of their
-//! keys, hundreds of thousands between two commits: they are kept as one ascending run and appended to the table, which is
-//! several times quicker than one way down the tree for each. All others are kept in a map. A key is in one of the two.
+//! Owned by [`Layer`](super::layer::Layer)s. While a node catches up, headers come in the order of
+//! their keys, hundreds of thousands between two commits: they are kept as one ascending run and
+//! appended to the table, which is several times quicker than one way down the tree for each. All
+//! others are kept in a map. A key is in one of the two.
 
 use std::{collections::BTreeMap, ops::Bound};
 
@@ -67,15 +68,20 @@ impl HeaderChanges {
         let (among, after) = self.run.split_at_checked(beyond).unwrap_or((&self.run, &[]));
 
         // Nothing is there yet to be removed.
-        let mut appended = after.iter().filter_map(|(key, record)| record.as_ref().map(|record| (key, record)));
+        let mut appended =
+            after.iter().filter_map(|(key, record)| record.as_ref().map(|record| (key, record)));
         let mut cursor = table.upper_bound_mut(Bound::<&BlockKey>::Unbounded)?;
-        appended.try_for_each(|(key, record)| cursor.insert_before(key, record)).map_err(|error| match error {
-            CursorError::Storage(error) => ChainFault::from(error),
-            other => ChainFault::Corrupt(format!("its headers are out of order: {other}")),
-        })?;
+        appended.try_for_each(|(key, record)| cursor.insert_before(key, record)).map_err(
+            |error| match error {
+                CursorError::Storage(error) => ChainFault::from(error),
+                other => ChainFault::Corrupt(format!("its headers are out of order: {other}")),
+            },
+        )?;
         cursor.close()?;
 
-        for (key, record) in self.others.iter().chain(among.iter().map(|(key, record)| (key, record))) {
+        for (key, record) in
+            self.others.iter().chain(among.iter().map(|(key, record)| (key, record)))
+        {
             match record {
                 Some(record) => drop(table.insert(key, record)?),
                 None => drop(table.remove(key)?),
@@ -98,10 +104,13 @@ mod tests {
     }
 
     fn written(database: &Database) -> BTreeMap<BlockKey, HeaderBytes> {
-        let table = database.begin_read().expect("a transaction").open_table(HEADERS).expect("the table");
+        let table =
+            database.begin_read().expect("a transaction").open_table(HEADERS).expect("the table");
         let entry = |entry: Result<(redb::AccessGuard<'_, _>, redb::AccessGuard<'_, _>), _>| {
-            let (key, record): (redb::AccessGuard<'_, &BlockKey>, redb::AccessGuard<'_, &HeaderBytes>) =
-                entry.expect("an entry");
+            let (key, record): (
+                redb::AccessGuard<'_, &BlockKey>,
+                redb::AccessGuard<'_, &HeaderBytes>,
+            ) = entry.expect("an entry");
             (*key.value(), *record.value())
         };
         table.iter().expect("entries").map(entry).collect()

@@ -12,7 +12,9 @@ use super::{
     headers::HeaderChanges,
     store::{
         Store,
-        tables::{BlockKey, CoinTable, META_BEST_HEADER, META_TIP, coin_to_bytes, place_to_bytes, tx_key},
+        tables::{
+            BlockKey, CoinTable, META_BEST_HEADER, META_TIP, coin_to_bytes, place_to_bytes, tx_key,
+        },
     },
 };
 use crate::{
@@ -59,15 +61,19 @@ impl Layer {
         self.record_bytes = self.record_bytes.saturating_add(other.record_bytes);
     }
 
-    /// Writes all of it in one durable transaction, sorted; and the bodies, each of which is dropped at once. Many coins are
-    /// written on a thread of their own: they take about as long as all the rest.
+    /// Writes all of it in one durable transaction, sorted; and the bodies, each of which is
+    /// dropped at once. Many coins are written on a thread of their own: they take about as long as
+    /// all the rest.
     pub(super) fn write(&self, bodies: Bodies, store: &Store) -> Result<(), ChainFault> {
         store.write(|tables| {
             let mut coins = || write_coins(&mut tables.coins, &self.coins);
             let rest = || {
                 write_bytes(&mut tables.blocks, bodies)?;
                 self.headers.write(&mut tables.headers)?;
-                write_bytes(&mut tables.undo, self.undo.iter().map(|(key, bytes)| (*key, bytes.as_ref())))?;
+                write_bytes(
+                    &mut tables.undo,
+                    self.undo.iter().map(|(key, bytes)| (*key, bytes.as_ref())),
+                )?;
                 write_index(&mut tables.tx_index, &self.tx_index)?;
                 write_trades(&mut tables.mempool, &self.waiting)?;
                 write_trades(&mut tables.own, &self.own)?;
@@ -78,7 +84,11 @@ impl Layer {
                 }
                 Ok(())
             };
-            if self.coins.len() < MANY_COINS { coins().and_then(|()| rest()) } else { side_by_side(coins, rest) }
+            if self.coins.len() < MANY_COINS {
+                coins().and_then(|()| rest())
+            } else {
+                side_by_side(coins, rest)
+            }
         })
     }
 
@@ -93,7 +103,13 @@ impl Layer {
 
     /// About how many bytes of memory it takes.
     pub(super) fn cost(&self) -> usize {
-        let entries = [self.tx_index.len(), self.headers.len(), self.undo.len(), self.waiting.len(), self.own.len()];
+        let entries = [
+            self.tx_index.len(),
+            self.headers.len(),
+            self.undo.len(),
+            self.waiting.len(),
+            self.own.len(),
+        ];
         let entries: usize = entries.into_iter().sum();
         (self.coins.len().saturating_mul(COIN_COST))
             .saturating_add(entries.saturating_mul(ENTRY_COST))
@@ -107,20 +123,25 @@ impl Layer {
     }
 }
 
-/// Coins are written in runs of this many changes: what is removed in one pass over the run, then what is new, while its
-/// pages are at hand.
+/// Coins are written in runs of this many changes: what is removed in one pass over the run, then
+/// what is new, while its pages are at hand.
 const RUN: usize = 512;
 
-/// A pass over a run visits all entries between its first and its last; with more of them for each that is removed, one
-/// way down the tree for each is quicker.
+/// A pass over a run visits all entries between its first and its last; with more of them for each
+/// that is removed, one way down the tree for each is quicker.
 const MAX_VISITED: u64 = 32;
 
-/// From this many changed coins on, a thread more is worth its start: those of some two full blocks.
+/// From this many changed coins on, a thread more is worth its start: those of some two full
+/// blocks.
 const MANY_COINS: usize = 16_384;
 
 /// Writes changed coins in the order of their keys.
-fn write_coins(table: &mut CoinTable<'_>, changes: &KeyMap<CoinKey, Option<Coin>>) -> Result<(), ChainFault> {
-    let prefix = |key: &CoinKey| key.owner.0.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
+fn write_coins(
+    table: &mut CoinTable<'_>,
+    changes: &KeyMap<CoinKey, Option<Coin>>,
+) -> Result<(), ChainFault> {
+    let prefix =
+        |key: &CoinKey| key.owner.0.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
     let changes = sorted(changes, prefix);
     let is_dense = is_dense(table, changes.iter().filter(|(_, _, coin)| coin.is_none()).count())?;
     for run in changes.chunks(RUN) {
@@ -157,7 +178,9 @@ fn write_index(
 ) -> Result<(), ChainFault> {
     for (_, txid, place) in sorted(changes, id_prefix) {
         match place {
-            Some((height, position)) => drop(table.insert(tx_key(txid), &place_to_bytes(*height, *position))?),
+            Some((height, position)) => {
+                drop(table.insert(tx_key(txid), &place_to_bytes(*height, *position))?)
+            }
             None => drop(table.remove(tx_key(txid))?),
         }
     }
@@ -188,7 +211,8 @@ fn side_by_side(
     second: impl FnOnce() -> Result<(), ChainFault>,
 ) -> Result<(), ChainFault> {
     thread::scope(|scope| {
-        let first = thread::Builder::new().name("storing".into()).spawn_scoped(scope, || contain(first));
+        let first =
+            thread::Builder::new().name("storing".into()).spawn_scoped(scope, || contain(first));
         let first = first.map_err(|error| ChainFault::Disk(error.to_string()))?;
         let second = second();
         let first = first.join().unwrap_or_else(|_| Err("a storing thread panicked".into()));
@@ -201,7 +225,8 @@ fn is_dense(table: &impl ReadableTableMetadata, removed: usize) -> Result<bool, 
     Ok(u64::try_from(removed).unwrap_or(u64::MAX).saturating_mul(MAX_VISITED) >= table.len()?)
 }
 
-/// Removes what is under some keys, given in their order: in one pass from the first to the last when they are dense.
+/// Removes what is under some keys, given in their order: in one pass from the first to the last
+/// when they are dense.
 fn remove_sorted<const N: usize, V: Value>(
     table: &mut Table<'_, &'static [u8; N], V>,
     keys: &[[u8; N]],
@@ -224,10 +249,13 @@ fn remove_sorted<const N: usize, V: Value>(
     Ok(())
 }
 
-/// The entries of a map in the order of their keys; `prefix` says the first bytes of a key, which mostly decide.
+/// The entries of a map in the order of their keys; `prefix` says the first bytes of a key, which
+/// mostly decide.
 fn sorted<K: Ord, V>(entries: &KeyMap<K, V>, prefix: impl Fn(&K) -> u64) -> Vec<(u64, &K, &V)> {
-    let mut entries: Vec<_> = entries.iter().map(|(key, value)| (prefix(key), key, value)).collect();
-    entries.sort_unstable_by(|(a, a_key, _), (b, b_key, _)| a.cmp(b).then_with(|| a_key.cmp(b_key)));
+    let mut entries: Vec<_> =
+        entries.iter().map(|(key, value)| (prefix(key), key, value)).collect();
+    entries
+        .sort_unstable_by(|(a, a_key, _), (b, b_key, _)| a.cmp(b).then_with(|| a_key.cmp(b_key)));
     entries
 }
 
@@ -247,7 +275,8 @@ mod tests {
     };
 
     fn key(number: usize) -> CoinKey {
-        let bytes = u64::try_from(number).expect("small").wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes();
+        let bytes =
+            u64::try_from(number).expect("small").wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes();
         let (mut owner, mut txid) = ([1; 20], [2; 32]);
         owner[..8].copy_from_slice(&bytes);
         txid[..8].copy_from_slice(&bytes);
@@ -259,8 +288,11 @@ mod tests {
         let network = network();
         let store = Store::on_backend(InMemoryBackend::new(), &network, 8).expect("a store");
         let before = store.read().expect("tables").coins.len().expect("a length");
-        let coin =
-            |number: u32| Coin { value: Amount::from_units(u64::from(number) + 1), height: number, coinbase: false };
+        let coin = |number: u32| Coin {
+            value: Amount::from_units(u64::from(number) + 1),
+            height: number,
+            coinbase: false,
+        };
         let numbers = || (0u32..).take(2 * MANY_COINS);
         let mut layer = Layer { tip: Some([7; 36]), ..Layer::default() };
         for number in numbers() {
@@ -271,7 +303,11 @@ mod tests {
         layer.write(Bodies::new(), &store).expect("written");
         let tables = store.read().expect("tables");
         for number in numbers() {
-            let stored = tables.coins.get(&key(number as usize).to_bytes()).expect("a table").expect("there");
+            let stored = tables
+                .coins
+                .get(&key(number as usize).to_bytes())
+                .expect("a table")
+                .expect("there");
             assert_eq!(coin_from_bytes(stored.value()).expect("a coin"), coin(number));
         }
         assert_eq!(tables.tx_index.len().expect("a length"), 1 + 2 * MANY_COINS as u64);

@@ -1,13 +1,17 @@
-//! What a block does to the coins, and how that is undone: the same code for the store, the audit and the tests.
+//! What a block does to the coins, and how that is undone: the same code for the store, the audit
+//! and the tests.
 //!
-//! A block is connected in a child layer or a map of its own: when [`connect`] fails, what it changed so far is to be
-//! thrown away.
+//! A block is connected in a child layer or a map of its own: when [`connect`] fails, what it
+//! changed so far is to be thrown away.
 
 use std::{collections::HashMap, hash::BuildHasher, sync::Arc};
 
 use super::{errors::ChainFault, store::tables::Undo};
 use crate::{
-    consensus::{self, BlockError, CheckedBlock, Coin, CoinKey, Network, TransactionError, created_coins, spent_coins},
+    consensus::{
+        self, BlockError, CheckedBlock, Coin, CoinKey, Network, TransactionError, created_coins,
+        spent_coins,
+    },
     primitives::{Amount, Block, BlockHash, Height, LeafHash, Transaction, TxId, merkle_root},
 };
 
@@ -95,8 +99,8 @@ impl From<BlockError> for Refusal {
     }
 }
 
-/// Spends and makes the coins of a block, and checks every rule that needs them; signatures that `verified` knows are not
-/// checked again.
+/// Spends and makes the coins of a block, and checks every rule that needs them; signatures that
+/// `verified` knows are not checked again.
 pub(crate) fn connect(
     coins: &mut impl Coins,
     network: &Network,
@@ -132,7 +136,8 @@ pub(crate) fn connect(
             coins.set_coin(key, Some(coin));
         }
     }
-    // Last, so that the first thing wrong with a block does not depend on whether they were checked ahead.
+    // Last, so that the first thing wrong with a block does not depend on whether they were checked
+    // ahead.
     match &body.signatures {
         Some(found) => (*found)?,
         None => check_signatures(network, body, threads, verified)?,
@@ -148,7 +153,8 @@ pub(crate) fn check_signatures(
     verified: impl Fn(&LeafHash) -> bool,
 ) -> Result<(), BlockError> {
     let unseen: Vec<_> = body.trades().filter(|(_, _, _, leaf)| !verified(leaf)).collect();
-    let claims: Vec<_> = unseen.iter().map(|(_, transaction, txid, _)| (*transaction, *txid)).collect();
+    let claims: Vec<_> =
+        unseen.iter().map(|(_, transaction, txid, _)| (*transaction, *txid)).collect();
     consensus::verify_signatures(&network.id, &claims, threads).map_err(|(claim, error)| {
         let index = unseen.get(claim).map_or(0, |(index, ..)| *index);
         BlockError::Transaction { index, error }
@@ -156,7 +162,11 @@ pub(crate) fn check_signatures(
 }
 
 /// Undoes [`connect`] exactly; the block must be the last one connected.
-pub(crate) fn disconnect(coins: &mut impl Coins, body: &Body, undo: &Undo) -> Result<(), ChainFault> {
+pub(crate) fn disconnect(
+    coins: &mut impl Coins,
+    body: &Body,
+    undo: &Undo,
+) -> Result<(), ChainFault> {
     let foreign = || ChainFault::Corrupt("an undo record does not belong to its block".into());
     let transactions = &body.block.transactions;
     if undo.spent.len() != transactions.len() {

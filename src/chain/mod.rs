@@ -1,8 +1,9 @@
 //! The state machine of the ledger: header tree, coins, mempool, and the thread that owns them.
 //!
-//! [`Chain`] is a plain struct: blocks, headers and trades in, events out; no clock, any redb backend, and no threads but
-//! those that it waits for. [`spawn`] puts it on a thread, which alone writes `chain.redb`, and gives a [`ChainHandle`]; reads that need
-//! no decision go through a [`ChainReader`]. The miner and the wallet live here too, beside what they use.
+//! [`Chain`] is a plain struct: blocks, headers and trades in, events out; no clock, any redb
+//! backend, and no threads but those that it waits for. [`spawn`] puts it on a thread, which alone
+//! writes `chain.redb`, and gives a [`ChainHandle`]; reads that need no decision go through a
+//! [`ChainReader`]. The miner and the wallet live here too, beside what they use.
 //!
 //! ```text
 //! accept_headers ─► HeaderTree ─┐
@@ -46,12 +47,14 @@ pub mod wallet;
 pub use api::*;
 pub use diverged::Divergence;
 pub use errors::{
-    AcceptBlockError, AcceptBranchError, AcceptHeadersError, AcceptTradeError, Blame, ChainFault, OpenError,
+    AcceptBlockError, AcceptBranchError, AcceptHeadersError, AcceptTradeError, Blame, ChainFault,
+    OpenError,
 };
 pub use handle::ChainHandle;
 pub use mempool::{
-    FLOOR_HALF_LIFE_MS, FREE_BYTES_PER_BLOCK, FREE_EXPIRY_MS, FeeRate, Floor, MAX_CHAIN, MAX_LOCAL_CHAIN,
-    MAX_LOCAL_PACKAGE_BYTES, MAX_MEMPOOL_BYTES, MAX_PACKAGE_BYTES, MAX_REPLACED, PAYING_EXPIRY_MS, PAYING_RATE,
+    FLOOR_HALF_LIFE_MS, FREE_BYTES_PER_BLOCK, FREE_EXPIRY_MS, FeeRate, Floor, MAX_CHAIN,
+    MAX_LOCAL_CHAIN, MAX_LOCAL_PACKAGE_BYTES, MAX_MEMPOOL_BYTES, MAX_PACKAGE_BYTES, MAX_REPLACED,
+    PAYING_EXPIRY_MS, PAYING_RATE,
 };
 pub use reader::ChainReader;
 pub use state::{Chain, ChainOptions};

@@ -1,13 +1,16 @@
-//! What is not yet on the disk: layers of changes over the store, committed at once or dropped whole.
+//! What is not yet on the disk: layers of changes over the store, committed at once or dropped
+//! whole.
 //!
-//! Owned by [`Chain`](super::Chain) alone. Reads go through the child layer (while one is open), the base layer, the
-//! written layer and one snapshot of the store, in this order. A block is connected, and a reorganisation done, in a child
-//! layer: merged into the base when all of it holds, dropped when any of it does not.
+//! Owned by [`Chain`](super::Chain) alone. Reads go through the child layer (while one is open),
+//! the base layer, the written layer and one snapshot of the store, in this order. A block is
+//! connected, and a reorganisation done, in a child layer: merged into the base when all of it
+//! holds, dropped when any of it does not.
 //!
-//! A commit makes the base layer the written one and writes it, sorted, in one durable transaction: at once, or on a
-//! thread of its own while changes gather in a new base. One is written at a time, and the snapshot is never older than
-//! the commit before it. Once it is on the disk, the written layer says the same as the store, only quicker: its coins
-//! are kept until the next one takes its place.
+//! A commit makes the base layer the written one and writes it, sorted, in one durable transaction:
+//! at once, or on a thread of its own while changes gather in a new base. One is written at a time,
+//! and the snapshot is never older than the commit before it. Once it is on the disk, the written
+//! layer says the same as the store, only quicker: its coins are kept until the next one takes its
+//! place.
 
 use std::{
     sync::{
@@ -24,8 +27,8 @@ use super::{
     store::{
         Store,
         tables::{
-            BlockKey, HeaderRecord, OwnRecord, ReadTables, Undo, WaitingRecord, coin_from_bytes, place_from_bytes,
-            stored, tx_key,
+            BlockKey, HeaderRecord, OwnRecord, ReadTables, Undo, WaitingRecord, coin_from_bytes,
+            place_from_bytes, stored, tx_key,
         },
     },
 };
@@ -54,7 +57,8 @@ pub(crate) struct Overlay {
     failed: bool,
     base: Layer,
     child: Option<Layer>,
-    /// Whether the base holds anything that someone waits for: a reply or an event must not overtake it.
+    /// Whether the base holds anything that someone waits for: a reply or an event must not
+    /// overtake it.
     awaited: bool,
     /// Whether the base holds anything at all.
     changed: bool,
@@ -109,7 +113,8 @@ impl Overlay {
         self.base.headers.len()
     }
 
-    /// Opens a child layer: what follows is merged by [`Overlay::merge_child`] or lost by [`Overlay::drop_child`].
+    /// Opens a child layer: what follows is merged by [`Overlay::merge_child`] or lost by
+    /// [`Overlay::drop_child`].
     pub(crate) fn begin_child(&mut self) {
         self.child = Some(Layer::default());
     }
@@ -142,7 +147,8 @@ impl Overlay {
         self.child.iter().chain([&self.base, &*self.written])
     }
 
-    /// One state of the store, opened when first needed, dropped after each commit. It may lack what is being written.
+    /// One state of the store, opened when first needed, dropped after each commit. It may lack
+    /// what is being written.
     fn tables(&mut self) -> Result<&ReadTables, ChainFault> {
         if self.snapshot.is_none() {
             self.snapshot = Some(self.store.read()?);
@@ -161,12 +167,16 @@ impl Overlay {
         Ok(())
     }
 
-    /// Begins to write all changes in one durable transaction, on another thread; `done` is called there at the end. What
-    /// came of it is said by [`Overlay::finish_writing`].
-    pub(crate) fn begin_writing(&mut self, done: impl FnOnce() + Send + 'static) -> Result<(), ChainFault> {
+    /// Begins to write all changes in one durable transaction, on another thread; `done` is called
+    /// there at the end. What came of it is said by [`Overlay::finish_writing`].
+    pub(crate) fn begin_writing(
+        &mut self,
+        done: impl FnOnce() + Send + 'static,
+    ) -> Result<(), ChainFault> {
         self.finish_writing()?;
         let bodies = self.freeze();
-        let (store, layer, ended) = (self.store.clone(), Arc::clone(&self.written), Arc::new(AtomicBool::new(false)));
+        let (store, layer, ended) =
+            (self.store.clone(), Arc::clone(&self.written), Arc::new(AtomicBool::new(false)));
         let ending = Arc::clone(&ended);
         let write = move || {
             let written = contain(|| layer.write(bodies, &store));
@@ -183,7 +193,8 @@ impl Overlay {
         Ok(())
     }
 
-    /// Whether [`Overlay::begin_writing`] was not followed by a [`Overlay::finish_writing`] that succeeded.
+    /// Whether [`Overlay::begin_writing`] was not followed by a [`Overlay::finish_writing`] that
+    /// succeeded.
     pub(crate) const fn is_writing(&self) -> bool {
         self.writing.is_some() || self.failed
     }
@@ -198,13 +209,17 @@ impl Overlay {
         let Some(writing) = self.writing.take() else { return Ok(()) };
         // Until it is known that it succeeded: what failed to be written is never told.
         self.failed = true;
-        writing.thread.join().map_err(|_| ChainFault::Disk("the storing thread panicked".into()))??;
+        writing
+            .thread
+            .join()
+            .map_err(|_| ChainFault::Disk("the storing thread panicked".into()))??;
         self.failed = false;
         self.after_writing();
         Ok(())
     }
 
-    /// The base becomes the written layer, but for its bodies: they are large, and seldom asked for again.
+    /// The base becomes the written layer, but for its bodies: they are large, and seldom asked for
+    /// again.
     fn freeze(&mut self) -> Bodies {
         debug_assert!(self.child.is_none(), "a child layer is merged or dropped before a commit");
         let mut layer = std::mem::take(&mut self.base);
@@ -223,7 +238,8 @@ impl Overlay {
         }
     }
 
-    /// Empties coins, undo records and index but for the genesis, which is the tip again; bodies stay stored.
+    /// Empties coins, undo records and index but for the genesis, which is the tip again; bodies
+    /// stay stored.
     pub(crate) fn reset(&mut self) -> Result<(), ChainFault> {
         debug_assert!(!self.changed && self.writing.is_none(), "a reset follows a commit");
         self.snapshot = None;
@@ -318,7 +334,11 @@ impl Overlay {
         let changed = self.layers().find_map(|layer| layer.tx_index.get(txid)).copied();
         match changed {
             Some(known) => Ok(known),
-            None => Ok(self.tables()?.tx_index.get(tx_key(txid))?.map(|bytes| place_from_bytes(*bytes.value()))),
+            None => Ok(self
+                .tables()?
+                .tx_index
+                .get(tx_key(txid))?
+                .map(|bytes| place_from_bytes(*bytes.value()))),
         }
     }
 
@@ -326,7 +346,8 @@ impl Overlay {
         self.top().tx_index.insert(txid, place);
     }
 
-    /// Keeps a waiting transaction. One of a peer's may be lost in a crash: nobody is told that it is durable.
+    /// Keeps a waiting transaction. One of a peer's may be lost in a crash: nobody is told that it
+    /// is durable.
     pub(crate) fn put_waiting(&mut self, txid: TxId, record: &WaitingRecord) {
         let awaited = self.awaited || record.local;
         let layer = self.top();
@@ -361,8 +382,8 @@ impl Overlay {
 }
 
 impl Overlay {
-    /// The coin at a place. Where the child layer has not touched it, what is `remembered` is not looked for again: whoever
-    /// remembers it was told of all that the other layers hold.
+    /// The coin at a place. Where the child layer has not touched it, what is `remembered` is not
+    /// looked for again: whoever remembers it was told of all that the other layers hold.
     pub(crate) fn coin_or(
         &mut self,
         key: &CoinKey,

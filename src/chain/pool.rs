@@ -1,7 +1,7 @@
 //! Trades come in, are mined, dropped, taken up again or found void.
 //!
-//! A trade made on this node has a record of its own for ever: it is void only while the best chain leaves it no way, and
-//! taken up again as soon as one opens.
+//! A trade made on this node has a record of its own for ever: it is void only while the best chain
+//! leaves it no way, and taken up again as soon as one opens.
 
 use std::{cmp::Reverse, sync::Arc};
 
@@ -15,14 +15,18 @@ use super::{
 };
 use crate::{
     consensus::{CoinKey, TransactionError, verify_signatures},
-    primitives::{Amount, Height, LeafHash, PeerId, Transaction, TxId, UnixMillis, events, leaf_hash},
+    primitives::{
+        Amount, Height, LeafHash, PeerId, Transaction, TxId, UnixMillis, events, leaf_hash,
+    },
 };
 
-/// Void trades that are tried again at each new block, at most and in turn; after a reorganisation all are.
+/// Void trades that are tried again at each new block, at most and in turn; after a reorganisation
+/// all are.
 const MAX_RETRIED: usize = 1_000;
 
 impl Chain {
-    /// Checks a trade or note and keeps it until it is mined. One of this node's own that waits already is no error.
+    /// Checks a trade or note and keeps it until it is mined. One of this node's own that waits
+    /// already is no error.
     ///
     /// # Errors
     /// See [`AcceptTradeError`].
@@ -67,7 +71,8 @@ impl Chain {
         let candidate = match self.check_trade(&transaction, txid, &Rules::for_new(local)) {
             // A block that holds it took its coins or left its stamp: only then is it worth a look.
             Err(AcceptTradeError::Transaction {
-                error: error @ (TransactionError::MissingCoin { .. } | TransactionError::StampUsed { .. }),
+                error:
+                    error @ (TransactionError::MissingCoin { .. } | TransactionError::StampUsed { .. }),
                 ..
             }) => {
                 return Err(match self.overlay.place(&txid)? {
@@ -99,7 +104,11 @@ impl Chain {
         self.keep(txid, now);
         self.evict(now)?;
         let Some(waiting) = self.mempool.get(&txid) else {
-            return Err(AcceptTradeError::BelowFloor { txid, rate, floor: self.mempool.floor().at(now) });
+            return Err(AcceptTradeError::BelowFloor {
+                txid,
+                rate,
+                floor: self.mempool.floor().at(now),
+            });
         };
         let event = ChainEvent::TradeAccepted { entry: waiting.entry.clone(), origin };
         self.stage(event);
@@ -140,7 +149,9 @@ impl Chain {
         if rate < floor {
             return Err(AcceptTradeError::BelowFloor { txid, rate, floor });
         }
-        if FeeRate::of(candidate.fee, bytes).is_free() && !self.mempool.allow_free(peer, transaction, bytes, now) {
+        if FeeRate::of(candidate.fee, bytes).is_free()
+            && !self.mempool.allow_free(peer, transaction, bytes, now)
+        {
             return Err(AcceptTradeError::TooManyFree { txid });
         }
         Ok(())
@@ -152,7 +163,10 @@ impl Chain {
             let reason = if conflicts.contains(&waiting.entry.txid) {
                 format!("it was replaced by {by}, which spends the same and pays more")
             } else {
-                format!("it rests on a trade that was replaced by {by}, which spends the same and pays more")
+                format!(
+                    "it rests on a trade that was replaced by {by}, which spends the same and \
+                     pays more"
+                )
             };
             self.give_up(&waiting, DropReason::Replaced, reason)?;
         }
@@ -175,8 +189,13 @@ impl Chain {
         Ok(())
     }
 
-    /// After the best chain changed: what has expired or has no room leaves, and void trades are tried again.
-    pub(super) fn settle_mempool(&mut self, reorganised: bool, now: UnixMillis) -> Result<(), ChainFault> {
+    /// After the best chain changed: what has expired or has no room leaves, and void trades are
+    /// tried again.
+    pub(super) fn settle_mempool(
+        &mut self,
+        reorganised: bool,
+        now: UnixMillis,
+    ) -> Result<(), ChainFault> {
         self.expire_trades(now)?;
         self.retry_void(reorganised, now)?;
         self.evict(now)
@@ -193,7 +212,15 @@ impl Chain {
         added: UnixMillis,
     ) {
         let bytes = transaction.encoded_len();
-        let entry = MempoolEntry { transaction, txid, fee: Amount::ZERO, bytes, added, local, expires: None };
+        let entry = MempoolEntry {
+            transaction,
+            txid,
+            fee: Amount::ZERO,
+            bytes,
+            added,
+            local,
+            expires: None,
+        };
         self.mempool.insert(entry, leaf, candidate);
         self.verified.insert(leaf);
     }
@@ -203,7 +230,8 @@ impl Chain {
         let Some(waiting) = self.mempool.get(&txid) else { return };
         let MempoolEntry { transaction, added, local, .. } = &waiting.entry;
         let transaction = Arc::clone(transaction);
-        let record = WaitingRecord { sequence: waiting.sequence, added: *added, local: *local, transaction };
+        let record =
+            WaitingRecord { sequence: waiting.sequence, added: *added, local: *local, transaction };
         self.overlay.put_waiting(txid, &record);
         if record.local && self.own.get(&txid) != Some(&false) {
             self.own.insert(txid, false);
@@ -213,7 +241,8 @@ impl Chain {
         }
     }
 
-    /// Takes up again what has been in mempool or chain before; its signatures are known to be good.
+    /// Takes up again what has been in mempool or chain before; its signatures are known to be
+    /// good.
     fn readmit(
         &mut self,
         transaction: &Arc<Transaction>,
@@ -263,21 +292,36 @@ impl Chain {
     }
 
     /// A block spent what a waiting trade wanted to: it leaves, with all that rests on it.
-    fn drop_conflict(&mut self, loser: TxId, key: &CoinKey, by: TxId, height: Height) -> Result<(), ChainFault> {
+    fn drop_conflict(
+        &mut self,
+        loser: TxId,
+        key: &CoinKey,
+        by: TxId,
+        height: Height,
+    ) -> Result<(), ChainFault> {
         let what = place_of(key);
         for waiting in self.mempool.remove_with_descendants([loser]) {
             let reason = if waiting.entry.txid == loser {
                 format!("{what} was spent by {by} in block {height}")
             } else {
-                format!("it rests on {loser}, which can no longer be mined: {what} was spent by {by} in block {height}")
+                format!(
+                    "it rests on {loser}, which can no longer be mined: {what} was spent by {by} \
+                     in block {height}"
+                )
             };
             self.give_up(&waiting, DropReason::Conflict, reason)?;
         }
         Ok(())
     }
 
-    /// A trade has left the mempool without being mined: an own one becomes void, any other is forgotten.
-    fn give_up(&mut self, waiting: &Waiting, why: DropReason, reason: String) -> Result<(), ChainFault> {
+    /// A trade has left the mempool without being mined: an own one becomes void, any other is
+    /// forgotten.
+    fn give_up(
+        &mut self,
+        waiting: &Waiting,
+        why: DropReason,
+        reason: String,
+    ) -> Result<(), ChainFault> {
         let txid = waiting.entry.txid;
         self.overlay.remove_waiting(txid);
         if self.own.contains_key(&txid) {
@@ -304,9 +348,13 @@ impl Chain {
         Ok(())
     }
 
-    /// After a reorganisation: what the blocks that left (oldest first) held is taken up again where it still can be, and
-    /// everything that waited is looked at anew.
-    pub(super) fn mempool_after_reorganisation(&mut self, left: &[Body], now: UnixMillis) -> Result<(), ChainFault> {
+    /// After a reorganisation: what the blocks that left (oldest first) held is taken up again
+    /// where it still can be, and everything that waited is looked at anew.
+    pub(super) fn mempool_after_reorganisation(
+        &mut self,
+        left: &[Body],
+        now: UnixMillis,
+    ) -> Result<(), ChainFault> {
         let waited = self.mempool.take_all();
         for body in left {
             for (_, transaction, txid, leaf) in body.trades() {
@@ -319,7 +367,9 @@ impl Chain {
                     Err(error) if self.own.contains_key(&txid) => {
                         self.make_void(txid, transaction.clone(), now, why_void(&error))?;
                     }
-                    Err(error) => tracing::debug!(%txid, %error, "a trade did not survive a reorganisation"),
+                    Err(error) => {
+                        tracing::debug!(%txid, %error, "a trade did not survive a reorganisation")
+                    }
                 }
             }
         }
@@ -329,7 +379,8 @@ impl Chain {
     /// An own trade waits again: whoever relays trades has to know.
     fn tell_again(&mut self, txid: TxId) {
         if let Some(waiting) = self.mempool.get(&txid).filter(|waiting| waiting.entry.local) {
-            let event = ChainEvent::TradeAccepted { entry: waiting.entry.clone(), origin: Origin::Local };
+            let event =
+                ChainEvent::TradeAccepted { entry: waiting.entry.clone(), origin: Origin::Local };
             self.stage(event);
             self.logs.push(LogEntry::Trade(events::TradeAccepted { txid, local: true }));
         }
@@ -363,7 +414,10 @@ impl Chain {
     }
 
     /// Takes up the waiting trades of the last run, in the order of their admission.
-    pub(super) fn restore_mempool(&mut self, records: Vec<(TxId, WaitingRecord)>) -> Result<(), ChainFault> {
+    pub(super) fn restore_mempool(
+        &mut self,
+        records: Vec<(TxId, WaitingRecord)>,
+    ) -> Result<(), ChainFault> {
         for (txid, record) in records {
             let WaitingRecord { sequence, added, local, transaction } = record;
             self.mempool.continue_from(sequence);
@@ -378,9 +432,13 @@ impl Chain {
             let leaf = leaf_hash(&transaction);
             match self.readmit_stored(&transaction, txid, leaf, added) {
                 Ok(()) => {
-                    let as_stored = |waiting: &Waiting| waiting.sequence == sequence && waiting.entry.local == local;
+                    let as_stored = |waiting: &Waiting| {
+                        waiting.sequence == sequence && waiting.entry.local == local
+                    };
                     // A start that changes nothing writes nothing.
-                    if !self.mempool.get(&txid).is_some_and(as_stored) || self.own.get(&txid) == Some(&true) {
+                    if !self.mempool.get(&txid).is_some_and(as_stored)
+                        || self.own.get(&txid) == Some(&true)
+                    {
                         self.keep(txid, added);
                     }
                 }
@@ -388,7 +446,12 @@ impl Chain {
                 Err(error) => {
                     self.overlay.remove_waiting(txid);
                     if self.own.contains_key(&txid) {
-                        self.make_void(txid, Transaction::clone(&transaction), added, why_void(&error))?;
+                        self.make_void(
+                            txid,
+                            Transaction::clone(&transaction),
+                            added,
+                            why_void(&error),
+                        )?;
                     }
                 }
             }
@@ -466,8 +529,14 @@ fn place_of(key: &CoinKey) -> String {
 /// Why a trade that was good is not any more, as a sentence.
 fn why_void(error: &AcceptTradeError) -> String {
     match error {
-        AcceptTradeError::Transaction { error: TransactionError::MissingCoin { outpoint, .. }, .. } => {
-            format!("its coin {}:{} is not on the best chain any more", outpoint.txid, outpoint.index)
+        AcceptTradeError::Transaction {
+            error: TransactionError::MissingCoin { outpoint, .. },
+            ..
+        } => {
+            format!(
+                "its coin {}:{} is not on the best chain any more",
+                outpoint.txid, outpoint.index
+            )
         }
         AcceptTradeError::Transaction { error: TransactionError::StampUsed { index }, .. } => {
             format!("its stamp {index} was used by another note")

@@ -1,8 +1,10 @@
-//! Blocks that are looked at ahead of their turn: what can be said of one without coins, on threads of its own.
+//! Blocks that are looked at ahead of their turn: what can be said of one without coins, on threads
+//! of its own.
 //!
-//! Started and fed by the chain thread with blocks whose headers were accepted, so that nobody gets a signature checked
-//! without work. A body is compared with its header before its signatures are looked at. No verdict depends on whether a
-//! block was looked at ahead: what is found is exactly what [`Chain`](super::Chain) would find itself.
+//! Started and fed by the chain thread with blocks whose headers were accepted, so that nobody gets
+//! a signature checked without work. A body is compared with its header before its signatures are
+//! looked at. No verdict depends on whether a block was looked at ahead: what is found is exactly
+//! what [`Chain`](super::Chain) would find itself.
 
 use std::{
     sync::{
@@ -59,9 +61,15 @@ impl Incoming {
 }
 
 /// Form and signatures of a block whose header was accepted.
-fn look(block: Arc<Block>, header: &CheckedHeader, network: &Network, verified: &Verified) -> Result<Body, BlockError> {
+fn look(
+    block: Arc<Block>,
+    header: &CheckedHeader,
+    network: &Network,
+    verified: &Verified,
+) -> Result<Body, BlockError> {
     let mut body = Body::from_checked(check_block(block, header)?);
-    body.signatures = Some(ledger::check_signatures(network, &body, 1, |leaf| verified.knows(leaf)));
+    body.signatures =
+        Some(ledger::check_signatures(network, &body, 1, |leaf| verified.knows(leaf)));
     Ok(body)
 }
 
@@ -85,7 +93,8 @@ impl Preparer {
         let (jobs, queue) = mpsc::channel::<Job>();
         let queue = Arc::new(Mutex::new(queue));
         let start = |_| {
-            let (queue, network, verified) = (Arc::clone(&queue), Arc::clone(network), verified.clone());
+            let (queue, network, verified) =
+                (Arc::clone(&queue), Arc::clone(network), verified.clone());
             let work = move || {
                 loop {
                     let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
@@ -107,7 +116,8 @@ impl Preparer {
         let (Some(jobs), false) = (&self.jobs, self.threads.is_empty()) else { return };
         let dropped = Arc::new(AtomicBool::new(false));
         let (done, body) = mpsc::sync_channel(1);
-        let job = Job { block: Arc::clone(&incoming.block), header, dropped: Arc::clone(&dropped), done };
+        let job =
+            Job { block: Arc::clone(&incoming.block), header, dropped: Arc::clone(&dropped), done };
         if jobs.send(job).is_ok() {
             incoming.ahead = Some(Ahead { dropped, body });
         }

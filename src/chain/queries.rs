@@ -1,4 +1,5 @@
-//! What can be asked of the chain that takes its mempool or what is not yet on the disk: balances, coins and trades.
+//! What can be asked of the chain that takes its mempool or what is not yet on the disk: balances,
+//! coins and trades.
 //!
 //! All else is read beside the chain thread, by a [`ChainReader`](super::ChainReader).
 
@@ -33,13 +34,16 @@ impl Chain {
         Ok(coins)
     }
 
-    /// What an owner can spend in the next block: coins that no waiting trade spends, and outputs of waiting trades.
+    /// What an owner can spend in the next block: coins that no waiting trade spends, and outputs
+    /// of waiting trades.
     ///
     /// # Errors
     /// When the disk fails.
     pub fn spendable(&mut self, owner: Owner) -> Result<Spendable, ChainFault> {
         let mut confirmed = self.coins_of(owner)?;
-        let is_free = |coin: &OwnedCoin| self.mempool.spender(&CoinKey { owner, outpoint: coin.outpoint }).is_none();
+        let is_free = |coin: &OwnedCoin| {
+            self.mempool.spender(&CoinKey { owner, outpoint: coin.outpoint }).is_none()
+        };
         confirmed.retain(is_free);
         let height = self.tip().height;
         let pending = self.mempool.entries().flat_map(|waiting| {
@@ -47,13 +51,16 @@ impl Chain {
             created_coins(&waiting.entry.transaction, txid, height.saturating_add(1))
         });
         let pending = pending
-            .filter(|(key, coin)| key.owner == owner && !coin.is_stamp() && self.mempool.spender(key).is_none())
+            .filter(|(key, coin)| {
+                key.owner == owner && !coin.is_stamp() && self.mempool.spender(key).is_none()
+            })
             .map(|(key, coin)| OwnedCoin { outpoint: key.outpoint, coin })
             .collect();
         Ok(Spendable { confirmed, pending, height })
     }
 
-    /// What an owner has, and what the waiting trades would change: each trade's gain or loss as a whole, change included.
+    /// What an owner has, and what the waiting trades would change: each trade's gain or loss as a
+    /// whole, change included.
     ///
     /// # Errors
     /// When the disk fails.
@@ -61,7 +68,8 @@ impl Chain {
         let confirmed = self.coins_of(owner)?.iter().map(|coin| coin.coin.value).sum();
         let height = self.tip().height;
         let (mut pending_in, mut pending_out) = (Amount::ZERO, Amount::ZERO);
-        let waiting: Vec<_> = self.mempool.entries().map(|waiting| Arc::clone(&waiting.entry.transaction)).collect();
+        let waiting: Vec<_> =
+            self.mempool.entries().map(|waiting| Arc::clone(&waiting.entry.transaction)).collect();
         for transaction in waiting {
             let outputs = transaction.outputs.iter().filter(|output| output.owner == owner);
             let gained: Amount = outputs.map(|output| output.value).sum();
@@ -88,7 +96,11 @@ impl Chain {
     /// The trades of these ids that wait in the mempool, in the order given.
     #[must_use]
     pub fn waiting_trades(&self, ids: &[TxId]) -> Vec<Option<Arc<Transaction>>> {
-        ids.iter().map(|txid| self.mempool.get(txid).map(|waiting| Arc::clone(&waiting.entry.transaction))).collect()
+        ids.iter()
+            .map(|txid| {
+                self.mempool.get(txid).map(|waiting| Arc::clone(&waiting.entry.transaction))
+            })
+            .collect()
     }
 
     /// Those of the ids that are neither in the mempool nor on the best chain, in the order given.
@@ -118,7 +130,12 @@ impl Chain {
     pub fn transaction(&mut self, txid: TxId) -> Result<Option<TxInfo>, ChainFault> {
         if let Some(waiting) = self.mempool.get(&txid) {
             let transaction = Arc::clone(&waiting.entry.transaction);
-            return Ok(Some(TxInfo { transaction, txid, fee: waiting.entry.fee, state: TxState::Mempool }));
+            return Ok(Some(TxInfo {
+                transaction,
+                txid,
+                fee: waiting.entry.fee,
+                state: TxState::Mempool,
+            }));
         }
         if let Some((height, position)) = self.overlay.place(&txid)? {
             return self.mined_transaction(txid, height, position).map(Some);
@@ -127,7 +144,12 @@ impl Chain {
             && let Some(record) = self.overlay.own(&txid)?
         {
             let state = TxState::Void { reason: record.void };
-            return Ok(Some(TxInfo { transaction: Arc::new(record.transaction), txid, fee: Amount::ZERO, state }));
+            return Ok(Some(TxInfo {
+                transaction: Arc::new(record.transaction),
+                txid,
+                fee: Amount::ZERO,
+                state,
+            }));
         }
         Ok(None)
     }
@@ -138,7 +160,8 @@ impl Chain {
         height: Height,
         position: u32,
     ) -> Result<TxInfo, ChainFault> {
-        let corrupt = || ChainFault::Corrupt(format!("the index says a wrong place for transaction {txid}"));
+        let corrupt =
+            || ChainFault::Corrupt(format!("the index says a wrong place for transaction {txid}"));
         let node = *self.tree.node(self.tree.connected_at(height).ok_or_else(corrupt)?);
         let mut block = self.overlay.block(&node.key())?;
         let fees = self.overlay.undo(&node.key())?.fees(&block.transactions);

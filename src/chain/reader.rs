@@ -13,8 +13,8 @@ use super::{
     store::{
         Store, read_tables,
         tables::{
-            HeaderRecord, META_BEST_HEADER, META_MIN_WORK, META_TIP, ReadTables, Status, Undo, block_key,
-            split_block_key, stored,
+            HeaderRecord, META_BEST_HEADER, META_MIN_WORK, META_TIP, ReadTables, Status, Undo,
+            block_key, split_block_key, stored,
         },
     },
     tree::HashIndex,
@@ -27,14 +27,15 @@ use crate::{
 /// A locator names this many blocks one by one before its steps double.
 const LOCATOR_SINGLE_STEPS: usize = 10;
 
-/// How deep the checkpoint of an invite lies: deep enough that no ordinary reorganisation leaves it.
+/// How deep the checkpoint of an invite lies: deep enough that no ordinary reorganisation leaves
+/// it.
 const CHECKPOINT_DEPTH: Height = 100;
 
-/// Reads the last committed state. Each call blocks for a short read of the disk, so async code calls it through
-/// `spawn_blocking`; each answer is from one state, two calls may see two.
+/// Reads the last committed state. Each call blocks for a short read of the disk, so async code
+/// calls it through `spawn_blocking`; each answer is from one state, two calls may see two.
 ///
-/// A reader does not keep the file open: once the chain is closed, and also when the disk fails (which the chain thread
-/// finds and tells by itself), every answer is "none".
+/// A reader does not keep the file open: once the chain is closed, and also when the disk fails
+/// (which the chain thread finds and tells by itself), every answer is "none".
 #[derive(Debug, Clone)]
 pub struct ChainReader {
     database: Weak<Database>,
@@ -55,15 +56,25 @@ impl ChainReader {
     }
 
     /// The record of a hash, where the shared hint says it is.
-    fn record(&self, tables: &ReadTables, hash: &BlockHash) -> Result<Option<HeaderRecord>, ChainFault> {
-        let height = self.index.read().unwrap_or_else(PoisonError::into_inner).get(hash).map(|(_, height)| *height);
+    fn record(
+        &self,
+        tables: &ReadTables,
+        hash: &BlockHash,
+    ) -> Result<Option<HeaderRecord>, ChainFault> {
+        let height = self
+            .index
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(hash)
+            .map(|(_, height)| *height);
         match height {
             Some(height) => Ok(tables.header(&block_key(height, hash))?),
             None => Ok(None),
         }
     }
 
-    /// Names blocks of the best header chain, newest first: ten one by one, then at doubling distances, genesis last.
+    /// Names blocks of the best header chain, newest first: ten one by one, then at doubling
+    /// distances, genesis last.
     #[must_use]
     pub fn locator(&self) -> Vec<BlockHash> {
         let locator = self.read(|tables| {
@@ -74,21 +85,27 @@ impl ChainReader {
                 if locator.len() >= LOCATOR_SINGLE_STEPS {
                     step = step.saturating_mul(2);
                 }
-                locator.extend(tables.header_at(height, |record| record.on_best_headers)?.map(|(hash, _)| hash));
+                locator.extend(
+                    tables
+                        .header_at(height, |record| record.on_best_headers)?
+                        .map(|(hash, _)| hash),
+                );
             }
             Ok(locator)
         });
         locator.unwrap_or_else(|| vec![self.genesis])
     }
 
-    /// Headers of the best connected chain after the first block of `locator` that is on it (after genesis if none is),
-    /// ascending, at most `limit`.
+    /// Headers of the best connected chain after the first block of `locator` that is on it (after
+    /// genesis if none is), ascending, at most `limit`.
     #[must_use]
     pub fn headers_after(&self, locator: &[BlockHash], limit: usize) -> Vec<Header> {
         let headers = self.read(|tables| {
             let mut start = 0;
             for hash in locator {
-                if let Some(record) = self.record(tables, hash)?.filter(|record| record.status == Status::Connected) {
+                if let Some(record) =
+                    self.record(tables, hash)?.filter(|record| record.status == Status::Connected)
+                {
                     start = record.header.height;
                     break;
                 }
@@ -109,12 +126,15 @@ impl ChainReader {
         headers.unwrap_or_default()
     }
 
-    /// The canonical bytes of a stored block, of any branch; none of one that is damaged, which a peer would blame on us.
+    /// The canonical bytes of a stored block, of any branch; none of one that is damaged, which a
+    /// peer would blame on us.
     #[must_use]
     pub fn block_bytes(&self, hash: &BlockHash) -> Option<Vec<u8>> {
         self.read(|tables| {
             let Some(record) = self.record(tables, hash)? else { return Ok(None) };
-            let Some(bytes) = tables.blocks.get(&block_key(record.header.height, hash))? else { return Ok(None) };
+            let Some(bytes) = tables.blocks.get(&block_key(record.header.height, hash))? else {
+                return Ok(None);
+            };
             stored_block(bytes.value(), hash)?;
             Ok(Some(bytes.value().to_vec()))
         })
@@ -125,7 +145,9 @@ impl ChainReader {
     #[must_use]
     pub fn block(&self, hash: &BlockHash) -> Option<BlockInfo> {
         self.read(|tables| match self.record(tables, hash)? {
-            Some(record) if record.status == Status::Connected => block_info(tables, *hash, &record),
+            Some(record) if record.status == Status::Connected => {
+                block_info(tables, *hash, &record)
+            }
             _ => Ok(None),
         })
         .flatten()
@@ -134,9 +156,11 @@ impl ChainReader {
     /// The block of the best chain at a height, with its fees.
     #[must_use]
     pub fn block_at(&self, height: Height) -> Option<BlockInfo> {
-        self.read(|tables| match tables.header_at(height, |record| record.status == Status::Connected)? {
-            Some((hash, record)) => block_info(tables, hash, &record),
-            None => Ok(None),
+        self.read(|tables| {
+            match tables.header_at(height, |record| record.status == Status::Connected)? {
+                Some((hash, record)) => block_info(tables, hash, &record),
+                None => Ok(None),
+            }
         })
         .flatten()
     }
@@ -158,12 +182,18 @@ impl ChainReader {
         let (first, last) = CoinKey::range(owner);
         let found = self.read(|tables| {
             let (first, last) = (first.to_bytes(), last.to_bytes());
-            Ok(tables.coins.range::<&[u8; COIN_KEY_BYTES]>(&first..=&last)?.next().transpose()?.is_some())
+            Ok(tables
+                .coins
+                .range::<&[u8; COIN_KEY_BYTES]>(&first..=&last)?
+                .next()
+                .transpose()?
+                .is_some())
         });
         found.unwrap_or_default()
     }
 
-    /// The least work that the invite of this chain says it has; zero for a chain that was not joined by one.
+    /// The least work that the invite of this chain says it has; zero for a chain that was not
+    /// joined by one.
     #[must_use]
     pub fn min_work(&self) -> Work {
         let work = self.read(|tables| {
@@ -180,8 +210,8 @@ impl ChainReader {
         Some((record.header, record.status == Status::Connected))
     }
 
-    /// Blocks of the best header chain whose bodies are not stored, lowest first, at most `limit`; and where the tip is on
-    /// another branch, those above the tip too.
+    /// Blocks of the best header chain whose bodies are not stored, lowest first, at most `limit`;
+    /// and where the tip is on another branch, those above the tip too.
     ///
     /// Bodies that came before their parents wait in memory and count as missing.
     #[must_use]
@@ -189,9 +219,12 @@ impl ChainReader {
         let missing = self.read(|tables| {
             let (best, _) = split_block_key(&tables.meta_key(META_BEST_HEADER)?);
             let on_best = |height| tables.header_at(height, |record| record.on_best_headers);
-            // Bodies are stored parents first: those that are here end at one height. Usually that is the tip's.
+            // Bodies are stored parents first: those that are here end at one height. Usually that
+            // is the tip's.
             let (tip, _) = split_block_key(&tables.meta_key(META_TIP)?);
-            let has_body = |height| Ok::<_, ChainFault>(on_best(height)?.is_some_and(|(_, r)| r.status.has_body()));
+            let has_body = |height| {
+                Ok::<_, ChainFault>(on_best(height)?.is_some_and(|(_, r)| r.status.has_body()))
+            };
             let (mut here, mut gone) = (0, best.saturating_add(1));
             for guess in [tip, tip.saturating_add(1)] {
                 if guess > here && guess < gone {
@@ -236,7 +269,8 @@ impl ChainReader {
         stored.unwrap_or_default()
     }
 
-    /// What an invite pins: the block of the best chain about 100 deep, or the genesis of a young chain.
+    /// What an invite pins: the block of the best chain about 100 deep, or the genesis of a young
+    /// chain.
     #[must_use]
     pub fn checkpoint(&self) -> Option<Checkpoint> {
         self.read(|tables| {
@@ -249,21 +283,29 @@ impl ChainReader {
     }
 }
 
-/// Blocks above the tip of a branch that is not the best one, as far as their headers are known; none where it is.
-fn missing_above_own_tip(tables: &ReadTables, limit: usize) -> Result<Vec<(BlockHash, Height)>, ChainFault> {
+/// Blocks above the tip of a branch that is not the best one, as far as their headers are known;
+/// none where it is.
+fn missing_above_own_tip(
+    tables: &ReadTables,
+    limit: usize,
+) -> Result<Vec<(BlockHash, Height)>, ChainFault> {
     let (mut height, tip) = split_block_key(&tables.meta_key(META_TIP)?);
     let mut missing = Vec::new();
-    let tip_is_best = tables.header(&block_key(height, &tip))?.is_none_or(|record| record.on_best_headers);
+    let tip_is_best =
+        tables.header(&block_key(height, &tip))?.is_none_or(|record| record.on_best_headers);
     let mut parents = HashSet::from([tip]);
     while !tip_is_best && !parents.is_empty() && missing.len() < limit {
         height = height.saturating_add(1);
-        let (first, last) = (block_key(height, &BlockHash::ZERO), block_key(height, &BlockHash([0xff; 32])));
+        let (first, last) =
+            (block_key(height, &BlockHash::ZERO), block_key(height, &BlockHash([0xff; 32])));
         let mut children = HashSet::new();
         for entry in tables.headers.range::<&[u8; 36]>(&first..=&last)? {
             let (key, value) = entry?;
             let record = HeaderRecord::from_bytes(value.value())?;
             let (_, hash) = split_block_key(key.value());
-            if record.status == Status::HeaderOnly && parents.contains(&record.header.previous) && missing.len() < limit
+            if record.status == Status::HeaderOnly
+                && parents.contains(&record.header.previous)
+                && missing.len() < limit
             {
                 children.insert(hash);
                 missing.push((hash, height));
@@ -278,14 +320,23 @@ fn missing_above_own_tip(tables: &ReadTables, limit: usize) -> Result<Vec<(Block
 pub(super) fn stored_block(bytes: &[u8], hash: &BlockHash) -> Result<Block, ChainFault> {
     let block: Block = stored("a block", bytes)?;
     if block.hash() != *hash || block.computed_merkle_root() != block.header.merkle_root {
-        return Err(ChainFault::Corrupt(format!("block {hash} at height {} is damaged", block.header.height)));
+        return Err(ChainFault::Corrupt(format!(
+            "block {hash} at height {} is damaged",
+            block.header.height
+        )));
     }
     Ok(block)
 }
 
-fn block_info(tables: &ReadTables, hash: BlockHash, record: &HeaderRecord) -> Result<Option<BlockInfo>, ChainFault> {
+fn block_info(
+    tables: &ReadTables,
+    hash: BlockHash,
+    record: &HeaderRecord,
+) -> Result<Option<BlockInfo>, ChainFault> {
     let key = block_key(record.header.height, &hash);
-    let (Some(bytes), Some(undo)) = (tables.blocks.get(&key)?, tables.undo.get(&key)?) else { return Ok(None) };
+    let (Some(bytes), Some(undo)) = (tables.blocks.get(&key)?, tables.undo.get(&key)?) else {
+        return Ok(None);
+    };
     let block = stored_block(bytes.value(), &hash)?;
     let undo: Undo = stored("an undo record", undo.value())?;
     let (tip_height, _) = split_block_key(&tables.meta_key(META_TIP)?);

@@ -1,8 +1,9 @@
 //! A chain whose file is damaged, made anew from the blocks in it.
 //!
-//! Called for `reindex` when the file does not open, or cannot be mended in place, while no node runs on the folder. The
-//! damaged file is only read, and kept under another name; the new chain is made beside it by checking every block that
-//! can still be read as if a peer had sent it, and takes its place when it is whole.
+//! Called for `reindex` when the file does not open, or cannot be mended in place, while no node
+//! runs on the folder. The damaged file is only read, and kept under another name; the new chain is
+//! made beside it by checking every block that can still be read as if a peer had sent it, and
+//! takes its place when it is whole.
 
 use std::{
     collections::BTreeMap,
@@ -22,8 +23,8 @@ use super::{
     store::{
         self, contained,
         tables::{
-            BLOCKS, BlockKey, HEADERS, HeaderRecord, MEMPOOL, META, META_GENESIS, META_MIN_WORK, OWN, OwnRecord,
-            Status, WaitingRecord, split_block_key, stored,
+            BLOCKS, BlockKey, HEADERS, HeaderRecord, MEMPOOL, META, META_GENESIS, META_MIN_WORK,
+            OWN, OwnRecord, Status, WaitingRecord, split_block_key, stored,
         },
     },
 };
@@ -35,15 +36,18 @@ use crate::{
 /// What came of it.
 #[derive(Debug)]
 pub struct Salvaged {
-    /// Of the new chain, checked whole; never `ok`, since the file was damaged: its problem says what is lost.
+    /// Of the new chain, checked whole; never `ok`, since the file was damaged: its problem says
+    /// what is lost.
     pub audit: ChainAudit,
     /// Where the damaged file is kept.
     pub backup: PathBuf,
 }
 
-/// Makes the chain at `path` anew from the blocks in the damaged file there. Nobody else may have it open for writing.
+/// Makes the chain at `path` anew from the blocks in the damaged file there. Nobody else may have
+/// it open for writing.
 ///
-/// `progress` is given heights done and to do. After a crash in the middle the damaged file is still there.
+/// `progress` is given heights done and to do. After a crash in the middle the damaged file is
+/// still there.
 ///
 /// # Errors
 /// [`OpenError::Lost`] when not even the genesis can be read; the file is then as it was.
@@ -54,11 +58,17 @@ pub fn salvage(
     progress: &mut dyn FnMut(Height, Height),
 ) -> Result<Salvaged, OpenError> {
     let lost = |reason: String| OpenError::Lost { path: path.to_owned(), reason };
-    let failed = |error: io::Error| OpenError::Disk { path: path.to_owned(), reason: error.to_string() };
-    let old = contained(path, || store::damaged_database(path, options.page_mib())).map_err(|error| match error {
-        OpenError::Corrupt { reason, .. } => lost(format!("the database in it does not open any more ({reason})")),
-        other => other,
-    })?;
+    let failed =
+        |error: io::Error| OpenError::Disk { path: path.to_owned(), reason: error.to_string() };
+    let old =
+        contained(path, || store::damaged_database(path, options.page_mib())).map_err(|error| {
+            match error {
+                OpenError::Corrupt { reason, .. } => {
+                    lost(format!("the database in it does not open any more ({reason})"))
+                }
+                other => other,
+            }
+        })?;
     let old = Old(std::mem::ManuallyDrop::new(old));
     let network = old.network().ok_or_else(|| lost("its genesis cannot be read".to_owned()))?;
 
@@ -81,14 +91,16 @@ pub fn salvage(
     fs::rename(&unfinished, path).and_then(|()| store::sync_folder(path)).map_err(failed)?;
     let above = if goal > audit.height {
         format!(
-            "; what was above, up to height {goal}, is damaged and is fetched again from friends when the node runs"
+            "; what was above, up to height {goal}, is damaged and is fetched again from friends \
+             when the node runs"
         )
     } else {
         String::new()
     };
     audit.ok = false;
     audit.problem = Some(format!(
-        "the file was damaged: it is made anew from its blocks up to height {}{above}; the damaged file is kept as {}",
+        "the file was damaged: it is made anew from its blocks up to height {}{above}; the \
+         damaged file is kept as {}",
         audit.height,
         backup.display()
     ));
@@ -116,7 +128,8 @@ impl Old {
     fn network(&self) -> Option<Network> {
         let of_meta = self.meta(META_GENESIS).and_then(|bytes| from_bytes::<Block>(&bytes).ok());
         of_meta.and_then(|genesis| Network::from_genesis(genesis).ok()).or_else(|| {
-            let first = self.values(BLOCKS, |key, bytes| (*key, bytes.to_vec())).into_iter().next()?;
+            let first =
+                self.values(BLOCKS, |key, bytes| (*key, bytes.to_vec())).into_iter().next()?;
             let genesis = stored_block(&first.1.1, &split_block_key(&first.0).1).ok()?;
             Network::from_genesis(genesis).ok()
         })
@@ -140,10 +153,14 @@ impl Old {
                 let table = self.0.begin_read().ok()?.open_table(table).ok()?;
                 let mut range = table.range::<&K>(..).ok()?;
                 let mut last: Option<K> = None;
-                while let Some(Ok((key, value))) = if backwards { range.next_back() } else { range.next() } {
+                while let Some(Ok((key, value))) =
+                    if backwards { range.next_back() } else { range.next() }
+                {
                     let key = key.value();
                     // A damaged tree may lead in a circle.
-                    let goes_on = last.as_ref().is_none_or(|last| if backwards { key < last } else { key > last });
+                    let goes_on = last
+                        .as_ref()
+                        .is_none_or(|last| if backwards { key < last } else { key > last });
                     if !goes_on || (backwards && found.contains_key(key)) {
                         break;
                     }
@@ -156,8 +173,8 @@ impl Old {
         found
     }
 
-    /// Gives the new chain every block that can be read: those of the old best chain first, then the others, lowest first.
-    /// The height up to which there were any.
+    /// Gives the new chain every block that can be read: those of the old best chain first, then
+    /// the others, lowest first. The height up to which there were any.
     fn copy_blocks(
         &self,
         chain: &mut Chain,
@@ -175,7 +192,8 @@ impl Old {
             let (height, hash) = split_block_key(&key);
             let Some(bytes) = self.block(&key) else { continue };
             let Ok(block) = stored_block(&bytes, &hash) else { continue };
-            // Connected now: what friends know better may undo it for three days, as after a reindex.
+            // Connected now: what friends know better may undo it for three days, as after a
+            // reindex.
             let time = block.header.time.max(now);
             match chain.accept_block(block, Origin::Local, time) {
                 Err(AcceptBlockError::Fault(fault)) => return Err(fault),
@@ -197,18 +215,23 @@ impl Old {
         contain(read).ok().flatten()
     }
 
-    /// Gives the new chain this node's own trades; those of peers come again from peers. Where an own record is damaged, what
-    /// waited or is mined takes its place.
+    /// Gives the new chain this node's own trades; those of peers come again from peers. Where an
+    /// own record is damaged, what waited or is mined takes its place.
     fn copy_trades(&self, chain: &mut Chain, now: UnixMillis) -> Result<(), ChainFault> {
         let network = Arc::clone(chain.network());
-        let named = |record: OwnRecord| Some((true_name(&record.transaction, &network.id)?, record));
-        let waiting = self.values(MEMPOOL, |_, bytes| stored::<WaitingRecord>("a waiting trade", bytes).ok());
-        let local = waiting.into_values().flatten().filter(|record| record.local).filter_map(|record| {
-            let transaction = Transaction::clone(&record.transaction);
-            named(OwnRecord { added: record.added, void: String::new(), transaction })
-        });
+        let named =
+            |record: OwnRecord| Some((true_name(&record.transaction, &network.id)?, record));
+        let waiting =
+            self.values(MEMPOOL, |_, bytes| stored::<WaitingRecord>("a waiting trade", bytes).ok());
+        let local =
+            waiting.into_values().flatten().filter(|record| record.local).filter_map(|record| {
+                let transaction = Transaction::clone(&record.transaction);
+                named(OwnRecord { added: record.added, void: String::new(), transaction })
+            });
         let mut whole: BTreeMap<_, _> = local.collect();
-        for (key, record) in self.values(OWN, |_, bytes| stored::<OwnRecord>("an own trade", bytes).ok()) {
+        for (key, record) in
+            self.values(OWN, |_, bytes| stored::<OwnRecord>("an own trade", bytes).ok())
+        {
             if let Some((txid, record)) = record.and_then(named) {
                 whole.insert(txid, record);
             } else if let Some(record) = chain.other_copy(TxId(key))? {
@@ -221,13 +244,19 @@ impl Old {
 }
 
 impl Chain {
-    /// Takes up own trades of another chain of the same network: those that are not mined wait, or are void.
-    fn adopt_own(&mut self, records: BTreeMap<TxId, OwnRecord>, now: UnixMillis) -> Result<(), ChainFault> {
+    /// Takes up own trades of another chain of the same network: those that are not mined wait, or
+    /// are void.
+    fn adopt_own(
+        &mut self,
+        records: BTreeMap<TxId, OwnRecord>,
+        now: UnixMillis,
+    ) -> Result<(), ChainFault> {
         for (txid, record) in records {
             self.own.insert(txid, !record.void.is_empty());
             self.overlay.put_own(txid, &record);
             if record.void.is_empty() && self.overlay.place(&txid)?.is_none() {
-                let why = "it was saved from a damaged file, and an input of it is not there".to_owned();
+                let why =
+                    "it was saved from a damaged file, and an input of it is not there".to_owned();
                 self.make_void(txid, record.transaction, record.added, why)?;
             }
         }

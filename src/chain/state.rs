@@ -1,10 +1,11 @@
-//! [`Chain`]: the ledger as a plain struct. Everything that changes it goes through here, on one thread.
+//! [`Chain`]: the ledger as a plain struct. Everything that changes it goes through here, on one
+//! thread.
 //!
-//! Called by the chain thread (and by tests and simulations directly). The verbs are in `accept.rs` (headers and blocks),
-//! `activate.rs` (which branch is the best one), `pool.rs` (trades), `template.rs` and `audit.rs`, what can be asked in
-//! `queries.rs`. Invariants:
-//! - after each call, tree, overlay and mempool agree; when a call gives a [`ChainFault`], nothing can be said of them and
-//!   the chain must be dropped;
+//! Called by the chain thread (and by tests and simulations directly). The verbs are in `accept.rs`
+//! (headers and blocks), `activate.rs` (which branch is the best one), `pool.rs` (trades),
+//! `template.rs` and `audit.rs`, what can be asked in `queries.rs`. Invariants:
+//! - after each call, tree, overlay and mempool agree; when a call gives a [`ChainFault`], nothing
+//!   can be said of them and the chain must be dropped;
 //! - what happened is told by [`Chain::drain_events`] only once it is durable.
 
 use std::{
@@ -26,8 +27,8 @@ use super::{
     store::{
         Store, contained,
         tables::{
-            HeaderRecord, META_BEST_HEADER, META_TIP, OwnRecord, ReadTables, WaitingRecord, split_block_key, stored,
-            tx_key,
+            HeaderRecord, META_BEST_HEADER, META_TIP, OwnRecord, ReadTables, WaitingRecord,
+            split_block_key, stored, tx_key,
         },
     },
     tree::{HeaderTree, MAX_SIDE_BYTES, NodeId, TreeLoader},
@@ -39,13 +40,14 @@ use crate::{
     primitives::{BlockHash, Header, Height, TxId, UnixMillis, events, metrics::StoreMetrics},
 };
 
-/// Changes are committed at the latest when they take about this many bytes of memory and half of the cache, but no more
-/// than [`MAX_GATHERED`]. The more, the less a commit costs for each block: most of it is pages of the coins table, which
-/// are written once for all changes on them.
+/// Changes are committed at the latest when they take about this many bytes of memory and half of
+/// the cache, but no more than [`MAX_GATHERED`]. The more, the less a commit costs for each block:
+/// most of it is pages of the coins table, which are written once for all changes on them.
 const MIN_GATHERED: usize = 28 * 1024 * 1024;
 
-/// Changes are committed at the latest when they are of this many headers, 9 MB of pages. Each is written once however many
-/// there are, and more pages than half of a small cache would be written, read back and written again.
+/// Changes are committed at the latest when they are of this many headers, 9 MB of pages. Each is
+/// written once however many there are, and more pages than half of a small cache would be written,
+/// read back and written again.
 const HEADERS_GATHERED: usize = 50_000;
 
 /// Headers that are hashed in one go while a chain is opened: half a megabyte.
@@ -54,11 +56,12 @@ const HASHED_TOGETHER: usize = 4_096;
 /// How many such batches may be read ahead of the hashing.
 const BATCHES_READ: usize = 4;
 
-/// Room is made for this many headers at once when a chain is opened, whatever a damaged file says that it holds: 1 GB.
+/// Room is made for this many headers at once when a chain is opened, whatever a damaged file says
+/// that it holds: 1 GB.
 const MAX_RESERVED: usize = 5_000_000;
 
-/// Changes are committed at the latest when they take about this many bytes of memory: some 28 full blocks. All but their
-/// bodies are kept while they are being written.
+/// Changes are committed at the latest when they take about this many bytes of memory: some 28 full
+/// blocks. All but their bodies are kept while they are being written.
 const MAX_GATHERED: usize = 60 * 1024 * 1024;
 
 /// Tips that only grow are told as one event, until it names this many transactions.
@@ -67,8 +70,8 @@ const MAX_TOLD_TOGETHER: usize = 10_000;
 /// How a chain is kept; none of it changes what is valid.
 #[derive(Debug, Clone)]
 pub struct ChainOptions {
-    /// Memory, in MiB: three eighths for the database's pages, about half for changes. Those being written, and blocks that
-    /// wait, come on top.
+    /// Memory, in MiB: three eighths for the database's pages, about half for changes. Those being
+    /// written, and blocks that wait, come on top.
     pub cache_mib: usize,
     /// Threads that verify signatures.
     pub threads: usize,
@@ -77,7 +80,8 @@ pub struct ChainOptions {
 }
 
 impl ChainOptions {
-    /// What the database may keep of its pages in memory, in MiB: it goes beyond it while it writes.
+    /// What the database may keep of its pages in memory, in MiB: it goes beyond it while it
+    /// writes.
     pub(super) const fn page_mib(&self) -> usize {
         self.cache_mib / 8 * 3
     }
@@ -140,8 +144,8 @@ pub struct Chain {
     pub(super) too_large: Option<super::diverged::TooLarge>,
     /// How much memory a reorganisation may take, in MiB.
     pub(super) reorganisation_mib: usize,
-    /// About how many bytes of bodies are stored beside the best chains, more than any before they are counted; and how many
-    /// may be.
+    /// About how many bytes of bodies are stored beside the best chains, more than any before they
+    /// are counted; and how many may be.
     pub(super) side_bytes: usize,
     pub(super) max_side_bytes: usize,
     /// While stored blocks are connected again: nothing is told, the mempool is left alone.
@@ -158,8 +162,16 @@ impl Chain {
     ///
     /// # Errors
     /// See [`store::create`](super::store::create).
-    pub fn create(path: &Path, network: &Network, options: ChainOptions) -> Result<Self, OpenError> {
-        Self::from_store(super::store::create(path, network, None, options.page_mib())?, options, path)
+    pub fn create(
+        path: &Path,
+        network: &Network,
+        options: ChainOptions,
+    ) -> Result<Self, OpenError> {
+        Self::from_store(
+            super::store::create(path, network, None, options.page_mib())?,
+            options,
+            path,
+        )
     }
 
     /// Opens the chain in a file.
@@ -170,8 +182,8 @@ impl Chain {
         Self::from_store(super::store::open(path, options.page_mib())?, options, path)
     }
 
-    /// Opens the chain in a file to be read alone: the file stays as it is, and what would change it is
-    /// [`ChainFault::ReadOnly`].
+    /// Opens the chain in a file to be read alone: the file stays as it is, and what would change
+    /// it is [`ChainFault::ReadOnly`].
     ///
     /// # Errors
     /// See [`OpenError`].
@@ -191,7 +203,9 @@ impl Chain {
     }
 
     fn from_store(store: Store, options: ChainOptions, path: &Path) -> Result<Self, OpenError> {
-        contained(path, || Self::load(store, options).map_err(|fault| OpenError::from_fault(path, fault)))
+        contained(path, || {
+            Self::load(store, options).map_err(|fault| OpenError::from_fault(path, fault))
+        })
     }
 
     fn load(store: Store, options: ChainOptions) -> Result<Self, ChainFault> {
@@ -206,7 +220,10 @@ impl Chain {
         let mut waiting = Vec::new();
         for entry in tables.mempool.iter()? {
             let (key, value) = entry?;
-            waiting.push((TxId(*key.value()), stored::<WaitingRecord>("a waiting trade", value.value())?));
+            waiting.push((
+                TxId(*key.value()),
+                stored::<WaitingRecord>("a waiting trade", value.value())?,
+            ));
         }
         waiting.sort_by_key(|(_, record)| record.sequence);
         let damaged = mend_damaged(&mut waiting, &tables, &network, options.threads)?;
@@ -242,8 +259,9 @@ impl Chain {
             written: Default::default(),
             ready: Vec::new(),
         };
-        // A crash in the middle of a reindex leaves more stored than connected. What joins for the first time joins as late
-        // as this node is known to have run: too early, and what beats it would seem to undo old blocks.
+        // A crash in the middle of a reindex leaves more stored than connected. What joins for the
+        // first time joins as late as this node is known to have run: too early, and what beats it
+        // would seem to undo old blocks.
         let now = chain.tree.last_connection();
         chain.catch_up(now, &mut |_, _| true)?;
         chain.restore_mempool(waiting)?;
@@ -318,7 +336,9 @@ impl Chain {
             return Ok(*header);
         }
         let record = self.overlay.header(&self.tree.node(id).key())?;
-        record.map(|record| record.header).ok_or_else(|| ChainFault::Corrupt("a header is missing".into()))
+        record
+            .map(|record| record.header)
+            .ok_or_else(|| ChainFault::Corrupt("a header is missing".into()))
     }
 
     /// Writes what the tree knows of a node to the headers table.
@@ -388,8 +408,12 @@ impl Chain {
     }
 
     /// Begins to make everything durable on another thread, which calls `done` at the end; until
-    /// [`finish_storing`](Self::finish_storing), none of it is told. Waits for what was begun before.
-    pub(super) fn begin_storing(&mut self, done: impl FnOnce() + Send + 'static) -> Result<(), ChainFault> {
+    /// [`finish_storing`](Self::finish_storing), none of it is told. Waits for what was begun
+    /// before.
+    pub(super) fn begin_storing(
+        &mut self,
+        done: impl FnOnce() + Send + 'static,
+    ) -> Result<(), ChainFault> {
         self.finish_storing()?;
         self.written = (std::mem::take(&mut self.staged), std::mem::take(&mut self.logs));
         self.overlay.begin_writing(done)
@@ -400,7 +424,8 @@ impl Chain {
         self.overlay.is_busy()
     }
 
-    /// Waits until what [`begin_storing`](Self::begin_storing) began is durable; then it can be told.
+    /// Waits until what [`begin_storing`](Self::begin_storing) began is durable; then it can be
+    /// told.
     pub(super) fn finish_storing(&mut self) -> Result<(), ChainFault> {
         self.overlay.finish_writing()?;
         self.release();
@@ -434,8 +459,12 @@ impl Chain {
         if let ChainEvent::TipChanged { tip, disconnected, connected, mined } = &event
             && disconnected.is_empty()
             && mined.len() <= MAX_TOLD_TOGETHER
-            && let Some(ChainEvent::TipChanged { tip: last, connected: before, mined: mined_before, .. }) =
-                self.staged.back_mut()
+            && let Some(ChainEvent::TipChanged {
+                tip: last,
+                connected: before,
+                mined: mined_before,
+                ..
+            }) = self.staged.back_mut()
             && mined_before.len() <= MAX_TOLD_TOGETHER
         {
             *last = *tip;
@@ -447,8 +476,9 @@ impl Chain {
     }
 }
 
-/// Takes the own copy of waiting trades that are not those of their names, or whose signatures do not hold, and leaves those
-/// out that have none: taken for verified, they would spoil every block that is mined with them. Gives both.
+/// Takes the own copy of waiting trades that are not those of their names, or whose signatures do
+/// not hold, and leaves those out that have none: taken for verified, they would spoil every block
+/// that is mined with them. Gives both.
 fn mend_damaged(
     waiting: &mut Vec<(TxId, WaitingRecord)>,
     tables: &ReadTables,
@@ -458,17 +488,22 @@ fn mend_damaged(
     let (mut sound, mut damaged) = (0usize, Vec::new());
     loop {
         let rest = waiting.iter().skip(sound);
-        let named: Vec<_> = rest.clone().map(|(txid, record)| (&*record.transaction, *txid)).collect();
+        let named: Vec<_> =
+            rest.clone().map(|(txid, record)| (&*record.transaction, *txid)).collect();
         let misnamed = rest.take_while(|(txid, record)| record.transaction.txid() == *txid).count();
-        let forged = verify_signatures(&network.id, &named, threads).err().map(|(position, _)| position);
+        let forged =
+            verify_signatures(&network.id, &named, threads).err().map(|(position, _)| position);
         let position = forged.unwrap_or(named.len()).min(misnamed);
         sound = sound.saturating_add(position);
         let Some((txid, record)) = waiting.get_mut(sound) else { return Ok(damaged) };
         tracing::warn!(%txid, "a stored trade is damaged");
         damaged.push(*txid);
         let own = tables.own.get(tx_key(txid))?;
-        let own = own.map(|bytes| stored::<OwnRecord>("an own trade", bytes.value())).transpose()?;
-        match own.filter(|own| own.void.is_empty() && is_whole(*txid, &own.transaction, &network.id)) {
+        let own =
+            own.map(|bytes| stored::<OwnRecord>("an own trade", bytes.value())).transpose()?;
+        match own
+            .filter(|own| own.void.is_empty() && is_whole(*txid, &own.transaction, &network.id))
+        {
             Some(own) => {
                 record.transaction = Arc::new(own.transaction);
                 sound = sound.saturating_add(1);
@@ -506,12 +541,17 @@ pub(super) fn load_tree(tables: &ReadTables, network: &Network) -> Result<Header
             batch.push((hash, record.header));
             if batch.len() == HASHED_TOGETHER {
                 // Nobody takes it any more once a header was wrong.
-                let _ = batches.send(std::mem::replace(&mut batch, Vec::with_capacity(HASHED_TOGETHER)));
+                let _ = batches
+                    .send(std::mem::replace(&mut batch, Vec::with_capacity(HASHED_TOGETHER)));
             }
         }
         let _ = batches.send(batch);
         drop(batches);
         let tree = loader.finish();
-        if hashing.join().unwrap_or(false) { Ok(tree) } else { Err(corrupt("a header is not the one of its hash")) }
+        if hashing.join().unwrap_or(false) {
+            Ok(tree)
+        } else {
+            Err(corrupt("a header is not the one of its hash"))
+        }
     })
 }

@@ -10,8 +10,8 @@ use super::{
 use crate::{
     consensus::{MAX_BLOCK_BYTES, SUBSIDY, min_time, next_bits},
     primitives::{
-        Amount, Block, BlockHash, HEADER_BYTES, Header, MerkleRoot, Owner, Transaction, TxOutput, UnixMillis,
-        coinbase_memo, sha256, short_id,
+        Amount, Block, BlockHash, HEADER_BYTES, Header, MerkleRoot, Owner, Transaction, TxOutput,
+        UnixMillis, coinbase_memo, sha256, short_id,
     },
 };
 
@@ -27,14 +27,15 @@ pub(super) struct TemplateKey {
 }
 
 impl Chain {
-    /// A block to mine on the tip that pays `owner`: everything but the nonce. Its time is `now`, or the earliest that the
-    /// rules allow.
+    /// A block to mine on the tip that pays `owner`: everything but the nonce. Its time is `now`,
+    /// or the earliest that the rules allow.
     ///
     /// # Errors
     /// When the disk fails.
     pub fn template(&mut self, owner: Owner, now: UnixMillis) -> Result<Template, ChainFault> {
         let tip = self.tree.tip();
-        let key = TemplateKey { owner, tip: self.tree.node(tip).hash, mempool: self.mempool.changes() };
+        let key =
+            TemplateKey { owner, tip: self.tree.node(tip).hash, mempool: self.mempool.changes() };
         let window = self.window_after(tip)?;
         let time = now.max(min_time(&window));
         let bits = next_bits(&self.network, &window, time);
@@ -55,7 +56,8 @@ impl Chain {
         let height = self.tip().height.saturating_add(1);
         let chosen = self.mempool.select(MAX_BLOCK_BYTES.saturating_sub(FRAME_BYTES));
         let fees: Amount = chosen.iter().map(|waiting| waiting.entry.fee).sum();
-        let extra = sha256(&[&self.options.nonce_seed.to_le_bytes(), &self.generation.to_le_bytes()]);
+        let extra =
+            sha256(&[&self.options.nonce_seed.to_le_bytes(), &self.generation.to_le_bytes()]);
         let coinbase = Transaction {
             inputs: Vec::new(),
             outputs: vec![TxOutput { value: SUBSIDY.saturating_add(fees), owner: key.owner }],
@@ -64,19 +66,23 @@ impl Chain {
         let has_local = chosen.iter().any(|waiting| waiting.entry.local);
         let has_trades = !chosen.is_empty();
         let mut transactions = vec![coinbase];
-        transactions.extend(chosen.iter().map(|waiting| Transaction::clone(&waiting.entry.transaction)));
+        transactions
+            .extend(chosen.iter().map(|waiting| Transaction::clone(&waiting.entry.transaction)));
         let previous = key.tip;
-        let header = Header { previous, merkle_root: MerkleRoot::ZERO, height, time: 0, bits: 0, nonce: 0 };
+        let header =
+            Header { previous, merkle_root: MerkleRoot::ZERO, height, time: 0, bits: 0, nonce: 0 };
         let mut block = Block { header, transactions };
         block.header.merkle_root = block.computed_merkle_root();
         Template { block, generation: self.generation, has_local, has_trades }
     }
 
-    /// Makes a compact block whole from what waits. A short id that two waiting trades have counts as missing.
+    /// Makes a compact block whole from what waits. A short id that two waiting trades have counts
+    /// as missing.
     #[must_use]
     pub fn rebuild(&self, header: Header, coinbase: Transaction, short_ids: &[[u8; 6]]) -> Rebuilt {
         let hash = header.hash();
-        let mut names: HashMap<[u8; 6], Option<&Arc<Transaction>>> = HashMap::with_capacity(self.mempool.len());
+        let mut names: HashMap<[u8; 6], Option<&Arc<Transaction>>> =
+            HashMap::with_capacity(self.mempool.len());
         for (leaf, transaction) in self.mempool.leaves() {
             let same = names.entry(short_id(&hash, leaf));
             same.and_modify(|known| *known = None).or_insert(Some(transaction));
@@ -94,7 +100,8 @@ impl Chain {
         if block.computed_merkle_root() == header.merkle_root {
             return Rebuilt::Block(Box::new(block));
         }
-        // A name led to the wrong trade: nothing but the coinbase can be trusted, and perhaps not even that.
+        // A name led to the wrong trade: nothing but the coinbase can be trusted, and perhaps not
+        // even that.
         let positions = (1u32..).zip(short_ids).map(|(position, _)| position).collect();
         let found = std::iter::once(Some(coinbase)).chain(short_ids.iter().map(|_| None)).collect();
         Rebuilt::Missing { found, positions }

@@ -1,4 +1,5 @@
-//! What tests of this floor and of those above need: chains in memory, on redb's own backend, and blocks mined for them.
+//! What tests of this floor and of those above need: chains in memory, on redb's own backend, and
+//! blocks mined for them.
 
 pub(crate) mod crash;
 
@@ -23,8 +24,8 @@ pub(crate) use crate::consensus::testing::{coinbase, key, mine, note, owner, sig
 use crate::{
     consensus::{self, HeaderWindow, Network, SUBSIDY, min_time, next_bits},
     primitives::{
-        Amount, Block, BlockHash, Header, MerkleRoot, OutPoint, Owner, PeerId, PublicKey, Transaction, TxId, TxOutput,
-        UnixMillis, coinbase_memo,
+        Amount, Block, BlockHash, Header, MerkleRoot, OutPoint, Owner, PeerId, PublicKey,
+        Transaction, TxId, TxOutput, UnixMillis, coinbase_memo,
     },
 };
 
@@ -125,11 +126,16 @@ pub(crate) fn open(disk: &Disk, network: &Network) -> Chain {
 }
 
 impl Chain {
-    /// Panics unless all that the mempool keeps follows from its entries, and the coins that it remembers are the chain's.
+    /// Panics unless all that the mempool keeps follows from its entries, and the coins that it
+    /// remembers are the chain's.
     pub(crate) fn assert_consistent_mempool(&mut self) {
         self.mempool.assert_consistent();
         for (key, coin) in self.mempool.spent_coins() {
-            assert_eq!(self.overlay.coin(&key).expect("a coin or none"), Some(coin), "a remembered coin is there");
+            assert_eq!(
+                self.overlay.coin(&key).expect("a coin or none"),
+                Some(coin),
+                "a remembered coin is there"
+            );
         }
     }
 }
@@ -160,11 +166,20 @@ impl TestChain {
     /// Accepts blocks that must connect.
     pub(crate) fn connect(&mut self, blocks: &[Block]) {
         for block in blocks {
-            assert_eq!(self.block(block), Ok(BlockAccepted::Connected), "height {}", block.header.height);
+            assert_eq!(
+                self.block(block),
+                Ok(BlockAccepted::Connected),
+                "height {}",
+                block.header.height
+            );
         }
     }
 
-    pub(crate) fn trade(&mut self, transaction: &Transaction, origin: Origin) -> Result<TxId, AcceptTradeError> {
+    pub(crate) fn trade(
+        &mut self,
+        transaction: &Transaction,
+        origin: Origin,
+    ) -> Result<TxId, AcceptTradeError> {
         self.chain.accept_trade(transaction.clone(), origin, self.now)
     }
 
@@ -172,7 +187,10 @@ impl TestChain {
     pub(crate) fn mine(&mut self, owner: Owner) -> Block {
         let mut block = self.chain.template(owner, self.now).expect("a template").block;
         mine(&mut block);
-        assert_eq!(self.chain.accept_block(block.clone(), Origin::Local, self.now), Ok(BlockAccepted::Connected));
+        assert_eq!(
+            self.chain.accept_block(block.clone(), Origin::Local, self.now),
+            Ok(BlockAccepted::Connected)
+        );
         block
     }
 
@@ -223,7 +241,8 @@ impl Branch {
     /// The next block with these trades and a coinbase of `value` to `key(1)`, not added.
     pub(crate) fn draft(&self, trades: &[Transaction], value: Amount) -> Block {
         let window = HeaderWindow::from_headers(&self.headers).expect("a window");
-        let time = min_time(&window).max(window.parent_time() + self.network.params.spacing_ms.max(1_000));
+        let time =
+            min_time(&window).max(window.parent_time() + self.network.params.spacing_ms.max(1_000));
         let height = window.parent_height() + 1;
         let mut minted = coinbase(height, owner(&key(1)), value);
         minted.memo = coinbase_memo(height, &[self.salt]);
@@ -231,7 +250,10 @@ impl Branch {
         transactions.extend_from_slice(trades);
         let bits = next_bits(&self.network, &window, time);
         let (previous, merkle_root) = (window.parent(), MerkleRoot::ZERO);
-        let mut block = Block { header: Header { previous, merkle_root, height, time, bits, nonce: 0 }, transactions };
+        let mut block = Block {
+            header: Header { previous, merkle_root, height, time, bits, nonce: 0 },
+            transactions,
+        };
         seal(&mut block);
         block
     }
@@ -271,7 +293,14 @@ pub(crate) fn genesis_coin(network: &Network) -> OutPoint {
 }
 
 /// A signed trade of one coin: pays each owner that many units.
-pub(crate) fn pay(network: &Network, from: &SigningKey, coin: OutPoint, to: &[(Owner, u64)]) -> Transaction {
-    let outputs = to.iter().map(|(owner, units)| TxOutput { value: Amount::from_units(*units), owner: *owner });
+pub(crate) fn pay(
+    network: &Network,
+    from: &SigningKey,
+    coin: OutPoint,
+    to: &[(Owner, u64)],
+) -> Transaction {
+    let outputs = to
+        .iter()
+        .map(|(owner, units)| TxOutput { value: Amount::from_units(*units), owner: *owner });
     signed(&network.id, &[(from, coin)], outputs.collect(), b"")
 }

@@ -1,12 +1,13 @@
 //! The chain thread: the one writer of `chain.redb`. Others hold a [`ChainHandle`].
 //!
-//! Commands come through one bounded queue. The thread takes all that have gathered, then has them written in one commit,
-//! then answers them all: alone near the tip, a block costs one commit; far behind, hundreds share one. Nothing is
-//! answered or told before it is durable, but for peers' trades, which nobody is promised. The thread ends when the last
-//! handle is dropped, or when the disk fails; it then closes the file.
+//! Commands come through one bounded queue. The thread takes all that have gathered, then has them
+//! written in one commit, then answers them all: alone near the tip, a block costs one commit; far
+//! behind, hundreds share one. Nothing is answered or told before it is durable, but for peers'
+//! trades, which nobody is promised. The thread ends when the last handle is dropped, or when the
+//! disk fails; it then closes the file.
 //!
-//! Far behind, three things are done at once: the blocks next in the queue are looked at ([`Preparer`]), one is connected
-//! here, and those before it are written.
+//! Far behind, three things are done at once: the blocks next in the queue are looked at
+//! ([`Preparer`]), one is connected here, and those before it are written.
 //!
 //! ```text
 //! queue ─► ahead (form, signatures: workers) ─► connect (this thread) ─► store (one thread) ─► answers, events
@@ -31,7 +32,9 @@ use tokio::{
 
 use super::{
     api::{BlockAccepted, ChainAudit, ChainCommand, ChainEvent, ChainSummary, Origin},
-    errors::{AcceptBlockError, AcceptBranchError, AcceptHeadersError, AcceptTradeError, ChainFault},
+    errors::{
+        AcceptBlockError, AcceptBranchError, AcceptHeadersError, AcceptTradeError, ChainFault,
+    },
     handle::ChainHandle,
     prepare::{Incoming, Preparer},
     state::Chain,
@@ -44,8 +47,8 @@ pub type Clock = Arc<dyn Fn() -> UnixMillis + Send + Sync>;
 /// Commands that wait at most: two windows of bodies. Beyond half of it, [`ChainHandle::busy`].
 pub(super) const QUEUE: usize = 512;
 
-/// Commands that are taken from the queue ahead of their turn, so that the blocks among them can be looked at: enough to
-/// keep the threads busy while this one waits for the disk.
+/// Commands that are taken from the queue ahead of their turn, so that the blocks among them can be
+/// looked at: enough to keep the threads busy while this one waits for the disk.
 const AHEAD: usize = 16;
 
 /// Replies are kept back for a shared commit at most this long.
@@ -62,8 +65,8 @@ const EVENT_PATIENCE: Duration = Duration::from_millis(200);
 
 /// Starts the chain thread.
 ///
-/// `events` should be drained as long as it is held: the thread waits for room. The second value ends when the file is
-/// closed.
+/// `events` should be drained as long as it is held: the thread waits for room. The second value
+/// ends when the file is closed.
 ///
 /// # Errors
 /// When the system gives no thread.
@@ -77,7 +80,8 @@ pub fn spawn(
     let (publish, summary) = watch::channel(chain.summary(clock()));
     let closing = Arc::new(AtomicBool::new(false));
     let fault = Arc::new(OnceLock::new());
-    let (reader, closing_too, fault_too) = (chain.reader(), Arc::clone(&closing), Arc::clone(&fault));
+    let (reader, closing_too, fault_too) =
+        (chain.reader(), Arc::clone(&closing), Arc::clone(&fault));
     let handle = ChainHandle { commands, summary, reader, closing: closing_too, fault: fault_too };
     let preparer = Preparer::start(chain.options.threads, chain.network(), &chain.verified);
     let thread = ChainThread {
@@ -194,14 +198,16 @@ enum Next {
 impl ChainThread {
     fn run(mut self) {
         let served = contain(|| self.serve());
-        // What a panic left half done is not touched again, not even to close it: the process ends soon.
+        // What a panic left half done is not touched again, not even to close it: the process ends
+        // soon.
         let panicked = served.is_err();
         if let Err(fault) = served.unwrap_or_else(|reason| Err(ChainFault::Corrupt(reason))) {
             tracing::error!(%fault, "the chain thread stops");
             // Before the replies go: whoever waits sees the closed channel and asks why.
             let _ = self.fault.set(fault);
         }
-        let Self { mut chain, mut queue, ahead, storing, replies, events, runtime, fault, .. } = self;
+        let Self { mut chain, mut queue, ahead, storing, replies, events, runtime, fault, .. } =
+            self;
         // What is being written has the file too.
         let _ = contain(|| chain.finish_storing());
         if !panicked && let Err(reason) = contain(|| drop(ManuallyDrop::into_inner(chain))) {
@@ -249,7 +255,10 @@ impl ChainThread {
     /// Waits for a command until something is due, which comes first.
     fn next(&mut self) -> Next {
         self.look_ahead();
-        let due = self.chain.next_due().map(|due| Duration::from_millis(due.saturating_sub((self.clock)())));
+        let due = self
+            .chain
+            .next_due()
+            .map(|due| Duration::from_millis(due.saturating_sub((self.clock)())));
         let unsaved = self.unsaved.left(self.chain.is_changed() && self.storing.is_none());
         let torn = self.torn.left(self.chain.is_off_best());
         let patience = due.into_iter().chain(unsaved).chain(torn).min();
@@ -276,7 +285,8 @@ impl ChainThread {
         })
     }
 
-    /// Takes commands from the queue ahead of their turn, and has the blocks looked at that follow another command.
+    /// Takes commands from the queue ahead of their turn, and has the blocks looked at that follow
+    /// another command.
     fn look_ahead(&mut self) {
         while self.ahead.len() < AHEAD {
             let Ok(command) = self.queue.try_recv() else { return };
@@ -302,7 +312,8 @@ impl ChainThread {
             return self.store();
         }
         self.gathering = None;
-        let (summary, replies) = (self.chain.summary((self.clock)()), std::mem::take(&mut self.replies));
+        let (summary, replies) =
+            (self.chain.summary((self.clock)()), std::mem::take(&mut self.replies));
         self.release(summary, replies);
         Ok(())
     }
@@ -319,8 +330,10 @@ impl ChainThread {
         self.finish()?;
         let stored = Arc::clone(&self.stored);
         self.gathering = None;
-        self.storing =
-            Some(Storing { replies: std::mem::take(&mut self.replies), summary: self.chain.summary((self.clock)()) });
+        self.storing = Some(Storing {
+            replies: std::mem::take(&mut self.replies),
+            summary: self.chain.summary((self.clock)()),
+        });
         self.chain.begin_storing(move || stored.notify_one())
     }
 
@@ -369,7 +382,9 @@ impl ChainThread {
     fn answer(&mut self, command: Taken) -> Result<(), ChainFault> {
         let now = (self.clock)();
         let command = match command {
-            Taken::Block(incoming, origin, reply) => return self.take_block(incoming, origin, reply, now),
+            Taken::Block(incoming, origin, reply) => {
+                return self.take_block(incoming, origin, reply, now);
+            }
             Taken::Command(command) => command,
         };
         match command {

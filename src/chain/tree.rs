@@ -1,11 +1,13 @@
-//! The header tree in memory: every header's height, parent, work and status; whole headers near the tip.
+//! The header tree in memory: every header's height, parent, work and status; whole headers near
+//! the tip.
 //!
-//! Owned by [`Chain`](super::Chain); what changes here is also written to the headers table by its owner. Readers share
-//! the map from hash to height alone, as a hint of where to look on the disk. Invariants:
+//! Owned by [`Chain`](super::Chain); what changes here is also written to the headers table by its
+//! owner. Readers share the map from hash to height alone, as a hint of where to look on the disk.
+//! Invariants:
 //! - a node's parent is in the tree, and has a body when the node has one;
 //! - a node below an invalid one is invalid;
-//! - the connected nodes are a chain from genesis, the nodes with `on_best` another, and the last of this one is the
-//!   header with the most work (of equals the lower hash) that is not invalid.
+//! - the connected nodes are a chain from genesis, the nodes with `on_best` another, and the last
+//!   of this one is the header with the most work (of equals the lower hash) that is not invalid.
 
 use std::{
     cmp::Reverse,
@@ -25,15 +27,17 @@ use crate::{
     primitives::{BlockHash, Header, Height, UnixMillis},
 };
 
-/// Whole headers are kept in memory for this many of the last heights at least, and twice as many at most, 4 MB: those
-/// whose status still changes. Others are read from the disk when they are written again.
+/// Whole headers are kept in memory for this many of the last heights at least, and twice as many
+/// at most, 4 MB: those whose status still changes. Others are read from the disk when they are
+/// written again.
 const WHOLE_HEADERS: Height = 20_000;
 
 /// Headers beside the best header chain, at most: 7 MB of the disk for whoever does their work.
 pub(crate) const MAX_SIDE_HEADERS: usize = 50_000;
 
-/// A body beside the best header chain is kept only if its branch has, up to it, the work of our tip less that of so many
-/// last blocks: whoever fills the disk with others has to do as much work as for blocks that may yet win.
+/// A body beside the best header chain is kept only if its branch has, up to it, the work of our
+/// tip less that of so many last blocks: whoever fills the disk with others has to do as much work
+/// as for blocks that may yet win.
 const SIDE_DEPTH: Height = 144;
 
 /// Such bodies, at most, in bytes: 128 full blocks.
@@ -69,7 +73,8 @@ impl Node {
         block_key(self.height, &self.hash)
     }
 
-    /// Whether a chain that ends here beats one that ends there: more work, or as much and the lower hash.
+    /// Whether a chain that ends here beats one that ends there: more work, or as much and the
+    /// lower hash.
     pub(crate) fn beats(&self, other: &Self) -> bool {
         (self.work, Reverse(self.hash)) > (other.work, Reverse(other.hash))
     }
@@ -157,7 +162,13 @@ impl HeaderTree {
     }
 
     /// Adds a checked header; its work is its parent's and `work`.
-    pub(crate) fn add(&mut self, parent: NodeId, hash: BlockHash, header: Header, work: Work) -> NodeId {
+    pub(crate) fn add(
+        &mut self,
+        parent: NodeId,
+        hash: BlockHash,
+        header: Header,
+        work: Work,
+    ) -> NodeId {
         let record = HeaderRecord {
             header,
             work: self.node(parent).work.saturating_add(work),
@@ -167,7 +178,10 @@ impl HeaderTree {
         };
         self.side = self.side.saturating_add(1);
         let id = self.grow(parent, hash, &record);
-        self.index.write().unwrap_or_else(PoisonError::into_inner).insert(hash, (id, header.height));
+        self.index
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(hash, (id, header.height));
         self.remember(id, header);
         id
     }
@@ -230,8 +244,8 @@ impl HeaderTree {
         self.connected_at(height).map_or(Work::ZERO, |id| self.node(id).work)
     }
 
-    /// The nodes beside both best chains, of blocks and of headers, whose bodies are stored, in the order in which they may be
-    /// forgotten: none before those above it, else the least work first.
+    /// The nodes beside both best chains, of blocks and of headers, whose bodies are stored, in the
+    /// order in which they may be forgotten: none before those above it, else the least work first.
     pub(crate) fn side_bodies(&self) -> Vec<NodeId> {
         let is_side = |node: &Node| node.status == Status::Stored && !node.on_best;
         let mut above: KeyMap<NodeId, usize> = KeyMap::default();
@@ -245,7 +259,10 @@ impl HeaderTree {
         let mut order = Vec::new();
         while let Some(Reverse((_, id))) = ends.pop() {
             order.push(id);
-            let Some(parent) = self.node(id).parent.filter(|parent| is_side(self.node(*parent))) else { continue };
+            let Some(parent) = self.node(id).parent.filter(|parent| is_side(self.node(*parent)))
+            else {
+                continue;
+            };
             let Some(count) = above.get_mut(&parent) else { continue };
             *count = count.saturating_sub(1);
             if *count == 0 {
@@ -260,7 +277,8 @@ impl HeaderTree {
         std::iter::successors(Some(id), |id| self.node(*id).parent)
     }
 
-    /// What it takes to make `id` the tip: the nodes to disconnect, last first, and those to connect, first first.
+    /// What it takes to make `id` the tip: the nodes to disconnect, last first, and those to
+    /// connect, first first.
     pub(crate) fn path_to(&self, id: NodeId) -> (Vec<NodeId>, Vec<NodeId>) {
         let is_off = |id: &NodeId| self.node(*id).status != Status::Connected;
         let mut connect: Vec<_> = self.ancestors(id).take_while(is_off).collect();
@@ -302,8 +320,8 @@ impl HeaderTree {
         marked
     }
 
-    /// Marks the stored bodies of a node and of everything above it as not here; what was marked. None of it may be
-    /// connected.
+    /// Marks the stored bodies of a node and of everything above it as not here; what was marked.
+    /// None of it may be connected.
     pub(crate) fn forget_bodies(&mut self, id: NodeId) -> Vec<NodeId> {
         let mut marked = self.branch(id);
         marked.retain(|id| self.node(*id).status == Status::Stored);
@@ -323,7 +341,8 @@ impl HeaderTree {
         let mut branch = vec![id];
         let mut seen = HashSet::from([id]);
         let height = self.node(id).height;
-        let mut above: Vec<_> = self.live().filter(|(_, node)| node.height > height).map(|(id, _)| id).collect();
+        let mut above: Vec<_> =
+            self.live().filter(|(_, node)| node.height > height).map(|(id, _)| id).collect();
         above.sort_unstable_by_key(|id| self.node(*id).height);
         for id in above {
             if self.node(id).parent.is_some_and(|parent| seen.contains(&parent)) {
@@ -343,19 +362,26 @@ impl HeaderTree {
     /// The valid header with the most work, looked for among all: after some were marked invalid.
     pub(crate) fn find_best(&self) -> NodeId {
         let valid = self.live().filter(|(_, node)| node.status != Status::Invalid);
-        valid.fold(self.tip(), |best, (id, node)| if node.beats(self.node(best)) { id } else { best })
+        valid.fold(
+            self.tip(),
+            |best, (id, node)| if node.beats(self.node(best)) { id } else { best },
+        )
     }
 
     /// The stored or connected node with the most work.
     pub(crate) fn find_best_stored(&self) -> NodeId {
         let stored = self.live().filter(|(_, node)| node.status.has_body());
-        stored.fold(self.tip(), |best, (id, node)| if node.beats(self.node(best)) { id } else { best })
+        stored.fold(
+            self.tip(),
+            |best, (id, node)| if node.beats(self.node(best)) { id } else { best },
+        )
     }
 
-    /// The stored node with the most work among those that have been on the best chain since they last left it: the tip,
-    /// unless it is being rebuilt.
+    /// The stored node with the most work among those that have been on the best chain since they
+    /// last left it: the tip, unless it is being rebuilt.
     pub(crate) fn find_best_once_connected(&self) -> NodeId {
-        let connected = self.live().filter(|(_, node)| node.status.has_body() && node.connected_at > 0);
+        let connected =
+            self.live().filter(|(_, node)| node.status.has_body() && node.connected_at > 0);
         self.best_of(connected.map(|(id, _)| id)).unwrap_or_else(|| self.tip())
     }
 
@@ -366,14 +392,18 @@ impl HeaderTree {
 
     /// The valid node with the most work among a valid node and all above it.
     pub(crate) fn best_above(&self, id: NodeId) -> NodeId {
-        self.best_of(self.branch(id).into_iter().filter(|id| self.node(*id).status != Status::Invalid)).unwrap_or(id)
+        self.best_of(
+            self.branch(id).into_iter().filter(|id| self.node(*id).status != Status::Invalid),
+        )
+        .unwrap_or(id)
     }
 
     fn best_of(&self, nodes: impl Iterator<Item = NodeId>) -> Option<NodeId> {
         nodes.reduce(|best, id| if self.node(id).beats(self.node(best)) { id } else { best })
     }
 
-    /// Makes a child of the best header the best one: [`HeaderTree::set_best`] of what is almost always so. Whether it was.
+    /// Makes a child of the best header the best one: [`HeaderTree::set_best`] of what is almost
+    /// always so. Whether it was.
     pub(crate) fn extend_best(&mut self, id: NodeId) -> bool {
         let extends = self.node(id).parent == Some(self.best);
         if extends {
@@ -388,7 +418,8 @@ impl HeaderTree {
     pub(crate) fn set_best(&mut self, id: NodeId) -> Vec<NodeId> {
         let joining: Vec<_> = self.ancestors(id).take_while(|id| !self.node(*id).on_best).collect();
         let fork = joining.last().map_or(Some(id), |last| self.node(*last).parent);
-        let leaving: Vec<_> = self.ancestors(self.best).take_while(|id| Some(*id) != fork).collect();
+        let leaving: Vec<_> =
+            self.ancestors(self.best).take_while(|id| Some(*id) != fork).collect();
         for id in &joining {
             self.node_mut(*id).on_best = true;
         }
@@ -400,15 +431,17 @@ impl HeaderTree {
         [leaving, joining].concat()
     }
 
-    /// A node whose record cannot be true: its work is not its parent's and its own, it is valid above an invalid one, or what
-    /// it says of the best header chain is wrong. None unless the file is damaged.
+    /// A node whose record cannot be true: its work is not its parent's and its own, it is valid
+    /// above an invalid one, or what it says of the best header chain is wrong. None unless the
+    /// file is damaged.
     pub(crate) fn misfit(&self) -> Option<NodeId> {
         let best: HashSet<_> = self.ancestors(self.best).collect();
         let is_true = |id: NodeId, node: &Node| {
             let is_valid = node.status != Status::Invalid;
             let follows = node.parent.is_none_or(|parent| {
                 let (parent, target) = (self.node(parent), Target::from_compact(node.bits));
-                let adds_up = target.is_ok_and(|target| node.work == parent.work.saturating_add(target.work()));
+                let adds_up = target
+                    .is_ok_and(|target| node.work == parent.work.saturating_add(target.work()));
                 adds_up && (parent.status != Status::Invalid || !is_valid)
             });
             let beats_best = is_valid && node.beats(self.node(self.best));
@@ -417,13 +450,15 @@ impl HeaderTree {
         self.live().find(|(id, node)| !is_true(*id, node)).map(|(id, _)| id)
     }
 
-    /// Drops whole branches with the least work when there are too many headers beside the best chain; their keys.
+    /// Drops whole branches with the least work when there are too many headers beside the best
+    /// chain; their keys.
     pub(crate) fn drop_excess(&mut self) -> Vec<BlockKey> {
         if self.side <= MAX_SIDE_HEADERS {
             return Vec::new();
         }
         let wanted = MAX_SIDE_HEADERS.saturating_sub(DROPPED_AT_ONCE);
-        let droppable = |node: &Node| node.children == 0 && !node.on_best && node.status != Status::Connected;
+        let droppable =
+            |node: &Node| node.children == 0 && !node.on_best && node.status != Status::Connected;
         let leaves = self.live().filter(|(_, node)| droppable(node));
         let mut leaves: BinaryHeap<_> = leaves.map(|(id, node)| Reverse((node.work, id))).collect();
         let mut dropped = Vec::new();
@@ -450,8 +485,8 @@ impl HeaderTree {
 
 /// Makes the tree of stored headers, parents first.
 ///
-/// They join the index together, in a loop of its own: there the processor waits for many places of a large table at
-/// once, which takes half the time.
+/// They join the index together, in a loop of its own: there the processor waits for many places of
+/// a large table at once, which takes half the time.
 #[derive(Debug)]
 pub(crate) struct TreeLoader {
     tree: HeaderTree,
@@ -462,7 +497,8 @@ pub(crate) struct TreeLoader {
 }
 
 impl TreeLoader {
-    /// Begins with the genesis. `best` is the height that the best header will have, `count` how many there will be.
+    /// Begins with the genesis. `best` is the height that the best header will have, `count` how
+    /// many there will be.
     pub(crate) fn new(genesis: &HeaderRecord, best: Height, count: usize) -> Self {
         let mut tree = HeaderTree::new(genesis);
         tree.nodes.reserve(count);
@@ -525,7 +561,13 @@ mod tests {
     fn tree() -> HeaderTree {
         let header = header(BlockHash::ZERO, 0, 0);
         let status = Status::Connected;
-        HeaderTree::new(&HeaderRecord { header, work: Work::from(1), status, on_best_headers: true, connected_at: 0 })
+        HeaderTree::new(&HeaderRecord {
+            header,
+            work: Work::from(1),
+            status,
+            on_best_headers: true,
+            connected_at: 0,
+        })
     }
 
     /// A branch of that many headers above a node, each of that work.

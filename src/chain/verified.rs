@@ -1,14 +1,16 @@
 //! Trades whose signatures were verified before: when they came to the mempool, or with a block.
 //!
-//! A leaf is over everything that a verdict on signatures depends on but the network, which never changes, so what is
-//! here stays true for ever. Filled by [`Chain`](super::Chain); read also by the threads that look at blocks ahead.
+//! A leaf is over everything that a verdict on signatures depends on but the network, which never
+//! changes, so what is here stays true for ever. Filled by [`Chain`](super::Chain); read also by
+//! the threads that look at blocks ahead.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::hashing::KeySet;
 use crate::primitives::LeafHash;
 
-/// So many are remembered at least, and twice as many at most: more than fit in the mempool. 32 bytes each.
+/// So many are remembered at least, and twice as many at most: more than fit in the mempool. 32
+/// bytes each.
 const GENERATION: usize = 1 << 18;
 
 /// The leaves of verified trades. Clones share them.

@@ -1,4 +1,5 @@
-//! What came too early: blocks before their parent's body, headers ahead of our clock. Both bounded, both in memory alone.
+//! What came too early: blocks before their parent's body, headers ahead of our clock. Both
+//! bounded, both in memory alone.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -42,8 +43,8 @@ impl Waiter {
     }
 }
 
-/// Blocks that wait for their parents' bodies. When there are too many, those beside the best header chain give way (see
-/// [`WaitingBlocks::retain`]), then the highest: they are needed last.
+/// Blocks that wait for their parents' bodies. When there are too many, those beside the best
+/// header chain give way (see [`WaitingBlocks::retain`]), then the highest: they are needed last.
 #[derive(Debug, Default)]
 pub(super) struct WaitingBlocks {
     by_hash: HashMap<BlockHash, Waiter>,
@@ -74,7 +75,8 @@ impl WaitingBlocks {
 
     /// Whether a block of so many bytes can be kept without another giving way.
     pub(super) fn has_room(&self, bytes: usize) -> bool {
-        self.bytes.saturating_add(bytes) <= MAX_WAITING_BYTES && self.by_hash.len() < MAX_WAITING_BLOCKS
+        self.bytes.saturating_add(bytes) <= MAX_WAITING_BYTES
+            && self.by_hash.len() < MAX_WAITING_BLOCKS
     }
 
     /// Lets go of all others.

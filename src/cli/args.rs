@@ -1,5 +1,6 @@
-//! The command line as users type it: flags, help and examples. Values that a person may get wrong in an interesting
-//! way (addresses, amounts, hashes) stay text here, and are refused with a sentence where they are used.
+//! The command line as users type it: flags, help and examples. Values that a person may get wrong
+//! in an interesting way (addresses, amounts, hashes) stay text here, and are refused with a
+//! sentence where they are used.
 
 use std::{num::NonZeroUsize, path::PathBuf, sync::LazyLock};
 
@@ -10,11 +11,15 @@ use crate::node::{
     rpc::types::MineMode,
 };
 
-/// What `--version` says (`-V` says the number alone): which of the things that only building can give are there.
+/// What `--version` says (`-V` says the number alone): which of the things that only building can
+/// give are there.
 static LONG_VERSION: LazyLock<String> = LazyLock::new(|| {
-    let features =
-        [(cfg!(curve25519_dalek_backend = "avx512"), "avx512"), (cfg!(target_feature = "crt-static"), "static")];
-    let built_in: Vec<_> = features.into_iter().filter_map(|(there, name)| there.then_some(name)).collect();
+    let features = [
+        (cfg!(curve25519_dalek_backend = "avx512"), "avx512"),
+        (cfg!(target_feature = "crt-static"), "static"),
+    ];
+    let built_in: Vec<_> =
+        features.into_iter().filter_map(|(there, name)| there.then_some(name)).collect();
     format!("{}\nfeatures: {}", env!("CARGO_PKG_VERSION"), built_in.join(" "))
 });
 
@@ -25,8 +30,10 @@ static LONG_VERSION: LazyLock<String> = LazyLock::new(|| {
     version,
     long_version = LONG_VERSION.as_str(),
     about,
-    after_help = "Begin with:\n  friendchain people 127.0.0.1 8891 yzw\n\n`friendchain help COMMAND` shows an example of each.\n\n\
-                  Exit codes: 0 done, 1 refused or failed, 2 wrong usage, as a value that does not read is."
+    after_help = "Begin with:\n  friendchain people 127.0.0.1 8891 yzw\n\n`friendchain help \
+     COMMAND` shows an example of each.\n\n\
+                  Exit codes: 0 done, 1 refused or failed, 2 wrong usage, as a value that does \
+                  not read is."
 )]
 pub struct Cli {
     /// What every command takes.
@@ -44,7 +51,8 @@ pub struct Global {
     /// Where data is kept [default: the platform's data folder]
     #[arg(long, global = true, env = "FRIENDCHAIN_DATA_DIR", value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
-    /// Which of several nodes on this machine: its data is in DIR/ID; a number from 1024 to 65535 is its port too
+    /// Which of several nodes on this machine: its data is in DIR/ID; a number from 1024 to 65535
+    /// is its port too
     #[arg(long, global = true, env = "NODE_ID", value_name = "ID")]
     pub node_id: Option<String>,
     /// Answer with one JSON document
@@ -67,7 +75,8 @@ pub enum Command {
     /// Run the daemon until SIGINT or SIGTERM
     #[command(
         visible_alias = "startnode",
-        after_help = "Example:\n  friendchain start-node --name yzw --listen 0.0.0.0:3000 --peer 192.168.1.7:3000 --mine on-demand"
+        after_help = "Example:\n  friendchain start-node --name yzw --listen 0.0.0.0:3000 --peer \
+             192.168.1.7:3000 --mine on-demand"
     )]
     StartNode(StartNode),
     /// Start a node with its console, as the chat room does
@@ -78,13 +87,13 @@ pub enum Command {
     Console,
     /// Read the logs of several nodes together: a time line, and how fast things spread
     #[command(
-        after_help = "Example:\n  friendchain start-node --name yzw --log-dir logs\n  friendchain observe logs --html report.html"
+        after_help = "Example:\n  friendchain start-node --name yzw --log-dir logs\n  friendchain \
+             observe logs --html report.html"
     )]
     Observe(Observe),
     /// Print the shell's completion script
-    #[command(
-        after_help = "Example:\n  friendchain completions bash > ~/.local/share/bash-completion/completions/friendchain"
-    )]
+    #[command(after_help = "Example:\n  friendchain completions bash > \
+             ~/.local/share/bash-completion/completions/friendchain")]
     Completions {
         /// Which shell
         shell: clap_complete::Shell,
@@ -101,7 +110,13 @@ pub struct NodeFlags {
     #[arg(long = "peer", env = "FRIENDCHAIN_PEERS", value_delimiter = ',', value_name = "ADDR")]
     pub peers: Vec<String>,
     /// When to mine by itself
-    #[arg(long, visible_alias = "mining", value_enum, env = "FRIENDCHAIN_MINE", value_name = "WHEN")]
+    #[arg(
+        long,
+        visible_alias = "mining",
+        value_enum,
+        env = "FRIENDCHAIN_MINE",
+        value_name = "WHEN"
+    )]
     pub mine: Option<MineMode>,
     /// Who is paid for mined blocks [default: the wallet's first address]
     #[arg(long, env = "FRIENDCHAIN_MINER", value_name = "ADDRESS")]
@@ -139,7 +154,8 @@ pub struct StartNode {
     /// What friends see [default: the name it had, or the node id]
     #[arg(long, env = "FRIENDCHAIN_NAME")]
     pub name: Option<String>,
-    /// Where to accept connections: IP:PORT, PORT or a multiaddr; may be repeated [default: the port of the node id, or any]
+    /// Where to accept connections: IP:PORT, PORT or a multiaddr; may be repeated [default: the
+    /// port of the node id, or any]
     #[arg(long, env = "FRIENDCHAIN_LISTEN", value_delimiter = ',', value_name = "ADDR")]
     pub listen: Vec<String>,
     /// How to run.
@@ -150,8 +166,8 @@ pub struct StartNode {
 /// `observe`.
 #[derive(Debug, Clone, Args)]
 pub struct Observe {
-    /// Log files, folders of them, or - for standard input: of each node what it wrote to stderr or to --log-dir, not both, or
-    /// events count twice
+    /// Log files, folders of them, or - for standard input: of each node what it wrote to stderr or
+    /// to --log-dir, not both, or events count twice
     #[arg(required = true, num_args = 1.., value_name = "LOG")]
     pub logs: Vec<PathBuf>,
     /// Write a page with plots, which needs nothing else
@@ -193,10 +209,12 @@ pub enum ClientCommand {
     /// Make a wallet, or one more address of it
     #[command(
         visible_alias = "createwallet",
-        after_help = "Example:\n  friendchain create-wallet\n  friendchain create-wallet --recover < words.txt"
+        after_help = "Example:\n  friendchain create-wallet\n  friendchain create-wallet \
+             --recover < words.txt"
     )]
     CreateWallet {
-        /// Restore a wallet from its recovery phrase (typed, or from standard input), looking through 1,000 addresses
+        /// Restore a wallet from its recovery phrase (typed, or from standard input), looking
+        /// through 1,000 addresses
         #[arg(long)]
         recover: bool,
         /// What encrypts, or opens, the wallet.
@@ -224,12 +242,16 @@ pub enum ClientCommand {
     #[command(after_help = "Example:\n  friendchain lock")]
     Lock,
     /// The wallet's addresses, one a line, in the order made
-    #[command(visible_alias = "listaddresses", after_help = "Example:\n  friendchain list-addresses")]
+    #[command(
+        visible_alias = "listaddresses",
+        after_help = "Example:\n  friendchain list-addresses"
+    )]
     ListAddresses,
     /// Begin a chain of one's own
     #[command(
         visible_alias = "createblockchain",
-        after_help = "Example:\n  friendchain create-blockchain --address fc1… --name club --spacing 10 --bits 22"
+        after_help = "Example:\n  friendchain create-blockchain --address fc1… --name club \
+             --spacing 10 --bits 22"
     )]
     CreateBlockchain {
         /// Whom its first block pays
@@ -258,14 +280,20 @@ pub enum ClientCommand {
     #[command(after_help = "Example:\n  friendchain leave-chain")]
     LeaveChain,
     /// What an address has
-    #[command(visible_alias = "getbalance", after_help = "Example:\n  friendchain get-balance --address fc1…")]
+    #[command(
+        visible_alias = "getbalance",
+        after_help = "Example:\n  friendchain get-balance --address fc1…"
+    )]
     GetBalance {
         /// Whose
         #[arg(long)]
         address: String,
     },
     /// Pay somebody
-    #[command(after_help = "Example:\n  friendchain send --from fc1… --to yjf --amount 10 --memo 'for the tea' --mine")]
+    #[command(
+        after_help = "Example:\n  friendchain send --from fc1… --to yjf --amount 10 --memo 'for \
+             the tea' --mine"
+    )]
     Send {
         /// An address of this wallet
         #[arg(long)]
@@ -328,7 +356,10 @@ pub enum ClientCommand {
         to: Option<String>,
     },
     /// The chain's blocks, newest first
-    #[command(visible_alias = "printchain", after_help = "Example:\n  friendchain print-chain --limit 5")]
+    #[command(
+        visible_alias = "printchain",
+        after_help = "Example:\n  friendchain print-chain --limit 5"
+    )]
     PrintChain {
         /// How many at most
         #[arg(long, value_name = "N")]
@@ -377,12 +408,14 @@ pub enum ClientCommand {
     },
     /// Check a proof, by the chain here or by a block that you trust
     #[command(
-        after_help = "Example:\n  friendchain verify-proof tea.proof\n  friendchain verify-proof tea.proof --trust 00a1…"
+        after_help = "Example:\n  friendchain verify-proof tea.proof\n  friendchain verify-proof \
+             tea.proof --trust 00a1…"
     )]
     VerifyProof {
         /// What `prove` wrote; - is standard input
         file: PathBuf,
-        /// The hash of a block that somebody you trust has confirmed: needed where the chain here does not have the proof's
+        /// The hash of a block that somebody you trust has confirmed: needed where the chain here
+        /// does not have the proof's
         #[arg(long, value_name = "BLOCK")]
         trust: Option<String>,
     },
@@ -447,7 +480,10 @@ impl ClientCommand {
     /// Whether it makes the data folder when there is none.
     #[must_use]
     pub const fn makes_folder(&self) -> bool {
-        matches!(self, Self::CreateWallet { .. } | Self::CreateBlockchain { .. } | Self::Join { .. })
+        matches!(
+            self,
+            Self::CreateWallet { .. } | Self::CreateBlockchain { .. } | Self::Join { .. }
+        )
     }
 
     /// Whether only a running node can do it.
@@ -511,17 +547,24 @@ mod tests {
             assert!(parse(line).is_ok(), "{line}");
         }
         let cli = parse("send -from fc1abc -to fc1def -amount 10 -mine").expect("parsed");
-        let Command::Client(ClientCommand::Send { from, to, amount, mine, .. }) = cli.command else {
+        let Command::Client(ClientCommand::Send { from, to, amount, mine, .. }) = cli.command
+        else {
             panic!("not a send")
         };
-        assert_eq!((from.as_str(), to.as_str(), amount.as_str(), mine), ("fc1abc", "fc1def", "10", true));
+        assert_eq!(
+            (from.as_str(), to.as_str(), amount.as_str(), mine),
+            ("fc1abc", "fc1def", "10", true)
+        );
     }
 
     #[test]
     fn the_chat_rooms_command_line_parses() {
         let cli = parse("people 127.0.0.1 8891 yzw").expect("parsed");
         let Command::People(people) = cli.command else { panic!("not people") };
-        assert_eq!((people.ip.as_str(), people.port, people.name.as_str()), ("127.0.0.1", 8891, "yzw"));
+        assert_eq!(
+            (people.ip.as_str(), people.port, people.name.as_str()),
+            ("127.0.0.1", 8891, "yzw")
+        );
     }
 
     #[test]
@@ -534,16 +577,27 @@ mod tests {
     #[test]
     fn free_text_may_look_like_a_flag() {
         let cli = parse("chat yjf -mine is -1 - yes --no").expect("parsed");
-        let Command::Client(ClientCommand::Chat { text, .. }) = cli.command else { panic!("not a chat") };
+        let Command::Client(ClientCommand::Chat { text, .. }) = cli.command else {
+            panic!("not a chat")
+        };
         assert_eq!(text.join(" "), "-mine is -1 - yes --no");
         let cli = parse("note hello --wait").expect("parsed");
-        let Command::Client(ClientCommand::Note { text, wait, .. }) = cli.command else { panic!("not a note") };
+        let Command::Client(ClientCommand::Note { text, wait, .. }) = cli.command else {
+            panic!("not a note")
+        };
         assert_eq!((text.join(" ").as_str(), wait), ("hello", true));
     }
 
     #[test]
     fn wrong_usage_is_an_error() {
-        for line in ["", "nonsense", "send", "create-blockchain --address a --bits 41", "mine 0", "people 127.0.0.1"] {
+        for line in [
+            "",
+            "nonsense",
+            "send",
+            "create-blockchain --address a --bits 41",
+            "mine 0",
+            "people 127.0.0.1",
+        ] {
             assert!(parse(line).is_err(), "{line}");
         }
     }

@@ -22,8 +22,8 @@ use crate::{
     console::{self, ConsoleOptions},
     node::{
         config::{
-            MEETING_PLACE, NodeConfig, check_rpc, checked_name, default_name, listen_anywhere, listen_at, parse_listen,
-            parse_metrics, parse_peer, parse_rpc, peer_at,
+            MEETING_PLACE, NodeConfig, check_rpc, checked_name, default_name, listen_anywhere,
+            listen_at, parse_listen, parse_metrics, parse_peer, parse_rpc, peer_at,
         },
         datadir::{DataDir, NodeId},
         host::{Host, RunningNode},
@@ -31,29 +31,36 @@ use crate::{
     },
 };
 
-/// How long a node may take to end cleanly before the process ends anyway: one block's commit, and its goodbyes.
+/// How long a node may take to end cleanly before the process ends anyway: one block's commit, and
+/// its goodbyes.
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
 
 /// The settings that `start-node` asks for.
-pub(crate) fn start_node_config(flags: &StartNode, id: Option<&NodeId>) -> Result<NodeConfig, CommandError> {
+pub(crate) fn start_node_config(
+    flags: &StartNode,
+    id: Option<&NodeId>,
+) -> Result<NodeConfig, CommandError> {
     let mut config = NodeConfig::new(default_name(id));
     config.name = flags.name.as_deref().map(checked_name).transpose().map_err(Usage)?;
     if flags.listen.is_empty() {
         config.listen = listen_anywhere(id.and_then(NodeId::port).unwrap_or(0));
     } else {
-        let addresses: Result<Vec<_>, _> = flags.listen.iter().map(|text| parse_listen(text)).collect();
+        let addresses: Result<Vec<_>, _> =
+            flags.listen.iter().map(|text| parse_listen(text)).collect();
         config.listen = addresses.map_err(Usage)?.concat();
     }
     apply(&mut config, &flags.node)?;
     Ok(config)
 }
 
-/// The settings that `people` asks for: its own address, mining on demand, a wallet, and somebody to meet.
+/// The settings that `people` asks for: its own address, mining on demand, a wallet, and somebody
+/// to meet.
 pub(crate) fn people_config(flags: &People) -> Result<NodeConfig, CommandError> {
     let ip = match flags.ip.as_str() {
         "localhost" => IpAddr::V4(Ipv4Addr::LOCALHOST),
         text => text.parse().map_err(|_| {
-            let sentence = format!("'{text}' is not an IP address: write one of this machine, like 127.0.0.1");
+            let sentence =
+                format!("'{text}' is not an IP address: write one of this machine, like 127.0.0.1");
             Usage(RpcError::new("bad_listen_address", sentence))
         })?,
     };
@@ -73,7 +80,8 @@ fn apply(config: &mut NodeConfig, flags: &NodeFlags) -> Result<(), CommandError>
     // An environment variable that is empty names nobody.
     let peers = flags.peers.iter().filter(|text| !text.is_empty());
     if !flags.peers.is_empty() {
-        config.peers = peers.map(|text| parse_peer(text)).collect::<Result<_, _>>().map_err(Usage)?;
+        config.peers =
+            peers.map(|text| parse_peer(text)).collect::<Result<_, _>>().map_err(Usage)?;
     }
     config.mining = flags.mine.unwrap_or(config.mining);
     config.miner = flags.miner.as_deref().map(parsed_address).transpose()?;
@@ -142,13 +150,15 @@ pub(crate) async fn people(
         started = host.start(lock, config) => started?,
         () = signals.any() => return Ok(()),
     };
-    let options = ConsoleOptions { folder: folder.clone(), color, first_event: FIRST_PLACE, owns_node: true };
+    let options =
+        ConsoleOptions { folder: folder.clone(), color, first_event: FIRST_PLACE, owns_node: true };
     let mut talk = std::pin::pin!(console::run(node.client.clone(), options, &mut signals));
     let talked = tokio::select! {
         talked = &mut talk => talked,
         ended = &mut node.finished => {
             if io::stdin().is_terminal() {
-                // The line editor holds the terminal until its line is done: leaving now would leave it raw.
+                // The line editor holds the terminal until its line is done: leaving now would
+                // leave it raw.
                 writeln!(io::stderr(), "The node has ended: press Enter to leave.")?;
                 talk.await?;
             }
@@ -165,7 +175,8 @@ async fn stop(node: RunningNode) -> Result<(), CommandError> {
         tracing::debug!(%error, "the node was told to stop");
     }
     let Ok(ended) = timeout(STOP_PATIENCE, node.finished).await else {
-        let sentence = format!("the node did not stop within {} s, and was cut off", STOP_PATIENCE.as_secs());
+        let sentence =
+            format!("the node did not stop within {} s, and was cut off", STOP_PATIENCE.as_secs());
         return Err(RpcError::new("slow_stop", sentence).into());
     };
     Ok(ended?)
@@ -179,7 +190,8 @@ mod tests {
     use crate::cli::args::{Cli, Command};
 
     fn people_of(line: &str) -> Result<NodeConfig, CommandError> {
-        let cli = Cli::try_parse_from(["friendchain"].into_iter().chain(line.split_whitespace())).expect("parsed");
+        let cli = Cli::try_parse_from(["friendchain"].into_iter().chain(line.split_whitespace()))
+            .expect("parsed");
         let Command::People(people) = cli.command else { panic!("not people") };
         people_config(&people)
     }
@@ -192,7 +204,8 @@ mod tests {
         assert_eq!((first.mining, first.make_wallet), (MineMode::OnDemand, true));
         let second = people_of("people 127.0.0.1 8892 yjf").expect("a config");
         assert_eq!(second.peers, ["/ip4/127.0.0.1/tcp/8891"]);
-        let elsewhere = people_of("people 127.0.0.1 8892 yjf --peer 10.0.0.1:3000").expect("a config");
+        let elsewhere =
+            people_of("people 127.0.0.1 8892 yjf --peer 10.0.0.1:3000").expect("a config");
         assert_eq!(elsewhere.peers, ["/ip4/10.0.0.1/tcp/3000"]);
     }
 
@@ -209,21 +222,32 @@ mod tests {
             assert!(matches!(&error, Usage(error) if error.code == code), "{line}: {error:?}");
         }
         let error = people_of("people 127.0.0.1 8891 yzw --rpc 0.0.0.0:8545").expect_err("refused");
-        assert!(matches!(&error, CommandError::Failed(error) if error.code == "rpc_not_loopback"), "{error:?}");
+        assert!(
+            matches!(&error, CommandError::Failed(error) if error.code == "rpc_not_loopback"),
+            "{error:?}"
+        );
     }
 
     #[test]
     fn a_number_as_node_id_is_the_port_unless_told() {
         let id: NodeId = "3000".parse().expect("an id");
         let flags = |line: &str| {
-            let cli = Cli::try_parse_from(["friendchain"].into_iter().chain(line.split_whitespace())).expect("parsed");
+            let cli =
+                Cli::try_parse_from(["friendchain"].into_iter().chain(line.split_whitespace()))
+                    .expect("parsed");
             let Command::StartNode(flags) = cli.command else { panic!("not start-node") };
             flags
         };
         let config = start_node_config(&flags("start-node"), Some(&id)).expect("a config");
         assert_eq!(config.listen, ["/ip4/0.0.0.0/tcp/3000", "/ip4/0.0.0.0/udp/3000/quic-v1"]);
-        assert_eq!((config.default_name.as_str(), config.name, config.mining), ("3000", None, MineMode::Off));
-        let config = start_node_config(&flags("start-node --listen /ip4/1.2.3.4/tcp/5 --mine always"), Some(&id));
+        assert_eq!(
+            (config.default_name.as_str(), config.name, config.mining),
+            ("3000", None, MineMode::Off)
+        );
+        let config = start_node_config(
+            &flags("start-node --listen /ip4/1.2.3.4/tcp/5 --mine always"),
+            Some(&id),
+        );
         let config = config.expect("a config");
         assert_eq!(config.listen, ["/ip4/1.2.3.4/tcp/5"]);
         assert_eq!(config.mining, MineMode::Always);

@@ -1,4 +1,5 @@
-//! Finding who answers: the node that runs on the data folder, or the folder itself, opened for one command.
+//! Finding who answers: the node that runs on the data folder, or the folder itself, opened for one
+//! command.
 
 use std::time::Duration;
 
@@ -33,7 +34,11 @@ pub(crate) enum Reached {
 /// The node that runs on the folder; when none does, the folder opened here.
 ///
 /// Unless the command `makes` a folder, one that is not there is refused, and nothing is made.
-pub(crate) async fn reach(folder: &DataDir, host: &dyn Host, makes: bool) -> Result<Reached, RpcError> {
+pub(crate) async fn reach(
+    folder: &DataDir,
+    host: &dyn Host,
+    makes: bool,
+) -> Result<Reached, RpcError> {
     let lock = if makes { DataDir::try_lock } else { DataDir::try_lock_existing };
     match wait_for_lock_or_node(folder, lock, PATIENCE).await? {
         Found::Free(lock) => Ok(Reached::Opened(host.open(lock).await?)),
@@ -60,7 +65,8 @@ pub(crate) async fn take_for_node(folder: &DataDir) -> Result<FolderLock, RpcErr
     }
 }
 
-/// Waits until a node that was told to stop has let go of the folder: the next command finds it free.
+/// Waits until a node that was told to stop has let go of the folder: the next command finds it
+/// free.
 pub(crate) async fn until_free(folder: &DataDir) -> Result<(), RpcError> {
     let deadline = Instant::now() + STOPPING;
     loop {
@@ -108,7 +114,8 @@ fn no_answer(folder: &DataDir, in_use: &DataDirError, patience: Duration) -> Rpc
         _ => "another process".to_owned(),
     };
     let sentence = format!(
-        "{process} holds the data folder {} but has not answered for {} s: if it works on something long, wait for it; \
+        "{process} holds the data folder {} but has not answered for {} s: if it works on \
+         something long, wait for it; \
          else end it and try again",
         folder.path().display(),
         patience.as_secs()
@@ -139,10 +146,16 @@ mod tests {
     impl Host for FolderOnly {
         fn open(&self, folder: FolderLock) -> BoxFuture<'_, Result<OpenedFolder, RpcError>> {
             let close = Box::pin(async move { drop(folder) });
-            Box::pin(async { Ok(OpenedFolder { client: Client::local(RpcModule::new(())), close }) })
+            Box::pin(async {
+                Ok(OpenedFolder { client: Client::local(RpcModule::new(())), close })
+            })
         }
 
-        fn start(&self, _: FolderLock, _: NodeConfig) -> BoxFuture<'_, Result<RunningNode, RpcError>> {
+        fn start(
+            &self,
+            _: FolderLock,
+            _: NodeConfig,
+        ) -> BoxFuture<'_, Result<RunningNode, RpcError>> {
             Box::pin(async { Err(RpcError::not_running()) })
         }
     }
@@ -151,9 +164,12 @@ mod tests {
     async fn a_free_folder_is_opened_and_a_running_node_is_asked() {
         let temporary = tempfile::tempdir().expect("a folder");
         let folder = DataDir::at(temporary.path());
-        let Err(absent) = reach(&folder, &FolderOnly, false).await else { panic!("nothing is there") };
+        let Err(absent) = reach(&folder, &FolderOnly, false).await else {
+            panic!("nothing is there")
+        };
         assert_eq!(absent.code, "no_such_folder");
-        let Reached::Opened(opened) = reach(&folder, &FolderOnly, true).await.expect("opened") else {
+        let Reached::Opened(opened) = reach(&folder, &FolderOnly, true).await.expect("opened")
+        else {
             panic!("no node runs")
         };
         opened.close.await;
@@ -176,7 +192,8 @@ mod tests {
         let temporary = tempfile::tempdir().expect("a folder");
         let folder = DataDir::at(temporary.path());
         let _lock = folder.try_lock().expect("the lock");
-        let Err(error) = wait_for_lock_or_node(&folder, DataDir::try_lock, Duration::ZERO).await else {
+        let Err(error) = wait_for_lock_or_node(&folder, DataDir::try_lock, Duration::ZERO).await
+        else {
             panic!("nobody answers")
         };
         assert_eq!(error.code, "node_not_answering");

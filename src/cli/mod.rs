@@ -47,7 +47,8 @@ use crate::{
 /// How long what still runs at the end, a blocked read of standard input above all, is waited for.
 const LINGER: Duration = Duration::from_millis(200);
 
-/// Runs one command line, the program's name first, and gives its exit code: 0 done, 1 refused or failed, 2 usage.
+/// Runs one command line, the program's name first, and gives its exit code: 0 done, 1 refused or
+/// failed, 2 usage.
 pub fn main(host: &dyn Host, arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let mut arguments = arguments.into_iter();
     let program = arguments.next().unwrap_or_else(|| "friendchain".into());
@@ -82,7 +83,8 @@ fn usage(error: &clap::Error, json: bool) -> ExitCode {
 /// The first paragraph of what clap says, on one line.
 fn usage_sentence(error: &clap::Error) -> String {
     let text = error.to_string();
-    let paragraph = text.trim_start_matches("error: ").lines().take_while(|line| !line.trim().is_empty());
+    let paragraph =
+        text.trim_start_matches("error: ").lines().take_while(|line| !line.trim().is_empty());
     let sentence = paragraph.map(str::trim).collect::<Vec<_>>().join(" ");
     format!("{sentence}; see friendchain help")
 }
@@ -90,8 +92,11 @@ fn usage_sentence(error: &clap::Error) -> String {
 async fn dispatch(host: &dyn Host, cli: Cli) -> Result<(), CommandError> {
     let Cli { global, command } = cli;
     start_logging(&global, &command)?;
-    let id = global.node_id.as_deref().filter(|id| !id.is_empty()).map(parsed_node_id).transpose()?;
-    let folder = |id: Option<&NodeId>| DataDir::resolve(global.data_dir.as_deref(), id).map_err(RpcError::from);
+    let id =
+        global.node_id.as_deref().filter(|id| !id.is_empty()).map(parsed_node_id).transpose()?;
+    let folder = |id: Option<&NodeId>| {
+        DataDir::resolve(global.data_dir.as_deref(), id).map_err(RpcError::from)
+    };
     match command {
         Command::StartNode(flags) => {
             let config = daemon::start_node_config(&flags, id.as_ref())?;
@@ -101,7 +106,13 @@ async fn dispatch(host: &dyn Host, cli: Cli) -> Result<(), CommandError> {
             let config = daemon::people_config(&flags)?;
             // The name tells the five nodes of one machine apart, unless something else was said.
             let id = id.map_or_else(|| parsed_node_id(&flags.name), Ok)?;
-            daemon::people(host, &folder(Some(&id))?, config, global.color.decide(io::stdout().is_terminal())).await
+            daemon::people(
+                host,
+                &folder(Some(&id))?,
+                config,
+                global.color.decide(io::stdout().is_terminal()),
+            )
+            .await
         }
         Command::Console => {
             let folder = folder(id.as_ref())?;
@@ -146,7 +157,12 @@ async fn observe_logs(flags: Observe, json: bool) -> Result<(), CommandError> {
 }
 
 /// One command of a running node, or of the folder opened for it.
-async fn ask(host: &dyn Host, folder: &DataDir, command: ClientCommand, json: bool) -> Result<(), CommandError> {
+async fn ask(
+    host: &dyn Host,
+    folder: &DataDir,
+    command: ClientCommand,
+    json: bool,
+) -> Result<(), CommandError> {
     run::check_before_making(&command)?;
     let progress = ProgressMode::of_stderr();
     let mut out = io::BufWriter::new(io::stdout());
@@ -154,7 +170,9 @@ async fn ask(host: &dyn Host, folder: &DataDir, command: ClientCommand, json: bo
         Reached::Running(reach_running(folder).await?)
     } else {
         match (reach(folder, host, command.makes_folder()).await, &command) {
-            (Err(error), ClientCommand::VerifyProof { file, trust }) if error.code == "no_such_folder" => {
+            (Err(error), ClientCommand::VerifyProof { file, trust })
+                if error.code == "no_such_folder" =>
+            {
                 let told = run::verify_proof_alone(file, trust.clone(), json, &mut out).await;
                 let flushed = out.flush();
                 return told.and_then(|()| Ok(flushed?));
@@ -165,7 +183,9 @@ async fn ask(host: &dyn Host, folder: &DataDir, command: ClientCommand, json: bo
     let done = match reached {
         Reached::Running(client) => {
             let stops = matches!(command, ClientCommand::Stop);
-            let done = execute(command, &Context { client, json, progress, owns_stdin: true }, &mut out).await;
+            let done =
+                execute(command, &Context { client, json, progress, owns_stdin: true }, &mut out)
+                    .await;
             if stops && done.is_ok() {
                 until_free(folder).await?;
             }
@@ -195,7 +215,8 @@ fn start_logging(global: &Global, command: &Command) -> Result<(), CommandError>
     };
     let files = kept.and_then(|(folder, name)| {
         // The node id, or the name, tells the files of several nodes in one folder apart.
-        let name = global.node_id.as_deref().filter(|id| !id.is_empty()).or(name).unwrap_or("friendchain");
+        let name =
+            global.node_id.as_deref().filter(|id| !id.is_empty()).or(name).unwrap_or("friendchain");
         Some(LogFiles { folder: folder.clone()?, name: name.replace(['/', '\\'], "_") })
     });
     logging::init(&LogOptions {
@@ -209,17 +230,20 @@ fn start_logging(global: &Global, command: &Command) -> Result<(), CommandError>
         LogError::Filter { .. } | LogError::Level(_) => {
             CommandError::Usage(RpcError::new("bad_log_filter", error.to_string()))
         }
-        LogError::Folder { .. } => CommandError::Failed(RpcError::new("log_dir", error.to_string())),
+        LogError::Folder { .. } => {
+            CommandError::Failed(RpcError::new("log_dir", error.to_string()))
+        }
     })
 }
 
 fn parsed_node_id(text: &str) -> Result<NodeId, CommandError> {
-    let unreadable = |error: NodeIdError| CommandError::Usage(RpcError::new("bad_node_id", error.to_string()));
+    let unreadable =
+        |error: NodeIdError| CommandError::Usage(RpcError::new("bad_node_id", error.to_string()));
     text.parse().map_err(unreadable)
 }
 
-/// An address that a person wrote, or the sentence why it is none: what has the form of one, but not its checksum, is no
-/// wrong usage, but refused.
+/// An address that a person wrote, or the sentence why it is none: what has the form of one, but
+/// not its checksum, is no wrong usage, but refused.
 fn parsed_address(text: &str) -> Result<Address, CommandError> {
     text.trim().parse().map_err(|error: AddressError| match error {
         AddressError::Checksum(_) => CommandError::Failed(error.into()),
@@ -233,7 +257,9 @@ mod tests {
 
     #[test]
     fn wrong_usage_is_one_sentence_in_json() {
-        for line in ["", "no-such-command", "send --from a", "mine three", "start-node --mine sometimes"] {
+        for line in
+            ["", "no-such-command", "send --from a", "mine three", "start-node --mine sometimes"]
+        {
             let words = ["friendchain"].into_iter().chain(line.split_whitespace());
             let error = Cli::try_parse_from(words).expect_err("wrong usage");
             let sentence = usage_sentence(&error);

@@ -54,30 +54,36 @@ struct ErrorBody<'a> {
 #[must_use]
 pub fn error_json(code: &str, message: &str) -> String {
     let document = ErrorDocument { error: ErrorBody { code, message } };
-    serde_json::to_string(&document).unwrap_or_else(|_| r#"{"error":{"code":"internal","message":""}}"#.to_owned())
+    serde_json::to_string(&document)
+        .unwrap_or_else(|_| r#"{"error":{"code":"internal","message":""}}"#.to_owned())
 }
 
 /// The exit code of wrong usage.
 pub(crate) const USAGE: u8 = 2;
 
-/// Says how a command ended, and gives the exit code: 0 done, 1 refused or failed, 2 a value that does not read.
+/// Says how a command ended, and gives the exit code: 0 done, 1 refused or failed, 2 a value that
+/// does not read.
 pub fn report(result: Result<(), CommandError>, json: bool) -> ExitCode {
     let (error, code) = match result {
         Ok(()) => return ExitCode::SUCCESS,
         // A reader that has seen enough is no failure: `print-chain | head`.
-        Err(CommandError::Output(cause)) if cause.kind() == io::ErrorKind::BrokenPipe => return ExitCode::SUCCESS,
+        Err(CommandError::Output(cause)) if cause.kind() == io::ErrorKind::BrokenPipe => {
+            return ExitCode::SUCCESS;
+        }
         Err(CommandError::BadNews) => return ExitCode::FAILURE,
         Err(CommandError::Failed(error)) => (error, ExitCode::FAILURE),
         Err(CommandError::Usage(error)) => (error, ExitCode::from(USAGE)),
-        Err(CommandError::Output(cause)) => {
-            (RpcError::new("output", format!("the answer cannot be written: {cause}")), ExitCode::FAILURE)
-        }
+        Err(CommandError::Output(cause)) => (
+            RpcError::new("output", format!("the answer cannot be written: {cause}")),
+            ExitCode::FAILURE,
+        ),
     };
     say(&error.code, &error.message, json);
     code
 }
 
-/// Writes an error: its document to stdout, or its sentence to stderr, as it is also when stdout takes nothing.
+/// Writes an error: its document to stdout, or its sentence to stderr, as it is also when stdout
+/// takes nothing.
 pub(crate) fn say(code: &str, message: &str, json: bool) {
     if json && writeln!(io::stdout(), "{}", error_json(code, message)).is_ok() {
         return;

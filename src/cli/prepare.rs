@@ -1,5 +1,5 @@
-//! What is done to the words of a command line before clap reads them: the Go seed's flags get their second dash, and
-//! free text may look like a flag.
+//! What is done to the words of a command line before clap reads them: the Go seed's flags get
+//! their second dash, and free text may look like a flag.
 
 use std::ffi::OsString;
 
@@ -16,14 +16,19 @@ const SWITCHES: [&str; 3] = ["--json", "--help", "-h"];
 const NOTE_SWITCH: &str = "--wait";
 
 /// The flags that stand before a value, in any command or in one that ends in free text.
-const WITH_VALUE: [&str; 6] = ["--data-dir", "--node-id", "--log-format", "--log", "--color", "--passphrase-file"];
+const WITH_VALUE: [&str; 6] =
+    ["--data-dir", "--node-id", "--log-format", "--log", "--color", "--passphrase-file"];
 
 /// The words, the program's name not among them, as clap is to read them.
 #[must_use]
 pub fn prepare(words: Vec<OsString>) -> Vec<OsString> {
     let Some(at) = command_position(&words) else { return words };
     let command = words.get(at).and_then(|word| word.to_str()).unwrap_or_default().to_owned();
-    if FREE_TEXT.contains(&command.as_str()) { part_free_text(&command, words, at) } else { double_go_dashes(words) }
+    if FREE_TEXT.contains(&command.as_str()) {
+        part_free_text(&command, words, at)
+    } else {
+        double_go_dashes(words)
+    }
 }
 
 /// Where the command's name stands: the first word that is neither a flag nor a flag's value.
@@ -44,7 +49,11 @@ fn double_go_dashes(words: Vec<OsString>) -> Vec<OsString> {
         let Some(text) = word.to_str() else { return word };
         only_values |= text == "--";
         let flag = text.strip_prefix('-').map(|rest| rest.split('=').next().unwrap_or(rest));
-        if flag.is_some_and(|flag| GO_FLAGS.contains(&flag)) && !only_values { format!("-{text}").into() } else { word }
+        if flag.is_some_and(|flag| GO_FLAGS.contains(&flag)) && !only_values {
+            format!("-{text}").into()
+        } else {
+            word
+        }
     };
     words.into_iter().map(double).collect()
 }
@@ -88,8 +97,14 @@ mod tests {
 
     #[test]
     fn the_go_seeds_flags_get_their_second_dash() {
-        assert_eq!(prepared("send -from a -to=b -amount 1 -mine"), "send --from a --to=b --amount 1 --mine");
-        assert_eq!(prepared("--node-id 3000 getbalance -address a"), "--node-id 3000 getbalance --address a");
+        assert_eq!(
+            prepared("send -from a -to=b -amount 1 -mine"),
+            "send --from a --to=b --amount 1 --mine"
+        );
+        assert_eq!(
+            prepared("--node-id 3000 getbalance -address a"),
+            "--node-id 3000 getbalance --address a"
+        );
         assert_eq!(prepared("send -h -x --from a -- -to"), "send -h -x --from a -- -to");
     }
 
@@ -100,7 +115,10 @@ mod tests {
         assert_eq!(prepared("note hello --wait"), "note --wait -- hello");
         assert_eq!(prepared("broadcast --wait for me"), "broadcast -- --wait for me");
         assert_eq!(prepared("note a -- --wait"), "note -- a --wait");
-        assert_eq!(prepared("chat yjf a --data-dir note --color=never"), "chat --data-dir note --color=never -- yjf a");
+        assert_eq!(
+            prepared("chat yjf a --data-dir note --color=never"),
+            "chat --data-dir note --color=never -- yjf a"
+        );
         assert_eq!(prepared("chat --help"), "chat --help");
     }
 

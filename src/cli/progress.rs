@@ -1,4 +1,5 @@
-//! Progress of long work: a bar on a terminal, plain lines elsewhere; always on stderr, so that answers stay clean.
+//! Progress of long work: a bar on a terminal, plain lines elsewhere; always on stderr, so that
+//! answers stay clean.
 
 use std::{
     fmt,
@@ -31,7 +32,8 @@ const BAR_EVERY: Duration = Duration::from_millis(250);
 /// How often a plain line is written.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
-/// How long after its start a daemon's sync is looked at as often as a bar moves; then as often as `LOOK_EVERY`.
+/// How long after its start a daemon's sync is looked at as often as a bar moves; then as often as
+/// `LOOK_EVERY`.
 const SETTLED: Duration = Duration::from_secs(30);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -56,7 +58,11 @@ impl ProgressMode {
 }
 
 /// Waits for work that the node does, showing how far it is.
-pub(crate) async fn while_showing<T>(client: &Client, mode: ProgressMode, work: impl Future<Output = T>) -> T {
+pub(crate) async fn while_showing<T>(
+    client: &Client,
+    mode: ProgressMode,
+    work: impl Future<Output = T>,
+) -> T {
     let mut work = pin!(work);
     tokio::select! {
         done = &mut work => return done,
@@ -82,8 +88,8 @@ pub(crate) async fn while_showing<T>(client: &Client, mode: ProgressMode, work: 
     }
 }
 
-/// Shows a daemon's sync until the future that this is selected against is done. A sync that falls between two looks
-/// leaves its finished bar all the same.
+/// Shows a daemon's sync until the future that this is selected against is done. A sync that falls
+/// between two looks leaves its finished bar all the same.
 pub(crate) async fn show_sync(client: &Client) {
     let mut display = Display::new(ProgressMode::Bar);
     let begun = Instant::now();
@@ -259,7 +265,10 @@ mod tests {
 
     #[test]
     fn the_templates_read() {
-        assert!(ProgressStyle::with_template("{msg} [{bar:30}] {pos}/{len}, {rate}, {eta} left").is_ok());
+        assert!(
+            ProgressStyle::with_template("{msg} [{bar:30}] {pos}/{len}, {rate}, {eta} left")
+                .is_ok()
+        );
         let _ = (style(true), style(false));
     }
 

@@ -1,4 +1,5 @@
-//! Proofs as files: written as `prove` made them, read with a bound and a sentence for whatever else is there.
+//! Proofs as files: written as `prove` made them, read with a bound and a sentence for whatever
+//! else is there.
 
 use std::{
     fs::File,
@@ -14,11 +15,15 @@ const MAX_FILE_BYTES: usize = MAX_PROOF_CHARS + 2;
 /// Writes a proof, and nothing else, not even a line end: every byte of the file counts.
 pub(super) fn write(path: &Path, proof: &str) -> Result<(), RpcError> {
     std::fs::write(path, proof).map_err(|cause| {
-        RpcError::new("proof_not_written", format!("the proof cannot be written to {}: {cause}", path.display()))
+        RpcError::new(
+            "proof_not_written",
+            format!("the proof cannot be written to {}: {cause}", path.display()),
+        )
     })
 }
 
-/// Reads what may be a proof; `-` is standard input, where that is a file or a pipe of the command's own.
+/// Reads what may be a proof; `-` is standard input, where that is a file or a pipe of the
+/// command's own.
 pub(super) fn read(path: &Path, owns_stdin: bool) -> Result<String, RpcError> {
     let shown = path.display();
     if path.as_os_str() == "-" {
@@ -29,12 +34,14 @@ pub(super) fn read(path: &Path, owns_stdin: bool) -> Result<String, RpcError> {
         return bounded(io::stdin().lock(), "standard input");
     }
     let refused = |cause: io::Error| {
-        let sentence = format!("the proof {shown} cannot be read: {cause}; give the file that prove -o wrote");
+        let sentence =
+            format!("the proof {shown} cannot be read: {cause}; give the file that prove -o wrote");
         RpcError::new("proof_not_read", sentence)
     };
     let file = File::open(path).map_err(refused)?;
     if file.metadata().map_err(refused)?.is_dir() {
-        let sentence = format!("{shown} is a folder: give verify-proof the file in it that prove wrote");
+        let sentence =
+            format!("{shown} is a folder: give verify-proof the file in it that prove wrote");
         return Err(RpcError::new("proof_is_folder", sentence));
     }
     bounded(file, &shown.to_string())
@@ -44,12 +51,13 @@ pub(super) fn read(path: &Path, owns_stdin: bool) -> Result<String, RpcError> {
 fn bounded(source: impl Read, name: &str) -> Result<String, RpcError> {
     let mut bytes = Vec::new();
     let limit = u64::try_from(MAX_FILE_BYTES).unwrap_or(u64::MAX).saturating_add(1);
-    source
-        .take(limit)
-        .read_to_end(&mut bytes)
-        .map_err(|cause| RpcError::new("proof_not_read", format!("the proof in {name} cannot be read: {cause}")))?;
+    source.take(limit).read_to_end(&mut bytes).map_err(|cause| {
+        RpcError::new("proof_not_read", format!("the proof in {name} cannot be read: {cause}"))
+    })?;
     if bytes.len() > MAX_FILE_BYTES {
-        let sentence = format!("{name} is no proof: it has more than {MAX_FILE_BYTES} bytes, the most that one has");
+        let sentence = format!(
+            "{name} is no proof: it has more than {MAX_FILE_BYTES} bytes, the most that one has"
+        );
         return Err(RpcError::new("proof_too_long", sentence));
     }
     // What is not text becomes something that no proof has.

@@ -1,4 +1,5 @@
-//! What each command asks of the node and answers: shared by the shell's command line and the console.
+//! What each command asks of the node and answers: shared by the shell's command line and the
+//! console.
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -22,8 +23,8 @@ use crate::{
             Client, FriendchainApiClient, RpcError,
             api::MAX_PRINTED_BLOCKS,
             types::{
-                Coins, CreateBlockchain, CreateWallet, ProofReport, RaiseFee, SendTrade, TxList, WalletCreated,
-                WriteNote,
+                Coins, CreateBlockchain, CreateWallet, ProofReport, RaiseFee, SendTrade, TxList,
+                WalletCreated, WriteNote,
             },
         },
         verify_without_chain,
@@ -45,20 +46,26 @@ pub struct Context {
 }
 
 /// Does one command and writes its answer.
-pub async fn execute(command: ClientCommand, context: &Context, out: &mut dyn Write) -> Result<(), CommandError> {
+pub async fn execute(
+    command: ClientCommand,
+    context: &Context,
+    out: &mut dyn Write,
+) -> Result<(), CommandError> {
     let client = &context.client;
     let mut answer = Answer { json: context.json, out };
     match command {
         ClientCommand::CreateWallet { recover, passphrase } => {
             let passphrase = secrets::passphrase(&passphrase)?;
-            let recovery_phrase = recover.then(|| secrets::ask("Recovery phrase: ", false)).transpose()?;
+            let recovery_phrase =
+                recover.then(|| secrets::ask("Recovery phrase: ", false)).transpose()?;
             let work = client.create_wallet(CreateWallet { passphrase, recovery_phrase });
             let created = while_showing(client, context.progress, work).await?;
             write_created(&mut answer, &created)
         }
         ClientCommand::RecoveryPhrase { passphrase } => {
             if !io::stdout().is_terminal() {
-                let sentence = "the recovery phrase is shown on a terminal only: run this where you can see it";
+                let sentence = "the recovery phrase is shown on a terminal only: run this where \
+                     you can see it";
                 return Err(RpcError::new("terminal_only", sentence).into());
             }
             let phrase = client.recovery_phrase(secrets::passphrase(&passphrase)?).await?;
@@ -69,7 +76,8 @@ pub async fn execute(command: ClientCommand, context: &Context, out: &mut dyn Wr
                 Some(secret) => secret,
                 None => secrets::ask("Passphrase: ", true)?,
             };
-            let state = client.unlock(secret, seconds.map(|seconds| seconds.saturating_mul(1_000))).await?;
+            let state =
+                client.unlock(secret, seconds.map(|seconds| seconds.saturating_mul(1_000))).await?;
             answer.write(&state, |out| writeln!(out, "The wallet is open."))
         }
         ClientCommand::Lock => {
@@ -82,8 +90,10 @@ pub async fn execute(command: ClientCommand, context: &Context, out: &mut dyn Wr
         }
         ClientCommand::CreateBlockchain { address, name, spacing, bits } => {
             let spacing_ms = spacing.map(|seconds| seconds.saturating_mul(1_000));
-            let request = CreateBlockchain { address: parsed_address(&address)?, name, spacing_ms, bits };
-            let created = while_showing(client, context.progress, client.create_blockchain(request)).await?;
+            let request =
+                CreateBlockchain { address: parsed_address(&address)?, name, spacing_ms, bits };
+            let created =
+                while_showing(client, context.progress, client.create_blockchain(request)).await?;
             if answer.json {
                 return answer.write(&created, |_| Ok(()));
             }
@@ -104,13 +114,21 @@ pub async fn execute(command: ClientCommand, context: &Context, out: &mut dyn Wr
         }
         ClientCommand::Join { invite } => {
             let joined = client.join(invite).await?;
-            answer.write(&joined, |out| writeln!(out, "Joined chain {}: start-node fetches it.", joined.network_id))
+            answer.write(&joined, |out| {
+                writeln!(out, "Joined chain {}: start-node fetches it.", joined.network_id)
+            })
         }
         ClientCommand::LeaveChain => {
             let left = client.leave_chain().await?;
-            let name = left.network_id.map_or_else(|| "the damaged chain".to_owned(), |id| format!("chain {id}"));
+            let name = left
+                .network_id
+                .map_or_else(|| "the damaged chain".to_owned(), |id| format!("chain {id}"));
             answer.write(&left, |out| {
-                writeln!(out, "Left {name}. Wallet and friends stay; a backup is in {}.", left.backup)
+                writeln!(
+                    out,
+                    "Left {name}. Wallet and friends stay; a backup is in {}.",
+                    left.backup
+                )
             })
         }
         ClientCommand::GetBalance { address } => {
@@ -141,16 +159,23 @@ pub async fn execute(command: ClientCommand, context: &Context, out: &mut dyn Wr
             answer.write(&sent, |out| text::write_submitted(out, "Trade", &sent))
         }
         ClientCommand::Note { text, wait, passphrase } => {
-            let note = WriteNote { text: text.join(" "), wait, passphrase: secrets::passphrase(&passphrase)? };
+            let note = WriteNote {
+                text: text.join(" "),
+                wait,
+                passphrase: secrets::passphrase(&passphrase)?,
+            };
             let sent = while_showing(client, context.progress, client.note(note)).await?;
             answer.write(&sent, |out| text::write_submitted(out, "Note", &sent))
         }
         ClientCommand::Mine { count, to } => {
             let to = to.map(|to| parsed_address(&to)).transpose()?;
-            let mined = while_showing(client, context.progress, client.mine(Some(count), to)).await?;
+            let mined =
+                while_showing(client, context.progress, client.mine(Some(count), to)).await?;
             answer.write(&mined, |out| text::write_mined(out, &mined))
         }
-        ClientCommand::PrintChain { limit, from } => print_chain(client, &mut answer, from, limit, false).await,
+        ClientCommand::PrintChain { limit, from } => {
+            print_chain(client, &mut answer, from, limit, false).await
+        }
         ClientCommand::Block { block } => {
             if block.parse::<Height>().is_err() {
                 parse::<BlockHash>(&block, "bad_hash")?;
@@ -178,7 +203,8 @@ pub async fn execute(command: ClientCommand, context: &Context, out: &mut dyn Wr
         }
         ClientCommand::AcceptBranch { block } => {
             let block = parse::<BlockHash>(&block, "bad_hash")?;
-            let accepted = while_showing(client, context.progress, client.accept_branch(block)).await?;
+            let accepted =
+                while_showing(client, context.progress, client.accept_branch(block)).await?;
             answer.write(&accepted, |out| text::write_accepted(out, &accepted))
         }
         ClientCommand::Prove { txid, output } => {
@@ -188,7 +214,9 @@ pub async fn execute(command: ClientCommand, context: &Context, out: &mut dyn Wr
                 proof_file::write(path, &made.proof)?;
             }
             answer.write(&made, |out| match &file {
-                Some(path) => writeln!(out, "The proof is in {}: verify-proof checks it.", path.display()),
+                Some(path) => {
+                    writeln!(out, "The proof is in {}: verify-proof checks it.", path.display())
+                }
                 None => writeln!(out, "{}", made.proof),
             })
         }
@@ -222,7 +250,9 @@ pub async fn execute(command: ClientCommand, context: &Context, out: &mut dyn Wr
         }
         ClientCommand::Sync { friend } => {
             let synced = while_showing(client, context.progress, client.sync(friend)).await?;
-            answer.write(&synced, |out| writeln!(out, "In sync at height {}: {}", synced.height, synced.tip))
+            answer.write(&synced, |out| {
+                writeln!(out, "In sync at height {}: {}", synced.height, synced.tip)
+            })
         }
         ClientCommand::Ban { peer } => {
             let state = client.ban(parse::<PeerId>(&peer, "bad_peer_id")?).await?;
@@ -243,12 +273,15 @@ pub async fn execute(command: ClientCommand, context: &Context, out: &mut dyn Wr
 pub(crate) fn check_before_making(command: &ClientCommand) -> Result<(), CommandError> {
     match command {
         ClientCommand::CreateBlockchain { address, .. } => parsed_address(address).map(drop),
-        ClientCommand::Join { invite } => Ok(Invite::from_text(invite).map(drop).map_err(RpcError::from)?),
+        ClientCommand::Join { invite } => {
+            Ok(Invite::from_text(invite).map(drop).map_err(RpcError::from)?)
+        }
         _ => Ok(()),
     }
 }
 
-/// Blocks newest first, page by page, written as they come. `short` is one line a block, as text only.
+/// Blocks newest first, page by page, written as they come. `short` is one line a block, as text
+/// only.
 pub(crate) async fn print_chain(
     client: &Client,
     answer: &mut Answer<'_>,
@@ -336,14 +369,19 @@ fn write_created(answer: &mut Answer<'_>, created: &WalletCreated) -> Result<(),
                 writeln!(out, "Recovered {count} {addresses}; the first is {}", created.address)?;
                 writeln!(
                     out,
-                    "That is how many the chain here knows: once it is in sync, run this again, and it finds any later ones."
+                    "That is how many the chain here knows: once it is in sync, run this again, \
+                     and it finds any later ones."
                 )?;
             }
             None => writeln!(out, "Your new address: {}", created.address)?,
         }
         match &created.recovery_phrase {
             Some(phrase) if io::stdout().is_terminal() => {
-                writeln!(out, "\nWrite down these words; whoever has them has the coins:\n\n  {}\n", phrase.expose())
+                writeln!(
+                    out,
+                    "\nWrite down these words; whoever has them has the coins:\n\n  {}\n",
+                    phrase.expose()
+                )
             }
             _ => Ok(()),
         }
@@ -383,7 +421,9 @@ where
     T: FromStr,
     T::Err: std::fmt::Display,
 {
-    text.trim().parse().map_err(|error: T::Err| CommandError::Usage(RpcError::new(code, error.to_string())))
+    text.trim()
+        .parse()
+        .map_err(|error: T::Err| CommandError::Usage(RpcError::new(code, error.to_string())))
 }
 
 /// What reads as an address must be one: a wrong letter never makes it a friend's name.
@@ -406,7 +446,9 @@ mod tests {
         assert!(checked_recipient("yzw".to_owned()).is_ok());
         let last = if address.ends_with('q') { 'p' } else { 'q' };
         let wrong: String = address.chars().take(40).chain([last]).collect();
-        let CommandError::Failed(error) = checked_recipient(wrong).expect_err("refused") else { panic!("refused") };
+        let CommandError::Failed(error) = checked_recipient(wrong).expect_err("refused") else {
+            panic!("refused")
+        };
         assert_eq!(error.code, "bad_address");
         assert!(error.message.contains("a letter is wrong"), "{error}");
         let short = checked_recipient("fc1?".to_owned()).expect_err("wrong usage");
@@ -420,6 +462,9 @@ mod tests {
         let created = WalletCreated { address, recovery_phrase: Some(phrase), recovered: None };
         let mut out = Vec::new();
         write_created(&mut Answer { json: true, out: &mut out }, &created).expect("written");
-        assert_eq!(String::from_utf8(out).expect("text"), format!("{{\"address\":\"{address}\"}}\n"));
+        assert_eq!(
+            String::from_utf8(out).expect("text"),
+            format!("{{\"address\":\"{address}\"}}\n")
+        );
     }
 }

@@ -33,7 +33,10 @@ pub(crate) fn ask(prompt: &str, hidden: bool) -> Result<Secret, RpcError> {
     let secret = if io::stdin().is_terminal() { typed(prompt, hidden)? } else { piped()? };
     let trimmed = secret.trim_end_matches(['\n', '\r']);
     if trimmed.trim().is_empty() {
-        return Err(RpcError::new("no_secret", "nothing was given: type it at the prompt, pipe it in, or name a file"));
+        return Err(RpcError::new(
+            "no_secret",
+            "nothing was given: type it at the prompt, pipe it in, or name a file",
+        ));
     }
     Ok(Secret::new(trimmed.to_owned()))
 }
@@ -46,10 +49,13 @@ fn piped() -> Result<String, RpcError> {
 }
 
 fn typed(prompt: &str, hidden: bool) -> Result<String, RpcError> {
-    let failed = |cause: rustyline::error::ReadlineError| RpcError::new("input", format!("nothing was typed: {cause}"));
+    let failed = |cause: rustyline::error::ReadlineError| {
+        RpcError::new("input", format!("nothing was typed: {cause}"))
+    };
     let color = if hidden { ColorMode::Forced } else { ColorMode::Disabled };
     let config = Config::builder().auto_add_history(false).color_mode(color).build();
-    let mut editor = Editor::<Mask, MemHistory>::with_history(config, MemHistory::new()).map_err(failed)?;
+    let mut editor =
+        Editor::<Mask, MemHistory>::with_history(config, MemHistory::new()).map_err(failed)?;
     editor.set_helper(Some(Mask { hidden }));
     editor.readline(prompt).map_err(failed)
 }

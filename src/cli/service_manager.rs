@@ -1,7 +1,8 @@
-//! What a service manager is told (systemd's `Type=notify`): that the node serves, how it does, that it stops.
+//! What a service manager is told (systemd's `Type=notify`): that the node serves, how it does,
+//! that it stops.
 //!
-//! One datagram each, to the socket that the environment names; without one, nothing is said. The telling never fails:
-//! a manager that does not listen is not the node's fault.
+//! One datagram each, to the socket that the environment names; without one, nothing is said. The
+//! telling never fails: a manager that does not listen is not the node's fault.
 
 use std::time::Duration;
 
@@ -26,7 +27,8 @@ impl ServiceManager {
         let socket = name.and_then(|name| match connect(&name) {
             Ok(socket) => Some(socket),
             Err(error) => {
-                tracing::warn!(%error, socket = %name.display(), "the service manager cannot be told anything");
+                tracing::warn!(%error, socket = %name.display(), "the service manager cannot be \
+                     told anything");
                 None
             }
         });
@@ -47,7 +49,8 @@ impl ServiceManager {
         let _ = state;
     }
 
-    /// The node accepts connections and commands. Then how it does, now and again, for as long as this is polled.
+    /// The node accepts connections and commands. Then how it does, now and again, for as long as
+    /// this is polled.
     pub(super) async fn serving(&self, client: &Client) {
         self.tell("READY=1");
         loop {

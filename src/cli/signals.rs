@@ -26,7 +26,10 @@ impl Signals {
     /// Listens from now on; the signals no longer end the process by themselves.
     pub fn listen() -> io::Result<Self> {
         #[cfg(unix)]
-        return Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? });
+        return Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        });
         #[cfg(not(unix))]
         Ok(Self {})
     }

@@ -26,7 +26,11 @@ pub(crate) fn write_table<const N: usize>(
     Ok(())
 }
 
-fn write_row<const N: usize>(out: &mut dyn Write, widths: &[usize; N], cells: [&str; N]) -> io::Result<()> {
+fn write_row<const N: usize>(
+    out: &mut dyn Write,
+    widths: &[usize; N],
+    cells: [&str; N],
+) -> io::Result<()> {
     let mut line = String::new();
     for (width, cell) in widths.iter().zip(cells) {
         line.push_str(cell);

@@ -5,9 +5,10 @@ use std::io::{self, Write};
 use super::table::write_table;
 use crate::{
     node::rpc::types::{
-        Account, AddressList, Anchor, AuditReport, BalanceReport, BlockView, BranchAccepted, BroadcastSent,
-        ChatHistory, ChatSent, ChatState, ConsoleEvent, DivergenceView, FriendList, FriendView, InviteText,
-        MinedBlocks, PeerList, ProofReport, StatusReport, Submitted, TxStateName, TxView,
+        Account, AddressList, Anchor, AuditReport, BalanceReport, BlockView, BranchAccepted,
+        BroadcastSent, ChatHistory, ChatSent, ChatState, ConsoleEvent, DivergenceView, FriendList,
+        FriendView, InviteText, MinedBlocks, PeerList, ProofReport, StatusReport, Submitted,
+        TxStateName, TxView,
     },
     primitives::{BlockHash, TransactionKind, UnixMillis},
 };
@@ -21,15 +22,18 @@ pub fn utc(time: UnixMillis) -> String {
     let seconds = time / 1_000;
     let (days, second_of_day) = (seconds / 86_400, seconds % 86_400);
     let (year, month, day) = civil_from_days(days);
-    let (hour, minute, second) = (second_of_day / 3_600, second_of_day / 60 % 60, second_of_day % 60);
+    let (hour, minute, second) =
+        (second_of_day / 3_600, second_of_day / 60 % 60, second_of_day % 60);
     format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
 }
 
-/// Year, month and day of a count of days since 1970-01-01 (Howard Hinnant's algorithm for dates after 1970).
+/// Year, month and day of a count of days since 1970-01-01 (Howard Hinnant's algorithm for dates
+/// after 1970).
 const fn civil_from_days(days: u64) -> (u64, u64, u64) {
     let shifted = days.saturating_add(719_468);
     let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted_month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
@@ -73,8 +77,11 @@ pub fn write_genesis(out: &mut dyn Write, block: &BlockView) -> io::Result<()> {
 }
 
 fn write_header(out: &mut dyn Write, block: &BlockView) -> io::Result<()> {
-    let previous =
-        if block.previous_hash == BlockHash::ZERO { String::new() } else { format!(" {}", block.previous_hash) };
+    let previous = if block.previous_hash == BlockHash::ZERO {
+        String::new()
+    } else {
+        format!(" {}", block.previous_hash)
+    };
     writeln!(out, "Height: {}", block.height)?;
     writeln!(out, "Prev. version: {}", block.version)?;
     writeln!(out, "Prev. hash:{previous}")?;
@@ -120,12 +127,20 @@ pub fn write_tx(out: &mut dyn Write, tx: &TxView, with_state: bool) -> io::Resul
     }
     match (tx.state, tx.block) {
         (TxStateName::Mined, Some(block)) => {
-            writeln!(out, "  mined in block {block}, {}", counted(tx.confirmations as usize, "confirmation"))
+            writeln!(
+                out,
+                "  mined in block {block}, {}",
+                counted(tx.confirmations as usize, "confirmation")
+            )
         }
         (TxStateName::Mined, None) => writeln!(out, "  mined"),
         (TxStateName::Mempool, _) => writeln!(out, "  waits to be mined"),
         (TxStateName::Void, _) => {
-            writeln!(out, "  void: {}", tx.reason.as_deref().unwrap_or("it can never be mined any more"))
+            writeln!(
+                out,
+                "  void: {}",
+                tx.reason.as_deref().unwrap_or("it can never be mined any more")
+            )
         }
     }
 }
@@ -140,7 +155,11 @@ pub fn write_block_short(out: &mut dyn Write, block: &BlockView) -> io::Result<(
             writeln!(out, "  note  {author}: {text}")?;
             continue;
         }
-        let paid: Vec<_> = tx.outputs.iter().map(|output| format!("{} to {}", output.value, output.address)).collect();
+        let paid: Vec<_> = tx
+            .outputs
+            .iter()
+            .map(|output| format!("{} to {}", output.value, output.address))
+            .collect();
         let separator = if text.is_empty() { "" } else { ": " };
         writeln!(out, "  trade {author} pays {}{separator}{text}", paid.join(", "))?;
     }
@@ -167,8 +186,11 @@ pub fn write_account(out: &mut dyn Write, account: &Account) -> io::Result<()> {
     if account.addresses.is_empty() {
         return writeln!(out, "no wallet yet: create-wallet makes one");
     }
-    let rows: Vec<_> =
-        account.addresses.iter().map(|entry| [entry.address.to_string(), entry.balance.to_string()]).collect();
+    let rows: Vec<_> = account
+        .addresses
+        .iter()
+        .map(|entry| [entry.address.to_string(), entry.balance.to_string()])
+        .collect();
     write_table(out, ["address", "balance"], &rows)?;
     writeln!(out, "blocks won: {}", account.blocks_won)
 }
@@ -181,8 +203,12 @@ pub fn write_submitted(out: &mut dyn Write, what: &str, sent: &Submitted) -> io:
             writeln!(out, "{what} {}: mined in block {block}", sent.txid)?;
         }
         (TxStateName::Mined, None) => writeln!(out, "{what} {}: mined", sent.txid)?,
-        (TxStateName::Mempool, _) => writeln!(out, "{what} {}: in the mempool, waiting to be mined", sent.txid)?,
-        (TxStateName::Void, _) => writeln!(out, "{what} {}: void, it can never be mined any more", sent.txid)?,
+        (TxStateName::Mempool, _) => {
+            writeln!(out, "{what} {}: in the mempool, waiting to be mined", sent.txid)?
+        }
+        (TxStateName::Void, _) => {
+            writeln!(out, "{what} {}: void, it can never be mined any more", sent.txid)?
+        }
     }
     if let Some(replaced) = sent.replaces {
         writeln!(out, "It takes the place of {replaced}, which is void.")?;
@@ -191,7 +217,10 @@ pub fn write_submitted(out: &mut dyn Write, what: &str, sent: &Submitted) -> io:
         writeln!(out, "{txid} rested on that one and is void, too: send it again.")?;
     }
     if sent.rests_on_young_coins {
-        writeln!(out, "It rests on rewards fewer than 6 blocks deep: a reorganisation could undo it.")?;
+        writeln!(
+            out,
+            "It rests on rewards fewer than 6 blocks deep: a reorganisation could undo it."
+        )?;
     }
     Ok(())
 }
@@ -227,7 +256,9 @@ pub fn write_status(out: &mut dyn Write, status: &StatusReport) -> io::Result<()
     line("peer id", status.peer_id.to_string())?;
     line("chain", format!("{} {}", status.network_name, status.network_id))?;
     let phase = match (status.blocks_per_second, status.seconds_left) {
-        (Some(rate), Some(left)) => format!("{}, {rate} blocks a second, {left} s left", status.phase),
+        (Some(rate), Some(left)) => {
+            format!("{}, {rate} blocks a second, {left} s left", status.phase)
+        }
         _ if !status.running => format!("{} (no node runs)", status.phase),
         _ => status.phase.to_string(),
     };
@@ -238,7 +269,10 @@ pub fn write_status(out: &mut dyn Write, status: &StatusReport) -> io::Result<()
     line("peers", status.peers.to_string())?;
     let waiting = match status.fee_floor.0.units() {
         0 => status.mempool.to_string(),
-        _ => format!("{}, full: asks others for a fee of {} for each 1,000 bytes", status.mempool, status.fee_floor),
+        _ => format!(
+            "{}, full: asks others for a fee of {} for each 1,000 bytes",
+            status.mempool, status.fee_floor
+        ),
     };
     line("mempool", waiting)?;
     line("mining", status.mining.to_string())?;
@@ -261,8 +295,10 @@ pub fn write_status(out: &mut dyn Write, status: &StatusReport) -> io::Result<()
         write_divergence(out, found)?;
     }
     if let Some(offset) = status.clock_offset_ms {
-        let (minutes, side) = (offset.unsigned_abs() / 60_000, if offset < 0 { "behind" } else { "ahead of" });
-        let minutes = if minutes == 1 { "a minute".to_owned() } else { format!("{minutes} minutes") };
+        let (minutes, side) =
+            (offset.unsigned_abs() / 60_000, if offset < 0 { "behind" } else { "ahead of" });
+        let minutes =
+            if minutes == 1 { "a minute".to_owned() } else { format!("{minutes} minutes") };
         writeln!(out, "Your clock is {minutes} {side} your friends': set it.")?;
     }
     Ok(())
@@ -271,7 +307,10 @@ pub fn write_status(out: &mut dyn Write, status: &StatusReport) -> io::Result<()
 /// The two branches, and what to do.
 fn write_divergence(out: &mut dyn Write, found: &DivergenceView) -> io::Result<()> {
     let mut line = |head: &str, value: String| writeln!(out, "{head:<10} {value}");
-    line("fork", format!("at block {} {}, since {}", found.fork_height, found.fork, utc(found.since)))?;
+    line(
+        "fork",
+        format!("at block {} {}, since {}", found.fork_height, found.fork, utc(found.since)),
+    )?;
     for (head, branch) in [("ours", &found.ours), ("theirs", &found.theirs)] {
         line(head, format!("up to block {} {}, work {}", branch.height, branch.tip, branch.work))?;
     }
@@ -349,7 +388,10 @@ fn friend_name(friend: &FriendView, list: &FriendList) -> String {
 /// Friends.
 pub fn write_friends(out: &mut dyn Write, list: &FriendList) -> io::Result<()> {
     if list.friends.is_empty() {
-        return writeln!(out, "no friends yet: give somebody an invite, or start a second node on the LAN");
+        return writeln!(
+            out,
+            "no friends yet: give somebody an invite, or start a second node on the LAN"
+        );
     }
     let rows: Vec<_> = list
         .friends
@@ -402,24 +444,37 @@ pub fn event_line(event: &ConsoleEvent) -> String {
         ConsoleEvent::ChatDelivered { to, .. } => format!("* {to} got your line"),
         ConsoleEvent::FriendJoined { name, .. } => format!("* {name} is here"),
         ConsoleEvent::FriendLeft { name, quit: true, .. } => format!("* {name} has left"),
-        ConsoleEvent::FriendLeft { name, quit: false, .. } => format!("* {name} is gone: the connection was lost"),
+        ConsoleEvent::FriendLeft { name, quit: false, .. } => {
+            format!("* {name} is gone: the connection was lost")
+        }
         ConsoleEvent::BlockConnected { hash, height, count, notes } => {
             let many = if *count > 1 { format!("{count} blocks, up to ") } else { String::new() };
-            let notes = if notes.is_empty() { String::new() } else { format!(": {}", notes.join(" | ")) };
+            let notes =
+                if notes.is_empty() { String::new() } else { format!(": {}", notes.join(" | ")) };
             format!("* {many}block {height} {hash}{notes}")
         }
         ConsoleEvent::BlockMined { hash, height } => format!("* won block {height} {hash}"),
         ConsoleEvent::Reorganised { tip, height, disconnected } => {
             let left = counted(*disconnected as usize, "block");
-            format!("* another branch has more work: {left} left the chain, the tip is {height} {tip}")
+            format!(
+                "* another branch has more work: {left} left the chain, the tip is {height} {tip}"
+            )
         }
         ConsoleEvent::Diverged { tip, height, branch, branch_height, fork_height } => format!(
-            "* a branch with more work (up to block {branch_height} {branch}) parts from yours (up to {height} {tip}) at block \
-             {fork_height}, too deep to be taken by itself: status says more, accept-branch {branch} takes it"
+            "* a branch with more work (up to block {branch_height} {branch}) parts from yours \
+             (up to {height} {tip}) at block \
+             {fork_height}, too deep to be taken by itself: status says more, accept-branch \
+             {branch} takes it"
         ),
-        ConsoleEvent::Reunited { tip, height } => format!("* one branch again: the tip is {height} {tip}"),
-        ConsoleEvent::TradeMined { txid, height, .. } => format!("* your trade {txid} is in block {height}"),
-        ConsoleEvent::TradeVoid { txid, reason } => format!("* your trade {txid} is void: {reason}"),
+        ConsoleEvent::Reunited { tip, height } => {
+            format!("* one branch again: the tip is {height} {tip}")
+        }
+        ConsoleEvent::TradeMined { txid, height, .. } => {
+            format!("* your trade {txid} is in block {height}")
+        }
+        ConsoleEvent::TradeVoid { txid, reason } => {
+            format!("* your trade {txid} is void: {reason}")
+        }
         ConsoleEvent::Notice { text } => format!("* {text}"),
         ConsoleEvent::Stopping => "* the node stops".to_owned(),
     }
@@ -464,7 +519,14 @@ mod tests {
     #[test]
     fn a_header_looks_as_in_the_go_seed() {
         let shown = text(|out| write_genesis(out, &genesis()));
-        for line in ["Prev. version: 1", "Prev. hash:", "nbits: 1e03ffff", "nonce: 45673", "PoW: true", RULE] {
+        for line in [
+            "Prev. version: 1",
+            "Prev. hash:",
+            "nbits: 1e03ffff",
+            "nonce: 45673",
+            "PoW: true",
+            RULE,
+        ] {
             assert!(shown.lines().any(|shown| shown == line), "{line} in\n{shown}");
         }
         assert!(shown.contains("\nHash: 0101"), "{shown}");
@@ -475,9 +537,18 @@ mod tests {
         let address = Address(Owner::ZERO);
         let report = |pending_in, pending_out| {
             let amount = Amount::from_coins;
-            BalanceReport::new(address, amount(190), amount(pending_in), amount(pending_out), 2 as Height)
+            BalanceReport::new(
+                address,
+                amount(190),
+                amount(pending_in),
+                amount(pending_out),
+                2 as Height,
+            )
         };
-        assert_eq!(text(|out| write_balance(out, &report(0, 0))), format!("Balance of '{address}': 190\n"));
+        assert_eq!(
+            text(|out| write_balance(out, &report(0, 0))),
+            format!("Balance of '{address}': 190\n")
+        );
         assert!(text(|out| write_balance(out, &report(0, 10))).ends_with("\nPending: -10\n"));
         assert!(text(|out| write_balance(out, &report(3, 0))).ends_with("\nPending: +3\n"));
     }
@@ -499,7 +570,12 @@ mod tests {
 
     #[test]
     fn events_are_one_line_each() {
-        let chat = |direct| ConsoleEvent::Chat { from: "yzw".into(), text: "Good morning".into(), direct, time: 0 };
+        let chat = |direct| ConsoleEvent::Chat {
+            from: "yzw".into(),
+            text: "Good morning".into(),
+            direct,
+            time: 0,
+        };
         assert_eq!(event_line(&chat(true)), "yzw: Good morning");
         assert_eq!(event_line(&chat(false)), "yzw to all: Good morning");
     }

@@ -1,11 +1,14 @@
 //! Coins, and the keys under which they lie.
 
-use crate::primitives::{Amount, Height, OutPoint, Owner, Transaction, TransactionKind, TxId, TxInput};
+use crate::primitives::{
+    Amount, Height, OutPoint, Owner, Transaction, TransactionKind, TxId, TxInput,
+};
 
 /// Length of a [`CoinKey`] as bytes.
 pub const COIN_KEY_BYTES: usize = 20 + 32 + 4;
 
-/// An output that has not been spent; or, with value 0, the entry that a note's stamp leaves for ever.
+/// An output that has not been spent; or, with value 0, the entry that a note's stamp leaves for
+/// ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Coin {
     /// At least one unit; 0 for a stamp's entry.
@@ -46,7 +49,8 @@ impl CoinKey {
         Self { owner: input.public_key.owner(), outpoint: input.outpoint }
     }
 
-    /// owner ‖ txid ‖ index, big-endian: byte order is the order of keys, and the coins of an owner stand together.
+    /// owner ‖ txid ‖ index, big-endian: byte order is the order of keys, and the coins of an owner
+    /// stand together.
     #[must_use]
     pub fn to_bytes(&self) -> [u8; COIN_KEY_BYTES] {
         let mut bytes = [0; COIN_KEY_BYTES];
@@ -90,8 +94,13 @@ pub fn spent_coins(transaction: &Transaction) -> impl Iterator<Item = CoinKey> {
     inputs.iter().map(CoinKey::of_input)
 }
 
-/// What a transaction adds to the coins in a block of `height`: its outputs, or the entry of a note's stamp.
-pub fn created_coins(transaction: &Transaction, txid: TxId, height: Height) -> impl Iterator<Item = (CoinKey, Coin)> {
+/// What a transaction adds to the coins in a block of `height`: its outputs, or the entry of a
+/// note's stamp.
+pub fn created_coins(
+    transaction: &Transaction,
+    txid: TxId,
+    height: Height,
+) -> impl Iterator<Item = (CoinKey, Coin)> {
     let kind = transaction.kind();
     let coinbase = kind == TransactionKind::Coinbase;
     let stamps = match kind {
@@ -119,7 +128,8 @@ mod tests {
         assert_eq!(spent_coins(&note).count(), 0);
 
         let created: Vec<_> = created_coins(&note, note.txid(), 3).collect();
-        let place = CoinKey { owner: owner(&key(4)), outpoint: OutPoint { txid: TxId::ZERO, index: 7 } };
+        let place =
+            CoinKey { owner: owner(&key(4)), outpoint: OutPoint { txid: TxId::ZERO, index: 7 } };
         assert_eq!(created, [(place, Coin::stamp(3))]);
         assert!(created[0].1.is_stamp());
     }
@@ -142,7 +152,10 @@ mod tests {
     fn a_coinbase_takes_nothing_and_marks_what_it_makes() {
         let coinbase = coinbase(8, Owner::ZERO, Amount::from_coins(1));
         assert_eq!(spent_coins(&coinbase).count(), 0);
-        assert!(created_coins(&coinbase, coinbase.txid(), 8).all(|(_, coin)| coin.coinbase && coin.height == 8));
+        assert!(
+            created_coins(&coinbase, coinbase.txid(), 8)
+                .all(|(_, coin)| coin.coinbase && coin.height == 8)
+        );
     }
 
     proptest! {

@@ -1,18 +1,20 @@
-//! How hard the next block is: a linearly weighted moving average (LWMA) over the last 60 blocks, and the window of
-//! ancestors that it and the rule on times look at.
+//! How hard the next block is: a linearly weighted moving average (LWMA) over the last 60 blocks,
+//! and the window of ancestors that it and the rule on times look at.
 //!
 //! The rule, with T = the spacing in ms, N = 60, K = T · 1830 (1830 = 1 + 2 + … + 60):
-//! - Blocks before genesis count as floor blocks, one T apart, so the window always holds N blocks and the time before
-//!   the first of them, m₀.
+//! - Blocks before genesis count as floor blocks, one T apart, so the window always holds N blocks
+//!   and the time before the first of them, m₀.
 //! - In order i = 1…N: mᵢ = max(timeᵢ, mᵢ₋₁ + 1), sᵢ = min(mᵢ − mᵢ₋₁, 6T).
 //! - L = max(Σ i·sᵢ, K/10); next target = ⌊Σ ⌊targetᵢ/60⌋ / K⌋ · L, never easier than the floor.
-//! - When the new block's time lies more than F + 12T after its parent's, the target doubles for each 6T begun beyond
-//!   that, never easier than the floor: a chain does not stick when its strong miner leaves.
-//! - What results is cut to the compact form, which makes it harder by less than one part in 32,768, and is at least 1.
+//! - When the new block's time lies more than F + 12T after its parent's, the target doubles for
+//!   each 6T begun beyond that, never easier than the floor: a chain does not stick when its strong
+//!   miner leaves.
+//! - What results is cut to the compact form, which makes it harder by less than one part in
+//!   32,768, and is at least 1.
 //! - A spacing of 0 keeps the floor for ever.
 //!
-//! The average is zawy12's LWMA-1 (<https://github.com/zawy12/difficulty-algorithms/issues/3>) with the sum of targets
-//! divided first, so that nothing overflows 256 bits.
+//! The average is zawy12's LWMA-1 (<https://github.com/zawy12/difficulty-algorithms/issues/3>) with
+//! the sum of targets divided first, so that nothing overflows 256 bits.
 
 #[cfg(test)]
 mod figures;
@@ -43,7 +45,8 @@ const LONGEST_SPACINGS: u64 = 6;
 const LATE_SPACINGS: u64 = 12;
 
 const _: () = assert!(WEIGHTS == (LWMA_BLOCKS * (LWMA_BLOCKS + 1) / 2) as u64);
-const _: () = assert!(MAX_SPACING_MS < u64::MAX / LONGEST_SPACINGS / WEIGHTS, "a weighted sum of times fits");
+const _: () =
+    assert!(MAX_SPACING_MS < u64::MAX / LONGEST_SPACINGS / WEIGHTS, "a weighted sum of times fits");
 
 /// What the rules need of one ancestor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +63,8 @@ impl Ancestor {
     }
 }
 
-/// The last ancestors of a block to be: at most 61, down to genesis if it is nearer, the parent last.
+/// The last ancestors of a block to be: at most 61, down to genesis if it is nearer, the parent
+/// last.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeaderWindow {
     parent: BlockHash,
@@ -70,7 +74,8 @@ pub struct HeaderWindow {
     shares: U256,
 }
 
-/// Why ancestors do not make a window. Always our own mistake: a peer's header never makes one unchecked.
+/// Why ancestors do not make a window. Always our own mistake: a peer's header never makes one
+/// unchecked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum WindowError {
     /// Too few, or more than there are.
@@ -97,9 +102,11 @@ impl HeaderWindow {
         window
     }
 
-    /// The window for the block after `parent`: the times and bits of its ancestors in ascending order, its own last.
+    /// The window for the block after `parent`: the times and bits of its ancestors in ascending
+    /// order, its own last.
     ///
-    /// All down to genesis, or the last 61; of more, the last 61 are taken. They must have been checked before.
+    /// All down to genesis, or the last 61; of more, the last 61 are taken. They must have been
+    /// checked before.
     pub fn new(
         parent: BlockHash,
         parent_height: Height,
@@ -137,15 +144,21 @@ impl HeaderWindow {
         }
     }
 
-    /// The window after the last of `headers`, ascending: all down to genesis, or at least the last 61.
+    /// The window after the last of `headers`, ascending: all down to genesis, or at least the last
+    /// 61.
     pub fn from_headers(headers: &[Header]) -> Result<Self, WindowError> {
         let Some(parent) = headers.last() else {
             return Err(WindowError::Count { height: 0, expected: 1, found: 0 });
         };
-        Self::new(parent.hash(), parent.height, headers.iter().map(|header| (header.time, header.bits)))
+        Self::new(
+            parent.hash(),
+            parent.height,
+            headers.iter().map(|header| (header.time, header.bits)),
+        )
     }
 
-    /// Moves on by one block: `header` is the parent from now on. It must have been checked against this window.
+    /// Moves on by one block: `header` is the parent from now on. It must have been checked against
+    /// this window.
     pub fn push(&mut self, header: &CheckedHeader) {
         debug_assert_eq!(header.header().previous, self.parent);
         self.parent = header.hash();
@@ -176,7 +189,8 @@ impl HeaderWindow {
     pub fn median_time(&self) -> UnixMillis {
         let mut times = [0; MEDIAN_BLOCKS];
         let last = self.ancestors.iter().rev();
-        let count = times.iter_mut().zip(last).map(|(time, ancestor)| *time = ancestor.time).count();
+        let count =
+            times.iter_mut().zip(last).map(|(time, ancestor)| *time = ancestor.time).count();
         let times = times.get_mut(..count).unwrap_or_default();
         // The last first: they almost always descend already.
         if !times.is_sorted_by(|later, earlier| later >= earlier) {
@@ -200,7 +214,12 @@ pub fn next_bits(network: &Network, window: &HeaderWindow, time: UnixMillis) -> 
 }
 
 /// The target that the next block must have when its time is `time`; it has an exact compact form.
-pub(super) fn next_target(params: &ChainParams, floor: Target, window: &HeaderWindow, time: UnixMillis) -> Target {
+pub(super) fn next_target(
+    params: &ChainParams,
+    floor: Target,
+    window: &HeaderWindow,
+    time: UnixMillis,
+) -> Target {
     let spacing = params.spacing_ms;
     if spacing == 0 {
         return floor;
@@ -213,7 +232,8 @@ pub(super) fn next_target(params: &ChainParams, floor: Target, window: &HeaderWi
 
 /// ⌊Σ ⌊targetᵢ/60⌋ / K⌋ · L, not yet limited by the floor.
 fn average_target(spacing: u64, floor: Target, window: &HeaderWindow) -> U256 {
-    let (weighted, shares) = full_sums(spacing, window).unwrap_or_else(|| sums(spacing, floor, window));
+    let (weighted, shares) =
+        full_sums(spacing, window).unwrap_or_else(|| sums(spacing, floor, window));
     debug_assert_eq!((weighted, shares), sums(spacing, floor, window));
     // A spacing that is not absurd makes this fit; see the assertion above.
     let k = spacing.saturating_mul(WEIGHTS);
@@ -251,7 +271,8 @@ fn sums(spacing: u64, floor: Target, window: &HeaderWindow) -> (u64, U256) {
     (weighted, shares)
 }
 
-/// [`sums`], quicker: of a window without blocks before genesis, and of times that 64 bits count on from. `None` of others.
+/// [`sums`], quicker: of a window without blocks before genesis, and of times that 64 bits count on
+/// from. `None` of others.
 fn full_sums(spacing: u64, window: &HeaderWindow) -> Option<(u64, U256)> {
     const LAST: UnixMillis = u64::MAX - WINDOW_BLOCKS as u64;
     if window.ancestors.len() != WINDOW_BLOCKS {
@@ -276,7 +297,8 @@ fn full_sums(spacing: u64, window: &HeaderWindow) -> Option<(u64, U256)> {
 
 /// How often the target doubles for a block at `time` after a parent at `parent_time`.
 fn doublings(params: &ChainParams, parent_time: UnixMillis, time: UnixMillis) -> usize {
-    let patience = params.future_limit_ms().saturating_add(params.spacing_ms.saturating_mul(LATE_SPACINGS));
+    let patience =
+        params.future_limit_ms().saturating_add(params.spacing_ms.saturating_mul(LATE_SPACINGS));
     let late = time.saturating_sub(parent_time).saturating_sub(patience);
     let step = params.spacing_ms.saturating_mul(LONGEST_SPACINGS).max(1);
     usize::try_from(late.div_ceil(step)).unwrap_or(usize::MAX)
@@ -328,7 +350,9 @@ mod tests {
     #[test]
     fn blocks_at_half_the_spacing_halve_the_target_and_late_ones_raise_it() {
         let (params, target) = (params(T, 8), Target::with_zero_bits(30));
-        for (spacing, expected) in [(T / 2, 0.5), (T * 2, 2.0), (T * 6, 6.0), (T * 50, 6.0), (0, 0.1), (T / 100, 0.1)] {
+        for (spacing, expected) in
+            [(T / 2, 0.5), (T * 2, 2.0), (T * 6, 6.0), (T * 50, 6.0), (0, 0.1), (T / 100, 0.1)]
+        {
             let found = ratio(next(&params, &even(61, spacing, target), T), target);
             assert!((found / expected - 1.0).abs() < 1e-3, "{spacing} ms: {found}");
         }
@@ -338,7 +362,11 @@ mod tests {
     fn no_target_is_easier_than_the_floor() {
         let params = params(T, 20);
         let floor = params.floor();
-        for window in [even(1, T, floor), even(61, 100 * T, floor), even(61, 6 * T, Target::with_zero_bits(21))] {
+        for window in [
+            even(1, T, floor),
+            even(61, 100 * T, floor),
+            even(61, 6 * T, Target::with_zero_bits(21)),
+        ] {
             for after in [0, T, PATIENCE * 1_000, u64::MAX / 2] {
                 assert!(next(&params, &window, after) <= floor);
             }
@@ -388,7 +416,8 @@ mod tests {
     #[test]
     fn times_that_run_backwards_count_a_millisecond() {
         let (params, target) = (params(T, 8), Target::with_zero_bits(30).to_compact());
-        let jumping = (0..61u64).map(|i| (if i % 2 == 0 { 1_000_000 + i * T } else { 1_000_000 }, target));
+        let jumping =
+            (0..61u64).map(|i| (if i % 2 == 0 { 1_000_000 + i * T } else { 1_000_000 }, target));
         let window = HeaderWindow::new(hash(1), 60, jumping).expect("a window");
         let found = ratio(next(&params, &window, T), Target::with_zero_bits(30));
         assert!((found - 1.0).abs() < 0.02, "{found}: the jumps forward make up for it");
@@ -418,7 +447,8 @@ mod tests {
         let bits = Target::with_zero_bits(8).to_compact();
         let window = |times: &[u64]| {
             let height = u32::try_from(times.len()).expect("few") - 1;
-            HeaderWindow::new(hash(1), height, times.iter().map(|time| (*time, bits))).expect("a window")
+            HeaderWindow::new(hash(1), height, times.iter().map(|time| (*time, bits)))
+                .expect("a window")
         };
         assert_eq!(min_time(&window(&[50])), 51);
         assert_eq!(min_time(&window(&[50, 60])), 61);
@@ -456,17 +486,22 @@ mod tests {
     #[test]
     fn a_window_of_another_length_is_refused() {
         let network = network(T);
-        assert_eq!(HeaderWindow::from_headers(&[network.genesis.header]), Ok(HeaderWindow::genesis(&network)));
+        assert_eq!(
+            HeaderWindow::from_headers(&[network.genesis.header]),
+            Ok(HeaderWindow::genesis(&network))
+        );
         assert!(HeaderWindow::from_headers(&[]).is_err());
         let bits = network.genesis.header.bits;
-        let count = |height, count| HeaderWindow::new(hash(1), height, (0..count).map(|i| (i, bits)));
+        let count =
+            |height, count| HeaderWindow::new(hash(1), height, (0..count).map(|i| (i, bits)));
         assert_eq!(count(5, 5), Err(WindowError::Count { height: 5, expected: 6, found: 5 }));
         assert_eq!(count(5, 7), Err(WindowError::Count { height: 5, expected: 6, found: 7 }));
         assert!(count(5, 6).is_ok() && count(500, 61).is_ok() && count(500, 90).is_ok());
         assert!(matches!(HeaderWindow::new(hash(1), 0, [(1, 0)]), Err(WindowError::Bits(_))));
     }
 
-    /// Miners with a hash rate, drawing solve times from a seeded generator; each refreshes time and bits every second.
+    /// Miners with a hash rate, drawing solve times from a seeded generator; each refreshes time
+    /// and bits every second.
     struct Simulation {
         params: ChainParams,
         window: HeaderWindow,

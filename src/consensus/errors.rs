@@ -1,11 +1,12 @@
 //! Why a header, block, transaction, signature or genesis is invalid, and whose fault that is.
 
 use super::{
-    COINBASE_MATURITY, CompactError, MAX_BLOCK_BYTES, MAX_GENESIS_BYTES, MAX_TRANSACTION_BYTES, ParamsError, SUBSIDY,
-    Target,
+    COINBASE_MATURITY, CompactError, MAX_BLOCK_BYTES, MAX_GENESIS_BYTES, MAX_TRANSACTION_BYTES,
+    ParamsError, SUBSIDY, Target,
 };
 use crate::primitives::{
-    Amount, BlockHash, Height, MAX_MEMO_BYTES, MerkleRoot, NetworkId, OutPoint, PublicKey, UnixMillis,
+    Amount, BlockHash, Height, MAX_MEMO_BYTES, MerkleRoot, NetworkId, OutPoint, PublicKey,
+    UnixMillis,
 };
 
 /// Whose fault an error is: picks the gossip verdict, the penalty, the log level and the exit code.
@@ -62,7 +63,8 @@ pub enum HeaderError {
         /// Its target.
         target: Target,
     },
-    /// All else is right, but its time lies too far ahead of our clock: hold it, and try again at `due`.
+    /// All else is right, but its time lies too far ahead of our clock: hold it, and try again at
+    /// `due`.
     #[error("the header's time {time} lies {} ms ahead of the clock, too far by {} ms", time.saturating_sub(*now), due.saturating_sub(*now))]
     TooFarAhead {
         /// What it says.
@@ -196,7 +198,8 @@ pub enum TransactionError {
         /// What is wrong with it.
         reason: SignatureError,
     },
-    /// An input names a coin that is not there: spent, never made, on another branch, or somebody else's.
+    /// An input names a coin that is not there: spent, never made, on another branch, or somebody
+    /// else's.
     #[error("input {input} spends the coin {}:{}, which the key's owner does not have", outpoint.txid, outpoint.index)]
     MissingCoin {
         /// Which input.
@@ -211,7 +214,10 @@ pub enum TransactionError {
         index: u32,
     },
     /// An input spends a coinbase of the same block.
-    #[error("input {input} spends the coinbase of height {height}, which can be spent {COINBASE_MATURITY} block later")]
+    #[error(
+        "input {input} spends the coinbase of height {height}, which can be spent \
+         {COINBASE_MATURITY} block later"
+    )]
     ImmatureCoinbase {
         /// Which input.
         input: usize,
@@ -245,7 +251,9 @@ impl TransactionError {
     pub const fn blame(&self) -> Blame {
         match self {
             // On the sender's branch, or a moment ago, all was well.
-            Self::MissingCoin { .. } | Self::StampUsed { .. } | Self::ImmatureCoinbase { .. } => Blame::Nobody,
+            Self::MissingCoin { .. } | Self::StampUsed { .. } | Self::ImmatureCoinbase { .. } => {
+                Blame::Nobody
+            }
             Self::CoinCount { .. } => Blame::Ours,
             _ => Blame::Peer,
         }
@@ -337,7 +345,8 @@ impl BlockError {
     /// Whether the header, too, is invalid for ever, since this is the one body that it names.
     #[must_use]
     pub const fn condemns_header(&self) -> bool {
-        !matches!(self, Self::WrongHeader { .. } | Self::WrongMerkleRoot { .. }) && matches!(self.blame(), Blame::Peer)
+        !matches!(self, Self::WrongHeader { .. } | Self::WrongMerkleRoot { .. })
+            && matches!(self.blame(), Blame::Peer)
     }
 
     /// A stable name for logs, metrics and answers: a transaction's own where one is at fault.
@@ -359,7 +368,10 @@ impl BlockError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GenesisError {
     /// It has a parent or a height.
-    #[error("a genesis has height 0 and no parent; this block has height {height} and the parent {previous}")]
+    #[error(
+        "a genesis has height 0 and no parent; this block has height {height} and the parent \
+         {previous}"
+    )]
     NotFirst {
         /// What it says.
         height: Height,

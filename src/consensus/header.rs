@@ -47,8 +47,8 @@ impl CheckedHeader {
 
 /// Checks that `header` is the next one after the window's last, at the clock's `now`.
 ///
-/// What depends on the clock is checked last: [`HeaderError::TooFarAhead`] means that only time is missing, and that
-/// the work was done.
+/// What depends on the clock is checked last: [`HeaderError::TooFarAhead`] means that only time is
+/// missing, and that the work was done.
 pub fn check_header(
     header: &Header,
     network: &Network,
@@ -71,7 +71,10 @@ pub(crate) fn check_hashed_header(
         return Err(HeaderError::WrongParent { expected: window.parent(), found: header.previous });
     }
     if window.parent_height().checked_add(1) != Some(header.height) {
-        return Err(HeaderError::WrongHeight { parent: window.parent_height(), found: header.height });
+        return Err(HeaderError::WrongHeight {
+            parent: window.parent_height(),
+            found: header.height,
+        });
     }
     let earliest = min_time(window);
     if header.time < earliest {
@@ -120,7 +123,8 @@ mod tests {
     #[test]
     fn the_next_header_is_accepted_with_its_hash_and_work() {
         let (network, window, header) = setup();
-        let checked = check_header(&header, &network, &window, header.time).expect("the next header");
+        let checked =
+            check_header(&header, &network, &window, header.time).expect("the next header");
         assert_eq!((checked.header(), checked.hash()), (&header, header.hash()));
         assert_eq!(checked.work(), Target::from_compact(header.bits).expect("a target").work());
         assert_eq!(CheckedHeader::from_store(header), Ok(checked));
@@ -129,7 +133,9 @@ mod tests {
     #[test]
     fn a_header_that_does_not_follow_says_why() {
         let (network, window, header) = setup();
-        let verdict = |header: Header| check_header(&header, &network, &window, header.time).expect_err("invalid");
+        let verdict = |header: Header| {
+            check_header(&header, &network, &window, header.time).expect_err("invalid")
+        };
 
         let found = verdict(Header { previous: hash(1), ..header });
         assert_eq!(found, HeaderError::WrongParent { expected: network.id, found: hash(1) });
@@ -141,7 +147,9 @@ mod tests {
         let found = verdict(Header { bits: header.bits - 1, ..header });
         assert_eq!(found, HeaderError::WrongBits { expected: header.bits, found: header.bits - 1 });
         let lazy = unworked(header);
-        assert!(matches!(verdict(lazy), HeaderError::NotEnoughWork { hash, .. } if hash == lazy.hash()));
+        assert!(
+            matches!(verdict(lazy), HeaderError::NotEnoughWork { hash, .. } if hash == lazy.hash())
+        );
         for error in [verdict(lazy), found] {
             assert_eq!(error.blame(), crate::consensus::Blame::Peer);
         }
@@ -162,7 +170,10 @@ mod tests {
     fn work_is_judged_before_the_clock() {
         let (network, window, header) = setup();
         let lazy = unworked(header);
-        assert!(matches!(check_header(&lazy, &network, &window, 0), Err(HeaderError::NotEnoughWork { .. })));
+        assert!(matches!(
+            check_header(&lazy, &network, &window, 0),
+            Err(HeaderError::NotEnoughWork { .. })
+        ));
     }
 
     #[test]
@@ -171,14 +182,16 @@ mod tests {
         let times = (0..61).map(|i| (i, network.floor().to_compact()));
         let window = HeaderWindow::new(hash(5), u32::MAX, times).expect("a window");
         let child = remined(Header { previous: hash(5), height: 0, ..header });
-        let error = check_header(&child, &network, &window, header.time).expect_err("no height is left");
+        let error =
+            check_header(&child, &network, &window, header.time).expect_err("no height is left");
         assert_eq!(error, HeaderError::WrongHeight { parent: u32::MAX, found: 0 });
     }
 
     #[test]
     fn a_pushed_window_is_the_window_of_all_headers() {
         let network = network(SPACING);
-        let (mut window, mut headers) = (HeaderWindow::genesis(&network), vec![network.genesis.header]);
+        let (mut window, mut headers) =
+            (HeaderWindow::genesis(&network), vec![network.genesis.header]);
         for _ in 0..70 {
             let block = next_block(&network, &window, vec![]);
             window.push(&checked(&network, &window, &block));

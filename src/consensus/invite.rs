@@ -1,10 +1,12 @@
-//! Invites: the text that lets a newcomer join a chain, with everything that the first connection is checked against.
+//! Invites: the text that lets a newcomer join a chain, with everything that the first connection
+//! is checked against.
 
 use data_encoding::BASE64URL_NOPAD;
 
 use super::{GenesisError, MAX_GENESIS_BYTES, Network, Work};
 use crate::primitives::{
-    Block, BlockHash, DecodeError, Encode, Height, encoding::Decode, encoding::Reader, printable, sha256d,
+    Block, BlockHash, DecodeError, Encode, Height, encoding::Decode, encoding::Reader, printable,
+    sha256d,
 };
 
 /// What every invite begins with.
@@ -16,11 +18,18 @@ pub const MAX_INVITE_ADDRESSES: usize = 8;
 /// The longest address in an invite, in bytes.
 pub const MAX_INVITE_ADDRESS_BYTES: usize = 256;
 
-/// The longest invite, in characters: the largest genesis and eight of the longest addresses, as base64.
+/// The longest invite, in characters: the largest genesis and eight of the longest addresses, as
+/// base64.
 pub const MAX_INVITE_CHARS: usize = INVITE_PREFIX.len() + MAX_PAYLOAD_BYTES.div_ceil(3) * 4;
 
-const MAX_PAYLOAD_BYTES: usize =
-    1 + MAX_GENESIS_BYTES + 4 + 32 + 32 + 1 + MAX_INVITE_ADDRESSES * (2 + MAX_INVITE_ADDRESS_BYTES) + CHECKSUM_BYTES;
+const MAX_PAYLOAD_BYTES: usize = 1
+    + MAX_GENESIS_BYTES
+    + 4
+    + 32
+    + 32
+    + 1
+    + MAX_INVITE_ADDRESSES * (2 + MAX_INVITE_ADDRESS_BYTES)
+    + CHECKSUM_BYTES;
 
 /// The version of the layout.
 const VERSION: u8 = 1;
@@ -39,11 +48,12 @@ pub struct Checkpoint {
     pub work: Work,
 }
 
-/// What a member of a chain gives to a newcomer: the chain, a recent block of it, and where to find friends.
+/// What a member of a chain gives to a newcomer: the chain, a recent block of it, and where to find
+/// friends.
 ///
-/// As text: `friendchain:` and, in base64url without padding: version u8 = 1; the genesis block; the checkpoint's height
-/// u32, hash 32 and work 32 (big-endian); count of addresses u8, then each: length u16 and its text; the first 4 bytes
-/// of the SHA-256d of all before.
+/// As text: `friendchain:` and, in base64url without padding: version u8 = 1; the genesis block;
+/// the checkpoint's height u32, hash 32 and work 32 (big-endian); count of addresses u8, then each:
+/// length u16 and its text; the first 4 bytes of the SHA-256d of all before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invite {
     network: Network,
@@ -55,22 +65,36 @@ pub struct Invite {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InviteError {
     /// It begins with something else.
-    #[error("'{0}' is not an invite: invites begin with '{INVITE_PREFIX}'; ask your friend for the whole line")]
+    #[error(
+        "'{0}' is not an invite: invites begin with '{INVITE_PREFIX}'; ask your friend for the \
+         whole line"
+    )]
     Prefix(String),
     /// It is too long to be one.
-    #[error("the invite has {0} characters, more than any invite has ({MAX_INVITE_CHARS}); copy it again")]
+    #[error(
+        "the invite has {0} characters, more than any invite has ({MAX_INVITE_CHARS}); copy it \
+         again"
+    )]
     TooLong(usize),
     /// A character that base64url does not have, or a last one that does not fit.
-    #[error("the invite is damaged at character {position}: copy it again, whole and without changes")]
+    #[error(
+        "the invite is damaged at character {position}: copy it again, whole and without changes"
+    )]
     Character {
         /// Counted from 1, prefix included, white space left out.
         position: usize,
     },
     /// Letters are missing or changed.
-    #[error("the invite's checksum does not fit: a part is missing or a letter has changed; copy it again")]
+    #[error(
+        "the invite's checksum does not fit: a part is missing or a letter has changed; copy it \
+         again"
+    )]
     Checksum,
     /// Of a version that this program does not know.
-    #[error("the invite is of version {0}, and this program knows version 1 only; update it, or ask for a new invite")]
+    #[error(
+        "the invite is of version {0}, and this program knows version 1 only; update it, or ask \
+         for a new invite"
+    )]
     Version(u8),
     /// The checksum fits, but the layout does not.
     #[error("the invite is malformed ({0}); ask for a new one")]
@@ -80,7 +104,8 @@ pub enum InviteError {
     Genesis(#[from] GenesisError),
     /// Its checkpoint cannot be of its chain.
     #[error(
-        "the invite's block {hash} at height {height} cannot be of its chain, by its hash or its work; ask for a new one"
+        "the invite's block {hash} at height {height} cannot be of its chain, by its hash or its \
+         work; ask for a new one"
     )]
     Checkpoint {
         /// What it says.
@@ -92,17 +117,25 @@ pub enum InviteError {
     #[error("an invite holds {MAX_INVITE_ADDRESSES} addresses at most, not {0}")]
     TooManyAddresses(usize),
     /// An address is none.
-    #[error("'{}' is not an address for an invite: write /ip4/…/tcp/…/p2p/…, {MAX_INVITE_ADDRESS_BYTES} characters at most", printable(.0))]
+    #[error("'{}' is not an address for an invite: write /ip4/…/tcp/…/p2p/…, \
+         {MAX_INVITE_ADDRESS_BYTES} characters at most", printable(.0))]
     Address(String),
 }
 
 impl Invite {
     /// An invite to a network; `addresses` are multiaddrs as text, with `/p2p/`, best first.
-    pub fn new(network: Network, checkpoint: Checkpoint, addresses: Vec<String>) -> Result<Self, InviteError> {
+    pub fn new(
+        network: Network,
+        checkpoint: Checkpoint,
+        addresses: Vec<String>,
+    ) -> Result<Self, InviteError> {
         let genesis = checkpoint.hash == network.id && checkpoint.work == network.genesis_work();
         let later = checkpoint.hash != network.id && checkpoint.work > network.genesis_work();
         if !(if checkpoint.height == 0 { genesis } else { later }) {
-            return Err(InviteError::Checkpoint { height: checkpoint.height, hash: checkpoint.hash });
+            return Err(InviteError::Checkpoint {
+                height: checkpoint.height,
+                hash: checkpoint.hash,
+            });
         }
         if addresses.len() > MAX_INVITE_ADDRESSES {
             return Err(InviteError::TooManyAddresses(addresses.len()));
@@ -155,7 +188,8 @@ impl Invite {
         format!("{INVITE_PREFIX}{}", BASE64URL_NOPAD.encode(&bytes))
     }
 
-    /// The invite that a text is. White space anywhere is overlooked: chat programs break long lines.
+    /// The invite that a text is. White space anywhere is overlooked: chat programs break long
+    /// lines.
     pub fn from_text(text: &str) -> Result<Self, InviteError> {
         // White space is bounded too, so that nothing large is copied.
         if text.len() > MAX_INVITE_CHARS.saturating_mul(2) {
@@ -168,9 +202,10 @@ impl Invite {
         if text.len() > MAX_INVITE_CHARS {
             return Err(InviteError::TooLong(text.len()));
         }
-        let bytes = BASE64URL_NOPAD.decode(encoded.as_bytes()).map_err(|error| InviteError::Character {
-            position: error.position.saturating_add(INVITE_PREFIX.len()).saturating_add(1),
-        })?;
+        let bytes =
+            BASE64URL_NOPAD.decode(encoded.as_bytes()).map_err(|error| InviteError::Character {
+                position: error.position.saturating_add(INVITE_PREFIX.len()).saturating_add(1),
+            })?;
         let Some((payload, sum)) = bytes.split_last_chunk::<CHECKSUM_BYTES>() else {
             return Err(InviteError::Checksum);
         };
@@ -215,7 +250,8 @@ fn checksum(payload: &[u8]) -> [u8; CHECKSUM_BYTES] {
     [a, b, c, d]
 }
 
-/// Whether a text can be a multiaddr of a peer; whether it can be dialled, only the network can say.
+/// Whether a text can be a multiaddr of a peer; whether it can be dialled, only the network can
+/// say.
 fn is_address(text: &str) -> bool {
     text.len() <= MAX_INVITE_ADDRESS_BYTES
         && text.starts_with('/')
@@ -237,21 +273,30 @@ mod tests {
     }
 
     fn checkpoint() -> Checkpoint {
-        Checkpoint { height: 812, hash: hash(7), work: network(0).genesis_work().saturating_mul(813) }
+        Checkpoint {
+            height: 812,
+            hash: hash(7),
+            work: network(0).genesis_work().saturating_mul(813),
+        }
     }
 
     fn invite(addresses: u16) -> Invite {
-        Invite::new(network(0), checkpoint(), (0..addresses).map(address).collect()).expect("an invite")
+        Invite::new(network(0), checkpoint(), (0..addresses).map(address).collect())
+            .expect("an invite")
     }
 
     /// A text with a right checksum around any payload.
     fn sealed(payload: &[u8]) -> String {
-        format!("{INVITE_PREFIX}{}", BASE64URL_NOPAD.encode(&[payload, &checksum(payload)].concat()))
+        format!(
+            "{INVITE_PREFIX}{}",
+            BASE64URL_NOPAD.encode(&[payload, &checksum(payload)].concat())
+        )
     }
 
     fn payload(invite: &Invite) -> Vec<u8> {
         let text = invite.to_text();
-        let bytes = BASE64URL_NOPAD.decode(&text.as_bytes()[INVITE_PREFIX.len()..]).expect("base64");
+        let bytes =
+            BASE64URL_NOPAD.decode(&text.as_bytes()[INVITE_PREFIX.len()..]).expect("base64");
         bytes[..bytes.len() - CHECKSUM_BYTES].to_vec()
     }
 
@@ -274,7 +319,10 @@ mod tests {
             letters[at] = if letters[at] == b'A' { b'B' } else { b'A' };
             let changed = String::from_utf8(letters).expect("ASCII");
             let error = Invite::from_text(&changed).expect_err("changed");
-            assert!(matches!(error, InviteError::Checksum | InviteError::Character { .. }), "{at}: {error}");
+            assert!(
+                matches!(error, InviteError::Checksum | InviteError::Character { .. }),
+                "{at}: {error}"
+            );
         }
         for end in 0..text.len() {
             assert!(Invite::from_text(&text[..end]).is_err(), "{end}");
@@ -287,7 +335,9 @@ mod tests {
             let text = invite(count).to_text();
             let head = &text[..text.len() - 1];
             let letters = (0u8..128).map(char::from).filter(char::is_ascii_graphic);
-            let accepted: Vec<_> = letters.filter(|last| Invite::from_text(&format!("{head}{last}")).is_ok()).collect();
+            let accepted: Vec<_> = letters
+                .filter(|last| Invite::from_text(&format!("{head}{last}")).is_ok())
+                .collect();
             assert_eq!(accepted, text.chars().last().into_iter().collect::<Vec<_>>());
         }
     }
@@ -313,20 +363,40 @@ mod tests {
         let mut newer = whole.clone();
         newer[0] = 2;
         assert_eq!(error(&newer), InviteError::Version(2));
-        assert!(matches!(error(&[&whole[..], &[0]].concat()), InviteError::Layout(DecodeError::Trailing { extra: 1 })));
+        assert!(matches!(
+            error(&[&whole[..], &[0]].concat()),
+            InviteError::Layout(DecodeError::Trailing { extra: 1 })
+        ));
         for end in 0..whole.len() {
             assert!(matches!(error(&whole[..end]), InviteError::Layout(_)), "{end}");
         }
         let mut unworked = whole.clone();
         unworked[1 + 84] ^= 1; // the genesis's nonce
-        assert!(matches!(error(&unworked), InviteError::Genesis(GenesisError::NotEnoughWork { .. })));
+        assert!(matches!(
+            error(&unworked),
+            InviteError::Genesis(GenesisError::NotEnoughWork { .. })
+        ));
 
         let bare = payload(&invite(0));
-        let with_count = |count: u8, rest: &[u8]| [&bare[..bare.len() - 1], &[count], rest].concat();
+        let with_count =
+            |count: u8, rest: &[u8]| [&bare[..bare.len() - 1], &[count], rest].concat();
         assert_eq!(error(&with_count(9, &[])), InviteError::TooManyAddresses(9));
-        for bad in [&b""[..], b"x", b"/ip4/1.2.3.4/tcp/1", b"/ip4/1.2.3.4/tcp/1/p2p/\xff", b"/ /p2p/", &[b'/'; 257]] {
+        for bad in [
+            &b""[..],
+            b"x",
+            b"/ip4/1.2.3.4/tcp/1",
+            b"/ip4/1.2.3.4/tcp/1/p2p/\xff",
+            b"/ /p2p/",
+            &[b'/'; 257],
+        ] {
             let length = u16::try_from(bad.len()).expect("short").to_le_bytes();
-            assert!(matches!(error(&with_count(1, &[&length[..], bad].concat())), InviteError::Address(_)), "{bad:?}");
+            assert!(
+                matches!(
+                    error(&with_count(1, &[&length[..], bad].concat())),
+                    InviteError::Address(_)
+                ),
+                "{bad:?}"
+            );
         }
     }
 
@@ -350,8 +420,12 @@ mod tests {
     fn an_invite_of_too_much_is_not_made() {
         let make = |addresses| Invite::new(network(0), checkpoint(), addresses);
         assert_eq!(make(vec![address(1); 9]), Err(InviteError::TooManyAddresses(9)));
-        let longest = format!("/dns4/{}{PEER}", "a".repeat(MAX_INVITE_ADDRESS_BYTES - PEER.len() - 6));
-        assert!(make(vec![longest.clone(); 8]).is_ok_and(|invite| invite.to_text().len() <= MAX_INVITE_CHARS));
+        let longest =
+            format!("/dns4/{}{PEER}", "a".repeat(MAX_INVITE_ADDRESS_BYTES - PEER.len() - 6));
+        assert!(
+            make(vec![longest.clone(); 8])
+                .is_ok_and(|invite| invite.to_text().len() <= MAX_INVITE_CHARS)
+        );
         assert!(matches!(make(vec![format!("/{longest}")]), Err(InviteError::Address(_))));
     }
 

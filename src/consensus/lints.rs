@@ -11,16 +11,20 @@ const DENIED: [&str; 5] = [
 ];
 
 /// Those files of the floor below that read and write what is hashed.
-const ENCODINGS: [&str; 5] = ["amount.rs", "block.rs", "encoding.rs", "merkle.rs", "transaction.rs"];
+const ENCODINGS: [&str; 5] =
+    ["amount.rs", "block.rs", "encoding.rs", "merkle.rs", "transaction.rs"];
 
 fn consensus() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(file!()).parent().expect("a folder").to_owned()
 }
 
 fn sources(folder: PathBuf) -> Vec<(PathBuf, String)> {
-    let entries = fs::read_dir(folder).expect("the sources").map(|entry| entry.expect("an entry").path());
+    let entries =
+        fs::read_dir(folder).expect("the sources").map(|entry| entry.expect("an entry").path());
     let (folders, files): (Vec<_>, Vec<_>) = entries.partition(|path| path.is_dir());
-    let files = files.into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "rs"));
+    let files = files
+        .into_iter()
+        .filter(|path| path.extension().is_some_and(|extension| extension == "rs"));
     let files = files.map(|path| (path.clone(), fs::read_to_string(path).expect("a source")));
     files.chain(folders.into_iter().flat_map(sources)).collect()
 }
@@ -55,7 +59,11 @@ fn no_rule_is_let_off() {
         let source = without_space(source);
         for lint in DENIED {
             for way in ["allow(", "expect(", "warn("] {
-                assert!(!source.contains(&format!("{way}{lint}")), "{} lets {lint} off", path.display());
+                assert!(
+                    !source.contains(&format!("{way}{lint}")),
+                    "{} lets {lint} off",
+                    path.display()
+                );
             }
         }
     }

@@ -5,7 +5,8 @@ use super::{
     validate::{check_coinbase, check_outputs},
 };
 use crate::primitives::{
-    Block, BlockHash, Header, NetworkId, Owner, Transaction, TxOutput, UnixMillis, leaf_hash, merkle_root,
+    Block, BlockHash, Header, NetworkId, Owner, Transaction, TxOutput, UnixMillis, leaf_hash,
+    merkle_root,
 };
 
 /// When the genesis of `lan` says it was made: 2026-01-01 00:00:00 UTC.
@@ -14,7 +15,8 @@ const LAN_TIME: UnixMillis = 1_767_225_600_000;
 /// The nonce that gives the genesis of `lan` its work.
 const LAN_NONCE: u64 = 2_564_338;
 
-/// A chain that nodes can be of: its parameters, its genesis, and the genesis's hash. Made only from a valid genesis.
+/// A chain that nodes can be of: its parameters, its genesis, and the genesis's hash. Made only
+/// from a valid genesis.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Network {
     /// What the genesis's memo says.
@@ -31,7 +33,10 @@ impl Network {
     pub fn from_genesis(genesis: Block) -> Result<Self, GenesisError> {
         let header = &genesis.header;
         if header.height != 0 || header.previous != BlockHash::ZERO {
-            return Err(GenesisError::NotFirst { height: header.height, previous: header.previous });
+            return Err(GenesisError::NotFirst {
+                height: header.height,
+                previous: header.previous,
+            });
         }
         let bytes = genesis.encoded_len();
         if bytes > MAX_GENESIS_BYTES {
@@ -52,7 +57,10 @@ impl Network {
         }
         let floor = params.floor();
         if header.bits != floor.to_compact() {
-            return Err(GenesisError::WrongBits { expected: floor.to_compact(), found: header.bits });
+            return Err(GenesisError::WrongBits {
+                expected: floor.to_compact(),
+                found: header.bits,
+            });
         }
         let id = genesis.hash();
         if !floor.is_met_by(&id) {
@@ -61,7 +69,8 @@ impl Network {
         Ok(Self { params, genesis, id, floor })
     }
 
-    /// The network that two nodes with nothing configured meet on. Its genesis pays the zero owner, who is nobody.
+    /// The network that two nodes with nothing configured meet on. Its genesis pays the zero owner,
+    /// who is nobody.
     #[must_use]
     pub fn lan() -> Self {
         let params = ChainParams {
@@ -69,15 +78,21 @@ impl Network {
             spacing_ms: super::DEFAULT_SPACING_MS,
             floor_bits: super::DEFAULT_FLOOR_BITS,
         };
-        // The layout of the memo of these very parameters; a test proves that all this is a valid genesis.
+        // The layout of the memo of these very parameters; a test proves that all this is a valid
+        // genesis.
         let memo = params.genesis_memo().unwrap_or_default();
         let mut genesis = unmined(&params, memo, Owner::ZERO, LAN_TIME);
         genesis.header.nonce = LAN_NONCE;
         Self { floor: params.floor(), id: genesis.hash(), params, genesis }
     }
 
-    /// The genesis of a new chain that pays `owner` 100 coins: everything but the nonce, which is to be mined.
-    pub fn genesis_to_mine(params: &ChainParams, owner: Owner, time: UnixMillis) -> Result<Block, ParamsError> {
+    /// The genesis of a new chain that pays `owner` 100 coins: everything but the nonce, which is
+    /// to be mined.
+    pub fn genesis_to_mine(
+        params: &ChainParams,
+        owner: Owner,
+        time: UnixMillis,
+    ) -> Result<Block, ParamsError> {
         Ok(unmined(params, params.genesis_memo()?, owner, time))
     }
 
@@ -132,7 +147,10 @@ mod tests {
     fn the_built_in_network_is_a_valid_one_that_pays_nobody() {
         let lan = Network::lan();
         assert_eq!(Network::from_genesis(lan.genesis.clone()), Ok(lan.clone()));
-        assert_eq!(lan.id.to_string(), "000003057476b60e8c823bf8be45fbed81a0fd5a306464eb3270f2c3d6389d01");
+        assert_eq!(
+            lan.id.to_string(),
+            "000003057476b60e8c823bf8be45fbed81a0fd5a306464eb3270f2c3d6389d01"
+        );
         assert_eq!(lan.genesis.transactions[0].outputs[0].owner, Owner::ZERO);
         assert_eq!(from_bytes(&lan.genesis.to_bytes()), Ok(lan.genesis));
     }
@@ -147,8 +165,14 @@ mod tests {
 
     #[test]
     fn a_block_that_is_no_genesis_says_why() {
-        assert!(matches!(changed(|block| block.header.height = 1), GenesisError::NotFirst { height: 1, .. }));
-        assert!(matches!(changed(|block| block.header.previous = hash(1)), GenesisError::NotFirst { .. }));
+        assert!(matches!(
+            changed(|block| block.header.height = 1),
+            GenesisError::NotFirst { height: 1, .. }
+        ));
+        assert!(matches!(
+            changed(|block| block.header.previous = hash(1)),
+            GenesisError::NotFirst { .. }
+        ));
         let twice = changed(|block| block.transactions.push(block.transactions[0].clone()));
         assert_eq!(twice, GenesisError::TransactionCount(2));
         assert_eq!(changed(|block| block.transactions.clear()), GenesisError::TransactionCount(0));
@@ -160,7 +184,10 @@ mod tests {
         let unpaid = changed(|block| block.transactions[0].outputs.clear());
         assert_eq!(unpaid, GenesisError::Coinbase(TransactionError::NoOutputs));
         let rich = SUBSIDY.saturating_add(Amount::from_units(1));
-        assert_eq!(changed(|block| block.transactions[0].outputs[0].value = rich), GenesisError::Value(rich));
+        assert_eq!(
+            changed(|block| block.transactions[0].outputs[0].value = rich),
+            GenesisError::Value(rich)
+        );
         let unnamed = changed(|block| block.transactions[0].memo = coinbase_memo(0, b""));
         assert!(matches!(unnamed, GenesisError::Params(_)));
         let floor = network(0).floor().to_compact();
@@ -172,7 +199,10 @@ mod tests {
     fn a_genesis_without_its_own_merkle_root_or_work_is_refused() {
         let mut genesis = network(0).genesis;
         genesis.header.merkle_root.0[0] ^= 1;
-        assert!(matches!(Network::from_genesis(genesis), Err(GenesisError::WrongMerkleRoot { .. })));
+        assert!(matches!(
+            Network::from_genesis(genesis),
+            Err(GenesisError::WrongMerkleRoot { .. })
+        ));
         let mut genesis = network(0).genesis;
         while network(0).floor().is_met_by(&genesis.hash()) {
             genesis.header.nonce += 1;

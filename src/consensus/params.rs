@@ -1,4 +1,5 @@
-//! The numbers that all nodes agree on: the fixed limits, and the parameters that each genesis chooses.
+//! The numbers that all nodes agree on: the fixed limits, and the parameters that each genesis
+//! chooses.
 
 use super::Target;
 use crate::primitives::{
@@ -17,8 +18,8 @@ pub const MAX_GENESIS_BYTES: usize = 4_096;
 /// What a block may mint beyond its fees, for ever; and all that a genesis may.
 pub const SUBSIDY: Amount = Amount::from_coins(100);
 
-/// How many blocks after its own a coinbase can be spent: the very next one, so that a freshly made chain can spend its
-/// genesis.
+/// How many blocks after its own a coinbase can be spent: the very next one, so that a freshly made
+/// chain can spend its genesis.
 pub const COINBASE_MATURITY: Height = 1;
 
 /// The longest name of a chain, in bytes.
@@ -39,8 +40,8 @@ pub const DEFAULT_SPACING_MS: u64 = 10_000;
 /// The floor of a chain whose maker chose none, in leading zero bits.
 pub const DEFAULT_FLOOR_BITS: u8 = 22;
 
-/// Bounds of how far a block's time may lie ahead of the clock, in milliseconds: clocks of friends differ by seconds
-/// whatever the spacing, and no spacing is worth more than minutes.
+/// Bounds of how far a block's time may lie ahead of the clock, in milliseconds: clocks of friends
+/// differ by seconds whatever the spacing, and no spacing is worth more than minutes.
 const FUTURE_LIMIT_RANGE_MS: (u64, u64) = (10_000, 120_000);
 
 const _: () = {
@@ -51,12 +52,14 @@ const _: () = {
 
 /// What the maker of a chain chose: stored in the memo of its genesis, so part of the network id.
 ///
-/// Layout of that memo: height u32 = 0, length of the name u8, the name in UTF-8, spacing u32 in milliseconds, floor u8.
+/// Layout of that memo: height u32 = 0, length of the name u8, the name in UTF-8, spacing u32 in
+/// milliseconds, floor u8.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChainParams {
     /// What people call the chain: 1 to 32 bytes that are fit for a friend's name too.
     pub name: String,
-    /// The time between blocks that difficulty aims at, in milliseconds; 0 keeps difficulty at the floor for ever.
+    /// The time between blocks that difficulty aims at, in milliseconds; 0 keeps difficulty at the
+    /// floor for ever.
     pub spacing_ms: u64,
     /// The easiest target ever, as a number of leading zero bits, 8 to 40.
     pub floor_bits: u8,
@@ -69,7 +72,10 @@ pub enum ParamsError {
     #[error("the chain's name does not do: {0}")]
     Name(#[from] NameError),
     /// The name is too long.
-    #[error("the chain's name '{}' has {bytes} bytes: {MAX_CHAIN_NAME_BYTES} at most", printable(name))]
+    #[error(
+        "the chain's name '{}' has {bytes} bytes: {MAX_CHAIN_NAME_BYTES} at most",
+        printable(name)
+    )]
     NameTooLong {
         /// Its beginning.
         name: String,
@@ -121,8 +127,10 @@ impl ChainParams {
     pub fn genesis_memo(&self) -> Result<Vec<u8>, ParamsError> {
         self.check()?;
         let name_len = u8::try_from(self.name.len()).unwrap_or(u8::MAX);
-        let spacing = u32::try_from(self.spacing_ms).map_err(|_| ParamsError::Spacing(self.spacing_ms))?;
-        let rest = [&[name_len], self.name.as_bytes(), &spacing.to_le_bytes(), &[self.floor_bits]].concat();
+        let spacing =
+            u32::try_from(self.spacing_ms).map_err(|_| ParamsError::Spacing(self.spacing_ms))?;
+        let rest = [&[name_len], self.name.as_bytes(), &spacing.to_le_bytes(), &[self.floor_bits]]
+            .concat();
         Ok(coinbase_memo(0, &rest))
     }
 
@@ -135,16 +143,23 @@ impl ChainParams {
         }
         let count = usize::from(reader.u8()?);
         if count > MAX_CHAIN_NAME_BYTES {
-            return Err(DecodeError::TooMany { what: "name bytes", count, limit: MAX_CHAIN_NAME_BYTES }.into());
+            return Err(DecodeError::TooMany {
+                what: "name bytes",
+                count,
+                limit: MAX_CHAIN_NAME_BYTES,
+            }
+            .into());
         }
-        let name = std::str::from_utf8(reader.take(count)?).map_err(|_| ParamsError::NameNotUtf8)?;
+        let name =
+            std::str::from_utf8(reader.take(count)?).map_err(|_| ParamsError::NameNotUtf8)?;
         let spacing_ms = u64::from(reader.u32()?);
         let floor_bits = reader.u8()?;
         reader.finish()?;
         Self::new(name, spacing_ms, floor_bits)
     }
 
-    /// The easiest target ever: the largest with a compact form whose hashes all have `floor_bits` leading zero bits.
+    /// The easiest target ever: the largest with a compact form whose hashes all have `floor_bits`
+    /// leading zero bits.
     #[must_use]
     pub fn floor(&self) -> Target {
         Target::with_zero_bits(self.floor_bits)
@@ -175,9 +190,15 @@ mod tests {
 
         assert_eq!(error(&memo(1, b"friends", 10_000, 22)), ParamsError::Height(1));
         assert!(matches!(error(&memo(0, b"", 10_000, 22)), ParamsError::Name(NameError::Empty)));
-        assert!(matches!(error(&memo(0, b"a b", 10_000, 22)), ParamsError::Name(NameError::Character(_))));
+        assert!(matches!(
+            error(&memo(0, b"a b", 10_000, 22)),
+            ParamsError::Name(NameError::Character(_))
+        ));
         assert!(matches!(error(&memo(0, &[0xff], 10_000, 22)), ParamsError::NameNotUtf8));
-        assert!(matches!(error(&memo(0, &[b'a'; 33], 10_000, 22)), ParamsError::Layout(DecodeError::TooMany { .. })));
+        assert!(matches!(
+            error(&memo(0, &[b'a'; 33], 10_000, 22)),
+            ParamsError::Layout(DecodeError::TooMany { .. })
+        ));
         assert_eq!(error(&memo(0, b"friends", 86_400_001, 22)), ParamsError::Spacing(86_400_001));
         assert_eq!(error(&memo(0, b"friends", 0, 7)), ParamsError::Floor(7));
         assert_eq!(error(&memo(0, b"friends", 0, 41)), ParamsError::Floor(41));
@@ -188,14 +209,19 @@ mod tests {
 
     #[test]
     fn what_cannot_be_stored_is_not_made() {
-        assert!(matches!(ChainParams::new(&"李".repeat(11), 0, 8), Err(ParamsError::NameTooLong { bytes: 33, .. })));
+        assert!(matches!(
+            ChainParams::new(&"李".repeat(11), 0, 8),
+            Err(ParamsError::NameTooLong { bytes: 33, .. })
+        ));
         let unchecked = ChainParams { name: "x".to_owned(), spacing_ms: 1 << 40, floor_bits: 8 };
         assert_eq!(unchecked.genesis_memo(), Err(ParamsError::Spacing(1 << 40)));
     }
 
     #[test]
     fn the_clock_may_differ_by_twelve_spacings_within_reason() {
-        let limit = |spacing_ms| ChainParams { name: "x".to_owned(), spacing_ms, floor_bits: 8 }.future_limit_ms();
+        let limit = |spacing_ms| {
+            ChainParams { name: "x".to_owned(), spacing_ms, floor_bits: 8 }.future_limit_ms()
+        };
         let limits = [0, 100, 1_000, 5_000, 10_000, 600_000].map(limit);
         assert_eq!(limits, [10_000, 10_000, 12_000, 60_000, 120_000, 120_000]);
     }

@@ -45,7 +45,8 @@ impl Target {
         Self::rounded(U256::MAX.wrapping_shr(usize::from(bits)))
     }
 
-    /// The largest target with a compact form that is not easier than `number`; [`Target::ONE`] for zero.
+    /// The largest target with a compact form that is not easier than `number`; [`Target::ONE`] for
+    /// zero.
     pub(super) fn rounded(number: U256) -> Self {
         let bits = Self(number.max(U256::ONE)).to_compact();
         let (mantissa, exponent) = split_compact(bits);
@@ -54,8 +55,8 @@ impl Target {
 
     /// The target that `bits` stand for; only the canonical form is accepted.
     ///
-    /// The form is Bitcoin's: the highest byte is the length of the number in bytes, the other three its first bytes,
-    /// of which the first bit stays clear.
+    /// The form is Bitcoin's: the highest byte is the length of the number in bytes, the other
+    /// three its first bytes, of which the first bit stays clear.
     pub fn from_compact(bits: u32) -> Result<Self, CompactError> {
         let (mantissa, exponent) = split_compact(bits);
         if bits & COMPACT_SIGN != 0 || mantissa == 0 {
@@ -72,7 +73,8 @@ impl Target {
         Ok(Self(number))
     }
 
-    /// The canonical compact form; what does not fit into its 23 bits is cut off, which makes the target harder.
+    /// The canonical compact form; what does not fit into its 23 bits is cut off, which makes the
+    /// target harder.
     #[must_use]
     pub fn to_compact(&self) -> u32 {
         let mut length = self.0.byte_len();
@@ -96,12 +98,17 @@ impl Target {
         U256::from_be_bytes(hash.0) <= self.0
     }
 
-    /// The number of hashes that meeting this target takes on average: 2²⁵⁶ / (target + 1), rounded down.
+    /// The number of hashes that meeting this target takes on average: 2²⁵⁶ / (target + 1), rounded
+    /// down.
     #[must_use]
     pub fn work(&self) -> Work {
         // 2²⁵⁶ does not fit: (2²⁵⁶ − 1 − t) / (t + 1) + 1 is the same.
         let above = self.0.checked_add(U256::ONE);
-        Work(above.and_then(|above| (!self.0).checked_div(above)).map_or(U256::ONE, |q| q.saturating_add(U256::ONE)))
+        Work(
+            above
+                .and_then(|above| (!self.0).checked_div(above))
+                .map_or(U256::ONE, |q| q.saturating_add(U256::ONE)),
+        )
     }
 
     /// As 32 bytes, big-endian: what hashes compare with byte by byte.
@@ -185,7 +192,9 @@ impl Work {
     #[must_use]
     pub fn as_f64(&self) -> f64 {
         let [a, b, c, d] = *self.0.as_limbs();
-        [d, c, b, a].into_iter().fold(0.0, |sum: f64, limb| sum.mul_add(18_446_744_073_709_551_616.0, limb as f64))
+        [d, c, b, a]
+            .into_iter()
+            .fold(0.0, |sum: f64, limb| sum.mul_add(18_446_744_073_709_551_616.0, limb as f64))
     }
 }
 
@@ -205,7 +214,8 @@ impl FromStr for Work {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let error = || WorkParseError(text.chars().take(80).collect());
-        if text.is_empty() || text.len() > 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        if text.is_empty() || text.len() > 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit())
+        {
             return Err(error());
         }
         U256::from_str_radix(text, 16).map(Self).map_err(|_| error())
@@ -264,8 +274,14 @@ mod tests {
 
     #[test]
     fn bits_that_are_no_target_are_refused_by_cause() {
-        for bits in [0, 0x0080_0000, 0x0492_3456, 0x0000_1234, 0x0100_3456, 0x0300_0000, 0x2080_0001] {
-            assert_eq!(Target::from_compact(bits), Err(CompactError::NotPositive(bits)), "{bits:08x}");
+        for bits in
+            [0, 0x0080_0000, 0x0492_3456, 0x0000_1234, 0x0100_3456, 0x0300_0000, 0x2080_0001]
+        {
+            assert_eq!(
+                Target::from_compact(bits),
+                Err(CompactError::NotPositive(bits)),
+                "{bits:08x}"
+            );
         }
         for bits in [0x2101_0000, 0x2200_0100, 0x2300_0001, 0xff12_3456] {
             assert!(
@@ -277,8 +293,13 @@ mod tests {
             );
         }
         assert_eq!(Target::from_compact(0xff12_3456), Err(CompactError::TooLarge(0xff12_3456)));
-        for (bits, canonical) in [(0x0400_0012, 0x0212_0000), (0x0112_3456, 0x0112_0000), (0x0500_0080, 0x0400_8000)] {
-            assert_eq!(Target::from_compact(bits), Err(CompactError::NotCanonical { bits, canonical }));
+        for (bits, canonical) in
+            [(0x0400_0012, 0x0212_0000), (0x0112_3456, 0x0112_0000), (0x0500_0080, 0x0400_8000)]
+        {
+            assert_eq!(
+                Target::from_compact(bits),
+                Err(CompactError::NotCanonical { bits, canonical })
+            );
         }
     }
 
@@ -290,7 +311,10 @@ mod tests {
             assert_eq!(Target::from_compact(floor.to_compact()), Ok(floor));
             if bits <= 40 {
                 let next = Target::from_compact(floor.to_compact() + 1);
-                assert!(next.map_or(true, |next| next.0.leading_zeros() < usize::from(bits)), "{bits}");
+                assert!(
+                    next.map_or(true, |next| next.0.leading_zeros() < usize::from(bits)),
+                    "{bits}"
+                );
                 let (work, power) = (floor.work().as_f64(), 2f64.powi(i32::from(bits)));
                 assert!(work >= power && work < power * 1.000_1, "{bits}: {work}");
             }
@@ -310,7 +334,10 @@ mod tests {
     fn work_is_the_number_of_expected_hashes() {
         assert_eq!(Target(U256::MAX).work(), Work::from(1));
         assert_eq!(Target(U256::MAX >> 1).work(), Work::from(2));
-        assert_eq!(Target::from_compact(0x1d00_ffff).expect("a target").work(), Work::from(0x1_0001_0001));
+        assert_eq!(
+            Target::from_compact(0x1d00_ffff).expect("a target").work(),
+            Work::from(0x1_0001_0001)
+        );
         assert_eq!(Target::ONE.work().to_string(), format!("8{}", "0".repeat(63)));
     }
 
@@ -326,9 +353,11 @@ mod tests {
 
     #[test]
     fn work_is_written_in_hex_and_read_back() {
-        for (work, text) in
-            [(Work::ZERO, "0"), (Work::from(255), "ff"), (Work::from_be_bytes([0xab; 32]), &"ab".repeat(32))]
-        {
+        for (work, text) in [
+            (Work::ZERO, "0"),
+            (Work::from(255), "ff"),
+            (Work::from_be_bytes([0xab; 32]), &"ab".repeat(32)),
+        ] {
             assert_eq!(work.to_string(), text);
             assert_eq!(text.parse(), Ok(work));
         }

@@ -3,12 +3,12 @@
 use data_encoding::BASE64URL_NOPAD;
 
 use super::{
-    CompactError, MAX_BLOCK_BYTES, MAX_TRANSACTION_BYTES, MIN_FLOOR_BITS, Target, TransactionError, check_transaction,
-    verify_signatures,
+    CompactError, MAX_BLOCK_BYTES, MAX_TRANSACTION_BYTES, MIN_FLOOR_BITS, Target, TransactionError,
+    check_transaction, verify_signatures,
 };
 use crate::primitives::{
-    Block, BlockHash, DecodeError, Encode, HEADER_BYTES, Header, MerkleRoot, NetworkId, Transaction, TransactionKind,
-    TxId,
+    Block, BlockHash, DecodeError, Encode, HEADER_BYTES, Header, MerkleRoot, NetworkId,
+    Transaction, TransactionKind, TxId,
     encoding::{Decode, Reader},
     leaf_hash, merkle_branch, printable, root_of_branch, sha256d,
 };
@@ -35,23 +35,26 @@ pub const MAX_PROOF_CHARS: usize = PROOF_PREFIX.len() + MAX_PROOF_BYTES.div_ceil
 /// The version of the layout.
 const VERSION: u8 = 1;
 
-/// What happens to a letter on its way is noticed but for once in four thousand million times; a liar is caught by the
-/// hashes.
+/// What happens to a letter on its way is noticed but for once in four thousand million times; a
+/// liar is caught by the hashes.
 const CHECKSUM_BYTES: usize = 4;
 
-/// That a trade or note is in a block. Made, or read, only once all of it that needs no chain has been checked: the
-/// header's work, the path to its merkle root, the transaction's form, and its signatures, which name the network.
+/// That a trade or note is in a block. Made, or read, only once all of it that needs no chain has
+/// been checked: the header's work, the path to its merkle root, the transaction's form, and its
+/// signatures, which name the network.
 ///
-/// What is left to whoever reads it is the anchor: whether that block is one they believe in. Work alone is none, since
-/// anybody can make a block that is easy enough.
+/// What is left to whoever reads it is the anchor: whether that block is one they believe in. Work
+/// alone is none, since anybody can make a block that is easy enough.
 ///
-/// As text: `friendchain-proof:` and, in base64url without padding: version u8 = 1; network id 32; the header; the
-/// transaction; count of steps u8; sides u16; for each step, from the leaf up, the sibling's hash 32; the first 4 bytes
-/// of the SHA-256d of all before. Bit *i* of the sides is set where the sibling of step *i* stands on the left. Levels of
-/// the tree where the node is promoted alone are no steps.
+/// As text: `friendchain-proof:` and, in base64url without padding: version u8 = 1; network id 32;
+/// the header; the transaction; count of steps u8; sides u16; for each step, from the leaf up, the
+/// sibling's hash 32; the first 4 bytes of the SHA-256d of all before. Bit *i* of the sides is set
+/// where the sibling of step *i* stands on the left. Levels of the tree where the node is promoted
+/// alone are no steps.
 ///
-/// The transaction's position is left out on purpose: a header does not say how many transactions its block has, so
-/// that one path may be that of several positions in trees of several sizes. All that is in a proof is proven.
+/// The transaction's position is left out on purpose: a header does not say how many transactions
+/// its block has, so that one path may be that of several positions in trees of several sizes. All
+/// that is in a proof is proven.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proof {
     network: NetworkId,
@@ -65,25 +68,39 @@ pub struct Proof {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProofError {
     /// It begins with something else.
-    #[error("'{0}' is not a proof: proofs begin with '{PROOF_PREFIX}'; ask for the text or file that prove made")]
+    #[error(
+        "'{0}' is not a proof: proofs begin with '{PROOF_PREFIX}'; ask for the text or file that \
+         prove made"
+    )]
     Prefix(String),
     /// It is too long to be one.
-    #[error("the proof has {0} characters, more than any proof has ({MAX_PROOF_CHARS}); ask for it again")]
+    #[error(
+        "the proof has {0} characters, more than any proof has ({MAX_PROOF_CHARS}); ask for it \
+         again"
+    )]
     TooLong(usize),
     /// A line break or blank inside.
-    #[error("the proof is broken by white space at character {position}: join its lines, or ask for it as a file")]
+    #[error(
+        "the proof is broken by white space at character {position}: join its lines, or ask for \
+         it as a file"
+    )]
     WhiteSpace {
         /// Counted from 1, prefix included.
         position: usize,
     },
     /// A character that base64url does not have, or a last one that does not fit.
-    #[error("the proof is damaged at character {position}: ask for it again, whole and without changes")]
+    #[error(
+        "the proof is damaged at character {position}: ask for it again, whole and without changes"
+    )]
     Character {
         /// Counted from 1, prefix included.
         position: usize,
     },
     /// Letters are missing or changed.
-    #[error("the proof's checksum does not fit: a part is missing or a letter has changed; ask for it again")]
+    #[error(
+        "the proof's checksum does not fit: a part is missing or a letter has changed; ask for it \
+         again"
+    )]
     Checksum,
     /// Of a version that this program does not know.
     #[error("the proof is of version {0}, and this program knows version 1 only; update it")]
@@ -92,10 +109,14 @@ pub enum ProofError {
     #[error("the proof is malformed ({0}): it proves nothing")]
     Layout(#[from] DecodeError),
     /// More steps than a block's tree can have.
-    #[error("the proof has {0} steps up to the merkle root, more than any block has ({MAX_PROOF_STEPS})")]
+    #[error(
+        "the proof has {0} steps up to the merkle root, more than any block has ({MAX_PROOF_STEPS})"
+    )]
     TooManySteps(usize),
     /// A side for a step that is not there.
-    #[error("the proof names sides ({sides:#06x}) of more than its {steps} steps: it proves nothing")]
+    #[error(
+        "the proof names sides ({sides:#06x}) of more than its {steps} steps: it proves nothing"
+    )]
     StraySides {
         /// As bits.
         sides: u16,
@@ -103,9 +124,13 @@ pub enum ProofError {
         steps: usize,
     },
     /// It is about a coinbase, which no signature ties to a network.
-    #[error("transaction {0} is a coinbase: a proof is of a trade or a note; its block itself shows a reward")]
+    #[error(
+        "transaction {0} is a coinbase: a proof is of a trade or a note; its block itself shows a \
+         reward"
+    )]
     Coinbase(TxId),
-    /// The transaction breaks a rule of form, or is not signed for the network that the proof names.
+    /// The transaction breaks a rule of form, or is not signed for the network that the proof
+    /// names.
     #[error("the proof's transaction {txid} is not a valid one of network {network}: {error}")]
     Transaction {
         /// Which.
@@ -119,7 +144,10 @@ pub enum ProofError {
     #[error("the proof's block is not valid: {0}")]
     Bits(#[from] CompactError),
     /// The header's bits are easier than those of any chain.
-    #[error("the proof's block {hash} is easier ({bits:08x}) than a block of any chain may be: it proves nothing")]
+    #[error(
+        "the proof's block {hash} is easier ({bits:08x}) than a block of any chain may be: it \
+         proves nothing"
+    )]
     TooEasy {
         /// Of the block.
         hash: BlockHash,
@@ -133,7 +161,10 @@ pub enum ProofError {
         hash: BlockHash,
     },
     /// The path leads to another root than the header's.
-    #[error("transaction {txid} is not in block {block}: the path leads to {found}, not to its merkle root")]
+    #[error(
+        "transaction {txid} is not in block {block}: the path leads to {found}, not to its merkle \
+         root"
+    )]
     WrongRoot {
         /// Which.
         txid: TxId,
@@ -164,7 +195,9 @@ impl ProofError {
             Self::Layout(_) | Self::TooManySteps(_) | Self::StraySides { .. } => "proof_malformed",
             Self::Coinbase(_) => "proof_of_coinbase",
             Self::Transaction { .. } => "proof_transaction",
-            Self::Bits(_) | Self::TooEasy { .. } | Self::NotEnoughWork { .. } => "proof_without_work",
+            Self::Bits(_) | Self::TooEasy { .. } | Self::NotEnoughWork { .. } => {
+                "proof_without_work"
+            }
             Self::WrongRoot { .. } => "proof_wrong_root",
             Self::NoSuchPosition { .. } => "no_such_position",
         }
@@ -173,7 +206,11 @@ impl ProofError {
 
 impl Proof {
     /// That the transaction at a position of a block is in it; the coinbase's position is 0.
-    pub fn of_block(network: NetworkId, block: &Block, position: usize) -> Result<Self, ProofError> {
+    pub fn of_block(
+        network: NetworkId,
+        block: &Block,
+        position: usize,
+    ) -> Result<Self, ProofError> {
         let no_such = || ProofError::NoSuchPosition { block: block.hash(), position };
         let transaction = block.transactions.get(position).ok_or_else(no_such)?.clone();
         let (mut at, mut sides, mut siblings) = (position, 0u16, Vec::new());
@@ -181,7 +218,9 @@ impl Proof {
             if let Some(sibling) = sibling {
                 if at % 2 == 1 {
                     // A step beyond the last bit is refused below.
-                    sides |= 1u16.checked_shl(u32::try_from(siblings.len()).unwrap_or(u32::MAX)).unwrap_or_default();
+                    sides |= 1u16
+                        .checked_shl(u32::try_from(siblings.len()).unwrap_or(u32::MAX))
+                        .unwrap_or_default();
                 }
                 siblings.push(sibling);
             }
@@ -196,7 +235,8 @@ impl Proof {
         if steps > MAX_PROOF_STEPS {
             return Err(ProofError::TooManySteps(steps));
         }
-        if usize::try_from(self.sides.checked_ilog2().map_or(0, |last| last.saturating_add(1))).is_ok_and(|n| n > steps)
+        if usize::try_from(self.sides.checked_ilog2().map_or(0, |last| last.saturating_add(1)))
+            .is_ok_and(|n| n > steps)
         {
             return Err(ProofError::StraySides { sides: self.sides, steps });
         }
@@ -217,7 +257,8 @@ impl Proof {
             return Err(ProofError::Coinbase(txid));
         }
         let verified = check_transaction(&self.transaction).and_then(|()| {
-            verify_signatures(&self.network, &[(&self.transaction, txid)], 1).map_err(|(_, error)| error)
+            verify_signatures(&self.network, &[(&self.transaction, txid)], 1)
+                .map_err(|(_, error)| error)
         });
         verified.map_err(|error| ProofError::Transaction { txid, network: self.network, error })?;
         Ok(self)
@@ -272,7 +313,8 @@ impl Proof {
 
     /// The proof that a text is. It may end with one line end; nothing else is overlooked.
     pub fn from_text(text: &str) -> Result<Self, ProofError> {
-        let line = text.strip_suffix('\n').map_or(text, |line| line.strip_suffix('\r').unwrap_or(line));
+        let line =
+            text.strip_suffix('\n').map_or(text, |line| line.strip_suffix('\r').unwrap_or(line));
         let Some(encoded) = line.strip_prefix(PROOF_PREFIX) else {
             return Err(ProofError::Prefix(printable(&line.chars().take(24).collect::<String>())));
         };
@@ -374,12 +416,16 @@ mod tests {
                 let read = Proof::from_text(&proof.to_text()).expect("a proof");
                 assert_eq!(read, proof);
                 assert_eq!((read.transaction(), read.txid()), (transaction, transaction.txid()));
-                assert_eq!((read.block(), read.header(), read.network()), (block.hash(), &block.header, network.id));
+                assert_eq!(
+                    (read.block(), read.header(), read.network()),
+                    (block.hash(), &block.header, network.id)
+                );
             }
             let coinbase = block.transactions[0].txid();
             assert_eq!(Proof::of_block(network.id, &block, 0), Err(ProofError::Coinbase(coinbase)));
             let position = block.transactions.len();
-            let error = Proof::of_block(network.id, &block, position).expect_err("no such transaction");
+            let error =
+                Proof::of_block(network.id, &block, position).expect_err("no such transaction");
             assert_eq!(error, ProofError::NoSuchPosition { block: block.hash(), position });
         }
     }
@@ -410,17 +456,24 @@ mod tests {
         for (at, bit) in (0..whole.len()).flat_map(|at| (0..8).map(move |bit| (at, bit))) {
             let mut changed = whole.clone();
             changed[at] ^= 1 << bit;
-            // A header that happens to have its work done, one in 256 here, is another block: the anchor tells.
+            // A header that happens to have its work done, one in 256 here, is another block: the
+            // anchor tells.
             if let Ok(proof) = Proof::from_text(&sealed(&changed)) {
                 assert_ne!(proof.block(), honest.block(), "bit {bit} of byte {at}");
                 assert!((33..33 + HEADER_BYTES).contains(&at), "bit {bit} of byte {at}");
             }
         }
         for end in 0..whole.len() {
-            assert!(matches!(Proof::from_text(&sealed(&whole[..end])), Err(ProofError::Layout(_))), "{end}");
+            assert!(
+                matches!(Proof::from_text(&sealed(&whole[..end])), Err(ProofError::Layout(_))),
+                "{end}"
+            );
         }
         let longer = [&whole[..], &[0]].concat();
-        assert_eq!(Proof::from_text(&sealed(&longer)), Err(ProofError::Layout(DecodeError::Trailing { extra: 1 })));
+        assert_eq!(
+            Proof::from_text(&sealed(&longer)),
+            Err(ProofError::Layout(DecodeError::Trailing { extra: 1 }))
+        );
     }
 
     #[test]
@@ -437,14 +490,23 @@ mod tests {
         assert!(matches!(error(other), ProofError::WrongRoot { .. }));
         let found = error(changed(|proof| proof.sides |= 1 << 9));
         assert_eq!(found, ProofError::StraySides { sides: honest.sides | 1 << 9, steps: 3 });
-        assert!(matches!(error(changed(|proof| proof.siblings.truncate(2))), ProofError::StraySides { .. }));
+        assert!(matches!(
+            error(changed(|proof| proof.siblings.truncate(2))),
+            ProofError::StraySides { .. }
+        ));
         let found = error(changed(|proof| proof.siblings = vec![[0; 32]; MAX_PROOF_STEPS + 1]));
         assert_eq!(found, ProofError::TooManySteps(MAX_PROOF_STEPS + 1));
         // The same trade under the name of another network: its signatures tell.
-        assert!(matches!(error(changed(|proof| proof.network = hash(8))), ProofError::Transaction { .. }));
+        assert!(matches!(
+            error(changed(|proof| proof.network = hash(8))),
+            ProofError::Transaction { .. }
+        ));
         // An inner node cannot pass for a transaction, nor a transaction for another.
         let other = trade(&network(0), 77);
-        assert!(matches!(error(Proof { transaction: other, ..honest.clone() }), ProofError::WrongRoot { .. }));
+        assert!(matches!(
+            error(Proof { transaction: other, ..honest.clone() }),
+            ProofError::WrongRoot { .. }
+        ));
 
         let unworked = (0..200).map(|nonce| Header { nonce, ..honest.header });
         let header = unworked.into_iter().find(|header| header.hash().0[0] != 0).expect("most are");
@@ -456,7 +518,10 @@ mod tests {
             ProofError::TooEasy { hash: header.hash(), bits: 0x207f_ffff }
         );
         let header = Header { bits: 0, ..honest.header };
-        assert_eq!(error(Proof { header, ..honest.clone() }), ProofError::Bits(CompactError::NotPositive(0)));
+        assert_eq!(
+            error(Proof { header, ..honest.clone() }),
+            ProofError::Bits(CompactError::NotPositive(0))
+        );
     }
 
     #[test]
@@ -483,8 +548,14 @@ mod tests {
         assert!(matches!(error(&format!(" {text}")), ProofError::Prefix(_)));
         let broken = format!("{}\n{}", &text[..60], &text[60..]);
         assert_eq!(error(&broken), ProofError::WhiteSpace { position: 61 });
-        assert_eq!(error(&format!("{text}\n\n")), ProofError::WhiteSpace { position: text.len() + 1 });
-        assert!(matches!(error(&text.replace("proof:", "proof:+")), ProofError::Character { position: 19 }));
+        assert_eq!(
+            error(&format!("{text}\n\n")),
+            ProofError::WhiteSpace { position: text.len() + 1 }
+        );
+        assert!(matches!(
+            error(&text.replace("proof:", "proof:+")),
+            ProofError::Character { position: 19 }
+        ));
         assert_eq!(error(PROOF_PREFIX), ProofError::Checksum);
         let long = format!("{PROOF_PREFIX}{}", "A".repeat(MAX_PROOF_CHARS));
         assert_eq!(error(&long), ProofError::TooLong(long.len()));

@@ -1,16 +1,18 @@
 //! Which ed25519 signatures are valid, decided alike alone and in batches.
 //!
-//! The equation is ZIP 215's, `[8][s]B = [8]R + [8][k]A` (<https://zips.z.cash/zip-0215>): with the cofactor, a sum of
-//! valid equations is valid, so a batch accepts exactly when each of its signatures would be accepted alone. Before it,
-//! for each signature by itself and by its bytes alone: s is below the group's order, A and R are canonical encodings,
-//! and A is none of the eight points of small order (for which anyone can sign).
+//! The equation is ZIP 215's, `[8][s]B = [8]R + [8][k]A` (<https://zips.z.cash/zip-0215>): with the
+//! cofactor, a sum of valid equations is valid, so a batch accepts exactly when each of its
+//! signatures would be accepted alone. Before it, for each signature by itself and by its bytes
+//! alone: s is below the group's order, A and R are canonical encodings, and A is none of the eight
+//! points of small order (for which anyone can sign).
 
 use ed25519_zebra::{Signature as ZebraSignature, VerificationKeyBytes, batch};
 
 use super::{SignatureError, TransactionError};
 use crate::primitives::{NetworkId, PublicKey, Signature, Transaction, TxId, TxInput};
 
-/// How signatures are divided up. No verdict depends on it, which tests prove by dividing in many ways.
+/// How signatures are divided up. No verdict depends on it, which tests prove by dividing in many
+/// ways.
 #[derive(Debug, Clone, Copy)]
 struct Grouping {
     /// The most signatures in one batch.
@@ -19,19 +21,20 @@ struct Grouping {
     min_per_thread: usize,
 }
 
-/// Beyond 2,048 in a batch it is hardly faster, and a bad signature costs more to find; 256 are about 3 ms of work.
+/// Beyond 2,048 in a batch it is hardly faster, and a bad signature costs more to find; 256 are
+/// about 3 ms of work.
 const GROUPING: Grouping = Grouping { batch: 2_048, min_per_thread: 256 };
 
 /// The order of the group, 2²⁵² + 27742317777372353535851937790883648493, little-endian.
 const ORDER: [u8; 32] = [
-    0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14, 0, 0, 0, 0, 0, 0,
-    0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
+    0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14,
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
 ];
 
 /// The prime of the field, 2²⁵⁵ − 19, little-endian.
 const PRIME: [u8; 32] = [
-    0xed, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
-    0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f,
+    0xed, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+    0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f,
 ];
 
 /// The y coordinates of the points of small order, little-endian: 1, −1, 0 and the two of order 8.
@@ -40,33 +43,42 @@ const SMALL_ORDER: [[u8; 32]; 5] = [
     MINUS_ONE,
     [0; 32],
     [
-        0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67, 0x0f, 0x2a, 0x20,
-        0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac, 0x03, 0x7a,
+        0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67,
+        0x0f, 0x2a, 0x20, 0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac,
+        0x03, 0x7a,
     ],
     [
-        0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98, 0xf0, 0xd5, 0xdf,
-        0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53, 0xfc, 0x05,
+        0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98,
+        0xf0, 0xd5, 0xdf, 0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53,
+        0xfc, 0x05,
     ],
 ];
 
-const ONE: [u8; 32] = [1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+const ONE: [u8; 32] = [
+    1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+];
 
 const MINUS_ONE: [u8; 32] = [
-    0xec, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
-    0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f,
+    0xec, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+    0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f,
 ];
 
 /// Verifies one signature over any message, by the rule that transactions follow.
-pub fn verify_signature(public_key: &PublicKey, message: &[u8], signature: &Signature) -> Result<(), SignatureError> {
+pub fn verify_signature(
+    public_key: &PublicKey,
+    message: &[u8],
+    signature: &Signature,
+) -> Result<(), SignatureError> {
     check_bytes(public_key, signature)?;
     item(public_key, message, signature).verify_single().map_err(|_| SignatureError::Mismatch)
 }
 
-/// Verifies every signature of every transaction, in batches over at most `threads` threads; on failure gives the
-/// position of the first transaction with an invalid one.
+/// Verifies every signature of every transaction, in batches over at most `threads` threads; on
+/// failure gives the position of the first transaction with an invalid one.
 ///
-/// The verdict does not depend on `threads`, nor on which transactions are verified together: callers leave out those
-/// that they verified before. Blocks until done; each thread beyond the first is started and ended here.
+/// The verdict does not depend on `threads`, nor on which transactions are verified together:
+/// callers leave out those that they verified before. Blocks until done; each thread beyond the
+/// first is started and ended here.
 pub fn verify_signatures(
     network: &NetworkId,
     transactions: &[(&Transaction, TxId)],
@@ -81,17 +93,24 @@ fn verify_grouped(
     threads: usize,
     grouping: Grouping,
 ) -> Result<(), (usize, TransactionError)> {
-    let messages: Vec<_> = transactions.iter().map(|(_, txid)| Transaction::signing_message(network, txid)).collect();
+    let messages: Vec<_> =
+        transactions.iter().map(|(_, txid)| Transaction::signing_message(network, txid)).collect();
     let claims: Vec<_> = transactions
         .iter()
         .zip(&messages)
         .enumerate()
         .flat_map(|(transaction, ((content, _), message))| {
             let inputs = content.inputs.iter().enumerate();
-            inputs.map(move |(input_index, input)| Claim { transaction, input_index, input, message })
+            inputs.map(move |(input_index, input)| Claim {
+                transaction,
+                input_index,
+                input,
+                message,
+            })
         })
         .collect();
-    let parts = claims.len().checked_div(grouping.min_per_thread).unwrap_or(1).clamp(1, threads.max(1));
+    let parts =
+        claims.len().checked_div(grouping.min_per_thread).unwrap_or(1).clamp(1, threads.max(1));
     let mut parts = claims.chunks(claims.len().div_ceil(parts).max(1));
     let first = parts.next().unwrap_or_default();
     if parts.len() == 0 {
@@ -99,13 +118,17 @@ fn verify_grouped(
     }
     std::thread::scope(|scope| {
         // A thread that does not start, or that dies, leaves its part to this one.
-        let spawn =
-            |part| std::thread::Builder::new().spawn_scoped(scope, move || verify_part(part, grouping.batch)).ok();
+        let spawn = |part| {
+            std::thread::Builder::new()
+                .spawn_scoped(scope, move || verify_part(part, grouping.batch))
+                .ok()
+        };
         let others: Vec<_> = parts.map(|part| (part, spawn(part))).collect();
         let mut verdict = verify_part(first, grouping.batch);
         for (part, thread) in others {
             let found = thread.and_then(|thread| thread.join().ok());
-            verdict = verdict.and_then(|()| found.unwrap_or_else(|| verify_part(part, grouping.batch)));
+            verdict =
+                verdict.and_then(|()| found.unwrap_or_else(|| verify_part(part, grouping.batch)));
         }
         verdict
     })
@@ -145,7 +168,8 @@ fn verify_claims(claims: &[Claim<'_>]) -> Result<(), (usize, TransactionError)> 
 
 /// The equation alone, for claims whose bytes have been checked.
 fn verify_equations(claims: &[Claim<'_>]) -> Result<(), (usize, TransactionError)> {
-    let item = |claim: &Claim<'_>| item(&claim.input.public_key, claim.message, &claim.input.signature);
+    let item =
+        |claim: &Claim<'_>| item(&claim.input.public_key, claim.message, &claim.input.signature);
     if claims.len() > 1 {
         let mut verifier = batch::Verifier::new();
         for claim in claims {
@@ -194,7 +218,8 @@ fn halves(signature: &Signature) -> ([u8; 32], [u8; 32]) {
     (r, s)
 }
 
-/// Whether this is the one encoding of a point, if of any: y below the prime, and no sign where x is zero.
+/// Whether this is the one encoding of a point, if of any: y below the prime, and no sign where x
+/// is zero.
 fn is_canonical_point(bytes: &[u8; 32]) -> bool {
     let y = without_sign(bytes);
     is_below(&y, &PRIME) && (y == *bytes || (y != ONE && y != MINUS_ONE))
@@ -229,7 +254,10 @@ mod tests {
     #[cfg(all(target_arch = "x86_64", target_os = "linux", target_env = "gnu"))]
     fn the_fast_backend_is_compiled_in() {
         let backend = if cfg!(curve25519_dalek_backend = "avx512") { "avx512" } else { "portable" };
-        assert_eq!(backend, "avx512", ".cargo/config.toml sets it, unless RUSTFLAGS is set and overrides that");
+        assert_eq!(
+            backend, "avx512",
+            ".cargo/config.toml sets it, unless RUSTFLAGS is set and overrides that"
+        );
     }
 
     #[test]
@@ -255,13 +283,26 @@ mod tests {
             let odd = crafted::transaction(&NETWORK, *craft);
             for (company, at) in [(0, 0), (1, 0), (1, 1), (8, 3), (32, 0), (32, 17), (32, 32)] {
                 let expected = odd.1.map_err(|reason| {
-                    (at, TransactionError::Signature { input: 0, public_key: odd.0.inputs[0].public_key, reason })
+                    (
+                        at,
+                        TransactionError::Signature {
+                            input: 0,
+                            public_key: odd.0.inputs[0].public_key,
+                            reason,
+                        },
+                    )
                 });
-                let mut all: Vec<_> = good[..company].iter().map(|good| (good, good.txid())).collect();
+                let mut all: Vec<_> =
+                    good[..company].iter().map(|good| (good, good.txid())).collect();
                 all.insert(at, (&odd.0, odd.0.txid()));
                 for (threads, batch) in [(1, 1), (1, 100), (3, 2), (6, 100)] {
                     let grouping = Grouping { batch, min_per_thread: 1 };
-                    assert_eq!(verify_grouped(&NETWORK, &all, threads, grouping), expected, "{}", craft.name);
+                    assert_eq!(
+                        verify_grouped(&NETWORK, &all, threads, grouping),
+                        expected,
+                        "{}",
+                        craft.name
+                    );
                 }
             }
         }
@@ -274,7 +315,10 @@ mod tests {
         for pair in &pairs {
             let item = item(&pair.public_key, &pair.message, &pair.signature);
             assert!(item.verify_single().is_ok(), "the equation alone takes it");
-            assert_eq!(verify_signature(&pair.public_key, &pair.message, &pair.signature), pair.verdict);
+            assert_eq!(
+                verify_signature(&pair.public_key, &pair.message, &pair.signature),
+                pair.verdict
+            );
         }
         let transactions: Vec<_> = pairs
             .iter()
@@ -285,20 +329,25 @@ mod tests {
                 note
             })
             .collect();
-        let all: Vec<_> = transactions.iter().map(|transaction| (transaction, transaction.txid())).collect();
+        let all: Vec<_> =
+            transactions.iter().map(|transaction| (transaction, transaction.txid())).collect();
         for (threads, batch) in [(1, 1), (1, 300), (4, 7)] {
             let (at, _) =
-                verify_grouped(&NETWORK, &all, threads, Grouping { batch, min_per_thread: 1 }).expect_err("bad");
+                verify_grouped(&NETWORK, &all, threads, Grouping { batch, min_per_thread: 1 })
+                    .expect_err("bad");
             assert_eq!(at, 0);
         }
     }
 
     #[test]
     fn a_whole_batch_of_torsion_is_taken_together_as_alone() {
-        // Each would fail about seven times in eight where a batch multiplies by the cofactor and a single check does not.
+        // Each would fail about seven times in eight where a batch multiplies by the cofactor and a
+        // single check does not.
         let valid = crafted::CRAFTS.iter().filter(|craft| craft.verdict.is_ok());
-        let transactions: Vec<_> = valid.map(|craft| crafted::transaction(&NETWORK, *craft).0).collect();
-        let all: Vec<_> = transactions.iter().map(|transaction| (transaction, transaction.txid())).collect();
+        let transactions: Vec<_> =
+            valid.map(|craft| crafted::transaction(&NETWORK, *craft).0).collect();
+        let all: Vec<_> =
+            transactions.iter().map(|transaction| (transaction, transaction.txid())).collect();
         for (threads, batch) in [(1, 1), (1, 2), (1, 100), (2, 3), (5, 100)] {
             for _ in 0..20 {
                 let grouping = Grouping { batch, min_per_thread: 1 };
@@ -310,7 +359,12 @@ mod tests {
     #[test]
     fn a_signature_is_bound_to_its_network_and_its_content() {
         let output = TxOutput { value: Amount::from_units(5), owner: Owner([1; 20]) };
-        let trade = signed(&NETWORK, &[(&key(1), outpoint(1, 0)), (&key(2), outpoint(1, 1))], vec![output], b"hi");
+        let trade = signed(
+            &NETWORK,
+            &[(&key(1), outpoint(1, 0)), (&key(2), outpoint(1, 1))],
+            vec![output],
+            b"hi",
+        );
         assert_eq!(verify_signatures(&NETWORK, &[(&trade, trade.txid())], 1), Ok(()));
 
         assert!(verify_signatures(&BlockHash([4; 32]), &[(&trade, trade.txid())], 1).is_err());
@@ -319,10 +373,14 @@ mod tests {
         assert!(verify_signatures(&NETWORK, &[(&changed, changed.txid())], 1).is_err());
         let mut swapped = trade.clone();
         swapped.inputs[1].signature = trade.inputs[0].signature;
-        let (at, error) = verify_signatures(&NETWORK, &[(&trade, trade.txid()), (&swapped, swapped.txid())], 2)
-            .expect_err("another's signature");
+        let (at, error) =
+            verify_signatures(&NETWORK, &[(&trade, trade.txid()), (&swapped, swapped.txid())], 2)
+                .expect_err("another's signature");
         assert_eq!(at, 1);
-        assert!(matches!(error, TransactionError::Signature { input: 1, reason: SignatureError::Mismatch, .. }));
+        assert!(matches!(
+            error,
+            TransactionError::Signature { input: 1, reason: SignatureError::Mismatch, .. }
+        ));
     }
 
     #[test]

@@ -1,14 +1,18 @@
-//! What tests of this floor and of those above need: quick networks, mined blocks, keys, crafted signatures.
+//! What tests of this floor and of those above need: quick networks, mined blocks, keys, crafted
+//! signatures.
 
 #[cfg(test)]
 pub(crate) mod crafted;
 
 use ed25519_dalek::{Signer, SigningKey};
 
-use super::{ChainParams, CheckedHeader, HeaderWindow, Network, SUBSIDY, Target, check_header, min_time, next_bits};
+use super::{
+    ChainParams, CheckedHeader, HeaderWindow, Network, SUBSIDY, Target, check_header, min_time,
+    next_bits,
+};
 use crate::primitives::{
-    Amount, Block, BlockHash, Header, NetworkId, OutPoint, Owner, PublicKey, Signature, Transaction, TxId, TxInput,
-    TxOutput, UnixMillis, coinbase_memo,
+    Amount, Block, BlockHash, Header, NetworkId, OutPoint, Owner, PublicKey, Signature,
+    Transaction, TxId, TxInput, TxOutput, UnixMillis, coinbase_memo,
 };
 
 /// When test networks begin.
@@ -40,18 +44,27 @@ pub(crate) fn mine(block: &mut Block) {
 /// A network with a floor of 8 bits whose genesis pays `key(1)`.
 pub(crate) fn network(spacing_ms: u64) -> Network {
     let params = ChainParams::new("test", spacing_ms, 8).expect("params");
-    let mut genesis = Network::genesis_to_mine(&params, owner(&key(1)), GENESIS_TIME).expect("params");
+    let mut genesis =
+        Network::genesis_to_mine(&params, owner(&key(1)), GENESIS_TIME).expect("params");
     mine(&mut genesis);
     Network::from_genesis(genesis).expect("a genesis")
 }
 
 /// A coinbase of that height.
 pub(crate) fn coinbase(height: u32, owner: Owner, value: Amount) -> Transaction {
-    Transaction { inputs: vec![], outputs: vec![TxOutput { value, owner }], memo: coinbase_memo(height, b"") }
+    Transaction {
+        inputs: vec![],
+        outputs: vec![TxOutput { value, owner }],
+        memo: coinbase_memo(height, b""),
+    }
 }
 
 /// The mined next block after the window's last, with a coinbase of the subsidy and then `rest`.
-pub(crate) fn next_block(network: &Network, window: &HeaderWindow, rest: Vec<Transaction>) -> Block {
+pub(crate) fn next_block(
+    network: &Network,
+    window: &HeaderWindow,
+    rest: Vec<Transaction>,
+) -> Block {
     let time = min_time(window).max(window.parent_time().saturating_add(network.params.spacing_ms));
     let height = window.parent_height() + 1;
     let mut transactions = vec![coinbase(height, owner(&key(1)), SUBSIDY)];
@@ -87,7 +100,8 @@ pub(crate) fn signed(
         public_key: public_key(key),
         signature: Signature([0; 64]),
     };
-    let mut transaction = Transaction { inputs: inputs.iter().map(unsigned).collect(), outputs, memo: memo.to_vec() };
+    let mut transaction =
+        Transaction { inputs: inputs.iter().map(unsigned).collect(), outputs, memo: memo.to_vec() };
     let message = Transaction::signing_message(network, &transaction.txid());
     for (input, (key, _)) in transaction.inputs.iter_mut().zip(inputs) {
         input.signature = Signature(key.sign(&message).to_bytes());

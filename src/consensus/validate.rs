@@ -1,24 +1,27 @@
-//! Transactions and blocks: everything but the coins' whereabouts, which [`chain`](crate::chain) looks up.
+//! Transactions and blocks: everything but the coins' whereabouts, which [`chain`](crate::chain)
+//! looks up.
 //!
-//! A block is connected in four steps: [`check_block`] (form), then for each transaction in order [`check_coins`] with
-//! the coins that its inputs name, so that children stand after parents, then [`check_coinbase_value`] with the fees,
-//! and [`verify_signatures`](super::verify_signatures) for those transactions whose signatures were not verified before.
+//! A block is connected in four steps: [`check_block`] (form), then for each transaction in order
+//! [`check_coins`] with the coins that its inputs name, so that children stand after parents, then
+//! [`check_coinbase_value`] with the fees, and [`verify_signatures`](super::verify_signatures) for
+//! those transactions whose signatures were not verified before.
 
 use std::{collections::HashSet, sync::Arc};
 
 use super::{
-    BlockError, COINBASE_MATURITY, CheckedHeader, Coin, MAX_BLOCK_BYTES, MAX_TRANSACTION_BYTES, SUBSIDY,
-    TransactionError,
+    BlockError, COINBASE_MATURITY, CheckedHeader, Coin, MAX_BLOCK_BYTES, MAX_TRANSACTION_BYTES,
+    SUBSIDY, TransactionError,
 };
 use crate::primitives::{
-    Amount, Block, BlockHash, Height, LeafHash, MAX_MEMO_BYTES, Transaction, TransactionKind, TxId, TxInput,
-    merkle_root,
+    Amount, Block, BlockHash, Height, LeafHash, MAX_MEMO_BYTES, Transaction, TransactionKind, TxId,
+    TxInput, merkle_root,
 };
 
 /// Of so few inputs each is quicker compared with all others than put into a set.
 const FEW_INPUTS: usize = 8;
 
-/// A block whose work is done and whose form is right; its coins and signatures are not checked yet.
+/// A block whose work is done and whose form is right; its coins and signatures are not checked
+/// yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckedBlock {
     block: Arc<Block>,
@@ -70,11 +73,11 @@ impl CheckedBlock {
     }
 }
 
-/// Checks a block's form: that its transactions are those of the checked header, its size, its coinbase, and the form of
-/// every transaction.
+/// Checks a block's form: that its transactions are those of the checked header, its size, its
+/// coinbase, and the form of every transaction.
 ///
-/// Whether the body is the header's own comes first: any later error is for ever the header's too, see
-/// [`BlockError::condemns_header`].
+/// Whether the body is the header's own comes first: any later error is for ever the header's too,
+/// see [`BlockError::condemns_header`].
 pub fn check_block(block: Arc<Block>, header: &CheckedHeader) -> Result<CheckedBlock, BlockError> {
     if block.header != *header.header() {
         return Err(BlockError::WrongHeader { expected: header.hash(), found: block.hash() });
@@ -91,7 +94,8 @@ pub fn check_block(block: Arc<Block>, header: &CheckedHeader) -> Result<CheckedB
     let Some((coinbase, rest)) = block.transactions.split_first() else {
         return Err(BlockError::Empty);
     };
-    check_coinbase(coinbase, block.header.height).map_err(|error| BlockError::Transaction { index: 0, error })?;
+    check_coinbase(coinbase, block.header.height)
+        .map_err(|error| BlockError::Transaction { index: 0, error })?;
     for (index, transaction) in (1..).zip(rest) {
         check_transaction(transaction).map_err(|error| BlockError::Transaction { index, error })?;
     }
@@ -114,8 +118,13 @@ pub fn check_transaction(transaction: &Transaction) -> Result<(), TransactionErr
 
 fn check_no_input_twice(inputs: &[TxInput]) -> Result<(), TransactionError> {
     let twice = if inputs.len() <= FEW_INPUTS {
-        let is_known = |at: usize, outpoint| inputs.iter().take(at).any(|before| before.outpoint == outpoint);
-        inputs.iter().enumerate().find(|(at, input)| is_known(*at, input.outpoint)).map(|(_, input)| input)
+        let is_known =
+            |at: usize, outpoint| inputs.iter().take(at).any(|before| before.outpoint == outpoint);
+        inputs
+            .iter()
+            .enumerate()
+            .find(|(at, input)| is_known(*at, input.outpoint))
+            .map(|(_, input)| input)
     } else {
         let mut seen = HashSet::with_capacity(inputs.len());
         inputs.iter().find(|input| !seen.insert(input.outpoint))
@@ -124,7 +133,10 @@ fn check_no_input_twice(inputs: &[TxInput]) -> Result<(), TransactionError> {
 }
 
 /// Checks the form of the first transaction of a block of `height`.
-pub(super) fn check_coinbase(transaction: &Transaction, height: Height) -> Result<(), TransactionError> {
+pub(super) fn check_coinbase(
+    transaction: &Transaction,
+    height: Height,
+) -> Result<(), TransactionError> {
     check_sizes(transaction)?;
     if !transaction.inputs.is_empty() {
         return Err(TransactionError::NotCoinbase(transaction.inputs.len()));
@@ -165,7 +177,8 @@ pub(super) fn check_outputs(transaction: &Transaction) -> Result<Amount, Transac
     if transaction.outputs.is_empty() {
         return Err(TransactionError::NoOutputs);
     }
-    if let Some(index) = transaction.outputs.iter().position(|output| output.value == Amount::ZERO) {
+    if let Some(index) = transaction.outputs.iter().position(|output| output.value == Amount::ZERO)
+    {
         return Err(TransactionError::ZeroOutput { index });
     }
     sum_of_outputs(transaction)
@@ -178,8 +191,8 @@ fn sum_of_outputs(transaction: &Transaction) -> Result<Amount, TransactionError>
 
 /// Checks what a trade's inputs are worth, and gives its fee: inputs less outputs.
 ///
-/// `coins` are those that its inputs name, in order, all unspent; `spend_height` is that of the block it is in, or would
-/// be in. A note has no coins and no fee.
+/// `coins` are those that its inputs name, in order, all unspent; `spend_height` is that of the
+/// block it is in, or would be in. A note has no coins and no fee.
 pub fn check_coins(
     transaction: &Transaction,
     coins: &[Coin],
@@ -193,18 +206,21 @@ pub fn check_coins(
     if coins.len() != expected {
         return Err(TransactionError::CoinCount { inputs: expected, coins: coins.len() });
     }
-    let young = |coin: &Coin| coin.coinbase && spend_height < coin.height.saturating_add(COINBASE_MATURITY);
+    let young =
+        |coin: &Coin| coin.coinbase && spend_height < coin.height.saturating_add(COINBASE_MATURITY);
     if let Some((input, coin)) = coins.iter().enumerate().find(|(_, coin)| young(coin)) {
         return Err(TransactionError::ImmatureCoinbase { input, height: coin.height });
     }
-    let inputs = Amount::checked_sum(coins.iter().map(|coin| coin.value)).ok_or(TransactionError::InputsOverflow)?;
+    let inputs = Amount::checked_sum(coins.iter().map(|coin| coin.value))
+        .ok_or(TransactionError::InputsOverflow)?;
     let outputs = sum_of_outputs(transaction)?;
     inputs.checked_sub(outputs).ok_or(TransactionError::Overspent { inputs, outputs })
 }
 
 /// Checks that a block's coinbase pays no more than the subsidy and the block's fees.
 pub fn check_coinbase_value(coinbase: &Transaction, fees: Amount) -> Result<(), BlockError> {
-    let claimed = sum_of_outputs(coinbase).map_err(|error| BlockError::Transaction { index: 0, error })?;
+    let claimed =
+        sum_of_outputs(coinbase).map_err(|error| BlockError::Transaction { index: 0, error })?;
     let allowed = SUBSIDY.checked_add(fees).ok_or(BlockError::FeesOverflow)?;
     if claimed > allowed {
         return Err(BlockError::CoinbaseValue { claimed, allowed });
@@ -218,7 +234,10 @@ mod tests {
     use crate::{
         consensus::{
             Blame, HeaderWindow, Network,
-            testing::{checked, coinbase, hash, key, mine, network, next_block, note, outpoint, owner, signed},
+            testing::{
+                checked, coinbase, hash, key, mine, network, next_block, note, outpoint, owner,
+                signed,
+            },
         },
         primitives::{Owner, TxInput, TxOutput, coinbase_memo},
     };
@@ -239,7 +258,10 @@ mod tests {
     fn trades_and_notes_of_the_right_form_pass() {
         assert_eq!(check_transaction(&trade(vec![to(1)])), Ok(()));
         assert_eq!(check_transaction(&note(&hash(0), &key(1), 0, b"x")), Ok(()));
-        assert_eq!(check_transaction(&note(&hash(0), &key(1), u32::MAX, &[0xff; MAX_MEMO_BYTES])), Ok(()));
+        assert_eq!(
+            check_transaction(&note(&hash(0), &key(1), u32::MAX, &[0xff; MAX_MEMO_BYTES])),
+            Ok(())
+        );
     }
 
     #[test]
@@ -248,11 +270,18 @@ mod tests {
         let zero = trade(vec![to(1), to(0)]);
         let many = trade(vec![to(1); 4_000]);
         let over = trade(vec![to(u64::MAX), to(1)]);
-        let twice = signed(&hash(0), &[(&key(1), outpoint(1, 0)), (&key(2), outpoint(1, 0))], vec![to(1)], b"");
+        let twice = signed(
+            &hash(0),
+            &[(&key(1), outpoint(1, 0)), (&key(2), outpoint(1, 0))],
+            vec![to(1)],
+            b"",
+        );
         let memo = Transaction { memo: vec![0; MAX_MEMO_BYTES + 1], ..trade(vec![to(1)]) };
         let stamp = note(&hash(0), &key(1), 3, b"x");
-        let stamp_and_coin =
-            Transaction { inputs: [&stamp.inputs[..], &trade(vec![]).inputs].concat(), ..stamp.clone() };
+        let stamp_and_coin = Transaction {
+            inputs: [&stamp.inputs[..], &trade(vec![]).inputs].concat(),
+            ..stamp.clone()
+        };
         let two_stamps = Transaction { inputs: vec![stamp.inputs[0]; 2], ..stamp.clone() };
         for (transaction, expected) in [
             (coinbase(1, Owner::ZERO, SUBSIDY), E::StrayCoinbase),
@@ -281,7 +310,10 @@ mod tests {
         assert_eq!(full.encoded_len(), MAX_TRANSACTION_BYTES);
         assert_eq!(check_transaction(&full), Ok(()));
         let over = Transaction { memo: vec![1; memo + 1], ..full };
-        assert_eq!(check_transaction(&over), Err(TransactionError::TooLarge(MAX_TRANSACTION_BYTES + 1)));
+        assert_eq!(
+            check_transaction(&over),
+            Err(TransactionError::TooLarge(MAX_TRANSACTION_BYTES + 1))
+        );
     }
 
     #[test]
@@ -289,7 +321,10 @@ mod tests {
         let fee = |coins: &[Coin], outputs| check_coins(&trade(outputs), coins, 6);
         assert_eq!(fee(&[coin(10)], vec![to(4), to(5)]), Ok(Amount::from_units(1)));
         assert_eq!(fee(&[coin(9)], vec![to(4), to(5)]), Ok(Amount::ZERO));
-        let short = TransactionError::Overspent { inputs: Amount::from_units(8), outputs: Amount::from_units(9) };
+        let short = TransactionError::Overspent {
+            inputs: Amount::from_units(8),
+            outputs: Amount::from_units(9),
+        };
         assert_eq!(fee(&[coin(8)], vec![to(4), to(5)]), Err(short));
         assert_eq!(check_coins(&note(&hash(0), &key(1), 0, b"x"), &[], 6), Ok(Amount::ZERO));
     }
@@ -304,8 +339,16 @@ mod tests {
 
     #[test]
     fn inputs_that_overflow_are_refused() {
-        let two = signed(&hash(0), &[(&key(1), outpoint(1, 0)), (&key(1), outpoint(2, 0))], vec![to(1)], b"");
-        assert_eq!(check_coins(&two, &[coin(u64::MAX), coin(1)], 6), Err(TransactionError::InputsOverflow));
+        let two = signed(
+            &hash(0),
+            &[(&key(1), outpoint(1, 0)), (&key(1), outpoint(2, 0))],
+            vec![to(1)],
+            b"",
+        );
+        assert_eq!(
+            check_coins(&two, &[coin(u64::MAX), coin(1)], 6),
+            Err(TransactionError::InputsOverflow)
+        );
     }
 
     #[test]
@@ -314,7 +357,11 @@ mod tests {
         let spend = |height| check_coins(&trade(vec![to(9)]), &[young], height);
         assert_eq!(spend(5), Err(TransactionError::ImmatureCoinbase { input: 0, height: 5 }));
         assert_eq!(spend(6), Ok(Amount::ZERO));
-        assert_eq!(check_coins(&trade(vec![to(9)]), &[coin(9)], 5), Ok(Amount::ZERO), "others at once");
+        assert_eq!(
+            check_coins(&trade(vec![to(9)]), &[coin(9)], 5),
+            Ok(Amount::ZERO),
+            "others at once"
+        );
     }
 
     #[test]
@@ -347,7 +394,10 @@ mod tests {
         }
 
         /// The verdict on a block whose transactions were changed before it was mined.
-        fn changed(&self, change: impl FnOnce(&mut Vec<Transaction>)) -> Result<CheckedBlock, BlockError> {
+        fn changed(
+            &self,
+            change: impl FnOnce(&mut Vec<Transaction>),
+        ) -> Result<CheckedBlock, BlockError> {
             let mut block = self.block(vec![]);
             change(&mut block.transactions);
             block.header.merkle_root = block.computed_merkle_root();
@@ -360,11 +410,15 @@ mod tests {
     #[test]
     fn a_block_of_the_right_form_is_checked_with_its_ids() {
         let setup = Setup::new();
-        let block = setup.block(vec![trade(vec![to(1)]), note(&setup.network.id, &key(3), 1, b"hello")]);
+        let block =
+            setup.block(vec![trade(vec![to(1)]), note(&setup.network.id, &key(3), 1, b"hello")]);
         let header = checked(&setup.network, &setup.window, &block);
         let found = check_block(Arc::new(block.clone()), &header).expect("a valid block");
         assert_eq!((found.hash(), found.height(), found.block()), (block.hash(), 1, &block));
-        assert_eq!(found.txids(), block.transactions.iter().map(Transaction::txid).collect::<Vec<_>>());
+        assert_eq!(
+            found.txids(),
+            block.transactions.iter().map(Transaction::txid).collect::<Vec<_>>()
+        );
         assert_eq!(found.leaves(), block.leaves());
         assert_eq!(found.transactions().count(), 3);
         assert_eq!(*found.into_parts().0, block);
@@ -379,7 +433,9 @@ mod tests {
         let mut other = block.clone();
         other.header.nonce += 1;
         let error = check_block(Arc::new(other), &header).expect_err("another header");
-        assert!(matches!(error, BlockError::WrongHeader { expected, .. } if expected == header.hash()));
+        assert!(
+            matches!(error, BlockError::WrongHeader { expected, .. } if expected == header.hash())
+        );
         assert!(!error.condemns_header());
 
         let mut other = block;
@@ -397,7 +453,10 @@ mod tests {
         let input: &mut TxInput = &mut block.transactions[1].inputs[0];
         input.signature.0[0] ^= 1;
         let error = check_block(Arc::new(block), &header).expect_err("another leaf");
-        assert!(matches!(error, BlockError::WrongMerkleRoot { .. }), "the leaf is over signatures too");
+        assert!(
+            matches!(error, BlockError::WrongMerkleRoot { .. }),
+            "the leaf is over signatures too"
+        );
     }
 
     type Change = Box<dyn FnOnce(&mut Vec<Transaction>)>;
@@ -412,13 +471,22 @@ mod tests {
             (BlockError::Empty, Box::new(Vec::clear)),
             (at(0, E::NotCoinbase(1)), Box::new(|all| all[0] = trade(vec![to(1)]))),
             (at(0, E::NoOutputs), Box::new(|all| all[0].outputs.clear())),
-            (at(0, E::ZeroOutput { index: 0 }), Box::new(|all| all[0].outputs[0].value = Amount::ZERO)),
+            (
+                at(0, E::ZeroOutput { index: 0 }),
+                Box::new(|all| all[0].outputs[0].value = Amount::ZERO),
+            ),
             (
                 at(0, E::CoinbaseHeight { expected: 1, found: Some(2) }),
                 Box::new(|all| all[0].memo = coinbase_memo(2, b"")),
             ),
-            (at(0, E::CoinbaseHeight { expected: 1, found: None }), Box::new(|all| all[0].memo = vec![1, 0, 0])),
-            (at(0, E::MemoTooLong(1_025)), Box::new(|all| all[0].memo = coinbase_memo(1, &[0; 1_021]))),
+            (
+                at(0, E::CoinbaseHeight { expected: 1, found: None }),
+                Box::new(|all| all[0].memo = vec![1, 0, 0]),
+            ),
+            (
+                at(0, E::MemoTooLong(1_025)),
+                Box::new(|all| all[0].memo = coinbase_memo(1, &[0; 1_021])),
+            ),
             (at(1, E::StrayCoinbase), Box::new(|all| all.push(second))),
             (at(2, E::NoOutputs), Box::new(|all| all.extend([trade(vec![to(1)]), trade(vec![])]))),
         ];
@@ -434,7 +502,8 @@ mod tests {
         let large = trade(vec![to(1); 3_500]);
         let count = MAX_BLOCK_BYTES / large.encoded_len();
         assert!(setup.changed(|all| all.extend(vec![large.clone(); count])).is_ok());
-        let error = setup.changed(|all| all.extend(vec![large.clone(); count + 1])).expect_err("too large");
+        let error =
+            setup.changed(|all| all.extend(vec![large.clone(); count + 1])).expect_err("too large");
         assert!(matches!(error, BlockError::TooLarge(bytes) if bytes > MAX_BLOCK_BYTES));
         assert!(error.condemns_header());
     }

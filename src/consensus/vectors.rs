@@ -1,8 +1,9 @@
-//! The golden vectors in `proto/vectors`: what other implementations are checked against, and what no change of the
-//! code may change.
+//! The golden vectors in `proto/vectors`: what other implementations are checked against, and what
+//! no change of the code may change.
 //!
-//! Each test makes a file's content anew and compares it with the file. With `FRIENDCHAIN_BLESS=1` in the environment
-//! the files are written instead: for a new vector only, never for one that stands.
+//! Each test makes a file's content anew and compares it with the file. With `FRIENDCHAIN_BLESS=1`
+//! in the environment the files are written instead: for a new vector only, never for one that
+//! stands.
 
 use std::path::PathBuf;
 
@@ -17,8 +18,9 @@ use super::{
     verify_signature,
 };
 use crate::primitives::{
-    Address, Amount, Block, BlockHash, Decode, DecodeError, Encode, Header, LeafHash, MerkleRoot, OutPoint, Owner,
-    PublicKey, Signature, Transaction, TxId, TxOutput, coinbase_memo, encoding::from_bytes, leaf_hash, merkle_root,
+    Address, Amount, Block, BlockHash, Decode, DecodeError, Encode, Header, LeafHash, MerkleRoot,
+    OutPoint, Owner, PublicKey, Signature, Transaction, TxId, TxOutput, coinbase_memo,
+    encoding::from_bytes, leaf_hash, merkle_root,
 };
 
 const NETWORK: BlockHash = hash(0x55);
@@ -40,7 +42,10 @@ pub(super) fn golden(file: &str, made: &Value) -> Value {
     }
     let text = std::fs::read_to_string(&path).expect("the vectors are there");
     let frozen: Value = serde_json::from_str(&text).expect("the vectors are JSON");
-    assert!(&frozen == made, "{file} no longer says what the code says: a consensus rule or a layout has changed");
+    assert!(
+        &frozen == made,
+        "{file} no longer says what the code says: a consensus rule or a layout has changed"
+    );
     frozen
 }
 
@@ -69,7 +74,8 @@ fn header() -> Header {
 }
 
 fn trade() -> Transaction {
-    let to = |value, number| TxOutput { value: Amount::from_units(value), owner: owner(&key(number)) };
+    let to =
+        |value, number| TxOutput { value: Amount::from_units(value), owner: owner(&key(number)) };
     signed(
         &NETWORK,
         &[(&key(1), outpoint(0x11, 0)), (&key(2), outpoint(0x22, 0x0102_0304))],
@@ -132,18 +138,48 @@ fn refused_layouts(block: &Block) -> Vec<Value> {
     let transactions = block.transactions.len();
     vec![
         refused("header", "version 2", &with(header().to_bytes(), 0, 2), DecodeError::Version(2)),
-        refused("header", "one byte short", &cut(header().to_bytes()), DecodeError::Truncated { missing: 1 }),
-        refused("header", "one byte more", &longer(header().to_bytes()), DecodeError::Trailing { extra: 1 }),
-        refused("transaction", "version 0", &with(trade().to_bytes(), 0, 0), DecodeError::Version(0)),
-        refused("transaction", "one byte short", &cut(trade().to_bytes()), DecodeError::Truncated { missing: 1 }),
-        refused("transaction", "one byte more", &longer(trade().to_bytes()), DecodeError::Trailing { extra: 1 }),
+        refused(
+            "header",
+            "one byte short",
+            &cut(header().to_bytes()),
+            DecodeError::Truncated { missing: 1 },
+        ),
+        refused(
+            "header",
+            "one byte more",
+            &longer(header().to_bytes()),
+            DecodeError::Trailing { extra: 1 },
+        ),
+        refused(
+            "transaction",
+            "version 0",
+            &with(trade().to_bytes(), 0, 0),
+            DecodeError::Version(0),
+        ),
+        refused(
+            "transaction",
+            "one byte short",
+            &cut(trade().to_bytes()),
+            DecodeError::Truncated { missing: 1 },
+        ),
+        refused(
+            "transaction",
+            "one byte more",
+            &longer(trade().to_bytes()),
+            DecodeError::Trailing { extra: 1 },
+        ),
         refused(
             "transaction",
             "a memo of 1,025 bytes",
             &wordy.to_bytes(),
             DecodeError::TooMany { what: "memo bytes", count: 1_025, limit: 1_024 },
         ),
-        refused("block", "one byte more", &longer(block.to_bytes()), DecodeError::Trailing { extra: 1 }),
+        refused(
+            "block",
+            "one byte more",
+            &longer(block.to_bytes()),
+            DecodeError::Trailing { extra: 1 },
+        ),
         refused(
             "block",
             "a count of one more",
@@ -155,7 +191,10 @@ fn refused_layouts(block: &Block) -> Vec<Value> {
 
 #[test]
 fn layouts_are_frozen() {
-    let mut block = Block { header: header(), transactions: transactions().into_iter().map(|(_, tx)| tx).collect() };
+    let mut block = Block {
+        header: header(),
+        transactions: transactions().into_iter().map(|(_, tx)| tx).collect(),
+    };
     block.header.merkle_root = block.computed_merkle_root();
     let place = |number: u8, outpoint: OutPoint| {
         let place = CoinKey { owner: owner(&key(number)), outpoint };
@@ -197,7 +236,9 @@ fn layouts_are_frozen() {
 
     assert_eq!(read::<Header>(&frozen["header"]), header());
     assert_eq!(read::<Block>(&frozen["block"]), block);
-    for (vector, (_, transaction)) in frozen["transactions"].as_array().expect("a list").iter().zip(transactions()) {
+    for (vector, (_, transaction)) in
+        frozen["transactions"].as_array().expect("a list").iter().zip(transactions())
+    {
         assert_eq!(read::<Transaction>(vector), transaction);
     }
     for vector in frozen["coin_keys"].as_array().expect("a list") {
@@ -211,9 +252,12 @@ fn networks_and_invites_are_frozen() {
     let lan = Network::lan();
     let test = testing::network(1_500);
     let peer = "/p2p/12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN";
-    let addresses =
-        vec![format!("/ip4/192.168.1.7/udp/4001/quic-v1{peer}"), format!("/dns4/example.org/tcp/4001{peer}")];
-    let checkpoint = Checkpoint { height: 1_234, hash: hash(9), work: Work::from(0x0102_0304_0506) };
+    let addresses = vec![
+        format!("/ip4/192.168.1.7/udp/4001/quic-v1{peer}"),
+        format!("/dns4/example.org/tcp/4001{peer}"),
+    ];
+    let checkpoint =
+        Checkpoint { height: 1_234, hash: hash(9), work: Work::from(0x0102_0304_0506) };
     let later = Invite::new(lan.clone(), checkpoint, addresses).expect("an invite");
     let start = Checkpoint { height: 0, hash: test.id, work: test.genesis_work() };
     let first = Invite::new(test.clone(), start, vec![]).expect("an invite");
@@ -237,10 +281,12 @@ fn networks_and_invites_are_frozen() {
     });
     let frozen = golden("networks.json", &made);
 
-    for (vector, network) in frozen["networks"].as_array().expect("a list").iter().zip([lan, test]) {
+    for (vector, network) in frozen["networks"].as_array().expect("a list").iter().zip([lan, test])
+    {
         assert_eq!(Network::from_genesis(read(vector)), Ok(network));
     }
-    for (vector, invite) in frozen["invites"].as_array().expect("a list").iter().zip([later, first]) {
+    for (vector, invite) in frozen["invites"].as_array().expect("a list").iter().zip([later, first])
+    {
         assert_eq!(Invite::from_text(vector["text"].as_str().expect("text")), Ok(invite));
     }
 }
@@ -254,12 +300,21 @@ fn compact_targets_are_frozen() {
                 json!({ "bits": bits(compact), "target": target.to_string(), "work": target.work().to_string() })
             },
         );
-    let refused =
-        [0, 0x0080_0000, 0x0100_3456, 0x0112_3456, 0x0400_0012, 0x0500_0080, 0x0492_3456, 0x2101_0000, 0xff12_3456]
-            .map(|compact| {
-                let error = Target::from_compact(compact).expect_err("no target");
-                json!({ "bits": bits(compact), "why": error.to_string() })
-            });
+    let refused = [
+        0,
+        0x0080_0000,
+        0x0100_3456,
+        0x0112_3456,
+        0x0400_0012,
+        0x0500_0080,
+        0x0492_3456,
+        0x2101_0000,
+        0xff12_3456,
+    ]
+    .map(|compact| {
+        let error = Target::from_compact(compact).expect_err("no target");
+        json!({ "bits": bits(compact), "why": error.to_string() })
+    });
     let rounded = [U256::ZERO, U256::ONE, U256::from(0x0080_0000), U256::from(0x1234_5678_9abc_u64), U256::MAX].map(|number| {
         let target = Target::rounded(number);
         json!({ "number": format!("{number:064x}"), "target": target.to_string(), "bits": bits(target.to_compact()) })
@@ -281,7 +336,8 @@ struct Luck(u64);
 
 impl Luck {
     fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % bound
     }
 }
@@ -342,7 +398,9 @@ fn difficulty_is_frozen() {
 #[test]
 fn verdicts_on_signatures_are_frozen() {
     let message = Transaction::signing_message(&NETWORK, &TxId([0x77; 32]));
-    let code = |verdict: Result<(), super::SignatureError>| verdict.map_or_else(|error| error.code(), |()| "valid");
+    let code = |verdict: Result<(), super::SignatureError>| {
+        verdict.map_or_else(|error| error.code(), |()| "valid")
+    };
     let cases: Vec<_> = crafted::cases(&message)
         .iter()
         .map(|case| {
@@ -373,8 +431,10 @@ fn verdicts_on_signatures_are_frozen() {
         assert_eq!(vector["verdict"], found, "{}", vector["name"]);
     }
     for vector in frozen["zip_215"].as_array().expect("a list") {
-        let public_key = PublicKey(bytes(&json!({ "it": vector[0] }), "it").try_into().expect("32 bytes"));
-        let signature = Signature(bytes(&json!({ "it": vector[1] }), "it").try_into().expect("64 bytes"));
+        let public_key =
+            PublicKey(bytes(&json!({ "it": vector[0] }), "it").try_into().expect("32 bytes"));
+        let signature =
+            Signature(bytes(&json!({ "it": vector[1] }), "it").try_into().expect("64 bytes"));
         assert_eq!(vector[2], code(verify_signature(&public_key, b"Zcash", &signature)));
     }
 }
@@ -382,7 +442,8 @@ fn verdicts_on_signatures_are_frozen() {
 /// Each hash of the vectors is another: a copied vector would prove nothing.
 #[test]
 fn no_two_frozen_transactions_share_an_id() {
-    let mut ids: Vec<_> = transactions().iter().map(|(_, transaction)| transaction.txid()).collect();
+    let mut ids: Vec<_> =
+        transactions().iter().map(|(_, transaction)| transaction.txid()).collect();
     ids.sort();
     ids.dedup();
     assert_eq!(ids.len(), transactions().len());

@@ -1,5 +1,6 @@
-//! Where a console's lines come from: a line editor on a terminal, plain lines from a pipe. Each on a thread of its
-//! own, since both block; the thread ends with its input, or is left behind, blocked, at the process's end.
+//! Where a console's lines come from: a line editor on a terminal, plain lines from a pipe. Each on
+//! a thread of its own, since both block; the thread ends with its input, or is left behind,
+//! blocked, at the process's end.
 
 use std::{
     io::{self, BufRead, Read},
@@ -9,8 +10,8 @@ use std::{
 };
 
 use rustyline::{
-    CompletionType, Config, Context, Editor, ExternalPrinter, Helper, Highlighter, Hinter, Validator,
-    completion::Completer, error::ReadlineError, history::FileHistory,
+    CompletionType, Config, Context, Editor, ExternalPrinter, Helper, Highlighter, Hinter,
+    Validator, completion::Completer, error::ReadlineError, history::FileHistory,
 };
 use tokio::sync::mpsc;
 
@@ -85,11 +86,16 @@ fn read_line(reader: &mut impl BufRead) -> Input {
     match read {
         // What does not read any more has ended.
         Ok(0) | Err(_) => Input::End,
-        Ok(length) if !line.ends_with(b"\n") && u64::try_from(length).is_ok_and(|length| length >= MAX_LINE_BYTES) => {
+        Ok(length)
+            if !line.ends_with(b"\n")
+                && u64::try_from(length).is_ok_and(|length| length >= MAX_LINE_BYTES) =>
+        {
             skip_line(reader);
             Input::TooLong
         }
-        Ok(_) => Input::Line(String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']).to_owned()),
+        Ok(_) => {
+            Input::Line(String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']).to_owned())
+        }
     }
 }
 
@@ -156,7 +162,12 @@ struct Completion {
 impl Completer for Completion {
     type Candidate = String;
 
-    fn complete(&self, line: &str, position: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<String>)> {
+    fn complete(
+        &self,
+        line: &str,
+        position: usize,
+        _: &Context<'_>,
+    ) -> rustyline::Result<(usize, Vec<String>)> {
         let names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(complete(line.get(..position).unwrap_or(line), &self.commands, &names))
     }
@@ -165,14 +176,20 @@ impl Completer for Completion {
 /// Where the word begins that the cursor is in, and what it could be.
 fn complete(typed: &str, commands: &[String], names: &[String]) -> (usize, Vec<String>) {
     let start = typed.rfind(char::is_whitespace).map_or(0, |at| {
-        at.saturating_add(typed.get(at..).and_then(|rest| rest.chars().next()).map_or(1, char::len_utf8))
+        at.saturating_add(
+            typed.get(at..).and_then(|rest| rest.chars().next()).map_or(1, char::len_utf8),
+        )
     });
     let word = typed.get(start..).unwrap_or_default();
     let first = typed.get(..start).unwrap_or_default().trim().is_empty();
     let candidates = if first { commands } else { names };
     (
         start,
-        candidates.iter().filter(|candidate| candidate.starts_with(word)).map(|found| format!("{found} ")).collect(),
+        candidates
+            .iter()
+            .filter(|candidate| candidate.starts_with(word))
+            .map(|found| format!("{found} "))
+            .collect(),
     )
 }
 

@@ -1,7 +1,9 @@
-//! The interactive shell: the chat room's words and every command, and what happens meanwhile above the prompt.
+//! The interactive shell: the chat room's words and every command, and what happens meanwhile above
+//! the prompt.
 //!
-//! A console owns nothing but its terminal: it is one more client of the RPC, in `people` as in `console`. Three things
-//! run: the input's thread, the feed that prints events, and the loop here that answers one line after the other.
+//! A console owns nothing but its terminal: it is one more client of the RPC, in `people` as in
+//! `console`. Three things run: the input's thread, the feed that prints events, and the loop here
+//! that answers one line after the other.
 
 mod input;
 mod screen;
@@ -42,7 +44,8 @@ use crate::{
 /// How long one question for events waits, in ms: below what anything between would cut off.
 const EVENTS_WAIT_MS: u64 = 25_000;
 
-/// How long the feed rests after a failed question, and how many may fail before the node counts as gone.
+/// How long the feed rests after a failed question, and how many may fail before the node counts as
+/// gone.
 const RETRY: Duration = Duration::from_millis(500);
 const RETRIES: u32 = 4;
 
@@ -63,26 +66,42 @@ pub struct ConsoleOptions {
 }
 
 /// Answers lines until `q`, the end of the input, a signal, or the node's end.
-pub async fn run(client: Client, options: ConsoleOptions, signals: &mut Signals) -> Result<(), CommandError> {
+pub async fn run(
+    client: Client,
+    options: ConsoleOptions,
+    signals: &mut Signals,
+) -> Result<(), CommandError> {
     let status = client.status().await;
-    let name = status.as_ref().map_or_else(|_| "friendchain".to_owned(), |status| printable(&status.name));
+    let name =
+        status.as_ref().map_or_else(|_| "friendchain".to_owned(), |status| printable(&status.name));
     let names = FriendNames::default();
     let interactive = io::stdin().is_terminal() && io::stdout().is_terminal();
     let (lines, screen) = if interactive {
         let history = options.folder.file(HISTORY_FILE);
         let (lines, printer) = input::terminal(format!("{name}> "), history, names.clone())
-            .map_err(|cause| RpcError::new("terminal", format!("the terminal cannot be used: {cause}")))?;
+            .map_err(|cause| {
+                RpcError::new("terminal", format!("the terminal cannot be used: {cause}"))
+            })?;
         (lines, Screen::terminal(printer, options.color))
     } else {
         (input::piped()?, Screen::plain(false))
     };
     if let Ok(status) = &status {
         let from = if options.owns_node { "q stops it" } else { "q leaves it running" };
-        Screen::say(&format!("friendchain {}: node {name}, {}; h shows help, {from}", status.version, status.peer_id))?;
+        Screen::say(&format!(
+            "friendchain {}: node {name}, {}; h shows help, {from}",
+            status.version, status.peer_id
+        ))?;
     }
     let screen = Arc::new(screen);
     let (gone, node_gone) = watch::channel(false);
-    let feed = tokio::spawn(follow(client.clone(), screen.clone(), names.clone(), options.first_event, gone));
+    let feed = tokio::spawn(follow(
+        client.clone(),
+        screen.clone(),
+        names.clone(),
+        options.first_event,
+        gone,
+    ));
     let feed = AbortOnDrop(feed);
     let progress = if interactive { ProgressMode::of_stderr() } else { ProgressMode::Lines };
     let mut console = Console { client, names, progress, interactive, lines, node_gone };
@@ -101,7 +120,13 @@ impl Drop for AbortOnDrop {
 }
 
 /// Prints events until the node is gone.
-async fn follow(client: Client, screen: Arc<Screen>, names: FriendNames, first_event: u64, gone: watch::Sender<bool>) {
+async fn follow(
+    client: Client,
+    screen: Arc<Screen>,
+    names: FriendNames,
+    first_event: u64,
+    gone: watch::Sender<bool>,
+) {
     refresh_names(&client, &names).await;
     let mut place = first_event;
     let mut failures = 0;
@@ -122,7 +147,9 @@ async fn follow(client: Client, screen: Arc<Screen>, names: FriendNames, first_e
         };
         failures = 0;
         place = page.next;
-        if page.missed > 0 && screen.event(&format!("* {} events were missed", page.missed)).is_err() {
+        if page.missed > 0
+            && screen.event(&format!("* {} events were missed", page.missed)).is_err()
+        {
             return;
         }
         for event in &page.events {
@@ -174,7 +201,8 @@ impl Console {
             let input = tokio::select! {
                 input = self.lines.next() => input,
                 () = signals.any() => return Ok(()),
-                // Not while the line editor holds the terminal: it would leave it raw. Its next line ends it.
+                // Not while the line editor holds the terminal: it would leave it raw. Its next
+                // line ends it.
                 true = is_gone(node_gone), if !self.interactive => return Self::node_is_gone(),
             };
             if *self.node_gone.borrow() {
@@ -195,7 +223,8 @@ impl Console {
             let answered = tokio::select! {
                 next = answer(&self.client, self.progress, line) => next?,
                 ending = signals.next() => match ending {
-                    // Ctrl-C ends the waiting, not the console: what is done is done, what is not begun is not.
+                    // Ctrl-C ends the waiting, not the console: what is done is done, what is not
+                    // begun is not.
                     Ending::Interrupt if self.interactive => Next::Line,
                     _ => Next::End,
                 },
@@ -233,7 +262,9 @@ async fn answer(client: &Client, progress: ProgressMode, line: Line) -> Result<N
     let mut out = Vec::new();
     match write_answer(client, progress, line, &mut out).await {
         Ok(()) | Err(CommandError::BadNews) => {}
-        Err(CommandError::Failed(error) | CommandError::Usage(error)) => writeln!(out, "{}", error.message)?,
+        Err(CommandError::Failed(error) | CommandError::Usage(error)) => {
+            writeln!(out, "{}", error.message)?
+        }
         Err(error @ CommandError::Output(_)) => return Err(error),
     }
     Screen::answer(&out)?;

@@ -41,7 +41,8 @@ impl Screen {
 
     /// An event: it may come at any time.
     pub(crate) fn event(&self, line: &str) -> io::Result<()> {
-        let line = if self.color { format!("\u{1b}[36m{line}\u{1b}[0m\n") } else { format!("{line}\n") };
+        let line =
+            if self.color { format!("\u{1b}[36m{line}\u{1b}[0m\n") } else { format!("{line}\n") };
         match &self.above_prompt {
             None => above_bar(|| Self::answer(line.as_bytes())),
             Some(printer) => {

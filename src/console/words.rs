@@ -1,4 +1,5 @@
-//! The chat room's ten words, and the commands by their own names: from a typed line to what is meant.
+//! The chat room's ten words, and the commands by their own names: from a typed line to what is
+//! meant.
 
 use clap::Parser;
 
@@ -13,7 +14,11 @@ struct Tip {
 
 const TIPS: [Tip; 10] = [
     Tip { word: "b", does: "launch mining.", usage: Some(("b <data>", "b GoodMorning!")) },
-    Tip { word: "c", does: "chat to one.", usage: Some(("c <friend> <data>", "c yzw GoodMorning!")) },
+    Tip {
+        word: "c",
+        does: "chat to one.",
+        usage: Some(("c <friend> <data>", "c yzw GoodMorning!")),
+    },
     Tip { word: "ca", does: "chat to all.", usage: Some(("ca <data>", "ca GoodMorning!")) },
     Tip { word: "h", does: "show helps.", usage: None },
     Tip { word: "la", does: "list account.", usage: None },
@@ -116,12 +121,20 @@ fn wrong_usage(word: &str) -> Line {
 fn parse_command(line: &str) -> Line {
     let words = match split_shell_words(line) {
         Ok(words) => words,
-        Err(open) => return Line::Say(format!("a quote {open} is open: close it, or double it away with \\{open}")),
+        Err(open) => {
+            return Line::Say(format!(
+                "a quote {open} is open: close it, or double it away with \\{open}"
+            ));
+        }
     };
-    let known = words.first().is_some_and(|word| is_command(word) || word == "help" || word.starts_with('-'));
+    let known = words
+        .first()
+        .is_some_and(|word| is_command(word) || word == "help" || word.starts_with('-'));
     if !known {
         let word = words.first().map(|word| crate::primitives::printable(word)).unwrap_or_default();
-        return Line::Say(format!("'{word}' is no command here: h shows the chat room's words, help all commands"));
+        return Line::Say(format!(
+            "'{word}' is no command here: h shows the chat room's words, help all commands"
+        ));
     }
     let words = prepare(words.into_iter().map(Into::into).collect());
     match TypedCommand::try_parse_from(words) {
@@ -138,9 +151,9 @@ pub(crate) fn command_names() -> Vec<String> {
 
 fn is_command(word: &str) -> bool {
     use clap::CommandFactory;
-    TypedCommand::command()
-        .get_subcommands()
-        .any(|command| command.get_name() == word || command.get_all_aliases().any(|alias| alias == word))
+    TypedCommand::command().get_subcommands().any(|command| {
+        command.get_name() == word || command.get_all_aliases().any(|alias| alias == word)
+    })
 }
 
 /// The chat room's words alone, for completion.
@@ -164,8 +177,8 @@ pub(crate) fn help() -> String {
     lines
 }
 
-/// Words as a shell splits them: white space parts, quotes hold together, a backslash takes the next character as it
-/// is (but in single quotes). An open quote is given back as the error.
+/// Words as a shell splits them: white space parts, quotes hold together, a backslash takes the
+/// next character as it is (but in single quotes). An open quote is given back as the error.
 fn split_shell_words(line: &str) -> Result<Vec<String>, char> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
@@ -174,7 +187,9 @@ fn split_shell_words(line: &str) -> Result<Vec<String>, char> {
     while let Some(character) = characters.next() {
         match (quote, character) {
             (Some(open), _) if character == open => quote = None,
-            (None | Some('"'), '\\') => word.get_or_insert_default().push(characters.next().unwrap_or('\\')),
+            (None | Some('"'), '\\') => {
+                word.get_or_insert_default().push(characters.next().unwrap_or('\\'))
+            }
             (None, '"' | '\'') => {
                 quote = Some(character);
                 // An empty pair of quotes is a word too.
@@ -207,10 +222,16 @@ mod tests {
     #[test]
     fn the_data_is_the_rest_of_the_line_as_it_stands() {
         assert!(matches!(parse("b GoodMorning!"), Line::Note(text) if text == "GoodMorning!"));
-        assert!(matches!(parse("  ca \"two\"  words \n"), Line::ChatAll(text) if text == "\"two\"  words "));
-        let Line::Chat { friend, text } = parse("c yjf Good morning to you") else { panic!("not a chat") };
+        assert!(
+            matches!(parse("  ca \"two\"  words \n"), Line::ChatAll(text) if text == "\"two\"  words ")
+        );
+        let Line::Chat { friend, text } = parse("c yjf Good morning to you") else {
+            panic!("not a chat")
+        };
         assert_eq!((friend.as_str(), text.as_str()), ("yjf", "Good morning to you"));
-        let Line::Chat { friend, text } = parse("c 李雷#3f2a  it's") else { panic!("not a chat") };
+        let Line::Chat { friend, text } = parse("c 李雷#3f2a  it's") else {
+            panic!("not a chat")
+        };
         assert_eq!((friend.as_str(), text.as_str()), ("李雷#3f2a", " it's"));
     }
 
@@ -246,7 +267,9 @@ mod tests {
         assert!(matches!(*command, ClientCommand::Send { to, .. } if to == "b c"));
         assert!(matches!(parse("getbalance -address a"), Line::Command(..)));
         let Line::Command(command, _) = parse("prove ab -o 'a file'") else { panic!("not prove") };
-        assert!(matches!(*command, ClientCommand::Prove { output: Some(file), .. } if file.ends_with("a file")));
+        assert!(
+            matches!(*command, ClientCommand::Prove { output: Some(file), .. } if file.ends_with("a file"))
+        );
         assert!(matches!(parse("verify-proof tea.proof --trust ab"), Line::Command(..)));
         assert!(matches!(parse("accept-branch ab"), Line::Command(..)));
         let Line::Command(command, _) = parse("sync") else { panic!("not sync") };
@@ -259,7 +282,10 @@ mod tests {
     fn help_shows_all_ten_words() {
         let help = help();
         for word in chat_words() {
-            assert!(help.lines().any(|line| line.split_whitespace().next() == Some(word)), "{word}");
+            assert!(
+                help.lines().any(|line| line.split_whitespace().next() == Some(word)),
+                "{word}"
+            );
         }
     }
 

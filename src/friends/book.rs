@@ -34,7 +34,8 @@ pub enum AddressSource {
 }
 
 impl AddressSource {
-    const ALL: [Self; 5] = [Self::Profile, Self::Discovered, Self::Connected, Self::Invite, Self::Command];
+    const ALL: [Self; 5] =
+        [Self::Profile, Self::Discovered, Self::Connected, Self::Invite, Self::Command];
 
     /// How the file holds it; fixed for ever.
     const fn number(self) -> u8 {
@@ -54,11 +55,14 @@ impl AddressSource {
 
 /// A text that cannot be an address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("'{0}' is not an address: write /ip4/192.168.1.5/tcp/8891, {MAX_ADDRESS_BYTES} characters at most")]
+#[error(
+    "'{0}' is not an address: write /ip4/192.168.1.5/tcp/8891, {MAX_ADDRESS_BYTES} characters at \
+     most"
+)]
 pub struct BadAddress(pub String);
 
-/// Whether a text can be a multiaddr without a peer id. Only its form is looked at: what it means, `net` finds out when it
-/// dials.
+/// Whether a text can be a multiaddr without a peer id. Only its form is looked at: what it means,
+/// `net` finds out when it dials.
 pub fn check_address(text: &str) -> Result<(), BadAddress> {
     let is_good = text.len() <= MAX_ADDRESS_BYTES
         && text.len() > 1
@@ -68,7 +72,8 @@ pub fn check_address(text: &str) -> Result<(), BadAddress> {
     if is_good { Ok(()) } else { Err(bad_address(text)) }
 }
 
-/// An address as invites and users write it, taken apart: where, and the peer behind `/p2p/` if it is there.
+/// An address as invites and users write it, taken apart: where, and the peer behind `/p2p/` if it
+/// is there.
 pub fn split_address(text: &str) -> Result<(&str, Option<PeerId>), BadAddress> {
     let (address, peer) = match text.rsplit_once("/p2p/") {
         Some((address, peer)) => (address, Some(peer.parse().map_err(|_| bad_address(text))?)),
@@ -110,19 +115,32 @@ struct Entry {
 }
 
 impl Entry {
-    /// What is worth the most, and so goes last: addresses that were given to us on purpose, then those that worked last.
+    /// What is worth the most, and so goes last: addresses that were given to us on purpose, then
+    /// those that worked last.
     const fn worth(&self) -> (bool, UnixMillis, AddressSource, UnixMillis) {
-        (matches!(self.source, AddressSource::Invite | AddressSource::Command), self.last_seen, self.source, self.added)
+        (
+            matches!(self.source, AddressSource::Invite | AddressSource::Command),
+            self.last_seen,
+            self.source,
+            self.added,
+        )
     }
 }
 
 fn entry(key: (&Key32, &str), row: (u64, u64, u8)) -> Entry {
     let ((peer, address), (added, last_seen, source)) = (key, row);
-    Entry { peer: *peer, address: address.to_owned(), added, last_seen, source: AddressSource::from_number(source) }
+    Entry {
+        peer: *peer,
+        address: address.to_owned(),
+        added,
+        last_seen,
+        source: AddressSource::from_number(source),
+    }
 }
 
 impl Friends {
-    /// Writes down where a peer may be found. What cannot be an address is refused; a `/p2p/` at its end is taken off.
+    /// Writes down where a peer may be found. What cannot be an address is refused; a `/p2p/` at
+    /// its end is taken off.
     pub fn add_addresses(
         &mut self,
         peer: PeerId,
@@ -135,17 +153,27 @@ impl Friends {
             check_address(address).is_ok()
                 && !held.iter().any(|entry| entry.address == **address && entry.source >= source)
         };
-        let fresh: Vec<_> =
-            addresses.iter().map(|address| strip_peer(address)).filter(is_new).take(MAX_ADDRESSES_PER_PEER).collect();
+        let fresh: Vec<_> = addresses
+            .iter()
+            .map(|address| strip_peer(address))
+            .filter(is_new)
+            .take(MAX_ADDRESSES_PER_PEER)
+            .collect();
         if peer == self.me || fresh.is_empty() {
             return Ok(());
         }
-        self.store
-            .write(|tables| fresh.into_iter().try_for_each(|address| insert(tables, peer, address, source, now, 0)))
+        self.store.write(|tables| {
+            fresh.into_iter().try_for_each(|address| insert(tables, peer, address, source, now, 0))
+        })
     }
 
     /// Writes down that a connection to a peer stands at an address that we dialed.
-    pub fn touch_address(&mut self, peer: PeerId, address: &str, now: UnixMillis) -> Result<(), StoreFault> {
+    pub fn touch_address(
+        &mut self,
+        peer: PeerId,
+        address: &str,
+        now: UnixMillis,
+    ) -> Result<(), StoreFault> {
         let address = strip_peer(address);
         let is_recent = |entry: &Entry| {
             entry.address == address
@@ -173,7 +201,8 @@ impl Friends {
             let (key, row) = row?;
             entries.push(entry(key.value(), row.value()));
         }
-        let mut peers: Vec<_> = entries.chunk_by(|one, other| one.peer == other.peer).filter_map(gather).collect();
+        let mut peers: Vec<_> =
+            entries.chunk_by(|one, other| one.peer == other.peer).filter_map(gather).collect();
         peers.sort_by_key(|(worth, _)| std::cmp::Reverse(*worth));
         Ok(peers.into_iter().map(|(_, peer)| peer).take(limit).collect())
     }
@@ -234,7 +263,11 @@ fn insert(
         }
         let mut rows = own;
         if rows.len() < MAX_ADDRESSES_PER_PEER {
-            rows = if tables.addresses.len()? < MAX_BOOK_ADDRESSES { Vec::new() } else { all(tables)? };
+            rows = if tables.addresses.len()? < MAX_BOOK_ADDRESSES {
+                Vec::new()
+            } else {
+                all(tables)?
+            };
         }
         if let Some(least) = rows.iter().min_by_key(|entry| entry.worth()) {
             tables.addresses.remove((&least.peer, least.address.as_str()))?;

@@ -1,9 +1,10 @@
 //! Chat: lines to one and to all, the outbox of those that wait, goodbyes, and the history.
 //!
-//! A direct line is in the history and in the outbox, durable, before its author is answered; it leaves the outbox when its
-//! receiver says that it is on the receiver's disk. A line that comes is kept once: its id covers author, network, time,
-//! counter and text. Authors' clocks are trusted for nothing but the age of what is meant for all, see [`MAX_TIME_APART_MS`]; the
-//! history is in the order in which lines came.
+//! A direct line is in the history and in the outbox, durable, before its author is answered; it
+//! leaves the outbox when its receiver says that it is on the receiver's disk. A line that comes is
+//! kept once: its id covers author, network, time, counter and text. Authors' clocks are trusted
+//! for nothing but the age of what is meant for all, see [`MAX_TIME_APART_MS`]; the history is in
+//! the order in which lines came.
 
 use redb::{ReadableTable as _, ReadableTableMetadata as _};
 
@@ -32,9 +33,10 @@ pub const MAX_OUTBOX_PER_FRIEND: u64 = 1_000;
 pub const MAX_OUTBOX: u64 = 10_000;
 /// Lines that one answer of the history holds.
 pub const MAX_HISTORY: usize = 10_000;
-/// How far the author's time of a line or goodbye to all may lie from our clock, before or after: 10 minutes. Within it, ids
-/// keep copies out; beyond it nothing is taken, so that old gossip cannot be played again. A friend whose clock is further off is not heard by
-/// the others (direct lines are), and its node says so from the clocks in Status.
+/// How far the author's time of a line or goodbye to all may lie from our clock, before or after:
+/// 10 minutes. Within it, ids keep copies out; beyond it nothing is taken, so that old gossip
+/// cannot be played again. A friend whose clock is further off is not heard by the others (direct
+/// lines are), and its node says so from the clocks in Status.
 pub const MAX_TIME_APART_MS: u64 = 10 * 60 * 1_000;
 
 /// How far a line is.
@@ -147,7 +149,8 @@ struct NewLine<'a> {
 }
 
 impl NewLine<'_> {
-    /// Puts it at the end of the history and drops what the history has no room for; gives its order.
+    /// Puts it at the end of the history and drops what the history has no room for; gives its
+    /// order.
     fn insert(&self, tables: &mut Tables<'_>) -> Result<u64, StoreFault> {
         let order = tables.next(META_ORDER)?;
         let bytes = codec::encode(self.line);
@@ -163,7 +166,8 @@ impl NewLine<'_> {
     }
 }
 
-/// In whose conversation with us a line stands: the other end's of a direct line, the author's of a line to all.
+/// In whose conversation with us a line stands: the other end's of a direct line, the author's of a
+/// line to all.
 fn friend_of(me: PeerId, line: &SignedLine) -> Option<PeerId> {
     if line.author == me { line.to } else { Some(line.author) }
 }
@@ -180,7 +184,8 @@ pub(super) fn drop_oldest(tables: &mut Tables<'_>, me: PeerId) -> Result<(), Sto
 }
 
 fn read_line(bytes: &[u8]) -> Result<SignedLine, StoreFault> {
-    codec::decode(bytes, MAX_CHAT_REQUEST_BYTES).map_err(|error| StoreFault::Damaged { table: "chat", error })
+    codec::decode(bytes, MAX_CHAT_REQUEST_BYTES)
+        .map_err(|error| StoreFault::Damaged { table: "chat", error })
 }
 
 /// The keys of one friend's rows.
@@ -197,28 +202,47 @@ fn check_text(text: &str) -> Result<(), ChatError> {
 
 impl Friends {
     /// Writes a line to one friend: in the history and in the outbox, durable, when this returns.
-    pub fn direct(&mut self, to: PeerId, text: &str, now: UnixMillis) -> Result<SentLine, ChatError> {
+    pub fn direct(
+        &mut self,
+        to: PeerId,
+        text: &str,
+        now: UnixMillis,
+    ) -> Result<SentLine, ChatError> {
         check_text(text)?;
         if to == self.me {
             return Err(ChatError::ToSelf);
         }
         let friend = self.label(&to);
-        let talked =
-            self.known.get(&to).filter(|known| !known.talked).map(|known| Known { talked: true, ..known.clone() });
+        let talked = self
+            .known
+            .get(&to)
+            .filter(|known| !known.talked)
+            .map(|known| Known { talked: true, ..known.clone() });
         let sent = self.store.write(|tables| {
             let waiting = tables.outbox.len().map_err(StoreFault::from)?;
             if waiting >= MAX_OUTBOX {
                 return Err(ChatError::OutboxFullForAll { limit: MAX_OUTBOX });
             }
             let limit = usize::try_from(MAX_OUTBOX_PER_FRIEND).unwrap_or(usize::MAX);
-            if tables.outbox.range(rows_of(&to.0.0)).map_err(StoreFault::from)?.take(limit).count() == limit {
+            if tables.outbox.range(rows_of(&to.0.0)).map_err(StoreFault::from)?.take(limit).count()
+                == limit
+            {
                 return Err(ChatError::OutboxFull { friend, limit: MAX_OUTBOX_PER_FRIEND });
             }
             let sent = self.sign_line(tables, Some(to), text, now)?;
-            let new = NewLine { me: self.me, id: sent.id, line: &sent.line, state: LineState::Queued, now };
+            let new = NewLine {
+                me: self.me,
+                id: sent.id,
+                line: &sent.line,
+                state: LineState::Queued,
+                now,
+            };
             let order = new.insert(tables)?;
             let bytes = codec::encode(&sent.line);
-            tables.outbox.insert((&to.0.0, order), (&self.network.0, &bytes[..])).map_err(StoreFault::from)?;
+            tables
+                .outbox
+                .insert((&to.0.0, order), (&self.network.0, &bytes[..]))
+                .map_err(StoreFault::from)?;
             if let Some(talked) = &talked {
                 profiles::put(tables, talked)?;
             }
@@ -236,7 +260,8 @@ impl Friends {
         check_text(text)?;
         let sent = self.store.write(|tables| {
             let sent = self.sign_line(tables, None, text, now)?;
-            NewLine { me: self.me, id: sent.id, line: &sent.line, state: LineState::Sent, now }.insert(tables)?;
+            NewLine { me: self.me, id: sent.id, line: &sent.line, state: LineState::Sent, now }
+                .insert(tables)?;
             Ok::<_, ChatError>(sent)
         })?;
         ChatSent { id: sent.id.to_string(), to: None }.emit();
@@ -305,7 +330,8 @@ impl Friends {
         Ok(waited)
     }
 
-    /// A friend refuses our line; whether that is final. A line refused for the rate of lines goes on waiting.
+    /// A friend refuses our line; whether that is final. A line refused for the rate of lines goes
+    /// on waiting.
     pub fn refused(&mut self, by: PeerId, id: MessageId, why: Refusal) -> Result<bool, StoreFault> {
         let is_final = why != Refusal::RateLimited && self.settle(by, id, LineState::Refused)?;
         if is_final {
@@ -348,7 +374,8 @@ impl Friends {
         Ok(None)
     }
 
-    /// Keeps a line that `sender` sent for us alone. When this gives a receipt, new or not, the answer is Delivered.
+    /// Keeps a line that `sender` sent for us alone. When this gives a receipt, new or not, the
+    /// answer is Delivered.
     pub fn receive_direct(
         &mut self,
         sender: PeerId,
@@ -366,7 +393,11 @@ impl Friends {
     }
 
     /// Keeps a line to all that came by gossip.
-    pub fn receive_broadcast(&mut self, line: SignedLine, now: UnixMillis) -> Result<Receipt, ReceiveError> {
+    pub fn receive_broadcast(
+        &mut self,
+        line: SignedLine,
+        now: UnixMillis,
+    ) -> Result<Receipt, ReceiveError> {
         let author = line.author;
         if line.to.is_some() {
             return Err(ReceiveError::WrongAddressee { author });
@@ -406,8 +437,13 @@ impl Friends {
         if self.rates.take(friend, now) { Ok(()) } else { Err(ReceiveError::TooMany { author }) }
     }
 
-    /// Takes a goodbye that came by gossip: its author is shown as gone, although its connection may stand a while.
-    pub fn receive_quit(&mut self, quit: &SignedQuit, now: UnixMillis) -> Result<QuitReceipt, ReceiveError> {
+    /// Takes a goodbye that came by gossip: its author is shown as gone, although its connection
+    /// may stand a while.
+    pub fn receive_quit(
+        &mut self,
+        quit: &SignedQuit,
+        now: UnixMillis,
+    ) -> Result<QuitReceipt, ReceiveError> {
         let author = quit.author;
         if author == self.me {
             return Ok(QuitReceipt::Known);
@@ -418,7 +454,8 @@ impl Friends {
             self.take_budget(author, now)?;
             return Ok(QuitReceipt::New);
         };
-        // Both by the author's clock: it signs a profile when it starts, so an earlier goodbye is of an earlier run.
+        // Both by the author's clock: it signs a profile when it starts, so an earlier goodbye is
+        // of an earlier run.
         if quit.time <= known.profile.sequence {
             return Ok(QuitReceipt::Known);
         }
@@ -441,20 +478,31 @@ impl Friends {
         Ok(QuitReceipt::New)
     }
 
-    /// The last lines, at most `limit` of them, oldest first: all, or those with one friend (direct ones both ways, and the
-    /// friend's to all).
-    pub fn history(&self, friend: Option<&PeerId>, limit: usize) -> Result<Vec<ChatRecord>, StoreFault> {
+    /// The last lines, at most `limit` of them, oldest first: all, or those with one friend (direct
+    /// ones both ways, and the friend's to all).
+    pub fn history(
+        &self,
+        friend: Option<&PeerId>,
+        limit: usize,
+    ) -> Result<Vec<ChatRecord>, StoreFault> {
         let limit = limit.min(MAX_HISTORY);
         let transaction = self.store.read()?;
         let chat = transaction.open_table(CHAT)?;
         let mut records = Vec::new();
         let mut push = |row: (&[u8; 16], u64, u8, &[u8])| {
             let (id, received, state, bytes) = row;
-            records.push(self.record(MessageId(*id), read_line(bytes)?, received, LineState::from_number(state)));
+            records.push(self.record(
+                MessageId(*id),
+                read_line(bytes)?,
+                received,
+                LineState::from_number(state),
+            ));
             Ok::<_, StoreFault>(())
         };
         if let Some(friend) = friend {
-            for key in transaction.open_table(CHAT_FRIENDS)?.range(rows_of(&friend.0.0))?.rev().take(limit) {
+            for key in
+                transaction.open_table(CHAT_FRIENDS)?.range(rows_of(&friend.0.0))?.rev().take(limit)
+            {
                 if let Some(row) = chat.get(key?.0.value().1)? {
                     push(row.value())?;
                 }
@@ -468,7 +516,13 @@ impl Friends {
         Ok(records)
     }
 
-    fn record(&self, id: MessageId, line: SignedLine, received: UnixMillis, state: LineState) -> ChatRecord {
+    fn record(
+        &self,
+        id: MessageId,
+        line: SignedLine,
+        received: UnixMillis,
+        state: LineState,
+    ) -> ChatRecord {
         let SignedLine { author, to, time, counter: _, text, signature: _ } = line;
         ChatRecord {
             id,
@@ -486,5 +540,9 @@ impl Friends {
 
 fn check_age(author: PeerId, time: UnixMillis, now: UnixMillis) -> Result<(), ReceiveError> {
     let apart_ms = apart(time, now);
-    if apart_ms > MAX_TIME_APART_MS { Err(ReceiveError::Stale { author, apart_ms }) } else { Ok(()) }
+    if apart_ms > MAX_TIME_APART_MS {
+        Err(ReceiveError::Stale { author, apart_ms })
+    } else {
+        Ok(())
+    }
 }

@@ -21,7 +21,10 @@ pub enum ProfileError {
     #[error("a profile is refused: {0}")]
     Address(#[from] BadAddress),
     /// It is signed more than a day ahead of our clock: one of the two clocks is wrong.
-    #[error("a profile is signed {ahead_ms} ms ahead of this node's clock: one of the two clocks is wrong")]
+    #[error(
+        "a profile is signed {ahead_ms} ms ahead of this node's clock: one of the two clocks is \
+         wrong"
+    )]
     TooFarAhead {
         /// By how much.
         ahead_ms: u64,
@@ -187,7 +190,8 @@ pub enum ReceiveError {
         /// Who sent it.
         sender: PeerId,
     },
-    /// A direct line to somebody else, or a line to all by way of a direct message, or the other way round.
+    /// A direct line to somebody else, or a line to all by way of a direct message, or the other
+    /// way round.
     #[error("a line of {author} is refused: it is not addressed so")]
     WrongAddressee {
         /// Who signed it.
@@ -199,8 +203,11 @@ pub enum ReceiveError {
         /// Who signed it.
         author: PeerId,
     },
-    /// A line or goodbye to all whose time is too far from ours: old, or one of the clocks is wrong.
-    #[error("a line of {author} is not shown: its time is {apart_ms} ms away from this node's clock")]
+    /// A line or goodbye to all whose time is too far from ours: old, or one of the clocks is
+    /// wrong.
+    #[error(
+        "a line of {author} is not shown: its time is {apart_ms} ms away from this node's clock"
+    )]
     Stale {
         /// Who signed it.
         author: PeerId,
@@ -223,9 +230,10 @@ impl ReceiveError {
     #[must_use]
     pub const fn blame(&self) -> Blame {
         match self {
-            Self::Forged(_) | Self::NotTheAuthor { .. } | Self::WrongAddressee { .. } | Self::Empty { .. } => {
-                Blame::Peer
-            }
+            Self::Forged(_)
+            | Self::NotTheAuthor { .. }
+            | Self::WrongAddressee { .. }
+            | Self::Empty { .. } => Blame::Peer,
             Self::Stale { .. } | Self::TooMany { .. } => Blame::Nobody,
             Self::Store(_) => Blame::Ours,
         }
@@ -256,7 +264,8 @@ impl ReceiveError {
         }
     }
 
-    /// What the sender of a direct line is told; `None`: Busy, since it is our trouble and may pass.
+    /// What the sender of a direct line is told; `None`: Busy, since it is our trouble and may
+    /// pass.
     #[must_use]
     pub const fn refusal(&self) -> Option<Refusal> {
         match self {
@@ -325,7 +334,8 @@ impl ResolveError {
     }
 }
 
-/// Why a friend is not found, or the disk failed while looking. For the handle, whose thread may have ended.
+/// Why a friend is not found, or the disk failed while looking. For the handle, whose thread may
+/// have ended.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum FindError {
     /// The text names no one friend.

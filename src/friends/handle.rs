@@ -1,15 +1,16 @@
 //! The thread that owns [`Friends`], and the handle that hides the channel to it.
 //!
-//! Commands are bounded, each has one answer, and they are done in the order sent. The thread ends when the last handle is
-//! dropped. Nobody but this thread touches `friends.redb`.
+//! Commands are bounded, each has one answer, and they are done in the order sent. The thread ends
+//! when the last handle is dropped. Nobody but this thread touches `friends.redb`.
 
 use std::{io, mem::ManuallyDrop, thread};
 
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::{
-    AddressSource, ChatError, ChatRecord, Departure, FindError, FriendInfo, Friends, FriendsEvent, Kept, KnownPeer,
-    OwnProfileError, ProfileError, QuitReceipt, Receipt, ReceiveError, SentLine, StoreFault,
+    AddressSource, ChatError, ChatRecord, Departure, FindError, FriendInfo, Friends, FriendsEvent,
+    Kept, KnownPeer, OwnProfileError, ProfileError, QuitReceipt, Receipt, ReceiveError, SentLine,
+    StoreFault,
 };
 use crate::{
     peers::Ban,
@@ -20,7 +21,8 @@ use crate::{
 /// Commands that wait at most; when half of them do, [`FriendsHandle::is_busy`].
 const QUEUE: usize = 256;
 
-/// Starts the thread. It ends when the last handle is dropped; joining it then makes sure that the file is closed.
+/// Starts the thread. It ends when the last handle is dropped; joining it then makes sure that the
+/// file is closed.
 pub fn spawn(friends: Friends) -> io::Result<(FriendsHandle, thread::JoinHandle<()>)> {
     let (commands, mut inbox) = mpsc::channel::<FriendsCommand>(QUEUE);
     let handle = FriendsHandle { commands, events: friends.events.clone() };
@@ -32,7 +34,8 @@ pub fn spawn(friends: Friends) -> io::Result<(FriendsHandle, thread::JoinHandle<
                 closing = Some(reply);
                 break;
             }
-            // redb panics on some damaged pages. What that left half done is not touched again, not even to close it.
+            // redb panics on some damaged pages. What that left half done is not touched again, not
+            // even to close it.
             if let Err(reason) = contain(|| command.run(&mut friends)) {
                 tracing::error!(reason, "friends.redb is damaged: the friends thread stops");
                 return;
@@ -53,8 +56,8 @@ pub fn spawn(friends: Friends) -> io::Result<(FriendsHandle, thread::JoinHandle<
     Ok((handle, thread))
 }
 
-/// Speaks to the thread of [`Friends`]. Each method waits for its answer, and so for the disk; [`StoreFault::Stopped`] when
-/// the thread has ended.
+/// Speaks to the thread of [`Friends`]. Each method waits for its answer, and so for the disk;
+/// [`StoreFault::Stopped`] when the thread has ended.
 #[derive(Debug, Clone)]
 pub struct FriendsHandle {
     commands: mpsc::Sender<FriendsCommand>,

@@ -1,12 +1,14 @@
-//! Friends: their signed profiles and names, who is here, chat with its outbox, and where to find whom again.
+//! Friends: their signed profiles and names, who is here, chat with its outbox, and where to find
+//! whom again.
 //!
-//! [`Friends`] owns `friends.redb` and is a plain struct: a call and the time in, an answer out. The node runs it on a
-//! thread of its own ([`spawn`]) and speaks to it through a [`FriendsHandle`], since every change waits for the disk.
-//! Invariants:
+//! [`Friends`] owns `friends.redb` and is a plain struct: a call and the time in, an answer out.
+//! The node runs it on a thread of its own ([`spawn`]) and speaks to it through a
+//! [`FriendsHandle`], since every change waits for the disk. Invariants:
 //! - What an answer says was kept is durable.
-//! - The key is the identity; a name is a label that its key signed. Two friends may bear one name, and are then told
-//!   apart by the first hex digits of their keys: `yzw#3f2a`.
-//! - A line is kept once, whole, whatever is in it; what is not printable is replaced where it is shown, not here.
+//! - The key is the identity; a name is a label that its key signed. Two friends may bear one name,
+//!   and are then told apart by the first hex digits of their keys: `yzw#3f2a`.
+//! - A line is kept once, whole, whatever is in it; what is not printable is replaced where it is
+//!   shown, not here.
 //! - Everything kept is bounded: see the constants `MAX_…`.
 
 mod book;
@@ -30,12 +32,12 @@ use redb::ReadableTable;
 use tokio::sync::broadcast;
 
 pub use book::{
-    AddressSource, BadAddress, KnownPeer, MAX_ADDRESSES_PER_PEER, MAX_BOOK_ADDRESSES, TOUCH_INTERVAL_MS, check_address,
-    split_address,
+    AddressSource, BadAddress, KnownPeer, MAX_ADDRESSES_PER_PEER, MAX_BOOK_ADDRESSES,
+    TOUCH_INTERVAL_MS, check_address, split_address,
 };
 pub use chat::{
-    ChatRecord, LineState, MAX_HISTORY, MAX_LINES, MAX_OUTBOX, MAX_OUTBOX_PER_FRIEND, MAX_TIME_APART_MS, QuitReceipt,
-    Receipt, SentLine,
+    ChatRecord, LineState, MAX_HISTORY, MAX_LINES, MAX_OUTBOX, MAX_OUTBOX_PER_FRIEND,
+    MAX_TIME_APART_MS, QuitReceipt, Receipt, SentLine,
 };
 pub use errors::{ChatError, FindError, OwnProfileError, ProfileError, ReceiveError, ResolveError};
 pub use handle::{FriendsHandle, spawn};
@@ -93,7 +95,8 @@ impl Departure {
     }
 }
 
-/// What consoles show as it happens. Names are as people tell friends apart; texts are whole and not yet made printable.
+/// What consoles show as it happens. Names are as people tell friends apart; texts are whole and
+/// not yet made printable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FriendsEvent {
     /// A friend's profile is held and the friend is here.
@@ -162,7 +165,10 @@ pub struct Friends {
 
 impl fmt::Debug for Friends {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Friends").field("me", &self.me).field("known", &self.known.len()).finish_non_exhaustive()
+        f.debug_struct("Friends")
+            .field("me", &self.me)
+            .field("known", &self.known.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -172,7 +178,8 @@ impl Friends {
         Self::with(Store::open(path)?, config)
     }
 
-    /// Opens `friends.redb` at `path` to be read: what changes is kept in memory, and lost at the end.
+    /// Opens `friends.redb` at `path` to be read: what changes is kept in memory, and lost at the
+    /// end.
     pub fn open_frozen(path: &Path, config: FriendsConfig) -> Result<Self, StoreFault> {
         Self::with(Store::open_frozen(path)?, config)
     }
@@ -184,7 +191,10 @@ impl Friends {
 
     /// On any backend, for tests.
     #[cfg(test)]
-    pub(crate) fn on_backend(backend: impl redb::StorageBackend, config: FriendsConfig) -> Result<Self, StoreFault> {
+    pub(crate) fn on_backend(
+        backend: impl redb::StorageBackend,
+        config: FriendsConfig,
+    ) -> Result<Self, StoreFault> {
         Self::with(Store::on_backend(backend)?, config)
     }
 
@@ -195,7 +205,8 @@ impl Friends {
     }
 
     fn with(store: Store, config: FriendsConfig) -> Result<Self, StoreFault> {
-        let known = contain(|| profiles::load(&store)).unwrap_or_else(|reason| Err(StoreFault::Broken(reason)))?;
+        let known = contain(|| profiles::load(&store))
+            .unwrap_or_else(|reason| Err(StoreFault::Broken(reason)))?;
         let FriendsConfig { me, network, signer } = config;
         Ok(Self {
             me,
@@ -239,7 +250,12 @@ impl Friends {
     }
 
     /// The last connection to the peer is gone.
-    pub fn offline(&mut self, peer: PeerId, how: Departure, now: UnixMillis) -> Result<(), StoreFault> {
+    pub fn offline(
+        &mut self,
+        peer: PeerId,
+        how: Departure,
+        now: UnixMillis,
+    ) -> Result<(), StoreFault> {
         match self.presence.remove(&peer) {
             None => return Ok(()),
             Some(Presence::Joined) => self.leave(&peer, how),

@@ -18,10 +18,11 @@ use crate::{
     },
 };
 
-/// Profiles that are held: about 5 MB. When full, the one least recently seen goes, of those who are not here and whom we
-/// never wrote to.
+/// Profiles that are held: about 5 MB. When full, the one least recently seen goes, of those who
+/// are not here and whom we never wrote to.
 pub const MAX_PROFILES_KEPT: usize = 10_000;
-/// How far ahead of our clock a profile may be signed: a day. Any further, and a wrong clock could never be put right.
+/// How far ahead of our clock a profile may be signed: a day. Any further, and a wrong clock could
+/// never be put right.
 pub const MAX_AHEAD_MS: u64 = 24 * 60 * 60 * 1_000;
 /// Names that are remembered of one peer; when it takes another, the oldest is forgotten.
 pub const MAX_NAMES: usize = 8;
@@ -95,8 +96,10 @@ pub(super) fn load(store: &Store) -> Result<BTreeMap<PeerId, Known>, StoreFault>
         let profile = codec::decode(bytes, MAX_FRIENDS_REQUEST_BYTES)
             .map_err(|error| StoreFault::Damaged { table: "profiles", error })?;
         let network = BlockHash(*network);
-        known
-            .insert(PeerId(PublicKey(*peer.value())), Known { profile, network, last_seen, talked, names: Vec::new() });
+        known.insert(
+            PeerId(PublicKey(*peer.value())),
+            Known { profile, network, last_seen, talked, names: Vec::new() },
+        );
     }
     for row in transaction.open_table(NAMES)?.iter()? {
         let (key, since) = row?;
@@ -126,9 +129,9 @@ fn remove(tables: &mut Tables<'_>, peer: &PeerId, known: &Known) -> Result<(), S
 }
 
 impl Friends {
-    /// Signs and holds our own profile: to be called at start, and whenever one of the parts changes. `addresses` are
-    /// multiaddrs; their `/p2p/` is taken off, doubles and those beyond the eighth are left out. The same parts again give
-    /// the profile that is held.
+    /// Signs and holds our own profile: to be called at start, and whenever one of the parts
+    /// changes. `addresses` are multiaddrs; their `/p2p/` is taken off, doubles and those beyond
+    /// the eighth are left out. The same parts again give the profile that is held.
     ///
     /// The first of a run is always signed anew, later than any goodbye of the run before.
     pub fn set_own_profile(
@@ -154,8 +157,13 @@ impl Friends {
         }
         let Self { me, network, signer, store, .. } = self;
         let own = store.write(|tables| {
-            let last = tables.meta.get(META_SEQUENCE).map_err(StoreFault::from)?.map_or(0, |last| last.value());
-            // A sequence beyond what others accept, from a time when this clock was wrong, does not count.
+            let last = tables
+                .meta
+                .get(META_SEQUENCE)
+                .map_err(StoreFault::from)?
+                .map_or(0, |last| last.value());
+            // A sequence beyond what others accept, from a time when this clock was wrong, does not
+            // count.
             let last = if last > now.saturating_add(MAX_AHEAD_MS) { 0 } else { last };
             let sequence = now.max(last.saturating_add(1));
             let own = SignedProfile::sign(network, *me, name, listed, payment, sequence, signer)?;
@@ -172,8 +180,13 @@ impl Friends {
         self.own.as_ref()
     }
 
-    /// Keeps a profile that came, if it is its peer's, obeys the rules, and is newer than the one held.
-    pub fn keep_profile(&mut self, profile: SignedProfile, now: UnixMillis) -> Result<Kept, ProfileError> {
+    /// Keeps a profile that came, if it is its peer's, obeys the rules, and is newer than the one
+    /// held.
+    pub fn keep_profile(
+        &mut self,
+        profile: SignedProfile,
+        now: UnixMillis,
+    ) -> Result<Kept, ProfileError> {
         let peer = profile.peer;
         if peer == self.me {
             return Ok(Kept::Own);
@@ -246,12 +259,15 @@ impl Friends {
             .ok_or(ProfileError::Full { limit: MAX_PROFILES_KEPT })
     }
 
-    /// What Explore is answered: our own profile, then others of this network, those here first, then as they were seen
-    /// last; 64 in all.
+    /// What Explore is answered: our own profile, then others of this network, those here first,
+    /// then as they were seen last; 64 in all.
     #[must_use]
     pub fn explore_answer(&self) -> Vec<SignedProfile> {
-        let mut others: Vec<_> = self.known.values().filter(|known| known.network == self.network).collect();
-        others.sort_by_key(|known| std::cmp::Reverse((self.is_online(&known.profile.peer), known.last_seen)));
+        let mut others: Vec<_> =
+            self.known.values().filter(|known| known.network == self.network).collect();
+        others.sort_by_key(|known| {
+            std::cmp::Reverse((self.is_online(&known.profile.peer), known.last_seen))
+        });
         let others = others.into_iter().map(|known| known.profile.clone());
         self.own.iter().cloned().chain(others).take(MAX_PROFILES).collect()
     }
@@ -267,7 +283,8 @@ impl Friends {
             .known
             .iter()
             .map(|(peer, known)| {
-                let namesakes = of_name.get(known.profile.name.as_str()).map_or(&[][..], Vec::as_slice);
+                let namesakes =
+                    of_name.get(known.profile.name.as_str()).map_or(&[][..], Vec::as_slice);
                 self.info(known, unique_digits(peer, namesakes))
             })
             .collect();
@@ -304,8 +321,10 @@ impl Known {
         if self.names.iter().any(|(borne, _)| borne == name) {
             return None;
         }
-        let oldest = self.names.iter().enumerate().min_by_key(|(_, (_, since))| *since).map(|(at, _)| at);
-        let forgotten = oldest.filter(|_| self.names.len() >= MAX_NAMES).map(|at| self.names.swap_remove(at).0);
+        let oldest =
+            self.names.iter().enumerate().min_by_key(|(_, (_, since))| *since).map(|(at, _)| at);
+        let forgotten =
+            oldest.filter(|_| self.names.len() >= MAX_NAMES).map(|at| self.names.swap_remove(at).0);
         self.names.push((name.clone(), now));
         forgotten
     }

@@ -29,7 +29,8 @@ pub(super) struct Rates {
 }
 
 impl Rates {
-    /// Takes one line from an author's budget, or from the strangers' when there is no friend; whether there was one.
+    /// Takes one line from an author's budget, or from the strangers' when there is no friend;
+    /// whether there was one.
     pub(super) fn take(&mut self, friend: Option<PeerId>, now: UnixMillis) -> bool {
         let (burst, earns_ms) = match friend {
             Some(_) => (FRIEND_BURST, FRIEND_EARNS_MS),
@@ -38,7 +39,9 @@ impl Rates {
         let full = burst.saturating_mul(earns_ms);
         if self.budgets.len() >= MAX_BUDGETS && !self.budgets.contains_key(&friend) {
             let full = FRIEND_BURST * FRIEND_EARNS_MS;
-            self.budgets.retain(|_, budget| budget.saved_ms.saturating_add(now.saturating_sub(budget.at)) < full);
+            self.budgets.retain(|_, budget| {
+                budget.saved_ms.saturating_add(now.saturating_sub(budget.at)) < full
+            });
         }
         let budget = self.budgets.entry(friend).or_insert(Budget { saved_ms: full, at: now });
         budget.saved_ms = budget.saved_ms.saturating_add(now.saturating_sub(budget.at)).min(full);
@@ -64,7 +67,10 @@ mod tests {
         let friend = Some(PeerId(PublicKey([1; 32])));
         assert_eq!((0..2_000).filter(|_| rates.take(friend, 1_000_000)).count(), 1_000);
         assert_eq!((0..50).filter(|_| rates.take(friend, 1_001_000)).count(), 5);
-        assert!(rates.take(Some(PeerId(PublicKey([2; 32]))), 1_001_000), "another friend has its own budget");
+        assert!(
+            rates.take(Some(PeerId(PublicKey([2; 32]))), 1_001_000),
+            "another friend has its own budget"
+        );
     }
 
     #[test]

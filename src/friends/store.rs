@@ -10,8 +10,8 @@ use std::{
 };
 
 use redb::{
-    Builder, Database, Durability, ReadTransaction, ReadableDatabase, ReadableTable, Table, TableDefinition,
-    TableError, WriteTransaction,
+    Builder, Database, Durability, ReadTransaction, ReadableDatabase, ReadableTable, Table,
+    TableDefinition, TableError, WriteTransaction,
 };
 
 use crate::{
@@ -29,7 +29,8 @@ const SCHEMA: u64 = 1;
 /// The bytes of a peer id's key.
 pub(super) type Key32 = [u8; 32];
 
-/// Peer → (network that the profile is signed for, last seen (0: never), whether we wrote to it, canonical profile).
+/// Peer → (network that the profile is signed for, last seen (0: never), whether we wrote to it,
+/// canonical profile).
 type ProfileRow = (&'static Key32, u64, bool, &'static [u8]);
 /// (Line's id, when it came, state, canonical line).
 type ChatRow = (&'static [u8; 16], u64, u8, &'static [u8]);
@@ -38,7 +39,8 @@ type OutboxRow = (&'static Key32, &'static [u8]);
 /// (When it was added, when a connection last stood (0: never), source).
 type AddressRow = (u64, u64, u8);
 
-pub(super) const PROFILES: TableDefinition<'_, &Key32, ProfileRow> = TableDefinition::new("profiles_1");
+pub(super) const PROFILES: TableDefinition<'_, &Key32, ProfileRow> =
+    TableDefinition::new("profiles_1");
 /// Names that a peer ever bore: (peer, name) → since when we know.
 pub(super) const NAMES: TableDefinition<'_, (&Key32, &str), u64> = TableDefinition::new("names_1");
 /// Order of arrival → line.
@@ -46,13 +48,16 @@ pub(super) const CHAT: TableDefinition<'_, u64, ChatRow> = TableDefinition::new(
 /// Id → order.
 pub(super) const CHAT_IDS: TableDefinition<'_, &[u8; 16], u64> = TableDefinition::new("chat_ids_1");
 /// (Friend, order): what a conversation consists of.
-pub(super) const CHAT_FRIENDS: TableDefinition<'_, (&Key32, u64), ()> = TableDefinition::new("chat_friends_1");
+pub(super) const CHAT_FRIENDS: TableDefinition<'_, (&Key32, u64), ()> =
+    TableDefinition::new("chat_friends_1");
 /// (Friend, order) → line that waits for its receiver.
-pub(super) const OUTBOX: TableDefinition<'_, (&Key32, u64), OutboxRow> = TableDefinition::new("outbox_1");
+pub(super) const OUTBOX: TableDefinition<'_, (&Key32, u64), OutboxRow> =
+    TableDefinition::new("outbox_1");
 /// Friend → time and counter of its last goodbye.
 pub(super) const QUITS: TableDefinition<'_, &Key32, (u64, u64)> = TableDefinition::new("quits_1");
 /// (Peer, address).
-pub(super) const ADDRESSES: TableDefinition<'_, (&Key32, &str), AddressRow> = TableDefinition::new("peers_1");
+pub(super) const ADDRESSES: TableDefinition<'_, (&Key32, &str), AddressRow> =
+    TableDefinition::new("peers_1");
 /// Peer → when the ban ends; `u64::MAX`: never.
 pub(super) const BANS: TableDefinition<'_, &Key32, u64> = TableDefinition::new("bans_1");
 /// Numbers by name: see the constants below.
@@ -72,13 +77,15 @@ pub(super) const META_SEQUENCE: &str = "sequence";
 pub enum StoreFault {
     /// The disk or the file.
     #[error(
-        "friends.redb in the data folder cannot be used: {0}; if it is damaged, keep a copy, move it away, and start again: \
+        "friends.redb in the data folder cannot be used: {0}; if it is damaged, keep a copy, move \
+         it away, and start again: \
          friends are found anew, and the chat that was kept is in the copy"
     )]
     Database(Arc<redb::Error>),
     /// The file, found by a panic of redb's.
     #[error(
-        "friends.redb in the data folder is damaged: {0}; keep a copy, move it away, and start again: friends are found \
+        "friends.redb in the data folder is damaged: {0}; keep a copy, move it away, and start \
+         again: friends are found \
          anew, and the chat that was kept is in the copy"
     )]
     Broken(String),
@@ -94,7 +101,9 @@ pub enum StoreFault {
         reason: String,
     },
     /// A newer version of the program wrote the file.
-    #[error("friends.redb has version {found}, this program knows {SCHEMA}: use a newer friendchain")]
+    #[error(
+        "friends.redb has version {found}, this program knows {SCHEMA}: use a newer friendchain"
+    )]
     Newer {
         /// The file's.
         found: u64,
@@ -141,7 +150,14 @@ macro_rules! from_redb {
     )+};
 }
 
-from_redb!(DatabaseError, StorageError, TableError, TransactionError, CommitError, SetDurabilityError);
+from_redb!(
+    DatabaseError,
+    StorageError,
+    TableError,
+    TransactionError,
+    CommitError,
+    SetDurabilityError
+);
 
 /// All tables, in one transaction that writes.
 pub(super) struct Tables<'txn> {
@@ -194,7 +210,8 @@ fn builder() -> Builder {
     builder
 }
 
-/// Refuses an empty file, which redb would take for a new one, and what is no file. Whether there is one.
+/// Refuses an empty file, which redb would take for a new one, and what is no file. Whether there
+/// is one.
 fn check_file(path: &Path) -> Result<bool, StoreFault> {
     match fs::metadata(path) {
         Ok(metadata) if metadata.is_file() && metadata.len() > 0 => Ok(true),
@@ -208,7 +225,10 @@ impl Store {
     /// Opens the file, or makes it: whole or not at all.
     pub(super) fn open(path: &Path) -> Result<Self, StoreFault> {
         if !check_file(path)? {
-            let failed = |error: io::Error| StoreFault::Io { path: path.to_owned(), reason: error.to_string() };
+            let failed = |error: io::Error| StoreFault::Io {
+                path: path.to_owned(),
+                reason: error.to_string(),
+            };
             let unfinished = path.with_extension("redb-unfinished");
             match fs::remove_file(&unfinished) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
@@ -220,20 +240,29 @@ impl Store {
         Self::existing(path, || Ok(builder().open(path)?))
     }
 
-    /// Opens the file so that it stays as it is: what is written is kept in memory, and lost at the end.
+    /// Opens the file so that it stays as it is: what is written is kept in memory, and lost at the
+    /// end.
     pub(super) fn open_frozen(path: &Path) -> Result<Self, StoreFault> {
-        let failed = |error: io::Error| StoreFault::Io { path: path.to_owned(), reason: error.to_string() };
+        let failed =
+            |error: io::Error| StoreFault::Io { path: path.to_owned(), reason: error.to_string() };
         check_file(path)?;
-        Self::existing(path, || Ok(builder().create_with_backend(FrozenFile::open(path).map_err(failed)?)?))
+        Self::existing(path, || {
+            Ok(builder().create_with_backend(FrozenFile::open(path).map_err(failed)?)?)
+        })
     }
 
     /// Checks that a file is ours before anything is written to it.
-    fn existing(path: &Path, open: impl FnOnce() -> Result<Database, StoreFault>) -> Result<Self, StoreFault> {
+    fn existing(
+        path: &Path,
+        open: impl FnOnce() -> Result<Database, StoreFault>,
+    ) -> Result<Self, StoreFault> {
         let opened = contain(|| {
             let database = open()?;
             match database.begin_read()?.open_table(META) {
                 Ok(_) => {}
-                Err(TableError::TableDoesNotExist(_)) => return Err(StoreFault::NotOurs(path.to_owned())),
+                Err(TableError::TableDoesNotExist(_)) => {
+                    return Err(StoreFault::NotOurs(path.to_owned()));
+                }
                 Err(error) => return Err(error.into()),
             }
             Self::with(database)
@@ -277,7 +306,8 @@ impl Store {
         &self,
         change: impl FnOnce(&mut Tables<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
-        // Until it is done: what fails in between may be the disk, or a refusal, after which beginning again works.
+        // Until it is done: what fails in between may be the disk, or a refusal, after which
+        // beginning again works.
         let begun = self.database.begin_write();
         self.failed.set(begun.is_err());
         let mut transaction = begun.map_err(StoreFault::from)?;

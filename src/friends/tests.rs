@@ -38,17 +38,25 @@ impl Key {
 
     fn config(&self, network: NetworkId) -> FriendsConfig {
         let key = self.key.clone();
-        FriendsConfig { me: self.peer, network, signer: Box::new(move |bytes| Signature(key.sign(bytes).to_bytes())) }
+        FriendsConfig {
+            me: self.peer,
+            network,
+            signer: Box::new(move |bytes| Signature(key.sign(bytes).to_bytes())),
+        }
     }
 
     fn profile(&self, name: &str, sequence: UnixMillis) -> SignedProfile {
         let payment = Some(self.peer.0.owner());
         let addresses = vec!["/ip4/10.0.0.1/tcp/8891".to_owned()];
-        SignedProfile::sign(&NETWORK, self.peer, name, addresses, payment, sequence, &|bytes| self.sign(bytes)).unwrap()
+        SignedProfile::sign(&NETWORK, self.peer, name, addresses, payment, sequence, &|bytes| {
+            self.sign(bytes)
+        })
+        .unwrap()
     }
 
     fn line(&self, to: Option<PeerId>, text: &str, time: UnixMillis, counter: u64) -> SignedLine {
-        SignedLine::sign(&NETWORK, self.peer, to, time, counter, text, &|bytes| self.sign(bytes)).unwrap()
+        SignedLine::sign(&NETWORK, self.peer, to, time, counter, text, &|bytes| self.sign(bytes))
+            .unwrap()
     }
 
     fn quit(&self, time: UnixMillis) -> SignedQuit {
@@ -104,8 +112,15 @@ fn a_bad_profile_is_refused_by_name_and_blame() {
     for address in ["10.0.0.1:80", "", "/", "/ip4/10.0.0.1/tcp/1/p2p/12D3KooW", "/ip4/\u{1b}[2J"] {
         let addresses = vec![address.to_owned()];
         let profile =
-            SignedProfile::sign(&NETWORK, yjf.peer, "yjf", addresses, None, NOW, &|bytes| yjf.sign(bytes)).unwrap();
-        assert_eq!(friends.keep_profile(profile, NOW).unwrap_err().code(), "bad_address", "{address}");
+            SignedProfile::sign(&NETWORK, yjf.peer, "yjf", addresses, None, NOW, &|bytes| {
+                yjf.sign(bytes)
+            })
+            .unwrap();
+        assert_eq!(
+            friends.keep_profile(profile, NOW).unwrap_err().code(),
+            "bad_address",
+            "{address}"
+        );
     }
 
     let error = friends.keep_profile(yjf.profile("yjf", NOW + MAX_AHEAD_MS + 1), NOW).unwrap_err();
@@ -119,7 +134,11 @@ fn our_own_profile_counts_up_and_is_signed_anew_only_when_it_changes() {
     let listen = ["/ip4/10.0.0.1/tcp/1/p2p/12D3KooWx".to_owned(), "/ip4/10.0.0.1/tcp/1".to_owned()];
     let first = friends.set_own_profile("yzw", &listen, None, NOW).unwrap();
     first.verify(&NETWORK).unwrap();
-    assert_eq!(first.addresses, ["/ip4/10.0.0.1/tcp/1"], "the peer id is taken off, and the double");
+    assert_eq!(
+        first.addresses,
+        ["/ip4/10.0.0.1/tcp/1"],
+        "the peer id is taken off, and the double"
+    );
     assert_eq!(friends.set_own_profile("yzw", &listen, None, NOW + 5).unwrap(), first);
     let second = friends.set_own_profile("yzw", &listen, Some(Owner([1; 20])), NOW - 5).unwrap();
     assert_eq!(second.sequence, NOW + 1, "a clock that went back does not make it older");
@@ -143,7 +162,10 @@ fn joining_is_told_once_when_both_connection_and_profile_are_there() {
 
         let (peer, name) = (yjf.peer, "yjf".to_owned());
         assert_eq!(events.try_recv().unwrap(), FriendsEvent::Joined { peer, name: name.clone() });
-        assert_eq!(events.try_recv().unwrap(), FriendsEvent::Left { peer, name, how: Departure::Lost });
+        assert_eq!(
+            events.try_recv().unwrap(),
+            FriendsEvent::Left { peer, name, how: Departure::Lost }
+        );
         assert!(events.try_recv().is_err());
         let info = friends.friend(&yjf.peer).unwrap();
         assert_eq!((info.online, info.last_seen), (false, Some(NOW + MINUTE)));
@@ -157,7 +179,11 @@ fn a_goodbye_shows_a_friend_as_gone_once_and_an_old_one_does_not() {
     friends.online(yjf.peer, NOW).unwrap();
     let mut events = friends.subscribe();
     let quit = yjf.quit(NOW + 5);
-    assert_eq!(friends.receive_quit(&yjf.quit(NOW - 1), NOW + 5).unwrap(), QuitReceipt::Known, "of an earlier run");
+    assert_eq!(
+        friends.receive_quit(&yjf.quit(NOW - 1), NOW + 5).unwrap(),
+        QuitReceipt::Known,
+        "of an earlier run"
+    );
     assert!(friends.is_online(&yjf.peer));
     assert_eq!(friends.receive_quit(&quit, NOW + 5).unwrap(), QuitReceipt::New);
     assert!(!friends.is_online(&yjf.peer));
@@ -191,7 +217,10 @@ fn a_name_finds_its_friend_and_errors_say_what_to_type() {
     let error = ResolveError::Ambiguous { name: "yjf".to_owned(), candidates: candidates.to_vec() };
     assert_eq!(friends.resolve("yjf"), Err(error));
     assert_eq!(friends.resolve(&format!("yjf#{}", one.peer.suffix(4))), Ok(one.peer));
-    assert_eq!(friends.resolve(&format!("yjf#{}", other.peer.suffix(64).to_uppercase())), Ok(other.peer));
+    assert_eq!(
+        friends.resolve(&format!("yjf#{}", other.peer.suffix(64).to_uppercase())),
+        Ok(other.peer)
+    );
     for text in ["yjf#", "yjf#12", "yjf#zzzz", "yjf#00000000", "#", ""] {
         assert_eq!(friends.resolve(text).unwrap_err().code(), "unknown_friend", "{text}");
     }
@@ -209,7 +238,10 @@ fn suffixes_grow_until_they_tell_friends_apart() {
         assert_eq!(friends.resolve(&format!("sr#{}", info.suffix)), Ok(info.peer_id));
         assert_eq!(friends.label(&info.peer_id), format!("sr#{}", info.suffix));
     }
-    assert_eq!(friends.resolve(&format!("sr#{}", one.peer.suffix(4))).unwrap_err().code(), "ambiguous_friend");
+    assert_eq!(
+        friends.resolve(&format!("sr#{}", one.peer.suffix(4))).unwrap_err().code(),
+        "ambiguous_friend"
+    );
 }
 
 #[test]
@@ -226,7 +258,10 @@ fn paying_takes_eight_digits_once_two_friends_ever_shared_a_name() {
     assert_eq!(friends.resolve_to_pay("yjf").unwrap_err().code(), "suffix_too_short");
     let short = format!("yjf#{}", thief.peer.suffix(7));
     assert_eq!(friends.resolve_to_pay(&short).unwrap_err().code(), "suffix_too_short");
-    assert_eq!(friends.resolve_to_pay(&format!("yjf#{}", thief.peer.suffix(8))).unwrap().0, thief.peer);
+    assert_eq!(
+        friends.resolve_to_pay(&format!("yjf#{}", thief.peer.suffix(8))).unwrap().0,
+        thief.peer
+    );
     assert_eq!(friends.resolve_to_pay("fang"), Ok(paid));
     assert_eq!(friends.resolve_to_pay(&one.peer.to_string()), Ok(paid));
 }
@@ -234,8 +269,10 @@ fn paying_takes_eight_digits_once_two_friends_ever_shared_a_name() {
 #[test]
 fn a_friend_without_a_wallet_cannot_be_paid() {
     let (mut friends, key) = (friends(), Key::new(1));
-    let profile =
-        SignedProfile::sign(&NETWORK, key.peer, "yjf", Vec::new(), None, NOW, &|bytes| key.sign(bytes)).unwrap();
+    let profile = SignedProfile::sign(&NETWORK, key.peer, "yjf", Vec::new(), None, NOW, &|bytes| {
+        key.sign(bytes)
+    })
+    .unwrap();
     friends.keep_profile(profile, NOW).unwrap();
     assert_eq!(friends.resolve_to_pay("yjf"), Err(ResolveError::NoWallet("yjf".to_owned())));
 }
@@ -253,7 +290,9 @@ fn explore_tells_of_us_first_then_of_those_here_and_of_64_at_most() {
     let names: Vec<_> = answer.iter().take(3).map(|profile| profile.name.as_str()).collect();
     assert_eq!(names, ["yzw", "f77", "f5"]);
     assert_eq!(answer.len(), 64);
-    crate::wire::Response::Friends(crate::wire::FriendsResponse::Profiles(answer)).encode().unwrap();
+    crate::wire::Response::Friends(crate::wire::FriendsResponse::Profiles(answer))
+        .encode()
+        .unwrap();
 }
 
 #[test]
@@ -269,16 +308,24 @@ fn a_direct_line_waits_in_the_outbox_until_it_is_delivered() {
     assert_eq!(friends.outbox_peers().unwrap(), [yjf.peer]);
 
     let mut events = friends.subscribe();
-    assert!(!friends.delivered(Key::new(2).peer, first.id).unwrap(), "another's word for it does not count");
+    assert!(
+        !friends.delivered(Key::new(2).peer, first.id).unwrap(),
+        "another's word for it does not count"
+    );
     assert!(friends.delivered(yjf.peer, first.id).unwrap());
     assert!(!friends.delivered(yjf.peer, first.id).unwrap());
     assert!(!friends.refused(yjf.peer, second.id, Refusal::RateLimited).unwrap(), "that may pass");
     assert!(friends.refused(yjf.peer, second.id, Refusal::Invalid).unwrap());
     assert_eq!(friends.outbox_for(&yjf.peer, 10).unwrap(), []);
-    let states: Vec<_> = friends.history(Some(&yjf.peer), 10).unwrap().iter().map(|line| line.state).collect();
+    let states: Vec<_> =
+        friends.history(Some(&yjf.peer), 10).unwrap().iter().map(|line| line.state).collect();
     assert_eq!(states, [LineState::Delivered, LineState::Refused]);
-    assert!(matches!(events.try_recv().unwrap(), FriendsEvent::Delivered { id, .. } if id == first.id));
-    assert!(matches!(events.try_recv().unwrap(), FriendsEvent::Refused { id, .. } if id == second.id));
+    assert!(
+        matches!(events.try_recv().unwrap(), FriendsEvent::Delivered { id, .. } if id == first.id)
+    );
+    assert!(
+        matches!(events.try_recv().unwrap(), FriendsEvent::Refused { id, .. } if id == second.id)
+    );
 }
 
 #[test]
@@ -286,7 +333,10 @@ fn a_line_that_may_not_be_sent_says_why() {
     let (mut friends, yjf) = (friends(), Key::new(1));
     assert_eq!(friends.direct(yjf.peer, " \t", NOW).unwrap_err().code(), "empty_line");
     assert_eq!(friends.broadcast("", NOW).unwrap_err().code(), "empty_line");
-    assert_eq!(friends.direct(yjf.peer, &"x".repeat(4_097), NOW).unwrap_err().code(), "line_too_long");
+    assert_eq!(
+        friends.direct(yjf.peer, &"x".repeat(4_097), NOW).unwrap_err().code(),
+        "line_too_long"
+    );
     assert_eq!(friends.direct(friends.me(), "x", NOW).unwrap_err().code(), "note_to_self");
     assert_eq!(friends.history(None, 10).unwrap(), []);
 }
@@ -309,7 +359,9 @@ fn a_direct_line_that_came_is_kept_once_and_whole() {
     // Its author's clock is a year off: a direct line is taken all the same.
     let line = yjf.line(Some(friends.me()), text, NOW - 365 * 24 * 60 * MINUTE, 0);
     let receipt = friends.receive_direct(yjf.peer, line.clone(), NOW).unwrap();
-    assert!(matches!(receipt, Receipt::New(record) if record.text == text && record.from_name == "yjf"));
+    assert!(
+        matches!(receipt, Receipt::New(record) if record.text == text && record.from_name == "yjf")
+    );
     assert_eq!(friends.receive_direct(yjf.peer, line, NOW).unwrap(), Receipt::Known);
     let history = friends.history(Some(&yjf.peer), 10).unwrap();
     assert_eq!(texts(&history), [text]);
@@ -325,12 +377,21 @@ fn a_direct_line_that_is_not_the_senders_or_not_ours_is_refused() {
         (error.code(), error.blame())
     };
     let line = yjf.line(Some(me), "hello", NOW, 0);
-    assert_eq!(code(friends.receive_direct(sr.peer, line.clone(), NOW)), ("not_the_author", Blame::Peer));
+    assert_eq!(
+        code(friends.receive_direct(sr.peer, line.clone(), NOW)),
+        ("not_the_author", Blame::Peer)
+    );
     let to_sr = yjf.line(Some(sr.peer), "hello", NOW, 0);
-    assert_eq!(code(friends.receive_direct(yjf.peer, to_sr.clone(), NOW)), ("wrong_addressee", Blame::Peer));
+    assert_eq!(
+        code(friends.receive_direct(yjf.peer, to_sr.clone(), NOW)),
+        ("wrong_addressee", Blame::Peer)
+    );
     assert_eq!(code(friends.receive_broadcast(to_sr, NOW)), ("wrong_addressee", Blame::Peer));
     let to_all = yjf.line(None, "hello", NOW, 0);
-    assert_eq!(code(friends.receive_direct(yjf.peer, to_all, NOW)), ("wrong_addressee", Blame::Peer));
+    assert_eq!(
+        code(friends.receive_direct(yjf.peer, to_all, NOW)),
+        ("wrong_addressee", Blame::Peer)
+    );
     let forged = SignedLine { text: "bye".to_owned(), ..line };
     assert_eq!(code(friends.receive_direct(yjf.peer, forged, NOW)), ("bad_signature", Blame::Peer));
     let empty = yjf.line(Some(me), "\n", NOW, 0);
@@ -343,14 +404,21 @@ fn a_line_to_all_is_kept_once_and_only_while_it_is_fresh() {
     let (mut friends, yjf) = (friends(), Key::new(1));
     friends.keep_profile(yjf.profile("yjf", NOW), NOW).unwrap();
     let line = yjf.line(None, "hello all", NOW, 0);
-    assert!(matches!(friends.receive_broadcast(line.clone(), NOW + MINUTE).unwrap(), Receipt::New(_)));
+    assert!(matches!(
+        friends.receive_broadcast(line.clone(), NOW + MINUTE).unwrap(),
+        Receipt::New(_)
+    ));
     assert_eq!(friends.receive_broadcast(line, NOW + MINUTE).unwrap(), Receipt::Known);
     for time in [NOW - MAX_TIME_APART_MS - 1, NOW + MAX_TIME_APART_MS + 1] {
         let error = friends.receive_broadcast(yjf.line(None, "late", time, 1), NOW).unwrap_err();
         assert_eq!((error.code(), error.blame()), ("stale_line", Blame::Nobody));
     }
     let ours = friends.broadcast("hello", NOW).unwrap();
-    assert_eq!(friends.receive_broadcast(ours.line, NOW).unwrap(), Receipt::Known, "our own, come back");
+    assert_eq!(
+        friends.receive_broadcast(ours.line, NOW).unwrap(),
+        Receipt::Known,
+        "our own, come back"
+    );
     assert_eq!(texts(&friends.history(None, 10).unwrap()), ["hello all", "hello"]);
     assert_eq!(texts(&friends.history(Some(&yjf.peer), 10).unwrap()), ["hello all"]);
     assert_eq!(texts(&friends.history(None, 1).unwrap()), ["hello"], "the last ones");
@@ -361,7 +429,9 @@ fn strangers_who_flood_are_ignored_and_friends_are_still_heard() {
     let (mut friends, yjf, stranger) = (friends(), Key::new(1), Key::new(2));
     friends.keep_profile(yjf.profile("yjf", NOW), NOW).unwrap();
     let refused = (0..150)
-        .filter_map(|counter| friends.receive_broadcast(stranger.line(None, "buy", NOW, counter), NOW).err())
+        .filter_map(|counter| {
+            friends.receive_broadcast(stranger.line(None, "buy", NOW, counter), NOW).err()
+        })
         .map(|error| (error.code(), error.blame()));
     assert_eq!(refused.collect::<Vec<_>>(), [("too_many_lines", Blame::Nobody); 50]);
     assert!(friends.receive_broadcast(yjf.line(None, "hello", NOW, 0), NOW).is_ok());
@@ -394,7 +464,11 @@ fn everything_survives_a_restart() {
     let info = friends.friend(&yjf.peer).unwrap();
     assert_eq!((info.name.as_str(), info.online, info.last_seen), ("fang", false, Some(NOW)));
     friends.keep_profile(Key::new(2).profile("yjf", NOW), NOW).unwrap();
-    assert_eq!(friends.resolve_to_pay("yjf").unwrap_err().code(), "suffix_too_short", "former names are known");
+    assert_eq!(
+        friends.resolve_to_pay("yjf").unwrap_err().code(),
+        "suffix_too_short",
+        "former names are known"
+    );
     assert_eq!(friends.outbox_for(&yjf.peer, 10).unwrap(), std::slice::from_ref(&sent));
     assert_eq!(texts(&friends.history(Some(&yjf.peer), 10).unwrap()), ["are you there?", "yes"]);
     assert_eq!(friends.receive_direct(yjf.peer, came, NOW).unwrap(), Receipt::Known);
@@ -422,7 +496,9 @@ fn on_another_chain_friends_stay_but_what_was_signed_for_the_first_is_not_passed
     assert_eq!(friends.explore_answer(), []);
     assert_eq!(friends.outbox_for(&yjf.peer, 10).unwrap(), []);
     let there =
-        SignedProfile::sign(&OTHER_NETWORK, yjf.peer, "yjf", Vec::new(), None, NOW - 1, &|bytes| yjf.sign(bytes));
+        SignedProfile::sign(&OTHER_NETWORK, yjf.peer, "yjf", Vec::new(), None, NOW - 1, &|bytes| {
+            yjf.sign(bytes)
+        });
     assert_eq!(friends.keep_profile(there.unwrap(), NOW).unwrap(), Kept::Updated);
     assert_eq!(friends.explore_answer().len(), 1);
 }
@@ -453,7 +529,10 @@ fn a_full_table_of_profiles_forgets_whom_it_never_saw_before_friends() {
         known.talked = true;
     }
     let error = friends.keep_profile(Key::new(5).profile("xzq", NOW), NOW).unwrap_err();
-    assert_eq!((error.code(), error.blame(), error.refusal()), ("profiles_full", Blame::Nobody, None));
+    assert_eq!(
+        (error.code(), error.blame(), error.refusal()),
+        ("profiles_full", Blame::Nobody, None)
+    );
 }
 
 #[test]
@@ -474,12 +553,16 @@ fn what_the_history_drops_leaves_nothing_behind_and_still_waits_in_the_outbox() 
 fn the_address_book_is_bounded_and_what_a_user_gave_stays() {
     let mut friends = friends();
     let given = Key::new(1).peer;
-    friends.add_addresses(given, &["/dns4/home.example/tcp/1".to_owned()], AddressSource::Command, NOW).unwrap();
+    friends
+        .add_addresses(given, &["/dns4/home.example/tcp/1".to_owned()], AddressSource::Command, NOW)
+        .unwrap();
     for seed in 0..u32::try_from(MAX_BOOK_ADDRESSES).unwrap() / 16 + 8 {
         let mut key = [9; 32];
         key[..4].copy_from_slice(&seed.to_be_bytes());
         let addresses: Vec<_> = (1..=20).map(|port| format!("/ip4/10.0.0.1/tcp/{port}")).collect();
-        friends.add_addresses(PeerId(PublicKey(key)), &addresses, AddressSource::Discovered, NOW + 1).unwrap();
+        friends
+            .add_addresses(PeerId(PublicKey(key)), &addresses, AddressSource::Discovered, NOW + 1)
+            .unwrap();
     }
     let peers = friends.known_peers(usize::MAX).unwrap();
     assert!(peers.iter().any(|peer| peer.peer == given));
@@ -491,7 +574,8 @@ fn the_address_book_is_bounded_and_what_a_user_gave_stays() {
 #[test]
 fn the_address_that_worked_last_is_dialed_first() {
     let (mut friends, one, other) = (friends(), Key::new(1).peer, Key::new(2).peer);
-    let addresses = ["/ip4/10.0.0.1/tcp/1".to_owned(), "/ip4/10.0.0.1/tcp/2".to_owned(), "junk".to_owned()];
+    let addresses =
+        ["/ip4/10.0.0.1/tcp/1".to_owned(), "/ip4/10.0.0.1/tcp/2".to_owned(), "junk".to_owned()];
     friends.add_addresses(one, &addresses, AddressSource::Profile, NOW).unwrap();
     friends.add_addresses(other, &addresses[..1], AddressSource::Invite, NOW).unwrap();
     friends.touch_address(one, &format!("/ip4/10.0.0.1/tcp/2/p2p/{one}"), NOW + 1).unwrap();
@@ -506,7 +590,10 @@ fn the_address_that_worked_last_is_dialed_first() {
 #[test]
 fn an_address_is_told_from_the_peer_behind_it() {
     let peer = Key::new(1).peer;
-    assert_eq!(split_address(&format!("/ip4/10.0.0.1/tcp/1/p2p/{peer}")), Ok(("/ip4/10.0.0.1/tcp/1", Some(peer))));
+    assert_eq!(
+        split_address(&format!("/ip4/10.0.0.1/tcp/1/p2p/{peer}")),
+        Ok(("/ip4/10.0.0.1/tcp/1", Some(peer)))
+    );
     assert_eq!(split_address("/ip4/10.0.0.1/tcp/1"), Ok(("/ip4/10.0.0.1/tcp/1", None)));
     assert!(split_address("/ip4/10.0.0.1/tcp/1/p2p/nobody").is_err());
     assert!(split_address("10.0.0.1:1").is_err());
@@ -519,7 +606,9 @@ async fn the_handle_answers_and_says_when_the_thread_has_ended() {
     let yjf = Key::new(1);
     assert_eq!(handle.keep_profile(yjf.profile("yjf", NOW), NOW).await.unwrap(), Kept::New);
     handle.online(yjf.peer, NOW).await.unwrap();
-    assert!(matches!(events.recv().await.unwrap(), FriendsEvent::Joined { peer, .. } if peer == yjf.peer));
+    assert!(
+        matches!(events.recv().await.unwrap(), FriendsEvent::Joined { peer, .. } if peer == yjf.peer)
+    );
     assert_eq!(handle.resolve("nobody".to_owned()).await.unwrap_err().code(), "unknown_friend");
     assert!(!handle.is_busy());
     drop(handle);
@@ -531,21 +620,25 @@ fn sentences_name_the_value_and_what_to_do() {
     let mut shown = String::new();
     for error in [
         ResolveError::Unknown("sr".to_owned()),
-        ResolveError::Ambiguous { name: "sr".to_owned(), candidates: vec!["sr#1234".to_owned(), "sr#5678".to_owned()] },
+        ResolveError::Ambiguous {
+            name: "sr".to_owned(),
+            candidates: vec!["sr#1234".to_owned(), "sr#5678".to_owned()],
+        },
     ] {
         writeln!(shown, "{error}").unwrap();
     }
     assert_eq!(
         shown,
-        "no friend is called 'sr': `friends` lists them\n'sr' could be any of sr#1234, sr#5678: say which\n"
+        "no friend is called 'sr': `friends` lists them\n'sr' could be any of sr#1234, sr#5678: \
+         say which\n"
     );
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
-    /// Two nodes, any mix of writing, delivering, redelivering and lost answers: each line arrives once, in order, and
-    /// nothing is left waiting at the end.
+    /// Two nodes, any mix of writing, delivering, redelivering and lost answers: each line arrives
+    /// once, in order, and nothing is left waiting at the end.
     #[test]
     fn every_line_lands_exactly_once(steps in proptest::collection::vec(0..4_u8, 1..40)) {
         let (one, other) = (Key::new(0), Key::new(1));

@@ -1,4 +1,5 @@
-//! Blocks and trades, good and bad, come to a small chain in any order, with branches, restarts and waiting trades.
+//! Blocks and trades, good and bad, come to a small chain in any order, with branches, restarts and
+//! waiting trades.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,7 +11,8 @@ use crate::{
     },
     consensus::{CoinKey, Network, SUBSIDY, check_transaction, created_coins, spent_coins},
     primitives::{
-        Amount, Block, BlockHash, OutPoint, Owner, Transaction, TransactionKind, TxId, TxOutput, coinbase_memo,
+        Amount, Block, BlockHash, OutPoint, Owner, Transaction, TransactionKind, TxId, TxOutput,
+        coinbase_memo,
     },
 };
 
@@ -65,7 +67,12 @@ impl Story {
             }
             3 => {
                 let stamp = u32::try_from(choices.below(4)).expect("small");
-                let text = note(&self.network.id, &key(number(choices)), stamp, &[b"words", choices.take(2)].concat());
+                let text = note(
+                    &self.network.id,
+                    &key(number(choices)),
+                    stamp,
+                    &[b"words", choices.take(2)].concat(),
+                );
                 self.submit(&text, choices);
             }
             4 | 5 => self.mine(choices),
@@ -82,7 +89,10 @@ impl Story {
                 }
                 if choices.flag() {
                     let headers: Vec<_> = blocks.iter().map(|block| block.header).collect();
-                    self.chain.chain.accept_headers(&headers, PEER, self.chain.now).expect("good headers");
+                    self.chain
+                        .chain
+                        .accept_headers(&headers, PEER, self.chain.now)
+                        .expect("good headers");
                     blocks.reverse();
                 }
                 for block in blocks {
@@ -132,14 +142,20 @@ impl Story {
         let fee = [0, 0, 1, 1_000, 1_000_000][choices.below(5)].min(sum);
         let parts = u64::try_from(1 + choices.below(4)).expect("small");
         let mut outputs: Vec<_> = (0..parts)
-            .map(|_| TxOutput { value: Amount::from_units((sum - fee) / parts), owner: owner(&key(number(choices))) })
+            .map(|_| TxOutput {
+                value: Amount::from_units((sum - fee) / parts),
+                owner: owner(&key(number(choices))),
+            })
             .collect();
         let mut inputs: Vec<_> = coins.iter().map(|coin| (&from, coin.outpoint)).collect();
         let other = key(9);
         match choices.below(20) {
             0 => outputs[0].value = Amount::from_units(choices.number()),
             1 => outputs.clear(),
-            2 => inputs.push((&from, OutPoint { txid: TxId(choices.array()), index: u32::from(choices.byte()) })),
+            2 => inputs.push((
+                &from,
+                OutPoint { txid: TxId(choices.array()), index: u32::from(choices.byte()) },
+            )),
             3 => inputs.extend(inputs.first().copied()),
             4 => inputs.iter_mut().for_each(|input| input.0 = &other),
             5 => inputs.push((&from, OutPoint { txid: TxId::ZERO, index: 0 })),
@@ -191,7 +207,8 @@ impl Story {
     }
 
     fn block_at(&self, height: usize) -> Block {
-        let hash = self.chain.chain.hash_at(u32::try_from(height).expect("small")).expect("connected");
+        let hash =
+            self.chain.chain.hash_at(u32::try_from(height).expect("small")).expect("connected");
         self.blocks[self.known[&hash]].clone()
     }
 
@@ -237,13 +254,18 @@ impl Story {
         let transactions = &mut block.transactions;
         match choices.below(16) {
             0 => transactions[0].outputs[0].value = Amount::from_units(choices.number()),
-            1 => transactions[0].memo = coinbase_memo(height.wrapping_add(u32::from(choices.byte())), &[1]),
+            1 => {
+                transactions[0].memo =
+                    coinbase_memo(height.wrapping_add(u32::from(choices.byte())), &[1])
+            }
             2 => transactions[0].outputs.clear(),
             3 => transactions.truncate(choices.below(2)),
             4 => transactions.reverse(),
             5 => transactions.extend(transactions.last().cloned()),
             6 => {
-                if let Some(input) = transactions.last_mut().and_then(|last| last.inputs.first_mut()) {
+                if let Some(input) =
+                    transactions.last_mut().and_then(|last| last.inputs.first_mut())
+                {
                     input.signature.0[choices.below(64)] ^= choices.byte().max(1);
                 }
             }
@@ -253,17 +275,22 @@ impl Story {
             }
             8 => {
                 // A second spend of what the block before it spent.
-                let spent = self.blocks.iter().rev().flat_map(|block| block.transactions.iter().skip(1));
+                let spent =
+                    self.blocks.iter().rev().flat_map(|block| block.transactions.iter().skip(1));
                 let again = spent.take(2).cloned().collect::<Vec<_>>();
                 block.transactions.extend(again);
             }
             9 => {
-                let outputs = vec![TxOutput { value: Amount::from_units(1), owner: Owner::ZERO }; 2];
+                let outputs =
+                    vec![TxOutput { value: Amount::from_units(1), owner: Owner::ZERO }; 2];
                 transactions[0].outputs.extend(outputs);
             }
             10 => block.header.time = choices.number(),
             11 => block.header.bits ^= 1 << choices.below(32),
-            12 => block.header.height = block.header.height.wrapping_add(1 + u32::from(choices.byte())),
+            12 => {
+                block.header.height =
+                    block.header.height.wrapping_add(1 + u32::from(choices.byte()))
+            }
             13 => {
                 let from = key(number(choices));
                 let stamp = note(&self.network.id, &from, 0, b"words");
@@ -286,7 +313,10 @@ impl Story {
     fn accept_branch(&mut self) {
         let (before, now) = (self.chain.chain.tip(), self.chain.now);
         let Some(divergence) = self.chain.chain.divergence(now) else {
-            assert!(self.chain.chain.accept_branch(before.hash, now).is_err(), "a chain without branches took one");
+            assert!(
+                self.chain.chain.accept_branch(before.hash, now).is_err(),
+                "a chain without branches took one"
+            );
             return;
         };
         assert_eq!(divergence.ours.hash, before.hash);
@@ -300,7 +330,8 @@ impl Story {
 
     fn restart(&mut self) {
         self.chain.chain.commit().expect("a commit");
-        let (hash, tip, best) = (self.chain.hash(), self.chain.chain.tip(), self.chain.chain.best_header());
+        let (hash, tip, best) =
+            (self.chain.hash(), self.chain.chain.tip(), self.chain.chain.best_header());
         let waiting: Vec<_> = self.chain.chain.mempool().iter().map(|entry| entry.txid).collect();
         let chain = std::mem::replace(&mut self.chain, TestChain::new());
         self.chain = chain.reopen();
@@ -310,7 +341,8 @@ impl Story {
         assert_eq!(kept, waiting, "a restart changed the mempool");
     }
 
-    /// No coin is spent twice among what waits, and all of it rests on the chain or on what waits before it.
+    /// No coin is spent twice among what waits, and all of it rests on the chain or on what waits
+    /// before it.
     fn check_mempool(&mut self) {
         let mut spent: HashSet<CoinKey> = HashSet::new();
         let mut made: HashSet<CoinKey> = HashSet::new();
@@ -320,10 +352,18 @@ impl Story {
             assert_eq!(entry.txid, transaction.txid());
             assert_eq!(entry.bytes, transaction.encoded_len());
             for input in &transaction.inputs {
-                assert!(spent.insert(CoinKey::of_input(input)), "two waiting trades spend one coin");
+                assert!(
+                    spent.insert(CoinKey::of_input(input)),
+                    "two waiting trades spend one coin"
+                );
             }
             for spends in spent_coins(transaction) {
-                let parent = self.chain.chain.transaction(spends.outpoint.txid).expect("a disk").expect("a parent");
+                let parent = self
+                    .chain
+                    .chain
+                    .transaction(spends.outpoint.txid)
+                    .expect("a disk")
+                    .expect("a parent");
                 let mined = matches!(parent.state, TxState::Mined { .. });
                 assert!(mined || made.contains(&spends), "a waiting trade rests on nothing");
             }
@@ -334,11 +374,15 @@ impl Story {
     fn end(&mut self) {
         let tip = self.chain.chain.tip();
         let supply = self.chain.supply();
-        let best: Vec<_> =
-            (1..=usize::try_from(tip.height).expect("small")).map(|height| self.block_at(height)).collect();
+        let best: Vec<_> = (1..=usize::try_from(tip.height).expect("small"))
+            .map(|height| self.block_at(height))
+            .collect();
         assert_eq!(Amount::from_units(supply_of(&self.network.genesis, &best)), supply);
         for txid in std::mem::take(&mut self.own) {
-            assert!(self.chain.chain.transaction(txid).expect("a disk").is_some(), "an own trade is lost");
+            assert!(
+                self.chain.chain.transaction(txid).expect("a disk").is_some(),
+                "an own trade is lost"
+            );
         }
 
         // The blocks of the best chain alone, in order, lead to the same coins.
@@ -360,7 +404,8 @@ fn number(choices: &mut Choices<'_>) -> u8 {
 /// What the blocks minted less what they burnt, by the plainest of ledgers.
 fn supply_of(genesis: &Block, blocks: &[Block]) -> u64 {
     let mut coins: HashMap<(TxId, u32), u64> = HashMap::new();
-    for transaction in std::iter::once(genesis).chain(blocks).flat_map(|block| &block.transactions) {
+    for transaction in std::iter::once(genesis).chain(blocks).flat_map(|block| &block.transactions)
+    {
         if transaction.kind() == TransactionKind::Trade {
             for input in &transaction.inputs {
                 let spent = coins.remove(&(input.outpoint.txid, input.outpoint.index));

@@ -1,7 +1,7 @@
 //! A fuzzer's bytes as a series of choices.
 
-/// Reads choices off the front of the bytes. When they are used up every choice is the first one, so that each input has
-/// an end, and a prefix of an input means the beginning of the same story.
+/// Reads choices off the front of the bytes. When they are used up every choice is the first one,
+/// so that each input has an end, and a prefix of an input means the beginning of the same story.
 #[derive(Debug)]
 pub(super) struct Choices<'a> {
     rest: &'a [u8],

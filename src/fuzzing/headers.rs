@@ -15,7 +15,8 @@ use crate::{
 /// More steps teach nothing new.
 const MAX_STEPS: usize = 48;
 
-/// A header whose target asks for more hashes than this, on average, is left unmined: it would take too long.
+/// A header whose target asks for more hashes than this, on average, is left unmined: it would take
+/// too long.
 const MAX_HASHES: u64 = 4_096;
 
 /// What must be known of a header, found by the rules alone.
@@ -30,7 +31,8 @@ struct Story {
     chain: TestChain,
     network: Network,
     good: HashMap<BlockHash, Known>,
-    /// In the order in which they were made, good ones and bad ones: what may be sent again, or built upon.
+    /// In the order in which they were made, good ones and bad ones: what may be sent again, or
+    /// built upon.
     made: Vec<Header>,
     /// Ahead of the clock, by the time when they are due.
     early: Vec<(UnixMillis, Header)>,
@@ -109,7 +111,10 @@ impl Story {
     /// A child of `parent` with any one thing wrong, or none.
     fn header(&mut self, parent: &Header, choices: &mut Choices<'_>) -> Header {
         self.salt += 1;
-        let window = self.good.get(&parent.hash()).and_then(|known| HeaderWindow::from_headers(&known.branch).ok());
+        let window = self
+            .good
+            .get(&parent.hash())
+            .and_then(|known| HeaderWindow::from_headers(&known.branch).ok());
         let spacing = self.network.params.spacing_ms.max(1_000);
         let earliest = window.as_ref().map_or(parent.time, min_time);
         let time = match choices.below(8) {
@@ -120,7 +125,8 @@ impl Story {
             4 => choices.number(),
             _ => parent.time.saturating_add(spacing),
         };
-        let right_bits = window.as_ref().map_or(parent.bits, |window| next_bits(&self.network, window, time));
+        let right_bits =
+            window.as_ref().map_or(parent.bits, |window| next_bits(&self.network, window, time));
         let mut root = [0; 32];
         root[..8].copy_from_slice(&self.salt.to_le_bytes());
         let mut header = Header {
@@ -176,7 +182,9 @@ impl Story {
                 assert_eq!((accepted.new, accepted.best_header.hash), (new, best));
                 assert_eq!(Some(accepted.last), batch.last().map(Header::hash));
             }
-            (Err(error), Some(_)) => assert!(!error.to_string().is_empty() && !error.code().is_empty()),
+            (Err(error), Some(_)) => {
+                assert!(!error.to_string().is_empty() && !error.code().is_empty())
+            }
             _ => panic!("the chain says {outcome:?} where the rules refuse {refused:?}"),
         }
         let after = self.chain.chain.best_header();
@@ -211,7 +219,8 @@ impl Story {
 
     /// Most work; between equals, the lower hash.
     fn best(&self) -> BlockHash {
-        let best = self.good.iter().max_by_key(|(hash, known)| (known.work, std::cmp::Reverse(**hash)));
+        let best =
+            self.good.iter().max_by_key(|(hash, known)| (known.work, std::cmp::Reverse(**hash)));
         *best.expect("genesis").0
     }
 
@@ -221,7 +230,11 @@ impl Story {
         let best = chain.best_header();
         assert_eq!(best.work, self.good[&best.hash].work);
         let reader = chain.reader();
-        assert_eq!(reader.locator().first(), Some(&best.hash), "the locator begins at the best header");
+        assert_eq!(
+            reader.locator().first(),
+            Some(&best.hash),
+            "the locator begins at the best header"
+        );
         for hash in self.good.keys() {
             assert!(reader.header(hash).is_some(), "an accepted header is gone");
         }
@@ -229,7 +242,11 @@ impl Story {
         assert_eq!(audit.problem, None);
         let block = self.chain.chain.template(Owner::ZERO, NOW).expect("a template").block;
         let header = mined(&block);
-        assert_eq!(self.chain.chain.check_on_tip(&header, NOW), Ok(()), "our own template breaks a rule");
+        assert_eq!(
+            self.chain.chain.check_on_tip(&header, NOW),
+            Ok(()),
+            "our own template breaks a rule"
+        );
     }
 }
 

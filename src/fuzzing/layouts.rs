@@ -1,25 +1,25 @@
-//! The fixed layouts of the chain: headers, transactions, blocks, memos of coinbases, genesis blocks, keys of coins,
-//! targets.
+//! The fixed layouts of the chain: headers, transactions, blocks, memos of coinbases, genesis
+//! blocks, keys of coins, targets.
 
 use std::{fmt, sync::Arc};
 
 use crate::{
     consensus::{
-        ChainParams, CheckedHeader, Checkpoint, CoinKey, Invite, Network, SUBSIDY, Target, Work, check_block,
-        check_coinbase_value, check_coins, check_transaction, created_coins, spent_coins, testing::mine,
-        verify_signatures,
+        ChainParams, CheckedHeader, Checkpoint, CoinKey, Invite, Network, SUBSIDY, Target, Work,
+        check_block, check_coinbase_value, check_coins, check_transaction, created_coins,
+        spent_coins, testing::mine, verify_signatures,
     },
     primitives::{
-        Block, BlockHash, Decode, Encode, Header, Signature, Transaction, encoding::from_bytes, merkle_branch,
-        merkle_root, printable, root_of_branch,
+        Block, BlockHash, Decode, Encode, Header, Signature, Transaction, encoding::from_bytes,
+        merkle_branch, merkle_root, printable, root_of_branch,
     },
 };
 
 /// A genesis that asks for more leading zero bits is not mined here: it would take too long.
 const MAX_MINED_BITS: u8 = 10;
 
-/// Every layout over the same bytes: what is accepted has these bytes as its only encoding, and may be looked at in every
-/// way.
+/// Every layout over the same bytes: what is accepted has these bytes as its only encoding, and may
+/// be looked at in every way.
 pub fn consensus_layouts(data: &[u8]) {
     if let Some(header) = one_encoding::<Header>(data) {
         look_at_header(&header);
@@ -120,7 +120,9 @@ fn look_at_block(block: &Block) {
         let Ok(header) = CheckedHeader::from_store(block.header) else { continue };
         match check_block(Arc::new(block.clone()), &header) {
             Ok(checked) => assert_eq!(checked.block(), block),
-            Err(error) => assert_eq!(error.condemns_header(), block.header.merkle_root == root, "{error}"),
+            Err(error) => {
+                assert_eq!(error.condemns_header(), block.header.merkle_root == root, "{error}")
+            }
         }
     }
     look_at_genesis(block);
@@ -150,6 +152,7 @@ fn look_at_genesis(genesis: &Block) {
     assert_eq!((network.id, &network.genesis), (genesis.hash(), genesis));
     let work = network.genesis_work();
     let checkpoint = Checkpoint { height: 0, hash: network.id, work };
-    let invite = Invite::new(network, checkpoint, Vec::new()).expect("a chain can be joined at its genesis");
+    let invite =
+        Invite::new(network, checkpoint, Vec::new()).expect("a chain can be joined at its genesis");
     assert_eq!(Invite::from_text(&invite.to_text()), Ok(invite));
 }

@@ -1,9 +1,9 @@
-//! What the fuzz targets run: for each of them one function from any bytes, which panics when something that must hold
-//! does not.
+//! What the fuzz targets run: for each of them one function from any bytes, which panics when
+//! something that must hold does not.
 //!
-//! Compiled for `cargo fuzz` (`--cfg fuzzing`) and for tests, never into the program. `fuzz/README.md` says how the
-//! targets are run; `cargo test` plays their kept inputs through the same functions, so that what was found once stays
-//! found without a nightly toolchain.
+//! Compiled for `cargo fuzz` (`--cfg fuzzing`) and for tests, never into the program.
+//! `fuzz/README.md` says how the targets are run; `cargo test` plays their kept inputs through the
+//! same functions, so that what was found once stays found without a nightly toolchain.
 #![allow(clippy::missing_panics_doc, reason = "a panic is how a finding is told")]
 
 mod blocks;

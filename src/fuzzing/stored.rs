@@ -1,5 +1,5 @@
-//! What the node finds on its own disk, which others may have changed: records of the tables, small files, and whole
-//! chains with a record that is not what was written.
+//! What the node finds on its own disk, which others may have changed: records of the tables, small
+//! files, and whole chains with a record that is not what was written.
 
 use std::{fmt, fs, path::Path};
 
@@ -9,7 +9,9 @@ use crate::{
         Chain, ChainFault, ChainOptions, OpenError, Origin,
         store::{
             Store,
-            tables::{self, HeaderRecord, OwnRecord, Undo, WaitingRecord, coin_from_bytes, coin_to_bytes},
+            tables::{
+                self, HeaderRecord, OwnRecord, Undo, WaitingRecord, coin_from_bytes, coin_to_bytes,
+            },
         },
         testing::{Branch, Disk, NOW, PEER, genesis_coin, key, network, note, open, owner, pay},
         wallet::Wallet,
@@ -76,7 +78,8 @@ fn reads_back<T: Encode + Decode + PartialEq + fmt::Debug>(bytes: &[u8]) {
 fn in_a_folder(run: impl FnOnce(&Path)) {
     let thread = format!("{:?}", std::thread::current().id());
     let thread: String = thread.chars().filter(char::is_ascii_digit).collect();
-    let folder = std::env::temp_dir().join(format!("friendchain-fuzzing-{}-{thread}", std::process::id()));
+    let folder =
+        std::env::temp_dir().join(format!("friendchain-fuzzing-{}-{thread}", std::process::id()));
     fs::create_dir_all(&folder).expect("a folder");
     run(&folder);
     let _ = fs::remove_dir_all(&folder);
@@ -93,8 +96,8 @@ fn look_at_wallet(path: &Path, bytes: &[u8]) {
     assert_eq!(fs::read(path).expect("still there"), bytes, "reading changed the wallet");
 }
 
-/// A small chain in which one record of one table is other than it was written: it opens or says why not, and no check of
-/// it panics.
+/// A small chain in which one record of one table is other than it was written: it opens or says
+/// why not, and no check of it panics.
 fn damaged_chain(choices: &mut Choices<'_>) {
     let network = network();
     let disk = Disk::default();
@@ -131,7 +134,8 @@ fn damaged_chain(choices: &mut Choices<'_>) {
             let _ = chain.reader().block_at(2);
             let _ = chain.template(owner(&key(1)), NOW);
             if chain.reindex(NOW, &mut |_, _| true).is_ok() {
-                // Whatever the tables that follow from blocks held, they are right now, as far as blocks go.
+                // Whatever the tables that follow from blocks held, they are right now, as far as
+                // blocks go.
                 let rebuilt = chain.verify(&mut |_, _| true);
                 if let Ok(rebuilt) = rebuilt {
                     assert_eq!(rebuilt.ok, rebuilt.problem.is_none());
@@ -180,7 +184,10 @@ macro_rules! entry {
     }};
 }
 
-fn damage(tables: &mut tables::WriteTables<'_>, choices: &mut Choices<'_>) -> Result<(), ChainFault> {
+fn damage(
+    tables: &mut tables::WriteTables<'_>,
+    choices: &mut Choices<'_>,
+) -> Result<(), ChainFault> {
     let remove = choices.byte() < 32;
     match choices.below(8) {
         0 => {

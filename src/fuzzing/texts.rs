@@ -1,5 +1,5 @@
-//! What people type, paste and call the RPC with: invites, proofs, addresses, amounts, ids, names, phrases, console lines,
-//! JSON; and the logs that `observe` is given.
+//! What people type, paste and call the RPC with: invites, proofs, addresses, amounts, ids, names,
+//! phrases, console lines, JSON; and the logs that `observe` is given.
 
 use std::{
     fmt::{Debug, Display},
@@ -20,18 +20,19 @@ use crate::{
         config::{check_rpc, parse_listen, parse_peer, parse_rpc},
         datadir::NodeId,
         rpc::types::{
-            Bits, Coins, CreateBlockchain, CreateWallet, MineMode, Secret, SendTrade, SignedCoins, SignedUnits, Units,
-            WriteNote,
+            Bits, Coins, CreateBlockchain, CreateWallet, MineMode, Secret, SendTrade, SignedCoins,
+            SignedUnits, Units, WriteNote,
         },
     },
     primitives::{
-        Address, Amount, BlockHash, Encode, LeafHash, MerkleRoot, PeerId, TxId, check_name, printable, sha256d,
+        Address, Amount, BlockHash, Encode, LeafHash, MerkleRoot, PeerId, TxId, check_name,
+        printable, sha256d,
     },
     wire::MessageId,
 };
 
-/// The first byte says what the rest is: a text in any of the short forms, an invite or a proof or the bytes inside it, a
-/// console line, JSON, or a log.
+/// The first byte says what the rest is: a text in any of the short forms, an invite or a proof or
+/// the bytes inside it, a console line, JSON, or a log.
 pub fn texts(data: &[u8]) {
     let Some((kind, rest)) = data.split_first() else { return };
     match kind % 16 {
@@ -89,7 +90,8 @@ fn look_at_proof(text: &str) {
     }
 }
 
-/// A good proof of any transaction of a block of a few, with bytes of it changed: no change is overlooked.
+/// A good proof of any transaction of a block of a few, with bytes of it changed: no change is
+/// overlooked.
 fn changed_proof(choices: &mut Choices<'_>) {
     let network = network(0);
     let count = u32::from(choices.byte() % 6);
@@ -107,7 +109,9 @@ fn changed_proof(choices: &mut Choices<'_>) {
     }
     match Proof::from_text(&sealed(PROOF_PREFIX, &payload)) {
         // One header in 256 has done the little work that is asked for here: it is another block's.
-        Ok(changed) => assert!(payload == whole || changed.block() != block.hash(), "a change is overlooked"),
+        Ok(changed) => {
+            assert!(payload == whole || changed.block() != block.hash(), "a change is overlooked")
+        }
         Err(error) => {
             show(&error);
             assert_ne!(payload, whole, "a good proof is refused");
@@ -115,10 +119,15 @@ fn changed_proof(choices: &mut Choices<'_>) {
     }
 }
 
-/// A sentence about a wrong text may quote it, but neither at length nor with what would move a terminal's cursor.
+/// A sentence about a wrong text may quote it, but neither at length nor with what would move a
+/// terminal's cursor.
 fn show(error: &impl Display) {
     let sentence = error.to_string();
-    assert!(!sentence.is_empty() && sentence.len() < 2_000, "{} bytes: {sentence:?}", sentence.len());
+    assert!(
+        !sentence.is_empty() && sentence.len() < 2_000,
+        "{} bytes: {sentence:?}",
+        sentence.len()
+    );
 }
 
 /// What is read prints as a text that reads as the same.
@@ -177,7 +186,10 @@ fn short_forms(text: &str) {
     match check_name(text) {
         Ok(()) => {
             assert_eq!(shown, text, "a name shows something else than itself");
-            assert!(text.parse::<Address>().is_err() && text.parse::<PeerId>().is_err(), "a name reads as an address");
+            assert!(
+                text.parse::<Address>().is_err() && text.parse::<PeerId>().is_err(),
+                "a name reads as an address"
+            );
         }
         Err(error) => show(&error),
     }
@@ -202,12 +214,19 @@ fn look_at_addresses(text: &str) {
         assert_eq!(crate::net::check_address(&printed).ok(), Some(printed.clone()), "{text:?}");
     }
     if let Ok(address) = parse_peer(text) {
-        // A multiaddr is the network's to judge; what was made of another form it must be able to dial.
-        assert!(text.starts_with('/') || crate::net::check_address(&address).is_ok(), "{text:?}: {address:?}");
+        // A multiaddr is the network's to judge; what was made of another form it must be able to
+        // dial.
+        assert!(
+            text.starts_with('/') || crate::net::check_address(&address).is_ok(),
+            "{text:?}: {address:?}"
+        );
     }
     if let Ok(addresses) = parse_listen(text) {
         for address in addresses {
-            assert!(text.starts_with('/') || crate::net::check_address(&address).is_ok(), "{text:?}: {address:?}");
+            assert!(
+                text.starts_with('/') || crate::net::check_address(&address).is_ok(),
+                "{text:?}: {address:?}"
+            );
         }
     }
     if let Ok(address) = parse_rpc(text) {
@@ -218,7 +237,8 @@ fn look_at_addresses(text: &str) {
     }
     match split_address(text) {
         Ok((address, peer)) => {
-            let whole = peer.map_or_else(|| address.to_owned(), |peer| format!("{address}/p2p/{peer}"));
+            let whole =
+                peer.map_or_else(|| address.to_owned(), |peer| format!("{address}/p2p/{peer}"));
             assert_eq!(whole, text);
         }
         Err(error) => show(&error),
@@ -235,14 +255,19 @@ fn look_at_console_line(line: &str) {
     }
 }
 
-/// Whatever is in a log, what is made of it moves no terminal's cursor and brings no script onto the page.
+/// Whatever is in a log, what is made of it moves no terminal's cursor and brings no script onto
+/// the page.
 fn look_at_log(log: &[u8]) {
-    let [text, json, page] = crate::observe::told(log).map(|told| String::from_utf8(told).expect("UTF-8"));
+    let [text, json, page] =
+        crate::observe::told(log).map(|told| String::from_utf8(told).expect("UTF-8"));
     for line in text.lines() {
         assert_eq!(printable(line), line);
     }
     assert!(!json.contains(char::is_control));
-    assert!(!page.contains("<script") && !page.replace('\n', "").contains(char::is_control), "{page}");
+    assert!(
+        !page.contains("<script") && !page.replace('\n', "").contains(char::is_control),
+        "{page}"
+    );
 }
 
 /// What the RPC takes.

@@ -9,21 +9,21 @@ use super::choices::Choices;
 use crate::{
     primitives::{BlockHash, NetworkId, Owner, PeerId, PublicKey, Signature, TxId},
     wire::{
-        BlockGossip, Bounded, ChatGossip, ChatRequest, ChatResponse, CompactBlock, FriendsRequest, FriendsResponse,
-        GetBlockTrades, GetBlocks, Gossip, HelloRequest, HelloResponse, Item, ItemId, Protocol, Refusal, Request,
-        Response, SignedLine, SignedProfile, SignedQuit, Status, SyncRequest, SyncResponse, Topic, TradeAnnouncement,
-        TradeGossip, codec,
+        BlockGossip, Bounded, ChatGossip, ChatRequest, ChatResponse, CompactBlock, FriendsRequest,
+        FriendsResponse, GetBlockTrades, GetBlocks, Gossip, HelloRequest, HelloResponse, Item,
+        ItemId, Protocol, Refusal, Request, Response, SignedLine, SignedProfile, SignedQuit,
+        Status, SyncRequest, SyncResponse, Topic, TradeAnnouncement, TradeGossip, codec,
         limits::{
-            MAX_ADDRESS_BYTES, MAX_ADDRESSES, MAX_FRIENDS_REQUEST_BYTES, MAX_GET_DATA, MAX_INV_HEADERS, MAX_LINE_BYTES,
-            MAX_LOCATOR, MAX_NAME_BYTES, MAX_PROFILES,
+            MAX_ADDRESS_BYTES, MAX_ADDRESSES, MAX_FRIENDS_REQUEST_BYTES, MAX_GET_DATA,
+            MAX_INV_HEADERS, MAX_LINE_BYTES, MAX_LOCATOR, MAX_NAME_BYTES, MAX_PROFILES,
         },
     },
 };
 
 const NETWORK: NetworkId = BlockHash([0xab; 32]);
 
-/// The first byte says what the rest is: the bytes of a message, or choices that a message is made by, at the limits
-/// more often than not.
+/// The first byte says what the rest is: the bytes of a message, or choices that a message is made
+/// by, at the limits more often than not.
 pub fn wire_messages(data: &[u8]) {
     let Some((kind, rest)) = data.split_first() else { return };
     match kind % 16 {
@@ -31,7 +31,11 @@ pub fn wire_messages(data: &[u8]) {
             let protocol = Protocol::ALL[usize::from(number)];
             if let Ok(request) = protocol.decode_request(rest) {
                 assert_eq!(request.protocol(), protocol);
-                assert_eq!(request.encode().as_deref(), Ok(rest), "a second encoding of {request:?}");
+                assert_eq!(
+                    request.encode().as_deref(),
+                    Ok(rest),
+                    "a second encoding of {request:?}"
+                );
                 look_at_request(&request);
             }
         }
@@ -39,7 +43,11 @@ pub fn wire_messages(data: &[u8]) {
             let protocol = Protocol::ALL[usize::from(number - 4)];
             if let Ok(response) = protocol.decode_response(rest) {
                 assert_eq!(response.protocol(), protocol);
-                assert_eq!(response.encode().as_deref(), Ok(rest), "a second encoding of {response:?}");
+                assert_eq!(
+                    response.encode().as_deref(),
+                    Ok(rest),
+                    "a second encoding of {response:?}"
+                );
                 if let Response::Friends(FriendsResponse::Profiles(profiles)) = &response {
                     profiles.iter().take(4).for_each(look_at_profile);
                 }
@@ -105,22 +113,26 @@ fn look_at_profile(profile: &SignedProfile) {
     assert_ne!(profile.signing_bytes(&NETWORK), other.signing_bytes(&NETWORK));
 }
 
-/// Messages that keep to their type's form but not always to its limits: what may be sent is accepted as it is, and what
-/// may not be sent is not accepted either.
+/// Messages that keep to their type's form but not always to its limits: what may be sent is
+/// accepted as it is, and what may not be sent is not accepted either.
 fn made_messages(choices: &mut Choices<'_>) {
     match choices.below(3) {
         0 => {
             let request = request(choices);
             match request.encode() {
                 Ok(bytes) => assert_eq!(request.protocol().decode_request(&bytes), Ok(request)),
-                Err(_) => assert!(request.protocol().decode_request(&raw_request(&request)).is_err()),
+                Err(_) => {
+                    assert!(request.protocol().decode_request(&raw_request(&request)).is_err())
+                }
             }
         }
         1 => {
             let response = response(choices);
             match response.encode() {
                 Ok(bytes) => assert_eq!(response.protocol().decode_response(&bytes), Ok(response)),
-                Err(_) => assert!(response.protocol().decode_response(&raw_response(&response)).is_err()),
+                Err(_) => {
+                    assert!(response.protocol().decode_response(&raw_response(&response)).is_err())
+                }
             }
         }
         _ => {
@@ -201,7 +213,8 @@ fn signature(choices: &mut Choices<'_>) -> Signature {
 
 fn refusal(choices: &mut Choices<'_>) -> Refusal {
     use Refusal as R;
-    [R::OverLimit, R::BadSignature, R::NotYours, R::NotMine, R::Stale, R::RateLimited, R::Invalid][choices.below(7)]
+    [R::OverLimit, R::BadSignature, R::NotYours, R::NotMine, R::Stale, R::RateLimited, R::Invalid]
+        [choices.below(7)]
 }
 
 fn status(choices: &mut Choices<'_>) -> Status {
@@ -250,19 +263,28 @@ fn request(choices: &mut Choices<'_>) -> Request {
         4 => {
             let (hashes, limit) = (count(choices, MAX_LOCATOR), count(choices, MAX_INV_HEADERS));
             let locator = (0..hashes).map(|_| hash(choices)).collect();
-            Request::Sync(SyncRequest::GetBlocks(GetBlocks { locator, limit: u32::try_from(limit).expect("small") }))
+            Request::Sync(SyncRequest::GetBlocks(GetBlocks {
+                locator,
+                limit: u32::try_from(limit).expect("small"),
+            }))
         }
         5 => Request::Sync(SyncRequest::GetMempool),
         6 => {
             let ids = count(choices, MAX_GET_DATA);
             let mut id = || {
-                if choices.flag() { ItemId::Block(hash(choices)) } else { ItemId::Trade(TxId([choices.byte(); 32])) }
+                if choices.flag() {
+                    ItemId::Block(hash(choices))
+                } else {
+                    ItemId::Trade(TxId([choices.byte(); 32]))
+                }
             };
             Request::Sync(SyncRequest::GetData((0..ids).map(|_| id()).collect()))
         }
         _ => {
             let (block, step) = (hash(choices), u32::from(choices.byte()));
-            let positions = (0..u32::from(choices.byte())).map(|position| position.wrapping_mul(step)).collect();
+            let positions = (0..u32::from(choices.byte()))
+                .map(|position| position.wrapping_mul(step))
+                .collect();
             Request::Sync(SyncRequest::GetBlockTrades(GetBlockTrades { block, positions }))
         }
     }
@@ -275,7 +297,9 @@ fn response(choices: &mut Choices<'_>) -> Response {
         2 => Response::Hello(HelloResponse::Busy),
         3 => {
             let profiles = count(choices, MAX_PROFILES);
-            Response::Friends(FriendsResponse::Profiles((0..profiles).map(|_| profile(choices)).collect()))
+            Response::Friends(FriendsResponse::Profiles(
+                (0..profiles).map(|_| profile(choices)).collect(),
+            ))
         }
         4 => Response::Friends(FriendsResponse::Welcome),
         5 => Response::Friends(FriendsResponse::Refused(refusal(choices))),
@@ -287,7 +311,9 @@ fn response(choices: &mut Choices<'_>) -> Response {
         }
         9 => {
             let ids = usize::from(choices.byte());
-            Response::Sync(SyncResponse::MempoolIds((0..ids).map(|_| TxId([choices.byte(); 32])).collect()))
+            Response::Sync(SyncResponse::MempoolIds(
+                (0..ids).map(|_| TxId([choices.byte(); 32])).collect(),
+            ))
         }
         10 => {
             let items = count(choices, MAX_GET_DATA);
@@ -300,7 +326,9 @@ fn response(choices: &mut Choices<'_>) -> Response {
         }
         11 => {
             let trades = choices.below(64);
-            Response::Sync(SyncResponse::BlockTrades((0..trades).map(|_| bytes(choices, 142)).collect()))
+            Response::Sync(SyncResponse::BlockTrades(
+                (0..trades).map(|_| bytes(choices, 142)).collect(),
+            ))
         }
         12 => Response::Sync(SyncResponse::NotYet),
         13 => Response::Sync(SyncResponse::NotFound),

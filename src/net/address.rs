@@ -12,17 +12,24 @@ use crate::primitives::PeerId;
 pub enum AddressError {
     /// Not an address in any form.
     #[error(
-        "'{0}' is not an address: write host:port (as 192.168.1.7:8891) or a multiaddr (as /ip4/192.168.1.7/tcp/8891)"
+        "'{0}' is not an address: write host:port (as 192.168.1.7:8891) or a multiaddr (as \
+         /ip4/192.168.1.7/tcp/8891)"
     )]
     Malformed(String),
     /// A multiaddr, but not of a transport that the node has.
-    #[error("'{0}' cannot be used: the node speaks /tcp/PORT and /udp/PORT/quic-v1 over /ip4, /ip6 and /dns alone")]
+    #[error(
+        "'{0}' cannot be used: the node speaks /tcp/PORT and /udp/PORT/quic-v1 over /ip4, /ip6 \
+         and /dns alone"
+    )]
     Transport(String),
     /// Its `/p2p/` part is the id of another kind of key.
     #[error("'{0}' names a peer whose key is not ed25519: ids of friends begin with 12D3KooW")]
     NotEd25519(String),
     /// An address to listen on must be one of this machine's, as a number.
-    #[error("'{0}' cannot be listened on: give an IP address of this machine, or 0.0.0.0 for all of them")]
+    #[error(
+        "'{0}' cannot be listened on: give an IP address of this machine, or 0.0.0.0 for all of \
+         them"
+    )]
     NotLocal(String),
 }
 
@@ -37,7 +44,9 @@ pub(super) fn parse(text: &str) -> Result<Multiaddr, AddressError> {
         let (host, port) = text.rsplit_once(':').ok_or_else(|| AddressError::Malformed(shown()))?;
         let port = port.parse().map_err(|_| AddressError::Malformed(shown()))?;
         let named = !host.is_empty() && host.len() <= 253;
-        if !named || !host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_')) {
+        if !named
+            || !host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'))
+        {
             return Err(AddressError::Malformed(shown()));
         }
         Multiaddr::from(Protocol::Dns(host.into())).with(Protocol::Tcp(port))
@@ -63,7 +72,13 @@ pub(super) fn is_transport(address: &Multiaddr) -> bool {
     let mut parts = address.iter();
     let host = matches!(
         parts.next(),
-        Some(Protocol::Ip4(_) | Protocol::Ip6(_) | Protocol::Dns(_) | Protocol::Dns4(_) | Protocol::Dns6(_))
+        Some(
+            Protocol::Ip4(_)
+                | Protocol::Ip6(_)
+                | Protocol::Dns(_)
+                | Protocol::Dns4(_)
+                | Protocol::Dns6(_)
+        )
     );
     let port = match parts.next() {
         Some(Protocol::Tcp(_)) => true,
@@ -121,15 +136,19 @@ pub(super) fn socket(address: &Multiaddr) -> Option<(SocketAddr, bool)> {
     }
 }
 
-/// Whether an address that others told of is worth dialing. Unspecified, multicast, and IPv6 link-local addresses (which
-/// lose their interface on the way) never are; `private_only` leaves out all that could be on the internet, names too.
+/// Whether an address that others told of is worth dialing. Unspecified, multicast, and IPv6
+/// link-local addresses (which lose their interface on the way) never are; `private_only` leaves
+/// out all that could be on the internet, names too.
 pub(super) fn is_dialable(address: &Multiaddr, private_only: bool) -> bool {
     if !is_transport(&without_peer(address)) {
         return false;
     }
     match ip(address) {
         Some(IpAddr::V4(ip)) => {
-            !ip.is_unspecified() && !ip.is_multicast() && !ip.is_broadcast() && (!private_only || is_private_v4(ip))
+            !ip.is_unspecified()
+                && !ip.is_multicast()
+                && !ip.is_broadcast()
+                && (!private_only || is_private_v4(ip))
         }
         Some(IpAddr::V6(ip)) => {
             !ip.is_unspecified()
@@ -163,9 +182,13 @@ fn rank(address: &Multiaddr) -> (u8, bool) {
     (scope, quic)
 }
 
-/// What to offer to others of the addresses that the node listens on: without unspecified and link-local ones, loopback
-/// only when there is nothing else, the farthest reaching first, TCP before QUIC.
-pub(super) fn offered(listening: impl Iterator<Item = Multiaddr>, external: &[Multiaddr]) -> Vec<Multiaddr> {
+/// What to offer to others of the addresses that the node listens on: without unspecified and
+/// link-local ones, loopback only when there is nothing else, the farthest reaching first, TCP
+/// before QUIC.
+pub(super) fn offered(
+    listening: impl Iterator<Item = Multiaddr>,
+    external: &[Multiaddr],
+) -> Vec<Multiaddr> {
     let mut own: Vec<_> = listening.filter(|address| is_dialable(address, false)).collect();
     own.sort_by_key(rank);
     own.dedup();
@@ -204,7 +227,9 @@ mod tests {
 
     #[test]
     fn what_cannot_be_dialed_is_named() {
-        for text in ["", "8891", "host:", ":8891", "host:99999", "a b:1", "/ip4/1.2.3/tcp/1", "/nonsense"] {
+        for text in
+            ["", "8891", "host:", ":8891", "host:99999", "a b:1", "/ip4/1.2.3/tcp/1", "/nonsense"]
+        {
             assert!(matches!(parse(text), Err(AddressError::Malformed(_))), "{text}");
         }
         for text in ["/ip4/1.2.3.4/udp/5", "/ip4/1.2.3.4", "/ip4/1.2.3.4/tcp/5/ws", "/memory/7"] {
@@ -246,8 +271,10 @@ mod tests {
             "/ip4/192.168.1.2/tcp/1",
         ];
         let external = [multiaddr("/dns/friend.example/tcp/1")];
-        let texts: Vec<_> =
-            offered(listening.iter().map(|text| multiaddr(text)), &external).iter().map(ToString::to_string).collect();
+        let texts: Vec<_> = offered(listening.iter().map(|text| multiaddr(text)), &external)
+            .iter()
+            .map(ToString::to_string)
+            .collect();
         assert_eq!(
             texts,
             [

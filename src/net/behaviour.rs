@@ -1,4 +1,5 @@
-//! The libp2p protocols that a node speaks, and how each is set. The traps of each library have their guard here.
+//! The libp2p protocols that a node speaks, and how each is set. The traps of each library have
+//! their guard here.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -16,8 +17,9 @@ use super::{
     codec::WireCodec,
     gate::Gate,
     limits::{
-        GOSSIP_HISTORY, GOSSIP_OVERHEAD, GOSSIP_SEND_QUEUE, MAX_CONNECTIONS, MAX_CONNECTIONS_PER_PEER,
-        MAX_GOSSIP_CONTROL, MAX_INBOUND_CONNECTIONS, MAX_LARGE_REQUESTS, MAX_PENDING_CONNECTIONS, MAX_STREAMS,
+        GOSSIP_HISTORY, GOSSIP_OVERHEAD, GOSSIP_SEND_QUEUE, MAX_CONNECTIONS,
+        MAX_CONNECTIONS_PER_PEER, MAX_GOSSIP_CONTROL, MAX_INBOUND_CONNECTIONS, MAX_LARGE_REQUESTS,
+        MAX_PENDING_CONNECTIONS, MAX_STREAMS,
     },
     metrics::of_gossipsub,
 };
@@ -26,7 +28,8 @@ use crate::{
     wire::{Protocol, Topic, limits::MAX_GOSSIP_BYTES},
 };
 
-pub(super) type Gossipsub = gossipsub::Behaviour<gossipsub::IdentityTransform, gossipsub::WhitelistSubscriptionFilter>;
+pub(super) type Gossipsub =
+    gossipsub::Behaviour<gossipsub::IdentityTransform, gossipsub::WhitelistSubscriptionFilter>;
 
 /// All protocols. Those that refuse connections come first: nothing is set up behind a refusal.
 #[derive(NetworkBehaviour)]
@@ -71,7 +74,10 @@ impl Names {
         Ok(Self {
             kad: stream_protocol(format!("/friendchain/kad/1/{tag}"))?,
             sync: stream_protocol(Protocol::Sync.id(network))?,
-            topics: Topic::ALL.into_iter().map(|topic| (topic, TopicHash::from_raw(topic.name(network)))).collect(),
+            topics: Topic::ALL
+                .into_iter()
+                .map(|topic| (topic, TopicHash::from_raw(topic.name(network))))
+                .collect(),
             alive: TopicHash::from_raw(format!("/friendchain/topic/alive/1/{tag}")),
         })
     }
@@ -94,7 +100,8 @@ fn stream_protocol(name: String) -> Result<StreamProtocol, NetError> {
         .map_err(|error| NetError::Setup { part: "a protocol name", reason: error.to_string() })
 }
 
-/// How long an answer may take: the same at both ends, or the far end's time-out would look like a broken stream here.
+/// How long an answer may take: the same at both ends, or the far end's time-out would look like a
+/// broken stream here.
 pub(super) const fn request_timeout(protocol: Protocol) -> Duration {
     match protocol {
         Protocol::Hello | Protocol::Friends | Protocol::Chat => Duration::from_secs(10),
@@ -134,13 +141,17 @@ impl Behaviour {
             ),
             identify: identify::Behaviour::new(
                 identify::Config::new("/friendchain/1".to_owned(), keypair.public())
-                    .with_agent_version(concat!("friendchain/", env!("CARGO_PKG_VERSION")).to_owned())
+                    .with_agent_version(
+                        concat!("friendchain/", env!("CARGO_PKG_VERSION")).to_owned(),
+                    )
                     .with_push_listen_addr_updates(true)
                     // The address book keeps addresses, checked and bounded.
                     .with_cache_size(0),
             ),
             ping: ping::Behaviour::new(
-                ping::Config::new().with_interval(config.ping_interval).with_timeout(config.ping_interval),
+                ping::Config::new()
+                    .with_interval(config.ping_interval)
+                    .with_timeout(config.ping_interval),
             ),
             mdns: Toggle::from(config.mdns.then(|| local_discovery(me)).flatten()),
             kad: kademlia(me, names),
@@ -152,7 +163,10 @@ impl Behaviour {
         })
     }
 
-    pub(super) fn requests(&mut self, protocol: Protocol) -> &mut request_response::Behaviour<WireCodec> {
+    pub(super) fn requests(
+        &mut self,
+        protocol: Protocol,
+    ) -> &mut request_response::Behaviour<WireCodec> {
         match protocol {
             Protocol::Hello => &mut self.hello,
             Protocol::Friends => &mut self.friends,
@@ -165,7 +179,8 @@ impl Behaviour {
 /// A machine without multicast, or without the right to it, runs without mDNS.
 fn local_discovery(me: libp2p::PeerId) -> Option<mdns::tokio::Behaviour> {
     let settings = mdns::Config {
-        // The library's minutes are too long for friends who start their nodes within seconds of one another.
+        // The library's minutes are too long for friends who start their nodes within seconds of
+        // one another.
         ttl: Duration::from_mins(1),
         query_interval: Duration::from_secs(10),
         enable_ipv6: false,
@@ -188,12 +203,14 @@ fn kademlia(me: libp2p::PeerId, names: &Names) -> kad::Behaviour<kad::store::Mem
         .set_provider_publication_interval(None)
         .set_query_timeout(Duration::from_secs(20));
     let mut kad = kad::Behaviour::with_config(me, kad::store::MemoryStore::new(me), settings);
-    // By itself it stays a client until an external address is confirmed, which on a LAN never happens.
+    // By itself it stays a client until an external address is confirmed, which on a LAN never
+    // happens.
     kad.set_mode(Some(kad::Mode::Server));
     kad
 }
 
-/// The first 20 bytes of SHA-256 of the payload: alike for all authors, and short, since an IHAVE lists thousands.
+/// The first 20 bytes of SHA-256 of the payload: alike for all authors, and short, since an IHAVE
+/// lists thousands.
 pub(super) fn message_id(payload: &[u8]) -> [u8; 20] {
     let digest = sha256(&[payload]);
     let mut id = [0; 20];
@@ -210,9 +227,10 @@ fn gossip(
     let failed = |reason: String| NetError::Setup { part: "gossip", reason };
     let settings = gossipsub::ConfigBuilder::default()
         .message_id_fn(|message| gossipsub::MessageId::from(message_id(&message.data).to_vec()))
-        // Payloads prove themselves (an author's signature, proof of work), so gossipsub's own signature means nothing
-        // here. Ours bear one all the same, and those of others are checked if present: the default of other
-        // libraries is to demand it, and this way clients of either habit can join.
+        // Payloads prove themselves (an author's signature, proof of work), so gossipsub's own
+        // signature means nothing here. Ours bear one all the same, and those of others are checked
+        // if present: the default of other libraries is to demand it, and this way clients of
+        // either habit can join.
         .validation_mode(gossipsub::ValidationMode::Permissive)
         .validate_messages()
         .max_transmit_size(config.max_gossip_frame)
@@ -231,7 +249,8 @@ fn gossip(
     // A peer's subscriptions to anything else are not remembered.
     let known: HashSet<TopicHash> = names.all_topics().cloned().collect();
     // Nor measured.
-    let measured = gossipsub::MetricsConfig { max_never_subscribed_topics: 0, ..Default::default() };
+    let measured =
+        gossipsub::MetricsConfig { max_never_subscribed_topics: 0, ..Default::default() };
     let mut gossip = Gossipsub::new_with_subscription_filter(
         gossipsub::MessageAuthenticity::Signed(keypair.clone()),
         settings,
@@ -240,7 +259,9 @@ fn gossip(
     .map_err(|reason| failed(reason.to_owned()))?
     .with_metrics(of_gossipsub(registry), measured);
     for topic in names.all_topics() {
-        gossip.subscribe(&IdentTopic::new(topic.as_str())).map_err(|error| failed(error.to_string()))?;
+        gossip
+            .subscribe(&IdentTopic::new(topic.as_str()))
+            .map_err(|error| failed(error.to_string()))?;
     }
     Ok(gossip)
 }

@@ -1,8 +1,8 @@
 //! Request-response framing: one CBOR message, then the end of the stream.
 //!
-//! What cannot be decoded is handed up as a value, not as an I/O error: libp2p says nothing of requests whose reading
-//! fails, and a peer that sends garbage must be known. Runs in the task of the connection, so that a message of
-//! megabytes is not decoded in the swarm's.
+//! What cannot be decoded is handed up as a value, not as an I/O error: libp2p says nothing of
+//! requests whose reading fails, and a peer that sends garbage must be known. Runs in the task of
+//! the connection, so that a message of megabytes is not decoded in the swarm's.
 
 use std::{io, sync::Arc};
 
@@ -31,7 +31,10 @@ pub(super) enum Frame<T> {
 }
 
 impl<T> Frame<T> {
-    fn incoming(bytes: Result<Vec<u8>, CodecError>, decode: impl FnOnce(&[u8]) -> Result<T, CodecError>) -> Self {
+    fn incoming(
+        bytes: Result<Vec<u8>, CodecError>,
+        decode: impl FnOnce(&[u8]) -> Result<T, CodecError>,
+    ) -> Self {
         let size = bytes.as_ref().map_or(0, Vec::len);
         Self::Incoming { size, message: bytes.and_then(|bytes| decode(&bytes)) }
     }
@@ -66,7 +69,10 @@ impl WireCodec {
         T: AsyncWrite + Unpin + Send,
     {
         let Frame::Outgoing(bytes) = frame else {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a received message is not sent on"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "a received message is not sent on",
+            ));
         };
         io.write_all(&bytes).await?;
         self.metrics.message(self.protocol.code(), "outbound", bytes.len());
@@ -86,20 +92,26 @@ impl request_response::Codec for WireCodec {
         let limit = self.protocol.max_request_bytes();
         let read = match read_message(&mut *io, limit.min(SMALL_REQUEST), Vec::new()).await? {
             Err((head, _)) if limit > SMALL_REQUEST => {
-                // Held while it is read, so that peers who begin many and finish none cannot fill the memory.
+                // Held while it is read, so that peers who begin many and finish none cannot fill
+                // the memory.
                 let _permit = self.large.try_acquire().map_err(io::Error::other)?;
                 read_message(io, limit, head).await?
             }
             read => read,
         };
         if read.as_ref().is_ok_and(Vec::is_empty) {
-            // How a request ends that timed out before it left: an honest peer's, once a cut network is whole again.
+            // How a request ends that timed out before it left: an honest peer's, once a cut
+            // network is whole again.
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "closed without a request"));
         }
         Ok(self.incoming(read, |bytes| self.protocol.decode_request(bytes)))
     }
 
-    async fn read_response<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Self::Response>
+    async fn read_response<T>(
+        &mut self,
+        _: &StreamProtocol,
+        io: &mut T,
+    ) -> io::Result<Self::Response>
     where
         T: AsyncRead + Unpin + Send,
     {
@@ -111,14 +123,24 @@ impl request_response::Codec for WireCodec {
         Ok(self.incoming(read, |bytes| self.protocol.decode_response(bytes)))
     }
 
-    async fn write_request<T>(&mut self, _: &StreamProtocol, io: &mut T, request: Self::Request) -> io::Result<()>
+    async fn write_request<T>(
+        &mut self,
+        _: &StreamProtocol,
+        io: &mut T,
+        request: Self::Request,
+    ) -> io::Result<()>
     where
         T: AsyncWrite + Unpin + Send,
     {
         self.write(io, request).await
     }
 
-    async fn write_response<T>(&mut self, _: &StreamProtocol, io: &mut T, response: Self::Response) -> io::Result<()>
+    async fn write_response<T>(
+        &mut self,
+        _: &StreamProtocol,
+        io: &mut T,
+        response: Self::Response,
+    ) -> io::Result<()>
     where
         T: AsyncWrite + Unpin + Send,
     {
@@ -126,9 +148,13 @@ impl request_response::Codec for WireCodec {
     }
 }
 
-/// Everything up to the end of the stream behind `head`, or that it is too much and what was read of it; never more than
-/// a byte over the limit in memory.
-async fn read_message<T>(io: &mut T, limit: usize, head: Vec<u8>) -> io::Result<Result<Vec<u8>, (Vec<u8>, CodecError)>>
+/// Everything up to the end of the stream behind `head`, or that it is too much and what was read
+/// of it; never more than a byte over the limit in memory.
+async fn read_message<T>(
+    io: &mut T,
+    limit: usize,
+    head: Vec<u8>,
+) -> io::Result<Result<Vec<u8>, (Vec<u8>, CodecError)>>
 where
     T: AsyncRead + Unpin + Send,
 {
@@ -157,7 +183,8 @@ mod tests {
     #[tokio::test]
     async fn a_message_at_the_limit_is_read_and_one_byte_more_is_named() {
         let read = |size: usize| async move {
-            let read = read_message(&mut Cursor::new(vec![7; size]), 100, Vec::new()).await.unwrap();
+            let read =
+                read_message(&mut Cursor::new(vec![7; size]), 100, Vec::new()).await.unwrap();
             read.map(|bytes| bytes.len()).map_err(|(_, error)| error)
         };
         assert_eq!(read(100).await, Ok(100));
@@ -174,7 +201,8 @@ mod tests {
         let bytes = request.encode().unwrap();
         assert!(bytes.len() > SMALL_REQUEST);
         let large = Arc::new(Semaphore::new(1));
-        let mut codec = WireCodec { protocol: Protocol::Sync, large, metrics: NetMetrics::default() };
+        let mut codec =
+            WireCodec { protocol: Protocol::Sync, large, metrics: NetMetrics::default() };
         let name = StreamProtocol::new("/sync");
         let read = codec.read_request(&name, &mut Cursor::new(bytes.clone())).await.unwrap();
         assert!(matches!(read, Frame::Incoming { message: Ok(read), .. } if read == request));

@@ -1,9 +1,10 @@
-//! The address book: whom to dial, where, and when. It decides; the loop dials. Nothing here forgets a friend because a
-//! hint expired.
+//! The address book: whom to dial, where, and when. It decides; the loop dials. Nothing here
+//! forgets a friend because a hint expired.
 //!
-//! Two kinds of entries: peers (an id and some addresses, from mDNS, Kademlia, profiles, invites and the peers
-//! themselves) and seeds (addresses that the user named, which may lack an id). Both are dialed with exponential
-//! back-off and jitter while they are not connected. Peers that the node does not vouch for are dropped after some failures.
+//! Two kinds of entries: peers (an id and some addresses, from mDNS, Kademlia, profiles, invites
+//! and the peers themselves) and seeds (addresses that the user named, which may lack an id). Both
+//! are dialed with exponential back-off and jitter while they are not connected. Peers that the
+//! node does not vouch for are dropped after some failures.
 
 use std::{
     collections::HashMap,
@@ -15,7 +16,10 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use super::{
     address::{is_dialable, peer_of, without_peer},
-    limits::{DIALS_PER_TICK, MAX_FAILURES_FOUND, MAX_FAILURES_MET, MAX_KNOWN_ADDRESSES, MAX_KNOWN_PEERS, MAX_SEEDS},
+    limits::{
+        DIALS_PER_TICK, MAX_FAILURES_FOUND, MAX_FAILURES_MET, MAX_KNOWN_ADDRESSES, MAX_KNOWN_PEERS,
+        MAX_SEEDS,
+    },
 };
 use crate::primitives::PeerId;
 
@@ -29,9 +33,11 @@ pub(super) struct BackOff {
 }
 
 impl BackOff {
-    /// Doubled with each failure, and up to a quarter more by chance, so that friends do not dial in step.
+    /// Doubled with each failure, and up to a quarter more by chance, so that friends do not dial
+    /// in step.
     fn after(self, failures: u32, random: &mut StdRng) -> Duration {
-        let doubled = self.first.saturating_mul(1_u32.checked_shl(failures.min(16)).unwrap_or(u32::MAX));
+        let doubled =
+            self.first.saturating_mul(1_u32.checked_shl(failures.min(16)).unwrap_or(u32::MAX));
         let base = doubled.min(self.longest);
         base.saturating_add(base.mul_f64(random.random_range(0.0..0.25)))
     }
@@ -111,7 +117,8 @@ impl AddressBook {
         }
     }
 
-    /// Adds an address that the user named: dialed wherever it leads, until it is connected, for ever.
+    /// Adds an address that the user named: dialed wherever it leads, until it is connected, for
+    /// ever.
     pub(super) fn add_seed(&mut self, address: Multiaddr, now: Instant) {
         if self.seeds.len() >= MAX_SEEDS || self.seeds.iter().any(|seed| seed.address == address) {
             return;
@@ -126,16 +133,26 @@ impl AddressBook {
     }
 
     /// Adds an address of a peer, if it is worth dialing. Whether it was news.
-    pub(super) fn add(&mut self, peer: PeerId, address: &Multiaddr, source: Source, now: Instant) -> bool {
+    pub(super) fn add(
+        &mut self,
+        peer: PeerId,
+        address: &Multiaddr,
+        source: Source,
+        now: Instant,
+    ) -> bool {
         let address = without_peer(address);
         if peer == self.me || !is_dialable(&address, self.private_only) {
             return false;
         }
-        if !self.peers.contains_key(&peer) && self.peers.len() >= MAX_KNOWN_PEERS && !self.make_room(source) {
+        if !self.peers.contains_key(&peer)
+            && self.peers.len() >= MAX_KNOWN_PEERS
+            && !self.make_room(source)
+        {
             return false;
         }
         // Of two nodes that find each other at once, the lower dials first: one connection, mostly.
-        let next = if self.me < peer { now } else { now + self.back_off.after(0, &mut self.random) };
+        let next =
+            if self.me < peer { now } else { now + self.back_off.after(0, &mut self.random) };
         let known = self.peers.entry(peer).or_insert_with(|| Known {
             addresses: Vec::new(),
             source,
@@ -160,12 +177,15 @@ impl AddressBook {
         true
     }
 
-    /// Drops the least of those below `source` or failing: the found before the met, most failures first.
+    /// Drops the least of those below `source` or failing: the found before the met, most failures
+    /// first.
     fn make_room(&mut self, source: Source) -> bool {
         let worst = self
             .peers
             .iter()
-            .filter(|(_, known)| known.source < source || (known.failures > 0 && known.source < Source::Vouched))
+            .filter(|(_, known)| {
+                known.source < source || (known.failures > 0 && known.source < Source::Vouched)
+            })
             .max_by_key(|(_, known)| (std::cmp::Reverse(known.source), known.failures))
             .map(|(peer, _)| *peer);
         worst.is_some_and(|peer| self.peers.remove(&peer).is_some())
@@ -179,8 +199,9 @@ impl AddressBook {
         }
     }
 
-    /// What to dial now, of those that are not connected; it counts as being dialed until [`AddressBook::connected`] or
-    /// [`AddressBook::failed`]. With `only_met`, there are peers enough: found ones wait.
+    /// What to dial now, of those that are not connected; it counts as being dialed until
+    /// [`AddressBook::connected`] or [`AddressBook::failed`]. With `only_met`, there are peers
+    /// enough: found ones wait.
     pub(super) fn due(
         &mut self,
         now: Instant,
@@ -193,7 +214,8 @@ impl AddressBook {
             peers.get(peer).is_some_and(|known| known.shut_until.is_some_and(|until| now < until))
         };
         for seed in &mut self.seeds {
-            let wanted = seed.peer.is_none_or(|peer| !is_connected(&peer) && !shut(&self.peers, &peer));
+            let wanted =
+                seed.peer.is_none_or(|peer| !is_connected(&peer) && !shut(&self.peers, &peer));
             if wanted && !seed.dialing && seed.next <= now && dials.len() < DIALS_PER_TICK {
                 seed.dialing = true;
                 dials.push(Dial::Seed(seed.address.clone()));
@@ -208,7 +230,12 @@ impl AddressBook {
             }
             let ready = !known.dialing && known.shut_until.is_none() && known.next <= now;
             let wanted = known.source > Source::Found || !only_met;
-            if ready && wanted && !known.addresses.is_empty() && !is_connected(peer) && may_dial(peer) {
+            if ready
+                && wanted
+                && !known.addresses.is_empty()
+                && !is_connected(peer)
+                && may_dial(peer)
+            {
                 known.dialing = true;
                 let mut addresses = known.addresses.clone();
                 addresses.reverse();
@@ -296,7 +323,8 @@ mod tests {
     use super::*;
     use crate::primitives::PublicKey;
 
-    const BACK_OFF: BackOff = BackOff { first: Duration::from_secs(1), longest: Duration::from_mins(1) };
+    const BACK_OFF: BackOff =
+        BackOff { first: Duration::from_secs(1), longest: Duration::from_mins(1) };
 
     fn peer(number: u8) -> PeerId {
         PeerId(PublicKey([number; 32]))
@@ -323,7 +351,10 @@ mod tests {
         for _ in 0..10 {
             let dials = due(&mut book, now);
             assert_eq!(dials.len(), 1);
-            assert!(due(&mut book, now + Duration::from_secs(1_000)).is_empty(), "one dial at a time");
+            assert!(
+                due(&mut book, now + Duration::from_secs(1_000)).is_empty(),
+                "one dial at a time"
+            );
             book.failed(&dials[0], now);
             let before = now;
             while book.peers[&peer(1)].next > now {
@@ -333,7 +364,10 @@ mod tests {
         }
         for (at, wait) in waits.iter().enumerate() {
             let base = Duration::from_secs(2).saturating_mul(1 << at).min(BACK_OFF.longest);
-            assert!(*wait >= base && *wait <= base.mul_f64(1.25) + Duration::from_millis(100), "{at}: {wait:?}");
+            assert!(
+                *wait >= base && *wait <= base.mul_f64(1.25) + Duration::from_millis(100),
+                "{at}: {wait:?}"
+            );
         }
     }
 
@@ -401,7 +435,10 @@ mod tests {
             book.add(PeerId(PublicKey(key)), &address("/ip4/10.0.0.1/tcp/1"), Source::Found, now);
         }
         assert_eq!(book.peers.len(), MAX_KNOWN_PEERS);
-        assert!(book.add(peer(200), &address("/ip4/10.0.0.1/tcp/1"), Source::Vouched, now), "a friend finds room");
+        assert!(
+            book.add(peer(200), &address("/ip4/10.0.0.1/tcp/1"), Source::Vouched, now),
+            "a friend finds room"
+        );
         for port in 1..20 {
             book.add(peer(200), &address(&format!("/ip4/10.0.0.1/tcp/{port}")), Source::Found, now);
         }

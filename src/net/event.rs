@@ -35,7 +35,8 @@ pub enum NetEvent {
         /// Why, as far as is known.
         reason: String,
     },
-    /// A peer asks. Answer through [`NetHandle::respond`](super::NetHandle::respond) within the protocol's time-out.
+    /// A peer asks. Answer through [`NetHandle::respond`](super::NetHandle::respond) within the
+    /// protocol's time-out.
     RequestReceived {
         /// Who.
         peer: PeerId,
@@ -53,7 +54,8 @@ pub enum NetEvent {
         /// The answer, on the request's protocol, or why there is none.
         result: Result<Response, RequestError>,
     },
-    /// Gossip came. It is forwarded to others only after [`NetHandle::verdict`](super::NetHandle::verdict).
+    /// Gossip came. It is forwarded to others only after
+    /// [`NetHandle::verdict`](super::NetHandle::verdict).
     GossipReceived {
         /// Who handed it on: not its author.
         peer: PeerId,
@@ -69,7 +71,8 @@ pub enum NetEvent {
         /// To what.
         topic: Topic,
     },
-    /// An address of a peer was found, on this LAN or through other peers; it is dialed without asking.
+    /// An address of a peer was found, on this LAN or through other peers; it is dialed without
+    /// asking.
     Discovered {
         /// Who, so they say.
         peer: PeerId,
@@ -124,7 +127,8 @@ impl NetOffence {
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub struct ReplyId(pub(super) u64);
 
-/// Names one gossip message until its verdict: the first 20 bytes of its payload's SHA-256, and who handed it on.
+/// Names one gossip message until its verdict: the first 20 bytes of its payload's SHA-256, and who
+/// handed it on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct GossipId {
     pub(super) id: [u8; 20],
@@ -313,7 +317,8 @@ pub enum NetError {
     Address(#[from] AddressError),
     /// Another program listens there.
     #[error(
-        "port {port} is already in use on this machine ({address}): stop the program that uses it, perhaps another \
+        "port {port} is already in use on this machine ({address}): stop the program that uses \
+         it, perhaps another \
          node, or choose another port"
     )]
     AddressInUse {

@@ -1,4 +1,5 @@
-//! Who may connect at all: the first behaviour in the struct, so that nothing is set up for those it turns away.
+//! Who may connect at all: the first behaviour in the struct, so that nothing is set up for those
+//! it turns away.
 
 use std::{
     collections::HashSet,
@@ -10,8 +11,8 @@ use libp2p::{
     Multiaddr, PeerId as Libp2pPeerId,
     core::{Endpoint, transport::PortUse},
     swarm::{
-        ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent, THandlerOutEvent,
-        ToSwarm, dummy,
+        ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent,
+        THandlerOutEvent, ToSwarm, dummy,
     },
 };
 
@@ -49,8 +50,13 @@ impl Gate {
     }
 
     fn check(&self, peer: Libp2pPeerId) -> Result<(), ConnectionDenied> {
-        let ours = from_libp2p(&peer).ok_or_else(|| ConnectionDenied::new(Denied::NotEd25519(peer)))?;
-        if self.is_banned(&ours) { Err(ConnectionDenied::new(Denied::Banned(ours))) } else { Ok(()) }
+        let ours =
+            from_libp2p(&peer).ok_or_else(|| ConnectionDenied::new(Denied::NotEd25519(peer)))?;
+        if self.is_banned(&ours) {
+            Err(ConnectionDenied::new(Denied::Banned(ours)))
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -91,7 +97,12 @@ impl NetworkBehaviour for Gate {
 
     fn on_swarm_event(&mut self, _: FromSwarm<'_>) {}
 
-    fn on_connection_handler_event(&mut self, _: Libp2pPeerId, _: ConnectionId, event: THandlerOutEvent<Self>) {
+    fn on_connection_handler_event(
+        &mut self,
+        _: Libp2pPeerId,
+        _: ConnectionId,
+        event: THandlerOutEvent<Self>,
+    ) {
         match event {}
     }
 

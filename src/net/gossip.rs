@@ -1,10 +1,12 @@
-//! What gossipsub leaves to its user: keeping what was published before anybody listened, bounding what waits for a
-//! verdict, and noticing that a peer's gossip has gone deaf. No sockets and no clock here.
+//! What gossipsub leaves to its user: keeping what was published before anybody listened, bounding
+//! what waits for a verdict, and noticing that a peer's gossip has gone deaf. No sockets and no
+//! clock here.
 //!
-//! Gossipsub can lose a direction of a connection for good without a word: a framing error closes the receiver's
-//! stream, the sender goes on writing into it. So each node publishes a small probe on the topic `alive`, which is
-//! never forwarded: a peer that listens to that topic sends probes itself, and when none comes from it, nothing does.
-//! Peers that do not know the topic (other programs) are not judged by it.
+//! Gossipsub can lose a direction of a connection for good without a word: a framing error closes
+//! the receiver's stream, the sender goes on writing into it. So each node publishes a small probe
+//! on the topic `alive`, which is never forwarded: a peer that listens to that topic sends probes
+//! itself, and when none comes from it, nothing does. Peers that do not know the topic (other
+//! programs) are not judged by it.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -13,7 +15,10 @@ use std::{
 
 use super::{
     event::GossipId,
-    limits::{KEPT_TIME, MAX_KEPT, MAX_KEPT_BYTES, MAX_UNDECIDED, MAX_UNDECIDED_BYTES, UNDECIDED_SHARE, VERDICT_TIME},
+    limits::{
+        KEPT_TIME, MAX_KEPT, MAX_KEPT_BYTES, MAX_UNDECIDED, MAX_UNDECIDED_BYTES, UNDECIDED_SHARE,
+        VERDICT_TIME,
+    },
 };
 use crate::{primitives::PeerId, wire::Topic};
 
@@ -49,7 +54,8 @@ impl KeptMessages {
 
     /// Takes out what waits on one topic and is not too old, in order.
     pub(super) fn take(&mut self, topic: Topic, now: Instant) -> Vec<Kept> {
-        while self.messages.front().is_some_and(|kept| now.duration_since(kept.since) >= KEPT_TIME) {
+        while self.messages.front().is_some_and(|kept| now.duration_since(kept.since) >= KEPT_TIME)
+        {
             self.pop();
         }
         let (taken, rest): (VecDeque<_>, VecDeque<_>) =
@@ -66,7 +72,10 @@ impl KeptMessages {
 
     /// The topics on which something waits.
     pub(super) fn topics(&self) -> Vec<Topic> {
-        Topic::ALL.into_iter().filter(|topic| self.messages.iter().any(|kept| kept.topic == *topic)).collect()
+        Topic::ALL
+            .into_iter()
+            .filter(|topic| self.messages.iter().any(|kept| kept.topic == *topic))
+            .collect()
     }
 }
 
@@ -80,7 +89,13 @@ pub(super) struct Undecided {
 
 impl Undecided {
     /// Whether there is room for the message; if so it is counted until its verdict.
-    pub(super) fn admit(&mut self, message: GossipId, topic: Topic, size: usize, now: Instant) -> bool {
+    pub(super) fn admit(
+        &mut self,
+        message: GossipId,
+        topic: Topic,
+        size: usize,
+        now: Instant,
+    ) -> bool {
         let (count, bytes) = self.per_peer.get(&message.source).copied().unwrap_or_default();
         let (count, bytes) = (count.saturating_add(1), bytes.saturating_add(size));
         let total = self.bytes.saturating_add(size);
@@ -152,7 +167,8 @@ struct Heard {
 pub(super) struct Hearing {
     times: HearingTimes,
     peers: HashMap<PeerId, Heard>,
-    /// The last cure of a peer and how many did not help; kept over the reconnection that the cure is.
+    /// The last cure of a peer and how many did not help; kept over the reconnection that the cure
+    /// is.
     cures: HashMap<PeerId, (Instant, u32)>,
 }
 
@@ -197,7 +213,8 @@ impl Hearing {
 
     /// A gossip message came from it.
     pub(super) fn heard(&mut self, peer: &PeerId, now: Instant) {
-        if let Some(since) = self.peers.get_mut(peer).and_then(|heard| heard.probes_since.as_mut()) {
+        if let Some(since) = self.peers.get_mut(peer).and_then(|heard| heard.probes_since.as_mut())
+        {
             *since = now;
             self.cures.remove(peer);
         }
@@ -208,8 +225,12 @@ impl Hearing {
         if !self.peers.contains_key(peer) {
             return false;
         }
-        let (last, failures) = self.cures.get(peer).copied().map_or((None, 0), |(last, count)| (Some(last), count));
-        let pause = self.times.between_cures.saturating_mul(1_u32.checked_shl(failures.min(6)).unwrap_or(64));
+        let (last, failures) =
+            self.cures.get(peer).copied().map_or((None, 0), |(last, count)| (Some(last), count));
+        let pause = self
+            .times
+            .between_cures
+            .saturating_mul(1_u32.checked_shl(failures.min(6)).unwrap_or(64));
         if last.is_some_and(|last| now.duration_since(last) < pause) {
             return false;
         }
@@ -220,12 +241,15 @@ impl Hearing {
     /// The peers to reconnect to, because nothing of their gossip arrives.
     pub(super) fn deaf(&mut self, now: Instant) -> Vec<PeerId> {
         let HearingTimes { silence, subscribe, .. } = self.times;
-        let over = |since: Option<Instant>, limit| since.is_some_and(|since| now.duration_since(since) >= limit);
+        let over = |since: Option<Instant>, limit| {
+            since.is_some_and(|since| now.duration_since(since) >= limit)
+        };
         let deaf: Vec<PeerId> = self
             .peers
             .iter()
             .filter(|(_, heard)| {
-                over(heard.probes_since, silence) || (!heard.listens && over(heard.ours_since, subscribe))
+                over(heard.probes_since, silence)
+                    || (!heard.listens && over(heard.ours_since, subscribe))
             })
             .map(|(peer, _)| *peer)
             .collect();
@@ -260,7 +284,8 @@ mod tests {
         kept.keep(Topic::Blocks, vec![2], now);
         kept.keep(Topic::Chat, vec![3], now);
         assert_eq!(kept.topics(), [Topic::Chat, Topic::Blocks]);
-        let taken: Vec<_> = kept.take(Topic::Chat, now).into_iter().map(|kept| kept.payload).collect();
+        let taken: Vec<_> =
+            kept.take(Topic::Chat, now).into_iter().map(|kept| kept.payload).collect();
         assert_eq!(taken, [vec![1], vec![3]]);
         assert!(kept.take(Topic::Chat, now).is_empty());
         assert!(kept.take(Topic::Blocks, now + KEPT_TIME).is_empty(), "old news is dropped");
@@ -303,7 +328,11 @@ mod tests {
     }
 
     fn hearing() -> Hearing {
-        Hearing::new(HearingTimes { silence: seconds(60), subscribe: seconds(30), between_cures: seconds(60) })
+        Hearing::new(HearingTimes {
+            silence: seconds(60),
+            subscribe: seconds(30),
+            between_cures: seconds(60),
+        })
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! How the node speaks to the swarm task: a cloneable handle that hides the channels. Nothing here waits, but what
-//! returns a future says what for.
+//! How the node speaks to the swarm task: a cloneable handle that hides the channels. Nothing here
+//! waits, but what returns a future says what for.
 
 use std::{sync::Arc, time::Duration};
 
@@ -66,16 +66,17 @@ impl NetHandle {
         self.me
     }
 
-    /// Asks a connected peer. On `Ok`, exactly one [`NetEvent::ResponseReceived`] with this `id` follows, whatever
-    /// happens: its slot in the queue of events is taken here.
+    /// Asks a connected peer. On `Ok`, exactly one [`NetEvent::ResponseReceived`] with this `id`
+    /// follows, whatever happens: its slot in the queue of events is taken here.
     ///
     /// # Errors
-    /// [`CommandError::Busy`] when the node is far behind with its events, [`CommandError::Unsendable`] when the
-    /// request is over a limit.
+    /// [`CommandError::Busy`] when the node is far behind with its events,
+    /// [`CommandError::Unsendable`] when the request is over a limit.
     pub fn request(&self, peer: PeerId, id: u64, request: &Request) -> Result<(), CommandError> {
         let bytes = request.encode()?;
         let events = self.events.upgrade().ok_or(CommandError::ShutDown)?;
-        // The last quarter is for who comes and goes, and for the ends of requests that were taken before.
+        // The last quarter is for who comes and goes, and for the ends of requests that were taken
+        // before.
         if events.capacity() < events.max_capacity() / 4 {
             return Err(CommandError::Busy);
         }
@@ -87,14 +88,16 @@ impl NetHandle {
         Ok(())
     }
 
-    /// Answers a peer's request. An answer of another protocol than the request's, or one that comes too late, is
-    /// dropped.
+    /// Answers a peer's request. An answer of another protocol than the request's, or one that
+    /// comes too late, is dropped.
     ///
     /// # Errors
     /// [`CommandError::Unsendable`] when the response is over a limit; the peer then gets none.
     pub fn respond(&self, reply: ReplyId, response: &Response) -> Result<(), CommandError> {
         match response.encode() {
-            Ok(bytes) => self.answer(NetAnswer::Respond { reply, protocol: response.protocol(), bytes }),
+            Ok(bytes) => {
+                self.answer(NetAnswer::Respond { reply, protocol: response.protocol(), bytes })
+            }
             Err(error) => {
                 self.answer(NetAnswer::Drop(reply))?;
                 Err(error.into())
@@ -102,13 +105,14 @@ impl NetHandle {
         }
     }
 
-    /// Says what becomes of a gossip message. One that gets no verdict within 28 s counts as ignored.
+    /// Says what becomes of a gossip message. One that gets no verdict within 28 s counts as
+    /// ignored.
     pub fn verdict(&self, message: GossipId, verdict: Verdict) -> Result<(), CommandError> {
         self.answer(NetAnswer::Verdict { message, verdict })
     }
 
-    /// Publishes to all peers that listen. While none does, the message is kept for some minutes, and sent to the first
-    /// that comes.
+    /// Publishes to all peers that listen. While none does, the message is kept for some minutes,
+    /// and sent to the first that comes.
     ///
     /// # Errors
     /// [`CommandError::Unsendable`] when the payload is over a limit.
@@ -117,8 +121,8 @@ impl NetHandle {
         self.command(NetCommand::Publish { topic: gossip.topic(), payload })
     }
 
-    /// Closes all connections to a peer, once the answers that are on their way to it are out, and does not dial it for
-    /// a while (it may still dial).
+    /// Closes all connections to a peer, once the answers that are on their way to it are out, and
+    /// does not dial it for a while (it may still dial).
     pub fn disconnect(&self, peer: PeerId, no_redial_for: Duration) -> Result<(), CommandError> {
         self.command(NetCommand::Disconnect { peer, no_redial_for })
     }
@@ -133,14 +137,16 @@ impl NetHandle {
         self.command(NetCommand::Unban(peer))
     }
 
-    /// Adds addresses of a friend (from a profile, an invite, the disk) to those that are dialed until connected. Texts
-    /// that are no addresses, and those that the network's kind forbids, are left out.
+    /// Adds addresses of a friend (from a profile, an invite, the disk) to those that are dialed
+    /// until connected. Texts that are no addresses, and those that the network's kind forbids, are
+    /// left out.
     pub fn add_known(&self, peer: PeerId, addresses: &[String]) -> Result<(), CommandError> {
         let addresses = addresses.iter().filter_map(|text| address::parse(text).ok()).collect();
         self.command(NetCommand::AddKnown { peer, addresses })
     }
 
-    /// Dials an address that the user wrote, and remembers it if somebody answers. Waits for the outcome.
+    /// Dials an address that the user wrote, and remembers it if somebody answers. Waits for the
+    /// outcome.
     pub async fn dial(&self, address: &str) -> Result<PeerId, DialError> {
         let address = address::parse(address)?;
         let (reply, outcome) = oneshot::channel();
@@ -155,15 +161,16 @@ impl NetHandle {
         answer.await.map_err(|_| CommandError::ShutDown)
     }
 
-    /// The node's own addresses, multiaddrs without `/p2p`, best first: what to write into profiles and invites. Waits
-    /// for the swarm task's next turn.
+    /// The node's own addresses, multiaddrs without `/p2p`, best first: what to write into profiles
+    /// and invites. Waits for the swarm task's next turn.
     pub async fn addresses(&self) -> Result<Vec<String>, CommandError> {
         let (reply, answer) = oneshot::channel();
         self.command(NetCommand::Addresses(reply))?;
         answer.await.map_err(|_| CommandError::ShutDown)
     }
 
-    /// Lets what was published get out, closes all connections, ends the task. Waits until it has ended.
+    /// Lets what was published get out, closes all connections, ends the task. Waits until it has
+    /// ended.
     pub async fn shutdown(&self) {
         self.cancel.send_replace(true);
         let mut ended = self.ended.clone();

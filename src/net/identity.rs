@@ -1,7 +1,8 @@
-//! The node's identity on disk: one ed25519 key in libp2p's protobuf encoding, readable by its owner alone.
+//! The node's identity on disk: one ed25519 key in libp2p's protobuf encoding, readable by its
+//! owner alone.
 //!
-//! The key names the node to its friends: it signs connections (Noise), the profile and chat lines. It holds no coins.
-//! The file is written once and never rewritten; losing it means a new identity.
+//! The key names the node to its friends: it signs connections (Noise), the profile and chat lines.
+//! It holds no coins. The file is written once and never rewritten; losing it means a new identity.
 
 use std::{
     fmt, fs,
@@ -39,7 +40,8 @@ pub enum IdentityError {
     },
     /// The file is something else.
     #[error(
-        "{} is not an identity file ({reason}): put the right file back from a copy, or move it away and the node \
+        "{} is not an identity file ({reason}): put the right file back from a copy, or move it \
+         away and the node \
          starts with a new identity, as a stranger to its friends",
         path.display()
     )]
@@ -76,14 +78,16 @@ impl Identity {
         Some(Self { keypair, peer })
     }
 
-    /// The identity in `path`, made there if the file does not exist. Of two processes that make it at once both get
-    /// the same.
+    /// The identity in `path`, made there if the file does not exist. Of two processes that make it
+    /// at once both get the same.
     pub fn load_or_create(path: &Path) -> Result<Self, IdentityError> {
         match Self::load(path) {
             Err(IdentityError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 let identity = Self::generate();
                 match identity.create_file(path) {
-                    Err(IdentityError::Io { source, .. }) if source.kind() == io::ErrorKind::AlreadyExists => {
+                    Err(IdentityError::Io { source, .. })
+                        if source.kind() == io::ErrorKind::AlreadyExists =>
+                    {
                         Self::load(path)
                     }
                     created => created.map(|()| identity),
@@ -100,7 +104,8 @@ impl Identity {
         if bytes.len() != FILE_BYTES {
             return Err(malformed(format!("it has {} bytes, not {FILE_BYTES}", bytes.len())));
         }
-        let keypair = Keypair::from_protobuf_encoding(&bytes).map_err(|error| malformed(error.to_string()))?;
+        let keypair = Keypair::from_protobuf_encoding(&bytes)
+            .map_err(|error| malformed(error.to_string()))?;
         if keypair.key_type() != KeyType::Ed25519 {
             return Err(malformed("its key is not ed25519".to_owned()));
         }
@@ -108,10 +113,12 @@ impl Identity {
         Self::from_keypair(keypair).ok_or_else(|| malformed("its key has no peer id".to_owned()))
     }
 
-    /// Writes a new file whole or not at all: a private temporary file, synced, then linked to its name.
+    /// Writes a new file whole or not at all: a private temporary file, synced, then linked to its
+    /// name.
     fn create_file(&self, path: &Path) -> Result<(), IdentityError> {
         let malformed = |reason: String| IdentityError::Malformed { path: path.to_owned(), reason };
-        let encoded = self.keypair.to_protobuf_encoding().map_err(|error| malformed(error.to_string()))?;
+        let encoded =
+            self.keypair.to_protobuf_encoding().map_err(|error| malformed(error.to_string()))?;
         let encoded = Zeroizing::new(encoded);
         let temporary = path.with_extension(format!("new-{}", std::process::id()));
         let written = (|| {
@@ -120,14 +127,18 @@ impl Identity {
             #[cfg(unix)]
             std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
             let mut file = options.open(&temporary).map_err(failed("create", &temporary))?;
-            file.write_all(&encoded).and_then(|()| file.sync_all()).map_err(failed("write", &temporary))?;
+            file.write_all(&encoded)
+                .and_then(|()| file.sync_all())
+                .map_err(failed("write", &temporary))?;
             // A link, not a rename: it never replaces a file that another process has just made.
             fs::hard_link(&temporary, path).map_err(failed("create", path))
         })();
         let _ = fs::remove_file(&temporary);
         written?;
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed("write", path))?;
+            fs::File::open(folder)
+                .and_then(|folder| folder.sync_all())
+                .map_err(failed("write", path))?;
         }
         Ok(())
     }
@@ -170,9 +181,14 @@ fn make_private(path: &Path) -> Result<(), IdentityError> {
         return Ok(());
     }
     match fs::set_permissions(path, fs::Permissions::from_mode(0o600)) {
-        Ok(()) => tracing::warn!(path = %path.display(), "the identity file was readable by others; it is private now"),
+        Ok(()) => {
+            tracing::warn!(path = %path.display(), "the identity file was readable by others; it \
+                 is private now")
+        }
         // On a disk that can only be read, or another's file: it serves all the same.
-        Err(cause) => tracing::warn!(path = %path.display(), %cause, "the identity file is readable by others"),
+        Err(cause) => {
+            tracing::warn!(path = %path.display(), %cause, "the identity file is readable by others")
+        }
     }
     Ok(())
 }
@@ -217,7 +233,10 @@ mod tests {
         let path = folder.path().join("identity");
         for bytes in [&b"hello"[..], &[7; FILE_BYTES]] {
             fs::write(&path, bytes).unwrap();
-            assert!(matches!(Identity::load_or_create(&path), Err(IdentityError::Malformed { .. })));
+            assert!(matches!(
+                Identity::load_or_create(&path),
+                Err(IdentityError::Malformed { .. })
+            ));
             assert_eq!(fs::read(&path).unwrap(), bytes);
         }
     }

@@ -7,15 +7,24 @@ use std::{
 
 use libp2p::{Multiaddr, Swarm, SwarmBuilder, dns, noise, tcp, yamux};
 
-use super::{NetError, address::socket, behaviour::Behaviour, identity::Identity, limits::IDLE_TIME};
+use super::{
+    NetError, address::socket, behaviour::Behaviour, identity::Identity, limits::IDLE_TIME,
+};
 
 /// The swarm with all transports: TCP with Noise and yamux, QUIC, and names for both.
-pub(super) fn build_swarm(identity: &Identity, behaviour: Behaviour) -> Result<Swarm<Behaviour>, NetError> {
+pub(super) fn build_swarm(
+    identity: &Identity,
+    behaviour: Behaviour,
+) -> Result<Swarm<Behaviour>, NetError> {
     let failed = |part: &'static str| move |reason: String| NetError::Setup { part, reason };
     let transports = || {
         SwarmBuilder::with_existing_identity(identity.keypair())
             .with_tokio()
-            .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, yamux::Config::default)
+            .with_tcp(
+                tcp::Config::default().nodelay(true),
+                noise::Config::new,
+                yamux::Config::default,
+            )
             .map(|builder| builder.with_quic_config(|config| config))
             .map_err(|error| failed("Noise")(error.to_string()))
     };
@@ -26,7 +35,9 @@ pub(super) fn build_swarm(identity: &Identity, behaviour: Behaviour) -> Result<S
                 .with_behaviour(|_| behaviour)
                 .map_err(|error| failed("behaviour")(error.to_string()))?
                 .with_swarm_config(|config| {
-                    config.with_idle_connection_timeout(IDLE_TIME).with_per_connection_event_buffer_size(32)
+                    config
+                        .with_idle_connection_timeout(IDLE_TIME)
+                        .with_per_connection_event_buffer_size(32)
                 })
                 .build())
         };
@@ -43,7 +54,10 @@ pub(super) fn build_swarm(identity: &Identity, behaviour: Behaviour) -> Result<S
 }
 
 /// Listens on all addresses. Those of IPv6 are left out where the system has none.
-pub(super) fn listen(swarm: &mut Swarm<Behaviour>, addresses: &[Multiaddr]) -> Result<(), NetError> {
+pub(super) fn listen(
+    swarm: &mut Swarm<Behaviour>,
+    addresses: &[Multiaddr],
+) -> Result<(), NetError> {
     for address in addresses {
         check_free(address)?;
     }
@@ -64,8 +78,8 @@ pub(super) fn listen(swarm: &mut Swarm<Behaviour>, addresses: &[Multiaddr]) -> R
     if listening { Ok(()) } else { Err(NetError::NowhereToListen) }
 }
 
-/// libp2p sets `SO_REUSEPORT`, with which two programs listen on one port and each gets some of the connections. So try
-/// without.
+/// libp2p sets `SO_REUSEPORT`, with which two programs listen on one port and each gets some of the
+/// connections. So try without.
 fn check_free(address: &Multiaddr) -> Result<(), NetError> {
     let Some((socket, udp)) = socket(address) else { return Ok(()) };
     if socket.port() == 0 {

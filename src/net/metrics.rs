@@ -1,7 +1,8 @@
-//! What the network measures: its own counters, and libp2p's, of which it takes only what peers cannot make grow.
+//! What the network measures: its own counters, and libp2p's, of which it takes only what peers
+//! cannot make grow.
 //!
-//! Left out: libp2p's bandwidth, whose labels are the address of every dial, and addresses that peers invent. Bytes are
-//! counted by the codec, and by gossipsub for each topic.
+//! Left out: libp2p's bandwidth, whose labels are the address of every dial, and addresses that
+//! peers invent. Bytes are counted by the codec, and by gossipsub for each topic.
 
 use std::time::Instant;
 
@@ -33,7 +34,11 @@ pub(super) fn counted() -> NetMetrics {
             drop(metrics.requests.get_or_create(&[("protocol", protocol), ("outcome", outcome)]));
         }
         for outcome in [ANSWERED, "busy", "malformed", "unanswered"] {
-            drop(metrics.requests_served.get_or_create(&[("protocol", protocol), ("outcome", outcome)]));
+            drop(
+                metrics
+                    .requests_served
+                    .get_or_create(&[("protocol", protocol), ("outcome", outcome)]),
+            );
         }
         drop(metrics.request_duration.get_or_create(&[("protocol", protocol)]));
         for direction in ["inbound", "outbound"] {
@@ -90,16 +95,24 @@ impl Libp2pMetrics {
             SwarmEvent::Behaviour(BehaviourEvent::Ping(event)) => self.0.record(event),
             SwarmEvent::Behaviour(BehaviourEvent::Kad(event)) => self.0.record(event),
             SwarmEvent::Behaviour(BehaviourEvent::Gossip(event)) => self.0.record(event),
-            SwarmEvent::Behaviour(BehaviourEvent::Identify(event)) => self.record_identify(event, is_connected),
+            SwarmEvent::Behaviour(BehaviourEvent::Identify(event)) => {
+                self.record_identify(event, is_connected)
+            }
             SwarmEvent::Behaviour(_) => {}
-            // Each label, the stack of protocols in an address, is kept for ever: only our transports may be there.
+            // Each label, the stack of protocols in an address, is kept for ever: only our
+            // transports may be there.
             SwarmEvent::NewExternalAddrCandidate { address } if !is_plain(address) => {}
-            SwarmEvent::ConnectionEstablished { endpoint, .. } if !is_plain(endpoint.get_remote_address()) => {}
+            SwarmEvent::ConnectionEstablished { endpoint, .. }
+                if !is_plain(endpoint.get_remote_address()) => {}
             other => self.0.record(other),
         }
     }
 
-    fn record_identify(&self, event: &identify::Event, is_connected: impl FnOnce(&libp2p::PeerId) -> bool) {
+    fn record_identify(
+        &self,
+        event: &identify::Event,
+        is_connected: impl FnOnce(&libp2p::PeerId) -> bool,
+    ) {
         let identify::Event::Received { connection_id, peer_id, info } = event else {
             return self.0.record(event);
         };
@@ -115,7 +128,12 @@ impl Libp2pMetrics {
                 public_key: info.public_key.clone(),
                 protocol_version: String::new(),
                 agent_version: String::new(),
-                listen_addrs: info.listen_addrs.iter().filter(|address| is_plain(address)).cloned().collect(),
+                listen_addrs: info
+                    .listen_addrs
+                    .iter()
+                    .filter(|address| is_plain(address))
+                    .cloned()
+                    .collect(),
                 protocols: info.protocols.clone(),
                 observed_addr: observed.cloned().unwrap_or_else(Multiaddr::empty),
                 signed_peer_record: None,
@@ -145,7 +163,9 @@ mod tests {
 
     /// An address whose stack of protocols nobody has seen before.
     fn invented(number: usize) -> Multiaddr {
-        (0..number).fold(Multiaddr::empty().with(Part::Tcp(1)), |address, _| address.with(Part::Ws("/".into())))
+        (0..number).fold(Multiaddr::empty().with(Part::Tcp(1)), |address, _| {
+            address.with(Part::Ws("/".into()))
+        })
     }
 
     fn identified(peer: libp2p::PeerId, address: Multiaddr) -> SwarmEvent<BehaviourEvent> {
@@ -178,7 +198,10 @@ mod tests {
         metrics.record(&identified(peer, invented(1)), |_| true);
         let before = page(&registry).lines().count();
         for number in 2..50 {
-            metrics.record(&SwarmEvent::NewExternalAddrCandidate { address: invented(number) }, |_| true);
+            metrics.record(
+                &SwarmEvent::NewExternalAddrCandidate { address: invented(number) },
+                |_| true,
+            );
             metrics.record(&identified(peer, invented(number)), |_| true);
         }
         let after = page(&registry);
@@ -204,10 +227,15 @@ mod tests {
         Meter::new(metrics.clone(), Protocol::Sync).ended(&Err(RequestError::NotConnected(nobody)));
         let after = page(&registry);
         assert!(
-            after.contains("friendchain_requests_total{protocol=\"sync\",outcome=\"not_connected\"} 1\n"),
+            after.contains(
+                "friendchain_requests_total{protocol=\"sync\",outcome=\"not_connected\"} 1\n"
+            ),
             "{after}"
         );
-        assert!(after.contains("friendchain_request_duration_seconds_count{protocol=\"sync\"} 1\n"), "{after}");
+        assert!(
+            after.contains("friendchain_request_duration_seconds_count{protocol=\"sync\"} 1\n"),
+            "{after}"
+        );
         assert_eq!(after.lines().count(), before, "every series was there");
     }
 }

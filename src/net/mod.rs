@@ -1,19 +1,21 @@
 //! The network: the only user of libp2p.
 //!
-//! One task owns the swarm ([`spawn`] starts it). The node speaks to it through a [`NetHandle`] and hears of it through
-//! [`NetEvent`]s, both bounded. What it keeps to:
+//! One task owns the swarm ([`spawn`] starts it). The node speaks to it through a [`NetHandle`] and
+//! hears of it through [`NetEvent`]s, both bounded. What it keeps to:
 //! - It never waits for the node, never touches the disk, never validates a block.
 //! - Every request that it takes ends exactly once: an answer, a typed failure or a time-out.
-//! - When the node falls behind (half of the queue of events is full), peers' requests are answered Busy and gossip is
-//!   ignored; who comes and goes is never lost, since the swarm waits for room then.
-//! - Whatever a peer sends, the task goes on. What breaks a rule of the wire is told as [`NetEvent::Misbehaved`].
+//! - When the node falls behind (half of the queue of events is full), peers' requests are answered
+//!   Busy and gossip is ignored; who comes and goes is never lost, since the swarm waits for room
+//!   then.
+//! - Whatever a peer sends, the task goes on. What breaks a rule of the wire is told as
+//!   [`NetEvent::Misbehaved`].
 //!
-//! It dials by itself: addresses that the user named, friends ([`NetHandle::add_known`]), and whom mDNS and Kademlia
-//! find, with exponential back-off; it dials them again when they are lost. Which peers are welcome is the node's
-//! decision ([`NetHandle::disconnect`], [`NetHandle::ban`]).
+//! It dials by itself: addresses that the user named, friends ([`NetHandle::add_known`]), and whom
+//! mDNS and Kademlia find, with exponential back-off; it dials them again when they are lost. Which
+//! peers are welcome is the node's decision ([`NetHandle::disconnect`], [`NetHandle::ban`]).
 //!
-//! Gossip bears libp2p's signature, for clients whose libraries demand one, and is taken with or without; the payloads
-//! prove themselves.
+//! Gossip bears libp2p's signature, for clients whose libraries demand one, and is taken with or
+//! without; the payloads prove themselves.
 
 mod address;
 mod behaviour;
@@ -38,8 +40,8 @@ use std::{sync::Arc, time::Duration};
 
 pub use address::AddressError;
 pub use event::{
-    CommandError, ConnectionSnapshot, DialError, GossipId, NetError, NetEvent, NetOffence, PeerSnapshot, ReplyId,
-    RequestError, Verdict,
+    CommandError, ConnectionSnapshot, DialError, GossipId, NetError, NetEvent, NetOffence,
+    PeerSnapshot, ReplyId, RequestError, Verdict,
 };
 pub use handle::NetHandle;
 pub use identity::{Identity, IdentityError};
@@ -55,19 +57,22 @@ pub struct NetConfig {
     pub identity: Identity,
     /// Which chain it speaks of: part of the names of protocols and topics.
     pub network: NetworkId,
-    /// Where to accept connections: multiaddrs of this machine, see [`NetConfig::listen_on_port`]. Port 0 is any free
-    /// one. IPv6 addresses are left out where there is no IPv6.
+    /// Where to accept connections: multiaddrs of this machine, see [`NetConfig::listen_on_port`].
+    /// Port 0 is any free one. IPv6 addresses are left out where there is no IPv6.
     pub listen: Vec<String>,
-    /// Addresses at which the node can be reached from elsewhere (a forwarded port, a name), offered before its own.
+    /// Addresses at which the node can be reached from elsewhere (a forwarded port, a name),
+    /// offered before its own.
     pub external: Vec<String>,
-    /// Addresses to dial, with or without `/p2p/`, multiaddrs or `host:port`; again and again until connected.
+    /// Addresses to dial, with or without `/p2p/`, multiaddrs or `host:port`; again and again until
+    /// connected.
     pub peers: Vec<String>,
     /// Whether to find peers on the local network.
     pub mdns: bool,
-    /// Whether to leave out public addresses of those that others tell of. `peers` are dialed wherever they lead.
+    /// Whether to leave out public addresses of those that others tell of. `peers` are dialed
+    /// wherever they lead.
     pub private_only: bool,
-    /// Peers that the network found by itself (not friends, not named by the user) are dialed while fewer than this
-    /// many are connected.
+    /// Peers that the network found by itself (not friends, not named by the user) are dialed while
+    /// fewer than this many are connected.
     pub target_peers: usize,
     tuning: Tuning,
 }
@@ -99,7 +104,10 @@ impl Default for Tuning {
                 subscribe: Duration::from_secs(30),
                 between_cures: Duration::from_mins(1),
             },
-            back_off: discovery::BackOff { first: Duration::from_secs(1), longest: Duration::from_mins(1) },
+            back_off: discovery::BackOff {
+                first: Duration::from_secs(1),
+                longest: Duration::from_mins(1),
+            },
             walk_interval: Duration::from_mins(5),
             max_gossip_frame: behaviour::MAX_GOSSIP_FRAME,
             event_queue: limits::EVENT_QUEUE,
@@ -145,12 +153,15 @@ pub fn check_address(text: &str) -> Result<String, AddressError> {
     address::parse(text).map(|address| address.to_string())
 }
 
-/// Starts the network; must be called within a tokio runtime. It listens when this returns. What it measures, libp2p's own
-/// included, is added to `registry`.
+/// Starts the network; must be called within a tokio runtime. It listens when this returns. What it
+/// measures, libp2p's own included, is added to `registry`.
 ///
 /// # Errors
 /// An address of the configuration is malformed, or in use, or cannot be listened on.
-pub fn spawn(config: NetConfig, registry: &mut Registry) -> Result<(NetHandle, mpsc::Receiver<NetEvent>), NetError> {
+pub fn spawn(
+    config: NetConfig,
+    registry: &mut Registry,
+) -> Result<(NetHandle, mpsc::Receiver<NetEvent>), NetError> {
     let me = config.identity.peer_id();
     let (commands, command_queue) = mpsc::channel(limits::COMMAND_QUEUE);
     let (answers, answer_queue) = mpsc::channel(limits::ANSWER_QUEUE);
@@ -168,7 +179,8 @@ pub fn spawn(config: NetConfig, registry: &mut Registry) -> Result<(NetHandle, m
         ended,
         metrics: metrics.clone(),
     };
-    let network = swarm::Network::new(config, registry, metrics, events, command_queue, answer_queue)?;
+    let network =
+        swarm::Network::new(config, registry, metrics, events, command_queue, answer_queue)?;
     tokio::spawn(async move {
         Box::pin(network.run(cancelled)).await;
         end.send_replace(true);

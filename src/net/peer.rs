@@ -7,7 +7,8 @@ pub(super) fn from_libp2p(peer: &libp2p::PeerId) -> Option<PeerId> {
     PeerId::from_multihash(&peer.to_bytes())
 }
 
-/// libp2p's of ours. Any 32 bytes have one: whether they are a key shows when somebody proves to hold it.
+/// libp2p's of ours. Any 32 bytes have one: whether they are a key shows when somebody proves to
+/// hold it.
 pub(super) fn to_libp2p(peer: &PeerId) -> Option<libp2p::PeerId> {
     libp2p::PeerId::from_bytes(&peer.to_multihash()).ok()
 }

@@ -1,5 +1,5 @@
-//! Bookkeeping of requests, both ways: every request of the node ends exactly once, and no peer makes the node owe more
-//! answers than it can hold. No libp2p machinery here but its ids.
+//! Bookkeeping of requests, both ways: every request of the node ends exactly once, and no peer
+//! makes the node owe more answers than it can hold. No libp2p machinery here but its ids.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -22,8 +22,8 @@ use crate::{
     wire::{Protocol, Response},
 };
 
-/// The right to end one request: it holds the slot of the reply in the node's queue. Dropped unused, it says that the
-/// network is shut down, so a request always ends.
+/// The right to end one request: it holds the slot of the reply in the node's queue. Dropped
+/// unused, it says that the network is shut down, so a request always ends.
 #[derive(Debug)]
 pub(super) struct Ticket {
     pub(super) peer: PeerId,
@@ -99,7 +99,8 @@ impl<Key: Hash + Eq + Copy> Outbound<Key> {
         }
     }
 
-    /// The next request to this peer that may be sent now; the caller sends it and tells [`Outbound::sent`].
+    /// The next request to this peer that may be sent now; the caller sends it and tells
+    /// [`Outbound::sent`].
     pub(super) fn next(&mut self, peer: &PeerId) -> Option<Job> {
         let lane = self.lanes.get_mut(peer)?;
         if lane.in_flight >= MAX_IN_FLIGHT_PER_PEER {
@@ -140,12 +141,16 @@ impl<Key: Hash + Eq + Copy> Outbound<Key> {
         }
     }
 
-    /// Ends what waited too long for its turn, and, lest a mistake of the transport hold it for ever, what is on its
-    /// way for longer than `flight_limit`.
+    /// Ends what waited too long for its turn, and, lest a mistake of the transport hold it for
+    /// ever, what is on its way for longer than `flight_limit`.
     pub(super) fn expire(&mut self, now: Instant, flight_limit: Duration) {
         for lane in self.lanes.values_mut() {
             // Oldest first: the queue is in order of time.
-            while lane.waiting.front().is_some_and(|job| now.duration_since(job.queued) >= MAX_WAITING_TIME) {
+            while lane
+                .waiting
+                .front()
+                .is_some_and(|job| now.duration_since(job.queued) >= MAX_WAITING_TIME)
+            {
                 if let Some(job) = lane.waiting.pop_front() {
                     let peer = job.ticket.peer;
                     job.ticket.end(Err(RequestError::TimedOut { peer, limit: MAX_WAITING_TIME }));
@@ -199,7 +204,10 @@ impl<Channel> Inbound<Channel> {
     ) -> Result<ReplyId, Channel> {
         let of_peer = self.per_peer.get(&peer).copied().unwrap_or(0);
         let bytes = self.bytes.saturating_add(size);
-        if self.owed.len() >= MAX_INBOUND || of_peer >= MAX_INBOUND_PER_PEER || bytes > MAX_INBOUND_BYTES {
+        if self.owed.len() >= MAX_INBOUND
+            || of_peer >= MAX_INBOUND_PER_PEER
+            || bytes > MAX_INBOUND_BYTES
+        {
             return Err(channel);
         }
         self.bytes = bytes;
@@ -225,15 +233,20 @@ impl<Channel> Inbound<Channel> {
 
     /// Forgets those whose peer no longer waits.
     pub(super) fn sweep(&mut self, is_open: impl Fn(&Channel) -> bool) {
-        let closed: Vec<u64> =
-            self.owed.iter().filter(|(_, owed)| !is_open(&owed.channel)).map(|(id, _)| *id).collect();
+        let closed: Vec<u64> = self
+            .owed
+            .iter()
+            .filter(|(_, owed)| !is_open(&owed.channel))
+            .map(|(id, _)| *id)
+            .collect();
         for id in closed {
             self.take(&ReplyId(id));
         }
     }
 }
 
-/// Answers that the transport has but the peer has not: memory that a peer which does not read would fill.
+/// Answers that the transport has but the peer has not: memory that a peer which does not read
+/// would fill.
 #[derive(Debug)]
 pub(super) struct Sending<Key> {
     answers: HashMap<Key, (PeerId, usize)>,
@@ -249,7 +262,8 @@ impl<Key: Hash + Eq> Sending<Key> {
     /// Whether one more answer of this size may be on its way. The first to a peer always may.
     pub(super) fn has_room(&self, peer: &PeerId, size: usize) -> bool {
         self.per_peer.get(peer).is_none_or(|(_, bytes)| {
-            bytes.saturating_add(size) <= MAX_SENDING_PER_PEER && self.bytes.saturating_add(size) <= MAX_SENDING
+            bytes.saturating_add(size) <= MAX_SENDING_PER_PEER
+                && self.bytes.saturating_add(size) <= MAX_SENDING
         })
     }
 
@@ -351,7 +365,9 @@ mod tests {
         assert!(ended(&mut receiver).is_empty());
         outbound.expire(now + Duration::from_secs(61), Duration::from_mins(1));
         assert!(
-            ended(&mut receiver).iter().all(|(_, error)| matches!(error, Some(RequestError::TimedOut { .. }))),
+            ended(&mut receiver)
+                .iter()
+                .all(|(_, error)| matches!(error, Some(RequestError::TimedOut { .. }))),
             "one for each"
         );
     }
@@ -373,7 +389,10 @@ mod tests {
         }
         assert!(inbound.admit(peer(1), Protocol::Chat, 1, true).is_err());
         inbound.admit(peer(2), Protocol::Chat, 1, false).unwrap();
-        assert!(inbound.admit(peer(3), Protocol::Sync, MAX_INBOUND_BYTES, true).is_err(), "bytes are bounded");
+        assert!(
+            inbound.admit(peer(3), Protocol::Sync, MAX_INBOUND_BYTES, true).is_err(),
+            "bytes are bounded"
+        );
         inbound.sweep(|open| *open);
         assert_eq!(inbound.owed.len(), MAX_INBOUND_PER_PEER);
     }
@@ -387,7 +406,9 @@ mod tests {
         assert!(sending.has_room(&peer(2), 1));
         assert_eq!(sending.ended(&1), Some(peer(1)));
         assert_eq!(sending.ended(&1), None);
-        assert!(!sending.is_sending(&peer(1)) && sending.has_room(&peer(1), 1) && sending.bytes == 0);
+        assert!(
+            !sending.is_sending(&peer(1)) && sending.has_room(&peer(1), 1) && sending.bytes == 0
+        );
     }
 
     proptest! {

@@ -1,9 +1,10 @@
-//! The swarm task: it owns the swarm and all state of the network, and is the only one to touch them.
+//! The swarm task: it owns the swarm and all state of the network, and is the only one to touch
+//! them.
 //!
-//! A turn handles one thing: an event of the swarm, a command, an answer, or the tick; none waits, so one turn is short
-//! and no source starves another. `swarm_events` translates what libp2p says; what the node asks is done here.
-//! Events that must not be lost wait in `backlog` when the node's queue is full, and the swarm is not polled until
-//! they are out, which bounds it.
+//! A turn handles one thing: an event of the swarm, a command, an answer, or the tick; none waits,
+//! so one turn is short and no source starves another. `swarm_events` translates what libp2p says;
+//! what the node asks is done here. Events that must not be lost wait in `backlog` when the node's
+//! queue is full, and the swarm is not polled until they are out, which bounds it.
 
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
@@ -28,7 +29,10 @@ use super::{
     behaviour::{Behaviour, BehaviourConfig, BehaviourEvent, Names, request_timeout},
     codec::Frame,
     discovery::{AddressBook, Dial, Source},
-    event::{ConnectionSnapshot, DialError, GossipId, NetEvent, PeerSnapshot, ReplyId, RequestError, Verdict},
+    event::{
+        ConnectionSnapshot, DialError, GossipId, NetEvent, PeerSnapshot, ReplyId, RequestError,
+        Verdict,
+    },
     gossip::{Hearing, KeptMessages, Undecided},
     handle::{NetAnswer, NetCommand},
     limits::LINGER,
@@ -48,7 +52,8 @@ const TICK: Duration = Duration::from_millis(250);
 const FLIGHT_GRACE: Duration = Duration::from_secs(15);
 /// A disconnection that waits for answers to get out waits no longer than this.
 const LEAVE_TIME: Duration = Duration::from_secs(2);
-/// And when they are out, this long for the peer to read them: with the connection, what it has not read is lost.
+/// And when they are out, this long for the peer to read them: with the connection, what it has not
+/// read is lost.
 const READ_TIME: Duration = Duration::from_millis(300);
 
 /// How libp2p names a request on its way.
@@ -159,13 +164,25 @@ impl Network {
         commands: mpsc::Receiver<NetCommand>,
         answers: mpsc::Receiver<NetAnswer>,
     ) -> Result<Self, NetError> {
-        let NetConfig { identity, network, listen: listens, external, peers, mdns, private_only, target_peers, tuning } =
-            config;
+        let NetConfig {
+            identity,
+            network,
+            listen: listens,
+            external,
+            peers,
+            mdns,
+            private_only,
+            target_peers,
+            tuning,
+        } = config;
         let now = Instant::now();
         let names = Names::new(&network)?;
-        let listens: Vec<_> = listens.iter().map(|text| parse_listen(text)).collect::<Result<_, _>>()?;
-        let external: Vec<_> =
-            external.iter().map(|text| parse(text).map(|address| without_peer(&address))).collect::<Result<_, _>>()?;
+        let listens: Vec<_> =
+            listens.iter().map(|text| parse_listen(text)).collect::<Result<_, _>>()?;
+        let external: Vec<_> = external
+            .iter()
+            .map(|text| parse(text).map(|address| without_peer(&address)))
+            .collect::<Result<_, _>>()?;
         let me = identity.peer_id();
         let mut book = AddressBook::new(me, private_only, tuning.back_off, rand::random());
         for text in &peers {
@@ -267,7 +284,8 @@ impl Network {
         while let Ok(command) = self.commands.try_recv() {
             self.on_command(command);
         }
-        let linger = tokio::time::sleep(if self.peers.is_empty() { Duration::ZERO } else { LINGER });
+        let linger =
+            tokio::time::sleep(if self.peers.is_empty() { Duration::ZERO } else { LINGER });
         tokio::pin!(linger);
         loop {
             tokio::select! {
@@ -404,14 +422,28 @@ impl Network {
                 self.respond_busy(peer, protocol, channel);
             }
         } else {
-            tracing::error!(?asked_on, ?protocol, "an answer of another protocol than its request's is dropped");
+            tracing::error!(
+                ?asked_on,
+                ?protocol,
+                "an answer of another protocol than its request's is dropped"
+            );
         }
     }
 
-    pub(super) fn send_response(&mut self, peer: PeerId, protocol: Protocol, channel: ReplyChannel, bytes: Vec<u8>) {
+    pub(super) fn send_response(
+        &mut self,
+        peer: PeerId,
+        protocol: Protocol,
+        channel: ReplyChannel,
+        bytes: Vec<u8>,
+    ) {
         let (request, channel) = channel;
         let size = bytes.len();
-        let sent = self.swarm.behaviour_mut().requests(protocol).send_response(channel, Frame::Outgoing(bytes));
+        let sent = self
+            .swarm
+            .behaviour_mut()
+            .requests(protocol)
+            .send_response(channel, Frame::Outgoing(bytes));
         // An error means that the peer no longer waits.
         if sent.is_ok() {
             self.sending.begun((protocol, request), peer, size);
@@ -435,7 +467,11 @@ impl Network {
     pub(super) fn pump(&mut self, peer: &PeerId) {
         let Some(id) = to_libp2p(peer) else { return };
         while let Some(Job { ticket, protocol, bytes, .. }) = self.outbound.next(peer) {
-            let request = self.swarm.behaviour_mut().requests(protocol).send_request(&id, Frame::Outgoing(bytes));
+            let request = self
+                .swarm
+                .behaviour_mut()
+                .requests(protocol)
+                .send_request(&id, Frame::Outgoing(bytes));
             self.outbound.sent((protocol, request), ticket, Instant::now());
         }
     }
@@ -444,8 +480,11 @@ impl Network {
         let Some(hash) = self.names.hash_of(topic) else { return };
         match self.swarm.behaviour_mut().gossip.publish(hash, payload.clone()) {
             Ok(_) => {}
-            Err(gossipsub::PublishError::NoPeersSubscribedToTopic) => self.kept.keep(topic, payload, now),
-            // Duplicate: it is out already. The queues to all peers full: its id is offered to them all the same.
+            Err(gossipsub::PublishError::NoPeersSubscribedToTopic) => {
+                self.kept.keep(topic, payload, now)
+            }
+            // Duplicate: it is out already. The queues to all peers full: its id is offered to them
+            // all the same.
             Err(error) => tracing::debug!(?topic, %error, "not published"),
         }
     }
@@ -475,7 +514,10 @@ impl Network {
         };
         if let Some(source) = to_libp2p(&message.source) {
             let id = gossipsub::MessageId::from(message.id.to_vec());
-            self.swarm.behaviour_mut().gossip.report_message_validation_result(&id, &source, acceptance);
+            self.swarm
+                .behaviour_mut()
+                .gossip
+                .report_message_validation_result(&id, &source, acceptance);
         }
     }
 
@@ -497,7 +539,9 @@ impl Network {
 
     /// Goes through with a disconnection when nothing is on its way any more, or its time is up.
     fn leave_if_idle(&mut self, peer: &PeerId, now: Instant) {
-        let Some(leaving) = self.peers.get(peer).and_then(|entry| entry.leaving.as_ref()) else { return };
+        let Some(leaving) = self.peers.get(peer).and_then(|entry| entry.leaving.as_ref()) else {
+            return;
+        };
         let waits = now < leaving.from || self.sending.is_sending(peer);
         if waits && now < leaving.by {
             return;
@@ -513,10 +557,16 @@ impl Network {
         self.disconnect(peer, "its gossip went deaf; connecting anew");
     }
 
-    fn dial_asked(&mut self, address: Multiaddr, reply: oneshot::Sender<Result<PeerId, DialError>>) {
+    fn dial_asked(
+        &mut self,
+        address: Multiaddr,
+        reply: oneshot::Sender<Result<PeerId, DialError>>,
+    ) {
         let peer = peer_of(&address);
         let outcome = match peer {
-            _ if peer == Some(self.me) || self.is_own(&address) => Err(DialError::Oneself(address.to_string())),
+            _ if peer == Some(self.me) || self.is_own(&address) => {
+                Err(DialError::Oneself(address.to_string()))
+            }
             Some(peer) if self.peers.contains_key(&peer) => Ok(peer),
             _ => {
                 let options = dial_options(peer, vec![address.clone()]);
@@ -538,7 +588,8 @@ impl Network {
         let Self { book, peers, swarm, target_peers, .. } = self;
         let enough = peers.len() >= *target_peers;
         let gate = &swarm.behaviour().gate;
-        let due = book.due(now, enough, |peer| peers.contains_key(peer), |peer| !gate.is_banned(peer));
+        let due =
+            book.due(now, enough, |peer| peers.contains_key(peer), |peer| !gate.is_banned(peer));
         for dial in due {
             if let Dial::Seed(address) = &dial
                 && self.is_own(address)
@@ -562,7 +613,8 @@ impl Network {
         }
     }
 
-    /// Whether the node listens there. Dialing it would not end well: the system connects the socket with itself.
+    /// Whether the node listens there. Dialing it would not end well: the system connects the
+    /// socket with itself.
     fn is_own(&self, address: &Multiaddr) -> bool {
         self.listening.contains(&without_peer(address))
     }
@@ -580,8 +632,12 @@ impl Network {
         for peer in self.hearing.deaf(now) {
             self.cure(&peer);
         }
-        let leaving: Vec<_> =
-            self.peers.iter().filter(|(_, peer)| peer.leaving.is_some()).map(|(peer, _)| *peer).collect();
+        let leaving: Vec<_> = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| peer.leaving.is_some())
+            .map(|(peer, _)| *peer)
+            .collect();
         for peer in leaving {
             self.leave_if_idle(&peer, now);
         }
@@ -596,13 +652,18 @@ impl Network {
 
     /// Lets peers hear that this node's gossip reaches them.
     fn probe(&mut self) {
-        let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos().to_be_bytes();
+        let time = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_nanos()
+            .to_be_bytes();
         let payload = [&self.me.0.0[..], &time].concat();
         // An error means that nobody listens.
         let _ = self.swarm.behaviour_mut().gossip.publish(self.names.alive.clone(), payload);
     }
 
-    /// Looks for peers through peers. Not where public addresses must not be dialed: Kademlia would.
+    /// Looks for peers through peers. Not where public addresses must not be dialed: Kademlia
+    /// would.
     fn walk(&mut self, now: Instant) {
         let knows_somebody = self.peers.values().any(|peer| peer.same_network);
         if self.private_only || !knows_somebody {
@@ -615,11 +676,12 @@ impl Network {
 }
 
 fn dial_options(peer: Option<PeerId>, addresses: Vec<Multiaddr>) -> DialOpts {
-    // From a fresh port: two nodes that dial each other at once from the ports that they listen on would share one TCP
-    // connection, with nobody to answer.
+    // From a fresh port: two nodes that dial each other at once from the ports that they listen on
+    // would share one TCP connection, with nobody to answer.
     if let Some((peer, id)) = peer.and_then(|peer| to_libp2p(&peer).map(|id| (peer, id))) {
         let addresses = addresses.iter().map(|address| with_peer(address, &peer)).collect();
-        // A dial that is already under way does not stand in the way of another: it may be to the wrong address.
+        // A dial that is already under way does not stand in the way of another: it may be to the
+        // wrong address.
         let options = DialOpts::peer_id(id).condition(PeerCondition::Disconnected);
         options.addresses(addresses).allocate_new_port().build()
     } else {

@@ -1,5 +1,5 @@
-//! What libp2p says, in the node's terms: each handler takes one kind of event, brings the state up to date, and gives
-//! at most one event that the node must hear.
+//! What libp2p says, in the node's terms: each handler takes one kind of event, brings the state up
+//! to date, and gives at most one event that the node must hear.
 
 use std::time::Instant;
 
@@ -59,9 +59,9 @@ impl Network {
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 self.on_established(peer_id, connection_id, &endpoint)
             }
-            SwarmEvent::ConnectionClosed { peer_id, connection_id, num_established, cause, .. } => {
-                self.on_closed(peer_id, connection_id, num_established, cause.as_ref())
-            }
+            SwarmEvent::ConnectionClosed {
+                peer_id, connection_id, num_established, cause, ..
+            } => self.on_closed(peer_id, connection_id, num_established, cause.as_ref()),
             SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {
                 self.on_dial_error(connection_id, &error);
                 None
@@ -119,7 +119,13 @@ impl Network {
         if !inbound {
             self.book.add(peer, &address, Source::Met, now);
         }
-        let connection = Connection { id, address: address.clone(), inbound, round_trip: None, ping_failures: 0 };
+        let connection = Connection {
+            id,
+            address: address.clone(),
+            inbound,
+            round_trip: None,
+            ping_failures: 0,
+        };
         if let Some(entry) = self.peers.get_mut(&peer) {
             entry.connections.push(connection);
             return None;
@@ -193,7 +199,10 @@ impl Network {
                 if matches!(error, DialError::Oneself(_)) {
                     self.book.remove_seed(address);
                 }
-                self.tell_if_room(NetEvent::DialFailed { address: address.to_string(), reason: error.to_string() });
+                self.tell_if_room(NetEvent::DialFailed {
+                    address: address.to_string(),
+                    reason: error.to_string(),
+                });
             }
         }
     }
@@ -205,7 +214,8 @@ impl Network {
         let same_network = info.protocols.contains(&self.names.sync);
         let walks = info.protocols.contains(&self.names.kad) && !self.private_only;
         let entry = self.peers.get_mut(&peer)?;
-        entry.agent = printable(&info.agent_version.chars().take(MAX_AGENT_CHARS).collect::<String>());
+        entry.agent =
+            printable(&info.agent_version.chars().take(MAX_AGENT_CHARS).collect::<String>());
         entry.same_network = same_network;
         if !same_network {
             return None;
@@ -223,7 +233,8 @@ impl Network {
     fn on_ping(&mut self, event: &ping::Event) -> Option<NetEvent> {
         let peer = from_libp2p(&event.peer)?;
         let connections = &mut self.peers.get_mut(&peer)?.connections;
-        let connection = connections.iter_mut().find(|connection| connection.id == event.connection)?;
+        let connection =
+            connections.iter_mut().find(|connection| connection.id == event.connection)?;
         match &event.result {
             Ok(round_trip) => {
                 connection.round_trip = Some(*round_trip);
@@ -264,12 +275,18 @@ impl Network {
             self.book.seen(&peer, now);
         }
         if news {
-            self.tell_if_room(NetEvent::Discovered { peer, address: without_peer(address).to_string() });
+            self.tell_if_room(NetEvent::Discovered {
+                peer,
+                address: without_peer(address).to_string(),
+            });
         }
     }
 
     fn on_kad(&mut self, event: kad::Event) -> Option<NetEvent> {
-        let kad::Event::OutboundQueryProgressed { result: kad::QueryResult::GetClosestPeers(result), .. } = event
+        let kad::Event::OutboundQueryProgressed {
+            result: kad::QueryResult::GetClosestPeers(result),
+            ..
+        } = event
         else {
             return None;
         };
@@ -339,7 +356,11 @@ impl Network {
         let id = GossipId { id: message_id(&message.data), source: peer };
         self.hearing.heard(&peer, now);
         if message.topic == self.names.alive {
-            let verdict = if message.data.len() > MAX_PROBE_BYTES { Verdict::Reject } else { Verdict::Ignore };
+            let verdict = if message.data.len() > MAX_PROBE_BYTES {
+                Verdict::Reject
+            } else {
+                Verdict::Ignore
+            };
             self.report(&id, verdict);
             return None;
         }
@@ -390,7 +411,8 @@ impl Network {
                 self.on_request_failed((protocol, request_id), &error);
                 None
             }
-            RequestEvent::InboundFailure { request_id, .. } | RequestEvent::ResponseSent { request_id, .. } => {
+            RequestEvent::InboundFailure { request_id, .. }
+            | RequestEvent::ResponseSent { request_id, .. } => {
                 self.sent(protocol, request_id);
                 None
             }
@@ -436,7 +458,9 @@ impl Network {
                 self.misbehaved(peer, NetOffence::MalformedResponse, &error);
                 ticket.end(Err(RequestError::Malformed { peer, source: error }));
             }
-            Frame::Outgoing(_) => ticket.end(Err(RequestError::NoAnswer { peer, reason: "none came".to_owned() })),
+            Frame::Outgoing(_) => {
+                ticket.end(Err(RequestError::NoAnswer { peer, reason: "none came".to_owned() }))
+            }
         }
         self.pump(&peer);
     }
@@ -451,7 +475,9 @@ impl Network {
             }
             OutboundFailure::ConnectionClosed => RequestError::Disconnected(peer),
             OutboundFailure::UnsupportedProtocols => RequestError::Unsupported(peer),
-            OutboundFailure::Io(error) => RequestError::NoAnswer { peer, reason: error.to_string() },
+            OutboundFailure::Io(error) => {
+                RequestError::NoAnswer { peer, reason: error.to_string() }
+            }
         };
         ticket.end(Err(error));
         self.pump(&peer);
@@ -459,23 +485,33 @@ impl Network {
 }
 
 /// Why a dial failed, for the user who asked for it.
-pub(super) fn dial_error(address: &Multiaddr, expected: Option<PeerId>, error: &SwarmDialError) -> DialError {
+pub(super) fn dial_error(
+    address: &Multiaddr,
+    expected: Option<PeerId>,
+    error: &SwarmDialError,
+) -> DialError {
     let shown = address.to_string();
     match error {
         SwarmDialError::LocalPeerId { .. } => DialError::Oneself(shown),
         SwarmDialError::WrongPeerId { obtained, .. } => DialError::WrongPeer {
             address: without_peer(address).to_string(),
-            expected: expected.map_or_else(|| "the peer it names".to_owned(), |peer| peer.to_string()),
+            expected: expected
+                .map_or_else(|| "the peer it names".to_owned(), |peer| peer.to_string()),
             obtained: obtained.to_string(),
         },
         SwarmDialError::Denied { cause } => DialError::Refused {
             address: shown,
-            reason: cause.downcast_ref::<Denied>().map_or_else(|| root_cause(cause), ToString::to_string),
+            reason: cause
+                .downcast_ref::<Denied>()
+                .map_or_else(|| root_cause(cause), ToString::to_string),
         },
-        SwarmDialError::NoAddresses => DialError::Unreachable { address: shown, reason: "no address".to_owned() },
-        SwarmDialError::DialPeerConditionFalse(_) => {
-            DialError::Unreachable { address: shown, reason: "it is being dialed already".to_owned() }
+        SwarmDialError::NoAddresses => {
+            DialError::Unreachable { address: shown, reason: "no address".to_owned() }
         }
+        SwarmDialError::DialPeerConditionFalse(_) => DialError::Unreachable {
+            address: shown,
+            reason: "it is being dialed already".to_owned(),
+        },
         SwarmDialError::Aborted => {
             DialError::Unreachable { address: shown, reason: "the attempt was given up".to_owned() }
         }

@@ -27,7 +27,11 @@ struct Counted {
 
 impl BlocksWon {
     /// How many blocks pay one of `owners`.
-    pub(super) async fn count(&self, reader: ChainReader, owners: Vec<Owner>) -> Result<u64, RpcError> {
+    pub(super) async fn count(
+        &self,
+        reader: ChainReader,
+        owners: Vec<Owner>,
+    ) -> Result<u64, RpcError> {
         let mut counted = self.counted.lock().await;
         let before = std::mem::take(&mut *counted);
         *counted = blocking(move || before.go_on(&reader, owners)).await?;
@@ -47,11 +51,9 @@ impl Counted {
         // The genesis was not won by anybody: it was made.
         let mut height = self.upto.map_or(1, |(height, _)| height.saturating_add(1));
         while let Some(info) = reader.block_at(height) {
-            let paid = info
-                .block
-                .transactions
-                .first()
-                .is_some_and(|coinbase| coinbase.outputs.iter().any(|output| self.owners.contains(&output.owner)));
+            let paid = info.block.transactions.first().is_some_and(|coinbase| {
+                coinbase.outputs.iter().any(|output| self.owners.contains(&output.owner))
+            });
             self.won = self.won.saturating_add(u64::from(paid));
             self.upto = Some((height, info.hash));
             height = height.saturating_add(1);

@@ -1,7 +1,8 @@
 //! What starts, in which order, and stops: a whole node, or a folder for one command.
 //!
-//! A node starts from the bottom up (chain, wallet, friends, network, miners, router, RPC), so that whatever speaks
-//! finds what it speaks to; it stops from the top down, and whoever waits for its end waits until both files are closed.
+//! A node starts from the bottom up (chain, wallet, friends, network, miners, router, RPC), so that
+//! whatever speaks finds what it speaks to; it stops from the top down, and whoever waits for its
+//! end waits until both files are closed.
 
 use std::{sync::Arc, thread::JoinHandle};
 
@@ -59,7 +60,11 @@ impl Host for Composition {
         open(folder).boxed()
     }
 
-    fn start(&self, folder: FolderLock, config: NodeConfig) -> BoxFuture<'_, Result<RunningNode, RpcError>> {
+    fn start(
+        &self,
+        folder: FolderLock,
+        config: NodeConfig,
+    ) -> BoxFuture<'_, Result<RunningNode, RpcError>> {
         start(folder, config).boxed()
     }
 }
@@ -80,18 +85,28 @@ struct Mining {
     threads: usize,
 }
 
-async fn open_chain(folder: &DataDir, cache_mib: u32, mining: Mining, read_only: bool) -> Result<OpenChain, RpcError> {
+async fn open_chain(
+    folder: &DataDir,
+    cache_mib: u32,
+    mining: Mining,
+    read_only: bool,
+) -> Result<OpenChain, RpcError> {
     let path = folder.file(CHAIN_FILE);
-    let options =
-        ChainOptions { cache_mib: usize::try_from(cache_mib).unwrap_or(usize::MAX), ..ChainOptions::default() };
+    let options = ChainOptions {
+        cache_mib: usize::try_from(cache_mib).unwrap_or(usize::MAX),
+        ..ChainOptions::default()
+    };
     let open = if read_only { Chain::open_frozen } else { Chain::open };
     let chain = blocking(move || open(&path, options)).await??;
     let metrics = chain.metrics();
     let (events, event_queue) = mpsc::channel(CHAIN_EVENTS);
     let (chain, thread) = chain::spawn(chain, system(), events).map_err(RpcError::internal)?;
     let (solved, solved_queue) = mpsc::channel(SOLVED);
-    let config =
-        MinerConfig { mode: mining.mode, owner: mining.owner.map(|address| address.0), threads: mining.threads };
+    let config = MinerConfig {
+        mode: mining.mode,
+        owner: mining.owner.map(|address| address.0),
+        threads: mining.threads,
+    };
     let miner = miner::spawn(chain.clone(), config, Some(solved)).map_err(RpcError::internal)?;
     let ledger = Ledger { reader: chain.reader().clone(), chain, miner };
     Ok(OpenChain { ledger, events: event_queue, solved: solved_queue, thread, metrics })
@@ -105,8 +120,11 @@ pub(super) async fn open_friends(
 ) -> Result<(FriendsHandle, JoinHandle<()>), RpcError> {
     let path = folder.file(FRIENDS_FILE);
     let signing = identity.clone();
-    let config =
-        FriendsConfig { me: identity.peer_id(), network, signer: Box::new(move |message| signing.sign(message)) };
+    let config = FriendsConfig {
+        me: identity.peer_id(),
+        network,
+        signer: Box::new(move |message| signing.sign(message)),
+    };
     let open = if read_only { Friends::open_frozen } else { Friends::open };
     let friends = blocking(move || open(&path, config)).await??;
     friends::spawn(friends).map_err(RpcError::internal)
@@ -127,7 +145,8 @@ async fn open(folder: FolderLock) -> Result<OpenedFolder, RpcError> {
     let mut events = None;
     let mut unusable = Unusable::default();
     if store::exists(&datadir.file(CHAIN_FILE)) {
-        let mining = Mining { mode: MiningMode::Off, owner: None, threads: miner::default_threads() };
+        let mining =
+            Mining { mode: MiningMode::Off, owner: None, threads: miner::default_threads() };
         // What cannot be opened is told by the commands that need it; others may be what mends it.
         match open_chain(&datadir, COMMAND_CACHE_MIB, mining, read_only).await {
             Ok(chain) => {
@@ -182,7 +201,11 @@ async fn open(folder: FolderLock) -> Result<OpenedFolder, RpcError> {
 }
 
 /// Stops what has threads, and waits until they have closed their files.
-async fn close_parts(ledger: Option<Ledger>, friends: Option<FriendsHandle>, threads: Vec<JoinHandle<()>>) {
+async fn close_parts(
+    ledger: Option<Ledger>,
+    friends: Option<FriendsHandle>,
+    threads: Vec<JoinHandle<()>>,
+) {
     if let Some(ledger) = ledger {
         ledger.miner.stop().await;
         ledger.chain.shut_down().await;
@@ -199,7 +222,8 @@ async fn close_parts(ledger: Option<Ledger>, friends: Option<FriendsHandle>, thr
 /// Starts a node.
 async fn start(folder: FolderLock, config: NodeConfig) -> Result<RunningNode, RpcError> {
     let datadir = folder.folder().clone();
-    // First, so that a port that is in use costs nothing but a sentence, and that whoever watches is answered meanwhile.
+    // First, so that a port that is in use costs nothing but a sentence, and that whoever watches
+    // is answered meanwhile.
     let watch = match config.metrics {
         Some(address) => Some(Listener::start(address).await?),
         None => None,
@@ -263,8 +287,12 @@ async fn start(folder: FolderLock, config: NodeConfig) -> Result<RunningNode, Rp
                 events::NodeStopped { height }.emit();
                 Ok(())
             }
-            Ok(Ended::Failed(reason)) => Err(RpcError::new("node_failed", format!("the node has ended: {reason}"))),
-            Err(panic) => Err(RpcError::internal(format!("the node task failed, please report it: {panic}"))),
+            Ok(Ended::Failed(reason)) => {
+                Err(RpcError::new("node_failed", format!("the node has ended: {reason}")))
+            }
+            Err(panic) => {
+                Err(RpcError::internal(format!("the node task failed, please report it: {panic}")))
+            }
         }
     };
     Ok(RunningNode { client: upper.client, finished: finished.boxed() })
@@ -402,11 +430,20 @@ async fn start_upper(
         metrics: metrics_address.map(|address| address.to_string()),
     }
     .emit();
-    Ok(Upper { client: Client::local(methods), feed, router_task, stop_rpc, rpc_task: served.task, watch })
+    Ok(Upper {
+        client: Client::local(methods),
+        feed,
+        router_task,
+        stop_rpc,
+        rpc_task: served.task,
+        watch,
+    })
 }
 
 /// Gives the network what it must not miss: its queue may be shorter than what there is to give.
-async fn until_taken(mut give: impl FnMut() -> Result<(), CommandError>) -> Result<(), CommandError> {
+async fn until_taken(
+    mut give: impl FnMut() -> Result<(), CommandError>,
+) -> Result<(), CommandError> {
     loop {
         match give() {
             Err(CommandError::Busy) => tokio::task::yield_now().await,
@@ -438,7 +475,11 @@ async fn adopt_lan(folder: &DataDir) -> Result<(), RpcError> {
 /// Opens the wallet as the configuration says; gives who is paid for blocks mined here.
 async fn open_wallet(keyring: &Keyring, config: &NodeConfig) -> Result<Option<Address>, RpcError> {
     let needed = config.make_wallet || (config.mining != MineMode::Off && config.miner.is_none());
-    let wallet = if needed { Some(keyring.open_or_create().await?) } else { keyring.open_if_there().await? };
+    let wallet = if needed {
+        Some(keyring.open_or_create().await?)
+    } else {
+        keyring.open_if_there().await?
+    };
     let first = wallet.as_ref().map(|wallet| wallet.first_address());
     if let (Some(passphrase), Some(mut wallet)) = (config.passphrase.clone(), wallet)
         && wallet.is_locked(now())

@@ -1,5 +1,5 @@
-//! What a node is told at its start. Flags go before environment variables, those before defaults; the command line
-//! reads both and fills this in.
+//! What a node is told at its start. Flags go before environment variables, those before defaults;
+//! the command line reads both and fills this in.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -46,7 +46,8 @@ pub struct NodeConfig {
     pub threads: Option<NonZeroUsize>,
     /// Where the RPC listens: loopback only; port 0 lets the system choose.
     pub rpc: SocketAddr,
-    /// Where health and metrics are shown, to whoever can reach it; none: nowhere. Port 0 lets the system choose.
+    /// Where health and metrics are shown, to whoever can reach it; none: nowhere. Port 0 lets the
+    /// system choose.
     pub metrics: Option<SocketAddr>,
     /// Whether friends on the LAN are looked for with mDNS.
     pub mdns: bool,
@@ -114,7 +115,10 @@ pub fn parse_listen(text: &str) -> Result<Vec<String>, RpcError> {
     let address = text.parse::<SocketAddr>().map_err(|_| {
         RpcError::new(
             "bad_listen_address",
-            format!("'{text}' is not an address to listen on: write 192.168.1.5:3000, 3000 or /ip4/0.0.0.0/tcp/3000"),
+            format!(
+                "'{text}' is not an address to listen on: write 192.168.1.5:3000, 3000 or \
+                 /ip4/0.0.0.0/tcp/3000"
+            ),
         )
     })?;
     Ok(listen_at(address.ip(), address.port()))
@@ -129,14 +133,18 @@ pub fn parse_peer(text: &str) -> Result<String, RpcError> {
         return Ok(peer_at(address));
     }
     let host_and_port = text.rsplit_once(':').filter(|(host, port)| {
-        let host_letters = host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.'));
+        let host_letters =
+            host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.'));
         !host.is_empty() && host_letters && port.parse::<u16>().is_ok_and(|port| port > 0)
     });
     match host_and_port {
         Some((host, port)) => Ok(format!("/dns/{host}/tcp/{port}")),
         None => Err(RpcError::new(
             "bad_peer_address",
-            format!("'{text}' is not a peer's address: write 192.168.1.5:3000, a host's name and port, or a multiaddr"),
+            format!(
+                "'{text}' is not a peer's address: write 192.168.1.5:3000, a host's name and \
+                 port, or a multiaddr"
+            ),
         )),
     }
 }
@@ -150,14 +158,19 @@ pub fn peer_at(address: SocketAddr) -> String {
 /// An address for the RPC, which [`check_rpc`] has yet to allow.
 pub fn parse_rpc(text: &str) -> Result<SocketAddr, RpcError> {
     text.parse().map_err(|_| {
-        RpcError::new("bad_rpc_address", format!("'{text}' is not an address: write one like 127.0.0.1:8545"))
+        RpcError::new(
+            "bad_rpc_address",
+            format!("'{text}' is not an address: write one like 127.0.0.1:8545"),
+        )
     })
 }
 
 /// An address for health and metrics: any of this machine's.
 pub fn parse_metrics(text: &str) -> Result<SocketAddr, RpcError> {
     text.parse().map_err(|_| {
-        let sentence = format!("'{text}' is not an address: write one like 127.0.0.1:9101, or 0.0.0.0:9101 for all");
+        let sentence = format!(
+            "'{text}' is not an address: write one like 127.0.0.1:9101, or 0.0.0.0:9101 for all"
+        );
         RpcError::new("bad_metrics_address", sentence)
     })
 }
@@ -168,7 +181,8 @@ pub fn check_rpc(address: SocketAddr) -> Result<(), RpcError> {
         return Ok(());
     }
     let sentence = format!(
-        "the RPC does not listen on {address}, since other machines could reach it there: use 127.0.0.1, and a tunnel \
+        "the RPC does not listen on {address}, since other machines could reach it there: use \
+         127.0.0.1, and a tunnel \
          (ssh -L) from elsewhere"
     );
     Err(RpcError::new("rpc_not_loopback", sentence))
@@ -180,12 +194,17 @@ pub fn checked_name(name: &str) -> Result<String, RpcError> {
     Ok(name.to_owned())
 }
 
-/// The name of a node that was given none: its id, else the user's name on this machine, else `friend`.
+/// The name of a node that was given none: its id, else the user's name on this machine, else
+/// `friend`.
 #[must_use]
 pub fn default_name(id: Option<&NodeId>) -> String {
     let user = || std::env::var("USER").or_else(|_| std::env::var("USERNAME")).ok();
     let candidates = [id.map(ToString::to_string), user()];
-    candidates.into_iter().flatten().find(|name| check_name(name).is_ok()).unwrap_or_else(|| "friend".to_owned())
+    candidates
+        .into_iter()
+        .flatten()
+        .find(|name| check_name(name).is_ok())
+        .unwrap_or_else(|| "friend".to_owned())
 }
 
 #[cfg(test)]
@@ -194,9 +213,18 @@ mod tests {
 
     #[test]
     fn addresses_are_read_in_the_forms_that_people_write() {
-        assert_eq!(parse_listen("3000").expect("a port"), ["/ip4/0.0.0.0/tcp/3000", "/ip4/0.0.0.0/udp/3000/quic-v1"]);
-        assert_eq!(parse_listen("[::1]:1").expect("v6"), ["/ip6/::1/tcp/1", "/ip6/::1/udp/1/quic-v1"]);
-        assert_eq!(parse_listen("/ip4/1.2.3.4/tcp/5").expect("a multiaddr"), ["/ip4/1.2.3.4/tcp/5"]);
+        assert_eq!(
+            parse_listen("3000").expect("a port"),
+            ["/ip4/0.0.0.0/tcp/3000", "/ip4/0.0.0.0/udp/3000/quic-v1"]
+        );
+        assert_eq!(
+            parse_listen("[::1]:1").expect("v6"),
+            ["/ip6/::1/tcp/1", "/ip6/::1/udp/1/quic-v1"]
+        );
+        assert_eq!(
+            parse_listen("/ip4/1.2.3.4/tcp/5").expect("a multiaddr"),
+            ["/ip4/1.2.3.4/tcp/5"]
+        );
         assert_eq!(parse_peer("127.0.0.1:8891").expect("v4"), "/ip4/127.0.0.1/tcp/8891");
         assert_eq!(parse_peer("yzw.example:8891").expect("a host"), "/dns/yzw.example/tcp/8891");
         for wrong in ["", "yzw", "yzw:", ":1", "yzw:0", "yzw:70000", "a b:1", "a/b:1"] {

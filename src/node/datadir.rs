@@ -1,7 +1,8 @@
 //! The data folder: where it is, who holds it, and what its files are called.
 //!
-//! One process at a time owns a folder, by the lock that [`DataDir::try_lock`] takes and that ends with the process.
-//! A running node says in `node.json` where it listens; only the holder of the lock writes or removes that file.
+//! One process at a time owns a folder, by the lock that [`DataDir::try_lock`] takes and that ends
+//! with the process. A running node says in `node.json` where it listens; only the holder of the
+//! lock writes or removes that file.
 
 use std::{
     fmt, fs, io,
@@ -55,7 +56,8 @@ pub struct NodeId(String);
 /// Why a text is not a node id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "'{0}' may not be a node id: letters, digits, '-', '_' and inner dots are, {MAX_ID_CHARS} characters at most; \
+    "'{0}' may not be a node id: letters, digits, '-', '_' and inner dots are, {MAX_ID_CHARS} \
+     characters at most; \
      give another with --node-id"
 )]
 pub struct NodeIdError(String);
@@ -64,14 +66,17 @@ impl FromStr for NodeId {
     type Err = NodeIdError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let fits = !text.is_empty() && text.len() <= MAX_ID_BYTES && text.chars().count() <= MAX_ID_CHARS;
+        let fits =
+            !text.is_empty() && text.len() <= MAX_ID_BYTES && text.chars().count() <= MAX_ID_CHARS;
         let letters = text.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | '.'));
         let inner_dots = !text.starts_with('.') && !text.ends_with('.');
         // A leading dash would read as a flag wherever the id is typed again.
         if fits && letters && inner_dots && !text.starts_with('-') {
             Ok(Self(text.to_owned()))
         } else {
-            Err(NodeIdError(crate::primitives::printable(&text.chars().take(80).collect::<String>())))
+            Err(NodeIdError(crate::primitives::printable(
+                &text.chars().take(80).collect::<String>(),
+            )))
         }
     }
 }
@@ -113,7 +118,8 @@ pub enum DataDirError {
     },
     /// There is none: most likely a name is mistyped.
     #[error(
-        "there is no data folder {path}: check --data-dir and --node-id; create-wallet, create-blockchain, join, \
+        "there is no data folder {path}: check --data-dir and --node-id; create-wallet, \
+         create-blockchain, join, \
          start-node and people make one",
         path = .0.display()
     )]
@@ -137,9 +143,11 @@ pub enum DataDirError {
 }
 
 fn in_use_sentence(path: &Path, pid: Option<u32>) -> String {
-    let process = pid.map_or_else(|| "another friendchain process".to_owned(), |pid| format!("process {pid}"));
+    let process = pid
+        .map_or_else(|| "another friendchain process".to_owned(), |pid| format!("process {pid}"));
     format!(
-        "the data folder {} is in use by {process}: end it with `friendchain stop`, or give another folder with \
+        "the data folder {} is in use by {process}: end it with `friendchain stop`, or give \
+         another folder with \
          --data-dir or --node-id",
         path.display()
     )
@@ -177,7 +185,8 @@ pub struct NodeFile {
     pub metrics: Option<SocketAddr>,
 }
 
-/// The data folder of one node. Knowing it does not mean that it exists, or that it is ours: see [`FolderLock`].
+/// The data folder of one node. Knowing it does not mean that it exists, or that it is ours: see
+/// [`FolderLock`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DataDir {
     path: PathBuf,
@@ -214,13 +223,19 @@ impl DataDir {
         self.path.join(name)
     }
 
-    /// Takes the folder for this process, making it (mode 0700) if it is not there. What a crashed node left in
-    /// `node.json` is removed, so that nobody takes it for the word of a running one.
+    /// Takes the folder for this process, making it (mode 0700) if it is not there. What a crashed
+    /// node left in `node.json` is removed, so that nobody takes it for the word of a running one.
     pub fn try_lock(&self) -> Result<FolderLock, DataDirError> {
         create_private_folder(&self.path)?;
         let path = self.file(LOCK_FILE);
         let io = |cause| DataDirError::Io { path: path.clone(), cause };
-        let mut file = private_options().read(true).write(true).create(true).truncate(false).open(&path).map_err(io)?;
+        let mut file = private_options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(io)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(fs::TryLockError::WouldBlock) => {
@@ -234,8 +249,9 @@ impl DataDir {
         Ok(FolderLock { folder: self.clone(), is_read_only: false, _file: Some(file) })
     }
 
-    /// As [`DataDir::try_lock`], for what makes no folder: one that holds nothing of ours is [`DataDirError::Absent`], and
-    /// stays as it is; one that cannot be written is taken to be read, beside other readers.
+    /// As [`DataDir::try_lock`], for what makes no folder: one that holds nothing of ours is
+    /// [`DataDirError::Absent`], and stays as it is; one that cannot be written is taken to be
+    /// read, beside other readers.
     pub fn try_lock_existing(&self) -> Result<FolderLock, DataDirError> {
         let ours = [LOCK_FILE, IDENTITY_FILE, CHAIN_FILE, FRIENDS_FILE, WALLET_FILE, NODE_FILE];
         if !ours.iter().any(|name| self.file(name).symlink_metadata().is_ok()) {
@@ -243,7 +259,10 @@ impl DataDir {
         }
         match self.try_lock() {
             Err(DataDirError::Io { cause, .. })
-                if matches!(cause.kind(), io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied) =>
+                if matches!(
+                    cause.kind(),
+                    io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied
+                ) =>
             {
                 self.try_lock_shared()
             }
@@ -296,7 +315,8 @@ impl DataDir {
     }
 }
 
-/// The data folder, held by this process until this is dropped or the process ends, however it ends.
+/// The data folder, held by this process until this is dropped or the process ends, however it
+/// ends.
 #[derive(Debug)]
 pub struct FolderLock {
     folder: DataDir,
@@ -318,11 +338,17 @@ impl FolderLock {
     }
 
     /// Says where this node listens. The token must be there before.
-    pub fn write_node_file(&self, rpc: SocketAddr, metrics: Option<SocketAddr>) -> Result<(), DataDirError> {
+    pub fn write_node_file(
+        &self,
+        rpc: SocketAddr,
+        metrics: Option<SocketAddr>,
+    ) -> Result<(), DataDirError> {
         let node = NodeFile { pid: std::process::id(), rpc, metrics };
         let path = self.folder.file(NODE_FILE);
-        let text = serde_json::to_string(&node)
-            .map_err(|cause| DataDirError::Malformed { path: path.clone(), problem: cause.to_string() })?;
+        let text = serde_json::to_string(&node).map_err(|cause| DataDirError::Malformed {
+            path: path.clone(),
+            problem: cause.to_string(),
+        })?;
         write_private(&path, text.as_bytes())
     }
 
@@ -331,7 +357,8 @@ impl FolderLock {
         remove_if_there(&self.folder.file(NODE_FILE))
     }
 
-    /// A new secret for the RPC: 32 random bytes in hex, in a file of mode 0600. Whoever held the old one is shut out.
+    /// A new secret for the RPC: 32 random bytes in hex, in a file of mode 0600. Whoever held the
+    /// old one is shut out.
     pub fn new_token(&self) -> Result<Zeroizing<String>, DataDirError> {
         let mut bytes = Zeroizing::new([0u8; 32]);
         rand::Rng::fill_bytes(&mut rand::rng(), &mut bytes[..]);
@@ -362,7 +389,8 @@ pub fn write_private(path: &Path, content: &[u8]) -> Result<(), DataDirError> {
     fs::rename(&temporary, path).map_err(io)?;
     #[cfg(unix)]
     {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder =
+            path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(io)?;
     }
     Ok(())
@@ -409,7 +437,8 @@ fn read_small(path: &Path) -> Result<String, DataDirError> {
     let file = fs::File::open(path).map_err(io)?;
     file.take(MAX_SMALL_FILE.saturating_add(1)).read_to_string(&mut text).map_err(io)?;
     if u64::try_from(text.len()).unwrap_or(u64::MAX) > MAX_SMALL_FILE {
-        let problem = format!("the file is longer than {MAX_SMALL_FILE} bytes: is it the right one?");
+        let problem =
+            format!("the file is longer than {MAX_SMALL_FILE} bytes: is it the right one?");
         return Err(DataDirError::Malformed { path: path.to_owned(), problem });
     }
     Ok(text)
@@ -417,7 +446,9 @@ fn read_small(path: &Path) -> Result<String, DataDirError> {
 
 fn remove_if_there(path: &Path) -> Result<(), DataDirError> {
     match fs::remove_file(path) {
-        Err(cause) if cause.kind() != io::ErrorKind::NotFound => Err(DataDirError::Io { path: path.to_owned(), cause }),
+        Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
+            Err(DataDirError::Io { path: path.to_owned(), cause })
+        }
         _ => Ok(()),
     }
 }
@@ -431,7 +462,9 @@ mod tests {
         for id in ["3000", "yzw", "李雷", "a.b", "a-b_c", "Zoë"] {
             assert!(id.parse::<NodeId>().is_ok(), "{id}");
         }
-        for id in ["", ".", "..", "a/b", "a\\b", ".a", "a.", "a b", "-a", "a\0", "a:b", "a\u{202e}b"] {
+        for id in
+            ["", ".", "..", "a/b", "a\\b", ".a", "a.", "a b", "-a", "a\0", "a:b", "a\u{202e}b"]
+        {
             assert!(id.parse::<NodeId>().is_err(), "{id:?}");
         }
         assert!("x".repeat(65).parse::<NodeId>().is_err());
@@ -451,8 +484,14 @@ mod tests {
     fn an_id_names_a_folder_under_the_base() {
         let base = Path::new("/base");
         let id = "yzw".parse().expect("an id");
-        assert_eq!(DataDir::resolve(Some(base), Some(&id)).expect("a folder").path(), base.join("yzw"));
-        assert_eq!(DataDir::resolve(Some(base), None).expect("a folder").path(), base.join("default"));
+        assert_eq!(
+            DataDir::resolve(Some(base), Some(&id)).expect("a folder").path(),
+            base.join("yzw")
+        );
+        assert_eq!(
+            DataDir::resolve(Some(base), None).expect("a folder").path(),
+            base.join("default")
+        );
     }
 
     #[test]
@@ -477,7 +516,10 @@ mod tests {
         assert_eq!(folder.node_file(), None);
         let rpc = "127.0.0.1:1234".parse().expect("an address");
         lock.write_node_file(rpc, None).expect("written");
-        assert_eq!(folder.node_file(), Some(NodeFile { pid: std::process::id(), rpc, metrics: None }));
+        assert_eq!(
+            folder.node_file(),
+            Some(NodeFile { pid: std::process::id(), rpc, metrics: None })
+        );
         drop(lock);
         assert_eq!(folder.node_file(), None);
     }
@@ -486,7 +528,9 @@ mod tests {
     fn a_mistyped_folder_is_not_made_by_who_only_reads() {
         let temporary = tempfile::tempdir().expect("a folder");
         let folder = DataDir::at(temporary.path().join("typo"));
-        assert!(matches!(folder.try_lock_existing(), Err(DataDirError::Absent(path)) if path == folder.path()));
+        assert!(
+            matches!(folder.try_lock_existing(), Err(DataDirError::Absent(path)) if path == folder.path())
+        );
         assert!(!folder.path().exists());
         // Another program's folder is left alone as well.
         let other = DataDir::at(temporary.path());
@@ -502,7 +546,8 @@ mod tests {
         let temporary = tempfile::tempdir().expect("a folder");
         let folder = DataDir::at(temporary.path());
         drop(folder.try_lock().expect("the lock"));
-        let readers = [folder.try_lock_shared().expect("a lock"), folder.try_lock_shared().expect("another")];
+        let readers =
+            [folder.try_lock_shared().expect("a lock"), folder.try_lock_shared().expect("another")];
         assert!(readers.iter().all(FolderLock::is_read_only));
         assert!(matches!(folder.try_lock(), Err(DataDirError::InUse { .. })));
         drop(readers);

@@ -1,7 +1,8 @@
-//! The one wallet of a data folder, as the service uses it: opened when first needed, one user at a time.
+//! The one wallet of a data folder, as the service uses it: opened when first needed, one user at a
+//! time.
 //!
-//! The lock is held over a whole send, from reading the coins to handing in the trade, so that two sends at once never
-//! pick the same coin.
+//! The lock is held over a whole send, from reading the coins to handing in the trade, so that two
+//! sends at once never pick the same coin.
 
 use std::{
     ops::{Deref, DerefMut},
@@ -51,7 +52,10 @@ impl Keyring {
             None => open(&self.path)?,
         };
         wallet.expire(now());
-        Ok(OpenWallet { wallet: OwnedMutexGuard::map(guard, |slot| slot.insert(wallet)), lock_after: false })
+        Ok(OpenWallet {
+            wallet: OwnedMutexGuard::map(guard, |slot| slot.insert(wallet)),
+            lock_after: false,
+        })
     }
 
     /// The wallet.
@@ -77,7 +81,10 @@ impl Keyring {
     }
 
     /// The wallet, opened with a passphrase for this user alone when it is locked and one is given.
-    pub(super) async fn open_with(&self, passphrase: Option<Secret>) -> Result<OpenWallet, RpcError> {
+    pub(super) async fn open_with(
+        &self,
+        passphrase: Option<Secret>,
+    ) -> Result<OpenWallet, RpcError> {
         let mut wallet = self.open().await?;
         match passphrase {
             Some(passphrase) if wallet.is_locked(now()) => {
@@ -97,7 +104,10 @@ impl Keyring {
         let guard = Arc::clone(&self.wallet).lock_owned().await;
         let path = self.path.clone();
         let wallet = blocking(move || make(&path)).await??;
-        Ok(OpenWallet { wallet: OwnedMutexGuard::map(guard, |slot| slot.insert(wallet)), lock_after: false })
+        Ok(OpenWallet {
+            wallet: OwnedMutexGuard::map(guard, |slot| slot.insert(wallet)),
+            lock_after: false,
+        })
     }
 
     /// Where coins for this node go: the wallet's first address.
@@ -108,8 +118,13 @@ impl Keyring {
 }
 
 impl OpenWallet {
-    /// Opens the secret until a time, or until locked. Deriving the key takes a good part of a second, on a thread of its own.
-    pub(super) async fn unlock(mut self, passphrase: Secret, until: Option<u64>) -> Result<Self, RpcError> {
+    /// Opens the secret until a time, or until locked. Deriving the key takes a good part of a
+    /// second, on a thread of its own.
+    pub(super) async fn unlock(
+        mut self,
+        passphrase: Secret,
+        until: Option<u64>,
+    ) -> Result<Self, RpcError> {
         let unlocked = blocking(move || {
             self.wallet.unlock(passphrase.expose(), until)?;
             Ok::<_, UnlockError>(self)
@@ -142,12 +157,16 @@ impl DerefMut for OpenWallet {
 }
 
 /// Runs what takes long or touches the disk on a thread where that is allowed.
-pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, RpcError> {
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, RpcError> {
     tokio::task::spawn_blocking(work).await.map_err(|_| {
         // What panicked has said so on stderr.
         RpcError::internal(
-            "the command failed inside: the data folder is damaged, or it is a fault of the program; keep a copy of the \
-             folder, see what verify-chain says, and leave-chain and join again if the chain is damaged",
+            "the command failed inside: the data folder is damaged, or it is a fault of the \
+             program; keep a copy of the \
+             folder, see what verify-chain says, and leave-chain and join again if the chain is \
+             damaged",
         )
     })
 }

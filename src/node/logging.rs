@@ -1,5 +1,5 @@
-//! Logs: to stderr, as text or JSON, and to files, as JSON, once for the process. Answers go to stdout and never through
-//! here.
+//! Logs: to stderr, as text or JSON, and to files, as JSON, once for the process. Answers go to
+//! stdout and never through here.
 
 use std::{
     fs,
@@ -48,7 +48,9 @@ impl ColorChoice {
         match self {
             Self::Always => true,
             Self::Never => false,
-            Self::Auto => terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+            Self::Auto => {
+                terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+            }
         }
     }
 }
@@ -66,7 +68,9 @@ pub enum LogDefault {
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     /// What is wanted does not read.
-    #[error("'{text}' is not a log filter ({cause}): write one like info, or friendchain=debug,warn")]
+    #[error(
+        "'{text}' is not a log filter ({cause}): write one like info, or friendchain=debug,warn"
+    )]
     Filter {
         /// What was given.
         text: String,
@@ -75,12 +79,14 @@ pub enum LogError {
     },
     /// A word stands alone that is no level: as a target it would let nothing of ours through.
     #[error(
-        "'{0}' is not a log level: write off, error, warn, info, debug or trace, or a target with its level, like \
+        "'{0}' is not a log level: write off, error, warn, info, debug or trace, or a target with \
+         its level, like \
          friendchain=debug,warn"
     )]
     Level(String),
     /// The files cannot be written.
-    #[error("logs cannot be written to {} ({cause}): give a folder that can be written to with --log-dir", folder.display())]
+    #[error("logs cannot be written to {} ({cause}): give a folder that can be written to with \
+         --log-dir", folder.display())]
     Folder {
         /// Where they were to be.
         folder: PathBuf,
@@ -119,7 +125,8 @@ pub const KEPT_DAYS: usize = 14;
 /// How often it is looked whether there are more.
 const PRUNE_EVERY: Duration = Duration::from_hours(1);
 
-/// What the targets of the libraries begin with that would write requests, passphrases among them, at their finest levels.
+/// What the targets of the libraries begin with that would write requests, passphrases among them,
+/// at their finest levels.
 const NEVER_VERBOSE: &str = "jsonrpsee";
 
 /// Starts logging; a second call changes nothing.
@@ -129,20 +136,28 @@ pub fn init(options: &LogOptions) -> Result<(), LogError> {
         .with_ansi(options.color.decide(io::stderr().is_terminal()));
     let stderr = match options.format {
         LogFormat::Text => stderr.with_target(false).boxed(),
-        LogFormat::Json => stderr.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed(),
+        LogFormat::Json => {
+            stderr.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed()
+        }
     };
-    let mut layers = vec![stderr.with_filter(filter(options.filter.as_deref(), options.default)?).boxed()];
+    let mut layers =
+        vec![stderr.with_filter(filter(options.filter.as_deref(), options.default)?).boxed()];
     if let Some(files) = &options.files {
-        let layer = tracing_subscriber::fmt::layer().with_writer(Mutex::new(DailyFiles::open(files)?)).json();
+        let layer = tracing_subscriber::fmt::layer()
+            .with_writer(Mutex::new(DailyFiles::open(files)?))
+            .json();
         let layer = layer.flatten_event(true).with_current_span(false).with_span_list(false);
-        layers.push(layer.with_filter(filter(options.filter.as_deref(), LogDefault::Daemon)?).boxed());
+        layers.push(
+            layer.with_filter(filter(options.filter.as_deref(), LogDefault::Daemon)?).boxed(),
+        );
     }
     // Only tests start it twice, and they do not mind whose settings hold.
     let _ = tracing_subscriber::registry().with(layers).try_init();
     Ok(())
 }
 
-/// Writes a file a day, and removes those of the same node that are too old: no other's, whose names may begin alike.
+/// Writes a file a day, and removes those of the same node that are too old: no other's, whose
+/// names may begin alike.
 struct DailyFiles {
     appender: RollingFileAppender,
     files: LogFiles,
@@ -151,8 +166,10 @@ struct DailyFiles {
 
 impl DailyFiles {
     fn open(files: &LogFiles) -> Result<Self, LogError> {
-        let failed =
-            |cause: &dyn std::fmt::Display| LogError::Folder { folder: files.folder.clone(), cause: cause.to_string() };
+        let failed = |cause: &dyn std::fmt::Display| LogError::Folder {
+            folder: files.folder.clone(),
+            cause: cause.to_string(),
+        };
         fs::create_dir_all(&files.folder).map_err(|cause| failed(&cause))?;
         let builder = RollingFileAppender::builder().rotation(Rotation::DAILY);
         let named = builder.filename_prefix(&files.name).filename_suffix("log");
@@ -191,18 +208,26 @@ impl LogFiles {
 
     /// Whether it is NAME.2026-01-31.log.
     fn is_ours(&self, name: &str) -> bool {
-        let date = name.strip_prefix(&self.name).and_then(|rest| rest.strip_prefix('.')?.strip_suffix(".log"));
+        let date = name
+            .strip_prefix(&self.name)
+            .and_then(|rest| rest.strip_prefix('.')?.strip_suffix(".log"));
         date.is_some_and(|date| date.len() == 10 && date.parse::<jiff::civil::Date>().is_ok())
     }
 }
 
-/// What is let through: what was asked for, but nothing that could hold a secret, whatever was asked for.
-fn filter<S: Subscriber>(asked: Option<&str>, default: LogDefault) -> Result<impl Filter<S> + use<S>, LogError> {
+/// What is let through: what was asked for, but nothing that could hold a secret, whatever was
+/// asked for.
+fn filter<S: Subscriber>(
+    asked: Option<&str>,
+    default: LogDefault,
+) -> Result<impl Filter<S> + use<S>, LogError> {
     let default = match default {
         LogDefault::Daemon => "warn,friendchain=info,libp2p=error,netlink=error,quinn_udp=error",
         LogDefault::Command => "error,friendchain=warn",
     };
-    if let Some(word) = asked.and_then(|text| text.split(',').map(str::trim).find(|word| is_no_level(word))) {
+    if let Some(word) =
+        asked.and_then(|text| text.split(',').map(str::trim).find(|word| is_no_level(word)))
+    {
         return Err(LogError::Level(crate::primitives::printable(word)));
     }
     // What it names may be another program's.
@@ -211,9 +236,11 @@ fn filter<S: Subscriber>(asked: Option<&str>, default: LogDefault) -> Result<imp
     // A space would be taken for a part of a target's name.
     let text = text.split(',').map(str::trim).collect::<Vec<_>>().join(",");
     let filter = EnvFilter::try_new(&text).map_err(|cause| LogError::Filter { text, cause })?;
-    // A directive could not forbid it: of several that fit, the longest holds, and the user may write a longer one.
-    let harmless =
-        filter_fn(|metadata| *metadata.level() <= Level::INFO || !metadata.target().starts_with(NEVER_VERBOSE));
+    // A directive could not forbid it: of several that fit, the longest holds, and the user may
+    // write a longer one.
+    let harmless = filter_fn(|metadata| {
+        *metadata.level() <= Level::INFO || !metadata.target().starts_with(NEVER_VERBOSE)
+    });
     // Without a hint, everything would be taken for wanted.
     Ok(filter.and(harmless.with_max_level_hint(LevelFilter::TRACE)))
 }
@@ -282,7 +309,9 @@ mod tests {
     #[test]
     fn a_mistyped_level_is_not_taken_for_a_target() {
         let read = |asked| filter::<Registry>(Some(asked), LogDefault::Daemon).map(drop);
-        for (asked, word) in [("inof", "inof"), ("warn,frendchain", "frendchain"), ("debgu, libp2p=info", "debgu")] {
+        for (asked, word) in
+            [("inof", "inof"), ("warn,frendchain", "frendchain"), ("debgu, libp2p=info", "debgu")]
+        {
             let error = read(asked).expect_err("refused");
             assert!(matches!(&error, LogError::Level(wrong) if wrong == word), "{asked}: {error}");
         }
@@ -309,16 +338,21 @@ mod tests {
     /// What a filter lets through of the same lines from everywhere.
     fn let_through(asked: &str) -> String {
         let lines = Arc::new(Mutex::new(Vec::new()));
-        let layer = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(SharedLines(Arc::clone(&lines)));
+        let layer = tracing_subscriber::fmt::layer()
+            .with_ansi(false)
+            .with_writer(SharedLines(Arc::clone(&lines)));
         let filter = filter(Some(asked), LogDefault::Daemon).expect("a filter");
-        tracing::subscriber::with_default(Registry::default().with(layer.with_filter(filter)), || {
-            tracing::trace!(target: "jsonrpsee", "a secret");
-            tracing::trace!(target: "jsonrpsee-http", "a secret");
-            tracing::debug!(target: "jsonrpsee_core::server", "a secret");
-            tracing::trace!(target: "jsonrpsee_http_client::client", "a secret");
-            tracing::info!(target: "jsonrpsee-server", "a start");
-            tracing::trace!(target: "hyper", "a read");
-        });
+        tracing::subscriber::with_default(
+            Registry::default().with(layer.with_filter(filter)),
+            || {
+                tracing::trace!(target: "jsonrpsee", "a secret");
+                tracing::trace!(target: "jsonrpsee-http", "a secret");
+                tracing::debug!(target: "jsonrpsee_core::server", "a secret");
+                tracing::trace!(target: "jsonrpsee_http_client::client", "a secret");
+                tracing::info!(target: "jsonrpsee-server", "a start");
+                tracing::trace!(target: "hyper", "a read");
+            },
+        );
         let lines = lines.lock().expect("alone").clone();
         String::from_utf8(lines).expect("text")
     }
@@ -346,18 +380,28 @@ mod tests {
 
     #[test]
     fn requests_with_secrets_are_never_logged_whatever_is_asked() {
-        for asked in ["trace", "jsonrpsee=trace", "jsonrpsee-http=trace", "jsonrpsee_core::server=trace,trace"] {
+        for asked in [
+            "trace",
+            "jsonrpsee=trace",
+            "jsonrpsee-http=trace",
+            "jsonrpsee_core::server=trace,trace",
+        ] {
             let log = let_through(asked);
             assert!(!log.contains("a secret"), "{asked}: {log}");
         }
         let log = let_through("jsonrpsee_http_client::client=trace,trace");
-        assert!(log.contains("a start") && log.contains("a read") && !log.contains("a secret"), "{log}");
+        assert!(
+            log.contains("a start") && log.contains("a read") && !log.contains("a secret"),
+            "{log}"
+        );
         assert_eq!(let_through("error"), "");
     }
 
     #[test]
     fn what_is_not_wanted_is_not_even_made() {
-        let hint = |asked| filter::<Registry>(Some(asked), LogDefault::Daemon).expect("a filter").max_level_hint();
+        let hint = |asked| {
+            filter::<Registry>(Some(asked), LogDefault::Daemon).expect("a filter").max_level_hint()
+        };
         assert_eq!(hint("warn,friendchain=info"), Some(LevelFilter::INFO));
         assert_eq!(hint("trace"), Some(LevelFilter::TRACE));
     }
@@ -366,8 +410,13 @@ mod tests {
     fn old_files_go_and_nobody_elses_do() {
         let folder = tempfile::tempdir().expect("a folder");
         let files = LogFiles { folder: folder.path().to_owned(), name: "y".to_owned() };
-        let others =
-            ["yjf.2020-01-01.log", "y.2020-01-01.log.old", "y.backlog", "y.notes-of-me.log", "y-2020-01-01.log"];
+        let others = [
+            "yjf.2020-01-01.log",
+            "y.2020-01-01.log.old",
+            "y.backlog",
+            "y.notes-of-me.log",
+            "y-2020-01-01.log",
+        ];
         let old = (1..=20).map(|day| format!("y.2026-01-{day:02}.log"));
         for name in others.map(str::to_owned).into_iter().chain(old) {
             fs::write(folder.path().join(name), "x").expect("written");
@@ -376,7 +425,10 @@ mod tests {
         let left = fs::read_dir(folder.path()).expect("a folder").count();
         assert_eq!(left, others.len() + KEPT_DAYS);
         assert!(others.iter().all(|name| folder.path().join(name).exists()));
-        assert!(!folder.path().join("y.2026-01-06.log").exists() && folder.path().join("y.2026-01-07.log").exists());
+        assert!(
+            !folder.path().join("y.2026-01-06.log").exists()
+                && folder.path().join("y.2026-01-07.log").exists()
+        );
     }
 
     #[test]

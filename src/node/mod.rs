@@ -1,7 +1,7 @@
 //! Composition: what starts, in which order, and stops.
 //!
-//! [`compose`] puts the parts together, for a node or for one command on a folder; the `router` is the node's task;
-//! the `service` answers commands. Everything else here is what those need.
+//! [`compose`] puts the parts together, for a node or for one command on a folder; the `router` is
+//! the node's task; the `service` answers commands. Everything else here is what those need.
 
 mod blocks_won;
 mod clock;

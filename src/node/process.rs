@@ -1,4 +1,5 @@
-//! What the process takes, and what the system would still give it; none where the system does not say.
+//! What the process takes, and what the system would still give it; none where the system does not
+//! say.
 
 use std::{fs, path::Path};
 
@@ -17,7 +18,11 @@ pub(super) fn memory_limit() -> Option<u64> {
     let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
     let ours = groups.lines().find_map(|line| line.strip_prefix("0::/"))?;
     // "max" where there is no limit.
-    fs::read_to_string(Path::new("/sys/fs/cgroup").join(ours).join("memory.max")).ok()?.trim().parse().ok()
+    fs::read_to_string(Path::new("/sys/fs/cgroup").join(ours).join("memory.max"))
+        .ok()?
+        .trim()
+        .parse()
+        .ok()
 }
 
 /// Seconds on processors, of all threads, in the program and in the system for it.
@@ -31,7 +36,8 @@ pub(super) fn cpu_seconds() -> Option<f64> {
 #[must_use]
 pub(super) fn start_time() -> Option<f64> {
     let system = fs::read_to_string("/proc/stat").ok()?;
-    let boot: u64 = system.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()?;
+    let boot: u64 =
+        system.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()?;
     Some(boot as f64 + stat_seconds(22)?)
 }
 

@@ -20,11 +20,15 @@ pub(super) async fn prove(ledger: &Ledger, txid: TxId) -> Result<ProofMade, RpcE
     let block = match info.map(|info| info.state) {
         Some(TxState::Mined { block, .. }) => block,
         Some(TxState::Mempool) => {
-            let sentence = format!("{txid} waits to be mined: it can be proven once it is in a block");
+            let sentence =
+                format!("{txid} waits to be mined: it can be proven once it is in a block");
             return Err(RpcError::new("not_mined", sentence));
         }
         Some(TxState::Void { reason }) => {
-            return Err(RpcError::new("void", format!("{txid} is void, and in no block: {reason}")));
+            return Err(RpcError::new(
+                "void",
+                format!("{txid} is void, and in no block: {reason}"),
+            ));
         }
         None => {
             let sentence = format!("neither the chain nor the mempool has {txid}");
@@ -35,11 +39,18 @@ pub(super) async fn prove(ledger: &Ledger, txid: TxId) -> Result<ProofMade, RpcE
     blocking(move || proof_from(&reader, network, block, txid)).await?
 }
 
-fn proof_from(reader: &ChainReader, network: NetworkId, block: BlockHash, txid: TxId) -> Result<ProofMade, RpcError> {
+fn proof_from(
+    reader: &ChainReader,
+    network: NetworkId,
+    block: BlockHash,
+    txid: TxId,
+) -> Result<ProofMade, RpcError> {
     // A reorganisation may come in between.
-    let moved = || RpcError::new("reorganised", format!("{txid} has just left its block: try again"));
+    let moved =
+        || RpcError::new("reorganised", format!("{txid} has just left its block: try again"));
     let info = reader.block(&block).ok_or_else(moved)?;
-    let position = info.block.transactions.iter().position(|transaction| transaction.txid() == txid);
+    let position =
+        info.block.transactions.iter().position(|transaction| transaction.txid() == txid);
     let proof = Proof::of_block(network, &info.block, position.ok_or_else(moved)?)?;
     let height = proof.header().height;
     Ok(ProofMade {
@@ -52,7 +63,8 @@ fn proof_from(reader: &ChainReader, network: NetworkId, block: BlockHash, txid: 
     })
 }
 
-/// What a proof is worth to whoever holds this chain, if any, and trusts this block, if any. A bad proof is an answer.
+/// What a proof is worth to whoever holds this chain, if any, and trusts this block, if any. A bad
+/// proof is an answer.
 pub(super) async fn verify(
     ledger: Option<&Ledger>,
     text: String,
@@ -60,7 +72,11 @@ pub(super) async fn verify(
 ) -> Result<ProofReport, RpcError> {
     let here = ledger.map(|ledger| {
         let summary = ledger.chain.summary();
-        Here { reader: ledger.reader.clone(), network: summary.network.id, height: summary.tip.height }
+        Here {
+            reader: ledger.reader.clone(),
+            network: summary.network.id,
+            height: summary.tip.height,
+        }
     });
     blocking(move || match Proof::from_text(&text) {
         Ok(proof) => anchored(&proof, here.as_ref(), trust),
@@ -73,7 +89,10 @@ pub(super) async fn verify(
 ///
 /// # Errors
 /// None but that the process is ending; a proof that is not sound is an answer.
-pub async fn verify_without_chain(proof: String, trust: Option<BlockHash>) -> Result<ProofReport, RpcError> {
+pub async fn verify_without_chain(
+    proof: String,
+    trust: Option<BlockHash>,
+) -> Result<ProofReport, RpcError> {
     verify(None, proof, trust).await
 }
 
@@ -89,12 +108,16 @@ fn anchored(proof: &Proof, here: Option<&Here>, trust: Option<BlockHash>) -> Pro
     let of_chain = here.filter(|here| here.network == proof.network());
     if let Some(info) = of_chain.and_then(|here| here.reader.block(&block)) {
         report.anchor = Some(Anchor::Chain);
-        report.confirmations = info.tip_height.saturating_sub(proof.header().height).saturating_add(1);
-        let position = info.block.transactions.iter().position(|transaction| is(transaction, proof));
+        report.confirmations =
+            info.tip_height.saturating_sub(proof.header().height).saturating_add(1);
+        let position =
+            info.block.transactions.iter().position(|transaction| is(transaction, proof));
         report.position = position.and_then(|position| u32::try_from(position).ok());
-        report.warning = trust
-            .filter(|trusted| *trusted != block)
-            .map(|other| format!("the trusted {other} is another block: the chain here alone vouches for this one"));
+        report.warning = trust.filter(|trusted| *trusted != block).map(|other| {
+            format!(
+                "the trusted {other} is another block: the chain here alone vouches for this one"
+            )
+        });
     } else if trust == Some(block) {
         report.anchor = Some(Anchor::Trust);
         report.warning = of_chain.and_then(|here| contradiction(here, proof.header().height));
@@ -115,22 +138,30 @@ fn is(transaction: &Transaction, proof: &Proof) -> bool {
 fn contradiction(here: &Here, height: Height) -> Option<String> {
     let ours = here.reader.block_at(height)?.hash;
     Some(format!(
-        "the best chain here has another block at height {height}, {ours}: only your trust vouches for this one"
+        "the best chain here has another block at height {height}, {ours}: only your trust \
+         vouches for this one"
     ))
 }
 
 /// Why a sound proof proves nothing here, and what to do.
-fn unanchored(proof: &Proof, here: Option<&Here>, trust: Option<BlockHash>) -> (&'static str, String) {
+fn unanchored(
+    proof: &Proof,
+    here: Option<&Here>,
+    trust: Option<BlockHash>,
+) -> (&'static str, String) {
     let (block, height) = (proof.block(), proof.header().height);
     let trusted = format!("if somebody you trust confirms that block, say --trust {block}");
     match (trust, here) {
         (Some(other), _) => (
             "other_block",
-            format!("the proof is of block {block} at height {height}, which is not the trusted {other}"),
+            format!(
+                "the proof is of block {block} at height {height}, which is not the trusted {other}"
+            ),
         ),
         (None, None) => {
             let problem = format!(
-                "the proof is sound, but there is no chain here to find its block in: join its chain, or {trusted}"
+                "the proof is sound, but there is no chain here to find its block in: join its \
+                 chain, or {trusted}"
             );
             ("not_anchored", problem)
         }
@@ -138,19 +169,24 @@ fn unanchored(proof: &Proof, here: Option<&Here>, trust: Option<BlockHash>) -> (
             let (theirs, ours) = (proof.network(), here.network);
             (
                 "other_network",
-                format!("the proof is sound, but of chain {theirs}, and the one here is {ours}: {trusted}"),
+                format!(
+                    "the proof is sound, but of chain {theirs}, and the one here is {ours}: \
+                     {trusted}"
+                ),
             )
         }
         (None, Some(here)) if here.height < height => {
             let problem = format!(
-                "the proof is sound, but its block is at height {height}, and the chain here ends at {}: sync first, or {trusted}",
+                "the proof is sound, but its block is at height {height}, and the chain here ends \
+                 at {}: sync first, or {trusted}",
                 here.height
             );
             ("not_anchored", problem)
         }
         (None, Some(_)) => {
             let problem = format!(
-                "the proof is sound, but its block {block} at height {height} is not on the best chain here: {trusted}"
+                "the proof is sound, but its block {block} at height {height} is not on the best \
+                 chain here: {trusted}"
             );
             ("not_anchored", problem)
         }

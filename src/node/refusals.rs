@@ -5,7 +5,9 @@ use crate::{
     chain::{
         errors::{AcceptBranchError, AcceptTradeError, ChainFault, OpenError},
         miner::{MineError, MineGenesisError},
-        wallet::{BuildError, LockedError, NoteError, PhraseError, SignError, UnlockError, WalletError},
+        wallet::{
+            BuildError, LockedError, NoteError, PhraseError, SignError, UnlockError, WalletError,
+        },
     },
     consensus::{GenesisError, InviteError, ParamsError, ProofError},
     friends::{ChatError, FindError, OwnProfileError, StoreFault},
@@ -65,7 +67,9 @@ impl From<OpenError> for RpcError {
             OpenError::NoChain { .. } => return Self::no_chain(),
             OpenError::Exists { .. } => "chain_exists",
             OpenError::Locked { .. } => "folder_in_use",
-            OpenError::NotAChain { .. } | OpenError::Corrupt { .. } | OpenError::Lost { .. } => "bad_chain_file",
+            OpenError::NotAChain { .. } | OpenError::Corrupt { .. } | OpenError::Lost { .. } => {
+                "bad_chain_file"
+            }
             OpenError::NewerSchema { .. } => "newer_schema",
             OpenError::OtherNetwork { .. } => "other_network",
             OpenError::Disk { .. } => "disk",
@@ -79,7 +83,9 @@ impl From<WalletError> for RpcError {
         let code = match &error {
             WalletError::Missing(_) => "no_wallet",
             WalletError::Exists(_) => "wallet_exists",
-            WalletError::Unreadable { .. } | WalletError::Newer { .. } | WalletError::Changed(_) => "bad_wallet",
+            WalletError::Unreadable { .. }
+            | WalletError::Newer { .. }
+            | WalletError::Changed(_) => "bad_wallet",
             WalletError::Locked(_) => "wallet_locked",
             WalletError::Phrase(_) => "bad_recovery_phrase",
             WalletError::EmptyPassphrase => "bad_passphrase",

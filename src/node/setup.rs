@@ -30,7 +30,10 @@ const SETUP_CACHE_MIB: usize = 16;
 const SALVAGE_CACHE_MIB: usize = 128;
 
 /// Mines the genesis that was asked for.
-pub(super) async fn mine_network(request: CreateBlockchain, task: ProgressGuard) -> Result<Network, RpcError> {
+pub(super) async fn mine_network(
+    request: CreateBlockchain,
+    task: ProgressGuard,
+) -> Result<Network, RpcError> {
     let name = request.name.unwrap_or_else(|| "friends".to_owned());
     let spacing = request.spacing_ms.unwrap_or(DEFAULT_SPACING_MS);
     let params = ChainParams::new(&name, spacing, request.bits.unwrap_or(DEFAULT_FLOOR_BITS))?;
@@ -48,7 +51,11 @@ pub(super) async fn mine_network(request: CreateBlockchain, task: ProgressGuard)
 }
 
 /// Makes the chain's file with its genesis, and for an invite, with the work that it promises.
-pub(super) async fn create_chain(folder: &DataDir, network: Network, min_work: Option<Work>) -> Result<(), RpcError> {
+pub(super) async fn create_chain(
+    folder: &DataDir,
+    network: Network,
+    min_work: Option<Work>,
+) -> Result<(), RpcError> {
     let path = folder.file(CHAIN_FILE);
     blocking(move || store::create(&path, &network, min_work, SETUP_CACHE_MIB).map(drop)).await??;
     Ok(())
@@ -63,32 +70,51 @@ pub(super) async fn join(folder: &DataDir, invite: Invite) -> Result<(), RpcErro
         let (friends, thread) = open_friends(folder, &identity, network.id, false).await?;
         for address in addresses {
             if let Ok((address, Some(peer))) = split_address(&address) {
-                friends.add_addresses(peer, vec![address.to_owned()], AddressSource::Invite, now()).await?;
+                friends
+                    .add_addresses(peer, vec![address.to_owned()], AddressSource::Invite, now())
+                    .await?;
             }
         }
         friends.shut_down().await;
-        blocking(move || thread.join()).await?.map_err(|_| RpcError::internal("the friends thread panicked"))?;
+        blocking(move || thread.join())
+            .await?
+            .map_err(|_| RpcError::internal("the friends thread panicked"))?;
     }
     create_chain(folder, network, Some(invite.checkpoint().work)).await
 }
 
 /// Makes a damaged chain anew from its blocks. Nobody may have it open.
-pub(super) async fn salvage_chain(folder: &DataDir, task: ProgressGuard) -> Result<ChainAudit, RpcError> {
+pub(super) async fn salvage_chain(
+    folder: &DataDir,
+    task: ProgressGuard,
+) -> Result<ChainAudit, RpcError> {
     let path = folder.file(CHAIN_FILE);
     let options = ChainOptions { cache_mib: SALVAGE_CACHE_MIB, ..ChainOptions::default() };
-    let work =
-        move || salvage(&path, options, now(), &mut |done, goal| task.update(u64::from(done), Some(u64::from(goal))));
+    let work = move || {
+        salvage(&path, options, now(), &mut |done, goal| {
+            task.update(u64::from(done), Some(u64::from(goal)))
+        })
+    };
     Ok(blocking(work).await??.audit)
 }
 
 /// Moves the chain's file aside, whatever is in it. Wallet and friends stay.
-pub(super) async fn leave_chain(folder: &DataDir, network: Option<NetworkId>) -> Result<String, RpcError> {
+pub(super) async fn leave_chain(
+    folder: &DataDir,
+    network: Option<NetworkId>,
+) -> Result<String, RpcError> {
     let from = folder.file(CHAIN_FILE);
-    let short = network.map_or_else(|| "unread".to_owned(), |network| network.to_string().chars().take(8).collect());
+    let short = network.map_or_else(
+        || "unread".to_owned(),
+        |network| network.to_string().chars().take(8).collect(),
+    );
     let backup: PathBuf = folder.file(&format!("chain-{short}-{}.redb", now()));
     let to = backup.clone();
     blocking(move || std::fs::rename(&from, &to)).await?.map_err(|cause: io::Error| {
-        RpcError::new("disk", format!("the chain's file could not be moved to '{}': {cause}", backup.display()))
+        RpcError::new(
+            "disk",
+            format!("the chain's file could not be moved to '{}': {cause}", backup.display()),
+        )
     })?;
     Ok(backup.display().to_string())
 }

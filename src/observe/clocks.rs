@@ -1,8 +1,9 @@
 //! The clocks of the nodes, set right by causality: nothing arrives before it was made.
 //!
-//! Each block, trade and chat line that went from one node to another bounds how far their clocks can differ: the
-//! corrected time of arrival is not before the corrected time of departure. The least correction that satisfies all
-//! these bounds is found as longest paths in their graph (Bellman–Ford, as in "difference constraints", CLRS 22.4).
+//! Each block, trade and chat line that went from one node to another bounds how far their clocks
+//! can differ: the corrected time of arrival is not before the corrected time of departure. The
+//! least correction that satisfies all these bounds is found as longest paths in their graph
+//! (Bellman–Ford, as in "difference constraints", CLRS 22.4).
 
 use std::collections::HashMap;
 
@@ -14,7 +15,8 @@ use super::{
 /// A pair of nodes, from which to which, with the shortest way that was seen, by two clocks.
 type Ways = HashMap<(NodeId, NodeId), Micros>;
 
-/// A bound follows from others along so many nodes at most: friends are fewer, and a log that says otherwise is none of ours.
+/// A bound follows from others along so many nodes at most: friends are fewer, and a log that says
+/// otherwise is none of ours.
 const MAX_ROUNDS: usize = 100;
 
 fn add(ways: &mut Ways, from: Option<Sighting>, to: impl IntoIterator<Item = Sighting>) {
@@ -44,7 +46,8 @@ pub(super) fn corrections(story: &Story) -> Vec<Micros> {
     }
 
     let mut corrections: Vec<Micros> = vec![0; story.nodes.len()];
-    // A clock that was set while the logs were written can make bounds that nothing satisfies: hence the limit.
+    // A clock that was set while the logs were written can make bounds that nothing satisfies:
+    // hence the limit.
     for _ in 0..story.nodes.len().min(MAX_ROUNDS) {
         let mut changed = false;
         for ((from, to), way) in &ways {
@@ -84,14 +87,18 @@ mod tests {
 
     #[test]
     fn clocks_that_agree_are_left_alone() {
-        let story = story(3, &[((0, 100), &[(1, 105), (2, 120)]), ((2, 200), &[(0, 200), (1, 230)])]);
+        let story =
+            story(3, &[((0, 100), &[(1, 105), (2, 120)]), ((2, 200), &[(0, 200), (1, 230)])]);
         assert_eq!(corrections(&story), [0, 0, 0]);
     }
 
     #[test]
     fn a_clock_that_is_behind_is_moved_until_nothing_arrives_before_it_was_made() {
-        let blocks: [(Sighting, &[Sighting]); 3] =
-            [((0, 1_000), &[(1, 400), (2, 1_010)]), ((1, 500), &[(0, 1_150), (2, 1_160)]), ((2, 2_000), &[(0, 2_001)])];
+        let blocks: [(Sighting, &[Sighting]); 3] = [
+            ((0, 1_000), &[(1, 400), (2, 1_010)]),
+            ((1, 500), &[(0, 1_150), (2, 1_160)]),
+            ((2, 2_000), &[(0, 2_001)]),
+        ];
         assert_eq!(corrections(&story(3, &blocks)), [0, 600, 0]);
     }
 

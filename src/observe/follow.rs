@@ -11,8 +11,8 @@ use super::{ObserveError, Options, open, report::Report, text, write_page};
 /// How often the logs are looked at.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// A moment is printed once it is this old, so that its block has had time to spread, or once the logs are silent for so
-/// long.
+/// A moment is printed once it is this old, so that its block has had time to spread, or once the
+/// logs are silent for so long.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Clears the terminal and goes to its first line (ECMA-48 ED and CUP).
@@ -25,7 +25,10 @@ const ROWS: usize = 15;
 ///
 /// # Errors
 /// See [`ObserveError`].
-pub async fn follow(options: &Options, ended: impl Future<Output = ()>) -> Result<(), ObserveError> {
+pub async fn follow(
+    options: &Options,
+    ended: impl Future<Output = ()>,
+) -> Result<(), ObserveError> {
     let mut logs = open(options, true)?;
     let live = io::stdout().is_terminal() && !options.json;
     let mut printed = HashSet::new();
@@ -81,7 +84,8 @@ fn print_new(
     let patience = i64::try_from(PATIENCE.as_millis()).unwrap_or(i64::MAX);
     let old = report.until.unwrap_or_default().saturating_sub(patience);
     for moment in report.timeline.iter().filter(|moment| all || moment.time <= old) {
-        // A line of another log may come late: by its place in the time line it would be told twice, or never.
+        // A line of another log may come late: by its place in the time line it would be told
+        // twice, or never.
         if !printed.insert(moment.id) {
             continue;
         }

@@ -23,11 +23,19 @@ fn card(page: &mut String, figure: &str, unit: &str, name: &str) {
 }
 
 fn section(page: &mut String, title: &str, text: &str, content: &str) {
-    let _ = write!(page, "<section><h2>{}</h2><p>{}</p>{content}</section>", escape(title), escape(text));
+    let _ = write!(
+        page,
+        "<section><h2>{}</h2><p>{}</p>{content}</section>",
+        escape(title),
+        escape(text)
+    );
 }
 
 /// A table; a cell that is a number stands to the right.
-fn table<const N: usize>(heads: [&str; N], rows: impl DoubleEndedIterator<Item = [String; N]>) -> String {
+fn table<const N: usize>(
+    heads: [&str; N],
+    rows: impl DoubleEndedIterator<Item = [String; N]>,
+) -> String {
     let rows: Vec<_> = rows.rev().take(ROWS).collect();
     let mut html = String::from(r#"<div class="scroll" tabindex="0"><table><thead><tr>"#);
     for head in heads {
@@ -37,7 +45,9 @@ fn table<const N: usize>(heads: [&str; N], rows: impl DoubleEndedIterator<Item =
     for row in rows {
         html.push_str("<tr>");
         for cell in row {
-            let is_number = cell.chars().all(|character| character.is_ascii_digit() || ".+-–".contains(character));
+            let is_number = cell
+                .chars()
+                .all(|character| character.is_ascii_digit() || ".+-–".contains(character));
             let class = if is_number { r#" class="number""# } else { "" };
             let _ = write!(html, "<td{class}>{}</td>", escape(&cell));
         }
@@ -48,7 +58,12 @@ fn table<const N: usize>(heads: [&str; N], rows: impl DoubleEndedIterator<Item =
 }
 
 fn spread_cells(spread: Option<Spread>) -> [String; 3] {
-    [spread.map(|spread| spread.p50), spread.map(|spread| spread.p99), spread.map(|spread| spread.max)].map(number)
+    [
+        spread.map(|spread| spread.p50),
+        spread.map(|spread| spread.p99),
+        spread.map(|spread| spread.max),
+    ]
+    .map(number)
 }
 
 /// The whole page.
@@ -65,8 +80,18 @@ pub(super) fn page(report: &Report) -> String {
     card(&mut page, &report.blocks.len().to_string(), "", "blocks");
     card(&mut page, &report.trades.len().to_string(), "", "trades and notes");
     card(&mut page, &report.chat.len().to_string(), "", "chat lines");
-    card(&mut page, &number(report.block_spread_ms.map(|spread| spread.p50)), "ms", "a block's median way");
-    card(&mut page, &number(report.chat_spread_ms.map(|spread| spread.p50)), "ms", "a chat line's median way");
+    card(
+        &mut page,
+        &number(report.block_spread_ms.map(|spread| spread.p50)),
+        "ms",
+        "a block's median way",
+    );
+    card(
+        &mut page,
+        &number(report.chat_spread_ms.map(|spread| spread.p50)),
+        "ms",
+        "a chat line's median way",
+    );
     card(&mut page, &report.reorganisations.len().to_string(), "", "reorganisations");
     card(&mut page, &report.stale_blocks.to_string(), "", "stale blocks");
     page.push_str("</ul>");
@@ -80,16 +105,23 @@ pub(super) fn page(report: &Report) -> String {
     section(
         &mut page,
         "How fast things spread",
-        "The share of arrivals at other nodes that were up, after a block, trade or chat line was made.",
+        "The share of arrivals at other nodes that were up, after a block, trade or chat line was \
+         made.",
         &plots::spread(report),
     );
     section(
         &mut page,
         "The chain and its forks",
-        "Each block in the colour of its miner, with the number of its trades and notes; below the chain, what no longer counts.",
+        "Each block in the colour of its miner, with the number of its trades and notes; below \
+         the chain, what no longer counts.",
         &(plots::chain(report) + &plots::node_key(report)),
     );
-    section(&mut page, "Peers over time", "How many connected peers each node had.", &plots::peers(report));
+    section(
+        &mut page,
+        "Peers over time",
+        "How many connected peers each node had.",
+        &plots::peers(report),
+    );
     section(
         &mut page,
         "Latency",
@@ -109,11 +141,14 @@ pub(super) fn page(report: &Report) -> String {
     };
     let suppressed = match report.suppressed_events {
         0 => String::new(),
-        events => format!(" {events} events were too many to be logged: how things spread is told without them."),
+        events => format!(
+            " {events} events were too many to be logged: how things spread is told without them."
+        ),
     };
     let _ = write!(
         page,
-        "</main><footer>{} lines read{broken}{repeated}.{suppressed} Clocks are corrected so that nothing arrives before it was made. Made by friendchain {}.</footer></body></html>",
+        "</main><footer>{} lines read{broken}{repeated}.{suppressed} Clocks are corrected so that \
+         nothing arrives before it was made. Made by friendchain {}.</footer></body></html>",
         report.lines,
         env!("CARGO_PKG_VERSION")
     );
@@ -123,18 +158,21 @@ pub(super) fn page(report: &Report) -> String {
 fn tables(page: &mut String, report: &Report) {
     let blocks = report.blocks.iter().map(|block| {
         let [p50, p99, max] = spread_cells(block.spread_ms);
-        let (miner, hash) = (block.miner.clone().unwrap_or_default(), block.hash.get(..16).unwrap_or_default());
+        let (miner, hash) =
+            (block.miner.clone().unwrap_or_default(), block.hash.get(..16).unwrap_or_default());
         let state = if block.stale { "stale".to_owned() } else { String::new() };
         let (height, transactions) = (block.height.to_string(), block.transactions.to_string());
         [height, hash.to_owned(), miner, clock(block.time), transactions, p50, p99, max, state]
     });
-    let heads = ["height", "hash", "miner", "mined", "transactions", "p50 ms", "p99 ms", "max ms", ""];
+    let heads =
+        ["height", "hash", "miner", "mined", "transactions", "p50 ms", "p99 ms", "max ms", ""];
     section(page, "Blocks", "The newest first.", &table(heads, blocks));
 
     if !report.trades.is_empty() {
         let trades = report.trades.iter().map(|trade| {
             let [p50, p99, max] = spread_cells(trade.spread_ms);
-            let (from, txid) = (trade.from.clone().unwrap_or_default(), trade.txid.get(..16).unwrap_or_default());
+            let (from, txid) =
+                (trade.from.clone().unwrap_or_default(), trade.txid.get(..16).unwrap_or_default());
             [clock(trade.time), txid.to_owned(), from, p50, p99, max]
         });
         let heads = ["time", "id", "from", "p50 ms", "p99 ms", "max ms"];
@@ -145,7 +183,14 @@ fn tables(page: &mut String, report: &Report) {
             let from = line.from.clone().unwrap_or_default();
             let to = line.to.clone().unwrap_or_else(|| "all".to_owned());
             let slowest = number(line.spread_ms.map(|spread| spread.max));
-            [clock(line.time), from, to, line.received.to_string(), slowest, number(line.delivered_ms)]
+            [
+                clock(line.time),
+                from,
+                to,
+                line.received.to_string(),
+                slowest,
+                number(line.delivered_ms),
+            ]
         });
         let heads = ["time", "from", "to", "received by", "slowest ms", "delivered ms"];
         section(page, "Chat", "The newest first; what was said is in no log.", &table(heads, chat));
@@ -161,14 +206,27 @@ fn tables(page: &mut String, report: &Report) {
     }
     let nodes = report.nodes.iter().rev().map(|node| {
         let height = node.height.map_or_else(|| "–".to_owned(), |height| height.to_string());
-        let (mined, stale, starts) = (node.mined.to_string(), node.stale.to_string(), node.starts.to_string());
+        let (mined, stale, starts) =
+            (node.mined.to_string(), node.stale.to_string(), node.starts.to_string());
         let (changes, warnings) = (node.reorganisations.to_string(), node.warnings.to_string());
         let clock = format!("{:+.1}", node.clock_correction_ms);
         [node.name.clone(), height, mined, stale, changes, starts, warnings, clock]
     });
-    let heads = ["node", "height", "mined", "stale", "reorganised", "starts", "warnings", "clock corrected by ms"];
+    let heads = [
+        "node",
+        "height",
+        "mined",
+        "stale",
+        "reorganised",
+        "starts",
+        "warnings",
+        "clock corrected by ms",
+    ];
     section(page, "Nodes", "As their logs end.", &table(heads, nodes));
-    let moments = report.timeline.iter().map(|moment| [clock(moment.time), moment.node.clone(), moment.text.clone()]);
+    let moments = report
+        .timeline
+        .iter()
+        .map(|moment| [clock(moment.time), moment.node.clone(), moment.text.clone()]);
     section(page, "Time line", "The newest first.", &table(["time", "node", "what"], moments));
 }
 
@@ -189,7 +247,9 @@ mod tests {
     fn each_trade_and_how_it_spread_is_in_the_text_and_on_the_page() {
         let txid = "0123456789abcdef".repeat(4);
         let line = |second: u32, node: &str, event: &str| {
-            format!(r#"{{"timestamp":"2026-01-01T00:00:0{second}Z","level":"INFO","node":"{node}",{event}}}"#)
+            format!(
+                r#"{{"timestamp":"2026-01-01T00:00:0{second}Z","level":"INFO","node":"{node}",{event}}}"#
+            )
         };
         let trade = |local| format!(r#""event":"trade_accepted","txid":"{txid}","local":{local}"#);
         let started = r#""event":"node_started""#;
@@ -208,7 +268,15 @@ mod tests {
         text::write(&mut text, &report, 10).expect("written");
         let text = String::from_utf8(text).expect("text");
         let row = text.lines().find(|line| line.contains("0123456789abcdef")).expect("a row");
-        assert!(row.split_whitespace().eq(["00:00:02.000", "0123456789abcdef", "yzw", "1", "2000", "2000", "2000"]));
+        assert!(row.split_whitespace().eq([
+            "00:00:02.000",
+            "0123456789abcdef",
+            "yzw",
+            "1",
+            "2000",
+            "2000",
+            "2000"
+        ]));
     }
 
     #[test]

@@ -5,13 +5,15 @@ use std::borrow::Cow;
 use jiff::Timestamp;
 use serde::Deserialize;
 
-/// Longer lines are counted as broken, and not read into memory, in bytes. A node's own are under 2 kB.
+/// Longer lines are counted as broken, and not read into memory, in bytes. A node's own are under 2
+/// kB.
 pub(super) const MAX_LINE_BYTES: usize = 64 * 1024;
 
 /// Microseconds since 1970, by the clock of the node that wrote the line.
 pub(super) type Micros = i64;
 
-/// The fields that `observe` knows, as `primitives/events.rs` names them. What else is there is passed over.
+/// The fields that `observe` knows, as `primitives/events.rs` names them. What else is there is
+/// passed over.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Fields<'a> {
@@ -92,12 +94,23 @@ mod tests {
         let text = r#"yzw-1  | {"timestamp":"1970-01-01T00:00:01.5Z","level":"INFO","event":"synced","node":"yzw","height":7,"new":[1]}"#;
         let line = object(text.as_bytes()).and_then(parse).expect("a line");
         assert_eq!((line.time, line.fields.height), (1_500_000, Some(7)));
-        assert_eq!((line.fields.node.as_ref(), line.fields.event.as_deref()), ("yzw", Some("synced")));
+        assert_eq!(
+            (line.fields.node.as_ref(), line.fields.event.as_deref()),
+            ("yzw", Some("synced"))
+        );
     }
 
     #[test]
     fn what_is_no_json_line_with_a_time_is_broken() {
-        for text in ["", "{", "[]", "{}", r#"{"timestamp":"yesterday"}"#, r#"{"timestamp":5}"#, "plain words"] {
+        for text in [
+            "",
+            "{",
+            "[]",
+            "{}",
+            r#"{"timestamp":"yesterday"}"#,
+            r#"{"timestamp":5}"#,
+            "plain words",
+        ] {
             assert!(parse(text.as_bytes()).is_none(), "{text}");
         }
         assert!(parse(&[0xff; 40]).is_none() && object(&[0xff; 40]).is_none());

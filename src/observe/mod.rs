@@ -1,7 +1,8 @@
-//! `observe`: the logs of several nodes, read together: a time line, how fast blocks, trades and chat spread, what
-//! became of the chain.
+//! `observe`: the logs of several nodes, read together: a time line, how fast blocks, trades and
+//! chat spread, what became of the chain.
 //!
-//! Reads JSON logs (`--log-format json`) and nothing else: no node has to run. A broken line is counted and passed over.
+//! Reads JSON logs (`--log-format json`) and nothing else: no node has to run. A broken line is
+//! counted and passed over.
 //!
 //! ```text
 //! files ─► reading ─► line ─► story (gathered, each node's own clock)
@@ -45,7 +46,8 @@ pub struct Options {
 #[derive(Debug, thiserror::Error)]
 pub enum ObserveError {
     /// A log cannot be read.
-    #[error("the log {} cannot be read: {cause}; give the files that the nodes write with --log-dir, or their stderr with --log-format json", path.display())]
+    #[error("the log {} cannot be read: {cause}; give the files that the nodes write with \
+         --log-dir, or their stderr with --log-format json", path.display())]
     Log {
         /// Which.
         path: PathBuf,
@@ -139,7 +141,11 @@ pub(crate) fn told(log: &[u8]) -> [Vec<u8>; 3] {
     let report = Report::of(logs.story());
     let mut text = Vec::new();
     text::write(&mut text, &report, usize::MAX).expect("into memory");
-    [text, serde_json::to_vec(&report).expect("it can be written"), html::page(&report).into_bytes()]
+    [
+        text,
+        serde_json::to_vec(&report).expect("it can be written"),
+        html::page(&report).into_bytes(),
+    ]
 }
 
 #[cfg(test)]

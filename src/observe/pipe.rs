@@ -1,4 +1,5 @@
-//! A source that may keep its reader waiting, standard input or a pipe, read on a thread of its own.
+//! A source that may keep its reader waiting, standard input or a pipe, read on a thread of its
+//! own.
 
 use std::{
     io::{self, Cursor, ErrorKind, Read},
@@ -10,7 +11,8 @@ use std::{
 const CHUNK: usize = 64 * 1024;
 /// How many chunks wait to be taken: then the writer waits.
 const WAITING: usize = 16;
-/// How many chunks are taken before there seems to be nothing more: a writer that never pauses leaves time for the rest.
+/// How many chunks are taken before there seems to be nothing more: a writer that never pauses
+/// leaves time for the rest.
 const AT_ONCE: usize = 256;
 
 /// Gives what is there, and nothing, as at an end, while nothing is.

@@ -1,4 +1,5 @@
-//! The page's plots, drawn as SVG. Colours are CSS variables of the page, so that both its themes hold.
+//! The page's plots, drawn as SVG. Colours are CSS variables of the page, so that both its themes
+//! hold.
 
 use std::{collections::HashMap, fmt::Write as _};
 
@@ -14,8 +15,9 @@ const LEFT: f64 = 88.0;
 const RIGHT: f64 = WIDTH - 16.0;
 
 /// Seconds between two labels of a time axis.
-const TIME_STEPS: [f64; 14] =
-    [1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1_200.0, 1_800.0, 3_600.0, 21_600.0];
+const TIME_STEPS: [f64; 14] = [
+    1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1_200.0, 1_800.0, 3_600.0, 21_600.0,
+];
 
 /// The chain's plot shows so many heights, the last ones.
 const HEIGHTS: u32 = 150;
@@ -121,7 +123,13 @@ fn y_axis(svg: &mut String, scale: Scale, label: impl Fn(f64) -> String) {
     for tick in scale.ticks() {
         let y = scale.at(tick);
         draw!(svg, r#"<line class="grid" x1="{LEFT}" x2="{RIGHT}" y1="{y:.1}" y2="{y:.1}"/>"#);
-        draw!(svg, r#"<text class="end" x="{}" y="{:.1}">{}</text>"#, LEFT - 8.0, y + 4.0, escape(&label(tick)));
+        draw!(
+            svg,
+            r#"<text class="end" x="{}" y="{:.1}">{}</text>"#,
+            LEFT - 8.0,
+            y + 4.0,
+            escape(&label(tick))
+        );
     }
 }
 
@@ -133,21 +141,30 @@ fn time_scale(report: &Report) -> Scale {
 
 fn time_axis(svg: &mut String, scale: Scale, y: f64) {
     let least = (scale.to - scale.from) / 7.0 / 1_000.0;
-    let seconds = TIME_STEPS.into_iter().find(|step| *step >= least).unwrap_or_else(|| round_step(least));
+    let seconds =
+        TIME_STEPS.into_iter().find(|step| *step >= least).unwrap_or_else(|| round_step(least));
     let mut tick = (scale.from / 1_000.0 / seconds).ceil() * seconds * 1_000.0;
     while tick <= scale.to {
         let x = scale.at(tick);
         #[allow(clippy::cast_possible_truncation)] // whole milliseconds
         let label = clock(tick as i64);
         draw!(svg, r#"<line class="tick" x1="{x:.1}" x2="{x:.1}" y1="{y}" y2="{}"/>"#, y + 5.0);
-        draw!(svg, r#"<text class="middle" x="{x:.1}" y="{}">{}</text>"#, y + 18.0, label.get(..8).unwrap_or_default());
+        draw!(
+            svg,
+            r#"<text class="middle" x="{x:.1}" y="{}">{}</text>"#,
+            y + 18.0,
+            label.get(..8).unwrap_or_default()
+        );
         tick += seconds * 1_000.0;
     }
 }
 
 fn colour(report: &Report, name: &str) -> String {
     let position = report.nodes.iter().position(|node| node.name == name);
-    position.map_or_else(|| "var(--faint)".to_owned(), |position| format!("var(--n{})", position % COLOURS))
+    position.map_or_else(
+        || "var(--faint)".to_owned(),
+        |position| format!("var(--n{})", position % COLOURS),
+    )
 }
 
 /// Every so many of a list, so that not too many are drawn.
@@ -172,7 +189,9 @@ pub(super) fn spread(report: &Report) -> String {
         ("chat", "--chat", &report.curves.chat),
     ];
     let all = || kinds.iter().flat_map(|(_, _, delays)| delays.iter().copied());
-    let Some(most) = all().reduce(f64::max) else { return nothing("Nothing went from one node to another.") };
+    let Some(most) = all().reduce(f64::max) else {
+        return nothing("Nothing went from one node to another.");
+    };
     let (top, bottom) = (16.0, 300.0);
     let x = Scale::logarithmic(all().fold(most, f64::min), most, LEFT, RIGHT);
     let y = Scale::linear(0.0, 100.0, bottom, top);
@@ -181,7 +200,12 @@ pub(super) fn spread(report: &Report) -> String {
     for tick in x.ticks() {
         let at = x.at(tick);
         draw!(svg, r#"<line class="grid" x1="{at:.1}" x2="{at:.1}" y1="{top}" y2="{bottom}"/>"#);
-        draw!(svg, r#"<text class="middle" x="{at:.1}" y="{}">{}</text>"#, bottom + 18.0, millis(tick));
+        draw!(
+            svg,
+            r#"<text class="middle" x="{at:.1}" y="{}">{}</text>"#,
+            bottom + 18.0,
+            millis(tick)
+        );
     }
     draw!(
         svg,
@@ -198,12 +222,17 @@ pub(super) fn spread(report: &Report) -> String {
             draw!(path, "H{:.1}V{:.1}", x.at(delays[rank]), y.at(share));
         }
         draw!(path, "H{RIGHT}");
-        draw!(svg, r#"<path class="curve" style="stroke:var({variable})" d="{path}"><title>{name}</title></path>"#);
+        draw!(
+            svg,
+            r#"<path class="curve" style="stroke:var({variable})" d="{path}"><title>{name}</title></path>"#
+        );
     }
     svg.push_str("</svg>");
     let present = kinds.iter().filter(|(_, _, delays)| !delays.is_empty());
     let entries: Vec<_> = present
-        .map(|(name, variable, delays)| (format!("var({variable})"), format!("{name}, {} arrivals", delays.len())))
+        .map(|(name, variable, delays)| {
+            (format!("var({variable})"), format!("{name}, {} arrivals", delays.len()))
+        })
         .collect();
     svg + &key(&entries)
 }
@@ -217,7 +246,8 @@ pub(super) fn chain(report: &Report) -> String {
         return nothing("No block was connected while these logs were written.");
     };
     let first = last.saturating_sub(HEIGHTS - 1);
-    let shown: Vec<&BlockRow> = report.blocks.iter().filter(|block| block.height >= first).collect();
+    let shown: Vec<&BlockRow> =
+        report.blocks.iter().filter(|block| block.height >= first).collect();
     let start = shown.first().map_or(first, |block| block.height);
     let mut lanes: HashMap<u32, u32> = HashMap::new();
     let mut places: HashMap<&str, (f64, f64)> = HashMap::new();
@@ -242,15 +272,26 @@ pub(super) fn chain(report: &Report) -> String {
     );
     for block in &shown {
         let parent = block.previous.as_deref().and_then(|previous| places.get(previous));
-        let (Some((x, y)), Some((from_x, from_y))) = (places.get(block.hash.as_str()), parent) else { continue };
+        let (Some((x, y)), Some((from_x, from_y))) = (places.get(block.hash.as_str()), parent)
+        else {
+            continue;
+        };
         let bend = f64::midpoint(*x, *from_x);
-        draw!(svg, r#"<path class="link" d="M{from_x} {from_y}C{bend} {from_y} {bend} {y} {x} {y}"/>"#);
+        draw!(
+            svg,
+            r#"<path class="link" d="M{from_x} {from_y}C{bend} {from_y} {bend} {y} {x} {y}"/>"#
+        );
     }
     for block in &shown {
         let Some((x, y)) = places.get(block.hash.as_str()) else { continue };
-        let fill = block.miner.as_deref().map_or_else(|| "var(--faint)".to_owned(), |miner| colour(report, miner));
+        let fill = block
+            .miner
+            .as_deref()
+            .map_or_else(|| "var(--faint)".to_owned(), |miner| colour(report, miner));
         let miner = escape(block.miner.as_deref().unwrap_or("unknown miner"));
-        let spread = block.spread_ms.map_or_else(String::new, |spread| format!(", everywhere in {} ms", spread.max));
+        let spread = block
+            .spread_ms
+            .map_or_else(String::new, |spread| format!(", everywhere in {} ms", spread.max));
         let (class, state) = if block.stale { ("block stale", ", stale") } else { ("block", "") };
         draw!(
             svg,
@@ -278,7 +319,10 @@ pub(super) fn chain(report: &Report) -> String {
         draw!(notes, r#"<p class="note">The last {HEIGHTS} heights.</p>"#);
     }
     if places.len() < shown.len() {
-        draw!(notes, r#"<p class="note">Of a height with more blocks than {LANES}, not all are drawn.</p>"#);
+        draw!(
+            notes,
+            r#"<p class="note">Of a height with more blocks than {LANES}, not all are drawn.</p>"#
+        );
     }
     format!(r#"<div class="scroll" tabindex="0">{svg}</div>{notes}"#)
 }
@@ -308,8 +352,11 @@ pub(super) fn lanes(report: &Report) -> String {
     }
     let rows: HashMap<&str, usize> =
         report.nodes.iter().enumerate().map(|(row, node)| (node.name.as_str(), row)).collect();
-    let marks: Vec<_> =
-        report.timeline.iter().filter(|moment| !matches!(moment.kind, "started" | "stopped" | "friend")).collect();
+    let marks: Vec<_> = report
+        .timeline
+        .iter()
+        .filter(|moment| !matches!(moment.kind, "started" | "stopped" | "friend"))
+        .collect();
     for moment in thinned(&marks) {
         let Some(row) = rows.get(moment.node.as_str()) else { continue };
         let (at, y) = (x.at(moment.time as f64), 12.0 + LANE * (*row as f64 + 0.5));
@@ -340,7 +387,11 @@ pub(super) fn peers(report: &Report) -> String {
     let (top, bottom) = (16.0, 220.0);
     let (x, y) = (time_scale(report), Scale::linear(0.0, most, bottom, top));
     let mut svg = open(bottom + 28.0, "Peers of each node over time");
-    y_axis(&mut svg, y, |count| if count.fract() == 0.0 { format!("{count}") } else { String::new() });
+    y_axis(
+        &mut svg,
+        y,
+        |count| if count.fract() == 0.0 { format!("{count}") } else { String::new() },
+    );
     for (row, node) in report.nodes.iter().enumerate() {
         // Lines that would hide one another stand a little apart.
         let apart = (row as f64 - report.nodes.len() as f64 / 2.0) * 2.4;
@@ -361,7 +412,10 @@ pub(super) fn peers(report: &Report) -> String {
         let end = node.sessions.last().map_or(last, |(_, end)| x.at(*end as f64));
         draw!(path, "H{:.1}", end.max(last));
         let (name, stroke) = (escape(&node.name), colour(report, &node.name));
-        draw!(svg, r#"<path class="curve thin" style="stroke:{stroke}" d="{path}"><title>{name}</title></path>"#);
+        draw!(
+            svg,
+            r#"<path class="curve thin" style="stroke:{stroke}" d="{path}"><title>{name}</title></path>"#
+        );
     }
     time_axis(&mut svg, x, bottom);
     svg.push_str("</svg>");
@@ -370,12 +424,15 @@ pub(super) fn peers(report: &Report) -> String {
 
 /// How long everything took to its last receiver, over time.
 pub(super) fn latency(report: &Report) -> String {
-    let blocks = report.blocks.iter().map(|block| (block.time, block.spread_ms, "--blocks", "block"));
-    let trades = report.trades.iter().map(|trade| (trade.time, trade.spread_ms, "--trades", "trade"));
+    let blocks =
+        report.blocks.iter().map(|block| (block.time, block.spread_ms, "--blocks", "block"));
+    let trades =
+        report.trades.iter().map(|trade| (trade.time, trade.spread_ms, "--trades", "trade"));
     let chat = report.chat.iter().map(|line| (line.time, line.spread_ms, "--chat", "chat line"));
     let all = blocks.chain(trades).chain(chat);
-    let marks: Vec<_> =
-        all.filter_map(|(time, spread, colour, what)| Some((time, spread?.max, colour, what))).collect();
+    let marks: Vec<_> = all
+        .filter_map(|(time, spread, colour, what)| Some((time, spread?.max, colour, what)))
+        .collect();
     let Some(most) = marks.iter().map(|mark| mark.1).reduce(f64::max) else {
         return nothing("Nothing went from one node to another.");
     };
@@ -401,8 +458,9 @@ pub(super) fn latency(report: &Report) -> String {
 
 /// Which colour is what.
 fn key(entries: &[(String, String)]) -> String {
-    let entries =
-        entries.iter().map(|(colour, text)| format!(r#"<li><i style="background:{colour}"></i>{}</li>"#, escape(text)));
+    let entries = entries.iter().map(|(colour, text)| {
+        format!(r#"<li><i style="background:{colour}"></i>{}</li>"#, escape(text))
+    });
     format!(r#"<ul class="key">{}</ul>"#, entries.collect::<String>())
 }
 
@@ -419,7 +477,12 @@ pub(super) fn mined(report: &Report) -> String {
         let y = 4.0 + ROW * row as f64;
         let end = x.at(node.mined as f64);
         let (name, fill) = (escape(&node.name), colour(report, &node.name));
-        draw!(svg, r#"<text class="end name" x="{}" y="{:.1}">{name}</text>"#, LEFT - 8.0, y + 17.0);
+        draw!(
+            svg,
+            r#"<text class="end name" x="{}" y="{:.1}">{name}</text>"#,
+            LEFT - 8.0,
+            y + 17.0
+        );
         draw!(
             svg,
             r#"<rect style="fill:{fill}" x="{LEFT}" y="{:.1}" width="{:.1}" height="18" rx="4"/>"#,
@@ -436,7 +499,8 @@ pub(super) fn mined(report: &Report) -> String {
 
 /// Which colour is which node's.
 pub(super) fn node_key(report: &Report) -> String {
-    let entries: Vec<_> = report.nodes.iter().map(|node| (colour(report, &node.name), node.name.clone())).collect();
+    let entries: Vec<_> =
+        report.nodes.iter().map(|node| (colour(report, &node.name), node.name.clone())).collect();
     key(&entries)
 }
 
@@ -444,6 +508,7 @@ pub(super) fn node_key(report: &Report) -> String {
 pub(super) fn period(report: &Report) -> String {
     let (Some(from), Some(until)) = (report.from, report.until) else { return String::new() };
     let seconds = until.saturating_sub(from).div_euclid(1_000);
-    let length = if seconds < 120 { format!("{seconds} s") } else { format!("{} min", seconds / 60) };
+    let length =
+        if seconds < 120 { format!("{seconds} s") } else { format!("{} min", seconds / 60) };
     format!("{} to {} UTC, {length}", date(from), date(until).get(11..).unwrap_or_default())
 }

@@ -35,7 +35,8 @@ impl Read for Source {
     }
 }
 
-/// The lines that were read, by a hash that a log cannot aim at: 8 bytes for each, a little more in the table.
+/// The lines that were read, by a hash that a log cannot aim at: 8 bytes for each, a little more in
+/// the table.
 #[derive(Default)]
 struct Seen {
     lines: HashSet<u64>,
@@ -43,7 +44,8 @@ struct Seen {
 }
 
 impl Seen {
-    /// Whether a line had not been read before. Two of one moment and one content are of copies of one log.
+    /// Whether a line had not been read before. Two of one moment and one content are of copies of
+    /// one log.
     fn is_new(&mut self, line: &[u8]) -> bool {
         self.lines.insert(self.key.hash_one(line))
     }
@@ -74,8 +76,13 @@ pub(super) struct Logs {
 impl Logs {
     /// Opens files, all logs of folders, and standard input for `-`.
     pub(super) fn open(paths: &[PathBuf], live: bool) -> Result<Self, ObserveError> {
-        let mut logs =
-            Self { paths: paths.to_vec(), open: Vec::new(), live, seen: Seen::default(), story: Story::default() };
+        let mut logs = Self {
+            paths: paths.to_vec(),
+            open: Vec::new(),
+            live,
+            seen: Seen::default(),
+            story: Story::default(),
+        };
         logs.open_new()?;
         Ok(logs)
     }
@@ -84,8 +91,19 @@ impl Logs {
     #[cfg(any(test, fuzzing))]
     pub(super) fn of_bytes(bytes: &[u8]) -> Self {
         let source = Source::Whole(Box::new(io::Cursor::new(bytes.to_vec())));
-        let log = Log { path: PathBuf::new(), reader: BufReader::new(source), unfinished: Vec::new(), skipping: false };
-        Self { paths: Vec::new(), open: vec![log], live: false, seen: Seen::default(), story: Story::default() }
+        let log = Log {
+            path: PathBuf::new(),
+            reader: BufReader::new(source),
+            unfinished: Vec::new(),
+            skipping: false,
+        };
+        Self {
+            paths: Vec::new(),
+            open: vec![log],
+            live: false,
+            seen: Seen::default(),
+            story: Story::default(),
+        }
     }
 
     /// Whether a file is one of the logs.
@@ -100,11 +118,16 @@ impl Logs {
             let is_input = path.as_os_str() == "-";
             for path in if is_input { vec![path.clone()] } else { files(path)? } {
                 // A pipe has no other name than the one that was given.
-                let name = if is_input { None } else { path.canonicalize().ok() }.unwrap_or_else(|| path.clone());
+                let name = if is_input { None } else { path.canonicalize().ok() }
+                    .unwrap_or_else(|| path.clone());
                 if self.open.iter().any(|log| log.path == name) {
                     continue;
                 }
-                let source = if is_input { live_or_whole(io::stdin(), self.live) } else { self.source(&path)? };
+                let source = if is_input {
+                    live_or_whole(io::stdin(), self.live)
+                } else {
+                    self.source(&path)?
+                };
                 let reader = BufReader::with_capacity(BUFFER, source);
                 self.open.push(Log { path: name, reader, unfinished: Vec::new(), skipping: false });
             }
@@ -140,7 +163,9 @@ impl Logs {
 
     /// Whether nothing can follow: all were pipes, and have ended.
     pub(super) fn have_ended(&self) -> bool {
-        self.open.iter().all(|log| matches!(log.reader.get_ref(), Source::Live(pipe) if pipe.has_ended()))
+        self.open
+            .iter()
+            .all(|log| matches!(log.reader.get_ref(), Source::Live(pipe) if pipe.has_ended()))
     }
 
     pub(super) const fn story(&self) -> &Story {
@@ -156,7 +181,8 @@ impl Log {
             let read = (&mut self.reader).take(limit).read_until(b'\n', &mut self.unfinished)?;
             let ended = self.unfinished.last() == Some(&b'\n');
             if !ended && read < room {
-                // The end of what is there; a line that is being written is taken up when it is whole.
+                // The end of what is there; a line that is being written is taken up when it is
+                // whole.
                 return Ok(());
             }
             if ended {
@@ -199,7 +225,8 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, ObserveError> {
     let mut found = Vec::new();
     for entry in fs::read_dir(path).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
-        let is_log = path.extension().is_some_and(|end| end == "log" || end == "json" || end == "jsonl");
+        let is_log =
+            path.extension().is_some_and(|end| end == "log" || end == "json" || end == "jsonl");
         if path.is_file() && is_log {
             found.push(path);
         }
@@ -227,7 +254,8 @@ mod tests {
         let path = folder.path().join("a.log");
         let long = "x".repeat(3 * MAX_LINE_BYTES + 17);
         let (second, third) = (line_at(2), line_at(3));
-        fs::write(&path, format!("{LINE}\nnonsense\n\n{long}\n{second}\n{third}")).expect("written");
+        fs::write(&path, format!("{LINE}\nnonsense\n\n{long}\n{second}\n{third}"))
+            .expect("written");
         let mut logs = Logs::open(&[folder.path().to_owned()], false).expect("opened");
         logs.read_on().expect("read");
         assert_eq!((logs.story().lines, logs.story().broken), (2, 2));
@@ -254,8 +282,14 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("a.log");
         fs::write(&path, format!("{LINE}\n{}\n", line_at(2))).expect("written");
-        let again = folder.path().join(".").join("..").join(folder.path().file_name().expect("a name")).join("a.log");
-        let mut logs = Logs::open(&[path.clone(), again, folder.path().to_owned()], false).expect("opened");
+        let again = folder
+            .path()
+            .join(".")
+            .join("..")
+            .join(folder.path().file_name().expect("a name"))
+            .join("a.log");
+        let mut logs =
+            Logs::open(&[path.clone(), again, folder.path().to_owned()], false).expect("opened");
         logs.read_on().expect("read");
         assert_eq!((logs.story().lines, logs.story().repeated, logs.open.len()), (2, 0, 1));
 
@@ -283,14 +317,28 @@ mod tests {
         let path = folder.path().join("a.log");
         fs::write(&path, LINE).expect("written");
         let logs = Logs::open(&[path], false).expect("opened");
-        assert!(logs.hold(&folder.path().join("../").join(folder.path().file_name().expect("a name")).join("a.log")));
+        assert!(
+            logs.hold(
+                &folder
+                    .path()
+                    .join("../")
+                    .join(folder.path().file_name().expect("a name"))
+                    .join("a.log")
+            )
+        );
         assert!(!logs.hold(&folder.path().join("page.html")));
     }
 
     #[test]
     fn a_missing_log_and_an_empty_folder_are_sentences() {
         let folder = tempfile::tempdir().expect("a folder");
-        assert!(matches!(Logs::open(&[folder.path().to_owned()], false), Err(ObserveError::NoLogs { .. })));
-        assert!(matches!(Logs::open(&[folder.path().join("a.log")], false), Err(ObserveError::Log { .. })));
+        assert!(matches!(
+            Logs::open(&[folder.path().to_owned()], false),
+            Err(ObserveError::NoLogs { .. })
+        ));
+        assert!(matches!(
+            Logs::open(&[folder.path().join("a.log")], false),
+            Err(ObserveError::Log { .. })
+        ));
     }
 }

@@ -1,4 +1,5 @@
-//! Figures from a [`Story`]: how fast things spread, what the chain became, and a time line, all by corrected clocks.
+//! Figures from a [`Story`]: how fast things spread, what the chain became, and a time line, all by
+//! corrected clocks.
 
 use serde::Serialize;
 
@@ -24,9 +25,16 @@ impl Spread {
         delays.sort_unstable();
         let last = delays.len().checked_sub(1)?;
         // The nearest rank: a delay that really was.
-        let rank = |percent: usize| delays[(delays.len() * percent).div_ceil(100).saturating_sub(1).min(last)];
+        let rank = |percent: usize| {
+            delays[(delays.len() * percent).div_ceil(100).saturating_sub(1).min(last)]
+        };
         let millis = |delay: Micros| (delay as f64 / 100.0).round() / 10.0;
-        Some(Self { count: delays.len(), p50: millis(rank(50)), p99: millis(rank(99)), max: millis(delays[last]) })
+        Some(Self {
+            count: delays.len(),
+            p50: millis(rank(50)),
+            p99: millis(rank(99)),
+            max: millis(delays[last]),
+        })
     }
 }
 
@@ -130,7 +138,8 @@ pub(super) struct Report {
     pub(super) broken_lines: u64,
     /// Lines that had been read already: of copies of logs.
     pub(super) repeated_lines: u64,
-    /// Events that nodes did not log, since peers brought them about too often: then spreads are of some arrivals alone.
+    /// Events that nodes did not log, since peers brought them about too often: then spreads are of
+    /// some arrivals alone.
     pub(super) suppressed_events: u64,
     pub(super) from: Option<i64>,
     pub(super) until: Option<i64>,
@@ -176,7 +185,12 @@ impl<'a> Told<'a> {
             starts.sort_unstable();
             starts
         });
-        Self { story, corrections: clocks::corrections(story), names: names(story), starts: starts.collect() }
+        Self {
+            story,
+            corrections: clocks::corrections(story),
+            names: names(story),
+            starts: starts.collect(),
+        }
     }
 
     fn corrected(&self, node: NodeId, time: Micros) -> Micros {
@@ -191,7 +205,8 @@ impl<'a> Told<'a> {
         self.names[node].clone()
     }
 
-    /// How long it took to each node that was up when it set out; one that came later fetched it, it did not spread.
+    /// How long it took to each node that was up when it set out; one that came later fetched it,
+    /// it did not spread.
     fn delays(&self, journey: &Journey) -> Vec<Micros> {
         let Some((origin, sent)) = journey.departure() else { return Vec::new() };
         let sent = self.corrected(origin, sent);
@@ -202,7 +217,9 @@ impl<'a> Told<'a> {
             *node != origin && first.is_some_and(|first| self.corrected(*node, first) <= sent)
         };
         let sightings = journey.sightings.iter().filter(was_up);
-        sightings.map(|(node, came)| self.corrected(*node, *came).saturating_sub(sent).max(0)).collect()
+        sightings
+            .map(|(node, came)| self.corrected(*node, *came).saturating_sub(sent).max(0))
+            .collect()
     }
 
     /// Where it set out, or was seen first.
@@ -219,7 +236,9 @@ impl<'a> Told<'a> {
             *best = block.holders.len().max(*best);
         }
         let blocks = self.story.blocks.iter();
-        blocks.map(|block| block.holders.len() < most.get(&block.height).copied().unwrap_or(0).max(1)).collect()
+        blocks
+            .map(|block| block.holders.len() < most.get(&block.height).copied().unwrap_or(0).max(1))
+            .collect()
     }
 
     fn sentence(&self, what: &What) -> (&'static str, String) {
@@ -237,11 +256,26 @@ impl<'a> Told<'a> {
             What::Mined(block) => {
                 let block = &story.blocks[*block];
                 let name = data_encoding::HEXLOWER.encode(&block.hash);
-                ("mined", format!("mined block {} …{}: reached {}", block.height, tail(&name, 8), took(&block.journey)))
+                (
+                    "mined",
+                    format!(
+                        "mined block {} …{}: reached {}",
+                        block.height,
+                        tail(&name, 8),
+                        took(&block.journey)
+                    ),
+                )
             }
             What::Traded(trade) => {
                 let (id, journey) = (story.trade_id(*trade), &story.trades[*trade]);
-                ("trade", format!("made trade {}…: reached {}", id.get(..8).unwrap_or_default(), took(journey)))
+                (
+                    "trade",
+                    format!(
+                        "made trade {}…: reached {}",
+                        id.get(..8).unwrap_or_default(),
+                        took(journey)
+                    ),
+                )
             }
             What::Chatted(chat) => {
                 let chat = &story.chats[*chat];
@@ -251,13 +285,18 @@ impl<'a> Told<'a> {
             What::Reorganised(at) => {
                 let change = &story.reorganisations[*at];
                 let (left, joined, height) = (change.disconnected, change.connected, change.height);
-                ("reorganised", format!("left {left} blocks for {joined} others, now at height {height}"))
+                (
+                    "reorganised",
+                    format!("left {left} blocks for {joined} others, now at height {height}"),
+                )
             }
             What::Stalled(height) => ("trouble", format!("makes no progress at height {height}")),
             What::Penalised { peer, offence } => {
                 ("trouble", format!("penalised {} for {offence}", story.peer_name(peer)))
             }
-            What::Deaf(peer) => ("trouble", format!("gossip of {} went deaf", story.peer_name(peer))),
+            What::Deaf(peer) => {
+                ("trouble", format!("gossip of {} went deaf", story.peer_name(peer)))
+            }
         }
     }
 }
@@ -282,7 +321,8 @@ impl Report {
     pub(super) fn of(story: &Story) -> Self {
         let told = Told::of(story);
         let stale = told.stale();
-        let (mut block_delays, mut trade_delays, mut chat_delays) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut block_delays, mut trade_delays, mut chat_delays) =
+            (Vec::new(), Vec::new(), Vec::new());
 
         let mut blocks: Vec<_> = story
             .blocks
@@ -329,7 +369,8 @@ impl Report {
                 to: chat.to.as_ref().map(|peer| story.peer_name(peer)),
                 time: told.first(&chat.journey),
                 received: chat.journey.sightings.len(),
-                delivered_ms: delivered.map(|((_, sent), (_, known))| known.saturating_sub(sent) as f64 / 1_000.0),
+                delivered_ms: delivered
+                    .map(|((_, sent), (_, known))| known.saturating_sub(sent) as f64 / 1_000.0),
                 spread_ms: Spread::of(delays),
             }
         });
@@ -340,7 +381,13 @@ impl Report {
         moments.sort_by_key(|(_, moment)| told.corrected(moment.node, moment.time));
         let timeline = moments.into_iter().map(|(id, moment)| {
             let (kind, text) = told.sentence(&moment.what);
-            MomentRow { id, time: told.millis(moment.node, moment.time), node: told.name(moment.node), kind, text }
+            MomentRow {
+                id,
+                time: told.millis(moment.node, moment.time),
+                node: told.name(moment.node),
+                kind,
+                text,
+            }
         });
 
         let mut reorganisations: Vec<_> = story
@@ -378,7 +425,11 @@ impl Report {
             trade_spread_ms: Spread::of(trade_delays.clone()),
             chat_spread_ms: Spread::of(chat_delays.clone()),
             nodes,
-            curves: Curves { blocks: curve(block_delays), trades: curve(trade_delays), chat: curve(chat_delays) },
+            curves: Curves {
+                blocks: curve(block_delays),
+                trades: curve(trade_delays),
+                chat: curve(chat_delays),
+            },
         }
     }
 }
@@ -415,7 +466,11 @@ impl Told<'_> {
                 .iter()
                 .map(|session| (self.millis(id, session.first), self.millis(id, session.last)))
                 .collect(),
-            peers: node.peers.iter().map(|(time, count)| (self.millis(id, *time), *count)).collect(),
+            peers: node
+                .peers
+                .iter()
+                .map(|(time, count)| (self.millis(id, *time), *count))
+                .collect(),
         });
         rows.collect()
     }

@@ -1,4 +1,5 @@
-//! What the logs of several nodes tell together, gathered line by line. Times are still each node's own.
+//! What the logs of several nodes tell together, gathered line by line. Times are still each node's
+//! own.
 
 use std::collections::HashMap;
 
@@ -90,7 +91,8 @@ impl NodeStory {
 
     /// That it began to listen, if that was a little before.
     fn listens_since(&self, time: Micros) -> Option<Listening> {
-        self.listening.filter(|listening| (0..=START).contains(&time.saturating_sub(listening.since)))
+        self.listening
+            .filter(|listening| (0..=START).contains(&time.saturating_sub(listening.since)))
     }
 }
 
@@ -237,7 +239,8 @@ impl Story {
         self.repeated = self.repeated.saturating_add(1);
     }
 
-    /// The node that wrote a line. Two of one name in different logs are told apart once their peer ids differ.
+    /// The node that wrote a line. Two of one name in different logs are told apart once their peer
+    /// ids differ.
     fn node_of(&mut self, log: usize, fields: &Fields<'_>) -> Option<NodeId> {
         let place = (shown(&fields.node), log);
         let peer_id = fields.peer_id.as_deref().map(shown);
@@ -270,15 +273,23 @@ impl Story {
     }
 
     /// Takes up an event; `None` when a field is missing that it always has.
-    fn event(&mut self, event: &str, node: NodeId, time: Micros, fields: &Fields<'_>) -> Option<()> {
+    fn event(
+        &mut self,
+        event: &str,
+        node: NodeId,
+        time: Micros,
+        fields: &Fields<'_>,
+    ) -> Option<()> {
         let mut tell = |what| self.moments.push(Moment { time, node, what });
-        let owned = |text: &Option<std::borrow::Cow<'_, str>>| shown(text.as_deref().unwrap_or_default());
+        let owned =
+            |text: &Option<std::borrow::Cow<'_, str>>| shown(text.as_deref().unwrap_or_default());
         match event {
             "node_started" => {
                 tell(What::Started);
                 // A node listens, and peers may come, a little before it says that it is up.
                 let story = &mut self.nodes[node];
-                let since = story.listening.map_or(time, |listening| listening.since.saturating_sub(START));
+                let since =
+                    story.listening.map_or(time, |listening| listening.since.saturating_sub(START));
                 let connected = self.connected.entry(node).or_default();
                 connected.retain(|_, at| *at >= since);
                 let count = u32::try_from(connected.len()).unwrap_or(u32::MAX);
@@ -363,7 +374,10 @@ impl Story {
             }
             "sync_stalled" => tell(What::Stalled(fields.height?)),
             "peer_penalised" => {
-                tell(What::Penalised { peer: owned(&fields.peer), offence: owned(&fields.offence) });
+                tell(What::Penalised {
+                    peer: owned(&fields.peer),
+                    offence: owned(&fields.offence),
+                });
                 self.nodes[node].penalties = self.nodes[node].penalties.saturating_add(1);
             }
             "gossip_deaf" => tell(What::Deaf(owned(&fields.peer))),
@@ -442,15 +456,17 @@ mod tests {
     fn told(events: &[(&str, &str)]) -> Story {
         let mut story = Story::default();
         for (time, event) in events {
-            let text =
-                format!(r#"{{"timestamp":"2026-01-01T00:00:{time}Z","level":"INFO","node":"yzw","event":{event}}}"#);
+            let text = format!(
+                r#"{{"timestamp":"2026-01-01T00:00:{time}Z","level":"INFO","node":"yzw","event":{event}}}"#
+            );
             story.take(0, &parse(text.as_bytes()).expect("a line"));
         }
         story
     }
 
     #[test]
-    fn who_connects_before_a_node_says_that_it_is_up_counts_and_who_was_there_before_its_death_does_not() {
+    fn who_connects_before_a_node_says_that_it_is_up_counts_and_who_was_there_before_its_death_does_not()
+     {
         let peer = |event: &str, peer: &str| format!(r#""{event}","peer":"{peer}""#);
         let (one, two) = (peer("peer_connected", "one"), peer("peer_connected", "two"));
         let story = told(&[
@@ -498,8 +514,11 @@ mod tests {
         ]);
         let first = story.nodes[0].sessions[0].first - 1_000_000;
         let tenth = |time: Micros| (time - first) / 100_000;
-        let runs: Vec<_> =
-            story.nodes[0].sessions.iter().map(|session| (tenth(session.first), tenth(session.last))).collect();
+        let runs: Vec<_> = story.nodes[0]
+            .sessions
+            .iter()
+            .map(|session| (tenth(session.first), tenth(session.last)))
+            .collect();
         assert_eq!(runs, [(10, 50), (400, 450)]);
     }
 
@@ -525,7 +544,9 @@ mod tests {
         assert_eq!(story.nodes[0].peer_id.as_deref(), Some("\u{fffd}[2J"));
         assert_eq!(story.chats[0].to.as_deref(), Some("\u{fffd}[31m"));
         assert_eq!(story.chat_id(0), "\u{fffd}");
-        let Some(What::Joined(name)) = story.moments.last().map(|moment| &moment.what) else { panic!("a friend") };
+        let Some(What::Joined(name)) = story.moments.last().map(|moment| &moment.what) else {
+            panic!("a friend")
+        };
         assert_eq!(name.len(), MAX_TEXT_CHARS);
     }
 }

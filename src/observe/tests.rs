@@ -11,8 +11,11 @@ use super::{Options, observe, told};
 
 /// A log of a few nodes, in which each line is written by the one before it.
 fn line(micros: u64, node: &str, level: &str, event: &str, fields: &str) -> String {
-    let time = jiff::Timestamp::from_microsecond(1_767_225_600_000_000 + micros.cast_signed()).expect("a time");
-    format!(r#"{{"timestamp":"{time:.6}","level":"{level}","event":"{event}","node":"{node}"{fields}}}"#)
+    let time = jiff::Timestamp::from_microsecond(1_767_225_600_000_000 + micros.cast_signed())
+        .expect("a time");
+    format!(
+        r#"{{"timestamp":"{time:.6}","level":"{level}","event":"{event}","node":"{node}"{fields}}}"#
+    )
 }
 
 fn hash(number: u64) -> String {
@@ -30,7 +33,10 @@ fn a_hostile_log_costs_seconds_and_its_page_stays_small() {
         let fields = format!(r#","hash":"{}","height":7,"transactions":1"#, hash(number));
         let _ = writeln!(log, "{}", line(micros, "n1", "INFO", "block_mined", &fields));
         let _ = writeln!(log, "{}", line(micros + 1, "n1", "INFO", "node_started", ""));
-        let fields = format!(r#","peer":"p","offence":"{}""#, "x".repeat(if number < 4_000 { 5_000 } else { 1 }));
+        let fields = format!(
+            r#","peer":"p","offence":"{}""#,
+            "x".repeat(if number < 4_000 { 5_000 } else { 1 })
+        );
         let _ = writeln!(log, "{}", line(micros + 2, "n2", "WARN", "peer_penalised", &fields));
     }
     let started = Instant::now();
@@ -39,7 +45,8 @@ fn a_hostile_log_costs_seconds_and_its_page_stays_small() {
     assert!(page.len() < 5_000_000, "{} bytes", page.len());
 }
 
-/// Lines as five nodes write them: each block is mined by one and connected by all, with three trades before it.
+/// Lines as five nodes write them: each block is mined by one and connected by all, with three
+/// trades before it.
 fn realistic(count: usize, mut sink: impl FnMut(&str)) {
     const NODES: [&str; 5] = ["yzw", "yjf", "sr", "xzq", "hjs"];
     let (mut written, mut block) = (0, 0_u64);
@@ -60,8 +67,10 @@ fn realistic(count: usize, mut sink: impl FnMut(&str)) {
         let mut goes_on = true;
         for trade in 0..3 {
             for (at, node) in NODES.into_iter().enumerate() {
-                let fields = format!(r#","txid":"{}","local":{}"#, hash(block * 4 + trade), at == 0);
-                goes_on = write(&line(micros + at as u64 * 900, node, "INFO", "trade_accepted", &fields));
+                let fields =
+                    format!(r#","txid":"{}","local":{}"#, hash(block * 4 + trade), at == 0);
+                goes_on =
+                    write(&line(micros + at as u64 * 900, node, "INFO", "trade_accepted", &fields));
             }
         }
         let fields = format!(
@@ -93,7 +102,8 @@ fn observe_figures() {
         writeln!(file, "{text}").expect("written");
         number += 1;
         if number % (LINES / BROKEN) == 0 {
-            writeln!(file, "{}", &text[..text.len() / 2 + number / (LINES / BROKEN) % 20]).expect("written");
+            writeln!(file, "{}", &text[..text.len() / 2 + number / (LINES / BROKEN) % 20])
+                .expect("written");
         }
     });
     file.into_inner().expect("written");
@@ -108,5 +118,8 @@ fn observe_figures() {
     assert_eq!(answer["repeated_lines"], 0);
     let page = fs::metadata(page).expect("a page").len();
     let verdict = if seconds <= 10.0 { "ok" } else { "MISSED" };
-    println!("\nbar observe: {LINES} lines in {seconds:.1} s, a page of {} kB (bar ≤ 10) {verdict}", page / 1_000);
+    println!(
+        "\nbar observe: {LINES} lines in {seconds:.1} s, a page of {} kB (bar ≤ 10) {verdict}",
+        page / 1_000
+    );
 }

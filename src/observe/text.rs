@@ -22,7 +22,14 @@ pub(super) fn date(millis: i64) -> String {
 fn spread(spread: Option<Spread>) -> [String; 4] {
     spread.map_or_else(
         || ["0", "-", "-", "-"].map(str::to_owned),
-        |spread| [spread.count.to_string(), spread.p50.to_string(), spread.p99.to_string(), spread.max.to_string()],
+        |spread| {
+            [
+                spread.count.to_string(),
+                spread.p50.to_string(),
+                spread.p99.to_string(),
+                spread.max.to_string(),
+            ]
+        },
     )
 }
 
@@ -42,8 +49,10 @@ fn heading(out: &mut dyn Write, title: &str, left_out: usize) -> io::Result<()> 
 /// One line of the time line.
 pub(super) fn write_moments(out: &mut dyn Write, report: &Report, limit: usize) -> io::Result<()> {
     let (moments, _) = last(&report.timeline, limit);
-    let rows: Vec<_> =
-        moments.iter().map(|moment| [clock(moment.time), moment.node.clone(), moment.text.clone()]).collect();
+    let rows: Vec<_> = moments
+        .iter()
+        .map(|moment| [clock(moment.time), moment.node.clone(), moment.text.clone()])
+        .collect();
     write_table(out, ["time", "node", "what"], &rows)
 }
 
@@ -81,10 +90,24 @@ pub(super) fn write_tables(out: &mut dyn Write, report: &Report, limit: usize) -
             let hash = block.hash.get(..16).unwrap_or_default().to_owned();
             let miner = block.miner.clone().unwrap_or_else(|| "-".to_owned());
             let transactions = block.transactions.to_string();
-            [block.height.to_string(), hash, miner, transactions, arrivals, p50, p99, max, stale.to_owned()]
+            [
+                block.height.to_string(),
+                hash,
+                miner,
+                transactions,
+                arrivals,
+                p50,
+                p99,
+                max,
+                stale.to_owned(),
+            ]
         })
         .collect();
-    write_table(out, ["height", "hash", "miner", "tx", "arrivals", "p50", "p99", "max", ""], &rows)?;
+    write_table(
+        out,
+        ["height", "hash", "miner", "tx", "arrivals", "p50", "p99", "max", ""],
+        &rows,
+    )?;
 
     let (trades, left_out) = last(&report.trades, limit);
     if !trades.is_empty() {
@@ -107,14 +130,20 @@ pub(super) fn write_tables(out: &mut dyn Write, report: &Report, limit: usize) -
         let rows: Vec<_> = chat
             .iter()
             .map(|line| {
-                let delivered = line.delivered_ms.map_or_else(|| "-".to_owned(), |millis| format!("{millis:.1}"));
+                let delivered = line
+                    .delivered_ms
+                    .map_or_else(|| "-".to_owned(), |millis| format!("{millis:.1}"));
                 let from = line.from.clone().unwrap_or_else(|| "-".to_owned());
                 let to = line.to.clone().unwrap_or_else(|| "all".to_owned());
                 let slowest = spread(line.spread_ms)[3].clone();
                 [clock(line.time), from, to, line.received.to_string(), slowest, delivered]
             })
             .collect();
-        write_table(out, ["time", "from", "to", "received by", "slowest ms", "delivered ms"], &rows)?;
+        write_table(
+            out,
+            ["time", "from", "to", "received by", "slowest ms", "delivered ms"],
+            &rows,
+        )?;
     }
 
     let (changes, left_out) = last(&report.reorganisations, limit);
@@ -124,8 +153,16 @@ pub(super) fn write_tables(out: &mut dyn Write, report: &Report, limit: usize) -
             .iter()
             .map(|change| {
                 let tip = change.new_tip.get(..16).unwrap_or_default().to_owned();
-                let (left, joined) = (change.disconnected.to_string(), change.connected.to_string());
-                [clock(change.time), change.node.clone(), left, joined, change.height.to_string(), tip]
+                let (left, joined) =
+                    (change.disconnected.to_string(), change.connected.to_string());
+                [
+                    clock(change.time),
+                    change.node.clone(),
+                    left,
+                    joined,
+                    change.height.to_string(),
+                    tip,
+                ]
             })
             .collect();
         write_table(out, ["time", "node", "left", "joined", "height", "new tip"], &rows)?;
@@ -159,7 +196,8 @@ pub(super) fn write_tables(out: &mut dyn Write, report: &Report, limit: usize) -
     write_table(out, heads, &rows)?;
     writeln!(
         out,
-        "\n{} lines read, {} broken, {} repeated; {} stale blocks, {} reorganisations, {} trades refused",
+        "\n{} lines read, {} broken, {} repeated; {} stale blocks, {} reorganisations, {} trades \
+         refused",
         report.lines,
         report.broken_lines,
         report.repeated_lines,
@@ -169,6 +207,9 @@ pub(super) fn write_tables(out: &mut dyn Write, report: &Report, limit: usize) -
     )?;
     match report.suppressed_events {
         0 => Ok(()),
-        events => writeln!(out, "{events} events were too many to be logged: how things spread is told without them"),
+        events => writeln!(
+            out,
+            "{events} events were too many to be logged: how things spread is told without them"
+        ),
     }
 }

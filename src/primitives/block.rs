@@ -16,7 +16,8 @@ use super::{
     leaf_hash, merkle_root, sha256d,
 };
 
-/// Length of an encoded header. The nonce is in the second SHA-256 block, so a miner keeps the first one's midstate.
+/// Length of an encoded header. The nonce is in the second SHA-256 block, so a miner keeps the
+/// first one's midstate.
 pub const HEADER_BYTES: usize = 4 + 32 + 32 + 4 + 8 + 4 + 8;
 
 /// The smallest transaction: no inputs, no outputs, an empty memo.
@@ -24,7 +25,8 @@ const MIN_TRANSACTION_BYTES: usize = 10;
 
 /// What proof of work is done on, and what names a block.
 ///
-/// Layout, 92 bytes: version u32 = 1, previous hash 32, merkle root 32, height u32, time u64, bits u32, nonce u64.
+/// Layout, 92 bytes: version u32 = 1, previous hash 32, merkle root 32, height u32, time u64, bits
+/// u32, nonce u64.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Header {
     /// The parent; zero in a genesis.
@@ -141,7 +143,8 @@ impl Decode for Block {
         if count > limit {
             return Err(DecodeError::TooMany { what: "transactions", count, limit });
         }
-        let transactions = (0..count).map(|_| Transaction::decode(reader)).collect::<Result<_, _>>()?;
+        let transactions =
+            (0..count).map(|_| Transaction::decode(reader)).collect::<Result<_, _>>()?;
         Ok(Self { header, transactions })
     }
 }

@@ -1,8 +1,8 @@
 //! A panic inside a library becomes an error.
 //!
-//! redb panics on some damaged pages instead of answering with an error. Whoever opens or reads a database runs that in
-//! [`contain`]: a panic is then one more way to find that the file is damaged, and not the end of the process. What the
-//! panic left half done must not be used again.
+//! redb panics on some damaged pages instead of answering with an error. Whoever opens or reads a
+//! database runs that in [`contain`]: a panic is then one more way to find that the file is
+//! damaged, and not the end of the process. What the panic left half done must not be used again.
 
 use std::{
     cell::{Cell, RefCell},
@@ -19,8 +19,8 @@ thread_local! {
 
 /// Runs `work`; its panic is told in the error, in one line, and nowhere else.
 ///
-/// Whatever `work` was changing is in an unknown state after an error: drop it, or better, leave it (a second panic in
-/// the middle of the first ends the process).
+/// Whatever `work` was changing is in an unknown state after an error: drop it, or better, leave it
+/// (a second panic in the middle of the first ends the process).
 ///
 /// # Errors
 /// When `work` panicked: what the panic said, and where.
@@ -48,8 +48,9 @@ fn sentence(info: &PanicHookInfo<'_>) -> String {
     match info.location() {
         Some(location) => {
             let file = location.file();
-            let start =
-                file.rsplit_once("/src/").map_or(0, |(above, _)| above.rfind('/').map_or(0, |at| at.saturating_add(1)));
+            let start = file
+                .rsplit_once("/src/")
+                .map_or(0, |(above, _)| above.rfind('/').map_or(0, |at| at.saturating_add(1)));
             format!("{message} ({}:{})", file.get(start..).unwrap_or(file), location.line())
         }
         None => message,

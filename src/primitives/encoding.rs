@@ -1,7 +1,8 @@
 //! The canonical encoding: fixed layouts, little-endian, one encoding for each value.
 //!
-//! What is hashed, signed or stored is written with [`Encode`] and read with [`Decode`]; [`from_bytes`] accepts nothing
-//! but the whole and only encoding of a value. Golden vectors for every layout are in `proto/vectors`.
+//! What is hashed, signed or stored is written with [`Encode`] and read with [`Decode`];
+//! [`from_bytes`] accepts nothing but the whole and only encoding of a value. Golden vectors for
+//! every layout are in `proto/vectors`.
 #![cfg_attr(
     not(test),
     deny(
@@ -169,11 +170,17 @@ pub(crate) fn serialize_id<S: Serializer>(
     shown: &impl fmt::Display,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
-    if serializer.is_human_readable() { serializer.collect_str(shown) } else { serializer.serialize_bytes(bytes) }
+    if serializer.is_human_readable() {
+        serializer.collect_str(shown)
+    } else {
+        serializer.serialize_bytes(bytes)
+    }
 }
 
 /// Reads an identifier of `N` bytes: hex where a person writes (JSON), bytes on the wire (CBOR).
-pub(crate) fn deserialize_id<'de, D: Deserializer<'de>, const N: usize>(deserializer: D) -> Result<[u8; N], D::Error> {
+pub(crate) fn deserialize_id<'de, D: Deserializer<'de>, const N: usize>(
+    deserializer: D,
+) -> Result<[u8; N], D::Error> {
     struct Visitor<const N: usize>;
 
     impl<const N: usize> de::Visitor<'_> for Visitor<N> {
@@ -206,26 +213,30 @@ mod tests {
 
     use super::*;
     use crate::primitives::{
-        Amount, Block, BlockHash, Header, MAX_MEMO_BYTES, MerkleRoot, OutPoint, Owner, PublicKey, Signature,
-        Transaction, TxId, TxInput, TxOutput,
+        Amount, Block, BlockHash, Header, MAX_MEMO_BYTES, MerkleRoot, OutPoint, Owner, PublicKey,
+        Signature, Transaction, TxId, TxInput, TxOutput,
     };
 
     fn inputs() -> impl Strategy<Value = TxInput> {
-        any::<([u8; 32], u32, [u8; 32], [u8; 32], [u8; 32])>().prop_map(|(txid, index, key, r, s)| {
-            let mut signature = [0; 64];
-            signature[..32].copy_from_slice(&r);
-            signature[32..].copy_from_slice(&s);
-            TxInput {
-                outpoint: OutPoint { txid: TxId(txid), index },
-                public_key: PublicKey(key),
-                signature: Signature(signature),
-            }
-        })
+        any::<([u8; 32], u32, [u8; 32], [u8; 32], [u8; 32])>().prop_map(
+            |(txid, index, key, r, s)| {
+                let mut signature = [0; 64];
+                signature[..32].copy_from_slice(&r);
+                signature[32..].copy_from_slice(&s);
+                TxInput {
+                    outpoint: OutPoint { txid: TxId(txid), index },
+                    public_key: PublicKey(key),
+                    signature: Signature(signature),
+                }
+            },
+        )
     }
 
     fn outputs() -> impl Strategy<Value = TxOutput> {
-        any::<(u64, [u8; 20])>()
-            .prop_map(|(units, owner)| TxOutput { value: Amount::from_units(units), owner: Owner(owner) })
+        any::<(u64, [u8; 20])>().prop_map(|(units, owner)| TxOutput {
+            value: Amount::from_units(units),
+            owner: Owner(owner),
+        })
     }
 
     fn transactions() -> impl Strategy<Value = Transaction> {
@@ -247,11 +258,15 @@ mod tests {
     }
 
     fn blocks() -> impl Strategy<Value = Block> {
-        (headers(), vec(transactions(), 0..4)).prop_map(|(header, transactions)| Block { header, transactions })
+        (headers(), vec(transactions(), 0..4))
+            .prop_map(|(header, transactions)| Block { header, transactions })
     }
 
     /// That a value is read back from its bytes, from no part of them, and from nothing longer.
-    fn one_encoding<T: Encode + Decode + PartialEq + fmt::Debug>(value: &T, cut: usize) -> Result<(), TestCaseError> {
+    fn one_encoding<T: Encode + Decode + PartialEq + fmt::Debug>(
+        value: &T,
+        cut: usize,
+    ) -> Result<(), TestCaseError> {
         let bytes = value.to_bytes();
         let read = from_bytes::<T>(&bytes);
         prop_assert_eq!(read.as_ref(), Ok(value));
@@ -330,17 +345,28 @@ mod tests {
     fn a_count_that_the_bytes_cannot_hold_is_refused_before_anything_is_allocated() {
         let inputs = [&1u32.to_le_bytes()[..], &u16::MAX.to_le_bytes()].concat();
         assert!(matches!(from_bytes::<Transaction>(&inputs), Err(DecodeError::Truncated { .. })));
-        let header =
-            Header { previous: BlockHash::ZERO, merkle_root: MerkleRoot::ZERO, height: 0, time: 0, bits: 0, nonce: 0 };
+        let header = Header {
+            previous: BlockHash::ZERO,
+            merkle_root: MerkleRoot::ZERO,
+            height: 0,
+            time: 0,
+            bits: 0,
+            nonce: 0,
+        };
         let block = [&header.to_bytes()[..], &u32::MAX.to_le_bytes(), &[0; 100]].concat();
-        let expected = DecodeError::TooMany { what: "transactions", count: u32::MAX as usize, limit: 10 };
+        let expected =
+            DecodeError::TooMany { what: "transactions", count: u32::MAX as usize, limit: 10 };
         assert_eq!(from_bytes::<Block>(&block), Err(expected));
     }
 
     #[test]
     fn a_memo_over_the_limit_and_an_unknown_version_are_refused() {
-        let transaction = Transaction { inputs: vec![], outputs: vec![], memo: vec![0; MAX_MEMO_BYTES + 1] };
-        assert!(matches!(from_bytes::<Transaction>(&transaction.to_bytes()), Err(DecodeError::TooMany { .. })));
+        let transaction =
+            Transaction { inputs: vec![], outputs: vec![], memo: vec![0; MAX_MEMO_BYTES + 1] };
+        assert!(matches!(
+            from_bytes::<Transaction>(&transaction.to_bytes()),
+            Err(DecodeError::TooMany { .. })
+        ));
         for version in [0u32, 2, u32::MAX] {
             let bytes = [&version.to_le_bytes()[..], &[0; 6]].concat();
             assert_eq!(from_bytes::<Transaction>(&bytes), Err(DecodeError::Version(version)));

@@ -1,10 +1,11 @@
 //! The names and fields of everything that is logged: the one place that defines them.
 //!
-//! Each event is a struct; [`TABLE`] lists them all for documents and tests. Observers may rely on names, fields and
-//! types. A number is logged as a number, an id as its usual text. Nothing secret is a field of an event.
+//! Each event is a struct; [`TABLE`] lists them all for documents and tests. Observers may rely on
+//! names, fields and types. A number is logged as a number, an id as its usual text. Nothing secret
+//! is a field of an event.
 //!
-//! What a peer can bring about as often as it likes is an event `of peers`: such are logged at [`PEERS_RATE`] at most, each
-//! name by itself, and [`say_suppressed`] says how many were not.
+//! What a peer can bring about as often as it likes is an event `of peers`: such are logged at
+//! [`PEERS_RATE`] at most, each name by itself, and [`say_suppressed`] says how many were not.
 
 use std::{
     borrow::Cow,
@@ -17,7 +18,8 @@ use tracing::level_filters::LevelFilter;
 
 use super::{BlockHash, Bucket, PeerId, Rate, TxId};
 
-/// How often one event `of peers` is logged: more than friends cause, and some 35 MB a day at most, which a disk bears.
+/// How often one event `of peers` is logged: more than friends cause, and some 35 MB a day at most,
+/// which a disk bears.
 pub const PEERS_RATE: Rate = Rate { burst: 2_000, per_second: 1 };
 
 /// The target of every event, for filters: `--log friendchain::event=info`.
@@ -75,9 +77,10 @@ impl Limits {
     /// What was not logged since this was last asked.
     fn take_suppressed(&self) -> Vec<LogSuppressed> {
         let mut limits = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let taken = limits
-            .iter_mut()
-            .map(|(name, counted)| LogSuppressed { of: name, count: std::mem::take(&mut counted.suppressed) });
+        let taken = limits.iter_mut().map(|(name, counted)| LogSuppressed {
+            of: name,
+            count: std::mem::take(&mut counted.suppressed),
+        });
         taken.filter(|suppressed| suppressed.count > 0).collect()
     }
 }
@@ -88,7 +91,8 @@ fn steady_now() -> u64 {
     u64::try_from(START.get_or_init(Instant::now).elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Says of each event `of peers` how many were not logged since this was last said; nothing when all were.
+/// Says of each event `of peers` how many were not logged since this was last said; nothing when
+/// all were.
 pub fn say_suppressed() {
     LIMITS.take_suppressed().iter().for_each(LogSuppressed::emit);
 }
@@ -426,7 +430,8 @@ events! {
         /// The tip.
         tip: BlockHash,
     }
-    /// A branch with more work forks off too deep to be taken without a person's word: once for each fork.
+    /// A branch with more work forks off too deep to be taken without a person's word: once for
+    /// each fork.
     WARN Diverged = "diverged" {
         /// Ours.
         tip: BlockHash,
@@ -498,7 +503,8 @@ events! {
         /// Whether it was to this node alone.
         direct: bool,
     }
-    /// Peers brought an event about so often that not all of it was logged: said twice a minute at most, and at the end.
+    /// Peers brought an event about so often that not all of it was logged: said twice a minute at
+    /// most, and at the end.
     WARN LogSuppressed = "log_suppressed" {
         /// The name of the event.
         of: &'static str,
@@ -531,7 +537,8 @@ mod tests {
         let logged = (0..10_000).filter(|_| limits.allow("one", 0)).count();
         assert_eq!(logged as u64, PEERS_RATE.burst);
         assert!(limits.allow("another", 0), "each name by itself");
-        let said: Vec<_> = limits.take_suppressed().iter().map(|said| (said.of, said.count)).collect();
+        let said: Vec<_> =
+            limits.take_suppressed().iter().map(|said| (said.of, said.count)).collect();
         assert_eq!(said, [("one", 10_000 - PEERS_RATE.burst)]);
         assert!(limits.take_suppressed().is_empty(), "once");
         let later = 1_000 / PEERS_RATE.per_second;
@@ -571,7 +578,8 @@ mod tests {
     fn a_flood_is_cut_off_and_its_rest_is_said_though_nothing_follows() {
         let lines = Lines::default();
         let writer = lines.clone();
-        let subscriber = tracing_subscriber::fmt().json().with_writer(move || writer.clone()).finish();
+        let subscriber =
+            tracing_subscriber::fmt().json().with_writer(move || writer.clone()).finish();
         let began = Instant::now();
         let total = 2 * PEERS_RATE.burst;
         tracing::subscriber::with_default(subscriber, || {
@@ -581,7 +589,10 @@ mod tests {
         let gained = PEERS_RATE.per_second * (began.elapsed().as_secs() + 1);
         let log = String::from_utf8(lines.0.lock().expect("alone").clone()).expect("text");
         let logged = log.lines().filter(|line| line.contains(r#""event":"probe""#)).count() as u64;
-        assert!((PEERS_RATE.burst..=PEERS_RATE.burst + gained).contains(&logged), "{logged} of {total}");
+        assert!(
+            (PEERS_RATE.burst..=PEERS_RATE.burst + gained).contains(&logged),
+            "{logged} of {total}"
+        );
         let rest = format!(r#""of":"probe","count":{}"#, total - logged);
         assert!(log.lines().last().is_some_and(|line| line.contains(&rest)), "{rest}");
     }
@@ -598,8 +609,13 @@ mod tests {
     fn table() -> String {
         let row = |EventSpec { name, level, meaning, fields, of_peers }: &EventSpec| {
             let limited = if *of_peers { " †" } else { "" };
-            let fields: Vec<_> = fields.iter().map(|(name, ty, meaning)| field(name, ty, meaning)).collect();
-            format!("| `{name}`{limited} | {level} | {} | {} |\n", meaning.trim(), fields.join("<br>"))
+            let fields: Vec<_> =
+                fields.iter().map(|(name, ty, meaning)| field(name, ty, meaning)).collect();
+            format!(
+                "| `{name}`{limited} | {level} | {} | {} |\n",
+                meaning.trim(),
+                fields.join("<br>")
+            )
         };
         let head = "| event | level | when | fields |\n|---|---|---|---|\n".to_owned();
         head + &TABLE.iter().map(row).collect::<String>()
@@ -607,14 +623,17 @@ mod tests {
 
     /// One field: its name, the type that it has in JSON, and what it says.
     fn field(name: &str, ty: &str, meaning: &str) -> String {
-        let (inner, absent) = match ty.strip_prefix("Option<").and_then(|rest| rest.strip_suffix('>')) {
-            Some(inner) => (inner, " or absent"),
-            None => (ty, ""),
-        };
+        let (inner, absent) =
+            match ty.strip_prefix("Option<").and_then(|rest| rest.strip_suffix('>')) {
+                Some(inner) => (inner, " or absent"),
+                None => (ty, ""),
+            };
         let json = match inner {
             "u32" | "u64" | "usize" | "i64" => "number",
             "bool" => "boolean",
-            "BlockHash" | "TxId" | "PeerId" | "String" | "&'static str" | "Cow<'static, str>" => "text",
+            "BlockHash" | "TxId" | "PeerId" | "String" | "&'static str" | "Cow<'static, str>" => {
+                "text"
+            }
             other => panic!("what does {other} look like in JSON?"),
         };
         format!("`{name}` ({json}{absent}): {}", meaning.trim())
@@ -625,6 +644,9 @@ mod tests {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/README.md");
         let document = std::fs::read_to_string(path).expect("deploy/README.md");
         let table = table();
-        assert!(document.contains(&table), "the table of events in deploy/README.md should be:\n{table}");
+        assert!(
+            document.contains(&table),
+            "the table of events in deploy/README.md should be:\n{table}"
+        );
     }
 }

@@ -90,7 +90,8 @@ hash_type!(
     TxId
 );
 hash_type!(
-    /// The SHA-256d of 0x00 and a whole transaction, signatures included: a leaf of the merkle tree.
+    /// The SHA-256d of 0x00 and a whole transaction, signatures included: a leaf of the merkle
+    /// tree.
     LeafHash
 );
 hash_type!(

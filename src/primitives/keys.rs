@@ -1,4 +1,5 @@
-//! Public keys, signatures, owners and addresses. Secret keys live in the wallet and in the node's identity alone.
+//! Public keys, signatures, owners and addresses. Secret keys live in the wallet and in the node's
+//! identity alone.
 
 use std::{fmt, str::FromStr};
 
@@ -52,7 +53,9 @@ impl Owner {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
     /// It has the form of an address, but a letter is wrong.
-    #[error("'{0}' is not an address: its checksum does not fit, so a letter is wrong; copy it again")]
+    #[error(
+        "'{0}' is not an address: its checksum does not fit, so a letter is wrong; copy it again"
+    )]
     Checksum(String),
     /// It does not have the form of an address.
     #[error("'{0}' is not an address: addresses begin with 'fc1' and have 41 letters and digits")]
@@ -61,8 +64,8 @@ pub enum AddressError {
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text =
-            bech32::encode::<Bech32m>(Hrp::parse_unchecked(ADDRESS_PREFIX), &self.0.0).map_err(|_| fmt::Error)?;
+        let text = bech32::encode::<Bech32m>(Hrp::parse_unchecked(ADDRESS_PREFIX), &self.0.0)
+            .map_err(|_| fmt::Error)?;
         f.pad(&text)
     }
 }
@@ -83,11 +86,18 @@ impl FromStr for Address {
         let shown = || text.chars().take(90).collect::<String>();
         // Too short or too long, it is not even a mistyped one.
         let has_form = Self::looks_like(text) && text.len() == ADDRESS_CHARS;
-        let checked = CheckedHrpstring::new::<Bech32m>(text)
-            .map_err(|_| if has_form { AddressError::Checksum(shown()) } else { AddressError::Malformed(shown()) })?;
+        let checked = CheckedHrpstring::new::<Bech32m>(text).map_err(|_| {
+            if has_form {
+                AddressError::Checksum(shown())
+            } else {
+                AddressError::Malformed(shown())
+            }
+        })?;
         let bytes: Vec<u8> = checked.byte_iter().collect();
         // A letter more would hold only padding: the same owner in a second writing.
-        if text.len() != ADDRESS_CHARS || !checked.hrp().as_str().eq_ignore_ascii_case(ADDRESS_PREFIX) {
+        if text.len() != ADDRESS_CHARS
+            || !checked.hrp().as_str().eq_ignore_ascii_case(ADDRESS_PREFIX)
+        {
             return Err(AddressError::Malformed(shown()));
         }
         let owner = bytes.try_into().map_err(|_| AddressError::Malformed(shown()))?;

@@ -1,4 +1,5 @@
-//! The merkle tree of RFC 6962 over SHA-256d: leaves and nodes are told apart, an odd node is promoted.
+//! The merkle tree of RFC 6962 over SHA-256d: leaves and nodes are told apart, an odd node is
+//! promoted.
 #![cfg_attr(
     not(test),
     deny(
@@ -43,7 +44,8 @@ pub fn merkle_root(leaves: &[LeafHash]) -> MerkleRoot {
     MerkleRoot(level.first().copied().unwrap_or_default())
 }
 
-/// The siblings that lead from leaf `index` up to the root, `None` where the node is promoted alone.
+/// The siblings that lead from leaf `index` up to the root, `None` where the node is promoted
+/// alone.
 ///
 /// Empty when `index` is out of range or there is one leaf.
 #[must_use]

@@ -1,8 +1,9 @@
 //! The names, units and labels of everything that is measured: the one place that defines them.
 //!
-//! One struct for each owner, who counts in it; the node registers them all, and its HTTP listener shows them. The table in
-//! `deploy/README.md` follows: a test compares the two. Clones share the numbers. A label's value is one of the program's own words, never a peer's: nothing that a peer does makes
-//! one series more.
+//! One struct for each owner, who counts in it; the node registers them all, and its HTTP listener
+//! shows them. The table in `deploy/README.md` follows: a test compares the two. Clones share the
+//! numbers. A label's value is one of the program's own words, never a peer's: nothing that a peer
+//! does makes one series more.
 
 use std::{sync::atomic::AtomicU64, time::Duration};
 
@@ -14,8 +15,10 @@ use prometheus_client::{
 /// What every name begins with.
 pub const PREFIX: &str = "friendchain";
 
-/// Upper ends of the buckets for durations, in seconds: from a question on the same machine to the longest time-out.
-const DURATIONS: [f64; 12] = [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0];
+/// Upper ends of the buckets for durations, in seconds: from a question on the same machine to the
+/// longest time-out.
+const DURATIONS: [f64; 12] =
+    [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0];
 
 /// Names and values of a series' labels.
 type Labels<const N: usize> = [(&'static str, &'static str); N];
@@ -152,13 +155,15 @@ metrics! {
         mempool_trades: Gauge,
         /// Memory that they take.
         mempool in Bytes: Gauge,
-        /// The fee, in units for each 1,000 bytes, that a peer's trade has to pay; 0 unless the mempool is full or was a moment ago.
+        /// The fee, in units for each 1,000 bytes, that a peer's trade has to pay; 0 unless the
+        /// mempool is full or was a moment ago.
         mempool_fee_floor_units: Gauge,
         /// Connected peers.
         peers: Gauge,
         /// Connections to them; direction is inbound or outbound, transport is tcp or quic.
         connections: Gauges<2>,
-        /// Our clock less the median of the connected friends' as they said hello; 0 when nobody did.
+        /// Our clock less the median of the connected friends' as they said hello; 0 when nobody
+        /// did.
         clock_offset in Seconds: Float,
         /// Whether miner threads are searching.
         mining: Gauge,
@@ -202,7 +207,9 @@ impl NetMetrics {
     /// A message came in or went out.
     pub fn message(&self, protocol: &'static str, direction: &'static str, bytes: usize) {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
-        self.protocol.get_or_create(&[("protocol", protocol), ("direction", direction)]).inc_by(bytes);
+        self.protocol
+            .get_or_create(&[("protocol", protocol), ("direction", direction)])
+            .inc_by(bytes);
     }
 
     /// It was decided what becomes of a gossip message.
@@ -222,7 +229,9 @@ impl EventMetrics {
 
     /// A trade entered the mempool.
     pub fn trade_accepted(&self, local: bool) {
-        self.trades_accepted.get_or_create(&[("origin", if local { "local" } else { "peer" })]).inc();
+        self.trades_accepted
+            .get_or_create(&[("origin", if local { "local" } else { "peer" })])
+            .inc();
     }
 
     /// A trade left the mempool without being mined.
@@ -255,7 +264,9 @@ impl NodeMetrics {
     pub fn set_connections(&self, inbound: bool, quic: bool, count: usize) {
         let direction = if inbound { "inbound" } else { "outbound" };
         let transport = if quic { "quic" } else { "tcp" };
-        self.connections.get_or_create(&[("direction", direction), ("transport", transport)]).set(gauge(count));
+        self.connections
+            .get_or_create(&[("direction", direction), ("transport", transport)])
+            .set(gauge(count));
     }
 
     /// How long a database file is.

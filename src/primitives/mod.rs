@@ -1,6 +1,8 @@
-//! The vocabulary that every floor above speaks: hashes, keys, amounts, trades, blocks, and their one canonical encoding.
+//! The vocabulary that every floor above speaks: hashes, keys, amounts, trades, blocks, and their
+//! one canonical encoding.
 //!
-//! Nothing here does I/O, knows the time, or decides what is valid: that is [`consensus`](crate::consensus).
+//! Nothing here does I/O, knows the time, or decides what is valid: that is
+//! [`consensus`](crate::consensus).
 
 mod amount;
 mod block;
@@ -28,7 +30,9 @@ pub use peer_id::{PeerId, PeerIdError};
 pub use rate::{Bucket, Rate};
 pub use short_id::{SHORT_ID_BYTES, short_id};
 pub use text::{MAX_NAME_CHARS, NameError, check_name, printable};
-pub use transaction::{MAX_MEMO_BYTES, OutPoint, Transaction, TransactionKind, TxInput, TxOutput, coinbase_memo};
+pub use transaction::{
+    MAX_MEMO_BYTES, OutPoint, Transaction, TransactionKind, TxInput, TxOutput, coinbase_memo,
+};
 
 /// A block's distance from genesis, which is 0.
 pub type Height = u32;

@@ -9,10 +9,12 @@ use super::{
     encoding::{deserialize_id, serialize_id},
 };
 
-/// The identity multihash of a protobuf-encoded ed25519 key: what stands before the 32 bytes of the key.
+/// The identity multihash of a protobuf-encoded ed25519 key: what stands before the 32 bytes of the
+/// key.
 const MULTIHASH_HEAD: [u8; 6] = [0x00, 0x24, 0x08, 0x01, 0x12, 0x20];
 
-/// A node's identity: the ed25519 public key of its connections, its profile and its chat lines. Not a wallet key.
+/// A node's identity: the ed25519 public key of its connections, its profile and its chat lines.
+/// Not a wallet key.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PeerId(pub PublicKey);
 

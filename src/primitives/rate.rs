@@ -42,7 +42,8 @@ impl Bucket {
 
     fn fill(&mut self, now: UnixMillis) {
         let gained = now.saturating_sub(self.at).saturating_mul(self.rate.per_second);
-        self.thousandths = self.thousandths.saturating_add(gained).min(self.rate.burst.saturating_mul(1_000));
+        self.thousandths =
+            self.thousandths.saturating_add(gained).min(self.rate.burst.saturating_mul(1_000));
         self.at = self.at.max(now);
     }
 }

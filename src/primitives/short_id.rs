@@ -9,10 +9,11 @@ use super::{BlockHash, LeafHash};
 /// Length of a short id.
 pub const SHORT_ID_BYTES: usize = 6;
 
-/// The short name of a transaction in the compact form of one block: the first 6 bytes of the little-endian SipHash-2-4
-/// of its leaf hash, keyed by the first 16 bytes of the block's hash.
+/// The short name of a transaction in the compact form of one block: the first 6 bytes of the
+/// little-endian SipHash-2-4 of its leaf hash, keyed by the first 16 bytes of the block's hash.
 ///
-/// The key changes with each block, so nobody can prepare transactions whose short names collide (BIP 152's idea).
+/// The key changes with each block, so nobody can prepare transactions whose short names collide
+/// (BIP 152's idea).
 #[must_use]
 pub fn short_id(block: &BlockHash, leaf: &LeafHash) -> [u8; SHORT_ID_BYTES] {
     let mut key = [0; 16];

@@ -46,7 +46,8 @@ fn is_printable(c: char) -> bool {
         && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
-/// A text that cannot move a terminal's cursor, colour it, or turn its direction: offenders become U+FFFD.
+/// A text that cannot move a terminal's cursor, colour it, or turn its direction: offenders become
+/// U+FFFD.
 #[must_use]
 pub fn printable(text: &str) -> String {
     text.chars().map(|c| if is_printable(c) { c } else { char::REPLACEMENT_CHARACTER }).collect()
@@ -61,7 +62,9 @@ mod tests {
         for name in ["yzw", "李雷", "Zoë", "a-b_c.d"] {
             assert_eq!(check_name(name), Ok(()), "{name}");
         }
-        for name in ["", "  ", "a b", "a#b", "a\nb", "\u{1b}[31m", "fc1xyz", "12D3KooWabc", "a\u{202e}b"] {
+        for name in
+            ["", "  ", "a b", "a#b", "a\nb", "\u{1b}[31m", "fc1xyz", "12D3KooWabc", "a\u{202e}b"]
+        {
             assert!(check_name(name).is_err(), "{name:?}");
         }
         assert!(check_name(&"x".repeat(33)).is_err());

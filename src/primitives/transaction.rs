@@ -23,7 +23,9 @@ pub const MAX_MEMO_BYTES: usize = 1_024;
 const SIGNING_TAG: &[u8] = b"friendchain/transaction/1";
 
 /// One output of an earlier transaction, or the place of a stamp.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 pub struct OutPoint {
     /// The transaction; zero for a stamp.
     pub txid: TxId,
@@ -53,8 +55,9 @@ pub struct TxOutput {
 
 /// A transaction, as decoded: its layout is right, nothing else is known of it.
 ///
-/// Layout: version u32 = 1; count of inputs u16, then each: txid 32, index u32, public key 32, signature 64; count of
-/// outputs u16, then each: value u64, owner 20; length of the memo u16, then its bytes.
+/// Layout: version u32 = 1; count of inputs u16, then each: txid 32, index u32, public key 32,
+/// signature 64; count of outputs u16, then each: value u64, owner 20; length of the memo u16, then
+/// its bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Transaction {
     /// Empty in a coinbase; one stamp in a note.
@@ -193,7 +196,11 @@ impl Decode for Transaction {
         })?;
         let length = usize::from(reader.u16()?);
         if length > MAX_MEMO_BYTES {
-            return Err(DecodeError::TooMany { what: "memo bytes", count: length, limit: MAX_MEMO_BYTES });
+            return Err(DecodeError::TooMany {
+                what: "memo bytes",
+                count: length,
+                limit: MAX_MEMO_BYTES,
+            });
         }
         let memo = reader.take(length)?.to_vec();
         Ok(Self { inputs, outputs, memo })

@@ -30,7 +30,8 @@ pub enum Announcement {
     Trade(TradeGossip),
 }
 
-/// What the relay is told. `M` is the network layer's name for a gossip message, which the relay only hands back.
+/// What the relay is told. `M` is the network layer's name for a gossip message, which the relay
+/// only hands back.
 #[derive(Debug, Clone)]
 pub enum RelayEvent<M> {
     /// Our miner has solved a block; the chain has not accepted it yet.

@@ -9,16 +9,17 @@ use serde_bytes::ByteBuf;
 use tracing::debug;
 
 use super::{
-    Announcement, BLOCK_MS, MAX_PAUSE_MS, MAX_PENDING_BLOCKS, MAX_RECENT_BLOCKS, MAX_SOLVED, MAX_SOURCES, MAX_TRIES,
-    REQUEST_MS, RETRY_MS, Relay, RelayAction, SOLVED_MS, VERDICT_MS, Verdict, bounded::Recent,
+    Announcement, BLOCK_MS, MAX_PAUSE_MS, MAX_PENDING_BLOCKS, MAX_RECENT_BLOCKS, MAX_SOLVED,
+    MAX_SOURCES, MAX_TRIES, REQUEST_MS, RETRY_MS, Relay, RelayAction, SOLVED_MS, VERDICT_MS,
+    Verdict, bounded::Recent,
 };
 use crate::{
     chain::api::{BlockAccepted, HeadersAccepted, Rebuilt},
     consensus::Blame,
     peers::Offence,
     primitives::{
-        Block, BlockHash, Encode, HEADER_BYTES, Header, Height, PeerId, SHORT_ID_BYTES, Transaction, TransactionKind,
-        UnixMillis, encoding, events, leaf_hash, short_id,
+        Block, BlockHash, Encode, HEADER_BYTES, Header, Height, PeerId, SHORT_ID_BYTES,
+        Transaction, TransactionKind, UnixMillis, encoding, events, leaf_hash, short_id,
     },
     sync::{Refused, RequestFailure},
     wire::{
@@ -123,7 +124,8 @@ struct Compact {
 }
 
 fn read_header(bytes: &[u8]) -> Result<Header, String> {
-    encoding::from_bytes(bytes).map_err(|error| format!("an announced header cannot be read: {error}"))
+    encoding::from_bytes(bytes)
+        .map_err(|error| format!("an announced header cannot be read: {error}"))
 }
 
 fn read_compact(compact: &CompactBlock) -> Result<Compact, String> {
@@ -146,11 +148,15 @@ fn compact(block: &Block) -> Option<CompactBlock> {
     let hash = block.hash();
     let coinbase = coinbase.to_bytes();
     let bytes = rest.len().checked_mul(SHORT_ID_BYTES)?;
-    let total = bytes.checked_add(coinbase.len())?.checked_add(HEADER_BYTES)?.checked_add(COMPACT_OVERHEAD)?;
+    let total = bytes
+        .checked_add(coinbase.len())?
+        .checked_add(HEADER_BYTES)?
+        .checked_add(COMPACT_OVERHEAD)?;
     if rest.len() > MAX_SHORT_IDS || total > MAX_GOSSIP_BYTES {
         return None;
     }
-    let short_ids: Vec<u8> = rest.iter().flat_map(|transaction| short_id(&hash, &leaf_hash(transaction))).collect();
+    let short_ids: Vec<u8> =
+        rest.iter().flat_map(|transaction| short_id(&hash, &leaf_hash(transaction))).collect();
     Some(CompactBlock {
         header: ByteBuf::from(block.header.to_bytes()),
         coinbase: ByteBuf::from(coinbase),
@@ -199,14 +205,23 @@ impl<M: Copy> Relay<M> {
         self.out.push(RelayAction::Publish { announcement: Announcement::Block(gossip) });
     }
 
-    pub(super) fn on_block_gossip(&mut self, peer: PeerId, message: M, gossip: &BlockGossip, now: UnixMillis) {
-        let allowed = self.allowance(peer, now).is_some_and(|allowance| allowance.blocks.take(1, now));
+    pub(super) fn on_block_gossip(
+        &mut self,
+        peer: PeerId,
+        message: M,
+        gossip: &BlockGossip,
+        now: UnixMillis,
+    ) {
+        let allowed =
+            self.allowance(peer, now).is_some_and(|allowance| allowance.blocks.take(1, now));
         if !allowed {
             debug!(%peer, "too many blocks at once");
             return self.verdict(message, Verdict::Ignore);
         }
         let read = match gossip {
-            BlockGossip::Solved(bytes) => read_header(bytes).map(|header| self.on_solved(peer, message, header, now)),
+            BlockGossip::Solved(bytes) => {
+                read_header(bytes).map(|header| self.on_solved(peer, message, header, now))
+            }
             BlockGossip::Compact(compact) => {
                 read_compact(compact).map(|compact| self.on_compact(peer, message, compact, now))
             }
@@ -236,7 +251,11 @@ impl<M: Copy> Relay<M> {
         }
         let blocks = &self.blocks;
         let busy = blocks.checks.len() >= MAX_SOLVED || blocks.checks.contains_key(&hash);
-        if busy || blocks.pending.contains_key(&hash) || blocks.awaited.contains_key(&hash) || !self.is_news(&hash) {
+        if busy
+            || blocks.pending.contains_key(&hash)
+            || blocks.awaited.contains_key(&hash)
+            || !self.is_news(&hash)
+        {
             return self.verdict(message, Verdict::Ignore);
         }
         self.blocks.checks.insert(hash, Check { peer, message: Some(message), header, since: now });
@@ -253,7 +272,11 @@ impl<M: Copy> Relay<M> {
                 Verdict::Accept
             }
             Err(refused) if refused.blame == Blame::Peer => {
-                self.penalise(check.peer, Offence::InvalidHeader, format!("{}: {}", refused.code, refused.reason));
+                self.penalise(
+                    check.peer,
+                    Offence::InvalidHeader,
+                    format!("{}: {}", refused.code, refused.reason),
+                );
                 Verdict::Reject
             }
             Err(_) => Verdict::Ignore,
@@ -263,7 +286,8 @@ impl<M: Copy> Relay<M> {
         }
     }
 
-    /// A child of the tip is solved: its block is on the way, and the miners may rest until then, once.
+    /// A child of the tip is solved: its block is on the way, and the miners may rest until then,
+    /// once.
     fn await_block(&mut self, hash: BlockHash, check: &Check<M>) {
         let parent = check.header.previous;
         if parent != self.tip.hash {
@@ -342,7 +366,11 @@ impl<M: Copy> Relay<M> {
                     // Who passes it on has not seen the invalid block below it, or not yet.
                     _ if refused.code == "invalid_branch" => Verdict::Ignore,
                     (Blame::Peer, Some(peer)) => {
-                        self.penalise(peer, Offence::InvalidHeader, format!("{}: {}", refused.code, refused.reason));
+                        self.penalise(
+                            peer,
+                            Offence::InvalidHeader,
+                            format!("{}: {}", refused.code, refused.reason),
+                        );
                         Verdict::Reject
                     }
                     (Blame::Nobody, Some(peer)) => {
@@ -368,7 +396,8 @@ impl<M: Copy> Relay<M> {
         }
         match rebuilt {
             Rebuilt::Block(block)
-                if block.hash() == hash && block.computed_merkle_root() == block.header.merkle_root =>
+                if block.hash() == hash
+                    && block.computed_merkle_root() == block.header.merkle_root =>
             {
                 return self.accept(hash, block, None);
             }
@@ -382,7 +411,8 @@ impl<M: Copy> Relay<M> {
                     *place = Some(Arc::new((*pending.coinbase).clone()));
                 }
                 let whole = pending.short_ids.len().saturating_add(1);
-                let positions: Vec<u32> = positions.into_iter().filter(|position| *position > 0).collect();
+                let positions: Vec<u32> =
+                    positions.into_iter().filter(|position| *position > 0).collect();
                 if found.len() == whole && !positions.is_empty() {
                     pending.parts = Some(Parts { places: found, missing: positions });
                 }
@@ -391,21 +421,24 @@ impl<M: Copy> Relay<M> {
         self.ask_next(hash, now);
     }
 
-    /// Asks the next announcer for what is missing; gives up after all have been asked often enough.
+    /// Asks the next announcer for what is missing; gives up after all have been asked often
+    /// enough.
     fn ask_next(&mut self, hash: BlockHash, now: UnixMillis) {
         let Some(pending) = self.blocks.pending.get_mut(&hash) else {
             return;
         };
-        let turn = usize::try_from(pending.tries).unwrap_or(usize::MAX).checked_rem(pending.sources.len());
+        let turn =
+            usize::try_from(pending.tries).unwrap_or(usize::MAX).checked_rem(pending.sources.len());
         let source = turn.and_then(|turn| pending.sources.get(turn)).copied();
         let Some(peer) = source.filter(|_| pending.tries < MAX_TRIES) else {
             return self.give_up(hash, now);
         };
         pending.tries = pending.tries.saturating_add(1);
         let request = match &pending.parts {
-            Some(Parts { missing, .. }) => {
-                SyncRequest::GetBlockTrades(GetBlockTrades { block: hash, positions: missing.clone() })
-            }
+            Some(Parts { missing, .. }) => SyncRequest::GetBlockTrades(GetBlockTrades {
+                block: hash,
+                positions: missing.clone(),
+            }),
             None => SyncRequest::GetData(vec![ItemId::Block(hash)]),
         };
         events::BlocksRequested { peer, message: "getdata", count: 1 }.emit();
@@ -441,7 +474,12 @@ impl<M: Copy> Relay<M> {
         }
     }
 
-    pub(super) fn on_response(&mut self, id: u64, result: Result<SyncResponse, RequestFailure>, now: UnixMillis) {
+    pub(super) fn on_response(
+        &mut self,
+        id: u64,
+        result: Result<SyncResponse, RequestFailure>,
+        now: UnixMillis,
+    ) {
         let Some(hash) = self.blocks.asked(id) else {
             return debug!(id, "an answer came to a request that is over");
         };
@@ -454,7 +492,9 @@ impl<M: Copy> Relay<M> {
         match (result, pending.parts.is_some()) {
             (Ok(SyncResponse::BlockTrades(parts)), true) => self.on_parts(hash, peer, &parts, now),
             (Ok(SyncResponse::Data(items)), false) => self.on_whole(hash, peer, &items, now),
-            (Ok(SyncResponse::NotYet | SyncResponse::NotFound | SyncResponse::Busy), _) => self.ask_later(hash, now),
+            (Ok(SyncResponse::NotYet | SyncResponse::NotFound | SyncResponse::Busy), _) => {
+                self.ask_later(hash, now)
+            }
             (Ok(SyncResponse::Refused(_)), _) => {
                 // Perhaps it would rather send the whole.
                 pending.parts = None;
@@ -473,13 +513,17 @@ impl<M: Copy> Relay<M> {
     }
 
     fn on_parts(&mut self, hash: BlockHash, peer: PeerId, parts: &[ByteBuf], now: UnixMillis) {
-        let Some((header, Parts { mut places, missing: positions })) =
-            self.blocks.pending.get_mut(&hash).and_then(|pending| Some((pending.header, pending.parts.clone()?)))
+        let Some((header, Parts { mut places, missing: positions })) = self
+            .blocks
+            .pending
+            .get_mut(&hash)
+            .and_then(|pending| Some((pending.header, pending.parts.clone()?)))
         else {
             return;
         };
         if parts.len() != positions.len() {
-            let reason = format!("{} transactions when {} were asked", parts.len(), positions.len());
+            let reason =
+                format!("{} transactions when {} were asked", parts.len(), positions.len());
             self.penalise(peer, Offence::WrongAnswer, reason);
             return self.drop_source(hash, peer, now);
         }
@@ -487,11 +531,17 @@ impl<M: Copy> Relay<M> {
             let transaction = match encoding::from_bytes::<Transaction>(bytes) {
                 Ok(transaction) => transaction,
                 Err(error) => {
-                    self.penalise(peer, Offence::Malformed, format!("a part of the block {hash}: {error}"));
+                    self.penalise(
+                        peer,
+                        Offence::Malformed,
+                        format!("a part of the block {hash}: {error}"),
+                    );
                     return self.drop_source(hash, peer, now);
                 }
             };
-            if let Some(place) = usize::try_from(*position).ok().and_then(|position| places.get_mut(position)) {
+            if let Some(place) =
+                usize::try_from(*position).ok().and_then(|position| places.get_mut(position))
+            {
                 *place = Some(Arc::new(transaction));
             }
         }
@@ -509,14 +559,19 @@ impl<M: Copy> Relay<M> {
         let fault = match items {
             [Item::NotFound] => return self.ask_later(hash, now),
             [Item::Block(bytes)] => match encoding::from_bytes::<Block>(bytes) {
-                Ok(block) if block.hash() != hash => (Offence::WrongAnswer, "another block than asked".to_owned()),
+                Ok(block) if block.hash() != hash => {
+                    (Offence::WrongAnswer, "another block than asked".to_owned())
+                }
                 Ok(block) if block.computed_merkle_root() != block.header.merkle_root => {
                     (Offence::WrongAnswer, format!("a body that is not that of the block {hash}"))
                 }
                 Ok(block) => return self.accept(hash, Box::new(block), Some(peer)),
                 Err(error) => (Offence::Malformed, format!("instead of the block {hash}: {error}")),
             },
-            _ => (Offence::WrongAnswer, format!("{} items, or none that fits, for one block", items.len())),
+            _ => (
+                Offence::WrongAnswer,
+                format!("{} items, or none that fits, for one block", items.len()),
+            ),
         };
         self.penalise(peer, fault.0, fault.1);
         self.drop_source(hash, peer, now);
@@ -540,13 +595,21 @@ impl<M: Copy> Relay<M> {
         };
         pending.stage = Stage::Accepting { from };
         pending.parts = None;
-        events::BlockReceived { peer: from, message: "block", hash, height: block.header.height }.emit();
+        events::BlockReceived { peer: from, message: "block", hash, height: block.header.height }
+            .emit();
         self.out.push(RelayAction::AcceptBlock { peer, block });
     }
 
-    pub(super) fn on_block_done(&mut self, hash: BlockHash, result: Result<BlockAccepted, Refused>) {
-        let is_ours =
-            self.blocks.pending.get(&hash).is_some_and(|pending| matches!(pending.stage, Stage::Accepting { .. }));
+    pub(super) fn on_block_done(
+        &mut self,
+        hash: BlockHash,
+        result: Result<BlockAccepted, Refused>,
+    ) {
+        let is_ours = self
+            .blocks
+            .pending
+            .get(&hash)
+            .is_some_and(|pending| matches!(pending.stage, Stage::Accepting { .. }));
         let Some(pending) = is_ours.then(|| self.blocks.pending.remove(&hash)).flatten() else {
             return;
         };
@@ -559,7 +622,9 @@ impl<M: Copy> Relay<M> {
         let reason = format!("{}: {}", refused.code, refused.reason);
         match pending.stage {
             // Who serves a body has it, and has it only if it is right.
-            Stage::Accepting { from: Some(peer) } => self.penalise(peer, Offence::InvalidBlock, reason),
+            Stage::Accepting { from: Some(peer) } => {
+                self.penalise(peer, Offence::InvalidBlock, reason)
+            }
             // Who announces one has checked its header, as we did.
             _ => {
                 if let Some(peer) = pending.sources.first() {
@@ -601,7 +666,9 @@ impl<M: Copy> Relay<M> {
             }
             match pending.stage {
                 Stage::Waiting { until } if now >= until => self.ask_next(hash, now),
-                Stage::Asking { since, .. } if now.saturating_sub(since) >= REQUEST_MS => self.ask_later(hash, now),
+                Stage::Asking { since, .. } if now.saturating_sub(since) >= REQUEST_MS => {
+                    self.ask_later(hash, now)
+                }
                 _ => {}
             }
         }

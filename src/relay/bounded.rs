@@ -11,7 +11,8 @@ pub(super) struct Recent<K, V = ()> {
     limit: usize,
     /// Values, each with the number of its insertion.
     map: HashMap<K, (u64, V)>,
-    /// Insertions, oldest first. Those of keys that were removed stay until their turn, or until they are too many.
+    /// Insertions, oldest first. Those of keys that were removed stay until their turn, or until
+    /// they are too many.
     order: VecDeque<(u64, K)>,
     inserted: u64,
 }

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 
 use super::{
-    ANNOUNCE_SPACINGS, ASK_MS, BLOCK_RATE, MAX_LOADING, MAX_PEERS, MIN_ANNOUNCE_MS, NOTE_RATE, REQUEST_SPACE,
-    RelayAction, RelayConfig, RelayEvent, TRADE_RATE, Verdict, blocks::Blocks, bounded::Recent, trades::Trades,
+    ANNOUNCE_SPACINGS, ASK_MS, BLOCK_RATE, MAX_LOADING, MAX_PEERS, MIN_ANNOUNCE_MS, NOTE_RATE,
+    REQUEST_SPACE, RelayAction, RelayConfig, RelayEvent, TRADE_RATE, Verdict, blocks::Blocks,
+    bounded::Recent, trades::Trades,
 };
 use crate::{
     chain::api::Tip,
@@ -63,8 +64,12 @@ impl<M: Copy> Relay<M> {
                 self.on_mined(&mined);
             }
             RelayEvent::BlockLoaded { hash, block } => self.on_block_loaded(hash, block.as_deref()),
-            RelayEvent::BlockGossip { peer, message, gossip } => self.on_block_gossip(peer, message, &gossip, now),
-            RelayEvent::TradeGossip { peer, message, gossip } => self.on_trade_gossip(peer, message, &gossip, now),
+            RelayEvent::BlockGossip { peer, message, gossip } => {
+                self.on_block_gossip(peer, message, &gossip, now)
+            }
+            RelayEvent::TradeGossip { peer, message, gossip } => {
+                self.on_trade_gossip(peer, message, &gossip, now)
+            }
             RelayEvent::SolvedChecked { hash, result } => self.on_solved_checked(hash, result),
             RelayEvent::HeaderDone { hash, result } => self.on_header_done(hash, result, now),
             RelayEvent::Rebuilt { hash, rebuilt } => self.on_rebuilt(hash, rebuilt, now),

@@ -1,4 +1,5 @@
-//! Trades that wait to be published: each once, those that nobody heard of first, and none that waits for a block no more.
+//! Trades that wait to be published: each once, those that nobody heard of first, and none that
+//! waits for a block no more.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -15,7 +16,8 @@ pub(super) struct Publication {
     pub(super) added: UnixMillis,
 }
 
-/// The queue. Each trade in it has its place in one of the two lists; places of trades that were taken out are passed over.
+/// The queue. Each trade in it has its place in one of the two lists; places of trades that were
+/// taken out are passed over.
 #[derive(Debug, Default)]
 pub(super) struct Outgoing {
     queued: HashMap<TxId, Publication>,
@@ -24,8 +26,8 @@ pub(super) struct Outgoing {
 }
 
 impl Outgoing {
-    /// Queues a trade, unless it is queued already or there are too many. Those that were published before come after those
-    /// that were not.
+    /// Queues a trade, unless it is queued already or there are too many. Those that were published
+    /// before come after those that were not.
     pub(super) fn push(&mut self, txid: TxId, publication: Publication, again: bool) {
         if self.first.len().saturating_add(self.again.len()) >= MAX_OUTGOING {
             let queued = &self.queued;

@@ -11,11 +11,15 @@ use crate::{
     consensus::{Blame, Work},
     peers::Offence,
     primitives::{
-        Amount, Block, BlockHash, Encode, Header, MerkleRoot, OutPoint, Owner, PeerId, PublicKey, Signature,
-        Transaction, TxId, TxInput, TxOutput, UnixMillis, coinbase_memo, leaf_hash, short_id,
+        Amount, Block, BlockHash, Encode, Header, MerkleRoot, OutPoint, Owner, PeerId, PublicKey,
+        Signature, Transaction, TxId, TxInput, TxOutput, UnixMillis, coinbase_memo, leaf_hash,
+        short_id,
     },
     sync::{Refused, RequestFailure},
-    wire::{BlockGossip, CompactBlock, Item, ItemId, SyncRequest, SyncResponse, TradeAnnouncement, TradeGossip},
+    wire::{
+        BlockGossip, CompactBlock, Item, ItemId, SyncRequest, SyncResponse, TradeAnnouncement,
+        TradeGossip,
+    },
 };
 
 const SPACING_MS: u64 = 10_000;
@@ -45,8 +49,10 @@ fn spend(outpoint: OutPoint, memo: &[u8]) -> Transaction {
 }
 
 fn block(previous: BlockHash, height: u32, trades: u32) -> Block {
-    let coinbase = Transaction { inputs: vec![], outputs: vec![], memo: coinbase_memo(height, b"") };
-    let header = Header { previous, merkle_root: MerkleRoot::ZERO, height, time: 0, bits: 0, nonce: 0 };
+    let coinbase =
+        Transaction { inputs: vec![], outputs: vec![], memo: coinbase_memo(height, b"") };
+    let header =
+        Header { previous, merkle_root: MerkleRoot::ZERO, height, time: 0, bits: 0, nonce: 0 };
     let mut block = Block { header, transactions: vec![coinbase] };
     block.transactions.extend((0..trades).map(note));
     block.header.merkle_root = block.computed_merkle_root();
@@ -63,7 +69,8 @@ fn solved(block: &Block) -> BlockGossip {
 
 fn compact(block: &Block) -> BlockGossip {
     let hash = block.hash();
-    let short_ids: Vec<u8> = block.transactions[1..].iter().flat_map(|tx| short_id(&hash, &leaf_hash(tx))).collect();
+    let short_ids: Vec<u8> =
+        block.transactions[1..].iter().flat_map(|tx| short_id(&hash, &leaf_hash(tx))).collect();
     BlockGossip::Compact(CompactBlock {
         header: ByteBuf::from(block.header.to_bytes()),
         coinbase: ByteBuf::from(block.transactions[0].to_bytes()),
@@ -72,7 +79,10 @@ fn compact(block: &Block) -> BlockGossip {
 }
 
 fn announcement(transaction: &Transaction, round: u32) -> TradeGossip {
-    TradeGossip::Trade(TradeAnnouncement { transaction: ByteBuf::from(transaction.to_bytes()), round })
+    TradeGossip::Trade(TradeAnnouncement {
+        transaction: ByteBuf::from(transaction.to_bytes()),
+        round,
+    })
 }
 
 fn refused(blame: Blame, code: &'static str) -> Refused {
@@ -91,18 +101,19 @@ fn announced(relay: &mut Relay<u32>, block: &Block, rebuilt: Rebuilt) -> Vec<Rel
     let actions = relay.handle(header_taken(block), START);
     assert!(matches!(
         actions[..],
-        [RelayAction::Rebuild { .. }, RelayAction::Verdict { message: 1, verdict: Verdict::Accept }]
+        [
+            RelayAction::Rebuild { .. },
+            RelayAction::Verdict { message: 1, verdict: Verdict::Accept }
+        ]
     ));
     relay.handle(RelayEvent::Rebuilt { hash: block.hash(), rebuilt }, START)
 }
 
 /// What the mempool gives when it lacks these positions.
 fn missing(block: &Block, positions: &[u32]) -> Rebuilt {
-    let found = block
-        .transactions
-        .iter()
-        .zip(0u32..)
-        .map(|(tx, position)| (position > 0 && !positions.contains(&position)).then(|| Arc::new(tx.clone())));
+    let found = block.transactions.iter().zip(0u32..).map(|(tx, position)| {
+        (position > 0 && !positions.contains(&position)).then(|| Arc::new(tx.clone()))
+    });
     Rebuilt::Missing { found: found.collect(), positions: positions.to_vec() }
 }
 
@@ -159,7 +170,9 @@ fn published(actions: &[RelayAction<u32>]) -> Vec<Announcement> {
 }
 
 fn hands_over(actions: &[RelayAction<u32>], whole: &Block) -> bool {
-    actions.iter().any(|action| matches!(action, RelayAction::AcceptBlock { block, .. } if **block == *whole))
+    actions
+        .iter()
+        .any(|action| matches!(action, RelayAction::AcceptBlock { block, .. } if **block == *whole))
 }
 
 fn connected(block: &Block) -> RelayEvent<u32> {
@@ -181,7 +194,8 @@ fn a_long_trade_counts_for_as_many_as_it_has_thousand_bytes() {
         trade.outputs = vec![trade.outputs[0]; 400];
         assert_eq!(trade.encoded_len().div_ceil(1_000), 12);
         let gossip = announcement(&trade, 0);
-        let actions = relay.handle(RelayEvent::TradeGossip { peer: peer(1), message: number, gossip }, START);
+        let actions =
+            relay.handle(RelayEvent::TradeGossip { peer: peer(1), message: number, gossip }, START);
         if let Some(RelayAction::AcceptTrade { .. }) = actions.first() {
             asked += 1;
             let txid = trade.txid();
@@ -198,8 +212,12 @@ fn our_block_is_told_of_by_its_header_and_then_in_compact_form() {
     assert_eq!(published(&actions), [Announcement::Block(solved(&block))]);
     let actions = relay.handle(connected(&block), START);
     assert!(matches!(actions[..], [RelayAction::FetchBlock { hash }] if hash == block.hash()));
-    let loaded = RelayEvent::BlockLoaded { hash: block.hash(), block: Some(Arc::new(block.clone())) };
-    assert_eq!(published(&relay.handle(loaded.clone(), START)), [Announcement::Block(compact(&block))]);
+    let loaded =
+        RelayEvent::BlockLoaded { hash: block.hash(), block: Some(Arc::new(block.clone())) };
+    assert_eq!(
+        published(&relay.handle(loaded.clone(), START)),
+        [Announcement::Block(compact(&block))]
+    );
     assert!(relay.handle(loaded, START).is_empty(), "nobody asked for it");
 }
 
@@ -219,7 +237,11 @@ fn while_bodies_are_to_come_no_tip_is_published() {
         unreachable!("that is what it makes");
     };
     let best_header = Tip { hash: BlockHash([0xbb; 32]), ..tip };
-    assert!(relay.handle(RelayEvent::TipChanged { tip, best_header, connected, mined }, START).is_empty());
+    assert!(
+        relay
+            .handle(RelayEvent::TipChanged { tip, best_header, connected, mined }, START)
+            .is_empty()
+    );
 }
 
 #[test]
@@ -230,7 +252,8 @@ fn a_solved_header_on_our_tip_goes_on_after_its_check_and_pauses_the_miners_once
         let gossip = RelayEvent::BlockGossip { peer: peer(1), message, gossip: solved(&block) };
         let actions = relay.handle(gossip, START);
         assert!(matches!(actions[..], [RelayAction::CheckSolved { .. }]));
-        let actions = relay.handle(RelayEvent::SolvedChecked { hash: block.hash(), result: Ok(()) }, START);
+        let actions =
+            relay.handle(RelayEvent::SolvedChecked { hash: block.hash(), result: Ok(()) }, START);
         assert_eq!(verdicts(&actions), [(message, Verdict::Accept)]);
         let paused = actions
             .iter()
@@ -246,7 +269,10 @@ fn a_solved_header_without_work_is_rejected_and_one_from_the_future_ignored() {
         (Blame::Nobody, Verdict::Ignore, vec![]),
     ] {
         let (mut relay, block) = (relay(), next_block(0));
-        relay.handle(RelayEvent::BlockGossip { peer: peer(1), message: 1, gossip: solved(&block) }, START);
+        relay.handle(
+            RelayEvent::BlockGossip { peer: peer(1), message: 1, gossip: solved(&block) },
+            START,
+        );
         let result = Err(refused(blame, "test"));
         let actions = relay.handle(RelayEvent::SolvedChecked { hash: block.hash(), result }, START);
         assert_eq!(verdicts(&actions), [(1, verdict)]);
@@ -258,19 +284,24 @@ fn a_solved_header_without_work_is_rejected_and_one_from_the_future_ignored() {
 fn a_header_ahead_of_our_tip_is_ignored_and_its_bearer_asked_once() {
     let mut relay = relay();
     let ahead = block(BlockHash([5; 32]), 15, 0);
-    let gossip = |message| RelayEvent::BlockGossip { peer: peer(1), message, gossip: solved(&ahead) };
+    let gossip =
+        |message| RelayEvent::BlockGossip { peer: peer(1), message, gossip: solved(&ahead) };
     let actions = relay.handle(gossip(1), START);
     assert_eq!((verdicts(&actions), asks(&actions)), (vec![(1, Verdict::Ignore)], vec![peer(1)]));
     assert!(asks(&relay.handle(gossip(2), START + ASK_MS - 1)).is_empty());
     let old = block(BlockHash([6; 32]), 4, 0);
-    let actions = relay.handle(RelayEvent::BlockGossip { peer: peer(2), message: 3, gossip: solved(&old) }, START);
+    let actions = relay
+        .handle(RelayEvent::BlockGossip { peer: peer(2), message: 3, gossip: solved(&old) }, START);
     assert_eq!((verdicts(&actions), asks(&actions)), (vec![(3, Verdict::Ignore)], vec![]));
 }
 
 #[test]
 fn a_solved_header_whose_block_does_not_come_makes_us_ask() {
     let (mut relay, block) = (relay(), next_block(0));
-    relay.handle(RelayEvent::BlockGossip { peer: peer(1), message: 1, gossip: solved(&block) }, START);
+    relay.handle(
+        RelayEvent::BlockGossip { peer: peer(1), message: 1, gossip: solved(&block) },
+        START,
+    );
     relay.handle(RelayEvent::SolvedChecked { hash: block.hash(), result: Ok(()) }, START);
     assert!(relay.handle(RelayEvent::Tick, START + SOLVED_MS - 1).is_empty());
     assert_eq!(asks(&relay.handle(RelayEvent::Tick, START + SOLVED_MS)), [peer(1)]);
@@ -294,9 +325,13 @@ fn missing_parts_are_asked_of_the_announcers_one_after_the_other() {
     let (asked, id, what) = request(&actions);
     assert_eq!(asked, peer(1));
     assert!(matches!(what, SyncRequest::GetBlockTrades(ask) if ask.positions == [1, 3]));
-    relay.handle(RelayEvent::BlockGossip { peer: peer(2), message: 2, gossip: compact(&block) }, START);
-    let (asked, second, _) =
-        request(&relay.handle(RelayEvent::Response { id, result: Ok(SyncResponse::NotYet) }, START));
+    relay.handle(
+        RelayEvent::BlockGossip { peer: peer(2), message: 2, gossip: compact(&block) },
+        START,
+    );
+    let (asked, second, _) = request(
+        &relay.handle(RelayEvent::Response { id, result: Ok(SyncResponse::NotYet) }, START),
+    );
     assert_eq!(asked, peer(2));
     // Both were asked: after a pause, the first again.
     let result = Err(RequestFailure::TimedOut);
@@ -304,7 +339,9 @@ fn missing_parts_are_asked_of_the_announcers_one_after_the_other() {
     assert!(relay.handle(RelayEvent::Tick, START + RETRY_MS).is_empty());
     let (asked, third, _) = request(&relay.handle(RelayEvent::Tick, START + RETRY_MS * 4));
     assert_eq!(asked, peer(1));
-    let parts = [1, 3].map(|position: usize| ByteBuf::from(block.transactions[position].to_bytes())).to_vec();
+    let parts = [1, 3]
+        .map(|position: usize| ByteBuf::from(block.transactions[position].to_bytes()))
+        .to_vec();
     let late = RelayEvent::Response { id, result: Ok(SyncResponse::BlockTrades(parts.clone())) };
     assert!(relay.handle(late, START).is_empty(), "that request is over");
     let answer = RelayEvent::Response { id: third, result: Ok(SyncResponse::BlockTrades(parts)) };
@@ -329,7 +366,8 @@ fn parts_that_do_not_fit_lead_to_the_whole_block_without_a_penalty() {
     let (mut relay, block) = (relay(), next_block(2));
     let (_, id, _) = request(&announced(&mut relay, &block, missing(&block, &[1])));
     let other = vec![ByteBuf::from(note(99).to_bytes())];
-    let actions = relay.handle(RelayEvent::Response { id, result: Ok(SyncResponse::BlockTrades(other)) }, START);
+    let actions = relay
+        .handle(RelayEvent::Response { id, result: Ok(SyncResponse::BlockTrades(other)) }, START);
     assert!(penalties(&actions).is_empty());
     let (_, id, what) = request(&actions);
     assert_eq!(what, SyncRequest::GetData(vec![ItemId::Block(block.hash())]));
@@ -354,7 +392,10 @@ fn who_answers_with_garbage_is_penalised_and_the_block_is_left_to_sync() {
     foreign.transactions[1] = note(7);
     let answers = [
         (SyncResponse::Data(vec![Item::Block(ByteBuf::from(vec![1, 2, 3]))]), Offence::Malformed),
-        (SyncResponse::Data(vec![Item::Block(ByteBuf::from(foreign.to_bytes()))]), Offence::WrongAnswer),
+        (
+            SyncResponse::Data(vec![Item::Block(ByteBuf::from(foreign.to_bytes()))]),
+            Offence::WrongAnswer,
+        ),
         (SyncResponse::Data(vec![]), Offence::WrongAnswer),
         (SyncResponse::Inv(ByteBuf::new()), Offence::WrongAnswer),
     ];
@@ -395,7 +436,10 @@ fn a_block_that_nobody_completes_is_given_up_and_its_announcers_asked() {
 #[test]
 fn an_unknown_parent_is_nobodys_fault_and_makes_us_ask() {
     let (mut relay, block) = (relay(), block(BlockHash([5; 32]), 15, 0));
-    relay.handle(RelayEvent::BlockGossip { peer: peer(1), message: 1, gossip: compact(&block) }, START);
+    relay.handle(
+        RelayEvent::BlockGossip { peer: peer(1), message: 1, gossip: compact(&block) },
+        START,
+    );
     let result = Err(refused(Blame::Nobody, "unknown_parent"));
     let actions = relay.handle(RelayEvent::HeaderDone { hash: block.hash(), result }, START);
     assert_eq!(verdicts(&actions), [(1, Verdict::Ignore)]);
@@ -411,12 +455,16 @@ fn an_invalid_block_costs_its_server_much_and_its_announcer_little() {
 
     let mut by_announcement = relay();
     announced(&mut by_announcement, &block, Rebuilt::Block(Box::new(block.clone())));
-    assert_eq!(penalties(&by_announcement.handle(done.clone(), START)), [(peer(1), Offence::EmptyPromise)]);
+    assert_eq!(
+        penalties(&by_announcement.handle(done.clone(), START)),
+        [(peer(1), Offence::EmptyPromise)]
+    );
 
     let mut by_body = relay();
     let (_, id, _) = request(&announced(&mut by_body, &block, missing(&block, &[1])));
     let parts = vec![ByteBuf::from(block.transactions[1].to_bytes())];
-    by_body.handle(RelayEvent::Response { id, result: Ok(SyncResponse::BlockTrades(parts)) }, START);
+    by_body
+        .handle(RelayEvent::Response { id, result: Ok(SyncResponse::BlockTrades(parts)) }, START);
     assert_eq!(penalties(&by_body.handle(done, START)), [(peer(1), Offence::InvalidBlock)]);
 }
 
@@ -429,17 +477,22 @@ fn what_cannot_be_read_is_rejected() {
     let cases = [
         BlockGossip::Solved(ByteBuf::from(vec![0; 91])),
         BlockGossip::Compact(CompactBlock { short_ids: ByteBuf::from(vec![0; 7]), ..good.clone() }),
-        BlockGossip::Compact(CompactBlock { coinbase: ByteBuf::from(note(1).to_bytes()), ..good.clone() }),
+        BlockGossip::Compact(CompactBlock {
+            coinbase: ByteBuf::from(note(1).to_bytes()),
+            ..good.clone()
+        }),
         BlockGossip::Compact(CompactBlock { coinbase: ByteBuf::new(), ..good }),
     ];
     for (message, gossip) in (0..).zip(cases) {
-        let actions = relay.handle(RelayEvent::BlockGossip { peer: peer(1), message, gossip }, START);
+        let actions =
+            relay.handle(RelayEvent::BlockGossip { peer: peer(1), message, gossip }, START);
         assert_eq!(verdicts(&actions), [(message, Verdict::Reject)]);
         assert_eq!(penalties(&actions), [(peer(1), Offence::Malformed)]);
     }
     let coinbase = next_block(0).transactions.remove(0);
     let gossip = announcement(&coinbase, 0);
-    let actions = relay.handle(RelayEvent::TradeGossip { peer: peer(1), message: 9, gossip }, START);
+    let actions =
+        relay.handle(RelayEvent::TradeGossip { peer: peer(1), message: 9, gossip }, START);
     assert_eq!(verdicts(&actions), [(9, Verdict::Reject)]);
 }
 
@@ -449,13 +502,19 @@ fn a_trade_goes_on_by_the_chains_word() {
         (Ok(()), Verdict::Accept, vec![]),
         (Err(refused(Blame::Nobody, "conflict")), Verdict::Ignore, vec![]),
         (Err(refused(Blame::Ours, "disk")), Verdict::Ignore, vec![]),
-        (Err(refused(Blame::Peer, "bad_signature")), Verdict::Reject, vec![(peer(1), Offence::InvalidTrade)]),
+        (
+            Err(refused(Blame::Peer, "bad_signature")),
+            Verdict::Reject,
+            vec![(peer(1), Offence::InvalidTrade)],
+        ),
     ];
     for (result, verdict, offences) in cases {
         let (mut relay, trade) = (relay(), note(1));
-        let gossip = RelayEvent::TradeGossip { peer: peer(1), message: 1, gossip: announcement(&trade, 0) };
+        let gossip =
+            RelayEvent::TradeGossip { peer: peer(1), message: 1, gossip: announcement(&trade, 0) };
         assert!(matches!(relay.handle(gossip, START)[..], [RelayAction::AcceptTrade { .. }]));
-        let again = RelayEvent::TradeGossip { peer: peer(2), message: 2, gossip: announcement(&trade, 1) };
+        let again =
+            RelayEvent::TradeGossip { peer: peer(2), message: 2, gossip: announcement(&trade, 1) };
         assert_eq!(verdicts(&relay.handle(again, START)), [(2, Verdict::Ignore)]);
         let actions = relay.handle(RelayEvent::TradeDone { txid: trade.txid(), result }, START);
         assert_eq!((verdicts(&actions), penalties(&actions)), (vec![(1, verdict)], offences));
@@ -466,7 +525,11 @@ fn a_trade_goes_on_by_the_chains_word() {
 fn a_trade_announced_again_goes_on_but_not_at_will() {
     let (mut relay, trade) = (relay(), note(1));
     let interval = SPACING_MS * ANNOUNCE_SPACINGS;
-    let gossip = |message| RelayEvent::TradeGossip { peer: peer(1), message, gossip: announcement(&trade, message) };
+    let gossip = |message| RelayEvent::TradeGossip {
+        peer: peer(1),
+        message,
+        gossip: announcement(&trade, message),
+    };
     relay.handle(gossip(0), START);
     relay.handle(RelayEvent::TradeDone { txid: trade.txid(), result: Ok(()) }, START);
     assert_eq!(verdicts(&relay.handle(gossip(1), START + interval)), [(1, Verdict::Accept)]);
@@ -492,7 +555,8 @@ fn own_trades_are_announced_again_in_rising_rounds_until_they_are_mined() {
     for step in 1..=(3 * interval + interval / 5) / 250 {
         heard.extend(published(&relay.handle(RelayEvent::Tick, START + step * 250)));
     }
-    let rounds: Vec<Announcement> = (0..4).map(|round| Announcement::Trade(announcement(&trade, round))).collect();
+    let rounds: Vec<Announcement> =
+        (0..4).map(|round| Announcement::Trade(announcement(&trade, round))).collect();
     assert_eq!(heard, rounds);
     let mut block = next_block(0);
     block.transactions.push(trade.clone());
@@ -538,16 +602,26 @@ fn more_own_trades_than_can_be_told_in_a_round_hold_up_neither_new_ones_nor_one_
         heard.iter().filter(of).count()
     };
     assert_eq!(told(&latest), 1, "what is new comes first");
-    assert!(trades[..10].iter().all(|trade| told(trade) <= 1) && trades[10..].iter().all(|trade| told(trade) == 0));
+    assert!(
+        trades[..10].iter().all(|trade| told(trade) <= 1)
+            && trades[10..].iter().all(|trade| told(trade) == 0)
+    );
 }
 
 #[test]
 fn after_a_restart_an_own_trade_goes_on_with_a_later_round() {
     let (mut relay, trade) = (relay(), note(1));
     let now = START + SPACING_MS * ANNOUNCE_SPACINGS * 7;
-    let event =
-        RelayEvent::TradeAdded { txid: trade.txid(), transaction: Arc::new(trade.clone()), added: START, local: true };
-    assert_eq!(published(&relay.handle(event, now)), [Announcement::Trade(announcement(&trade, 7))]);
+    let event = RelayEvent::TradeAdded {
+        txid: trade.txid(),
+        transaction: Arc::new(trade.clone()),
+        added: START,
+        local: true,
+    };
+    assert_eq!(
+        published(&relay.handle(event, now)),
+        [Announcement::Trade(announcement(&trade, 7))]
+    );
 }
 
 #[test]
@@ -560,10 +634,14 @@ fn a_trade_from_a_peers_mempool_is_published_and_one_from_gossip_is_not() {
         added: START,
         local: false,
     };
-    let gossip = RelayEvent::TradeGossip { peer: peer(1), message: 1, gossip: announcement(&gossiped, 0) };
+    let gossip =
+        RelayEvent::TradeGossip { peer: peer(1), message: 1, gossip: announcement(&gossiped, 0) };
     relay.handle(gossip, START);
     assert!(published(&relay.handle(added(&gossiped), START)).is_empty());
-    assert_eq!(published(&relay.handle(added(&fetched), START)), [Announcement::Trade(announcement(&fetched, 0))]);
+    assert_eq!(
+        published(&relay.handle(added(&fetched), START)),
+        [Announcement::Trade(announcement(&fetched, 0))]
+    );
 }
 
 #[test]
@@ -571,17 +649,23 @@ fn a_trade_before_its_parent_waits_for_it() {
     let mut relay = relay();
     let parent = note(1);
     let child = spend(OutPoint { txid: parent.txid(), index: 0 }, b"");
-    let gossip = RelayEvent::TradeGossip { peer: peer(1), message: 1, gossip: announcement(&child, 0) };
+    let gossip =
+        RelayEvent::TradeGossip { peer: peer(1), message: 1, gossip: announcement(&child, 0) };
     relay.handle(gossip, START);
     let result = Err(refused(Blame::Nobody, "missing_coin"));
     assert!(relay.handle(RelayEvent::TradeDone { txid: child.txid(), result }, START).is_empty());
-    let added =
-        RelayEvent::TradeAdded { txid: parent.txid(), transaction: Arc::new(parent), added: START, local: false };
+    let added = RelayEvent::TradeAdded {
+        txid: parent.txid(),
+        transaction: Arc::new(parent),
+        added: START,
+        local: false,
+    };
     let actions = relay.handle(added, START + 1_000);
-    assert!(
-        actions.iter().any(|a| matches!(a, RelayAction::AcceptTrade { transaction, .. } if **transaction == child))
-    );
-    let actions = relay.handle(RelayEvent::TradeDone { txid: child.txid(), result: Ok(()) }, START + 1_000);
+    assert!(actions.iter().any(
+        |a| matches!(a, RelayAction::AcceptTrade { transaction, .. } if **transaction == child)
+    ));
+    let actions =
+        relay.handle(RelayEvent::TradeDone { txid: child.txid(), result: Ok(()) }, START + 1_000);
     assert_eq!(verdicts(&actions), [(1, Verdict::Accept)]);
 }
 
@@ -591,12 +675,16 @@ fn a_flood_of_notes_is_ignored_beyond_the_rate_and_costs_others_nothing() {
     let mut accepted = 0;
     for number in 0..2 * u32::try_from(NOTE_RATE.burst).expect("a small rate") {
         let gossip = announcement(&note(number), 0);
-        let actions = relay.handle(RelayEvent::TradeGossip { peer: peer(1), message: number, gossip }, START);
-        accepted += u64::from(actions.iter().any(|action| matches!(action, RelayAction::AcceptTrade { .. })));
+        let actions =
+            relay.handle(RelayEvent::TradeGossip { peer: peer(1), message: number, gossip }, START);
+        accepted += u64::from(
+            actions.iter().any(|action| matches!(action, RelayAction::AcceptTrade { .. })),
+        );
     }
     assert_eq!(accepted, NOTE_RATE.burst);
     let gossip = announcement(&note(9_999), 0);
-    let actions = relay.handle(RelayEvent::TradeGossip { peer: peer(2), message: 9_999, gossip }, START);
+    let actions =
+        relay.handle(RelayEvent::TradeGossip { peer: peer(2), message: 9_999, gossip }, START);
     assert!(matches!(actions[..], [RelayAction::AcceptTrade { .. }]));
 }
 
@@ -637,9 +725,12 @@ fn event(kind: u8, which: u32, from: u8, message: u32, last_id: u64) -> RelayEve
         10 => RelayEvent::Response { id: last_id, result: response() },
         11 => RelayEvent::BlockDone { hash, result: verdict().map(|()| BlockAccepted::Connected) },
         12 => RelayEvent::TradeDone { txid, result: verdict() },
-        13 => {
-            RelayEvent::TradeAdded { txid, transaction: Arc::new(trade), added: START, local: which.is_multiple_of(2) }
-        }
+        13 => RelayEvent::TradeAdded {
+            txid,
+            transaction: Arc::new(trade),
+            added: START,
+            local: which.is_multiple_of(2),
+        },
         14 => RelayEvent::PeerGone { peer },
         15 => connected(&block),
         _ => RelayEvent::Tick,

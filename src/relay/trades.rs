@@ -9,15 +9,17 @@ use serde_bytes::ByteBuf;
 use tracing::debug;
 
 use super::{
-    Announcement, MAX_ORPHANS, MAX_OWN_TRADES, MAX_PENDING_TRADE_BYTES, MAX_PENDING_TRADES, MAX_RECENT_TRADES,
-    ORPHAN_MS, PUBLISH_RATE, Relay, RelayAction, VERDICT_MS, Verdict,
+    Announcement, MAX_ORPHANS, MAX_OWN_TRADES, MAX_PENDING_TRADE_BYTES, MAX_PENDING_TRADES,
+    MAX_RECENT_TRADES, ORPHAN_MS, PUBLISH_RATE, Relay, RelayAction, VERDICT_MS, Verdict,
     bounded::Recent,
     outgoing::{Outgoing, Publication},
 };
 use crate::{
     consensus::Blame,
     peers::Offence,
-    primitives::{Bucket, Encode, PeerId, Transaction, TransactionKind, TxId, UnixMillis, encoding},
+    primitives::{
+        Bucket, Encode, PeerId, Transaction, TransactionKind, TxId, UnixMillis, encoding,
+    },
     sync::Refused,
     wire::{TradeAnnouncement, TradeGossip},
 };
@@ -88,11 +90,13 @@ impl<M> Trades<M> {
         u32::try_from(rounds).unwrap_or(u32::MAX)
     }
 
-    /// When the announcement after this time is due: within a fifth of an interval after its beginning, other for each
-    /// trade, so that many trades of one moment do not come in a burst each time.
+    /// When the announcement after this time is due: within a fifth of an interval after its
+    /// beginning, other for each trade, so that many trades of one moment do not come in a burst
+    /// each time.
     fn next_announcement(&self, txid: &TxId, added: UnixMillis, now: UnixMillis) -> UnixMillis {
         let [a, b, ..] = *txid.as_bytes();
-        let spread = (self.interval_ms / 5).saturating_mul(u64::from(u16::from_be_bytes([a, b]))) >> 16;
+        let spread =
+            (self.interval_ms / 5).saturating_mul(u64::from(u16::from_be_bytes([a, b]))) >> 16;
         let rounds = u64::from(self.round(added, now)).saturating_add(1);
         added.saturating_add(rounds.saturating_mul(self.interval_ms)).saturating_add(spread)
     }
@@ -106,16 +110,25 @@ impl<M> Trades<M> {
 
 /// The trade that a message announces; whose fault it is when there is none.
 fn read_announcement(bytes: &[u8]) -> Result<Transaction, (Offence, String)> {
-    let transaction: Transaction = encoding::from_bytes(bytes)
-        .map_err(|error| (Offence::Malformed, format!("an announced trade cannot be read: {error}")))?;
+    let transaction: Transaction = encoding::from_bytes(bytes).map_err(|error| {
+        (Offence::Malformed, format!("an announced trade cannot be read: {error}"))
+    })?;
     match transaction.kind() {
-        TransactionKind::Coinbase => Err((Offence::InvalidTrade, "a coinbase is announced as a trade".into())),
+        TransactionKind::Coinbase => {
+            Err((Offence::InvalidTrade, "a coinbase is announced as a trade".into()))
+        }
         TransactionKind::Trade | TransactionKind::Note => Ok(transaction),
     }
 }
 
 impl<M: Copy> Relay<M> {
-    pub(super) fn on_trade_gossip(&mut self, peer: PeerId, message: M, gossip: &TradeGossip, now: UnixMillis) {
+    pub(super) fn on_trade_gossip(
+        &mut self,
+        peer: PeerId,
+        message: M,
+        gossip: &TradeGossip,
+        now: UnixMillis,
+    ) {
         let TradeGossip::Trade(TradeAnnouncement { transaction: bytes, .. }) = gossip;
         let transaction = match read_announcement(bytes) {
             Ok(transaction) => transaction,
@@ -130,8 +143,15 @@ impl<M: Copy> Relay<M> {
         }
     }
 
-    /// Decides about a trade that can be decided about without the chain, and asks the chain about the others.
-    fn admit(&mut self, peer: PeerId, message: M, transaction: Transaction, now: UnixMillis) -> Option<Verdict> {
+    /// Decides about a trade that can be decided about without the chain, and asks the chain about
+    /// the others.
+    fn admit(
+        &mut self,
+        peer: PeerId,
+        message: M,
+        transaction: Transaction,
+        now: UnixMillis,
+    ) -> Option<Verdict> {
         let is_note = transaction.kind() == TransactionKind::Note;
         let Some(allowance) = self.allowance(peer, now) else {
             return Some(Verdict::Ignore);
@@ -145,7 +165,8 @@ impl<M: Copy> Relay<M> {
         let txid = transaction.txid();
         let half = self.trades.interval_ms / 2;
         if let Some(forwarded) = self.trades.pool.get_mut(&txid) {
-            // Announced again by its origin: others may not have it yet. But nobody makes us repeat it at will.
+            // Announced again by its origin: others may not have it yet. But nobody makes us repeat
+            // it at will.
             let due = now.saturating_sub(*forwarded) >= half;
             if due {
                 *forwarded = now;
@@ -154,8 +175,9 @@ impl<M: Copy> Relay<M> {
         }
         let trades = &self.trades;
         let bytes = trades.pending_bytes.saturating_add(transaction.encoded_len());
-        let known =
-            trades.mined.contains(&txid) || trades.pending.contains_key(&txid) || trades.orphans.contains_key(&txid);
+        let known = trades.mined.contains(&txid)
+            || trades.pending.contains_key(&txid)
+            || trades.orphans.contains_key(&txid);
         if known || trades.pending.len() >= MAX_PENDING_TRADES || bytes > MAX_PENDING_TRADE_BYTES {
             return Some(Verdict::Ignore);
         }
@@ -167,12 +189,18 @@ impl<M: Copy> Relay<M> {
 
     fn ask_chain(&mut self, txid: TxId, pending: Pending<M>) {
         let (peer, transaction) = (pending.peer, pending.transaction.clone());
-        self.trades.pending_bytes = self.trades.pending_bytes.saturating_add(transaction.encoded_len());
+        self.trades.pending_bytes =
+            self.trades.pending_bytes.saturating_add(transaction.encoded_len());
         self.trades.pending.insert(txid, pending);
         self.out.push(RelayAction::AcceptTrade { peer, transaction });
     }
 
-    pub(super) fn on_trade_done(&mut self, txid: TxId, result: Result<(), Refused>, now: UnixMillis) {
+    pub(super) fn on_trade_done(
+        &mut self,
+        txid: TxId,
+        result: Result<(), Refused>,
+        now: UnixMillis,
+    ) {
         let Some(pending) = self.trades.take_pending(&txid) else {
             return;
         };
@@ -182,10 +210,16 @@ impl<M: Copy> Relay<M> {
                 Verdict::Accept
             }
             Err(refused) if refused.blame == Blame::Peer => {
-                self.penalise(pending.peer, Offence::InvalidTrade, format!("{}: {}", refused.code, refused.reason));
+                self.penalise(
+                    pending.peer,
+                    Offence::InvalidTrade,
+                    format!("{}: {}", refused.code, refused.reason),
+                );
                 Verdict::Reject
             }
-            Err(refused) if refused.code == "missing_coin" && self.trades.orphans.len() < MAX_ORPHANS => {
+            Err(refused)
+                if refused.code == "missing_coin" && self.trades.orphans.len() < MAX_ORPHANS =>
+            {
                 // Perhaps its parent is on the way; then its verdict waits too.
                 self.trades.orphans.insert(txid, pending);
                 return;
@@ -212,7 +246,11 @@ impl<M: Copy> Relay<M> {
             if self.trades.own.contains_key(&txid) {
                 return;
             }
-            self.trades.outgoing.push(txid, Publication { transaction: Arc::clone(&transaction), added }, false);
+            self.trades.outgoing.push(
+                txid,
+                Publication { transaction: Arc::clone(&transaction), added },
+                false,
+            );
             let next = self.trades.next_announcement(&txid, added, now);
             if self.trades.own.len() < MAX_OWN_TRADES {
                 self.trades.own.insert(txid, Own { transaction, added, next });
@@ -242,10 +280,16 @@ impl<M: Copy> Relay<M> {
         if self.trades.orphans.is_empty() {
             return;
         }
-        let spends =
-            |orphan: &Pending<M>| orphan.transaction.inputs.iter().any(|input| parents.contains(&input.outpoint.txid));
-        let ready: Vec<TxId> =
-            self.trades.orphans.iter().filter(|(_, orphan)| spends(orphan)).map(|(txid, _)| *txid).collect();
+        let spends = |orphan: &Pending<M>| {
+            orphan.transaction.inputs.iter().any(|input| parents.contains(&input.outpoint.txid))
+        };
+        let ready: Vec<TxId> = self
+            .trades
+            .orphans
+            .iter()
+            .filter(|(_, orphan)| spends(orphan))
+            .map(|(txid, _)| *txid)
+            .collect();
         for txid in ready {
             if self.trades.pending.len() < MAX_PENDING_TRADES
                 && let Some(orphan) = self.trades.orphans.remove(&txid)
@@ -267,8 +311,12 @@ impl<M: Copy> Relay<M> {
             .collect();
         trades.orphans.retain(|_, orphan| now.saturating_sub(orphan.since) < ORPHAN_MS);
         let lost = |pending: &Pending<M>| now.saturating_sub(pending.since) >= ORPHAN_MS;
-        let lost: Vec<TxId> =
-            trades.pending.iter().filter(|(_, pending)| lost(pending)).map(|(txid, _)| *txid).collect();
+        let lost: Vec<TxId> = trades
+            .pending
+            .iter()
+            .filter(|(_, pending)| lost(pending))
+            .map(|(txid, _)| *txid)
+            .collect();
         for txid in lost {
             trades.take_pending(&txid);
         }
@@ -280,7 +328,13 @@ impl<M: Copy> Relay<M> {
 
     /// Queues the own trades that are due to be announced again.
     fn announce_own(&mut self, now: UnixMillis) {
-        let due: Vec<TxId> = self.trades.own.iter().filter(|(_, own)| now >= own.next).map(|(txid, _)| *txid).collect();
+        let due: Vec<TxId> = self
+            .trades
+            .own
+            .iter()
+            .filter(|(_, own)| now >= own.next)
+            .map(|(txid, _)| *txid)
+            .collect();
         for txid in due {
             let Some(own) = self.trades.own.get(&txid) else {
                 continue;

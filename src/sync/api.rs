@@ -67,7 +67,8 @@ pub enum Phase {
     Stalled,
     /// No peer is connected.
     Alone,
-    /// A better branch forks off too deep to be followed without a person's word; our own goes on meanwhile.
+    /// A better branch forks off too deep to be followed without a person's word; our own goes on
+    /// meanwhile.
     Diverged,
 }
 
@@ -239,7 +240,8 @@ pub enum SyncEvent {
 /// What sync asks for.
 #[derive(Debug, Clone)]
 pub enum SyncAction {
-    /// Ask a peer; answered by exactly one [`SyncEvent::Response`], which may come too late to matter.
+    /// Ask a peer; answered by exactly one [`SyncEvent::Response`], which may come too late to
+    /// matter.
     Request {
         /// Whom.
         peer: PeerId,
@@ -319,7 +321,8 @@ pub enum SyncAction {
 /// What a sync machine is made with.
 #[derive(Debug, Clone, Copy)]
 pub struct SyncConfig {
-    /// The work of the invite's checkpoint, or zero: with less than this the node is not synced, whatever its peers say.
+    /// The work of the invite's checkpoint, or zero: with less than this the node is not synced,
+    /// whatever its peers say.
     pub min_work: Work,
     /// The chain's tip at the start.
     pub tip: Tip,

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
-use super::{MAX_BATCH, MAX_BUFFERED_BYTES, MAX_HANDED, MAX_HANDED_BYTES, MAX_SETTLING, SETTLE_MS, WINDOW};
+use super::{
+    MAX_BATCH, MAX_BUFFERED_BYTES, MAX_HANDED, MAX_HANDED_BYTES, MAX_SETTLING, SETTLE_MS, WINDOW,
+};
 use crate::{
     primitives::{Block, BlockHash, Height, PeerId, UnixMillis},
     wire::limits::GET_DATA_BUDGET,
@@ -26,7 +28,8 @@ enum Wanted {
 
 /// The window. Owned by `Sync`; knows nothing of requests and peers but their names.
 ///
-/// Invariant: `heights` and `wanted` hold the same blocks, and the three sums are those over `wanted`.
+/// Invariant: `heights` and `wanted` hold the same blocks, and the three sums are those over
+/// `wanted`.
 #[derive(Debug, Default)]
 pub(super) struct Bodies {
     wanted: BTreeMap<Place, Wanted>,
@@ -34,7 +37,8 @@ pub(super) struct Bodies {
     buffered_bytes: usize,
     handed: usize,
     handed_bytes: usize,
-    /// Blocks that the chain accepted lately, oldest first: the store may list them as missing until its next commit.
+    /// Blocks that the chain accepted lately, oldest first: the store may list them as missing
+    /// until its next commit.
     settling: VecDeque<(UnixMillis, BlockHash)>,
     settled: HashSet<BlockHash>,
     /// Smoothed size of a body.
@@ -59,15 +63,26 @@ impl Bodies {
     /// Takes up what the store lists as missing, and drops what it lists no more.
     ///
     /// `complete`: the list is not only the lowest of them.
-    pub(super) fn merge(&mut self, listed: &[(BlockHash, Height)], complete: bool, now: UnixMillis) {
+    pub(super) fn merge(
+        &mut self,
+        listed: &[(BlockHash, Height)],
+        complete: bool,
+        now: UnixMillis,
+    ) {
         self.forget_settled(now);
         let places: HashSet<Place> = listed.iter().map(|&(hash, height)| (height, hash)).collect();
-        let end = if complete { Height::MAX } else { listed.iter().map(|&(_, height)| height).max().unwrap_or(0) };
+        let end = if complete {
+            Height::MAX
+        } else {
+            listed.iter().map(|&(_, height)| height).max().unwrap_or(0)
+        };
         let gone: Vec<Place> = self
             .wanted
             .iter()
             .take_while(|((height, _), _)| *height <= end)
-            .filter(|(place, wanted)| !matches!(wanted, Wanted::Handed { .. }) && !places.contains(place))
+            .filter(|(place, wanted)| {
+                !matches!(wanted, Wanted::Handed { .. }) && !places.contains(place)
+            })
             .map(|(place, _)| *place)
             .collect();
         for place in gone {
@@ -89,8 +104,13 @@ impl Bodies {
         self.merge(&[], true, 0);
     }
 
-    /// The lowest blocks to ask for that a peer may have; none when memory is full and they are not the very next.
-    pub(super) fn next_batch(&self, requests_in_flight: usize, may_have: impl Fn(&Place) -> bool) -> Vec<Place> {
+    /// The lowest blocks to ask for that a peer may have; none when memory is full and they are not
+    /// the very next.
+    pub(super) fn next_batch(
+        &self,
+        requests_in_flight: usize,
+        may_have: impl Fn(&Place) -> bool,
+    ) -> Vec<Place> {
         let expected = requests_in_flight.saturating_add(1).saturating_mul(GET_DATA_BUDGET);
         let full = self.buffered_bytes.saturating_add(expected) > MAX_BUFFERED_BYTES;
         let size = (GET_DATA_BUDGET / self.average_bytes.max(1)).clamp(1, MAX_BATCH);
@@ -126,7 +146,9 @@ impl Bodies {
     pub(super) fn give_back(&mut self, places: &[Place]) {
         for place in places {
             match self.wanted.get_mut(place) {
-                Some(Wanted::Asked { requests, .. }) if *requests > 1 => *requests = requests.saturating_sub(1),
+                Some(Wanted::Asked { requests, .. }) if *requests > 1 => {
+                    *requests = requests.saturating_sub(1)
+                }
                 Some(wanted @ Wanted::Asked { .. }) => *wanted = Wanted::Free,
                 _ => {}
             }
@@ -148,8 +170,15 @@ impl Bodies {
     }
 
     /// Takes a body in. False when it is here already or no longer wanted.
-    pub(super) fn receive(&mut self, place: Place, peer: PeerId, block: Box<Block>, bytes: usize) -> bool {
-        let Some(wanted @ (Wanted::Asked { .. } | Wanted::Free)) = self.wanted.get_mut(&place) else {
+    pub(super) fn receive(
+        &mut self,
+        place: Place,
+        peer: PeerId,
+        block: Box<Block>,
+        bytes: usize,
+    ) -> bool {
+        let Some(wanted @ (Wanted::Asked { .. } | Wanted::Free)) = self.wanted.get_mut(&place)
+        else {
             return false;
         };
         *wanted = Wanted::Buffered { peer, block, bytes };
@@ -161,7 +190,8 @@ impl Bodies {
         true
     }
 
-    /// The next body for the chain: its parents are handed over, and the chain is not too far behind.
+    /// The next body for the chain: its parents are handed over, and the chain is not too far
+    /// behind.
     pub(super) fn hand_over(&mut self, now: UnixMillis) -> Option<(PeerId, Box<Block>)> {
         if self.handed >= MAX_HANDED || self.handed_bytes >= MAX_HANDED_BYTES {
             return None;
@@ -191,7 +221,8 @@ impl Bodies {
         Some(height)
     }
 
-    /// The chain has refused a block: it is to be fetched again, if it is still wanted at all. Says who sent it.
+    /// The chain has refused a block: it is to be fetched again, if it is still wanted at all. Says
+    /// who sent it.
     pub(super) fn refused(&mut self, hash: BlockHash) -> Option<PeerId> {
         let (height, peer) = self.take_handed(hash)?;
         self.heights.insert(hash, height);
@@ -201,7 +232,8 @@ impl Bodies {
 
     /// Blocks that the chain has not answered for since `before`.
     pub(super) fn unanswered(&self, before: UnixMillis) -> Vec<BlockHash> {
-        let late = |wanted: &Wanted| matches!(wanted, Wanted::Handed { since, .. } if *since < before);
+        let late =
+            |wanted: &Wanted| matches!(wanted, Wanted::Handed { since, .. } if *since < before);
         self.wanted.iter().filter(|(_, wanted)| late(wanted)).map(|((_, hash), _)| *hash).collect()
     }
 
@@ -232,7 +264,9 @@ impl Bodies {
     fn remove(&mut self, place: Place) {
         self.heights.remove(&place.1);
         match self.wanted.remove(&place) {
-            Some(Wanted::Buffered { bytes, .. }) => self.buffered_bytes = self.buffered_bytes.saturating_sub(bytes),
+            Some(Wanted::Buffered { bytes, .. }) => {
+                self.buffered_bytes = self.buffered_bytes.saturating_sub(bytes)
+            }
             Some(Wanted::Handed { bytes, .. }) => {
                 self.handed = self.handed.saturating_sub(1);
                 self.handed_bytes = self.handed_bytes.saturating_sub(bytes);
@@ -272,8 +306,14 @@ mod tests {
     }
 
     fn body(height: u32) -> Block {
-        let header =
-            Header { previous: BlockHash::ZERO, merkle_root: MerkleRoot::ZERO, height, time: 0, bits: 0, nonce: 0 };
+        let header = Header {
+            previous: BlockHash::ZERO,
+            merkle_root: MerkleRoot::ZERO,
+            height,
+            time: 0,
+            bits: 0,
+            nonce: 0,
+        };
         Block { header, transactions: Vec::new() }
     }
 
@@ -288,8 +328,9 @@ mod tests {
             assert!(bodies.hand_over(0).is_none());
         }
         assert!(bodies.receive((1, hash(1)), PEER, Box::new(body(1)), 100));
-        let order: Vec<u32> =
-            std::iter::from_fn(|| bodies.hand_over(0)).map(|(_, block)| block.header.height).collect();
+        let order: Vec<u32> = std::iter::from_fn(|| bodies.hand_over(0))
+            .map(|(_, block)| block.header.height)
+            .collect();
         assert_eq!(order, [1, 2, 3, 4]);
     }
 

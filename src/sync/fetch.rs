@@ -5,8 +5,9 @@ use std::collections::HashSet;
 use tracing::debug;
 
 use super::{
-    BUSY_MS, ELSEWHERE_MS, MAX_BODY_REQUESTS, MAX_REQUESTS_PER_PEER, MISSING_INTERVAL_MS, PATIENCE_MS, RELAY_GRACE_MS,
-    Refused, STALL_MS, Sync, SyncAction, WINDOW, bodies::Place, machine::Purpose, peer::Claim,
+    BUSY_MS, ELSEWHERE_MS, MAX_BODY_REQUESTS, MAX_REQUESTS_PER_PEER, MISSING_INTERVAL_MS,
+    PATIENCE_MS, RELAY_GRACE_MS, Refused, STALL_MS, Sync, SyncAction, WINDOW, bodies::Place,
+    machine::Purpose, peer::Claim,
 };
 use crate::{
     chain::api::BlockAccepted,
@@ -20,23 +21,30 @@ use crate::{
 fn read_block(item: &Item, asked: &BlockHash) -> Result<Option<Box<Block>>, (Offence, String)> {
     match item {
         Item::NotFound => Ok(None),
-        Item::Trade(_) => Err((Offence::WrongAnswer, format!("a trade instead of the block {asked}"))),
+        Item::Trade(_) => {
+            Err((Offence::WrongAnswer, format!("a trade instead of the block {asked}")))
+        }
         Item::Block(bytes) => {
-            let block: Block = encoding::from_bytes(bytes)
-                .map_err(|error| (Offence::Malformed, format!("instead of the block {asked}: {error}")))?;
+            let block: Block = encoding::from_bytes(bytes).map_err(|error| {
+                (Offence::Malformed, format!("instead of the block {asked}: {error}"))
+            })?;
             match block.hash() {
                 hash if hash == *asked => Ok(Some(Box::new(block))),
-                other => Err((Offence::WrongAnswer, format!("the block {other} instead of {asked}"))),
+                other => {
+                    Err((Offence::WrongAnswer, format!("the block {other} instead of {asked}")))
+                }
             }
         }
     }
 }
 
 impl Sync {
-    /// Whether bodies are to be fetched: some are missing, and the relay is not about to bring them.
+    /// Whether bodies are to be fetched: some are missing, and the relay is not about to bring
+    /// them.
     fn is_fetching(&self, now: UnixMillis) -> bool {
         self.best_header.hash != self.tip.hash
-            && (self.eager || self.lag_since.is_some_and(|since| now.saturating_sub(since) >= RELAY_GRACE_MS))
+            && (self.eager
+                || self.lag_since.is_some_and(|since| now.saturating_sub(since) >= RELAY_GRACE_MS))
             && self.peers.values().any(|peer| peer.claim.is_some())
     }
 
@@ -61,7 +69,8 @@ impl Sync {
         let idle = now.saturating_sub(self.missing.last);
         let known = self.missing.complete_for == Some(self.best_header.hash);
         let low = self.bodies.outstanding() < WINDOW / 4 && !known;
-        // Nothing is wanted and yet the tip is not the best header: look again, but not all the time.
+        // Nothing is wanted and yet the tip is not the best header: look again, but not all the
+        // time.
         let patience = if self.has_other_branch() { STALL_MS } else { RELAY_GRACE_MS };
         let puzzled = self.bodies.is_empty() && idle >= patience;
         let wanted = (low && idle >= MISSING_INTERVAL_MS) || puzzled || self.missing.stale;
@@ -70,12 +79,22 @@ impl Sync {
             self.missing.reads = read;
             self.missing.reading = Some((read, now, self.best_header));
             self.missing.last = now;
-            self.out.push(SyncAction::FetchMissing { read, limit: WINDOW.saturating_add(self.bodies.unsettled()) });
+            self.out.push(SyncAction::FetchMissing {
+                read,
+                limit: WINDOW.saturating_add(self.bodies.unsettled()),
+            });
         }
     }
 
-    pub(super) fn on_missing(&mut self, read: u64, blocks: &[(BlockHash, Height)], now: UnixMillis) {
-        let Some((_, _, best_header)) = self.missing.reading.take_if(|(number, ..)| *number == read) else {
+    pub(super) fn on_missing(
+        &mut self,
+        read: u64,
+        blocks: &[(BlockHash, Height)],
+        now: UnixMillis,
+    ) {
+        let Some((_, _, best_header)) =
+            self.missing.reading.take_if(|(number, ..)| *number == read)
+        else {
             return;
         };
         let complete = blocks.len() < WINDOW;
@@ -85,7 +104,8 @@ impl Sync {
         self.missing.complete_for = complete.then_some(best_header.hash);
     }
 
-    /// One batch for each peer that can take one, the quick and reliable first. False when there was nothing to ask.
+    /// One batch for each peer that can take one, the quick and reliable first. False when there
+    /// was nothing to ask.
     fn ask_each_peer_once(&mut self, now: UnixMillis) -> bool {
         let slow = self.keep_us_waiting(now);
         let mut order: Vec<(usize, u32, u64, PeerId)> = self
@@ -105,7 +125,8 @@ impl Sync {
             if in_flight >= MAX_BODY_REQUESTS {
                 return false;
             }
-            let batch = self.bodies.next_batch(in_flight, |(height, hash)| peer.may_have(hash, *height));
+            let batch =
+                self.bodies.next_batch(in_flight, |(height, hash)| peer.may_have(hash, *height));
             if !batch.is_empty() {
                 self.ask_for_bodies(id, batch, now);
                 asked = true;
@@ -147,7 +168,8 @@ impl Sync {
             .map(|(id, _)| *id);
         if let Some(other) = other {
             batch.retain(|place| self.bodies.is_asked(place));
-            debug!(peer = %other, asked = asked.len(), height = place.0, "a slow request is asked of another peer too");
+            debug!(peer = %other, asked = asked.len(), height = place.0, "a slow request is asked \
+                 of another peer too");
             self.ask_for_bodies(other, batch, now);
         }
     }
@@ -162,32 +184,55 @@ impl Sync {
         self.request(id, Purpose::Bodies(batch), SyncRequest::GetData(ids), now);
     }
 
-    /// Body requests in flight. Those that keep us waiting do not count, or a few silent peers would use up what is for all.
+    /// Body requests in flight. Those that keep us waiting do not count, or a few silent peers
+    /// would use up what is for all.
     fn body_requests(&self, now: UnixMillis) -> usize {
-        self.requests.values().filter(|request| request.is_for_bodies() && !request.is_late(now)).count()
+        self.requests
+            .values()
+            .filter(|request| request.is_for_bodies() && !request.is_late(now))
+            .count()
     }
 
     /// Peers with a late body request: they get no other until they answer.
     fn keep_us_waiting(&self, now: UnixMillis) -> HashSet<PeerId> {
-        let late = self.requests.values().filter(|request| request.is_for_bodies() && request.is_late(now));
+        let late = self
+            .requests
+            .values()
+            .filter(|request| request.is_for_bodies() && request.is_late(now));
         late.map(|request| request.peer).collect()
     }
 
-    pub(super) fn on_bodies(&mut self, id: PeerId, places: &[Place], items: Vec<Item>, took: u64, now: UnixMillis) {
+    pub(super) fn on_bodies(
+        &mut self,
+        id: PeerId,
+        places: &[Place],
+        items: Vec<Item>,
+        took: u64,
+        now: UnixMillis,
+    ) {
         let mut fault = None;
         let mut received = 0usize;
         if items.is_empty() || items.len() > places.len() {
-            fault = Some((Offence::WrongAnswer, format!("{} items when {} were asked", items.len(), places.len())));
+            fault = Some((
+                Offence::WrongAnswer,
+                format!("{} items when {} were asked", items.len(), places.len()),
+            ));
         } else {
             for (place, item) in places.iter().zip(items) {
                 match read_block(&item, &place.1) {
                     Ok(Some(block)) => {
                         received = received.saturating_add(1);
                         let bytes = block.encoded_len();
-                        events::BlockReceived { peer: Some(id), message: "block", hash: place.1, height: place.0 }
-                            .emit();
+                        events::BlockReceived {
+                            peer: Some(id),
+                            message: "block",
+                            hash: place.1,
+                            height: place.0,
+                        }
+                        .emit();
                         if !self.bodies.receive(*place, id, block, bytes) {
-                            debug!(peer = %id, hash = %place.1, "a body came that is here already or not wanted any more");
+                            debug!(peer = %id, hash = %place.1, "a body came that is here already \
+                                 or not wanted any more");
                         }
                     }
                     Ok(None) => {
@@ -216,7 +261,12 @@ impl Sync {
         }
     }
 
-    pub(super) fn on_block_done(&mut self, hash: BlockHash, result: Result<BlockAccepted, Refused>, now: UnixMillis) {
+    pub(super) fn on_block_done(
+        &mut self,
+        hash: BlockHash,
+        result: Result<BlockAccepted, Refused>,
+        now: UnixMillis,
+    ) {
         let Err(refused) = result else {
             if self.bodies.accepted(hash, now).is_some() {
                 self.blocks = self.blocks.saturating_add(1);
@@ -227,7 +277,8 @@ impl Sync {
         let Some(id) = self.bodies.refused(hash) else {
             return;
         };
-        // The header may be invalid now, and all that follows it: the store knows. Until it has said so, nothing moves.
+        // The header may be invalid now, and all that follows it: the store knows. Until it has
+        // said so, nothing moves.
         self.missing.stale = true;
         self.missing.complete_for = None;
         // What is being read now may be from before the refusal.
@@ -242,17 +293,21 @@ impl Sync {
         }
     }
 
-    /// A body broke a rule. If it is not the one that its header promises, who sent it is to blame. Otherwise the chain that it
-    /// is of is bad: to blame are those who say that they have connected it, and not a peer that had stored the block aside.
+    /// A body broke a rule. If it is not the one that its header promises, who sent it is to blame.
+    /// Otherwise the chain that it is of is bad: to blame are those who say that they have
+    /// connected it, and not a peer that had stored the block aside.
     fn blame_for_block(&mut self, sender: PeerId, refused: &Refused, now: UnixMillis) {
         let reason = format!("{}: {}", refused.code, refused.reason);
         match (refused.code, self.missing.chain) {
             // It follows a block that was refused, which has been blamed for already.
             ("invalid_branch", _) => {}
-            ("wrong_merkle_root", _) | (_, None) => self.distrust(sender, Offence::InvalidBlock, reason, now),
+            ("wrong_merkle_root", _) | (_, None) => {
+                self.distrust(sender, Offence::InvalidBlock, reason, now)
+            }
             (_, Some(chain)) => {
-                let claims_it =
-                    |id: PeerId, claim: Claim| claim.tip == chain.hash || (id == sender && claim.work >= chain.work);
+                let claims_it = |id: PeerId, claim: Claim| {
+                    claim.tip == chain.hash || (id == sender && claim.work >= chain.work)
+                };
                 let guilty: Vec<PeerId> = self
                     .peers
                     .iter()
@@ -266,7 +321,8 @@ impl Sync {
         }
     }
 
-    /// Frees blocks that the chain never answered for, and reads that never came back: the node is broken somewhere.
+    /// Frees blocks that the chain never answered for, and reads that never came back: the node is
+    /// broken somewhere.
     pub(super) fn end_lost_bodies(&mut self, before: UnixMillis) {
         for hash in self.bodies.unanswered(before) {
             debug!(%hash, "the chain did not answer for a block");

@@ -31,10 +31,15 @@ fn read_inv(bytes: &[u8], locator: &[BlockHash]) -> Result<Vec<Header>, (Offence
             .map_err(|error| (Offence::Malformed, format!("a header in an Inv: {error}")))?;
         let follows = match &parent {
             None => locator.contains(&header.previous),
-            Some((hash, parent)) => header.previous == *hash && parent.height.checked_add(1) == Some(header.height),
+            Some((hash, parent)) => {
+                header.previous == *hash && parent.height.checked_add(1) == Some(header.height)
+            }
         };
         if !follows {
-            let reason = format!("an Inv whose header at height {} follows nothing that was asked", header.height);
+            let reason = format!(
+                "an Inv whose header at height {} follows nothing that was asked",
+                header.height
+            );
             return Err((Offence::WrongAnswer, reason));
         }
         parent = Some((header.hash(), header));
@@ -49,9 +54,12 @@ impl Sync {
         self.peers.values().filter(|peer| peer.walk.is_some()).count()
     }
 
-    /// Begins a walk with the peer that claims most, when none is under way, or the one that is keeps us waiting.
+    /// Begins a walk with the peer that claims most, when none is under way, or the one that is
+    /// keeps us waiting.
     pub(super) fn drive_walks(&mut self, now: UnixMillis) {
-        let waiting = |walk: &Walk| walk.stage == WalkStage::Asking && now.saturating_sub(walk.since) >= PATIENCE_MS;
+        let waiting = |walk: &Walk| {
+            walk.stage == WalkStage::Asking && now.saturating_sub(walk.since) >= PATIENCE_MS
+        };
         let walks = self.walks();
         let all_wait = self.peers.values().filter_map(|peer| peer.walk.as_ref()).all(waiting);
         if walks >= MAX_WALKS || !all_wait {
@@ -62,9 +70,11 @@ impl Sync {
             .iter()
             .filter(|(_, peer)| peer.walk.is_none() && now >= peer.headers_from)
             .filter_map(|(id, peer)| Some((*id, self.lead_of(peer)?, peer.failures)))
-            // Those that have failed come last whatever they claim; then the invite's work is beside the point, since
-            // the most work comes first.
-            .min_by_key(|(id, claim, failures)| (*failures, std::cmp::Reverse(claim.work), claim.tip, *id));
+            // Those that have failed come last whatever they claim; then the invite's work is
+            // beside the point, since the most work comes first.
+            .min_by_key(|(id, claim, failures)| {
+                (*failures, std::cmp::Reverse(claim.work), claim.tip, *id)
+            });
         if let Some((id, claim, _)) = best
             && let Some(peer) = self.peers.get_mut(&id)
         {
@@ -86,7 +96,8 @@ impl Sync {
             debug!(peer = %id, "no locator could be read");
             return self.fail_walk(id, now);
         }
-        // The branch walked may not be the best one, or not yet, and then the store's locator leads elsewhere.
+        // The branch walked may not be the best one, or not yet, and then the store's locator leads
+        // elsewhere.
         for known in [own_tip, walk.last.map(|(last, _)| last)].into_iter().flatten() {
             if hashes.first() != Some(&known) {
                 hashes.insert(0, known);
@@ -98,7 +109,12 @@ impl Sync {
         walk.since = now;
         events::HeadersRequested { peer: id, message: "getblocks" }.emit();
         let limit = u32::try_from(MAX_INV_HEADERS).unwrap_or(u32::MAX);
-        self.request(id, Purpose::Headers, SyncRequest::GetBlocks(GetBlocks { locator: hashes, limit }), now);
+        self.request(
+            id,
+            Purpose::Headers,
+            SyncRequest::GetBlocks(GetBlocks { locator: hashes, limit }),
+            now,
+        );
     }
 
     pub(super) fn on_inv(&mut self, id: PeerId, bytes: &[u8], took: u64, now: UnixMillis) {
@@ -122,7 +138,12 @@ impl Sync {
         };
         if walk.last.is_some_and(|(_, height)| last.height <= height) {
             self.end_walk(id);
-            return self.distrust(id, Offence::WrongAnswer, "an Inv that leads no further than the last".into(), now);
+            return self.distrust(
+                id,
+                Offence::WrongAnswer,
+                "an Inv that leads no further than the last".into(),
+                now,
+            );
         }
         walk.last = Some((last.hash(), last.height));
         walk.stage = WalkStage::Checking(headers.len());
@@ -131,7 +152,12 @@ impl Sync {
         self.out.push(SyncAction::AcceptHeaders { peer: id, headers });
     }
 
-    pub(super) fn on_headers_done(&mut self, id: PeerId, result: Result<HeadersAccepted, Refused>, now: UnixMillis) {
+    pub(super) fn on_headers_done(
+        &mut self,
+        id: PeerId,
+        result: Result<HeadersAccepted, Refused>,
+        now: UnixMillis,
+    ) {
         if let Ok(accepted) = &result {
             // A Summary that is newer than this answer may have come before it.
             if accepted.best_header.work > self.best_header.work {
@@ -158,7 +184,8 @@ impl Sync {
         };
         match result {
             Ok(_) => {
-                events::HeadersReceived { peer: id, message: "inv", count, best_header_height }.emit();
+                events::HeadersReceived { peer: id, message: "inv", count, best_header_height }
+                    .emit();
                 let arrived = walk.last.is_some_and(|(last, _)| last == walk.claim.tip);
                 let proved = count < MAX_INV_HEADERS && self.best_header.work >= walk.claim.work;
                 if arrived || proved {
@@ -171,7 +198,12 @@ impl Sync {
             Err(refused) if refused.blame == Blame::Peer => {
                 peer.walked = Some(walk.claim.tip);
                 self.end_walk(id);
-                self.distrust(id, Offence::InvalidHeader, format!("{}: {}", refused.code, refused.reason), now);
+                self.distrust(
+                    id,
+                    Offence::InvalidHeader,
+                    format!("{}: {}", refused.code, refused.reason),
+                    now,
+                );
             }
             Err(refused) => {
                 debug!(peer = %id, code = refused.code, "headers could not be taken for now");
@@ -190,7 +222,8 @@ impl Sync {
         };
         peer.walked = Some(walk.claim.tip);
         if self.best_header.work < walk.claim.work {
-            let reason = format!("claims the tip {} but has no headers that lead there", walk.claim.tip);
+            let reason =
+                format!("claims the tip {} but has no headers that lead there", walk.claim.tip);
             self.distrust(id, Offence::EmptyPromise, reason, now);
         }
     }
@@ -207,11 +240,16 @@ impl Sync {
         self.back_off(id, now, 0);
     }
 
-    /// Ends walks whose locator or verdict never came: the node is broken somewhere, but sync goes on.
+    /// Ends walks whose locator or verdict never came: the node is broken somewhere, but sync goes
+    /// on.
     pub(super) fn end_lost_walks(&mut self, before: UnixMillis, now: UnixMillis) {
         let lost = |walk: &Walk| walk.stage != WalkStage::Asking && walk.since < before;
-        let peers: Vec<PeerId> =
-            self.peers.iter().filter(|(_, peer)| peer.walk.as_ref().is_some_and(lost)).map(|(id, _)| *id).collect();
+        let peers: Vec<PeerId> = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| peer.walk.as_ref().is_some_and(lost))
+            .map(|(id, _)| *id)
+            .collect();
         for id in peers {
             debug!(peer = %id, "a walk got no answer from this node");
             self.fail_walk(id, now);
@@ -228,7 +266,14 @@ mod tests {
         let mut previous = BlockHash([9; 32]);
         (1..=length)
             .map(|height| {
-                let header = Header { previous, merkle_root: MerkleRoot::ZERO, height, time: 0, bits: 0, nonce: 0 };
+                let header = Header {
+                    previous,
+                    merkle_root: MerkleRoot::ZERO,
+                    height,
+                    time: 0,
+                    bits: 0,
+                    nonce: 0,
+                };
                 previous = header.hash();
                 header
             })
@@ -245,7 +290,10 @@ mod tests {
         let locator = [BlockHash([9; 32])];
         assert_eq!(read_inv(&bytes(&headers), &locator), Ok(headers.clone()));
         assert_eq!(read_inv(&[], &locator), Ok(Vec::new()));
-        assert!(matches!(read_inv(&bytes(&headers[1..]), &locator), Err((Offence::WrongAnswer, _))));
+        assert!(matches!(
+            read_inv(&bytes(&headers[1..]), &locator),
+            Err((Offence::WrongAnswer, _))
+        ));
         let gap = [headers[0], headers[2]];
         assert!(matches!(read_inv(&bytes(&gap), &locator), Err((Offence::WrongAnswer, _))));
         assert!(matches!(read_inv(&bytes(&headers)[1..], &locator), Err((Offence::Malformed, _))));

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use tracing::debug;
 
 use super::{
-    BUSY_MS, DISTRUST_MS, LOCAL_TIMEOUT_MS, MAX_PEERS, PATIENCE_MS, Phase, REQUEST_SPACE, REQUEST_TIMEOUT_MS,
-    RequestFailure, SILENT_MS, SyncAction, SyncConfig, SyncEvent,
+    BUSY_MS, DISTRUST_MS, LOCAL_TIMEOUT_MS, MAX_PEERS, PATIENCE_MS, Phase, REQUEST_SPACE,
+    REQUEST_TIMEOUT_MS, RequestFailure, SILENT_MS, SyncAction, SyncConfig, SyncEvent,
     bodies::{Bodies, Place},
     peer::{Claim, MempoolVisit, Peer},
     phase::{Meter, Ticket},
@@ -65,7 +65,8 @@ pub(super) struct MissingRead {
     pub(super) chain: Option<Tip>,
     /// The best header whose missing bodies are all listed: no further read until it changes.
     pub(super) complete_for: Option<BlockHash>,
-    /// The window may hold blocks of a chain that is no more the best: nothing is fetched or handed over until the next read.
+    /// The window may hold blocks of a chain that is no more the best: nothing is fetched or handed
+    /// over until the next read.
     pub(super) stale: bool,
 }
 
@@ -74,7 +75,8 @@ pub(super) struct MissingRead {
 pub struct Sync {
     pub(super) tip: Tip,
     pub(super) best_header: Tip,
-    /// The best header is on a branch that the chain does not take: its bodies are fetched, and ours goes on.
+    /// The best header is on a branch that the chain does not take: its bodies are fetched, and
+    /// ours goes on.
     pub(super) diverged: bool,
     pub(super) min_work: Work,
     pub(super) peers: BTreeMap<PeerId, Peer>,
@@ -82,7 +84,8 @@ pub struct Sync {
     next_id: u64,
     pub(super) bodies: Bodies,
     pub(super) missing: MissingRead,
-    /// Whether sync itself found that bodies are missing, rather than the relay, which fetches what it announced.
+    /// Whether sync itself found that bodies are missing, rather than the relay, which fetches what
+    /// it announced.
     pub(super) eager: bool,
     pub(super) trades: Trades,
     pub(super) phase: Phase,
@@ -161,7 +164,9 @@ impl Sync {
             SyncEvent::BlockDone { hash, result } => self.on_block_done(hash, result, now),
             SyncEvent::UnknownTrades { peer, ids } => self.on_unknown_trades(peer, ids),
             SyncEvent::TradeDone { txid, result } => self.on_trade_done(txid, result),
-            SyncEvent::Summary { tip, best_header, diverged } => self.on_summary(tip, best_header, diverged, now),
+            SyncEvent::Summary { tip, best_header, diverged } => {
+                self.on_summary(tip, best_header, diverged, now)
+            }
             SyncEvent::SyncNow { ticket, peer } => self.on_sync_now(ticket, peer, now),
             SyncEvent::Tick => self.on_tick(now),
         }
@@ -181,13 +186,18 @@ impl Sync {
 
     fn on_status(&mut self, id: PeerId, status: &Status, now: UnixMillis) {
         let Ok(work) = <[u8; 32]>::try_from(status.work.as_slice()) else {
-            return self.penalise(id, Offence::Malformed, format!("a Status with {} bytes of work", status.work.len()));
+            return self.penalise(
+                id,
+                Offence::Malformed,
+                format!("a Status with {} bytes of work", status.work.len()),
+            );
         };
         if self.peers.len() >= MAX_PEERS && !self.peers.contains_key(&id) {
             debug!(peer = %id, "too many peers to sync with");
             return;
         }
-        let claim = Claim { tip: status.tip, height: status.height, work: Work::from_be_bytes(work) };
+        let claim =
+            Claim { tip: status.tip, height: status.height, work: Work::from_be_bytes(work) };
         let peer = self.peers.entry(id).or_insert_with(|| Peer::new(now));
         if peer.claim.is_none_or(|old| old.tip != claim.tip) {
             // On another tip it may have other blocks.
@@ -206,7 +216,8 @@ impl Sync {
     }
 
     fn on_peer_gone(&mut self, id: PeerId, now: UnixMillis) {
-        let over: Vec<u64> = self.requests.iter().filter(|(_, r)| r.peer == id).map(|(number, _)| *number).collect();
+        let over: Vec<u64> =
+            self.requests.iter().filter(|(_, r)| r.peer == id).map(|(number, _)| *number).collect();
         for number in over {
             if let Some(request) = self.requests.remove(&number) {
                 self.on_end(request, Err(RequestFailure::Disconnected), now);
@@ -267,7 +278,8 @@ impl Sync {
             }
         }
         let silent = |peer: &Peer| now.saturating_sub(peer.claimed_at) >= SILENT_MS;
-        let gone: Vec<PeerId> = self.peers.iter().filter(|(_, peer)| silent(peer)).map(|(id, _)| *id).collect();
+        let gone: Vec<PeerId> =
+            self.peers.iter().filter(|(_, peer)| silent(peer)).map(|(id, _)| *id).collect();
         for id in gone {
             debug!(peer = %id, "a peer has been silent for too long");
             self.on_peer_gone(id, now);
@@ -279,19 +291,30 @@ impl Sync {
     }
 
     /// A request is over, one way or the other.
-    fn on_end(&mut self, request: InFlight, result: Result<SyncResponse, RequestFailure>, now: UnixMillis) {
+    fn on_end(
+        &mut self,
+        request: InFlight,
+        result: Result<SyncResponse, RequestFailure>,
+        now: UnixMillis,
+    ) {
         let InFlight { peer, purpose, since } = request;
         let took = now.saturating_sub(since);
         if let (Purpose::Bodies(_), Some(peer)) = (&purpose, self.peers.get_mut(&peer)) {
             peer.requests = peer.requests.saturating_sub(1);
         }
         match (purpose, result) {
-            (Purpose::Headers, Ok(SyncResponse::Inv(bytes))) => self.on_inv(peer, &bytes, took, now),
+            (Purpose::Headers, Ok(SyncResponse::Inv(bytes))) => {
+                self.on_inv(peer, &bytes, took, now)
+            }
             (Purpose::Bodies(places), Ok(SyncResponse::Data(items))) => {
                 self.on_bodies(peer, &places, items, took, now);
             }
-            (Purpose::MempoolIds, Ok(SyncResponse::MempoolIds(ids))) => self.on_mempool_ids(peer, ids, now),
-            (Purpose::Trades(asked), Ok(SyncResponse::Data(items))) => self.on_trades(peer, &asked, &items, now),
+            (Purpose::MempoolIds, Ok(SyncResponse::MempoolIds(ids))) => {
+                self.on_mempool_ids(peer, ids, now)
+            }
+            (Purpose::Trades(asked), Ok(SyncResponse::Data(items))) => {
+                self.on_trades(peer, &asked, &items, now)
+            }
             (purpose, Ok(response)) => {
                 self.pause_after(peer, &purpose, &response, now);
                 self.give_up(peer, purpose);
@@ -321,7 +344,13 @@ impl Sync {
     }
 
     /// How long to leave a peer alone after an answer that is not the one hoped for.
-    fn pause_after(&mut self, id: PeerId, purpose: &Purpose, response: &SyncResponse, now: UnixMillis) {
+    fn pause_after(
+        &mut self,
+        id: PeerId,
+        purpose: &Purpose,
+        response: &SyncResponse,
+        now: UnixMillis,
+    ) {
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
         };
@@ -341,12 +370,23 @@ impl Sync {
             }
             SyncResponse::Refused(Refusal::RateLimited) => peer.back_off(now, 0),
             SyncResponse::Refused(_) => peer.back_off(now, DISTRUST_MS),
-            _ => self.distrust(id, Offence::WrongAnswer, "an answer of another kind than the question".into(), now),
+            _ => self.distrust(
+                id,
+                Offence::WrongAnswer,
+                "an answer of another kind than the question".into(),
+                now,
+            ),
         }
     }
 
     /// Sends a request.
-    pub(super) fn request(&mut self, peer: PeerId, purpose: Purpose, request: SyncRequest, now: UnixMillis) {
+    pub(super) fn request(
+        &mut self,
+        peer: PeerId,
+        purpose: Purpose,
+        request: SyncRequest,
+        now: UnixMillis,
+    ) {
         let id = self.next_id;
         self.next_id = self.next_id.saturating_add(1);
         self.requests.insert(id, InFlight { peer, purpose, since: now });
@@ -371,7 +411,13 @@ impl Sync {
     }
 
     /// Penalises, and asks the peer for nothing for a while.
-    pub(super) fn distrust(&mut self, peer: PeerId, offence: Offence, reason: String, now: UnixMillis) {
+    pub(super) fn distrust(
+        &mut self,
+        peer: PeerId,
+        offence: Offence,
+        reason: String,
+        now: UnixMillis,
+    ) {
         self.back_off(peer, now, DISTRUST_MS);
         self.penalise(peer, offence, reason);
     }

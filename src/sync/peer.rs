@@ -18,7 +18,8 @@ pub(super) struct Claim {
 }
 
 impl Claim {
-    /// Whether the claimed chain would replace the one that ends here: more work, or as much and the lower hash.
+    /// Whether the claimed chain would replace the one that ends here: more work, or as much and
+    /// the lower hash.
     pub(super) fn beats(&self, tip: &Tip) -> bool {
         self.work > tip.work || (self.work == tip.work && self.tip < tip.hash)
     }
@@ -127,7 +128,8 @@ impl Peer {
 
     /// One more failure: pause everything, longer each time.
     pub(super) fn back_off(&mut self, now: UnixMillis, at_least_ms: u64) {
-        let pause = BACK_OFF_MS.saturating_mul(1 << self.failures.min(MAX_DOUBLINGS)).max(at_least_ms);
+        let pause =
+            BACK_OFF_MS.saturating_mul(1 << self.failures.min(MAX_DOUBLINGS)).max(at_least_ms);
         self.failures = self.failures.saturating_add(1);
         self.headers_from = now.saturating_add(pause);
         self.data_from = now.saturating_add(pause);

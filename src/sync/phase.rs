@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::{
-    LAG_BLOCKS, LAG_MS, MAX_TICKETS, NEWS_MS, NEWS_SYNCING_MS, PROGRESS_BLOCKS, PROGRESS_MS, Phase, Progress,
-    REFRESH_MS, STALL_MS, START_MS, STATUS_TIMEOUT_MS, Sync, SyncAction, SyncOutcome, SyncReport,
+    LAG_BLOCKS, LAG_MS, MAX_TICKETS, NEWS_MS, NEWS_SYNCING_MS, PROGRESS_BLOCKS, PROGRESS_MS, Phase,
+    Progress, REFRESH_MS, STALL_MS, START_MS, STATUS_TIMEOUT_MS, Sync, SyncAction, SyncOutcome,
+    SyncReport,
     peer::{Claim, MempoolVisit, Peer},
 };
 use crate::primitives::{Height, PeerId, UnixMillis, events};
@@ -39,7 +40,8 @@ impl Meter {
         let risen = u64::from(height.saturating_sub(self.height));
         let left = u64::from(target.saturating_sub(height));
         self.blocks_per_second = risen.saturating_mul(1_000).checked_div(took).unwrap_or(0);
-        self.seconds_left = left.saturating_mul(took).checked_div(risen).map(|ms| ms.div_ceil(1_000));
+        self.seconds_left =
+            left.saturating_mul(took).checked_div(risen).map(|ms| ms.div_ceil(1_000));
         (self.since, self.height) = (now, height);
     }
 }
@@ -72,22 +74,27 @@ impl Sync {
 
     /// Whether all of the branch that is not taken is here: nothing is left to fetch of it.
     pub(super) fn has_other_branch(&self) -> bool {
-        self.diverged && self.missing.complete_for == Some(self.best_header.hash) && self.bodies.is_empty()
+        self.diverged
+            && self.missing.complete_for == Some(self.best_header.hash)
+            && self.bodies.is_empty()
     }
 
-    /// What a peer claims, when that may be better than what is known. While the best branch is not taken, our own goes on: what
-    /// beats that may be news of either.
+    /// What a peer claims, when that may be better than what is known. While the best branch is not
+    /// taken, our own goes on: what beats that may be news of either.
     pub(super) fn lead_of(&self, peer: &Peer) -> Option<Claim> {
         let known = if self.diverged { &self.tip } else { &self.best_header };
         peer.lead(known).filter(|claim| claim.tip != self.best_header.hash)
     }
 
-    /// Whether there is something better to fetch. A peer that fails is not believed while another answers.
+    /// Whether there is something better to fetch. A peer that fails is not believed while another
+    /// answers.
     pub(super) fn is_behind(&self) -> bool {
         let claims = || self.peers.values().filter(|peer| peer.claim.is_some());
         let any_reliable = claims().any(|peer| peer.failures == 0);
         (self.best_header.hash != self.tip.hash && !self.has_other_branch())
-            || claims().filter(|peer| peer.failures == 0 || !any_reliable).any(|peer| self.lead_of(peer).is_some())
+            || claims()
+                .filter(|peer| peer.failures == 0 || !any_reliable)
+                .any(|peer| self.lead_of(peer).is_some())
     }
 
     pub(super) fn drive_phase(&mut self, now: UnixMillis) {
@@ -112,7 +119,8 @@ impl Sync {
         if done || (next == Phase::Syncing && self.meter.measure(height, best_header_height, now)) {
             let blocks_per_second = self.meter.blocks_per_second;
             let seconds_left = self.meter.seconds_left.unwrap_or(0);
-            events::SyncProgress { height, best_header_height, blocks_per_second, seconds_left }.emit();
+            events::SyncProgress { height, best_header_height, blocks_per_second, seconds_left }
+                .emit();
         }
         if next == Phase::Synced && before != Phase::Synced {
             events::Synced { height, tip: self.tip.hash }.emit();
@@ -130,7 +138,8 @@ impl Sync {
         let behind = self.is_behind() || self.min_work > self.tip.work;
         if !self.peers.values().any(|peer| peer.claim.is_some()) {
             self.behind_since = None;
-            let starting = self.phase == Phase::Starting && now.saturating_sub(self.started) < START_MS;
+            let starting =
+                self.phase == Phase::Starting && now.saturating_sub(self.started) < START_MS;
             return if starting { Phase::Starting } else { Phase::Alone };
         }
         if !behind {
@@ -141,10 +150,16 @@ impl Sync {
         if now.saturating_sub(since.max(self.moved)) >= STALL_MS {
             return Phase::Stalled;
         }
-        let claimed = self.peers.values().filter_map(|peer| self.lead_of(peer)).map(|claim| claim.height);
-        let lag = claimed.fold(self.best_header.height, Height::max).saturating_sub(self.tip.height);
+        let claimed =
+            self.peers.values().filter_map(|peer| self.lead_of(peer)).map(|claim| claim.height);
+        let lag =
+            claimed.fold(self.best_header.height, Height::max).saturating_sub(self.tip.height);
         let brief = now.saturating_sub(since.max(self.tip_moved)) <= LAG_MS;
-        if self.phase == Phase::Synced && lag <= LAG_BLOCKS && brief { Phase::Synced } else { Phase::Syncing }
+        if self.phase == Phase::Synced && lag <= LAG_BLOCKS && brief {
+            Phase::Synced
+        } else {
+            Phase::Syncing
+        }
     }
 
     /// Nothing moves: forget what was held against anybody, and ask everybody again.
@@ -161,9 +176,10 @@ impl Sync {
         }
     }
 
-    /// Says hello again, a moment after a new tip came: to peers that are behind it, and to those that we have not exchanged
-    /// Status with since, so that they know how far we are. Of two peers with one tip the first to speak spares the other.
-    /// And to peers that have been silent for long.
+    /// Says hello again, a moment after a new tip came: to peers that are behind it, and to those
+    /// that we have not exchanged Status with since, so that they know how far we are. Of two peers
+    /// with one tip the first to speak spares the other. And to peers that have been silent for
+    /// long.
     pub(super) fn drive_news(&mut self, now: UnixMillis) {
         let wait = if self.phase == Phase::Syncing { NEWS_SYNCING_MS } else { NEWS_MS };
         let news = self.news_since.is_some_and(|since| now.saturating_sub(since) >= wait);
@@ -175,8 +191,10 @@ impl Sync {
             .peers
             .iter()
             .filter(|(_, peer)| {
-                let silent = now.saturating_sub(peer.claimed_at.max(peer.status_sent_at)) >= REFRESH_MS;
-                let behind = peer.claim.is_some_and(|claim| claim.tip != tip.hash && !claim.beats(&tip));
+                let silent =
+                    now.saturating_sub(peer.claimed_at.max(peer.status_sent_at)) >= REFRESH_MS;
+                let behind =
+                    peer.claim.is_some_and(|claim| claim.tip != tip.hash && !claim.beats(&tip));
                 silent || (news && (behind || peer.claimed_at < self.tip_moved))
             })
             .map(|(id, _)| *id)
@@ -188,10 +206,12 @@ impl Sync {
 
     pub(super) fn on_sync_now(&mut self, ticket: u64, peer: Option<PeerId>, now: UnixMillis) {
         let wanted = |id: &PeerId| peer.is_none_or(|peer| peer == *id);
-        let waiting: BTreeSet<PeerId> = self.peers.keys().filter(|id| wanted(id)).copied().collect();
+        let waiting: BTreeSet<PeerId> =
+            self.peers.keys().filter(|id| wanted(id)).copied().collect();
         let asked = waiting.len();
         let (blocks, trades) = (self.blocks, self.trades.accepted);
-        let entry = Ticket { number: ticket, waiting, asked, answered: 0, since: now, blocks, trades };
+        let entry =
+            Ticket { number: ticket, waiting, asked, answered: 0, since: now, blocks, trades };
         if asked == 0 {
             // Nobody is there, and now it is known.
             self.started = now.saturating_sub(START_MS);
@@ -226,7 +246,10 @@ impl Sync {
     }
 
     pub(super) fn drive_tickets(&mut self, now: UnixMillis) {
-        let idle = !self.is_behind() && self.walks() == 0 && self.trades.is_idle() && self.next_visit(now).is_none();
+        let idle = !self.is_behind()
+            && self.walks() == 0
+            && self.trades.is_idle()
+            && self.next_visit(now).is_none();
         for ticket in std::mem::take(&mut self.tickets) {
             let patient = now.saturating_sub(ticket.since) < STATUS_TIMEOUT_MS;
             let outcome = if !ticket.waiting.is_empty() && patient {
@@ -236,7 +259,11 @@ impl Sync {
             } else if self.phase == Phase::Stalled {
                 Some(SyncOutcome::Stalled)
             } else {
-                idle.then_some(if self.diverged { SyncOutcome::Diverged } else { SyncOutcome::UpToDate })
+                idle.then_some(if self.diverged {
+                    SyncOutcome::Diverged
+                } else {
+                    SyncOutcome::UpToDate
+                })
             };
             match outcome {
                 Some(outcome) => self.end_ticket(&ticket, outcome),

@@ -1,11 +1,13 @@
-//! Fetching the trades that wait at a peer: one peer after the other, so that the second is asked only for what the first
-//! did not have.
+//! Fetching the trades that wait at a peer: one peer after the other, so that the second is asked
+//! only for what the first did not have.
 
 use std::collections::{HashMap, VecDeque};
 
 use tracing::debug;
 
-use super::{MAX_TRADE_BATCH, Phase, Refused, Sync, SyncAction, machine::Purpose, peer::MempoolVisit};
+use super::{
+    MAX_TRADE_BATCH, Phase, Refused, Sync, SyncAction, machine::Purpose, peer::MempoolVisit,
+};
 use crate::{
     consensus::Blame,
     peers::Offence,
@@ -66,13 +68,18 @@ impl Trades {
 fn read_trade(item: &Item, asked: &TxId) -> Result<Option<Box<Transaction>>, (Offence, String)> {
     match item {
         Item::NotFound => Ok(None),
-        Item::Block(_) => Err((Offence::WrongAnswer, format!("a block instead of the trade {asked}"))),
+        Item::Block(_) => {
+            Err((Offence::WrongAnswer, format!("a block instead of the trade {asked}")))
+        }
         Item::Trade(bytes) => {
-            let transaction: Transaction = encoding::from_bytes(bytes)
-                .map_err(|error| (Offence::Malformed, format!("instead of the trade {asked}: {error}")))?;
+            let transaction: Transaction = encoding::from_bytes(bytes).map_err(|error| {
+                (Offence::Malformed, format!("instead of the trade {asked}: {error}"))
+            })?;
             match transaction.txid() {
                 txid if txid == *asked => Ok(Some(Box::new(transaction))),
-                other => Err((Offence::WrongAnswer, format!("the trade {other} instead of {asked}"))),
+                other => {
+                    Err((Offence::WrongAnswer, format!("the trade {other} instead of {asked}")))
+                }
             }
         }
     }
@@ -89,14 +96,16 @@ impl Sync {
                     return self.trades.finish();
                 }
                 self.trades.visit = Some((peer, Stage::Asking, now));
-                let request = SyncRequest::GetData(ids.iter().map(|id| ItemId::Trade(*id)).collect());
+                let request =
+                    SyncRequest::GetData(ids.iter().map(|id| ItemId::Trade(*id)).collect());
                 self.request(peer, Purpose::Trades(ids), request, now);
             }
             Some(_) => {}
         }
     }
 
-    /// Asks the next peer, once the chain is as far as the peers': before, many trades would make no sense here.
+    /// Asks the next peer, once the chain is as far as the peers': before, many trades would make
+    /// no sense here.
     fn begin_visit(&mut self, now: UnixMillis) {
         if self.is_behind() && self.phase != Phase::Stalled {
             return;
@@ -115,7 +124,9 @@ impl Sync {
     pub(super) fn next_visit(&self, now: UnixMillis) -> Option<PeerId> {
         self.peers
             .iter()
-            .find(|(_, peer)| peer.mempool == MempoolVisit::Due && peer.claim.is_some() && now >= peer.data_from)
+            .find(|(_, peer)| {
+                peer.mempool == MempoolVisit::Due && peer.claim.is_some() && now >= peer.data_from
+            })
             .map(|(id, _)| *id)
     }
 
@@ -132,7 +143,12 @@ impl Sync {
     pub(super) fn on_mempool_ids(&mut self, id: PeerId, ids: Vec<TxId>, now: UnixMillis) {
         if ids.len() > MAX_MEMPOOL_IDS {
             self.trades.finish();
-            return self.distrust(id, Offence::WrongAnswer, format!("{} ids of waiting trades", ids.len()), now);
+            return self.distrust(
+                id,
+                Offence::WrongAnswer,
+                format!("{} ids of waiting trades", ids.len()),
+                now,
+            );
         }
         if ids.is_empty() {
             return self.trades.finish();
@@ -150,7 +166,13 @@ impl Sync {
         }
     }
 
-    pub(super) fn on_trades(&mut self, id: PeerId, asked: &[TxId], items: &[Item], now: UnixMillis) {
+    pub(super) fn on_trades(
+        &mut self,
+        id: PeerId,
+        asked: &[TxId],
+        items: &[Item],
+        now: UnixMillis,
+    ) {
         if items.is_empty() || items.len() > asked.len() {
             self.trades.finish();
             let reason = format!("{} items when {} were asked", items.len(), asked.len());
@@ -182,7 +204,11 @@ impl Sync {
         match result {
             Ok(()) => self.trades.accepted = self.trades.accepted.saturating_add(1),
             Err(refused) if refused.blame == Blame::Peer => {
-                self.penalise(peer, Offence::InvalidTrade, format!("{}: {}", refused.code, refused.reason));
+                self.penalise(
+                    peer,
+                    Offence::InvalidTrade,
+                    format!("{}: {}", refused.code, refused.reason),
+                );
             }
             Err(refused) => debug!(%txid, code = refused.code, "a trade was not taken"),
         }

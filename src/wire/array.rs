@@ -1,4 +1,5 @@
-//! Messages as CBOR arrays: fields by position, variants by number, nothing named and nothing optional to leave out.
+//! Messages as CBOR arrays: fields by position, variants by number, nothing named and nothing
+//! optional to leave out.
 
 /// Declares structs that are written as arrays of their fields, in order.
 macro_rules! wire_struct {

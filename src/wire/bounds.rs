@@ -1,16 +1,17 @@
-//! The limits of counts and lengths, message by message: what [`codec`](super::codec) checks of all that it reads or writes.
+//! The limits of counts and lengths, message by message: what [`codec`](super::codec) checks of all
+//! that it reads or writes.
 
 use super::{
     codec::CodecError,
     limits::{
-        MAX_ADDRESS_BYTES, MAX_ADDRESSES, MAX_BLOCK_BYTES, MAX_BLOCK_TRADES, MAX_GET_DATA, MAX_INV_HEADERS,
-        MAX_LINE_BYTES, MAX_LOCATOR, MAX_MEMPOOL_IDS, MAX_NAME_BYTES, MAX_PROFILES, MAX_SHORT_IDS,
-        MAX_TRANSACTION_BYTES,
+        MAX_ADDRESS_BYTES, MAX_ADDRESSES, MAX_BLOCK_BYTES, MAX_BLOCK_TRADES, MAX_GET_DATA,
+        MAX_INV_HEADERS, MAX_LINE_BYTES, MAX_LOCATOR, MAX_MEMPOOL_IDS, MAX_NAME_BYTES,
+        MAX_PROFILES, MAX_SHORT_IDS, MAX_TRANSACTION_BYTES,
     },
     messages::{
-        BlockGossip, ChatGossip, ChatRequest, ChatResponse, CompactBlock, FriendsRequest, FriendsResponse,
-        HelloRequest, HelloResponse, Item, SignedLine, SignedProfile, SignedQuit, Status, SyncRequest, SyncResponse,
-        TradeAnnouncement, TradeGossip,
+        BlockGossip, ChatGossip, ChatRequest, ChatResponse, CompactBlock, FriendsRequest,
+        FriendsResponse, HelloRequest, HelloResponse, Item, SignedLine, SignedProfile, SignedQuit,
+        Status, SyncRequest, SyncResponse, TradeAnnouncement, TradeGossip,
     },
 };
 use crate::primitives::HEADER_BYTES;
@@ -21,15 +22,19 @@ const WORK_BYTES: usize = 32;
 const SHORT_ID_BYTES: usize = 6;
 /// A type whose counts and lengths are limited beyond what its bytes allow.
 pub trait Bounded {
-    /// How many CBOR items (numbers, strings, arrays and what they hold) a message has at most. Checked before anything
-    /// is allocated, since an item of one byte can take dozens in memory.
+    /// How many CBOR items (numbers, strings, arrays and what they hold) a message has at most.
+    /// Checked before anything is allocated, since an item of one byte can take dozens in memory.
     const MAX_ITEMS: usize;
 
     /// Whether every count and length is within its limit.
     fn check_bounds(&self) -> Result<(), CodecError>;
 }
 
-pub(super) const fn at_most(what: &'static str, count: usize, limit: usize) -> Result<(), CodecError> {
+pub(super) const fn at_most(
+    what: &'static str,
+    count: usize,
+    limit: usize,
+) -> Result<(), CodecError> {
     if count > limit { Err(CodecError::OverLimit { what, count, limit }) } else { Ok(()) }
 }
 
@@ -38,7 +43,11 @@ const fn exactly(what: &'static str, length: usize, unit: usize) -> Result<(), C
 }
 
 const fn parts_of(what: &'static str, length: usize, unit: usize) -> Result<(), CodecError> {
-    if length.is_multiple_of(unit) { Ok(()) } else { Err(CodecError::WrongLength { what, length, unit }) }
+    if length.is_multiple_of(unit) {
+        Ok(())
+    } else {
+        Err(CodecError::WrongLength { what, length, unit })
+    }
 }
 
 /// Items of a message whose arrays all have a fixed, small number of fields.
@@ -60,7 +69,9 @@ impl Bounded for SignedProfile {
     fn check_bounds(&self) -> Result<(), CodecError> {
         at_most("bytes of a name", self.name.len(), MAX_NAME_BYTES)?;
         at_most("addresses of a profile", self.addresses.len(), MAX_ADDRESSES)?;
-        self.addresses.iter().try_for_each(|address| at_most("bytes of an address", address.len(), MAX_ADDRESS_BYTES))
+        self.addresses.iter().try_for_each(|address| {
+            at_most("bytes of an address", address.len(), MAX_ADDRESS_BYTES)
+        })
     }
 }
 
@@ -149,10 +160,16 @@ impl Bounded for SyncRequest {
         match self {
             Self::GetBlocks(get) => {
                 at_most("hashes in a locator", get.locator.len(), MAX_LOCATOR)?;
-                at_most("headers asked for", usize::try_from(get.limit).unwrap_or(usize::MAX), MAX_INV_HEADERS)
+                at_most(
+                    "headers asked for",
+                    usize::try_from(get.limit).unwrap_or(usize::MAX),
+                    MAX_INV_HEADERS,
+                )
             }
             Self::GetMempool => Ok(()),
-            Self::GetData(ids) if ids.is_empty() => Err(CodecError::Empty { what: "ids in GetData" }),
+            Self::GetData(ids) if ids.is_empty() => {
+                Err(CodecError::Empty { what: "ids in GetData" })
+            }
             Self::GetData(ids) => at_most("ids in GetData", ids.len(), MAX_GET_DATA),
             Self::GetBlockTrades(get) => {
                 at_most("positions", get.positions.len(), MAX_BLOCK_TRADES)?;
@@ -180,13 +197,17 @@ impl Bounded for SyncResponse {
                 at_most("items", items.len(), MAX_GET_DATA)?;
                 items.iter().try_for_each(|item| match item {
                     Item::Block(bytes) => at_most("bytes of a block", bytes.len(), MAX_BLOCK_BYTES),
-                    Item::Trade(bytes) => at_most("bytes of a trade", bytes.len(), MAX_TRANSACTION_BYTES),
+                    Item::Trade(bytes) => {
+                        at_most("bytes of a trade", bytes.len(), MAX_TRANSACTION_BYTES)
+                    }
                     Item::NotFound => Ok(()),
                 })
             }
             Self::BlockTrades(trades) => {
                 at_most("trades", trades.len(), MAX_BLOCK_TRADES)?;
-                trades.iter().try_for_each(|trade| at_most("bytes of a trade", trade.len(), MAX_TRANSACTION_BYTES))
+                trades.iter().try_for_each(|trade| {
+                    at_most("bytes of a trade", trade.len(), MAX_TRANSACTION_BYTES)
+                })
             }
             Self::NotYet | Self::NotFound | Self::Refused(_) | Self::Busy => Ok(()),
         }

@@ -1,17 +1,19 @@
 //! Messages to bytes and back: the one file that names `serde_cbor`.
 //!
-//! `net` calls it for every request, response and gossip payload, `friends` for what it keeps on disk. What
-//! [`decode`] accepts is within its limit of bytes, within the limits of counts and lengths of its type, and the one
-//! canonical encoding of its value. What [`encode_checked`] gives, [`decode`] accepts.
+//! `net` calls it for every request, response and gossip payload, `friends` for what it keeps on
+//! disk. What [`decode`] accepts is within its limit of bytes, within the limits of counts and
+//! lengths of its type, and the one canonical encoding of its value. What [`encode_checked`] gives,
+//! [`decode`] accepts.
 
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     bounds::{Bounded, at_most},
     limits::{
-        GET_DATA_BUDGET, MAX_BLOCK_BYTES, MAX_BLOCK_TRADES, MAX_CHAT_REQUEST_BYTES, MAX_CHAT_RESPONSE_BYTES,
-        MAX_FRIENDS_REQUEST_BYTES, MAX_FRIENDS_RESPONSE_BYTES, MAX_GET_DATA, MAX_GOSSIP_BYTES, MAX_HELLO_BYTES,
-        MAX_SYNC_REQUEST_BYTES, MAX_SYNC_RESPONSE_BYTES, MAX_TRANSACTION_BYTES,
+        GET_DATA_BUDGET, MAX_BLOCK_BYTES, MAX_BLOCK_TRADES, MAX_CHAT_REQUEST_BYTES,
+        MAX_CHAT_RESPONSE_BYTES, MAX_FRIENDS_REQUEST_BYTES, MAX_FRIENDS_RESPONSE_BYTES,
+        MAX_GET_DATA, MAX_GOSSIP_BYTES, MAX_HELLO_BYTES, MAX_SYNC_REQUEST_BYTES,
+        MAX_SYNC_RESPONSE_BYTES, MAX_TRANSACTION_BYTES,
     },
     messages::{Gossip, Request, Response},
 };
@@ -20,8 +22,8 @@ use crate::primitives::NetworkId;
 /// Arrays in arrays: the deepest message (an answer of profiles, their addresses) has five.
 const MAX_DEPTH: usize = 8;
 
-/// Why bytes are not a message, or a message may not become bytes. As an answer to what a peer sent, always the peer's
-/// fault.
+/// Why bytes are not a message, or a message may not become bytes. As an answer to what a peer
+/// sent, always the peer's fault.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CodecError {
     /// More bytes than a message of its kind may have.
@@ -91,16 +93,21 @@ impl CodecError {
     }
 }
 
-/// The canonical bytes of a value, whatever its size; [`encode_checked`] is for what others must accept.
+/// The canonical bytes of a value, whatever its size; [`encode_checked`] is for what others must
+/// accept.
 pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     let bytes = serde_cbor::to_vec(value);
-    // Writing to memory cannot fail, and our types know their lengths: those are serde_cbor's only errors.
+    // Writing to memory cannot fail, and our types know their lengths: those are serde_cbor's only
+    // errors.
     debug_assert!(bytes.is_ok());
     bytes.unwrap_or_default()
 }
 
 /// The canonical bytes of a value that is within its limits.
-pub fn encode_checked<T: Serialize + Bounded>(value: &T, limit: usize) -> Result<Vec<u8>, CodecError> {
+pub fn encode_checked<T: Serialize + Bounded>(
+    value: &T,
+    limit: usize,
+) -> Result<Vec<u8>, CodecError> {
     value.check_bounds()?;
     let bytes = encode(value);
     at_most_bytes(bytes.len(), limit)?;
@@ -108,11 +115,14 @@ pub fn encode_checked<T: Serialize + Bounded>(value: &T, limit: usize) -> Result
 }
 
 /// The value whose canonical encoding `bytes` is, within its limits.
-pub fn decode<T: Serialize + DeserializeOwned + Bounded>(bytes: &[u8], limit: usize) -> Result<T, CodecError> {
+pub fn decode<T: Serialize + DeserializeOwned + Bounded>(
+    bytes: &[u8],
+    limit: usize,
+) -> Result<T, CodecError> {
     at_most_bytes(bytes.len(), limit)?;
     scan(bytes, T::MAX_ITEMS)?;
-    let value: T =
-        serde_cbor::from_slice(bytes).map_err(|error| CodecError::Malformed { reason: error.to_string() })?;
+    let value: T = serde_cbor::from_slice(bytes)
+        .map_err(|error| CodecError::Malformed { reason: error.to_string() })?;
     if encode(&value) != bytes {
         return Err(CodecError::NotCanonical);
     }
@@ -124,8 +134,8 @@ const fn at_most_bytes(size: usize, limit: usize) -> Result<(), CodecError> {
     if size > limit { Err(CodecError::TooLarge { size, limit }) } else { Ok(()) }
 }
 
-/// Walks the bytes without allocating: one item of the subset of CBOR that our messages use, nothing after it, at most
-/// `max_items` items in all, `MAX_DEPTH` deep.
+/// Walks the bytes without allocating: one item of the subset of CBOR that our messages use,
+/// nothing after it, at most `max_items` items in all, `MAX_DEPTH` deep.
 fn scan(bytes: &[u8], max_items: usize) -> Result<(), CodecError> {
     let malformed = |reason: &str| CodecError::Malformed { reason: reason.to_owned() };
     let mut rest = bytes;
@@ -142,13 +152,15 @@ fn scan(bytes: &[u8], max_items: usize) -> Result<(), CodecError> {
             0 | 7 => {}
             2 | 3 => {
                 let length = usize::try_from(argument).unwrap_or(usize::MAX);
-                let (_, after) =
-                    rest.split_at_checked(length).ok_or_else(|| malformed("the bytes end inside a string"))?;
+                let (_, after) = rest
+                    .split_at_checked(length)
+                    .ok_or_else(|| malformed("the bytes end inside a string"))?;
                 rest = after;
             }
             4 if argument == 0 => {}
             4 => {
-                let slot = open.get_mut(depth).ok_or_else(|| malformed("arrays are nested too deep"))?;
+                let slot =
+                    open.get_mut(depth).ok_or_else(|| malformed("arrays are nested too deep"))?;
                 // An array's own items are counted down as each of them is complete.
                 *slot = argument;
                 depth = depth.saturating_add(1);
@@ -159,7 +171,11 @@ fn scan(bytes: &[u8], max_items: usize) -> Result<(), CodecError> {
         // An item is complete: so may be the arrays around it.
         loop {
             let Some(left) = depth.checked_sub(1).and_then(|top| open.get_mut(top)) else {
-                return if rest.is_empty() { Ok(()) } else { Err(malformed("bytes are left over")) };
+                return if rest.is_empty() {
+                    Ok(())
+                } else {
+                    Err(malformed("bytes are left over"))
+                };
             };
             *left = left.saturating_sub(1);
             if *left > 0 {
@@ -170,8 +186,8 @@ fn scan(bytes: &[u8], max_items: usize) -> Result<(), CodecError> {
     }
 }
 
-/// The major type and argument of the next item, and the bytes after its head. Only the shortest form of a number
-/// passes; of the simple values only null.
+/// The major type and argument of the next item, and the bytes after its head. Only the shortest
+/// form of a number passes; of the simple values only null.
 fn head(bytes: &[u8]) -> Result<(u8, u64, &[u8]), CodecError> {
     let short = || CodecError::Malformed { reason: "the bytes end inside an item".to_owned() };
     let (first, rest) = bytes.split_first().ok_or_else(short)?;
@@ -179,19 +195,29 @@ fn head(bytes: &[u8]) -> Result<(u8, u64, &[u8]), CodecError> {
     if major == 7 {
         return match low {
             22 => Ok((7, 22, rest)),
-            _ => Err(CodecError::Malformed { reason: "of the simple values only null is used".to_owned() }),
+            _ => Err(CodecError::Malformed {
+                reason: "of the simple values only null is used".to_owned(),
+            }),
         };
     }
     let (argument, least, rest) = match low {
         0..=23 => (u64::from(low), 0, rest),
-        24 => rest.split_first_chunk::<1>().map(|(n, r)| (u64::from(n[0]), 24, r)).ok_or_else(short)?,
-        25 => {
-            rest.split_first_chunk().map(|(n, r)| (u64::from(u16::from_be_bytes(*n)), 1 << 8, r)).ok_or_else(short)?
-        }
-        26 => {
-            rest.split_first_chunk().map(|(n, r)| (u64::from(u32::from_be_bytes(*n)), 1 << 16, r)).ok_or_else(short)?
-        }
-        27 => rest.split_first_chunk().map(|(n, r)| (u64::from_be_bytes(*n), 1 << 32, r)).ok_or_else(short)?,
+        24 => rest
+            .split_first_chunk::<1>()
+            .map(|(n, r)| (u64::from(n[0]), 24, r))
+            .ok_or_else(short)?,
+        25 => rest
+            .split_first_chunk()
+            .map(|(n, r)| (u64::from(u16::from_be_bytes(*n)), 1 << 8, r))
+            .ok_or_else(short)?,
+        26 => rest
+            .split_first_chunk()
+            .map(|(n, r)| (u64::from(u32::from_be_bytes(*n)), 1 << 16, r))
+            .ok_or_else(short)?,
+        27 => rest
+            .split_first_chunk()
+            .map(|(n, r)| (u64::from_be_bytes(*n), 1 << 32, r))
+            .ok_or_else(short)?,
         31 => return Err(CodecError::NotCanonical),
         _ => return Err(CodecError::Malformed { reason: format!("{first:#04x} begins no item") }),
     };
@@ -206,7 +232,8 @@ fn network_tag(network: &NetworkId) -> String {
 /// A request-response protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Protocol {
-    /// Who are you, and how far? The same on every network, so that another network's peer can be told so.
+    /// Who are you, and how far? The same on every network, so that another network's peer can be
+    /// told so.
     Hello,
     /// Profiles.
     Friends,
@@ -231,7 +258,8 @@ impl Protocol {
         }
     }
 
-    /// What peers negotiate: `/friendchain/hello/1`, others with the network's first 8 hex digits behind it.
+    /// What peers negotiate: `/friendchain/hello/1`, others with the network's first 8 hex digits
+    /// behind it.
     #[must_use]
     pub fn id(self, network: &NetworkId) -> String {
         match self {
@@ -350,7 +378,8 @@ impl Topic {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Chat, Self::Trades, Self::Blocks];
 
-    /// What gossipsub calls it: `/friendchain/topic/blocks/1/` and the network's first 8 hex digits.
+    /// What gossipsub calls it: `/friendchain/topic/blocks/1/` and the network's first 8 hex
+    /// digits.
     #[must_use]
     pub fn name(self, network: &NetworkId) -> String {
         format!("/friendchain/topic/{}/1/{}", self.code(), network_tag(network))
@@ -410,7 +439,10 @@ impl Gossip {
 }
 
 const _: () = {
-    assert!(MAX_CHAT_REQUEST_BYTES <= MAX_GOSSIP_BYTES && MAX_TRANSACTION_BYTES + 64 <= MAX_GOSSIP_BYTES);
+    assert!(
+        MAX_CHAT_REQUEST_BYTES <= MAX_GOSSIP_BYTES
+            && MAX_TRANSACTION_BYTES + 64 <= MAX_GOSSIP_BYTES
+    );
     // A block's transactions, each with a head of at most 5 bytes, fit an answer to GetBlockTrades.
     assert!(MAX_BLOCK_BYTES + MAX_BLOCK_TRADES * 5 + 64 <= MAX_SYNC_RESPONSE_BYTES);
     assert!(GET_DATA_BUDGET + MAX_BLOCK_BYTES + MAX_GET_DATA * 8 + 64 <= MAX_SYNC_RESPONSE_BYTES);

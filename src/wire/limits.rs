@@ -1,4 +1,5 @@
-//! What a message may hold at most. Each limit is documented in `proto/README.md`; relations are checked at compile time.
+//! What a message may hold at most. Each limit is documented in `proto/README.md`; relations are
+//! checked at compile time.
 
 use crate::{
     consensus::{MAX_INVITE_ADDRESS_BYTES, MAX_INVITE_ADDRESSES},
@@ -59,7 +60,9 @@ const _: () = {
     assert!(MAX_BLOCK_TRADES * 5 + 1_024 <= MAX_SYNC_REQUEST_BYTES);
     assert!(MAX_LOCATOR * 34 + 1_024 <= MAX_SYNC_REQUEST_BYTES);
     assert!(MAX_SHORT_IDS * 6 + MAX_TRANSACTION_BYTES + 1_024 <= MAX_GOSSIP_BYTES);
-    assert!(MAX_NAME_BYTES + MAX_ADDRESSES * (MAX_ADDRESS_BYTES + 3) + 256 <= MAX_FRIENDS_REQUEST_BYTES);
+    assert!(
+        MAX_NAME_BYTES + MAX_ADDRESSES * (MAX_ADDRESS_BYTES + 3) + 256 <= MAX_FRIENDS_REQUEST_BYTES
+    );
     assert!(MAX_PROFILES * (MAX_FRIENDS_REQUEST_BYTES - 512) <= MAX_FRIENDS_RESPONSE_BYTES);
     assert!(MAX_LINE_BYTES + 512 <= MAX_CHAT_REQUEST_BYTES);
     assert!(MAX_ADDRESSES == MAX_INVITE_ADDRESSES && MAX_ADDRESS_BYTES == MAX_INVITE_ADDRESS_BYTES);

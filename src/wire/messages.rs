@@ -9,7 +9,8 @@ use crate::primitives::{BlockHash, Height, NetworkId, Owner, PeerId, Signature, 
 pub const PROTOCOL_VERSION: u32 = 1;
 
 wire_struct! {
-    /// Who a node is and how far it is: first on every connection, and again at news. The seed's `version`.
+    /// Who a node is and how far it is: first on every connection, and again at news. The seed's
+    /// `version`.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct Status {
         /// [`PROTOCOL_VERSION`].
@@ -182,7 +183,8 @@ wire_enum! {
     /// Answered on `sync`.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub enum SyncResponse {
-        /// Headers, 92 bytes each, one after the other, parents first: the ids and their proof. Empty: nothing newer.
+        /// Headers, 92 bytes each, one after the other, parents first: the ids and their proof.
+        /// Empty: nothing newer.
         0 = Inv(ByteBuf),
         /// Ids of waiting trades.
         1 = MempoolIds(Vec<TxId>),
@@ -251,7 +253,8 @@ wire_enum! {
     /// Published on the topic `trades`.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub enum TradeGossip {
-        /// A canonical transaction, and when it was announced, so that an announcement again is another message.
+        /// A canonical transaction, and when it was announced, so that an announcement again is
+        /// another message.
         0 = Trade(TradeAnnouncement),
     }
 

@@ -1,8 +1,10 @@
-//! What peers say to each other: message types, their limits, what is signed in them, and the codec.
+//! What peers say to each other: message types, their limits, what is signed in them, and the
+//! codec.
 //!
-//! Envelopes are canonical CBOR arrays; what is hashed or signed (headers, blocks, trades, profiles, lines) travels in
-//! them as byte strings of, or is signed over, the fixed layouts of [`primitives::encoding`](crate::primitives::encoding).
-//! `proto/` documents all of it for other implementations.
+//! Envelopes are canonical CBOR arrays; what is hashed or signed (headers, blocks, trades,
+//! profiles, lines) travels in them as byte strings of, or is signed over, the fixed layouts of
+//! [`primitives::encoding`](crate::primitives::encoding). `proto/` documents all of it for other
+//! implementations.
 
 mod array;
 mod bounds;

@@ -1,8 +1,8 @@
 //! What is signed in profiles, lines and goodbyes, and by whom.
 //!
-//! The bytes that a key signs have a fixed layout, little-endian, whatever CBOR says: a domain tag, the network id, then
-//! the fields; whatever varies in length stands behind its length as a u16. Each layout is in `proto/README.md`, with golden
-//! vectors.
+//! The bytes that a key signs have a fixed layout, little-endian, whatever CBOR says: a domain tag,
+//! the network id, then the fields; whatever varies in length stands behind its length as a u16.
+//! Each layout is in `proto/README.md`, with golden vectors.
 
 use std::{fmt, str::FromStr};
 
@@ -22,8 +22,8 @@ const PROFILE_TAG: &[u8] = b"friendchain/profile/1";
 const LINE_TAG: &[u8] = b"friendchain/line/1";
 const QUIT_TAG: &[u8] = b"friendchain/quit/1";
 
-/// Names a line or goodbye: the first 16 bytes of SHA-256 of its signing bytes. The signature stays out of it, so a
-/// second signature of the same line is the same line.
+/// Names a line or goodbye: the first 16 bytes of SHA-256 of its signing bytes. The signature stays
+/// out of it, so a second signature of the same line is the same line.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MessageId(pub [u8; 16]);
 
@@ -92,7 +92,8 @@ impl SigningBytes {
         self
     }
 
-    /// Limits of the fields, checked before anything is signed or verified, keep lengths far below the u16's.
+    /// Limits of the fields, checked before anything is signed or verified, keep lengths far below
+    /// the u16's.
     fn counted(mut self, bytes: &[u8]) -> Self {
         self.0.extend(u16::try_from(bytes.len()).unwrap_or(u16::MAX).to_le_bytes());
         self.fixed(bytes)
@@ -101,15 +102,16 @@ impl SigningBytes {
 
 /// Whether `signature` is `signer`'s over `message`, by the rule that transactions follow too.
 fn verify(signer: &PeerId, message: &[u8], signature: &Signature) -> Result<(), VerifyError> {
-    verify_signature(&signer.0, message, signature).map_err(|_| VerifyError::Signature { signer: *signer })
+    verify_signature(&signer.0, message, signature)
+        .map_err(|_| VerifyError::Signature { signer: *signer })
 }
 
 /// What a constructor puts in place of the signature until it has signed.
 const UNSIGNED: Signature = Signature([0; 64]);
 
 impl SignedProfile {
-    /// What its key signs: tag, network, peer 32, name, count of addresses u16, each address, payment (0 or 20 bytes),
-    /// sequence u64.
+    /// What its key signs: tag, network, peer 32, name, count of addresses u16, each address,
+    /// payment (0 or 20 bytes), sequence u64.
     #[must_use]
     pub fn signing_bytes(&self, network: &NetworkId) -> Vec<u8> {
         let count = u16::try_from(self.addresses.len()).unwrap_or(u16::MAX);
@@ -117,7 +119,8 @@ impl SignedProfile {
             .fixed(&self.peer.0.0)
             .counted(self.name.as_bytes())
             .fixed(&count.to_le_bytes());
-        let bytes = self.addresses.iter().fold(bytes, |bytes, address| bytes.counted(address.as_bytes()));
+        let bytes =
+            self.addresses.iter().fold(bytes, |bytes, address| bytes.counted(address.as_bytes()));
         let payment = self.payment.as_ref().map_or(&[][..], |owner| &owner.0[..]);
         bytes.counted(payment).fixed(&self.sequence.to_le_bytes()).0
     }
@@ -138,7 +141,8 @@ impl SignedProfile {
         sequence: UnixMillis,
         signer: &dyn Fn(&[u8]) -> Signature,
     ) -> Result<Self, CodecError> {
-        let mut profile = Self { peer, name: name.to_owned(), addresses, payment, sequence, signature: UNSIGNED };
+        let mut profile =
+            Self { peer, name: name.to_owned(), addresses, payment, sequence, signature: UNSIGNED };
         profile.check_bounds()?;
         profile.signature = signer(&profile.signing_bytes(network));
         Ok(profile)
@@ -146,7 +150,8 @@ impl SignedProfile {
 }
 
 impl SignedLine {
-    /// What its author signs: tag, network, author 32, to (0 or 32 bytes), time u64, counter u64, text.
+    /// What its author signs: tag, network, author 32, to (0 or 32 bytes), time u64, counter u64,
+    /// text.
     #[must_use]
     pub fn signing_bytes(&self, network: &NetworkId) -> Vec<u8> {
         SigningBytes::new(LINE_TAG, network)
@@ -180,7 +185,8 @@ impl SignedLine {
         text: &str,
         signer: &dyn Fn(&[u8]) -> Signature,
     ) -> Result<Self, CodecError> {
-        let mut line = Self { author, to, time, counter, text: text.to_owned(), signature: UNSIGNED };
+        let mut line =
+            Self { author, to, time, counter, text: text.to_owned(), signature: UNSIGNED };
         line.check_bounds()?;
         line.signature = signer(&line.signing_bytes(network));
         Ok(line)
@@ -239,7 +245,9 @@ mod tests {
 
     fn key(seed: u8) -> (PeerId, impl Fn(&[u8]) -> Signature) {
         let key = SigningKey::from_bytes(&[seed; 32]);
-        (PeerId(PublicKey(key.verifying_key().to_bytes())), move |bytes: &[u8]| Signature(key.sign(bytes).to_bytes()))
+        (PeerId(PublicKey(key.verifying_key().to_bytes())), move |bytes: &[u8]| {
+            Signature(key.sign(bytes).to_bytes())
+        })
     }
 
     fn line(text: &str) -> SignedLine {
@@ -263,7 +271,10 @@ mod tests {
             assert_ne!(other.id(&NETWORK), line.id(&NETWORK));
         }
         let author = key(2).0;
-        assert_eq!(SignedLine { author, ..line }.verify(&NETWORK), Err(VerifyError::Signature { signer: author }));
+        assert_eq!(
+            SignedLine { author, ..line }.verify(&NETWORK),
+            Err(VerifyError::Signature { signer: author })
+        );
     }
 
     #[test]
@@ -278,10 +289,14 @@ mod tests {
     #[test]
     fn a_profile_verifies_and_moving_bytes_between_its_fields_breaks_it() {
         let (peer, signer) = key(3);
-        let addresses = vec!["/ip4/10.0.0.1/tcp/1".to_owned(), "/ip4/10.0.0.1/udp/1/quic-v1".to_owned()];
-        let profile = SignedProfile::sign(&NETWORK, peer, "yzw", addresses, Some(Owner([4; 20])), 9, &signer).unwrap();
+        let addresses =
+            vec!["/ip4/10.0.0.1/tcp/1".to_owned(), "/ip4/10.0.0.1/udp/1/quic-v1".to_owned()];
+        let profile =
+            SignedProfile::sign(&NETWORK, peer, "yzw", addresses, Some(Owner([4; 20])), 9, &signer)
+                .unwrap();
         assert_eq!(profile.verify(&NETWORK), Ok(()));
-        let joined = SignedProfile { addresses: vec![profile.addresses.concat()], ..profile.clone() };
+        let joined =
+            SignedProfile { addresses: vec![profile.addresses.concat()], ..profile.clone() };
         let moved = SignedProfile { name: "yz".to_owned(), ..profile.clone() };
         let unpaid = SignedProfile { payment: None, ..profile.clone() };
         for other in [joined, moved, unpaid] {

@@ -43,30 +43,33 @@ fn status() -> impl Strategy<Value = Status> {
 
 fn profile() -> impl Strategy<Value = SignedProfile> {
     let payment = option::of(any::<[u8; 20]>().prop_map(Owner));
-    (peer(), "\\PC{0,32}", vec("[a-z/0-9]{0,256}", 0..=8), payment, any::<u64>(), signature()).prop_map(
-        |(peer, name, addresses, payment, sequence, signature)| SignedProfile {
+    (peer(), "\\PC{0,32}", vec("[a-z/0-9]{0,256}", 0..=8), payment, any::<u64>(), signature())
+        .prop_map(|(peer, name, addresses, payment, sequence, signature)| SignedProfile {
             peer,
             name,
             addresses,
             payment,
             sequence,
             signature,
-        },
-    )
+        })
 }
 
 fn line() -> impl Strategy<Value = SignedLine> {
     (peer(), option::of(peer()), any::<(u64, u64)>(), "\\PC{0,1024}", signature()).prop_map(
-        |(author, to, (time, counter), text, signature)| SignedLine { author, to, time, counter, text, signature },
+        |(author, to, (time, counter), text, signature)| SignedLine {
+            author,
+            to,
+            time,
+            counter,
+            text,
+            signature,
+        },
     )
 }
 
 fn quit() -> impl Strategy<Value = SignedQuit> {
-    (peer(), any::<(u64, u64)>(), signature()).prop_map(|(author, (time, counter), signature)| SignedQuit {
-        author,
-        time,
-        counter,
-        signature,
+    (peer(), any::<(u64, u64)>(), signature()).prop_map(|(author, (time, counter), signature)| {
+        SignedQuit { author, time, counter, signature }
     })
 }
 
@@ -83,27 +86,34 @@ fn refusal() -> impl Strategy<Value = Refusal> {
 }
 
 pub(super) fn request() -> impl Strategy<Value = Request> {
-    let id = prop_oneof![hash().prop_map(ItemId::Block), any::<[u8; 32]>().prop_map(|id| ItemId::Trade(TxId(id)))];
-    let positions = proptest::collection::btree_set(any::<u32>(), 0..40).prop_map(|set| set.into_iter().collect());
+    let id = prop_oneof![
+        hash().prop_map(ItemId::Block),
+        any::<[u8; 32]>().prop_map(|id| ItemId::Trade(TxId(id)))
+    ];
+    let positions = proptest::collection::btree_set(any::<u32>(), 0..40)
+        .prop_map(|set| set.into_iter().collect());
     prop_oneof![
         status().prop_map(|status| Request::Hello(HelloRequest::Status(status))),
         Just(Request::Friends(FriendsRequest::Explore)),
         profile().prop_map(|profile| Request::Friends(FriendsRequest::Introduce(profile))),
         line().prop_map(|line| Request::Chat(ChatRequest::Direct(line))),
-        (vec(hash(), 0..=64), 0..=2_000_u32)
-            .prop_map(|(locator, limit)| Request::Sync(SyncRequest::GetBlocks(GetBlocks { locator, limit }))),
+        (vec(hash(), 0..=64), 0..=2_000_u32).prop_map(|(locator, limit)| Request::Sync(
+            SyncRequest::GetBlocks(GetBlocks { locator, limit })
+        )),
         Just(Request::Sync(SyncRequest::GetMempool)),
         vec(id, 1..=128).prop_map(|ids| Request::Sync(SyncRequest::GetData(ids))),
-        (hash(), positions).prop_map(|(block, positions)| Request::Sync(SyncRequest::GetBlockTrades(GetBlockTrades {
-            block,
-            positions
-        }))),
+        (hash(), positions).prop_map(|(block, positions)| Request::Sync(
+            SyncRequest::GetBlockTrades(GetBlockTrades { block, positions })
+        )),
     ]
 }
 
 pub(super) fn response() -> impl Strategy<Value = Response> {
-    let item =
-        prop_oneof![bytes(0..300).prop_map(Item::Block), bytes(0..300).prop_map(Item::Trade), Just(Item::NotFound)];
+    let item = prop_oneof![
+        bytes(0..300).prop_map(Item::Block),
+        bytes(0..300).prop_map(Item::Trade),
+        Just(Item::NotFound)
+    ];
     let sync = prop_oneof![
         (0..20_usize).prop_flat_map(|count| bytes(count * 92)).prop_map(SyncResponse::Inv),
         vec(any::<[u8; 32]>().prop_map(TxId), 0..50).prop_map(SyncResponse::MempoolIds),
@@ -118,7 +128,8 @@ pub(super) fn response() -> impl Strategy<Value = Response> {
         status().prop_map(|status| Response::Hello(HelloResponse::Status(status))),
         hash().prop_map(|network| Response::Hello(HelloResponse::WrongNetwork(network))),
         Just(Response::Hello(HelloResponse::Busy)),
-        vec(profile(), 0..=8).prop_map(|profiles| Response::Friends(FriendsResponse::Profiles(profiles))),
+        vec(profile(), 0..=8)
+            .prop_map(|profiles| Response::Friends(FriendsResponse::Profiles(profiles))),
         Just(Response::Friends(FriendsResponse::Welcome)),
         refusal().prop_map(|refusal| Response::Friends(FriendsResponse::Refused(refusal))),
         Just(Response::Chat(ChatResponse::Delivered)),
@@ -131,9 +142,9 @@ pub(super) fn gossip() -> impl Strategy<Value = Gossip> {
     prop_oneof![
         line().prop_map(|line| Gossip::Chat(ChatGossip::Line(line))),
         quit().prop_map(|quit| Gossip::Chat(ChatGossip::Quit(quit))),
-        (bytes(0..2_000), any::<u32>()).prop_map(|(transaction, round)| Gossip::Trade(TradeGossip::Trade(
-            TradeAnnouncement { transaction, round }
-        ))),
+        (bytes(0..2_000), any::<u32>()).prop_map(|(transaction, round)| Gossip::Trade(
+            TradeGossip::Trade(TradeAnnouncement { transaction, round })
+        )),
         bytes(92).prop_map(|header| Gossip::Block(BlockGossip::Solved(header))),
         (bytes(92), bytes(0..300), (0..40_usize).prop_flat_map(|count| bytes(count * 6))).prop_map(
             |(header, coinbase, short_ids)| {

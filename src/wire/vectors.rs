@@ -1,8 +1,8 @@
-//! The wire as `proto/` tells it to other implementations: golden bytes of every message, the CDDL, and the tables of its
-//! README, each held against the code.
+//! The wire as `proto/` tells it to other implementations: golden bytes of every message, the CDDL,
+//! and the tables of its README, each held against the code.
 //!
-//! `proto/vectors/wire.json` is made anew and compared with the file; with `FRIENDCHAIN_BLESS=1` in the environment it is
-//! written instead: for a message that is added, never for one that stands.
+//! `proto/vectors/wire.json` is made anew and compared with the file; with `FRIENDCHAIN_BLESS=1` in
+//! the environment it is written instead: for a message that is added, never for one that stands.
 
 mod examples;
 mod readme;
@@ -42,8 +42,9 @@ fn golden(file: &str, made: &Value) -> Value {
     frozen
 }
 
-/// CBOR's diagnostic notation (RFC 8949, section 8) of the first item: numbers, strings, arrays and null, which is all
-/// that messages hold. Written without the codec, so that it vouches for the bytes.
+/// CBOR's diagnostic notation (RFC 8949, section 8) of the first item: numbers, strings, arrays and
+/// null, which is all that messages hold. Written without the codec, so that it vouches for the
+/// bytes.
 fn diagnostic(bytes: &mut &[u8]) -> String {
     let (&first, rest) = bytes.split_first().expect("an item");
     let width = match first & 0x1f {
@@ -67,7 +68,9 @@ fn diagnostic(bytes: &mut &[u8]) -> String {
         0 => argument.to_string(),
         2 => format!("h'{}'", hex(string())),
         3 => format!("{:?}", String::from_utf8(string()).expect("UTF-8")),
-        4 => format!("[{}]", (0..argument).map(|_| diagnostic(bytes)).collect::<Vec<_>>().join(", ")),
+        4 => {
+            format!("[{}]", (0..argument).map(|_| diagnostic(bytes)).collect::<Vec<_>>().join(", "))
+        }
         7 if first == 0xf6 => "null".to_owned(),
         _ => panic!("{first:#04x} begins nothing that messages hold"),
     }
@@ -99,7 +102,11 @@ fn signed_vectors(world: &World) -> Vec<Value> {
     for verified in [profile.verify(network), bare.verify(network), quit.verify(network)] {
         verified.expect("its own signature");
     }
-    let vector = |kind: &str, signer: usize, message: Vec<u8>, signature: crate::primitives::Signature, id| {
+    let vector = |kind: &str,
+                  signer: usize,
+                  message: Vec<u8>,
+                  signature: crate::primitives::Signature,
+                  id| {
         json!({
             "kind": kind, "signer": FRIENDS[signer].0, "signing_bytes": hex(message), "signature": signature,
             "message_id": id,
@@ -109,9 +116,27 @@ fn signed_vectors(world: &World) -> Vec<Value> {
     vec![
         vector("profile", 0, profile.signing_bytes(network), profile.signature, no_id.clone()),
         vector("profile", 1, bare.signing_bytes(network), bare.signature, no_id),
-        vector("line", 0, direct.signing_bytes(network), direct.signature, Some(direct.id(network).to_string())),
-        vector("line", 0, to_all.signing_bytes(network), to_all.signature, Some(to_all.id(network).to_string())),
-        vector("quit", 0, quit.signing_bytes(network), quit.signature, Some(quit.id(network).to_string())),
+        vector(
+            "line",
+            0,
+            direct.signing_bytes(network),
+            direct.signature,
+            Some(direct.id(network).to_string()),
+        ),
+        vector(
+            "line",
+            0,
+            to_all.signing_bytes(network),
+            to_all.signature,
+            Some(to_all.id(network).to_string()),
+        ),
+        vector(
+            "quit",
+            0,
+            quit.signing_bytes(network),
+            quit.signature,
+            Some(quit.id(network).to_string()),
+        ),
     ]
 }
 
@@ -129,12 +154,14 @@ fn refused_vectors(world: &World) -> Vec<Value> {
     let blocks = Channel::Gossip(Topic::Blocks);
     let locator = |count: usize| {
         let hashes = [&[0x58, 0x20][..], &[7; 32]].concat().repeat(count);
-        [&[0x82, 0x00, 0x82, 0x98, u8::try_from(count).expect("few")][..], &hashes, &[0x01]].concat()
+        [&[0x82, 0x00, 0x82, 0x98, u8::try_from(count).expect("few")][..], &hashes, &[0x01]]
+            .concat()
     };
     sync.decode(&locator(64)).expect("a locator of 64 is within the limit");
     let status = Message::encode(&world.messages()[0].1);
     let short_work = {
-        let at = status.windows(4).position(|window| window == [0x58, 0x20, 0, 0]).expect("the work");
+        let at =
+            status.windows(4).position(|window| window == [0x58, 0x20, 0, 0]).expect("the work");
         [&status[..at], &[0x58, 0x1f], &status[at + 3..]].concat()
     };
     vec![
@@ -158,7 +185,11 @@ fn refused_vectors(world: &World) -> Vec<Value> {
         }),
         refused(inv, "headers of 91 bytes", &[&[0x82, 0x00, 0x58, 0x5b][..], &[1; 91]].concat()),
         refused(inv, "an unknown refusal", &[0x82, 0x06, 0x81, 0x07]),
-        refused(blocks, "a header of 93 bytes", &[&[0x82, 0x00, 0x58, 0x5d][..], &[1; 93]].concat()),
+        refused(
+            blocks,
+            "a header of 93 bytes",
+            &[&[0x82, 0x00, 0x58, 0x5d][..], &[1; 93]].concat(),
+        ),
     ]
 }
 
@@ -175,7 +206,9 @@ fn messages_are_frozen() {
         })
     });
     let named = |ids: &mut dyn Iterator<Item = (Channel, String)>| -> Value {
-        ids.map(|(channel, id)| (channel.name().to_owned(), Value::from(id))).collect::<serde_json::Map<_, _>>().into()
+        ids.map(|(channel, id)| (channel.name().to_owned(), Value::from(id)))
+            .collect::<serde_json::Map<_, _>>()
+            .into()
     };
     let short_ids = world.block.transactions[1..].iter().map(|transaction| {
         let (block, leaf) = (world.header.hash(), leaf_hash(transaction));
@@ -195,7 +228,9 @@ fn messages_are_frozen() {
     });
     let frozen = golden("wire.json", &made);
 
-    for (vector, (says, message)) in frozen["messages"].as_array().expect("a list").iter().zip(&messages) {
+    for (vector, (says, message)) in
+        frozen["messages"].as_array().expect("a list").iter().zip(&messages)
+    {
         let encoded = bytes(vector, "bytes");
         assert_eq!(message.channel().decode(&encoded).as_ref(), Ok(message), "{says}");
         assert_eq!(message.encode(), encoded, "{says}");
@@ -205,7 +240,8 @@ fn messages_are_frozen() {
 /// Whether the CDDL of `proto/` allows these bytes.
 fn in_cddl(channel: Channel, bytes: &[u8]) -> Result<(), String> {
     let (cddl, rule) = channel.rule();
-    cddl_cat::validate_cbor_bytes(rule, cddl, bytes).map_err(|error| format!("{rule}: {error}: {}", hex(bytes)))
+    cddl_cat::validate_cbor_bytes(rule, cddl, bytes)
+        .map_err(|error| format!("{rule}: {error}: {}", hex(bytes)))
 }
 
 #[test]
@@ -215,7 +251,10 @@ fn every_frozen_message_is_in_the_cddl_of_its_channel_alone() {
         in_cddl(message.channel(), &message.encode()).expect(says);
     }
     for channel in Channel::all() {
-        assert!(messages.iter().any(|(_, message)| message.channel() == channel), "{channel:?} has an example");
+        assert!(
+            messages.iter().any(|(_, message)| message.channel() == channel),
+            "{channel:?} has an example"
+        );
         for bytes in [&[0x80][..], &[0x81, 0x18, 0x63], &[0x00], &[0xa0], &[0x82, 0x00, 0x00]] {
             assert!(in_cddl(channel, bytes).is_err(), "{channel:?}: {bytes:x?}");
         }
@@ -230,13 +269,16 @@ fn limits_of_the_cddl_are_the_codecs() {
         [head, HEXLOWER.decode(value.as_bytes()).expect("hex").repeat(count)].concat()
     };
     let string = |major: u8, length: usize| {
-        let head = [&[major << 5 | 0x1a][..], &u32::try_from(length).expect("short").to_be_bytes()].concat();
+        let head = [&[major << 5 | 0x1a][..], &u32::try_from(length).expect("short").to_be_bytes()]
+            .concat();
         [head, vec![b'x'; length]].concat()
     };
     let hash = format!("5820{}", "07".repeat(32));
     let sync = Channel::Request(Protocol::Sync);
     let data = Channel::Response(Protocol::Sync);
-    let of = |channel: Channel, number: u8, body: Vec<u8>| (channel, [&[0x82, number][..], &body].concat());
+    let of = |channel: Channel, number: u8, body: Vec<u8>| {
+        (channel, [&[0x82, number][..], &body].concat())
+    };
     let limits = super::limits::MAX_BLOCK_TRADES;
     let cases = [
         (of(sync, 2, count(&format!("8200{hash}"), 129)), false),
@@ -247,8 +289,22 @@ fn limits_of_the_cddl_are_the_codecs() {
         (of(data, 3, count("40", limits)), true),
         (of(data, 0, string(2, 184_000)), true),
         (of(data, 0, string(2, 184_092)), false),
-        (of(data, 2, [&[0x81, 0x82, 0x00][..], &string(2, super::limits::MAX_BLOCK_BYTES + 1)].concat()), false),
-        (of(data, 2, [&[0x81, 0x82, 0x00][..], &string(2, super::limits::MAX_BLOCK_BYTES)].concat()), true),
+        (
+            of(
+                data,
+                2,
+                [&[0x81, 0x82, 0x00][..], &string(2, super::limits::MAX_BLOCK_BYTES + 1)].concat(),
+            ),
+            false,
+        ),
+        (
+            of(
+                data,
+                2,
+                [&[0x81, 0x82, 0x00][..], &string(2, super::limits::MAX_BLOCK_BYTES)].concat(),
+            ),
+            true,
+        ),
         (of(data, 2, [&[0x81, 0x82, 0x01][..], &string(2, 100_001)].concat()), false),
         (of(data, 2, [&[0x81, 0x82, 0x01][..], &string(2, 100_000)].concat()), true),
         (
@@ -259,7 +315,15 @@ fn limits_of_the_cddl_are_the_codecs() {
         ),
         (
             of(Channel::Gossip(Topic::Chat), 0, {
-                [&[0x86, 0x58, 0x20][..], &[1; 32], &[0xf6, 0, 0], &string(3, 4_097), &[0x58, 0x40], &[2; 64]].concat()
+                [
+                    &[0x86, 0x58, 0x20][..],
+                    &[1; 32],
+                    &[0xf6, 0, 0],
+                    &string(3, 4_097),
+                    &[0x58, 0x40],
+                    &[2; 64],
+                ]
+                .concat()
             }),
             false,
         ),
@@ -307,8 +371,13 @@ fn a_rule_of_one_name_reads_alike_in_every_file() {
         let lines = file.lines().map(|line| line.split(';').next().unwrap_or_default());
         let text = lines.collect::<Vec<_>>().join("\n");
         for rule in text.split("\n\n").flat_map(|part| {
-            let starts = part.lines().filter(|line| line.contains(" = ") || line.ends_with(" =")).count();
-            if starts > 1 { part.lines().map(str::to_owned).collect() } else { vec![part.to_owned()] }
+            let starts =
+                part.lines().filter(|line| line.contains(" = ") || line.ends_with(" =")).count();
+            if starts > 1 {
+                part.lines().map(str::to_owned).collect()
+            } else {
+                vec![part.to_owned()]
+            }
         }) {
             let Some((name, body)) = rule.split_once('=') else { continue };
             let body: String = body.split_whitespace().collect();

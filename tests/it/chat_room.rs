@@ -24,7 +24,8 @@ fn await_note(folders: &[&Folder], words: &str) {
 fn await_everyone(consoles: &mut [Node]) {
     let names: Vec<_> = consoles.iter().map(|console| console.folder.id.clone()).collect();
     for console in consoles {
-        let others: Vec<_> = names.iter().filter(|name| **name != console.folder.id).map(String::as_str).collect();
+        let others: Vec<_> =
+            names.iter().filter(|name| **name != console.folder.id).map(String::as_str).collect();
         console.ask("lf", &others);
     }
 }
@@ -49,8 +50,11 @@ fn five_friends_meet_chat_write_notes_and_part() {
     let _ports = lock_story_ports();
     let net = TestNet::new();
     // people 127.0.0.1 8891 yzw … people 127.0.0.1 8895 hjs
-    let mut consoles: Vec<Node> =
-        FRIENDS.iter().zip(FIRST_PORT..).map(|(name, port)| net.folder(name).people("127.0.0.1", port, &[])).collect();
+    let mut consoles: Vec<Node> = FRIENDS
+        .iter()
+        .zip(FIRST_PORT..)
+        .map(|(name, port)| net.folder(name).people("127.0.0.1", port, &[]))
+        .collect();
     let folders: Vec<_> = consoles.iter().map(|console| console.folder.clone()).collect();
     let all: Vec<_> = folders.iter().collect();
 
@@ -73,7 +77,8 @@ fn whole_lines_reach_whom_they_are_for(consoles: &mut [Node]) {
     consoles[0].say("c yjf Good morning to you");
     let shown = consoles[1].await_printed(marks[1], "Good morning to you");
     assert!(shown.contains("yzw"), "it says who wrote: {shown:?}");
-    // Lines of one author to all come after: once they are shown, the direct one is not still on its way.
+    // Lines of one author to all come after: once they are shown, the direct one is not still on
+    // its way.
     consoles[0].say("ca Good evening, all of you");
     for (console, mark) in consoles.iter().zip(&marks).skip(1) {
         let shown = console.await_printed(*mark, "Good evening, all of you");
@@ -81,7 +86,11 @@ fn whole_lines_reach_whom_they_are_for(consoles: &mut [Node]) {
     }
     for (console, mark) in consoles.iter().zip(&marks).skip(2) {
         let printed = console.printed_since(*mark);
-        assert!(!printed.contains("Good morning to you"), "{} is not yjf: {printed}", console.folder.id);
+        assert!(
+            !printed.contains("Good morning to you"),
+            "{} is not yjf: {printed}",
+            console.folder.id
+        );
     }
     // To and fro: the answer finds its way back.
     let mark = consoles[0].output_mark();
@@ -123,15 +132,30 @@ fn every_word_answers(console: &mut Node) {
     console.ask("la", &[&address]);
     console.ask("lb", &["GoodMorning!", "I have no coins and write"]);
     console.ask("ln", &["yzw"]);
-    console.ask("h", &["b <data>", "c <friend> <data>", "ca <data>", "la", "lb", "lf", "ln", "sync", "q"]);
-    for wrong in ["c", "c yjf", "ca", "b", "sync nobody-of-that-name", "no-such-word", "c nobody-of-that-name hello"] {
+    console.ask(
+        "h",
+        &["b <data>", "c <friend> <data>", "ca <data>", "la", "lb", "lf", "ln", "sync", "q"],
+    );
+    for wrong in [
+        "c",
+        "c yjf",
+        "ca",
+        "b",
+        "sync nobody-of-that-name",
+        "no-such-word",
+        "c nobody-of-that-name hello",
+    ] {
         let mark = console.output_mark();
         console.say(wrong);
-        // The answer to the next command shows that the one before was answered, and that the console lives.
+        // The answer to the next command shows that the one before was answered, and that the
+        // console lives.
         console.say("ln");
         console.await_printed(mark, "yzw");
         let printed = console.printed_since(mark);
-        assert!(!printed.trim().is_empty() && !printed.contains("panicked"), "{wrong:?}: {printed}");
+        assert!(
+            !printed.trim().is_empty() && !printed.contains("panicked"),
+            "{wrong:?}: {printed}"
+        );
     }
     let mark = console.output_mark();
     console.say("c");
@@ -143,11 +167,14 @@ fn every_word_answers(console: &mut Node) {
 /// `q` says goodbye; `kill -9` is noticed; who comes back has its chain, its friends and its name.
 fn goodbyes_and_crashes_are_noticed(mut consoles: Vec<Node>, all: &[&Folder]) {
     let mut hjs = consoles.pop().expect("the fifth");
-    let marks: Vec<_> = consoles.iter().map(|console| (console.log_mark(), console.output_mark())).collect();
+    let marks: Vec<_> =
+        consoles.iter().map(|console| (console.log_mark(), console.output_mark())).collect();
     hjs.say("q");
     assert!(hjs.await_end().success(), "q ends the node in `people`");
     for (console, (log, output)) in consoles.iter().zip(&marks) {
-        console.await_event_since(*log, "friend_left", |event| event["name"] == "hjs" && event["how"] == "quit");
+        console.await_event_since(*log, "friend_left", |event| {
+            event["name"] == "hjs" && event["how"] == "quit"
+        });
         console.await_printed(*output, "hjs");
         await_presence(&console.folder, "hjs", false);
     }
@@ -156,7 +183,8 @@ fn goodbyes_and_crashes_are_noticed(mut consoles: Vec<Node>, all: &[&Folder]) {
     let (folder, status) = (xzq.folder.clone(), xzq.status());
     xzq.kill();
     for console in &consoles {
-        console.await_event("friend_left", |event| event["name"] == "xzq" && event["how"] == "lost");
+        console
+            .await_event("friend_left", |event| event["name"] == "xzq" && event["how"] == "lost");
         await_presence(&console.folder, "xzq", false);
     }
 
@@ -206,7 +234,12 @@ fn a_line_to_a_friend_who_is_away_is_delivered_when_the_friend_is_back() {
         holds(message.as_ref().is_some_and(|message| message["state"] == "delivered"), &history)
     });
     let kept = yjf.json(["history", "yzw"]);
-    let texts: Vec<_> = kept["messages"].as_array().expect("messages").iter().map(|message| &message["text"]).collect();
+    let texts: Vec<_> = kept["messages"]
+        .as_array()
+        .expect("messages")
+        .iter()
+        .map(|message| &message["text"])
+        .collect();
     assert_eq!(texts.iter().filter(|text| **text == "read this later").count(), 1, "{kept}");
 }
 

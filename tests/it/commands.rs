@@ -1,4 +1,5 @@
-//! Commands that no story tells of: notes and look-ups, chat to all, bans, leaving a chain, and who may command a node.
+//! Commands that no story tells of: notes and look-ups, chat to all, bans, leaving a chain, and who
+//! may command a node.
 
 use std::{
     io::{Read, Write},
@@ -32,7 +33,8 @@ fn a_note_is_found_by_every_look_up() {
     assert_eq!(by_hash["transactions"][1]["txid"], txid);
     folder.mine(3, None);
     let page = folder.json(["print-chain", "--from", "2", "--limit", "2"]);
-    let heights: Vec<_> = page["blocks"].as_array().expect("blocks").iter().map(|b| number(&b["height"])).collect();
+    let heights: Vec<_> =
+        page["blocks"].as_array().expect("blocks").iter().map(|b| number(&b["height"])).collect();
     assert_eq!(heights, [2, 1], "from a height downward");
     assert_eq!(page["blocks"][1]["hash"], block);
     node.stop();
@@ -47,7 +49,8 @@ fn a_trade_that_is_stuck_is_replaced_by_one_that_pays_more() {
     folder.create_chain(&address);
     let node = folder.start(&[]);
 
-    let stuck = text(&folder.json(["send", "--from", &address, "--to", &other, "--amount", "10"])["txid"]);
+    let stuck =
+        text(&folder.json(["send", "--from", &address, "--to", &other, "--amount", "10"])["txid"]);
     let waiting = folder.json(["mempool"]);
     assert_eq!(waiting["transactions"][0]["waiting"]["fee_rate_units"], "0", "{waiting}");
     assert_eq!(waiting["transactions"][0]["waiting"]["own"], true, "{waiting}");
@@ -57,9 +60,14 @@ fn a_trade_that_is_stuck_is_replaced_by_one_that_pays_more() {
     assert!(sentence.contains("to replace it, pay a fee of 0.0000"), "{sentence}");
 
     // It spends what is left over of the first.
-    let resting = text(&folder.json(["send", "--from", &address, "--to", &other, "--amount", "5"])["txid"]);
+    let resting =
+        text(&folder.json(["send", "--from", &address, "--to", &other, "--amount", "5"])["txid"]);
     let raised = folder.json(["raise-fee", &stuck, "--fee", "0.001"]);
-    assert_eq!((&raised["state"], &raised["replaces"]), (&"mempool".into(), &stuck.clone().into()), "{raised}");
+    assert_eq!(
+        (&raised["state"], &raised["replaces"]),
+        (&"mempool".into(), &stuck.clone().into()),
+        "{raised}"
+    );
     assert_eq!(raised["also_void"], serde_json::json!([resting]), "{raised}");
     assert_eq!(folder.json(["tx", &resting])["state"], "void");
     let raised = text(&raised["txid"]);
@@ -85,11 +93,16 @@ fn a_line_to_all_is_in_the_history_of_all_and_of_nobody_twice() {
         folder.join(&folders[0]);
     }
     let hub = folders[0].start(&[]);
-    let _others: Vec<_> = folders[1..].iter().map(|folder| folder.start_with_peers(&[&hub])).collect();
+    let _others: Vec<_> =
+        folders[1..].iter().map(|folder| folder.start_with_peers(&[&hub])).collect();
     for folder in &folders {
         eventually(&format!("{} knows two friends who are here", folder.id), || {
             let friends = folder.json(["friends"]);
-            let here = friends["friends"].as_array().into_iter().flatten().filter(|friend| friend["online"] == true);
+            let here = friends["friends"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter(|friend| friend["online"] == true);
             holds(here.count() == 2, &friends)
         });
     }
@@ -98,7 +111,8 @@ fn a_line_to_all_is_in_the_history_of_all_and_of_nobody_twice() {
         eventually(&format!("{} has the line", folder.id), || {
             let history = folder.json(["history"]);
             let messages = history["messages"].as_array().into_iter().flatten();
-            let count = messages.filter(|message| message["id"] == sent["id"] && message["text"] == "tea for all");
+            let count = messages
+                .filter(|message| message["id"] == sent["id"] && message["text"] == "tea for all");
             holds(count.count() == 1, &history)
         });
     }
@@ -160,14 +174,18 @@ fn only_who_can_read_the_data_folder_commands_the_node() {
     for authorization in ["", "Authorization: Bearer 00112233445566778899aabbccddeeff\r\n"] {
         let mut stream = TcpStream::connect(&address).expect("the RPC listens");
         let request = format!(
-            "POST / HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\n{authorization}\
+            "POST / HTTP/1.1\r\nHost: {address}\r\nContent-Type: \
+             application/json\r\n{authorization}\
              Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
             body.len()
         );
         stream.write_all(request.as_bytes()).expect("sent");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("answered");
-        assert!(answer.starts_with("HTTP/1.1 401") || answer.starts_with("HTTP/1.1 403"), "{answer}");
+        assert!(
+            answer.starts_with("HTTP/1.1 401") || answer.starts_with("HTTP/1.1 403"),
+            "{answer}"
+        );
     }
     assert!(node.is_running());
     node.status();
@@ -181,7 +199,9 @@ fn secrets_are_in_files_that_only_their_owner_reads() {
     let folder = net.folder("yzw");
     folder.create_chain(&folder.new_address());
     let _node = folder.start(&[]);
-    let mode = |path: &std::path::Path| std::fs::metadata(path).expect("it is there").permissions().mode() & 0o077;
+    let mode = |path: &std::path::Path| {
+        std::fs::metadata(path).expect("it is there").permissions().mode() & 0o077
+    };
     assert_eq!(mode(&folder.path()), 0, "the folder itself");
     let secrets = ["wallet.json", "identity.key", "node.json"];
     for name in secrets {
@@ -235,7 +255,10 @@ fn every_command_has_help_with_an_example_and_shells_get_completions() {
     for command in commands {
         assert!(help.contains(command), "{command} in {help}");
         let of_command = folder.run(["help", command]).done().stdout;
-        assert!(of_command.contains(&format!("friendchain {command}")), "an example of {command}: {of_command}");
+        assert!(
+            of_command.contains(&format!("friendchain {command}")),
+            "an example of {command}: {of_command}"
+        );
     }
     for shell in ["bash", "zsh", "fish"] {
         assert!(folder.run(["completions", shell]).done().stdout.contains("create-blockchain"));

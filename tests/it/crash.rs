@@ -49,10 +49,15 @@ fn a_node_killed_while_it_mines_keeps_every_block_it_told_of() {
     for round in 1..=4_u64 {
         let node = folder.start(&["--mine", "always", "--miner", &yzw]);
         let start = number(&node.await_event("node_started", |_| true)["height"]);
-        let seen = node.await_event("block_connected", |event| number(&event["height"]) >= start + 7 * round);
+        let seen = node
+            .await_event("block_connected", |event| number(&event["height"]) >= start + 7 * round);
         let (height, hash) = (number(&seen["height"]), text(&seen["hash"]));
         node.kill();
-        assert_eq!(folder.json(["block", &height.to_string()])["hash"], hash, "what was shown was durable");
+        assert_eq!(
+            folder.json(["block", &height.to_string()])["hash"],
+            hash,
+            "what was shown was durable"
+        );
         assert!(number(&folder.assert_sound()["height"]) >= height);
     }
 }
@@ -133,19 +138,23 @@ fn a_node_killed_at_any_moment_under_load_comes_back_whole() {
         let began = Instant::now();
         let args = ["--peer", &peer.address, "--mine", "on-demand", "--miner", &yzw];
         let node = folder.spawn_listening(&args);
-        // Up is when the RPC answers; asked before it listens, the command would open the folder itself.
+        // Up is when the RPC answers; asked before it listens, the command would open the folder
+        // itself.
         node.await_event("node_started", |_| true);
         let status = node.status();
         starts.push(began.elapsed());
         let height = number(&status["height"]);
 
-        // Load until the moment comes, a different one in each round: what is acknowledged is noted.
+        // Load until the moment comes, a different one in each round: what is acknowledged is
+        // noted.
         let moment = Instant::now() + Duration::from_millis(20 + spread(round, 1_500));
         let killed = thread::scope(|scope| {
             let load = scope.spawn(|| {
                 let (mut acknowledged, mut lines) = (Vec::new(), 0);
                 while Instant::now() < moment + Duration::from_millis(200) {
-                    let sent = folder.run(["--json", "send", "--from", &yzw, "--to", &feeding, "--amount", "0.00001"]);
+                    let sent = folder.run([
+                        "--json", "send", "--from", &yzw, "--to", &feeding, "--amount", "0.00001",
+                    ]);
                     if sent.code == Some(0) {
                         acknowledged.push(text(&sent.json()["txid"]));
                     } else {
@@ -184,7 +193,10 @@ fn a_node_killed_at_any_moment_under_load_comes_back_whole() {
         }
         let history = folder.json(["history", "feeder", "--limit", "1000"]).to_string();
         for line in 0..lines {
-            assert!(history.contains(&format!("round {round} line {line}")), "round {round}: line {line} is lost");
+            assert!(
+                history.contains(&format!("round {round} line {line}")),
+                "round {round}: line {line} is lost"
+            );
         }
         if round % 20 == 0 || round + 1 == rounds {
             folder.assert_sound();
@@ -200,7 +212,8 @@ fn a_node_killed_at_any_moment_under_load_comes_back_whole() {
     let (max, p99) = (starts[starts.len() - 1], starts[(starts.len() * 99).div_ceil(100) - 1]);
     let verdict = if max <= Duration::from_secs(2) { "ok" } else { "MISSED" };
     println!(
-        "bar kill-9-start: {rounds} kills, {} acknowledged trades and notes kept, start p99 {} ms, max {} ms (bar ≤ 2000) {verdict}",
+        "bar kill-9-start: {rounds} kills, {} acknowledged trades and notes kept, start p99 {} \
+         ms, max {} ms (bar ≤ 2000) {verdict}",
         trades.len(),
         p99.as_millis(),
         max.as_millis(),

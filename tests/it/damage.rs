@@ -1,4 +1,5 @@
-//! Files that are damaged, in the way, or cannot be written: a sentence, and what is there stays as it is.
+//! Files that are damaged, in the way, or cannot be written: a sentence, and what is there stays as
+//! it is.
 
 use std::{
     fs,
@@ -110,7 +111,9 @@ fn what_is_in_the_place_of_a_file_is_named_and_left_alone() {
     let chain = folder.path().join("chain.redb");
     let friends = folder.path().join("friends.redb");
     let kept = |path: &Path| path.with_extension("kept");
-    for (path, args, word) in [(&chain, &balance[..], "chain.redb"), (&friends, &["history"], "friends.redb")] {
+    for (path, args, word) in
+        [(&chain, &balance[..], "chain.redb"), (&friends, &["history"], "friends.redb")]
+    {
         fs::rename(path, kept(path)).expect("moved");
         for content in [&b""[..], b"these are my notes", &vec![7; 100_000]] {
             fs::write(path, content).expect("written");
@@ -162,7 +165,11 @@ fn a_file_of_a_newer_program_is_refused_and_left_alone() {
     let transaction = database.begin_write().expect("a transaction");
     let meta = TableDefinition::<&str, &[u8]>::new("meta_1");
     let newer = 99_u32.to_le_bytes();
-    transaction.open_table(meta).expect("a table").insert("schema", newer.as_slice()).expect("written");
+    transaction
+        .open_table(meta)
+        .expect("a table")
+        .insert("schema", newer.as_slice())
+        .expect("written");
     transaction.commit().expect("a commit");
     drop(database);
     let words = ["schema 99", "newer friendchain"];
@@ -177,7 +184,8 @@ fn flip_a_header(path: &Path) {
         let headers = TableDefinition::<&[u8; 36], &[u8; 134]>::new("headers_1");
         let mut headers = transaction.open_table(headers).expect("a table");
         let (key, mut value) = {
-            let (key, value) = headers.iter().expect("a table").nth(2).expect("there").expect("an entry");
+            let (key, value) =
+                headers.iter().expect("a table").nth(2).expect("there").expect("an entry");
             (*key.value(), *value.value())
         };
         value[50] ^= 1;
@@ -217,8 +225,12 @@ fn a_chain_that_does_not_open_is_made_anew_by_reindex_and_the_old_file_is_kept()
 
 /// Files of the folder whose names begin so.
 fn backups(folder: &Folder, start: &str) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder.path()).expect("the folder").map(|entry| entry.expect("an entry").path());
-    let named = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(start));
+    let entries = fs::read_dir(folder.path())
+        .expect("the folder")
+        .map(|entry| entry.expect("an entry").path());
+    let named = |path: &PathBuf| {
+        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(start))
+    };
     entries.filter(named).collect()
 }
 
@@ -246,7 +258,12 @@ fn a_truncated_chain_is_refused_in_a_sentence() {
     let whole = fs::read(&path).expect("the file");
     for parts in [1, 4, 7] {
         fs::write(&path, &whole[..whole.len() * parts / 8]).expect("written");
-        assert_refused_unchanged(&folder, &path, &["get-balance", "--address", &yzw], &["chain.redb"]);
+        assert_refused_unchanged(
+            &folder,
+            &path,
+            &["get-balance", "--address", &yzw],
+            &["chain.redb"],
+        );
     }
     fs::write(&path, &whole).expect("written");
     folder.assert_sound();
@@ -301,10 +318,15 @@ fn a_full_disk_ends_the_node_with_a_sentence_and_with_room_again_it_goes_on() {
     assert!(said.contains("free space"), "{said}");
     assert!(!said.contains("panicked"), "{said}");
     let told = node.events_since(0, |event| event["event"] == "block_connected");
-    let last = told.last().map(|event| (number(&event["height"]), text(&event["hash"]))).expect("blocks");
+    let last =
+        told.last().map(|event| (number(&event["height"]), text(&event["hash"]))).expect("blocks");
 
     fs::remove_file(&filler).expect("removed");
-    assert_eq!(folder.json(["block", &last.0.to_string()])["hash"], last.1, "what was told is there");
+    assert_eq!(
+        folder.json(["block", &last.0.to_string()])["hash"],
+        last.1,
+        "what was told is there"
+    );
     folder.assert_sound();
     let node = folder.start(&["--mine", "always", "--miner", &yzw]);
     node.await_event("block_connected", |event| number(&event["height"]) >= last.0 + 3);

@@ -1,4 +1,5 @@
-//! Friends on one Ethernet find each other with nothing configured: mDNS alone, on hosts with no way out.
+//! Friends on one Ethernet find each other with nothing configured: mDNS alone, on hosts with no
+//! way out.
 
 use crate::support::{
     DEADLINE, Node, TestNet,
@@ -20,7 +21,9 @@ fn friends_on_one_lan_meet_by_mdns_alone() {
         .iter()
         .zip(&lan.hosts)
         .zip(1..)
-        .map(|((name, host), number)| net.folder(name).in_namespace(host).people(&Lan::address(number), 8_891, &[]))
+        .map(|((name, host), number)| {
+            net.folder(name).in_namespace(host).people(&Lan::address(number), 8_891, &[])
+        })
         .collect();
 
     for console in &mut consoles {
@@ -31,7 +34,8 @@ fn friends_on_one_lan_meet_by_mdns_alone() {
     consoles[0].say("b found by mDNS");
     let folders: Vec<_> = consoles.iter().map(|console| console.folder.clone()).collect();
     eventually("the note is on every chain once", || {
-        let counts: Vec<_> = folders.iter().map(|folder| folder.notes_saying("found by mDNS")).collect();
+        let counts: Vec<_> =
+            folders.iter().map(|folder| folder.notes_saying("found by mDNS")).collect();
         holds(counts.iter().all(|count| *count == 1), counts)
     });
 }
@@ -54,7 +58,8 @@ fn a_pulled_cable_is_noticed_and_friends_meet_again_when_it_is_back() {
 
     lan.plug(2, false);
     // Pings that stay unanswered, some of them: longer than anything else here.
-    let lost = |event: &serde_json::Value| event["event"] == "friend_left" && event["how"] == "lost";
+    let lost =
+        |event: &serde_json::Value| event["event"] == "friend_left" && event["how"] == "lost";
     eventually_within(DEADLINE * 2, "the silence is noticed", || {
         holds(!one.events_since(0, lost).is_empty(), "friend_left was not logged")
     });
@@ -70,8 +75,11 @@ fn nodes_of_other_chains_on_the_lan_leave_each_other_alone() {
     }
     let lan = Lan::new(3);
     let net = TestNet::new();
-    let folders: Vec<_> =
-        ["a", "b", "c"].iter().zip(&lan.hosts).map(|(id, host)| net.folder(id).in_namespace(host)).collect();
+    let folders: Vec<_> = ["a", "b", "c"]
+        .iter()
+        .zip(&lan.hosts)
+        .map(|(id, host)| net.folder(id).in_namespace(host))
+        .collect();
     let address = folders[0].new_address();
     folders[0].create_chain(&address);
     folders[1].join(&folders[0]);

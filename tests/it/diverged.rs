@@ -1,7 +1,8 @@
 //! A branch with more work that would undo blocks which a node connected more than 72 hours ago.
 //!
-//! The folders are made with the library: the chain is given the time at which blocks come, as the node gives it the
-//! clock's, so what is in them is what a node that ran a hundred hours ago has left behind.
+//! The folders are made with the library: the chain is given the time at which blocks come, as the
+//! node gives it the clock's, so what is in them is what a node that ran a hundred hours ago has
+//! left behind.
 
 use friendchain::{
     chain::{BlockAccepted, Chain, ChainOptions, Origin},
@@ -20,7 +21,8 @@ use crate::support::{
 
 const HOUR: u64 = 3_600 * 1_000;
 
-/// Two blocks that all have, three above them that some connected a hundred hours ago, and six others that some have now.
+/// Two blocks that all have, three above them that some connected a hundred hours ago, and six
+/// others that some have now.
 struct Story {
     forge: Forge,
     long_ago: u64,
@@ -30,15 +32,18 @@ struct Story {
 }
 
 impl Story {
-    /// Begins in the folder, with a genesis that pays an address; the folder's node is on our branch.
+    /// Begins in the folder, with a genesis that pays an address; the folder's node is on our
+    /// branch.
     fn new(folder: &Folder, payee: &str) -> Self {
         let long_ago = now() - 100 * HOUR;
         let owner: Owner = payee.parse::<Address>().expect("an address").0;
         let params = ChainParams::new("settled", 0, 8).expect("parameters");
-        let mut genesis = Network::genesis_to_mine(&params, owner, long_ago - 100 * HOUR).expect("parameters");
+        let mut genesis =
+            Network::genesis_to_mine(&params, owner, long_ago - 100 * HOUR).expect("parameters");
         mine(&mut genesis);
         let network = Network::from_genesis(genesis).expect("a genesis");
-        Chain::create(&folder.path().join("chain.redb"), &network, ChainOptions::default()).expect("a chain");
+        Chain::create(&folder.path().join("chain.redb"), &network, ChainOptions::default())
+            .expect("a chain");
         let forge = Forge::of(folder);
         let shared = old_blocks(&forge, &network.genesis.header, 2, 0);
         let fork = shared[1].header;
@@ -50,7 +55,12 @@ impl Story {
 
     /// The folder's node connected the shared blocks and ours long ago.
     fn give_ours(&self, folder: &Folder) {
-        feed(folder, &[&self.shared[..], &self.ours].concat(), self.long_ago, &BlockAccepted::Connected);
+        feed(
+            folder,
+            &[&self.shared[..], &self.ours].concat(),
+            self.long_ago,
+            &BlockAccepted::Connected,
+        );
     }
 
     /// The folder's node connects the shared blocks and theirs now.
@@ -84,7 +94,8 @@ fn old_blocks(forge: &Forge, parent: &Header, count: usize, salt: u8) -> Vec<Blo
 
 /// Gives blocks to the chain of a folder on which no node runs, at a time.
 fn feed(folder: &Folder, blocks: &[Block], at: u64, expected: &BlockAccepted) {
-    let mut chain = Chain::open(&folder.path().join("chain.redb"), ChainOptions::default()).expect("a chain");
+    let mut chain =
+        Chain::open(&folder.path().join("chain.redb"), ChainOptions::default()).expect("a chain");
     for block in blocks {
         let accepted = chain.accept_block(block.clone(), Origin::Local, at).expect("a good block");
         assert_eq!(&accepted, expected, "height {}", block.header.height);
@@ -120,13 +131,26 @@ fn a_diverged_node_says_so_goes_on_and_takes_the_other_branch_when_told() {
     let two = b.start_with_peers(&[&one]);
     let status = await_diverged(&one, &story.their_tip());
     let branch = &status["diverged"];
-    assert_eq!((&status["tip"], number(&status["height"])), (&branch["ours"]["tip"], 5), "{status}");
+    assert_eq!(
+        (&status["tip"], number(&status["height"])),
+        (&branch["ours"]["tip"], 5),
+        "{status}"
+    );
     assert_eq!(branch["ours"]["tip"], story.our_tip(), "{status}");
-    assert_eq!((number(&branch["theirs"]["height"]), number(&branch["fork_height"])), (8, 2), "{status}");
+    assert_eq!(
+        (number(&branch["theirs"]["height"]), number(&branch["fork_height"])),
+        (8, 2),
+        "{status}"
+    );
     assert_eq!(branch["fork"], story.shared[1].hash().to_string(), "{status}");
     assert_eq!(number(&branch["since"]), story.long_ago, "{status}");
     let spoken = a.run(["status"]).done().stdout;
-    for part in ["diverged", &story.our_tip(), &story.their_tip(), &format!("accept-branch {}", story.their_tip())] {
+    for part in [
+        "diverged",
+        &story.our_tip(),
+        &story.their_tip(),
+        &format!("accept-branch {}", story.their_tip()),
+    ] {
         assert!(spoken.contains(part), "{part} in {spoken}");
     }
     eventually("the other node is synced", || {
@@ -134,7 +158,8 @@ fn a_diverged_node_says_so_goes_on_and_takes_the_other_branch_when_told() {
         holds(status["phase"] == "synced" && status["height"] == 8, &status)
     });
 
-    // Both go on, each on its own; what is new of the other branch is here too, and the log holds one line of it all.
+    // Both go on, each on its own; what is new of the other branch is here too, and the log holds
+    // one line of it all.
     let newest = b.mine(3, Some(&yzw)).pop().expect("a block");
     await_diverged(&one, &newest);
     let trade = a.send(&yzw, &Forge::address(), "10");
@@ -158,7 +183,10 @@ fn a_diverged_node_says_so_goes_on_and_takes_the_other_branch_when_told() {
     // It is no flag: it is so after a restart, where no node runs, and where no friend is.
     one.stop();
     let status = a.json(["status"]);
-    assert_eq!((&status["phase"], &status["diverged"]["theirs"]["tip"]), (&"diverged".into(), &newest.as_str().into()));
+    assert_eq!(
+        (&status["phase"], &status["diverged"]["theirs"]["tip"]),
+        (&"diverged".into(), &newest.as_str().into())
+    );
     let one = a.start_with_peers(&[&two]);
     await_diverged(&one, &newest);
 
@@ -188,7 +216,11 @@ fn where_no_node_runs_the_folder_itself_takes_the_branch() {
     let story = Story::new(&folder, &folder.new_address());
     feed(&folder, &story.theirs, now(), &BlockAccepted::SideBranch);
     let status = folder.json(["status"]);
-    assert_eq!((&status["phase"], &status["running"]), (&"diverged".into(), &false.into()), "{status}");
+    assert_eq!(
+        (&status["phase"], &status["running"]),
+        (&"diverged".into(), &false.into()),
+        "{status}"
+    );
     let accepted = folder.json(["accept-branch", &story.their_tip()]);
     assert_eq!(accepted["tip"], story.their_tip(), "{accepted}");
     assert_eq!(folder.tip(), (8, story.their_tip()));
@@ -225,7 +257,8 @@ fn friends_who_all_refuse_a_branch_keep_one_chain_of_their_own() {
     assert_eq!(await_one_tip(&[&a, &b], 7).0, 7);
     assert_eq!(two.status()["phase"], "diverged");
 
-    // Until their own branch has the most work: then the stranger follows, since it has settled nothing yet.
+    // Until their own branch has the most work: then the stranger follows, since it has settled
+    // nothing yet.
     a.mine(2, Some(&yzw));
     assert_eq!(await_one_tip(&[&a, &b, &stranger], 9).0, 9);
     eventually("nobody is diverged", || {

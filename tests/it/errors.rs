@@ -1,5 +1,5 @@
-//! What a user does wrong is answered with one sentence that helps, and exit code 1; wrong usage, and a value that does
-//! not read, with 2.
+//! What a user does wrong is answered with one sentence that helps, and exit code 1; wrong usage,
+//! and a value that does not read, with 2.
 
 use std::{fs, net::TcpListener};
 
@@ -62,7 +62,11 @@ fn too_little_money_is_refused_with_what_there_is() {
     let _node = folder.start(&[]);
     assert_refused(&folder, &args, &["100.5", "100"]);
     folder.send(&yzw, &yjf, "80");
-    assert_refused(&folder, &["send", "--from", &yzw, "--to", &yjf, "--amount", "30"], &["30", "20"]);
+    assert_refused(
+        &folder,
+        &["send", "--from", &yzw, "--to", &yjf, "--amount", "30"],
+        &["30", "20"],
+    );
     assert_eq!(folder.mempool().len(), 1, "nothing was sent by what was refused");
 }
 
@@ -71,11 +75,23 @@ fn an_address_with_one_letter_changed_is_refused() {
     let net = TestNet::new();
     let (folder, yzw) = rich(&net);
     let wrong = mistyped(&folder.new_address());
-    assert_refused(&folder, &["send", "--from", &yzw, "--to", &wrong, "--amount", "1"], &[&wrong, "checksum"]);
+    assert_refused(
+        &folder,
+        &["send", "--from", &yzw, "--to", &wrong, "--amount", "1"],
+        &[&wrong, "checksum"],
+    );
     assert_refused(&folder, &["get-balance", "--address", &wrong], &[&wrong, "checksum"]);
     let _node = folder.start(&[]);
-    assert_refused(&folder, &["send", "--from", &yzw, "--to", &wrong, "--amount", "1"], &[&wrong, "checksum"]);
-    assert_refused(&folder, &["send", "--from", &wrong, "--to", &yzw, "--amount", "1"], &[&wrong, "checksum"]);
+    assert_refused(
+        &folder,
+        &["send", "--from", &yzw, "--to", &wrong, "--amount", "1"],
+        &[&wrong, "checksum"],
+    );
+    assert_refused(
+        &folder,
+        &["send", "--from", &wrong, "--to", &yzw, "--amount", "1"],
+        &[&wrong, "checksum"],
+    );
 }
 
 #[test]
@@ -83,7 +99,11 @@ fn coins_of_a_wallet_that_is_not_ours_are_refused() {
     let net = TestNet::new();
     let (folder, yzw) = rich(&net);
     let stranger = net.folder("stranger").new_address();
-    assert_refused(&folder, &["send", "--from", &stranger, "--to", &yzw, "--amount", "1"], &[&stranger]);
+    assert_refused(
+        &folder,
+        &["send", "--from", &stranger, "--to", &yzw, "--amount", "1"],
+        &[&stranger],
+    );
 }
 
 #[test]
@@ -91,7 +111,8 @@ fn an_amount_that_is_none_is_refused() {
     let net = TestNet::new();
     let (folder, yzw) = rich(&net);
     for (amount, code) in [("0", 1), ("1e3", 2), ("-1", 2), ("0.000000001", 2), ("ten", 2)] {
-        let answer = folder.run(["send", "--from", &yzw, "--to", &yzw, &format!("--amount={amount}")]);
+        let answer =
+            folder.run(["send", "--from", &yzw, "--to", &yzw, &format!("--amount={amount}")]);
         assert_eq!(answer.code, Some(code), "{answer:?}");
         assert!(answer.stderr.contains(amount), "{answer:?}");
         assert!(!answer.stderr.contains("panicked"), "{answer:?}");
@@ -105,7 +126,11 @@ fn an_unknown_friend_is_refused() {
     let (folder, yzw) = rich(&net);
     let _node = folder.start(&[]);
     assert_refused(&folder, &["chat", "xiaoming", "hello"], &["xiaoming"]);
-    assert_refused(&folder, &["send", "--from", &yzw, "--to", "xiaoming", "--amount", "1"], &["xiaoming"]);
+    assert_refused(
+        &folder,
+        &["send", "--from", &yzw, "--to", "xiaoming", "--amount", "1"],
+        &["xiaoming"],
+    );
     assert_refused(&folder, &["history", "xiaoming"], &["xiaoming"]);
 }
 
@@ -140,7 +165,11 @@ fn a_second_node_on_one_data_folder_is_refused() {
     let node = folder.start(&[]);
     let listen = format!("/ip4/127.0.0.1/tcp/{}", free_port());
     let path = folder.path();
-    assert_start_refused(&folder, &["start-node", "--no-mdns", "--listen", &listen], &[path.to_str().expect("UTF-8")]);
+    assert_start_refused(
+        &folder,
+        &["start-node", "--no-mdns", "--listen", &listen],
+        &[path.to_str().expect("UTF-8")],
+    );
     node.status();
 }
 
@@ -154,8 +183,16 @@ fn a_port_in_use_is_refused() {
     assert_start_refused(&folder, &["start-node", "--no-mdns", "--listen", &listen], &[&port]);
     let rpc = format!("127.0.0.1:{port}");
     let free = format!("/ip4/127.0.0.1/tcp/{}", free_port());
-    assert_start_refused(&folder, &["start-node", "--no-mdns", "--listen", &free, "--rpc", &rpc], &[&port]);
-    assert_start_refused(&net.folder("yjf"), &["people", "127.0.0.1", &port, "yjf", "--no-mdns"], &[&port]);
+    assert_start_refused(
+        &folder,
+        &["start-node", "--no-mdns", "--listen", &free, "--rpc", &rpc],
+        &[&port],
+    );
+    assert_start_refused(
+        &net.folder("yjf"),
+        &["people", "127.0.0.1", &port, "yjf", "--no-mdns"],
+        &[&port],
+    );
     folder.balance(&yzw);
 }
 
@@ -175,7 +212,11 @@ fn a_folder_without_a_chain_says_how_to_get_one() {
         &["invite"],
         &["send", "--from", &address, "--to", &address, "--amount", "1"],
     ] {
-        assert_refused(&folder, args, &["no chain here", "create-blockchain", "join", "start-node"]);
+        assert_refused(
+            &folder,
+            args,
+            &["no chain here", "create-blockchain", "join", "start-node"],
+        );
     }
 }
 
@@ -183,7 +224,8 @@ fn a_folder_without_a_chain_says_how_to_get_one() {
 fn a_folder_with_a_chain_takes_no_second_one() {
     let net = TestNet::new();
     let (folder, yzw) = rich(&net);
-    let (_, message) = folder.refused(&["create-blockchain", "--address", &yzw, "--spacing", "0", "--bits", "8"]);
+    let (_, message) =
+        folder.refused(&["create-blockchain", "--address", &yzw, "--spacing", "0", "--bits", "8"]);
     assert!(message.contains("leave-chain"), "what to do next: {message}");
     let invite = folder.invite();
     folder.refused(&["join", &invite]);
@@ -191,7 +233,8 @@ fn a_folder_with_a_chain_takes_no_second_one() {
 
     let other = net.folder("other");
     let damaged = format!("{}A{}", &invite[..40], &invite[41..]);
-    let damaged = if damaged == invite { format!("{}B{}", &invite[..40], &invite[41..]) } else { damaged };
+    let damaged =
+        if damaged == invite { format!("{}B{}", &invite[..40], &invite[41..]) } else { damaged };
     other.refused(&["join", &damaged]);
     other.refused(&["join", "friendchain:"]);
     other.refused(&["join", "hello"]);
@@ -201,8 +244,14 @@ fn a_folder_with_a_chain_takes_no_second_one() {
 fn what_needs_a_running_node_says_so() {
     let net = TestNet::new();
     let (folder, _) = rich(&net);
-    for args in [&["peers"][..], &["chat", "yjf", "hello"], &["broadcast", "hello"], &["stop"], &["sync"], &["console"]]
-    {
+    for args in [
+        &["peers"][..],
+        &["chat", "yjf", "hello"],
+        &["broadcast", "hello"],
+        &["stop"],
+        &["sync"],
+        &["console"],
+    ] {
         assert_refused(&folder, args, &["start-node"]);
     }
 }
@@ -249,8 +298,11 @@ fn wrong_usage_is_exit_code_2() {
         assert_eq!(answer.code, Some(2), "{answer:?}");
         assert!(answer.stdout.is_empty() && !answer.stderr.contains("panicked"), "{answer:?}");
     }
-    for args in [&["--json", "no-such-command"][..], &["--json", "tx", "zz"], &["--json", "--node-id", "a/b", "status"]]
-    {
+    for args in [
+        &["--json", "no-such-command"][..],
+        &["--json", "tx", "zz"],
+        &["--json", "--node-id", "a/b", "status"],
+    ] {
         let answer = folder.run(args);
         assert_eq!(answer.code, Some(2), "{answer:?}");
         answer.error();
@@ -272,7 +324,8 @@ fn an_answer_that_cannot_be_written_is_said_where_it_can() {
         (&["--json", "send", "--from", &yzw, "--to", &yzw, "--amount", "ten"], 2, "ten"),
     ] {
         let mut command = folder.command(args);
-        command.stdout(fs::OpenOptions::new().write(true).open("/dev/full").expect("a full device"));
+        command
+            .stdout(fs::OpenOptions::new().write(true).open("/dev/full").expect("a full device"));
         let output = command.output().expect("the program starts");
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{args:?}: {stderr}");

@@ -1,4 +1,5 @@
-//! The Go seed's story: a wallet, a chain, a payment, and a second node that learns it all over the network.
+//! The Go seed's story: a wallet, a chain, a payment, and a second node that learns it all over the
+//! network.
 
 use crate::support::{
     Folder, Node, TestNet,
@@ -21,7 +22,8 @@ fn await_balance(folder: &Folder, address: &str, coins: &str) {
     });
 }
 
-/// The seed's terminal session, its spellings and its ports included; `--no-mdns` keeps other tests' nodes out.
+/// The seed's terminal session, its spellings and its ports included; `--no-mdns` keeps other
+/// tests' nodes out.
 #[test]
 fn two_nodes_with_the_seeds_commands_come_to_one_chain() {
     let _ports = lock_story_ports();
@@ -33,16 +35,23 @@ fn two_nodes_with_the_seeds_commands_come_to_one_chain() {
     let yzw = text(&first.json(["createwallet"])["address"]);
     let yjf = text(&first.json(["createwallet"])["address"]);
     let listed = first.run(["listaddresses"]).done().stdout;
-    assert!(listed.find(&yzw) < listed.find(&yjf) && listed.contains(&yjf), "in the order made: {listed}");
+    assert!(
+        listed.find(&yzw) < listed.find(&yjf) && listed.contains(&yjf),
+        "in the order made: {listed}"
+    );
 
-    let created = first.run(["createblockchain", "-address", &yzw, "--spacing", "0", "--bits", "8"]).done().stdout;
+    let created = first
+        .run(["createblockchain", "-address", &yzw, "--spacing", "0", "--bits", "8"])
+        .done()
+        .stdout;
     for line in ["Prev. hash", "nonce", "Hash: 00", "PoW: true", "Done!"] {
         assert!(created.contains(line), "{line:?} in {created}");
     }
     let answer = first.run(["getbalance", "-address", &yzw]).done().stdout;
     assert!(answer.contains(&format!("Balance of '{yzw}': 100")), "{answer}");
 
-    let sent = first.run(["send", "-from", &yzw, "-to", &yjf, "-amount", "10", "-mine"]).done().stdout;
+    let sent =
+        first.run(["send", "-from", &yzw, "-to", &yjf, "-amount", "10", "-mine"]).done().stdout;
     assert!(!sent.trim().is_empty());
     let answer = first.run(["getbalance", "-address", &yzw]).done().stdout;
     assert!(answer.contains(&format!("Balance of '{yzw}': 190")), "{answer}");
@@ -50,8 +59,9 @@ fn two_nodes_with_the_seeds_commands_come_to_one_chain() {
     assert!(answer.contains(&format!("Balance of '{yjf}': 10")), "{answer}");
 
     let mut one = first.spawn(&["startnode", "--no-mdns"]);
-    let listening =
-        one.await_event("listening", |event| event["address"].as_str().is_some_and(|a| a.contains("/tcp/3000")));
+    let listening = one.await_event("listening", |event| {
+        event["address"].as_str().is_some_and(|a| a.contains("/tcp/3000"))
+    });
     assert!(listening["address"].is_string());
     let invite = first.invite();
     assert!(invite.starts_with("friendchain:"), "{invite}");
@@ -134,7 +144,8 @@ fn a_send_with_mine_returns_when_it_is_mined_and_the_other_node_has_it() {
     let (one, two, yzw) = connected_pair(&net);
     let yjf = two.folder.new_address();
 
-    let answer = one.folder.json(["send", "--from", &yzw, "--to", &yjf, "--amount", "0.25", "--mine"]);
+    let answer =
+        one.folder.json(["send", "--from", &yzw, "--to", &yjf, "--amount", "0.25", "--mine"]);
     assert_eq!(answer["state"], "mined", "{answer}");
     let block = one.folder.json(["block", &text(&answer["block"])]);
     assert_eq!(block["height"], 1);

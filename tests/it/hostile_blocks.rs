@@ -1,12 +1,15 @@
-//! A peer that serves blocks and trades which break one rule each: the node names the rule, drops the peer, and goes on.
+//! A peer that serves blocks and trades which break one rule each: the node names the rule, drops
+//! the peer, and goes on.
 
 use std::collections::HashMap;
 
 use friendchain::{
-    primitives::{Amount, Block, BlockHash, Encode, Header, Owner, Transaction, TxOutput, coinbase_memo},
+    primitives::{
+        Amount, Block, BlockHash, Encode, Header, Owner, Transaction, TxOutput, coinbase_memo,
+    },
     wire::{
-        BlockGossip, CompactBlock, Gossip, Protocol, Request, Response, SyncRequest, SyncResponse, Topic,
-        TradeAnnouncement, TradeGossip,
+        BlockGossip, CompactBlock, Gossip, Protocol, Request, Response, SyncRequest, SyncResponse,
+        Topic, TradeAnnouncement, TradeGossip,
     },
 };
 use serde_bytes::ByteBuf;
@@ -19,8 +22,8 @@ use crate::support::{
     peer::{Branch, TestPeer},
 };
 
-/// Serves the blocks, whose last one breaks a rule: the node names the error, drops the peer, and stays where it was
-/// or at the last good block.
+/// Serves the blocks, whose last one breaks a rule: the node names the error, drops the peer, and
+/// stays where it was or at the last good block.
 #[track_caller]
 fn assert_refused(scene: &Scene, blocks: &[Block], code: &str, offence: &str) {
     let branch = Branch::new(&scene.forge.genesis, blocks);
@@ -31,15 +34,22 @@ fn assert_refused(scene: &Scene, blocks: &[Block], code: &str, offence: &str) {
 fn assert_branch_refused(scene: &Scene, branch: &Branch, good: usize, code: &str, offence: &str) {
     let mark = scene.node.log_mark();
     let peer = TestPeer::serving(&scene.node, scene.forge.network, branch);
-    let penalty = scene.node.await_event_since(mark, "peer_penalised", |event| event["peer"] == peer.id.to_string());
+    let penalty = scene
+        .node
+        .await_event_since(mark, "peer_penalised", |event| event["peer"] == peer.id.to_string());
     assert_eq!(penalty["offence"], offence, "{penalty}");
     peer.await_dropped();
     let bad = branch.headers.last().expect("headers").hash().to_string();
     // The name of the error: in the penalty for a header, with the block for a body.
     if offence == "invalid_header" {
-        assert!(penalty["reason"].as_str().is_some_and(|reason| reason.starts_with(code)), "{code}: {penalty}");
+        assert!(
+            penalty["reason"].as_str().is_some_and(|reason| reason.starts_with(code)),
+            "{code}: {penalty}"
+        );
     } else {
-        scene.node.await_event_since(mark, "block_refused", |event| event["hash"] == bad && event["code"] == code);
+        scene.node.await_event_since(mark, "block_refused", |event| {
+            event["hash"] == bad && event["code"] == code
+        });
     }
 
     // Good blocks below the bad one may be connected or may not: the bad one never is.
@@ -168,7 +178,9 @@ fn an_inflation_is_refused() {
 #[test]
 fn outputs_that_wrap_around_are_refused() {
     let scene = Scene::new();
-    let outputs = [u64::MAX, 2].map(|units| TxOutput { value: Amount::from_units(units), owner: nobody() }).to_vec();
+    let outputs = [u64::MAX, 2]
+        .map(|units| TxOutput { value: Amount::from_units(units), owner: nobody() })
+        .to_vec();
     let wrapped = Transaction { outputs, ..scene.forge.trade(&[scene.coin()], SUBSIDY, nobody()) };
     let block = scene.forge.block(&parent(&scene), vec![wrapped]);
     assert_refused(&scene, &[block], "outputs_overflow", "invalid_block");
@@ -212,8 +224,12 @@ fn a_body_of_another_merkle_root_is_refused_and_the_right_one_is_still_welcome()
 
     let mark = scene.node.log_mark();
     let peer = TestPeer::serving(&scene.node, forge.network, &liar);
-    scene.node.await_event_since(mark, "block_refused", |event| event["code"] == "wrong_merkle_root");
-    scene.node.await_event_since(mark, "peer_penalised", |event| event["peer"] == peer.id.to_string());
+    scene
+        .node
+        .await_event_since(mark, "block_refused", |event| event["code"] == "wrong_merkle_root");
+    scene
+        .node
+        .await_event_since(mark, "peer_penalised", |event| event["peer"] == peer.id.to_string());
     scene.assert_unmoved(0, &parent(&scene));
     drop(peer);
 
@@ -221,7 +237,8 @@ fn a_body_of_another_merkle_root_is_refused_and_the_right_one_is_still_welcome()
     scene.node.await_event("block_connected", |event| event["hash"] == honest.hash().to_string());
 }
 
-/// The parent comes later, from somebody honest: what is wrong with the child is still the fault of who sent it.
+/// The parent comes later, from somebody honest: what is wrong with the child is still the fault of
+/// who sent it.
 #[test]
 fn a_bad_block_that_came_before_its_parent_is_laid_at_its_senders_door() {
     let scene = Scene::new();
@@ -238,11 +255,12 @@ fn a_bad_block_that_came_before_its_parent_is_laid_at_its_senders_door() {
     let honest = TestPeer::serving(&scene.node, forge.network, &truth);
     scene.node.await_event("block_connected", |event| event["hash"] == first.hash().to_string());
     scene.node.await_event("block_refused", |event| event["code"] == "overspent");
-    let penalty = scene.node.await_event("peer_penalised", |event| event["offence"] == "invalid_block");
+    let penalty =
+        scene.node.await_event("peer_penalised", |event| event["offence"] == "invalid_block");
     assert_eq!(penalty["peer"], liar.id.to_string(), "{penalty}");
-    let innocent = scene
-        .node
-        .events_since(0, |event| event["event"] == "peer_penalised" && event["peer"] == honest.id.to_string());
+    let innocent = scene.node.events_since(0, |event| {
+        event["event"] == "peer_penalised" && event["peer"] == honest.id.to_string()
+    });
     assert!(innocent.is_empty(), "{innocent:?}");
     scene.assert_unmoved(1, &first.header);
 }
@@ -263,8 +281,11 @@ fn what_stands_on_a_refused_block_is_refused_and_the_chain_goes_on_elsewhere() {
     scene.assert_unmoved(0, &parent(&scene));
 
     let honest = forge.chain(&parent(&scene), 2);
-    let _peer = TestPeer::serving(&scene.node, forge.network, &Branch::new(&forge.genesis, &honest));
-    scene.node.await_event("block_connected", |event| event["hash"] == honest[1].hash().to_string());
+    let _peer =
+        TestPeer::serving(&scene.node, forge.network, &Branch::new(&forge.genesis, &honest));
+    scene
+        .node
+        .await_event("block_connected", |event| event["hash"] == honest[1].hash().to_string());
     scene.assert_unmoved(2, &honest[1].header);
 }
 
@@ -286,10 +307,13 @@ fn junk_short_ids_under_an_honest_header_cost_the_block_nothing() {
     let truth = Branch::new(&forge.genesis, std::slice::from_ref(&block));
     // It knows the header, and gives other transactions than those it announced.
     let junk = forge.note(8, "not of this block").to_bytes();
-    let parts = Response::Sync(SyncResponse::BlockTrades(vec![ByteBuf::from(junk)])).encode().expect("fits");
+    let parts = Response::Sync(SyncResponse::BlockTrades(vec![ByteBuf::from(junk)]))
+        .encode()
+        .expect("fits");
     let mut lie = block.clone();
     lie.transactions[1] = forge.note(9, "nor this");
-    let liar = Branch { headers: vec![parent(&scene)], bodies: HashMap::from([(block.hash(), lie)]) };
+    let liar =
+        Branch { headers: vec![parent(&scene)], bodies: HashMap::from([(block.hash(), lie)]) };
     let responder = liar.responder_but(move |request| {
         matches!(request, Request::Sync(SyncRequest::GetBlockTrades(_))).then(|| parts.clone())
     });
@@ -297,7 +321,9 @@ fn junk_short_ids_under_an_honest_header_cost_the_block_nothing() {
     let mark = scene.node.log_mark();
     let peer = TestPeer::connect(&scene.node, forge.network, responder);
     peer.publish(Topic::Blocks, &compact(&block, b"junk!!"));
-    scene.node.await_event_since(mark, "peer_penalised", |event| event["peer"] == peer.id.to_string());
+    scene
+        .node
+        .await_event_since(mark, "peer_penalised", |event| event["peer"] == peer.id.to_string());
     scene.assert_unmoved(0, &parent(&scene));
     drop(peer);
 
@@ -314,7 +340,8 @@ fn a_compact_block_without_work_is_refused() {
     let branch = Branch::new(&scene.forge.genesis, &[]);
     let peer = TestPeer::connect(&scene.node, scene.forge.network, branch.responder());
     peer.publish(Topic::Blocks, &compact(&block, b""));
-    let penalty = scene.node.await_event("peer_penalised", |event| event["peer"] == peer.id.to_string());
+    let penalty =
+        scene.node.await_event("peer_penalised", |event| event["peer"] == peer.id.to_string());
     assert_eq!(penalty["offence"], "invalid_header", "{penalty}");
     peer.await_dropped();
     scene.assert_unmoved(0, &parent(&scene));
@@ -329,7 +356,8 @@ fn a_solved_header_without_work_is_refused() {
     let peer = TestPeer::connect(&scene.node, scene.forge.network, branch.responder());
     let solved = Gossip::Block(BlockGossip::Solved(ByteBuf::from(block.header.to_bytes())));
     peer.publish(Topic::Blocks, &solved.encode().expect("fits"));
-    let penalty = scene.node.await_event("peer_penalised", |event| event["peer"] == peer.id.to_string());
+    let penalty =
+        scene.node.await_event("peer_penalised", |event| event["peer"] == peer.id.to_string());
     assert_eq!(penalty["offence"], "invalid_header", "{penalty}");
     peer.await_dropped();
     scene.node.status();
@@ -337,10 +365,13 @@ fn a_solved_header_without_work_is_refused() {
 
 fn announcement(transaction: &Transaction) -> Vec<u8> {
     let transaction = ByteBuf::from(transaction.to_bytes());
-    Gossip::Trade(TradeGossip::Trade(TradeAnnouncement { transaction, round: 0 })).encode().expect("fits")
+    Gossip::Trade(TradeGossip::Trade(TradeAnnouncement { transaction, round: 0 }))
+        .encode()
+        .expect("fits")
 }
 
-/// Announces a trade; the node refuses it by that name, and penalises the sender when nobody honest could send it.
+/// Announces a trade; the node refuses it by that name, and penalises the sender when nobody honest
+/// could send it.
 #[track_caller]
 fn assert_trade_refused(scene: &Scene, transaction: &Transaction, code: &str, blamed: bool) {
     let mark = scene.node.log_mark();
@@ -348,14 +379,17 @@ fn assert_trade_refused(scene: &Scene, transaction: &Transaction, code: &str, bl
     let peer = TestPeer::connect(&scene.node, scene.forge.network, branch.responder());
     peer.publish(Topic::Trades, &announcement(transaction));
     let txid = transaction.txid().to_string();
-    let refused = scene.node.await_event_since(mark, "trade_refused", |event| event["txid"] == txid);
+    let refused =
+        scene.node.await_event_since(mark, "trade_refused", |event| event["txid"] == txid);
     assert_eq!(refused["code"], code, "{refused}");
     let ours = |event: &serde_json::Value| event["peer"] == peer.id.to_string();
     if blamed {
         let penalty = scene.node.await_event_since(mark, "peer_penalised", ours);
         assert_eq!(penalty["offence"], "invalid_trade", "{penalty}");
     } else {
-        let penalties = scene.node.events_since(mark, |event| event["event"] == "peer_penalised" && ours(event));
+        let penalties = scene
+            .node
+            .events_since(mark, |event| event["event"] == "peer_penalised" && ours(event));
         assert!(penalties.is_empty(), "{penalties:?}");
     }
     assert_eq!(scene.node.folder.mempool(), Vec::<String>::new());
@@ -384,14 +418,20 @@ fn a_coinbase_is_no_trade() {
     let scene = Scene::new();
     let outputs = vec![TxOutput { value: SUBSIDY, owner: nobody() }];
     let minted = Transaction { inputs: Vec::new(), outputs, memo: coinbase_memo(1, b"") };
-    let peer = TestPeer::connect(&scene.node, scene.forge.network, Branch::new(&scene.forge.genesis, &[]).responder());
+    let peer = TestPeer::connect(
+        &scene.node,
+        scene.forge.network,
+        Branch::new(&scene.forge.genesis, &[]).responder(),
+    );
     peer.publish(Topic::Trades, &announcement(&minted));
-    let penalty = scene.node.await_event("peer_penalised", |event| event["peer"] == peer.id.to_string());
+    let penalty =
+        scene.node.await_event("peer_penalised", |event| event["peer"] == peer.id.to_string());
     assert_eq!(penalty["offence"], "invalid_trade", "{penalty}");
     assert_eq!(scene.node.folder.mempool(), Vec::<String>::new());
 }
 
-/// A chain of headers of no more than our own work is not worth our disk, and nothing to blame anyone for.
+/// A chain of headers of no more than our own work is not worth our disk, and nothing to blame
+/// anyone for.
 #[test]
 fn a_weaker_branch_changes_nothing() {
     let scene = Scene::new();
@@ -400,7 +440,9 @@ fn a_weaker_branch_changes_nothing() {
     let mined: BlockHash = scene.node.folder.mine(4, Some(&address))[3].parse().expect("a hash");
     let weaker = forge.chain(&parent(&scene), 2);
     let peer = TestPeer::serving(&scene.node, forge.network, &Branch::new(&forge.genesis, &weaker));
-    eventually("the node has said hello", || holds(!peer.requests(Protocol::Hello).is_empty(), "nothing yet"));
+    eventually("the node has said hello", || {
+        holds(!peer.requests(Protocol::Hello).is_empty(), "nothing yet")
+    });
     scene.node.folder.assert_sound();
     assert_eq!(scene.node.folder.tip().1, mined.to_string());
     assert!(scene.node.events_since(0, |event| event["event"] == "reorganised").is_empty());

@@ -1,10 +1,12 @@
-//! A peer that sends what is no message, too much, or not its own: the node names the offence, and stays up.
+//! A peer that sends what is no message, too much, or not its own: the node names the offence, and
+//! stays up.
 
 use friendchain::{
     primitives::{Encode, NetworkId},
     wire::{
-        ChatGossip, ChatRequest, FriendsRequest, GetBlocks, Gossip, HelloRequest, HelloResponse, Item, Protocol,
-        Request, Response, SignedLine, SignedProfile, SignedQuit, Status, SyncRequest, SyncResponse, Topic,
+        ChatGossip, ChatRequest, FriendsRequest, GetBlocks, Gossip, HelloRequest, HelloResponse,
+        Item, Protocol, Request, Response, SignedLine, SignedProfile, SignedQuit, Status,
+        SyncRequest, SyncResponse, Topic,
     },
 };
 use libp2p::identity::Keypair;
@@ -38,9 +40,13 @@ fn newcomer(scene: &Scene) -> TestPeer {
 /// The peer is penalised for the offence, in words that hold the text; the node answers `status`.
 #[track_caller]
 fn assert_penalised(scene: &Scene, peer: &TestPeer, offence: &str, text: &str) -> Value {
-    let penalty = scene.node.await_event("peer_penalised", |event| event["peer"] == peer.id.to_string());
+    let penalty =
+        scene.node.await_event("peer_penalised", |event| event["peer"] == peer.id.to_string());
     assert_eq!(penalty["offence"], offence, "{penalty}");
-    assert!(penalty["reason"].as_str().is_some_and(|reason| reason.contains(text)), "{text:?} in {penalty}");
+    assert!(
+        penalty["reason"].as_str().is_some_and(|reason| reason.contains(text)),
+        "{text:?} in {penalty}"
+    );
     assert!(penalty["score"].as_i64().is_some_and(|score| score < 0), "{penalty}");
     scene.assert_unmoved(0, &scene.forge.genesis.header);
     penalty
@@ -53,14 +59,16 @@ fn another_networks_status_is_told_so_and_the_peer_is_left() {
     let branch = Branch::new(&scene.forge.genesis, &[]);
     let status = Status { network: elsewhere, ..branch.status() };
     let answer = Response::Hello(HelloResponse::WrongNetwork(elsewhere)).encode().expect("fits");
-    let responder = branch.responder_but(move |request| matches!(request, Request::Hello(_)).then(|| answer.clone()));
+    let responder = branch
+        .responder_but(move |request| matches!(request, Request::Hello(_)).then(|| answer.clone()));
     let peer = TestPeer::connect(&scene.node, scene.forge.network, responder);
     // The node may leave us before it has our question: its own hello has our answer.
     if let Ok(bytes) = peer.ask(&Request::Hello(HelloRequest::Status(status))) {
         let response = Protocol::Hello.decode_response(&bytes).expect("a message");
         assert_eq!(response, Response::Hello(HelloResponse::WrongNetwork(scene.forge.network)));
     }
-    let event = scene.node.await_event("wrong_network", |event| event["peer"] == peer.id.to_string());
+    let event =
+        scene.node.await_event("wrong_network", |event| event["peer"] == peer.id.to_string());
     assert_eq!(event["network"], elsewhere.to_string());
     peer.await_dropped();
     scene.assert_unmoved(0, &scene.forge.genesis.header);
@@ -84,7 +92,10 @@ fn random_bytes_on_every_topic_are_malformed() {
     let scene = Scene::new();
     for topic in Topic::ALL {
         let peer = newcomer(&scene);
-        peer.publish(topic, &[&noise(200)[..], topic.name(&scene.forge.network).as_bytes()].concat());
+        peer.publish(
+            topic,
+            &[&noise(200)[..], topic.name(&scene.forge.network).as_bytes()].concat(),
+        );
         assert_penalised(&scene, &peer, "malformed", "");
     }
 }
@@ -93,8 +104,9 @@ fn random_bytes_on_every_topic_are_malformed() {
 fn cbor_that_is_not_canonical_is_refused() {
     let scene = Scene::new();
     let locator = vec![scene.forge.network];
-    let canonical =
-        Request::Sync(SyncRequest::GetBlocks(GetBlocks { locator, limit: 5 })).encode().expect("within its limits");
+    let canonical = Request::Sync(SyncRequest::GetBlocks(GetBlocks { locator, limit: 5 }))
+        .encode()
+        .expect("within its limits");
     // The number 5 in two bytes instead of one; then the outer array without a length.
     let (last, head) = canonical.split_last().expect("bytes");
     assert_eq!(*last, 5);
@@ -137,7 +149,10 @@ fn oversized_gossip_is_refused() {
 
 /// A branch of two good blocks, served with one lie in answer to what `lie` picks.
 #[track_caller]
-fn assert_lie_penalised(lie: impl Fn(&Scene, &Request) -> Option<Response> + Send + 'static, offence: &str) {
+fn assert_lie_penalised(
+    lie: impl Fn(&Scene, &Request) -> Option<Response> + Send + 'static,
+    offence: &str,
+) {
     let scene = Scene::new();
     let blocks = scene.forge.chain(&scene.forge.genesis.header, 2);
     let branch = Branch::new(&scene.forge.genesis, &blocks);
@@ -156,7 +171,8 @@ fn assert_lie_penalised(lie: impl Fn(&Scene, &Request) -> Option<Response> + Sen
     });
     let peer = TestPeer::connect(&scene.node, scene.forge.network, responder);
     let _ = peer.ask(&Request::Hello(HelloRequest::Status(branch.status())));
-    let penalty = scene.node.await_event("peer_penalised", |event| event["peer"] == peer.id.to_string());
+    let penalty =
+        scene.node.await_event("peer_penalised", |event| event["peer"] == peer.id.to_string());
     assert_eq!(penalty["offence"], offence, "{penalty}");
     scene.assert_unmoved(0, &scene.forge.genesis.header);
 }
@@ -166,8 +182,12 @@ fn a_block_that_was_not_asked_for_is_a_wrong_answer() {
     assert_lie_penalised(
         |scene, request| {
             let Request::Sync(SyncRequest::GetData(_)) = request else { return None };
-            let other = scene.forge.block(&scene.forge.genesis.header, vec![scene.forge.note(1, "unasked")]);
-            Some(Response::Sync(SyncResponse::Data(vec![Item::Block(ByteBuf::from(other.to_bytes()))])))
+            let other = scene
+                .forge
+                .block(&scene.forge.genesis.header, vec![scene.forge.note(1, "unasked")]);
+            Some(Response::Sync(SyncResponse::Data(vec![Item::Block(ByteBuf::from(
+                other.to_bytes(),
+            ))])))
         },
         "wrong_answer",
     );
@@ -199,8 +219,10 @@ fn an_answer_to_another_question_is_a_wrong_answer() {
 #[test]
 fn an_answer_of_random_bytes_is_malformed() {
     let scene = Scene::new();
-    let branch = Branch::new(&scene.forge.genesis, &scene.forge.chain(&scene.forge.genesis.header, 1));
-    let responder = branch.responder_but(|request| matches!(request, Request::Sync(_)).then(|| noise(500)));
+    let branch =
+        Branch::new(&scene.forge.genesis, &scene.forge.chain(&scene.forge.genesis.header, 1));
+    let responder =
+        branch.responder_but(|request| matches!(request, Request::Sync(_)).then(|| noise(500)));
     let peer = TestPeer::connect(&scene.node, scene.forge.network, responder);
     let _ = peer.ask(&Request::Hello(HelloRequest::Status(branch.status())));
     assert_penalised(&scene, &peer, "malformed", "");
@@ -216,7 +238,8 @@ fn forged_lines_and_goodbyes_are_refused() {
 
     let liar = newcomer(&scene);
     let sign = |message: &[u8]| liar.sign(message);
-    let line = SignedLine::sign(&network, victim.id, None, now(), 1, "I am the victim", &sign).expect("a line");
+    let line = SignedLine::sign(&network, victim.id, None, now(), 1, "I am the victim", &sign)
+        .expect("a line");
     liar.publish(Topic::Chat, &Gossip::Chat(ChatGossip::Line(line)).encode().expect("fits"));
     assert_penalised(&scene, &liar, "bad_signature", "");
 
@@ -243,13 +266,15 @@ fn direct_lines_of_others_or_to_others_are_refused() {
     // Signed rightly by a friend, but sent by somebody else.
     let courier = newcomer(&scene);
     let sign = |message: &[u8]| friend.sign(message);
-    let line = SignedLine::sign(&network, friend.id, Some(node), now(), 1, "carried", &sign).expect("a line");
+    let line = SignedLine::sign(&network, friend.id, Some(node), now(), 1, "carried", &sign)
+        .expect("a line");
     let _ = courier.ask(&Request::Chat(ChatRequest::Direct(line)));
     assert_penalised(&scene, &courier, "not_the_author", "");
 
     // To another friend.
     let sign = |message: &[u8]| friend.sign(message);
-    let line = SignedLine::sign(&network, friend.id, Some(courier.id), now(), 2, "lost", &sign).expect("a line");
+    let line = SignedLine::sign(&network, friend.id, Some(courier.id), now(), 2, "lost", &sign)
+        .expect("a line");
     let _ = friend.ask(&Request::Chat(ChatRequest::Direct(line)));
     assert_penalised(&scene, &friend, "not_the_author", "");
 }
@@ -263,7 +288,8 @@ fn a_profile_that_its_friend_did_not_sign_is_refused() {
         let bytes = other.sign(message).expect("ed25519 signs");
         friendchain::primitives::Signature(bytes.try_into().expect("64 bytes"))
     };
-    let profile = SignedProfile::sign(&scene.forge.network, peer.id, "yjf", Vec::new(), None, now(), &sign);
+    let profile =
+        SignedProfile::sign(&scene.forge.network, peer.id, "yjf", Vec::new(), None, now(), &sign);
     let _ = peer.ask(&Request::Friends(FriendsRequest::Introduce(profile.expect("a profile"))));
     assert_penalised(&scene, &peer, "bad_signature", "");
     assert_eq!(scene.node.folder.json(["friends"])["friends"].as_array().map(Vec::len), Some(0));
@@ -276,7 +302,9 @@ fn a_nuisance_is_banned_at_last() {
     for _ in 0..5 {
         let _ = peer.ask_bytes(Protocol::Chat, noise(64));
     }
-    scene.node.await_event("peer_penalised", |event| event["peer"] == peer.id.to_string() && event["banned"] == true);
+    scene.node.await_event("peer_penalised", |event| {
+        event["peer"] == peer.id.to_string() && event["banned"] == true
+    });
     peer.await_dropped();
     scene.assert_unmoved(0, &scene.forge.genesis.header);
 }

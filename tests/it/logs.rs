@@ -37,8 +37,10 @@ fn nothing_secret_is_in_a_log_even_when_all_is_logged() {
     let to = yjf.new_address();
     let logs = net.file("logs", "");
     fs::remove_file(&logs).expect("removed");
-    // Everything that any library says, into the files, and what carries the commands asked for by name.
-    let filter = "trace,jsonrpsee=trace,jsonrpsee-http=trace,jsonrpsee_core::server=trace,jsonrpsee_http_client=trace";
+    // Everything that any library says, into the files, and what carries the commands asked for by
+    // name.
+    let filter = "\
+         trace,jsonrpsee=trace,jsonrpsee-http=trace,jsonrpsee_core::server=trace,jsonrpsee_http_client=trace";
     let first = yzw.start_logging(filter, &["--log-dir", &logs]);
     let second = yjf.start_logging(filter, &["--log-dir", &logs, "--peer", &first.address]);
     second.await_event("friend_joined", |_| true);
@@ -61,7 +63,11 @@ fn nothing_secret_is_in_a_log_even_when_all_is_logged() {
         all += &fs::read_to_string(entry.expect("a file").path()).expect("text");
     }
     assert!(all.contains("trade_accepted") && all.contains("TRACE"), "it is the whole log");
-    let mut secrets = vec![passphrase.as_bytes().to_vec(), b"the cat is out".to_vec(), b"your eyes alone".to_vec()];
+    let mut secrets = vec![
+        passphrase.as_bytes().to_vec(),
+        b"the cat is out".to_vec(),
+        b"your eyes alone".to_vec(),
+    ];
     for folder in [&yzw, &yjf] {
         let read = |name: &str| fs::read(folder.path().join(name)).expect("a file");
         secrets.push(read("rpc.token"));
@@ -69,8 +75,10 @@ fn nothing_secret_is_in_a_log_even_when_all_is_logged() {
         secrets.push(read("identity.key")[4..36].to_vec());
     }
     let wallet: Value =
-        serde_json::from_slice(&fs::read(yjf.path().join("wallet.json")).expect("a wallet")).expect("JSON");
-    let entropy = data_encoding::HEXLOWER.decode(text(&wallet["secret"]["plain"]).as_bytes()).expect("hex");
+        serde_json::from_slice(&fs::read(yjf.path().join("wallet.json")).expect("a wallet"))
+            .expect("JSON");
+    let entropy =
+        data_encoding::HEXLOWER.decode(text(&wallet["secret"]["plain"]).as_bytes()).expect("hex");
     let phrase = bip39::Mnemonic::from_entropy(&entropy).expect("entropy of a phrase").to_string();
     // A part of the phrase is a part of the secret.
     let words: Vec<_> = phrase.split(' ').collect();
@@ -90,8 +98,10 @@ fn what_a_peer_repeats_does_not_fill_the_log() {
     let scene = Scene::new();
     let branch = Branch::new(&scene.forge.genesis, &[]);
     let peer = TestPeer::serving(&scene.node, scene.forge.network, &branch);
-    let ask =
-        Request::Sync(SyncRequest::GetBlocks(GetBlocks { locator: vec![scene.forge.genesis.header.hash()], limit: 1 }));
+    let ask = Request::Sync(SyncRequest::GetBlocks(GetBlocks {
+        locator: vec![scene.forge.genesis.header.hash()],
+        limit: 1,
+    }));
     for _ in 0..2 * PEERS_RATE.burst {
         let _ = peer.ask(&ask);
         let _ = peer.ask(&Request::Hello(HelloRequest::Status(branch.status())));

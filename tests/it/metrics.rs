@@ -1,5 +1,5 @@
-//! `--metrics`: what a node says of its health and of what it measures, to friendly and to hostile askers, and to the
-//! real Prometheus.
+//! `--metrics`: what a node says of its health and of what it measures, to friendly and to hostile
+//! askers, and to the real Prometheus.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -46,7 +46,8 @@ fn exchange(address: SocketAddr, request: &[u8]) -> std::io::Result<String> {
 fn ask(address: SocketAddr, method: &str, path: &str) -> Result<Page, String> {
     let request = format!("{method} {path} HTTP/1.0\r\nHost: {address}\r\n\r\n");
     let answer = exchange(address, request.as_bytes()).map_err(|error| error.to_string())?;
-    let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(|| format!("no answer: {answer:?}"))?;
+    let (head, body) =
+        answer.split_once("\r\n\r\n").ok_or_else(|| format!("no answer: {answer:?}"))?;
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
     let status = status.ok_or_else(|| format!("no status: {head:?}"))?;
     Ok(Page { status, head: head.to_lowercase(), body: body.to_owned() })
@@ -99,7 +100,8 @@ fn families(page: &str) -> BTreeMap<String, String> {
         let rest = line.strip_prefix(head)?;
         rest.split_once(' ').map(|(name, rest)| (name.to_owned(), rest.to_owned()))
     };
-    let described = page.lines().filter_map(|line| words(line, "# HELP ")).collect::<BTreeMap<_, _>>();
+    let described =
+        page.lines().filter_map(|line| words(line, "# HELP ")).collect::<BTreeMap<_, _>>();
     let units = page.lines().filter_map(|line| words(line, "# UNIT ")).collect::<BTreeMap<_, _>>();
     for (name, kind) in page.lines().filter_map(|line| words(line, "# TYPE ")) {
         if !name.starts_with("friendchain_") {
@@ -114,17 +116,29 @@ fn families(page: &str) -> BTreeMap<String, String> {
             let (sample, rest) = line.split_at(line.find(['{', ' ']).expect("a value"));
             if ours(sample) {
                 samples += 1;
-                let inside =
-                    rest.strip_prefix('{').and_then(|rest| rest.split_once('}')).map_or("", |(inside, _)| inside);
-                let names = inside.split("\",").filter_map(|label| label.split_once("=\"")).map(|(name, _)| name);
+                let inside = rest
+                    .strip_prefix('{')
+                    .and_then(|rest| rest.split_once('}'))
+                    .map_or("", |(inside, _)| inside);
+                let names = inside
+                    .split("\",")
+                    .filter_map(|label| label.split_once("=\""))
+                    .map(|(name, _)| name);
                 labels.extend(names.filter(|name| *name != "le"));
             }
         }
         assert!(samples > 0, "{name} has no series");
-        let labels = labels.into_iter().map(|label| format!("`{label}`")).collect::<Vec<_>>().join(", ");
+        let labels =
+            labels.into_iter().map(|label| format!("`{label}`")).collect::<Vec<_>>().join(", ");
         let unit = units.get(&name).map_or("", String::as_str);
-        let meaning = described.get(&name).unwrap_or_else(|| panic!("{name} has no help")).trim_end_matches('.');
-        rows.insert(shown.clone(), format!("| `{shown}` | {kind} | {labels} | {unit} | {meaning} |"));
+        let meaning = described
+            .get(&name)
+            .unwrap_or_else(|| panic!("{name} has no help"))
+            .trim_end_matches('.');
+        rows.insert(
+            shown.clone(),
+            format!("| `{shown}` | {kind} | {labels} | {unit} | {meaning} |"),
+        );
     }
     rows
 }
@@ -134,18 +148,34 @@ fn what_a_node_measures_is_what_its_table_says() {
     let friends = Friends::with_three_blocks();
     let page = get(friends.addresses[0], "/metrics");
     assert_eq!(page.status, 200);
-    assert!(page.head.contains("content-type: application/openmetrics-text; version=1.0.0; charset=utf-8"), "{page:?}");
+    assert!(
+        page.head
+            .contains("content-type: application/openmetrics-text; version=1.0.0; charset=utf-8"),
+        "{page:?}"
+    );
     assert!(page.body.ends_with("\n# EOF\n"), "{}", page.body);
-    assert!(page.body.contains("\nfriendchain_height 3\n") && page.body.contains("\nfriendchain_peers 1\n"));
+    assert!(
+        page.body.contains("\nfriendchain_height 3\n")
+            && page.body.contains("\nfriendchain_peers 1\n")
+    );
     assert!(page.body.contains("\nfriendchain_blocks_mined_total 3\n"), "{}", page.body);
-    assert!(page.body.contains("\nlibp2p_swarm_connections_established_total{"), "libp2p's own are there");
+    assert!(
+        page.body.contains("\nlibp2p_swarm_connections_established_total{"),
+        "libp2p's own are there"
+    );
     let other = friends.nodes[1].status();
     assert!(!page.body.contains(&text(&other["peer_id"])), "no label is a peer's");
 
     let readme = fs::read_to_string(deployed("README.md")).expect("the readme");
-    let table: Vec<&str> = readme.lines().filter(|line| line.starts_with("| `friendchain_")).collect();
+    let table: Vec<&str> =
+        readme.lines().filter(|line| line.starts_with("| `friendchain_")).collect();
     let measured: Vec<String> = families(&page.body).into_values().collect();
-    assert_eq!(table, measured, "the table of deploy/README.md should be:\n{}", measured.join("\n"));
+    assert_eq!(
+        table,
+        measured,
+        "the table of deploy/README.md should be:\n{}",
+        measured.join("\n")
+    );
 
     let head = ask(friends.addresses[0], "HEAD", "/metrics").expect("a head");
     assert_eq!((head.status, head.body.as_str()), (200, ""));
@@ -156,10 +186,14 @@ fn every_alert_is_explained_and_tried_out_and_rests_on_what_is_measured() {
     let read = |path| fs::read_to_string(deployed(path)).expect("a file");
     let (readme, rules, trials) =
         (read("README.md"), read("prometheus/alerts.yml"), read("prometheus/alerts_test.yml"));
-    let alerts: Vec<&str> = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
+    let alerts: Vec<&str> =
+        rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
     assert!(alerts.len() > 10, "{alerts:?}");
     for alert in alerts {
-        assert!(readme.contains(&format!("| `{alert}` |")), "deploy/README.md does not explain {alert}");
+        assert!(
+            readme.contains(&format!("| `{alert}` |")),
+            "deploy/README.md does not explain {alert}"
+        );
         let tried = format!("alertname: {alert}\n");
         let (fires, quiet) = trials.split(&tried).skip(1).partition::<Vec<_>, _>(|rest| {
             rest.trim_start().lines().next().is_some_and(|line| line.trim() == "exp_alerts:")
@@ -183,14 +217,19 @@ fn a_node_says_why_it_is_not_ready_until_it_is() {
     let node = folder.start(&["--metrics", "127.0.0.1:0", "--peer", &nobody]);
     let address = shown_at(&node);
     let page = get(address, "/readyz");
-    assert_eq!((page.status, page.body.as_str()), (503, "starting: no friend has said yet how far the chain is\n"));
+    assert_eq!(
+        (page.status, page.body.as_str()),
+        (503, "starting: no friend has said yet how far the chain is\n")
+    );
     assert!(get(address, "/metrics").body.contains("\nfriendchain_ready 0\n"));
     assert_eq!(get(address, "/livez").status, 200);
     eventually("alone is ready", || {
         let page = get(address, "/readyz");
         holds((page.status, page.body.as_str()) == (200, "ready\n"), &page)
     });
-    assert!(get(address, "/metrics").body.contains("\nfriendchain_sync_phase{phase=\"alone\"} 1\n"));
+    assert!(
+        get(address, "/metrics").body.contains("\nfriendchain_sync_phase{phase=\"alone\"} 1\n")
+    );
     assert_eq!(text(&node.status()["metrics"]), address.to_string());
     let file = fs::read_to_string(folder.path().join("node.json")).expect("the node's file");
     assert!(file.contains(&address.to_string()), "{file}");
@@ -214,12 +253,15 @@ fn hostile_askers_get_nothing_and_cost_nothing() {
     // Cut off in the middle, or told that it is too much.
     let answer = exchange(address, huge.as_bytes()).unwrap_or_default();
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431"), "{answer}");
-    for garbage in [&b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..], b"\0\0\0\0\r\n\r\n", b"GET\r\n\r\n"] {
+    for garbage in
+        [&b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..], b"\0\0\0\0\r\n\r\n", b"GET\r\n\r\n"]
+    {
         let answer = exchange(address, &[garbage, b"\r\n\r\n"].concat()).unwrap_or_default();
         assert!(!answer.contains(" 200 "), "{answer}");
     }
 
-    // More than are served at once: some say nothing, some half a word, some do not read what they asked for.
+    // More than are served at once: some say nothing, some half a word, some do not read what they
+    // asked for.
     let opened = |first: &[u8]| {
         let mut stream = TcpStream::connect(address).expect("the system's queue takes it");
         stream.write_all(first).expect("sent");
@@ -247,7 +289,15 @@ fn a_port_that_is_taken_is_a_sentence() {
     let folder = TestNet::new().folder("yzw");
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("its address").to_string();
-    let answer = folder.run(["--json", "start-node", "--no-mdns", "--listen", "127.0.0.1:0", "--metrics", &address]);
+    let answer = folder.run([
+        "--json",
+        "start-node",
+        "--no-mdns",
+        "--listen",
+        "127.0.0.1:0",
+        "--metrics",
+        &address,
+    ]);
     assert_eq!(answer.code, Some(1), "{answer:?}");
     let (code, sentence) = answer.error();
     assert_eq!(code, "metrics_port_in_use");
@@ -269,7 +319,8 @@ impl Prometheus {
         let rules = deployed("prometheus/alerts.yml");
         let config = format!(
             "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\nrule_files: ['{}']\n\
-             scrape_configs: [{{job_name: friendchain, static_configs: [{{targets: {targets:?}}}]}}]\n",
+             scrape_configs: [{{job_name: friendchain, static_configs: [{{targets: \
+             {targets:?}}}]}}]\n",
             rules.display(),
             targets = targets.iter().map(ToString::to_string).collect::<Vec<_>>(),
         );
@@ -291,15 +342,23 @@ impl Prometheus {
     /// Asks its HTTP API.
     fn api(&self, path: &str) -> Result<Value, String> {
         let page = ask(self.address, "GET", &format!("/api/v1/{path}"))?;
-        let answer: Value = serde_json::from_str(&page.body).map_err(|error| format!("{error}: {page:?}"))?;
-        if answer["status"] == "success" { Ok(answer["data"].clone()) } else { Err(answer.to_string()) }
+        let answer: Value =
+            serde_json::from_str(&page.body).map_err(|error| format!("{error}: {page:?}"))?;
+        if answer["status"] == "success" {
+            Ok(answer["data"].clone())
+        } else {
+            Err(answer.to_string())
+        }
     }
 
     /// The values of a query, by instance.
     fn values(&self, query: &str) -> Result<BTreeMap<String, String>, String> {
         let data = self.api(&format!("query?query={query}"))?;
         let result = data["result"].as_array().ok_or_else(|| data.to_string())?;
-        Ok(result.iter().map(|entry| (text(&entry["metric"]["instance"]), text(&entry["value"][1]))).collect())
+        Ok(result
+            .iter()
+            .map(|entry| (text(&entry["metric"]["instance"]), text(&entry["value"][1])))
+            .collect())
     }
 }
 
@@ -327,9 +386,12 @@ fn the_real_prometheus_scrapes_two_friends() {
         let all = targets["activeTargets"].as_array().ok_or("no targets")?;
         holds(all.len() == 2 && all.iter().all(up), &targets)
     });
-    for (query, value) in
-        [("up", "1"), ("friendchain_height", "3"), ("friendchain_peers", "1"), ("friendchain_ready", "1")]
-    {
+    for (query, value) in [
+        ("up", "1"),
+        ("friendchain_height", "3"),
+        ("friendchain_peers", "1"),
+        ("friendchain_ready", "1"),
+    ] {
         eventually(query, || {
             let values = prometheus.values(query)?;
             holds(values == both(value), &values)
@@ -351,7 +413,9 @@ fn the_rules_hold_what_they_promise() {
         return;
     }
     let folder = deployed("prometheus").display().to_string();
-    for check in ["check config prometheus.yml", "check rules alerts.yml", "test rules alerts_test.yml"] {
+    for check in
+        ["check config prometheus.yml", "check rules alerts.yml", "test rules alerts_test.yml"]
+    {
         shell(&format!("cd '{folder}' && promtool {check} 1>&2"));
     }
 }

@@ -40,11 +40,19 @@ fn the_logs_of_two_nodes_tell_who_mined_what_and_how_it_spread() {
     let told = one.json(["observe", &logs, "--html", &page]);
     assert_eq!(number(&told["broken_lines"]), 1);
     assert_eq!(told["nodes"].as_array().map(Vec::len), Some(2), "{told}");
-    let blocks: Vec<_> =
-        told["blocks"].as_array().expect("blocks").iter().filter(|row| row["miner"] == "yzw").collect();
+    let blocks: Vec<_> = told["blocks"]
+        .as_array()
+        .expect("blocks")
+        .iter()
+        .filter(|row| row["miner"] == "yzw")
+        .collect();
     assert_eq!(blocks.iter().map(|row| text(&row["hash"])).collect::<Vec<_>>(), mined);
     for row in &blocks {
-        assert_eq!((&row["stale"], number(&row["spread_ms"]["count"])), (&false.into(), 1), "{row}");
+        assert_eq!(
+            (&row["stale"], number(&row["spread_ms"]["count"])),
+            (&false.into(), 1),
+            "{row}"
+        );
     }
     assert_eq!(told["chat"][0]["from"], "yjf");
     assert_eq!(number(&told["chat"][0]["received"]), 1);
@@ -70,7 +78,9 @@ fn what_is_no_log_is_a_sentence() {
 
 /// A line of a log at a second of one minute.
 fn line(second: u32, event: &str) -> String {
-    format!(r#"{{"timestamp":"2026-01-01T00:00:{second:02}.000000Z","level":"INFO","node":"yzw","event":{event}}}"#)
+    format!(
+        r#"{{"timestamp":"2026-01-01T00:00:{second:02}.000000Z","level":"INFO","node":"yzw","event":{event}}}"#
+    )
 }
 
 #[test]

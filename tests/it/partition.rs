@@ -70,7 +70,10 @@ fn two_groups_that_mined_apart_agree_and_every_living_trade_is_there_once() {
     // What the reorganisation dropped waits again, at those who mine next too.
     eventually("what was dropped waits again or is mined, at b1", || {
         let states: Vec<_> = alive.iter().map(|txid| b1.try_json(["tx", txid])).collect();
-        holds(states.iter().all(|state| state.as_ref().is_ok_and(|tx| tx["state"] != "void")), states)
+        holds(
+            states.iter().all(|state| state.as_ref().is_ok_and(|tx| tx["state"] != "void")),
+            states,
+        )
     });
     b1.mine(1, Some(&theirs));
     await_one_tip(&everyone, 23);

@@ -19,14 +19,22 @@ fn verify(folder: &Folder, args: &[&str]) -> (Option<i32>, Value) {
 #[track_caller]
 fn assert_valid(folder: &Folder, args: &[&str]) -> Value {
     let (code, report) = verify(folder, args);
-    assert_eq!((code, &report["valid"], &report["anchored"]), (Some(0), &true.into(), &true.into()), "{report}");
+    assert_eq!(
+        (code, &report["valid"], &report["anchored"]),
+        (Some(0), &true.into(), &true.into()),
+        "{report}"
+    );
     report
 }
 
 #[track_caller]
 fn assert_not_valid(folder: &Folder, args: &[&str], expected: &str) -> Value {
     let (code, report) = verify(folder, args);
-    assert_eq!((code, &report["valid"], &report["code"]), (Some(1), &false.into(), &expected.into()), "{report}");
+    assert_eq!(
+        (code, &report["valid"], &report["code"]),
+        (Some(1), &false.into(), &expected.into()),
+        "{report}"
+    );
     assert!(text(&report["problem"]).len() > 30, "{report}");
     report
 }
@@ -39,7 +47,16 @@ fn a_proof_convinces_whoever_has_the_chain_or_trusts_the_block_and_nobody_else()
     folder.create_chain(&yzw);
     elsewhere.create_chain(&elsewhere.new_address());
     let node = folder.start(&[]);
-    let sent = folder.json(["send", "--from", &yzw, "--to", &elsewhere.new_address(), "--amount", "10", "--mine"]);
+    let sent = folder.json([
+        "send",
+        "--from",
+        &yzw,
+        "--to",
+        &elsewhere.new_address(),
+        "--amount",
+        "10",
+        "--mine",
+    ]);
     let note = folder.json(["note", "the", "tea", "is", "paid", "--wait"]);
     folder.mine(2, Some(&yzw));
 
@@ -47,7 +64,11 @@ fn a_proof_convinces_whoever_has_the_chain_or_trusts_the_block_and_nobody_else()
         let (txid, block) = (text(&what["txid"]), text(&what["block"]));
         let file = net.file(kind, "to be written over");
         let made = folder.json(["prove", &txid, "-o", &file]);
-        assert_eq!((&made["block"], &made["confirmations"]), (&what["block"], &confirmations.into()), "{made}");
+        assert_eq!(
+            (&made["block"], &made["confirmations"]),
+            (&what["block"], &confirmations.into()),
+            "{made}"
+        );
         assert_eq!(fs::read_to_string(&file).expect("written"), text(&made["proof"]));
         assert_eq!(folder.run(["prove", &txid]).done().stdout, text(&made["proof"]) + "\n");
 
@@ -56,9 +77,17 @@ fn a_proof_convinces_whoever_has_the_chain_or_trusts_the_block_and_nobody_else()
             (&report["anchor"], &report["txid"], &report["kind"]),
             (&"chain".into(), &txid.as_str().into(), &kind.into())
         );
-        assert_eq!((&report["confirmations"], &report["position"]), (&confirmations.into(), &1.into()), "{report}");
+        assert_eq!(
+            (&report["confirmations"], &report["position"]),
+            (&confirmations.into(), &1.into()),
+            "{report}"
+        );
         let of_chain = folder.json(["block", &block]);
-        assert_eq!((&report["height"], &report["time"]), (&of_chain["height"], &of_chain["time"]), "{report}");
+        assert_eq!(
+            (&report["height"], &report["time"]),
+            (&of_chain["height"], &of_chain["time"]),
+            "{report}"
+        );
 
         // Elsewhere it takes a block that somebody vouches for.
         assert_not_valid(&nowhere, &[&file], "not_anchored");
@@ -67,11 +96,17 @@ fn a_proof_convinces_whoever_has_the_chain_or_trusts_the_block_and_nobody_else()
         for folder in [&elsewhere, &nowhere] {
             assert_not_valid(folder, &[&file, "--trust", &other], "other_block");
             let report = assert_valid(folder, &[&file, "--trust", &block]);
-            assert_eq!((&report["anchor"], number(&report["confirmations"])), (&"trust".into(), 0), "{report}");
+            assert_eq!(
+                (&report["anchor"], number(&report["confirmations"])),
+                (&"trust".into(), 0),
+                "{report}"
+            );
         }
     }
-    let spoken =
-        folder.run(["verify-proof", &net.file("again", &text(&folder.json(["prove", &text(&note["txid"])])["proof"]))]);
+    let spoken = folder.run([
+        "verify-proof",
+        &net.file("again", &text(&folder.json(["prove", &text(&note["txid"])])["proof"])),
+    ]);
     let spoken = spoken.done().stdout;
     assert!(spoken.contains("VALID") && spoken.contains("the tea is paid"), "{spoken}");
 
@@ -99,7 +134,10 @@ fn trust_that_the_chain_does_not_share_is_said() {
     assert_eq!(report["anchor"], "chain", "{report}");
     assert!(text(&report["warning"]).contains(&nobodys), "{report}");
     let spoken = folder.run(["verify-proof", &file, "--trust", &nobodys]).done().stdout;
-    assert!(spoken.contains("VALID") && spoken.contains(&format!("But the trusted {nobodys}")), "{spoken}");
+    assert!(
+        spoken.contains("VALID") && spoken.contains(&format!("But the trusted {nobodys}")),
+        "{spoken}"
+    );
 
     // The other's chain ends below, then goes another way.
     assert_eq!(assert_valid(&other, &[&file, "--trust", &block])["warning"], Value::Null);
@@ -133,7 +171,11 @@ fn a_proof_that_was_tampered_with_is_not_valid() {
     assert_eq!((code, &report["valid"]), (Some(1), &false.into()), "{report}");
     assert_not_valid(&folder, &[&net.file("text", "I paid, believe me")], "not_a_proof");
     assert_not_valid(&folder, &[&net.file("empty", "")], "not_a_proof");
-    assert_not_valid(&folder, &[&net.file("broken", &format!("{}\n{}", &proof[..76], &proof[76..]))], "proof_damaged");
+    assert_not_valid(
+        &folder,
+        &[&net.file("broken", &format!("{}\n{}", &proof[..76], &proof[76..]))],
+        "proof_damaged",
+    );
 }
 
 #[test]
@@ -145,9 +187,11 @@ fn what_cannot_be_proven_or_read_is_refused_in_a_sentence() {
     folder.mine(1, Some(&yzw));
     let coinbase = text(&folder.json(["block", "1"])["transactions"][0]["txid"]);
     let waiting = folder.send(&yzw, &yzw, "1");
-    for (txid, expected) in
-        [(coinbase, "proof_of_coinbase"), (waiting, "not_mined"), ("ab".repeat(32), "unknown_transaction")]
-    {
+    for (txid, expected) in [
+        (coinbase, "proof_of_coinbase"),
+        (waiting, "not_mined"),
+        ("ab".repeat(32), "unknown_transaction"),
+    ] {
         assert_eq!(folder.refused(&["prove", &txid]).0, expected);
     }
     assert_eq!(net.folder("sr").refused(&["prove", &"ab".repeat(32)]).0, "no_such_folder");

@@ -22,7 +22,8 @@ impl Service {
     }
 
     fn stop(mut self) {
-        let killed = std::process::Command::new("kill").arg(self.0.id().to_string()).status().expect("kill");
+        let killed =
+            std::process::Command::new("kill").arg(self.0.id().to_string()).status().expect("kill");
         assert!(killed.success());
         assert!(self.0.wait().expect("it ends").success());
     }
@@ -60,7 +61,10 @@ fn a_service_manager_hears_when_the_node_serves_and_when_it_stops() {
         assert_eq!(told(&socket), "READY=1");
         // Ready means that it can be asked now, and that others reach it.
         let status = folder.json(["status"]);
-        assert_eq!((&status["running"], status["listen"].as_array().map(Vec::len)), (&true.into(), Some(2)));
+        assert_eq!(
+            (&status["running"], status["listen"].as_array().map(Vec::len)),
+            (&true.into(), Some(2))
+        );
         let line = told(&socket);
         assert!(line.starts_with("STATUS=") && line.contains("height 0, 0 peers"), "{line}");
         node.stop();

@@ -37,10 +37,16 @@ fn five_thousand_blocks_with_trades_sync_to_a_fresh_node_that_is_killed_in_the_m
     let node = fresh.start(&["--peer", &line.address]);
     let progress = node.await_event("sync_progress", |event| number(&event["height"]) >= 300);
     assert_eq!(number(&progress["best_header_height"]), height, "headers come first: {progress}");
-    assert!(number(&progress["blocks_per_second"]) > 0 && number(&progress["seconds_left"]) > 0, "{progress}");
+    assert!(
+        number(&progress["blocks_per_second"]) > 0 && number(&progress["seconds_left"]) > 0,
+        "{progress}"
+    );
     node.kill();
     let stopped_at = fresh.tip().0;
-    assert!((300..height).contains(&stopped_at), "killed in the middle, and what was connected was kept: {stopped_at}");
+    assert!(
+        (300..height).contains(&stopped_at),
+        "killed in the middle, and what was connected was kept: {stopped_at}"
+    );
 
     let node = fresh.start(&["--peer", &line.address]);
     let resumed = number(&node.await_event("node_started", |_| true)["height"]);

@@ -24,11 +24,15 @@ impl Terminal {
     fn open(folder: &Folder, name: &str, args: &[&str]) -> Self {
         let socket = format!("friendchain-{}-{name}", std::process::id());
         let data = folder.path().parent().expect("a parent").display().to_string();
-        let environment = format!("FRIENDCHAIN_DATA_DIR='{data}' NODE_ID='{}' TERM=xterm-256color", folder.id);
+        let environment =
+            format!("FRIENDCHAIN_DATA_DIR='{data}' NODE_ID='{}' TERM=xterm-256color", folder.id);
         let quoted: Vec<_> = args.iter().map(|arg| format!("'{arg}'")).collect();
         // The screen stays after the program's end, for a last look.
-        let command = format!("{environment} '{BINARY}' {}; echo; echo ended: $?; cat", quoted.join(" "));
-        shell(&format!("tmux -L '{socket}' -f /dev/null new-session -d -x 120 -y 40 \"{command}\""));
+        let command =
+            format!("{environment} '{BINARY}' {}; echo; echo ended: $?; cat", quoted.join(" "));
+        shell(&format!(
+            "tmux -L '{socket}' -f /dev/null new-session -d -x 120 -y 40 \"{command}\""
+        ));
         Self { socket }
     }
 
@@ -101,7 +105,8 @@ fn a_message_appears_above_the_line_that_is_being_typed() {
     yjf.await_printed(mark, "half a line");
     // History: the line is there again.
     terminal.keys("Up");
-    terminal.await_screen("the line from the history", |screen| screen.ends_with("c yjf half a line"));
+    terminal
+        .await_screen("the line from the history", |screen| screen.ends_with("c yjf half a line"));
     // Completion of a friend's name.
     terminal.keys("C-u");
     terminal.type_text("c yj");
@@ -139,7 +144,10 @@ fn the_recovery_phrase_is_shown_on_a_terminal_alone_and_restores_the_wallet() {
     // The first address always, the second since it has coins.
     assert!(addresses.iter().all(|address| listed.contains(address)), "{addresses:?} in {listed}");
     let damaged = phrase.replacen(|c: char| c.is_ascii_lowercase(), "z", 1);
-    assert_eq!(net.folder("other").run_reading(["create-wallet", "--recover"], &damaged).code, Some(1));
+    assert_eq!(
+        net.folder("other").run_reading(["create-wallet", "--recover"], &damaged).code,
+        Some(1)
+    );
 }
 
 #[test]
@@ -173,7 +181,8 @@ fn syncing_on_a_terminal_shows_a_bar_with_rate_and_time_left() {
     let from = source.start(&[]);
     let line = SlowLine::to(&from, 50_000);
     let listen = format!("/ip4/127.0.0.1/tcp/{}", free_port());
-    let args = ["start-node", "--no-mdns", "--listen", &listen, "--peer", &line.address, "--log", "warn"];
+    let args =
+        ["start-node", "--no-mdns", "--listen", &listen, "--peer", &line.address, "--log", "warn"];
     let terminal = Terminal::open(&fresh, "sync", &args);
     let screen = terminal.await_screen("a bar", |screen| screen.contains("/1500,"));
     let bar = screen.lines().find(|line| line.contains("/1500,")).expect("found");

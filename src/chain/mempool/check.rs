@@ -1,22 +1,26 @@
 //! What may come in.
 //!
-//! From cheap to dear, so that a trade that is refused has cost little: form, conflicts, coins, the fee, what it would replace,
-//! what it would rest on. Signatures come last, in [`Chain::accept_trade`](crate::chain::Chain::accept_trade).
+//! From cheap to dear, so that a trade that is refused has cost little: form, conflicts, coins, the
+//! fee, what it would replace, what it would rest on. Signatures come last, in
+//! [`Chain::accept_trade`](crate::chain::Chain::accept_trade).
 //!
 //! # Replacement
 //! A trade that spends what waiting ones spend replaces them, and all that rests on them, when
-//! 1. it pays more than all of these together, by [`PAYING_RATE`] for its own length: what spreads a trade is paid for each
-//!    time;
-//! 2. its fee rate is higher than that of each it conflicts with, alone and with all it rests on: miners want it more;
+//! 1. it pays more than all of these together, by [`PAYING_RATE`] for its own length: what spreads
+//!    a trade is paid for each time;
+//! 2. its fee rate is higher than that of each it conflicts with, alone and with all it rests on:
+//!    miners want it more;
 //! 3. no more than [`MAX_REPLACED`] leave;
 //! 4. it rests on none of those.
 //!
-//! A note is replaced by nothing: it pays nothing, and its only rivals are other notes with its stamp.
+//! A note is replaced by nothing: it pays nothing, and its only rivals are other notes with its
+//! stamp.
 
 use std::collections::{BTreeSet, HashSet};
 
 use super::{
-    MAX_CHAIN, MAX_LOCAL_CHAIN, MAX_LOCAL_PACKAGE_BYTES, MAX_PACKAGE_BYTES, MAX_REPLACED, Mempool, PAYING_RATE,
+    MAX_CHAIN, MAX_LOCAL_CHAIN, MAX_LOCAL_PACKAGE_BYTES, MAX_PACKAGE_BYTES, MAX_REPLACED, Mempool,
+    PAYING_RATE,
     fees::{FeeRate, Package},
     is_note,
 };
@@ -37,8 +41,8 @@ struct Limits {
 const PEER_LIMITS: Limits = Limits { count: MAX_CHAIN, bytes: MAX_PACKAGE_BYTES };
 /// Of one made here.
 const LOCAL_LIMITS: Limits = Limits { count: MAX_LOCAL_CHAIN, bytes: MAX_LOCAL_PACKAGE_BYTES };
-/// Of a peer's that comes back from a block that left the best chain, where longer chains may have been mined; but the time
-/// that a chain takes grows with the square of its length.
+/// Of a peer's that comes back from a block that left the best chain, where longer chains may have
+/// been mined; but the time that a chain takes grows with the square of its length.
 const RETURNING_LIMITS: Limits = Limits { count: 1_000, bytes: usize::MAX };
 /// Of one made here that was accepted before.
 const UNLIMITED: Limits = Limits { count: usize::MAX, bytes: usize::MAX };
@@ -86,7 +90,8 @@ impl Candidate {
 }
 
 impl Mempool {
-    /// Checks everything but signatures, room and how often its sender comes. `coin` looks a place up on the chain.
+    /// Checks everything but signatures, room and how often its sender comes. `coin` looks a place
+    /// up on the chain.
     pub(crate) fn check(
         &self,
         transaction: &Transaction,
@@ -102,7 +107,8 @@ impl Mempool {
         }
         let keys: Vec<_> = transaction.inputs.iter().map(CoinKey::of_input).collect();
         let is_note = is_note(transaction);
-        let rivals: Vec<_> = keys.iter().filter_map(|key| Some((key.outpoint, self.spender(key)?))).collect();
+        let rivals: Vec<_> =
+            keys.iter().filter_map(|key| Some((key.outpoint, self.spender(key)?))).collect();
         if let Some((outpoint, by)) = rivals.first().copied()
             && (is_note || !rules.may_replace)
         {
@@ -124,7 +130,8 @@ impl Mempool {
                 spends.push((key, None));
                 continue;
             }
-            let found = coin(&key)?.ok_or_else(|| broken(TransactionError::MissingCoin { input, outpoint }))?;
+            let found = coin(&key)?
+                .ok_or_else(|| broken(TransactionError::MissingCoin { input, outpoint }))?;
             spent.push(found);
             spends.push((key, Some(found)));
         }
@@ -132,8 +139,14 @@ impl Mempool {
         parents.sort_unstable();
         parents.dedup();
         let alone = Package::one(fee, transaction.encoded_len());
-        let mut candidate =
-            Candidate { fee, parents, spends, package: alone, conflicts: Vec::new(), replaced: HashSet::new() };
+        let mut candidate = Candidate {
+            fee,
+            parents,
+            spends,
+            package: alone,
+            conflicts: Vec::new(),
+            replaced: HashSet::new(),
+        };
         self.find_replaced(txid, &rivals, &mut candidate)?;
         self.find_package(txid, &rules.limits, &mut candidate)?;
         self.check_replacement(txid, &rivals, alone, &candidate)?;
@@ -165,7 +178,12 @@ impl Mempool {
     }
 
     /// What it would rest on, within the limits upward and downward.
-    fn find_package(&self, txid: TxId, limits: &Limits, candidate: &mut Candidate) -> Result<(), AcceptTradeError> {
+    fn find_package(
+        &self,
+        txid: TxId,
+        limits: &Limits,
+        candidate: &mut Candidate,
+    ) -> Result<(), AcceptTradeError> {
         if candidate.parents.is_empty() {
             return Ok(());
         }
@@ -192,15 +210,26 @@ impl Mempool {
             let most = limits.count.saturating_add(candidate.replaced.len());
             let resting = self.descendants([ancestor], most);
             let mut below = alone;
-            for waiting in resting.iter().filter(|txid| stays(txid)).filter_map(|txid| self.get(txid)) {
+            for waiting in
+                resting.iter().filter(|txid| stays(txid)).filter_map(|txid| self.get(txid))
+            {
                 below.add(waiting.alone());
             }
             if below.count > limits.count {
                 let (descendants, limit) = (below.count, limits.count);
-                return Err(AcceptTradeError::TooManyDescendants { txid, ancestor, descendants, limit });
+                return Err(AcceptTradeError::TooManyDescendants {
+                    txid,
+                    ancestor,
+                    descendants,
+                    limit,
+                });
             }
             if below.bytes > limits.bytes {
-                return Err(AcceptTradeError::TooLargePackage { txid, bytes: below.bytes, limit: limits.bytes });
+                return Err(AcceptTradeError::TooLargePackage {
+                    txid,
+                    bytes: below.bytes,
+                    limit: limits.bytes,
+                });
             }
         }
         Ok(())
@@ -225,7 +254,8 @@ impl Mempool {
         for rival in candidate.conflicts.iter().filter_map(|txid| self.get(txid)) {
             let (rate, rank) = (rival.alone().rate().plus(one_more), rival.rank.0.plus(one_more));
             let by_others = candidate.package.fee.saturating_sub(alone.fee);
-            let in_package = u128::from(rank.fee(candidate.package.bytes).units()).saturating_sub(by_others);
+            let in_package =
+                u128::from(rank.fee(candidate.package.bytes).units()).saturating_sub(by_others);
             needs = needs.max(rate.fee(alone.bytes).units().into()).max(in_package);
         }
         if alone.fee < needs {

@@ -1,4 +1,5 @@
-//! What a fee is worth: rates, packages of trades that rest on one another, and the floor below which nothing is taken.
+//! What a fee is worth: rates, packages of trades that rest on one another, and the floor below
+//! which nothing is taken.
 
 use super::{FLOOR_HALF_LIFE_MS, PAYING_RATE};
 use crate::primitives::{Amount, UnixMillis};
@@ -87,10 +88,11 @@ impl Package {
     }
 }
 
-/// The fee rate that a peer's trade has to pay: nothing as a rule; more than the last that had to leave a full mempool,
-/// which halves every [`FLOOR_HALF_LIFE_MS`].
+/// The fee rate that a peer's trade has to pay: nothing as a rule; more than the last that had to
+/// leave a full mempool, which halves every [`FLOOR_HALF_LIFE_MS`].
 ///
-/// Without it, whatever had to leave could be sent again at once, and be checked and spread again, for nothing.
+/// Without it, whatever had to leave could be sent again at once, and be checked and spread again,
+/// for nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Floor {
     rate: FeeRate,
@@ -98,8 +100,8 @@ pub struct Floor {
 }
 
 impl Floor {
-    /// The rate asked at a time. Between two halvings it falls in a straight line; below half of the least rate that counts
-    /// as paying it is nothing.
+    /// The rate asked at a time. Between two halvings it falls in a straight line; below half of
+    /// the least rate that counts as paying it is nothing.
     #[must_use]
     pub fn at(&self, now: UnixMillis) -> FeeRate {
         if self.rate == FeeRate::ZERO {
@@ -108,7 +110,8 @@ impl Floor {
         let elapsed = now.saturating_sub(self.at);
         let halvings = u32::try_from(elapsed / FLOOR_HALF_LIFE_MS).unwrap_or(u32::MAX);
         let from = u128::from(self.rate.0.checked_shr(halvings).unwrap_or(0));
-        let fallen = from.saturating_mul(u128::from(elapsed % FLOOR_HALF_LIFE_MS)) / u128::from(2 * FLOOR_HALF_LIFE_MS);
+        let fallen = from.saturating_mul(u128::from(elapsed % FLOOR_HALF_LIFE_MS))
+            / u128::from(2 * FLOOR_HALF_LIFE_MS);
         let rate = u64::try_from(from.saturating_sub(fallen)).unwrap_or(u64::MAX);
         if rate < PAYING_RATE / 2 { FeeRate::ZERO } else { FeeRate(rate) }
     }
@@ -131,7 +134,10 @@ mod tests {
     fn a_rate_and_its_fee_belong_together() {
         let rate = FeeRate::of(Amount::from_units(333), 1_000);
         assert_eq!((rate.units(), rate.fee(1_000).units(), rate.fee(1).units()), (333, 333, 1));
-        assert!(rate.is_free() && FeeRate::of(Amount::from_units(250), 250) == FeeRate::from_units(PAYING_RATE));
+        assert!(
+            rate.is_free()
+                && FeeRate::of(Amount::from_units(250), 250) == FeeRate::from_units(PAYING_RATE)
+        );
         assert_eq!(FeeRate::of(Amount::from_units(u64::MAX), 0).units(), u64::MAX);
     }
 

@@ -1,9 +1,11 @@
 //! How many trades without a fee, notes among them, a peer may bring, and have waiting.
 //!
-//! The relay bounds messages, whatever they pay. This bounds what costs its maker nothing, whichever way it came, and
-//! counts bytes, since they are what is scarce in a block. Whoever brings more than blocks take would in the end fill the
-//! mempool all the same, and keep everybody's notes out: so that no one peer can, once half of it is full a peer is refused
-//! of whose free trades a sixteenth of it waits. While there is room, a friend may pass on what all the others wrote.
+//! The relay bounds messages, whatever they pay. This bounds what costs its maker nothing,
+//! whichever way it came, and counts bytes, since they are what is scarce in a block. Whoever
+//! brings more than blocks take would in the end fill the mempool all the same, and keep
+//! everybody's notes out: so that no one peer can, once half of it is full a peer is refused of
+//! whose free trades a sixteenth of it waits. While there is room, a friend may pass on what all
+//! the others wrote.
 
 use std::collections::HashMap;
 
@@ -24,8 +26,8 @@ pub(super) struct FreeAllowances {
 impl FreeAllowances {
     /// Whether a peer may bring so many bytes more; they are counted then.
     ///
-    /// A peer that brought nothing for a while is forgotten, which gives it nothing. When too many are counted, one more
-    /// has to wait until another has rested.
+    /// A peer that brought nothing for a while is forgotten, which gives it nothing. When too many
+    /// are counted, one more has to wait until another has rested.
     pub(super) fn take(&mut self, peer: PeerId, bytes: usize, now: UnixMillis) -> bool {
         if self.buckets.len() >= MAX_COUNTED_PEERS && !self.buckets.contains_key(&peer) {
             self.buckets.retain(|_, bucket| !bucket.is_full(now));

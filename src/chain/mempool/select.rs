@@ -1,8 +1,8 @@
 //! What goes into a block.
 //!
-//! By the fee rate of packages: a trade, and those that it rests on and that are not chosen yet. Once some of these are chosen,
-//! what is left of its package is worth more or less than before, so that it is ranked anew. The order is that of Bitcoin
-//! Core's block assembler.
+//! By the fee rate of packages: a trade, and those that it rests on and that are not chosen yet.
+//! Once some of these are chosen, what is left of its package is worth more or less than before, so
+//! that it is ranked anew. The order is that of Bitcoin Core's block assembler.
 
 use std::collections::{BinaryHeap, HashMap, HashSet};
 
@@ -13,8 +13,8 @@ use crate::primitives::TxId;
 const MAX_MISFITS: usize = 1_000;
 
 impl Mempool {
-    /// What the next block should hold, parents first: by fee for each byte, at most `bytes` long, and at most
-    /// [`FREE_BYTES_PER_BLOCK`] of it in packages that count as free.
+    /// What the next block should hold, parents first: by fee for each byte, at most `bytes` long,
+    /// and at most [`FREE_BYTES_PER_BLOCK`] of it in packages that count as free.
     pub(crate) fn select(&self, bytes: usize) -> Vec<&Waiting> {
         let mut selection = Selection {
             pool: self,
@@ -47,9 +47,13 @@ impl Selection<'_> {
     fn run(&mut self) {
         let mut misfits = 0usize;
         let pool = self.pool;
-        let mut ranks = pool.ranks.iter().rev().filter_map(|rank| Some((*rank, pool.at(rank)?))).peekable();
+        let mut ranks =
+            pool.ranks.iter().rev().filter_map(|rank| Some((*rank, pool.at(rank)?))).peekable();
         loop {
-            while ranks.next_if(|(_, txid)| self.settled.contains(txid) || self.rest.contains_key(txid)).is_some() {}
+            while ranks
+                .next_if(|(_, txid)| self.settled.contains(txid) || self.rest.contains_key(txid))
+                .is_some()
+            {}
             while self.reranked.peek().is_some_and(|place| self.is_outdated(place)) {
                 self.reranked.pop();
             }
@@ -109,7 +113,10 @@ impl Selection<'_> {
             return;
         }
         for txid in self.pool.descendants(chosen.children.iter().copied(), usize::MAX) {
-            let Some(waiting) = self.pool.get(&txid).filter(|_| !self.settled.contains(&txid)) else { continue };
+            let Some(waiting) = self.pool.get(&txid).filter(|_| !self.settled.contains(&txid))
+            else {
+                continue;
+            };
             let rest = self.rest.entry(txid).or_insert(waiting.package);
             rest.subtract(chosen.alone());
             self.reranked.push((waiting.rank_in(rest), txid));

@@ -28,13 +28,15 @@ impl Mempool {
             last = Some(waiting.sequence);
             assert_eq!(waiting.leaf, leaf_hash(&waiting.entry.transaction));
             assert_eq!(waiting.rank, waiting.rank_in(&waiting.package));
-            let keys: Vec<_> = waiting.entry.transaction.inputs.iter().map(CoinKey::of_input).collect();
+            let keys: Vec<_> =
+                waiting.entry.transaction.inputs.iter().map(CoinKey::of_input).collect();
             assert_eq!(keys, waiting.keys);
             for key in keys {
                 assert_eq!(spends.insert(key, txid), None, "two entries spend one coin");
             }
             let inputs = waiting.entry.transaction.inputs.iter().map(|input| input.outpoint.txid);
-            let parents: BTreeSet<_> = inputs.filter(|txid| self.entries.contains_key(txid)).collect();
+            let parents: BTreeSet<_> =
+                inputs.filter(|txid| self.entries.contains_key(txid)).collect();
             assert_eq!(
                 parents,
                 waiting.parents.iter().copied().collect(),
@@ -44,7 +46,10 @@ impl Mempool {
             for parent in parents {
                 assert!(self.entries[&parent].sequence < waiting.sequence, "parents come first");
             }
-            let children = self.entries().filter(|other| other.parents.contains(&txid)).map(|other| other.entry.txid);
+            let children = self
+                .entries()
+                .filter(|other| other.parents.contains(&txid))
+                .map(|other| other.entry.txid);
             assert_eq!(
                 children.collect::<BTreeSet<_>>(),
                 waiting.children.iter().copied().collect(),
@@ -64,15 +69,19 @@ impl Mempool {
         };
         assert_eq!(places(&|_| true), self.ranks);
         assert_eq!(places(&Waiting::is_evictable), self.evictable);
-        let expiries = self.entries().filter_map(|waiting| Some((waiting.entry.expires?, waiting.sequence)));
+        let expiries =
+            self.entries().filter_map(|waiting| Some((waiting.entry.expires?, waiting.sequence)));
         assert_eq!(expiries.collect::<BTreeSet<_>>(), self.expiries);
         assert_eq!(self.order.len(), self.entries.len());
         let mut charged = HashMap::new();
-        for (peer, waiting) in self.entries().filter_map(|waiting| Some((waiting.charged?, waiting))) {
+        for (peer, waiting) in
+            self.entries().filter_map(|waiting| Some((waiting.charged?, waiting)))
+        {
             *charged.entry(peer).or_insert(0) += memory_of(&waiting.entry.transaction);
         }
         assert_eq!(self.free.waiting(), &charged);
-        let memory: usize = self.entries().map(|waiting| memory_of(&waiting.entry.transaction)).sum();
+        let memory: usize =
+            self.entries().map(|waiting| memory_of(&waiting.entry.transaction)).sum();
         assert_eq!(memory, self.memory);
         assert!(
             self.memory <= self.max_memory || self.evictable.is_empty(),

@@ -1,7 +1,7 @@
 //! The miner's task: which template is searched, for whom, and what becomes of a solution.
 //!
-//! It owns all of the miner's state. One question to the chain is under way at a time, and never keeps commands or a
-//! change of the tip waiting.
+//! It owns all of the miner's state. One question to the chain is under way at a time, and never
+//! keeps commands or a change of the tip waiting.
 
 use std::{
     collections::VecDeque,
@@ -32,9 +32,11 @@ use crate::{
     primitives::{Block, BlockHash, Header, Owner, TxId, events},
 };
 
-/// How old a template may get while anybody wants a block: its time, its difficulty, and what it holds.
+/// How old a template may get while anybody wants a block: its time, its difficulty, and what it
+/// holds.
 const REFRESH: Duration = Duration::from_secs(1);
-/// How often a template is made anew because the mempool alone has changed: each costs the chain a pass over it.
+/// How often a template is made anew because the mempool alone has changed: each costs the chain a
+/// pass over it.
 const MEMPOOL_REFRESH: Duration = Duration::from_millis(100);
 /// How long nothing is tried after the chain has failed or refused.
 const BACK_OFF: Duration = Duration::from_secs(1);
@@ -114,10 +116,20 @@ impl Control {
         let mut summary = chain.watch();
         let (tip, mempool, mempool_changes, spacing_ms) = {
             let summary = summary.borrow_and_update();
-            (summary.tip.hash, summary.mempool, summary.mempool_changes, summary.network.params.spacing_ms)
+            (
+                summary.tip.hash,
+                summary.mempool,
+                summary.mempool_changes,
+                summary.network.params.spacing_ms,
+            )
         };
-        let (status, status_receiver) =
-            watch::channel(MinerStatus { mode, owner, threads: workers.count(), mining: false, blocks: 0 });
+        let (status, status_receiver) = watch::channel(MinerStatus {
+            mode,
+            owner,
+            threads: workers.count(),
+            mining: false,
+            blocks: 0,
+        });
         let control = Self {
             chain,
             summary,
@@ -249,19 +261,25 @@ impl Control {
         }
     }
 
-    /// Starts or stops the threads, asks the chain what is to be asked, and says when to look again if nothing happens.
+    /// Starts or stops the threads, asks the chain what is to be asked, and says when to look again
+    /// if nothing happens.
     fn steer(&mut self, now: Instant) -> Option<Instant> {
         let wanted = self.wanted_owner();
-        let fits = |current: &Current| Some(current.job.owner) == wanted && current.job.parent() == self.tip;
+        let fits = |current: &Current| {
+            Some(current.job.owner) == wanted && current.job.parent() == self.tip
+        };
         if !self.current.as_ref().is_some_and(fits) {
             self.current = None;
         }
         let (decision, job) = match &self.current {
             None => (Decision::Rest, None),
-            Some(_) if let Some(until) = self.policy.paused(self.tip, now) => (Decision::Wait(until), None),
+            Some(_) if let Some(until) = self.policy.paused(self.tip, now) => {
+                (Decision::Wait(until), None)
+            }
             Some(current) => {
                 let template = &current.job.template;
-                let asked_for = !self.blocks.is_empty() || !self.transactions.is_empty() && template.has_trades;
+                let asked_for =
+                    !self.blocks.is_empty() || !self.transactions.is_empty() && template.has_trades;
                 let decision = if asked_for {
                     Decision::Mine
                 } else if self.owner == Some(current.job.owner) {
@@ -285,7 +303,8 @@ impl Control {
         }
     }
 
-    /// Asks the chain the most urgent question, unless one is under way; otherwise says when one will be due.
+    /// Asks the chain the most urgent question, unless one is under way; otherwise says when one
+    /// will be due.
     fn ask(&mut self, wanted: Option<Owner>, now: Instant) -> Option<Instant> {
         if self.question.is_some() {
             return None;
@@ -315,8 +334,9 @@ impl Control {
             return Some(due);
         }
         self.mempool_changed = false;
-        self.question =
-            Some(Box::pin(async move { Answer::Template { owner, asked: now, result: chain.template(owner).await } }));
+        self.question = Some(Box::pin(async move {
+            Answer::Template { owner, asked: now, result: chain.template(owner).await }
+        }));
         None
     }
 
@@ -343,13 +363,16 @@ impl Control {
             Err(error) => return self.failed(&MineError::Refused(error.to_string())),
         };
         let search = Search::new(header, &target);
-        // The next steering starts the threads on it, unless it came too late or is not wanted any more.
+        // The next steering starts the threads on it, unless it came too late or is not wanted any
+        // more.
         self.current = Some(Current { job: Arc::new(Job { template, owner, search }), asked });
     }
 
-    /// A solution counts when it follows the tip, and is the first for it: its template is given up.
+    /// A solution counts when it follows the tip, and is the first for it: its template is given
+    /// up.
     fn found(&mut self, found: Found) {
-        let fresh = self.current.as_ref().is_some_and(|current| current.job.parent() == found.job.parent());
+        let fresh =
+            self.current.as_ref().is_some_and(|current| current.job.parent() == found.job.parent());
         if !fresh || self.running.is_none() || found.job.parent() != self.tip {
             return;
         }
@@ -361,7 +384,12 @@ impl Control {
         self.solution = Some(found);
     }
 
-    fn accepted(&mut self, found: &Found, hash: BlockHash, result: Result<BlockAccepted, AcceptBlockError>) {
+    fn accepted(
+        &mut self,
+        found: &Found,
+        hash: BlockHash,
+        result: Result<BlockAccepted, AcceptBlockError>,
+    ) {
         match result {
             Ok(BlockAccepted::Connected) => {
                 let block = &found.job.template.block;
@@ -373,17 +401,22 @@ impl Control {
                 self.not_before = None;
             }
             // Somebody else's block came first: mine on that one.
-            Ok(outcome) => tracing::debug!(%hash, ?outcome, "a mined block did not join the best chain"),
+            Ok(outcome) => {
+                tracing::debug!(%hash, ?outcome, "a mined block did not join the best chain")
+            }
             Err(AcceptBlockError::Fault(fault)) => self.failed(&MineError::Chain(fault)),
             Err(error) => self.failed(&MineError::Refused(error.to_string())),
         }
-        // The summary may have come before this answer, or may be on its way: either way it is newer than our copy.
+        // The summary may have come before this answer, or may be on its way: either way it is
+        // newer than our copy.
         self.chain_changed();
     }
 
     /// One block more for the caller it was mined for.
     fn counted(&mut self, owner: Owner, hash: BlockHash) {
-        let Some(first) = self.blocks.front_mut().filter(|first| first.owner == owner) else { return };
+        let Some(first) = self.blocks.front_mut().filter(|first| first.owner == owner) else {
+            return;
+        };
         first.mined.push(hash);
         first.left = first.left.saturating_sub(1);
         if first.left == 0
@@ -409,7 +442,8 @@ impl Control {
         }
     }
 
-    /// The chain failed or refused: whoever waits is told, and what goes on by itself goes on after a while.
+    /// The chain failed or refused: whoever waits is told, and what goes on by itself goes on after
+    /// a while.
     fn failed(&mut self, error: &MineError) {
         tracing::debug!(%error, "the miner backs off");
         for wants in self.blocks.drain(..) {
@@ -464,7 +498,8 @@ async fn answer_to(question: &mut Option<Question>) -> Answer {
 async fn abandoned(blocks: &mut VecDeque<WantsBlocks>, transactions: &mut [WantsMined]) {
     poll_fn(|context| {
         let blocks = blocks.iter_mut().any(|wants| wants.reply.poll_closed(context).is_ready());
-        let transactions = transactions.iter_mut().any(|wants| wants.reply.poll_closed(context).is_ready());
+        let transactions =
+            transactions.iter_mut().any(|wants| wants.reply.poll_closed(context).is_ready());
         if blocks || transactions { Poll::Ready(()) } else { Poll::Pending }
     })
     .await;

@@ -1,4 +1,5 @@
-//! Mining a genesis: there is no chain yet, so there is nothing to watch but the caller's wish to stop.
+//! Mining a genesis: there is no chain yet, so there is nothing to watch but the caller's wish to
+//! stop.
 
 use std::{
     sync::{
@@ -24,7 +25,10 @@ const PROGRESS: Duration = Duration::from_millis(100);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum MineGenesisError {
     /// The caller said so.
-    #[error("stopped before the first block was found; nothing was kept, so create-blockchain begins anew")]
+    #[error(
+        "stopped before the first block was found; nothing was kept, so create-blockchain begins \
+         anew"
+    )]
     Cancelled,
     /// The header's bits are no target.
     #[error(transparent)]
@@ -34,8 +38,9 @@ pub enum MineGenesisError {
     Exhausted,
 }
 
-/// Finds the nonce of `block`, a genesis with its bits set, on `threads` threads (at least one). Blocks until it is
-/// found or `cancel` is set; `progress` is told about ten times a second how many hashes were tried.
+/// Finds the nonce of `block`, a genesis with its bits set, on `threads` threads (at least one).
+/// Blocks until it is found or `cancel` is set; `progress` is told about ten times a second how
+/// many hashes were tried.
 pub fn mine_genesis(
     mut block: Block,
     threads: usize,

@@ -1,14 +1,16 @@
 //! The miner: threads that search for nonces, and one task that decides what they search.
 //!
-//! [`spawn`] starts it beside a chain; the [`MinerHandle`] is how the node, or a command that has opened the chain
-//! itself, speaks to it. The task asks the chain for a template, gives it to the threads, and hands a solved block back
-//! as any other local block. It watches the chain's summary: when the tip changes the threads stop within a millisecond,
-//! and each second the template's time and difficulty are refreshed.
+//! [`spawn`] starts it beside a chain; the [`MinerHandle`] is how the node, or a command that has
+//! opened the chain itself, speaks to it. The task asks the chain for a template, gives it to the
+//! threads, and hands a solved block back as any other local block. It watches the chain's summary:
+//! when the tip changes the threads stop within a millisecond, and each second the template's time
+//! and difficulty are refreshed.
 //!
 //! - Nothing is mined on a block that is not connected: templates come from the durable tip alone.
-//! - What a caller asked for ([`MinerHandle::mine_blocks`], [`MinerHandle::mine_until`]) goes before what the
-//!   [`MiningMode`] would do, and ends when the caller stops waiting for it.
-//! - [`BlockMined`](crate::primitives::events::BlockMined) is told only after the block is durable on the best chain.
+//! - What a caller asked for ([`MinerHandle::mine_blocks`], [`MinerHandle::mine_until`]) goes
+//!   before what the [`MiningMode`] would do, and ends when the caller stops waiting for it.
+//! - [`BlockMined`](crate::primitives::events::BlockMined) is told only after the block is durable
+//!   on the best chain.
 
 mod control;
 mod genesis;
@@ -88,7 +90,10 @@ pub enum MineError {
     #[error("the miner has {MAX_REQUESTS} requests to do already: wait for one to end")]
     Busy,
     /// The chain refused the miner's own block: one of the two is wrong.
-    #[error("the chain refused a block that was mined here: {0}; this is a fault of the program, please report it")]
+    #[error(
+        "the chain refused a block that was mined here: {0}; this is a fault of the program, \
+         please report it"
+    )]
     Refused(String),
     /// The trade that was waited for can never be mined.
     #[error("{txid} can never be mined: {reason}")]
@@ -123,10 +128,23 @@ pub struct MinedIn {
 enum MinerCommand {
     SetMode(MiningMode),
     SetOwner(Option<Owner>),
-    MineBlocks { count: u32, owner: Owner, reply: oneshot::Sender<Result<Vec<BlockHash>, MineError>> },
-    MineUntil { txid: TxId, owner: Owner, reply: oneshot::Sender<Result<MinedIn, MineError>> },
-    Pause { parent: BlockHash, duration: Duration },
-    Stop { reply: oneshot::Sender<()> },
+    MineBlocks {
+        count: u32,
+        owner: Owner,
+        reply: oneshot::Sender<Result<Vec<BlockHash>, MineError>>,
+    },
+    MineUntil {
+        txid: TxId,
+        owner: Owner,
+        reply: oneshot::Sender<Result<MinedIn, MineError>>,
+    },
+    Pause {
+        parent: BlockHash,
+        duration: Duration,
+    },
+    Stop {
+        reply: oneshot::Sender<()>,
+    },
 }
 
 /// How others speak to the miner. When the last one is dropped, the miner ends.
@@ -139,17 +157,23 @@ pub struct MinerHandle {
 
 /// Starts a miner beside `chain`, inside a tokio runtime.
 ///
-/// Each solved header is sent to `solved` before its block is given to the chain, so that friends can stop their own
-/// search; when that channel is full the header is left out, since the block follows.
+/// Each solved header is sent to `solved` before its block is given to the chain, so that friends
+/// can stop their own search; when that channel is full the header is left out, since the block
+/// follows.
 ///
 /// # Errors
 /// When the system refuses a thread.
-pub fn spawn(chain: ChainHandle, config: MinerConfig, solved: Option<mpsc::Sender<Header>>) -> io::Result<MinerHandle> {
+pub fn spawn(
+    chain: ChainHandle,
+    config: MinerConfig,
+    solved: Option<mpsc::Sender<Header>>,
+) -> io::Result<MinerHandle> {
     let (commands, command_queue) = mpsc::channel(COMMAND_QUEUE);
     let (found, found_queue) = mpsc::channel(FOUND_QUEUE);
     let workers = Workers::spawn(config.threads, &found)?;
     let hashes = workers.hashes();
-    let (control, status) = Control::new(chain, config, workers, command_queue, found_queue, solved);
+    let (control, status) =
+        Control::new(chain, config, workers, command_queue, found_queue, solved);
     tokio::spawn(control.run());
     Ok(MinerHandle { commands, status, hashes })
 }
@@ -165,8 +189,8 @@ impl MinerHandle {
         self.send(MinerCommand::SetOwner(owner)).await
     }
 
-    /// Mines `count` blocks on the best chain now, whatever is pending, and returns their hashes in order. Blocks that
-    /// lost a race to somebody else's are not counted.
+    /// Mines `count` blocks on the best chain now, whatever is pending, and returns their hashes in
+    /// order. Blocks that lost a race to somebody else's are not counted.
     ///
     /// Dropping the future ends the mining; what was mined stays.
     pub async fn mine_blocks(&self, count: u32, owner: Owner) -> Result<Vec<BlockHash>, MineError> {
@@ -178,7 +202,8 @@ impl MinerHandle {
         answer.await.map_err(|_| MineError::Stopped)?
     }
 
-    /// Mines, paying `owner`, until the transaction `txid` is in a block of the best chain, whoever mines it.
+    /// Mines, paying `owner`, until the transaction `txid` is in a block of the best chain, whoever
+    /// mines it.
     ///
     /// Dropping the future ends the mining; the trade waits on.
     pub async fn mine_until(&self, txid: TxId, owner: Owner) -> Result<MinedIn, MineError> {
@@ -187,11 +212,14 @@ impl MinerHandle {
         answer.await.map_err(|_| MineError::Stopped)?
     }
 
-    /// Somebody has solved a block on `parent`: while that is our tip, rests for at most `duration`, 2 s and a fifth of
-    /// the spacing, once for each tip. Never blocks; a pause that finds the queue full is left out.
+    /// Somebody has solved a block on `parent`: while that is our tip, rests for at most
+    /// `duration`, 2 s and a fifth of the spacing, once for each tip. Never blocks; a pause that
+    /// finds the queue full is left out.
     pub fn pause(&self, parent: BlockHash, duration: Duration) {
         if self.commands.try_send(MinerCommand::Pause { parent, duration }).is_err() {
-            tracing::debug!("a pause of mining was left out: the miner has ended, or its queue is full");
+            tracing::debug!(
+                "a pause of mining was left out: the miner has ended, or its queue is full"
+            );
         }
     }
 
@@ -213,7 +241,8 @@ impl MinerHandle {
         self.status.clone()
     }
 
-    /// Ends the miner; its threads are gone when this returns. Requests still open get [`MineError::Stopped`].
+    /// Ends the miner; its threads are gone when this returns. Requests still open get
+    /// [`MineError::Stopped`].
     pub async fn stop(&self) {
         let (reply, stopped) = oneshot::channel();
         if self.send(MinerCommand::Stop { reply }).await.is_ok() {

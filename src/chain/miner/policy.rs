@@ -1,5 +1,5 @@
-//! When to mine: modes, the random wait for other people's trades, and the pause after a solved header. No clock and no
-//! randomness of its own.
+//! When to mine: modes, the random wait for other people's trades, and the pause after a solved
+//! header. No clock and no randomness of its own.
 
 use std::time::Duration;
 
@@ -12,19 +12,21 @@ use crate::{chain::api::Template, primitives::BlockHash};
 const MAX_PAUSE: Duration = Duration::from_secs(2);
 /// A pause is at most this part of the spacing.
 const PAUSE_PART: u32 = 5;
-/// On a chain without spacing, how long others' trades may wait for one of several idle miners: long enough that one is
-/// usually first.
+/// On a chain without spacing, how long others' trades may wait for one of several idle miners:
+/// long enough that one is usually first.
 const WAIT_WITHOUT_SPACING: Duration = Duration::from_millis(500);
 
 /// When a node mines of its own accord.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum MiningMode {
     /// Never.
     #[default]
     Off,
-    /// When trades wait: this node's own at once, others' after a random part of the chain's spacing, so that several
-    /// such nodes do not all mine the same ones.
+    /// When trades wait: this node's own at once, others' after a random part of the chain's
+    /// spacing, so that several such nodes do not all mine the same ones.
     OnDemand,
     /// All the time.
     Always,
@@ -63,8 +65,8 @@ impl Policy {
         self.pause = None;
     }
 
-    /// Somebody has solved a block on `parent`, our tip. Once for each tip: whoever sends headers without their blocks
-    /// gains one short pause.
+    /// Somebody has solved a block on `parent`, our tip. Once for each tip: whoever sends headers
+    /// without their blocks gains one short pause.
     pub(super) fn pause(&mut self, parent: BlockHash, duration: Duration, now: Instant) {
         if self.pause.is_none() {
             let duration = duration.min(MAX_PAUSE).min(self.spacing / PAUSE_PART);
@@ -78,7 +80,12 @@ impl Policy {
     }
 
     /// What the mode has to say of a template.
-    pub(super) fn decide(&mut self, template: &Template, now: Instant, rng: &mut impl Rng) -> Decision {
+    pub(super) fn decide(
+        &mut self,
+        template: &Template,
+        now: Instant,
+        rng: &mut impl Rng,
+    ) -> Decision {
         match self.mode {
             MiningMode::Off => Decision::Rest,
             MiningMode::Always => Decision::Mine,
@@ -88,7 +95,8 @@ impl Policy {
                 Decision::Rest
             }
             MiningMode::OnDemand => {
-                let longest = if self.spacing.is_zero() { WAIT_WITHOUT_SPACING } else { self.spacing };
+                let longest =
+                    if self.spacing.is_zero() { WAIT_WITHOUT_SPACING } else { self.spacing };
                 let due = *self.others_due.get_or_insert_with(|| {
                     let wait = longest.mul_f64(rng.random_range(0.0..1.0));
                     now.checked_add(wait).unwrap_or(now)
@@ -110,14 +118,27 @@ mod tests {
     const SPACING: Duration = Duration::from_secs(10);
 
     fn template(has_local: bool, has_trades: bool) -> Template {
-        let header = Header { previous: TIP, merkle_root: MerkleRoot::ZERO, height: 1, time: 0, bits: 0, nonce: 0 };
-        Template { block: Block { header, transactions: vec![] }, generation: 0, has_local, has_trades }
+        let header = Header {
+            previous: TIP,
+            merkle_root: MerkleRoot::ZERO,
+            height: 1,
+            time: 0,
+            bits: 0,
+            nonce: 0,
+        };
+        Template {
+            block: Block { header, transactions: vec![] },
+            generation: 0,
+            has_local,
+            has_trades,
+        }
     }
 
     fn decisions(mode: MiningMode) -> [Decision; 3] {
         let (mut policy, mut rng) = (Policy::new(mode, 10_000), StdRng::seed_from_u64(1));
         let now = Instant::now();
-        [template(false, false), template(false, true), template(true, true)].map(|t| policy.decide(&t, now, &mut rng))
+        [template(false, false), template(false, true), template(true, true)]
+            .map(|t| policy.decide(&t, now, &mut rng))
     }
 
     #[test]
@@ -133,7 +154,8 @@ mod tests {
         let (start, others) = (Instant::now(), template(false, true));
         let mut dues = Vec::new();
         for seed in 0..50 {
-            let (mut policy, mut rng) = (Policy::new(MiningMode::OnDemand, 10_000), StdRng::seed_from_u64(seed));
+            let (mut policy, mut rng) =
+                (Policy::new(MiningMode::OnDemand, 10_000), StdRng::seed_from_u64(seed));
             let Decision::Wait(due) = policy.decide(&others, start, &mut rng) else { continue };
             assert!(due < start + SPACING);
             assert_eq!(policy.decide(&others, start, &mut rng), Decision::Wait(due), "drawn once");
@@ -159,7 +181,10 @@ mod tests {
         assert_eq!(policy.paused(TIP, until), None, "the second one changes nothing");
         policy.tip_changed();
         policy.pause(BlockHash([2; 32]), Duration::from_millis(300), until);
-        assert_eq!(policy.paused(BlockHash([2; 32]), until), Some(until + Duration::from_millis(300)));
+        assert_eq!(
+            policy.paused(BlockHash([2; 32]), until),
+            Some(until + Duration::from_millis(300))
+        );
     }
 
     #[test]

@@ -87,7 +87,8 @@ async fn a_solved_header_is_told_before_its_block_is_on_the_chain() {
 #[tokio::test]
 async fn two_callers_are_served_one_after_the_other() {
     let node = Node::start(MiningMode::Off);
-    let (first, second) = tokio::join!(node.miner.mine_blocks(5, payee()), node.miner.mine_blocks(5, owner(&key(3))));
+    let (first, second) =
+        tokio::join!(node.miner.mine_blocks(5, payee()), node.miner.mine_blocks(5, owner(&key(3))));
     assert_eq!(node.height(), 10);
     let reader = node.chain.reader();
     let height = |hash: &BlockHash| reader.block(hash).unwrap().block.header.height;

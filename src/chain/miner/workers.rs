@@ -1,8 +1,9 @@
-//! The threads that hash. They know nothing but one job: a header, its target, and whether it is still wanted.
+//! The threads that hash. They know nothing but one job: a header, its target, and whether it is
+//! still wanted.
 //!
-//! A new job, or none, takes hold within one [`CHUNK`]. The search has no memory: each thread begins each job at a
-//! random nonce, so that neither two threads nor two nodes of one owner walk the same way, and starting anew costs
-//! nothing.
+//! A new job, or none, takes hold within one [`CHUNK`]. The search has no memory: each thread
+//! begins each job at a random nonce, so that neither two threads nor two nodes of one owner walk
+//! the same way, and starting anew costs nothing.
 
 use std::{
     io,
@@ -26,7 +27,8 @@ use crate::{
 const CHUNK: u64 = 1 << 13;
 /// More threads than any machine of a friend has cores.
 const MAX_THREADS: usize = 256;
-/// Solutions that wait for the miner's task, which never blocks: one for each thread, and jobs that overlap.
+/// Solutions that wait for the miner's task, which never blocks: one for each thread, and jobs that
+/// overlap.
 pub(super) const FOUND_QUEUE: usize = 2 * MAX_THREADS;
 
 /// What to search.
@@ -135,7 +137,8 @@ impl Shared {
                 self.hashes.fetch_add(tried, Ordering::Relaxed);
                 if let Some(nonce) = found_at {
                     self.solved(epoch);
-                    // Full only when the miner's task has fallen hundreds of solutions behind: then one more is no loss.
+                    // Full only when the miner's task has fallen hundreds of solutions behind: then
+                    // one more is no loss.
                     let _ = found.try_send(Found { job: Arc::clone(&job), nonce });
                     break;
                 }
@@ -154,7 +157,9 @@ impl Workers {
         let mut workers = Self { shared, threads: Vec::new() };
         for index in 0..threads.clamp(1, MAX_THREADS) {
             let (shared, found) = (Arc::clone(&workers.shared), found.clone());
-            let thread = thread::Builder::new().name(format!("miner-{index}")).spawn(move || shared.work(&found))?;
+            let thread = thread::Builder::new()
+                .name(format!("miner-{index}"))
+                .spawn(move || shared.work(&found))?;
             workers.threads.push(thread);
         }
         Ok(workers)
@@ -208,7 +213,8 @@ mod tests {
 
     fn job(height: u32, target: &Target) -> Arc<Job> {
         let previous = BlockHash([7; 32]);
-        let header = Header { previous, merkle_root: MerkleRoot::ZERO, height, time: 0, bits: 0, nonce: 0 };
+        let header =
+            Header { previous, merkle_root: MerkleRoot::ZERO, height, time: 0, bits: 0, nonce: 0 };
         let block = Block { header, transactions: vec![] };
         let template = Template { block, generation: 0, has_local: false, has_trades: false };
         Arc::new(Job { template, owner: Owner::ZERO, search: Search::new(&header, target) })

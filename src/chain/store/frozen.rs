@@ -1,7 +1,9 @@
-//! A database's file that is only read: what redb would write stays in memory and is gone at the end.
+//! A database's file that is only read: what redb would write stays in memory and is gone at the
+//! end.
 //!
-//! redb writes while it opens a file, be it to note that it is open, or to repair it after a crash. On this backend the
-//! same program reads a file on a read-only disk, or a damaged one that must stay as it is.
+//! redb writes while it opens a file, be it to note that it is open, or to repair it after a crash.
+//! On this backend the same program reads a file on a read-only disk, or a damaged one that must
+//! stay as it is.
 
 use std::{
     collections::HashMap,
@@ -16,8 +18,9 @@ use redb::StorageBackend;
 /// The unit of what is kept in memory, in bytes: redb's page.
 const PAGE: usize = 4_096;
 
-/// What a redb file begins with, in bytes: nine of magic, one of flags, two unused, then little-endian numbers of 32 bits: the
-/// page size, and in pages a region's header, its data, how many whole regions there are, and the data of the last one.
+/// What a redb file begins with, in bytes: nine of magic, one of flags, two unused, then
+/// little-endian numbers of 32 bits: the page size, and in pages a region's header, its data, how
+/// many whole regions there are, and the data of the last one.
 const HEADER: usize = 32;
 
 /// By how much a file may have been longer than it is: a damaged header may say anything.
@@ -30,7 +33,8 @@ fn length_in_header(header: &[u8; HEADER]) -> Option<u64> {
         .chunks_exact(4)
         .filter_map(|bytes| Some(u64::from(u32::from_le_bytes(bytes.try_into().ok()?))));
     let mut next = || numbers.next();
-    let (page, region_header, region_data, regions, rest) = (next()?, next()?, next()?, next()?, next()?);
+    let (page, region_header, region_data, regions, rest) =
+        (next()?, next()?, next()?, next()?, next()?);
     let whole = region_header.checked_add(region_data)?.checked_mul(regions)?;
     let last = if rest > 0 { region_header.checked_add(rest)? } else { 0 };
     whole.checked_add(last)?.checked_add(1)?.checked_mul(page)
@@ -64,8 +68,9 @@ impl FrozenFile {
         Ok(Self { file, file_length: length, lenient: false, changes })
     }
 
-    /// A damaged file: as long as its own header says, with zeros for what was cut off and for whatever else cannot be
-    /// read, so that redb opens what is left of it, and does not give up at the first page that is missing.
+    /// A damaged file: as long as its own header says, with zeros for what was cut off and for
+    /// whatever else cannot be read, so that redb opens what is left of it, and does not give up at
+    /// the first page that is missing.
     pub(crate) fn open_damaged(path: &Path) -> io::Result<Self> {
         let frozen = Self { lenient: true, ..Self::open(path)? };
         let there = frozen.file_length;
@@ -73,9 +78,11 @@ impl FrozenFile {
         if there >= HEADER as u64 {
             read_at(&frozen.file, 0, &mut header)?;
         }
-        let said = length_in_header(&header).filter(|said| *said <= there.saturating_mul(MAX_PADDING));
+        let said =
+            length_in_header(&header).filter(|said| *said <= there.saturating_mul(MAX_PADDING));
         let whole_pages = there.saturating_sub(there % PAGE as u64);
-        let length = said.map_or_else(|| there.next_multiple_of(PAGE as u64), |said| said.max(whole_pages));
+        let length =
+            said.map_or_else(|| there.next_multiple_of(PAGE as u64), |said| said.max(whole_pages));
         frozen.set_len(length.max(PAGE as u64))?;
         Ok(frozen)
     }
@@ -150,7 +157,8 @@ impl StorageBackend for FrozenFile {
         }
         let mut rest = out;
         for (number, start, count) in parts(offset, rest.len()) {
-            let (part, after) = rest.split_at_mut_checked(count).ok_or(io::ErrorKind::InvalidInput)?;
+            let (part, after) =
+                rest.split_at_mut_checked(count).ok_or(io::ErrorKind::InvalidInput)?;
             let of_file;
             let page = if let Some(page) = changes.pages.get(&number) {
                 page
@@ -158,7 +166,8 @@ impl StorageBackend for FrozenFile {
                 of_file = self.page_of_file(&changes, number)?;
                 &of_file
             };
-            let found = page.get(start..start.saturating_add(count)).ok_or(io::ErrorKind::InvalidInput)?;
+            let found =
+                page.get(start..start.saturating_add(count)).ok_or(io::ErrorKind::InvalidInput)?;
             part.copy_from_slice(found);
             rest = after;
         }
@@ -169,7 +178,8 @@ impl StorageBackend for FrozenFile {
         let mut changes = self.changes();
         if length < changes.length {
             // What grows again is zero.
-            let (last, kept) = (length / PAGE as u64, usize::try_from(length % PAGE as u64).unwrap_or(0));
+            let (last, kept) =
+                (length / PAGE as u64, usize::try_from(length % PAGE as u64).unwrap_or(0));
             changes.pages.retain(|number, _| *number <= last);
             if let Some(gone) = changes.pages.get_mut(&last).and_then(|page| page.get_mut(kept..)) {
                 gone.fill(0);
@@ -194,7 +204,9 @@ impl StorageBackend for FrozenFile {
                 Some(page) => page,
                 None => self.page_of_file(&changes, number)?,
             };
-            let place = page.get_mut(start..start.saturating_add(count)).ok_or(io::ErrorKind::InvalidInput)?;
+            let place = page
+                .get_mut(start..start.saturating_add(count))
+                .ok_or(io::ErrorKind::InvalidInput)?;
             place.copy_from_slice(part);
             changes.pages.insert(number, page);
             rest = after;

@@ -1,7 +1,8 @@
 //! `chain.redb`: made, opened and checked here; read and written through [`Store`].
 //!
-//! One process opens the file, one thread writes it. Every commit is durable and repairs quickly after a crash. What is
-//! in the tables is in `tables.rs`. redb runs contained here: where it panics on a damaged page, the file is damaged.
+//! One process opens the file, one thread writes it. Every commit is durable and repairs quickly
+//! after a crash. What is in the tables is in `tables.rs`. redb runs contained here: where it
+//! panics on a damaged page, the file is damaged.
 
 pub(crate) mod frozen;
 pub(crate) mod tables;
@@ -14,15 +15,16 @@ use std::{
 };
 
 use redb::{
-    Database, DatabaseError, Durability, ReadableDatabase as _, ReadableTable as _, StorageBackend, StorageError,
-    TableError,
+    Database, DatabaseError, Durability, ReadableDatabase as _, ReadableTable as _, StorageBackend,
+    StorageError, TableError,
 };
 
 use self::frozen::FrozenFile;
 pub use self::tables::Status;
 use self::tables::{
-    HeaderRecord, META_BEST_HEADER, META_GENESIS, META_MIN_WORK, META_NETWORK, META_SCHEMA, META_TIP, ReadTables,
-    SCHEMA, Undo, WriteTables, block_key, coin_to_bytes, place_to_bytes, stored, tx_key,
+    HeaderRecord, META_BEST_HEADER, META_GENESIS, META_MIN_WORK, META_NETWORK, META_SCHEMA,
+    META_TIP, ReadTables, SCHEMA, Undo, WriteTables, block_key, coin_to_bytes, place_to_bytes,
+    stored, tx_key,
 };
 use super::errors::{ChainFault, OpenError};
 use crate::{
@@ -49,16 +51,22 @@ pub fn exists(path: &Path) -> bool {
     path.symlink_metadata().is_ok()
 }
 
-/// Makes a chain of one block, the genesis of `network`; whole or not at all. `min_work` is what an invite says that
-/// the chain has at least.
+/// Makes a chain of one block, the genesis of `network`; whole or not at all. `min_work` is what an
+/// invite says that the chain has at least.
 ///
 /// # Errors
 /// When there is a file already, or the disk refuses.
-pub fn create(path: &Path, network: &Network, min_work: Option<Work>, cache_mib: usize) -> Result<Store, OpenError> {
+pub fn create(
+    path: &Path,
+    network: &Network,
+    min_work: Option<Work>,
+    cache_mib: usize,
+) -> Result<Store, OpenError> {
     if exists(path) {
         return Err(OpenError::Exists { path: path.to_owned() });
     }
-    let failed = |error: io::Error| OpenError::Disk { path: path.to_owned(), reason: error.to_string() };
+    let failed =
+        |error: io::Error| OpenError::Disk { path: path.to_owned(), reason: error.to_string() };
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(failed)?;
     }
@@ -67,8 +75,9 @@ pub fn create(path: &Path, network: &Network, min_work: Option<Work>, cache_mib:
     if unfinished.exists() {
         fs::remove_file(&unfinished).map_err(failed)?;
     }
-    let database =
-        builder(cache_mib).create(&unfinished).map_err(|error| OpenError::from_database(&unfinished, error))?;
+    let database = builder(cache_mib)
+        .create(&unfinished)
+        .map_err(|error| OpenError::from_database(&unfinished, error))?;
     initialise(&database, network, min_work).map_err(|fault| OpenError::from_fault(path, fault))?;
     drop(database);
     give_to_owner_of_folder(&unfinished);
@@ -76,13 +85,14 @@ pub fn create(path: &Path, network: &Network, min_work: Option<Work>, cache_mib:
     open(path, cache_mib)
 }
 
-/// Gives a new file to whom its folder belongs, where the system lets us: who mends a service's chain as root must not lock the
-/// service out of it.
+/// Gives a new file to whom its folder belongs, where the system lets us: who mends a service's
+/// chain as root must not lock the service out of it.
 fn give_to_owner_of_folder(path: &Path) {
     #[cfg(unix)]
     {
         use std::os::unix::fs::{MetadataExt as _, chown};
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder =
+            path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         if let (Ok(file), Ok(folder)) = (fs::metadata(path), fs::metadata(folder))
             && file.uid() != folder.uid()
         {
@@ -97,7 +107,8 @@ fn give_to_owner_of_folder(path: &Path) {
 pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
     #[cfg(unix)]
     {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder =
+            path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         fs::File::open(folder)?.sync_all()?;
     }
     #[cfg(not(unix))]
@@ -113,13 +124,15 @@ pub fn open(path: &Path, cache_mib: usize) -> Result<Store, OpenError> {
     contained(path, || {
         // Looked at first: redb writes to whatever it opens, be it ours or not.
         read_network(&frozen_database(path, cache_mib)?, path)?;
-        let database = builder(cache_mib).open(path).map_err(|error| OpenError::from_database(path, error))?;
+        let database =
+            builder(cache_mib).open(path).map_err(|error| OpenError::from_database(path, error))?;
         let network = read_network(&database, path)?;
         Ok(Store::of(database, network))
     })
 }
 
-/// Opens the chain in a file that stays as it is: what is written is kept in memory and lost at the end.
+/// Opens the chain in a file that stays as it is: what is written is kept in memory and lost at the
+/// end.
 ///
 /// # Errors
 /// See [`OpenError`].
@@ -151,9 +164,12 @@ fn database_on(
         // redb would take an empty file for a new one.
         return Err(OpenError::NotAChain { path: path.to_owned() });
     }
-    let failed = |error: io::Error| OpenError::Disk { path: path.to_owned(), reason: error.to_string() };
+    let failed =
+        |error: io::Error| OpenError::Disk { path: path.to_owned(), reason: error.to_string() };
     let file = file(path).map_err(failed)?;
-    builder(cache_mib).create_with_backend(file).map_err(|error| OpenError::from_database(path, error))
+    builder(cache_mib)
+        .create_with_backend(file)
+        .map_err(|error| OpenError::from_database(path, error))
 }
 
 /// Refuses what is no file; else its length in bytes.
@@ -161,13 +177,18 @@ fn check_is_file(path: &Path) -> Result<u64, OpenError> {
     match fs::metadata(path) {
         Ok(metadata) if metadata.is_file() => Ok(metadata.len()),
         Ok(_) => Err(OpenError::NotAChain { path: path.to_owned() }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(OpenError::NoChain { path: path.to_owned() }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(OpenError::NoChain { path: path.to_owned() })
+        }
         Err(error) => Err(OpenError::Disk { path: path.to_owned(), reason: error.to_string() }),
     }
 }
 
 /// Runs what reads a file that may be damaged.
-pub(super) fn contained<T>(path: &Path, open: impl FnOnce() -> Result<T, OpenError>) -> Result<T, OpenError> {
+pub(super) fn contained<T>(
+    path: &Path,
+    open: impl FnOnce() -> Result<T, OpenError>,
+) -> Result<T, OpenError> {
     contain(open).unwrap_or_else(|reason| Err(OpenError::Corrupt { path: path.to_owned(), reason }))
 }
 
@@ -175,19 +196,31 @@ fn builder(cache_mib: usize) -> redb::Builder {
     let mut builder = Database::builder();
     builder.set_cache_size(cache_mib.clamp(1, 1 << 20).saturating_mul(1 << 20));
     builder.set_repair_callback(|session| {
-        tracing::debug!(progress = session.progress(), "the chain's file was not closed cleanly and is being checked");
+        tracing::debug!(
+            progress = session.progress(),
+            "the chain's file was not closed cleanly and is being checked"
+        );
     });
     builder
 }
 
 /// Writes the genesis block and what says which network this is, in one commit.
-fn initialise(database: &Database, network: &Network, min_work: Option<Work>) -> Result<(), ChainFault> {
+fn initialise(
+    database: &Database,
+    network: &Network,
+    min_work: Option<Work>,
+) -> Result<(), ChainFault> {
     let genesis = &network.genesis;
     let (hash, header) = (network.id, genesis.header);
     let key = block_key(0, &hash);
     let work = network.genesis_work();
-    let record =
-        HeaderRecord { header, work, status: Status::Connected, on_best_headers: true, connected_at: header.time };
+    let record = HeaderRecord {
+        header,
+        work,
+        status: Status::Connected,
+        on_best_headers: true,
+        connected_at: header.time,
+    };
     let mut transaction = database.begin_write()?;
     transaction.set_durability(Durability::Immediate)?;
     transaction.set_quick_repair(true);
@@ -227,22 +260,33 @@ fn connect_genesis(tables: &mut WriteTables<'_>, network: &Network) -> Result<()
 
 /// Reads which network a database holds, after the schema's version.
 fn read_network(database: &Database, path: &Path) -> Result<Network, OpenError> {
-    let corrupt = |what: &str| OpenError::Corrupt { path: path.to_owned(), reason: what.to_owned() };
+    let corrupt =
+        |what: &str| OpenError::Corrupt { path: path.to_owned(), reason: what.to_owned() };
     let fault = |error: StorageError| OpenError::from_fault(path, error.into());
-    let transaction = database.begin_read().map_err(|error| OpenError::from_fault(path, error.into()))?;
+    let transaction =
+        database.begin_read().map_err(|error| OpenError::from_fault(path, error.into()))?;
     let meta = match tables::open_meta(&transaction) {
         Ok(meta) => meta,
-        Err(TableError::TableDoesNotExist(_)) => return Err(OpenError::NotAChain { path: path.to_owned() }),
+        Err(TableError::TableDoesNotExist(_)) => {
+            return Err(OpenError::NotAChain { path: path.to_owned() });
+        }
         Err(error) => return Err(OpenError::from_fault(path, error.into())),
     };
-    let schema = meta.get(META_SCHEMA).map_err(fault)?.ok_or_else(|| corrupt("it has no schema version"))?;
-    let schema = schema.value().try_into().map(u32::from_le_bytes).map_err(|_| corrupt("its schema version"))?;
+    let schema =
+        meta.get(META_SCHEMA).map_err(fault)?.ok_or_else(|| corrupt("it has no schema version"))?;
+    let schema = schema
+        .value()
+        .try_into()
+        .map(u32::from_le_bytes)
+        .map_err(|_| corrupt("its schema version"))?;
     if schema > SCHEMA {
         return Err(OpenError::NewerSchema { path: path.to_owned(), found: schema, known: SCHEMA });
     }
-    let genesis = meta.get(META_GENESIS).map_err(fault)?.ok_or_else(|| corrupt("it has no genesis"))?;
+    let genesis =
+        meta.get(META_GENESIS).map_err(fault)?.ok_or_else(|| corrupt("it has no genesis"))?;
     let genesis: Block = stored("the genesis", genesis.value()).map_err(fault)?;
-    let network = Network::from_genesis(genesis).map_err(|error| corrupt(&format!("its genesis: {error}")))?;
+    let network = Network::from_genesis(genesis)
+        .map_err(|error| corrupt(&format!("its genesis: {error}")))?;
     // All tables, so that a file that lacks one is found now.
     ReadTables::open(&transaction).map_err(|error| OpenError::from_fault(path, error.into()))?;
     Ok(network)
@@ -254,11 +298,16 @@ impl Store {
         Self { database, network, sealed: false, metrics: StoreMetrics::default() }
     }
 
-    /// A chain on any backend of redb; made anew with the genesis of `network` when the backend is empty.
+    /// A chain on any backend of redb; made anew with the genesis of `network` when the backend is
+    /// empty.
     ///
     /// # Errors
     /// As [`open`].
-    pub fn on_backend(backend: impl StorageBackend, network: &Network, cache_mib: usize) -> Result<Self, OpenError> {
+    pub fn on_backend(
+        backend: impl StorageBackend,
+        network: &Network,
+        cache_mib: usize,
+    ) -> Result<Self, OpenError> {
         let path = PathBuf::from("(backend)");
         contained(&path, || {
             let database = builder(cache_mib)
@@ -266,13 +315,18 @@ impl Store {
                 .map_err(|error| OpenError::from_database(&path, error))?;
             let found = match read_network(&database, &path) {
                 Err(OpenError::NotAChain { .. }) => {
-                    initialise(&database, network, None).map_err(|fault| OpenError::from_fault(&path, fault))?;
+                    initialise(&database, network, None)
+                        .map_err(|fault| OpenError::from_fault(&path, fault))?;
                     read_network(&database, &path)?
                 }
                 other => other?,
             };
             if found.id != network.id {
-                return Err(OpenError::OtherNetwork { path: path.clone(), found: found.id, wanted: network.id });
+                return Err(OpenError::OtherNetwork {
+                    path: path.clone(),
+                    found: found.id,
+                    wanted: network.id,
+                });
             }
             Ok(Self::of(database, found))
         })
@@ -312,7 +366,8 @@ impl Store {
         read_tables(&self.database)
     }
 
-    /// Empties coins, undo records and index but for the genesis, and marks every other connected block as stored.
+    /// Empties coins, undo records and index but for the genesis, and marks every other connected
+    /// block as stored.
     pub(crate) fn reset(&self) -> Result<(), ChainFault> {
         self.check_not_sealed()?;
         let mut transaction = self.database.begin_write()?;
@@ -372,13 +427,19 @@ impl OpenError {
         let path = path.to_owned();
         match error {
             DatabaseError::DatabaseAlreadyOpen => Self::Locked { path },
-            DatabaseError::Storage(StorageError::Io(error)) if error.kind() == io::ErrorKind::InvalidData => {
+            DatabaseError::Storage(StorageError::Io(error))
+                if error.kind() == io::ErrorKind::InvalidData =>
+            {
                 Self::NotAChain { path }
             }
-            DatabaseError::Storage(StorageError::Io(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            DatabaseError::Storage(StorageError::Io(error))
+                if error.kind() == io::ErrorKind::UnexpectedEof =>
+            {
                 Self::Corrupt { path, reason: "it ends too early".to_owned() }
             }
-            DatabaseError::Storage(StorageError::Io(error)) => Self::Disk { path, reason: error.to_string() },
+            DatabaseError::Storage(StorageError::Io(error)) => {
+                Self::Disk { path, reason: error.to_string() }
+            }
             other => Self::Corrupt { path, reason: other.to_string() },
         }
     }
@@ -414,8 +475,12 @@ mod tests {
     fn other_files_newer_schemas_and_other_networks_are_told_apart() {
         let folder = tempfile::tempdir().expect("a folder");
         let text = folder.path().join("notes.txt");
-        fs::write(&text, "not a database at all, but long enough to look at".repeat(100)).expect("written");
-        assert!(matches!(open(&text, 1), Err(OpenError::NotAChain { .. } | OpenError::Corrupt { .. })));
+        fs::write(&text, "not a database at all, but long enough to look at".repeat(100))
+            .expect("written");
+        assert!(matches!(
+            open(&text, 1),
+            Err(OpenError::NotAChain { .. } | OpenError::Corrupt { .. })
+        ));
 
         let path = folder.path().join("chain.redb");
         let network = crate::chain::testing::network();

@@ -1,11 +1,14 @@
 //! The tables of `chain.redb` and the layout of what is in them.
 //!
-//! Every table's name ends in its version. Numbers in keys are big-endian, so that the order of keys is theirs; numbers
-//! in values are little-endian, as everywhere else.
+//! Every table's name ends in its version. Numbers in keys are big-endian, so that the order of
+//! keys is theirs; numbers in values are little-endian, as everywhere else.
 
 use std::sync::Arc;
 
-use redb::{ReadOnlyTable, ReadTransaction, StorageError, Table, TableDefinition, TableError, WriteTransaction};
+use redb::{
+    ReadOnlyTable, ReadTransaction, StorageError, Table, TableDefinition, TableError,
+    WriteTransaction,
+};
 
 use crate::{
     consensus::{Coin, Work},
@@ -18,11 +21,13 @@ use crate::{
 /// The schema that this program writes; it reads no newer one.
 pub(crate) const SCHEMA: u32 = 1;
 
-/// A block's place: height big-endian, then hash; so that blocks lie in the order in which they are connected.
+/// A block's place: height big-endian, then hash; so that blocks lie in the order in which they are
+/// connected.
 pub(crate) type BlockKey = [u8; 36];
 /// A coin's place: owner, txid, index big-endian.
 pub(crate) type CoinBytes = [u8; 56];
-/// A header's record: header, cumulative work, status, whether on the best header chain, when connected.
+/// A header's record: header, cumulative work, status, whether on the best header chain, when
+/// connected.
 pub(crate) type HeaderBytes = [u8; HEADER_RECORD_BYTES];
 
 const HEADER_RECORD_BYTES: usize = HEADER_BYTES + 32 + 1 + 1 + 8;
@@ -30,17 +35,21 @@ const HEADER_RECORD_BYTES: usize = HEADER_BYTES + 32 + 1 + 1 + 8;
 pub(crate) const COIN_VALUE_BYTES: usize = 13;
 
 /// Block key to [`HeaderRecord`].
-pub(crate) const HEADERS: TableDefinition<'static, &BlockKey, &HeaderBytes> = TableDefinition::new("headers_1");
+pub(crate) const HEADERS: TableDefinition<'static, &BlockKey, &HeaderBytes> =
+    TableDefinition::new("headers_1");
 /// Block key to the block's canonical bytes.
-pub(crate) const BLOCKS: TableDefinition<'static, &BlockKey, &[u8]> = TableDefinition::new("blocks_1");
+pub(crate) const BLOCKS: TableDefinition<'static, &BlockKey, &[u8]> =
+    TableDefinition::new("blocks_1");
 /// Block key to [`Undo`]; of connected blocks alone.
 const UNDO: TableDefinition<'static, &BlockKey, &[u8]> = TableDefinition::new("undo_1");
 /// Coin key to coin.
-const COINS: TableDefinition<'static, &CoinBytes, &[u8; COIN_VALUE_BYTES]> = TableDefinition::new("coins_1");
+const COINS: TableDefinition<'static, &CoinBytes, &[u8; COIN_VALUE_BYTES]> =
+    TableDefinition::new("coins_1");
 /// Transaction id to height and position on the best chain.
 const TX_INDEX: TableDefinition<'static, &[u8; 32], &[u8; 8]> = TableDefinition::new("tx_index_1");
 /// Transaction id to [`WaitingRecord`].
-pub(crate) const MEMPOOL: TableDefinition<'static, &[u8; 32], &[u8]> = TableDefinition::new("mempool_1");
+pub(crate) const MEMPOOL: TableDefinition<'static, &[u8; 32], &[u8]> =
+    TableDefinition::new("mempool_1");
 /// Transaction id to [`OwnRecord`]: every trade and note made on this node, for ever.
 pub(crate) const OWN: TableDefinition<'static, &[u8; 32], &[u8]> = TableDefinition::new("own_1");
 /// Names below to their values.
@@ -56,7 +65,8 @@ pub(crate) const META_NETWORK: &str = "network";
 pub(crate) const META_TIP: &str = "tip";
 /// The key of the best header.
 pub(crate) const META_BEST_HEADER: &str = "best_header";
-/// The work of the checkpoint of the invite that this chain was joined by, 32 bytes big-endian; absent otherwise.
+/// The work of the checkpoint of the invite that this chain was joined by, 32 bytes big-endian;
+/// absent otherwise.
 pub(crate) const META_MIN_WORK: &str = "min_work";
 
 /// The coins, for writing.
@@ -140,7 +150,8 @@ impl ReadTables {
         height: Height,
         wanted: impl Fn(&HeaderRecord) -> bool,
     ) -> Result<Option<(BlockHash, HeaderRecord)>, StorageError> {
-        let (first, last) = (block_key(height, &BlockHash([0; 32])), block_key(height, &BlockHash([0xff; 32])));
+        let (first, last) =
+            (block_key(height, &BlockHash([0; 32])), block_key(height, &BlockHash([0xff; 32])));
         for entry in self.headers.range::<&BlockKey>(&first..=&last)? {
             let (key, value) = entry?;
             let record = HeaderRecord::from_bytes(value.value())?;
@@ -284,8 +295,8 @@ fn read_coin(reader: &mut Reader<'_>) -> Result<Coin, DecodeError> {
     Ok(Coin { value, height, coinbase: reader.flag("coinbase")? })
 }
 
-/// What disconnecting a block needs: for each of its transactions in order, the coins that it spent, in the order of its
-/// inputs. A coinbase and a note have none.
+/// What disconnecting a block needs: for each of its transactions in order, the coins that it
+/// spent, in the order of its inputs. A coinbase and a note have none.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Undo {
     pub(crate) spent: Vec<Vec<Coin>>,
@@ -379,15 +390,16 @@ impl Decode for OwnRecord {
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let added = reader.u64()?;
         let length = usize::try_from(reader.u32()?).unwrap_or(usize::MAX);
-        let void =
-            std::str::from_utf8(reader.take(length)?).map_err(|_| DecodeError::NotText { what: "the reason" })?;
+        let void = std::str::from_utf8(reader.take(length)?)
+            .map_err(|_| DecodeError::NotText { what: "the reason" })?;
         Ok(Self { added, void: void.to_owned(), transaction: Transaction::decode(reader)? })
     }
 }
 
 /// Reads a stored value whose bytes we wrote: anything else is corruption.
 pub(crate) fn stored<T: Decode>(what: &str, bytes: &[u8]) -> Result<T, StorageError> {
-    from_bytes(bytes).map_err(|error| StorageError::Corrupted(format!("{what} does not read back: {error}")))
+    from_bytes(bytes)
+        .map_err(|error| StorageError::Corrupted(format!("{what} does not read back: {error}")))
 }
 
 /// Where a mined transaction is.

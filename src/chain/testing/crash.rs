@@ -1,8 +1,10 @@
-//! A disk that remembers every operation and can show what a crash after any of them would have left.
+//! A disk that remembers every operation and can show what a crash after any of them would have
+//! left.
 //!
-//! Used by the crash tests of the chain and of the friends' store. The model is a disk with a write cache and sectors of
-//! 512 bytes: what was written before the last completed sync is there; of what was written after it, any subset of
-//! sectors, in any order; the file's length is one of those it had since.
+//! Used by the crash tests of the chain and of the friends' store. The model is a disk with a write
+//! cache and sectors of 512 bytes: what was written before the last completed sync is there; of
+//! what was written after it, any subset of sectors, in any order; the file's length is one of
+//! those it had since.
 
 use std::{
     io,
@@ -57,7 +59,11 @@ pub(crate) enum Unsynced {
 
 impl CrashDisk {
     fn of(content: Vec<u8>) -> Self {
-        Self(Arc::new(Mutex::new(Content { start: content.clone(), now: content, ..Content::default() })))
+        Self(Arc::new(Mutex::new(Content {
+            start: content.clone(),
+            now: content,
+            ..Content::default()
+        })))
     }
 
     fn content(&self) -> MutexGuard<'_, Content> {
@@ -93,13 +99,20 @@ impl CrashDisk {
     pub(crate) fn after_crash(&self, operations: usize, unsynced: Unsynced) -> Self {
         let content = self.content();
         let done = &content.operations[..operations];
-        let synced = done.iter().rposition(|operation| matches!(operation, Operation::Sync)).map_or(0, |at| at + 1);
+        let synced = done
+            .iter()
+            .rposition(|operation| matches!(operation, Operation::Sync))
+            .map_or(0, |at| at + 1);
         let mut bytes = content.start.clone();
         done[..synced].iter().for_each(|operation| apply(&mut bytes, operation));
         match unsynced {
-            Unsynced::All => done[synced..].iter().for_each(|operation| apply(&mut bytes, operation)),
+            Unsynced::All => {
+                done[synced..].iter().for_each(|operation| apply(&mut bytes, operation))
+            }
             Unsynced::None => {}
-            Unsynced::Some(seed) => tear(&mut bytes, &done[synced..], &mut StdRng::seed_from_u64(seed)),
+            Unsynced::Some(seed) => {
+                tear(&mut bytes, &done[synced..], &mut StdRng::seed_from_u64(seed))
+            }
         }
         Self::of(bytes)
     }
@@ -187,6 +200,9 @@ impl StorageBackend for CrashDisk {
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.apply(Operation::Write(usize::try_from(offset).map_err(io::Error::other)?, data.to_vec()))
+        self.apply(Operation::Write(
+            usize::try_from(offset).map_err(io::Error::other)?,
+            data.to_vec(),
+        ))
     }
 }

@@ -3,11 +3,16 @@
 use crate::{
     chain::{
         AcceptHeadersError, Blame, BlockAccepted, Origin,
-        testing::{Branch, NOW, PEER, TestChain, coin_of, genesis_coin, key, network, note, owner, pay, seal, signed},
+        testing::{
+            Branch, NOW, PEER, TestChain, coin_of, genesis_coin, key, network, note, owner, pay,
+            seal, signed,
+        },
         waiting::MAX_HELD,
     },
     consensus::{HeaderError, SUBSIDY},
-    primitives::{Amount, Block, BlockHash, Encode, MerkleRoot, OutPoint, Transaction, TxId, coinbase_memo},
+    primitives::{
+        Amount, Block, BlockHash, Encode, MerkleRoot, OutPoint, Transaction, TxId, coinbase_memo,
+    },
 };
 
 /// The code of the error that a block is refused with; what is refused changes nothing.
@@ -49,10 +54,16 @@ fn connecting_and_reorganising_away_leaves_the_coins_as_they_were() {
     rich.connect(&base);
 
     let mut other = branch.fork(1);
-    let trade = pay(&network, &key(1), genesis_coin(&network), &[(owner(&key(2)), 6_000_000_000), (owner(&key(3)), 1)]);
+    let trade = pay(
+        &network,
+        &key(1),
+        genesis_coin(&network),
+        &[(owner(&key(2)), 6_000_000_000), (owner(&key(3)), 1)],
+    );
     let child = pay(&network, &key(2), coin_of(&trade, 0), &[(owner(&key(4)), 6_000_000_000)]);
     let stamp = note(&network.id, &key(5), 7, b"hello");
-    let side = other.draft(&[trade, child, stamp], Amount::from_units(SUBSIDY.units() + 3_999_999_999));
+    let side =
+        other.draft(&[trade, child, stamp], Amount::from_units(SUBSIDY.units() + 3_999_999_999));
     other.push(&side);
     rich.connect(&[side]);
     assert_ne!(plain.hash(), rich.hash());
@@ -74,7 +85,8 @@ fn every_broken_rule_about_coins_has_its_name() {
     let twice = pay(&network, &key(1), coin, &[(mine, 10_000_000_000)]);
     let theft = pay(&network, &key(2), coin, &[(theirs, 10_000_000_000)]);
     let inflation = pay(&network, &key(1), coin, &[(theirs, 10_000_000_001)]);
-    let double = signed(&network.id, &[(&key(1), coin), (&key(1), coin)], good.outputs.clone(), b"");
+    let double =
+        signed(&network.id, &[(&key(1), coin), (&key(1), coin)], good.outputs.clone(), b"");
     let mut forged = good.clone();
     forged.inputs[0].signature = twice.inputs[0].signature;
     let nowhere = pay(&network, &key(1), OutPoint { txid: TxId([3; 32]), index: 0 }, &[(mine, 1)]);
@@ -95,7 +107,11 @@ fn every_broken_rule_about_coins_has_its_name() {
         let mut chain = TestChain::new();
         let block = Branch::new(&network, 0).draft(trades, SUBSIDY);
         assert_eq!(refusal(&mut chain, &block), (code, Blame::Peer));
-        assert_eq!(refusal(&mut chain, &block), ("invalid_branch", Blame::Peer), "and it is remembered");
+        assert_eq!(
+            refusal(&mut chain, &block),
+            ("invalid_branch", Blame::Peer),
+            "and it is remembered"
+        );
     }
 }
 
@@ -112,7 +128,8 @@ fn every_broken_rule_about_the_coinbase_has_its_name() {
     seal(&mut headless);
     let spent_at_once = {
         let coinbase = branch.draft(&[], SUBSIDY).transactions.remove(0);
-        let trade = pay(&network, &key(1), coin_of(&coinbase, 0), &[(owner(&key(2)), 10_000_000_000)]);
+        let trade =
+            pay(&network, &key(1), coin_of(&coinbase, 0), &[(owner(&key(2)), 10_000_000_000)]);
         branch.draft(&[trade], SUBSIDY)
     };
     for (block, code) in [
@@ -192,7 +209,10 @@ fn a_broken_body_that_fits_condemns_header_and_descendants() {
     assert!(matches!(error, Err(AcceptHeadersError::InvalidBranch { .. })));
 
     let mut chain = chain.reopen();
-    assert!(chain.chain.accept_headers(&[above[0].header], PEER, NOW).is_err(), "not forgotten in a restart");
+    assert!(
+        chain.chain.accept_headers(&[above[0].header], PEER, NOW).is_err(),
+        "not forgotten in a restart"
+    );
 }
 
 #[test]
@@ -238,7 +258,8 @@ fn a_body_on_a_branch_with_far_less_work_is_not_kept() {
     side.extend(late);
     for block in &side[..2] {
         assert_eq!(refusal(&mut chain, block), ("too_little_work", Blame::Nobody));
-        let headers = chain.chain.accept_headers(&[block.header], PEER, NOW).expect("headers are kept");
+        let headers =
+            chain.chain.accept_headers(&[block.header], PEER, NOW).expect("headers are kept");
         assert_eq!(headers.new, 1);
         assert_eq!(refusal(&mut chain, block), ("too_little_work", Blame::Nobody));
     }
@@ -264,11 +285,22 @@ fn of_too_many_bodies_beside_the_best_chain_those_with_the_least_work_go() {
     let mut chain = chain.reopen();
     chain.chain.max_side_bytes = counted;
     let stored = |chain: &TestChain, block: &Block| {
-        chain.chain.tree.id(&block.hash()).is_some_and(|id| chain.chain.tree.node(id).status.has_body())
+        chain
+            .chain
+            .tree
+            .id(&block.hash())
+            .is_some_and(|id| chain.chain.tree.node(id).status.has_body())
     };
-    assert_eq!(chain.block(&theirs[7]), Ok(BlockAccepted::SideBranch), "the most work of all beside");
+    assert_eq!(
+        chain.block(&theirs[7]),
+        Ok(BlockAccepted::SideBranch),
+        "the most work of all beside"
+    );
     // Three quarters of eleven stay.
-    assert!(low.iter().all(|block| !stored(&chain, block)) && theirs.iter().all(|block| stored(&chain, block)));
+    assert!(
+        low.iter().all(|block| !stored(&chain, block))
+            && theirs.iter().all(|block| stored(&chain, block))
+    );
     chain.supply();
 }
 
@@ -277,21 +309,36 @@ fn what_is_ahead_of_our_clock_is_held_until_it_is_due() {
     let block = Branch::new(&network(), 0).next(&[]);
     let limit = network().params.future_limit_ms();
     let early = block.header.time - limit - 1;
-    for (header_came, block_came) in
-        [(true, None), (false, Some(PEER)), (false, Some(Origin::Local)), (true, Some(Origin::Local))]
-    {
+    for (header_came, block_came) in [
+        (true, None),
+        (false, Some(PEER)),
+        (false, Some(Origin::Local)),
+        (true, Some(Origin::Local)),
+    ] {
         let mut chain = TestChain::new();
         chain.now = early;
         for _ in 0..2 {
             if header_came {
-                let error = chain.chain.accept_headers(&[block.header], PEER, early).expect_err("too early");
+                let error = chain
+                    .chain
+                    .accept_headers(&[block.header], PEER, early)
+                    .expect_err("too early");
                 assert_eq!((error.code(), error.blame()), ("header_too_far_ahead", Blame::Nobody));
-                assert!(matches!(error, AcceptHeadersError::Header { error: HeaderError::TooFarAhead { .. }, .. }));
+                assert!(matches!(
+                    error,
+                    AcceptHeadersError::Header { error: HeaderError::TooFarAhead { .. }, .. }
+                ));
             }
             if let Some(origin) = block_came {
-                let answer = chain.chain.accept_block(block.clone(), origin, early).map_err(|error| error.code());
+                let answer = chain
+                    .chain
+                    .accept_block(block.clone(), origin, early)
+                    .map_err(|error| error.code());
                 let is_ours = origin == Origin::Local;
-                assert_eq!(answer, if is_ours { Ok(BlockAccepted::Waiting) } else { Err("header_too_far_ahead") });
+                assert_eq!(
+                    answer,
+                    if is_ours { Ok(BlockAccepted::Waiting) } else { Err("header_too_far_ahead") }
+                );
             }
             assert_eq!(chain.chain.next_due(), Some(early + 1));
         }
@@ -377,11 +424,17 @@ fn readers_see_what_is_committed_and_no_more() {
     assert!(locator.len() < 16);
 
     assert_eq!(reader.headers_after(&[], 100), headers[..30]);
-    assert_eq!(reader.headers_after(&[blocks[35].hash(), blocks[4].hash(), network().id], 3), headers[5..8]);
+    assert_eq!(
+        reader.headers_after(&[blocks[35].hash(), blocks[4].hash(), network().id], 3),
+        headers[5..8]
+    );
     assert_eq!(reader.header(&blocks[2].hash()), Some((headers[2], true)));
     assert_eq!(reader.header(&blocks[35].hash()), Some((headers[35], false)));
     let info = reader.block(&blocks[2].hash()).expect("a block");
-    assert_eq!((info.hash, info.tip_height, info.fees.as_slice()), (blocks[2].hash(), 30, &[Amount::ZERO][..]));
+    assert_eq!(
+        (info.hash, info.tip_height, info.fees.as_slice()),
+        (blocks[2].hash(), 30, &[Amount::ZERO][..])
+    );
     assert_eq!(reader.block_at(3), Some(info));
     assert_eq!(reader.block_at(31), None);
     assert_eq!(reader.block_bytes(&blocks[2].hash()), Some(blocks[2].to_bytes()));
@@ -434,7 +487,10 @@ fn a_reindex_leads_to_the_same_coins() {
 fn an_audit_finds_a_coin_that_should_not_be() {
     let mut chain = TestChain::new();
     chain.connect(&Branch::new(&network(), 0).extend(2));
-    let key = crate::consensus::CoinKey { owner: owner(&key(1)), outpoint: OutPoint { txid: TxId([1; 32]), index: 0 } };
+    let key = crate::consensus::CoinKey {
+        owner: owner(&key(1)),
+        outpoint: OutPoint { txid: TxId([1; 32]), index: 0 },
+    };
     let coin = crate::consensus::Coin { value: Amount::from_coins(1), height: 1, coinbase: false };
     crate::chain::ledger::Coins::set_coin(&mut chain.chain.overlay, key, Some(coin));
     let audit = chain.chain.verify(&mut |_, _| true).expect("a disk");
@@ -462,7 +518,8 @@ fn a_damaged_stored_block_is_fetched_again_and_nobody_is_blamed() {
     let audit = chain.chain.reindex(NOW, &mut |_, _| true).expect("a disk");
     assert!(!audit.ok);
     assert_eq!((audit.height, chain.chain.best_header().hash), (3, before.1));
-    let missing: Vec<_> = chain.chain.reader().missing_bodies(10).into_iter().map(|(hash, _)| hash).collect();
+    let missing: Vec<_> =
+        chain.chain.reader().missing_bodies(10).into_iter().map(|(hash, _)| hash).collect();
     assert_eq!(missing, blocks[3..].iter().map(Block::hash).collect::<Vec<_>>());
 
     chain.connect(&blocks[3..]);

@@ -3,7 +3,9 @@
 use crate::{
     chain::{
         BlockAccepted, ChainEvent, Origin, TxState,
-        testing::{Branch, TestChain, coin_of, genesis_coin, key, network, note, owner, pay, signed},
+        testing::{
+            Branch, TestChain, coin_of, genesis_coin, key, network, note, owner, pay, signed,
+        },
     },
     consensus::SUBSIDY,
     primitives::{Amount, Block, TxOutput},
@@ -67,7 +69,8 @@ fn a_better_branch_that_proves_invalid_changes_nothing() {
     let last = theirs.next(&[]);
     chain.block(&good[0]).expect("stored");
     chain.block(&good[1]).expect("stored");
-    // Less work, or as much and a higher hash, or as much and a lower one: then it is found out at once.
+    // Less work, or as much and a higher hash, or as much and a lower one: then it is found out at
+    // once.
     let outcome = chain.block(&bad);
     let error = match outcome {
         Ok(BlockAccepted::SideBranch) => chain.block(&last).expect_err("invalid"),
@@ -103,7 +106,8 @@ fn what_a_reorganisation_drops_waits_again_and_is_mined_again() {
     }
     assert_eq!(chain.chain.tip().height, 2);
     assert_eq!(chain.balance(owner(&key(2))), Amount::ZERO);
-    let waiting: Vec<_> = chain.chain.mempool().iter().map(|entry| (entry.txid, entry.local)).collect();
+    let waiting: Vec<_> =
+        chain.chain.mempool().iter().map(|entry| (entry.txid, entry.local)).collect();
     assert_eq!(waiting.len(), 3);
     assert!(waiting.iter().all(|(_, local)| *local));
 
@@ -135,14 +139,23 @@ fn an_own_trade_is_void_while_its_coin_is_gone_and_revives_with_it() {
     let outputs = vec![TxOutput { value: Amount::from_coins(200), owner: owner(&key(3)) }];
     let rival = signed(&network.id, &[(&key(1), coin), (&key(1), reward)], outputs, b"");
     chain.connect(&[first, theirs.next(&[rival])]);
-    let void = |chain: &mut TestChain, txid| match chain.chain.transaction(txid).expect("a disk").expect("known").state
+    let void = |chain: &mut TestChain, txid| match chain
+        .chain
+        .transaction(txid)
+        .expect("a disk")
+        .expect("known")
+        .state
     {
         TxState::Void { reason } => reason,
         other => panic!("{other:?}"),
     };
     assert!(void(&mut chain, own.txid()).contains("was spent by"));
     assert!(void(&mut chain, child.txid()).contains("rests on"));
-    let voids = chain.events().into_iter().filter(|event| matches!(event, ChainEvent::TradeVoid { .. })).count();
+    let voids = chain
+        .events()
+        .into_iter()
+        .filter(|event| matches!(event, ChainEvent::TradeVoid { .. }))
+        .count();
     assert_eq!(voids, 2);
     let mut chain = chain.reopen();
     assert!(void(&mut chain, own.txid()).contains("was spent by"), "also after a restart");
@@ -181,7 +194,10 @@ fn a_trade_that_rests_on_a_lost_reward_is_void() {
         chain.block(&block).expect("good");
     }
     let state = chain.chain.transaction(trade.txid()).expect("a disk").expect("known").state;
-    assert!(matches!(&state, TxState::Void { reason } if reason.contains("not on the best chain")), "{state:?}");
+    assert!(
+        matches!(&state, TxState::Void { reason } if reason.contains("not on the best chain")),
+        "{state:?}"
+    );
     assert_eq!(chain.chain.mempool(), vec![]);
 }
 

@@ -1,5 +1,5 @@
-//! A crash after any write, whatever of the unsynced is left: the chain that opens again is whole, has everything that
-//! was acknowledged, and goes on to the same end.
+//! A crash after any write, whatever of the unsynced is left: the chain that opens again is whole,
+//! has everything that was acknowledged, and goes on to the same end.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -58,7 +58,12 @@ impl Growing {
     fn trade(&mut self, network: &Network) -> Transaction {
         let paid = self.units / 10;
         self.units -= paid;
-        let trade = pay(network, &key(1), self.coin, &[(owner(&key(1)), self.units), (owner(&key(2)), paid)]);
+        let trade = pay(
+            network,
+            &key(1),
+            self.coin,
+            &[(owner(&key(1)), self.units), (owner(&key(2)), paid)],
+        );
         self.coin = coin_of(&trade, 0);
         trade
     }
@@ -69,18 +74,26 @@ impl Growing {
     }
 }
 
-/// A run of connects, reorganisations, trades, bad blocks and flushes, which depends on the seed alone.
+/// A run of connects, reorganisations, trades, bad blocks and flushes, which depends on the seed
+/// alone.
 pub(super) fn script(network: &Network, seed: u64, length: usize) -> Vec<Step> {
     let mut random = StdRng::seed_from_u64(seed);
     let units = Amount::from_coins(100).units();
-    let mut best = Growing { branch: Branch::new(network, 0), coin: genesis_coin(network), units, stamp: 0, blocks: 0 };
+    let mut best = Growing {
+        branch: Branch::new(network, 0),
+        coin: genesis_coin(network),
+        units,
+        stamp: 0,
+        blocks: 0,
+    };
     // Where the best branch was after each of its blocks.
     let mut past = vec![best.clone()];
     let (mut steps, mut salt) = (Vec::new(), 0u8);
     while steps.len() < length {
         match random.random_range(0..14) {
             0..=3 => {
-                let trades: Vec<_> = (0..random.random_range(0..3)).map(|_| best.trade(network)).collect();
+                let trades: Vec<_> =
+                    (0..random.random_range(0..3)).map(|_| best.trade(network)).collect();
                 for trade in &trades {
                     let origin = if random.random_bool(0.7) { Origin::Local } else { PEER };
                     steps.push(Step::Trade(trade.clone(), origin));
@@ -109,7 +122,8 @@ pub(super) fn script(network: &Network, seed: u64, length: usize) -> Vec<Step> {
                 let grown = depth + usize::from(wins);
                 let mut kept = past[..past.len() - depth].to_vec();
                 for _ in 0..grown {
-                    let trades = if random.random_bool(0.4) { vec![other.trade(network)] } else { vec![] };
+                    let trades =
+                        if random.random_bool(0.4) { vec![other.trade(network)] } else { vec![] };
                     steps.push(Step::Block(other.block(&trades)));
                     kept.push(other.clone());
                 }
@@ -178,26 +192,36 @@ impl Player {
         let store = Store::on_backend(disk.clone(), network, 4).expect("a store");
         let chain = Chain::on_store(store, options()).expect("a chain");
         let tips = vec![(disk.operations(), chain.tip().hash)];
-        Self { chain, disk: disk.clone(), seen: Seen { tips, told: vec![(0, 0)], ..Seen::default() } }
+        Self {
+            chain,
+            disk: disk.clone(),
+            seen: Seen { tips, told: vec![(0, 0)], ..Seen::default() },
+        }
     }
 
     fn step(&mut self, step: &Step) -> Result<(), ChainFault> {
         match step {
             Step::Headers(headers) => {
-                if let Err(AcceptHeadersError::Fault(fault)) = self.chain.accept_headers(headers, PEER, NOW) {
+                if let Err(AcceptHeadersError::Fault(fault)) =
+                    self.chain.accept_headers(headers, PEER, NOW)
+                {
                     return Err(fault);
                 }
             }
             Step::Block(block) => match self.chain.accept_block(block.clone(), PEER, NOW) {
-                Ok(BlockAccepted::Connected | BlockAccepted::SideBranch) => self.seen.held.blocks.push(block.hash()),
+                Ok(BlockAccepted::Connected | BlockAccepted::SideBranch) => {
+                    self.seen.held.blocks.push(block.hash())
+                }
                 Err(AcceptBlockError::Fault(fault)) => return Err(fault),
                 _ => {}
             },
-            Step::Trade(trade, origin) => match self.chain.accept_trade(trade.clone(), *origin, NOW) {
-                Ok(txid) if *origin == Origin::Local => self.seen.held.trades.push(txid),
-                Err(AcceptTradeError::Fault(fault)) => return Err(fault),
-                _ => {}
-            },
+            Step::Trade(trade, origin) => {
+                match self.chain.accept_trade(trade.clone(), *origin, NOW) {
+                    Ok(txid) if *origin == Origin::Local => self.seen.held.trades.push(txid),
+                    Err(AcceptTradeError::Fault(fault)) => return Err(fault),
+                    _ => {}
+                }
+            }
             Step::Commit => self.chain.commit()?,
             Step::Store => self.chain.begin_storing(|| {})?,
             Step::Reindex => {
@@ -221,9 +245,11 @@ impl Player {
             ChainEvent::TipChanged { tip, .. } => Some(tip.hash),
             _ => None,
         });
-        // A block that brings those along that waited for it is told by several events: the last one's tip is a step's.
+        // A block that brings those along that waited for it is told by several events: the last
+        // one's tip is a step's.
         if let Some(tip) = told.last() {
-            let place = self.seen.tips.iter().rposition(|(_, hash)| *hash == tip).expect("a tip that was");
+            let place =
+                self.seen.tips.iter().rposition(|(_, hash)| *hash == tip).expect("a tip that was");
             self.seen.told.push((self.disk.operations(), place));
         }
         Ok(())
@@ -249,8 +275,18 @@ impl Seen {
 
     /// The tips that a chain may have that opens after a crash.
     fn possible(&self, operations: usize) -> HashSet<BlockHash> {
-        let told = self.told.iter().filter(|(done, _)| *done <= operations).map(|(_, place)| *place).max().unwrap_or(0);
-        let last = self.tips.iter().position(|(done, _)| *done >= operations).unwrap_or(self.tips.len() - 1);
+        let told = self
+            .told
+            .iter()
+            .filter(|(done, _)| *done <= operations)
+            .map(|(_, place)| *place)
+            .max()
+            .unwrap_or(0);
+        let last = self
+            .tips
+            .iter()
+            .position(|(done, _)| *done >= operations)
+            .unwrap_or(self.tips.len() - 1);
         self.tips[told..=last.max(told)].iter().map(|(_, hash)| *hash).collect()
     }
 
@@ -261,7 +297,10 @@ impl Seen {
         assert!(self.possible(operations).contains(&tip), "after {operations}: tip {tip}");
         let stored: Vec<_> = acknowledged(&self.stored, operations).collect();
         let found = player.chain.reader().stored(&stored);
-        assert!(stored.iter().all(|hash| found.contains(hash)), "after {operations}: an acknowledged block is lost");
+        assert!(
+            stored.iter().all(|hash| found.contains(hash)),
+            "after {operations}: an acknowledged block is lost"
+        );
         for txid in acknowledged(&self.own, operations) {
             let known = player.chain.transaction(txid).expect("a disk");
             assert!(known.is_some(), "after {operations}: the acknowledged trade {txid} is lost");
@@ -294,8 +333,12 @@ fn crash_everywhere(seed: u64, length: usize, powers: u64) -> usize {
 
     let mut crashes = 0;
     for cut in 0..=operations {
-        let torn = (0..powers).map(|power| Unsynced::Some(seed ^ power.wrapping_mul(0x9e37_79b9) ^ (cut as u64) << 32));
-        for (number, unsynced) in [Unsynced::All, Unsynced::None].into_iter().chain(torn).enumerate() {
+        let torn = (0..powers).map(|power| {
+            Unsynced::Some(seed ^ power.wrapping_mul(0x9e37_79b9) ^ (cut as u64) << 32)
+        });
+        for (number, unsynced) in
+            [Unsynced::All, Unsynced::None].into_iter().chain(torn).enumerate()
+        {
             crashes += 1;
             let mut player = seen.check(&network, &disk.after_crash(cut, unsynced), cut);
             // It goes on: what it knows is known, and the end is the same.
@@ -330,13 +373,22 @@ enum Told {
     Nothing,
 }
 
-/// Asks the chain thread for one step; what it answers, and how many operations the disk had done by then.
-async fn ask(handle: &ChainHandle, step: Step, disk: CrashDisk, answers: &mut JoinSet<(usize, Told)>) {
+/// Asks the chain thread for one step; what it answers, and how many operations the disk had done
+/// by then.
+async fn ask(
+    handle: &ChainHandle,
+    step: Step,
+    disk: CrashDisk,
+    answers: &mut JoinSet<(usize, Told)>,
+) {
     let command = match step {
         Step::Block(block) => {
             let ((reply, answer), hash) = (oneshot::channel(), block.hash());
             answers.spawn(async move {
-                let kept = matches!(answer.await, Ok(Ok(BlockAccepted::Connected | BlockAccepted::SideBranch)));
+                let kept = matches!(
+                    answer.await,
+                    Ok(Ok(BlockAccepted::Connected | BlockAccepted::SideBranch))
+                );
                 (disk.operations(), if kept { Told::Block(hash) } else { Told::Nothing })
             });
             ChainCommand::AcceptBlock { block: Box::new(block), origin: PEER, reply }
@@ -349,7 +401,9 @@ async fn ask(handle: &ChainHandle, step: Step, disk: CrashDisk, answers: &mut Jo
             });
             ChainCommand::AcceptTrade { transaction: Box::new(trade), origin: Origin::Local, reply }
         }
-        Step::Headers(headers) => ChainCommand::AcceptHeaders { headers, origin: PEER, reply: oneshot::channel().0 },
+        Step::Headers(headers) => {
+            ChainCommand::AcceptHeaders { headers, origin: PEER, reply: oneshot::channel().0 }
+        }
         Step::Trade(..) | Step::Reindex | Step::Commit | Step::Store => return,
     };
     handle.send(command).await.expect("a thread");
@@ -384,7 +438,8 @@ async fn the_thread_answers_and_tells_nothing_that_a_crash_could_take_back() {
     });
     let (mut answers, mut seen) = (JoinSet::new(), Vec::new());
     for step in script(&network, 11, 80) {
-        // Some steps wait for all answers before them, so that commits are of one block and of many.
+        // Some steps wait for all answers before them, so that commits are of one block and of
+        // many.
         let waits = matches!(step, Step::Commit);
         ask(&handle, step, disk.clone(), &mut answers).await;
         while waits && let Some(answer) = answers.join_next().await {
@@ -428,8 +483,8 @@ fn a_start_that_changes_nothing_writes_nothing() {
     let trade = pay(&network, &key(1), genesis_coin(&network), &[(owner(&key(1)), 5)]);
     let child = pay(&network, &key(1), coin_of(&trade, 0), &[(owner(&key(2)), 4)]);
     let words = note(&network.id, &key(3), 1, b"words");
-    let steps =
-        [(words, PEER), (trade, Origin::Local), (child, PEER)].map(|(trade, origin)| Step::Trade(trade, origin));
+    let steps = [(words, PEER), (trade, Origin::Local), (child, PEER)]
+        .map(|(trade, origin)| Step::Trade(trade, origin));
     player.play(&steps).expect("a disk");
     player.play(&[Step::Commit]).expect("a disk");
     drop(player);
@@ -440,7 +495,8 @@ fn a_start_that_changes_nothing_writes_nothing() {
     assert_eq!((chain.mempool().len(), disk.operations()), (3, before));
 }
 
-/// Plays a run on a disk that is full at these operations; what it leaves, with room again, must be whole and go on.
+/// Plays a run on a disk that is full at these operations; what it leaves, with room again, must be
+/// whole and go on.
 fn fill_up(network: &Network, steps: &[Step], full: std::ops::Range<usize>) -> bool {
     let disk = new_disk(network);
     let mut player = Player::open(network, &disk);

@@ -1,4 +1,5 @@
-//! Damaged files: what is wrong is said, nothing wrong is taken for right, and what can be mended is.
+//! Damaged files: what is wrong is said, nothing wrong is taken for right, and what can be mended
+//! is.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -33,7 +34,8 @@ struct Truth {
     coins_hash: [u8; 32],
     supply: Amount,
     balances: Vec<Amount>,
-    /// Own trades, and whether each is mined; else it waits. Of those that are void there is one copy alone.
+    /// Own trades, and whether each is mined; else it waits. Of those that are void there is one
+    /// copy alone.
     own: BTreeMap<TxId, bool>,
 }
 
@@ -45,17 +47,26 @@ impl Truth {
             assert!(problem.len() > 20, "{problem}");
             return Err(problem);
         }
-        let balances = (1..4).map(|n| chain.balance(owner(&key(n))).map(|balance| balance.confirmed));
-        let balances = balances.collect::<Result<_, ChainFault>>().map_err(|fault| fault.to_string())?;
+        let balances =
+            (1..4).map(|n| chain.balance(owner(&key(n))).map(|balance| balance.confirmed));
+        let balances =
+            balances.collect::<Result<_, ChainFault>>().map_err(|fault| fault.to_string())?;
         let mut own = BTreeMap::new();
         for txid in chain.own.keys().copied().collect::<Vec<_>>() {
-            match chain.transaction(txid).map_err(|fault| fault.to_string())?.map(|info| info.state) {
+            match chain.transaction(txid).map_err(|fault| fault.to_string())?.map(|info| info.state)
+            {
                 Some(TxState::Void { .. }) => {}
                 Some(state) => drop(own.insert(txid, matches!(state, TxState::Mined { .. }))),
                 None => return Err(format!("the own trade {txid} is not known")),
             }
         }
-        Ok(Self { tip: audit.tip, coins_hash: audit.coins_hash, supply: audit.supply, balances, own })
+        Ok(Self {
+            tip: audit.tip,
+            coins_hash: audit.coins_hash,
+            supply: audit.supply,
+            balances,
+            own,
+        })
     }
 }
 
@@ -84,7 +95,10 @@ impl Sample {
         let text = crate::chain::testing::note(&network.id, &key(4), 9, b"waits");
         chain.accept_trade(text, Origin::Local, NOW).expect("a trade");
         let truth = Truth::of(&mut chain).expect("sound");
-        assert!(truth.own.values().any(|is_mined| *is_mined) && truth.own.values().any(|is_mined| !is_mined));
+        assert!(
+            truth.own.values().any(|is_mined| *is_mined)
+                && truth.own.values().any(|is_mined| !is_mined)
+        );
         drop(chain);
         let bytes = fs::read(&path).expect("the file");
         Self { folder, network, blocks, bytes, truth }
@@ -122,8 +136,8 @@ impl Sample {
         })
     }
 
-    /// Mends a damaged file as `reindex` does; gives the chain every block again, as peers would; all must be as it was, but
-    /// for so many own trades that are lost.
+    /// Mends a damaged file as `reindex` does; gives the chain every block again, as peers would;
+    /// all must be as it was, but for so many own trades that are lost.
     fn mend(&self, bytes: &[u8]) -> Result<usize, OpenError> {
         self.mend_to(bytes).map(|(forgotten, _)| forgotten)
     }
@@ -144,13 +158,20 @@ impl Sample {
         if !matches!(mended, Ok(Some(()))) {
             let before = self.place(bytes);
             let salvaged = salvage(&path, options(), NOW, &mut |_, _| {})?;
-            assert_eq!(fs::read(&salvaged.backup).expect("the backup"), bytes, "the damaged file is kept as it was");
-            assert!(salvaged.audit.problem.is_some_and(|problem| problem.contains("chain-damaged-")));
+            assert_eq!(
+                fs::read(&salvaged.backup).expect("the backup"),
+                bytes,
+                "the damaged file is kept as it was"
+            );
+            assert!(
+                salvaged.audit.problem.is_some_and(|problem| problem.contains("chain-damaged-"))
+            );
             assert_eq!(before, path);
         }
         let mut chain = Chain::open(&path, options()).expect("mended");
         let saved = chain.tip().height;
-        let answers: Vec<_> = self.blocks.iter().map(|block| chain.accept_block(block.clone(), PEER, NOW)).collect();
+        let answers: Vec<_> =
+            self.blocks.iter().map(|block| chain.accept_block(block.clone(), PEER, NOW)).collect();
         let mended = Truth::of(&mut chain).unwrap_or_else(|problem| panic!("{problem}"));
         let mut truth = self.truth.clone();
         truth.own.retain(|txid, _| mended.own.contains_key(txid));
@@ -175,9 +196,18 @@ macro_rules! flip {
     ($sample:expr, $table:ident, $nth:expr, $bit:expr) => {
         changed($sample, |tables| {
             let nth = $nth
-                % usize::try_from(redb::ReadableTableMetadata::len(&tables.$table).expect("a length")).expect("small");
+                % usize::try_from(
+                    redb::ReadableTableMetadata::len(&tables.$table).expect("a length"),
+                )
+                .expect("small");
             let (key, value) = {
-                let (key, value) = tables.$table.iter().expect("a table").nth(nth).expect("there").expect("an entry");
+                let (key, value) = tables
+                    .$table
+                    .iter()
+                    .expect("a table")
+                    .nth(nth)
+                    .expect("there")
+                    .expect("an entry");
                 (key.value().to_owned(), value.value().to_owned())
             };
             let mut value = value;
@@ -194,15 +224,18 @@ fn a_flipped_bit_in_any_table_is_found_and_mended() {
     let mut random = StdRng::seed_from_u64(2);
     let rounds = long_run().map_or(12, |seeds| seeds * 10);
     for _ in 0..rounds {
-        let (nth, bit) = (random.random_range(0..1_000_usize), random.random_range(0..100_000_usize));
+        let (nth, bit) =
+            (random.random_range(0..1_000_usize), random.random_range(0..100_000_usize));
         let blocks = flip!(&sample, blocks, nth, bit);
         let undo = flip!(&sample, undo, nth, bit);
         let own = flip!(&sample, own, nth, bit);
         let mempool = flip!(&sample, mempool, nth, bit);
-        for (table, bytes) in [("blocks", blocks), ("undo", undo), ("own", own), ("mempool", mempool)] {
+        for (table, bytes) in
+            [("blocks", blocks), ("undo", undo), ("own", own), ("mempool", mempool)]
+        {
             let found = sample.found(&bytes);
-            // A waiting trade is mended from its own copy as the chain is opened; times, orders and reasons are nobody's
-            // truth.
+            // A waiting trade is mended from its own copy as the chain is opened; times, orders and
+            // reasons are nobody's truth.
             let may_be_true = table == "own" || table == "mempool";
             assert!(found.is_some() || may_be_true, "a flip in {table} was not found: {nth} {bit}");
             assert_eq!(sample.mend(&bytes), Ok(0), "{table}: {nth} {bit}");
@@ -210,7 +243,8 @@ fn a_flipped_bit_in_any_table_is_found_and_mended() {
     }
 }
 
-/// A record of the note "waits" with one bit of its signature changed, which ends 9 bytes before the record does.
+/// A record of the note "waits" with one bit of its signature changed, which ends 9 bytes before
+/// the record does.
 fn forged(record: &[u8]) -> Vec<u8> {
     let mut record = record.to_vec();
     let within = record.len() - 20;
@@ -243,7 +277,10 @@ fn an_own_trade_outlives_damage_to_either_of_its_copies() {
         let path = sample.place(&bytes);
         let mut chain = Chain::open(&path, options()).expect("a chain");
         let found = Truth::of(&mut chain).expect_err("found");
-        assert!(found.contains(words) && found.contains(&txid.to_string()) && found.contains("reindex"), "{found}");
+        assert!(
+            found.contains(words) && found.contains(&txid.to_string()) && found.contains("reindex"),
+            "{found}"
+        );
         assert_eq!(chain.reindex(NOW, &mut |_, _| true).expect("rebuilt").problem, None);
         assert_eq!(Truth::of(&mut chain).as_ref(), Ok(&sample.truth));
     }
@@ -274,7 +311,9 @@ fn a_void_trade_whose_one_copy_is_damaged_is_named_and_forgotten() {
     let mut chain = Chain::open(&path, options()).expect("a chain");
     assert!(Truth::of(&mut chain).is_err_and(|found| found.contains(&txid.to_string())));
     let audit = chain.reindex(NOW, &mut |_, _| true).expect("rebuilt");
-    assert!(audit.problem.is_some_and(|problem| problem.contains("forgotten") && problem.contains(&txid.to_string())));
+    assert!(audit.problem.is_some_and(
+        |problem| problem.contains("forgotten") && problem.contains(&txid.to_string())
+    ));
     assert_eq!(Truth::of(&mut chain).as_ref(), Ok(&sample.truth));
 }
 
@@ -283,7 +322,8 @@ fn wrong_coins_index_and_undo_records_are_found_and_rebuilt() {
     let sample = Sample::new(60);
     let coin = changed(&sample, |tables| {
         let (key, mut value) = {
-            let (key, value) = tables.coins.iter().expect("a table").next().expect("there").expect("an entry");
+            let (key, value) =
+                tables.coins.iter().expect("a table").next().expect("there").expect("an entry");
             (*key.value(), *value.value())
         };
         value[0] ^= 1;
@@ -291,7 +331,8 @@ fn wrong_coins_index_and_undo_records_are_found_and_rebuilt() {
     });
     let flag = changed(&sample, |tables| {
         let (key, mut value) = {
-            let (key, value) = tables.coins.iter().expect("a table").next().expect("there").expect("an entry");
+            let (key, value) =
+                tables.coins.iter().expect("a table").next().expect("there").expect("an entry");
             (*key.value(), *value.value())
         };
         value[12] |= 2;
@@ -300,10 +341,17 @@ fn wrong_coins_index_and_undo_records_are_found_and_rebuilt() {
     let lost_coin = changed(&sample, |tables| drop(tables.coins.pop_last().expect("a table")));
     let index = changed(&sample, |tables| drop(tables.tx_index.pop_first().expect("a table")));
     let undo = changed(&sample, |tables| drop(tables.undo.pop_last().expect("a table")));
-    let more = changed(&sample, |tables| drop(tables.tx_index.insert(&[7; 32], &[0; 8]).expect("a table")));
-    for (bytes, word) in
-        [(coin, "coin"), (flag, "coin"), (lost_coin, "coin"), (index, "index"), (undo, "undo"), (more, "index")]
-    {
+    let more = changed(&sample, |tables| {
+        drop(tables.tx_index.insert(&[7; 32], &[0; 8]).expect("a table"))
+    });
+    for (bytes, word) in [
+        (coin, "coin"),
+        (flag, "coin"),
+        (lost_coin, "coin"),
+        (index, "index"),
+        (undo, "undo"),
+        (more, "index"),
+    ] {
         let found = sample.found(&bytes).expect("found");
         assert!(found.contains(word) && found.contains("reindex"), "{found}");
         let path = sample.place(&bytes);
@@ -340,7 +388,8 @@ fn a_damaged_record_of_a_header_above_the_tip_is_found_and_mended() {
         let transaction = database.begin_write().expect("a transaction");
         {
             let mut tables = WriteTables::open(&transaction).expect("tables");
-            let mut record = tables.headers.get(&key).expect("a table").expect("there").value().to_owned();
+            let mut record =
+                tables.headers.get(&key).expect("a table").expect("there").value().to_owned();
             record[at] ^= flip;
             tables.headers.insert(&key, &record).expect("written");
         }
@@ -375,7 +424,10 @@ fn a_damaged_body_is_named_forgotten_and_fetched_again() {
         tables.blocks.insert(&key, value.as_slice()).expect("written");
     });
     let found = sample.found(&bytes).expect("found");
-    assert!(found.contains(&hash.to_string()) && found.contains("height 3") && found.contains("body"), "{found}");
+    assert!(
+        found.contains(&hash.to_string()) && found.contains("height 3") && found.contains("body"),
+        "{found}"
+    );
 
     let path = sample.place(&bytes);
     let mut chain = Chain::open(&path, options()).expect("a chain");
@@ -396,11 +448,19 @@ fn damaged_headers_are_rebuilt_from_the_blocks() {
     let mut random = StdRng::seed_from_u64(3);
     for _ in 0..10 {
         let bytes = changed(&sample, |tables| {
-            let count =
-                usize::try_from(redb::ReadableTableMetadata::len(&tables.headers).expect("a length")).expect("small");
+            let count = usize::try_from(
+                redb::ReadableTableMetadata::len(&tables.headers).expect("a length"),
+            )
+            .expect("small");
             let (key, mut value) = {
                 let nth = random.random_range(0..count);
-                let (key, value) = tables.headers.iter().expect("a table").nth(nth).expect("there").expect("an entry");
+                let (key, value) = tables
+                    .headers
+                    .iter()
+                    .expect("a table")
+                    .nth(nth)
+                    .expect("there")
+                    .expect("an entry");
                 (*key.value(), *value.value())
             };
             let bit = random.random_range(0..92 * 8);
@@ -418,7 +478,8 @@ fn damaged_headers_are_rebuilt_from_the_blocks() {
 
 /// The file's pages that hold anything.
 fn used_pages(bytes: &[u8]) -> Vec<usize> {
-    let pages = bytes.chunks(4_096).enumerate().filter(|(_, page)| page.iter().any(|byte| *byte != 0));
+    let pages =
+        bytes.chunks(4_096).enumerate().filter(|(_, page)| page.iter().any(|byte| *byte != 0));
     pages.map(|(number, _)| number).collect()
 }
 
@@ -445,7 +506,11 @@ fn a_flipped_bit_anywhere_in_the_file_never_ends_in_a_wrong_answer() {
                         mended += 1;
                         own += usize::from(forgotten > 0);
                     }
-                    Err(OpenError::Lost { .. } | OpenError::NotAChain { .. } | OpenError::NewerSchema { .. }) => {
+                    Err(
+                        OpenError::Lost { .. }
+                        | OpenError::NotAChain { .. }
+                        | OpenError::NewerSchema { .. },
+                    ) => {
                         lost += 1;
                     }
                     Err(error) => panic!("byte {at}: {error}"),
@@ -453,10 +518,14 @@ fn a_flipped_bit_anywhere_in_the_file_never_ends_in_a_wrong_answer() {
             }
         }
     }
-    assert!(found > tried / 10 && mended > lost, "{found} of {tried} found, {mended} mended, {lost} lost");
+    assert!(
+        found > tried / 10 && mended > lost,
+        "{found} of {tried} found, {mended} mended, {lost} lost"
+    );
     assert!(own < mended / 10, "{own} of {mended} lost own trades");
     println!(
-        "bar bit-flips: {tried} flips, {found} found, {mended} mended, {lost} beyond mending (bar: no wrong answer) ok"
+        "bar bit-flips: {tried} flips, {found} found, {mended} mended, {lost} beyond mending \
+         (bar: no wrong answer) ok"
     );
 }
 
@@ -513,8 +582,9 @@ fn a_flipped_bit_after_a_crash_never_ends_in_a_wrong_answer() {
             let found = contain(|| {
                 let store = crate::chain::store::Store::on_backend(damaged, &network, 4)?;
                 let mut chain = Chain::on_store(store, options())?;
-                let audit =
-                    chain.verify(&mut |_, _| true).map_err(|fault| OpenError::from_fault(Path::new("x"), fault))?;
+                let audit = chain
+                    .verify(&mut |_, _| true)
+                    .map_err(|fault| OpenError::from_fault(Path::new("x"), fault))?;
                 Ok::<_, OpenError>(audit)
             });
             if let Ok(Ok(audit)) = found
@@ -523,7 +593,11 @@ fn a_flipped_bit_after_a_crash_never_ends_in_a_wrong_answer() {
                 // A damaged newest state may leave the one before it.
                 assert!(audit.height > 0 || audit.tip == network.id);
                 if audit.tip == end.0 {
-                    assert_eq!((audit.coins_hash, audit.supply), (end.1, end.2), "a wrong answer given as right");
+                    assert_eq!(
+                        (audit.coins_hash, audit.supply),
+                        (end.1, end.2),
+                        "a wrong answer given as right"
+                    );
                 }
             }
         }
@@ -539,12 +613,18 @@ fn what_is_no_chain_is_refused_and_left_as_it_is() {
     let error = Chain::open(&path, options()).expect_err("an empty file");
     assert!(matches!(error, OpenError::NotAChain { .. }), "{error}");
     assert_eq!(fs::read(&path).expect("the file"), b"");
-    assert!(matches!(salvage(&path, options(), NOW, &mut |_, _| {}), Err(OpenError::NotAChain { .. })));
+    assert!(matches!(
+        salvage(&path, options(), NOW, &mut |_, _| {}),
+        Err(OpenError::NotAChain { .. })
+    ));
 
     for text in [&b"a short text"[..], &[0; 40], &[b'x'; 5_000]] {
         fs::write(&path, text).expect("written");
         assert!(matches!(Chain::open(&path, options()), Err(OpenError::NotAChain { .. })));
-        assert!(matches!(salvage(&path, options(), NOW, &mut |_, _| {}), Err(OpenError::NotAChain { .. })));
+        assert!(matches!(
+            salvage(&path, options(), NOW, &mut |_, _| {}),
+            Err(OpenError::NotAChain { .. })
+        ));
         assert_eq!(fs::read(&path).expect("the file"), text);
     }
 

@@ -40,7 +40,12 @@ impl Scene {
     /// Their blocks come, and none is taken.
     fn refuse(&mut self) {
         for block in &self.theirs {
-            assert_eq!(self.chain.block(block), Ok(BlockAccepted::SideBranch), "height {}", block.header.height);
+            assert_eq!(
+                self.chain.block(block),
+                Ok(BlockAccepted::SideBranch),
+                "height {}",
+                block.header.height
+            );
         }
     }
 
@@ -131,7 +136,10 @@ fn a_person_takes_the_other_branch_by_any_of_its_blocks() {
             .collect();
         assert_eq!(changes.len(), 1, "{told:?}");
         let mut chain = scene.chain.reopen();
-        assert_eq!((chain.tip(), chain.chain.divergence(chain.now)), (scene.theirs[3].hash(), None));
+        assert_eq!(
+            (chain.tip(), chain.chain.divergence(chain.now)),
+            (scene.theirs[3].hash(), None)
+        );
         // It was connected just now, so it is left again for more work.
         chain.connect(&scene.their_branch.extend(1));
     }
@@ -173,7 +181,10 @@ fn what_cannot_be_accepted_says_why_and_changes_nothing() {
     scene.refuse();
     scene.chain.block(&weak).expect("a third branch");
     let theirs = scene.their_tip();
-    assert_eq!(scene.accept(unknown), Err(AcceptBranchError::UnknownBlock { hash: unknown, theirs }));
+    assert_eq!(
+        scene.accept(unknown),
+        Err(AcceptBranchError::UnknownBlock { hash: unknown, theirs })
+    );
     for hash in [before, scene.shared[0].hash(), network().id] {
         assert_eq!(scene.accept(hash), Err(AcceptBranchError::OwnBranch { hash, theirs }));
     }
@@ -194,7 +205,10 @@ fn a_branch_that_proves_invalid_when_it_is_accepted_is_given_up() {
     let before = (scene.chain.tip(), scene.chain.hash());
     let hash = scene.their_tip();
     let error = scene.accept(hash).expect_err("invalid");
-    assert!(matches!(&error, AcceptBranchError::Broken { block, .. } if *block == bad.hash()), "{error}");
+    assert!(
+        matches!(&error, AcceptBranchError::Broken { block, .. } if *block == bad.hash()),
+        "{error}"
+    );
     assert_eq!((scene.chain.tip(), scene.chain.hash()), before);
     // What is left of the branch is as long as ours: at most the lower hash makes it better.
     let left = scene.diverged();

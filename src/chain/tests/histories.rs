@@ -59,7 +59,9 @@ fn play(steps: Vec<Step>) -> Result<(), TestCaseError> {
             Step::Trade { from, to, share, local } => {
                 let sender = key(from);
                 let spendable = chain.chain.spendable(owner(&sender)).expect("a disk");
-                let Some(coin) = spendable.confirmed.iter().chain(&spendable.pending).next() else { continue };
+                let Some(coin) = spendable.confirmed.iter().chain(&spendable.pending).next() else {
+                    continue;
+                };
                 let units = coin.coin.value.units();
                 let paid = (units * share / 100).max(1);
                 let outputs = [(owner(&key(to)), paid), (owner(&sender), units - paid)];

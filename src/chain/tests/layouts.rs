@@ -7,7 +7,9 @@ use proptest::{collection::vec, prelude::*};
 use crate::{
     chain::{
         Status,
-        store::tables::{HeaderRecord, OwnRecord, Undo, WaitingRecord, coin_from_bytes, coin_to_bytes},
+        store::tables::{
+            HeaderRecord, OwnRecord, Undo, WaitingRecord, coin_from_bytes, coin_to_bytes,
+        },
         testing::{key, note},
     },
     consensus::{Coin, Work, testing::hash},
@@ -23,8 +25,12 @@ fn coins() -> impl Strategy<Value = Coin> {
 }
 
 fn header_records() -> impl Strategy<Value = HeaderRecord> {
-    let statuses =
-        prop_oneof![Just(Status::HeaderOnly), Just(Status::Stored), Just(Status::Connected), Just(Status::Invalid)];
+    let statuses = prop_oneof![
+        Just(Status::HeaderOnly),
+        Just(Status::Stored),
+        Just(Status::Connected),
+        Just(Status::Invalid)
+    ];
     (any::<(u64, u32, u64, bool, u64)>(), statuses).prop_map(
         |((nonce, height, work, on_best_headers, connected_at), status)| HeaderRecord {
             header: Header {
@@ -43,7 +49,8 @@ fn header_records() -> impl Strategy<Value = HeaderRecord> {
     )
 }
 
-/// That a value is read back from its bytes, from nothing shorter, and that changed bytes are another value's or none's.
+/// That a value is read back from its bytes, from nothing shorter, and that changed bytes are
+/// another value's or none's.
 fn one_encoding<T: Encode + Decode + PartialEq + std::fmt::Debug>(
     value: &T,
     cut: usize,
@@ -114,14 +121,19 @@ proptest! {
 
 #[test]
 fn a_flag_is_0_or_1() {
-    let record =
-        WaitingRecord { sequence: 1, added: 2, local: true, transaction: Arc::new(note(&hash(1), &key(1), 7, b"x")) };
+    let record = WaitingRecord {
+        sequence: 1,
+        added: 2,
+        local: true,
+        transaction: Arc::new(note(&hash(1), &key(1), 7, b"x")),
+    };
     let mut bytes = record.to_bytes();
     for flag in 2..=u8::MAX {
         bytes[16] = flag;
         assert!(from_bytes::<WaitingRecord>(&bytes).is_err(), "{flag}");
     }
-    let mut bytes = coin_to_bytes(&Coin { value: Amount::from_coins(1), height: 2, coinbase: true });
+    let mut bytes =
+        coin_to_bytes(&Coin { value: Amount::from_coins(1), height: 2, coinbase: true });
     for flag in 2..=u8::MAX {
         bytes[12] = flag;
         assert!(coin_from_bytes(&bytes).is_err(), "{flag}");

@@ -1,12 +1,15 @@
-//! Which trades wait, and for how long: replacement, chains, free trades, expiry, and a mempool that is full.
+//! Which trades wait, and for how long: replacement, chains, free trades, expiry, and a mempool
+//! that is full.
 
 use ed25519_dalek::SigningKey;
 
 use crate::{
     chain::{
-        AcceptTradeError, Blame, ChainEvent, DropReason, FLOOR_HALF_LIFE_MS, FREE_EXPIRY_MS, FeeRate, MAX_CHAIN,
-        MAX_REPLACED, Origin, PAYING_EXPIRY_MS, PAYING_RATE, TxState,
-        testing::{Branch, PEER, TestChain, coin_of, genesis_coin, key, network, note, owner, pay, signed},
+        AcceptTradeError, Blame, ChainEvent, DropReason, FLOOR_HALF_LIFE_MS, FREE_EXPIRY_MS,
+        FeeRate, MAX_CHAIN, MAX_REPLACED, Origin, PAYING_EXPIRY_MS, PAYING_RATE, TxState,
+        testing::{
+            Branch, PEER, TestChain, coin_of, genesis_coin, key, network, note, owner, pay, signed,
+        },
     },
     primitives::{Amount, OutPoint, PeerId, PublicKey, Transaction, TxId, TxOutput},
 };
@@ -125,7 +128,12 @@ fn a_higher_fee_replaces_a_trade_and_all_that_rests_on_it() {
         needs: Some(Amount::from_units(needs)),
     };
     assert_eq!(error, expected);
-    assert!(error.to_string().ends_with(&format!("pay a fee of {} at least", Amount::from_units(needs))), "{error}");
+    assert!(
+        error
+            .to_string()
+            .ends_with(&format!("pay a fee of {} at least", Amount::from_units(needs))),
+        "{error}"
+    );
 
     let enough = purse.pays(0, 4, needs);
     purse.takes(&enough, other_peer(3));
@@ -146,7 +154,9 @@ fn a_replacement_needs_a_higher_rate_too() {
     let rate = FeeRate::of(Amount::from_units(2_000), small.encoded_len());
     assert!(FeeRate::of(Amount::from_units(4_000), long.encoded_len()) < rate);
     let needs = rate.plus(FeeRate::from_units(1)).fee(long.encoded_len());
-    assert!(matches!(purse.refuses(&long, PEER), AcceptTradeError::Conflict { needs: Some(n), .. } if n == needs));
+    assert!(
+        matches!(purse.refuses(&long, PEER), AcceptTradeError::Conflict { needs: Some(n), .. } if n == needs)
+    );
     let enough = purse.joins(&[0, 1, 2, 3], needs.units());
     purse.takes(&enough, PEER);
     assert_eq!(purse.waits(), [enough.txid()]);
@@ -161,10 +171,14 @@ fn a_replacement_that_rests_on_what_nobody_mines_is_refused() {
     purse.takes(&ballast, PEER);
     let me = key(1);
     let inputs = [(&me, purse.coin(0)), (&me, coin_of(&ballast, 0))];
-    let outputs = vec![TxOutput { value: Amount::from_units(COIN + 1_000_000 - 5_000), owner: owner(&me) }];
+    let outputs =
+        vec![TxOutput { value: Amount::from_units(COIN + 1_000_000 - 5_000), owner: owner(&me) }];
     let pinned = signed(&network().id, &inputs, outputs, b"");
-    let AcceptTradeError::Conflict { needs: Some(needs), .. } = purse.refuses(&pinned, PEER) else { panic!() };
-    let rank = FeeRate::of(Amount::from_units(2_000), rival.encoded_len()).plus(FeeRate::from_units(1));
+    let AcceptTradeError::Conflict { needs: Some(needs), .. } = purse.refuses(&pinned, PEER) else {
+        panic!()
+    };
+    let rank =
+        FeeRate::of(Amount::from_units(2_000), rival.encoded_len()).plus(FeeRate::from_units(1));
     assert_eq!(
         needs,
         rank.fee(pinned.encoded_len() + ballast.encoded_len()),
@@ -199,7 +213,10 @@ fn what_is_replaced_is_bounded_and_never_spent() {
         purse.takes(&spend(&me, coin_of(&parent, 0), 1, COIN, 0), PEER);
     }
     let all = purse.joins(&(0..51).collect::<Vec<_>>(), COIN);
-    assert!(matches!(purse.refuses(&all, PEER), AcceptTradeError::TooManyReplaced { limit: MAX_REPLACED, .. }));
+    assert!(matches!(
+        purse.refuses(&all, PEER),
+        AcceptTradeError::TooManyReplaced { limit: MAX_REPLACED, .. }
+    ));
     let fewer = purse.joins(&(1..51).collect::<Vec<_>>(), COIN);
     purse.takes(&fewer, PEER);
     assert_eq!(purse.waits(), [first.txid(), child.txid(), fewer.txid()]);
@@ -227,7 +244,11 @@ fn an_own_trade_that_is_replaced_is_void_and_says_by_what() {
     purse.takes(&bumped, PEER);
     assert!(purse.reason(&stuck).contains(&format!("replaced by {}", bumped.txid())));
     assert!(purse.reason(&child).contains(&format!("replaced by {}", bumped.txid())));
-    let voids = purse.chain.events().into_iter().filter(|event| matches!(event, ChainEvent::TradeVoid { .. }));
+    let voids = purse
+        .chain
+        .events()
+        .into_iter()
+        .filter(|event| matches!(event, ChainEvent::TradeVoid { .. }));
     assert_eq!(voids.count(), 2);
 
     // Void as long as the other waits, and after a restart, and once it is mined.
@@ -269,7 +290,9 @@ fn what_rests_on_one_trade_is_bounded() {
         purse.takes(&child(index), PEER);
     }
     let error = purse.refuses(&child(29), PEER);
-    assert!(matches!(error, AcceptTradeError::TooManyDescendants { descendants, .. } if descendants == MAX_CHAIN + 1));
+    assert!(
+        matches!(error, AcceptTradeError::TooManyDescendants { descendants, .. } if descendants == MAX_CHAIN + 1)
+    );
     // One that takes the place of another makes none too many.
     let instead = spend(&key(2), coin_of(&wide, 1), 4, 1_000_000, 9_000);
     purse.takes(&instead, PEER);
@@ -283,9 +306,15 @@ fn packages_are_bounded_in_bytes_so_that_pinning_is_cheap_to_undo() {
     purse.takes(&large, PEER);
     let child = pay(&network(), &key(2), coin_of(&large, 0), &[(owner(&key(3)), 100); 300]);
     assert!(large.encoded_len() + child.encoded_len() > 101_000);
-    assert!(matches!(purse.refuses(&child, PEER), AcceptTradeError::TooLargePackage { limit: 101_000, .. }));
-    let siblings: Vec<_> =
-        (0..2).map(|index| pay(&network(), &key(2), coin_of(&large, index), &[(owner(&key(3)), 100); 150])).collect();
+    assert!(matches!(
+        purse.refuses(&child, PEER),
+        AcceptTradeError::TooLargePackage { limit: 101_000, .. }
+    ));
+    let siblings: Vec<_> = (0..2)
+        .map(|index| {
+            pay(&network(), &key(2), coin_of(&large, index), &[(owner(&key(3)), 100); 150])
+        })
+        .collect();
     purse.takes(&siblings[0], PEER);
     assert!(matches!(purse.refuses(&siblings[1], PEER), AcceptTradeError::TooLargePackage { .. }));
 }
@@ -307,7 +336,8 @@ fn a_child_that_pays_for_its_parent_brings_it_into_the_block() {
 #[test]
 fn a_child_is_ranked_anew_once_its_parent_is_chosen() {
     let mut purse = Purse::new();
-    // The parent is chosen for the first child's sake; then the second, that brought less for both, stands before the third.
+    // The parent is chosen for the first child's sake; then the second, that brought less for both,
+    // stands before the third.
     let parent = pay(&network(), &key(1), purse.coin(0), &[(owner(&key(2)), COIN / 2); 2]);
     let first = spend(&key(2), coin_of(&parent, 0), 3, COIN / 2, 3_000);
     let second = spend(&key(2), coin_of(&parent, 1), 3, COIN / 2, 800);
@@ -339,7 +369,11 @@ fn one_peers_free_trades_do_not_take_more_than_their_share_of_a_mempool_that_fil
     }
     assert_eq!(purse.refuses(&next(), PEER).code(), "too_many_free");
     purse.takes(&next(), other_peer(3));
-    assert_eq!(purse.refuses(&next(), other_peer(3)).code(), "too_many_free", "a second is more than its share");
+    assert_eq!(
+        purse.refuses(&next(), other_peer(3)).code(),
+        "too_many_free",
+        "a second is more than its share"
+    );
     purse.takes(&purse.pays(1, 2, 1_000), PEER);
     purse.takes(&next(), Origin::Local);
     // What is sent here too is our own, and whoever brought it has its share back.
@@ -369,13 +403,22 @@ fn free_trades_of_one_peer_are_limited_and_those_of_others_are_not() {
         }
         assert!(brought < 2_000, "never limited");
     };
-    assert!(matches!(error, AcceptTradeError::TooManyFree { .. }) && error.blame() == Blame::Nobody);
+    assert!(
+        matches!(error, AcceptTradeError::TooManyFree { .. }) && error.blame() == Blame::Nobody
+    );
     let next = note(&network.id, &key(5), brought, &text);
     assert_eq!(purse.refuses(&next, PEER).code(), "too_many_free");
     let small = (0..).map(|stamp| note(&network.id, &key(6), stamp, b"x"));
-    assert!(small.take(10).any(|small| purse.chain.trade(&small, PEER).is_err()), "the rest is used up");
+    assert!(
+        small.take(10).any(|small| purse.chain.trade(&small, PEER).is_err()),
+        "the rest is used up"
+    );
     let barely = purse.pays(0, 2, 1);
-    assert_eq!(purse.refuses(&barely, PEER).code(), "too_many_free", "a unit of fee is no way around it");
+    assert_eq!(
+        purse.refuses(&barely, PEER).code(),
+        "too_many_free",
+        "a unit of fee is no way around it"
+    );
     purse.takes(&purse.pays(1, 2, 1_000), PEER);
     purse.takes(&next, other_peer(3));
     purse.takes(&barely, Origin::Local);
@@ -393,7 +436,9 @@ fn what_waits_too_long_is_forgotten_but_not_our_own_nor_what_it_rests_on() {
     let paying = purse.pays(1, 2, 5_000);
     let own = purse.pays(2, 2, 0);
     let base = purse.pays(3, 2, 0);
-    for (trade, origin) in [(&free, PEER), (&child, PEER), (&paying, PEER), (&own, Origin::Local), (&base, PEER)] {
+    for (trade, origin) in
+        [(&free, PEER), (&child, PEER), (&paying, PEER), (&own, Origin::Local), (&base, PEER)]
+    {
         purse.takes(trade, origin);
     }
     let on_base = spend(&key(2), coin_of(&base, 0), 3, COIN, 0);
@@ -502,9 +547,14 @@ fn a_full_mempool_lets_go_of_what_pays_least_and_asks_more_of_whoever_comes_next
     assert_eq!(purse.waits(), [own.txid(), rich.txid()]);
     assert_eq!(purse.dropped(), [(poor.txid(), DropReason::Evicted)]);
     assert_eq!(purse.chain.chain.summary(purse.chain.now).floor.at(purse.chain.now), floor);
-    assert_eq!(purse.refuses(&poor, PEER).code(), "fee_too_low", "what left does not come back at once");
+    assert_eq!(
+        purse.refuses(&poor, PEER).code(),
+        "fee_too_low",
+        "what left does not come back at once"
+    );
 
-    // Our own come in whatever they pay; the floor falls with time, and as soon as there is room what is free may come again.
+    // Our own come in whatever they pay; the floor falls with time, and as soon as there is room
+    // what is free may come again.
     let another = purse.pays(4, 2, 0);
     purse.takes(&another, Origin::Local);
     assert_eq!(purse.waits(), [own.txid(), another.txid()]);
@@ -541,7 +591,10 @@ fn a_child_does_not_hold_what_does_not_pay_together_with_it() {
     purse.takes(&cover, PEER);
     purse.chain.chain.mempool.shrink(purse.chain.chain.summary(purse.chain.now).mempool_bytes);
     let fair = purse.pays(1, 2, 2_000);
-    assert!(FeeRate::of(Amount::from_units(20_000), cover.encoded_len()) > FeeRate::of(Amount::from_units(2_000), 250));
+    assert!(
+        FeeRate::of(Amount::from_units(20_000), cover.encoded_len())
+            > FeeRate::of(Amount::from_units(2_000), 250)
+    );
     purse.takes(&fair, PEER);
     assert_eq!(purse.waits(), [ballast.txid(), fair.txid()]);
 }

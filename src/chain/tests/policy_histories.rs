@@ -1,5 +1,5 @@
-//! Random histories of trades that chain, conflict and replace, of blocks, branches, time and want of room: what must hold of
-//! the mempool after each step.
+//! Random histories of trades that chain, conflict and replace, of blocks, branches, time and want
+//! of room: what must hold of the mempool after each step.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,10 @@ use proptest::{prelude::*, test_runner::TestRunner};
 use crate::{
     chain::{
         ChainEvent, FREE_EXPIRY_MS, Origin, TxState,
-        testing::{Branch, PEER, TestChain, coin_of, genesis_coin, key, network, note, owner, pay, seal, signed},
+        testing::{
+            Branch, PEER, TestChain, coin_of, genesis_coin, key, network, note, owner, pay, seal,
+            signed,
+        },
     },
     consensus::SUBSIDY,
     primitives::{Amount, Block, OutPoint, Transaction, TxId, TxOutput},
@@ -66,7 +69,8 @@ impl History {
     fn new() -> Self {
         let mut chain = TestChain::new();
         chain.chain.mempool.shrink(ROOM);
-        let (blocks, trades, own, told) = (Vec::new(), Vec::new(), BTreeSet::new(), BTreeSet::new());
+        let (blocks, trades, own, told) =
+            (Vec::new(), Vec::new(), BTreeSet::new(), BTreeSet::new());
         let mut history = Self { chain, blocks, trades, own, salt: 0, told };
         let outputs = [(owner(&key(1)), 1_000_000_000); 10];
         let split = pay(&network(), &key(1), genesis_coin(&network()), &outputs);
@@ -78,10 +82,9 @@ impl History {
 
     /// The outputs of a transaction that was seen.
     fn coins(&self) -> Vec<(OutPoint, TxOutput)> {
-        let outputs = self
-            .trades
-            .iter()
-            .flat_map(|trade| (0..).zip(&trade.outputs).map(|(index, output)| (coin_of(trade, index), *output)));
+        let outputs = self.trades.iter().flat_map(|trade| {
+            (0..).zip(&trade.outputs).map(|(index, output)| (coin_of(trade, index), *output))
+        });
         outputs.collect()
     }
 
@@ -89,7 +92,8 @@ impl History {
         let origin = if local { Origin::Local } else { PEER };
         // What has expired meanwhile leaves, whatever becomes of the newcomer.
         self.chain.chain.due(self.chain.now).expect("a disk");
-        let before: BTreeSet<_> = self.chain.chain.mempool().iter().map(|entry| entry.txid).collect();
+        let before: BTreeSet<_> =
+            self.chain.chain.mempool().iter().map(|entry| entry.txid).collect();
         match self.chain.trade(&trade, origin) {
             Ok(txid) => {
                 if local {
@@ -99,15 +103,23 @@ impl History {
             }
             // What is refused changes nothing, but for what had no room beside it.
             Err(error) if error.code() != "fee_too_low" => {
-                assert_eq!(self.chain.chain.mempool().iter().map(|entry| entry.txid).collect::<BTreeSet<_>>(), before);
+                assert_eq!(
+                    self.chain
+                        .chain
+                        .mempool()
+                        .iter()
+                        .map(|entry| entry.txid)
+                        .collect::<BTreeSet<_>>(),
+                    before
+                );
             }
             Err(_) => {}
         }
         self.trades.push(trade);
     }
 
-    /// So many blocks of a peer's that leave the chain `back` blocks before its tip; the first with those of the picked
-    /// trades that it can hold.
+    /// So many blocks of a peer's that leave the chain `back` blocks before its tip; the first with
+    /// those of the picked trades that it can hold.
     fn theirs(&mut self, back: usize, count: usize, picked: &[prop::sample::Index]) {
         let mut wanted: Vec<_> = picked.iter().map(|pick| pick.get(&self.trades).clone()).collect();
         let mut theirs = self.replay(back);
@@ -121,7 +133,8 @@ impl History {
             let mut block = branch.draft(&wanted, SUBSIDY);
             block.transactions[0].memo.push(self.salt);
             seal(&mut block);
-            // Which trades connect, only a chain can tell: they are left out one by one until the block is good.
+            // Which trades connect, only a chain can tell: they are left out one by one until the
+            // block is good.
             if theirs.block(&block).is_ok() {
                 branch.push(&block);
                 made.push(block);
@@ -145,7 +158,8 @@ impl History {
     fn replay(&self, back: usize) -> TestChain {
         let mut replay = TestChain::new();
         replay.now = self.chain.now;
-        let height = self.chain.chain.tip().height.saturating_sub(u32::try_from(back).expect("small"));
+        let height =
+            self.chain.chain.tip().height.saturating_sub(u32::try_from(back).expect("small"));
         for height in 1..=height {
             replay.connect(std::slice::from_ref(self.block_at(height)));
         }
@@ -157,13 +171,20 @@ impl History {
         match step {
             Step::Trade { coins, fee, local } => {
                 let all = self.coins();
-                let chosen: std::collections::BTreeMap<_, _> = coins.iter().map(|pick| *pick.get(&all)).collect();
+                let chosen: std::collections::BTreeMap<_, _> =
+                    coins.iter().map(|pick| *pick.get(&all)).collect();
                 let value: u64 = chosen.values().map(|output| output.value.units()).sum();
                 let Some(rest) = value.checked_sub(fee).filter(|rest| *rest > 1) else { return };
                 let me = key(1);
                 let inputs: Vec<_> = chosen.keys().map(|coin| (&me, *coin)).collect();
-                let output = |units| TxOutput { value: Amount::from_units(units), owner: owner(&me) };
-                let trade = signed(&network().id, &inputs, vec![output(rest / 2), output(rest - rest / 2)], b"");
+                let output =
+                    |units| TxOutput { value: Amount::from_units(units), owner: owner(&me) };
+                let trade = signed(
+                    &network().id,
+                    &inputs,
+                    vec![output(rest / 2), output(rest - rest / 2)],
+                    b"",
+                );
                 self.offer(trade, local);
             }
             Step::Note { stamp, local } => {
@@ -194,7 +215,9 @@ impl History {
                     after.iter().map(|entry| entry.txid).collect::<Vec<_>>(),
                     before.iter().map(|entry| entry.txid).collect::<Vec<_>>()
                 );
-                assert!(after.iter().zip(&before).all(|(after, before)| after.added == before.added));
+                assert!(
+                    after.iter().zip(&before).all(|(after, before)| after.added == before.added)
+                );
                 // As the chain thread does at once.
                 self.chain.chain.due(self.chain.now).expect("a disk");
             }
@@ -211,19 +234,30 @@ impl History {
     fn check(&mut self) {
         self.chain.chain.assert_consistent_mempool();
         self.told = told(std::mem::take(&mut self.told), self.chain.events());
-        let waiting: BTreeSet<_> = self.chain.chain.mempool().iter().map(|entry| entry.txid).collect();
-        assert!(self.told.is_subset(&waiting), "what left was told of: {:?}", self.told.difference(&waiting));
+        let waiting: BTreeSet<_> =
+            self.chain.chain.mempool().iter().map(|entry| entry.txid).collect();
+        assert!(
+            self.told.is_subset(&waiting),
+            "what left was told of: {:?}",
+            self.told.difference(&waiting)
+        );
         for entry in self.chain.chain.mempool() {
             assert_eq!(entry.local, self.own.contains(&entry.txid));
             assert!(entry.expires.is_none_or(|at| at > self.chain.now));
         }
         for txid in &self.own {
-            let state =
-                self.chain.chain.transaction(*txid).expect("a disk").expect("own trades are never forgotten").state;
+            let state = self
+                .chain
+                .chain
+                .transaction(*txid)
+                .expect("a disk")
+                .expect("own trades are never forgotten")
+                .state;
             assert_eq!(state == TxState::Mempool, waiting.contains(txid));
         }
         // What would be mined now connects.
-        let template = self.chain.chain.template(owner(&key(9)), self.chain.now).expect("a template").block;
+        let template =
+            self.chain.chain.template(owner(&key(9)), self.chain.now).expect("a template").block;
         let mut block = template;
         crate::chain::testing::mine(&mut block);
         self.replay(0).connect(&[block]);
@@ -235,7 +269,9 @@ fn told(mut waits: BTreeSet<TxId>, events: Vec<ChainEvent>) -> BTreeSet<TxId> {
     for event in events {
         match event {
             ChainEvent::TradeAccepted { entry, .. } => drop(waits.insert(entry.txid)),
-            ChainEvent::TradeDropped { txid, .. } | ChainEvent::TradeVoid { txid, .. } => drop(waits.remove(&txid)),
+            ChainEvent::TradeDropped { txid, .. } | ChainEvent::TradeVoid { txid, .. } => {
+                drop(waits.remove(&txid))
+            }
             ChainEvent::TipChanged { mined, .. } => waits.retain(|txid| !mined.contains(txid)),
             ChainEvent::Failed(_) => {}
         }
@@ -249,7 +285,9 @@ const HISTORIES: u32 = 24;
 #[test]
 fn the_mempool_agrees_with_itself_and_with_the_chain() {
     let wanted = std::env::var("FRIENDCHAIN_POLICY_HISTORIES").ok();
-    let cases = wanted.map_or(HISTORIES, |wanted| wanted.parse().expect("FRIENDCHAIN_POLICY_HISTORIES is a number"));
+    let cases = wanted.map_or(HISTORIES, |wanted| {
+        wanted.parse().expect("FRIENDCHAIN_POLICY_HISTORIES is a number")
+    });
     let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
     let played = TestRunner::new(config).run(&prop::collection::vec(step(), 1..60), |steps| {
         let mut history = History::new();

@@ -9,14 +9,21 @@ use tokio::sync::mpsc;
 
 use crate::{
     chain::{
-        AcceptBlockError, BlockAccepted, Chain, ChainCommand, ChainEvent, ChainFault, ChainHandle, Origin, spawn,
+        AcceptBlockError, BlockAccepted, Chain, ChainCommand, ChainEvent, ChainFault, ChainHandle,
+        Origin, spawn,
         store::Store,
-        testing::{Branch, Disk, NOW, PEER, crash::CrashDisk, genesis_coin, key, network, open, options, owner, pay},
+        testing::{
+            Branch, Disk, NOW, PEER, crash::CrashDisk, genesis_coin, key, network, open, options,
+            owner, pay,
+        },
     },
     primitives::{Amount, TxId},
 };
 
-fn start(disk: &Disk, events: mpsc::Sender<ChainEvent>) -> (ChainHandle, std::thread::JoinHandle<()>) {
+fn start(
+    disk: &Disk,
+    events: mpsc::Sender<ChainEvent>,
+) -> (ChainHandle, std::thread::JoinHandle<()>) {
     let chain: Chain = open(disk, &network());
     spawn(chain, Arc::new(|| NOW), events).expect("a thread")
 }
@@ -45,9 +52,15 @@ async fn commands_are_answered_once_durable_and_events_follow() {
     let network = network();
     let trade = pay(&network, &key(1), genesis_coin(&network), &[(owner(&key(2)), 10_000_000_000)]);
     assert_eq!(handle.accept_trade(trade.clone(), Origin::Local).await, Ok(trade.txid()));
-    assert!(matches!(told.recv().await, Some(ChainEvent::TradeAccepted { origin: Origin::Local, .. })));
+    assert!(matches!(
+        told.recv().await,
+        Some(ChainEvent::TradeAccepted { origin: Origin::Local, .. })
+    ));
     assert_eq!(handle.mempool().await.map(|waiting| waiting.len()), Ok(1));
-    assert_eq!(handle.balance(owner(&key(2))).await.map(|balance| balance.pending_in), Ok(Amount::from_coins(100)));
+    assert_eq!(
+        handle.balance(owner(&key(2))).await.map(|balance| balance.pending_in),
+        Ok(Amount::from_coins(100))
+    );
     let (mined, unknown) = (network.genesis.transactions[0].txid(), TxId([7; 32]));
     let waiting = handle.waiting_trades(vec![mined, trade.txid(), unknown]).await;
     assert_eq!(waiting, Ok(vec![None, Some(Arc::new(trade)), None]));
@@ -70,7 +83,8 @@ async fn blocks_that_are_looked_at_ahead_get_the_verdicts_that_they_get_one_by_o
     let network = network();
     let mut branch = Branch::new(&network, 0);
     let mut blocks = branch.extend(6);
-    let mut trade = pay(&network, &key(1), genesis_coin(&network), &[(owner(&key(2)), 10_000_000_000)]);
+    let mut trade =
+        pay(&network, &key(1), genesis_coin(&network), &[(owner(&key(2)), 10_000_000_000)]);
     trade.inputs[0].signature.0[3] ^= 1;
     blocks.push(branch.next(&[trade]));
     blocks.extend(branch.extend(3));
@@ -81,8 +95,12 @@ async fn blocks_that_are_looked_at_ahead_get_the_verdicts_that_they_get_one_by_o
 
     let mut alone = open(&Disk::default(), &network);
     alone.accept_headers(&headers, PEER, NOW).expect("good headers");
-    let expected: Vec<_> = blocks.iter().map(|block| alone.accept_block(block.clone(), PEER, NOW)).collect();
-    assert_eq!(expected.iter().filter(|verdict| **verdict == Ok(BlockAccepted::Connected)).count(), 6);
+    let expected: Vec<_> =
+        blocks.iter().map(|block| alone.accept_block(block.clone(), PEER, NOW)).collect();
+    assert_eq!(
+        expected.iter().filter(|verdict| **verdict == Ok(BlockAccepted::Connected)).count(),
+        6
+    );
 
     let (events, mut told) = mpsc::channel(64);
     let disk = Disk::default();
@@ -91,7 +109,8 @@ async fn blocks_that_are_looked_at_ahead_get_the_verdicts_that_they_get_one_by_o
     let mut answers = Vec::new();
     for block in &blocks {
         let (reply, answer) = tokio::sync::oneshot::channel();
-        let command = ChainCommand::AcceptBlock { block: Box::new(block.clone()), origin: PEER, reply };
+        let command =
+            ChainCommand::AcceptBlock { block: Box::new(block.clone()), origin: PEER, reply };
         handle.try_send(command).expect("room");
         answers.push(answer);
     }
@@ -191,13 +210,17 @@ async fn a_panic_inside_ends_the_thread_as_damage_does() {
     let chain: Chain = open(&Disk::default(), &network());
     // As redb does on some damaged pages; the thread that spawns it reads the clock as well, once.
     let spawning = std::thread::current().id();
-    let clock = move || if std::thread::current().id() == spawning { NOW } else { panic!("a page with no end") };
+    let clock = move || {
+        if std::thread::current().id() == spawning { NOW } else { panic!("a page with no end") }
+    };
     let (handle, thread) = spawn(chain, Arc::new(clock), events).expect("a thread");
     let block = Branch::new(&network(), 0).next(&[]);
     let answer = handle.accept_block(block, PEER).await;
-    let is_damage =
-        |fault: &ChainFault| matches!(fault, ChainFault::Corrupt(what) if what.contains("a page with no end"));
-    assert!(matches!(&answer, Err(AcceptBlockError::Fault(fault)) if is_damage(fault)), "{answer:?}");
+    let is_damage = |fault: &ChainFault| matches!(fault, ChainFault::Corrupt(what) if what.contains("a page with no end"));
+    assert!(
+        matches!(&answer, Err(AcceptBlockError::Fault(fault)) if is_damage(fault)),
+        "{answer:?}"
+    );
     assert!(matches!(told.recv().await, Some(ChainEvent::Failed(fault)) if is_damage(&fault)));
     thread.join().expect("a clean end");
     assert!(handle.is_closed());

@@ -28,7 +28,8 @@ fn every_refusal_has_its_name() {
     assert_eq!(refusal(&mut chain, &theft), ("missing_coin", Blame::Nobody));
     let inflation = pay(&network, &key(1), coin, &[(owner(&key(2)), 10_000_000_001)]);
     assert_eq!(refusal(&mut chain, &inflation), ("overspent", Blame::Peer));
-    let double = signed(&network.id, &[(&key(1), coin), (&key(1), coin)], good.outputs.clone(), b"");
+    let double =
+        signed(&network.id, &[(&key(1), coin), (&key(1), coin)], good.outputs.clone(), b"");
     assert_eq!(refusal(&mut chain, &double), ("duplicate_input", Blame::Peer));
     let mut coinbase = network.genesis.transactions[0].clone();
     coinbase.memo.push(1);
@@ -42,12 +43,18 @@ fn every_refusal_has_its_name() {
     assert_eq!(refusal(&mut chain, &rival), ("conflict", Blame::Nobody));
     let stamp = note(&network.id, &key(5), 7, b"one");
     chain.trade(&stamp, PEER).expect("good");
-    assert_eq!(refusal(&mut chain, &note(&network.id, &key(5), 7, b"two")), ("conflict", Blame::Nobody));
+    assert_eq!(
+        refusal(&mut chain, &note(&network.id, &key(5), 7, b"two")),
+        ("conflict", Blame::Nobody)
+    );
 
     chain.mine(owner(&key(9)));
     assert_eq!(refusal(&mut chain, &good), ("mined", Blame::Nobody));
     assert_eq!(refusal(&mut chain, &rival), ("missing_coin", Blame::Nobody));
-    assert_eq!(refusal(&mut chain, &note(&network.id, &key(5), 7, b"two")), ("stamp_used", Blame::Nobody));
+    assert_eq!(
+        refusal(&mut chain, &note(&network.id, &key(5), 7, b"two")),
+        ("stamp_used", Blame::Nobody)
+    );
     assert_eq!(chain.supply(), Amount::from_coins(200));
 }
 
@@ -58,7 +65,8 @@ fn many_sends_in_a_row_spend_their_own_change() {
     let me = key(1);
     for sent in 1..=40u64 {
         let spendable = chain.chain.spendable(owner(&me)).expect("a disk");
-        let coin = spendable.confirmed.iter().chain(&spendable.pending).next().copied().expect("change");
+        let coin =
+            spendable.confirmed.iter().chain(&spendable.pending).next().copied().expect("change");
         let rest = coin.coin.value.units() - 10;
         let trade = pay(&network, &me, coin.outpoint, &[(owner(&key(2)), 10), (owner(&me), rest)]);
         assert_eq!(chain.trade(&trade, Origin::Local), Ok(trade.txid()), "send {sent}");
@@ -121,8 +129,9 @@ fn a_template_takes_the_best_payers_first_and_parents_before_children() {
     let split: Vec<_> = (0..4).map(|_| (owner(&key(1)), 2_500_000_000)).collect();
     let split = pay(&network, &key(1), genesis_coin(&network), &split);
     chain.trade(&split, PEER).expect("good");
-    let paying =
-        |index: u32, fee: u64| pay(&network, &key(1), coin_of(&split, index), &[(owner(&key(2)), 2_500_000_000 - fee)]);
+    let paying = |index: u32, fee: u64| {
+        pay(&network, &key(1), coin_of(&split, index), &[(owner(&key(2)), 2_500_000_000 - fee)])
+    };
     let trades = [paying(0, 0), paying(1, 500), paying(2, 9_000), paying(3, 20)];
     for trade in &trades {
         chain.trade(trade, PEER).expect("good");
@@ -165,10 +174,14 @@ fn own_trades_are_kept_through_a_restart_and_others_mostly() {
     chain.chain.commit().expect("a commit");
     chain.trade(&child, PEER).expect("good");
     assert!(!chain.chain.is_awaited(), "another's need not be");
-    assert!(matches!(chain.chain.drain_events().last(), Some(ChainEvent::TradeAccepted { origin: PEER, .. })));
+    assert!(matches!(
+        chain.chain.drain_events().last(),
+        Some(ChainEvent::TradeAccepted { origin: PEER, .. })
+    ));
     chain.chain.commit().expect("a commit");
     let mut chain = chain.reopen();
-    let waiting: Vec<_> = chain.chain.mempool().iter().map(|entry| (entry.txid, entry.local)).collect();
+    let waiting: Vec<_> =
+        chain.chain.mempool().iter().map(|entry| (entry.txid, entry.local)).collect();
     assert_eq!(waiting, [(own.txid(), true), (child.txid(), false)]);
     assert_eq!(chain.trade(&own, Origin::Local), Ok(own.txid()), "sent twice, it is there once");
     assert_eq!(chain.trade(&child, Origin::Local), Ok(child.txid()));
@@ -205,7 +218,10 @@ fn a_compact_block_is_made_whole_from_what_waits() {
     let branch = crate::chain::testing::Branch::new(&network, 0);
     let ids = |block: &crate::primitives::Block| -> Vec<_> {
         let hash = block.hash();
-        block.transactions[1..].iter().map(|transaction| short_id(&hash, &leaf_hash(transaction))).collect()
+        block.transactions[1..]
+            .iter()
+            .map(|transaction| short_id(&hash, &leaf_hash(transaction)))
+            .collect()
     };
     let whole = branch.draft(&[first.clone(), second.clone()], SUBSIDY);
     let rebuilt = chain.chain.rebuild(whole.header, whole.transactions[0].clone(), &ids(&whole));
@@ -215,7 +231,10 @@ fn a_compact_block_is_made_whole_from_what_waits() {
     match chain.chain.rebuild(partly.header, partly.transactions[0].clone(), &ids(&partly)) {
         Rebuilt::Missing { found, positions } => {
             assert_eq!(positions, [2]);
-            assert_eq!(found.iter().map(Option::is_some).collect::<Vec<_>>(), [true, true, false, true]);
+            assert_eq!(
+                found.iter().map(Option::is_some).collect::<Vec<_>>(),
+                [true, true, false, true]
+            );
         }
         Rebuilt::Block(_) => panic!("one was missing"),
     }

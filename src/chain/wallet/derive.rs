@@ -1,8 +1,9 @@
 //! From a seed to keys: SLIP-0010 for ed25519, hardened derivation alone (the curve has no other).
 //!
-//! <https://github.com/satoshilabs/slips/blob/master/slip-0010.md>. Address `i` of a wallet is the key at
-//! `m/44'/26211'/i'`: the purpose of BIP-44, the letters `fc` as a number (friendchain has no number in SLIP-0044), and
-//! one index for each address. The seed is the BIP-39 seed of the recovery phrase with an empty BIP-39 passphrase.
+//! <https://github.com/satoshilabs/slips/blob/master/slip-0010.md>. Address `i` of a wallet is the
+//! key at `m/44'/26211'/i'`: the purpose of BIP-44, the letters `fc` as a number (friendchain has
+//! no number in SLIP-0044), and one index for each address. The seed is the BIP-39 seed of the
+//! recovery phrase with an empty BIP-39 passphrase.
 
 use ed25519_dalek::SigningKey;
 use hmac::{Hmac, KeyInit, Mac};
@@ -52,8 +53,8 @@ impl ExtendedKey {
 
     /// `key` is at most [`HMAC_BLOCK`] bytes; both callers' are far shorter.
     fn from_hmac(key: &[u8], parts: &[&[u8]]) -> Self {
-        // HMAC pads a short key with zeros to a block, so a padded key is the same key, and of the one length that
-        // cannot be refused.
+        // HMAC pads a short key with zeros to a block, so a padded key is the same key, and of the
+        // one length that cannot be refused.
         let mut padded = Zeroizing::new([0; HMAC_BLOCK]);
         for (slot, byte) in padded.iter_mut().zip(key) {
             *slot = *byte;
@@ -86,7 +87,8 @@ mod tests {
     #[test]
     fn the_vectors_of_slip_0010_are_met() {
         let first = "000102030405060708090a0b0c0d0e0f";
-        let second = "fffcf9f6f3f0edeae7e4e1dedbd8d5d2cfccc9c6c3c0bdbab7b4b1aeaba8a5a29f9c999693908d8a8784817e7b7875726f6c696663605d5a5754514e4b484542";
+        let second = "\
+             fffcf9f6f3f0edeae7e4e1dedbd8d5d2cfccc9c6c3c0bdbab7b4b1aeaba8a5a29f9c999693908d8a8784817e7b7875726f6c696663605d5a5754514e4b484542";
         let cases: [(&str, &[u32], &str, &str, &str); 7] = [
             (
                 first,
@@ -140,7 +142,8 @@ mod tests {
         ];
         for (seed, path, chain_code, secret, public) in cases {
             let seed = HEXLOWER.decode(seed.as_bytes()).unwrap();
-            let node = path.iter().fold(ExtendedKey::master(&seed), |node, index| node.child(*index));
+            let node =
+                path.iter().fold(ExtendedKey::master(&seed), |node, index| node.child(*index));
             assert_eq!(HEXLOWER.encode(&node.chain_code), chain_code, "{path:?}");
             assert_eq!(HEXLOWER.encode(&node.secret), secret, "{path:?}");
             assert_eq!(public_key(&node.signing_key()).to_string(), public, "{path:?}");

@@ -1,5 +1,5 @@
-//! Why the wallet could not do what it was asked. Every message is a sentence that says what to do next; none holds a
-//! secret.
+//! Why the wallet could not do what it was asked. Every message is a sentence that says what to do
+//! next; none holds a secret.
 
 use std::path::PathBuf;
 
@@ -13,11 +13,15 @@ pub enum WalletError {
     #[error("there is no wallet here ('{0}'): make one with create-wallet")]
     Missing(PathBuf),
     /// There is a file already, and it is never overwritten.
-    #[error("there is a wallet already ('{0}'), and it is not overwritten: move it away first, or use it")]
+    #[error(
+        "there is a wallet already ('{0}'), and it is not overwritten: move it away first, or use \
+         it"
+    )]
     Exists(PathBuf),
     /// The file is there, but it is not a wallet, or a damaged one.
     #[error(
-        "'{path}' is not a wallet that can be read: {reason}; it was left as it is: restore a copy of it, or move it away and use create-wallet --recover"
+        "'{path}' is not a wallet that can be read: {reason}; it was left as it is: restore a \
+         copy of it, or move it away and use create-wallet --recover"
     )]
     Unreadable {
         /// The file.
@@ -26,7 +30,10 @@ pub enum WalletError {
         reason: String,
     },
     /// The file was written by a newer program.
-    #[error("'{path}' is a wallet of version {version}, and this program knows version 1: use a newer friendchain")]
+    #[error(
+        "'{path}' is a wallet of version {version}, and this program knows version 1: use a newer \
+         friendchain"
+    )]
     Newer {
         /// The file.
         path: PathBuf,
@@ -34,7 +41,10 @@ pub enum WalletError {
         version: u32,
     },
     /// The file is another one than this wallet read or wrote.
-    #[error("'{0}' was changed by another program while this one was using it, and was left as it is: start again")]
+    #[error(
+        "'{0}' was changed by another program while this one was using it, and was left as it is: \
+         start again"
+    )]
     Changed(PathBuf),
     /// The secret is locked, and a new address needs it.
     #[error(transparent)]
@@ -43,13 +53,19 @@ pub enum WalletError {
     #[error(transparent)]
     Phrase(#[from] PhraseError),
     /// An empty passphrase was given.
-    #[error("the passphrase is empty: choose one of some length, or leave --passphrase-file out for none")]
+    #[error(
+        "the passphrase is empty: choose one of some length, or leave --passphrase-file out for \
+         none"
+    )]
     EmptyPassphrase,
     /// The file holds as many addresses as it may.
     #[error("the wallet has {0} addresses, and may not have more: use one of them")]
     TooManyAddresses(u32),
     /// The passphrase's key could not be made.
-    #[error("the wallet could not be sealed under its passphrase: there is too little free memory (64 MiB are needed)")]
+    #[error(
+        "the wallet could not be sealed under its passphrase: there is too little free memory (64 \
+         MiB are needed)"
+    )]
     Seal,
     /// The operating system gave no randomness.
     #[error("the operating system gives no random numbers, so no safe key can be made: {0}")]
@@ -68,7 +84,9 @@ pub enum WalletError {
 
 /// The secret is needed, and it is locked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the wallet is locked: unlock it first (unlock), or give its passphrase with --passphrase-file")]
+#[error(
+    "the wallet is locked: unlock it first (unlock), or give its passphrase with --passphrase-file"
+)]
 pub struct LockedError;
 
 /// Why the wallet was not unlocked, or not locked.
@@ -81,19 +99,24 @@ pub enum UnlockError {
     #[error("the wallet has no passphrase: it is always unlocked")]
     NoPassphrase,
     /// What the file asks for before it opens is out of bounds.
-    #[error("the wallet's file asks for more work than it may ({0}): it was tampered with; restore a copy of it")]
+    #[error(
+        "the wallet's file asks for more work than it may ({0}): it was tampered with; restore a \
+         copy of it"
+    )]
     Cost(String),
     /// There is not that much memory.
     #[error("there is too little free memory to unlock the wallet (64 MiB are needed)")]
     NoMemory,
     /// The secret opened, but the file's addresses are not its own.
     #[error(
-        "address {0} in the wallet's file does not belong to its secret: the file was tampered with; restore a copy of it, or move it away and use create-wallet --recover"
+        "address {0} in the wallet's file does not belong to its secret: the file was tampered \
+         with; restore a copy of it, or move it away and use create-wallet --recover"
     )]
     ForeignAddress(Address),
     /// What opened is not the secret of a wallet.
     #[error(
-        "the wallet's secret is damaged: restore a copy of the file, or move it away and use create-wallet --recover"
+        "the wallet's secret is damaged: restore a copy of the file, or move it away and use \
+         create-wallet --recover"
     )]
     Damaged,
 }
@@ -105,7 +128,10 @@ pub enum SignError {
     #[error(transparent)]
     Locked(#[from] LockedError),
     /// An input's address is not in this wallet.
-    #[error("{0} is not an address of this wallet, so it cannot sign for it: list-addresses shows which are")]
+    #[error(
+        "{0} is not an address of this wallet, so it cannot sign for it: list-addresses shows \
+         which are"
+    )]
     NotOurs(Address),
 }
 
@@ -137,7 +163,8 @@ pub enum BuildError {
     },
     /// The coins are so small that a trade of the largest size cannot gather enough of them.
     #[error(
-        "{address} has enough, but in coins so small that one trade cannot hold them all: send at most {most} at once, for instance to {address} itself, which gathers them into one"
+        "{address} has enough, but in coins so small that one trade cannot hold them all: send at \
+         most {most} at once, for instance to {address} itself, which gathers them into one"
     )]
     TooManyCoins {
         /// Who would pay.
@@ -146,7 +173,9 @@ pub enum BuildError {
         most: Amount,
     },
     /// The text is longer than a memo may be.
-    #[error("the text has {0} bytes, and may have {MAX_MEMO_BYTES}: shorten it, or write it in parts")]
+    #[error(
+        "the text has {0} bytes, and may have {MAX_MEMO_BYTES}: shorten it, or write it in parts"
+    )]
     TextTooLong(usize),
     /// A note without text.
     #[error("a note needs a text")]
@@ -165,7 +194,11 @@ pub enum BuildError {
 }
 
 fn pending_part(pending: Amount) -> String {
-    if pending == Amount::ZERO { String::new() } else { format!(" ({pending} of it waits to be mined)") }
+    if pending == Amount::ZERO {
+        String::new()
+    } else {
+        format!(" ({pending} of it waits to be mined)")
+    }
 }
 
 /// Why a note was not made.

@@ -1,11 +1,12 @@
-//! `wallet.json`: what is in it, and how it is read and replaced so that no power cut leaves half of one.
+//! `wallet.json`: what is in it, and how it is read and replaced so that no power cut leaves half
+//! of one.
 //!
 //! ```json
 //! {"version": 1, "public_keys": ["…"], "secret": {"plain": "…"}}
 //! {"version": 1, "public_keys": ["…"], "secret": {"sealed": {"argon2id": {…}, "salt": "…", "nonce": "…", "xchacha20poly1305": "…"}}}
 //! ```
-//! The secret is the entropy of the recovery phrase. The public keys stand beside it so that addresses can be listed
-//! while it is sealed; they are checked against it whenever it opens.
+//! The secret is the entropy of the recovery phrase. The public keys stand beside it so that
+//! addresses can be listed while it is sealed; they are checked against it whenever it opens.
 
 use std::{
     ffi::OsString,
@@ -66,15 +67,18 @@ impl WalletFile {
         Self { version: VERSION, public_keys, secret }
     }
 
-    /// Reads the file. It is not changed, whatever it holds; only its mode is narrowed where it was wider.
+    /// Reads the file. It is not changed, whatever it holds; only its mode is narrowed where it was
+    /// wider.
     pub(super) fn read(path: &Path) -> Result<(Self, Fingerprint), WalletError> {
         let bytes = read_bounded(path)?;
         let unreadable = |reason: String| WalletError::Unreadable { path: path.to_owned(), reason };
-        let any: AnyVersion = serde_json::from_slice(&bytes).map_err(|error| unreadable(place_of(&error)))?;
+        let any: AnyVersion =
+            serde_json::from_slice(&bytes).map_err(|error| unreadable(place_of(&error)))?;
         if any.version > VERSION {
             return Err(WalletError::Newer { path: path.to_owned(), version: any.version });
         }
-        let file: Self = serde_json::from_slice(&bytes).map_err(|error| unreadable(place_of(&error)))?;
+        let file: Self =
+            serde_json::from_slice(&bytes).map_err(|error| unreadable(place_of(&error)))?;
         if file.version != VERSION {
             return Err(unreadable(format!("it says version {}", file.version)));
         }
@@ -85,10 +89,15 @@ impl WalletFile {
         Ok((file, sha256(&[&bytes])))
     }
 
-    /// Replaces the file at `path` by this one, if it still is the one with fingerprint `expected` (`None`: absent).
+    /// Replaces the file at `path` by this one, if it still is the one with fingerprint `expected`
+    /// (`None`: absent).
     ///
     /// Durable when this returns. After a crash the file is the old one or the new one, whole.
-    pub(super) fn write(&self, path: &Path, expected: Option<Fingerprint>) -> Result<Fingerprint, WalletError> {
+    pub(super) fn write(
+        &self,
+        path: &Path,
+        expected: Option<Fingerprint>,
+    ) -> Result<Fingerprint, WalletError> {
         match (read_bounded(path), expected) {
             (Err(WalletError::Missing(_)), None) => {}
             (Ok(bytes), Some(expected)) if sha256(&[&bytes]) == expected => {}
@@ -96,9 +105,13 @@ impl WalletFile {
             (_, Some(_)) => return Err(WalletError::Changed(path.to_owned())),
         }
         // Room for everything, so that growing leaves no copy of the secret behind.
-        let mut bytes = Zeroizing::new(Vec::with_capacity(self.public_keys.len().saturating_mul(80) + 4_096));
-        let failed = |action| move |source| WalletError::Io { action, path: path.to_owned(), source };
-        serde_json::to_writer_pretty(&mut *bytes, self).map_err(io::Error::from).map_err(failed("write"))?;
+        let mut bytes =
+            Zeroizing::new(Vec::with_capacity(self.public_keys.len().saturating_mul(80) + 4_096));
+        let failed =
+            |action| move |source| WalletError::Io { action, path: path.to_owned(), source };
+        serde_json::to_writer_pretty(&mut *bytes, self)
+            .map_err(io::Error::from)
+            .map_err(failed("write"))?;
         bytes.push(b'\n');
         replace(path, &bytes).map_err(failed("write"))?;
         Ok(sha256(&[&bytes]))
@@ -126,7 +139,8 @@ fn read_bounded(path: &Path) -> Result<Zeroizing<Vec<u8>>, WalletError> {
         let reason = format!("it has {length} bytes");
         return Err(WalletError::Unreadable { path: path.to_owned(), reason });
     }
-    let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(length).unwrap_or(0).saturating_add(1)));
+    let mut bytes =
+        Zeroizing::new(Vec::with_capacity(usize::try_from(length).unwrap_or(0).saturating_add(1)));
     file.take(MAX_FILE_BYTES).read_to_end(&mut bytes).map_err(failed)?;
     Ok(bytes)
 }
@@ -172,7 +186,8 @@ fn private_options() -> OpenOptions {
 fn sync_folder(path: &Path) -> io::Result<()> {
     #[cfg(unix)]
     {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder =
+            path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         File::open(folder)?.sync_all()?;
     }
     #[cfg(not(unix))]
@@ -180,12 +195,14 @@ fn sync_folder(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// A copied wallet may have come with a wider mode. Best effort: the file may be another user's, or read-only.
+/// A copied wallet may have come with a wider mode. Best effort: the file may be another user's, or
+/// read-only.
 fn narrow_mode(path: &Path) {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        let wide = fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0);
+        let wide =
+            fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0);
         if wide && let Err(error) = fs::set_permissions(path, fs::Permissions::from_mode(0o600)) {
             tracing::debug!(%error, "the wallet's file mode could not be narrowed");
         }

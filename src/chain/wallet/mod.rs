@@ -1,12 +1,14 @@
 //! The wallet: keys, addresses and signatures of the person at this node.
 //!
-//! A plain struct over one file, `wallet.json`, that only its user may read. It does blocking disk work and, to seal or
-//! unlock, deliberately slow hashing: async callers use a blocking thread. The node owns it while it runs; commands open
-//! it themselves when no node does.
+//! A plain struct over one file, `wallet.json`, that only its user may read. It does blocking disk
+//! work and, to seal or unlock, deliberately slow hashing: async callers use a blocking thread. The
+//! node owns it while it runs; commands open it themselves when no node does.
 //!
-//! - Everything grows from one recovery phrase: [`RecoveryPhrase`] says how, [`build`] makes trades that it signs.
+//! - Everything grows from one recovery phrase: [`RecoveryPhrase`] says how, [`build`] makes trades
+//!   that it signs.
 //! - There is at least one address, and addresses are only ever added, in order.
-//! - Secrets are zeroed when dropped, no `Debug` shows one, no error holds one, and nothing here logs.
+//! - Secrets are zeroed when dropped, no `Debug` shows one, no error holds one, and nothing here
+//!   logs.
 //! - A file that cannot be read, is newer, or was changed by somebody else is never written over.
 
 pub mod build;
@@ -29,7 +31,9 @@ pub use build::{BuiltTrade, build_trade, raise_fee};
 pub use errors::{BuildError, LockedError, NoteError, SignError, UnlockError, WalletError};
 pub use phrase::{PhraseError, RECOVERY_SCAN, RecoveryPhrase};
 
-use crate::primitives::{Address, NetworkId, Owner, PublicKey, Signature, Transaction, TxId, UnixMillis};
+use crate::primitives::{
+    Address, NetworkId, Owner, PublicKey, Signature, Transaction, TxId, UnixMillis,
+};
 use derive::{ExtendedKey, public_key};
 use file::{Fingerprint, MAX_ADDRESSES, StoredSecret, WalletFile};
 use phrase::signing_key;
@@ -64,17 +68,21 @@ impl Wallet {
     /// Opens the wallet at `path`; locked, when it has a passphrase.
     pub fn open(path: &Path) -> Result<Self, WalletError> {
         let (file, fingerprint) = WalletFile::read(path)?;
-        let mut wallet =
-            Self { path: path.to_owned(), fingerprint, public_keys: file.public_keys, sealed: None, unlocked: None };
+        let mut wallet = Self {
+            path: path.to_owned(),
+            fingerprint,
+            public_keys: file.public_keys,
+            sealed: None,
+            unlocked: None,
+        };
         match file.secret {
             StoredSecret::Sealed(sealed) => wallet.sealed = Some(sealed),
             StoredSecret::Plain(entropy) => {
                 let unlocked = Unlocked::new(&entropy, &wallet.public_keys, None);
-                wallet.unlocked =
-                    Some(unlocked.map_err(|error| WalletError::Unreadable {
-                        path: path.to_owned(),
-                        reason: error.to_string(),
-                    })?);
+                wallet.unlocked = Some(unlocked.map_err(|error| WalletError::Unreadable {
+                    path: path.to_owned(),
+                    reason: error.to_string(),
+                })?);
             }
         }
         Ok(wallet)
@@ -88,7 +96,8 @@ impl Wallet {
         }
     }
 
-    /// Makes a new wallet with one address; with a passphrase, its secret is sealed in the file. It comes unlocked.
+    /// Makes a new wallet with one address; with a passphrase, its secret is sealed in the file. It
+    /// comes unlocked.
     pub fn create(path: &Path, passphrase: Option<&str>) -> Result<Self, WalletError> {
         let phrase = RecoveryPhrase::generate().map_err(WalletError::Random)?;
         Self::make(path, phrase, 1, passphrase, Cost::NEW)
@@ -97,8 +106,8 @@ impl Wallet {
     /// Makes a wallet from its phrase, with its first `addresses` addresses (at least one): see
     /// [`RecoveryPhrase::owners`] for finding out how many were in use. It comes unlocked.
     ///
-    /// When the wallet at `path` is of this very phrase, the addresses that it lacks are added to it, and its passphrase
-    /// stays as it is. Any other wallet there is an error.
+    /// When the wallet at `path` is of this very phrase, the addresses that it lacks are added to
+    /// it, and its passphrase stays as it is. Any other wallet there is an error.
     pub fn recover(
         path: &Path,
         phrase: RecoveryPhrase,
@@ -106,7 +115,9 @@ impl Wallet {
         passphrase: Option<&str>,
     ) -> Result<Self, WalletError> {
         match Self::open(path) {
-            Err(WalletError::Missing(_)) => Self::make(path, phrase, addresses, passphrase, Cost::NEW),
+            Err(WalletError::Missing(_)) => {
+                Self::make(path, phrase, addresses, passphrase, Cost::NEW)
+            }
             Err(other) => Err(other),
             Ok(mut wallet) => {
                 let entropy = phrase.entropy();
@@ -131,7 +142,9 @@ impl Wallet {
         let sealed = match passphrase {
             None => None,
             Some("") => return Err(WalletError::EmptyPassphrase),
-            Some(passphrase) => Some(Sealed::seal(&entropy, passphrase, cost).ok_or(WalletError::Seal)?),
+            Some(passphrase) => {
+                Some(Sealed::seal(&entropy, passphrase, cost).ok_or(WalletError::Seal)?)
+            }
         };
         let account = phrase.account();
         let mut unlocked = Unlocked { phrase, account, signing_keys: Vec::new(), until: None };
@@ -140,7 +153,13 @@ impl Wallet {
         let file = WalletFile::new(public_keys, secret);
         let fingerprint = file.write(path, None)?;
         let public_keys = file.public_keys;
-        Ok(Self { path: path.to_owned(), fingerprint, public_keys, sealed, unlocked: Some(unlocked) })
+        Ok(Self {
+            path: path.to_owned(),
+            fingerprint,
+            public_keys,
+            sealed,
+            unlocked: Some(unlocked),
+        })
     }
 
     /// The addresses, in the order made. There is at least one. Works while locked.
@@ -209,10 +228,15 @@ impl Wallet {
         self.unlocked.is_none()
     }
 
-    /// Opens the secret until `until`, or until [`Wallet::lock`]. When it was open before, the new deadline holds.
+    /// Opens the secret until `until`, or until [`Wallet::lock`]. When it was open before, the new
+    /// deadline holds.
     ///
     /// Takes a good part of a second and 64 MiB, by design.
-    pub fn unlock(&mut self, passphrase: &str, until: Option<UnixMillis>) -> Result<(), UnlockError> {
+    pub fn unlock(
+        &mut self,
+        passphrase: &str,
+        until: Option<UnixMillis>,
+    ) -> Result<(), UnlockError> {
         let sealed = self.sealed.as_ref().ok_or(UnlockError::NoPassphrase)?;
         let entropy = sealed.unseal(passphrase).map_err(|error| match error {
             UnsealError::WrongPassphrase => UnlockError::WrongPassphrase,
@@ -232,10 +256,14 @@ impl Wallet {
         Ok(())
     }
 
-    /// Locks when the deadline given to `unlock` has passed. Every method that needs the secret calls it; the node calls
-    /// it now and then as well, so that the secret leaves memory in time.
+    /// Locks when the deadline given to `unlock` has passed. Every method that needs the secret
+    /// calls it; the node calls it now and then as well, so that the secret leaves memory in time.
     pub fn expire(&mut self, now: UnixMillis) {
-        let due = self.unlocked.as_ref().and_then(|unlocked| unlocked.until).is_some_and(|until| now >= until);
+        let due = self
+            .unlocked
+            .as_ref()
+            .and_then(|unlocked| unlocked.until)
+            .is_some_and(|until| now >= until);
         if due && self.sealed.is_some() {
             self.unlocked = None;
         }
@@ -246,15 +274,16 @@ impl Wallet {
         self.unlocked(now).map(|unlocked| unlocked.phrase.clone())
     }
 
-    /// Signs every input for `network` and returns the transaction's id. Nothing is signed when any input's key is not
-    /// this wallet's.
+    /// Signs every input for `network` and returns the transaction's id. Nothing is signed when any
+    /// input's key is not this wallet's.
     pub fn sign(
         &mut self,
         transaction: &mut Transaction,
         network: &NetworkId,
         now: UnixMillis,
     ) -> Result<TxId, SignError> {
-        let foreign = transaction.inputs.iter().find(|input| !self.public_keys.contains(&input.public_key));
+        let foreign =
+            transaction.inputs.iter().find(|input| !self.public_keys.contains(&input.public_key));
         if let Some(input) = foreign {
             return Err(SignError::NotOurs(Address(input.public_key.owner())));
         }
@@ -262,7 +291,10 @@ impl Wallet {
         let txid = transaction.txid();
         let message = Transaction::signing_message(network, &txid);
         for input in &mut transaction.inputs {
-            let key = unlocked.signing_keys.iter().find(|key| key.verifying_key().as_bytes() == &input.public_key.0);
+            let key = unlocked
+                .signing_keys
+                .iter()
+                .find(|key| key.verifying_key().as_bytes() == &input.public_key.0);
             let key = key.ok_or_else(|| SignError::NotOurs(Address(input.public_key.owner())))?;
             input.signature = Signature(key.sign(&message).to_bytes());
         }
@@ -291,10 +323,15 @@ impl Wallet {
 
 impl Unlocked {
     /// Derives the keys, and checks that the public keys are theirs: the file's list is not sealed.
-    fn new(entropy: &SecretBytes, public_keys: &[PublicKey], until: Option<UnixMillis>) -> Result<Self, UnlockError> {
+    fn new(
+        entropy: &SecretBytes,
+        public_keys: &[PublicKey],
+        until: Option<UnixMillis>,
+    ) -> Result<Self, UnlockError> {
         let phrase = RecoveryPhrase::from_entropy(entropy).ok_or(UnlockError::Damaged)?;
         let account = phrase.account();
-        let signing_keys: Vec<_> = (0_u32..).zip(public_keys).map(|(index, _)| signing_key(&account, index)).collect();
+        let signing_keys: Vec<_> =
+            (0_u32..).zip(public_keys).map(|(index, _)| signing_key(&account, index)).collect();
         for (listed, key) in public_keys.iter().zip(&signing_keys) {
             if *listed != public_key(key) {
                 return Err(UnlockError::ForeignAddress(Address(listed.owner())));
@@ -329,7 +366,11 @@ impl fmt::Debug for Wallet {
 
 /// Reads a passphrase from a file: its first line, without the end of line.
 pub fn read_passphrase_file(path: &Path) -> Result<Zeroizing<String>, WalletError> {
-    let failed = |source| WalletError::Io { action: "read the passphrase from", path: path.to_owned(), source };
+    let failed = |source| WalletError::Io {
+        action: "read the passphrase from",
+        path: path.to_owned(),
+        source,
+    };
     let file = fs::File::open(path).map_err(failed)?;
     let mut bytes = Zeroizing::new(Vec::with_capacity(4_097));
     file.take(MAX_PASSPHRASE_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;

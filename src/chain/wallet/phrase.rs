@@ -12,7 +12,8 @@ use super::{
 };
 use crate::primitives::Owner;
 
-/// How many addresses `--recover` looks for on the chain: more than friends make, and derived in a moment.
+/// How many addresses `--recover` looks for on the chain: more than friends make, and derived in a
+/// moment.
 pub const RECOVERY_SCAN: u32 = 1_000;
 
 /// Bytes of entropy behind the 12 words of a new wallet.
@@ -22,7 +23,10 @@ const ENTROPY_BYTES: usize = 16;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PhraseError {
     /// Not 12, 15, 18, 21 or 24 words.
-    #[error("a recovery phrase has 12 words (or 15, 18, 21 or 24), and these are {0}: write them all on one line")]
+    #[error(
+        "a recovery phrase has 12 words (or 15, 18, 21 or 24), and these are {0}: write them all \
+         on one line"
+    )]
     WordCount(usize),
     /// A word is not in the list; the first word is 1.
     #[error("word {0} is not a word of recovery phrases: check how it is spelt")]
@@ -32,7 +36,8 @@ pub enum PhraseError {
     Checksum,
 }
 
-/// A recovery phrase. Whoever has it has the coins: `Debug` shows nothing of it, and there is no `Display`.
+/// A recovery phrase. Whoever has it has the coins: `Debug` shows nothing of it, and there is no
+/// `Display`.
 #[derive(Clone)]
 pub struct RecoveryPhrase {
     mnemonic: Mnemonic,
@@ -42,13 +47,15 @@ impl RecoveryPhrase {
     /// Reads words as people type them: any case, any white space between them.
     pub fn parse(text: &str) -> Result<Self, PhraseError> {
         let lower = Zeroizing::new(text.to_lowercase());
-        Mnemonic::parse_in_normalized(Language::English, &lower).map(|mnemonic| Self { mnemonic }).map_err(|error| {
-            match error {
+        Mnemonic::parse_in_normalized(Language::English, &lower)
+            .map(|mnemonic| Self { mnemonic })
+            .map_err(|error| match error {
                 bip39::Error::BadWordCount(count) => PhraseError::WordCount(count),
-                bip39::Error::UnknownWord(index) => PhraseError::UnknownWord(index.saturating_add(1)),
+                bip39::Error::UnknownWord(index) => {
+                    PhraseError::UnknownWord(index.saturating_add(1))
+                }
                 _ => PhraseError::Checksum,
-            }
-        })
+            })
     }
 
     /// The words, to be shown to their owner on a terminal and nowhere else.
@@ -65,8 +72,8 @@ impl RecoveryPhrase {
         words
     }
 
-    /// The owners of the addresses that the phrase leads to, in order, without end: take [`RECOVERY_SCAN`] and look
-    /// for them on the chain.
+    /// The owners of the addresses that the phrase leads to, in order, without end: take
+    /// [`RECOVERY_SCAN`] and look for them on the chain.
     pub fn owners(&self) -> impl Iterator<Item = Owner> + use<> {
         let account = self.account();
         let mut next = 0_u32;
@@ -90,7 +97,9 @@ impl RecoveryPhrase {
 
     /// The phrase of what the file keeps; `None` when that has a length that no phrase has.
     pub(super) fn from_entropy(entropy: &SecretBytes) -> Option<Self> {
-        Mnemonic::from_entropy_in(Language::English, entropy.expose()).ok().map(|mnemonic| Self { mnemonic })
+        Mnemonic::from_entropy_in(Language::English, entropy.expose())
+            .ok()
+            .map(|mnemonic| Self { mnemonic })
     }
 
     /// A new one of 12 words, from the operating system's randomness.
@@ -116,11 +125,14 @@ impl fmt::Debug for RecoveryPhrase {
 mod tests {
     use super::*;
 
-    const WORDS: &str = "legal winner thank year wave sausage worth useful legal winner thank yellow";
+    const WORDS: &str =
+        "legal winner thank year wave sausage worth useful legal winner thank yellow";
 
     #[test]
     fn a_phrase_reads_back_as_it_was_revealed_whatever_its_case_and_spaces() {
-        let phrase = RecoveryPhrase::parse(&format!("  {}\n", WORDS.to_uppercase().replace(' ', "   "))).unwrap();
+        let phrase =
+            RecoveryPhrase::parse(&format!("  {}\n", WORDS.to_uppercase().replace(' ', "   ")))
+                .unwrap();
         assert_eq!(*phrase.reveal(), WORDS);
         assert_eq!(phrase.entropy().expose(), [0x7f; 16]);
     }

@@ -30,7 +30,8 @@ const MAX_LANES: u32 = 16;
 /// The most memory times passes: some ten seconds on a slow machine.
 const MAX_KIB_PASSES: u64 = 4 * 1024 * 1024;
 
-/// Bytes that nobody may see. Zeroed when dropped; `Debug` shows nothing; hex in the wallet's file alone.
+/// Bytes that nobody may see. Zeroed when dropped; `Debug` shows nothing; hex in the wallet's file
+/// alone.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct SecretBytes(Zeroizing<Vec<u8>>);
 
@@ -77,8 +78,12 @@ impl<'de> Deserialize<'de> for SecretBytes {
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
-                // The decoder's own error would show a digit and its place; the value stays out of messages.
-                HEXLOWER.decode(text.as_bytes()).map(SecretBytes::new).map_err(|_| E::custom("not hex digits"))
+                // The decoder's own error would show a digit and its place; the value stays out of
+                // messages.
+                HEXLOWER
+                    .decode(text.as_bytes())
+                    .map(SecretBytes::new)
+                    .map_err(|_| E::custom("not hex digits"))
             }
         }
 
@@ -96,7 +101,8 @@ pub(super) struct Cost {
 }
 
 impl Cost {
-    /// What new wallets use: RFC 9106's second recommendation, 64 MiB and 3 passes, in one lane (about 0.2 s).
+    /// What new wallets use: RFC 9106's second recommendation, 64 MiB and 3 passes, in one lane
+    /// (about 0.2 s).
     pub(super) const NEW: Self = Self { memory_kib: 64 * 1024, passes: 3, lanes: 1 };
 
     /// As little as Argon2 allows, so that tests are quick.
@@ -110,7 +116,9 @@ impl Cost {
             && (1..=MAX_PASSES).contains(&self.passes)
             && (1..=MAX_LANES).contains(&self.lanes)
             && work <= MAX_KIB_PASSES;
-        in_bounds.then(|| Params::new(self.memory_kib, self.passes, self.lanes, Some(KEY_BYTES)).ok()).flatten()
+        in_bounds
+            .then(|| Params::new(self.memory_kib, self.passes, self.lanes, Some(KEY_BYTES)).ok())
+            .flatten()
     }
 }
 
@@ -139,7 +147,8 @@ pub(super) struct Sealed {
 }
 
 impl Sealed {
-    /// Seals `secret` under `passphrase`. `None` only when there is no memory or no randomness for it.
+    /// Seals `secret` under `passphrase`. `None` only when there is no memory or no randomness for
+    /// it.
     pub(super) fn seal(secret: &SecretBytes, passphrase: &str, cost: Cost) -> Option<Self> {
         let (mut salt, mut nonce) = ([0; 16], [0; 24]);
         SysRng.try_fill_bytes(&mut salt).ok()?;
@@ -154,7 +163,9 @@ impl Sealed {
     pub(super) fn unseal(&self, passphrase: &str) -> Result<SecretBytes, UnsealError> {
         let cipher = cipher(passphrase, &self.salt, self.argon2id)?;
         let payload = Payload { msg: &self.xchacha20poly1305, aad: SEAL_CONTEXT };
-        let secret = cipher.decrypt(&self.nonce.into(), payload).map_err(|_| UnsealError::WrongPassphrase)?;
+        let secret = cipher
+            .decrypt(&self.nonce.into(), payload)
+            .map_err(|_| UnsealError::WrongPassphrase)?;
         Ok(SecretBytes::new(secret))
     }
 }
@@ -162,7 +173,8 @@ impl Sealed {
 /// The cipher whose key is made from a passphrase.
 fn cipher(passphrase: &str, salt: &[u8], cost: Cost) -> Result<XChaCha20Poly1305, UnsealError> {
     let params = cost.params().ok_or(UnsealError::Cost(cost))?;
-    // One passphrase is one passphrase, however the keyboard composes its accents: NFKD, as BIP-39 has it.
+    // One passphrase is one passphrase, however the keyboard composes its accents: NFKD, as BIP-39
+    // has it.
     let mut normal = std::borrow::Cow::Borrowed(passphrase);
     Mnemonic::normalize_utf8_cow(&mut normal);
     let normal = Zeroizing::new(normal.into_owned());
@@ -178,7 +190,9 @@ mod hex_array {
 
     pub(super) use super::hex_vec::serialize;
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>, const N: usize>(deserializer: D) -> Result<[u8; N], D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>, const N: usize>(
+        deserializer: D,
+    ) -> Result<[u8; N], D::Error> {
         let bytes = super::hex_vec::deserialize(deserializer)?;
         let length = bytes.len();
         bytes.try_into().map_err(|_| de::Error::invalid_length(length, &"another number of bytes"))
@@ -192,7 +206,9 @@ mod hex_vec {
         serializer.serialize_str(&HEXLOWER.encode(bytes))
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<u8>, D::Error> {
         let text = String::deserialize(deserializer)?;
         HEXLOWER.decode(text.as_bytes()).map_err(de::Error::custom)
     }
@@ -207,7 +223,11 @@ mod tests {
         let secret = SecretBytes::new(vec![7; 16]);
         let sealed = Sealed::seal(&secret, "Zoë's pass", Cost::TEST).unwrap();
         assert_eq!(sealed.unseal("Zoë's pass"), Ok(secret.clone()));
-        assert_eq!(sealed.unseal("Zoe\u{308}'s pass"), Ok(secret), "composed otherwise, it is the same passphrase");
+        assert_eq!(
+            sealed.unseal("Zoe\u{308}'s pass"),
+            Ok(secret),
+            "composed otherwise, it is the same passphrase"
+        );
         assert_eq!(sealed.unseal("zoë's pass"), Err(UnsealError::WrongPassphrase));
     }
 

@@ -19,7 +19,8 @@ fn folder() -> (TempDir, PathBuf) {
 
 /// A sealed wallet of a known phrase, unlocked, at the least cost.
 fn sealed(path: &Path) -> Wallet {
-    Wallet::make(path, RecoveryPhrase::parse(WORDS).unwrap(), 2, Some("open sesame"), Cost::TEST).unwrap()
+    Wallet::make(path, RecoveryPhrase::parse(WORDS).unwrap(), 2, Some("open sesame"), Cost::TEST)
+        .unwrap()
 }
 
 fn spend(keys: &[PublicKey]) -> Transaction {
@@ -28,7 +29,11 @@ fn spend(keys: &[PublicKey]) -> Transaction {
         public_key: *key,
         signature: Signature([0; 64]),
     };
-    Transaction { inputs: (0..).zip(keys).map(input).collect(), outputs: Vec::new(), memo: Vec::new() }
+    Transaction {
+        inputs: (0..).zip(keys).map(input).collect(),
+        outputs: Vec::new(),
+        memo: Vec::new(),
+    }
 }
 
 #[test]
@@ -75,11 +80,21 @@ fn only_the_user_may_read_the_file() {
 fn a_file_that_is_not_understood_is_left_as_it_is() {
     let (_folder, path) = folder();
     let newer = r#"{"version": 2, "shape": "another"}"#;
-    for text in ["", "{", "[]", r#"{"version": 1}"#, r#"{"version":1,"public_keys":[],"secret":{"plain":"00"}}"#, newer]
-    {
+    for text in [
+        "",
+        "{",
+        "[]",
+        r#"{"version": 1}"#,
+        r#"{"version":1,"public_keys":[],"secret":{"plain":"00"}}"#,
+        newer,
+    ] {
         fs::write(&path, text).unwrap();
         let error = Wallet::open_or_create(&path).unwrap_err();
-        assert_eq!(matches!(error, WalletError::Newer { version: 2, .. }), text == newer, "{error}");
+        assert_eq!(
+            matches!(error, WalletError::Newer { version: 2, .. }),
+            text == newer,
+            "{error}"
+        );
         assert!(matches!(Wallet::create(&path, None), Err(WalletError::Exists(_))));
         let phrase = RecoveryPhrase::parse(WORDS).unwrap();
         assert!(Wallet::recover(&path, phrase, 1, None).is_err());
@@ -143,14 +158,19 @@ fn a_wallet_without_passphrase_is_never_locked() {
     assert_eq!(wallet.lock(), Err(UnlockError::NoPassphrase));
     assert_eq!(wallet.unlock("x", Some(0)), Err(UnlockError::NoPassphrase));
     assert!(!wallet.is_locked(u64::MAX));
-    assert!(matches!(Wallet::create(&path.with_file_name("w2"), Some("")), Err(WalletError::EmptyPassphrase)));
+    assert!(matches!(
+        Wallet::create(&path.with_file_name("w2"), Some("")),
+        Err(WalletError::EmptyPassphrase)
+    ));
 }
 
 #[test]
 fn an_address_slipped_into_the_file_is_noticed() {
     let (_folder, path) = folder();
     let mine = sealed(&path).public_keys[1];
-    let text = fs::read_to_string(&path).unwrap().replace(&mine.to_string(), &PublicKey([1; 32]).to_string());
+    let text = fs::read_to_string(&path)
+        .unwrap()
+        .replace(&mine.to_string(), &PublicKey([1; 32]).to_string());
     fs::write(&path, text).unwrap();
     let mut wallet = Wallet::open(&path).unwrap();
     let foreign = Address(PublicKey([1; 32]).owner());
@@ -201,7 +221,8 @@ fn a_phrase_brings_back_the_addresses_that_were_in_use() {
     let (_folder, path) = folder();
     let phrase = RecoveryPhrase::parse(WORDS).unwrap();
     let used = phrase.owners().nth(4).unwrap();
-    let position = phrase.owners().take(RECOVERY_SCAN as usize).position(|owner| owner == used).unwrap();
+    let position =
+        phrase.owners().take(RECOVERY_SCAN as usize).position(|owner| owner == used).unwrap();
     let count = u32::try_from(position).unwrap() + 1;
     let wallet = Wallet::recover(&path, phrase.clone(), count, None).unwrap();
     assert_eq!(wallet.addresses().len(), 5);

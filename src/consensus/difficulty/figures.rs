@@ -1,11 +1,14 @@
-//! How the rule behaves in simulated time: miners that come and go, clocks that are wrong, and clocks that lie.
+//! How the rule behaves in simulated time: miners that come and go, clocks that are wrong, and
+//! clocks that lie.
 //!
-//! `cargo test --release difficulty_figures -- --ignored --nocapture` prints the table of `proto/difficulty.md`.
+//! `cargo test --release difficulty_figures -- --ignored --nocapture` prints the table of
+//! `proto/difficulty.md`.
 
 use std::{fmt, time::Duration};
 
 use super::{
-    Ancestor, ChainParams, HeaderWindow, Target, U256, UnixMillis, WINDOW_BLOCKS, average_target, doublings, min_time,
+    Ancestor, ChainParams, HeaderWindow, Target, U256, UnixMillis, WINDOW_BLOCKS, average_target,
+    doublings, min_time,
 };
 use crate::consensus::testing::hash;
 
@@ -69,7 +72,8 @@ impl Simulation {
         let spacing = params.spacing_ms;
         let start = 1_700_000_000_000;
         let count = u32::try_from(WINDOW_BLOCKS).expect("small");
-        let times = (0..count).map(|i| (start + u64::from(i) * spacing, target.min(params.floor()).to_compact()));
+        let times = (0..count)
+            .map(|i| (start + u64::from(i) * spacing, target.min(params.floor()).to_compact()));
         let window = HeaderWindow::new(hash(1), count - 1, times).expect("a window");
         let now = window.parent_time();
         Self { params, window, now, luck: Luck(seed * 2 + 1), height: count }
@@ -93,7 +97,8 @@ impl Simulation {
     fn mine(&mut self, miners: &[Miner]) -> Found {
         let start = self.now;
         let floor = self.params.floor();
-        let average = average_target(self.params.spacing_ms, floor, &self.window).min(floor.number());
+        let average =
+            average_target(self.params.spacing_ms, floor, &self.window).min(floor.number());
         let target_at = |chain: &Self, time| {
             let doublings = doublings(&chain.params, chain.window.parent_time(), time);
             Target::rounded(average.saturating_shl(doublings).min(floor.number()))
@@ -162,7 +167,9 @@ struct Figures {
 impl Figures {
     fn of(found: &[Found], spacing: u64, fair: f64) -> Self {
         let t = spacing as f64;
-        let mean = |found: &[Found]| found.iter().map(|block| block.took as f64).sum::<f64>() / found.len() as f64 / t;
+        let mean = |found: &[Found]| {
+            found.iter().map(|block| block.took as f64).sum::<f64>() / found.len() as f64 / t
+        };
         let settled = found.windows(20).position(|twenty| (0.5..2.0).contains(&mean(twenty)));
         let before = &found[..settled.unwrap_or(found.len())];
         Self {
@@ -170,8 +177,10 @@ impl Figures {
             worst: found.iter().map(|block| block.took).max().unwrap_or_default() as f64 / t,
             recovery: before.iter().map(|block| block.took as f64).sum::<f64>() / t,
             easiest: found.iter().map(|block| block.work).fold(f64::INFINITY, f64::min) / fair,
-            ahead: found.iter().map(|block| block.ahead).max().unwrap_or_default().max(0) as f64 / t,
-            behind: found.iter().map(|block| -block.ahead).max().unwrap_or_default().max(0) as f64 / t,
+            ahead: found.iter().map(|block| block.ahead).max().unwrap_or_default().max(0) as f64
+                / t,
+            behind: found.iter().map(|block| -block.ahead).max().unwrap_or_default().max(0) as f64
+                / t,
         }
     }
 
@@ -192,7 +201,10 @@ impl Figures {
 impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { mean, worst, recovery, easiest, ahead, behind } = self;
-        write!(f, "{mean:.2} | {worst:.0} | {recovery:.0} | {easiest:.2e} | {ahead:.0} | {behind:.0}")
+        write!(
+            f,
+            "{mean:.2} | {worst:.0} | {recovery:.0} | {easiest:.2e} | {ahead:.0} | {behind:.0}"
+        )
     }
 }
 
@@ -216,7 +228,10 @@ fn figures(found: &[Found], spacing: u64, rate: u64) -> Figures {
 }
 
 fn share(percent: u64, says: Says) -> [Miner; 2] {
-    [Miner { rate: FAIR / 100 * (100 - percent), ..HONEST }, Miner { rate: FAIR / 100 * percent, says }]
+    [
+        Miner { rate: FAIR / 100 * (100 - percent), ..HONEST },
+        Miner { rate: FAIR / 100 * percent, says },
+    ]
 }
 
 fn steady(spacing: u64, seed: u64, miners: &[Miner]) -> Figures {
@@ -253,16 +268,24 @@ const SCENARIOS: &[(&str, Scenario)] = &[
     }),
     ("five clocks wrong by −F, −F/2, 0, F/2 and F", |spacing, seed| {
         let limit = i64::try_from(params(spacing).future_limit_ms()).expect("small");
-        let miners =
-            [-limit, -limit / 2, 0, limit / 2, limit].map(|skew| Miner { rate: FAIR / 5, says: Says::Clock(skew) });
+        let miners = [-limit, -limit / 2, 0, limit / 2, limit]
+            .map(|skew| Miner { rate: FAIR / 5, says: Says::Clock(skew) });
         steady(spacing, seed, &miners)
     }),
     ("30 % say the latest time", |spacing, seed| steady(spacing, seed, &share(30, Says::Latest))),
     ("70 % say the latest time", |spacing, seed| steady(spacing, seed, &share(70, Says::Latest))),
-    ("30 % say the earliest time", |spacing, seed| steady(spacing, seed, &share(30, Says::Earliest))),
-    ("70 % say the earliest time", |spacing, seed| steady(spacing, seed, &share(70, Says::Earliest))),
-    ("30 % say latest and earliest by turns", |spacing, seed| steady(spacing, seed, &share(30, Says::ByTurns))),
-    ("70 % say latest and earliest by turns", |spacing, seed| steady(spacing, seed, &share(70, Says::ByTurns))),
+    ("30 % say the earliest time", |spacing, seed| {
+        steady(spacing, seed, &share(30, Says::Earliest))
+    }),
+    ("70 % say the earliest time", |spacing, seed| {
+        steady(spacing, seed, &share(70, Says::Earliest))
+    }),
+    ("30 % say latest and earliest by turns", |spacing, seed| {
+        steady(spacing, seed, &share(30, Says::ByTurns))
+    }),
+    ("70 % say latest and earliest by turns", |spacing, seed| {
+        steady(spacing, seed, &share(70, Says::ByTurns))
+    }),
     ("30 % freeze the time for 30 blocks, then let go", |spacing, seed| {
         steady(spacing, seed, &share(30, Says::Freeze(30)))
     }),
@@ -275,7 +298,8 @@ const SCENARIOS: &[(&str, Scenario)] = &[
 ];
 
 fn run(name: &str, spacing: u64, seeds: u64) -> Figures {
-    let (_, scenario) = SCENARIOS.iter().find(|(scenario, _)| scenario.starts_with(name)).expect("a scenario");
+    let (_, scenario) =
+        SCENARIOS.iter().find(|(scenario, _)| scenario.starts_with(name)).expect("a scenario");
     Figures::worst_of(&(1..=seeds).map(|seed| scenario(spacing, seed)).collect::<Vec<_>>())
 }
 
@@ -293,10 +317,15 @@ fn miners_that_come_and_go_do_not_stop_the_chain() {
 
 #[test]
 fn wrong_and_lying_clocks_move_the_spacing_but_little() {
-    for (name, _) in SCENARIOS.iter().filter(|(name, _)| name.contains("say") || name.contains("wrong")) {
+    for (name, _) in
+        SCENARIOS.iter().filter(|(name, _)| name.contains("say") || name.contains("wrong"))
+    {
         let figures = run(name, 10_000, 2);
         // A minority cannot hasten the chain; a majority, by less than a third.
-        assert!((if name.starts_with("70") { 0.7 } else { 0.95 }..1.7).contains(&figures.mean), "{name}: {figures}");
+        assert!(
+            (if name.starts_with("70") { 0.7 } else { 0.95 }..1.7).contains(&figures.mean),
+            "{name}: {figures}"
+        );
         assert!(figures.worst < 60.0 && figures.ahead <= 12.1, "{name}: {figures}");
     }
 }
@@ -305,8 +334,14 @@ fn wrong_and_lying_clocks_move_the_spacing_but_little() {
 #[ignore = "prints a table, some seconds in release"]
 fn difficulty_figures() {
     for spacing in [10_000, 600_000] {
-        println!("\nT = {} s, F = {} s\n", spacing / 1_000, params(spacing).future_limit_ms() / 1_000);
-        println!("| scenario | mean block | worst block | recovery | easiest block | ahead | behind |");
+        println!(
+            "\nT = {} s, F = {} s\n",
+            spacing / 1_000,
+            params(spacing).future_limit_ms() / 1_000
+        );
+        println!(
+            "| scenario | mean block | worst block | recovery | easiest block | ahead | behind |"
+        );
         println!("|---|---|---|---|---|---|---|");
         for (name, scenario) in SCENARIOS {
             let runs: Vec<_> = (1..=20).map(|seed| scenario(spacing, seed)).collect();
@@ -315,5 +350,8 @@ fn difficulty_figures() {
     }
     let left = run("×1000 leaves", 10_000, 20);
     let verdict = if left.worst <= 240.0 { "ok" } else { "MISSED" };
-    println!("\nbar difficulty-strong-miner-leaves: worst block {:.0} spacings (bar ≤ 240) {verdict}", left.worst);
+    println!(
+        "\nbar difficulty-strong-miner-leaves: worst block {:.0} spacings (bar ≤ 240) {verdict}",
+        left.worst
+    );
 }

@@ -1,4 +1,5 @@
-//! Signatures crafted with knowledge of the curve: the cases on which verifiers of ed25519 disagree.
+//! Signatures crafted with knowledge of the curve: the cases on which verifiers of ed25519
+//! disagree.
 
 use curve25519_dalek::{
     EdwardsPoint, Scalar,
@@ -82,27 +83,36 @@ const ORDER_4: [u8; 32] = little(0, 0, 0);
 const ORDER_4_OVER: [u8; 32] = little(0xed, 0xff, 0x7f);
 /// Of order 8, one of the two y.
 const ORDER_8: [u8; 32] = [
-    0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67, 0x0f, 0x2a, 0x20, 0x53,
-    0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac, 0x03, 0x7a,
+    0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67, 0x0f,
+    0x2a, 0x20, 0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac, 0x03, 0x7a,
 ];
 /// And the other.
 const ORDER_8_OTHER: [u8; 32] = [
-    0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98, 0xf0, 0xd5, 0xdf, 0xac,
-    0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53, 0xfc, 0x05,
+    0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98, 0xf0,
+    0xd5, 0xdf, 0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53, 0xfc, 0x05,
 ];
 /// y = p + 3, not of small order.
 const THREE_OVER: [u8; 32] = little(0xf0, 0xff, 0x7f);
 /// y = 2, which no point has.
 const NO_POINT: [u8; 32] = little(2, 0, 0);
 
-const PLAIN: Craft =
-    Craft { name: "plain", verdict: Ok(()), key: Key::Torsion(0), nonce: Nonce::Torsion(0), s: S::AsIs };
+const PLAIN: Craft = Craft {
+    name: "plain",
+    verdict: Ok(()),
+    key: Key::Torsion(0),
+    nonce: Nonce::Torsion(0),
+    s: S::AsIs,
+};
 
 const fn with_key(name: &'static str, key: Key, verdict: Result<(), SignatureError>) -> Craft {
     Craft { name, verdict, key, ..PLAIN }
 }
 
-const fn with_nonce(name: &'static str, nonce: Nonce, verdict: Result<(), SignatureError>) -> Craft {
+const fn with_nonce(
+    name: &'static str,
+    nonce: Nonce,
+    verdict: Result<(), SignatureError>,
+) -> Craft {
     Craft { name, verdict, nonce, ..PLAIN }
 }
 
@@ -119,7 +129,12 @@ pub(crate) const CRAFTS: &[Craft] = &[
     with_nonce("torsion of order 8 in R", Nonce::Torsion(3), Ok(())),
     with_nonce("torsion of order 4 in R", Nonce::Torsion(6), Ok(())),
     with_nonce("torsion of order 2 in R", Nonce::Torsion(4), Ok(())),
-    Craft { name: "torsion in A and in R", key: Key::Torsion(5), nonce: Nonce::Torsion(7), ..PLAIN },
+    Craft {
+        name: "torsion in A and in R",
+        key: Key::Torsion(5),
+        nonce: Nonce::Torsion(7),
+        ..PLAIN
+    },
     with_nonce("R is the identity", Nonce::Bytes(IDENTITY), Ok(())),
     with_nonce("R is of order 2", Nonce::Bytes(ORDER_2), Ok(())),
     with_nonce("R is of order 4", Nonce::Bytes(ORDER_4), Ok(())),
@@ -131,7 +146,11 @@ pub(crate) const CRAFTS: &[Craft] = &[
     with_key("A is the identity", Key::Bytes(IDENTITY), Err(KeySmallOrder)),
     with_key("A is of order 2", Key::Bytes(ORDER_2), Err(KeySmallOrder)),
     with_key("A is of order 4", Key::Bytes(ORDER_4), Err(KeySmallOrder)),
-    with_key("A is of order 4 with the other x", Key::Bytes(little(0, 0, 0x80)), Err(KeySmallOrder)),
+    with_key(
+        "A is of order 4 with the other x",
+        Key::Bytes(little(0, 0, 0x80)),
+        Err(KeySmallOrder),
+    ),
     Craft {
         name: "A and R are the identity, s is 0",
         verdict: Err(KeySmallOrder),
@@ -153,20 +172,55 @@ pub(crate) const CRAFTS: &[Craft] = &[
     with_nonce("R is of order 8 with the other y", Nonce::Bytes(ORDER_8_OTHER), Ok(())),
     with_nonce("R is of order 8 with the other x", Nonce::Bytes(signed(ORDER_8)), Ok(())),
     with_nonce("R is of order 4 with the other x", Nonce::Bytes(signed(ORDER_4)), Ok(())),
-    with_nonce("R is the identity above p with a sign", Nonce::Bytes(signed(IDENTITY_OVER)), Err(RNotCanonical)),
-    with_nonce("R is of order 4 above p with a sign", Nonce::Bytes(signed(ORDER_4_OVER)), Err(RNotCanonical)),
+    with_nonce(
+        "R is the identity above p with a sign",
+        Nonce::Bytes(signed(IDENTITY_OVER)),
+        Err(RNotCanonical),
+    ),
+    with_nonce(
+        "R is of order 4 above p with a sign",
+        Nonce::Bytes(signed(ORDER_4_OVER)),
+        Err(RNotCanonical),
+    ),
     with_nonce("R is above p and of large order", Nonce::Bytes(THREE_OVER), Err(RNotCanonical)),
     with_nonce("R is the largest number", Nonce::Bytes([0xff; 32]), Err(RNotCanonical)),
     with_key("A is of order 8", Key::Bytes(ORDER_8), Err(KeySmallOrder)),
     with_key("A is of order 8 with the other y", Key::Bytes(ORDER_8_OTHER), Err(KeySmallOrder)),
     with_key("A is of order 8 with the other x", Key::Bytes(signed(ORDER_8)), Err(KeySmallOrder)),
-    with_key("A is of order 8 with the other y and x", Key::Bytes(signed(ORDER_8_OTHER)), Err(KeySmallOrder)),
-    with_key("A is the identity above p with a sign", Key::Bytes(signed(IDENTITY_OVER)), Err(KeyNotCanonical)),
-    with_key("A is of order 4 above p with a sign", Key::Bytes(signed(ORDER_4_OVER)), Err(KeyNotCanonical)),
+    with_key(
+        "A is of order 8 with the other y and x",
+        Key::Bytes(signed(ORDER_8_OTHER)),
+        Err(KeySmallOrder),
+    ),
+    with_key(
+        "A is the identity above p with a sign",
+        Key::Bytes(signed(IDENTITY_OVER)),
+        Err(KeyNotCanonical),
+    ),
+    with_key(
+        "A is of order 4 above p with a sign",
+        Key::Bytes(signed(ORDER_4_OVER)),
+        Err(KeyNotCanonical),
+    ),
     with_key("A is the largest number", Key::Bytes([0xff; 32]), Err(KeyNotCanonical)),
-    Craft { name: "torsion in A, R is of order 8", key: Key::Torsion(3), nonce: Nonce::Bytes(ORDER_8), ..PLAIN },
-    Craft { name: "torsion in A, R is the identity", key: Key::Torsion(1), nonce: Nonce::Bytes(IDENTITY), ..PLAIN },
-    Craft { name: "torsion of order 2 in A, of order 4 in R", key: Key::Torsion(4), nonce: Nonce::Torsion(2), ..PLAIN },
+    Craft {
+        name: "torsion in A, R is of order 8",
+        key: Key::Torsion(3),
+        nonce: Nonce::Bytes(ORDER_8),
+        ..PLAIN
+    },
+    Craft {
+        name: "torsion in A, R is the identity",
+        key: Key::Torsion(1),
+        nonce: Nonce::Bytes(IDENTITY),
+        ..PLAIN
+    },
+    Craft {
+        name: "torsion of order 2 in A, of order 4 in R",
+        key: Key::Torsion(4),
+        nonce: Nonce::Torsion(2),
+        ..PLAIN
+    },
     Craft {
         name: "torsion in A and in R, s is raised by the order",
         verdict: Err(STooLarge),
@@ -187,8 +241,8 @@ pub(crate) const CRAFTS: &[Craft] = &[
 
 /// The order of the group, little-endian.
 const ORDER: [u8; 32] = [
-    0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14, 0, 0, 0, 0, 0, 0,
-    0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
+    0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14,
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
 ];
 
 const ORDER_LESS_1: [u8; 32] = with_first(0xec);
@@ -226,8 +280,9 @@ pub(crate) fn small_order_encodings() -> [[u8; 32]; 14] {
     ]
 }
 
-/// The 196 pairs of ZIP 215's own test: A and R of small order, s = 0, over the word "Zcash". ZIP 215 alone takes them
-/// all, whatever the message; here none is taken, since anyone can sign for such an A.
+/// The 196 pairs of ZIP 215's own test: A and R of small order, s = 0, over the word "Zcash". ZIP
+/// 215 alone takes them all, whatever the message; here none is taken, since anyone can sign for
+/// such an A.
 pub(crate) fn zip_215_pairs() -> Vec<Case> {
     let encodings = small_order_encodings();
     let pair = |(number, a): (usize, [u8; 32]), r: [u8; 32]| {
@@ -241,13 +296,19 @@ pub(crate) fn zip_215_pairs() -> Vec<Case> {
             verdict: Err(if number < 8 { KeySmallOrder } else { KeyNotCanonical }),
         }
     };
-    encodings.into_iter().enumerate().flat_map(|a| encodings.into_iter().map(move |r| pair(a, r))).collect()
+    encodings
+        .into_iter()
+        .enumerate()
+        .flat_map(|a| encodings.into_iter().map(move |r| pair(a, r)))
+        .collect()
 }
 
 impl Craft {
     fn secret(self) -> Scalar {
         match self.key {
-            Key::Torsion(_) => Scalar::from_hash(Sha512::new().chain_update(b"secret").chain_update(self.name)),
+            Key::Torsion(_) => {
+                Scalar::from_hash(Sha512::new().chain_update(b"secret").chain_update(self.name))
+            }
             Key::Bytes(_) => Scalar::ZERO,
         }
     }
@@ -262,12 +323,16 @@ impl Craft {
     fn sign(self, message: &[u8]) -> Signature {
         let (r, r_bytes) = match self.nonce {
             Nonce::Torsion(number) => {
-                let r = Scalar::from_hash(Sha512::new().chain_update(b"nonce").chain_update(message));
+                let r =
+                    Scalar::from_hash(Sha512::new().chain_update(b"nonce").chain_update(message));
                 (r, point(r, number))
             }
             Nonce::Bytes(bytes) => (Scalar::ZERO, bytes),
         };
-        let hash = Sha512::new().chain_update(r_bytes).chain_update(self.public_key().0).chain_update(message);
+        let hash = Sha512::new()
+            .chain_update(r_bytes)
+            .chain_update(self.public_key().0)
+            .chain_update(message);
         let s = (r + Scalar::from_hash(hash) * self.secret()).to_bytes();
         let s = match self.s {
             S::AsIs => s,
@@ -307,20 +372,28 @@ pub(crate) fn cases(message: &[u8]) -> Vec<Case> {
         verdict: craft.verdict,
     };
     let mut cases: Vec<_> = CRAFTS.iter().map(case).collect();
-    let other =
-        Case { name: "another message", signature: PLAIN.sign(b"another"), verdict: Err(Mismatch), ..case(&PLAIN) };
+    let other = Case {
+        name: "another message",
+        signature: PLAIN.sign(b"another"),
+        verdict: Err(Mismatch),
+        ..case(&PLAIN)
+    };
     cases.push(other);
     cases
 }
 
 /// A note signed in that way, and its verdict.
-pub(crate) fn transaction(network: &NetworkId, craft: Craft) -> (Transaction, Result<(), SignatureError>) {
+pub(crate) fn transaction(
+    network: &NetworkId,
+    craft: Craft,
+) -> (Transaction, Result<(), SignatureError>) {
     let input = TxInput {
         outpoint: OutPoint { txid: TxId::ZERO, index: 0 },
         public_key: craft.public_key(),
         signature: Signature([0; 64]),
     };
-    let mut transaction = Transaction { inputs: vec![input], outputs: vec![], memo: craft.name.as_bytes().to_vec() };
+    let mut transaction =
+        Transaction { inputs: vec![input], outputs: vec![], memo: craft.name.as_bytes().to_vec() };
     let message = Transaction::signing_message(network, &transaction.txid());
     transaction.inputs[0].signature = craft.sign(&message);
     (transaction, craft.verdict)

@@ -14,7 +14,8 @@ fn open(disk: &CrashDisk) -> Friends {
     Friends::on_backend(disk.clone(), Key::new(0).config(NETWORK)).unwrap()
 }
 
-/// Some lines to and from a friend; each acknowledgement with how many operations the disk had done by then.
+/// Some lines to and from a friend; each acknowledgement with how many operations the disk had done
+/// by then.
 fn talk(disk: &CrashDisk) -> Vec<(usize, Ack)> {
     let (mut friends, yjf) = (open(disk), Key::new(1));
     friends.set_own_profile("yzw", &[], None, NOW).unwrap();
@@ -39,7 +40,8 @@ fn talk(disk: &CrashDisk) -> Vec<(usize, Ack)> {
 fn check(left: &CrashDisk, acks: &[(usize, Ack)], cut: usize) {
     let (mut friends, yjf) = (open(left), Key::new(1));
     let later = NOW + 60 * MINUTE;
-    let waiting: HashSet<_> = friends.outbox_for(&yjf.peer, 100).unwrap().into_iter().map(|sent| sent.id).collect();
+    let waiting: HashSet<_> =
+        friends.outbox_for(&yjf.peer, 100).unwrap().into_iter().map(|sent| sent.id).collect();
     let history = friends.history(None, MAX_HISTORY).unwrap();
     let ids: HashSet<_> = history.iter().map(|record| record.id).collect();
     assert_eq!(ids.len(), history.len(), "after {cut}: a line is kept twice");
@@ -47,11 +49,18 @@ fn check(left: &CrashDisk, acks: &[(usize, Ack)], cut: usize) {
         match ack {
             Ack::Sent(id) => {
                 let record = history.iter().find(|record| record.id == *id);
-                let record = record.unwrap_or_else(|| panic!("after {cut}: a line that was taken is lost"));
+                let record =
+                    record.unwrap_or_else(|| panic!("after {cut}: a line that was taken is lost"));
                 let queued = record.state == LineState::Queued;
-                assert_eq!(queued, waiting.contains(id), "after {cut}: it waits exactly while it is queued");
+                assert_eq!(
+                    queued,
+                    waiting.contains(id),
+                    "after {cut}: it waits exactly while it is queued"
+                );
             }
-            Ack::Delivered(id) => assert!(!waiting.contains(id), "after {cut}: what is delivered is not sent again"),
+            Ack::Delivered(id) => {
+                assert!(!waiting.contains(id), "after {cut}: what is delivered is not sent again")
+            }
             Ack::Received(line) => {
                 let again = friends.receive_direct(yjf.peer, line.clone(), later).unwrap();
                 assert_eq!(again, Receipt::Known, "after {cut}: a line that was kept is lost");
@@ -69,7 +78,10 @@ fn a_power_cut_after_any_write_loses_no_line_that_was_acknowledged() {
     drop(open(&disk));
     let disk = disk.restarted();
     let acks = talk(&disk);
-    let seeds = std::env::var("FRIENDCHAIN_CRASH_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(2);
+    let seeds = std::env::var("FRIENDCHAIN_CRASH_SEEDS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(2);
     for cut in 0..=disk.operations() {
         let torn = (0..seeds).map(|seed: u64| Unsynced::Some(seed << 32 | cut as u64));
         for unsynced in [Unsynced::All, Unsynced::None].into_iter().chain(torn) {

@@ -66,9 +66,16 @@ async fn dials_that_lead_nowhere_say_why() {
     assert!(matches!(a.handle.dial("nowhere").await, Err(DialError::Address(_))));
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let error = a.handle.dial(&closed.to_string()).await.unwrap_err();
-    assert!(matches!(&error, DialError::Unreachable { reason, .. } if reason.contains("refused")), "{error}");
+    assert!(
+        matches!(&error, DialError::Unreachable { reason, .. } if reason.contains("refused")),
+        "{error}"
+    );
     assert_eq!(a.handle.dial(&b.full_address()).await, Ok(b.id()));
-    assert_eq!(a.handle.dial(&b.full_address()).await, Ok(b.id()), "dialing a connected peer is no error");
+    assert_eq!(
+        a.handle.dial(&b.full_address()).await,
+        Ok(b.id()),
+        "dialing a connected peer is no error"
+    );
 }
 
 #[tokio::test]
@@ -78,7 +85,10 @@ async fn a_port_in_use_is_named() {
     let mut wants = config();
     wants.listen = vec![format!("/ip4/127.0.0.1/tcp/{port}")];
     let error = spawn(wants, &mut Registry::default()).unwrap_err();
-    assert!(matches!(error, NetError::AddressInUse { port: named, .. } if named == port), "{error}");
+    assert!(
+        matches!(error, NetError::AddressInUse { port: named, .. } if named == port),
+        "{error}"
+    );
     assert!(error.to_string().contains("choose another port"));
 }
 
@@ -90,14 +100,20 @@ async fn a_port_of_another_node_is_in_use_for_quic_too() {
         let first = Node::with(first).await;
         let mut second = config();
         second.listen = vec![first.address.clone()];
-        assert!(matches!(spawn(second, &mut Registry::default()), Err(NetError::AddressInUse { .. })), "{listen}");
+        assert!(
+            matches!(spawn(second, &mut Registry::default()), Err(NetError::AddressInUse { .. })),
+            "{listen}"
+        );
     }
 }
 
 #[tokio::test]
 async fn addresses_that_cannot_be_listened_on_are_named() {
     for (listen, is_right) in [
-        ("nonsense", (|error: &NetError| matches!(error, NetError::Address(_))) as fn(&NetError) -> bool),
+        (
+            "nonsense",
+            (|error: &NetError| matches!(error, NetError::Address(_))) as fn(&NetError) -> bool,
+        ),
         ("/ip4/203.0.113.7/tcp/0", |error| matches!(error, NetError::Listen { .. })),
     ] {
         let mut config = config();
@@ -115,7 +131,9 @@ async fn all_interfaces_are_listened_on_with_tcp_and_quic() {
     let mut everywhere = config();
     everywhere.listen = NetConfig::listen_on_port(0);
     let mut node = Node::with(everywhere).await;
-    let is = |address: &str, part: &str| address.starts_with("/ip4/127.0.0.1/") && address.contains(part);
+    let is = |address: &str, part: &str| {
+        address.starts_with("/ip4/127.0.0.1/") && address.contains(part)
+    };
     let first = node.address.clone();
     for part in ["/tcp/", "/quic-v1"] {
         if !is(&first, part) {
@@ -199,7 +217,14 @@ async fn a_peer_that_goes_in_silence_is_noticed_by_its_pings() {
         let node = runtime.block_on(async {
             let b = Node::start().await;
             b.handle.dial(&address).await.unwrap();
-            while !b.handle.peers().await.unwrap().iter().any(|peer| peer.connections[0].round_trip.is_some()) {
+            while !b
+                .handle
+                .peers()
+                .await
+                .unwrap()
+                .iter()
+                .any(|peer| peer.connections[0].round_trip.is_some())
+            {
                 tokio::task::yield_now().await;
             }
             b
@@ -232,7 +257,10 @@ async fn who_comes_and_goes_is_told_even_when_the_node_is_slow_to_listen() {
     let mut here = std::collections::HashSet::new();
     while here.len() < others.len() {
         let (peer, came) = a.until(next).await;
-        assert!(if came { here.insert(peer) } else { here.remove(&peer) }, "each comes before it goes");
+        assert!(
+            if came { here.insert(peer) } else { here.remove(&peer) },
+            "each comes before it goes"
+        );
     }
     for other in &others {
         other.handle.shutdown().await;

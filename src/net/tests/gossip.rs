@@ -27,14 +27,20 @@ async fn line_of_three() -> (Node, Node, Node) {
 async fn gossip_is_handed_on_after_accept_and_only_then() {
     let (mut a, mut b, mut c) = line_of_three().await;
     a.subscribed(b.id(), Topic::Chat).await;
-    for (text, verdict) in [("ignored", Verdict::Ignore), ("rejected", Verdict::Reject), ("good", Verdict::Accept)] {
+    for (text, verdict) in
+        [("ignored", Verdict::Ignore), ("rejected", Verdict::Reject), ("good", Verdict::Accept)]
+    {
         a.handle.publish(&chat(a.id(), text)).unwrap();
         let (source, message, gossip) = b.gossip().await;
         assert_eq!((source, &gossip), (a.id(), &chat(a.id(), text)));
         b.handle.verdict(message, verdict).unwrap();
     }
     let (source, _, gossip) = c.gossip().await;
-    assert_eq!((source, gossip), (b.id(), chat(a.id(), "good")), "the first that comes is the one accepted");
+    assert_eq!(
+        (source, gossip),
+        (b.id(), chat(a.id(), "good")),
+        "the first that comes is the one accepted"
+    );
 }
 
 #[tokio::test]
@@ -71,7 +77,12 @@ async fn garbage_is_rejected_and_told() {
     let me = stranger.id();
     stranger.connect(&node.address).await;
     stranger.hears_subscription(Topic::Blocks).await;
-    stranger.swarm.behaviour_mut().gossip.publish(Stranger::topic(Topic::Blocks), vec![0xff; 50]).unwrap();
+    stranger
+        .swarm
+        .behaviour_mut()
+        .gossip
+        .publish(Stranger::topic(Topic::Blocks), vec![0xff; 50])
+        .unwrap();
     let server = tokio::spawn(stranger.live());
     let (peer, offence) = node
         .until(|event| match event {
@@ -97,9 +108,10 @@ async fn signed_and_unsigned_gossip_of_others_is_taken() {
     handle.publish(&chat(node.id(), "to abroad")).unwrap();
     let heard = stranger
         .until(|event| match event {
-            SwarmEvent::Behaviour(StrangerBehaviourEvent::Gossip(gossipsub::Event::Message { message, .. })) => {
-                Some(message.data)
-            }
+            SwarmEvent::Behaviour(StrangerBehaviourEvent::Gossip(gossipsub::Event::Message {
+                message,
+                ..
+            })) => Some(message.data),
             _ => None,
         })
         .await;
@@ -111,7 +123,8 @@ async fn signed_and_unsigned_gossip_of_others_is_taken() {
 
 #[tokio::test]
 async fn a_list_of_thousands_of_messages_does_not_deafen() {
-    // A peer that keeps nobody in its mesh lists what it has to all in each heartbeat: here 2,000 ids in one frame.
+    // A peer that keeps nobody in its mesh lists what it has to all in each heartbeat: here 2,000
+    // ids in one frame.
     let settings = gossipsub::ConfigBuilder::default()
         .message_id_fn(|message| crate::net::behaviour::message_id(&message.data).to_vec().into())
         .mesh_n(0)
@@ -131,16 +144,26 @@ async fn a_list_of_thousands_of_messages_does_not_deafen() {
     stranger.hears_subscription(Topic::Chat).await;
     for number in 0..2_000 {
         let payload = chat(author, &format!("line {number}")).encode().unwrap();
-        stranger.swarm.behaviour_mut().gossip.publish(Stranger::topic(Topic::Chat), payload).unwrap();
+        stranger
+            .swarm
+            .behaviour_mut()
+            .gossip
+            .publish(Stranger::topic(Topic::Chat), payload)
+            .unwrap();
     }
-    // Two heartbeats, told by another peer's subscription that comes and goes with them, would be long: publish on and
-    // see that it still arrives after the lists.
+    // Two heartbeats, told by another peer's subscription that comes and goes with them, would be
+    // long: publish on and see that it still arrives after the lists.
     let server = tokio::spawn(async move {
         let mut number = 0;
         loop {
-            let _ = tokio::time::timeout(Duration::from_secs(1), stranger.until(|_| None::<()>)).await;
+            let _ =
+                tokio::time::timeout(Duration::from_secs(1), stranger.until(|_| None::<()>)).await;
             let payload = chat(author, &format!("later {number}")).encode().unwrap();
-            let _ = stranger.swarm.behaviour_mut().gossip.publish(Stranger::topic(Topic::Chat), payload);
+            let _ = stranger
+                .swarm
+                .behaviour_mut()
+                .gossip
+                .publish(Stranger::topic(Topic::Chat), payload);
             number += 1;
         }
     });

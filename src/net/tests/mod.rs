@@ -1,4 +1,5 @@
-//! The network on real sockets of the loopback interface. Tests await events, with a deadline that only a failure meets.
+//! The network on real sockets of the loopback interface. Tests await events, with a deadline that
+//! only a failure meets.
 
 mod connections;
 mod gossip;
@@ -32,7 +33,8 @@ fn config() -> NetConfig {
     let mut config = NetConfig::new(Identity::generate(), NETWORK);
     config.listen = vec!["/ip4/127.0.0.1/tcp/0".to_owned()];
     config.mdns = false;
-    config.tuning.back_off = BackOff { first: Duration::from_millis(50), longest: Duration::from_millis(400) };
+    config.tuning.back_off =
+        BackOff { first: Duration::from_millis(50), longest: Duration::from_millis(400) };
     config
 }
 
@@ -93,7 +95,9 @@ impl Node {
 
     async fn subscribed(&mut self, peer: PeerId, topic: crate::wire::Topic) {
         self.until(|event| match event {
-            NetEvent::Subscribed { peer: who, topic: what } if who == peer && what == topic => Some(()),
+            NetEvent::Subscribed { peer: who, topic: what } if who == peer && what == topic => {
+                Some(())
+            }
             _ => None,
         })
         .await;
@@ -140,7 +144,14 @@ fn hello_back(height: u32) -> HelloResponse {
 }
 
 fn line(author: PeerId, text: &str) -> SignedLine {
-    SignedLine { author, to: None, time: 1, counter: 1, text: text.to_owned(), signature: Signature([3; 64]) }
+    SignedLine {
+        author,
+        to: None,
+        time: 1,
+        counter: 1,
+        text: text.to_owned(),
+        signature: Signature([3; 64]),
+    }
 }
 
 fn chat(author: PeerId, text: &str) -> Gossip {

@@ -9,8 +9,9 @@ use crate::{
     net::{CommandError, NetEvent, NetOffence, RequestError},
     primitives::{BlockHash, HEADER_BYTES, PeerId, TxId},
     wire::{
-        ChatRequest, ChatResponse, FriendsRequest, FriendsResponse, GetBlocks, HelloResponse, Item, ItemId, Protocol,
-        Request, Response, SyncRequest, SyncResponse, limits::MAX_SYNC_RESPONSE_BYTES,
+        ChatRequest, ChatResponse, FriendsRequest, FriendsResponse, GetBlocks, HelloResponse, Item,
+        ItemId, Protocol, Request, Response, SyncRequest, SyncResponse,
+        limits::MAX_SYNC_RESPONSE_BYTES,
     },
 };
 
@@ -47,15 +48,27 @@ async fn misbehaved(node: &mut Node) -> (PeerId, NetOffence, String) {
 fn each_protocol(me: PeerId) -> Vec<(Request, Response)> {
     vec![
         (Request::Hello(hello(1)), Response::Hello(hello_back(2))),
-        (Request::Friends(FriendsRequest::Explore), Response::Friends(FriendsResponse::Profiles(Vec::new()))),
-        (Request::Chat(ChatRequest::Direct(line(me, "Good morning to you"))), Response::Chat(ChatResponse::Delivered)),
         (
-            Request::Sync(SyncRequest::GetBlocks(GetBlocks { locator: vec![BlockHash([1; 32])], limit: 10 })),
+            Request::Friends(FriendsRequest::Explore),
+            Response::Friends(FriendsResponse::Profiles(Vec::new())),
+        ),
+        (
+            Request::Chat(ChatRequest::Direct(line(me, "Good morning to you"))),
+            Response::Chat(ChatResponse::Delivered),
+        ),
+        (
+            Request::Sync(SyncRequest::GetBlocks(GetBlocks {
+                locator: vec![BlockHash([1; 32])],
+                limit: 10,
+            })),
             Response::Sync(SyncResponse::Inv(ByteBuf::from(vec![5; 10 * HEADER_BYTES]))),
         ),
         (
             Request::Sync(SyncRequest::GetData(vec![ItemId::Trade(TxId([1; 32]))])),
-            Response::Sync(SyncResponse::Data(vec![Item::Block(ByteBuf::from(vec![9; 2_000_000])), Item::NotFound])),
+            Response::Sync(SyncResponse::Data(vec![
+                Item::Block(ByteBuf::from(vec![9; 2_000_000])),
+                Item::NotFound,
+            ])),
         ),
     ]
 }
@@ -147,7 +160,10 @@ async fn requests_end_when_the_peer_goes_away() {
     b.handle.shutdown().await;
     for _ in 0..100 {
         let (_, result) = answered(&mut a).await;
-        assert!(matches!(result, Err(RequestError::Disconnected(_) | RequestError::NoAnswer { .. })), "{result:?}");
+        assert!(
+            matches!(result, Err(RequestError::Disconnected(_) | RequestError::NoAnswer { .. })),
+            "{result:?}"
+        );
     }
     a.handle.request(b.id(), 100, &Request::Hello(hello(1))).unwrap();
     let id = loop {
@@ -185,7 +201,9 @@ async fn another_networks_peer_hears_hello_and_nothing_else() {
             _ => None,
         })
         .await;
-    b.handle.respond(reply, &Response::Hello(HelloResponse::WrongNetwork(BlockHash([8; 32])))).unwrap();
+    b.handle
+        .respond(reply, &Response::Hello(HelloResponse::WrongNetwork(BlockHash([8; 32]))))
+        .unwrap();
     b.handle.disconnect(a.id(), std::time::Duration::from_mins(10)).unwrap();
     let wrong = Response::Hello(HelloResponse::WrongNetwork(BlockHash([8; 32])));
     assert_eq!(answered(&mut a).await, (2, Ok(wrong)));
@@ -211,7 +229,8 @@ async fn garbage_on_every_protocol_is_refused_by_name_and_the_node_lives() {
             .find(|(request, _)| request.protocol() == protocol)
             .map(|(request, response)| (request.encode().unwrap(), response))
             .unwrap();
-        // A request that was given up before it left is nobody's fault: the first offence is the next one's.
+        // A request that was given up before it left is nobody's fault: the first offence is the
+        // next one's.
         assert_eq!(stranger.ask(&peer, Vec::new()).await.unwrap_or_default(), Vec::<u8>::new());
         let mut bad = vec![
             (good.0[..1].to_vec(), "malformed"),
@@ -223,16 +242,28 @@ async fn garbage_on_every_protocol_is_refused_by_name_and_the_node_lives() {
         for (bytes, code) in bad {
             assert_eq!(stranger.ask(&peer, bytes).await.unwrap_or_default(), Vec::<u8>::new());
             let (who, offence, reason) = misbehaved(&mut node).await;
-            let expected = if code == "too_large" { NetOffence::Oversized } else { NetOffence::MalformedRequest };
+            let expected = if code == "too_large" {
+                NetOffence::Oversized
+            } else {
+                NetOffence::MalformedRequest
+            };
             assert_eq!((who, offence), (me, expected));
             assert!(reason.starts_with(code), "{protocol:?}: {reason} is not {code}");
         }
         let mut random = proptest::test_runner::TestRunner::deterministic();
         for _ in 0..20 {
-            let bytes = proptest::collection::vec(proptest::num::u8::ANY, 1..500).new_tree(&mut random).unwrap();
-            assert_eq!(stranger.ask(&peer, bytes.current()).await.unwrap_or_default(), Vec::<u8>::new());
+            let bytes = proptest::collection::vec(proptest::num::u8::ANY, 1..500)
+                .new_tree(&mut random)
+                .unwrap();
+            assert_eq!(
+                stranger.ask(&peer, bytes.current()).await.unwrap_or_default(),
+                Vec::<u8>::new()
+            );
             let offence = misbehaved(&mut node).await.1;
-            assert!(matches!(offence, NetOffence::MalformedRequest | NetOffence::Oversized), "{offence:?}");
+            assert!(
+                matches!(offence, NetOffence::MalformedRequest | NetOffence::Oversized),
+                "{offence:?}"
+            );
         }
         let (request, response) = good;
         let expected = response.encode().unwrap();

@@ -83,11 +83,16 @@ impl Stranger {
                     )],
                     request_response::Config::default(),
                 ),
-                gossip: gossipsub::Behaviour::new(gossipsub::MessageAuthenticity::Signed(keypair.clone()), gossip)
-                    .unwrap(),
+                gossip: gossipsub::Behaviour::new(
+                    gossipsub::MessageAuthenticity::Signed(keypair.clone()),
+                    gossip,
+                )
+                .unwrap(),
             })
             .unwrap()
-            .with_swarm_config(|config| config.with_idle_connection_timeout(Duration::from_mins(10)))
+            .with_swarm_config(|config| {
+                config.with_idle_connection_timeout(Duration::from_mins(10))
+            })
             .build();
         if subscribes {
             for topic in Topic::ALL {
@@ -130,11 +135,9 @@ impl Stranger {
     pub(super) async fn hears_subscription(&mut self, topic: Topic) {
         let hash = Self::topic(topic).hash();
         self.until(|event| match event {
-            SwarmEvent::Behaviour(StrangerBehaviourEvent::Gossip(gossipsub::Event::Subscribed { topic, .. }))
-                if topic == hash =>
-            {
-                Some(())
-            }
+            SwarmEvent::Behaviour(StrangerBehaviourEvent::Gossip(
+                gossipsub::Event::Subscribed { topic, .. },
+            )) if topic == hash => Some(()),
             _ => None,
         })
         .await;
@@ -153,14 +156,15 @@ impl Stranger {
     pub(super) async fn ask(&mut self, peer: &libp2p::PeerId, bytes: Vec<u8>) -> Option<Vec<u8>> {
         let id = self.swarm.behaviour_mut().requests.send_request(peer, bytes);
         self.until(|event| match event {
-            SwarmEvent::Behaviour(StrangerBehaviourEvent::Requests(request_response::Event::Message {
-                message: request_response::Message::Response { request_id, response },
-                ..
-            })) if request_id == id => Some(Some(response)),
-            SwarmEvent::Behaviour(StrangerBehaviourEvent::Requests(request_response::Event::OutboundFailure {
-                request_id,
-                ..
-            })) if request_id == id => Some(None),
+            SwarmEvent::Behaviour(StrangerBehaviourEvent::Requests(
+                request_response::Event::Message {
+                    message: request_response::Message::Response { request_id, response },
+                    ..
+                },
+            )) if request_id == id => Some(Some(response)),
+            SwarmEvent::Behaviour(StrangerBehaviourEvent::Requests(
+                request_response::Event::OutboundFailure { request_id, .. },
+            )) if request_id == id => Some(None),
             _ => None,
         })
         .await
@@ -169,10 +173,12 @@ impl Stranger {
     /// Answers every request with these bytes, for as long as it is polled.
     pub(super) async fn answer_all(mut self, bytes: Vec<u8>) {
         loop {
-            if let SwarmEvent::Behaviour(StrangerBehaviourEvent::Requests(request_response::Event::Message {
-                message: request_response::Message::Request { channel, .. },
-                ..
-            })) = self.swarm.select_next_some().await
+            if let SwarmEvent::Behaviour(StrangerBehaviourEvent::Requests(
+                request_response::Event::Message {
+                    message: request_response::Message::Request { channel, .. },
+                    ..
+                },
+            )) = self.swarm.select_next_some().await
             {
                 let _ = self.swarm.behaviour_mut().requests.send_response(channel, bytes.clone());
             }

@@ -2,31 +2,45 @@
 
 use crate::{chain::ChainSummary, sync::Phase};
 
-/// With less room on the disk than this the next batch of blocks may not fit: 64 MiB of bodies are written at once.
+/// With less room on the disk than this the next batch of blocks may not fit: 64 MiB of bodies are
+/// written at once.
 const LEAST_DISK: u64 = 64 << 20;
 
 /// Why the node is not ready; nothing when it is.
 ///
-/// A node alone is ready: it serves its user, and the first of the friends is alone until the second comes.
-pub(super) fn reasons(phase: Phase, summary: &ChainSummary, busy: bool, disk_free: Option<u64>) -> Vec<String> {
+/// A node alone is ready: it serves its user, and the first of the friends is alone until the
+/// second comes.
+pub(super) fn reasons(
+    phase: Phase,
+    summary: &ChainSummary,
+    busy: bool,
+    disk_free: Option<u64>,
+) -> Vec<String> {
     let (height, best) = (summary.tip.height, summary.best_header.height);
     let phase = match phase {
         Phase::Synced | Phase::Alone => None,
         Phase::Starting => Some("starting: no friend has said yet how far the chain is".to_owned()),
-        Phase::Syncing => {
-            Some(format!("syncing: at height {height} of {best}, {} blocks behind", best.saturating_sub(height)))
-        }
-        Phase::Stalled => {
-            Some(format!("stalled: a friend claims a better chain, but nothing comes; at height {height} of {best}"))
-        }
+        Phase::Syncing => Some(format!(
+            "syncing: at height {height} of {best}, {} blocks behind",
+            best.saturating_sub(height)
+        )),
+        Phase::Stalled => Some(format!(
+            "stalled: a friend claims a better chain, but nothing comes; at height {height} of \
+             {best}"
+        )),
         Phase::Diverged => Some(format!(
-            "diverged: at height {height}, and another branch has more work; status names both, accept-branch decides"
+            "diverged: at height {height}, and another branch has more work; status names both, \
+             accept-branch decides"
         )),
     };
     let busy = busy.then(|| "busy: the chain's queue is more than half full".to_owned());
-    let disk = disk_free
-        .filter(|free| *free < LEAST_DISK)
-        .map(|free| format!("disk: {} MiB are free where the data is, {} are needed", free >> 20, LEAST_DISK >> 20));
+    let disk = disk_free.filter(|free| *free < LEAST_DISK).map(|free| {
+        format!(
+            "disk: {} MiB are free where the data is, {} are needed",
+            free >> 20,
+            LEAST_DISK >> 20
+        )
+    });
     phase.into_iter().chain(busy).chain(disk).collect()
 }
 

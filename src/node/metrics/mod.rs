@@ -1,8 +1,10 @@
-//! Health and metrics, for whoever watches the node from outside: read only, on a listener of its own.
+//! Health and metrics, for whoever watches the node from outside: read only, on a listener of its
+//! own.
 //!
-//! `/livez`: no thread or task of the node has ended, and its tasks answer; a chain thread may be at one piece of work for
-//! minutes, and is not asked. `/readyz`: it keeps up with its friends, or why it does not. `/metrics`: what
-//! is measured, as OpenMetrics. What is asked here costs the chain thread nothing: the numbers are those that flow anyway.
+//! `/livez`: no thread or task of the node has ended, and its tasks answer; a chain thread may be
+//! at one piece of work for minutes, and is not asked. `/readyz`: it keeps up with its friends, or
+//! why it does not. `/metrics`: what is measured, as OpenMetrics. What is asked here costs the
+//! chain thread nothing: the numbers are those that flow anyway.
 
 mod health;
 mod server;
@@ -30,7 +32,8 @@ use crate::{
     sync::Phase,
 };
 
-/// How long the node's tasks have for an answer that costs them nothing: a task that takes longer is stuck.
+/// How long the node's tasks have for an answer that costs them nothing: a task that takes longer
+/// is stuck.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What the router counts, each series at zero, so that the first of a kind shows as a rise.
@@ -133,8 +136,14 @@ impl Monitor {
         if ledger.chain.is_closed() {
             return Err("the chain thread has ended: the log says why\n".to_owned());
         }
-        timeout(PATIENCE, router.status()).await.map_err(|_| health::stuck("node"))?.map_err(|error| line(&error))?;
-        timeout(PATIENCE, net.peers()).await.map_err(|_| health::stuck("network"))?.map_err(|error| line(&error))?;
+        timeout(PATIENCE, router.status())
+            .await
+            .map_err(|_| health::stuck("node"))?
+            .map_err(|error| line(&error))?;
+        timeout(PATIENCE, net.peers())
+            .await
+            .map_err(|_| health::stuck("network"))?
+            .map_err(|error| line(&error))?;
         Ok(())
     }
 
@@ -158,9 +167,11 @@ impl Monitor {
         let Watched { ledger, net, router, datadir, .. } = &self.0.watched;
         let live = timeout(PATIENCE, router.status()).await.map_err(|_| health::stuck("node"))?;
         let peers = timeout(PATIENCE, net.peers()).await.map_err(|_| health::stuck("network"))?;
-        let (live, peers) = (live.map_err(|error| line(&error))?, peers.map_err(|error| line(&error))?);
+        let (live, peers) =
+            (live.map_err(|error| line(&error))?, peers.map_err(|error| line(&error))?);
         let datadir = datadir.clone();
-        let machine = blocking(move || Machine::look(&datadir)).await.map_err(|error| line(&error))?;
+        let machine =
+            blocking(move || Machine::look(&datadir)).await.map_err(|error| line(&error))?;
         let summary = ledger.chain.summary();
         let phase = if summary.diverged.is_some() { Phase::Diverged } else { live.progress.phase };
         Ok(Look { live, peers, summary, phase, busy: ledger.chain.busy(), machine })
@@ -176,7 +187,8 @@ impl Monitor {
         node.work.set(summary.tip.work.to_f64());
         node.tip_age.set(now.saturating_sub(summary.tip.time) as f64 / 1_000.0);
         node.set_phase(Phase::ALL.map(Phase::name), phase.name());
-        node.sync_blocks_behind.set(gauge(summary.best_header.height.saturating_sub(summary.tip.height)));
+        node.sync_blocks_behind
+            .set(gauge(summary.best_header.height.saturating_sub(summary.tip.height)));
         node.sync_blocks_per_second.set(gauge(live.progress.blocks_per_second));
         node.mempool_trades.set(gauge(summary.mempool));
         node.mempool.set(gauge(summary.mempool_bytes));
@@ -184,7 +196,11 @@ impl Monitor {
         node.peers.set(gauge(live.peers));
         for (inbound, quic) in [(false, false), (false, true), (true, false), (true, true)] {
             let alike = |end: &&ConnectionSnapshot| end.inbound == inbound && end.is_quic() == quic;
-            node.set_connections(inbound, quic, peers.iter().flat_map(|peer| &peer.connections).filter(alike).count());
+            node.set_connections(
+                inbound,
+                quic,
+                peers.iter().flat_map(|peer| &peer.connections).filter(alike).count(),
+            );
         }
         node.clock_offset.set(live.clock_offset_ms.unwrap_or(0) as f64 / 1_000.0);
         let miner = &self.0.watched.ledger.miner;

@@ -1,7 +1,8 @@
 //! The listener: GET and HEAD of three pages, for whoever can reach it, friend or not.
 //!
-//! So everything is bounded: how many are served at once, the bytes and the time of a request's head, and how long its
-//! reader may take. A connection bears one request. Whoever comes beyond that waits in the system's queue.
+//! So everything is bounded: how many are served at once, the bytes and the time of a request's
+//! head, and how long its reader may take. A connection bears one request. Whoever comes beyond
+//! that waits in the system's queue.
 
 use std::{
     collections::HashMap,
@@ -70,10 +71,11 @@ pub(in crate::node) struct Listener {
 type Shown = Arc<OnceLock<Monitor>>;
 
 impl Listener {
-    /// Takes the port, and answers at once: whoever watches must not take a node for dead that opens a large chain, or
-    /// mends it.
+    /// Takes the port, and answers at once: whoever watches must not take a node for dead that
+    /// opens a large chain, or mends it.
     pub(in crate::node) async fn start(address: SocketAddr) -> Result<Self, RpcError> {
-        let listener = TcpListener::bind(address).await.map_err(|cause| bind_error(address, &cause))?;
+        let listener =
+            TcpListener::bind(address).await.map_err(|cause| bind_error(address, &cause))?;
         let address = listener.local_addr().map_err(RpcError::internal)?;
         let shown = Shown::default();
         let (stop, stopped) = oneshot::channel();
@@ -102,10 +104,14 @@ fn bind_error(address: SocketAddr, cause: &io::Error) -> RpcError {
         io::ErrorKind::AddrInUse => RpcError::new(
             "metrics_port_in_use",
             format!(
-                "the metrics cannot be shown on {address}: the port is in use; give another with --metrics IP:PORT"
+                "the metrics cannot be shown on {address}: the port is in use; give another with \
+                 --metrics IP:PORT"
             ),
         ),
-        _ => RpcError::new("metrics_bind", format!("the metrics cannot be shown on {address}: {cause}")),
+        _ => RpcError::new(
+            "metrics_bind",
+            format!("the metrics cannot be shown on {address}: {cause}"),
+        ),
     }
 }
 

@@ -36,7 +36,8 @@ impl Router {
             SyncAction::FetchMissing { read, limit } => {
                 let reader = self.ledger.reader.clone();
                 self.spawn_work(async move {
-                    let blocks = blocking(move || reader.missing_bodies(limit)).await.unwrap_or_default();
+                    let blocks =
+                        blocking(move || reader.missing_bodies(limit)).await.unwrap_or_default();
                     Some(Done::Sync(SyncEvent::Missing { read, blocks }))
                 });
             }
@@ -46,12 +47,17 @@ impl Router {
             }),
             SyncAction::AcceptHeaders { peer, headers } => self.spawn_work(async move {
                 let result = chain.accept_headers(headers, Origin::Peer(peer)).await;
-                Some(Done::Sync(SyncEvent::HeadersDone { peer, result: result.map_err(Into::into) }))
+                Some(Done::Sync(SyncEvent::HeadersDone {
+                    peer,
+                    result: result.map_err(Into::into),
+                }))
             }),
             SyncAction::AcceptBlock { peer, block } => {
                 let hash = block.hash();
                 let result = accept_block(chain, peer, block);
-                self.spawn_work(async move { Some(Done::Sync(SyncEvent::BlockDone { hash, result: result.await })) });
+                self.spawn_work(async move {
+                    Some(Done::Sync(SyncEvent::BlockDone { hash, result: result.await }))
+                });
             }
             SyncAction::AcceptTrade { peer, transaction } => {
                 let txid = transaction.txid();
@@ -79,7 +85,9 @@ impl Router {
                 };
                 self.publish(&gossip);
             }
-            RelayAction::Verdict { message, verdict } => log_unsent(self.net.verdict(message, net_verdict(verdict))),
+            RelayAction::Verdict { message, verdict } => {
+                log_unsent(self.net.verdict(message, net_verdict(verdict)))
+            }
             RelayAction::CheckSolved { header } => {
                 let hash = header.hash();
                 self.spawn_work(async move {
@@ -94,18 +102,25 @@ impl Router {
                 let hash = header.hash();
                 self.spawn_work(async move {
                     let result = chain.accept_headers(vec![*header], Origin::Peer(peer)).await;
-                    Some(Done::Relay(RelayEvent::HeaderDone { hash, result: result.map_err(Into::into) }))
+                    Some(Done::Relay(RelayEvent::HeaderDone {
+                        hash,
+                        result: result.map_err(Into::into),
+                    }))
                 });
             }
-            RelayAction::Rebuild { hash, header, coinbase, short_ids } => self.spawn_work(async move {
-                let rebuilt = chain.rebuild(*header, *coinbase, short_ids).await.ok()?;
-                Some(Done::Relay(RelayEvent::Rebuilt { hash, rebuilt }))
-            }),
+            RelayAction::Rebuild { hash, header, coinbase, short_ids } => {
+                self.spawn_work(async move {
+                    let rebuilt = chain.rebuild(*header, *coinbase, short_ids).await.ok()?;
+                    Some(Done::Relay(RelayEvent::Rebuilt { hash, rebuilt }))
+                })
+            }
             RelayAction::Request { peer, id, request } => self.ask_sync(peer, id, request),
             RelayAction::AcceptBlock { peer, block } => {
                 let hash = block.hash();
                 let result = accept_block(chain, peer, block);
-                self.spawn_work(async move { Some(Done::Relay(RelayEvent::BlockDone { hash, result: result.await })) });
+                self.spawn_work(async move {
+                    Some(Done::Relay(RelayEvent::BlockDone { hash, result: result.await }))
+                });
             }
             RelayAction::AcceptTrade { peer, transaction } => {
                 let txid = transaction.txid();
@@ -122,12 +137,14 @@ impl Router {
                 });
             }
             RelayAction::AskStatus { peer } => self.say_hello(peer),
-            RelayAction::Penalise { peer, offence, reason } => self.penalise(peer, offence, &reason),
+            RelayAction::Penalise { peer, offence, reason } => {
+                self.penalise(peer, offence, &reason)
+            }
         }
     }
 
-    /// While a better chain is on its way, mining on ours would be for nothing. By the phase now, whichever change it was
-    /// that asked for it.
+    /// While a better chain is on its way, mining on ours would be for nothing. By the phase now,
+    /// whichever change it was that asked for it.
     pub(super) fn apply_mining_mode(&self) {
         let mode = match self.sync.progress().phase {
             Phase::Starting | Phase::Syncing => MiningMode::Off,
@@ -158,7 +175,8 @@ impl Router {
         }
     }
 
-    /// Publishes; what cannot leave now is not lost for good: trades are announced again, blocks are found by sync.
+    /// Publishes; what cannot leave now is not lost for good: trades are announced again, blocks
+    /// are found by sync.
     fn publish(&self, gossip: &Gossip) {
         if let Err(error) = self.net.publish(gossip) {
             tracing::debug!(%error, "gossip was not published");
@@ -166,8 +184,8 @@ impl Router {
     }
 }
 
-/// Hands a block to the chain at once, so that blocks get there in the order in which they were handed over; the future
-/// waits for what comes of it.
+/// Hands a block to the chain at once, so that blocks get there in the order in which they were
+/// handed over; the future waits for what comes of it.
 fn accept_block(
     chain: ChainHandle,
     peer: PeerId,
@@ -184,7 +202,11 @@ fn accept_block(
     }
 }
 
-async fn accept_trade(chain: &ChainHandle, peer: PeerId, transaction: Box<Transaction>) -> Result<(), Refused> {
+async fn accept_trade(
+    chain: &ChainHandle,
+    peer: PeerId,
+    transaction: Box<Transaction>,
+) -> Result<(), Refused> {
     chain.accept_trade(*transaction, Origin::Peer(peer)).await.map(drop).map_err(Into::into)
 }
 

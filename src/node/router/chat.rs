@@ -14,15 +14,23 @@ use crate::{
         },
     },
     primitives::PeerId,
-    wire::{ChatGossip, ChatRequest, ChatResponse, Gossip, MessageId, Request, Response, SignedLine},
+    wire::{
+        ChatGossip, ChatRequest, ChatResponse, Gossip, MessageId, Request, Response, SignedLine,
+    },
 };
 
 /// Lines of the outbox that are under way to one friend at once.
 const OUTBOX_BATCH: usize = 16;
 
 impl Router {
-    /// A line to one friend: kept first, then sent if the friend is here; answered once it is delivered, or queued.
-    pub(super) fn chat(&self, friend: String, text: String, reply: oneshot::Sender<Result<ChatSent, RpcError>>) {
+    /// A line to one friend: kept first, then sent if the friend is here; answered once it is
+    /// delivered, or queued.
+    pub(super) fn chat(
+        &self,
+        friend: String,
+        text: String,
+        reply: oneshot::Sender<Result<ChatSent, RpcError>>,
+    ) {
         let (friends, done) = (self.friends.clone(), self.done.clone());
         let here: Vec<PeerId> = self.connected.keys().copied().collect();
         self.spawn_work(async move {
@@ -32,7 +40,8 @@ impl Router {
                 let mut state = ChatState::Queued;
                 if here.contains(&peer) {
                     let (waiter, delivered) = oneshot::channel();
-                    let line = Done::Line { line: Box::new(sent.line), id: sent.id, waiter: Some(waiter) };
+                    let line =
+                        Done::Line { line: Box::new(sent.line), id: sent.id, waiter: Some(waiter) };
                     // The router has ended: the line stays queued.
                     if done.send(line).await.is_ok() && delivered.await.unwrap_or(false) {
                         state = ChatState::Delivered;
@@ -47,9 +56,14 @@ impl Router {
     }
 
     /// A line to all.
-    pub(super) fn broadcast(&self, text: String, reply: oneshot::Sender<Result<BroadcastSent, RpcError>>) {
+    pub(super) fn broadcast(
+        &self,
+        text: String,
+        reply: oneshot::Sender<Result<BroadcastSent, RpcError>>,
+    ) {
         let (friends, net) = (self.friends.clone(), self.net.clone());
-        let peers = u32::try_from(self.connected.values().filter(|state| state.status.is_some()).count());
+        let peers =
+            u32::try_from(self.connected.values().filter(|state| state.status.is_some()).count());
         let peers = peers.unwrap_or(u32::MAX);
         self.spawn_work(async move {
             let sent = async {
@@ -64,7 +78,12 @@ impl Router {
     }
 
     /// Sends a line that is kept to its receiver, who is here.
-    pub(super) fn send_line(&mut self, line: SignedLine, id: MessageId, waiter: Option<oneshot::Sender<bool>>) {
+    pub(super) fn send_line(
+        &mut self,
+        line: SignedLine,
+        id: MessageId,
+        waiter: Option<oneshot::Sender<bool>>,
+    ) {
         if let Some(to) = line.to {
             if waiter.is_some() {
                 self.awaited.insert(id);
@@ -126,7 +145,8 @@ impl Router {
             let (response, done) = match friends.receive_direct(peer, line, now()).await {
                 Ok(_) => (ChatResponse::Delivered, None),
                 Err(error) => {
-                    let response = error.refusal().map_or(ChatResponse::Busy, ChatResponse::Refused);
+                    let response =
+                        error.refusal().map_or(ChatResponse::Busy, ChatResponse::Refused);
                     (response, offence(peer, &error))
                 }
             };
@@ -142,12 +162,14 @@ impl Router {
         }
         self.spawn_work(async move {
             let received = match gossip {
-                ChatGossip::Line(line) => {
-                    friends.receive_broadcast(line, now()).await.map(|receipt| matches!(receipt, Receipt::New(_)))
-                }
-                ChatGossip::Quit(quit) => {
-                    friends.receive_quit(quit, now()).await.map(|receipt| receipt == QuitReceipt::New)
-                }
+                ChatGossip::Line(line) => friends
+                    .receive_broadcast(line, now())
+                    .await
+                    .map(|receipt| matches!(receipt, Receipt::New(_))),
+                ChatGossip::Quit(quit) => friends
+                    .receive_quit(quit, now())
+                    .await
+                    .map(|receipt| receipt == QuitReceipt::New),
             };
             let (verdict, done) = match received {
                 Ok(true) => (Verdict::Accept, None),

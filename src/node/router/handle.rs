@@ -60,9 +60,13 @@ impl RouterHandle {
         (Self { commands }, receiver)
     }
 
-    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> NodeCommand) -> Result<T, RpcError> {
+    async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<T>) -> NodeCommand,
+    ) -> Result<T, RpcError> {
         let (reply, answer) = oneshot::channel();
-        let stopping = || RpcError::new("stopping", "the node is stopping: start it again, then try again");
+        let stopping =
+            || RpcError::new("stopping", "the node is stopping: start it again, then try again");
         self.commands.send(command(reply)).await.map_err(|_| stopping())?;
         answer.await.map_err(|_| stopping())
     }
@@ -83,7 +87,11 @@ impl RouterHandle {
     }
 
     /// Sends a line to one friend.
-    pub(in crate::node) async fn chat(&self, friend: String, text: String) -> Result<ChatSent, RpcError> {
+    pub(in crate::node) async fn chat(
+        &self,
+        friend: String,
+        text: String,
+    ) -> Result<ChatSent, RpcError> {
         self.ask(|reply| NodeCommand::Chat { friend, text, reply }).await?
     }
 
@@ -103,7 +111,9 @@ impl RouterHandle {
             }
             SyncOutcome::NoPeers => refused(
                 "alone",
-                "no friend is connected, so there is nobody to ask: see peers, or give start-node a --peer".to_owned(),
+                "no friend is connected, so there is nobody to ask: see peers, or give start-node \
+                 a --peer"
+                    .to_owned(),
             ),
             SyncOutcome::NoAnswer => refused(
                 "no_answer",
@@ -111,28 +121,41 @@ impl RouterHandle {
             ),
             SyncOutcome::Stalled => refused(
                 "stalled",
-                format!("a friend claims a better chain, but nothing comes; the chain is at height {}", report.height),
+                format!(
+                    "a friend claims a better chain, but nothing comes; the chain is at \
+                     height {}",
+                    report.height
+                ),
             ),
             SyncOutcome::Diverged => refused(
                 "diverged",
                 format!(
-                    "all news are here, but a branch with more work parts from ours at {} too deep to be taken by itself: \
+                    "all news are here, but a branch with more work parts from ours at {} too \
+                     deep to be taken by itself: \
                      status names both, accept-branch takes the other",
                     report.height
                 ),
             ),
-            SyncOutcome::Busy => refused("busy", "many sync commands are under way: try again in a moment".to_owned()),
+            SyncOutcome::Busy => refused(
+                "busy",
+                "many sync commands are under way: try again in a moment".to_owned(),
+            ),
         }
     }
 
     /// Refuses a peer from now on, or no longer.
-    pub(in crate::node) async fn ban(&self, peer: PeerId, banned: bool) -> Result<BanState, RpcError> {
+    pub(in crate::node) async fn ban(
+        &self,
+        peer: PeerId,
+        banned: bool,
+    ) -> Result<BanState, RpcError> {
         self.ask(|reply| NodeCommand::Ban { peer, banned, reply }).await
     }
 
     /// Ends the node.
     pub(in crate::node) fn stop(&self) {
-        // A full queue of commands that wait must not keep a node from ending; a closed one has ended.
+        // A full queue of commands that wait must not keep a node from ending; a closed one has
+        // ended.
         let commands = self.commands.clone();
         tokio::spawn(async move { commands.send(NodeCommand::Stop).await });
     }

@@ -14,15 +14,18 @@ use crate::{
     relay::{self, RelayEvent},
     sync::{self, RequestFailure, SyncEvent},
     wire::{
-        ChatResponse, FriendsRequest, FriendsResponse, Gossip, HelloRequest, HelloResponse, ItemId, PROTOCOL_VERSION,
-        Refusal, Request, Response, SignedProfile, Status, SyncRequest, SyncResponse,
+        ChatResponse, FriendsRequest, FriendsResponse, Gossip, HelloRequest, HelloResponse, ItemId,
+        PROTOCOL_VERSION, Refusal, Request, Response, SignedProfile, Status, SyncRequest,
+        SyncResponse,
     },
 };
 
-/// Hellos that a peer may say in a minute: news once a second and questions every two seconds are a third of it.
+/// Hellos that a peer may say in a minute: news once a second and questions every two seconds are a
+/// third of it.
 const MAX_HELLOS: u32 = 240;
 
-/// Requests on `friends` that a peer may make in a minute: a hello's two, and a new profile now and then.
+/// Requests on `friends` that a peer may make in a minute: a hello's two, and a new profile now and
+/// then.
 const MAX_FRIENDS_REQUESTS: u32 = 30;
 
 /// A peer of another network is not dialed again for this long.
@@ -32,27 +35,41 @@ impl Router {
     pub(super) fn on_net(&mut self, event: NetEvent) {
         match event {
             NetEvent::Listening { address } => self.on_address(address),
-            NetEvent::PeerConnected { peer, address, inbound } => self.peer_connected(peer, address, inbound),
+            NetEvent::PeerConnected { peer, address, inbound } => {
+                self.peer_connected(peer, address, inbound)
+            }
             NetEvent::PeerDisconnected { peer, reason } => self.peer_disconnected(peer, reason),
-            NetEvent::RequestReceived { peer, reply, request } => self.on_request(peer, reply, request),
+            NetEvent::RequestReceived { peer, reply, request } => {
+                self.on_request(peer, reply, request)
+            }
             NetEvent::ResponseReceived { peer, id, result } => self.on_response(peer, id, result),
-            NetEvent::GossipReceived { message, gossip: Gossip::Trade(_) | Gossip::Block(_), .. }
-                if self.ledger.chain.busy() =>
-            {
+            NetEvent::GossipReceived {
+                message,
+                gossip: Gossip::Trade(_) | Gossip::Block(_),
+                ..
+            } if self.ledger.chain.busy() => {
                 log_unsent(self.net.verdict(message, Verdict::Ignore));
             }
             NetEvent::GossipReceived { peer, message, gossip } => match gossip {
                 Gossip::Chat(gossip) => self.chat_gossip(peer, message, gossip),
-                Gossip::Trade(gossip) => self.relay(RelayEvent::TradeGossip { peer, message, gossip }),
-                Gossip::Block(gossip) => self.relay(RelayEvent::BlockGossip { peer, message, gossip }),
+                Gossip::Trade(gossip) => {
+                    self.relay(RelayEvent::TradeGossip { peer, message, gossip })
+                }
+                Gossip::Block(gossip) => {
+                    self.relay(RelayEvent::BlockGossip { peer, message, gossip })
+                }
             },
-            NetEvent::Subscribed { peer, topic } => tracing::debug!(%peer, ?topic, "a peer listens"),
-            NetEvent::Discovered { peer, address } => tracing::debug!(%peer, address, "a peer was found"),
+            NetEvent::Subscribed { peer, topic } => {
+                tracing::debug!(%peer, ?topic, "a peer listens")
+            }
+            NetEvent::Discovered { peer, address } => {
+                tracing::debug!(%peer, address, "a peer was found")
+            }
             NetEvent::Misbehaved { peer, offence, reason } => {
                 let offence = match offence {
-                    NetOffence::MalformedRequest | NetOffence::MalformedResponse | NetOffence::MalformedGossip => {
-                        Offence::Malformed
-                    }
+                    NetOffence::MalformedRequest
+                    | NetOffence::MalformedResponse
+                    | NetOffence::MalformedGossip => Offence::Malformed,
                     NetOffence::Oversized => Offence::Oversized,
                 };
                 self.penalise(peer, offence, &reason);
@@ -170,7 +187,9 @@ impl Router {
 
     fn wrong_network(&mut self, peer: PeerId, network: NetworkId) {
         // Once is enough, whatever else it sends until it is gone.
-        let Some(state) = self.connected.get_mut(&peer).filter(|state| !state.foreign) else { return };
+        let Some(state) = self.connected.get_mut(&peer).filter(|state| !state.foreign) else {
+            return;
+        };
         state.foreign = true;
         events::WrongNetwork { peer, network }.emit();
         self.leave(peer, WRONG_NETWORK_PAUSE);
@@ -185,7 +204,11 @@ impl Router {
     /// After the first hello: who we are, and whom the other knows.
     fn introduce(&mut self, peer: PeerId) {
         if let Some(profile) = self.profile.clone() {
-            self.ask(peer, Purpose::Introduce, &Request::Friends(FriendsRequest::Introduce(profile)));
+            self.ask(
+                peer,
+                Purpose::Introduce,
+                &Request::Friends(FriendsRequest::Introduce(profile)),
+            );
         }
         self.ask(peer, Purpose::Explore, &Request::Friends(FriendsRequest::Explore));
         self.send_outbox(peer);
@@ -197,7 +220,11 @@ impl Router {
         let met = self.connected.iter().filter(|(_, state)| state.status.is_some());
         let peers: Vec<PeerId> = met.map(|(peer, _)| *peer).collect();
         for peer in peers {
-            self.ask(peer, Purpose::Introduce, &Request::Friends(FriendsRequest::Introduce(profile.clone())));
+            self.ask(
+                peer,
+                Purpose::Introduce,
+                &Request::Friends(FriendsRequest::Introduce(profile.clone())),
+            );
         }
     }
 
@@ -206,11 +233,17 @@ impl Router {
             self.respond(
                 reply,
                 &match request {
-                    Request::Friends(_) => Response::Friends(FriendsResponse::Refused(Refusal::RateLimited)),
+                    Request::Friends(_) => {
+                        Response::Friends(FriendsResponse::Refused(Refusal::RateLimited))
+                    }
                     _ => Response::Hello(HelloResponse::Busy),
                 },
             );
-            return self.penalise(peer, Offence::Flooding, "it says hello, introduces itself or explores too often");
+            return self.penalise(
+                peer,
+                Offence::Flooding,
+                "it says hello, introduces itself or explores too often",
+            );
         }
         match request {
             Request::Hello(HelloRequest::Status(status)) => {
@@ -223,13 +256,16 @@ impl Router {
                 self.on_status(peer, status);
             }
             Request::Friends(FriendsRequest::Explore) => self.explore(reply),
-            Request::Friends(FriendsRequest::Introduce(profile)) => self.introduced(peer, reply, profile),
+            Request::Friends(FriendsRequest::Introduce(profile)) => {
+                self.introduced(peer, reply, profile)
+            }
             Request::Chat(request) => self.chat_request(peer, reply, request),
             Request::Sync(request) => self.serve(peer, reply, request),
         }
     }
 
-    /// Whether a peer has used up its requests of this minute: each costs a turn, and may cost a write to the disk.
+    /// Whether a peer has used up its requests of this minute: each costs a turn, and may cost a
+    /// write to the disk.
     fn asks_too_often(&mut self, peer: &PeerId, request: &Request) -> bool {
         let Some(state) = self.connected.get_mut(peer) else { return true };
         if state.minute.elapsed() >= Duration::from_mins(1) {
@@ -256,7 +292,10 @@ impl Router {
         }
         let (friends, net) = (self.friends.clone(), self.net.clone());
         self.spawn_work(async move {
-            let response = friends.explore_answer().await.map_or(FriendsResponse::Busy, FriendsResponse::Profiles);
+            let response = friends
+                .explore_answer()
+                .await
+                .map_or(FriendsResponse::Busy, FriendsResponse::Profiles);
             log_unsent(net.respond(reply, &Response::Friends(response)));
             None
         });
@@ -266,7 +305,11 @@ impl Router {
     fn introduced(&mut self, peer: PeerId, reply: ReplyId, profile: SignedProfile) {
         if profile.peer != peer {
             self.respond(reply, &Response::Friends(FriendsResponse::Refused(Refusal::NotYours)));
-            return self.penalise(peer, Offence::NotTheAuthor, "it introduced somebody else as itself");
+            return self.penalise(
+                peer,
+                Offence::NotTheAuthor,
+                "it introduced somebody else as itself",
+            );
         }
         if self.friends.is_busy() {
             return self.respond(reply, &Response::Friends(FriendsResponse::Busy));
@@ -332,7 +375,9 @@ impl Router {
         }
         let (friends, addresses) = (self.friends.clone(), profile.addresses.clone());
         self.spawn_work(async move {
-            if let Err(error) = friends.add_addresses(peer, addresses, AddressSource::Profile, now()).await {
+            if let Err(error) =
+                friends.add_addresses(peer, addresses, AddressSource::Profile, now()).await
+            {
                 tracing::warn!(%error, "addresses could not be kept");
             }
             None
@@ -355,7 +400,8 @@ impl Router {
             let response = match request {
                 SyncRequest::GetBlocks(request) => {
                     let _permit = disk().await?;
-                    let (response, count) = blocking(move || serve::inv(&reader, &request)).await.unwrap_or((busy, 0));
+                    let (response, count) =
+                        blocking(move || serve::inv(&reader, &request)).await.unwrap_or((busy, 0));
                     if count > 0 {
                         events::HeadersServed { peer, message: "getblocks", count }.emit();
                     }
@@ -445,7 +491,10 @@ pub(super) fn log_unsent(result: Result<(), crate::net::CommandError>) {
 }
 
 /// The trades among `items` that wait in the mempool, in their order.
-async fn waiting_trades(chain: &crate::chain::ChainHandle, items: &[ItemId]) -> Vec<Option<Arc<Transaction>>> {
+async fn waiting_trades(
+    chain: &crate::chain::ChainHandle,
+    items: &[ItemId],
+) -> Vec<Option<Arc<Transaction>>> {
     let id_of = |item: &ItemId| match item {
         ItemId::Trade(txid) => Some(*txid),
         ItemId::Block(_) => None,
@@ -458,7 +507,9 @@ fn sync_result(result: Result<Response, RequestError>) -> Result<SyncResponse, R
     match result {
         Ok(Response::Sync(response)) => Ok(response),
         Ok(_) => Err(RequestFailure::Malformed("an answer of another protocol".to_owned())),
-        Err(error @ RequestError::Malformed { .. }) => Err(RequestFailure::Malformed(error.to_string())),
+        Err(error @ RequestError::Malformed { .. }) => {
+            Err(RequestFailure::Malformed(error.to_string()))
+        }
         Err(RequestError::Unsupported(_)) => Err(RequestFailure::Unsupported),
         Err(RequestError::TimedOut { .. }) => Err(RequestFailure::TimedOut),
         Err(_) => Err(RequestFailure::Disconnected),

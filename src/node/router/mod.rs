@@ -1,9 +1,10 @@
-//! The node task: what the network, the chain, the miners and the commands say goes through here, and what the machines
-//! of sync and relay answer is carried out.
+//! The node task: what the network, the chain, the miners and the commands say goes through here,
+//! and what the machines of sync and relay answer is carried out.
 //!
-//! Owned by itself alone; asked through [`RouterHandle`]. It never waits for the chain, the disk or a peer: it spawns a
-//! small task for each question, and the answer comes back as a [`Done`]. The number of such tasks is bounded by
-//! what the machines keep in flight, by the requests that `net` lets in, and by the queue of commands.
+//! Owned by itself alone; asked through [`RouterHandle`]. It never waits for the chain, the disk or
+//! a peer: it spawns a small task for each question, and the answer comes back as a [`Done`]. The
+//! number of such tasks is bounded by what the machines keep in flight, by the requests that `net`
+//! lets in, and by the queue of commands.
 
 mod actions;
 mod chat;
@@ -39,7 +40,9 @@ use crate::{
     net::{GossipId, Identity, NetEvent, NetHandle},
     node::rpc::types::{BanState, ConsoleEvent},
     peers::{Ban, Offence, Peers},
-    primitives::{Address, BlockHash, Header, PeerId, TxId, UnixMillis, events, metrics::EventMetrics},
+    primitives::{
+        Address, BlockHash, Header, PeerId, TxId, UnixMillis, events, metrics::EventMetrics,
+    },
     relay::{Relay, RelayConfig, RelayEvent},
     sync::{Sync, SyncConfig, SyncEvent, SyncReport},
     wire::{MessageId, SignedLine, SignedProfile, Status, limits::MAX_ADDRESSES},
@@ -58,8 +61,8 @@ const ADMITTED: usize = 64;
 const TICK: Duration = Duration::from_millis(250);
 
 /// Why the friends thread has ended: it says more in the log.
-const FRIENDS_FAILED: &str =
-    "friends.redb could not be read or written: check the disk's free space and health, then start again";
+const FRIENDS_FAILED: &str = "friends.redb could not be read or written: check the disk's free \
+     space and health, then start again";
 
 /// How often what time has healed is forgotten, and what waits is tried again.
 const HOUSEKEEPING: Duration = Duration::from_secs(30);
@@ -238,7 +241,10 @@ impl Router {
         };
         let router = Self {
             sync: Sync::new(config),
-            relay: Relay::new(RelayConfig { spacing_ms: parts.network.params.spacing_ms, tip: summary.tip }),
+            relay: Relay::new(RelayConfig {
+                spacing_ms: parts.network.params.spacing_ms,
+                tip: summary.tip,
+            }),
             network: parts.network,
             identity: parts.identity,
             name: parts.name,
@@ -308,7 +314,8 @@ impl Router {
                 event = inbox.friends.recv() => match event {
                     Ok(event) => self.show_friends(event),
                     Err(broadcast::error::RecvError::Lagged(missed)) => {
-                        tracing::debug!(missed, "the console's feed missed some of what friends did");
+                        tracing::debug!(missed, "the console's feed missed some of what friends \
+                             did");
                     }
                     Err(broadcast::error::RecvError::Closed) => {}
                 },
@@ -350,12 +357,17 @@ impl Router {
                 self.metrics.tip_changed(disconnected.len(), connected.len());
                 if !disconnected.is_empty() {
                     let disconnected = u32::try_from(disconnected.len()).unwrap_or(u32::MAX);
-                    self.feed.push(ConsoleEvent::Reorganised { tip: tip.hash, height: tip.height, disconnected });
+                    self.feed.push(ConsoleEvent::Reorganised {
+                        tip: tip.hash,
+                        height: tip.height,
+                        disconnected,
+                    });
                 }
                 self.show_connected(&connected, &mined);
                 let summary = self.ledger.chain.summary();
                 // A branch that is not taken is no reason to keep our own to ourselves.
-                let best_header = if summary.diverged.is_some() { tip } else { summary.best_header };
+                let best_header =
+                    if summary.diverged.is_some() { tip } else { summary.best_header };
                 self.relay(RelayEvent::TipChanged { tip, best_header, connected, mined });
             }
             ChainEvent::TradeAccepted { entry, origin } => {
@@ -504,12 +516,15 @@ impl Router {
         }
     }
 
-    /// Signs our profile anew, if anything in it has changed: the name, where we listen, and where coins for us go.
+    /// Signs our profile anew, if anything in it has changed: the name, where we listen, and where
+    /// coins for us go.
     fn sign_profile(&self) {
-        let (friends, net, keyring) = (self.friends.clone(), self.net.clone(), self.keyring.clone());
+        let (friends, net, keyring) =
+            (self.friends.clone(), self.net.clone(), self.keyring.clone());
         let (name, before) = (self.name.clone(), self.profile.clone());
         self.spawn_work(async move {
-            let addresses: Vec<String> = net.addresses().await.ok()?.into_iter().take(MAX_ADDRESSES).collect();
+            let addresses: Vec<String> =
+                net.addresses().await.ok()?.into_iter().take(MAX_ADDRESSES).collect();
             let payment = keyring.first_address().await.map(|Address(owner)| owner);
             let unchanged = |before: &SignedProfile| {
                 before.name == name && before.addresses == addresses && before.payment == payment

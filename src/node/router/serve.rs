@@ -1,4 +1,5 @@
-//! Answers to what peers ask of the chain, from snapshots, on threads where the disk may be waited for.
+//! Answers to what peers ask of the chain, from snapshots, on threads where the disk may be waited
+//! for.
 
 use std::sync::Arc;
 
@@ -26,8 +27,8 @@ pub(super) fn mempool_ids(entries: &[MempoolEntry]) -> SyncResponse {
     SyncResponse::MempoolIds(entries.iter().take(MAX_MEMPOOL_IDS).map(|entry| entry.txid).collect())
 }
 
-/// Items in the order asked, until the budget is spent; always at least one. Trades come from the mempool, which only
-/// the chain thread knows: `trades` has them in the order asked.
+/// Items in the order asked, until the budget is spent; always at least one. Trades come from the
+/// mempool, which only the chain thread knows: `trades` has them in the order asked.
 pub(super) fn data(
     reader: &ChainReader,
     items: &[ItemId],
@@ -40,7 +41,9 @@ pub(super) fn data(
             break;
         }
         let answer = match item {
-            ItemId::Block(hash) => reader.block_bytes(hash).map(|bytes| Item::Block(ByteBuf::from(bytes))),
+            ItemId::Block(hash) => {
+                reader.block_bytes(hash).map(|bytes| Item::Block(ByteBuf::from(bytes)))
+            }
             ItemId::Trade(_) => {
                 let waiting = mempool.next().and_then(Option::as_ref);
                 waiting.map(|transaction| Item::Trade(ByteBuf::from(transaction.to_bytes())))

@@ -1,4 +1,5 @@
-//! What people are shown of all this: the consoles' events, and the answers about peers, addresses and clocks.
+//! What people are shown of all this: the consoles' events, and the answers about peers, addresses
+//! and clocks.
 
 use tokio::sync::oneshot;
 
@@ -14,7 +15,8 @@ use crate::{
     wire::limits::MAX_ADDRESSES,
 };
 
-/// A friend's clock further off than this is worth a word: well above what NTP and the network explain.
+/// A friend's clock further off than this is worth a word: well above what NTP and the network
+/// explain.
 const CLOCK_OFFSET_MS: u64 = 60_000;
 
 impl Router {
@@ -22,12 +24,15 @@ impl Router {
     pub(super) fn show_connected(&mut self, connected: &[(BlockHash, Height)], mined: &[TxId]) {
         let Some(&(hash, height)) = connected.last() else { return };
         let own = mined.iter().filter(|txid| self.own_trades.remove(txid)).copied();
-        let own: Vec<_> = own.map(|txid| ConsoleEvent::TradeMined { txid, block: hash, height }).collect();
+        let own: Vec<_> =
+            own.map(|txid| ConsoleEvent::TradeMined { txid, block: hash, height }).collect();
         let count = u32::try_from(connected.len()).unwrap_or(u32::MAX);
         let reader = self.ledger.reader.clone();
         self.spawn_work(async move {
             let notes = if count == 1 {
-                tokio::task::spawn_blocking(move || notes_of(&reader, &hash)).await.unwrap_or_default()
+                tokio::task::spawn_blocking(move || notes_of(&reader, &hash))
+                    .await
+                    .unwrap_or_default()
             } else {
                 Vec::new()
             };
@@ -36,8 +41,8 @@ impl Router {
         });
     }
 
-    /// Tells operator and consoles that there are two branches to choose between, and that there no longer are: once
-    /// each, however many blocks the branches grow by.
+    /// Tells operator and consoles that there are two branches to choose between, and that there no
+    /// longer are: once each, however many blocks the branches grow by.
     pub(super) fn show_divergence(&mut self, found: Option<Divergence>) {
         let fork = found.map(|found| found.fork);
         let before = std::mem::replace(&mut self.fork, fork);
@@ -46,9 +51,16 @@ impl Router {
         }
         if let Some(found) = found {
             let Divergence { fork_height, ours, theirs, .. } = found;
-            let (tip, height, branch, branch_height) = (ours.hash, ours.height, theirs.hash, theirs.height);
+            let (tip, height, branch, branch_height) =
+                (ours.hash, ours.height, theirs.hash, theirs.height);
             events::Diverged { tip, height, branch, branch_height, fork_height }.emit();
-            self.feed.push(ConsoleEvent::Diverged { tip, height, branch, branch_height, fork_height });
+            self.feed.push(ConsoleEvent::Diverged {
+                tip,
+                height,
+                branch,
+                branch_height,
+                fork_height,
+            });
         } else {
             let Tip { hash, height, .. } = self.ledger.chain.summary().tip;
             events::Reunited { tip: hash, height }.emit();
@@ -59,10 +71,14 @@ impl Router {
     /// What friends do, for the consoles.
     pub(super) fn show_friends(&mut self, event: FriendsEvent) {
         let shown = match event {
-            FriendsEvent::Joined { peer, name } => ConsoleEvent::FriendJoined { name: printable(&name), peer_id: peer },
-            FriendsEvent::Left { peer, name, how } => {
-                ConsoleEvent::FriendLeft { name: printable(&name), peer_id: peer, quit: how == Departure::Quit }
+            FriendsEvent::Joined { peer, name } => {
+                ConsoleEvent::FriendJoined { name: printable(&name), peer_id: peer }
             }
+            FriendsEvent::Left { peer, name, how } => ConsoleEvent::FriendLeft {
+                name: printable(&name),
+                peer_id: peer,
+                quit: how == Departure::Quit,
+            },
             FriendsEvent::Renamed { old, new, .. } => {
                 ConsoleEvent::Notice { text: printable(&format!("{old} is called {new} now")) }
             }
@@ -77,7 +93,9 @@ impl Router {
                 ConsoleEvent::ChatDelivered { to: printable(&name), id: id.to_string() }
             }
             FriendsEvent::Refused { name, why, .. } => ConsoleEvent::Notice {
-                text: printable(&format!("{name} refuses your line ({why:?}): it is not sent again")),
+                text: printable(&format!(
+                    "{name} refuses your line ({why:?}): it is not sent again"
+                )),
             },
         };
         self.feed.push(shown);
@@ -116,9 +134,11 @@ impl Router {
         let (net, me) = (self.net.clone(), self.identity.peer_id());
         self.spawn_work(async move {
             let addresses = net.addresses().await.unwrap_or_default();
-            let beyond: Vec<&String> = addresses.iter().filter(|address| !is_loopback(address)).collect();
+            let beyond: Vec<&String> =
+                addresses.iter().filter(|address| !is_loopback(address)).collect();
             let best = if beyond.is_empty() { addresses.iter().collect() } else { beyond };
-            let best = best.into_iter().take(MAX_ADDRESSES).map(|address| format!("{address}/p2p/{me}"));
+            let best =
+                best.into_iter().take(MAX_ADDRESSES).map(|address| format!("{address}/p2p/{me}"));
             // Whoever asked may have gone.
             let _ = reply.send(best.collect());
             None
@@ -127,7 +147,8 @@ impl Router {
 
     /// Our clock less the median of our friends', in ms.
     pub(super) fn clock_offset(&self) -> Option<i64> {
-        let mut offsets: Vec<i64> = self.connected.values().filter_map(|state| state.clock_offset_ms).collect();
+        let mut offsets: Vec<i64> =
+            self.connected.values().filter_map(|state| state.clock_offset_ms).collect();
         offsets.sort_unstable();
         let median = *offsets.get(offsets.len() / 2)?;
         Some(median.saturating_neg())
@@ -146,6 +167,10 @@ fn is_loopback(address: &str) -> bool {
 /// The texts of a block's notes, printable.
 fn notes_of(reader: &ChainReader, hash: &BlockHash) -> Vec<String> {
     let Some(info) = reader.block(hash) else { return Vec::new() };
-    let notes = info.block.transactions.iter().filter(|transaction| transaction.kind() == TransactionKind::Note);
+    let notes = info
+        .block
+        .transactions
+        .iter()
+        .filter(|transaction| transaction.kind() == TransactionKind::Note);
     notes.map(Transaction::memo_text).collect()
 }

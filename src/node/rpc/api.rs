@@ -1,5 +1,5 @@
-//! Every method behind the commands, as one trait for both ends: `FriendchainApiServer` is what the node implements,
-//! `FriendchainApiClient` what the command line calls, over HTTP or in process.
+//! Every method behind the commands, as one trait for both ends: `FriendchainApiServer` is what the
+//! node implements, `FriendchainApiClient` what the command line calls, over HTTP or in process.
 
 #![allow(missing_docs, reason = "the generated traits carry the methods' documentation")]
 
@@ -8,10 +8,11 @@ use jsonrpsee::proc_macros::rpc;
 use super::{
     error::RpcError,
     types::{
-        Account, AddressList, AuditReport, BalanceReport, BanState, BlockList, BlockView, BranchAccepted,
-        BroadcastSent, ChainCreated, ChatHistory, ChatSent, CreateBlockchain, CreateWallet, EventPage, FriendList,
-        InviteText, Joined, LeftChain, LockState, MinedBlocks, PeerList, Progress, ProofMade, ProofReport, RaiseFee,
-        Secret, SendTrade, StatusReport, Stopping, Submitted, Synced, TxList, TxView, WalletCreated, WriteNote,
+        Account, AddressList, AuditReport, BalanceReport, BanState, BlockList, BlockView,
+        BranchAccepted, BroadcastSent, ChainCreated, ChatHistory, ChatSent, CreateBlockchain,
+        CreateWallet, EventPage, FriendList, InviteText, Joined, LeftChain, LockState, MinedBlocks,
+        PeerList, Progress, ProofMade, ProofReport, RaiseFee, Secret, SendTrade, StatusReport,
+        Stopping, Submitted, Synced, TxList, TxView, WalletCreated, WriteNote,
     },
 };
 use crate::primitives::{Address, BlockHash, Height, PeerId, TxId};
@@ -73,7 +74,8 @@ pub trait FriendchainApi {
     #[method(name = "send")]
     async fn send(&self, request: SendTrade) -> Result<Submitted, RpcError>;
 
-    /// Replaces an own trade that waits by the same one with a higher fee. With `mine` it answers when that is mined.
+    /// Replaces an own trade that waits by the same one with a higher fee. With `mine` it answers
+    /// when that is mined.
     #[method(name = "raise_fee")]
     async fn raise_fee(&self, request: RaiseFee) -> Result<Submitted, RpcError>;
 
@@ -85,11 +87,15 @@ pub trait FriendchainApi {
     #[method(name = "mine")]
     async fn mine(&self, count: Option<u32>, to: Option<Address>) -> Result<MinedBlocks, RpcError>;
 
-    /// Blocks of the best chain, newest first, from a height (the tip) downward. Answers at least one where there is
-    /// one, and fewer than asked when there are more than [`MAX_PRINTED_BLOCKS`] or they are large: ask again from the
-    /// next height.
+    /// Blocks of the best chain, newest first, from a height (the tip) downward. Answers at least
+    /// one where there is one, and fewer than asked when there are more than [`MAX_PRINTED_BLOCKS`]
+    /// or they are large: ask again from the next height.
     #[method(name = "print_chain")]
-    async fn print_chain(&self, from: Option<Height>, limit: Option<u32>) -> Result<BlockList, RpcError>;
+    async fn print_chain(
+        &self,
+        from: Option<Height>,
+        limit: Option<u32>,
+    ) -> Result<BlockList, RpcError>;
 
     /// One block, by its hash or its height in decimal.
     #[method(name = "block")]
@@ -111,7 +117,8 @@ pub trait FriendchainApi {
     #[method(name = "reindex")]
     async fn reindex(&self) -> Result<AuditReport, RpcError>;
 
-    /// Takes the other branch of a diverged chain, up to its last block here; `block` is any of its blocks.
+    /// Takes the other branch of a diverged chain, up to its last block here; `block` is any of its
+    /// blocks.
     #[method(name = "accept_branch")]
     async fn accept_branch(&self, block: BlockHash) -> Result<BranchAccepted, RpcError>;
 
@@ -119,9 +126,14 @@ pub trait FriendchainApi {
     #[method(name = "prove")]
     async fn prove(&self, txid: TxId) -> Result<ProofMade, RpcError>;
 
-    /// What a proof is worth. Works without a chain. A proof that is not valid is an answer, with `valid` false.
+    /// What a proof is worth. Works without a chain. A proof that is not valid is an answer, with
+    /// `valid` false.
     #[method(name = "verify_proof")]
-    async fn verify_proof(&self, proof: String, trust: Option<BlockHash>) -> Result<ProofReport, RpcError>;
+    async fn verify_proof(
+        &self,
+        proof: String,
+        trust: Option<BlockHash>,
+    ) -> Result<ProofReport, RpcError>;
 
     /// The state of the node.
     #[method(name = "status")]
@@ -135,7 +147,8 @@ pub trait FriendchainApi {
     #[method(name = "friends")]
     async fn friends(&self) -> Result<FriendList, RpcError>;
 
-    /// A line to one friend: a name, a name with an id suffix, or a peer id. Answers once it is delivered, or queued.
+    /// A line to one friend: a name, a name with an id suffix, or a peer id. Answers once it is
+    /// delivered, or queued.
     #[method(name = "chat")]
     async fn chat(&self, friend: String, text: String) -> Result<ChatSent, RpcError>;
 
@@ -145,7 +158,11 @@ pub trait FriendchainApi {
 
     /// The newest chat lines that are kept, of one friend or all; oldest first.
     #[method(name = "history")]
-    async fn history(&self, friend: Option<String>, limit: Option<u32>) -> Result<ChatHistory, RpcError>;
+    async fn history(
+        &self,
+        friend: Option<String>,
+        limit: Option<u32>,
+    ) -> Result<ChatHistory, RpcError>;
 
     /// Asks a friend, or all, for news, and answers when there is none left.
     #[method(name = "sync")]
@@ -167,8 +184,9 @@ pub trait FriendchainApi {
     #[method(name = "progress")]
     async fn progress(&self) -> Result<Option<Progress>, RpcError>;
 
-    /// The console's feed: events from a place in it on, waiting up to so many ms, at most [`MAX_EVENTS_WAIT_MS`], for
-    /// the first. At place 0 it answers at once: no events, and the place of the next one.
+    /// The console's feed: events from a place in it on, waiting up to so many ms, at most
+    /// [`MAX_EVENTS_WAIT_MS`], for the first. At place 0 it answers at once: no events, and the
+    /// place of the next one.
     #[method(name = "events")]
     async fn events(&self, after: u64, wait_ms: u64) -> Result<EventPage, RpcError>;
 }

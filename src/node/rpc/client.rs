@@ -1,4 +1,5 @@
-//! The client's end: over HTTP to a running node, or in process to methods that this process serves itself.
+//! The client's end: over HTTP to a running node, or in process to methods that this process serves
+//! itself.
 
 use std::{fmt, net::SocketAddr, time::Duration};
 
@@ -45,7 +46,10 @@ impl Client {
     /// To the node that listens at a loopback address and knows this token.
     pub fn http(address: SocketAddr, token: &str) -> Result<Self, RpcError> {
         let mut value = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| {
-            RpcError::new("bad_token", "the RPC token holds characters that it may not: restart the node")
+            RpcError::new(
+                "bad_token",
+                "the RPC token holds characters that it may not: restart the node",
+            )
         })?;
         value.set_sensitive(true);
         let mut headers = HeaderMap::new();
@@ -107,8 +111,8 @@ async fn call_local(
 }
 
 impl Client {
-    /// One call, parameters and answer as JSON. Boxed, so that the HTTP machinery is compiled once rather than anew for
-    /// each method's types.
+    /// One call, parameters and answer as JSON. Boxed, so that the HTTP machinery is compiled once
+    /// rather than anew for each method's types.
     fn call<'a>(
         &'a self,
         method: &'a str,
@@ -138,7 +142,10 @@ impl ClientT for Client {
         Ok(serde_json::from_str(result.get())?)
     }
 
-    async fn batch_request<'a, R>(&self, _batch: BatchRequestBuilder<'a>) -> Result<BatchResponse<'a, R>, ClientError>
+    async fn batch_request<'a, R>(
+        &self,
+        _batch: BatchRequestBuilder<'a>,
+    ) -> Result<BatchResponse<'a, R>, ClientError>
     where
         R: DeserializeOwned + fmt::Debug + 'a,
     {

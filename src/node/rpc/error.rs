@@ -39,7 +39,10 @@ impl RpcError {
     /// The command needs a running node.
     #[must_use]
     pub fn not_running() -> Self {
-        Self::new("not_running", "no node runs on this data folder: start one with start-node or people")
+        Self::new(
+            "not_running",
+            "no node runs on this data folder: start one with start-node or people",
+        )
     }
 
     /// Something of ours broke.
@@ -57,7 +60,8 @@ impl From<RpcError> for ErrorObjectOwned {
 
 impl From<ErrorObjectOwned> for RpcError {
     fn from(object: ErrorObjectOwned) -> Self {
-        let named = object.data().and_then(|data| serde_json::from_str::<ErrorData>(data.get()).ok());
+        let named =
+            object.data().and_then(|data| serde_json::from_str::<ErrorData>(data.get()).ok());
         if let Some(data) = named {
             return Self::new(data.code, object.message());
         }
@@ -83,12 +87,20 @@ impl From<ClientError> for RpcError {
             ClientError::Call(object) => object.into(),
             ClientError::Transport(cause) => Self::new(
                 "unreachable",
-                format!("the node does not answer ({cause}): if it has stopped, try again; else see its log"),
+                format!(
+                    "the node does not answer ({cause}): if it has stopped, try again; else see \
+                     its log"
+                ),
             ),
-            ClientError::RequestTimeout => Self::new("timeout", "the node did not answer in time: try again"),
+            ClientError::RequestTimeout => {
+                Self::new("timeout", "the node did not answer in time: try again")
+            }
             ClientError::ParseError(cause) => Self::new(
                 "bad_answer",
-                format!("the node's answer does not read ({cause}): is it another version of friendchain?"),
+                format!(
+                    "the node's answer does not read ({cause}): is it another version of \
+                     friendchain?"
+                ),
             ),
             other => Self::new("rpc", other.to_string()),
         }
@@ -108,7 +120,8 @@ mod tests {
 
     #[test]
     fn the_librarys_own_errors_get_codes_too() {
-        let object = ErrorObjectOwned::owned(-32_602, "Invalid params", Some("'x' is not an amount"));
+        let object =
+            ErrorObjectOwned::owned(-32_602, "Invalid params", Some("'x' is not an amount"));
         let error = RpcError::from(object);
         assert_eq!(error.code, "invalid_params");
         assert!(error.message.contains("'x' is not an amount"));

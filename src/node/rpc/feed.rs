@@ -1,7 +1,7 @@
 //! What the node tells its consoles: a bounded ring of events, and how far its long work is.
 //!
-//! The node pushes; any number of consoles fetch by place, each at its own pace. A console that is too slow misses
-//! the oldest events and is told how many; it never holds anybody up.
+//! The node pushes; any number of consoles fetch by place, each at its own pace. A console that is
+//! too slow misses the oldest events and is told how many; it never holds anybody up.
 
 use std::{
     collections::VecDeque,
@@ -20,7 +20,8 @@ use crate::primitives::UnixMillis;
 /// How many events are kept for consoles that have not fetched them yet: minutes of a lively room.
 const KEPT_EVENTS: usize = 1_024;
 
-/// The place of the first event. A console asks from here to see all since the start, and from 0 for what comes next.
+/// The place of the first event. A console asks from here to see all since the start, and from 0
+/// for what comes next.
 pub const FIRST_PLACE: u64 = 1;
 
 /// The feed. Clones are the same feed.
@@ -55,7 +56,8 @@ impl EventFeed {
         self.shared.next.send_modify(|next| *next = next.saturating_add(1));
     }
 
-    /// The events from a place on, once there is one or the time is over. At 0: none, and the place of the next.
+    /// The events from a place on, once there is one or the time is over. At 0: none, and the place
+    /// of the next.
     pub async fn page(&self, after: u64, wait_ms: u64) -> EventPage {
         let mut news = self.shared.next.subscribe();
         if after == 0 {
@@ -187,7 +189,10 @@ mod tests {
         let board = ProgressBoard::default();
         let guard = board.begin("verify", Some(10), 5);
         guard.update(3, Some(10));
-        assert_eq!(board.current().map(|progress| (progress.done, progress.total)), Some((3, Some(10))));
+        assert_eq!(
+            board.current().map(|progress| (progress.done, progress.total)),
+            Some((3, Some(10)))
+        );
         drop(guard);
         assert_eq!(board.current(), None);
     }

@@ -1,4 +1,5 @@
-//! JSON-RPC on loopback: one trait for both ends, mounted in the node's one HTTP server; the command line is its client.
+//! JSON-RPC on loopback: one trait for both ends, mounted in the node's one HTTP server; the
+//! command line is its client.
 
 pub mod api;
 pub mod client;

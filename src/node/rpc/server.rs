@@ -1,7 +1,8 @@
 //! The node's one HTTP server, on loopback: JSON-RPC behind a token.
 //!
-//! A request is refused before its body is read unless its `Host` is this machine (a web page that rebinds a name
-//! cannot pass) and its `Authorization` holds the token of the data folder, compared in constant time.
+//! A request is refused before its body is read unless its `Host` is this machine (a web page that
+//! rebinds a name cannot pass) and its `Authorization` holds the token of the data folder, compared
+//! in constant time.
 
 use std::{
     future::Future,
@@ -32,7 +33,8 @@ use crate::node::config::check_rpc;
 /// The largest request, in bytes: a send with a memo is under 4 kB, an invite under 16.
 pub const MAX_REQUEST_BYTES: u32 = 1 << 20;
 
-/// The largest answer, in bytes: a page of `print_chain`, 8 MiB of blocks and one more, written as JSON.
+/// The largest answer, in bytes: a page of `print_chain`, 8 MiB of blocks and one more, written as
+/// JSON.
 pub const MAX_RESPONSE_BYTES: u32 = 128 << 20;
 
 /// How many requests are served at once, waiting consoles included.
@@ -91,7 +93,10 @@ fn bind_error(address: SocketAddr, cause: &io::Error) -> RpcError {
     match cause.kind() {
         io::ErrorKind::AddrInUse => RpcError::new(
             "rpc_port_in_use",
-            format!("the RPC cannot listen on {address}: the port is in use; give another with --rpc 127.0.0.1:PORT"),
+            format!(
+                "the RPC cannot listen on {address}: the port is in use; give another with --rpc \
+                 127.0.0.1:PORT"
+            ),
         ),
         _ => RpcError::new("rpc_bind", format!("the RPC cannot listen on {address}: {cause}")),
     }
@@ -131,20 +136,31 @@ fn router(methods: Methods, token: &str) -> Router {
 }
 
 /// Lets a request pass that comes from this machine and shows the token.
-async fn guard(State(token): State<Arc<Zeroizing<String>>>, request: Request, next: Next) -> Response {
+async fn guard(
+    State(token): State<Arc<Zeroizing<String>>>,
+    request: Request,
+    next: Next,
+) -> Response {
     if !host_is_local(request.headers()) {
         return (StatusCode::FORBIDDEN, "this host is not served\n").into_response();
     }
     if !token_fits(request.headers(), &token) {
         let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
-        return (StatusCode::UNAUTHORIZED, challenge, "the token is in the data folder: rpc.token\n").into_response();
+        return (
+            StatusCode::UNAUTHORIZED,
+            challenge,
+            "the token is in the data folder: rpc.token\n",
+        )
+            .into_response();
     }
     next.run(request).await
 }
 
 /// Whether `Host` names loopback: a page on a rebound name would send its own.
 fn host_is_local(headers: &HeaderMap) -> bool {
-    let Some(host) = headers.get(header::HOST).and_then(|value| value.to_str().ok()) else { return false };
+    let Some(host) = headers.get(header::HOST).and_then(|value| value.to_str().ok()) else {
+        return false;
+    };
     if let Ok(address) = host.parse::<SocketAddr>() {
         return address.ip().is_loopback();
     }
@@ -152,7 +168,8 @@ fn host_is_local(headers: &HeaderMap) -> bool {
         Some(rest) => rest.split(']').next().unwrap_or_default(),
         None => host.split(':').next().unwrap_or_default(),
     };
-    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    name.eq_ignore_ascii_case("localhost")
+        || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 fn token_fits(headers: &HeaderMap, token: &str) -> bool {
@@ -173,7 +190,9 @@ mod tests {
         let mut module = RpcModule::new(());
         module.register_method("echo", |params, (), _| params.one::<String>()).expect("a new name");
         module
-            .register_method("fail", |_, (), _| Err::<(), _>(RpcError::new("no_chain", "no chain here")))
+            .register_method("fail", |_, (), _| {
+                Err::<(), _>(RpcError::new("no_chain", "no chain here"))
+            })
             .expect("a new name");
         let (stop, stopped) = oneshot::channel();
         let shutdown = async move {
@@ -187,7 +206,8 @@ mod tests {
         let mut stream = tokio::net::TcpStream::connect(address).await.expect("a connection");
         let body = r#"{"jsonrpc":"2.0","id":1,"method":"echo","params":["hi"]}"#;
         let request = format!(
-            "POST / HTTP/1.1\r\n{head}Content-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            "POST / HTTP/1.1\r\n{head}Content-Type: application/json\r\nContent-Length: \
+             {}\r\nConnection: close\r\n\r\n{body}",
             body.len()
         );
         stream.write_all(request.as_bytes()).await.expect("sent");
@@ -204,7 +224,10 @@ mod tests {
         assert_eq!(answer, "hi");
         for wrong in ["", "secre", "secret2", "Secret"] {
             let client = Client::http(server.address, wrong).expect("a client");
-            assert!(client.request::<String, _>("echo", rpc_params!["hi"]).await.is_err(), "{wrong}");
+            assert!(
+                client.request::<String, _>("echo", rpc_params!["hi"]).await.is_err(),
+                "{wrong}"
+            );
         }
         let host = format!("Host: {}\r\n", server.address);
         assert!(raw(server.address, &host).await.starts_with("HTTP/1.1 401"));
@@ -224,13 +247,16 @@ mod tests {
         let (server, stop) = echo_server("secret").await;
         let mut module = RpcModule::new(());
         module
-            .register_method("fail", |_, (), _| Err::<(), _>(RpcError::new("no_chain", "no chain here")))
+            .register_method("fail", |_, (), _| {
+                Err::<(), _>(RpcError::new("no_chain", "no chain here"))
+            })
             .expect("a new name");
         let http = Client::http(server.address, "secret").expect("a client");
         for client in [http, Client::local(module)] {
             let error = client.request::<(), _>("fail", rpc_params![]).await.expect_err("an error");
             assert_eq!(RpcError::from(error), RpcError::new("no_chain", "no chain here"));
-            let error = client.request::<(), _>("nonsense", rpc_params![]).await.expect_err("an error");
+            let error =
+                client.request::<(), _>("nonsense", rpc_params![]).await.expect_err("an error");
             assert_eq!(RpcError::from(error).code, "unknown_method");
         }
         stop.send(()).expect("the server listens");
@@ -239,7 +265,8 @@ mod tests {
 
     #[tokio::test]
     async fn other_machines_are_not_served_and_a_used_port_is_a_sentence() {
-        let refused = serve("0.0.0.0:0".parse().expect("an address"), Methods::new(), "t", async {}).await;
+        let refused =
+            serve("0.0.0.0:0".parse().expect("an address"), Methods::new(), "t", async {}).await;
         assert_eq!(refused.expect_err("refused").code, "rpc_not_loopback");
         let (server, _stop) = echo_server("secret").await;
         let refused = serve(server.address, Methods::new(), "t", async {}).await;

@@ -1,5 +1,5 @@
-//! The commands: the one implementation of the RPC, over the parts of a running node, or over a folder opened for one
-//! command when no node runs.
+//! The commands: the one implementation of the RPC, over the parts of a running node, or over a
+//! folder opened for one command when no node runs.
 
 mod wallet;
 
@@ -15,11 +15,12 @@ use super::{
         EventFeed, FriendchainApiServer, ProgressBoard, ProgressGuard, RpcError,
         api::MAX_PRINTED_BLOCKS,
         types::{
-            Account, AddressBalance, AddressList, AuditReport, BalanceReport, BanState, BlockList, BlockView,
-            BranchAccepted, BroadcastSent, ChainCreated, ChatHistory, ChatMessage, ChatSent, ChatState, Coins,
-            CreateBlockchain, CreateWallet, EventPage, FriendList, FriendView, InviteText, Joined, LeftChain,
-            LockState, MineMode, MinedBlocks, PeerList, Phase, Progress, ProofMade, ProofReport, RaiseFee, Secret,
-            SendTrade, StatusReport, Stopping, Submitted, Synced, TxList, TxPlace, TxView, Units, WaitingView,
+            Account, AddressBalance, AddressList, AuditReport, BalanceReport, BanState, BlockList,
+            BlockView, BranchAccepted, BroadcastSent, ChainCreated, ChatHistory, ChatMessage,
+            ChatSent, ChatState, Coins, CreateBlockchain, CreateWallet, EventPage, FriendList,
+            FriendView, InviteText, Joined, LeftChain, LockState, MineMode, MinedBlocks, PeerList,
+            Phase, Progress, ProofMade, ProofReport, RaiseFee, Secret, SendTrade, StatusReport,
+            Stopping, Submitted, Synced, TxList, TxPlace, TxView, Units, WaitingView,
             WalletCreated, WriteNote,
         },
     },
@@ -110,7 +111,9 @@ impl Service {
     }
 
     fn friends_book(&self) -> Result<&FriendsHandle, RpcError> {
-        self.friends.as_ref().ok_or_else(|| self.unusable.friends.clone().unwrap_or_else(|| self.without_ledger()))
+        self.friends
+            .as_ref()
+            .ok_or_else(|| self.unusable.friends.clone().unwrap_or_else(|| self.without_ledger()))
     }
 
     /// Refuses where a chain is: the folder holds one at most.
@@ -120,7 +123,8 @@ impl Service {
             Some(ledger) => Err(RpcError::new(
                 "chain_exists",
                 format!(
-                    "this folder holds the chain {} already: leave-chain first, or use another --node-id or --data-dir",
+                    "this folder holds the chain {} already: leave-chain first, or use another \
+                     --node-id or --data-dir",
                     ledger.chain.summary().network.id
                 ),
             )),
@@ -140,7 +144,8 @@ impl Service {
     ) -> Result<Option<BlockView>, RpcError> {
         let reader = self.ledger()?.reader.clone();
         let found = blocking(move || which(&reader)).await?;
-        Ok(found.map(|info| BlockView::new(info.hash, &info.block, &info.fees, info.tip_height, true)))
+        Ok(found
+            .map(|info| BlockView::new(info.hash, &info.block, &info.fees, info.tip_height, true)))
     }
 }
 
@@ -226,7 +231,10 @@ impl FriendchainApiServer for Service {
 
     async fn leave_chain(&self) -> Result<LeftChain, RpcError> {
         if self.router.is_some() {
-            return Err(RpcError::new("running", "a node runs on this folder: stop it first, then leave-chain"));
+            return Err(RpcError::new(
+                "running",
+                "a node runs on this folder: stop it first, then leave-chain",
+            ));
         }
         let network_id = match (&self.ledger, &self.unusable.chain) {
             (Some(ledger), _) => Some(ledger.chain.summary().network.id),
@@ -240,7 +248,13 @@ impl FriendchainApiServer for Service {
 
     async fn get_balance(&self, address: Address) -> Result<BalanceReport, RpcError> {
         let balance = self.ledger()?.chain.balance(address.0).await?;
-        Ok(BalanceReport::new(address, balance.confirmed, balance.pending_in, balance.pending_out, balance.height))
+        Ok(BalanceReport::new(
+            address,
+            balance.confirmed,
+            balance.pending_in,
+            balance.pending_out,
+            balance.height,
+        ))
     }
 
     async fn send(&self, request: SendTrade) -> Result<Submitted, RpcError> {
@@ -265,14 +279,19 @@ impl FriendchainApiServer for Service {
         let task = self.progress.begin("mine", Some(u64::from(count)), now());
         let mut blocks = Vec::new();
         // In short runs, so that progress shows and a client that leaves ends the work.
-        while let left @ 1.. = count.saturating_sub(u32::try_from(blocks.len()).unwrap_or(u32::MAX)) {
+        while let left @ 1.. = count.saturating_sub(u32::try_from(blocks.len()).unwrap_or(u32::MAX))
+        {
             blocks.extend(ledger.miner.mine_blocks(left.min(16), owner).await?);
             task.update(blocks.len() as u64, Some(u64::from(count)));
         }
         Ok(MinedBlocks { blocks })
     }
 
-    async fn print_chain(&self, from: Option<Height>, limit: Option<u32>) -> Result<BlockList, RpcError> {
+    async fn print_chain(
+        &self,
+        from: Option<Height>,
+        limit: Option<u32>,
+    ) -> Result<BlockList, RpcError> {
         let limit = limit.unwrap_or(MAX_PRINTED_BLOCKS).min(MAX_PRINTED_BLOCKS);
         let ledger = self.ledger()?;
         let tip = ledger.chain.summary().tip.height;
@@ -286,7 +305,13 @@ impl FriendchainApiServer for Service {
             {
                 let Some(info) = reader.block_at(at) else { break };
                 bytes = bytes.saturating_add(info.block.encoded_len());
-                blocks.push(BlockView::new(info.hash, &info.block, &info.fees, info.tip_height, true));
+                blocks.push(BlockView::new(
+                    info.hash,
+                    &info.block,
+                    &info.fees,
+                    info.tip_height,
+                    true,
+                ));
                 height = at.checked_sub(1);
             }
             blocks
@@ -298,7 +323,10 @@ impl FriendchainApiServer for Service {
         let missing = || {
             RpcError::new(
                 "unknown_block",
-                format!("the best chain has no block '{}': print-chain shows what it has", printable(&block)),
+                format!(
+                    "the best chain has no block '{}': print-chain shows what it has",
+                    printable(&block)
+                ),
             )
         };
         // A hash may be digits alone and read as a number: its length tells.
@@ -366,7 +394,11 @@ impl FriendchainApiServer for Service {
         proofs::prove(self.ledger()?, txid).await
     }
 
-    async fn verify_proof(&self, proof: String, trust: Option<BlockHash>) -> Result<ProofReport, RpcError> {
+    async fn verify_proof(
+        &self,
+        proof: String,
+        trust: Option<BlockHash>,
+    ) -> Result<ProofReport, RpcError> {
         proofs::verify(self.ledger.as_ref(), proof, trust).await
     }
 
@@ -408,11 +440,16 @@ impl FriendchainApiServer for Service {
             running: live.is_some(),
             mining: self.mining,
             miner,
-            blocks_per_second: progress.map(|progress| progress.blocks_per_second).filter(|rate| *rate > 0),
+            blocks_per_second: progress
+                .map(|progress| progress.blocks_per_second)
+                .filter(|rate| *rate > 0),
             seconds_left: progress.and_then(|progress| progress.seconds_left),
             disk_bytes,
             memory_bytes: super::process::resident_bytes(),
-            clock_offset_ms: live.as_ref().and_then(|live| live.clock_offset_ms).filter(|offset| is_far_off(*offset)),
+            clock_offset_ms: live
+                .as_ref()
+                .and_then(|live| live.clock_offset_ms)
+                .filter(|offset| is_far_off(*offset)),
             metrics: self.metrics,
             diverged: summary.diverged.map(Into::into),
             data_dir: self.datadir.path().display().to_string(),
@@ -424,7 +461,8 @@ impl FriendchainApiServer for Service {
     }
 
     async fn friends(&self) -> Result<FriendList, RpcError> {
-        let mut friends: Vec<FriendView> = self.friends_book()?.list().await?.into_iter().map(friend_view).collect();
+        let mut friends: Vec<FriendView> =
+            self.friends_book()?.list().await?.into_iter().map(friend_view).collect();
         friends.sort_by(|a, b| (&a.name, &a.suffix).cmp(&(&b.name, &b.suffix)));
         Ok(FriendList { friends })
     }
@@ -437,7 +475,11 @@ impl FriendchainApiServer for Service {
         self.router()?.broadcast(text).await
     }
 
-    async fn history(&self, friend: Option<String>, limit: Option<u32>) -> Result<ChatHistory, RpcError> {
+    async fn history(
+        &self,
+        friend: Option<String>,
+        limit: Option<u32>,
+    ) -> Result<ChatHistory, RpcError> {
         let friends = self.friends_book()?;
         let limit = limit.unwrap_or(100).min(MAX_HISTORY);
         let peer = match friend {
@@ -459,7 +501,8 @@ impl FriendchainApiServer for Service {
     async fn ban(&self, peer: PeerId) -> Result<BanState, RpcError> {
         let router = self.router()?;
         if peer == self.peer_id {
-            let sentence = "that is this node itself, which cannot be banned: peers says who else is there";
+            let sentence =
+                "that is this node itself, which cannot be banned: peers says who else is there";
             return Err(RpcError::new("oneself", sentence));
         }
         router.ban(peer, true).await

@@ -6,7 +6,10 @@ use super::{
         keyring::blocking,
         rpc::{
             RpcError,
-            types::{CreateWallet, RaiseFee, Secret, SendTrade, Submitted, TxStateName, WalletCreated, WriteNote},
+            types::{
+                CreateWallet, RaiseFee, Secret, SendTrade, Submitted, TxStateName, WalletCreated,
+                WriteNote,
+            },
         },
     },
     Service, unknown_transaction,
@@ -21,7 +24,10 @@ use crate::{
 
 impl Service {
     /// A wallet, or one more address of the one that is there.
-    pub(super) async fn make_wallet(&self, request: CreateWallet) -> Result<WalletCreated, RpcError> {
+    pub(super) async fn make_wallet(
+        &self,
+        request: CreateWallet,
+    ) -> Result<WalletCreated, RpcError> {
         if let Some(phrase) = request.recovery_phrase {
             return self.recover_wallet(phrase, request.passphrase).await;
         }
@@ -31,8 +37,10 @@ impl Service {
             if given && !wallet.has_passphrase() {
                 return Err(RpcError::new(
                     "no_passphrase",
-                    "the wallet here has no passphrase, and gets none afterwards: leave --passphrase-file out for one more \
-                     address; for a wallet with a passphrase, make one in another folder and send the coins there",
+                    "the wallet here has no passphrase, and gets none afterwards: leave \
+                     --passphrase-file out for one more \
+                     address; for a wallet with a passphrase, make one in another folder and send \
+                     the coins there",
                 ));
             }
             let address = wallet.new_address(now())?;
@@ -51,8 +59,13 @@ impl Service {
         Ok(WalletCreated { address: wallet.first_address(), recovery_phrase, recovered: None })
     }
 
-    /// Restores a wallet from its words, with every address up to the last of the first 1,000 that the chain knows.
-    async fn recover_wallet(&self, phrase: Secret, passphrase: Option<Secret>) -> Result<WalletCreated, RpcError> {
+    /// Restores a wallet from its words, with every address up to the last of the first 1,000 that
+    /// the chain knows.
+    async fn recover_wallet(
+        &self,
+        phrase: Secret,
+        passphrase: Option<Secret>,
+    ) -> Result<WalletCreated, RpcError> {
         let phrase = RecoveryPhrase::parse(phrase.expose())?;
         let mut used = 1;
         if let Some(ledger) = &self.ledger {
@@ -87,7 +100,14 @@ impl Service {
             let key = wallet.public_key(&from).ok_or(wallet::SignError::NotOurs(request.from))?;
             let spendable = ledger.chain.spendable(from).await?;
             let memo = request.memo.unwrap_or_default();
-            let built = wallet::build_trade(&spendable, key, to, request.amount.0, request.fee.0, memo.as_bytes())?;
+            let built = wallet::build_trade(
+                &spendable,
+                key,
+                to,
+                request.amount.0,
+                request.fee.0,
+                memo.as_bytes(),
+            )?;
             let mut transaction = built.transaction;
             wallet.sign(&mut transaction, &network, now())?;
             // Handed in while the wallet is held, so that the next send sees these coins spent.
@@ -101,18 +121,29 @@ impl Service {
     pub(super) async fn pay_more(&self, request: RaiseFee) -> Result<Submitted, RpcError> {
         let ledger = self.ledger()?;
         let replaced = request.txid;
-        let info = ledger.chain.transaction(replaced).await?.ok_or_else(|| unknown_transaction(replaced))?;
+        let info = ledger
+            .chain
+            .transaction(replaced)
+            .await?
+            .ok_or_else(|| unknown_transaction(replaced))?;
         match info.state {
             TxState::Mempool => {}
             TxState::Mined { height, .. } => {
-                return Err(RpcError::new("mined", format!("trade {replaced} is in block {height} already")));
+                return Err(RpcError::new(
+                    "mined",
+                    format!("trade {replaced} is in block {height} already"),
+                ));
             }
             TxState::Void { reason } => {
-                return Err(RpcError::new("void", format!("trade {replaced} can no longer be mined: {reason}")));
+                return Err(RpcError::new(
+                    "void",
+                    format!("trade {replaced} can no longer be mined: {reason}"),
+                ));
             }
         }
         let network = ledger.chain.summary().network.id;
-        let from = info.transaction.inputs.first().map_or(Owner::ZERO, |input| input.public_key.owner());
+        let from =
+            info.transaction.inputs.first().map_or(Owner::ZERO, |input| input.public_key.owner());
         let (txid, young, also_void) = {
             let mut wallet = self.keyring.open_with(request.passphrase).await?;
             wallet.public_key(&from).ok_or(wallet::SignError::NotOurs(Address(from)))?;
@@ -123,7 +154,8 @@ impl Service {
             let also_void = resting_on(replaced, &ledger.chain.mempool().await?);
             (self.submit(transaction).await?, built.rests_on_young_rewards, also_void)
         };
-        let submitted = Submitted { replaces: Some(replaced), also_void, ..Submitted::waits(txid, young) };
+        let submitted =
+            Submitted { replaces: Some(replaced), also_void, ..Submitted::waits(txid, young) };
         if request.mine { self.mined(submitted, from).await } else { Ok(submitted) }
     }
 

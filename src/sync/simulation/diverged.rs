@@ -51,7 +51,9 @@ fn new_blocks_of_both_branches_are_kept_up_with() {
             network.summarise(miner);
         }
         let (theirs, ours) = (network.tip(friend), network.tip(ally));
-        network.run_until(120_000, |n| n.tip(node) == ours && n.nodes[node].chain.best_header().hash == theirs);
+        network.run_until(120_000, |n| {
+            n.tip(node) == ours && n.nodes[node].chain.best_header().hash == theirs
+        });
         network.run_until(60_000, |n| has_all(n, node));
         assert_eq!(network.nodes[node].bodies_received, 42 + 2 * round);
     }

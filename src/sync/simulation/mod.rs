@@ -1,4 +1,5 @@
-//! A deterministic network of sync machines in virtual time: delays, losses, silence and lies by one seed.
+//! A deterministic network of sync machines in virtual time: delays, losses, silence and lies by
+//! one seed.
 
 mod diverged;
 mod toy;
@@ -14,8 +15,9 @@ use serde_bytes::ByteBuf;
 use toy::{ToyChain, trade};
 
 use super::{
-    MAX_BODY_REQUESTS, MAX_HANDED, MAX_REQUESTS_PER_PEER, PATIENCE_MS, Phase, Refused, RequestFailure, STALL_MS, Sync,
-    SyncAction, SyncConfig, SyncEvent, SyncOutcome, SyncReport, machine::Purpose, owns_request,
+    MAX_BODY_REQUESTS, MAX_HANDED, MAX_REQUESTS_PER_PEER, PATIENCE_MS, Phase, Refused,
+    RequestFailure, STALL_MS, Sync, SyncAction, SyncConfig, SyncEvent, SyncOutcome, SyncReport,
+    machine::Purpose, owns_request,
 };
 use crate::{
     chain::api::BlockAccepted,
@@ -152,7 +154,8 @@ impl Network {
         }
         self.nodes[node].sync = Self::machine(&self.nodes[node].chain, self.now);
         self.request_ids.retain(|(owner, _)| *owner != node);
-        self.deliveries.retain(|_, delivery| !matches!(delivery, Delivery::Event(to, _) if *to == node));
+        self.deliveries
+            .retain(|_, delivery| !matches!(delivery, Delivery::Event(to, _) if *to == node));
         for other in neighbours {
             self.connect(node, other);
         }
@@ -173,9 +176,16 @@ impl Network {
         let Node { chain, manner, .. } = &self.nodes[node];
         let tip = chain.tip();
         let (mut tip, mut height, mut work) = (tip.hash, tip.height, tip.work);
-        if matches!(manner, Manner::Silent | Manner::Boasting | Manner::Busy | Manner::Confused | Manner::LooseHeaders)
-        {
-            (tip, height, work) = (BlockHash([0xee; 32]), u32::MAX, Work::from_be_bytes([0x7f; 32]));
+        if matches!(
+            manner,
+            Manner::Silent
+                | Manner::Boasting
+                | Manner::Busy
+                | Manner::Confused
+                | Manner::LooseHeaders
+        ) {
+            (tip, height, work) =
+                (BlockHash([0xee; 32]), u32::MAX, Work::from_be_bytes([0x7f; 32]));
         }
         Status {
             version: PROTOCOL_VERSION,
@@ -225,7 +235,11 @@ impl Network {
         let bodies = fresh.filter(|request| matches!(request.purpose, Purpose::Bodies(_)));
         assert!(bodies.count() <= MAX_BODY_REQUESTS);
         for (place, requests) in sync.bodies.asked() {
-            assert_eq!(asked.get(&place).copied().unwrap_or_default(), requests, "a block is asked for by nobody");
+            assert_eq!(
+                asked.get(&place).copied().unwrap_or_default(),
+                requests,
+                "a block is asked for by nobody"
+            );
         }
         let handed = sync.bodies.unsettled();
         assert!(handed <= MAX_HANDED + super::MAX_SETTLING);
@@ -234,7 +248,10 @@ impl Network {
     fn act(&mut self, node: usize, action: SyncAction) {
         match action {
             SyncAction::Request { peer, id, request } => {
-                assert!(owns_request(id) && self.request_ids.insert((node, id)), "a request id is used twice");
+                assert!(
+                    owns_request(id) && self.request_ids.insert((node, id)),
+                    "a request id is used twice"
+                );
                 self.push_remote(Delivery::Ask { from: node, to: index(peer), id, request });
             }
             SyncAction::SendStatus { peer } => self.hello(node, index(peer)),
@@ -271,13 +288,19 @@ impl Network {
             SyncAction::Penalise { peer, offence, .. } => {
                 let other = index(peer);
                 self.penalties.push((node, other, offence));
-                let score: i64 =
-                    self.penalties.iter().filter(|p| p.0 == node && p.1 == other).map(|p| p.2.weight()).sum();
+                let score: i64 = self
+                    .penalties
+                    .iter()
+                    .filter(|p| p.0 == node && p.1 == other)
+                    .map(|p| p.2.weight())
+                    .sum();
                 if score >= 100 && self.nodes[node].neighbours.contains(&other) {
                     self.disconnect(node, other);
                 }
             }
-            SyncAction::SyncDone { ticket, report } => self.nodes[node].reports.push((ticket, report)),
+            SyncAction::SyncDone { ticket, report } => {
+                self.nodes[node].reports.push((ticket, report))
+            }
             SyncAction::PhaseChanged { .. } => {}
         }
     }
@@ -310,7 +333,9 @@ impl Network {
                 let other = toy::block(BlockHash([4; 32]), 5, 5).to_bytes();
                 SyncResponse::Data(vec![Item::Block(ByteBuf::from(other)); ids.len()])
             }
-            (Manner::Withholding, SyncRequest::GetData(ids)) if matches!(ids[0], ItemId::Block(_)) => {
+            (Manner::Withholding, SyncRequest::GetData(ids))
+                if matches!(ids[0], ItemId::Block(_)) =>
+            {
                 SyncResponse::Data(vec![Item::NotFound; ids.len()])
             }
             _ => honest,
@@ -323,7 +348,11 @@ impl Network {
         while !condition(self) {
             let Reverse((time, number)) = self.queue.pop().expect("ticks never end");
             self.now = self.now.max(time);
-            assert!(self.now - start <= limit_ms, "not done after {limit_ms} ms: {:?}", self.describe());
+            assert!(
+                self.now - start <= limit_ms,
+                "not done after {limit_ms} ms: {:?}",
+                self.describe()
+            );
             if let Some(delivery) = self.deliveries.remove(&number) {
                 self.deliver(delivery);
             }
@@ -348,7 +377,12 @@ impl Network {
                     self.feed(to, SyncEvent::PeerStatus { peer: peer(from), status });
                     if reply {
                         let status = Box::new(self.status(to));
-                        self.push_remote(Delivery::Hello { from: to, to: from, status, reply: false });
+                        self.push_remote(Delivery::Hello {
+                            from: to,
+                            to: from,
+                            status,
+                            reply: false,
+                        });
                     }
                 }
             }
@@ -387,7 +421,10 @@ impl Network {
     /// Nothing is left over: no request, no body, no walk.
     fn assert_at_rest(&self, node: usize) {
         let sync = &self.nodes[node].sync;
-        assert!(sync.requests.is_empty() && sync.bodies.is_empty() && sync.walks() == 0, "{sync:?}");
+        assert!(
+            sync.requests.is_empty() && sync.bodies.is_empty() && sync.walks() == 0,
+            "{sync:?}"
+        );
     }
 }
 
@@ -450,7 +487,8 @@ fn no_lying_peer_stops_it() {
         network.connect(newcomer, honest);
         network.run_until(200_000, |n| n.tip(newcomer) == chain.tip().hash);
         network.run_until(200_000, |n| n.phase(newcomer) == Phase::Synced);
-        let blamed: Vec<_> = network.penalties.iter().filter(|p| p.0 == newcomer && p.1 == honest).collect();
+        let blamed: Vec<_> =
+            network.penalties.iter().filter(|p| p.0 == newcomer && p.1 == honest).collect();
         assert!(blamed.is_empty(), "{manner:?}: {blamed:?}");
         let caught = network.penalties.iter().any(|p| p.0 == newcomer);
         assert_eq!(caught, !matches!(manner, Manner::Withholding | Manner::Busy), "{manner:?}");
@@ -464,7 +502,9 @@ fn all_lies_at_once_do_not_stop_it() {
         network.loss = 20;
         let chain = ToyChain::of_length(400, 0);
         let newcomer = network.add(ToyChain::default(), Manner::Honest);
-        for manner in [Manner::Silent, Manner::Garbage, Manner::Withholding, Manner::Busy, Manner::Confused] {
+        for manner in
+            [Manner::Silent, Manner::Garbage, Manner::Withholding, Manner::Busy, Manner::Confused]
+        {
             let liar = network.add(chain.clone(), manner);
             network.connect(newcomer, liar);
         }
@@ -514,8 +554,9 @@ fn two_halves_that_meet_agree_on_the_chain_with_more_work() {
         let (mut left, mut right) = (common.clone(), common);
         left.extend(120, 1);
         right.extend(90, 2);
-        let nodes: Vec<usize> =
-            (0..6).map(|i| network.add(if i < 3 { left.clone() } else { right.clone() }, Manner::Honest)).collect();
+        let nodes: Vec<usize> = (0..6)
+            .map(|i| network.add(if i < 3 { left.clone() } else { right.clone() }, Manner::Honest))
+            .collect();
         for pair in nodes.windows(2) {
             network.connect(pair[0], pair[1]);
         }
@@ -575,7 +616,11 @@ fn who_had_an_invalid_block_stored_aside_is_not_blamed_for_it() {
     network.run_until(200_000, |n| n.tip(newcomer) == good.tip().hash && !n.penalties.is_empty());
     network.run_for(60_000);
     assert!(network.penalties.contains(&(newcomer, liar, Offence::InvalidBlock)));
-    assert!(!network.penalties.iter().any(|p| p.0 == newcomer && p.1 == honest), "{:?}", network.penalties);
+    assert!(
+        !network.penalties.iter().any(|p| p.0 == newcomer && p.1 == honest),
+        "{:?}",
+        network.penalties
+    );
 }
 
 #[test]
@@ -607,7 +652,9 @@ fn news_reach_the_neighbours_without_gossip() {
     let tip = network.tip(0);
     network.run_until(30_000, |n| nodes.iter().all(|node| n.tip(*node) == tip));
     // And a moment later everybody knows that its neighbours have it.
-    let knows = |node: &Node| node.sync.peers.values().all(|peer| peer.claim.is_some_and(|claim| claim.tip == tip));
+    let knows = |node: &Node| {
+        node.sync.peers.values().all(|peer| peer.claim.is_some_and(|claim| claim.tip == tip))
+    };
     network.run_until(5_000, |n| n.nodes.iter().all(knows));
 }
 
@@ -629,7 +676,10 @@ fn waiting_trades_are_fetched_after_hello_and_by_the_users_wish() {
     network.feed(a, SyncEvent::SyncNow { ticket: 42, peer: None });
     network.run_until(20_000, |n| !n.nodes[a].reports.is_empty());
     let (ticket, report) = &network.nodes[a].reports[0];
-    assert_eq!((*ticket, report.outcome, report.asked, report.answered), (42, SyncOutcome::UpToDate, 1, 1));
+    assert_eq!(
+        (*ticket, report.outcome, report.asked, report.answered),
+        (42, SyncOutcome::UpToDate, 1, 1)
+    );
     assert_eq!((report.trades, report.height), (1, 5));
     assert_eq!(network.nodes[a].chain.mempool.len(), 201);
 }
@@ -640,7 +690,10 @@ fn the_users_sync_ends_when_the_blocks_are_here_or_nobody_answers() {
     let chain = ToyChain::of_length(300, 0);
     let newcomer = network.add(ToyChain::default(), Manner::Honest);
     network.feed(newcomer, SyncEvent::SyncNow { ticket: 1, peer: None });
-    assert_eq!(network.nodes[newcomer].reports.pop().map(|(_, r)| r.outcome), Some(SyncOutcome::NoPeers));
+    assert_eq!(
+        network.nodes[newcomer].reports.pop().map(|(_, r)| r.outcome),
+        Some(SyncOutcome::NoPeers)
+    );
     assert_eq!(network.phase(newcomer), Phase::Alone);
     let server = network.add(chain.clone(), Manner::Honest);
     network.connect(newcomer, server);
@@ -648,7 +701,10 @@ fn the_users_sync_ends_when_the_blocks_are_here_or_nobody_answers() {
     network.feed(newcomer, SyncEvent::SyncNow { ticket: 2, peer: Some(peer(server)) });
     network.run_until(60_000, |n| !n.nodes[newcomer].reports.is_empty());
     let (_, report) = network.nodes[newcomer].reports.pop().expect("a report");
-    assert_eq!((report.outcome, report.blocks, report.tip), (SyncOutcome::UpToDate, 300, chain.tip().hash));
+    assert_eq!(
+        (report.outcome, report.blocks, report.tip),
+        (SyncOutcome::UpToDate, 300, chain.tip().hash)
+    );
 }
 
 #[test]
@@ -712,7 +768,8 @@ proptest! {
             network.feed(node, event);
             network.run_for(50);
         }
-        // Peers that were blamed have gone, so only the invariants are held against it, and that it does not hang on a request.
+        // Peers that were blamed have gone, so only the invariants are held against it, and that it
+        // does not hang on a request.
         network.run_for(super::REQUEST_TIMEOUT_MS + 1_000);
         let limit = network.now - super::REQUEST_TIMEOUT_MS - 2 * TICK_MS;
         prop_assert!(network.nodes[node].sync.requests.values().all(|request| request.since > limit));

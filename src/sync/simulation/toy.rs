@@ -1,4 +1,5 @@
-//! A chain that is just enough of one for sync: a tree of headers of work 1, bodies, and a memo that makes a block invalid.
+//! A chain that is just enough of one for sync: a tree of headers of work 1, bodies, and a memo
+//! that makes a block invalid.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -8,8 +9,8 @@ use crate::{
     chain::api::{BlockAccepted, HeadersAccepted, Tip},
     consensus::{Blame, Work},
     primitives::{
-        Block, BlockHash, Encode, Header, Height, MerkleRoot, OutPoint, PublicKey, Signature, Transaction, TxId,
-        TxInput, coinbase_memo,
+        Block, BlockHash, Encode, Header, Height, MerkleRoot, OutPoint, PublicKey, Signature,
+        Transaction, TxId, TxInput, coinbase_memo,
     },
     sync::Refused,
     wire::{Item, ItemId, SyncRequest, SyncResponse, limits::MAX_INV_HEADERS},
@@ -36,7 +37,8 @@ pub(super) struct ToyChain {
 pub(super) fn block_with(previous: BlockHash, height: Height, salt: u64, memo: &[u8]) -> Block {
     let memo = coinbase_memo(height, &[&salt.to_le_bytes(), memo].concat());
     let coinbase = Transaction { inputs: vec![], outputs: vec![], memo };
-    let header = Header { previous, merkle_root: MerkleRoot::ZERO, height, time: 0, bits: 0, nonce: salt };
+    let header =
+        Header { previous, merkle_root: MerkleRoot::ZERO, height, time: 0, bits: 0, nonce: salt };
     let mut block = Block { header, transactions: vec![coinbase] };
     block.header.merkle_root = block.computed_merkle_root();
     block
@@ -147,7 +149,8 @@ impl ToyChain {
 
     fn improves(&self, hash: BlockHash, chain: &[BlockHash]) -> bool {
         let height = self.headers[&hash].height as usize;
-        height >= chain.len() || (height + 1 == chain.len() && hash < *chain.last().expect("genesis"))
+        height >= chain.len()
+            || (height + 1 == chain.len() && hash < *chain.last().expect("genesis"))
     }
 
     fn is_invalid(&self, mut hash: BlockHash) -> bool {
@@ -160,7 +163,10 @@ impl ToyChain {
         false
     }
 
-    pub(super) fn accept_headers(&mut self, headers: &[Header]) -> Result<HeadersAccepted, Refused> {
+    pub(super) fn accept_headers(
+        &mut self,
+        headers: &[Header],
+    ) -> Result<HeadersAccepted, Refused> {
         let mut new = 0;
         for header in headers {
             let hash = header.hash();
@@ -183,7 +189,10 @@ impl ToyChain {
 
     pub(super) fn accept_block(&mut self, block: Block) -> Result<BlockAccepted, Refused> {
         let hash = block.hash();
-        assert!(self.headers.contains_key(&hash), "sync hands over blocks whose headers were taken");
+        assert!(
+            self.headers.contains_key(&hash),
+            "sync hands over blocks whose headers were taken"
+        );
         if block.computed_merkle_root() != block.header.merkle_root {
             return Err(refused("wrong_merkle_root"));
         }
@@ -223,7 +232,10 @@ impl ToyChain {
 
     /// A person's word.
     pub(super) fn accept_branch(&mut self) {
-        assert!(self.best_headers.iter().all(|hash| self.bodies.contains_key(hash)), "all of it is here");
+        assert!(
+            self.best_headers.iter().all(|hash| self.bodies.contains_key(hash)),
+            "all of it is here"
+        );
         self.best = self.best_headers.clone();
     }
 
@@ -276,12 +288,14 @@ impl ToyChain {
 
     fn item(&self, id: &ItemId) -> Item {
         match id {
-            ItemId::Block(hash) => {
-                self.bodies.get(hash).map_or(Item::NotFound, |b| Item::Block(ByteBuf::from(b.to_bytes())))
-            }
-            ItemId::Trade(txid) => {
-                self.mempool.get(txid).map_or(Item::NotFound, |t| Item::Trade(ByteBuf::from(t.to_bytes())))
-            }
+            ItemId::Block(hash) => self
+                .bodies
+                .get(hash)
+                .map_or(Item::NotFound, |b| Item::Block(ByteBuf::from(b.to_bytes()))),
+            ItemId::Trade(txid) => self
+                .mempool
+                .get(txid)
+                .map_or(Item::NotFound, |t| Item::Trade(ByteBuf::from(t.to_bytes()))),
         }
     }
 
@@ -290,19 +304,26 @@ impl ToyChain {
         match request {
             SyncRequest::GetBlocks(ask) => {
                 let on_best = |hash: &&BlockHash| {
-                    self.headers.get(hash).is_some_and(|header| self.best.get(header.height as usize) == Some(*hash))
+                    self.headers
+                        .get(hash)
+                        .is_some_and(|header| self.best.get(header.height as usize) == Some(*hash))
                 };
                 let Some(known) = ask.locator.iter().find(on_best) else {
                     return SyncResponse::NotFound;
                 };
                 let limit = (ask.limit as usize).min(MAX_INV_HEADERS);
-                let after = self.best.iter().skip(self.headers[known].height as usize + 1).take(limit);
+                let after =
+                    self.best.iter().skip(self.headers[known].height as usize + 1).take(limit);
                 SyncResponse::Inv(ByteBuf::from(
                     after.flat_map(|hash| self.headers[hash].to_bytes()).collect::<Vec<u8>>(),
                 ))
             }
-            SyncRequest::GetMempool => SyncResponse::MempoolIds(self.mempool.keys().copied().collect()),
-            SyncRequest::GetData(ids) => SyncResponse::Data(ids.iter().map(|id| self.item(id)).collect()),
+            SyncRequest::GetMempool => {
+                SyncResponse::MempoolIds(self.mempool.keys().copied().collect())
+            }
+            SyncRequest::GetData(ids) => {
+                SyncResponse::Data(ids.iter().map(|id| self.item(id)).collect())
+            }
             SyncRequest::GetBlockTrades(_) => SyncResponse::NotFound,
         }
     }

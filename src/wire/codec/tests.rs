@@ -124,13 +124,23 @@ fn what_is_over_a_limit_is_refused_by_name_on_both_ends() {
     ));
 
     let inv = SyncResponse::Inv(ByteBuf::from(vec![0; 93]));
-    assert!(matches!(Protocol::Sync.decode_response(&encode(&inv)), Err(CodecError::WrongLength { length: 93, .. })));
+    assert!(matches!(
+        Protocol::Sync.decode_response(&encode(&inv)),
+        Err(CodecError::WrongLength { length: 93, .. })
+    ));
 
-    let positions = SyncRequest::GetBlockTrades(GetBlockTrades { block: network(), positions: vec![3, 3] });
-    assert_eq!(Protocol::Sync.decode_request(&encode(&positions)), Err(CodecError::NotAscending { what: "positions" }));
+    let positions =
+        SyncRequest::GetBlockTrades(GetBlockTrades { block: network(), positions: vec![3, 3] });
+    assert_eq!(
+        Protocol::Sync.decode_request(&encode(&positions)),
+        Err(CodecError::NotAscending { what: "positions" })
+    );
 
     let size = Protocol::Hello.max_request_bytes() + 1;
-    assert!(matches!(Protocol::Hello.decode_request(&vec![0; size]), Err(CodecError::TooLarge { limit: 1_024, .. })));
+    assert!(matches!(
+        Protocol::Hello.decode_request(&vec![0; size]),
+        Err(CodecError::TooLarge { limit: 1_024, .. })
+    ));
 }
 
 #[test]

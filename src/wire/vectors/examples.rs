@@ -1,4 +1,5 @@
-//! One small world that all examples are from: the network `test` of `networks.json`, its first block, and three friends.
+//! One small world that all examples are from: the network `test` of `networks.json`, its first
+//! block, and three friends.
 
 use std::sync::Arc;
 
@@ -11,12 +12,14 @@ use crate::{
         verify_signatures,
     },
     primitives::{
-        Amount, Block, Encode, OutPoint, Owner, PeerId, Signature, Transaction, TxOutput, leaf_hash, short_id,
+        Amount, Block, Encode, OutPoint, Owner, PeerId, Signature, Transaction, TxOutput,
+        leaf_hash, short_id,
     },
     wire::{
-        BlockGossip, ChatGossip, ChatRequest, ChatResponse, CodecError, CompactBlock, FriendsRequest, FriendsResponse,
-        GetBlockTrades, GetBlocks, Gossip, HelloRequest, HelloResponse, Item, ItemId, Protocol, Refusal, Request,
-        Response, SignedLine, SignedProfile, SignedQuit, Status, SyncRequest, SyncResponse, Topic, TradeAnnouncement,
+        BlockGossip, ChatGossip, ChatRequest, ChatResponse, CodecError, CompactBlock,
+        FriendsRequest, FriendsResponse, GetBlockTrades, GetBlocks, Gossip, HelloRequest,
+        HelloResponse, Item, ItemId, Protocol, Refusal, Request, Response, SignedLine,
+        SignedProfile, SignedQuit, Status, SyncRequest, SyncResponse, Topic, TradeAnnouncement,
         TradeGossip,
     },
 };
@@ -89,13 +92,24 @@ impl World {
     pub(super) fn profile(&self, number: usize) -> SignedProfile {
         let (name, _) = FRIENDS[number];
         let addresses = match number {
-            0 => vec!["/ip4/192.168.1.7/tcp/8891".to_owned(), "/ip4/192.168.1.7/udp/8891/quic-v1".to_owned()],
+            0 => vec![
+                "/ip4/192.168.1.7/tcp/8891".to_owned(),
+                "/ip4/192.168.1.7/udp/8891/quic-v1".to_owned(),
+            ],
             _ => vec![],
         };
         let payment = (number == 0).then(|| owner(&key(1)));
         let sequence = testing::GENESIS_TIME + 1_000;
-        SignedProfile::sign(&self.network.id, friend(number), name, addresses, payment, sequence, &signer(number))
-            .expect("within the limits")
+        SignedProfile::sign(
+            &self.network.id,
+            friend(number),
+            name,
+            addresses,
+            payment,
+            sequence,
+            &signer(number),
+        )
+        .expect("within the limits")
     }
 
     /// From the first friend: to the second alone, or to all.
@@ -103,7 +117,8 @@ impl World {
         let to = direct.then(|| friend(1));
         let text = if direct { "Good morning to you" } else { "good night, 朋友们" };
         let (time, counter) = (testing::GENESIS_TIME + 3_000, if direct { 1 } else { 2 });
-        SignedLine::sign(&self.network.id, friend(0), to, time, counter, text, &signer(0)).expect("within the limits")
+        SignedLine::sign(&self.network.id, friend(0), to, time, counter, text, &signer(0))
+            .expect("within the limits")
     }
 
     pub(super) fn quit(&self) -> SignedQuit {
@@ -142,16 +157,28 @@ impl World {
         let chat = |response: ChatResponse| Message::Response(Response::Chat(response));
         let trade = |transaction: &Transaction, round| {
             let transaction = ByteBuf::from(transaction.to_bytes());
-            Message::Gossip(Gossip::Trade(TradeGossip::Trade(TradeAnnouncement { transaction, round })))
+            Message::Gossip(Gossip::Trade(TradeGossip::Trade(TradeAnnouncement {
+                transaction,
+                round,
+            })))
         };
         vec![
-            ("a newcomer, at the genesis", Message::Request(Request::Hello(HelloRequest::Status(self.status(false))))),
+            (
+                "a newcomer, at the genesis",
+                Message::Request(Request::Hello(HelloRequest::Status(self.status(false)))),
+            ),
             ("the answer of a friend at height 1", hello(HelloResponse::Status(self.status(true)))),
             ("a friend of the network lan", hello(HelloResponse::WrongNetwork(Network::lan().id))),
             ("a node that has no room", hello(HelloResponse::Busy)),
             ("whom do you know?", Message::Request(Request::Friends(FriendsRequest::Explore))),
-            ("yzw says who it is", Message::Request(Request::Friends(FriendsRequest::Introduce(self.profile(0))))),
-            ("two friends", friends(FriendsResponse::Profiles(vec![self.profile(1), self.profile(0)]))),
+            (
+                "yzw says who it is",
+                Message::Request(Request::Friends(FriendsRequest::Introduce(self.profile(0)))),
+            ),
+            (
+                "two friends",
+                friends(FriendsResponse::Profiles(vec![self.profile(1), self.profile(0)])),
+            ),
             ("nobody, not even myself", friends(FriendsResponse::Profiles(vec![]))),
             ("kept", friends(FriendsResponse::Welcome)),
             ("forged", friends(FriendsResponse::Refused(Refusal::BadSignature))),
@@ -166,18 +193,30 @@ impl World {
             ("a node that has no room", chat(ChatResponse::Busy)),
             (
                 "what comes after the genesis?",
-                ask(SyncRequest::GetBlocks(GetBlocks { locator: vec![self.network.id], limit: 2_000 })),
+                ask(SyncRequest::GetBlocks(GetBlocks {
+                    locator: vec![self.network.id],
+                    limit: 2_000,
+                })),
             ),
             (
                 "what comes after the first block?",
-                ask(SyncRequest::GetBlocks(GetBlocks { locator: vec![hash, self.network.id], limit: 2_000 })),
+                ask(SyncRequest::GetBlocks(GetBlocks {
+                    locator: vec![hash, self.network.id],
+                    limit: 2_000,
+                })),
             ),
             ("which trades wait?", ask(SyncRequest::GetMempool)),
             ("the first block", ask(SyncRequest::GetData(vec![ItemId::Block(hash)]))),
-            ("a block and a note", ask(SyncRequest::GetData(vec![ItemId::Block(hash), ItemId::Trade(waiting)]))),
+            (
+                "a block and a note",
+                ask(SyncRequest::GetData(vec![ItemId::Block(hash), ItemId::Trade(waiting)])),
+            ),
             (
                 "its second and third transactions",
-                ask(SyncRequest::GetBlockTrades(GetBlockTrades { block: hash, positions: vec![1, 2] })),
+                ask(SyncRequest::GetBlockTrades(GetBlockTrades {
+                    block: hash,
+                    positions: vec![1, 2],
+                })),
             ),
             ("one header", answer(SyncResponse::Inv(self.header_bytes()))),
             ("nothing newer", answer(SyncResponse::Inv(ByteBuf::new()))),
@@ -185,7 +224,10 @@ impl World {
             ("the first block", answer(SyncResponse::Data(vec![Item::Block(block)]))),
             (
                 "a note, and something that is not here",
-                answer(SyncResponse::Data(vec![Item::Trade(ByteBuf::from(self.waiting.to_bytes())), Item::NotFound])),
+                answer(SyncResponse::Data(vec![
+                    Item::Trade(ByteBuf::from(self.waiting.to_bytes())),
+                    Item::NotFound,
+                ])),
             ),
             (
                 "the second and third transactions",
@@ -199,8 +241,14 @@ impl World {
             ("yzw leaves", Message::Gossip(Gossip::Chat(ChatGossip::Quit(self.quit())))),
             ("a note, announced", trade(&self.waiting, 0)),
             ("the same note, six spacings later", trade(&self.waiting, 1)),
-            ("the first block's header", Message::Gossip(Gossip::Block(BlockGossip::Solved(self.header_bytes())))),
-            ("the first block", Message::Gossip(Gossip::Block(BlockGossip::Compact(self.compact())))),
+            (
+                "the first block's header",
+                Message::Gossip(Gossip::Block(BlockGossip::Solved(self.header_bytes()))),
+            ),
+            (
+                "the first block",
+                Message::Gossip(Gossip::Block(BlockGossip::Compact(self.compact()))),
+            ),
         ]
     }
 }
@@ -224,7 +272,8 @@ pub(super) enum Channel {
 impl Channel {
     /// Every one.
     pub(super) fn all() -> impl Iterator<Item = Self> {
-        let protocols = Protocol::ALL.into_iter().flat_map(|each| [Self::Request(each), Self::Response(each)]);
+        let protocols =
+            Protocol::ALL.into_iter().flat_map(|each| [Self::Request(each), Self::Response(each)]);
         protocols.chain(Topic::ALL.map(Self::Gossip))
     }
 
@@ -233,7 +282,9 @@ impl Channel {
         match self {
             Self::Request(Protocol::Hello) | Self::Response(Protocol::Hello) => "hello",
             Self::Request(Protocol::Friends) | Self::Response(Protocol::Friends) => "friends",
-            Self::Request(Protocol::Chat) | Self::Response(Protocol::Chat) | Self::Gossip(Topic::Chat) => "chat",
+            Self::Request(Protocol::Chat)
+            | Self::Response(Protocol::Chat)
+            | Self::Gossip(Topic::Chat) => "chat",
             Self::Request(Protocol::Sync) | Self::Response(Protocol::Sync) => "sync",
             Self::Gossip(Topic::Trades) => "trades",
             Self::Gossip(Topic::Blocks) => "blocks",

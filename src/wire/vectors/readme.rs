@@ -1,5 +1,6 @@
-//! The README's tables, names and bytes, each held against the code. Constants that other modules keep to themselves are
-//! read from their source: a document for strangers names more of them than the code has reason to publish.
+//! The README's tables, names and bytes, each held against the code. Constants that other modules
+//! keep to themselves are read from their source: a document for strangers names more of them than
+//! the code has reason to publish.
 
 use std::collections::BTreeSet;
 
@@ -39,8 +40,9 @@ fn table(columns: &[&str]) -> Vec<Vec<String>> {
         let inner = line.trim().trim_start_matches('|').trim_end_matches('|');
         inner.split(" |").map(|cell| cell.trim().trim_matches('`').to_owned()).collect()
     };
-    let mut lines =
-        README.lines().skip_while(|line| !(line.starts_with('|') && cells(line).starts_with(&strings(columns))));
+    let mut lines = README
+        .lines()
+        .skip_while(|line| !(line.starts_with('|') && cells(line).starts_with(&strings(columns))));
     assert!(lines.next().is_some(), "the README has a table of {columns:?}");
     let rows: Vec<_> = lines.skip(1).take_while(|line| line.starts_with('|')).map(cells).collect();
     assert!(!rows.is_empty(), "{columns:?}");
@@ -55,7 +57,8 @@ fn number(text: &str) -> i64 {
     text.replace(',', "").parse().unwrap_or_else(|_| panic!("'{text}' is a number"))
 }
 
-/// What a constant's expression is worth: products, sums and shifts of numbers and of other constants.
+/// What a constant's expression is worth: products, sums and shifts of numbers and of other
+/// constants.
 fn worth(expression: &str) -> i64 {
     let expression = expression.trim();
     for (operator, apply) in [
@@ -74,9 +77,11 @@ fn worth(expression: &str) -> i64 {
 
 /// The value of the one constant of that name; `NAME.field` is a field of a struct.
 fn constant(name: &str) -> i64 {
-    let (name, field) = name.split_once('.').map_or((name, None), |(name, field)| (name, Some(field)));
+    let (name, field) =
+        name.split_once('.').map_or((name, None), |(name, field)| (name, Some(field)));
     let head = format!("const {name}: ");
-    let mut found = SOURCES.iter().flat_map(|source| source.match_indices(&head).map(|(at, _)| &source[at..]));
+    let mut found =
+        SOURCES.iter().flat_map(|source| source.match_indices(&head).map(|(at, _)| &source[at..]));
     let declaration = found.next().unwrap_or_else(|| panic!("{name} is a constant of the code"));
     assert!(found.next().is_none(), "{name} is a constant of one module alone");
     let (_, expression) = declaration.split_once(" = ").expect("a value");
@@ -84,7 +89,9 @@ fn constant(name: &str) -> i64 {
     match field {
         None => worth(expression),
         Some(field) => {
-            let (_, value) = expression.split_once(&format!("{field}: ")).unwrap_or_else(|| panic!("{name}.{field}"));
+            let (_, value) = expression
+                .split_once(&format!("{field}: "))
+                .unwrap_or_else(|| panic!("{name}.{field}"));
             worth(value.split([',', '}']).next().unwrap_or_default())
         }
     }
@@ -123,8 +130,9 @@ fn every_limit_of_the_readme_is_the_codes_and_none_is_left_out() {
         assert_eq!(number(&row[1]), limit(&row[0]), "{}", row[0]);
     }
     let source = include_str!("../limits.rs");
-    let declared =
-        source.match_indices("\npub const ").filter_map(|(at, head)| source[at + head.len()..].split(':').next());
+    let declared = source
+        .match_indices("\npub const ")
+        .filter_map(|(at, head)| source[at + head.len()..].split(':').next());
     for name in declared {
         assert!(rows.iter().any(|row| row[0] == name), "the README tells of {name}");
     }
@@ -135,7 +143,10 @@ fn every_time_and_rate_of_the_readme_is_the_codes() {
     for row in table(&["constant", "value", "unit", "meaning"]) {
         assert_eq!(number(&row[1]), constant(&row[0]), "{}", row[0]);
     }
-    assert_eq!((constant("BAN_SCORE"), constant("BAN_MS")), (peers::BAN_SCORE, peers::BAN_MS.cast_signed()));
+    assert_eq!(
+        (constant("BAN_SCORE"), constant("BAN_MS")),
+        (peers::BAN_SCORE, peers::BAN_MS.cast_signed())
+    );
 }
 
 fn size(channel: Channel) -> i64 {
@@ -177,8 +188,10 @@ fn protocols_and_topics_of_the_readme_are_the_codes() {
 
 #[test]
 fn messages_of_the_readme_are_the_codes() {
-    let told: BTreeSet<_> =
-        table(&["on", "direction", "number", "message"]).into_iter().map(|row| row[..4].to_vec()).collect();
+    let told: BTreeSet<_> = table(&["on", "direction", "number", "message"])
+        .into_iter()
+        .map(|row| row[..4].to_vec())
+        .collect();
     let messages = World::new().messages();
     let real: BTreeSet<_> = messages
         .iter()
@@ -191,11 +204,22 @@ fn messages_of_the_readme_are_the_codes() {
         .collect();
     assert_eq!(told, real);
     for channel in Channel::all() {
-        let numbers = real.iter().filter(|row| row[0] == channel.name() && row[1] == channel.direction()).count();
+        let numbers = real
+            .iter()
+            .filter(|row| row[0] == channel.name() && row[1] == channel.direction())
+            .count();
         let next = u8::try_from(numbers).expect("few");
-        for bytes in [vec![0x81, next], vec![0x82, next, 0x00], vec![0x82, next, 0x40], vec![0x82, next, 0x80]] {
+        for bytes in [
+            vec![0x81, next],
+            vec![0x82, next, 0x00],
+            vec![0x82, next, 0x40],
+            vec![0x82, next, 0x80],
+        ] {
             let refused = channel.decode(&bytes).expect_err("there is no further number");
-            assert!(refused.to_string().contains("is no variant"), "{channel:?} {next} is missing: {refused}");
+            assert!(
+                refused.to_string().contains("is no variant"),
+                "{channel:?} {next} is missing: {refused}"
+            );
         }
     }
 }
@@ -219,7 +243,10 @@ fn refusals_of_the_readme_are_the_codes() {
     }
     let next = u8::try_from(rows.len()).expect("few");
     let refused = Channel::Response(Protocol::Chat).decode(&[0x82, 0x01, 0x81, next]);
-    assert!(refused.is_err_and(|error| error.to_string().contains("is no variant")), "refusal {next} is missing");
+    assert!(
+        refused.is_err_and(|error| error.to_string().contains("is no variant")),
+        "refusal {next} is missing"
+    );
 }
 
 #[test]
@@ -256,9 +283,12 @@ fn penalties_of_the_readme_are_the_codes() {
         Offence::Flooding,
     ];
     assert_eq!(all.len(), counted(Offence::Flooding));
-    let told: BTreeSet<_> =
-        table(&["offence", "points", "for"]).into_iter().map(|row| (row[0].clone(), number(&row[1]))).collect();
-    let real: BTreeSet<_> = all.iter().map(|offence| (offence.code().to_owned(), offence.weight())).collect();
+    let told: BTreeSet<_> = table(&["offence", "points", "for"])
+        .into_iter()
+        .map(|row| (row[0].clone(), number(&row[1])))
+        .collect();
+    let real: BTreeSet<_> =
+        all.iter().map(|offence| (offence.code().to_owned(), offence.weight())).collect();
     assert_eq!(told, real);
 }
 
@@ -271,7 +301,8 @@ fn quoted() -> BTreeSet<&'static str> {
 fn every_code_of_the_rules_is_told_of() {
     let quoted = quoted();
     for source in [include_str!("../../consensus/errors.rs"), include_str!("../codec.rs")] {
-        let codes: Vec<_> = source.match_indices("=> \"").map(|(at, head)| &source[at + head.len()..]).collect();
+        let codes: Vec<_> =
+            source.match_indices("=> \"").map(|(at, head)| &source[at + head.len()..]).collect();
         assert!(codes.len() > 5);
         for code in codes.into_iter().filter_map(|rest| rest.split('"').next()) {
             let is_code = code.contains('_') || matches!(code, "malformed" | "mismatch");
@@ -295,16 +326,20 @@ fn signing_tags_of_the_readme_are_the_codes() {
 
 #[test]
 fn the_bytes_of_the_walk_are_those_of_the_vectors() {
-    let messages: Vec<_> = World::new().messages().iter().map(|(_, message)| message.encode()).collect();
-    let blocks: Vec<&str> = README.split("```hex\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    let messages: Vec<_> =
+        World::new().messages().iter().map(|(_, message)| message.encode()).collect();
+    let blocks: Vec<&str> =
+        README.split("```hex\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
     assert!(blocks.len() >= 8);
     for block in blocks {
         let text: String = block.lines().filter_map(|line| line.split(';').next()).collect();
-        let (text, is_whole) = text.split_once("...").map_or((text.as_str(), true), |(text, _)| (text, false));
+        let (text, is_whole) =
+            text.split_once("...").map_or((text.as_str(), true), |(text, _)| (text, false));
         let digits: String = text.split_whitespace().collect();
         let bytes = HEXLOWER.decode(digits.as_bytes()).expect("hex");
-        let found =
-            messages.iter().any(|message| if is_whole { *message == bytes } else { message.starts_with(&bytes) });
+        let found = messages
+            .iter()
+            .any(|message| if is_whole { *message == bytes } else { message.starts_with(&bytes) });
         assert!(found, "no message is {digits}");
     }
 }
@@ -316,7 +351,9 @@ fn the_readme_points_at_what_is_there() {
         .lines()
         .filter_map(|line| line.strip_prefix('#'))
         .map(|line| line.trim_start_matches('#').trim().to_lowercase())
-        .map(|title| title.replace(' ', "-").replace(|c: char| !(c.is_alphanumeric() || c == '-'), ""))
+        .map(|title| {
+            title.replace(' ', "-").replace(|c: char| !(c.is_alphanumeric() || c == '-'), "")
+        })
         .collect();
     for link in README.split("](#").skip(1).filter_map(|rest| rest.split(')').next()) {
         assert!(anchors.contains(link), "#{link} is a heading");

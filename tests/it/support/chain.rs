@@ -30,8 +30,8 @@ impl Folder {
         self.json(["join", &other.invite()]);
     }
 
-    /// Two friends' folders with a chain of their own: on the built-in network they would meet whoever else is at the
-    /// chat room's meeting place on this machine.
+    /// Two friends' folders with a chain of their own: on the built-in network they would meet
+    /// whoever else is at the chat room's meeting place on this machine.
     #[track_caller]
     pub(crate) fn apart_from_others(&self, friend: &Self) {
         self.create_chain(&self.new_address());
@@ -61,7 +61,8 @@ impl Folder {
             args.extend(["--to", address]);
         }
         let answer = self.json(args);
-        let blocks: Vec<_> = answer["blocks"].as_array().expect("blocks").iter().map(text).collect();
+        let blocks: Vec<_> =
+            answer["blocks"].as_array().expect("blocks").iter().map(text).collect();
         assert_eq!(blocks.len(), count, "{answer}");
         blocks
     }
@@ -96,7 +97,12 @@ impl Folder {
     #[track_caller]
     pub(crate) fn mempool(&self) -> Vec<String> {
         let answer = self.json(["mempool"]);
-        answer["transactions"].as_array().expect("transactions").iter().map(|tx| text(&tx["txid"])).collect()
+        answer["transactions"]
+            .as_array()
+            .expect("transactions")
+            .iter()
+            .map(|tx| text(&tx["txid"]))
+            .collect()
     }
 
     /// Height and tip.
@@ -107,7 +113,8 @@ impl Folder {
         (number(&block["height"]), text(&block["hash"]))
     }
 
-    /// Checks everything from genesis: all is well, and exactly 100 coins a block exist. Gives the answer.
+    /// Checks everything from genesis: all is well, and exactly 100 coins a block exist. Gives the
+    /// answer.
     #[track_caller]
     pub(crate) fn assert_sound(&self) -> Value {
         let audit = self.json(["verify-chain"]);

@@ -26,7 +26,9 @@ pub(crate) struct TestNet {
 
 impl TestNet {
     pub(crate) fn new() -> Self {
-        Self { root: Arc::new(TempDir::with_prefix("friendchain-").expect("a temporary directory")) }
+        Self {
+            root: Arc::new(TempDir::with_prefix("friendchain-").expect("a temporary directory")),
+        }
     }
 
     /// The folder of the node that `NODE_ID=id` names; made by the first command that needs it.
@@ -101,7 +103,11 @@ impl Folder {
 
     /// Runs a command that reads the text from its standard input.
     #[track_caller]
-    pub(crate) fn run_reading<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>, input: &str) -> Answer {
+    pub(crate) fn run_reading<S: AsRef<OsStr>>(
+        &self,
+        args: impl IntoIterator<Item = S>,
+        input: &str,
+    ) -> Answer {
         let mut command = self.command(args);
         // A file is read at the command's own pace.
         let path = self.root.path().join("input");
@@ -112,15 +118,18 @@ impl Folder {
 
     /// As [`Folder::json`], but a failure is a value: for conditions that are awaited.
     #[track_caller]
-    pub(crate) fn try_json<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Result<Value, String> {
+    pub(crate) fn try_json<S: AsRef<OsStr>>(
+        &self,
+        args: impl IntoIterator<Item = S>,
+    ) -> Result<Value, String> {
         let mut command = self.command(["--json"]);
         command.args(args);
         let answer = run(command);
         if answer.code == Some(0) { Ok(answer.json()) } else { Err(format!("{answer:?}")) }
     }
 
-    /// Runs a command that must fail with exit code 1, first for a person and then with `--json`, and checks that
-    /// both say the same one sentence; gives the stable code and the sentence.
+    /// Runs a command that must fail with exit code 1, first for a person and then with `--json`,
+    /// and checks that both say the same one sentence; gives the stable code and the sentence.
     #[track_caller]
     pub(crate) fn refused(&self, args: &[&str]) -> (String, String) {
         let spoken = self.run(args);
@@ -158,7 +167,8 @@ impl Answer {
     /// Its answer as JSON, one document.
     #[track_caller]
     pub(crate) fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("not one JSON document ({error}): {self:?}"))
+        serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|error| panic!("not one JSON document ({error}): {self:?}"))
     }
 
     /// Of a failure with `--json`: its code and its message, each checked for form.
@@ -169,7 +179,10 @@ impl Answer {
         let (Some(code), Some(message)) = (text("code"), text("message")) else {
             panic!("no error with code and message: {self:?}");
         };
-        assert!(code.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'), "code {code:?}");
+        assert!(
+            code.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'),
+            "code {code:?}"
+        );
         assert!(message.len() > 15 && !message.contains('\n'), "not one sentence: {message:?}");
         for debris in ["panicked", "Error(", "Error {", "Some(", "Os {", "::"] {
             assert!(!message.contains(debris), "not for people: {message:?}");
@@ -208,5 +221,10 @@ fn run(mut command: Command) -> Answer {
         }
         thread::sleep(Duration::from_millis(5));
     };
-    Answer { args, code: status.code(), stdout: out.join().expect("a reader"), stderr: err.join().expect("a reader") }
+    Answer {
+        args,
+        code: status.code(),
+        stdout: out.join().expect("a reader"),
+        stderr: err.join().expect("a reader"),
+    }
 }

@@ -6,8 +6,8 @@ use ed25519_dalek::{Signer, SigningKey};
 use friendchain::{
     consensus::Invite,
     primitives::{
-        Address, Amount, Block, Header, MerkleRoot, NetworkId, OutPoint, Owner, PublicKey, Signature, Transaction,
-        TxId, TxInput, TxOutput, coinbase_memo,
+        Address, Amount, Block, Header, MerkleRoot, NetworkId, OutPoint, Owner, PublicKey,
+        Signature, Transaction, TxId, TxInput, TxOutput, coinbase_memo,
     },
 };
 
@@ -68,7 +68,8 @@ impl Forge {
     /// For the chain of a folder.
     #[track_caller]
     pub(crate) fn of(folder: &Folder) -> Self {
-        let genesis = Invite::from_text(&folder.invite()).expect("an invite").network().genesis.clone();
+        let genesis =
+            Invite::from_text(&folder.invite()).expect("an invite").network().genesis.clone();
         Self { network: genesis.hash(), genesis, key: our_key() }
     }
 
@@ -80,10 +81,16 @@ impl Forge {
     }
 
     /// As [`Forge::block`], with its coinbase paying `reward` and no work done.
-    pub(crate) fn unmined(&self, parent: &Header, reward: Amount, transactions: Vec<Transaction>) -> Block {
+    pub(crate) fn unmined(
+        &self,
+        parent: &Header,
+        reward: Amount,
+        transactions: Vec<Transaction>,
+    ) -> Block {
         let height = parent.height + 1;
         let outputs = vec![TxOutput { value: reward, owner: Self::owner() }];
-        let coinbase = Transaction { inputs: Vec::new(), outputs, memo: coinbase_memo(height, b"forged") };
+        let coinbase =
+            Transaction { inputs: Vec::new(), outputs, memo: coinbase_memo(height, b"forged") };
         let header = Header {
             previous: parent.hash(),
             merkle_root: MerkleRoot::ZERO,
@@ -93,7 +100,8 @@ impl Forge {
             bits: self.genesis.header.bits,
             nonce: 0,
         };
-        let mut block = Block { header, transactions: std::iter::once(coinbase).chain(transactions).collect() };
+        let mut block =
+            Block { header, transactions: std::iter::once(coinbase).chain(transactions).collect() };
         block.header.merkle_root = block.computed_merkle_root();
         block
     }
@@ -134,7 +142,8 @@ impl Forge {
             public_key: public_key(key),
             signature: Signature([0; 64]),
         };
-        let mut transaction = Transaction { inputs: coins.iter().map(unsigned).collect(), outputs, memo };
+        let mut transaction =
+            Transaction { inputs: coins.iter().map(unsigned).collect(), outputs, memo };
         let message = Transaction::signing_message(&self.network, &transaction.txid());
         for input in &mut transaction.inputs {
             input.signature = Signature(key.sign(&message).to_bytes());

@@ -1,4 +1,5 @@
-//! A slow line between two nodes, so that what is over in a moment on loopback takes long enough to be looked at.
+//! A slow line between two nodes, so that what is over in a moment on loopback takes long enough to
+//! be looked at.
 
 use std::{
     io::{Read, Write},
@@ -23,7 +24,8 @@ impl SlowLine {
     pub(crate) fn to(node: &Node, bytes_per_second: usize) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("its address").port();
-        let target: u16 = node.address.rsplit('/').next().and_then(|port| port.parse().ok()).expect("a TCP port");
+        let target: u16 =
+            node.address.rsplit('/').next().and_then(|port| port.parse().ok()).expect("a TCP port");
         thread::spawn(move || {
             // Ends with the process of the tests.
             for near in listener.incoming().flatten() {

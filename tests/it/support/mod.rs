@@ -40,7 +40,9 @@ pub(crate) fn eventually_within<T>(
     loop {
         match attempt() {
             Ok(value) => return value,
-            Err(seen) if start.elapsed() > deadline => panic!("not within {deadline:?}: {what}; last seen: {seen}"),
+            Err(seen) if start.elapsed() > deadline => {
+                panic!("not within {deadline:?}: {what}; last seen: {seen}")
+            }
             Err(_) => thread::sleep(POLL),
         }
     }

@@ -52,7 +52,12 @@ impl Tape {
 
     /// The first thing `find` makes of a line from `start` on; waits for lines to come until the
     /// deadline or the end of the pipe.
-    fn find<T>(&self, start: usize, deadline: Duration, find: impl Fn(&str) -> Option<T>) -> Option<T> {
+    fn find<T>(
+        &self,
+        start: usize,
+        deadline: Duration,
+        find: impl Fn(&str) -> Option<T>,
+    ) -> Option<T> {
         let until = Instant::now() + deadline;
         let mut next = start;
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
@@ -72,7 +77,8 @@ impl Tape {
     /// Waits until the lines from `start` on together satisfy the claim, or the deadline.
     fn await_text(&self, start: usize, deadline: Duration, claim: impl Fn(&str) -> bool) {
         let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        let unmet = |lines: &mut Vec<String>| !claim(&lines.get(start..).unwrap_or_default().join("\n"));
+        let unmet =
+            |lines: &mut Vec<String>| !claim(&lines.get(start..).unwrap_or_default().join("\n"));
         drop(self.grown.wait_timeout_while(lines, deadline, unmet));
     }
 
@@ -81,7 +87,13 @@ impl Tape {
     }
 
     fn from(&self, start: usize) -> Vec<String> {
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner).iter().skip(start).cloned().collect()
+        self.lines
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .skip(start)
+            .cloned()
+            .collect()
     }
 
     fn tail(&self) -> String {
@@ -157,7 +169,8 @@ impl Folder {
         node
     }
 
-    /// Spawns a command that runs until it is stopped, with JSON logs and all its pipes in our hands.
+    /// Spawns a command that runs until it is stopped, with JSON logs and all its pipes in our
+    /// hands.
     #[track_caller]
     pub(crate) fn spawn(&self, args: &[&str]) -> Node {
         self.spawn_logging(LOG_FILTER, args)
@@ -178,7 +191,8 @@ impl Folder {
         }
     }
 
-    /// Starts the chat room's form, `people IP PORT NAME`, and waits until it is up; the folder's id must be the name.
+    /// Starts the chat room's form, `people IP PORT NAME`, and waits until it is up; the folder's
+    /// id must be the name.
     #[track_caller]
     pub(crate) fn people(&self, ip: &str, port: u16, args: &[&str]) -> Node {
         let port = port.to_string();
@@ -204,10 +218,19 @@ impl Node {
 
     /// As [`Node::await_event`], from a place in the log on.
     #[track_caller]
-    pub(crate) fn await_event_since(&self, mark: usize, name: &str, claim: impl Fn(&Value) -> bool) -> Value {
-        let find = |line: &str| event_of(line).filter(|event| event["event"] == name && claim(event));
+    pub(crate) fn await_event_since(
+        &self,
+        mark: usize,
+        name: &str,
+        claim: impl Fn(&Value) -> bool,
+    ) -> Value {
+        let find =
+            |line: &str| event_of(line).filter(|event| event["event"] == name && claim(event));
         self.log.find(mark, DEADLINE, find).unwrap_or_else(|| {
-            panic!("{}: no event {name} as expected, by its end or within {DEADLINE:?}", self.folder.id)
+            panic!(
+                "{}: no event {name} as expected, by its end or within {DEADLINE:?}",
+                self.folder.id
+            )
         })
     }
 
@@ -218,7 +241,12 @@ impl Node {
 
     /// Every event since the place that satisfies the claim.
     pub(crate) fn events_since(&self, mark: usize, claim: impl Fn(&Value) -> bool) -> Vec<Value> {
-        self.log.from(mark).iter().filter_map(|line| event_of(line)).filter(|event| claim(event)).collect()
+        self.log
+            .from(mark)
+            .iter()
+            .filter_map(|line| event_of(line))
+            .filter(|event| claim(event))
+            .collect()
     }
 
     /// How many lines the output has.
@@ -236,7 +264,9 @@ impl Node {
     pub(crate) fn await_printed(&self, mark: usize, text: &str) -> String {
         self.output
             .find(mark, DEADLINE, |line| line.contains(text).then(|| line.to_owned()))
-            .unwrap_or_else(|| panic!("{}: {text:?} was not printed within {DEADLINE:?}", self.folder.id))
+            .unwrap_or_else(|| {
+                panic!("{}: {text:?} was not printed within {DEADLINE:?}", self.folder.id)
+            })
     }
 
     /// Types a line.
@@ -246,7 +276,8 @@ impl Node {
         writeln!(stdin, "{line}").and_then(|()| stdin.flush()).expect("the console reads");
     }
 
-    /// Types a command and waits for an answer that holds every one of the texts, asking again while it does not.
+    /// Types a command and waits for an answer that holds every one of the texts, asking again
+    /// while it does not.
     #[track_caller]
     pub(crate) fn ask(&mut self, command: &str, texts: &[&str]) -> String {
         let id = self.folder.id.clone();
@@ -255,7 +286,8 @@ impl Node {
             let mark = self.output_mark();
             self.say(command);
             let holds = |answer: &str| texts.iter().all(|text| answer.contains(text));
-            // Most answers come at once; what does not yet hold what we wait for is asked for again.
+            // Most answers come at once; what does not yet hold what we wait for is asked for
+            // again.
             self.output.await_text(mark, Duration::from_secs(2), holds);
             let answer = self.printed_since(mark);
             if holds(&answer) { Ok(answer) } else { Err(answer) }

@@ -1,4 +1,5 @@
-//! A peer of another make: libp2p itself, with a codec of bare bytes and answers that a test decides.
+//! A peer of another make: libp2p itself, with a codec of bare bytes and answers that a test
+//! decides.
 
 use std::{
     collections::HashMap,
@@ -12,8 +13,8 @@ use friendchain::{
     consensus::Target,
     primitives::{Block, BlockHash, Encode, Header, NetworkId, PeerId},
     wire::{
-        self, HelloRequest, HelloResponse, Item, ItemId, Protocol, Request, Response, Status, SyncRequest,
-        SyncResponse, Topic,
+        self, HelloRequest, HelloResponse, Item, ItemId, Protocol, Request, Response, Status,
+        SyncRequest, SyncResponse, Topic,
     },
 };
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, StreamExt};
@@ -32,7 +33,8 @@ use super::{Node, eventually, forge::now, holds};
 /// More than any message of ours may have.
 const READ_LIMIT: u64 = 16 * 1024 * 1024;
 
-/// Answers requests: the protocol and the bytes, and the bytes to answer, or none to close without an answer.
+/// Answers requests: the protocol and the bytes, and the bytes to answer, or none to close without
+/// an answer.
 pub(crate) type Responder = Box<dyn FnMut(Protocol, &[u8]) -> Option<Vec<u8>> + Send>;
 
 /// Bytes as they are, up to the end of the stream.
@@ -58,14 +60,24 @@ impl request_response::Codec for RawCodec {
         read_to_end(io).await
     }
 
-    async fn write_request<T>(&mut self, _: &StreamProtocol, io: &mut T, bytes: Vec<u8>) -> io::Result<()>
+    async fn write_request<T>(
+        &mut self,
+        _: &StreamProtocol,
+        io: &mut T,
+        bytes: Vec<u8>,
+    ) -> io::Result<()>
     where
         T: AsyncWrite + Unpin + Send,
     {
         io.write_all(&bytes).await
     }
 
-    async fn write_response<T>(&mut self, _: &StreamProtocol, io: &mut T, bytes: Vec<u8>) -> io::Result<()>
+    async fn write_response<T>(
+        &mut self,
+        _: &StreamProtocol,
+        io: &mut T,
+        bytes: Vec<u8>,
+    ) -> io::Result<()>
     where
         T: AsyncWrite + Unpin + Send,
     {
@@ -137,11 +149,16 @@ impl TestPeer {
         let address: Multiaddr = node.address.parse().expect("a multiaddr");
         let (keys, sight) = (keypair.clone(), Arc::clone(&seen));
         thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .expect("a runtime");
             runtime.block_on(run(keys, network, address, inbox, sight, responder));
         });
         let peer = Self { id, keypair, orders, seen };
-        eventually("the test's peer connects", || holds(peer.look(|seen| seen.ever_connected), "not yet"));
+        eventually("the test's peer connects", || {
+            holds(peer.look(|seen| seen.ever_connected), "not yet")
+        });
         peer
     }
 
@@ -185,7 +202,11 @@ impl TestPeer {
     /// The requests that the node made on a protocol.
     pub(crate) fn requests(&self, protocol: Protocol) -> Vec<Vec<u8>> {
         let of = |seen: &Seen| {
-            seen.requests.iter().filter(|(on, _)| *on == protocol).map(|(_, bytes)| bytes.clone()).collect()
+            seen.requests
+                .iter()
+                .filter(|(on, _)| *on == protocol)
+                .map(|(_, bytes)| bytes.clone())
+                .collect()
         };
         self.look(of)
     }
@@ -193,7 +214,9 @@ impl TestPeer {
     /// Waits until the node has hung up.
     #[track_caller]
     pub(crate) fn await_dropped(&self) {
-        eventually("the node drops the peer", || holds(!self.look(|seen| seen.connected), "still connected"));
+        eventually("the node drops the peer", || {
+            holds(!self.look(|seen| seen.connected), "still connected")
+        });
     }
 
     /// Signs what a profile or a line signs.
@@ -205,8 +228,10 @@ impl TestPeer {
 
 fn swarm(keypair: Keypair, network: &NetworkId) -> Swarm<Behaviour> {
     let raw = |protocol: Protocol| {
-        let id = StreamProtocol::try_from_owned(protocol.id(network)).expect("it begins with a slash");
-        let config = request_response::Config::default().with_request_timeout(Duration::from_secs(20));
+        let id =
+            StreamProtocol::try_from_owned(protocol.id(network)).expect("it begins with a slash");
+        let config =
+            request_response::Config::default().with_request_timeout(Duration::from_secs(20));
         request_response::Behaviour::new([(id, request_response::ProtocolSupport::Full)], config)
     };
     let config = gossipsub::ConfigBuilder::default()
@@ -217,7 +242,8 @@ fn swarm(keypair: Keypair, network: &NetworkId) -> Swarm<Behaviour> {
         .build()
         .expect("a configuration");
     let mut gossip =
-        gossipsub::Behaviour::new(gossipsub::MessageAuthenticity::Signed(keypair.clone()), config).expect("gossipsub");
+        gossipsub::Behaviour::new(gossipsub::MessageAuthenticity::Signed(keypair.clone()), config)
+            .expect("gossipsub");
     for topic in Topic::ALL {
         gossip.subscribe(&gossipsub::IdentTopic::new(topic.name(network))).expect("subscribed");
     }
@@ -312,7 +338,8 @@ async fn run(
     }
 }
 
-/// A chain as a peer serves it: the headers as they are, and for each hash a body, which need not be the right one.
+/// A chain as a peer serves it: the headers as they are, and for each hash a body, which need not
+/// be the right one.
 #[derive(Clone)]
 pub(crate) struct Branch {
     /// Genesis first.
@@ -356,7 +383,9 @@ impl Branch {
     /// The honest answer to a request.
     pub(crate) fn answer(&self, protocol: Protocol, bytes: &[u8]) -> Option<Response> {
         match protocol.decode_request(bytes).ok()? {
-            Request::Hello(HelloRequest::Status(_)) => Some(Response::Hello(HelloResponse::Status(self.status()))),
+            Request::Hello(HelloRequest::Status(_)) => {
+                Some(Response::Hello(HelloResponse::Status(self.status())))
+            }
             Request::Sync(request) => Some(Response::Sync(self.sync_answer(&request))),
             Request::Friends(_) => Some(Response::Friends(wire::FriendsResponse::Busy)),
             Request::Chat(_) => Some(Response::Chat(wire::ChatResponse::Busy)),
@@ -368,22 +397,24 @@ impl Branch {
             SyncRequest::GetBlocks(ask) => {
                 let known = |header: &Header| ask.locator.contains(&header.hash());
                 let after = self.headers.iter().rposition(known).map_or(0, |at| at + 1);
-                let bytes = self.headers[after..].iter().flat_map(Header::to_array).collect::<Vec<_>>();
+                let bytes =
+                    self.headers[after..].iter().flat_map(Header::to_array).collect::<Vec<_>>();
                 SyncResponse::Inv(ByteBuf::from(bytes))
             }
             SyncRequest::GetMempool => SyncResponse::MempoolIds(Vec::new()),
             SyncRequest::GetData(ids) => {
                 let item = |id: &ItemId| match id {
-                    ItemId::Block(hash) => self
-                        .bodies
-                        .get(hash)
-                        .map_or(Item::NotFound, |block| Item::Block(ByteBuf::from(block.to_bytes()))),
+                    ItemId::Block(hash) => self.bodies.get(hash).map_or(Item::NotFound, |block| {
+                        Item::Block(ByteBuf::from(block.to_bytes()))
+                    }),
                     ItemId::Trade(_) => Item::NotFound,
                 };
                 SyncResponse::Data(ids.iter().map(item).collect())
             }
             SyncRequest::GetBlockTrades(ask) => {
-                let Some(block) = self.bodies.get(&ask.block) else { return SyncResponse::NotFound };
+                let Some(block) = self.bodies.get(&ask.block) else {
+                    return SyncResponse::NotFound;
+                };
                 let trade = |at: &u32| {
                     let transaction = block.transactions.get(usize::try_from(*at).ok()?)?;
                     Some(ByteBuf::from(transaction.to_bytes()))
@@ -400,7 +431,10 @@ impl Branch {
     }
 
     /// Answers honestly for this branch, but for what `lie` makes of it.
-    pub(crate) fn responder_but(&self, mut lie: impl FnMut(&Request) -> Option<Vec<u8>> + Send + 'static) -> Responder {
+    pub(crate) fn responder_but(
+        &self,
+        mut lie: impl FnMut(&Request) -> Option<Vec<u8>> + Send + 'static,
+    ) -> Responder {
         let branch = self.clone();
         Box::new(move |protocol, bytes| {
             let request = protocol.decode_request(bytes).ok()?;

@@ -6,8 +6,8 @@ use std::{
     sync::atomic::{AtomicU16, Ordering},
 };
 
-/// Below the ports that the system gives to outgoing connections, so that none of those takes a port between our look
-/// and the node's bind.
+/// Below the ports that the system gives to outgoing connections, so that none of those takes a
+/// port between our look and the node's bind.
 const FIRST: u16 = 12_000;
 const COUNT: u16 = 18_000;
 
@@ -15,22 +15,27 @@ const COUNT: u16 = 18_000;
 pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     // Another test process begins elsewhere.
-    let start = u16::try_from(std::process::id() % u32::from(COUNT)).expect("less than COUNT").wrapping_mul(37);
+    let start = u16::try_from(std::process::id() % u32::from(COUNT))
+        .expect("less than COUNT")
+        .wrapping_mul(37);
     for _ in 0..COUNT {
         let offset = NEXT.fetch_add(1, Ordering::Relaxed).wrapping_add(start) % COUNT;
         let port = FIRST + offset;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() && UdpSocket::bind(("127.0.0.1", port)).is_ok() {
+        if TcpListener::bind(("127.0.0.1", port)).is_ok()
+            && UdpSocket::bind(("127.0.0.1", port)).is_ok()
+        {
             return port;
         }
     }
     panic!("no free port between {FIRST} and {}", FIRST + COUNT);
 }
 
-/// Holds the ports that the seeds' stories fix (3000, 3001, 8891 to 8895) against other runs of these tests on the
-/// machine; free again when dropped.
+/// Holds the ports that the seeds' stories fix (3000, 3001, 8891 to 8895) against other runs of
+/// these tests on the machine; free again when dropped.
 pub(crate) fn lock_story_ports() -> File {
     let path = std::env::temp_dir().join("friendchain-story-ports.lock");
-    let file = File::options().create(true).truncate(false).write(true).open(&path).expect("a lock file");
+    let file =
+        File::options().create(true).truncate(false).write(true).open(&path).expect("a lock file");
     file.lock().expect("the lock");
     file
 }

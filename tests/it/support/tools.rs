@@ -1,10 +1,13 @@
-//! What a machine may lack. A test that needs such a thing is skipped when it is missing, and says so where nobody can
-//! overlook it. In CI (`CI=true`) nothing may be missing: it fails, unless the environment says to skip it:
+//! What a machine may lack. A test that needs such a thing is skipped when it is missing, and says
+//! so where nobody can overlook it. In CI (`CI=true`) nothing may be missing: it fails, unless the
+//! environment says to skip it:
 //!
 //! - `FRIENDCHAIN_SKIP_NETNS=1`: tests in network namespaces (they need root, `ip` and `nsenter`);
-//! - `FRIENDCHAIN_SKIP_MOUNTS=1`: tests on full and read-only disks (they need root that may mount);
+//! - `FRIENDCHAIN_SKIP_MOUNTS=1`: tests on full and read-only disks (they need root that may
+//!   mount);
 //! - `FRIENDCHAIN_SKIP_TMUX=1`: tests on a terminal (they need `tmux`);
-//! - `FRIENDCHAIN_SKIP_PROMETHEUS=1`: tests with the real Prometheus (they need `prometheus` and `promtool`).
+//! - `FRIENDCHAIN_SKIP_PROMETHEUS=1`: tests with the real Prometheus (they need `prometheus` and
+//!   `promtool`).
 
 use std::{
     io::Write,
@@ -31,8 +34,8 @@ pub(crate) fn namespaces_wanted() -> bool {
 /// In CI, when they cannot and nothing says to skip them.
 #[track_caller]
 pub(crate) fn mounts_wanted() -> bool {
-    let probe =
-        "folder=$(mktemp -d) && mount -t tmpfs tmpfs $folder && umount $folder; status=$?; rmdir $folder; exit $status";
+    let probe = "folder=$(mktemp -d) && mount -t tmpfs tmpfs $folder && umount $folder; \
+         status=$?; rmdir $folder; exit $status";
     wanted("FRIENDCHAIN_SKIP_MOUNTS", "root that may mount", &[probe])
 }
 
@@ -58,7 +61,8 @@ pub(crate) fn prometheus_wanted() -> bool {
 #[track_caller]
 fn wanted(skip: &str, needs: &str, probes: &[&str]) -> bool {
     // Not through `eprintln!`, which the test runner keeps to itself when a test passes.
-    let say = |why: &str| writeln!(std::io::stderr(), "SKIPPED {}: {why}", test_name()).expect("stderr");
+    let say =
+        |why: &str| writeln!(std::io::stderr(), "SKIPPED {}: {why}", test_name()).expect("stderr");
     if std::env::var_os(skip).is_some_and(|value| value == "1") {
         say(&format!("{skip}=1"));
         return false;
@@ -103,7 +107,8 @@ impl Lan {
     /// Hosts 10.88.0.1 and upward. No route leads out of it.
     #[track_caller]
     pub(crate) fn new(count: usize) -> Self {
-        // Names of namespaces are the machine's, names of interfaces a namespace's: 15 letters at most.
+        // Names of namespaces are the machine's, names of interfaces a namespace's: 15 letters at
+        // most.
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let unique = format!("{}x{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let switch = format!("fc{unique}sw");

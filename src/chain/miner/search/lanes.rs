@@ -1,14 +1,20 @@
 //! Sixteen nonces at once, on processors with AVX-512.
 //!
-//! Each 32-bit word of SHA-256 is a vector of sixteen lanes here, one for each of sixteen neighbouring nonces, which
-//! differ in one byte of one word. The code below says none of what makes it cheap: most words of both messages are the
-//! same for all nonces (the header's other fields, padding), so that with everything unrolled the compiler takes their
-//! rounds and their part of the schedule out of the loop; and of the hash only the first word is used, so that it
-//! leaves out what only the others need. A lane whose first word is small enough is a candidate, no more: the caller
-//! hashes it again.
+//! Each 32-bit word of SHA-256 is a vector of sixteen lanes here, one for each of sixteen
+//! neighbouring nonces, which differ in one byte of one word. The code below says none of what
+//! makes it cheap: most words of both messages are the same for all nonces (the header's other
+//! fields, padding), so that with everything unrolled the compiler takes their rounds and their
+//! part of the schedule out of the loop; and of the hash only the first word is used, so that it
+//! leaves out what only the others need. A lane whose first word is small enough is a candidate, no
+//! more: the caller hashes it again.
 
-// Intrinsics have to be inlined into the one function that has the processor's features; words bear SHA-256's names.
-#![allow(clippy::inline_always, clippy::many_single_char_names, clippy::large_types_passed_by_value)]
+// Intrinsics have to be inlined into the one function that has the processor's features; words bear
+// SHA-256's names.
+#![allow(
+    clippy::inline_always,
+    clippy::many_single_char_names,
+    clippy::large_types_passed_by_value
+)]
 #![allow(clippy::manual_range_contains)] // of constants, in an unrolled loop
 
 use std::{arch::x86_64::__m512i, array, hint::black_box, ops::RangeInclusive};
@@ -33,7 +39,8 @@ const ROUND_CONSTANTS: [u32; 64] = [
 /// How many nonces are tried at once.
 pub(super) const LANES: u64 = 16;
 
-/// By how many words the schedule is ahead of the rounds; a word is used before it is replaced, so 15 at most.
+/// By how many words the schedule is ahead of the rounds; a word is used before it is replaced, so
+/// 15 at most.
 const AHEAD: usize = 8;
 
 /// Groups of sixteen nonces that share the nonce's high word, less one.
@@ -54,8 +61,9 @@ pub(super) fn find(token: V4, search: &Search, nonces: RangeInclusive<u64>) -> O
         next = groups.end() + 1;
         if let Some((group, candidates)) = token.vectorize(Scan { token, search, groups }) {
             let lanes = (0..LANES).filter(|lane| candidates >> lane & 1 == 1);
-            let found =
-                lanes.map(|lane| group * LANES + lane).find(|nonce| nonces.contains(nonce) && hasher.meets(*nonce));
+            let found = lanes
+                .map(|lane| group * LANES + lane)
+                .find(|nonce| nonces.contains(nonce) && hasher.meets(*nonce));
             if found.is_some() {
                 return found;
             }
@@ -65,8 +73,8 @@ pub(super) fn find(token: V4, search: &Search, nonces: RangeInclusive<u64>) -> O
     None
 }
 
-/// Goes through groups of sixteen nonces with one high word, up to the first that has a candidate: that group, and a
-/// bit for each lane.
+/// Goes through groups of sixteen nonces with one high word, up to the first that has a candidate:
+/// that group, and a bit for each lane.
 struct Scan<'a> {
     token: V4,
     search: &'a Search,
@@ -86,7 +94,8 @@ impl NullaryFnOnce for Scan<'_> {
         let [low, high] = [NONCE_WORD, NONCE_WORD + 1];
         header[high] = lanes.all(nonce_words(groups.start() * LANES)[1]);
         let target = lanes.all(search.target[0]);
-        let numbers: __m512i = pulp::cast(array::from_fn::<u32, 16, _>(|lane| nonce_words(lane as u64)[0]));
+        let numbers: __m512i =
+            pulp::cast(array::from_fn::<u32, 16, _>(|lane| nonce_words(lane as u64)[0]));
         // As constants the compiler would add them last, and the next round would wait for that.
         let constants = black_box(&ROUND_CONSTANTS);
         let mut outer = [lanes.all(0); 16];
@@ -151,7 +160,11 @@ impl Lanes {
     /// σ₀ for (7, 18, 3), σ₁ for (17, 19, 10).
     #[inline(always)]
     fn mix<const A: i32, const B: i32, const SHIFT: u32>(self, a: __m512i) -> __m512i {
-        self.xor(self.rotated::<A>(a), self.rotated::<B>(a), self.0.avx512f._mm512_srli_epi32::<SHIFT>(a))
+        self.xor(
+            self.rotated::<A>(a),
+            self.rotated::<B>(a),
+            self.0.avx512f._mm512_srli_epi32::<SHIFT>(a),
+        )
     }
 
     /// The word of the schedule that takes the place of the one sixteen before it.
@@ -162,9 +175,15 @@ impl Lanes {
         self.add(self.add(old, w9), self.mix::<17, 19, 10>(w14))
     }
 
-    /// One round: the state's words move on by one place. The order is that of need: what the next round waits for first.
+    /// One round: the state's words move on by one place. The order is that of need: what the next
+    /// round waits for first.
     #[inline(always)]
-    fn round(self, [a, b, c, d, e, f, g, h]: [__m512i; 8], word: __m512i, constant: u32) -> [__m512i; 8] {
+    fn round(
+        self,
+        [a, b, c, d, e, f, g, h]: [__m512i; 8],
+        word: __m512i,
+        constant: u32,
+    ) -> [__m512i; 8] {
         let sum1 = self.sum::<6, 11, 25>(e);
         let chosen = self.choose(e, f, g);
         let majority = self.majority(a, b, c);
@@ -174,10 +193,15 @@ impl Lanes {
         [self.add(t1, t2), a, b, c, self.add(d, t1), e, f, g]
     }
 
-    /// SHA-256's compression function. Unrolled, since only then the compiler knows which words are constant; the
-    /// schedule runs half a turn ahead of the rounds, which then never wait for it.
+    /// SHA-256's compression function. Unrolled, since only then the compiler knows which words are
+    /// constant; the schedule runs half a turn ahead of the rounds, which then never wait for it.
     #[inline(always)]
-    fn compress(self, state: [__m512i; 8], mut words: [__m512i; 16], constants: &[u32; 64]) -> [__m512i; 8] {
+    fn compress(
+        self,
+        state: [__m512i; 8],
+        mut words: [__m512i; 16],
+        constants: &[u32; 64],
+    ) -> [__m512i; 8] {
         let mut now = state;
         macro_rules! rounds {
             ($start:literal: $($at:literal)*) => {

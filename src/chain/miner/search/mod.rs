@@ -1,9 +1,11 @@
-//! The search for a nonce: SHA-256d over the 92 bytes of a header, with as little of it as possible.
+//! The search for a nonce: SHA-256d over the 92 bytes of a header, with as little of it as
+//! possible.
 //!
-//! The header fills one block of 64 bytes and 28 bytes of a second, in which the nonce lies. The state after the first
-//! block (the midstate) is the same for all nonces, so that each costs two compressions instead of three. The miner's
-//! threads call [`Search::find`], which uses the widest code that the processor has: `lanes.rs` or `portable.rs`. Both
-//! find the same nonce, and whatever is found was hashed by `portable.rs`.
+//! The header fills one block of 64 bytes and 28 bytes of a second, in which the nonce lies. The
+//! state after the first block (the midstate) is the same for all nonces, so that each costs two
+//! compressions instead of three. The miner's threads call [`Search::find`], which uses the widest
+//! code that the processor has: `lanes.rs` or `portable.rs`. Both find the same nonce, and whatever
+//! is found was hashed by `portable.rs`.
 
 #[cfg(target_arch = "x86_64")]
 mod lanes;
@@ -17,8 +19,16 @@ use crate::{
 };
 
 /// The state that SHA-256 begins with (FIPS 180-4, 5.3.3).
-const INITIAL: [u32; 8] =
-    [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
+const INITIAL: [u32; 8] = [
+    0x6a09_e667,
+    0xbb67_ae85,
+    0x3c6e_f372,
+    0xa54f_f53a,
+    0x510e_527f,
+    0x9b05_688c,
+    0x1f83_d9ab,
+    0x5be0_cd19,
+];
 /// A block of SHA-256, in bytes.
 const BLOCK: usize = 64;
 /// Which word of the header's second block is the nonce's low one; the high one follows.
@@ -30,7 +40,10 @@ const END_WORD: usize = (HEADER_BYTES - BLOCK) / 4;
 const HEADER_BITS: u32 = HEADER_BYTES as u32 * 8;
 
 const _: () = assert!(HEADER_BYTES.is_multiple_of(4), "the nonce is two words");
-const _: () = assert!(HEADER_BYTES > BLOCK + 8 && HEADER_BYTES <= 2 * BLOCK - 9, "the nonce is in the second block");
+const _: () = assert!(
+    HEADER_BYTES > BLOCK + 8 && HEADER_BYTES <= 2 * BLOCK - 9,
+    "the nonce is in the second block"
+);
 
 /// A header made ready to be searched: everything but the nonce is fixed.
 #[derive(Debug, Clone)]
@@ -85,7 +98,8 @@ impl Search {
     }
 }
 
-/// A nonce as the two words that it is in the header's second block: little-endian bytes, big-endian words.
+/// A nonce as the two words that it is in the header's second block: little-endian bytes,
+/// big-endian words.
 #[allow(clippy::cast_possible_truncation)] // its two halves
 const fn nonce_words(nonce: u64) -> [u32; 2] {
     let swapped = nonce.swap_bytes();
@@ -107,17 +121,20 @@ mod tests {
     use crate::primitives::{BlockHash, MerkleRoot};
 
     fn any_header() -> impl Strategy<Value = Header> {
-        any::<([u8; 32], [u8; 32], u32, u64, u32)>().prop_map(|(previous, root, height, time, bits)| Header {
-            previous: BlockHash(previous),
-            merkle_root: MerkleRoot(root),
-            height,
-            time,
-            bits,
-            nonce: 0,
-        })
+        any::<([u8; 32], [u8; 32], u32, u64, u32)>().prop_map(
+            |(previous, root, height, time, bits)| Header {
+                previous: BlockHash(previous),
+                merkle_root: MerkleRoot(root),
+                height,
+                time,
+                bits,
+                nonce: 0,
+            },
+        )
     }
 
-    /// Ranges anywhere, and those at the ends: of all nonces, of what shares a high word, of a group of lanes.
+    /// Ranges anywhere, and those at the ends: of all nonces, of what shares a high word, of a
+    /// group of lanes.
     fn any_range() -> impl Strategy<Value = RangeInclusive<u64>> {
         let near = |place: u64| (place.saturating_sub(100))..=place.saturating_add(100);
         let start = prop_oneof![

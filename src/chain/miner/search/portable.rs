@@ -1,4 +1,5 @@
-//! One nonce at a time, on any processor: two compressions of `sha2` each, which uses what the processor has for them.
+//! One nonce at a time, on any processor: two compressions of `sha2` each, which uses what the
+//! processor has for them.
 
 use std::ops::RangeInclusive;
 

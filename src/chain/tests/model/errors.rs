@@ -68,7 +68,8 @@ enum Reach {
 
 use Reach::{Made, Never};
 
-/// For an enum: which of its variants can be caused. A new variant does not compile until it is listed.
+/// For an enum: which of its variants can be caused. A new variant does not compile until it is
+/// listed.
 macro_rules! reach {
     ($one:ident, $all:ident, $error:ident { $($variant:ident => $reach:expr,)* }) => {
         fn $one(error: &$error) -> (&'static str, Reach) {
@@ -119,7 +120,8 @@ reach!(transaction_reach, all_transactions, TransactionError {
     Signature => Made,
     MissingCoin => Made,
     StampUsed => Made,
-    ImmatureCoinbase => Never("a coinbase joins the coins after the trades of its block: for them it is missing"),
+    ImmatureCoinbase => Never("a coinbase joins the coins after the trades of its block: for them \
+         it is missing"),
     InputsOverflow => Never("it takes more units than 1.8 billion blocks mint"),
     Overspent => Made,
     CoinCount => Never("the chain looks up one coin for each input"),
@@ -211,7 +213,11 @@ fn every_rule_that_can_be_broken_is_broken_by_someone_and_named_alike() {
         let trade = made.unwrap_or_else(|| panic!("no trade with {flaw:?}"));
         let verdict = model.accept_trade(&Arc::new(trade.clone()), false, NOW);
         let found = chain.trade(&trade, PEER);
-        assert_eq!(found.as_ref().map_or_else(AcceptTradeError::code, |_| "accepted"), verdict, "{flaw:?}");
+        assert_eq!(
+            found.as_ref().map_or_else(AcceptTradeError::code, |_| "accepted"),
+            verdict,
+            "{flaw:?}"
+        );
         if let Err(AcceptTradeError::Transaction { error, .. }) = found {
             met.transaction(&error);
         }
@@ -246,7 +252,9 @@ fn what_nobody_can_cause_is_not_caused_by_the_nearest_attempts() {
     // The reward of the next block is not there yet.
     let next = forge.block(&mut luck, &model.tip(), 1_000, None).expect("a block");
     let early = OutPoint { txid: next.transactions[0].txid(), index: 0 };
-    let spender =
-        Transaction { inputs: vec![crate::primitives::TxInput { outpoint: early, ..trade.inputs[0] }], ..trade };
+    let spender = Transaction {
+        inputs: vec![crate::primitives::TxInput { outpoint: early, ..trade.inputs[0] }],
+        ..trade
+    };
     assert_eq!(chain.trade(&spender, PEER).expect_err("refused").code(), "missing_coin");
 }

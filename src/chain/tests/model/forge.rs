@@ -1,4 +1,5 @@
-//! Makes what histories are of: trades, notes and blocks on any branch, good ones and ones that break each rule.
+//! Makes what histories are of: trades, notes and blocks on any branch, good ones and ones that
+//! break each rule.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -9,8 +10,8 @@ use crate::{
     chain::testing::{key, mine, note, owner, signed},
     consensus::{Network, testing::crafted},
     primitives::{
-        Amount, Block, BlockHash, Header, MerkleRoot, OutPoint, Owner, Transaction, TxId, TxInput, TxOutput,
-        UnixMillis, coinbase_memo,
+        Amount, Block, BlockHash, Header, MerkleRoot, OutPoint, Owner, Transaction, TxId, TxInput,
+        TxOutput, UnixMillis, coinbase_memo,
     },
 };
 
@@ -215,7 +216,8 @@ impl Forge {
 
     fn chain_to(&self, hash: &BlockHash) -> Vec<Arc<Block>> {
         let parent = |block: &Arc<Block>| self.blocks.get(&block.header.previous).cloned();
-        let mut blocks: Vec<_> = std::iter::successors(self.blocks.get(hash).cloned(), parent).collect();
+        let mut blocks: Vec<_> =
+            std::iter::successors(self.blocks.get(hash).cloned(), parent).collect();
         blocks.reverse();
         blocks
     }
@@ -258,7 +260,12 @@ impl Forge {
     }
 
     /// Spends a coin that another trade spends, and perhaps more; pays more, or not enough.
-    pub(super) fn replacement(&self, luck: &mut Luck, purse: &Purse, rival: &Transaction) -> Option<Transaction> {
+    pub(super) fn replacement(
+        &self,
+        luck: &mut Luck,
+        purse: &Purse,
+        rival: &Transaction,
+    ) -> Option<Transaction> {
         let contested = rules::places(rival);
         let mut with_rival = purse.clone();
         with_rival.retain(|place, _| contested.contains(place) || luck.chance(10));
@@ -287,7 +294,12 @@ impl Forge {
     }
 
     /// A trade or note that has that flaw, if the coins allow one.
-    pub(super) fn flawed_trade(&self, luck: &mut Luck, purse: &Purse, flaw: TradeFlaw) -> Option<Transaction> {
+    pub(super) fn flawed_trade(
+        &self,
+        luck: &mut Luck,
+        purse: &Purse,
+        flaw: TradeFlaw,
+    ) -> Option<Transaction> {
         let network = &self.network.id;
         let coins = spendable(purse);
         let (key, coin, units) = luck.pick(&coins)?.clone();
@@ -296,7 +308,9 @@ impl Forge {
         let stamp = note(network, &key, 1_000, b"words");
         Some(match flaw {
             TradeFlaw::TooLarge => plain(vec![to(mine, 1); 3_600]),
-            TradeFlaw::LongMemo => signed(network, &[(&key, coin)], vec![to(mine, units)], &[b'x'; 1_025]),
+            TradeFlaw::LongMemo => {
+                signed(network, &[(&key, coin)], vec![to(mine, units)], &[b'x'; 1_025])
+            }
             TradeFlaw::Coinbase => Transaction {
                 inputs: vec![],
                 outputs: vec![to(mine, 1)],
@@ -305,14 +319,19 @@ impl Forge {
             TradeFlaw::NoOutputs => plain(vec![]),
             TradeFlaw::ZeroOutput => plain(vec![to(mine, 1), to(mine, 0)]),
             TradeFlaw::Overflow => plain(vec![to(mine, u64::MAX), to(mine, 1)]),
-            TradeFlaw::SameCoinTwice => signed(network, &[(&key, coin), (&key, coin)], vec![to(mine, units)], b""),
+            TradeFlaw::SameCoinTwice => {
+                signed(network, &[(&key, coin), (&key, coin)], vec![to(mine, units)], b"")
+            }
             TradeFlaw::StampAndCoin => {
                 let inputs = [(&key, OutPoint { txid: TxId::ZERO, index: 7 }), (&key, coin)];
                 signed(network, &inputs, vec![], b"words")
             }
-            TradeFlaw::NoteThatPays => {
-                signed(network, &[(&key, OutPoint { txid: TxId::ZERO, index: 7 })], vec![to(mine, 1)], b"words")
-            }
+            TradeFlaw::NoteThatPays => signed(
+                network,
+                &[(&key, OutPoint { txid: TxId::ZERO, index: 7 })],
+                vec![to(mine, 1)],
+                b"words",
+            ),
             TradeFlaw::EmptyNote => note(network, &key, 7, b""),
             TradeFlaw::Crafted(number) => crafted::transaction(network, crafted::CRAFTS[number]).0,
             TradeFlaw::OthersSignature => {
@@ -320,34 +339,48 @@ impl Forge {
                 trade.inputs[0].signature = stamp.inputs[0].signature;
                 trade
             }
-            TradeFlaw::OtherNetwork => signed(&BlockHash([7; 32]), &[(&key, coin)], vec![to(mine, units)], b""),
+            TradeFlaw::OtherNetwork => {
+                signed(&BlockHash([7; 32]), &[(&key, coin)], vec![to(mine, units)], b"")
+            }
             TradeFlaw::NoSuchCoin => {
-                let txid = TxId(std::array::from_fn(|_| u8::try_from(luck.below(256)).expect("a byte")));
+                let txid =
+                    TxId(std::array::from_fn(|_| u8::try_from(luck.below(256)).expect("a byte")));
                 signed(network, &[(&key, OutPoint { txid, index: 0 })], vec![to(mine, 1)], b"")
             }
             TradeFlaw::SpentCoin => {
-                let is_spent =
-                    |trade: &&Arc<Transaction>| rules::places(trade).iter().all(|at| !purse.contains_key(at));
+                let is_spent = |trade: &&Arc<Transaction>| {
+                    rules::places(trade).iter().all(|at| !purse.contains_key(at))
+                };
                 let spent: Vec<_> = self.trades.iter().filter(is_spent).collect();
                 let input: TxInput = *luck.pick(&spent)?.inputs.first()?;
-                let key = (1..=PEOPLE).map(self::key).find(|key| owner(key) == input.public_key.owner())?;
+                let key = (1..=PEOPLE)
+                    .map(self::key)
+                    .find(|key| owner(key) == input.public_key.owner())?;
                 signed(network, &[(&key, input.outpoint)], vec![to(mine, 1)], b"once more")
             }
-            TradeFlaw::OthersCoin => signed(network, &[(&self::key(77), coin)], vec![to(mine, units)], b""),
+            TradeFlaw::OthersCoin => {
+                signed(network, &[(&self::key(77), coin)], vec![to(mine, units)], b"")
+            }
             TradeFlaw::UsedStamp => {
-                let stamps: Vec<_> =
-                    purse.iter().filter(|(_, money)| money.units == 0).map(|(place, _)| *place).collect();
+                let stamps: Vec<_> = purse
+                    .iter()
+                    .filter(|(_, money)| money.units == 0)
+                    .map(|(place, _)| *place)
+                    .collect();
                 let (whose, _, index) = *luck.pick(&stamps)?;
                 let key = (1..=PEOPLE).map(self::key).find(|key| owner(key) == whose)?;
                 note(network, &key, index, b"other words")
             }
-            TradeFlaw::Overspent => plain(vec![to(mine, units), to(luck.owner(), 1 + luck.below(units))]),
+            TradeFlaw::Overspent => {
+                plain(vec![to(mine, units), to(luck.owner(), 1 + luck.below(units))])
+            }
         })
     }
 
     // Blocks
 
-    /// Trades and notes that a block may hold with those coins, some new and some known, parents first; their fees.
+    /// Trades and notes that a block may hold with those coins, some new and some known, parents
+    /// first; their fees.
     fn body(&mut self, luck: &mut Luck, purse: &mut Purse) -> (Vec<Transaction>, u64) {
         let (mut chosen, mut fees) = (Vec::new(), 0);
         for _ in 0..luck.below(6) {
@@ -375,10 +408,15 @@ impl Forge {
         } else {
             vec![to(luck.owner(), units)]
         };
-        Transaction { inputs: vec![], outputs, memo: coinbase_memo(height, &self.salt.to_le_bytes()) }
+        Transaction {
+            inputs: vec![],
+            outputs,
+            memo: coinbase_memo(height, &self.salt.to_le_bytes()),
+        }
     }
 
-    /// A block on any that was made, with the time since its parent; unless `flaw`, it breaks no rule by itself.
+    /// A block on any that was made, with the time since its parent; unless `flaw`, it breaks no
+    /// rule by itself.
     pub(super) fn block(
         &mut self,
         luck: &mut Luck,
@@ -402,13 +440,19 @@ impl Forge {
             Some(Flaw::Trade(flaw)) => trades.push(self.flawed_trade(luck, &after_body, flaw)?),
             Some(Flaw::TooLarge) => {
                 let (key, coin, _) = spendable(&after_body).into_iter().next()?;
-                let large = signed(&self.network.id, &[(&key, coin)], vec![to(owner(&key), 1); 3_500], b"");
+                let large =
+                    signed(&self.network.id, &[(&key, coin)], vec![to(owner(&key), 1); 3_500], b"");
                 trades = vec![large; 22];
             }
             Some(Flaw::SpendsOwnCoinbase) => {
                 coinbase.outputs = vec![to(owner(&key(1)), claimed)];
                 let coin = OutPoint { txid: coinbase.txid(), index: 0 };
-                let child = signed(&self.network.id, &[(&key(1), coin)], vec![to(luck.owner(), claimed)], b"");
+                let child = signed(
+                    &self.network.id,
+                    &[(&key(1), coin)],
+                    vec![to(luck.owner(), claimed)],
+                    b"",
+                );
                 mine_next(&mut trades, luck, child);
             }
             Some(Flaw::ChildBeforeParent) => {
@@ -421,7 +465,12 @@ impl Forge {
             Some(Flaw::DoubleSpend) => {
                 let (key, coin, units) = luck.pick(&spendable(&after_body))?.clone();
                 for memo in [b"one", b"two"] {
-                    let trade = signed(&self.network.id, &[(&key, coin)], vec![to(luck.owner(), units)], memo);
+                    let trade = signed(
+                        &self.network.id,
+                        &[(&key, coin)],
+                        vec![to(luck.owner(), units)],
+                        memo,
+                    );
                     mine_next(&mut trades, luck, trade);
                 }
             }
@@ -431,7 +480,9 @@ impl Forge {
                     mine_next(&mut trades, luck, note(&self.network.id, &key, 2_000, words));
                 }
             }
-            Some(Flaw::CoinbaseOfOtherHeight) => coinbase.memo = coinbase_memo(height + 1, &self.salt.to_le_bytes()),
+            Some(Flaw::CoinbaseOfOtherHeight) => {
+                coinbase.memo = coinbase_memo(height + 1, &self.salt.to_le_bytes())
+            }
             Some(Flaw::CoinbaseWithoutHeight) => coinbase.memo = height.to_le_bytes()[..3].to_vec(),
             Some(Flaw::CoinbaseWithoutOutputs) => coinbase.outputs.clear(),
             Some(Flaw::CoinbaseOfNothing) => coinbase.outputs[0].value = Amount::ZERO,
@@ -458,8 +509,14 @@ impl Forge {
         let bits = self.params.next_bits(&headers, time);
         // Harder than it must be, so that it has the work all the same.
         let bits = if flaw == Some(Flaw::Bits) { bits - 1 } else { bits };
-        let header =
-            Header { previous: *parent, merkle_root: MerkleRoot::ZERO, height, time, bits, nonce: luck.number() >> 1 };
+        let header = Header {
+            previous: *parent,
+            merkle_root: MerkleRoot::ZERO,
+            height,
+            time,
+            bits,
+            nonce: luck.number() >> 1,
+        };
         let mut block = Block { header, transactions };
         block.header.merkle_root = block.computed_merkle_root();
         mine(&mut block);

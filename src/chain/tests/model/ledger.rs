@@ -1,8 +1,9 @@
-//! The slow and obvious ledger: a list of headers and blocks that came, from which coins, work and the tip are worked out
-//! anew whenever they are asked for.
+//! The slow and obvious ledger: a list of headers and blocks that came, from which coins, work and
+//! the tip are worked out anew whenever they are asked for.
 //!
-//! What it must remember beside the list: which blocks wait for a parent or for the clock, and which were found to break a
-//! rule; a block beside the best chain is only looked into once it would be the tip.
+//! What it must remember beside the list: which blocks wait for a parent or for the clock, and
+//! which were found to break a rule; a block beside the best chain is only looked into once it
+//! would be the tip.
 
 use std::{
     cell::RefCell,
@@ -20,7 +21,8 @@ use crate::{
     primitives::{Block, BlockHash, Header, Height, LeafHash, Transaction, TxId, UnixMillis},
 };
 
-/// What was worked out before. Each is worked out from the whole list, once: a block's hash names all that is below it.
+/// What was worked out before. Each is worked out from the whole list, once: a block's hash names
+/// all that is below it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Known(Rc<KnownTables>);
 
@@ -37,7 +39,11 @@ struct KnownTables {
 type Places = BTreeMap<TxId, (BlockHash, Height)>;
 
 /// What the table says, or what is worked out now.
-fn known<K: Ord + Copy, V: Clone>(table: &RefCell<BTreeMap<K, V>>, key: &K, value: impl FnOnce() -> V) -> V {
+fn known<K: Ord + Copy, V: Clone>(
+    table: &RefCell<BTreeMap<K, V>>,
+    key: &K,
+    value: impl FnOnce() -> V,
+) -> V {
     if let Some(value) = table.borrow().get(key) {
         return value.clone();
     }
@@ -100,7 +106,8 @@ impl Model {
     /// The headers from genesis up to one that is known.
     pub(super) fn headers_to(&self, hash: &BlockHash) -> Vec<Header> {
         let parent = |header: &Header| self.headers.get(&header.previous).copied();
-        let mut headers: Vec<_> = std::iter::successors(self.headers.get(hash).copied(), parent).collect();
+        let mut headers: Vec<_> =
+            std::iter::successors(self.headers.get(hash).copied(), parent).collect();
         headers.reverse();
         headers
     }
@@ -108,7 +115,8 @@ impl Model {
     /// The blocks from genesis up to one that is stored.
     pub(super) fn blocks_to(&self, hash: &BlockHash) -> Vec<Arc<Block>> {
         let parent = |block: &Arc<Block>| self.bodies.get(&block.header.previous).cloned();
-        let mut blocks: Vec<_> = std::iter::successors(self.bodies.get(hash).cloned(), parent).collect();
+        let mut blocks: Vec<_> =
+            std::iter::successors(self.bodies.get(hash).cloned(), parent).collect();
         blocks.reverse();
         blocks
     }
@@ -122,11 +130,14 @@ impl Model {
         known(&self.known.0.signatures, &rules::leaf(transaction), || {
             let message = Transaction::signing_message(&self.params.network, &transaction.txid());
             let mut inputs = transaction.inputs.iter();
-            inputs.all(|input| verify_signature(&input.public_key, &message, &input.signature).is_ok())
+            inputs.all(|input| {
+                verify_signature(&input.public_key, &message, &input.signature).is_ok()
+            })
         })
     }
 
-    /// The coins after a stored block, or the first block from genesis on that breaks a rule, and which.
+    /// The coins after a stored block, or the first block from genesis on that breaks a rule, and
+    /// which.
     fn coins_to(&self, hash: &BlockHash) -> Coins {
         known(&self.known.0.coins, hash, || {
             let mut purse = Purse::new();
@@ -144,7 +155,9 @@ impl Model {
     /// Most work first; of equals, the lower hash.
     fn ranked<'a>(&self, hashes: impl Iterator<Item = &'a BlockHash>) -> Vec<BlockHash> {
         let mut hashes: Vec<_> = hashes.map(|hash| (self.work_to(hash), *hash)).collect();
-        hashes.sort_by(|(work, hash), (other_work, other)| other_work.cmp(work).then(hash.cmp(other)));
+        hashes.sort_by(|(work, hash), (other_work, other)| {
+            other_work.cmp(work).then(hash.cmp(other))
+        });
         hashes.into_iter().map(|(_, hash)| hash).collect()
     }
 
@@ -183,7 +196,11 @@ impl Model {
             let chain = self.chain();
             let of_block = |block: &Arc<Block>| {
                 let place = (block.hash(), block.header.height);
-                block.transactions.iter().map(move |transaction| (transaction.txid(), place)).collect::<Vec<_>>()
+                block
+                    .transactions
+                    .iter()
+                    .map(move |transaction| (transaction.txid(), place))
+                    .collect::<Vec<_>>()
             };
             Rc::new(chain.iter().flat_map(of_block).collect())
         });
@@ -214,7 +231,11 @@ impl Model {
     }
 
     /// Headers come: how many were new, or what is wrong with the first bad one.
-    pub(super) fn accept_headers(&mut self, headers: &[Header], now: UnixMillis) -> Result<usize, &'static str> {
+    pub(super) fn accept_headers(
+        &mut self,
+        headers: &[Header],
+        now: UnixMillis,
+    ) -> Result<usize, &'static str> {
         let mut new = 0;
         for header in headers {
             match self.take_header(header, now) {
@@ -233,7 +254,12 @@ impl Model {
     }
 
     /// A block comes: what becomes of it.
-    pub(super) fn accept_block(&mut self, block: &Arc<Block>, local: bool, now: UnixMillis) -> &'static str {
+    pub(super) fn accept_block(
+        &mut self,
+        block: &Arc<Block>,
+        local: bool,
+        now: UnixMillis,
+    ) -> &'static str {
         let (hash, parent) = (block.hash(), block.header.previous);
         if self.bodies.contains_key(&hash) {
             return "known";
@@ -268,10 +294,16 @@ impl Model {
         let mut open = if is_kept(verdict) { vec![hash] } else { vec![] };
         while let Some(parent) = open.pop() {
             let waiting = std::mem::take(&mut self.waiting);
-            let (children, rest) = waiting.into_iter().partition(|block| block.header.previous == parent);
+            let (children, rest) =
+                waiting.into_iter().partition(|block| block.header.previous == parent);
             self.waiting = rest;
             let children: Vec<Arc<Block>> = children;
-            open.extend(children.iter().filter(|child| is_kept(self.store(child, now))).map(|child| child.hash()));
+            open.extend(
+                children
+                    .iter()
+                    .filter(|child| is_kept(self.store(child, now)))
+                    .map(|child| child.hash()),
+            );
         }
         verdict
     }
@@ -287,7 +319,8 @@ impl Model {
 
     /// The clock goes on: what was held comes again.
     pub(super) fn due(&mut self, now: UnixMillis) {
-        let (due, later) = std::mem::take(&mut self.held).into_iter().partition(|(due, ..)| *due <= now);
+        let (due, later) =
+            std::mem::take(&mut self.held).into_iter().partition(|(due, ..)| *due <= now);
         self.held = later;
         let due: Vec<_> = due;
         for (_, header, block) in due {
@@ -300,7 +333,8 @@ impl Model {
         self.held.first().map(|(due, ..)| *due)
     }
 
-    /// Takes a block on whose parent is stored; makes it the tip if it is better and all the way to it is valid.
+    /// Takes a block on whose parent is stored; makes it the tip if it is better and all the way to
+    /// it is valid.
     fn store(&mut self, block: &Arc<Block>, now: UnixMillis) -> &'static str {
         let hash = block.hash();
         if self.condemned.contains(&hash) {
@@ -314,7 +348,8 @@ impl Model {
             Ok(_) => {
                 let (old, new) = (self.chain(), self.blocks_to(&hash));
                 self.tip = hash;
-                let shared = old.iter().zip(&new).take_while(|(old, new)| old.hash() == new.hash()).count();
+                let shared =
+                    old.iter().zip(&new).take_while(|(old, new)| old.hash() == new.hash()).count();
                 self.pool_after(&old[shared..], &new[shared..], now);
                 "connected"
             }
@@ -327,7 +362,8 @@ impl Model {
 
     /// A block breaks a rule: it and all above it are bad for ever.
     fn condemn(&mut self, hash: &BlockHash) {
-        let is_above = |other: &BlockHash| self.headers_to(other).iter().any(|header| header.hash() == *hash);
+        let is_above =
+            |other: &BlockHash| self.headers_to(other).iter().any(|header| header.hash() == *hash);
         let above: Vec<_> = self.headers.keys().filter(|other| is_above(other)).copied().collect();
         self.bodies.retain(|hash, _| !above.contains(hash));
         self.condemned.extend(above);

@@ -1,7 +1,7 @@
 //! Random histories, given to the engine and to a slow and obvious ledger alike: they never differ.
 //!
-//! `FRIENDCHAIN_HISTORIES=5000` lengthens the run. A history that fails is cut to its shortest and named; given back in
-//! `FRIENDCHAIN_HISTORY` it plays again, exactly.
+//! `FRIENDCHAIN_HISTORIES=5000` lengthens the run. A history that fails is cut to its shortest and
+//! named; given back in `FRIENDCHAIN_HISTORY` it plays again, exactly.
 
 mod errors;
 mod forge;
@@ -46,10 +46,14 @@ impl History {
 
     /// Each step has luck of its own, so that any can be left out.
     fn luck(&self) -> Vec<u64> {
-        self.steps.iter().map(|step| Luck(self.number.wrapping_mul(1_000_003).wrapping_add(*step)).number()).collect()
+        self.steps
+            .iter()
+            .map(|step| Luck(self.number.wrapping_mul(1_000_003).wrapping_add(*step)).number())
+            .collect()
     }
 
-    /// Some at the floor for ever; where blocks are to have a spacing, a short branch can outweigh a long one.
+    /// Some at the floor for ever; where blocks are to have a spacing, a short branch can outweigh
+    /// a long one.
     fn network(&self) -> Network {
         testing::network([0, 10_000, 1_000][usize::try_from(self.number % 3).expect("small")])
     }
@@ -65,16 +69,23 @@ impl History {
 
     fn play(&self, keeping: Keeping) -> Result<Report, (usize, Difference)> {
         let at = Cell::new(0);
-        let outcome = catch_unwind(AssertUnwindSafe(|| play(&self.network(), keeping, &self.luck(), &at)));
+        let outcome =
+            catch_unwind(AssertUnwindSafe(|| play(&self.network(), keeping, &self.luck(), &at)));
         let panicked = |cause: Box<dyn std::any::Any + Send>| {
             let text = cause.downcast_ref::<String>().cloned();
             format!("a panic: {}", text.unwrap_or_else(|| "without a text".to_owned()))
         };
-        outcome.unwrap_or_else(|cause| Err(panicked(cause))).map_err(|difference| (at.get(), difference))
+        outcome
+            .unwrap_or_else(|cause| Err(panicked(cause)))
+            .map_err(|difference| (at.get(), difference))
     }
 
     /// Leaves out what a failure does not need.
-    fn shortened(mut self, keeping: Keeping, (at, mut difference): (usize, Difference)) -> (Self, Difference) {
+    fn shortened(
+        mut self,
+        keeping: Keeping,
+        (at, mut difference): (usize, Difference),
+    ) -> (Self, Difference) {
         self.steps.truncate(at + 1);
         let mut index = self.steps.len();
         while index > 0 {
@@ -102,7 +113,9 @@ impl FromStr for History {
     type Err = std::num::ParseIntError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let Some((number, steps)) = text.split_once('/') else { return Ok(Self::new(text.parse()?)) };
+        let Some((number, steps)) = text.split_once('/') else {
+            return Ok(Self::new(text.parse()?));
+        };
         let steps = steps.split(',').map(str::parse).collect::<Result<_, _>>()?;
         Ok(Self { number: number.parse()?, steps })
     }
@@ -112,7 +125,9 @@ fn histories() -> Vec<History> {
     if let Ok(text) = std::env::var("FRIENDCHAIN_HISTORY") {
         return vec![text.parse().expect("FRIENDCHAIN_HISTORY is a number, or number/step,step…")];
     }
-    let count = std::env::var("FRIENDCHAIN_HISTORIES").ok().map_or(HISTORIES, |text| text.parse().expect("a number"));
+    let count = std::env::var("FRIENDCHAIN_HISTORIES")
+        .ok()
+        .map_or(HISTORIES, |text| text.parse().expect("a number"));
     (0..count).map(History::new).collect()
 }
 
@@ -132,7 +147,9 @@ fn engine_and_model_agree_after_every_step_of_random_histories() {
             }
             Err(failure) => {
                 let (shortest, difference) = history.clone().shortened(keeping, failure);
-                println!("bar model-histories: FRIENDCHAIN_HISTORY={shortest}, 1 difference MISSED");
+                println!(
+                    "bar model-histories: FRIENDCHAIN_HISTORY={shortest}, 1 difference MISSED"
+                );
                 panic!("history {shortest}: {difference}");
             }
         }

@@ -54,7 +54,11 @@ pub(super) type Difference = String;
 
 #[expect(clippy::needless_pass_by_value, reason = "what is compared is mostly made for it")]
 fn same<T: PartialEq + Debug>(what: &str, engine: T, model: T) -> Result<(), Difference> {
-    if engine == model { Ok(()) } else { Err(format!("{what}: the engine says {engine:?}, the model {model:?}")) }
+    if engine == model {
+        Ok(())
+    } else {
+        Err(format!("{what}: the engine says {engine:?}, the model {model:?}"))
+    }
 }
 
 struct World {
@@ -131,7 +135,12 @@ impl World {
         self.engine.as_mut().expect("open")
     }
 
-    fn verdict(&mut self, what: &str, engine: &'static str, model: &'static str) -> Result<(), Difference> {
+    fn verdict(
+        &mut self,
+        what: &str,
+        engine: &'static str,
+        model: &'static str,
+    ) -> Result<(), Difference> {
         *self.report.verdicts.entry(model).or_default() += 1;
         self.report.transcript.push(format!("{what} {model}"));
         same(what, engine, model)
@@ -155,8 +164,10 @@ impl World {
         };
         let model = self.model.accept_block(block, local, now);
         let after = self.model.chain();
-        let kept = before.iter().zip(&after).take_while(|(old, new)| old.hash() == new.hash()).count();
-        self.report.deepest_reorganisation = self.report.deepest_reorganisation.max(before.len() - kept);
+        let kept =
+            before.iter().zip(&after).take_while(|(old, new)| old.hash() == new.hash()).count();
+        self.report.deepest_reorganisation =
+            self.report.deepest_reorganisation.max(before.len() - kept);
         self.verdict(&format!("block {}", block.hash()), engine, model)?;
         self.settle()
     }
@@ -187,7 +198,8 @@ impl World {
     fn mine_template(&mut self, luck: &mut Luck) -> Result<(), Difference> {
         let now = self.now;
         let owner = luck.owner();
-        let mut block = self.engine().template(owner, now).map_err(|fault| fault.to_string())?.block;
+        let mut block =
+            self.engine().template(owner, now).map_err(|fault| fault.to_string())?.block;
         mine(&mut block);
         let block = self.forge.keep(block);
         self.give_block(&block)
@@ -271,9 +283,16 @@ impl World {
         match luck.below(100) {
             0..20 => {
                 let local = luck.chance(40);
-                let purse =
-                    if luck.chance(70) { self.model.coins_after_pool() } else { Purse::clone(&self.model.coins()) };
-                let trade = if luck.chance(75) { self.forge.trade(luck, &purse) } else { Some(self.forge.note(luck)) };
+                let purse = if luck.chance(70) {
+                    self.model.coins_after_pool()
+                } else {
+                    Purse::clone(&self.model.coins())
+                };
+                let trade = if luck.chance(75) {
+                    self.forge.trade(luck, &purse)
+                } else {
+                    Some(self.forge.note(luck))
+                };
                 if let Some(trade) = trade {
                     self.forge.trades.push(Arc::new(trade.clone()));
                     self.give_trade(&Arc::new(trade), local)?;
@@ -287,9 +306,12 @@ impl World {
             }
             26..30 => {
                 let purse = self.model.coins();
-                let rival = luck.pick(&self.model.pool.entries).map(|entry| Arc::clone(&entry.transaction));
+                let rival =
+                    luck.pick(&self.model.pool.entries).map(|entry| Arc::clone(&entry.transaction));
                 let local = luck.chance(40);
-                if let Some(trade) = rival.and_then(|rival| self.forge.replacement(luck, &purse, &rival)) {
+                if let Some(trade) =
+                    rival.and_then(|rival| self.forge.replacement(luck, &purse, &rival))
+                {
                     self.forge.trades.push(Arc::new(trade.clone()));
                     self.give_trade(&Arc::new(trade), local)?;
                 }
@@ -312,7 +334,11 @@ impl World {
             60..70 => {
                 let flaw = *luck.pick(&Flaw::all()).expect("some");
                 // The largest are slow to make, and many of them prove no more than few.
-                let flaw = if flaw == Flaw::TooLarge && luck.chance(50) { Flaw::GreedyCoinbase } else { flaw };
+                let flaw = if flaw == Flaw::TooLarge && luck.chance(50) {
+                    Flaw::GreedyCoinbase
+                } else {
+                    flaw
+                };
                 self.grow(luck, Some(flaw))?;
             }
             70..80 => {
@@ -346,7 +372,10 @@ impl World {
             _ => {
                 let now = self.now;
                 self.commit()?;
-                let audit = self.engine().reindex(now, &mut |_, _| true).map_err(|fault| fault.to_string())?;
+                let audit = self
+                    .engine()
+                    .reindex(now, &mut |_, _| true)
+                    .map_err(|fault| fault.to_string())?;
                 same("what a reindex finds", (audit.ok, audit.problem), (true, None))?;
                 self.settle()?;
             }
@@ -396,7 +425,11 @@ impl World {
         let tip = chain.last().expect("the genesis");
         let (hash, work) = (tip.hash(), self.model.work_to(&tip.hash()));
         let said = self.engine().tip();
-        same("the tip", (said.hash, said.height, said.time), (hash, tip.header.height, tip.header.time))?;
+        same(
+            "the tip",
+            (said.hash, said.height, said.time),
+            (hash, tip.header.height, tip.header.time),
+        )?;
         same("its work", said.work.to_be_bytes().to_vec(), work.to_be_bytes_vec()[8..].to_vec())?;
         same("the best header", self.engine().best_header().hash, self.model.best_header())?;
         for (height, block) in (0..).zip(&chain) {
@@ -427,8 +460,15 @@ impl World {
     fn compare_mempool(&mut self) -> Result<(), Difference> {
         self.engine().assert_consistent_mempool();
         let engine = self.engine().mempool();
-        let engine: Vec<_> = engine.iter().map(|entry| (entry.txid, entry.fee.units(), entry.local)).collect();
-        let model: Vec<_> = self.model.pool.entries.iter().map(|entry| (entry.txid, entry.fee, entry.local)).collect();
+        let engine: Vec<_> =
+            engine.iter().map(|entry| (entry.txid, entry.fee.units(), entry.local)).collect();
+        let model: Vec<_> = self
+            .model
+            .pool
+            .entries
+            .iter()
+            .map(|entry| (entry.txid, entry.fee, entry.local))
+            .collect();
         same("the mempool", engine, model)?;
         // That it is valid in its order.
         self.model.coins_after_pool();
@@ -456,7 +496,8 @@ impl World {
         self.places.extend(purse.keys().copied());
         let places: Vec<_> = self.places.iter().copied().collect();
         for place in places {
-            let coin = self.engine().overlay.coin(&key_of(&place)).map_err(|fault| fault.to_string())?;
+            let coin =
+                self.engine().overlay.coin(&key_of(&place)).map_err(|fault| fault.to_string())?;
             same(&format!("the coin {place:?}"), coin.map(money_of), purse.get(&place).copied())?;
         }
         Ok(())
@@ -474,7 +515,9 @@ impl World {
         same("the supply", audit.supply, Amount::from_units(supply))?;
         let minted = 10_000_000_000 * (u64::from(audit.height) + 1);
         if supply > minted {
-            return Err(format!("there are {supply} units, and only {minted} were ever to be made"));
+            return Err(format!(
+                "there are {supply} units, and only {minted} were ever to be made"
+            ));
         }
         same(
             "how many coins",
@@ -497,8 +540,14 @@ impl World {
     }
 }
 
-/// Plays a history of these steps; how engine and model differ, if they do. `at` says which step is being played.
-pub(super) fn play(network: &Network, keeping: Keeping, steps: &[u64], at: &Cell<usize>) -> Result<Report, Difference> {
+/// Plays a history of these steps; how engine and model differ, if they do. `at` says which step is
+/// being played.
+pub(super) fn play(
+    network: &Network,
+    keeping: Keeping,
+    steps: &[u64],
+    at: &Cell<usize>,
+) -> Result<Report, Difference> {
     let mut world = World::new(network, keeping);
     for (number, seed) in steps.iter().enumerate() {
         at.set(number);

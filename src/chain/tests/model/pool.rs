@@ -1,5 +1,5 @@
-//! The mempool as the slow and obvious ledger sees it: a list in the order of coming, tried anew against the coins of the
-//! best chain.
+//! The mempool as the slow and obvious ledger sees it: a list in the order of coming, tried anew
+//! against the coins of the best chain.
 
 use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 
@@ -42,11 +42,14 @@ impl Pool {
 
     /// Who spends a coin or uses a stamp that this wants too, in the order of its inputs.
     fn rivals(&self, transaction: &Transaction) -> Vec<&Entry> {
-        let spender = |place| self.entries.iter().find(|entry| rules::places(&entry.transaction).contains(place));
+        let spender = |place| {
+            self.entries.iter().find(|entry| rules::places(&entry.transaction).contains(place))
+        };
         rules::places(transaction).iter().filter_map(spender).collect()
     }
 
-    /// Notes that a trade is this node's own; what is kept already stays as it is, unless it was void.
+    /// Notes that a trade is this node's own; what is kept already stays as it is, unless it was
+    /// void.
     fn keep_own(&mut self, transaction: &Arc<Transaction>, added: UnixMillis) {
         let txid = transaction.txid();
         if self.own.get(&txid).is_none_or(|own| own.void) {
@@ -87,14 +90,20 @@ impl Model {
     pub(super) fn coins_after_pool(&self) -> Purse {
         let mut purse = Purse::clone(&self.coins());
         for entry in &self.pool.entries {
-            rules::spend(&mut purse, &entry.transaction, 0).expect("what waits is valid in its order");
+            rules::spend(&mut purse, &entry.transaction, 0)
+                .expect("what waits is valid in its order");
         }
         purse
     }
 
-    /// What is wrong with a trade beside what waits, but for its signatures; its fee, and what would leave for it. What
-    /// comes for the first time may replace others, and may rest on so many at most.
-    fn try_trade(&self, transaction: &Transaction, new: Option<usize>) -> Result<(u64, Vec<TxId>), &'static str> {
+    /// What is wrong with a trade beside what waits, but for its signatures; its fee, and what
+    /// would leave for it. What comes for the first time may replace others, and may rest on so
+    /// many at most.
+    fn try_trade(
+        &self,
+        transaction: &Transaction,
+        new: Option<usize>,
+    ) -> Result<(u64, Vec<TxId>), &'static str> {
         if let Some(code) = rules::form_fault(transaction) {
             return Err(code);
         }
@@ -119,7 +128,9 @@ impl Model {
         if ancestors.iter().any(|entry| leaving.contains(&entry.txid)) {
             return Err("replaces_parent");
         }
-        let length = |transaction: &Transaction| u128::try_from(transaction.to_bytes().len()).expect("short");
+        let length = |transaction: &Transaction| {
+            u128::try_from(transaction.to_bytes().len()).expect("short")
+        };
         let rate = |fee: u128, bytes: u128| fee * 1_000 / bytes;
         let package = |entries: &[&Entry]| {
             let fees: u128 = entries.iter().map(|entry| u128::from(entry.fee)).sum();
@@ -154,7 +165,11 @@ impl Model {
         if rivals.is_empty() {
             return Ok((fee, leaving));
         }
-        let lost: u128 = leaving.iter().filter_map(|txid| self.pool.get(txid)).map(|entry| u128::from(entry.fee)).sum();
+        let lost: u128 = leaving
+            .iter()
+            .filter_map(|txid| self.pool.get(txid))
+            .map(|entry| u128::from(entry.fee))
+            .sum();
         // As much as all that leaves, and a unit for each of its own bytes.
         let pays_for_them = own_fee >= lost + own_bytes;
         let is_better = rivals.iter().all(|rival| {
@@ -208,7 +223,13 @@ impl Model {
         if local {
             self.pool.keep_own(transaction, added);
         }
-        self.pool.entries.push(Entry { transaction: Arc::clone(transaction), txid, fee, local, added });
+        self.pool.entries.push(Entry {
+            transaction: Arc::clone(transaction),
+            txid,
+            fee,
+            local,
+            added,
+        });
     }
 
     /// Takes a trade up that was good before; whether it still is.
@@ -228,23 +249,37 @@ impl Model {
     }
 
     /// The best chain has changed: blocks left and joined it, both in the order of height.
-    pub(super) fn pool_after(&mut self, left: &[Arc<Block>], joined: &[Arc<Block>], now: UnixMillis) {
+    pub(super) fn pool_after(
+        &mut self,
+        left: &[Arc<Block>],
+        joined: &[Arc<Block>],
+        now: UnixMillis,
+    ) {
         if left.is_empty() {
             for transaction in joined.iter().flat_map(|block| block.transactions.iter().skip(1)) {
                 let txid = transaction.txid();
                 self.pool.entries.retain(|entry| entry.txid != txid);
-                let rivals: Vec<_> = self.pool.rivals(transaction).iter().map(|entry| entry.txid).collect();
-                let lost: Vec<_> = rivals.into_iter().flat_map(|rival| self.pool.with_descendants(rival)).collect();
+                let rivals: Vec<_> =
+                    self.pool.rivals(transaction).iter().map(|entry| entry.txid).collect();
+                let lost: Vec<_> = rivals
+                    .into_iter()
+                    .flat_map(|rival| self.pool.with_descendants(rival))
+                    .collect();
                 for lost in lost {
                     self.pool.entries.retain(|entry| entry.txid != lost);
                     self.make_void(&lost);
                 }
             }
         } else {
-            let left = left.iter().flat_map(|block| block.transactions.iter().skip(1).cloned().map(Arc::new));
-            let waited =
-                std::mem::take(&mut self.pool.entries).into_iter().map(|entry| (entry.transaction, entry.added));
-            for (transaction, added) in left.map(|left| (left, now)).chain(waited).collect::<Vec<_>>() {
+            let left = left
+                .iter()
+                .flat_map(|block| block.transactions.iter().skip(1).cloned().map(Arc::new));
+            let waited = std::mem::take(&mut self.pool.entries)
+                .into_iter()
+                .map(|entry| (entry.transaction, entry.added));
+            for (transaction, added) in
+                left.map(|left| (left, now)).chain(waited).collect::<Vec<_>>()
+            {
                 let txid = transaction.txid();
                 let is_there = self.place(&txid).is_some() || self.pool.get(&txid).is_some();
                 if !is_there && !self.readmit(&transaction, added) {
@@ -252,9 +287,15 @@ impl Model {
                 }
             }
         }
-        // What is void is tried again, the latest first, as often as that helps: one may rest on another.
-        let mut void: Vec<_> =
-            self.pool.own.iter().filter(|(_, own)| own.void).map(|(txid, own)| (*txid, own.clone())).collect();
+        // What is void is tried again, the latest first, as often as that helps: one may rest on
+        // another.
+        let mut void: Vec<_> = self
+            .pool
+            .own
+            .iter()
+            .filter(|(_, own)| own.void)
+            .map(|(txid, own)| (*txid, own.clone()))
+            .collect();
         void.sort_by_key(|(txid, own)| (Reverse(own.added), *txid));
         loop {
             let before = void.len();

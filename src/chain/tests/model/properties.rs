@@ -1,5 +1,5 @@
-//! What holds whatever the history was: undoing is exact, and nothing depends on how a chain is kept or in which order its
-//! blocks came.
+//! What holds whatever the history was: undoing is exact, and nothing depends on how a chain is
+//! kept or in which order its blocks came.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -19,7 +19,10 @@ use crate::{
 const LATER: UnixMillis = NOW + 1_000_000_000;
 
 fn histories() -> impl Iterator<Item = History> {
-    let all = std::env::var("FRIENDCHAIN_HISTORIES").ok().and_then(|text| text.parse().ok()).unwrap_or(200_u64);
+    let all = std::env::var("FRIENDCHAIN_HISTORIES")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(200_u64);
     (1_000_000..1_000_000 + (all / 20).max(10)).map(History::new)
 }
 
@@ -28,12 +31,15 @@ const PLAIN: Keeping = Keeping { threads: 1, cache_mib: 16, commit_always: false
 #[test]
 fn verdicts_and_tips_do_not_depend_on_threads_cache_or_commits() {
     for history in histories() {
-        let plain = history.play(PLAIN).unwrap_or_else(|(_, difference)| panic!("{history}: {difference}"));
+        let plain =
+            history.play(PLAIN).unwrap_or_else(|(_, difference)| panic!("{history}: {difference}"));
         for keeping in [
             Keeping { threads: 2, cache_mib: 1, ..PLAIN },
             Keeping { threads: 4, cache_mib: 128, commit_always: true, ..PLAIN },
         ] {
-            let other = history.play(keeping).unwrap_or_else(|(_, difference)| panic!("{history}: {difference}"));
+            let other = history
+                .play(keeping)
+                .unwrap_or_else(|(_, difference)| panic!("{history}: {difference}"));
             assert_eq!(plain.transcript, other.transcript, "history {history} with {keeping:?}");
         }
     }
@@ -41,14 +47,16 @@ fn verdicts_and_tips_do_not_depend_on_threads_cache_or_commits() {
 
 /// The blocks of a history, and the ones among them that break no rule, all the way down.
 fn blocks_of(history: &History) -> (Vec<Arc<Block>>, Vec<BlockHash>, BlockHash) {
-    let report = history.play(PLAIN).unwrap_or_else(|(_, difference)| panic!("{history}: {difference}"));
+    let report =
+        history.play(PLAIN).unwrap_or_else(|(_, difference)| panic!("{history}: {difference}"));
     let mut blocks = report.blocks;
     blocks.sort_by_key(|block| block.header.height);
     let mut model = Model::new(&history.network());
     for block in &blocks {
         model.accept_block(block, false, LATER);
     }
-    let valid = blocks.iter().map(|block| block.hash()).filter(|hash| model.is_valid(hash)).collect();
+    let valid =
+        blocks.iter().map(|block| block.hash()).filter(|hash| model.is_valid(hash)).collect();
     let best = model.best_valid();
     (blocks, valid, best)
 }
@@ -91,7 +99,11 @@ fn the_order_in_which_blocks_come_does_not_matter() {
                 let verdict = chain.chain.accept_block(Block::clone(block), PEER, LATER);
                 verdict != Ok(crate::chain::BlockAccepted::Known)
             };
-            assert_eq!(valid.iter().find(known), None, "history {history}, order {order}: a good block is not taken");
+            assert_eq!(
+                valid.iter().find(known),
+                None,
+                "history {history}, order {order}: a good block is not taken"
+            );
             hashes.push(chain.hash());
         }
         assert!(hashes.windows(2).all(|pair| pair[0] == pair[1]), "history {history}");
@@ -106,14 +118,16 @@ fn disconnecting_undoes_connecting_exactly_over_random_blocks() {
         let network = history.network();
         let by_hash: HashMap<_, _> = blocks.iter().map(|block| (block.hash(), block)).collect();
         let mut chain: Vec<_> =
-            std::iter::successors(by_hash.get(&best), |block| by_hash.get(&block.header.previous)).collect();
+            std::iter::successors(by_hash.get(&best), |block| by_hash.get(&block.header.previous))
+                .collect();
         chain.reverse();
         let mut coins: HashMap<CoinKey, Coin> = HashMap::new();
         let mut states = Vec::new();
         for block in &chain {
             let body = Body::from_store(Block::clone(block));
             let before = coins.clone();
-            let undo = ledger::connect(&mut coins, &network, &body, 1, |_| false).expect("a good block");
+            let undo =
+                ledger::connect(&mut coins, &network, &body, 1, |_| false).expect("a good block");
             states.push((before, body, undo));
         }
         while let Some((before, body, undo)) = states.pop() {
@@ -134,7 +148,8 @@ fn kept(disk: &Disk, cache_mib: usize, threads: usize) -> Chain {
 /// A block of notes, with odd signatures here and there among hundreds of good ones.
 fn block_of_notes(odd: &[(usize, usize)]) -> Block {
     let network = network();
-    let mut notes: Vec<_> = (0..700).map(|index| note(&network.id, &key(5), index, b"words")).collect();
+    let mut notes: Vec<_> =
+        (0..700).map(|index| note(&network.id, &key(5), index, b"words")).collect();
     for (at, craft) in odd {
         notes[*at] = crafted::transaction(&network.id, crafted::CRAFTS[*craft]).0;
     }

@@ -1,14 +1,15 @@
-//! The rules, written down once more straight from the text, without a thought for speed: difficulty, headers, the form
-//! of blocks and transactions, and what they do to the coins. Only hashing, layouts and the check of one signature are
-//! shared with the engine. A verdict is the name of a rule that is broken.
+//! The rules, written down once more straight from the text, without a thought for speed:
+//! difficulty, headers, the form of blocks and transactions, and what they do to the coins. Only
+//! hashing, layouts and the check of one signature are shared with the engine. A verdict is the
+//! name of a rule that is broken.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use ruint::Uint;
 
 use crate::primitives::{
-    Block, BlockHash, Encode, Header, Height, LeafHash, NetworkId, OutPoint, Owner, Transaction, TxId, UnixMillis,
-    sha256d,
+    Block, BlockHash, Encode, Header, Height, LeafHash, NetworkId, OutPoint, Owner, Transaction,
+    TxId, UnixMillis, sha256d,
 };
 
 /// Holds 2²⁵⁶ with room to spare.
@@ -52,7 +53,8 @@ pub(super) fn target_of(bits: u32) -> Wide {
 }
 
 pub(super) fn bits_of(target: Wide) -> u32 {
-    let mut bytes: Vec<u8> = target.to_be_bytes_vec().into_iter().skip_while(|byte| *byte == 0).collect();
+    let mut bytes: Vec<u8> =
+        target.to_be_bytes_vec().into_iter().skip_while(|byte| *byte == 0).collect();
     if bytes.first().is_none_or(|first| *first >= 0x80) {
         bytes.insert(0, 0);
     }
@@ -84,7 +86,8 @@ impl Params {
         let t = i128::from(self.spacing);
         let k = t * 1_830;
         let genesis = i128::from(chain[0].time);
-        let mut blocks: Vec<(i128, Wide)> = (1..=61).rev().map(|back| (genesis - back * t, floor)).collect();
+        let mut blocks: Vec<(i128, Wide)> =
+            (1..=61).rev().map(|back| (genesis - back * t, floor)).collect();
         blocks.extend(chain.iter().map(|header| (i128::from(header.time), target_of(header.bits))));
         let window = &blocks[blocks.len() - 61..];
         let (mut before, mut weighted, mut shares) = (window[0].0, 0, Wide::ZERO);
@@ -113,7 +116,12 @@ impl Params {
     }
 
     /// What is wrong with a header after all of `chain`, genesis first.
-    pub(super) fn header_fault(&self, chain: &[Header], header: &Header, now: UnixMillis) -> Option<HeaderFault> {
+    pub(super) fn header_fault(
+        &self,
+        chain: &[Header],
+        header: &Header,
+        now: UnixMillis,
+    ) -> Option<HeaderFault> {
         let parent = chain.last().expect("a parent");
         let rule = |code| Some(HeaderFault::Rule(code));
         if header.height != parent.height + 1 {
@@ -213,7 +221,9 @@ pub(super) fn block_fault(block: &Block) -> Option<&'static str> {
     if block.to_bytes().len() > 2 * 1_024 * 1_024 {
         return Some("block_too_large");
     }
-    let Some((coinbase, rest)) = block.transactions.split_first() else { return Some("block_empty") };
+    let Some((coinbase, rest)) = block.transactions.split_first() else {
+        return Some("block_empty");
+    };
     let coinbase_fault = sizes_fault(coinbase).or_else(|| {
         if !coinbase.inputs.is_empty() {
             return Some("not_a_coinbase");
@@ -243,12 +253,19 @@ pub(super) fn made(transaction: &Transaction, height: Height) -> Vec<((Owner, Tx
     let (txid, coinbase) = (transaction.txid(), transaction.inputs.is_empty());
     let outputs = (0..).zip(&transaction.outputs);
     outputs
-        .map(|(index, output)| ((output.owner, txid, index), Money { units: output.value.units(), height, coinbase }))
+        .map(|(index, output)| {
+            ((output.owner, txid, index), Money { units: output.value.units(), height, coinbase })
+        })
         .collect()
 }
 
-/// Does what a trade or note does to the coins; its fee, or the rule that it breaks, which leaves the coins spoilt.
-pub(super) fn spend(purse: &mut Purse, transaction: &Transaction, height: Height) -> Result<u64, &'static str> {
+/// Does what a trade or note does to the coins; its fee, or the rule that it breaks, which leaves
+/// the coins spoilt.
+pub(super) fn spend(
+    purse: &mut Purse,
+    transaction: &Transaction,
+    height: Height,
+) -> Result<u64, &'static str> {
     let mut taken = 0u128;
     if is_note(transaction) {
         if places(transaction).iter().any(|place| purse.contains_key(place)) {
@@ -259,7 +276,8 @@ pub(super) fn spend(purse: &mut Purse, transaction: &Transaction, height: Height
             taken += u128::from(purse.remove(&place).ok_or("missing_coin")?.units);
         }
     }
-    let given: u128 = transaction.outputs.iter().map(|output| u128::from(output.value.units())).sum();
+    let given: u128 =
+        transaction.outputs.iter().map(|output| u128::from(output.value.units())).sum();
     let fee = taken.checked_sub(given).ok_or("overspent")?;
     purse.extend(made(transaction, height));
     Ok(u64::try_from(fee).expect("fewer than all units"))
@@ -273,7 +291,8 @@ pub(super) fn connect(purse: &mut Purse, block: &Block) -> Result<(), &'static s
         earned += u128::from(spend(purse, transaction, height)?);
     }
     let Some(coinbase) = block.transactions.first() else { return Err("block_empty") };
-    let claimed: u128 = coinbase.outputs.iter().map(|output| u128::from(output.value.units())).sum();
+    let claimed: u128 =
+        coinbase.outputs.iter().map(|output| u128::from(output.value.units())).sum();
     if claimed > earned {
         return Err("coinbase_value");
     }

@@ -54,21 +54,34 @@ impl From<Divergence> for DivergenceView {
         let stay = "do nothing to stay on yours";
         let advice = match (needs_mib, missing) {
             (Some(mib), _) => format!(
-                "the branch of your friends with more work is too large for the memory this node may take: start it again with \
+                "the branch of your friends with more work is too large for the memory this node \
+                 may take: start it again with \
                  --cache-mib {mib} to take it, or {stay}"
             ),
             (None, 0) => format!(
-                "a branch with more work would undo blocks that this node connected more than 72 hours ago: ask your friends which \
+                "a branch with more work would undo blocks that this node connected more than 72 \
+                 hours ago: ask your friends which \
                  one is right; accept-branch {} takes it, or {stay}",
                 theirs.hash
             ),
             (None, missing) => format!(
-                "a branch with more work would undo blocks that this node connected more than 72 hours ago: ask your friends which \
-                 one is right; once the {missing} blocks of it that are missing are here, accept-branch {} takes it, or {stay}",
+                "a branch with more work would undo blocks that this node connected more than 72 \
+                 hours ago: ask your friends which \
+                 one is right; once the {missing} blocks of it that are missing are here, \
+                 accept-branch {} takes it, or {stay}",
                 theirs.hash
             ),
         };
-        Self { fork, fork_height, since, ours: ours.into(), theirs: theirs.into(), missing, needs_mib, advice }
+        Self {
+            fork,
+            fork_height,
+            since,
+            ours: ours.into(),
+            theirs: theirs.into(),
+            missing,
+            needs_mib,
+            advice,
+        }
     }
 }
 
@@ -121,7 +134,8 @@ pub struct ProofReport {
     pub height: Option<Height>,
     /// When its block's miner says it was made.
     pub time: Option<UnixMillis>,
-    /// How many blocks of the best chain here stand on it, its own included; 0 when it is not on that.
+    /// How many blocks of the best chain here stand on it, its own included; 0 when it is not on
+    /// that.
     pub confirmations: u32,
     /// Where the transaction stands in its block, the coinbase first, when the block is here.
     #[serde(default, skip_serializing_if = "Option::is_none")]

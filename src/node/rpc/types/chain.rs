@@ -6,8 +6,8 @@ use super::values::{Bits, Coins, Secret, SignedCoins, SignedUnits, Units};
 use crate::{
     chain::api::MempoolEntry,
     primitives::{
-        Address, Amount, Block, BlockHash, Height, MerkleRoot, NetworkId, Transaction, TransactionKind, TxId,
-        UnixMillis,
+        Address, Amount, Block, BlockHash, Height, MerkleRoot, NetworkId, Transaction,
+        TransactionKind, TxId, UnixMillis,
     },
 };
 
@@ -84,7 +84,13 @@ pub struct BalanceReport {
 impl BalanceReport {
     /// From the chain's figures.
     #[must_use]
-    pub fn new(address: Address, confirmed: Amount, pending_in: Amount, pending_out: Amount, height: Height) -> Self {
+    pub fn new(
+        address: Address,
+        confirmed: Amount,
+        pending_in: Amount,
+        pending_out: Amount,
+        height: Height,
+    ) -> Self {
         let pending = SignedCoins::difference(pending_in, pending_out);
         Self {
             address,
@@ -102,7 +108,8 @@ impl BalanceReport {
 pub struct SendTrade {
     /// An address of this wallet.
     pub from: Address,
-    /// An address, or a friend: a name, a name with an id suffix, or a peer id. What begins as an address is one.
+    /// An address, or a friend: a name, a name with an id suffix, or a peer id. What begins as an
+    /// address is one.
     pub to: String,
     /// How much.
     pub amount: Coins,
@@ -270,7 +277,8 @@ pub struct WaitingView {
     pub fee_rate_units: Units,
     /// Since when, in unix ms.
     pub since: UnixMillis,
-    /// When it is forgotten here if it is not mined before, in unix ms; never, when it was made here.
+    /// When it is forgotten here if it is not mined before, in unix ms; never, when it was made
+    /// here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<UnixMillis>,
     /// Whether it was made here.
@@ -320,7 +328,8 @@ impl TxView {
     pub fn new(transaction: &Transaction, txid: TxId, fee: Amount, place: TxPlace) -> Self {
         let memo = transaction.memo_text();
         // A miner's counter in a coinbase is no text.
-        let is_text = transaction.kind() != TransactionKind::Coinbase || !memo.contains(char::REPLACEMENT_CHARACTER);
+        let is_text = transaction.kind() != TransactionKind::Coinbase
+            || !memo.contains(char::REPLACEMENT_CHARACTER);
         let mut view = Self {
             txid,
             kind: transaction.kind(),
@@ -394,10 +403,16 @@ pub struct BlockView {
 }
 
 impl BlockView {
-    /// A block of the best chain as it is shown. `fees` are one for each transaction, in order; `pow` says whether the
-    /// hash was found to meet the target.
+    /// A block of the best chain as it is shown. `fees` are one for each transaction, in order;
+    /// `pow` says whether the hash was found to meet the target.
     #[must_use]
-    pub fn new(hash: BlockHash, block: &Block, fees: &[Amount], tip_height: Height, pow: bool) -> Self {
+    pub fn new(
+        hash: BlockHash,
+        block: &Block,
+        fees: &[Amount],
+        tip_height: Height,
+        pow: bool,
+    ) -> Self {
         let header = &block.header;
         let transactions = block
             .transactions

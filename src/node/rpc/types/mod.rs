@@ -1,7 +1,9 @@
-//! What the RPC takes and answers. The JSON is the contract that users' scripts rely on: fields keep their names.
+//! What the RPC takes and answers. The JSON is the contract that users' scripts rely on: fields
+//! keep their names.
 //!
-//! Amounts are decimal strings, in coins (`x`) and in units (`x_units`); hashes are hex; times are unix milliseconds;
-//! what does not apply is left out. The command line prints these very values under `--json`.
+//! Amounts are decimal strings, in coins (`x`) and in units (`x_units`); hashes are hex; times are
+//! unix milliseconds; what does not apply is left out. The command line prints these very values
+//! under `--json`.
 
 mod branch;
 mod chain;
@@ -13,12 +15,14 @@ mod wallet;
 
 pub use branch::{Anchor, BranchAccepted, BranchView, DivergenceView, ProofMade, ProofReport};
 pub use chain::{
-    AuditReport, BalanceReport, BlockList, BlockView, ChainCreated, CreateBlockchain, InputView, InviteText, Joined,
-    LeftChain, MinedBlocks, OutputView, RaiseFee, SendTrade, Submitted, TxList, TxPlace, TxStateName, TxView,
-    WaitingView, WriteNote,
+    AuditReport, BalanceReport, BlockList, BlockView, ChainCreated, CreateBlockchain, InputView,
+    InviteText, Joined, LeftChain, MinedBlocks, OutputView, RaiseFee, SendTrade, Submitted, TxList,
+    TxPlace, TxStateName, TxView, WaitingView, WriteNote,
 };
 pub use console::{ConsoleEvent, EventPage};
-pub use friends::{BroadcastSent, ChatHistory, ChatMessage, ChatSent, ChatState, FriendList, FriendView};
+pub use friends::{
+    BroadcastSent, ChatHistory, ChatMessage, ChatSent, ChatState, FriendList, FriendView,
+};
 pub use node::{BanState, MineMode, PeerList, PeerView, Progress, StatusReport, Stopping, Synced};
 pub use values::{Bits, Coins, Secret, SignedCoins, SignedUnits, Units};
 pub use wallet::{Account, AddressBalance, AddressList, CreateWallet, LockState, WalletCreated};
@@ -34,12 +38,15 @@ mod tests {
 
     use super::*;
     use crate::primitives::{
-        Address, Amount, Block, BlockHash, Header, MerkleRoot, Owner, PeerId, PublicKey, Transaction, TxId, TxOutput,
+        Address, Amount, Block, BlockHash, Header, MerkleRoot, Owner, PeerId, PublicKey,
+        Transaction, TxId, TxOutput,
     };
 
     /// The fields of a JSON object.
     fn fields(value: &impl Serialize) -> BTreeSet<String> {
-        let Value::Object(object) = serde_json::to_value(value).expect("JSON") else { panic!("no object") };
+        let Value::Object(object) = serde_json::to_value(value).expect("JSON") else {
+            panic!("no object")
+        };
         object.into_iter().map(|(field, _)| field).collect()
     }
 
@@ -90,9 +97,26 @@ mod tests {
         assert_eq!(value["hash"], "01".repeat(32));
         assert_eq!(value["nonce"], u64::MAX);
         let tx = &value["transactions"][0];
-        assert_fields(tx, &["txid", "kind", "inputs", "outputs", "fee", "state", "block", "height", "confirmations"]);
-        assert_eq!((&tx["kind"], &tx["state"], &tx["confirmations"]), (&json!("coinbase"), &json!("mined"), &json!(3)));
-        let paid = json!({"address": Address(Owner::ZERO), "value": "100", "value_units": "10000000000"});
+        assert_fields(
+            tx,
+            &[
+                "txid",
+                "kind",
+                "inputs",
+                "outputs",
+                "fee",
+                "state",
+                "block",
+                "height",
+                "confirmations",
+            ],
+        );
+        assert_eq!(
+            (&tx["kind"], &tx["state"], &tx["confirmations"]),
+            (&json!("coinbase"), &json!("mined"), &json!(3))
+        );
+        let paid =
+            json!({"address": Address(Owner::ZERO), "value": "100", "value_units": "10000000000"});
         assert_eq!(tx["outputs"][0], paid);
         assert_eq!(serde_json::from_value::<BlockView>(value).expect("it reads back"), block);
     }
@@ -100,7 +124,8 @@ mod tests {
     #[test]
     fn a_balance_keeps_the_contract() {
         let amount = Amount::from_units;
-        let report = BalanceReport::new(Address(Owner::ZERO), amount(25_000_000), amount(0), amount(1), 7);
+        let report =
+            BalanceReport::new(Address(Owner::ZERO), amount(25_000_000), amount(0), amount(1), 7);
         let expected = json!({
             "address": Address(Owner::ZERO),
             "confirmed": "0.25",
@@ -130,7 +155,10 @@ mod tests {
             ok: true,
             problem: None,
         };
-        assert_fields(&audit, &["height", "tip", "coins", "supply", "supply_units", "coins_hash", "ok"]);
+        assert_fields(
+            &audit,
+            &["height", "tip", "coins", "supply", "supply_units", "coins_hash", "ok"],
+        );
     }
 
     #[test]

@@ -10,7 +10,9 @@ use crate::primitives::{Address, BlockHash, Height, NetworkId, PeerId, UnixMilli
 use crate::sync::Phase;
 
 /// When a node mines by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, clap::ValueEnum,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum MineMode {
     /// Only when asked: `mine`, `send --mine`, `note`.
@@ -59,8 +61,8 @@ pub struct StatusReport {
     pub mempool: u32,
     /// Memory that they take.
     pub mempool_bytes: usize,
-    /// The fee for each 1,000 bytes that a trade has to pay to be taken from a peer; nothing, unless the mempool is full or
-    /// was a moment ago.
+    /// The fee for each 1,000 bytes that a trade has to pay to be taken from a peer; nothing,
+    /// unless the mempool is full or was a moment ago.
     pub fee_floor: Coins,
     /// The same in units.
     pub fee_floor_units: Units,

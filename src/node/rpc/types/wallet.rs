@@ -21,7 +21,8 @@ pub struct CreateWallet {
 pub struct WalletCreated {
     /// The new address; the first one after a recovery.
     pub address: Address,
-    /// Only when the wallet is new: to be shown once, on a terminal. The command line never prints it as JSON.
+    /// Only when the wallet is new: to be shown once, on a terminal. The command line never prints
+    /// it as JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recovery_phrase: Option<Secret>,
     /// After a recovery: how many addresses the wallet has now.
