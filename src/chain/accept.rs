@@ -5,16 +5,16 @@ use std::sync::Arc;
 use super::{
     activate::Activation,
     api::{BlockAccepted, HeadersAccepted, Origin},
+    coins::Body,
     errors::{AcceptBlockError, AcceptHeadersError, Blame, ChainFault},
-    ledger::Body,
-    prepare::Incoming,
+    header_tree::NodeId,
+    orphans::{Held, MAX_HELD, Waiter},
+    precheck::Incoming,
     state::Chain,
     store::{
         Status,
         tables::{block_key, split_block_key},
     },
-    tree::NodeId,
-    waiting::{Held, MAX_HELD, Waiter},
 };
 use crate::{
     consensus::{BlockError, CheckedHeader, HeaderError, check_hashed_header},

@@ -2,12 +2,12 @@
 
 use super::{
     api::ChainEvent,
+    coins::{self, Body, Coins, Refusal},
     errors::ChainFault,
-    ledger::{self, Body, Coins, Refusal},
+    header_tree::NodeId,
     mempool::Mempool,
     overlay::Overlay,
     state::{Chain, LogEntry},
-    tree::NodeId,
 };
 use crate::{
     consensus::{BlockError, Coin, CoinKey},
@@ -198,7 +198,7 @@ impl Chain {
         };
         let body = self.stored_body(id)?.ok_or_else(damaged)?;
         let undo = self.overlay.undo(&key)?;
-        ledger::disconnect(&mut self.overlay, &body, &undo)?;
+        coins::disconnect(&mut self.overlay, &body, &undo)?;
         self.overlay.remove_undo(key);
         for txid in &body.txids {
             self.overlay.put_place(*txid, None);
@@ -218,7 +218,7 @@ impl Chain {
         );
         // What is rebuilt proves itself by what is stored alone.
         let mut coins = RememberedCoins { overlay, mempool: (!*rebuilding).then_some(mempool) };
-        let undo = ledger::connect(&mut coins, network, body, options.threads, |leaf| {
+        let undo = coins::connect(&mut coins, network, body, options.threads, |leaf| {
             verified.knows(leaf)
         })?;
         let node = tree.node(id);

@@ -7,8 +7,9 @@ use sha2::{Digest, Sha256};
 
 use super::{
     api::ChainAudit,
+    coins::{self, Body, Refusal},
     errors::ChainFault,
-    ledger::{self, Body, Refusal},
+    header_tree::{Node, NodeId},
     reader::stored_block,
     state::{Chain, load_tree},
     store::{
@@ -18,7 +19,6 @@ use super::{
             place_from_bytes, split_block_key, stored, tx_key,
         },
     },
-    tree::{Node, NodeId},
 };
 use crate::{
     consensus::{
@@ -152,7 +152,7 @@ impl Chain {
                 Body::from_checked(checked)
             };
             let undo =
-                ledger::connect(&mut coins, &self.network, &body, self.options.threads, |_| false);
+                coins::connect(&mut coins, &self.network, &body, self.options.threads, |_| false);
             let undo = undo.map_err(|refusal| match refusal {
                 Refusal::Rule(error) => problem(&error.to_string()),
                 Refusal::Fault(fault) => Finding::Fault(fault),

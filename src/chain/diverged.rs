@@ -10,9 +10,9 @@ use super::{
     activate::Activation,
     api::Tip,
     errors::{AcceptBranchError, ChainFault},
+    header_tree::NodeId,
     state::Chain,
     store::Status,
-    tree::NodeId,
 };
 use crate::primitives::{BlockHash, Height, UnixMillis};
 

@@ -8,8 +8,8 @@ use redb::{ReadableTableMetadata, Table, Value};
 
 use super::{
     errors::ChainFault,
-    hashing::KeyMap,
     headers::HeaderChanges,
+    key_map::KeyMap,
     store::{
         Store,
         tables::{

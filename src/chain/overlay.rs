@@ -21,9 +21,9 @@ use std::{
 };
 
 use super::{
+    coins::Coins,
     errors::ChainFault,
     layer::{Bodies, Layer},
-    ledger::Coins,
     store::{
         Store,
         tables::{

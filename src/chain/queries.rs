@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use super::{
     api::{Balance, MempoolEntry, OwnedCoin, Spendable, TxInfo, TxState},
+    coins::Coins,
     errors::ChainFault,
-    ledger::Coins,
     state::Chain,
     store::tables::coin_from_bytes,
 };

@@ -10,6 +10,7 @@ use redb::Database;
 use super::{
     api::BlockInfo,
     errors::ChainFault,
+    header_tree::HashIndex,
     store::{
         Store, read_tables,
         tables::{
@@ -17,7 +18,6 @@ use super::{
             block_key, split_block_key, stored,
         },
     },
-    tree::HashIndex,
 };
 use crate::{
     consensus::{COIN_KEY_BYTES, Checkpoint, CoinKey, Work},

@@ -21,9 +21,12 @@ use super::{
     api::{ChainEvent, ChainSummary, Template, Tip},
     audit::is_whole,
     errors::{ChainFault, OpenError},
+    header_tree::{HeaderTree, MAX_SIDE_BYTES, NodeId, TreeLoader},
     mempool::Mempool,
+    orphans::{Held, WaitingBlocks},
     overlay::Overlay,
     reader::ChainReader,
+    signature_cache::Verified,
     store::{
         Store, contained,
         tables::{
@@ -31,9 +34,6 @@ use super::{
             split_block_key, stored, tx_key,
         },
     },
-    tree::{HeaderTree, MAX_SIDE_BYTES, NodeId, TreeLoader},
-    verified::Verified,
-    waiting::{Held, WaitingBlocks},
 };
 use crate::{
     consensus::{HeaderWindow, Network, WINDOW_BLOCKS, verify_signatures},

@@ -16,8 +16,8 @@ use redb::{StorageBackend, backends::InMemoryBackend};
 
 use super::{
     BlockAccepted, Chain, ChainEvent, ChainOptions, Origin,
+    coins::Coins as _,
     errors::{AcceptBlockError, AcceptTradeError},
-    ledger::Coins as _,
     store::Store,
 };
 pub(crate) use crate::consensus::testing::{coinbase, key, mine, note, owner, signed};

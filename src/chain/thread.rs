@@ -36,7 +36,7 @@ use super::{
         AcceptBlockError, AcceptBranchError, AcceptHeadersError, AcceptTradeError, ChainFault,
     },
     handle::ChainHandle,
-    prepare::{Incoming, Preparer},
+    precheck::{Incoming, Preparer},
     state::Chain,
 };
 use crate::primitives::{UnixMillis, contain};

@@ -43,7 +43,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{api::MempoolEntry, hashing::KeyMap};
+use super::{api::MempoolEntry, key_map::KeyMap};
 use crate::{
     consensus::{self, Coin, CoinKey},
     primitives::{

@@ -3,11 +3,11 @@
 use crate::{
     chain::{
         AcceptHeadersError, Blame, BlockAccepted, Origin,
+        orphans::MAX_HELD,
         testing::{
             Branch, NOW, PEER, TestChain, coin_of, genesis_coin, key, network, note, owner, pay,
             seal, signed,
         },
-        waiting::MAX_HELD,
     },
     consensus::{HeaderError, SUBSIDY},
     primitives::{
@@ -492,7 +492,7 @@ fn an_audit_finds_a_coin_that_should_not_be() {
         outpoint: OutPoint { txid: TxId([1; 32]), index: 0 },
     };
     let coin = crate::consensus::Coin { value: Amount::from_coins(1), height: 1, coinbase: false };
-    crate::chain::ledger::Coins::set_coin(&mut chain.chain.overlay, key, Some(coin));
+    crate::chain::coins::Coins::set_coin(&mut chain.chain.overlay, key, Some(coin));
     let audit = chain.chain.verify(&mut |_, _| true).expect("a disk");
     assert!(!audit.ok && audit.problem.is_some_and(|problem| problem.contains("is stored")));
     let mended = chain.chain.reindex(NOW, &mut |_, _| true).expect("a disk");

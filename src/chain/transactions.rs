@@ -7,8 +7,8 @@ use std::{cmp::Reverse, sync::Arc};
 
 use super::{
     api::{ChainEvent, DropReason, MempoolEntry, Origin},
+    coins::{Body, Coins},
     errors::{AcceptTradeError, ChainFault},
-    ledger::{Body, Coins},
     mempool::{Candidate, FeeRate, Rules, Waiting},
     state::{Chain, LogEntry},
     store::tables::{OwnRecord, WaitingRecord},

@@ -16,7 +16,7 @@ use std::{
 };
 
 use super::{
-    hashing::KeyMap,
+    key_map::KeyMap,
     store::{
         Status,
         tables::{BlockKey, HeaderRecord, block_key},

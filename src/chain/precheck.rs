@@ -15,7 +15,10 @@ use std::{
     thread::JoinHandle,
 };
 
-use super::{ledger, ledger::Body, verified::Verified};
+use super::{
+    coins::{self, Body},
+    signature_cache::Verified,
+};
 use crate::{
     consensus::{BlockError, CheckedHeader, Network, check_block},
     primitives::{Block, BlockHash},
@@ -68,8 +71,7 @@ fn look(
     verified: &Verified,
 ) -> Result<Body, BlockError> {
     let mut body = Body::from_checked(check_block(block, header)?);
-    body.signatures =
-        Some(ledger::check_signatures(network, &body, 1, |leaf| verified.knows(leaf)));
+    body.signatures = Some(coins::check_signatures(network, &body, 1, |leaf| verified.knows(leaf)));
     Ok(body)
 }
 

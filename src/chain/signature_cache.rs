@@ -6,7 +6,7 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use super::hashing::KeySet;
+use super::key_map::KeySet;
 use crate::primitives::LeafHash;
 
 /// So many are remembered at least, and twice as many at most: more than fit in the mempool. 32

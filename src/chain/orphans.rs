@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{api::Origin, ledger::Body};
+use super::{api::Origin, coins::Body};
 use crate::primitives::{Block, BlockHash, Header, Height, UnixMillis};
 
 /// Bodies that wait for their parents, in bytes: the same as what may gather before a commit.
