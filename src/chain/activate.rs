@@ -6,8 +6,8 @@ use super::{
     errors::ChainFault,
     header_tree::NodeId,
     mempool::Mempool,
-    overlay::Overlay,
     state::{Chain, LogEntry},
+    store::overlay::Overlay,
 };
 use crate::{
     consensus::{BlockError, Coin, CoinKey},

@@ -10,10 +10,10 @@ use super::{
     coins::{self, Body, Refusal},
     errors::ChainFault,
     header_tree::{Node, NodeId},
-    reader::stored_block,
     state::{Chain, load_tree},
     store::{
         Status,
+        reader::stored_block,
         tables::{
             OwnRecord, ReadTables, Undo, WaitingRecord, block_key, coin_from_bytes, coin_to_bytes,
             place_from_bytes, split_block_key, stored, tx_key,

@@ -21,7 +21,7 @@ use super::{
     errors::{
         AcceptBlockError, AcceptBranchError, AcceptHeadersError, AcceptTradeError, ChainFault,
     },
-    reader::ChainReader,
+    store::reader::ChainReader,
     thread::QUEUE,
 };
 use crate::{

@@ -20,16 +20,12 @@ mod diverged;
 pub mod errors;
 mod handle;
 mod header_tree;
-mod headers;
 mod key_map;
-mod layer;
 mod mempool;
 pub mod miner;
 mod orphans;
-mod overlay;
 mod precheck;
 mod queries;
-mod reader;
 pub mod salvage;
 mod signature_cache;
 mod state;
@@ -56,7 +52,7 @@ pub use mempool::{
     MAX_LOCAL_CHAIN, MAX_LOCAL_PACKAGE_BYTES, MAX_MEMPOOL_BYTES, MAX_PACKAGE_BYTES, MAX_REPLACED,
     PAYING_EXPIRY_MS, PAYING_RATE,
 };
-pub use reader::ChainReader;
 pub use state::{Chain, ChainOptions};
 pub use store::Status;
+pub use store::reader::ChainReader;
 pub use thread::{Clock, spawn};

@@ -18,10 +18,10 @@ use super::{
     api::{ChainAudit, Origin},
     audit::true_name,
     errors::{AcceptBlockError, ChainFault, OpenError},
-    reader::stored_block,
     state::{Chain, ChainOptions},
     store::{
         self, contained,
+        reader::stored_block,
         tables::{
             BLOCKS, BlockKey, HEADERS, HeaderRecord, MEMPOOL, META, META_GENESIS, META_MIN_WORK,
             OWN, OwnRecord, Status, WaitingRecord, split_block_key, stored,

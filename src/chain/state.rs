@@ -24,11 +24,11 @@ use super::{
     header_tree::{HeaderTree, MAX_SIDE_BYTES, NodeId, TreeLoader},
     mempool::Mempool,
     orphans::{Held, WaitingBlocks},
-    overlay::Overlay,
-    reader::ChainReader,
     signature_cache::Verified,
     store::{
         Store, contained,
+        overlay::Overlay,
+        reader::ChainReader,
         tables::{
             HeaderRecord, META_BEST_HEADER, META_TIP, OwnRecord, ReadTables, WaitingRecord,
             split_block_key, stored, tx_key,

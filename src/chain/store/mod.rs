@@ -5,6 +5,10 @@
 //! panics on a damaged page, the file is damaged.
 
 pub(crate) mod frozen;
+pub(super) mod header_changes;
+pub(super) mod layer;
+pub(super) mod overlay;
+pub(super) mod reader;
 pub(crate) mod tables;
 
 use std::{

@@ -9,14 +9,12 @@ use std::{collections::BTreeMap, ops::Bound};
 
 use redb::{CursorError, ReadableTable as _, Table};
 
-use super::{
-    errors::ChainFault,
-    store::tables::{BlockKey, HeaderBytes},
-};
+use super::tables::{BlockKey, HeaderBytes};
+use crate::chain::errors::ChainFault;
 
 /// Headers' records by key; `None` stands for a removal.
 #[derive(Debug, Default)]
-pub(super) struct HeaderChanges {
+pub(in crate::chain) struct HeaderChanges {
     /// Ascending.
     run: Vec<(BlockKey, Option<HeaderBytes>)>,
     /// The keys that came after a higher one.
@@ -25,12 +23,12 @@ pub(super) struct HeaderChanges {
 
 impl HeaderChanges {
     /// How many headers are changed.
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::chain) fn len(&self) -> usize {
         self.run.len().saturating_add(self.others.len())
     }
 
     /// The change of a header, if it is changed.
-    pub(super) fn get(&self, key: &BlockKey) -> Option<&Option<HeaderBytes>> {
+    pub(in crate::chain) fn get(&self, key: &BlockKey) -> Option<&Option<HeaderBytes>> {
         match self.run.binary_search_by(|(known, _)| known.cmp(key)) {
             Ok(at) => self.run.get(at).map(|(_, record)| record),
             Err(_) => self.others.get(key),
@@ -38,7 +36,7 @@ impl HeaderChanges {
     }
 
     /// Changes a header.
-    pub(super) fn set(&mut self, key: BlockKey, record: Option<HeaderBytes>) {
+    pub(in crate::chain) fn set(&mut self, key: BlockKey, record: Option<HeaderBytes>) {
         if self.run.last().is_none_or(|(last, _)| *last < key) {
             self.others.remove(&key);
             self.run.push((key, record));
@@ -52,14 +50,14 @@ impl HeaderChanges {
     }
 
     /// Takes over what another has changed since.
-    pub(super) fn merge(&mut self, other: Self) {
+    pub(in crate::chain) fn merge(&mut self, other: Self) {
         for (key, record) in other.others.into_iter().chain(other.run) {
             self.set(key, record);
         }
     }
 
     /// Writes all of it.
-    pub(super) fn write(
+    pub(in crate::chain) fn write(
         &self,
         table: &mut Table<'_, &'static BlockKey, &'static HeaderBytes>,
     ) -> Result<(), ChainFault> {

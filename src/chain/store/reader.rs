@@ -8,18 +8,14 @@ use std::{
 use redb::Database;
 
 use super::{
-    api::BlockInfo,
-    errors::ChainFault,
-    header_tree::HashIndex,
-    store::{
-        Store, read_tables,
-        tables::{
-            HeaderRecord, META_BEST_HEADER, META_MIN_WORK, META_TIP, ReadTables, Status, Undo,
-            block_key, split_block_key, stored,
-        },
+    Store, read_tables,
+    tables::{
+        HeaderRecord, META_BEST_HEADER, META_MIN_WORK, META_TIP, ReadTables, Status, Undo,
+        block_key, split_block_key, stored,
     },
 };
 use crate::{
+    chain::{api::BlockInfo, errors::ChainFault, header_tree::HashIndex},
     consensus::{COIN_KEY_BYTES, Checkpoint, CoinKey, Work},
     primitives::{Block, BlockHash, Header, Height, Owner, contain},
 };
@@ -44,7 +40,7 @@ pub struct ChainReader {
 }
 
 impl ChainReader {
-    pub(super) fn new(store: &Store, index: HashIndex) -> Self {
+    pub(in crate::chain) fn new(store: &Store, index: HashIndex) -> Self {
         Self { database: Arc::downgrade(store.database()), genesis: store.network().id, index }
     }
 
@@ -317,7 +313,7 @@ fn missing_above_own_tip(
 }
 
 /// A block from its stored bytes; that it is another one than its name says is corruption.
-pub(super) fn stored_block(bytes: &[u8], hash: &BlockHash) -> Result<Block, ChainFault> {
+pub(in crate::chain) fn stored_block(bytes: &[u8], hash: &BlockHash) -> Result<Block, ChainFault> {
     let block: Block = stored("a block", bytes)?;
     if block.hash() != *hash || block.computed_merkle_root() != block.header.merkle_root {
         return Err(ChainFault::Corrupt(format!(

@@ -7,17 +7,14 @@ use std::{collections::BTreeMap, thread};
 use redb::{ReadableTableMetadata, Table, Value};
 
 use super::{
-    errors::ChainFault,
-    headers::HeaderChanges,
-    key_map::KeyMap,
-    store::{
-        Store,
-        tables::{
-            BlockKey, CoinTable, META_BEST_HEADER, META_TIP, coin_to_bytes, place_to_bytes, tx_key,
-        },
+    Store,
+    header_changes::HeaderChanges,
+    tables::{
+        BlockKey, CoinTable, META_BEST_HEADER, META_TIP, coin_to_bytes, place_to_bytes, tx_key,
     },
 };
 use crate::{
+    chain::{errors::ChainFault, key_map::KeyMap},
     consensus::{Coin, CoinKey},
     primitives::{Height, TxId, contain},
 };
@@ -28,27 +25,27 @@ const COIN_COST: usize = 160;
 const ENTRY_COST: usize = 120;
 
 /// Canonical bytes of blocks.
-pub(super) type Bodies = BTreeMap<BlockKey, Option<Vec<u8>>>;
+pub(in crate::chain) type Bodies = BTreeMap<BlockKey, Option<Vec<u8>>>;
 
 /// Changes: `None` stands for a removal.
 #[derive(Debug, Default)]
-pub(super) struct Layer {
-    pub(super) headers: HeaderChanges,
-    pub(super) blocks: Bodies,
-    pub(super) undo: BTreeMap<BlockKey, Option<Vec<u8>>>,
-    pub(super) coins: KeyMap<CoinKey, Option<Coin>>,
-    pub(super) tx_index: KeyMap<TxId, Option<(Height, u32)>>,
-    pub(super) waiting: KeyMap<TxId, Option<Vec<u8>>>,
-    pub(super) own: KeyMap<TxId, Option<Vec<u8>>>,
-    pub(super) tip: Option<BlockKey>,
-    pub(super) best_header: Option<BlockKey>,
+pub(in crate::chain) struct Layer {
+    pub(in crate::chain) headers: HeaderChanges,
+    pub(in crate::chain) blocks: Bodies,
+    pub(in crate::chain) undo: BTreeMap<BlockKey, Option<Vec<u8>>>,
+    pub(in crate::chain) coins: KeyMap<CoinKey, Option<Coin>>,
+    pub(in crate::chain) tx_index: KeyMap<TxId, Option<(Height, u32)>>,
+    pub(in crate::chain) waiting: KeyMap<TxId, Option<Vec<u8>>>,
+    pub(in crate::chain) own: KeyMap<TxId, Option<Vec<u8>>>,
+    pub(in crate::chain) tip: Option<BlockKey>,
+    pub(in crate::chain) best_header: Option<BlockKey>,
     /// Of bodies, undo records, waiting and own trades.
     record_bytes: usize,
 }
 
 impl Layer {
     /// Takes over what another has changed since.
-    pub(super) fn merge(&mut self, other: Self) {
+    pub(in crate::chain) fn merge(&mut self, other: Self) {
         self.headers.merge(other.headers);
         self.blocks.extend(other.blocks);
         self.undo.extend(other.undo);
@@ -64,7 +61,7 @@ impl Layer {
     /// Writes all of it in one durable transaction, sorted; and the bodies, each of which is
     /// dropped at once. Many coins are written on a thread of their own: they take about as long as
     /// all the rest.
-    pub(super) fn write(&self, bodies: Bodies, store: &Store) -> Result<(), ChainFault> {
+    pub(in crate::chain) fn write(&self, bodies: Bodies, store: &Store) -> Result<(), ChainFault> {
         store.write(|tables| {
             let mut coins = || write_coins(&mut tables.coins, &self.coins);
             let rest = || {
@@ -93,7 +90,7 @@ impl Layer {
     }
 
     /// Forgets all but what is likely to be asked for again.
-    pub(super) fn keep_coins(&mut self) {
+    pub(in crate::chain) fn keep_coins(&mut self) {
         *self = Self {
             coins: std::mem::take(&mut self.coins),
             tx_index: std::mem::take(&mut self.tx_index),
@@ -102,7 +99,7 @@ impl Layer {
     }
 
     /// About how many bytes of memory it takes.
-    pub(super) fn cost(&self) -> usize {
+    pub(in crate::chain) fn cost(&self) -> usize {
         let entries = [
             self.tx_index.len(),
             self.headers.len(),
@@ -117,7 +114,7 @@ impl Layer {
     }
 
     /// Counts a record that joins.
-    pub(super) fn count(&mut self, bytes: Vec<u8>) -> Vec<u8> {
+    pub(in crate::chain) fn count(&mut self, bytes: Vec<u8>) -> Vec<u8> {
         self.record_bytes = self.record_bytes.saturating_add(bytes.len());
         bytes
     }

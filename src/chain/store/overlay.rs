@@ -1,7 +1,7 @@
 //! What is not yet on the disk: layers of changes over the store, committed at once or dropped
 //! whole.
 //!
-//! Owned by [`Chain`](super::Chain) alone. Reads go through the child layer (while one is open),
+//! Owned by [`Chain`](crate::chain::Chain) alone. Reads go through the child layer (while one is open),
 //! the base layer, the written layer and one snapshot of the store, in this order. A block is
 //! connected, and a reorganisation done, in a child layer: merged into the base when all of it
 //! holds, dropped when any of it does not.
@@ -21,18 +21,15 @@ use std::{
 };
 
 use super::{
-    coins::Coins,
-    errors::ChainFault,
+    Store,
     layer::{Bodies, Layer},
-    store::{
-        Store,
-        tables::{
-            BlockKey, HeaderRecord, OwnRecord, ReadTables, Undo, WaitingRecord, coin_from_bytes,
-            place_from_bytes, stored, tx_key,
-        },
+    tables::{
+        BlockKey, HeaderRecord, OwnRecord, ReadTables, Undo, WaitingRecord, coin_from_bytes,
+        place_from_bytes, stored, tx_key,
     },
 };
 use crate::{
+    chain::{coins::Coins, errors::ChainFault},
     consensus::{Coin, CoinKey},
     primitives::{Block, Encode, Height, TxId, contain},
 };
