@@ -14,7 +14,6 @@
 mod accept;
 mod activate;
 pub mod api;
-mod audit;
 mod coins;
 mod diverged;
 pub mod errors;
@@ -26,7 +25,7 @@ pub mod miner;
 mod orphans;
 mod precheck;
 mod queries;
-pub mod salvage;
+pub mod repair;
 mod signature_cache;
 mod state;
 pub mod store;

@@ -19,11 +19,11 @@ use redb::{ReadableTable as _, ReadableTableMetadata as _};
 
 use super::{
     api::{ChainEvent, ChainSummary, Template, Tip},
-    audit::is_whole,
     errors::{ChainFault, OpenError},
     header_tree::{HeaderTree, MAX_SIDE_BYTES, NodeId, TreeLoader},
     mempool::Mempool,
     orphans::{Held, WaitingBlocks},
+    repair::verify::is_whole,
     signature_cache::Verified,
     store::{
         Store, contained,

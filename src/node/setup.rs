@@ -14,7 +14,7 @@ use crate::{
         ChainOptions,
         api::ChainAudit,
         miner::{default_threads, mine_genesis},
-        salvage::salvage,
+        repair::salvage::salvage,
         store,
     },
     consensus::{ChainParams, DEFAULT_FLOOR_BITS, DEFAULT_SPACING_MS, Invite, Network, Work},

@@ -10,7 +10,7 @@ use super::crash::{Player, Step, long_run, script};
 use crate::{
     chain::{
         Chain, ChainFault, OpenError, Origin, TxState,
-        salvage::salvage,
+        repair::salvage::salvage,
         store::tables::{WriteTables, block_key},
         testing::{Branch, NOW, PEER, crash::CrashDisk, key, network, options, owner},
     },

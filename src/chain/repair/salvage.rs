@@ -14,21 +14,21 @@ use std::{
 
 use redb::{Database, ReadableDatabase as _, TableDefinition, Value};
 
-use super::{
-    api::{ChainAudit, Origin},
-    audit::true_name,
-    errors::{AcceptBlockError, ChainFault, OpenError},
-    state::{Chain, ChainOptions},
-    store::{
-        self, contained,
-        reader::stored_block,
-        tables::{
-            BLOCKS, BlockKey, HEADERS, HeaderRecord, MEMPOOL, META, META_GENESIS, META_MIN_WORK,
-            OWN, OwnRecord, Status, WaitingRecord, split_block_key, stored,
+use super::verify::true_name;
+use crate::{
+    chain::{
+        api::{ChainAudit, Origin},
+        errors::{AcceptBlockError, ChainFault, OpenError},
+        state::{Chain, ChainOptions},
+        store::{
+            self, contained,
+            reader::stored_block,
+            tables::{
+                BLOCKS, BlockKey, HEADERS, HeaderRecord, MEMPOOL, META, META_GENESIS,
+                META_MIN_WORK, OWN, OwnRecord, Status, WaitingRecord, split_block_key, stored,
+            },
         },
     },
-};
-use crate::{
     consensus::{Network, Work},
     primitives::{Block, Height, Transaction, TxId, UnixMillis, contain, encoding::from_bytes},
 };

@@ -5,22 +5,22 @@ use std::{collections::HashMap, sync::Arc};
 use redb::{ReadableTable as _, ReadableTableMetadata as _};
 use sha2::{Digest, Sha256};
 
-use super::{
-    api::ChainAudit,
-    coins::{self, Body, Refusal},
-    errors::ChainFault,
-    header_tree::{Node, NodeId},
-    state::{Chain, load_tree},
-    store::{
-        Status,
-        reader::stored_block,
-        tables::{
-            OwnRecord, ReadTables, Undo, WaitingRecord, block_key, coin_from_bytes, coin_to_bytes,
-            place_from_bytes, split_block_key, stored, tx_key,
+use crate::{
+    chain::{
+        api::ChainAudit,
+        coins::{self, Body, Refusal},
+        errors::ChainFault,
+        header_tree::{Node, NodeId},
+        state::{Chain, load_tree},
+        store::{
+            Status,
+            reader::stored_block,
+            tables::{
+                OwnRecord, ReadTables, Undo, WaitingRecord, block_key, coin_from_bytes,
+                coin_to_bytes, place_from_bytes, split_block_key, stored, tx_key,
+            },
         },
     },
-};
-use crate::{
     consensus::{
         CheckedHeader, Coin, CoinKey, HeaderWindow, Work, check_block, check_header,
         verify_signatures,
@@ -399,7 +399,10 @@ impl Chain {
     }
 
     /// The record of an own trade as far as it follows from what waits or is mined.
-    pub(super) fn other_copy(&mut self, txid: TxId) -> Result<Option<OwnRecord>, ChainFault> {
+    pub(in crate::chain) fn other_copy(
+        &mut self,
+        txid: TxId,
+    ) -> Result<Option<OwnRecord>, ChainFault> {
         let void = String::new();
         if let Some(waiting) = self.mempool.get(&txid) {
             let transaction = Transaction::clone(&waiting.entry.transaction);
@@ -423,13 +426,17 @@ fn problem(node: &Node, what: &str) -> Finding {
 }
 
 /// The name of a stored trade, if its signatures hold: whatever its key says, it is whole then.
-pub(super) fn true_name(transaction: &Transaction, network: &NetworkId) -> Option<TxId> {
+pub(in crate::chain) fn true_name(transaction: &Transaction, network: &NetworkId) -> Option<TxId> {
     let txid = transaction.txid();
     verify_signatures(network, &[(transaction, txid)], 1).is_ok().then_some(txid)
 }
 
 /// Whether a stored trade is the one of its name, signatures and all.
-pub(super) fn is_whole(txid: TxId, transaction: &Transaction, network: &NetworkId) -> bool {
+pub(in crate::chain) fn is_whole(
+    txid: TxId,
+    transaction: &Transaction,
+    network: &NetworkId,
+) -> bool {
     true_name(transaction, network) == Some(txid)
 }
 
