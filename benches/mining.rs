@@ -11,8 +11,8 @@ use std::{hint::black_box, time::Duration};
 
 use criterion::{Criterion, Throughput};
 use friendchain::{
-    chain::miner::Search,
     consensus::Target,
+    miner::Search,
     primitives::{BlockHash, Header, MerkleRoot},
 };
 use sha2::block_api::compress256;

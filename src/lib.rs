@@ -22,6 +22,7 @@ pub mod friends;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod miner;
 pub mod net;
 pub mod node;
 pub mod observe;
@@ -29,4 +30,5 @@ pub mod peers;
 pub mod primitives;
 pub mod relay;
 pub mod sync;
+pub mod wallet;
 pub mod wire;

@@ -19,11 +19,12 @@ use std::{
 
 use ed25519_dalek::{Signer as _, SigningKey};
 use friendchain::{
-    chain::{Chain, ChainOptions, Origin, miner::Search},
+    chain::{Chain, ChainOptions, Origin},
     consensus::{
         ChainParams, Coin, CoinKey, HeaderWindow, MAX_BLOCK_BYTES, MAX_TRANSACTION_BYTES, Network,
         SUBSIDY, Target, check_header, min_time, next_bits,
     },
+    miner::Search,
     primitives::{
         Amount, Block, Encode as _, Header, Height, MerkleRoot, OutPoint, Owner, PeerId, PublicKey,
         Signature, Transaction, TxId, TxInput, TxOutput, UnixMillis, coinbase_memo,

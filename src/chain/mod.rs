@@ -21,7 +21,6 @@ mod handle;
 mod header_tree;
 mod key_map;
 mod mempool;
-pub mod miner;
 mod orphans;
 mod precheck;
 mod queries;
@@ -37,7 +36,6 @@ pub(crate) mod testing;
 mod tests;
 mod thread;
 mod transactions;
-pub mod wallet;
 
 pub use api::*;
 pub use diverged::Divergence;

@@ -14,8 +14,8 @@ use unicode_width::UnicodeWidthStr;
 
 use super::args::PassphraseFlag;
 use crate::{
-    chain::wallet::read_passphrase_file,
     node::rpc::{RpcError, types::Secret},
+    wallet::read_passphrase_file,
 };
 
 /// The longest secret from a pipe, in bytes: 24 words are under 300.

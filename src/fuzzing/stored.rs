@@ -14,11 +14,11 @@ use crate::{
             },
         },
         testing::{Branch, Disk, NOW, PEER, genesis_coin, key, network, note, open, owner, pay},
-        wallet::Wallet,
     },
     net::Identity,
     node::datadir::{DataDir, IDENTITY_FILE, NODE_FILE, TOKEN_FILE, WALLET_FILE},
     primitives::{Decode, Encode, encoding::from_bytes},
+    wallet::Wallet,
 };
 
 /// The first byte says what the rest is.

@@ -201,9 +201,9 @@ fn short_forms(text: &str) {
     }
     look_at_addresses(text);
     // A phrase is read as it was revealed. Most texts have too few words, which costs nothing.
-    if let Ok(phrase) = crate::chain::wallet::RecoveryPhrase::parse(text) {
+    if let Ok(phrase) = crate::wallet::RecoveryPhrase::parse(text) {
         let revealed = phrase.reveal();
-        let again = crate::chain::wallet::RecoveryPhrase::parse(&revealed).expect("a phrase");
+        let again = crate::wallet::RecoveryPhrase::parse(&revealed).expect("a phrase");
         assert_eq!(*again.reveal(), *revealed);
     }
 }

@@ -26,14 +26,10 @@ use super::{
     service::{Ledger, Service, Unusable},
 };
 use crate::{
-    chain::{
-        self, Chain, ChainOptions,
-        api::ChainEvent,
-        miner::{self, MinerConfig, MiningMode},
-        store,
-    },
+    chain::{self, Chain, ChainOptions, api::ChainEvent, store},
     consensus::Network,
     friends::{self, Friends, FriendsConfig, FriendsHandle},
+    miner::{self, MinerConfig, MiningMode},
     net::{self, CommandError, Identity, NetConfig},
     peers::Peers,
     primitives::{Address, Header, NetworkId, events, metrics::StoreMetrics, printable},

@@ -17,8 +17,8 @@ use super::{
     rpc::{RpcError, types::Secret},
 };
 use crate::{
-    chain::wallet::{UnlockError, Wallet, WalletError},
     primitives::Address,
+    wallet::{UnlockError, Wallet, WalletError},
 };
 
 /// The wallet of a folder. Clones share it.

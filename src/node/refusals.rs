@@ -2,17 +2,15 @@
 
 use super::rpc::RpcError;
 use crate::{
-    chain::{
-        errors::{AcceptBranchError, AcceptTradeError, ChainFault, OpenError},
-        miner::{MineError, MineGenesisError},
-        wallet::{
-            BuildError, LockedError, NoteError, PhraseError, SignError, UnlockError, WalletError,
-        },
-    },
+    chain::errors::{AcceptBranchError, AcceptTradeError, ChainFault, OpenError},
     consensus::{GenesisError, InviteError, ParamsError, ProofError},
     friends::{ChatError, FindError, OwnProfileError, StoreFault},
+    miner::{MineError, MineGenesisError},
     net::{CommandError, IdentityError, NetError},
     primitives::{AddressError, HashParseError},
+    wallet::{
+        BuildError, LockedError, NoteError, PhraseError, SignError, UnlockError, WalletError,
+    },
 };
 
 /// Errors whose code depends on the variant, which they know.

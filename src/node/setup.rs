@@ -10,15 +10,10 @@ use super::{
     rpc::{ProgressGuard, RpcError, types::CreateBlockchain},
 };
 use crate::{
-    chain::{
-        ChainOptions,
-        api::ChainAudit,
-        miner::{default_threads, mine_genesis},
-        repair::salvage::salvage,
-        store,
-    },
+    chain::{ChainOptions, api::ChainAudit, repair::salvage::salvage, store},
     consensus::{ChainParams, DEFAULT_FLOOR_BITS, DEFAULT_SPACING_MS, Invite, Network, Work},
     friends::{AddressSource, split_address},
+    miner::{default_threads, mine_genesis},
     net::Identity,
     primitives::NetworkId,
 };

@@ -2,4 +2,4 @@
 //! not open.
 
 pub mod salvage;
-mod verify;
+pub(super) mod verify;

@@ -3,15 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{Done, Router, hello::log_unsent};
-use tokio::sync::oneshot;
-
 use crate::{
     chain::{
         ChainHandle,
         api::{BlockAccepted, ChainCommand, Origin},
         errors::{AcceptBlockError, ChainFault},
-        miner::MiningMode,
     },
+    miner::MiningMode,
     net::{self, GossipId},
     node::keyring::blocking,
     primitives::{Block, PeerId, Transaction},
@@ -19,6 +17,7 @@ use crate::{
     sync::{self, Phase, Refused, RequestFailure, SyncAction, SyncEvent},
     wire::{Gossip, Request, SyncRequest},
 };
+use tokio::sync::oneshot;
 
 impl Router {
     pub(super) fn sync_action(&mut self, action: SyncAction) {

@@ -31,12 +31,10 @@ pub(in crate::node) use shown::is_far_off;
 
 use super::{clock::now, keyring::Keyring, rpc::EventFeed, service::Ledger};
 use crate::{
-    chain::{
-        api::{ChainEvent, MempoolEntry, Origin},
-        miner::MiningMode,
-    },
+    chain::api::{ChainEvent, MempoolEntry, Origin},
     consensus::{Network, Work},
     friends::{FriendsEvent, FriendsHandle},
+    miner::MiningMode,
     net::{GossipId, Identity, NetEvent, NetHandle},
     node::rpc::types::{BanState, ConsoleEvent},
     peers::{Ban, Offence, Peers},

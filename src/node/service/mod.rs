@@ -30,10 +30,10 @@ use crate::{
     chain::{
         ChainFault, ChainHandle, ChainReader,
         api::{Balance, BlockInfo, ChainAudit, TxState},
-        miner::MinerHandle,
     },
     consensus::{Invite, Network},
     friends::{ChatRecord, FriendInfo, FriendsHandle, LineState},
+    miner::MinerHandle,
     primitives::{Address, Amount, BlockHash, Height, Owner, PeerId, TxId, printable},
 };
 use jsonrpsee::core::async_trait;

@@ -15,11 +15,9 @@ use super::{
     Service, unknown_transaction,
 };
 use crate::{
-    chain::{
-        api::{MempoolEntry, Origin, TxState},
-        wallet::{self, RECOVERY_SCAN, RecoveryPhrase},
-    },
+    chain::api::{MempoolEntry, Origin, TxState},
     primitives::{Address, Owner, Transaction, TxId},
+    wallet::{self, RECOVERY_SCAN, RecoveryPhrase},
 };
 
 impl Service {

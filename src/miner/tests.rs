@@ -7,14 +7,10 @@ use tokio::sync::mpsc::Receiver;
 
 use super::*;
 use crate::{
-    chain::{
-        self, Chain, ChainOptions,
-        api::Origin,
-        store::Store,
-        wallet::{Wallet, build_trade},
-    },
+    chain::{self, Chain, ChainOptions, api::Origin, store::Store},
     consensus::testing::{GENESIS_TIME, key, network, note, owner},
     primitives::Amount,
+    wallet::{Wallet, build_trade},
 };
 
 struct Node {
