@@ -29,6 +29,8 @@ pub mod observe;
 pub mod peers;
 pub mod primitives;
 pub mod relay;
+pub mod storage;
 pub mod sync;
+pub mod telemetry;
 pub mod wallet;
 pub mod wire;

@@ -9,7 +9,8 @@
 use std::collections::HashMap;
 
 use crate::{
-    primitives::{PeerId, UnixMillis, events::PeerPenalised},
+    primitives::{PeerId, UnixMillis},
+    telemetry::events::PeerPenalised,
     wire::{CodecError, VerifyError},
 };
 

@@ -18,7 +18,8 @@ use super::{
 };
 use crate::{
     consensus::{BlockError, CheckedHeader, HeaderError, check_hashed_header},
-    primitives::{Block, BlockHash, Header, PeerId, UnixMillis, events},
+    primitives::{Block, BlockHash, Header, PeerId, UnixMillis},
+    telemetry::events,
 };
 
 /// Why a header could not be added.

@@ -11,7 +11,8 @@ use super::{
 };
 use crate::{
     consensus::{BlockError, Coin, CoinKey},
-    primitives::{BlockHash, Height, UnixMillis, events},
+    primitives::{BlockHash, Height, UnixMillis},
+    telemetry::events,
 };
 
 /// What came of making a block the tip.

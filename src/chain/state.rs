@@ -37,7 +37,8 @@ use super::{
 };
 use crate::{
     consensus::{HeaderWindow, Network, WINDOW_BLOCKS, verify_signatures},
-    primitives::{BlockHash, Header, Height, TxId, UnixMillis, events, metrics::StoreMetrics},
+    primitives::{BlockHash, Header, Height, TxId, UnixMillis},
+    telemetry::{events, metrics::StoreMetrics},
 };
 
 /// Changes are committed at the latest when they take about this many bytes of memory and half of

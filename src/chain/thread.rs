@@ -39,7 +39,7 @@ use super::{
     precheck::{Incoming, Preparer},
     state::Chain,
 };
-use crate::primitives::{UnixMillis, contain};
+use crate::{primitives::UnixMillis, storage::contain};
 
 /// Where the thread reads the time, in unix milliseconds.
 pub type Clock = Arc<dyn Fn() -> UnixMillis + Send + Sync>;

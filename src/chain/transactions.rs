@@ -15,9 +15,8 @@ use super::{
 };
 use crate::{
     consensus::{CoinKey, TransactionError, verify_signatures},
-    primitives::{
-        Amount, Height, LeafHash, PeerId, Transaction, TxId, UnixMillis, events, leaf_hash,
-    },
+    primitives::{Amount, Height, LeafHash, PeerId, Transaction, TxId, UnixMillis, leaf_hash},
+    telemetry::events,
 };
 
 /// Void trades that are tried again at each new block, at most and in turn; after a reorganisation

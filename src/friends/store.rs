@@ -15,9 +15,9 @@ use redb::{
 };
 
 use crate::{
-    chain::store::{frozen::FrozenFile, sync_folder},
+    chain::store::sync_folder,
     consensus::Blame,
-    primitives::contain,
+    storage::{contain, frozen::FrozenFile},
     wire::CodecError,
 };
 

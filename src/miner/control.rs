@@ -29,7 +29,8 @@ use crate::{
         api::{BlockAccepted, ChainSummary, Origin, Template, TxInfo, TxState},
     },
     consensus::Target,
-    primitives::{Block, BlockHash, Header, Owner, TxId, events},
+    primitives::{Block, BlockHash, Header, Owner, TxId},
+    telemetry::events,
 };
 
 /// How old a template may get while anybody wants a block: its time, its difficulty, and what it

@@ -9,7 +9,7 @@
 //! - Nothing is mined on a block that is not connected: templates come from the durable tip alone.
 //! - What a caller asked for ([`MinerHandle::mine_blocks`], [`MinerHandle::mine_until`]) goes
 //!   before what the [`MiningMode`] would do, and ends when the caller stops waiting for it.
-//! - [`BlockMined`](crate::primitives::events::BlockMined) is told only after the block is durable
+//! - [`BlockMined`](crate::telemetry::events::BlockMined) is told only after the block is durable
 //!   on the best chain.
 
 mod control;

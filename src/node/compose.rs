@@ -32,7 +32,8 @@ use crate::{
     miner::{self, MinerConfig, MiningMode},
     net::{self, CommandError, Identity, NetConfig},
     peers::Peers,
-    primitives::{Address, Header, NetworkId, events, metrics::StoreMetrics, printable},
+    primitives::{Address, Header, NetworkId, printable},
+    telemetry::{events, metrics::StoreMetrics},
 };
 
 /// The chain's events that wait for the router: more than a window of sync.

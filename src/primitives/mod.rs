@@ -6,13 +6,10 @@
 
 mod amount;
 mod block;
-mod contain;
 pub mod encoding;
-pub mod events;
 mod hash;
 mod keys;
 mod merkle;
-pub mod metrics;
 mod peer_id;
 mod rate;
 mod short_id;
@@ -21,7 +18,6 @@ mod transaction;
 
 pub use amount::{Amount, AmountError, UNITS_PER_COIN};
 pub use block::{Block, HEADER_BYTES, Header};
-pub use contain::contain;
 pub use encoding::{Decode, DecodeError, Encode};
 pub use hash::{BlockHash, HashParseError, LeafHash, MerkleRoot, NetworkId, TxId, sha256, sha256d};
 pub use keys::{ADDRESS_PREFIX, Address, AddressError, Owner, PublicKey, Signature};

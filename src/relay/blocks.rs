@@ -19,9 +19,10 @@ use crate::{
     peers::Offence,
     primitives::{
         Block, BlockHash, Encode, HEADER_BYTES, Header, Height, PeerId, SHORT_ID_BYTES,
-        Transaction, TransactionKind, UnixMillis, encoding, events, leaf_hash, short_id,
+        Transaction, TransactionKind, UnixMillis, encoding, leaf_hash, short_id,
     },
     sync::{Refused, RequestFailure},
+    telemetry::events,
     wire::{
         BlockGossip, CompactBlock, GetBlockTrades, Item, ItemId, SyncRequest, SyncResponse,
         limits::{MAX_GOSSIP_BYTES, MAX_SHORT_IDS},

@@ -13,7 +13,8 @@ use crate::{
     chain::api::BlockAccepted,
     consensus::Blame,
     peers::Offence,
-    primitives::{Block, BlockHash, Height, PeerId, UnixMillis, encoding, events},
+    primitives::{Block, BlockHash, Height, PeerId, UnixMillis, encoding},
+    telemetry::events,
     wire::{Item, ItemId, SyncRequest},
 };
 

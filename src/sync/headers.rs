@@ -11,7 +11,8 @@ use crate::{
     chain::api::HeadersAccepted,
     consensus::Blame,
     peers::Offence,
-    primitives::{BlockHash, HEADER_BYTES, Header, PeerId, UnixMillis, encoding, events},
+    primitives::{BlockHash, HEADER_BYTES, Header, PeerId, UnixMillis, encoding},
+    telemetry::events,
     wire::{
         GetBlocks, SyncRequest,
         limits::{MAX_INV_HEADERS, MAX_LOCATOR},

@@ -8,7 +8,10 @@ use super::{
     SyncReport,
     peer::{Claim, MempoolVisit, Peer},
 };
-use crate::primitives::{Height, PeerId, UnixMillis, events};
+use crate::{
+    primitives::{Height, PeerId, UnixMillis},
+    telemetry::events,
+};
 
 /// Measures how fast the tip rises.
 #[derive(Debug)]

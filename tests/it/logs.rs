@@ -2,18 +2,17 @@
 
 use std::fs;
 
-use friendchain::{
-    primitives::events::PEERS_RATE,
-    wire::{GetBlocks, HelloRequest, Request, SyncRequest},
-};
-use serde_json::Value;
-
 use crate::support::{
     TestNet,
     chain::{await_one_tip, text},
     forge::Scene,
     peer::{Branch, TestPeer},
 };
+use friendchain::{
+    telemetry::events::PEERS_RATE,
+    wire::{GetBlocks, HelloRequest, Request, SyncRequest},
+};
+use serde_json::Value;
 
 /// A secret in every form in which a log might show it.
 fn shapes(secret: &[u8]) -> Vec<String> {

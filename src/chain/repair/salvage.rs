@@ -30,7 +30,8 @@ use crate::{
         },
     },
     consensus::{Network, Work},
-    primitives::{Block, Height, Transaction, TxId, UnixMillis, contain, encoding::from_bytes},
+    primitives::{Block, Height, Transaction, TxId, UnixMillis, encoding::from_bytes},
+    storage::contain,
 };
 
 /// What came of it.

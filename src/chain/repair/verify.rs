@@ -25,7 +25,8 @@ use crate::{
         CheckedHeader, Coin, CoinKey, HeaderWindow, Work, check_block, check_header,
         verify_signatures,
     },
-    primitives::{Amount, Height, NetworkId, Transaction, TxId, UnixMillis, contain},
+    primitives::{Amount, Height, NetworkId, Transaction, TxId, UnixMillis},
+    storage::contain,
 };
 
 /// What the coins table holds.

@@ -16,7 +16,8 @@ use super::{
 use crate::{
     chain::{errors::ChainFault, key_map::KeyMap},
     consensus::{Coin, CoinKey},
-    primitives::{Height, TxId, contain},
+    primitives::{Height, TxId},
+    storage::contain,
 };
 
 /// About what one changed coin takes in memory, in bytes: key, value and the map's own.

@@ -4,7 +4,6 @@
 //! after a crash. What is in the tables is in `tables.rs`. redb runs contained here: where it
 //! panics on a damaged page, the file is damaged.
 
-pub(crate) mod frozen;
 pub(super) mod header_changes;
 pub(super) mod layer;
 pub(super) mod overlay;
@@ -23,7 +22,6 @@ use redb::{
     StorageError, TableError,
 };
 
-use self::frozen::FrozenFile;
 pub use self::tables::Status;
 use self::tables::{
     HeaderRecord, META_BEST_HEADER, META_GENESIS, META_MIN_WORK, META_NETWORK, META_SCHEMA,
@@ -33,7 +31,9 @@ use self::tables::{
 use super::errors::{ChainFault, OpenError};
 use crate::{
     consensus::{Network, Work, created_coins},
-    primitives::{Block, Encode, contain, metrics::StoreMetrics},
+    primitives::{Block, Encode},
+    storage::{contain, frozen::FrozenFile},
+    telemetry::metrics::StoreMetrics,
 };
 
 /// Memory of an open chain when nothing else is asked for, in MiB.

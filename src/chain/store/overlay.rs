@@ -31,7 +31,8 @@ use super::{
 use crate::{
     chain::{coins::Coins, errors::ChainFault},
     consensus::{Coin, CoinKey},
-    primitives::{Block, Encode, Height, TxId, contain},
+    primitives::{Block, Encode, Height, TxId},
+    storage::contain,
 };
 
 /// A commit on a thread of its own.

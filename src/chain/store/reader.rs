@@ -17,7 +17,8 @@ use super::{
 use crate::{
     chain::{api::BlockInfo, errors::ChainFault, header_tree::HashIndex},
     consensus::{COIN_KEY_BYTES, Checkpoint, CoinKey, Work},
-    primitives::{Block, BlockHash, Header, Height, Owner, contain},
+    primitives::{Block, BlockHash, Header, Height, Owner},
+    storage::contain,
 };
 
 /// A locator names this many blocks one by one before its steps double.

@@ -15,7 +15,8 @@ use crate::{
         testing::{Branch, NOW, PEER, crash::CrashDisk, key, network, options, owner},
     },
     consensus::Network,
-    primitives::{Amount, Block, BlockHash, Height, TxId, contain},
+    primitives::{Amount, Block, BlockHash, Height, TxId},
+    storage::contain,
 };
 
 /// A chain in a file, what led to it, and what is true of it.

@@ -28,8 +28,8 @@ use crate::{
     chain::{ChainSummary, DropReason},
     net::{ConnectionSnapshot, NetHandle, PeerSnapshot},
     peers::Offence,
-    primitives::metrics::{EventMetrics, NodeMetrics, ProcessMetrics, gauge, raise},
     sync::Phase,
+    telemetry::metrics::{EventMetrics, NodeMetrics, ProcessMetrics, gauge, raise},
 };
 
 /// How long the node's tasks have for an answer that costs them nothing: a task that takes longer

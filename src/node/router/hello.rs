@@ -10,9 +10,10 @@ use crate::{
     net::{NetEvent, NetOffence, ReplyId, RequestError, Verdict},
     node::{clock::now, keyring::blocking},
     peers::Offence,
-    primitives::{NetworkId, PeerId, Transaction, events},
+    primitives::{NetworkId, PeerId, Transaction},
     relay::{self, RelayEvent},
     sync::{self, RequestFailure, SyncEvent},
+    telemetry::events,
     wire::{
         ChatResponse, FriendsRequest, FriendsResponse, Gossip, HelloRequest, HelloResponse, ItemId,
         PROTOCOL_VERSION, Refusal, Request, Response, SignedProfile, Status, SyncRequest,

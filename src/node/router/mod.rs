@@ -38,11 +38,10 @@ use crate::{
     net::{GossipId, Identity, NetEvent, NetHandle},
     node::rpc::types::{BanState, ConsoleEvent},
     peers::{Ban, Offence, Peers},
-    primitives::{
-        Address, BlockHash, Header, PeerId, TxId, UnixMillis, events, metrics::EventMetrics,
-    },
+    primitives::{Address, BlockHash, Header, PeerId, TxId, UnixMillis},
     relay::{Relay, RelayConfig, RelayEvent},
     sync::{Sync, SyncConfig, SyncEvent, SyncReport},
+    telemetry::{events, metrics::EventMetrics},
     wire::{MessageId, SignedLine, SignedProfile, Status, limits::MAX_ADDRESSES},
 };
 

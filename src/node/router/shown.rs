@@ -11,7 +11,8 @@ use crate::{
         clock::now,
         rpc::types::{ConsoleEvent, PeerList, PeerView},
     },
-    primitives::{BlockHash, Height, Transaction, TransactionKind, TxId, events, printable},
+    primitives::{BlockHash, Height, Transaction, TransactionKind, TxId, printable},
+    telemetry::events,
     wire::limits::MAX_ADDRESSES,
 };
 

@@ -16,7 +16,7 @@ use std::{
 
 use tracing::level_filters::LevelFilter;
 
-use super::{BlockHash, Bucket, PeerId, Rate, TxId};
+use crate::primitives::{BlockHash, Bucket, PeerId, Rate, TxId};
 
 /// How often one event `of peers` is logged: more than friends cause, and some 35 MB a day at most,
 /// which a disk bears.
@@ -548,7 +548,7 @@ mod tests {
     /// An event of these tests alone, since the others' limits are those of the whole process.
     #[allow(dead_code, unreachable_pub)] // as the macro makes it
     mod probe {
-        use super::super::*;
+        use crate::primitives::*;
 
         events! {
             /// A test asked for it.
