@@ -18,6 +18,7 @@ pub mod chain;
 pub mod cli;
 pub mod consensus;
 pub mod console;
+pub mod datadir;
 pub mod friends;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
@@ -29,6 +30,7 @@ pub mod observe;
 pub mod peers;
 pub mod primitives;
 pub mod relay;
+pub mod rpc;
 pub mod storage;
 pub mod sync;
 pub mod telemetry;

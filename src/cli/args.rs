@@ -6,8 +6,8 @@ use std::{num::NonZeroUsize, path::PathBuf, sync::LazyLock};
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::node::{
-    logging::{ColorChoice, LogFormat},
+use crate::{
+    cli::logging::{ColorChoice, LogFormat},
     rpc::types::MineMode,
 };
 

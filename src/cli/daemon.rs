@@ -20,15 +20,15 @@ use super::{
 };
 use crate::{
     console::{self, ConsoleOptions},
+    datadir::{DataDir, NodeId},
     node::{
         config::{
             MEETING_PLACE, NodeConfig, check_rpc, checked_name, default_name, listen_anywhere,
             listen_at, parse_listen, parse_metrics, parse_peer, parse_rpc, peer_at,
         },
-        datadir::{DataDir, NodeId},
         host::{Host, RunningNode},
-        rpc::{FriendchainApiClient, RpcError, feed::FIRST_PLACE, types::MineMode},
     },
+    rpc::{FriendchainApiClient, RpcError, feed::FIRST_PLACE, types::MineMode},
 };
 
 /// How long a node may take to end cleanly before the process ends anyway: one block's commit, and

@@ -3,6 +3,7 @@
 pub mod args;
 mod daemon;
 mod find;
+pub mod logging;
 pub mod outcome;
 pub mod prepare;
 pub mod progress;
@@ -33,15 +34,13 @@ use self::{
     signals::Signals,
 };
 use crate::{
+    cli::logging::{self, LogDefault, LogError, LogFiles, LogFormat, LogOptions},
     console::{self, ConsoleOptions},
-    node::{
-        datadir::{DataDir, NodeId, NodeIdError},
-        host::Host,
-        logging::{self, LogDefault, LogError, LogFiles, LogFormat, LogOptions},
-        rpc::RpcError,
-    },
+    datadir::{DataDir, NodeId, NodeIdError},
+    node::host::Host,
     observe::{self, ObserveError},
     primitives::{Address, AddressError},
+    rpc::RpcError,
 };
 
 /// How long what still runs at the end, a blocked read of standard input above all, is waited for.

@@ -7,7 +7,7 @@ use std::{
 
 use serde::Serialize;
 
-use crate::node::{datadir::DataDirError, rpc::RpcError};
+use crate::{datadir::DataDirError, rpc::RpcError};
 
 /// Why a command did not do what it should.
 #[derive(Debug, thiserror::Error)]

@@ -13,14 +13,12 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use tokio::time::{Instant, interval, sleep};
 
 use crate::{
-    node::{
-        logging::set_bar,
-        rpc::{
-            Client, FriendchainApiClient,
-            types::{Phase, Progress, StatusReport},
-        },
-    },
+    cli::logging::set_bar,
     primitives::UnixMillis,
+    rpc::{
+        Client, FriendchainApiClient,
+        types::{Phase, Progress, StatusReport},
+    },
 };
 
 /// Work that is done sooner shows nothing.

@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use crate::{consensus::MAX_PROOF_CHARS, node::rpc::RpcError};
+use crate::{consensus::MAX_PROOF_CHARS, rpc::RpcError};
 
 /// The longest file that can be a proof: a line end may follow it.
 const MAX_FILE_BYTES: usize = MAX_PROOF_CHARS + 2;

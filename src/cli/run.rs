@@ -18,18 +18,16 @@ use super::{
 };
 use crate::{
     consensus::Invite,
-    node::{
-        rpc::{
-            Client, FriendchainApiClient, RpcError,
-            api::MAX_PRINTED_BLOCKS,
-            types::{
-                Coins, CreateBlockchain, CreateWallet, ProofReport, RaiseFee, SendTrade, TxList,
-                WalletCreated, WriteNote,
-            },
-        },
-        verify_without_chain,
-    },
+    node::verify_without_chain,
     primitives::{Address, BlockHash, Height, PeerId, TxId},
+    rpc::{
+        Client, FriendchainApiClient, RpcError,
+        api::MAX_PRINTED_BLOCKS,
+        types::{
+            Coins, CreateBlockchain, CreateWallet, ProofReport, RaiseFee, SendTrade, TxList,
+            WalletCreated, WriteNote,
+        },
+    },
 };
 
 /// Who is asked, and how the answer is written.
@@ -457,7 +455,7 @@ mod tests {
 
     #[test]
     fn a_recovery_phrase_is_never_in_the_json() {
-        let phrase = crate::node::rpc::types::Secret::new("abandon abandon".to_owned());
+        let phrase = crate::rpc::types::Secret::new("abandon abandon".to_owned());
         let address = Address(Owner::ZERO);
         let created = WalletCreated { address, recovery_phrase: Some(phrase), recovered: None };
         let mut out = Vec::new();

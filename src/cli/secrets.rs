@@ -14,7 +14,7 @@ use unicode_width::UnicodeWidthStr;
 
 use super::args::PassphraseFlag;
 use crate::{
-    node::rpc::{RpcError, types::Secret},
+    rpc::{RpcError, types::Secret},
     wallet::read_passphrase_file,
 };
 

@@ -4,13 +4,13 @@ use std::io::{self, Write};
 
 use super::table::write_table;
 use crate::{
-    node::rpc::types::{
+    primitives::{BlockHash, TransactionKind, UnixMillis},
+    rpc::types::{
         Account, AddressList, Anchor, AuditReport, BalanceReport, BlockView, BranchAccepted,
         BroadcastSent, ChatHistory, ChatSent, ChatState, ConsoleEvent, DivergenceView, FriendList,
         FriendView, InviteText, MinedBlocks, PeerList, ProofReport, StatusReport, Submitted,
         TxStateName, TxView,
     },
-    primitives::{BlockHash, TransactionKind, UnixMillis},
 };
 
 /// Between two blocks, as in the Go seed.
@@ -484,8 +484,8 @@ pub fn event_line(event: &ConsoleEvent) -> String {
 mod tests {
     use super::*;
     use crate::{
-        node::rpc::types::{Bits, TxPlace},
         primitives::{Address, Amount, Height, MerkleRoot, Owner, Transaction, TxId, TxOutput},
+        rpc::types::{Bits, TxPlace},
     };
 
     fn text(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> String {

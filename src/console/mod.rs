@@ -31,14 +31,12 @@ use crate::{
         signals::{Ending, Signals},
         text,
     },
-    node::{
-        datadir::{DataDir, HISTORY_FILE},
-        rpc::{
-            Client, FriendchainApiClient, RpcError,
-            types::{ConsoleEvent, WriteNote},
-        },
-    },
+    datadir::{DataDir, HISTORY_FILE},
     primitives::printable,
+    rpc::{
+        Client, FriendchainApiClient, RpcError,
+        types::{ConsoleEvent, WriteNote},
+    },
 };
 
 /// How long one question for events waits, in ms: below what anything between would cut off.

@@ -15,8 +15,8 @@ use crate::{
         },
         testing::{Branch, Disk, NOW, PEER, genesis_coin, key, network, note, open, owner, pay},
     },
+    datadir::{DataDir, IDENTITY_FILE, NODE_FILE, TOKEN_FILE, WALLET_FILE},
     net::Identity,
-    node::datadir::{DataDir, IDENTITY_FILE, NODE_FILE, TOKEN_FILE, WALLET_FILE},
     primitives::{Decode, Encode, encoding::from_bytes},
     wallet::Wallet,
 };

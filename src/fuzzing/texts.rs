@@ -15,18 +15,16 @@ use crate::{
         HeaderWindow, INVITE_PREFIX, Invite, MAX_INVITE_CHARS, PROOF_PREFIX, Proof, Work,
         testing::{key, network, next_block, note},
     },
+    datadir::NodeId,
     friends::{check_address, split_address},
-    node::{
-        config::{check_rpc, parse_listen, parse_peer, parse_rpc},
-        datadir::NodeId,
-        rpc::types::{
-            Bits, Coins, CreateBlockchain, CreateWallet, MineMode, Secret, SendTrade, SignedCoins,
-            SignedUnits, Units, WriteNote,
-        },
-    },
+    node::config::{check_rpc, parse_listen, parse_peer, parse_rpc},
     primitives::{
         Address, Amount, BlockHash, Encode, LeafHash, MerkleRoot, PeerId, TxId, check_name,
         printable, sha256d,
+    },
+    rpc::types::{
+        Bits, Coins, CreateBlockchain, CreateWallet, MineMode, Secret, SendTrade, SignedCoins,
+        SignedUnits, Units, WriteNote,
     },
     wire::MessageId,
 };

@@ -14,25 +14,25 @@ use super::{
     blocks_won::BlocksWon,
     clock::{now, system},
     config::NodeConfig,
-    datadir::{CHAIN_FILE, DataDir, FRIENDS_FILE, FolderLock, IDENTITY_FILE, WALLET_FILE},
     host::{Host, OpenedFolder, RunningNode},
     keyring::{Keyring, blocking},
     metrics::{self, Listener, Monitor, Watched},
     router::{Ended, Parts, Router, RouterHandle},
-    rpc::{
-        Client, EventFeed, FriendchainApiServer, ProgressBoard, RpcError, serve,
-        types::{ConsoleEvent, MineMode},
-    },
     service::{Ledger, Service, Unusable},
 };
 use crate::{
     chain::{self, Chain, ChainOptions, api::ChainEvent, store},
     consensus::Network,
+    datadir::{CHAIN_FILE, DataDir, FRIENDS_FILE, FolderLock, IDENTITY_FILE, WALLET_FILE},
     friends::{self, Friends, FriendsConfig, FriendsHandle},
     miner::{self, MinerConfig, MiningMode},
     net::{self, CommandError, Identity, NetConfig},
     peers::Peers,
     primitives::{Address, Header, NetworkId, printable},
+    rpc::{
+        Client, EventFeed, FriendchainApiServer, ProgressBoard, RpcError, serve,
+        types::{ConsoleEvent, MineMode},
+    },
     telemetry::{events, metrics::StoreMetrics},
 };
 

@@ -12,12 +12,10 @@ use std::{
 
 use tokio::sync::{Mutex, OwnedMappedMutexGuard, OwnedMutexGuard};
 
-use super::{
-    clock::now,
-    rpc::{RpcError, types::Secret},
-};
+use super::clock::now;
 use crate::{
     primitives::Address,
+    rpc::{RpcError, types::Secret},
     wallet::{UnlockError, Wallet, WalletError},
 };
 

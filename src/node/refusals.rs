@@ -1,6 +1,5 @@
 //! Every floor's errors as the RPC tells them: the stable code, and the sentence.
 
-use super::rpc::RpcError;
 use crate::{
     chain::errors::{AcceptBranchError, AcceptTradeError, ChainFault, OpenError},
     consensus::{GenesisError, InviteError, ParamsError, ProofError},
@@ -8,6 +7,7 @@ use crate::{
     miner::{MineError, MineGenesisError},
     net::{CommandError, IdentityError, NetError},
     primitives::{AddressError, HashParseError},
+    rpc::RpcError,
     wallet::{
         BuildError, LockedError, NoteError, PhraseError, SignError, UnlockError, WalletError,
     },

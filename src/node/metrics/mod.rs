@@ -18,7 +18,6 @@ pub(super) use server::Listener;
 
 use super::{
     clock::now,
-    datadir::{CHAIN_FILE, DataDir, FRIENDS_FILE},
     keyring::blocking,
     process,
     router::{LiveStatus, RouterHandle},
@@ -26,6 +25,7 @@ use super::{
 };
 use crate::{
     chain::{ChainSummary, DropReason},
+    datadir::{CHAIN_FILE, DataDir, FRIENDS_FILE},
     net::{ConnectionSnapshot, NetHandle, PeerSnapshot},
     peers::Offence,
     sync::Phase,

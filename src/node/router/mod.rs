@@ -29,17 +29,20 @@ pub(in crate::node) use handle::{LiveStatus, RouterHandle};
 use hello::log_unsent;
 pub(in crate::node) use shown::is_far_off;
 
-use super::{clock::now, keyring::Keyring, rpc::EventFeed, service::Ledger};
+use super::{clock::now, keyring::Keyring, service::Ledger};
 use crate::{
     chain::api::{ChainEvent, MempoolEntry, Origin},
     consensus::{Network, Work},
     friends::{FriendsEvent, FriendsHandle},
     miner::MiningMode,
     net::{GossipId, Identity, NetEvent, NetHandle},
-    node::rpc::types::{BanState, ConsoleEvent},
     peers::{Ban, Offence, Peers},
     primitives::{Address, BlockHash, Header, PeerId, TxId, UnixMillis},
     relay::{Relay, RelayConfig, RelayEvent},
+    rpc::{
+        EventFeed,
+        types::{BanState, ConsoleEvent},
+    },
     sync::{Sync, SyncConfig, SyncEvent, SyncReport},
     telemetry::{events, metrics::EventMetrics},
     wire::{MessageId, SignedLine, SignedProfile, Status, limits::MAX_ADDRESSES},

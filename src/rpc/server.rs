@@ -184,7 +184,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
-    use crate::node::rpc::Client;
+    use crate::rpc::Client;
 
     async fn echo_server(token: &str) -> (RpcServer, oneshot::Sender<()>) {
         let mut module = RpcModule::new(());
