@@ -16,6 +16,7 @@
 
 pub mod chain;
 pub mod cli;
+pub mod commands;
 pub mod consensus;
 pub mod console;
 pub mod datadir;

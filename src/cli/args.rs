@@ -509,7 +509,7 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
-    use crate::cli::prepare::prepare;
+    use crate::commands::prepare::prepare;
 
     fn parse(line: &str) -> Result<Cli, clap::Error> {
         let words = prepare(line.split_whitespace().map(Into::into).collect());

@@ -11,15 +11,16 @@ use tokio::time::timeout;
 use super::{
     args::{NodeFlags, People, StartNode},
     find::take_for_node,
-    outcome::CommandError::{self, Usage},
     parsed_address,
-    progress::show_sync,
-    secrets,
     service_manager::ServiceManager,
-    signals::Signals,
 };
 use crate::{
-    console::{self, ConsoleOptions},
+    commands::{
+        outcome::CommandError::{self, Usage},
+        progress::show_sync,
+        secrets,
+    },
+    console::{self, ConsoleOptions, signals::Signals},
     datadir::{DataDir, NodeId},
     node::{
         config::{

@@ -4,16 +4,7 @@ pub mod args;
 mod daemon;
 mod find;
 pub mod logging;
-pub mod outcome;
-pub mod prepare;
-pub mod progress;
-mod proof_file;
-pub mod run;
-mod secrets;
 mod service_manager;
-pub mod signals;
-pub(crate) mod table;
-pub mod text;
 
 use std::{
     ffi::OsString,
@@ -27,15 +18,16 @@ use clap::{CommandFactory, Parser, error::ErrorKind};
 use self::{
     args::{Cli, ClientCommand, Command, Global, Observe},
     find::{Reached, reach, reach_running, until_free},
-    outcome::{CommandError, USAGE, report, say},
-    prepare::prepare,
-    progress::ProgressMode,
-    run::{Context, execute},
-    signals::Signals,
 };
 use crate::{
     cli::logging::{self, LogDefault, LogError, LogFiles, LogFormat, LogOptions},
-    console::{self, ConsoleOptions},
+    commands::{
+        outcome::{CommandError, USAGE, report, say},
+        prepare::prepare,
+        progress::ProgressMode,
+        run::{Context, execute},
+    },
+    console::{self, ConsoleOptions, signals::Signals},
     datadir::{DataDir, NodeId, NodeIdError},
     node::host::Host,
     observe::{self, ObserveError},

@@ -7,6 +7,7 @@
 
 mod input;
 mod screen;
+pub mod signals;
 pub(crate) mod words;
 
 use std::{
@@ -24,13 +25,13 @@ use self::{
     words::Line,
 };
 use crate::{
-    cli::{
+    commands::{
         outcome::CommandError,
         progress::ProgressMode,
         run::{Answer, Context, execute, print_chain},
-        signals::{Ending, Signals},
         text,
     },
+    console::signals::{Ending, Signals},
     datadir::{DataDir, HISTORY_FILE},
     primitives::printable,
     rpc::{

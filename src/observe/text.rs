@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use jiff::{Timestamp, tz::TimeZone};
 
 use super::report::{Report, Spread};
-use crate::cli::table::write_table;
+use crate::commands::table::write_table;
 
 /// A time of day with milliseconds, UTC.
 pub(super) fn clock(millis: i64) -> String {

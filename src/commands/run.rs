@@ -10,13 +10,12 @@ use std::{
 use serde::Serialize;
 
 use super::{
-    args::ClientCommand,
     outcome::CommandError,
-    parsed_address,
     progress::{ProgressMode, while_showing},
     proof_file, secrets, text,
 };
 use crate::{
+    cli::{args::ClientCommand, parsed_address},
     consensus::Invite,
     node::verify_without_chain,
     primitives::{Address, BlockHash, Height, PeerId, TxId},

@@ -12,8 +12,8 @@ use rustyline::{
 };
 use unicode_width::UnicodeWidthStr;
 
-use super::args::PassphraseFlag;
 use crate::{
+    cli::args::PassphraseFlag,
     rpc::{RpcError, types::Secret},
     wallet::read_passphrase_file,
 };
