@@ -47,15 +47,14 @@ use super::{api::MempoolEntry, key_map::KeyMap};
 use crate::{
     consensus::{self, Coin, CoinKey},
     primitives::{
-        Height, LeafHash, PeerId, Rate, Transaction, TransactionKind, TxId, TxInput, TxOutput,
-        UnixMillis,
+        Height, LeafHash, PeerId, Transaction, TransactionKind, TxId, TxInput, TxOutput, UnixMillis,
     },
 };
 
 pub(crate) use check::{Candidate, Rules};
 use fees::Package;
-pub use fees::{FeeRate, Floor};
-use free::FreeAllowances;
+pub use fees::{FLOOR_HALF_LIFE_MS, FeeRate, Floor, PAYING_RATE};
+use free::{FREE_SHARE, FreeAllowances};
 
 /// Memory that all waiting transactions take, in bytes: about 37,000 usual trades, which fill
 /// eighteen blocks of 2,000.
@@ -77,13 +76,6 @@ pub const MAX_LOCAL_PACKAGE_BYTES: usize = 404_000;
 /// How many waiting trades one may replace, those that rest on what it conflicts with included.
 pub const MAX_REPLACED: usize = 100;
 
-/// The fee rate from which on a trade counts as paying, in units for each 1,000 bytes; and by how
-/// much a replacement, or what comes after something was evicted, has to pay more.
-pub const PAYING_RATE: u64 = 1_000;
-
-/// In so many ms the floor halves: a full mempool is mined empty in less.
-pub const FLOOR_HALF_LIFE_MS: u64 = 10 * 60 * 1_000;
-
 /// A peer's free trade is forgotten after so many ms, three days: longer than friends let their
 /// miners rest over a weekend. Its maker announces it again for as long as it wants it.
 pub const FREE_EXPIRY_MS: u64 = 3 * 24 * 3_600 * 1_000;
@@ -94,13 +86,6 @@ pub const PAYING_EXPIRY_MS: u64 = 14 * 24 * 3_600 * 1_000;
 /// Trades without a fee, and notes, in one block that this node makes, in bytes. Policy, not
 /// consensus.
 pub const FREE_BYTES_PER_BLOCK: usize = 64 * 1024;
-
-/// Bytes of free trades from one peer: sixteen blocks' share at once, and a block's share in five
-/// seconds.
-const FREE_RATE: Rate = Rate { burst: 16 * 65_536, per_second: 65_536 / 5 };
-
-/// The part of a half full mempool's memory that the free trades of one peer may take.
-const FREE_SHARE: usize = 16;
 
 const _: () =
     assert!(MAX_CHAIN <= MAX_LOCAL_CHAIN && FREE_BYTES_PER_BLOCK < consensus::MAX_BLOCK_BYTES);

@@ -11,7 +11,8 @@ use crate::{
         coins::{self, Body, Refusal},
         errors::ChainFault,
         header_tree::{Node, NodeId},
-        state::{Chain, load_tree},
+        load::{is_whole, load_tree},
+        state::Chain,
         store::{
             Status,
             reader::stored_block,
@@ -424,21 +425,6 @@ fn hash_if_readable(tables: &ReadTables) -> Option<[u8; 32]> {
 
 fn problem(node: &Node, what: &str) -> Finding {
     Finding::Problem(format!("block {} at height {} {what}", node.hash, node.height))
-}
-
-/// The name of a stored trade, if its signatures hold: whatever its key says, it is whole then.
-pub(in crate::chain) fn true_name(transaction: &Transaction, network: &NetworkId) -> Option<TxId> {
-    let txid = transaction.txid();
-    verify_signatures(network, &[(transaction, txid)], 1).is_ok().then_some(txid)
-}
-
-/// Whether a stored trade is the one of its name, signatures and all.
-pub(in crate::chain) fn is_whole(
-    txid: TxId,
-    transaction: &Transaction,
-    network: &NetworkId,
-) -> bool {
-    true_name(transaction, network) == Some(txid)
 }
 
 /// Checks that the waiting and the own trades read back and are those of their names, and that each
