@@ -12,14 +12,14 @@ use super::{
     errors::ChainFault,
     header_tree::{HeaderTree, MAX_SIDE_BYTES, TreeLoader},
     mempool::Mempool,
-    orphans::WaitingBlocks,
-    signature_cache::Verified,
+    orphans::OrphanBlocks,
+    signature_cache::SignatureCache,
     state::{Chain, ChainOptions, MIN_REORGANISATION_MIB},
     store::{
         Store,
         overlay::Overlay,
         tables::{
-            HeaderRecord, META_BEST_HEADER, META_TIP, OwnRecord, ReadTables, WaitingRecord,
+            HeaderRecord, META_BEST_HEADER, META_TIP, MempoolRecord, OwnRecord, ReadTables,
             split_block_key, stored, tx_key,
         },
     },
@@ -55,7 +55,7 @@ impl Chain {
             let (key, value) = entry?;
             waiting.push((
                 TxId(*key.value()),
-                stored::<WaitingRecord>("a waiting trade", value.value())?,
+                stored::<MempoolRecord>("a waiting trade", value.value())?,
             ));
         }
         waiting.sort_by_key(|(_, record)| record.sequence);
@@ -75,10 +75,10 @@ impl Chain {
             overlay: Overlay::new(store),
             tree,
             mempool: Mempool::default(),
-            verified: Verified::default(),
+            verified: SignatureCache::default(),
             own,
             last_retried: TxId([0; 32]),
-            waiting: WaitingBlocks::default(),
+            waiting: OrphanBlocks::default(),
             held: Vec::new(),
             window: None,
             template: None,
@@ -123,7 +123,7 @@ pub(super) fn is_whole(txid: TxId, transaction: &Transaction, network: &NetworkI
 /// not hold, and leaves those out that have none: taken for verified, they would spoil every block
 /// that is mined with them. Gives both.
 fn mend_damaged(
-    waiting: &mut Vec<(TxId, WaitingRecord)>,
+    waiting: &mut Vec<(TxId, MempoolRecord)>,
     tables: &ReadTables,
     network: &Network,
     threads: usize,

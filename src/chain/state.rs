@@ -19,8 +19,8 @@ use super::{
     errors::{ChainFault, OpenError},
     header_tree::{HeaderTree, NodeId},
     mempool::Mempool,
-    orphans::{Held, WaitingBlocks},
-    signature_cache::Verified,
+    orphans::{EarlyHeader, OrphanBlocks},
+    signature_cache::SignatureCache,
     store::{Store, contained, overlay::Overlay, reader::ChainReader, tables::HeaderRecord},
 };
 use crate::{
@@ -126,13 +126,13 @@ pub struct Chain {
     pub(super) overlay: Overlay,
     pub(super) tree: HeaderTree,
     pub(super) mempool: Mempool,
-    pub(super) verified: Verified,
+    pub(super) verified: SignatureCache,
     /// Own trades, and whether each is void.
     pub(super) own: HashMap<TxId, bool>,
     /// The last of the void ones that had its turn.
     pub(super) last_retried: TxId,
-    pub(super) waiting: WaitingBlocks,
-    pub(super) held: Vec<Held>,
+    pub(super) waiting: OrphanBlocks,
+    pub(super) held: Vec<EarlyHeader>,
     /// The difficulty window of the last header that was checked, moved on.
     pub(super) window: Option<HeaderWindow>,
     /// The last template and what it was made from.

@@ -25,7 +25,7 @@ use crate::{
             reader::stored_block,
             tables::{
                 BLOCKS, BlockKey, HEADERS, HeaderRecord, MEMPOOL, META, META_GENESIS,
-                META_MIN_WORK, OWN, OwnRecord, Status, WaitingRecord, split_block_key, stored,
+                META_MIN_WORK, MempoolRecord, OWN, OwnRecord, Status, split_block_key, stored,
             },
         },
     },
@@ -223,7 +223,7 @@ impl Old {
         let named =
             |record: OwnRecord| Some((true_name(&record.transaction, &network.id)?, record));
         let waiting =
-            self.values(MEMPOOL, |_, bytes| stored::<WaitingRecord>("a waiting trade", bytes).ok());
+            self.values(MEMPOOL, |_, bytes| stored::<MempoolRecord>("a waiting trade", bytes).ok());
         let local =
             waiting.into_values().flatten().filter(|record| record.local).filter_map(|record| {
                 let transaction = Transaction::clone(&record.transaction);

@@ -17,7 +17,7 @@ use crate::{
             Status,
             reader::stored_block,
             tables::{
-                OwnRecord, ReadTables, Undo, WaitingRecord, block_key, coin_from_bytes,
+                MempoolRecord, OwnRecord, ReadTables, Undo, block_key, coin_from_bytes,
                 coin_to_bytes, place_from_bytes, split_block_key, stored, tx_key,
             },
         },
@@ -437,7 +437,7 @@ fn check_trades(tables: &ReadTables, network: &NetworkId) -> Result<(), Finding>
     for entry in tables.mempool.iter()? {
         let (key, value) = entry?;
         let (txid, record) =
-            (TxId(*key.value()), stored::<WaitingRecord>("a waiting trade", value.value())?);
+            (TxId(*key.value()), stored::<MempoolRecord>("a waiting trade", value.value())?);
         check(txid, &record.transaction)?;
         if record.local && tables.own.get(tx_key(&txid))?.is_none() {
             return Err(Finding::Problem(format!(
