@@ -9,13 +9,15 @@ use crate::commands::table::write_table;
 
 /// A time of day with milliseconds, UTC.
 pub(super) fn clock(millis: i64) -> String {
-    let time = Timestamp::from_millisecond(millis).unwrap_or_default().to_zoned(TimeZone::UTC);
+    let time =
+        Timestamp::from_millisecond(millis).unwrap_or_default().to_zoned_datetime(TimeZone::UTC);
     time.strftime("%H:%M:%S%.3f").to_string()
 }
 
 /// A date and time of day, UTC.
 pub(super) fn date(millis: i64) -> String {
-    let time = Timestamp::from_millisecond(millis).unwrap_or_default().to_zoned(TimeZone::UTC);
+    let time =
+        Timestamp::from_millisecond(millis).unwrap_or_default().to_zoned_datetime(TimeZone::UTC);
     time.strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 

@@ -24,7 +24,7 @@ thread_local! {
 ///
 /// # Errors
 /// When `work` panicked: what the panic said, and where.
-pub fn contain<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+pub(crate) fn contain<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let usual = panic::take_hook();

@@ -548,7 +548,7 @@ mod tests {
     /// An event of these tests alone, since the others' limits are those of the whole process.
     #[allow(dead_code, unreachable_pub)] // as the macro makes it
     mod probe {
-        use crate::primitives::*;
+        use super::super::*;
 
         events! {
             /// A test asked for it.
