@@ -278,7 +278,7 @@ async fn start(folder: FolderLock, config: NodeConfig) -> Result<RunningNode, Rp
             tracing::warn!(%error, "node.json could not be removed");
         }
         drop(folder);
-        events::say_suppressed();
+        events::emit_suppressed();
         match ended {
             Ok(Ended::Stopped) => {
                 events::NodeStopped { height }.emit();

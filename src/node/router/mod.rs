@@ -479,7 +479,7 @@ impl Router {
 
     fn keep_house(&mut self) {
         self.housekeeping = Instant::now();
-        events::say_suppressed();
+        events::emit_suppressed();
         for peer in self.peers.decay(now()) {
             self.let_in(peer);
         }
