@@ -1,15 +1,18 @@
-//! The rules that all nodes must agree on, as pure functions: what is a network, a header, a block,
-//! a transaction, a signature, a coin, and how hard the next block is.
+//! The rules that all nodes must agree on, as pure functions.
 //!
-//! Called by [`chain`](crate::chain) with what it has stored, and by whoever needs a rule's number.
-//! Nothing here does I/O, reads a clock, or keeps state. Invariants:
+//! They cover networks, headers, blocks, transactions, signatures, coins, and the difficulty of the
+//! next block. [`chain`](crate::chain) calls them with the data that it has stored.
+//!
+//! # Invariants
+//!
+//! - No function does I/O, reads a clock, or keeps state.
 //! - Trust is a type: a [`Network`], a [`CheckedHeader`], a [`CheckedBlock`] and an [`Invite`]
-//!   exist only once checked.
-//! - Every verdict is a function of its arguments alone. [`verify_signatures`] gives the same one
-//!   however signatures are grouped and over however many threads.
-//! - All arithmetic on values that came from outside is checked, and nothing panics.
-//! - Every error holds the offending value, a stable [`code`](HeaderError::code), and whom to
-//!   [`Blame`].
+//!   exist only after they were checked.
+//! - Every verdict depends on the arguments alone. [`verify_signatures`] returns the same verdict
+//!   for every grouping of signatures and every number of threads.
+//! - All arithmetic on values from outside is checked, and no function panics.
+//! - Every error holds the offending value and has a stable code. The error types for data from
+//!   peers name the party to [`Blame`].
 #![cfg_attr(
     not(any(test, fuzzing)),
     deny(
@@ -34,7 +37,7 @@ mod pow;
 mod proof;
 mod signature;
 #[cfg(any(test, fuzzing))]
-#[cfg_attr(fuzzing, allow(dead_code, reason = "fuzz targets use a part of it"))]
+#[cfg_attr(fuzzing, allow(dead_code, reason = "fuzz targets use only a part of it"))]
 pub(crate) mod testing;
 mod validate;
 #[cfg(test)]

@@ -1,8 +1,8 @@
-//! The vocabulary that every floor above speaks: hashes, keys, amounts, trades, blocks, and their
-//! one canonical encoding.
+//! The basic types of all other modules: hashes, keys, amounts, transactions, blocks, and their
+//! canonical encoding.
 //!
-//! Nothing here does I/O, knows the time, or decides what is valid: that is
-//! [`consensus`](crate::consensus).
+//! The code here does no I/O and reads no clock. [`consensus`](crate::consensus) decides which
+//! values are valid.
 
 mod amount;
 mod block;
@@ -34,7 +34,7 @@ pub use transaction::{
     MAX_MEMO_BYTES, OutPoint, Transaction, TransactionKind, TxInput, TxOutput, coinbase_memo,
 };
 
-/// A block's distance from genesis, which is 0.
+/// A block's distance from the genesis, which has height 0.
 pub type Height = u32;
 
 /// Milliseconds since the unix epoch.
