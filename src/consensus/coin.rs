@@ -31,13 +31,13 @@ pub struct CoinKey {
 impl Coin {
     /// Returns the entry that a note's stamp leaves.
     #[must_use]
-    pub const fn stamp(height: Height) -> Self {
+    pub(crate) const fn stamp(height: Height) -> Self {
         Self { value: Amount::ZERO, height, coinbase: false }
     }
 
     /// True if this is the entry of a stamp and not a coin.
     #[must_use]
-    pub fn is_stamp(&self) -> bool {
+    pub(crate) fn is_stamp(&self) -> bool {
         self.value == Amount::ZERO
     }
 }
@@ -45,7 +45,7 @@ impl Coin {
 impl CoinKey {
     /// Returns the key of the coin that an input spends, or of the entry of its stamp.
     #[must_use]
-    pub fn of_input(input: &TxInput) -> Self {
+    pub(crate) fn of_input(input: &TxInput) -> Self {
         Self { owner: input.public_key.owner(), outpoint: input.outpoint }
     }
 
@@ -53,7 +53,7 @@ impl CoinKey {
     ///
     /// The encodings sort as the keys do, so the coins of one owner are adjacent in the store.
     #[must_use]
-    pub fn to_bytes(&self) -> [u8; COIN_KEY_BYTES] {
+    pub(crate) fn to_bytes(&self) -> [u8; COIN_KEY_BYTES] {
         let mut bytes = [0; COIN_KEY_BYTES];
         let (owner, outpoint) = bytes.split_at_mut(20);
         let (txid, index) = outpoint.split_at_mut(32);
@@ -65,7 +65,7 @@ impl CoinKey {
 
     /// Decodes the output of [`to_bytes`](Self::to_bytes).
     #[must_use]
-    pub fn from_bytes(bytes: &[u8; COIN_KEY_BYTES]) -> Self {
+    pub(crate) fn from_bytes(bytes: &[u8; COIN_KEY_BYTES]) -> Self {
         let (mut owner, mut txid, mut index) = ([0; 20], [0; 32], [0; 4]);
         let (head, outpoint) = bytes.split_at(20);
         let (middle, tail) = outpoint.split_at(32);
@@ -78,7 +78,7 @@ impl CoinKey {
 
     /// Returns the lowest and the highest possible key of an owner, stamps included.
     #[must_use]
-    pub const fn range(owner: Owner) -> (Self, Self) {
+    pub(crate) const fn range(owner: Owner) -> (Self, Self) {
         (
             Self { owner, outpoint: OutPoint { txid: TxId([0; 32]), index: 0 } },
             Self { owner, outpoint: OutPoint { txid: TxId([0xff; 32]), index: u32::MAX } },

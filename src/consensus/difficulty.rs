@@ -2,13 +2,15 @@
 //!
 //! The module also keeps the window of ancestors that this rule and the median-time rule need.
 //!
-//! The rule, with T = the spacing in ms, N = 60, K = T · 1830 (1830 = 1 + 2 + … + 60):
+//! T is the spacing in ms, F the limit on a block's lead over the clock, N = 60, and
+//! K = T · 1830, where 1830 = 1 + 2 + … + 60. The rule:
 //! - Blocks before genesis count as blocks with the floor as target, one T apart. So the window
 //!   always has N blocks, and the time m₀ before the first of them.
 //! - In order i = 1…N: mᵢ = max(timeᵢ, mᵢ₋₁ + 1), sᵢ = min(mᵢ − mᵢ₋₁, 6T).
 //! - L = max(Σ i·sᵢ, K/10); next target = ⌊Σ ⌊targetᵢ/60⌋ / K⌋ · L, never easier than the floor.
-//! - If the new block's time is more than F + 12T after its parent's, the target doubles for each
-//!   6T begun beyond that, up to the floor. So the chain does not stall when a strong miner leaves.
+//! - A new block is late if its time is more than F + 12T after its parent's. Its target then
+//!   doubles for each 6T begun beyond that, up to the floor. So the chain does not stall when a
+//!   strong miner leaves.
 //! - The result is rounded down to the compact form and is at least 1. The rounding makes the
 //!   target harder by less than one part in 32,768.
 //! - With a spacing of 0 every target is the floor.
@@ -90,7 +92,7 @@ pub enum WindowError {
         /// The number passed, after cutting it to at most 61.
         found: usize,
     },
-    /// The bits of an ancestor stand for no target.
+    /// The bits of an ancestor encode no target.
     #[error(transparent)]
     Bits(#[from] CompactError),
 }
@@ -108,7 +110,7 @@ impl HeaderWindow {
     ///
     /// `ancestors` are times and bits in ascending order, the parent's last: all down to genesis,
     /// or at least the last 61. The caller passes only headers that were checked before.
-    pub fn new(
+    pub(crate) fn new(
         parent: BlockHash,
         parent_height: Height,
         ancestors: impl IntoIterator<Item = (UnixMillis, u32)>,
@@ -187,7 +189,7 @@ impl HeaderWindow {
 
     /// Returns the median time of the last 11 blocks. For an even number, the later middle one.
     #[must_use]
-    pub fn median_time(&self) -> UnixMillis {
+    pub(crate) fn median_time(&self) -> UnixMillis {
         let mut times = [0; MEDIAN_BLOCKS];
         let last = self.ancestors.iter().rev();
         let count =

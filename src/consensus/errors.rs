@@ -56,7 +56,7 @@ pub enum HeaderError {
         /// The earliest time at which the header can be accepted.
         due: UnixMillis,
     },
-    /// The bits of a header from this node's own database stand for no target.
+    /// The bits of a header from this node's own database encode no target.
     #[error(transparent)]
     Bits(CompactError),
 }
@@ -313,8 +313,8 @@ impl BlockError {
 
     /// True if the error makes the header invalid for good.
     ///
-    /// A header names exactly one body. An error in that body condemns the header; a body with
-    /// another header or another merkle root says nothing about the header.
+    /// A header commits to exactly one body, and an error in that body condemns the header. A body
+    /// with another header or another merkle root does not.
     #[must_use]
     pub(crate) const fn condemns_header(&self) -> bool {
         !matches!(self, Self::WrongHeader { .. } | Self::WrongMerkleRoot { .. })

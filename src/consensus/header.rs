@@ -24,24 +24,24 @@ impl CheckedHeader {
     }
 
     #[must_use]
-    pub const fn header(&self) -> &Header {
+    pub(crate) const fn header(&self) -> &Header {
         &self.header
     }
 
     #[must_use]
-    pub const fn hash(&self) -> BlockHash {
+    pub(crate) const fn hash(&self) -> BlockHash {
         self.hash
     }
 
     /// Returns the target that the hash meets.
     #[must_use]
-    pub const fn target(&self) -> Target {
+    pub(crate) const fn target(&self) -> Target {
         self.target
     }
 
     /// Returns the work of this block alone.
     #[must_use]
-    pub fn work(&self) -> Work {
+    pub(crate) fn work(&self) -> Work {
         self.target.work()
     }
 }

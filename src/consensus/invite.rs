@@ -51,10 +51,12 @@ pub struct Checkpoint {
 ///
 /// # Layout
 ///
-/// The text is `friendchain:` and then, in base64url without padding: version u8 = 1; the genesis
-/// block; the checkpoint's height u32, hash 32 and work 32 (big-endian); count of addresses u8,
-/// then for each its length u16 and its text; the first 4 bytes of the SHA-256d of all bytes
-/// before.
+/// The text is `friendchain:` and then, in base64url without padding:
+/// - version u8 = 1;
+/// - the genesis block;
+/// - the checkpoint's height u32, hash 32 and work 32 (big-endian);
+/// - count of addresses u8, then for each its length u16 and its text;
+/// - the first 4 bytes of the SHA-256d of all bytes before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invite {
     network: Network,
@@ -120,7 +122,7 @@ pub enum InviteError {
 
 impl Invite {
     /// Makes an invite. The addresses are multiaddrs as text, with `/p2p/`, the best first.
-    pub fn new(
+    pub(crate) fn new(
         network: Network,
         checkpoint: Checkpoint,
         addresses: Vec<String>,
@@ -149,25 +151,25 @@ impl Invite {
     }
 
     #[must_use]
-    pub const fn genesis(&self) -> &Block {
+    pub(crate) const fn genesis(&self) -> &Block {
         &self.network.genesis
     }
 
     /// Returns the block that the newcomer's chain must contain.
     #[must_use]
-    pub const fn checkpoint(&self) -> &Checkpoint {
+    pub(crate) const fn checkpoint(&self) -> &Checkpoint {
         &self.checkpoint
     }
 
     /// Returns the addresses of friends: multiaddrs as text, with `/p2p/`.
     #[must_use]
-    pub fn addresses(&self) -> &[String] {
+    pub(crate) fn addresses(&self) -> &[String] {
         &self.addresses
     }
 
     /// Returns the invite as one line of text.
     #[must_use]
-    pub fn to_text(&self) -> String {
+    pub(crate) fn to_text(&self) -> String {
         let mut bytes = vec![VERSION];
         self.network.genesis.encode(&mut bytes);
         bytes.extend(self.checkpoint.height.to_le_bytes());

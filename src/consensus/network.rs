@@ -74,7 +74,7 @@ impl Network {
     ///
     /// Its genesis pays the zero owner, so no key can spend it.
     #[must_use]
-    pub fn lan() -> Self {
+    pub(crate) fn lan() -> Self {
         let params = ChainParams {
             name: "lan".to_owned(),
             spacing_ms: super::DEFAULT_SPACING_MS,
@@ -100,13 +100,13 @@ impl Network {
 
     /// Returns the easiest target that a block may have, which the genesis has too.
     #[must_use]
-    pub const fn floor(&self) -> Target {
+    pub(crate) const fn floor(&self) -> Target {
         self.floor
     }
 
     /// Returns the work of the genesis.
     #[must_use]
-    pub fn genesis_work(&self) -> Work {
+    pub(crate) fn genesis_work(&self) -> Work {
         self.floor.work()
     }
 }

@@ -109,7 +109,7 @@ impl ChainParams {
     }
 
     /// Checks that every parameter is in its range.
-    pub fn check(&self) -> Result<(), ParamsError> {
+    pub(crate) fn check(&self) -> Result<(), ParamsError> {
         if self.name.len() > MAX_CHAIN_NAME_BYTES {
             let name = self.name.chars().take(MAX_CHAIN_NAME_BYTES).collect();
             return Err(ParamsError::NameTooLong { name, bytes: self.name.len() });
@@ -125,7 +125,7 @@ impl ChainParams {
     }
 
     /// Returns the memo of a genesis with these parameters.
-    pub fn genesis_memo(&self) -> Result<Vec<u8>, ParamsError> {
+    pub(crate) fn genesis_memo(&self) -> Result<Vec<u8>, ParamsError> {
         self.check()?;
         let name_len = u8::try_from(self.name.len()).unwrap_or(u8::MAX);
         let spacing =
@@ -136,7 +136,7 @@ impl ChainParams {
     }
 
     /// Reads and checks the parameters in the memo of a genesis.
-    pub fn from_genesis_memo(memo: &[u8]) -> Result<Self, ParamsError> {
+    pub(crate) fn from_genesis_memo(memo: &[u8]) -> Result<Self, ParamsError> {
         let mut reader = Reader::new(memo);
         match reader.u32()? {
             0 => {}
@@ -164,13 +164,13 @@ impl ChainParams {
     /// It is the largest target with a compact form whose hashes all have `floor_bits` leading zero
     /// bits.
     #[must_use]
-    pub fn floor(&self) -> Target {
+    pub(crate) fn floor(&self) -> Target {
         Target::with_zero_bits(self.floor_bits)
     }
 
     /// Returns F: the limit on a block's lead over the clock, in milliseconds.
     #[must_use]
-    pub fn future_limit_ms(&self) -> u64 {
+    pub(crate) fn future_limit_ms(&self) -> u64 {
         let (least, most) = FUTURE_LIMIT_RANGE_MS;
         self.spacing_ms.saturating_mul(12).clamp(least, most)
     }

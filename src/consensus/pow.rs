@@ -49,7 +49,7 @@ impl Target {
         Self(expand(mantissa, exponent).unwrap_or(U256::ONE).max(U256::ONE))
     }
 
-    /// Returns the target that `bits` stand for, and accepts only the canonical form.
+    /// Decodes `bits`, which must be the canonical form of a target.
     ///
     /// The form is Bitcoin's. The highest byte is the length of the number in bytes. The other
     /// three are the first bytes of the number, and the first of their bits is 0.
@@ -73,7 +73,7 @@ impl Target {
     ///
     /// Digits beyond its 23 bits are cut off, which makes the target harder.
     #[must_use]
-    pub fn to_compact(&self) -> u32 {
+    pub(crate) fn to_compact(&self) -> u32 {
         let mut length = self.0.byte_len();
         let shift = |bytes: usize| bytes.saturating_mul(8);
         let mut mantissa: U256 = if length <= 3 {
@@ -111,7 +111,7 @@ impl Target {
 
     /// Returns 32 bytes, big-endian, which compare with a hash byte by byte.
     #[must_use]
-    pub fn to_be_bytes(&self) -> [u8; 32] {
+    pub(crate) fn to_be_bytes(&self) -> [u8; 32] {
         self.0.to_be_bytes()
     }
 
@@ -151,37 +151,37 @@ impl Work {
 
     /// Returns the sum, capped at 2²⁵⁶ − 1.
     #[must_use]
-    pub const fn saturating_add(self, other: Self) -> Self {
+    pub(crate) const fn saturating_add(self, other: Self) -> Self {
         Self(self.0.saturating_add(other.0))
     }
 
     /// Returns the difference, or zero if `other` is larger.
     #[must_use]
-    pub const fn saturating_sub(self, other: Self) -> Self {
+    pub(crate) const fn saturating_sub(self, other: Self) -> Self {
         Self(self.0.saturating_sub(other.0))
     }
 
     /// Returns an approximation with 16 digits, for display and metrics.
     #[must_use]
-    pub fn to_f64(self) -> f64 {
+    pub(crate) fn to_f64(self) -> f64 {
         f64::from(self.0)
     }
 
     /// Returns the product, capped at 2²⁵⁶ − 1.
     #[must_use]
-    pub fn saturating_mul(self, times: u64) -> Self {
+    pub(crate) fn saturating_mul(self, times: u64) -> Self {
         Self(self.0.saturating_mul(U256::from(times)))
     }
 
     /// Returns 32 bytes, big-endian.
     #[must_use]
-    pub const fn to_be_bytes(&self) -> [u8; 32] {
+    pub(crate) const fn to_be_bytes(&self) -> [u8; 32] {
         self.0.to_be_bytes()
     }
 
     /// Reads 32 bytes, big-endian.
     #[must_use]
-    pub const fn from_be_bytes(bytes: [u8; 32]) -> Self {
+    pub(crate) const fn from_be_bytes(bytes: [u8; 32]) -> Self {
         Self(U256::from_be_bytes(bytes))
     }
 }

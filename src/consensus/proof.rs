@@ -44,8 +44,9 @@ const CHECKSUM_BYTES: usize = 4;
 
 /// Evidence that a trade or note is in a block.
 ///
-/// A value exists only after everything was checked that needs no chain: the header's work, the
-/// path to its merkle root, the transaction's form, and its signatures, which name the network.
+/// A value exists only after everything was checked that needs no chain. That is the header's
+/// work, the path to its merkle root, and the transaction's form and signatures. The signatures
+/// cover the network id.
 ///
 /// # Security
 ///
@@ -57,9 +58,13 @@ const CHECKSUM_BYTES: usize = 4;
 ///
 /// # Layout
 ///
-/// The text is `friendchain-proof:` and then, in base64url without padding: version u8 = 1; network
-/// id 32; the header; the transaction; count of steps u8; sides u16; for each step, from the leaf
-/// up, the sibling's hash 32; the first 4 bytes of the SHA-256d of all bytes before.
+/// The text is `friendchain-proof:` and then, in base64url without padding:
+/// - version u8 = 1;
+/// - network id 32;
+/// - the header;
+/// - the transaction;
+/// - count of steps u8, sides u16, and for each step, from the leaf up, the sibling's hash 32;
+/// - the first 4 bytes of the SHA-256d of all bytes before.
 ///
 /// Bit *i* of the sides is set if the sibling of step *i* is the left one of its pair. A level of
 /// the tree that promotes the node alone adds no step.
@@ -140,7 +145,7 @@ pub(crate) enum ProofError {
     /// The transaction breaks a rule of form, or is not signed for the proof's network.
     #[error("the proof's transaction {txid} is not a valid one of network {network}: {error}")]
     Transaction { txid: TxId, network: NetworkId, error: TransactionError },
-    /// The header's bits stand for no target.
+    /// The header's bits encode no target.
     #[error("the proof's block is not valid: {0}")]
     Bits(#[from] CompactError),
     /// The header's target is easier than the easiest floor that a chain can have.

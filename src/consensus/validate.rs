@@ -34,12 +34,12 @@ pub struct CheckedBlock {
 
 impl CheckedBlock {
     #[must_use]
-    pub fn block(&self) -> &Block {
+    pub(crate) fn block(&self) -> &Block {
         &self.block
     }
 
     #[must_use]
-    pub const fn hash(&self) -> BlockHash {
+    pub(crate) const fn hash(&self) -> BlockHash {
         self.hash
     }
 
@@ -50,13 +50,13 @@ impl CheckedBlock {
 
     /// Returns the ids of the transactions, in order.
     #[must_use]
-    pub fn txids(&self) -> &[TxId] {
+    pub(crate) fn txids(&self) -> &[TxId] {
         &self.txids
     }
 
     /// Returns the merkle leaves of the transactions, in order.
     #[must_use]
-    pub fn leaves(&self) -> &[LeafHash] {
+    pub(crate) fn leaves(&self) -> &[LeafHash] {
         &self.leaves
     }
 
@@ -67,7 +67,7 @@ impl CheckedBlock {
 
     /// Returns the block, and the ids and merkle leaves of its transactions in order.
     #[must_use]
-    pub fn into_parts(self) -> (Arc<Block>, Vec<TxId>, Vec<LeafHash>) {
+    pub(crate) fn into_parts(self) -> (Arc<Block>, Vec<TxId>, Vec<LeafHash>) {
         (self.block, self.txids, self.leaves)
     }
 }
@@ -102,7 +102,7 @@ pub fn check_block(block: Arc<Block>, header: &CheckedHeader) -> Result<CheckedB
 }
 
 /// Checks the form of a trade or note: all that needs no coins and no verified signatures.
-pub fn check_transaction(transaction: &Transaction) -> Result<(), TransactionError> {
+pub(crate) fn check_transaction(transaction: &Transaction) -> Result<(), TransactionError> {
     check_sizes(transaction)?;
     match transaction.kind() {
         TransactionKind::Coinbase => Err(TransactionError::StrayCoinbase),

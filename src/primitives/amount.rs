@@ -13,7 +13,7 @@
 use std::{fmt, iter::Sum, str::FromStr};
 
 /// The number of units in one coin.
-pub const UNITS_PER_COIN: u64 = 100_000_000;
+pub(crate) const UNITS_PER_COIN: u64 = 100_000_000;
 
 /// The most decimals of an amount in coins.
 const DECIMALS: usize = 8;
@@ -63,18 +63,18 @@ impl Amount {
 
     /// Returns the difference, or `None` if it is below zero.
     #[must_use]
-    pub fn checked_sub(self, other: Self) -> Option<Self> {
+    pub(crate) fn checked_sub(self, other: Self) -> Option<Self> {
         self.0.checked_sub(other.0).map(Self)
     }
 
     /// Returns the sum of all amounts, or `None` if it does not fit into 64 bits.
-    pub fn checked_sum(amounts: impl IntoIterator<Item = Self>) -> Option<Self> {
+    pub(crate) fn checked_sum(amounts: impl IntoIterator<Item = Self>) -> Option<Self> {
         amounts.into_iter().try_fold(Self::ZERO, Self::checked_add)
     }
 
     /// Returns the sum, capped at 64 bits, for figures that are only shown.
     #[must_use]
-    pub const fn saturating_add(self, other: Self) -> Self {
+    pub(crate) const fn saturating_add(self, other: Self) -> Self {
         Self(self.0.saturating_add(other.0))
     }
 }

@@ -104,7 +104,7 @@ impl Block {
 
     /// Returns the leaves of the merkle tree, in order.
     #[must_use]
-    pub fn leaves(&self) -> Vec<LeafHash> {
+    pub(crate) fn leaves(&self) -> Vec<LeafHash> {
         self.transactions.iter().map(leaf_hash).collect()
     }
 

@@ -91,18 +91,18 @@ pub struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     #[must_use]
-    pub const fn new(bytes: &'a [u8]) -> Self {
+    pub(crate) const fn new(bytes: &'a [u8]) -> Self {
         Self { rest: bytes }
     }
 
     /// Returns the number of bytes that are left.
     #[must_use]
-    pub const fn remaining(&self) -> usize {
+    pub(crate) const fn remaining(&self) -> usize {
         self.rest.len()
     }
 
     /// Reads the next `count` bytes.
-    pub fn take(&mut self, count: usize) -> Result<&'a [u8], DecodeError> {
+    pub(crate) fn take(&mut self, count: usize) -> Result<&'a [u8], DecodeError> {
         let Some((head, tail)) = self.rest.split_at_checked(count) else {
             return Err(DecodeError::Truncated { missing: count.saturating_sub(self.rest.len()) });
         };
@@ -111,7 +111,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads the next `N` bytes as an array.
-    pub fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
         let Some((head, tail)) = self.rest.split_first_chunk::<N>() else {
             return Err(DecodeError::Truncated { missing: N.saturating_sub(self.rest.len()) });
         };
@@ -120,27 +120,27 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads the next byte.
-    pub fn u8(&mut self) -> Result<u8, DecodeError> {
+    pub(crate) fn u8(&mut self) -> Result<u8, DecodeError> {
         self.array::<1>().map(|[byte]| byte)
     }
 
     /// Reads a little-endian 16-bit number.
-    pub fn u16(&mut self) -> Result<u16, DecodeError> {
+    pub(crate) fn u16(&mut self) -> Result<u16, DecodeError> {
         self.array().map(u16::from_le_bytes)
     }
 
     /// Reads a little-endian 32-bit number.
-    pub fn u32(&mut self) -> Result<u32, DecodeError> {
+    pub(crate) fn u32(&mut self) -> Result<u32, DecodeError> {
         self.array().map(u32::from_le_bytes)
     }
 
     /// Reads a little-endian 64-bit number.
-    pub fn u64(&mut self) -> Result<u64, DecodeError> {
+    pub(crate) fn u64(&mut self) -> Result<u64, DecodeError> {
         self.array().map(u64::from_le_bytes)
     }
 
     /// Reads a flag byte, which must be 0 or 1.
-    pub fn flag(&mut self, what: &'static str) -> Result<bool, DecodeError> {
+    pub(crate) fn flag(&mut self, what: &'static str) -> Result<bool, DecodeError> {
         match self.u8()? {
             0 => Ok(false),
             1 => Ok(true),
@@ -149,7 +149,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads a 32-bit version, which must be 1.
-    pub fn version(&mut self) -> Result<(), DecodeError> {
+    pub(crate) fn version(&mut self) -> Result<(), DecodeError> {
         match self.u32()? {
             1 => Ok(()),
             other => Err(DecodeError::Version(other)),
@@ -157,7 +157,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Checks that no bytes are left.
-    pub const fn finish(self) -> Result<(), DecodeError> {
+    pub(crate) const fn finish(self) -> Result<(), DecodeError> {
         match self.rest.len() {
             0 => Ok(()),
             extra => Err(DecodeError::Trailing { extra }),
@@ -263,7 +263,7 @@ mod tests {
             .prop_map(|(header, transactions)| Block { header, transactions })
     }
 
-    /// Checks that a value decodes from its bytes, and neither from fewer bytes nor from more.
+    /// Checks that a value decodes from exactly its bytes, not from fewer and not from more.
     fn one_encoding<T: Encode + Decode + PartialEq + fmt::Debug>(
         value: &T,
         cut: usize,

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 /// Returns the SHA-256 of the concatenated parts.
 #[must_use]
-pub fn sha256(parts: &[&[u8]]) -> [u8; 32] {
+pub(crate) fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     let mut hasher = Sha256::new();
     for part in parts {
         hasher.update(part);
@@ -17,7 +17,7 @@ pub fn sha256(parts: &[&[u8]]) -> [u8; 32] {
 
 /// Returns the SHA-256 of the SHA-256 of the concatenated parts, the chain's hash function.
 #[must_use]
-pub fn sha256d(parts: &[&[u8]]) -> [u8; 32] {
+pub(crate) fn sha256d(parts: &[&[u8]]) -> [u8; 32] {
     Sha256::digest(sha256(parts)).into()
 }
 
@@ -38,7 +38,7 @@ macro_rules! hash_type {
 
             /// Returns the bytes in the order in which text shows them.
             #[must_use]
-            pub const fn as_bytes(&self) -> &[u8; 32] {
+            pub(crate) const fn as_bytes(&self) -> &[u8; 32] {
                 &self.0
             }
         }

@@ -13,7 +13,7 @@ use super::{
 };
 
 /// The prefix of every address, on every network, since a wallet exists before its first chain.
-pub const ADDRESS_PREFIX: &str = "fc";
+pub(crate) const ADDRESS_PREFIX: &str = "fc";
 
 /// Length of an address: prefix 2, separator 1, 32 letters for 20 bytes, checksum 6.
 const ADDRESS_CHARS: usize = 41;
@@ -74,7 +74,7 @@ impl fmt::Display for Address {
 impl Address {
     /// True if a text looks like an address. A friend's name must not.
     #[must_use]
-    pub fn looks_like(text: &str) -> bool {
+    pub(crate) fn looks_like(text: &str) -> bool {
         text.get(..3).is_some_and(|head| head.eq_ignore_ascii_case("fc1"))
     }
 }

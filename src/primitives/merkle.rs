@@ -16,7 +16,7 @@ use super::{Encode, LeafHash, MerkleRoot, Transaction, sha256d};
 
 /// Returns the leaf of a whole transaction, signatures included.
 #[must_use]
-pub fn leaf_hash(transaction: &Transaction) -> LeafHash {
+pub(crate) fn leaf_hash(transaction: &Transaction) -> LeafHash {
     LeafHash(sha256d(&[&[0x00], &transaction.to_bytes()]))
 }
 
@@ -37,7 +37,7 @@ fn parents(level: &[[u8; 32]]) -> Vec<[u8; 32]> {
 
 /// Returns the root over the leaves in order. Without leaves it is zero; every block has one.
 #[must_use]
-pub fn merkle_root(leaves: &[LeafHash]) -> MerkleRoot {
+pub(crate) fn merkle_root(leaves: &[LeafHash]) -> MerkleRoot {
     let mut level: Vec<[u8; 32]> = leaves.iter().map(|leaf| leaf.0).collect();
     while level.len() > 1 {
         level = parents(&level);
@@ -50,7 +50,7 @@ pub fn merkle_root(leaves: &[LeafHash]) -> MerkleRoot {
 /// An entry is `None` if the node is promoted without a sibling. The branch is empty if `index` is
 /// out of range or there is only one leaf.
 #[must_use]
-pub fn merkle_branch(leaves: &[LeafHash], index: usize) -> Vec<Option<[u8; 32]>> {
+pub(crate) fn merkle_branch(leaves: &[LeafHash], index: usize) -> Vec<Option<[u8; 32]>> {
     let mut level: Vec<[u8; 32]> = leaves.iter().map(|leaf| leaf.0).collect();
     let (mut at, mut branch) = (index, Vec::new());
     if index >= leaves.len() {
@@ -66,7 +66,11 @@ pub fn merkle_branch(leaves: &[LeafHash], index: usize) -> Vec<Option<[u8; 32]>>
 
 /// Returns the root that `leaf` at `index` and its branch lead to.
 #[must_use]
-pub fn root_of_branch(leaf: LeafHash, index: usize, branch: &[Option<[u8; 32]>]) -> MerkleRoot {
+pub(crate) fn root_of_branch(
+    leaf: LeafHash,
+    index: usize,
+    branch: &[Option<[u8; 32]>],
+) -> MerkleRoot {
     let (mut hash, mut at) = (leaf.0, index);
     for sibling in branch {
         hash = match sibling {

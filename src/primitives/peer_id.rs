@@ -28,7 +28,7 @@ pub struct PeerIdError(pub String);
 impl PeerId {
     /// Returns the 38 multihash bytes that libp2p writes.
     #[must_use]
-    pub fn to_multihash(&self) -> Vec<u8> {
+    pub(crate) fn to_multihash(&self) -> Vec<u8> {
         [&MULTIHASH_HEAD[..], &self.0.0].concat()
     }
 
@@ -41,13 +41,13 @@ impl PeerId {
 
     /// Returns the first hex digits of the key, which distinguish friends of one name: `yzw#3f2a`.
     #[must_use]
-    pub fn suffix(&self, digits: usize) -> String {
+    pub(crate) fn suffix(&self, digits: usize) -> String {
         HEXLOWER.encode(&self.0.0).chars().take(digits).collect()
     }
 
     /// True if a text looks like a peer id. A friend's name must not.
     #[must_use]
-    pub fn looks_like(text: &str) -> bool {
+    pub(crate) fn looks_like(text: &str) -> bool {
         text.starts_with("12D3KooW")
     }
 }

@@ -7,7 +7,7 @@ use siphasher::sip::SipHasher24;
 use super::{BlockHash, LeafHash};
 
 /// Length of a short id, in bytes.
-pub const SHORT_ID_BYTES: usize = 6;
+pub(crate) const SHORT_ID_BYTES: usize = 6;
 
 /// Returns the short id of a transaction in the compact form of one block.
 ///
@@ -19,7 +19,7 @@ pub const SHORT_ID_BYTES: usize = 6;
 /// The key changes with each block, as in BIP 152. So an attacker cannot prepare transactions whose
 /// short ids collide.
 #[must_use]
-pub fn short_id(block: &BlockHash, leaf: &LeafHash) -> [u8; SHORT_ID_BYTES] {
+pub(crate) fn short_id(block: &BlockHash, leaf: &LeafHash) -> [u8; SHORT_ID_BYTES] {
     let mut key = [0; 16];
     key.copy_from_slice(&block.0[..16]);
     let mut hasher = SipHasher24::new_with_key(&key);

@@ -3,7 +3,7 @@
 use super::{Address, PeerId};
 
 /// The longest name, in characters.
-pub const MAX_NAME_CHARS: usize = 32;
+pub(crate) const MAX_NAME_CHARS: usize = 32;
 
 /// A reason for which a text may not be a friend's name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -23,7 +23,7 @@ pub enum NameError {
 }
 
 /// Checks that `name` may be a friend's name.
-pub fn check_name(name: &str) -> Result<(), NameError> {
+pub(crate) fn check_name(name: &str) -> Result<(), NameError> {
     let shown = || printable(&name.chars().take(48).collect::<String>());
     if name.trim().is_empty() {
         return Err(NameError::Empty);
@@ -51,7 +51,7 @@ fn is_printable(c: char) -> bool {
 ///
 /// The result cannot move the cursor, set colours, or reverse the direction of text.
 #[must_use]
-pub fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     text.chars().map(|c| if is_printable(c) { c } else { char::REPLACEMENT_CHARACTER }).collect()
 }
 

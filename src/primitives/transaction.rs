@@ -17,7 +17,7 @@ use super::{
 };
 
 /// The longest memo, in bytes: a page of text.
-pub const MAX_MEMO_BYTES: usize = 1_024;
+pub(crate) const MAX_MEMO_BYTES: usize = 1_024;
 
 /// The domain tag at the start of every message that a transaction's signatures cover.
 const SIGNING_TAG: &[u8] = b"friendchain/transaction/1";
@@ -55,9 +55,11 @@ pub struct TxOutput {
 
 /// A decoded transaction: only its layout has been checked.
 ///
-/// Layout: version u32 = 1; count of inputs u16, then each: txid 32, index u32, public key 32,
-/// signature 64; count of outputs u16, then each: value u64, owner 20; length of the memo u16, then
-/// the memo.
+/// Layout:
+/// - version u32 = 1;
+/// - count of inputs u16, then for each: txid 32, index u32, public key 32, signature 64;
+/// - count of outputs u16, then for each: value u64, owner 20;
+/// - length of the memo u16, then the memo.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Transaction {
     /// The inputs: none in a coinbase, one stamp in a note.
@@ -89,14 +91,14 @@ pub fn coinbase_memo(height: Height, rest: &[u8]) -> Vec<u8> {
 impl OutPoint {
     /// True if this refers to a stamp and not to a coin.
     #[must_use]
-    pub fn is_stamp(&self) -> bool {
+    pub(crate) fn is_stamp(&self) -> bool {
         self.txid == TxId::ZERO
     }
 }
 
 impl Transaction {
     #[must_use]
-    pub fn kind(&self) -> TransactionKind {
+    pub(crate) fn kind(&self) -> TransactionKind {
         if self.inputs.is_empty() {
             TransactionKind::Coinbase
         } else if self.inputs.iter().any(|input| input.outpoint.is_stamp()) {
@@ -108,7 +110,7 @@ impl Transaction {
 
     /// Returns the hash of the encoding without the signatures.
     #[must_use]
-    pub fn txid(&self) -> TxId {
+    pub(crate) fn txid(&self) -> TxId {
         let mut bytes = Vec::with_capacity(self.encoded_len());
         self.encode_with(&mut bytes, false);
         TxId(sha256d(&[&bytes]))
@@ -116,7 +118,7 @@ impl Transaction {
 
     /// Returns the message that every input signs: a domain tag, the network id and the txid.
     #[must_use]
-    pub fn signing_message(network: &NetworkId, txid: &TxId) -> Vec<u8> {
+    pub(crate) fn signing_message(network: &NetworkId, txid: &TxId) -> Vec<u8> {
         [SIGNING_TAG, network.as_bytes(), txid.as_bytes()].concat()
     }
 
@@ -124,7 +126,7 @@ impl Transaction {
     ///
     /// Bytes that are not UTF-8 and characters that are not printable are replaced.
     #[must_use]
-    pub fn memo_text(&self) -> String {
+    pub(crate) fn memo_text(&self) -> String {
         let text = match self.kind() {
             TransactionKind::Coinbase => self.memo.get(4..).unwrap_or_default(),
             _ => &self.memo,
