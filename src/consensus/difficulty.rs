@@ -29,13 +29,13 @@ use super::{ChainParams, CheckedHeader, CompactError, MAX_SPACING_MS, Network, T
 use crate::primitives::{BlockHash, Header, Height, UnixMillis};
 
 /// The number of blocks that the average covers, called N in the rule.
-pub(crate) const LWMA_BLOCKS: usize = 60;
+const LWMA_BLOCKS: usize = 60;
 
 /// The most ancestors in a window: N, and one more for the time before the first of them.
 pub(crate) const WINDOW_BLOCKS: usize = LWMA_BLOCKS + 1;
 
 /// The most ancestors whose median time bounds the next block's time from below.
-pub(crate) const MEDIAN_BLOCKS: usize = 11;
+const MEDIAN_BLOCKS: usize = 11;
 
 /// The sum of all weights: 1 + 2 + … + N.
 const WEIGHTS: u64 = 1_830;

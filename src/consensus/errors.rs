@@ -108,20 +108,6 @@ pub enum SignatureError {
     Mismatch,
 }
 
-impl SignatureError {
-    /// Returns a stable name for test vectors, logs and replies.
-    #[must_use]
-    pub(crate) const fn code(&self) -> &'static str {
-        match self {
-            Self::KeyNotCanonical => "key_not_canonical",
-            Self::KeySmallOrder => "key_small_order",
-            Self::RNotCanonical => "r_not_canonical",
-            Self::STooLarge => "s_too_large",
-            Self::Mismatch => "mismatch",
-        }
-    }
-}
-
 /// A rule that a transaction breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TransactionError {

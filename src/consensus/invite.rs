@@ -150,11 +150,6 @@ impl Invite {
         &self.network
     }
 
-    #[must_use]
-    pub(crate) const fn genesis(&self) -> &Block {
-        &self.network.genesis
-    }
-
     /// Returns the block that the newcomer's chain must contain.
     #[must_use]
     pub(crate) const fn checkpoint(&self) -> &Checkpoint {
@@ -273,7 +268,7 @@ mod tests {
         Checkpoint {
             height: 812,
             hash: hash(7),
-            work: network(0).genesis_work().saturating_mul(813),
+            work: network(0).genesis_work().saturating_add(Work::from(812 * 256)),
         }
     }
 

@@ -45,25 +45,29 @@ mod vectors;
 
 pub(crate) use coin::COIN_KEY_BYTES;
 pub use coin::{Coin, CoinKey, created_coins, spent_coins};
+pub(crate) use difficulty::WINDOW_BLOCKS;
 pub use difficulty::{HeaderWindow, WindowError, min_time, next_bits};
-pub(crate) use difficulty::{LWMA_BLOCKS, MEDIAN_BLOCKS, WINDOW_BLOCKS};
 pub use errors::{Blame, BlockError, GenesisError, HeaderError, SignatureError, TransactionError};
 pub(crate) use header::check_hashed_header;
 pub use header::{CheckedHeader, check_header};
 pub use invite::{Checkpoint, Invite, InviteError};
-pub(crate) use invite::{
-    INVITE_PREFIX, MAX_INVITE_ADDRESS_BYTES, MAX_INVITE_ADDRESSES, MAX_INVITE_CHARS,
-};
+#[cfg(any(test, fuzzing))]
+pub(crate) use invite::{INVITE_PREFIX, MAX_INVITE_CHARS};
+pub(crate) use invite::{MAX_INVITE_ADDRESS_BYTES, MAX_INVITE_ADDRESSES};
 pub use network::Network;
 pub(crate) use params::{
-    COINBASE_MATURITY, DEFAULT_FLOOR_BITS, DEFAULT_SPACING_MS, MAX_CHAIN_NAME_BYTES,
-    MAX_FLOOR_BITS, MAX_GENESIS_BYTES, MAX_SPACING_MS, MIN_FLOOR_BITS,
+    COINBASE_MATURITY, DEFAULT_FLOOR_BITS, DEFAULT_SPACING_MS, MAX_GENESIS_BYTES, MAX_SPACING_MS,
+    MIN_FLOOR_BITS,
 };
 pub use params::{ChainParams, MAX_BLOCK_BYTES, MAX_TRANSACTION_BYTES, ParamsError, SUBSIDY};
+#[cfg(test)]
+pub(crate) use params::{MAX_CHAIN_NAME_BYTES, MAX_FLOOR_BITS};
 pub use pow::{CompactError, Target, Work, WorkParseError};
-pub(crate) use proof::{
-    MAX_PROOF_BYTES, MAX_PROOF_CHARS, MAX_PROOF_STEPS, PROOF_PREFIX, Proof, ProofError,
-};
+#[cfg(test)]
+pub(crate) use proof::MAX_PROOF_STEPS;
+#[cfg(any(test, fuzzing))]
+pub(crate) use proof::PROOF_PREFIX;
+pub(crate) use proof::{MAX_PROOF_CHARS, Proof, ProofError};
 pub use signature::{verify_signature, verify_signatures};
 pub(crate) use validate::check_transaction;
 pub use validate::{CheckedBlock, check_block, check_coinbase_value, check_coins};

@@ -155,27 +155,15 @@ impl Work {
         Self(self.0.saturating_add(other.0))
     }
 
-    /// Returns the difference, or zero if `other` is larger.
-    #[must_use]
-    pub(crate) const fn saturating_sub(self, other: Self) -> Self {
-        Self(self.0.saturating_sub(other.0))
-    }
-
     /// Returns an approximation with 16 digits, for display and metrics.
     #[must_use]
     pub(crate) fn to_f64(self) -> f64 {
         f64::from(self.0)
     }
 
-    /// Returns the product, capped at 2²⁵⁶ − 1.
-    #[must_use]
-    pub(crate) fn saturating_mul(self, times: u64) -> Self {
-        Self(self.0.saturating_mul(U256::from(times)))
-    }
-
     /// Returns 32 bytes, big-endian.
     #[must_use]
-    pub(crate) const fn to_be_bytes(&self) -> [u8; 32] {
+    pub const fn to_be_bytes(&self) -> [u8; 32] {
         self.0.to_be_bytes()
     }
 
@@ -334,8 +322,6 @@ mod tests {
         let most = Work::from_be_bytes([0xff; 32]);
         assert_eq!(most.checked_add(Work::from(1)), None);
         assert_eq!(most.saturating_add(Work::from(1)), most);
-        assert_eq!(most.saturating_mul(3), most);
-        assert_eq!(Work::ZERO.saturating_sub(most), Work::ZERO);
         assert!((most.to_f64() / 2f64.powi(256) - 1.0).abs() < 1e-9);
     }
 

@@ -28,7 +28,7 @@ const MIN_TRADE_BYTES: usize = 142;
 const _: () = assert!(MIN_TRADE_BYTES * ((1 << MAX_PROOF_STEPS) - 1) >= MAX_BLOCK_BYTES);
 
 /// The longest proof before base64, in bytes.
-pub(crate) const MAX_PROOF_BYTES: usize =
+const MAX_PROOF_BYTES: usize =
     1 + 32 + HEADER_BYTES + MAX_TRANSACTION_BYTES + 1 + 2 + MAX_PROOF_STEPS * 32 + CHECKSUM_BYTES;
 
 /// The longest proof, in characters: the largest transaction in the fullest block.
@@ -264,7 +264,6 @@ impl Proof {
         self.network
     }
 
-    /// Returns the header of the block that holds the transaction.
     #[must_use]
     pub(crate) const fn header(&self) -> &Header {
         &self.header

@@ -16,8 +16,8 @@ use super::{
     SUBSIDY, TransactionError,
 };
 use crate::primitives::{
-    Amount, Block, BlockHash, Height, LeafHash, MAX_MEMO_BYTES, Transaction, TransactionKind, TxId,
-    TxInput, merkle_root,
+    Amount, Block, Height, LeafHash, MAX_MEMO_BYTES, Transaction, TransactionKind, TxId, TxInput,
+    merkle_root,
 };
 
 /// The most inputs for which comparing all pairs is faster than filling a set.
@@ -27,37 +27,14 @@ const FEW_INPUTS: usize = 8;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckedBlock {
     block: Arc<Block>,
-    hash: BlockHash,
     txids: Vec<TxId>,
     leaves: Vec<LeafHash>,
 }
 
 impl CheckedBlock {
     #[must_use]
-    pub(crate) fn block(&self) -> &Block {
-        &self.block
-    }
-
-    #[must_use]
-    pub(crate) const fn hash(&self) -> BlockHash {
-        self.hash
-    }
-
-    #[must_use]
     pub fn height(&self) -> Height {
         self.block.header.height
-    }
-
-    /// Returns the ids of the transactions, in order.
-    #[must_use]
-    pub(crate) fn txids(&self) -> &[TxId] {
-        &self.txids
-    }
-
-    /// Returns the merkle leaves of the transactions, in order.
-    #[must_use]
-    pub(crate) fn leaves(&self) -> &[LeafHash] {
-        &self.leaves
     }
 
     /// Iterates over the transactions and their ids, in order.
@@ -98,7 +75,7 @@ pub fn check_block(block: Arc<Block>, header: &CheckedHeader) -> Result<CheckedB
         check_transaction(transaction).map_err(|error| BlockError::Transaction { index, error })?;
     }
     let txids = block.transactions.iter().map(Transaction::txid).collect();
-    Ok(CheckedBlock { hash: header.hash(), block, txids, leaves })
+    Ok(CheckedBlock { block, txids, leaves })
 }
 
 /// Checks the form of a trade or note: all that needs no coins and no verified signatures.
@@ -412,14 +389,12 @@ mod tests {
             setup.block(vec![trade(vec![to(1)]), note(&setup.network.id, &key(3), 1, b"hello")]);
         let header = checked(&setup.network, &setup.window, &block);
         let found = check_block(Arc::new(block.clone()), &header).expect("a valid block");
-        assert_eq!((found.hash(), found.height(), found.block()), (block.hash(), 1, &block));
-        assert_eq!(
-            found.txids(),
-            block.transactions.iter().map(Transaction::txid).collect::<Vec<_>>()
-        );
-        assert_eq!(found.leaves(), block.leaves());
+        assert_eq!(found.height(), 1);
         assert_eq!(found.transactions().count(), 3);
-        assert_eq!(*found.into_parts().0, block);
+        let (whole, txids, leaves) = found.into_parts();
+        assert_eq!(*whole, block);
+        assert_eq!(txids, block.transactions.iter().map(Transaction::txid).collect::<Vec<_>>());
+        assert_eq!(leaves, block.leaves());
     }
 
     #[test]

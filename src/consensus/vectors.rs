@@ -11,7 +11,8 @@ use ruint::aliases::U256;
 use serde_json::{Value, json};
 
 use super::{
-    ChainParams, Checkpoint, CoinKey, HeaderWindow, Invite, Network, SUBSIDY, Target, Work,
+    ChainParams, Checkpoint, CoinKey, HeaderWindow, Invite, Network, SUBSIDY, SignatureError,
+    Target, Work,
     difficulty::next_target,
     testing::{self, coinbase, crafted, hash, key, note, outpoint, owner, public_key, signed},
     verify_signature,
@@ -459,12 +460,21 @@ fn difficulty_is_frozen() {
     golden("difficulty.json", &made);
 }
 
+/// Returns the name of a verdict in the vectors.
+const fn code(verdict: Result<(), SignatureError>) -> &'static str {
+    match verdict {
+        Ok(()) => "valid",
+        Err(SignatureError::KeyNotCanonical) => "key_not_canonical",
+        Err(SignatureError::KeySmallOrder) => "key_small_order",
+        Err(SignatureError::RNotCanonical) => "r_not_canonical",
+        Err(SignatureError::STooLarge) => "s_too_large",
+        Err(SignatureError::Mismatch) => "mismatch",
+    }
+}
+
 #[test]
 fn verdicts_on_signatures_are_frozen() {
     let message = Transaction::signing_message(&NETWORK, &TxId([0x77; 32]));
-    let code = |verdict: Result<(), super::SignatureError>| {
-        verdict.map_or_else(|error| error.code(), |()| "valid")
-    };
     let cases: Vec<_> = crafted::cases(&message)
         .iter()
         .map(|case| {

@@ -13,7 +13,7 @@
 use std::{fmt, iter::Sum, str::FromStr};
 
 /// The number of units in one coin.
-pub(crate) const UNITS_PER_COIN: u64 = 100_000_000;
+const UNITS_PER_COIN: u64 = 100_000_000;
 
 /// The most decimals of an amount in coins.
 const DECIMALS: usize = 8;

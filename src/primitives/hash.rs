@@ -38,7 +38,7 @@ macro_rules! hash_type {
 
             /// Returns the bytes in the order in which text shows them.
             #[must_use]
-            pub(crate) const fn as_bytes(&self) -> &[u8; 32] {
+            pub const fn as_bytes(&self) -> &[u8; 32] {
                 &self.0
             }
         }

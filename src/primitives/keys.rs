@@ -13,7 +13,7 @@ use super::{
 };
 
 /// The prefix of every address, on every network, since a wallet exists before its first chain.
-pub(crate) const ADDRESS_PREFIX: &str = "fc";
+const ADDRESS_PREFIX: &str = "fc";
 
 /// Length of an address: prefix 2, separator 1, 32 letters for 20 bytes, checksum 6.
 const ADDRESS_CHARS: usize = 41;

@@ -19,21 +19,21 @@ mod short_id;
 mod text;
 mod transaction;
 
-pub(crate) use amount::UNITS_PER_COIN;
 pub use amount::{Amount, AmountError};
 pub use block::{Block, HEADER_BYTES, Header};
 pub use contain::contain;
 pub use encoding::{Decode, DecodeError, Encode};
 pub use hash::{BlockHash, HashParseError, LeafHash, MerkleRoot, NetworkId, TxId};
 pub(crate) use hash::{sha256, sha256d};
-pub(crate) use keys::ADDRESS_PREFIX;
 pub use keys::{Address, AddressError, Owner, PublicKey, Signature};
 pub(crate) use merkle::{leaf_hash, merkle_branch, merkle_root, root_of_branch};
 pub use peer_id::{PeerId, PeerIdError};
 pub use rate::{Bucket, Rate};
 pub(crate) use short_id::{SHORT_ID_BYTES, short_id};
+#[cfg(test)]
+pub(crate) use text::MAX_NAME_CHARS;
 pub use text::NameError;
-pub(crate) use text::{MAX_NAME_CHARS, check_name, printable};
+pub(crate) use text::{check_name, printable};
 pub(crate) use transaction::MAX_MEMO_BYTES;
 pub use transaction::{OutPoint, Transaction, TransactionKind, TxInput, TxOutput, coinbase_memo};
 

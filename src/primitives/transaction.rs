@@ -110,7 +110,7 @@ impl Transaction {
 
     /// Returns the hash of the encoding without the signatures.
     #[must_use]
-    pub(crate) fn txid(&self) -> TxId {
+    pub fn txid(&self) -> TxId {
         let mut bytes = Vec::with_capacity(self.encoded_len());
         self.encode_with(&mut bytes, false);
         TxId(sha256d(&[&bytes]))
@@ -118,7 +118,7 @@ impl Transaction {
 
     /// Returns the message that every input signs: a domain tag, the network id and the txid.
     #[must_use]
-    pub(crate) fn signing_message(network: &NetworkId, txid: &TxId) -> Vec<u8> {
+    pub fn signing_message(network: &NetworkId, txid: &TxId) -> Vec<u8> {
         [SIGNING_TAG, network.as_bytes(), txid.as_bytes()].concat()
     }
 
