@@ -119,7 +119,7 @@ fn look_at_block(block: &Block) {
     for block in [block, &promised] {
         let Ok(header) = CheckedHeader::from_store(block.header) else { continue };
         match check_block(Arc::new(block.clone()), &header) {
-            Ok(checked) => assert_eq!(checked.block(), block),
+            Ok(checked) => assert_eq!(*checked.into_parts().0, *block),
             Err(error) => {
                 assert_eq!(error.condemns_header(), block.header.merkle_root == root, "{error}")
             }
