@@ -165,7 +165,7 @@ pub struct Ban {
 
 /// What an offence led to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Verdict {
+pub struct Penalty {
     /// The score after it.
     pub score: i64,
     /// The ban that it led to, to be kept on disk and carried out; none when the peer stays, or was
@@ -225,9 +225,9 @@ impl Peers {
         offence: Offence,
         reason: &str,
         now: UnixMillis,
-    ) -> Verdict {
+    ) -> Penalty {
         if self.is_banned(&peer, now) {
-            return Verdict { score: BAN_SCORE, banned: None };
+            return Penalty { score: BAN_SCORE, banned: None };
         }
         let before = self
             .standings
@@ -252,7 +252,7 @@ impl Peers {
             banned: banned.is_some(),
         }
         .emit();
-        Verdict { score, banned }
+        Penalty { score, banned }
     }
 
     /// Shuts a peer out until [`Self::unban`], by command.
@@ -338,11 +338,11 @@ mod tests {
     fn offences_add_up_to_a_ban_that_ends() {
         let mut peers = Peers::default();
         for expected in [-20, -40, -60, -80] {
-            let verdict = peers.penalise(peer(1), Offence::Malformed, "random bytes", NOW);
-            assert_eq!(verdict, Verdict { score: expected, banned: None });
+            let penalty = peers.penalise(peer(1), Offence::Malformed, "random bytes", NOW);
+            assert_eq!(penalty, Penalty { score: expected, banned: None });
         }
-        let verdict = peers.penalise(peer(1), Offence::Malformed, "random bytes", NOW);
-        assert_eq!(verdict.banned, Some(Ban { peer: peer(1), term: BanTerm::Until(NOW + BAN_MS) }));
+        let penalty = peers.penalise(peer(1), Offence::Malformed, "random bytes", NOW);
+        assert_eq!(penalty.banned, Some(Ban { peer: peer(1), term: BanTerm::Until(NOW + BAN_MS) }));
         assert!(peers.is_banned(&peer(1), NOW + BAN_MS - 1));
         assert_eq!(peers.decay(NOW + BAN_MS - 1), []);
         assert!(!peers.is_banned(&peer(1), NOW + BAN_MS));
@@ -408,8 +408,8 @@ mod tests {
             for (wait, heavy) in steps {
                 now += wait;
                 let offence = if heavy { Offence::BadSignature } else { Offence::Flooding };
-                let verdict = peers.penalise(peer(1), offence, "", now);
-                prop_assert_eq!(verdict.banned.is_some() || peers.is_banned(&peer(1), now), verdict.score <= BAN_SCORE);
+                let penalty = peers.penalise(peer(1), offence, "", now);
+                prop_assert_eq!(penalty.banned.is_some() || peers.is_banned(&peer(1), now), penalty.score <= BAN_SCORE);
                 prop_assert!(peers.score(&peer(1), now) <= 0 && peers.score(&peer(1), now) > BAN_SCORE);
             }
         }
