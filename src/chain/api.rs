@@ -12,7 +12,7 @@ use super::{
     mempool::{FeeRate, Floor},
 };
 use crate::{
-    consensus::{Coin, Network, Work},
+    consensus::{Blame, Coin, Network, Work},
     primitives::{
         Amount, Block, BlockHash, Header, Height, OutPoint, Owner, PeerId, Transaction, TxId,
         UnixMillis,
@@ -66,6 +66,29 @@ pub enum BlockAccepted {
     /// It was here already.
     Known,
 }
+
+/// Why the chain refused what a peer sent, as far as sync and relay need to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// Whose fault it is: that alone picks penalty and verdict.
+    pub blame: Blame,
+    /// The error's stable name.
+    pub code: &'static str,
+    /// The error as a sentence.
+    pub reason: String,
+}
+
+macro_rules! refused_from {
+    ($($error:ty),+) => {$(
+        impl From<$error> for Refused {
+            fn from(error: $error) -> Self {
+                Self { blame: error.blame(), code: error.code(), reason: error.to_string() }
+            }
+        }
+    )+};
+}
+
+refused_from!(AcceptHeadersError, AcceptBlockError, AcceptTradeError);
 
 /// A transaction waiting in the mempool.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,23 +3,11 @@
 use std::sync::Arc;
 
 use crate::{
-    chain::api::{BlockAccepted, HeadersAccepted, Rebuilt, Tip},
+    chain::api::{BlockAccepted, HeadersAccepted, Rebuilt, Refused, Tip},
     peers::Offence,
     primitives::{Block, BlockHash, Header, Height, PeerId, Transaction, TxId, UnixMillis},
-    sync::{Refused, RequestFailure},
-    wire::{BlockGossip, SyncRequest, SyncResponse, TradeGossip},
+    wire::{BlockGossip, RequestFailure, SyncRequest, SyncResponse, TradeGossip, Verdict},
 };
-
-/// What gossip does with a message: every message gets exactly one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Verdict {
-    /// Forward it.
-    Accept,
-    /// Drop it; nobody's fault.
-    Ignore,
-    /// Drop it; the fault of the peer it came from.
-    Reject,
-}
 
 /// What is published on the topics that the relay feeds.
 #[derive(Debug, Clone, PartialEq, Eq)]

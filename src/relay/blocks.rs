@@ -11,20 +11,20 @@ use tracing::debug;
 use super::{
     Announcement, BLOCK_MS, MAX_PAUSE_MS, MAX_PENDING_BLOCKS, MAX_RECENT_BLOCKS, MAX_SOLVED,
     MAX_SOURCES, MAX_TRIES, REQUEST_MS, RETRY_MS, Relay, RelayAction, SOLVED_MS, VERDICT_MS,
-    Verdict, bounded::Recent,
+    bounded::Recent,
 };
 use crate::{
-    chain::api::{BlockAccepted, HeadersAccepted, Rebuilt},
+    chain::api::{BlockAccepted, HeadersAccepted, Rebuilt, Refused},
     consensus::Blame,
     peers::Offence,
     primitives::{
         Block, BlockHash, Encode, HEADER_BYTES, Header, Height, PeerId, SHORT_ID_BYTES,
         Transaction, TransactionKind, UnixMillis, encoding, leaf_hash, short_id,
     },
-    sync::{Refused, RequestFailure},
     telemetry::events,
     wire::{
-        BlockGossip, CompactBlock, GetBlockTrades, Item, ItemId, SyncRequest, SyncResponse,
+        BlockGossip, CompactBlock, GetBlockTrades, Item, ItemId, RequestFailure, SyncRequest,
+        SyncResponse, Verdict,
         limits::{MAX_GOSSIP_BYTES, MAX_SHORT_IDS},
     },
 };

@@ -4,14 +4,14 @@ use std::collections::HashMap;
 
 use super::{
     ANNOUNCE_SPACINGS, ASK_MS, BLOCK_RATE, MAX_LOADING, MAX_PEERS, MIN_ANNOUNCE_MS, NOTE_RATE,
-    REQUEST_SPACE, RelayAction, RelayConfig, RelayEvent, TRADE_RATE, Verdict, blocks::Blocks,
+    REQUEST_SPACE, RelayAction, RelayConfig, RelayEvent, TRADE_RATE, blocks::Blocks,
     bounded::Recent, trades::Trades,
 };
 use crate::{
     chain::api::Tip,
     peers::Offence,
     primitives::{BlockHash, Bucket, PeerId, UnixMillis},
-    wire::SyncRequest,
+    wire::{SyncRequest, Verdict},
 };
 
 /// What one peer may still send, and when it was last asked how far it is.

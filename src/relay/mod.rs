@@ -33,7 +33,7 @@ mod outgoing;
 mod tests;
 mod trades;
 
-pub use api::{Announcement, RelayAction, RelayConfig, RelayEvent, Verdict};
+pub use api::{Announcement, RelayAction, RelayConfig, RelayEvent};
 pub use machine::Relay;
 
 use crate::primitives::Rate;

@@ -7,7 +7,7 @@ use serde_bytes::ByteBuf;
 
 use super::*;
 use crate::{
-    chain::api::{BlockAccepted, HeadersAccepted, Rebuilt, Tip},
+    chain::api::{BlockAccepted, HeadersAccepted, Rebuilt, Refused, Tip},
     consensus::{Blame, Work},
     peers::Offence,
     primitives::{
@@ -15,10 +15,9 @@ use crate::{
         Signature, Transaction, TxId, TxInput, TxOutput, UnixMillis, coinbase_memo, leaf_hash,
         short_id,
     },
-    sync::{Refused, RequestFailure},
     wire::{
-        BlockGossip, CompactBlock, Item, ItemId, SyncRequest, SyncResponse, TradeAnnouncement,
-        TradeGossip,
+        BlockGossip, CompactBlock, Item, ItemId, RequestFailure, SyncRequest, SyncResponse,
+        TradeAnnouncement, TradeGossip, Verdict,
     },
 };
 

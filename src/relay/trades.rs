@@ -10,18 +10,18 @@ use tracing::debug;
 
 use super::{
     Announcement, MAX_ORPHANS, MAX_OWN_TRADES, MAX_PENDING_TRADE_BYTES, MAX_PENDING_TRADES,
-    MAX_RECENT_TRADES, ORPHAN_MS, PUBLISH_RATE, Relay, RelayAction, VERDICT_MS, Verdict,
+    MAX_RECENT_TRADES, ORPHAN_MS, PUBLISH_RATE, Relay, RelayAction, VERDICT_MS,
     bounded::Recent,
     outgoing::{Outgoing, Publication},
 };
 use crate::{
+    chain::api::Refused,
     consensus::Blame,
     peers::Offence,
     primitives::{
         Bucket, Encode, PeerId, Transaction, TransactionKind, TxId, UnixMillis, encoding,
     },
-    sync::Refused,
-    wire::{TradeAnnouncement, TradeGossip},
+    wire::{TradeAnnouncement, TradeGossip, Verdict},
 };
 
 /// A trade from gossip that the chain is asked about, or that waits for its parent.

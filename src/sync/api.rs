@@ -3,55 +3,12 @@
 use std::fmt;
 
 use crate::{
-    chain::{
-        api::{BlockAccepted, HeadersAccepted, Tip},
-        errors::{AcceptBlockError, AcceptHeadersError, AcceptTradeError},
-    },
-    consensus::{Blame, HeaderError, Work},
+    chain::api::{BlockAccepted, HeadersAccepted, Refused, Tip},
+    consensus::Work,
     peers::Offence,
     primitives::{Block, BlockHash, Header, Height, PeerId, Transaction, TxId, UnixMillis},
-    wire::{Status, SyncRequest, SyncResponse},
+    wire::{RequestFailure, Status, SyncRequest, SyncResponse},
 };
-
-/// Why the chain refused what a peer sent, as far as sync and relay need to know.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refused {
-    /// Whose fault it is: that alone picks penalty and verdict.
-    pub blame: Blame,
-    /// The error's stable name.
-    pub code: &'static str,
-    /// The error as a sentence.
-    pub reason: String,
-}
-
-macro_rules! refused_from {
-    ($($error:ty),+) => {$(
-        impl From<$error> for Refused {
-            fn from(error: $error) -> Self {
-                Self { blame: error.blame(), code: error.code(), reason: error.to_string() }
-            }
-        }
-    )+};
-}
-
-refused_from!(AcceptHeadersError, AcceptBlockError, AcceptTradeError, HeaderError);
-
-/// Why a request ended without a response.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum RequestFailure {
-    /// No response in time.
-    #[error("no answer in time")]
-    TimedOut,
-    /// The connection went, or could not be made.
-    #[error("the connection is gone")]
-    Disconnected,
-    /// The peer does not speak the protocol.
-    #[error("the peer does not speak this protocol")]
-    Unsupported,
-    /// Something came that is no response; whoever decodes has penalised it already.
-    #[error("the answer is malformed: {0}")]
-    Malformed(String),
-}
 
 /// How far this node is, as one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]

@@ -6,11 +6,11 @@ use tracing::debug;
 
 use super::{
     BUSY_MS, ELSEWHERE_MS, MAX_BODY_REQUESTS, MAX_REQUESTS_PER_PEER, MISSING_INTERVAL_MS,
-    PATIENCE_MS, RELAY_GRACE_MS, Refused, STALL_MS, Sync, SyncAction, WINDOW, bodies::Place,
+    PATIENCE_MS, RELAY_GRACE_MS, STALL_MS, Sync, SyncAction, WINDOW, bodies::Place,
     machine::Purpose, peer::Claim,
 };
 use crate::{
-    chain::api::BlockAccepted,
+    chain::api::{BlockAccepted, Refused},
     consensus::Blame,
     peers::Offence,
     primitives::{Block, BlockHash, Height, PeerId, UnixMillis, encoding},

@@ -3,12 +3,12 @@
 use tracing::debug;
 
 use super::{
-    MAX_WALKS, PATIENCE_MS, Refused, Sync, SyncAction,
+    MAX_WALKS, PATIENCE_MS, Sync, SyncAction,
     machine::Purpose,
     peer::{Walk, WalkStage},
 };
 use crate::{
-    chain::api::HeadersAccepted,
+    chain::api::{HeadersAccepted, Refused},
     consensus::Blame,
     peers::Offence,
     primitives::{BlockHash, HEADER_BYTES, Header, PeerId, UnixMillis, encoding},

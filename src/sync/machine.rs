@@ -6,7 +6,7 @@ use tracing::debug;
 
 use super::{
     BUSY_MS, DISTRUST_MS, LOCAL_TIMEOUT_MS, MAX_PEERS, PATIENCE_MS, Phase, REQUEST_SPACE,
-    REQUEST_TIMEOUT_MS, RequestFailure, SILENT_MS, SyncAction, SyncConfig, SyncEvent,
+    REQUEST_TIMEOUT_MS, SILENT_MS, SyncAction, SyncConfig, SyncEvent,
     bodies::{Bodies, Place},
     peer::{Claim, MempoolVisit, Peer},
     phase::{Meter, Ticket},
@@ -17,7 +17,7 @@ use crate::{
     consensus::Work,
     peers::Offence,
     primitives::{BlockHash, PeerId, TxId, UnixMillis},
-    wire::{Refusal, Status, SyncRequest, SyncResponse},
+    wire::{Refusal, RequestFailure, Status, SyncRequest, SyncResponse},
 };
 
 /// What a request was for.

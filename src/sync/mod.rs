@@ -38,10 +38,7 @@ mod phase;
 mod simulation;
 mod trades;
 
-pub use api::{
-    Phase, Progress, Refused, RequestFailure, SyncAction, SyncConfig, SyncEvent, SyncOutcome,
-    SyncReport,
-};
+pub use api::{Phase, Progress, SyncAction, SyncConfig, SyncEvent, SyncOutcome, SyncReport};
 pub use machine::Sync;
 
 use crate::wire::limits::{GET_DATA_BUDGET, MAX_BLOCK_BYTES, MAX_GET_DATA};

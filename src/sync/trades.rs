@@ -5,10 +5,9 @@ use std::collections::{HashMap, VecDeque};
 
 use tracing::debug;
 
-use super::{
-    MAX_TRADE_BATCH, Phase, Refused, Sync, SyncAction, machine::Purpose, peer::MempoolVisit,
-};
+use super::{MAX_TRADE_BATCH, Phase, Sync, SyncAction, machine::Purpose, peer::MempoolVisit};
 use crate::{
+    chain::api::Refused,
     consensus::Blame,
     peers::Offence,
     primitives::{PeerId, Transaction, TxId, UnixMillis, encoding},

@@ -15,16 +15,16 @@ use serde_bytes::ByteBuf;
 use toy::{ToyChain, trade};
 
 use super::{
-    MAX_BODY_REQUESTS, MAX_HANDED, MAX_REQUESTS_PER_PEER, PATIENCE_MS, Phase, Refused,
-    RequestFailure, STALL_MS, Sync, SyncAction, SyncConfig, SyncEvent, SyncOutcome, SyncReport,
+    MAX_BODY_REQUESTS, MAX_HANDED, MAX_REQUESTS_PER_PEER, PATIENCE_MS, Phase, STALL_MS,
+    Sync, SyncAction, SyncConfig, SyncEvent, SyncOutcome, SyncReport,
     machine::Purpose, owns_request,
 };
 use crate::{
-    chain::api::BlockAccepted,
+    chain::api::{BlockAccepted, Refused},
     consensus::{Blame, Work},
     peers::Offence,
     primitives::{BlockHash, Encode, PeerId, PublicKey, TxId, UnixMillis},
-    wire::{Item, ItemId, PROTOCOL_VERSION, Status, SyncRequest, SyncResponse},
+    wire::{Item, ItemId, PROTOCOL_VERSION, RequestFailure, Status, SyncRequest, SyncResponse},
 };
 
 /// Between two ticks of a node, in ms.

@@ -6,13 +6,12 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use serde_bytes::ByteBuf;
 
 use crate::{
-    chain::api::{BlockAccepted, HeadersAccepted, Tip},
+    chain::api::{BlockAccepted, HeadersAccepted, Refused, Tip},
     consensus::{Blame, Work},
     primitives::{
         Block, BlockHash, Encode, Header, Height, MerkleRoot, OutPoint, PublicKey, Signature,
         Transaction, TxId, TxInput, coinbase_memo,
     },
-    sync::Refused,
     wire::{Item, ItemId, SyncRequest, SyncResponse, limits::MAX_INV_HEADERS},
 };
 
