@@ -11,7 +11,11 @@ use crate::{
 };
 
 /// A wanted block, ordered parents first.
-pub(super) type Place = (Height, BlockHash);
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct BlockRef {
+    pub(super) height: Height,
+    pub(super) hash: BlockHash,
+}
 
 /// Where a wanted block is.
 #[derive(Debug)]
@@ -32,7 +36,7 @@ enum Wanted {
 /// `wanted`.
 #[derive(Debug, Default)]
 pub(super) struct Bodies {
-    wanted: BTreeMap<Place, Wanted>,
+    wanted: BTreeMap<BlockRef, Wanted>,
     heights: HashMap<BlockHash, Height>,
     buffered_bytes: usize,
     handed: usize,
@@ -70,23 +74,24 @@ impl Bodies {
         now: UnixMillis,
     ) {
         self.forget_settled(now);
-        let places: HashSet<Place> = listed.iter().map(|&(hash, height)| (height, hash)).collect();
+        let listed_blocks: HashSet<BlockRef> =
+            listed.iter().map(|&(hash, height)| BlockRef { height, hash }).collect();
         let end = if complete {
             Height::MAX
         } else {
             listed.iter().map(|&(_, height)| height).max().unwrap_or(0)
         };
-        let gone: Vec<Place> = self
+        let gone: Vec<BlockRef> = self
             .wanted
             .iter()
-            .take_while(|((height, _), _)| *height <= end)
-            .filter(|(place, wanted)| {
-                !matches!(wanted, Wanted::Handed { .. }) && !places.contains(place)
+            .take_while(|(block, _)| block.height <= end)
+            .filter(|(block, wanted)| {
+                !matches!(wanted, Wanted::Handed { .. }) && !listed_blocks.contains(block)
             })
-            .map(|(place, _)| *place)
+            .map(|(block, _)| *block)
             .collect();
-        for place in gone {
-            self.remove(place);
+        for block in gone {
+            self.remove(block);
         }
         for &(hash, height) in listed {
             if self.outstanding() >= WINDOW {
@@ -94,7 +99,7 @@ impl Bodies {
             }
             if !self.heights.contains_key(&hash) && !self.settled.contains(&hash) {
                 self.heights.insert(hash, height);
-                self.wanted.insert((height, hash), Wanted::Free);
+                self.wanted.insert(BlockRef { height, hash }, Wanted::Free);
             }
         }
     }
@@ -109,15 +114,15 @@ impl Bodies {
     pub(super) fn next_batch(
         &self,
         requests_in_flight: usize,
-        may_have: impl Fn(&Place) -> bool,
-    ) -> Vec<Place> {
+        may_have: impl Fn(&BlockRef) -> bool,
+    ) -> Vec<BlockRef> {
         let expected = requests_in_flight.saturating_add(1).saturating_mul(GET_DATA_BUDGET);
         let full = self.buffered_bytes.saturating_add(expected) > MAX_BUFFERED_BYTES;
         let size = (GET_DATA_BUDGET / self.average_bytes.max(1)).clamp(1, MAX_BATCH);
-        let mut batch: Vec<Place> = Vec::new();
-        for (place, wanted) in &self.wanted {
-            if matches!(wanted, Wanted::Free) && may_have(place) {
-                batch.push(*place);
+        let mut batch: Vec<BlockRef> = Vec::new();
+        for (block, wanted) in &self.wanted {
+            if matches!(wanted, Wanted::Free) && may_have(block) {
+                batch.push(*block);
                 if batch.len() >= size {
                     break;
                 }
@@ -129,9 +134,9 @@ impl Bodies {
         batch
     }
 
-    pub(super) fn mark_asked(&mut self, places: &[Place], now: UnixMillis) {
-        for place in places {
-            match self.wanted.get_mut(place) {
+    pub(super) fn mark_asked(&mut self, blocks: &[BlockRef], now: UnixMillis) {
+        for block in blocks {
+            match self.wanted.get_mut(block) {
                 Some(wanted @ Wanted::Free) => *wanted = Wanted::Asked { requests: 1, since: now },
                 Some(Wanted::Asked { requests, since }) => {
                     *requests = requests.saturating_add(1);
@@ -143,9 +148,9 @@ impl Bodies {
     }
 
     /// A request for these ended without them.
-    pub(super) fn give_back(&mut self, places: &[Place]) {
-        for place in places {
-            match self.wanted.get_mut(place) {
+    pub(super) fn give_back(&mut self, blocks: &[BlockRef]) {
+        for block in blocks {
+            match self.wanted.get_mut(block) {
                 Some(Wanted::Asked { requests, .. }) if *requests > 1 => {
                     *requests = requests.saturating_sub(1)
                 }
@@ -156,32 +161,32 @@ impl Bodies {
     }
 
     /// The block that holds up the window, when it is asked for: it, and when it was last.
-    pub(super) fn held_up(&self) -> Option<(Place, UnixMillis)> {
-        let place = self.first_outstanding()?;
-        match self.wanted.get(&place)? {
-            Wanted::Asked { since, .. } => Some((place, *since)),
+    pub(super) fn held_up(&self) -> Option<(BlockRef, UnixMillis)> {
+        let block = self.first_outstanding()?;
+        match self.wanted.get(&block)? {
+            Wanted::Asked { since, .. } => Some((block, *since)),
             _ => None,
         }
     }
 
     /// Whether a block is asked of some peer and not here yet.
-    pub(super) fn is_asked(&self, place: &Place) -> bool {
-        matches!(self.wanted.get(place), Some(Wanted::Asked { .. }))
+    pub(super) fn is_asked(&self, block: &BlockRef) -> bool {
+        matches!(self.wanted.get(block), Some(Wanted::Asked { .. }))
     }
 
     /// Takes a body in. False when it is here already or no longer wanted.
     pub(super) fn receive(
         &mut self,
-        place: Place,
+        wanted: BlockRef,
         peer: PeerId,
         block: Box<Block>,
         bytes: usize,
     ) -> bool {
-        let Some(wanted @ (Wanted::Asked { .. } | Wanted::Free)) = self.wanted.get_mut(&place)
+        let Some(state @ (Wanted::Asked { .. } | Wanted::Free)) = self.wanted.get_mut(&wanted)
         else {
             return false;
         };
-        *wanted = Wanted::Buffered { peer, block, bytes };
+        *state = Wanted::Buffered { peer, block, bytes };
         self.buffered_bytes = self.buffered_bytes.saturating_add(bytes);
         self.average_bytes = match self.average_bytes {
             0 => bytes,
@@ -196,8 +201,8 @@ impl Bodies {
         if self.handed >= MAX_HANDED || self.handed_bytes >= MAX_HANDED_BYTES {
             return None;
         }
-        let place = self.first_outstanding()?;
-        let wanted = self.wanted.get_mut(&place)?;
+        let next = self.first_outstanding()?;
+        let wanted = self.wanted.get_mut(&next)?;
         let Wanted::Buffered { peer, bytes, .. } = *wanted else {
             return None;
         };
@@ -226,7 +231,7 @@ impl Bodies {
     pub(super) fn refused(&mut self, hash: BlockHash) -> Option<PeerId> {
         let (height, peer) = self.take_handed(hash)?;
         self.heights.insert(hash, height);
-        self.wanted.insert((height, hash), Wanted::Free);
+        self.wanted.insert(BlockRef { height, hash }, Wanted::Free);
         Some(peer)
     }
 
@@ -234,36 +239,37 @@ impl Bodies {
     pub(super) fn unanswered(&self, before: UnixMillis) -> Vec<BlockHash> {
         let late =
             |wanted: &Wanted| matches!(wanted, Wanted::Handed { since, .. } if *since < before);
-        self.wanted.iter().filter(|(_, wanted)| late(wanted)).map(|((_, hash), _)| *hash).collect()
+        self.wanted.iter().filter(|(_, wanted)| late(wanted)).map(|(block, _)| block.hash).collect()
     }
 
     /// Blocks that are asked for, each with the number of requests it is in.
     #[cfg(test)]
-    pub(super) fn asked(&self) -> impl Iterator<Item = (Place, usize)> {
-        self.wanted.iter().filter_map(|(place, wanted)| match wanted {
-            Wanted::Asked { requests, .. } => Some((*place, *requests)),
+    pub(super) fn asked(&self) -> impl Iterator<Item = (BlockRef, usize)> {
+        self.wanted.iter().filter_map(|(block, wanted)| match wanted {
+            Wanted::Asked { requests, .. } => Some((*block, *requests)),
             _ => None,
         })
     }
 
     /// The lowest block that is not with the chain.
-    fn first_outstanding(&self) -> Option<Place> {
+    fn first_outstanding(&self) -> Option<BlockRef> {
         let handed = |wanted: &Wanted| matches!(wanted, Wanted::Handed { .. });
-        self.wanted.iter().find(|(_, wanted)| !handed(wanted)).map(|(place, _)| *place)
+        self.wanted.iter().find(|(_, wanted)| !handed(wanted)).map(|(block, _)| *block)
     }
 
     fn take_handed(&mut self, hash: BlockHash) -> Option<(Height, PeerId)> {
         let height = *self.heights.get(&hash)?;
-        let &Wanted::Handed { peer, .. } = self.wanted.get(&(height, hash))? else {
+        let block = BlockRef { height, hash };
+        let &Wanted::Handed { peer, .. } = self.wanted.get(&block)? else {
             return None;
         };
-        self.remove((height, hash));
+        self.remove(block);
         Some((height, peer))
     }
 
-    fn remove(&mut self, place: Place) {
-        self.heights.remove(&place.1);
-        match self.wanted.remove(&place) {
+    fn remove(&mut self, block: BlockRef) {
+        self.heights.remove(&block.hash);
+        match self.wanted.remove(&block) {
             Some(Wanted::Buffered { bytes, .. }) => {
                 self.buffered_bytes = self.buffered_bytes.saturating_sub(bytes)
             }
@@ -301,6 +307,10 @@ mod tests {
         BlockHash(bytes)
     }
 
+    fn at(height: u32) -> BlockRef {
+        BlockRef { height, hash: hash(height) }
+    }
+
     fn listed(heights: impl IntoIterator<Item = u32>) -> Vec<(BlockHash, Height)> {
         heights.into_iter().map(|height| (hash(height), height)).collect()
     }
@@ -324,10 +334,10 @@ mod tests {
         let batch = bodies.next_batch(0, |_| true);
         bodies.mark_asked(&batch, 0);
         for height in [3, 4, 2] {
-            assert!(bodies.receive((height, hash(height)), PEER, Box::new(body(height)), 100));
+            assert!(bodies.receive(at(height), PEER, Box::new(body(height)), 100));
             assert!(bodies.hand_over(0).is_none());
         }
-        assert!(bodies.receive((1, hash(1)), PEER, Box::new(body(1)), 100));
+        assert!(bodies.receive(at(1), PEER, Box::new(body(1)), 100));
         let order: Vec<u32> = std::iter::from_fn(|| bodies.hand_over(0))
             .map(|(_, block)| block.header.height)
             .collect();
@@ -339,7 +349,7 @@ mod tests {
         let mut bodies = Bodies::default();
         bodies.merge(&listed(1..=10), true, 0);
         bodies.merge(&listed(4..=6), false, 0);
-        let left: Vec<u32> = bodies.next_batch(0, |_| true).iter().map(|place| place.0).collect();
+        let left: Vec<u32> = bodies.next_batch(0, |_| true).iter().map(|block| block.height).collect();
         assert_eq!(left, [4, 5, 6, 7, 8, 9, 10]);
         bodies.clear();
         assert!(bodies.is_empty());
@@ -349,7 +359,7 @@ mod tests {
     fn an_accepted_block_is_not_wanted_again_until_it_had_time_to_settle() {
         let mut bodies = Bodies::default();
         bodies.merge(&listed([1]), true, 0);
-        assert!(bodies.receive((1, hash(1)), PEER, Box::new(body(1)), 10));
+        assert!(bodies.receive(at(1), PEER, Box::new(body(1)), 10));
         bodies.hand_over(0);
         assert_eq!(bodies.accepted(hash(1), 0), Some(1));
         bodies.merge(&listed([1]), true, SETTLE_MS - 1);
@@ -362,9 +372,9 @@ mod tests {
     fn when_memory_is_full_only_the_very_next_block_is_asked_for() {
         let mut bodies = Bodies::default();
         bodies.merge(&listed(1..=3), true, 0);
-        assert!(bodies.receive((2, hash(2)), PEER, Box::new(body(2)), MAX_BUFFERED_BYTES));
-        assert!(bodies.next_batch(0, |place| place.0 > 1).is_empty());
-        assert_eq!(bodies.next_batch(0, |_| true), [(1, hash(1))]);
+        assert!(bodies.receive(at(2), PEER, Box::new(body(2)), MAX_BUFFERED_BYTES));
+        assert!(bodies.next_batch(0, |block| block.height > 1).is_empty());
+        assert_eq!(bodies.next_batch(0, |_| true), [at(1)]);
     }
 
     proptest! {
@@ -372,15 +382,15 @@ mod tests {
         fn the_sums_hold_whatever_happens(steps in prop::collection::vec((0u8..7, 0u32..40), 0..200)) {
             let mut bodies = Bodies::default();
             for (step, height) in steps {
-                let place = (height, hash(height));
+                let block = at(height);
                 match step {
                     0 => bodies.merge(&listed(height..height + 20), height % 2 == 0, 0),
-                    1 => bodies.mark_asked(&[place], 0),
-                    2 => bodies.give_back(&[place]),
-                    3 => { bodies.receive(place, PEER, Box::new(body(height)), 10); }
+                    1 => bodies.mark_asked(&[block], 0),
+                    2 => bodies.give_back(&[block]),
+                    3 => { bodies.receive(block, PEER, Box::new(body(height)), 10); }
                     4 => { bodies.hand_over(0); }
-                    5 => { bodies.accepted(place.1, 0); }
-                    _ => { bodies.refused(place.1); }
+                    5 => { bodies.accepted(block.hash, 0); }
+                    _ => { bodies.refused(block.hash); }
                 }
                 let buffered = bodies.wanted.values().filter(|w| matches!(w, Wanted::Buffered { .. })).count();
                 let handed = bodies.wanted.values().filter(|w| matches!(w, Wanted::Handed { .. })).count();

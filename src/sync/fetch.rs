@@ -6,7 +6,7 @@ use tracing::debug;
 
 use super::{
     BUSY_MS, ELSEWHERE_MS, MAX_BODY_REQUESTS, MAX_REQUESTS_PER_PEER, MISSING_INTERVAL_MS,
-    PATIENCE_MS, RELAY_GRACE_MS, STALL_MS, Sync, SyncAction, WINDOW, bodies::Place,
+    PATIENCE_MS, RELAY_GRACE_MS, STALL_MS, Sync, SyncAction, WINDOW, bodies::BlockRef,
     machine::Purpose, peer::Claim,
 };
 use crate::{
@@ -126,8 +126,7 @@ impl Sync {
             if in_flight >= MAX_BODY_REQUESTS {
                 return false;
             }
-            let batch =
-                self.bodies.next_batch(in_flight, |(height, hash)| peer.may_have(hash, *height));
+            let batch = self.bodies.next_batch(in_flight, |block| peer.may_have(block));
             if !batch.is_empty() {
                 self.ask_for_bodies(id, batch, now);
                 asked = true;
@@ -138,7 +137,7 @@ impl Sync {
 
     /// Asks one more peer for what holds up the window.
     fn ask_again_for_what_holds_up(&mut self, now: UnixMillis) {
-        let Some((place, since)) = self.bodies.held_up() else {
+        let Some((block, since)) = self.bodies.held_up() else {
             return;
         };
         if now.saturating_sub(since) < PATIENCE_MS {
@@ -146,13 +145,13 @@ impl Sync {
         }
         let slow = self.keep_us_waiting(now);
         let mut asked: HashSet<PeerId> = HashSet::new();
-        let mut batch: Vec<Place> = Vec::new();
+        let mut batch: Vec<BlockRef> = Vec::new();
         for request in self.requests.values() {
-            if let Purpose::Bodies(places) = &request.purpose
-                && places.contains(&place)
+            if let Purpose::Bodies(blocks) = &request.purpose
+                && blocks.contains(&block)
             {
                 asked.insert(request.peer);
-                batch.clone_from(places);
+                batch.clone_from(blocks);
             }
         }
         let other = self
@@ -164,24 +163,24 @@ impl Sync {
                     && now >= peer.data_from
                     && peer.requests < MAX_REQUESTS_PER_PEER
             })
-            .filter(|(_, peer)| peer.may_have(&place.1, place.0))
+            .filter(|(_, peer)| peer.may_have(&block))
             .min_by_key(|(id, peer)| (peer.failures, peer.latency_ms, **id))
             .map(|(id, _)| *id);
         if let Some(other) = other {
-            batch.retain(|place| self.bodies.is_asked(place));
-            debug!(peer = %other, asked = asked.len(), height = place.0, "a slow request is asked \
+            batch.retain(|block| self.bodies.is_asked(block));
+            debug!(peer = %other, asked = asked.len(), height = block.height, "a slow request is asked \
                  of another peer too");
             self.ask_for_bodies(other, batch, now);
         }
     }
 
-    fn ask_for_bodies(&mut self, id: PeerId, batch: Vec<Place>, now: UnixMillis) {
+    fn ask_for_bodies(&mut self, id: PeerId, batch: Vec<BlockRef>, now: UnixMillis) {
         self.bodies.mark_asked(&batch, now);
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.requests = peer.requests.saturating_add(1);
         }
         events::BlocksRequested { peer: id, message: "getdata", count: batch.len() }.emit();
-        let ids = batch.iter().map(|(_, hash)| ItemId::Block(*hash)).collect();
+        let ids = batch.iter().map(|block| ItemId::Block(block.hash)).collect();
         self.request(id, Purpose::Bodies(batch), SyncRequest::GetData(ids), now);
     }
 
@@ -206,39 +205,39 @@ impl Sync {
     pub(super) fn on_bodies(
         &mut self,
         id: PeerId,
-        places: &[Place],
+        asked: &[BlockRef],
         items: Vec<Item>,
         took: u64,
         now: UnixMillis,
     ) {
         let mut fault = None;
         let mut received = 0usize;
-        if items.is_empty() || items.len() > places.len() {
+        if items.is_empty() || items.len() > asked.len() {
             fault = Some((
                 Offence::WrongAnswer,
-                format!("{} items when {} were asked", items.len(), places.len()),
+                format!("{} items when {} were asked", items.len(), asked.len()),
             ));
         } else {
-            for (place, item) in places.iter().zip(items) {
-                match read_block(&item, &place.1) {
+            for (wanted, item) in asked.iter().zip(items) {
+                match read_block(&item, &wanted.hash) {
                     Ok(Some(block)) => {
                         received = received.saturating_add(1);
                         let bytes = block.encoded_len();
                         events::BlockReceived {
                             peer: Some(id),
                             message: "block",
-                            hash: place.1,
-                            height: place.0,
+                            hash: wanted.hash,
+                            height: wanted.height,
                         }
                         .emit();
-                        if !self.bodies.receive(*place, id, block, bytes) {
-                            debug!(peer = %id, hash = %place.1, "a body came that is here already \
+                        if !self.bodies.receive(*wanted, id, block, bytes) {
+                            debug!(peer = %id, hash = %wanted.hash, "a body came that is here already \
                                  or not wanted any more");
                         }
                     }
                     Ok(None) => {
                         if let Some(peer) = self.peers.get_mut(&id) {
-                            peer.lacks_block(place.1);
+                            peer.lacks_block(wanted.hash);
                         }
                     }
                     Err(error) => {
@@ -249,7 +248,7 @@ impl Sync {
             }
         }
         // Whatever did not come is free for others.
-        self.bodies.give_back(places);
+        self.bodies.give_back(asked);
         if let Some((offence, reason)) = fault {
             return self.distrust(id, offence, reason, now);
         }

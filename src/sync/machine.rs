@@ -7,7 +7,7 @@ use tracing::debug;
 use super::{
     BUSY_MS, DISTRUST_MS, LOCAL_TIMEOUT_MS, MAX_PEERS, PATIENCE_MS, Phase, REQUEST_SPACE,
     REQUEST_TIMEOUT_MS, SILENT_MS, SyncAction, SyncConfig, SyncEvent,
-    bodies::{Bodies, Place},
+    bodies::{BlockRef, Bodies},
     peer::{Claim, MempoolVisit, Peer},
     phase::{Meter, Ticket},
     trades::Trades,
@@ -26,7 +26,7 @@ pub(super) enum Purpose {
     /// The next step of the peer's walk.
     Headers,
     /// These bodies, in this order.
-    Bodies(Vec<Place>),
+    Bodies(Vec<BlockRef>),
     /// Which trades wait.
     MempoolIds,
     /// These trades, in this order.
@@ -306,8 +306,8 @@ impl Sync {
             (Purpose::Headers, Ok(SyncResponse::Inv(bytes))) => {
                 self.on_inv(peer, &bytes, took, now)
             }
-            (Purpose::Bodies(places), Ok(SyncResponse::Data(items))) => {
-                self.on_bodies(peer, &places, items, took, now);
+            (Purpose::Bodies(asked), Ok(SyncResponse::Data(items))) => {
+                self.on_bodies(peer, &asked, items, took, now);
             }
             (Purpose::MempoolIds, Ok(SyncResponse::MempoolIds(ids))) => {
                 self.on_mempool_ids(peer, ids, now)
@@ -338,7 +338,7 @@ impl Sync {
     fn give_up(&mut self, peer: PeerId, purpose: Purpose) {
         match purpose {
             Purpose::Headers => self.end_walk(peer),
-            Purpose::Bodies(places) => self.bodies.give_back(&places),
+            Purpose::Bodies(asked) => self.bodies.give_back(&asked),
             Purpose::MempoolIds | Purpose::Trades(_) => self.abandon_visit(peer),
         }
     }
@@ -361,9 +361,9 @@ impl Sync {
                 peer.data_from = now.saturating_add(BUSY_MS);
             }
             SyncResponse::NotYet | SyncResponse::NotFound => {
-                if let Purpose::Bodies(places) = purpose {
-                    for place in places {
-                        peer.lacks_block(place.1);
+                if let Purpose::Bodies(asked) = purpose {
+                    for block in asked {
+                        peer.lacks_block(block.hash);
                     }
                 }
                 peer.back_off(now, 0);

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{BACK_OFF_MS, MAX_DOUBLINGS, MAX_VISIT_FAILURES, WINDOW};
+use super::{BACK_OFF_MS, MAX_DOUBLINGS, MAX_VISIT_FAILURES, WINDOW, bodies::BlockRef};
 use crate::{
     chain::api::Tip,
     consensus::Work,
@@ -115,8 +115,9 @@ impl Peer {
     }
 
     /// Whether the peer may have a block, as far as is known.
-    pub(super) fn may_have(&self, hash: &BlockHash, height: Height) -> bool {
-        self.claim.is_some_and(|claim| claim.height >= height) && !self.lacks.contains(hash)
+    pub(super) fn may_have(&self, block: &BlockRef) -> bool {
+        self.claim.is_some_and(|claim| claim.height >= block.height)
+            && !self.lacks.contains(&block.hash)
     }
 
     pub(super) fn lacks_block(&mut self, hash: BlockHash) {

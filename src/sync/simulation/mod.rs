@@ -17,7 +17,7 @@ use toy::{ToyChain, trade};
 use super::{
     MAX_BODY_REQUESTS, MAX_HANDED, MAX_REQUESTS_PER_PEER, PATIENCE_MS, Phase, STALL_MS,
     Sync, SyncAction, SyncConfig, SyncEvent, SyncOutcome, SyncReport,
-    machine::Purpose, owns_request,
+    bodies::BlockRef, machine::Purpose, owns_request,
 };
 use crate::{
     chain::api::{BlockAccepted, Refused},
@@ -215,14 +215,14 @@ impl Network {
     /// What must hold after every event.
     fn check(&self, node: usize) {
         let sync = &self.nodes[node].sync;
-        let mut asked: BTreeMap<(u32, BlockHash), usize> = BTreeMap::new();
+        let mut asked: BTreeMap<BlockRef, usize> = BTreeMap::new();
         let mut of_peer: BTreeMap<PeerId, usize> = BTreeMap::new();
         for request in sync.requests.values() {
             assert!(sync.peers.contains_key(&request.peer), "a request outlives its peer");
-            if let Purpose::Bodies(places) = &request.purpose {
+            if let Purpose::Bodies(blocks) = &request.purpose {
                 *of_peer.entry(request.peer).or_default() += 1;
-                for place in places {
-                    *asked.entry(*place).or_default() += 1;
+                for block in blocks {
+                    *asked.entry(*block).or_default() += 1;
                 }
             }
         }
@@ -234,9 +234,9 @@ impl Network {
         let fresh = sync.requests.values().filter(|r| self.now - r.since < PATIENCE_MS);
         let bodies = fresh.filter(|request| matches!(request.purpose, Purpose::Bodies(_)));
         assert!(bodies.count() <= MAX_BODY_REQUESTS);
-        for (place, requests) in sync.bodies.asked() {
+        for (block, requests) in sync.bodies.asked() {
             assert_eq!(
-                asked.get(&place).copied().unwrap_or_default(),
+                asked.get(&block).copied().unwrap_or_default(),
                 requests,
                 "a block is asked for by nobody"
             );
