@@ -7,7 +7,7 @@ use tracing::debug;
 use super::{
     BUSY_MS, ELSEWHERE_MS, MAX_BODY_REQUESTS, MAX_REQUESTS_PER_PEER, MISSING_INTERVAL_MS,
     PATIENCE_MS, RELAY_GRACE_MS, STALL_MS, Sync, SyncAction, WINDOW, bodies::BlockRef,
-    machine::Purpose, peer::Claim,
+    peer::Claim, requests::Purpose,
 };
 use crate::{
     chain::api::{BlockAccepted, Refused},

@@ -4,8 +4,8 @@ use tracing::debug;
 
 use super::{
     MAX_WALKS, PATIENCE_MS, Sync, SyncAction,
-    machine::Purpose,
     peer::{Walk, WalkStage},
+    requests::Purpose,
 };
 use crate::{
     chain::api::{HeadersAccepted, Refused},

@@ -5,52 +5,22 @@ use std::collections::{BTreeMap, HashMap};
 use tracing::debug;
 
 use super::{
-    BUSY_MS, DISTRUST_MS, LOCAL_TIMEOUT_MS, MAX_PEERS, PATIENCE_MS, Phase, REQUEST_SPACE,
-    REQUEST_TIMEOUT_MS, SILENT_MS, SyncAction, SyncConfig, SyncEvent,
-    bodies::{BlockRef, Bodies},
+    BUSY_MS, DISTRUST_MS, LOCAL_TIMEOUT_MS, MAX_PEERS, Phase, REQUEST_SPACE, REQUEST_TIMEOUT_MS,
+    SILENT_MS, SyncAction, SyncConfig, SyncEvent,
+    bodies::Bodies,
+    meter::Meter,
     peer::{Claim, MempoolVisit, Peer},
-    phase::{Meter, Ticket},
+    requests::{InFlight, Purpose},
+    ticket::Ticket,
     trades::Trades,
 };
 use crate::{
     chain::api::Tip,
     consensus::Work,
     peers::Offence,
-    primitives::{BlockHash, PeerId, TxId, UnixMillis},
+    primitives::{BlockHash, PeerId, UnixMillis},
     wire::{Refusal, RequestFailure, Status, SyncRequest, SyncResponse},
 };
-
-/// What a request was for.
-#[derive(Debug, Clone)]
-pub(super) enum Purpose {
-    /// The next step of the peer's walk.
-    Headers,
-    /// These bodies, in this order.
-    Bodies(Vec<BlockRef>),
-    /// Which trades wait.
-    MempoolIds,
-    /// These trades, in this order.
-    Trades(Vec<TxId>),
-}
-
-/// A request that has not ended.
-#[derive(Debug, Clone)]
-pub(super) struct InFlight {
-    pub(super) peer: PeerId,
-    pub(super) purpose: Purpose,
-    pub(super) since: UnixMillis,
-}
-
-impl InFlight {
-    pub(super) const fn is_for_bodies(&self) -> bool {
-        matches!(self.purpose, Purpose::Bodies(_))
-    }
-
-    /// Whether it has kept us waiting.
-    pub(super) const fn is_late(&self, now: UnixMillis) -> bool {
-        now.saturating_sub(self.since) >= PATIENCE_MS
-    }
-}
 
 /// The read of the missing bodies.
 #[derive(Debug, Default)]

@@ -32,11 +32,15 @@ mod bodies;
 mod fetch;
 mod headers;
 mod machine;
+mod meter;
 mod peer;
 mod phase;
+mod requests;
 #[cfg(test)]
 mod simulation;
+mod ticket;
 mod trades;
+mod visits;
 
 pub use api::{Phase, Progress, SyncAction, SyncConfig, SyncEvent, SyncOutcome, SyncReport};
 pub use machine::Sync;

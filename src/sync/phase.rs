@@ -3,65 +3,16 @@
 use std::collections::BTreeSet;
 
 use super::{
-    LAG_BLOCKS, LAG_MS, MAX_TICKETS, NEWS_MS, NEWS_SYNCING_MS, PROGRESS_BLOCKS, PROGRESS_MS, Phase,
-    Progress, REFRESH_MS, STALL_MS, START_MS, STATUS_TIMEOUT_MS, Sync, SyncAction, SyncOutcome,
-    SyncReport,
+    LAG_BLOCKS, LAG_MS, MAX_TICKETS, NEWS_MS, NEWS_SYNCING_MS, Phase, Progress, REFRESH_MS,
+    STALL_MS, START_MS, STATUS_TIMEOUT_MS, Sync, SyncAction, SyncOutcome, SyncReport,
+    meter::Meter,
     peer::{Claim, MempoolVisit, Peer},
+    ticket::Ticket,
 };
 use crate::{
     primitives::{Height, PeerId, UnixMillis},
     telemetry::events,
 };
-
-/// Measures how fast the tip rises.
-#[derive(Debug)]
-pub(super) struct Meter {
-    since: UnixMillis,
-    height: Height,
-    blocks_per_second: u64,
-    seconds_left: Option<u64>,
-}
-
-impl Meter {
-    pub(super) const fn new(now: UnixMillis, height: Height) -> Self {
-        Self { since: now, height, blocks_per_second: 0, seconds_left: None }
-    }
-
-    /// Ends an interval, when it has been long enough.
-    fn measure(&mut self, height: Height, target: Height, now: UnixMillis) -> bool {
-        let took = now.saturating_sub(self.since);
-        let risen = u64::from(height.saturating_sub(self.height));
-        if took < PROGRESS_MS && risen < PROGRESS_BLOCKS {
-            return false;
-        }
-        self.take(height, target, now);
-        true
-    }
-
-    fn take(&mut self, height: Height, target: Height, now: UnixMillis) {
-        let took = now.saturating_sub(self.since).max(1);
-        let risen = u64::from(height.saturating_sub(self.height));
-        let left = u64::from(target.saturating_sub(height));
-        self.blocks_per_second = risen.saturating_mul(1_000).checked_div(took).unwrap_or(0);
-        self.seconds_left =
-            left.saturating_mul(took).checked_div(risen).map(|ms| ms.div_ceil(1_000));
-        (self.since, self.height) = (now, height);
-    }
-}
-
-/// A user's `sync` that is not answered yet.
-#[derive(Debug)]
-pub(super) struct Ticket {
-    number: u64,
-    /// Who has not answered our Status yet.
-    waiting: BTreeSet<PeerId>,
-    asked: usize,
-    answered: usize,
-    since: UnixMillis,
-    /// The counters at its start.
-    blocks: u64,
-    trades: u64,
-}
 
 impl Sync {
     /// How far this node is.
@@ -286,21 +237,5 @@ impl Sync {
             tip: self.tip.hash,
         };
         self.out.push(SyncAction::SyncDone { ticket: ticket.number, report });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_meter_tells_rate_and_time_left() {
-        let mut meter = Meter::new(0, 100);
-        assert!(!meter.measure(400, 1_000, 1_999));
-        assert!(Meter::new(0, 100).measure(1_100, 5_000, 300), "many blocks are news too");
-        assert!(meter.measure(500, 1_000, 2_000));
-        assert_eq!((meter.blocks_per_second, meter.seconds_left), (200, Some(3)));
-        assert!(meter.measure(500, 1_000, 4_000));
-        assert_eq!((meter.blocks_per_second, meter.seconds_left), (0, None));
     }
 }
