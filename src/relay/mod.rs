@@ -25,12 +25,16 @@
 //! - One peer cannot use up what is meant for all: gossip over a peer's rate is ignored.
 
 mod api;
+mod block_gossip;
 mod blocks;
 mod bounded;
+mod compact;
+mod completion;
 mod machine;
 mod outgoing;
 #[cfg(test)]
 mod tests;
+mod trade_gossip;
 mod trades;
 
 pub use api::{Announcement, RelayAction, RelayConfig, RelayEvent};
