@@ -9,7 +9,7 @@ use super::{
     compact::{Compact, compact, read_compact, read_header},
 };
 use crate::{
-    chain::api::{HeadersAccepted, Refused},
+    chain::api::{HeadersAccepted, RefusalCause, Refused},
     consensus::Blame,
     peers::Offence,
     primitives::{Block, BlockHash, Encode, Header, Height, PeerId, UnixMillis},
@@ -116,11 +116,7 @@ impl<M: Copy> Relay<M> {
                 Verdict::Accept
             }
             Err(refused) if refused.blame == Blame::Peer => {
-                self.penalise(
-                    check.peer,
-                    Offence::InvalidHeader,
-                    format!("{}: {}", refused.code, refused.reason),
-                );
+                self.penalise(check.peer, Offence::InvalidHeader, refused.to_string());
                 Verdict::Reject
             }
             Err(_) => Verdict::Ignore,
@@ -208,13 +204,9 @@ impl<M: Copy> Relay<M> {
                 self.blocks.pending.remove(&hash);
                 match (refused.blame, peer) {
                     // Who passes it on has not seen the invalid block below it, or not yet.
-                    _ if refused.code == "invalid_branch" => Verdict::Ignore,
+                    _ if refused.cause == RefusalCause::InvalidBranch => Verdict::Ignore,
                     (Blame::Peer, Some(peer)) => {
-                        self.penalise(
-                            peer,
-                            Offence::InvalidHeader,
-                            format!("{}: {}", refused.code, refused.reason),
-                        );
+                        self.penalise(peer, Offence::InvalidHeader, refused.to_string());
                         Verdict::Reject
                     }
                     (Blame::Nobody, Some(peer)) => {

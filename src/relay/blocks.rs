@@ -88,9 +88,7 @@ impl<M> Blocks<M> {
     }
 
     pub(super) fn asked(&self, id: u64) -> Option<BlockHash> {
-        let asks = |pending: &Pending<M>| {
-            matches!(pending.stage, Stage::Asking { id: asked, .. } if asked == id)
-        };
+        let asks = |pending: &Pending<M>| matches!(pending.stage, Stage::Asking { id: asked, .. } if asked == id);
         self.pending.iter().find(|(_, pending)| asks(pending)).map(|(hash, _)| *hash)
     }
 }

@@ -67,7 +67,10 @@ pub(super) fn compact(block: &Block) -> Option<CompactBlock> {
 }
 
 /// The whole block, when every place is filled and the merkle root is the header's.
-pub(super) fn assemble(header: Header, places: Vec<Option<Arc<Transaction>>>) -> Option<Box<Block>> {
+pub(super) fn assemble(
+    header: Header,
+    places: Vec<Option<Arc<Transaction>>>,
+) -> Option<Box<Block>> {
     let transactions: Option<Vec<Transaction>> =
         places.into_iter().map(|place| place.map(Arc::unwrap_or_clone)).collect();
     let block = Block { header, transactions: transactions? };

@@ -252,7 +252,7 @@ impl<M: Copy> Relay<M> {
         if refused.blame != Blame::Peer {
             return;
         }
-        let reason = format!("{}: {}", refused.code, refused.reason);
+        let reason = refused.to_string();
         match pending.stage {
             // Who serves a body has it, and has it only if it is right.
             Stage::Accepting { from: Some(peer) } => {

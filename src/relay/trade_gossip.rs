@@ -12,7 +12,7 @@ use super::{
     trades::{Own, Pending},
 };
 use crate::{
-    chain::api::Refused,
+    chain::api::{RefusalCause, Refused},
     consensus::Blame,
     peers::Offence,
     primitives::{Encode, PeerId, Transaction, TransactionKind, TxId, UnixMillis, encoding},
@@ -121,15 +121,12 @@ impl<M: Copy> Relay<M> {
                 Verdict::Accept
             }
             Err(refused) if refused.blame == Blame::Peer => {
-                self.penalise(
-                    pending.peer,
-                    Offence::InvalidTrade,
-                    format!("{}: {}", refused.code, refused.reason),
-                );
+                self.penalise(pending.peer, Offence::InvalidTrade, refused.to_string());
                 Verdict::Reject
             }
             Err(refused)
-                if refused.code == "missing_coin" && self.trades.orphans.len() < MAX_ORPHANS =>
+                if refused.cause == RefusalCause::MissingCoin
+                    && self.trades.orphans.len() < MAX_ORPHANS =>
             {
                 // Perhaps its parent is on the way; then its verdict waits too.
                 self.trades.orphans.insert(txid, pending);

@@ -77,7 +77,12 @@ impl<M> Trades<M> {
     /// When the announcement after this time is due: within a fifth of an interval after its
     /// beginning, other for each trade, so that many trades of one moment do not come in a burst
     /// each time.
-    pub(super) fn next_announcement(&self, txid: &TxId, added: UnixMillis, now: UnixMillis) -> UnixMillis {
+    pub(super) fn next_announcement(
+        &self,
+        txid: &TxId,
+        added: UnixMillis,
+        now: UnixMillis,
+    ) -> UnixMillis {
         let [a, b, ..] = *txid.as_bytes();
         let spread =
             (self.interval_ms / 5).saturating_mul(u64::from(u16::from_be_bytes([a, b]))) >> 16;

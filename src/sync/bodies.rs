@@ -349,7 +349,8 @@ mod tests {
         let mut bodies = Bodies::default();
         bodies.merge(&listed(1..=10), true, 0);
         bodies.merge(&listed(4..=6), false, 0);
-        let left: Vec<u32> = bodies.next_batch(0, |_| true).iter().map(|block| block.height).collect();
+        let left: Vec<u32> =
+            bodies.next_batch(0, |_| true).iter().map(|block| block.height).collect();
         assert_eq!(left, [4, 5, 6, 7, 8, 9, 10]);
         bodies.clear();
         assert!(bodies.is_empty());

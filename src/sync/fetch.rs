@@ -6,11 +6,11 @@ use tracing::debug;
 
 use super::{
     BUSY_MS, ELSEWHERE_MS, MAX_BODY_REQUESTS, MAX_REQUESTS_PER_PEER, MISSING_INTERVAL_MS,
-    PATIENCE_MS, RELAY_GRACE_MS, STALL_MS, Sync, SyncAction, WINDOW, bodies::BlockRef,
-    peer::Claim, requests::Purpose,
+    PATIENCE_MS, RELAY_GRACE_MS, STALL_MS, Sync, SyncAction, WINDOW, bodies::BlockRef, peer::Claim,
+    requests::Purpose,
 };
 use crate::{
-    chain::api::{BlockAccepted, Refused},
+    chain::api::{BlockAccepted, RefusalCause, Refused},
     consensus::Blame,
     peers::Offence,
     primitives::{Block, BlockHash, Height, PeerId, UnixMillis, encoding},
@@ -297,11 +297,11 @@ impl Sync {
     /// Otherwise the chain that it is of is bad: to blame are those who say that they have
     /// connected it, and not a peer that had stored the block aside.
     fn blame_for_block(&mut self, sender: PeerId, refused: &Refused, now: UnixMillis) {
-        let reason = format!("{}: {}", refused.code, refused.reason);
-        match (refused.code, self.missing.chain) {
+        let reason = refused.to_string();
+        match (refused.cause, self.missing.chain) {
             // It follows a block that was refused, which has been blamed for already.
-            ("invalid_branch", _) => {}
-            ("wrong_merkle_root", _) | (_, None) => {
+            (RefusalCause::InvalidBranch, _) => {}
+            (RefusalCause::WrongMerkleRoot, _) | (_, None) => {
                 self.distrust(sender, Offence::InvalidBlock, reason, now)
             }
             (_, Some(chain)) => {

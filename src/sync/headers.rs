@@ -199,12 +199,7 @@ impl Sync {
             Err(refused) if refused.blame == Blame::Peer => {
                 peer.walked = Some(walk.claim.tip);
                 self.end_walk(id);
-                self.distrust(
-                    id,
-                    Offence::InvalidHeader,
-                    format!("{}: {}", refused.code, refused.reason),
-                    now,
-                );
+                self.distrust(id, Offence::InvalidHeader, refused.to_string(), now);
             }
             Err(refused) => {
                 debug!(peer = %id, code = refused.code, "headers could not be taken for now");

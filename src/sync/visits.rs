@@ -154,11 +154,7 @@ impl Sync {
         match result {
             Ok(()) => self.trades.accepted = self.trades.accepted.saturating_add(1),
             Err(refused) if refused.blame == Blame::Peer => {
-                self.penalise(
-                    peer,
-                    Offence::InvalidTrade,
-                    format!("{}: {}", refused.code, refused.reason),
-                );
+                self.penalise(peer, Offence::InvalidTrade, refused.to_string());
             }
             Err(refused) => debug!(%txid, code = refused.code, "a trade was not taken"),
         }

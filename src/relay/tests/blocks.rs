@@ -74,7 +74,7 @@ fn a_solved_header_without_work_is_rejected_and_one_from_the_future_ignored() {
             RelayEvent::BlockGossip { peer: peer(1), message: 1, gossip: solved(&block) },
             START,
         );
-        let result = Err(refused(blame, "test"));
+        let result = Err(refused(blame, RefusalCause::Other));
         let actions = relay.handle(RelayEvent::SolvedChecked { hash: block.hash(), result }, START);
         assert_eq!(verdicts(&actions), [(1, verdict)]);
         assert_eq!(penalties(&actions), offences);
@@ -241,7 +241,7 @@ fn an_unknown_parent_is_nobodys_fault_and_makes_us_ask() {
         RelayEvent::BlockGossip { peer: peer(1), message: 1, gossip: compact(&block) },
         START,
     );
-    let result = Err(refused(Blame::Nobody, "unknown_parent"));
+    let result = Err(refused(Blame::Nobody, RefusalCause::Other));
     let actions = relay.handle(RelayEvent::HeaderDone { hash: block.hash(), result }, START);
     assert_eq!(verdicts(&actions), [(1, Verdict::Ignore)]);
     assert_eq!(asks(&actions), [peer(1)]);
@@ -251,7 +251,7 @@ fn an_unknown_parent_is_nobodys_fault_and_makes_us_ask() {
 #[test]
 fn an_invalid_block_costs_its_server_much_and_its_announcer_little() {
     let block = next_block(1);
-    let result = Err(refused(Blame::Peer, "missing_coin"));
+    let result = Err(refused(Blame::Peer, RefusalCause::Other));
     let done = RelayEvent::BlockDone { hash: block.hash(), result };
 
     let mut by_announcement = relay();

@@ -10,7 +10,7 @@ use serde_bytes::ByteBuf;
 
 use super::*;
 use crate::{
-    chain::api::{HeadersAccepted, Rebuilt, Refused, Tip},
+    chain::api::{HeadersAccepted, Rebuilt, RefusalCause, Refused, Tip},
     consensus::{Blame, Work},
     peers::Offence,
     primitives::{
@@ -84,8 +84,8 @@ fn announcement(transaction: &Transaction, round: u32) -> TradeGossip {
     })
 }
 
-fn refused(blame: Blame, code: &'static str) -> Refused {
-    Refused { blame, code, reason: "a test".into() }
+fn refused(blame: Blame, cause: RefusalCause) -> Refused {
+    Refused { blame, cause, code: "test", reason: "a test".into() }
 }
 
 fn header_taken(block: &Block) -> RelayEvent<u32> {

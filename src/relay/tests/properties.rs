@@ -22,8 +22,8 @@ fn event(kind: u8, which: u32, from: u8, message: u32, last_id: u64) -> RelayEve
     let hash = block.hash();
     let (txid, peer) = (trade.txid(), peer(from % 4));
     let verdict = || match which % 4 {
-        0 => Err(refused(Blame::Peer, "test")),
-        1 => Err(refused(Blame::Nobody, "missing_coin")),
+        0 => Err(refused(Blame::Peer, RefusalCause::Other)),
+        1 => Err(refused(Blame::Nobody, RefusalCause::MissingCoin)),
         _ => Ok(()),
     };
     let response = || match which % 7 {
@@ -41,7 +41,10 @@ fn event(kind: u8, which: u32, from: u8, message: u32, last_id: u64) -> RelayEve
         3 | 4 => RelayEvent::TradeGossip { peer, message, gossip: announcement(&trade, message) },
         5 => RelayEvent::SolvedChecked { hash, result: verdict() },
         6 => header_taken(&block),
-        7 => RelayEvent::HeaderDone { hash, result: Err(refused(Blame::Nobody, "unknown_parent")) },
+        7 => RelayEvent::HeaderDone {
+            hash,
+            result: Err(refused(Blame::Nobody, RefusalCause::Other)),
+        },
         8 => RelayEvent::Rebuilt { hash, rebuilt: missing(&block, &[1]) },
         9 => RelayEvent::Rebuilt { hash, rebuilt: Rebuilt::Block(Box::new(block)) },
         10 => RelayEvent::Response { id: last_id, result: response() },

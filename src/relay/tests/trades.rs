@@ -26,10 +26,10 @@ fn a_long_trade_counts_for_as_many_as_it_has_thousand_bytes() {
 fn a_trade_goes_on_by_the_chains_word() {
     let cases = [
         (Ok(()), Verdict::Accept, vec![]),
-        (Err(refused(Blame::Nobody, "conflict")), Verdict::Ignore, vec![]),
-        (Err(refused(Blame::Ours, "disk")), Verdict::Ignore, vec![]),
+        (Err(refused(Blame::Nobody, RefusalCause::Other)), Verdict::Ignore, vec![]),
+        (Err(refused(Blame::Ours, RefusalCause::Other)), Verdict::Ignore, vec![]),
         (
-            Err(refused(Blame::Peer, "bad_signature")),
+            Err(refused(Blame::Peer, RefusalCause::Other)),
             Verdict::Reject,
             vec![(peer(1), Offence::InvalidTrade)],
         ),
@@ -178,7 +178,7 @@ fn a_trade_before_its_parent_waits_for_it() {
     let gossip =
         RelayEvent::TradeGossip { peer: peer(1), message: 1, gossip: announcement(&child, 0) };
     relay.handle(gossip, START);
-    let result = Err(refused(Blame::Nobody, "missing_coin"));
+    let result = Err(refused(Blame::Nobody, RefusalCause::MissingCoin));
     assert!(relay.handle(RelayEvent::TradeDone { txid: child.txid(), result }, START).is_empty());
     let added = RelayEvent::TradeAdded {
         txid: parent.txid(),

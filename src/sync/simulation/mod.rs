@@ -12,7 +12,7 @@ use toy::{ToyChain, trade};
 
 use super::{Phase, REQUEST_TIMEOUT_MS, STALL_MS, SyncEvent, SyncOutcome};
 use crate::{
-    chain::api::{BlockAccepted, Refused},
+    chain::api::{BlockAccepted, RefusalCause, Refused},
     consensus::Blame,
     peers::Offence,
     primitives::TxId,
@@ -335,7 +335,12 @@ proptest! {
         for server in &servers {
             network.connect(node, *server);
         }
-        let refused = |blame| Refused { blame, code: "test", reason: String::new() };
+        let refused = |blame| Refused {
+            blame,
+            cause: RefusalCause::Other,
+            code: "test",
+            reason: String::new(),
+        };
         for (kind, number, from) in steps {
             let peer = peer(from + 1);
             let (hash, height) = chain.at(number);

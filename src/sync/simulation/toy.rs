@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use serde_bytes::ByteBuf;
 
 use crate::{
-    chain::api::{BlockAccepted, HeadersAccepted, Refused, Tip},
+    chain::api::{BlockAccepted, HeadersAccepted, RefusalCause, Refused, Tip},
     consensus::{Blame, Work},
     primitives::{
         Block, BlockHash, Encode, Header, Height, MerkleRoot, OutPoint, PublicKey, Signature,
@@ -54,8 +54,8 @@ pub(super) fn trade(number: u32) -> Transaction {
     Transaction { inputs: vec![input], outputs: vec![], memo: b"hello".to_vec() }
 }
 
-fn refused(code: &'static str) -> Refused {
-    Refused { blame: Blame::Peer, code, reason: "toy".into() }
+fn refused(cause: RefusalCause) -> Refused {
+    Refused { blame: Blame::Peer, cause, code: "toy", reason: "toy".into() }
 }
 
 impl Default for ToyChain {
@@ -170,10 +170,10 @@ impl ToyChain {
         for header in headers {
             let hash = header.hash();
             if !self.headers.contains_key(&header.previous) {
-                return Err(Refused { blame: Blame::Nobody, ..refused("unknown_parent") });
+                return Err(Refused { blame: Blame::Nobody, ..refused(RefusalCause::Other) });
             }
             if self.is_invalid(header.previous) || self.invalid.contains(&hash) {
-                return Err(refused("invalid_branch"));
+                return Err(refused(RefusalCause::InvalidBranch));
             }
             if self.headers.insert(hash, *header).is_none() {
                 new += 1;
@@ -193,10 +193,10 @@ impl ToyChain {
             "sync hands over blocks whose headers were taken"
         );
         if block.computed_merkle_root() != block.header.merkle_root {
-            return Err(refused("wrong_merkle_root"));
+            return Err(refused(RefusalCause::WrongMerkleRoot));
         }
         if self.is_invalid(hash) {
-            return Err(refused("invalid_branch"));
+            return Err(refused(RefusalCause::InvalidBranch));
         }
         if self.bodies.contains_key(&hash) {
             return Ok(BlockAccepted::Known);
@@ -204,7 +204,7 @@ impl ToyChain {
         if !self.believes_everything && block.transactions[0].memo.ends_with(INVALID) {
             self.invalid.insert(hash);
             self.choose_best_headers();
-            return Err(refused("toy_rule"));
+            return Err(refused(RefusalCause::Other));
         }
         assert!(self.bodies.contains_key(&block.header.previous), "sync hands over parents first");
         self.bodies.insert(hash, block);
