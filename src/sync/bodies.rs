@@ -1,4 +1,4 @@
-//! The window of bodies: which are wanted, asked for, buffered, and handed to the chain.
+//! The window of bodies that are wanted, requested, buffered, or handed to the chain.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
@@ -10,30 +10,31 @@ use crate::{
     wire::limits::GET_DATA_BUDGET,
 };
 
-/// A wanted block, ordered parents first.
+/// The height and hash of a wanted block. Parents sort first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct BlockRef {
     pub(super) height: Height,
     pub(super) hash: BlockHash,
 }
 
-/// Where a wanted block is.
+/// The state of a wanted block.
 #[derive(Debug)]
 enum Wanted {
-    /// To be asked for.
+    /// No request for it is in flight.
     Free,
-    /// Asked of this many peers, last at this time.
+    /// It is part of this many requests, the last of which was sent at `since`.
     Asked { requests: usize, since: UnixMillis },
-    /// Here; its parents are not all handed over.
+    /// It has arrived, and waits until all its parents are handed over.
     Buffered { peer: PeerId, block: Box<Block>, bytes: usize },
-    /// With the chain.
+    /// It was handed to the chain, which has not replied yet.
     Handed { peer: PeerId, bytes: usize, since: UnixMillis },
 }
 
-/// The window. Owned by `Sync`; knows nothing of requests and peers but their names.
+/// The window of wanted bodies, owned by `Sync`. It knows only the ids of peers.
 ///
-/// Invariant: `heights` and `wanted` hold the same blocks, and the three sums are those over
-/// `wanted`.
+/// # Invariants
+/// - `heights` and `wanted` hold the same blocks.
+/// - `buffered_bytes`, `handed` and `handed_bytes` are the sums over `wanted`.
 #[derive(Debug, Default)]
 pub(super) struct Bodies {
     wanted: BTreeMap<BlockRef, Wanted>,
@@ -41,11 +42,11 @@ pub(super) struct Bodies {
     buffered_bytes: usize,
     handed: usize,
     handed_bytes: usize,
-    /// Blocks that the chain accepted lately, oldest first: the store may list them as missing
-    /// until its next commit.
+    /// Recently accepted blocks, oldest first. The store may list them as missing until its next
+    /// commit.
     settling: VecDeque<(UnixMillis, BlockHash)>,
     settled: HashSet<BlockHash>,
-    /// Smoothed size of a body.
+    /// The moving average of body sizes.
     average_bytes: usize,
 }
 
@@ -54,19 +55,19 @@ impl Bodies {
         self.wanted.is_empty()
     }
 
-    /// How many are not with the chain yet.
+    /// Returns the number of blocks that are not handed to the chain yet.
     pub(super) fn outstanding(&self) -> usize {
         self.wanted.len().saturating_sub(self.handed)
     }
 
-    /// How many the store may list although nothing is to be done for them.
+    /// Returns how many blocks the store may list as missing although they need no request.
     pub(super) fn unsettled(&self) -> usize {
         self.handed.saturating_add(self.settling.len())
     }
 
-    /// Takes up what the store lists as missing, and drops what it lists no more.
+    /// Adds the blocks that the store lists as missing, and drops those that it no longer lists.
     ///
-    /// `complete`: the list is not only the lowest of them.
+    /// `complete` is true if the list holds all missing blocks, not only the lowest of them.
     pub(super) fn merge(
         &mut self,
         listed: &[(BlockHash, Height)],
@@ -104,13 +105,13 @@ impl Bodies {
         }
     }
 
-    /// Drops all that is not with the chain: the best header chain lacks nothing.
+    /// Drops all blocks that are not handed over, since the best header chain lacks none.
     pub(super) fn clear(&mut self) {
         self.merge(&[], true, 0);
     }
 
-    /// The lowest blocks to ask for that a peer may have; none when memory is full and they are not
-    /// the very next.
+    /// Returns the lowest unrequested blocks that a peer may have. If the buffer is full, returns
+    /// them only if they start with the lowest block that is not handed over.
     pub(super) fn next_batch(
         &self,
         requests_in_flight: usize,
@@ -147,8 +148,8 @@ impl Bodies {
         }
     }
 
-    /// A request for these ended without them.
-    pub(super) fn give_back(&mut self, blocks: &[BlockRef]) {
+    /// Ends a request for these blocks. Those that did not arrive may be requested again.
+    pub(super) fn release(&mut self, blocks: &[BlockRef]) {
         for block in blocks {
             match self.wanted.get_mut(block) {
                 Some(Wanted::Asked { requests, .. }) if *requests > 1 => {
@@ -160,7 +161,8 @@ impl Bodies {
         }
     }
 
-    /// The block that holds up the window, when it is asked for: it, and when it was last.
+    /// Returns the block that holds up the window and the time of its last request, if it was
+    /// requested.
     pub(super) fn held_up(&self) -> Option<(BlockRef, UnixMillis)> {
         let block = self.first_outstanding()?;
         match self.wanted.get(&block)? {
@@ -169,12 +171,12 @@ impl Bodies {
         }
     }
 
-    /// Whether a block is asked of some peer and not here yet.
+    /// Returns true if a request for the block is in flight.
     pub(super) fn is_asked(&self, block: &BlockRef) -> bool {
         matches!(self.wanted.get(block), Some(Wanted::Asked { .. }))
     }
 
-    /// Takes a body in. False when it is here already or no longer wanted.
+    /// Buffers a body. Returns false if it has already arrived or is no longer wanted.
     pub(super) fn receive(
         &mut self,
         wanted: BlockRef,
@@ -195,8 +197,8 @@ impl Bodies {
         true
     }
 
-    /// The next body for the chain: its parents are handed over, and the chain is not too far
-    /// behind.
+    /// Returns the next body to hand to the chain. Returns `None` if a parent has not arrived, or
+    /// if the chain still has too many blocks to reply to.
     pub(super) fn hand_over(&mut self, now: UnixMillis) -> Option<(PeerId, Box<Block>)> {
         if self.handed >= MAX_HANDED || self.handed_bytes >= MAX_HANDED_BYTES {
             return None;
@@ -216,7 +218,7 @@ impl Bodies {
         }
     }
 
-    /// The chain has accepted a block: its height, when it was handed over from here.
+    /// Removes a block that the chain accepted. Returns its height if it came from this window.
     pub(super) fn accepted(&mut self, hash: BlockHash, now: UnixMillis) -> Option<Height> {
         let (height, _) = self.take_handed(hash)?;
         if self.settled.insert(hash) {
@@ -226,8 +228,7 @@ impl Bodies {
         Some(height)
     }
 
-    /// The chain has refused a block: it is to be fetched again, if it is still wanted at all. Says
-    /// who sent it.
+    /// Marks a block that the chain refused as to be fetched again. Returns the peer that sent it.
     pub(super) fn refused(&mut self, hash: BlockHash) -> Option<PeerId> {
         let (height, peer) = self.take_handed(hash)?;
         self.heights.insert(hash, height);
@@ -235,14 +236,14 @@ impl Bodies {
         Some(peer)
     }
 
-    /// Blocks that the chain has not answered for since `before`.
+    /// Returns the blocks that were handed over before `before` and got no reply.
     pub(super) fn unanswered(&self, before: UnixMillis) -> Vec<BlockHash> {
         let late =
             |wanted: &Wanted| matches!(wanted, Wanted::Handed { since, .. } if *since < before);
         self.wanted.iter().filter(|(_, wanted)| late(wanted)).map(|(block, _)| block.hash).collect()
     }
 
-    /// Blocks that are asked for, each with the number of requests it is in.
+    /// Returns each requested block with the number of requests that it is part of.
     #[cfg(test)]
     pub(super) fn asked(&self) -> impl Iterator<Item = (BlockRef, usize)> {
         self.wanted.iter().filter_map(|(block, wanted)| match wanted {
@@ -251,7 +252,7 @@ impl Bodies {
         })
     }
 
-    /// The lowest block that is not with the chain.
+    /// Returns the lowest block that is not handed to the chain.
     fn first_outstanding(&self) -> Option<BlockRef> {
         let handed = |wanted: &Wanted| matches!(wanted, Wanted::Handed { .. });
         self.wanted.iter().find(|(_, wanted)| !handed(wanted)).map(|(block, _)| *block)
@@ -380,21 +381,26 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_sums_hold_whatever_happens(steps in prop::collection::vec((0u8..7, 0u32..40), 0..200)) {
+        fn the_sums_hold_whatever_happens(
+            steps in prop::collection::vec((0u8..7, 0u32..40), 0..200),
+        ) {
             let mut bodies = Bodies::default();
             for (step, height) in steps {
                 let block = at(height);
                 match step {
                     0 => bodies.merge(&listed(height..height + 20), height % 2 == 0, 0),
                     1 => bodies.mark_asked(&[block], 0),
-                    2 => bodies.give_back(&[block]),
+                    2 => bodies.release(&[block]),
                     3 => { bodies.receive(block, PEER, Box::new(body(height)), 10); }
                     4 => { bodies.hand_over(0); }
                     5 => { bodies.accepted(block.hash, 0); }
                     _ => { bodies.refused(block.hash); }
                 }
-                let buffered = bodies.wanted.values().filter(|w| matches!(w, Wanted::Buffered { .. })).count();
-                let handed = bodies.wanted.values().filter(|w| matches!(w, Wanted::Handed { .. })).count();
+                let count = |is: fn(&Wanted) -> bool| {
+                    bodies.wanted.values().filter(|wanted| is(wanted)).count()
+                };
+                let buffered = count(|wanted| matches!(wanted, Wanted::Buffered { .. }));
+                let handed = count(|wanted| matches!(wanted, Wanted::Handed { .. }));
                 prop_assert_eq!(bodies.buffered_bytes, buffered * 10);
                 prop_assert_eq!((bodies.handed, bodies.handed_bytes), (handed, handed * 10));
                 prop_assert_eq!(bodies.heights.len(), bodies.wanted.len());

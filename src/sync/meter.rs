@@ -3,7 +3,7 @@
 use super::{PROGRESS_BLOCKS, PROGRESS_MS};
 use crate::primitives::{Height, UnixMillis};
 
-/// Measures how fast the tip rises.
+/// The rate at which the tip rises, measured over an interval.
 #[derive(Debug)]
 pub(super) struct Meter {
     since: UnixMillis,
@@ -17,7 +17,7 @@ impl Meter {
         Self { since: now, height, blocks_per_second: 0, seconds_left: None }
     }
 
-    /// Ends an interval, when it has been long enough.
+    /// Ends the interval if it is long enough, and returns true if so.
     pub(super) fn measure(&mut self, height: Height, target: Height, now: UnixMillis) -> bool {
         let took = now.saturating_sub(self.since);
         let risen = u64::from(height.saturating_sub(self.height));
@@ -28,6 +28,7 @@ impl Meter {
         true
     }
 
+    /// Ends the interval and computes the rate over it.
     pub(super) fn take(&mut self, height: Height, target: Height, now: UnixMillis) {
         let took = now.saturating_sub(self.since).max(1);
         let risen = u64::from(height.saturating_sub(self.height));

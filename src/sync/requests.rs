@@ -3,20 +3,20 @@
 use super::{PATIENCE_MS, bodies::BlockRef};
 use crate::primitives::{PeerId, TxId, UnixMillis};
 
-/// What a request was for.
+/// The purpose of a request.
 #[derive(Debug, Clone)]
 pub(super) enum Purpose {
-    /// The next step of the peer's walk.
+    /// The next headers of the peer's walk.
     Headers,
-    /// These bodies, in this order.
+    /// The bodies of these blocks, in this order.
     Bodies(Vec<BlockRef>),
-    /// Which trades wait.
+    /// The ids of the trades in the peer's mempool.
     MempoolIds,
-    /// These trades, in this order.
+    /// The trades with these ids, in this order.
     Trades(Vec<TxId>),
 }
 
-/// A request that has not ended.
+/// A request in flight.
 #[derive(Debug, Clone)]
 pub(super) struct InFlight {
     pub(super) peer: PeerId,
@@ -29,7 +29,7 @@ impl InFlight {
         matches!(self.purpose, Purpose::Bodies(_))
     }
 
-    /// Whether it has kept us waiting.
+    /// True once the request is older than [`PATIENCE_MS`]. A second peer is then asked.
     pub(super) const fn is_late(&self, now: UnixMillis) -> bool {
         now.saturating_sub(self.since) >= PATIENCE_MS
     }

@@ -1,29 +1,29 @@
-//! The visit to a peer's mempool.
+//! The state of mempool visits: one peer at a time, and the trades fetched from it.
 
 use std::collections::{HashMap, VecDeque};
 
 use crate::primitives::{PeerId, TxId, UnixMillis};
 
-/// Where the visit to a peer's mempool stands.
+/// The stage of the visit to a peer's mempool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// Ids or trades were asked of the peer.
+    /// A request for ids or trades is in flight.
     Asking,
-    /// The chain says which are new.
+    /// The chain is checking which ids are new.
     Filtering,
-    /// The next trades can be asked for once the chain has answered for the last.
+    /// The next batch may be requested once the chain has replied for the last one.
     Ready,
 }
 
-/// The visit under way, if any.
+/// The current visit, and the trades that it still has to fetch.
 #[derive(Debug, Default)]
 pub(super) struct Trades {
     pub(super) visit: Option<(PeerId, Stage, UnixMillis)>,
-    /// Still to be asked for, parents first.
+    /// The ids still to be requested, parents first.
     pub(super) queue: VecDeque<TxId>,
-    /// Handed to the chain: from whom, and when. At most a batch.
+    /// Trades handed to the chain, with the sender and the time. At most one batch.
     pub(super) unanswered: HashMap<TxId, (PeerId, UnixMillis)>,
-    /// Accepted so far, for the users' `sync`.
+    /// The number of trades accepted so far, for `sync` reports.
     pub(super) accepted: u64,
 }
 
@@ -32,7 +32,7 @@ impl Trades {
         self.visit.is_none() && self.unanswered.is_empty()
     }
 
-    /// The visit is over, well or not.
+    /// Ends the visit, successful or not.
     pub(super) fn finish(&mut self) {
         self.visit = None;
         self.queue.clear();
@@ -44,7 +44,7 @@ impl Trades {
         }
     }
 
-    /// Stops waiting for answers of this node that never came.
+    /// Stops waiting for replies of this node that never came.
     pub(super) fn end_lost(&mut self, before: UnixMillis) {
         self.unanswered.retain(|_, (_, since)| *since >= before);
         if self.visit.is_some_and(|(_, stage, since)| stage == Stage::Filtering && since < before) {

@@ -1,5 +1,7 @@
-//! Fetching the trades that wait at a peer: one peer after the other, so that the second is asked
-//! only for what the first did not have.
+//! Mempool visits: fetching the trades in a peer's mempool.
+//!
+//! Sync visits one peer at a time, so that it requests only those trades from the second peer that
+//! the first did not have.
 
 use tracing::debug;
 
@@ -14,7 +16,7 @@ use crate::{
     wire::{Item, ItemId, SyncRequest, limits::MAX_MEMPOOL_IDS},
 };
 
-/// The trade in an item, when it is the one asked for.
+/// Decodes the trade in an item, and checks that it is the requested one.
 fn read_trade(item: &Item, asked: &TxId) -> Result<Option<Box<Transaction>>, (Offence, String)> {
     match item {
         Item::NotFound => Ok(None),
@@ -54,8 +56,8 @@ impl Sync {
         }
     }
 
-    /// Asks the next peer, once the chain is as far as the peers': before, many trades would make
-    /// no sense here.
+    /// Starts a visit to the next peer. Waits until our chain has caught up with the peers, since
+    /// many trades would be invalid before.
     fn begin_visit(&mut self, now: UnixMillis) {
         if self.is_behind() && self.phase != Phase::Stalled {
             return;
@@ -70,7 +72,7 @@ impl Sync {
         self.request(id, Purpose::MempoolIds, SyncRequest::GetMempool, now);
     }
 
-    /// A peer whose waiting trades are to be asked for and that may be asked now.
+    /// Returns a peer whose mempool visit is due and that may be asked now.
     pub(super) fn next_visit(&self, now: UnixMillis) -> Option<PeerId> {
         self.peers
             .iter()
@@ -80,7 +82,7 @@ impl Sync {
             .map(|(id, _)| *id)
     }
 
-    /// A request of the visit failed: another time, unless the peer fails all the time.
+    /// Ends a visit after a failed request. It is due again unless the peer fails repeatedly.
     pub(super) fn abandon_visit(&mut self, id: PeerId) {
         self.trades.finish();
         if let Some(peer) = self.peers.get_mut(&id)
@@ -156,7 +158,7 @@ impl Sync {
             Err(refused) if refused.blame == Blame::Peer => {
                 self.penalise(peer, Offence::InvalidTrade, refused.to_string());
             }
-            Err(refused) => debug!(%txid, code = refused.code, "a trade was not taken"),
+            Err(refused) => debug!(%txid, code = refused.code, "the chain refused a trade"),
         }
     }
 }

@@ -1,18 +1,18 @@
-//! Failed requests, as the state machines see them.
+//! Failures of requests, as sync and relay distinguish them.
 
-/// Why a request ended without a response.
+/// The reason for which a request ended without a response.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum RequestFailure {
-    /// No response in time.
+pub(crate) enum RequestFailure {
+    /// The peer sent no response before the timeout.
     #[error("no answer in time")]
     TimedOut,
-    /// The connection went, or could not be made.
+    /// The connection went down or could not be opened.
     #[error("the connection is gone")]
     Disconnected,
-    /// The peer does not speak the protocol.
+    /// The peer does not support the protocol.
     #[error("the peer does not speak this protocol")]
     Unsupported,
-    /// Something came that is no response; whoever decodes has penalised it already.
+    /// The response could not be decoded. The network layer has reported the offence already.
     #[error("the answer is malformed: {0}")]
     Malformed(String),
 }

@@ -21,7 +21,7 @@ mod verdict;
 
 pub use bounds::Bounded;
 pub use codec::{CodecError, Protocol, Topic};
-pub use failure::RequestFailure;
+pub(crate) use failure::RequestFailure;
 pub use messages::*;
 pub use signing::{MessageId, MessageIdError, VerifyError};
 pub use verdict::Verdict;
