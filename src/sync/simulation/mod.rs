@@ -1,5 +1,7 @@
-//! A deterministic network of sync machines in virtual time: delays, losses, silence and lies by
-//! one seed.
+//! Tests of sync machines in a simulated network.
+//!
+//! Time is virtual. One seed decides delays, losses, silence and lies, so that each run can be
+//! repeated.
 
 mod diverged;
 mod network;
@@ -242,7 +244,7 @@ fn news_reach_the_neighbours_without_gossip() {
     network.summarise(0);
     let tip = network.tip(0);
     network.run_until(30_000, |n| nodes.iter().all(|node| n.tip(*node) == tip));
-    // And a moment later everybody knows that its neighbours have it.
+    // A moment later each node knows that its neighbours have the block.
     let knows = |node: &Node| {
         node.sync.peers.values().all(|peer| peer.claim.is_some_and(|claim| claim.tip == tip))
     };
@@ -327,11 +329,14 @@ fn a_peer_that_says_nothing_for_minutes_is_forgotten() {
 
 proptest! {
     #[test]
-    fn events_out_of_place_break_nothing(steps in prop::collection::vec((0u8..14, 0u32..40, 0usize..3), 0..120)) {
+    fn events_out_of_place_break_nothing(
+        steps in prop::collection::vec((0u8..14, 0u32..40, 0usize..3), 0..120),
+    ) {
         let mut network = Network::new(0);
         let chain = ToyChain::of_length(40, 0);
         let node = network.add(ToyChain::default(), Manner::Honest);
-        let servers: Vec<usize> = (0..3).map(|_| network.add(chain.clone(), Manner::Honest)).collect();
+        let servers: Vec<usize> =
+            (0..3).map(|_| network.add(chain.clone(), Manner::Honest)).collect();
         for server in &servers {
             network.connect(node, *server);
         }
@@ -351,7 +356,10 @@ proptest! {
                 2 => SyncEvent::PeerGone { peer },
                 3 => SyncEvent::Response { id, result: Err(RequestFailure::TimedOut) },
                 4 => SyncEvent::Response { id, result: Ok(SyncResponse::Busy) },
-                5 => SyncEvent::Response { id, result: Ok(SyncResponse::Data(vec![Item::NotFound; from])) },
+                5 => {
+                    let items = vec![Item::NotFound; from];
+                    SyncEvent::Response { id, result: Ok(SyncResponse::Data(items)) }
+                }
                 6 => SyncEvent::Locator { peer, hashes: vec![hash] },
                 7 => SyncEvent::Missing { read: u64::from(number), blocks: vec![(hash, height)] },
                 8 => SyncEvent::HeadersDone { peer, result: Err(refused(Blame::Nobody)) },
@@ -359,16 +367,20 @@ proptest! {
                 10 => SyncEvent::BlockDone { hash, result: Ok(BlockAccepted::Waiting) },
                 11 => SyncEvent::UnknownTrades { peer, ids: vec![TxId::ZERO] },
                 12 => SyncEvent::SyncNow { ticket: 1, peer: Some(peer) },
-                _ => SyncEvent::Response { id, result: Ok(SyncResponse::Inv(ByteBuf::from(vec![0; 92]))) },
+                _ => {
+                    let headers = ByteBuf::from(vec![0; 92]);
+                    SyncEvent::Response { id, result: Ok(SyncResponse::Inv(headers)) }
+                }
             };
             network.feed(node, event);
             network.run_for(50);
         }
-        // Peers that were blamed have gone, so only the invariants are held against it, and that it
-        // does not hang on a request.
+        // The penalised peers have disconnected. The node must still hold its invariants, and no
+        // request may outlive its timeout.
         network.run_for(REQUEST_TIMEOUT_MS + 1_000);
         let limit = network.now - REQUEST_TIMEOUT_MS - 2 * TICK_MS;
-        prop_assert!(network.nodes[node].sync.requests.values().all(|request| request.since > limit));
+        let requests = &network.nodes[node].sync.requests;
+        prop_assert!(requests.values().all(|request| request.since > limit));
     }
 }
 

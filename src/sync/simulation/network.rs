@@ -21,30 +21,30 @@ use crate::{
     wire::{Item, ItemId, PROTOCOL_VERSION, RequestFailure, Status, SyncRequest, SyncResponse},
 };
 
-/// Between two ticks of a node, in ms.
+/// The time between two ticks of a node, in ms.
 pub(super) const TICK_MS: u64 = 250;
 
-/// How a peer answers.
+/// The way in which a node answers requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Manner {
     Honest,
-    /// Claims much and answers nothing.
+    /// Claims much work and answers nothing.
     Silent,
-    /// Says truly how far it is, and answers nothing.
+    /// Sends a true Status and answers no request.
     Mute,
     /// Claims more work than its chain has.
     Boasting,
-    /// Sends bytes that are no block.
+    /// Sends bytes that do not decode to a block.
     Garbage,
-    /// Sends another block than was asked.
+    /// Sends another block than the requested one.
     WrongBlock,
-    /// Has headers, and no body of them.
+    /// Serves headers and no bodies.
     Withholding,
-    /// Sends headers that follow nothing.
+    /// Sends headers without a known parent.
     LooseHeaders,
-    /// Is always busy.
+    /// Answers every request with Busy.
     Busy,
-    /// Answers each request with the answer to another kind.
+    /// Answers each request with a response of another kind.
     Confused,
 }
 
@@ -71,7 +71,7 @@ pub(super) struct Network {
     deliveries: HashMap<u64, Delivery>,
     next: u64,
     rng: StdRng,
-    /// Answers lost, of a thousand.
+    /// The number of lost responses per thousand.
     pub(super) loss: u32,
     delay_ms: std::ops::Range<u64>,
     pub(super) request_ids: HashSet<(usize, u64)>,
@@ -140,7 +140,7 @@ impl Network {
         }
     }
 
-    /// The node ends and starts again: the chain is what it was, sync knows nothing.
+    /// Restarts a node. Its chain stays as it was, and its sync machine starts empty.
     pub(super) fn restart(&mut self, node: usize) {
         let neighbours = self.nodes[node].neighbours.clone();
         for other in &neighbours {
@@ -206,7 +206,7 @@ impl Network {
         }
     }
 
-    /// What must hold after every event.
+    /// Asserts what must hold after every event.
     fn check(&self, node: usize) {
         let sync = &self.nodes[node].sync;
         let mut asked: BTreeMap<BlockRef, usize> = BTreeMap::new();
@@ -232,7 +232,7 @@ impl Network {
             assert_eq!(
                 asked.get(&block).copied().unwrap_or_default(),
                 requests,
-                "a block is asked for by nobody"
+                "the number of requests for a block is wrong"
             );
         }
         let handed = sync.bodies.unsettled();
@@ -336,7 +336,7 @@ impl Network {
         })
     }
 
-    /// Runs until a condition holds; fails when it does not within so much virtual time.
+    /// Runs until a condition holds. Panics if that takes more than `limit_ms` of virtual time.
     pub(super) fn run_until(&mut self, limit_ms: u64, condition: impl Fn(&Self) -> bool) -> u64 {
         let start = self.now;
         while !condition(self) {
@@ -412,7 +412,7 @@ impl Network {
         self.nodes[node].sync.progress().phase
     }
 
-    /// Nothing is left over: no request, no body, no walk.
+    /// Asserts that no request, body or walk is left over.
     pub(super) fn assert_at_rest(&self, node: usize) {
         let sync = &self.nodes[node].sync;
         assert!(
