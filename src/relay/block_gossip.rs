@@ -1,4 +1,4 @@
-//! Solved headers and compact blocks: in from gossip, out from this node.
+//! Gossip of solved headers and compact blocks, received and published.
 
 use serde_bytes::ByteBuf;
 use tracing::debug;
@@ -41,7 +41,7 @@ impl<M: Copy> Relay<M> {
         };
         let gossip = match compact(block) {
             Some(compact) => BlockGossip::Compact(compact),
-            // Too large a block: peers learn of it by its header, and fetch it by sync.
+            // The block does not fit into a message. Peers get its header and fetch it by sync.
             None if self.blocks.own.contains(&hash) => return,
             None => BlockGossip::Solved(ByteBuf::from(block.header.to_bytes())),
         };
@@ -59,7 +59,7 @@ impl<M: Copy> Relay<M> {
         let allowed =
             self.allowance(peer, now).is_some_and(|allowance| allowance.blocks.take(1, now));
         if !allowed {
-            debug!(%peer, "too many blocks at once");
+            debug!(%peer, "a peer sends too many blocks");
             return self.verdict(message, Verdict::Ignore);
         }
         let read = match gossip {
@@ -87,7 +87,7 @@ impl<M: Copy> Relay<M> {
     fn on_solved(&mut self, peer: PeerId, message: M, header: Header, now: UnixMillis) {
         let hash = header.hash();
         if header.previous != self.tip.hash {
-            // Either it is old news, or the peer is ahead of us: then sync has to catch up.
+            // The header is old, or the peer is ahead of us and sync has to catch up.
             if header.height > self.tip.height && self.is_news(&hash) {
                 self.ask_status(peer, now);
             }
@@ -126,8 +126,7 @@ impl<M: Copy> Relay<M> {
         }
     }
 
-    /// A child of the tip is solved: its block is on the way, and the miners may rest until then,
-    /// once.
+    /// Waits for the block of a solved child of the tip, and pauses the miners once for each tip.
     fn await_block(&mut self, hash: BlockHash, check: &Check<M>) {
         let parent = check.header.previous;
         if parent != self.tip.hash {
@@ -203,14 +202,14 @@ impl<M: Copy> Relay<M> {
             Err(refused) => {
                 self.blocks.pending.remove(&hash);
                 match (refused.blame, peer) {
-                    // Who passes it on has not seen the invalid block below it, or not yet.
+                    // The announcer may not have seen the invalid block below this one.
                     _ if refused.cause == RefusalCause::InvalidBranch => Verdict::Ignore,
                     (Blame::Peer, Some(peer)) => {
                         self.penalise(peer, Offence::InvalidHeader, refused.to_string());
                         Verdict::Reject
                     }
                     (Blame::Nobody, Some(peer)) => {
-                        // Most likely its parent is not known here: the peer is ahead.
+                        // The parent is probably unknown here, so the peer is ahead.
                         self.ask_status(peer, now);
                         Verdict::Ignore
                     }

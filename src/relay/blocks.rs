@@ -8,7 +8,7 @@ use std::{
 use super::{MAX_RECENT_BLOCKS, bounded::Recent};
 use crate::primitives::{BlockHash, Header, PeerId, SHORT_ID_BYTES, Transaction, UnixMillis};
 
-/// A solved header whose check is under way.
+/// A solved header that the chain is checking.
 #[derive(Debug)]
 pub(super) struct Check<M> {
     pub(super) peer: PeerId,
@@ -17,60 +17,63 @@ pub(super) struct Check<M> {
     pub(super) since: UnixMillis,
 }
 
-/// What a block is put together from.
+/// The transactions of a block that is being put together.
 #[derive(Debug, Clone)]
 pub(super) struct Parts {
-    /// Each transaction that is here, in its place, the coinbase first.
-    pub(super) places: Vec<Option<Arc<Transaction>>>,
-    /// The places to be filled, ascending.
+    /// The known transactions at their positions, the coinbase first.
+    pub(super) found: Vec<Option<Arc<Transaction>>>,
+    /// The positions of the missing transactions, ascending.
     pub(super) missing: Vec<u32>,
 }
 
-/// Where an announced block stands.
+/// The stage of an announced block.
 #[derive(Debug)]
 pub(super) enum Stage {
-    /// The chain checks its header.
+    /// The chain is checking the header.
     Checking,
-    /// The chain looks for its transactions in the mempool.
+    /// The chain is rebuilding the block from the mempool.
     Rebuilding,
-    /// A peer is asked for parts or for the whole.
+    /// A request to a peer is in flight, for parts or the whole block.
     Asking { id: u64, peer: PeerId, since: UnixMillis },
-    /// The next peer is asked at this time.
+    /// The next announcer is asked at this time.
     Waiting { until: UnixMillis },
-    /// The chain checks the whole. The peer, if any, has handed over a part of it.
+    /// The chain is checking the whole block. `from` is the peer that sent a part of it, if any.
     Accepting { from: Option<PeerId> },
 }
 
-/// A block that was announced and is not here yet.
+/// An announced block that is not complete yet.
 #[derive(Debug)]
 pub(super) struct Pending<M> {
     pub(super) header: Header,
     pub(super) coinbase: Box<Transaction>,
     pub(super) short_ids: Vec<[u8; SHORT_ID_BYTES]>,
-    /// Who announced it, in the order in which they are asked. Never empty but when all have gone.
+    /// The announcers, in the order in which they are asked. Empty only if all of them were
+    /// dropped or have disconnected.
     pub(super) sources: Vec<PeerId>,
-    /// Until its verdict is given.
+    /// The gossip message; `None` once it has its verdict.
     pub(super) message: Option<M>,
     pub(super) since: UnixMillis,
     pub(super) stage: Stage,
-    /// What the mempool had. None once the whole block is asked for.
+    /// The result of the rebuild. `None` if the whole block has to be requested.
     pub(super) parts: Option<Parts>,
+    /// The number of requests so far.
     pub(super) tries: u32,
 }
 
-/// What the relay knows of blocks.
+/// The relay's state of blocks.
 #[derive(Debug)]
 pub(super) struct Blocks<M> {
     pub(super) checks: HashMap<BlockHash, Check<M>>,
     pub(super) pending: BTreeMap<BlockHash, Pending<M>>,
-    /// Solved headers that were let through: who told of them, and when.
+    /// Solved headers that were forwarded and whose blocks are missing, each with the peer that
+    /// sent it and the time.
     pub(super) awaited: BTreeMap<BlockHash, (PeerId, UnixMillis)>,
-    /// Solved by this node.
+    /// Blocks solved by this node.
     pub(super) own: Recent<BlockHash>,
-    /// Announced by gossip, with a good header.
+    /// Blocks with a valid header that were announced by gossip or by this node.
     pub(super) announced: Recent<BlockHash>,
     pub(super) connected: Recent<BlockHash>,
-    /// The tip for whose child the miners were paused.
+    /// The tip for which the miners were last paused.
     pub(super) paused: Option<BlockHash>,
 }
 
@@ -87,8 +90,12 @@ impl<M> Blocks<M> {
         }
     }
 
+    /// Returns the block that the request with this id is for.
     pub(super) fn asked(&self, id: u64) -> Option<BlockHash> {
-        let asks = |pending: &Pending<M>| matches!(pending.stage, Stage::Asking { id: asked, .. } if asked == id);
+        let asks = |pending: &Pending<M>| match pending.stage {
+            Stage::Asking { id: asked, .. } => asked == id,
+            _ => false,
+        };
         self.pending.iter().find(|(_, pending)| asks(pending)).map(|(hash, _)| *hash)
     }
 }

@@ -1,4 +1,4 @@
-//! Compact blocks: read, made, and put together.
+//! Encoding and decoding of compact blocks, and assembly of whole blocks.
 
 use std::sync::Arc;
 
@@ -15,10 +15,10 @@ use crate::{
     },
 };
 
-/// What frames a compact block's parts on the wire, at most: heads of arrays and byte strings.
+/// The maximum framing of a compact block on the wire, in bytes: heads of arrays and byte strings.
 const COMPACT_OVERHEAD: usize = 64;
 
-/// A compact block, decoded.
+/// A decoded compact block.
 pub(super) struct Compact {
     pub(super) header: Header,
     pub(super) coinbase: Transaction,
@@ -44,7 +44,7 @@ pub(super) fn read_compact(compact: &CompactBlock) -> Result<Compact, String> {
     Ok(Compact { header, coinbase, short_ids: short_ids.to_vec() })
 }
 
-/// A block as it is announced; none when it does not fit into a message.
+/// Encodes a block as a compact block. Returns `None` if it does not fit into a gossip message.
 pub(super) fn compact(block: &Block) -> Option<CompactBlock> {
     let (coinbase, rest) = block.transactions.split_first()?;
     let hash = block.hash();
@@ -66,13 +66,11 @@ pub(super) fn compact(block: &Block) -> Option<CompactBlock> {
     })
 }
 
-/// The whole block, when every place is filled and the merkle root is the header's.
-pub(super) fn assemble(
-    header: Header,
-    places: Vec<Option<Arc<Transaction>>>,
-) -> Option<Box<Block>> {
+/// Puts a block together. Returns `None` if a transaction is missing, or if the merkle root differs
+/// from the header's.
+pub(super) fn assemble(header: Header, found: Vec<Option<Arc<Transaction>>>) -> Option<Box<Block>> {
     let transactions: Option<Vec<Transaction>> =
-        places.into_iter().map(|place| place.map(Arc::unwrap_or_clone)).collect();
+        found.into_iter().map(|transaction| transaction.map(Arc::unwrap_or_clone)).collect();
     let block = Block { header, transactions: transactions? };
     (block.computed_merkle_root() == header.merkle_root).then(|| Box::new(block))
 }

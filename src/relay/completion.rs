@@ -1,4 +1,4 @@
-//! Announced blocks, from the checked header to the whole block.
+//! Completion of announced blocks, from the checked header to the whole block.
 
 use std::sync::Arc;
 
@@ -34,28 +34,28 @@ impl<M: Copy> Relay<M> {
             {
                 return self.accept(hash, block, None);
             }
-            // Another transaction has the same short id.
+            // Another transaction in the mempool has the same short id.
             Rebuilt::Block(_) => {}
             Rebuilt::Missing { mut found, positions } => {
                 if found.len() == pending.short_ids.len() {
                     found.insert(0, None);
                 }
-                if let Some(place) = found.first_mut() {
-                    *place = Some(Arc::new((*pending.coinbase).clone()));
+                if let Some(first) = found.first_mut() {
+                    *first = Some(Arc::new((*pending.coinbase).clone()));
                 }
                 let whole = pending.short_ids.len().saturating_add(1);
                 let positions: Vec<u32> =
                     positions.into_iter().filter(|position| *position > 0).collect();
                 if found.len() == whole && !positions.is_empty() {
-                    pending.parts = Some(Parts { places: found, missing: positions });
+                    pending.parts = Some(Parts { found, missing: positions });
                 }
             }
         }
         self.ask_next(hash, now);
     }
 
-    /// Asks the next announcer for what is missing; gives up after all have been asked often
-    /// enough.
+    /// Requests the missing parts from the next announcer. Leaves the block to sync after
+    /// [`MAX_TRIES`] requests.
     fn ask_next(&mut self, hash: BlockHash, now: UnixMillis) {
         let Some(pending) = self.blocks.pending.get_mut(&hash) else {
             return;
@@ -64,7 +64,7 @@ impl<M: Copy> Relay<M> {
             usize::try_from(pending.tries).unwrap_or(usize::MAX).checked_rem(pending.sources.len());
         let source = turn.and_then(|turn| pending.sources.get(turn)).copied();
         let Some(peer) = source.filter(|_| pending.tries < MAX_TRIES) else {
-            return self.give_up(hash, now);
+            return self.leave_to_sync(hash, now);
         };
         pending.tries = pending.tries.saturating_add(1);
         let request = match &pending.parts {
@@ -81,7 +81,8 @@ impl<M: Copy> Relay<M> {
         }
     }
 
-    /// This answer was none: the next announcer at once, or after a pause when all were asked.
+    /// Handles a failed request. Asks the next announcer at once, or after a pause if all have been
+    /// asked.
     fn ask_later(&mut self, hash: BlockHash, now: UnixMillis) {
         let Some(pending) = self.blocks.pending.get_mut(&hash) else {
             return;
@@ -94,10 +95,10 @@ impl<M: Copy> Relay<M> {
         pending.stage = Stage::Waiting { until: now.saturating_add(pause) };
     }
 
-    /// Leaves a block to sync.
-    fn give_up(&mut self, hash: BlockHash, now: UnixMillis) {
+    /// Drops an incomplete block, and asks its announcers for their Status so that sync fetches it.
+    fn leave_to_sync(&mut self, hash: BlockHash, now: UnixMillis) {
         if let Some(pending) = self.blocks.pending.remove(&hash) {
-            debug!(%hash, "an announced block could not be completed");
+            debug!(%hash, "an incomplete announced block is left to sync");
             if let Some(message) = pending.message {
                 self.verdict(message, Verdict::Ignore);
             }
@@ -114,7 +115,7 @@ impl<M: Copy> Relay<M> {
         now: UnixMillis,
     ) {
         let Some(hash) = self.blocks.asked(id) else {
-            return debug!(id, "an answer came to a request that is over");
+            return debug!(id, "a response came for a request that has ended");
         };
         let Some(pending) = self.blocks.pending.get_mut(&hash) else {
             return;
@@ -129,7 +130,7 @@ impl<M: Copy> Relay<M> {
                 self.ask_later(hash, now)
             }
             (Ok(SyncResponse::Refused(_)), _) => {
-                // Perhaps it would rather send the whole.
+                // The peer may still send the whole block.
                 pending.parts = None;
                 self.ask_later(hash, now);
             }
@@ -146,7 +147,7 @@ impl<M: Copy> Relay<M> {
     }
 
     fn on_parts(&mut self, hash: BlockHash, peer: PeerId, parts: &[ByteBuf], now: UnixMillis) {
-        let Some((header, Parts { mut places, missing: positions })) = self
+        let Some((header, Parts { mut found, missing: positions })) = self
             .blocks
             .pending
             .get_mut(&hash)
@@ -172,16 +173,16 @@ impl<M: Copy> Relay<M> {
                     return self.drop_source(hash, peer, now);
                 }
             };
-            if let Some(place) =
-                usize::try_from(*position).ok().and_then(|position| places.get_mut(position))
+            if let Some(slot) =
+                usize::try_from(*position).ok().and_then(|position| found.get_mut(position))
             {
-                *place = Some(Arc::new(transaction));
+                *slot = Some(Arc::new(transaction));
             }
         }
-        if let Some(block) = assemble(header, places) {
+        if let Some(block) = assemble(header, found) {
             return self.accept(hash, block, Some(peer));
         }
-        // Some short id stands for another transaction: only the whole block will do.
+        // A short id matched another transaction, so the whole block is needed.
         if let Some(pending) = self.blocks.pending.get_mut(&hash) {
             pending.parts = None;
         }
@@ -210,7 +211,7 @@ impl<M: Copy> Relay<M> {
         self.drop_source(hash, peer, now);
     }
 
-    /// A peer lied about this block: it is not asked for it again.
+    /// Removes a peer that sent wrong data from the announcers of a block, and asks the next one.
     fn drop_source(&mut self, hash: BlockHash, peer: PeerId, now: UnixMillis) {
         if let Some(pending) = self.blocks.pending.get_mut(&hash) {
             pending.sources.retain(|source| *source != peer);
@@ -254,11 +255,11 @@ impl<M: Copy> Relay<M> {
         }
         let reason = refused.to_string();
         match pending.stage {
-            // Who serves a body has it, and has it only if it is right.
+            // An honest node serves only bodies that it has connected.
             Stage::Accepting { from: Some(peer) } => {
                 self.penalise(peer, Offence::InvalidBlock, reason)
             }
-            // Who announces one has checked its header, as we did.
+            // An honest announcer may have checked only the header, as we did.
             _ => {
                 if let Some(peer) = pending.sources.first() {
                     self.penalise(*peer, Offence::EmptyPromise, reason);
@@ -294,7 +295,7 @@ impl<M: Copy> Relay<M> {
                 continue;
             };
             if now.saturating_sub(pending.since) >= BLOCK_MS {
-                self.give_up(hash, now);
+                self.leave_to_sync(hash, now);
                 continue;
             }
             match pending.stage {
@@ -318,7 +319,7 @@ impl<M: Copy> Relay<M> {
         }
     }
 
-    /// Ignores messages whose check takes too long: the chain is busy.
+    /// Gives the verdict on messages whose check takes too long because the chain is busy.
     fn tick_verdicts(&mut self, now: UnixMillis) {
         let late = |since: UnixMillis| now.saturating_sub(since) >= VERDICT_MS;
         let mut overdue: Vec<M> = Vec::new();

@@ -1,4 +1,4 @@
-//! Trades and notes: in from gossip, out from this node.
+//! Gossip of trades and notes, received and published.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::{
     wire::{TradeAnnouncement, TradeGossip, Verdict},
 };
 
-/// The trade that a message announces; whose fault it is when there is none.
+/// Decodes the trade in an announcement. Returns the offence if there is none.
 fn read_announcement(bytes: &[u8]) -> Result<Transaction, (Offence, String)> {
     let transaction: Transaction = encoding::from_bytes(bytes).map_err(|error| {
         (Offence::Malformed, format!("an announced trade cannot be read: {error}"))
@@ -54,8 +54,8 @@ impl<M: Copy> Relay<M> {
         }
     }
 
-    /// Decides about a trade that can be decided about without the chain, and asks the chain about
-    /// the others.
+    /// Returns the verdict on a trade if it needs no check by the chain. Otherwise hands the trade
+    /// to the chain.
     fn admit(
         &mut self,
         peer: PeerId,
@@ -70,14 +70,14 @@ impl<M: Copy> Relay<M> {
         let bucket = if is_note { &mut allowance.notes } else { &mut allowance.trades };
         let weight = u64::try_from(transaction.encoded_len().div_ceil(1_000)).unwrap_or(u64::MAX);
         if !bucket.take(weight, now) {
-            debug!(%peer, "too many trades at once");
+            debug!(%peer, "a peer sends too many trades");
             return Some(Verdict::Ignore);
         }
         let txid = transaction.txid();
         let half = self.trades.interval_ms / 2;
         if let Some(forwarded) = self.trades.pool.get_mut(&txid) {
-            // Announced again by its origin: others may not have it yet. But nobody makes us repeat
-            // it at will.
+            // The origin announces a trade repeatedly, since some peers may lack it. The interval
+            // keeps a peer from making us forward it at will.
             let due = now.saturating_sub(*forwarded) >= half;
             if due {
                 *forwarded = now;
@@ -128,7 +128,7 @@ impl<M: Copy> Relay<M> {
                 if refused.cause == RefusalCause::MissingCoin
                     && self.trades.orphans.len() < MAX_ORPHANS =>
             {
-                // Perhaps its parent is on the way; then its verdict waits too.
+                // The parent may still arrive, so the verdict is postponed.
                 self.trades.orphans.insert(txid, pending);
                 return;
             }
@@ -164,7 +164,7 @@ impl<M: Copy> Relay<M> {
                 self.trades.own.insert(txid, Own { transaction, added, next });
             }
         } else if self.trades.round(added, now) == 0 && !self.trades.gossiped.contains(&txid) {
-            // It came from one peer's mempool: the others are told.
+            // The trade came from one peer's mempool, so the other peers may lack it.
             self.trades.outgoing.push(txid, Publication { transaction, added }, false);
         }
         self.retry_orphans_of(&[txid]);
@@ -183,7 +183,7 @@ impl<M: Copy> Relay<M> {
         self.retry_orphans_of(mined);
     }
 
-    /// Asks the chain again about trades that spend what one of these makes.
+    /// Hands the orphans that spend an output of one of these trades to the chain again.
     fn retry_orphans_of(&mut self, parents: &[TxId]) {
         if self.trades.orphans.is_empty() {
             return;
@@ -234,7 +234,7 @@ impl<M: Copy> Relay<M> {
         self.announce_own(now);
     }
 
-    /// Queues the own trades that are due to be announced again.
+    /// Queues the own trades whose next announcement is due.
     fn announce_own(&mut self, now: UnixMillis) {
         let due: Vec<TxId> = self
             .trades
@@ -256,7 +256,7 @@ impl<M: Copy> Relay<M> {
         }
     }
 
-    /// Publishes what waits, as fast as the rate allows.
+    /// Publishes queued trades, as fast as the rate allows.
     pub(super) fn publish_trades(&mut self, now: UnixMillis) {
         while !self.trades.outgoing.is_empty() && self.trades.publishing.take(1, now) {
             if let Some(Publication { transaction, added }) = self.trades.outgoing.pop() {

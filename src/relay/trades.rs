@@ -8,37 +8,39 @@ use std::{
 use super::{MAX_RECENT_TRADES, PUBLISH_RATE, bounded::Recent, outgoing::Outgoing};
 use crate::primitives::{Bucket, PeerId, Transaction, TxId, UnixMillis};
 
-/// A trade from gossip that the chain is asked about, or that waits for its parent.
+/// A trade from gossip that the chain is checking, or that waits for its parent.
 #[derive(Debug)]
 pub(super) struct Pending<M> {
     pub(super) peer: PeerId,
-    /// Until its verdict is given.
+    /// The gossip message; `None` once it has its verdict.
     pub(super) message: Option<M>,
     pub(super) transaction: Box<Transaction>,
     pub(super) since: UnixMillis,
 }
 
-/// A trade of this node, announced until it is mined.
+/// A trade of this node, which is announced until it is mined.
 #[derive(Debug)]
 pub(super) struct Own {
     pub(super) transaction: Arc<Transaction>,
     pub(super) added: UnixMillis,
-    /// When it is announced next.
+    /// The time of the next announcement.
     pub(super) next: UnixMillis,
 }
 
-/// What the relay knows of trades.
+/// The relay's state of trades.
 #[derive(Debug)]
 pub(super) struct Trades<M> {
-    /// Between two announcements of an own trade, in ms.
+    /// The time between two announcements of an own trade, in ms.
     pub(super) interval_ms: u64,
+    /// Trades that the chain is checking.
     pub(super) pending: HashMap<TxId, Pending<M>>,
     pub(super) pending_bytes: usize,
+    /// Trades that arrived before their parents.
     pub(super) orphans: BTreeMap<TxId, Pending<M>>,
-    /// Waiting trades, and when each was last let through gossip.
+    /// Mempool entries, each with the time at which its gossip was last forwarded.
     pub(super) pool: Recent<TxId, UnixMillis>,
     pub(super) mined: Recent<TxId>,
-    /// Came by gossip, which spreads them: they are not published again.
+    /// Trades that came by gossip. This node does not publish them, since gossip spreads them.
     pub(super) gossiped: Recent<TxId>,
     pub(super) own: BTreeMap<TxId, Own>,
     pub(super) outgoing: Outgoing,
@@ -61,22 +63,21 @@ impl<M> Trades<M> {
         }
     }
 
-    /// A trade waits no more.
+    /// Removes a trade that left the mempool.
     pub(super) fn forget(&mut self, txid: &TxId) {
         self.pool.remove(txid);
         self.own.remove(txid);
         self.outgoing.remove(txid);
     }
 
-    /// Which announcement of a trade is due: how many intervals have passed since it was made.
+    /// Returns the number of the announcement that is due: the intervals since the trade was made.
     pub(super) fn round(&self, added: UnixMillis, now: UnixMillis) -> u32 {
         let rounds = now.saturating_sub(added).checked_div(self.interval_ms).unwrap_or(0);
         u32::try_from(rounds).unwrap_or(u32::MAX)
     }
 
-    /// When the announcement after this time is due: within a fifth of an interval after its
-    /// beginning, other for each trade, so that many trades of one moment do not come in a burst
-    /// each time.
+    /// Returns the time of the first announcement after `now`. It lies in the first fifth of an
+    /// interval and depends on the id, so that trades of one moment are not announced in a burst.
     pub(super) fn next_announcement(
         &self,
         txid: &TxId,

@@ -1,4 +1,4 @@
-//! Solved headers and compact blocks.
+//! Tests of solved headers and compact blocks.
 
 use super::*;
 use crate::{
@@ -7,7 +7,7 @@ use crate::{
 };
 
 #[test]
-fn our_block_is_told_of_by_its_header_and_then_in_compact_form() {
+fn our_block_is_announced_by_its_header_and_then_in_compact_form() {
     let (mut relay, block) = (relay(), next_block(3));
     let actions = relay.handle(RelayEvent::Solved { header: Box::new(block.header) }, START);
     assert_eq!(published(&actions), [Announcement::Block(solved(&block))]);
@@ -19,7 +19,7 @@ fn our_block_is_told_of_by_its_header_and_then_in_compact_form() {
         published(&relay.handle(loaded.clone(), START)),
         [Announcement::Block(compact(&block))]
     );
-    assert!(relay.handle(loaded, START).is_empty(), "nobody asked for it");
+    assert!(relay.handle(loaded, START).is_empty(), "it was not requested");
 }
 
 #[test]
@@ -56,9 +56,10 @@ fn a_solved_header_on_our_tip_goes_on_after_its_check_and_pauses_the_miners_once
         let actions =
             relay.handle(RelayEvent::SolvedChecked { hash: block.hash(), result: Ok(()) }, START);
         assert_eq!(verdicts(&actions), [(message, Verdict::Accept)]);
-        let paused = actions
-            .iter()
-            .any(|a| matches!(a, RelayAction::PauseMining { parent, ms: 2_000 } if *parent == tip().hash));
+        let paused = actions.iter().any(|action| match action {
+            RelayAction::PauseMining { parent, ms } => *parent == tip().hash && *ms == 2_000,
+            _ => false,
+        });
         assert_eq!(paused, message == 1);
     }
 }
@@ -82,7 +83,7 @@ fn a_solved_header_without_work_is_rejected_and_one_from_the_future_ignored() {
 }
 
 #[test]
-fn a_header_ahead_of_our_tip_is_ignored_and_its_bearer_asked_once() {
+fn a_header_ahead_of_our_tip_is_ignored_and_its_sender_asked_once() {
     let mut relay = relay();
     let ahead = block(BlockHash([5; 32]), 15, 0);
     let gossip =
@@ -134,7 +135,7 @@ fn missing_parts_are_asked_of_the_announcers_one_after_the_other() {
         &relay.handle(RelayEvent::Response { id, result: Ok(SyncResponse::NotYet) }, START),
     );
     assert_eq!(asked, peer(2));
-    // Both were asked: after a pause, the first again.
+    // Both were asked. After a pause the first one is asked again.
     let result = Err(RequestFailure::TimedOut);
     assert!(relay.handle(RelayEvent::Response { id: second, result }, START).is_empty());
     assert!(relay.handle(RelayEvent::Tick, START + RETRY_MS).is_empty());
@@ -144,7 +145,7 @@ fn missing_parts_are_asked_of_the_announcers_one_after_the_other() {
         .map(|position: usize| ByteBuf::from(block.transactions[position].to_bytes()))
         .to_vec();
     let late = RelayEvent::Response { id, result: Ok(SyncResponse::BlockTrades(parts.clone())) };
-    assert!(relay.handle(late, START).is_empty(), "that request is over");
+    assert!(relay.handle(late, START).is_empty(), "that request has ended");
     let answer = RelayEvent::Response { id: third, result: Ok(SyncResponse::BlockTrades(parts)) };
     assert!(hands_over(&relay.handle(answer, START), &block));
 }

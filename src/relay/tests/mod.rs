@@ -1,4 +1,4 @@
-//! The relay, driven event by event.
+//! Tests that drive the relay event by event.
 
 mod blocks;
 mod properties;
@@ -93,7 +93,7 @@ fn header_taken(block: &Block) -> RelayEvent<u32> {
     RelayEvent::HeaderDone { hash: block.hash(), result: Ok(accepted) }
 }
 
-/// Gossip of a compact block by peer 1 as message 1, up to the mempool's answer.
+/// Announces a compact block by peer 1 as message 1, up to the result of the rebuild.
 fn announced(relay: &mut Relay<u32>, block: &Block, rebuilt: Rebuilt) -> Vec<RelayAction<u32>> {
     let gossip = RelayEvent::BlockGossip { peer: peer(1), message: 1, gossip: compact(block) };
     assert!(matches!(relay.handle(gossip, START)[..], [RelayAction::AcceptHeader { .. }]));
@@ -108,7 +108,7 @@ fn announced(relay: &mut Relay<u32>, block: &Block, rebuilt: Rebuilt) -> Vec<Rel
     relay.handle(RelayEvent::Rebuilt { hash: block.hash(), rebuilt }, START)
 }
 
-/// What the mempool gives when it lacks these positions.
+/// Returns the result of a rebuild that lacks these positions.
 fn missing(block: &Block, positions: &[u32]) -> Rebuilt {
     let found = block.transactions.iter().zip(0u32..).map(|(tx, position)| {
         (position > 0 && !positions.contains(&position)).then(|| Arc::new(tx.clone()))

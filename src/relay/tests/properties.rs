@@ -1,4 +1,4 @@
-//! Verdicts, whatever happens in whatever order.
+//! Property test: every message gets exactly one verdict, for any order of events.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::{
     wire::{Item, RequestFailure, SyncResponse},
 };
 
-/// One step of the property test: what happens, and to which of a few blocks, trades and peers.
+/// Makes one step of the property test: an event about one of a few blocks, trades and peers.
 fn event(kind: u8, which: u32, from: u8, message: u32, last_id: u64) -> RelayEvent<u32> {
     let previous = if which % 5 == 4 { BlockHash([9; 32]) } else { tip().hash };
     let block = block(previous, 11, which % 6);

@@ -1,4 +1,4 @@
-//! Trades and notes.
+//! Tests of trades and notes.
 
 use super::*;
 
@@ -77,7 +77,7 @@ fn own_trades_are_announced_again_in_rising_rounds_until_they_are_mined() {
         local,
     };
     let mut heard = published(&relay.handle(added(true), START));
-    assert!(published(&relay.handle(added(true), START)).is_empty(), "told twice, announced once");
+    assert!(published(&relay.handle(added(true), START)).is_empty(), "added twice, announced once");
     for step in 1..=(3 * interval + interval / 5) / 250 {
         heard.extend(published(&relay.handle(RelayEvent::Tick, START + step * 250)));
     }
@@ -91,7 +91,7 @@ fn own_trades_are_announced_again_in_rising_rounds_until_they_are_mined() {
 }
 
 #[test]
-fn more_own_trades_than_can_be_told_in_a_round_hold_up_neither_new_ones_nor_one_another() {
+fn more_own_trades_than_fit_in_a_round_delay_neither_new_ones_nor_each_other() {
     let mut relay = relay();
     let added = |trade: &Transaction, added| RelayEvent::TradeAdded {
         txid: trade.txid(),
@@ -109,7 +109,7 @@ fn more_own_trades_than_can_be_told_in_a_round_hold_up_neither_new_ones_nor_one_
         now += 250;
         relay.handle(RelayEvent::Tick, now);
     }
-    // All but ten are mined: nobody is told of these any more.
+    // All but ten are mined, and are not announced any more.
     let mut block = next_block(0);
     block.transactions.extend_from_slice(&trades[10..]);
     relay.handle(connected(&block), now);
@@ -119,18 +119,18 @@ fn more_own_trades_than_can_be_told_in_a_round_hold_up_neither_new_ones_nor_one_
         now += 250;
         heard.extend(published(&relay.handle(RelayEvent::Tick, now)));
     }
-    let told = |trade: &Transaction| {
+    let announced = |trade: &Transaction| {
         let bytes = trade.to_bytes();
         let of = |heard: &&Announcement| match heard {
-            Announcement::Trade(TradeGossip::Trade(told)) => told.transaction == bytes,
+            Announcement::Trade(TradeGossip::Trade(trade)) => trade.transaction == bytes,
             Announcement::Block(_) => false,
         };
         heard.iter().filter(of).count()
     };
-    assert_eq!(told(&latest), 1, "what is new comes first");
+    assert_eq!(announced(&latest), 1, "what is new comes first");
     assert!(
-        trades[..10].iter().all(|trade| told(trade) <= 1)
-            && trades[10..].iter().all(|trade| told(trade) == 0)
+        trades[..10].iter().all(|trade| announced(trade) <= 1)
+            && trades[10..].iter().all(|trade| announced(trade) == 0)
     );
 }
 
