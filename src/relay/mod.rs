@@ -13,8 +13,8 @@
 //!   it is on the best chain, and also a new tip that did not come by gossip. The first compact
 //!   block from gossip is forwarded after the check of its header. The chain then rebuilds the
 //!   block from the mempool. The relay requests missing transactions from the announcers, and the
-//!   whole block if that fails. A failed rebuild is not penalised: short ids may collide, and a peer
-//!   forwards an announcement before it has seen the body.
+//!   whole block if that fails. A failed rebuild is not penalised: short ids may collide, and a
+//!   peer forwards an announcement before it has seen the body.
 //! - *Trades*: a trade from gossip is forwarded once the chain accepts it. Our own trades are
 //!   announced about every 6 spacings until they are mined. Each announcement has the next `round`,
 //!   since gossip would not spread the same bytes again.
