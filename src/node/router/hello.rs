@@ -12,12 +12,12 @@ use crate::{
     peers::Offence,
     primitives::{NetworkId, PeerId, Transaction},
     relay::{self, RelayEvent},
-    sync::{self, RequestFailure, SyncEvent},
+    sync::{self, SyncEvent},
     telemetry::events,
     wire::{
         ChatResponse, FriendsRequest, FriendsResponse, Gossip, HelloRequest, HelloResponse, ItemId,
-        PROTOCOL_VERSION, Refusal, Request, Response, SignedProfile, Status, SyncRequest,
-        SyncResponse,
+        PROTOCOL_VERSION, Refusal, Request, RequestFailure, Response, SignedProfile, Status,
+        SyncRequest, SyncResponse,
     },
 };
 
