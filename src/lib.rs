@@ -27,7 +27,9 @@ pub mod fuzzing;
 pub mod miner;
 pub mod net;
 pub mod node;
-pub mod observe;
+pub(crate) mod observe;
+#[doc(hidden)]
+pub use observe::svg;
 pub mod peers;
 pub mod primitives;
 pub mod relay;

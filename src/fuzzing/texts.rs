@@ -257,7 +257,7 @@ fn look_at_console_line(line: &str) {
 /// the page.
 fn look_at_log(log: &[u8]) {
     let [text, json, page] =
-        crate::observe::told(log).map(|told| String::from_utf8(told).expect("UTF-8"));
+        crate::observe::rendered(log).map(|form| String::from_utf8(form).expect("UTF-8"));
     for line in text.lines() {
         assert_eq!(printable(line), line);
     }
