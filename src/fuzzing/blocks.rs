@@ -44,10 +44,8 @@ pub fn accept_block(data: &[u8]) {
         chain: TestChain::new(),
         network,
         blocks: Vec::new(),
-        /// The position of each block in `blocks`.
         known: HashMap::new(),
         late: Vec::new(),
-        /// The local trades that the mempool accepted.
         own: Vec::new(),
         salt: 0,
     };
