@@ -6,7 +6,7 @@ use peak_alloc::PeakAlloc;
 static MEMORY: PeakAlloc = PeakAlloc;
 
 /// Runs a target. Panics if it takes more memory than `base` bytes plus `per_byte` for each byte of
-/// its input, as it would if it trusted a length that the input only claims.
+/// its input. A decoder that trusts a claimed length would take more.
 pub fn run(target: fn(&[u8]), data: &[u8], base: usize, per_byte: usize) {
     let before = MEMORY.current_usage();
     MEMORY.reset_peak_usage();

@@ -167,8 +167,8 @@ fn every_word_answers(console: &mut Node) {
     console.ask(&format!("get-balance --address {address}"), &[&format!("Balance of '{address}'")]);
 }
 
-/// Checks that friends see a goodbye by `q` and a death by `kill -9`, and that a node that returns
-/// has its chain, its friends and its name.
+/// Checks that friends see a goodbye by `q` and a death by `kill -9`. A node that returns has its
+/// chain, its friends and its name.
 fn goodbyes_and_crashes_are_noticed(mut consoles: Vec<Node>, all: &[&Folder]) {
     let mut hjs = consoles.pop().expect("the fifth");
     let marks: Vec<_> =
