@@ -21,21 +21,21 @@ use crate::{
 };
 
 /// The key that is the node's identity to its friends.
-pub const IDENTITY_FILE: &str = "identity.key";
+pub(crate) const IDENTITY_FILE: &str = "identity.key";
 /// The wallet's seed and its count of addresses.
-pub const WALLET_FILE: &str = "wallet.json";
+pub(crate) const WALLET_FILE: &str = "wallet.json";
 /// The chain: written by the chain thread alone.
-pub const CHAIN_FILE: &str = "chain.redb";
+pub(crate) const CHAIN_FILE: &str = "chain.redb";
 /// Profiles, chat, peers and bans.
-pub const FRIENDS_FILE: &str = "friends.redb";
+pub(crate) const FRIENDS_FILE: &str = "friends.redb";
 /// The secret that a client of the RPC shows.
-pub const TOKEN_FILE: &str = "rpc.token";
+pub(crate) const TOKEN_FILE: &str = "rpc.token";
 /// Where the running node listens for commands.
-pub const NODE_FILE: &str = "node.json";
+pub(crate) const NODE_FILE: &str = "node.json";
 /// Held by the process that uses the folder; holds its process id.
-pub const LOCK_FILE: &str = "lock";
+pub(crate) const LOCK_FILE: &str = "lock";
 /// The lines typed in the console.
-pub const HISTORY_FILE: &str = "history.txt";
+pub(crate) const HISTORY_FILE: &str = "history.txt";
 
 /// The folder of a node that was given no id.
 const DEFAULT_ID: &str = "default";

@@ -96,7 +96,7 @@ pub struct BranchAccepted {
 
 /// A proof was made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ProofMade {
+pub(crate) struct ProofMade {
     /// `friendchain-proof:…`, to be given to `verify-proof`.
     pub proof: String,
     /// What it proves to be in the block.

@@ -13,7 +13,7 @@ use crate::{
 
 /// Asks for a new chain of one's own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CreateBlockchain {
+pub(crate) struct CreateBlockchain {
     /// Whom the genesis pays.
     pub address: Address,
     /// Its name, at most 32 bytes; the node chooses one when none is given.
@@ -29,7 +29,7 @@ pub struct CreateBlockchain {
 
 /// A chain was made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ChainCreated {
+pub(crate) struct ChainCreated {
     /// Its name everywhere.
     pub network_id: NetworkId,
     /// Its genesis block: the same hash.
@@ -49,14 +49,14 @@ pub struct InviteText {
 
 /// A chain was joined.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Joined {
+pub(crate) struct Joined {
     /// The chain.
     pub network_id: NetworkId,
 }
 
 /// The chain was left.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LeftChain {
+pub(crate) struct LeftChain {
     /// The chain that was here; none when its file could not be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network_id: Option<NetworkId>,
@@ -105,7 +105,7 @@ impl BalanceReport {
 
 /// Asks to pay somebody.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SendTrade {
+pub(crate) struct SendTrade {
     /// An address of this wallet.
     pub from: Address,
     /// An address, or a friend: a name, a name with an id suffix, or a peer id. What begins as an
@@ -129,7 +129,7 @@ pub struct SendTrade {
 
 /// Asks to replace an own trade that waits by the same one with a higher fee.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RaiseFee {
+pub(crate) struct RaiseFee {
     /// Which.
     pub txid: TxId,
     /// For the miner, instead of what it pays now.
@@ -144,7 +144,7 @@ pub struct RaiseFee {
 
 /// Asks to write a text on the chain, and starts mining.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WriteNote {
+pub(crate) struct WriteNote {
     /// The whole text.
     pub text: String,
     /// Wait until it is mined by anyone.
@@ -441,14 +441,14 @@ impl BlockView {
 
 /// Blocks, newest first.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BlockList {
+pub(crate) struct BlockList {
     /// Them.
     pub blocks: Vec<BlockView>,
 }
 
 /// Transactions, parents first.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TxList {
+pub(crate) struct TxList {
     /// Them.
     pub transactions: Vec<TxView>,
 }

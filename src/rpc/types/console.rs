@@ -117,7 +117,7 @@ pub enum ConsoleEvent {
 
 /// The next events of the feed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EventPage {
+pub(crate) struct EventPage {
     /// What to give as `after` next.
     pub next: u64,
     /// How many were dropped because nobody fetched them in time.

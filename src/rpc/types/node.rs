@@ -135,7 +135,7 @@ pub struct PeerList {
 
 /// Where the chain stands after a sync.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Synced {
+pub(crate) struct Synced {
     /// Of the tip.
     pub height: Height,
     /// The tip.
@@ -144,7 +144,7 @@ pub struct Synced {
 
 /// Whether a peer may connect.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BanState {
+pub(crate) struct BanState {
     /// Who.
     pub peer_id: PeerId,
     /// It may not.
@@ -153,14 +153,14 @@ pub struct BanState {
 
 /// The node is about to end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stopping {
+pub(crate) struct Stopping {
     /// Always true.
     pub stopping: bool,
 }
 
 /// How far the long work is that the node does for a command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Progress {
+pub(crate) struct Progress {
     /// What: `verify`, `reindex`, `mine`, `sync`, `create`.
     pub task: String,
     /// How much is done: blocks, or hashes in `create`.
