@@ -18,9 +18,9 @@
 //! without; the payloads prove themselves.
 
 mod address;
+mod address_book;
 mod behaviour;
 mod codec;
-mod discovery;
 mod event;
 mod gate;
 mod gossip;
@@ -84,7 +84,7 @@ struct Tuning {
     max_ping_failures: u32,
     probe_interval: Duration,
     hearing: gossip::HearingTimes,
-    back_off: discovery::BackOff,
+    back_off: address_book::BackOff,
     walk_interval: Duration,
     max_gossip_frame: usize,
     event_queue: usize,
@@ -104,7 +104,7 @@ impl Default for Tuning {
                 subscribe: Duration::from_secs(30),
                 between_cures: Duration::from_mins(1),
             },
-            back_off: discovery::BackOff {
+            back_off: address_book::BackOff {
                 first: Duration::from_secs(1),
                 longest: Duration::from_mins(1),
             },

@@ -26,9 +26,9 @@ use tokio::{
 use super::{
     NetConfig, NetError, Tuning,
     address::{offered, parse, parse_listen, peer_of, with_peer, without_peer},
+    address_book::{AddressBook, Dial, Source},
     behaviour::{Behaviour, BehaviourConfig, BehaviourEvent, Names, request_timeout},
     codec::Frame,
-    discovery::{AddressBook, Dial, Source},
     event::{
         ConnectionSnapshot, DialError, GossipId, NetEvent, PeerSnapshot, ReplyId, RequestError,
         Verdict,

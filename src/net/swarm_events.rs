@@ -13,9 +13,9 @@ use libp2p::{
 
 use super::{
     address::without_peer,
+    address_book::{Dial, Source},
     behaviour::{BehaviourEvent, message_id},
     codec::Frame,
-    discovery::{Dial, Source},
     event::{DialError, GossipId, NetEvent, NetOffence, RequestError, Verdict},
     gate::Denied,
     limits::{MAX_AGENT_CHARS, MAX_KNOWN_ADDRESSES},
