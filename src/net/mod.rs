@@ -32,7 +32,6 @@ mod metrics;
 mod peer;
 mod requests;
 mod swarm;
-mod swarm_events;
 #[cfg(test)]
 mod tests;
 

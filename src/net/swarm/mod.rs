@@ -2,9 +2,11 @@
 //! them.
 //!
 //! A turn handles one thing: an event of the swarm, a command, an answer, or the tick; none waits,
-//! so one turn is short and no source starves another. `swarm_events` translates what libp2p says;
+//! so one turn is short and no source starves another. `events` translates what libp2p says;
 //! what the node asks is done here. Events that must not be lost wait in `backlog` when the node's
 //! queue is full, and the swarm is not polled until they are out, which bounds it.
+
+mod events;
 
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
@@ -577,7 +579,7 @@ impl Network {
                         self.dials.insert(id, Dialing::Asked(address, reply));
                         return;
                     }
-                    Err(error) => Err(super::swarm_events::dial_error(&address, peer, &error)),
+                    Err(error) => Err(events::dial_error(&address, peer, &error)),
                 }
             }
         };

@@ -11,7 +11,8 @@ use libp2p::{
     swarm::{ConnectionError, ConnectionId, DialError as SwarmDialError, SwarmEvent},
 };
 
-use super::{
+use super::{Connection, Dialing, Leaving, Network, Peer};
+use crate::net::{
     address::without_peer,
     address_book::{Dial, Source},
     behaviour::{BehaviourEvent, message_id},
@@ -21,7 +22,6 @@ use super::{
     limits::{MAX_AGENT_CHARS, MAX_KNOWN_ADDRESSES},
     listen::root_cause,
     peer::from_libp2p,
-    swarm::{Connection, Dialing, Leaving, Network, Peer},
 };
 use crate::{
     primitives::{PeerId, printable},
@@ -177,7 +177,7 @@ impl Network {
         match self.dials.remove(&id) {
             Some(Dialing::Book(dial)) => self.dial_failed(&dial, error, Instant::now()),
             Some(Dialing::Asked(address, reply)) => {
-                let expected = super::address::peer_of(&address);
+                let expected = crate::net::address::peer_of(&address);
                 let _ = reply.send(Err(dial_error(&address, expected, error)));
             }
             None => {}
@@ -195,7 +195,7 @@ impl Network {
             // Both ends dialed at once, or another address was faster.
             (Dial::Seed(_), SwarmDialError::DialPeerConditionFalse(_)) => {}
             (Dial::Seed(address), _) => {
-                let error = dial_error(address, super::address::peer_of(address), error);
+                let error = dial_error(address, crate::net::address::peer_of(address), error);
                 if matches!(error, DialError::Oneself(_)) {
                     self.book.remove_seed(address);
                 }
@@ -223,7 +223,7 @@ impl Network {
         self.hearing.is_ours(&peer, now);
         for address in info.listen_addrs.iter().take(MAX_KNOWN_ADDRESSES) {
             self.book.add(peer, address, Source::Met, now);
-            if walks && super::address::is_dialable(address, self.private_only) {
+            if walks && crate::net::address::is_dialable(address, self.private_only) {
                 self.swarm.behaviour_mut().kad.add_address(&peer_id, address.clone());
             }
         }
@@ -424,7 +424,7 @@ impl Network {
         peer: PeerId,
         protocol: Protocol,
         request: Frame<Request>,
-        channel: super::swarm::ReplyChannel,
+        channel: super::ReplyChannel,
     ) -> Option<NetEvent> {
         let Frame::Incoming { size, message } = request else { return None };
         let request = match message {
@@ -449,7 +449,7 @@ impl Network {
         }
     }
 
-    fn on_response(&mut self, key: super::swarm::FlightKey, response: Frame<Response>) {
+    fn on_response(&mut self, key: super::FlightKey, response: Frame<Response>) {
         let Some(ticket) = self.outbound.landed(key) else { return };
         let peer = ticket.peer;
         match response {
@@ -465,14 +465,15 @@ impl Network {
         self.pump(&peer);
     }
 
-    fn on_request_failed(&mut self, key: super::swarm::FlightKey, error: &OutboundFailure) {
+    fn on_request_failed(&mut self, key: super::FlightKey, error: &OutboundFailure) {
         let Some(ticket) = self.outbound.landed(key) else { return };
         let peer = ticket.peer;
         let error = match error {
             OutboundFailure::DialFailure => RequestError::NotConnected(peer),
-            OutboundFailure::Timeout => {
-                RequestError::TimedOut { peer, limit: super::behaviour::request_timeout(key.0) }
-            }
+            OutboundFailure::Timeout => RequestError::TimedOut {
+                peer,
+                limit: crate::net::behaviour::request_timeout(key.0),
+            },
             OutboundFailure::ConnectionClosed => RequestError::Disconnected(peer),
             OutboundFailure::UnsupportedProtocols => RequestError::Unsupported(peer),
             OutboundFailure::Io(error) => {
