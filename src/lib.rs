@@ -47,7 +47,7 @@ pub mod friends;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod miner;
-pub mod net;
+mod net;
 pub mod node;
 mod observe;
 #[doc(hidden)]

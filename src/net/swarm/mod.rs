@@ -1,41 +1,51 @@
-//! The swarm task: it owns the swarm and all state of the network, and is the only one to touch
-//! them.
+//! The swarm task owns the swarm and all state of the network.
 //!
-//! A turn handles one thing: an event of the swarm, a command, an answer, or the tick; none waits,
-//! so one turn is short and no source starves another. `events` translates what libp2p says;
-//! what the node asks is done here. Events that must not be lost wait in `backlog` when the node's
-//! queue is full, and the swarm is not polled until they are out, which bounds it.
+//! Each turn handles one thing: an event of the swarm, a command, a response or verdict, or the
+//! tick. No turn waits, so turns are short and no source starves another. The task stores events
+//! that must not be lost in `backlog` while the node's queue is full. It does not poll the swarm
+//! until they are out, which bounds the backlog.
+//!
+//! | file | concern |
+//! |---|---|
+//! | `events` | the swarm's events, identify, pings and discovery |
+//! | `peers` | connections, their ends, snapshots |
+//! | `dial` | dials and their failures |
+//! | `gossip` | publishing, receiving, verdicts, probes |
+//! | `requests` | requests and responses |
 
+mod dial;
 mod events;
+mod gossip;
+mod peers;
+mod requests;
 
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
+use dial::Dialing;
 use futures::StreamExt;
 use libp2p::{
-    Multiaddr, Swarm, gossipsub,
-    request_response::{InboundRequestId, OutboundRequestId, ResponseChannel},
-    swarm::{ConnectionId, SwarmEvent, dial_opts::DialOpts, dial_opts::PeerCondition},
+    Multiaddr, Swarm,
+    request_response::InboundRequestId,
+    swarm::{ConnectionId, SwarmEvent},
 };
+use peers::{Leaving, Peer};
 use prometheus_client::registry::Registry;
+use requests::{FlightKey, ReplyChannel};
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{mpsc, watch},
     time::{MissedTickBehavior, interval},
 };
 
 use super::{
     NetConfig, NetError, Tuning,
-    address::{offered, parse, parse_listen, peer_of, with_peer, without_peer},
-    address_book::{AddressBook, Dial, Source},
+    address::{offered, parse, parse_listen, without_peer},
+    address_book::{AddressBook, Source},
     behaviour::{Behaviour, BehaviourConfig, BehaviourEvent, Names, request_timeout},
-    codec::Frame,
-    event::{
-        ConnectionSnapshot, DialError, GossipId, NetEvent, PeerSnapshot, ReplyId, RequestError,
-        Verdict,
-    },
-    gossip::{Hearing, KeptMessages, Undecided},
+    event::{NetEvent, RequestError},
+    gossip::{GossipLiveness, PendingVerdicts, UnheardGossip},
     handle::{NetAnswer, NetCommand},
     limits::LINGER,
     listen::{build_swarm, listen},
@@ -45,101 +55,42 @@ use super::{
 };
 use crate::{
     primitives::PeerId,
-    telemetry::{events, metrics::NetMetrics},
-    wire::{ChatResponse, FriendsResponse, HelloResponse, Protocol, Response, SyncResponse, Topic},
+    telemetry::metrics::NetMetrics,
+    wire::{Protocol, Verdict},
 };
 
-/// How often the address book, time-outs and hearing are looked at.
+/// Interval of the checks of the address book, time-outs and liveness.
 const TICK: Duration = Duration::from_millis(250);
-/// A request on its way for longer than its time-out and this ends, whatever libp2p thinks.
+/// Time after its time-out at which a request in flight ends, even if libp2p has not reported it.
 const FLIGHT_GRACE: Duration = Duration::from_secs(15);
-/// A disconnection that waits for answers to get out waits no longer than this.
-const LEAVE_TIME: Duration = Duration::from_secs(2);
-/// And when they are out, this long for the peer to read them: with the connection, what it has not
-/// read is lost.
-const READ_TIME: Duration = Duration::from_millis(300);
-
-/// How libp2p names a request on its way.
-pub(super) type FlightKey = (Protocol, OutboundRequestId);
-/// Where libp2p takes an answer, and how it names the request.
-pub(super) type ReplyChannel = (InboundRequestId, ResponseChannel<Frame<Response>>);
-
-/// One connection to a peer.
-#[derive(Debug)]
-pub(super) struct Connection {
-    pub(super) id: ConnectionId,
-    pub(super) address: Multiaddr,
-    pub(super) inbound: bool,
-    pub(super) round_trip: Option<Duration>,
-    pub(super) ping_failures: u32,
-}
-
-/// A connected peer.
-#[derive(Debug)]
-pub(super) struct Peer {
-    pub(super) connections: Vec<Connection>,
-    pub(super) agent: String,
-    pub(super) same_network: bool,
-    pub(super) topics: BTreeSet<Topic>,
-    pub(super) since: Instant,
-    /// How often gossipsub could not send to it in time.
-    pub(super) slow: u32,
-    /// Why this node closes the connections, if it does.
-    pub(super) leaving: Option<Leaving>,
-}
-
-/// A disconnection by this node's own will.
-#[derive(Debug)]
-pub(super) struct Leaving {
-    pub(super) reason: &'static str,
-    /// Not before this, for the last answer to be read.
-    pub(super) from: Instant,
-    /// At the latest then.
-    pub(super) by: Instant,
-}
-
-impl Leaving {
-    /// At once.
-    pub(super) fn now(reason: &'static str) -> Self {
-        let now = Instant::now();
-        Self { reason, from: now, by: now }
-    }
-}
-
-/// Why a dial was begun.
-#[derive(Debug)]
-pub(super) enum Dialing {
-    Book(Dial),
-    Asked(Multiaddr, oneshot::Sender<Result<PeerId, DialError>>),
-}
 
 /// The state of the network.
 pub(super) struct Network {
-    pub(super) swarm: Swarm<Behaviour>,
-    pub(super) names: Names,
-    pub(super) me: PeerId,
-    pub(super) private_only: bool,
+    swarm: Swarm<Behaviour>,
+    names: Names,
+    me: PeerId,
+    private_only: bool,
     target_peers: usize,
     external: Vec<Multiaddr>,
-    pub(super) tuning: Tuning,
+    tuning: Tuning,
 
     events: mpsc::Sender<NetEvent>,
     backlog: VecDeque<NetEvent>,
     commands: mpsc::Receiver<NetCommand>,
     answers: mpsc::Receiver<NetAnswer>,
 
-    pub(super) peers: HashMap<PeerId, Peer>,
-    pub(super) listening: BTreeSet<Multiaddr>,
-    pub(super) book: AddressBook,
-    pub(super) dials: HashMap<ConnectionId, Dialing>,
-    pub(super) outbound: Outbound<FlightKey>,
-    pub(super) inbound: Inbound<ReplyChannel>,
-    /// Answers that libp2p has but has not sent yet.
-    pub(super) sending: Sending<(Protocol, InboundRequestId)>,
-    pub(super) kept: KeptMessages,
-    pub(super) undecided: Undecided,
-    pub(super) hearing: Hearing,
-    pub(super) metrics: NetMetrics,
+    peers: HashMap<PeerId, Peer>,
+    listening: BTreeSet<Multiaddr>,
+    book: AddressBook,
+    dials: HashMap<ConnectionId, Dialing>,
+    outbound: Outbound<FlightKey>,
+    inbound: Inbound<ReplyChannel>,
+    /// Responses that libp2p has but has not sent yet.
+    sending: Sending<(Protocol, InboundRequestId)>,
+    unheard: UnheardGossip,
+    pending: PendingVerdicts,
+    liveness: GossipLiveness,
+    metrics: NetMetrics,
     libp2p_metrics: Libp2pMetrics,
     next_probe: Instant,
     next_walk: Instant,
@@ -153,12 +104,12 @@ enum Turn {
     Tick,
     /// An event of the backlog is out.
     Room,
-    /// Nobody is left to speak to.
+    /// All handles are dropped, or the node reads no more events.
     Alone,
 }
 
 impl Network {
-    /// Makes the swarm and listens.
+    /// Builds the swarm and listens.
     pub(super) fn new(
         config: NetConfig,
         registry: &mut Registry,
@@ -167,38 +118,30 @@ impl Network {
         commands: mpsc::Receiver<NetCommand>,
         answers: mpsc::Receiver<NetAnswer>,
     ) -> Result<Self, NetError> {
-        let NetConfig {
-            identity,
-            network,
-            listen: listens,
-            external,
-            peers,
-            mdns,
-            private_only,
-            target_peers,
-            tuning,
-        } = config;
         let now = Instant::now();
-        let names = Names::new(&network)?;
+        let names = Names::new(&config.network)?;
         let listens: Vec<_> =
-            listens.iter().map(|text| parse_listen(text)).collect::<Result<_, _>>()?;
-        let external: Vec<_> = external
+            config.listen.iter().map(|text| parse_listen(text)).collect::<Result<_, _>>()?;
+        let external: Vec<_> = config
+            .external
             .iter()
             .map(|text| parse(text).map(|address| without_peer(&address)))
             .collect::<Result<_, _>>()?;
-        let me = identity.peer_id();
-        let mut book = AddressBook::new(me, private_only, tuning.back_off, rand::random());
-        for text in &peers {
+        let me = config.identity.peer_id();
+        let back_off = config.tuning.back_off;
+        let mut book = AddressBook::new(me, config.private_only, back_off, rand::random());
+        for text in &config.peers {
             book.add_seed(parse(text)?, now);
         }
         let settings = BehaviourConfig {
-            network,
-            mdns,
-            ping_interval: tuning.ping_interval,
-            max_gossip_frame: tuning.max_gossip_frame,
+            network: config.network,
+            mdns: config.mdns,
+            ping_interval: config.tuning.ping_interval,
+            max_gossip_frame: config.tuning.max_gossip_frame,
         };
-        let behaviour = Behaviour::new(&identity.keypair(), &settings, &names, registry, &metrics)?;
-        let mut swarm = build_swarm(&identity, behaviour)?;
+        let keypair = config.identity.keypair();
+        let behaviour = Behaviour::new(&keypair, &settings, &names, registry, &metrics)?;
+        let mut swarm = build_swarm(&config.identity, behaviour)?;
         listen(&mut swarm, &listens)?;
         for address in &external {
             swarm.add_external_address(address.clone());
@@ -207,8 +150,8 @@ impl Network {
             swarm,
             names,
             me,
-            private_only,
-            target_peers,
+            private_only: config.private_only,
+            target_peers: config.target_peers,
             external,
             events,
             backlog: VecDeque::new(),
@@ -221,18 +164,18 @@ impl Network {
             outbound: Outbound::new(),
             inbound: Inbound::new(),
             sending: Sending::new(),
-            kept: KeptMessages::default(),
-            undecided: Undecided::default(),
-            hearing: Hearing::new(tuning.hearing),
+            unheard: UnheardGossip::default(),
+            pending: PendingVerdicts::default(),
+            liveness: GossipLiveness::new(config.tuning.liveness),
             metrics,
             libp2p_metrics: Libp2pMetrics::new(registry),
             next_probe: now,
             next_walk: now,
-            tuning,
+            tuning: config.tuning,
         })
     }
 
-    /// Runs until it is cancelled, or nobody is left who could speak to it.
+    /// Runs until it is cancelled, all handles are dropped, or the node reads no more events.
     pub(super) async fn run(mut self, mut cancel: watch::Receiver<bool>) {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -248,7 +191,7 @@ impl Network {
                     self.on_swarm_event(*event);
                 }
                 Turn::Command(command) => {
-                    // What the node answered before it gave the command comes before it.
+                    // Responses and verdicts that the node sent before the command come first.
                     self.take_answers();
                     self.on_command(command);
                 }
@@ -261,7 +204,11 @@ impl Network {
         Box::pin(self.leave()).await;
     }
 
-    /// The next thing to handle. Its order is random, so that none starves.
+    /// Returns the next thing to handle. The order among the sources is random, so that none
+    /// starves.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost: each branch only receives, or waits for room before it takes an event.
     async fn turn(&mut self, tick: &mut tokio::time::Interval) -> Turn {
         let Self { swarm, events, backlog, commands, answers, .. } = self;
         tokio::select! {
@@ -281,7 +228,7 @@ impl Network {
         }
     }
 
-    /// Does what was asked before the end, and gives it a moment to get out.
+    /// Handles the remaining commands, lets their messages leave, and closes all connections.
     async fn leave(mut self) {
         self.take_answers();
         while let Ok(command) = self.commands.try_recv() {
@@ -315,8 +262,8 @@ impl Network {
         }
     }
 
-    /// Tells the node what it must hear; when its queue is full, later.
-    pub(super) fn tell(&mut self, event: NetEvent) {
+    /// Emits an event that must not be lost. Stores it in the backlog while the node's queue is full.
+    fn emit(&mut self, event: NetEvent) {
         if !self.backlog.is_empty() {
             self.backlog.push_back(event);
         } else if let Err(mpsc::error::TrySendError::Full(event)) = self.events.try_send(event) {
@@ -324,15 +271,15 @@ impl Network {
         }
     }
 
-    /// Whether the node keeps up: else what can be done without is shed.
-    pub(super) fn has_room(&self) -> bool {
+    /// True if the node keeps up. Otherwise events that may be lost are dropped.
+    fn has_room(&self) -> bool {
         self.backlog.is_empty() && self.events.capacity() > self.events.max_capacity() / 2
     }
 
-    /// Tells the node what it can do without, if it keeps up.
-    pub(super) fn tell_if_room(&mut self, event: NetEvent) {
+    /// Emits an event that may be lost, if the node keeps up.
+    fn emit_if_room(&mut self, event: NetEvent) {
         if self.has_room() {
-            self.tell(event);
+            self.emit(event);
         }
     }
 
@@ -380,25 +327,6 @@ impl Network {
         }
     }
 
-    fn snapshot(&self, now: Instant) -> Vec<PeerSnapshot> {
-        let connection = |connection: &Connection| ConnectionSnapshot {
-            address: connection.address.to_string(),
-            inbound: connection.inbound,
-            round_trip: connection.round_trip,
-        };
-        self.peers
-            .iter()
-            .map(|(id, peer)| PeerSnapshot {
-                peer: *id,
-                connections: peer.connections.iter().map(connection).collect(),
-                agent: peer.agent.clone(),
-                same_network: peer.same_network,
-                topics: peer.topics.iter().copied().collect(),
-                connected_for: now.duration_since(peer.since),
-            })
-            .collect()
-    }
-
     fn on_answer(&mut self, answer: NetAnswer) {
         match answer {
             NetAnswer::Respond { reply, protocol, bytes } => self.respond(&reply, protocol, bytes),
@@ -408,232 +336,29 @@ impl Network {
                 }
             }
             NetAnswer::Verdict { message, verdict } => {
-                if let Some(topic) = self.undecided.decide(&message) {
+                if let Some(topic) = self.pending.decide(&message) {
                     self.decided(&message, topic, verdict);
                 }
             }
         }
     }
 
-    fn respond(&mut self, reply: &ReplyId, protocol: Protocol, bytes: Vec<u8>) {
-        let Some((asked_on, channel, peer)) = self.inbound.take(reply) else { return };
-        if asked_on == protocol {
-            if self.sending.has_room(&peer, bytes.len()) {
-                self.metrics.request_served(protocol.code(), "answered");
-                self.send_response(peer, protocol, channel, bytes);
-            } else {
-                self.respond_busy(peer, protocol, channel);
-            }
-        } else {
-            tracing::error!(
-                ?asked_on,
-                ?protocol,
-                "an answer of another protocol than its request's is dropped"
-            );
-        }
-    }
-
-    pub(super) fn send_response(
-        &mut self,
-        peer: PeerId,
-        protocol: Protocol,
-        channel: ReplyChannel,
-        bytes: Vec<u8>,
-    ) {
-        let (request, channel) = channel;
-        let size = bytes.len();
-        let sent = self
-            .swarm
-            .behaviour_mut()
-            .requests(protocol)
-            .send_response(channel, Frame::Outgoing(bytes));
-        // An error means that the peer no longer waits.
-        if sent.is_ok() {
-            self.sending.begun((protocol, request), peer, size);
-        }
-    }
-
-    pub(super) fn respond_busy(&mut self, peer: PeerId, protocol: Protocol, channel: ReplyChannel) {
-        let busy = match protocol {
-            Protocol::Hello => Response::Hello(HelloResponse::Busy),
-            Protocol::Friends => Response::Friends(FriendsResponse::Busy),
-            Protocol::Chat => Response::Chat(ChatResponse::Busy),
-            Protocol::Sync => Response::Sync(SyncResponse::Busy),
-        };
-        if let Ok(bytes) = busy.encode() {
-            self.metrics.request_served(protocol.code(), "busy");
-            self.send_response(peer, protocol, channel, bytes);
-        }
-    }
-
-    /// Sends what may be sent to a peer now.
-    pub(super) fn pump(&mut self, peer: &PeerId) {
-        let Some(id) = to_libp2p(peer) else { return };
-        while let Some(Job { ticket, protocol, bytes, .. }) = self.outbound.next(peer) {
-            let request = self
-                .swarm
-                .behaviour_mut()
-                .requests(protocol)
-                .send_request(&id, Frame::Outgoing(bytes));
-            self.outbound.sent((protocol, request), ticket, Instant::now());
-        }
-    }
-
-    pub(super) fn publish(&mut self, topic: Topic, payload: Vec<u8>, now: Instant) {
-        let Some(hash) = self.names.hash_of(topic) else { return };
-        match self.swarm.behaviour_mut().gossip.publish(hash, payload.clone()) {
-            Ok(_) => {}
-            Err(gossipsub::PublishError::NoPeersSubscribedToTopic) => {
-                self.kept.keep(topic, payload, now)
-            }
-            // Duplicate: it is out already. The queues to all peers full: its id is offered to them
-            // all the same.
-            Err(error) => tracing::debug!(?topic, %error, "not published"),
-        }
-    }
-
-    /// Publishes what waited for somebody to listen to this topic.
-    pub(super) fn publish_kept(&mut self, topic: Topic, now: Instant) {
-        for kept in self.kept.take(topic, now) {
-            let Some(hash) = self.names.hash_of(topic) else { return };
-            let sent = self.swarm.behaviour_mut().gossip.publish(hash, kept.payload.clone());
-            if let Err(gossipsub::PublishError::NoPeersSubscribedToTopic) = sent {
-                self.kept.put_back(kept);
-            }
-        }
-    }
-
-    /// Reports and counts a verdict on what came on one of the node's topics.
-    pub(super) fn decided(&mut self, message: &GossipId, topic: Topic, verdict: Verdict) {
-        self.metrics.verdict(topic.code(), verdict.code());
-        self.report(message, verdict);
-    }
-
-    pub(super) fn report(&mut self, message: &GossipId, verdict: Verdict) {
-        let acceptance = match verdict {
-            Verdict::Accept => gossipsub::MessageAcceptance::Accept,
-            Verdict::Ignore => gossipsub::MessageAcceptance::Ignore,
-            Verdict::Reject => gossipsub::MessageAcceptance::Reject,
-        };
-        if let Some(source) = to_libp2p(&message.source) {
-            let id = gossipsub::MessageId::from(message.id.to_vec());
-            self.swarm
-                .behaviour_mut()
-                .gossip
-                .report_message_validation_result(&id, &source, acceptance);
-        }
-    }
-
-    /// Closes all connections to a peer, after the answers that are on their way to it.
-    pub(super) fn disconnect(&mut self, peer: &PeerId, reason: &'static str) {
-        let now = Instant::now();
-        let Some(entry) = self.peers.get_mut(peer) else { return };
-        entry.leaving.get_or_insert(Leaving { reason, from: now, by: now + LEAVE_TIME });
-        self.leave_if_idle(peer, now);
-    }
-
-    /// An answer is out, or will not get out.
-    pub(super) fn sent(&mut self, protocol: Protocol, request: InboundRequestId) {
-        let Some(peer) = self.sending.ended(&(protocol, request)) else { return };
-        if let Some(leaving) = self.peers.get_mut(&peer).and_then(|entry| entry.leaving.as_mut()) {
-            leaving.from = Instant::now() + READ_TIME;
-        }
-    }
-
-    /// Goes through with a disconnection when nothing is on its way any more, or its time is up.
-    fn leave_if_idle(&mut self, peer: &PeerId, now: Instant) {
-        let Some(leaving) = self.peers.get(peer).and_then(|entry| entry.leaving.as_ref()) else {
-            return;
-        };
-        let waits = now < leaving.from || self.sending.is_sending(peer);
-        if waits && now < leaving.by {
-            return;
-        }
-        if let Some(id) = to_libp2p(peer) {
-            let _ = self.swarm.disconnect_peer_id(id);
-        }
-    }
-
-    /// Reconnects to a peer whose gossip has gone deaf: nothing else brings it back.
-    pub(super) fn cure(&mut self, peer: &PeerId) {
-        events::GossipDeaf { peer: *peer }.emit();
-        self.disconnect(peer, "its gossip went deaf; connecting anew");
-    }
-
-    fn dial_asked(
-        &mut self,
-        address: Multiaddr,
-        reply: oneshot::Sender<Result<PeerId, DialError>>,
-    ) {
-        let peer = peer_of(&address);
-        let outcome = match peer {
-            _ if peer == Some(self.me) || self.is_own(&address) => {
-                Err(DialError::Oneself(address.to_string()))
-            }
-            Some(peer) if self.peers.contains_key(&peer) => Ok(peer),
-            _ => {
-                let options = dial_options(peer, vec![address.clone()]);
-                let id = options.connection_id();
-                match self.swarm.dial(options) {
-                    Ok(()) => {
-                        self.dials.insert(id, Dialing::Asked(address, reply));
-                        return;
-                    }
-                    Err(error) => Err(events::dial_error(&address, peer, &error)),
-                }
-            }
-        };
-        let _ = reply.send(outcome);
-    }
-
-    /// Dials what the address book says is due.
-    pub(super) fn dial_due(&mut self, now: Instant) {
-        let Self { book, peers, swarm, target_peers, .. } = self;
-        let enough = peers.len() >= *target_peers;
-        let gate = &swarm.behaviour().gate;
-        let due =
-            book.due(now, enough, |peer| peers.contains_key(peer), |peer| !gate.is_banned(peer));
-        for dial in due {
-            if let Dial::Seed(address) = &dial
-                && self.is_own(address)
-            {
-                let reason = DialError::Oneself(address.to_string()).to_string();
-                self.book.remove_seed(address);
-                self.tell_if_room(NetEvent::DialFailed { address: address.to_string(), reason });
-                continue;
-            }
-            let options = match &dial {
-                Dial::Peer(peer, addresses) => dial_options(Some(*peer), addresses.clone()),
-                Dial::Seed(address) => dial_options(peer_of(address), vec![address.clone()]),
-            };
-            let id = options.connection_id();
-            match self.swarm.dial(options) {
-                Ok(()) => {
-                    self.dials.insert(id, Dialing::Book(dial));
-                }
-                Err(error) => self.dial_failed(&dial, &error, now),
-            }
-        }
-    }
-
-    /// Whether the node listens there. Dialing it would not end well: the system connects the
-    /// socket with itself.
-    fn is_own(&self, address: &Multiaddr) -> bool {
-        self.listening.contains(&without_peer(address))
-    }
-
     fn on_tick(&mut self, now: Instant) {
         self.dial_due(now);
         self.outbound.expire(now, request_timeout(Protocol::Sync) + FLIGHT_GRACE);
         self.inbound.sweep(|(_, channel)| channel.is_open());
-        for (message, topic) in self.undecided.expire(now) {
+        for (message, topic) in self.pending.expire(now) {
             self.decided(&message, topic, Verdict::Ignore);
         }
-        for topic in self.kept.topics() {
-            self.publish_kept(topic, now);
+        for topic in self.unheard.topics() {
+            self.publish_unheard(topic, now);
         }
-        for peer in self.hearing.deaf(now) {
-            self.cure(&peer);
+        let Self { liveness, swarm, .. } = self;
+        let behaviour = swarm.behaviour();
+        let is_graylisted =
+            |peer: &PeerId| to_libp2p(peer).is_some_and(|id| behaviour.is_graylisted(&id));
+        for peer in liveness.silent(now, is_graylisted) {
+            self.reconnect(&peer);
         }
         let leaving: Vec<_> = self
             .peers
@@ -653,20 +378,8 @@ impl Network {
         }
     }
 
-    /// Lets peers hear that this node's gossip reaches them.
-    fn probe(&mut self) {
-        let time = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_nanos()
-            .to_be_bytes();
-        let payload = [&self.me.0.0[..], &time].concat();
-        // An error means that nobody listens.
-        let _ = self.swarm.behaviour_mut().gossip.publish(self.names.alive.clone(), payload);
-    }
-
-    /// Looks for peers through peers. Not where public addresses must not be dialed: Kademlia
-    /// would.
+    /// Searches for peers through connected peers. A private network does not, since Kademlia dials
+    /// public addresses too.
     fn walk(&mut self, now: Instant) {
         let knows_somebody = self.peers.values().any(|peer| peer.same_network);
         if self.private_only || !knows_somebody {
@@ -675,20 +388,5 @@ impl Network {
         self.next_walk = now + self.tuning.walk_interval;
         let target: [u8; 32] = rand::random();
         self.swarm.behaviour_mut().kad.get_closest_peers(target.to_vec());
-    }
-}
-
-fn dial_options(peer: Option<PeerId>, addresses: Vec<Multiaddr>) -> DialOpts {
-    // From a fresh port: two nodes that dial each other at once from the ports that they listen on
-    // would share one TCP connection, with nobody to answer.
-    if let Some((peer, id)) = peer.and_then(|peer| to_libp2p(&peer).map(|id| (peer, id))) {
-        let addresses = addresses.iter().map(|address| with_peer(address, &peer)).collect();
-        // A dial that is already under way does not stand in the way of another: it may be to the
-        // wrong address.
-        let options = DialOpts::peer_id(id).condition(PeerCondition::Disconnected);
-        options.addresses(addresses).allocate_new_port().build()
-    } else {
-        let address = addresses.into_iter().next().unwrap_or_else(Multiaddr::empty);
-        DialOpts::unknown_peer_id().address(address).allocate_new_port().build()
     }
 }
