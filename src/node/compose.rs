@@ -11,14 +11,13 @@ use prometheus_client::registry::Registry;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    blocks_won::BlocksWon,
     clock::{now, system},
     config::NodeConfig,
     host::{Host, OpenedFolder, RunningNode},
     keyring::{Keyring, blocking},
     metrics::{self, Listener, Monitor, Watched},
     router::{Ended, Parts, Router, RouterHandle},
-    service::{Ledger, Service, Unusable},
+    service::{BlocksWon, Ledger, Service, Unusable},
 };
 use crate::{
     chain::{self, Chain, ChainOptions, api::ChainEvent, store},
@@ -466,7 +465,7 @@ async fn adopt_lan(folder: &DataDir) -> Result<(), RpcError> {
     if store::exists(&folder.file(CHAIN_FILE)) {
         return Ok(());
     }
-    super::setup::create_chain(folder, Network::lan(), None).await
+    super::service::create_chain(folder, Network::lan(), None).await
 }
 
 /// Opens the wallet as the configuration says; gives who is paid for blocks mined here.

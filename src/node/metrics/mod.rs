@@ -19,7 +19,6 @@ pub(super) use server::Listener;
 use super::{
     clock::now,
     keyring::blocking,
-    process,
     router::{LiveStatus, RouterHandle},
     service::Ledger,
 };
@@ -29,7 +28,10 @@ use crate::{
     net::{ConnectionSnapshot, NetHandle, PeerSnapshot},
     peers::Offence,
     sync::Phase,
-    telemetry::metrics::{EventMetrics, NodeMetrics, ProcessMetrics, gauge, raise},
+    telemetry::{
+        metrics::{EventMetrics, NodeMetrics, ProcessMetrics, gauge, raise},
+        process,
+    },
 };
 
 /// How long the node's tasks have for an answer that costs them nothing: a task that takes longer

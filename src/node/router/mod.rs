@@ -10,8 +10,8 @@ mod actions;
 mod chat;
 mod handle;
 mod hello;
+mod news;
 mod serve;
-mod shown;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -27,7 +27,7 @@ use tokio::{
 use handle::NodeCommand;
 pub(in crate::node) use handle::{LiveStatus, RouterHandle};
 use hello::log_unsent;
-pub(in crate::node) use shown::is_far_off;
+pub(in crate::node) use news::is_far_off;
 
 use super::{clock::now, keyring::Keyring, service::Ledger};
 use crate::{

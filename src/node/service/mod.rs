@@ -1,6 +1,9 @@
 //! The commands: the one implementation of the RPC, over the parts of a running node, or over a
 //! folder opened for one command when no node runs.
 
+mod blocks_won;
+mod proofs;
+mod setup;
 mod wallet;
 
 use std::{net::SocketAddr, pin::pin};
@@ -8,9 +11,7 @@ use std::{net::SocketAddr, pin::pin};
 use super::{
     clock::now,
     keyring::{Keyring, blocking},
-    proofs,
     router::{RouterHandle, is_far_off},
-    setup,
 };
 use crate::{
     chain::{
@@ -35,9 +36,14 @@ use crate::{
             WalletCreated, WriteNote,
         },
     },
+    telemetry::process,
 };
 use jsonrpsee::core::async_trait;
 use tokio::sync::mpsc;
+
+pub(super) use blocks_won::BlocksWon;
+pub use proofs::verify_without_chain;
+pub(super) use setup::create_chain;
 
 /// Bytes of blocks after which one page of `print_chain` ends.
 const MAX_PRINTED_BYTES: usize = 8 * 1024 * 1024;
@@ -94,7 +100,7 @@ pub(super) struct Service {
     /// Where health and metrics are shown.
     pub(super) metrics: Option<SocketAddr>,
     /// How many blocks of the best chain this wallet won, counted so far.
-    pub(super) blocks_won: super::blocks_won::BlocksWon,
+    pub(super) blocks_won: BlocksWon,
 }
 
 impl Service {
@@ -445,7 +451,7 @@ impl FriendchainApiServer for Service {
                 .filter(|rate| *rate > 0),
             seconds_left: progress.and_then(|progress| progress.seconds_left),
             disk_bytes,
-            memory_bytes: super::process::resident_bytes(),
+            memory_bytes: process::resident_bytes(),
             clock_offset_ms: live
                 .as_ref()
                 .and_then(|live| live.clock_offset_ms)

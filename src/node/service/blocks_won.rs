@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use tokio::sync::Mutex;
 
-use super::keyring::blocking;
 use crate::{
     chain::ChainReader,
+    node::keyring::blocking,
     primitives::{BlockHash, Height, Owner},
     rpc::RpcError,
 };
 
 /// The count so far. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub(super) struct BlocksWon {
+pub(in crate::node) struct BlocksWon {
     counted: Arc<Mutex<Counted>>,
 }
 

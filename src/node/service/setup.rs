@@ -2,7 +2,6 @@
 
 use std::{io, path::PathBuf, sync::atomic::AtomicBool};
 
-use super::{clock::now, compose::open_friends, keyring::blocking};
 use crate::{
     chain::{ChainOptions, api::ChainAudit, repair::salvage::salvage, store},
     consensus::{ChainParams, DEFAULT_FLOOR_BITS, DEFAULT_SPACING_MS, Invite, Network, Work},
@@ -10,6 +9,7 @@ use crate::{
     friends::{AddressSource, split_address},
     miner::{default_threads, mine_genesis},
     net::Identity,
+    node::{clock::now, compose::open_friends, keyring::blocking},
     primitives::NetworkId,
     rpc::{ProgressGuard, RpcError, types::CreateBlockchain},
 };
@@ -42,7 +42,7 @@ pub(super) async fn mine_network(
 }
 
 /// Makes the chain's file with its genesis, and for an invite, with the work that it promises.
-pub(super) async fn create_chain(
+pub(in crate::node) async fn create_chain(
     folder: &DataDir,
     network: Network,
     min_work: Option<Work>,

@@ -1,9 +1,10 @@
 //! The commands about proofs, over the chain of a running node, of an opened folder, or over none.
 
-use super::{keyring::blocking, service::Ledger};
+use super::Ledger;
 use crate::{
     chain::{ChainReader, TxState},
     consensus::Proof,
+    node::keyring::blocking,
     primitives::{BlockHash, Height, NetworkId, Transaction, TxId},
     rpc::{
         RpcError,

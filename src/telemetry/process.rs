@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 
 /// Memory that is resident now, in bytes.
 #[must_use]
-pub(super) fn resident_bytes() -> Option<u64> {
+pub(crate) fn resident_bytes() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kib: u64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
@@ -14,7 +14,7 @@ pub(super) fn resident_bytes() -> Option<u64> {
 
 /// Memory that the control group (of version 2) of a container or a service allows, in bytes.
 #[must_use]
-pub(super) fn memory_limit() -> Option<u64> {
+pub(crate) fn memory_limit() -> Option<u64> {
     let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
     let ours = groups.lines().find_map(|line| line.strip_prefix("0::/"))?;
     // "max" where there is no limit.
@@ -27,14 +27,14 @@ pub(super) fn memory_limit() -> Option<u64> {
 
 /// Seconds on processors, of all threads, in the program and in the system for it.
 #[must_use]
-pub(super) fn cpu_seconds() -> Option<f64> {
+pub(crate) fn cpu_seconds() -> Option<f64> {
     // As proc(5) numbers them: utime and stime.
     Some(stat_seconds(14)? + stat_seconds(15)?)
 }
 
 /// When the program was started, as unix time in seconds.
 #[must_use]
-pub(super) fn start_time() -> Option<f64> {
+pub(crate) fn start_time() -> Option<f64> {
     let system = fs::read_to_string("/proc/stat").ok()?;
     let boot: u64 =
         system.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()?;
@@ -59,14 +59,14 @@ fn stat_seconds(_number: usize) -> Option<f64> {
 
 /// Files and sockets that are open.
 #[must_use]
-pub(super) fn open_files() -> Option<usize> {
+pub(crate) fn open_files() -> Option<usize> {
     Some(fs::read_dir("/proc/self/fd").ok()?.count())
 }
 
 /// Room for this user on the disk that holds a folder, in bytes.
 #[cfg(unix)]
 #[must_use]
-pub(super) fn disk_free(folder: &Path) -> Option<u64> {
+pub(crate) fn disk_free(folder: &Path) -> Option<u64> {
     let disk = rustix::fs::statvfs(folder).ok()?;
     disk.f_bavail.checked_mul(disk.f_frsize)
 }
@@ -74,7 +74,7 @@ pub(super) fn disk_free(folder: &Path) -> Option<u64> {
 /// As above.
 #[cfg(not(unix))]
 #[must_use]
-pub(super) fn disk_free(_folder: &Path) -> Option<u64> {
+pub(crate) fn disk_free(_folder: &Path) -> Option<u64> {
     None
 }
 
