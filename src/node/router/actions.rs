@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Done, Router, hello::log_unsent};
+use super::{Done, Router, network::log_unsent};
 use crate::{
     chain::{
         ChainHandle,

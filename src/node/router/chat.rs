@@ -2,7 +2,7 @@
 
 use tokio::sync::oneshot;
 
-use super::{Done, Purpose, Router, hello::log_unsent};
+use super::{Done, Purpose, Router, network::log_unsent};
 use crate::{
     friends::{QuitReceipt, Receipt, ReceiveError},
     net::{GossipId, ReplyId, Verdict},

@@ -10,6 +10,8 @@ mod actions;
 mod chat;
 mod handle;
 mod hello;
+mod introductions;
+mod network;
 mod news;
 mod serve;
 
@@ -26,7 +28,7 @@ use tokio::{
 
 use handle::NodeCommand;
 pub(in crate::node) use handle::{LiveStatus, RouterHandle};
-use hello::log_unsent;
+use network::log_unsent;
 pub(in crate::node) use news::is_far_off;
 
 use super::{clock::now, keyring::Keyring, service::Ledger};
@@ -37,7 +39,7 @@ use crate::{
     miner::MiningMode,
     net::{GossipId, Identity, NetEvent, NetHandle},
     peers::{Ban, Offence, Peers},
-    primitives::{Address, BlockHash, Header, PeerId, TxId, UnixMillis},
+    primitives::{BlockHash, Header, PeerId, TxId, UnixMillis},
     relay::{Relay, RelayConfig, RelayEvent},
     rpc::{
         EventFeed,
@@ -45,7 +47,7 @@ use crate::{
     },
     sync::{Sync, SyncConfig, SyncEvent, SyncReport},
     telemetry::{events, metrics::EventMetrics},
-    wire::{MessageId, SignedLine, SignedProfile, Status, limits::MAX_ADDRESSES},
+    wire::{MessageId, SignedLine, SignedProfile, Status},
 };
 
 /// Answers of spawned tasks that wait for the router.
@@ -514,32 +516,6 @@ impl Router {
             self.listen.push(address);
             self.sign_profile();
         }
-    }
-
-    /// Signs our profile anew, if anything in it has changed: the name, where we listen, and where
-    /// coins for us go.
-    fn sign_profile(&self) {
-        let (friends, net, keyring) =
-            (self.friends.clone(), self.net.clone(), self.keyring.clone());
-        let (name, before) = (self.name.clone(), self.profile.clone());
-        self.spawn_work(async move {
-            let addresses: Vec<String> =
-                net.addresses().await.ok()?.into_iter().take(MAX_ADDRESSES).collect();
-            let payment = keyring.first_address().await.map(|Address(owner)| owner);
-            let unchanged = |before: &SignedProfile| {
-                before.name == name && before.addresses == addresses && before.payment == payment
-            };
-            if before.as_ref().is_some_and(unchanged) {
-                return None;
-            }
-            match friends.set_own_profile(name, addresses, payment, now()).await {
-                Ok(profile) => Some(Done::OwnProfile(Box::new(profile))),
-                Err(error) => {
-                    tracing::warn!(%error, "the profile could not be signed");
-                    None
-                }
-            }
-        });
     }
 
     fn finish_sync(&mut self, ticket: u64, report: SyncReport) {

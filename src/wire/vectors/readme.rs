@@ -31,7 +31,7 @@ const SOURCES: [&str; 14] = [
     include_str!("../../consensus/invite.rs"),
     include_str!("../../primitives/transaction.rs"),
     include_str!("../limits.rs"),
-    include_str!("../../node/router/hello.rs"),
+    include_str!("../../node/router/serve.rs"),
 ];
 
 /// The rows of the first table whose head begins with these columns, without backticks.

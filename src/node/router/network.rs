@@ -1,0 +1,202 @@
+//! What the network brings, and where it goes.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{Connected, Purpose, Router};
+use crate::{
+    friends::Departure,
+    net::{CommandError, NetEvent, NetOffence, ReplyId, RequestError, Verdict},
+    node::clock::now,
+    peers::Offence,
+    primitives::PeerId,
+    relay::{self, RelayEvent},
+    sync::{self, RequestFailure, SyncEvent},
+    telemetry::events,
+    wire::{ChatResponse, FriendsResponse, Gossip, HelloResponse, Request, Response, SyncResponse},
+};
+
+/// Our own request ids: below the ranges of sync and relay.
+const OWN_REQUESTS: u64 = (1 << 56) - 1;
+
+impl Router {
+    pub(super) fn on_net(&mut self, event: NetEvent) {
+        match event {
+            NetEvent::Listening { address } => self.on_address(address),
+            NetEvent::PeerConnected { peer, address, inbound } => {
+                self.peer_connected(peer, address, inbound)
+            }
+            NetEvent::PeerDisconnected { peer, reason } => self.peer_disconnected(peer, reason),
+            NetEvent::RequestReceived { peer, reply, request } => {
+                self.on_request(peer, reply, request)
+            }
+            NetEvent::ResponseReceived { peer, id, result } => self.on_response(peer, id, result),
+            NetEvent::GossipReceived {
+                message,
+                gossip: Gossip::Trade(_) | Gossip::Block(_),
+                ..
+            } if self.ledger.chain.busy() => {
+                log_unsent(self.net.verdict(message, Verdict::Ignore));
+            }
+            NetEvent::GossipReceived { peer, message, gossip } => match gossip {
+                Gossip::Chat(gossip) => self.chat_gossip(peer, message, gossip),
+                Gossip::Trade(gossip) => {
+                    self.relay(RelayEvent::TradeGossip { peer, message, gossip })
+                }
+                Gossip::Block(gossip) => {
+                    self.relay(RelayEvent::BlockGossip { peer, message, gossip })
+                }
+            },
+            NetEvent::Subscribed { peer, topic } => {
+                tracing::debug!(%peer, ?topic, "a peer listens")
+            }
+            NetEvent::Discovered { peer, address } => {
+                tracing::debug!(%peer, address, "a peer was found")
+            }
+            NetEvent::Misbehaved { peer, offence, reason } => {
+                let offence = match offence {
+                    NetOffence::MalformedRequest
+                    | NetOffence::MalformedResponse
+                    | NetOffence::MalformedGossip => Offence::Malformed,
+                    NetOffence::Oversized => Offence::Oversized,
+                };
+                self.penalise(peer, offence, &reason);
+            }
+            NetEvent::DialFailed { address, reason } => {
+                tracing::info!(address, reason, "nobody answers there yet; it is tried again");
+            }
+        }
+    }
+
+    fn peer_connected(&mut self, peer: PeerId, address: String, inbound: bool) {
+        events::PeerConnected { peer, address: address.clone(), inbound }.emit();
+        if !inbound {
+            let (friends, address) = (self.friends.clone(), address.clone());
+            self.spawn_work(async move {
+                if let Err(error) = friends.touch_address(peer, address, now()).await {
+                    tracing::warn!(%error, "an address could not be kept");
+                }
+                None
+            });
+        }
+        let state = Connected {
+            address,
+            inbound,
+            since: now(),
+            status: None,
+            clock_offset_ms: None,
+            minute: Instant::now(),
+            hellos: 0,
+            friends_requests: 0,
+            foreign: false,
+        };
+        self.connected.insert(peer, state);
+        self.say_hello(peer);
+    }
+
+    fn peer_disconnected(&mut self, peer: PeerId, reason: String) {
+        events::PeerDisconnected { peer, reason }.emit();
+        self.connected.remove(&peer);
+        self.sync(SyncEvent::PeerGone { peer });
+        self.relay(RelayEvent::PeerGone { peer });
+        self.gone(peer);
+    }
+
+    /// A friend that is not connected is not here.
+    pub(super) fn gone(&self, peer: PeerId) {
+        let friends = self.friends.clone();
+        self.spawn_work(async move {
+            if let Err(error) = friends.offline(peer, Departure::Lost, now()).await {
+                tracing::warn!(%error, "a departure could not be kept");
+            }
+            None
+        });
+    }
+
+    /// Asks a peer something of our own making.
+    pub(super) fn ask(&mut self, peer: PeerId, purpose: Purpose, request: &Request) {
+        self.next_request = self.next_request.wrapping_add(1) & OWN_REQUESTS;
+        let id = self.next_request;
+        self.requests.insert(id, (peer, purpose));
+        if let Err(error) = self.net.request(peer, id, request) {
+            tracing::debug!(%peer, %error, "a request was not sent");
+            self.request_failed(id);
+        }
+    }
+
+    pub(super) fn leave(&self, peer: PeerId, no_redial_for: Duration) {
+        if let Err(error) = self.net.disconnect(peer, no_redial_for) {
+            tracing::debug!(%peer, %error, "a peer could not be left");
+        }
+    }
+
+    pub(super) fn respond(&self, reply: ReplyId, response: &Response) {
+        if let Err(error) = self.net.respond(reply, response) {
+            tracing::debug!(%error, "an answer was not sent");
+        }
+    }
+
+    fn on_response(&mut self, peer: PeerId, id: u64, result: Result<Response, RequestError>) {
+        if sync::owns_request(id) {
+            return self.sync(SyncEvent::Response { id, result: sync_result(result) });
+        }
+        if relay::owns_request(id) {
+            return self.relay(RelayEvent::Response { id, result: sync_result(result) });
+        }
+        if result.is_err() {
+            return self.request_failed(id);
+        }
+        let Some((_, purpose)) = self.requests.remove(&id) else { return };
+        match (purpose, result) {
+            (Purpose::Hello, Ok(Response::Hello(HelloResponse::Status(status)))) => {
+                self.on_status(peer, status);
+            }
+            (Purpose::Hello, Ok(Response::Hello(HelloResponse::WrongNetwork(network)))) => {
+                self.wrong_network(peer, network);
+            }
+            (Purpose::Hello, _) => self.sync(SyncEvent::StatusFailed { peer }),
+            (Purpose::Explore, Ok(Response::Friends(FriendsResponse::Profiles(profiles)))) => {
+                self.explored(peer, profiles);
+            }
+            (Purpose::Line { id, waiter }, Ok(Response::Chat(response))) => {
+                self.line_answered(peer, id, response, waiter);
+            }
+            (Purpose::Introduce, Ok(Response::Friends(FriendsResponse::Refused(refusal)))) => {
+                tracing::debug!(%peer, ?refusal, "our profile was refused");
+            }
+            (purpose, _) => tracing::debug!(%peer, ?purpose, "no useful answer"),
+        }
+    }
+
+    /// A request of our own ended without an answer.
+    fn request_failed(&mut self, id: u64) {
+        match self.requests.remove(&id) {
+            Some((peer, Purpose::Hello)) => self.sync(SyncEvent::StatusFailed { peer }),
+            // The line stays in the outbox, and goes out again when its receiver is back.
+            Some((peer, Purpose::Line { id, waiter })) => {
+                self.line_answered(peer, id, ChatResponse::Busy, waiter);
+            }
+            _ => {}
+        }
+    }
+}
+
+pub(super) fn log_unsent(result: Result<(), CommandError>) {
+    if let Err(error) = result {
+        tracing::debug!(%error, "an answer was not sent");
+    }
+}
+
+fn sync_result(result: Result<Response, RequestError>) -> Result<SyncResponse, RequestFailure> {
+    match result {
+        Ok(Response::Sync(response)) => Ok(response),
+        Ok(_) => Err(RequestFailure::Malformed("an answer of another protocol".to_owned())),
+        Err(error @ RequestError::Malformed { .. }) => {
+            Err(RequestFailure::Malformed(error.to_string()))
+        }
+        Err(RequestError::Unsupported(_)) => Err(RequestFailure::Unsupported),
+        Err(RequestError::TimedOut { .. }) => Err(RequestFailure::TimedOut),
+        Err(_) => Err(RequestFailure::Disconnected),
+    }
+}
