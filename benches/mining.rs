@@ -12,7 +12,7 @@ use std::{hint::black_box, time::Duration};
 use criterion::{Criterion, Throughput};
 use friendchain::{
     consensus::Target,
-    miner::Search,
+    miner::NonceSearch,
     primitives::{BlockHash, Header, MerkleRoot},
 };
 use sha2::block_api::compress256;
@@ -44,7 +44,7 @@ fn main() {
         bits: 0x1d00_ffff,
         nonce: 0,
     };
-    let search = Search::new(&header, &Target::ONE);
+    let search = NonceSearch::new(&header, &Target::ONE);
     let bound = Bound::new(&header);
 
     let mut criterion =
@@ -73,7 +73,7 @@ fn main() {
     };
     let portable = against_bound(&|start| search.find_portable(start..=start + NONCES - 1));
     bar("mining", portable, "of midstate and two compressions", 0.95);
-    if Search::lanes() > 1 {
+    if NonceSearch::lanes() > 1 {
         let widest = against_bound(&|start| search.find(start..=start + NONCES - 1));
         bar("mining-avx512", widest, "× midstate and two compressions", 3.0);
     } else {

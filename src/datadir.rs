@@ -15,7 +15,10 @@ use std::{
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::rpc::RpcError;
+use crate::{
+    rpc::RpcError,
+    storage::{create_private_folder, private_options, write_private},
+};
 
 /// The key that is the node's identity to its friends.
 pub const IDENTITY_FILE: &str = "identity.key";
@@ -154,6 +157,12 @@ fn in_use_sentence(path: &Path, pid: Option<u32>) -> String {
 }
 
 impl DataDirError {
+    /// Names the path at which the file system failed.
+    fn at(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |cause| Self::Io { path, cause }
+    }
+
     /// The stable name of the error.
     #[must_use]
     pub const fn code(&self) -> &'static str {
@@ -226,7 +235,7 @@ impl DataDir {
     /// Takes the folder for this process, making it (mode 0700) if it is not there. What a crashed
     /// node left in `node.json` is removed, so that nobody takes it for the word of a running one.
     pub fn try_lock(&self) -> Result<FolderLock, DataDirError> {
-        create_private_folder(&self.path)?;
+        create_private_folder(&self.path).map_err(DataDirError::at(&self.path))?;
         let path = self.file(LOCK_FILE);
         let io = |cause| DataDirError::Io { path: path.clone(), cause };
         let mut file = private_options()
@@ -349,7 +358,7 @@ impl FolderLock {
             path: path.clone(),
             problem: cause.to_string(),
         })?;
-        write_private(&path, text.as_bytes())
+        write_private(&path, text.as_bytes()).map_err(DataDirError::at(&path))
     }
 
     /// Takes that back, at a clean stop.
@@ -363,7 +372,8 @@ impl FolderLock {
         let mut bytes = Zeroizing::new([0u8; 32]);
         rand::Rng::fill_bytes(&mut rand::rng(), &mut bytes[..]);
         let token = Zeroizing::new(data_encoding::HEXLOWER.encode(&bytes[..]));
-        write_private(&self.folder.file(TOKEN_FILE), token.as_bytes())?;
+        let path = self.folder.file(TOKEN_FILE);
+        write_private(&path, token.as_bytes()).map_err(DataDirError::at(&path))?;
         Ok(token)
     }
 }
@@ -375,59 +385,6 @@ impl Drop for FolderLock {
             let _ = self.remove_node_file();
         }
     }
-}
-
-/// Writes a file of mode 0600 in one piece: a reader sees the old content or the new, never a part.
-pub fn write_private(path: &Path, content: &[u8]) -> Result<(), DataDirError> {
-    let io = |cause| DataDirError::Io { path: path.to_owned(), cause };
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
-    let temporary = path.with_file_name(name);
-    remove_if_there(&temporary)?;
-    let mut file = private_options().write(true).create_new(true).open(&temporary).map_err(io)?;
-    file.write_all(content).and_then(|()| file.sync_all()).map_err(io)?;
-    fs::rename(&temporary, path).map_err(io)?;
-    #[cfg(unix)]
-    {
-        let folder =
-            path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(io)?;
-    }
-    Ok(())
-}
-
-/// Makes a folder that only its owner may enter, and the folders above it.
-pub fn create_private_folder(path: &Path) -> Result<(), DataDirError> {
-    let io = |cause| DataDirError::Io { path: path.to_owned(), cause };
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::DirBuilderExt;
-        builder.mode(0o700);
-    }
-    builder.create(path).map_err(io)?;
-    #[cfg(unix)]
-    {
-        // A folder that was there before may be open to others.
-        use std::os::unix::fs::PermissionsExt;
-        let metadata = fs::metadata(path).map_err(io)?;
-        if metadata.permissions().mode() & 0o077 != 0 {
-            fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(io)?;
-        }
-    }
-    Ok(())
-}
-
-fn private_options() -> fs::OpenOptions {
-    #[cfg_attr(not(unix), expect(unused_mut, reason = "the mode is a notion of unix"))]
-    let mut options = fs::OpenOptions::new();
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt;
-        options.mode(0o600);
-    }
-    options
 }
 
 fn read_small(path: &Path) -> Result<String, DataDirError> {

@@ -24,7 +24,7 @@ use friendchain::{
         ChainParams, Coin, CoinKey, HeaderWindow, MAX_BLOCK_BYTES, MAX_TRANSACTION_BYTES, Network,
         SUBSIDY, Target, check_header, min_time, next_bits,
     },
-    miner::Search,
+    miner::NonceSearch,
     primitives::{
         Amount, Block, Encode as _, Header, Height, MerkleRoot, OutPoint, Owner, PeerId, PublicKey,
         Signature, Transaction, TxId, TxInput, TxOutput, UnixMillis, coinbase_memo,
@@ -137,7 +137,7 @@ pub fn headers(count: usize) -> (Network, Vec<Header>) {
         let (previous, height) = (window.parent(), window.parent_height() + 1);
         let header =
             Header { previous, merkle_root: MerkleRoot([1; 32]), height, time, bits, nonce: 0 };
-        let search = Search::new(&header, &Target::from_compact(bits).expect("bits"));
+        let search = NonceSearch::new(&header, &Target::from_compact(bits).expect("bits"));
         let header = Header { nonce: search.find(0..=u64::MAX).expect("a nonce"), ..header };
         window.push(&check_header(&header, &network, &window, NOW).expect("a valid header"));
         headers.push(header);

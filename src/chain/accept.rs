@@ -8,7 +8,7 @@ use super::{
     coins::Body,
     errors::{AcceptBlockError, AcceptHeadersError, Blame, ChainFault},
     header_tree::NodeId,
-    orphans::{Held, MAX_HELD, Waiter},
+    orphans::{EarlyHeader, MAX_EARLY_HEADERS, OrphanBlock},
     precheck::Incoming,
     state::Chain,
     store::{
@@ -97,7 +97,7 @@ impl Chain {
             }
             let checked = self.check(parent, header, hash, now).map_err(|unfit| {
                 if let Unfit::Rule(HeaderError::TooFarAhead { due, .. }) = unfit {
-                    self.hold(Held { header: *header, block: None, hash, origin, due });
+                    self.hold(EarlyHeader { header: *header, block: None, hash, origin, due });
                 }
                 unfit.of_header(hash)
             })?;
@@ -256,7 +256,7 @@ impl Chain {
                     // A peer has its block still when it is due, and is asked for it as for any
                     // other; our own is nowhere else.
                     let is_ours = origin == Origin::Local;
-                    self.hold(Held {
+                    self.hold(EarlyHeader {
                         header,
                         block: is_ours.then_some(incoming.block),
                         hash,
@@ -291,7 +291,7 @@ impl Chain {
                 let tree = &self.tree;
                 self.waiting.retain(|hash| tree.id(hash).is_some_and(|id| tree.node(id).on_best));
             }
-            let kept = self.waiting.insert(Waiter { body, hash, origin, bytes });
+            let kept = self.waiting.insert(OrphanBlock { body, hash, origin, bytes });
             return if kept {
                 Ok(BlockAccepted::Waiting)
             } else {
@@ -405,7 +405,7 @@ impl Chain {
         let mut open = vec![parent];
         while let Some(parent) = open.pop() {
             for waiter in self.waiting.take_children(&parent) {
-                let Waiter { body, hash, origin, .. } = waiter;
+                let OrphanBlock { body, hash, origin, .. } = waiter;
                 // A header may have been dropped meanwhile, with its branch.
                 let Some(id) = self.tree.id(&hash) else { continue };
                 match self.store_block(id, body, now) {
@@ -419,7 +419,7 @@ impl Chain {
     }
 
     /// Keeps what is ahead of our clock; of too many, the one that is due last gives way.
-    fn hold(&mut self, held: Held) {
+    fn hold(&mut self, held: EarlyHeader) {
         if let Some(known) = self.held.iter_mut().find(|known| known.hash == held.hash) {
             if known.block.is_none() {
                 *known = held;
@@ -430,7 +430,7 @@ impl Chain {
              held");
         self.held.push(held);
         self.held.sort_by_key(|held| held.due);
-        self.held.truncate(MAX_HELD);
+        self.held.truncate(MAX_EARLY_HEADERS);
     }
 
     /// When [`Chain::due`] has something to do next.
@@ -454,7 +454,7 @@ impl Chain {
         self.expire_trades(now)?;
         let count = self.held.iter().take_while(|held| held.due <= now).count();
         let due: Vec<_> = self.held.drain(..count).collect();
-        for Held { header, block, origin, .. } in due {
+        for EarlyHeader { header, block, origin, .. } in due {
             if let Err(AcceptHeadersError::Fault(fault)) =
                 self.accept_headers(&[header], origin, now)
             {

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    diverged::Divergence,
     errors::{
         AcceptBlockError, AcceptBranchError, AcceptHeadersError, AcceptTradeError, ChainFault,
     },
@@ -434,4 +433,25 @@ pub struct ChainSummary {
     pub mempool_bytes: usize,
     /// The fee rate that a peer's trade has to pay.
     pub floor: Floor,
+}
+
+/// Two branches that a person has to choose between: the other has more work, and is not taken by
+/// itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Divergence {
+    /// The last block that both branches have.
+    pub fork: BlockHash,
+    /// Its height.
+    pub fork_height: Height,
+    /// When this node connected its first block above it, in unix ms by its own clock.
+    pub since: UnixMillis,
+    /// The end of our branch.
+    pub ours: Tip,
+    /// The end of the other one, which has more work.
+    pub theirs: Tip,
+    /// How many of its blocks are not here yet: it can be taken once there are none.
+    pub missing: Height,
+    /// When it is not its age but its size that forbids taking it: the memory it would need, in
+    /// MiB.
+    pub needs_mib: Option<usize>,
 }

@@ -22,12 +22,14 @@ use super::{
         AcceptBlockError, AcceptBranchError, AcceptHeadersError, AcceptTradeError, ChainFault,
     },
     store::reader::ChainReader,
-    thread::QUEUE,
 };
 use crate::{
     consensus::Checkpoint,
     primitives::{Block, BlockHash, Header, Height, Owner, Transaction, TxId},
 };
+
+/// Commands that wait at most: two windows of bodies. Beyond half of it, [`ChainHandle::busy`].
+pub(super) const QUEUE: usize = 512;
 
 /// A way to the chain thread. When the last one is dropped, the thread commits, closes the file,
 /// and ends.

@@ -15,11 +15,13 @@ mod accept;
 mod activate;
 pub mod api;
 mod coins;
+mod compact;
 mod diverged;
 pub mod errors;
 mod handle;
 mod header_tree;
 mod key_map;
+mod load;
 mod mempool;
 mod orphans;
 mod precheck;
@@ -38,7 +40,6 @@ mod thread;
 mod transactions;
 
 pub use api::*;
-pub use diverged::Divergence;
 pub use errors::{
     AcceptBlockError, AcceptBranchError, AcceptHeadersError, AcceptTradeError, Blame, ChainFault,
     OpenError,

@@ -16,11 +16,11 @@ const MAX_WAITING_BYTES: usize = 64 * 1024 * 1024;
 const MAX_WAITING_BLOCKS: usize = 4_096;
 
 /// Headers ahead of our clock that are kept until they are due.
-pub(super) const MAX_HELD: usize = 64;
+pub(super) const MAX_EARLY_HEADERS: usize = 64;
 
 /// A header ahead of our clock, with its block if that is our own.
 #[derive(Debug)]
-pub(super) struct Held {
+pub(super) struct EarlyHeader {
     pub(super) header: Header,
     pub(super) block: Option<Arc<Block>>,
     pub(super) hash: BlockHash,
@@ -30,36 +30,36 @@ pub(super) struct Held {
 
 /// A checked block whose parent's body is not here.
 #[derive(Debug)]
-pub(super) struct Waiter {
+pub(super) struct OrphanBlock {
     pub(super) body: Body,
     pub(super) hash: BlockHash,
     pub(super) origin: Origin,
     pub(super) bytes: usize,
 }
 
-impl Waiter {
+impl OrphanBlock {
     fn place(&self) -> (Height, BlockHash) {
         (self.body.height(), self.hash)
     }
 }
 
 /// Blocks that wait for their parents' bodies. When there are too many, those beside the best
-/// header chain give way (see [`WaitingBlocks::retain`]), then the highest: they are needed last.
+/// header chain give way (see [`OrphanBlocks::retain`]), then the highest: they are needed last.
 #[derive(Debug, Default)]
-pub(super) struct WaitingBlocks {
-    by_hash: HashMap<BlockHash, Waiter>,
+pub(super) struct OrphanBlocks {
+    by_hash: HashMap<BlockHash, OrphanBlock>,
     by_parent: HashMap<BlockHash, Vec<BlockHash>>,
     by_height: BTreeSet<(Height, BlockHash)>,
     bytes: usize,
 }
 
-impl WaitingBlocks {
+impl OrphanBlocks {
     pub(super) fn contains(&self, hash: &BlockHash) -> bool {
         self.by_hash.contains_key(hash)
     }
 
     /// Keeps a block; whether it is still here after the highest have given way.
-    pub(super) fn insert(&mut self, waiter: Waiter) -> bool {
+    pub(super) fn insert(&mut self, waiter: OrphanBlock) -> bool {
         let hash = waiter.hash;
         self.remove(&hash);
         self.bytes = self.bytes.saturating_add(waiter.bytes);
@@ -87,7 +87,7 @@ impl WaitingBlocks {
         }
     }
 
-    pub(super) fn remove(&mut self, hash: &BlockHash) -> Option<Waiter> {
+    pub(super) fn remove(&mut self, hash: &BlockHash) -> Option<OrphanBlock> {
         let waiter = self.by_hash.remove(hash)?;
         self.bytes = self.bytes.saturating_sub(waiter.bytes);
         self.by_height.remove(&waiter.place());
@@ -102,7 +102,7 @@ impl WaitingBlocks {
     }
 
     /// Takes out those that waited for this block.
-    pub(super) fn take_children(&mut self, parent: &BlockHash) -> Vec<Waiter> {
+    pub(super) fn take_children(&mut self, parent: &BlockHash) -> Vec<OrphanBlock> {
         let children = self.by_parent.get(parent).cloned().unwrap_or_default();
         children.iter().filter_map(|child| self.remove(child)).collect()
     }
@@ -116,12 +116,12 @@ mod tests {
     #[test]
     fn of_too_many_waiting_blocks_the_highest_give_way() {
         let block = Branch::new(&network(), 0).next(&[]);
-        let mut waiting = WaitingBlocks::default();
+        let mut waiting = OrphanBlocks::default();
         let waiter = |height: u32, bytes| {
             let mut block = block.clone();
             block.header.height = height;
             let hash = block.hash();
-            Waiter { body: Body::from_store(block), hash, origin: PEER, bytes }
+            OrphanBlock { body: Body::from_store(block), hash, origin: PEER, bytes }
         };
         let most = u32::try_from(MAX_WAITING_BLOCKS).expect("small");
         for height in 1..=most {

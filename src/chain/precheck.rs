@@ -17,7 +17,7 @@ use std::{
 
 use super::{
     coins::{self, Body},
-    signature_cache::Verified,
+    signature_cache::SignatureCache,
 };
 use crate::{
     consensus::{BlockError, CheckedHeader, Network, check_block},
@@ -68,7 +68,7 @@ fn look(
     block: Arc<Block>,
     header: &CheckedHeader,
     network: &Network,
-    verified: &Verified,
+    verified: &SignatureCache,
 ) -> Result<Body, BlockError> {
     let mut body = Body::from_checked(check_block(block, header)?);
     body.signatures = Some(coins::check_signatures(network, &body, 1, |leaf| verified.knows(leaf)));
@@ -91,7 +91,7 @@ pub(super) struct Preparer {
 
 impl Preparer {
     /// Starts them. With fewer than asked for, or none, all goes on, only slower.
-    pub(super) fn start(threads: usize, network: &Arc<Network>, verified: &Verified) -> Self {
+    pub(super) fn start(threads: usize, network: &Arc<Network>, verified: &SignatureCache) -> Self {
         let (jobs, queue) = mpsc::channel::<Job>();
         let queue = Arc::new(Mutex::new(queue));
         let start = |_| {

@@ -15,7 +15,7 @@ const GENERATION: usize = 1 << 18;
 
 /// The leaves of verified trades. Clones share them.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Verified(Arc<RwLock<Generations>>);
+pub(crate) struct SignatureCache(Arc<RwLock<Generations>>);
 
 #[derive(Debug, Default)]
 struct Generations {
@@ -23,7 +23,7 @@ struct Generations {
     old: KeySet<LeafHash>,
 }
 
-impl Verified {
+impl SignatureCache {
     /// Remembers a trade whose signatures are valid.
     pub(crate) fn insert(&self, leaf: LeafHash) {
         let mut generations = self.0.write().unwrap_or_else(PoisonError::into_inner);
@@ -52,7 +52,7 @@ mod tests {
 
     #[test]
     fn the_last_ones_are_remembered_and_the_first_forgotten() {
-        let verified = Verified::default();
+        let verified = SignatureCache::default();
         for number in 0..=GENERATION * 2 {
             verified.insert(leaf(number));
         }

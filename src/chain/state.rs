@@ -11,32 +11,20 @@
 use std::{
     collections::{HashMap, VecDeque},
     path::Path,
-    sync::{Arc, mpsc},
-    thread,
+    sync::Arc,
 };
-
-use redb::{ReadableTable as _, ReadableTableMetadata as _};
 
 use super::{
     api::{ChainEvent, ChainSummary, Template, Tip},
     errors::{ChainFault, OpenError},
-    header_tree::{HeaderTree, MAX_SIDE_BYTES, NodeId, TreeLoader},
+    header_tree::{HeaderTree, NodeId},
     mempool::Mempool,
-    orphans::{Held, WaitingBlocks},
-    repair::verify::is_whole,
-    signature_cache::Verified,
-    store::{
-        Store, contained,
-        overlay::Overlay,
-        reader::ChainReader,
-        tables::{
-            HeaderRecord, META_BEST_HEADER, META_TIP, OwnRecord, ReadTables, WaitingRecord,
-            split_block_key, stored, tx_key,
-        },
-    },
+    orphans::{EarlyHeader, OrphanBlocks},
+    signature_cache::SignatureCache,
+    store::{Store, contained, overlay::Overlay, reader::ChainReader, tables::HeaderRecord},
 };
 use crate::{
-    consensus::{HeaderWindow, Network, WINDOW_BLOCKS, verify_signatures},
+    consensus::{HeaderWindow, Network, WINDOW_BLOCKS},
     primitives::{BlockHash, Header, Height, TxId, UnixMillis},
     telemetry::{events, metrics::StoreMetrics},
 };
@@ -51,22 +39,16 @@ const MIN_GATHERED: usize = 28 * 1024 * 1024;
 /// read back and written again.
 const HEADERS_GATHERED: usize = 50_000;
 
-/// Headers that are hashed in one go while a chain is opened: half a megabyte.
-const HASHED_TOGETHER: usize = 4_096;
-
-/// How many such batches may be read ahead of the hashing.
-const BATCHES_READ: usize = 4;
-
-/// Room is made for this many headers at once when a chain is opened, whatever a damaged file says
-/// that it holds: 1 GB.
-const MAX_RESERVED: usize = 5_000_000;
-
 /// Changes are committed at the latest when they take about this many bytes of memory: some 28 full
 /// blocks. All but their bodies are kept while they are being written.
 const MAX_GATHERED: usize = 60 * 1024 * 1024;
 
 /// Tips that only grow are told as one event, until it names this many transactions.
 const MAX_TOLD_TOGETHER: usize = 10_000;
+
+/// Reorganisations may take this much memory however small the cache is, in MiB: 72 hours of blocks
+/// of a few kilobytes, one every 10 seconds, both ways.
+pub(super) const MIN_REORGANISATION_MIB: usize = 512;
 
 /// How a chain is kept; none of it changes what is valid.
 #[derive(Debug, Clone)]
@@ -96,6 +78,21 @@ impl Default for ChainOptions {
             nonce_seed: rand::random(),
         }
     }
+}
+
+/// A branch that was refused for its size.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TooLarge {
+    pub(super) branch: BlockHash,
+    pub(super) needs_mib: usize,
+}
+
+/// What a template was made from; while it stays, only time and bits of the template change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct TemplateKey {
+    pub(super) owner: Owner,
+    pub(super) tip: BlockHash,
+    pub(super) mempool: u64,
 }
 
 /// What will be logged once it is durable.
@@ -129,20 +126,20 @@ pub struct Chain {
     pub(super) overlay: Overlay,
     pub(super) tree: HeaderTree,
     pub(super) mempool: Mempool,
-    pub(super) verified: Verified,
+    pub(super) verified: SignatureCache,
     /// Own trades, and whether each is void.
     pub(super) own: HashMap<TxId, bool>,
     /// The last of the void ones that had its turn.
     pub(super) last_retried: TxId,
-    pub(super) waiting: WaitingBlocks,
-    pub(super) held: Vec<Held>,
+    pub(super) waiting: OrphanBlocks,
+    pub(super) held: Vec<EarlyHeader>,
     /// The difficulty window of the last header that was checked, moved on.
     pub(super) window: Option<HeaderWindow>,
     /// The last template and what it was made from.
-    pub(super) template: Option<(super::template::TemplateKey, Template)>,
+    pub(super) template: Option<(TemplateKey, Template)>,
     pub(super) generation: u64,
     /// A branch that was not taken for its size.
-    pub(super) too_large: Option<super::diverged::TooLarge>,
+    pub(super) too_large: Option<TooLarge>,
     /// How much memory a reorganisation may take, in MiB.
     pub(super) reorganisation_mib: usize,
     /// About how many bytes of bodies are stored beside the best chains, more than any before they
@@ -154,8 +151,8 @@ pub struct Chain {
     pub(super) staged: VecDeque<ChainEvent>,
     pub(super) logs: Vec<LogEntry>,
     /// What is told and logged once what is being written is durable.
-    written: (VecDeque<ChainEvent>, Vec<LogEntry>),
-    ready: Vec<ChainEvent>,
+    pub(super) written: (VecDeque<ChainEvent>, Vec<LogEntry>),
+    pub(super) ready: Vec<ChainEvent>,
 }
 
 impl Chain {
@@ -207,72 +204,6 @@ impl Chain {
         contained(path, || {
             Self::load(store, options).map_err(|fault| OpenError::from_fault(path, fault))
         })
-    }
-
-    fn load(store: Store, options: ChainOptions) -> Result<Self, ChainFault> {
-        let network = Arc::clone(store.network());
-        let tables = store.read()?;
-        let tree = load_tree(&tables, &network)?;
-        let best = (tree.node(tree.best()).key(), tree.node(tree.tip()).key());
-        if best != (tables.meta_key(META_BEST_HEADER)?, tables.meta_key(META_TIP)?) {
-            return Err(ChainFault::Corrupt("its tip is not the end of its chain".into()));
-        }
-
-        let mut waiting = Vec::new();
-        for entry in tables.mempool.iter()? {
-            let (key, value) = entry?;
-            waiting.push((
-                TxId(*key.value()),
-                stored::<WaitingRecord>("a waiting trade", value.value())?,
-            ));
-        }
-        waiting.sort_by_key(|(_, record)| record.sequence);
-        let damaged = mend_damaged(&mut waiting, &tables, &network, options.threads)?;
-        let mut own = HashMap::new();
-        for entry in tables.own.iter()? {
-            let (key, value) = entry?;
-            let record: OwnRecord = stored("an own trade", value.value())?;
-            own.insert(TxId(*key.value()), !record.void.is_empty());
-        }
-        drop(tables);
-
-        let mut chain = Self {
-            network,
-            reorganisation_mib: options.cache_mib.max(super::diverged::MIN_REORGANISATION_MIB),
-            options,
-            overlay: Overlay::new(store),
-            tree,
-            mempool: Mempool::default(),
-            verified: Verified::default(),
-            own,
-            last_retried: TxId([0; 32]),
-            waiting: WaitingBlocks::default(),
-            held: Vec::new(),
-            window: None,
-            template: None,
-            generation: 0,
-            too_large: None,
-            side_bytes: usize::MAX,
-            max_side_bytes: MAX_SIDE_BYTES,
-            rebuilding: false,
-            staged: VecDeque::new(),
-            logs: Vec::new(),
-            written: Default::default(),
-            ready: Vec::new(),
-        };
-        // A crash in the middle of a reindex leaves more stored than connected. What joins for the
-        // first time joins as late as this node is known to have run: too early, and what beats it
-        // would seem to undo old blocks.
-        let now = chain.tree.last_connection();
-        chain.catch_up(now, &mut |_, _| true)?;
-        chain.restore_mempool(waiting)?;
-        for txid in damaged {
-            chain.overlay.remove_waiting(txid);
-            chain.keep(txid, now);
-        }
-        chain.commit()?;
-        chain.ready.clear();
-        Ok(chain)
     }
 
     /// The network.
@@ -475,84 +406,4 @@ impl Chain {
         }
         self.staged.push_back(event);
     }
-}
-
-/// Takes the own copy of waiting trades that are not those of their names, or whose signatures do
-/// not hold, and leaves those out that have none: taken for verified, they would spoil every block
-/// that is mined with them. Gives both.
-fn mend_damaged(
-    waiting: &mut Vec<(TxId, WaitingRecord)>,
-    tables: &ReadTables,
-    network: &Network,
-    threads: usize,
-) -> Result<Vec<TxId>, ChainFault> {
-    let (mut sound, mut damaged) = (0usize, Vec::new());
-    loop {
-        let rest = waiting.iter().skip(sound);
-        let named: Vec<_> =
-            rest.clone().map(|(txid, record)| (&*record.transaction, *txid)).collect();
-        let misnamed = rest.take_while(|(txid, record)| record.transaction.txid() == *txid).count();
-        let forged =
-            verify_signatures(&network.id, &named, threads).err().map(|(position, _)| position);
-        let position = forged.unwrap_or(named.len()).min(misnamed);
-        sound = sound.saturating_add(position);
-        let Some((txid, record)) = waiting.get_mut(sound) else { return Ok(damaged) };
-        tracing::warn!(%txid, "a stored trade is damaged");
-        damaged.push(*txid);
-        let own = tables.own.get(tx_key(txid))?;
-        let own =
-            own.map(|bytes| stored::<OwnRecord>("an own trade", bytes.value())).transpose()?;
-        match own
-            .filter(|own| own.void.is_empty() && is_whole(*txid, &own.transaction, &network.id))
-        {
-            Some(own) => {
-                record.transaction = Arc::new(own.transaction);
-                sound = sound.saturating_add(1);
-            }
-            None => drop(waiting.remove(sound)),
-        }
-    }
-}
-
-/// Reads all headers.
-pub(super) fn load_tree(tables: &ReadTables, network: &Network) -> Result<HeaderTree, ChainFault> {
-    let corrupt = |what: &str| ChainFault::Corrupt(what.to_owned());
-    let (best, _) = split_block_key(&tables.meta_key(META_BEST_HEADER)?);
-    let count = usize::try_from(tables.headers.len()?).unwrap_or(usize::MAX).min(MAX_RESERVED);
-    let mut records = tables.headers.iter()?.map(|entry| {
-        let (key, value) = entry?;
-        let (_, hash) = split_block_key(key.value());
-        Ok::<_, ChainFault>((hash, HeaderRecord::from_bytes(value.value())?))
-    });
-    let (hash, genesis) = records.next().ok_or_else(|| corrupt("it has no headers"))??;
-    if hash != network.id || genesis.header.hash() != hash {
-        return Err(corrupt("its first header is not the genesis"));
-    }
-    // Hashing takes as long as reading: on a thread beside it.
-    thread::scope(|scope| {
-        let (batches, read) = mpsc::sync_channel::<Vec<(BlockHash, Header)>>(BATCHES_READ);
-        let hash_all = move || read.iter().flatten().all(|(hash, header)| header.hash() == hash);
-        let hashing = thread::Builder::new().spawn_scoped(scope, hash_all);
-        let hashing = hashing.map_err(|error| ChainFault::Disk(error.to_string()))?;
-        let mut loader = TreeLoader::new(&genesis, best, count);
-        let mut batch = Vec::with_capacity(HASHED_TOGETHER);
-        for record in records {
-            let (hash, record) = record?;
-            loader.add(hash, &record).ok_or_else(|| corrupt("a header's parent is missing"))?;
-            batch.push((hash, record.header));
-            if batch.len() == HASHED_TOGETHER {
-                // Nobody takes it any more once a header was wrong.
-                let _ = batches
-                    .send(std::mem::replace(&mut batch, Vec::with_capacity(HASHED_TOGETHER)));
-            }
-        }
-        let _ = batches.send(batch);
-        drop(batches);
-        let tree = loader.finish();
-        if hashing.join().unwrap_or(false) {
-            Ok(tree)
-        } else {
-            Err(corrupt("a header is not the one of its hash"))
-        }
-    })
 }

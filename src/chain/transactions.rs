@@ -9,9 +9,9 @@ use super::{
     api::{ChainEvent, DropReason, MempoolEntry, Origin},
     coins::{Body, Coins},
     errors::{AcceptTradeError, ChainFault},
-    mempool::{Candidate, FeeRate, Rules, Waiting},
+    mempool::{Candidate, Entry, FeeRate, Rules},
     state::{Chain, LogEntry},
-    store::tables::{OwnRecord, WaitingRecord},
+    store::tables::{MempoolRecord, OwnRecord},
 };
 use crate::{
     consensus::{CoinKey, TransactionError, verify_signatures},
@@ -230,7 +230,7 @@ impl Chain {
         let MempoolEntry { transaction, added, local, .. } = &waiting.entry;
         let transaction = Arc::clone(transaction);
         let record =
-            WaitingRecord { sequence: waiting.sequence, added: *added, local: *local, transaction };
+            MempoolRecord { sequence: waiting.sequence, added: *added, local: *local, transaction };
         self.overlay.put_waiting(txid, &record);
         if record.local && self.own.get(&txid) != Some(&false) {
             self.own.insert(txid, false);
@@ -317,7 +317,7 @@ impl Chain {
     /// forgotten.
     fn give_up(
         &mut self,
-        waiting: &Waiting,
+        waiting: &Entry,
         why: DropReason,
         reason: String,
     ) -> Result<(), ChainFault> {
@@ -385,7 +385,7 @@ impl Chain {
         }
     }
 
-    fn readmit_all(&mut self, waited: Vec<Waiting>) -> Result<(), ChainFault> {
+    fn readmit_all(&mut self, waited: Vec<Entry>) -> Result<(), ChainFault> {
         for waiting in waited {
             let MempoolEntry { transaction, txid, added, .. } = &waiting.entry;
             if self.overlay.place(txid)?.is_some() {
@@ -415,10 +415,10 @@ impl Chain {
     /// Takes up the waiting trades of the last run, in the order of their admission.
     pub(super) fn restore_mempool(
         &mut self,
-        records: Vec<(TxId, WaitingRecord)>,
+        records: Vec<(TxId, MempoolRecord)>,
     ) -> Result<(), ChainFault> {
         for (txid, record) in records {
-            let WaitingRecord { sequence, added, local, transaction } = record;
+            let MempoolRecord { sequence, added, local, transaction } = record;
             self.mempool.continue_from(sequence);
             if self.overlay.place(&txid)?.is_some() {
                 self.overlay.remove_waiting(txid);
@@ -431,7 +431,7 @@ impl Chain {
             let leaf = leaf_hash(&transaction);
             match self.readmit_stored(&transaction, txid, leaf, added) {
                 Ok(()) => {
-                    let as_stored = |waiting: &Waiting| {
+                    let as_stored = |waiting: &Entry| {
                         waiting.sequence == sequence && waiting.entry.local == local
                     };
                     // A start that changes nothing writes nothing.

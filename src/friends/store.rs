@@ -15,9 +15,8 @@ use redb::{
 };
 
 use crate::{
-    chain::store::sync_folder,
     consensus::Blame,
-    storage::{contain, frozen::FrozenFile},
+    storage::{contain, frozen::FrozenFile, sync_folder},
     wire::CodecError,
 };
 

@@ -10,7 +10,7 @@ use crate::{
         store::{
             Store,
             tables::{
-                self, HeaderRecord, OwnRecord, Undo, WaitingRecord, coin_from_bytes, coin_to_bytes,
+                self, HeaderRecord, MempoolRecord, OwnRecord, Undo, coin_from_bytes, coin_to_bytes,
             },
         },
         testing::{Branch, Disk, NOW, PEER, genesis_coin, key, network, note, open, owner, pay},
@@ -37,7 +37,7 @@ pub fn stored_records(data: &[u8]) {
             }
         }
         2 => reads_back::<Undo>(rest),
-        3 => reads_back::<WaitingRecord>(rest),
+        3 => reads_back::<MempoolRecord>(rest),
         4 => reads_back::<OwnRecord>(rest),
         5 => in_a_folder(|folder| {
             let path = folder.join(WALLET_FILE);

@@ -19,7 +19,8 @@ use tokio::{
 };
 
 use super::{
-    MAX_REQUESTS, MineError, MinedIn, MinerCommand, MinerConfig, MinerStatus, MiningMode, Search,
+    MAX_REQUESTS, MineError, MinedIn, MinerCommand, MinerConfig, MinerStatus, MiningMode,
+    NonceSearch,
     policy::{Decision, Policy},
     workers::{Found, Job, Workers},
 };
@@ -74,7 +75,7 @@ enum Answer {
 type Question = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
 /// The task's state. See the module.
-pub(super) struct Control {
+pub(super) struct MinerTask {
     chain: ChainHandle,
     summary: watch::Receiver<ChainSummary>,
     commands: mpsc::Receiver<MinerCommand>,
@@ -104,7 +105,7 @@ pub(super) struct Control {
     not_before: Option<Instant>,
 }
 
-impl Control {
+impl MinerTask {
     pub(super) fn new(
         chain: ChainHandle,
         config: MinerConfig,
@@ -363,7 +364,7 @@ impl Control {
             Ok(target) => target,
             Err(error) => return self.failed(&MineError::Refused(error.to_string())),
         };
-        let search = Search::new(header, &target);
+        let search = NonceSearch::new(header, &target);
         // The next steering starts the threads on it, unless it came too late or is not wanted any
         // more.
         self.current = Some(Current { job: Arc::new(Job { template, owner, search }), asked });

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use super::search::Search;
+use super::search::NonceSearch;
 use crate::{
     consensus::{CompactError, Target},
     primitives::Block,
@@ -48,7 +48,7 @@ pub fn mine_genesis(
     mut progress: impl FnMut(u64),
 ) -> Result<Block, MineGenesisError> {
     let target = Target::from_compact(block.header.bits)?;
-    let search = Search::new(&block.header, &target);
+    let search = NonceSearch::new(&block.header, &target);
     let (next, done) = (AtomicU64::new(0), AtomicBool::new(false));
     let (sender, found) = sync_channel(1);
     let nonce = thread::scope(|scope| {

@@ -32,13 +32,13 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 pub use genesis::{MineGenesisError, mine_genesis};
 pub use policy::MiningMode;
-pub use search::Search;
+pub use search::NonceSearch;
 
 use crate::{
     chain::{ChainFault, ChainHandle},
     primitives::{BlockHash, Header, Height, Owner, TxId},
 };
-use control::Control;
+use control::MinerTask;
 use workers::{FOUND_QUEUE, Workers};
 
 /// Requests that wait for the miner's task.
@@ -173,7 +173,7 @@ pub fn spawn(
     let workers = Workers::spawn(config.threads, &found)?;
     let hashes = workers.hashes();
     let (control, status) =
-        Control::new(chain, config, workers, command_queue, found_queue, solved);
+        MinerTask::new(chain, config, workers, command_queue, found_queue, solved);
     tokio::spawn(control.run());
     Ok(MinerHandle { commands, status, hashes })
 }

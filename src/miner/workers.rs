@@ -17,7 +17,7 @@ use std::{
 
 use tokio::sync::mpsc;
 
-use super::search::Search;
+use super::search::NonceSearch;
 use crate::{
     chain::api::Template,
     primitives::{BlockHash, Header, Owner},
@@ -39,7 +39,7 @@ pub(super) struct Job {
     /// Whom it pays.
     pub(super) owner: Owner,
     /// Its header, ready to be searched.
-    pub(super) search: Search,
+    pub(super) search: NonceSearch,
 }
 
 impl Job {
@@ -217,7 +217,7 @@ mod tests {
             Header { previous, merkle_root: MerkleRoot::ZERO, height, time: 0, bits: 0, nonce: 0 };
         let block = Block { header, transactions: vec![] };
         let template = Template { block, generation: 0, has_local: false, has_trades: false };
-        Arc::new(Job { template, owner: Owner::ZERO, search: Search::new(&header, target) })
+        Arc::new(Job { template, owner: Owner::ZERO, search: NonceSearch::new(&header, target) })
     }
 
     #[tokio::test]

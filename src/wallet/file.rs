@@ -9,10 +9,9 @@
 //! addresses can be listed while it is sealed; they are checked against it whenever it opens.
 
 use std::{
-    ffi::OsString,
-    fs::{self, File, OpenOptions},
-    io::{self, Read, Write},
-    path::{Path, PathBuf},
+    fs::File,
+    io::{self, Read},
+    path::Path,
 };
 
 use serde::{Deserialize, Serialize};
@@ -22,7 +21,10 @@ use super::{
     errors::WalletError,
     secret::{Sealed, SecretBytes},
 };
-use crate::primitives::{PublicKey, sha256};
+use crate::{
+    primitives::{PublicKey, sha256},
+    storage::{make_private, write_private},
+};
 
 /// What this program reads and writes.
 const VERSION: u32 = 1;
@@ -113,7 +115,7 @@ impl WalletFile {
             .map_err(io::Error::from)
             .map_err(failed("write"))?;
         bytes.push(b'\n');
-        replace(path, &bytes).map_err(failed("write"))?;
+        write_private(path, &bytes).map_err(failed("write"))?;
         Ok(sha256(&[&bytes]))
     }
 }
@@ -145,68 +147,10 @@ fn read_bounded(path: &Path) -> Result<Zeroizing<Vec<u8>>, WalletError> {
     Ok(bytes)
 }
 
-/// Writes a temporary file beside `path`, makes it durable, and puts it in its place.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let temporary = beside(path);
-    match fs::remove_file(&temporary) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let written = (|| {
-        let mut file = private_options().open(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)
-    })();
-    if written.is_err() {
-        // It may hold the secret: better gone, though the first error is the one to tell.
-        let _ = fs::remove_file(&temporary);
-        return written;
-    }
-    sync_folder(path)
-}
-
-/// `wallet.json` → `wallet.json.new`.
-fn beside(path: &Path) -> PathBuf {
-    let mut name = OsString::from(path);
-    name.push(".new");
-    PathBuf::from(name)
-}
-
-/// For a file that must not exist yet and that only its owner may read.
-fn private_options() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options
-}
-
-/// Makes the new name durable, where folders can be synced.
-fn sync_folder(path: &Path) -> io::Result<()> {
-    #[cfg(unix)]
-    {
-        let folder =
-            path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        File::open(folder)?.sync_all()?;
-    }
-    #[cfg(not(unix))]
-    let _ = path;
-    Ok(())
-}
-
 /// A copied wallet may have come with a wider mode. Best effort: the file may be another user's, or
 /// read-only.
 fn narrow_mode(path: &Path) {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        let wide =
-            fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0);
-        if wide && let Err(error) = fs::set_permissions(path, fs::Permissions::from_mode(0o600)) {
-            tracing::debug!(%error, "the wallet's file mode could not be narrowed");
-        }
+    if let Err(error) = make_private(path) {
+        tracing::debug!(%error, "the wallet's file mode could not be narrowed");
     }
-    #[cfg(not(unix))]
-    let _ = path;
 }

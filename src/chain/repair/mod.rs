@@ -2,4 +2,4 @@
 //! not open.
 
 pub mod salvage;
-pub(super) mod verify;
+mod verify;

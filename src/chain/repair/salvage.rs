@@ -14,24 +14,24 @@ use std::{
 
 use redb::{Database, ReadableDatabase as _, TableDefinition, Value};
 
-use super::verify::true_name;
 use crate::{
     chain::{
         api::{ChainAudit, Origin},
         errors::{AcceptBlockError, ChainFault, OpenError},
+        load::true_name,
         state::{Chain, ChainOptions},
         store::{
             self, contained,
             reader::stored_block,
             tables::{
                 BLOCKS, BlockKey, HEADERS, HeaderRecord, MEMPOOL, META, META_GENESIS,
-                META_MIN_WORK, OWN, OwnRecord, Status, WaitingRecord, split_block_key, stored,
+                META_MIN_WORK, MempoolRecord, OWN, OwnRecord, Status, split_block_key, stored,
             },
         },
     },
     consensus::{Network, Work},
     primitives::{Block, Height, Transaction, TxId, UnixMillis, encoding::from_bytes},
-    storage::contain,
+    storage::{contain, sync_folder},
 };
 
 /// What came of it.
@@ -89,7 +89,7 @@ pub fn salvage(
     let backup = path.with_file_name(format!("chain-damaged-{now}.redb"));
     // A second name first: at no moment is there no chain at all.
     fs::hard_link(path, &backup).or_else(|_| fs::copy(path, &backup).map(drop)).map_err(failed)?;
-    fs::rename(&unfinished, path).and_then(|()| store::sync_folder(path)).map_err(failed)?;
+    fs::rename(&unfinished, path).and_then(|()| sync_folder(path)).map_err(failed)?;
     let above = if goal > audit.height {
         format!(
             "; what was above, up to height {goal}, is damaged and is fetched again from friends \
@@ -223,7 +223,7 @@ impl Old {
         let named =
             |record: OwnRecord| Some((true_name(&record.transaction, &network.id)?, record));
         let waiting =
-            self.values(MEMPOOL, |_, bytes| stored::<WaitingRecord>("a waiting trade", bytes).ok());
+            self.values(MEMPOOL, |_, bytes| stored::<MempoolRecord>("a waiting trade", bytes).ok());
         let local =
             waiting.into_values().flatten().filter(|record| record.local).filter_map(|record| {
                 let transaction = Transaction::clone(&record.transaction);

@@ -11,12 +11,13 @@ use crate::{
         coins::{self, Body, Refusal},
         errors::ChainFault,
         header_tree::{Node, NodeId},
-        state::{Chain, load_tree},
+        load::{is_whole, load_tree},
+        state::Chain,
         store::{
             Status,
             reader::stored_block,
             tables::{
-                OwnRecord, ReadTables, Undo, WaitingRecord, block_key, coin_from_bytes,
+                MempoolRecord, OwnRecord, ReadTables, Undo, block_key, coin_from_bytes,
                 coin_to_bytes, place_from_bytes, split_block_key, stored, tx_key,
             },
         },
@@ -426,21 +427,6 @@ fn problem(node: &Node, what: &str) -> Finding {
     Finding::Problem(format!("block {} at height {} {what}", node.hash, node.height))
 }
 
-/// The name of a stored trade, if its signatures hold: whatever its key says, it is whole then.
-pub(in crate::chain) fn true_name(transaction: &Transaction, network: &NetworkId) -> Option<TxId> {
-    let txid = transaction.txid();
-    verify_signatures(network, &[(transaction, txid)], 1).is_ok().then_some(txid)
-}
-
-/// Whether a stored trade is the one of its name, signatures and all.
-pub(in crate::chain) fn is_whole(
-    txid: TxId,
-    transaction: &Transaction,
-    network: &NetworkId,
-) -> bool {
-    true_name(transaction, network) == Some(txid)
-}
-
 /// Checks that the waiting and the own trades read back and are those of their names, and that each
 /// own one waits, is mined or is void.
 fn check_trades(tables: &ReadTables, network: &NetworkId) -> Result<(), Finding> {
@@ -451,7 +437,7 @@ fn check_trades(tables: &ReadTables, network: &NetworkId) -> Result<(), Finding>
     for entry in tables.mempool.iter()? {
         let (key, value) = entry?;
         let (txid, record) =
-            (TxId(*key.value()), stored::<WaitingRecord>("a waiting trade", value.value())?);
+            (TxId(*key.value()), stored::<MempoolRecord>("a waiting trade", value.value())?);
         check(txid, &record.transaction)?;
         if record.local && tables.own.get(tx_key(&txid))?.is_none() {
             return Err(Finding::Problem(format!(

@@ -32,7 +32,7 @@ use super::errors::{ChainFault, OpenError};
 use crate::{
     consensus::{Network, Work, created_coins},
     primitives::{Block, Encode},
-    storage::{contain, frozen::FrozenFile},
+    storage::{contain, frozen::FrozenFile, give_to_owner_of_folder, sync_folder},
     telemetry::metrics::StoreMetrics,
 };
 
@@ -87,37 +87,6 @@ pub fn create(
     give_to_owner_of_folder(&unfinished);
     fs::rename(&unfinished, path).and_then(|()| sync_folder(path)).map_err(failed)?;
     open(path, cache_mib)
-}
-
-/// Gives a new file to whom its folder belongs, where the system lets us: who mends a service's
-/// chain as root must not lock the service out of it.
-fn give_to_owner_of_folder(path: &Path) {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::{MetadataExt as _, chown};
-        let folder =
-            path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        if let (Ok(file), Ok(folder)) = (fs::metadata(path), fs::metadata(folder))
-            && file.uid() != folder.uid()
-        {
-            let _ = chown(path, Some(folder.uid()), Some(folder.gid()));
-        }
-    }
-    #[cfg(not(unix))]
-    let _ = path;
-}
-
-/// Makes a new name in the folder of `path` durable, where folders can be synced.
-pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
-    #[cfg(unix)]
-    {
-        let folder =
-            path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        fs::File::open(folder)?.sync_all()?;
-    }
-    #[cfg(not(unix))]
-    let _ = path;
-    Ok(())
 }
 
 /// Opens the chain in a file.

@@ -24,7 +24,7 @@ use super::{
     Store,
     layer::{Bodies, Layer},
     tables::{
-        BlockKey, HeaderRecord, OwnRecord, ReadTables, Undo, WaitingRecord, coin_from_bytes,
+        BlockKey, HeaderRecord, MempoolRecord, OwnRecord, ReadTables, Undo, coin_from_bytes,
         place_from_bytes, stored, tx_key,
     },
 };
@@ -346,7 +346,7 @@ impl Overlay {
 
     /// Keeps a waiting transaction. One of a peer's may be lost in a crash: nobody is told that it
     /// is durable.
-    pub(crate) fn put_waiting(&mut self, txid: TxId, record: &WaitingRecord) {
+    pub(crate) fn put_waiting(&mut self, txid: TxId, record: &MempoolRecord) {
         let awaited = self.awaited || record.local;
         let layer = self.top();
         let bytes = layer.count(record.to_bytes());

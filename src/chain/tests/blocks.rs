@@ -3,7 +3,7 @@
 use crate::{
     chain::{
         AcceptHeadersError, Blame, BlockAccepted, Origin,
-        orphans::MAX_HELD,
+        orphans::MAX_EARLY_HEADERS,
         testing::{
             Branch, NOW, PEER, TestChain, coin_of, genesis_coin, key, network, note, owner, pay,
             seal, signed,
@@ -361,14 +361,14 @@ fn of_too_much_that_is_ahead_of_our_clock_the_last_due_gives_way() {
         seal(&mut block);
         block.header
     };
-    let headers: Vec<_> = (0..=MAX_HELD).map(delayed).collect();
+    let headers: Vec<_> = (0..=MAX_EARLY_HEADERS).map(delayed).collect();
     let early = first.header.time - network().params.future_limit_ms() - 1;
     for number in 0..headers.len() {
         // In no order.
         let header = headers[number * 37 % headers.len()];
         chain.chain.accept_headers(&[header], PEER, early).expect_err("too early");
     }
-    chain.chain.due(early + 1 + u64::try_from(MAX_HELD).expect("small")).expect("a disk");
+    chain.chain.due(early + 1 + u64::try_from(MAX_EARLY_HEADERS).expect("small")).expect("a disk");
     let (last, others) = headers.split_last().expect("some");
     assert!(others.iter().all(|header| chain.chain.tree.id(&header.hash()).is_some()));
     assert!(chain.chain.tree.id(&last.hash()).is_none());

@@ -21,7 +21,7 @@ use std::{arch::x86_64::__m512i, array, hint::black_box, ops::RangeInclusive};
 
 use pulp::{NullaryFnOnce, x86::V4};
 
-use super::{INITIAL, NONCE_WORD, Search, nonce_words, portable::Hasher};
+use super::{INITIAL, NONCE_WORD, NonceSearch, nonce_words, portable::Hasher};
 
 /// SHA-256's round constants (FIPS 180-4, 4.2.2).
 #[rustfmt::skip]
@@ -52,7 +52,7 @@ pub(super) fn token() -> Option<V4> {
 }
 
 /// The first of `nonces` that meets the target.
-pub(super) fn find(token: V4, search: &Search, nonces: RangeInclusive<u64>) -> Option<u64> {
+pub(super) fn find(token: V4, search: &NonceSearch, nonces: RangeInclusive<u64>) -> Option<u64> {
     let mut hasher = Hasher::new(search);
     let last = nonces.end() / LANES;
     let mut next = nonces.start() / LANES;
@@ -77,7 +77,7 @@ pub(super) fn find(token: V4, search: &Search, nonces: RangeInclusive<u64>) -> O
 /// that group, and a bit for each lane.
 struct Scan<'a> {
     token: V4,
-    search: &'a Search,
+    search: &'a NonceSearch,
     groups: RangeInclusive<u64>,
 }
 

@@ -3,7 +3,7 @@
 //!
 //! The header fills one block of 64 bytes and 28 bytes of a second, in which the nonce lies. The
 //! state after the first block (the midstate) is the same for all nonces, so that each costs two
-//! compressions instead of three. The miner's threads call [`Search::find`], which uses the widest
+//! compressions instead of three. The miner's threads call [`NonceSearch::find`], which uses the widest
 //! code that the processor has: `lanes.rs` or `portable.rs`. Both find the same nonce, and whatever
 //! is found was hashed by `portable.rs`.
 
@@ -47,7 +47,7 @@ const _: () = assert!(
 
 /// A header made ready to be searched: everything but the nonce is fixed.
 #[derive(Debug, Clone)]
-pub struct Search {
+pub struct NonceSearch {
     /// SHA-256's state after the header's first 64 bytes.
     midstate: [u32; 8],
     /// The rest of the header and SHA-256's padding; the nonce's words are put in.
@@ -56,7 +56,7 @@ pub struct Search {
     target: [u32; 8],
 }
 
-impl Search {
+impl NonceSearch {
     /// Prepares the search for a nonce with which `header` meets `target`.
     #[must_use]
     pub fn new(header: &Header, target: &Target) -> Self {
@@ -147,7 +147,7 @@ mod tests {
     }
 
     /// Both ways to search.
-    fn found(search: &Search, nonces: &RangeInclusive<u64>) -> [Option<u64>; 2] {
+    fn found(search: &NonceSearch, nonces: &RangeInclusive<u64>) -> [Option<u64>; 2] {
         [search.find(nonces.clone()), search.find_portable(nonces.clone())]
     }
 
@@ -160,7 +160,7 @@ mod tests {
     proptest! {
         #[test]
         fn the_search_hashes_as_the_header_does(header in any_header(), nonce: u64) {
-            let search = Search::new(&header, &Target::ONE);
+            let search = NonceSearch::new(&header, &Target::ONE);
             prop_assert_eq!(portable::Hasher::new(&search).hash(nonce), hash_words(&Header { nonce, ..header }));
         }
 
@@ -170,14 +170,14 @@ mod tests {
         ) {
             let Ok(target) = Target::from_compact(bits) else { return Ok(()); };
             let expected = nonces.clone().find(|nonce| target.is_met_by(&Header { nonce: *nonce, ..header }.hash()));
-            prop_assert_eq!(found(&Search::new(&header, &target), &nonces), [expected; 2]);
+            prop_assert_eq!(found(&NonceSearch::new(&header, &target), &nonces), [expected; 2]);
         }
 
         #[test]
         fn every_word_of_the_hash_counts(header in any_header(), nonces in any_range(), word in 0usize..8) {
             let best = nonces.clone().map(|nonce| (hash_words(&Header { nonce, ..header }), nonce)).min();
             let Some((best, nonce)) = best else { return Ok(()); };
-            let mut search = Search::new(&header, &Target::ONE);
+            let mut search = NonceSearch::new(&header, &Target::ONE);
             search.target = best;
             prop_assert_eq!(found(&search, &nonces), [Some(nonce); 2]);
             if best[word] > 0 {
@@ -193,10 +193,13 @@ mod tests {
         let (previous, merkle_root) = (BlockHash::ZERO, MerkleRoot::ZERO);
         let header = Header { previous, merkle_root, height: 0, time: 0, bits: 0, nonce: 0 };
         let meets = |nonce: &u64| easiest.is_met_by(&Header { nonce: *nonce, ..header }.hash());
-        let search = Search::new(&header, &easiest);
+        let search = NonceSearch::new(&header, &easiest);
         let last = (u64::MAX - 100..=u64::MAX).rev().find(meets).unwrap();
         assert_eq!(found(&search, &(last..=u64::MAX)), [Some(last); 2]);
-        assert_eq!(found(&Search::new(&header, &Target::ONE), &(u64::MAX..=u64::MAX)), [None; 2]);
+        assert_eq!(
+            found(&NonceSearch::new(&header, &Target::ONE), &(u64::MAX..=u64::MAX)),
+            [None; 2]
+        );
         #[expect(clippy::reversed_empty_ranges, reason = "what is tested")]
         let empty = 100..=1;
         assert_eq!(found(&search, &empty), [None; 2]);

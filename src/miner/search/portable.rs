@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use sha2::block_api::compress256;
 
-use super::{INITIAL, NONCE_WORD, Search};
+use super::{INITIAL, NONCE_WORD, NonceSearch};
 
 /// A block of SHA-256, in bytes.
 const BLOCK: usize = 64;
@@ -27,7 +27,7 @@ fn write(bytes: &mut [u8], words: &[u32]) {
 
 /// Hashes one header again and again.
 pub(super) struct Hasher<'a> {
-    search: &'a Search,
+    search: &'a NonceSearch,
     /// The header's second block; the nonce is put in.
     second: [u8; BLOCK],
     /// The one block of the outer hash; the inner one is put in.
@@ -35,7 +35,7 @@ pub(super) struct Hasher<'a> {
 }
 
 impl<'a> Hasher<'a> {
-    pub(super) fn new(search: &'a Search) -> Self {
+    pub(super) fn new(search: &'a NonceSearch) -> Self {
         let (mut second, mut outer) = ([0; BLOCK], [0; BLOCK]);
         write(&mut second, &search.second);
         outer[32] = 0x80;
@@ -57,7 +57,7 @@ impl<'a> Hasher<'a> {
 }
 
 /// The first of `nonces` that meets the target.
-pub(super) fn find(search: &Search, mut nonces: RangeInclusive<u64>) -> Option<u64> {
+pub(super) fn find(search: &NonceSearch, mut nonces: RangeInclusive<u64>) -> Option<u64> {
     let mut hasher = Hasher::new(search);
     nonces.find(|nonce| hasher.meets(*nonce))
 }
