@@ -15,10 +15,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::{
-    rpc::RpcError,
-    storage::{create_private_folder, private_options, write_private},
-};
+use crate::storage::{create_private_folder, private_options, write_private};
 
 /// The key that is the node's identity to its friends.
 pub const IDENTITY_FILE: &str = "identity.key";
@@ -173,12 +170,6 @@ impl DataDirError {
             Self::InUse { .. } => "folder_in_use",
             Self::Malformed { .. } => "malformed_file",
         }
-    }
-}
-
-impl From<DataDirError> for RpcError {
-    fn from(error: DataDirError) -> Self {
-        Self::new(error.code(), error.to_string())
     }
 }
 

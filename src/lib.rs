@@ -26,7 +26,7 @@ pub mod friends;
 pub mod fuzzing;
 pub mod miner;
 pub mod net;
-pub mod node;
+pub(crate) mod node;
 pub mod observe;
 pub mod peers;
 pub mod primitives;

@@ -9,5 +9,5 @@ use std::process::ExitCode;
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    friendchain::cli::main(&friendchain::node::Composition, std::env::args_os())
+    friendchain::cli::main(std::env::args_os())
 }

@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::{
     cli::logging::{ColorChoice, LogFormat},
-    rpc::types::MineMode,
+    primitives::MiningMode,
 };
 
 /// What `--version` says (`-V` says the number alone): which of the things that only building can
@@ -117,7 +117,7 @@ pub struct NodeFlags {
         env = "FRIENDCHAIN_MINE",
         value_name = "WHEN"
     )]
-    pub mine: Option<MineMode>,
+    pub mine: Option<MiningMode>,
     /// Who is paid for mined blocks [default: the wallet's first address]
     #[arg(long, env = "FRIENDCHAIN_MINER", value_name = "ADDRESS")]
     pub miner: Option<String>,

@@ -23,13 +23,14 @@ use crate::{
     console::{self, ConsoleOptions, signals::Signals},
     datadir::{DataDir, NodeId},
     node::{
+        self, RunningNode,
         config::{
-            MEETING_PLACE, NodeConfig, check_rpc, checked_name, default_name, listen_anywhere,
-            listen_at, parse_listen, parse_metrics, parse_peer, parse_rpc, peer_at,
+            MEETING_PLACE, NodeConfig, checked_name, default_name, listen_anywhere, listen_at,
+            parse_listen, parse_metrics, parse_peer, parse_rpc, peer_at,
         },
-        host::{Host, RunningNode},
     },
-    rpc::{FriendchainApiClient, RpcError, feed::FIRST_PLACE, types::MineMode},
+    primitives::MiningMode,
+    rpc::{FriendchainApiClient, RpcError, check_rpc, feed::FIRST_PLACE},
 };
 
 /// How long a node may take to end cleanly before the process ends anyway: one block's commit, and
@@ -68,7 +69,7 @@ pub(crate) fn people_config(flags: &People) -> Result<NodeConfig, CommandError> 
     let mut config = NodeConfig::new(flags.name.clone());
     config.name = Some(checked_name(&flags.name).map_err(Usage)?);
     config.listen = listen_at(ip, flags.port);
-    config.mining = MineMode::OnDemand;
+    config.mining = MiningMode::OnDemand;
     config.make_wallet = true;
     if flags.node.peers.is_empty() && SocketAddr::new(ip, flags.port) != MEETING_PLACE {
         config.peers = vec![peer_at(MEETING_PLACE)];
@@ -99,7 +100,6 @@ fn apply(config: &mut NodeConfig, flags: &NodeFlags) -> Result<(), CommandError>
 
 /// Runs the daemon until a signal, or `stop`.
 pub(crate) async fn start_node(
-    host: &dyn Host,
     folder: &DataDir,
     config: NodeConfig,
     json: bool,
@@ -110,7 +110,7 @@ pub(crate) async fn start_node(
     if !json {
         writeln!(io::stdout(), "Starting node {name}")?;
     }
-    let starting = host.start(lock, config);
+    let starting = node::start(lock, config);
     let mut node = tokio::select! {
         started = starting => started?,
         () = signals.any() => return Ok(()),
@@ -140,7 +140,6 @@ pub(crate) async fn start_node(
 
 /// Runs a node with the console on it; the console's end is the node's.
 pub(crate) async fn people(
-    host: &dyn Host,
     folder: &DataDir,
     config: NodeConfig,
     color: bool,
@@ -148,7 +147,7 @@ pub(crate) async fn people(
     let mut signals = Signals::listen()?;
     let lock = take_for_node(folder).await?;
     let mut node = tokio::select! {
-        started = host.start(lock, config) => started?,
+        started = node::start(lock, config) => started?,
         () = signals.any() => return Ok(()),
     };
     let options =
@@ -202,7 +201,7 @@ mod tests {
         let first = people_of("people 127.0.0.1 8891 yzw").expect("a config");
         assert!(first.peers.is_empty());
         assert_eq!(first.listen, ["/ip4/127.0.0.1/tcp/8891", "/ip4/127.0.0.1/udp/8891/quic-v1"]);
-        assert_eq!((first.mining, first.make_wallet), (MineMode::OnDemand, true));
+        assert_eq!((first.mining, first.make_wallet), (MiningMode::OnDemand, true));
         let second = people_of("people 127.0.0.1 8892 yjf").expect("a config");
         assert_eq!(second.peers, ["/ip4/127.0.0.1/tcp/8891"]);
         let elsewhere =
@@ -243,7 +242,7 @@ mod tests {
         assert_eq!(config.listen, ["/ip4/0.0.0.0/tcp/3000", "/ip4/0.0.0.0/udp/3000/quic-v1"]);
         assert_eq!(
             (config.default_name.as_str(), config.name, config.mining),
-            ("3000", None, MineMode::Off)
+            ("3000", None, MiningMode::Off)
         );
         let config = start_node_config(
             &flags("start-node --listen /ip4/1.2.3.4/tcp/5 --mine always"),
@@ -251,6 +250,6 @@ mod tests {
         );
         let config = config.expect("a config");
         assert_eq!(config.listen, ["/ip4/1.2.3.4/tcp/5"]);
-        assert_eq!(config.mining, MineMode::Always);
+        assert_eq!(config.mining, MiningMode::Always);
     }
 }

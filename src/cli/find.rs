@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::{
     datadir::{DataDir, DataDirError, FolderLock},
-    node::host::{Host, OpenedFolder},
+    node::{self, OpenedFolder},
     rpc::{Client, FriendchainApiClient, RpcError},
 };
 
@@ -34,14 +34,10 @@ pub(crate) enum Reached {
 /// The node that runs on the folder; when none does, the folder opened here.
 ///
 /// Unless the command `makes` a folder, one that is not there is refused, and nothing is made.
-pub(crate) async fn reach(
-    folder: &DataDir,
-    host: &dyn Host,
-    makes: bool,
-) -> Result<Reached, RpcError> {
+pub(crate) async fn reach(folder: &DataDir, makes: bool) -> Result<Reached, RpcError> {
     let lock = if makes { DataDir::try_lock } else { DataDir::try_lock_existing };
     match wait_for_lock_or_node(folder, lock, PATIENCE).await? {
-        Found::Free(lock) => Ok(Reached::Opened(host.open(lock).await?)),
+        Found::Free(lock) => Ok(Reached::Opened(node::open(lock).await?)),
         Found::Node(client) => Ok(Reached::Running(client)),
     }
 }
@@ -135,44 +131,18 @@ async fn answering(folder: &DataDir) -> Option<Client> {
 
 #[cfg(test)]
 mod tests {
-    use futures::future::BoxFuture;
     use jsonrpsee::RpcModule;
 
     use super::*;
-    use crate::{
-        node::{config::NodeConfig, host::RunningNode},
-        rpc::server::serve,
-    };
-
-    struct FolderOnly;
-
-    impl Host for FolderOnly {
-        fn open(&self, folder: FolderLock) -> BoxFuture<'_, Result<OpenedFolder, RpcError>> {
-            let close = Box::pin(async move { drop(folder) });
-            Box::pin(async {
-                Ok(OpenedFolder { client: Client::local(RpcModule::new(())), close })
-            })
-        }
-
-        fn start(
-            &self,
-            _: FolderLock,
-            _: NodeConfig,
-        ) -> BoxFuture<'_, Result<RunningNode, RpcError>> {
-            Box::pin(async { Err(RpcError::not_running()) })
-        }
-    }
+    use crate::rpc::server::serve;
 
     #[tokio::test]
     async fn a_free_folder_is_opened_and_a_running_node_is_asked() {
         let temporary = tempfile::tempdir().expect("a folder");
         let folder = DataDir::at(temporary.path());
-        let Err(absent) = reach(&folder, &FolderOnly, false).await else {
-            panic!("nothing is there")
-        };
+        let Err(absent) = reach(&folder, false).await else { panic!("nothing is there") };
         assert_eq!(absent.code, "no_such_folder");
-        let Reached::Opened(opened) = reach(&folder, &FolderOnly, true).await.expect("opened")
-        else {
+        let Reached::Opened(opened) = reach(&folder, true).await.expect("opened") else {
             panic!("no node runs")
         };
         opened.close.await;
@@ -184,7 +154,7 @@ mod tests {
         let forever = std::future::pending::<()>();
         let server = serve(address, RpcModule::new(()), &token, forever).await.expect("a server");
         lock.write_node_file(server.address, None).expect("written");
-        assert!(matches!(reach(&folder, &FolderOnly, false).await, Ok(Reached::Running(_))));
+        assert!(matches!(reach(&folder, false).await, Ok(Reached::Running(_))));
         let refused = take_for_node(&folder).await.expect_err("one node on a folder");
         assert_eq!(refused.code, "folder_in_use");
         assert!(refused.message.contains(&std::process::id().to_string()), "{refused}");

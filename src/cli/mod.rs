@@ -29,7 +29,6 @@ use crate::{
     },
     console::{self, ConsoleOptions, signals::Signals},
     datadir::{DataDir, NodeId, NodeIdError},
-    node::host::Host,
     observe::{self, ObserveError},
     primitives::{Address, AddressError},
     rpc::RpcError,
@@ -40,7 +39,7 @@ const LINGER: Duration = Duration::from_millis(200);
 
 /// Runs one command line, the program's name first, and gives its exit code: 0 done, 1 refused or
 /// failed, 2 usage.
-pub fn main(host: &dyn Host, arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let mut arguments = arguments.into_iter();
     let program = arguments.next().unwrap_or_else(|| "friendchain".into());
     let words = prepare(arguments.collect());
@@ -53,7 +52,7 @@ pub fn main(host: &dyn Host, arguments: impl IntoIterator<Item = OsString>) -> E
         Ok(runtime) => runtime,
         Err(cause) => return report(Err(RpcError::internal(cause).into()), json),
     };
-    let code = report(runtime.block_on(dispatch(host, cli)), json);
+    let code = report(runtime.block_on(dispatch(cli)), json);
     runtime.shutdown_timeout(LINGER);
     code
 }
@@ -80,7 +79,7 @@ fn usage_sentence(error: &clap::Error) -> String {
     format!("{sentence}; see friendchain help")
 }
 
-async fn dispatch(host: &dyn Host, cli: Cli) -> Result<(), CommandError> {
+async fn dispatch(cli: Cli) -> Result<(), CommandError> {
     let Cli { global, command } = cli;
     start_logging(&global, &command)?;
     let id =
@@ -91,14 +90,13 @@ async fn dispatch(host: &dyn Host, cli: Cli) -> Result<(), CommandError> {
     match command {
         Command::StartNode(flags) => {
             let config = daemon::start_node_config(&flags, id.as_ref())?;
-            daemon::start_node(host, &folder(id.as_ref())?, config, global.json).await
+            daemon::start_node(&folder(id.as_ref())?, config, global.json).await
         }
         Command::People(flags) => {
             let config = daemon::people_config(&flags)?;
             // The name tells the five nodes of one machine apart, unless something else was said.
             let id = id.map_or_else(|| parsed_node_id(&flags.name), Ok)?;
             daemon::people(
-                host,
                 &folder(Some(&id))?,
                 config,
                 global.color.decide(io::stdout().is_terminal()),
@@ -120,7 +118,7 @@ async fn dispatch(host: &dyn Host, cli: Cli) -> Result<(), CommandError> {
             out.write_all(&script)?;
             Ok(out.flush()?)
         }
-        Command::Client(command) => ask(host, &folder(id.as_ref())?, command, global.json).await,
+        Command::Client(command) => ask(&folder(id.as_ref())?, command, global.json).await,
     }
 }
 
@@ -148,19 +146,14 @@ async fn observe_logs(flags: Observe, json: bool) -> Result<(), CommandError> {
 }
 
 /// One command of a running node, or of the folder opened for it.
-async fn ask(
-    host: &dyn Host,
-    folder: &DataDir,
-    command: ClientCommand,
-    json: bool,
-) -> Result<(), CommandError> {
+async fn ask(folder: &DataDir, command: ClientCommand, json: bool) -> Result<(), CommandError> {
     run::check_before_making(&command)?;
     let progress = ProgressMode::of_stderr();
     let mut out = io::BufWriter::new(io::stdout());
     let reached = if command.needs_running_node() {
         Reached::Running(reach_running(folder).await?)
     } else {
-        match (reach(folder, host, command.makes_folder()).await, &command) {
+        match (reach(folder, command.makes_folder()).await, &command) {
             (Err(error), ClientCommand::VerifyProof { file, trust })
                 if error.code == "no_such_folder" =>
             {

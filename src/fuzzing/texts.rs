@@ -17,14 +17,15 @@ use crate::{
     },
     datadir::NodeId,
     friends::{check_address, split_address},
-    node::config::{check_rpc, parse_listen, parse_peer, parse_rpc},
+    node::config::{parse_listen, parse_peer, parse_rpc},
     primitives::{
-        Address, Amount, BlockHash, Encode, LeafHash, MerkleRoot, PeerId, TxId, check_name,
-        printable, sha256d,
+        Address, Amount, BlockHash, Encode, LeafHash, MerkleRoot, MiningMode, PeerId, TxId,
+        check_name, printable, sha256d,
     },
+    rpc::check_rpc,
     rpc::types::{
-        Bits, Coins, CreateBlockchain, CreateWallet, MineMode, Secret, SendTrade, SignedCoins,
-        SignedUnits, Units, WriteNote,
+        Bits, Coins, CreateBlockchain, CreateWallet, Secret, SendTrade, SignedCoins, SignedUnits,
+        Units, WriteNote,
     },
     wire::MessageId,
 };
@@ -274,7 +275,7 @@ fn look_at_json(text: &[u8]) {
     json_reads_back::<SendTrade>(text);
     json_reads_back::<WriteNote>(text);
     json_reads_back::<CreateWallet>(text);
-    json_reads_back::<MineMode>(text);
+    json_reads_back::<MiningMode>(text);
     json_reads_back::<(String, Option<u64>, Option<Secret>)>(text);
     json_reads_back::<(BlockHash, TxId, Address, PeerId, Coins, Bits)>(text);
 }

@@ -12,4 +12,5 @@ pub use api::{FriendchainApiClient, FriendchainApiServer};
 pub use client::Client;
 pub use error::RpcError;
 pub use feed::{EventFeed, ProgressBoard, ProgressGuard};
+pub(crate) use server::check_rpc;
 pub use server::serve;

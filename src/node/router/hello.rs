@@ -1,4 +1,4 @@
-//! Peers say how far their chain is, and we say how far ours is.
+//! Exchanges Status with peers: network, tip and clock of each side.
 
 use std::time::Duration;
 
@@ -11,12 +11,12 @@ use crate::{
     wire::{HelloRequest, PROTOCOL_VERSION, Request, Status},
 };
 
-/// A peer of another network is not dialed again for this long.
+/// How long a peer of another network is not dialed again.
 const WRONG_NETWORK_PAUSE: Duration = Duration::from_mins(10);
 
 impl Router {
     pub(super) fn our_status(&self) -> Status {
-        let summary = self.ledger.chain.summary();
+        let summary = self.chain.summary();
         Status {
             version: PROTOCOL_VERSION,
             features: 0,
@@ -29,20 +29,19 @@ impl Router {
         }
     }
 
-    pub(super) fn say_hello(&mut self, peer: PeerId) {
+    pub(super) fn send_hello(&mut self, peer: PeerId) {
         let request = Request::Hello(HelloRequest::Status(self.our_status()));
-        self.ask(peer, Purpose::Hello, &request);
+        self.request(peer, Purpose::Hello, &request);
     }
 
-    /// A peer's Status, asked for or not; false when it is of another network, and leaves.
-    pub(super) fn on_status(&mut self, peer: PeerId, status: Status) -> bool {
+    /// Handles a peer's Status, whether it is a request or a response.
+    pub(super) fn on_status(&mut self, peer: PeerId, status: Status) {
         if status.network != self.network.id {
-            self.wrong_network(peer, status.network);
-            return false;
+            return self.wrong_network(peer, status.network);
         }
         let offset = i128::from(status.time).saturating_sub(i128::from(now()));
         let clock_offset_ms = i64::try_from(offset).unwrap_or(i64::MAX);
-        let Some(state) = self.connected.get_mut(&peer) else { return true };
+        let Some(state) = self.connected.get_mut(&peer) else { return };
         let first = state.status.is_none();
         let news = state.status.as_ref().is_none_or(|before| before.tip != status.tip);
         state.clock_offset_ms = Some(clock_offset_ms);
@@ -61,16 +60,15 @@ impl Router {
             self.introduce(peer);
         }
         self.sync(SyncEvent::PeerStatus { peer, status: Box::new(status) });
-        true
     }
 
+    /// Disconnects a peer of another network, once, whatever it still sends.
     pub(super) fn wrong_network(&mut self, peer: PeerId, network: NetworkId) {
-        // Once is enough, whatever else it sends until it is gone.
         let Some(state) = self.connected.get_mut(&peer).filter(|state| !state.foreign) else {
             return;
         };
         state.foreign = true;
         events::WrongNetwork { peer, network }.emit();
-        self.leave(peer, WRONG_NETWORK_PAUSE);
+        self.disconnect(peer, WRONG_NETWORK_PAUSE);
     }
 }

@@ -1,4 +1,4 @@
-//! What the network brings, and where it goes.
+//! Dispatches the network's events, and the responses to our requests by their purpose.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::{
     wire::{ChatResponse, FriendsResponse, Gossip, HelloResponse, Request, Response, SyncResponse},
 };
 
-/// Our own request ids: below the ranges of sync and relay.
+/// Mask of the router's own request ids: below the ranges of sync and relay.
 const OWN_REQUESTS: u64 = (1 << 56) - 1;
 
 impl Router {
@@ -36,7 +36,7 @@ impl Router {
                 message,
                 gossip: Gossip::Trade(_) | Gossip::Block(_),
                 ..
-            } if self.ledger.chain.busy() => {
+            } if self.chain.busy() => {
                 log_unsent(self.net.verdict(message, Verdict::Ignore));
             }
             NetEvent::GossipReceived { peer, message, gossip } => match gossip {
@@ -49,10 +49,10 @@ impl Router {
                 }
             },
             NetEvent::Subscribed { peer, topic } => {
-                tracing::debug!(%peer, ?topic, "a peer listens")
+                tracing::debug!(%peer, ?topic, "a peer has subscribed")
             }
             NetEvent::Discovered { peer, address } => {
-                tracing::debug!(%peer, address, "a peer was found")
+                tracing::debug!(%peer, address, "a peer was discovered")
             }
             NetEvent::Misbehaved { peer, offence, reason } => {
                 let offence = match offence {
@@ -64,8 +64,20 @@ impl Router {
                 self.penalise(peer, offence, &reason);
             }
             NetEvent::DialFailed { address, reason } => {
-                tracing::info!(address, reason, "nobody answers there yet; it is tried again");
+                tracing::info!(
+                    address,
+                    reason,
+                    "no answer from this address yet; the node tries again"
+                );
             }
+        }
+    }
+
+    fn on_address(&mut self, address: String) {
+        events::Listening { address: address.clone() }.emit();
+        if !self.listen.contains(&address) {
+            self.listen.push(address);
+            self.sign_profile();
         }
     }
 
@@ -75,7 +87,7 @@ impl Router {
             let (friends, address) = (self.friends.clone(), address.clone());
             self.spawn_work(async move {
                 if let Err(error) = friends.touch_address(peer, address, now()).await {
-                    tracing::warn!(%error, "an address could not be kept");
+                    tracing::warn!(%error, "an address could not be stored");
                 }
                 None
             });
@@ -92,7 +104,7 @@ impl Router {
             foreign: false,
         };
         self.connected.insert(peer, state);
-        self.say_hello(peer);
+        self.send_hello(peer);
     }
 
     fn peer_disconnected(&mut self, peer: PeerId, reason: String) {
@@ -100,22 +112,22 @@ impl Router {
         self.connected.remove(&peer);
         self.sync(SyncEvent::PeerGone { peer });
         self.relay(RelayEvent::PeerGone { peer });
-        self.gone(peer);
+        self.set_offline(peer);
     }
 
-    /// A friend that is not connected is not here.
-    pub(super) fn gone(&self, peer: PeerId) {
+    /// Records that a friend is no longer connected.
+    pub(super) fn set_offline(&self, peer: PeerId) {
         let friends = self.friends.clone();
         self.spawn_work(async move {
             if let Err(error) = friends.offline(peer, Departure::Lost, now()).await {
-                tracing::warn!(%error, "a departure could not be kept");
+                tracing::warn!(%error, "a departure could not be stored");
             }
             None
         });
     }
 
-    /// Asks a peer something of our own making.
-    pub(super) fn ask(&mut self, peer: PeerId, purpose: Purpose, request: &Request) {
+    /// Sends a request of the router's own.
+    pub(super) fn request(&mut self, peer: PeerId, purpose: Purpose, request: &Request) {
         self.next_request = self.next_request.wrapping_add(1) & OWN_REQUESTS;
         let id = self.next_request;
         self.requests.insert(id, (peer, purpose));
@@ -125,16 +137,14 @@ impl Router {
         }
     }
 
-    pub(super) fn leave(&self, peer: PeerId, no_redial_for: Duration) {
+    pub(super) fn disconnect(&self, peer: PeerId, no_redial_for: Duration) {
         if let Err(error) = self.net.disconnect(peer, no_redial_for) {
-            tracing::debug!(%peer, %error, "a peer could not be left");
+            tracing::debug!(%peer, %error, "a peer could not be disconnected");
         }
     }
 
     pub(super) fn respond(&self, reply: ReplyId, response: &Response) {
-        if let Err(error) = self.net.respond(reply, response) {
-            tracing::debug!(%error, "an answer was not sent");
-        }
+        log_unsent(self.net.respond(reply, response));
     }
 
     fn on_response(&mut self, peer: PeerId, id: u64, result: Result<Response, RequestError>) {
@@ -157,37 +167,39 @@ impl Router {
             }
             (Purpose::Hello, _) => self.sync(SyncEvent::StatusFailed { peer }),
             (Purpose::Explore, Ok(Response::Friends(FriendsResponse::Profiles(profiles)))) => {
-                self.explored(peer, profiles);
+                self.on_profiles(peer, profiles);
             }
             (Purpose::Line { id, waiter }, Ok(Response::Chat(response))) => {
-                self.line_answered(peer, id, response, waiter);
+                self.on_line_response(peer, id, response, waiter);
             }
             (Purpose::Introduce, Ok(Response::Friends(FriendsResponse::Refused(refusal)))) => {
                 tracing::debug!(%peer, ?refusal, "our profile was refused");
             }
-            (purpose, _) => tracing::debug!(%peer, ?purpose, "no useful answer"),
+            (purpose, _) => tracing::debug!(%peer, ?purpose, "no useful response"),
         }
     }
 
-    /// A request of our own ended without an answer.
+    /// Handles the end of a request of the router's own that got no response.
     fn request_failed(&mut self, id: u64) {
         match self.requests.remove(&id) {
             Some((peer, Purpose::Hello)) => self.sync(SyncEvent::StatusFailed { peer }),
-            // The line stays in the outbox, and goes out again when its receiver is back.
+            // The line stays in the outbox, which sends it again when its receiver is back.
             Some((peer, Purpose::Line { id, waiter })) => {
-                self.line_answered(peer, id, ChatResponse::Busy, waiter);
+                self.on_line_response(peer, id, ChatResponse::Busy, waiter);
             }
             _ => {}
         }
     }
 }
 
+/// Logs what the network did not take. The peer times out, or repeats its request.
 pub(super) fn log_unsent(result: Result<(), CommandError>) {
     if let Err(error) = result {
-        tracing::debug!(%error, "an answer was not sent");
+        tracing::debug!(%error, "the network did not take a command");
     }
 }
 
+/// Converts the network's result of a request of sync or relay.
 fn sync_result(result: Result<Response, RequestError>) -> Result<SyncResponse, RequestFailure> {
     match result {
         Ok(Response::Sync(response)) => Ok(response),

@@ -23,7 +23,7 @@ pub use console::{ConsoleEvent, EventPage};
 pub use friends::{
     BroadcastSent, ChatHistory, ChatMessage, ChatSent, ChatState, FriendList, FriendView,
 };
-pub use node::{BanState, MineMode, PeerList, PeerView, Progress, StatusReport, Stopping, Synced};
+pub use node::{BanState, PeerList, PeerView, Progress, StatusReport, Stopping, Synced};
 pub use values::{Bits, Coins, Secret, SignedCoins, SignedUnits, Units};
 pub use wallet::{Account, AddressBalance, AddressList, CreateWallet, LockState, WalletCreated};
 
@@ -38,8 +38,8 @@ mod tests {
 
     use super::*;
     use crate::primitives::{
-        Address, Amount, Block, BlockHash, Header, MerkleRoot, Owner, PeerId, PublicKey,
-        Transaction, TxId, TxOutput,
+        Address, Amount, Block, BlockHash, Header, MerkleRoot, MiningMode, Owner, PeerId,
+        PublicKey, Transaction, TxId, TxOutput,
     };
 
     /// The fields of a JSON object.
@@ -176,7 +176,7 @@ mod tests {
         assert_fields(&ChatSent { id: "a".to_owned(), state: ChatState::Queued }, &["id", "state"]);
         assert_fields(&BroadcastSent { id: "a".to_owned(), peers: 4 }, &["id", "peers"]);
         assert_eq!(serde_json::to_value(ChatState::Delivered).expect("JSON"), "delivered");
-        assert_eq!(serde_json::to_value(MineMode::OnDemand).expect("JSON"), "on-demand");
+        assert_eq!(serde_json::to_value(MiningMode::OnDemand).expect("JSON"), "on-demand");
         let message = ChatMessage {
             id: "a".to_owned(),
             from: "yzw".to_owned(),
