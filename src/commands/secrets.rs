@@ -1,16 +1,6 @@
 //! Passphrases and recovery phrases: from a file, a pipe, or a terminal that does not show them.
 
-use std::{
-    borrow::Cow,
-    io::{self, IsTerminal, Read},
-};
-
-use rustyline::{
-    ColorMode, Completer, Config, Editor, Helper, Hinter, Validator,
-    highlight::{CmdKind, Highlighter},
-    history::MemHistory,
-};
-use unicode_width::UnicodeWidthStr;
+use std::io::{self, IsTerminal, Read, Write as _};
 
 use crate::{
     cli::args::PassphraseFlag,
@@ -49,29 +39,14 @@ fn piped() -> Result<String, RpcError> {
 }
 
 fn typed(prompt: &str, hidden: bool) -> Result<String, RpcError> {
-    let failed = |cause: rustyline::error::ReadlineError| {
-        RpcError::new("input", format!("nothing was typed: {cause}"))
+    let typed = if hidden {
+        rpassword::prompt_password(prompt)
+    } else {
+        let mut line = String::new();
+        write!(io::stdout(), "{prompt}")
+            .and_then(|()| io::stdout().flush())
+            .and_then(|()| io::stdin().read_line(&mut line))
+            .map(|_| line)
     };
-    let color = if hidden { ColorMode::Forced } else { ColorMode::Disabled };
-    let config = Config::builder().auto_add_history(false).color_mode(color).build();
-    let mut editor =
-        Editor::<Mask, MemHistory>::with_history(config, MemHistory::new()).map_err(failed)?;
-    editor.set_helper(Some(Mask { hidden }));
-    editor.readline(prompt).map_err(failed)
-}
-
-/// Shows blanks in place of what is typed.
-#[derive(Completer, Helper, Hinter, Validator)]
-struct Mask {
-    hidden: bool,
-}
-
-impl Highlighter for Mask {
-    fn highlight<'l>(&self, line: &'l str, _position: usize) -> Cow<'l, str> {
-        if self.hidden { Cow::Owned(" ".repeat(line.width())) } else { Cow::Borrowed(line) }
-    }
-
-    fn highlight_char(&self, _line: &str, _position: usize, kind: CmdKind) -> bool {
-        self.hidden && kind != CmdKind::MoveCursor
-    }
+    typed.map_err(|cause| RpcError::new("input", format!("nothing was typed: {cause}")))
 }

@@ -21,10 +21,12 @@ use axum::{
     response::{IntoResponse, Response},
     routing::any,
 };
-use jsonrpsee::server::{BatchRequestConfig, Methods, ServerConfig, stop_channel};
+use jsonrpsee::server::{
+    BatchRequestConfig, Methods, ServerConfig, middleware::http::HostFilterLayer, stop_channel,
+};
 use subtle::ConstantTimeEq;
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
-use tower::{Service, limit::GlobalConcurrencyLimitLayer};
+use tower::{Layer as _, Service as _, limit::GlobalConcurrencyLimitLayer};
 use zeroize::Zeroizing;
 
 use super::RpcError;
@@ -64,7 +66,7 @@ pub async fn serve(
     check_rpc(address)?;
     let listener = TcpListener::bind(address).await.map_err(|cause| bind_error(address, &cause))?;
     let address = listener.local_addr().map_err(RpcError::internal)?;
-    let router = router(methods.into(), token);
+    let router = router(methods.into(), token, address.ip())?;
     let task = tokio::spawn(async move {
         let (stopping, stopped) = oneshot::channel::<()>();
         let serving = axum::serve(listener, router).with_graceful_shutdown(async move {
@@ -114,7 +116,7 @@ fn bind_error(address: SocketAddr, cause: &io::Error) -> RpcError {
     }
 }
 
-fn router(methods: Methods, token: &str) -> Router {
+fn router(methods: Methods, token: &str, ip: IpAddr) -> Result<Router, RpcError> {
     let config = ServerConfig::builder()
         .http_only()
         .max_request_body_size(MAX_REQUEST_BYTES)
@@ -123,7 +125,7 @@ fn router(methods: Methods, token: &str) -> Router {
         .build();
     let (stop_handle, server_handle) = stop_channel();
     let service = jsonrpsee::server::Server::builder().set_config(config).to_service_builder();
-    let service = service.build(methods, stop_handle);
+    let service = hosts_here(ip)?.layer(service.build(methods, stop_handle));
     let rpc = any(move |request: Request| {
         let mut service = service.clone();
         // The handle lives as long as the route: dropping it would end the service.
@@ -141,21 +143,25 @@ fn router(methods: Methods, token: &str) -> Router {
         }
     });
     let token: Arc<Zeroizing<String>> = Arc::new(Zeroizing::new(token.to_owned()));
-    Router::new()
+    Ok(Router::new()
         .route("/", rpc)
         .layer(GlobalConcurrencyLimitLayer::new(MAX_REQUESTS))
-        .layer(middleware::from_fn_with_state(token, guard))
+        .layer(middleware::from_fn_with_state(token, guard)))
 }
 
-/// Lets a request pass that comes from this machine and shows the token.
+/// Refuses requests whose `Host` is not this machine: a web page on a rebound name sends its own.
+fn hosts_here(ip: IpAddr) -> Result<HostFilterLayer, RpcError> {
+    let bound = SocketAddr::new(ip, 0).to_string().replace(":0", ":*");
+    let loopback = ["localhost:*", "127.0.0.1:*", "[::1]:*"].map(str::to_owned);
+    HostFilterLayer::new(loopback.into_iter().chain([bound])).map_err(RpcError::internal)
+}
+
+/// Lets a request pass that shows the token.
 async fn guard(
     State(token): State<Arc<Zeroizing<String>>>,
     request: Request,
     next: Next,
 ) -> Response {
-    if !host_is_local(request.headers()) {
-        return (StatusCode::FORBIDDEN, "this host is not served\n").into_response();
-    }
     if !token_fits(request.headers(), &token) {
         let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
         return (
@@ -166,22 +172,6 @@ async fn guard(
             .into_response();
     }
     next.run(request).await
-}
-
-/// Whether `Host` names loopback: a page on a rebound name would send its own.
-fn host_is_local(headers: &HeaderMap) -> bool {
-    let Some(host) = headers.get(header::HOST).and_then(|value| value.to_str().ok()) else {
-        return false;
-    };
-    if let Ok(address) = host.parse::<SocketAddr>() {
-        return address.ip().is_loopback();
-    }
-    let name = match host.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or_default(),
-        None => host.split(':').next().unwrap_or_default(),
-    };
-    name.eq_ignore_ascii_case("localhost")
-        || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 fn token_fits(headers: &HeaderMap, token: &str) -> bool {
@@ -252,6 +242,9 @@ mod tests {
         assert!(raw(server.address, &authorised("evil.example")).await.starts_with("HTTP/1.1 403"));
         assert!(raw(server.address, &authorised("localhost:1")).await.starts_with("HTTP/1.1 200"));
         assert!(raw(server.address, &authorised("[::1]:1")).await.starts_with("HTTP/1.1 200"));
+        assert!(raw(server.address, &authorised("localhost")).await.starts_with("HTTP/1.1 200"));
+        let rebound = raw(server.address, &authorised("127.0.0.1.evil.example:1")).await;
+        assert!(rebound.starts_with("HTTP/1.1 403"), "{rebound}");
     }
 
     #[tokio::test]
