@@ -61,7 +61,7 @@ pub(crate) struct NodeConfig {
 }
 
 impl NodeConfig {
-    /// Creates settings for a node that listens on a port of the system's choice, and does not mine.
+    /// Creates settings for a node that listens on a port of the system's choice and never mines.
     #[must_use]
     pub(crate) fn new(default_name: String) -> Self {
         Self {

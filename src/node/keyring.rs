@@ -80,7 +80,7 @@ impl Keyring {
         }
     }
 
-    /// Opens the wallet. If it is locked and a passphrase is given, unlocks it for this caller alone.
+    /// Opens the wallet. Unlocks it for this caller alone, if it is locked and a passphrase is given.
     pub(crate) async fn open_with(
         &self,
         passphrase: Option<Secret>,

@@ -52,8 +52,8 @@ impl Service {
         Ok(WalletCreated { address: wallet.first_address(), recovery_phrase, recovered: None })
     }
 
-    /// Restores a wallet from its recovery phrase. Scans the first 1,000 addresses, and restores all
-    /// up to the last one that has coins on the chain.
+    /// Restores a wallet from its recovery phrase. Scans the first 1,000 addresses, and restores
+    /// all up to the last one that has coins on the chain.
     async fn recover_wallet(
         &self,
         phrase: Secret,
