@@ -80,7 +80,7 @@ impl Keyring {
         }
     }
 
-    /// Opens the wallet. Unlocks it for this caller alone, if it is locked and a passphrase is given.
+    /// Opens the wallet, and unlocks it for this caller alone if a passphrase is given.
     pub(crate) async fn open_with(
         &self,
         passphrase: Option<Secret>,

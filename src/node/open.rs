@@ -26,8 +26,8 @@ const SOLVED: usize = 16;
 /// The store's cache while a chain's file is created, in MiB: one block passes through it.
 const CREATE_CACHE_MIB: usize = 16;
 
-/// The channels that a chain's thread and miner send on. The owner has to receive
-/// from both: the chain thread waits while its queue is full.
+/// The channels that a chain's thread and miner send on. The owner has to receive from both: the
+/// chain thread waits while its queue is full.
 pub(crate) struct ChainOutput {
     pub(crate) events: mpsc::Receiver<ChainEvent>,
     /// Headers that the miner has solved.

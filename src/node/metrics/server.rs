@@ -203,7 +203,7 @@ mod tests {
     use super::*;
 
     async fn ask(address: SocketAddr, path: &str) -> String {
-        let mut stream = TcpStream::connect(address).await.expect("somebody listens");
+        let mut stream = TcpStream::connect(address).await.expect("a connection");
         stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).await.expect("sent");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.expect("an answer");

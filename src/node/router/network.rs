@@ -192,7 +192,8 @@ impl Router {
     }
 }
 
-/// Logs what the network did not take. The peer times out, or repeats its request.
+/// Logs a command that the network did not take. Peers repeat their requests, and
+/// [`Router::keep_house`] repeats bans.
 pub(super) fn log_unsent(result: Result<(), CommandError>) {
     if let Err(error) = result {
         tracing::debug!(%error, "the network did not take a command");

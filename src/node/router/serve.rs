@@ -19,8 +19,8 @@ use crate::{
     },
 };
 
-/// Requests on `hello` that a peer may make in a minute. An honest peer makes a third of them: one
-/// a second with its news, and one every two seconds with a question.
+/// Requests on `hello` that a peer may make in a minute. An honest peer makes about a third of
+/// them: one a second with its news, and one every two seconds with a question.
 const MAX_HELLOS: u32 = 240;
 
 /// Requests on `friends` that a peer may make in a minute. An honest peer makes two after its

@@ -42,6 +42,7 @@ use crate::{
         },
     },
 };
+
 pub(crate) use blocks_won::BlocksWon;
 pub(crate) use friends::console_event;
 pub(crate) use proofs::verify_without_chain;
