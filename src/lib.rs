@@ -41,7 +41,7 @@ pub mod cli;
 pub mod commands;
 pub mod consensus;
 pub mod console;
-pub mod datadir;
+mod datadir;
 pub mod friends;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
@@ -55,9 +55,9 @@ pub use observe::svg;
 mod peers;
 pub mod primitives;
 mod relay;
-pub mod rpc;
-pub mod storage;
+mod rpc;
+mod storage;
 mod sync;
 pub mod telemetry;
-pub mod wallet;
+mod wallet;
 pub mod wire;
