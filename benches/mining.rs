@@ -1,5 +1,5 @@
-//! How many hashes a second one core tries, against the midstate and two compressions of `sha2` for
-//! each.
+//! Measures how many nonces one core tries per second. The bound is the midstate and two `sha2`
+//! compressions for each.
 //!
 //! ```text
 //! cargo bench --bench mining
@@ -18,9 +18,9 @@ use friendchain::{
 use sha2::block_api::compress256;
 use support::{bar, side_by_side, timed};
 
-/// Nonces tried at once by each side: as many as the miner's threads do.
+/// The nonces that each side tries in one turn, as many as the miner's threads do.
 const NONCES: u64 = 1 << 13;
-/// How often each side has its turn.
+/// The number of times that each side runs.
 const ROUNDS: usize = 2_000;
 
 const INITIAL: [u32; 8] = [
@@ -81,7 +81,7 @@ fn main() {
     }
 }
 
-/// What every miner does, with nothing around it.
+/// The hashing that every miner does, without anything around it.
 struct Bound {
     midstate: [u32; 8],
     second: [u8; 64],

@@ -1,12 +1,13 @@
 //! The best chain changes: blocks leave it and join it, all or none.
 
 use super::{
+    announcements::LogEntry,
     api::ChainEvent,
     coins::{self, Body, Coins, Refusal},
     errors::ChainFault,
     header_tree::NodeId,
     mempool::Mempool,
-    state::{Chain, LogEntry},
+    state::Chain,
     store::overlay::Overlay,
 };
 use crate::{
@@ -144,7 +145,7 @@ impl Chain {
         for (id, body) in disconnect.iter().zip(left) {
             let hash = self.tree.node(*id).hash;
             let event = events::BlockDisconnected { hash, height: body.height() };
-            self.logs.push(LogEntry::Disconnected(event));
+            self.announcements.log(LogEntry::Disconnected(event));
         }
         for (id, body) in connect.iter().zip(joined) {
             let event = events::BlockConnected {
@@ -154,11 +155,11 @@ impl Chain {
                 transactions: body.txids.len(),
                 time: body.block.header.time,
             };
-            self.logs.push(LogEntry::Connected(event));
+            self.announcements.log(LogEntry::Connected(event));
         }
         let tip = self.tip();
         if !left.is_empty() {
-            self.logs.push(LogEntry::Reorganised(events::Reorganised {
+            self.announcements.log(LogEntry::Reorganised(events::Reorganised {
                 old_tip,
                 new_tip: tip.hash,
                 height: tip.height,
@@ -173,7 +174,7 @@ impl Chain {
             connected: connect.iter().map(name).collect(),
             mined: joined.iter().flat_map(|body| body.txids.iter().copied()).collect(),
         };
-        self.stage(event);
+        self.announcements.stage(event);
     }
 
     /// The stored body of a block; `None` when what is stored is not that block.
@@ -237,7 +238,7 @@ impl Chain {
             self.save(id)?;
             let node = self.tree.node(id);
             self.overlay.remove_block(node.key());
-            self.waiting.remove(&node.hash);
+            self.orphans.remove(&node.hash);
         }
         let best = self.tree.find_best();
         self.set_best_header(best)

@@ -1,7 +1,7 @@
 //! What the chain is asked, what it answers, and what it tells unasked: the arrows to and from the
 //! chain thread.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -12,7 +12,7 @@ use super::{
     mempool::{FeeRate, Floor},
 };
 use crate::{
-    consensus::{Coin, Network, Work},
+    consensus::{Blame, BlockError, Coin, Network, TransactionError, Work},
     primitives::{
         Amount, Block, BlockHash, Header, Height, OutPoint, Owner, PeerId, Transaction, TxId,
         UnixMillis,
@@ -65,6 +65,72 @@ pub enum BlockAccepted {
     Waiting,
     /// It was here already.
     Known,
+}
+
+/// A refusal by the chain, reduced to what sync and relay decide by and log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refused {
+    /// The party at fault, which alone picks the penalty and the gossip verdict.
+    pub(crate) blame: Blame,
+    pub(crate) cause: RefusalCause,
+    /// The error's stable name, for logs only.
+    pub(crate) code: &'static str,
+    /// The error as a sentence.
+    pub(crate) reason: String,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code, self.reason)
+    }
+}
+
+/// The causes of a refusal that sync and relay handle in their own way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RefusalCause {
+    /// A block below this one is known to be invalid.
+    InvalidBranch,
+    /// The body is not the one that the header commits to.
+    WrongMerkleRoot,
+    /// A trade spends a coin that is unknown here. The parent trade may still be on its way.
+    MissingCoin,
+    /// Any other cause.
+    Other,
+}
+
+impl From<AcceptHeadersError> for Refused {
+    fn from(error: AcceptHeadersError) -> Self {
+        let cause = match &error {
+            AcceptHeadersError::InvalidBranch { .. } => RefusalCause::InvalidBranch,
+            _ => RefusalCause::Other,
+        };
+        Self { blame: error.blame(), cause, code: error.code(), reason: error.to_string() }
+    }
+}
+
+impl From<AcceptBlockError> for Refused {
+    fn from(error: AcceptBlockError) -> Self {
+        let cause = match &error {
+            AcceptBlockError::InvalidBranch { .. } => RefusalCause::InvalidBranch,
+            AcceptBlockError::Body { error: BlockError::WrongMerkleRoot { .. }, .. } => {
+                RefusalCause::WrongMerkleRoot
+            }
+            _ => RefusalCause::Other,
+        };
+        Self { blame: error.blame(), cause, code: error.code(), reason: error.to_string() }
+    }
+}
+
+impl From<AcceptTradeError> for Refused {
+    fn from(error: AcceptTradeError) -> Self {
+        let cause = match &error {
+            AcceptTradeError::Transaction {
+                error: TransactionError::MissingCoin { .. }, ..
+            } => RefusalCause::MissingCoin,
+            _ => RefusalCause::Other,
+        };
+        Self { blame: error.blame(), cause, code: error.code(), reason: error.to_string() }
+    }
 }
 
 /// A transaction waiting in the mempool.
@@ -454,4 +520,29 @@ pub struct Divergence {
     /// When it is not its age but its size that forbids taking it: the memory it would need, in
     /// MiB.
     pub needs_mib: Option<usize>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::primitives::MerkleRoot;
+
+    #[test]
+    fn a_refusal_keeps_the_causes_that_sync_and_relay_decide_by() {
+        let hash = BlockHash::ZERO;
+        let header = Refused::from(AcceptHeadersError::InvalidBranch { hash });
+        assert_eq!((header.cause, header.code), (RefusalCause::InvalidBranch, "invalid_branch"));
+        let block = Refused::from(AcceptBlockError::InvalidBranch { hash });
+        assert_eq!((block.cause, block.code), (RefusalCause::InvalidBranch, "invalid_branch"));
+        let (expected, found) = (MerkleRoot::ZERO, MerkleRoot::ZERO);
+        let error = BlockError::WrongMerkleRoot { expected, found };
+        let body = Refused::from(AcceptBlockError::Body { hash, error });
+        assert_eq!((body.cause, body.code), (RefusalCause::WrongMerkleRoot, "wrong_merkle_root"));
+        let outpoint = OutPoint { txid: TxId::ZERO, index: 1 };
+        let error = TransactionError::MissingCoin { input: 0, outpoint };
+        let trade = Refused::from(AcceptTradeError::Transaction { txid: TxId::ZERO, error });
+        assert_eq!((trade.cause, trade.code), (RefusalCause::MissingCoin, "missing_coin"));
+        let known = Refused::from(AcceptTradeError::Known { txid: TxId::ZERO });
+        assert_eq!((known.cause, known.code), (RefusalCause::Other, "known"));
+    }
 }

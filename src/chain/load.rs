@@ -1,7 +1,6 @@
 //! A chain read from its file.
 
 use std::{
-    collections::{HashMap, VecDeque},
     sync::{Arc, mpsc},
     thread,
 };
@@ -9,12 +8,14 @@ use std::{
 use redb::{ReadableTable as _, ReadableTableMetadata as _};
 
 use super::{
+    announcements::Announcements,
     errors::ChainFault,
     header_tree::{HeaderTree, MAX_SIDE_BYTES, TreeLoader},
     mempool::Mempool,
-    orphans::OrphanBlocks,
+    orphans::{EarlyHeaders, OrphanBlocks},
+    own::OwnTransactions,
     signature_cache::SignatureCache,
-    state::{Chain, ChainOptions, MIN_REORGANISATION_MIB},
+    state::{Chain, ChainOptions, MIN_REORGANISATION_MIB, SideBodies},
     store::{
         Store,
         overlay::Overlay,
@@ -60,11 +61,11 @@ impl Chain {
         }
         waiting.sort_by_key(|(_, record)| record.sequence);
         let damaged = mend_damaged(&mut waiting, &tables, &network, options.threads)?;
-        let mut own = HashMap::new();
+        let mut own = OwnTransactions::default();
         for entry in tables.own.iter()? {
             let (key, value) = entry?;
             let record: OwnRecord = stored("an own trade", value.value())?;
-            own.insert(TxId(*key.value()), !record.void.is_empty());
+            own.set(TxId(*key.value()), !record.void.is_empty());
         }
         drop(tables);
 
@@ -77,20 +78,15 @@ impl Chain {
             mempool: Mempool::default(),
             verified: SignatureCache::default(),
             own,
-            last_retried: TxId([0; 32]),
-            waiting: OrphanBlocks::default(),
-            held: Vec::new(),
+            orphans: OrphanBlocks::default(),
+            early: EarlyHeaders::default(),
             window: None,
             template: None,
             generation: 0,
             too_large: None,
-            side_bytes: usize::MAX,
-            max_side_bytes: MAX_SIDE_BYTES,
+            side_bodies: SideBodies { bytes: usize::MAX, max_bytes: MAX_SIDE_BYTES },
             rebuilding: false,
-            staged: VecDeque::new(),
-            logs: Vec::new(),
-            written: Default::default(),
-            ready: Vec::new(),
+            announcements: Announcements::default(),
         };
         // A crash in the middle of a reindex leaves more stored than connected. What joins for the
         // first time joins as late as this node is known to have run: too early, and what beats it
@@ -103,7 +99,8 @@ impl Chain {
             chain.keep(txid, now);
         }
         chain.commit()?;
-        chain.ready.clear();
+        // Nobody listens yet.
+        chain.announcements.take_ready();
         Ok(chain)
     }
 }

@@ -13,6 +13,7 @@
 
 mod accept;
 mod activate;
+mod announcements;
 pub mod api;
 mod coins;
 mod compact;
@@ -24,6 +25,7 @@ mod key_map;
 mod load;
 mod mempool;
 mod orphans;
+mod own;
 mod precheck;
 mod queries;
 pub mod repair;

@@ -28,6 +28,42 @@ pub(super) struct EarlyHeader {
     pub(super) due: UnixMillis,
 }
 
+/// Headers ahead of our clock, the earliest due first.
+#[derive(Debug, Default)]
+pub(super) struct EarlyHeaders(Vec<EarlyHeader>);
+
+impl EarlyHeaders {
+    /// True if the block of this header is held too.
+    pub(super) fn holds_block(&self, hash: &BlockHash) -> bool {
+        self.0.iter().any(|held| held.hash == *hash && held.block.is_some())
+    }
+
+    /// Holds a header until it is due. Beyond [`MAX_EARLY_HEADERS`], the one due last is dropped.
+    pub(super) fn hold(&mut self, new: EarlyHeader) {
+        if let Some(known) = self.0.iter_mut().find(|known| known.hash == new.hash) {
+            if known.block.is_none() {
+                *known = new;
+            }
+            return;
+        }
+        tracing::debug!(hash = %new.hash, due = new.due, "a header is ahead of our clock: held");
+        self.0.push(new);
+        self.0.sort_by_key(|held| held.due);
+        self.0.truncate(MAX_EARLY_HEADERS);
+    }
+
+    /// Returns the time at which the first held header is due.
+    pub(super) fn next_due(&self) -> Option<UnixMillis> {
+        self.0.first().map(|held| held.due)
+    }
+
+    /// Takes the headers that are due, the earliest first.
+    pub(super) fn take_due(&mut self, now: UnixMillis) -> Vec<EarlyHeader> {
+        let count = self.0.iter().take_while(|held| held.due <= now).count();
+        self.0.drain(..count).collect()
+    }
+}
+
 /// A checked block whose parent's body is not here.
 #[derive(Debug)]
 pub(super) struct OrphanBlock {

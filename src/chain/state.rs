@@ -8,25 +8,23 @@
 //!   can be said of them and the chain must be dropped;
 //! - what happened is told by [`Chain::drain_events`] only once it is durable.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    path::Path,
-    sync::Arc,
-};
+use std::{path::Path, sync::Arc};
 
 use super::{
+    announcements::Announcements,
     api::{ChainEvent, ChainSummary, Template, Tip},
     errors::{ChainFault, OpenError},
     header_tree::{HeaderTree, NodeId},
     mempool::Mempool,
-    orphans::{EarlyHeader, OrphanBlocks},
+    orphans::{EarlyHeaders, OrphanBlocks},
+    own::OwnTransactions,
     signature_cache::SignatureCache,
     store::{Store, contained, overlay::Overlay, reader::ChainReader, tables::HeaderRecord},
 };
 use crate::{
     consensus::{HeaderWindow, Network, WINDOW_BLOCKS},
-    primitives::{BlockHash, Header, Height, TxId, UnixMillis},
-    telemetry::{events, metrics::StoreMetrics},
+    primitives::{BlockHash, Header, Height, Owner, UnixMillis},
+    telemetry::metrics::StoreMetrics,
 };
 
 /// Changes are committed at the latest when they take about this many bytes of memory and half of
@@ -42,9 +40,6 @@ const HEADERS_GATHERED: usize = 50_000;
 /// Changes are committed at the latest when they take about this many bytes of memory: some 28 full
 /// blocks. All but their bodies are kept while they are being written.
 const MAX_GATHERED: usize = 60 * 1024 * 1024;
-
-/// Tips that only grow are told as one event, until it names this many transactions.
-const MAX_TOLD_TOGETHER: usize = 10_000;
 
 /// Reorganisations may take this much memory however small the cache is, in MiB: 72 hours of blocks
 /// of a few kilobytes, one every 10 seconds, both ways.
@@ -95,27 +90,13 @@ pub(super) struct TemplateKey {
     pub(super) mempool: u64,
 }
 
-/// What will be logged once it is durable.
+/// Bodies stored beside the best chain, as far as they are counted.
 #[derive(Debug)]
-pub(super) enum LogEntry {
-    Connected(events::BlockConnected),
-    Disconnected(events::BlockDisconnected),
-    Reorganised(events::Reorganised),
-    Trade(events::TradeAccepted),
-    Dropped(events::TradeDropped),
-}
-
-impl LogEntry {
-    fn emit(&self) {
-        match self {
-            Self::Connected(event) => event.emit(),
-            Self::Disconnected(event) => event.emit(),
-            Self::Reorganised(event) => event.emit(),
-            Self::Trade(event) if event.local => event.emit_always(),
-            Self::Trade(event) => event.emit(),
-            Self::Dropped(event) => event.emit(),
-        }
-    }
+pub(super) struct SideBodies {
+    /// An upper bound of their bytes; `usize::MAX` until they are counted.
+    pub(super) bytes: usize,
+    /// The most bytes that may be stored.
+    pub(super) max_bytes: usize,
 }
 
 /// The ledger. See the module.
@@ -127,12 +108,9 @@ pub struct Chain {
     pub(super) tree: HeaderTree,
     pub(super) mempool: Mempool,
     pub(super) verified: SignatureCache,
-    /// Own trades, and whether each is void.
-    pub(super) own: HashMap<TxId, bool>,
-    /// The last of the void ones that had its turn.
-    pub(super) last_retried: TxId,
-    pub(super) waiting: OrphanBlocks,
-    pub(super) held: Vec<EarlyHeader>,
+    pub(super) own: OwnTransactions,
+    pub(super) orphans: OrphanBlocks,
+    pub(super) early: EarlyHeaders,
     /// The difficulty window of the last header that was checked, moved on.
     pub(super) window: Option<HeaderWindow>,
     /// The last template and what it was made from.
@@ -142,17 +120,10 @@ pub struct Chain {
     pub(super) too_large: Option<TooLarge>,
     /// How much memory a reorganisation may take, in MiB.
     pub(super) reorganisation_mib: usize,
-    /// About how many bytes of bodies are stored beside the best chains, more than any before they
-    /// are counted; and how many may be.
-    pub(super) side_bytes: usize,
-    pub(super) max_side_bytes: usize,
+    pub(super) side_bodies: SideBodies,
     /// While stored blocks are connected again: nothing is told, the mempool is left alone.
     pub(super) rebuilding: bool,
-    pub(super) staged: VecDeque<ChainEvent>,
-    pub(super) logs: Vec<LogEntry>,
-    /// What is told and logged once what is being written is durable.
-    pub(super) written: (VecDeque<ChainEvent>, Vec<LogEntry>),
-    pub(super) ready: Vec<ChainEvent>,
+    pub(super) announcements: Announcements,
 }
 
 impl Chain {
@@ -347,7 +318,7 @@ impl Chain {
         done: impl FnOnce() + Send + 'static,
     ) -> Result<(), ChainFault> {
         self.finish_storing()?;
-        self.written = (std::mem::take(&mut self.staged), std::mem::take(&mut self.logs));
+        self.announcements.begin_writing();
         self.overlay.begin_writing(done)
     }
 
@@ -369,41 +340,15 @@ impl Chain {
         if self.overlay.is_writing() {
             return;
         }
-        let (events, logs) = std::mem::take(&mut self.written);
-        self.ready.extend(events);
-        logs.iter().for_each(LogEntry::emit);
+        self.announcements.written();
         if !self.overlay.is_awaited() {
-            self.ready.extend(self.staged.drain(..));
-            for entry in self.logs.drain(..) {
-                entry.emit();
-            }
+            self.announcements.release_staged();
         }
     }
 
     /// What happened and is durable, in order. Nothing is told twice.
     pub fn drain_events(&mut self) -> Vec<ChainEvent> {
         self.release();
-        std::mem::take(&mut self.ready)
-    }
-
-    /// Stages an event; tips that only grow are told as one.
-    pub(super) fn stage(&mut self, event: ChainEvent) {
-        if let ChainEvent::TipChanged { tip, disconnected, connected, mined } = &event
-            && disconnected.is_empty()
-            && mined.len() <= MAX_TOLD_TOGETHER
-            && let Some(ChainEvent::TipChanged {
-                tip: last,
-                connected: before,
-                mined: mined_before,
-                ..
-            }) = self.staged.back_mut()
-            && mined_before.len() <= MAX_TOLD_TOGETHER
-        {
-            *last = *tip;
-            before.extend(connected);
-            mined_before.extend(mined);
-            return;
-        }
-        self.staged.push_back(event);
+        self.announcements.take_ready()
     }
 }

@@ -8,8 +8,8 @@ use super::{
 use crate::{
     consensus::{MAX_BLOCK_BYTES, SUBSIDY, min_time, next_bits},
     primitives::{
-        Amount, Block, BlockHash, HEADER_BYTES, Header, MerkleRoot, Owner, Transaction, TxOutput,
-        UnixMillis, coinbase_memo, sha256,
+        Amount, Block, HEADER_BYTES, Header, MerkleRoot, Owner, Transaction, TxOutput, UnixMillis,
+        coinbase_memo, sha256,
     },
 };
 

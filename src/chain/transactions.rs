@@ -6,11 +6,12 @@
 use std::{cmp::Reverse, sync::Arc};
 
 use super::{
+    announcements::LogEntry,
     api::{ChainEvent, DropReason, MempoolEntry, Origin},
     coins::{Body, Coins},
     errors::{AcceptTradeError, ChainFault},
     mempool::{Candidate, Entry, FeeRate, Rules},
-    state::{Chain, LogEntry},
+    state::Chain,
     store::tables::{MempoolRecord, OwnRecord},
 };
 use crate::{
@@ -56,7 +57,7 @@ impl Chain {
     ) -> Result<(), AcceptTradeError> {
         self.expire_trades(now)?;
         // One of our own that comes back from a peer is our own still.
-        let local = origin == Origin::Local || self.own.contains_key(&txid);
+        let local = origin == Origin::Local || self.own.contains(&txid);
         if self.mempool.get(&txid).is_some() {
             if origin != Origin::Local {
                 return Err(AcceptTradeError::Known { txid });
@@ -110,8 +111,8 @@ impl Chain {
             });
         };
         let event = ChainEvent::TradeAccepted { entry: waiting.entry.clone(), origin };
-        self.stage(event);
-        self.logs.push(LogEntry::Trade(events::TradeAccepted { txid, local }));
+        self.announcements.stage(event);
+        self.announcements.log(LogEntry::Trade(events::TradeAccepted { txid, local }));
         Ok(())
     }
 
@@ -232,8 +233,8 @@ impl Chain {
         let record =
             MempoolRecord { sequence: waiting.sequence, added: *added, local: *local, transaction };
         self.overlay.put_waiting(txid, &record);
-        if record.local && self.own.get(&txid) != Some(&false) {
-            self.own.insert(txid, false);
+        if record.local && !self.own.is_alive(&txid) {
+            self.own.set(txid, false);
             let transaction = Transaction::clone(&record.transaction);
             let record = OwnRecord { added: now, void: String::new(), transaction };
             self.overlay.put_own(txid, &record);
@@ -262,7 +263,7 @@ impl Chain {
         leaf: LeafHash,
         added: UnixMillis,
     ) -> Result<(), AcceptTradeError> {
-        let local = self.own.contains_key(&txid);
+        let local = self.own.contains(&txid);
         let candidate = self.check_trade(transaction, txid, &Rules::for_known(local))?;
         self.admit(Arc::clone(transaction), txid, leaf, candidate, local, added);
         Ok(())
@@ -323,12 +324,13 @@ impl Chain {
     ) -> Result<(), ChainFault> {
         let txid = waiting.entry.txid;
         self.overlay.remove_waiting(txid);
-        if self.own.contains_key(&txid) {
+        if self.own.contains(&txid) {
             let transaction = Transaction::clone(&waiting.entry.transaction);
             self.make_void(txid, transaction, waiting.entry.added, reason)?;
         } else {
-            self.stage(ChainEvent::TradeDropped { txid, reason: why });
-            self.logs.push(LogEntry::Dropped(events::TradeDropped { txid, reason: why.code() }));
+            self.announcements.stage(ChainEvent::TradeDropped { txid, reason: why });
+            self.announcements
+                .log(LogEntry::Dropped(events::TradeDropped { txid, reason: why.code() }));
         }
         Ok(())
     }
@@ -342,8 +344,8 @@ impl Chain {
     ) -> Result<(), ChainFault> {
         let added = self.overlay.own(&txid)?.map_or(added, |record| record.added);
         self.overlay.put_own(txid, &OwnRecord { added, void: reason.clone(), transaction });
-        self.own.insert(txid, true);
-        self.stage(ChainEvent::TradeVoid { txid, reason });
+        self.own.set(txid, true);
+        self.announcements.stage(ChainEvent::TradeVoid { txid, reason });
         Ok(())
     }
 
@@ -363,7 +365,7 @@ impl Chain {
                 match self.readmit(&Arc::new(transaction.clone()), txid, leaf, now) {
                     Ok(()) => self.tell_again(txid),
                     Err(AcceptTradeError::Fault(fault)) => return Err(fault),
-                    Err(error) if self.own.contains_key(&txid) => {
+                    Err(error) if self.own.contains(&txid) => {
                         self.make_void(txid, transaction.clone(), now, why_void(&error))?;
                     }
                     Err(error) => {
@@ -380,8 +382,8 @@ impl Chain {
         if let Some(waiting) = self.mempool.get(&txid).filter(|waiting| waiting.entry.local) {
             let event =
                 ChainEvent::TradeAccepted { entry: waiting.entry.clone(), origin: Origin::Local };
-            self.stage(event);
-            self.logs.push(LogEntry::Trade(events::TradeAccepted { txid, local: true }));
+            self.announcements.stage(event);
+            self.announcements.log(LogEntry::Trade(events::TradeAccepted { txid, local: true }));
         }
     }
 
@@ -426,7 +428,7 @@ impl Chain {
             }
             if local {
                 // Whatever became of its other copy, it is one: a reindex writes that anew.
-                self.own.entry(txid).or_insert(false);
+                self.own.add(txid);
             }
             let leaf = leaf_hash(&transaction);
             match self.readmit_stored(&transaction, txid, leaf, added) {
@@ -435,16 +437,14 @@ impl Chain {
                         waiting.sequence == sequence && waiting.entry.local == local
                     };
                     // A start that changes nothing writes nothing.
-                    if !self.mempool.get(&txid).is_some_and(as_stored)
-                        || self.own.get(&txid) == Some(&true)
-                    {
+                    if !self.mempool.get(&txid).is_some_and(as_stored) || self.own.is_void(&txid) {
                         self.keep(txid, added);
                     }
                 }
                 Err(AcceptTradeError::Fault(fault)) => return Err(fault),
                 Err(error) => {
                     self.overlay.remove_waiting(txid);
-                    if self.own.contains_key(&txid) {
+                    if self.own.contains(&txid) {
                         self.make_void(
                             txid,
                             Transaction::clone(&transaction),
@@ -462,17 +462,8 @@ impl Chain {
     /// Takes up void trades whose inputs are there again: the chain changed in their favour.
     pub(super) fn retry_void(&mut self, all: bool, now: UnixMillis) -> Result<(), ChainFault> {
         let limit = if all { usize::MAX } else { MAX_RETRIED };
-        let void = self.own.iter().filter(|(_, is_void)| **is_void).map(|(txid, _)| *txid);
-        let mut void: Vec<_> = void.collect();
-        void.sort_unstable();
-        if void.len() > limit {
-            // The next ones each time, so that all have their turn.
-            let had_turn = void.partition_point(|txid| *txid <= self.last_retried);
-            void.rotate_left(had_turn);
-            void.truncate(limit);
-            self.last_retried = void.last().copied().unwrap_or(self.last_retried);
-        }
         // Of two that exclude each other, the later is what their maker wants.
+        let void = self.own.void_in_turn(limit);
         let mut dated = Vec::with_capacity(void.len());
         for txid in void {
             dated.push((Reverse(self.overlay.own(&txid)?.map(|record| record.added)), txid));
@@ -501,7 +492,7 @@ impl Chain {
         let OwnRecord { added, transaction, .. } = record;
         if self.overlay.place(&txid)?.is_some() {
             self.overlay.put_own(txid, &OwnRecord { added, void: String::new(), transaction });
-            self.own.insert(txid, false);
+            self.own.set(txid, false);
             return Ok(true);
         }
         let leaf = leaf_hash(&transaction);

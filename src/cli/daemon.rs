@@ -11,13 +11,13 @@ use tokio::time::timeout;
 use super::{
     args::{NodeFlags, People, StartNode},
     find::take_for_node,
-    parsed_address,
     service_manager::ServiceManager,
 };
 use crate::{
     commands::{
         outcome::CommandError::{self, Usage},
         progress::show_sync,
+        run::parsed_address,
         secrets,
     },
     console::{self, ConsoleOptions, signals::Signals},

@@ -20,17 +20,16 @@ use self::{
     find::{Reached, reach, reach_running, until_free},
 };
 use crate::{
-    cli::logging::{self, LogDefault, LogError, LogFiles, LogFormat, LogOptions},
+    cli::logging::{LogDefault, LogError, LogFiles, LogFormat, LogOptions},
     commands::{
         outcome::{CommandError, USAGE, report, say},
         prepare::prepare,
         progress::ProgressMode,
-        run::{Context, execute},
+        run::{self, Context, execute},
     },
     console::{self, ConsoleOptions, signals::Signals},
     datadir::{DataDir, NodeId, NodeIdError},
     observe::{self, ObserveError},
-    primitives::{Address, AddressError},
     rpc::RpcError,
 };
 
@@ -224,15 +223,6 @@ fn parsed_node_id(text: &str) -> Result<NodeId, CommandError> {
     let unreadable =
         |error: NodeIdError| CommandError::Usage(RpcError::new("bad_node_id", error.to_string()));
     text.parse().map_err(unreadable)
-}
-
-/// An address that a person wrote, or the sentence why it is none: what has the form of one, but
-/// not its checksum, is no wrong usage, but refused.
-fn parsed_address(text: &str) -> Result<Address, CommandError> {
-    text.trim().parse().map_err(|error: AddressError| match error {
-        AddressError::Checksum(_) => CommandError::Failed(error.into()),
-        AddressError::Malformed(_) => CommandError::Usage(error.into()),
-    })
 }
 
 #[cfg(test)]

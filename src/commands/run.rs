@@ -15,10 +15,10 @@ use super::{
     proof_file, secrets, text,
 };
 use crate::{
-    cli::{args::ClientCommand, parsed_address},
+    cli::args::ClientCommand,
     consensus::Invite,
     node::verify_without_chain,
-    primitives::{Address, BlockHash, Height, PeerId, TxId},
+    primitives::{Address, AddressError, BlockHash, Height, PeerId, TxId},
     rpc::{
         Client, FriendchainApiClient, RpcError,
         api::MAX_PRINTED_BLOCKS,
@@ -421,6 +421,15 @@ where
     text.trim()
         .parse()
         .map_err(|error: T::Err| CommandError::Usage(RpcError::new(code, error.to_string())))
+}
+
+/// An address that a person wrote, or the sentence why it is none: what has the form of one, but
+/// not its checksum, is no wrong usage, but refused.
+pub(crate) fn parsed_address(text: &str) -> Result<Address, CommandError> {
+    text.trim().parse().map_err(|error: AddressError| match error {
+        AddressError::Checksum(_) => CommandError::Failed(error.into()),
+        AddressError::Malformed(_) => CommandError::Usage(error.into()),
+    })
 }
 
 /// What reads as an address must be one: a wrong letter never makes it a friend's name.

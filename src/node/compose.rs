@@ -438,7 +438,7 @@ async fn finish(
         tracing::warn!(%error, "node.json could not be removed");
     }
     drop(folder);
-    events::say_suppressed();
+    events::emit_suppressed();
     match ended {
         Ok(Ended::Stopped) => {
             events::NodeStopped { height }.emit();

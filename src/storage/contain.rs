@@ -1,8 +1,8 @@
-//! A panic inside a library becomes an error.
+//! Turns a panic inside a library into an error.
 //!
-//! redb panics on some damaged pages instead of answering with an error. Whoever opens or reads a
-//! database runs that in [`contain`]: a panic is then one more way to find that the file is
-//! damaged, and not the end of the process. What the panic left half done must not be used again.
+//! redb panics on some damaged pages instead of returning an error. Callers that open or read a
+//! database therefore do so inside [`contain`]. A panic then reports a damaged file and does not
+//! end the process. Values that the panic left half changed must not be used again.
 
 use std::{
     cell::{Cell, RefCell},
@@ -11,20 +11,20 @@ use std::{
 };
 
 thread_local! {
-    /// How many [`contain`]s this thread is in.
+    /// Number of nested [`contain`] calls on this thread.
     static DEPTH: Cell<usize> = const { Cell::new(0) };
-    /// What the last panic on this thread said.
-    static SAID: RefCell<Option<String>> = const { RefCell::new(None) };
+    /// Message of the last contained panic on this thread.
+    static MESSAGE: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// Runs `work`; its panic is told in the error, in one line, and nowhere else.
+/// Runs `work`, and returns its panic as an error of one line. The panic is printed nowhere.
 ///
-/// Whatever `work` was changing is in an unknown state after an error: drop it, or better, leave it
-/// (a second panic in the middle of the first ends the process).
+/// After an error, the values that `work` was changing are in an unknown state. Better leak than
+/// drop them: a destructor that panics during another panic ends the process.
 ///
 /// # Errors
-/// When `work` panicked: what the panic said, and where.
-pub fn contain<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+/// The message and place of the panic, if `work` panicked.
+pub(crate) fn contain<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let usual = panic::take_hook();
@@ -32,17 +32,17 @@ pub fn contain<T>(work: impl FnOnce() -> T) -> Result<T, String> {
             if DEPTH.get() == 0 {
                 usual(info);
             } else {
-                SAID.set(Some(sentence(info)));
+                MESSAGE.set(Some(sentence(info)));
             }
         }));
     });
     DEPTH.set(DEPTH.get().saturating_add(1));
     let result = panic::catch_unwind(AssertUnwindSafe(work));
     DEPTH.set(DEPTH.get().saturating_sub(1));
-    result.map_err(|_| SAID.take().unwrap_or_else(|| "it failed inside".to_owned()))
+    result.map_err(|_| MESSAGE.take().unwrap_or_else(|| "it failed inside".to_owned()))
 }
 
-/// `message (crate-1.2.3/file.rs:7)`.
+/// Formats a panic as `message (crate-1.2.3/file.rs:7)`.
 fn sentence(info: &PanicHookInfo<'_>) -> String {
     let message = info.payload_as_str().unwrap_or("no message").replace('\n', " ");
     match info.location() {
@@ -68,7 +68,7 @@ mod tests {
         let index = std::hint::black_box(3);
         let error = contain(|| empty[index]).expect_err("a panic");
         assert!(error.contains("out of bounds") && error.contains("contain.rs:"), "{error}");
-        // Inside another one, and after it.
+        // A nested call contains its own panic, and the outer call still works afterwards.
         let nested = contain(|| contain(|| panic!("inner")).expect_err("a panic"));
         assert!(nested.expect("contained").starts_with("inner"));
         assert!(contain(|| panic!("two\nlines")).expect_err("a panic").starts_with("two lines"));

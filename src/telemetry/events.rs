@@ -1,11 +1,13 @@
-//! The names and fields of everything that is logged: the one place that defines them.
+//! Declares every event that a node logs: its name, level, fields and documentation.
 //!
-//! Each event is a struct; [`TABLE`] lists them all for documents and tests. Observers may rely on
-//! names, fields and types. A number is logged as a number, an id as its usual text. Nothing secret
-//! is a field of an event.
+//! Each event is a struct, and [`TABLE`] lists them all. The table of events in `deploy/README.md`
+//! is made of the same texts; a test compares the two. Readers of logs may rely on names, fields
+//! and types. A number is logged as a number, and an id as its usual text.
 //!
-//! What a peer can bring about as often as it likes is an event `of peers`: such are logged at
-//! [`PEERS_RATE`] at most, each name by itself, and [`say_suppressed`] says how many were not.
+//! # Security
+//! No field of an event holds a secret or the text of a chat. An event that a peer can trigger at
+//! will is declared `of PEERS`. The log has room for [`PEERS_RATE`] of each such event, so that a
+//! peer cannot fill the disk. [`emit_suppressed`] reports how many events were left out.
 
 use std::{
     borrow::Cow,
@@ -18,8 +20,7 @@ use tracing::level_filters::LevelFilter;
 
 use crate::primitives::{BlockHash, Bucket, PeerId, Rate, TxId};
 
-/// How often one event `of peers` is logged: more than friends cause, and some 35 MB a day at most,
-/// which a disk bears.
+/// Limit for each event `of PEERS`: more than friends cause, and at most some 35 MB of log a day.
 pub const PEERS_RATE: Rate = Rate { burst: 2_000, per_second: 1 };
 
 /// The target of every event, for filters: `--log friendchain::event=info`.
@@ -27,9 +28,9 @@ pub const TARGET: &str = "friendchain::event";
 
 static NODE_NAME: OnceLock<String> = OnceLock::new();
 
-/// Says once, at start, which name each event of this process bears.
+/// Sets the field `node` of all events of this process. The first call decides.
 pub fn set_node_name(name: &str) {
-    // A second node in one process keeps the first name: only tests run two.
+    // Only tests run two nodes in one process.
     let _ = NODE_NAME.set(name.to_owned());
 }
 
@@ -37,34 +38,34 @@ fn node_name() -> &'static str {
     NODE_NAME.get().map_or("", String::as_str)
 }
 
-/// One event as documents describe it.
+/// The documentation of one event.
 #[derive(Debug, Clone, Copy)]
 pub struct EventSpec {
     /// The value of the field `event`.
     pub name: &'static str,
     /// `ERROR`, `WARN`, `INFO` or `DEBUG`.
     pub level: &'static str,
-    /// What happened.
+    /// The doc comment of the event's struct.
     pub meaning: &'static str,
-    /// Names, Rust types and meanings of the fields, beside `event` and `node`.
+    /// Name, Rust type and doc of each field, without `event` and `node`. The doc may be empty.
     pub fields: &'static [(&'static str, &'static str, &'static str)],
-    /// Whether peers can bring it about at will, so that it is logged at [`PEERS_RATE`] at most.
+    /// True if peers can trigger the event at will; it is then limited to [`PEERS_RATE`].
     pub of_peers: bool,
 }
 
-/// How much of each event `of peers` was logged, by its name, and how much was not.
+/// The token bucket of each event `of PEERS`, by the event's name.
 struct Limits(Mutex<BTreeMap<&'static str, Counted>>);
 
 struct Counted {
     bucket: Bucket,
-    /// Since that was last said.
+    /// Number of events left out since the last [`LogSuppressed`].
     suppressed: u64,
 }
 
 static LIMITS: Limits = Limits(Mutex::new(BTreeMap::new()));
 
 impl Limits {
-    /// Whether one more of that name may be logged; it is counted either way.
+    /// Returns true if the event may be logged now; otherwise counts it as suppressed.
     fn allow(&self, name: &'static str, now: u64) -> bool {
         let mut limits = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let fresh = || Counted { bucket: Bucket::new(PEERS_RATE, now), suppressed: 0 };
@@ -74,7 +75,7 @@ impl Limits {
         allowed
     }
 
-    /// What was not logged since this was last asked.
+    /// Returns the events that were left out, and resets their counts.
     fn take_suppressed(&self) -> Vec<LogSuppressed> {
         let mut limits = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let taken = limits.iter_mut().map(|(name, counted)| LogSuppressed {
@@ -85,19 +86,18 @@ impl Limits {
     }
 }
 
-/// Milliseconds since the first call, on a clock that nobody sets.
+/// Returns the milliseconds since the first call, by the monotonic clock.
 fn steady_now() -> u64 {
     static START: OnceLock<Instant> = OnceLock::new();
     u64::try_from(START.get_or_init(Instant::now).elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Says of each event `of peers` how many were not logged since this was last said; nothing when
-/// all were.
-pub fn say_suppressed() {
+/// Emits a [`LogSuppressed`] for each event that was left out since the last call.
+pub fn emit_suppressed() {
     LIMITS.take_suppressed().iter().for_each(LogSuppressed::emit);
 }
 
-/// How a field's value is logged.
+/// A field's value as `tracing` logs it.
 trait LogValue {
     fn log_value(&self) -> impl tracing::Value;
 }
@@ -115,7 +115,8 @@ macro_rules! log_as_text {
 macro_rules! log_as_number {
     ($($ty:ty),*) => {$(
         impl LogValue for $ty {
-            #[allow(clippy::cast_lossless)] // of usize there is no lossless cast to u64, though it never is longer
+            // No lossless cast leads from usize to u64, though usize is never longer.
+            #[allow(clippy::cast_lossless)]
             fn log_value(&self) -> impl tracing::Value {
                 *self as u64
             }
@@ -162,26 +163,29 @@ macro_rules! is_of_peers {
 macro_rules! events {
     ($(
         $(#[doc = $doc:literal])+
-        $level:ident $name:ident = $text:literal $(of $peers:ident)? { $( $(#[doc = $field_doc:literal])+ $field:ident: $ty:ty, )* }
+        $level:ident $name:ident = $text:literal $(of $peers:ident)? {
+            $( $(#[doc = $field_doc:literal])* $field:ident: $ty:ty, )*
+        }
     )*) => {
         $(
             $(#[doc = $doc])+
             #[derive(Debug, Clone)]
-            pub struct $name { $( $(#[doc = $field_doc])+ pub $field: $ty, )* }
+            pub struct $name { $( $(#[doc = $field_doc])* pub $field: $ty, )* }
 
             impl $name {
                 /// The value of the field `event`.
                 pub const NAME: &'static str = $text;
 
-                /// Logs it, unless peers brought it about too often.
+                /// Logs the event, unless it is `of PEERS` and over its limit.
                 pub fn emit(&self) {
-                    let limited = is_of_peers!($($peers)?) && tracing::Level::$level <= LevelFilter::current();
+                    let limited = is_of_peers!($($peers)?)
+                        && tracing::Level::$level <= LevelFilter::current();
                     if !limited || LIMITS.allow(Self::NAME, steady_now()) {
                         self.emit_always();
                     }
                 }
 
-                /// Logs it: for what this node did itself.
+                /// Logs the event in any case, because this node itself caused it.
                 pub fn emit_always(&self) {
                     tracing::event!(
                         target: TARGET,
@@ -200,7 +204,9 @@ macro_rules! events {
                 name: $text,
                 level: stringify!($level),
                 meaning: concat!($($doc),+),
-                fields: &[$( (stringify!($field), stringify!($ty), concat!($($field_doc),+)), )*],
+                fields: &[$(
+                    (stringify!($field), stringify!($ty), concat!($($field_doc),*)),
+                )*],
                 of_peers: is_of_peers!($($peers)?),
             },
         )*];
@@ -208,312 +214,278 @@ macro_rules! events {
 }
 
 events! {
-    /// The node is up: identity, network and where it listens for commands.
+    /// The node is up and answers commands.
     INFO NodeStarted = "node_started" {
-        /// Its identity.
         peer_id: PeerId,
         /// The genesis hash.
         network: BlockHash,
-        /// Of the tip.
+        /// Height of the tip.
         height: u32,
-        /// Of the program.
         version: &'static str,
-        /// Where JSON-RPC is.
+        /// Address of JSON-RPC.
         rpc: String,
-        /// Where health and metrics are shown, if anywhere.
+        /// Address of health and metrics.
         metrics: Option<String>,
     }
     /// The node accepts connections at an address.
     INFO Listening = "listening" {
-        /// A multiaddr.
+        /// A libp2p multiaddr.
         address: String,
     }
     /// The node has ended cleanly.
     INFO NodeStopped = "node_stopped" {
-        /// Of the tip.
+        /// Height of the tip.
         height: u32,
     }
-    /// The first connection to a peer is up.
+    /// The first connection to a peer is open.
     INFO PeerConnected = "peer_connected" of PEERS {
-        /// Who.
         peer: PeerId,
-        /// Its address as this node sees it.
+        /// Address of the peer, as this node sees it.
         address: String,
-        /// Whether the peer dialed.
+        /// True if the peer dialed.
         inbound: bool,
     }
-    /// The last connection to a peer is down.
+    /// The last connection to a peer has closed.
     INFO PeerDisconnected = "peer_disconnected" of PEERS {
-        /// Who.
         peer: PeerId,
-        /// Why, as far as is known.
+        /// The cause, as far as it is known.
         reason: String,
     }
-    /// A peer of another network was told so and left.
+    /// A peer belongs to another network, was notified, and has left.
     INFO WrongNetwork = "wrong_network" of PEERS {
-        /// Who.
         peer: PeerId,
-        /// Its genesis hash.
+        /// The peer's genesis hash.
         network: BlockHash,
     }
-    /// A peer's Status came: the seed's `version`.
+    /// A peer's Status arrived.
     INFO StatusExchanged = "status_exchanged" of PEERS {
-        /// Who.
         peer: PeerId,
-        /// Always `version`.
+        /// Always `version`, as in the Go original.
         message: &'static str,
-        /// Of the peer's tip.
+        /// Height of the peer's tip.
         height: u32,
         /// The peer's tip.
         tip: BlockHash,
-        /// Its clock less ours, in ms.
+        /// The peer's clock minus ours.
         clock_offset_ms: i64,
     }
-    /// Headers were asked of a peer: the seed's `getblocks`.
+    /// This node requested headers from a peer.
     INFO HeadersRequested = "headers_requested" of PEERS {
-        /// Who.
         peer: PeerId,
-        /// Always `getblocks`.
+        /// Always `getblocks`, as in the Go original.
         message: &'static str,
     }
-    /// Headers were sent to a peer that asked: the answer to its `getblocks`.
+    /// This node sent headers to a peer that requested them.
     INFO HeadersServed = "headers_served" of PEERS {
-        /// Who.
         peer: PeerId,
-        /// Always `getblocks`.
+        /// Always `getblocks`, as in the Go original.
         message: &'static str,
-        /// How many.
+        /// Number of headers.
         count: usize,
     }
-    /// Headers came from a peer: the seed's `inv`.
+    /// Headers arrived from a peer.
     INFO HeadersReceived = "headers_received" of PEERS {
-        /// Who.
         peer: PeerId,
-        /// Always `inv`.
+        /// Always `inv`, as in the Go original.
         message: &'static str,
-        /// How many.
+        /// Number of headers.
         count: usize,
-        /// Of the best header known now.
+        /// Height of the best known header after this.
         best_header_height: u32,
     }
-    /// Blocks were asked of a peer: the seed's `getdata`.
+    /// This node requested blocks from a peer.
     INFO BlocksRequested = "blocks_requested" of PEERS {
-        /// Who.
         peer: PeerId,
-        /// Always `getdata`.
+        /// Always `getdata`, as in the Go original.
         message: &'static str,
-        /// How many.
+        /// Number of blocks.
         count: usize,
     }
-    /// Blocks were sent to a peer that asked: the answer to its `getdata`.
+    /// This node sent blocks to a peer that requested them.
     INFO BlocksServed = "blocks_served" of PEERS {
-        /// Who.
         peer: PeerId,
-        /// Always `getdata`.
+        /// Always `getdata`, as in the Go original.
         message: &'static str,
-        /// How many.
+        /// Number of blocks.
         count: usize,
     }
-    /// A block came from a peer, whole or rebuilt: the seed's `block`.
+    /// A block arrived from a peer, whole or rebuilt from a compact block.
     DEBUG BlockReceived = "block_received" {
-        /// Who; none when it was rebuilt from gossip.
+        /// Absent if the block was rebuilt from gossip.
         peer: Option<PeerId>,
-        /// Always `block`.
+        /// Always `block`, as in the Go original.
         message: &'static str,
-        /// Its name.
         hash: BlockHash,
-        /// Its height.
         height: u32,
     }
     /// A block joined the best chain.
     INFO BlockConnected = "block_connected" {
-        /// Its name.
         hash: BlockHash,
-        /// The block before it.
+        /// Hash of the parent block.
         previous: BlockHash,
-        /// Its height.
         height: u32,
-        /// How many transactions, the coinbase included.
+        /// Number of transactions, coinbase included.
         transactions: usize,
-        /// Its time by its miner, unix ms.
+        /// The miner's time in unix ms.
         time: u64,
     }
     /// A block left the best chain.
     INFO BlockDisconnected = "block_disconnected" {
-        /// Its name.
         hash: BlockHash,
-        /// Its height.
         height: u32,
     }
     /// Another branch became the best chain.
     WARN Reorganised = "reorganised" {
-        /// The tip before.
         old_tip: BlockHash,
-        /// The tip now.
         new_tip: BlockHash,
-        /// Of the new tip.
+        /// Height of the new tip.
         height: u32,
-        /// How many blocks left the best chain.
+        /// Number of blocks that left the best chain.
         disconnected: usize,
-        /// How many joined it.
+        /// Number of blocks that joined it.
         connected: usize,
     }
     /// A block was refused.
     WARN BlockRefused = "block_refused" of PEERS {
-        /// Its name.
         hash: BlockHash,
-        /// From whom, if from a peer.
+        /// The sender, if a peer sent it.
         peer: Option<PeerId>,
-        /// The name of the error.
+        /// Name of the error.
         code: &'static str,
-        /// What was wrong.
+        /// The error as a sentence.
         reason: String,
     }
     /// This node found a block.
     INFO BlockMined = "block_mined" {
-        /// Its name.
         hash: BlockHash,
-        /// The block before it.
+        /// Hash of the parent block.
         previous: BlockHash,
-        /// Its height.
         height: u32,
-        /// How many transactions, the coinbase included.
+        /// Number of transactions, coinbase included.
         transactions: usize,
     }
     /// A trade or note entered the mempool.
     INFO TradeAccepted = "trade_accepted" of PEERS {
-        /// Its id.
         txid: TxId,
-        /// Whether it was made on this node.
+        /// True if it was made on this node.
         local: bool,
     }
     /// A peer's trade or note left the mempool without being mined.
     DEBUG TradeDropped = "trade_dropped" of PEERS {
-        /// Its id.
         txid: TxId,
-        /// Why: `conflict`, `replaced`, `evicted`, `expired` or `reorganised`.
+        /// One of `conflict`, `replaced`, `evicted`, `expired` and `reorganised`.
         reason: &'static str,
     }
     /// A trade or note was refused.
     DEBUG TradeRefused = "trade_refused" of PEERS {
-        /// Its id.
         txid: TxId,
-        /// From whom, if from a peer.
+        /// The sender, if a peer sent it.
         peer: Option<PeerId>,
-        /// The name of the error.
+        /// Name of the error.
         code: &'static str,
-        /// What was wrong.
+        /// The error as a sentence.
         reason: String,
     }
-    /// Sync goes on.
+    /// Sync is running: a report at intervals.
     INFO SyncProgress = "sync_progress" {
-        /// Of the tip.
+        /// Height of the tip.
         height: u32,
-        /// Of the best header.
         best_header_height: u32,
-        /// Blocks a second over the last interval.
+        /// Rate over the last interval.
         blocks_per_second: u64,
-        /// Seconds until done at that rate.
+        /// Time to the end at that rate.
         seconds_left: u64,
     }
     /// Sync makes no progress although a peer claims more work.
     WARN SyncStalled = "sync_stalled" {
-        /// Of the tip.
+        /// Height of the tip.
         height: u32,
-        /// Of the best header.
         best_header_height: u32,
     }
-    /// The chain is as far as the best peer's.
+    /// The chain has caught up with the best peer's.
     INFO Synced = "synced" {
-        /// Of the tip.
+        /// Height of the tip.
         height: u32,
-        /// The tip.
         tip: BlockHash,
     }
-    /// A branch with more work forks off too deep to be taken without a person's word: once for
-    /// each fork.
+    /// A branch with more work would undo settled blocks, so a person must decide. Emitted once
+    /// for each fork.
     WARN Diverged = "diverged" {
-        /// Ours.
+        /// Hash of our tip.
         tip: BlockHash,
-        /// Its height.
+        /// Height of our tip.
         height: u32,
-        /// The end of the other branch.
+        /// Hash of the other branch's tip.
         branch: BlockHash,
-        /// Its height.
         branch_height: u32,
-        /// Of the last block that both have.
+        /// Height of the last common block.
         fork_height: u32,
     }
     /// The chain is no longer diverged.
     INFO Reunited = "reunited" {
-        /// Of the tip.
+        /// Height of the tip.
         height: u32,
-        /// The tip.
         tip: BlockHash,
     }
-    /// A peer did something that costs it score.
+    /// A peer broke a rule and lost score.
     WARN PeerPenalised = "peer_penalised" of PEERS {
-        /// Who.
         peer: PeerId,
-        /// The name of the offence.
+        /// Name of the offence.
         offence: &'static str,
-        /// What was wrong.
+        /// The error as a sentence.
         reason: String,
-        /// Its score after it.
+        /// Score after the penalty.
         score: i64,
-        /// Whether that bans it.
+        /// True if this penalty bans the peer.
         banned: bool,
     }
-    /// A friend's signed profile is held and the friend is here.
+    /// A friend is online, and this node has the friend's signed profile.
     INFO FriendJoined = "friend_joined" of PEERS {
-        /// Who.
         peer: PeerId,
-        /// By its profile.
+        /// Name in the friend's profile.
         name: String,
     }
-    /// A friend has said goodbye or is gone.
+    /// A friend has said goodbye or vanished.
     INFO FriendLeft = "friend_left" of PEERS {
-        /// Who.
         peer: PeerId,
-        /// By its profile.
+        /// Name in the friend's profile.
         name: String,
-        /// `quit` when it said goodbye, `lost` when it vanished.
+        /// `quit` after a goodbye, `lost` without one.
         how: &'static str,
     }
-    /// A chat line was sent from this node.
+    /// This node sent a chat line.
     INFO ChatSent = "chat_sent" {
-        /// Of the line.
+        /// Id of the line.
         id: String,
-        /// To whom; none when to all.
+        /// The receiver; absent for a line to all.
         to: Option<PeerId>,
     }
-    /// A direct chat line of this node was kept by its receiver.
+    /// The receiver has stored a direct chat line of this node.
     INFO ChatDelivered = "chat_delivered" {
-        /// Of the line.
+        /// Id of the line.
         id: String,
-        /// To whom.
+        /// The receiver's peer id.
         to: PeerId,
     }
-    /// A chat line came.
+    /// A chat line arrived.
     INFO ChatReceived = "chat_received" of PEERS {
-        /// Of the line.
+        /// Id of the line.
         id: String,
-        /// Its author.
+        /// The author's peer id.
         from: PeerId,
-        /// Whether it was to this node alone.
+        /// True if the line was to this node alone.
         direct: bool,
     }
-    /// Peers brought an event about so often that not all of it was logged: said twice a minute at
-    /// most, and at the end.
+    /// Peers triggered an event so often that some of it was not logged. Emitted at most twice a
+    /// minute, and at the end.
     WARN LogSuppressed = "log_suppressed" {
-        /// The name of the event.
+        /// Name of the event.
         of: &'static str,
-        /// How many were not logged.
+        /// Number of events that were not logged.
         count: u64,
     }
-    /// A peer's gossip went deaf, and the connection is made anew.
+    /// A peer no longer takes part in gossip, so its connection is made anew.
     WARN GossipDeaf = "gossip_deaf" of PEERS {
-        /// Who.
         peer: PeerId,
     }
 }
@@ -545,21 +517,20 @@ mod tests {
         assert!(limits.allow("one", later) && !limits.allow("one", later));
     }
 
-    /// An event of these tests alone, since the others' limits are those of the whole process.
-    #[allow(dead_code, unreachable_pub)] // as the macro makes it
+    /// An event for these tests alone, because limits are shared by the whole process.
+    #[allow(dead_code, unreachable_pub)] // The macro makes more items than the tests use.
     mod probe {
-        use crate::primitives::*;
+        use super::super::*;
 
         events! {
-            /// A test asked for it.
+            /// A test emitted this.
             INFO Probe = "probe" of PEERS {
-                /// Which.
                 number: u64,
             }
         }
     }
 
-    /// Counts the lines of a log.
+    /// A log in memory.
     #[derive(Clone, Default)]
     struct Lines(std::sync::Arc<Mutex<Vec<u8>>>);
 
@@ -584,7 +555,7 @@ mod tests {
         let total = 2 * PEERS_RATE.burst;
         tracing::subscriber::with_default(subscriber, || {
             (0..total).for_each(|number| probe::Probe { number }.emit());
-            say_suppressed();
+            emit_suppressed();
         });
         let gained = PEERS_RATE.per_second * (began.elapsed().as_secs() + 1);
         let log = String::from_utf8(lines.0.lock().expect("alone").clone()).expect("text");
@@ -605,7 +576,7 @@ mod tests {
         }
     }
 
-    /// The table in deploy/README.md.
+    /// Returns the table as it must be in deploy/README.md.
     fn table() -> String {
         let row = |EventSpec { name, level, meaning, fields, of_peers }: &EventSpec| {
             let limited = if *of_peers { " †" } else { "" };
@@ -621,7 +592,7 @@ mod tests {
         head + &TABLE.iter().map(row).collect::<String>()
     }
 
-    /// One field: its name, the type that it has in JSON, and what it says.
+    /// Returns a field's name, its type in JSON, and its doc, if it has one.
     fn field(name: &str, ty: &str, meaning: &str) -> String {
         let (inner, absent) =
             match ty.strip_prefix("Option<").and_then(|rest| rest.strip_suffix('>')) {
@@ -636,7 +607,9 @@ mod tests {
             }
             other => panic!("what does {other} look like in JSON?"),
         };
-        format!("`{name}` ({json}{absent}): {}", meaning.trim())
+        let meaning = meaning.trim();
+        let colon = if meaning.is_empty() { "" } else { ": " };
+        format!("`{name}` ({json}{absent}){colon}{meaning}")
     }
 
     #[test]

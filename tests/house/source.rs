@@ -3,24 +3,24 @@
 use std::{fs, path::Path};
 
 /// A file of the project.
-pub struct Source {
+pub(crate) struct Source {
     /// The path from the project's folder, with `/` between parts.
-    pub path: String,
-    pub text: String,
+    pub(crate) path: String,
+    pub(crate) text: String,
 }
 
 /// A `use` of one name, or a path in an expression.
-pub struct Import {
+pub(crate) struct Import {
     /// The path as written, without braces: `crate::chain::Chain`.
-    pub path: Vec<String>,
+    pub(crate) path: Vec<String>,
     /// The name under which it is known here; `*` for all.
-    pub alias: String,
+    pub(crate) alias: String,
     /// True for `pub use`.
-    pub exported: bool,
+    pub(crate) exported: bool,
 }
 
 /// All Rust files below these folders.
-pub fn rust_files(folders: &[&str]) -> Vec<Source> {
+pub(crate) fn rust_files(folders: &[&str]) -> Vec<Source> {
     let mut found = Vec::new();
     for folder in folders {
         read(Path::new(folder), "rs", &mut found);
@@ -30,7 +30,7 @@ pub fn rust_files(folders: &[&str]) -> Vec<Source> {
 }
 
 /// All pages in the project's folder and its rooms.
-pub fn markdown_pages() -> Vec<Source> {
+pub(crate) fn markdown_pages() -> Vec<Source> {
     let mut found = Vec::new();
     for folder in ["proto", "deploy", "benches", "fuzz"] {
         read(Path::new(folder), "md", &mut found);
@@ -65,14 +65,14 @@ fn open(path: &Path) -> Source {
 }
 
 /// The text of a line of documentation.
-pub fn is_doc(line: &str) -> Option<&str> {
+pub(crate) fn is_doc(line: &str) -> Option<&str> {
     let text = line.strip_prefix("///").or_else(|| line.strip_prefix("//!"))?;
     Some(text.strip_prefix(' ').unwrap_or(text))
 }
 
 impl Source {
     /// True for a file of tests, or of what only tests and fuzz targets run.
-    pub fn is_test(&self) -> bool {
+    pub(crate) fn is_test(&self) -> bool {
         const TEST_PARTS: &[&str] =
             &["tests", "test", "testing", "fuzzing", "vectors", "simulation", "benches", "fuzz"];
         let parts = self.path.trim_end_matches(".rs").split('/').skip(1);
@@ -80,14 +80,14 @@ impl Source {
     }
 
     /// The module that the file is: `src/chain/api.rs` is `chain::api`.
-    pub fn module(&self) -> Vec<String> {
+    pub(crate) fn module(&self) -> Vec<String> {
         let inner = self.path.trim_start_matches("src/").trim_end_matches(".rs");
         let inner = inner.strip_suffix("/mod").unwrap_or(inner);
         if inner == "lib" { Vec::new() } else { inner.split('/').map(str::to_owned).collect() }
     }
 
     /// Each `use` of a name, and each path in an expression that begins with `crate` or `super`.
-    pub fn imports(&self) -> Vec<Import> {
+    pub(crate) fn imports(&self) -> Vec<Import> {
         let code = without_tests(&code_of(&self.text));
         let tokens = tokens(&code);
         let mut imports = Vec::new();
@@ -119,7 +119,7 @@ impl Source {
     }
 
     /// True if the file itself declares an item of this name.
-    pub fn defines(&self, name: &str) -> bool {
+    pub(crate) fn defines(&self, name: &str) -> bool {
         let code = code_of(&self.text);
         tokens(&code).windows(2).any(|pair| {
             let kinds =
@@ -129,7 +129,7 @@ impl Source {
     }
 
     /// Each function's name and lines, from `fn` to its closing brace.
-    pub fn functions(&self) -> Vec<(String, usize)> {
+    pub(crate) fn functions(&self) -> Vec<(String, usize)> {
         let code = code_of(&self.text);
         let mut found = Vec::new();
         for (start, _) in code.match_indices("fn ") {
@@ -148,7 +148,7 @@ impl Source {
     }
 
     /// The numbers of the lines that are too wide, but for tables and code.
-    pub fn wide_lines(&self, columns: usize) -> Vec<(String, usize)> {
+    pub(crate) fn wide_lines(&self, columns: usize) -> Vec<(String, usize)> {
         let mut code = false;
         let mut wide = Vec::new();
         for (number, line) in (1..).zip(self.text.lines()) {

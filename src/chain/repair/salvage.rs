@@ -253,7 +253,7 @@ impl Chain {
         now: UnixMillis,
     ) -> Result<(), ChainFault> {
         for (txid, record) in records {
-            self.own.insert(txid, !record.void.is_empty());
+            self.own.set(txid, !record.void.is_empty());
             self.overlay.put_own(txid, &record);
             if record.void.is_empty() && self.overlay.place(&txid)?.is_none() {
                 let why =

@@ -22,10 +22,7 @@ use crate::{
             },
         },
     },
-    consensus::{
-        CheckedHeader, Coin, CoinKey, HeaderWindow, Work, check_block, check_header,
-        verify_signatures,
-    },
+    consensus::{CheckedHeader, Coin, CoinKey, HeaderWindow, Work, check_block, check_header},
     primitives::{Amount, Height, NetworkId, Transaction, TxId, UnixMillis},
     storage::contain,
 };
@@ -381,14 +378,14 @@ impl Chain {
             let is_astray = record.void.is_empty()
                 && self.mempool.get(&txid).is_none()
                 && self.overlay.place(&txid)?.is_none();
-            self.own.insert(txid, is_astray || !record.void.is_empty());
+            self.own.set(txid, is_astray || !record.void.is_empty());
             if is_astray {
                 astray.push((txid, record));
             }
         }
         self.retry_void(true, now)?;
         for (txid, OwnRecord { added, transaction, .. }) in astray {
-            if self.own.get(&txid) == Some(&true) {
+            if self.own.is_void(&txid) {
                 self.make_void(
                     txid,
                     transaction,

@@ -240,10 +240,10 @@ fn a_waiting_body_above_a_broken_one_falls_with_it() {
     let above = branch.next(&[]);
     chain.chain.accept_headers(&[bad.header, above.header], PEER, NOW).expect("good headers");
     assert_eq!(chain.block(&above), Ok(BlockAccepted::Waiting));
-    assert!(chain.chain.waiting.contains(&above.hash()));
+    assert!(chain.chain.orphans.contains(&above.hash()));
     assert_eq!(refusal(&mut chain, &bad).0, "coinbase_value");
     assert_eq!(chain.chain.tip().height, 0);
-    assert!(!chain.chain.waiting.contains(&above.hash()));
+    assert!(!chain.chain.orphans.contains(&above.hash()));
 }
 
 #[test]
@@ -279,11 +279,11 @@ fn of_too_many_bodies_beside_the_best_chain_those_with_the_least_work_go() {
     for block in low.iter().chain(&theirs[..7]) {
         assert_eq!(chain.block(block), Ok(BlockAccepted::SideBranch));
     }
-    let counted = chain.chain.side_bytes;
+    let counted = chain.chain.side_bodies.bytes;
     chain.chain.commit().expect("a commit");
     // A start counts them anew.
     let mut chain = chain.reopen();
-    chain.chain.max_side_bytes = counted;
+    chain.chain.side_bodies.max_bytes = counted;
     let stored = |chain: &TestChain, block: &Block| {
         chain
             .chain

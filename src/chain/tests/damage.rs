@@ -53,7 +53,7 @@ impl Truth {
         let balances =
             balances.collect::<Result<_, ChainFault>>().map_err(|fault| fault.to_string())?;
         let mut own = BTreeMap::new();
-        for txid in chain.own.keys().copied().collect::<Vec<_>>() {
+        for txid in chain.own.ids().collect::<Vec<_>>() {
             match chain.transaction(txid).map_err(|fault| fault.to_string())?.map(|info| info.state)
             {
                 Some(TxState::Void { .. }) => {}

@@ -8,14 +8,14 @@ use super::{Done, Router, network::log_unsent};
 use crate::{
     chain::{
         ChainHandle,
-        api::{BlockAccepted, ChainCommand, Origin},
+        api::{BlockAccepted, ChainCommand, Origin, Refused},
         errors::{AcceptBlockError, ChainFault},
     },
     net::{self, GossipId},
     primitives::{Block, MiningMode, PeerId, Transaction},
-    relay::{Announcement, RelayAction, RelayEvent, Verdict},
-    sync::{self, Phase, Refused, RequestFailure, SyncAction, SyncEvent},
-    wire::{Gossip, Request, SyncRequest},
+    relay::{Announcement, RelayAction, RelayEvent},
+    sync::{self, Phase, SyncAction, SyncEvent},
+    wire::{Gossip, Request, RequestFailure, SyncRequest, Verdict},
 };
 
 impl Router {

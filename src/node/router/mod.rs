@@ -481,7 +481,7 @@ impl Router {
     /// Lifts bans that are over, and repeats what a full queue or a busy peer may have swallowed.
     fn keep_house(&mut self) {
         self.housekeeping = Instant::now();
-        events::say_suppressed();
+        events::emit_suppressed();
         for peer in self.peers.decay(now()) {
             self.lift_ban(peer);
         }

@@ -12,9 +12,12 @@ use crate::{
     peers::Offence,
     primitives::PeerId,
     relay::{self, RelayEvent},
-    sync::{self, RequestFailure, SyncEvent},
+    sync::{self, SyncEvent},
     telemetry::events,
-    wire::{ChatResponse, FriendsResponse, Gossip, HelloResponse, Request, Response, SyncResponse},
+    wire::{
+        ChatResponse, FriendsResponse, Gossip, HelloResponse, Request, RequestFailure, Response,
+        SyncResponse,
+    },
 };
 
 /// Mask of the router's own request ids: below the ranges of sync and relay.

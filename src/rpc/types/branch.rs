@@ -177,7 +177,7 @@ impl ProofReport {
 
     /// Of a sound proof that is not anchored yet.
     #[must_use]
-    pub fn sound(proof: &Proof) -> Self {
+    pub(crate) fn sound(proof: &Proof) -> Self {
         let view = TxView::new(proof.transaction(), proof.txid(), Amount::ZERO, TxPlace::Mempool);
         Self {
             height: Some(proof.header().height),

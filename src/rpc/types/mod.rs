@@ -27,7 +27,7 @@ pub use node::{BanState, PeerList, PeerView, Progress, StatusReport, Stopping, S
 pub use values::{Bits, Coins, Secret, SignedCoins, SignedUnits, Units};
 pub use wallet::{Account, AddressBalance, AddressList, CreateWallet, LockState, WalletCreated};
 
-pub use crate::sync::Phase;
+pub(crate) use crate::sync::Phase;
 
 #[cfg(test)]
 mod tests {
