@@ -18,21 +18,21 @@ use zeroize::Zeroizing;
 use crate::storage::{create_private_folder, private_options, write_private};
 
 /// The key that is the node's identity to its friends.
-pub const IDENTITY_FILE: &str = "identity.key";
+pub(crate) const IDENTITY_FILE: &str = "identity.key";
 /// The wallet's seed and its count of addresses.
-pub const WALLET_FILE: &str = "wallet.json";
+pub(crate) const WALLET_FILE: &str = "wallet.json";
 /// The chain: written by the chain thread alone.
-pub const CHAIN_FILE: &str = "chain.redb";
+pub(crate) const CHAIN_FILE: &str = "chain.redb";
 /// Profiles, chat, peers and bans.
-pub const FRIENDS_FILE: &str = "friends.redb";
+pub(crate) const FRIENDS_FILE: &str = "friends.redb";
 /// The secret that a client of the RPC shows.
-pub const TOKEN_FILE: &str = "rpc.token";
+pub(crate) const TOKEN_FILE: &str = "rpc.token";
 /// Where the running node listens for commands.
-pub const NODE_FILE: &str = "node.json";
+pub(crate) const NODE_FILE: &str = "node.json";
 /// Held by the process that uses the folder; holds its process id.
-pub const LOCK_FILE: &str = "lock";
+pub(crate) const LOCK_FILE: &str = "lock";
 /// The lines typed in the console.
-pub const HISTORY_FILE: &str = "history.txt";
+pub(crate) const HISTORY_FILE: &str = "history.txt";
 
 /// The folder of a node that was given no id.
 const DEFAULT_ID: &str = "default";
@@ -111,7 +111,6 @@ pub enum DataDirError {
     /// A file or folder cannot be read, made or written.
     #[error("{path}: {cause}; check the folder's rights, or give another with --data-dir", path = .path.display())]
     Io {
-        /// Which.
         path: PathBuf,
         /// What the system says.
         cause: io::Error,
@@ -127,7 +126,6 @@ pub enum DataDirError {
     /// Another process holds the folder.
     #[error("{}", in_use_sentence(.path, *.pid))]
     InUse {
-        /// The folder.
         path: PathBuf,
         /// Which process, when it could be read.
         pid: Option<u32>,
@@ -135,7 +133,6 @@ pub enum DataDirError {
     /// A file is not what it should be.
     #[error("{path}: {problem}", path = .path.display())]
     Malformed {
-        /// Which.
         path: PathBuf,
         /// What is wrong with it, and what to do.
         problem: String,
@@ -176,7 +173,6 @@ impl DataDirError {
 /// What a running node says of itself in `node.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeFile {
-    /// Its process.
     pub pid: u32,
     /// Where its RPC listens.
     pub rpc: SocketAddr,
@@ -211,7 +207,6 @@ impl DataDir {
         Self { path: path.into() }
     }
 
-    /// Where it is.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -325,7 +320,6 @@ pub struct FolderLock {
 }
 
 impl FolderLock {
-    /// The folder.
     #[must_use]
     pub const fn folder(&self) -> &DataDir {
         &self.folder

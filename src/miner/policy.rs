@@ -26,7 +26,6 @@ pub(super) enum Decision {
     Rest,
     /// Nothing until then.
     Wait(Instant),
-    /// Mine.
     Mine,
 }
 

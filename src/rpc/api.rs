@@ -18,10 +18,10 @@ use super::{
 use crate::primitives::{Address, BlockHash, Height, PeerId, TxId};
 
 /// The most blocks that one `print_chain` answers.
-pub const MAX_PRINTED_BLOCKS: u32 = 64; // of 2 MiB at most; the server also stops after 8 MiB of blocks
+pub(crate) const MAX_PRINTED_BLOCKS: u32 = 64; // of 2 MiB at most; the server also stops after 8 MiB of blocks
 
 /// The longest that `events` waits, in ms: a console asks again after it.
-pub const MAX_EVENTS_WAIT_MS: u64 = 30_000;
+pub(crate) const MAX_EVENTS_WAIT_MS: u64 = 30_000;
 
 /// The RPC of a friendchain node.
 #[rpc(server, client)]

@@ -22,11 +22,11 @@ const KEPT_EVENTS: usize = 1_024;
 
 /// The place of the first event. A console asks from here to see all since the start, and from 0
 /// for what comes next.
-pub const FIRST_PLACE: u64 = 1;
+pub(crate) const FIRST_PLACE: u64 = 1;
 
 /// The feed. Clones are the same feed.
 #[derive(Debug, Clone)]
-pub struct EventFeed {
+pub(crate) struct EventFeed {
     shared: Arc<Shared>,
 }
 
@@ -46,7 +46,7 @@ impl Default for EventFeed {
 
 impl EventFeed {
     /// Tells all consoles.
-    pub fn push(&self, event: ConsoleEvent) {
+    pub(crate) fn push(&self, event: ConsoleEvent) {
         let mut ring = self.ring();
         if ring.len() >= KEPT_EVENTS {
             ring.pop_front();
@@ -58,7 +58,7 @@ impl EventFeed {
 
     /// The events from a place on, once there is one or the time is over. At 0: none, and the place
     /// of the next.
-    pub async fn page(&self, after: u64, wait_ms: u64) -> EventPage {
+    pub(crate) async fn page(&self, after: u64, wait_ms: u64) -> EventPage {
         let mut news = self.shared.next.subscribe();
         if after == 0 {
             return EventPage { next: *news.borrow(), ..EventPage::default() };
@@ -87,21 +87,26 @@ impl EventFeed {
 
 /// How far the long work is that a command waits for: one at a time, the newest.
 #[derive(Debug, Clone, Default)]
-pub struct ProgressBoard {
+pub(crate) struct ProgressBoard {
     current: Arc<Mutex<Option<Progress>>>,
 }
 
 impl ProgressBoard {
     /// Shows that work has begun; it is shown until the guard is dropped.
     #[must_use]
-    pub fn begin(&self, task: &str, total: Option<u64>, started: UnixMillis) -> ProgressGuard {
+    pub(crate) fn begin(
+        &self,
+        task: &str,
+        total: Option<u64>,
+        started: UnixMillis,
+    ) -> ProgressGuard {
         *self.lock() = Some(Progress { task: task.to_owned(), done: 0, total, started });
         ProgressGuard { board: self.clone() }
     }
 
     /// What is shown now.
     #[must_use]
-    pub fn current(&self) -> Option<Progress> {
+    pub(crate) fn current(&self) -> Option<Progress> {
         self.lock().clone()
     }
 
@@ -112,13 +117,13 @@ impl ProgressBoard {
 
 /// Work under way.
 #[derive(Debug)]
-pub struct ProgressGuard {
+pub(crate) struct ProgressGuard {
     board: ProgressBoard,
 }
 
 impl ProgressGuard {
     /// So much is done, of so much.
-    pub fn update(&self, done: u64, total: Option<u64>) {
+    pub(crate) fn update(&self, done: u64, total: Option<u64>) {
         if let Some(progress) = self.board.lock().as_mut() {
             progress.done = done;
             progress.total = total;

@@ -32,11 +32,11 @@ use zeroize::Zeroizing;
 use super::RpcError;
 
 /// The largest request, in bytes: a send with a memo is under 4 kB, an invite under 16.
-pub const MAX_REQUEST_BYTES: u32 = 1 << 20;
+pub(crate) const MAX_REQUEST_BYTES: u32 = 1 << 20;
 
 /// The largest answer, in bytes: a page of `print_chain`, 8 MiB of blocks and one more, written as
 /// JSON.
-pub const MAX_RESPONSE_BYTES: u32 = 128 << 20;
+pub(crate) const MAX_RESPONSE_BYTES: u32 = 128 << 20;
 
 /// How many requests are served at once, waiting consoles included.
 const MAX_REQUESTS: usize = 128;
@@ -49,7 +49,7 @@ const DRAIN: Duration = Duration::from_secs(2);
 
 /// The server, serving.
 #[derive(Debug)]
-pub struct RpcServer {
+pub(crate) struct RpcServer {
     /// Where it listens, the port chosen.
     pub address: SocketAddr,
     /// Ends after the shutdown.
@@ -57,7 +57,7 @@ pub struct RpcServer {
 }
 
 /// Serves `methods` at a loopback address to whoever knows `token`, until `shutdown` is done.
-pub async fn serve(
+pub(crate) async fn serve(
     address: SocketAddr,
     methods: impl Into<Methods>,
     token: &str,

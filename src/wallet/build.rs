@@ -23,11 +23,11 @@ use crate::{
 
 /// From this many blocks on, the coin's own counted, a coin is taken to stay: reorganisations among
 /// friends are shorter.
-pub const SAFE_DEPTH: Height = 6;
+pub(crate) const SAFE_DEPTH: Height = 6;
 
 /// A trade that is not signed yet, and what its signer should know of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BuiltTrade {
+pub(crate) struct BuiltTrade {
     /// Its signatures are zeros: `Wallet::sign` fills them.
     pub transaction: Transaction,
     /// Whether it spends the reward of a block that is less than [`SAFE_DEPTH`] deep: if that block
@@ -57,7 +57,7 @@ struct Candidate {
 ///
 /// `spendable` is what the chain says that `from`'s owner can spend next; what another trade was
 /// just built from must no longer be in it, so submit one trade before building the next.
-pub fn build_trade(
+pub(crate) fn build_trade(
     spendable: &Spendable,
     from: PublicKey,
     to: Owner,
@@ -113,7 +113,7 @@ pub fn build_trade(
 /// `before` is the fee that it pays. The difference is taken from what it gives back to its sender;
 /// where that is too little, from more coins of the sender's, of those in `spendable` that are on
 /// the chain: what waits may rest on the trade itself.
-pub fn raise_fee(
+pub(crate) fn raise_fee(
     trade: &Transaction,
     before: Amount,
     fee: Amount,
@@ -176,7 +176,11 @@ pub fn raise_fee(
 
 /// A note of `text` by the key `from`, not signed yet. `index` is its stamp's place: draw it at
 /// random, so that no two notes of one key claim the same place.
-pub fn build_note(from: PublicKey, text: &str, index: u32) -> Result<Transaction, BuildError> {
+pub(crate) fn build_note(
+    from: PublicKey,
+    text: &str,
+    index: u32,
+) -> Result<Transaction, BuildError> {
     if text.is_empty() {
         return Err(BuildError::EmptyNote);
     }

@@ -11,7 +11,7 @@
 //!   logs.
 //! - A file that cannot be read, is newer, or was changed by somebody else is never written over.
 
-pub mod build;
+pub(crate) mod build;
 mod derive;
 mod errors;
 mod file;
@@ -27,9 +27,9 @@ use std::{
 use ed25519_dalek::{Signer, SigningKey};
 use zeroize::Zeroizing;
 
-pub use build::{BuiltTrade, build_trade, raise_fee};
-pub use errors::{BuildError, LockedError, NoteError, SignError, UnlockError, WalletError};
-pub use phrase::{PhraseError, RECOVERY_SCAN, RecoveryPhrase};
+pub(crate) use build::{build_trade, raise_fee};
+pub(crate) use errors::{BuildError, LockedError, NoteError, SignError, UnlockError, WalletError};
+pub(crate) use phrase::{PhraseError, RECOVERY_SCAN, RecoveryPhrase};
 
 use crate::primitives::{
     Address, NetworkId, Owner, PublicKey, Signature, Transaction, TxId, UnixMillis,
@@ -43,7 +43,7 @@ use secret::{Cost, Sealed, SecretBytes, UnsealError};
 const MAX_PASSPHRASE_BYTES: u64 = 4_096;
 
 /// Keys and addresses. See the module.
-pub struct Wallet {
+pub(crate) struct Wallet {
     path: PathBuf,
     fingerprint: Fingerprint,
     /// In the order made; never empty.
@@ -66,7 +66,7 @@ struct Unlocked {
 
 impl Wallet {
     /// Opens the wallet at `path`; locked, when it has a passphrase.
-    pub fn open(path: &Path) -> Result<Self, WalletError> {
+    pub(crate) fn open(path: &Path) -> Result<Self, WalletError> {
         let (file, fingerprint) = WalletFile::read(path)?;
         let mut wallet = Self {
             path: path.to_owned(),
@@ -89,7 +89,7 @@ impl Wallet {
     }
 
     /// Opens the wallet at `path`, or makes one without a passphrase when there is none.
-    pub fn open_or_create(path: &Path) -> Result<Self, WalletError> {
+    pub(crate) fn open_or_create(path: &Path) -> Result<Self, WalletError> {
         match Self::open(path) {
             Err(WalletError::Missing(_)) => Self::create(path, None),
             other => other,
@@ -98,7 +98,7 @@ impl Wallet {
 
     /// Makes a new wallet with one address; with a passphrase, its secret is sealed in the file. It
     /// comes unlocked.
-    pub fn create(path: &Path, passphrase: Option<&str>) -> Result<Self, WalletError> {
+    pub(crate) fn create(path: &Path, passphrase: Option<&str>) -> Result<Self, WalletError> {
         let phrase = RecoveryPhrase::generate().map_err(WalletError::Random)?;
         Self::make(path, phrase, 1, passphrase, Cost::NEW)
     }
@@ -108,7 +108,7 @@ impl Wallet {
     ///
     /// When the wallet at `path` is of this very phrase, the addresses that it lacks are added to
     /// it, and its passphrase stays as it is. Any other wallet there is an error.
-    pub fn recover(
+    pub(crate) fn recover(
         path: &Path,
         phrase: RecoveryPhrase,
         addresses: u32,
@@ -163,27 +163,27 @@ impl Wallet {
     }
 
     /// The addresses, in the order made. There is at least one. Works while locked.
-    pub fn addresses(&self) -> Vec<Address> {
+    pub(crate) fn addresses(&self) -> Vec<Address> {
         self.public_keys.iter().map(|key| Address(key.owner())).collect()
     }
 
     /// The first address: who is paid when nobody is named.
-    pub fn first_address(&self) -> Address {
+    pub(crate) fn first_address(&self) -> Address {
         Address(self.public_keys.first().map_or(Owner::ZERO, PublicKey::owner))
     }
 
     /// Whether the address of `owner` is this wallet's.
-    pub fn owns(&self, owner: &Owner) -> bool {
+    pub(crate) fn owns(&self, owner: &Owner) -> bool {
         self.public_key(owner).is_some()
     }
 
     /// The public key that `owner` is the hash of, when it is this wallet's. Works while locked.
-    pub fn public_key(&self, owner: &Owner) -> Option<PublicKey> {
+    pub(crate) fn public_key(&self, owner: &Owner) -> Option<PublicKey> {
         self.public_keys.iter().find(|key| key.owner() == *owner).copied()
     }
 
     /// Makes one more address; it is durable when this returns.
-    pub fn new_address(&mut self, now: UnixMillis) -> Result<Address, WalletError> {
+    pub(crate) fn new_address(&mut self, now: UnixMillis) -> Result<Address, WalletError> {
         self.expire(now);
         let count = u32::try_from(self.public_keys.len()).unwrap_or(u32::MAX);
         self.extend(count.saturating_add(1))?;
@@ -218,12 +218,12 @@ impl Wallet {
     }
 
     /// Whether the secret lies under a passphrase in the file.
-    pub const fn has_passphrase(&self) -> bool {
+    pub(crate) const fn has_passphrase(&self) -> bool {
         self.sealed.is_some()
     }
 
     /// Whether signing would need `unlock` first.
-    pub fn is_locked(&mut self, now: UnixMillis) -> bool {
+    pub(crate) fn is_locked(&mut self, now: UnixMillis) -> bool {
         self.expire(now);
         self.unlocked.is_none()
     }
@@ -232,7 +232,7 @@ impl Wallet {
     /// deadline holds.
     ///
     /// Takes a good part of a second and 64 MiB, by design.
-    pub fn unlock(
+    pub(crate) fn unlock(
         &mut self,
         passphrase: &str,
         until: Option<UnixMillis>,
@@ -248,7 +248,7 @@ impl Wallet {
     }
 
     /// Forgets the secret until the next `unlock`.
-    pub fn lock(&mut self) -> Result<(), UnlockError> {
+    pub(crate) fn lock(&mut self) -> Result<(), UnlockError> {
         if self.sealed.is_none() {
             return Err(UnlockError::NoPassphrase);
         }
@@ -258,7 +258,7 @@ impl Wallet {
 
     /// Locks when the deadline given to `unlock` has passed. Every method that needs the secret
     /// calls it; the node calls it now and then as well, so that the secret leaves memory in time.
-    pub fn expire(&mut self, now: UnixMillis) {
+    pub(crate) fn expire(&mut self, now: UnixMillis) {
         let due = self
             .unlocked
             .as_ref()
@@ -270,13 +270,16 @@ impl Wallet {
     }
 
     /// The words that this wallet can be made from again.
-    pub fn recovery_phrase(&mut self, now: UnixMillis) -> Result<RecoveryPhrase, LockedError> {
+    pub(crate) fn recovery_phrase(
+        &mut self,
+        now: UnixMillis,
+    ) -> Result<RecoveryPhrase, LockedError> {
         self.unlocked(now).map(|unlocked| unlocked.phrase.clone())
     }
 
     /// Signs every input for `network` and returns the transaction's id. Nothing is signed when any
     /// input's key is not this wallet's.
-    pub fn sign(
+    pub(crate) fn sign(
         &mut self,
         transaction: &mut Transaction,
         network: &NetworkId,
@@ -302,7 +305,7 @@ impl Wallet {
     }
 
     /// A signed note: `text` on the chain, by the address of `owner`.
-    pub fn note(
+    pub(crate) fn note(
         &mut self,
         owner: &Owner,
         text: &str,
@@ -365,7 +368,7 @@ impl fmt::Debug for Wallet {
 }
 
 /// Reads a passphrase from a file: its first line, without the end of line.
-pub fn read_passphrase_file(path: &Path) -> Result<Zeroizing<String>, WalletError> {
+pub(crate) fn read_passphrase_file(path: &Path) -> Result<Zeroizing<String>, WalletError> {
     let failed = |source| WalletError::Io {
         action: "read the passphrase from",
         path: path.to_owned(),

@@ -14,7 +14,7 @@ use crate::primitives::Owner;
 
 /// How many addresses `--recover` looks for on the chain: more than friends make, and derived in a
 /// moment.
-pub const RECOVERY_SCAN: u32 = 1_000;
+pub(crate) const RECOVERY_SCAN: u32 = 1_000;
 
 /// Bytes of entropy behind the 12 words of a new wallet.
 const ENTROPY_BYTES: usize = 16;
@@ -39,13 +39,13 @@ pub enum PhraseError {
 /// A recovery phrase. Whoever has it has the coins: `Debug` shows nothing of it, and there is no
 /// `Display`.
 #[derive(Clone)]
-pub struct RecoveryPhrase {
+pub(crate) struct RecoveryPhrase {
     mnemonic: Mnemonic,
 }
 
 impl RecoveryPhrase {
     /// Reads words as people type them: any case, any white space between them.
-    pub fn parse(text: &str) -> Result<Self, PhraseError> {
+    pub(crate) fn parse(text: &str) -> Result<Self, PhraseError> {
         let lower = Zeroizing::new(text.to_lowercase());
         Mnemonic::parse_in_normalized(Language::English, &lower)
             .map(|mnemonic| Self { mnemonic })
@@ -60,7 +60,7 @@ impl RecoveryPhrase {
 
     /// The words, to be shown to their owner on a terminal and nowhere else.
     #[must_use]
-    pub fn reveal(&self) -> Zeroizing<String> {
+    pub(crate) fn reveal(&self) -> Zeroizing<String> {
         // Room for 24 words of at most 8 letters, so that growing leaves no copy behind.
         let mut words = Zeroizing::new(String::with_capacity(24 * 9));
         for word in self.mnemonic.words() {
@@ -74,7 +74,7 @@ impl RecoveryPhrase {
 
     /// The owners of the addresses that the phrase leads to, in order, without end: take
     /// [`RECOVERY_SCAN`] and look for them on the chain.
-    pub fn owners(&self) -> impl Iterator<Item = Owner> + use<> {
+    pub(crate) fn owners(&self) -> impl Iterator<Item = Owner> + use<> {
         let account = self.account();
         let mut next = 0_u32;
         iter::from_fn(move || {

@@ -156,7 +156,7 @@ fn kill_under_load(
     let folder = node.folder.clone();
     thread::scope(|scope| {
         let until = moment + Duration::from_millis(200);
-        let load = scope.spawn(|| load(&folder, addresses, round, until));
+        let load = scope.spawn(move || load(&folder, addresses, round, until));
         thread::sleep(moment.saturating_duration_since(Instant::now()));
         let mut connected = node.events_since(0, |event| event["event"] == "block_connected");
         node.kill();

@@ -13,19 +13,21 @@ mod node;
 mod values;
 mod wallet;
 
-pub use branch::{Anchor, BranchAccepted, BranchView, DivergenceView, ProofMade, ProofReport};
-pub use chain::{
-    AuditReport, BalanceReport, BlockList, BlockView, ChainCreated, CreateBlockchain, InputView,
-    InviteText, Joined, LeftChain, MinedBlocks, OutputView, RaiseFee, SendTrade, Submitted, TxList,
-    TxPlace, TxStateName, TxView, WaitingView, WriteNote,
+pub(crate) use branch::{Anchor, BranchAccepted, DivergenceView, ProofMade, ProofReport};
+pub(crate) use chain::{
+    AuditReport, BalanceReport, BlockList, BlockView, ChainCreated, CreateBlockchain, InviteText,
+    Joined, LeftChain, MinedBlocks, RaiseFee, SendTrade, Submitted, TxList, TxPlace, TxStateName,
+    TxView, WaitingView, WriteNote,
 };
-pub use console::{ConsoleEvent, EventPage};
-pub use friends::{
+pub(crate) use console::{ConsoleEvent, EventPage};
+pub(crate) use friends::{
     BroadcastSent, ChatHistory, ChatMessage, ChatSent, ChatState, FriendList, FriendView,
 };
-pub use node::{BanState, PeerList, PeerView, Progress, StatusReport, Stopping, Synced};
-pub use values::{Bits, Coins, Secret, SignedCoins, SignedUnits, Units};
-pub use wallet::{Account, AddressBalance, AddressList, CreateWallet, LockState, WalletCreated};
+pub(crate) use node::{BanState, PeerList, PeerView, Progress, StatusReport, Stopping, Synced};
+pub(crate) use values::{Coins, Secret, Units};
+pub(crate) use wallet::{
+    Account, AddressBalance, AddressList, CreateWallet, LockState, WalletCreated,
+};
 
 pub(crate) use crate::sync::Phase;
 

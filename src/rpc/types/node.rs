@@ -14,17 +14,13 @@ use crate::sync::Phase;
 pub struct StatusReport {
     /// What the node calls itself.
     pub name: String,
-    /// Its identity.
     pub peer_id: PeerId,
-    /// The chain.
     pub network_id: NetworkId,
     /// The name of the chain.
     pub network_name: String,
     /// How far it is.
     pub phase: Phase,
-    /// Of the tip.
     pub height: Height,
-    /// The tip.
     pub tip: BlockHash,
     /// Of the best header known.
     pub best_header_height: Height,
@@ -43,7 +39,6 @@ pub struct StatusReport {
     pub fee_floor_units: Units,
     /// Where it accepts connections, as multiaddrs.
     pub listen: Vec<String>,
-    /// Of the program.
     pub version: String,
     /// Whether a node runs on the folder; else the folder was opened for this answer.
     pub running: bool,
@@ -60,7 +55,6 @@ pub struct StatusReport {
     pub seconds_left: Option<u64>,
     /// Of the data folder's files.
     pub disk_bytes: u64,
-    /// Of the process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_bytes: Option<u64>,
     /// Our clock less our friends', in ms, where it is far enough off to matter.
@@ -76,12 +70,9 @@ pub struct StatusReport {
     pub data_dir: String,
 }
 
-/// A connection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeerView {
-    /// Who.
     pub peer_id: PeerId,
-    /// By its profile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// Its address as this node sees it.
@@ -98,10 +89,8 @@ pub struct PeerView {
     pub connected_at: Option<UnixMillis>,
 }
 
-/// Connections.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeerList {
-    /// Them.
     pub peers: Vec<PeerView>,
     /// Banned, not connected.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -110,32 +99,27 @@ pub struct PeerList {
 
 /// Where the chain stands after a sync.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Synced {
-    /// Of the tip.
+pub(crate) struct Synced {
     pub height: Height,
-    /// The tip.
     pub tip: BlockHash,
 }
 
 /// Whether a peer may connect.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BanState {
-    /// Who.
+pub(crate) struct BanState {
     pub peer_id: PeerId,
-    /// It may not.
     pub banned: bool,
 }
 
 /// The node is about to end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stopping {
-    /// Always true.
+pub(crate) struct Stopping {
     pub stopping: bool,
 }
 
 /// How far the long work is that the node does for a command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Progress {
+pub(crate) struct Progress {
     /// What: `verify`, `reindex`, `mine`, `sync`, `create`.
     pub task: String,
     /// How much is done: blocks, or hashes in `create`.
@@ -143,6 +127,5 @@ pub struct Progress {
     /// Of how much; none where nobody can know.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total: Option<u64>,
-    /// When it began.
     pub started: UnixMillis,
 }

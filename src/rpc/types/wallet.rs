@@ -7,7 +7,7 @@ use crate::primitives::{Address, Amount};
 
 /// Asks for a new wallet, or one more address of the wallet there is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CreateWallet {
+pub(crate) struct CreateWallet {
     /// Encrypts a new wallet; opens the one there is when it is locked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub passphrase: Option<Secret>,
@@ -18,7 +18,7 @@ pub struct CreateWallet {
 
 /// A wallet or address was made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WalletCreated {
+pub(crate) struct WalletCreated {
     /// The new address; the first one after a recovery.
     pub address: Address,
     /// Only when the wallet is new: to be shown once, on a terminal. The command line never prints
@@ -32,15 +32,13 @@ pub struct WalletCreated {
 
 /// Whether the wallet can sign.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LockState {
-    /// It can.
+pub(crate) struct LockState {
     pub unlocked: bool,
 }
 
 /// An address of the wallet and what it has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AddressBalance {
-    /// It.
     pub address: Address,
     /// Confirmed coins; zero where there is no chain.
     pub balance: Coins,
@@ -59,7 +57,6 @@ impl AddressBalance {
 /// The addresses of the wallet, in the order made.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AddressList {
-    /// Them.
     pub addresses: Vec<AddressBalance>,
 }
 
