@@ -24,6 +24,8 @@ pub(crate) use friends::{
     BroadcastSent, ChatHistory, ChatMessage, ChatSent, ChatState, FriendList, FriendView,
 };
 pub(crate) use node::{BanState, PeerList, PeerView, Progress, StatusReport, Stopping, Synced};
+#[cfg(any(test, fuzzing))]
+pub(crate) use values::{Bits, SignedCoins, SignedUnits};
 pub(crate) use values::{Coins, Secret, Units};
 pub(crate) use wallet::{
     Account, AddressBalance, AddressList, CreateWallet, LockState, WalletCreated,
