@@ -17,7 +17,7 @@ use crate::{
     commands::{
         outcome::CommandError::{self, Usage},
         progress::show_sync,
-        run::parsed_address,
+        execute::parsed_address,
         secrets,
     },
     console::{self, ConsoleOptions, signals::Signals},

@@ -25,7 +25,7 @@ use crate::{
         outcome::{CommandError, USAGE, report, say},
         prepare::prepare,
         progress::ProgressMode,
-        run::{self, Context, execute},
+        execute::{self, Context, execute},
     },
     console::{self, ConsoleOptions, signals::Signals},
     datadir::{DataDir, NodeId, NodeIdError},
@@ -153,7 +153,7 @@ async fn ask(
     command: ClientCommand,
     json: bool,
 ) -> Result<(), CommandError> {
-    run::check_before_making(&command)?;
+    execute::check_before_making(&command)?;
     let progress = ProgressMode::of_stderr();
     let mut out = io::BufWriter::new(io::stdout());
     let reached = if command.needs_running_node() {
@@ -163,7 +163,7 @@ async fn ask(
             (Err(error), ClientCommand::VerifyProof { file, trust })
                 if error.code == "no_such_folder" =>
             {
-                let told = run::verify_proof_alone(file, trust.clone(), json, &mut out).await;
+                let told = execute::verify_proof_alone(file, trust.clone(), json, &mut out).await;
                 let flushed = out.flush();
                 return told.and_then(|()| Ok(flushed?));
             }

@@ -5,7 +5,7 @@ pub mod outcome;
 pub mod prepare;
 pub mod progress;
 mod proof_file;
-pub mod run;
+pub mod execute;
 pub mod secrets;
 pub(crate) mod table;
 pub mod text;

@@ -28,7 +28,7 @@ use crate::{
     commands::{
         outcome::CommandError,
         progress::ProgressMode,
-        run::{Answer, Context, execute, print_chain},
+        execute::{Answer, Context, execute, print_chain},
         text,
     },
     console::signals::{Ending, Signals},
