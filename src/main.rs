@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-/// Gives freed memory back however many threads took and freed it: the system's keeps it for each
-/// thread by itself, which took a quarter more while full blocks were connected.
+/// Returns freed memory to the system, no matter which thread freed it. The system's allocator keeps
+/// it for each thread, and used a quarter more memory while connecting full blocks.
 #[cfg(not(target_env = "msvc"))]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;

@@ -39,9 +39,6 @@ use file::{Fingerprint, MAX_ADDRESSES, StoredSecret, WalletFile};
 use phrase::signing_key;
 use secret::{Cost, Sealed, SecretBytes, UnsealError};
 
-/// The longest passphrase file that is read, in bytes.
-const MAX_PASSPHRASE_BYTES: u64 = 4_096;
-
 /// Keys and addresses. See the module.
 pub(crate) struct Wallet {
     path: PathBuf,
@@ -365,28 +362,6 @@ impl fmt::Debug for Wallet {
             .field("unlocked", &self.unlocked.is_some())
             .finish_non_exhaustive()
     }
-}
-
-/// Reads a passphrase from a file: its first line, without the end of line.
-pub(crate) fn read_passphrase_file(path: &Path) -> Result<Zeroizing<String>, WalletError> {
-    let failed = |source| WalletError::Io {
-        action: "read the passphrase from",
-        path: path.to_owned(),
-        source,
-    };
-    let file = fs::File::open(path).map_err(failed)?;
-    let mut bytes = Zeroizing::new(Vec::with_capacity(4_097));
-    file.take(MAX_PASSPHRASE_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
-    let wrong = |reason: &str| failed(io::Error::new(io::ErrorKind::InvalidData, reason));
-    if bytes.len() as u64 > MAX_PASSPHRASE_BYTES {
-        return Err(wrong("it is longer than 4,096 bytes"));
-    }
-    let text = std::str::from_utf8(&bytes).map_err(|_| wrong("it is not UTF-8 text"))?;
-    let line = text.lines().next().unwrap_or_default();
-    if line.is_empty() {
-        return Err(WalletError::EmptyPassphrase);
-    }
-    Ok(Zeroizing::new(line.to_owned()))
 }
 
 #[cfg(test)]

@@ -101,6 +101,13 @@ pub struct StatusReport {
     pub data_dir: String,
 }
 
+impl StatusReport {
+    /// True while the node fetches a better chain from its peers.
+    pub(crate) fn is_syncing(&self) -> bool {
+        self.phase == Phase::Syncing
+    }
+}
+
 /// A connection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeerView {
