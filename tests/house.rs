@@ -301,6 +301,20 @@ fn files_functions_and_lines_have_a_bound() {
 }
 
 #[test]
+fn the_places_of_the_architecture_page_exist() {
+    let page = std::fs::read_to_string("ARCHITECTURE.md").expect("the page");
+    let (_, list) = page.split_once("## Where is").expect("the list");
+    let (list, _) = list.split_once("\n## ").expect("the next section");
+    let places: Vec<_> = list.split('`').filter_map(|part| part.split_once("::")).collect();
+    assert!(places.len() >= 25, "{} places", places.len());
+    let sources = rust_files(&["src"]);
+    for (file, name) in places {
+        let source = sources.iter().find(|source| source.path == file);
+        assert!(source.is_some_and(|source| source.defines(name)), "{file} has no {name}");
+    }
+}
+
+#[test]
 fn docs_open_with_the_thing_or_the_act() {
     let (mut blocks, mut openings, mut short) = (0, Vec::new(), Vec::new());
     for source in rust_files(&["src"]).iter().filter(|source| !source.is_test()) {

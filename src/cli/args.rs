@@ -14,8 +14,8 @@ use crate::{
     rpc::types::MineMode,
 };
 
-/// The text of `--version`: the version and the features that were chosen at build time. `-V` prints
-/// the version alone.
+/// The text of `--version`: the version, and the features that were chosen at build time. `-V`
+/// prints the version alone.
 static LONG_VERSION: LazyLock<String> = LazyLock::new(|| {
     let features = [
         (cfg!(curve25519_dalek_backend = "avx512"), "avx512"),
@@ -62,7 +62,7 @@ pub(crate) struct Global {
     /// Format of log lines
     #[arg(long, global = true, value_enum, value_name = "FORMAT")]
     pub(crate) log_format: Option<LogFormat>,
-    /// What to log, as in `RUST_LOG`: info, or friendchain=debug,warn
+    /// Log filter, as in `RUST_LOG`: info, or friendchain=debug,warn
     #[arg(long, global = true, value_name = "FILTER")]
     pub(crate) log: Option<String>,
     /// Colour the output
@@ -96,7 +96,7 @@ pub(crate) enum Command {
     #[command(after_help = "Example:\n  friendchain completions bash > \
              ~/.local/share/bash-completion/completions/friendchain")]
     Completions {
-        /// The shell
+        /// The shell to complete in
         shell: clap_complete::Shell,
     },
     #[command(flatten)]
@@ -106,10 +106,10 @@ pub(crate) enum Command {
 /// The flags of `start-node` and `people`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct NodeFlags {
-    /// A peer to dial: IP:PORT, HOST:PORT or a multiaddr, with or without its /p2p/…; may be repeated
+    /// A peer to dial: IP:PORT, HOST:PORT or a multiaddr, with or without /p2p/…; may be repeated
     #[arg(long = "peer", env = "FRIENDCHAIN_PEERS", value_delimiter = ',', value_name = "ADDR")]
     pub(crate) peers: Vec<String>,
-    /// When to mine without a command
+    /// Mine without a command
     #[arg(
         long,
         visible_alias = "mining",
@@ -175,8 +175,8 @@ pub(crate) struct StartNode {
 /// Arguments of `observe`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Observe {
-    /// Log files, folders of them, or - for standard input; give each node's stderr or its --log-dir,
-    /// not both, since events would count twice
+    /// Log files, folders of them, or - for standard input; give each node's stderr or its
+    /// --log-dir, not both, since events would count twice
     #[arg(required = true, num_args = 1.., value_name = "LOG")]
     pub(crate) logs: Vec<PathBuf>,
     /// Write a page with plots, in one self-contained file

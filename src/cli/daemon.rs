@@ -32,7 +32,7 @@ use crate::{
     rpc::{FriendchainApiClient, RpcError, feed::FIRST_PLACE, types::MineMode},
 };
 
-/// How long to wait for a node to stop cleanly before the process ends anyway. A stop takes the
+/// The time to wait for a node to stop cleanly before the process ends anyway. A stop takes the
 /// commit of one block, and the node's goodbyes to its peers.
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
 
@@ -54,8 +54,8 @@ pub(crate) fn start_node_config(
     Ok(config)
 }
 
-/// Returns the configuration for the arguments of `people`: its address, mining on demand, a wallet,
-/// and the first node of the chat room as a peer.
+/// Returns the configuration for the arguments of `people`: its address, mining on demand, a
+/// wallet, and the first node of the chat room as a peer.
 pub(crate) fn people_config(flags: &People) -> Result<NodeConfig, CommandError> {
     let ip = match flags.ip.as_str() {
         "localhost" => IpAddr::V4(Ipv4Addr::LOCALHOST),

@@ -11,16 +11,16 @@ use crate::{
     rpc::{Client, FriendchainApiClient, RpcError},
 };
 
-/// How long to wait for a node that is still starting, or for another command to finish.
+/// The time to wait for a node that is still starting, or for another command to finish.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The interval between two attempts to lock the folder.
 const RETRY_EVERY: Duration = Duration::from_millis(100);
 
-/// How long to wait for a node's answer to the cheapest request.
+/// The time to wait for a node's answer to the cheapest request.
 const ANSWER: Duration = Duration::from_secs(2);
 
-/// How long to wait for a node to end. It writes its caches and says goodbye to its peers.
+/// The time to wait for a node to end. It writes its caches and says goodbye to its peers.
 const STOPPING: Duration = Duration::from_mins(1);
 
 /// The node or folder that answers a command.

@@ -38,7 +38,7 @@ use crate::{
     rpc::RpcError,
 };
 
-/// How long to wait at the end for tasks that still run. A blocked read of standard input may.
+/// The time to wait at the end for tasks that still run, such as a blocked read of stdin.
 const LINGER: Duration = Duration::from_millis(200);
 
 /// Runs one command line and returns its exit code: 0 done, 1 refused or failed, 2 wrong usage.

@@ -1,8 +1,8 @@
 //! Notifies a service manager (systemd's `Type=notify`) when the node is ready, of its status, and
 //! when it stops.
 //!
-//! Each notification is one datagram to the socket that `NOTIFY_SOCKET` names. Without that variable
-//! none is sent. A failure to send never affects the node.
+//! Each notification is one datagram to the socket that `NOTIFY_SOCKET` names. Without that
+//! variable none is sent. A failure to send never affects the node.
 
 use std::time::Duration;
 

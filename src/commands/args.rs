@@ -85,7 +85,7 @@ pub(crate) enum ClientCommand {
         after_help = "Example:\n  friendchain get-balance --address fc1…"
     )]
     GetBalance {
-        /// The address
+        /// The address to look up
         #[arg(long)]
         address: String,
     },
@@ -101,7 +101,7 @@ pub(crate) enum ClientCommand {
     /// Write a text on the chain
     #[command(after_help = "Example:\n  friendchain note Good morning! --wait")]
     Note {
-        /// The text
+        /// The text to write
         #[arg(required = true, num_args = 1..)]
         text: Vec<String>,
         /// Wait until the note is mined, by any node
@@ -198,14 +198,14 @@ pub(crate) enum ClientCommand {
     Chat {
         /// A name, a name with an id suffix (yzw#3f2a), or a peer id
         friend: String,
-        /// The line
+        /// The line to send
         #[arg(required = true, num_args = 1..)]
         text: Vec<String>,
     },
     /// Send a chat line to all friends
     #[command(after_help = "Example:\n  friendchain broadcast Good morning!")]
     Broadcast {
-        /// The line
+        /// The line to send
         #[arg(required = true, num_args = 1..)]
         text: Vec<String>,
     },

@@ -1,7 +1,5 @@
 //! The commands on the node itself and its connections.
 
-use std::io::Write;
-
 use super::{outcome::CommandError, parse::parsed, session::Session, text};
 use crate::{primitives::PeerId, rpc::FriendchainApiClient};
 

@@ -1,7 +1,5 @@
 //! `print-chain`: the blocks newest first, fetched and written page by page.
 
-use std::io::Write;
-
 use super::{
     answer::{Answer, to_json},
     outcome::CommandError,

@@ -31,7 +31,7 @@ const BAR_EVERY: Duration = Duration::from_millis(250);
 /// The minimum interval between two plain lines.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
-/// The time after a daemon's start in which its sync is polled every [`BAR_EVERY`]. Later, polls are
+/// The time after a daemon's start in which its sync is polled every [`BAR_EVERY`]. Later polls are
 /// [`SETTLED_POLL`] apart.
 const SETTLED_AFTER: Duration = Duration::from_secs(30);
 const SETTLED_POLL: Duration = Duration::from_secs(1);

@@ -1,9 +1,6 @@
 //! The commands on proofs that a trade or note is in a block.
 
-use std::{
-    io::Write,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use super::{
     answer::Answer, outcome::CommandError, parse::parsed, proof_file, session::Session, text,

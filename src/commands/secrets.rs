@@ -18,12 +18,12 @@ use crate::rpc::{RpcError, types::Secret};
 /// The largest secret that is read, in bytes: 24 words have under 300.
 const MAX_SECRET_BYTES: usize = 4_096;
 
-/// How a terminal echoes a secret that is typed.
+/// The echo of a terminal while a secret is typed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Echo {
-    /// A recovery phrase: 24 words are hard to type blindly.
+    /// Recovery phrases are shown: 24 words are hard to type blindly.
     Visible,
-    /// A passphrase.
+    /// Passphrases are not shown.
     Hidden,
 }
 

@@ -1,6 +1,6 @@
 //! The commands on the wallet: its addresses, its lock and its recovery phrase.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 
 use serde::Serialize;
 

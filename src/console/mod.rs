@@ -1,8 +1,8 @@
 //! The interactive shell answers typed lines, and prints events above the prompt.
 //!
 //! A console owns nothing but its terminal: it is a client of the RPC, in `people` as in `console`.
-//! It has a thread that reads the input, a task that prints events, and a loop that answers one line
-//! after the other.
+//! It has a thread that reads the input, a task that prints events, and a loop that answers one
+//! line after the other.
 
 mod input;
 mod screen;
@@ -41,7 +41,7 @@ use crate::{
     },
 };
 
-/// How long one request for events waits, in ms: less than any timeout on the way to the node.
+/// The time that one request for events waits, in ms: less than any timeout on its way.
 const EVENTS_WAIT_MS: u64 = 25_000;
 
 /// The pause after a failed request for events.
@@ -245,7 +245,7 @@ async fn is_gone(mut node_gone: watch::Receiver<bool>) -> bool {
     node_gone.wait_for(|gone| *gone).await.is_ok()
 }
 
-/// Fetches the friends' names if none are known: some friends may have joined before the feed began.
+/// Fetches the friends' names if none are known: friends may have joined before the feed began.
 async fn refresh_if_empty(client: &Client, names: &FriendNames) {
     let empty = names.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
     if empty {
@@ -253,8 +253,8 @@ async fn refresh_if_empty(client: &Client, names: &FriendNames) {
     }
 }
 
-/// Answers one line. A failure of the command is part of the answer. Only a failure to write it is an
-/// error.
+/// Answers one line. A failure of the command is part of the answer. Only a failure to write it is
+/// an error.
 async fn answer(client: &Client, progress: ProgressMode, line: Line) -> Result<Next, CommandError> {
     if matches!(line, Line::Quit) {
         return Ok(Next::End);

@@ -19,13 +19,11 @@ mod phrase;
 mod secret;
 
 use std::{
-    fmt, fs,
-    io::{self, Read},
+    fmt,
     path::{Path, PathBuf},
 };
 
 use ed25519_dalek::{Signer, SigningKey};
-use zeroize::Zeroizing;
 
 pub(crate) use build::{build_trade, raise_fee};
 pub(crate) use errors::{BuildError, LockedError, NoteError, SignError, UnlockError, WalletError};
