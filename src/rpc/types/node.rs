@@ -35,7 +35,7 @@ impl fmt::Display for MineMode {
 
 /// The state of the node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StatusReport {
+pub(crate) struct StatusReport {
     /// What the node calls itself.
     pub name: String,
     pub peer_id: PeerId,
@@ -102,7 +102,7 @@ impl StatusReport {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PeerView {
+pub(crate) struct PeerView {
     pub peer_id: PeerId,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
@@ -121,7 +121,7 @@ pub struct PeerView {
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PeerList {
+pub(crate) struct PeerList {
     pub peers: Vec<PeerView>,
     /// Banned, not connected.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
