@@ -38,9 +38,9 @@
 
 pub mod chain;
 pub mod cli;
-pub mod commands;
+mod commands;
 pub mod consensus;
-pub mod console;
+mod console;
 mod datadir;
 pub mod friends;
 #[cfg(any(test, fuzzing))]

@@ -1,4 +1,4 @@
-//! `start-node` and `people`: from flags to a node that runs until it is told to stop.
+//! `start-node` and `people` turn flags into a configuration, and run a node until it stops.
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -16,8 +16,8 @@ use super::{
 use crate::{
     commands::{
         outcome::CommandError::{self, Usage},
+        parse::parsed_address,
         progress::show_sync,
-        run::parsed_address,
         secrets,
     },
     console::{self, ConsoleOptions, signals::Signals},
@@ -33,11 +33,11 @@ use crate::{
     rpc::{FriendchainApiClient, RpcError, check_rpc, feed::FIRST_PLACE},
 };
 
-/// How long a node may take to end cleanly before the process ends anyway: one block's commit, and
-/// its goodbyes.
+/// The time to wait for a node to stop cleanly before the process ends anyway. A stop takes the
+/// commit of one block, and the node's goodbyes to its peers.
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
 
-/// The settings that `start-node` asks for.
+/// Returns the configuration for the flags of `start-node`.
 pub(crate) fn start_node_config(
     flags: &StartNode,
     id: Option<&NodeId>,
@@ -55,8 +55,8 @@ pub(crate) fn start_node_config(
     Ok(config)
 }
 
-/// The settings that `people` asks for: its own address, mining on demand, a wallet, and somebody
-/// to meet.
+/// Returns the configuration for the arguments of `people`: its address, mining on demand, a
+/// wallet, and the first node of the chat room as a peer.
 pub(crate) fn people_config(flags: &People) -> Result<NodeConfig, CommandError> {
     let ip = match flags.ip.as_str() {
         "localhost" => IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -79,7 +79,7 @@ pub(crate) fn people_config(flags: &People) -> Result<NodeConfig, CommandError> 
 }
 
 fn apply(config: &mut NodeConfig, flags: &NodeFlags) -> Result<(), CommandError> {
-    // An environment variable that is empty names nobody.
+    // An empty environment variable gives one empty text, which is no peer.
     let peers = flags.peers.iter().filter(|text| !text.is_empty());
     if !flags.peers.is_empty() {
         config.peers =
@@ -98,7 +98,7 @@ fn apply(config: &mut NodeConfig, flags: &NodeFlags) -> Result<(), CommandError>
     Ok(())
 }
 
-/// Runs the daemon until a signal, or `stop`.
+/// Runs the daemon until a signal or the command `stop`.
 pub(crate) async fn start_node(
     folder: &DataDir,
     config: NodeConfig,
@@ -134,11 +134,14 @@ pub(crate) async fn start_node(
     }
     tokio::select! {
         ended = stop(node) => ended,
-        () = signals.any() => Err(RpcError::new("interrupted", "ended before the node could stop cleanly").into()),
+        () = signals.any() => {
+            let sentence = "ended before the node could stop cleanly";
+            Err(RpcError::new("interrupted", sentence).into())
+        }
     }
 }
 
-/// Runs a node with the console on it; the console's end is the node's.
+/// Runs a node with a console. The node stops when the console ends.
 pub(crate) async fn people(
     folder: &DataDir,
     config: NodeConfig,
@@ -157,8 +160,7 @@ pub(crate) async fn people(
         talked = &mut talk => talked,
         ended = &mut node.finished => {
             if io::stdin().is_terminal() {
-                // The line editor holds the terminal until its line is done: leaving now would
-                // leave it raw.
+                // The line editor has the terminal in raw mode until its line is done.
                 writeln!(io::stderr(), "The node has ended: press Enter to leave.")?;
                 talk.await?;
             }
@@ -170,9 +172,9 @@ pub(crate) async fn people(
 }
 
 async fn stop(node: RunningNode) -> Result<(), CommandError> {
-    // A node that ends by itself at this moment needs no telling.
+    // Fails if the node is ending already, which is no error.
     if let Err(error) = node.client.stop().await {
-        tracing::debug!(%error, "the node was told to stop");
+        tracing::debug!(%error, "the node did not confirm the stop");
     }
     let Ok(ended) = timeout(STOP_PATIENCE, node.finished).await else {
         let sentence =

@@ -247,7 +247,7 @@ fn examine_console_line(line: &str) {
     match parse(line) {
         Line::Chat { friend, text } => assert!(!friend.is_empty() && !text.trim().is_empty()),
         Line::Note(text) | Line::ChatAll(text) => assert!(!text.trim().is_empty()),
-        Line::Say(text) => assert!(!text.is_empty()),
+        Line::Show(text) => assert!(!text.is_empty()),
         _ => {}
     }
 }

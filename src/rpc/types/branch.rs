@@ -11,7 +11,7 @@ use crate::{
 
 /// The end of a branch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BranchView {
+pub(crate) struct BranchView {
     pub tip: BlockHash,
     /// The height of that.
     pub height: Height,
@@ -27,7 +27,7 @@ impl From<Tip> for BranchView {
 
 /// Two branches that a person has to choose between.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DivergenceView {
+pub(crate) struct DivergenceView {
     /// The last block that both have.
     pub fork: BlockHash,
     pub fork_height: Height,
@@ -85,7 +85,7 @@ impl From<Divergence> for DivergenceView {
 
 /// The other branch was taken.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BranchAccepted {
+pub(crate) struct BranchAccepted {
     /// The tip now.
     pub tip: BlockHash,
     pub height: Height,

@@ -15,9 +15,9 @@ mod wallet;
 
 pub(crate) use branch::{Anchor, BranchAccepted, DivergenceView, ProofMade, ProofReport};
 pub(crate) use chain::{
-    AuditReport, BalanceReport, BlockList, BlockView, ChainCreated, CreateBlockchain, InviteText,
-    Joined, LeftChain, MinedBlocks, RaiseFee, SendTrade, Submitted, TxList, TxPlace, TxStateName,
-    TxView, WaitingView, WriteNote,
+    AuditReport, BalanceReport, BlockList, BlockView, ChainCreated, CreateBlockchain, InputView,
+    InviteText, Joined, LeftChain, MinedBlocks, OutputView, RaiseFee, SendTrade, Submitted, TxList,
+    TxPlace, TxStateName, TxView, WaitingView, WriteNote,
 };
 pub(crate) use console::{ConsoleEvent, EventPage};
 pub(crate) use friends::{

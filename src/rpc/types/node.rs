@@ -11,7 +11,7 @@ use crate::sync::Phase;
 
 /// The state of the node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StatusReport {
+pub(crate) struct StatusReport {
     /// What the node calls itself.
     pub name: String,
     pub peer_id: PeerId,
@@ -70,8 +70,15 @@ pub struct StatusReport {
     pub data_dir: String,
 }
 
+impl StatusReport {
+    /// True while the node fetches a better chain from its peers.
+    pub(crate) fn is_syncing(&self) -> bool {
+        self.phase == Phase::Syncing
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PeerView {
+pub(crate) struct PeerView {
     pub peer_id: PeerId,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
@@ -90,7 +97,7 @@ pub struct PeerView {
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PeerList {
+pub(crate) struct PeerList {
     pub peers: Vec<PeerView>,
     /// Banned, not connected.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
