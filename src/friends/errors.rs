@@ -1,6 +1,6 @@
 //! What can be wrong with a profile, a line or the name of a friend, and whose fault it is.
 
-use super::{book::BadAddress, store::StoreFault};
+use super::{known_addresses::BadAddress, store::StoreFault};
 use crate::{
     consensus::Blame,
     peers::Offence,

@@ -11,10 +11,10 @@
 //!   shown, not here.
 //! - Everything kept is bounded: see the constants `MAX_…`.
 
-mod book;
 mod chat;
 mod errors;
 mod handle;
+mod known_addresses;
 mod profiles;
 mod rates;
 mod resolve;
@@ -31,16 +31,16 @@ use std::{
 use redb::ReadableTable;
 use tokio::sync::broadcast;
 
-pub use book::{
-    AddressSource, BadAddress, KnownPeer, MAX_ADDRESSES_PER_PEER, MAX_BOOK_ADDRESSES,
-    TOUCH_INTERVAL_MS, check_address, split_address,
-};
 pub use chat::{
     ChatRecord, LineState, MAX_HISTORY, MAX_LINES, MAX_OUTBOX, MAX_OUTBOX_PER_FRIEND,
     MAX_TIME_APART_MS, QuitReceipt, Receipt, SentLine,
 };
 pub use errors::{ChatError, FindError, OwnProfileError, ProfileError, ReceiveError, ResolveError};
 pub use handle::{FriendsHandle, spawn};
+pub use known_addresses::{
+    AddressSource, BadAddress, KnownPeer, MAX_ADDRESSES_PER_PEER, MAX_BOOK_ADDRESSES,
+    TOUCH_INTERVAL_MS, check_address, split_address,
+};
 pub use profiles::{FriendInfo, Kept, MAX_AHEAD_MS, MAX_NAMES, MAX_PROFILES_KEPT};
 pub use resolve::{MIN_SUFFIX_DIGITS, MIN_SUFFIX_DIGITS_TO_PAY};
 pub use store::StoreFault;

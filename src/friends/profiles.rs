@@ -6,7 +6,7 @@ use redb::ReadableTable as _;
 
 use super::{
     Friends, FriendsEvent, OwnProfileError, ProfileError,
-    book::{check_address, strip_peer},
+    known_addresses::{check_address, strip_peer},
     resolve::unique_digits,
     store::{META_SEQUENCE, NAMES, PROFILES, Store, StoreFault, Tables},
 };
