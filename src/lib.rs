@@ -7,7 +7,7 @@
 //! | 6 | [`cli`], [`console`], [`observe`] |
 //! | 5 | [`node`]: composition; [`rpc`](node::rpc) |
 //! | 4 | [`net`]: the only user of libp2p |
-//! | 3 | [`sync`], [`relay`], [`friends`], [`peers`], [`wire`] |
+//! | 3 | [`sync`], [`relay`], `friends`, [`peers`], [`wire`] |
 //! | 2 | [`chain`]: the state machine |
 //! | 1 | [`consensus`]: rules as pure functions |
 //! | 0 | [`primitives`] |
@@ -18,7 +18,7 @@ pub mod chain;
 pub mod cli;
 pub mod consensus;
 pub mod console;
-pub mod friends;
+pub(crate) mod friends;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;

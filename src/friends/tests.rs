@@ -90,12 +90,21 @@ fn texts(records: &[ChatRecord]) -> Vec<&str> {
 fn a_profile_is_kept_when_new_or_newer_and_else_left() {
     let (mut friends, yjf) = (friends(), Key::new(1));
     let profile = yjf.profile("yjf", NOW);
-    assert_eq!(friends.keep_profile(profile.clone(), NOW).unwrap(), Kept::New);
-    assert_eq!(friends.keep_profile(profile, NOW).unwrap(), Kept::Known);
-    assert_eq!(friends.keep_profile(yjf.profile("old", NOW - 1), NOW).unwrap(), Kept::Old);
-    assert_eq!(friends.keep_profile(yjf.profile("fang", NOW + 1), NOW).unwrap(), Kept::Updated);
+    assert_eq!(friends.keep_profile(profile.clone(), NOW).unwrap(), ProfileReceipt::New);
+    assert_eq!(friends.keep_profile(profile, NOW).unwrap(), ProfileReceipt::Known);
+    assert_eq!(
+        friends.keep_profile(yjf.profile("old", NOW - 1), NOW).unwrap(),
+        ProfileReceipt::Old
+    );
+    assert_eq!(
+        friends.keep_profile(yjf.profile("fang", NOW + 1), NOW).unwrap(),
+        ProfileReceipt::Updated
+    );
     assert_eq!(friends.friend(&yjf.peer).unwrap().name, "fang");
-    assert_eq!(friends.keep_profile(Key::new(0).profile("me", NOW + 9), NOW).unwrap(), Kept::Own);
+    assert_eq!(
+        friends.keep_profile(Key::new(0).profile("me", NOW + 9), NOW).unwrap(),
+        ProfileReceipt::Own
+    );
 }
 
 #[test]
@@ -499,7 +508,7 @@ fn on_another_chain_friends_stay_but_what_was_signed_for_the_first_is_not_passed
         SignedProfile::sign(&OTHER_NETWORK, yjf.peer, "yjf", Vec::new(), None, NOW - 1, &|bytes| {
             yjf.sign(bytes)
         });
-    assert_eq!(friends.keep_profile(there.unwrap(), NOW).unwrap(), Kept::Updated);
+    assert_eq!(friends.keep_profile(there.unwrap(), NOW).unwrap(), ProfileReceipt::Updated);
     assert_eq!(friends.explore_answer().len(), 1);
 }
 
@@ -521,7 +530,10 @@ fn a_full_table_of_profiles_forgets_whom_it_never_saw_before_friends() {
     friends.known.extend((2..MAX_PROFILES_KEPT).map(|number| filler(number, NOW + 1)));
     let (never_seen, known) = filler(9, 0);
     friends.known.insert(never_seen, known);
-    assert_eq!(friends.keep_profile(Key::new(4).profile("hjs", NOW), NOW).unwrap(), Kept::New);
+    assert_eq!(
+        friends.keep_profile(Key::new(4).profile("hjs", NOW), NOW).unwrap(),
+        ProfileReceipt::New
+    );
     assert_eq!(friends.known.len(), MAX_PROFILES_KEPT);
     assert!(friends.friend(&never_seen).is_none());
 
@@ -604,7 +616,10 @@ async fn the_handle_answers_and_says_when_the_thread_has_ended() {
     let (handle, thread) = spawn(friends()).unwrap();
     let mut events = handle.subscribe();
     let yjf = Key::new(1);
-    assert_eq!(handle.keep_profile(yjf.profile("yjf", NOW), NOW).await.unwrap(), Kept::New);
+    assert_eq!(
+        handle.keep_profile(yjf.profile("yjf", NOW), NOW).await.unwrap(),
+        ProfileReceipt::New
+    );
     handle.online(yjf.peer, NOW).await.unwrap();
     assert!(
         matches!(events.recv().await.unwrap(), FriendsEvent::Joined { peer, .. } if peer == yjf.peer)

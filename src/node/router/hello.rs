@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::{Connected, Done, Purpose, Router, serve};
 use crate::{
-    friends::{AddressSource, Departure, Kept, ProfileError},
+    friends::{AddressSource, Departure, ProfileError, ProfileReceipt},
     net::{NetEvent, NetOffence, ReplyId, RequestError, Verdict},
     node::{clock::now, keyring::blocking},
     peers::Offence,
@@ -345,7 +345,8 @@ impl Router {
                         if introduces_itself && let Err(error) = friends.online(peer, now()).await {
                             tracing::warn!(%error, "an arrival could not be kept");
                         }
-                        let news = introduces_itself || matches!(kept, Kept::New | Kept::Updated);
+                        let news = introduces_itself
+                            || matches!(kept, ProfileReceipt::New | ProfileReceipt::Updated);
                         news.then(|| Done::Profile(Box::new(profile)))
                     }
                     Err(error) => profile_offence(peer, &error),
