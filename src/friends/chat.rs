@@ -1,11 +1,12 @@
 //! Chat: lines to one friend and to all, the outbox, goodbyes, and the history.
 //!
-//! A direct line is durable in the history and in the outbox before the call that writes it returns.
-//! It leaves the outbox once its receiver confirms that the line is on the receiver's disk.
+//! A direct line is durable in the history and in the outbox before the call that writes it
+//! returns. It leaves the outbox once its receiver confirms that the line is on the receiver's
+//! disk.
 //!
-//! A received line is stored once: its id covers author, network, time, counter and text. An author's
-//! clock decides only whether a line to all is too old, see [`MAX_TIME_APART_MS`]. The history is in
-//! order of arrival.
+//! A received line is stored once: its id covers author, network, time, counter and text. An
+//! author's clock decides only whether a line to all is too old, see [`MAX_TIME_APART_MS`]. The
+//! history is in order of arrival.
 
 use redb::{ReadableTable as _, ReadableTableMetadata as _};
 
@@ -35,10 +36,10 @@ pub(crate) const MAX_OUTBOX: u64 = 10_000;
 pub(crate) const MAX_HISTORY: usize = 10_000;
 /// The most that the time of a line or goodbye to all may differ from our clock, in ms: 10 minutes.
 ///
-/// Ids keep out copies of newer gossip, and this limit keeps out replays of older gossip, whose lines
-/// the history may have dropped. If a friend's clock differs by more, the others ignore its lines to
-/// all but accept its direct lines. Its node warns about the clock, which it compares with the clocks
-/// in Status.
+/// Ids keep out copies of newer gossip, and this limit keeps out replays of older gossip, whose
+/// lines the history may have dropped. If a friend's clock differs by more, the others ignore its
+/// lines to all but accept its direct lines. Its node warns about the clock, which it compares with
+/// the clocks in Status.
 pub(crate) const MAX_TIME_APART_MS: u64 = 10 * 60 * 1_000;
 
 /// The state of a chat line.
@@ -57,18 +58,6 @@ pub(crate) enum LineState {
 }
 
 impl LineState {
-    /// Returns the name in RPC answers.
-    #[must_use]
-    pub(crate) const fn code(self) -> &'static str {
-        match self {
-            Self::Queued => "queued",
-            Self::Delivered => "delivered",
-            Self::Refused => "refused",
-            Self::Sent => "sent",
-            Self::Received => "received",
-        }
-    }
-
     /// Returns the number in the file. Numbers never change.
     const fn number(self) -> u8 {
         match self {
@@ -145,8 +134,8 @@ struct NewLine<'a> {
 }
 
 impl NewLine<'_> {
-    /// Appends the line to the history, drops the oldest line if the history is full, and returns the
-    /// new line's order of arrival.
+    /// Appends the line to the history, drops the oldest line if the history is full, and returns
+    /// the new line's order of arrival.
     fn insert(&self, tables: &mut Tables<'_>) -> Result<u64, StoreFault> {
         let order = tables.next(META_ORDER)?;
         let bytes = codec::encode(self.line);
@@ -162,8 +151,8 @@ impl NewLine<'_> {
     }
 }
 
-/// Returns the friend whose conversation with us holds the line. It is the other end of a direct line,
-/// and the author of a line to all; `None` for our own line to all.
+/// Returns the friend whose conversation with us holds the line. It is the other end of a direct
+/// line, and the author of a line to all; `None` for our own line to all.
 fn friend_of(me: PeerId, line: &SignedLine) -> Option<PeerId> {
     if line.author == me { line.to } else { Some(line.author) }
 }
@@ -251,7 +240,8 @@ impl Friends {
         Ok(sent)
     }
 
-    /// Writes a line to all. It is durable in the history when this returns; the caller publishes it.
+    /// Writes a line to all. It is durable in the history when this returns; the caller publishes
+    /// it.
     pub(crate) fn broadcast(&mut self, text: &str, now: UnixMillis) -> Result<SentLine, ChatError> {
         check_text(text)?;
         let sent = self.store.write(|tables| {
@@ -330,8 +320,8 @@ impl Friends {
         Ok(waited)
     }
 
-    /// Records that a friend refuses our line. Returns true if this took the line out of the outbox.
-    /// A line refused as `RateLimited` stays there.
+    /// Records that a friend refuses our line. Returns true if this took the line out of the
+    /// outbox. A line refused as `RateLimited` stays there.
     pub(crate) fn refused(
         &mut self,
         by: PeerId,
@@ -345,8 +335,8 @@ impl Friends {
         Ok(is_final)
     }
 
-    /// Takes a line out of the outbox, and writes its final state into the history. Returns true if the
-    /// outbox held the line.
+    /// Takes a line out of the outbox, and writes its final state into the history. Returns true if
+    /// the outbox held the line.
     fn settle(&mut self, to: PeerId, id: MessageId, state: LineState) -> Result<bool, StoreFault> {
         let order = self.store.read()?.open_table(CHAT_IDS)?.get(&id.0)?.map(|order| order.value());
         let waiting = match order {
@@ -442,8 +432,8 @@ impl Friends {
         if self.rates.take(friend, now) { Ok(()) } else { Err(ReceiveError::TooMany { author }) }
     }
 
-    /// Handles a goodbye that came by gossip. Its author counts as offline from now on, although its
-    /// connection may stay open for a while.
+    /// Handles a goodbye that came by gossip. Its author counts as offline from now on, although
+    /// its connection may stay open for a while.
     pub(crate) fn receive_quit(
         &mut self,
         quit: &SignedQuit,

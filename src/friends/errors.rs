@@ -1,11 +1,10 @@
 //! Errors of profiles, chat lines and friends' names: one enum for each operation.
 //!
-//! Each error knows whose fault it is (`blame`) and its stable name (`code`). Errors about data from
-//! a peer also know the penalty for the peer (`offence`) and the reply to it (`refusal`).
+//! Errors that reach a user have a stable name (`code`). Errors about data from a peer have the
+//! penalty for the peer (`offence`) and the reply to it (`refusal`).
 
 use super::{known_addresses::BadAddress, store::StoreFault};
 use crate::{
-    consensus::Blame,
     peers::Offence,
     primitives::{NameError, PeerId, PeerIdError},
     wire::{CodecError, Refusal, VerifyError, limits::MAX_LINE_BYTES},
@@ -20,7 +19,8 @@ pub(crate) enum ProfileError {
     Name(#[from] NameError),
     #[error("a profile is refused: {0}")]
     Address(#[from] BadAddress),
-    /// The profile is signed more than [`MAX_AHEAD_MS`](super::MAX_AHEAD_MS) ahead of our clock.
+    /// The profile is signed more than [`MAX_AHEAD_MS`](super::profiles::MAX_AHEAD_MS) ahead of our
+    /// clock.
     #[error(
         "a profile is signed {ahead_ms} ms ahead of this node's clock: one of the two clocks is \
          wrong"
@@ -35,27 +35,6 @@ pub(crate) enum ProfileError {
 }
 
 impl ProfileError {
-    #[must_use]
-    pub(crate) const fn blame(&self) -> Blame {
-        match self {
-            Self::Forged(_) | Self::Name(_) | Self::Address(_) => Blame::Peer,
-            Self::TooFarAhead { .. } | Self::Full { .. } => Blame::Nobody,
-            Self::Store(_) => Blame::Ours,
-        }
-    }
-
-    #[must_use]
-    pub(crate) const fn code(&self) -> &'static str {
-        match self {
-            Self::Forged(error) => verify_code(error),
-            Self::Name(_) => "bad_name",
-            Self::Address(_) => "bad_address",
-            Self::TooFarAhead { .. } => "too_far_ahead",
-            Self::Full { .. } => "profiles_full",
-            Self::Store(fault) => fault.code(),
-        }
-    }
-
     /// Returns the penalty for the peer that sent it, if it deserves one.
     #[must_use]
     pub(crate) fn offence(&self) -> Option<Offence> {
@@ -93,11 +72,6 @@ pub(crate) enum OwnProfileError {
 
 impl OwnProfileError {
     #[must_use]
-    pub(crate) const fn blame(&self) -> Blame {
-        Blame::Ours
-    }
-
-    #[must_use]
     pub(crate) const fn code(&self) -> &'static str {
         match self {
             Self::Name(_) => "bad_name",
@@ -125,7 +99,7 @@ pub(crate) enum ChatError {
         friend: String,
         limit: u64,
     },
-    /// The outbox holds [`MAX_OUTBOX`](super::MAX_OUTBOX) lines.
+    /// The outbox holds [`MAX_OUTBOX`](super::chat::MAX_OUTBOX) lines.
     #[error("{limit} lines wait for friends who are away: no more until some are delivered")]
     OutboxFullForAll { limit: u64 },
     #[error(transparent)]
@@ -133,11 +107,6 @@ pub(crate) enum ChatError {
 }
 
 impl ChatError {
-    #[must_use]
-    pub(crate) const fn blame(&self) -> Blame {
-        Blame::Ours
-    }
-
     #[must_use]
     pub(crate) const fn code(&self) -> &'static str {
         match self {
@@ -166,8 +135,8 @@ pub(crate) enum ReceiveError {
     #[error("an empty line of {author} is refused")]
     Empty { author: PeerId },
     /// The time of a line or goodbye to all is more than
-    /// [`MAX_TIME_APART_MS`](super::MAX_TIME_APART_MS) away from our clock: it is old, or one of the
-    /// two clocks is wrong.
+    /// [`MAX_TIME_APART_MS`](super::chat::MAX_TIME_APART_MS) away from our clock: it is old, or one
+    /// of the two clocks is wrong.
     #[error(
         "a line of {author} is not shown: its time is {apart_ms} ms away from this node's clock"
     )]
@@ -184,31 +153,6 @@ pub(crate) enum ReceiveError {
 }
 
 impl ReceiveError {
-    #[must_use]
-    pub(crate) const fn blame(&self) -> Blame {
-        match self {
-            Self::Forged(_)
-            | Self::NotTheAuthor { .. }
-            | Self::WrongAddressee { .. }
-            | Self::Empty { .. } => Blame::Peer,
-            Self::Stale { .. } | Self::TooMany { .. } => Blame::Nobody,
-            Self::Store(_) => Blame::Ours,
-        }
-    }
-
-    #[must_use]
-    pub(crate) const fn code(&self) -> &'static str {
-        match self {
-            Self::Forged(error) => verify_code(error),
-            Self::NotTheAuthor { .. } => "not_the_author",
-            Self::WrongAddressee { .. } => "wrong_addressee",
-            Self::Empty { .. } => "empty_line",
-            Self::Stale { .. } => "stale_line",
-            Self::TooMany { .. } => "too_many_lines",
-            Self::Store(fault) => fault.code(),
-        }
-    }
-
     /// Returns the penalty for the peer that sent it, if it deserves one.
     #[must_use]
     pub(crate) fn offence(&self) -> Option<Offence> {
@@ -255,7 +199,7 @@ pub(crate) enum ResolveError {
     TooShortToPay {
         name: String,
         /// Each friend of that name as `name#suffix`, with a suffix of at least
-        /// [`MIN_SUFFIX_DIGITS_TO_PAY`](super::MIN_SUFFIX_DIGITS_TO_PAY) digits.
+        /// [`MIN_SUFFIX_DIGITS_TO_PAY`](super::resolve::MIN_SUFFIX_DIGITS_TO_PAY) digits.
         candidates: Vec<String>,
     },
     /// The friend's profile holds no payment address.
@@ -270,11 +214,6 @@ pub(crate) enum ResolveError {
 }
 
 impl ResolveError {
-    #[must_use]
-    pub(crate) const fn blame(&self) -> Blame {
-        Blame::Ours
-    }
-
     #[must_use]
     pub(crate) const fn code(&self) -> &'static str {
         match self {
@@ -300,23 +239,11 @@ pub(crate) enum FindError {
 
 impl FindError {
     #[must_use]
-    pub(crate) const fn blame(&self) -> Blame {
-        Blame::Ours
-    }
-
-    #[must_use]
     pub(crate) const fn code(&self) -> &'static str {
         match self {
             Self::Resolve(error) => error.code(),
             Self::Store(fault) => fault.code(),
         }
-    }
-}
-
-const fn verify_code(error: &VerifyError) -> &'static str {
-    match error {
-        VerifyError::Bounds(error) => error.code(),
-        VerifyError::Signature { .. } => "bad_signature",
     }
 }
 

@@ -1,8 +1,8 @@
 //! The thread that owns [`Friends`], and the handle with which the node calls it.
 //!
-//! A bounded channel leads from the handles to the thread, and each command has one reply. The thread
-//! runs commands in the order sent, and ends when the last handle is dropped. Only this thread opens
-//! `friends.redb`.
+//! A bounded channel leads from the handles to the thread, and each command has one reply. The
+//! thread runs commands in the order sent, and ends when the last handle is dropped. Only this
+//! thread opens `friends.redb`.
 
 use std::{io, mem::ManuallyDrop, thread};
 
@@ -22,7 +22,8 @@ use crate::{
 /// Length of the command queue. With half of it in use, [`FriendsHandle::is_busy`] is true.
 const QUEUE: usize = 256;
 
-/// Starts the thread. It ends when the last handle is dropped; the file is closed once it is joined.
+/// Starts the thread. It ends when the last handle is dropped; the file is closed once it is
+/// joined.
 pub(crate) fn spawn(friends: Friends) -> io::Result<(FriendsHandle, thread::JoinHandle<()>)> {
     let (commands, mut inbox) = mpsc::channel::<FriendsCommand>(QUEUE);
     let handle = FriendsHandle { commands, events: friends.events.clone() };
@@ -73,7 +74,8 @@ pub(crate) struct FriendsHandle {
 }
 
 impl FriendsHandle {
-    /// True if half of the queue is in use: the node then replies Busy to requests and ignores gossip.
+    /// True if half of the queue is in use: the node then replies Busy to requests and ignores
+    /// gossip.
     #[must_use]
     pub(crate) fn is_busy(&self) -> bool {
         self.commands.capacity() <= QUEUE / 2
@@ -94,14 +96,15 @@ impl FriendsHandle {
         }
     }
 
-    /// Returns the events from now on, see [`Friends::subscribe`].
+    /// Returns the events from now on. A subscriber more than 256 events behind misses some.
     #[must_use]
     pub(crate) fn subscribe(&self) -> broadcast::Receiver<FriendsEvent> {
         self.events.subscribe()
     }
 }
 
-/// Declares each command once: its variant, the handle's method, and the call that the thread makes.
+/// Declares each command once: its variant, the handle's method, and the call that the thread
+/// makes.
 macro_rules! commands {
     ($(
         $variant:ident $method:ident ( $($argument:ident : $ty:ty),* ) -> Result<$ok:ty, $error:ty>
@@ -156,7 +159,6 @@ commands! {
     List list() -> Result<Vec<FriendInfo>, StoreFault> = |friends| Ok(friends.list());
     Friend friend(peer: PeerId) -> Result<Option<FriendInfo>, StoreFault>
         = |friends| Ok(friends.friend(&peer));
-    Label label(peer: PeerId) -> Result<String, StoreFault> = |friends| Ok(friends.label(&peer));
     Resolve resolve(text: String) -> Result<PeerId, FindError>
         = |friends| friends.resolve(&text).map_err(FindError::from);
     ResolveToPay resolve_to_pay(text: String) -> Result<(PeerId, Owner), FindError>
@@ -196,8 +198,6 @@ commands! {
     TouchAddress touch_address(peer: PeerId, address: String, now: UnixMillis)
         -> Result<(), StoreFault>
         = |friends| friends.touch_address(peer, &address, now);
-    ForgetAddresses forget_addresses(peer: PeerId) -> Result<(), StoreFault>
-        = |friends| friends.forget_addresses(peer);
     KnownPeers known_peers(limit: usize) -> Result<Vec<KnownPeer>, StoreFault>
         = |friends| friends.known_peers(limit);
     KeepBan keep_ban(ban: Ban) -> Result<(), StoreFault> = |friends| friends.keep_ban(ban);

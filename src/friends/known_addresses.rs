@@ -19,7 +19,8 @@ pub(crate) const MAX_BOOK_ADDRESSES: u64 = 4_096;
 /// commit for each reconnect.
 pub(crate) const TOUCH_INTERVAL_MS: u64 = 10 * 60 * 1_000;
 
-/// The origin of an address, the most trusted last. A full table drops less trusted addresses first.
+/// The origin of an address, the most trusted last. A full table drops less trusted addresses
+/// first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum AddressSource {
     /// The peer's signed profile.
@@ -62,8 +63,8 @@ impl AddressSource {
 )]
 pub(crate) struct BadAddress(pub String);
 
-/// Checks that a text can be a multiaddr without a peer id. This is a check of its form: `net` parses
-/// it when it dials.
+/// Checks that a text can be a multiaddr without a peer id. This is a check of its form: `net`
+/// parses it when it dials.
 pub(crate) fn check_address(text: &str) -> Result<(), BadAddress> {
     let is_good = text.len() <= MAX_ADDRESS_BYTES
         && text.len() > 1
@@ -73,8 +74,8 @@ pub(crate) fn check_address(text: &str) -> Result<(), BadAddress> {
     if is_good { Ok(()) } else { Err(bad_address(text)) }
 }
 
-/// Splits an address from an invite or a user into the address to dial and the peer id after `/p2p/`,
-/// if there is one.
+/// Splits an address from an invite or a user into the address to dial and the peer id after
+/// `/p2p/`, if there is one.
 pub(crate) fn split_address(text: &str) -> Result<(&str, Option<PeerId>), BadAddress> {
     let (address, peer) = match text.rsplit_once("/p2p/") {
         Some((address, peer)) => (address, Some(peer.parse().map_err(|_| bad_address(text))?)),
@@ -115,8 +116,8 @@ struct Entry {
 }
 
 impl Entry {
-    /// Returns the key by which a full table evicts, the least first. Addresses that a user chose go
-    /// last, before them those that worked last.
+    /// Returns the key by which a full table evicts, the least first. Addresses that a user chose
+    /// go last, before them those that worked last.
     const fn worth(&self) -> (bool, UnixMillis, AddressSource, UnixMillis) {
         (
             matches!(self.source, AddressSource::Invite | AddressSource::Command),
@@ -139,8 +140,8 @@ fn entry(key: (&Key32, &str), row: (u64, u64, u8)) -> Entry {
 }
 
 impl Friends {
-    /// Stores addresses of a peer. Skips texts that cannot be addresses, and removes `/p2p/` from the
-    /// end of the others.
+    /// Stores addresses of a peer. Skips texts that cannot be addresses, and removes `/p2p/` from
+    /// the end of the others.
     pub(crate) fn add_addresses(
         &mut self,
         peer: PeerId,
@@ -184,14 +185,6 @@ impl Friends {
             return Ok(());
         }
         self.store.write(|tables| insert(tables, peer, address, AddressSource::Connected, now, now))
-    }
-
-    /// Deletes all addresses of a peer.
-    pub(crate) fn forget_addresses(&mut self, peer: PeerId) -> Result<(), StoreFault> {
-        self.store.write(|tables| {
-            tables.addresses.retain_in(of(&peer.0.0), |_, _| false)?;
-            Ok(())
-        })
     }
 
     /// Returns at most `limit` peers to dial, those that are likeliest to answer first.

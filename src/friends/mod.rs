@@ -1,9 +1,9 @@
-//! Friends keeps the friends' signed profiles and names, who is online, chat with its outbox, and the
-//! addresses to dial.
+//! Friends keeps the friends' signed profiles and names, who is online, chat with its outbox, and
+//! the addresses to dial.
 //!
-//! [`Friends`] owns `friends.redb`. It is a plain struct without sockets or timers: each call gets the
-//! time as an argument and returns a result. Every change waits for the disk, so the node runs it on a
-//! thread of its own ([`spawn`]) and sends calls through a [`FriendsHandle`].
+//! [`Friends`] owns `friends.redb`. It is a plain struct without sockets or timers: each call gets
+//! the time as an argument and returns a result. Every change waits for the disk, so the node runs
+//! it on a thread of its own ([`spawn`]) and sends calls through a [`FriendsHandle`].
 //!
 //! # Invariants
 //! - A change is durable before the call that made it returns.
@@ -33,20 +33,18 @@ use std::{
 use redb::ReadableTable;
 use tokio::sync::broadcast;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use known_addresses::check_address;
+
 pub(crate) use chat::{
-    ChatRecord, LineState, MAX_HISTORY, MAX_LINES, MAX_OUTBOX, MAX_OUTBOX_PER_FRIEND,
-    MAX_TIME_APART_MS, QuitReceipt, Receipt, SentLine,
+    ChatRecord, LineState, MAX_OUTBOX_PER_FRIEND, QuitReceipt, Receipt, SentLine,
 };
 pub(crate) use errors::{
     ChatError, FindError, OwnProfileError, ProfileError, ReceiveError, ResolveError,
 };
 pub(crate) use handle::{FriendsHandle, spawn};
-pub(crate) use known_addresses::{
-    AddressSource, BadAddress, KnownPeer, MAX_ADDRESSES_PER_PEER, MAX_BOOK_ADDRESSES,
-    TOUCH_INTERVAL_MS, check_address, split_address,
-};
-pub(crate) use profiles::{FriendInfo, MAX_AHEAD_MS, MAX_NAMES, MAX_PROFILES_KEPT, ProfileReceipt};
-pub(crate) use resolve::{MIN_SUFFIX_DIGITS, MIN_SUFFIX_DIGITS_TO_PAY};
+pub(crate) use known_addresses::{AddressSource, KnownPeer, split_address};
+pub(crate) use profiles::{FriendInfo, MAX_PROFILES_KEPT, ProfileReceipt};
 pub(crate) use store::StoreFault;
 
 use self::{
@@ -98,8 +96,8 @@ impl Departure {
     }
 }
 
-/// News for consoles. A `name` is the friend's label ([`Friends::label`]) or the name in its profile;
-/// texts may hold unprintable characters.
+/// News for consoles. A `name` is the friend's label ([`Friends::label`]) or the name in its
+/// profile; texts may hold unprintable characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum FriendsEvent {
     /// A friend is online and we hold its profile.
@@ -186,17 +184,6 @@ impl Friends {
             rates: Rates::default(),
             events: broadcast::Sender::new(EVENTS),
         })
-    }
-
-    /// Returns the events from now on. A subscriber more than 256 events behind misses some.
-    #[must_use]
-    pub(crate) fn subscribe(&self) -> broadcast::Receiver<FriendsEvent> {
-        self.events.subscribe()
-    }
-
-    #[must_use]
-    pub(crate) const fn me(&self) -> PeerId {
-        self.me
     }
 
     fn emit(&self, event: FriendsEvent) {

@@ -1,4 +1,5 @@
-//! Profiles of friends: storing them, signing our own, the answer to Explore, and the list of friends.
+//! Profiles of friends: storing them, signing our own, the answer to Explore, and the list of
+//! friends.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -18,8 +19,8 @@ use crate::{
     },
 };
 
-/// The most profiles held, about 5 MB. A full table evicts the friend that was online least recently,
-/// among those who are offline now and whom we never wrote to.
+/// The most profiles held, about 5 MB. A full table evicts the friend that was online least
+/// recently, among those who are offline now and whom we never wrote to.
 pub(crate) const MAX_PROFILES_KEPT: usize = 10_000;
 /// The most that a profile's sequence, a time, may be ahead of our clock, in ms: a day. A profile
 /// signed further ahead would win over each one that its peer signs after its clock is corrected.
@@ -129,11 +130,11 @@ impl Friends {
     /// Signs our own profile. The node calls this at its start, and when a part of the profile
     /// changes. Returns the present profile if no part has changed.
     ///
-    /// `addresses` are multiaddrs. The profile lists them without `/p2p/`, without duplicates, and at
-    /// most 8 of them.
+    /// `addresses` are multiaddrs. The profile lists them without `/p2p/`, without duplicates, and
+    /// at most 8 of them.
     ///
-    /// Each run signs at least one profile, so that its sequence is later than any goodbye of the run
-    /// before.
+    /// Each run signs at least one profile, so that its sequence is later than any goodbye of the
+    /// run before.
     pub(crate) fn set_own_profile(
         &mut self,
         name: &str,
@@ -179,8 +180,8 @@ impl Friends {
         self.own.as_ref()
     }
 
-    /// Stores a profile from the network, if its peer signed it, it obeys the rules, and it is newer
-    /// than the one we hold.
+    /// Stores a profile from the network, if its peer signed it, it obeys the rules, and it is
+    /// newer than the one we hold.
     pub(crate) fn keep_profile(
         &mut self,
         profile: SignedProfile,
@@ -258,8 +259,8 @@ impl Friends {
             .ok_or(ProfileError::Full { limit: MAX_PROFILES_KEPT })
     }
 
-    /// Returns the answer to Explore, at most 64 profiles of this network: our own, then the friends
-    /// online, then the others, the most recently seen first.
+    /// Returns the answer to Explore, at most 64 profiles of this network: our own, then the
+    /// friends online, then the others, the most recently seen first.
     #[must_use]
     pub(crate) fn explore_answer(&self) -> Vec<SignedProfile> {
         let mut others: Vec<_> =

@@ -12,8 +12,8 @@ const FRIEND_RATE: Rate = Rate { burst: super::MAX_OUTBOX_PER_FRIEND, per_second
 const STRANGERS_RATE: Rate = Rate { burst: 100, per_second: 1 };
 /// Number of buckets from which on full ones are dropped. A full bucket is as good as a new one.
 const MAX_BUCKETS: usize = super::MAX_PROFILES_KEPT;
-/// Backward step of the clock, in ms, from which on all buckets start anew. Smaller steps occur when
-/// calls are handled in another order than they read the clock.
+/// Backward step of the clock, in ms, from which on all buckets start anew. Smaller steps occur
+/// when calls are handled in another order than they read the clock.
 const CLOCK_STEP_MS: u64 = 60_000;
 
 /// The token buckets. The key `None` is the strangers' bucket.

@@ -1,4 +1,5 @@
-//! Names of friends: from a user's text to one friend, and from a friend to a label that names only it.
+//! Names of friends: from a user's text to one friend, and from a friend to a label that names only
+//! it.
 
 use data_encoding::HEXLOWER;
 
@@ -48,8 +49,8 @@ impl Friends {
             .map(|(peer, _)| *peer)
     }
 
-    /// Returns the text that people call a peer by. It is the peer's name if no other friend has that
-    /// name, else the name with a suffix. Without a profile it is the end of the peer id.
+    /// Returns the text that people call a peer by. It is the peer's name if no other friend has
+    /// that name, else the name with a suffix. Without a profile it is the end of the peer id.
     #[must_use]
     pub(crate) fn label(&self, peer: &PeerId) -> String {
         if let Some(own) = self.own.as_ref().filter(|own| own.peer == *peer) {

@@ -16,7 +16,6 @@ use redb::{
 
 use crate::{
     chain::store::{frozen::FrozenFile, sync_folder},
-    consensus::Blame,
     primitives::contain,
     wire::CodecError,
 };
@@ -29,8 +28,8 @@ const SCHEMA: u64 = 1;
 /// A peer's public key, or a network id: 32 bytes.
 pub(super) type Key32 = [u8; 32];
 
-/// (Network that the profile is signed for, last seen (0: never), true if we ever wrote to the peer,
-/// canonical profile).
+/// (Network that the profile is signed for, last seen (0: never), true if we ever wrote to the
+/// peer, canonical profile).
 type ProfileRow = (&'static Key32, u64, bool, &'static [u8]);
 /// (Id of the line, time of arrival, state, canonical line).
 type ChatRow = (&'static [u8; 16], u64, u8, &'static [u8]);
@@ -79,7 +78,8 @@ pub(crate) enum StoreFault {
     /// redb returned an error.
     #[error(
         "friends.redb in the data folder cannot be used: {0}; if it is damaged, keep a copy, move \
-         it away, and start again: friends are found anew, and the chat that was kept is in the copy"
+         it away, and start again: friends are found anew, and the chat that was kept is in the \
+         copy"
     )]
     Database(Arc<redb::Error>),
     /// redb panicked on a damaged page.
@@ -108,11 +108,6 @@ pub(crate) enum StoreFault {
 }
 
 impl StoreFault {
-    #[must_use]
-    pub(crate) const fn blame(&self) -> Blame {
-        Blame::Ours
-    }
-
     #[must_use]
     pub(crate) const fn code(&self) -> &'static str {
         match self {
@@ -289,8 +284,8 @@ impl Store {
         &self,
         change: impl FnOnce(&mut Tables<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
-        // An error of `change` leaves `failed` false: it may be a refusal, after which the next write
-        // works, and after a disk fault the next `begin_write` fails.
+        // An error of `change` leaves `failed` false: it may be a refusal, after which the next
+        // write works, and after a disk fault the next `begin_write` fails.
         let begun = self.database.begin_write();
         self.failed.set(begun.is_err());
         let mut transaction = begun.map_err(StoreFault::from)?;
