@@ -1,4 +1,5 @@
-//! How long an address's balance takes among very many coins, in point reads of the same store.
+//! Measures how long an address's balance takes among very many coins, in point reads of the same
+//! store.
 //!
 //! ```text
 //! cargo bench --bench balance [-- --coins N]
@@ -15,14 +16,15 @@ use friendchain::{chain::Chain, primitives::Owner};
 use redb::{Database, ReadOnlyTable, ReadableDatabase as _, TableDefinition};
 use support::{Numbers, bar_at_most, folder, options, populated, side_by_side, timed};
 
-/// The coins, as the chain keeps them: owner, txid and index to value, height and kind.
+/// The chain's table of coins: from owner, txid and index to value, height and kind.
 const COINS: TableDefinition<'static, &[u8; 56], &[u8; 13]> = TableDefinition::new("coins_1");
 type Coins = ReadOnlyTable<&'static [u8; 56], &'static [u8; 13]>;
 
-/// Addresses whose balance is asked for in one turn, and coins that are read.
+/// The addresses whose balance is computed in one turn.
 const ADDRESSES: usize = 1_000;
+/// The coins that are read in one turn.
 const READS: usize = 10_000;
-/// How often each side has its turn.
+/// The number of times that each side runs.
 const ROUNDS: usize = 5;
 
 fn main() {
@@ -36,7 +38,7 @@ fn main() {
         (0..count).map(|_| generator.keys(numbers.below(1 << 16)).owner).collect()
     };
 
-    // One coin of each of many addresses, in random order.
+    // The key of one coin of each of many addresses, in random order.
     let places: Vec<[u8; 56]> = on_store(&path, |coins| {
         let first = |owner: &Owner| {
             let (mut first, mut last) = ([0; 56], [0xff; 56]);
@@ -80,7 +82,7 @@ fn main() {
     bar_at_most("balance", ratio * READS as f64 / ADDRESSES as f64, "point reads", 50.0);
 }
 
-/// Looks at the store without a chain on it, with as much memory as a chain gives it.
+/// Reads the store without a chain, with the cache size that a chain would give it.
 fn on_store<T>(path: &Path, read: impl FnOnce(&Coins) -> T) -> T {
     let cache = options(1).cache_mib / 2 * (1 << 20);
     let database = Database::builder().set_cache_size(cache).open(path).expect("a database");

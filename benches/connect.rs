@@ -1,12 +1,14 @@
-//! How fast full blocks are connected, against what the processor alone would allow.
+//! Measures how fast the chain connects full blocks. The bound is the speed of the processor alone.
 //!
 //! ```text
 //! cargo bench --bench connect -- [unseen] [known] [growth] [memory] [--coins N] [--blocks N]
 //! ```
 //!
-//! Blocks go in as a node gives them: decoded on one thread, handed to the chain thread, headers
-//! first; the clock stops when the last is durable. The bound is the same work without a store:
-//! decode, hash, merkle root, form, signatures in batches, and a map of coins in memory.
+//! Headers come first, as in a node. Then one thread decodes the blocks and sends them to the chain
+//! thread. The clock stops when the last block is durable.
+//!
+//! The bound is the same work without a store: decode, hash, merkle root, form, signatures in
+//! batches, and a map of coins in memory.
 
 mod support;
 
@@ -36,17 +38,17 @@ use support::{
     populated, side_by_side, timed,
 };
 
-/// Threads that both sides may keep busy.
+/// The threads that each side may keep busy.
 const THREADS: usize = 2;
 
-/// Blocks handed to the chain and not yet answered: what a sync allows itself.
-const HANDED: usize = 80;
+/// The most blocks in flight to the chain thread, the same as in a sync.
+const IN_FLIGHT: usize = 80;
 
-/// Blocks whose trades the mempool has room for.
+/// The number of blocks whose trades fit into the mempool.
 const AT_ONCE: usize = 18;
 
-/// How often so many blocks are connected without their trades being known, and with: the disk is
-/// not always as quick.
+/// The pairs of runs, one without the trades in the mempool and one with them. There are several
+/// since the disk's speed varies.
 const PAIRS: usize = 8;
 
 type Coins = HashMap<CoinKey, Coin>;
@@ -88,21 +90,22 @@ fn main() {
     }
 }
 
-/// Transactions a second.
+/// The rates of one run, in transactions per second.
 struct Figures {
     engine: f64,
     bound: f64,
 }
 
-/// What a run is made of.
+/// The input of a run.
 struct Scene {
     folder: tempfile::TempDir,
     path: std::path::PathBuf,
     generator: Generator,
-    /// Headers and bytes of the blocks to connect.
+    /// The headers of the blocks to connect.
     headers: Vec<Header>,
+    /// The encoded blocks.
     bytes: Vec<Vec<u8>>,
-    /// The coins before them.
+    /// The coins before these blocks.
     coins: Coins,
 }
 
@@ -142,8 +145,10 @@ fn unseen(coins: usize, blocks: usize) -> Figures {
     Figures { engine, bound }
 }
 
-/// As many blocks at once as the mempool has room for the trades of: handed over in turn after
-/// their trades came in and are durable, and without. How much quicker the first are, pair by pair.
+/// Connects runs of as many blocks as the mempool has room for. Every second run follows after the
+/// mempool accepted its trades and they are durable.
+///
+/// Returns the median speed-up of these runs over those without known trades, pair by pair.
 fn known(coins: usize, blocks: usize, at_once: usize) -> f64 {
     let scene = scene(coins, blocks / (2 * at_once) * 2 * at_once);
     let engine = Engine::start(&scene.path, &scene.headers);
@@ -167,7 +172,7 @@ fn known(coins: usize, blocks: usize, at_once: usize) -> f64 {
     ratio
 }
 
-/// A chain thread, used as a sync uses it.
+/// A chain thread that is used as in a sync.
 struct Engine {
     handle: ChainHandle,
     runtime: tokio::runtime::Runtime,
@@ -175,7 +180,7 @@ struct Engine {
 }
 
 impl Engine {
-    /// Opens the chain and brings the headers.
+    /// Opens the chain and adds the headers.
     fn start(path: &Path, headers: &[Header]) -> Self {
         let mut chain = Chain::open(path, options(THREADS)).expect("a chain");
         chain.accept_headers(headers, PEER, NOW).expect("valid headers");
@@ -189,7 +194,7 @@ impl Engine {
         Self { handle, runtime, threads: [thread, listener] }
     }
 
-    /// A peer brings the trades of blocks, until all are durable.
+    /// Adds the trades of blocks to the mempool, and waits until all are durable.
     fn bring_trades(&self, blocks: &[Vec<u8>]) {
         self.runtime.block_on(async {
             for bytes in blocks {
@@ -205,12 +210,12 @@ impl Engine {
                     answer.await.expect("an answer").expect("a valid trade");
                 }
             }
-            // What an owner can spend is read from the disk.
+            // This query reads from the disk, so that it waits for the commit.
             self.handle.spendable(Owner([0; 20])).await.expect("an open chain");
         });
     }
 
-    /// Connects blocks, until the last is durable.
+    /// Connects blocks and returns the time until the last is durable.
     fn connect(&self, blocks: impl Iterator<Item = impl AsRef<[u8]>>) -> Duration {
         let before = cpu_time();
         let ((), time) = timed(|| self.runtime.block_on(hand_over(&self.handle, blocks)));
@@ -219,7 +224,7 @@ impl Engine {
         time
     }
 
-    /// Closes the chain, which ends in the last of these headers.
+    /// Closes the chain, and checks that its tip is the last of these headers.
     fn end(self, headers: &[Header]) {
         let Self { handle, threads, .. } = self;
         assert_eq!(handle.summary().tip.hash, headers.last().expect("some").hash());
@@ -230,7 +235,7 @@ impl Engine {
     }
 }
 
-/// Connects blocks to the chain in a file, until the last is durable.
+/// Connects blocks to the chain in a file; returns the time until the last is durable.
 fn connect(
     path: &Path,
     headers: &[Header],
@@ -245,7 +250,7 @@ fn connect(
 async fn hand_over(handle: &ChainHandle, blocks: impl Iterator<Item = impl AsRef<[u8]>>) {
     let mut answers = std::collections::VecDeque::new();
     for bytes in blocks {
-        if answers.len() >= HANDED {
+        if answers.len() >= IN_FLIGHT {
             settled(answers.pop_front()).await;
         }
         let (reply, answer) = tokio::sync::oneshot::channel();
@@ -270,19 +275,19 @@ async fn settled(answer: Option<Answer>) {
     }
 }
 
-/// Decode, hash, merkle root and form.
+/// Decodes a block and checks its hash, merkle root and form.
 fn check(header: &Header, bytes: &[u8]) -> CheckedBlock {
     let header = CheckedHeader::from_store(*header).expect("a target");
     check_block(Arc::new(decode(bytes)), &header).expect("a valid form")
 }
 
-/// Every signature, in batches, on that many threads.
+/// Checks every signature of a block in batches.
 fn verify(network: &Network, block: &CheckedBlock, threads: usize) {
     let claims: Vec<_> = block.transactions().skip(1).collect();
     verify_signatures(&network.id, &claims, threads).expect("valid signatures");
 }
 
-/// Spends and makes coins in a map.
+/// Spends and creates the coins of a block in a map.
 fn apply(coins: &mut Coins, block: &CheckedBlock) {
     let mut fees = Amount::ZERO;
     let height = block.height();
@@ -299,7 +304,7 @@ fn apply(coins: &mut Coins, block: &CheckedBlock) {
     }
 }
 
-/// The bound, one stage after the other, signatures on all threads.
+/// Measures the bound stage by stage, with signatures on all threads.
 fn staged(network: &Network, headers: &[Header], blocks: &[Vec<u8>], mut coins: Coins) {
     for (header, bytes) in headers.iter().zip(blocks) {
         let block = check(header, bytes);
@@ -308,7 +313,8 @@ fn staged(network: &Network, headers: &[Header], blocks: &[Vec<u8>], mut coins: 
     }
 }
 
-/// The bound, with a block on each thread and the map beside them: every core is busy all the time.
+/// Measures the bound with a block on each thread and the map on another, so that every core is
+/// always busy.
 fn overlapped(network: &Network, headers: &[Header], blocks: &[Vec<u8>], mut coins: Coins) {
     let next = AtomicUsize::new(0);
     let (done, checked) = mpsc::sync_channel(8);
@@ -340,7 +346,7 @@ fn overlapped(network: &Network, headers: &[Header], blocks: &[Vec<u8>], mut coi
     });
 }
 
-/// Connects blocks in a process that does nothing else, and asks the system what that took.
+/// Connects blocks in a process of their own, and prints the peak of its memory.
 fn memory(coins: usize, blocks: usize) {
     let folder = folder();
     let (_, mut generator) = populated(folder.path(), coins);

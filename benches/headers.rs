@@ -1,12 +1,12 @@
-//! How fast headers are accepted, against decoding, hashing, linking and comparing with the target
-//! alone.
+//! Measures how fast the chain accepts headers. The bound is to decode, hash, link and compare with
+//! the target only.
 //!
 //! ```text
 //! cargo bench --bench headers
 //! ```
 //!
 //! The chain has a spacing of 10 s, so that each header's difficulty is computed anew. Headers come
-//! in batches of 2,000, as peers send them; the clock stops when all are durable.
+//! in batches of 2,000, as peers send them. The clock stops when all are durable.
 
 mod support;
 
@@ -19,11 +19,11 @@ use friendchain::{
 };
 use support::{NOW, PEER, bar, folder, headers, options, side_by_side, timed};
 
-/// How many.
+/// The number of headers.
 const COUNT: usize = 200_000;
-/// In one message.
+/// The headers of one message.
 const BATCH: usize = 2_000;
-/// How often each side has its turn.
+/// The number of times that each side runs.
 const ROUNDS: usize = 7;
 
 fn main() {
@@ -36,7 +36,7 @@ fn main() {
     bar("headers", 1.0 / ratio, "of decode, hash, link and target", 0.1);
 }
 
-/// What nobody can leave out.
+/// Does the work that no implementation can avoid.
 fn check(genesis: BlockHash, bytes: &[[u8; HEADER_BYTES]]) -> Duration {
     let mut previous = genesis;
     let ((), time) = timed(|| {
@@ -51,7 +51,7 @@ fn check(genesis: BlockHash, bytes: &[[u8; HEADER_BYTES]]) -> Duration {
     time
 }
 
-/// What the chain does.
+/// Accepts all headers into a new chain.
 fn accept(network: &Network, bytes: &[[u8; HEADER_BYTES]]) -> Duration {
     let folder = folder();
     let mut chain =

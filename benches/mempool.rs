@@ -1,11 +1,11 @@
-//! How fast trades are taken into the mempool, against checking their signatures alone.
+//! Measures how fast the mempool accepts trades. The bound is to check their signatures only.
 //!
 //! ```text
 //! cargo bench --bench mempool
 //! ```
 //!
-//! Each trade spends one coin of 100,000, whose pages are in the store's cache. One core, no
-//! commit: what a node gathers between two commits.
+//! Each trade spends one coin of 100,000, whose pages are in the store's cache. It runs on one core
+//! without commits, as a node does between two commits.
 
 mod support;
 
@@ -21,9 +21,9 @@ use support::{NOW, PEER, bar, folder, options, populated, side_by_side, timed};
 
 /// Coins on the chain.
 const COINS: usize = 100_000;
-/// Trades that each side takes at a time.
+/// The trades that each side handles in one turn.
 const TRADES: usize = 250;
-/// How often each side has its turn.
+/// The number of times that each side runs.
 const ROUNDS: usize = 40;
 
 fn main() {
@@ -41,7 +41,7 @@ fn main() {
     criterion.final_summary();
 
     let mut chain = Chain::open(&path, options(1)).expect("a chain");
-    // What a running node has done long before: the pages that lead to the coins are in the cache.
+    // Load the pages that lead to the coins into the cache, where a running node has them already.
     for trade in &trades {
         chain.unknown_trades(vec![trade.txid()]).expect("answers");
         chain.balance(trade.inputs[0].public_key.owner()).expect("a balance");

@@ -1,5 +1,5 @@
-//! How many hashes a second one core tries, against the midstate and two compressions of `sha2` for
-//! each.
+//! Measures how many nonces one core tries per second. The bound is the midstate and two `sha2`
+//! compressions for each.
 //!
 //! ```text
 //! cargo bench --bench mining
@@ -11,16 +11,16 @@ use std::{hint::black_box, time::Duration};
 
 use criterion::{Criterion, Throughput};
 use friendchain::{
-    chain::miner::Search,
     consensus::Target,
+    miner::NonceSearch,
     primitives::{BlockHash, Header, MerkleRoot},
 };
 use sha2::block_api::compress256;
 use support::{bar, side_by_side, timed};
 
-/// Nonces tried at once by each side: as many as the miner's threads do.
+/// The nonces that each side tries in one turn, as many as the miner's threads do.
 const NONCES: u64 = 1 << 13;
-/// How often each side has its turn.
+/// The number of times that each side runs.
 const ROUNDS: usize = 2_000;
 
 const INITIAL: [u32; 8] = [
@@ -44,7 +44,7 @@ fn main() {
         bits: 0x1d00_ffff,
         nonce: 0,
     };
-    let search = Search::new(&header, &Target::ONE);
+    let search = NonceSearch::new(&header, &Target::ONE);
     let bound = Bound::new(&header);
 
     let mut criterion =
@@ -73,7 +73,7 @@ fn main() {
     };
     let portable = against_bound(&|start| search.find_portable(start..=start + NONCES - 1));
     bar("mining", portable, "of midstate and two compressions", 0.95);
-    if Search::lanes() > 1 {
+    if NonceSearch::lanes() > 1 {
         let widest = against_bound(&|start| search.find(start..=start + NONCES - 1));
         bar("mining-avx512", widest, "× midstate and two compressions", 3.0);
     } else {
@@ -81,7 +81,7 @@ fn main() {
     }
 }
 
-/// What every miner does, with nothing around it.
+/// The hashing that every miner does, without anything around it.
 struct Bound {
     midstate: [u32; 8],
     second: [u8; 64],

@@ -1,5 +1,5 @@
-//! How long a chain of a million headers takes to open, after a clean end and after `kill -9`,
-//! against reading the same bytes from the same store.
+//! Measures how long a chain of a million headers takes to open, after a clean end and after
+//! `kill -9`. The bound is to read the same bytes from the same store.
 //!
 //! ```text
 //! cargo bench --bench start [-- --headers N]
@@ -19,9 +19,9 @@ use friendchain::chain::{Chain, Origin};
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 use support::{Keys, NOW, PEER, bar_at_most, folder, headers, note, options, side_by_side, timed};
 
-/// The headers, as the chain keeps them: height and hash to what is known of each.
+/// The chain's table of headers: from height and hash to the header's record.
 const HEADERS: TableDefinition<'static, &[u8; 36], &[u8; 134]> = TableDefinition::new("headers_1");
-/// How often each side has its turn.
+/// The number of times that each side runs.
 const ROUNDS: usize = 7;
 
 fn main() {
@@ -47,7 +47,7 @@ fn main() {
     );
     bar_at_most("start", ratio, "× reading the same bytes", 3.0);
 
-    // The copies lie as the killed process left them.
+    // Each copy is in the state that the killed process left behind.
     let killed = folder.path().join("killed.redb");
     let copy = |to: &Path| fs::copy(&killed, to).expect("a copy");
     let open_killed = || {
@@ -68,7 +68,7 @@ fn millis(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
-/// A chain of the genesis and `count` headers, made once and kept beside what cargo builds.
+/// Returns a chain of the genesis and `count` headers, made once and kept in cargo's target folder.
 fn kept(count: usize) -> PathBuf {
     let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("headers-{count}.redb"));
     if !kept.exists() {
@@ -89,14 +89,14 @@ fn kept(count: usize) -> PathBuf {
     kept
 }
 
-/// As a node starts.
+/// Opens the chain as a node does at start.
 fn open(path: &Path, count: usize) -> Duration {
     let (chain, time) = timed(|| Chain::open(path, options(1)).expect("a chain"));
     assert_eq!(chain.best_header().height as usize, count);
     time
 }
 
-/// The store alone: opened, and every byte of every header looked at.
+/// Opens the store alone and reads every byte of every header.
 fn read(path: &Path, count: usize) -> Duration {
     let cache = options(1).cache_mib / 2 * (1 << 20);
     let (found, time) = timed(|| {
@@ -117,7 +117,7 @@ fn read(path: &Path, count: usize) -> Duration {
     time
 }
 
-/// Ends a process without warning while it writes to the chain.
+/// Starts a process that writes to the chain, and kills it while it writes.
 fn kill_a_writer_of(path: &Path) {
     let program = std::env::current_exe().expect("this program");
     let mut writer = Command::new(program);
@@ -129,7 +129,7 @@ fn kill_a_writer_of(path: &Path) {
     writer.wait().expect("ended");
 }
 
-/// Commits a note again and again; says so after some.
+/// Commits notes until the process is killed. Prints a line after the first 20.
 fn write_until_killed(path: &Path) -> ! {
     let mut chain = Chain::open(path, options(1)).expect("a chain");
     let network = std::sync::Arc::clone(chain.network());

@@ -1,32 +1,63 @@
-//! friendchain: a peer-to-peer node for a group of friends.
+//! friendchain runs a peer-to-peer node for a group of friends: chat, coins and notes, no server.
 //!
-//! `ARCHITECTURE.md` is the map. Imports point down only:
+//! # A node
+//! One process owns one data folder. It connects to friends with libp2p, keeps a proof-of-work
+//! chain in `chain.redb` and chat in `friends.redb`, and serves commands over JSON-RPC on loopback.
+//! Each piece of state has one owner; the owners talk over bounded channels:
 //!
-//! | floor | modules |
-//! |---|---|
-//! | 6 | [`cli`], [`console`], [`observe`] |
-//! | 5 | [`node`]: composition; [`rpc`](node::rpc) |
-//! | 4 | [`net`]: the only user of libp2p |
-//! | 3 | [`sync`], [`relay`], `friends`, [`peers`], [`wire`] |
-//! | 2 | [`chain`]: the state machine |
-//! | 1 | [`consensus`]: rules as pure functions |
-//! | 0 | [`primitives`] |
+//! | owner | state | room |
+//! |---|---|---|
+//! | swarm task | connections, gossip mesh, routing table | [`net`] |
+//! | router task | sync and relay machines, scores, presence | [`node`]`::router` |
+//! | chain thread | `chain.redb`, header tree, mempool | [`chain`] |
+//! | friends thread | `friends.redb` | [`friends`] |
+//! | miner threads | the search for a nonce | [`miner`] |
+//! | RPC server | the listener and its token | [`rpc`] |
 //!
-//! [`net`] and [`chain`] never see each other; they meet in [`node`].
+//! # The way of a block
+//! A peer's block arrives in [`net`] as gossip or as an answer. The router hands it to [`relay`]
+//! (new blocks) or [`sync`] (catching up). These machines check what can be checked without the
+//! chain and return actions; the router carries them out. [`chain`] validates the block with the
+//! rules of [`consensus`], stores it, moves the tip, and emits events once the change is durable.
+//! The router turns the events into announcements for peers and into lines for consoles.
+//!
+//! # The way of a chat line
+//! A command reaches the router through [`rpc`]. The router stores the line in [`friends`], sends a
+//! direct line over request-response and a line to everybody over gossip, and reports the delivery.
+//! A received line is checked against the key of its author, stored, and shown.
+//!
+//! # The way of a command
+//! [`cli`] parses the arguments, finds the node that runs on the folder (or opens the folder), and
+//! calls [`commands`], which asks over [`rpc`] and prints the answer. [`node`]`::service` implements
+//! the RPC.
+//!
+//! # Where to begin reading
+//! [`primitives`] and [`consensus`] say what a block is; then [`chain`], whose page draws the way of
+//! a block; then `node/router/mod.rs`, where everything meets. `ARCHITECTURE.md` has the map, a list
+//! "Where is…?", and a glossary.
 
 pub mod chain;
 pub mod cli;
+pub mod commands;
 pub mod consensus;
 pub mod console;
-pub(crate) mod friends;
+mod datadir;
+mod friends;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod miner;
 pub mod net;
 pub mod node;
-pub mod observe;
-pub mod peers;
+mod observe;
+#[doc(hidden)]
+pub use observe::svg;
+mod peers;
 pub mod primitives;
-pub mod relay;
-pub mod sync;
+mod relay;
+mod rpc;
+mod storage;
+mod sync;
+pub mod telemetry;
+mod wallet;
 pub mod wire;

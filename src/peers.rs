@@ -1,66 +1,70 @@
-//! What peers have done wrong, and for how long that shuts them out.
+//! Scores and bans of peers.
 //!
-//! The node task owns one [`Peers`] and tells it of every offence; `friends.redb` keeps its bans.
-//! No I/O, no clock: the time is passed in. A score starts at 0, falls with each [`Offence`], and
-//! rises back with time; at [`BAN_SCORE`] the peer is banned for [`BAN_MS`]. A ban by command has
-//! no end. A key costs nothing, so a ban stops mistakes and nuisance, not somebody who makes a new
-//! key each time: that is what limits of connections, of rates and of everything stored are for.
+//! The node task owns one [`Peers`] and reports every offence to it; `friends.redb` stores the
+//! bans. The module has no I/O and no clock: the time is an argument. A score starts at 0, falls
+//! with each [`Offence`], and recovers with time. At [`BAN_SCORE`] the peer is banned for
+//! [`BAN_MS`]. A ban by command has no end.
+//!
+//! # Security
+//! A key costs nothing, so a ban stops faulty and annoying peers, not an attacker with a new key
+//! for each connection. The limits of connections, rates and stored data guard against that.
 
 use std::collections::HashMap;
 
 use crate::{
-    primitives::{PeerId, UnixMillis, events::PeerPenalised},
+    primitives::{PeerId, UnixMillis},
+    telemetry::events::PeerPenalised,
     wire::{CodecError, VerifyError},
 };
 
-/// At this score, or below, a peer is banned.
-pub const BAN_SCORE: i64 = -100;
-/// How long a ban by score lasts: an hour, after which the score starts anew.
-pub const BAN_MS: u64 = 60 * 60 * 1_000;
-/// A score rises by one point in this time: from the brink of a ban to spotless takes 50 minutes.
-pub const RECOVERY_MS: u64 = 30 * 1_000;
-/// Peers whose scores are held; when full, the least guilty is forgotten.
-pub const MAX_SCORED: usize = 4_096;
-/// Bans that are held; when full, the one that ends first is lifted. Bans by command are never
-/// lifted for others.
-pub const MAX_BANS: usize = 4_096;
+/// The score at or below which a peer is banned.
+pub(crate) const BAN_SCORE: i64 = -100;
+/// The length of a ban by score, in ms: one hour, after which the score starts at 0.
+pub(crate) const BAN_MS: u64 = 60 * 60 * 1_000;
+/// The time in which a score recovers by one point, in ms. From -99 to 0 it takes 50 minutes.
+pub(crate) const RECOVERY_MS: u64 = 30 * 1_000;
+/// The maximum number of stored scores. Beyond it, the best score is evicted.
+pub(crate) const MAX_SCORED: usize = 4_096;
+/// The maximum number of bans. Beyond it, the ban that ends first is lifted, but never a ban by
+/// command.
+pub(crate) const MAX_BANS: usize = 4_096;
 
-/// What a peer can do wrong. Its weight says what it costs; a ban is at 100.
+/// An offence of a peer. Each variant states its weight in points; 100 points lead to a ban.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Offence {
-    /// A header without the work, the difficulty or the place that it claims: 100. It costs the
-    /// sender nothing to make and us time to check, and no honest node forwards one.
+pub(crate) enum Offence {
+    /// A header with wrong work, difficulty or position: 100. Such headers are free to make and cost
+    /// us time to check, and no honest node forwards one.
     InvalidHeader,
-    /// A block that breaks a rule under a valid header: 100. Honest nodes check before they serve.
+    /// An invalid block under a valid header: 100. Honest nodes check a block before serving it.
     InvalidBlock,
-    /// A trade or note that no chain could hold (form, signature): 25.
+    /// A trade or note that is invalid on any chain, by its form or signature: 25.
     InvalidTrade,
-    /// A profile, line or goodbye that its author did not sign: 50. Honest nodes verify before they
+    /// A profile, line or goodbye with a wrong signature: 50. Honest nodes verify before they
     /// forward.
     BadSignature,
-    /// A direct line that is not the sender's, or not for us: 25.
+    /// A direct line that the sender did not write, or that is not for us: 25.
     NotTheAuthor,
-    /// Signed text that breaks a rule of its type: an empty line, a name that may not be one: 20.
+    /// Signed text that breaks a rule, such as an empty line or a forbidden name: 20.
     InvalidText,
-    /// Bytes that are no message, or not in canonical form: 20. A version with a fault would do it
-    /// again and again.
+    /// Bytes that do not decode or are not in canonical form: 20. A faulty version of the program
+    /// would send them repeatedly.
     Malformed,
-    /// A message over its limit of bytes, or with more parts than allowed: 20.
+    /// A message with too many bytes or parts: 20.
     Oversized,
-    /// An answer that does not belong to its question, or parts of a block that do not fit it: 25.
+    /// A response that does not match its request, or parts that do not match their block: 25.
     WrongAnswer,
-    /// Announced or inventoried what it then does not give: 5. Reorganisations and restarts explain
-    /// one, not twenty.
+    /// Data that the peer announced and does not provide: 5. Reorgs and restarts explain one such
+    /// case, not twenty.
     EmptyPromise,
-    /// No answer in time: 4. Networks lose things.
+    /// A request without a response before the timeout: 4. Networks lose messages.
     Timeout,
-    /// More messages than the rate of their kind allows: 2 each.
+    /// A message beyond the rate of its kind: 2.
     Flooding,
 }
 
 impl Offence {
-    /// All of them.
-    pub const ALL: [Self; 12] = [
+    /// All offences, for metrics and documents.
+    pub(crate) const ALL: [Self; 12] = [
         Self::InvalidHeader,
         Self::InvalidBlock,
         Self::InvalidTrade,
@@ -75,9 +79,9 @@ impl Offence {
         Self::Flooding,
     ];
 
-    /// The points that it costs.
+    /// Returns the points that the offence subtracts from the score.
     #[must_use]
-    pub const fn weight(self) -> i64 {
+    pub(crate) const fn weight(self) -> i64 {
         match self {
             Self::InvalidHeader | Self::InvalidBlock => 100,
             Self::BadSignature => 50,
@@ -89,9 +93,9 @@ impl Offence {
         }
     }
 
-    /// Its stable name, as events log it.
+    /// Returns the stable name, as used in events.
     #[must_use]
-    pub const fn code(self) -> &'static str {
+    pub(crate) const fn code(self) -> &'static str {
         match self {
             Self::InvalidHeader => "invalid_header",
             Self::InvalidBlock => "invalid_block",
@@ -110,7 +114,7 @@ impl Offence {
 }
 
 impl From<&CodecError> for Offence {
-    /// What it is to send bytes that decode to that.
+    /// Returns the offence of sending bytes that fail to decode with this error.
     fn from(error: &CodecError) -> Self {
         match error {
             CodecError::TooLarge { .. } | CodecError::OverLimit { .. } => Self::Oversized,
@@ -124,7 +128,7 @@ impl From<&CodecError> for Offence {
 }
 
 impl From<&VerifyError> for Offence {
-    /// What it is to send something signed that fails so.
+    /// Returns the offence of sending a signed message that fails verification with this error.
     fn from(error: &VerifyError) -> Self {
         match error {
             VerifyError::Bounds(error) => error.into(),
@@ -133,19 +137,19 @@ impl From<&VerifyError> for Offence {
     }
 }
 
-/// How long a ban lasts.
+/// The term of a ban.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum BanTerm {
-    /// By score: until then.
+pub(crate) enum BanTerm {
+    /// A ban by score, which ends at this time.
     Until(UnixMillis),
-    /// By command: until `unban`.
+    /// A ban by command, which lasts until `unban`.
     Forever,
 }
 
 impl BanTerm {
-    /// Whether it still holds.
+    /// Returns true if the ban has not ended.
     #[must_use]
-    pub const fn holds(self, now: UnixMillis) -> bool {
+    pub(crate) const fn holds(self, now: UnixMillis) -> bool {
         match self {
             Self::Until(end) => now < end,
             Self::Forever => true,
@@ -153,26 +157,24 @@ impl BanTerm {
     }
 }
 
-/// A peer that is shut out.
+/// A peer with the term of its ban.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ban {
-    /// Who.
-    pub peer: PeerId,
-    /// For how long.
-    pub term: BanTerm,
+pub(crate) struct Ban {
+    pub(crate) peer: PeerId,
+    pub(crate) term: BanTerm,
 }
 
-/// What an offence led to.
+/// The result of charging an offence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Verdict {
-    /// The score after it.
-    pub score: i64,
-    /// The ban that it led to, to be kept on disk and carried out; none when the peer stays, or was
-    /// banned already.
-    pub banned: Option<Ban>,
+pub(crate) struct Penalty {
+    /// The score after the offence.
+    pub(crate) score: i64,
+    /// The new ban, which the caller has to store and enforce. `None` if the peer is not banned, or
+    /// was banned before.
+    pub(crate) banned: Option<Ban>,
 }
 
-/// A score and when it was worth that.
+/// A score, and the time at which it had this value.
 #[derive(Debug, Clone, Copy)]
 struct Standing {
     score: i64,
@@ -180,29 +182,29 @@ struct Standing {
 }
 
 impl Standing {
-    /// The score now: it rises with time, to 0 at most. A clock that went back changes nothing.
+    /// Returns the score at `now`, recovered to at most 0. A clock that went back changes nothing.
     fn score(self, now: UnixMillis) -> i64 {
         let recovered = now.saturating_sub(self.at) / RECOVERY_MS;
         self.score.saturating_add(i64::try_from(recovered).unwrap_or(i64::MAX)).min(0)
     }
 
-    /// What is left of the time towards the next point is kept.
+    /// Moves the standing to `now`. The time elapsed towards the next point is kept.
     fn brought_to(self, now: UnixMillis) -> Self {
         let into_point = now.saturating_sub(self.at) % RECOVERY_MS;
         Self { score: self.score(now), at: now.saturating_sub(into_point) }
     }
 }
 
-/// Scores and bans of all peers.
+/// The scores and bans of all peers.
 #[derive(Debug, Default)]
-pub struct Peers {
+pub(crate) struct Peers {
     standings: HashMap<PeerId, Standing>,
     bans: HashMap<PeerId, BanTerm>,
 }
 
 impl Peers {
-    /// With the bans that were kept on disk.
-    pub fn new(bans: impl IntoIterator<Item = Ban>) -> Self {
+    /// Starts with the stored bans and no scores.
+    pub(crate) fn new(bans: impl IntoIterator<Item = Ban>) -> Self {
         let mut peers = Self::default();
         for Ban { peer, term } in bans {
             peers.insert_ban(peer, term);
@@ -210,23 +212,23 @@ impl Peers {
         peers
     }
 
-    /// The score of a peer: 0 is spotless, [`BAN_SCORE`] is out.
+    /// Returns a peer's score, from 0 down to [`BAN_SCORE`].
     #[must_use]
-    pub fn score(&self, peer: &PeerId, now: UnixMillis) -> i64 {
+    pub(crate) fn score(&self, peer: &PeerId, now: UnixMillis) -> i64 {
         self.standings.get(peer).map_or(0, |standing| standing.score(now))
     }
 
-    /// Charges an offence to a peer and logs it, `reason` saying what was found. A peer that is
-    /// banned already is past caring: nothing is charged or logged.
-    pub fn penalise(
+    /// Charges a peer with an offence and emits an event with the `reason`. Does nothing if the peer
+    /// is banned.
+    pub(crate) fn penalise(
         &mut self,
         peer: PeerId,
         offence: Offence,
         reason: &str,
         now: UnixMillis,
-    ) -> Verdict {
+    ) -> Penalty {
         if self.is_banned(&peer, now) {
-            return Verdict { score: BAN_SCORE, banned: None };
+            return Penalty { score: BAN_SCORE, banned: None };
         }
         let before = self
             .standings
@@ -251,39 +253,39 @@ impl Peers {
             banned: banned.is_some(),
         }
         .emit();
-        Verdict { score, banned }
+        Penalty { score, banned }
     }
 
-    /// Shuts a peer out until [`Self::unban`], by command.
-    pub fn ban(&mut self, peer: PeerId) -> Ban {
+    /// Bans a peer by command, until [`Self::unban`].
+    pub(crate) fn ban(&mut self, peer: PeerId) -> Ban {
         self.standings.remove(&peer);
         self.insert_ban(peer, BanTerm::Forever);
         Ban { peer, term: BanTerm::Forever }
     }
 
-    /// Lets a peer in again, its score spotless; whether it was banned.
-    pub fn unban(&mut self, peer: &PeerId) -> bool {
+    /// Lifts the ban of a peer and resets its score. Returns true if it was banned.
+    pub(crate) fn unban(&mut self, peer: &PeerId) -> bool {
         self.standings.remove(peer);
         self.bans.remove(peer).is_some()
     }
 
-    /// Whether a peer is shut out.
+    /// Returns true if a peer is banned at `now`.
     #[must_use]
-    pub fn is_banned(&self, peer: &PeerId, now: UnixMillis) -> bool {
+    pub(crate) fn is_banned(&self, peer: &PeerId, now: UnixMillis) -> bool {
         self.bans.get(peer).is_some_and(|term| term.holds(now))
     }
 
-    /// Who is shut out, in no order.
-    pub fn bans(&self, now: UnixMillis) -> impl Iterator<Item = Ban> {
+    /// Returns the bans that hold at `now`, in no order.
+    pub(crate) fn bans(&self, now: UnixMillis) -> impl Iterator<Item = Ban> {
         self.bans
             .iter()
             .filter(move |(_, term)| term.holds(now))
             .map(|(&peer, &term)| Ban { peer, term })
     }
 
-    /// Forgets what time has healed; to be called every minute or so. Gives the peers whose bans
-    /// ended, which may be dialed again.
-    pub fn decay(&mut self, now: UnixMillis) -> Vec<PeerId> {
+    /// Removes recovered scores and ended bans. The node calls it about once a minute. Returns the
+    /// peers whose bans ended, which may be dialed again.
+    pub(crate) fn decay(&mut self, now: UnixMillis) -> Vec<PeerId> {
         self.standings.retain(|_, standing| standing.score(now) < 0);
         let ended: Vec<_> =
             self.bans.iter().filter(|(_, term)| !term.holds(now)).map(|(&peer, _)| peer).collect();
@@ -337,11 +339,11 @@ mod tests {
     fn offences_add_up_to_a_ban_that_ends() {
         let mut peers = Peers::default();
         for expected in [-20, -40, -60, -80] {
-            let verdict = peers.penalise(peer(1), Offence::Malformed, "random bytes", NOW);
-            assert_eq!(verdict, Verdict { score: expected, banned: None });
+            let penalty = peers.penalise(peer(1), Offence::Malformed, "random bytes", NOW);
+            assert_eq!(penalty, Penalty { score: expected, banned: None });
         }
-        let verdict = peers.penalise(peer(1), Offence::Malformed, "random bytes", NOW);
-        assert_eq!(verdict.banned, Some(Ban { peer: peer(1), term: BanTerm::Until(NOW + BAN_MS) }));
+        let penalty = peers.penalise(peer(1), Offence::Malformed, "random bytes", NOW);
+        assert_eq!(penalty.banned, Some(Ban { peer: peer(1), term: BanTerm::Until(NOW + BAN_MS) }));
         assert!(peers.is_banned(&peer(1), NOW + BAN_MS - 1));
         assert_eq!(peers.decay(NOW + BAN_MS - 1), []);
         assert!(!peers.is_banned(&peer(1), NOW + BAN_MS));
@@ -401,15 +403,19 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_score_stays_between_the_ban_and_spotless(steps in proptest::collection::vec((0..200_000_u64, any::<bool>()), 1..60)) {
+        fn a_score_stays_between_the_ban_and_zero(
+            steps in proptest::collection::vec((0..200_000_u64, any::<bool>()), 1..60),
+        ) {
             let mut peers = Peers::default();
             let mut now = NOW;
             for (wait, heavy) in steps {
                 now += wait;
                 let offence = if heavy { Offence::BadSignature } else { Offence::Flooding };
-                let verdict = peers.penalise(peer(1), offence, "", now);
-                prop_assert_eq!(verdict.banned.is_some() || peers.is_banned(&peer(1), now), verdict.score <= BAN_SCORE);
-                prop_assert!(peers.score(&peer(1), now) <= 0 && peers.score(&peer(1), now) > BAN_SCORE);
+                let penalty = peers.penalise(peer(1), offence, "", now);
+                let banned = penalty.banned.is_some() || peers.is_banned(&peer(1), now);
+                prop_assert_eq!(banned, penalty.score <= BAN_SCORE);
+                let score = peers.score(&peer(1), now);
+                prop_assert!(score <= 0 && score > BAN_SCORE);
             }
         }
     }

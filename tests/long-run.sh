@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# What takes longer than a change can wait for: thousands of histories, hundreds of crashes and kills, ten minutes of
-# fuzzing for each target, every bench, and an hour of chaos in Docker. One line for each bar; all else that was said is in target/long-run/.
-#   tests/long-run.sh            all of it: about four hours on two cores, on a machine that does nothing else
+# Runs the checks that are too long for each change: thousands of histories, hundreds of crashes and
+# kills, ten minutes of fuzzing for each target, every bench, and an hour of chaos in Docker. Prints
+# one line for each bar; the full output is in target/long-run/.
+#   tests/long-run.sh            all parts: about four hours on two cores of an idle machine
 #   tests/long-run.sh PART...    some: model crash kill benches fuzz deploy
-# The part deploy needs a Docker engine (.ci/engine.sh makes one) that has or can pull the Dockerfile's base image, and cargo-deny.
-# Fuzzing needs the nightly toolchain and cargo-fuzz (fuzz/README.md says how they are had).
+# The part deploy needs cargo-deny and a Docker engine (.ci/engine.sh makes one) that has the
+# Dockerfile's base image or can pull it. Fuzzing needs the nightly toolchain and cargo-fuzz
+# (fuzz/README.md shows how to install them).
 set -u
 cd "$(dirname "$0")/.." || exit 2
 parts=("$@")
@@ -13,7 +15,7 @@ logs=target/long-run
 mkdir -p "$logs"
 missed=0
 
-# check NAME COMMAND...: runs it, prints its bars, and says so when it fails or prints none.
+# check NAME COMMAND...: runs the command and prints its bars, or a line if it prints none or fails.
 check() {
   local name=$1 log="$logs/$1.log"
   shift
@@ -29,21 +31,26 @@ check() {
 }
 
 model() {
-  check model-histories env FRIENDCHAIN_HISTORIES=5000 cargo test --locked --lib engine_and_model -- --nocapture
+  check model-histories env FRIENDCHAIN_HISTORIES=5000 \
+    cargo test --locked --lib engine_and_model -- --nocapture
   check model-properties env FRIENDCHAIN_HISTORIES=500 cargo test --locked --lib model::properties
-  check mempool-histories env FRIENDCHAIN_POLICY_HISTORIES=1000 cargo test --locked --lib the_mempool_agrees -- --nocapture
+  check mempool-histories env FRIENDCHAIN_POLICY_HISTORIES=1000 \
+    cargo test --locked --lib the_mempool_agrees -- --nocapture
   check difficulty cargo test --locked --lib difficulty_figures -- --ignored --nocapture
   check observe cargo test --locked --lib observe_figures -- --ignored --nocapture
 }
 
 crash() {
-  check power-cuts env FRIENDCHAIN_CRASH_SEEDS=200 cargo test --locked --lib power_cut -- --nocapture
+  check power-cuts env FRIENDCHAIN_CRASH_SEEDS=200 \
+    cargo test --locked --lib power_cut -- --nocapture
   check full-disk env FRIENDCHAIN_CRASH_SEEDS=20 cargo test --locked --lib full_disk
-  check bit-flips env FRIENDCHAIN_CRASH_SEEDS=100 cargo test --locked --lib flipped_bit -- --nocapture
+  check bit-flips env FRIENDCHAIN_CRASH_SEEDS=100 \
+    cargo test --locked --lib flipped_bit -- --nocapture
 }
 
 kill_nodes() {
-  check kill-9-start env FRIENDCHAIN_KILLS=200 cargo test --locked --test it killed_at_any_moment -- --nocapture
+  check kill-9-start env FRIENDCHAIN_KILLS=200 \
+    cargo test --locked --test it killed_at_any_moment -- --nocapture
 }
 
 benches() {
@@ -61,7 +68,7 @@ fuzz() {
   check fuzz fuzz/run.sh "${FUZZ_SECONDS:-600}"
 }
 
-# The image from source, and what runs it: under 25 MB, and with the signature checks that the processor can do.
+# Builds the image from source. It must be under 25 MB, with the fast signature checks built in.
 image() {
   DOCKER_BUILDKIT=1 docker build -q -f deploy/Dockerfile -t friendchain . || return 1
   local megabytes version

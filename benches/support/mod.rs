@@ -1,11 +1,14 @@
-//! A chain to measure on, made anew from a seed each time: many coins of many owners, then full
+//! Generates the chains that the benches measure, from a seed: many coins of many owners, then full
 //! blocks that spend them.
 //!
-//! Everything goes the way that a node's own data goes: coins are made by blocks that [`Chain`]
-//! connects and writes, so that the tables are those that a node would have. Nothing here is
-//! measured.
+//! Coins are made by blocks that [`Chain`] connects and stores, so that the tables are those of a
+//! node. The benches measure nothing of this.
 #![allow(dead_code, unreachable_pub, reason = "each bench takes what it needs")]
-#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // of counts that are far smaller
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "all counts are far smaller than their types allow"
+)]
 
 pub mod plot;
 
@@ -19,11 +22,12 @@ use std::{
 
 use ed25519_dalek::{Signer as _, SigningKey};
 use friendchain::{
-    chain::{Chain, ChainOptions, Origin, miner::Search},
+    chain::{Chain, ChainOptions, Origin},
     consensus::{
         ChainParams, Coin, CoinKey, HeaderWindow, MAX_BLOCK_BYTES, MAX_TRANSACTION_BYTES, Network,
         SUBSIDY, Target, check_header, min_time, next_bits,
     },
+    miner::NonceSearch,
     primitives::{
         Amount, Block, Encode as _, Header, Height, MerkleRoot, OutPoint, Owner, PeerId, PublicKey,
         Signature, Transaction, TxId, TxInput, TxOutput, UnixMillis, coinbase_memo,
@@ -31,40 +35,41 @@ use friendchain::{
     },
 };
 
-/// As the program has.
+/// The allocator of the node.
 #[cfg(not(target_env = "msvc"))]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// When the measured networks begin.
+/// The genesis time of the measured networks.
 const GENESIS_TIME: UnixMillis = 1_700_000_000_000;
 
 /// A clock that is ahead of every block made here.
 pub const NOW: UnixMillis = GENESIS_TIME + 100_000_000_000;
 
-/// Whom blocks come from.
+/// The peer that sends all blocks.
 pub const PEER: Origin = Origin::Peer(PeerId(PublicKey([9; 32])));
 
-/// Owners of coins: so many that a block's signatures are by as many keys.
+/// The number of owners, large enough that nearly each signature of a block has a key of its own.
 const OWNERS: usize = 1 << 16;
 
-/// Outputs of one coin-making trade, and such trades in one block: just below both limits.
+/// The outputs of one coin-making trade, just below the limit of a transaction's bytes.
 const OUTPUTS: usize = (MAX_TRANSACTION_BYTES - TxInput::BYTES - 10) / TxOutput::BYTES;
+/// The coin-making trades of one block, just below the limit of a block's bytes.
 const TRADES: usize = MAX_BLOCK_BYTES / MAX_TRANSACTION_BYTES - 1;
 
-/// What each coin is worth when it is made, in units.
+/// The value of a new coin, in units.
 const VALUE: u64 = 10_000;
 
-/// What a trade in a full block pays, in units, while its coins are worth much more: enough for a
-/// peer's to be taken.
+/// The fee of a trade in a full block, in units, if its coins are worth much more. It meets the
+/// mempool's minimum for trades of peers.
 const FEE: u32 = 400;
 
-/// Reproducible numbers (splitmix64).
+/// A generator of reproducible pseudo-random numbers (splitmix64).
 #[derive(Debug, Clone)]
 pub struct Numbers(pub u64);
 
 impl Numbers {
-    /// The next of them.
+    /// Returns the next number.
     pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -73,13 +78,13 @@ impl Numbers {
         z ^ (z >> 31)
     }
 
-    /// One of `0..count`.
+    /// Returns a number in `0..count`.
     pub fn below(&mut self, count: usize) -> usize {
         (self.next() % count as u64) as usize
     }
 }
 
-/// A coin that can be spent: its place, and the number of its owner.
+/// An unspent coin. `transaction` is a position in [`Generator`]'s ids, `owner` one in its keys.
 #[derive(Debug, Clone, Copy)]
 pub struct Spendable {
     transaction: u32,
@@ -88,17 +93,15 @@ pub struct Spendable {
     value: u32,
 }
 
-/// Someone's keys.
+/// The keys of one owner.
 pub struct Keys {
     secret: SigningKey,
-    /// As it stands in an input.
     pub public: PublicKey,
-    /// As it stands in an output.
     pub owner: Owner,
 }
 
 impl Keys {
-    /// Those of a number.
+    /// Derives the keys with this number.
     pub fn new(number: u64) -> Self {
         let mut seed = [7; 32];
         seed[..8].copy_from_slice(&number.to_le_bytes());
@@ -108,7 +111,7 @@ impl Keys {
     }
 }
 
-/// A note, signed.
+/// Returns a signed note.
 pub fn note(network: &Network, keys: &Keys, index: u32) -> Transaction {
     let outpoint = OutPoint { txid: TxId::ZERO, index };
     let input = TxInput { outpoint, public_key: keys.public, signature: Signature([0; 64]) };
@@ -119,8 +122,8 @@ pub fn note(network: &Network, keys: &Keys, index: u32) -> Transaction {
     note
 }
 
-/// A network with a spacing of 10 s, and that many headers after its genesis, one spacing apart:
-/// with real difficulty.
+/// Returns a network with a spacing of 10 s and `count` headers after its genesis, one spacing
+/// apart. Their difficulty follows the rules.
 pub fn headers(count: usize) -> (Network, Vec<Header>) {
     const SPACING: u64 = 10_000;
     let params = ChainParams::new("headers", SPACING, 8).expect("params");
@@ -136,7 +139,7 @@ pub fn headers(count: usize) -> (Network, Vec<Header>) {
         let (previous, height) = (window.parent(), window.parent_height() + 1);
         let header =
             Header { previous, merkle_root: MerkleRoot([1; 32]), height, time, bits, nonce: 0 };
-        let search = Search::new(&header, &Target::from_compact(bits).expect("bits"));
+        let search = NonceSearch::new(&header, &Target::from_compact(bits).expect("bits"));
         let header = Header { nonce: search.find(0..=u64::MAX).expect("a nonce"), ..header };
         window.push(&check_header(&header, &network, &window, NOW).expect("a valid header"));
         headers.push(header);
@@ -144,14 +147,14 @@ pub fn headers(count: usize) -> (Network, Vec<Header>) {
     (network, headers)
 }
 
-/// Grows one chain, block by block, and knows its coins.
+/// A chain that grows block by block, with its unspent coins.
 pub struct Generator {
-    /// The network: no spacing, so that difficulty stays at its floor of 8 bits.
+    /// A network without spacing, so that difficulty stays at its floor of 8 bits.
     pub network: Network,
     headers: Vec<Header>,
     keys: Arc<Vec<Keys>>,
     ids: Vec<TxId>,
-    /// The coins that nothing spends yet.
+    /// The unspent coins.
     pub coins: Vec<Spendable>,
     /// Coinbase outputs that the next block turns into coins.
     seeds: Vec<(OutPoint, u32)>,
@@ -159,7 +162,7 @@ pub struct Generator {
 }
 
 impl Generator {
-    /// A chain of the genesis alone.
+    /// Returns a chain of the genesis block alone.
     pub fn new(seed: u64) -> Self {
         let params = ChainParams::new("bench", 0, 8).expect("params");
         let keys: Vec<_> = (0..OWNERS as u64).map(Keys::new).collect();
@@ -172,16 +175,17 @@ impl Generator {
         Self { network, headers, keys: Arc::new(keys), ids, coins, seeds, numbers: Numbers(seed) }
     }
 
-    /// Keys of an owner.
+    /// Returns the keys of an owner.
     pub fn keys(&self, number: usize) -> &Keys {
         &self.keys[number]
     }
 
-    /// Headers of the whole chain, genesis first.
+    /// Returns the headers of the whole chain, genesis first.
     pub fn headers(&self) -> &[Header] {
         &self.headers
     }
 
+    /// Mines a block on the tip.
     fn seal(&mut self, coinbase: Vec<TxOutput>, trades: Vec<Transaction>) -> Block {
         let last = self.headers.len().saturating_sub(200);
         let window = HeaderWindow::from_headers(&self.headers[last..]).expect("a window");
@@ -204,8 +208,8 @@ impl Generator {
         block
     }
 
-    /// A block that makes `count` coins at most, of random owners; the first one only prepares the
-    /// next.
+    /// Returns a block that makes at most `count` coins for random owners. The first such block
+    /// makes none: its coinbase only gives the next one coins to split.
     pub fn make_coins(&mut self, count: usize) -> Block {
         let mut trades = Vec::new();
         let mut left = count;
@@ -247,8 +251,8 @@ impl Generator {
         block
     }
 
-    /// A block of that many trades, each of two random coins to two random owners. What it makes
-    /// can be spent from the next block on.
+    /// Returns a block of `count` trades, each of two random coins to two random owners. The new
+    /// coins can be spent from the next block on.
     pub fn trades(&mut self, count: usize) -> Block {
         let picked: Vec<_> = (0..count)
             .map(|_| {
@@ -270,7 +274,7 @@ impl Generator {
             let output = |owner: &u32| TxOutput { value, owner: self.keys[*owner as usize].owner };
             self.signed(&inputs, owners.iter().map(output).collect())
         };
-        // Signing takes longest: on two threads.
+        // Signing takes longest, so use two threads.
         let (first, second) = picked.split_at(picked.len() / 2);
         let trades: Vec<_> = std::thread::scope(|scope| {
             let other = scope.spawn(|| second.iter().map(make).collect::<Vec<_>>());
@@ -294,7 +298,7 @@ impl Generator {
         self.seal(outputs, trades)
     }
 
-    /// A trade with each input signed by its owner.
+    /// Returns a trade with each input signed by its owner.
     pub fn signed(&self, inputs: &[(OutPoint, u32)], outputs: Vec<TxOutput>) -> Transaction {
         let unsigned = |(outpoint, owner): &(OutPoint, u32)| TxInput {
             outpoint: *outpoint,
@@ -311,7 +315,7 @@ impl Generator {
         trade
     }
 
-    /// Grows the chain until it has `coins` coins; `sink` is given each block.
+    /// Grows the chain until it has `coins` coins. `sink` receives each block.
     pub fn populate(&mut self, coins: usize, mut sink: impl FnMut(Block)) {
         while self.coins.len() < coins {
             let block = self.make_coins(coins - self.coins.len());
@@ -319,8 +323,7 @@ impl Generator {
         }
     }
 
-    /// Where the coins lie and what they are, without those of coinbases; heights are not what they
-    /// were.
+    /// Returns all unspent coins by key, without those of coinbases. Heights are made up.
     pub fn coin_map(&self) -> HashMap<CoinKey, Coin> {
         let entry = |coin: &Spendable| {
             let outpoint =
@@ -334,7 +337,7 @@ impl Generator {
         self.coins.iter().map(entry).collect()
     }
 
-    /// A trade of one random coin to one random owner, which leaves a fee of 1,000 units.
+    /// Returns a trade of one random coin to one random owner, with a fee of 1,000 units.
     pub fn payment(&mut self) -> Transaction {
         let at = self.numbers.below(self.coins.len());
         let coin = self.coins.swap_remove(at);
@@ -346,7 +349,7 @@ impl Generator {
         )
     }
 
-    /// That many blocks of 2,000 2-in-2-out trades, as their bytes.
+    /// Returns `count` encoded blocks of 2,000 trades, each with two inputs and two outputs.
     pub fn full_blocks(&mut self, count: usize) -> Vec<Vec<u8>> {
         (0..count).map(|_| self.trades(2_000).to_bytes()).collect()
     }
@@ -356,7 +359,7 @@ fn units(units: u64) -> Amount {
     Amount::from_units(units)
 }
 
-/// Raises the nonce until the block's own bits are met.
+/// Searches the nonce that meets the block's own target.
 pub fn mine(block: &mut Block) {
     let target = Target::from_compact(block.header.bits).expect("bits");
     while !target.is_met_by(&block.header.hash()) {
@@ -364,19 +367,19 @@ pub fn mine(block: &mut Block) {
     }
 }
 
-/// How the measured chains are kept: as a node keeps them by default, on `threads` threads.
+/// Returns a node's default options, with `threads` threads.
 pub fn options(threads: usize) -> ChainOptions {
     ChainOptions { threads, nonce_seed: 1, ..ChainOptions::default() }
 }
 
-/// A folder that is removed in the end, on the disk that the program was built on.
+/// Creates a temporary folder on the disk that the program was built on.
 pub fn folder() -> tempfile::TempDir {
     tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder")
 }
 
-/// A chain in a file with that many coins, closed; and the generator that goes on from it.
+/// Returns the file of a closed chain with `coins` coins, and the generator that continues it.
 ///
-/// Made once and kept beside what cargo builds, then copied into `folder`.
+/// The chain is made once, kept in cargo's target folder, and copied into `folder`.
 pub fn populated(folder: &Path, coins: usize) -> (PathBuf, Generator) {
     let mut generator = Generator::new(coins as u64);
     let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("coins-{coins}.redb"));
@@ -404,44 +407,45 @@ pub fn populated(folder: &Path, coins: usize) -> (PathBuf, Generator) {
     (path, generator)
 }
 
-/// A block from its bytes.
+/// Decodes a block.
 pub fn decode(bytes: &[u8]) -> Block {
     from_bytes(bytes).expect("a block")
 }
 
-/// The headers after a height.
+/// Returns the headers above a height.
 pub fn headers_after(generator: &Generator, height: Height) -> Vec<Header> {
     generator.headers().iter().filter(|header| header.height > height).copied().collect()
 }
 
-/// How long something takes.
+/// Runs `work` and measures its time.
 pub fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
     let started = Instant::now();
     let result = work();
     (result, started.elapsed())
 }
 
-/// One line a bar, for people and scripts.
+/// Prints the line of a bar that is a minimum, for people and scripts.
 pub fn bar(name: &str, figure: f64, what: &str, least: f64) {
     let verdict = if figure >= least { "ok" } else { "MISSED" };
     println!("bar {name}: {figure:.2} {what} (bar ≥ {least}) {verdict}");
 }
 
-/// The same for what must not be more.
+/// Prints the line of a bar that is a maximum.
 pub fn bar_at_most(name: &str, figure: f64, what: &str, most: f64) {
     let verdict = if figure <= most { "ok" } else { "MISSED" };
     println!("bar {name}: {figure:.2} {what} (bar ≤ {most}) {verdict}");
 }
 
-/// The middle one.
+/// Returns the median.
 pub fn median(mut figures: Vec<f64>) -> f64 {
     figures.sort_by(f64::total_cmp);
     figures[figures.len() / 2]
 }
 
-/// Runs the two in turn that many times; the median of how much longer the first takes than the
-/// second, round by round, and the shortest time of each. What else the machine does meets both
-/// sides alike.
+/// Runs both sides in turn, `rounds` times, so that other load of the machine affects both alike.
+///
+/// Returns the median over all rounds of the first side's time divided by the second's, and the
+/// shortest time of each side.
 pub fn side_by_side(
     rounds: usize,
     mut first: impl FnMut() -> Duration,
@@ -459,7 +463,7 @@ pub fn side_by_side(
     )
 }
 
-/// Memory of this process, in MiB: (now, the most ever).
+/// Returns this process's resident memory in MiB: now, and at its peak.
 pub fn memory_mib() -> (u64, u64) {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let field = |name: &str| {
@@ -470,11 +474,11 @@ pub fn memory_mib() -> (u64, u64) {
     (field("VmRSS:"), field("VmHWM:"))
 }
 
-/// What this process has had of the processor.
+/// Returns the processor time of this process.
 pub fn cpu_time() -> Duration {
     let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
     let ticks: u64 = fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
-    // The kernel counts in hundredths of a second, whatever its own clock.
+    // Linux reports these times in hundredths of a second, at any kernel tick rate.
     Duration::from_millis(ticks * 10)
 }

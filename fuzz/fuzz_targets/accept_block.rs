@@ -1,4 +1,4 @@
-//! Blocks and trades come to a chain.
+//! Feeds blocks and trades to a chain.
 #![no_main]
 
 friendchain_fuzz::target!(accept_block, 256 << 20, 200_000);

@@ -1,4 +1,4 @@
-//! What people type, paste and call the RPC with.
+//! Parses texts from people: typed, pasted, or sent to the RPC.
 #![no_main]
 
 friendchain_fuzz::target!(texts, 4 << 20, 200);

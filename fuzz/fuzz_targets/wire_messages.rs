@@ -1,4 +1,4 @@
-//! Every protocol's requests and responses, every topic's gossip.
+//! Decodes messages of peers.
 #![no_main]
 
 friendchain_fuzz::target!(wire_messages, 8 << 20, 200);

@@ -1,12 +1,12 @@
-//! What all targets share: an allocator that counts, and a limit of memory for each.
+//! Runs fuzz targets under a memory limit, with an allocator that counts.
 
 use peak_alloc::PeakAlloc;
 
 #[global_allocator]
 static MEMORY: PeakAlloc = PeakAlloc;
 
-/// Runs a target, and panics when it has taken more memory than `base` bytes and `per_byte` for
-/// each byte of its input: a length that the input only claims must not be believed.
+/// Runs a target. Panics if it takes more memory than `base` bytes plus `per_byte` for each byte of
+/// its input. A decoder that trusts a claimed length would take more.
 pub fn run(target: fn(&[u8]), data: &[u8], base: usize, per_byte: usize) {
     let before = MEMORY.current_usage();
     MEMORY.reset_peak_usage();
@@ -20,7 +20,7 @@ pub fn run(target: fn(&[u8]), data: &[u8], base: usize, per_byte: usize) {
     );
 }
 
-/// The target of that name, with its limits of memory.
+/// Defines the libFuzzer entry of a target with its memory limits.
 #[macro_export]
 macro_rules! target {
     ($target:ident, $base:expr, $per_byte:expr) => {

@@ -5,20 +5,21 @@ use std::sync::Arc;
 use super::{
     activate::Activation,
     api::{BlockAccepted, HeadersAccepted, Origin},
+    coins::Body,
     errors::{AcceptBlockError, AcceptHeadersError, Blame, ChainFault},
-    ledger::Body,
-    prepare::Incoming,
+    header_tree::NodeId,
+    orphans::{EarlyHeader, OrphanBlock},
+    precheck::Incoming,
     state::Chain,
     store::{
         Status,
         tables::{block_key, split_block_key},
     },
-    tree::NodeId,
-    waiting::{Held, MAX_HELD, Waiter},
 };
 use crate::{
     consensus::{BlockError, CheckedHeader, HeaderError, check_hashed_header},
-    primitives::{Block, BlockHash, Header, PeerId, UnixMillis, events},
+    primitives::{Block, BlockHash, Header, PeerId, UnixMillis},
+    telemetry::events,
 };
 
 /// Why a header could not be added.
@@ -96,7 +97,13 @@ impl Chain {
             }
             let checked = self.check(parent, header, hash, now).map_err(|unfit| {
                 if let Unfit::Rule(HeaderError::TooFarAhead { due, .. }) = unfit {
-                    self.hold(Held { header: *header, block: None, hash, origin, due });
+                    self.early.hold(EarlyHeader {
+                        header: *header,
+                        block: None,
+                        hash,
+                        origin,
+                        due,
+                    });
                 }
                 unfit.of_header(hash)
             })?;
@@ -162,7 +169,7 @@ impl Chain {
         for key in &dropped {
             self.overlay.remove_header(*key);
             self.overlay.remove_block(*key);
-            self.waiting.remove(&split_block_key(key).1);
+            self.orphans.remove(&split_block_key(key).1);
         }
         if dropped.contains(&block_key(checked.header().height, &hash)) {
             Err(Unfit::TooLittleWork)
@@ -233,9 +240,7 @@ impl Chain {
             Some(Status::Invalid) => return Err(AcceptBlockError::InvalidBranch { hash }),
             Some(Status::HeaderOnly) | None => {}
         }
-        if self.waiting.contains(&hash)
-            || self.held.iter().any(|held| held.hash == hash && held.block.is_some())
-        {
+        if self.orphans.contains(&hash) || self.early.holds_block(&hash) {
             return Ok(BlockAccepted::Waiting);
         }
         let header = incoming.block.header;
@@ -255,7 +260,7 @@ impl Chain {
                     // A peer has its block still when it is due, and is asked for it as for any
                     // other; our own is nowhere else.
                     let is_ours = origin == Origin::Local;
-                    self.hold(Held {
+                    self.early.hold(EarlyHeader {
                         header,
                         block: is_ours.then_some(incoming.block),
                         hash,
@@ -286,11 +291,11 @@ impl Chain {
             None => self.add(parent, &checked).map_err(|unfit| unfit.of_block(hash))?,
         };
         if !self.tree.node(parent).status.has_body() {
-            if !self.waiting.has_room(bytes) {
+            if !self.orphans.has_room(bytes) {
                 let tree = &self.tree;
-                self.waiting.retain(|hash| tree.id(hash).is_some_and(|id| tree.node(id).on_best));
+                self.orphans.retain(|hash| tree.id(hash).is_some_and(|id| tree.node(id).on_best));
             }
-            let kept = self.waiting.insert(Waiter { body, hash, origin, bytes });
+            let kept = self.orphans.insert(OrphanBlock { body, hash, origin, bytes });
             return if kept {
                 Ok(BlockAccepted::Waiting)
             } else {
@@ -372,22 +377,22 @@ impl Chain {
         id: NodeId,
         bytes: usize,
     ) -> Result<BlockAccepted, AcceptBlockError> {
-        self.side_bytes = self.side_bytes.saturating_add(bytes);
-        if self.side_bytes > self.max_side_bytes {
+        self.side_bodies.bytes = self.side_bodies.bytes.saturating_add(bytes);
+        if self.side_bodies.bytes > self.side_bodies.max_bytes {
             // Not counted since the start, or branches have come and gone since.
             let ends_first = self.tree.side_bodies();
             let mut bytes = Vec::with_capacity(ends_first.len());
             for id in &ends_first {
                 bytes.push(self.overlay.block_len(&self.tree.node(*id).key())?);
             }
-            self.side_bytes = bytes.iter().sum();
-            let goal = self.max_side_bytes / 4 * 3;
+            self.side_bodies.bytes = bytes.iter().sum();
+            let goal = self.side_bodies.max_bytes / 4 * 3;
             for (id, bytes) in ends_first.into_iter().zip(bytes) {
-                if self.side_bytes <= goal {
+                if self.side_bodies.bytes <= goal {
                     break;
                 }
                 self.forget_bodies(id)?;
-                self.side_bytes = self.side_bytes.saturating_sub(bytes);
+                self.side_bodies.bytes = self.side_bodies.bytes.saturating_sub(bytes);
             }
         }
         let node = self.tree.node(id);
@@ -403,8 +408,8 @@ impl Chain {
     fn take_waiters(&mut self, parent: BlockHash, now: UnixMillis) -> Result<(), ChainFault> {
         let mut open = vec![parent];
         while let Some(parent) = open.pop() {
-            for waiter in self.waiting.take_children(&parent) {
-                let Waiter { body, hash, origin, .. } = waiter;
+            for waiter in self.orphans.take_children(&parent) {
+                let OrphanBlock { body, hash, origin, .. } = waiter;
                 // A header may have been dropped meanwhile, with its branch.
                 let Some(id) = self.tree.id(&hash) else { continue };
                 match self.store_block(id, body, now) {
@@ -417,28 +422,13 @@ impl Chain {
         Ok(())
     }
 
-    /// Keeps what is ahead of our clock; of too many, the one that is due last gives way.
-    fn hold(&mut self, held: Held) {
-        if let Some(known) = self.held.iter_mut().find(|known| known.hash == held.hash) {
-            if known.block.is_none() {
-                *known = held;
-            }
-            return;
-        }
-        tracing::debug!(hash = %held.hash, due = held.due, "a header is ahead of our clock and is \
-             held");
-        self.held.push(held);
-        self.held.sort_by_key(|held| held.due);
-        self.held.truncate(MAX_HELD);
-    }
-
     /// When [`Chain::due`] has something to do next.
     #[must_use]
     pub fn next_due(&self) -> Option<UnixMillis> {
         if self.overlay.is_sealed() {
             return None;
         }
-        self.held.first().map(|held| held.due).into_iter().chain(self.mempool.next_expiry()).min()
+        self.early.next_due().into_iter().chain(self.mempool.next_expiry()).min()
     }
 
     /// Tries those headers and blocks again that were ahead of our clock and no longer are, and
@@ -451,9 +441,7 @@ impl Chain {
             return Ok(());
         }
         self.expire_trades(now)?;
-        let count = self.held.iter().take_while(|held| held.due <= now).count();
-        let due: Vec<_> = self.held.drain(..count).collect();
-        for Held { header, block, origin, .. } in due {
+        for EarlyHeader { header, block, origin, .. } in self.early.take_due(now) {
             if let Err(AcceptHeadersError::Fault(fault)) =
                 self.accept_headers(&[header], origin, now)
             {

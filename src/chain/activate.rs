@@ -1,17 +1,19 @@
 //! The best chain changes: blocks leave it and join it, all or none.
 
 use super::{
+    announcements::LogEntry,
     api::ChainEvent,
+    coins::{self, Body, Coins, Refusal},
     errors::ChainFault,
-    ledger::{self, Body, Coins, Refusal},
+    header_tree::NodeId,
     mempool::Mempool,
-    overlay::Overlay,
-    state::{Chain, LogEntry},
-    tree::NodeId,
+    state::Chain,
+    store::overlay::Overlay,
 };
 use crate::{
     consensus::{BlockError, Coin, CoinKey},
-    primitives::{BlockHash, Height, UnixMillis, events},
+    primitives::{BlockHash, Height, UnixMillis},
+    telemetry::events,
 };
 
 /// What came of making a block the tip.
@@ -143,7 +145,7 @@ impl Chain {
         for (id, body) in disconnect.iter().zip(left) {
             let hash = self.tree.node(*id).hash;
             let event = events::BlockDisconnected { hash, height: body.height() };
-            self.logs.push(LogEntry::Disconnected(event));
+            self.announcements.log(LogEntry::Disconnected(event));
         }
         for (id, body) in connect.iter().zip(joined) {
             let event = events::BlockConnected {
@@ -153,11 +155,11 @@ impl Chain {
                 transactions: body.txids.len(),
                 time: body.block.header.time,
             };
-            self.logs.push(LogEntry::Connected(event));
+            self.announcements.log(LogEntry::Connected(event));
         }
         let tip = self.tip();
         if !left.is_empty() {
-            self.logs.push(LogEntry::Reorganised(events::Reorganised {
+            self.announcements.log(LogEntry::Reorganised(events::Reorganised {
                 old_tip,
                 new_tip: tip.hash,
                 height: tip.height,
@@ -172,7 +174,7 @@ impl Chain {
             connected: connect.iter().map(name).collect(),
             mined: joined.iter().flat_map(|body| body.txids.iter().copied()).collect(),
         };
-        self.stage(event);
+        self.announcements.stage(event);
     }
 
     /// The stored body of a block; `None` when what is stored is not that block.
@@ -198,7 +200,7 @@ impl Chain {
         };
         let body = self.stored_body(id)?.ok_or_else(damaged)?;
         let undo = self.overlay.undo(&key)?;
-        ledger::disconnect(&mut self.overlay, &body, &undo)?;
+        coins::disconnect(&mut self.overlay, &body, &undo)?;
         self.overlay.remove_undo(key);
         for txid in &body.txids {
             self.overlay.put_place(*txid, None);
@@ -218,7 +220,7 @@ impl Chain {
         );
         // What is rebuilt proves itself by what is stored alone.
         let mut coins = RememberedCoins { overlay, mempool: (!*rebuilding).then_some(mempool) };
-        let undo = ledger::connect(&mut coins, network, body, options.threads, |leaf| {
+        let undo = coins::connect(&mut coins, network, body, options.threads, |leaf| {
             verified.knows(leaf)
         })?;
         let node = tree.node(id);
@@ -236,7 +238,7 @@ impl Chain {
             self.save(id)?;
             let node = self.tree.node(id);
             self.overlay.remove_block(node.key());
-            self.waiting.remove(&node.hash);
+            self.orphans.remove(&node.hash);
         }
         let best = self.tree.find_best();
         self.set_best_header(best)

@@ -8,11 +8,11 @@
 
 use super::{
     activate::Activation,
-    api::Tip,
+    api::{Divergence, Tip},
     errors::{AcceptBranchError, ChainFault},
-    state::Chain,
+    header_tree::NodeId,
+    state::{Chain, TooLarge},
     store::Status,
-    tree::NodeId,
 };
 use crate::primitives::{BlockHash, Height, UnixMillis};
 
@@ -36,40 +36,8 @@ const MEMORY_PER_BODY_BYTE: usize = 4;
 /// And for each block, in bytes.
 const MEMORY_PER_BLOCK: usize = 1_024;
 
-/// Reorganisations may take this much memory however small the cache is, in MiB: 72 hours of blocks
-/// of a few kilobytes, one every 10 seconds, both ways.
-pub(super) const MIN_REORGANISATION_MIB: usize = 512;
-
 /// Bodies up to this many cannot be too large together: no need to look.
 const ALWAYS_SMALL: usize = 32;
-
-/// Two branches that a person has to choose between: the other has more work, and is not taken by
-/// itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Divergence {
-    /// The last block that both branches have.
-    pub fork: BlockHash,
-    /// Its height.
-    pub fork_height: Height,
-    /// When this node connected its first block above it, in unix ms by its own clock.
-    pub since: UnixMillis,
-    /// The end of our branch.
-    pub ours: Tip,
-    /// The end of the other one, which has more work.
-    pub theirs: Tip,
-    /// How many of its blocks are not here yet: it can be taken once there are none.
-    pub missing: Height,
-    /// When it is not its age but its size that forbids taking it: the memory it would need, in
-    /// MiB.
-    pub needs_mib: Option<usize>,
-}
-
-/// A branch that was refused for its size.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct TooLarge {
-    branch: BlockHash,
-    needs_mib: usize,
-}
 
 impl Chain {
     /// The branches, when the header with the most work is on one that this node does not take by

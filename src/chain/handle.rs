@@ -21,13 +21,15 @@ use super::{
     errors::{
         AcceptBlockError, AcceptBranchError, AcceptHeadersError, AcceptTradeError, ChainFault,
     },
-    reader::ChainReader,
-    thread::QUEUE,
+    store::reader::ChainReader,
 };
 use crate::{
     consensus::Checkpoint,
     primitives::{Block, BlockHash, Header, Height, Owner, Transaction, TxId},
 };
+
+/// Commands that wait at most: two windows of bodies. Beyond half of it, [`ChainHandle::busy`].
+pub(super) const QUEUE: usize = 512;
 
 /// A way to the chain thread. When the last one is dropped, the thread commits, closes the file,
 /// and ends.

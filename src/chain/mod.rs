@@ -13,23 +13,23 @@
 
 mod accept;
 mod activate;
+mod announcements;
 pub mod api;
-mod audit;
+mod coins;
+mod compact;
 mod diverged;
 pub mod errors;
 mod handle;
-mod hashing;
-mod headers;
-mod layer;
-mod ledger;
+mod header_tree;
+mod key_map;
+mod load;
 mod mempool;
-pub mod miner;
-mod overlay;
-mod pool;
-mod prepare;
+mod orphans;
+mod own;
+mod precheck;
 mod queries;
-mod reader;
-pub mod salvage;
+pub mod repair;
+mod signature_cache;
 mod state;
 pub mod store;
 mod template;
@@ -39,13 +39,9 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod thread;
-mod tree;
-mod verified;
-mod waiting;
-pub mod wallet;
+mod transactions;
 
 pub use api::*;
-pub use diverged::Divergence;
 pub use errors::{
     AcceptBlockError, AcceptBranchError, AcceptHeadersError, AcceptTradeError, Blame, ChainFault,
     OpenError,
@@ -56,7 +52,7 @@ pub use mempool::{
     MAX_LOCAL_CHAIN, MAX_LOCAL_PACKAGE_BYTES, MAX_MEMPOOL_BYTES, MAX_PACKAGE_BYTES, MAX_REPLACED,
     PAYING_EXPIRY_MS, PAYING_RATE,
 };
-pub use reader::ChainReader;
 pub use state::{Chain, ChainOptions};
 pub use store::Status;
+pub use store::reader::ChainReader;
 pub use thread::{Clock, spawn};

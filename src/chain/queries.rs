@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use super::{
     api::{Balance, MempoolEntry, OwnedCoin, Spendable, TxInfo, TxState},
+    coins::Coins,
     errors::ChainFault,
-    ledger::Coins,
     state::Chain,
     store::tables::coin_from_bytes,
 };
@@ -140,7 +140,7 @@ impl Chain {
         if let Some((height, position)) = self.overlay.place(&txid)? {
             return self.mined_transaction(txid, height, position).map(Some);
         }
-        if self.own.get(&txid) == Some(&true)
+        if self.own.is_void(&txid)
             && let Some(record) = self.overlay.own(&txid)?
         {
             let state = TxState::Void { reason: record.void };

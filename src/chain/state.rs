@@ -8,36 +8,23 @@
 //!   can be said of them and the chain must be dropped;
 //! - what happened is told by [`Chain::drain_events`] only once it is durable.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    path::Path,
-    sync::{Arc, mpsc},
-    thread,
-};
-
-use redb::{ReadableTable as _, ReadableTableMetadata as _};
+use std::{path::Path, sync::Arc};
 
 use super::{
+    announcements::Announcements,
     api::{ChainEvent, ChainSummary, Template, Tip},
-    audit::is_whole,
     errors::{ChainFault, OpenError},
+    header_tree::{HeaderTree, NodeId},
     mempool::Mempool,
-    overlay::Overlay,
-    reader::ChainReader,
-    store::{
-        Store, contained,
-        tables::{
-            HeaderRecord, META_BEST_HEADER, META_TIP, OwnRecord, ReadTables, WaitingRecord,
-            split_block_key, stored, tx_key,
-        },
-    },
-    tree::{HeaderTree, MAX_SIDE_BYTES, NodeId, TreeLoader},
-    verified::Verified,
-    waiting::{Held, WaitingBlocks},
+    orphans::{EarlyHeaders, OrphanBlocks},
+    own::OwnTransactions,
+    signature_cache::SignatureCache,
+    store::{Store, contained, overlay::Overlay, reader::ChainReader, tables::HeaderRecord},
 };
 use crate::{
-    consensus::{HeaderWindow, Network, WINDOW_BLOCKS, verify_signatures},
-    primitives::{BlockHash, Header, Height, TxId, UnixMillis, events, metrics::StoreMetrics},
+    consensus::{HeaderWindow, Network, WINDOW_BLOCKS},
+    primitives::{BlockHash, Header, Height, Owner, UnixMillis},
+    telemetry::metrics::StoreMetrics,
 };
 
 /// Changes are committed at the latest when they take about this many bytes of memory and half of
@@ -50,22 +37,13 @@ const MIN_GATHERED: usize = 28 * 1024 * 1024;
 /// read back and written again.
 const HEADERS_GATHERED: usize = 50_000;
 
-/// Headers that are hashed in one go while a chain is opened: half a megabyte.
-const HASHED_TOGETHER: usize = 4_096;
-
-/// How many such batches may be read ahead of the hashing.
-const BATCHES_READ: usize = 4;
-
-/// Room is made for this many headers at once when a chain is opened, whatever a damaged file says
-/// that it holds: 1 GB.
-const MAX_RESERVED: usize = 5_000_000;
-
 /// Changes are committed at the latest when they take about this many bytes of memory: some 28 full
 /// blocks. All but their bodies are kept while they are being written.
 const MAX_GATHERED: usize = 60 * 1024 * 1024;
 
-/// Tips that only grow are told as one event, until it names this many transactions.
-const MAX_TOLD_TOGETHER: usize = 10_000;
+/// Reorganisations may take this much memory however small the cache is, in MiB: 72 hours of blocks
+/// of a few kilobytes, one every 10 seconds, both ways.
+pub(super) const MIN_REORGANISATION_MIB: usize = 512;
 
 /// How a chain is kept; none of it changes what is valid.
 #[derive(Debug, Clone)]
@@ -97,27 +75,28 @@ impl Default for ChainOptions {
     }
 }
 
-/// What will be logged once it is durable.
-#[derive(Debug)]
-pub(super) enum LogEntry {
-    Connected(events::BlockConnected),
-    Disconnected(events::BlockDisconnected),
-    Reorganised(events::Reorganised),
-    Trade(events::TradeAccepted),
-    Dropped(events::TradeDropped),
+/// A branch that was refused for its size.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TooLarge {
+    pub(super) branch: BlockHash,
+    pub(super) needs_mib: usize,
 }
 
-impl LogEntry {
-    fn emit(&self) {
-        match self {
-            Self::Connected(event) => event.emit(),
-            Self::Disconnected(event) => event.emit(),
-            Self::Reorganised(event) => event.emit(),
-            Self::Trade(event) if event.local => event.emit_always(),
-            Self::Trade(event) => event.emit(),
-            Self::Dropped(event) => event.emit(),
-        }
-    }
+/// What a template was made from; while it stays, only time and bits of the template change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct TemplateKey {
+    pub(super) owner: Owner,
+    pub(super) tip: BlockHash,
+    pub(super) mempool: u64,
+}
+
+/// Bodies stored beside the best chain, as far as they are counted.
+#[derive(Debug)]
+pub(super) struct SideBodies {
+    /// An upper bound of their bytes; `usize::MAX` until they are counted.
+    pub(super) bytes: usize,
+    /// The most bytes that may be stored.
+    pub(super) max_bytes: usize,
 }
 
 /// The ledger. See the module.
@@ -128,33 +107,23 @@ pub struct Chain {
     pub(super) overlay: Overlay,
     pub(super) tree: HeaderTree,
     pub(super) mempool: Mempool,
-    pub(super) verified: Verified,
-    /// Own trades, and whether each is void.
-    pub(super) own: HashMap<TxId, bool>,
-    /// The last of the void ones that had its turn.
-    pub(super) last_retried: TxId,
-    pub(super) waiting: WaitingBlocks,
-    pub(super) held: Vec<Held>,
+    pub(super) verified: SignatureCache,
+    pub(super) own: OwnTransactions,
+    pub(super) orphans: OrphanBlocks,
+    pub(super) early: EarlyHeaders,
     /// The difficulty window of the last header that was checked, moved on.
     pub(super) window: Option<HeaderWindow>,
     /// The last template and what it was made from.
-    pub(super) template: Option<(super::template::TemplateKey, Template)>,
+    pub(super) template: Option<(TemplateKey, Template)>,
     pub(super) generation: u64,
     /// A branch that was not taken for its size.
-    pub(super) too_large: Option<super::diverged::TooLarge>,
+    pub(super) too_large: Option<TooLarge>,
     /// How much memory a reorganisation may take, in MiB.
     pub(super) reorganisation_mib: usize,
-    /// About how many bytes of bodies are stored beside the best chains, more than any before they
-    /// are counted; and how many may be.
-    pub(super) side_bytes: usize,
-    pub(super) max_side_bytes: usize,
+    pub(super) side_bodies: SideBodies,
     /// While stored blocks are connected again: nothing is told, the mempool is left alone.
     pub(super) rebuilding: bool,
-    pub(super) staged: VecDeque<ChainEvent>,
-    pub(super) logs: Vec<LogEntry>,
-    /// What is told and logged once what is being written is durable.
-    written: (VecDeque<ChainEvent>, Vec<LogEntry>),
-    ready: Vec<ChainEvent>,
+    pub(super) announcements: Announcements,
 }
 
 impl Chain {
@@ -208,73 +177,6 @@ impl Chain {
         })
     }
 
-    fn load(store: Store, options: ChainOptions) -> Result<Self, ChainFault> {
-        let network = Arc::clone(store.network());
-        let tables = store.read()?;
-        let tree = load_tree(&tables, &network)?;
-        let best = (tree.node(tree.best()).key(), tree.node(tree.tip()).key());
-        if best != (tables.meta_key(META_BEST_HEADER)?, tables.meta_key(META_TIP)?) {
-            return Err(ChainFault::Corrupt("its tip is not the end of its chain".into()));
-        }
-
-        let mut waiting = Vec::new();
-        for entry in tables.mempool.iter()? {
-            let (key, value) = entry?;
-            waiting.push((
-                TxId(*key.value()),
-                stored::<WaitingRecord>("a waiting trade", value.value())?,
-            ));
-        }
-        waiting.sort_by_key(|(_, record)| record.sequence);
-        let damaged = mend_damaged(&mut waiting, &tables, &network, options.threads)?;
-        let mut own = HashMap::new();
-        for entry in tables.own.iter()? {
-            let (key, value) = entry?;
-            let record: OwnRecord = stored("an own trade", value.value())?;
-            own.insert(TxId(*key.value()), !record.void.is_empty());
-        }
-        drop(tables);
-
-        let mut chain = Self {
-            network,
-            reorganisation_mib: options.cache_mib.max(super::diverged::MIN_REORGANISATION_MIB),
-            options,
-            overlay: Overlay::new(store),
-            tree,
-            mempool: Mempool::default(),
-            verified: Verified::default(),
-            own,
-            last_retried: TxId([0; 32]),
-            waiting: WaitingBlocks::default(),
-            held: Vec::new(),
-            window: None,
-            template: None,
-            generation: 0,
-            too_large: None,
-            side_bytes: usize::MAX,
-            max_side_bytes: MAX_SIDE_BYTES,
-            rebuilding: false,
-            staged: VecDeque::new(),
-            logs: Vec::new(),
-            written: Default::default(),
-            ready: Vec::new(),
-        };
-        // A crash in the middle of a reindex leaves more stored than connected. What joins for the
-        // first time joins as late as this node is known to have run: too early, and what beats it
-        // would seem to undo old blocks.
-        let now = chain.tree.last_connection();
-        chain.catch_up(now, &mut |_, _| true)?;
-        chain.restore_mempool(waiting)?;
-        for txid in damaged {
-            chain.overlay.remove_waiting(txid);
-            chain.keep(txid, now);
-        }
-        chain.commit()?;
-        chain.ready.clear();
-        Ok(chain)
-    }
-
-    /// The network.
     #[must_use]
     pub const fn network(&self) -> &Arc<Network> {
         &self.network
@@ -415,7 +317,7 @@ impl Chain {
         done: impl FnOnce() + Send + 'static,
     ) -> Result<(), ChainFault> {
         self.finish_storing()?;
-        self.written = (std::mem::take(&mut self.staged), std::mem::take(&mut self.logs));
+        self.announcements.begin_writing();
         self.overlay.begin_writing(done)
     }
 
@@ -437,121 +339,15 @@ impl Chain {
         if self.overlay.is_writing() {
             return;
         }
-        let (events, logs) = std::mem::take(&mut self.written);
-        self.ready.extend(events);
-        logs.iter().for_each(LogEntry::emit);
+        self.announcements.written();
         if !self.overlay.is_awaited() {
-            self.ready.extend(self.staged.drain(..));
-            for entry in self.logs.drain(..) {
-                entry.emit();
-            }
+            self.announcements.release_staged();
         }
     }
 
     /// What happened and is durable, in order. Nothing is told twice.
     pub fn drain_events(&mut self) -> Vec<ChainEvent> {
         self.release();
-        std::mem::take(&mut self.ready)
+        self.announcements.take_ready()
     }
-
-    /// Stages an event; tips that only grow are told as one.
-    pub(super) fn stage(&mut self, event: ChainEvent) {
-        if let ChainEvent::TipChanged { tip, disconnected, connected, mined } = &event
-            && disconnected.is_empty()
-            && mined.len() <= MAX_TOLD_TOGETHER
-            && let Some(ChainEvent::TipChanged {
-                tip: last,
-                connected: before,
-                mined: mined_before,
-                ..
-            }) = self.staged.back_mut()
-            && mined_before.len() <= MAX_TOLD_TOGETHER
-        {
-            *last = *tip;
-            before.extend(connected);
-            mined_before.extend(mined);
-            return;
-        }
-        self.staged.push_back(event);
-    }
-}
-
-/// Takes the own copy of waiting trades that are not those of their names, or whose signatures do
-/// not hold, and leaves those out that have none: taken for verified, they would spoil every block
-/// that is mined with them. Gives both.
-fn mend_damaged(
-    waiting: &mut Vec<(TxId, WaitingRecord)>,
-    tables: &ReadTables,
-    network: &Network,
-    threads: usize,
-) -> Result<Vec<TxId>, ChainFault> {
-    let (mut sound, mut damaged) = (0usize, Vec::new());
-    loop {
-        let rest = waiting.iter().skip(sound);
-        let named: Vec<_> =
-            rest.clone().map(|(txid, record)| (&*record.transaction, *txid)).collect();
-        let misnamed = rest.take_while(|(txid, record)| record.transaction.txid() == *txid).count();
-        let forged =
-            verify_signatures(&network.id, &named, threads).err().map(|(position, _)| position);
-        let position = forged.unwrap_or(named.len()).min(misnamed);
-        sound = sound.saturating_add(position);
-        let Some((txid, record)) = waiting.get_mut(sound) else { return Ok(damaged) };
-        tracing::warn!(%txid, "a stored trade is damaged");
-        damaged.push(*txid);
-        let own = tables.own.get(tx_key(txid))?;
-        let own =
-            own.map(|bytes| stored::<OwnRecord>("an own trade", bytes.value())).transpose()?;
-        match own
-            .filter(|own| own.void.is_empty() && is_whole(*txid, &own.transaction, &network.id))
-        {
-            Some(own) => {
-                record.transaction = Arc::new(own.transaction);
-                sound = sound.saturating_add(1);
-            }
-            None => drop(waiting.remove(sound)),
-        }
-    }
-}
-
-/// Reads all headers.
-pub(super) fn load_tree(tables: &ReadTables, network: &Network) -> Result<HeaderTree, ChainFault> {
-    let corrupt = |what: &str| ChainFault::Corrupt(what.to_owned());
-    let (best, _) = split_block_key(&tables.meta_key(META_BEST_HEADER)?);
-    let count = usize::try_from(tables.headers.len()?).unwrap_or(usize::MAX).min(MAX_RESERVED);
-    let mut records = tables.headers.iter()?.map(|entry| {
-        let (key, value) = entry?;
-        let (_, hash) = split_block_key(key.value());
-        Ok::<_, ChainFault>((hash, HeaderRecord::from_bytes(value.value())?))
-    });
-    let (hash, genesis) = records.next().ok_or_else(|| corrupt("it has no headers"))??;
-    if hash != network.id || genesis.header.hash() != hash {
-        return Err(corrupt("its first header is not the genesis"));
-    }
-    // Hashing takes as long as reading: on a thread beside it.
-    thread::scope(|scope| {
-        let (batches, read) = mpsc::sync_channel::<Vec<(BlockHash, Header)>>(BATCHES_READ);
-        let hash_all = move || read.iter().flatten().all(|(hash, header)| header.hash() == hash);
-        let hashing = thread::Builder::new().spawn_scoped(scope, hash_all);
-        let hashing = hashing.map_err(|error| ChainFault::Disk(error.to_string()))?;
-        let mut loader = TreeLoader::new(&genesis, best, count);
-        let mut batch = Vec::with_capacity(HASHED_TOGETHER);
-        for record in records {
-            let (hash, record) = record?;
-            loader.add(hash, &record).ok_or_else(|| corrupt("a header's parent is missing"))?;
-            batch.push((hash, record.header));
-            if batch.len() == HASHED_TOGETHER {
-                // Nobody takes it any more once a header was wrong.
-                let _ = batches
-                    .send(std::mem::replace(&mut batch, Vec::with_capacity(HASHED_TOGETHER)));
-            }
-        }
-        let _ = batches.send(batch);
-        drop(batches);
-        let tree = loader.finish();
-        if hashing.join().unwrap_or(false) {
-            Ok(tree)
-        } else {
-            Err(corrupt("a header is not the one of its hash"))
-        }
-    })
 }

@@ -35,17 +35,14 @@ use super::{
     errors::{
         AcceptBlockError, AcceptBranchError, AcceptHeadersError, AcceptTradeError, ChainFault,
     },
-    handle::ChainHandle,
-    prepare::{Incoming, Preparer},
+    handle::{ChainHandle, QUEUE},
+    precheck::{Incoming, Preparer},
     state::Chain,
 };
-use crate::primitives::{UnixMillis, contain};
+use crate::{primitives::UnixMillis, storage::contain};
 
 /// Where the thread reads the time, in unix milliseconds.
 pub type Clock = Arc<dyn Fn() -> UnixMillis + Send + Sync>;
-
-/// Commands that wait at most: two windows of bodies. Beyond half of it, [`ChainHandle::busy`].
-pub(super) const QUEUE: usize = 512;
 
 /// Commands that are taken from the queue ahead of their turn, so that the blocks among them can be
 /// looked at: enough to keep the threads busy while this one waits for the disk.

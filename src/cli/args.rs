@@ -6,8 +6,8 @@ use std::{num::NonZeroUsize, path::PathBuf, sync::LazyLock};
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::node::{
-    logging::{ColorChoice, LogFormat},
+use crate::{
+    cli::logging::{ColorChoice, LogFormat},
     rpc::types::MineMode,
 };
 
@@ -509,7 +509,7 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
-    use crate::cli::prepare::prepare;
+    use crate::commands::prepare::prepare;
 
     fn parse(line: &str) -> Result<Cli, clap::Error> {
         let words = prepare(line.split_whitespace().map(Into::into).collect());

@@ -11,24 +11,25 @@ use tokio::time::timeout;
 use super::{
     args::{NodeFlags, People, StartNode},
     find::take_for_node,
-    outcome::CommandError::{self, Usage},
-    parsed_address,
-    progress::show_sync,
-    secrets,
     service_manager::ServiceManager,
-    signals::Signals,
 };
 use crate::{
-    console::{self, ConsoleOptions},
+    commands::{
+        outcome::CommandError::{self, Usage},
+        progress::show_sync,
+        run::parsed_address,
+        secrets,
+    },
+    console::{self, ConsoleOptions, signals::Signals},
+    datadir::{DataDir, NodeId},
     node::{
         config::{
             MEETING_PLACE, NodeConfig, check_rpc, checked_name, default_name, listen_anywhere,
             listen_at, parse_listen, parse_metrics, parse_peer, parse_rpc, peer_at,
         },
-        datadir::{DataDir, NodeId},
         host::{Host, RunningNode},
-        rpc::{FriendchainApiClient, RpcError, feed::FIRST_PLACE, types::MineMode},
     },
+    rpc::{FriendchainApiClient, RpcError, feed::FIRST_PLACE, types::MineMode},
 };
 
 /// How long a node may take to end cleanly before the process ends anyway: one block's commit, and

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::node::{
+use crate::{
     datadir::{DataDir, DataDirError, FolderLock},
-    host::{Host, OpenedFolder},
+    node::host::{Host, OpenedFolder},
     rpc::{Client, FriendchainApiClient, RpcError},
 };
 
@@ -139,7 +139,10 @@ mod tests {
     use jsonrpsee::RpcModule;
 
     use super::*;
-    use crate::node::{config::NodeConfig, host::RunningNode, rpc::server::serve};
+    use crate::{
+        node::{config::NodeConfig, host::RunningNode},
+        rpc::server::serve,
+    };
 
     struct FolderOnly;
 

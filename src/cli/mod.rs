@@ -3,16 +3,8 @@
 pub mod args;
 mod daemon;
 mod find;
-pub mod outcome;
-pub mod prepare;
-pub mod progress;
-mod proof_file;
-pub mod run;
-mod secrets;
+pub mod logging;
 mod service_manager;
-pub mod signals;
-pub(crate) mod table;
-pub mod text;
 
 use std::{
     ffi::OsString,
@@ -26,22 +18,20 @@ use clap::{CommandFactory, Parser, error::ErrorKind};
 use self::{
     args::{Cli, ClientCommand, Command, Global, Observe},
     find::{Reached, reach, reach_running, until_free},
-    outcome::{CommandError, USAGE, report, say},
-    prepare::prepare,
-    progress::ProgressMode,
-    run::{Context, execute},
-    signals::Signals,
 };
 use crate::{
-    console::{self, ConsoleOptions},
-    node::{
-        datadir::{DataDir, NodeId, NodeIdError},
-        host::Host,
-        logging::{self, LogDefault, LogError, LogFiles, LogFormat, LogOptions},
-        rpc::RpcError,
+    cli::logging::{LogDefault, LogError, LogFiles, LogFormat, LogOptions},
+    commands::{
+        outcome::{CommandError, USAGE, report, say},
+        prepare::prepare,
+        progress::ProgressMode,
+        run::{self, Context, execute},
     },
+    console::{self, ConsoleOptions, signals::Signals},
+    datadir::{DataDir, NodeId, NodeIdError},
+    node::host::Host,
     observe::{self, ObserveError},
-    primitives::{Address, AddressError},
+    rpc::RpcError,
 };
 
 /// How long what still runs at the end, a blocked read of standard input above all, is waited for.
@@ -240,15 +230,6 @@ fn parsed_node_id(text: &str) -> Result<NodeId, CommandError> {
     let unreadable =
         |error: NodeIdError| CommandError::Usage(RpcError::new("bad_node_id", error.to_string()));
     text.parse().map_err(unreadable)
-}
-
-/// An address that a person wrote, or the sentence why it is none: what has the form of one, but
-/// not its checksum, is no wrong usage, but refused.
-fn parsed_address(text: &str) -> Result<Address, CommandError> {
-    text.trim().parse().map_err(|error: AddressError| match error {
-        AddressError::Checksum(_) => CommandError::Failed(error.into()),
-        AddressError::Malformed(_) => CommandError::Usage(error.into()),
-    })
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use crate::node::rpc::{Client, FriendchainApiClient};
+use crate::rpc::{Client, FriendchainApiClient};
 
 /// How often the status line is told anew.
 const STATUS_EVERY: Duration = Duration::from_secs(10);

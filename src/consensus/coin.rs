@@ -1,73 +1,74 @@
-//! Coins, and the keys under which they lie.
+//! Coins, and the keys under which the store keeps them.
 
 use crate::primitives::{
     Amount, Height, OutPoint, Owner, Transaction, TransactionKind, TxId, TxInput,
 };
 
-/// Length of a [`CoinKey`] as bytes.
-pub const COIN_KEY_BYTES: usize = 20 + 32 + 4;
+/// Length of an encoded [`CoinKey`]: owner, txid and index.
+pub(crate) const COIN_KEY_BYTES: usize = 20 + 32 + 4;
 
-/// An output that has not been spent; or, with value 0, the entry that a note's stamp leaves for
-/// ever.
+/// An unspent output, or the permanent entry of a used stamp.
+///
+/// A note adds the entry for its stamp, so that the stamp cannot be used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Coin {
-    /// At least one unit; 0 for a stamp's entry.
+    /// The value: at least one unit, and 0 for the entry of a stamp.
     pub value: Amount,
-    /// Of the block that made it.
+    /// The height of the block that created it.
     pub height: Height,
-    /// Whether a coinbase made it.
+    /// True if a coinbase created it.
     pub coinbase: bool,
 }
 
-/// Where a coin lies: beside the other coins of its owner.
+/// The key of a coin. The keys of one owner are adjacent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CoinKey {
-    /// Whose it is.
     pub owner: Owner,
-    /// The output that made it; a zero txid for a stamp's entry.
+    /// The output that created the coin. The entry of a stamp has a zero txid.
     pub outpoint: OutPoint,
 }
 
 impl Coin {
-    /// The entry that a note's stamp leaves.
+    /// Returns the entry that a note's stamp leaves.
     #[must_use]
-    pub const fn stamp(height: Height) -> Self {
+    pub(crate) const fn stamp(height: Height) -> Self {
         Self { value: Amount::ZERO, height, coinbase: false }
     }
 
-    /// Whether this is no coin but a stamp's entry.
+    /// True if this is the entry of a stamp and not a coin.
     #[must_use]
-    pub fn is_stamp(&self) -> bool {
+    pub(crate) fn is_stamp(&self) -> bool {
         self.value == Amount::ZERO
     }
 }
 
 impl CoinKey {
-    /// The key of the coin that an input spends, or of the entry that its stamp leaves.
+    /// Returns the key of the coin that an input spends, or of the entry of its stamp.
     #[must_use]
-    pub fn of_input(input: &TxInput) -> Self {
+    pub(crate) fn of_input(input: &TxInput) -> Self {
         Self { owner: input.public_key.owner(), outpoint: input.outpoint }
     }
 
-    /// owner ‖ txid ‖ index, big-endian: byte order is the order of keys, and the coins of an owner
-    /// stand together.
+    /// Encodes the key as owner ‖ txid ‖ index, with the index big-endian.
+    ///
+    /// The encodings sort as the keys do, so the coins of one owner are adjacent in the store.
     #[must_use]
-    pub fn to_bytes(&self) -> [u8; COIN_KEY_BYTES] {
+    pub(crate) fn to_bytes(&self) -> [u8; COIN_KEY_BYTES] {
         let mut bytes = [0; COIN_KEY_BYTES];
-        let (owner, place) = bytes.split_at_mut(20);
-        let (txid, index) = place.split_at_mut(32);
+        let (owner, outpoint) = bytes.split_at_mut(20);
+        let (txid, index) = outpoint.split_at_mut(32);
         owner.copy_from_slice(&self.owner.0);
         txid.copy_from_slice(&self.outpoint.txid.0);
         index.copy_from_slice(&self.outpoint.index.to_be_bytes());
         bytes
     }
 
-    /// From what [`to_bytes`](Self::to_bytes) gives.
+    /// Decodes the output of [`to_bytes`](Self::to_bytes).
     #[must_use]
-    pub fn from_bytes(bytes: &[u8; COIN_KEY_BYTES]) -> Self {
+    pub(crate) fn from_bytes(bytes: &[u8; COIN_KEY_BYTES]) -> Self {
         let (mut owner, mut txid, mut index) = ([0; 20], [0; 32], [0; 4]);
-        let (head, place) = bytes.split_at(20);
-        let (middle, tail) = place.split_at(32);
+        let (head, outpoint) = bytes.split_at(20);
+        let (middle, tail) = outpoint.split_at(32);
         owner.copy_from_slice(head);
         txid.copy_from_slice(middle);
         index.copy_from_slice(tail);
@@ -75,9 +76,9 @@ impl CoinKey {
         Self { owner: Owner(owner), outpoint }
     }
 
-    /// The lowest and the highest key that an owner's coins can have, stamps included.
+    /// Returns the lowest and the highest possible key of an owner, stamps included.
     #[must_use]
-    pub const fn range(owner: Owner) -> (Self, Self) {
+    pub(crate) const fn range(owner: Owner) -> (Self, Self) {
         (
             Self { owner, outpoint: OutPoint { txid: TxId([0; 32]), index: 0 } },
             Self { owner, outpoint: OutPoint { txid: TxId([0xff; 32]), index: u32::MAX } },
@@ -85,7 +86,7 @@ impl CoinKey {
     }
 }
 
-/// What a transaction takes from the coins: the keys of a trade's inputs; nothing for others.
+/// Returns the keys of the coins that a trade spends. Coinbases and notes spend none.
 pub fn spent_coins(transaction: &Transaction) -> impl Iterator<Item = CoinKey> {
     let inputs = match transaction.kind() {
         TransactionKind::Trade => transaction.inputs.as_slice(),
@@ -94,8 +95,9 @@ pub fn spent_coins(transaction: &Transaction) -> impl Iterator<Item = CoinKey> {
     inputs.iter().map(CoinKey::of_input)
 }
 
-/// What a transaction adds to the coins in a block of `height`: its outputs, or the entry of a
-/// note's stamp.
+/// Returns the coins that a transaction adds in a block of `height`.
+///
+/// These are its outputs, or the entry of a note's stamp.
 pub fn created_coins(
     transaction: &Transaction,
     txid: TxId,
@@ -123,19 +125,19 @@ mod tests {
     use crate::primitives::TxOutput;
 
     #[test]
-    fn a_note_takes_nothing_and_leaves_its_stamp() {
+    fn a_note_spends_nothing_and_creates_the_entry_of_its_stamp() {
         let note = note(&hash(0), &key(4), 7, b"hello");
         assert_eq!(spent_coins(&note).count(), 0);
 
         let created: Vec<_> = created_coins(&note, note.txid(), 3).collect();
-        let place =
+        let stamp =
             CoinKey { owner: owner(&key(4)), outpoint: OutPoint { txid: TxId::ZERO, index: 7 } };
-        assert_eq!(created, [(place, Coin::stamp(3))]);
+        assert_eq!(created, [(stamp, Coin::stamp(3))]);
         assert!(created[0].1.is_stamp());
     }
 
     #[test]
-    fn a_trade_takes_its_inputs_and_leaves_its_outputs_in_order() {
+    fn a_trade_spends_its_inputs_and_creates_its_outputs_in_order() {
         let to = |value| TxOutput { value: Amount::from_units(value), owner: owner(&key(2)) };
         let trade = signed(&hash(0), &[(&key(1), outpoint(9, 4))], vec![to(5), to(6)], b"");
         let spent: Vec<_> = spent_coins(&trade).collect();
@@ -143,13 +145,14 @@ mod tests {
 
         let txid = trade.txid();
         let created: Vec<_> = created_coins(&trade, txid, 3).collect();
-        let place = |index| CoinKey { owner: owner(&key(2)), outpoint: OutPoint { txid, index } };
+        let coin_key =
+            |index| CoinKey { owner: owner(&key(2)), outpoint: OutPoint { txid, index } };
         let coin = |value| Coin { value: Amount::from_units(value), height: 3, coinbase: false };
-        assert_eq!(created, [(place(0), coin(5)), (place(1), coin(6))]);
+        assert_eq!(created, [(coin_key(0), coin(5)), (coin_key(1), coin(6))]);
     }
 
     #[test]
-    fn a_coinbase_takes_nothing_and_marks_what_it_makes() {
+    fn a_coinbase_spends_nothing_and_marks_the_coins_it_creates() {
         let coinbase = coinbase(8, Owner::ZERO, Amount::from_coins(1));
         assert_eq!(spent_coins(&coinbase).count(), 0);
         assert!(
@@ -160,7 +163,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn keys_sort_as_their_bytes_and_lie_in_their_owners_range(
+        fn keys_sort_as_their_bytes_and_are_in_their_owners_range(
             a: ([u8; 20], [u8; 32], u32), b: ([u8; 20], [u8; 32], u32), same_owner: bool,
         ) {
             let key = |(owner, txid, index): ([u8; 20], [u8; 32], u32)| {

@@ -1,20 +1,22 @@
-//! How hard the next block is: a linearly weighted moving average (LWMA) over the last 60 blocks,
-//! and the window of ancestors that it and the rule on times look at.
+//! The difficulty rule: a linearly weighted moving average (LWMA) over the last 60 blocks.
 //!
-//! The rule, with T = the spacing in ms, N = 60, K = T · 1830 (1830 = 1 + 2 + … + 60):
-//! - Blocks before genesis count as floor blocks, one T apart, so the window always holds N blocks
-//!   and the time before the first of them, m₀.
+//! The module also keeps the window of ancestors that this rule and the median-time rule need.
+//!
+//! T is the spacing in ms, F the limit on a block's lead over the clock, N = 60, and
+//! K = T · 1830, where 1830 = 1 + 2 + … + 60. The rule:
+//! - Blocks before genesis count as blocks with the floor as target, one T apart. So the window
+//!   always has N blocks, and the time m₀ before the first of them.
 //! - In order i = 1…N: mᵢ = max(timeᵢ, mᵢ₋₁ + 1), sᵢ = min(mᵢ − mᵢ₋₁, 6T).
 //! - L = max(Σ i·sᵢ, K/10); next target = ⌊Σ ⌊targetᵢ/60⌋ / K⌋ · L, never easier than the floor.
-//! - When the new block's time lies more than F + 12T after its parent's, the target doubles for
-//!   each 6T begun beyond that, never easier than the floor: a chain does not stick when its strong
-//!   miner leaves.
-//! - What results is cut to the compact form, which makes it harder by less than one part in
-//!   32,768, and is at least 1.
-//! - A spacing of 0 keeps the floor for ever.
+//! - A new block is late if its time is more than F + 12T after its parent's. Its target then
+//!   doubles for each 6T begun beyond that, up to the floor. So the chain does not stall when a
+//!   strong miner leaves.
+//! - The result is rounded down to the compact form and is at least 1. The rounding makes the
+//!   target harder by less than one part in 32,768.
+//! - With a spacing of 0 every target is the floor.
 //!
-//! The average is zawy12's LWMA-1 (<https://github.com/zawy12/difficulty-algorithms/issues/3>) with
-//! the sum of targets divided first, so that nothing overflows 256 bits.
+//! The average is zawy12's LWMA-1 (<https://github.com/zawy12/difficulty-algorithms/issues/3>).
+//! Here each target is divided before the sum, so that no sum overflows 256 bits.
 
 #[cfg(test)]
 mod figures;
@@ -26,33 +28,33 @@ use ruint::aliases::U256;
 use super::{ChainParams, CheckedHeader, CompactError, MAX_SPACING_MS, Network, Target};
 use crate::primitives::{BlockHash, Header, Height, UnixMillis};
 
-/// N: how many blocks the average is over.
-pub const LWMA_BLOCKS: usize = 60;
+/// The number of blocks that the average covers, called N in the rule.
+const LWMA_BLOCKS: usize = 60;
 
-/// How many ancestors a window holds: those, and one more for the time before them.
-pub const WINDOW_BLOCKS: usize = LWMA_BLOCKS + 1;
+/// The most ancestors in a window: N, and one more for the time before the first of them.
+pub(crate) const WINDOW_BLOCKS: usize = LWMA_BLOCKS + 1;
 
-/// How many ancestors the rule on times takes the median of.
-pub const MEDIAN_BLOCKS: usize = 11;
+/// The most ancestors whose median time bounds the next block's time from below.
+const MEDIAN_BLOCKS: usize = 11;
 
-/// 1 + 2 + … + N.
+/// The sum of all weights: 1 + 2 + … + N.
 const WEIGHTS: u64 = 1_830;
 
-/// The longest that one block's time counts for, in spacings; also what each doubling takes.
+/// The cap on one block's solve time, in spacings; also the delay for each doubling.
 const LONGEST_SPACINGS: u64 = 6;
 
-/// How many spacings beyond F a block may be late before its target doubles.
+/// The delay beyond F after which the target doubles, in spacings.
 const LATE_SPACINGS: u64 = 12;
 
 const _: () = assert!(WEIGHTS == (LWMA_BLOCKS * (LWMA_BLOCKS + 1) / 2) as u64);
 const _: () =
     assert!(MAX_SPACING_MS < u64::MAX / LONGEST_SPACINGS / WEIGHTS, "a weighted sum of times fits");
 
-/// What the rules need of one ancestor.
+/// The data of one ancestor that the rules use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Ancestor {
     time: UnixMillis,
-    /// ⌊target / 60⌋, computed once.
+    /// The value ⌊target / 60⌋, computed once.
     share: U256,
 }
 
@@ -63,38 +65,40 @@ impl Ancestor {
     }
 }
 
-/// The last ancestors of a block to be: at most 61, down to genesis if it is nearer, the parent
-/// last.
+/// The last ancestors of the next block, the parent last.
+///
+/// A window has 61 ancestors, or all of them down to genesis if there are fewer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeaderWindow {
     parent: BlockHash,
     parent_height: Height,
     ancestors: VecDeque<Ancestor>,
-    /// Σ ⌊targetᵢ/60⌋ of the last 60 of them: moved on with them, not summed anew for each block.
+    /// The running sum Σ ⌊targetᵢ/60⌋ over the last 60 ancestors.
     shares: U256,
 }
 
-/// Why ancestors do not make a window. Always our own mistake: a peer's header never makes one
-/// unchecked.
+/// A reason for which ancestors do not form a window.
+///
+/// The fault is always this node's: only checked headers become ancestors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum WindowError {
-    /// Too few, or more than there are.
+    /// The number of ancestors does not fit the parent's height.
     #[error("a window up to height {height} takes {expected} ancestors, not {found}")]
     Count {
-        /// Of the parent.
+        /// The height of the parent.
         height: Height,
-        /// 61, or down to genesis.
+        /// The right number: 61, or all down to genesis if there are fewer.
         expected: usize,
-        /// How many were given; more than 61 are cut to 61 first.
+        /// The number passed, after cutting it to at most 61.
         found: usize,
     },
-    /// An ancestor's bits are no target.
+    /// The bits of an ancestor encode no target.
     #[error(transparent)]
     Bits(#[from] CompactError),
 }
 
 impl HeaderWindow {
-    /// The window for the block after genesis.
+    /// Returns the window for the block after genesis.
     #[must_use]
     pub fn genesis(network: &Network) -> Self {
         let mut window = Self::empty(network.id, 0);
@@ -102,12 +106,11 @@ impl HeaderWindow {
         window
     }
 
-    /// The window for the block after `parent`: the times and bits of its ancestors in ascending
-    /// order, its own last.
+    /// Returns the window for the block after `parent`.
     ///
-    /// All down to genesis, or the last 61; of more, the last 61 are taken. They must have been
-    /// checked before.
-    pub fn new(
+    /// `ancestors` are times and bits in ascending order, the parent's last: all down to genesis,
+    /// or at least the last 61. The caller passes only headers that were checked before.
+    pub(crate) fn new(
         parent: BlockHash,
         parent_height: Height,
         ancestors: impl IntoIterator<Item = (UnixMillis, u32)>,
@@ -124,16 +127,16 @@ impl HeaderWindow {
         Ok(window)
     }
 
-    /// Without the ancestors that it needs.
+    /// Returns a window without any ancestor; the caller adds them.
     fn empty(parent: BlockHash, parent_height: Height) -> Self {
         let ancestors = VecDeque::with_capacity(WINDOW_BLOCKS.saturating_add(1));
         Self { parent, parent_height, ancestors, shares: U256::ZERO }
     }
 
-    /// Takes in one more ancestor, the oldest of too many goes.
+    /// Appends an ancestor, and drops the oldest if there are more than 61.
     fn advance(&mut self, ancestor: Ancestor) {
         self.ancestors.push_back(ancestor);
-        // Sixty shares, each a sixtieth of a target: they fit.
+        // No overflow: 60 shares, each a sixtieth of a target.
         self.shares = self.shares.wrapping_add(ancestor.share);
         let beyond = self.ancestors.len().checked_sub(WINDOW_BLOCKS);
         if let Some(left) = beyond.and_then(|beyond| self.ancestors.get(beyond)) {
@@ -144,8 +147,9 @@ impl HeaderWindow {
         }
     }
 
-    /// The window after the last of `headers`, ascending: all down to genesis, or at least the last
-    /// 61.
+    /// Returns the window for the block after the last of `headers`.
+    ///
+    /// The headers are in ascending order: all down to genesis, or at least the last 61.
     pub fn from_headers(headers: &[Header]) -> Result<Self, WindowError> {
         let Some(parent) = headers.last() else {
             return Err(WindowError::Count { height: 0, expected: 1, found: 0 });
@@ -157,8 +161,9 @@ impl HeaderWindow {
         )
     }
 
-    /// Moves on by one block: `header` is the parent from now on. It must have been checked against
-    /// this window.
+    /// Advances the window by one block, which becomes the parent.
+    ///
+    /// The caller passes only a header that was checked against this window.
     pub fn push(&mut self, header: &CheckedHeader) {
         debug_assert_eq!(header.header().previous, self.parent);
         self.parent = header.hash();
@@ -166,54 +171,53 @@ impl HeaderWindow {
         self.advance(Ancestor::new(header.header().time, header.target()));
     }
 
-    /// The hash of the parent.
+    /// Returns the hash of the parent.
     #[must_use]
     pub const fn parent(&self) -> BlockHash {
         self.parent
     }
 
-    /// The height of the parent.
     #[must_use]
     pub const fn parent_height(&self) -> Height {
         self.parent_height
     }
 
-    /// The time of the parent.
     #[must_use]
     pub fn parent_time(&self) -> UnixMillis {
         self.ancestors.back().map_or(0, |ancestor| ancestor.time)
     }
 
-    /// The median of the times of the last 11 blocks; of fewer, the later of the middle two.
+    /// Returns the median time of the last 11 blocks. For an even number, the later middle one.
     #[must_use]
-    pub fn median_time(&self) -> UnixMillis {
+    pub(crate) fn median_time(&self) -> UnixMillis {
         let mut times = [0; MEDIAN_BLOCKS];
         let last = self.ancestors.iter().rev();
         let count =
             times.iter_mut().zip(last).map(|(time, ancestor)| *time = ancestor.time).count();
         let times = times.get_mut(..count).unwrap_or_default();
-        // The last first: they almost always descend already.
+        // The latest block is first, so the times almost always descend already.
         if !times.is_sorted_by(|later, earlier| later >= earlier) {
             times.sort_unstable_by_key(|time| Reverse(*time));
         }
-        // Of an even number the later of the middle two.
         times.len().checked_sub(1).and_then(|last| times.get(last / 2)).copied().unwrap_or(0)
     }
 }
 
-/// The earliest time that the next block may have: one millisecond after the median of the last 11.
+/// Returns the earliest time of the next block: 1 ms after the median of the last 11.
 #[must_use]
 pub fn min_time(window: &HeaderWindow) -> UnixMillis {
     window.median_time().saturating_add(1)
 }
 
-/// The bits that the next block must have when its time is `time`.
+/// Returns the bits that the next block must have if its time is `time`.
 #[must_use]
 pub fn next_bits(network: &Network, window: &HeaderWindow, time: UnixMillis) -> u32 {
     next_target(&network.params, network.floor(), window, time).to_compact()
 }
 
-/// The target that the next block must have when its time is `time`; it has an exact compact form.
+/// Returns the target that the next block must have if its time is `time`.
+///
+/// The target has an exact compact form.
 pub(super) fn next_target(
     params: &ChainParams,
     floor: Target,
@@ -230,26 +234,26 @@ pub(super) fn next_target(
     Target::rounded(doubled)
 }
 
-/// ⌊Σ ⌊targetᵢ/60⌋ / K⌋ · L, not yet limited by the floor.
+/// Returns ⌊Σ ⌊targetᵢ/60⌋ / K⌋ · L, which can still be easier than the floor.
 fn average_target(spacing: u64, floor: Target, window: &HeaderWindow) -> U256 {
     let (weighted, shares) =
         full_sums(spacing, window).unwrap_or_else(|| sums(spacing, floor, window));
     debug_assert_eq!((weighted, shares), sums(spacing, floor, window));
-    // A spacing that is not absurd makes this fit; see the assertion above.
+    // No overflow: `MAX_SPACING_MS` bounds the product; see the assertion above.
     let k = spacing.saturating_mul(WEIGHTS);
     let l = weighted.max(k / 10);
-    // At most 6 times the easiest floor, which has 8 zero bits: it fits.
+    // No overflow: at most 6 times the easiest floor, which has 8 leading zero bits.
     shares.checked_div(U256::from(k)).unwrap_or(U256::ZERO).saturating_mul(U256::from(l))
 }
 
-/// Σ i·sᵢ and Σ ⌊targetᵢ/60⌋, as the rule says them.
+/// Returns Σ i·sᵢ and Σ ⌊targetᵢ/60⌋, computed exactly as the rule defines them.
 fn sums(spacing: u64, floor: Target, window: &HeaderWindow) -> (u64, U256) {
     let t = i128::from(spacing);
     let longest = t.saturating_mul(i128::from(LONGEST_SPACINGS));
     let missing = WINDOW_BLOCKS.saturating_sub(window.ancestors.len());
     let genesis_time = i128::from(window.ancestors.front().map_or(0, |ancestor| ancestor.time));
     let floor_share = Ancestor::new(0, floor).share;
-    // Signed and wide: a genesis of the year 1970 has ancestors before it.
+    // Signed and 128 bits wide: the blocks before a genesis of 1970 have negative times.
     let before_genesis = (1..=missing).rev().map(|back| {
         let back = i128::try_from(back).unwrap_or(i128::MAX);
         (genesis_time.saturating_sub(t.saturating_mul(back)), floor_share)
@@ -264,15 +268,16 @@ fn sums(spacing: u64, floor: Target, window: &HeaderWindow) -> (u64, U256) {
         let monotone = time.max(previous.saturating_add(1));
         let taken = u64::try_from(monotone.saturating_sub(previous).min(longest)).unwrap_or(0);
         weighted = weighted.saturating_add(taken.saturating_mul(weight));
-        // Sixty shares, each a sixtieth of a target: they fit.
+        // No overflow: 60 shares, each a sixtieth of a target.
         shares = shares.wrapping_add(share);
         previous = monotone;
     });
     (weighted, shares)
 }
 
-/// [`sums`], quicker: of a window without blocks before genesis, and of times that 64 bits count on
-/// from. `None` of others.
+/// Computes [`sums`] faster for a full window whose times are not close to the end of 64 bits.
+///
+/// Returns `None` for any other window.
 fn full_sums(spacing: u64, window: &HeaderWindow) -> Option<(u64, U256)> {
     const LAST: UnixMillis = u64::MAX - WINDOW_BLOCKS as u64;
     if window.ancestors.len() != WINDOW_BLOCKS {
@@ -288,14 +293,14 @@ fn full_sums(spacing: u64, window: &HeaderWindow) -> Option<(u64, U256)> {
         weight = weight.wrapping_add(1);
         let monotone = time.max(previous.wrapping_add(1));
         let taken = monotone.wrapping_sub(previous).min(longest);
-        // Sixty steps of six of the longest spacing fit, weighted; see the assertion above.
+        // No overflow: 60 weighted steps of at most 6 spacings; see the assertion above.
         weighted = weighted.wrapping_add(taken.wrapping_mul(weight));
         previous = monotone;
     });
     (latest <= LAST).then_some((weighted, window.shares))
 }
 
-/// How often the target doubles for a block at `time` after a parent at `parent_time`.
+/// Returns the number of doublings for a block at `time` after a parent at `parent_time`.
 fn doublings(params: &ChainParams, parent_time: UnixMillis, time: UnixMillis) -> usize {
     let patience =
         params.future_limit_ms().saturating_add(params.spacing_ms.saturating_mul(LATE_SPACINGS));
@@ -317,14 +322,14 @@ mod tests {
     };
 
     const T: u64 = 10_000;
-    /// F for that T, and the 12T beyond it.
+    /// The delay without doubling for that T: F plus 12T.
     const PATIENCE: u64 = 240_000;
 
     fn params(spacing_ms: u64, floor_bits: u8) -> ChainParams {
         ChainParams::new("test", spacing_ms, floor_bits).expect("params")
     }
 
-    /// A window of ancestors `spacing` apart that all had `target`.
+    /// Returns a window of ancestors that are `spacing` apart and all have `target`.
     fn even(count: u32, spacing: u64, target: Target) -> HeaderWindow {
         let times = (0..count).map(|i| (1_000_000 + u64::from(i) * spacing, target.to_compact()));
         HeaderWindow::new(hash(1), count - 1, times).expect("a window")
@@ -335,7 +340,7 @@ mod tests {
     }
 
     fn ratio(a: Target, b: Target) -> f64 {
-        b.work().as_f64() / a.work().as_f64()
+        b.work().to_f64() / a.work().to_f64()
     }
 
     #[test]
@@ -379,7 +384,7 @@ mod tests {
         let params = params(T, 20);
         let first = next(&params, &even(1, T, params.floor()), T);
         assert!(ratio(first, params.floor()) > 0.999, "{first}");
-        // One block at once, after sixty virtual ones on time, weighs 60 of 1,830.
+        // One block without delay, after 60 virtual ones on time, has the weight 60 of 1,830.
         let second = next(&params, &even(2, 0, params.floor()), T);
         let found = ratio(second, params.floor());
         assert!((found - (1.0 - 60.0 / 1_830.0)).abs() < 1e-3, "{found}");
@@ -405,7 +410,7 @@ mod tests {
     }
 
     #[test]
-    fn spacing_zero_is_the_floor_for_ever() {
+    fn spacing_zero_keeps_the_floor() {
         let params = params(0, 8);
         let window = even(61, 0, Target::with_zero_bits(30));
         for after in [0, 1, 1 << 40] {
@@ -414,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn times_that_run_backwards_count_a_millisecond() {
+    fn a_time_before_the_last_counts_as_one_millisecond() {
         let (params, target) = (params(T, 8), Target::with_zero_bits(30).to_compact());
         let jumping =
             (0..61u64).map(|i| (if i % 2 == 0 { 1_000_000 + i * T } else { 1_000_000 }, target));
@@ -459,11 +464,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_quick_sums_are_those_of_the_rule(
+        fn the_fast_sums_equal_those_of_the_rule(
             spacing in prop_oneof![Just(1), 1..=100_000u64, Just(crate::consensus::MAX_SPACING_MS)],
             start in prop_oneof![Just(0), 0..=1u64 << 50, u64::MAX - 200..=u64::MAX],
             steps in prop::collection::vec((prop_oneof![
-                Just(0), Just(1), -50..=50i64, 0..=20_000i64, -1_000_000..=1_000_000i64, any::<i64>(),
+                Just(0), Just(1), -50..=50i64, 0..=20_000i64, -1_000_000..=1_000_000i64,
+                any::<i64>(),
             ], 8u8..=200), 0..150),
         ) {
             let floor = Target::with_zero_bits(8);
@@ -500,8 +506,9 @@ mod tests {
         assert!(matches!(HeaderWindow::new(hash(1), 0, [(1, 0)]), Err(WindowError::Bits(_))));
     }
 
-    /// Miners with a hash rate, drawing solve times from a seeded generator; each refreshes time
-    /// and bits every second.
+    /// A miner on a simulated clock that draws its solve times from a seeded generator.
+    ///
+    /// The miner updates time and bits each second.
     struct Simulation {
         params: ChainParams,
         window: HeaderWindow,
@@ -511,7 +518,7 @@ mod tests {
 
     impl Simulation {
         fn uniform(&mut self) -> f64 {
-            // xorshift64*: good enough to draw luck from, and the same everywhere.
+            // xorshift64*: random enough for this, and the same on every platform.
             self.seed ^= self.seed >> 12;
             self.seed ^= self.seed << 25;
             self.seed ^= self.seed >> 27;
@@ -519,7 +526,7 @@ mod tests {
             (bits as f64 + 1.0) / (1u64 << 53) as f64
         }
 
-        /// Mines one block at `rate` hashes a second; gives how long it took, in ms.
+        /// Mines one block at `rate` hashes per second. Returns the time it took, in ms.
         fn mine(&mut self, rate: f64) -> u64 {
             let start = self.now;
             let mut luck = -self.uniform().ln();
@@ -527,7 +534,7 @@ mod tests {
                 let time = self.now.max(min_time(&self.window));
                 let target = next_target(&self.params, self.params.floor(), &self.window, time);
                 let hashes: Work = target.work();
-                let per_second = rate / hashes.as_f64();
+                let per_second = rate / hashes.to_f64();
                 if luck < per_second {
                     let rest = Duration::from_secs_f64(luck / per_second);
                     self.now += u64::try_from(rest.as_millis()).expect("under a second");

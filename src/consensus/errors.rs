@@ -1,4 +1,5 @@
-//! Why a header, block, transaction, signature or genesis is invalid, and whose fault that is.
+//! The reasons for which a header, block, transaction, signature or genesis is invalid, and the
+//! party at fault.
 
 use super::{
     COINBASE_MATURITY, CompactError, MAX_BLOCK_BYTES, MAX_GENESIS_BYTES, MAX_TRANSACTION_BYTES,
@@ -9,89 +10,70 @@ use crate::primitives::{
     UnixMillis,
 };
 
-/// Whose fault an error is: picks the gossip verdict, the penalty, the log level and the exit code.
+/// The party at fault for an error.
+///
+/// The blame alone decides the gossip verdict, the penalty, the log level and the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Blame {
-    /// Of whoever sent it: no honest node would.
+    /// The sender is at fault: no honest node sends this.
     Peer,
-    /// Of this node: its disk, its code or its settings.
+    /// This node is at fault: its disk, its code or its settings.
     Ours,
-    /// Of nobody: an honest node can send this.
+    /// No party is at fault: an honest node can send this.
     Nobody,
 }
 
-/// Why a header is not the next one.
+/// A rule that a header breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderError {
-    /// It names another parent than the one it was checked against.
+    /// The header names another parent than the last block of the window.
     #[error("the header's parent is {found}, not {expected}")]
-    WrongParent {
-        /// The block it was checked against.
-        expected: BlockHash,
-        /// What it says.
-        found: BlockHash,
-    },
-    /// Its height is not its parent's plus one.
+    WrongParent { expected: BlockHash, found: BlockHash },
+    /// The height is not the parent's height plus one.
     #[error("the header says height {found} on a parent of height {parent}")]
-    WrongHeight {
-        /// The parent's.
-        parent: Height,
-        /// What it says.
-        found: Height,
-    },
-    /// Its time does not exceed the median of its last 11 ancestors.
+    WrongHeight { parent: Height, found: Height },
+    /// The time does not exceed the median of the last 11 ancestors.
     #[error("the header's time {time} is too old: {earliest} at the earliest")]
-    TimeTooOld {
-        /// What it says.
-        time: UnixMillis,
-        /// What it could say.
-        earliest: UnixMillis,
-    },
-    /// Its target is not the one that its ancestors and its time demand.
+    TimeTooOld { time: UnixMillis, earliest: UnixMillis },
+    /// The target is not the one that the ancestors and the header's time demand.
     #[error("the header's bits are {found:08x}, not {expected:08x}")]
-    WrongBits {
-        /// What they must be.
-        expected: u32,
-        /// What it says.
-        found: u32,
-    },
-    /// Its hash does not meet its target.
+    WrongBits { expected: u32, found: u32 },
+    /// The hash does not meet the target.
     #[error("the header's hash {hash} does not meet its target {target}")]
-    NotEnoughWork {
-        /// Its hash.
-        hash: BlockHash,
-        /// Its target.
-        target: Target,
-    },
-    /// All else is right, but its time lies too far ahead of our clock: hold it, and try again at
-    /// `due`.
-    #[error("the header's time {time} lies {} ms ahead of the clock, too far by {} ms", time.saturating_sub(*now), due.saturating_sub(*now))]
+    NotEnoughWork { hash: BlockHash, target: Target },
+    /// The time is too far ahead of this node's clock, and every other check passed.
+    ///
+    /// The caller holds the header and checks it again at `due`.
+    #[error(
+        "the header's time {time} lies {} ms ahead of the clock, too far by {} ms",
+        time.saturating_sub(*now),
+        due.saturating_sub(*now)
+    )]
     TooFarAhead {
-        /// What it says.
         time: UnixMillis,
-        /// Our clock.
+        /// The clock of this node at the time of the check.
         now: UnixMillis,
-        /// When it can be accepted.
+        /// The earliest time at which the header can be accepted.
         due: UnixMillis,
     },
-    /// Its bits are no target at all; only for headers that claim to have been checked before.
+    /// The bits of a header from this node's own database encode no target.
     #[error(transparent)]
     Bits(CompactError),
 }
 
 impl HeaderError {
-    /// Whose fault it is.
+    /// Returns the party at fault.
     #[must_use]
-    pub const fn blame(&self) -> Blame {
+    pub(crate) const fn blame(&self) -> Blame {
         match self {
             Self::TooFarAhead { .. } => Blame::Nobody,
             _ => Blame::Peer,
         }
     }
 
-    /// A stable name for logs, metrics and answers.
+    /// Returns a stable name for logs, metrics and replies.
     #[must_use]
-    pub const fn code(&self) -> &'static str {
+    pub(crate) const fn code(&self) -> &'static str {
         match self {
             Self::WrongParent { .. } => "header_wrong_parent",
             Self::WrongHeight { .. } => "header_wrong_height",
@@ -104,153 +86,127 @@ impl HeaderError {
     }
 }
 
-/// Why a signature is invalid, whatever way it is verified.
+/// A rule that a signature breaks, the same whether it is verified alone or in a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SignatureError {
-    /// The public key is not the canonical encoding of a number.
+    /// The public key is not the canonical encoding of a point.
     #[error("the public key is not canonically encoded")]
     KeyNotCanonical,
     /// The public key is one of the eight points for which anyone can sign.
     #[error("the public key is a point of small order")]
     KeySmallOrder,
-    /// The signature's point R is not the canonical encoding of a number.
+    /// The signature's R is not the canonical encoding of a point.
     #[error("the signature's R is not canonically encoded")]
     RNotCanonical,
     /// The signature's number s is not below the order of the group.
     #[error("the signature's s is not below the group's order")]
     STooLarge,
-    /// The equation does not hold: another key, another message, or no point of the curve.
+    /// The equation does not hold.
+    ///
+    /// The key or the message is another one, or the key or R is no point of the curve.
     #[error("the signature does not fit the key and the message")]
     Mismatch,
 }
 
-impl SignatureError {
-    /// A stable name for test vectors, logs and answers.
-    #[must_use]
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::KeyNotCanonical => "key_not_canonical",
-            Self::KeySmallOrder => "key_small_order",
-            Self::RNotCanonical => "r_not_canonical",
-            Self::STooLarge => "s_too_large",
-            Self::Mismatch => "mismatch",
-        }
-    }
-}
-
-/// Why a transaction is invalid.
+/// A rule that a transaction breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TransactionError {
-    /// Its encoding is over the limit.
+    /// The encoding is over the limit.
     #[error("the transaction has {0} bytes: {MAX_TRANSACTION_BYTES} at most")]
     TooLarge(usize),
-    /// Its memo is over the limit.
+    /// The memo is over the limit.
     #[error("the memo has {0} bytes: {MAX_MEMO_BYTES} at most")]
     MemoTooLong(usize),
-    /// It has no inputs, but is not the first of a block.
+    /// The transaction has no inputs, but is not the first of a block.
     #[error("a transaction without inputs is a coinbase, and stands only first in a block")]
     StrayCoinbase,
     /// The first transaction of a block has inputs.
     #[error("the first transaction of a block must be a coinbase, but it has {0} inputs")]
     NotCoinbase(usize),
     /// The coinbase's memo does not begin with the block's height.
-    #[error("the coinbase's memo must begin with the height {expected}; it begins with {}", found.map_or_else(|| "fewer than 4 bytes".to_owned(), |height| height.to_string()))]
+    #[error(
+        "the coinbase's memo must begin with the height {expected}; it begins with {}",
+        found.map_or_else(|| "fewer than 4 bytes".to_owned(), |height| height.to_string())
+    )]
     CoinbaseHeight {
         /// The block's height.
         expected: Height,
-        /// What the memo says; `None` when it is shorter than 4 bytes.
+        /// The height in the memo; `None` if the memo is shorter than 4 bytes.
         found: Option<Height>,
     },
-    /// It has no outputs, and is not a note.
+    /// The transaction has no outputs, and is not a note.
     #[error("the transaction pays nobody: it needs an output")]
     NoOutputs,
-    /// An output is worth nothing.
+    /// An output has the value 0.
     #[error("output {index} is worth nothing: one unit at least")]
-    ZeroOutput {
-        /// Which.
-        index: usize,
-    },
+    ZeroOutput { index: usize },
     /// The outputs add up to more than 64 bits hold.
     #[error("the outputs add up to more than there can be")]
     OutputsOverflow,
     /// Two inputs name one coin.
     #[error("the coin {}:{} is spent twice by one transaction", outpoint.txid, outpoint.index)]
-    DuplicateInput {
-        /// The coin.
-        outpoint: OutPoint,
-    },
-    /// A stamp stands beside other inputs.
+    DuplicateInput { outpoint: OutPoint },
+    /// A note has other inputs beside its stamp.
     #[error("a stamp must be the only input; there are {0}")]
     StampWithInputs(usize),
-    /// A note pays.
+    /// A note has outputs.
     #[error("a note has no coins to pay with, but it has {0} outputs")]
     NoteWithOutputs(usize),
-    /// A note says nothing.
+    /// A note has an empty memo.
     #[error("a note needs a text")]
     EmptyNote,
     /// An input's signature is invalid.
     #[error("the signature of input {input}, by the key {public_key}, is invalid: {reason}")]
     Signature {
-        /// Which input.
+        /// The index of the input.
         input: usize,
-        /// By whom it claims to be.
         public_key: PublicKey,
-        /// What is wrong with it.
         reason: SignatureError,
     },
-    /// An input names a coin that is not there: spent, never made, on another branch, or somebody
-    /// else's.
-    #[error("input {input} spends the coin {}:{}, which the key's owner does not have", outpoint.txid, outpoint.index)]
+    /// An input names a coin that its key's owner does not have on this branch.
+    ///
+    /// The coin is spent, was never created, is on another branch, or belongs to another owner.
+    #[error(
+        "input {input} spends the coin {}:{}, which the key's owner does not have",
+        outpoint.txid,
+        outpoint.index
+    )]
     MissingCoin {
-        /// Which input.
+        /// The index of the input.
         input: usize,
-        /// The coin.
         outpoint: OutPoint,
     },
     /// A note's stamp is on the chain already.
     #[error("the stamp {index} of this key has been used already")]
-    StampUsed {
-        /// The stamp's number.
-        index: u32,
-    },
+    StampUsed { index: u32 },
     /// An input spends a coinbase of the same block.
     #[error(
         "input {input} spends the coinbase of height {height}, which can be spent \
          {COINBASE_MATURITY} block later"
     )]
     ImmatureCoinbase {
-        /// Which input.
+        /// The index of the input.
         input: usize,
-        /// The coinbase's.
+        /// The height of the block that created the coinbase.
         height: Height,
     },
     /// The inputs add up to more than 64 bits hold.
     #[error("the inputs add up to more than there can be")]
     InputsOverflow,
-    /// It pays out more than it spends.
+    /// The outputs are worth more than the inputs.
     #[error("the outputs pay {outputs} coins, the inputs only {inputs}")]
-    Overspent {
-        /// Sum of the inputs.
-        inputs: Amount,
-        /// Sum of the outputs.
-        outputs: Amount,
-    },
-    /// The caller did not bring one coin for each input.
+    Overspent { inputs: Amount, outputs: Amount },
+    /// The caller did not pass one coin for each input.
     #[error("{coins} coins were looked up for {inputs} inputs")]
-    CoinCount {
-        /// How many inputs there are.
-        inputs: usize,
-        /// How many coins were given.
-        coins: usize,
-    },
+    CoinCount { inputs: usize, coins: usize },
 }
 
 impl TransactionError {
-    /// Whose fault it is when the transaction comes by itself, outside a block.
+    /// Returns the party at fault for a transaction that a peer sent outside of a block.
     #[must_use]
-    pub const fn blame(&self) -> Blame {
+    pub(crate) const fn blame(&self) -> Blame {
         match self {
-            // On the sender's branch, or a moment ago, all was well.
+            // The transaction may be valid on the sender's branch, or was valid a moment ago.
             Self::MissingCoin { .. } | Self::StampUsed { .. } | Self::ImmatureCoinbase { .. } => {
                 Blame::Nobody
             }
@@ -259,9 +215,9 @@ impl TransactionError {
         }
     }
 
-    /// A stable name for logs, metrics and answers.
+    /// Returns a stable name for logs, metrics and replies.
     #[must_use]
-    pub const fn code(&self) -> &'static str {
+    pub(crate) const fn code(&self) -> &'static str {
         match self {
             Self::TooLarge(_) => "transaction_too_large",
             Self::MemoTooLong(_) => "memo_too_long",
@@ -286,37 +242,36 @@ impl TransactionError {
     }
 }
 
-/// Why a block is invalid.
+/// A rule that a block breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BlockError {
-    /// It is the body of another header.
+    /// The block has another header than the checked one.
     #[error("the block's header hashes to {found}, not {expected}")]
     WrongHeader {
-        /// The header that was checked.
+        /// The hash of the checked header.
         expected: BlockHash,
-        /// The block's.
+        /// The hash of the block's own header.
         found: BlockHash,
     },
-    /// Its transactions are not the ones that the header names.
+    /// The transactions do not have the merkle root in the header.
     #[error("the transactions' merkle root is {found}; the header says {expected}")]
     WrongMerkleRoot {
-        /// In the header.
+        /// The root in the header.
         expected: MerkleRoot,
-        /// Of the transactions.
+        /// The root computed from the transactions.
         found: MerkleRoot,
     },
-    /// Its encoding is over the limit.
+    /// The encoding is over the limit.
     #[error("the block has {0} bytes: {MAX_BLOCK_BYTES} at most")]
     TooLarge(usize),
-    /// It has no transactions.
+    /// The block has no transactions.
     #[error("the block has no transactions: a coinbase must be the first")]
     Empty,
-    /// One of its transactions is invalid, in itself or in this place.
+    /// A transaction is invalid, by itself or at this position of this block.
     #[error("transaction {index} of the block is invalid: {error}")]
     Transaction {
-        /// Its position.
+        /// The position in the block; the coinbase is at 0.
         index: usize,
-        /// Why.
         error: TransactionError,
     },
     /// The fees add up to more than 64 bits hold.
@@ -325,33 +280,38 @@ pub enum BlockError {
     /// The coinbase pays more than the block earns.
     #[error("the coinbase pays {claimed} coins: {allowed} at most")]
     CoinbaseValue {
-        /// What it pays.
+        /// The sum of the coinbase's outputs.
         claimed: Amount,
-        /// The subsidy and the fees.
+        /// The subsidy plus the fees.
         allowed: Amount,
     },
 }
 
 impl BlockError {
-    /// Whose fault it is.
+    /// Returns the party at fault.
     #[must_use]
-    pub const fn blame(&self) -> Blame {
+    pub(crate) const fn blame(&self) -> Blame {
         match self {
             Self::Transaction { error: TransactionError::CoinCount { .. }, .. } => Blame::Ours,
             _ => Blame::Peer,
         }
     }
 
-    /// Whether the header, too, is invalid for ever, since this is the one body that it names.
+    /// True if the error makes the header invalid for good.
+    ///
+    /// A header commits to exactly one body, and an error in that body condemns the header. A body
+    /// with another header or another merkle root does not.
     #[must_use]
-    pub const fn condemns_header(&self) -> bool {
+    pub(crate) const fn condemns_header(&self) -> bool {
         !matches!(self, Self::WrongHeader { .. } | Self::WrongMerkleRoot { .. })
             && matches!(self.blame(), Blame::Peer)
     }
 
-    /// A stable name for logs, metrics and answers: a transaction's own where one is at fault.
+    /// Returns a stable name for logs, metrics and replies.
+    ///
+    /// For [`Self::Transaction`] that is the name of the transaction's own error.
     #[must_use]
-    pub const fn code(&self) -> &'static str {
+    pub(crate) const fn code(&self) -> &'static str {
         match self {
             Self::WrongHeader { .. } => "wrong_header",
             Self::WrongMerkleRoot { .. } => "wrong_merkle_root",
@@ -364,65 +324,54 @@ impl BlockError {
     }
 }
 
-/// Why a block is no genesis.
+/// A rule that a genesis block breaks.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GenesisError {
-    /// It has a parent or a height.
+    /// The block has a parent, or a height other than 0.
     #[error(
         "a genesis has height 0 and no parent; this block has height {height} and the parent \
          {previous}"
     )]
-    NotFirst {
-        /// What it says.
-        height: Height,
-        /// What it says.
-        previous: BlockHash,
-    },
-    /// Its encoding is over the limit.
+    NotFirst { height: Height, previous: BlockHash },
+    /// The encoding is over the limit.
     #[error("the genesis has {0} bytes: {MAX_GENESIS_BYTES} at most")]
     TooLarge(usize),
-    /// It holds other transactions than one coinbase.
+    /// The block holds other transactions than one coinbase.
     #[error("a genesis holds one coinbase and nothing else; this one holds {0} transactions")]
     TransactionCount(usize),
-    /// Its transaction does not have the form of a coinbase.
+    /// The transaction does not have the form of a coinbase.
     #[error("the genesis's coinbase is invalid: {0}")]
     Coinbase(#[from] TransactionError),
-    /// It mints too much.
+    /// The coinbase mints more than the subsidy.
     #[error("the genesis mints {0} coins: {SUBSIDY} at most")]
     Value(Amount),
-    /// Its memo does not hold parameters.
+    /// The coinbase's memo does not hold valid parameters.
     #[error(transparent)]
     Params(#[from] ParamsError),
-    /// Its transaction is not the one that the header names.
+    /// The coinbase does not have the merkle root in the header.
     #[error("the genesis's merkle root is {found}; its header says {expected}")]
     WrongMerkleRoot {
-        /// In the header.
+        /// The root in the header.
         expected: MerkleRoot,
-        /// Of the transaction.
+        /// The root computed from the coinbase.
         found: MerkleRoot,
     },
-    /// Its target is not the floor.
+    /// The target is not the floor.
     #[error("the genesis's bits are {found:08x}; the floor in its memo is {expected:08x}")]
     WrongBits {
-        /// The floor.
+        /// The floor in compact form.
         expected: u32,
-        /// What it says.
         found: u32,
     },
-    /// Its hash does not meet the floor.
+    /// The hash does not meet the floor.
     #[error("the genesis's hash {hash} does not meet its target {target}")]
-    NotEnoughWork {
-        /// Its hash.
-        hash: NetworkId,
-        /// The floor.
-        target: Target,
-    },
+    NotEnoughWork { hash: NetworkId, target: Target },
 }
 
 impl GenesisError {
-    /// A stable name for logs and answers.
+    /// Returns a stable name for logs and replies.
     #[must_use]
-    pub const fn code(&self) -> &'static str {
+    pub(crate) const fn code(&self) -> &'static str {
         match self {
             Self::NotFirst { .. } => "genesis_not_first",
             Self::TooLarge(_) => "genesis_too_large",

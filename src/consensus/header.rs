@@ -1,9 +1,9 @@
-//! Headers: the checks that need ancestors and a clock, but no body.
+//! The checks of a header, which need its ancestors and a clock, but no body.
 
 use super::{HeaderError, HeaderWindow, Network, Target, Work, difficulty, min_time};
 use crate::primitives::{BlockHash, Header, UnixMillis};
 
-/// A header that has done its work and follows from its ancestors; its body is not known yet.
+/// A header that meets its target and follows from its ancestors. The body is not known yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CheckedHeader {
     header: Header,
@@ -12,43 +12,44 @@ pub struct CheckedHeader {
 }
 
 impl CheckedHeader {
-    /// A header that this node checked before and has read back from its own database.
+    /// Restores a header that this node checked before and has read from its own database.
     ///
-    /// Nothing is checked but that its bits are a target. Never for what came from outside.
+    /// # Security
+    ///
+    /// Only the bits are checked to be a target. Never call this with a header from outside: it
+    /// would count as checked without any work.
     pub fn from_store(header: Header) -> Result<Self, HeaderError> {
         let target = Target::from_compact(header.bits).map_err(HeaderError::Bits)?;
         Ok(Self { header, hash: header.hash(), target })
     }
 
-    /// It.
     #[must_use]
-    pub const fn header(&self) -> &Header {
+    pub(crate) const fn header(&self) -> &Header {
         &self.header
     }
 
-    /// Its name.
     #[must_use]
-    pub const fn hash(&self) -> BlockHash {
+    pub(crate) const fn hash(&self) -> BlockHash {
         self.hash
     }
 
-    /// What its hash had to meet.
+    /// Returns the target that the hash meets.
     #[must_use]
-    pub const fn target(&self) -> Target {
+    pub(crate) const fn target(&self) -> Target {
         self.target
     }
 
-    /// The work of this block alone.
+    /// Returns the work of this block alone.
     #[must_use]
-    pub fn work(&self) -> Work {
+    pub(crate) fn work(&self) -> Work {
         self.target.work()
     }
 }
 
-/// Checks that `header` is the next one after the window's last, at the clock's `now`.
+/// Checks that `header` follows the last ancestor of the window, at the clock's time `now`.
 ///
-/// What depends on the clock is checked last: [`HeaderError::TooFarAhead`] means that only time is
-/// missing, and that the work was done.
+/// The clock is checked last. So [`HeaderError::TooFarAhead`] means that every other check passed,
+/// the work included.
 pub fn check_header(
     header: &Header,
     network: &Network,
@@ -58,7 +59,7 @@ pub fn check_header(
     check_hashed_header(header, header.hash(), network, window, now)
 }
 
-/// [`check_header`] for a caller that has computed the header's hash already.
+/// Does the same as [`check_header`] for a caller that has already computed the hash.
 pub(crate) fn check_hashed_header(
     header: &Header,
     hash: BlockHash,
@@ -131,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_that_does_not_follow_says_why() {
+    fn a_header_that_does_not_follow_is_refused_by_cause() {
         let (network, window, header) = setup();
         let verdict = |header: Header| {
             check_header(&header, &network, &window, header.time).expect_err("invalid")

@@ -1,5 +1,4 @@
-//! Invites: the text that lets a newcomer join a chain, with everything that the first connection
-//! is checked against.
+//! Invite texts, which let a newcomer join a chain and verify the first peers that it connects to.
 
 use data_encoding::BASE64URL_NOPAD;
 
@@ -9,18 +8,18 @@ use crate::primitives::{
     sha256d,
 };
 
-/// What every invite begins with.
-pub const INVITE_PREFIX: &str = "friendchain:";
+/// The first characters of every invite.
+pub(crate) const INVITE_PREFIX: &str = "friendchain:";
 
 /// The most addresses in an invite.
-pub const MAX_INVITE_ADDRESSES: usize = 8;
+pub(crate) const MAX_INVITE_ADDRESSES: usize = 8;
 
 /// The longest address in an invite, in bytes.
-pub const MAX_INVITE_ADDRESS_BYTES: usize = 256;
+pub(crate) const MAX_INVITE_ADDRESS_BYTES: usize = 256;
 
 /// The longest invite, in characters: the largest genesis and eight of the longest addresses, as
 /// base64.
-pub const MAX_INVITE_CHARS: usize = INVITE_PREFIX.len() + MAX_PAYLOAD_BYTES.div_ceil(3) * 4;
+pub(crate) const MAX_INVITE_CHARS: usize = INVITE_PREFIX.len() + MAX_PAYLOAD_BYTES.div_ceil(3) * 4;
 
 const MAX_PAYLOAD_BYTES: usize = 1
     + MAX_GENESIS_BYTES
@@ -34,26 +33,30 @@ const MAX_PAYLOAD_BYTES: usize = 1
 /// The version of the layout.
 const VERSION: u8 = 1;
 
-/// A mistyped letter passes once in four thousand million times.
+/// Length of the checksum: one random change in 2^32 goes unnoticed.
 const CHECKSUM_BYTES: usize = 4;
 
 /// A block of the best chain that a newcomer holds its peers to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Checkpoint {
-    /// Its height.
     pub height: Height,
-    /// Its hash.
     pub hash: BlockHash,
-    /// The work of the chain up to it, its own included.
+    /// The total work of the chain up to and including this block.
     pub work: Work,
 }
 
-/// What a member of a chain gives to a newcomer: the chain, a recent block of it, and where to find
-/// friends.
+/// An invitation from a member of a chain to a newcomer.
 ///
-/// As text: `friendchain:` and, in base64url without padding: version u8 = 1; the genesis block;
-/// the checkpoint's height u32, hash 32 and work 32 (big-endian); count of addresses u8, then each:
-/// length u16 and its text; the first 4 bytes of the SHA-256d of all before.
+/// It holds the chain's genesis, a recent block as checkpoint, and the addresses of friends.
+///
+/// # Layout
+///
+/// The text is `friendchain:` and then, in base64url without padding:
+/// - version u8 = 1;
+/// - the genesis block;
+/// - the checkpoint's height u32, hash 32 and work 32 (big-endian);
+/// - count of addresses u8, then for each its length u16 and its text;
+/// - the first 4 bytes of the SHA-256d of all bytes before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invite {
     network: Network,
@@ -61,36 +64,36 @@ pub struct Invite {
     addresses: Vec<String>,
 }
 
-/// Why a text is not an invite, or why there cannot be one of these parts.
+/// A reason for which a text is no invite, or for which no invite can be made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InviteError {
-    /// It begins with something else.
+    /// The text does not begin with [`INVITE_PREFIX`].
     #[error(
         "'{0}' is not an invite: invites begin with '{INVITE_PREFIX}'; ask your friend for the \
          whole line"
     )]
     Prefix(String),
-    /// It is too long to be one.
+    /// The text is longer than [`MAX_INVITE_CHARS`].
     #[error(
         "the invite has {0} characters, more than any invite has ({MAX_INVITE_CHARS}); copy it \
          again"
     )]
     TooLong(usize),
-    /// A character that base64url does not have, or a last one that does not fit.
+    /// A character is not in base64url, or the last character has stray bits.
     #[error(
         "the invite is damaged at character {position}: copy it again, whole and without changes"
     )]
     Character {
-        /// Counted from 1, prefix included, white space left out.
+        /// The position of the character, counted from 1 with the prefix and without white space.
         position: usize,
     },
-    /// Letters are missing or changed.
+    /// Characters are missing or changed.
     #[error(
         "the invite's checksum does not fit: a part is missing or a letter has changed; copy it \
          again"
     )]
     Checksum,
-    /// Of a version that this program does not know.
+    /// This program does not know the version of the layout.
     #[error(
         "the invite is of version {0}, and this program knows version 1 only; update it, or ask \
          for a new invite"
@@ -99,32 +102,27 @@ pub enum InviteError {
     /// The checksum fits, but the layout does not.
     #[error("the invite is malformed ({0}); ask for a new one")]
     Layout(#[from] DecodeError),
-    /// Its genesis is none.
+    /// The genesis is invalid.
     #[error("the invite's chain is not valid: {0}; ask for a new one")]
     Genesis(#[from] GenesisError),
-    /// Its checkpoint cannot be of its chain.
+    /// The checkpoint cannot be a block of the genesis's chain.
     #[error(
         "the invite's block {hash} at height {height} cannot be of its chain, by its hash or its \
          work; ask for a new one"
     )]
-    Checkpoint {
-        /// What it says.
-        height: Height,
-        /// What it says.
-        hash: BlockHash,
-    },
-    /// Too many addresses.
+    Checkpoint { height: Height, hash: BlockHash },
+    /// The invite has too many addresses.
     #[error("an invite holds {MAX_INVITE_ADDRESSES} addresses at most, not {0}")]
     TooManyAddresses(usize),
-    /// An address is none.
+    /// A text is not an address for an invite.
     #[error("'{}' is not an address for an invite: write /ip4/…/tcp/…/p2p/…, \
          {MAX_INVITE_ADDRESS_BYTES} characters at most", printable(.0))]
     Address(String),
 }
 
 impl Invite {
-    /// An invite to a network; `addresses` are multiaddrs as text, with `/p2p/`, best first.
-    pub fn new(
+    /// Makes an invite. The addresses are multiaddrs as text, with `/p2p/`, the best first.
+    pub(crate) fn new(
         network: Network,
         checkpoint: Checkpoint,
         addresses: Vec<String>,
@@ -146,39 +144,33 @@ impl Invite {
         Ok(Self { network, checkpoint, addresses })
     }
 
-    /// The chain, verified.
+    /// Returns the verified network.
     #[must_use]
     pub const fn network(&self) -> &Network {
         &self.network
     }
 
-    /// The chain's first block.
+    /// Returns the block that the newcomer's chain must contain.
     #[must_use]
-    pub const fn genesis(&self) -> &Block {
-        &self.network.genesis
-    }
-
-    /// The block that the newcomer's chain must contain.
-    #[must_use]
-    pub const fn checkpoint(&self) -> &Checkpoint {
+    pub(crate) const fn checkpoint(&self) -> &Checkpoint {
         &self.checkpoint
     }
 
-    /// Where friends can be found: multiaddrs as text, with `/p2p/`.
+    /// Returns the addresses of friends: multiaddrs as text, with `/p2p/`.
     #[must_use]
-    pub fn addresses(&self) -> &[String] {
+    pub(crate) fn addresses(&self) -> &[String] {
         &self.addresses
     }
 
-    /// The invite as one line of text.
+    /// Returns the invite as one line of text.
     #[must_use]
-    pub fn to_text(&self) -> String {
+    pub(crate) fn to_text(&self) -> String {
         let mut bytes = vec![VERSION];
         self.network.genesis.encode(&mut bytes);
         bytes.extend(self.checkpoint.height.to_le_bytes());
         bytes.extend(self.checkpoint.hash.0);
         bytes.extend(self.checkpoint.work.to_be_bytes());
-        // Both fit: an invite is made with at most 8 addresses of at most 256 bytes.
+        // Both lengths fit: `new` accepts at most 8 addresses of at most 256 bytes.
         bytes.push(u8::try_from(self.addresses.len()).unwrap_or(u8::MAX));
         for address in &self.addresses {
             bytes.extend(u16::try_from(address.len()).unwrap_or(u16::MAX).to_le_bytes());
@@ -188,10 +180,11 @@ impl Invite {
         format!("{INVITE_PREFIX}{}", BASE64URL_NOPAD.encode(&bytes))
     }
 
-    /// The invite that a text is. White space anywhere is overlooked: chat programs break long
-    /// lines.
+    /// Reads and checks an invite.
+    ///
+    /// White space is ignored everywhere, since chat programs break long lines.
     pub fn from_text(text: &str) -> Result<Self, InviteError> {
-        // White space is bounded too, so that nothing large is copied.
+        // The bound counts white space too, so that no large text is copied.
         if text.len() > MAX_INVITE_CHARS.saturating_mul(2) {
             return Err(InviteError::TooLong(text.len()));
         }
@@ -250,8 +243,7 @@ fn checksum(payload: &[u8]) -> [u8; CHECKSUM_BYTES] {
     [a, b, c, d]
 }
 
-/// Whether a text can be a multiaddr of a peer; whether it can be dialled, only the network can
-/// say.
+/// True if a text has the form of a peer's multiaddr. Only libp2p can decide if it can be dialled.
 fn is_address(text: &str) -> bool {
     text.len() <= MAX_INVITE_ADDRESS_BYTES
         && text.starts_with('/')
@@ -276,7 +268,7 @@ mod tests {
         Checkpoint {
             height: 812,
             hash: hash(7),
-            work: network(0).genesis_work().saturating_mul(813),
+            work: network(0).genesis_work().saturating_add(Work::from(812 * 256)),
         }
     }
 
@@ -285,7 +277,7 @@ mod tests {
             .expect("an invite")
     }
 
-    /// A text with a right checksum around any payload.
+    /// Returns a text with the right checksum for any payload.
     fn sealed(payload: &[u8]) -> String {
         format!(
             "{INVITE_PREFIX}{}",
@@ -330,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bits_that_the_last_letter_has_to_spare_are_no_second_writing() {
+    fn stray_bits_in_the_last_letter_are_refused() {
         for count in 0..3 {
             let text = invite(count).to_text();
             let head = &text[..text.len() - 1];
@@ -343,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_a_text_is_told_in_a_sentence() {
+    fn a_text_that_is_no_invite_is_refused_by_cause() {
         let error = |text: &str| Invite::from_text(text).expect_err("no invite");
         assert!(matches!(error("hello"), InviteError::Prefix(_)));
         assert!(matches!(error(""), InviteError::Prefix(_)));
@@ -356,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn a_payload_under_a_right_checksum_is_still_checked_whole() {
+    fn a_payload_under_a_right_checksum_is_still_checked() {
         let whole = payload(&invite(2));
         let error = |bytes: &[u8]| Invite::from_text(&sealed(bytes)).expect_err("malformed");
 
@@ -401,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn a_checkpoint_that_cannot_be_of_the_chain_is_refused() {
+    fn a_checkpoint_that_cannot_belong_to_the_chain_is_refused() {
         let network = network(0);
         let genesis = Checkpoint { height: 0, hash: network.id, work: network.genesis_work() };
         let make = |checkpoint| Invite::new(network.clone(), checkpoint, vec![]);
@@ -417,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn an_invite_of_too_much_is_not_made() {
+    fn an_invite_with_too_many_or_too_long_addresses_is_not_made() {
         let make = |addresses| Invite::new(network(0), checkpoint(), addresses);
         assert_eq!(make(vec![address(1); 9]), Err(InviteError::TooManyAddresses(9)));
         let longest =
@@ -432,7 +424,8 @@ mod tests {
     proptest! {
         #[test]
         fn no_text_panics_and_what_is_read_is_written_alike(
-            bytes in proptest::collection::vec(any::<u8>(), 0..300), flips in proptest::collection::vec(any::<(u16, u8)>(), 0..3),
+            bytes in proptest::collection::vec(any::<u8>(), 0..300),
+            flips in proptest::collection::vec(any::<(u16, u8)>(), 0..3),
         ) {
             let _ = Invite::from_text(&sealed(&bytes));
             let mut payload = payload(&invite(3));

@@ -1,4 +1,4 @@
-//! That unchecked arithmetic, indexing and panics stay denied where outside data is judged.
+//! Tests that lints keep unchecked arithmetic, indexing and panics out of code for outside data.
 
 use std::{fs, path::PathBuf};
 
@@ -10,7 +10,7 @@ const DENIED: [&str; 5] = [
     "clippy::panic",
 ];
 
-/// Those files of the floor below that read and write what is hashed.
+/// The files in `primitives` that encode and decode hashed data.
 const ENCODINGS: [&str; 5] =
     ["amount.rs", "block.rs", "encoding.rs", "merkle.rs", "transaction.rs"];
 
@@ -34,25 +34,25 @@ fn without_space(text: &str) -> String {
 }
 
 #[test]
-fn the_rules_and_the_encodings_deny_what_could_overflow_or_panic() {
+fn the_rules_and_the_encodings_deny_overflows_and_panics() {
     let denied_unless = |what: &str| format!("#![cfg_attr({what},deny({}))]", DENIED.join(","));
     let module = fs::read_to_string(consensus().join("mod.rs")).expect("the module");
     assert!(
         without_space(&module).contains(&denied_unless("not(any(test,fuzzing))")),
-        "consensus/mod.rs denies no more what it did"
+        "consensus/mod.rs no longer denies these lints"
     );
     let primitives = consensus().join("../primitives");
     for file in ENCODINGS {
         let source = fs::read_to_string(primitives.join(file)).expect("a source");
         assert!(
             without_space(&source).contains(&denied_unless("not(test)")),
-            "primitives/{file} denies no more what it did"
+            "primitives/{file} no longer denies these lints"
         );
     }
 }
 
 #[test]
-fn no_rule_is_let_off() {
+fn no_file_of_the_rules_allows_a_denied_lint() {
     let all = sources(consensus());
     assert!(all.len() > 10, "the sources were found");
     for (path, source) in all.iter().filter(|(path, _)| !path.ends_with("lints.rs")) {
@@ -61,7 +61,7 @@ fn no_rule_is_let_off() {
             for way in ["allow(", "expect(", "warn("] {
                 assert!(
                     !source.contains(&format!("{way}{lint}")),
-                    "{} lets {lint} off",
+                    "{} allows {lint}",
                     path.display()
                 );
             }

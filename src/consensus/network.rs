@@ -1,4 +1,4 @@
-//! A network: the chain that grows from one genesis, verified.
+//! Networks: each is defined by one verified genesis block.
 
 use super::{
     ChainParams, GenesisError, MAX_GENESIS_BYTES, ParamsError, SUBSIDY, Target, Work,
@@ -9,27 +9,28 @@ use crate::primitives::{
     merkle_root,
 };
 
-/// When the genesis of `lan` says it was made: 2026-01-01 00:00:00 UTC.
+/// The time in the genesis of `lan`: 2026-01-01 00:00:00 UTC.
 const LAN_TIME: UnixMillis = 1_767_225_600_000;
 
-/// The nonce that gives the genesis of `lan` its work.
+/// The nonce with which the genesis of `lan` meets its target.
 const LAN_NONCE: u64 = 2_564_338;
 
-/// A chain that nodes can be of: its parameters, its genesis, and the genesis's hash. Made only
-/// from a valid genesis.
+/// A chain's parameters, genesis and id, all verified.
+///
+/// A value can only be made from a valid genesis.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Network {
-    /// What the genesis's memo says.
+    /// The parameters in the genesis's memo.
     pub params: ChainParams,
     /// The block of height 0.
     pub genesis: Block,
-    /// The hash of that block: the network's name everywhere.
+    /// The hash of the genesis, which identifies the network.
     pub id: NetworkId,
     floor: Target,
 }
 
 impl Network {
-    /// The network of a genesis, once everything about it has been verified.
+    /// Verifies a genesis and returns its network.
     pub fn from_genesis(genesis: Block) -> Result<Self, GenesisError> {
         let header = &genesis.header;
         if header.height != 0 || header.previous != BlockHash::ZERO {
@@ -69,25 +70,26 @@ impl Network {
         Ok(Self { params, genesis, id, floor })
     }
 
-    /// The network that two nodes with nothing configured meet on. Its genesis pays the zero owner,
-    /// who is nobody.
+    /// Returns the built-in network, which nodes use if no chain is configured.
+    ///
+    /// Its genesis pays the zero owner, so no key can spend it.
     #[must_use]
-    pub fn lan() -> Self {
+    pub(crate) fn lan() -> Self {
         let params = ChainParams {
             name: "lan".to_owned(),
             spacing_ms: super::DEFAULT_SPACING_MS,
             floor_bits: super::DEFAULT_FLOOR_BITS,
         };
-        // The layout of the memo of these very parameters; a test proves that all this is a valid
-        // genesis.
+        // These parameters always have a memo. A test proves that the result is a valid genesis.
         let memo = params.genesis_memo().unwrap_or_default();
         let mut genesis = unmined(&params, memo, Owner::ZERO, LAN_TIME);
         genesis.header.nonce = LAN_NONCE;
         Self { floor: params.floor(), id: genesis.hash(), params, genesis }
     }
 
-    /// The genesis of a new chain that pays `owner` 100 coins: everything but the nonce, which is
-    /// to be mined.
+    /// Returns the genesis of a new chain, which pays `owner` 100 coins.
+    ///
+    /// The nonce is 0; the caller mines it.
     pub fn genesis_to_mine(
         params: &ChainParams,
         owner: Owner,
@@ -96,15 +98,15 @@ impl Network {
         Ok(unmined(params, params.genesis_memo()?, owner, time))
     }
 
-    /// The easiest target ever; the genesis's own.
+    /// Returns the easiest target that a block may have, which the genesis has too.
     #[must_use]
-    pub const fn floor(&self) -> Target {
+    pub(crate) const fn floor(&self) -> Target {
         self.floor
     }
 
-    /// The work of the genesis: what every chain of this network begins with.
+    /// Returns the work of the genesis.
     #[must_use]
-    pub fn genesis_work(&self) -> Work {
+    pub(crate) fn genesis_work(&self) -> Work {
         self.floor.work()
     }
 }
@@ -134,7 +136,9 @@ mod tests {
         primitives::{Amount, Encode, coinbase_memo, encoding::from_bytes},
     };
 
-    /// A genesis changed in one way; its merkle root and work are made right again.
+    /// Returns the error for a changed genesis.
+    ///
+    /// The merkle root and the work are made right again after the change.
     fn changed(change: impl Fn(&mut Block)) -> GenesisError {
         let mut genesis = network(0).genesis;
         change(&mut genesis);
@@ -144,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn the_built_in_network_is_a_valid_one_that_pays_nobody() {
+    fn the_built_in_network_is_valid_and_pays_the_zero_owner() {
         let lan = Network::lan();
         assert_eq!(Network::from_genesis(lan.genesis.clone()), Ok(lan.clone()));
         assert_eq!(
@@ -156,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn parameters_are_those_of_the_genesis() {
+    fn a_network_has_the_parameters_of_its_genesis() {
         let network = network(1_234);
         assert_eq!(network.params, ChainParams::new("test", 1_234, 8).expect("params"));
         assert_eq!(network.id, network.genesis.hash());
@@ -164,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_block_that_is_no_genesis_says_why() {
+    fn a_block_that_is_no_genesis_is_refused_by_cause() {
         assert!(matches!(
             changed(|block| block.header.height = 1),
             GenesisError::NotFirst { height: 1, .. }

@@ -1,74 +1,75 @@
-//! The numbers that all nodes agree on: the fixed limits, and the parameters that each genesis
-//! chooses.
+//! Limits that are the same on every chain, and the parameters that each genesis sets.
 
 use super::Target;
 use crate::primitives::{
     Amount, DecodeError, Height, NameError, check_name, coinbase_memo, encoding::Reader, printable,
 };
 
-/// A block's encoding, in bytes: what a slow uplink still sends within a spacing.
+/// The largest encoded block, in bytes: a slow uplink still sends it within a spacing.
 pub const MAX_BLOCK_BYTES: usize = 2 * 1024 * 1024;
 
-/// A transaction's encoding, in bytes: over 700 inputs, and twenty of them still fit in one block.
+/// The largest encoded transaction, in bytes: over 700 inputs, and 20 of them fit in one block.
 pub const MAX_TRANSACTION_BYTES: usize = 100_000;
 
-/// A genesis block's encoding, in bytes: it travels whole in every invite, as text.
-pub const MAX_GENESIS_BYTES: usize = 4_096;
+/// The largest encoded genesis block, in bytes: every invite holds it whole, as text.
+pub(crate) const MAX_GENESIS_BYTES: usize = 4_096;
 
-/// What a block may mint beyond its fees, for ever; and all that a genesis may.
+/// The most coins that a block may mint beyond its fees, and that a genesis may mint.
 pub const SUBSIDY: Amount = Amount::from_coins(100);
 
-/// How many blocks after its own a coinbase can be spent: the very next one, so that a freshly made
-/// chain can spend its genesis.
-pub const COINBASE_MATURITY: Height = 1;
+/// The number of blocks after which a coinbase can be spent.
+///
+/// It is 1, so that the first block of a new chain can already spend the genesis.
+pub(crate) const COINBASE_MATURITY: Height = 1;
 
 /// The longest name of a chain, in bytes.
-pub const MAX_CHAIN_NAME_BYTES: usize = 32;
+pub(crate) const MAX_CHAIN_NAME_BYTES: usize = 32;
 
-/// The longest spacing, in milliseconds: a day.
-pub const MAX_SPACING_MS: u64 = 86_400_000;
+/// The longest spacing, in milliseconds: one day.
+pub(crate) const MAX_SPACING_MS: u64 = 86_400_000;
 
 /// The easiest floor, in leading zero bits.
-pub const MIN_FLOOR_BITS: u8 = 8;
+pub(crate) const MIN_FLOOR_BITS: u8 = 8;
 
 /// The hardest floor, in leading zero bits: the genesis itself has to meet it.
-pub const MAX_FLOOR_BITS: u8 = 40;
+pub(crate) const MAX_FLOOR_BITS: u8 = 40;
 
-/// The spacing of a chain whose maker chose none, in milliseconds.
-pub const DEFAULT_SPACING_MS: u64 = 10_000;
+/// The default spacing of a new chain, in milliseconds.
+pub(crate) const DEFAULT_SPACING_MS: u64 = 10_000;
 
-/// The floor of a chain whose maker chose none, in leading zero bits.
-pub const DEFAULT_FLOOR_BITS: u8 = 22;
+/// The default floor of a new chain, in leading zero bits.
+pub(crate) const DEFAULT_FLOOR_BITS: u8 = 22;
 
-/// Bounds of how far a block's time may lie ahead of the clock, in milliseconds: clocks of friends
-/// differ by seconds whatever the spacing, and no spacing is worth more than minutes.
+/// The lowest and the highest limit on a block's lead over the clock, in milliseconds.
+///
+/// Friends' clocks differ by seconds whatever the spacing, and no spacing justifies more than
+/// minutes.
 const FUTURE_LIMIT_RANGE_MS: (u64, u64) = (10_000, 120_000);
 
 const _: () = {
     assert!(MAX_GENESIS_BYTES < MAX_TRANSACTION_BYTES && MAX_TRANSACTION_BYTES < MAX_BLOCK_BYTES);
-    // Twelve spacings, and K = 1830 spacings of milliseconds, fit wherever they are computed.
+    // The genesis's memo stores the spacing as u32, and 12 or 1,830 spacings fit into u64.
     assert!(MAX_SPACING_MS <= u32::MAX as u64);
 };
 
-/// What the maker of a chain chose: stored in the memo of its genesis, so part of the network id.
+/// The parameters that the creator of a chain chose.
 ///
-/// Layout of that memo: height u32 = 0, length of the name u8, the name in UTF-8, spacing u32 in
-/// milliseconds, floor u8.
+/// The memo of the genesis holds them, so they are part of the network id. Its layout: height
+/// u32 = 0, length of the name u8, the name in UTF-8, spacing u32 in milliseconds, floor u8.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChainParams {
-    /// What people call the chain: 1 to 32 bytes that are fit for a friend's name too.
+    /// The chain's name: 1 to 32 bytes, by the same rules as a friend's name.
     pub name: String,
-    /// The time between blocks that difficulty aims at, in milliseconds; 0 keeps difficulty at the
-    /// floor for ever.
+    /// The intended time between blocks, in milliseconds. With 0 every target is the floor.
     pub spacing_ms: u64,
-    /// The easiest target ever, as a number of leading zero bits, 8 to 40.
+    /// The easiest target of the chain, as a number of leading zero bits from 8 to 40.
     pub floor_bits: u8,
 }
 
-/// Why parameters are not those of a chain.
+/// A reason for which no chain can have some parameters.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ParamsError {
-    /// The name is unfit.
+    /// The name breaks a rule for names.
     #[error("the chain's name does not do: {0}")]
     Name(#[from] NameError),
     /// The name is too long.
@@ -77,9 +78,9 @@ pub enum ParamsError {
         printable(name)
     )]
     NameTooLong {
-        /// Its beginning.
+        /// The first 32 characters of the name.
         name: String,
-        /// Its length in UTF-8.
+        /// The length of the whole name in UTF-8.
         bytes: usize,
     },
     /// The spacing is over a day.
@@ -88,10 +89,10 @@ pub enum ParamsError {
     /// The floor is out of range.
     #[error("a floor of {0} bits is out of range: {MIN_FLOOR_BITS} to {MAX_FLOOR_BITS}")]
     Floor(u8),
-    /// The genesis's memo does not have the layout.
+    /// The genesis's memo does not have the right layout.
     #[error("the genesis's memo does not hold the chain's parameters: {0}")]
     Layout(#[from] DecodeError),
-    /// The genesis's memo says a height other than 0.
+    /// The genesis's memo holds a height other than 0.
     #[error("the genesis's memo says height {0}: a genesis has height 0")]
     Height(Height),
     /// The name in the genesis's memo is not UTF-8.
@@ -100,15 +101,15 @@ pub enum ParamsError {
 }
 
 impl ChainParams {
-    /// Checked parameters.
+    /// Checks parameters and returns them.
     pub fn new(name: &str, spacing_ms: u64, floor_bits: u8) -> Result<Self, ParamsError> {
         let params = Self { name: name.to_owned(), spacing_ms, floor_bits };
         params.check()?;
         Ok(params)
     }
 
-    /// Whether every parameter is in its range.
-    pub fn check(&self) -> Result<(), ParamsError> {
+    /// Checks that every parameter is in its range.
+    pub(crate) fn check(&self) -> Result<(), ParamsError> {
         if self.name.len() > MAX_CHAIN_NAME_BYTES {
             let name = self.name.chars().take(MAX_CHAIN_NAME_BYTES).collect();
             return Err(ParamsError::NameTooLong { name, bytes: self.name.len() });
@@ -123,8 +124,8 @@ impl ChainParams {
         Ok(())
     }
 
-    /// The memo of a genesis with these parameters.
-    pub fn genesis_memo(&self) -> Result<Vec<u8>, ParamsError> {
+    /// Returns the memo of a genesis with these parameters.
+    pub(crate) fn genesis_memo(&self) -> Result<Vec<u8>, ParamsError> {
         self.check()?;
         let name_len = u8::try_from(self.name.len()).unwrap_or(u8::MAX);
         let spacing =
@@ -134,8 +135,8 @@ impl ChainParams {
         Ok(coinbase_memo(0, &rest))
     }
 
-    /// The parameters in the memo of a genesis.
-    pub fn from_genesis_memo(memo: &[u8]) -> Result<Self, ParamsError> {
+    /// Reads and checks the parameters in the memo of a genesis.
+    pub(crate) fn from_genesis_memo(memo: &[u8]) -> Result<Self, ParamsError> {
         let mut reader = Reader::new(memo);
         match reader.u32()? {
             0 => {}
@@ -158,16 +159,18 @@ impl ChainParams {
         Self::new(name, spacing_ms, floor_bits)
     }
 
-    /// The easiest target ever: the largest with a compact form whose hashes all have `floor_bits`
-    /// leading zero bits.
+    /// Returns the easiest target that a block of the chain may have.
+    ///
+    /// It is the largest target with a compact form whose hashes all have `floor_bits` leading zero
+    /// bits.
     #[must_use]
-    pub fn floor(&self) -> Target {
+    pub(crate) fn floor(&self) -> Target {
         Target::with_zero_bits(self.floor_bits)
     }
 
-    /// F: how far a block's time may lie ahead of the clock, in milliseconds.
+    /// Returns F: the limit on a block's lead over the clock, in milliseconds.
     #[must_use]
-    pub fn future_limit_ms(&self) -> u64 {
+    pub(crate) fn future_limit_ms(&self) -> u64 {
         let (least, most) = FUTURE_LIMIT_RANGE_MS;
         self.spacing_ms.saturating_mul(12).clamp(least, most)
     }
@@ -180,7 +183,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_memo_out_of_range_says_what_is_wrong() {
+    fn a_memo_out_of_range_is_refused_by_cause() {
         let error = |memo: &[u8]| ChainParams::from_genesis_memo(memo).expect_err("out of range");
         let memo = |height: u32, name: &[u8], spacing: u32, floor: u8| {
             let length = u8::try_from(name.len()).expect("short");
@@ -208,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_stored_is_not_made() {
+    fn parameters_that_cannot_be_stored_are_refused() {
         assert!(matches!(
             ChainParams::new(&"李".repeat(11), 0, 8),
             Err(ParamsError::NameTooLong { bytes: 33, .. })
@@ -228,7 +231,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn parameters_have_one_memo(name in "[a-zé李]{1,10}", spacing_ms in 0..=MAX_SPACING_MS, floor_bits in 8u8..=40) {
+        fn parameters_have_one_memo(
+            name in "[a-zé李]{1,10}",
+            spacing_ms in 0..=MAX_SPACING_MS,
+            floor_bits in 8u8..=40,
+        ) {
             let params = ChainParams::new(&name, spacing_ms, floor_bits);
             prop_assert!(params.is_ok());
             let params = params.expect("just checked");
@@ -237,7 +244,9 @@ mod tests {
         }
 
         #[test]
-        fn a_memo_that_is_read_is_written_alike(memo in proptest::collection::vec(any::<u8>(), 0..20)) {
+        fn a_memo_that_is_read_is_written_alike(
+            memo in proptest::collection::vec(any::<u8>(), 0..20),
+        ) {
             let memo = [&[0; 4][..], &memo].concat();
             if let Ok(params) = ChainParams::from_genesis_memo(&memo) {
                 prop_assert_eq!(params.genesis_memo(), Ok(memo));

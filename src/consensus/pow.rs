@@ -1,4 +1,4 @@
-//! Targets and work: how good a hash must be, and how many hashes that takes.
+//! Targets, which block hashes must meet, and work, the expected number of hashes for that.
 
 use std::{fmt, str::FromStr};
 
@@ -9,54 +9,50 @@ use crate::primitives::BlockHash;
 /// The sign bit of Bitcoin's compact form, which no target has.
 const COMPACT_SIGN: u32 = 0x0080_0000;
 
-/// What a block's hash, as a big-endian number, may not exceed. Never zero.
+/// The highest value that a block's hash may have as a big-endian number. It is never zero.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Target(U256);
 
-/// A number of expected hashes: of one block, or of a chain.
+/// An expected number of hashes, for one block or for a chain.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Work(U256);
 
-/// Why a header's `bits` are no target.
+/// A reason for which a header's `bits` are no target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CompactError {
-    /// Zero, or negative: no hash could meet it.
+    /// The number is zero or negative.
     #[error("bits {0:08x} stand for no positive target")]
     NotPositive(u32),
-    /// Over 256 bits.
+    /// The number has more than 256 bits.
     #[error("bits {0:08x} stand for a target of more than 256 bits")]
     TooLarge(u32),
-    /// Another form of the same target is the canonical one.
+    /// The canonical form of the same target is another one.
     #[error("bits {bits:08x} are not the canonical form of their target: {canonical:08x} is")]
-    NotCanonical {
-        /// What was found.
-        bits: u32,
-        /// What it should be.
-        canonical: u32,
-    },
+    NotCanonical { bits: u32, canonical: u32 },
 }
 
 impl Target {
     /// The hardest target.
     pub const ONE: Self = Self(U256::ONE);
 
-    /// The largest target with a compact form whose hashes all begin with `bits` zero bits.
+    /// Returns the largest target with a compact form whose hashes begin with `bits` zero bits.
     pub(super) fn with_zero_bits(bits: u8) -> Self {
         Self::rounded(U256::MAX.wrapping_shr(usize::from(bits)))
     }
 
-    /// The largest target with a compact form that is not easier than `number`; [`Target::ONE`] for
-    /// zero.
+    /// Returns the largest target with a compact form that does not exceed `number`.
+    ///
+    /// For zero that is [`Target::ONE`].
     pub(super) fn rounded(number: U256) -> Self {
         let bits = Self(number.max(U256::ONE)).to_compact();
         let (mantissa, exponent) = split_compact(bits);
         Self(expand(mantissa, exponent).unwrap_or(U256::ONE).max(U256::ONE))
     }
 
-    /// The target that `bits` stand for; only the canonical form is accepted.
+    /// Decodes `bits`, which must be the canonical form of a target.
     ///
-    /// The form is Bitcoin's: the highest byte is the length of the number in bytes, the other
-    /// three its first bytes, of which the first bit stays clear.
+    /// The form is Bitcoin's. The highest byte is the length of the number in bytes. The other
+    /// three are the first bytes of the number, and the first of their bits is 0.
     pub fn from_compact(bits: u32) -> Result<Self, CompactError> {
         let (mantissa, exponent) = split_compact(bits);
         if bits & COMPACT_SIGN != 0 || mantissa == 0 {
@@ -73,10 +69,11 @@ impl Target {
         Ok(Self(number))
     }
 
-    /// The canonical compact form; what does not fit into its 23 bits is cut off, which makes the
-    /// target harder.
+    /// Returns the canonical compact form.
+    ///
+    /// Digits beyond its 23 bits are cut off, which makes the target harder.
     #[must_use]
-    pub fn to_compact(&self) -> u32 {
+    pub(crate) fn to_compact(&self) -> u32 {
         let mut length = self.0.byte_len();
         let shift = |bytes: usize| bytes.saturating_mul(8);
         let mut mantissa: U256 = if length <= 3 {
@@ -92,17 +89,18 @@ impl Target {
         exponent.wrapping_shl(24) | mantissa.wrapping_to::<u32>()
     }
 
-    /// Whether a block with this hash has done the work.
+    /// True if the hash does not exceed the target.
     #[must_use]
     pub fn is_met_by(&self, hash: &BlockHash) -> bool {
         U256::from_be_bytes(hash.0) <= self.0
     }
 
-    /// The number of hashes that meeting this target takes on average: 2²⁵⁶ / (target + 1), rounded
-    /// down.
+    /// Returns the expected number of hashes to meet the target.
+    ///
+    /// It is 2²⁵⁶ / (target + 1), rounded down.
     #[must_use]
     pub fn work(&self) -> Work {
-        // 2²⁵⁶ does not fit: (2²⁵⁶ − 1 − t) / (t + 1) + 1 is the same.
+        // 2²⁵⁶ does not fit into 256 bits, but (2²⁵⁶ − 1 − t) / (t + 1) + 1 is the same.
         let above = self.0.checked_add(U256::ONE);
         Work(
             above
@@ -111,9 +109,9 @@ impl Target {
         )
     }
 
-    /// As 32 bytes, big-endian: what hashes compare with byte by byte.
+    /// Returns 32 bytes, big-endian, which compare with a hash byte by byte.
     #[must_use]
-    pub fn to_be_bytes(&self) -> [u8; 32] {
+    pub(crate) fn to_be_bytes(&self) -> [u8; 32] {
         self.0.to_be_bytes()
     }
 
@@ -122,12 +120,12 @@ impl Target {
     }
 }
 
-/// The mantissa without its sign bit, and the length in bytes.
+/// Splits `bits` into the mantissa without its sign bit, and the length in bytes.
 const fn split_compact(bits: u32) -> (u32, usize) {
     (bits & 0x007f_ffff, (bits >> 24) as usize)
 }
 
-/// mantissa · 256^(exponent − 3), or `None` when it does not fit.
+/// Returns mantissa · 256^(exponent − 3), or `None` if that does not fit into 256 bits.
 fn expand(mantissa: u32, exponent: usize) -> Option<U256> {
     let mantissa = U256::from(mantissa);
     match exponent.checked_sub(3) {
@@ -140,10 +138,9 @@ fn expand(mantissa: u32, exponent: usize) -> Option<U256> {
 }
 
 impl Work {
-    /// None.
     pub const ZERO: Self = Self(U256::ZERO);
 
-    /// The sum, or `None` when it does not fit into 256 bits.
+    /// Returns the sum, or `None` if it does not fit into 256 bits.
     #[must_use]
     pub const fn checked_add(self, other: Self) -> Option<Self> {
         match self.0.checked_add(other.0) {
@@ -152,49 +149,28 @@ impl Work {
         }
     }
 
-    /// The sum, capped at 2²⁵⁶ − 1.
+    /// Returns the sum, capped at 2²⁵⁶ − 1.
     #[must_use]
-    pub const fn saturating_add(self, other: Self) -> Self {
+    pub(crate) const fn saturating_add(self, other: Self) -> Self {
         Self(self.0.saturating_add(other.0))
     }
 
-    /// The difference, or zero when `other` is more.
+    /// Returns an approximation with 16 digits, for display and metrics.
     #[must_use]
-    pub const fn saturating_sub(self, other: Self) -> Self {
-        Self(self.0.saturating_sub(other.0))
-    }
-
-    /// About as much, for people and their instruments: to 16 digits.
-    #[must_use]
-    pub fn to_f64(self) -> f64 {
+    pub(crate) fn to_f64(self) -> f64 {
         f64::from(self.0)
     }
 
-    /// That many times this, capped.
-    #[must_use]
-    pub fn saturating_mul(self, times: u64) -> Self {
-        Self(self.0.saturating_mul(U256::from(times)))
-    }
-
-    /// As 32 bytes, big-endian.
+    /// Returns 32 bytes, big-endian.
     #[must_use]
     pub const fn to_be_bytes(&self) -> [u8; 32] {
         self.0.to_be_bytes()
     }
 
-    /// From 32 bytes, big-endian.
+    /// Reads 32 bytes, big-endian.
     #[must_use]
-    pub const fn from_be_bytes(bytes: [u8; 32]) -> Self {
+    pub(crate) const fn from_be_bytes(bytes: [u8; 32]) -> Self {
         Self(U256::from_be_bytes(bytes))
-    }
-
-    /// About how many hashes, for rates and graphs.
-    #[must_use]
-    pub fn as_f64(&self) -> f64 {
-        let [a, b, c, d] = *self.0.as_limbs();
-        [d, c, b, a]
-            .into_iter()
-            .fold(0.0, |sum: f64, limb| sum.mul_add(18_446_744_073_709_551_616.0, limb as f64))
     }
 }
 
@@ -204,7 +180,7 @@ impl From<u64> for Work {
     }
 }
 
-/// Why a text is not an amount of work.
+/// The error for a text that is not an amount of work, with its first 80 characters.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("'{0}' is not an amount of work: 1 to 64 hex digits are")]
 pub struct WorkParseError(pub String);
@@ -223,7 +199,7 @@ impl FromStr for Work {
 }
 
 impl fmt::Display for Work {
-    /// Hex without leading zeros; `0` for none.
+    /// Writes hex digits without leading zeros, and `0` for no work.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&format!("{:x}", self.0))
     }
@@ -236,7 +212,7 @@ impl fmt::Debug for Work {
 }
 
 impl fmt::Display for Target {
-    /// As a hash is shown: 64 hex digits.
+    /// Writes 64 hex digits, as for a hash.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&format!("{:064x}", self.0))
     }
@@ -260,7 +236,7 @@ mod tests {
 
     #[test]
     fn bits_are_read_as_bitcoin_reads_them() {
-        // From Bitcoin Core's arith_uint256 tests, and its mainnet's floor.
+        // Taken from Bitcoin Core's arith_uint256 tests, and from the floor of its mainnet.
         for (bits, target) in [
             (0x0112_0000, "12"),
             (0x0200_8000, "80"),
@@ -315,7 +291,7 @@ mod tests {
                     next.map_or(true, |next| next.0.leading_zeros() < usize::from(bits)),
                     "{bits}"
                 );
-                let (work, power) = (floor.work().as_f64(), 2f64.powi(i32::from(bits)));
+                let (work, power) = (floor.work().to_f64(), 2f64.powi(i32::from(bits)));
                 assert!(work >= power && work < power * 1.000_1, "{bits}: {work}");
             }
         }
@@ -346,9 +322,7 @@ mod tests {
         let most = Work::from_be_bytes([0xff; 32]);
         assert_eq!(most.checked_add(Work::from(1)), None);
         assert_eq!(most.saturating_add(Work::from(1)), most);
-        assert_eq!(most.saturating_mul(3), most);
-        assert_eq!(Work::ZERO.saturating_sub(most), Work::ZERO);
-        assert!((most.as_f64() / 2f64.powi(256) - 1.0).abs() < 1e-9);
+        assert!((most.to_f64() / 2f64.powi(256) - 1.0).abs() < 1e-9);
     }
 
     #[test]
@@ -385,7 +359,8 @@ mod tests {
 
         #[test]
         fn a_harder_target_is_never_less_work(a: [u8; 32], b: [u8; 32]) {
-            let (a, b) = (Target::rounded(U256::from_be_bytes(a)), Target::rounded(U256::from_be_bytes(b)));
+            let target = |bytes| Target::rounded(U256::from_be_bytes(bytes));
+            let (a, b) = (target(a), target(b));
             prop_assert_eq!(a.work() < b.work(), a.work() != b.work() && a > b);
         }
     }

@@ -1,4 +1,4 @@
-//! Proofs: the text that shows to anybody that a trade or note is in a block.
+//! Proof texts, which show to any reader that a trade or note is in a block.
 
 use data_encoding::BASE64URL_NOPAD;
 
@@ -13,50 +13,63 @@ use crate::primitives::{
     leaf_hash, merkle_branch, printable, root_of_branch, sha256d,
 };
 
-/// What every proof begins with.
-pub const PROOF_PREFIX: &str = "friendchain-proof:";
+/// The first characters of every proof.
+pub(crate) const PROOF_PREFIX: &str = "friendchain-proof:";
 
 /// The most steps from a transaction up to the merkle root.
-pub const MAX_PROOF_STEPS: usize = 14;
+///
+/// A block of 2 MiB holds fewer than 2^14 of the smallest trades, as asserted below.
+pub(crate) const MAX_PROOF_STEPS: usize = 14;
 
-/// The smallest trade or note, in bytes: one input, and one byte of a memo or more.
+/// A lower bound of an encoded trade or note, in bytes: 10, and one input of 132.
 const MIN_TRADE_BYTES: usize = 142;
 
-// A block has no more trades than a tree of that height has leaves, beside the coinbase.
+// A tree of that height has a leaf for each trade of the fullest block, and for the coinbase.
 const _: () = assert!(MIN_TRADE_BYTES * ((1 << MAX_PROOF_STEPS) - 1) >= MAX_BLOCK_BYTES);
 
-/// The longest proof, in bytes under the base64.
-pub const MAX_PROOF_BYTES: usize =
+/// The longest proof before base64, in bytes.
+const MAX_PROOF_BYTES: usize =
     1 + 32 + HEADER_BYTES + MAX_TRANSACTION_BYTES + 1 + 2 + MAX_PROOF_STEPS * 32 + CHECKSUM_BYTES;
 
 /// The longest proof, in characters: the largest transaction in the fullest block.
-pub const MAX_PROOF_CHARS: usize = PROOF_PREFIX.len() + MAX_PROOF_BYTES.div_ceil(3) * 4;
+pub(crate) const MAX_PROOF_CHARS: usize = PROOF_PREFIX.len() + MAX_PROOF_BYTES.div_ceil(3) * 4;
 
 /// The version of the layout.
 const VERSION: u8 = 1;
 
-/// What happens to a letter on its way is noticed but for once in four thousand million times; a
-/// liar is caught by the hashes.
+/// Length of the checksum: one random change in 2^32 goes unnoticed.
+///
+/// The checksum guards against accidents only. The hashes and signatures catch forgeries.
 const CHECKSUM_BYTES: usize = 4;
 
-/// That a trade or note is in a block. Made, or read, only once all of it that needs no chain has
-/// been checked: the header's work, the path to its merkle root, the transaction's form, and its
-/// signatures, which name the network.
+/// Evidence that a trade or note is in a block.
 ///
-/// What is left to whoever reads it is the anchor: whether that block is one they believe in. Work
-/// alone is none, since anybody can make a block that is easy enough.
+/// A value exists only after everything was checked that needs no chain. That is the header's
+/// work, the path to its merkle root, and the transaction's form and signatures. The signatures
+/// cover the network id.
 ///
-/// As text: `friendchain-proof:` and, in base64url without padding: version u8 = 1; network id 32;
-/// the header; the transaction; count of steps u8; sides u16; for each step, from the leaf up, the
-/// sibling's hash 32; the first 4 bytes of the SHA-256d of all before. Bit *i* of the sides is set
-/// where the sibling of step *i* stands on the left. Levels of the tree where the node is promoted
-/// alone are no steps.
+/// # Security
 ///
-/// The transaction's position is left out on purpose: a header does not say how many transactions
-/// its block has, so that one path may be that of several positions in trees of several sizes. All
-/// that is in a proof is proven.
+/// The reader must still decide whether the block belongs to a chain that they trust. Work alone
+/// does not show that, since any person can mine a block that is easy enough.
+///
+/// The proof leaves out the transaction's position on purpose. A header does not commit to the
+/// number of transactions, so one path can fit several positions in trees of several sizes.
+///
+/// # Layout
+///
+/// The text is `friendchain-proof:` and then, in base64url without padding:
+/// - version u8 = 1;
+/// - network id 32;
+/// - the header;
+/// - the transaction;
+/// - count of steps u8, sides u16, and for each step, from the leaf up, the sibling's hash 32;
+/// - the first 4 bytes of the SHA-256d of all bytes before.
+///
+/// Bit *i* of the sides is set if the sibling of step *i* is the left one of its pair. A level of
+/// the tree that promotes the node alone adds no step.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Proof {
+pub(crate) struct Proof {
     network: NetworkId,
     header: Header,
     transaction: Transaction,
@@ -64,129 +77,110 @@ pub struct Proof {
     siblings: Vec<[u8; 32]>,
 }
 
-/// Why a text proves nothing, or why nothing can be proven.
+/// A reason for which a text is no proof, or for which no proof can be made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ProofError {
-    /// It begins with something else.
+pub(crate) enum ProofError {
+    /// The text does not begin with [`PROOF_PREFIX`].
     #[error(
         "'{0}' is not a proof: proofs begin with '{PROOF_PREFIX}'; ask for the text or file that \
          prove made"
     )]
     Prefix(String),
-    /// It is too long to be one.
+    /// The text is longer than [`MAX_PROOF_CHARS`].
     #[error(
         "the proof has {0} characters, more than any proof has ({MAX_PROOF_CHARS}); ask for it \
          again"
     )]
     TooLong(usize),
-    /// A line break or blank inside.
+    /// The text has a line break or a blank inside.
     #[error(
         "the proof is broken by white space at character {position}: join its lines, or ask for \
          it as a file"
     )]
     WhiteSpace {
-        /// Counted from 1, prefix included.
+        /// The position of the character, counted from 1 with the prefix.
         position: usize,
     },
-    /// A character that base64url does not have, or a last one that does not fit.
+    /// A character is not in base64url, or the last character has stray bits.
     #[error(
         "the proof is damaged at character {position}: ask for it again, whole and without changes"
     )]
     Character {
-        /// Counted from 1, prefix included.
+        /// The position of the character, counted from 1 with the prefix.
         position: usize,
     },
-    /// Letters are missing or changed.
+    /// Characters are missing or changed.
     #[error(
         "the proof's checksum does not fit: a part is missing or a letter has changed; ask for it \
          again"
     )]
     Checksum,
-    /// Of a version that this program does not know.
+    /// This program does not know the version of the layout.
     #[error("the proof is of version {0}, and this program knows version 1 only; update it")]
     Version(u8),
     /// The checksum fits, but the layout does not.
     #[error("the proof is malformed ({0}): it proves nothing")]
     Layout(#[from] DecodeError),
-    /// More steps than a block's tree can have.
+    /// The path has more steps than the tree of a block can have.
     #[error(
         "the proof has {0} steps up to the merkle root, more than any block has ({MAX_PROOF_STEPS})"
     )]
     TooManySteps(usize),
-    /// A side for a step that is not there.
+    /// A bit of the sides is set for a step that the path does not have.
     #[error(
         "the proof names sides ({sides:#06x}) of more than its {steps} steps: it proves nothing"
     )]
     StraySides {
-        /// As bits.
+        /// The bits of all sides.
         sides: u16,
-        /// How many there are.
+        /// The number of steps in the path.
         steps: usize,
     },
-    /// It is about a coinbase, which no signature ties to a network.
+    /// The transaction is a coinbase, which no signature ties to a network.
     #[error(
         "transaction {0} is a coinbase: a proof is of a trade or a note; its block itself shows a \
          reward"
     )]
     Coinbase(TxId),
-    /// The transaction breaks a rule of form, or is not signed for the network that the proof
-    /// names.
+    /// The transaction breaks a rule of form, or is not signed for the proof's network.
     #[error("the proof's transaction {txid} is not a valid one of network {network}: {error}")]
-    Transaction {
-        /// Which.
-        txid: TxId,
-        /// What the proof says.
-        network: NetworkId,
-        /// The rule.
-        error: TransactionError,
-    },
-    /// The header's bits are no target.
+    Transaction { txid: TxId, network: NetworkId, error: TransactionError },
+    /// The header's bits encode no target.
     #[error("the proof's block is not valid: {0}")]
     Bits(#[from] CompactError),
-    /// The header's bits are easier than those of any chain.
+    /// The header's target is easier than the easiest floor that a chain can have.
     #[error(
         "the proof's block {hash} is easier ({bits:08x}) than a block of any chain may be: it \
          proves nothing"
     )]
-    TooEasy {
-        /// Of the block.
-        hash: BlockHash,
-        /// What it says.
-        bits: u32,
-    },
+    TooEasy { hash: BlockHash, bits: u32 },
     /// The header's hash does not meet its bits.
     #[error("the work for the proof's block {hash} was not done: it proves nothing")]
-    NotEnoughWork {
-        /// Of the block.
-        hash: BlockHash,
-    },
-    /// The path leads to another root than the header's.
+    NotEnoughWork { hash: BlockHash },
+    /// The path leads to another merkle root than the header's.
     #[error(
         "transaction {txid} is not in block {block}: the path leads to {found}, not to its merkle \
          root"
     )]
     WrongRoot {
-        /// Which.
         txid: TxId,
-        /// Which.
         block: BlockHash,
-        /// Where the path leads.
+        /// The root that the path leads to.
         found: MerkleRoot,
     },
-    /// The block has no such transaction.
+    /// The block has no transaction at that position.
     #[error("block {block} has no transaction at position {position}")]
     NoSuchPosition {
-        /// Which.
         block: BlockHash,
-        /// The coinbase's is 0.
+        /// The position asked for; the coinbase is at 0.
         position: usize,
     },
 }
 
 impl ProofError {
-    /// The stable name of the error.
+    /// Returns a stable name for logs and replies.
     #[must_use]
-    pub const fn code(&self) -> &'static str {
+    pub(crate) const fn code(&self) -> &'static str {
         match self {
             Self::Prefix(_) => "not_a_proof",
             Self::TooLong(_) => "proof_too_long",
@@ -205,8 +199,8 @@ impl ProofError {
 }
 
 impl Proof {
-    /// That the transaction at a position of a block is in it; the coinbase's position is 0.
-    pub fn of_block(
+    /// Proves that the transaction at `position` is in the block; the coinbase is at 0.
+    pub(crate) fn of_block(
         network: NetworkId,
         block: &Block,
         position: usize,
@@ -217,7 +211,7 @@ impl Proof {
         for sibling in merkle_branch(&block.leaves(), position) {
             if let Some(sibling) = sibling {
                 if at % 2 == 1 {
-                    // A step beyond the last bit is refused below.
+                    // `checked` rejects a step beyond the last bit.
                     sides |= 1u16
                         .checked_shl(u32::try_from(siblings.len()).unwrap_or(u32::MAX))
                         .unwrap_or_default();
@@ -229,7 +223,7 @@ impl Proof {
         Self { network, header: block.header, transaction, sides, siblings }.checked()
     }
 
-    /// It, once everything about it has been checked.
+    /// Returns the proof after checking all of it that needs no chain.
     fn checked(self) -> Result<Self, ProofError> {
         let steps = self.siblings.len();
         if steps > MAX_PROOF_STEPS {
@@ -264,44 +258,42 @@ impl Proof {
         Ok(self)
     }
 
-    /// The network that the transaction is signed for.
+    /// Returns the network that the transaction is signed for.
     #[must_use]
-    pub const fn network(&self) -> NetworkId {
+    pub(crate) const fn network(&self) -> NetworkId {
         self.network
     }
 
-    /// The header of the block that it is in.
     #[must_use]
-    pub const fn header(&self) -> &Header {
+    pub(crate) const fn header(&self) -> &Header {
         &self.header
     }
 
-    /// The block that it is in.
+    /// Returns the hash of the block that holds the transaction.
     #[must_use]
-    pub fn block(&self) -> BlockHash {
+    pub(crate) fn block(&self) -> BlockHash {
         self.header.hash()
     }
 
-    /// What is proven to be in the block.
+    /// Returns the transaction that is proven to be in the block.
     #[must_use]
-    pub const fn transaction(&self) -> &Transaction {
+    pub(crate) const fn transaction(&self) -> &Transaction {
         &self.transaction
     }
 
-    /// Its id.
     #[must_use]
-    pub fn txid(&self) -> TxId {
+    pub(crate) fn txid(&self) -> TxId {
         self.transaction.txid()
     }
 
-    /// The proof as one line of text, without a line end.
+    /// Returns the proof as one line of text without a line end.
     #[must_use]
-    pub fn to_text(&self) -> String {
+    pub(crate) fn to_text(&self) -> String {
         let mut bytes = vec![VERSION];
         bytes.extend(self.network.0);
         self.header.encode(&mut bytes);
         self.transaction.encode(&mut bytes);
-        // There are 14 at most.
+        // A checked proof has at most 14 siblings.
         bytes.push(u8::try_from(self.siblings.len()).unwrap_or(u8::MAX));
         bytes.extend(self.sides.to_le_bytes());
         for sibling in &self.siblings {
@@ -311,8 +303,8 @@ impl Proof {
         format!("{PROOF_PREFIX}{}", BASE64URL_NOPAD.encode(&bytes))
     }
 
-    /// The proof that a text is. It may end with one line end; nothing else is overlooked.
-    pub fn from_text(text: &str) -> Result<Self, ProofError> {
+    /// Reads and checks a proof. The text may end with one line end, and has no other white space.
+    pub(crate) fn from_text(text: &str) -> Result<Self, ProofError> {
         let line =
             text.strip_suffix('\n').map_or(text, |line| line.strip_suffix('\r').unwrap_or(line));
         let Some(encoded) = line.strip_prefix(PROOF_PREFIX) else {
@@ -381,7 +373,7 @@ mod tests {
         signed(&network.id, &[(&key(2), outpoint(number + 1, 1))], outputs, b"for the tea")
     }
 
-    /// A mined block of a coinbase and that many trades and notes.
+    /// Returns a mined block with a coinbase and `count` trades and notes.
     fn block(network: &Network, count: u8) -> Block {
         let rest = (0..count).map(|number| match number % 3 {
             2 => note(&network.id, &key(4), u32::from(number), b"a note"),
@@ -401,13 +393,13 @@ mod tests {
         bytes[..bytes.len() - CHECKSUM_BYTES].to_vec()
     }
 
-    /// A text with a right checksum around any payload.
+    /// Returns a text with the right checksum for any payload.
     fn sealed(payload: &[u8]) -> String {
         format!("{PROOF_PREFIX}{}", BASE64URL_NOPAD.encode(&[payload, &checksum(payload)].concat()))
     }
 
     #[test]
-    fn every_trade_and_note_of_a_block_is_proven_to_whoever_reads_it_and_the_coinbase_is_not() {
+    fn every_trade_and_note_of_a_block_has_a_proof_and_the_coinbase_has_none() {
         let network = network(0);
         for count in 0..12 {
             let block = block(&network, count);
@@ -438,7 +430,7 @@ mod tests {
             for (at, bit) in (0..text.len()).flat_map(|at| (0..8).map(move |bit| (at, bit))) {
                 let mut bytes = text.clone().into_bytes();
                 bytes[at] ^= 1 << bit;
-                // What is not text is refused before it gets here.
+                // Bytes that are not UTF-8 never reach `from_text`.
                 if let Ok(changed) = String::from_utf8(bytes) {
                     assert!(Proof::from_text(&changed).is_err(), "bit {bit} of byte {at}");
                 }
@@ -450,14 +442,14 @@ mod tests {
     }
 
     #[test]
-    fn whoever_changes_a_bit_and_mends_the_checksum_is_caught() {
+    fn a_changed_bit_under_a_right_checksum_is_caught() {
         let honest = proof(6, 5);
         let whole = payload(&honest);
         for (at, bit) in (0..whole.len()).flat_map(|at| (0..8).map(move |bit| (at, bit))) {
             let mut changed = whole.clone();
             changed[at] ^= 1 << bit;
-            // A header that happens to have its work done, one in 256 here, is another block: the
-            // anchor tells.
+            // One changed header in 256 meets its target by chance. The result is another block,
+            // which the reader does not know.
             if let Ok(proof) = Proof::from_text(&sealed(&changed)) {
                 assert_ne!(proof.block(), honest.block(), "bit {bit} of byte {at}");
                 assert!((33..33 + HEADER_BYTES).contains(&at), "bit {bit} of byte {at}");
@@ -477,7 +469,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told_by_its_cause() {
+    fn each_fault_has_its_own_error() {
         let honest = proof(6, 5);
         let error = |proof: Proof| Proof::from_text(&proof.to_text()).expect_err("no proof");
         let changed = |change: fn(&mut Proof)| {
@@ -485,7 +477,7 @@ mod tests {
             change(&mut proof);
             proof
         };
-        // A path of the tree that is not the transaction's.
+        // The path belongs to another transaction of the tree.
         let other = Proof { sides: honest.sides ^ 1, ..honest.clone() };
         assert!(matches!(error(other), ProofError::WrongRoot { .. }));
         let found = error(changed(|proof| proof.sides |= 1 << 9));
@@ -496,12 +488,12 @@ mod tests {
         ));
         let found = error(changed(|proof| proof.siblings = vec![[0; 32]; MAX_PROOF_STEPS + 1]));
         assert_eq!(found, ProofError::TooManySteps(MAX_PROOF_STEPS + 1));
-        // The same trade under the name of another network: its signatures tell.
+        // The signatures do not fit when the proof names another network.
         assert!(matches!(
             error(changed(|proof| proof.network = hash(8))),
             ProofError::Transaction { .. }
         ));
-        // An inner node cannot pass for a transaction, nor a transaction for another.
+        // Another transaction does not lead to the merkle root.
         let other = trade(&network(0), 77);
         assert!(matches!(
             error(Proof { transaction: other, ..honest.clone() }),
@@ -525,7 +517,7 @@ mod tests {
     }
 
     #[test]
-    fn a_coinbase_is_refused_from_others_too() {
+    fn a_proof_text_of_a_coinbase_is_refused() {
         let network = network(0);
         let block = block(&network, 0);
         let proof = Proof {
@@ -539,7 +531,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_is_no_proof_says_so_in_a_sentence() {
+    fn a_text_that_is_no_proof_is_refused_by_cause() {
         let error = |text: &str| Proof::from_text(text).expect_err("no proof");
         assert!(matches!(error("hello"), ProofError::Prefix(_)));
         assert!(matches!(error(""), ProofError::Prefix(_)));
@@ -589,8 +581,9 @@ mod tests {
         let vector = |about: &str, count: u8, position: usize| {
             let proof = proof(count, position);
             json!({
-                "about": about, "network_id": proof.network, "block": proof.block(), "height": proof.header.height,
-                "time": proof.header.time, "txid": proof.txid(), "kind": proof.transaction.kind(),
+                "about": about, "network_id": proof.network, "block": proof.block(),
+                "height": proof.header.height, "time": proof.header.time, "txid": proof.txid(),
+                "kind": proof.transaction.kind(),
                 "steps": proof.siblings.len(), "sides": proof.sides, "text": proof.to_text(),
             })
         };
@@ -619,7 +612,8 @@ mod tests {
             json!({ "why": why, "code": error.code(), "text": text })
         });
         let made = json!({
-            "about": "Proofs that a trade or note is in a block, and texts that are none. All are of the second network of networks.json, but with spacing 0.",
+            "about": "Proofs that a trade or note is in a block, and texts that are none. \
+                      All are of the second network of networks.json, but with spacing 0.",
             "proofs": [
                 vector("the first trade of three", 3, 1),
                 vector("a note, in a tree with a promoted node", 4, 3),
@@ -638,7 +632,8 @@ mod tests {
     proptest! {
         #[test]
         fn no_text_panics_and_what_is_read_is_written_alike(
-            bytes in proptest::collection::vec(any::<u8>(), 0..300), flips in proptest::collection::vec(any::<(u16, u8)>(), 0..3),
+            bytes in proptest::collection::vec(any::<u8>(), 0..300),
+            flips in proptest::collection::vec(any::<(u16, u8)>(), 0..3),
         ) {
             let _ = Proof::from_text(&sealed(&bytes));
             let mut payload = payload(&proof(4, 2));

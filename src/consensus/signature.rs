@@ -1,28 +1,34 @@
-//! Which ed25519 signatures are valid, decided alike alone and in batches.
+//! Verification of ed25519 signatures, with one verdict whether alone or in a batch.
 //!
-//! The equation is ZIP 215's, `[8][s]B = [8]R + [8][k]A` (<https://zips.z.cash/zip-0215>): with the
-//! cofactor, a sum of valid equations is valid, so a batch accepts exactly when each of its
-//! signatures would be accepted alone. Before it, for each signature by itself and by its bytes
-//! alone: s is below the group's order, A and R are canonical encodings, and A is none of the eight
-//! points of small order (for which anyone can sign).
+//! The equation is ZIP 215's, `[8][s]B = [8]R + [8][k]A` (<https://zips.z.cash/zip-0215>). It has
+//! the cofactor, so a sum of valid equations is valid. A batch therefore accepts exactly the
+//! signatures that are accepted alone.
+//!
+//! Before the equation, each signature is checked by its bytes alone:
+//! - s is below the group's order,
+//! - A and R are canonical encodings,
+//! - A is none of the eight points of small order, for which anyone can sign.
 
 use ed25519_zebra::{Signature as ZebraSignature, VerificationKeyBytes, batch};
 
 use super::{SignatureError, TransactionError};
 use crate::primitives::{NetworkId, PublicKey, Signature, Transaction, TxId, TxInput};
 
-/// How signatures are divided up. No verdict depends on it, which tests prove by dividing in many
-/// ways.
+/// The division of signatures into batches and threads.
+///
+/// No verdict depends on it; the tests try many divisions.
 #[derive(Debug, Clone, Copy)]
 struct Grouping {
     /// The most signatures in one batch.
     batch: usize,
-    /// A thread is only worth starting for this many signatures.
+    /// The fewest signatures for which another thread is started.
     min_per_thread: usize,
 }
 
-/// Beyond 2,048 in a batch it is hardly faster, and a bad signature costs more to find; 256 are
-/// about 3 ms of work.
+/// The division in use.
+///
+/// A batch of more than 2,048 is hardly faster, and a bad signature in it costs more to find. 256
+/// signatures take about 3 ms, which is worth a thread.
 const GROUPING: Grouping = Grouping { batch: 2_048, min_per_thread: 256 };
 
 /// The order of the group, 2²⁵² + 27742317777372353535851937790883648493, little-endian.
@@ -37,7 +43,9 @@ const PRIME: [u8; 32] = [
     0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f,
 ];
 
-/// The y coordinates of the points of small order, little-endian: 1, −1, 0 and the two of order 8.
+/// The y coordinates of the points of small order, little-endian.
+///
+/// They are 1, −1, 0 and the two of the points of order 8.
 const SMALL_ORDER: [[u8; 32]; 5] = [
     ONE,
     MINUS_ONE,
@@ -63,7 +71,7 @@ const MINUS_ONE: [u8; 32] = [
     0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f,
 ];
 
-/// Verifies one signature over any message, by the rule that transactions follow.
+/// Verifies one signature over any message, by the same rule as for transactions.
 pub fn verify_signature(
     public_key: &PublicKey,
     message: &[u8],
@@ -73,12 +81,15 @@ pub fn verify_signature(
     item(public_key, message, signature).verify_single().map_err(|_| SignatureError::Mismatch)
 }
 
-/// Verifies every signature of every transaction, in batches over at most `threads` threads; on
-/// failure gives the position of the first transaction with an invalid one.
+/// Verifies every signature of every transaction, in batches over at most `threads` threads.
 ///
-/// The verdict does not depend on `threads`, nor on which transactions are verified together:
-/// callers leave out those that they verified before. Blocks until done; each thread beyond the
-/// first is started and ended here.
+/// The verdict on a transaction does not depend on `threads` or on the other transactions in the
+/// call. So the caller can leave out the transactions that it verified before. The call blocks
+/// until all threads that it started have ended.
+///
+/// # Errors
+///
+/// The position of the first transaction with an invalid signature, and the reason.
 pub fn verify_signatures(
     network: &NetworkId,
     transactions: &[(&Transaction, TxId)],
@@ -117,7 +128,7 @@ fn verify_grouped(
         return verify_part(first, grouping.batch);
     }
     std::thread::scope(|scope| {
-        // A thread that does not start, or that dies, leaves its part to this one.
+        // If a thread does not start or panics, this thread verifies its part.
         let spawn = |part| {
             std::thread::Builder::new()
                 .spawn_scoped(scope, move || verify_part(part, grouping.batch))
@@ -134,7 +145,7 @@ fn verify_grouped(
     })
 }
 
-/// One signature, and where it stands.
+/// A signature to verify, with its transaction and its input.
 struct Claim<'a> {
     transaction: usize,
     input_index: usize,
@@ -149,12 +160,12 @@ impl Claim<'_> {
     }
 }
 
-/// Verifies claims in order, batch by batch; the error is the first invalid one's.
+/// Verifies claims in order, batch by batch, up to the first invalid one.
 fn verify_part(claims: &[Claim<'_>], batch: usize) -> Result<(), (usize, TransactionError)> {
     claims.chunks(batch.max(1)).try_for_each(verify_claims)
 }
 
-/// Verifies claims in one batch; the error is the first invalid one's.
+/// Verifies claims in one batch. The error is that of the first invalid claim.
 fn verify_claims(claims: &[Claim<'_>]) -> Result<(), (usize, TransactionError)> {
     let check = |claim: &Claim<'_>| check_bytes(&claim.input.public_key, &claim.input.signature);
     let sound = claims.iter().take_while(|claim| check(claim).is_ok()).count();
@@ -166,7 +177,7 @@ fn verify_claims(claims: &[Claim<'_>]) -> Result<(), (usize, TransactionError)> 
     }
 }
 
-/// The equation alone, for claims whose bytes have been checked.
+/// Verifies only the equation, for claims whose bytes have been checked.
 fn verify_equations(claims: &[Claim<'_>]) -> Result<(), (usize, TransactionError)> {
     let item =
         |claim: &Claim<'_>| item(&claim.input.public_key, claim.message, &claim.input.signature);
@@ -191,7 +202,7 @@ fn item(public_key: &PublicKey, message: &[u8], signature: &Signature) -> batch:
     batch::Item::from((key, ZebraSignature::from_bytes(&signature.0), message))
 }
 
-/// What can be said of a signature by its bytes alone.
+/// Checks everything about a signature that needs its bytes alone.
 fn check_bytes(public_key: &PublicKey, signature: &Signature) -> Result<(), SignatureError> {
     if !is_canonical_point(&public_key.0) {
         return Err(SignatureError::KeyNotCanonical);
@@ -209,7 +220,7 @@ fn check_bytes(public_key: &PublicKey, signature: &Signature) -> Result<(), Sign
     Ok(())
 }
 
-/// R and s.
+/// Splits a signature into R and s.
 fn halves(signature: &Signature) -> ([u8; 32], [u8; 32]) {
     let (mut r, mut s) = ([0; 32], [0; 32]);
     for (to, from) in r.iter_mut().chain(&mut s).zip(&signature.0) {
@@ -218,14 +229,15 @@ fn halves(signature: &Signature) -> ([u8; 32], [u8; 32]) {
     (r, s)
 }
 
-/// Whether this is the one encoding of a point, if of any: y below the prime, and no sign where x
-/// is zero.
+/// True if the bytes are a canonical encoding, provided that they encode a point at all.
+///
+/// In a canonical encoding y is below the prime, and the sign bit is clear if x is zero.
 fn is_canonical_point(bytes: &[u8; 32]) -> bool {
     let y = without_sign(bytes);
     is_below(&y, &PRIME) && (y == *bytes || (y != ONE && y != MINUS_ONE))
 }
 
-/// The y coordinate without the bit that says the sign of x.
+/// Returns the y coordinate without the bit that holds the sign of x.
 const fn without_sign(bytes: &[u8; 32]) -> [u8; 32] {
     let mut y = *bytes;
     if let Some(last) = y.last_mut() {
@@ -234,7 +246,7 @@ const fn without_sign(bytes: &[u8; 32]) -> [u8; 32] {
     y
 }
 
-/// Whether one little-endian number is below another.
+/// True if a little-endian number is below the bound.
 fn is_below(number: &[u8; 32], bound: &[u8; 32]) -> bool {
     number.iter().rev().lt(bound.iter().rev())
 }
@@ -273,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn every_crafted_signature_has_one_verdict_alone_and_in_every_company() {
+    fn every_crafted_signature_has_one_verdict_alone_and_in_every_batch() {
         for case in crafted::cases(b"any message") {
             let alone = verify_signature(&case.public_key, &case.message, &case.signature);
             assert_eq!(alone, case.verdict, "{}", case.name);
@@ -309,12 +321,12 @@ mod tests {
     }
 
     #[test]
-    fn no_pair_of_small_order_is_taken_alone_or_together() {
+    fn no_pair_of_small_order_is_accepted_alone_or_in_a_batch() {
         let pairs = crafted::zip_215_pairs();
         assert_eq!(pairs.len(), 196);
         for pair in &pairs {
             let item = item(&pair.public_key, &pair.message, &pair.signature);
-            assert!(item.verify_single().is_ok(), "the equation alone takes it");
+            assert!(item.verify_single().is_ok(), "the equation alone accepts it");
             assert_eq!(
                 verify_signature(&pair.public_key, &pair.message, &pair.signature),
                 pair.verdict
@@ -340,9 +352,9 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_batch_of_torsion_is_taken_together_as_alone() {
-        // Each would fail about seven times in eight where a batch multiplies by the cofactor and a
-        // single check does not.
+    fn signatures_with_torsion_are_accepted_in_a_batch_as_alone() {
+        // If only one of the two equations had the cofactor, each of these would fail about 7 times
+        // in 8.
         let valid = crafted::CRAFTS.iter().filter(|craft| craft.verdict.is_ok());
         let transactions: Vec<_> =
             valid.map(|craft| crafted::transaction(&NETWORK, *craft).0).collect();
@@ -396,18 +408,21 @@ mod tests {
             picks in proptest::collection::vec(0..crafted::CRAFTS.len() * 3, 1..24),
             threads in 0usize..6, batch in 1usize..12, min_per_thread in 1usize..4,
         ) {
-            // Two thirds are ordinary, so that batches hold crafted ones among good ones.
-            let transactions: Vec<_> = (0u32..).zip(&picks).map(|(index, pick)| match crafted::CRAFTS.get(*pick) {
+            // Two thirds are ordinary, so that batches mix crafted signatures with good ones.
+            let transaction = |(index, pick): (u32, &usize)| match crafted::CRAFTS.get(*pick) {
                 Some(craft) => crafted::transaction(&NETWORK, *craft).0,
                 None => note(&NETWORK, &key(5), index, b"fine"),
-            }).collect();
-            let all: Vec<_> = transactions.iter().map(|transaction| (transaction, transaction.txid())).collect();
+            };
+            let transactions: Vec<_> = (0u32..).zip(&picks).map(transaction).collect();
+            let all: Vec<_> =
+                transactions.iter().map(|transaction| (transaction, transaction.txid())).collect();
             let one_by_one = all.iter().position(|(transaction, txid)| {
                 let input = &transaction.inputs[0];
                 let message = Transaction::signing_message(&NETWORK, txid);
                 verify_signature(&input.public_key, &message, &input.signature).is_err()
             });
-            let grouped = verify_grouped(&NETWORK, &all, threads, Grouping { batch, min_per_thread });
+            let grouping = Grouping { batch, min_per_thread };
+            let grouped = verify_grouped(&NETWORK, &all, threads, grouping);
             prop_assert_eq!(grouped.err().map(|(at, _)| at), one_by_one);
         }
     }

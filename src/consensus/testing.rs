@@ -1,5 +1,5 @@
-//! What tests of this floor and of those above need: quick networks, mined blocks, keys, crafted
-//! signatures.
+//! Helpers for the tests of this module and those above: small networks, mined blocks, keys, and
+//! crafted signatures.
 
 #[cfg(test)]
 pub(crate) mod crafted;
@@ -15,20 +15,19 @@ use crate::primitives::{
     Transaction, TxId, TxInput, TxOutput, UnixMillis, coinbase_memo,
 };
 
-/// When test networks begin.
+/// The time of the genesis of each test network.
 pub(crate) const GENESIS_TIME: UnixMillis = 1_700_000_000_000;
 
-/// A key pair of its own for each number.
+/// Returns a different key pair for each number.
 pub(crate) fn key(number: u8) -> SigningKey {
     SigningKey::from_bytes(&[number; 32])
 }
 
-/// The public half as it stands in an input.
+/// Returns the public key in the form that an input holds.
 pub(crate) fn public_key(key: &SigningKey) -> PublicKey {
     PublicKey(key.verifying_key().to_bytes())
 }
 
-/// Whom a key speaks for.
 pub(crate) fn owner(key: &SigningKey) -> Owner {
     public_key(key).owner()
 }
@@ -41,7 +40,7 @@ pub(crate) fn mine(block: &mut Block) {
     }
 }
 
-/// A network with a floor of 8 bits whose genesis pays `key(1)`.
+/// Returns a network with a floor of 8 bits whose genesis pays `key(1)`.
 pub(crate) fn network(spacing_ms: u64) -> Network {
     let params = ChainParams::new("test", spacing_ms, 8).expect("params");
     let mut genesis =
@@ -50,7 +49,7 @@ pub(crate) fn network(spacing_ms: u64) -> Network {
     Network::from_genesis(genesis).expect("a genesis")
 }
 
-/// A coinbase of that height.
+/// Returns a coinbase with one output for a block of `height`.
 pub(crate) fn coinbase(height: u32, owner: Owner, value: Amount) -> Transaction {
     Transaction {
         inputs: vec![],
@@ -59,7 +58,7 @@ pub(crate) fn coinbase(height: u32, owner: Owner, value: Amount) -> Transaction 
     }
 }
 
-/// The mined next block after the window's last, with a coinbase of the subsidy and then `rest`.
+/// Mines the block after the window's last: a coinbase that pays the subsidy, and `rest`.
 pub(crate) fn next_block(
     network: &Network,
     window: &HeaderWindow,
@@ -83,12 +82,12 @@ pub(crate) fn next_block(
     block
 }
 
-/// The header of a block, checked at its own time.
+/// Checks the header of a block at its own time.
 pub(crate) fn checked(network: &Network, window: &HeaderWindow, block: &Block) -> CheckedHeader {
     check_header(&block.header, network, window, block.header.time).expect("a valid header")
 }
 
-/// A transaction with each input signed by the key beside it.
+/// Returns a transaction in which each key signs the input that is paired with it.
 pub(crate) fn signed(
     network: &NetworkId,
     inputs: &[(&SigningKey, OutPoint)],
@@ -109,17 +108,16 @@ pub(crate) fn signed(
     transaction
 }
 
-/// A note by `key`.
+/// Returns a note that `key` signed.
 pub(crate) fn note(network: &NetworkId, key: &SigningKey, index: u32, text: &[u8]) -> Transaction {
     signed(network, &[(key, OutPoint { txid: TxId::ZERO, index })], vec![], text)
 }
 
-/// An outpoint that stands for some coin.
+/// Returns the outpoint of some coin.
 pub(crate) fn outpoint(number: u8, index: u32) -> OutPoint {
     OutPoint { txid: TxId([number; 32]), index }
 }
 
-/// Any hash.
 pub(crate) const fn hash(number: u8) -> BlockHash {
     BlockHash([number; 32])
 }

@@ -1,10 +1,13 @@
-//! Transactions and blocks: everything but the coins' whereabouts, which [`chain`](crate::chain)
-//! looks up.
+//! The checks of transactions and blocks, except the lookup of coins, which
+//! [`chain`](crate::chain) does.
 //!
-//! A block is connected in four steps: [`check_block`] (form), then for each transaction in order
-//! [`check_coins`] with the coins that its inputs name, so that children stand after parents, then
-//! [`check_coinbase_value`] with the fees, and [`verify_signatures`](super::verify_signatures) for
-//! those transactions whose signatures were not verified before.
+//! The caller connects a block in four steps:
+//! 1. [`check_block`] checks the form.
+//! 2. [`check_coins`] checks each transaction in order, with the coins that its inputs name. So a
+//!    transaction can spend only outputs of earlier ones.
+//! 3. [`check_coinbase_value`] checks the coinbase against the fees.
+//! 4. [`verify_signatures`](super::verify_signatures) verifies the transactions whose signatures
+//!    were not verified before.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -13,71 +16,43 @@ use super::{
     SUBSIDY, TransactionError,
 };
 use crate::primitives::{
-    Amount, Block, BlockHash, Height, LeafHash, MAX_MEMO_BYTES, Transaction, TransactionKind, TxId,
-    TxInput, merkle_root,
+    Amount, Block, Height, LeafHash, MAX_MEMO_BYTES, Transaction, TransactionKind, TxId, TxInput,
+    merkle_root,
 };
 
-/// Of so few inputs each is quicker compared with all others than put into a set.
+/// The most inputs for which comparing all pairs is faster than filling a set.
 const FEW_INPUTS: usize = 8;
 
-/// A block whose work is done and whose form is right; its coins and signatures are not checked
-/// yet.
+/// A block with a checked header and the right form, whose coins and signatures are unchecked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckedBlock {
     block: Arc<Block>,
-    hash: BlockHash,
     txids: Vec<TxId>,
     leaves: Vec<LeafHash>,
 }
 
 impl CheckedBlock {
-    /// It.
-    #[must_use]
-    pub fn block(&self) -> &Block {
-        &self.block
-    }
-
-    /// Its name.
-    #[must_use]
-    pub const fn hash(&self) -> BlockHash {
-        self.hash
-    }
-
-    /// Its height.
     #[must_use]
     pub fn height(&self) -> Height {
         self.block.header.height
     }
 
-    /// The ids of its transactions, in order.
-    #[must_use]
-    pub fn txids(&self) -> &[TxId] {
-        &self.txids
-    }
-
-    /// The merkle leaves of its transactions, in order.
-    #[must_use]
-    pub fn leaves(&self) -> &[LeafHash] {
-        &self.leaves
-    }
-
-    /// Its transactions, each with its id, in order.
+    /// Iterates over the transactions and their ids, in order.
     pub fn transactions(&self) -> impl Iterator<Item = (&Transaction, TxId)> {
         self.block.transactions.iter().zip(self.txids.iter().copied())
     }
 
-    /// The block, the ids of its transactions and their merkle leaves, in order.
+    /// Returns the block, and the ids and merkle leaves of its transactions in order.
     #[must_use]
-    pub fn into_parts(self) -> (Arc<Block>, Vec<TxId>, Vec<LeafHash>) {
+    pub(crate) fn into_parts(self) -> (Arc<Block>, Vec<TxId>, Vec<LeafHash>) {
         (self.block, self.txids, self.leaves)
     }
 }
 
-/// Checks a block's form: that its transactions are those of the checked header, its size, its
-/// coinbase, and the form of every transaction.
+/// Checks a block's form: its size, its coinbase, and the form of every transaction.
 ///
-/// Whether the body is the header's own comes first: any later error is for ever the header's too,
-/// see [`BlockError::condemns_header`].
+/// The first check is that the body belongs to the checked header. Any later error therefore
+/// condemns the header too, see [`BlockError::condemns_header`].
 pub fn check_block(block: Arc<Block>, header: &CheckedHeader) -> Result<CheckedBlock, BlockError> {
     if block.header != *header.header() {
         return Err(BlockError::WrongHeader { expected: header.hash(), found: block.hash() });
@@ -100,11 +75,11 @@ pub fn check_block(block: Arc<Block>, header: &CheckedHeader) -> Result<CheckedB
         check_transaction(transaction).map_err(|error| BlockError::Transaction { index, error })?;
     }
     let txids = block.transactions.iter().map(Transaction::txid).collect();
-    Ok(CheckedBlock { hash: header.hash(), block, txids, leaves })
+    Ok(CheckedBlock { block, txids, leaves })
 }
 
-/// Checks the form of a trade or note: everything that can be said without coins and signatures.
-pub fn check_transaction(transaction: &Transaction) -> Result<(), TransactionError> {
+/// Checks the form of a trade or note: all that needs no coins and no verified signatures.
+pub(crate) fn check_transaction(transaction: &Transaction) -> Result<(), TransactionError> {
     check_sizes(transaction)?;
     match transaction.kind() {
         TransactionKind::Coinbase => Err(TransactionError::StrayCoinbase),
@@ -172,7 +147,7 @@ fn check_note(note: &Transaction) -> Result<(), TransactionError> {
     Ok(())
 }
 
-/// At least one output, each worth something; gives their sum.
+/// Checks that there are outputs and that none is zero, and returns their sum.
 pub(super) fn check_outputs(transaction: &Transaction) -> Result<Amount, TransactionError> {
     if transaction.outputs.is_empty() {
         return Err(TransactionError::NoOutputs);
@@ -189,10 +164,10 @@ fn sum_of_outputs(transaction: &Transaction) -> Result<Amount, TransactionError>
     Amount::checked_sum(values).ok_or(TransactionError::OutputsOverflow)
 }
 
-/// Checks what a trade's inputs are worth, and gives its fee: inputs less outputs.
+/// Checks the value and maturity of a trade's inputs, and returns its fee: inputs minus outputs.
 ///
-/// `coins` are those that its inputs name, in order, all unspent; `spend_height` is that of the
-/// block it is in, or would be in. A note has no coins and no fee.
+/// `coins` are the unspent coins that the inputs name, in order. `spend_height` is the height of
+/// the block that contains the trade or could contain it. A note has no coins and no fee.
 pub fn check_coins(
     transaction: &Transaction,
     coins: &[Coin],
@@ -217,7 +192,7 @@ pub fn check_coins(
     inputs.checked_sub(outputs).ok_or(TransactionError::Overspent { inputs, outputs })
 }
 
-/// Checks that a block's coinbase pays no more than the subsidy and the block's fees.
+/// Checks that a coinbase pays at most the subsidy plus the block's fees.
 pub fn check_coinbase_value(coinbase: &Transaction, fees: Amount) -> Result<(), BlockError> {
     let claimed =
         sum_of_outputs(coinbase).map_err(|error| BlockError::Transaction { index: 0, error })?;
@@ -265,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_transaction_of_the_wrong_form_says_why() {
+    fn a_transaction_of_the_wrong_form_is_refused_by_cause() {
         use TransactionError as E;
         let zero = trade(vec![to(1), to(0)]);
         let many = trade(vec![to(1); 4_000]);
@@ -317,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fee_is_what_the_inputs_exceed_the_outputs_by() {
+    fn a_fee_is_the_inputs_minus_the_outputs() {
         let fee = |coins: &[Coin], outputs| check_coins(&trade(outputs), coins, 6);
         assert_eq!(fee(&[coin(10)], vec![to(4), to(5)]), Ok(Amount::from_units(1)));
         assert_eq!(fee(&[coin(9)], vec![to(4), to(5)]), Ok(Amount::ZERO));
@@ -330,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn coins_that_do_not_fit_the_inputs_are_our_own_fault() {
+    fn a_wrong_number_of_coins_is_our_own_fault() {
         let error = check_coins(&trade(vec![to(1)]), &[], 6).expect_err("no coin");
         assert_eq!(error, TransactionError::CoinCount { inputs: 1, coins: 0 });
         assert_eq!(error.blame(), Blame::Ours);
@@ -393,7 +368,7 @@ mod tests {
             next_block(&self.network, &self.window, rest)
         }
 
-        /// The verdict on a block whose transactions were changed before it was mined.
+        /// Checks a block whose transactions were changed before it was mined.
         fn changed(
             &self,
             change: impl FnOnce(&mut Vec<Transaction>),
@@ -414,18 +389,16 @@ mod tests {
             setup.block(vec![trade(vec![to(1)]), note(&setup.network.id, &key(3), 1, b"hello")]);
         let header = checked(&setup.network, &setup.window, &block);
         let found = check_block(Arc::new(block.clone()), &header).expect("a valid block");
-        assert_eq!((found.hash(), found.height(), found.block()), (block.hash(), 1, &block));
-        assert_eq!(
-            found.txids(),
-            block.transactions.iter().map(Transaction::txid).collect::<Vec<_>>()
-        );
-        assert_eq!(found.leaves(), block.leaves());
+        assert_eq!(found.height(), 1);
         assert_eq!(found.transactions().count(), 3);
-        assert_eq!(*found.into_parts().0, block);
+        let (whole, txids, leaves) = found.into_parts();
+        assert_eq!(*whole, block);
+        assert_eq!(txids, block.transactions.iter().map(Transaction::txid).collect::<Vec<_>>());
+        assert_eq!(leaves, block.leaves());
     }
 
     #[test]
-    fn a_body_that_is_not_the_headers_leaves_the_header_innocent() {
+    fn a_body_of_another_header_does_not_condemn_the_header() {
         let setup = Setup::new();
         let block = setup.block(vec![]);
         let header = checked(&setup.network, &setup.window, &block);
@@ -446,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signature_swapped_in_a_body_leaves_the_header_innocent() {
+    fn a_changed_signature_in_a_body_does_not_condemn_the_header() {
         let setup = Setup::new();
         let mut block = setup.block(vec![trade(vec![to(1)])]);
         let header = checked(&setup.network, &setup.window, &block);

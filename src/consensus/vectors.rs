@@ -1,9 +1,8 @@
-//! The golden vectors in `proto/vectors`: what other implementations are checked against, and what
-//! no change of the code may change.
+//! The golden vectors in `proto/vectors`, against which other implementations are checked.
 //!
-//! Each test makes a file's content anew and compares it with the file. With `FRIENDCHAIN_BLESS=1`
-//! in the environment the files are written instead: for a new vector only, never for one that
-//! stands.
+//! No change of the code may change an existing vector. Each test computes the content of a file
+//! and compares it with the file. With `FRIENDCHAIN_BLESS=1` in the environment the tests write the
+//! files instead; use that only to add a vector.
 
 use std::path::PathBuf;
 
@@ -12,7 +11,8 @@ use ruint::aliases::U256;
 use serde_json::{Value, json};
 
 use super::{
-    ChainParams, Checkpoint, CoinKey, HeaderWindow, Invite, Network, SUBSIDY, Target, Work,
+    ChainParams, Checkpoint, CoinKey, HeaderWindow, Invite, Network, SUBSIDY, SignatureError,
+    Target, Work,
     difficulty::next_target,
     testing::{self, coinbase, crafted, hash, key, note, outpoint, owner, public_key, signed},
     verify_signature,
@@ -33,7 +33,7 @@ fn bits(bits: u32) -> String {
     format!("{bits:08x}")
 }
 
-/// The file's content, which must be `made`; when blessing, it becomes that.
+/// Checks that a file's content is `made`, and returns it. When blessing, writes the file first.
 pub(super) fn golden(file: &str, made: &Value) -> Value {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("proto/vectors").join(file);
     if std::env::var_os("FRIENDCHAIN_BLESS").is_some() {
@@ -49,12 +49,12 @@ pub(super) fn golden(file: &str, made: &Value) -> Value {
     frozen
 }
 
-/// The bytes in a field of a vector.
+/// Returns the bytes in a field of a vector.
 fn bytes(vector: &Value, field: &str) -> Vec<u8> {
     HEXLOWER.decode(vector[field].as_str().expect("text").as_bytes()).expect("hex")
 }
 
-/// That a vector's bytes are the whole and only encoding of a value.
+/// Decodes a vector's bytes, and checks that they are the one encoding of the value.
 fn read<T: Decode + Encode>(vector: &Value) -> T {
     let bytes = bytes(vector, "bytes");
     let value: T = from_bytes(&bytes).expect("a valid encoding");
@@ -103,7 +103,10 @@ fn transaction_vector((kind, transaction): &(&'static str, Transaction)) -> Valu
             "public_key": input.public_key, "signature": input.signature,
         })
     };
-    let output = |output: &TxOutput| json!({ "units": output.value.units().to_string(), "owner": output.owner });
+    let output = |output: &TxOutput| {
+        let units = output.value.units().to_string();
+        json!({ "units": units, "owner": output.owner })
+    };
     json!({
         "kind": kind,
         "inputs": transaction.inputs.iter().map(input).collect::<Vec<_>>(),
@@ -116,7 +119,7 @@ fn transaction_vector((kind, transaction): &(&'static str, Transaction)) -> Valu
     })
 }
 
-/// Bytes that are no encoding, and why.
+/// Checks that bytes are refused with `error`, and returns their vector.
 fn refused(layout: &str, why: &str, bytes: &[u8], error: DecodeError) -> Value {
     let found = match layout {
         "header" => from_bytes::<Header>(bytes).map(|_| ()),
@@ -189,41 +192,59 @@ fn refused_layouts(block: &Block) -> Vec<Value> {
     ]
 }
 
+/// A block of all the transactions.
+fn block() -> Block {
+    let transactions = transactions().into_iter().map(|(_, transaction)| transaction).collect();
+    let mut block = Block { header: header(), transactions };
+    block.header.merkle_root = block.computed_merkle_root();
+    block
+}
+
+fn header_vector() -> Value {
+    json!({
+        "previous": header().previous,
+        "merkle_root": header().merkle_root,
+        "height": header().height,
+        "time": header().time.to_string(),
+        "bits": bits(header().bits),
+        "nonce": header().nonce.to_string(),
+        "bytes": hex(header().to_bytes()),
+        "hash": header().hash(),
+    })
+}
+
+fn coin_key_vector(number: u8, outpoint: OutPoint) -> Value {
+    let key = CoinKey { owner: owner(&key(number)), outpoint };
+    json!({
+        "owner": key.owner, "txid": key.outpoint.txid, "index": key.outpoint.index,
+        "bytes": hex(key.to_bytes()),
+    })
+}
+
 #[test]
 fn layouts_are_frozen() {
-    let mut block = Block {
-        header: header(),
-        transactions: transactions().into_iter().map(|(_, tx)| tx).collect(),
-    };
-    block.header.merkle_root = block.computed_merkle_root();
-    let place = |number: u8, outpoint: OutPoint| {
-        let place = CoinKey { owner: owner(&key(number)), outpoint };
-        json!({
-            "owner": place.owner, "txid": place.outpoint.txid, "index": place.outpoint.index,
-            "bytes": hex(place.to_bytes()),
-        })
-    };
+    let block = block();
     let address = |public_key: PublicKey| {
         let owner = public_key.owner();
         json!({ "public_key": public_key, "owner": owner, "address": Address(owner) })
     };
     let addresses = [1, 2, 3].map(|number| address(public_key(&key(number))));
     let coin_keys = [
-        place(1, outpoint(0x11, 1)),
-        place(2, outpoint(0x22, 0x0102_0304)),
-        place(3, OutPoint { txid: TxId::ZERO, index: u32::MAX }),
+        coin_key_vector(1, outpoint(0x11, 1)),
+        coin_key_vector(2, outpoint(0x22, 0x0102_0304)),
+        coin_key_vector(3, OutPoint { txid: TxId::ZERO, index: u32::MAX }),
     ];
     let leaves: Vec<_> = (0..9u8).map(|number| LeafHash([number; 32])).collect();
     let made = json!({
-        "about": "Every fixed layout of the chain. Hashes and bytes are hex. Signatures are for the network id given.",
+        "about": "Every fixed layout of the chain. Hashes and bytes are hex. \
+                  Signatures are for the network id given.",
         "network_id": NETWORK,
-        "header": {
-            "previous": header().previous, "merkle_root": header().merkle_root, "height": header().height,
-            "time": header().time.to_string(), "bits": bits(header().bits), "nonce": header().nonce.to_string(),
-            "bytes": hex(header().to_bytes()), "hash": header().hash(),
-        },
+        "header": header_vector(),
         "transactions": transactions().iter().map(transaction_vector).collect::<Vec<_>>(),
-        "block": { "bytes": hex(block.to_bytes()), "hash": block.hash(), "merkle_root": block.header.merkle_root },
+        "block": {
+            "bytes": hex(block.to_bytes()), "hash": block.hash(),
+            "merkle_root": block.header.merkle_root,
+        },
         "merkle": (1..=9).map(|count| {
             json!({ "leaves": leaves[..count], "root": merkle_root(&leaves[..count]) })
         }).collect::<Vec<_>>(),
@@ -263,19 +284,29 @@ fn networks_and_invites_are_frozen() {
     let first = Invite::new(test.clone(), start, vec![]).expect("an invite");
     let network = |network: &Network| {
         json!({
-            "name": network.params.name, "spacing_ms": network.params.spacing_ms, "floor_bits": network.params.floor_bits,
-            "memo": hex(&network.genesis.transactions[0].memo), "bits": bits(network.genesis.header.bits),
-            "work": network.genesis_work().to_string(), "id": network.id, "bytes": hex(network.genesis.to_bytes()),
+            "name": network.params.name,
+            "spacing_ms": network.params.spacing_ms,
+            "floor_bits": network.params.floor_bits,
+            "memo": hex(&network.genesis.transactions[0].memo),
+            "bits": bits(network.genesis.header.bits),
+            "work": network.genesis_work().to_string(),
+            "id": network.id,
+            "bytes": hex(network.genesis.to_bytes()),
         })
     };
     let invite = |invite: &Invite| {
         json!({
-            "network_id": invite.network().id, "height": invite.checkpoint().height, "hash": invite.checkpoint().hash,
-            "work": invite.checkpoint().work.to_string(), "addresses": invite.addresses(), "text": invite.to_text(),
+            "network_id": invite.network().id,
+            "height": invite.checkpoint().height,
+            "hash": invite.checkpoint().hash,
+            "work": invite.checkpoint().work.to_string(),
+            "addresses": invite.addresses(),
+            "text": invite.to_text(),
         })
     };
     let made = json!({
-        "about": "Genesis blocks with their parameters, the built-in network first; and invites to them.",
+        "about": "Genesis blocks with their parameters, the built-in network first; \
+                  and invites to them.",
         "networks": [network(&lan), network(&test)],
         "invites": [invite(&later), invite(&first)],
     });
@@ -293,13 +324,21 @@ fn networks_and_invites_are_frozen() {
 
 #[test]
 fn compact_targets_are_frozen() {
-    let accepted =
-        [0x0101_0000, 0x0112_0000, 0x0200_8000, 0x0500_9234, 0x1d00_ffff, 0x1e03_ffff, 0x2000_ffff, 0x207f_ffff].map(
-            |compact| {
-                let target = Target::from_compact(compact).expect("a target");
-                json!({ "bits": bits(compact), "target": target.to_string(), "work": target.work().to_string() })
-            },
-        );
+    let accepted = [
+        0x0101_0000,
+        0x0112_0000,
+        0x0200_8000,
+        0x0500_9234,
+        0x1d00_ffff,
+        0x1e03_ffff,
+        0x2000_ffff,
+        0x207f_ffff,
+    ]
+    .map(|compact| {
+        let target = Target::from_compact(compact).expect("a target");
+        let work = target.work().to_string();
+        json!({ "bits": bits(compact), "target": target.to_string(), "work": work })
+    });
     let refused = [
         0,
         0x0080_0000,
@@ -315,23 +354,35 @@ fn compact_targets_are_frozen() {
         let error = Target::from_compact(compact).expect_err("no target");
         json!({ "bits": bits(compact), "why": error.to_string() })
     });
-    let rounded = [U256::ZERO, U256::ONE, U256::from(0x0080_0000), U256::from(0x1234_5678_9abc_u64), U256::MAX].map(|number| {
+    let rounded = [
+        U256::ZERO,
+        U256::ONE,
+        U256::from(0x0080_0000),
+        U256::from(0x1234_5678_9abc_u64),
+        U256::MAX,
+    ]
+    .map(|number| {
         let target = Target::rounded(number);
-        json!({ "number": format!("{number:064x}"), "target": target.to_string(), "bits": bits(target.to_compact()) })
+        json!({
+            "number": format!("{number:064x}"), "target": target.to_string(),
+            "bits": bits(target.to_compact()),
+        })
     });
     let floors: Vec<_> = (8..=40)
-        .map(
-            |zero_bits| json!({ "zero_bits": zero_bits, "bits": bits(Target::with_zero_bits(zero_bits).to_compact()) }),
-        )
+        .map(|zero_bits| {
+            let floor = Target::with_zero_bits(zero_bits);
+            json!({ "zero_bits": zero_bits, "bits": bits(floor.to_compact()) })
+        })
         .collect();
     let made = json!({
-        "about": "The compact form of targets: accepted and refused, numbers cut to it, and every floor.",
+        "about": "The compact form of targets: accepted and refused, numbers cut to it, \
+                  and every floor.",
         "accepted": accepted, "refused": refused, "rounded": rounded, "floors": floors,
     });
     golden("compact.json", &made);
 }
 
-/// Numbers that look random and are the same everywhere (an LCG of Knuth's).
+/// A pseudorandom generator (an LCG of Knuth's) with the same output on every platform.
 struct Luck(u64);
 
 impl Luck {
@@ -342,7 +393,7 @@ impl Luck {
     }
 }
 
-/// The bits of each block when the times are these; the first is genesis.
+/// Returns the vector of the bits of each block, from genesis on, for the given block times.
 fn sequence(about: &str, spacing_ms: u64, floor_bits: u8, times: &[u64]) -> Value {
     let params = ChainParams::new("vectors", spacing_ms, floor_bits).expect("params");
     let mut blocks = vec![(times[0], params.floor().to_compact())];
@@ -353,7 +404,8 @@ fn sequence(about: &str, spacing_ms: u64, floor_bits: u8, times: &[u64]) -> Valu
     }
     json!({
         "about": about, "spacing_ms": spacing_ms, "floor_bits": floor_bits,
-        "times": times, "bits": blocks.iter().map(|(_, compact)| bits(*compact)).collect::<Vec<_>>(),
+        "times": times,
+        "bits": blocks.iter().map(|(_, compact)| bits(*compact)).collect::<Vec<_>>(),
     })
 }
 
@@ -369,38 +421,60 @@ fn difficulty_is_frozen() {
     };
     let mut luck = Luck(1);
     let mut signed_luck = |bound: u64| i64::try_from(luck.below(bound)).expect("small");
+    let days: Vec<u64> = (0..80).map(|i| i * 50_000_000).collect();
     let made = json!({
-        "about": "The bits that each block must have, from genesis on, when blocks have these times (unix milliseconds).",
+        "about": "The bits that each block must have, from genesis on, \
+                  when blocks have these times (unix milliseconds).",
         "sequences": [
             sequence("on time", 10_000, 22, &times(70, &mut |_| 10_000)),
-            sequence("ten times too fast, then on time", 10_000, 22, &times(200, &mut |i| if i < 130 { 1_000 } else { 10_000 })),
+            sequence("ten times too fast, then on time", 10_000, 22, &times(200, &mut |i| {
+                if i < 130 { 1_000 } else { 10_000 }
+            })),
             sequence("all at once", 10_000, 8, &times(150, &mut |_| 0)),
-            sequence("erratic, backwards at times", 10_000, 16, &times(250, &mut |_| signed_luck(16_000) - 2_000)),
+            sequence("erratic, backwards at times", 10_000, 16, &times(250, &mut |_| {
+                signed_luck(16_000) - 2_000
+            })),
             sequence("hard, then late by more and more", 10_000, 22, &times(160, &mut |i| match i {
                 0..120 => 700,
                 _ => 239_998 + i64::try_from(i - 120).expect("small") * 60_001,
             })),
-            sequence("hard, then late by the patience and a millisecond", 1_000, 20, &times(100, &mut |i| match i {
-                80 => 24_000,
-                81 => 24_001,
-                82 => 30_000,
-                83 => 30_001,
-                _ => 50,
+            sequence(
+                "hard, then late by the patience and a millisecond",
+                1_000,
+                20,
+                &times(100, &mut |i| match i {
+                    80 => 24_000,
+                    81 => 24_001,
+                    82 => 30_000,
+                    83 => 30_001,
+                    _ => 50,
+                }),
+            ),
+            sequence("no spacing", 0, 8, &times(30, &mut |i| {
+                i64::try_from(i).expect("small") * 1_000_000
             })),
-            sequence("no spacing", 0, 8, &times(30, &mut |i| i64::try_from(i).expect("small") * 1_000_000)),
             sequence("a millisecond apart", 1, 8, &times(90, &mut |i| i64::from(i % 3 == 0))),
-            sequence("a day apart, a genesis of 1970", 86_400_000, 40, &(0..80).map(|i| i * 50_000_000).collect::<Vec<_>>()),
+            sequence("a day apart, a genesis of 1970", 86_400_000, 40, &days),
         ],
     });
     golden("difficulty.json", &made);
 }
 
+/// Returns the name of a verdict in the vectors.
+const fn code(verdict: Result<(), SignatureError>) -> &'static str {
+    match verdict {
+        Ok(()) => "valid",
+        Err(SignatureError::KeyNotCanonical) => "key_not_canonical",
+        Err(SignatureError::KeySmallOrder) => "key_small_order",
+        Err(SignatureError::RNotCanonical) => "r_not_canonical",
+        Err(SignatureError::STooLarge) => "s_too_large",
+        Err(SignatureError::Mismatch) => "mismatch",
+    }
+}
+
 #[test]
 fn verdicts_on_signatures_are_frozen() {
     let message = Transaction::signing_message(&NETWORK, &TxId([0x77; 32]));
-    let code = |verdict: Result<(), super::SignatureError>| {
-        verdict.map_or_else(|error| error.code(), |()| "valid")
-    };
     let cases: Vec<_> = crafted::cases(&message)
         .iter()
         .map(|case| {
@@ -416,10 +490,13 @@ fn verdicts_on_signatures_are_frozen() {
         .map(|case| json!([case.public_key, case.signature, code(case.verdict)]))
         .collect();
     let made = json!({
-        "about": "Signatures on which verifiers of ed25519 disagree, and the verdict here, alone or in any batch.",
+        "about": "Signatures on which verifiers of ed25519 disagree, and the verdict here, \
+                  alone or in any batch.",
         "signatures": cases,
         "small_order_encodings": small_order,
-        "about_zip_215": "The 196 pairs of ZIP 215's own test, over the message 'Zcash': public key, signature, verdict. Its equation takes them all; here none is, since anyone can sign for such a key.",
+        "about_zip_215": "The 196 pairs of ZIP 215's own test, over the message 'Zcash': \
+                          public key, signature, verdict. Its equation accepts them all; \
+                          here all are invalid, since anyone can sign for such a key.",
         "zip_215": of_small_order,
     });
     let frozen = golden("signatures.json", &made);
@@ -439,7 +516,7 @@ fn verdicts_on_signatures_are_frozen() {
     }
 }
 
-/// Each hash of the vectors is another: a copied vector would prove nothing.
+/// Guards against a copied vector, which would prove nothing.
 #[test]
 fn no_two_frozen_transactions_share_an_id() {
     let mut ids: Vec<_> =

@@ -7,6 +7,7 @@
 
 mod input;
 mod screen;
+pub mod signals;
 pub(crate) mod words;
 
 use std::{
@@ -24,21 +25,19 @@ use self::{
     words::Line,
 };
 use crate::{
-    cli::{
+    commands::{
         outcome::CommandError,
         progress::ProgressMode,
         run::{Answer, Context, execute, print_chain},
-        signals::{Ending, Signals},
         text,
     },
-    node::{
-        datadir::{DataDir, HISTORY_FILE},
-        rpc::{
-            Client, FriendchainApiClient, RpcError,
-            types::{ConsoleEvent, WriteNote},
-        },
-    },
+    console::signals::{Ending, Signals},
+    datadir::{DataDir, HISTORY_FILE},
     primitives::printable,
+    rpc::{
+        Client, FriendchainApiClient, RpcError,
+        types::{ConsoleEvent, WriteNote},
+    },
 };
 
 /// How long one question for events waits, in ms: below what anything between would cut off.

@@ -7,7 +7,7 @@ use std::{
 
 use rustyline::ExternalPrinter;
 
-use crate::node::logging::above_bar;
+use crate::cli::logging::above_bar;
 
 /// The output of one console.
 pub(crate) struct Screen {

@@ -3,7 +3,7 @@
 
 use clap::Parser;
 
-use crate::cli::{args::ClientCommand, prepare::prepare};
+use crate::{cli::args::ClientCommand, commands::prepare::prepare};
 
 /// A word of the chat room, what it does, and how it is used.
 struct Tip {

@@ -16,10 +16,8 @@ use super::{
     store::{CHAT, CHAT_FRIENDS, CHAT_IDS, Key32, META_COUNTER, META_ORDER, OUTBOX, Tables},
 };
 use crate::{
-    primitives::{
-        PeerId, PublicKey, UnixMillis,
-        events::{ChatDelivered, ChatReceived, ChatSent},
-    },
+    primitives::{PeerId, PublicKey, UnixMillis},
+    telemetry::events::{ChatDelivered, ChatReceived, ChatSent},
     wire::{
         CodecError, MessageId, Refusal, SignedLine, SignedQuit, codec,
         limits::{MAX_CHAT_REQUEST_BYTES, MAX_LINE_BYTES},

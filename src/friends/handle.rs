@@ -15,7 +15,8 @@ use super::{
 };
 use crate::{
     peers::Ban,
-    primitives::{Owner, PeerId, UnixMillis, contain},
+    primitives::{Owner, PeerId, UnixMillis},
+    storage::contain,
     wire::{MessageId, Refusal, SignedLine, SignedProfile, SignedQuit},
 };
 

@@ -54,10 +54,9 @@ use self::{
 };
 use crate::{
     peers::{Ban, BanTerm},
-    primitives::{
-        NetworkId, PeerId, PublicKey, Signature, UnixMillis, contain,
-        events::{FriendJoined, FriendLeft},
-    },
+    primitives::{NetworkId, PeerId, PublicKey, Signature, UnixMillis},
+    storage::contain,
+    telemetry::events::{FriendJoined, FriendLeft},
     wire::{MessageId, Refusal, SignedProfile},
 };
 

@@ -15,8 +15,7 @@ use redb::{
 };
 
 use crate::{
-    chain::store::{frozen::FrozenFile, sync_folder},
-    primitives::contain,
+    storage::{contain, frozen::FrozenFile, sync_folder},
     wire::CodecError,
 };
 

@@ -1,5 +1,5 @@
-//! Blocks and trades, good and bad, come to a small chain in any order, with branches, restarts and
-//! waiting trades.
+//! Sends valid and invalid blocks and trades to a small chain in any order, with branches and
+//! restarts.
 
 use std::collections::{HashMap, HashSet};
 
@@ -16,25 +16,27 @@ use crate::{
     },
 };
 
-/// More steps teach nothing new.
+/// The most steps of one input. More would only repeat the same situations.
 const MAX_STEPS: usize = 32;
 
-/// Keys that trade with each other, `key(1)` to this one.
+/// The number of keys that trade with each other, `key(1)` to `key(KEYS)`.
 const KEYS: usize = 3;
 
 struct Story {
     chain: TestChain,
     network: Network,
-    /// Every block that was made, good or bad, so that it can come again.
+    /// Every block made, valid or not, so that a step can send it again.
     blocks: Vec<Block>,
+    /// The position of each block in `blocks`.
     known: HashMap<BlockHash, usize>,
-    /// Made, but not sent yet.
+    /// Blocks that are made but not sent yet.
     late: Vec<Block>,
+    /// The local trades that the mempool accepted.
     own: Vec<TxId>,
     salt: u8,
 }
 
-/// Each few bytes are a step: see the module.
+/// Runs the target. A few bytes at a time make a step.
 pub fn accept_block(data: &[u8]) {
     let mut choices = Choices::new(data);
     let network = network();
@@ -76,32 +78,10 @@ impl Story {
                 self.submit(&text, choices);
             }
             4 | 5 => self.mine(choices),
-            6 => {
-                // A branch from some blocks back, in order or the wrong way round.
-                let (back, length) = (choices.below(4), 1 + choices.below(4));
-                let mut branch = self.branch(back);
-                let mut blocks = Vec::new();
-                for _ in 0..length {
-                    let trades = self.waiting(choices);
-                    let block = branch.draft(&trades, SUBSIDY);
-                    branch.push(&block);
-                    blocks.push(block);
-                }
-                if choices.flag() {
-                    let headers: Vec<_> = blocks.iter().map(|block| block.header).collect();
-                    self.chain
-                        .chain
-                        .accept_headers(&headers, PEER, self.chain.now)
-                        .expect("good headers");
-                    blocks.reverse();
-                }
-                for block in blocks {
-                    self.send(block);
-                }
-            }
+            6 => self.send_branch(choices),
             7 => self.send_changed(choices),
             8 => {
-                // A block is made now and comes later, when the chain has gone on.
+                // Make a block now and send it later, when the chain has grown.
                 let back = choices.below(2);
                 let trades = self.waiting(choices);
                 let block = self.branch(back).draft(&trades, SUBSIDY);
@@ -116,21 +96,45 @@ impl Story {
                 }
             }
             10 => self.restart(),
-            _ => {
-                // What the node does of itself, hours or days later.
-                self.chain.now += u64::from(choices.byte()) * 30 * 60_000;
-                self.chain.chain.commit().expect("a commit");
-                self.chain.chain.drain_events();
-                self.chain.chain.due(self.chain.now).expect("a disk");
-                if choices.flag() {
-                    self.accept_branch();
-                }
-            }
+            _ => self.let_time_pass(choices),
         }
         self.check_mempool();
     }
 
-    /// A trade of what somebody has, or of what was made up, with something wrong now and then.
+    /// Sends a branch from some blocks back, in order or in reverse after its headers.
+    fn send_branch(&mut self, choices: &mut Choices<'_>) {
+        let (back, length) = (choices.below(4), 1 + choices.below(4));
+        let mut branch = self.branch(back);
+        let mut blocks = Vec::new();
+        for _ in 0..length {
+            let trades = self.waiting(choices);
+            let block = branch.draft(&trades, SUBSIDY);
+            branch.push(&block);
+            blocks.push(block);
+        }
+        if choices.flag() {
+            let headers: Vec<_> = blocks.iter().map(|block| block.header).collect();
+            let now = self.chain.now;
+            self.chain.chain.accept_headers(&headers, PEER, now).expect("good headers");
+            blocks.reverse();
+        }
+        for block in blocks {
+            self.send(block);
+        }
+    }
+
+    /// Does the node's periodic work, hours or days later.
+    fn let_time_pass(&mut self, choices: &mut Choices<'_>) {
+        self.chain.now += u64::from(choices.byte()) * 30 * 60_000;
+        self.chain.chain.commit().expect("a commit");
+        self.chain.chain.drain_events();
+        self.chain.chain.due(self.chain.now).expect("a disk");
+        if choices.flag() {
+            self.accept_branch();
+        }
+    }
+
+    /// Makes a trade of an owner's coins, with at times a made-up input or another fault.
     fn trade(&mut self, choices: &mut Choices<'_>) -> Transaction {
         let from = key(number(choices));
         let spendable = self.chain.chain.spendable(owner(&from)).expect("a disk");
@@ -183,20 +187,20 @@ impl Story {
             }
             Err(error) => {
                 assert!(!error.to_string().is_empty() && !error.code().is_empty());
-                // What had waited too long may have left meanwhile.
+                // Expired entries may have left the mempool meanwhile.
                 assert!(self.chain.chain.mempool().len() <= before, "a refused trade waits");
             }
         }
     }
 
-    /// Some of the waiting trades that could be in the next block, parents first.
+    /// Returns some mempool entries that could be in the next block, parents first.
     fn waiting(&self, choices: &mut Choices<'_>) -> Vec<Transaction> {
         let waiting = self.chain.chain.mempool();
         let count = choices.below(4).min(waiting.len());
         waiting.iter().take(count).map(|entry| Transaction::clone(&entry.transaction)).collect()
     }
 
-    /// The best chain without its last blocks, to go on from.
+    /// Returns the best chain without its last `back` blocks, as the start of a branch.
     fn branch(&self, back: usize) -> Branch {
         let mut branch = Branch::new(&self.network, self.salt);
         let height = usize::try_from(self.chain.chain.tip().height).expect("small");
@@ -212,7 +216,7 @@ impl Story {
         self.blocks[self.known[&hash]].clone()
     }
 
-    /// Mines what the node would mine: it must connect.
+    /// Mines the chain's own template, which must connect.
     fn mine(&mut self, choices: &mut Choices<'_>) {
         let to = if choices.below(8) == 0 { Owner::ZERO } else { owner(&key(number(choices))) };
         let mut block = self.chain.chain.template(to, self.chain.now).expect("a template").block;
@@ -245,7 +249,7 @@ impl Story {
         }
     }
 
-    /// A block that was good until one thing in it changed, before or after it was mined.
+    /// Sends a valid block after one change, which is made before or after mining.
     fn send_changed(&mut self, choices: &mut Choices<'_>) {
         let back = choices.below(3);
         let trades = self.waiting(choices);
@@ -274,7 +278,7 @@ impl Story {
                 block.transactions.push(trade);
             }
             8 => {
-                // A second spend of what the block before it spent.
+                // Spend coins that the block before has spent.
                 let spent =
                     self.blocks.iter().rev().flat_map(|block| block.transactions.iter().skip(1));
                 let again = spent.take(2).cloned().collect::<Vec<_>>();
@@ -299,7 +303,7 @@ impl Story {
             14 => transactions[0].memo.extend(choices.take(32)),
             _ => block.header.previous.0[0] ^= choices.byte().max(1),
         }
-        // Mining again takes long for other bits than the chain's.
+        // Mining would take too long for targets other than the chain's.
         if choices.flag() && block.header.bits == self.network.genesis.header.bits {
             seal(&mut block);
         }
@@ -309,7 +313,7 @@ impl Story {
         self.send(block);
     }
 
-    /// A person's word, when the chain has diverged.
+    /// Accepts the other branch, as an operator would, if the chain has diverged.
     fn accept_branch(&mut self) {
         let (before, now) = (self.chain.chain.tip(), self.chain.now);
         let Some(divergence) = self.chain.chain.divergence(now) else {
@@ -341,8 +345,8 @@ impl Story {
         assert_eq!(kept, waiting, "a restart changed the mempool");
     }
 
-    /// No coin is spent twice among what waits, and all of it rests on the chain or on what waits
-    /// before it.
+    /// Checks that no two mempool entries spend the same coin, and that each spent coin is on the
+    /// chain or comes from an earlier entry.
     fn check_mempool(&mut self) {
         let mut spent: HashSet<CoinKey> = HashSet::new();
         let mut made: HashSet<CoinKey> = HashSet::new();
@@ -385,7 +389,7 @@ impl Story {
             );
         }
 
-        // The blocks of the best chain alone, in order, lead to the same coins.
+        // Replaying the best chain's blocks in order leads to the same coins.
         let mut replay = TestChain::new();
         replay.now = self.chain.now;
         replay.connect(&best);
@@ -396,12 +400,12 @@ impl Story {
     }
 }
 
-/// `1..=KEYS`.
+/// Returns a key's number in `1..=KEYS`.
 fn number(choices: &mut Choices<'_>) -> u8 {
     u8::try_from(1 + choices.below(KEYS)).expect("small")
 }
 
-/// What the blocks minted less what they burnt, by the plainest of ledgers.
+/// Returns the units that the blocks minted less those they burnt, by a ledger of unspent outputs.
 fn supply_of(genesis: &Block, blocks: &[Block]) -> u64 {
     let mut coins: HashMap<(TxId, u32), u64> = HashMap::new();
     for transaction in std::iter::once(genesis).chain(blocks).flat_map(|block| &block.transactions)

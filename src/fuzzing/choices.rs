@@ -1,7 +1,7 @@
-//! A fuzzer's bytes as a series of choices.
+//! Turns a fuzzer's bytes into a series of choices.
 
-/// Reads choices off the front of the bytes. When they are used up every choice is the first one,
-/// so that each input has an end, and a prefix of an input means the beginning of the same story.
+/// A reader of choices. After the last byte every choice is the first one. So each input has an
+/// end, and a prefix of an input begins the same story.
 #[derive(Debug)]
 pub(super) struct Choices<'a> {
     rest: &'a [u8],
@@ -16,19 +16,19 @@ impl<'a> Choices<'a> {
         self.rest.is_empty()
     }
 
-    /// Up to that many bytes.
+    /// Returns up to `count` bytes.
     pub(super) fn take(&mut self, count: usize) -> &'a [u8] {
         let (taken, rest) = self.rest.split_at(count.min(self.rest.len()));
         self.rest = rest;
         taken
     }
 
-    /// All bytes that are left.
+    /// Returns all bytes that are left.
     pub(super) fn rest(&mut self) -> &'a [u8] {
         self.take(usize::MAX)
     }
 
-    /// That many bytes, zeros where there are no more.
+    /// Returns `N` bytes, with zeros after the last byte.
     pub(super) fn array<const N: usize>(&mut self) -> [u8; N] {
         let mut array = [0; N];
         let taken = self.take(N);
@@ -48,7 +48,7 @@ impl<'a> Choices<'a> {
         self.byte() & 1 == 1
     }
 
-    /// One of `0..count`; `count` is at most 256.
+    /// Returns a number in `0..count`; `count` is at most 256.
     pub(super) fn below(&mut self, count: usize) -> usize {
         usize::from(self.byte()) % count
     }

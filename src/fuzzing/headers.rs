@@ -1,4 +1,4 @@
-//! Headers, good and bad, come to a chain in any order.
+//! Sends valid and invalid headers to a chain in any order.
 
 use std::collections::HashMap;
 
@@ -12,17 +12,17 @@ use crate::{
     primitives::{Block, BlockHash, Header, Height, MerkleRoot, Owner, UnixMillis},
 };
 
-/// More steps teach nothing new.
+/// The most steps of one input. More would only repeat the same situations.
 const MAX_STEPS: usize = 48;
 
-/// A header whose target asks for more hashes than this, on average, is left unmined: it would take
-/// too long.
+/// The most hashes, on average, that mining a header may take. Headers with harder targets stay
+/// unmined.
 const MAX_HASHES: u64 = 4_096;
 
-/// What must be known of a header, found by the rules alone.
+/// A valid header's branch and work, computed by the rules alone.
 #[derive(Clone)]
 struct Known {
-    /// From genesis to this one.
+    /// The headers from genesis to this one.
     branch: Vec<Header>,
     work: Work,
 }
@@ -31,15 +31,15 @@ struct Story {
     chain: TestChain,
     network: Network,
     good: HashMap<BlockHash, Known>,
-    /// In the order in which they were made, good ones and bad ones: what may be sent again, or
-    /// built upon.
+    /// All headers in order of making, valid or not. A step may send them again or build on them.
     made: Vec<Header>,
-    /// Ahead of the clock, by the time when they are due.
+    /// Headers ahead of the clock, with the time at which they become due.
     early: Vec<(UnixMillis, Header)>,
     salt: u64,
 }
 
-/// The first byte says whether the chain has a spacing, the others what comes to it.
+/// Runs the target. The first byte decides whether the chain has a spacing; the others are its
+/// steps.
 pub fn accept_headers(data: &[u8]) {
     let mut choices = Choices::new(data);
     let network = if choices.flag() { testing::network(10_000) } else { network() };
@@ -66,13 +66,12 @@ pub fn accept_headers(data: &[u8]) {
 impl Story {
     fn step(&mut self, choices: &mut Choices<'_>) {
         match choices.below(8) {
-            // Time goes by.
             0 => {
                 self.chain.now = self.chain.now.saturating_add(u64::from(choices.byte()) * 1_000);
                 self.due();
             }
             1 => {
-                // What came before comes again.
+                // Send an old header again.
                 let header = self.made[choices.below(self.made.len())];
                 self.send(&[header]);
             }
@@ -101,14 +100,14 @@ impl Story {
         }
     }
 
-    /// Mostly the last one made.
+    /// Returns a parent for new headers, mostly the last one made.
     fn parent(&self, choices: &mut Choices<'_>) -> Header {
         let back = choices.below(8);
         let at = if back < 5 { self.made.len() - 1 } else { choices.below(self.made.len()) };
         self.made[at]
     }
 
-    /// A child of `parent` with any one thing wrong, or none.
+    /// Makes a child of `parent` with at most a wrong time and one wrong field.
     fn header(&mut self, parent: &Header, choices: &mut Choices<'_>) -> Header {
         self.salt += 1;
         let window = self
@@ -149,7 +148,7 @@ impl Story {
         header
     }
 
-    /// Sends headers and expects what the rules alone say of them.
+    /// Sends headers, and expects the verdict of the rules alone.
     fn send(&mut self, batch: &[Header]) {
         let now = self.chain.now;
         let before = self.chain.chain.best_header();
@@ -193,7 +192,7 @@ impl Story {
         assert_eq!(self.chain.tip(), self.network.id, "a block connected that never came");
     }
 
-    /// What was held comes to the chain once it is due, by itself.
+    /// Lets the chain accept the early headers that have become due.
     fn due(&mut self) {
         let now = self.chain.now;
         self.early.sort_by_key(|(due, _)| *due);
@@ -208,7 +207,7 @@ impl Story {
         assert_eq!(self.chain.chain.best_header().hash, self.best());
     }
 
-    /// What the rules alone say; no error where the parent is not known.
+    /// Checks a header by the rules alone. The error is `None` if the parent is unknown.
     fn judge(&self, header: &Header, now: UnixMillis) -> Result<Known, Option<HeaderError>> {
         let parent = self.good.get(&header.previous).ok_or(None)?;
         let window = HeaderWindow::from_headers(&parent.branch).expect("a branch from genesis");
@@ -217,7 +216,7 @@ impl Story {
         Ok(Known { branch, work: parent.work.saturating_add(checked.work()) })
     }
 
-    /// Most work; between equals, the lower hash.
+    /// Returns the header with most work; between equals, the one with the lower hash.
     fn best(&self) -> BlockHash {
         let best =
             self.good.iter().max_by_key(|(hash, known)| (known.work, std::cmp::Reverse(**hash)));

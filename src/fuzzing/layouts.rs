@@ -1,5 +1,5 @@
-//! The fixed layouts of the chain: headers, transactions, blocks, memos of coinbases, genesis
-//! blocks, keys of coins, targets.
+//! Decodes the chain's fixed layouts: headers, transactions, blocks, memos of coinbases, genesis
+//! blocks, coin keys and targets.
 
 use std::{fmt, sync::Arc};
 
@@ -15,20 +15,20 @@ use crate::{
     },
 };
 
-/// A genesis that asks for more leading zero bits is not mined here: it would take too long.
+/// The most leading zero bits of a genesis that is mined here. More would take too long.
 const MAX_MINED_BITS: u8 = 10;
 
-/// Every layout over the same bytes: what is accepted has these bytes as its only encoding, and may
-/// be looked at in every way.
+/// Runs the target: decodes the bytes as each layout. An accepted value has these bytes as its only
+/// encoding, and no function on it panics.
 pub fn consensus_layouts(data: &[u8]) {
     if let Some(header) = one_encoding::<Header>(data) {
-        look_at_header(&header);
+        examine_header(&header);
     }
     if let Some(transaction) = one_encoding::<Transaction>(data) {
-        look_at_transaction(&transaction);
+        examine_transaction(&transaction);
     }
     if let Some(block) = one_encoding::<Block>(data) {
-        look_at_block(&block);
+        examine_block(&block);
     }
     if let Ok(params) = ChainParams::from_genesis_memo(data) {
         assert_eq!(params.genesis_memo().as_deref(), Ok(data), "a second encoding of {params:?}");
@@ -37,7 +37,7 @@ pub fn consensus_layouts(data: &[u8]) {
         assert_eq!(&CoinKey::from_bytes(bytes).to_bytes(), bytes);
     }
     if let Ok(bytes) = data.try_into() {
-        look_at_bits(u32::from_le_bytes(bytes));
+        examine_bits(u32::from_le_bytes(bytes));
     }
     if let Ok(bytes) = data.try_into() {
         let work = Work::from_be_bytes(bytes);
@@ -46,7 +46,7 @@ pub fn consensus_layouts(data: &[u8]) {
     }
 }
 
-/// The value whose encoding `data` is, once that has been proven its only one.
+/// Decodes `data`, and checks that it is the value's only encoding.
 pub(super) fn one_encoding<T: Encode + Decode + PartialEq + fmt::Debug>(data: &[u8]) -> Option<T> {
     let value = from_bytes::<T>(data).ok()?;
     assert_eq!(value.to_bytes(), data, "a second encoding of {value:?}");
@@ -55,22 +55,22 @@ pub(super) fn one_encoding<T: Encode + Decode + PartialEq + fmt::Debug>(data: &[
     Some(value)
 }
 
-fn look_at_bits(bits: u32) {
+fn examine_bits(bits: u32) {
     let Ok(target) = Target::from_compact(bits) else { return };
     assert_eq!(target.to_compact(), bits);
     assert!(target.work() > Work::ZERO);
     assert!(target.is_met_by(&BlockHash(target.to_be_bytes())));
 }
 
-fn look_at_header(header: &Header) {
+fn examine_header(header: &Header) {
     assert_eq!(header.to_bytes(), header.to_array());
-    look_at_bits(header.bits);
+    examine_bits(header.bits);
     if let Ok(checked) = CheckedHeader::from_store(*header) {
         assert_eq!(checked.hash(), header.hash());
     }
 }
 
-fn look_at_transaction(transaction: &Transaction) {
+fn examine_transaction(transaction: &Transaction) {
     assert_eq!(transaction.encoded_len(), transaction.to_bytes().len());
     let txid = transaction.txid();
     let mut resigned = transaction.clone();
@@ -100,8 +100,8 @@ fn look_at_transaction(transaction: &Transaction) {
     }
 }
 
-fn look_at_block(block: &Block) {
-    look_at_header(&block.header);
+fn examine_block(block: &Block) {
+    examine_header(&block.header);
     assert_eq!(block.encoded_len(), block.to_bytes().len());
     let leaves = block.leaves();
     let root = merkle_root(&leaves);
@@ -110,28 +110,28 @@ fn look_at_block(block: &Block) {
         assert_eq!(root_of_branch(*leaf, index, &merkle_branch(&leaves, index)), root);
     }
     for transaction in block.transactions.iter().take(4) {
-        look_at_transaction(transaction);
+        examine_transaction(transaction);
     }
 
-    // A body is looked at only when its header promises it.
+    // Bodies are only checked under a header that commits to them.
     let mut promised = block.clone();
     promised.header.merkle_root = root;
     for block in [block, &promised] {
         let Ok(header) = CheckedHeader::from_store(block.header) else { continue };
         match check_block(Arc::new(block.clone()), &header) {
-            Ok(checked) => assert_eq!(checked.block(), block),
+            Ok(checked) => assert_eq!(*checked.into_parts().0, *block),
             Err(error) => {
                 assert_eq!(error.condemns_header(), block.header.merkle_root == root, "{error}")
             }
         }
     }
-    look_at_genesis(block);
+    examine_genesis(block);
     if let Some(genesis) = repaired_genesis(block) {
-        look_at_genesis(&genesis);
+        examine_genesis(&genesis);
     }
 }
 
-/// The block with whatever a genesis must have in its header, mined if that is quick.
+/// Returns the block with the header fields of a genesis, mined; `None` if mining takes too long.
 fn repaired_genesis(block: &Block) -> Option<Block> {
     let params = ChainParams::from_genesis_memo(&block.transactions.first()?.memo).ok()?;
     if params.floor_bits > MAX_MINED_BITS {
@@ -147,7 +147,7 @@ fn repaired_genesis(block: &Block) -> Option<Block> {
     Some(genesis)
 }
 
-fn look_at_genesis(genesis: &Block) {
+fn examine_genesis(genesis: &Block) {
     let Ok(network) = Network::from_genesis(genesis.clone()) else { return };
     assert_eq!((network.id, &network.genesis), (genesis.hash(), genesis));
     let work = network.genesis_work();

@@ -1,10 +1,10 @@
-//! What the fuzz targets run: for each of them one function from any bytes, which panics when
-//! something that must hold does not.
+//! Holds one function for each fuzz target. It takes any bytes and panics if an invariant does not
+//! hold.
 //!
-//! Compiled for `cargo fuzz` (`--cfg fuzzing`) and for tests, never into the program.
-//! `fuzz/README.md` says how the targets are run; `cargo test` plays their kept inputs through the
-//! same functions, so that what was found once stays found without a nightly toolchain.
-#![allow(clippy::missing_panics_doc, reason = "a panic is how a finding is told")]
+//! The module is compiled for `cargo fuzz` (`--cfg fuzzing`) and for tests, never into the program.
+//! `fuzz/README.md` describes how to run the targets. `cargo test` runs the same functions on the
+//! stored inputs, so that no finding returns unseen and no nightly toolchain is needed.
+#![allow(clippy::missing_panics_doc, reason = "a panic reports a finding")]
 
 mod blocks;
 mod choices;

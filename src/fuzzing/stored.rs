@@ -1,5 +1,5 @@
-//! What the node finds on its own disk, which others may have changed: records of the tables, small
-//! files, and whole chains with a record that is not what was written.
+//! Reads data from the node's disk, which others may have changed: table records, small files, and
+//! whole chains with one changed record.
 
 use std::{fmt, fs, path::Path};
 
@@ -10,18 +10,18 @@ use crate::{
         store::{
             Store,
             tables::{
-                self, HeaderRecord, OwnRecord, Undo, WaitingRecord, coin_from_bytes, coin_to_bytes,
+                self, HeaderRecord, MempoolRecord, OwnRecord, Undo, coin_from_bytes, coin_to_bytes,
             },
         },
         testing::{Branch, Disk, NOW, PEER, genesis_coin, key, network, note, open, owner, pay},
-        wallet::Wallet,
     },
+    datadir::{DataDir, IDENTITY_FILE, NODE_FILE, TOKEN_FILE, WALLET_FILE},
     net::Identity,
-    node::datadir::{DataDir, IDENTITY_FILE, NODE_FILE, TOKEN_FILE, WALLET_FILE},
     primitives::{Decode, Encode, encoding::from_bytes},
+    wallet::Wallet,
 };
 
-/// The first byte says what the rest is.
+/// Runs the target. The first byte decides the kind of the rest.
 pub fn stored_records(data: &[u8]) {
     let Some((kind, rest)) = data.split_first() else { return };
     match kind % 16 {
@@ -37,12 +37,12 @@ pub fn stored_records(data: &[u8]) {
             }
         }
         2 => reads_back::<Undo>(rest),
-        3 => reads_back::<WaitingRecord>(rest),
+        3 => reads_back::<MempoolRecord>(rest),
         4 => reads_back::<OwnRecord>(rest),
         5 => in_a_folder(|folder| {
             let path = folder.join(WALLET_FILE);
             fs::write(&path, rest).expect("a file");
-            look_at_wallet(&path, rest);
+            examine_wallet(&path, rest);
         }),
         6 => in_a_folder(|folder| {
             let path = folder.join(IDENTITY_FILE);
@@ -68,13 +68,13 @@ pub fn stored_records(data: &[u8]) {
     }
 }
 
-/// What a record reads as is written so that it reads as the same.
+/// Decodes a record, and checks that its encoding decodes to the same record.
 fn reads_back<T: Encode + Decode + PartialEq + fmt::Debug>(bytes: &[u8]) {
     let Ok(value) = from_bytes::<T>(bytes) else { return };
     assert_eq!(from_bytes::<T>(&value.to_bytes()), Ok(value));
 }
 
-/// Runs with a folder of this thread's, kept for the next run.
+/// Runs with a temporary folder of this thread.
 fn in_a_folder(run: impl FnOnce(&Path)) {
     let thread = format!("{:?}", std::thread::current().id());
     let thread: String = thread.chars().filter(char::is_ascii_digit).collect();
@@ -85,7 +85,7 @@ fn in_a_folder(run: impl FnOnce(&Path)) {
     let _ = fs::remove_dir_all(&folder);
 }
 
-fn look_at_wallet(path: &Path, bytes: &[u8]) {
+fn examine_wallet(path: &Path, bytes: &[u8]) {
     match Wallet::open(path) {
         Ok(wallet) => {
             assert!(!wallet.addresses().is_empty());
@@ -96,8 +96,8 @@ fn look_at_wallet(path: &Path, bytes: &[u8]) {
     assert_eq!(fs::read(path).expect("still there"), bytes, "reading changed the wallet");
 }
 
-/// A small chain in which one record of one table is other than it was written: it opens or says
-/// why not, and no check of it panics.
+/// Changes one record of a small chain. The chain opens or fails with an error, and no audit of it
+/// panics.
 fn damaged_chain(choices: &mut Choices<'_>) {
     let network = network();
     let disk = Disk::default();
@@ -120,7 +120,7 @@ fn damaged_chain(choices: &mut Choices<'_>) {
     }
     let store = match Store::on_backend(disk.open(), &network, 4) {
         Ok(store) => store,
-        Err(error) => return say(&error),
+        Err(error) => return check_sentence(&error),
     };
     match Chain::on_store(store, ChainOptions { cache_mib: 16, threads: 1, nonce_seed: 1 }) {
         Ok(mut chain) => {
@@ -134,23 +134,22 @@ fn damaged_chain(choices: &mut Choices<'_>) {
             let _ = chain.reader().block_at(2);
             let _ = chain.template(owner(&key(1)), NOW);
             if chain.reindex(NOW, &mut |_, _| true).is_ok() {
-                // Whatever the tables that follow from blocks held, they are right now, as far as
-                // blocks go.
+                // Reindexing rebuilt every table that follows from the blocks.
                 let rebuilt = chain.verify(&mut |_, _| true);
                 if let Ok(rebuilt) = rebuilt {
                     assert_eq!(rebuilt.ok, rebuilt.problem.is_none());
                 }
             }
         }
-        Err(error) => say(&error),
+        Err(error) => check_sentence(&error),
     }
 }
 
-fn say(error: &OpenError) {
+fn check_sentence(error: &OpenError) {
     assert!(!error.to_string().is_empty());
 }
 
-/// Changes one value: a byte of it, its end, or all of it.
+/// Changes one byte of a value, its end, or all of it.
 fn changed(value: &[u8], choices: &mut Choices<'_>) -> Vec<u8> {
     let mut bytes = value.to_vec();
     match choices.below(4) {
@@ -167,6 +166,7 @@ fn changed(value: &[u8], choices: &mut Choices<'_>) -> Vec<u8> {
     bytes
 }
 
+/// Changes a value of fixed length.
 fn fixed<const N: usize>(value: &[u8; N], choices: &mut Choices<'_>) -> [u8; N] {
     let mut bytes = *value;
     for (to, from) in bytes.iter_mut().zip(changed(value, choices)) {
@@ -175,7 +175,7 @@ fn fixed<const N: usize>(value: &[u8; N], choices: &mut Choices<'_>) -> [u8; N] 
     bytes
 }
 
-/// The entry of that number, or none when there are fewer.
+/// Returns one of the first six entries of a table; `None` if there are fewer.
 macro_rules! entry {
     ($table:expr, $choices:expr) => {{
         let number = $choices.below(6);
@@ -184,6 +184,7 @@ macro_rules! entry {
     }};
 }
 
+/// Removes or changes one entry of one table.
 fn damage(
     tables: &mut tables::WriteTables<'_>,
     choices: &mut Choices<'_>,

@@ -1,26 +1,26 @@
-//! The kept inputs of the fuzz targets, played on any toolchain.
+//! Runs the fuzz targets on their stored inputs, on any toolchain.
 
 use std::{fs, path::Path};
 
-/// Plays every kept input of a target.
-fn play(target: &str, run: fn(&[u8])) {
+/// Runs a target on each of its stored inputs.
+fn run_all(target: &str, run: fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
-    let mut played = 0;
+    let mut count = 0;
     for entry in fs::read_dir(&folder).expect("the target's corpus") {
         let path = entry.expect("an entry").path();
         let data = fs::read(&path).expect("an input");
-        println!("{}", path.display()); // shown when the input fails
+        println!("{}", path.display()); // the test harness shows it if the input fails
         run(&data);
-        played += 1;
+        count += 1;
     }
-    assert!(played > 0, "no input is kept in {}", folder.display());
+    assert!(count > 0, "no input is kept in {}", folder.display());
 }
 
 macro_rules! targets {
     ($($test:ident: $target:ident;)+) => {$(
         #[test]
         fn $test() {
-            play(stringify!($target), super::$target);
+            run_all(stringify!($target), super::$target);
         }
     )+};
 }

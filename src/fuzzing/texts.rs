@@ -1,5 +1,5 @@
-//! What people type, paste and call the RPC with: invites, proofs, addresses, amounts, ids, names,
-//! phrases, console lines, JSON; and the logs that `observe` is given.
+//! Parses texts from people: invites, proofs, addresses, amounts, ids, names, phrases, console
+//! lines, JSON for the RPC, and logs for `observe`.
 
 use std::{
     fmt::{Debug, Display},
@@ -15,51 +15,49 @@ use crate::{
         HeaderWindow, INVITE_PREFIX, Invite, MAX_INVITE_CHARS, PROOF_PREFIX, Proof, Work,
         testing::{key, network, next_block, note},
     },
+    datadir::NodeId,
     friends::{check_address, split_address},
-    node::{
-        config::{check_rpc, parse_listen, parse_peer, parse_rpc},
-        datadir::NodeId,
-        rpc::types::{
-            Bits, Coins, CreateBlockchain, CreateWallet, MineMode, Secret, SendTrade, SignedCoins,
-            SignedUnits, Units, WriteNote,
-        },
-    },
+    node::config::{check_rpc, parse_listen, parse_peer, parse_rpc},
     primitives::{
         Address, Amount, BlockHash, Encode, LeafHash, MerkleRoot, PeerId, TxId, check_name,
         printable, sha256d,
     },
+    rpc::types::{
+        Bits, Coins, CreateBlockchain, CreateWallet, MineMode, Secret, SendTrade, SignedCoins,
+        SignedUnits, Units, WriteNote,
+    },
     wire::MessageId,
 };
 
-/// The first byte says what the rest is: a text in any of the short forms, an invite or a proof or
-/// the bytes inside it, a console line, JSON, or a log.
+/// Runs the target. The first byte decides the kind of the rest: a short text, an invite or proof
+/// or the bytes inside it, a console line, JSON, or a log.
 pub fn texts(data: &[u8]) {
     let Some((kind, rest)) = data.split_first() else { return };
     match kind % 16 {
-        1 => look_at_invite(&String::from_utf8_lossy(rest)),
-        2 => look_at_invite(&sealed(INVITE_PREFIX, rest)),
+        1 => examine_invite(&String::from_utf8_lossy(rest)),
+        2 => examine_invite(&sealed(INVITE_PREFIX, rest)),
         3 => {
-            // The chain is a good one: what follows it in the invite is what is tried.
+            // The chain in the invite is valid, so that the bytes after it are parsed.
             let payload = [&[1], network(0).genesis.to_bytes().as_slice(), rest].concat();
-            look_at_invite(&sealed(INVITE_PREFIX, &payload));
+            examine_invite(&sealed(INVITE_PREFIX, &payload));
         }
-        4 => look_at_console_line(&String::from_utf8_lossy(rest)),
-        5 => look_at_json(rest),
-        6 => look_at_proof(&String::from_utf8_lossy(rest)),
-        7 => look_at_proof(&sealed(PROOF_PREFIX, rest)),
+        4 => examine_console_line(&String::from_utf8_lossy(rest)),
+        5 => examine_json(rest),
+        6 => examine_proof(&String::from_utf8_lossy(rest)),
+        7 => examine_proof(&sealed(PROOF_PREFIX, rest)),
         8 => changed_proof(&mut Choices::new(rest)),
-        9 => look_at_log(rest),
+        9 => examine_log(rest),
         _ => short_forms(&String::from_utf8_lossy(rest)),
     }
 }
 
-/// A text with a right checksum around any payload.
+/// Returns a text with a valid checksum around any payload.
 fn sealed(prefix: &str, payload: &[u8]) -> String {
     let sum = sha256d(&[payload]);
     format!("{prefix}{}", BASE64URL_NOPAD.encode(&[payload, &sum[..4]].concat()))
 }
 
-fn look_at_invite(text: &str) {
+fn examine_invite(text: &str) {
     match Invite::from_text(text) {
         Ok(invite) => {
             let printed = invite.to_text();
@@ -71,11 +69,11 @@ fn look_at_invite(text: &str) {
                 let _ = split_address(address);
             }
         }
-        Err(error) => show(&error),
+        Err(error) => check_sentence(&error),
     }
 }
 
-fn look_at_proof(text: &str) {
+fn examine_proof(text: &str) {
     match Proof::from_text(text) {
         Ok(proof) => {
             let printed = proof.to_text();
@@ -84,14 +82,13 @@ fn look_at_proof(text: &str) {
             assert_eq!(proof.txid(), proof.transaction().txid());
         }
         Err(error) => {
-            show(&error);
+            check_sentence(&error);
             assert!(!error.code().is_empty());
         }
     }
 }
 
-/// A good proof of any transaction of a block of a few, with bytes of it changed: no change is
-/// overlooked.
+/// Changes bytes of a valid proof, and checks that the parser detects each change.
 fn changed_proof(choices: &mut Choices<'_>) {
     let network = network(0);
     let count = u32::from(choices.byte() % 6);
@@ -99,7 +96,7 @@ fn changed_proof(choices: &mut Choices<'_>) {
     let block = next_block(&network, &HeaderWindow::genesis(&network), notes);
     let position = 1 + choices.below(block.transactions.len() - 1);
     let text = Proof::of_block(network.id, &block, position).expect("a proof").to_text();
-    look_at_proof(&text);
+    examine_proof(&text);
     let bytes = BASE64URL_NOPAD.decode(&text.as_bytes()[PROOF_PREFIX.len()..]).expect("base64");
     let mut payload = bytes[..bytes.len() - 4].to_vec();
     let whole = payload.clone();
@@ -108,20 +105,19 @@ fn changed_proof(choices: &mut Choices<'_>) {
         payload[at] ^= choices.byte();
     }
     match Proof::from_text(&sealed(PROOF_PREFIX, &payload)) {
-        // One header in 256 has done the little work that is asked for here: it is another block's.
+        // One changed header in 256 meets this low target. It is then a header of another block.
         Ok(changed) => {
             assert!(payload == whole || changed.block() != block.hash(), "a change is overlooked")
         }
         Err(error) => {
-            show(&error);
+            check_sentence(&error);
             assert_ne!(payload, whole, "a good proof is refused");
         }
     }
 }
 
-/// A sentence about a wrong text may quote it, but neither at length nor with what would move a
-/// terminal's cursor.
-fn show(error: &impl Display) {
+/// Checks that an error sentence stays short, though it may quote the wrong text.
+fn check_sentence(error: &impl Display) {
     let sentence = error.to_string();
     assert!(
         !sentence.is_empty() && sentence.len() < 2_000,
@@ -130,7 +126,7 @@ fn show(error: &impl Display) {
     );
 }
 
-/// What is read prints as a text that reads as the same.
+/// Parses a text, and checks that the value prints as a text that parses to the same value.
 fn reads_back<T>(text: &str) -> Option<T>
 where
     T: FromStr + Display + PartialEq + Debug,
@@ -144,7 +140,7 @@ where
             Some(value)
         }
         Err(error) => {
-            show(&error);
+            check_sentence(&error);
             None
         }
     }
@@ -191,7 +187,7 @@ fn short_forms(text: &str) {
                 "a name reads as an address"
             );
         }
-        Err(error) => show(&error),
+        Err(error) => check_sentence(&error),
     }
     if let Ok(id) = text.parse::<NodeId>() {
         let path = std::path::Path::new(id.as_str());
@@ -199,23 +195,23 @@ fn short_forms(text: &str) {
         assert!(path.file_name().is_some_and(|name| name == text));
         let _ = id.port();
     }
-    look_at_addresses(text);
-    // A phrase is read as it was revealed. Most texts have too few words, which costs nothing.
-    if let Ok(phrase) = crate::chain::wallet::RecoveryPhrase::parse(text) {
+    examine_addresses(text);
+    // A revealed phrase parses to the same phrase. Most texts have too few words, which is cheap.
+    if let Ok(phrase) = crate::wallet::RecoveryPhrase::parse(text) {
         let revealed = phrase.reveal();
-        let again = crate::chain::wallet::RecoveryPhrase::parse(&revealed).expect("a phrase");
+        let again = crate::wallet::RecoveryPhrase::parse(&revealed).expect("a phrase");
         assert_eq!(*again.reveal(), *revealed);
     }
 }
 
-/// Where a node listens and what it dials.
-fn look_at_addresses(text: &str) {
+/// Parses addresses to listen at and to dial.
+fn examine_addresses(text: &str) {
     if let Ok(printed) = crate::net::check_address(text) {
         assert_eq!(crate::net::check_address(&printed).ok(), Some(printed.clone()), "{text:?}");
     }
     if let Ok(address) = parse_peer(text) {
-        // A multiaddr is the network's to judge; what was made of another form it must be able to
-        // dial.
+        // `parse_peer` accepts any multiaddr. An address that it built from another form must be
+        // valid for the network.
         assert!(
             text.starts_with('/') || crate::net::check_address(&address).is_ok(),
             "{text:?}: {address:?}"
@@ -233,7 +229,7 @@ fn look_at_addresses(text: &str) {
         assert_eq!(check_rpc(address).is_ok(), address.ip().is_loopback());
     }
     if let Err(error) = check_address(text) {
-        show(&error);
+        check_sentence(&error);
     }
     match split_address(text) {
         Ok((address, peer)) => {
@@ -241,11 +237,11 @@ fn look_at_addresses(text: &str) {
                 peer.map_or_else(|| address.to_owned(), |peer| format!("{address}/p2p/{peer}"));
             assert_eq!(whole, text);
         }
-        Err(error) => show(&error),
+        Err(error) => check_sentence(&error),
     }
 }
 
-fn look_at_console_line(line: &str) {
+fn examine_console_line(line: &str) {
     use crate::console::words::{Line, parse};
     match parse(line) {
         Line::Chat { friend, text } => assert!(!friend.is_empty() && !text.trim().is_empty()),
@@ -255,11 +251,10 @@ fn look_at_console_line(line: &str) {
     }
 }
 
-/// Whatever is in a log, what is made of it moves no terminal's cursor and brings no script onto
-/// the page.
-fn look_at_log(log: &[u8]) {
+/// Checks that no log can move a terminal's cursor or put a script on the page of `observe`.
+fn examine_log(log: &[u8]) {
     let [text, json, page] =
-        crate::observe::told(log).map(|told| String::from_utf8(told).expect("UTF-8"));
+        crate::observe::rendered(log).map(|form| String::from_utf8(form).expect("UTF-8"));
     for line in text.lines() {
         assert_eq!(printable(line), line);
     }
@@ -270,8 +265,8 @@ fn look_at_log(log: &[u8]) {
     );
 }
 
-/// What the RPC takes.
-fn look_at_json(text: &[u8]) {
+/// Parses JSON as each type that the RPC accepts.
+fn examine_json(text: &[u8]) {
     json_reads_back::<CreateBlockchain>(text);
     json_reads_back::<SendTrade>(text);
     json_reads_back::<WriteNote>(text);

@@ -1,4 +1,4 @@
-//! What peers say: every protocol's requests and responses, every topic's gossip.
+//! Decodes messages of peers: requests and responses of each protocol, gossip of each topic.
 
 use std::fmt;
 
@@ -22,8 +22,8 @@ use crate::{
 
 const NETWORK: NetworkId = BlockHash([0xab; 32]);
 
-/// The first byte says what the rest is: the bytes of a message, or choices that a message is made
-/// by, at the limits more often than not.
+/// Runs the target. The first byte decides the kind of the rest: an encoded message, or choices
+/// that make a message whose sizes are often at a limit.
 pub fn wire_messages(data: &[u8]) {
     let Some((kind, rest)) = data.split_first() else { return };
     match kind % 16 {
@@ -36,7 +36,7 @@ pub fn wire_messages(data: &[u8]) {
                     Ok(rest),
                     "a second encoding of {request:?}"
                 );
-                look_at_request(&request);
+                examine_request(&request);
             }
         }
         number @ 4..=7 => {
@@ -49,7 +49,7 @@ pub fn wire_messages(data: &[u8]) {
                     "a second encoding of {response:?}"
                 );
                 if let Response::Friends(FriendsResponse::Profiles(profiles)) = &response {
-                    profiles.iter().take(4).for_each(look_at_profile);
+                    profiles.iter().take(4).for_each(examine_profile);
                 }
             }
         }
@@ -58,16 +58,16 @@ pub fn wire_messages(data: &[u8]) {
             if let Ok(gossip) = topic.decode(rest) {
                 assert_eq!(gossip.topic(), topic);
                 assert_eq!(gossip.encode().as_deref(), Ok(rest), "a second encoding of {gossip:?}");
-                look_at_gossip(&gossip);
+                examine_gossip(&gossip);
             }
         }
-        // What `friends` keeps on disk is read with the same codec.
+        // `friends` decodes its stored records with the same codec.
         11 => {
             if let Some(profile) = read::<SignedProfile>(rest) {
-                look_at_profile(&profile);
+                examine_profile(&profile);
             }
             if let Some(line) = read::<SignedLine>(rest) {
-                look_at_line(&line);
+                examine_line(&line);
             }
         }
         _ => made_messages(&mut Choices::new(rest)),
@@ -80,17 +80,17 @@ fn read<T: Serialize + DeserializeOwned + Bounded + fmt::Debug>(bytes: &[u8]) ->
     Some(value)
 }
 
-fn look_at_request(request: &Request) {
+fn examine_request(request: &Request) {
     match request {
-        Request::Friends(FriendsRequest::Introduce(profile)) => look_at_profile(profile),
-        Request::Chat(ChatRequest::Direct(line)) => look_at_line(line),
+        Request::Friends(FriendsRequest::Introduce(profile)) => examine_profile(profile),
+        Request::Chat(ChatRequest::Direct(line)) => examine_line(line),
         Request::Hello(_) | Request::Friends(FriendsRequest::Explore) | Request::Sync(_) => {}
     }
 }
 
-fn look_at_gossip(gossip: &Gossip) {
+fn examine_gossip(gossip: &Gossip) {
     match gossip {
-        Gossip::Chat(ChatGossip::Line(line)) => look_at_line(line),
+        Gossip::Chat(ChatGossip::Line(line)) => examine_line(line),
         Gossip::Chat(ChatGossip::Quit(quit)) => {
             let _ = quit.verify(&NETWORK);
             let other = SignedQuit { counter: quit.counter ^ 1, ..quit.clone() };
@@ -100,21 +100,21 @@ fn look_at_gossip(gossip: &Gossip) {
     }
 }
 
-fn look_at_line(line: &SignedLine) {
+fn examine_line(line: &SignedLine) {
     let _ = line.verify(&NETWORK);
     let other = SignedLine { text: format!("{}.", line.text), ..line.clone() };
     assert_ne!(line.id(&NETWORK), other.id(&NETWORK));
     assert_eq!(line.id(&NETWORK).to_string().parse(), Ok(line.id(&NETWORK)));
 }
 
-fn look_at_profile(profile: &SignedProfile) {
+fn examine_profile(profile: &SignedProfile) {
     let _ = profile.verify(&NETWORK);
     let other = SignedProfile { sequence: profile.sequence ^ 1, ..profile.clone() };
     assert_ne!(profile.signing_bytes(&NETWORK), other.signing_bytes(&NETWORK));
 }
 
-/// Messages that keep to their type's form but not always to its limits: what may be sent is
-/// accepted as it is, and what may not be sent is not accepted either.
+/// Makes a message that may exceed its limits. If it encodes, the decoder accepts it; otherwise the
+/// decoder rejects its raw form.
 fn made_messages(choices: &mut Choices<'_>) {
     match choices.below(3) {
         0 => {
@@ -145,6 +145,7 @@ fn made_messages(choices: &mut Choices<'_>) {
     }
 }
 
+/// Encodes a request without checking its limits.
 fn raw_request(request: &Request) -> Vec<u8> {
     match request {
         Request::Hello(request) => codec::encode(request),
@@ -171,7 +172,7 @@ fn raw_gossip(gossip: &Gossip) -> Vec<u8> {
     }
 }
 
-/// A count: a small one, or the limit, or one more or less.
+/// Returns a small count, the limit, or one more or less than the limit.
 fn count(choices: &mut Choices<'_>, limit: usize) -> usize {
     match choices.below(6) {
         0 => limit,

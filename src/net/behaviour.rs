@@ -24,7 +24,8 @@ use super::{
     metrics::of_gossipsub,
 };
 use crate::{
-    primitives::{NetworkId, metrics::NetMetrics, sha256},
+    primitives::{NetworkId, sha256},
+    telemetry::metrics::NetMetrics,
     wire::{Protocol, Topic, limits::MAX_GOSSIP_BYTES},
 };
 

@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 
 use super::limits::SMALL_REQUEST;
 use crate::{
-    primitives::metrics::NetMetrics,
+    telemetry::metrics::NetMetrics,
     wire::{CodecError, Protocol, Request, Response},
 };
 

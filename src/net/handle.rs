@@ -13,7 +13,8 @@ use super::{
     requests::Ticket,
 };
 use crate::{
-    primitives::{PeerId, metrics::NetMetrics},
+    primitives::PeerId,
+    telemetry::metrics::NetMetrics,
     wire::{Gossip, Protocol, Request, Response, Topic},
 };
 

@@ -5,15 +5,17 @@
 //! It holds no coins. The file is written once and never rewritten; losing it means a new identity.
 
 use std::{
-    fmt, fs,
-    io::{self, Write},
+    fmt, fs, io,
     path::{Path, PathBuf},
 };
 
 use libp2p::identity::{KeyType, Keypair};
 use zeroize::Zeroizing;
 
-use crate::primitives::{PeerId, Signature};
+use crate::{
+    primitives::{PeerId, Signature},
+    storage::{create_private, make_private},
+};
 
 /// A key file holds exactly this: two protobuf fields, the kind of key and its 64 bytes.
 const FILE_BYTES: usize = 68;
@@ -109,38 +111,17 @@ impl Identity {
         if keypair.key_type() != KeyType::Ed25519 {
             return Err(malformed("its key is not ed25519".to_owned()));
         }
-        make_private(path)?;
+        narrow_mode(path);
         Self::from_keypair(keypair).ok_or_else(|| malformed("its key has no peer id".to_owned()))
     }
 
-    /// Writes a new file whole or not at all: a private temporary file, synced, then linked to its
-    /// name.
+    /// Writes the new file, whole or not at all.
     fn create_file(&self, path: &Path) -> Result<(), IdentityError> {
         let malformed = |reason: String| IdentityError::Malformed { path: path.to_owned(), reason };
         let encoded =
             self.keypair.to_protobuf_encoding().map_err(|error| malformed(error.to_string()))?;
         let encoded = Zeroizing::new(encoded);
-        let temporary = path.with_extension(format!("new-{}", std::process::id()));
-        let written = (|| {
-            let mut options = fs::OpenOptions::new();
-            options.write(true).create_new(true);
-            #[cfg(unix)]
-            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-            let mut file = options.open(&temporary).map_err(failed("create", &temporary))?;
-            file.write_all(&encoded)
-                .and_then(|()| file.sync_all())
-                .map_err(failed("write", &temporary))?;
-            // A link, not a rename: it never replaces a file that another process has just made.
-            fs::hard_link(&temporary, path).map_err(failed("create", path))
-        })();
-        let _ = fs::remove_file(&temporary);
-        written?;
-        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            fs::File::open(folder)
-                .and_then(|folder| folder.sync_all())
-                .map_err(failed("write", path))?;
-        }
-        Ok(())
+        create_private(path, &encoded).map_err(failed("create", path))
     }
 
     /// The public half: the node's name to its friends.
@@ -172,30 +153,19 @@ fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Identi
     move |source| IdentityError::Io { action, path: path.to_owned(), source }
 }
 
-#[cfg(unix)]
-fn make_private(path: &Path) -> Result<(), IdentityError> {
-    use std::os::unix::fs::PermissionsExt;
-    let mode = fs::metadata(path).map_err(failed("read", path))?.permissions().mode();
-    // The lowest six bits are what the group and others may do.
-    if mode.trailing_zeros() >= 6 {
-        return Ok(());
-    }
-    match fs::set_permissions(path, fs::Permissions::from_mode(0o600)) {
-        Ok(()) => {
+fn narrow_mode(path: &Path) {
+    match make_private(path) {
+        Ok(false) => {}
+        Ok(true) => {
             tracing::warn!(path = %path.display(), "the identity file was readable by others; it \
-                 is private now")
+                 is private now");
         }
-        // On a disk that can only be read, or another's file: it serves all the same.
+        // The disk is read-only, or the file is another user's: it serves all the same.
         Err(cause) => {
-            tracing::warn!(path = %path.display(), %cause, "the identity file is readable by others")
+            tracing::warn!(path = %path.display(), %cause, "the identity file is readable by \
+                 others");
         }
     }
-    Ok(())
-}
-
-#[cfg(not(unix))]
-fn make_private(_: &Path) -> Result<(), IdentityError> {
-    Ok(())
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use super::{
     event::{RequestError, Verdict},
 };
 use crate::{
-    primitives::metrics::NetMetrics,
+    telemetry::metrics::NetMetrics,
     wire::{Protocol, Response, Topic},
 };
 

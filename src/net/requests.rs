@@ -300,7 +300,7 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
-    use crate::primitives::{PublicKey, metrics::NetMetrics};
+    use crate::{primitives::PublicKey, telemetry::metrics::NetMetrics};
 
     fn peer(number: u8) -> PeerId {
         PeerId(PublicKey([number; 32]))

@@ -42,7 +42,8 @@ use super::{
     requests::{Inbound, Job, Outbound, Sending},
 };
 use crate::{
-    primitives::{PeerId, events, metrics::NetMetrics},
+    primitives::PeerId,
+    telemetry::{events, metrics::NetMetrics},
     wire::{ChatResponse, FriendsResponse, HelloResponse, Protocol, Response, SyncResponse, Topic},
 };
 

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use tokio::sync::Mutex;
 
-use super::{keyring::blocking, rpc::RpcError};
+use super::keyring::blocking;
 use crate::{
     chain::ChainReader,
     primitives::{BlockHash, Height, Owner},
+    rpc::RpcError,
 };
 
 /// The count so far. Clones share it.

@@ -14,29 +14,26 @@ use super::{
     blocks_won::BlocksWon,
     clock::{now, system},
     config::NodeConfig,
-    datadir::{CHAIN_FILE, DataDir, FRIENDS_FILE, FolderLock, IDENTITY_FILE, WALLET_FILE},
     host::{Host, OpenedFolder, RunningNode},
     keyring::{Keyring, blocking},
     metrics::{self, Listener, Monitor, Watched},
     router::{Ended, Parts, Router, RouterHandle},
+    service::{Ledger, Service, Unusable},
+};
+use crate::{
+    chain::{self, Chain, ChainOptions, api::ChainEvent, store},
+    consensus::Network,
+    datadir::{CHAIN_FILE, DataDir, FRIENDS_FILE, FolderLock, IDENTITY_FILE, WALLET_FILE},
+    friends::{self, Friends, FriendsConfig, FriendsHandle},
+    miner::{self, MinerConfig, MiningMode},
+    net::{self, CommandError, Identity, NetConfig},
+    peers::Peers,
+    primitives::{Address, Header, NetworkId, printable},
     rpc::{
         Client, EventFeed, FriendchainApiServer, ProgressBoard, RpcError, serve,
         types::{ConsoleEvent, MineMode},
     },
-    service::{Ledger, Service, Unusable},
-};
-use crate::{
-    chain::{
-        self, Chain, ChainOptions,
-        api::ChainEvent,
-        miner::{self, MinerConfig, MiningMode},
-        store,
-    },
-    consensus::Network,
-    friends::{self, Friends, FriendsConfig, FriendsHandle},
-    net::{self, CommandError, Identity, NetConfig},
-    peers::Peers,
-    primitives::{Address, Header, NetworkId, events, metrics::StoreMetrics, printable},
+    telemetry::{events, metrics::StoreMetrics},
 };
 
 /// The chain's events that wait for the router: more than a window of sync.
@@ -281,7 +278,7 @@ async fn start(folder: FolderLock, config: NodeConfig) -> Result<RunningNode, Rp
             tracing::warn!(%error, "node.json could not be removed");
         }
         drop(folder);
-        events::say_suppressed();
+        events::emit_suppressed();
         match ended {
             Ok(Ended::Stopped) => {
                 events::NodeStopped { height }.emit();

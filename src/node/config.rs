@@ -6,14 +6,14 @@ use std::{
     num::NonZeroUsize,
 };
 
-use super::{
+use crate::{
     datadir::NodeId,
+    primitives::{Address, NameError, check_name},
     rpc::{
         RpcError,
         types::{MineMode, Secret},
     },
 };
-use crate::primitives::{Address, NameError, check_name};
 
 /// Where the chat room's friends meet when no peer is named: the first of the seed's five.
 pub const MEETING_PLACE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8_891);

@@ -3,8 +3,8 @@
 
 use futures::future::BoxFuture;
 
-use super::{
-    config::NodeConfig,
+use super::config::NodeConfig;
+use crate::{
     datadir::FolderLock,
     rpc::{Client, RpcError},
 };

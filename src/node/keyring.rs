@@ -12,13 +12,11 @@ use std::{
 
 use tokio::sync::{Mutex, OwnedMappedMutexGuard, OwnedMutexGuard};
 
-use super::{
-    clock::now,
-    rpc::{RpcError, types::Secret},
-};
+use super::clock::now;
 use crate::{
-    chain::wallet::{UnlockError, Wallet, WalletError},
     primitives::Address,
+    rpc::{RpcError, types::Secret},
+    wallet::{UnlockError, Wallet, WalletError},
 };
 
 /// The wallet of a folder. Clones share it.

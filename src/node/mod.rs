@@ -7,16 +7,13 @@ mod blocks_won;
 mod clock;
 pub mod compose;
 pub mod config;
-pub mod datadir;
 pub mod host;
 mod keyring;
-pub mod logging;
 mod metrics;
 mod process;
 mod proofs;
 mod refusals;
 mod router;
-pub mod rpc;
 mod service;
 mod setup;
 

@@ -1,17 +1,14 @@
 //! The commands about proofs, over the chain of a running node, of an opened folder, or over none.
 
-use super::{
-    keyring::blocking,
-    rpc::{
-        RpcError,
-        types::{Anchor, ProofMade, ProofReport},
-    },
-    service::Ledger,
-};
+use super::{keyring::blocking, service::Ledger};
 use crate::{
     chain::{ChainReader, TxState},
     consensus::Proof,
     primitives::{BlockHash, Height, NetworkId, Transaction, TxId},
+    rpc::{
+        RpcError,
+        types::{Anchor, ProofMade, ProofReport},
+    },
 };
 
 /// A proof that a trade or note is in a block of the best chain.

@@ -1,18 +1,16 @@
 //! Every floor's errors as the RPC tells them: the stable code, and the sentence.
 
-use super::rpc::RpcError;
 use crate::{
-    chain::{
-        errors::{AcceptBranchError, AcceptTradeError, ChainFault, OpenError},
-        miner::{MineError, MineGenesisError},
-        wallet::{
-            BuildError, LockedError, NoteError, PhraseError, SignError, UnlockError, WalletError,
-        },
-    },
+    chain::errors::{AcceptBranchError, AcceptTradeError, ChainFault, OpenError},
     consensus::{GenesisError, InviteError, ParamsError, ProofError},
     friends::{ChatError, FindError, OwnProfileError, StoreFault},
+    miner::{MineError, MineGenesisError},
     net::{CommandError, IdentityError, NetError},
     primitives::{AddressError, HashParseError},
+    rpc::RpcError,
+    wallet::{
+        BuildError, LockedError, NoteError, PhraseError, SignError, UnlockError, WalletError,
+    },
 };
 
 /// Errors whose code depends on the variant, which they know.

@@ -2,25 +2,16 @@
 
 use std::{io, path::PathBuf, sync::atomic::AtomicBool};
 
-use super::{
-    clock::now,
-    compose::open_friends,
-    datadir::{CHAIN_FILE, DataDir, IDENTITY_FILE},
-    keyring::blocking,
-    rpc::{ProgressGuard, RpcError, types::CreateBlockchain},
-};
+use super::{clock::now, compose::open_friends, keyring::blocking};
 use crate::{
-    chain::{
-        ChainOptions,
-        api::ChainAudit,
-        miner::{default_threads, mine_genesis},
-        salvage::salvage,
-        store,
-    },
+    chain::{ChainOptions, api::ChainAudit, repair::salvage::salvage, store},
     consensus::{ChainParams, DEFAULT_FLOOR_BITS, DEFAULT_SPACING_MS, Invite, Network, Work},
+    datadir::{CHAIN_FILE, DataDir, IDENTITY_FILE},
     friends::{AddressSource, split_address},
+    miner::{default_threads, mine_genesis},
     net::Identity,
     primitives::NetworkId,
+    rpc::{ProgressGuard, RpcError, types::CreateBlockchain},
 };
 
 /// The cache while a chain is made or joined: one block passes through it.

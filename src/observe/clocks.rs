@@ -1,8 +1,8 @@
-//! The clocks of the nodes, set right by causality: nothing arrives before it was made.
+//! Corrects the clocks of the nodes by causality: nothing arrives before it was made.
 //!
 //! Each block, trade and chat line that went from one node to another bounds how far their clocks
 //! can differ: the corrected time of arrival is not before the corrected time of departure. The
-//! least correction that satisfies all these bounds is found as longest paths in their graph
+//! least corrections that satisfy all these bounds are the longest paths in their graph
 //! (Bellman–Ford, as in "difference constraints", CLRS 22.4).
 
 use std::collections::HashMap;
@@ -12,46 +12,47 @@ use super::{
     story::{NodeId, Sighting, Story},
 };
 
-/// A pair of nodes, from which to which, with the shortest way that was seen, by two clocks.
-type Ways = HashMap<(NodeId, NodeId), Micros>;
+/// The shortest delay seen from one node to another. It is measured with both nodes' own clocks, so
+/// it may be negative.
+type LeastDelays = HashMap<(NodeId, NodeId), Micros>;
 
-/// A bound follows from others along so many nodes at most: friends are fewer, and a log that says
-/// otherwise is none of ours.
+/// The most rounds of Bellman–Ford, which bounds the time that a hostile log costs. A chain of
+/// bounds passes through each node once, and a group of friends has fewer nodes than this.
 const MAX_ROUNDS: usize = 100;
 
-fn add(ways: &mut Ways, from: Option<Sighting>, to: impl IntoIterator<Item = Sighting>) {
+fn add(delays: &mut LeastDelays, from: Option<Sighting>, to: impl IntoIterator<Item = Sighting>) {
     let Some((from, sent)) = from else { return };
     for (to, came) in to.into_iter().filter(|(to, _)| *to != from) {
-        let way = came.saturating_sub(sent);
-        ways.entry((from, to)).and_modify(|least| *least = way.min(*least)).or_insert(way);
+        let delay = came.saturating_sub(sent);
+        delays.entry((from, to)).and_modify(|least| *least = delay.min(*least)).or_insert(delay);
     }
 }
 
-/// What is to be added to each node's times, in µs. All zero when no clock contradicts another.
+/// Returns the µs to add to each node's times. All are zero if no clock contradicts another.
 pub(super) fn corrections(story: &Story) -> Vec<Micros> {
-    let mut ways = Ways::new();
+    let mut delays = LeastDelays::new();
     for block in &story.blocks {
-        add(&mut ways, block.journey.departure(), block.journey.sightings.iter().copied());
+        add(&mut delays, block.journey.departure(), block.journey.sightings.iter().copied());
     }
     for trade in &story.trades {
-        add(&mut ways, trade.departure(), trade.sightings.iter().copied());
+        add(&mut delays, trade.departure(), trade.sightings.iter().copied());
     }
     for chat in &story.chats {
         let origin = chat.journey.departure();
-        add(&mut ways, origin, chat.journey.sightings.iter().copied());
-        // The answer's way back.
+        add(&mut delays, origin, chat.journey.sightings.iter().copied());
+        // The receipt's way back to the sender.
         if let (Some(_), [received]) = (&chat.to, chat.journey.sightings.as_slice()) {
-            add(&mut ways, Some(*received), chat.delivered);
+            add(&mut delays, Some(*received), chat.delivered);
         }
     }
 
     let mut corrections: Vec<Micros> = vec![0; story.nodes.len()];
-    // A clock that was set while the logs were written can make bounds that nothing satisfies:
-    // hence the limit.
+    // If a clock was set while the logs were written, no corrections may satisfy all bounds. Hence
+    // the limit of rounds.
     for _ in 0..story.nodes.len().min(MAX_ROUNDS) {
         let mut changed = false;
-        for ((from, to), way) in &ways {
-            let least = corrections[*from].saturating_sub(*way);
+        for ((from, to), delay) in &delays {
+            let least = corrections[*from].saturating_sub(*delay);
             if corrections[*to] < least {
                 corrections[*to] = least;
                 changed = true;
@@ -61,7 +62,8 @@ pub(super) fn corrections(story: &Story) -> Vec<Micros> {
             break;
         }
     }
-    // As few clocks as possible are called wrong: the middle one is right.
+    // Only differences between clocks are known. Take the median clock as right, so that most
+    // clocks need no correction.
     let mut sorted = corrections.clone();
     sorted.sort_unstable();
     let middle = sorted.get(sorted.len().saturating_sub(1) / 2).copied().unwrap_or(0);

@@ -1,4 +1,5 @@
-//! `observe --follow`: the report kept live in a terminal, or the time line line by line elsewhere.
+//! `observe --follow`: keeps the report live in a terminal. If the output is no terminal, prints
+//! the time line entry by entry.
 
 use std::{
     collections::HashSet,
@@ -8,24 +9,24 @@ use std::{
 
 use super::{ObserveError, Options, open, report::Report, text, write_page};
 
-/// How often the logs are looked at.
+/// The time between two reads of the logs.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// A moment is printed once it is this old, so that its block has had time to spread, or once the
-/// logs are silent for so long.
+/// The age at which an entry is printed, so that its block has had time to spread. If the logs are
+/// silent for as long, all remaining entries are printed.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Clears the terminal and goes to its first line (ECMA-48 ED and CUP).
+/// Clears the terminal and moves the cursor to its first line (ECMA-48 ED and CUP).
 const CLEAR: &str = "\x1b[2J\x1b[3J\x1b[H";
 
-/// Rows of a terminal that are left for the time line beside the tables of a small group.
+/// The rows that a common terminal has for the time line, beside the tables of a small group.
 const ROWS: usize = 15;
 
-/// Keeps the report live until the process is told to end, or all logs were pipes that have ended.
+/// Keeps the report live until `ended` resolves, or until all logs were pipes and have ended.
 ///
 /// # Errors
 /// See [`ObserveError`].
-pub async fn follow(
+pub(crate) async fn follow(
     options: &Options,
     ended: impl Future<Output = ()>,
 ) -> Result<(), ObserveError> {
@@ -33,20 +34,20 @@ pub async fn follow(
     let live = io::stdout().is_terminal() && !options.json;
     let mut printed = HashSet::new();
     let mut ended = std::pin::pin!(ended);
-    // When something last came, and whether all of it has been told.
-    let (mut came, mut all_told) = (Instant::now(), false);
+    // The time of the last new line, and whether all lines up to it have been printed.
+    let (mut came, mut all_printed) = (Instant::now(), false);
     let mut is_last = false;
     loop {
         let changed = logs.read_on()?;
         if changed {
-            (came, all_told) = (Instant::now(), false);
+            (came, all_printed) = (Instant::now(), false);
         }
         if is_last {
             logs.finish();
         }
         let is_silent = is_last || came.elapsed() >= PATIENCE;
-        if changed || is_last || (is_silent && !all_told) {
-            all_told = is_silent;
+        if changed || is_last || (is_silent && !all_printed) {
+            all_printed = is_silent;
             let report = Report::of(logs.story());
             let mut out = io::stdout().lock();
             if live {
@@ -73,7 +74,7 @@ pub async fn follow(
     }
 }
 
-/// Prints what has not been printed of the time line: what is old enough, or all of it.
+/// Prints the entries of the time line that are new and old enough; with `all`, every new one.
 fn print_new(
     out: &mut dyn Write,
     report: &Report,
@@ -84,8 +85,8 @@ fn print_new(
     let patience = i64::try_from(PATIENCE.as_millis()).unwrap_or(i64::MAX);
     let old = report.until.unwrap_or_default().saturating_sub(patience);
     for moment in report.timeline.iter().filter(|moment| all || moment.time <= old) {
-        // A line of another log may come late: by its place in the time line it would be told
-        // twice, or never.
+        // Another log's line may come late and shift the positions in the time line. Only the id
+        // of an entry stays the same.
         if !printed.insert(moment.id) {
             continue;
         }

@@ -1,14 +1,15 @@
-//! `observe`: the logs of several nodes, read together: a time line, how fast blocks, trades and
-//! chat spread, what became of the chain.
+//! `observe` reads the logs of several nodes together. It reports a time line, how fast blocks,
+//! trades and chat spread, and how the chain grew and forked.
 //!
-//! Reads JSON logs (`--log-format json`) and nothing else: no node has to run. A broken line is
-//! counted and passed over.
+//! The only input is JSON logs (`--log-format json`); no node has to run. Broken lines are counted
+//! and skipped.
 //!
 //! ```text
-//! files ─► reading ─► line ─► story (gathered, each node's own clock)
-//!                               └─► clocks (set right) ─► report ─► text | JSON | html
+//! files ─► reading ─► line ─► story (each node's events, by its own clock)
+//!                               └─► clocks (corrected) ─► report ─► text | JSON | html
 //! ```
 
+mod chain_plot;
 mod clocks;
 mod follow;
 mod html;
@@ -18,6 +19,8 @@ mod plots;
 mod reading;
 mod report;
 mod story;
+#[doc(hidden)]
+pub mod svg;
 mod text;
 
 use std::{
@@ -26,70 +29,51 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub use self::follow::follow;
+pub(crate) use self::follow::follow;
 use self::{reading::Logs, report::Report};
 
-/// What to read, and how to tell it.
+/// The flags of `observe`: inputs and form of the report.
 #[derive(Debug, Clone)]
-pub struct Options {
+pub(crate) struct Options {
     /// Log files, folders of them, or `-` for standard input.
-    pub logs: Vec<PathBuf>,
-    /// How many entries of the time line, and rows of each table, are printed: the last ones.
-    pub limit: usize,
-    /// Whether to print one JSON document instead of text.
-    pub json: bool,
-    /// Where to write a page to.
-    pub html: Option<PathBuf>,
+    pub(crate) logs: Vec<PathBuf>,
+    /// At most so many entries of the time line, and rows of each table, are printed: the last.
+    pub(crate) limit: usize,
+    /// True to print one JSON document instead of text.
+    pub(crate) json: bool,
+    /// The file to write the HTML page to, if any.
+    pub(crate) html: Option<PathBuf>,
 }
 
-/// Why nothing could be told.
+/// The reason why `observe` gave no report.
 #[derive(Debug, thiserror::Error)]
-pub enum ObserveError {
-    /// A log cannot be read.
+pub(crate) enum ObserveError {
     #[error("the log {} cannot be read: {cause}; give the files that the nodes write with \
          --log-dir, or their stderr with --log-format json", path.display())]
-    Log {
-        /// Which.
-        path: PathBuf,
-        /// Why not.
-        cause: io::Error,
-    },
-    /// A folder holds no logs.
+    Log { path: PathBuf, cause: io::Error },
     #[error("there are no logs in {}: a log's name ends in .log, .json or .jsonl", path.display())]
-    NoLogs {
-        /// Which.
-        path: PathBuf,
-    },
-    /// The logs hold no event of a node.
+    NoLogs { path: PathBuf },
+    /// None of the lines is a node's event.
     #[error("{broken} lines, and none is of a node's JSON log; start nodes with --log-format json")]
     NothingThere {
-        /// How many lines could not be read.
+        /// The number of lines that could not be parsed.
         broken: u64,
     },
-    /// The page cannot be written.
     #[error("the page {} cannot be written: {cause}", path.display())]
-    Page {
-        /// Where.
-        path: PathBuf,
-        /// Why not.
-        cause: io::Error,
-    },
-    /// The page would take the place of a log.
-    #[error("the page {} would take the place of a log: give another name with --html", path.display())]
-    PageIsLog {
-        /// Where.
-        path: PathBuf,
-    },
-    /// The answer cannot be written.
+    Page { path: PathBuf, cause: io::Error },
+    /// The page would overwrite one of the logs.
+    #[error("the page {} would take the place of a log: give another name with --html",
+        path.display())]
+    PageIsLog { path: PathBuf },
     #[error("the answer cannot be written: {0}")]
     Output(#[from] io::Error),
 }
 
-/// Reads the logs once and tells what is in them; the page too, when one is asked for.
+/// Reads the logs once and writes the report to `out`; also the page, if `options` asks for one.
 ///
 /// # Errors
-/// See [`ObserveError`]; broken lines are none.
-pub fn observe(options: &Options, out: &mut dyn Write) -> Result<(), ObserveError> {
+/// See [`ObserveError`]. Broken lines are no error.
+pub(crate) fn observe(options: &Options, out: &mut dyn Write) -> Result<(), ObserveError> {
     let mut logs = open(options, false)?;
     logs.read_on()?;
     logs.finish();
@@ -112,16 +96,17 @@ pub fn observe(options: &Options, out: &mut dyn Write) -> Result<(), ObserveErro
     Ok(())
 }
 
-/// Opens the logs, to be followed or not, unless the page would take the place of one.
+/// Opens the logs, and refuses a page that would overwrite one of them.
 fn open(options: &Options, live: bool) -> Result<Logs, ObserveError> {
     let logs = Logs::open(&options.logs, live)?;
-    match options.html.as_ref().filter(|path| logs.hold(path)) {
+    match options.html.as_ref().filter(|path| logs.contains(path)) {
         Some(path) => Err(ObserveError::PageIsLog { path: path.clone() }),
         None => Ok(logs),
     }
 }
 
-/// Writes the page, whole or not at all; into what is no file as it is, a device say.
+/// Writes the page atomically. A path that exists and is no regular file, such as a device, is
+/// written to in place.
 fn write_page(path: &Path, report: &Report) -> Result<(), ObserveError> {
     let failed = |cause| ObserveError::Page { path: path.to_owned(), cause };
     if fs::metadata(path).is_ok_and(|there| !there.is_file()) {
@@ -132,9 +117,9 @@ fn write_page(path: &Path, report: &Report) -> Result<(), ObserveError> {
     fs::rename(&unfinished, path).map_err(failed)
 }
 
-/// What a log makes of the text, the JSON and the page.
+/// Renders one log as text, JSON and page, in that order.
 #[cfg(any(test, fuzzing))]
-pub(crate) fn told(log: &[u8]) -> [Vec<u8>; 3] {
+pub(crate) fn rendered(log: &[u8]) -> [Vec<u8>; 3] {
     let mut logs = Logs::of_bytes(log);
     logs.read_on().expect("it is in memory");
     logs.finish();

@@ -1,5 +1,4 @@
-//! A source that may keep its reader waiting, standard input or a pipe, read on a thread of its
-//! own.
+//! Reads standard input or a pipe on a thread of its own, so that the reader never blocks.
 
 use std::{
     io::{self, Cursor, ErrorKind, Read},
@@ -7,29 +6,30 @@ use std::{
     thread,
 };
 
-/// How much is read at once, in bytes.
-const CHUNK: usize = 64 * 1024;
-/// How many chunks wait to be taken: then the writer waits.
-const WAITING: usize = 16;
-/// How many chunks are taken before there seems to be nothing more: a writer that never pauses
-/// leaves time for the rest.
-const AT_ONCE: usize = 256;
+/// The size of one read from the source, in bytes.
+const CHUNK_BYTES: usize = 64 * 1024;
+/// The most chunks that wait for the reader (16 × 64 KiB = 1 MiB). Then the thread stops reading.
+const QUEUED_CHUNKS: usize = 16;
+/// The chunks (256 × 64 KiB = 16 MiB) after which a read reports an end once. Otherwise a writer
+/// that never pauses would keep the reader from its other logs.
+const CHUNKS_PER_TURN: usize = 256;
 
-/// Gives what is there, and nothing, as at an end, while nothing is.
+/// A non-blocking reader. It reads 0 bytes, as at an end of file, while no data is available.
 pub(super) struct Pipe {
     chunks: Receiver<io::Result<Vec<u8>>>,
     chunk: Cursor<Vec<u8>>,
+    /// Chunks taken since a read last returned 0 bytes.
     taken: usize,
     ended: bool,
 }
 
 impl Pipe {
     pub(super) fn new(mut source: impl Read + Send + 'static) -> Self {
-        let (sender, chunks) = mpsc::sync_channel(WAITING);
-        // It ends with its source, or with the process.
+        let (sender, chunks) = mpsc::sync_channel(QUEUED_CHUNKS);
+        // The thread ends with its source, or with the process.
         thread::spawn(move || {
             loop {
-                let mut chunk = vec![0; CHUNK];
+                let mut chunk = vec![0; CHUNK_BYTES];
                 let read = match source.read(&mut chunk) {
                     Ok(0) => return,
                     Ok(length) => {
@@ -48,7 +48,7 @@ impl Pipe {
         Self { chunks, chunk: Cursor::default(), taken: 0, ended: false }
     }
 
-    /// Whether the source has ended, and all of it has been given.
+    /// True once the source has ended and the reader has had all of its data.
     pub(super) const fn has_ended(&self) -> bool {
         self.ended
     }
@@ -60,7 +60,7 @@ impl Read for Pipe {
         if read > 0 || buffer.is_empty() {
             return Ok(read);
         }
-        if self.taken == AT_ONCE {
+        if self.taken == CHUNKS_PER_TURN {
             self.taken = 0;
             return Ok(0);
         }

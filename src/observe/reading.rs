@@ -1,4 +1,4 @@
-//! The log files: found, and read on from where they were last left.
+//! Finds the log files and reads each on from its last position.
 
 use std::{
     collections::HashSet,
@@ -15,14 +15,14 @@ use super::{
     story::Story,
 };
 
-/// How much is read at once, in bytes.
-const BUFFER: usize = 1 << 20;
+/// The read buffer of one log, in bytes.
+const BUFFER_BYTES: usize = 1 << 20;
 
-/// Where a log comes from.
+/// A log's input.
 enum Source {
-    /// Read to its end, whenever that comes.
+    /// A source that is read to its end, even if reading blocks.
     Whole(Box<dyn Read>),
-    /// Read as far as it is there.
+    /// A source that is read as far as it has been written.
     Live(Pipe),
 }
 
@@ -35,8 +35,8 @@ impl Read for Source {
     }
 }
 
-/// The lines that were read, by a hash that a log cannot aim at: 8 bytes for each, a little more in
-/// the table.
+/// The lines read so far, each as a hash of 8 bytes. The key is random, so that no log can be made
+/// to collide on purpose.
 #[derive(Default)]
 struct Seen {
     lines: HashSet<u64>,
@@ -44,37 +44,37 @@ struct Seen {
 }
 
 impl Seen {
-    /// Whether a line had not been read before. Two of one moment and one content are of copies of
-    /// one log.
+    /// Remembers a line; true if it is new. Equal lines, time included, come from copies of one
+    /// log.
     fn is_new(&mut self, line: &[u8]) -> bool {
         self.lines.insert(self.key.hash_one(line))
     }
 }
 
-/// One log.
+/// An open log.
 struct Log {
-    /// Without links and detours: one file is one log.
+    /// The canonical path, so that links and detours to one file are one log.
     path: PathBuf,
     reader: BufReader<Source>,
-    /// The beginning of a line whose end is not written yet.
+    /// The start of a line whose end has not been read yet.
     unfinished: Vec<u8>,
-    /// The line is too long, and is passed over up to its end.
+    /// True while the rest of a line that is too long is skipped.
     skipping: bool,
 }
 
-/// Several logs, and what was read of them.
+/// The open logs, and the story read from them so far.
 pub(super) struct Logs {
-    /// As they were given: folders get new files when logs are rotated.
+    /// The paths as given. Folders are listed again at each read, since rotation adds files.
     paths: Vec<PathBuf>,
     open: Vec<Log>,
-    /// Whether they are followed: then nothing may keep the reader waiting.
+    /// True with `--follow`: no source may block the reader.
     live: bool,
     seen: Seen,
     story: Story,
 }
 
 impl Logs {
-    /// Opens files, all logs of folders, and standard input for `-`.
+    /// Opens files, all logs in folders, and standard input for `-`.
     pub(super) fn open(paths: &[PathBuf], live: bool) -> Result<Self, ObserveError> {
         let mut logs = Self {
             paths: paths.to_vec(),
@@ -87,7 +87,7 @@ impl Logs {
         Ok(logs)
     }
 
-    /// One log that is there already.
+    /// Wraps the bytes of one log in memory.
     #[cfg(any(test, fuzzing))]
     pub(super) fn of_bytes(bytes: &[u8]) -> Self {
         let source = Source::Whole(Box::new(io::Cursor::new(bytes.to_vec())));
@@ -106,18 +106,18 @@ impl Logs {
         }
     }
 
-    /// Whether a file is one of the logs.
-    pub(super) fn hold(&self, file: &Path) -> bool {
+    /// True if `file` is one of the logs.
+    pub(super) fn contains(&self, file: &Path) -> bool {
         let Ok(file) = file.canonicalize() else { return false };
         self.open.iter().any(|log| log.path == file)
     }
 
-    /// Opens what is not open yet.
+    /// Opens the logs that are not open yet.
     fn open_new(&mut self) -> Result<(), ObserveError> {
         for path in &self.paths {
             let is_input = path.as_os_str() == "-";
             for path in if is_input { vec![path.clone()] } else { files(path)? } {
-                // A pipe has no other name than the one that was given.
+                // A pipe may have no canonical path.
                 let name = if is_input { None } else { path.canonicalize().ok() }
                     .unwrap_or_else(|| path.clone());
                 if self.open.iter().any(|log| log.path == name) {
@@ -128,14 +128,14 @@ impl Logs {
                 } else {
                     self.source(&path)?
                 };
-                let reader = BufReader::with_capacity(BUFFER, source);
+                let reader = BufReader::with_capacity(BUFFER_BYTES, source);
                 self.open.push(Log { path: name, reader, unfinished: Vec::new(), skipping: false });
             }
         }
         Ok(())
     }
 
-    /// A file, or what else has a path: a pipe.
+    /// Opens a file or a named pipe.
     fn source(&self, path: &Path) -> Result<Source, ObserveError> {
         let failed = |cause| ObserveError::Log { path: path.to_owned(), cause };
         let file = File::open(path).map_err(failed)?;
@@ -143,7 +143,7 @@ impl Logs {
         Ok(live_or_whole(file, self.live && !is_file))
     }
 
-    /// Reads what has been written since the last time; whether there was anything.
+    /// Reads the lines written since the last call; true if there were any.
     pub(super) fn read_on(&mut self) -> Result<bool, ObserveError> {
         self.open_new()?;
         let before = self.story.lines.saturating_add(self.story.broken);
@@ -154,14 +154,14 @@ impl Logs {
         Ok(self.story.lines.saturating_add(self.story.broken) != before)
     }
 
-    /// Takes up last lines that do not end, since nothing follows any more.
+    /// Takes last lines without a newline as whole, after the end of the logs.
     pub(super) fn finish(&mut self) {
         for (number, log) in self.open.iter_mut().enumerate() {
             log.take_line(number, &mut self.seen, &mut self.story);
         }
     }
 
-    /// Whether nothing can follow: all were pipes, and have ended.
+    /// True if no log can grow: all are pipes that have ended.
     pub(super) fn have_ended(&self) -> bool {
         self.open
             .iter()
@@ -181,8 +181,7 @@ impl Log {
             let read = (&mut self.reader).take(limit).read_until(b'\n', &mut self.unfinished)?;
             let ended = self.unfinished.last() == Some(&b'\n');
             if !ended && read < room {
-                // The end of what is there; a line that is being written is taken up when it is
-                // whole.
+                // End of the data so far. The rest of an unfinished line comes with a later call.
                 return Ok(());
             }
             if ended {
@@ -195,7 +194,8 @@ impl Log {
         }
     }
 
-    /// Takes up the line that has been read, unless it is the end of one that was too long.
+    /// Adds the line that has been read to the story, unless it is the end of a line that was too
+    /// long.
     fn take_line(&mut self, number: usize, seen: &mut Seen, story: &mut Story) {
         let text = self.unfinished.trim_ascii();
         if self.skipping || text.is_empty() {
@@ -206,7 +206,7 @@ impl Log {
             return story.count_repeated();
         }
         match line::parse(object) {
-            Some(line) => story.take(number, &line),
+            Some(line) => story.add_line(number, &line),
             None => story.count_broken(),
         }
     }
@@ -216,7 +216,7 @@ fn live_or_whole(source: impl Read + Send + 'static, live: bool) -> Source {
     if live { Source::Live(Pipe::new(source)) } else { Source::Whole(Box::new(source)) }
 }
 
-/// The file itself, or the logs of a folder by name.
+/// Returns a file's own path, or the logs of a folder sorted by name.
 fn files(path: &Path) -> Result<Vec<PathBuf>, ObserveError> {
     let failed = |cause| ObserveError::Log { path: path.to_owned(), cause };
     if !path.is_dir() {
@@ -241,15 +241,18 @@ mod tests {
 
     use super::*;
 
-    const LINE: &str = r#"{"timestamp":"2026-01-01T00:00:00.000001Z","level":"INFO","event":"synced","node":"yzw"}"#;
+    const LINE: &str = concat!(
+        r#"{"timestamp":"2026-01-01T00:00:00.000001Z","level":"INFO","event":"synced","#,
+        r#""node":"yzw"}"#
+    );
 
-    /// As [`LINE`], at another moment.
+    /// Returns [`LINE`] with another second.
     fn line_at(second: u32) -> String {
         LINE.replace(":00.000001Z", &format!(":{second:02}.000001Z"))
     }
 
     #[test]
-    fn broken_and_endless_lines_are_counted_and_passed_over() {
+    fn broken_and_endless_lines_are_counted_and_skipped() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("a.log");
         let long = "x".repeat(3 * MAX_LINE_BYTES + 17);
@@ -278,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_is_given_twice_is_read_once_and_a_copys_lines_are_told_as_repeated() {
+    fn a_log_that_is_given_twice_is_read_once_and_a_copys_lines_count_as_repeated() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("a.log");
         fs::write(&path, format!("{LINE}\n{}\n", line_at(2))).expect("written");
@@ -293,7 +296,7 @@ mod tests {
         logs.read_on().expect("read");
         assert_eq!((logs.story().lines, logs.story().repeated, logs.open.len()), (2, 0, 1));
 
-        // As compose shows it, and grown since.
+        // The log as Docker compose prints it, with one more line.
         let copy = folder.path().join("copy.log");
         fs::write(&copy, format!("yzw-1  | {LINE}\nyzw-1  | {}\n", line_at(3))).expect("written");
         logs.read_on().expect("read");
@@ -318,7 +321,7 @@ mod tests {
         fs::write(&path, LINE).expect("written");
         let logs = Logs::open(&[path], false).expect("opened");
         assert!(
-            logs.hold(
+            logs.contains(
                 &folder
                     .path()
                     .join("../")
@@ -326,7 +329,7 @@ mod tests {
                     .join("a.log")
             )
         );
-        assert!(!logs.hold(&folder.path().join("page.html")));
+        assert!(!logs.contains(&folder.path().join("page.html")));
     }
 
     #[test]

@@ -1,18 +1,18 @@
-//! Figures from a [`Story`]: how fast things spread, what the chain became, and a time line, all by
-//! corrected clocks.
+//! Computes the figures of a [`Story`] by corrected clocks: spread of blocks, trades and chat, the
+//! nodes' shares, reorgs, and the time line.
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::{
     clocks,
     line::Micros,
-    story::{BlockStory, Journey, NodeId, Sighting, Story, What, tail},
+    story::{BlockStory, Happening, Journey, NodeId, Sighting, Story, tail},
 };
 
-/// Percentiles of a number of delays, in milliseconds.
+/// The percentiles of delays, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub(super) struct Spread {
-    /// How many delays.
+    /// The number of delays.
     pub(super) count: usize,
     pub(super) p50: f64,
     pub(super) p99: f64,
@@ -20,11 +20,11 @@ pub(super) struct Spread {
 }
 
 impl Spread {
-    /// Of delays in µs; `None` of none.
+    /// Computes the percentiles of delays in µs; `None` if there are no delays.
     fn of(mut delays: Vec<Micros>) -> Option<Self> {
         delays.sort_unstable();
         let last = delays.len().checked_sub(1)?;
-        // The nearest rank: a delay that really was.
+        // The nearest rank, so that each figure is a delay that was measured.
         let rank = |percent: usize| {
             delays[(delays.len() * percent).div_ceil(100).saturating_sub(1).min(last)]
         };
@@ -44,16 +44,16 @@ pub(super) struct BlockRow {
     pub(super) hash: String,
     pub(super) height: u32,
     pub(super) previous: Option<String>,
-    /// The node that mined it, if its log is here.
+    /// The node that mined the block, if its log is among the inputs.
     pub(super) miner: Option<String>,
-    /// When it was mined, or first seen, unix ms.
+    /// The time of mining, or of the first sighting, in unix ms.
     pub(super) time: i64,
     pub(super) transactions: u64,
-    /// How many nodes have it on their best chain at the end.
+    /// The number of nodes that have the block on their best chain at the end.
     pub(super) holders: usize,
-    /// It was on a best chain, or was mined, and no longer counts.
+    /// True if another block of this height is on more best chains, or no best chain has this one.
     pub(super) stale: bool,
-    /// Over the nodes that were up when it was mined, but its miner.
+    /// The delays to the nodes that were up when the block was mined, its miner left out.
     pub(super) spread_ms: Option<Spread>,
 }
 
@@ -66,21 +66,21 @@ pub(super) struct TradeRow {
     pub(super) spread_ms: Option<Spread>,
 }
 
-/// A chat line and how long it took.
+/// A chat line and how it spread.
 #[derive(Debug, Serialize)]
 pub(super) struct ChatRow {
     pub(super) id: String,
     pub(super) from: Option<String>,
-    /// None when to all.
+    /// The receiver's name; `None` for a line to all.
     pub(super) to: Option<String>,
     pub(super) time: i64,
     pub(super) received: usize,
-    /// Until its sender knew that it was kept, in ms.
+    /// The time until the sender knew that the receiver stored the line, in ms.
     pub(super) delivered_ms: Option<f64>,
     pub(super) spread_ms: Option<Spread>,
 }
 
-/// Another branch became a node's best chain.
+/// A reorg of one node: another branch became its best chain.
 #[derive(Debug, Serialize)]
 pub(super) struct ReorganisationRow {
     pub(super) node: String,
@@ -92,7 +92,7 @@ pub(super) struct ReorganisationRow {
     pub(super) connected: u64,
 }
 
-/// A node.
+/// A node and its share in what happened.
 #[derive(Debug, Serialize)]
 pub(super) struct NodeRow {
     pub(super) name: String,
@@ -100,68 +100,102 @@ pub(super) struct NodeRow {
     pub(super) version: Option<String>,
     pub(super) height: Option<u32>,
     pub(super) mined: usize,
-    /// Of the mined ones, those that no longer count.
+    /// The number of its mined blocks that are stale.
     pub(super) stale: usize,
     pub(super) starts: usize,
     pub(super) reorganisations: usize,
     pub(super) penalties: u64,
     pub(super) warnings: u64,
-    /// Its share of all mined blocks.
+    /// The node's share of all mined blocks, from 0 to 1.
     pub(super) mined_share: f64,
-    /// What was added to its clock, in ms.
+    /// The correction that was added to the node's clock, in ms.
     pub(super) clock_correction_ms: f64,
-    /// From start to last word, unix ms.
+    /// The first and last line of each run, in unix ms.
     pub(super) sessions: Vec<(i64, i64)>,
-    /// When the number of its peers changed: unix ms and number.
+    /// The number of connected peers after each change, with the unix ms of the change.
     pub(super) peers: Vec<(i64, u32)>,
 }
 
-/// One line of the time line.
+/// The kind of a time line entry, for colours and filters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Started,
+    Stopped,
+    Friend,
+    Mined,
+    Trade,
+    Chat,
+    Reorganised,
+    Trouble,
+}
+
+impl Kind {
+    /// Returns the name in JSON, which is also a CSS class of the page.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Started => "started",
+            Self::Stopped => "stopped",
+            Self::Friend => "friend",
+            Self::Mined => "mined",
+            Self::Trade => "trade",
+            Self::Chat => "chat",
+            Self::Reorganised => "reorganised",
+            Self::Trouble => "trouble",
+        }
+    }
+}
+
+impl Serialize for Kind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+/// One entry of the time line.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct MomentRow {
-    /// Its position among all that was read: the same however much follows.
+    /// The position in order of reading, which stays the same as more lines are read.
     #[serde(skip)]
     pub(super) id: usize,
     pub(super) time: i64,
     pub(super) node: String,
-    /// `started`, `mined`, `trade` …: the kind, for colours and filters.
-    pub(super) kind: &'static str,
-    /// As a sentence.
+    pub(super) kind: Kind,
+    /// A sentence without its subject, which is the node.
     pub(super) text: String,
 }
 
-/// What `observe` found. Times are unix milliseconds by corrected clocks.
+/// The result of `observe`. Times are unix milliseconds by corrected clocks.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
     pub(super) lines: u64,
-    /// Lines that could not be read.
+    /// Lines that could not be parsed.
     pub(super) broken_lines: u64,
-    /// Lines that had been read already: of copies of logs.
+    /// Lines that had been read before, from copies of logs.
     pub(super) repeated_lines: u64,
-    /// Events that nodes did not log, since peers brought them about too often: then spreads are of
-    /// some arrivals alone.
+    /// Events that nodes did not log, since peers caused too many of them. Spreads then lack some
+    /// arrivals.
     pub(super) suppressed_events: u64,
     pub(super) from: Option<i64>,
     pub(super) until: Option<i64>,
     pub(super) nodes: Vec<NodeRow>,
-    /// In order of height.
+    /// All blocks in order of height.
     pub(super) blocks: Vec<BlockRow>,
     pub(super) trades: Vec<TradeRow>,
     pub(super) chat: Vec<ChatRow>,
     pub(super) reorganisations: Vec<ReorganisationRow>,
     pub(super) stale_blocks: usize,
     pub(super) trades_refused: u64,
-    /// Over all blocks, trades and chat lines.
+    /// The delays of all blocks to all nodes; likewise of trades and chat lines below.
     pub(super) block_spread_ms: Option<Spread>,
     pub(super) trade_spread_ms: Option<Spread>,
     pub(super) chat_spread_ms: Option<Spread>,
-    /// In order of time.
+    /// All entries in order of time.
     pub(super) timeline: Vec<MomentRow>,
     #[serde(skip)]
     pub(super) curves: Curves,
 }
 
-/// All delays in ms, sorted: what the spread curves are drawn from.
+/// All delays in ms, sorted, for the spread curves.
 #[derive(Debug, Default)]
 pub(super) struct Curves {
     pub(super) blocks: Vec<f64>,
@@ -169,16 +203,16 @@ pub(super) struct Curves {
     pub(super) chat: Vec<f64>,
 }
 
-/// A story with its clocks set right.
-struct Told<'a> {
+/// A story with corrected clocks.
+struct CorrectedStory<'a> {
     story: &'a Story,
     corrections: Vec<Micros>,
     names: Vec<String>,
-    /// When each node's runs began, in order.
+    /// The start of each node's runs, in order of time.
     starts: Vec<Vec<Micros>>,
 }
 
-impl<'a> Told<'a> {
+impl<'a> CorrectedStory<'a> {
     fn of(story: &'a Story) -> Self {
         let starts = story.nodes.iter().map(|node| {
             let mut starts: Vec<_> = node.sessions.iter().map(|session| session.first).collect();
@@ -193,10 +227,12 @@ impl<'a> Told<'a> {
         }
     }
 
+    /// Corrects a time of a node's own clock, in µs.
     fn corrected(&self, node: NodeId, time: Micros) -> Micros {
         time.saturating_add(self.corrections[node])
     }
 
+    /// Corrects a time of a node's own clock, and returns it in ms.
     fn millis(&self, node: NodeId, time: Micros) -> i64 {
         self.corrected(node, time).div_euclid(1_000)
     }
@@ -205,11 +241,12 @@ impl<'a> Told<'a> {
         self.names[node].clone()
     }
 
-    /// How long it took to each node that was up when it set out; one that came later fetched it,
-    /// it did not spread.
+    /// Returns the delay to each node that was up at departure. A node that started later fetched
+    /// the data by itself, which is no spread.
     fn delays(&self, journey: &Journey) -> Vec<Micros> {
         let Some((origin, sent)) = journey.departure() else { return Vec::new() };
         let sent = self.corrected(origin, sent);
+        // True if the run in which the node saw it had begun by departure.
         let was_up = |(node, came): &&Sighting| {
             let starts = &self.starts[*node];
             let before = starts.partition_point(|first| first <= came);
@@ -222,13 +259,14 @@ impl<'a> Told<'a> {
             .collect()
     }
 
-    /// Where it set out, or was seen first.
+    /// Returns the time of departure or of the first sighting, whichever is earlier.
     fn first(&self, journey: &Journey) -> i64 {
         let seen = journey.departure().into_iter().chain(journey.sightings.iter().copied());
         seen.map(|(node, time)| self.millis(node, time)).min().unwrap_or(0)
     }
 
-    /// Which block of each height most nodes hold.
+    /// Returns, for each block, whether another block of its height is on more best chains, or no
+    /// best chain has it.
     fn stale(&self) -> Vec<bool> {
         let mut most = std::collections::HashMap::new();
         for block in &self.story.blocks {
@@ -241,133 +279,114 @@ impl<'a> Told<'a> {
             .collect()
     }
 
-    fn sentence(&self, what: &What) -> (&'static str, String) {
+    /// Describes an entry of the time line.
+    fn sentence(&self, happening: &Happening) -> (Kind, String) {
         let story = self.story;
-        let took = |journey: &Journey| match Spread::of(self.delays(journey)) {
-            Some(spread) => format!("{} others in {} ms", spread.count, spread.max),
-            None => "nobody else".to_owned(),
-        };
-        match what {
-            What::Started => ("started", "started".to_owned()),
-            What::Stopped => ("stopped", "stopped".to_owned()),
-            What::Joined(name) => ("friend", format!("sees {name}")),
-            What::Left(name, how) if how == "quit" => ("friend", format!("{name} said goodbye")),
-            What::Left(name, _) => ("friend", format!("lost {name}")),
-            What::Mined(block) => {
-                let block = &story.blocks[*block];
-                let name = data_encoding::HEXLOWER.encode(&block.hash);
-                (
-                    "mined",
-                    format!(
-                        "mined block {} …{}: reached {}",
-                        block.height,
-                        tail(&name, 8),
-                        took(&block.journey)
-                    ),
-                )
+        match happening {
+            Happening::Started => (Kind::Started, "started".to_owned()),
+            Happening::Stopped => (Kind::Stopped, "stopped".to_owned()),
+            Happening::Joined(name) => (Kind::Friend, format!("sees {name}")),
+            Happening::Left { name, said_goodbye: true } => {
+                (Kind::Friend, format!("{name} said goodbye"))
             }
-            What::Traded(trade) => {
-                let (id, journey) = (story.trade_id(*trade), &story.trades[*trade]);
-                (
-                    "trade",
-                    format!(
-                        "made trade {}…: reached {}",
-                        id.get(..8).unwrap_or_default(),
-                        took(journey)
-                    ),
-                )
+            Happening::Left { name, said_goodbye: false } => (Kind::Friend, format!("lost {name}")),
+            Happening::Mined(block) => (Kind::Mined, self.mined(&story.blocks[*block])),
+            Happening::Traded(trade) => {
+                let (id, reached) = (story.trade_id(*trade), self.reached(&story.trades[*trade]));
+                let id = id.get(..8).unwrap_or_default();
+                (Kind::Trade, format!("made trade {id}…: reached {reached}"))
             }
-            What::Chatted(chat) => {
+            Happening::Chatted(chat) => {
                 let chat = &story.chats[*chat];
                 let to = chat.to.as_ref().map_or("all".to_owned(), |peer| story.peer_name(peer));
-                ("chat", format!("wrote to {to}: reached {}", took(&chat.journey)))
+                (Kind::Chat, format!("wrote to {to}: reached {}", self.reached(&chat.journey)))
             }
-            What::Reorganised(at) => {
+            Happening::Reorganised(at) => {
                 let change = &story.reorganisations[*at];
                 let (left, joined, height) = (change.disconnected, change.connected, change.height);
-                (
-                    "reorganised",
-                    format!("left {left} blocks for {joined} others, now at height {height}"),
-                )
+                let text =
+                    format!("left {left} blocks for {joined} others, now at height {height}");
+                (Kind::Reorganised, text)
             }
-            What::Stalled(height) => ("trouble", format!("makes no progress at height {height}")),
-            What::Penalised { peer, offence } => {
-                ("trouble", format!("penalised {} for {offence}", story.peer_name(peer)))
+            Happening::Stalled(height) => {
+                (Kind::Trouble, format!("makes no progress at height {height}"))
             }
-            What::Deaf(peer) => {
-                ("trouble", format!("gossip of {} went deaf", story.peer_name(peer)))
+            Happening::Penalised { peer, offence } => {
+                (Kind::Trouble, format!("penalised {} for {offence}", story.peer_name(peer)))
+            }
+            Happening::Deaf(peer) => {
+                (Kind::Trouble, format!("gossip of {} went deaf", story.peer_name(peer)))
             }
         }
     }
-}
 
-/// Names, with the end of the peer id where two nodes share one.
-fn names(story: &Story) -> Vec<String> {
-    let shared = |name: &str| story.nodes.iter().filter(|node| node.name == name).count() > 1;
-    let named = story.nodes.iter().map(|node| match &node.peer_id {
-        Some(peer_id) if shared(&node.name) => format!("{}#{}", node.name, tail(peer_id, 4)),
-        _ => node.name.clone(),
-    });
-    named.collect()
-}
+    fn mined(&self, block: &BlockStory) -> String {
+        let hash = data_encoding::HEXLOWER.encode(&block.hash);
+        let (end, reached) = (tail(&hash, 8), self.reached(&block.journey));
+        format!("mined block {} …{end}: reached {reached}", block.height)
+    }
 
-fn curve(mut delays: Vec<Micros>) -> Vec<f64> {
-    delays.sort_unstable();
-    delays.into_iter().map(|delay| delay as f64 / 1_000.0).collect()
-}
+    /// Describes how many other nodes a journey reached, and after how long the last.
+    fn reached(&self, journey: &Journey) -> String {
+        match Spread::of(self.delays(journey)) {
+            Some(spread) => format!("{} others in {} ms", spread.count, spread.max),
+            None => "nobody else".to_owned(),
+        }
+    }
 
-impl Report {
-    /// Everything that can be said of a story.
-    pub(super) fn of(story: &Story) -> Self {
-        let told = Told::of(story);
-        let stale = told.stale();
-        let (mut block_delays, mut trade_delays, mut chat_delays) =
-            (Vec::new(), Vec::new(), Vec::new());
-
-        let mut blocks: Vec<_> = story
-            .blocks
-            .iter()
-            .zip(&stale)
-            .map(|(block, stale)| {
-                let delays = told.delays(&block.journey);
-                block_delays.extend_from_slice(&delays);
-                BlockRow {
-                    hash: data_encoding::HEXLOWER.encode(&block.hash),
-                    height: block.height,
-                    previous: block.previous.map(|hash| data_encoding::HEXLOWER.encode(&hash)),
-                    miner: block.journey.origin.map(|(node, _)| told.name(node)),
-                    time: told.first(&block.journey),
-                    transactions: block.transactions,
-                    holders: block.holders.len(),
-                    stale: *stale,
-                    spread_ms: Spread::of(delays),
-                }
-            })
-            .collect();
+    /// Returns the rows of all blocks in order of height, and all their delays.
+    fn blocks(&self, stale: &[bool]) -> (Vec<BlockRow>, Vec<Micros>) {
+        let mut all_delays = Vec::new();
+        let blocks = self.story.blocks.iter().zip(stale).map(|(block, stale)| {
+            let delays = self.delays(&block.journey);
+            all_delays.extend_from_slice(&delays);
+            BlockRow {
+                hash: data_encoding::HEXLOWER.encode(&block.hash),
+                height: block.height,
+                previous: block.previous.map(|hash| data_encoding::HEXLOWER.encode(&hash)),
+                miner: block.journey.origin.map(|(node, _)| self.name(node)),
+                time: self.first(&block.journey),
+                transactions: block.transactions,
+                holders: block.holders.len(),
+                stale: *stale,
+                spread_ms: Spread::of(delays),
+            }
+        });
+        let mut blocks: Vec<_> = blocks.collect();
         blocks.sort_by_key(|block| (block.height, block.stale, block.time));
+        (blocks, all_delays)
+    }
 
-        let trades = story.trades.iter().enumerate().map(|(trade, journey)| {
-            let delays = told.delays(journey);
-            trade_delays.extend_from_slice(&delays);
+    /// Returns the rows of all trades and notes in order of time, and all their delays.
+    fn trades(&self) -> (Vec<TradeRow>, Vec<Micros>) {
+        let mut all_delays = Vec::new();
+        let trades = self.story.trades.iter().enumerate().map(|(trade, journey)| {
+            let delays = self.delays(journey);
+            all_delays.extend_from_slice(&delays);
             TradeRow {
-                txid: story.trade_id(trade),
-                from: journey.origin.map(|(node, _)| told.name(node)),
-                time: told.first(journey),
+                txid: self.story.trade_id(trade),
+                from: journey.origin.map(|(node, _)| self.name(node)),
+                time: self.first(journey),
                 spread_ms: Spread::of(delays),
             }
         });
         let mut trades: Vec<_> = trades.collect();
         trades.sort_by_key(|trade| trade.time);
+        (trades, all_delays)
+    }
 
-        let chat = story.chats.iter().enumerate().map(|(at, chat)| {
-            let delays = told.delays(&chat.journey);
-            chat_delays.extend_from_slice(&delays);
+    /// Returns the rows of all chat lines in order of time, and all their delays.
+    fn chat(&self) -> (Vec<ChatRow>, Vec<Micros>) {
+        let mut all_delays = Vec::new();
+        let chat = self.story.chats.iter().enumerate().map(|(at, chat)| {
+            let delays = self.delays(&chat.journey);
+            all_delays.extend_from_slice(&delays);
             let delivered = chat.journey.origin.zip(chat.delivered);
             ChatRow {
-                id: story.chat_id(at),
-                from: chat.journey.origin.map(|(node, _)| told.name(node)),
-                to: chat.to.as_ref().map(|peer| story.peer_name(peer)),
-                time: told.first(&chat.journey),
+                id: self.story.chat_id(at),
+                from: chat.journey.origin.map(|(node, _)| self.name(node)),
+                to: chat.to.as_ref().map(|peer| self.story.peer_name(peer)),
+                time: self.first(&chat.journey),
                 received: chat.journey.sightings.len(),
                 delivered_ms: delivered
                     .map(|((_, sent), (_, known))| known.saturating_sub(sent) as f64 / 1_000.0),
@@ -376,65 +395,43 @@ impl Report {
         });
         let mut chat: Vec<_> = chat.collect();
         chat.sort_by_key(|line| line.time);
+        (chat, all_delays)
+    }
 
-        let mut moments: Vec<_> = story.moments.iter().enumerate().collect();
-        moments.sort_by_key(|(_, moment)| told.corrected(moment.node, moment.time));
-        let timeline = moments.into_iter().map(|(id, moment)| {
-            let (kind, text) = told.sentence(&moment.what);
+    /// Returns the time line in order of corrected time.
+    fn timeline(&self) -> Vec<MomentRow> {
+        let mut moments: Vec<_> = self.story.moments.iter().enumerate().collect();
+        moments.sort_by_key(|(_, moment)| self.corrected(moment.node, moment.time));
+        let rows = moments.into_iter().map(|(id, moment)| {
+            let (kind, text) = self.sentence(&moment.happening);
             MomentRow {
                 id,
-                time: told.millis(moment.node, moment.time),
-                node: told.name(moment.node),
+                time: self.millis(moment.node, moment.time),
+                node: self.name(moment.node),
                 kind,
                 text,
             }
         });
-
-        let mut reorganisations: Vec<_> = story
-            .reorganisations
-            .iter()
-            .map(|change| ReorganisationRow {
-                node: told.name(change.node),
-                time: told.millis(change.node, change.time),
-                old_tip: change.old_tip.clone(),
-                new_tip: change.new_tip.clone(),
-                height: change.height,
-                disconnected: change.disconnected,
-                connected: change.connected,
-            })
-            .collect();
-        reorganisations.sort_by_key(|change| change.time);
-
-        let nodes: Vec<_> = told.nodes(&stale);
-        let sessions = || nodes.iter().flat_map(|node| &node.sessions);
-        Self {
-            lines: story.lines,
-            broken_lines: story.broken,
-            repeated_lines: story.repeated,
-            suppressed_events: story.suppressed,
-            from: sessions().map(|(first, _)| *first).min(),
-            until: sessions().map(|(_, last)| *last).max(),
-            timeline: timeline.collect(),
-            blocks,
-            trades,
-            chat,
-            reorganisations,
-            stale_blocks: stale.iter().filter(|stale| **stale).count(),
-            trades_refused: story.refused,
-            block_spread_ms: Spread::of(block_delays.clone()),
-            trade_spread_ms: Spread::of(trade_delays.clone()),
-            chat_spread_ms: Spread::of(chat_delays.clone()),
-            nodes,
-            curves: Curves {
-                blocks: curve(block_delays),
-                trades: curve(trade_delays),
-                chat: curve(chat_delays),
-            },
-        }
+        rows.collect()
     }
-}
 
-impl Told<'_> {
+    /// Returns the reorgs of all nodes in order of time.
+    fn reorganisations(&self) -> Vec<ReorganisationRow> {
+        let rows = self.story.reorganisations.iter().map(|change| ReorganisationRow {
+            node: self.name(change.node),
+            time: self.millis(change.node, change.time),
+            old_tip: change.old_tip.clone(),
+            new_tip: change.new_tip.clone(),
+            height: change.height,
+            disconnected: change.disconnected,
+            connected: change.connected,
+        });
+        let mut rows: Vec<_> = rows.collect();
+        rows.sort_by_key(|change| change.time);
+        rows
+    }
+
+    /// Returns a row for each node.
     fn nodes(&self, stale: &[bool]) -> Vec<NodeRow> {
         let story = self.story;
         let count = |by: &mut dyn Iterator<Item = NodeId>| {
@@ -473,5 +470,58 @@ impl Told<'_> {
                 .collect(),
         });
         rows.collect()
+    }
+}
+
+/// Returns the nodes' names. Nodes that share a name also get the end of their peer id.
+fn names(story: &Story) -> Vec<String> {
+    let shared = |name: &str| story.nodes.iter().filter(|node| node.name == name).count() > 1;
+    let named = story.nodes.iter().map(|node| match &node.peer_id {
+        Some(peer_id) if shared(&node.name) => format!("{}#{}", node.name, tail(peer_id, 4)),
+        _ => node.name.clone(),
+    });
+    named.collect()
+}
+
+/// Returns delays in ms, sorted.
+fn curve(mut delays: Vec<Micros>) -> Vec<f64> {
+    delays.sort_unstable();
+    delays.into_iter().map(|delay| delay as f64 / 1_000.0).collect()
+}
+
+impl Report {
+    /// Computes all figures of a story.
+    pub(super) fn of(story: &Story) -> Self {
+        let corrected = CorrectedStory::of(story);
+        let stale = corrected.stale();
+        let (blocks, block_delays) = corrected.blocks(&stale);
+        let (trades, trade_delays) = corrected.trades();
+        let (chat, chat_delays) = corrected.chat();
+        let nodes = corrected.nodes(&stale);
+        let sessions = || nodes.iter().flat_map(|node| &node.sessions);
+        Self {
+            lines: story.lines,
+            broken_lines: story.broken,
+            repeated_lines: story.repeated,
+            suppressed_events: story.suppressed,
+            from: sessions().map(|(first, _)| *first).min(),
+            until: sessions().map(|(_, last)| *last).max(),
+            timeline: corrected.timeline(),
+            blocks,
+            trades,
+            chat,
+            reorganisations: corrected.reorganisations(),
+            stale_blocks: stale.iter().filter(|stale| **stale).count(),
+            trades_refused: story.refused,
+            block_spread_ms: Spread::of(block_delays.clone()),
+            trade_spread_ms: Spread::of(trade_delays.clone()),
+            chat_spread_ms: Spread::of(chat_delays.clone()),
+            nodes,
+            curves: Curves {
+                blocks: curve(block_delays),
+                trades: curve(trade_delays),
+                chat: curve(chat_delays),
+            },
+        }
     }
 }

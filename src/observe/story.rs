@@ -1,36 +1,38 @@
-//! What the logs of several nodes tell together, gathered line by line. Times are still each node's
-//! own.
+//! Gathers the events of several nodes line by line. Times are not corrected: each is by the clock
+//! of the node that logged it.
 
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap};
 
-use super::line::{Fields, Line, Micros, hash};
+use super::line::{Event, Fields, Line, Micros, hash};
 use crate::primitives::printable;
 
-/// Position of a node in [`Story::nodes`].
+/// A node's position in [`Story::nodes`].
 pub(super) type NodeId = usize;
 
-/// More nodes than this are not told apart: a log with so many names is none of ours.
+/// The most nodes in a story, which bounds the cost of a hostile log. Lines of further nodes count
+/// as broken.
 const MAX_NODES: usize = 1_000;
 
-/// What a log calls something is cut after so many characters: a hash has 64, a name fewer.
+/// The length at which names and ids from a log are cut, in characters. A hash has 64; names are
+/// shorter.
 const MAX_TEXT_CHARS: usize = 100;
 
-/// One run of a node, from its start to the last that it said.
+/// One run of a node, from its first log line to its last.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Session {
     pub(super) first: Micros,
     pub(super) last: Micros,
-    /// Whether its `node_started` was seen; what a node says before is of the same run.
+    /// True once `node_started` was seen. Lines just before it belong to the same run.
     started: bool,
-    /// Whether it ended by `node_stopped`; a killed node says nothing.
+    /// True if the run ended with `node_stopped`. A killed node does not log it.
     pub(super) stopped: bool,
 }
 
-/// A node began to listen: it starts, as it says a little later.
+/// A node that began to listen. It will log its start a little later.
 #[derive(Debug, Clone, Copy)]
 struct Listening {
     since: Micros,
-    /// The last that its run before had said; a killed node does not say that it stops.
+    /// The last line of the run before, in case that run was killed.
     last_before: Micros,
 }
 
@@ -41,7 +43,7 @@ pub(super) struct NodeStory {
     pub(super) peer_id: Option<String>,
     pub(super) version: Option<String>,
     pub(super) sessions: Vec<Session>,
-    /// How many connected peers, at each change.
+    /// The number of connected peers after each change.
     pub(super) peers: Vec<(Micros, u32)>,
     listening: Option<Listening>,
     pub(super) warnings: u64,
@@ -49,30 +51,31 @@ pub(super) struct NodeStory {
     pub(super) height: Option<u32>,
 }
 
-/// When something first came to a node.
+/// A node, and the time at which it first saw something.
 pub(super) type Sighting = (NodeId, Micros);
 
-/// A block, or a trade, or a chat line, on its way.
+/// The spread of a block, trade or chat line.
 #[derive(Debug, Default)]
 pub(super) struct Journey {
-    /// Where it was made.
+    /// The node that made it, and when.
     pub(super) origin: Option<Sighting>,
-    /// Where it came to, the first time each.
+    /// The first sighting of each node.
     pub(super) sightings: Vec<Sighting>,
 }
 
 impl NodeStory {
-    /// Its run goes on, or another one begins.
-    fn speaks(&mut self, event: &str, time: Micros) {
-        let starts = event == "node_started";
-        if event == "listening" && self.listens_since(time).is_none() {
+    /// Extends the current run to a line's time, or begins another run.
+    fn extend_session(&mut self, event: Option<Event>, time: Micros) {
+        let starts = event == Some(Event::NodeStarted);
+        if event == Some(Event::Listening) && self.listens_since(time).is_none() {
             let last_before = self.sessions.last().map_or(time, |session| session.last);
             self.listening = Some(Listening { since: time, last_before });
         }
         let listening = self.listens_since(time);
         match self.sessions.last_mut() {
             Some(session) if starts && session.started && !session.stopped => {
-                // It was killed. What it said since it listens again is of the run that begins.
+                // The run before was killed. Lines since the node listens again belong to the new
+                // run.
                 session.last = listening.map_or(session.last, |listening| listening.last_before);
                 self.begin(listening.map_or(time, |listening| listening.since));
             }
@@ -89,15 +92,16 @@ impl NodeStory {
         self.sessions.push(Session { first, last: first, started: false, stopped: false });
     }
 
-    /// That it began to listen, if that was a little before.
+    /// Returns the start of listening if it was at most [`START_MICROS`] before `time`.
     fn listens_since(&self, time: Micros) -> Option<Listening> {
         self.listening
-            .filter(|listening| (0..=START).contains(&time.saturating_sub(listening.since)))
+            .filter(|listening| (0..=START_MICROS).contains(&time.saturating_sub(listening.since)))
     }
 }
 
 impl Journey {
-    /// Where and when it set out. A maker may log that it made it just after it shows it to others.
+    /// Returns where and when the journey began. A node may log a block as connected just before it
+    /// logs it as mined, so the earlier of both times counts.
     pub(super) fn departure(&self) -> Option<Sighting> {
         let (node, time) = self.origin?;
         let own = self.sightings.iter().find(|(seen, _)| *seen == node);
@@ -112,7 +116,7 @@ impl Journey {
     }
 }
 
-/// A block.
+/// A block and the nodes that have it.
 #[derive(Debug, Default)]
 pub(super) struct BlockStory {
     pub(super) hash: [u8; 32],
@@ -120,21 +124,21 @@ pub(super) struct BlockStory {
     pub(super) previous: Option<[u8; 32]>,
     pub(super) transactions: u64,
     pub(super) journey: Journey,
-    /// Who has it on its best chain now.
+    /// The nodes that have the block on their best chain, as of the last line read.
     pub(super) holders: Vec<NodeId>,
 }
 
-/// A chat line.
+/// A chat line on its way.
 #[derive(Debug, Default)]
 pub(super) struct ChatStory {
     pub(super) journey: Journey,
-    /// The receiver's peer id; none for a line to all.
+    /// The receiver's peer id; `None` for a line to all.
     pub(super) to: Option<String>,
-    /// When the sender knew that it was kept.
+    /// The time at which the sender knew that the receiver stored the line.
     pub(super) delivered: Option<Sighting>,
 }
 
-/// Another branch became a node's best chain.
+/// A reorg of one node: another branch became its best chain.
 #[derive(Debug, Clone)]
 pub(super) struct Reorganisation {
     pub(super) node: NodeId,
@@ -146,13 +150,13 @@ pub(super) struct Reorganisation {
     pub(super) connected: u64,
 }
 
-/// What a time line tells.
+/// The subject of a time line entry. Numbers are positions in the lists of [`Story`].
 #[derive(Debug, Clone)]
-pub(super) enum What {
+pub(super) enum Happening {
     Started,
     Stopped,
     Joined(String),
-    Left(String, String),
+    Left { name: String, said_goodbye: bool },
     Mined(usize),
     Traded(usize),
     Chatted(usize),
@@ -167,10 +171,10 @@ pub(super) enum What {
 pub(super) struct Moment {
     pub(super) time: Micros,
     pub(super) node: NodeId,
-    pub(super) what: What,
+    pub(super) happening: Happening,
 }
 
-/// Everything that was read.
+/// The content of all lines read so far.
 #[derive(Debug, Default)]
 pub(super) struct Story {
     pub(super) nodes: Vec<NodeStory>,
@@ -179,16 +183,16 @@ pub(super) struct Story {
     pub(super) chats: Vec<ChatStory>,
     pub(super) reorganisations: Vec<Reorganisation>,
     pub(super) moments: Vec<Moment>,
-    /// Lines that were understood.
+    /// Lines that were parsed.
     pub(super) lines: u64,
-    /// Lines that were not.
+    /// Lines that could not be parsed.
     pub(super) broken: u64,
-    /// Lines that had been read already.
+    /// Lines that had been read before.
     pub(super) repeated: u64,
-    /// Trades refused.
     pub(super) refused: u64,
-    /// Events that nodes did not log, since peers brought them about too often.
+    /// Events that nodes did not log, since peers caused too many of them.
     pub(super) suppressed: u64,
+    /// The node by its name and the number of its log.
     by_name: HashMap<(String, usize), NodeId>,
     by_peer_id: HashMap<String, NodeId>,
     by_hash: HashMap<[u8; 32], usize>,
@@ -196,18 +200,18 @@ pub(super) struct Story {
     by_id: HashMap<String, usize>,
     trade_ids: Vec<[u8; 32]>,
     chat_ids: Vec<String>,
-    /// Of the current connections, by node and peer, since when.
+    /// The start of each current connection, by node and peer id.
     connected: HashMap<NodeId, HashMap<String, Micros>>,
 }
 
-/// A node that starts has begun to listen at all its addresses within so long, in µs.
-const START: Micros = 1_000_000;
+/// The most time from a node's first `listening` to its `node_started`, in µs.
+const START_MICROS: Micros = 1_000_000;
 
 impl Story {
-    /// Takes up one line of the log with that number.
-    pub(super) fn take(&mut self, log: usize, line: &Line<'_>) {
+    /// Adds one line of the log with the number `log`.
+    pub(super) fn add_line(&mut self, log: usize, line: &Line<'_>) {
         let (fields, time) = (&line.fields, line.time);
-        // A library's line before the node has a name.
+        // A line that a library logged before the node had a name.
         if fields.node.is_empty() {
             self.lines = self.lines.saturating_add(1);
             return;
@@ -217,30 +221,29 @@ impl Story {
             return;
         };
         self.lines = self.lines.saturating_add(1);
-        let event = fields.event.as_deref().unwrap_or_default();
+        let event = fields.event();
         let story = &mut self.nodes[node];
-        story.speaks(event, time);
-        if fields.level == "WARN" || fields.level == "ERROR" {
+        story.extend_session(event, time);
+        if fields.is_warning() {
             story.warnings = story.warnings.saturating_add(1);
         }
-        if self.event(event, node, time, fields).is_none() {
-            // An event of ours that lacks what it always has.
+        if event.is_some_and(|event| self.apply(event, node, time, fields).is_none()) {
             self.broken = self.broken.saturating_add(1);
         }
     }
 
-    /// A line that could not be read.
+    /// Counts a line that could not be parsed.
     pub(super) const fn count_broken(&mut self) {
         self.broken = self.broken.saturating_add(1);
     }
 
-    /// A line that had been read already: of a copy of a log.
+    /// Counts a line that had been read before, from a copy of a log.
     pub(super) const fn count_repeated(&mut self) {
         self.repeated = self.repeated.saturating_add(1);
     }
 
-    /// The node that wrote a line. Two of one name in different logs are told apart once their peer
-    /// ids differ.
+    /// Returns the node that wrote a line; `None` if there are too many nodes. Nodes of one name in
+    /// different logs become separate once their peer ids differ.
     fn node_of(&mut self, log: usize, fields: &Fields<'_>) -> Option<NodeId> {
         let place = (shown(&fields.node), log);
         let peer_id = fields.peer_id.as_deref().map(shown);
@@ -252,7 +255,7 @@ impl Story {
             }
             None => match self.by_name.get(&place) {
                 Some(node) => return Some(*node),
-                // Rotated files of one node: the name alone, as long as no peer id says otherwise.
+                // Rotated files of one node: the name decides unless peer ids differ.
                 None => self.nodes.iter().position(|node| node.name == place.0),
             },
         };
@@ -272,120 +275,152 @@ impl Story {
         Some(node)
     }
 
-    /// Takes up an event; `None` when a field is missing that it always has.
-    fn event(
+    /// Applies an event; `None` if it lacks a field that nodes always log with it.
+    fn apply(
         &mut self,
-        event: &str,
+        event: Event,
         node: NodeId,
         time: Micros,
         fields: &Fields<'_>,
     ) -> Option<()> {
-        let mut tell = |what| self.moments.push(Moment { time, node, what });
-        let owned =
-            |text: &Option<std::borrow::Cow<'_, str>>| shown(text.as_deref().unwrap_or_default());
+        let sighting = (node, time);
         match event {
-            "node_started" => {
-                tell(What::Started);
-                // A node listens, and peers may come, a little before it says that it is up.
-                let story = &mut self.nodes[node];
-                let since =
-                    story.listening.map_or(time, |listening| listening.since.saturating_sub(START));
-                let connected = self.connected.entry(node).or_default();
-                connected.retain(|_, at| *at >= since);
-                let count = u32::try_from(connected.len()).unwrap_or(u32::MAX);
-                story.version = fields.version.as_deref().map(shown);
-                story.peers.push((time, count));
+            // A run begins with it, which `extend_session` has noted.
+            Event::Listening => {}
+            Event::NodeStarted => self.node_started(node, time, fields),
+            Event::NodeStopped => self.node_stopped(node, time),
+            Event::LogSuppressed => {
+                self.suppressed = self.suppressed.saturating_add(fields.count?);
             }
-            "log_suppressed" => self.suppressed = self.suppressed.saturating_add(fields.count?),
-            "node_stopped" => {
-                tell(What::Stopped);
-                let story = &mut self.nodes[node];
-                story.peers.push((time, 0));
-                if let Some(session) = story.sessions.last_mut() {
-                    session.stopped = true;
-                }
+            Event::PeerConnected => self.peers(node, time, fields.peer.as_deref()?, true),
+            Event::PeerDisconnected => self.peers(node, time, fields.peer.as_deref()?, false),
+            Event::FriendJoined => self.push(sighting, Happening::Joined(text_of(&fields.name))),
+            Event::FriendLeft => {
+                let (name, said_goodbye) = (text_of(&fields.name), fields.said_goodbye());
+                self.push(sighting, Happening::Left { name, said_goodbye });
             }
-            "peer_connected" => self.peers(node, time, fields.peer.as_deref()?, true),
-            "peer_disconnected" => self.peers(node, time, fields.peer.as_deref()?, false),
-            "friend_joined" => tell(What::Joined(owned(&fields.name))),
-            "friend_left" => tell(What::Left(owned(&fields.name), owned(&fields.how))),
-            "block_mined" => {
-                let block = self.block(fields)?;
-                if self.blocks[block].journey.origin.is_none() {
-                    self.blocks[block].journey.origin = Some((node, time));
-                    self.moments.push(Moment { time, node, what: What::Mined(block) });
-                }
-            }
-            "block_connected" => {
-                let block = self.block(fields)?;
-                self.nodes[node].height = fields.height;
-                let story = &mut self.blocks[block];
-                story.journey.saw(node, time);
-                if !story.holders.contains(&node) {
-                    story.holders.push(node);
-                }
-            }
-            "block_disconnected" => {
+            Event::BlockMined => self.block_mined(sighting, fields)?,
+            Event::BlockConnected => self.block_connected(sighting, fields)?,
+            Event::BlockDisconnected => {
                 let block = self.block(fields)?;
                 self.blocks[block].holders.retain(|holder| *holder != node);
             }
-            "reorganised" => {
-                let reorganisation = Reorganisation {
-                    node,
-                    time,
-                    old_tip: owned(&fields.old_tip),
-                    new_tip: owned(&fields.new_tip),
-                    height: fields.height?,
-                    disconnected: fields.disconnected?,
-                    connected: fields.connected?,
-                };
-                tell(What::Reorganised(self.reorganisations.len()));
-                self.reorganisations.push(reorganisation);
-            }
-            "trade_accepted" => {
-                let txid = hash(fields.txid.as_deref()?)?;
-                let trade = *self.by_txid.entry(txid).or_insert_with(|| {
-                    self.trades.push(Journey::default());
-                    self.trade_ids.push(txid);
-                    self.trades.len() - 1
-                });
-                if fields.local? && self.trades[trade].origin.is_none() {
-                    self.trades[trade].origin = Some((node, time));
-                    tell(What::Traded(trade));
-                }
-                self.trades[trade].saw(node, time);
-            }
-            "trade_refused" => self.refused = self.refused.saturating_add(1),
-            "chat_sent" => {
-                let chat = self.chat(fields.id.as_deref()?);
-                if self.chats[chat].journey.origin.is_none() {
-                    self.chats[chat].journey.origin = Some((node, time));
-                    self.chats[chat].to = fields.to.as_deref().map(shown);
-                    self.moments.push(Moment { time, node, what: What::Chatted(chat) });
-                }
-            }
-            "chat_received" => {
+            Event::Reorganised => self.reorganised(sighting, fields)?,
+            Event::TradeAccepted => self.trade_accepted(sighting, fields)?,
+            Event::TradeRefused => self.refused = self.refused.saturating_add(1),
+            Event::ChatSent => self.chat_sent(sighting, fields)?,
+            Event::ChatReceived => {
                 let chat = self.chat(fields.id.as_deref()?);
                 self.chats[chat].journey.saw(node, time);
             }
-            "chat_delivered" => {
+            Event::ChatDelivered => {
                 let chat = self.chat(fields.id.as_deref()?);
-                self.chats[chat].delivered.get_or_insert((node, time));
+                self.chats[chat].delivered.get_or_insert(sighting);
             }
-            "sync_stalled" => tell(What::Stalled(fields.height?)),
-            "peer_penalised" => {
-                tell(What::Penalised {
-                    peer: owned(&fields.peer),
-                    offence: owned(&fields.offence),
-                });
+            Event::SyncStalled => self.push(sighting, Happening::Stalled(fields.height?)),
+            Event::PeerPenalised => {
+                let (peer, offence) = (text_of(&fields.peer), text_of(&fields.offence));
+                self.push(sighting, Happening::Penalised { peer, offence });
                 self.nodes[node].penalties = self.nodes[node].penalties.saturating_add(1);
             }
-            "gossip_deaf" => tell(What::Deaf(owned(&fields.peer))),
-            _ => {}
+            Event::GossipDeaf => self.push(sighting, Happening::Deaf(text_of(&fields.peer))),
         }
         Some(())
     }
 
+    /// Appends an entry to the time line.
+    fn push(&mut self, (node, time): Sighting, happening: Happening) {
+        self.moments.push(Moment { time, node, happening });
+    }
+
+    fn node_started(&mut self, node: NodeId, time: Micros, fields: &Fields<'_>) {
+        self.push((node, time), Happening::Started);
+        // A node accepts connections a little before it logs its start. Connections from before
+        // that belong to a run that was killed.
+        let story = &mut self.nodes[node];
+        let since =
+            story.listening.map_or(time, |listening| listening.since.saturating_sub(START_MICROS));
+        let connected = self.connected.entry(node).or_default();
+        connected.retain(|_, at| *at >= since);
+        let count = u32::try_from(connected.len()).unwrap_or(u32::MAX);
+        story.version = fields.version.as_deref().map(shown);
+        story.peers.push((time, count));
+    }
+
+    fn node_stopped(&mut self, node: NodeId, time: Micros) {
+        self.push((node, time), Happening::Stopped);
+        let story = &mut self.nodes[node];
+        story.peers.push((time, 0));
+        if let Some(session) = story.sessions.last_mut() {
+            session.stopped = true;
+        }
+    }
+
+    fn block_mined(&mut self, sighting: Sighting, fields: &Fields<'_>) -> Option<()> {
+        let block = self.block(fields)?;
+        let origin = &mut self.blocks[block].journey.origin;
+        if origin.is_none() {
+            *origin = Some(sighting);
+            self.push(sighting, Happening::Mined(block));
+        }
+        Some(())
+    }
+
+    fn block_connected(&mut self, (node, time): Sighting, fields: &Fields<'_>) -> Option<()> {
+        let block = self.block(fields)?;
+        self.nodes[node].height = fields.height;
+        let story = &mut self.blocks[block];
+        story.journey.saw(node, time);
+        if !story.holders.contains(&node) {
+            story.holders.push(node);
+        }
+        Some(())
+    }
+
+    fn reorganised(&mut self, (node, time): Sighting, fields: &Fields<'_>) -> Option<()> {
+        let reorganisation = Reorganisation {
+            node,
+            time,
+            old_tip: text_of(&fields.old_tip),
+            new_tip: text_of(&fields.new_tip),
+            height: fields.height?,
+            disconnected: fields.disconnected?,
+            connected: fields.connected?,
+        };
+        self.push((node, time), Happening::Reorganised(self.reorganisations.len()));
+        self.reorganisations.push(reorganisation);
+        Some(())
+    }
+
+    fn trade_accepted(&mut self, sighting: Sighting, fields: &Fields<'_>) -> Option<()> {
+        let txid = hash(fields.txid.as_deref()?)?;
+        let trade = *self.by_txid.entry(txid).or_insert_with(|| {
+            self.trades.push(Journey::default());
+            self.trade_ids.push(txid);
+            self.trades.len() - 1
+        });
+        let origin = &mut self.trades[trade].origin;
+        if fields.local? && origin.is_none() {
+            *origin = Some(sighting);
+            self.push(sighting, Happening::Traded(trade));
+        }
+        let (node, time) = sighting;
+        self.trades[trade].saw(node, time);
+        Some(())
+    }
+
+    fn chat_sent(&mut self, sighting: Sighting, fields: &Fields<'_>) -> Option<()> {
+        let chat = self.chat(fields.id.as_deref()?);
+        let story = &mut self.chats[chat];
+        if story.journey.origin.is_none() {
+            story.journey.origin = Some(sighting);
+            story.to = fields.to.as_deref().map(shown);
+            self.push(sighting, Happening::Chatted(chat));
+        }
+        Some(())
+    }
+
+    /// Returns the position of the event's block, which is added if it is new.
     fn block(&mut self, fields: &Fields<'_>) -> Option<usize> {
         let name = hash(fields.hash.as_deref()?)?;
         let height = fields.height?;
@@ -399,6 +434,7 @@ impl Story {
         Some(block)
     }
 
+    /// Returns the position of a chat line, which is added if it is new.
     fn chat(&mut self, id: &str) -> usize {
         if let Some(chat) = self.by_id.get(id) {
             return *chat;
@@ -409,6 +445,7 @@ impl Story {
         self.chats.len() - 1
     }
 
+    /// Updates the number of a node's peers after one connected or disconnected.
     fn peers(&mut self, node: NodeId, time: Micros, peer: &str, is_up: bool) {
         let connected = self.connected.entry(node).or_default();
         if is_up {
@@ -420,30 +457,35 @@ impl Story {
         self.nodes[node].peers.push((time, count));
     }
 
-    /// The id of a trade, in hex.
+    /// Returns the id of a trade, in hex.
     pub(super) fn trade_id(&self, trade: usize) -> String {
         self.trade_ids.get(trade).map(|id| data_encoding::HEXLOWER.encode(id)).unwrap_or_default()
     }
 
-    /// The id of a chat line.
+    /// Returns the id of a chat line.
     pub(super) fn chat_id(&self, chat: usize) -> String {
         self.chat_ids.get(chat).cloned().unwrap_or_default()
     }
 
-    /// What a peer is called: its node's name if it wrote a log, or the end of its id.
+    /// Returns the name of a peer whose log is among the inputs, or else the end of its id.
     pub(super) fn peer_name(&self, peer: &str) -> String {
         let known = self.by_peer_id.get(peer);
         known.map_or_else(|| format!("…{}", tail(peer, 8)), |node| self.nodes[*node].name.clone())
     }
 }
 
-/// What a log calls something, as it may be shown.
+/// Makes text from a log safe to print: cut to [`MAX_TEXT_CHARS`], without control characters.
 fn shown(text: &str) -> String {
     let end = text.char_indices().nth(MAX_TEXT_CHARS).map_or(text.len(), |(at, _)| at);
     printable(&text[..end])
 }
 
-/// The last characters of a text.
+/// Returns a field's text, safe to print; empty if the field is missing.
+fn text_of(field: &Option<Cow<'_, str>>) -> String {
+    shown(field.as_deref().unwrap_or_default())
+}
+
+/// Returns the last `count` characters of a text.
 pub(super) fn tail(text: &str, count: usize) -> &str {
     let start = text.char_indices().rev().nth(count.saturating_sub(1)).map_or(0, |(at, _)| at);
     &text[start..]
@@ -453,28 +495,27 @@ pub(super) fn tail(text: &str, count: usize) -> &str {
 mod tests {
     use super::{super::line::parse, *};
 
-    fn told(events: &[(&str, &str)]) -> Story {
+    /// Builds the story of one node from times and events.
+    fn story_of(events: &[(&str, &str)]) -> Story {
         let mut story = Story::default();
         for (time, event) in events {
-            let text = format!(
-                r#"{{"timestamp":"2026-01-01T00:00:{time}Z","level":"INFO","node":"yzw","event":{event}}}"#
-            );
-            story.take(0, &parse(text.as_bytes()).expect("a line"));
+            let start = format!(r#"{{"timestamp":"2026-01-01T00:00:{time}Z","level":"INFO""#);
+            let text = format!(r#"{start},"node":"yzw","event":{event}}}"#);
+            story.add_line(0, &parse(text.as_bytes()).expect("a line"));
         }
         story
     }
 
     #[test]
-    fn who_connects_before_a_node_says_that_it_is_up_counts_and_who_was_there_before_its_death_does_not()
-     {
+    fn peers_that_connect_while_a_node_starts_count_and_those_of_a_killed_run_do_not() {
         let peer = |event: &str, peer: &str| format!(r#""{event}","peer":"{peer}""#);
         let (one, two) = (peer("peer_connected", "one"), peer("peer_connected", "two"));
-        let story = told(&[
+        let story = story_of(&[
             ("01", r#""listening""#),
             ("01.1", &one),
             ("01.2", r#""node_started""#),
             ("02", &two),
-            // Killed, and back.
+            // The node is killed and starts again.
             ("10", r#""listening""#),
             ("10.1", &two),
             ("10.2", r#""node_started""#),
@@ -486,14 +527,14 @@ mod tests {
 
     #[test]
     fn what_was_not_logged_is_counted_and_a_name_cannot_reach_the_terminal() {
-        let story = told(&[
+        let story = story_of(&[
             ("01", r#""log_suppressed","of":"trade_accepted","count":7"#),
             ("02", r#""log_suppressed","of":"peer_connected","count":5"#),
             ("03", r#""friend_joined","peer":"p","name":"\u001b[31mred""#),
         ]);
         assert_eq!((story.suppressed, story.broken), (12, 0));
-        let names = story.moments.iter().filter_map(|moment| match &moment.what {
-            What::Joined(name) => Some(name.as_str()),
+        let names = story.moments.iter().filter_map(|moment| match &moment.happening {
+            Happening::Joined(name) => Some(name.as_str()),
             _ => None,
         });
         assert_eq!(names.collect::<Vec<_>>(), ["\u{fffd}[31mred"]);
@@ -501,11 +542,11 @@ mod tests {
 
     #[test]
     fn a_killed_node_was_not_up_until_it_listened_again() {
-        let story = told(&[
+        let story = story_of(&[
             ("01", r#""listening""#),
             ("01.2", r#""node_started""#),
             ("05", r#""synced""#),
-            // Killed, and back.
+            // The node is killed and starts again.
             ("40", r#""listening""#),
             ("40.1", r#""listening""#),
             ("40.2", r#""peer_connected","peer":"p""#),
@@ -527,14 +568,14 @@ mod tests {
         let hash = "ab".repeat(32);
         let mined = format!(r#""block_mined","hash":"{hash}","height":1,"transactions":1"#);
         let sent = r#""chat_sent","id":"1""#;
-        let story = told(&[("01", &mined), ("01", sent), ("02", &mined), ("02", sent)]);
+        let story = story_of(&[("01", &mined), ("01", sent), ("02", &mined), ("02", sent)]);
         assert_eq!((story.moments.len(), story.blocks.len(), story.chats.len()), (2, 1, 1));
     }
 
     #[test]
     fn no_text_of_a_log_can_move_the_cursor_or_is_long() {
         let long = "x".repeat(1_000);
-        let story = told(&[
+        let story = story_of(&[
             ("01", r#""node_started","peer_id":"\u001b[2J""#),
             ("02", r#""node_started","peer_id":"\u001b[2J""#),
             ("03", r#""chat_sent","id":"\u001b","to":"\u001b[31m""#),
@@ -544,7 +585,8 @@ mod tests {
         assert_eq!(story.nodes[0].peer_id.as_deref(), Some("\u{fffd}[2J"));
         assert_eq!(story.chats[0].to.as_deref(), Some("\u{fffd}[31m"));
         assert_eq!(story.chat_id(0), "\u{fffd}");
-        let Some(What::Joined(name)) = story.moments.last().map(|moment| &moment.what) else {
+        let Some(Happening::Joined(name)) = story.moments.last().map(|moment| &moment.happening)
+        else {
             panic!("a friend")
         };
         assert_eq!(name.len(), MAX_TEXT_CHARS);

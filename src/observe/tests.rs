@@ -1,4 +1,4 @@
-//! Of all of `observe`: logs that are made up, hostile or long.
+//! Tests of `observe` as a whole, on hostile logs and on long ones.
 
 use std::{
     fmt::Write as _,
@@ -7,9 +7,9 @@ use std::{
     time::Instant,
 };
 
-use super::{Options, observe, told};
+use super::{Options, observe, rendered};
 
-/// A log of a few nodes, in which each line is written by the one before it.
+/// Formats one log line. `micros` counts from the start of 2026; `fields` begins with a comma.
 fn line(micros: u64, node: &str, level: &str, event: &str, fields: &str) -> String {
     let time = jiff::Timestamp::from_microsecond(1_767_225_600_000_000 + micros.cast_signed())
         .expect("a time");
@@ -29,7 +29,7 @@ fn a_hostile_log_costs_seconds_and_its_page_stays_small() {
     for number in 0..LINES {
         let (micros, node) = (number * 1_000, format!("n{number}"));
         let _ = writeln!(log, "{}", line(micros, &node, "INFO", "node_started", ""));
-        // All at one height.
+        // All blocks have one height.
         let fields = format!(r#","hash":"{}","height":7,"transactions":1"#, hash(number));
         let _ = writeln!(log, "{}", line(micros, "n1", "INFO", "block_mined", &fields));
         let _ = writeln!(log, "{}", line(micros + 1, "n1", "INFO", "node_started", ""));
@@ -40,13 +40,13 @@ fn a_hostile_log_costs_seconds_and_its_page_stays_small() {
         let _ = writeln!(log, "{}", line(micros + 2, "n2", "WARN", "peer_penalised", &fields));
     }
     let started = Instant::now();
-    let [_, _, page] = told(log.as_bytes());
+    let [_, _, page] = rendered(log.as_bytes());
     assert!(started.elapsed().as_secs() < 30, "{:?}", started.elapsed());
     assert!(page.len() < 5_000_000, "{} bytes", page.len());
 }
 
-/// Lines as five nodes write them: each block is mined by one and connected by all, with three
-/// trades before it.
+/// Passes `count` lines of five nodes to `sink`. The first node mines each block, all connect it,
+/// and three trades precede it.
 fn realistic(count: usize, mut sink: impl FnMut(&str)) {
     const NODES: [&str; 5] = ["yzw", "yjf", "sr", "xzq", "hjs"];
     let (mut written, mut block) = (0, 0_u64);
@@ -111,7 +111,7 @@ fn observe_figures() {
     let options = Options { logs: vec![path], limit: 50, json: true, html: Some(page.clone()) };
     let mut answer = Vec::new();
     let started = Instant::now();
-    observe(&options, &mut answer).expect("told");
+    observe(&options, &mut answer).expect("a report");
     let seconds = started.elapsed().as_secs_f64();
     let answer: serde_json::Value = serde_json::from_slice(&answer).expect("JSON");
     assert_eq!((&answer["lines"], &answer["broken_lines"]), (&LINES.into(), &BROKEN.into()));

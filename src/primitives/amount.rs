@@ -1,4 +1,4 @@
-//! Coins and their units.
+//! Amounts of coins, counted in units.
 #![cfg_attr(
     not(test),
     deny(
@@ -12,85 +12,84 @@
 
 use std::{fmt, iter::Sum, str::FromStr};
 
-/// Units in one coin.
-pub const UNITS_PER_COIN: u64 = 100_000_000;
+/// The number of units in one coin.
+const UNITS_PER_COIN: u64 = 100_000_000;
 
-/// The most decimals a coin amount may have.
+/// The most decimals of an amount in coins.
 const DECIMALS: usize = 8;
 
-/// A number of units; 100,000,000 of them are one coin. Arithmetic is checked.
+/// A number of units; 100,000,000 units are one coin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Amount(u64);
 
-/// Why a text is not an amount.
+/// A reason for which a text is no amount.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AmountError {
-    /// Not of the form `12` or `12.5`.
+    /// The text does not have the form `12` or `12.5`.
     #[error("'{0}' is not an amount: write coins as 10 or 0.25")]
     Malformed(String),
-    /// More than 8 decimals.
+    /// The text has more than 8 decimals.
     #[error("'{0}' has more than 8 decimals: the smallest amount is 0.00000001")]
     TooFine(String),
-    /// More than 64 bits hold.
+    /// The number of units does not fit into 64 bits.
     #[error("'{0}' is more coins than there can be")]
     TooLarge(String),
 }
 
 impl Amount {
-    /// Nothing.
     pub const ZERO: Self = Self(0);
 
-    /// That many units.
     #[must_use]
     pub const fn from_units(units: u64) -> Self {
         Self(units)
     }
 
-    /// That many whole coins, at most about 184 billion.
+    /// Returns an amount of whole coins. Even the largest `u32` of coins fits.
     #[must_use]
     pub const fn from_coins(coins: u32) -> Self {
         Self((coins as u64).saturating_mul(UNITS_PER_COIN))
     }
 
-    /// The number of units.
     #[must_use]
     pub const fn units(self) -> u64 {
         self.0
     }
 
-    /// The sum, or `None` when it does not fit.
+    /// Returns the sum, or `None` if it does not fit into 64 bits.
     #[must_use]
     pub fn checked_add(self, other: Self) -> Option<Self> {
         self.0.checked_add(other.0).map(Self)
     }
 
-    /// The difference, or `None` when it is below zero.
+    /// Returns the difference, or `None` if it is below zero.
     #[must_use]
-    pub fn checked_sub(self, other: Self) -> Option<Self> {
+    pub(crate) fn checked_sub(self, other: Self) -> Option<Self> {
         self.0.checked_sub(other.0).map(Self)
     }
 
-    /// The sum of all, or `None` when it does not fit.
-    pub fn checked_sum(amounts: impl IntoIterator<Item = Self>) -> Option<Self> {
+    /// Returns the sum of all amounts, or `None` if it does not fit into 64 bits.
+    pub(crate) fn checked_sum(amounts: impl IntoIterator<Item = Self>) -> Option<Self> {
         amounts.into_iter().try_fold(Self::ZERO, Self::checked_add)
     }
 
-    /// The sum, capped: for figures that are only shown.
+    /// Returns the sum, capped at 64 bits, for figures that are only shown.
     #[must_use]
-    pub const fn saturating_add(self, other: Self) -> Self {
+    pub(crate) const fn saturating_add(self, other: Self) -> Self {
         Self(self.0.saturating_add(other.0))
     }
 }
 
 impl Sum for Amount {
-    /// Capped, for figures that are only shown; rules use [`Amount::checked_sum`].
+    /// Sums with a cap at 64 bits, for figures that are only shown.
+    ///
+    /// Rules use [`Amount::checked_sum`].
     fn sum<I: Iterator<Item = Self>>(amounts: I) -> Self {
         amounts.fold(Self::ZERO, Self::saturating_add)
     }
 }
 
 impl fmt::Display for Amount {
-    /// Decimal coins, without trailing zeros.
+    /// Writes coins as a decimal number without trailing zeros.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (coins, units) = (self.0 / UNITS_PER_COIN, self.0 % UNITS_PER_COIN);
         if units == 0 {
@@ -146,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_an_amount_says_why() {
+    fn a_text_that_is_no_amount_is_refused_by_cause() {
         for text in ["", ".", "1.", ".5", "-1", "+1", "1e3", "1,5", "٣", "1.2.3"] {
             assert!(matches!(text.parse::<Amount>(), Err(AmountError::Malformed(_))), "{text}");
         }

@@ -1,4 +1,4 @@
-//! Headers and blocks.
+//! Headers and blocks, and their encodings.
 #![cfg_attr(
     not(test),
     deny(
@@ -16,41 +16,41 @@ use super::{
     leaf_hash, merkle_root, sha256d,
 };
 
-/// Length of an encoded header. The nonce is in the second SHA-256 block, so a miner keeps the
-/// first one's midstate.
+/// Length of an encoded header.
+///
+/// The nonce is in the second SHA-256 block, so a miner can reuse the midstate of the first one.
 pub const HEADER_BYTES: usize = 4 + 32 + 32 + 4 + 8 + 4 + 8;
 
-/// The smallest transaction: no inputs, no outputs, an empty memo.
+/// The smallest encoded transaction: no inputs, no outputs, an empty memo.
 const MIN_TRANSACTION_BYTES: usize = 10;
 
-/// What proof of work is done on, and what names a block.
+/// A block header: its hash carries the proof of work and identifies the block.
 ///
 /// Layout, 92 bytes: version u32 = 1, previous hash 32, merkle root 32, height u32, time u64, bits
 /// u32, nonce u64.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Header {
-    /// The parent; zero in a genesis.
+    /// The hash of the parent; zero in a genesis.
     pub previous: BlockHash,
-    /// Over the block's transactions.
+    /// The merkle root over the block's transactions.
     pub merkle_root: MerkleRoot,
-    /// Distance from genesis.
     pub height: Height,
-    /// When the miner says it was made, in unix milliseconds.
+    /// The time at which the block was mined, as the miner claims.
     pub time: UnixMillis,
     /// The target in compact form.
     pub bits: u32,
-    /// What the miner varies.
+    /// The number that the miner varies to meet the target.
     pub nonce: u64,
 }
 
 impl Header {
-    /// The block's name: SHA-256d of the 92 bytes.
+    /// Returns the SHA-256d of the 92 encoded bytes.
     #[must_use]
     pub fn hash(&self) -> BlockHash {
         BlockHash(sha256d(&[&self.to_array()]))
     }
 
-    /// The encoding as an array.
+    /// Returns the encoding as an array.
     #[must_use]
     pub fn to_array(&self) -> [u8; HEADER_BYTES] {
         let mut bytes = [0; HEADER_BYTES];
@@ -85,37 +85,36 @@ impl Decode for Header {
     }
 }
 
-/// A block, as decoded: its layout is right, nothing else is known of it.
+/// A decoded block: only its layout has been checked.
 ///
-/// Layout: the header, count of transactions u32, then each.
+/// Layout: the header, count of transactions u32, then each transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Block {
-    /// Its header.
     pub header: Header,
-    /// The coinbase first, children after parents.
+    /// The transactions: first the coinbase, then each one after those whose outputs it spends.
     pub transactions: Vec<Transaction>,
 }
 
 impl Block {
-    /// The header's hash.
+    /// Returns the header's hash.
     #[must_use]
     pub fn hash(&self) -> BlockHash {
         self.header.hash()
     }
 
-    /// The leaves of the merkle tree, in order.
+    /// Returns the leaves of the merkle tree, in order.
     #[must_use]
-    pub fn leaves(&self) -> Vec<LeafHash> {
+    pub(crate) fn leaves(&self) -> Vec<LeafHash> {
         self.transactions.iter().map(leaf_hash).collect()
     }
 
-    /// The root that the header must name.
+    /// Returns the merkle root that the header must have.
     #[must_use]
     pub fn computed_merkle_root(&self) -> MerkleRoot {
         merkle_root(&self.leaves())
     }
 
-    /// The length of the encoding, in bytes.
+    /// Returns the length of the encoding, in bytes.
     #[must_use]
     pub fn encoded_len(&self) -> usize {
         let transactions: usize = self.transactions.iter().map(Transaction::encoded_len).sum();

@@ -1,8 +1,8 @@
-//! The canonical encoding: fixed layouts, little-endian, one encoding for each value.
+//! The canonical encoding: fixed layouts, little-endian, exactly one encoding for each value.
 //!
-//! What is hashed, signed or stored is written with [`Encode`] and read with [`Decode`];
-//! [`from_bytes`] accepts nothing but the whole and only encoding of a value. Golden vectors for
-//! every layout are in `proto/vectors`.
+//! Hashed, signed and stored data is written with [`Encode`] and read with [`Decode`].
+//! [`from_bytes`] accepts only the complete canonical encoding of a value. Golden vectors for every
+//! layout are in `proto/vectors`.
 #![cfg_attr(
     not(test),
     deny(
@@ -18,35 +18,32 @@ use std::fmt;
 
 use serde::{Deserializer, Serializer, de};
 
-/// Why bytes are not the encoding of a value.
+/// A reason for which bytes are not the encoding of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// The bytes end inside the value.
     #[error("the bytes end {missing} short")]
     Truncated {
-        /// How many more bytes the next field needed.
+        /// The number of bytes that the next field lacks.
         missing: usize,
     },
     /// Bytes are left over after the value.
     #[error("{extra} bytes are left over")]
-    Trailing {
-        /// How many.
-        extra: usize,
-    },
+    Trailing { extra: usize },
     /// A count or length is over its limit.
     #[error("{what}: {count} is over the limit of {limit}")]
     TooMany {
-        /// The field.
+        /// The name of the field.
         what: &'static str,
-        /// What it says.
+        /// The value of the field.
         count: usize,
-        /// What it may say at most.
+        /// The highest valid value.
         limit: usize,
     },
     /// A text is not UTF-8.
     #[error("{what} is not UTF-8")]
     NotText {
-        /// The field.
+        /// The name of the field.
         what: &'static str,
     },
     /// A version other than 1.
@@ -59,7 +56,7 @@ pub trait Encode {
     /// Appends the encoding to `out`.
     fn encode(&self, out: &mut Vec<u8>);
 
-    /// The encoding on its own.
+    /// Returns the encoding in a new vector.
     fn to_bytes(&self) -> Vec<u8> {
         let mut out = Vec::new();
         self.encode(&mut out);
@@ -69,11 +66,16 @@ pub trait Encode {
 
 /// A value that can be read from its canonical encoding.
 pub trait Decode: Sized {
-    /// Reads one value; nothing is allocated beyond what the bytes at hand can fill.
+    /// Reads one value.
+    ///
+    /// # Security
+    ///
+    /// An implementation allocates only what the remaining bytes can fill, so a false count from a
+    /// peer costs no memory.
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError>;
 }
 
-/// The value whose whole encoding `bytes` is.
+/// Decodes a value from its complete encoding.
 pub fn from_bytes<T: Decode>(bytes: &[u8]) -> Result<T, DecodeError> {
     let mut reader = Reader::new(bytes);
     let value = T::decode(&mut reader)?;
@@ -88,20 +90,19 @@ pub struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// A reader at the start of `bytes`.
     #[must_use]
-    pub const fn new(bytes: &'a [u8]) -> Self {
+    pub(crate) const fn new(bytes: &'a [u8]) -> Self {
         Self { rest: bytes }
     }
 
-    /// How many bytes are left.
+    /// Returns the number of bytes that are left.
     #[must_use]
-    pub const fn remaining(&self) -> usize {
+    pub(crate) const fn remaining(&self) -> usize {
         self.rest.len()
     }
 
-    /// The next `count` bytes.
-    pub fn take(&mut self, count: usize) -> Result<&'a [u8], DecodeError> {
+    /// Reads the next `count` bytes.
+    pub(crate) fn take(&mut self, count: usize) -> Result<&'a [u8], DecodeError> {
         let Some((head, tail)) = self.rest.split_at_checked(count) else {
             return Err(DecodeError::Truncated { missing: count.saturating_sub(self.rest.len()) });
         };
@@ -109,8 +110,8 @@ impl<'a> Reader<'a> {
         Ok(head)
     }
 
-    /// The next `N` bytes as an array.
-    pub fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+    /// Reads the next `N` bytes as an array.
+    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
         let Some((head, tail)) = self.rest.split_first_chunk::<N>() else {
             return Err(DecodeError::Truncated { missing: N.saturating_sub(self.rest.len()) });
         };
@@ -118,28 +119,28 @@ impl<'a> Reader<'a> {
         Ok(*head)
     }
 
-    /// The next byte.
-    pub fn u8(&mut self) -> Result<u8, DecodeError> {
+    /// Reads the next byte.
+    pub(crate) fn u8(&mut self) -> Result<u8, DecodeError> {
         self.array::<1>().map(|[byte]| byte)
     }
 
-    /// A little-endian 16-bit number.
-    pub fn u16(&mut self) -> Result<u16, DecodeError> {
+    /// Reads a little-endian 16-bit number.
+    pub(crate) fn u16(&mut self) -> Result<u16, DecodeError> {
         self.array().map(u16::from_le_bytes)
     }
 
-    /// A little-endian 32-bit number.
-    pub fn u32(&mut self) -> Result<u32, DecodeError> {
+    /// Reads a little-endian 32-bit number.
+    pub(crate) fn u32(&mut self) -> Result<u32, DecodeError> {
         self.array().map(u32::from_le_bytes)
     }
 
-    /// A little-endian 64-bit number.
-    pub fn u64(&mut self) -> Result<u64, DecodeError> {
+    /// Reads a little-endian 64-bit number.
+    pub(crate) fn u64(&mut self) -> Result<u64, DecodeError> {
         self.array().map(u64::from_le_bytes)
     }
 
-    /// A byte that says yes or no: 1 or 0, and nothing else.
-    pub fn flag(&mut self, what: &'static str) -> Result<bool, DecodeError> {
+    /// Reads a flag byte, which must be 0 or 1.
+    pub(crate) fn flag(&mut self, what: &'static str) -> Result<bool, DecodeError> {
         match self.u8()? {
             0 => Ok(false),
             1 => Ok(true),
@@ -147,16 +148,16 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A version field, which must be 1.
-    pub fn version(&mut self) -> Result<(), DecodeError> {
+    /// Reads a 32-bit version, which must be 1.
+    pub(crate) fn version(&mut self) -> Result<(), DecodeError> {
         match self.u32()? {
             1 => Ok(()),
             other => Err(DecodeError::Version(other)),
         }
     }
 
-    /// Succeeds only when nothing is left.
-    pub const fn finish(self) -> Result<(), DecodeError> {
+    /// Checks that no bytes are left.
+    pub(crate) const fn finish(self) -> Result<(), DecodeError> {
         match self.rest.len() {
             0 => Ok(()),
             extra => Err(DecodeError::Trailing { extra }),
@@ -164,7 +165,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Writes an identifier with serde: text where a person reads (JSON), bytes on the wire (CBOR).
+/// Serializes an identifier: text in formats for people (JSON), bytes on the wire (CBOR).
 pub(crate) fn serialize_id<S: Serializer>(
     bytes: &[u8],
     shown: &impl fmt::Display,
@@ -177,7 +178,7 @@ pub(crate) fn serialize_id<S: Serializer>(
     }
 }
 
-/// Reads an identifier of `N` bytes: hex where a person writes (JSON), bytes on the wire (CBOR).
+/// Deserializes an identifier of `N` bytes: hex in JSON, bytes on the wire (CBOR).
 pub(crate) fn deserialize_id<'de, D: Deserializer<'de>, const N: usize>(
     deserializer: D,
 ) -> Result<[u8; N], D::Error> {
@@ -262,7 +263,7 @@ mod tests {
             .prop_map(|(header, transactions)| Block { header, transactions })
     }
 
-    /// That a value is read back from its bytes, from no part of them, and from nothing longer.
+    /// Checks that a value decodes from exactly its bytes, not from fewer and not from more.
     fn one_encoding<T: Encode + Decode + PartialEq + fmt::Debug>(
         value: &T,
         cut: usize,
@@ -276,7 +277,7 @@ mod tests {
         Ok(())
     }
 
-    /// That changed bytes are refused, or are the encoding of another value.
+    /// Checks that changed bytes are refused, or are the encoding of another value.
     fn no_second_encoding<T: Encode + Decode + PartialEq + fmt::Debug>(
         value: &T,
         changes: &[(usize, u8)],
@@ -294,7 +295,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn headers_have_one_encoding(header in headers(), cut: usize, changes in vec(any::<(usize, u8)>(), 1..4)) {
+        fn headers_have_one_encoding(
+            header in headers(), cut: usize, changes in vec(any::<(usize, u8)>(), 1..4),
+        ) {
             one_encoding(&header, cut)?;
             no_second_encoding(&header, &changes)?;
         }
@@ -309,14 +312,18 @@ mod tests {
         }
 
         #[test]
-        fn blocks_have_one_encoding(block in blocks(), cut: usize, changes in vec(any::<(usize, u8)>(), 1..4)) {
+        fn blocks_have_one_encoding(
+            block in blocks(), cut: usize, changes in vec(any::<(usize, u8)>(), 1..4),
+        ) {
             prop_assert_eq!(block.encoded_len(), block.to_bytes().len());
             one_encoding(&block, cut)?;
             no_second_encoding(&block, &changes)?;
         }
 
         #[test]
-        fn the_txid_is_over_everything_but_the_signatures(transaction in transactions(), other in inputs()) {
+        fn the_txid_covers_everything_except_the_signatures(
+            transaction in transactions(), other in inputs(),
+        ) {
             let mut resigned = transaction.clone();
             for input in &mut resigned.inputs {
                 input.signature = other.signature;

@@ -1,13 +1,13 @@
-//! SHA-256d and the newtypes of what it names.
+//! SHA-256d, and a type for each kind of hash.
 
 use std::{fmt, str::FromStr};
 
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
-/// SHA-256 of the concatenated parts.
+/// Returns the SHA-256 of the concatenated parts.
 #[must_use]
-pub fn sha256(parts: &[&[u8]]) -> [u8; 32] {
+pub(crate) fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     let mut hasher = Sha256::new();
     for part in parts {
         hasher.update(part);
@@ -15,13 +15,13 @@ pub fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     hasher.finalize().into()
 }
 
-/// SHA-256 applied twice to the concatenated parts, the chain's one hash function.
+/// Returns the SHA-256 of the SHA-256 of the concatenated parts, the chain's hash function.
 #[must_use]
-pub fn sha256d(parts: &[&[u8]]) -> [u8; 32] {
+pub(crate) fn sha256d(parts: &[&[u8]]) -> [u8; 32] {
     Sha256::digest(sha256(parts)).into()
 }
 
-/// Why a text is not a hash.
+/// The error for a text that is not a hash, with its first 80 characters.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("'{0}' is not a hash: 64 hex digits are")]
 pub struct HashParseError(pub String);
@@ -33,10 +33,10 @@ macro_rules! hash_type {
         pub struct $name(pub [u8; 32]);
 
         impl $name {
-            /// 32 zero bytes.
+            /// The hash of 32 zero bytes.
             pub const ZERO: Self = Self([0; 32]);
 
-            /// The bytes, in the order in which they are shown.
+            /// Returns the bytes in the order in which text shows them.
             #[must_use]
             pub const fn as_bytes(&self) -> &[u8; 32] {
                 &self.0
@@ -82,7 +82,7 @@ macro_rules! hash_type {
 }
 
 hash_type!(
-    /// The SHA-256d of a block's header. Compared with the target as a big-endian number.
+    /// The SHA-256d of a block's header, compared with the target as a big-endian number.
     BlockHash
 );
 hash_type!(
@@ -99,5 +99,5 @@ hash_type!(
     MerkleRoot
 );
 
-/// The hash of a chain's genesis block: its name everywhere.
+/// The hash of a chain's genesis block, which identifies the network.
 pub type NetworkId = BlockHash;

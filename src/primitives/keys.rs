@@ -1,5 +1,6 @@
-//! Public keys, signatures, owners and addresses. Secret keys live in the wallet and in the node's
-//! identity alone.
+//! Public keys, signatures, owners and addresses.
+//!
+//! Only the wallet and the node's identity hold secret keys.
 
 use std::{fmt, str::FromStr};
 
@@ -11,30 +12,30 @@ use super::{
     sha256,
 };
 
-/// What every address begins with, on every network: a wallet comes before a chain.
-pub const ADDRESS_PREFIX: &str = "fc";
+/// The prefix of every address, on every network, since a wallet exists before its first chain.
+const ADDRESS_PREFIX: &str = "fc";
 
-/// The prefix, the separator, 32 letters for 20 bytes, and a checksum of 6.
+/// Length of an address: prefix 2, separator 1, 32 letters for 20 bytes, checksum 6.
 const ADDRESS_CHARS: usize = 41;
 
-/// An ed25519 public key as it stands on the wire; not yet known to be a point of the curve.
+/// The bytes of an ed25519 public key, not yet checked to be a point of the curve.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PublicKey(pub [u8; 32]);
 
-/// An ed25519 signature as it stands on the wire.
+/// The bytes of an ed25519 signature.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Signature(pub [u8; 64]);
 
-/// Who may spend a coin: the first 20 bytes of SHA-256 of a public key.
+/// The owner of a coin: the first 20 bytes of the SHA-256 of a public key.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Owner(pub [u8; 20]);
 
-/// An owner as people write it: bech32m with the prefix `fc`.
+/// The text form of an owner: bech32m with the prefix `fc`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Address(pub Owner);
 
 impl PublicKey {
-    /// The owner that this key speaks for.
+    /// Returns the owner whose coins this key spends.
     #[must_use]
     pub fn owner(&self) -> Owner {
         let digest = sha256(&[&self.0]);
@@ -45,19 +46,19 @@ impl PublicKey {
 }
 
 impl Owner {
-    /// The owner that nobody is: coins paid to it are gone.
+    /// The owner without a key: coins paid to it are lost.
     pub const ZERO: Self = Self([0; 20]);
 }
 
-/// Why a text is not an address.
+/// A reason for which a text is no address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
-    /// It has the form of an address, but a letter is wrong.
+    /// The text has the form of an address, but a letter is wrong.
     #[error(
         "'{0}' is not an address: its checksum does not fit, so a letter is wrong; copy it again"
     )]
     Checksum(String),
-    /// It does not have the form of an address.
+    /// The text does not have the form of an address.
     #[error("'{0}' is not an address: addresses begin with 'fc1' and have 41 letters and digits")]
     Malformed(String),
 }
@@ -71,9 +72,9 @@ impl fmt::Display for Address {
 }
 
 impl Address {
-    /// Whether a text claims to be an address: friends' names may not.
+    /// True if a text looks like an address. A friend's name must not.
     #[must_use]
-    pub fn looks_like(text: &str) -> bool {
+    pub(crate) fn looks_like(text: &str) -> bool {
         text.get(..3).is_some_and(|head| head.eq_ignore_ascii_case("fc1"))
     }
 }
@@ -84,7 +85,7 @@ impl FromStr for Address {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         use bech32::primitives::decode::CheckedHrpstring;
         let shown = || text.chars().take(90).collect::<String>();
-        // Too short or too long, it is not even a mistyped one.
+        // A text of another length is not a mistyped address.
         let has_form = Self::looks_like(text) && text.len() == ADDRESS_CHARS;
         let checked = CheckedHrpstring::new::<Bech32m>(text).map_err(|_| {
             if has_form {
@@ -94,7 +95,7 @@ impl FromStr for Address {
             }
         })?;
         let bytes: Vec<u8> = checked.byte_iter().collect();
-        // A letter more would hold only padding: the same owner in a second writing.
+        // One more letter would hold only padding and give the owner a second address.
         if text.len() != ADDRESS_CHARS
             || !checked.hrp().as_str().eq_ignore_ascii_case(ADDRESS_PREFIX)
         {

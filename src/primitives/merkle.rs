@@ -1,5 +1,6 @@
-//! The merkle tree of RFC 6962 over SHA-256d: leaves and nodes are told apart, an odd node is
-//! promoted.
+//! The merkle tree of RFC 6962 over SHA-256d.
+//!
+//! Leaves and inner nodes are hashed with different prefixes, and an odd node is promoted.
 #![cfg_attr(
     not(test),
     deny(
@@ -13,9 +14,9 @@
 
 use super::{Encode, LeafHash, MerkleRoot, Transaction, sha256d};
 
-/// The leaf of a whole transaction, signatures included.
+/// Returns the leaf of a whole transaction, signatures included.
 #[must_use]
-pub fn leaf_hash(transaction: &Transaction) -> LeafHash {
+pub(crate) fn leaf_hash(transaction: &Transaction) -> LeafHash {
     LeafHash(sha256d(&[&[0x00], &transaction.to_bytes()]))
 }
 
@@ -34,9 +35,9 @@ fn parents(level: &[[u8; 32]]) -> Vec<[u8; 32]> {
         .collect()
 }
 
-/// The root over the leaves in order; zero when there are none, which no block is.
+/// Returns the root over the leaves in order. Without leaves it is zero; every block has one.
 #[must_use]
-pub fn merkle_root(leaves: &[LeafHash]) -> MerkleRoot {
+pub(crate) fn merkle_root(leaves: &[LeafHash]) -> MerkleRoot {
     let mut level: Vec<[u8; 32]> = leaves.iter().map(|leaf| leaf.0).collect();
     while level.len() > 1 {
         level = parents(&level);
@@ -44,12 +45,12 @@ pub fn merkle_root(leaves: &[LeafHash]) -> MerkleRoot {
     MerkleRoot(level.first().copied().unwrap_or_default())
 }
 
-/// The siblings that lead from leaf `index` up to the root, `None` where the node is promoted
-/// alone.
+/// Returns the siblings on the path from leaf `index` up to the root.
 ///
-/// Empty when `index` is out of range or there is one leaf.
+/// An entry is `None` if the node is promoted without a sibling. The branch is empty if `index` is
+/// out of range or there is only one leaf.
 #[must_use]
-pub fn merkle_branch(leaves: &[LeafHash], index: usize) -> Vec<Option<[u8; 32]>> {
+pub(crate) fn merkle_branch(leaves: &[LeafHash], index: usize) -> Vec<Option<[u8; 32]>> {
     let mut level: Vec<[u8; 32]> = leaves.iter().map(|leaf| leaf.0).collect();
     let (mut at, mut branch) = (index, Vec::new());
     if index >= leaves.len() {
@@ -63,9 +64,13 @@ pub fn merkle_branch(leaves: &[LeafHash], index: usize) -> Vec<Option<[u8; 32]>>
     branch
 }
 
-/// The root that `leaf` at `index` and its branch lead to.
+/// Returns the root that `leaf` at `index` and its branch lead to.
 #[must_use]
-pub fn root_of_branch(leaf: LeafHash, index: usize, branch: &[Option<[u8; 32]>]) -> MerkleRoot {
+pub(crate) fn root_of_branch(
+    leaf: LeafHash,
+    index: usize,
+    branch: &[Option<[u8; 32]>],
+) -> MerkleRoot {
     let (mut hash, mut at) = (leaf.0, index);
     for sibling in branch {
         hash = match sibling {
@@ -84,7 +89,7 @@ mod tests {
 
     use super::*;
 
-    /// The definition of RFC 6962, section 2.1, as it stands there.
+    /// The recursive definition in RFC 6962, section 2.1.
     fn tree_hash(leaves: &[[u8; 32]]) -> [u8; 32] {
         if let [leaf] = leaves {
             return *leaf;
@@ -122,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn every_branch_leads_to_the_root_and_no_other_place_does() {
+    fn every_branch_leads_to_the_root_and_another_leaf_does_not() {
         for count in 1..20 {
             let leaves = leaves(count);
             let root = merkle_root(&leaves);

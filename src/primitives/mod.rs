@@ -1,40 +1,39 @@
-//! The vocabulary that every floor above speaks: hashes, keys, amounts, trades, blocks, and their
-//! one canonical encoding.
+//! The basic types of all other modules: hashes, keys, amounts, transactions, blocks, and their
+//! canonical encoding.
 //!
-//! Nothing here does I/O, knows the time, or decides what is valid: that is
-//! [`consensus`](crate::consensus).
+//! The code here does no I/O and reads no clock. [`consensus`](crate::consensus) decides which
+//! values are valid.
 
 mod amount;
 mod block;
-mod contain;
 pub mod encoding;
-pub mod events;
 mod hash;
 mod keys;
 mod merkle;
-pub mod metrics;
 mod peer_id;
 mod rate;
 mod short_id;
 mod text;
 mod transaction;
 
-pub use amount::{Amount, AmountError, UNITS_PER_COIN};
+pub use amount::{Amount, AmountError};
 pub use block::{Block, HEADER_BYTES, Header};
-pub use contain::contain;
 pub use encoding::{Decode, DecodeError, Encode};
-pub use hash::{BlockHash, HashParseError, LeafHash, MerkleRoot, NetworkId, TxId, sha256, sha256d};
-pub use keys::{ADDRESS_PREFIX, Address, AddressError, Owner, PublicKey, Signature};
-pub use merkle::{leaf_hash, merkle_branch, merkle_root, root_of_branch};
+pub use hash::{BlockHash, HashParseError, LeafHash, MerkleRoot, NetworkId, TxId};
+pub(crate) use hash::{sha256, sha256d};
+pub use keys::{Address, AddressError, Owner, PublicKey, Signature};
+pub(crate) use merkle::{leaf_hash, merkle_branch, merkle_root, root_of_branch};
 pub use peer_id::{PeerId, PeerIdError};
 pub use rate::{Bucket, Rate};
-pub use short_id::{SHORT_ID_BYTES, short_id};
-pub use text::{MAX_NAME_CHARS, NameError, check_name, printable};
-pub use transaction::{
-    MAX_MEMO_BYTES, OutPoint, Transaction, TransactionKind, TxInput, TxOutput, coinbase_memo,
-};
+pub(crate) use short_id::{SHORT_ID_BYTES, short_id};
+#[cfg(test)]
+pub(crate) use text::MAX_NAME_CHARS;
+pub use text::NameError;
+pub(crate) use text::{check_name, printable};
+pub(crate) use transaction::MAX_MEMO_BYTES;
+pub use transaction::{OutPoint, Transaction, TransactionKind, TxInput, TxOutput, coinbase_memo};
 
-/// A block's distance from genesis, which is 0.
+/// A block's distance from the genesis, which has height 0.
 pub type Height = u32;
 
 /// Milliseconds since the unix epoch.

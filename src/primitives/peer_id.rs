@@ -1,4 +1,4 @@
-//! The identity of a node: an ed25519 key, shown as libp2p shows it.
+//! The identity of a node: an ed25519 key in libp2p's text form.
 
 use std::{fmt, str::FromStr};
 
@@ -9,43 +9,45 @@ use super::{
     encoding::{deserialize_id, serialize_id},
 };
 
-/// The identity multihash of a protobuf-encoded ed25519 key: what stands before the 32 bytes of the
-/// key.
+/// The bytes before the 32 bytes of the key in libp2p's multihash.
+///
+/// They begin an identity multihash of a protobuf-encoded ed25519 key.
 const MULTIHASH_HEAD: [u8; 6] = [0x00, 0x24, 0x08, 0x01, 0x12, 0x20];
 
-/// A node's identity: the ed25519 public key of its connections, its profile and its chat lines.
-/// Not a wallet key.
+/// A node's identity: the ed25519 key that signs its connections, profile and chat lines.
+///
+/// It is not a wallet key.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PeerId(pub PublicKey);
 
-/// Why a text is not a peer id.
+/// The error for a text that is not a peer id, with its first 80 characters.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("'{0}' is not the peer id of an ed25519 key: such ids begin with 12D3KooW")]
 pub struct PeerIdError(pub String);
 
 impl PeerId {
-    /// The multihash bytes that libp2p writes, 38 of them.
+    /// Returns the 38 multihash bytes that libp2p writes.
     #[must_use]
-    pub fn to_multihash(&self) -> Vec<u8> {
+    pub(crate) fn to_multihash(&self) -> Vec<u8> {
         [&MULTIHASH_HEAD[..], &self.0.0].concat()
     }
 
-    /// From the multihash bytes that libp2p writes; `None` for other kinds of keys.
+    /// Reads the multihash bytes that libp2p writes. Returns `None` for other kinds of keys.
     #[must_use]
     pub fn from_multihash(bytes: &[u8]) -> Option<Self> {
         let key = bytes.strip_prefix(&MULTIHASH_HEAD)?;
         Some(Self(PublicKey(key.try_into().ok()?)))
     }
 
-    /// The hex digits that tell friends of one name apart: `yzw#3f2a`.
+    /// Returns the first hex digits of the key, which distinguish friends of one name: `yzw#3f2a`.
     #[must_use]
-    pub fn suffix(&self, digits: usize) -> String {
+    pub(crate) fn suffix(&self, digits: usize) -> String {
         HEXLOWER.encode(&self.0.0).chars().take(digits).collect()
     }
 
-    /// Whether a text claims to be a peer id: friends' names may not.
+    /// True if a text looks like a peer id. A friend's name must not.
     #[must_use]
-    pub fn looks_like(text: &str) -> bool {
+    pub(crate) fn looks_like(text: &str) -> bool {
         text.starts_with("12D3KooW")
     }
 }
@@ -97,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_peer_id_reads_as_libp2p_writes_it() {
+    fn a_peer_id_has_the_text_form_of_libp2p() {
         let keypair = libp2p::identity::Keypair::ed25519_from_bytes([5; 32]).expect("a key");
         let theirs = keypair.public().to_peer_id();
         let ours = PeerId::from_multihash(&theirs.to_bytes()).expect("an ed25519 peer id");

@@ -1,32 +1,34 @@
-//! So many at once, and so many a second in the long run.
+//! A token bucket: it allows a burst, and a sustained rate.
 
 use super::UnixMillis;
 
-/// What a [`Bucket`] gives.
+/// The limits of a [`Bucket`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
-    /// At once.
+    /// Most tokens that can be taken at once.
     pub burst: u64,
-    /// In the long run.
+    /// Tokens that are added each second, up to `burst`.
     pub per_second: u64,
 }
 
-/// A token bucket, counted in thousandths of a token.
+/// A token bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bucket {
     rate: Rate,
+    /// Content in thousandths of a token, so that each millisecond can add a whole number.
     thousandths: u64,
+    /// Time of the last refill. Never goes back, so no time is counted twice.
     at: UnixMillis,
 }
 
 impl Bucket {
-    /// A full one.
+    /// Returns a full bucket.
     #[must_use]
     pub const fn new(rate: Rate, now: UnixMillis) -> Self {
         Self { rate, thousandths: rate.burst.saturating_mul(1_000), at: now }
     }
 
-    /// Takes so many tokens, if there are as many.
+    /// Takes `tokens` and returns true, or takes none if the bucket holds fewer.
     pub fn take(&mut self, tokens: u64, now: UnixMillis) -> bool {
         self.fill(now);
         let left = self.thousandths.checked_sub(tokens.saturating_mul(1_000));
@@ -34,7 +36,7 @@ impl Bucket {
         left.is_some()
     }
 
-    /// Whether nothing is missing: such a bucket is as good as a new one.
+    /// Returns true if the bucket is full. A full bucket can be dropped and made anew later.
     pub fn is_full(&mut self, now: UnixMillis) -> bool {
         self.fill(now);
         self.thousandths == self.rate.burst.saturating_mul(1_000)
@@ -60,7 +62,7 @@ mod tests {
         assert!(!bucket.take(1, 499));
         assert!(bucket.take(1, 500));
         assert_eq!((0..9).filter(|_| bucket.take(1, 60_000)).count(), 3);
-        // A clock that goes back gives nothing twice.
+        // A clock that goes back adds no token twice.
         assert!(!bucket.take(1, 1_000) && !bucket.take(1, 60_000));
         assert!(!bucket.is_full(61_000) && bucket.is_full(61_500));
     }

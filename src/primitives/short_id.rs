@@ -1,4 +1,4 @@
-//! The 6-byte names that a compact block gives its transactions.
+//! The 6-byte ids that a compact block uses for its transactions.
 
 use std::hash::Hasher;
 
@@ -6,16 +6,20 @@ use siphasher::sip::SipHasher24;
 
 use super::{BlockHash, LeafHash};
 
-/// Length of a short id.
-pub const SHORT_ID_BYTES: usize = 6;
+/// Length of a short id, in bytes.
+pub(crate) const SHORT_ID_BYTES: usize = 6;
 
-/// The short name of a transaction in the compact form of one block: the first 6 bytes of the
-/// little-endian SipHash-2-4 of its leaf hash, keyed by the first 16 bytes of the block's hash.
+/// Returns the short id of a transaction in the compact form of one block.
 ///
-/// The key changes with each block, so nobody can prepare transactions whose short names collide
-/// (BIP 152's idea).
+/// It is the first 6 bytes of the little-endian SipHash-2-4 of the leaf hash, keyed by the first 16
+/// bytes of the block's hash.
+///
+/// # Security
+///
+/// The key changes with each block, as in BIP 152. So an attacker cannot prepare transactions whose
+/// short ids collide.
 #[must_use]
-pub fn short_id(block: &BlockHash, leaf: &LeafHash) -> [u8; SHORT_ID_BYTES] {
+pub(crate) fn short_id(block: &BlockHash, leaf: &LeafHash) -> [u8; SHORT_ID_BYTES] {
     let mut key = [0; 16];
     key.copy_from_slice(&block.0[..16]);
     let mut hasher = SipHasher24::new_with_key(&key);

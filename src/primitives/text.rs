@@ -1,29 +1,29 @@
-//! Names and other text that peers send and people read.
+//! Checks of names, and harmless display of text that peers send.
 
 use super::{Address, PeerId};
 
 /// The longest name, in characters.
-pub const MAX_NAME_CHARS: usize = 32;
+pub(crate) const MAX_NAME_CHARS: usize = 32;
 
-/// Why a text may not be a friend's name.
+/// A reason for which a text may not be a friend's name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    /// Nothing in it, or only spaces.
+    /// The name is empty or only white space.
     #[error("a name may not be empty")]
     Empty,
-    /// Over the limit.
+    /// The name has more than 32 characters.
     #[error("'{0}' is too long for a name: {MAX_NAME_CHARS} characters at most")]
     TooLong(String),
-    /// A `#`, white space, or a control or formatting character.
+    /// The name has a `#`, white space, or a control or formatting character.
     #[error("'{0}' may not be a name: names hold no '#', no spaces and no control characters")]
     Character(String),
-    /// It reads as an address or a peer id.
+    /// The name looks like an address or a peer id.
     #[error("'{0}' may not be a name: it reads as an address or a peer id")]
     Misleading(String),
 }
 
-/// Whether `name` may be a friend's name.
-pub fn check_name(name: &str) -> Result<(), NameError> {
+/// Checks that `name` may be a friend's name.
+pub(crate) fn check_name(name: &str) -> Result<(), NameError> {
     let shown = || printable(&name.chars().take(48).collect::<String>());
     if name.trim().is_empty() {
         return Err(NameError::Empty);
@@ -40,16 +40,18 @@ pub fn check_name(name: &str) -> Result<(), NameError> {
     Ok(())
 }
 
-/// Whether a character only shows itself: no control, no bidirectional override, no invisible mark.
+/// True if a character is no control character, bidirectional override or invisible mark.
 fn is_printable(c: char) -> bool {
     !c.is_control()
-        && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+        && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
+        && !matches!(c, '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
-/// A text that cannot move a terminal's cursor, colour it, or turn its direction: offenders become
-/// U+FFFD.
+/// Replaces every character that could change a terminal's state by U+FFFD.
+///
+/// The result cannot move the cursor, set colours, or reverse the direction of text.
 #[must_use]
-pub fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     text.chars().map(|c| if is_printable(c) { c } else { char::REPLACEMENT_CHARACTER }).collect()
 }
 
@@ -58,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_any_script_pass_and_tricks_do_not() {
+    fn names_of_any_script_pass_and_misleading_names_do_not() {
         for name in ["yzw", "李雷", "Zoë", "a-b_c.d"] {
             assert_eq!(check_name(name), Ok(()), "{name}");
         }

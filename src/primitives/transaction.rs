@@ -1,4 +1,4 @@
-//! Transactions: coinbases, trades and notes.
+//! Transactions and their encoding: coinbases, trades and notes.
 #![cfg_attr(
     not(test),
     deny(
@@ -17,87 +17,88 @@ use super::{
 };
 
 /// The longest memo, in bytes: a page of text.
-pub const MAX_MEMO_BYTES: usize = 1_024;
+pub(crate) const MAX_MEMO_BYTES: usize = 1_024;
 
-/// What the signatures of one network's transactions are over begins with this.
+/// The domain tag at the start of every message that a transaction's signatures cover.
 const SIGNING_TAG: &[u8] = b"friendchain/transaction/1";
 
-/// One output of an earlier transaction, or the place of a stamp.
+/// A reference to one output of an earlier transaction, or to a stamp.
+///
+/// A stamp is a number that an owner can use once, for a note.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
 )]
 pub struct OutPoint {
-    /// The transaction; zero for a stamp.
+    /// The id of the transaction; zero for a stamp.
     pub txid: TxId,
-    /// Which of its outputs; any number for a stamp.
+    /// The position of the output; any number for a stamp.
     pub index: u32,
 }
 
 /// A claim on a coin, signed by its owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TxInput {
-    /// The coin.
     pub outpoint: OutPoint,
-    /// The key whose owner the coin belongs to.
+    /// The key of the coin's owner.
     pub public_key: PublicKey,
-    /// Over [`Transaction::signing_message`].
+    /// The signature over [`Transaction::signing_message`].
     pub signature: Signature,
 }
 
-/// A coin to be.
+/// A coin that a transaction creates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TxOutput {
-    /// At least one unit.
+    /// The value: at least one unit.
     pub value: Amount,
-    /// Who may spend it.
     pub owner: Owner,
 }
 
-/// A transaction, as decoded: its layout is right, nothing else is known of it.
+/// A decoded transaction: only its layout has been checked.
 ///
-/// Layout: version u32 = 1; count of inputs u16, then each: txid 32, index u32, public key 32,
-/// signature 64; count of outputs u16, then each: value u64, owner 20; length of the memo u16, then
-/// its bytes.
+/// Layout:
+/// - version u32 = 1;
+/// - count of inputs u16, then for each: txid 32, index u32, public key 32, signature 64;
+/// - count of outputs u16, then for each: value u64, owner 20;
+/// - length of the memo u16, then the memo.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Transaction {
-    /// Empty in a coinbase; one stamp in a note.
+    /// The inputs: none in a coinbase, one stamp in a note.
     pub inputs: Vec<TxInput>,
-    /// Empty in a note.
+    /// The outputs: none in a note.
     pub outputs: Vec<TxOutput>,
-    /// Text, or in a coinbase the height and whatever follows.
+    /// The text of the transaction. In a coinbase it begins with the height, 4 bytes.
     pub memo: Vec<u8>,
 }
 
-/// What a transaction is, by its form alone.
+/// The kind of a transaction, which follows from its inputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TransactionKind {
-    /// No inputs: mints.
+    /// A transaction without inputs, which mints coins.
     Coinbase,
-    /// Spends coins.
+    /// A transaction that spends coins.
     Trade,
-    /// A stamp (a zero txid) among the inputs: writes a text.
+    /// A transaction with a stamp among its inputs, which publishes a text.
     Note,
 }
 
-/// The memo of a coinbase: its height, then `rest`.
+/// Returns the memo of a coinbase: the height, then `rest`.
 #[must_use]
 pub fn coinbase_memo(height: Height, rest: &[u8]) -> Vec<u8> {
     [&height.to_le_bytes()[..], rest].concat()
 }
 
 impl OutPoint {
-    /// Whether this is the place of a stamp rather than of a coin.
+    /// True if this refers to a stamp and not to a coin.
     #[must_use]
-    pub fn is_stamp(&self) -> bool {
+    pub(crate) fn is_stamp(&self) -> bool {
         self.txid == TxId::ZERO
     }
 }
 
 impl Transaction {
-    /// What the transaction is, by its form.
     #[must_use]
-    pub fn kind(&self) -> TransactionKind {
+    pub(crate) fn kind(&self) -> TransactionKind {
         if self.inputs.is_empty() {
             TransactionKind::Coinbase
         } else if self.inputs.iter().any(|input| input.outpoint.is_stamp()) {
@@ -107,7 +108,7 @@ impl Transaction {
         }
     }
 
-    /// The hash of everything but the signatures.
+    /// Returns the hash of the encoding without the signatures.
     #[must_use]
     pub fn txid(&self) -> TxId {
         let mut bytes = Vec::with_capacity(self.encoded_len());
@@ -115,17 +116,17 @@ impl Transaction {
         TxId(sha256d(&[&bytes]))
     }
 
-    /// What every input's signature is over: a domain tag, the network id and the txid.
+    /// Returns the message that every input signs: a domain tag, the network id and the txid.
     #[must_use]
     pub fn signing_message(network: &NetworkId, txid: &TxId) -> Vec<u8> {
         [SIGNING_TAG, network.as_bytes(), txid.as_bytes()].concat()
     }
 
-    /// The memo as text for people: what is not UTF-8 or not printable is replaced.
+    /// Returns the memo as printable text, without the height in a coinbase.
     ///
-    /// The four bytes of height of a coinbase are left out.
+    /// Bytes that are not UTF-8 and characters that are not printable are replaced.
     #[must_use]
-    pub fn memo_text(&self) -> String {
+    pub(crate) fn memo_text(&self) -> String {
         let text = match self.kind() {
             TransactionKind::Coinbase => self.memo.get(4..).unwrap_or_default(),
             _ => &self.memo,
@@ -133,7 +134,7 @@ impl Transaction {
         super::printable(&String::from_utf8_lossy(text))
     }
 
-    /// The length of the encoding, in bytes.
+    /// Returns the length of the encoding, in bytes.
     #[must_use]
     pub const fn encoded_len(&self) -> usize {
         let counts = 4 + 2 + 2 + 2;
@@ -165,12 +166,12 @@ impl Transaction {
 }
 
 impl TxInput {
-    /// Length of an encoded input.
+    /// Length of an encoded input: txid, index, public key and signature.
     pub const BYTES: usize = 32 + 4 + 32 + 64;
 }
 
 impl TxOutput {
-    /// Length of an encoded output.
+    /// Length of an encoded output: value and owner.
     pub const BYTES: usize = 8 + 20;
 }
 
@@ -207,7 +208,9 @@ impl Decode for Transaction {
     }
 }
 
-/// A u16 count and that many items of `width` bytes, allocated only when the bytes are there.
+/// Reads a u16 count and that many items of `width` bytes.
+///
+/// The list is allocated only if the remaining bytes can hold it.
 fn read_list<T>(
     reader: &mut Reader<'_>,
     width: usize,

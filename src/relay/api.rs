@@ -1,241 +1,169 @@
-//! What the relay is told, what it asks for, and the types in both.
+//! Events into the relay, actions out of it, and the types in both.
 
 use std::sync::Arc;
 
 use crate::{
-    chain::api::{BlockAccepted, HeadersAccepted, Rebuilt, Tip},
+    chain::api::{BlockAccepted, HeadersAccepted, Rebuilt, Refused, Tip},
     peers::Offence,
     primitives::{Block, BlockHash, Header, Height, PeerId, Transaction, TxId, UnixMillis},
-    sync::{Refused, RequestFailure},
-    wire::{BlockGossip, SyncRequest, SyncResponse, TradeGossip},
+    wire::{BlockGossip, RequestFailure, SyncRequest, SyncResponse, TradeGossip, Verdict},
 };
 
-/// What gossip does with a message: every message gets exactly one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Verdict {
-    /// Forward it.
-    Accept,
-    /// Drop it; nobody's fault.
-    Ignore,
-    /// Drop it; the fault of the peer it came from.
-    Reject,
-}
-
-/// What is published on the topics that the relay feeds.
+/// A message to publish, on the topic of its kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Announcement {
-    /// On the topic `blocks`.
+pub(crate) enum Announcement {
+    /// A message on the topic `blocks`.
     Block(BlockGossip),
-    /// On the topic `trades`.
+    /// A message on the topic `trades`.
     Trade(TradeGossip),
 }
 
-/// What the relay is told. `M` is the network layer's name for a gossip message, which the relay
-/// only hands back.
+/// An input to the relay. `M` is the network layer's id of a gossip message, which the relay only
+/// returns.
 #[derive(Debug, Clone)]
-pub enum RelayEvent<M> {
-    /// Our miner has solved a block; the chain has not accepted it yet.
-    Solved {
-        /// Its header.
-        header: Box<Header>,
-    },
+pub(crate) enum RelayEvent<M> {
+    /// Our miner has solved a block. The chain has not accepted it yet.
+    Solved { header: Box<Header> },
     /// The best chain changed.
     TipChanged {
         /// The new tip.
         tip: Tip,
-        /// The best header: the tip itself unless bodies are still to come.
+        /// The best header. It differs from the tip while bodies are missing.
         best_header: Tip,
-        /// Blocks that joined, oldest first.
+        /// The newly connected blocks, oldest first.
         connected: Vec<(BlockHash, Height)>,
-        /// Transactions that they mined.
+        /// The transactions that they mined.
         mined: Vec<TxId>,
     },
-    /// The answer to [`RelayAction::FetchBlock`].
+    /// The reply to [`RelayAction::FetchBlock`].
     BlockLoaded {
-        /// Which.
         hash: BlockHash,
-        /// It, if it is still stored.
+        /// The block; `None` if it is no longer stored.
         block: Option<Arc<Block>>,
     },
-    /// Gossip on the topic `blocks`.
+    /// A gossip message on the topic `blocks`.
     BlockGossip {
-        /// Who passed it on.
+        /// The peer that forwarded the message.
         peer: PeerId,
-        /// Which message.
         message: M,
-        /// What it says.
         gossip: BlockGossip,
     },
-    /// Gossip on the topic `trades`.
+    /// A gossip message on the topic `trades`.
     TradeGossip {
-        /// Who passed it on.
+        /// The peer that forwarded the message.
         peer: PeerId,
-        /// Which message.
         message: M,
-        /// What it says.
         gossip: TradeGossip,
     },
-    /// The answer to [`RelayAction::CheckSolved`].
+    /// The reply to [`RelayAction::CheckSolved`].
     SolvedChecked {
-        /// Of the header.
         hash: BlockHash,
-        /// Whether its proof of work, bits and time are right on our tip.
+        /// An error if the header's work, bits or time are wrong on our tip.
         result: Result<(), Refused>,
     },
-    /// The answer to [`RelayAction::AcceptHeader`].
-    HeaderDone {
-        /// Of the header.
-        hash: BlockHash,
-        /// What the chain said.
-        result: Result<HeadersAccepted, Refused>,
-    },
-    /// The answer to [`RelayAction::Rebuild`].
-    Rebuilt {
-        /// Of the block.
-        hash: BlockHash,
-        /// What the mempool gave.
-        rebuilt: Rebuilt,
-    },
-    /// The answer to [`RelayAction::AcceptBlock`].
-    BlockDone {
-        /// Which.
-        hash: BlockHash,
-        /// What the chain said.
-        result: Result<BlockAccepted, Refused>,
-    },
-    /// The answer to [`RelayAction::AcceptTrade`].
-    TradeDone {
-        /// Which.
-        txid: TxId,
-        /// What the chain said.
-        result: Result<(), Refused>,
-    },
-    /// A trade entered the mempool, from wherever; at start, also each that is there already.
+    /// The reply to [`RelayAction::AcceptHeader`].
+    HeaderDone { hash: BlockHash, result: Result<HeadersAccepted, Refused> },
+    /// The reply to [`RelayAction::Rebuild`].
+    Rebuilt { hash: BlockHash, rebuilt: Rebuilt },
+    /// The reply to [`RelayAction::AcceptBlock`].
+    BlockDone { hash: BlockHash, result: Result<BlockAccepted, Refused> },
+    /// The reply to [`RelayAction::AcceptTrade`].
+    TradeDone { txid: TxId, result: Result<(), Refused> },
+    /// A trade entered the mempool. At start, the node also sends one for each mempool entry.
     TradeAdded {
-        /// Its id.
         txid: TxId,
-        /// It.
         transaction: Arc<Transaction>,
-        /// When it entered.
+        /// The time at which the trade entered.
         added: UnixMillis,
-        /// Whether it was made on this node.
+        /// True if the trade was made on this node.
         local: bool,
     },
     /// A trade left the mempool without being mined.
-    TradeGone {
-        /// Its id.
-        txid: TxId,
-    },
+    TradeGone { txid: TxId },
     /// A request has ended.
     Response {
-        /// As in [`RelayAction::Request`].
+        /// The id of the [`RelayAction::Request`].
         id: u64,
-        /// What came of it.
         result: Result<SyncResponse, RequestFailure>,
     },
-    /// The last connection to a peer is down.
-    PeerGone {
-        /// Who.
-        peer: PeerId,
-    },
-    /// Time has passed; about four times a second.
+    /// The last connection to a peer went down.
+    PeerGone { peer: PeerId },
+    /// Time has passed. The node sends about four ticks a second.
     Tick,
 }
 
-/// What the relay asks for. `M` as in [`RelayEvent`].
+/// An output of the relay. `M` is as in [`RelayEvent`].
 #[derive(Debug, Clone)]
-pub enum RelayAction<M> {
-    /// Publish.
-    Publish {
-        /// What, on the topic of its kind.
-        announcement: Announcement,
-    },
-    /// The verdict on a message; exactly one each.
-    Verdict {
-        /// Which.
-        message: M,
-        /// What to do with it.
-        verdict: Verdict,
-    },
+pub(crate) enum RelayAction<M> {
+    /// Publish a message.
+    Publish { announcement: Announcement },
+    /// Give the verdict on a gossip message. Each message gets exactly one.
+    Verdict { message: M, verdict: Verdict },
     /// Check a header on the tip without storing it.
     CheckSolved {
-        /// Its parent is the tip, as far as the relay knows.
+        /// A header whose parent is the tip, as far as the relay knows.
         header: Box<Header>,
     },
-    /// Let the miners rest: somebody has solved a child of this block, and its body is on the way.
+    /// Pause the miners. A peer has solved a child of `parent`, whose body is about to arrive.
     PauseMining {
-        /// The tip that the pause is about: void when it changes.
+        /// The tip. The pause ends when the tip changes.
         parent: BlockHash,
-        /// For how long, in ms.
+        /// The length of the pause, in ms.
         ms: u64,
     },
     /// Hand a header to the chain.
     AcceptHeader {
-        /// From whom.
+        /// The peer that announced it.
         peer: PeerId,
-        /// It.
         header: Box<Header>,
     },
     /// Rebuild a block from the mempool.
     Rebuild {
-        /// Its name.
         hash: BlockHash,
-        /// Its header.
         header: Box<Header>,
-        /// Its coinbase.
         coinbase: Box<Transaction>,
-        /// Short ids of the rest, in order.
+        /// The short ids of the other transactions, in order.
         short_ids: Vec<[u8; 6]>,
     },
-    /// Ask a peer; answered by exactly one [`RelayEvent::Response`].
+    /// Send a request to a peer. It is answered by exactly one [`RelayEvent::Response`].
     Request {
-        /// Whom.
         peer: PeerId,
-        /// Never used twice; [`owns_request`](super::owns_request) holds for it.
+        /// A unique id, for which [`owns_request`](super::owns_request) holds.
         id: u64,
-        /// What.
         request: SyncRequest,
     },
     /// Hand a block to the chain.
     AcceptBlock {
-        /// Who announced it or sent its last part.
+        /// The peer that sent its last part, or else its announcer.
         peer: PeerId,
-        /// Its merkle root is right; nothing else is checked.
+        /// A block with a correct merkle root. Nothing else has been checked.
         block: Box<Block>,
     },
     /// Hand a trade to the chain.
     AcceptTrade {
-        /// From whom.
+        /// The peer that forwarded it.
         peer: PeerId,
-        /// Decoded; nothing else is checked.
+        /// A decoded trade. Nothing else has been checked.
         transaction: Box<Transaction>,
     },
     /// Read a block from the store.
-    FetchBlock {
-        /// Which.
-        hash: BlockHash,
-    },
-    /// Say hello again to a peer that seems to be ahead, so that sync learns how far it is.
-    AskStatus {
-        /// To whom.
-        peer: PeerId,
-    },
-    /// Lower a peer's score.
+    FetchBlock { hash: BlockHash },
+    /// Send our Status to a peer that seems to be ahead. Sync gets the peer's Status in reply.
+    AskStatus { peer: PeerId },
+    /// Charge a peer with an offence.
     Penalise {
-        /// Whose.
         peer: PeerId,
-        /// For what.
         offence: Offence,
-        /// What was wrong, as a sentence.
+        /// The fault that was found, as a sentence.
         reason: String,
     },
 }
 
-/// What a relay is made with.
+/// The configuration of a relay.
 #[derive(Debug, Clone, Copy)]
-pub struct RelayConfig {
-    /// The network's spacing in ms: pauses and announcements are measured by it.
-    pub spacing_ms: u64,
+pub(crate) struct RelayConfig {
+    /// The network's block spacing, in ms. Pauses and announcement intervals depend on it.
+    pub(crate) spacing_ms: u64,
     /// The chain's tip at the start.
-    pub tip: Tip,
+    pub(crate) tip: Tip,
 }

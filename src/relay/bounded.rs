@@ -1,18 +1,17 @@
-//! A map that forgets.
+//! A map of bounded size.
 
 use std::{
     collections::{HashMap, VecDeque},
     hash::Hash,
 };
 
-/// A map of bounded size: when full, what was put in first goes.
+/// A map of bounded size. If it is full, an insertion evicts the oldest entry.
 #[derive(Debug)]
 pub(super) struct Recent<K, V = ()> {
     limit: usize,
-    /// Values, each with the number of its insertion.
+    /// The values, each with the number of its insertion.
     map: HashMap<K, (u64, V)>,
-    /// Insertions, oldest first. Those of keys that were removed stay until their turn, or until
-    /// they are too many.
+    /// The insertions, oldest first. A removed key keeps its entry until it becomes the oldest.
     order: VecDeque<(u64, K)>,
     inserted: u64,
 }
@@ -61,7 +60,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_recent_stays_and_the_size_is_bounded(steps in prop::collection::vec((any::<bool>(), 0u8..30), 0..300)) {
+        fn what_is_recent_stays_and_the_size_is_bounded(
+            steps in prop::collection::vec((any::<bool>(), 0u8..30), 0..300),
+        ) {
             let mut recent = Recent::new(8);
             for (add, key) in steps {
                 if add {

@@ -1,20 +1,20 @@
-//! The machine itself: its state, and which event goes where.
+//! The relay machine: its state, and the dispatch of events.
 
 use std::collections::HashMap;
 
 use super::{
     ANNOUNCE_SPACINGS, ASK_MS, BLOCK_RATE, MAX_LOADING, MAX_PEERS, MIN_ANNOUNCE_MS, NOTE_RATE,
-    REQUEST_SPACE, RelayAction, RelayConfig, RelayEvent, TRADE_RATE, Verdict, blocks::Blocks,
+    REQUEST_SPACE, RelayAction, RelayConfig, RelayEvent, TRADE_RATE, blocks::Blocks,
     bounded::Recent, trades::Trades,
 };
 use crate::{
     chain::api::Tip,
     peers::Offence,
     primitives::{BlockHash, Bucket, PeerId, UnixMillis},
-    wire::SyncRequest,
+    wire::{SyncRequest, Verdict},
 };
 
-/// What one peer may still send, and when it was last asked how far it is.
+/// The token buckets of one peer, and the last time that it was asked for its Status.
 #[derive(Debug)]
 pub(super) struct Allowance {
     pub(super) blocks: Bucket,
@@ -23,14 +23,15 @@ pub(super) struct Allowance {
     asked: Option<UnixMillis>,
 }
 
-/// Spreading what is new. See the [module](super). `M` names a gossip message.
+/// The state machine that spreads new blocks and trades. See the [module](super). `M` is the id of
+/// a gossip message.
 #[derive(Debug)]
-pub struct Relay<M> {
+pub(crate) struct Relay<M> {
     pub(super) spacing_ms: u64,
     pub(super) tip: Tip,
     pub(super) blocks: Blocks<M>,
     pub(super) trades: Trades<M>,
-    /// Blocks being read from the store, to be published.
+    /// Blocks that are being read from the store for publishing.
     pub(super) loading: Recent<BlockHash>,
     peers: HashMap<PeerId, Allowance>,
     next_id: u64,
@@ -38,9 +39,9 @@ pub struct Relay<M> {
 }
 
 impl<M: Copy> Relay<M> {
-    /// A relay that knows the tip, and nothing else.
+    /// Makes a relay that knows only the tip.
     #[must_use]
-    pub fn new(config: RelayConfig) -> Self {
+    pub(crate) fn new(config: RelayConfig) -> Self {
         let RelayConfig { spacing_ms, tip } = config;
         Self {
             spacing_ms,
@@ -54,8 +55,8 @@ impl<M: Copy> Relay<M> {
         }
     }
 
-    /// Takes in one event at a time `now`; gives what is to be done, in order.
-    pub fn handle(&mut self, event: RelayEvent<M>, now: UnixMillis) -> Vec<RelayAction<M>> {
+    /// Handles one event at the time `now`. Returns the actions to carry out, in order.
+    pub(crate) fn handle(&mut self, event: RelayEvent<M>, now: UnixMillis) -> Vec<RelayAction<M>> {
         match event {
             RelayEvent::Solved { header } => self.on_own_solved(&header),
             RelayEvent::TipChanged { tip, best_header, connected, mined } => {
@@ -93,7 +94,7 @@ impl<M: Copy> Relay<M> {
         std::mem::take(&mut self.out)
     }
 
-    /// What a peer may still send; none when there are too many peers.
+    /// Returns a peer's token buckets; `None` if there are too many peers.
     pub(super) fn allowance(&mut self, peer: PeerId, now: UnixMillis) -> Option<&mut Allowance> {
         if self.peers.len() >= MAX_PEERS && !self.peers.contains_key(&peer) {
             return None;
@@ -106,7 +107,7 @@ impl<M: Copy> Relay<M> {
         }))
     }
 
-    /// Asks a peer how far it is, unless it was asked a moment ago.
+    /// Asks a peer for its Status, at most once per [`ASK_MS`].
     pub(super) fn ask_status(&mut self, peer: PeerId, now: UnixMillis) {
         let Some(allowance) = self.allowance(peer, now) else {
             return;

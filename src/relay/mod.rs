@@ -1,112 +1,116 @@
-//! What to tell whom, as it happens: solved headers, compact blocks, trades.
+//! The relay spreads what is new: solved headers, compact blocks, and trades.
 //!
-//! [`Relay`] is a state machine without sockets, disk or clock, as [`Sync`](crate::sync::Sync) is;
-//! the node task owns it, feeds it every [`RelayEvent`] with the time, and carries out each
-//! [`RelayAction`] in order. Sync catches up with what a peer claims; the relay spreads what is
-//! new. What the relay cannot complete it leaves to sync.
+//! [`Relay`] is a state machine without sockets, disk or clock, like `Sync`. The node task owns it.
+//! The task feeds it every [`RelayEvent`] with the time, and carries out each [`RelayAction`] in
+//! order. Sync catches up with what peers claim; the relay handles what is new. A block that the
+//! relay cannot complete is left to sync.
 //!
-//! # What it does
-//! - *Solved*: a header that our miner has just solved is published at once; one from gossip is
-//!   checked on our tip before it goes on, and lets our miners rest once for each parent, for a
-//!   moment.
-//! - *Compact*: a block of ours is published when it is on the best chain, and so is a new tip that
-//!   came by other ways than gossip. One from gossip goes on after its header's checks alone, the
-//!   first for each block; then it is rebuilt from the mempool, the missing transactions are asked
-//!   of those who announced it, and if that fails the whole block is. No penalty for a rebuild that
-//!   fails: short ids may collide, and who passes an announcement on has not seen the body.
-//! - *Trades*: one from gossip goes on when the chain takes it. Ours are announced, and again about
-//!   every six spacings until they are mined, each time with the next `round`, since the same bytes
-//!   would not spread again.
+//! # Messages
+//! - *Solved*: a header. The relay publishes the header of a block that our miner solved at once. A
+//!   header from gossip is checked on our tip before it is forwarded. Then our miners pause for a
+//!   moment, at most once for each parent.
+//! - *Compact*: a block as header, coinbase and short ids. The relay publishes our own block once
+//!   it is on the best chain, and also a new tip that did not come by gossip. The first compact
+//!   block from gossip is forwarded after the check of its header. The chain then rebuilds the
+//!   block from the mempool. The relay requests missing transactions from the announcers, and the
+//!   whole block if that fails. A failed rebuild is not penalised: short ids may collide, and a
+//!   peer forwards an announcement before it has seen the body.
+//! - *Trades*: a trade from gossip is forwarded once the chain accepts it. Our own trades are
+//!   announced about every 6 spacings until they are mined. Each announcement has the next `round`,
+//!   since gossip would not spread the same bytes again.
 //!
 //! # Invariants
 //! - Every gossip message gets exactly one verdict, within [`VERDICT_MS`].
-//! - Every map here is bounded by a named constant; what does not fit is ignored, and sync or the
-//!   next announcement brings it.
-//! - One peer cannot use up what is meant for all: gossip over a peer's rate is ignored.
+//! - Every map is bounded by a named constant. What does not fit is ignored. Sync or the next
+//!   announcement brings it.
+//! - One peer cannot exhaust a shared bound: gossip beyond a peer's rate is ignored.
 
 mod api;
+mod block_gossip;
 mod blocks;
 mod bounded;
+mod compact;
+mod completion;
 mod machine;
 mod outgoing;
 #[cfg(test)]
 mod tests;
+mod trade_gossip;
 mod trades;
 
-pub use api::{Announcement, RelayAction, RelayConfig, RelayEvent, Verdict};
-pub use machine::Relay;
+pub(crate) use api::{Announcement, RelayAction, RelayConfig, RelayEvent};
+pub(crate) use machine::Relay;
 
 use crate::primitives::Rate;
 
-/// The relay's request ids lie in this range of 2⁵⁶, so that a response finds its machine by its
-/// number.
+/// The first of the relay's 2⁵⁶ request ids. The top byte of an id names the machine that made it.
 const REQUEST_SPACE: u64 = 2 << 56;
 
-/// The latest that a message gets its verdict, in ms: gossip keeps it for five heartbeats of a
-/// second.
-pub const VERDICT_MS: u64 = 4_000;
+/// The maximum time until a message gets its verdict, in ms. Gossip keeps a message for five
+/// heartbeats of 1 s.
+const VERDICT_MS: u64 = 4_000;
 
-/// Headers and compact blocks from one peer: more than any miner makes, but for test chains.
+/// The rate of headers and compact blocks from one peer. Only the miners of test chains exceed it.
 const BLOCK_RATE: Rate = Rate { burst: 512, per_second: 64 };
-/// Trades from one peer, forwarded ones included; one counts for as many as it has thousand bytes
-/// begun, which is about what blocks can hold of them. What pays nothing is limited further, by the
-/// chain.
+/// The rate of trades from one peer, forwarded ones included. A trade takes one token for each
+/// 1,000 bytes or part of them, so the rate matches what blocks can hold. The chain limits trades
+/// without a fee further.
 const TRADE_RATE: Rate = Rate { burst: 2_000, per_second: 200 };
-/// Notes from one peer: they cost nothing, so fewer.
+/// The rate of notes from one peer. It is lower than [`TRADE_RATE`], since notes are free.
 const NOTE_RATE: Rate = Rate { burst: 200, per_second: 20 };
-/// Trades that this node publishes: well under what others take from one peer.
+/// The rate at which this node publishes trades, well below what peers accept from one sender.
 const PUBLISH_RATE: Rate = Rate { burst: 100, per_second: 10 };
 
-/// Peers with rates; the network layer allows fewer connections.
+/// The maximum number of peers with rates. The network layer allows fewer connections.
 const MAX_PEERS: usize = 256;
-/// Solved headers being checked, and those whose blocks are awaited.
+/// The maximum number of solved headers being checked, and of those whose blocks are awaited.
 const MAX_SOLVED: usize = 64;
-/// Compact blocks under way.
+/// The maximum number of announced blocks that are being completed.
 const MAX_PENDING_BLOCKS: usize = 16;
-/// Blocks that are remembered as announced, ours, or connected.
+/// The maximum number of remembered blocks for each kind: announced, ours, and connected.
 const MAX_RECENT_BLOCKS: usize = 1_024;
-/// Announcers of one block that are remembered.
+/// The maximum number of remembered announcers of one block.
 const MAX_SOURCES: usize = 8;
-/// Blocks being read for publishing.
+/// The maximum number of blocks being read from the store for publishing.
 const MAX_LOADING: usize = 64;
-/// Trades with the chain, not answered yet: count and bytes.
+/// The maximum number of trades that the chain has not replied for.
 const MAX_PENDING_TRADES: usize = 1_024;
-/// See [`MAX_PENDING_TRADES`].
+/// The maximum size of the trades that the chain has not replied for, in bytes.
 const MAX_PENDING_TRADE_BYTES: usize = 8 * 1024 * 1024;
-/// Trades that came before their parents: at most 6 MB.
+/// The maximum number of trades that arrived before their parents: at most 6 MB.
 const MAX_ORPHANS: usize = 64;
-/// Own trades that are announced again. Beyond, they are announced once.
+/// The maximum number of own trades that are announced repeatedly. Further ones are announced once.
 const MAX_OWN_TRADES: usize = 10_000;
-/// Trades that wait to be published.
+/// The maximum number of trades in the queue for publishing.
 const MAX_OUTGOING: usize = 10_000;
-/// Trades that are remembered as waiting, or as mined.
+/// The maximum number of remembered trades for each kind: in the mempool, mined, and from gossip.
 const MAX_RECENT_TRADES: usize = 20_000;
 
-/// How often one block's parts or body are asked for, over all its announcers.
+/// The maximum number of requests for one block's parts or body, over all announcers.
 const MAX_TRIES: u32 = 6;
-/// How long a request for parts or a body may take, in ms, before the next announcer is asked.
+/// The timeout of a request for parts or a body, in ms. Then the next announcer is asked.
 const REQUEST_MS: u64 = 5_000;
-/// The pause when all announcers were asked once, in ms; it doubles.
+/// The unit of the pause after all announcers were asked, in ms. The pause doubles with each
+/// request.
 const RETRY_MS: u64 = 250;
-/// After so long a block is left to sync, in ms.
+/// The time after which an incomplete block is left to sync, in ms.
 const BLOCK_MS: u64 = 30_000;
-/// A solved header's block must come within this time, in ms, or whoever told of the header is
-/// asked how far it is.
+/// The time to wait for the block of a solved header, in ms. Then the relay asks the peer that
+/// forwarded the header for its Status.
 const SOLVED_MS: u64 = 3_000;
-/// A peer is asked how far it is at most so often, in ms.
+/// The minimum time between two requests for a peer's Status, in ms.
 const ASK_MS: u64 = 2_000;
-/// A pause of the miners is no longer than this, in ms, nor than a fifth of the spacing.
+/// The maximum pause of the miners, in ms. A pause is also at most a fifth of the spacing.
 const MAX_PAUSE_MS: u64 = 2_000;
-/// Trades that came before their parents are kept for so long, in ms.
+/// The time for which a trade is kept that arrived before its parents, in ms.
 const ORPHAN_MS: u64 = 60_000;
-/// How many spacings lie between two announcements of an own trade, and the least time, in ms, for
-/// quick chains.
+/// The time between two announcements of an own trade, in spacings.
 const ANNOUNCE_SPACINGS: u64 = 6;
-/// See [`ANNOUNCE_SPACINGS`].
+/// The minimum time between two announcements of an own trade, in ms. It matters for fast chains.
 const MIN_ANNOUNCE_MS: u64 = 10_000;
 
-/// Whether a request id is of the relay's making.
+/// Returns true if the relay made this request id.
 #[must_use]
-pub const fn owns_request(id: u64) -> bool {
+pub(crate) const fn owns_request(id: u64) -> bool {
     id >> 56 == REQUEST_SPACE >> 56
 }

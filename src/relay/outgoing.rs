@@ -1,5 +1,7 @@
-//! Trades that wait to be published: each once, those that nobody heard of first, and none that
-//! waits for a block no more.
+//! The queue of trades to publish.
+//!
+//! Each trade is queued at most once. New trades come before repeated ones, and a trade that left
+//! the mempool is not published.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -9,25 +11,27 @@ use std::{
 use super::MAX_OUTGOING;
 use crate::primitives::{Transaction, TxId, UnixMillis};
 
-/// A trade to be published, and when it was made or came.
+/// A trade to publish, and the time at which it entered the mempool.
 #[derive(Debug)]
 pub(super) struct Publication {
     pub(super) transaction: Arc<Transaction>,
     pub(super) added: UnixMillis,
 }
 
-/// The queue. Each trade in it has its place in one of the two lists; places of trades that were
-/// taken out are passed over.
+/// The queue of trades to publish. Each trade in `queued` is also in one of the two lists. An id in
+/// a list without a queued trade is skipped.
 #[derive(Debug, Default)]
 pub(super) struct Outgoing {
     queued: HashMap<TxId, Publication>,
+    /// Trades that were not published before.
     first: VecDeque<TxId>,
+    /// Trades that are published again.
     again: VecDeque<TxId>,
 }
 
 impl Outgoing {
-    /// Queues a trade, unless it is queued already or there are too many. Those that were published
-    /// before come after those that were not.
+    /// Queues a trade, unless it is already queued or the queue is full. `again` is true if the
+    /// trade was published before.
     pub(super) fn push(&mut self, txid: TxId, publication: Publication, again: bool) {
         if self.first.len().saturating_add(self.again.len()) >= MAX_OUTGOING {
             let queued = &self.queued;
@@ -42,7 +46,7 @@ impl Outgoing {
         }
     }
 
-    /// The next to be published.
+    /// Removes and returns the next trade to publish.
     pub(super) fn pop(&mut self) -> Option<Publication> {
         loop {
             let txid = self.first.pop_front().or_else(|| self.again.pop_front())?;
@@ -52,7 +56,7 @@ impl Outgoing {
         }
     }
 
-    /// A trade waits for a block no more.
+    /// Removes a trade that left the mempool.
     pub(super) fn remove(&mut self, txid: &TxId) {
         self.queued.remove(txid);
     }
@@ -91,7 +95,7 @@ mod tests {
         outgoing.push(id(9), publication(9), false);
         outgoing.remove(&id(2));
         outgoing.remove(&id(0));
-        // It comes back, perhaps by a reorganisation.
+        // A reorg can bring a trade back.
         outgoing.push(id(0), publication(0), true);
         assert_eq!(drain(&mut outgoing), [9, 0, 1, 3]);
         assert!(outgoing.is_empty());

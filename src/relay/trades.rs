@@ -1,64 +1,50 @@
-//! Trades and notes: in from gossip, out from this node.
+//! The state of trades and notes.
 
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
 };
 
-use serde_bytes::ByteBuf;
-use tracing::debug;
+use super::{MAX_RECENT_TRADES, PUBLISH_RATE, bounded::Recent, outgoing::Outgoing};
+use crate::primitives::{Bucket, PeerId, Transaction, TxId, UnixMillis};
 
-use super::{
-    Announcement, MAX_ORPHANS, MAX_OWN_TRADES, MAX_PENDING_TRADE_BYTES, MAX_PENDING_TRADES,
-    MAX_RECENT_TRADES, ORPHAN_MS, PUBLISH_RATE, Relay, RelayAction, VERDICT_MS, Verdict,
-    bounded::Recent,
-    outgoing::{Outgoing, Publication},
-};
-use crate::{
-    consensus::Blame,
-    peers::Offence,
-    primitives::{
-        Bucket, Encode, PeerId, Transaction, TransactionKind, TxId, UnixMillis, encoding,
-    },
-    sync::Refused,
-    wire::{TradeAnnouncement, TradeGossip},
-};
-
-/// A trade from gossip that the chain is asked about, or that waits for its parent.
+/// A trade from gossip that the chain is checking, or that waits for its parent.
 #[derive(Debug)]
-struct Pending<M> {
-    peer: PeerId,
-    /// Until its verdict is given.
-    message: Option<M>,
-    transaction: Box<Transaction>,
-    since: UnixMillis,
+pub(super) struct Pending<M> {
+    pub(super) peer: PeerId,
+    /// The gossip message; `None` once it has its verdict.
+    pub(super) message: Option<M>,
+    pub(super) transaction: Box<Transaction>,
+    pub(super) since: UnixMillis,
 }
 
-/// A trade of this node, announced until it is mined.
+/// A trade of this node, which is announced until it is mined.
 #[derive(Debug)]
-struct Own {
-    transaction: Arc<Transaction>,
-    added: UnixMillis,
-    /// When it is announced next.
-    next: UnixMillis,
+pub(super) struct Own {
+    pub(super) transaction: Arc<Transaction>,
+    pub(super) added: UnixMillis,
+    /// The time of the next announcement.
+    pub(super) next: UnixMillis,
 }
 
-/// What the relay knows of trades.
+/// The relay's state of trades.
 #[derive(Debug)]
 pub(super) struct Trades<M> {
-    /// Between two announcements of an own trade, in ms.
-    interval_ms: u64,
-    pending: HashMap<TxId, Pending<M>>,
-    pending_bytes: usize,
-    orphans: BTreeMap<TxId, Pending<M>>,
-    /// Waiting trades, and when each was last let through gossip.
-    pool: Recent<TxId, UnixMillis>,
-    mined: Recent<TxId>,
-    /// Came by gossip, which spreads them: they are not published again.
-    gossiped: Recent<TxId>,
-    own: BTreeMap<TxId, Own>,
-    outgoing: Outgoing,
-    publishing: Bucket,
+    /// The time between two announcements of an own trade, in ms.
+    pub(super) interval_ms: u64,
+    /// Trades that the chain is checking.
+    pub(super) pending: HashMap<TxId, Pending<M>>,
+    pub(super) pending_bytes: usize,
+    /// Trades that arrived before their parents.
+    pub(super) orphans: BTreeMap<TxId, Pending<M>>,
+    /// Mempool entries, each with the time at which its gossip was last forwarded.
+    pub(super) pool: Recent<TxId, UnixMillis>,
+    pub(super) mined: Recent<TxId>,
+    /// Trades that came by gossip. This node does not publish them, since gossip spreads them.
+    pub(super) gossiped: Recent<TxId>,
+    pub(super) own: BTreeMap<TxId, Own>,
+    pub(super) outgoing: Outgoing,
+    pub(super) publishing: Bucket,
 }
 
 impl<M> Trades<M> {
@@ -77,23 +63,27 @@ impl<M> Trades<M> {
         }
     }
 
-    /// A trade waits no more.
+    /// Removes a trade that left the mempool.
     pub(super) fn forget(&mut self, txid: &TxId) {
         self.pool.remove(txid);
         self.own.remove(txid);
         self.outgoing.remove(txid);
     }
 
-    /// Which announcement of a trade is due: how many intervals have passed since it was made.
-    fn round(&self, added: UnixMillis, now: UnixMillis) -> u32 {
+    /// Returns the number of the announcement that is due: the intervals since the trade was made.
+    pub(super) fn round(&self, added: UnixMillis, now: UnixMillis) -> u32 {
         let rounds = now.saturating_sub(added).checked_div(self.interval_ms).unwrap_or(0);
         u32::try_from(rounds).unwrap_or(u32::MAX)
     }
 
-    /// When the announcement after this time is due: within a fifth of an interval after its
-    /// beginning, other for each trade, so that many trades of one moment do not come in a burst
-    /// each time.
-    fn next_announcement(&self, txid: &TxId, added: UnixMillis, now: UnixMillis) -> UnixMillis {
+    /// Returns the time of the first announcement after `now`. It lies in the first fifth of an
+    /// interval and depends on the id, so that trades of one moment are not announced in a burst.
+    pub(super) fn next_announcement(
+        &self,
+        txid: &TxId,
+        added: UnixMillis,
+        now: UnixMillis,
+    ) -> UnixMillis {
         let [a, b, ..] = *txid.as_bytes();
         let spread =
             (self.interval_ms / 5).saturating_mul(u64::from(u16::from_be_bytes([a, b]))) >> 16;
@@ -101,262 +91,9 @@ impl<M> Trades<M> {
         added.saturating_add(rounds.saturating_mul(self.interval_ms)).saturating_add(spread)
     }
 
-    fn take_pending(&mut self, txid: &TxId) -> Option<Pending<M>> {
+    pub(super) fn take_pending(&mut self, txid: &TxId) -> Option<Pending<M>> {
         let pending = self.pending.remove(txid)?;
         self.pending_bytes = self.pending_bytes.saturating_sub(pending.transaction.encoded_len());
         Some(pending)
-    }
-}
-
-/// The trade that a message announces; whose fault it is when there is none.
-fn read_announcement(bytes: &[u8]) -> Result<Transaction, (Offence, String)> {
-    let transaction: Transaction = encoding::from_bytes(bytes).map_err(|error| {
-        (Offence::Malformed, format!("an announced trade cannot be read: {error}"))
-    })?;
-    match transaction.kind() {
-        TransactionKind::Coinbase => {
-            Err((Offence::InvalidTrade, "a coinbase is announced as a trade".into()))
-        }
-        TransactionKind::Trade | TransactionKind::Note => Ok(transaction),
-    }
-}
-
-impl<M: Copy> Relay<M> {
-    pub(super) fn on_trade_gossip(
-        &mut self,
-        peer: PeerId,
-        message: M,
-        gossip: &TradeGossip,
-        now: UnixMillis,
-    ) {
-        let TradeGossip::Trade(TradeAnnouncement { transaction: bytes, .. }) = gossip;
-        let transaction = match read_announcement(bytes) {
-            Ok(transaction) => transaction,
-            Err((offence, reason)) => {
-                self.verdict(message, Verdict::Reject);
-                return self.penalise(peer, offence, reason);
-            }
-        };
-        let verdict = self.admit(peer, message, transaction, now);
-        if let Some(verdict) = verdict {
-            self.verdict(message, verdict);
-        }
-    }
-
-    /// Decides about a trade that can be decided about without the chain, and asks the chain about
-    /// the others.
-    fn admit(
-        &mut self,
-        peer: PeerId,
-        message: M,
-        transaction: Transaction,
-        now: UnixMillis,
-    ) -> Option<Verdict> {
-        let is_note = transaction.kind() == TransactionKind::Note;
-        let Some(allowance) = self.allowance(peer, now) else {
-            return Some(Verdict::Ignore);
-        };
-        let bucket = if is_note { &mut allowance.notes } else { &mut allowance.trades };
-        let weight = u64::try_from(transaction.encoded_len().div_ceil(1_000)).unwrap_or(u64::MAX);
-        if !bucket.take(weight, now) {
-            debug!(%peer, "too many trades at once");
-            return Some(Verdict::Ignore);
-        }
-        let txid = transaction.txid();
-        let half = self.trades.interval_ms / 2;
-        if let Some(forwarded) = self.trades.pool.get_mut(&txid) {
-            // Announced again by its origin: others may not have it yet. But nobody makes us repeat
-            // it at will.
-            let due = now.saturating_sub(*forwarded) >= half;
-            if due {
-                *forwarded = now;
-            }
-            return Some(if due { Verdict::Accept } else { Verdict::Ignore });
-        }
-        let trades = &self.trades;
-        let bytes = trades.pending_bytes.saturating_add(transaction.encoded_len());
-        let known = trades.mined.contains(&txid)
-            || trades.pending.contains_key(&txid)
-            || trades.orphans.contains_key(&txid);
-        if known || trades.pending.len() >= MAX_PENDING_TRADES || bytes > MAX_PENDING_TRADE_BYTES {
-            return Some(Verdict::Ignore);
-        }
-        self.trades.gossiped.insert(txid, ());
-        let transaction = Box::new(transaction);
-        self.ask_chain(txid, Pending { peer, message: Some(message), transaction, since: now });
-        None
-    }
-
-    fn ask_chain(&mut self, txid: TxId, pending: Pending<M>) {
-        let (peer, transaction) = (pending.peer, pending.transaction.clone());
-        self.trades.pending_bytes =
-            self.trades.pending_bytes.saturating_add(transaction.encoded_len());
-        self.trades.pending.insert(txid, pending);
-        self.out.push(RelayAction::AcceptTrade { peer, transaction });
-    }
-
-    pub(super) fn on_trade_done(
-        &mut self,
-        txid: TxId,
-        result: Result<(), Refused>,
-        now: UnixMillis,
-    ) {
-        let Some(pending) = self.trades.take_pending(&txid) else {
-            return;
-        };
-        let verdict = match result {
-            Ok(()) => {
-                self.trades.pool.insert(txid, now);
-                Verdict::Accept
-            }
-            Err(refused) if refused.blame == Blame::Peer => {
-                self.penalise(
-                    pending.peer,
-                    Offence::InvalidTrade,
-                    format!("{}: {}", refused.code, refused.reason),
-                );
-                Verdict::Reject
-            }
-            Err(refused)
-                if refused.code == "missing_coin" && self.trades.orphans.len() < MAX_ORPHANS =>
-            {
-                // Perhaps its parent is on the way; then its verdict waits too.
-                self.trades.orphans.insert(txid, pending);
-                return;
-            }
-            Err(_) => Verdict::Ignore,
-        };
-        if let Some(message) = pending.message {
-            self.verdict(message, verdict);
-        }
-    }
-
-    pub(super) fn on_trade_added(
-        &mut self,
-        txid: TxId,
-        transaction: Arc<Transaction>,
-        added: UnixMillis,
-        local: bool,
-        now: UnixMillis,
-    ) {
-        if !self.trades.pool.contains(&txid) {
-            self.trades.pool.insert(txid, now);
-        }
-        if local {
-            if self.trades.own.contains_key(&txid) {
-                return;
-            }
-            self.trades.outgoing.push(
-                txid,
-                Publication { transaction: Arc::clone(&transaction), added },
-                false,
-            );
-            let next = self.trades.next_announcement(&txid, added, now);
-            if self.trades.own.len() < MAX_OWN_TRADES {
-                self.trades.own.insert(txid, Own { transaction, added, next });
-            }
-        } else if self.trades.round(added, now) == 0 && !self.trades.gossiped.contains(&txid) {
-            // It came from one peer's mempool: the others are told.
-            self.trades.outgoing.push(txid, Publication { transaction, added }, false);
-        }
-        self.retry_orphans_of(&[txid]);
-    }
-
-    pub(super) fn on_mined(&mut self, mined: &[TxId]) {
-        for txid in mined {
-            self.trades.forget(txid);
-            self.trades.mined.insert(*txid, ());
-            if let Some(orphan) = self.trades.orphans.remove(txid)
-                && let Some(message) = orphan.message
-            {
-                self.verdict(message, Verdict::Ignore);
-            }
-        }
-        self.retry_orphans_of(mined);
-    }
-
-    /// Asks the chain again about trades that spend what one of these makes.
-    fn retry_orphans_of(&mut self, parents: &[TxId]) {
-        if self.trades.orphans.is_empty() {
-            return;
-        }
-        let spends = |orphan: &Pending<M>| {
-            orphan.transaction.inputs.iter().any(|input| parents.contains(&input.outpoint.txid))
-        };
-        let ready: Vec<TxId> = self
-            .trades
-            .orphans
-            .iter()
-            .filter(|(_, orphan)| spends(orphan))
-            .map(|(txid, _)| *txid)
-            .collect();
-        for txid in ready {
-            if self.trades.pending.len() < MAX_PENDING_TRADES
-                && let Some(orphan) = self.trades.orphans.remove(&txid)
-            {
-                self.ask_chain(txid, orphan);
-            }
-        }
-    }
-
-    pub(super) fn tick_trades(&mut self, now: UnixMillis) {
-        let late = |pending: &Pending<M>| now.saturating_sub(pending.since) >= VERDICT_MS;
-        let trades = &mut self.trades;
-        let overdue: Vec<M> = trades
-            .pending
-            .values_mut()
-            .chain(trades.orphans.values_mut())
-            .filter(|pending| late(pending))
-            .filter_map(|pending| pending.message.take())
-            .collect();
-        trades.orphans.retain(|_, orphan| now.saturating_sub(orphan.since) < ORPHAN_MS);
-        let lost = |pending: &Pending<M>| now.saturating_sub(pending.since) >= ORPHAN_MS;
-        let lost: Vec<TxId> = trades
-            .pending
-            .iter()
-            .filter(|(_, pending)| lost(pending))
-            .map(|(txid, _)| *txid)
-            .collect();
-        for txid in lost {
-            trades.take_pending(&txid);
-        }
-        for message in overdue {
-            self.verdict(message, Verdict::Ignore);
-        }
-        self.announce_own(now);
-    }
-
-    /// Queues the own trades that are due to be announced again.
-    fn announce_own(&mut self, now: UnixMillis) {
-        let due: Vec<TxId> = self
-            .trades
-            .own
-            .iter()
-            .filter(|(_, own)| now >= own.next)
-            .map(|(txid, _)| *txid)
-            .collect();
-        for txid in due {
-            let Some(own) = self.trades.own.get(&txid) else {
-                continue;
-            };
-            let (transaction, added) = (Arc::clone(&own.transaction), own.added);
-            let next = self.trades.next_announcement(&txid, added, now);
-            self.trades.outgoing.push(txid, Publication { transaction, added }, true);
-            if let Some(own) = self.trades.own.get_mut(&txid) {
-                own.next = next;
-            }
-        }
-    }
-
-    /// Publishes what waits, as fast as the rate allows.
-    pub(super) fn publish_trades(&mut self, now: UnixMillis) {
-        while !self.trades.outgoing.is_empty() && self.trades.publishing.take(1, now) {
-            if let Some(Publication { transaction, added }) = self.trades.outgoing.pop() {
-                let round = self.trades.round(added, now);
-                let transaction = ByteBuf::from(transaction.to_bytes());
-                let gossip = TradeGossip::Trade(TradeAnnouncement { transaction, round });
-                self.out.push(RelayAction::Publish { announcement: Announcement::Trade(gossip) });
-            }
-        }
     }
 }

@@ -1,85 +1,41 @@
-//! What sync is told, what it asks for, and the types in both.
+//! Events into sync, actions out of it, and the types in both.
 
 use std::fmt;
 
 use crate::{
-    chain::{
-        api::{BlockAccepted, HeadersAccepted, Tip},
-        errors::{AcceptBlockError, AcceptHeadersError, AcceptTradeError},
-    },
-    consensus::{Blame, HeaderError, Work},
+    chain::api::{BlockAccepted, HeadersAccepted, Refused, Tip},
+    consensus::Work,
     peers::Offence,
     primitives::{Block, BlockHash, Header, Height, PeerId, Transaction, TxId, UnixMillis},
-    wire::{Status, SyncRequest, SyncResponse},
+    wire::{RequestFailure, Status, SyncRequest, SyncResponse},
 };
 
-/// Why the chain refused what a peer sent, as far as sync and relay need to know.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refused {
-    /// Whose fault it is: that alone picks penalty and verdict.
-    pub blame: Blame,
-    /// The error's stable name.
-    pub code: &'static str,
-    /// The error as a sentence.
-    pub reason: String,
-}
-
-macro_rules! refused_from {
-    ($($error:ty),+) => {$(
-        impl From<$error> for Refused {
-            fn from(error: $error) -> Self {
-                Self { blame: error.blame(), code: error.code(), reason: error.to_string() }
-            }
-        }
-    )+};
-}
-
-refused_from!(AcceptHeadersError, AcceptBlockError, AcceptTradeError, HeaderError);
-
-/// Why a request ended without a response.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum RequestFailure {
-    /// No response in time.
-    #[error("no answer in time")]
-    TimedOut,
-    /// The connection went, or could not be made.
-    #[error("the connection is gone")]
-    Disconnected,
-    /// The peer does not speak the protocol.
-    #[error("the peer does not speak this protocol")]
-    Unsupported,
-    /// Something came that is no response; whoever decodes has penalised it already.
-    #[error("the answer is malformed: {0}")]
-    Malformed(String),
-}
-
-/// How far this node is, as one word.
+/// The state of synchronisation, as one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Phase {
-    /// Just started: no peer has said how far it is.
+pub(crate) enum Phase {
+    /// The node has just started, and no peer has sent its Status.
     Starting,
-    /// A peer has a better chain, and it is being fetched.
+    /// A peer has a better chain, and sync is fetching it.
     Syncing,
     /// No peer claims a better chain than ours.
     Synced,
-    /// A peer claims a better chain, and nothing has moved for a while.
+    /// A peer claims a better chain, and there has been no progress for 30 s.
     Stalled,
     /// No peer is connected.
     Alone,
-    /// A better branch forks off too deep to be followed without a person's word; our own goes on
-    /// meanwhile.
+    /// A better branch forks off too deep to be taken without the user's consent. The node keeps
+    /// following its own branch.
     Diverged,
 }
 
 impl Phase {
-    /// All of them.
-    pub const ALL: [Self; 6] =
+    /// All phases, for metrics.
+    pub(crate) const ALL: [Self; 6] =
         [Self::Starting, Self::Syncing, Self::Synced, Self::Stalled, Self::Alone, Self::Diverged];
 
-    /// The word for it.
     #[must_use]
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Starting => "starting",
             Self::Syncing => "syncing",
@@ -97,239 +53,206 @@ impl fmt::Display for Phase {
     }
 }
 
-/// How far this node is, in numbers: for `status`, bars and metrics.
+/// The state of synchronisation in numbers, for `status`, progress bars and metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Progress {
-    /// The word for it.
-    pub phase: Phase,
-    /// Of the tip.
-    pub height: Height,
-    /// Of the best header.
-    pub best_header_height: Height,
-    /// Over the last interval of two seconds or more; 0 when not syncing.
-    pub blocks_per_second: u64,
-    /// At that rate; `None` when it is 0.
-    pub seconds_left: Option<u64>,
+pub(crate) struct Progress {
+    pub(crate) phase: Phase,
+    /// The tip's height.
+    pub(crate) height: Height,
+    pub(crate) best_header_height: Height,
+    /// The rate over the last interval of at least 2 s; 0 unless syncing.
+    pub(crate) blocks_per_second: u64,
+    /// The time left at that rate; `None` if the rate is 0.
+    pub(crate) seconds_left: Option<u64>,
 }
 
-/// What came of a user's `sync`.
+/// The result of a user's `sync` command.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SyncReport {
-    /// Whether everything that the asked peers have is here now.
-    pub outcome: SyncOutcome,
-    /// How many peers were asked.
-    pub asked: usize,
-    /// How many of them answered.
-    pub answered: usize,
-    /// How many blocks came since the command.
-    pub blocks: u64,
-    /// How many trades came since the command.
-    pub trades: u64,
-    /// Of the tip now.
-    pub height: Height,
-    /// The tip now.
-    pub tip: BlockHash,
+pub(crate) struct SyncReport {
+    pub(crate) outcome: SyncOutcome,
+    /// The number of peers that were asked for their Status.
+    pub(crate) asked: usize,
+    /// The number of peers that replied.
+    pub(crate) answered: usize,
+    /// The number of blocks accepted since the command.
+    pub(crate) blocks: u64,
+    /// The number of trades accepted since the command.
+    pub(crate) trades: u64,
+    /// The tip's height at the end.
+    pub(crate) height: Height,
+    /// The tip at the end.
+    pub(crate) tip: BlockHash,
 }
 
-/// How a user's `sync` ended.
+/// The outcome of a user's `sync` command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SyncOutcome {
+pub(crate) enum SyncOutcome {
     /// Nothing is left to fetch.
     UpToDate,
-    /// Nobody was there to ask.
+    /// No peer was connected.
     NoPeers,
-    /// None of the peers answered.
+    /// None of the peers replied.
     NoAnswer,
-    /// A better chain is claimed, but nothing has moved for a while.
+    /// A peer claims a better chain, and there has been no progress for 30 s.
     Stalled,
-    /// All is here, and a person has to choose between two branches.
+    /// Both branches are stored, and the user has to choose one.
     Diverged,
     /// Too many `sync` commands are under way.
     Busy,
 }
 
-/// What sync is told.
+/// An input to the sync machine.
 #[derive(Debug, Clone)]
-pub enum SyncEvent {
-    /// A peer said how far it is: its hello, or its answer to ours.
+pub(crate) enum SyncEvent {
+    /// A peer sent its Status: in its own hello, or in reply to ours.
     PeerStatus {
-        /// Who.
         peer: PeerId,
-        /// What it said; of our network.
+        /// The Status, already checked to be of our network.
         status: Box<Status>,
     },
-    /// A [`SyncAction::SendStatus`] came to nothing.
-    StatusFailed {
-        /// Who did not answer.
-        peer: PeerId,
-    },
-    /// The last connection to a peer is down.
-    PeerGone {
-        /// Who.
-        peer: PeerId,
-    },
+    /// A [`SyncAction::SendStatus`] got no reply.
+    StatusFailed { peer: PeerId },
+    /// The last connection to a peer went down.
+    PeerGone { peer: PeerId },
     /// A request has ended.
     Response {
-        /// As in [`SyncAction::Request`].
+        /// The id of the [`SyncAction::Request`].
         id: u64,
-        /// What came of it.
         result: Result<SyncResponse, RequestFailure>,
     },
-    /// The answer to [`SyncAction::FetchLocator`]; empty when it could not be read.
+    /// The reply to [`SyncAction::FetchLocator`].
     Locator {
-        /// For the walk with this peer.
+        /// The peer of the walk that needs the locator.
         peer: PeerId,
-        /// Of the best header chain, newest first.
+        /// Blocks of the best header chain, newest first. Empty if the locator could not be read.
         hashes: Vec<BlockHash>,
     },
-    /// The answer to [`SyncAction::FetchMissing`].
+    /// The reply to [`SyncAction::FetchMissing`].
     Missing {
-        /// As in the action.
+        /// The number of the read.
         read: u64,
         /// Blocks of the best header chain without a stored body, lowest first.
         blocks: Vec<(BlockHash, Height)>,
     },
-    /// The answer to [`SyncAction::AcceptHeaders`].
+    /// The reply to [`SyncAction::AcceptHeaders`].
     HeadersDone {
-        /// Whose headers.
+        /// The peer that sent the headers.
         peer: PeerId,
-        /// What the chain said.
         result: Result<HeadersAccepted, Refused>,
     },
-    /// The answer to [`SyncAction::AcceptBlock`].
-    BlockDone {
-        /// Which.
-        hash: BlockHash,
-        /// What the chain said.
-        result: Result<BlockAccepted, Refused>,
-    },
-    /// The answer to [`SyncAction::FilterTrades`].
+    /// The reply to [`SyncAction::AcceptBlock`].
+    BlockDone { hash: BlockHash, result: Result<BlockAccepted, Refused> },
+    /// The reply to [`SyncAction::FilterTrades`].
     UnknownTrades {
-        /// Whose.
         peer: PeerId,
-        /// Those of the ids that are neither in the mempool nor on the chain, in the order given.
+        /// The ids that are neither in the mempool nor on the chain, in the order given.
         ids: Vec<TxId>,
     },
-    /// The answer to [`SyncAction::AcceptTrade`].
-    TradeDone {
-        /// Which.
-        txid: TxId,
-        /// What the chain said.
-        result: Result<(), Refused>,
-    },
-    /// The chain's durable state moved.
+    /// The reply to [`SyncAction::AcceptTrade`].
+    TradeDone { txid: TxId, result: Result<(), Refused> },
+    /// The chain's durable state changed.
     Summary {
         /// The best connected block.
         tip: Tip,
-        /// The best header.
         best_header: Tip,
-        /// Whether it is on a branch that is not taken without a person's word.
+        /// True if the best header is on a branch that the chain takes only with the user's
+        /// consent.
         diverged: bool,
     },
-    /// The user's `sync`.
+    /// The user gave a `sync` command.
     SyncNow {
-        /// Names the command in [`SyncAction::SyncDone`].
+        /// The id of the command, returned in [`SyncAction::SyncDone`].
         ticket: u64,
-        /// Whom to ask; all when none.
+        /// The peer to ask; all peers if `None`.
         peer: Option<PeerId>,
     },
-    /// Time has passed; about four times a second.
+    /// Time has passed. The node sends about four ticks a second.
     Tick,
 }
 
-/// What sync asks for.
+/// An output of the sync machine.
 #[derive(Debug, Clone)]
-pub enum SyncAction {
-    /// Ask a peer; answered by exactly one [`SyncEvent::Response`], which may come too late to
-    /// matter.
+pub(crate) enum SyncAction {
+    /// Send a request to a peer. It is answered by exactly one [`SyncEvent::Response`], possibly
+    /// after sync has already given it up as late.
     Request {
-        /// Whom.
         peer: PeerId,
-        /// Never used twice; [`owns_request`](super::owns_request) holds for it.
+        /// A unique id, for which [`owns_request`](super::owns_request) holds.
         id: u64,
-        /// What.
         request: SyncRequest,
     },
-    /// Say hello (again): our Status, for the peer's. Answered by `PeerStatus` or `StatusFailed`.
-    SendStatus {
-        /// To whom.
-        peer: PeerId,
-    },
+    /// Send our Status to a peer, which replies with its own. Answered by `PeerStatus` or
+    /// `StatusFailed`.
+    SendStatus { peer: PeerId },
     /// Read our locator from the store.
     FetchLocator {
-        /// Returned in the answer.
+        /// The peer to return in the reply.
         peer: PeerId,
     },
-    /// Read which bodies are missing.
+    /// Read from the store which bodies are missing.
     FetchMissing {
-        /// Returned in the answer.
+        /// The number to return in the reply.
         read: u64,
-        /// How many at most.
+        /// The maximum number of blocks in the reply.
         limit: usize,
     },
     /// Ask the chain which of these trades are new.
     FilterTrades {
-        /// Returned in the answer.
+        /// The peer to return in the reply.
         peer: PeerId,
-        /// At most [`MAX_MEMPOOL_IDS`](crate::wire::limits::MAX_MEMPOOL_IDS).
+        /// At most [`MAX_MEMPOOL_IDS`](crate::wire::limits::MAX_MEMPOOL_IDS) ids.
         ids: Vec<TxId>,
     },
     /// Hand headers to the chain.
     AcceptHeaders {
-        /// From whom.
+        /// The peer that sent them.
         peer: PeerId,
-        /// Each the parent of the next.
+        /// Headers of which each is the parent of the next.
         headers: Vec<Header>,
     },
     /// Hand a block to the chain.
     AcceptBlock {
-        /// From whom.
+        /// The peer that sent it.
         peer: PeerId,
-        /// Decoded, and with the hash that was asked for; nothing else is checked.
+        /// A decoded block with the requested hash. Nothing else has been checked.
         block: Box<Block>,
     },
     /// Hand a trade to the chain.
     AcceptTrade {
-        /// From whom.
+        /// The peer that sent it.
         peer: PeerId,
-        /// Decoded, and with the id that was asked for; nothing else is checked.
+        /// A decoded trade with the requested id. Nothing else has been checked.
         transaction: Box<Transaction>,
     },
-    /// Lower a peer's score.
+    /// Charge a peer with an offence.
     Penalise {
-        /// Whose.
         peer: PeerId,
-        /// For what.
         offence: Offence,
-        /// What was wrong, as a sentence.
+        /// The fault that was found, as a sentence.
         reason: String,
     },
-    /// The user's `sync` has ended.
+    /// A user's `sync` command has ended.
     SyncDone {
-        /// As in [`SyncEvent::SyncNow`].
+        /// The id from [`SyncEvent::SyncNow`].
         ticket: u64,
-        /// What came of it.
         report: SyncReport,
     },
-    /// The phase changed.
-    PhaseChanged {
-        /// To this.
-        phase: Phase,
-    },
+    /// The phase changed to `phase`.
+    PhaseChanged { phase: Phase },
 }
 
-/// What a sync machine is made with.
+/// The configuration of a sync machine.
 #[derive(Debug, Clone, Copy)]
-pub struct SyncConfig {
-    /// The work of the invite's checkpoint, or zero: with less than this the node is not synced,
-    /// whatever its peers say.
-    pub min_work: Work,
+pub(crate) struct SyncConfig {
+    /// The work of the invite's checkpoint, or zero. With less work than this the node is not
+    /// synced, whatever its peers claim.
+    pub(crate) min_work: Work,
     /// The chain's tip at the start.
-    pub tip: Tip,
+    pub(crate) tip: Tip,
     /// The chain's best header at the start.
-    pub best_header: Tip,
-    /// Whether it is on a branch that is not taken without a person's word.
-    pub diverged: bool,
+    pub(crate) best_header: Tip,
+    /// True if the best header is on a branch that the chain takes only with the user's consent.
+    pub(crate) diverged: bool,
     /// The time at the start.
-    pub now: UnixMillis,
+    pub(crate) now: UnixMillis,
 }

@@ -1,4 +1,4 @@
-//! The window of bodies: which are wanted, asked for, buffered, and handed to the chain.
+//! The window of bodies that are wanted, requested, buffered, or handed to the chain.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
@@ -10,38 +10,43 @@ use crate::{
     wire::limits::GET_DATA_BUDGET,
 };
 
-/// A wanted block, ordered parents first.
-pub(super) type Place = (Height, BlockHash);
+/// The height and hash of a wanted block. Parents sort first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct BlockRef {
+    pub(super) height: Height,
+    pub(super) hash: BlockHash,
+}
 
-/// Where a wanted block is.
+/// The state of a wanted block.
 #[derive(Debug)]
 enum Wanted {
-    /// To be asked for.
+    /// No request for it is in flight.
     Free,
-    /// Asked of this many peers, last at this time.
+    /// It is part of this many requests, the last of which was sent at `since`.
     Asked { requests: usize, since: UnixMillis },
-    /// Here; its parents are not all handed over.
+    /// It has arrived, and waits until all its parents are handed over.
     Buffered { peer: PeerId, block: Box<Block>, bytes: usize },
-    /// With the chain.
+    /// It was handed to the chain, which has not replied yet.
     Handed { peer: PeerId, bytes: usize, since: UnixMillis },
 }
 
-/// The window. Owned by `Sync`; knows nothing of requests and peers but their names.
+/// The window of wanted bodies, owned by `Sync`. It knows only the ids of peers.
 ///
-/// Invariant: `heights` and `wanted` hold the same blocks, and the three sums are those over
-/// `wanted`.
+/// # Invariants
+/// - `heights` and `wanted` hold the same blocks.
+/// - `buffered_bytes`, `handed` and `handed_bytes` are the sums over `wanted`.
 #[derive(Debug, Default)]
 pub(super) struct Bodies {
-    wanted: BTreeMap<Place, Wanted>,
+    wanted: BTreeMap<BlockRef, Wanted>,
     heights: HashMap<BlockHash, Height>,
     buffered_bytes: usize,
     handed: usize,
     handed_bytes: usize,
-    /// Blocks that the chain accepted lately, oldest first: the store may list them as missing
-    /// until its next commit.
+    /// Recently accepted blocks, oldest first. The store may list them as missing until its next
+    /// commit.
     settling: VecDeque<(UnixMillis, BlockHash)>,
     settled: HashSet<BlockHash>,
-    /// Smoothed size of a body.
+    /// The moving average of body sizes.
     average_bytes: usize,
 }
 
@@ -50,19 +55,19 @@ impl Bodies {
         self.wanted.is_empty()
     }
 
-    /// How many are not with the chain yet.
+    /// Returns the number of blocks that are not handed to the chain yet.
     pub(super) fn outstanding(&self) -> usize {
         self.wanted.len().saturating_sub(self.handed)
     }
 
-    /// How many the store may list although nothing is to be done for them.
+    /// Returns how many blocks the store may list as missing although they need no request.
     pub(super) fn unsettled(&self) -> usize {
         self.handed.saturating_add(self.settling.len())
     }
 
-    /// Takes up what the store lists as missing, and drops what it lists no more.
+    /// Adds the blocks that the store lists as missing, and drops those that it no longer lists.
     ///
-    /// `complete`: the list is not only the lowest of them.
+    /// `complete` is true if the list holds all missing blocks, not only the lowest of them.
     pub(super) fn merge(
         &mut self,
         listed: &[(BlockHash, Height)],
@@ -70,23 +75,24 @@ impl Bodies {
         now: UnixMillis,
     ) {
         self.forget_settled(now);
-        let places: HashSet<Place> = listed.iter().map(|&(hash, height)| (height, hash)).collect();
+        let listed_blocks: HashSet<BlockRef> =
+            listed.iter().map(|&(hash, height)| BlockRef { height, hash }).collect();
         let end = if complete {
             Height::MAX
         } else {
             listed.iter().map(|&(_, height)| height).max().unwrap_or(0)
         };
-        let gone: Vec<Place> = self
+        let gone: Vec<BlockRef> = self
             .wanted
             .iter()
-            .take_while(|((height, _), _)| *height <= end)
-            .filter(|(place, wanted)| {
-                !matches!(wanted, Wanted::Handed { .. }) && !places.contains(place)
+            .take_while(|(block, _)| block.height <= end)
+            .filter(|(block, wanted)| {
+                !matches!(wanted, Wanted::Handed { .. }) && !listed_blocks.contains(block)
             })
-            .map(|(place, _)| *place)
+            .map(|(block, _)| *block)
             .collect();
-        for place in gone {
-            self.remove(place);
+        for block in gone {
+            self.remove(block);
         }
         for &(hash, height) in listed {
             if self.outstanding() >= WINDOW {
@@ -94,30 +100,30 @@ impl Bodies {
             }
             if !self.heights.contains_key(&hash) && !self.settled.contains(&hash) {
                 self.heights.insert(hash, height);
-                self.wanted.insert((height, hash), Wanted::Free);
+                self.wanted.insert(BlockRef { height, hash }, Wanted::Free);
             }
         }
     }
 
-    /// Drops all that is not with the chain: the best header chain lacks nothing.
+    /// Drops all blocks that are not handed over, since the best header chain lacks none.
     pub(super) fn clear(&mut self) {
         self.merge(&[], true, 0);
     }
 
-    /// The lowest blocks to ask for that a peer may have; none when memory is full and they are not
-    /// the very next.
+    /// Returns the lowest unrequested blocks that a peer may have. If the buffer is full, returns
+    /// them only if they start with the lowest block that is not handed over.
     pub(super) fn next_batch(
         &self,
         requests_in_flight: usize,
-        may_have: impl Fn(&Place) -> bool,
-    ) -> Vec<Place> {
+        may_have: impl Fn(&BlockRef) -> bool,
+    ) -> Vec<BlockRef> {
         let expected = requests_in_flight.saturating_add(1).saturating_mul(GET_DATA_BUDGET);
         let full = self.buffered_bytes.saturating_add(expected) > MAX_BUFFERED_BYTES;
         let size = (GET_DATA_BUDGET / self.average_bytes.max(1)).clamp(1, MAX_BATCH);
-        let mut batch: Vec<Place> = Vec::new();
-        for (place, wanted) in &self.wanted {
-            if matches!(wanted, Wanted::Free) && may_have(place) {
-                batch.push(*place);
+        let mut batch: Vec<BlockRef> = Vec::new();
+        for (block, wanted) in &self.wanted {
+            if matches!(wanted, Wanted::Free) && may_have(block) {
+                batch.push(*block);
                 if batch.len() >= size {
                     break;
                 }
@@ -129,9 +135,9 @@ impl Bodies {
         batch
     }
 
-    pub(super) fn mark_asked(&mut self, places: &[Place], now: UnixMillis) {
-        for place in places {
-            match self.wanted.get_mut(place) {
+    pub(super) fn mark_asked(&mut self, blocks: &[BlockRef], now: UnixMillis) {
+        for block in blocks {
+            match self.wanted.get_mut(block) {
                 Some(wanted @ Wanted::Free) => *wanted = Wanted::Asked { requests: 1, since: now },
                 Some(Wanted::Asked { requests, since }) => {
                     *requests = requests.saturating_add(1);
@@ -142,10 +148,10 @@ impl Bodies {
         }
     }
 
-    /// A request for these ended without them.
-    pub(super) fn give_back(&mut self, places: &[Place]) {
-        for place in places {
-            match self.wanted.get_mut(place) {
+    /// Ends a request for these blocks. Those that did not arrive may be requested again.
+    pub(super) fn release(&mut self, blocks: &[BlockRef]) {
+        for block in blocks {
+            match self.wanted.get_mut(block) {
                 Some(Wanted::Asked { requests, .. }) if *requests > 1 => {
                     *requests = requests.saturating_sub(1)
                 }
@@ -155,33 +161,34 @@ impl Bodies {
         }
     }
 
-    /// The block that holds up the window, when it is asked for: it, and when it was last.
-    pub(super) fn held_up(&self) -> Option<(Place, UnixMillis)> {
-        let place = self.first_outstanding()?;
-        match self.wanted.get(&place)? {
-            Wanted::Asked { since, .. } => Some((place, *since)),
+    /// Returns the block that holds up the window and the time of its last request, if it was
+    /// requested.
+    pub(super) fn held_up(&self) -> Option<(BlockRef, UnixMillis)> {
+        let block = self.first_outstanding()?;
+        match self.wanted.get(&block)? {
+            Wanted::Asked { since, .. } => Some((block, *since)),
             _ => None,
         }
     }
 
-    /// Whether a block is asked of some peer and not here yet.
-    pub(super) fn is_asked(&self, place: &Place) -> bool {
-        matches!(self.wanted.get(place), Some(Wanted::Asked { .. }))
+    /// Returns true if a request for the block is in flight.
+    pub(super) fn is_asked(&self, block: &BlockRef) -> bool {
+        matches!(self.wanted.get(block), Some(Wanted::Asked { .. }))
     }
 
-    /// Takes a body in. False when it is here already or no longer wanted.
+    /// Buffers a body. Returns false if it has already arrived or is no longer wanted.
     pub(super) fn receive(
         &mut self,
-        place: Place,
+        wanted: BlockRef,
         peer: PeerId,
         block: Box<Block>,
         bytes: usize,
     ) -> bool {
-        let Some(wanted @ (Wanted::Asked { .. } | Wanted::Free)) = self.wanted.get_mut(&place)
+        let Some(state @ (Wanted::Asked { .. } | Wanted::Free)) = self.wanted.get_mut(&wanted)
         else {
             return false;
         };
-        *wanted = Wanted::Buffered { peer, block, bytes };
+        *state = Wanted::Buffered { peer, block, bytes };
         self.buffered_bytes = self.buffered_bytes.saturating_add(bytes);
         self.average_bytes = match self.average_bytes {
             0 => bytes,
@@ -190,14 +197,14 @@ impl Bodies {
         true
     }
 
-    /// The next body for the chain: its parents are handed over, and the chain is not too far
-    /// behind.
+    /// Returns the next body to hand to the chain. Returns `None` if a parent has not arrived, or
+    /// if the chain still has too many blocks to reply to.
     pub(super) fn hand_over(&mut self, now: UnixMillis) -> Option<(PeerId, Box<Block>)> {
         if self.handed >= MAX_HANDED || self.handed_bytes >= MAX_HANDED_BYTES {
             return None;
         }
-        let place = self.first_outstanding()?;
-        let wanted = self.wanted.get_mut(&place)?;
+        let next = self.first_outstanding()?;
+        let wanted = self.wanted.get_mut(&next)?;
         let Wanted::Buffered { peer, bytes, .. } = *wanted else {
             return None;
         };
@@ -211,7 +218,7 @@ impl Bodies {
         }
     }
 
-    /// The chain has accepted a block: its height, when it was handed over from here.
+    /// Removes a block that the chain accepted. Returns its height if it came from this window.
     pub(super) fn accepted(&mut self, hash: BlockHash, now: UnixMillis) -> Option<Height> {
         let (height, _) = self.take_handed(hash)?;
         if self.settled.insert(hash) {
@@ -221,49 +228,49 @@ impl Bodies {
         Some(height)
     }
 
-    /// The chain has refused a block: it is to be fetched again, if it is still wanted at all. Says
-    /// who sent it.
+    /// Marks a block that the chain refused as to be fetched again. Returns the peer that sent it.
     pub(super) fn refused(&mut self, hash: BlockHash) -> Option<PeerId> {
         let (height, peer) = self.take_handed(hash)?;
         self.heights.insert(hash, height);
-        self.wanted.insert((height, hash), Wanted::Free);
+        self.wanted.insert(BlockRef { height, hash }, Wanted::Free);
         Some(peer)
     }
 
-    /// Blocks that the chain has not answered for since `before`.
+    /// Returns the blocks that were handed over before `before` and got no reply.
     pub(super) fn unanswered(&self, before: UnixMillis) -> Vec<BlockHash> {
         let late =
             |wanted: &Wanted| matches!(wanted, Wanted::Handed { since, .. } if *since < before);
-        self.wanted.iter().filter(|(_, wanted)| late(wanted)).map(|((_, hash), _)| *hash).collect()
+        self.wanted.iter().filter(|(_, wanted)| late(wanted)).map(|(block, _)| block.hash).collect()
     }
 
-    /// Blocks that are asked for, each with the number of requests it is in.
+    /// Returns each requested block with the number of requests that it is part of.
     #[cfg(test)]
-    pub(super) fn asked(&self) -> impl Iterator<Item = (Place, usize)> {
-        self.wanted.iter().filter_map(|(place, wanted)| match wanted {
-            Wanted::Asked { requests, .. } => Some((*place, *requests)),
+    pub(super) fn asked(&self) -> impl Iterator<Item = (BlockRef, usize)> {
+        self.wanted.iter().filter_map(|(block, wanted)| match wanted {
+            Wanted::Asked { requests, .. } => Some((*block, *requests)),
             _ => None,
         })
     }
 
-    /// The lowest block that is not with the chain.
-    fn first_outstanding(&self) -> Option<Place> {
+    /// Returns the lowest block that is not handed to the chain.
+    fn first_outstanding(&self) -> Option<BlockRef> {
         let handed = |wanted: &Wanted| matches!(wanted, Wanted::Handed { .. });
-        self.wanted.iter().find(|(_, wanted)| !handed(wanted)).map(|(place, _)| *place)
+        self.wanted.iter().find(|(_, wanted)| !handed(wanted)).map(|(block, _)| *block)
     }
 
     fn take_handed(&mut self, hash: BlockHash) -> Option<(Height, PeerId)> {
         let height = *self.heights.get(&hash)?;
-        let &Wanted::Handed { peer, .. } = self.wanted.get(&(height, hash))? else {
+        let block = BlockRef { height, hash };
+        let &Wanted::Handed { peer, .. } = self.wanted.get(&block)? else {
             return None;
         };
-        self.remove((height, hash));
+        self.remove(block);
         Some((height, peer))
     }
 
-    fn remove(&mut self, place: Place) {
-        self.heights.remove(&place.1);
-        match self.wanted.remove(&place) {
+    fn remove(&mut self, block: BlockRef) {
+        self.heights.remove(&block.hash);
+        match self.wanted.remove(&block) {
             Some(Wanted::Buffered { bytes, .. }) => {
                 self.buffered_bytes = self.buffered_bytes.saturating_sub(bytes)
             }
@@ -301,6 +308,10 @@ mod tests {
         BlockHash(bytes)
     }
 
+    fn at(height: u32) -> BlockRef {
+        BlockRef { height, hash: hash(height) }
+    }
+
     fn listed(heights: impl IntoIterator<Item = u32>) -> Vec<(BlockHash, Height)> {
         heights.into_iter().map(|height| (hash(height), height)).collect()
     }
@@ -324,10 +335,10 @@ mod tests {
         let batch = bodies.next_batch(0, |_| true);
         bodies.mark_asked(&batch, 0);
         for height in [3, 4, 2] {
-            assert!(bodies.receive((height, hash(height)), PEER, Box::new(body(height)), 100));
+            assert!(bodies.receive(at(height), PEER, Box::new(body(height)), 100));
             assert!(bodies.hand_over(0).is_none());
         }
-        assert!(bodies.receive((1, hash(1)), PEER, Box::new(body(1)), 100));
+        assert!(bodies.receive(at(1), PEER, Box::new(body(1)), 100));
         let order: Vec<u32> = std::iter::from_fn(|| bodies.hand_over(0))
             .map(|(_, block)| block.header.height)
             .collect();
@@ -339,7 +350,8 @@ mod tests {
         let mut bodies = Bodies::default();
         bodies.merge(&listed(1..=10), true, 0);
         bodies.merge(&listed(4..=6), false, 0);
-        let left: Vec<u32> = bodies.next_batch(0, |_| true).iter().map(|place| place.0).collect();
+        let left: Vec<u32> =
+            bodies.next_batch(0, |_| true).iter().map(|block| block.height).collect();
         assert_eq!(left, [4, 5, 6, 7, 8, 9, 10]);
         bodies.clear();
         assert!(bodies.is_empty());
@@ -349,7 +361,7 @@ mod tests {
     fn an_accepted_block_is_not_wanted_again_until_it_had_time_to_settle() {
         let mut bodies = Bodies::default();
         bodies.merge(&listed([1]), true, 0);
-        assert!(bodies.receive((1, hash(1)), PEER, Box::new(body(1)), 10));
+        assert!(bodies.receive(at(1), PEER, Box::new(body(1)), 10));
         bodies.hand_over(0);
         assert_eq!(bodies.accepted(hash(1), 0), Some(1));
         bodies.merge(&listed([1]), true, SETTLE_MS - 1);
@@ -362,28 +374,33 @@ mod tests {
     fn when_memory_is_full_only_the_very_next_block_is_asked_for() {
         let mut bodies = Bodies::default();
         bodies.merge(&listed(1..=3), true, 0);
-        assert!(bodies.receive((2, hash(2)), PEER, Box::new(body(2)), MAX_BUFFERED_BYTES));
-        assert!(bodies.next_batch(0, |place| place.0 > 1).is_empty());
-        assert_eq!(bodies.next_batch(0, |_| true), [(1, hash(1))]);
+        assert!(bodies.receive(at(2), PEER, Box::new(body(2)), MAX_BUFFERED_BYTES));
+        assert!(bodies.next_batch(0, |block| block.height > 1).is_empty());
+        assert_eq!(bodies.next_batch(0, |_| true), [at(1)]);
     }
 
     proptest! {
         #[test]
-        fn the_sums_hold_whatever_happens(steps in prop::collection::vec((0u8..7, 0u32..40), 0..200)) {
+        fn the_sums_hold_whatever_happens(
+            steps in prop::collection::vec((0u8..7, 0u32..40), 0..200),
+        ) {
             let mut bodies = Bodies::default();
             for (step, height) in steps {
-                let place = (height, hash(height));
+                let block = at(height);
                 match step {
                     0 => bodies.merge(&listed(height..height + 20), height % 2 == 0, 0),
-                    1 => bodies.mark_asked(&[place], 0),
-                    2 => bodies.give_back(&[place]),
-                    3 => { bodies.receive(place, PEER, Box::new(body(height)), 10); }
+                    1 => bodies.mark_asked(&[block], 0),
+                    2 => bodies.release(&[block]),
+                    3 => { bodies.receive(block, PEER, Box::new(body(height)), 10); }
                     4 => { bodies.hand_over(0); }
-                    5 => { bodies.accepted(place.1, 0); }
-                    _ => { bodies.refused(place.1); }
+                    5 => { bodies.accepted(block.hash, 0); }
+                    _ => { bodies.refused(block.hash); }
                 }
-                let buffered = bodies.wanted.values().filter(|w| matches!(w, Wanted::Buffered { .. })).count();
-                let handed = bodies.wanted.values().filter(|w| matches!(w, Wanted::Handed { .. })).count();
+                let count = |is: fn(&Wanted) -> bool| {
+                    bodies.wanted.values().filter(|wanted| is(wanted)).count()
+                };
+                let buffered = count(|wanted| matches!(wanted, Wanted::Buffered { .. }));
+                let handed = count(|wanted| matches!(wanted, Wanted::Handed { .. }));
                 prop_assert_eq!(bodies.buffered_bytes, buffered * 10);
                 prop_assert_eq!((bodies.handed, bodies.handed_bytes), (handed, handed * 10));
                 prop_assert_eq!(bodies.heights.len(), bodies.wanted.len());

@@ -1,4 +1,4 @@
-//! Which peer is asked for which bodies, and what comes of it.
+//! Fetching of bodies: requests to peers, their responses, and the replies of the chain.
 
 use std::collections::HashSet;
 
@@ -6,18 +6,19 @@ use tracing::debug;
 
 use super::{
     BUSY_MS, ELSEWHERE_MS, MAX_BODY_REQUESTS, MAX_REQUESTS_PER_PEER, MISSING_INTERVAL_MS,
-    PATIENCE_MS, RELAY_GRACE_MS, Refused, STALL_MS, Sync, SyncAction, WINDOW, bodies::Place,
-    machine::Purpose, peer::Claim,
+    PATIENCE_MS, RELAY_GRACE_MS, STALL_MS, Sync, SyncAction, WINDOW, bodies::BlockRef, peer::Claim,
+    requests::Purpose,
 };
 use crate::{
-    chain::api::BlockAccepted,
+    chain::api::{BlockAccepted, RefusalCause, Refused},
     consensus::Blame,
     peers::Offence,
-    primitives::{Block, BlockHash, Height, PeerId, UnixMillis, encoding, events},
+    primitives::{Block, BlockHash, Height, PeerId, UnixMillis, encoding},
+    telemetry::events,
     wire::{Item, ItemId, SyncRequest},
 };
 
-/// The block in an item, when it is the one asked for.
+/// Decodes the block in an item, and checks that it is the requested one.
 fn read_block(item: &Item, asked: &BlockHash) -> Result<Option<Box<Block>>, (Offence, String)> {
     match item {
         Item::NotFound => Ok(None),
@@ -39,8 +40,7 @@ fn read_block(item: &Item, asked: &BlockHash) -> Result<Option<Box<Block>>, (Off
 }
 
 impl Sync {
-    /// Whether bodies are to be fetched: some are missing, and the relay is not about to bring
-    /// them.
+    /// Returns true if bodies are missing and the relay has had its time to complete them.
     fn is_fetching(&self, now: UnixMillis) -> bool {
         self.best_header.hash != self.tip.hash
             && (self.eager
@@ -48,7 +48,7 @@ impl Sync {
             && self.peers.values().any(|peer| peer.claim.is_some())
     }
 
-    /// Keeps the window filled, the peers busy and the chain fed.
+    /// Fills the window, hands bodies to the chain, and sends requests for further ones.
     pub(super) fn drive_bodies(&mut self, now: UnixMillis) {
         if !self.is_fetching(now) {
             return;
@@ -62,15 +62,15 @@ impl Sync {
             self.out.push(SyncAction::AcceptBlock { peer, block });
         }
         while self.ask_each_peer_once(now) {}
-        self.ask_again_for_what_holds_up(now);
+        self.retry_held_up_batch(now);
     }
 
     fn read_missing(&mut self, now: UnixMillis) {
         let idle = now.saturating_sub(self.missing.last);
         let known = self.missing.complete_for == Some(self.best_header.hash);
         let low = self.bodies.outstanding() < WINDOW / 4 && !known;
-        // Nothing is wanted and yet the tip is not the best header: look again, but not all the
-        // time.
+        // The window is empty although the tip is not the best header. The store is read again, but
+        // only at this interval.
         let patience = if self.has_other_branch() { STALL_MS } else { RELAY_GRACE_MS };
         let puzzled = self.bodies.is_empty() && idle >= patience;
         let wanted = (low && idle >= MISSING_INTERVAL_MS) || puzzled || self.missing.stale;
@@ -104,10 +104,10 @@ impl Sync {
         self.missing.complete_for = complete.then_some(best_header.hash);
     }
 
-    /// One batch for each peer that can take one, the quick and reliable first. False when there
-    /// was nothing to ask.
+    /// Sends one batch to each peer that can take one, fast and reliable peers first. Returns false
+    /// if no request was sent or the limit of requests is reached.
     fn ask_each_peer_once(&mut self, now: UnixMillis) -> bool {
-        let slow = self.keep_us_waiting(now);
+        let slow = self.late_peers(now);
         let mut order: Vec<(usize, u32, u64, PeerId)> = self
             .peers
             .iter()
@@ -125,8 +125,7 @@ impl Sync {
             if in_flight >= MAX_BODY_REQUESTS {
                 return false;
             }
-            let batch =
-                self.bodies.next_batch(in_flight, |(height, hash)| peer.may_have(hash, *height));
+            let batch = self.bodies.next_batch(in_flight, |block| peer.may_have(block));
             if !batch.is_empty() {
                 self.ask_for_bodies(id, batch, now);
                 asked = true;
@@ -135,23 +134,23 @@ impl Sync {
         asked
     }
 
-    /// Asks one more peer for what holds up the window.
-    fn ask_again_for_what_holds_up(&mut self, now: UnixMillis) {
-        let Some((place, since)) = self.bodies.held_up() else {
+    /// Asks one more peer for the batch that holds up the window.
+    fn retry_held_up_batch(&mut self, now: UnixMillis) {
+        let Some((block, since)) = self.bodies.held_up() else {
             return;
         };
         if now.saturating_sub(since) < PATIENCE_MS {
             return;
         }
-        let slow = self.keep_us_waiting(now);
+        let slow = self.late_peers(now);
         let mut asked: HashSet<PeerId> = HashSet::new();
-        let mut batch: Vec<Place> = Vec::new();
+        let mut batch: Vec<BlockRef> = Vec::new();
         for request in self.requests.values() {
-            if let Purpose::Bodies(places) = &request.purpose
-                && places.contains(&place)
+            if let Purpose::Bodies(blocks) = &request.purpose
+                && blocks.contains(&block)
             {
                 asked.insert(request.peer);
-                batch.clone_from(places);
+                batch.clone_from(blocks);
             }
         }
         let other = self
@@ -163,29 +162,33 @@ impl Sync {
                     && now >= peer.data_from
                     && peer.requests < MAX_REQUESTS_PER_PEER
             })
-            .filter(|(_, peer)| peer.may_have(&place.1, place.0))
+            .filter(|(_, peer)| peer.may_have(&block))
             .min_by_key(|(id, peer)| (peer.failures, peer.latency_ms, **id))
             .map(|(id, _)| *id);
         if let Some(other) = other {
-            batch.retain(|place| self.bodies.is_asked(place));
-            debug!(peer = %other, asked = asked.len(), height = place.0, "a slow request is asked \
-                 of another peer too");
+            batch.retain(|block| self.bodies.is_asked(block));
+            debug!(
+                peer = %other,
+                asked = asked.len(),
+                height = block.height,
+                "another peer is asked for a batch that holds up the window"
+            );
             self.ask_for_bodies(other, batch, now);
         }
     }
 
-    fn ask_for_bodies(&mut self, id: PeerId, batch: Vec<Place>, now: UnixMillis) {
+    fn ask_for_bodies(&mut self, id: PeerId, batch: Vec<BlockRef>, now: UnixMillis) {
         self.bodies.mark_asked(&batch, now);
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.requests = peer.requests.saturating_add(1);
         }
         events::BlocksRequested { peer: id, message: "getdata", count: batch.len() }.emit();
-        let ids = batch.iter().map(|(_, hash)| ItemId::Block(*hash)).collect();
+        let ids = batch.iter().map(|block| ItemId::Block(block.hash)).collect();
         self.request(id, Purpose::Bodies(batch), SyncRequest::GetData(ids), now);
     }
 
-    /// Body requests in flight. Those that keep us waiting do not count, or a few silent peers
-    /// would use up what is for all.
+    /// Returns the number of body requests in flight. Late ones do not count, since a few silent
+    /// peers would otherwise exhaust the limit.
     fn body_requests(&self, now: UnixMillis) -> usize {
         self.requests
             .values()
@@ -193,8 +196,8 @@ impl Sync {
             .count()
     }
 
-    /// Peers with a late body request: they get no other until they answer.
-    fn keep_us_waiting(&self, now: UnixMillis) -> HashSet<PeerId> {
+    /// Returns the peers with a late body request. They get no further one until they respond.
+    fn late_peers(&self, now: UnixMillis) -> HashSet<PeerId> {
         let late = self
             .requests
             .values()
@@ -205,60 +208,53 @@ impl Sync {
     pub(super) fn on_bodies(
         &mut self,
         id: PeerId,
-        places: &[Place],
+        asked: &[BlockRef],
         items: Vec<Item>,
         took: u64,
         now: UnixMillis,
     ) {
-        let mut fault = None;
-        let mut received = 0usize;
-        if items.is_empty() || items.len() > places.len() {
-            fault = Some((
-                Offence::WrongAnswer,
-                format!("{} items when {} were asked", items.len(), places.len()),
-            ));
-        } else {
-            for (place, item) in places.iter().zip(items) {
-                match read_block(&item, &place.1) {
-                    Ok(Some(block)) => {
-                        received = received.saturating_add(1);
-                        let bytes = block.encoded_len();
-                        events::BlockReceived {
-                            peer: Some(id),
-                            message: "block",
-                            hash: place.1,
-                            height: place.0,
-                        }
-                        .emit();
-                        if !self.bodies.receive(*place, id, block, bytes) {
-                            debug!(peer = %id, hash = %place.1, "a body came that is here already \
-                                 or not wanted any more");
-                        }
-                    }
-                    Ok(None) => {
-                        if let Some(peer) = self.peers.get_mut(&id) {
-                            peer.lacks_block(place.1);
-                        }
-                    }
-                    Err(error) => {
-                        fault = Some(error);
-                        break;
+        let received = self.receive_items(id, asked, items);
+        self.bodies.release(asked);
+        match received {
+            Err((offence, reason)) => self.distrust(id, offence, reason, now),
+            Ok(received) => {
+                if let Some(peer) = self.peers.get_mut(&id) {
+                    if received > 0 {
+                        peer.answered(took);
+                    } else {
+                        peer.data_from = now.saturating_add(ELSEWHERE_MS);
                     }
                 }
             }
         }
-        // Whatever did not come is free for others.
-        self.bodies.give_back(places);
-        if let Some((offence, reason)) = fault {
-            return self.distrust(id, offence, reason, now);
+    }
+
+    /// Buffers the bodies of a response, up to the first faulty one. Returns their number.
+    fn receive_items(
+        &mut self,
+        id: PeerId,
+        asked: &[BlockRef],
+        items: Vec<Item>,
+    ) -> Result<usize, (Offence, String)> {
+        if items.is_empty() || items.len() > asked.len() {
+            let reason = format!("{} items when {} were asked", items.len(), asked.len());
+            return Err((Offence::WrongAnswer, reason));
         }
-        if let Some(peer) = self.peers.get_mut(&id) {
-            if received > 0 {
-                peer.answered(took);
-            } else {
-                peer.data_from = now.saturating_add(ELSEWHERE_MS);
+        let mut received = 0usize;
+        for (wanted, item) in asked.iter().zip(items) {
+            let BlockRef { height, hash } = *wanted;
+            if let Some(block) = read_block(&item, &hash)? {
+                received = received.saturating_add(1);
+                let bytes = block.encoded_len();
+                events::BlockReceived { peer: Some(id), message: "block", hash, height }.emit();
+                if !self.bodies.receive(*wanted, id, block, bytes) {
+                    debug!(peer = %id, %hash, "a body has already arrived or is no longer wanted");
+                }
+            } else if let Some(peer) = self.peers.get_mut(&id) {
+                peer.lacks_block(hash);
             }
         }
+        Ok(received)
     }
 
     pub(super) fn on_block_done(
@@ -277,31 +273,33 @@ impl Sync {
         let Some(id) = self.bodies.refused(hash) else {
             return;
         };
-        // The header may be invalid now, and all that follows it: the store knows. Until it has
-        // said so, nothing moves.
+        // The chain may have marked this header and its descendants as invalid. Sync fetches and
+        // hands over nothing until it has read the missing bodies again.
         self.missing.stale = true;
         self.missing.complete_for = None;
-        // What is being read now may be from before the refusal.
+        // A read in progress may have started before the refusal.
         self.missing.reading = None;
         match (refused.blame, self.peers.get_mut(&id)) {
             (Blame::Peer, Some(peer)) => peer.lacks_block(hash),
             _ => self.bodies_from = now.saturating_add(BUSY_MS),
         }
-        debug!(peer = %id, %hash, code = refused.code, "a block was not taken");
+        debug!(peer = %id, %hash, code = refused.code, "the chain refused a block");
         if refused.blame == Blame::Peer {
             self.blame_for_block(id, &refused, now);
         }
     }
 
-    /// A body broke a rule. If it is not the one that its header promises, who sent it is to blame.
-    /// Otherwise the chain that it is of is bad: to blame are those who say that they have
-    /// connected it, and not a peer that had stored the block aside.
+    /// Penalises the peers that are to blame for an invalid body.
+    ///
+    /// If the body is not the one that its header commits to, its sender is to blame. Otherwise the
+    /// whole branch is invalid, and the peers that claim to have connected it are to blame. A peer
+    /// that has stored the block on a side branch is not.
     fn blame_for_block(&mut self, sender: PeerId, refused: &Refused, now: UnixMillis) {
-        let reason = format!("{}: {}", refused.code, refused.reason);
-        match (refused.code, self.missing.chain) {
-            // It follows a block that was refused, which has been blamed for already.
-            ("invalid_branch", _) => {}
-            ("wrong_merkle_root", _) | (_, None) => {
+        let reason = refused.to_string();
+        match (refused.cause, self.missing.chain) {
+            // A block below it was refused before, and its peers were penalised then.
+            (RefusalCause::InvalidBranch, _) => {}
+            (RefusalCause::WrongMerkleRoot, _) | (_, None) => {
                 self.distrust(sender, Offence::InvalidBlock, reason, now)
             }
             (_, Some(chain)) => {
@@ -321,11 +319,11 @@ impl Sync {
         }
     }
 
-    /// Frees blocks that the chain never answered for, and reads that never came back: the node is
-    /// broken somewhere.
+    /// Releases blocks that the chain never replied for, and a read that never returned. Both mean
+    /// a fault of this node.
     pub(super) fn end_lost_bodies(&mut self, before: UnixMillis) {
         for hash in self.bodies.unanswered(before) {
-            debug!(%hash, "the chain did not answer for a block");
+            debug!(%hash, "the chain did not reply for a block");
             self.bodies.refused(hash);
         }
         if self.missing.reading.is_some_and(|(_, since, _)| since < before) {

@@ -1,24 +1,29 @@
-//! Walks: fetching headers from a peer until they reach what it claims.
+//! Header walks: fetching headers from a peer until they reach the tip that it claims.
 
 use tracing::debug;
 
 use super::{
-    MAX_WALKS, PATIENCE_MS, Refused, Sync, SyncAction,
-    machine::Purpose,
+    MAX_WALKS, PATIENCE_MS, Sync, SyncAction,
     peer::{Walk, WalkStage},
+    requests::Purpose,
 };
 use crate::{
-    chain::api::HeadersAccepted,
+    chain::api::{HeadersAccepted, Refused},
     consensus::Blame,
     peers::Offence,
-    primitives::{BlockHash, HEADER_BYTES, Header, PeerId, UnixMillis, encoding, events},
+    primitives::{BlockHash, HEADER_BYTES, Header, PeerId, UnixMillis, encoding},
+    telemetry::events,
     wire::{
         GetBlocks, SyncRequest,
         limits::{MAX_INV_HEADERS, MAX_LOCATOR},
     },
 };
 
-/// Headers as an Inv carries them, each the parent of the next; the reason when they are not.
+/// Decodes the headers of an Inv.
+///
+/// # Errors
+/// Fails if a header is malformed, or is not a child of the one before it. The first one has to be
+/// a child of a block in the locator.
 fn read_inv(bytes: &[u8], locator: &[BlockHash]) -> Result<Vec<Header>, (Offence, String)> {
     let chunks = bytes.chunks_exact(HEADER_BYTES);
     if !chunks.remainder().is_empty() || chunks.len() > MAX_INV_HEADERS {
@@ -49,13 +54,12 @@ fn read_inv(bytes: &[u8], locator: &[BlockHash]) -> Result<Vec<Header>, (Offence
 }
 
 impl Sync {
-    /// How many walks are under way.
+    /// Returns the number of walks in progress.
     pub(super) fn walks(&self) -> usize {
         self.peers.values().filter(|peer| peer.walk.is_some()).count()
     }
 
-    /// Begins a walk with the peer that claims most, when none is under way, or the one that is
-    /// keeps us waiting.
+    /// Starts a walk with the peer that claims the most work, if all walks in progress are late.
     pub(super) fn drive_walks(&mut self, now: UnixMillis) {
         let waiting = |walk: &Walk| {
             walk.stage == WalkStage::Asking && now.saturating_sub(walk.since) >= PATIENCE_MS
@@ -70,8 +74,8 @@ impl Sync {
             .iter()
             .filter(|(_, peer)| peer.walk.is_none() && now >= peer.headers_from)
             .filter_map(|(id, peer)| Some((*id, self.lead_of(peer)?, peer.failures)))
-            // Those that have failed come last whatever they claim; then the invite's work is
-            // beside the point, since the most work comes first.
+            // Peers that have failed come last, whatever they claim. The minimum work of the invite
+            // needs no check, since the claim with the most work comes first.
             .min_by_key(|(id, claim, failures)| {
                 (*failures, std::cmp::Reverse(claim.work), claim.tip, *id)
             });
@@ -96,8 +100,8 @@ impl Sync {
             debug!(peer = %id, "no locator could be read");
             return self.fail_walk(id, now);
         }
-        // The branch walked may not be the best one, or not yet, and then the store's locator leads
-        // elsewhere.
+        // The store's locator follows the best header chain, which may not be the branch of this
+        // walk.
         for known in [own_tip, walk.last.map(|(last, _)| last)].into_iter().flatten() {
             if hashes.first() != Some(&known) {
                 hashes.insert(0, known);
@@ -159,14 +163,14 @@ impl Sync {
         now: UnixMillis,
     ) {
         if let Ok(accepted) = &result {
-            // A Summary that is newer than this answer may have come before it.
+            // A newer Summary may have arrived before this reply.
             if accepted.best_header.work > self.best_header.work {
                 self.set_best_header(accepted.best_header, now);
             }
             if accepted.new > 0 {
                 self.moved = now;
                 if self.diverged {
-                    // They may be of our own branch, whose bodies were not looked for.
+                    // The headers may extend our own branch, whose missing bodies are not listed.
                     self.missing.complete_for = None;
                 }
                 self.eager = self.best_header.hash != self.tip.hash;
@@ -198,21 +202,18 @@ impl Sync {
             Err(refused) if refused.blame == Blame::Peer => {
                 peer.walked = Some(walk.claim.tip);
                 self.end_walk(id);
-                self.distrust(
-                    id,
-                    Offence::InvalidHeader,
-                    format!("{}: {}", refused.code, refused.reason),
-                    now,
-                );
+                self.distrust(id, Offence::InvalidHeader, refused.to_string(), now);
             }
             Err(refused) => {
-                debug!(peer = %id, code = refused.code, "headers could not be taken for now");
+                let code = refused.code;
+                debug!(peer = %id, code, "the chain refused headers, not by the peer's fault");
                 self.fail_walk(id, now);
             }
         }
     }
 
-    /// The peer has no more headers, or they have reached what it claimed.
+    /// Ends a walk that reached the claimed tip, or whose peer has no further headers. Penalises
+    /// the peer if its headers have less work than it claimed.
     fn finish_walk(&mut self, id: PeerId, now: UnixMillis) {
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
@@ -228,7 +229,7 @@ impl Sync {
         }
     }
 
-    /// The walk ends for now; the peer may be walked again.
+    /// Ends a walk. The peer may be walked again.
     pub(super) fn end_walk(&mut self, id: PeerId) {
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.walk = None;
@@ -240,8 +241,7 @@ impl Sync {
         self.back_off(id, now, 0);
     }
 
-    /// Ends walks whose locator or verdict never came: the node is broken somewhere, but sync goes
-    /// on.
+    /// Ends walks that wait for a reply of this node that never came, so that sync goes on.
     pub(super) fn end_lost_walks(&mut self, before: UnixMillis, now: UnixMillis) {
         let lost = |walk: &Walk| walk.stage != WalkStage::Asking && walk.since < before;
         let peers: Vec<PeerId> = self
@@ -251,7 +251,7 @@ impl Sync {
             .map(|(id, _)| *id)
             .collect();
         for id in peers {
-            debug!(peer = %id, "a walk got no answer from this node");
+            debug!(peer = %id, "a walk got no reply from this node");
             self.fail_walk(id, now);
         }
     }

@@ -1,82 +1,52 @@
-//! The machine itself: its state, and which event goes where.
+//! The sync machine: its state, and the dispatch of events.
 
 use std::collections::{BTreeMap, HashMap};
 
 use tracing::debug;
 
 use super::{
-    BUSY_MS, DISTRUST_MS, LOCAL_TIMEOUT_MS, MAX_PEERS, PATIENCE_MS, Phase, REQUEST_SPACE,
-    REQUEST_TIMEOUT_MS, RequestFailure, SILENT_MS, SyncAction, SyncConfig, SyncEvent,
-    bodies::{Bodies, Place},
+    BUSY_MS, DISTRUST_MS, LOCAL_TIMEOUT_MS, MAX_PEERS, Phase, REQUEST_SPACE, REQUEST_TIMEOUT_MS,
+    SILENT_MS, SyncAction, SyncConfig, SyncEvent,
+    bodies::Bodies,
+    meter::Meter,
     peer::{Claim, MempoolVisit, Peer},
-    phase::{Meter, Ticket},
+    requests::{InFlight, Purpose},
+    ticket::Ticket,
     trades::Trades,
 };
 use crate::{
     chain::api::Tip,
     consensus::Work,
     peers::Offence,
-    primitives::{BlockHash, PeerId, TxId, UnixMillis},
-    wire::{Refusal, Status, SyncRequest, SyncResponse},
+    primitives::{BlockHash, PeerId, UnixMillis},
+    wire::{Refusal, RequestFailure, Status, SyncRequest, SyncResponse},
 };
 
-/// What a request was for.
-#[derive(Debug, Clone)]
-pub(super) enum Purpose {
-    /// The next step of the peer's walk.
-    Headers,
-    /// These bodies, in this order.
-    Bodies(Vec<Place>),
-    /// Which trades wait.
-    MempoolIds,
-    /// These trades, in this order.
-    Trades(Vec<TxId>),
-}
-
-/// A request that has not ended.
-#[derive(Debug, Clone)]
-pub(super) struct InFlight {
-    pub(super) peer: PeerId,
-    pub(super) purpose: Purpose,
-    pub(super) since: UnixMillis,
-}
-
-impl InFlight {
-    pub(super) const fn is_for_bodies(&self) -> bool {
-        matches!(self.purpose, Purpose::Bodies(_))
-    }
-
-    /// Whether it has kept us waiting.
-    pub(super) const fn is_late(&self, now: UnixMillis) -> bool {
-        now.saturating_sub(self.since) >= PATIENCE_MS
-    }
-}
-
-/// The read of the missing bodies.
+/// The state of reading the missing bodies from the store.
 #[derive(Debug, Default)]
 pub(super) struct MissingRead {
-    /// Its number, since when it is under way, and for which best header.
+    /// The read in progress: its number, its start, and the best header at that time.
     pub(super) reading: Option<(u64, UnixMillis, Tip)>,
-    /// How many there were.
+    /// The number of reads so far.
     pub(super) reads: u64,
-    /// When the last one was begun.
+    /// The start of the last read.
     pub(super) last: UnixMillis,
-    /// The best header when the window was last filled: where the chain that it is of ends.
+    /// The best header when the window was last filled: the end of the chain that it belongs to.
     pub(super) chain: Option<Tip>,
-    /// The best header whose missing bodies are all listed: no further read until it changes.
+    /// The best header for which the window lists all missing bodies. Sync does not read again
+    /// until the best header changes.
     pub(super) complete_for: Option<BlockHash>,
-    /// The window may hold blocks of a chain that is no more the best: nothing is fetched or handed
-    /// over until the next read.
+    /// True if the window may hold blocks of an abandoned chain. Sync then fetches and hands over
+    /// nothing until the next read.
     pub(super) stale: bool,
 }
 
-/// Catching up with the peers. See the [module](super).
+/// The state machine that catches up with the peers. See the [module](super).
 #[derive(Debug)]
-pub struct Sync {
+pub(crate) struct Sync {
     pub(super) tip: Tip,
     pub(super) best_header: Tip,
-    /// The best header is on a branch that the chain does not take: its bodies are fetched, and
-    /// ours goes on.
+    /// True if the best header is on a branch that the chain takes only with the user's consent.
     pub(super) diverged: bool,
     pub(super) min_work: Work,
     pub(super) peers: BTreeMap<PeerId, Peer>,
@@ -84,37 +54,38 @@ pub struct Sync {
     next_id: u64,
     pub(super) bodies: Bodies,
     pub(super) missing: MissingRead,
-    /// Whether sync itself found that bodies are missing, rather than the relay, which fetches what
-    /// it announced.
+    /// True if sync fetches missing bodies at once. False if it first leaves them to the relay,
+    /// which completes the blocks that it announced.
     pub(super) eager: bool,
     pub(super) trades: Trades,
     pub(super) phase: Phase,
     pub(super) started: UnixMillis,
-    /// Since when there is something to catch up with.
+    /// The time since which a better chain is known.
     pub(super) behind_since: Option<UnixMillis>,
-    /// Since when the tip is not the best header and has not moved.
+    /// The time since which the tip differs from the best header and has not changed.
     pub(super) lag_since: Option<UnixMillis>,
-    /// No body is handed over or asked for before this time: the chain could not take one.
+    /// The time before which no body is requested or handed over, because the chain refused one
+    /// without the peer's fault.
     pub(super) bodies_from: UnixMillis,
-    /// When anything last moved: the tip, the best header, a body.
+    /// The last progress: a new tip, a new best header, or an accepted body.
     pub(super) moved: UnixMillis,
-    /// When all peers were last asked again because nothing moved.
+    /// The last time that all peers were asked again because of a stall.
     pub(super) stalled_at: UnixMillis,
-    /// When the tip last moved.
+    /// The last change of the tip.
     pub(super) tip_moved: UnixMillis,
-    /// Since when the tip is not told to the peers.
+    /// The time since which the peers have not been sent the tip.
     pub(super) news_since: Option<UnixMillis>,
     pub(super) meter: Meter,
     pub(super) tickets: Vec<Ticket>,
-    /// Blocks accepted so far, for the users' `sync`.
+    /// The number of blocks accepted so far, for `sync` reports.
     pub(super) blocks: u64,
     pub(super) out: Vec<SyncAction>,
 }
 
 impl Sync {
-    /// A machine that knows the chain and no peers.
+    /// Makes a machine that knows the chain and no peers.
     #[must_use]
-    pub fn new(config: SyncConfig) -> Self {
+    pub(crate) fn new(config: SyncConfig) -> Self {
         let SyncConfig { min_work, tip, best_header, diverged, now } = config;
         Self {
             tip,
@@ -126,7 +97,7 @@ impl Sync {
             next_id: REQUEST_SPACE,
             bodies: Bodies::default(),
             missing: MissingRead::default(),
-            // What a run before this one left half fetched is sync's to finish.
+            // The relay knows nothing of bodies that an earlier run did not finish fetching.
             eager: best_header.hash != tip.hash,
             trades: Trades::default(),
             phase: Phase::Starting,
@@ -145,8 +116,8 @@ impl Sync {
         }
     }
 
-    /// Takes in one event at a time `now`; gives what is to be done, in order.
-    pub fn handle(&mut self, event: SyncEvent, now: UnixMillis) -> Vec<SyncAction> {
+    /// Handles one event at the time `now`. Returns the actions to carry out, in order.
+    pub(crate) fn handle(&mut self, event: SyncEvent, now: UnixMillis) -> Vec<SyncAction> {
         match event {
             SyncEvent::PeerStatus { peer, status } => self.on_status(peer, &status, now),
             SyncEvent::StatusFailed { peer } => self.on_status_failed(peer),
@@ -155,7 +126,7 @@ impl Sync {
                 if let Some(request) = self.requests.remove(&id) {
                     self.on_end(request, result, now);
                 } else {
-                    debug!(id, "an answer came to a request that is over");
+                    debug!(id, "a response came for a request that has ended");
                 }
             }
             SyncEvent::Locator { peer, hashes } => self.on_locator(peer, hashes, now),
@@ -174,7 +145,7 @@ impl Sync {
         std::mem::take(&mut self.out)
     }
 
-    /// Starts whatever can be started.
+    /// Starts every step that can start now.
     fn drive(&mut self, now: UnixMillis) {
         self.drive_walks(now);
         self.drive_bodies(now);
@@ -200,7 +171,7 @@ impl Sync {
             Claim { tip: status.tip, height: status.height, work: Work::from_be_bytes(work) };
         let peer = self.peers.entry(id).or_insert_with(|| Peer::new(now));
         if peer.claim.is_none_or(|old| old.tip != claim.tip) {
-            // On another tip it may have other blocks.
+            // A peer with a new tip may have other blocks than before.
             peer.lacks.clear();
         }
         peer.claim = Some(claim);
@@ -244,11 +215,11 @@ impl Sync {
         self.set_best_header(best_header, now);
     }
 
-    /// Takes in what the chain says its best header is.
+    /// Stores the chain's best header, and clears the window if it is the tip.
     pub(super) fn set_best_header(&mut self, best_header: Tip, now: UnixMillis) {
         if best_header.hash != self.best_header.hash {
             if self.has_other_branch() {
-                // What follows is the relay's to bring, as on our own.
+                // The relay completes new blocks of the other branch, as it does on our own.
                 self.eager = false;
                 self.lag_since = None;
             }
@@ -281,7 +252,7 @@ impl Sync {
         let gone: Vec<PeerId> =
             self.peers.iter().filter(|(_, peer)| silent(peer)).map(|(id, _)| *id).collect();
         for id in gone {
-            debug!(peer = %id, "a peer has been silent for too long");
+            debug!(peer = %id, "a peer is forgotten: it has sent no Status for too long");
             self.on_peer_gone(id, now);
         }
         let before = now.saturating_sub(LOCAL_TIMEOUT_MS);
@@ -290,7 +261,7 @@ impl Sync {
         self.trades.end_lost(before);
     }
 
-    /// A request is over, one way or the other.
+    /// Handles the end of a request.
     fn on_end(
         &mut self,
         request: InFlight,
@@ -306,8 +277,8 @@ impl Sync {
             (Purpose::Headers, Ok(SyncResponse::Inv(bytes))) => {
                 self.on_inv(peer, &bytes, took, now)
             }
-            (Purpose::Bodies(places), Ok(SyncResponse::Data(items))) => {
-                self.on_bodies(peer, &places, items, took, now);
+            (Purpose::Bodies(asked), Ok(SyncResponse::Data(items))) => {
+                self.on_bodies(peer, &asked, items, took, now);
             }
             (Purpose::MempoolIds, Ok(SyncResponse::MempoolIds(ids))) => {
                 self.on_mempool_ids(peer, ids, now)
@@ -317,7 +288,7 @@ impl Sync {
             }
             (purpose, Ok(response)) => {
                 self.pause_after(peer, &purpose, &response, now);
-                self.give_up(peer, purpose);
+                self.release(peer, purpose);
             }
             (purpose, Err(failure)) => {
                 debug!(%peer, %failure, "a request failed");
@@ -329,21 +300,21 @@ impl Sync {
                     self.penalise(peer, Offence::Timeout, failure.to_string());
                 }
                 self.back_off(peer, now, at_least);
-                self.give_up(peer, purpose);
+                self.release(peer, purpose);
             }
         }
     }
 
-    /// A request ended without what was asked for.
-    fn give_up(&mut self, peer: PeerId, purpose: Purpose) {
+    /// Resets the state of a failed request, so that its data can be requested again.
+    fn release(&mut self, peer: PeerId, purpose: Purpose) {
         match purpose {
             Purpose::Headers => self.end_walk(peer),
-            Purpose::Bodies(places) => self.bodies.give_back(&places),
+            Purpose::Bodies(asked) => self.bodies.release(&asked),
             Purpose::MempoolIds | Purpose::Trades(_) => self.abandon_visit(peer),
         }
     }
 
-    /// How long to leave a peer alone after an answer that is not the one hoped for.
+    /// Pauses requests to a peer after a response without the requested data.
     fn pause_after(
         &mut self,
         id: PeerId,
@@ -361,9 +332,9 @@ impl Sync {
                 peer.data_from = now.saturating_add(BUSY_MS);
             }
             SyncResponse::NotYet | SyncResponse::NotFound => {
-                if let Purpose::Bodies(places) = purpose {
-                    for place in places {
-                        peer.lacks_block(place.1);
+                if let Purpose::Bodies(asked) = purpose {
+                    for block in asked {
+                        peer.lacks_block(block.hash);
                     }
                 }
                 peer.back_off(now, 0);
@@ -379,7 +350,7 @@ impl Sync {
         }
     }
 
-    /// Sends a request.
+    /// Sends a request and registers it as in flight.
     pub(super) fn request(
         &mut self,
         peer: PeerId,
@@ -410,7 +381,7 @@ impl Sync {
         self.out.push(SyncAction::Penalise { peer, offence, reason });
     }
 
-    /// Penalises, and asks the peer for nothing for a while.
+    /// Penalises a peer, and requests nothing from it for [`DISTRUST_MS`].
     pub(super) fn distrust(
         &mut self,
         peer: PeerId,

@@ -1,140 +1,143 @@
-//! Catching up: headers first, then bodies from several peers at once, then the trades that wait.
+//! Sync catches up with peers that claim a better chain: headers, then bodies, then mempool trades.
 //!
-//! [`Sync`] is a state machine without sockets, disk or clock. The node task owns it, feeds it
-//! every [`SyncEvent`] together with the time, and carries out each [`SyncAction`] in order; what
-//! needs the disk (locators, missing bodies) or the chain thread comes back later as another event.
-//! Nothing else may call it.
+//! [`Sync`] is a state machine without sockets, disk or clock. The node task owns it. The task
+//! feeds it every [`SyncEvent`] together with the time, and carries out each [`SyncAction`] in
+//! order. Actions that need the disk or the chain thread are answered later by another event.
 //!
-//! # What it does
-//! 1. A peer's Status claims a better chain than our best header: a *walk* with it begins. Our
-//!    locator is read, headers are asked for, checked for following each other, and handed to the
-//!    chain, until they reach the claim.
-//! 2. The bodies that the best header chain lacks are fetched: a *window* of the lowest of them, in
-//!    batches, from every peer that is far enough, and handed to the chain parents first. A batch
-//!    that holds up the window is asked of a second peer.
-//! 3. Nothing better is claimed: each new peer is asked once which trades wait, and the new ones
-//!    are fetched.
+//! # Steps
+//! 1. A peer's Status claims a better chain than our best header. Sync starts a *walk* with that
+//!    peer. It reads our locator, requests headers and hands them to the chain, until they reach
+//!    the claimed tip.
+//! 2. Sync fetches the bodies that the best header chain lacks. The lowest of them form a *window*.
+//!    It is requested in batches from all peers that claim to be high enough, and handed to the
+//!    chain parents first. A second peer is asked for a batch that holds up the window.
+//! 3. Once no peer claims a better chain, sync asks each new peer once for the ids of its mempool,
+//!    and fetches the trades that are unknown here.
 //!
 //! # Invariants
-//! - Every request ends exactly once: by its response, its failure, its time-out, or its peer's
-//!   going. An answer to a request that is over is ignored.
-//! - A body is buffered or handed over only when it was asked for; how many may be so at once is
-//!   bounded in count and bytes.
-//! - No peer can hold the others up for longer than [a time-out](REQUEST_TIMEOUT_MS) at a step, and
-//!   less often each time.
-//! - While the chain is diverged, the bodies of the branch that is not taken are fetched once, so
-//!   that it can be, and our own branch is kept up with.
-//! - After a restart nothing is remembered and nothing needs to be: the store says which bodies are
-//!   missing.
+//! - Every request ends exactly once: by a response, a failure, a timeout, or the peer's
+//!   disconnection. A response to a request that has ended is ignored.
+//! - A body is buffered or handed over only if sync requested it. Both are bounded in count and
+//!   bytes.
+//! - A peer can delay a step by at most [`REQUEST_TIMEOUT_MS`], and after each failure it is asked
+//!   less often.
+//! - While the chain is diverged, sync fetches the bodies of the other branch once, so that the
+//!   user can switch to it. It keeps following our own branch meanwhile.
+//! - Sync persists nothing. After a restart the store lists the missing bodies.
 
 mod api;
 mod bodies;
 mod fetch;
 mod headers;
 mod machine;
+mod meter;
 mod peer;
 mod phase;
+mod requests;
 #[cfg(test)]
 mod simulation;
+mod ticket;
 mod trades;
+mod visits;
 
-pub use api::{
-    Phase, Progress, Refused, RequestFailure, SyncAction, SyncConfig, SyncEvent, SyncOutcome,
-    SyncReport,
-};
-pub use machine::Sync;
+pub(crate) use api::{Phase, Progress, SyncAction, SyncConfig, SyncEvent, SyncOutcome, SyncReport};
+pub(crate) use machine::Sync;
 
 use crate::wire::limits::{GET_DATA_BUDGET, MAX_BLOCK_BYTES, MAX_GET_DATA};
 
-/// Sync's request ids lie in this range of 2⁵⁶, so that a response finds its machine by its number.
+/// The first of sync's 2⁵⁶ request ids. The top byte of an id names the machine that made it.
 const REQUEST_SPACE: u64 = 1 << 56;
 
-/// How long a request may take, in ms: the largest response over a megabit a second and then some.
-pub const REQUEST_TIMEOUT_MS: u64 = 20_000;
-/// After this long without an answer a second peer is asked for the same headers, or for the bodies
-/// that hold up the window, in ms.
+/// The timeout of a request to a peer, in ms. The largest response, 4 MiB, takes 17 s at 2 Mbit/s.
+const REQUEST_TIMEOUT_MS: u64 = 20_000;
+/// The age at which a request counts as late, in ms. Sync then asks a second peer for the same
+/// headers, or for the bodies that hold up the window.
 const PATIENCE_MS: u64 = 3_000;
-/// How long a local read or the chain may take before it is asked again, in ms; it answers unless
-/// something is broken.
+/// The timeout of a local read or of a reply from the chain, in ms. It passes only if the node has
+/// a fault; the step is then repeated.
 const LOCAL_TIMEOUT_MS: u64 = 120_000;
-/// The first pause after a time-out or refusal, in ms; it doubles with each further one in a row.
+/// The first back-off after a timeout or refusal, in ms. It doubles with each consecutive failure.
 const BACK_OFF_MS: u64 = 5_000;
-/// How often the pause doubles at most: 5 s become 160 s.
+/// The maximum number of times that [`BACK_OFF_MS`] doubles: 5 s become 160 s.
 const MAX_DOUBLINGS: u32 = 5;
-/// The pause after something that only a broken or lying peer sends, in ms.
+/// The back-off after a message that only a faulty or lying peer sends, in ms.
 const DISTRUST_MS: u64 = 60_000;
-/// The pause after an answer of Busy, in ms.
+/// The back-off after a Busy response, in ms. The same pause follows a refusal by the chain that is
+/// not the peer's fault.
 const BUSY_MS: u64 = 1_000;
-/// The pause for bodies after an answer without any of those asked for, in ms: the peer is on
-/// another branch.
+/// The pause of body requests after a response with none of the requested bodies, in ms. Such a
+/// peer is probably on another branch.
 const ELSEWHERE_MS: u64 = 10_000;
-/// Failures in a row after which a peer is no longer asked for its waiting trades; gossip brings
-/// them too.
+/// The number of consecutive failures after which sync no longer retries a mempool visit. Gossip
+/// brings the trades too.
 const MAX_VISIT_FAILURES: u32 = 3;
 
-/// Peers that are kept track of; the network layer allows fewer connections.
+/// The maximum number of tracked peers. The network layer allows fewer connections.
 const MAX_PEERS: usize = 256;
-/// Header walks at once: another begins only when all of them have kept us waiting, so there are
-/// hardly more before the first one times out.
+/// The maximum number of concurrent header walks. A further walk starts only once all others are
+/// late, so about 7 can start before the first one times out.
 const MAX_WALKS: usize = 8;
 
-/// Bodies that are wanted at once, beyond the connected tip: 32 requests of 16.
+/// The maximum number of wanted bodies above the connected tip: 32 requests of 16 blocks.
 const WINDOW: usize = 512;
-/// Blocks in one request.
+/// The maximum number of blocks in one request.
 const MAX_BATCH: usize = 16;
-/// Body requests in flight to one peer; more than a few do not make one connection faster.
+/// The maximum number of body requests in flight to one peer. More do not speed up a connection.
 const MAX_REQUESTS_PER_PEER: usize = 2;
-/// Body requests in flight to all peers, but for those that keep us waiting: at most 32 MiB of
-/// answers on the way.
+/// The maximum number of body requests in flight, late ones excluded. It bounds the responses in
+/// flight to 32 MiB.
 const MAX_BODY_REQUESTS: usize = 8;
-/// Bodies that wait for their parents, or to be asked for, in bytes. The lowest one wanted is
+/// The maximum size of buffered bodies and expected responses, in bytes. The lowest wanted body is
 /// fetched even beyond it.
 const MAX_BUFFERED_BYTES: usize = 32 * 1024 * 1024;
-/// Blocks handed to the chain and not yet answered.
+/// The maximum number of blocks that are handed to the chain and await its reply.
 const MAX_HANDED: usize = 128;
-/// The same, in bytes; one block is handed over even beyond it. Enough for the chain to write one
-/// batch of full blocks while it connects the next.
+/// The size of handed-over blocks at which sync stops handing over more, in bytes. The chain can
+/// write one batch of full blocks while it connects the next.
 const MAX_HANDED_BYTES: usize = 48 * 1024 * 1024;
-/// How long an accepted block is not asked for again although the store still lists it, in ms: its
-/// commit may be on the way.
+/// The time for which an accepted block is not requested again, in ms. The store may list it as
+/// missing until its commit.
 const SETTLE_MS: u64 = 30_000;
-/// Accepted blocks that are remembered so.
+/// The maximum number of accepted blocks that are remembered for [`SETTLE_MS`].
 const MAX_SETTLING: usize = 4_096;
-/// The least time between two reads of the missing bodies, in ms, unless the last one is known to
-/// be stale.
+/// The minimum time between two reads of the missing bodies, in ms. A stale window is read again at
+/// once.
 const MISSING_INTERVAL_MS: u64 = 100;
-/// How long the relay has to bring the bodies of headers that it announced, before sync fetches
-/// them, in ms.
+/// The time that the relay has to complete the blocks that it announced, in ms. After it, sync
+/// fetches their bodies.
 const RELAY_GRACE_MS: u64 = 2_000;
 
-/// Trades in one request.
+/// The maximum number of trades in one request.
 const MAX_TRADE_BATCH: usize = 64;
 
-/// How long a node may call itself starting without a peer, in ms.
+/// The maximum time in [`Phase::Starting`], in ms.
 const START_MS: u64 = 10_000;
-/// Without progress for this long although behind, sync is stalled; then everything is asked again
-/// so often, in ms.
+/// The time without progress after which sync is stalled, in ms. While it is stalled, sync asks all
+/// peers again at this interval.
 const STALL_MS: u64 = 30_000;
-/// A synced node that lags no more than this many blocks for no more than [`LAG_MS`] is still
-/// synced: blocks take a moment.
+/// The lag up to which a synced node stays in [`Phase::Synced`], in blocks. New blocks take a
+/// moment to arrive.
 const LAG_BLOCKS: u32 = 2;
-/// See [`LAG_BLOCKS`].
+/// The time for which a lag of [`LAG_BLOCKS`] is tolerated, in ms.
 const LAG_MS: u64 = 2_000;
-/// How often progress is logged, in ms.
+/// The interval at which progress is logged, in ms.
 const PROGRESS_MS: u64 = 2_000;
-/// After so many blocks it is logged before its time: a quick sync is to be seen too.
+/// The number of blocks after which progress is logged early, so that a fast sync is logged too.
 const PROGRESS_BLOCKS: u64 = 1_000;
-/// How long after a new tip the peers are told, in ms: by gossip most have it by then.
+/// The delay between a new tip and our Status to the peers, in ms. Most peers get the block by
+/// gossip within it.
 const NEWS_MS: u64 = 1_000;
-/// The same while syncing.
+/// The same delay in [`Phase::Syncing`], in ms.
 const NEWS_SYNCING_MS: u64 = 10_000;
-/// A peer that has said nothing for so long is asked again, in ms: news get lost.
+/// The age of the last Status exchange after which sync sends our Status again, in ms. Status
+/// messages can get lost.
 const REFRESH_MS: u64 = 60_000;
-/// A peer that has not answered for so long is forgotten, in ms: it went unnoticed.
+/// The age of a peer's last Status at which sync forgets the peer, in ms. Its disconnection was
+/// missed.
 const SILENT_MS: u64 = 5 * REFRESH_MS;
-/// How long a user's `sync` waits for the peers' answers to our Status, in ms.
+/// The time that a user's `sync` command waits for replies to our Status, in ms.
 const STATUS_TIMEOUT_MS: u64 = 10_000;
-/// `sync` commands at once.
+/// The maximum number of concurrent `sync` commands.
 const MAX_TICKETS: usize = 64;
 
 const _: () = {
@@ -144,8 +147,8 @@ const _: () = {
     assert!(PATIENCE_MS < REQUEST_TIMEOUT_MS && REQUEST_TIMEOUT_MS < STALL_MS);
 };
 
-/// Whether a request id is of sync's making.
+/// Returns true if sync made this request id.
 #[must_use]
-pub const fn owns_request(id: u64) -> bool {
+pub(crate) const fn owns_request(id: u64) -> bool {
     id >> 56 == REQUEST_SPACE >> 56
 }

@@ -1,15 +1,15 @@
-//! What sync knows of one peer.
+//! A peer's state in sync: its claim, its walk, and its back-off.
 
 use std::collections::HashSet;
 
-use super::{BACK_OFF_MS, MAX_DOUBLINGS, MAX_VISIT_FAILURES, WINDOW};
+use super::{BACK_OFF_MS, MAX_DOUBLINGS, MAX_VISIT_FAILURES, WINDOW, bodies::BlockRef};
 use crate::{
     chain::api::Tip,
     consensus::Work,
     primitives::{BlockHash, Height, UnixMillis},
 };
 
-/// How far a peer says it is.
+/// The best chain that a peer claims to have, from its Status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Claim {
     pub(super) tip: BlockHash,
@@ -18,70 +18,70 @@ pub(super) struct Claim {
 }
 
 impl Claim {
-    /// Whether the claimed chain would replace the one that ends here: more work, or as much and
-    /// the lower hash.
+    /// Returns true if the claimed chain would replace the one that ends at `tip`. It then has more
+    /// work, or equal work and the lower hash.
     pub(super) fn beats(&self, tip: &Tip) -> bool {
         self.work > tip.work || (self.work == tip.work && self.tip < tip.hash)
     }
 }
 
-/// Fetching headers from one peer.
+/// A walk: the fetching of headers from one peer, batch by batch.
 #[derive(Debug, Clone)]
 pub(super) struct Walk {
-    /// What the peer claimed when it began.
+    /// The peer's claim at the start of the walk.
     pub(super) claim: Claim,
     pub(super) stage: WalkStage,
-    /// When the stage began.
+    /// The start of the stage.
     pub(super) since: UnixMillis,
-    /// The last header that the peer sent, and its height: where to go on.
+    /// The last header that the peer sent, and its height. The next request continues there.
     pub(super) last: Option<(BlockHash, Height)>,
-    /// What was last asked with: the first header must follow one of these.
+    /// The locator of the last request. The first header must follow one of these blocks.
     pub(super) locator: Vec<BlockHash>,
 }
 
-/// Where a walk stands.
+/// The stage of a walk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum WalkStage {
-    /// Our locator is being read.
+    /// The node is reading our locator.
     Locating,
-    /// The peer is asked.
+    /// A request to the peer is in flight.
     Asking,
     /// The chain is checking this many headers.
     Checking(usize),
 }
 
-/// Whether the peer's waiting trades were asked for.
+/// The state of the visit to a peer's mempool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum MempoolVisit {
-    /// Not yet, or again by the user's wish.
+    /// No visit has taken place, or the user asked for another one.
     Due,
-    /// Yes, or there were none.
+    /// The visit has started, or the peer's mempool was empty.
     Done,
 }
 
 /// One connected peer.
 #[derive(Debug)]
 pub(super) struct Peer {
-    /// None until its first Status.
+    /// The claim of the last Status; `None` before the first one.
     pub(super) claim: Option<Claim>,
-    /// When it came.
+    /// The arrival of the last Status.
     pub(super) claimed_at: UnixMillis,
-    /// When ours was last sent to it.
+    /// The last time that our Status was sent to the peer.
     pub(super) status_sent_at: UnixMillis,
     pub(super) walk: Option<Walk>,
-    /// The claimed tip that a finished or refused walk was for: not walked again.
+    /// The claimed tip of the last finished or refused walk, which is not walked again.
     pub(super) walked: Option<BlockHash>,
-    /// Not asked for headers before this time.
+    /// The time before which no headers are requested.
     pub(super) headers_from: UnixMillis,
-    /// Not asked for bodies or trades before this time.
+    /// The time before which no bodies or trades are requested.
     pub(super) data_from: UnixMillis,
-    /// Failures in a row.
+    /// The number of consecutive failures.
     pub(super) failures: u32,
-    /// Body requests in flight.
+    /// The number of body requests in flight.
     pub(super) requests: usize,
-    /// Smoothed time of a body request, in ms.
+    /// The moving average of the duration of body requests, in ms; 0 before the first one.
     pub(super) latency_ms: u64,
-    /// Wanted blocks that it does not have, or that it gave badly.
+    /// Wanted blocks that the peer does not have, or of which it sent an invalid body.
     pub(super) lacks: HashSet<BlockHash>,
     pub(super) mempool: MempoolVisit,
 }
@@ -104,19 +104,20 @@ impl Peer {
         }
     }
 
-    /// The claim, when it beats the best header and no walk has shown or disproved it.
+    /// Returns the claim if it beats the best header and no walk has proved or disproved it.
     pub(super) fn lead(&self, best_header: &Tip) -> Option<Claim> {
         self.claim.filter(|claim| claim.beats(best_header) && self.walked != Some(claim.tip))
     }
 
-    /// Whether it answers often enough to be asked for its trades again.
+    /// Returns true if a failed mempool visit should be retried.
     pub(super) const fn is_worth_a_visit(&self) -> bool {
         self.failures < MAX_VISIT_FAILURES
     }
 
-    /// Whether the peer may have a block, as far as is known.
-    pub(super) fn may_have(&self, hash: &BlockHash, height: Height) -> bool {
-        self.claim.is_some_and(|claim| claim.height >= height) && !self.lacks.contains(hash)
+    /// Returns true unless the peer is known not to have the block.
+    pub(super) fn may_have(&self, block: &BlockRef) -> bool {
+        self.claim.is_some_and(|claim| claim.height >= block.height)
+            && !self.lacks.contains(&block.hash)
     }
 
     pub(super) fn lacks_block(&mut self, hash: BlockHash) {
@@ -126,7 +127,7 @@ impl Peer {
         self.lacks.insert(hash);
     }
 
-    /// One more failure: pause everything, longer each time.
+    /// Counts a failure and pauses all requests, longer with each consecutive failure.
     pub(super) fn back_off(&mut self, now: UnixMillis, at_least_ms: u64) {
         let pause =
             BACK_OFF_MS.saturating_mul(1 << self.failures.min(MAX_DOUBLINGS)).max(at_least_ms);
@@ -135,7 +136,7 @@ impl Peer {
         self.data_from = now.saturating_add(pause);
     }
 
-    /// A good answer after this long.
+    /// Records a good response after `took_ms`, which ends the run of failures.
     pub(super) fn answered(&mut self, took_ms: u64) {
         self.failures = 0;
         self.latency_ms = match self.latency_ms {

@@ -1,69 +1,24 @@
-//! What sync tells: the phase, the progress, news to the peers, and the results of a user's `sync`.
+//! Reports of sync: the phase, the progress, Status messages to peers, and results of `sync`
+//! commands.
 
 use std::collections::BTreeSet;
 
 use super::{
-    LAG_BLOCKS, LAG_MS, MAX_TICKETS, NEWS_MS, NEWS_SYNCING_MS, PROGRESS_BLOCKS, PROGRESS_MS, Phase,
-    Progress, REFRESH_MS, STALL_MS, START_MS, STATUS_TIMEOUT_MS, Sync, SyncAction, SyncOutcome,
-    SyncReport,
+    LAG_BLOCKS, LAG_MS, MAX_TICKETS, NEWS_MS, NEWS_SYNCING_MS, Phase, Progress, REFRESH_MS,
+    STALL_MS, START_MS, STATUS_TIMEOUT_MS, Sync, SyncAction, SyncOutcome, SyncReport,
+    meter::Meter,
     peer::{Claim, MempoolVisit, Peer},
+    ticket::Ticket,
 };
-use crate::primitives::{Height, PeerId, UnixMillis, events};
-
-/// Measures how fast the tip rises.
-#[derive(Debug)]
-pub(super) struct Meter {
-    since: UnixMillis,
-    height: Height,
-    blocks_per_second: u64,
-    seconds_left: Option<u64>,
-}
-
-impl Meter {
-    pub(super) const fn new(now: UnixMillis, height: Height) -> Self {
-        Self { since: now, height, blocks_per_second: 0, seconds_left: None }
-    }
-
-    /// Ends an interval, when it has been long enough.
-    fn measure(&mut self, height: Height, target: Height, now: UnixMillis) -> bool {
-        let took = now.saturating_sub(self.since);
-        let risen = u64::from(height.saturating_sub(self.height));
-        if took < PROGRESS_MS && risen < PROGRESS_BLOCKS {
-            return false;
-        }
-        self.take(height, target, now);
-        true
-    }
-
-    fn take(&mut self, height: Height, target: Height, now: UnixMillis) {
-        let took = now.saturating_sub(self.since).max(1);
-        let risen = u64::from(height.saturating_sub(self.height));
-        let left = u64::from(target.saturating_sub(height));
-        self.blocks_per_second = risen.saturating_mul(1_000).checked_div(took).unwrap_or(0);
-        self.seconds_left =
-            left.saturating_mul(took).checked_div(risen).map(|ms| ms.div_ceil(1_000));
-        (self.since, self.height) = (now, height);
-    }
-}
-
-/// A user's `sync` that is not answered yet.
-#[derive(Debug)]
-pub(super) struct Ticket {
-    number: u64,
-    /// Who has not answered our Status yet.
-    waiting: BTreeSet<PeerId>,
-    asked: usize,
-    answered: usize,
-    since: UnixMillis,
-    /// The counters at its start.
-    blocks: u64,
-    trades: u64,
-}
+use crate::{
+    primitives::{Height, PeerId, UnixMillis},
+    telemetry::events,
+};
 
 impl Sync {
-    /// How far this node is.
+    /// Returns the phase, with heights and the rate.
     #[must_use]
-    pub const fn progress(&self) -> Progress {
+    pub(crate) const fn progress(&self) -> Progress {
         let (blocks_per_second, seconds_left) = match self.phase {
             Phase::Syncing => (self.meter.blocks_per_second, self.meter.seconds_left),
             _ => (0, None),
@@ -72,22 +27,24 @@ impl Sync {
         Progress { phase: self.phase, height, best_header_height, blocks_per_second, seconds_left }
     }
 
-    /// Whether all of the branch that is not taken is here: nothing is left to fetch of it.
+    /// Returns true if the chain is diverged and the other branch is stored completely.
     pub(super) fn has_other_branch(&self) -> bool {
         self.diverged
             && self.missing.complete_for == Some(self.best_header.hash)
             && self.bodies.is_empty()
     }
 
-    /// What a peer claims, when that may be better than what is known. While the best branch is not
-    /// taken, our own goes on: what beats that may be news of either.
+    /// Returns a peer's claim if it may be better than the known chain.
+    ///
+    /// While the chain is diverged, a claim has to beat only our own tip, since it may extend
+    /// either branch.
     pub(super) fn lead_of(&self, peer: &Peer) -> Option<Claim> {
         let known = if self.diverged { &self.tip } else { &self.best_header };
         peer.lead(known).filter(|claim| claim.tip != self.best_header.hash)
     }
 
-    /// Whether there is something better to fetch. A peer that fails is not believed while another
-    /// answers.
+    /// Returns true if there is a better chain to fetch. The claims of failing peers count only if
+    /// all peers are failing.
     pub(super) fn is_behind(&self) -> bool {
         let claims = || self.peers.values().filter(|peer| peer.claim.is_some());
         let any_reliable = claims().any(|peer| peer.failures == 0);
@@ -162,7 +119,8 @@ impl Sync {
         }
     }
 
-    /// Nothing moves: forget what was held against anybody, and ask everybody again.
+    /// Handles a stall: forgets which blocks and claims the peers failed to provide, and sends our
+    /// Status to all of them.
     fn start_over(&mut self, now: UnixMillis) {
         self.stalled_at = now;
         self.missing.complete_for = None;
@@ -176,10 +134,11 @@ impl Sync {
         }
     }
 
-    /// Says hello again, a moment after a new tip came: to peers that are behind it, and to those
-    /// that we have not exchanged Status with since, so that they know how far we are. Of two peers
-    /// with one tip the first to speak spares the other. And to peers that have been silent for
-    /// long.
+    /// Sends our Status to the peers that need it.
+    ///
+    /// A moment after a new tip these are the peers that are behind it, and those whose last Status
+    /// is older than the tip. If two peers have the same tip, the first Status saves the second. A
+    /// peer without a Status exchange for [`REFRESH_MS`] gets one as well.
     pub(super) fn drive_news(&mut self, now: UnixMillis) {
         let wait = if self.phase == Phase::Syncing { NEWS_SYNCING_MS } else { NEWS_MS };
         let news = self.news_since.is_some_and(|since| now.saturating_sub(since) >= wait);
@@ -187,7 +146,7 @@ impl Sync {
             self.news_since = None;
         }
         let tip = self.tip;
-        let told: Vec<PeerId> = self
+        let recipients: Vec<PeerId> = self
             .peers
             .iter()
             .filter(|(_, peer)| {
@@ -199,7 +158,7 @@ impl Sync {
             })
             .map(|(id, _)| *id)
             .collect();
-        for id in told {
+        for id in recipients {
             self.send_status(id, now);
         }
     }
@@ -213,7 +172,7 @@ impl Sync {
         let entry =
             Ticket { number: ticket, waiting, asked, answered: 0, since: now, blocks, trades };
         if asked == 0 {
-            // Nobody is there, and now it is known.
+            // The user's command ends the phase in which a node without peers is starting.
             self.started = now.saturating_sub(START_MS);
             return self.end_ticket(&entry, SyncOutcome::NoPeers);
         }
@@ -222,7 +181,7 @@ impl Sync {
         }
         for id in entry.waiting.clone() {
             if let Some(peer) = self.peers.get_mut(&id) {
-                // The user does not want to wait for the end of a pause.
+                // A user's command overrides the back-off.
                 (peer.headers_from, peer.data_from) = (0, 0);
                 peer.mempool = MempoolVisit::Due;
             }
@@ -283,21 +242,5 @@ impl Sync {
             tip: self.tip.hash,
         };
         self.out.push(SyncAction::SyncDone { ticket: ticket.number, report });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_meter_tells_rate_and_time_left() {
-        let mut meter = Meter::new(0, 100);
-        assert!(!meter.measure(400, 1_000, 1_999));
-        assert!(Meter::new(0, 100).measure(1_100, 5_000, 300), "many blocks are news too");
-        assert!(meter.measure(500, 1_000, 2_000));
-        assert_eq!((meter.blocks_per_second, meter.seconds_left), (200, Some(3)));
-        assert!(meter.measure(500, 1_000, 4_000));
-        assert_eq!((meter.blocks_per_second, meter.seconds_left), (0, None));
     }
 }

@@ -1,40 +1,29 @@
-//! Fetching the trades that wait at a peer: one peer after the other, so that the second is asked
-//! only for what the first did not have.
+//! The state of mempool visits: one peer at a time, and the trades fetched from it.
 
 use std::collections::{HashMap, VecDeque};
 
-use tracing::debug;
+use crate::primitives::{PeerId, TxId, UnixMillis};
 
-use super::{
-    MAX_TRADE_BATCH, Phase, Refused, Sync, SyncAction, machine::Purpose, peer::MempoolVisit,
-};
-use crate::{
-    consensus::Blame,
-    peers::Offence,
-    primitives::{PeerId, Transaction, TxId, UnixMillis, encoding},
-    wire::{Item, ItemId, SyncRequest, limits::MAX_MEMPOOL_IDS},
-};
-
-/// Where the visit to a peer's mempool stands.
+/// The stage of the visit to a peer's mempool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    /// Ids or trades were asked of the peer.
+pub(super) enum Stage {
+    /// A request for ids or trades is in flight.
     Asking,
-    /// The chain says which are new.
+    /// The chain is checking which ids are new.
     Filtering,
-    /// The next trades can be asked for once the chain has answered for the last.
+    /// The next batch may be requested once the chain has replied for the last one.
     Ready,
 }
 
-/// The visit under way, if any.
+/// The current visit, and the trades that it still has to fetch.
 #[derive(Debug, Default)]
 pub(super) struct Trades {
-    visit: Option<(PeerId, Stage, UnixMillis)>,
-    /// Still to be asked for, parents first.
-    queue: VecDeque<TxId>,
-    /// Handed to the chain: from whom, and when. At most a batch.
-    unanswered: HashMap<TxId, (PeerId, UnixMillis)>,
-    /// Accepted so far, for the users' `sync`.
+    pub(super) visit: Option<(PeerId, Stage, UnixMillis)>,
+    /// The ids still to be requested, parents first.
+    pub(super) queue: VecDeque<TxId>,
+    /// Trades handed to the chain, with the sender and the time. At most one batch.
+    pub(super) unanswered: HashMap<TxId, (PeerId, UnixMillis)>,
+    /// The number of trades accepted so far, for `sync` reports.
     pub(super) accepted: u64,
 }
 
@@ -43,7 +32,7 @@ impl Trades {
         self.visit.is_none() && self.unanswered.is_empty()
     }
 
-    /// The visit is over, well or not.
+    /// Ends the visit, successful or not.
     pub(super) fn finish(&mut self) {
         self.visit = None;
         self.queue.clear();
@@ -55,162 +44,11 @@ impl Trades {
         }
     }
 
-    /// Stops waiting for answers of this node that never came.
+    /// Stops waiting for replies of this node that never came.
     pub(super) fn end_lost(&mut self, before: UnixMillis) {
         self.unanswered.retain(|_, (_, since)| *since >= before);
         if self.visit.is_some_and(|(_, stage, since)| stage == Stage::Filtering && since < before) {
             self.finish();
-        }
-    }
-}
-
-/// The trade in an item, when it is the one asked for.
-fn read_trade(item: &Item, asked: &TxId) -> Result<Option<Box<Transaction>>, (Offence, String)> {
-    match item {
-        Item::NotFound => Ok(None),
-        Item::Block(_) => {
-            Err((Offence::WrongAnswer, format!("a block instead of the trade {asked}")))
-        }
-        Item::Trade(bytes) => {
-            let transaction: Transaction = encoding::from_bytes(bytes).map_err(|error| {
-                (Offence::Malformed, format!("instead of the trade {asked}: {error}"))
-            })?;
-            match transaction.txid() {
-                txid if txid == *asked => Ok(Some(Box::new(transaction))),
-                other => {
-                    Err((Offence::WrongAnswer, format!("the trade {other} instead of {asked}")))
-                }
-            }
-        }
-    }
-}
-
-impl Sync {
-    pub(super) fn drive_trades(&mut self, now: UnixMillis) {
-        match self.trades.visit {
-            None => self.begin_visit(now),
-            Some((peer, Stage::Ready, _)) if self.trades.unanswered.is_empty() => {
-                let count = self.trades.queue.len().min(MAX_TRADE_BATCH);
-                let ids: Vec<TxId> = self.trades.queue.drain(..count).collect();
-                if ids.is_empty() {
-                    return self.trades.finish();
-                }
-                self.trades.visit = Some((peer, Stage::Asking, now));
-                let request =
-                    SyncRequest::GetData(ids.iter().map(|id| ItemId::Trade(*id)).collect());
-                self.request(peer, Purpose::Trades(ids), request, now);
-            }
-            Some(_) => {}
-        }
-    }
-
-    /// Asks the next peer, once the chain is as far as the peers': before, many trades would make
-    /// no sense here.
-    fn begin_visit(&mut self, now: UnixMillis) {
-        if self.is_behind() && self.phase != Phase::Stalled {
-            return;
-        }
-        let Some(id) = self.next_visit(now) else {
-            return;
-        };
-        if let Some(peer) = self.peers.get_mut(&id) {
-            peer.mempool = MempoolVisit::Done;
-        }
-        self.trades.visit = Some((id, Stage::Asking, now));
-        self.request(id, Purpose::MempoolIds, SyncRequest::GetMempool, now);
-    }
-
-    /// A peer whose waiting trades are to be asked for and that may be asked now.
-    pub(super) fn next_visit(&self, now: UnixMillis) -> Option<PeerId> {
-        self.peers
-            .iter()
-            .find(|(_, peer)| {
-                peer.mempool == MempoolVisit::Due && peer.claim.is_some() && now >= peer.data_from
-            })
-            .map(|(id, _)| *id)
-    }
-
-    /// A request of the visit failed: another time, unless the peer fails all the time.
-    pub(super) fn abandon_visit(&mut self, id: PeerId) {
-        self.trades.finish();
-        if let Some(peer) = self.peers.get_mut(&id)
-            && peer.is_worth_a_visit()
-        {
-            peer.mempool = MempoolVisit::Due;
-        }
-    }
-
-    pub(super) fn on_mempool_ids(&mut self, id: PeerId, ids: Vec<TxId>, now: UnixMillis) {
-        if ids.len() > MAX_MEMPOOL_IDS {
-            self.trades.finish();
-            return self.distrust(
-                id,
-                Offence::WrongAnswer,
-                format!("{} ids of waiting trades", ids.len()),
-                now,
-            );
-        }
-        if ids.is_empty() {
-            return self.trades.finish();
-        }
-        self.trades.visit = Some((id, Stage::Filtering, now));
-        self.out.push(SyncAction::FilterTrades { peer: id, ids });
-    }
-
-    pub(super) fn on_unknown_trades(&mut self, id: PeerId, ids: Vec<TxId>) {
-        if let Some((peer, stage @ Stage::Filtering, _)) = &mut self.trades.visit
-            && *peer == id
-        {
-            *stage = Stage::Ready;
-            self.trades.queue = ids.into_iter().take(MAX_MEMPOOL_IDS).collect();
-        }
-    }
-
-    pub(super) fn on_trades(
-        &mut self,
-        id: PeerId,
-        asked: &[TxId],
-        items: &[Item],
-        now: UnixMillis,
-    ) {
-        if items.is_empty() || items.len() > asked.len() {
-            self.trades.finish();
-            let reason = format!("{} items when {} were asked", items.len(), asked.len());
-            return self.distrust(id, Offence::WrongAnswer, reason, now);
-        }
-        for (txid, item) in asked.iter().zip(items) {
-            match read_trade(item, txid) {
-                Ok(Some(transaction)) => {
-                    self.trades.unanswered.insert(*txid, (id, now));
-                    self.out.push(SyncAction::AcceptTrade { peer: id, transaction });
-                }
-                Ok(None) => {}
-                Err((offence, reason)) => {
-                    self.trades.finish();
-                    return self.distrust(id, offence, reason, now);
-                }
-            }
-        }
-        for txid in asked.iter().skip(items.len()).rev() {
-            self.trades.queue.push_front(*txid);
-        }
-        self.trades.visit = Some((id, Stage::Ready, now));
-    }
-
-    pub(super) fn on_trade_done(&mut self, txid: TxId, result: Result<(), Refused>) {
-        let Some((peer, _)) = self.trades.unanswered.remove(&txid) else {
-            return;
-        };
-        match result {
-            Ok(()) => self.trades.accepted = self.trades.accepted.saturating_add(1),
-            Err(refused) if refused.blame == Blame::Peer => {
-                self.penalise(
-                    peer,
-                    Offence::InvalidTrade,
-                    format!("{}: {}", refused.code, refused.reason),
-                );
-            }
-            Err(refused) => debug!(%txid, code = refused.code, "a trade was not taken"),
         }
     }
 }

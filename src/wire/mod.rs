@@ -9,6 +9,7 @@
 mod array;
 mod bounds;
 pub mod codec;
+mod failure;
 pub mod limits;
 mod messages;
 mod signing;
@@ -16,8 +17,11 @@ mod signing;
 mod testing;
 #[cfg(test)]
 mod vectors;
+mod verdict;
 
 pub use bounds::Bounded;
 pub use codec::{CodecError, Protocol, Topic};
+pub(crate) use failure::RequestFailure;
 pub use messages::*;
 pub use signing::{MessageId, MessageIdError, VerifyError};
+pub use verdict::Verdict;

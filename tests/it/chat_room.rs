@@ -1,4 +1,5 @@
-//! The chat room's story: five friends, five consoles, its command lines and words as they stand.
+//! Plays the chat room's story: five friends, five consoles, with its original command lines and
+//! words.
 
 use crate::support::{
     Folder, Node, TestNet,
@@ -10,7 +11,7 @@ use crate::support::{
 const FRIENDS: [&str; 5] = ["yzw", "yjf", "sr", "xzq", "hjs"];
 const FIRST_PORT: u16 = 8_891;
 
-/// Waits until a note with this text is on every chain; then it must be there once.
+/// Waits until a note with this text is on every chain exactly once.
 #[track_caller]
 fn await_note(folders: &[&Folder], words: &str) {
     eventually(&format!("{words:?} is on every chain once"), || {
@@ -30,7 +31,7 @@ fn await_everyone(consoles: &mut [Node]) {
     }
 }
 
-/// What `friends --json` says of one friend.
+/// Returns the entry of one friend in `friends --json`.
 fn friend(of: &Folder, name: &str) -> Result<serde_json::Value, String> {
     let answer = of.try_json(["friends"])?;
     let friends = answer["friends"].as_array().ok_or_else(|| answer.to_string())?;
@@ -71,14 +72,14 @@ fn five_friends_meet_chat_write_notes_and_part() {
     goodbyes_and_crashes_are_noticed(consoles, &all);
 }
 
-/// `c` shows the whole line at one friend alone, `ca` at all the others.
+/// Checks that `c` sends the whole line to one friend alone, and `ca` to all the others.
 fn whole_lines_reach_whom_they_are_for(consoles: &mut [Node]) {
     let marks: Vec<_> = consoles.iter().map(Node::output_mark).collect();
     consoles[0].say("c yjf Good morning to you");
     let shown = consoles[1].await_printed(marks[1], "Good morning to you");
     assert!(shown.contains("yzw"), "it says who wrote: {shown:?}");
-    // Lines of one author to all come after: once they are shown, the direct one is not still on
-    // its way.
+    // Lines to all from one author arrive after it. So once they are shown, the direct line cannot
+    // still be on its way to the wrong friend.
     consoles[0].say("ca Good evening, all of you");
     for (console, mark) in consoles.iter().zip(&marks).skip(1) {
         let shown = console.await_printed(*mark, "Good evening, all of you");
@@ -92,13 +93,14 @@ fn whole_lines_reach_whom_they_are_for(consoles: &mut [Node]) {
             console.folder.id
         );
     }
-    // To and fro: the answer finds its way back.
+    // The friend's answer arrives as well.
     let mark = consoles[0].output_mark();
     consoles[1].say("c yzw And to you, 早上好");
     consoles[0].await_printed(mark, "And to you, 早上好");
 }
 
-/// A note is on every chain once: of a friend without coins, and when two write at the same moment.
+/// Checks that each note is on every chain once: from a friend without coins, and from two friends
+/// who write at the same moment.
 fn every_note_lands_once(consoles: &mut [Node], all: &[&Folder]) {
     consoles[0].say("b GoodMorning!");
     await_note(all, "GoodMorning!");
@@ -122,7 +124,8 @@ fn every_note_lands_once(consoles: &mut [Node], all: &[&Folder]) {
     await_note(all, "GoodMorning!");
 }
 
-/// `sync`, `la`, `lb`, `ln`, `h`; and wrong usage is answered, not fatal.
+/// Checks that `sync`, `la`, `lb`, `ln` and `h` answer, and that wrong usage is answered and not
+/// fatal.
 fn every_word_answers(console: &mut Node) {
     let height = console.folder.tip().0;
     let addresses = console.folder.json(["list-addresses"]);
@@ -147,8 +150,8 @@ fn every_word_answers(console: &mut Node) {
     ] {
         let mark = console.output_mark();
         console.say(wrong);
-        // The answer to the next command shows that the one before was answered, and that the
-        // console lives.
+        // The answer to the next command proves that the wrong one is done and that the console
+        // runs.
         console.say("ln");
         console.await_printed(mark, "yzw");
         let printed = console.printed_since(mark);
@@ -160,11 +163,12 @@ fn every_word_answers(console: &mut Node) {
     let mark = console.output_mark();
     console.say("c");
     console.await_printed(mark, "c <friend> <data>");
-    // Every command works there too, by its own name.
+    // Every command of the program works in the console, too.
     console.ask(&format!("get-balance --address {address}"), &[&format!("Balance of '{address}'")]);
 }
 
-/// `q` says goodbye; `kill -9` is noticed; who comes back has its chain, its friends and its name.
+/// Checks that friends see a goodbye by `q` and a death by `kill -9`. A node that returns has its
+/// chain, its friends and its name.
 fn goodbyes_and_crashes_are_noticed(mut consoles: Vec<Node>, all: &[&Folder]) {
     let mut hjs = consoles.pop().expect("the fifth");
     let marks: Vec<_> =

@@ -1,5 +1,5 @@
-//! Commands that no story tells of: notes and look-ups, chat to all, bans, leaving a chain, and who
-//! may command a node.
+//! Tests commands that no story uses: notes and look-ups, chat to all, bans, leaving a chain, and
+//! access to the node's RPC.
 
 use std::{
     io::{Read, Write},
@@ -59,7 +59,7 @@ fn a_trade_that_is_stuck_is_replaced_by_one_that_pays_more() {
     assert_eq!(code, "conflict");
     assert!(sentence.contains("to replace it, pay a fee of 0.0000"), "{sentence}");
 
-    // It spends what is left over of the first.
+    // This trade spends the change of the first.
     let resting =
         text(&folder.json(["send", "--from", &address, "--to", &other, "--amount", "5"])["txid"]);
     let raised = folder.json(["raise-fee", &stuck, "--fee", "0.001"]);

@@ -1,5 +1,5 @@
-//! Files that are damaged, in the way, or cannot be written: a sentence, and what is there stays as
-//! it is.
+//! Tests files that are damaged, in the way, or cannot be written. The program refuses with a
+//! sentence and leaves them unchanged.
 
 use std::{
     fs,
@@ -15,7 +15,7 @@ use crate::support::{
     tools::{mounts_wanted, shell, shell_ok},
 };
 
-/// A folder with a chain of some blocks, a trade that waits, and a friends' file.
+/// Makes a folder with a chain of some blocks and a trade in the mempool.
 fn used(net: &TestNet) -> (Folder, String) {
     let folder = net.folder("yzw");
     let yzw = folder.new_address();
@@ -27,7 +27,7 @@ fn used(net: &TestNet) -> (Folder, String) {
     (folder, yzw)
 }
 
-/// Commands that only read.
+/// Returns commands that only read.
 fn reading(address: &str) -> Vec<Vec<&str>> {
     vec![
         vec!["status"],
@@ -42,7 +42,7 @@ fn reading(address: &str) -> Vec<Vec<&str>> {
     ]
 }
 
-/// A command and the node refuse with these words, and the file stays as it is.
+/// Checks that a command and the node refuse with these words, and that the file stays unchanged.
 #[track_caller]
 fn assert_refused_unchanged(folder: &Folder, path: &Path, args: &[&str], words: &[&str]) {
     let before = fs::read(path).ok();
@@ -119,7 +119,7 @@ fn what_is_in_the_place_of_a_file_is_named_and_left_alone() {
             fs::write(path, content).expect("written");
             assert_refused_unchanged(&folder, path, args, &[word]);
         }
-        // A database of another program's.
+        // A valid database of another program.
         fs::remove_file(path).expect("removed");
         let other = Database::create(path).expect("made");
         let transaction = other.begin_write().expect("a transaction");
@@ -150,7 +150,7 @@ fn what_is_in_the_place_of_a_file_is_named_and_left_alone() {
         fs::remove_dir(&path).expect("removed");
         fs::rename(kept(&path), &path).expect("moved back");
     }
-    // What a crashed node left is nobody's word.
+    // The node file of a crashed node, cut off, is ignored.
     fs::write(folder.path().join("node.json"), "{\"pid\": 1, \"rpc\": \"nowhere").expect("written");
     folder.assert_sound();
     folder.start(&[]).stop();
@@ -176,7 +176,7 @@ fn a_file_of_a_newer_program_is_refused_and_left_alone() {
     assert_refused_unchanged(&folder, &path, &["get-balance", "--address", &yzw], &words);
 }
 
-/// Changes one bit in the middle of a value of a table.
+/// Changes one bit of a stored header.
 fn flip_a_header(path: &Path) {
     let database = Database::open(path).expect("a database");
     let transaction = database.begin_write().expect("a transaction");
@@ -223,7 +223,7 @@ fn a_chain_that_does_not_open_is_made_anew_by_reindex_and_the_old_file_is_kept()
     folder.start(&[]).stop();
 }
 
-/// Files of the folder whose names begin so.
+/// Returns the files of the folder whose names begin with `start`.
 fn backups(folder: &Folder, start: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder.path())
         .expect("the folder")
@@ -278,7 +278,7 @@ fn a_read_only_folder_is_read_and_takes_nothing() {
     let (folder, yzw) = used(&net);
     let node = folder.start(&[]);
     let alive = folder.balance(&yzw);
-    // As a crash leaves it, too: to be looked at when it is opened.
+    // A killed node leaves a database that redb must repair when it opens.
     node.kill();
     let mount = Mount::read_only(&folder.path());
     for args in reading(&yzw) {
@@ -307,7 +307,7 @@ fn a_full_disk_ends_the_node_with_a_sentence_and_with_room_again_it_goes_on() {
     folder.create_chain(&yzw);
     let mut node = folder.start(&["--mine", "always", "--miner", &yzw]);
     node.await_event("block_connected", |event| number(&event["height"]) >= 5);
-    // Something else takes what room there is, and takes it again when redb lets some go.
+    // Another file takes all free space, and takes it again whenever redb releases some.
     let filler = folder.path().join("filler");
     let status = eventually("the node ends", || {
         shell_ok(&format!("cat /dev/zero >> '{}' 2>/dev/null", filler.display()));
@@ -334,18 +334,18 @@ fn a_full_disk_ends_the_node_with_a_sentence_and_with_room_again_it_goes_on() {
     drop(mount);
 }
 
-/// Something mounted over a folder; gone when dropped.
+/// A file system mounted over a folder; unmounted when dropped.
 struct Mount(PathBuf);
 
 impl Mount {
-    /// The folder itself, not to be written.
+    /// Mounts the folder over itself, read-only.
     fn read_only(folder: &Path) -> Self {
         let path = folder.display();
         shell(&format!("mount --bind '{path}' '{path}' && mount -o remount,ro,bind '{path}'"));
         Self(folder.to_owned())
     }
 
-    /// A disk of so many MiB.
+    /// Mounts a disk of `mib` MiB over the folder.
     fn tmpfs(folder: &Path, mib: u32) -> Self {
         shell(&format!("mount -t tmpfs -o size={mib}m,mode=700 tmpfs '{}'", folder.display()));
         Self(folder.to_owned())
@@ -354,7 +354,7 @@ impl Mount {
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        // Something may still look at it for a moment.
+        // A process that is ending may still use the mount for a moment.
         eventually("it is not mounted any more", || {
             holds(shell_ok(&format!("umount '{}'", self.0.display())), &self.0)
         });

@@ -1,5 +1,4 @@
-//! Friends on one Ethernet find each other with nothing configured: mDNS alone, on hosts with no
-//! way out.
+//! Tests that friends on one Ethernet find each other by mDNS alone, on hosts without a route out.
 
 use crate::support::{
     DEADLINE, Node, TestNet,
@@ -16,7 +15,7 @@ fn friends_on_one_lan_meet_by_mdns_alone() {
     let names = ["yzw", "yjf", "sr"];
     let lan = Lan::new(names.len());
     let net = TestNet::new();
-    // Each on its own host, so the meeting place 127.0.0.1:8891 is its own too and leads nowhere.
+    // Each host has its own 127.0.0.1:8891, so that the usual meeting place leads nowhere.
     let mut consoles: Vec<Node> = names
         .iter()
         .zip(&lan.hosts)
@@ -40,7 +39,7 @@ fn friends_on_one_lan_meet_by_mdns_alone() {
     });
 }
 
-/// No goodbye and no closed connection: only silence tells.
+/// A pulled cable closes no connection and sends no goodbye, so that only silence shows it.
 #[test]
 fn a_pulled_cable_is_noticed_and_friends_meet_again_when_it_is_back() {
     if !namespaces_wanted() {
@@ -57,7 +56,7 @@ fn a_pulled_cable_is_noticed_and_friends_meet_again_when_it_is_back() {
     two.await_event("friend_joined", |event| event["name"] == "yzw");
 
     lan.plug(2, false);
-    // Pings that stay unanswered, some of them: longer than anything else here.
+    // Several pings must stay unanswered, which takes longer than anything else here.
     let lost =
         |event: &serde_json::Value| event["event"] == "friend_left" && event["how"] == "lost";
     eventually_within(DEADLINE * 2, "the silence is noticed", || {

@@ -1,8 +1,7 @@
-//! A branch with more work that would undo blocks which a node connected more than 72 hours ago.
+//! Tests a branch with more work that would undo blocks which a node connected over 72 hours ago.
 //!
-//! The folders are made with the library: the chain is given the time at which blocks come, as the
-//! node gives it the clock's, so what is in them is what a node that ran a hundred hours ago has
-//! left behind.
+//! The folders are made with the library, which takes the time of each block as an argument. So
+//! they equal the folders of a node that ran a hundred hours ago.
 
 use friendchain::{
     chain::{BlockAccepted, Chain, ChainOptions, Origin},
@@ -21,8 +20,8 @@ use crate::support::{
 
 const HOUR: u64 = 3_600 * 1_000;
 
-/// Two blocks that all have, three above them that some connected a hundred hours ago, and six
-/// others that some have now.
+/// A fork: two shared blocks, three blocks of ours that some nodes connected a hundred hours ago,
+/// and six of theirs that others connect now.
 struct Story {
     forge: Forge,
     long_ago: u64,
@@ -32,7 +31,7 @@ struct Story {
 }
 
 impl Story {
-    /// Begins in the folder, with a genesis that pays an address; the folder's node is on our
+    /// Makes the chain in the folder, with a genesis that pays `payee`, and puts the folder on our
     /// branch.
     fn new(folder: &Folder, payee: &str) -> Self {
         let long_ago = now() - 100 * HOUR;
@@ -53,7 +52,7 @@ impl Story {
         story
     }
 
-    /// The folder's node connected the shared blocks and ours long ago.
+    /// Connects the shared blocks and ours in a folder, long ago.
     fn give_ours(&self, folder: &Folder) {
         feed(
             folder,
@@ -63,7 +62,7 @@ impl Story {
         );
     }
 
-    /// The folder's node connects the shared blocks and theirs now.
+    /// Connects the shared blocks and theirs in a folder, now.
     fn give_theirs(&self, folder: &Folder) {
         feed(folder, &[&self.shared[..], &self.theirs].concat(), now(), &BlockAccepted::Connected);
     }
@@ -77,7 +76,7 @@ impl Story {
     }
 }
 
-/// Blocks that were made a second apart, long ago; the salt makes branches differ.
+/// Makes blocks a second apart, long ago. The salt makes branches differ.
 fn old_blocks(forge: &Forge, parent: &Header, count: usize, salt: u8) -> Vec<Block> {
     let mut blocks: Vec<Block> = Vec::new();
     for _ in 0..count {
@@ -92,7 +91,7 @@ fn old_blocks(forge: &Forge, parent: &Header, count: usize, salt: u8) -> Vec<Blo
     blocks
 }
 
-/// Gives blocks to the chain of a folder on which no node runs, at a time.
+/// Connects blocks at a given time in a folder on which no node runs.
 fn feed(folder: &Folder, blocks: &[Block], at: u64, expected: &BlockAccepted) {
     let mut chain =
         Chain::open(&folder.path().join("chain.redb"), ChainOptions::default()).expect("a chain");
@@ -103,7 +102,7 @@ fn feed(folder: &Folder, blocks: &[Block], at: u64, expected: &BlockAccepted) {
     chain.commit().expect("a commit");
 }
 
-/// Waits until a node is diverged and has all of the other branch, up to a block.
+/// Waits until a node is diverged and has all blocks of the other branch up to `theirs`.
 #[track_caller]
 fn await_diverged(node: &Node, theirs: &str) -> Value {
     eventually("the node is diverged, and has all of the other branch", || {
@@ -113,6 +112,46 @@ fn await_diverged(node: &Node, theirs: &str) -> Value {
         holds(status["phase"] == "diverged" && whole, &status)?;
         Ok(status)
     })
+}
+
+/// Checks that a diverged node's status describes both branches, for programs and for people.
+fn assert_divergence_reported(story: &Story, node: &Node) {
+    let status = await_diverged(node, &story.their_tip());
+    let branch = &status["diverged"];
+    assert_eq!(
+        (&status["tip"], number(&status["height"])),
+        (&branch["ours"]["tip"], 5),
+        "{status}"
+    );
+    assert_eq!(branch["ours"]["tip"], story.our_tip(), "{status}");
+    assert_eq!(
+        (number(&branch["theirs"]["height"]), number(&branch["fork_height"])),
+        (8, 2),
+        "{status}"
+    );
+    assert_eq!(branch["fork"], story.shared[1].hash().to_string(), "{status}");
+    assert_eq!(number(&branch["since"]), story.long_ago, "{status}");
+    let spoken = node.folder.run(["status"]).done().stdout;
+    for part in [
+        "diverged",
+        &story.our_tip(),
+        &story.their_tip(),
+        &format!("accept-branch {}", story.their_tip()),
+    ] {
+        assert!(spoken.contains(part), "{part} in {spoken}");
+    }
+}
+
+/// Checks that a node refuses to accept blocks of its own branch and unknown ones.
+fn assert_bad_branches_refused(story: &Story, folder: &Folder) {
+    for (block, expected) in [
+        (story.our_tip(), "own_branch"),
+        (story.forge.network.to_string(), "own_branch"),
+        ("ab".repeat(32), "unknown_block"),
+    ] {
+        let (code, message) = folder.refused(&["accept-branch", &block]);
+        assert_eq!(code, expected, "{message}");
+    }
 }
 
 #[test]
@@ -129,37 +168,14 @@ fn a_diverged_node_says_so_goes_on_and_takes_the_other_branch_when_told() {
 
     let one = a.start(&[]);
     let two = b.start_with_peers(&[&one]);
-    let status = await_diverged(&one, &story.their_tip());
-    let branch = &status["diverged"];
-    assert_eq!(
-        (&status["tip"], number(&status["height"])),
-        (&branch["ours"]["tip"], 5),
-        "{status}"
-    );
-    assert_eq!(branch["ours"]["tip"], story.our_tip(), "{status}");
-    assert_eq!(
-        (number(&branch["theirs"]["height"]), number(&branch["fork_height"])),
-        (8, 2),
-        "{status}"
-    );
-    assert_eq!(branch["fork"], story.shared[1].hash().to_string(), "{status}");
-    assert_eq!(number(&branch["since"]), story.long_ago, "{status}");
-    let spoken = a.run(["status"]).done().stdout;
-    for part in [
-        "diverged",
-        &story.our_tip(),
-        &story.their_tip(),
-        &format!("accept-branch {}", story.their_tip()),
-    ] {
-        assert!(spoken.contains(part), "{part} in {spoken}");
-    }
+    assert_divergence_reported(&story, &one);
     eventually("the other node is synced", || {
         let status = two.status();
         holds(status["phase"] == "synced" && status["height"] == 8, &status)
     });
 
-    // Both go on, each on its own; what is new of the other branch is here too, and the log holds
-    // one line of it all.
+    // Both branches grow, and the node also stores new blocks of the other branch. It logs the
+    // divergence only once.
     let newest = b.mine(3, Some(&yzw)).pop().expect("a block");
     await_diverged(&one, &newest);
     let trade = a.send(&yzw, &Forge::address(), "10");
@@ -170,17 +186,10 @@ fn a_diverged_node_says_so_goes_on_and_takes_the_other_branch_when_told() {
     let (code, message) = a.refused(&["sync"]);
     assert_eq!(code, "diverged", "{message}");
 
-    // What cannot be accepted.
-    for (block, expected) in [
-        (story.our_tip(), "own_branch"),
-        (story.forge.network.to_string(), "own_branch"),
-        ("ab".repeat(32), "unknown_block"),
-    ] {
-        let (code, message) = a.refused(&["accept-branch", &block]);
-        assert_eq!(code, expected, "{message}");
-    }
+    assert_bad_branches_refused(&story, &a);
 
-    // It is no flag: it is so after a restart, where no node runs, and where no friend is.
+    // The divergence follows from the stored blocks. So it outlives a restart, and is known while
+    // no node runs.
     one.stop();
     let status = a.json(["status"]);
     assert_eq!(
@@ -190,7 +199,7 @@ fn a_diverged_node_says_so_goes_on_and_takes_the_other_branch_when_told() {
     let one = a.start_with_peers(&[&two]);
     await_diverged(&one, &newest);
 
-    // By a block in the middle of it.
+    // Any block of the other branch names it.
     let accepted = a.json(["accept-branch", &story.theirs[2].hash().to_string()]);
     assert_eq!(accepted["tip"], newest, "{accepted}");
     assert_eq!(await_one_tip(&[&a, &b], 11), (11, newest));
@@ -201,7 +210,7 @@ fn a_diverged_node_says_so_goes_on_and_takes_the_other_branch_when_told() {
     });
     assert_eq!(a.refused(&["accept-branch", &story.their_tip()]).0, "not_diverged");
 
-    // The trade that the other branch lacks waits again, and is mined there.
+    // The trade that the other branch lacks returns to the mempool and is mined.
     assert_eq!(a.json(["tx", &trade])["state"], "mempool");
     a.mine(1, Some(&yzw));
     assert_eq!(await_one_tip(&[&a, &b], 12).0, 12);
@@ -246,19 +255,19 @@ fn friends_who_all_refuse_a_branch_keep_one_chain_of_their_own() {
         await_diverged(node, &story.their_tip());
     }
 
-    // A block found by one is the other's at once.
+    // A block that one of them mines reaches the other at once.
     a.mine(1, Some(&yzw));
     let (_, tip) = await_one_tip(&[&a, &b], 6);
     assert_ne!(tip, strong.status()["tip"]);
-    // And one who was away catches up.
+    // A friend who was away catches up.
     two.stop();
     a.mine(1, Some(&yzw));
     let two = b.start_with_peers(&[&strong, &one]);
     assert_eq!(await_one_tip(&[&a, &b], 7).0, 7);
     assert_eq!(two.status()["phase"], "diverged");
 
-    // Until their own branch has the most work: then the stranger follows, since it has settled
-    // nothing yet.
+    // Once their own branch has the most work, the stranger follows it, since it has no settled
+    // blocks yet.
     a.mine(2, Some(&yzw));
     assert_eq!(await_one_tip(&[&a, &b, &stranger], 9).0, 9);
     eventually("nobody is diverged", || {

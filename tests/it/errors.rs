@@ -1,5 +1,5 @@
-//! What a user does wrong is answered with one sentence that helps, and exit code 1; wrong usage,
-//! and a value that does not read, with 2.
+//! Tests mistakes of users. Each gets one helpful sentence, with exit code 1, or 2 for wrong usage
+//! and values that do not parse.
 
 use std::{fs, net::TcpListener};
 
@@ -10,7 +10,7 @@ use crate::support::{
     ports::free_port,
 };
 
-/// A folder with a chain whose genesis paid the wallet's first address.
+/// Makes a folder with a chain whose genesis paid the wallet's first address.
 fn rich(net: &TestNet) -> (Folder, String) {
     let folder = net.folder("yzw");
     let address = folder.new_address();
@@ -18,7 +18,7 @@ fn rich(net: &TestNet) -> (Folder, String) {
     (folder, address)
 }
 
-/// A command that must be refused says all of the texts.
+/// Checks that a command is refused in a sentence that holds all the texts.
 #[track_caller]
 fn assert_refused(folder: &Folder, args: &[&str], texts: &[&str]) {
     let (code, message) = folder.refused(args);
@@ -27,7 +27,8 @@ fn assert_refused(folder: &Folder, args: &[&str], texts: &[&str]) {
     }
 }
 
-/// A node that must not start says so in the last line of stderr, in one sentence.
+/// Checks that a node does not start, and that one sentence in the last line of stderr gives the
+/// reason.
 #[track_caller]
 fn assert_start_refused(folder: &Folder, args: &[&str], texts: &[&str]) {
     let answer: Answer = folder.run(args);
@@ -42,7 +43,7 @@ fn assert_start_refused(folder: &Folder, args: &[&str], texts: &[&str]) {
     assert!(sentence.contains(&message), "{message:?} in {sentence:?}");
 }
 
-/// The address with its last letter changed to another one of its alphabet.
+/// Returns the address with its last letter changed to another one of its alphabet.
 fn mistyped(address: &str) -> String {
     let mut letters = address.to_owned();
     let last = letters.pop().expect("a letter");

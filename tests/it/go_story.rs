@@ -1,5 +1,5 @@
-//! The Go seed's story: a wallet, a chain, a payment, and a second node that learns it all over the
-//! network.
+//! Plays the Go seed's story: a wallet, a chain, a payment, and a second node that syncs it all
+//! over the network.
 
 use crate::support::{
     Folder, Node, TestNet,
@@ -8,7 +8,7 @@ use crate::support::{
     ports::lock_story_ports,
 };
 
-/// Waits for an event that bears one of the seed's message names.
+/// Waits for an event with one of the seed's message names.
 #[track_caller]
 fn await_message(node: &Node, event: &str, message: &str) {
     node.await_event(event, |fields| fields["message"] == message);
@@ -22,8 +22,23 @@ fn await_balance(folder: &Folder, address: &str, coins: &str) {
     });
 }
 
-/// The seed's terminal session, its spellings and its ports included; `--no-mdns` keeps other
-/// tests' nodes out.
+/// Waits until the second node has synced one block, with all of the seed's messages in the logs.
+#[track_caller]
+fn await_sync_messages(one: &Node, two: &Node) {
+    await_message(two, "status_exchanged", "version");
+    await_message(two, "headers_requested", "getblocks");
+    await_message(two, "headers_received", "inv");
+    await_message(two, "blocks_requested", "getdata");
+    await_message(two, "block_received", "block");
+    two.await_event("block_connected", |event| number(&event["height"]) == 1);
+    two.await_event("synced", |event| number(&event["height"]) == 1);
+    await_message(one, "status_exchanged", "version");
+    await_message(one, "headers_served", "getblocks");
+    await_message(one, "blocks_served", "getdata");
+}
+
+/// Plays the seed's terminal session with its spellings and ports. `--no-mdns` keeps other tests'
+/// nodes out.
 #[test]
 fn two_nodes_with_the_seeds_commands_come_to_one_chain() {
     let _ports = lock_story_ports();
@@ -66,22 +81,13 @@ fn two_nodes_with_the_seeds_commands_come_to_one_chain() {
     let invite = first.invite();
     assert!(invite.starts_with("friendchain:"), "{invite}");
 
-    // export NODE_ID=3001, an empty folder; the invite says where the first node is.
+    // export NODE_ID=3001, an empty folder. The invite holds the first node's address.
     assert_eq!(second.run(["getbalance", "-address", &yzw]).code, Some(1), "no chain here yet");
     assert_eq!(second.json(["join", &invite])["network_id"], one.status()["network_id"]);
     let mut two = second.spawn(&["startnode", "--no-mdns"]);
     two.await_event("node_started", |event| number(&event["height"]) == 0);
 
-    await_message(&two, "status_exchanged", "version");
-    await_message(&two, "headers_requested", "getblocks");
-    await_message(&two, "headers_received", "inv");
-    await_message(&two, "blocks_requested", "getdata");
-    await_message(&two, "block_received", "block");
-    two.await_event("block_connected", |event| number(&event["height"]) == 1);
-    two.await_event("synced", |event| number(&event["height"]) == 1);
-    await_message(&one, "status_exchanged", "version");
-    await_message(&one, "headers_served", "getblocks");
-    await_message(&one, "blocks_served", "getdata");
+    await_sync_messages(&one, &two);
 
     await_balance(&second, &yzw, "190");
     assert_eq!(second.balance(&yjf), "10");
@@ -97,7 +103,7 @@ fn two_nodes_with_the_seeds_commands_come_to_one_chain() {
     assert_eq!(first.assert_sound()["coins_hash"], second.assert_sound()["coins_hash"]);
 }
 
-/// Two connected nodes on one chain whose genesis paid `yzw`, an address of the first.
+/// Starts two connected nodes on one chain whose genesis paid `yzw`, an address of the first.
 fn connected_pair(net: &TestNet) -> (Node, Node, String) {
     let (first, second) = (net.folder("first"), net.folder("second"));
     let yzw = first.new_address();

@@ -1,5 +1,5 @@
-//! A peer that serves blocks and trades which break one rule each: the node names the rule, drops
-//! the peer, and goes on.
+//! Tests a peer that serves blocks and trades which break one rule each. The node logs the rule,
+//! drops the peer, and continues.
 
 use std::collections::HashMap;
 
@@ -22,8 +22,8 @@ use crate::support::{
     peer::{Branch, TestPeer},
 };
 
-/// Serves the blocks, whose last one breaks a rule: the node names the error, drops the peer, and
-/// stays where it was or at the last good block.
+/// Serves blocks of which the last breaks a rule. Checks that the node logs the error, drops the
+/// peer, and ends at a good block.
 #[track_caller]
 fn assert_refused(scene: &Scene, blocks: &[Block], code: &str, offence: &str) {
     let branch = Branch::new(&scene.forge.genesis, blocks);
@@ -40,7 +40,7 @@ fn assert_branch_refused(scene: &Scene, branch: &Branch, good: usize, code: &str
     assert_eq!(penalty["offence"], offence, "{penalty}");
     peer.await_dropped();
     let bad = branch.headers.last().expect("headers").hash().to_string();
-    // The name of the error: in the penalty for a header, with the block for a body.
+    // The error's code is in the penalty for a header, and in `block_refused` for a body.
     if offence == "invalid_header" {
         assert!(
             penalty["reason"].as_str().is_some_and(|reason| reason.starts_with(code)),
@@ -52,7 +52,7 @@ fn assert_branch_refused(scene: &Scene, branch: &Branch, good: usize, code: &str
         });
     }
 
-    // Good blocks below the bad one may be connected or may not: the bad one never is.
+    // The good blocks below the bad one may be connected or not, but the bad one never is.
     let status = scene.node.status();
     let height = usize::try_from(number(&status["height"])).expect("small");
     assert!(height <= good, "{status}");
@@ -70,7 +70,7 @@ fn nobody() -> Owner {
     Owner([7; 20])
 }
 
-/// The control: what the others do wrong is not that they are made by a test.
+/// Proves as a control that blocks made by a test are accepted if they keep the rules.
 #[test]
 fn a_peer_of_another_make_that_keeps_the_rules_is_followed() {
     let scene = Scene::new();
@@ -102,7 +102,7 @@ fn a_block_without_work_is_refused() {
 fn a_block_of_easier_bits_is_refused() {
     let scene = Scene::new();
     let mut block = scene.forge.unmined(&parent(&scene), SUBSIDY, Vec::new());
-    // One zero bit less, in the exponent's place of the compact form.
+    // A target that is easier by one zero bit, through the exponent of the compact form.
     block.header.bits = 0x2100_ffff;
     mine(&mut block);
     assert_refused(&scene, &[block], "header_wrong_bits", "invalid_header");
@@ -153,12 +153,12 @@ fn a_theft_is_refused() {
     let forge = &scene.forge;
     let loot = || vec![TxOutput { value: SUBSIDY, owner: nobody() }];
 
-    // By a key that does not own the coin.
+    // Sign with a key that does not own the coin.
     let theft = forge.signed_with(&strangers_key(), &[scene.coin()], loot(), Vec::new());
     let block = forge.block(&parent(&scene), vec![theft]);
     assert_refused(&scene, &[block], "missing_coin", "invalid_block");
 
-    // By the owner's key, which another one signed for.
+    // Name the owner's key, but sign with another one.
     let mut theft = forge.trade(&[scene.coin()], SUBSIDY, nobody());
     let by_stranger = forge.signed_with(&strangers_key(), &[scene.coin()], loot(), Vec::new());
     theft.inputs[0].signature = by_stranger.inputs[0].signature;
@@ -211,7 +211,8 @@ fn a_used_stamp_is_refused() {
     assert_refused(&scene, &[first, second], "stamp_used", "invalid_block");
 }
 
-/// The header is honest: a body that it does not name is the liar's fault alone.
+/// The header is honest, so that only the sender of a wrong body is penalised and the block stays
+/// welcome.
 #[test]
 fn a_body_of_another_merkle_root_is_refused_and_the_right_one_is_still_welcome() {
     let scene = Scene::new();
@@ -237,8 +238,7 @@ fn a_body_of_another_merkle_root_is_refused_and_the_right_one_is_still_welcome()
     scene.node.await_event("block_connected", |event| event["hash"] == honest.hash().to_string());
 }
 
-/// The parent comes later, from somebody honest: what is wrong with the child is still the fault of
-/// who sent it.
+/// An honest peer sends the parent later. The sender of the bad child is still the one to blame.
 #[test]
 fn a_bad_block_that_came_before_its_parent_is_laid_at_its_senders_door() {
     let scene = Scene::new();
@@ -265,7 +265,7 @@ fn a_bad_block_that_came_before_its_parent_is_laid_at_its_senders_door() {
     scene.assert_unmoved(1, &first.header);
 }
 
-/// After every refusal the node follows an honest branch on top of the same parent.
+/// After each refusal the node follows an honest branch on top of the same parent.
 #[test]
 fn what_stands_on_a_refused_block_is_refused_and_the_chain_goes_on_elsewhere() {
     let scene = Scene::new();
@@ -289,7 +289,7 @@ fn what_stands_on_a_refused_block_is_refused_and_the_chain_goes_on_elsewhere() {
     scene.assert_unmoved(2, &honest[1].header);
 }
 
-/// The compact form of a block, with whatever short ids.
+/// Returns the compact form of a block, with any short ids.
 fn compact(block: &Block, short_ids: &[u8]) -> Vec<u8> {
     let compact = CompactBlock {
         header: ByteBuf::from(block.header.to_bytes()),
@@ -305,7 +305,7 @@ fn junk_short_ids_under_an_honest_header_cost_the_block_nothing() {
     let forge = &scene.forge;
     let block = forge.block(&parent(&scene), vec![forge.note(7, "the honest body")]);
     let truth = Branch::new(&forge.genesis, std::slice::from_ref(&block));
-    // It knows the header, and gives other transactions than those it announced.
+    // This peer knows the header, but serves other transactions than it announced.
     let junk = forge.note(8, "not of this block").to_bytes();
     let parts = Response::Sync(SyncResponse::BlockTrades(vec![ByteBuf::from(junk)]))
         .encode()
@@ -370,8 +370,8 @@ fn announcement(transaction: &Transaction) -> Vec<u8> {
         .expect("fits")
 }
 
-/// Announces a trade; the node refuses it by that name, and penalises the sender when nobody honest
-/// could send it.
+/// Announces a trade, and checks that the node refuses it with this code. If no honest peer could
+/// send the trade, the sender must be penalised.
 #[track_caller]
 fn assert_trade_refused(scene: &Scene, transaction: &Transaction, code: &str, blamed: bool) {
     let mark = scene.node.log_mark();
@@ -430,8 +430,8 @@ fn a_coinbase_is_no_trade() {
     assert_eq!(scene.node.folder.mempool(), Vec::<String>::new());
 }
 
-/// A chain of headers of no more than our own work is not worth our disk, and nothing to blame
-/// anyone for.
+/// A branch of headers without more work than ours is not worth storing, and its sender is not to
+/// blame.
 #[test]
 fn a_weaker_branch_changes_nothing() {
     let scene = Scene::new();

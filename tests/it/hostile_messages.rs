@@ -1,4 +1,4 @@
-//! A peer that sends what is no message, too much, or not its own: the node names the offence, and
+//! Tests a peer that sends garbage, too much, or messages of others. The node logs the offence and
 //! stays up.
 
 use friendchain::{
@@ -18,7 +18,7 @@ use crate::support::{
     peer::{Branch, TestPeer},
 };
 
-/// Bytes that look like nothing; the same in every run.
+/// Returns pseudo-random bytes, the same in every run.
 fn noise(length: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let next = || {
@@ -30,14 +30,15 @@ fn noise(length: usize) -> Vec<u8> {
     std::iter::repeat_with(next).take(length).collect()
 }
 
-/// A peer that answers honestly for the genesis alone.
+/// Connects a peer that serves the genesis block alone.
 #[track_caller]
 fn newcomer(scene: &Scene) -> TestPeer {
     let branch = Branch::new(&scene.forge.genesis, &[]);
     TestPeer::serving(&scene.node, scene.forge.network, &branch)
 }
 
-/// The peer is penalised for the offence, in words that hold the text; the node answers `status`.
+/// Checks that the peer is penalised for the offence with a reason that holds the text, and that
+/// the node still answers `status`.
 #[track_caller]
 fn assert_penalised(scene: &Scene, peer: &TestPeer, offence: &str, text: &str) -> Value {
     let penalty =
@@ -62,7 +63,8 @@ fn another_networks_status_is_told_so_and_the_peer_is_left() {
     let responder = branch
         .responder_but(move |request| matches!(request, Request::Hello(_)).then(|| answer.clone()));
     let peer = TestPeer::connect(&scene.node, scene.forge.network, responder);
-    // The node may leave us before it has our question: its own hello has our answer.
+    // The node may disconnect before this question arrives, since it has our answer to its own
+    // hello.
     if let Ok(bytes) = peer.ask(&Request::Hello(HelloRequest::Status(status))) {
         let response = Protocol::Hello.decode_response(&bytes).expect("a message");
         assert_eq!(response, Response::Hello(HelloResponse::WrongNetwork(scene.forge.network)));
@@ -80,7 +82,7 @@ fn random_bytes_on_every_protocol_are_malformed() {
     for protocol in Protocol::ALL {
         for bytes in [noise(300), vec![0x82, 0x00], b"GET / HTTP/1.1\r\n\r\n".to_vec()] {
             let peer = newcomer(&scene);
-            // Whether and how it is answered is the node's business.
+            // The node need not answer at all.
             let _ = peer.ask_bytes(protocol, bytes);
             assert_penalised(&scene, &peer, "malformed", "");
         }
@@ -107,7 +109,7 @@ fn cbor_that_is_not_canonical_is_refused() {
     let canonical = Request::Sync(SyncRequest::GetBlocks(GetBlocks { locator, limit: 5 }))
         .encode()
         .expect("within its limits");
-    // The number 5 in two bytes instead of one; then the outer array without a length.
+    // First the number 5 in two bytes instead of one, then the outer array with indefinite length.
     let (last, head) = canonical.split_last().expect("bytes");
     assert_eq!(*last, 5);
     let long_number = [head, &[0x18, 0x05]].concat();
@@ -139,7 +141,7 @@ fn oversized_gossip_is_refused() {
         peer.publish(topic, &vec![7; topic.max_bytes() + 1]);
         assert_penalised(&scene, &peer, "oversized", "limit");
     }
-    // Over gossipsub's own limit: it cuts the stream and tells nobody, but the node goes on.
+    // Beyond gossipsub's own limit it closes the stream without an event, but the node goes on.
     let peer = newcomer(&scene);
     peer.publish(Topic::Blocks, &vec![7; 3 * 1024 * 1024]);
     scene.assert_unmoved(0, &scene.forge.genesis.header);
@@ -147,7 +149,7 @@ fn oversized_gossip_is_refused() {
     assert!(other.ask(&Request::Sync(SyncRequest::GetMempool)).is_ok());
 }
 
-/// A branch of two good blocks, served with one lie in answer to what `lie` picks.
+/// Serves a branch of two good blocks, with the answers that `lie` returns in place of honest ones.
 #[track_caller]
 fn assert_lie_penalised(
     lie: impl Fn(&Scene, &Request) -> Option<Response> + Send + 'static,
@@ -156,7 +158,7 @@ fn assert_lie_penalised(
     let scene = Scene::new();
     let blocks = scene.forge.chain(&scene.forge.genesis.header, 2);
     let branch = Branch::new(&scene.forge.genesis, &blocks);
-    // The responder outlives this frame: it gets a scene of answers, made beforehand.
+    // The responder must be `'static`, so compute its lies beforehand.
     let lies = [
         Request::Sync(SyncRequest::GetBlocks(GetBlocks { locator: Vec::new(), limit: 1 })),
         Request::Sync(SyncRequest::GetData(Vec::new())),
@@ -228,7 +230,7 @@ fn an_answer_of_random_bytes_is_malformed() {
     assert_penalised(&scene, &peer, "malformed", "");
 }
 
-/// A line or goodbye in somebody else's name, the seed's great hole.
+/// Checks lines and goodbyes in another peer's name, which the seed accepted.
 #[test]
 fn forged_lines_and_goodbyes_are_refused() {
     let scene = Scene::new();
@@ -263,7 +265,7 @@ fn direct_lines_of_others_or_to_others_are_refused() {
     let node = scene.node.status()["peer_id"].as_str().expect("an id").parse().expect("a peer id");
     let friend = newcomer(&scene);
 
-    // Signed rightly by a friend, but sent by somebody else.
+    // A line with a friend's valid signature, but sent by another peer.
     let courier = newcomer(&scene);
     let sign = |message: &[u8]| friend.sign(message);
     let line = SignedLine::sign(&network, friend.id, Some(node), now(), 1, "carried", &sign)
@@ -271,7 +273,7 @@ fn direct_lines_of_others_or_to_others_are_refused() {
     let _ = courier.ask(&Request::Chat(ChatRequest::Direct(line)));
     assert_penalised(&scene, &courier, "not_the_author", "");
 
-    // To another friend.
+    // A line to another friend.
     let sign = |message: &[u8]| friend.sign(message);
     let line = SignedLine::sign(&network, friend.id, Some(courier.id), now(), 2, "lost", &sign)
         .expect("a line");

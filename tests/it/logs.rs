@@ -1,12 +1,6 @@
-//! What is in the logs, and what must not be.
+//! Tests that the logs hold no secret and stay small.
 
 use std::fs;
-
-use friendchain::{
-    primitives::events::PEERS_RATE,
-    wire::{GetBlocks, HelloRequest, Request, SyncRequest},
-};
-use serde_json::Value;
 
 use crate::support::{
     TestNet,
@@ -14,8 +8,13 @@ use crate::support::{
     forge::Scene,
     peer::{Branch, TestPeer},
 };
+use friendchain::{
+    telemetry::events::PEERS_RATE,
+    wire::{GetBlocks, HelloRequest, Request, SyncRequest},
+};
+use serde_json::Value;
 
-/// A secret in every form in which a log might show it.
+/// Returns a secret in every form in which a log might show it.
 fn shapes(secret: &[u8]) -> Vec<String> {
     let hex = data_encoding::HEXLOWER.encode(secret);
     let list = format!("{secret:?}");
@@ -37,10 +36,10 @@ fn nothing_secret_is_in_a_log_even_when_all_is_logged() {
     let to = yjf.new_address();
     let logs = net.file("logs", "");
     fs::remove_file(&logs).expect("removed");
-    // Everything that any library says, into the files, and what carries the commands asked for by
-    // name.
-    let filter = "\
-         trace,jsonrpsee=trace,jsonrpsee-http=trace,jsonrpsee_core::server=trace,jsonrpsee_http_client=trace";
+    // Log every library at trace level. The libraries that carry commands are filtered by default,
+    // so name them.
+    let filter = "trace,jsonrpsee=trace,jsonrpsee-http=trace,jsonrpsee_core::server=trace,\
+         jsonrpsee_http_client=trace";
     let first = yzw.start_logging(filter, &["--log-dir", &logs]);
     let second = yjf.start_logging(filter, &["--log-dir", &logs, "--peer", &first.address]);
     second.await_event("friend_joined", |_| true);
@@ -52,7 +51,7 @@ fn nothing_secret_is_in_a_log_even_when_all_is_logged() {
     second.await_event("chat_delivered", |_| true);
     yzw.mine(1, Some(&address));
     await_one_tip(&[&yzw, &yjf], 1);
-    // The one whose wallet lies open signs, too.
+    // The node with the unencrypted wallet signs as well.
     yjf.send(&to, &address, "0.5");
     yjf.json(["note", "tea", "at", "five", "--wait"]);
     assert_eq!(yzw.json(["lock"])["unlocked"], false);
@@ -71,7 +70,7 @@ fn nothing_secret_is_in_a_log_even_when_all_is_logged() {
     for folder in [&yzw, &yjf] {
         let read = |name: &str| fs::read(folder.path().join(name)).expect("a file");
         secrets.push(read("rpc.token"));
-        // The key itself, without the frame and the public half around it.
+        // The secret key alone, without the protobuf header and the public half.
         secrets.push(read("identity.key")[4..36].to_vec());
     }
     let wallet: Value =
@@ -80,7 +79,7 @@ fn nothing_secret_is_in_a_log_even_when_all_is_logged() {
     let entropy =
         data_encoding::HEXLOWER.decode(text(&wallet["secret"]["plain"]).as_bytes()).expect("hex");
     let phrase = bip39::Mnemonic::from_entropy(&entropy).expect("entropy of a phrase").to_string();
-    // A part of the phrase is a part of the secret.
+    // Four words of the phrase count as a secret.
     let words: Vec<_> = phrase.split(' ').collect();
     secrets.extend(words.chunks_exact(4).map(|words| words.join(" ").into_bytes()));
     secrets.push(entropy);
@@ -108,7 +107,8 @@ fn what_a_peer_repeats_does_not_fill_the_log() {
     }
     scene.node.status();
     let said = scene.node.said();
-    // It is penalised, then banned, so that most of the thousands are not even read.
+    // The peer is penalised and then banned, so that the node does not even read most of its
+    // messages.
     let lines = said.lines().count();
     assert!(lines < 200, "{lines} lines: {}", &said[..2_000]);
 }

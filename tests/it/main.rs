@@ -1,9 +1,9 @@
-//! Real processes of the built binary, on loopback, driven as a user drives them.
+//! Runs real processes of the built binary on loopback, driven as a user drives them.
 //!
-//! A test awaits conditions with a generous deadline and never sleeps for a guess; when it fails,
-//! the tail of every node's log and output is printed. What a test needs and a machine may lack
-//! (network namespaces, tmux, Prometheus) is skipped only when an environment variable asks for it:
-//! see `support::tools`.
+//! Tests await conditions with a generous deadline and never sleep for a guess. A failed test
+//! prints the tail of every node's log and output. Tests that need tools which a machine may lack
+//! (network namespaces, tmux, Prometheus) are skipped only if an environment variable says so; see
+//! `support::tools`.
 
 mod chat_room;
 mod commands;

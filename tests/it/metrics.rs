@@ -1,5 +1,5 @@
-//! `--metrics`: what a node says of its health and of what it measures, to friendly and to hostile
-//! askers, and to the real Prometheus.
+//! Tests `--metrics`: health and metrics pages, for friendly and hostile clients and for the real
+//! Prometheus.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,10 +21,10 @@ use crate::support::{
     tools::{prometheus_wanted, shell},
 };
 
-/// How long a listener may leave a test without a byte.
+/// The longest time that a listener may send a test no byte.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A page, as it came.
+/// An HTTP response.
 #[derive(Debug)]
 struct Page {
     status: u16,
@@ -32,7 +32,7 @@ struct Page {
     body: String,
 }
 
-/// Sends bytes and reads the answer to its end.
+/// Sends bytes and reads the response to its end.
 fn exchange(address: SocketAddr, request: &[u8]) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(PATIENCE))?;
@@ -42,7 +42,7 @@ fn exchange(address: SocketAddr, request: &[u8]) -> std::io::Result<String> {
     Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
-/// Asks for a page. HTTP/1.0, so that the answer comes in one piece.
+/// Requests a page by HTTP/1.0, so that the response comes in one piece.
 fn ask(address: SocketAddr, method: &str, path: &str) -> Result<Page, String> {
     let request = format!("{method} {path} HTTP/1.0\r\nHost: {address}\r\n\r\n");
     let answer = exchange(address, request.as_bytes()).map_err(|error| error.to_string())?;
@@ -58,13 +58,13 @@ fn get(address: SocketAddr, path: &str) -> Page {
     ask(address, "GET", path).expect("a page")
 }
 
-/// Where a node that was given `--metrics` shows them.
+/// Returns the metrics address of a node that was started with `--metrics`.
 #[track_caller]
 fn shown_at(node: &Node) -> SocketAddr {
     text(&node.await_event("node_started", |_| true)["metrics"]).parse().expect("an address")
 }
 
-/// Two friends on a chain of their own, with three blocks, each with metrics.
+/// Two friends on a chain of their own with three blocks, each with metrics.
 struct Friends {
     nodes: [Node; 2],
     addresses: [SocketAddr; 2],
@@ -87,12 +87,13 @@ impl Friends {
     }
 }
 
-/// A file of `deploy/`.
+/// Returns the path of a file in `deploy/`.
 fn deployed(path: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("deploy").join(path)
 }
 
-/// A row of the table for each family of ours in an OpenMetrics page, by name.
+/// Returns, by name, the documentation table's row for each metric family of ours on an OpenMetrics
+/// page.
 #[track_caller]
 fn families(page: &str) -> BTreeMap<String, String> {
     let mut rows = BTreeMap::new();
@@ -212,7 +213,7 @@ fn a_node_says_why_it_is_not_ready_until_it_is() {
     let net = TestNet::new();
     let folder = net.folder("yzw");
     folder.create_chain(&folder.new_address());
-    // Nobody answers there, so for a while nobody has said how far the chain is.
+    // No node listens there, so for a while the height of the chain is unknown.
     let nobody = format!("127.0.0.1:{}", free_port());
     let node = folder.start(&["--metrics", "127.0.0.1:0", "--peer", &nobody]);
     let address = shown_at(&node);
@@ -250,7 +251,7 @@ fn hostile_askers_get_nothing_and_cost_nothing() {
     }
     assert_eq!(get(address, "/").status, 404);
     let huge = format!("GET /metrics HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(1 << 20));
-    // Cut off in the middle, or told that it is too much.
+    // The server closes the connection or replies that the header is too large.
     let answer = exchange(address, huge.as_bytes()).unwrap_or_default();
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431"), "{answer}");
     for garbage in
@@ -260,8 +261,8 @@ fn hostile_askers_get_nothing_and_cost_nothing() {
         assert!(!answer.contains(" 200 "), "{answer}");
     }
 
-    // More than are served at once: some say nothing, some half a word, some do not read what they
-    // asked for.
+    // Open more connections than the server handles at once: silent ones, ones with half a request,
+    // and ones that never read the response.
     let opened = |first: &[u8]| {
         let mut stream = TcpStream::connect(address).expect("the system's queue takes it");
         stream.write_all(first).expect("sent");
@@ -304,14 +305,14 @@ fn a_port_that_is_taken_is_a_sentence() {
     assert!(sentence.contains(&address) && sentence.contains("--metrics"), "{sentence}");
 }
 
-/// A Prometheus of the test's own; killed when dropped.
+/// A Prometheus process; killed when dropped.
 struct Prometheus {
     address: SocketAddr,
     child: Child,
 }
 
 impl Prometheus {
-    /// Scrapes the addresses each second, with the rules that are deployed.
+    /// Scrapes the addresses each second, with the deployed alert rules.
     #[track_caller]
     fn start(folder: &Folder, targets: &[SocketAddr]) -> Self {
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
@@ -339,7 +340,7 @@ impl Prometheus {
         Self { address, child }
     }
 
-    /// Asks its HTTP API.
+    /// Queries the HTTP API of Prometheus.
     fn api(&self, path: &str) -> Result<Value, String> {
         let page = ask(self.address, "GET", &format!("/api/v1/{path}"))?;
         let answer: Value =
@@ -351,7 +352,7 @@ impl Prometheus {
         }
     }
 
-    /// The values of a query, by instance.
+    /// Returns the values of a query by instance.
     fn values(&self, query: &str) -> Result<BTreeMap<String, String>, String> {
         let data = self.api(&format!("query?query={query}"))?;
         let result = data["result"].as_array().ok_or_else(|| data.to_string())?;
@@ -364,7 +365,7 @@ impl Prometheus {
 
 impl Drop for Prometheus {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The process may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,4 +1,4 @@
-//! `observe` on the logs that real nodes keep.
+//! Tests `observe` on the logs of real nodes.
 
 use std::{
     fs::{self, OpenOptions},
@@ -18,7 +18,7 @@ fn the_logs_of_two_nodes_tell_who_mined_what_and_how_it_spread() {
     let address = one.new_address();
     one.create_chain(&address);
     two.join(&one);
-    // Made by the nodes.
+    // The nodes must create the folder themselves.
     let logs = net.file("logs", "");
     fs::remove_file(&logs).expect("removed");
     let first = one.start(&["--log-dir", &logs]);
@@ -76,11 +76,10 @@ fn what_is_no_log_is_a_sentence() {
     assert!(sentence.contains("/nowhere/at.all"), "{sentence}");
 }
 
-/// A line of a log at a second of one minute.
+/// Formats a log line at a second of one minute.
 fn line(second: u32, event: &str) -> String {
-    format!(
-        r#"{{"timestamp":"2026-01-01T00:00:{second:02}.000000Z","level":"INFO","node":"yzw","event":{event}}}"#
-    )
+    let start = format!(r#"{{"timestamp":"2026-01-01T00:00:{second:02}.000000Z","level":"INFO""#);
+    format!(r#"{start},"node":"yzw","event":{event}}}"#)
 }
 
 #[test]
@@ -92,13 +91,13 @@ fn what_is_followed_is_told_once_each_also_when_it_comes_late_or_as_the_last() {
         file.write_all(text.as_bytes()).expect("written");
     };
     let mut observer = net.folder("yzw").spawn(&["observe", "--follow", &log]);
-    // Nothing follows that would be two seconds younger.
+    // The log stays silent, so that nothing makes this entry two seconds old.
     observer.await_printed(0, "started");
     append(&format!("{}\n", line(20, r#""friend_joined","name":"sr""#)));
     observer.await_printed(0, "sees sr");
     append(&format!("{}\n", line(5, r#""friend_joined","name":"hjs""#)));
     observer.await_printed(0, "sees hjs");
-    // A last line without its end, and no time to grow old.
+    // The last line has no newline, and the signal comes before it is two seconds old.
     append(&line(21, r#""friend_joined","name":"xzq""#));
     observer.signal("INT");
     assert!(observer.await_end().success());

@@ -1,40 +1,47 @@
-//! Two groups mine apart and meet again.
+//! Tests two groups that mine apart and meet again.
 
 use serde_json::Value;
 
 use crate::support::{
-    TestNet,
+    Folder, TestNet,
     chain::{await_one_tip, text},
     eventually, holds,
 };
+
+/// Builds a shared history of 14 blocks in all folders. Both addresses get coins in it.
+fn share_history(everyone: &[&Folder; 4], ours: &str, theirs: &str) {
+    let [first, others @ ..] = everyone;
+    first.create_chain(ours);
+    for folder in others {
+        folder.join(first);
+    }
+    let hub = first.start(&[]);
+    let _others = others.map(|folder| folder.start_with_peers(&[&hub]));
+    for _ in 0..4 {
+        first.send(ours, theirs, "15");
+        first.mine(2, Some(ours));
+    }
+    await_one_tip(everyone, 8);
+    first.mine(6, Some(ours));
+    await_one_tip(everyone, 14);
+}
+
+/// Checks that all folders have the same coins.
+fn assert_same_coins(everyone: &[&Folder]) {
+    let audits: Vec<Value> = everyone.iter().map(|folder| folder.assert_sound()).collect();
+    let hashes: Vec<_> = audits.iter().map(|audit| text(&audit["coins_hash"])).collect();
+    assert!(hashes.iter().all(|hash| *hash == hashes[0]), "{hashes:?}");
+}
 
 #[test]
 fn two_groups_that_mined_apart_agree_and_every_living_trade_is_there_once() {
     let net = TestNet::new();
     let [a1, a2, b1, b2] = ["a1", "a2", "b1", "b2"].map(|id| net.folder(id));
     let everyone = [&a1, &a2, &b1, &b2];
+    let [ours, theirs, shop] = [&a1, &b1, &b2].map(Folder::new_address);
+    share_history(&everyone, &ours, &theirs);
 
-    // One history: both groups own coins that are well below the fork.
-    let ours = a1.new_address();
-    a1.create_chain(&ours);
-    let theirs = b1.new_address();
-    let shop = b2.new_address();
-    for folder in [&a2, &b1, &b2] {
-        folder.join(&a1);
-    }
-    {
-        let hub = a1.start(&[]);
-        let _others = [&a2, &b1, &b2].map(|folder| folder.start_with_peers(&[&hub]));
-        for _ in 0..4 {
-            a1.send(&ours, &theirs, "15");
-            a1.mine(2, Some(&ours));
-        }
-        await_one_tip(&everyone, 8);
-        a1.mine(6, Some(&ours));
-        await_one_tip(&everyone, 14);
-    }
-
-    // Two groups at new addresses: what a node remembers of the other group leads nowhere.
+    // All nodes restart at new addresses, so that no node can dial the other group.
     let hub_a = a1.start(&[]);
     let _peer_a = a2.start_with_peers(&[&hub_a]);
     let hub_b = b1.start(&[]);
@@ -44,7 +51,7 @@ fn two_groups_that_mined_apart_agree_and_every_living_trade_is_there_once() {
     alive.push(a1.send(&ours, &shop, "1"));
     a1.mine(2, Some(&ours));
     alive.push(a1.send(&ours, &shop, "2"));
-    // Coins that exist on this side alone, and trades that rest on them.
+    // These coins exist on this side only, and so does the trade that spends them.
     let doomed = a2.new_address();
     await_one_tip(&[&a1, &a2], 16);
     a2.mine(2, Some(&doomed));
@@ -60,14 +67,14 @@ fn two_groups_that_mined_apart_agree_and_every_living_trade_is_there_once() {
     let (_, winner) = await_one_tip(&[&b1, &b2], 22);
     assert_ne!(a1.tip().1, winner, "the groups are apart");
 
-    // They meet.
+    // The groups meet.
     let mark = hub_a.log_mark();
     peer_b.stop();
     let _peer_b = b2.start_with_peers(&[&hub_b, &hub_a]);
     assert_eq!(await_one_tip(&everyone, 22).1, winner, "the branch with more work");
     hub_a.await_event_since(mark, "reorganised", |event| event["disconnected"] == 5);
 
-    // What the reorganisation dropped waits again, at those who mine next too.
+    // Trades of disconnected blocks return to the mempool, also at the next miner.
     eventually("what was dropped waits again or is mined, at b1", || {
         let states: Vec<_> = alive.iter().map(|txid| b1.try_json(["tx", txid])).collect();
         holds(
@@ -82,7 +89,7 @@ fn two_groups_that_mined_apart_agree_and_every_living_trade_is_there_once() {
         assert_eq!(counts, [1; 4], "{txid} is confirmed once, everywhere");
     }
 
-    // What rested on coins that are no more says so where it was acknowledged, and is nowhere.
+    // The trade whose coins are gone is void at its own node, and on no chain.
     assert_eq!(everyone.map(|folder| folder.count_of(&dead)), [0; 4]);
     let void = eventually("the dead trade is void", || {
         let trade = a2.try_json(["tx", &dead])?;
@@ -91,9 +98,7 @@ fn two_groups_that_mined_apart_agree_and_every_living_trade_is_there_once() {
     });
     assert!(void["block"].is_null(), "{void}");
 
-    let audits: Vec<Value> = everyone.iter().map(|folder| folder.assert_sound()).collect();
-    let hashes: Vec<_> = audits.iter().map(|audit| text(&audit["coins_hash"])).collect();
-    assert!(hashes.iter().all(|hash| *hash == hashes[0]), "{hashes:?}");
+    assert_same_coins(&everyone);
     assert_eq!(a1.balance(&shop), "407", "four blocks, and 1 + 2 + 4");
 }
 

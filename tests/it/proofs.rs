@@ -1,4 +1,4 @@
-//! Proofs that a trade or note is in a block: made, carried elsewhere, checked, and tampered with.
+//! Tests proofs that a block holds a trade or note: made, verified elsewhere, and tampered with.
 
 use std::fs;
 
@@ -10,7 +10,7 @@ use crate::support::{
     folder::Answer,
 };
 
-/// Checks a proof, which may be bad.
+/// Verifies a proof that may be invalid.
 fn verify(folder: &Folder, args: &[&str]) -> (Option<i32>, Value) {
     let answer: Answer = folder.run([&["--json", "verify-proof"], args].concat());
     (answer.code, answer.json())
@@ -39,6 +39,55 @@ fn assert_not_valid(folder: &Folder, args: &[&str], expected: &str) -> Value {
     report
 }
 
+/// Makes a proof of a mined trade or note, and verifies it with the chain. Returns its file.
+fn prove(net: &TestNet, folder: &Folder, mined: &Value, kind: &str, confirmations: u64) -> String {
+    let (txid, block) = (text(&mined["txid"]), text(&mined["block"]));
+    let file = net.file(kind, "to be written over");
+    let made = folder.json(["prove", &txid, "-o", &file]);
+    assert_eq!(
+        (&made["block"], &made["confirmations"]),
+        (&mined["block"], &confirmations.into()),
+        "{made}"
+    );
+    assert_eq!(fs::read_to_string(&file).expect("written"), text(&made["proof"]));
+    assert_eq!(folder.run(["prove", &txid]).done().stdout, text(&made["proof"]) + "\n");
+
+    let report = assert_valid(folder, &[&file]);
+    assert_eq!(
+        (&report["anchor"], &report["txid"], &report["kind"]),
+        (&"chain".into(), &txid.as_str().into(), &kind.into())
+    );
+    assert_eq!(
+        (&report["confirmations"], &report["position"]),
+        (&confirmations.into(), &1.into()),
+        "{report}"
+    );
+    let of_chain = folder.json(["block", &block]);
+    assert_eq!(
+        (&report["height"], &report["time"]),
+        (&of_chain["height"], &of_chain["time"]),
+        "{report}"
+    );
+    file
+}
+
+/// Verifies a valid proof in folders that lack its chain: one of another network, and one without
+/// any. Both need a block that the user trusts.
+fn verify_elsewhere(file: &str, block: &str, elsewhere: &Folder, nowhere: &Folder) {
+    assert_not_valid(nowhere, &[file], "not_anchored");
+    assert_not_valid(elsewhere, &[file], "other_network");
+    let other = "ab".repeat(32);
+    for folder in [elsewhere, nowhere] {
+        assert_not_valid(folder, &[file, "--trust", &other], "other_block");
+        let report = assert_valid(folder, &[file, "--trust", block]);
+        assert_eq!(
+            (&report["anchor"], number(&report["confirmations"])),
+            (&"trust".into(), 0),
+            "{report}"
+        );
+    }
+}
+
 #[test]
 fn a_proof_convinces_whoever_has_the_chain_or_trusts_the_block_and_nobody_else() {
     let net = TestNet::new();
@@ -60,48 +109,9 @@ fn a_proof_convinces_whoever_has_the_chain_or_trusts_the_block_and_nobody_else()
     let note = folder.json(["note", "the", "tea", "is", "paid", "--wait"]);
     folder.mine(2, Some(&yzw));
 
-    for (what, kind, confirmations) in [(&sent, "trade", 4), (&note, "note", 3)] {
-        let (txid, block) = (text(&what["txid"]), text(&what["block"]));
-        let file = net.file(kind, "to be written over");
-        let made = folder.json(["prove", &txid, "-o", &file]);
-        assert_eq!(
-            (&made["block"], &made["confirmations"]),
-            (&what["block"], &confirmations.into()),
-            "{made}"
-        );
-        assert_eq!(fs::read_to_string(&file).expect("written"), text(&made["proof"]));
-        assert_eq!(folder.run(["prove", &txid]).done().stdout, text(&made["proof"]) + "\n");
-
-        let report = assert_valid(&folder, &[&file]);
-        assert_eq!(
-            (&report["anchor"], &report["txid"], &report["kind"]),
-            (&"chain".into(), &txid.as_str().into(), &kind.into())
-        );
-        assert_eq!(
-            (&report["confirmations"], &report["position"]),
-            (&confirmations.into(), &1.into()),
-            "{report}"
-        );
-        let of_chain = folder.json(["block", &block]);
-        assert_eq!(
-            (&report["height"], &report["time"]),
-            (&of_chain["height"], &of_chain["time"]),
-            "{report}"
-        );
-
-        // Elsewhere it takes a block that somebody vouches for.
-        assert_not_valid(&nowhere, &[&file], "not_anchored");
-        assert_not_valid(&elsewhere, &[&file], "other_network");
-        let other = "ab".repeat(32);
-        for folder in [&elsewhere, &nowhere] {
-            assert_not_valid(folder, &[&file, "--trust", &other], "other_block");
-            let report = assert_valid(folder, &[&file, "--trust", &block]);
-            assert_eq!(
-                (&report["anchor"], number(&report["confirmations"])),
-                (&"trust".into(), 0),
-                "{report}"
-            );
-        }
+    for (mined, kind, confirmations) in [(&sent, "trade", 4), (&note, "note", 3)] {
+        let file = prove(&net, &folder, mined, kind, confirmations);
+        verify_elsewhere(&file, &text(&mined["block"]), &elsewhere, &nowhere);
     }
     let spoken = folder.run([
         "verify-proof",
@@ -110,7 +120,7 @@ fn a_proof_convinces_whoever_has_the_chain_or_trusts_the_block_and_nobody_else()
     let spoken = spoken.done().stdout;
     assert!(spoken.contains("VALID") && spoken.contains("the tea is paid"), "{spoken}");
 
-    // Where no node runs it is the same, and a pipe will do.
+    // A pipe works as well, and so does a folder on which no node runs.
     node.stop();
     let txid = text(&sent["txid"]);
     let proof = folder.run(["prove", &txid]).done().stdout;
@@ -139,7 +149,7 @@ fn trust_that_the_chain_does_not_share_is_said() {
         "{spoken}"
     );
 
-    // The other's chain ends below, then goes another way.
+    // The other's chain ends below the proof's block, then grows another way.
     assert_eq!(assert_valid(&other, &[&file, "--trust", &block])["warning"], Value::Null);
     other.mine(1, Some(&other.new_address()));
     assert_not_valid(&other, &[&file], "not_anchored");

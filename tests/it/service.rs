@@ -1,4 +1,4 @@
-//! The node as a service: what it tells a service manager, and how it was built.
+//! Tests the node as a service: its messages to a service manager, and its build.
 
 use std::{
     os::{
@@ -10,7 +10,7 @@ use std::{
 
 use crate::support::{DEADLINE, Folder, TestNet, ports::free_port};
 
-/// A node that is stopped with SIGTERM.
+/// A node process that is stopped with SIGTERM.
 struct Service(Child);
 
 impl Service {
@@ -31,7 +31,7 @@ impl Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
-        // It has ended, unless the test failed.
+        // The process has ended, unless the test failed.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -59,7 +59,7 @@ fn a_service_manager_hears_when_the_node_serves_and_when_it_stops() {
         let folder = net.folder("yzw");
         let node = Service::start(&folder, &notify);
         assert_eq!(told(&socket), "READY=1");
-        // Ready means that it can be asked now, and that others reach it.
+        // After READY the node answers commands and listens for peers.
         let status = folder.json(["status"]);
         assert_eq!(
             (&status["running"], status["listen"].as_array().map(Vec::len)),

@@ -1,4 +1,4 @@
-//! A long chain comes to a fresh node, though the node is killed on the way.
+//! Tests that a fresh node syncs a long chain although it is killed on the way.
 
 use crate::support::{
     TestNet,
@@ -7,11 +7,11 @@ use crate::support::{
     line::SlowLine,
 };
 
-/// Blocks in the chain that is synced.
+/// The length of the synced chain.
 const BLOCKS: u64 = 5_000;
-/// Blocks mined between trades.
+/// The blocks mined between two groups of trades.
 const ROUND: usize = 250;
-/// Headers and blocks have about 300 bytes together: this makes it some ten seconds.
+/// The speed of the line. A header and block have about 300 bytes, so the sync takes about 10 s.
 const BYTES_PER_SECOND: usize = 150_000;
 
 #[test]
@@ -22,7 +22,8 @@ fn five_thousand_blocks_with_trades_sync_to_a_fresh_node_that_is_killed_in_the_m
     source.create_chain(&yzw);
     let yjf = source.new_address();
     let fresh = net.folder("fresh");
-    // Made while no node runs: it holds no address, so the fresh node knows but the slow line.
+    // No node runs yet, so that the invite holds no address. The fresh node only knows the slow
+    // line.
     fresh.join(&source);
     let from = source.start(&[]);
     while source.tip().0 < BLOCKS {

@@ -1,4 +1,4 @@
-//! The console and long commands on a real terminal, by tmux.
+//! Tests the console and long commands on a real terminal, through tmux.
 
 use std::thread;
 
@@ -13,7 +13,7 @@ use crate::support::{
     tools::{shell, shell_ok, terminal_wanted},
 };
 
-/// A terminal of its own, with one program in it; gone when dropped.
+/// A terminal of its own that runs one program; closed when dropped.
 struct Terminal {
     socket: String,
 }
@@ -27,7 +27,7 @@ impl Terminal {
         let environment =
             format!("FRIENDCHAIN_DATA_DIR='{data}' NODE_ID='{}' TERM=xterm-256color", folder.id);
         let quoted: Vec<_> = args.iter().map(|arg| format!("'{arg}'")).collect();
-        // The screen stays after the program's end, for a last look.
+        // `cat` keeps the screen after the program's end.
         let command =
             format!("{environment} '{BINARY}' {}; echo; echo ended: $?; cat", quoted.join(" "));
         shell(&format!(
@@ -36,7 +36,7 @@ impl Terminal {
         Self { socket }
     }
 
-    /// Types keys as tmux names them; plain text is typed as it is.
+    /// Types keys by their tmux names. Other text is typed as it is.
     #[track_caller]
     fn keys(&self, keys: &str) {
         shell(&format!("tmux -L '{}' send-keys {keys}", self.socket));
@@ -47,7 +47,7 @@ impl Terminal {
         self.keys(&format!("-l '{text}'"));
     }
 
-    /// What the screen shows, with what scrolled away.
+    /// Returns the content of the screen, with the lines that scrolled away.
     #[track_caller]
     fn screen(&self) -> String {
         shell(&format!("tmux -L '{}' capture-pane -p -S -200", self.socket)).trim_end().to_owned()
@@ -103,11 +103,11 @@ fn a_message_appears_above_the_line_that_is_being_typed() {
     terminal.type_text("ne");
     terminal.keys("Enter");
     yjf.await_printed(mark, "half a line");
-    // History: the line is there again.
+    // The line is in the history.
     terminal.keys("Up");
     terminal
         .await_screen("the line from the history", |screen| screen.ends_with("c yjf half a line"));
-    // Completion of a friend's name.
+    // Tab completes a friend's name.
     terminal.keys("C-u");
     terminal.type_text("c yj");
     terminal.keys("Tab");
@@ -141,7 +141,7 @@ fn the_recovery_phrase_is_shown_on_a_terminal_alone_and_restores_the_wallet() {
     lost.join(&folder);
     lost.run_reading(["create-wallet", "--recover"], phrase).done();
     let listed = lost.json(["list-addresses"]).to_string();
-    // The first address always, the second since it has coins.
+    // The first address is always restored, the second since it has coins.
     assert!(addresses.iter().all(|address| listed.contains(address)), "{addresses:?} in {listed}");
     let damaged = phrase.replacen(|c: char| c.is_ascii_lowercase(), "z", 1);
     assert_eq!(
@@ -175,7 +175,8 @@ fn syncing_on_a_terminal_shows_a_bar_with_rate_and_time_left() {
     let (source, fresh) = (net.folder("source"), net.folder("fresh"));
     let address = source.new_address();
     source.create_chain(&address);
-    // Made while no node runs: it holds no address, so the fresh node knows but the slow line.
+    // No node runs yet, so that the invite holds no address. The fresh node only knows the slow
+    // line.
     fresh.join(&source);
     source.mine(1_500, Some(&address));
     let from = source.start(&[]);

@@ -1,15 +1,20 @@
 //! What a fee is worth: rates, packages of trades that rest on one another, and the floor below
 //! which nothing is taken.
 
-use super::{FLOOR_HALF_LIFE_MS, PAYING_RATE};
 use crate::primitives::{Amount, UnixMillis};
+
+/// The fee rate from which on a trade counts as paying, in units for each 1,000 bytes; and by how
+/// much a replacement, or what comes after something was evicted, has to pay more.
+pub const PAYING_RATE: u64 = 1_000;
+
+/// In so many ms the floor halves: a full mempool is mined empty in less.
+pub const FLOOR_HALF_LIFE_MS: u64 = 10 * 60 * 1_000;
 
 /// Units of fee for each 1,000 bytes, rounded down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct FeeRate(u64);
 
 impl FeeRate {
-    /// No fee.
     pub const ZERO: Self = Self(0);
 
     /// What nobody can pay.

@@ -9,8 +9,14 @@
 
 use std::collections::HashMap;
 
-use super::FREE_RATE;
-use crate::primitives::{Bucket, PeerId, UnixMillis};
+use crate::primitives::{Bucket, PeerId, Rate, UnixMillis};
+
+/// Bytes of free trades from one peer: sixteen blocks' share at once, and a block's share in five
+/// seconds.
+const FREE_RATE: Rate = Rate { burst: 16 * 65_536, per_second: 65_536 / 5 };
+
+/// The part of a half full mempool's memory that the free trades of one peer may take.
+pub(super) const FREE_SHARE: usize = 16;
 
 /// Peers whose free trades are counted: more than there are connections.
 const MAX_COUNTED_PEERS: usize = 512;

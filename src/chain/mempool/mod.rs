@@ -43,19 +43,18 @@ use std::{
     sync::Arc,
 };
 
-use super::{api::MempoolEntry, hashing::KeyMap};
+use super::{api::MempoolEntry, key_map::KeyMap};
 use crate::{
     consensus::{self, Coin, CoinKey},
     primitives::{
-        Height, LeafHash, PeerId, Rate, Transaction, TransactionKind, TxId, TxInput, TxOutput,
-        UnixMillis,
+        Height, LeafHash, PeerId, Transaction, TransactionKind, TxId, TxInput, TxOutput, UnixMillis,
     },
 };
 
 pub(crate) use check::{Candidate, Rules};
 use fees::Package;
-pub use fees::{FeeRate, Floor};
-use free::FreeAllowances;
+pub use fees::{FLOOR_HALF_LIFE_MS, FeeRate, Floor, PAYING_RATE};
+use free::{FREE_SHARE, FreeAllowances};
 
 /// Memory that all waiting transactions take, in bytes: about 37,000 usual trades, which fill
 /// eighteen blocks of 2,000.
@@ -77,13 +76,6 @@ pub const MAX_LOCAL_PACKAGE_BYTES: usize = 404_000;
 /// How many waiting trades one may replace, those that rest on what it conflicts with included.
 pub const MAX_REPLACED: usize = 100;
 
-/// The fee rate from which on a trade counts as paying, in units for each 1,000 bytes; and by how
-/// much a replacement, or what comes after something was evicted, has to pay more.
-pub const PAYING_RATE: u64 = 1_000;
-
-/// In so many ms the floor halves: a full mempool is mined empty in less.
-pub const FLOOR_HALF_LIFE_MS: u64 = 10 * 60 * 1_000;
-
 /// A peer's free trade is forgotten after so many ms, three days: longer than friends let their
 /// miners rest over a weekend. Its maker announces it again for as long as it wants it.
 pub const FREE_EXPIRY_MS: u64 = 3 * 24 * 3_600 * 1_000;
@@ -94,13 +86,6 @@ pub const PAYING_EXPIRY_MS: u64 = 14 * 24 * 3_600 * 1_000;
 /// Trades without a fee, and notes, in one block that this node makes, in bytes. Policy, not
 /// consensus.
 pub const FREE_BYTES_PER_BLOCK: usize = 64 * 1024;
-
-/// Bytes of free trades from one peer: sixteen blocks' share at once, and a block's share in five
-/// seconds.
-const FREE_RATE: Rate = Rate { burst: 16 * 65_536, per_second: 65_536 / 5 };
-
-/// The part of a half full mempool's memory that the free trades of one peer may take.
-const FREE_SHARE: usize = 16;
 
 const _: () =
     assert!(MAX_CHAIN <= MAX_LOCAL_CHAIN && FREE_BYTES_PER_BLOCK < consensus::MAX_BLOCK_BYTES);
@@ -123,7 +108,7 @@ pub(crate) type Rank = (FeeRate, Reverse<u64>);
 
 /// One waiting transaction.
 #[derive(Debug, Clone)]
-pub(crate) struct Waiting {
+pub(crate) struct Entry {
     pub(crate) entry: MempoolEntry,
     pub(crate) leaf: LeafHash,
     /// Order of admission: parents have lower ones.
@@ -139,7 +124,7 @@ pub(crate) struct Waiting {
     pub(crate) charged: Option<PeerId>,
 }
 
-impl Waiting {
+impl Entry {
     fn alone(&self) -> Package {
         Package::one(self.entry.fee, self.entry.bytes)
     }
@@ -167,7 +152,7 @@ struct Spend {
 /// The waiting transactions.
 #[derive(Debug)]
 pub(crate) struct Mempool {
-    entries: KeyMap<TxId, Waiting>,
+    entries: KeyMap<TxId, Entry>,
     /// What spends a coin or uses a stamp.
     spends: KeyMap<CoinKey, Spend>,
     ranks: BTreeSet<Rank>,
@@ -175,7 +160,6 @@ pub(crate) struct Mempool {
     evictable: BTreeSet<Rank>,
     /// When which sequences expire.
     expiries: BTreeSet<(UnixMillis, u64)>,
-    /// By sequence.
     order: BTreeMap<u64, TxId>,
     memory: usize,
     max_memory: usize,
@@ -246,7 +230,7 @@ impl Mempool {
         self.next_sequence = self.next_sequence.max(sequence);
     }
 
-    pub(crate) fn get(&self, txid: &TxId) -> Option<&Waiting> {
+    pub(crate) fn get(&self, txid: &TxId) -> Option<&Entry> {
         self.entries.get(txid)
     }
 
@@ -256,7 +240,7 @@ impl Mempool {
     }
 
     /// All entries, parents first.
-    pub(crate) fn entries(&self) -> impl Iterator<Item = &Waiting> {
+    pub(crate) fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.order.values().filter_map(|txid| self.entries.get(txid))
     }
 
@@ -322,7 +306,7 @@ impl Mempool {
         entry.expires = (!entry.local).then(|| expiry(FeeRate::of(fee, entry.bytes), entry.added));
         self.expiries.extend(entry.expires.map(|at| (at, sequence)));
         let rank = (FeeRate::ZERO, Reverse(sequence));
-        let mut waiting = Waiting {
+        let mut waiting = Entry {
             entry,
             leaf,
             sequence,
@@ -373,7 +357,7 @@ impl Mempool {
     // Out
 
     /// Takes out one entry, leaving those that rest on it: for what was mined.
-    pub(crate) fn remove(&mut self, txid: &TxId) -> Option<Waiting> {
+    pub(crate) fn remove(&mut self, txid: &TxId) -> Option<Entry> {
         if self.entries.get(txid).is_some_and(|waiting| !waiting.children.is_empty()) {
             for descendant in
                 self.descendants([*txid], usize::MAX).into_iter().filter(|found| found != txid)
@@ -414,7 +398,7 @@ impl Mempool {
 
     /// An entry no longer rests on one that leaves.
     fn leave_package(&mut self, txid: &TxId, leaving: &TxId) {
-        let Some(left) = self.entries.get(leaving).map(Waiting::alone) else { return };
+        let Some(left) = self.entries.get(leaving).map(Entry::alone) else { return };
         let Some(waiting) = self.entries.get_mut(txid) else { return };
         let before = waiting.rank;
         waiting.package.subtract(left);
@@ -431,7 +415,7 @@ impl Mempool {
     pub(crate) fn remove_with_descendants(
         &mut self,
         txids: impl IntoIterator<Item = TxId>,
-    ) -> Vec<Waiting> {
+    ) -> Vec<Entry> {
         let found = self.descendants(txids, usize::MAX);
         let mut leaving: Vec<_> =
             found.iter().filter_map(|txid| Some((self.get(txid)?.sequence, *txid))).collect();
@@ -444,7 +428,7 @@ impl Mempool {
     }
 
     /// Takes out everything, in the order of admission.
-    pub(crate) fn take_all(&mut self) -> Vec<Waiting> {
+    pub(crate) fn take_all(&mut self) -> Vec<Entry> {
         let Self { max_memory, floor, next_sequence, changes, .. } = *self;
         let changes = changes.wrapping_add(1);
         let free = std::mem::take(&mut self.free);
@@ -459,7 +443,7 @@ impl Mempool {
 
     /// What has expired leaves with all that rests on it, unless something of this node's own does:
     /// then it stays as long again.
-    pub(crate) fn expire(&mut self, now: UnixMillis) -> Vec<Waiting> {
+    pub(crate) fn expire(&mut self, now: UnixMillis) -> Vec<Entry> {
         let mut left = Vec::new();
         while let Some((at, sequence)) = self.expiries.first().copied().filter(|(at, _)| *at <= now)
         {
@@ -486,7 +470,7 @@ impl Mempool {
 
     /// Lets go of what would be mined last until the rest fits, and asks more of whoever comes
     /// next. What is left over of too much is this node's own.
-    pub(crate) fn evict(&mut self, now: UnixMillis) -> Vec<Waiting> {
+    pub(crate) fn evict(&mut self, now: UnixMillis) -> Vec<Entry> {
         let mut left = Vec::new();
         while self.memory > self.max_memory
             && let Some(rank) = self.evictable.first().copied()
@@ -542,7 +526,7 @@ impl Mempool {
         &self,
         txids: impl IntoIterator<Item = TxId>,
         limit: usize,
-        next: impl Fn(&Waiting) -> &Vec<TxId>,
+        next: impl Fn(&Entry) -> &Vec<TxId>,
     ) -> HashSet<TxId> {
         let mut found = HashSet::new();
         let mut open: Vec<_> = txids.into_iter().collect();

@@ -6,7 +6,7 @@
 
 use std::collections::{BinaryHeap, HashMap, HashSet};
 
-use super::{FREE_BYTES_PER_BLOCK, Mempool, Rank, Waiting, fees::Package};
+use super::{Entry, FREE_BYTES_PER_BLOCK, Mempool, Rank, fees::Package};
 use crate::primitives::TxId;
 
 /// A template gives up looking for what still fits after this many that did not.
@@ -15,7 +15,7 @@ const MAX_MISFITS: usize = 1_000;
 impl Mempool {
     /// What the next block should hold, parents first: by fee for each byte, at most `bytes` long,
     /// and at most [`FREE_BYTES_PER_BLOCK`] of it in packages that count as free.
-    pub(crate) fn select(&self, bytes: usize) -> Vec<&Waiting> {
+    pub(crate) fn select(&self, bytes: usize) -> Vec<&Entry> {
         let mut selection = Selection {
             pool: self,
             room: bytes,
@@ -34,8 +34,7 @@ struct Selection<'a> {
     pool: &'a Mempool,
     room: usize,
     free_room: usize,
-    chosen: Vec<&'a Waiting>,
-    /// Chosen.
+    chosen: Vec<&'a Entry>,
     settled: HashSet<TxId>,
     /// What is left of the packages of which a part is chosen.
     rest: HashMap<TxId, Package>,
@@ -108,7 +107,7 @@ impl Selection<'_> {
     }
 
     /// Those that rest on a chosen trade have one thing less to bring.
-    fn rerank_descendants(&mut self, chosen: &Waiting) {
+    fn rerank_descendants(&mut self, chosen: &Entry) {
         if chosen.children.is_empty() {
             return;
         }

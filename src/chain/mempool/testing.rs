@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::{Coin, CoinKey, KeyMap, Mempool, Package, Waiting, memory_of};
+use super::{Coin, CoinKey, Entry, KeyMap, Mempool, Package, memory_of};
 use crate::primitives::leaf_hash;
 
 impl Mempool {
@@ -63,12 +63,12 @@ impl Mempool {
             assert_eq!(waiting.entry.expires.is_none(), waiting.entry.local);
         }
         assert_eq!(spends, self.spends.iter().map(|(key, spend)| (*key, spend.by)).collect());
-        let places = |wanted: &dyn Fn(&Waiting) -> bool| -> BTreeSet<_> {
+        let places = |wanted: &dyn Fn(&Entry) -> bool| -> BTreeSet<_> {
             let wanted = self.entries().filter(|waiting| wanted(waiting));
             wanted.map(|waiting| waiting.rank).collect()
         };
         assert_eq!(places(&|_| true), self.ranks);
-        assert_eq!(places(&Waiting::is_evictable), self.evictable);
+        assert_eq!(places(&Entry::is_evictable), self.evictable);
         let expiries =
             self.entries().filter_map(|waiting| Some((waiting.entry.expires?, waiting.sequence)));
         assert_eq!(expiries.collect::<BTreeSet<_>>(), self.expiries);

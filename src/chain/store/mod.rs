@@ -4,7 +4,10 @@
 //! after a crash. What is in the tables is in `tables.rs`. redb runs contained here: where it
 //! panics on a damaged page, the file is damaged.
 
-pub(crate) mod frozen;
+pub(super) mod header_changes;
+pub(super) mod layer;
+pub(super) mod overlay;
+pub(super) mod reader;
 pub(crate) mod tables;
 
 use std::{
@@ -19,7 +22,6 @@ use redb::{
     StorageError, TableError,
 };
 
-use self::frozen::FrozenFile;
 pub use self::tables::Status;
 use self::tables::{
     HeaderRecord, META_BEST_HEADER, META_GENESIS, META_MIN_WORK, META_NETWORK, META_SCHEMA,
@@ -29,7 +31,9 @@ use self::tables::{
 use super::errors::{ChainFault, OpenError};
 use crate::{
     consensus::{Network, Work, created_coins},
-    primitives::{Block, Encode, contain, metrics::StoreMetrics},
+    primitives::{Block, Encode},
+    storage::{contain, frozen::FrozenFile, give_to_owner_of_folder, sync_folder},
+    telemetry::metrics::StoreMetrics,
 };
 
 /// Memory of an open chain when nothing else is asked for, in MiB.
@@ -83,37 +87,6 @@ pub fn create(
     give_to_owner_of_folder(&unfinished);
     fs::rename(&unfinished, path).and_then(|()| sync_folder(path)).map_err(failed)?;
     open(path, cache_mib)
-}
-
-/// Gives a new file to whom its folder belongs, where the system lets us: who mends a service's
-/// chain as root must not lock the service out of it.
-fn give_to_owner_of_folder(path: &Path) {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::{MetadataExt as _, chown};
-        let folder =
-            path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        if let (Ok(file), Ok(folder)) = (fs::metadata(path), fs::metadata(folder))
-            && file.uid() != folder.uid()
-        {
-            let _ = chown(path, Some(folder.uid()), Some(folder.gid()));
-        }
-    }
-    #[cfg(not(unix))]
-    let _ = path;
-}
-
-/// Makes a new name in the folder of `path` durable, where folders can be synced.
-pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
-    #[cfg(unix)]
-    {
-        let folder =
-            path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        fs::File::open(folder)?.sync_all()?;
-    }
-    #[cfg(not(unix))]
-    let _ = path;
-    Ok(())
 }
 
 /// Opens the chain in a file.
@@ -352,7 +325,6 @@ impl Store {
         &self.network
     }
 
-    /// What it counts.
     pub(crate) const fn metrics(&self) -> &StoreMetrics {
         &self.metrics
     }

@@ -47,7 +47,7 @@ const COINS: TableDefinition<'static, &CoinBytes, &[u8; COIN_VALUE_BYTES]> =
     TableDefinition::new("coins_1");
 /// Transaction id to height and position on the best chain.
 const TX_INDEX: TableDefinition<'static, &[u8; 32], &[u8; 8]> = TableDefinition::new("tx_index_1");
-/// Transaction id to [`WaitingRecord`].
+/// Transaction id to [`MempoolRecord`].
 pub(crate) const MEMPOOL: TableDefinition<'static, &[u8; 32], &[u8]> =
     TableDefinition::new("mempool_1");
 /// Transaction id to [`OwnRecord`]: every trade and note made on this node, for ever.
@@ -339,7 +339,7 @@ impl Undo {
 
 /// A transaction of the mempool as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct WaitingRecord {
+pub(crate) struct MempoolRecord {
     /// Order of admission.
     pub(crate) sequence: u64,
     pub(crate) added: UnixMillis,
@@ -347,7 +347,7 @@ pub(crate) struct WaitingRecord {
     pub(crate) transaction: Arc<Transaction>,
 }
 
-impl Encode for WaitingRecord {
+impl Encode for MempoolRecord {
     fn encode(&self, out: &mut Vec<u8>) {
         out.reserve(17usize.saturating_add(self.transaction.encoded_len()));
         out.extend(self.sequence.to_le_bytes());
@@ -357,7 +357,7 @@ impl Encode for WaitingRecord {
     }
 }
 
-impl Decode for WaitingRecord {
+impl Decode for MempoolRecord {
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(Self {
             sequence: reader.u64()?,

@@ -3,11 +3,11 @@
 use crate::{
     chain::{
         AcceptHeadersError, Blame, BlockAccepted, Origin,
+        orphans::MAX_EARLY_HEADERS,
         testing::{
             Branch, NOW, PEER, TestChain, coin_of, genesis_coin, key, network, note, owner, pay,
             seal, signed,
         },
-        waiting::MAX_HELD,
     },
     consensus::{HeaderError, SUBSIDY},
     primitives::{
@@ -240,10 +240,10 @@ fn a_waiting_body_above_a_broken_one_falls_with_it() {
     let above = branch.next(&[]);
     chain.chain.accept_headers(&[bad.header, above.header], PEER, NOW).expect("good headers");
     assert_eq!(chain.block(&above), Ok(BlockAccepted::Waiting));
-    assert!(chain.chain.waiting.contains(&above.hash()));
+    assert!(chain.chain.orphans.contains(&above.hash()));
     assert_eq!(refusal(&mut chain, &bad).0, "coinbase_value");
     assert_eq!(chain.chain.tip().height, 0);
-    assert!(!chain.chain.waiting.contains(&above.hash()));
+    assert!(!chain.chain.orphans.contains(&above.hash()));
 }
 
 #[test]
@@ -279,11 +279,11 @@ fn of_too_many_bodies_beside_the_best_chain_those_with_the_least_work_go() {
     for block in low.iter().chain(&theirs[..7]) {
         assert_eq!(chain.block(block), Ok(BlockAccepted::SideBranch));
     }
-    let counted = chain.chain.side_bytes;
+    let counted = chain.chain.side_bodies.bytes;
     chain.chain.commit().expect("a commit");
     // A start counts them anew.
     let mut chain = chain.reopen();
-    chain.chain.max_side_bytes = counted;
+    chain.chain.side_bodies.max_bytes = counted;
     let stored = |chain: &TestChain, block: &Block| {
         chain
             .chain
@@ -361,14 +361,14 @@ fn of_too_much_that_is_ahead_of_our_clock_the_last_due_gives_way() {
         seal(&mut block);
         block.header
     };
-    let headers: Vec<_> = (0..=MAX_HELD).map(delayed).collect();
+    let headers: Vec<_> = (0..=MAX_EARLY_HEADERS).map(delayed).collect();
     let early = first.header.time - network().params.future_limit_ms() - 1;
     for number in 0..headers.len() {
         // In no order.
         let header = headers[number * 37 % headers.len()];
         chain.chain.accept_headers(&[header], PEER, early).expect_err("too early");
     }
-    chain.chain.due(early + 1 + u64::try_from(MAX_HELD).expect("small")).expect("a disk");
+    chain.chain.due(early + 1 + u64::try_from(MAX_EARLY_HEADERS).expect("small")).expect("a disk");
     let (last, others) = headers.split_last().expect("some");
     assert!(others.iter().all(|header| chain.chain.tree.id(&header.hash()).is_some()));
     assert!(chain.chain.tree.id(&last.hash()).is_none());
@@ -492,7 +492,7 @@ fn an_audit_finds_a_coin_that_should_not_be() {
         outpoint: OutPoint { txid: TxId([1; 32]), index: 0 },
     };
     let coin = crate::consensus::Coin { value: Amount::from_coins(1), height: 1, coinbase: false };
-    crate::chain::ledger::Coins::set_coin(&mut chain.chain.overlay, key, Some(coin));
+    crate::chain::coins::Coins::set_coin(&mut chain.chain.overlay, key, Some(coin));
     let audit = chain.chain.verify(&mut |_, _| true).expect("a disk");
     assert!(!audit.ok && audit.problem.is_some_and(|problem| problem.contains("is stored")));
     let mended = chain.chain.reindex(NOW, &mut |_, _| true).expect("a disk");

@@ -10,12 +10,13 @@ use super::crash::{Player, Step, long_run, script};
 use crate::{
     chain::{
         Chain, ChainFault, OpenError, Origin, TxState,
-        salvage::salvage,
+        repair::salvage::salvage,
         store::tables::{WriteTables, block_key},
         testing::{Branch, NOW, PEER, crash::CrashDisk, key, network, options, owner},
     },
     consensus::Network,
-    primitives::{Amount, Block, BlockHash, Height, TxId, contain},
+    primitives::{Amount, Block, BlockHash, Height, TxId},
+    storage::contain,
 };
 
 /// A chain in a file, what led to it, and what is true of it.
@@ -52,7 +53,7 @@ impl Truth {
         let balances =
             balances.collect::<Result<_, ChainFault>>().map_err(|fault| fault.to_string())?;
         let mut own = BTreeMap::new();
-        for txid in chain.own.keys().copied().collect::<Vec<_>>() {
+        for txid in chain.own.ids().collect::<Vec<_>>() {
             match chain.transaction(txid).map_err(|fault| fault.to_string())?.map(|info| info.state)
             {
                 Some(TxState::Void { .. }) => {}

@@ -8,7 +8,7 @@ use crate::{
     chain::{
         Status,
         store::tables::{
-            HeaderRecord, OwnRecord, Undo, WaitingRecord, coin_from_bytes, coin_to_bytes,
+            HeaderRecord, MempoolRecord, OwnRecord, Undo, coin_from_bytes, coin_to_bytes,
         },
         testing::{key, note},
     },
@@ -87,7 +87,7 @@ proptest! {
         sequence: u64, added: u64, local: bool, stamp: u32, cut: usize, change: (usize, u8),
     ) {
         let transaction = note(&hash(1), &key(1), stamp, b"words");
-        one_encoding(&WaitingRecord { sequence, added, local, transaction: Arc::new(transaction) }, cut, change)?;
+        one_encoding(&MempoolRecord { sequence, added, local, transaction: Arc::new(transaction) }, cut, change)?;
     }
 
     #[test]
@@ -121,7 +121,7 @@ proptest! {
 
 #[test]
 fn a_flag_is_0_or_1() {
-    let record = WaitingRecord {
+    let record = MempoolRecord {
         sequence: 1,
         added: 2,
         local: true,
@@ -130,7 +130,7 @@ fn a_flag_is_0_or_1() {
     let mut bytes = record.to_bytes();
     for flag in 2..=u8::MAX {
         bytes[16] = flag;
-        assert!(from_bytes::<WaitingRecord>(&bytes).is_err(), "{flag}");
+        assert!(from_bytes::<MempoolRecord>(&bytes).is_err(), "{flag}");
     }
     let mut bytes =
         coin_to_bytes(&Coin { value: Amount::from_coins(1), height: 2, coinbase: true });

@@ -1,5 +1,4 @@
-//! How the rule behaves in simulated time: miners that come and go, clocks that are wrong, and
-//! clocks that lie.
+//! Simulations of the difficulty rule: miners that come and go, wrong clocks, and false times.
 //!
 //! `cargo test --release difficulty_figures -- --ignored --nocapture` prints the table of
 //! `proto/difficulty.md`.
@@ -12,12 +11,12 @@ use super::{
 };
 use crate::consensus::testing::hash;
 
-/// Numbers that look random and are the same everywhere (xorshift64*).
+/// A pseudorandom generator (xorshift64*) with the same output on every platform.
 #[derive(Debug, Clone)]
 struct Luck(u64);
 
 impl Luck {
-    /// Above 0, at most 1.
+    /// Returns a number above 0 and at most 1.
     fn uniform(&mut self) -> f64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
@@ -26,26 +25,26 @@ impl Luck {
     }
 }
 
-/// What a miner writes as the time of its blocks.
+/// The rule by which a miner sets the time of its blocks.
 #[derive(Debug, Clone, Copy)]
-enum Says {
-    /// Its clock's time, which differs from the true one by so many milliseconds.
+enum BlockTime {
+    /// The miner's clock, which differs from the true time by this many milliseconds.
     Clock(i64),
-    /// The latest time that others accept: F ahead.
+    /// The latest time that other nodes accept: F ahead.
     Latest,
-    /// The earliest: just after the median of eleven.
+    /// The earliest valid time: just after the median of 11.
     Earliest,
-    /// The latest and the earliest by turns.
+    /// The latest and the earliest time in alternation.
     ByTurns,
-    /// The earliest for so many blocks, then the latest once.
+    /// The earliest time for this many blocks, then the latest time once.
     Freeze(u32),
 }
 
-/// A miner: how many hashes a second, and what it says of the time.
+/// A miner with a constant hash rate, in hashes per second.
 #[derive(Debug, Clone, Copy)]
 struct Miner {
     rate: u64,
-    says: Says,
+    time: BlockTime,
 }
 
 /// A chain in simulated time.
@@ -57,7 +56,7 @@ struct Simulation {
     height: u32,
 }
 
-/// One block: how long it took, its difficulty, and by how much its time differs from the true one.
+/// A mined block: its solve time in ms, its expected hashes, and its time minus the true time.
 #[derive(Debug, Clone, Copy)]
 struct Found {
     took: u64,
@@ -66,7 +65,7 @@ struct Found {
 }
 
 impl Simulation {
-    /// Begins where that many hashes a second keep the spacing already.
+    /// Starts with a target at which `rate` hashes per second keep the spacing.
     fn new(params: ChainParams, rate: u64, seed: u64) -> Self {
         let target = Target::rounded(U256::MAX / U256::from(rate * params.spacing_ms / 1_000));
         let spacing = params.spacing_ms;
@@ -79,21 +78,21 @@ impl Simulation {
         Self { params, window, now, luck: Luck(seed * 2 + 1), height: count }
     }
 
-    fn time_of(&self, says: Says) -> UnixMillis {
+    fn time_of(&self, rule: BlockTime) -> UnixMillis {
         let earliest = min_time(&self.window);
         let latest = self.now + self.params.future_limit_ms();
-        let said = match says {
-            // Whoever's clock is too far ahead is refused until then.
-            Says::Clock(skew) => self.now.saturating_add_signed(skew).min(latest),
-            Says::Latest => latest,
-            Says::ByTurns if self.height.is_multiple_of(2) => latest,
-            Says::Freeze(blocks) if self.height.is_multiple_of(blocks + 1) => latest,
-            Says::Earliest | Says::ByTurns | Says::Freeze(_) => earliest,
+        let time = match rule {
+            // Other nodes hold a block that is too far ahead until its time is due.
+            BlockTime::Clock(skew) => self.now.saturating_add_signed(skew).min(latest),
+            BlockTime::Latest => latest,
+            BlockTime::ByTurns if self.height.is_multiple_of(2) => latest,
+            BlockTime::Freeze(blocks) if self.height.is_multiple_of(blocks + 1) => latest,
+            BlockTime::Earliest | BlockTime::ByTurns | BlockTime::Freeze(_) => earliest,
         };
-        said.max(earliest)
+        time.max(earliest)
     }
 
-    /// Mines one block; every miner refreshes time and target ten times a spacing.
+    /// Mines one block. Each miner updates time and target ten times per spacing.
     fn mine(&mut self, miners: &[Miner]) -> Found {
         let start = self.now;
         let floor = self.params.floor();
@@ -109,9 +108,9 @@ impl Simulation {
             let chances: Vec<_> = miners
                 .iter()
                 .map(|miner| {
-                    let time = self.time_of(miner.says);
+                    let time = self.time_of(miner.time);
                     let target = target_at(self, time);
-                    ((miner.rate * step) as f64 / 1_000.0 / target.work().as_f64(), time, target)
+                    ((miner.rate * step) as f64 / 1_000.0 / target.work().to_f64(), time, target)
                 })
                 .collect();
             let per_step: f64 = chances.iter().map(|(chance, ..)| chance).sum();
@@ -132,14 +131,14 @@ impl Simulation {
         self.window.advance(Ancestor::new(time, target));
         self.height += 1;
         let ahead = i64::try_from(i128::from(time) - i128::from(self.now)).expect("small");
-        Found { took: self.now - start, work: target.work().as_f64(), ahead }
+        Found { took: self.now - start, work: target.work().to_f64(), ahead }
     }
 
     fn mine_many(&mut self, blocks: usize, miners: &[Miner]) -> Vec<Found> {
         (0..blocks).map(|_| self.mine(miners)).collect()
     }
 
-    /// Mines for so many milliseconds, at most so many blocks.
+    /// Mines for `time` milliseconds, but at most `blocks` blocks.
     fn mine_for(&mut self, time: u64, blocks: usize, miners: &[Miner]) -> Vec<Found> {
         let end = self.now + time;
         let mut found = Vec::new();
@@ -150,17 +149,18 @@ impl Simulation {
     }
 }
 
-/// What is told of a run, in spacings where it is a time.
+/// The results of a run. Times are in spacings.
 #[derive(Debug, Clone, Copy, Default)]
 struct Figures {
     mean: f64,
     worst: f64,
-    /// Until the mean of twenty blocks is between half and twice the spacing.
+    /// The time until the mean of 20 blocks is between half and twice the spacing.
     recovery: f64,
-    /// The easiest block, as a share of what the honest hash rate keeps the spacing with.
+    /// The difficulty of the easiest block, relative to the one that fits the honest hash rate.
     easiest: f64,
-    /// How far block times lay ahead of the true time and behind it.
+    /// The largest lead of a block's time over the true time.
     ahead: f64,
+    /// The largest lag of a block's time behind the true time.
     behind: f64,
 }
 
@@ -184,7 +184,7 @@ impl Figures {
         }
     }
 
-    /// Of several runs: the mean of means, the worst of the rest.
+    /// Summarizes several runs: the mean of the means, and the worst of each other figure.
     fn worst_of(runs: &[Self]) -> Self {
         let worst = |of: fn(&Self) -> f64| runs.iter().map(of).fold(0.0, f64::max);
         Self {
@@ -208,29 +208,29 @@ impl fmt::Display for Figures {
     }
 }
 
-/// Hashes a second of those who stay.
+/// Hash rate of the miners that stay, in hashes per second.
 const FAIR: u64 = 1_000_000;
 
-/// A thousand times as many.
+/// Hash rate of the strong miner, in hashes per second: 1,000 times as many.
 const STRONG: u64 = 1_000_000_000;
 
-const HONEST: Miner = Miner { rate: FAIR, says: Says::Clock(0) };
+const HONEST: Miner = Miner { rate: FAIR, time: BlockTime::Clock(0) };
 
 fn params(spacing_ms: u64) -> ChainParams {
     ChainParams::new("test", spacing_ms, 16).expect("params")
 }
 
-/// One run of a scenario, with that seed.
+/// One run of a scenario with a spacing in ms and a seed.
 type Scenario = fn(u64, u64) -> Figures;
 
 fn figures(found: &[Found], spacing: u64, rate: u64) -> Figures {
     Figures::of(found, spacing, (rate * spacing / 1_000) as f64)
 }
 
-fn share(percent: u64, says: Says) -> [Miner; 2] {
+fn share(percent: u64, time: BlockTime) -> [Miner; 2] {
     [
         Miner { rate: FAIR / 100 * (100 - percent), ..HONEST },
-        Miner { rate: FAIR / 100 * percent, says },
+        Miner { rate: FAIR / 100 * percent, time },
     ]
 }
 
@@ -269,31 +269,35 @@ const SCENARIOS: &[(&str, Scenario)] = &[
     ("five clocks wrong by −F, −F/2, 0, F/2 and F", |spacing, seed| {
         let limit = i64::try_from(params(spacing).future_limit_ms()).expect("small");
         let miners = [-limit, -limit / 2, 0, limit / 2, limit]
-            .map(|skew| Miner { rate: FAIR / 5, says: Says::Clock(skew) });
+            .map(|skew| Miner { rate: FAIR / 5, time: BlockTime::Clock(skew) });
         steady(spacing, seed, &miners)
     }),
-    ("30 % say the latest time", |spacing, seed| steady(spacing, seed, &share(30, Says::Latest))),
-    ("70 % say the latest time", |spacing, seed| steady(spacing, seed, &share(70, Says::Latest))),
+    ("30 % say the latest time", |spacing, seed| {
+        steady(spacing, seed, &share(30, BlockTime::Latest))
+    }),
+    ("70 % say the latest time", |spacing, seed| {
+        steady(spacing, seed, &share(70, BlockTime::Latest))
+    }),
     ("30 % say the earliest time", |spacing, seed| {
-        steady(spacing, seed, &share(30, Says::Earliest))
+        steady(spacing, seed, &share(30, BlockTime::Earliest))
     }),
     ("70 % say the earliest time", |spacing, seed| {
-        steady(spacing, seed, &share(70, Says::Earliest))
+        steady(spacing, seed, &share(70, BlockTime::Earliest))
     }),
     ("30 % say latest and earliest by turns", |spacing, seed| {
-        steady(spacing, seed, &share(30, Says::ByTurns))
+        steady(spacing, seed, &share(30, BlockTime::ByTurns))
     }),
     ("70 % say latest and earliest by turns", |spacing, seed| {
-        steady(spacing, seed, &share(70, Says::ByTurns))
+        steady(spacing, seed, &share(70, BlockTime::ByTurns))
     }),
     ("30 % freeze the time for 30 blocks, then let go", |spacing, seed| {
-        steady(spacing, seed, &share(30, Says::Freeze(30)))
+        steady(spacing, seed, &share(30, BlockTime::Freeze(30)))
     }),
     ("70 % freeze the time for 30 blocks, then let go", |spacing, seed| {
-        steady(spacing, seed, &share(70, Says::Freeze(30)))
+        steady(spacing, seed, &share(70, BlockTime::Freeze(30)))
     }),
     ("all freeze the time for 30 blocks, then let go", |spacing, seed| {
-        steady(spacing, seed, &[Miner { says: Says::Freeze(30), ..HONEST }])
+        steady(spacing, seed, &[Miner { time: BlockTime::Freeze(30), ..HONEST }])
     }),
 ];
 
@@ -316,12 +320,12 @@ fn miners_that_come_and_go_do_not_stop_the_chain() {
 }
 
 #[test]
-fn wrong_and_lying_clocks_move_the_spacing_but_little() {
+fn wrong_and_false_clocks_move_the_spacing_only_a_little() {
     for (name, _) in
         SCENARIOS.iter().filter(|(name, _)| name.contains("say") || name.contains("wrong"))
     {
         let figures = run(name, 10_000, 2);
-        // A minority cannot hasten the chain; a majority, by less than a third.
+        // A minority cannot speed up the chain. A majority can, by less than a third.
         assert!(
             (if name.starts_with("70") { 0.7 } else { 0.95 }..1.7).contains(&figures.mean),
             "{name}: {figures}"

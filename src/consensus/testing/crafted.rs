@@ -1,5 +1,4 @@
-//! Signatures crafted with knowledge of the curve: the cases on which verifiers of ed25519
-//! disagree.
+//! Crafted signatures on which implementations of ed25519 disagree.
 
 use curve25519_dalek::{
     EdwardsPoint, Scalar,
@@ -13,7 +12,7 @@ use crate::{
     primitives::{NetworkId, OutPoint, PublicKey, Signature, Transaction, TxId, TxInput},
 };
 
-/// One signature and what every verifier must say of it.
+/// A signature and the right verdict on it.
 pub(crate) struct Case {
     pub(crate) name: &'static str,
     pub(crate) public_key: PublicKey,
@@ -32,25 +31,25 @@ pub(crate) struct Craft {
     s: S,
 }
 
-/// What the public key is.
+/// The choice of the public key.
 #[derive(Clone, Copy)]
 enum Key {
-    /// aB + the torsion point of that number; 0 is none.
+    /// The point aB plus the torsion point of that number; number 0 adds none.
     Torsion(usize),
-    /// These bytes; whoever has no secret for them signs with a = 0.
+    /// These bytes. The signature is made with a = 0.
     Bytes([u8; 32]),
 }
 
-/// What R is.
+/// The choice of R.
 #[derive(Clone, Copy)]
 enum Nonce {
-    /// rB + the torsion point of that number; 0 is none.
+    /// The point rB plus the torsion point of that number; number 0 adds none.
     Torsion(usize),
-    /// These bytes, with r = 0.
+    /// These bytes. The signature is made with r = 0.
     Bytes([u8; 32]),
 }
 
-/// What is done to s at last.
+/// The last change to s.
 #[derive(Clone, Copy)]
 enum S {
     AsIs,
@@ -67,33 +66,33 @@ const fn little(first: u8, middle: u8, last: u8) -> [u8; 32] {
     bytes
 }
 
-/// y = 1: the identity.
+/// The identity: y = 1.
 const IDENTITY: [u8; 32] = little(1, 0, 0);
-/// y = 1 with the sign of a zero x.
+/// The identity with a sign bit, although x is zero.
 const IDENTITY_SIGNED: [u8; 32] = little(1, 0, 0x80);
-/// y = p + 1, the identity once more.
+/// The identity with y = p + 1.
 const IDENTITY_OVER: [u8; 32] = little(0xee, 0xff, 0x7f);
-/// y = −1: order 2.
+/// The point of order 2: y = −1.
 const ORDER_2: [u8; 32] = little(0xec, 0xff, 0x7f);
-/// y = −1 with the sign of a zero x.
+/// The point of order 2 with a sign bit, although x is zero.
 const ORDER_2_SIGNED: [u8; 32] = little(0xec, 0xff, 0xff);
-/// y = 0: order 4.
+/// A point of order 4: y = 0.
 const ORDER_4: [u8; 32] = little(0, 0, 0);
-/// y = p, that is 0.
+/// A point of order 4 with y = p, which equals 0.
 const ORDER_4_OVER: [u8; 32] = little(0xed, 0xff, 0x7f);
-/// Of order 8, one of the two y.
+/// A point of order 8, with the first of its two possible y.
 const ORDER_8: [u8; 32] = [
     0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67, 0x0f,
     0x2a, 0x20, 0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac, 0x03, 0x7a,
 ];
-/// And the other.
+/// A point of order 8, with the second of its two possible y.
 const ORDER_8_OTHER: [u8; 32] = [
     0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98, 0xf0,
     0xd5, 0xdf, 0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53, 0xfc, 0x05,
 ];
-/// y = p + 3, not of small order.
+/// A point with y = p + 3, which is not of small order.
 const THREE_OVER: [u8; 32] = little(0xf0, 0xff, 0x7f);
-/// y = 2, which no point has.
+/// The value y = 2, which no point has.
 const NO_POINT: [u8; 32] = little(2, 0, 0);
 
 const PLAIN: Craft = Craft {
@@ -120,7 +119,7 @@ const fn with_s(name: &'static str, s: S, verdict: Result<(), SignatureError>) -
     Craft { name, verdict, s, ..PLAIN }
 }
 
-/// Everything that is tried.
+/// All crafted cases.
 pub(crate) const CRAFTS: &[Craft] = &[
     PLAIN,
     with_key("torsion of order 8 in A", Key::Torsion(1), Ok(())),
@@ -254,13 +253,13 @@ const fn with_first(byte: u8) -> [u8; 32] {
     bytes
 }
 
-/// The same y with the other sign of x.
+/// Returns the same y with the sign bit set.
 const fn signed(mut bytes: [u8; 32]) -> [u8; 32] {
     bytes[31] |= 0x80;
     bytes
 }
 
-/// The 14 encodings of the 8 points of small order: those that are canonical first.
+/// Returns the 14 encodings of the 8 points of small order, the canonical ones first.
 pub(crate) fn small_order_encodings() -> [[u8; 32]; 14] {
     [
         IDENTITY,
@@ -280,9 +279,10 @@ pub(crate) fn small_order_encodings() -> [[u8; 32]; 14] {
     ]
 }
 
-/// The 196 pairs of ZIP 215's own test: A and R of small order, s = 0, over the word "Zcash". ZIP
-/// 215 alone takes them all, whatever the message; here none is taken, since anyone can sign for
-/// such an A.
+/// Returns the 196 pairs of ZIP 215's own test: A and R of small order, s = 0, message "Zcash".
+///
+/// The equation of ZIP 215 accepts them all, for any message. Here all are invalid, since anyone
+/// can sign for such an A.
 pub(crate) fn zip_215_pairs() -> Vec<Case> {
     let encodings = small_order_encodings();
     let pair = |(number, a): (usize, [u8; 32]), r: [u8; 32]| {
@@ -362,7 +362,7 @@ fn plus_order(s: [u8; 32]) -> [u8; 32] {
     sum
 }
 
-/// Every craft over one message, and one good signature over another.
+/// Signs `message` in every way, and adds a good signature over another message.
 pub(crate) fn cases(message: &[u8]) -> Vec<Case> {
     let case = |craft: &Craft| Case {
         name: craft.name,
@@ -382,7 +382,7 @@ pub(crate) fn cases(message: &[u8]) -> Vec<Case> {
     cases
 }
 
-/// A note signed in that way, and its verdict.
+/// Returns a note signed in that way, and the right verdict.
 pub(crate) fn transaction(
     network: &NetworkId,
     craft: Craft,
@@ -400,7 +400,7 @@ pub(crate) fn transaction(
 }
 
 #[test]
-fn the_crafted_points_are_what_their_names_say() {
+fn the_crafted_points_have_the_properties_of_their_names() {
     let small = |bytes| CompressedEdwardsY(bytes).decompress().map(|point| point.is_small_order());
     for bytes in small_order_encodings() {
         assert_eq!(small(bytes), Some(true));
@@ -412,7 +412,7 @@ fn the_crafted_points_are_what_their_names_say() {
         .collect();
     points.sort_unstable();
     points.dedup();
-    assert_eq!(points.len(), 8, "all of them");
+    assert_eq!(points.len(), 8, "each of the eight points");
     assert_eq!(small(THREE_OVER), Some(false));
     assert_eq!(small(NO_POINT), None);
 }

@@ -18,7 +18,6 @@ pub(super) use server::Listener;
 
 use super::{
     clock::now,
-    datadir::{CHAIN_FILE, DataDir, FRIENDS_FILE},
     keyring::blocking,
     process,
     router::{LiveStatus, RouterHandle},
@@ -26,10 +25,11 @@ use super::{
 };
 use crate::{
     chain::{ChainSummary, DropReason},
+    datadir::{CHAIN_FILE, DataDir, FRIENDS_FILE},
     net::{ConnectionSnapshot, NetHandle, PeerSnapshot},
     peers::Offence,
-    primitives::metrics::{EventMetrics, NodeMetrics, ProcessMetrics, gauge, raise},
     sync::Phase,
+    telemetry::metrics::{EventMetrics, NodeMetrics, ProcessMetrics, gauge, raise},
 };
 
 /// How long the node's tasks have for an answer that costs them nothing: a task that takes longer

@@ -32,7 +32,7 @@ use tokio::{
 };
 
 use super::Monitor;
-use crate::node::rpc::RpcError;
+use crate::rpc::RpcError;
 
 /// Connections that are served at once: each may hold one page of metrics, some 100 kB.
 const MAX_CONNECTIONS: usize = 32;

@@ -3,22 +3,21 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{Done, Router, hello::log_unsent};
-use tokio::sync::oneshot;
-
 use crate::{
     chain::{
         ChainHandle,
-        api::{BlockAccepted, ChainCommand, Origin},
+        api::{BlockAccepted, ChainCommand, Origin, Refused},
         errors::{AcceptBlockError, ChainFault},
-        miner::MiningMode,
     },
+    miner::MiningMode,
     net::{self, GossipId},
     node::keyring::blocking,
     primitives::{Block, PeerId, Transaction},
-    relay::{Announcement, RelayAction, RelayEvent, Verdict},
-    sync::{self, Phase, Refused, RequestFailure, SyncAction, SyncEvent},
-    wire::{Gossip, Request, SyncRequest},
+    relay::{Announcement, RelayAction, RelayEvent},
+    sync::{self, Phase, SyncAction, SyncEvent},
+    wire::{Gossip, Request, RequestFailure, SyncRequest, Verdict},
 };
+use tokio::sync::oneshot;
 
 impl Router {
     pub(super) fn sync_action(&mut self, action: SyncAction) {

@@ -6,14 +6,12 @@ use super::{Done, Purpose, Router, hello::log_unsent};
 use crate::{
     friends::{QuitReceipt, Receipt, ReceiveError},
     net::{GossipId, ReplyId, Verdict},
-    node::{
-        clock::now,
-        rpc::{
-            RpcError,
-            types::{BroadcastSent, ChatSent, ChatState},
-        },
-    },
+    node::clock::now,
     primitives::PeerId,
+    rpc::{
+        RpcError,
+        types::{BroadcastSent, ChatSent, ChatState},
+    },
     wire::{
         ChatGossip, ChatRequest, ChatResponse, Gossip, MessageId, Request, Response, SignedLine,
     },

@@ -3,11 +3,11 @@
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    node::rpc::{
+    primitives::PeerId,
+    rpc::{
         RpcError,
         types::{BanState, BroadcastSent, ChatSent, PeerList, Synced},
     },
-    primitives::PeerId,
     sync::{Progress, SyncOutcome, SyncReport},
 };
 

@@ -10,13 +10,14 @@ use crate::{
     net::{NetEvent, NetOffence, ReplyId, RequestError, Verdict},
     node::{clock::now, keyring::blocking},
     peers::Offence,
-    primitives::{NetworkId, PeerId, Transaction, events},
+    primitives::{NetworkId, PeerId, Transaction},
     relay::{self, RelayEvent},
-    sync::{self, RequestFailure, SyncEvent},
+    sync::{self, SyncEvent},
+    telemetry::events,
     wire::{
         ChatResponse, FriendsRequest, FriendsResponse, Gossip, HelloRequest, HelloResponse, ItemId,
-        PROTOCOL_VERSION, Refusal, Request, Response, SignedProfile, Status, SyncRequest,
-        SyncResponse,
+        PROTOCOL_VERSION, Refusal, Request, RequestFailure, Response, SignedProfile, Status,
+        SyncRequest, SyncResponse,
     },
 };
 

@@ -29,22 +29,22 @@ pub(in crate::node) use handle::{LiveStatus, RouterHandle};
 use hello::log_unsent;
 pub(in crate::node) use shown::is_far_off;
 
-use super::{clock::now, keyring::Keyring, rpc::EventFeed, service::Ledger};
+use super::{clock::now, keyring::Keyring, service::Ledger};
 use crate::{
-    chain::{
-        api::{ChainEvent, MempoolEntry, Origin},
-        miner::MiningMode,
-    },
+    chain::api::{ChainEvent, MempoolEntry, Origin},
     consensus::{Network, Work},
     friends::{FriendsEvent, FriendsHandle},
+    miner::MiningMode,
     net::{GossipId, Identity, NetEvent, NetHandle},
-    node::rpc::types::{BanState, ConsoleEvent},
     peers::{Ban, Offence, Peers},
-    primitives::{
-        Address, BlockHash, Header, PeerId, TxId, UnixMillis, events, metrics::EventMetrics,
-    },
+    primitives::{Address, BlockHash, Header, PeerId, TxId, UnixMillis},
     relay::{Relay, RelayConfig, RelayEvent},
+    rpc::{
+        EventFeed,
+        types::{BanState, ConsoleEvent},
+    },
     sync::{Sync, SyncConfig, SyncEvent, SyncReport},
+    telemetry::{events, metrics::EventMetrics},
     wire::{MessageId, SignedLine, SignedProfile, Status, limits::MAX_ADDRESSES},
 };
 
@@ -479,7 +479,7 @@ impl Router {
 
     fn keep_house(&mut self) {
         self.housekeeping = Instant::now();
-        events::say_suppressed();
+        events::emit_suppressed();
         for peer in self.peers.decay(now()) {
             self.let_in(peer);
         }

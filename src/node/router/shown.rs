@@ -7,11 +7,10 @@ use super::{Done, Router};
 use crate::{
     chain::{ChainReader, Divergence, Tip},
     friends::{Departure, FriendsEvent},
-    node::{
-        clock::now,
-        rpc::types::{ConsoleEvent, PeerList, PeerView},
-    },
-    primitives::{BlockHash, Height, Transaction, TransactionKind, TxId, events, printable},
+    node::clock::now,
+    primitives::{BlockHash, Height, Transaction, TransactionKind, TxId, printable},
+    rpc::types::{ConsoleEvent, PeerList, PeerView},
+    telemetry::events,
     wire::limits::MAX_ADDRESSES,
 };
 

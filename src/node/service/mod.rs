@@ -7,10 +7,21 @@ use std::{net::SocketAddr, pin::pin};
 
 use super::{
     clock::now,
-    datadir::DataDir,
     keyring::{Keyring, blocking},
     proofs,
     router::{RouterHandle, is_far_off},
+    setup,
+};
+use crate::{
+    chain::{
+        ChainFault, ChainHandle, ChainReader,
+        api::{Balance, BlockInfo, ChainAudit, TxState},
+    },
+    consensus::{Invite, Network},
+    datadir::DataDir,
+    friends::{ChatRecord, FriendInfo, FriendsHandle, LineState},
+    miner::MinerHandle,
+    primitives::{Address, Amount, BlockHash, Height, Owner, PeerId, TxId, printable},
     rpc::{
         EventFeed, FriendchainApiServer, ProgressBoard, ProgressGuard, RpcError,
         api::MAX_PRINTED_BLOCKS,
@@ -24,17 +35,6 @@ use super::{
             WalletCreated, WriteNote,
         },
     },
-    setup,
-};
-use crate::{
-    chain::{
-        ChainFault, ChainHandle, ChainReader,
-        api::{Balance, BlockInfo, ChainAudit, TxState},
-        miner::MinerHandle,
-    },
-    consensus::{Invite, Network},
-    friends::{ChatRecord, FriendInfo, FriendsHandle, LineState},
-    primitives::{Address, Amount, BlockHash, Height, Owner, PeerId, TxId, printable},
 };
 use jsonrpsee::core::async_trait;
 use tokio::sync::mpsc;

@@ -1,25 +1,20 @@
 //! The commands that need the wallet's keys: making it, paying, and writing notes.
 
 use super::{
-    super::{
-        clock::now,
-        keyring::blocking,
-        rpc::{
-            RpcError,
-            types::{
-                CreateWallet, RaiseFee, Secret, SendTrade, Submitted, TxStateName, WalletCreated,
-                WriteNote,
-            },
-        },
-    },
+    super::{clock::now, keyring::blocking},
     Service, unknown_transaction,
 };
 use crate::{
-    chain::{
-        api::{MempoolEntry, Origin, TxState},
-        wallet::{self, RECOVERY_SCAN, RecoveryPhrase},
-    },
+    chain::api::{MempoolEntry, Origin, TxState},
     primitives::{Address, Owner, Transaction, TxId},
+    rpc::{
+        RpcError,
+        types::{
+            CreateWallet, RaiseFee, Secret, SendTrade, Submitted, TxStateName, WalletCreated,
+            WriteNote,
+        },
+    },
+    wallet::{self, RECOVERY_SCAN, RecoveryPhrase},
 };
 
 impl Service {

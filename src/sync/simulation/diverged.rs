@@ -1,8 +1,8 @@
-//! A node whose friends have a better branch that it does not take by itself.
+//! Tests of a node whose friends have a better branch that it takes only with the user's consent.
 
 use super::{Manner, Network, Phase, STALL_MS, SyncEvent, SyncOutcome, ToyChain};
 
-/// A node that does not leave its 70 blocks, and its friend with 90 others above the same 50.
+/// Connects a node that keeps its 70 blocks with a friend that has 90, of which 50 are the same.
 fn torn(seed: u64) -> (Network, usize, usize) {
     let mut network = Network::new(seed);
     let common = ToyChain::of_length(50, 0);
@@ -16,7 +16,7 @@ fn torn(seed: u64) -> (Network, usize, usize) {
     (network, node, friend)
 }
 
-/// All of the other branch is here.
+/// Returns true if the other branch is stored completely.
 fn has_all(network: &Network, node: usize) -> bool {
     network.phase(node) == Phase::Diverged && network.nodes[node].chain.missing(1).is_empty()
 }
@@ -86,7 +86,7 @@ fn it_ends_when_our_branch_wins_or_a_person_says_so() {
         network.summarise(node);
     }
     network.run_until(60_000, |n| n.phase(node) == Phase::Synced);
-    // The friend settled nothing, and follows.
+    // The friend has settled no blocks, so it takes the better branch by itself.
     let ours = network.tip(node);
     network.run_until(60_000, |n| n.tip(friend) == ours);
 

@@ -1,432 +1,25 @@
-//! A deterministic network of sync machines in virtual time: delays, losses, silence and lies by
-//! one seed.
+//! Tests of sync machines in a simulated network.
+//!
+//! Time is virtual. One seed decides delays, losses, silence and lies, so that each run can be
+//! repeated.
 
 mod diverged;
+mod network;
 mod toy;
 
-use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet},
-};
-
+use network::{Manner, Network, Node, TICK_MS, peer};
 use proptest::prelude::*;
-use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
 use serde_bytes::ByteBuf;
 use toy::{ToyChain, trade};
 
-use super::{
-    MAX_BODY_REQUESTS, MAX_HANDED, MAX_REQUESTS_PER_PEER, PATIENCE_MS, Phase, Refused,
-    RequestFailure, STALL_MS, Sync, SyncAction, SyncConfig, SyncEvent, SyncOutcome, SyncReport,
-    machine::Purpose, owns_request,
-};
+use super::{Phase, REQUEST_TIMEOUT_MS, STALL_MS, SyncEvent, SyncOutcome};
 use crate::{
-    chain::api::BlockAccepted,
-    consensus::{Blame, Work},
+    chain::api::{BlockAccepted, RefusalCause, Refused},
+    consensus::Blame,
     peers::Offence,
-    primitives::{BlockHash, Encode, PeerId, PublicKey, TxId, UnixMillis},
-    wire::{Item, ItemId, PROTOCOL_VERSION, Status, SyncRequest, SyncResponse},
+    primitives::TxId,
+    wire::{Item, RequestFailure, SyncResponse},
 };
-
-/// Between two ticks of a node, in ms.
-const TICK_MS: u64 = 250;
-
-/// How a peer answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Manner {
-    Honest,
-    /// Claims much and answers nothing.
-    Silent,
-    /// Says truly how far it is, and answers nothing.
-    Mute,
-    /// Claims more work than its chain has.
-    Boasting,
-    /// Sends bytes that are no block.
-    Garbage,
-    /// Sends another block than was asked.
-    WrongBlock,
-    /// Has headers, and no body of them.
-    Withholding,
-    /// Sends headers that follow nothing.
-    LooseHeaders,
-    /// Is always busy.
-    Busy,
-    /// Answers each request with the answer to another kind.
-    Confused,
-}
-
-enum Delivery {
-    Event(usize, SyncEvent),
-    Ask { from: usize, to: usize, id: u64, request: SyncRequest },
-    Hello { from: usize, to: usize, status: Box<Status>, reply: bool },
-    Tick(usize),
-}
-
-struct Node {
-    chain: ToyChain,
-    sync: Sync,
-    manner: Manner,
-    neighbours: BTreeSet<usize>,
-    reports: Vec<(u64, SyncReport)>,
-    bodies_received: usize,
-}
-
-struct Network {
-    now: UnixMillis,
-    nodes: Vec<Node>,
-    queue: BinaryHeap<Reverse<(UnixMillis, u64)>>,
-    deliveries: HashMap<u64, Delivery>,
-    next: u64,
-    rng: StdRng,
-    /// Answers lost, of a thousand.
-    loss: u32,
-    delay_ms: std::ops::Range<u64>,
-    request_ids: HashSet<(usize, u64)>,
-    penalties: Vec<(usize, usize, Offence)>,
-}
-
-fn peer(index: usize) -> PeerId {
-    let mut key = [0; 32];
-    key[..8].copy_from_slice(&(index as u64).to_le_bytes());
-    PeerId(PublicKey(key))
-}
-
-fn index(peer: PeerId) -> usize {
-    let mut bytes = [0; 8];
-    bytes.copy_from_slice(&peer.0.0[..8]);
-    usize::try_from(u64::from_le_bytes(bytes)).expect("an index")
-}
-
-impl Network {
-    fn new(seed: u64) -> Self {
-        Self {
-            now: 1_000_000,
-            nodes: Vec::new(),
-            queue: BinaryHeap::new(),
-            deliveries: HashMap::new(),
-            next: 0,
-            rng: StdRng::seed_from_u64(seed),
-            loss: 0,
-            delay_ms: 5..80,
-            request_ids: HashSet::new(),
-            penalties: Vec::new(),
-        }
-    }
-
-    fn add(&mut self, chain: ToyChain, manner: Manner) -> usize {
-        let sync = Self::machine(&chain, self.now);
-        let node = self.nodes.len();
-        self.nodes.push(Node {
-            chain,
-            sync,
-            manner,
-            neighbours: BTreeSet::new(),
-            reports: Vec::new(),
-            bodies_received: 0,
-        });
-        let first = self.rng.random_range(0..TICK_MS);
-        self.push(first, Delivery::Tick(node));
-        node
-    }
-
-    fn machine(chain: &ToyChain, now: UnixMillis) -> Sync {
-        let (tip, best_header, diverged) = (chain.tip(), chain.best_header(), chain.is_diverged());
-        Sync::new(SyncConfig { min_work: Work::ZERO, tip, best_header, diverged, now })
-    }
-
-    fn connect(&mut self, a: usize, b: usize) {
-        self.nodes[a].neighbours.insert(b);
-        self.nodes[b].neighbours.insert(a);
-        self.hello(a, b);
-    }
-
-    fn disconnect(&mut self, a: usize, b: usize) {
-        for (node, other) in [(a, b), (b, a)] {
-            self.nodes[node].neighbours.remove(&other);
-            self.feed(node, SyncEvent::PeerGone { peer: peer(other) });
-        }
-    }
-
-    /// The node ends and starts again: the chain is what it was, sync knows nothing.
-    fn restart(&mut self, node: usize) {
-        let neighbours = self.nodes[node].neighbours.clone();
-        for other in &neighbours {
-            self.disconnect(node, *other);
-        }
-        self.nodes[node].sync = Self::machine(&self.nodes[node].chain, self.now);
-        self.request_ids.retain(|(owner, _)| *owner != node);
-        self.deliveries
-            .retain(|_, delivery| !matches!(delivery, Delivery::Event(to, _) if *to == node));
-        for other in neighbours {
-            self.connect(node, other);
-        }
-    }
-
-    fn push(&mut self, delay: u64, delivery: Delivery) {
-        self.next += 1;
-        self.queue.push(Reverse((self.now + delay, self.next)));
-        self.deliveries.insert(self.next, delivery);
-    }
-
-    fn push_remote(&mut self, delivery: Delivery) {
-        let delay = self.rng.random_range(self.delay_ms.clone());
-        self.push(delay, delivery);
-    }
-
-    fn status(&self, node: usize) -> Status {
-        let Node { chain, manner, .. } = &self.nodes[node];
-        let tip = chain.tip();
-        let (mut tip, mut height, mut work) = (tip.hash, tip.height, tip.work);
-        if matches!(
-            manner,
-            Manner::Silent
-                | Manner::Boasting
-                | Manner::Busy
-                | Manner::Confused
-                | Manner::LooseHeaders
-        ) {
-            (tip, height, work) =
-                (BlockHash([0xee; 32]), u32::MAX, Work::from_be_bytes([0x7f; 32]));
-        }
-        Status {
-            version: PROTOCOL_VERSION,
-            features: 0,
-            network: BlockHash::ZERO,
-            tip,
-            height,
-            work: ByteBuf::from(work.to_be_bytes()),
-            time: self.now,
-            mempool: u32::try_from(chain.mempool.len()).expect("a small mempool"),
-        }
-    }
-
-    fn hello(&mut self, from: usize, to: usize) {
-        let status = Box::new(self.status(from));
-        self.push_remote(Delivery::Hello { from, to, status, reply: true });
-    }
-
-    fn feed(&mut self, node: usize, event: SyncEvent) {
-        let actions = self.nodes[node].sync.handle(event, self.now);
-        self.check(node);
-        for action in actions {
-            self.act(node, action);
-        }
-    }
-
-    /// What must hold after every event.
-    fn check(&self, node: usize) {
-        let sync = &self.nodes[node].sync;
-        let mut asked: BTreeMap<(u32, BlockHash), usize> = BTreeMap::new();
-        let mut of_peer: BTreeMap<PeerId, usize> = BTreeMap::new();
-        for request in sync.requests.values() {
-            assert!(sync.peers.contains_key(&request.peer), "a request outlives its peer");
-            if let Purpose::Bodies(places) = &request.purpose {
-                *of_peer.entry(request.peer).or_default() += 1;
-                for place in places {
-                    *asked.entry(*place).or_default() += 1;
-                }
-            }
-        }
-        for (id, peer) in &sync.peers {
-            let count = of_peer.get(id).copied().unwrap_or_default();
-            assert_eq!(peer.requests, count);
-            assert!(count <= MAX_REQUESTS_PER_PEER);
-        }
-        let fresh = sync.requests.values().filter(|r| self.now - r.since < PATIENCE_MS);
-        let bodies = fresh.filter(|request| matches!(request.purpose, Purpose::Bodies(_)));
-        assert!(bodies.count() <= MAX_BODY_REQUESTS);
-        for (place, requests) in sync.bodies.asked() {
-            assert_eq!(
-                asked.get(&place).copied().unwrap_or_default(),
-                requests,
-                "a block is asked for by nobody"
-            );
-        }
-        let handed = sync.bodies.unsettled();
-        assert!(handed <= MAX_HANDED + super::MAX_SETTLING);
-    }
-
-    fn act(&mut self, node: usize, action: SyncAction) {
-        match action {
-            SyncAction::Request { peer, id, request } => {
-                assert!(
-                    owns_request(id) && self.request_ids.insert((node, id)),
-                    "a request id is used twice"
-                );
-                self.push_remote(Delivery::Ask { from: node, to: index(peer), id, request });
-            }
-            SyncAction::SendStatus { peer } => self.hello(node, index(peer)),
-            SyncAction::FetchLocator { peer } => {
-                let hashes = self.nodes[node].chain.locator();
-                self.push(1, Delivery::Event(node, SyncEvent::Locator { peer, hashes }));
-            }
-            SyncAction::FetchMissing { read, limit } => {
-                let blocks = self.nodes[node].chain.missing(limit);
-                self.push(2, Delivery::Event(node, SyncEvent::Missing { read, blocks }));
-            }
-            SyncAction::FilterTrades { peer, ids } => {
-                let mempool = &self.nodes[node].chain.mempool;
-                let ids = ids.into_iter().filter(|id| !mempool.contains_key(id)).collect();
-                self.push(1, Delivery::Event(node, SyncEvent::UnknownTrades { peer, ids }));
-            }
-            SyncAction::AcceptHeaders { peer, headers } => {
-                let result = self.nodes[node].chain.accept_headers(&headers);
-                self.push(1, Delivery::Event(node, SyncEvent::HeadersDone { peer, result }));
-                self.summarise(node);
-            }
-            SyncAction::AcceptBlock { block, .. } => {
-                let hash = block.hash();
-                self.nodes[node].bodies_received += 1;
-                let result = self.nodes[node].chain.accept_block(*block);
-                self.push(2, Delivery::Event(node, SyncEvent::BlockDone { hash, result }));
-                self.summarise(node);
-            }
-            SyncAction::AcceptTrade { transaction, .. } => {
-                let txid = transaction.txid();
-                self.nodes[node].chain.mempool.insert(txid, *transaction);
-                self.push(1, Delivery::Event(node, SyncEvent::TradeDone { txid, result: Ok(()) }));
-            }
-            SyncAction::Penalise { peer, offence, .. } => {
-                let other = index(peer);
-                self.penalties.push((node, other, offence));
-                let score: i64 = self
-                    .penalties
-                    .iter()
-                    .filter(|p| p.0 == node && p.1 == other)
-                    .map(|p| p.2.weight())
-                    .sum();
-                if score >= 100 && self.nodes[node].neighbours.contains(&other) {
-                    self.disconnect(node, other);
-                }
-            }
-            SyncAction::SyncDone { ticket, report } => {
-                self.nodes[node].reports.push((ticket, report))
-            }
-            SyncAction::PhaseChanged { .. } => {}
-        }
-    }
-
-    fn summarise(&mut self, node: usize) {
-        let chain = &self.nodes[node].chain;
-        let (tip, best_header, diverged) = (chain.tip(), chain.best_header(), chain.is_diverged());
-        let event = SyncEvent::Summary { tip, best_header, diverged };
-        self.push(2, Delivery::Event(node, event));
-    }
-
-    fn answer(&mut self, node: usize, request: &SyncRequest) -> Option<SyncResponse> {
-        let Node { chain, manner, .. } = &self.nodes[node];
-        let honest = chain.answer(request);
-        Some(match (manner, request) {
-            (Manner::Silent | Manner::Mute, _) => return None,
-            (Manner::Busy, _) => SyncResponse::Busy,
-            (Manner::Confused, SyncRequest::GetMempool) => SyncResponse::Inv(ByteBuf::new()),
-            (Manner::Confused, _) => SyncResponse::MempoolIds(Vec::new()),
-            (Manner::LooseHeaders, SyncRequest::GetBlocks(_)) => {
-                let header = toy::block(BlockHash([3; 32]), 77, 1).header;
-                SyncResponse::Inv(ByteBuf::from(header.to_bytes()))
-            }
-            (Manner::Garbage, SyncRequest::GetData(ids)) => {
-                let mut bytes = vec![0; 300];
-                self.rng.fill_bytes(&mut bytes);
-                SyncResponse::Data(vec![Item::Block(ByteBuf::from(bytes)); ids.len()])
-            }
-            (Manner::WrongBlock, SyncRequest::GetData(ids)) => {
-                let other = toy::block(BlockHash([4; 32]), 5, 5).to_bytes();
-                SyncResponse::Data(vec![Item::Block(ByteBuf::from(other)); ids.len()])
-            }
-            (Manner::Withholding, SyncRequest::GetData(ids))
-                if matches!(ids[0], ItemId::Block(_)) =>
-            {
-                SyncResponse::Data(vec![Item::NotFound; ids.len()])
-            }
-            _ => honest,
-        })
-    }
-
-    /// Runs until a condition holds; fails when it does not within so much virtual time.
-    fn run_until(&mut self, limit_ms: u64, condition: impl Fn(&Self) -> bool) -> u64 {
-        let start = self.now;
-        while !condition(self) {
-            let Reverse((time, number)) = self.queue.pop().expect("ticks never end");
-            self.now = self.now.max(time);
-            assert!(
-                self.now - start <= limit_ms,
-                "not done after {limit_ms} ms: {:?}",
-                self.describe()
-            );
-            if let Some(delivery) = self.deliveries.remove(&number) {
-                self.deliver(delivery);
-            }
-        }
-        self.now - start
-    }
-
-    fn run_for(&mut self, ms: u64) {
-        let end = self.now + ms;
-        self.run_until(ms + TICK_MS, |network| network.now >= end);
-    }
-
-    fn deliver(&mut self, delivery: Delivery) {
-        match delivery {
-            Delivery::Event(node, event) => self.feed(node, event),
-            Delivery::Tick(node) => {
-                self.feed(node, SyncEvent::Tick);
-                self.push(TICK_MS, Delivery::Tick(node));
-            }
-            Delivery::Hello { from, to, status, reply } => {
-                if self.nodes[to].neighbours.contains(&from) {
-                    self.feed(to, SyncEvent::PeerStatus { peer: peer(from), status });
-                    if reply {
-                        let status = Box::new(self.status(to));
-                        self.push_remote(Delivery::Hello {
-                            from: to,
-                            to: from,
-                            status,
-                            reply: false,
-                        });
-                    }
-                }
-            }
-            Delivery::Ask { from, to, id, request } => {
-                let lost = self.rng.random_range(0..1_000) < self.loss;
-                let result = if !self.nodes[to].neighbours.contains(&from) {
-                    Err(RequestFailure::Disconnected)
-                } else if lost {
-                    return;
-                } else {
-                    match self.answer(to, &request) {
-                        Some(response) => Ok(response),
-                        None => return,
-                    }
-                };
-                self.push_remote(Delivery::Event(from, SyncEvent::Response { id, result }));
-            }
-        }
-    }
-
-    fn describe(&self) -> Vec<(u32, u32, Phase)> {
-        self.nodes
-            .iter()
-            .map(|node| (node.chain.tip().height, node.chain.best_header().height, node.sync.phase))
-            .collect()
-    }
-
-    fn tip(&self, node: usize) -> BlockHash {
-        self.nodes[node].chain.tip().hash
-    }
-
-    fn phase(&self, node: usize) -> Phase {
-        self.nodes[node].sync.progress().phase
-    }
-
-    /// Nothing is left over: no request, no body, no walk.
-    fn assert_at_rest(&self, node: usize) {
-        let sync = &self.nodes[node].sync;
-        assert!(
-            sync.requests.is_empty() && sync.bodies.is_empty() && sync.walks() == 0,
-            "{sync:?}"
-        );
-    }
-}
 
 #[test]
 fn a_node_behind_by_5000_blocks_fetches_them_once_from_several_peers() {
@@ -527,7 +120,7 @@ fn a_silent_peer_costs_patience_not_a_time_out() {
     network.run_for(200);
     network.connect(newcomer, honest);
     let took = network.run_until(60_000, |n| n.tip(newcomer) == chain.tip().hash);
-    assert!(took < super::REQUEST_TIMEOUT_MS, "{took} ms");
+    assert!(took < REQUEST_TIMEOUT_MS, "{took} ms");
 }
 
 #[test]
@@ -635,7 +228,7 @@ fn many_silent_peers_do_not_use_up_all_requests() {
         network.connect(newcomer, mute);
     }
     let took = network.run_until(60_000, |n| n.tip(newcomer) == chain.tip().hash);
-    assert!(took < super::REQUEST_TIMEOUT_MS, "{took} ms");
+    assert!(took < REQUEST_TIMEOUT_MS, "{took} ms");
 }
 
 #[test]
@@ -651,7 +244,7 @@ fn news_reach_the_neighbours_without_gossip() {
     network.summarise(0);
     let tip = network.tip(0);
     network.run_until(30_000, |n| nodes.iter().all(|node| n.tip(*node) == tip));
-    // And a moment later everybody knows that its neighbours have it.
+    // A moment later each node knows that its neighbours have the block.
     let knows = |node: &Node| {
         node.sync.peers.values().all(|peer| peer.claim.is_some_and(|claim| claim.tip == tip))
     };
@@ -736,15 +329,23 @@ fn a_peer_that_says_nothing_for_minutes_is_forgotten() {
 
 proptest! {
     #[test]
-    fn events_out_of_place_break_nothing(steps in prop::collection::vec((0u8..14, 0u32..40, 0usize..3), 0..120)) {
+    fn events_out_of_place_break_nothing(
+        steps in prop::collection::vec((0u8..14, 0u32..40, 0usize..3), 0..120),
+    ) {
         let mut network = Network::new(0);
         let chain = ToyChain::of_length(40, 0);
         let node = network.add(ToyChain::default(), Manner::Honest);
-        let servers: Vec<usize> = (0..3).map(|_| network.add(chain.clone(), Manner::Honest)).collect();
+        let servers: Vec<usize> =
+            (0..3).map(|_| network.add(chain.clone(), Manner::Honest)).collect();
         for server in &servers {
             network.connect(node, *server);
         }
-        let refused = |blame| Refused { blame, code: "test", reason: String::new() };
+        let refused = |blame| Refused {
+            blame,
+            cause: RefusalCause::Other,
+            code: "test",
+            reason: String::new(),
+        };
         for (kind, number, from) in steps {
             let peer = peer(from + 1);
             let (hash, height) = chain.at(number);
@@ -755,7 +356,10 @@ proptest! {
                 2 => SyncEvent::PeerGone { peer },
                 3 => SyncEvent::Response { id, result: Err(RequestFailure::TimedOut) },
                 4 => SyncEvent::Response { id, result: Ok(SyncResponse::Busy) },
-                5 => SyncEvent::Response { id, result: Ok(SyncResponse::Data(vec![Item::NotFound; from])) },
+                5 => {
+                    let items = vec![Item::NotFound; from];
+                    SyncEvent::Response { id, result: Ok(SyncResponse::Data(items)) }
+                }
                 6 => SyncEvent::Locator { peer, hashes: vec![hash] },
                 7 => SyncEvent::Missing { read: u64::from(number), blocks: vec![(hash, height)] },
                 8 => SyncEvent::HeadersDone { peer, result: Err(refused(Blame::Nobody)) },
@@ -763,16 +367,20 @@ proptest! {
                 10 => SyncEvent::BlockDone { hash, result: Ok(BlockAccepted::Waiting) },
                 11 => SyncEvent::UnknownTrades { peer, ids: vec![TxId::ZERO] },
                 12 => SyncEvent::SyncNow { ticket: 1, peer: Some(peer) },
-                _ => SyncEvent::Response { id, result: Ok(SyncResponse::Inv(ByteBuf::from(vec![0; 92]))) },
+                _ => {
+                    let headers = ByteBuf::from(vec![0; 92]);
+                    SyncEvent::Response { id, result: Ok(SyncResponse::Inv(headers)) }
+                }
             };
             network.feed(node, event);
             network.run_for(50);
         }
-        // Peers that were blamed have gone, so only the invariants are held against it, and that it
-        // does not hang on a request.
-        network.run_for(super::REQUEST_TIMEOUT_MS + 1_000);
-        let limit = network.now - super::REQUEST_TIMEOUT_MS - 2 * TICK_MS;
-        prop_assert!(network.nodes[node].sync.requests.values().all(|request| request.since > limit));
+        // The penalised peers have disconnected. The node must still hold its invariants, and no
+        // request may outlive its timeout.
+        network.run_for(REQUEST_TIMEOUT_MS + 1_000);
+        let limit = network.now - REQUEST_TIMEOUT_MS - 2 * TICK_MS;
+        let requests = &network.nodes[node].sync.requests;
+        prop_assert!(requests.values().all(|request| request.since > limit));
     }
 }
 

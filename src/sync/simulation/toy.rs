@@ -1,22 +1,21 @@
-//! A chain that is just enough of one for sync: a tree of headers of work 1, bodies, and a memo
-//! that makes a block invalid.
+//! A minimal chain for sync: a tree of headers of work 1, bodies, and a memo that makes a block
+//! invalid.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde_bytes::ByteBuf;
 
 use crate::{
-    chain::api::{BlockAccepted, HeadersAccepted, Tip},
+    chain::api::{BlockAccepted, HeadersAccepted, RefusalCause, Refused, Tip},
     consensus::{Blame, Work},
     primitives::{
         Block, BlockHash, Encode, Header, Height, MerkleRoot, OutPoint, PublicKey, Signature,
         Transaction, TxId, TxInput, coinbase_memo,
     },
-    sync::Refused,
     wire::{Item, ItemId, SyncRequest, SyncResponse, limits::MAX_INV_HEADERS},
 };
 
-/// A block with this at the end of its coinbase's memo breaks a rule.
+/// The end of a coinbase's memo that makes its block invalid.
 const INVALID: &[u8] = b"invalid";
 
 #[derive(Debug, Clone)]
@@ -24,13 +23,13 @@ pub(super) struct ToyChain {
     headers: HashMap<BlockHash, Header>,
     bodies: HashMap<BlockHash, Block>,
     invalid: HashSet<BlockHash>,
-    /// Hash by height.
+    /// The best chain: a hash for each height.
     best: Vec<BlockHash>,
     best_headers: Vec<BlockHash>,
     pub(super) mempool: BTreeMap<TxId, Transaction>,
-    /// Takes invalid blocks too.
+    /// True if the chain also accepts invalid blocks.
     pub(super) believes_everything: bool,
-    /// Blocks up to this height are not left without a person's word.
+    /// The height up to which blocks are abandoned only with the user's consent.
     pub(super) settled: Height,
 }
 
@@ -48,15 +47,15 @@ pub(super) fn block(previous: BlockHash, height: Height, salt: u64) -> Block {
     block_with(previous, height, salt, b"")
 }
 
-/// A note, different for each number.
+/// Makes a note that differs for each number.
 pub(super) fn trade(number: u32) -> Transaction {
     let outpoint = OutPoint { txid: TxId::ZERO, index: number };
     let input = TxInput { outpoint, public_key: PublicKey([1; 32]), signature: Signature([2; 64]) };
     Transaction { inputs: vec![input], outputs: vec![], memo: b"hello".to_vec() }
 }
 
-fn refused(code: &'static str) -> Refused {
-    Refused { blame: Blame::Peer, code, reason: "toy".into() }
+fn refused(cause: RefusalCause) -> Refused {
+    Refused { blame: Blame::Peer, cause, code: "toy", reason: "toy".into() }
 }
 
 impl Default for ToyChain {
@@ -103,7 +102,7 @@ impl ToyChain {
         self.best_headers.push(hash);
     }
 
-    /// Takes the blocks of another chain without connecting them.
+    /// Stores the blocks of another chain without connecting them.
     pub(super) fn store_aside(&mut self, other: &Self) {
         for (hash, block) in &other.bodies {
             self.headers.insert(*hash, block.header);
@@ -111,7 +110,7 @@ impl ToyChain {
         }
     }
 
-    /// The block of the best chain at a height.
+    /// Returns the block of the best chain at a height.
     pub(super) fn at(&self, height: u32) -> (BlockHash, Height) {
         (self.best[height as usize], height)
     }
@@ -131,7 +130,7 @@ impl ToyChain {
         self.tip_of(&self.best_headers)
     }
 
-    /// The chain that ends here, genesis first.
+    /// Returns the chain that ends at `to`, genesis first.
     fn path(&self, to: BlockHash, chain: &[BlockHash]) -> Vec<BlockHash> {
         let mut tail = Vec::new();
         let mut at = to;
@@ -171,10 +170,10 @@ impl ToyChain {
         for header in headers {
             let hash = header.hash();
             if !self.headers.contains_key(&header.previous) {
-                return Err(Refused { blame: Blame::Nobody, ..refused("unknown_parent") });
+                return Err(Refused { blame: Blame::Nobody, ..refused(RefusalCause::Other) });
             }
             if self.is_invalid(header.previous) || self.invalid.contains(&hash) {
-                return Err(refused("invalid_branch"));
+                return Err(refused(RefusalCause::InvalidBranch));
             }
             if self.headers.insert(hash, *header).is_none() {
                 new += 1;
@@ -194,10 +193,10 @@ impl ToyChain {
             "sync hands over blocks whose headers were taken"
         );
         if block.computed_merkle_root() != block.header.merkle_root {
-            return Err(refused("wrong_merkle_root"));
+            return Err(refused(RefusalCause::WrongMerkleRoot));
         }
         if self.is_invalid(hash) {
-            return Err(refused("invalid_branch"));
+            return Err(refused(RefusalCause::InvalidBranch));
         }
         if self.bodies.contains_key(&hash) {
             return Ok(BlockAccepted::Known);
@@ -205,7 +204,7 @@ impl ToyChain {
         if !self.believes_everything && block.transactions[0].memo.ends_with(INVALID) {
             self.invalid.insert(hash);
             self.choose_best_headers();
-            return Err(refused("toy_rule"));
+            return Err(refused(RefusalCause::Other));
         }
         assert!(self.bodies.contains_key(&block.header.previous), "sync hands over parents first");
         self.bodies.insert(hash, block);
@@ -219,18 +218,18 @@ impl ToyChain {
         Ok(BlockAccepted::SideBranch)
     }
 
-    /// Whether a chain can be taken by itself.
+    /// Returns true if a chain can be taken without the user's consent.
     fn may_take(&self, path: &[BlockHash]) -> bool {
         let settled = self.best.iter().take(self.settled as usize + 1);
         settled.zip(path).all(|(ours, theirs)| ours == theirs)
     }
 
-    /// Whether the best headers are on a branch that is not taken by itself.
+    /// Returns true if the best headers are on a branch that needs the user's consent.
     pub(super) fn is_diverged(&self) -> bool {
         !self.may_take(&self.best_headers)
     }
 
-    /// A person's word.
+    /// Takes the other branch, as the user can.
     pub(super) fn accept_branch(&mut self) {
         assert!(
             self.best_headers.iter().all(|hash| self.bodies.contains_key(hash)),
@@ -239,7 +238,7 @@ impl ToyChain {
         self.best = self.best_headers.clone();
     }
 
-    /// The node's own next block.
+    /// Mines the next block on the node's own branch.
     pub(super) fn mine(&mut self, salt: u64) {
         let tip = self.tip();
         let block = block(tip.hash, tip.height + 1, salt);
@@ -299,7 +298,7 @@ impl ToyChain {
         }
     }
 
-    /// What an honest node answers.
+    /// Returns the response of an honest node.
     pub(super) fn answer(&self, request: &SyncRequest) -> SyncResponse {
         match request {
             SyncRequest::GetBlocks(ask) => {

@@ -1,24 +1,24 @@
-//! Questions about the chain that several tests ask, answered through the commands.
+//! Asks questions about the chain through commands, for several tests.
 
 use serde_json::Value;
 
 use super::{Folder, eventually, holds};
 
 impl Folder {
-    /// A new address of the wallet.
+    /// Returns a new address of the wallet.
     #[track_caller]
     pub(crate) fn new_address(&self) -> String {
         text(&self.json(["create-wallet"])["address"])
     }
 
-    /// Makes a chain whose blocks cost nothing to mine; gives the genesis hash.
+    /// Makes a chain whose blocks are cheap to mine, and returns the genesis hash.
     #[track_caller]
     pub(crate) fn create_chain(&self, address: &str) -> String {
         let args = ["create-blockchain", "--address", address, "--spacing", "0", "--bits", "8"];
         text(&self.json(args)["network_id"])
     }
 
-    /// An invite to the folder's chain, as a newcomer gets it.
+    /// Returns an invite to the folder's chain, as a newcomer gets it.
     #[track_caller]
     pub(crate) fn invite(&self) -> String {
         text(&self.json(["invite"])["invite"])
@@ -30,21 +30,21 @@ impl Folder {
         self.json(["join", &other.invite()]);
     }
 
-    /// Two friends' folders with a chain of their own: on the built-in network they would meet
-    /// whoever else is at the chat room's meeting place on this machine.
+    /// Makes two friends' folders with a chain of their own. On the built-in network they would
+    /// meet other nodes at the chat room's meeting place on this machine.
     #[track_caller]
     pub(crate) fn apart_from_others(&self, friend: &Self) {
         self.create_chain(&self.new_address());
         friend.join(self);
     }
 
-    /// What an address has on the chain, in coins.
+    /// Returns the confirmed balance of an address in coins.
     #[track_caller]
     pub(crate) fn balance(&self, address: &str) -> String {
         text(&self.json(["get-balance", "--address", address])["confirmed"])
     }
 
-    /// Sends coins without mining; gives the id of the acknowledged trade.
+    /// Sends coins without mining, and returns the id of the acknowledged trade.
     #[track_caller]
     pub(crate) fn send(&self, from: &str, to: &str, amount: &str) -> String {
         let answer = self.json(["send", "--from", from, "--to", to, "--amount", amount]);
@@ -52,7 +52,7 @@ impl Folder {
         text(&answer["txid"])
     }
 
-    /// Mines blocks; gives their hashes.
+    /// Mines blocks and returns their hashes.
     #[track_caller]
     pub(crate) fn mine(&self, count: usize, to: Option<&str>) -> Vec<String> {
         let count_text = count.to_string();
@@ -67,33 +67,33 @@ impl Folder {
         blocks
     }
 
-    /// Every block, newest first.
+    /// Returns every block, newest first.
     #[track_caller]
     pub(crate) fn blocks(&self) -> Vec<Value> {
         let answer = self.json(["print-chain", "--limit", "1000000"]);
         answer["blocks"].as_array().expect("blocks").clone()
     }
 
-    /// Every transaction of the chain.
+    /// Returns every transaction of the chain.
     #[track_caller]
     pub(crate) fn transactions(&self) -> Vec<Value> {
         let of = |block: &Value| block["transactions"].as_array().expect("transactions").clone();
         self.blocks().iter().flat_map(of).collect()
     }
 
-    /// How often a transaction stands in the chain.
+    /// Counts how often a transaction is in the chain.
     #[track_caller]
     pub(crate) fn count_of(&self, txid: &str) -> usize {
         self.transactions().iter().filter(|transaction| transaction["txid"] == txid).count()
     }
 
-    /// How many notes of the chain hold exactly this text.
+    /// Counts the notes of the chain with exactly this text.
     #[track_caller]
     pub(crate) fn notes_saying(&self, words: &str) -> usize {
         self.transactions().iter().filter(|tx| tx["kind"] == "note" && tx["memo"] == words).count()
     }
 
-    /// The ids that wait in the mempool.
+    /// Returns the ids of the mempool's entries.
     #[track_caller]
     pub(crate) fn mempool(&self) -> Vec<String> {
         let answer = self.json(["mempool"]);
@@ -105,7 +105,7 @@ impl Folder {
             .collect()
     }
 
-    /// Height and tip.
+    /// Returns height and hash of the tip.
     #[track_caller]
     pub(crate) fn tip(&self) -> (u64, String) {
         let newest = self.json(["print-chain", "--limit", "1"]);
@@ -113,8 +113,8 @@ impl Folder {
         (number(&block["height"]), text(&block["hash"]))
     }
 
-    /// Checks everything from genesis: all is well, and exactly 100 coins a block exist. Gives the
-    /// answer.
+    /// Verifies everything from genesis, and checks that exactly 100 coins per block exist. Returns
+    /// the audit.
     #[track_caller]
     pub(crate) fn assert_sound(&self) -> Value {
         let audit = self.json(["verify-chain"]);
@@ -125,7 +125,7 @@ impl Folder {
     }
 }
 
-/// Waits until all have the same tip, at least so high; gives height and tip.
+/// Waits until all folders have the same tip at `height` or above. Returns its height and hash.
 #[track_caller]
 pub(crate) fn await_one_tip(folders: &[&Folder], height: u64) -> (u64, String) {
     eventually(&format!("one tip everywhere, at {height} or above"), || {
@@ -135,13 +135,13 @@ pub(crate) fn await_one_tip(folders: &[&Folder], height: u64) -> (u64, String) {
     })
 }
 
-/// A JSON string.
+/// Returns the content of a JSON string.
 #[track_caller]
 pub(crate) fn text(value: &Value) -> String {
     value.as_str().unwrap_or_else(|| panic!("not a string: {value}")).to_owned()
 }
 
-/// A JSON number.
+/// Returns the content of a JSON number.
 #[track_caller]
 pub(crate) fn number(value: &Value) -> u64 {
     value.as_u64().unwrap_or_else(|| panic!("not a whole number: {value}"))

@@ -1,4 +1,4 @@
-//! Data folders, and commands that run on them.
+//! Makes data folders and runs commands on them.
 
 use std::{
     ffi::OsStr,
@@ -19,7 +19,7 @@ use super::DEADLINE;
 /// The program under test.
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_friendchain");
 
-/// The data folders of one test, under one temporary directory as under one `--data-dir`.
+/// The data folders of one test, all in one temporary directory like under one `--data-dir`.
 pub(crate) struct TestNet {
     root: Arc<TempDir>,
 }
@@ -31,12 +31,13 @@ impl TestNet {
         }
     }
 
-    /// The folder of the node that `NODE_ID=id` names; made by the first command that needs it.
+    /// Returns the folder of the node with `NODE_ID=id`. The first command that needs it creates
+    /// it.
     pub(crate) fn folder(&self, id: &str) -> Folder {
         Folder { root: Arc::clone(&self.root), id: id.to_owned(), namespace: None }
     }
 
-    /// A file beside the folders.
+    /// Writes a file beside the folders and returns its path.
     pub(crate) fn file(&self, name: &str, text: &str) -> String {
         let path = self.root.path().join(name);
         fs::write(&path, text).expect("a file");
@@ -44,28 +45,28 @@ impl TestNet {
     }
 }
 
-/// One node's data folder, and how its commands are run.
+/// One node's data folder and the environment of its commands.
 #[derive(Clone)]
 pub(crate) struct Folder {
     root: Arc<TempDir>,
-    /// What `NODE_ID` says.
+    /// The value of `NODE_ID`.
     pub(crate) id: String,
     namespace: Option<String>,
 }
 
 impl Folder {
-    /// The same folder, with its processes in a network namespace.
+    /// Moves the folder's processes to a network namespace.
     pub(crate) fn in_namespace(mut self, namespace: &str) -> Self {
         self.namespace = Some(namespace.to_owned());
         self
     }
 
-    /// Where the data is.
+    /// Returns the path of the folder.
     pub(crate) fn path(&self) -> PathBuf {
         self.root.path().join(&self.id)
     }
 
-    /// The binary with the environment of this folder, and nothing of the user's.
+    /// Returns a command of the binary with this folder's environment and without the user's.
     pub(crate) fn command<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
         let mut command = match &self.namespace {
             None => Command::new(BINARY),
@@ -75,7 +76,7 @@ impl Folder {
                 command
             }
         };
-        // What a user's environment might hold, a test must not inherit.
+        // The user's own settings must not influence a test.
         for (name, _) in std::env::vars_os() {
             let ours = name.to_str().is_some_and(|name| name.starts_with("FRIENDCHAIN_"));
             if ours || ["NODE_ID", "RUST_LOG", "NO_COLOR"].iter().any(|other| name == *other) {
@@ -93,7 +94,7 @@ impl Folder {
         run(self.command(args))
     }
 
-    /// Runs a command that must succeed; its `--json` answer.
+    /// Runs a command that must succeed, and returns its `--json` output.
     #[track_caller]
     pub(crate) fn json<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Value {
         let mut command = self.command(["--json"]);
@@ -101,7 +102,7 @@ impl Folder {
         run(command).done().json()
     }
 
-    /// Runs a command that reads the text from its standard input.
+    /// Runs a command with a text on its standard input.
     #[track_caller]
     pub(crate) fn run_reading<S: AsRef<OsStr>>(
         &self,
@@ -109,14 +110,14 @@ impl Folder {
         input: &str,
     ) -> Answer {
         let mut command = self.command(args);
-        // A file is read at the command's own pace.
+        // The command reads a file at its own pace, which a pipe would not allow.
         let path = self.root.path().join("input");
         fs::write(&path, input).expect("a file");
         command.stdin(fs::File::open(path).expect("it is there"));
         run(command)
     }
 
-    /// As [`Folder::json`], but a failure is a value: for conditions that are awaited.
+    /// Runs a command like [`Folder::json`], but returns a failure as an error, for `eventually`.
     #[track_caller]
     pub(crate) fn try_json<S: AsRef<OsStr>>(
         &self,
@@ -128,8 +129,8 @@ impl Folder {
         if answer.code == Some(0) { Ok(answer.json()) } else { Err(format!("{answer:?}")) }
     }
 
-    /// Runs a command that must fail with exit code 1, first for a person and then with `--json`,
-    /// and checks that both say the same one sentence; gives the stable code and the sentence.
+    /// Runs a command that must fail with exit code 1, for a person and with `--json`. Checks that
+    /// both give the same sentence, and returns its code and text.
     #[track_caller]
     pub(crate) fn refused(&self, args: &[&str]) -> (String, String) {
         let spoken = self.run(args);
@@ -147,7 +148,7 @@ impl Folder {
     }
 }
 
-/// What a command left behind.
+/// The exit code and the output of a command.
 #[derive(Debug)]
 pub(crate) struct Answer {
     args: Vec<String>,
@@ -157,21 +158,21 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// It must have succeeded.
+    /// Checks that the command succeeded.
     #[track_caller]
     pub(crate) fn done(self) -> Self {
         assert_eq!(self.code, Some(0), "friendchain {}: {self:?}", self.args.join(" "));
         self
     }
 
-    /// Its answer as JSON, one document.
+    /// Parses the output as one JSON document.
     #[track_caller]
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.stdout)
             .unwrap_or_else(|error| panic!("not one JSON document ({error}): {self:?}"))
     }
 
-    /// Of a failure with `--json`: its code and its message, each checked for form.
+    /// Returns the code and message of a failure with `--json`, and checks the form of both.
     #[track_caller]
     pub(crate) fn error(&self) -> (String, String) {
         let document = self.json();
@@ -191,11 +192,11 @@ impl Answer {
     }
 }
 
-/// Reads a pipe to its end beside the test, so that the child never waits for us.
+/// Reads a pipe to its end on a thread, so that the child never blocks.
 fn read_all(mut pipe: impl Read + Send + 'static) -> thread::JoinHandle<String> {
     thread::spawn(move || {
         let mut bytes = Vec::new();
-        // What came before an error is still worth showing.
+        // Output before a read error is still worth showing.
         let _ = pipe.read_to_end(&mut bytes);
         String::from_utf8_lossy(&bytes).into_owned()
     })

@@ -1,4 +1,4 @@
-//! Blocks and trades made by hand, honest or not, for a chain made with `--spacing 0 --bits 8`.
+//! Makes blocks and trades by hand, valid or not, for a chain made with `--spacing 0 --bits 8`.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -13,10 +13,10 @@ use friendchain::{
 
 use super::{Folder, Node, TestNet};
 
-/// What a block may mint.
+/// The most that a coinbase may mint.
 pub(crate) const SUBSIDY: Amount = Amount::from_coins(100);
 
-/// A node on a chain whose genesis paid a key of ours.
+/// A node on a chain whose genesis paid the test's key.
 pub(crate) struct Scene {
     pub(crate) node: Node,
     pub(crate) forge: Forge,
@@ -33,12 +33,12 @@ impl Scene {
         Self { node, forge }
     }
 
-    /// The coin that the genesis paid to our key.
+    /// Returns the coin that the genesis paid to the test's key.
     pub(crate) fn coin(&self) -> OutPoint {
         OutPoint { txid: self.forge.genesis.transactions[0].txid(), index: 0 }
     }
 
-    /// The node answers, and its chain is what it was.
+    /// Checks that the node answers and that its chain is at this tip.
     #[track_caller]
     pub(crate) fn assert_unmoved(&self, height: u64, tip: &Header) {
         let status = self.node.status();
@@ -47,7 +47,7 @@ impl Scene {
     }
 }
 
-/// Makes blocks and trades, with the key that owns the genesis' coin.
+/// A maker of blocks and trades that holds the key of the genesis' coin.
 pub(crate) struct Forge {
     pub(crate) network: NetworkId,
     pub(crate) genesis: Block,
@@ -55,17 +55,17 @@ pub(crate) struct Forge {
 }
 
 impl Forge {
-    /// The address of our key.
+    /// Returns the address of the test's key.
     pub(crate) fn address() -> String {
         Address(Self::owner()).to_string()
     }
 
-    /// The owner that our key speaks for.
+    /// Returns the owner of the test's key.
     pub(crate) fn owner() -> Owner {
         public_key(&our_key()).owner()
     }
 
-    /// For the chain of a folder.
+    /// Returns a forge for the chain of a folder.
     #[track_caller]
     pub(crate) fn of(folder: &Folder) -> Self {
         let genesis =
@@ -73,14 +73,14 @@ impl Forge {
         Self { network: genesis.hash(), genesis, key: our_key() }
     }
 
-    /// A block that keeps every rule, if the transactions do.
+    /// Makes a block that keeps every rule if its transactions do.
     pub(crate) fn block(&self, parent: &Header, transactions: Vec<Transaction>) -> Block {
         let mut block = self.unmined(parent, SUBSIDY, transactions);
         mine(&mut block);
         block
     }
 
-    /// As [`Forge::block`], with its coinbase paying `reward` and no work done.
+    /// Makes a block like [`Forge::block`], but unmined and with a coinbase that pays `reward`.
     pub(crate) fn unmined(
         &self,
         parent: &Header,
@@ -96,7 +96,7 @@ impl Forge {
             merkle_root: MerkleRoot::ZERO,
             height,
             time: now().max(parent.time + 1),
-            // With spacing 0 the floor is for ever.
+            // With spacing 0 the difficulty stays at its floor.
             bits: self.genesis.header.bits,
             nonce: 0,
         };
@@ -106,7 +106,7 @@ impl Forge {
         block
     }
 
-    /// So many honest blocks after the parent.
+    /// Makes `count` valid blocks on the parent.
     pub(crate) fn chain(&self, parent: &Header, count: usize) -> Vec<Block> {
         let mut blocks: Vec<Block> = Vec::new();
         for _ in 0..count {
@@ -117,19 +117,19 @@ impl Forge {
         blocks
     }
 
-    /// A trade of coins of our key, signed.
+    /// Makes a signed trade of coins of the test's key.
     pub(crate) fn trade(&self, coins: &[OutPoint], value: Amount, to: Owner) -> Transaction {
         let outputs = vec![TxOutput { value, owner: to }];
         self.signed_with(&self.key, coins, outputs, Vec::new())
     }
 
-    /// A note with a stamp of our key.
+    /// Makes a note with a stamp of the test's key.
     pub(crate) fn note(&self, stamp: u32, text: &str) -> Transaction {
         let stamp = OutPoint { txid: TxId::ZERO, index: stamp };
         self.signed_with(&self.key, &[stamp], Vec::new(), text.as_bytes().to_vec())
     }
 
-    /// A trade signed with any key.
+    /// Makes a trade that is signed with any key.
     pub(crate) fn signed_with(
         &self,
         key: &SigningKey,
@@ -156,7 +156,7 @@ fn our_key() -> SigningKey {
     SigningKey::from_bytes(&[42; 32])
 }
 
-/// The key of somebody who owns nothing.
+/// Returns a key that owns no coins.
 pub(crate) fn strangers_key() -> SigningKey {
     SigningKey::from_bytes(&[66; 32])
 }
@@ -165,26 +165,26 @@ fn public_key(key: &SigningKey) -> PublicKey {
     PublicKey(key.verifying_key().to_bytes())
 }
 
-/// Names the transactions in the header again, after they were tampered with.
+/// Updates the header's merkle root after a change of the transactions.
 pub(crate) fn commit(block: &mut Block) {
     block.header.merkle_root = block.computed_merkle_root();
 }
 
-/// Does the work: eight zero bits.
+/// Searches a nonce for eight zero bits.
 pub(crate) fn mine(block: &mut Block) {
     while block.hash().0[0] != 0 {
         block.header.nonce += 1;
     }
 }
 
-/// Makes sure that no work is done.
+/// Searches a nonce for a hash without eight zero bits.
 pub(crate) fn unmine(block: &mut Block) {
     while block.hash().0[0] == 0 {
         block.header.nonce += 1;
     }
 }
 
-/// Unix milliseconds.
+/// Returns the time in unix milliseconds.
 pub(crate) fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
     u64::try_from(since.as_millis()).expect("before the year 584942417")

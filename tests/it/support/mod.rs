@@ -1,4 +1,4 @@
-//! The harness: data folders, commands, nodes, consoles, and a peer that obeys no rule.
+//! Provides the harness: data folders, commands, nodes, consoles, and a peer that breaks rules.
 
 pub(crate) mod chain;
 pub(crate) mod folder;
@@ -17,19 +17,19 @@ use std::{
 pub(crate) use folder::{Folder, TestNet};
 pub(crate) use node::Node;
 
-/// How long anything may take that the test waits for: far longer than it takes on a slow machine.
+/// The longest time to wait for any condition, far longer than a slow machine needs.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(90);
 
-/// How often a condition is looked at that cannot tell by itself when it changes.
+/// The time between two checks of a condition that sends no notification.
 const POLL: Duration = Duration::from_millis(100);
 
-/// Tries until it succeeds; after [`DEADLINE`], fails with what it last saw.
+/// Tries until an attempt succeeds. After [`DEADLINE`], panics with the last error.
 #[track_caller]
 pub(crate) fn eventually<T>(what: &str, attempt: impl FnMut() -> Result<T, String>) -> T {
     eventually_within(DEADLINE, what, attempt)
 }
 
-/// As [`eventually`], with a deadline of its own.
+/// Tries like [`eventually`], with another deadline.
 #[track_caller]
 pub(crate) fn eventually_within<T>(
     deadline: Duration,
@@ -48,7 +48,7 @@ pub(crate) fn eventually_within<T>(
     }
 }
 
-/// `Ok` when the claim holds, else what was seen instead: for [`eventually`].
+/// Returns `Ok` if the claim holds, else the value seen instead, for [`eventually`].
 pub(crate) fn holds(claim: bool, seen: impl std::fmt::Debug) -> Result<(), String> {
     if claim { Ok(()) } else { Err(format!("{seen:?}")) }
 }

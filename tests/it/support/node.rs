@@ -1,4 +1,4 @@
-//! Nodes as processes: started, listened to, spoken to, killed.
+//! Runs nodes as processes: starts them, reads their output, types commands, kills them.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -15,18 +15,18 @@ use serde_json::Value;
 
 use super::{DEADLINE, Folder, eventually, ports::free_port};
 
-/// Events at every level, the rest from info: `block_received` and `trade_refused` are at debug.
+/// All events, and other lines from info. `block_received` and `trade_refused` are at debug.
 const LOG_FILTER: &str = "info,friendchain::event=debug";
 
-/// Lines of a log or an output shown when a test fails.
+/// The lines of a log or an output that a failed test prints.
 const TAIL: usize = 60;
 
-/// A pipe's lines, read beside the test.
+/// The lines of a pipe, read on a thread.
 #[derive(Default)]
 struct Tape {
     lines: Mutex<Vec<String>>,
     grown: Condvar,
-    /// The pipe is closed: nothing more comes.
+    /// True once the pipe is closed.
     ended: AtomicBool,
 }
 
@@ -50,7 +50,7 @@ impl Tape {
         tape
     }
 
-    /// The first thing `find` makes of a line from `start` on; waits for lines to come until the
+    /// Returns the first result of `find` on a line from `start` on. Waits for lines until the
     /// deadline or the end of the pipe.
     fn find<T>(
         &self,
@@ -74,7 +74,7 @@ impl Tape {
         }
     }
 
-    /// Waits until the lines from `start` on together satisfy the claim, or the deadline.
+    /// Waits until the lines from `start` on, joined, satisfy the claim, or until the deadline.
     fn await_text(&self, start: usize, deadline: Duration, claim: impl Fn(&str) -> bool) {
         let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         let unmet =
@@ -102,7 +102,7 @@ impl Tape {
     }
 }
 
-/// A line of the JSON log as an event: its fields, `event` among them.
+/// Parses a line of the JSON log as an event, with all its fields.
 fn event_of(line: &str) -> Option<Value> {
     let mut document: Value = serde_json::from_str(line).ok()?;
     let fields = if document["fields"].is_object() { document["fields"].take() } else { document };
@@ -112,7 +112,7 @@ fn event_of(line: &str) -> Option<Value> {
 /// A running node; killed when dropped.
 pub(crate) struct Node {
     pub(crate) folder: Folder,
-    /// Where it listens, when we chose that.
+    /// The listen address if the test chose it; else empty.
     pub(crate) address: String,
     child: Child,
     stdin: Option<ChildStdin>,
@@ -127,14 +127,14 @@ impl Folder {
         self.start_at(free_port(), args)
     }
 
-    /// As [`Folder::start`], with a peer to connect to.
+    /// Starts a daemon like [`Folder::start`], with peers to connect to.
     #[track_caller]
     pub(crate) fn start_with_peers(&self, peers: &[&Node]) -> Node {
         let args: Vec<&str> = peers.iter().flat_map(|peer| ["--peer", &peer.address]).collect();
         self.start(&args)
     }
 
-    /// As [`Folder::start`], at a port.
+    /// Starts a daemon like [`Folder::start`], on a given port.
     #[track_caller]
     pub(crate) fn start_at(&self, port: u16, args: &[&str]) -> Node {
         let node = self.spawn_listening_at(port, args);
@@ -143,7 +143,7 @@ impl Folder {
         node
     }
 
-    /// As [`Folder::start`], with another log filter.
+    /// Starts a daemon like [`Folder::start`], with another log filter.
     #[track_caller]
     pub(crate) fn start_logging(&self, filter: &str, args: &[&str]) -> Node {
         let address = format!("/ip4/127.0.0.1/tcp/{}", free_port());
@@ -154,7 +154,7 @@ impl Folder {
         node
     }
 
-    /// As [`Folder::start`], without waiting until it is up.
+    /// Starts a daemon like [`Folder::start`], without waiting until it is up.
     #[track_caller]
     pub(crate) fn spawn_listening(&self, args: &[&str]) -> Node {
         self.spawn_listening_at(free_port(), args)
@@ -169,8 +169,7 @@ impl Folder {
         node
     }
 
-    /// Spawns a command that runs until it is stopped, with JSON logs and all its pipes in our
-    /// hands.
+    /// Spawns a command that runs until it is stopped, with JSON logs and with all its pipes open.
     #[track_caller]
     pub(crate) fn spawn(&self, args: &[&str]) -> Node {
         self.spawn_logging(LOG_FILTER, args)
@@ -191,8 +190,8 @@ impl Folder {
         }
     }
 
-    /// Starts the chat room's form, `people IP PORT NAME`, and waits until it is up; the folder's
-    /// id must be the name.
+    /// Starts the chat room's form, `people IP PORT NAME`, with the folder's id as name, and waits
+    /// until it is up.
     #[track_caller]
     pub(crate) fn people(&self, ip: &str, port: u16, args: &[&str]) -> Node {
         let port = port.to_string();
@@ -205,18 +204,18 @@ impl Folder {
 }
 
 impl Node {
-    /// How many lines the log has: a place from which to look for what is logged later.
+    /// Returns the number of log lines, as a mark to search from later.
     pub(crate) fn log_mark(&self) -> usize {
         self.log.len()
     }
 
-    /// The first event of that name since the start whose fields satisfy the claim.
+    /// Waits for the first event with this name whose fields satisfy the claim, since the start.
     #[track_caller]
     pub(crate) fn await_event(&self, name: &str, claim: impl Fn(&Value) -> bool) -> Value {
         self.await_event_since(0, name, claim)
     }
 
-    /// As [`Node::await_event`], from a place in the log on.
+    /// Waits for an event like [`Node::await_event`], after a mark in the log.
     #[track_caller]
     pub(crate) fn await_event_since(
         &self,
@@ -234,12 +233,12 @@ impl Node {
         })
     }
 
-    /// All that it logged and said as an error.
+    /// Returns the whole standard error, log included.
     pub(crate) fn said(&self) -> String {
         self.log.from(0).join("\n")
     }
 
-    /// Every event since the place that satisfies the claim.
+    /// Returns every event after the mark that satisfies the claim.
     pub(crate) fn events_since(&self, mark: usize, claim: impl Fn(&Value) -> bool) -> Vec<Value> {
         self.log
             .from(mark)
@@ -249,17 +248,17 @@ impl Node {
             .collect()
     }
 
-    /// How many lines the output has.
+    /// Returns the number of output lines, as a mark to search from later.
     pub(crate) fn output_mark(&self) -> usize {
         self.output.len()
     }
 
-    /// What was printed from a place on.
+    /// Returns the output after a mark.
     pub(crate) fn printed_since(&self, mark: usize) -> String {
         self.output.from(mark).join("\n")
     }
 
-    /// Waits until a line that holds the text is printed.
+    /// Waits until a line that contains the text is printed.
     #[track_caller]
     pub(crate) fn await_printed(&self, mark: usize, text: &str) -> String {
         self.output
@@ -269,15 +268,14 @@ impl Node {
             })
     }
 
-    /// Types a line.
+    /// Types a line into the console.
     #[track_caller]
     pub(crate) fn say(&mut self, line: &str) {
         let stdin = self.stdin.as_mut().expect("the input is open");
         writeln!(stdin, "{line}").and_then(|()| stdin.flush()).expect("the console reads");
     }
 
-    /// Types a command and waits for an answer that holds every one of the texts, asking again
-    /// while it does not.
+    /// Types a command until its answer contains all the texts.
     #[track_caller]
     pub(crate) fn ask(&mut self, command: &str, texts: &[&str]) -> String {
         let id = self.folder.id.clone();
@@ -286,20 +284,19 @@ impl Node {
             let mark = self.output_mark();
             self.say(command);
             let holds = |answer: &str| texts.iter().all(|text| answer.contains(text));
-            // Most answers come at once; what does not yet hold what we wait for is asked for
-            // again.
+            // Most answers come at once. Repeat the command if the answer lacks a text.
             self.output.await_text(mark, Duration::from_secs(2), holds);
             let answer = self.printed_since(mark);
             if holds(&answer) { Ok(answer) } else { Err(answer) }
         })
     }
 
-    /// Ends its input, as Ctrl-D does.
+    /// Closes standard input, as Ctrl-D does.
     pub(crate) fn end_input(&mut self) {
         self.stdin = None;
     }
 
-    /// Kills it as a power cut would.
+    /// Kills the process, as a power cut would.
     pub(crate) fn kill(mut self) {
         self.child.kill().expect("it ran");
         self.child.wait().expect("it ends");
@@ -313,7 +310,7 @@ impl Node {
         assert!(status.success(), "{command}");
     }
 
-    /// Waits until it has ended.
+    /// Waits until the process has ended.
     #[track_caller]
     pub(crate) fn await_end(&mut self) -> ExitStatus {
         eventually("the process ends", || match self.child.try_wait().expect("a child") {
@@ -322,7 +319,7 @@ impl Node {
         })
     }
 
-    /// Stops it with SIGTERM; it must end cleanly.
+    /// Stops the node with SIGTERM, and checks that it ends cleanly.
     #[track_caller]
     pub(crate) fn stop(mut self) {
         self.signal("TERM");
@@ -331,13 +328,13 @@ impl Node {
         self.await_event("node_stopped", |_| true);
     }
 
-    /// `status --json` of the running node.
+    /// Returns `status --json` of the running node.
     #[track_caller]
     pub(crate) fn status(&self) -> Value {
         self.folder.json(["status"])
     }
 
-    /// Whether the process is alive.
+    /// True if the process runs.
     pub(crate) fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }
@@ -345,7 +342,7 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The process may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
         if thread::panicking() {

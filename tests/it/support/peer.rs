@@ -1,10 +1,9 @@
-//! A peer of another make: libp2p itself, with a codec of bare bytes and answers that a test
-//! decides.
+//! Runs a foreign peer: plain libp2p, with a codec of raw bytes and answers that the test chooses.
 
 use std::{
     collections::HashMap,
     io,
-    sync::{Arc, Mutex, PoisonError, mpsc as blocking},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc as blocking},
     thread,
     time::Duration,
 };
@@ -30,14 +29,14 @@ use tokio::sync::mpsc;
 
 use super::{Node, eventually, forge::now, holds};
 
-/// More than any message of ours may have.
+/// The most bytes of a message that the peer reads, beyond every limit of the protocol.
 const READ_LIMIT: u64 = 16 * 1024 * 1024;
 
-/// Answers requests: the protocol and the bytes, and the bytes to answer, or none to close without
-/// an answer.
+/// A function that answers requests: from protocol and bytes to the bytes of the answer. With
+/// `None` the peer closes the stream without an answer.
 pub(crate) type Responder = Box<dyn FnMut(Protocol, &[u8]) -> Option<Vec<u8>> + Send>;
 
-/// Bytes as they are, up to the end of the stream.
+/// A codec that passes bytes unchanged, up to the end of the stream.
 #[derive(Clone, Default)]
 struct RawCodec;
 
@@ -115,13 +114,13 @@ impl Behaviour {
     }
 }
 
-/// What the test tells the peer's thread.
+/// An order of the test to the peer's thread.
 enum Order {
     Ask(Protocol, Vec<u8>, blocking::Sender<Result<Vec<u8>, String>>),
     Publish(Topic, Vec<u8>, blocking::Sender<Result<(), String>>),
 }
 
-/// What the peer's thread has seen.
+/// The observations of the peer's thread.
 #[derive(Default)]
 struct Seen {
     connected: bool,
@@ -162,11 +161,11 @@ impl TestPeer {
         peer
     }
 
-    /// Connects, and introduces itself as the end of the branch that it then serves.
+    /// Connects, and sends the status of the branch that the peer serves.
     #[track_caller]
     pub(crate) fn serving(node: &Node, network: NetworkId, branch: &Branch) -> Self {
         let peer = Self::connect(node, network, branch.responder());
-        // A node that leaves us at once has its reason, which the test looks for in its log.
+        // A node that disconnects at once logs its reason, which the test checks.
         let _ = peer.ask(&Request::Hello(HelloRequest::Status(branch.status())));
         peer
     }
@@ -175,12 +174,12 @@ impl TestPeer {
         look(&self.seen.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Asks with a message of ours, as the bytes of its answer.
+    /// Sends a request, and returns the bytes of the node's answer.
     pub(crate) fn ask(&self, request: &Request) -> Result<Vec<u8>, String> {
         self.ask_bytes(request.protocol(), request.encode().map_err(|error| error.to_string())?)
     }
 
-    /// Asks with any bytes.
+    /// Sends any bytes as a request.
     pub(crate) fn ask_bytes(&self, protocol: Protocol, bytes: Vec<u8>) -> Result<Vec<u8>, String> {
         let (reply, answer) = blocking::channel();
         let gone = "the peer's thread has ended".to_owned();
@@ -188,7 +187,7 @@ impl TestPeer {
         answer.recv_timeout(Duration::from_secs(30)).map_err(|error| error.to_string())?
     }
 
-    /// Publishes any bytes, as soon as the node listens to the topic.
+    /// Publishes any bytes, as soon as the node subscribes to the topic.
     #[track_caller]
     pub(crate) fn publish(&self, topic: Topic, bytes: &[u8]) {
         eventually("the gossip is published", || {
@@ -199,7 +198,7 @@ impl TestPeer {
         });
     }
 
-    /// The requests that the node made on a protocol.
+    /// Returns the requests that the node sent on a protocol.
     pub(crate) fn requests(&self, protocol: Protocol) -> Vec<Vec<u8>> {
         let of = |seen: &Seen| {
             seen.requests
@@ -211,7 +210,7 @@ impl TestPeer {
         self.look(of)
     }
 
-    /// Waits until the node has hung up.
+    /// Waits until the node has disconnected.
     #[track_caller]
     pub(crate) fn await_dropped(&self) {
         eventually("the node drops the peer", || {
@@ -219,7 +218,7 @@ impl TestPeer {
         });
     }
 
-    /// Signs what a profile or a line signs.
+    /// Signs the bytes of a profile or line.
     pub(crate) fn sign(&self, message: &[u8]) -> friendchain::primitives::Signature {
         let bytes = self.keypair.sign(message).expect("ed25519 signs");
         friendchain::primitives::Signature(bytes.try_into().expect("64 bytes"))
@@ -266,89 +265,122 @@ fn swarm(keypair: Keypair, network: &NetworkId) -> Swarm<Behaviour> {
         .build()
 }
 
-/// The peer's thread: ends when the test drops the peer.
+/// The replies that the test awaits, by protocol and request.
+type Replies = HashMap<
+    (Protocol, request_response::OutboundRequestId),
+    blocking::Sender<Result<Vec<u8>, String>>,
+>;
+
+/// The state of the peer's thread.
+struct Driver {
+    swarm: Swarm<Behaviour>,
+    network: NetworkId,
+    seen: Arc<Mutex<Seen>>,
+    responder: Responder,
+    replies: Replies,
+}
+
+/// Runs the peer's thread until the test drops the peer.
 async fn run(
     keypair: Keypair,
     network: NetworkId,
     address: Multiaddr,
     mut inbox: mpsc::UnboundedReceiver<Order>,
     seen: Arc<Mutex<Seen>>,
-    mut responder: Responder,
+    responder: Responder,
 ) {
     let mut swarm = swarm(keypair, &network);
     swarm.dial(address).expect("dialed");
-    let mut waiting: HashMap<_, blocking::Sender<Result<Vec<u8>, String>>> = HashMap::new();
+    let mut driver = Driver { swarm, network, seen, responder, replies: Replies::new() };
     loop {
         tokio::select! {
             order = inbox.recv() => match order {
                 None => return,
-                Some(Order::Ask(protocol, bytes, reply)) => {
-                    let Some(peer) = swarm.connected_peers().next().copied() else {
-                        let _ = reply.send(Err("not connected".to_owned()));
-                        continue;
-                    };
-                    let id = swarm.behaviour_mut().raw(protocol).send_request(&peer, bytes);
-                    waiting.insert((protocol, id), reply);
-                }
-                Some(Order::Publish(topic, bytes, reply)) => {
-                    let topic = gossipsub::IdentTopic::new(topic.name(&network));
-                    let result = swarm.behaviour_mut().gossip.publish(topic, bytes);
-                    let _ = reply.send(result.map(|_| ()).map_err(|error| error.to_string()));
-                }
+                Some(order) => driver.obey(order),
             },
-            event = swarm.select_next_some() => {
-                let (protocol, event) = match event {
-                    SwarmEvent::ConnectionEstablished { .. } => {
-                        let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-                        (seen.connected, seen.ever_connected) = (true, true);
-                        continue;
-                    }
-                    SwarmEvent::ConnectionClosed { num_established: 0, .. } => {
-                        seen.lock().unwrap_or_else(PoisonError::into_inner).connected = false;
-                        continue;
-                    }
-                    SwarmEvent::Behaviour(BehaviourEvent::Hello(event)) => (Protocol::Hello, event),
-                    SwarmEvent::Behaviour(BehaviourEvent::Friends(event)) => (Protocol::Friends, event),
-                    SwarmEvent::Behaviour(BehaviourEvent::Chat(event)) => (Protocol::Chat, event),
-                    SwarmEvent::Behaviour(BehaviourEvent::Sync(event)) => (Protocol::Sync, event),
-                    _ => continue,
-                };
-                match event {
-                    RawEvent::Message { message: request_response::Message::Request { request, channel, .. }, .. } => {
-                        let answer = responder(protocol, &request);
-                        seen.lock().unwrap_or_else(PoisonError::into_inner).requests.push((protocol, request));
-                        if let Some(bytes) = answer {
-                            let _ = swarm.behaviour_mut().raw(protocol).send_response(channel, bytes);
-                        }
-                    }
-                    RawEvent::Message { message: request_response::Message::Response { request_id, response }, .. } => {
-                        if let Some(reply) = waiting.remove(&(protocol, request_id)) {
-                            let _ = reply.send(Ok(response));
-                        }
-                    }
-                    RawEvent::OutboundFailure { request_id, error, .. } => {
-                        if let Some(reply) = waiting.remove(&(protocol, request_id)) {
-                            let _ = reply.send(Err(error.to_string()));
-                        }
-                    }
-                    _ => {}
-                }
-            }
+            event = driver.swarm.select_next_some() => driver.handle(event),
         }
     }
 }
 
-/// A chain as a peer serves it: the headers as they are, and for each hash a body, which need not
-/// be the right one.
+impl Driver {
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::Ask(protocol, bytes, reply) => {
+                let Some(peer) = self.swarm.connected_peers().next().copied() else {
+                    let _ = reply.send(Err("not connected".to_owned()));
+                    return;
+                };
+                let id = self.swarm.behaviour_mut().raw(protocol).send_request(&peer, bytes);
+                self.replies.insert((protocol, id), reply);
+            }
+            Order::Publish(topic, bytes, reply) => {
+                let topic = gossipsub::IdentTopic::new(topic.name(&self.network));
+                let result = self.swarm.behaviour_mut().gossip.publish(topic, bytes);
+                let _ = reply.send(result.map(|_| ()).map_err(|error| error.to_string()));
+            }
+        }
+    }
+
+    fn handle(&mut self, event: SwarmEvent<BehaviourEvent>) {
+        match event {
+            SwarmEvent::ConnectionEstablished { .. } => {
+                let mut seen = self.seen();
+                (seen.connected, seen.ever_connected) = (true, true);
+            }
+            SwarmEvent::ConnectionClosed { num_established: 0, .. } => {
+                self.seen().connected = false;
+            }
+            SwarmEvent::Behaviour(event) => match event {
+                BehaviourEvent::Hello(event) => self.handle_raw(Protocol::Hello, event),
+                BehaviourEvent::Friends(event) => self.handle_raw(Protocol::Friends, event),
+                BehaviourEvent::Chat(event) => self.handle_raw(Protocol::Chat, event),
+                BehaviourEvent::Sync(event) => self.handle_raw(Protocol::Sync, event),
+                BehaviourEvent::Gossip(_) | BehaviourEvent::Identify(_) => {}
+            },
+            _ => {}
+        }
+    }
+
+    fn handle_raw(&mut self, protocol: Protocol, event: RawEvent) {
+        use request_response::Message;
+        match event {
+            RawEvent::Message { message: Message::Request { request, channel, .. }, .. } => {
+                let answer = (self.responder)(protocol, &request);
+                self.seen().requests.push((protocol, request));
+                if let Some(bytes) = answer {
+                    let _ = self.swarm.behaviour_mut().raw(protocol).send_response(channel, bytes);
+                }
+            }
+            RawEvent::Message { message: Message::Response { request_id, response }, .. } => {
+                if let Some(reply) = self.replies.remove(&(protocol, request_id)) {
+                    let _ = reply.send(Ok(response));
+                }
+            }
+            RawEvent::OutboundFailure { request_id, error, .. } => {
+                if let Some(reply) = self.replies.remove(&(protocol, request_id)) {
+                    let _ = reply.send(Err(error.to_string()));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A chain as a peer serves it: the headers, and for each hash a body, which may be a wrong one.
 #[derive(Clone)]
 pub(crate) struct Branch {
-    /// Genesis first.
+    /// All headers, genesis first.
     pub(crate) headers: Vec<Header>,
     pub(crate) bodies: HashMap<BlockHash, Block>,
 }
 
 impl Branch {
-    /// The genesis and what follows it.
+    /// Returns the chain of the genesis block and these blocks.
     pub(crate) fn new(genesis: &Block, blocks: &[Block]) -> Self {
         let all = || std::iter::once(genesis).chain(blocks);
         Self {
@@ -361,7 +393,7 @@ impl Branch {
         self.headers.last().expect("a genesis at least")
     }
 
-    /// Who this peer claims to be.
+    /// Returns the status that the peer sends.
     pub(crate) fn status(&self) -> Status {
         let mut work = friendchain::consensus::Work::ZERO;
         for header in &self.headers {
@@ -380,7 +412,7 @@ impl Branch {
         }
     }
 
-    /// The honest answer to a request.
+    /// Returns the honest answer to a request.
     pub(crate) fn answer(&self, protocol: Protocol, bytes: &[u8]) -> Option<Response> {
         match protocol.decode_request(bytes).ok()? {
             Request::Hello(HelloRequest::Status(_)) => {
@@ -424,13 +456,13 @@ impl Branch {
         }
     }
 
-    /// Answers honestly for this branch.
+    /// Returns a responder that answers honestly for this branch.
     pub(crate) fn responder(&self) -> Responder {
         let branch = self.clone();
         Box::new(move |protocol, bytes| branch.answer(protocol, bytes)?.encode().ok())
     }
 
-    /// Answers honestly for this branch, but for what `lie` makes of it.
+    /// Returns a responder that answers honestly, except where `lie` returns an answer.
     pub(crate) fn responder_but(
         &self,
         mut lie: impl FnMut(&Request) -> Option<Vec<u8>> + Send + 'static,

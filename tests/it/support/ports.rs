@@ -1,4 +1,4 @@
-//! Ports that nobody else uses, and the lock on the few that the stories fix.
+//! Picks free ports, and locks the few that the stories fix.
 
 use std::{
     fs::File,
@@ -6,15 +6,15 @@ use std::{
     sync::atomic::{AtomicU16, Ordering},
 };
 
-/// Below the ports that the system gives to outgoing connections, so that none of those takes a
-/// port between our look and the node's bind.
+/// The first port of the range. It ends below the ephemeral ports, so that no outgoing connection
+/// takes a port between this check and the node's bind.
 const FIRST: u16 = 12_000;
 const COUNT: u16 = 18_000;
 
-/// A loopback port that is free for TCP and UDP; not given twice by this process.
+/// Returns a loopback port that is free for TCP and UDP, each only once per process.
 pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
-    // Another test process begins elsewhere.
+    // Other test processes start elsewhere in the range.
     let start = u16::try_from(std::process::id() % u32::from(COUNT))
         .expect("less than COUNT")
         .wrapping_mul(37);
@@ -30,8 +30,8 @@ pub(crate) fn free_port() -> u16 {
     panic!("no free port between {FIRST} and {}", FIRST + COUNT);
 }
 
-/// Holds the ports that the seeds' stories fix (3000, 3001, 8891 to 8895) against other runs of
-/// these tests on the machine; free again when dropped.
+/// Locks the ports that the seeds' stories fix (3000, 3001, 8891 to 8895) against other runs of
+/// these tests on the machine, until dropped.
 pub(crate) fn lock_story_ports() -> File {
     let path = std::env::temp_dir().join("friendchain-story-ports.lock");
     let file =

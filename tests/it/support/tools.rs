@@ -1,6 +1,5 @@
-//! What a machine may lack. A test that needs such a thing is skipped when it is missing, and says
-//! so where nobody can overlook it. In CI (`CI=true`) nothing may be missing: it fails, unless the
-//! environment says to skip it:
+//! Checks for tools that a machine may lack. A test that needs a missing tool is skipped with a
+//! visible message. In CI (`CI=true`) it fails instead, unless the environment skips it:
 //!
 //! - `FRIENDCHAIN_SKIP_NETNS=1`: tests in network namespaces (they need root, `ip` and `nsenter`);
 //! - `FRIENDCHAIN_SKIP_MOUNTS=1`: tests on full and read-only disks (they need root that may
@@ -15,10 +14,10 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-/// Whether the tests in network namespaces run.
+/// True if the tests in network namespaces run.
 ///
 /// # Panics
-/// In CI, when they cannot and nothing says to skip them.
+/// Panics in CI if the tools are missing and the environment does not skip the tests.
 #[track_caller]
 pub(crate) fn namespaces_wanted() -> bool {
     wanted(
@@ -28,10 +27,10 @@ pub(crate) fn namespaces_wanted() -> bool {
     )
 }
 
-/// Whether the tests on full and read-only disks run.
+/// True if the tests on full and read-only disks run.
 ///
 /// # Panics
-/// In CI, when they cannot and nothing says to skip them.
+/// Panics in CI if the tools are missing and the environment does not skip the tests.
 #[track_caller]
 pub(crate) fn mounts_wanted() -> bool {
     let probe = "folder=$(mktemp -d) && mount -t tmpfs tmpfs $folder && umount $folder; \
@@ -39,19 +38,19 @@ pub(crate) fn mounts_wanted() -> bool {
     wanted("FRIENDCHAIN_SKIP_MOUNTS", "root that may mount", &[probe])
 }
 
-/// Whether the tests on a terminal run.
+/// True if the tests on a terminal run.
 ///
 /// # Panics
-/// In CI, when they cannot and nothing says to skip them.
+/// Panics in CI if the tools are missing and the environment does not skip the tests.
 #[track_caller]
 pub(crate) fn terminal_wanted() -> bool {
     wanted("FRIENDCHAIN_SKIP_TMUX", "the program tmux", &["tmux -V"])
 }
 
-/// Whether the tests with the real Prometheus run.
+/// True if the tests with the real Prometheus run.
 ///
 /// # Panics
-/// In CI, when they cannot and nothing says to skip them.
+/// Panics in CI if the tools are missing and the environment does not skip the tests.
 #[track_caller]
 pub(crate) fn prometheus_wanted() -> bool {
     let needs = "the programs prometheus and promtool (package prometheus)";
@@ -60,7 +59,7 @@ pub(crate) fn prometheus_wanted() -> bool {
 
 #[track_caller]
 fn wanted(skip: &str, needs: &str, probes: &[&str]) -> bool {
-    // Not through `eprintln!`, which the test runner keeps to itself when a test passes.
+    // `eprintln!` would not be shown, since the test passes.
     let say =
         |why: &str| writeln!(std::io::stderr(), "SKIPPED {}: {why}", test_name()).expect("stderr");
     if std::env::var_os(skip).is_some_and(|value| value == "1") {
@@ -78,12 +77,12 @@ fn test_name() -> String {
     std::thread::current().name().unwrap_or("a test").to_owned()
 }
 
-/// Whether a command of the shell succeeds.
+/// True if a shell command succeeds.
 pub(crate) fn shell_ok(command: &str) -> bool {
     shell_quiet(command).is_ok_and(|output| output.status.success())
 }
 
-/// Runs a command of the shell that must succeed; its output.
+/// Runs a shell command that must succeed, and returns its output.
 #[track_caller]
 pub(crate) fn shell(command: &str) -> String {
     let output = shell_quiet(command).expect("sh");
@@ -96,7 +95,7 @@ fn shell_quiet(command: &str) -> std::io::Result<Output> {
     Command::new("sh").args(["-c", command]).stdin(Stdio::null()).output()
 }
 
-/// Hosts on one Ethernet, each a network namespace, with multicast; gone when dropped.
+/// Hosts on one Ethernet with multicast, each a network namespace; removed when dropped.
 pub(crate) struct Lan {
     /// The namespaces, in the order of their addresses.
     pub(crate) hosts: Vec<String>,
@@ -104,11 +103,11 @@ pub(crate) struct Lan {
 }
 
 impl Lan {
-    /// Hosts 10.88.0.1 and upward. No route leads out of it.
+    /// Makes hosts from 10.88.0.1 on, without a route out.
     #[track_caller]
     pub(crate) fn new(count: usize) -> Self {
-        // Names of namespaces are the machine's, names of interfaces a namespace's: 15 letters at
-        // most.
+        // Namespace names are global on the machine; interface names are local to a namespace and
+        // have at most 15 letters.
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let unique = format!("{}x{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let switch = format!("fc{unique}sw");
@@ -132,12 +131,12 @@ impl Lan {
         lan
     }
 
-    /// Of the host of that number, from 1.
+    /// Returns the address of a host by number, from 1.
     pub(crate) fn address(number: usize) -> String {
         format!("10.88.0.{number}")
     }
 
-    /// Pulls a host's cable, or puts it back.
+    /// Plugs or unplugs a host's cable.
     #[track_caller]
     pub(crate) fn plug(&self, number: usize, up: bool) {
         let state = if up { "up" } else { "down" };

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     chain::{
         BlockAccepted, Chain, ChainEvent, ChainOptions, Origin, TxState,
-        ledger::Coins as _,
+        coins::Coins as _,
         store::Store,
         testing::{Disk, NOW, PEER, mine},
     },

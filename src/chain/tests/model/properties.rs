@@ -7,7 +7,7 @@ use super::{History, Luck, ledger::Model, play::Keeping};
 use crate::{
     chain::{
         Chain, ChainOptions,
-        ledger::{self, Body},
+        coins::{self, Body},
         store::Store,
         testing::{Branch, Disk, NOW, PEER, TestChain, key, network, note, seal},
     },
@@ -127,11 +127,11 @@ fn disconnecting_undoes_connecting_exactly_over_random_blocks() {
             let body = Body::from_store(Block::clone(block));
             let before = coins.clone();
             let undo =
-                ledger::connect(&mut coins, &network, &body, 1, |_| false).expect("a good block");
+                coins::connect(&mut coins, &network, &body, 1, |_| false).expect("a good block");
             states.push((before, body, undo));
         }
         while let Some((before, body, undo)) = states.pop() {
-            ledger::disconnect(&mut coins, &body, &undo).expect("its own undo record");
+            coins::disconnect(&mut coins, &body, &undo).expect("its own undo record");
             assert_eq!(coins, before, "history {history}, height {}", body.height());
             undone += body.block.transactions.len();
         }

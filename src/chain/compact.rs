@@ -1,0 +1,39 @@
+//! Compact blocks made whole again.
+
+use std::{collections::HashMap, sync::Arc};
+
+use super::{api::Rebuilt, state::Chain};
+use crate::primitives::{Block, Header, Transaction, short_id};
+
+impl Chain {
+    /// Makes a compact block whole from what waits. A short id that two waiting trades have counts
+    /// as missing.
+    #[must_use]
+    pub fn rebuild(&self, header: Header, coinbase: Transaction, short_ids: &[[u8; 6]]) -> Rebuilt {
+        let hash = header.hash();
+        let mut names: HashMap<[u8; 6], Option<&Arc<Transaction>>> =
+            HashMap::with_capacity(self.mempool.len());
+        for (leaf, transaction) in self.mempool.leaves() {
+            let same = names.entry(short_id(&hash, leaf));
+            same.and_modify(|known| *known = None).or_insert(Some(transaction));
+        }
+        let found = short_ids.iter().map(|id| names.get(id).copied().flatten().map(Arc::clone));
+        let coinbase = Arc::new(coinbase);
+        let found: Vec<_> = std::iter::once(Some(Arc::clone(&coinbase))).chain(found).collect();
+        let whole: Option<Vec<_>> = found.iter().map(|found| found.as_deref().cloned()).collect();
+        let Some(transactions) = whole else {
+            let missing = (0u32..).zip(&found).filter(|(_, found)| found.is_none());
+            let positions = missing.map(|(position, _)| position).collect();
+            return Rebuilt::Missing { found, positions };
+        };
+        let block = Block { header, transactions };
+        if block.computed_merkle_root() == header.merkle_root {
+            return Rebuilt::Block(Box::new(block));
+        }
+        // A name led to the wrong trade: nothing but the coinbase can be trusted, and perhaps not
+        // even that.
+        let positions = (1u32..).zip(short_ids).map(|(position, _)| position).collect();
+        let found = std::iter::once(Some(coinbase)).chain(short_ids.iter().map(|_| None)).collect();
+        Rebuilt::Missing { found, positions }
+    }
+}

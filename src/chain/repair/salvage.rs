@@ -1,0 +1,266 @@
+//! A chain whose file is damaged, made anew from the blocks in it.
+//!
+//! Called for `reindex` when the file does not open, or cannot be mended in place, while no node
+//! runs on the folder. The damaged file is only read, and kept under another name; the new chain is
+//! made beside it by checking every block that can still be read as if a peer had sent it, and
+//! takes its place when it is whole.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use redb::{Database, ReadableDatabase as _, TableDefinition, Value};
+
+use crate::{
+    chain::{
+        api::{ChainAudit, Origin},
+        errors::{AcceptBlockError, ChainFault, OpenError},
+        load::true_name,
+        state::{Chain, ChainOptions},
+        store::{
+            self, contained,
+            reader::stored_block,
+            tables::{
+                BLOCKS, BlockKey, HEADERS, HeaderRecord, MEMPOOL, META, META_GENESIS,
+                META_MIN_WORK, MempoolRecord, OWN, OwnRecord, Status, split_block_key, stored,
+            },
+        },
+    },
+    consensus::{Network, Work},
+    primitives::{Block, Height, Transaction, TxId, UnixMillis, encoding::from_bytes},
+    storage::{contain, sync_folder},
+};
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Salvaged {
+    /// Of the new chain, checked whole; never `ok`, since the file was damaged: its problem says
+    /// what is lost.
+    pub audit: ChainAudit,
+    /// Where the damaged file is kept.
+    pub backup: PathBuf,
+}
+
+/// Makes the chain at `path` anew from the blocks in the damaged file there. Nobody else may have
+/// it open for writing.
+///
+/// `progress` is given heights done and to do. After a crash in the middle the damaged file is
+/// still there.
+///
+/// # Errors
+/// [`OpenError::Lost`] when not even the genesis can be read; the file is then as it was.
+pub fn salvage(
+    path: &Path,
+    options: ChainOptions,
+    now: UnixMillis,
+    progress: &mut dyn FnMut(Height, Height),
+) -> Result<Salvaged, OpenError> {
+    let lost = |reason: String| OpenError::Lost { path: path.to_owned(), reason };
+    let failed =
+        |error: io::Error| OpenError::Disk { path: path.to_owned(), reason: error.to_string() };
+    let old =
+        contained(path, || store::damaged_database(path, options.page_mib())).map_err(|error| {
+            match error {
+                OpenError::Corrupt { reason, .. } => {
+                    lost(format!("the database in it does not open any more ({reason})"))
+                }
+                other => other,
+            }
+        })?;
+    let old = Old(std::mem::ManuallyDrop::new(old));
+    let network = old.network().ok_or_else(|| lost("its genesis cannot be read".to_owned()))?;
+
+    let unfinished = path.with_extension("redb-rebuilt");
+    match fs::remove_file(&unfinished) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+        _ => {}
+    }
+    let fault = |fault| OpenError::from_fault(&unfinished, fault);
+    drop(store::create(&unfinished, &network, old.min_work(), options.page_mib())?);
+    let mut chain = Chain::open(&unfinished, options)?;
+    let goal = old.copy_blocks(&mut chain, now, progress).map_err(fault)?;
+    old.copy_trades(&mut chain, now).map_err(fault)?;
+    let mut audit = chain.verify(&mut |_, _| true).map_err(fault)?;
+    drop(chain);
+
+    let backup = path.with_file_name(format!("chain-damaged-{now}.redb"));
+    // A second name first: at no moment is there no chain at all.
+    fs::hard_link(path, &backup).or_else(|_| fs::copy(path, &backup).map(drop)).map_err(failed)?;
+    fs::rename(&unfinished, path).and_then(|()| sync_folder(path)).map_err(failed)?;
+    let above = if goal > audit.height {
+        format!(
+            "; what was above, up to height {goal}, is damaged and is fetched again from friends \
+             when the node runs"
+        )
+    } else {
+        String::new()
+    };
+    audit.ok = false;
+    audit.problem = Some(format!(
+        "the file was damaged: it is made anew from its blocks up to height {}{above}; the \
+         damaged file is kept as {}",
+        audit.height,
+        backup.display()
+    ));
+    Ok(Salvaged { audit, backup })
+}
+
+/// The damaged database, read as far as it can be. It is never closed: closing reads it too.
+struct Old(std::mem::ManuallyDrop<Database>);
+
+impl Old {
+    /// One value of the meta table.
+    fn meta(&self, name: &'static str) -> Option<Vec<u8>> {
+        let read = || {
+            let table = self.0.begin_read().ok()?.open_table(META).ok()?;
+            table.get(name).ok()?.map(|value| value.value().to_vec())
+        };
+        contain(read).ok().flatten()
+    }
+
+    fn min_work(&self) -> Option<Work> {
+        self.meta(META_MIN_WORK)?.try_into().ok().map(Work::from_be_bytes)
+    }
+
+    /// From the meta table, or from the first of the blocks: the genesis proves itself by its work.
+    fn network(&self) -> Option<Network> {
+        let of_meta = self.meta(META_GENESIS).and_then(|bytes| from_bytes::<Block>(&bytes).ok());
+        of_meta.and_then(|genesis| Network::from_genesis(genesis).ok()).or_else(|| {
+            let first =
+                self.values(BLOCKS, |key, bytes| (*key, bytes.to_vec())).into_iter().next()?;
+            let genesis = stored_block(&first.1.1, &split_block_key(&first.0).1).ok()?;
+            Network::from_genesis(genesis).ok()
+        })
+    }
+
+    /// What can be read of a table: from both ends, each up to the first damage.
+    fn values<K, V, T>(
+        &self,
+        table: TableDefinition<'static, &'static K, V>,
+        take: impl Fn(&K, V::SelfType<'_>) -> T,
+    ) -> BTreeMap<K, T>
+    where
+        &'static K: for<'a> redb::Key<SelfType<'a> = &'a K> + 'static,
+        K: Ord + Clone + 'static,
+        V: Value + 'static,
+    {
+        let mut found = BTreeMap::new();
+        for backwards in [false, true] {
+            // What was found before a panic counts.
+            let _ = contain(|| {
+                let table = self.0.begin_read().ok()?.open_table(table).ok()?;
+                let mut range = table.range::<&K>(..).ok()?;
+                let mut last: Option<K> = None;
+                while let Some(Ok((key, value))) =
+                    if backwards { range.next_back() } else { range.next() }
+                {
+                    let key = key.value();
+                    // A damaged tree may lead in a circle.
+                    let goes_on = last
+                        .as_ref()
+                        .is_none_or(|last| if backwards { key < last } else { key > last });
+                    if !goes_on || (backwards && found.contains_key(key)) {
+                        break;
+                    }
+                    last = Some(key.clone());
+                    found.insert(key.clone(), take(key, value.value()));
+                }
+                Some(())
+            });
+        }
+        found
+    }
+
+    /// Gives the new chain every block that can be read: those of the old best chain first, then
+    /// the others, lowest first. The height up to which there were any.
+    fn copy_blocks(
+        &self,
+        chain: &mut Chain,
+        now: UnixMillis,
+        progress: &mut dyn FnMut(Height, Height),
+    ) -> Result<Height, ChainFault> {
+        let keys: Vec<BlockKey> = self.values(BLOCKS, |_, _| ()).into_keys().collect();
+        let connected = self.values(HEADERS, |_, bytes| {
+            HeaderRecord::from_bytes(bytes).is_ok_and(|record| record.status == Status::Connected)
+        });
+        let is_connected = |key: &BlockKey| connected.get(key) == Some(&true);
+        let (best, others): (Vec<_>, Vec<_>) = keys.into_iter().partition(is_connected);
+        let goal = best.iter().chain(&others).map(|key| split_block_key(key).0).max().unwrap_or(0);
+        for key in best.into_iter().chain(others) {
+            let (height, hash) = split_block_key(&key);
+            let Some(bytes) = self.block(&key) else { continue };
+            let Ok(block) = stored_block(&bytes, &hash) else { continue };
+            // Connected now: what friends know better may undo it for three days, as after a
+            // reindex.
+            let time = block.header.time.max(now);
+            match chain.accept_block(block, Origin::Local, time) {
+                Err(AcceptBlockError::Fault(fault)) => return Err(fault),
+                Ok(_) | Err(_) => progress(height, goal),
+            }
+            if chain.is_full() {
+                chain.commit()?;
+            }
+        }
+        chain.commit()?;
+        Ok(goal)
+    }
+
+    fn block(&self, key: &BlockKey) -> Option<Vec<u8>> {
+        let read = || {
+            let table = self.0.begin_read().ok()?.open_table(BLOCKS).ok()?;
+            table.get(key).ok()?.map(|bytes| bytes.value().to_vec())
+        };
+        contain(read).ok().flatten()
+    }
+
+    /// Gives the new chain this node's own trades; those of peers come again from peers. Where an
+    /// own record is damaged, what waited or is mined takes its place.
+    fn copy_trades(&self, chain: &mut Chain, now: UnixMillis) -> Result<(), ChainFault> {
+        let network = Arc::clone(chain.network());
+        let named =
+            |record: OwnRecord| Some((true_name(&record.transaction, &network.id)?, record));
+        let waiting =
+            self.values(MEMPOOL, |_, bytes| stored::<MempoolRecord>("a waiting trade", bytes).ok());
+        let local =
+            waiting.into_values().flatten().filter(|record| record.local).filter_map(|record| {
+                let transaction = Transaction::clone(&record.transaction);
+                named(OwnRecord { added: record.added, void: String::new(), transaction })
+            });
+        let mut whole: BTreeMap<_, _> = local.collect();
+        for (key, record) in
+            self.values(OWN, |_, bytes| stored::<OwnRecord>("an own trade", bytes).ok())
+        {
+            if let Some((txid, record)) = record.and_then(named) {
+                whole.insert(txid, record);
+            } else if let Some(record) = chain.other_copy(TxId(key))? {
+                whole.insert(TxId(key), record);
+            }
+        }
+        chain.adopt_own(whole, now)?;
+        chain.commit()
+    }
+}
+
+impl Chain {
+    /// Takes up own trades of another chain of the same network: those that are not mined wait, or
+    /// are void.
+    fn adopt_own(
+        &mut self,
+        records: BTreeMap<TxId, OwnRecord>,
+        now: UnixMillis,
+    ) -> Result<(), ChainFault> {
+        for (txid, record) in records {
+            self.own.set(txid, !record.void.is_empty());
+            self.overlay.put_own(txid, &record);
+            if record.void.is_empty() && self.overlay.place(&txid)?.is_none() {
+                let why =
+                    "it was saved from a damaged file, and an input of it is not there".to_owned();
+                self.make_void(txid, record.transaction, record.added, why)?;
+            }
+        }
+        self.settle_mempool(true, now)
+    }
+}

@@ -1,0 +1,425 @@
+//! What is not yet on the disk: layers of changes over the store, committed at once or dropped
+//! whole.
+//!
+//! Owned by [`Chain`](crate::chain::Chain) alone. Reads go through the child layer (while one is open),
+//! the base layer, the written layer and one snapshot of the store, in this order. A block is
+//! connected, and a reorganisation done, in a child layer: merged into the base when all of it
+//! holds, dropped when any of it does not.
+//!
+//! A commit makes the base layer the written one and writes it, sorted, in one durable transaction:
+//! at once, or on a thread of its own while changes gather in a new base. One is written at a time,
+//! and the snapshot is never older than the commit before it. Once it is on the disk, the written
+//! layer says the same as the store, only quicker: its coins are kept until the next one takes its
+//! place.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+};
+
+use super::{
+    Store,
+    layer::{Bodies, Layer},
+    tables::{
+        BlockKey, HeaderRecord, MempoolRecord, OwnRecord, ReadTables, Undo, coin_from_bytes,
+        place_from_bytes, stored, tx_key,
+    },
+};
+use crate::{
+    chain::{coins::Coins, errors::ChainFault},
+    consensus::{Coin, CoinKey},
+    primitives::{Block, Encode, Height, TxId},
+    storage::contain,
+};
+
+/// A commit on a thread of its own.
+#[derive(Debug)]
+struct Writing {
+    thread: JoinHandle<Result<(), ChainFault>>,
+    /// Set before anybody is told of the end.
+    ended: Arc<AtomicBool>,
+}
+
+/// The store with what is not yet on it.
+#[derive(Debug)]
+pub(crate) struct Overlay {
+    store: Store,
+    snapshot: Option<ReadTables>,
+    /// What is being written, or was last.
+    written: Arc<Layer>,
+    writing: Option<Writing>,
+    /// What was being written did not reach the disk.
+    failed: bool,
+    base: Layer,
+    child: Option<Layer>,
+    /// Whether the base holds anything that someone waits for: a reply or an event must not
+    /// overtake it.
+    awaited: bool,
+    /// Whether the base holds anything at all.
+    changed: bool,
+}
+
+impl Overlay {
+    pub(crate) fn new(store: Store) -> Self {
+        Self {
+            store,
+            snapshot: None,
+            written: Arc::default(),
+            writing: None,
+            failed: false,
+            base: Layer::default(),
+            child: None,
+            awaited: false,
+            changed: false,
+        }
+    }
+
+    pub(crate) const fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// From now on a commit of any change is refused.
+    pub(crate) const fn seal(&mut self) {
+        self.store.seal();
+    }
+
+    /// Whether nothing may change.
+    pub(crate) const fn is_sealed(&self) -> bool {
+        self.store.is_sealed()
+    }
+
+    /// Whether replies and events have to wait for a commit.
+    pub(crate) const fn is_awaited(&self) -> bool {
+        self.awaited
+    }
+
+    /// Whether there is anything to commit.
+    pub(crate) const fn is_changed(&self) -> bool {
+        self.changed
+    }
+
+    /// About how many bytes of memory the changes take.
+    pub(crate) fn cost(&self) -> usize {
+        self.base.cost()
+    }
+
+    /// How many headers are among the changes.
+    pub(crate) fn changed_headers(&self) -> usize {
+        self.base.headers.len()
+    }
+
+    /// Opens a child layer: what follows is merged by [`Overlay::merge_child`] or lost by
+    /// [`Overlay::drop_child`].
+    pub(crate) fn begin_child(&mut self) {
+        self.child = Some(Layer::default());
+    }
+
+    pub(crate) fn merge_child(&mut self) {
+        if let Some(child) = self.child.take() {
+            self.base.merge(child);
+            self.touch();
+        }
+    }
+
+    pub(crate) fn drop_child(&mut self) {
+        self.child = None;
+    }
+
+    fn touch(&mut self) {
+        self.changed = true;
+        self.awaited = true;
+    }
+
+    fn top(&mut self) -> &mut Layer {
+        self.changed = true;
+        self.awaited = true;
+        self.child.as_mut().unwrap_or(&mut self.base)
+    }
+
+    /// All layers, the uppermost first.
+    fn layers(&self) -> impl Iterator<Item = &Layer> {
+        self.child.iter().chain([&self.base, &*self.written])
+    }
+
+    /// One state of the store, opened when first needed, dropped after each commit. It may lack
+    /// what is being written.
+    fn tables(&mut self) -> Result<&ReadTables, ChainFault> {
+        if self.snapshot.is_none() {
+            self.snapshot = Some(self.store.read()?);
+        }
+        self.snapshot.as_ref().ok_or(ChainFault::Closed)
+    }
+
+    /// Writes all changes in one durable transaction.
+    pub(crate) fn commit(&mut self) -> Result<(), ChainFault> {
+        self.finish_writing()?;
+        if self.changed {
+            let bodies = self.freeze();
+            self.written.write(bodies, &self.store)?;
+            self.after_writing();
+        }
+        Ok(())
+    }
+
+    /// Begins to write all changes in one durable transaction, on another thread; `done` is called
+    /// there at the end. What came of it is said by [`Overlay::finish_writing`].
+    pub(crate) fn begin_writing(
+        &mut self,
+        done: impl FnOnce() + Send + 'static,
+    ) -> Result<(), ChainFault> {
+        self.finish_writing()?;
+        let bodies = self.freeze();
+        let (store, layer, ended) =
+            (self.store.clone(), Arc::clone(&self.written), Arc::new(AtomicBool::new(false)));
+        let ending = Arc::clone(&ended);
+        let write = move || {
+            let written = contain(|| layer.write(bodies, &store));
+            let result = written.unwrap_or_else(|reason| Err(ChainFault::Corrupt(reason)));
+            // Before anybody is told, so that the layer and the file are free for whoever is.
+            drop((layer, store));
+            ending.store(true, Ordering::Release);
+            done();
+            result
+        };
+        let thread = thread::Builder::new().name("storing".into()).spawn(write);
+        let thread = thread.map_err(|error| ChainFault::Disk(error.to_string()))?;
+        self.writing = Some(Writing { thread, ended });
+        Ok(())
+    }
+
+    /// Whether [`Overlay::begin_writing`] was not followed by a [`Overlay::finish_writing`] that
+    /// succeeded.
+    pub(crate) const fn is_writing(&self) -> bool {
+        self.writing.is_some() || self.failed
+    }
+
+    /// Whether [`Overlay::finish_writing`] would have to wait.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.writing.as_ref().is_some_and(|writing| !writing.ended.load(Ordering::Acquire))
+    }
+
+    /// Waits until what was begun is on the disk; nothing when nothing was.
+    pub(crate) fn finish_writing(&mut self) -> Result<(), ChainFault> {
+        let Some(writing) = self.writing.take() else { return Ok(()) };
+        // Until it is known that it succeeded: what failed to be written is never told.
+        self.failed = true;
+        writing
+            .thread
+            .join()
+            .map_err(|_| ChainFault::Disk("the storing thread panicked".into()))??;
+        self.failed = false;
+        self.after_writing();
+        Ok(())
+    }
+
+    /// The base becomes the written layer, but for its bodies: they are large, and seldom asked for
+    /// again.
+    fn freeze(&mut self) -> Bodies {
+        debug_assert!(self.child.is_none(), "a child layer is merged or dropped before a commit");
+        let mut layer = std::mem::take(&mut self.base);
+        let bodies = std::mem::take(&mut layer.blocks);
+        self.written = Arc::new(layer);
+        self.changed = false;
+        self.awaited = false;
+        bodies
+    }
+
+    fn after_writing(&mut self) {
+        self.snapshot = None;
+        match Arc::get_mut(&mut self.written) {
+            Some(written) => written.keep_coins(),
+            None => self.written = Arc::default(),
+        }
+    }
+
+    /// Empties coins, undo records and index but for the genesis, which is the tip again; bodies
+    /// stay stored.
+    pub(crate) fn reset(&mut self) -> Result<(), ChainFault> {
+        debug_assert!(!self.changed && self.writing.is_none(), "a reset follows a commit");
+        self.snapshot = None;
+        self.written = Arc::default();
+        self.store.reset()
+    }
+
+    // Headers
+
+    pub(crate) fn header(&mut self, key: &BlockKey) -> Result<Option<HeaderRecord>, ChainFault> {
+        let changed = self.layers().find_map(|layer| layer.headers.get(key)).copied();
+        match changed {
+            Some(known) => Ok(known.map(|bytes| HeaderRecord::from_bytes(&bytes)).transpose()?),
+            None => Ok(self.tables()?.header(key)?),
+        }
+    }
+
+    pub(crate) fn put_header(&mut self, key: BlockKey, record: HeaderRecord) {
+        self.top().headers.set(key, Some(record.to_bytes()));
+    }
+
+    pub(crate) fn remove_header(&mut self, key: BlockKey) {
+        self.top().headers.set(key, None);
+    }
+
+    pub(crate) fn set_best_header(&mut self, key: BlockKey) {
+        self.top().best_header = Some(key);
+    }
+
+    pub(crate) fn set_tip(&mut self, key: BlockKey) {
+        self.top().tip = Some(key);
+    }
+
+    // Bodies
+
+    /// A stored block; that it is missing is corruption.
+    pub(crate) fn block(&mut self, key: &BlockKey) -> Result<Block, ChainFault> {
+        let missing = || ChainFault::Corrupt("a stored block's body is missing".into());
+        if let Some(known) = self.layers().find_map(|layer| layer.blocks.get(key)) {
+            return Ok(stored("a block", known.as_ref().ok_or_else(missing)?)?);
+        }
+        // It may be among what is being written.
+        self.finish_writing()?;
+        let bytes = self.tables()?.blocks.get(key)?.ok_or_else(missing)?;
+        Ok(stored("a block", bytes.value())?)
+    }
+
+    /// How long a stored block is, in bytes; 0 when it is missing.
+    pub(crate) fn block_len(&mut self, key: &BlockKey) -> Result<usize, ChainFault> {
+        if let Some(known) = self.layers().find_map(|layer| layer.blocks.get(key)) {
+            return Ok(known.as_ref().map_or(0, Vec::len));
+        }
+        // It may be among what is being written.
+        self.finish_writing()?;
+        Ok(self.tables()?.blocks.get(key)?.map_or(0, |bytes| bytes.value().len()))
+    }
+
+    pub(crate) fn put_block(&mut self, key: BlockKey, block: &Block) {
+        let layer = self.top();
+        let bytes = layer.count(block.to_bytes());
+        layer.blocks.insert(key, Some(bytes));
+    }
+
+    pub(crate) fn remove_block(&mut self, key: BlockKey) {
+        self.top().blocks.insert(key, None);
+    }
+
+    /// What undoes a connected block; that it is missing is corruption.
+    pub(crate) fn undo(&mut self, key: &BlockKey) -> Result<Undo, ChainFault> {
+        let missing = || ChainFault::Corrupt("a connected block's undo record is missing".into());
+        if let Some(known) = self.layers().find_map(|layer| layer.undo.get(key)) {
+            return Ok(stored("an undo record", known.as_ref().ok_or_else(missing)?)?);
+        }
+        let bytes = self.tables()?.undo.get(key)?.ok_or_else(missing)?;
+        Ok(stored("an undo record", bytes.value())?)
+    }
+
+    pub(crate) fn put_undo(&mut self, key: BlockKey, undo: &Undo) {
+        let layer = self.top();
+        let bytes = layer.count(undo.to_bytes());
+        layer.undo.insert(key, Some(bytes));
+    }
+
+    pub(crate) fn remove_undo(&mut self, key: BlockKey) {
+        self.top().undo.insert(key, None);
+    }
+
+    // Transactions
+
+    /// Height and position of a mined transaction.
+    pub(crate) fn place(&mut self, txid: &TxId) -> Result<Option<(Height, u32)>, ChainFault> {
+        let changed = self.layers().find_map(|layer| layer.tx_index.get(txid)).copied();
+        match changed {
+            Some(known) => Ok(known),
+            None => Ok(self
+                .tables()?
+                .tx_index
+                .get(tx_key(txid))?
+                .map(|bytes| place_from_bytes(*bytes.value()))),
+        }
+    }
+
+    pub(crate) fn put_place(&mut self, txid: TxId, place: Option<(Height, u32)>) {
+        self.top().tx_index.insert(txid, place);
+    }
+
+    /// Keeps a waiting transaction. One of a peer's may be lost in a crash: nobody is told that it
+    /// is durable.
+    pub(crate) fn put_waiting(&mut self, txid: TxId, record: &MempoolRecord) {
+        let awaited = self.awaited || record.local;
+        let layer = self.top();
+        let bytes = layer.count(record.to_bytes());
+        layer.waiting.insert(txid, Some(bytes));
+        self.awaited = awaited;
+    }
+
+    pub(crate) fn remove_waiting(&mut self, txid: TxId) {
+        let awaited = self.awaited;
+        self.top().waiting.insert(txid, None);
+        self.awaited = awaited;
+    }
+
+    pub(crate) fn own(&mut self, txid: &TxId) -> Result<Option<OwnRecord>, ChainFault> {
+        if let Some(known) = self.layers().find_map(|layer| layer.own.get(txid)) {
+            return Ok(known.as_ref().map(|bytes| stored("an own trade", bytes)).transpose()?);
+        }
+        let record = self.tables()?.own.get(tx_key(txid))?;
+        Ok(record.map(|bytes| stored("an own trade", bytes.value())).transpose()?)
+    }
+
+    pub(crate) fn put_own(&mut self, txid: TxId, record: &OwnRecord) {
+        let layer = self.top();
+        let bytes = layer.count(record.to_bytes());
+        layer.own.insert(txid, Some(bytes));
+    }
+
+    pub(crate) fn remove_own(&mut self, txid: TxId) {
+        self.top().own.insert(txid, None);
+    }
+}
+
+impl Overlay {
+    /// The coin at a place. Where the child layer has not touched it, what is `remembered` is not
+    /// looked for again: whoever remembers it was told of all that the other layers hold.
+    pub(crate) fn coin_or(
+        &mut self,
+        key: &CoinKey,
+        remembered: impl FnOnce() -> Option<Coin>,
+    ) -> Result<Option<Coin>, ChainFault> {
+        if let Some(changed) = self.child.as_ref().and_then(|child| child.coins.get(key)) {
+            return Ok(*changed);
+        }
+        if let Some(coin) = remembered() {
+            return Ok(Some(coin));
+        }
+        if let Some(changed) = self.base.coins.get(key).or_else(|| self.written.coins.get(key)) {
+            return Ok(*changed);
+        }
+        let stored = self.tables()?.coins.get(&key.to_bytes())?;
+        Ok(stored.map(|bytes| coin_from_bytes(bytes.value())).transpose()?)
+    }
+
+    /// So many coins are going to be changed.
+    pub(crate) fn reserve(&mut self, coins: usize) {
+        self.top().coins.reserve(coins);
+    }
+}
+
+impl Coins for Overlay {
+    fn coin(&mut self, key: &CoinKey) -> Result<Option<Coin>, ChainFault> {
+        self.coin_or(key, || None)
+    }
+
+    fn set_coin(&mut self, key: CoinKey, coin: Option<Coin>) {
+        self.top().coins.insert(key, coin);
+    }
+}
+
+impl Drop for Overlay {
+    fn drop(&mut self) {
+        if let Some(writing) = self.writing.take() {
+            // Nobody is left to be told; the file is free when it has ended.
+            let _ = writing.thread.join();
+        }
+    }
+}

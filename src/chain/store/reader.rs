@@ -1,0 +1,342 @@
+//! What is asked without the chain thread: reads of the last committed state.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, PoisonError, Weak},
+};
+
+use redb::Database;
+
+use super::{
+    Store, read_tables,
+    tables::{
+        HeaderRecord, META_BEST_HEADER, META_MIN_WORK, META_TIP, ReadTables, Status, Undo,
+        block_key, split_block_key, stored,
+    },
+};
+use crate::{
+    chain::{api::BlockInfo, errors::ChainFault, header_tree::HashIndex},
+    consensus::{COIN_KEY_BYTES, Checkpoint, CoinKey, Work},
+    primitives::{Block, BlockHash, Header, Height, Owner},
+    storage::contain,
+};
+
+/// A locator names this many blocks one by one before its steps double.
+const LOCATOR_SINGLE_STEPS: usize = 10;
+
+/// How deep the checkpoint of an invite lies: deep enough that no ordinary reorganisation leaves
+/// it.
+const CHECKPOINT_DEPTH: Height = 100;
+
+/// Reads the last committed state. Each call blocks for a short read of the disk, so async code
+/// calls it through `spawn_blocking`; each answer is from one state, two calls may see two.
+///
+/// A reader does not keep the file open: once the chain is closed, and also when the disk fails
+/// (which the chain thread finds and tells by itself), every answer is "none".
+#[derive(Debug, Clone)]
+pub struct ChainReader {
+    database: Weak<Database>,
+    genesis: BlockHash,
+    index: HashIndex,
+}
+
+impl ChainReader {
+    pub(in crate::chain) fn new(store: &Store, index: HashIndex) -> Self {
+        Self { database: Arc::downgrade(store.database()), genesis: store.network().id, index }
+    }
+
+    fn read<T>(&self, read: impl FnOnce(&ReadTables) -> Result<T, ChainFault>) -> Option<T> {
+        let database = self.database.upgrade()?;
+        let result = contain(|| read_tables(&database).and_then(|tables| read(&tables)));
+        let result = result.unwrap_or_else(|reason| Err(ChainFault::Corrupt(reason)));
+        result.inspect_err(|fault| tracing::error!(%fault, "reading the chain failed")).ok()
+    }
+
+    /// The record of a hash, where the shared hint says it is.
+    fn record(
+        &self,
+        tables: &ReadTables,
+        hash: &BlockHash,
+    ) -> Result<Option<HeaderRecord>, ChainFault> {
+        let height = self
+            .index
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(hash)
+            .map(|(_, height)| *height);
+        match height {
+            Some(height) => Ok(tables.header(&block_key(height, hash))?),
+            None => Ok(None),
+        }
+    }
+
+    /// Names blocks of the best header chain, newest first: ten one by one, then at doubling
+    /// distances, genesis last.
+    #[must_use]
+    pub fn locator(&self) -> Vec<BlockHash> {
+        let locator = self.read(|tables| {
+            let (mut height, hash) = split_block_key(&tables.meta_key(META_BEST_HEADER)?);
+            let (mut locator, mut step): (_, Height) = (vec![hash], 1);
+            while height > 0 {
+                height = height.saturating_sub(step);
+                if locator.len() >= LOCATOR_SINGLE_STEPS {
+                    step = step.saturating_mul(2);
+                }
+                locator.extend(
+                    tables
+                        .header_at(height, |record| record.on_best_headers)?
+                        .map(|(hash, _)| hash),
+                );
+            }
+            Ok(locator)
+        });
+        locator.unwrap_or_else(|| vec![self.genesis])
+    }
+
+    /// Headers of the best connected chain after the first block of `locator` that is on it (after
+    /// genesis if none is), ascending, at most `limit`.
+    #[must_use]
+    pub fn headers_after(&self, locator: &[BlockHash], limit: usize) -> Vec<Header> {
+        let headers = self.read(|tables| {
+            let mut start = 0;
+            for hash in locator {
+                if let Some(record) =
+                    self.record(tables, hash)?.filter(|record| record.status == Status::Connected)
+                {
+                    start = record.header.height;
+                    break;
+                }
+            }
+            let first = block_key(start.saturating_add(1), &BlockHash::ZERO);
+            let mut headers = Vec::new();
+            for entry in tables.headers.range::<&[u8; 36]>(&first..)? {
+                if headers.len() >= limit {
+                    break;
+                }
+                let record = HeaderRecord::from_bytes(entry?.1.value())?;
+                if record.status == Status::Connected {
+                    headers.push(record.header);
+                }
+            }
+            Ok(headers)
+        });
+        headers.unwrap_or_default()
+    }
+
+    /// The canonical bytes of a stored block, of any branch; none of one that is damaged, which a
+    /// peer would blame on us.
+    #[must_use]
+    pub fn block_bytes(&self, hash: &BlockHash) -> Option<Vec<u8>> {
+        self.read(|tables| {
+            let Some(record) = self.record(tables, hash)? else { return Ok(None) };
+            let Some(bytes) = tables.blocks.get(&block_key(record.header.height, hash))? else {
+                return Ok(None);
+            };
+            stored_block(bytes.value(), hash)?;
+            Ok(Some(bytes.value().to_vec()))
+        })
+        .flatten()
+    }
+
+    /// A block of the best chain with its fees.
+    #[must_use]
+    pub fn block(&self, hash: &BlockHash) -> Option<BlockInfo> {
+        self.read(|tables| match self.record(tables, hash)? {
+            Some(record) if record.status == Status::Connected => {
+                block_info(tables, *hash, &record)
+            }
+            _ => Ok(None),
+        })
+        .flatten()
+    }
+
+    /// The block of the best chain at a height, with its fees.
+    #[must_use]
+    pub fn block_at(&self, height: Height) -> Option<BlockInfo> {
+        self.read(|tables| {
+            match tables.header_at(height, |record| record.status == Status::Connected)? {
+                Some((hash, record)) => block_info(tables, hash, &record),
+                None => Ok(None),
+            }
+        })
+        .flatten()
+    }
+
+    /// A stored block of any branch.
+    #[must_use]
+    pub fn stored_block(&self, hash: &BlockHash) -> Option<Block> {
+        self.read(|tables| {
+            let Some(record) = self.record(tables, hash)? else { return Ok(None) };
+            let bytes = tables.blocks.get(&block_key(record.header.height, hash))?;
+            bytes.map(|bytes| stored_block(bytes.value(), hash)).transpose()
+        })
+        .flatten()
+    }
+
+    /// Whether an owner has a coin or stamp on the best chain.
+    #[must_use]
+    pub fn has_coins(&self, owner: Owner) -> bool {
+        let (first, last) = CoinKey::range(owner);
+        let found = self.read(|tables| {
+            let (first, last) = (first.to_bytes(), last.to_bytes());
+            Ok(tables
+                .coins
+                .range::<&[u8; COIN_KEY_BYTES]>(&first..=&last)?
+                .next()
+                .transpose()?
+                .is_some())
+        });
+        found.unwrap_or_default()
+    }
+
+    /// The least work that the invite of this chain says it has; zero for a chain that was not
+    /// joined by one.
+    #[must_use]
+    pub fn min_work(&self) -> Work {
+        let work = self.read(|tables| {
+            let work = tables.meta.get(META_MIN_WORK)?;
+            Ok(work.and_then(|bytes| bytes.value().try_into().ok()).map(Work::from_be_bytes))
+        });
+        work.flatten().unwrap_or(Work::ZERO)
+    }
+
+    /// A header of any branch, and whether its block is on the best chain.
+    #[must_use]
+    pub fn header(&self, hash: &BlockHash) -> Option<(Header, bool)> {
+        let record = self.read(|tables| self.record(tables, hash)).flatten()?;
+        Some((record.header, record.status == Status::Connected))
+    }
+
+    /// Blocks of the best header chain whose bodies are not stored, lowest first, at most `limit`;
+    /// and where the tip is on another branch, those above the tip too.
+    ///
+    /// Bodies that came before their parents wait in memory and count as missing.
+    #[must_use]
+    pub fn missing_bodies(&self, limit: usize) -> Vec<(BlockHash, Height)> {
+        let missing = self.read(|tables| {
+            let (best, _) = split_block_key(&tables.meta_key(META_BEST_HEADER)?);
+            let on_best = |height| tables.header_at(height, |record| record.on_best_headers);
+            // Bodies are stored parents first: those that are here end at one height. Usually that
+            // is the tip's.
+            let (tip, _) = split_block_key(&tables.meta_key(META_TIP)?);
+            let has_body = |height| {
+                Ok::<_, ChainFault>(on_best(height)?.is_some_and(|(_, r)| r.status.has_body()))
+            };
+            let (mut here, mut gone) = (0, best.saturating_add(1));
+            for guess in [tip, tip.saturating_add(1)] {
+                if guess > here && guess < gone {
+                    if has_body(guess)? { here = guess } else { gone = guess }
+                }
+            }
+            while here.saturating_add(1) < gone {
+                let middle = here.midpoint(gone);
+                if has_body(middle)? { here = middle } else { gone = middle }
+            }
+            let first = block_key(gone, &BlockHash::ZERO);
+            let mut missing = Vec::new();
+            for entry in tables.headers.range::<&[u8; 36]>(&first..)? {
+                if missing.len() >= limit {
+                    break;
+                }
+                let (key, value) = entry?;
+                let record = HeaderRecord::from_bytes(value.value())?;
+                if record.on_best_headers && record.status == Status::HeaderOnly {
+                    let (height, hash) = split_block_key(key.value());
+                    missing.push((hash, height));
+                }
+            }
+            missing.extend(missing_above_own_tip(tables, limit.saturating_sub(missing.len()))?);
+            Ok(missing)
+        });
+        missing.unwrap_or_default()
+    }
+
+    /// Which of these blocks are stored, on any branch.
+    #[must_use]
+    pub fn stored(&self, hashes: &[BlockHash]) -> HashSet<BlockHash> {
+        let stored = self.read(|tables| {
+            let mut stored = HashSet::new();
+            for hash in hashes {
+                if self.record(tables, hash)?.is_some_and(|record| record.status.has_body()) {
+                    stored.insert(*hash);
+                }
+            }
+            Ok(stored)
+        });
+        stored.unwrap_or_default()
+    }
+
+    /// What an invite pins: the block of the best chain about 100 deep, or the genesis of a young
+    /// chain.
+    #[must_use]
+    pub fn checkpoint(&self) -> Option<Checkpoint> {
+        self.read(|tables| {
+            let (tip, _) = split_block_key(&tables.meta_key(META_TIP)?);
+            let height = tip.saturating_sub(CHECKPOINT_DEPTH);
+            let found = tables.header_at(height, |record| record.status == Status::Connected)?;
+            Ok(found.map(|(hash, record)| Checkpoint { height, hash, work: record.work }))
+        })
+        .flatten()
+    }
+}
+
+/// Blocks above the tip of a branch that is not the best one, as far as their headers are known;
+/// none where it is.
+fn missing_above_own_tip(
+    tables: &ReadTables,
+    limit: usize,
+) -> Result<Vec<(BlockHash, Height)>, ChainFault> {
+    let (mut height, tip) = split_block_key(&tables.meta_key(META_TIP)?);
+    let mut missing = Vec::new();
+    let tip_is_best =
+        tables.header(&block_key(height, &tip))?.is_none_or(|record| record.on_best_headers);
+    let mut parents = HashSet::from([tip]);
+    while !tip_is_best && !parents.is_empty() && missing.len() < limit {
+        height = height.saturating_add(1);
+        let (first, last) =
+            (block_key(height, &BlockHash::ZERO), block_key(height, &BlockHash([0xff; 32])));
+        let mut children = HashSet::new();
+        for entry in tables.headers.range::<&[u8; 36]>(&first..=&last)? {
+            let (key, value) = entry?;
+            let record = HeaderRecord::from_bytes(value.value())?;
+            let (_, hash) = split_block_key(key.value());
+            if record.status == Status::HeaderOnly
+                && parents.contains(&record.header.previous)
+                && missing.len() < limit
+            {
+                children.insert(hash);
+                missing.push((hash, height));
+            }
+        }
+        parents = children;
+    }
+    Ok(missing)
+}
+
+/// A block from its stored bytes; that it is another one than its name says is corruption.
+pub(in crate::chain) fn stored_block(bytes: &[u8], hash: &BlockHash) -> Result<Block, ChainFault> {
+    let block: Block = stored("a block", bytes)?;
+    if block.hash() != *hash || block.computed_merkle_root() != block.header.merkle_root {
+        return Err(ChainFault::Corrupt(format!(
+            "block {hash} at height {} is damaged",
+            block.header.height
+        )));
+    }
+    Ok(block)
+}
+
+fn block_info(
+    tables: &ReadTables,
+    hash: BlockHash,
+    record: &HeaderRecord,
+) -> Result<Option<BlockInfo>, ChainFault> {
+    let key = block_key(record.header.height, &hash);
+    let (Some(bytes), Some(undo)) = (tables.blocks.get(&key)?, tables.undo.get(&key)?) else {
+        return Ok(None);
+    };
+    let block = stored_block(bytes.value(), &hash)?;
+    let undo: Undo = stored("an undo record", undo.value())?;
+    let (tip_height, _) = split_block_key(&tables.meta_key(META_TIP)?);
+    let fees = undo.fees(&block.transactions);
+    Ok(Some(BlockInfo { hash, block: Arc::new(block), fees, tip_height }))
+}

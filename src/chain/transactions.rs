@@ -1,0 +1,539 @@
+//! Trades come in, are mined, dropped, taken up again or found void.
+//!
+//! A trade made on this node has a record of its own for ever: it is void only while the best chain
+//! leaves it no way, and taken up again as soon as one opens.
+
+use std::{cmp::Reverse, sync::Arc};
+
+use super::{
+    announcements::LogEntry,
+    api::{ChainEvent, DropReason, MempoolEntry, Origin},
+    coins::{Body, Coins},
+    errors::{AcceptTradeError, ChainFault},
+    mempool::{Candidate, Entry, FeeRate, Rules},
+    state::Chain,
+    store::tables::{MempoolRecord, OwnRecord},
+};
+use crate::{
+    consensus::{CoinKey, TransactionError, verify_signatures},
+    primitives::{Amount, Height, LeafHash, PeerId, Transaction, TxId, UnixMillis, leaf_hash},
+    telemetry::events,
+};
+
+/// Void trades that are tried again at each new block, at most and in turn; after a reorganisation
+/// all are.
+const MAX_RETRIED: usize = 1_000;
+
+impl Chain {
+    /// Checks a trade or note and keeps it until it is mined. One of this node's own that waits
+    /// already is no error.
+    ///
+    /// # Errors
+    /// See [`AcceptTradeError`].
+    pub fn accept_trade(
+        &mut self,
+        transaction: Transaction,
+        origin: Origin,
+        now: UnixMillis,
+    ) -> Result<TxId, AcceptTradeError> {
+        let txid = transaction.txid();
+        let result = self.take_trade(transaction, txid, origin, now);
+        match &result {
+            Ok(()) | Err(AcceptTradeError::Known { .. } | AcceptTradeError::Fault(_)) => {}
+            Err(error) => {
+                let (peer, code, reason) = (origin.peer(), error.code(), error.to_string());
+                events::TradeRefused { txid, peer, code, reason }.emit();
+            }
+        }
+        result.map(|()| txid)
+    }
+
+    fn take_trade(
+        &mut self,
+        transaction: Transaction,
+        txid: TxId,
+        origin: Origin,
+        now: UnixMillis,
+    ) -> Result<(), AcceptTradeError> {
+        self.expire_trades(now)?;
+        // One of our own that comes back from a peer is our own still.
+        let local = origin == Origin::Local || self.own.contains(&txid);
+        if self.mempool.get(&txid).is_some() {
+            if origin != Origin::Local {
+                return Err(AcceptTradeError::Known { txid });
+            }
+            if self.mempool.adopt(&txid) {
+                self.keep(txid, now);
+                self.tell_again(txid);
+            }
+            return Ok(());
+        }
+        let candidate = match self.check_trade(&transaction, txid, &Rules::for_new(local)) {
+            // A block that holds it took its coins or left its stamp: only then is it worth a look.
+            Err(AcceptTradeError::Transaction {
+                error:
+                    error @ (TransactionError::MissingCoin { .. } | TransactionError::StampUsed { .. }),
+                ..
+            }) => {
+                return Err(match self.overlay.place(&txid)? {
+                    Some((height, _)) => AcceptTradeError::Mined { txid, height },
+                    None => AcceptTradeError::Transaction { txid, error },
+                });
+            }
+            checked => checked?,
+        };
+        if let Origin::Peer(peer) = origin
+            && !local
+        {
+            self.check_dues(&transaction, txid, &candidate, peer, now)?;
+        }
+        verify_signatures(&self.network.id, &[(&transaction, txid)], 1)
+            .map_err(|(_, error)| AcceptTradeError::Transaction { txid, error })?;
+
+        let rate = candidate.rate(transaction.encoded_len());
+        self.replace(txid, &candidate.conflicts)?;
+        let transaction = Arc::new(transaction);
+        let leaf = leaf_hash(&transaction);
+        let is_free = FeeRate::of(candidate.fee, transaction.encoded_len()).is_free();
+        self.admit(transaction, txid, leaf, candidate, local, now);
+        if let Origin::Peer(peer) = origin
+            && is_free
+        {
+            self.mempool.charge(&txid, peer);
+        }
+        self.keep(txid, now);
+        self.evict(now)?;
+        let Some(waiting) = self.mempool.get(&txid) else {
+            return Err(AcceptTradeError::BelowFloor {
+                txid,
+                rate,
+                floor: self.mempool.floor().at(now),
+            });
+        };
+        let event = ChainEvent::TradeAccepted { entry: waiting.entry.clone(), origin };
+        self.announcements.stage(event);
+        self.announcements.log(LogEntry::Trade(events::TradeAccepted { txid, local }));
+        Ok(())
+    }
+
+    /// The mempool's checks against the best chain.
+    fn check_trade(
+        &mut self,
+        transaction: &Transaction,
+        txid: TxId,
+        rules: &Rules,
+    ) -> Result<Candidate, AcceptTradeError> {
+        let next_height = self.tip().height.saturating_add(1);
+        let Self { mempool, overlay, .. } = self;
+        mempool.check(transaction, txid, next_height, rules, |key: &CoinKey| overlay.coin(key))
+    }
+
+    /// Whether a peer's trade pays enough for its place, or its sender may bring it for nothing.
+    fn check_dues(
+        &mut self,
+        transaction: &Transaction,
+        txid: TxId,
+        candidate: &Candidate,
+        peer: PeerId,
+        now: UnixMillis,
+    ) -> Result<(), AcceptTradeError> {
+        let bytes = transaction.encoded_len();
+        let rate = candidate.rate(bytes);
+        if let Some(price) = self.mempool.price_of_room(transaction, candidate)
+            && rate <= price
+        {
+            let floor = self.mempool.refuse_room(price, now);
+            return Err(AcceptTradeError::BelowFloor { txid, rate, floor });
+        }
+        let floor = self.mempool.floor().at(now);
+        if rate < floor {
+            return Err(AcceptTradeError::BelowFloor { txid, rate, floor });
+        }
+        if FeeRate::of(candidate.fee, bytes).is_free()
+            && !self.mempool.allow_free(peer, transaction, bytes, now)
+        {
+            return Err(AcceptTradeError::TooManyFree { txid });
+        }
+        Ok(())
+    }
+
+    /// What a trade that was checked replaces leaves, with all that rests on it.
+    fn replace(&mut self, by: TxId, conflicts: &[TxId]) -> Result<(), ChainFault> {
+        for waiting in self.mempool.remove_with_descendants(conflicts.iter().copied()) {
+            let reason = if conflicts.contains(&waiting.entry.txid) {
+                format!("it was replaced by {by}, which spends the same and pays more")
+            } else {
+                format!(
+                    "it rests on a trade that was replaced by {by}, which spends the same and \
+                     pays more"
+                )
+            };
+            self.give_up(&waiting, DropReason::Replaced, reason)?;
+        }
+        Ok(())
+    }
+
+    /// What a full mempool has no room for leaves.
+    fn evict(&mut self, now: UnixMillis) -> Result<(), ChainFault> {
+        for waiting in self.mempool.evict(now) {
+            self.give_up(&waiting, DropReason::Evicted, "there was no room for it".into())?;
+        }
+        Ok(())
+    }
+
+    /// What has waited too long leaves.
+    pub(super) fn expire_trades(&mut self, now: UnixMillis) -> Result<(), ChainFault> {
+        for waiting in self.mempool.expire(now) {
+            self.give_up(&waiting, DropReason::Expired, "it waited too long".into())?;
+        }
+        Ok(())
+    }
+
+    /// After the best chain changed: what has expired or has no room leaves, and void trades are
+    /// tried again.
+    pub(super) fn settle_mempool(
+        &mut self,
+        reorganised: bool,
+        now: UnixMillis,
+    ) -> Result<(), ChainFault> {
+        self.expire_trades(now)?;
+        self.retry_void(reorganised, now)?;
+        self.evict(now)
+    }
+
+    /// Puts a checked trade whose signatures are verified into the mempool.
+    fn admit(
+        &mut self,
+        transaction: Arc<Transaction>,
+        txid: TxId,
+        leaf: LeafHash,
+        candidate: Candidate,
+        local: bool,
+        added: UnixMillis,
+    ) {
+        let bytes = transaction.encoded_len();
+        let entry = MempoolEntry {
+            transaction,
+            txid,
+            fee: Amount::ZERO,
+            bytes,
+            added,
+            local,
+            expires: None,
+        };
+        self.mempool.insert(entry, leaf, candidate);
+        self.verified.insert(leaf);
+    }
+
+    /// Writes a waiting trade to the mempool table, and to the own ones if it is.
+    pub(super) fn keep(&mut self, txid: TxId, now: UnixMillis) {
+        let Some(waiting) = self.mempool.get(&txid) else { return };
+        let MempoolEntry { transaction, added, local, .. } = &waiting.entry;
+        let transaction = Arc::clone(transaction);
+        let record =
+            MempoolRecord { sequence: waiting.sequence, added: *added, local: *local, transaction };
+        self.overlay.put_waiting(txid, &record);
+        if record.local && !self.own.is_alive(&txid) {
+            self.own.set(txid, false);
+            let transaction = Transaction::clone(&record.transaction);
+            let record = OwnRecord { added: now, void: String::new(), transaction };
+            self.overlay.put_own(txid, &record);
+        }
+    }
+
+    /// Takes up again what has been in mempool or chain before; its signatures are known to be
+    /// good.
+    fn readmit(
+        &mut self,
+        transaction: &Arc<Transaction>,
+        txid: TxId,
+        leaf: LeafHash,
+        added: UnixMillis,
+    ) -> Result<(), AcceptTradeError> {
+        self.readmit_stored(transaction, txid, leaf, added)?;
+        self.keep(txid, added);
+        Ok(())
+    }
+
+    /// [`Chain::readmit`] of what the tables have already.
+    fn readmit_stored(
+        &mut self,
+        transaction: &Arc<Transaction>,
+        txid: TxId,
+        leaf: LeafHash,
+        added: UnixMillis,
+    ) -> Result<(), AcceptTradeError> {
+        let local = self.own.contains(&txid);
+        let candidate = self.check_trade(transaction, txid, &Rules::for_known(local))?;
+        self.admit(Arc::clone(transaction), txid, leaf, candidate, local, added);
+        Ok(())
+    }
+
+    /// After blocks joined: what they mined leaves, and what they made impossible.
+    pub(super) fn mempool_after_connect(&mut self, joined: &[Body]) -> Result<(), ChainFault> {
+        if self.mempool.len() == 0 {
+            return Ok(());
+        }
+        for body in joined {
+            for (_, transaction, txid, _) in body.trades() {
+                if self.mempool.remove(&txid).is_some() {
+                    self.overlay.remove_waiting(txid);
+                    // Nothing else that waits spends what it spent.
+                    continue;
+                }
+                for key in transaction.inputs.iter().map(CoinKey::of_input) {
+                    if let Some(loser) = self.mempool.spender(&key) {
+                        self.drop_conflict(loser, &key, txid, body.height())?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A block spent what a waiting trade wanted to: it leaves, with all that rests on it.
+    fn drop_conflict(
+        &mut self,
+        loser: TxId,
+        key: &CoinKey,
+        by: TxId,
+        height: Height,
+    ) -> Result<(), ChainFault> {
+        let what = place_of(key);
+        for waiting in self.mempool.remove_with_descendants([loser]) {
+            let reason = if waiting.entry.txid == loser {
+                format!("{what} was spent by {by} in block {height}")
+            } else {
+                format!(
+                    "it rests on {loser}, which can no longer be mined: {what} was spent by {by} \
+                     in block {height}"
+                )
+            };
+            self.give_up(&waiting, DropReason::Conflict, reason)?;
+        }
+        Ok(())
+    }
+
+    /// A trade has left the mempool without being mined: an own one becomes void, any other is
+    /// forgotten.
+    fn give_up(
+        &mut self,
+        waiting: &Entry,
+        why: DropReason,
+        reason: String,
+    ) -> Result<(), ChainFault> {
+        let txid = waiting.entry.txid;
+        self.overlay.remove_waiting(txid);
+        if self.own.contains(&txid) {
+            let transaction = Transaction::clone(&waiting.entry.transaction);
+            self.make_void(txid, transaction, waiting.entry.added, reason)?;
+        } else {
+            self.announcements.stage(ChainEvent::TradeDropped { txid, reason: why });
+            self.announcements
+                .log(LogEntry::Dropped(events::TradeDropped { txid, reason: why.code() }));
+        }
+        Ok(())
+    }
+
+    pub(super) fn make_void(
+        &mut self,
+        txid: TxId,
+        transaction: Transaction,
+        added: UnixMillis,
+        reason: String,
+    ) -> Result<(), ChainFault> {
+        let added = self.overlay.own(&txid)?.map_or(added, |record| record.added);
+        self.overlay.put_own(txid, &OwnRecord { added, void: reason.clone(), transaction });
+        self.own.set(txid, true);
+        self.announcements.stage(ChainEvent::TradeVoid { txid, reason });
+        Ok(())
+    }
+
+    /// After a reorganisation: what the blocks that left (oldest first) held is taken up again
+    /// where it still can be, and everything that waited is looked at anew.
+    pub(super) fn mempool_after_reorganisation(
+        &mut self,
+        left: &[Body],
+        now: UnixMillis,
+    ) -> Result<(), ChainFault> {
+        let waited = self.mempool.take_all();
+        for body in left {
+            for (_, transaction, txid, leaf) in body.trades() {
+                if self.overlay.place(&txid)?.is_some() {
+                    continue;
+                }
+                match self.readmit(&Arc::new(transaction.clone()), txid, leaf, now) {
+                    Ok(()) => self.tell_again(txid),
+                    Err(AcceptTradeError::Fault(fault)) => return Err(fault),
+                    Err(error) if self.own.contains(&txid) => {
+                        self.make_void(txid, transaction.clone(), now, why_void(&error))?;
+                    }
+                    Err(error) => {
+                        tracing::debug!(%txid, %error, "a trade did not survive a reorganisation")
+                    }
+                }
+            }
+        }
+        self.readmit_all(waited)
+    }
+
+    /// An own trade waits again: whoever relays trades has to know.
+    fn tell_again(&mut self, txid: TxId) {
+        if let Some(waiting) = self.mempool.get(&txid).filter(|waiting| waiting.entry.local) {
+            let event =
+                ChainEvent::TradeAccepted { entry: waiting.entry.clone(), origin: Origin::Local };
+            self.announcements.stage(event);
+            self.announcements.log(LogEntry::Trade(events::TradeAccepted { txid, local: true }));
+        }
+    }
+
+    fn readmit_all(&mut self, waited: Vec<Entry>) -> Result<(), ChainFault> {
+        for waiting in waited {
+            let MempoolEntry { transaction, txid, added, .. } = &waiting.entry;
+            if self.overlay.place(txid)?.is_some() {
+                self.overlay.remove_waiting(*txid);
+                continue;
+            }
+            match self.readmit(transaction, *txid, waiting.leaf, *added) {
+                Ok(()) => {
+                    if let Some(peer) = waiting.charged {
+                        self.mempool.charge(txid, peer);
+                    }
+                }
+                Err(AcceptTradeError::Known { .. }) => {}
+                Err(AcceptTradeError::Fault(fault)) => return Err(fault),
+                Err(error) => self.give_up(&waiting, DropReason::Reorganised, why_void(&error))?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at everything that waits anew: after the chain was rebuilt.
+    pub(super) fn recheck_mempool(&mut self) -> Result<(), ChainFault> {
+        let waited = self.mempool.take_all();
+        self.readmit_all(waited)
+    }
+
+    /// Takes up the waiting trades of the last run, in the order of their admission.
+    pub(super) fn restore_mempool(
+        &mut self,
+        records: Vec<(TxId, MempoolRecord)>,
+    ) -> Result<(), ChainFault> {
+        for (txid, record) in records {
+            let MempoolRecord { sequence, added, local, transaction } = record;
+            self.mempool.continue_from(sequence);
+            if self.overlay.place(&txid)?.is_some() {
+                self.overlay.remove_waiting(txid);
+                continue;
+            }
+            if local {
+                // Whatever became of its other copy, it is one: a reindex writes that anew.
+                self.own.add(txid);
+            }
+            let leaf = leaf_hash(&transaction);
+            match self.readmit_stored(&transaction, txid, leaf, added) {
+                Ok(()) => {
+                    let as_stored = |waiting: &Entry| {
+                        waiting.sequence == sequence && waiting.entry.local == local
+                    };
+                    // A start that changes nothing writes nothing.
+                    if !self.mempool.get(&txid).is_some_and(as_stored) || self.own.is_void(&txid) {
+                        self.keep(txid, added);
+                    }
+                }
+                Err(AcceptTradeError::Fault(fault)) => return Err(fault),
+                Err(error) => {
+                    self.overlay.remove_waiting(txid);
+                    if self.own.contains(&txid) {
+                        self.make_void(
+                            txid,
+                            Transaction::clone(&transaction),
+                            added,
+                            why_void(&error),
+                        )?;
+                    }
+                }
+            }
+        }
+        // Of another version, perhaps, which counted otherwise. The floor begins anew.
+        self.evict(0)
+    }
+
+    /// Takes up void trades whose inputs are there again: the chain changed in their favour.
+    pub(super) fn retry_void(&mut self, all: bool, now: UnixMillis) -> Result<(), ChainFault> {
+        let limit = if all { usize::MAX } else { MAX_RETRIED };
+        // Of two that exclude each other, the later is what their maker wants.
+        let void = self.own.void_in_turn(limit);
+        let mut dated = Vec::with_capacity(void.len());
+        for txid in void {
+            dated.push((Reverse(self.overlay.own(&txid)?.map(|record| record.added)), txid));
+        }
+        dated.sort_unstable();
+        let mut void: Vec<_> = dated.into_iter().map(|(_, txid)| txid).collect();
+        // One may rest on another: again as long as that helps.
+        loop {
+            let before = void.len();
+            let mut still = Vec::new();
+            for txid in void {
+                if !self.revive(txid, now)? {
+                    still.push(txid);
+                }
+            }
+            if still.is_empty() || still.len() == before {
+                return Ok(());
+            }
+            void = still;
+        }
+    }
+
+    /// Whether a void trade is not void any more.
+    fn revive(&mut self, txid: TxId, now: UnixMillis) -> Result<bool, ChainFault> {
+        let Some(record) = self.overlay.own(&txid)? else { return Ok(true) };
+        let OwnRecord { added, transaction, .. } = record;
+        if self.overlay.place(&txid)?.is_some() {
+            self.overlay.put_own(txid, &OwnRecord { added, void: String::new(), transaction });
+            self.own.set(txid, false);
+            return Ok(true);
+        }
+        let leaf = leaf_hash(&transaction);
+        match self.readmit(&Arc::new(transaction), txid, leaf, now) {
+            Ok(()) => {
+                self.tell_again(txid);
+                Ok(true)
+            }
+            Err(AcceptTradeError::Fault(fault)) => Err(fault),
+            Err(_) => Ok(false),
+        }
+    }
+}
+
+/// A coin or stamp, as a reason names it.
+fn place_of(key: &CoinKey) -> String {
+    if key.outpoint.is_stamp() {
+        format!("its stamp {}", key.outpoint.index)
+    } else {
+        format!("its coin {}:{}", key.outpoint.txid, key.outpoint.index)
+    }
+}
+
+/// Why a trade that was good is not any more, as a sentence.
+fn why_void(error: &AcceptTradeError) -> String {
+    match error {
+        AcceptTradeError::Transaction {
+            error: TransactionError::MissingCoin { outpoint, .. },
+            ..
+        } => {
+            format!(
+                "its coin {}:{} is not on the best chain any more",
+                outpoint.txid, outpoint.index
+            )
+        }
+        AcceptTradeError::Transaction { error: TransactionError::StampUsed { index }, .. } => {
+            format!("its stamp {index} was used by another note")
+        }
+        AcceptTradeError::Conflict { outpoint, by, .. } => {
+            format!("its coin {}:{} is spent by {by}", outpoint.txid, outpoint.index)
+        }
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,523 @@
+//! The data folder: where it is, who holds it, and what its files are called.
+//!
+//! One process at a time owns a folder, by the lock that [`DataDir::try_lock`] takes and that ends
+//! with the process. A running node says in `node.json` where it listens; only the holder of the
+//! lock writes or removes that file.
+
+use std::{
+    fmt, fs, io,
+    io::Write,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::{
+    rpc::RpcError,
+    storage::{create_private_folder, private_options, write_private},
+};
+
+/// The key that is the node's identity to its friends.
+pub(crate) const IDENTITY_FILE: &str = "identity.key";
+/// The wallet's seed and its count of addresses.
+pub(crate) const WALLET_FILE: &str = "wallet.json";
+/// The chain: written by the chain thread alone.
+pub(crate) const CHAIN_FILE: &str = "chain.redb";
+/// Profiles, chat, peers and bans.
+pub(crate) const FRIENDS_FILE: &str = "friends.redb";
+/// The secret that a client of the RPC shows.
+pub(crate) const TOKEN_FILE: &str = "rpc.token";
+/// Where the running node listens for commands.
+pub(crate) const NODE_FILE: &str = "node.json";
+/// Held by the process that uses the folder; holds its process id.
+pub(crate) const LOCK_FILE: &str = "lock";
+/// The lines typed in the console.
+pub(crate) const HISTORY_FILE: &str = "history.txt";
+
+/// The folder of a node that was given no id.
+const DEFAULT_ID: &str = "default";
+
+/// The longest id, in characters: twice a name.
+const MAX_ID_CHARS: usize = 64;
+
+/// The longest id, in bytes: with room under the 255 of a file name.
+const MAX_ID_BYTES: usize = 200;
+
+/// The longest small file that is read whole, in bytes.
+const MAX_SMALL_FILE: u64 = 64 * 1024;
+
+/// The first port that needs no privilege: smaller numbers are names only.
+const FIRST_FREE_PORT: u16 = 1_024;
+
+/// Which of several nodes on one machine is meant.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct NodeId(String);
+
+/// Why a text is not a node id.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "'{0}' may not be a node id: letters, digits, '-', '_' and inner dots are, {MAX_ID_CHARS} \
+     characters at most; \
+     give another with --node-id"
+)]
+pub struct NodeIdError(String);
+
+impl FromStr for NodeId {
+    type Err = NodeIdError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let fits =
+            !text.is_empty() && text.len() <= MAX_ID_BYTES && text.chars().count() <= MAX_ID_CHARS;
+        let letters = text.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | '.'));
+        let inner_dots = !text.starts_with('.') && !text.ends_with('.');
+        // A leading dash would read as a flag wherever the id is typed again.
+        if fits && letters && inner_dots && !text.starts_with('-') {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(NodeIdError(crate::primitives::printable(
+                &text.chars().take(80).collect::<String>(),
+            )))
+        }
+    }
+}
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl NodeId {
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The P2P port that an id such as `3000` stands for; none outside 1024 to 65535.
+    #[must_use]
+    pub fn port(&self) -> Option<u16> {
+        let digits = self.0.bytes().all(|b| b.is_ascii_digit());
+        self.0.parse().ok().filter(|port| digits && *port >= FIRST_FREE_PORT)
+    }
+}
+
+/// Why the data folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DataDirError {
+    /// The platform does not say where data goes.
+    #[error("this system has no folder for data of programs: give one with --data-dir")]
+    NoPlatformFolder,
+    /// A file or folder cannot be read, made or written.
+    #[error("{path}: {cause}; check the folder's rights, or give another with --data-dir", path = .path.display())]
+    Io {
+        path: PathBuf,
+        /// What the system says.
+        cause: io::Error,
+    },
+    /// There is none: most likely a name is mistyped.
+    #[error(
+        "there is no data folder {path}: check --data-dir and --node-id; create-wallet, \
+         create-blockchain, join, \
+         start-node and people make one",
+        path = .0.display()
+    )]
+    Absent(PathBuf),
+    /// Another process holds the folder.
+    #[error("{}", in_use_sentence(.path, *.pid))]
+    InUse {
+        path: PathBuf,
+        /// Which process, when it could be read.
+        pid: Option<u32>,
+    },
+    /// A file is not what it should be.
+    #[error("{path}: {problem}", path = .path.display())]
+    Malformed {
+        path: PathBuf,
+        /// What is wrong with it, and what to do.
+        problem: String,
+    },
+}
+
+fn in_use_sentence(path: &Path, pid: Option<u32>) -> String {
+    let process = pid
+        .map_or_else(|| "another friendchain process".to_owned(), |pid| format!("process {pid}"));
+    format!(
+        "the data folder {} is in use by {process}: end it with `friendchain stop`, or give \
+         another folder with \
+         --data-dir or --node-id",
+        path.display()
+    )
+}
+
+impl DataDirError {
+    /// Names the path at which the file system failed.
+    fn at(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |cause| Self::Io { path, cause }
+    }
+
+    /// The stable name of the error.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::NoPlatformFolder => "no_data_folder",
+            Self::Io { .. } => "data_folder",
+            Self::Absent(_) => "no_such_folder",
+            Self::InUse { .. } => "folder_in_use",
+            Self::Malformed { .. } => "malformed_file",
+        }
+    }
+}
+
+impl From<DataDirError> for RpcError {
+    fn from(error: DataDirError) -> Self {
+        Self::new(error.code(), error.to_string())
+    }
+}
+
+/// What a running node says of itself in `node.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeFile {
+    pub pid: u32,
+    /// Where its RPC listens.
+    pub rpc: SocketAddr,
+    /// Where it shows health and metrics, if anywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<SocketAddr>,
+}
+
+/// The data folder of one node. Knowing it does not mean that it exists, or that it is ours: see
+/// [`FolderLock`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DataDir {
+    path: PathBuf,
+}
+
+impl DataDir {
+    /// The folder of `id` under `base`, or under the platform's place for data.
+    pub fn resolve(base: Option<&Path>, id: Option<&NodeId>) -> Result<Self, DataDirError> {
+        let base = match base {
+            Some(base) => base.to_owned(),
+            None => directories::ProjectDirs::from("", "", "friendchain")
+                .ok_or(DataDirError::NoPlatformFolder)?
+                .data_dir()
+                .to_owned(),
+        };
+        Ok(Self { path: base.join(id.map_or(DEFAULT_ID, NodeId::as_str)) })
+    }
+
+    /// A folder that is known by its path.
+    #[must_use]
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into() }
+    }
+
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A file in it, by one of this module's names.
+    #[must_use]
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Takes the folder for this process, making it (mode 0700) if it is not there. What a crashed
+    /// node left in `node.json` is removed, so that nobody takes it for the word of a running one.
+    pub fn try_lock(&self) -> Result<FolderLock, DataDirError> {
+        create_private_folder(&self.path).map_err(DataDirError::at(&self.path))?;
+        let path = self.file(LOCK_FILE);
+        let io = |cause| DataDirError::Io { path: path.clone(), cause };
+        let mut file = private_options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(io)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(fs::TryLockError::WouldBlock) => {
+                let pid = read_small(&path).ok().and_then(|text| text.trim().parse().ok());
+                return Err(DataDirError::InUse { path: self.path.clone(), pid });
+            }
+            Err(fs::TryLockError::Error(cause)) => return Err(io(cause)),
+        }
+        remove_if_there(&self.file(NODE_FILE))?;
+        file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(io)?;
+        Ok(FolderLock { folder: self.clone(), is_read_only: false, _file: Some(file) })
+    }
+
+    /// As [`DataDir::try_lock`], for what makes no folder: one that holds nothing of ours is
+    /// [`DataDirError::Absent`], and stays as it is; one that cannot be written is taken to be
+    /// read, beside other readers.
+    pub fn try_lock_existing(&self) -> Result<FolderLock, DataDirError> {
+        let ours = [LOCK_FILE, IDENTITY_FILE, CHAIN_FILE, FRIENDS_FILE, WALLET_FILE, NODE_FILE];
+        if !ours.iter().any(|name| self.file(name).symlink_metadata().is_ok()) {
+            return Err(DataDirError::Absent(self.path.clone()));
+        }
+        match self.try_lock() {
+            Err(DataDirError::Io { cause, .. })
+                if matches!(
+                    cause.kind(),
+                    io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied
+                ) =>
+            {
+                self.try_lock_shared()
+            }
+            locked => locked,
+        }
+    }
+
+    /// Keeps those off that would write, where they could leave a lock.
+    fn try_lock_shared(&self) -> Result<FolderLock, DataDirError> {
+        let path = self.file(LOCK_FILE);
+        let file = match fs::File::open(&path) {
+            Ok(file) => Some(file),
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => None,
+            Err(cause) => return Err(DataDirError::Io { path, cause }),
+        };
+        match file.as_ref().map_or(Ok(()), fs::File::try_lock_shared) {
+            Ok(()) => Ok(FolderLock { folder: self.clone(), is_read_only: true, _file: file }),
+            Err(fs::TryLockError::WouldBlock) => {
+                let pid = read_small(&path).ok().and_then(|text| text.trim().parse().ok());
+                Err(DataDirError::InUse { path: self.path.clone(), pid })
+            }
+            Err(fs::TryLockError::Error(cause)) => Err(DataDirError::Io { path, cause }),
+        }
+    }
+
+    /// What the running node says of itself; none when there is no such file, or it does not read.
+    #[must_use]
+    pub fn node_file(&self) -> Option<NodeFile> {
+        let text = read_small(&self.file(NODE_FILE)).ok()?;
+        serde_json::from_str(&text).ok()
+    }
+
+    /// The RPC's secret; none when there is none yet.
+    #[must_use]
+    pub fn token(&self) -> Option<Zeroizing<String>> {
+        let text = Zeroizing::new(read_small(&self.file(TOKEN_FILE)).ok()?);
+        let token = text.trim();
+        (!token.is_empty()).then(|| Zeroizing::new(token.to_owned()))
+    }
+
+    /// The bytes of all files in the folder.
+    #[must_use]
+    pub fn disk_bytes(&self) -> u64 {
+        let Ok(entries) = fs::read_dir(&self.path) else { return 0 };
+        entries
+            .flatten()
+            .filter_map(|entry| entry.metadata().ok())
+            .filter(fs::Metadata::is_file)
+            .fold(0, |sum, metadata| metadata.len().saturating_add(sum))
+    }
+}
+
+/// The data folder, held by this process until this is dropped or the process ends, however it
+/// ends.
+#[derive(Debug)]
+pub struct FolderLock {
+    folder: DataDir,
+    is_read_only: bool,
+    _file: Option<fs::File>,
+}
+
+impl FolderLock {
+    #[must_use]
+    pub const fn folder(&self) -> &DataDir {
+        &self.folder
+    }
+
+    /// Whether nothing in the folder can be written.
+    #[must_use]
+    pub const fn is_read_only(&self) -> bool {
+        self.is_read_only
+    }
+
+    /// Says where this node listens. The token must be there before.
+    pub fn write_node_file(
+        &self,
+        rpc: SocketAddr,
+        metrics: Option<SocketAddr>,
+    ) -> Result<(), DataDirError> {
+        let node = NodeFile { pid: std::process::id(), rpc, metrics };
+        let path = self.folder.file(NODE_FILE);
+        let text = serde_json::to_string(&node).map_err(|cause| DataDirError::Malformed {
+            path: path.clone(),
+            problem: cause.to_string(),
+        })?;
+        write_private(&path, text.as_bytes()).map_err(DataDirError::at(&path))
+    }
+
+    /// Takes that back, at a clean stop.
+    pub fn remove_node_file(&self) -> Result<(), DataDirError> {
+        remove_if_there(&self.folder.file(NODE_FILE))
+    }
+
+    /// A new secret for the RPC: 32 random bytes in hex, in a file of mode 0600. Whoever held the
+    /// old one is shut out.
+    pub fn new_token(&self) -> Result<Zeroizing<String>, DataDirError> {
+        let mut bytes = Zeroizing::new([0u8; 32]);
+        rand::Rng::fill_bytes(&mut rand::rng(), &mut bytes[..]);
+        let token = Zeroizing::new(data_encoding::HEXLOWER.encode(&bytes[..]));
+        let path = self.folder.file(TOKEN_FILE);
+        write_private(&path, token.as_bytes()).map_err(DataDirError::at(&path))?;
+        Ok(token)
+    }
+}
+
+impl Drop for FolderLock {
+    fn drop(&mut self) {
+        if !self.is_read_only {
+            // A node file that outlives its node only costs its readers a wait.
+            let _ = self.remove_node_file();
+        }
+    }
+}
+
+fn read_small(path: &Path) -> Result<String, DataDirError> {
+    use std::io::Read;
+    let io = |cause| DataDirError::Io { path: path.to_owned(), cause };
+    let mut text = String::new();
+    let file = fs::File::open(path).map_err(io)?;
+    file.take(MAX_SMALL_FILE.saturating_add(1)).read_to_string(&mut text).map_err(io)?;
+    if u64::try_from(text.len()).unwrap_or(u64::MAX) > MAX_SMALL_FILE {
+        let problem =
+            format!("the file is longer than {MAX_SMALL_FILE} bytes: is it the right one?");
+        return Err(DataDirError::Malformed { path: path.to_owned(), problem });
+    }
+    Ok(text)
+}
+
+fn remove_if_there(path: &Path) -> Result<(), DataDirError> {
+    match fs::remove_file(path) {
+        Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
+            Err(DataDirError::Io { path: path.to_owned(), cause })
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_of_any_script_pass_and_paths_do_not() {
+        for id in ["3000", "yzw", "李雷", "a.b", "a-b_c", "Zoë"] {
+            assert!(id.parse::<NodeId>().is_ok(), "{id}");
+        }
+        for id in
+            ["", ".", "..", "a/b", "a\\b", ".a", "a.", "a b", "-a", "a\0", "a:b", "a\u{202e}b"]
+        {
+            assert!(id.parse::<NodeId>().is_err(), "{id:?}");
+        }
+        assert!("x".repeat(65).parse::<NodeId>().is_err());
+    }
+
+    #[test]
+    fn a_number_that_can_be_a_free_port_is_the_port() {
+        let port = |text: &str| text.parse::<NodeId>().expect("an id").port();
+        assert_eq!(port("3000"), Some(3000));
+        assert_eq!(port("65535"), Some(65535));
+        for text in ["80", "65536", "yzw", "1e4"] {
+            assert_eq!(port(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_id_names_a_folder_under_the_base() {
+        let base = Path::new("/base");
+        let id = "yzw".parse().expect("an id");
+        assert_eq!(
+            DataDir::resolve(Some(base), Some(&id)).expect("a folder").path(),
+            base.join("yzw")
+        );
+        assert_eq!(
+            DataDir::resolve(Some(base), None).expect("a folder").path(),
+            base.join("default")
+        );
+    }
+
+    #[test]
+    fn one_process_at_a_time_holds_a_folder() {
+        let temporary = tempfile::tempdir().expect("a folder");
+        let folder = DataDir::at(temporary.path().join("node"));
+        let lock = folder.try_lock().expect("the lock");
+        match folder.try_lock() {
+            Err(DataDirError::InUse { pid, .. }) => assert_eq!(pid, Some(std::process::id())),
+            other => panic!("{other:?}"),
+        }
+        drop(lock);
+        folder.try_lock().expect("the lock again");
+    }
+
+    #[test]
+    fn a_stale_node_file_is_gone_once_the_lock_is_taken() {
+        let temporary = tempfile::tempdir().expect("a folder");
+        let folder = DataDir::at(temporary.path());
+        fs::write(folder.file(NODE_FILE), r#"{"pid":1,"rpc":"127.0.0.1:9"}"#).expect("a file");
+        let lock = folder.try_lock().expect("the lock");
+        assert_eq!(folder.node_file(), None);
+        let rpc = "127.0.0.1:1234".parse().expect("an address");
+        lock.write_node_file(rpc, None).expect("written");
+        assert_eq!(
+            folder.node_file(),
+            Some(NodeFile { pid: std::process::id(), rpc, metrics: None })
+        );
+        drop(lock);
+        assert_eq!(folder.node_file(), None);
+    }
+
+    #[test]
+    fn a_mistyped_folder_is_not_made_by_who_only_reads() {
+        let temporary = tempfile::tempdir().expect("a folder");
+        let folder = DataDir::at(temporary.path().join("typo"));
+        assert!(
+            matches!(folder.try_lock_existing(), Err(DataDirError::Absent(path)) if path == folder.path())
+        );
+        assert!(!folder.path().exists());
+        // Another program's folder is left alone as well.
+        let other = DataDir::at(temporary.path());
+        fs::write(other.file("notes.txt"), "notes").expect("a file");
+        assert!(matches!(other.try_lock_existing(), Err(DataDirError::Absent(_))));
+        assert!(!other.file(LOCK_FILE).exists());
+        fs::write(other.file(WALLET_FILE), "{}").expect("a file");
+        assert!(!other.try_lock_existing().expect("the lock").is_read_only());
+    }
+
+    #[test]
+    fn readers_share_a_folder_and_keep_writers_off() {
+        let temporary = tempfile::tempdir().expect("a folder");
+        let folder = DataDir::at(temporary.path());
+        drop(folder.try_lock().expect("the lock"));
+        let readers =
+            [folder.try_lock_shared().expect("a lock"), folder.try_lock_shared().expect("another")];
+        assert!(readers.iter().all(FolderLock::is_read_only));
+        assert!(matches!(folder.try_lock(), Err(DataDirError::InUse { .. })));
+        drop(readers);
+        let _lock = folder.try_lock().expect("the lock");
+        assert!(matches!(folder.try_lock_shared(), Err(DataDirError::InUse { .. })));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn folder_and_token_are_for_the_owner_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let temporary = tempfile::tempdir().expect("a folder");
+        let folder = DataDir::at(temporary.path().join("a/b"));
+        let lock = folder.try_lock().expect("the lock");
+        let token = lock.new_token().expect("a token");
+        assert_eq!(token.len(), 64);
+        assert_eq!(folder.token().expect("the token"), token);
+        let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
+        assert_eq!(mode(folder.path()), 0o700);
+        assert_eq!(mode(&folder.file(TOKEN_FILE)), 0o600);
+    }
+}

@@ -1,0 +1,520 @@
+//! The miner's task: which template is searched, for whom, and what becomes of a solution.
+//!
+//! It owns all of the miner's state. One question to the chain is under way at a time, and never
+//! keeps commands or a change of the tip waiting.
+
+use std::{
+    collections::VecDeque,
+    future::{Future, pending, poll_fn},
+    pin::Pin,
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
+
+use rand::rngs::StdRng;
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::{Instant, sleep_until},
+};
+
+use super::{
+    MAX_REQUESTS, MineError, MinedIn, MinerCommand, MinerConfig, MinerStatus, MiningMode,
+    NonceSearch,
+    policy::{Decision, Policy},
+    workers::{Found, Job, Workers},
+};
+use crate::{
+    chain::{
+        AcceptBlockError, ChainFault, ChainHandle,
+        api::{BlockAccepted, ChainSummary, Origin, Template, TxInfo, TxState},
+    },
+    consensus::Target,
+    primitives::{Block, BlockHash, Header, Owner, TxId},
+    telemetry::events,
+};
+
+/// How old a template may get while anybody wants a block: its time, its difficulty, and what it
+/// holds.
+const REFRESH: Duration = Duration::from_secs(1);
+/// How often a template is made anew because the mempool alone has changed: each costs the chain a
+/// pass over it.
+const MEMPOOL_REFRESH: Duration = Duration::from_millis(100);
+/// How long nothing is tried after the chain has failed or refused.
+const BACK_OFF: Duration = Duration::from_secs(1);
+
+/// A caller who wants blocks.
+struct WantsBlocks {
+    left: u32,
+    owner: Owner,
+    mined: Vec<BlockHash>,
+    reply: oneshot::Sender<Result<Vec<BlockHash>, MineError>>,
+}
+
+/// A caller who wants a transaction mined.
+struct WantsMined {
+    txid: TxId,
+    owner: Owner,
+    reply: oneshot::Sender<Result<MinedIn, MineError>>,
+}
+
+/// A template at hand.
+struct Current {
+    job: Arc<Job>,
+    /// When it was asked for.
+    asked: Instant,
+}
+
+/// What the chain answered.
+enum Answer {
+    Template { owner: Owner, asked: Instant, result: Result<Template, ChainFault> },
+    Accepted { found: Found, hash: BlockHash, result: Result<BlockAccepted, AcceptBlockError> },
+    Looked(Vec<(TxId, Result<Option<TxInfo>, ChainFault>)>),
+}
+
+type Question = Pin<Box<dyn Future<Output = Answer> + Send>>;
+
+/// The task's state. See the module.
+pub(super) struct MinerTask {
+    chain: ChainHandle,
+    summary: watch::Receiver<ChainSummary>,
+    commands: mpsc::Receiver<MinerCommand>,
+    found: mpsc::Receiver<Found>,
+    solved: Option<mpsc::Sender<Header>>,
+    workers: Workers,
+    status: watch::Sender<MinerStatus>,
+    rng: StdRng,
+    policy: Policy,
+    owner: Option<Owner>,
+    blocks: VecDeque<WantsBlocks>,
+    transactions: Vec<WantsMined>,
+    tip: BlockHash,
+    mempool: usize,
+    mempool_changes: u64,
+    /// Whether the mempool has changed since the current template was asked for.
+    mempool_changed: bool,
+    /// Whether those who wait for a transaction have to be looked after.
+    look: bool,
+    current: Option<Current>,
+    /// What the threads search.
+    running: Option<Arc<Job>>,
+    question: Option<Question>,
+    /// A solution that waits for the question under way to be answered.
+    solution: Option<Found>,
+    /// Nothing is asked of the chain for templates before then.
+    not_before: Option<Instant>,
+}
+
+impl MinerTask {
+    pub(super) fn new(
+        chain: ChainHandle,
+        config: MinerConfig,
+        workers: Workers,
+        commands: mpsc::Receiver<MinerCommand>,
+        found: mpsc::Receiver<Found>,
+        solved: Option<mpsc::Sender<Header>>,
+    ) -> (Self, watch::Receiver<MinerStatus>) {
+        let MinerConfig { mode, owner, .. } = config;
+        let mut summary = chain.watch();
+        let (tip, mempool, mempool_changes, spacing_ms) = {
+            let summary = summary.borrow_and_update();
+            (
+                summary.tip.hash,
+                summary.mempool,
+                summary.mempool_changes,
+                summary.network.params.spacing_ms,
+            )
+        };
+        let (status, status_receiver) = watch::channel(MinerStatus {
+            mode,
+            owner,
+            threads: workers.count(),
+            mining: false,
+            blocks: 0,
+        });
+        let control = Self {
+            chain,
+            summary,
+            commands,
+            found,
+            solved,
+            workers,
+            status,
+            rng: rand::make_rng(),
+            policy: Policy::new(mode, spacing_ms),
+            owner,
+            blocks: VecDeque::new(),
+            transactions: Vec::new(),
+            tip,
+            mempool,
+            mempool_changes,
+            mempool_changed: false,
+            look: false,
+            current: None,
+            running: None,
+            question: None,
+            solution: None,
+            not_before: None,
+        };
+        (control, status_receiver)
+    }
+
+    /// Runs until it is told to stop, all handles are gone, or the chain is.
+    pub(super) async fn run(mut self) {
+        let mut stopped = None;
+        loop {
+            let now = Instant::now();
+            self.drop_abandoned();
+            let deadline = self.steer(now);
+            tokio::select! {
+                biased;
+                command = self.commands.recv() => match command {
+                    None => break,
+                    Some(MinerCommand::Stop { reply }) => {
+                        stopped = Some(reply);
+                        break;
+                    }
+                    Some(command) => self.command(command, now),
+                },
+                changed = self.summary.changed() => {
+                    if changed.is_err() {
+                        break;
+                    }
+                    self.chain_changed();
+                }
+                answer = answer_to(&mut self.question) => {
+                    self.question = None;
+                    self.answer(answer);
+                }
+                Some(found) = self.found.recv() => self.found(found),
+                () = abandoned(&mut self.blocks, &mut self.transactions) => {}
+                () = at(deadline) => {}
+            }
+        }
+        let workers = self.workers;
+        // Joining takes under a millisecond, but blocks: not for an async thread.
+        let _ = tokio::task::spawn_blocking(move || workers.stop()).await;
+        if let Some(reply) = stopped {
+            // Nobody waits any more: as good.
+            let _ = reply.send(());
+        }
+    }
+
+    fn command(&mut self, command: MinerCommand, now: Instant) {
+        match command {
+            MinerCommand::SetMode(mode) => self.policy.mode = mode,
+            MinerCommand::SetOwner(owner) => self.owner = owner,
+            MinerCommand::Pause { parent, duration } => {
+                if parent == self.tip {
+                    self.policy.pause(parent, duration, now);
+                }
+            }
+            MinerCommand::MineBlocks { count: 0, reply, .. } => tell(reply, Ok(Vec::new())),
+            MinerCommand::MineBlocks { reply, .. } if self.blocks.len() >= MAX_REQUESTS => {
+                tell(reply, Err(MineError::Busy));
+            }
+            MinerCommand::MineUntil { reply, .. } if self.transactions.len() >= MAX_REQUESTS => {
+                tell(reply, Err(MineError::Busy));
+            }
+            MinerCommand::MineBlocks { count, owner, reply } => {
+                self.blocks.push_back(WantsBlocks { left: count, owner, mined: Vec::new(), reply });
+            }
+            MinerCommand::MineUntil { txid, owner, reply } => {
+                self.transactions.push(WantsMined { txid, owner, reply });
+                self.look = true;
+                // The trade came a moment ago: the template at hand may be older.
+                self.mempool_changed = true;
+            }
+            MinerCommand::Stop { .. } => {}
+        }
+    }
+
+    /// Takes over what the chain has announced.
+    fn chain_changed(&mut self) {
+        let (tip, mempool, mempool_changes) = {
+            let summary = self.summary.borrow_and_update();
+            (summary.tip.hash, summary.mempool, summary.mempool_changes)
+        };
+        if tip != self.tip {
+            self.tip = tip;
+            self.policy.tip_changed();
+            self.look = true;
+        }
+        self.mempool = mempool;
+        // The summary also comes when nothing changed.
+        if mempool_changes != self.mempool_changes {
+            self.mempool_changes = mempool_changes;
+            self.mempool_changed = true;
+        }
+    }
+
+    /// Who would be paid for the next block, if anybody wants one.
+    fn wanted_owner(&self) -> Option<Owner> {
+        if let Some(first) = self.blocks.front() {
+            return Some(first.owner);
+        }
+        if let Some(first) = self.transactions.first() {
+            return Some(first.owner);
+        }
+        match self.policy.mode {
+            MiningMode::Off => None,
+            MiningMode::OnDemand if self.mempool == 0 => None,
+            MiningMode::OnDemand | MiningMode::Always => self.owner,
+        }
+    }
+
+    /// Starts or stops the threads, asks the chain what is to be asked, and says when to look again
+    /// if nothing happens.
+    fn steer(&mut self, now: Instant) -> Option<Instant> {
+        let wanted = self.wanted_owner();
+        let fits = |current: &Current| {
+            Some(current.job.owner) == wanted && current.job.parent() == self.tip
+        };
+        if !self.current.as_ref().is_some_and(fits) {
+            self.current = None;
+        }
+        let (decision, job) = match &self.current {
+            None => (Decision::Rest, None),
+            Some(_) if let Some(until) = self.policy.paused(self.tip, now) => {
+                (Decision::Wait(until), None)
+            }
+            Some(current) => {
+                let template = &current.job.template;
+                let asked_for =
+                    !self.blocks.is_empty() || !self.transactions.is_empty() && template.has_trades;
+                let decision = if asked_for {
+                    Decision::Mine
+                } else if self.owner == Some(current.job.owner) {
+                    self.policy.decide(template, now, &mut self.rng)
+                } else {
+                    Decision::Rest
+                };
+                (decision, Some(Arc::clone(&current.job)))
+            }
+        };
+        let job = job.filter(|_| decision == Decision::Mine);
+        if job.as_ref().map(Arc::as_ptr) != self.running.as_ref().map(Arc::as_ptr) {
+            self.workers.set(job.clone());
+            self.running = job;
+        }
+        self.publish();
+        let next = self.ask(wanted, now);
+        match decision {
+            Decision::Wait(until) => Some(next.map_or(until, |next| next.min(until))),
+            Decision::Rest | Decision::Mine => next,
+        }
+    }
+
+    /// Asks the chain the most urgent question, unless one is under way; otherwise says when one
+    /// will be due.
+    fn ask(&mut self, wanted: Option<Owner>, now: Instant) -> Option<Instant> {
+        if self.question.is_some() {
+            return None;
+        }
+        let chain = self.chain.clone();
+        if let Some(found) = self.solution.take() {
+            self.question = Some(Box::pin(accept(chain, found)));
+            return None;
+        }
+        if std::mem::take(&mut self.look) && !self.transactions.is_empty() {
+            let txids: Vec<TxId> = self.transactions.iter().map(|wants| wants.txid).collect();
+            self.question = Some(Box::pin(look(chain, txids)));
+            return None;
+        }
+        let owner = wanted?;
+        let mut due = match &self.current {
+            None => now,
+            Some(current) if self.mempool_changed => current.asked.checked_add(MEMPOOL_REFRESH)?,
+            Some(current) if self.running.is_some() || !self.transactions.is_empty() => {
+                current.asked.checked_add(REFRESH)?
+            }
+            Some(_) => return None,
+        };
+        let pause = self.policy.paused(self.tip, now);
+        due = self.not_before.into_iter().chain(pause).fold(due, Instant::max);
+        if now < due {
+            return Some(due);
+        }
+        self.mempool_changed = false;
+        self.question = Some(Box::pin(async move {
+            Answer::Template { owner, asked: now, result: chain.template(owner).await }
+        }));
+        None
+    }
+
+    fn answer(&mut self, answer: Answer) {
+        match answer {
+            Answer::Template { owner, asked, result } => self.templated(owner, asked, result),
+            Answer::Accepted { found, hash, result } => self.accepted(&found, hash, result),
+            Answer::Looked(results) => {
+                for (txid, result) in results {
+                    self.looked(txid, result);
+                }
+            }
+        }
+    }
+
+    fn templated(&mut self, owner: Owner, asked: Instant, result: Result<Template, ChainFault>) {
+        let template = match result {
+            Ok(template) => template,
+            Err(fault) => return self.failed(&MineError::Chain(fault)),
+        };
+        let header = &template.block.header;
+        let target = match Target::from_compact(header.bits) {
+            Ok(target) => target,
+            Err(error) => return self.failed(&MineError::Refused(error.to_string())),
+        };
+        let search = NonceSearch::new(header, &target);
+        // The next steering starts the threads on it, unless it came too late or is not wanted any
+        // more.
+        self.current = Some(Current { job: Arc::new(Job { template, owner, search }), asked });
+    }
+
+    /// A solution counts when it follows the tip, and is the first for it: its template is given
+    /// up.
+    fn found(&mut self, found: Found) {
+        let fresh =
+            self.current.as_ref().is_some_and(|current| current.job.parent() == found.job.parent());
+        if !fresh || self.running.is_none() || found.job.parent() != self.tip {
+            return;
+        }
+        if let Some(solved) = &self.solved {
+            // Full: the block itself follows.
+            let _ = solved.try_send(found.header());
+        }
+        self.current = None;
+        self.solution = Some(found);
+    }
+
+    fn accepted(
+        &mut self,
+        found: &Found,
+        hash: BlockHash,
+        result: Result<BlockAccepted, AcceptBlockError>,
+    ) {
+        match result {
+            Ok(BlockAccepted::Connected) => {
+                let block = &found.job.template.block;
+                let (previous, height, transactions) =
+                    (block.header.previous, block.header.height, block.transactions.len());
+                events::BlockMined { hash, previous, height, transactions }.emit();
+                self.status.send_modify(|status| status.blocks = status.blocks.saturating_add(1));
+                self.counted(found.job.owner, hash);
+                self.not_before = None;
+            }
+            // Somebody else's block came first: mine on that one.
+            Ok(outcome) => {
+                tracing::debug!(%hash, ?outcome, "a mined block did not join the best chain")
+            }
+            Err(AcceptBlockError::Fault(fault)) => self.failed(&MineError::Chain(fault)),
+            Err(error) => self.failed(&MineError::Refused(error.to_string())),
+        }
+        // The summary may have come before this answer, or may be on its way: either way it is
+        // newer than our copy.
+        self.chain_changed();
+    }
+
+    /// One block more for the caller it was mined for.
+    fn counted(&mut self, owner: Owner, hash: BlockHash) {
+        let Some(first) = self.blocks.front_mut().filter(|first| first.owner == owner) else {
+            return;
+        };
+        first.mined.push(hash);
+        first.left = first.left.saturating_sub(1);
+        if first.left == 0
+            && let Some(done) = self.blocks.pop_front()
+        {
+            tell(done.reply, Ok(done.mined));
+        }
+    }
+
+    /// Tells those who wait for `txid`, if that is over.
+    fn looked(&mut self, txid: TxId, result: Result<Option<TxInfo>, ChainFault>) {
+        let verdict = match result {
+            Ok(Some(info)) => match info.state {
+                TxState::Mempool => return,
+                TxState::Mined { block, height } => Ok(MinedIn { block, height }),
+                TxState::Void { reason } => Err(MineError::Void { txid, reason }),
+            },
+            Ok(None) => Err(MineError::Unknown(txid)),
+            Err(fault) => Err(MineError::Chain(fault)),
+        };
+        for done in self.transactions.extract_if(.., |wants| wants.txid == txid) {
+            tell(done.reply, verdict.clone());
+        }
+    }
+
+    /// The chain failed or refused: whoever waits is told, and what goes on by itself goes on after
+    /// a while.
+    fn failed(&mut self, error: &MineError) {
+        tracing::debug!(%error, "the miner backs off");
+        for wants in self.blocks.drain(..) {
+            tell(wants.reply, Err(error.clone()));
+        }
+        for wants in self.transactions.drain(..) {
+            tell(wants.reply, Err(error.clone()));
+        }
+        self.not_before = Instant::now().checked_add(BACK_OFF);
+    }
+
+    /// Forgets callers who have stopped waiting.
+    fn drop_abandoned(&mut self) {
+        self.blocks.retain(|wants| !wants.reply.is_closed());
+        self.transactions.retain(|wants| !wants.reply.is_closed());
+    }
+
+    fn publish(&self) {
+        let (mode, owner, mining) = (self.policy.mode, self.owner, self.running.is_some());
+        self.status.send_if_modified(|status| {
+            let changed = (status.mode, status.owner, status.mining) != (mode, owner, mining);
+            (status.mode, status.owner, status.mining) = (mode, owner, mining);
+            changed
+        });
+    }
+}
+
+async fn accept(chain: ChainHandle, found: Found) -> Answer {
+    let header = found.header();
+    let block = Block { header, transactions: found.job.template.block.transactions.clone() };
+    let result = chain.accept_block(block, Origin::Local).await;
+    Answer::Accepted { found, hash: header.hash(), result }
+}
+
+async fn look(chain: ChainHandle, txids: Vec<TxId>) -> Answer {
+    let mut results = Vec::with_capacity(txids.len());
+    for txid in txids {
+        results.push((txid, chain.transaction(txid).await));
+    }
+    Answer::Looked(results)
+}
+
+/// The answer to the question under way; never, when there is none. Being dropped loses nothing.
+async fn answer_to(question: &mut Option<Question>) -> Answer {
+    match question {
+        Some(question) => question.await,
+        None => pending().await,
+    }
+}
+
+/// Ready when any caller stops waiting.
+async fn abandoned(blocks: &mut VecDeque<WantsBlocks>, transactions: &mut [WantsMined]) {
+    poll_fn(|context| {
+        let blocks = blocks.iter_mut().any(|wants| wants.reply.poll_closed(context).is_ready());
+        let transactions =
+            transactions.iter_mut().any(|wants| wants.reply.poll_closed(context).is_ready());
+        if blocks || transactions { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+}
+
+async fn at(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => pending().await,
+    }
+}
+
+/// Answers a caller, who may have gone.
+fn tell<T>(reply: oneshot::Sender<T>, answer: T) {
+    let _ = reply.send(answer);
+}

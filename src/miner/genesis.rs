@@ -1,0 +1,119 @@
+//! Mining a genesis: there is no chain yet, so there is nothing to watch but the caller's wish to
+//! stop.
+
+use std::{
+    sync::{
+        atomic::{AtomicBool, AtomicU64, Ordering},
+        mpsc::{RecvTimeoutError, sync_channel},
+    },
+    thread,
+    time::Duration,
+};
+
+use super::search::NonceSearch;
+use crate::{
+    consensus::{CompactError, Target},
+    primitives::Block,
+};
+
+/// Nonces between two looks at the flag: some milliseconds of work.
+const CHUNK: u64 = 1 << 16;
+/// How often progress is told.
+const PROGRESS: Duration = Duration::from_millis(100);
+
+/// Why a genesis was not mined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum MineGenesisError {
+    /// The caller said so.
+    #[error(
+        "stopped before the first block was found; nothing was kept, so create-blockchain begins \
+         anew"
+    )]
+    Cancelled,
+    /// The header's bits are no target.
+    #[error(transparent)]
+    Bits(#[from] CompactError),
+    /// All 2⁶⁴ nonces fail, which happens once in longer than the world stands.
+    #[error("no nonce makes this genesis valid: try again, with another time")]
+    Exhausted,
+}
+
+/// Finds the nonce of `block`, a genesis with its bits set, on `threads` threads (at least one).
+/// Blocks until it is found or `cancel` is set; `progress` is told about ten times a second how
+/// many hashes were tried.
+pub fn mine_genesis(
+    mut block: Block,
+    threads: usize,
+    cancel: &AtomicBool,
+    mut progress: impl FnMut(u64),
+) -> Result<Block, MineGenesisError> {
+    let target = Target::from_compact(block.header.bits)?;
+    let search = NonceSearch::new(&block.header, &target);
+    let (next, done) = (AtomicU64::new(0), AtomicBool::new(false));
+    let (sender, found) = sync_channel(1);
+    let nonce = thread::scope(|scope| {
+        for _ in 0..threads.max(1) {
+            let (sender, search, next, done) = (sender.clone(), &search, &next, &done);
+            scope.spawn(move || {
+                while !done.load(Ordering::Relaxed) {
+                    let start = next.fetch_add(CHUNK, Ordering::Relaxed);
+                    if start > u64::MAX - CHUNK {
+                        return;
+                    }
+                    if let Some(nonce) = search.find(start..=start.saturating_add(CHUNK - 1)) {
+                        // Full when another thread was first: one nonce is enough.
+                        let _ = sender.try_send(nonce);
+                        return;
+                    }
+                }
+            });
+        }
+        drop(sender);
+        let result = loop {
+            match found.recv_timeout(PROGRESS) {
+                Ok(nonce) => break Ok(nonce),
+                Err(RecvTimeoutError::Disconnected) => break Err(MineGenesisError::Exhausted),
+                Err(RecvTimeoutError::Timeout) if cancel.load(Ordering::Relaxed) => {
+                    break Err(MineGenesisError::Cancelled);
+                }
+                Err(RecvTimeoutError::Timeout) => progress(next.load(Ordering::Relaxed)),
+            }
+        };
+        done.store(true, Ordering::Relaxed);
+        result
+    })?;
+    block.header.nonce = nonce;
+    Ok(block)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        consensus::{ChainParams, Network},
+        primitives::Owner,
+    };
+
+    fn genesis(bits: u8) -> Block {
+        let params = ChainParams::new("friends", 0, bits).unwrap();
+        Network::genesis_to_mine(&params, Owner([1; 20]), 1_700_000_000_000).unwrap()
+    }
+
+    #[test]
+    fn a_mined_genesis_makes_a_network() {
+        let block = mine_genesis(genesis(12), 2, &AtomicBool::new(false), |_| {}).unwrap();
+        assert_eq!(Network::from_genesis(block.clone()).unwrap().id, block.hash());
+    }
+
+    #[test]
+    fn a_hard_genesis_tells_progress_and_stops_when_asked() {
+        let cancel = AtomicBool::new(false);
+        let mut tried = 0;
+        let result = mine_genesis(genesis(40), 1, &cancel, |hashes| {
+            tried = hashes;
+            cancel.store(true, Ordering::Relaxed);
+        });
+        assert_eq!(result, Err(MineGenesisError::Cancelled));
+        assert!(tried > 0);
+    }
+}

@@ -1,0 +1,339 @@
+//! Completion of announced blocks, from the checked header to the whole block.
+
+use std::sync::Arc;
+
+use serde_bytes::ByteBuf;
+use tracing::debug;
+
+use super::{
+    BLOCK_MS, MAX_TRIES, REQUEST_MS, RETRY_MS, Relay, RelayAction, SOLVED_MS, VERDICT_MS,
+    blocks::{Parts, Stage},
+    compact::assemble,
+};
+use crate::{
+    chain::api::{BlockAccepted, Rebuilt, Refused},
+    consensus::Blame,
+    peers::Offence,
+    primitives::{Block, BlockHash, PeerId, Transaction, UnixMillis, encoding},
+    telemetry::events,
+    wire::{GetBlockTrades, Item, ItemId, RequestFailure, SyncRequest, SyncResponse, Verdict},
+};
+
+impl<M: Copy> Relay<M> {
+    pub(super) fn on_rebuilt(&mut self, hash: BlockHash, rebuilt: Rebuilt, now: UnixMillis) {
+        let Some(pending) = self.blocks.pending.get_mut(&hash) else {
+            return;
+        };
+        if !matches!(pending.stage, Stage::Rebuilding) {
+            return;
+        }
+        match rebuilt {
+            Rebuilt::Block(block)
+                if block.hash() == hash
+                    && block.computed_merkle_root() == block.header.merkle_root =>
+            {
+                return self.accept(hash, block, None);
+            }
+            // Another transaction in the mempool has the same short id.
+            Rebuilt::Block(_) => {}
+            Rebuilt::Missing { mut found, positions } => {
+                if found.len() == pending.short_ids.len() {
+                    found.insert(0, None);
+                }
+                if let Some(first) = found.first_mut() {
+                    *first = Some(Arc::new((*pending.coinbase).clone()));
+                }
+                let whole = pending.short_ids.len().saturating_add(1);
+                let positions: Vec<u32> =
+                    positions.into_iter().filter(|position| *position > 0).collect();
+                if found.len() == whole && !positions.is_empty() {
+                    pending.parts = Some(Parts { found, missing: positions });
+                }
+            }
+        }
+        self.ask_next(hash, now);
+    }
+
+    /// Requests the missing parts from the next announcer. Leaves the block to sync after
+    /// [`MAX_TRIES`] requests.
+    fn ask_next(&mut self, hash: BlockHash, now: UnixMillis) {
+        let Some(pending) = self.blocks.pending.get_mut(&hash) else {
+            return;
+        };
+        let turn =
+            usize::try_from(pending.tries).unwrap_or(usize::MAX).checked_rem(pending.sources.len());
+        let source = turn.and_then(|turn| pending.sources.get(turn)).copied();
+        let Some(peer) = source.filter(|_| pending.tries < MAX_TRIES) else {
+            return self.leave_to_sync(hash, now);
+        };
+        pending.tries = pending.tries.saturating_add(1);
+        let request = match &pending.parts {
+            Some(Parts { missing, .. }) => SyncRequest::GetBlockTrades(GetBlockTrades {
+                block: hash,
+                positions: missing.clone(),
+            }),
+            None => SyncRequest::GetData(vec![ItemId::Block(hash)]),
+        };
+        events::BlocksRequested { peer, message: "getdata", count: 1 }.emit();
+        let id = self.request(peer, request);
+        if let Some(pending) = self.blocks.pending.get_mut(&hash) {
+            pending.stage = Stage::Asking { id, peer, since: now };
+        }
+    }
+
+    /// Handles a failed request. Asks the next announcer at once, or after a pause if all have been
+    /// asked.
+    fn ask_later(&mut self, hash: BlockHash, now: UnixMillis) {
+        let Some(pending) = self.blocks.pending.get_mut(&hash) else {
+            return;
+        };
+        let asked = usize::try_from(pending.tries).unwrap_or(usize::MAX);
+        if asked < pending.sources.len() {
+            return self.ask_next(hash, now);
+        }
+        let pause = RETRY_MS.saturating_mul(1 << pending.tries.min(MAX_TRIES));
+        pending.stage = Stage::Waiting { until: now.saturating_add(pause) };
+    }
+
+    /// Drops an incomplete block, and asks its announcers for their Status so that sync fetches it.
+    fn leave_to_sync(&mut self, hash: BlockHash, now: UnixMillis) {
+        if let Some(pending) = self.blocks.pending.remove(&hash) {
+            debug!(%hash, "an incomplete announced block is left to sync");
+            if let Some(message) = pending.message {
+                self.verdict(message, Verdict::Ignore);
+            }
+            for peer in pending.sources {
+                self.ask_status(peer, now);
+            }
+        }
+    }
+
+    pub(super) fn on_response(
+        &mut self,
+        id: u64,
+        result: Result<SyncResponse, RequestFailure>,
+        now: UnixMillis,
+    ) {
+        let Some(hash) = self.blocks.asked(id) else {
+            return debug!(id, "a response came for a request that has ended");
+        };
+        let Some(pending) = self.blocks.pending.get_mut(&hash) else {
+            return;
+        };
+        let Stage::Asking { peer, .. } = pending.stage else {
+            return;
+        };
+        match (result, pending.parts.is_some()) {
+            (Ok(SyncResponse::BlockTrades(parts)), true) => self.on_parts(hash, peer, &parts, now),
+            (Ok(SyncResponse::Data(items)), false) => self.on_whole(hash, peer, &items, now),
+            (Ok(SyncResponse::NotYet | SyncResponse::NotFound | SyncResponse::Busy), _) => {
+                self.ask_later(hash, now)
+            }
+            (Ok(SyncResponse::Refused(_)), _) => {
+                // The peer may still send the whole block.
+                pending.parts = None;
+                self.ask_later(hash, now);
+            }
+            (Ok(_), _) => {
+                let reason = "an answer of another kind than the question".into();
+                self.penalise(peer, Offence::WrongAnswer, reason);
+                self.drop_source(hash, peer, now);
+            }
+            (Err(failure), _) => {
+                debug!(%peer, %failure, "a request failed");
+                self.ask_later(hash, now);
+            }
+        }
+    }
+
+    fn on_parts(&mut self, hash: BlockHash, peer: PeerId, parts: &[ByteBuf], now: UnixMillis) {
+        let Some((header, Parts { mut found, missing: positions })) = self
+            .blocks
+            .pending
+            .get_mut(&hash)
+            .and_then(|pending| Some((pending.header, pending.parts.clone()?)))
+        else {
+            return;
+        };
+        if parts.len() != positions.len() {
+            let reason =
+                format!("{} transactions when {} were asked", parts.len(), positions.len());
+            self.penalise(peer, Offence::WrongAnswer, reason);
+            return self.drop_source(hash, peer, now);
+        }
+        for (position, bytes) in positions.iter().zip(parts) {
+            let transaction = match encoding::from_bytes::<Transaction>(bytes) {
+                Ok(transaction) => transaction,
+                Err(error) => {
+                    self.penalise(
+                        peer,
+                        Offence::Malformed,
+                        format!("a part of the block {hash}: {error}"),
+                    );
+                    return self.drop_source(hash, peer, now);
+                }
+            };
+            if let Some(slot) =
+                usize::try_from(*position).ok().and_then(|position| found.get_mut(position))
+            {
+                *slot = Some(Arc::new(transaction));
+            }
+        }
+        if let Some(block) = assemble(header, found) {
+            return self.accept(hash, block, Some(peer));
+        }
+        // A short id matched another transaction, so the whole block is needed.
+        if let Some(pending) = self.blocks.pending.get_mut(&hash) {
+            pending.parts = None;
+        }
+        self.ask_next(hash, now);
+    }
+
+    fn on_whole(&mut self, hash: BlockHash, peer: PeerId, items: &[Item], now: UnixMillis) {
+        let fault = match items {
+            [Item::NotFound] => return self.ask_later(hash, now),
+            [Item::Block(bytes)] => match encoding::from_bytes::<Block>(bytes) {
+                Ok(block) if block.hash() != hash => {
+                    (Offence::WrongAnswer, "another block than asked".to_owned())
+                }
+                Ok(block) if block.computed_merkle_root() != block.header.merkle_root => {
+                    (Offence::WrongAnswer, format!("a body that is not that of the block {hash}"))
+                }
+                Ok(block) => return self.accept(hash, Box::new(block), Some(peer)),
+                Err(error) => (Offence::Malformed, format!("instead of the block {hash}: {error}")),
+            },
+            _ => (
+                Offence::WrongAnswer,
+                format!("{} items, or none that fits, for one block", items.len()),
+            ),
+        };
+        self.penalise(peer, fault.0, fault.1);
+        self.drop_source(hash, peer, now);
+    }
+
+    /// Removes a peer that sent wrong data from the announcers of a block, and asks the next one.
+    fn drop_source(&mut self, hash: BlockHash, peer: PeerId, now: UnixMillis) {
+        if let Some(pending) = self.blocks.pending.get_mut(&hash) {
+            pending.sources.retain(|source| *source != peer);
+            self.ask_next(hash, now);
+        }
+    }
+
+    fn accept(&mut self, hash: BlockHash, block: Box<Block>, from: Option<PeerId>) {
+        let Some(pending) = self.blocks.pending.get_mut(&hash) else {
+            return;
+        };
+        let Some(peer) = from.or_else(|| pending.sources.first().copied()) else {
+            self.blocks.pending.remove(&hash);
+            return;
+        };
+        pending.stage = Stage::Accepting { from };
+        pending.parts = None;
+        events::BlockReceived { peer: from, message: "block", hash, height: block.header.height }
+            .emit();
+        self.out.push(RelayAction::AcceptBlock { peer, block });
+    }
+
+    pub(super) fn on_block_done(
+        &mut self,
+        hash: BlockHash,
+        result: Result<BlockAccepted, Refused>,
+    ) {
+        let is_ours = self
+            .blocks
+            .pending
+            .get(&hash)
+            .is_some_and(|pending| matches!(pending.stage, Stage::Accepting { .. }));
+        let Some(pending) = is_ours.then(|| self.blocks.pending.remove(&hash)).flatten() else {
+            return;
+        };
+        let Err(refused) = result else {
+            return;
+        };
+        if refused.blame != Blame::Peer {
+            return;
+        }
+        let reason = refused.to_string();
+        match pending.stage {
+            // An honest node serves only bodies that it has connected.
+            Stage::Accepting { from: Some(peer) } => {
+                self.penalise(peer, Offence::InvalidBlock, reason)
+            }
+            // An honest announcer may have checked only the header, as we did.
+            _ => {
+                if let Some(peer) = pending.sources.first() {
+                    self.penalise(*peer, Offence::EmptyPromise, reason);
+                }
+            }
+        }
+    }
+
+    pub(super) fn on_peer_gone(&mut self, peer: PeerId, now: UnixMillis) {
+        let touched: Vec<BlockHash> = self
+            .blocks
+            .pending
+            .iter()
+            .filter(|(_, pending)| pending.sources.contains(&peer))
+            .map(|(hash, _)| *hash)
+            .collect();
+        for hash in touched {
+            let Some(pending) = self.blocks.pending.get_mut(&hash) else {
+                continue;
+            };
+            pending.sources.retain(|source| *source != peer);
+            if matches!(pending.stage, Stage::Asking { peer: asked, .. } if asked == peer) {
+                self.ask_next(hash, now);
+            }
+        }
+    }
+
+    pub(super) fn tick_blocks(&mut self, now: UnixMillis) {
+        self.tick_verdicts(now);
+        let hashes: Vec<BlockHash> = self.blocks.pending.keys().copied().collect();
+        for hash in hashes {
+            let Some(pending) = self.blocks.pending.get(&hash) else {
+                continue;
+            };
+            if now.saturating_sub(pending.since) >= BLOCK_MS {
+                self.leave_to_sync(hash, now);
+                continue;
+            }
+            match pending.stage {
+                Stage::Waiting { until } if now >= until => self.ask_next(hash, now),
+                Stage::Asking { since, .. } if now.saturating_sub(since) >= REQUEST_MS => {
+                    self.ask_later(hash, now)
+                }
+                _ => {}
+            }
+        }
+        let late: Vec<(BlockHash, PeerId)> = self
+            .blocks
+            .awaited
+            .iter()
+            .filter(|(_, (_, since))| now.saturating_sub(*since) >= SOLVED_MS)
+            .map(|(hash, (peer, _))| (*hash, *peer))
+            .collect();
+        for (hash, peer) in late {
+            self.blocks.awaited.remove(&hash);
+            self.ask_status(peer, now);
+        }
+    }
+
+    /// Gives the verdict on messages whose check takes too long because the chain is busy.
+    fn tick_verdicts(&mut self, now: UnixMillis) {
+        let late = |since: UnixMillis| now.saturating_sub(since) >= VERDICT_MS;
+        let mut overdue: Vec<M> = Vec::new();
+        self.blocks.checks.retain(|_, check| {
+            if late(check.since) {
+                overdue.extend(check.message.take());
+            }
+            !late(check.since)
+        });
+        for pending in self.blocks.pending.values_mut().filter(|pending| late(pending.since)) {
+            overdue.extend(pending.message.take());
+        }
+        for message in overdue {
+            self.verdict(message, Verdict::Ignore);
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! Tests of solved headers and compact blocks.
+
+use super::*;
+use crate::{
+    chain::api::BlockAccepted,
+    wire::{Item, ItemId, RequestFailure, SyncResponse},
+};
+
+#[test]
+fn our_block_is_announced_by_its_header_and_then_in_compact_form() {
+    let (mut relay, block) = (relay(), next_block(3));
+    let actions = relay.handle(RelayEvent::Solved { header: Box::new(block.header) }, START);
+    assert_eq!(published(&actions), [Announcement::Block(solved(&block))]);
+    let actions = relay.handle(connected(&block), START);
+    assert!(matches!(actions[..], [RelayAction::FetchBlock { hash }] if hash == block.hash()));
+    let loaded =
+        RelayEvent::BlockLoaded { hash: block.hash(), block: Some(Arc::new(block.clone())) };
+    assert_eq!(
+        published(&relay.handle(loaded.clone(), START)),
+        [Announcement::Block(compact(&block))]
+    );
+    assert!(relay.handle(loaded, START).is_empty(), "it was not requested");
+}
+
+#[test]
+fn a_tip_that_came_by_gossip_is_not_published_again_and_one_that_came_by_sync_is() {
+    let (mut relay, block) = (relay(), next_block(0));
+    announced(&mut relay, &block, Rebuilt::Block(Box::new(block.clone())));
+    assert!(relay.handle(connected(&block), START).is_empty());
+    let later = self::block(block.hash(), 12, 0);
+    assert!(matches!(relay.handle(connected(&later), START)[..], [RelayAction::FetchBlock { .. }]));
+}
+
+#[test]
+fn while_bodies_are_to_come_no_tip_is_published() {
+    let (mut relay, block) = (relay(), next_block(0));
+    let RelayEvent::TipChanged { tip, connected, mined, .. } = connected(&block) else {
+        unreachable!("that is what it makes");
+    };
+    let best_header = Tip { hash: BlockHash([0xbb; 32]), ..tip };
+    assert!(
+        relay
+            .handle(RelayEvent::TipChanged { tip, best_header, connected, mined }, START)
+            .is_empty()
+    );
+}
+
+#[test]
+fn a_solved_header_on_our_tip_goes_on_after_its_check_and_pauses_the_miners_once() {
+    let mut relay = relay();
+    for (message, trades) in [(1, 0), (2, 1)] {
+        let block = next_block(trades);
+        let gossip = RelayEvent::BlockGossip { peer: peer(1), message, gossip: solved(&block) };
+        let actions = relay.handle(gossip, START);
+        assert!(matches!(actions[..], [RelayAction::CheckSolved { .. }]));
+        let actions =
+            relay.handle(RelayEvent::SolvedChecked { hash: block.hash(), result: Ok(()) }, START);
+        assert_eq!(verdicts(&actions), [(message, Verdict::Accept)]);
+        let paused = actions.iter().any(|action| match action {
+            RelayAction::PauseMining { parent, ms } => *parent == tip().hash && *ms == 2_000,
+            _ => false,
+        });
+        assert_eq!(paused, message == 1);
+    }
+}
+
+#[test]
+fn a_solved_header_without_work_is_rejected_and_one_from_the_future_ignored() {
+    for (blame, verdict, offences) in [
+        (Blame::Peer, Verdict::Reject, vec![(peer(1), Offence::InvalidHeader)]),
+        (Blame::Nobody, Verdict::Ignore, vec![]),
+    ] {
+        let (mut relay, block) = (relay(), next_block(0));
+        relay.handle(
+            RelayEvent::BlockGossip { peer: peer(1), message: 1, gossip: solved(&block) },
+            START,
+        );
+        let result = Err(refused(blame, RefusalCause::Other));
+        let actions = relay.handle(RelayEvent::SolvedChecked { hash: block.hash(), result }, START);
+        assert_eq!(verdicts(&actions), [(1, verdict)]);
+        assert_eq!(penalties(&actions), offences);
+    }
+}
+
+#[test]
+fn a_header_ahead_of_our_tip_is_ignored_and_its_sender_asked_once() {
+    let mut relay = relay();
+    let ahead = block(BlockHash([5; 32]), 15, 0);
+    let gossip =
+        |message| RelayEvent::BlockGossip { peer: peer(1), message, gossip: solved(&ahead) };
+    let actions = relay.handle(gossip(1), START);
+    assert_eq!((verdicts(&actions), asks(&actions)), (vec![(1, Verdict::Ignore)], vec![peer(1)]));
+    assert!(asks(&relay.handle(gossip(2), START + ASK_MS - 1)).is_empty());
+    let old = block(BlockHash([6; 32]), 4, 0);
+    let actions = relay
+        .handle(RelayEvent::BlockGossip { peer: peer(2), message: 3, gossip: solved(&old) }, START);
+    assert_eq!((verdicts(&actions), asks(&actions)), (vec![(3, Verdict::Ignore)], vec![]));
+}
+
+#[test]
+fn a_solved_header_whose_block_does_not_come_makes_us_ask() {
+    let (mut relay, block) = (relay(), next_block(0));
+    relay.handle(
+        RelayEvent::BlockGossip { peer: peer(1), message: 1, gossip: solved(&block) },
+        START,
+    );
+    relay.handle(RelayEvent::SolvedChecked { hash: block.hash(), result: Ok(()) }, START);
+    assert!(relay.handle(RelayEvent::Tick, START + SOLVED_MS - 1).is_empty());
+    assert_eq!(asks(&relay.handle(RelayEvent::Tick, START + SOLVED_MS)), [peer(1)]);
+}
+
+#[test]
+fn a_compact_block_goes_on_after_its_header_and_is_rebuilt_from_the_mempool() {
+    let (mut relay, block) = (relay(), next_block(3));
+    let actions = announced(&mut relay, &block, Rebuilt::Block(Box::new(block.clone())));
+    assert!(hands_over(&actions, &block));
+    let again = RelayEvent::BlockGossip { peer: peer(2), message: 2, gossip: compact(&block) };
+    assert_eq!(verdicts(&relay.handle(again, START)), [(2, Verdict::Ignore)]);
+    let done = RelayEvent::BlockDone { hash: block.hash(), result: Ok(BlockAccepted::Connected) };
+    assert!(relay.handle(done, START).is_empty());
+}
+
+#[test]
+fn missing_parts_are_asked_of_the_announcers_one_after_the_other() {
+    let (mut relay, block) = (relay(), next_block(3));
+    let actions = announced(&mut relay, &block, missing(&block, &[1, 3]));
+    let (asked, id, what) = request(&actions);
+    assert_eq!(asked, peer(1));
+    assert!(matches!(what, SyncRequest::GetBlockTrades(ask) if ask.positions == [1, 3]));
+    relay.handle(
+        RelayEvent::BlockGossip { peer: peer(2), message: 2, gossip: compact(&block) },
+        START,
+    );
+    let (asked, second, _) = request(
+        &relay.handle(RelayEvent::Response { id, result: Ok(SyncResponse::NotYet) }, START),
+    );
+    assert_eq!(asked, peer(2));
+    // Both were asked. After a pause the first one is asked again.
+    let result = Err(RequestFailure::TimedOut);
+    assert!(relay.handle(RelayEvent::Response { id: second, result }, START).is_empty());
+    assert!(relay.handle(RelayEvent::Tick, START + RETRY_MS).is_empty());
+    let (asked, third, _) = request(&relay.handle(RelayEvent::Tick, START + RETRY_MS * 4));
+    assert_eq!(asked, peer(1));
+    let parts = [1, 3]
+        .map(|position: usize| ByteBuf::from(block.transactions[position].to_bytes()))
+        .to_vec();
+    let late = RelayEvent::Response { id, result: Ok(SyncResponse::BlockTrades(parts.clone())) };
+    assert!(relay.handle(late, START).is_empty(), "that request has ended");
+    let answer = RelayEvent::Response { id: third, result: Ok(SyncResponse::BlockTrades(parts)) };
+    assert!(hands_over(&relay.handle(answer, START), &block));
+}
+
+#[test]
+fn a_mempool_that_counts_without_the_coinbase_is_understood() {
+    let (mut relay, block) = (relay(), next_block(2));
+    let Rebuilt::Missing { found, positions } = missing(&block, &[2]) else {
+        unreachable!("that is what it makes");
+    };
+    let rebuilt = Rebuilt::Missing { found: found[1..].to_vec(), positions };
+    let (_, id, _) = request(&announced(&mut relay, &block, rebuilt));
+    let parts = vec![ByteBuf::from(block.transactions[2].to_bytes())];
+    let answer = RelayEvent::Response { id, result: Ok(SyncResponse::BlockTrades(parts)) };
+    assert!(hands_over(&relay.handle(answer, START), &block));
+}
+
+#[test]
+fn parts_that_do_not_fit_lead_to_the_whole_block_without_a_penalty() {
+    let (mut relay, block) = (relay(), next_block(2));
+    let (_, id, _) = request(&announced(&mut relay, &block, missing(&block, &[1])));
+    let other = vec![ByteBuf::from(note(99).to_bytes())];
+    let actions = relay
+        .handle(RelayEvent::Response { id, result: Ok(SyncResponse::BlockTrades(other)) }, START);
+    assert!(penalties(&actions).is_empty());
+    let (_, id, what) = request(&actions);
+    assert_eq!(what, SyncRequest::GetData(vec![ItemId::Block(block.hash())]));
+    let whole = vec![Item::Block(ByteBuf::from(block.to_bytes()))];
+    let answer = RelayEvent::Response { id, result: Ok(SyncResponse::Data(whole)) };
+    assert!(hands_over(&relay.handle(answer, START), &block));
+}
+
+#[test]
+fn a_wrong_rebuild_leads_to_the_whole_block() {
+    let (mut relay, block) = (relay(), next_block(2));
+    let mut wrong = block.clone();
+    wrong.transactions[1] = note(50);
+    let (_, _, what) = request(&announced(&mut relay, &block, Rebuilt::Block(Box::new(wrong))));
+    assert_eq!(what, SyncRequest::GetData(vec![ItemId::Block(block.hash())]));
+}
+
+#[test]
+fn who_answers_with_garbage_is_penalised_and_the_block_is_left_to_sync() {
+    let block = next_block(1);
+    let mut foreign = block.clone();
+    foreign.transactions[1] = note(7);
+    let answers = [
+        (SyncResponse::Data(vec![Item::Block(ByteBuf::from(vec![1, 2, 3]))]), Offence::Malformed),
+        (
+            SyncResponse::Data(vec![Item::Block(ByteBuf::from(foreign.to_bytes()))]),
+            Offence::WrongAnswer,
+        ),
+        (SyncResponse::Data(vec![]), Offence::WrongAnswer),
+        (SyncResponse::Inv(ByteBuf::new()), Offence::WrongAnswer),
+    ];
+    for (answer, offence) in answers {
+        let mut relay = relay();
+        let rebuilt = Rebuilt::Missing { found: vec![], positions: vec![] };
+        let (_, id, _) = request(&announced(&mut relay, &block, rebuilt));
+        let actions = relay.handle(RelayEvent::Response { id, result: Ok(answer) }, START);
+        assert_eq!(penalties(&actions), [(peer(1), offence)]);
+        assert!(actions.iter().all(|action| !matches!(action, RelayAction::Request { .. })));
+    }
+}
+
+#[test]
+fn a_block_that_nobody_completes_is_given_up_and_its_announcers_asked() {
+    let (mut relay, block) = (relay(), next_block(1));
+    let mut actions = announced(&mut relay, &block, missing(&block, &[1]));
+    let mut requests = 0;
+    let mut now = START;
+    while asks(&actions).is_empty() {
+        now += 250;
+        assert!(now < START + 2 * BLOCK_MS);
+        let id = actions.iter().find_map(|action| match action {
+            RelayAction::Request { id, .. } => Some(*id),
+            _ => None,
+        });
+        actions = match id {
+            Some(id) => {
+                requests += 1;
+                relay.handle(RelayEvent::Response { id, result: Ok(SyncResponse::NotFound) }, now)
+            }
+            None => relay.handle(RelayEvent::Tick, now),
+        };
+    }
+    assert_eq!(requests, MAX_TRIES);
+}
+
+#[test]
+fn an_unknown_parent_is_nobodys_fault_and_makes_us_ask() {
+    let (mut relay, block) = (relay(), block(BlockHash([5; 32]), 15, 0));
+    relay.handle(
+        RelayEvent::BlockGossip { peer: peer(1), message: 1, gossip: compact(&block) },
+        START,
+    );
+    let result = Err(refused(Blame::Nobody, RefusalCause::Other));
+    let actions = relay.handle(RelayEvent::HeaderDone { hash: block.hash(), result }, START);
+    assert_eq!(verdicts(&actions), [(1, Verdict::Ignore)]);
+    assert_eq!(asks(&actions), [peer(1)]);
+    assert!(penalties(&actions).is_empty());
+}
+
+#[test]
+fn an_invalid_block_costs_its_server_much_and_its_announcer_little() {
+    let block = next_block(1);
+    let result = Err(refused(Blame::Peer, RefusalCause::Other));
+    let done = RelayEvent::BlockDone { hash: block.hash(), result };
+
+    let mut by_announcement = relay();
+    announced(&mut by_announcement, &block, Rebuilt::Block(Box::new(block.clone())));
+    assert_eq!(
+        penalties(&by_announcement.handle(done.clone(), START)),
+        [(peer(1), Offence::EmptyPromise)]
+    );
+
+    let mut by_body = relay();
+    let (_, id, _) = request(&announced(&mut by_body, &block, missing(&block, &[1])));
+    let parts = vec![ByteBuf::from(block.transactions[1].to_bytes())];
+    by_body
+        .handle(RelayEvent::Response { id, result: Ok(SyncResponse::BlockTrades(parts)) }, START);
+    assert_eq!(penalties(&by_body.handle(done, START)), [(peer(1), Offence::InvalidBlock)]);
+}
+
+#[test]
+fn what_cannot_be_read_is_rejected() {
+    let mut relay = relay();
+    let BlockGossip::Compact(good) = compact(&next_block(1)) else {
+        unreachable!("that is what it makes");
+    };
+    let cases = [
+        BlockGossip::Solved(ByteBuf::from(vec![0; 91])),
+        BlockGossip::Compact(CompactBlock { short_ids: ByteBuf::from(vec![0; 7]), ..good.clone() }),
+        BlockGossip::Compact(CompactBlock {
+            coinbase: ByteBuf::from(note(1).to_bytes()),
+            ..good.clone()
+        }),
+        BlockGossip::Compact(CompactBlock { coinbase: ByteBuf::new(), ..good }),
+    ];
+    for (message, gossip) in (0..).zip(cases) {
+        let actions =
+            relay.handle(RelayEvent::BlockGossip { peer: peer(1), message, gossip }, START);
+        assert_eq!(verdicts(&actions), [(message, Verdict::Reject)]);
+        assert_eq!(penalties(&actions), [(peer(1), Offence::Malformed)]);
+    }
+    let coinbase = next_block(0).transactions.remove(0);
+    let gossip = announcement(&coinbase, 0);
+    let actions =
+        relay.handle(RelayEvent::TradeGossip { peer: peer(1), message: 9, gossip }, START);
+    assert_eq!(verdicts(&actions), [(9, Verdict::Reject)]);
+}

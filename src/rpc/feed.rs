@@ -1,0 +1,204 @@
+//! What the node tells its consoles: a bounded ring of events, and how far its long work is.
+//!
+//! The node pushes; any number of consoles fetch by place, each at its own pace. A console that is
+//! too slow misses the oldest events and is told how many; it never holds anybody up.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::sync::watch;
+
+use super::{
+    api::MAX_EVENTS_WAIT_MS,
+    types::{ConsoleEvent, EventPage, Progress},
+};
+use crate::primitives::UnixMillis;
+
+/// How many events are kept for consoles that have not fetched them yet: minutes of a lively room.
+const KEPT_EVENTS: usize = 1_024;
+
+/// The place of the first event. A console asks from here to see all since the start, and from 0
+/// for what comes next.
+pub(crate) const FIRST_PLACE: u64 = 1;
+
+/// The feed. Clones are the same feed.
+#[derive(Debug, Clone)]
+pub(crate) struct EventFeed {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    ring: Mutex<VecDeque<ConsoleEvent>>,
+    /// The place of the next event; tells waiters that something came.
+    next: watch::Sender<u64>,
+}
+
+impl Default for EventFeed {
+    fn default() -> Self {
+        let (next, _) = watch::channel(FIRST_PLACE);
+        Self { shared: Arc::new(Shared { ring: Mutex::new(VecDeque::new()), next }) }
+    }
+}
+
+impl EventFeed {
+    /// Tells all consoles.
+    pub(crate) fn push(&self, event: ConsoleEvent) {
+        let mut ring = self.ring();
+        if ring.len() >= KEPT_EVENTS {
+            ring.pop_front();
+        }
+        ring.push_back(event);
+        // Under the ring's lock, so that a place never runs ahead of its event.
+        self.shared.next.send_modify(|next| *next = next.saturating_add(1));
+    }
+
+    /// The events from a place on, once there is one or the time is over. At 0: none, and the place
+    /// of the next.
+    pub(crate) async fn page(&self, after: u64, wait_ms: u64) -> EventPage {
+        let mut news = self.shared.next.subscribe();
+        if after == 0 {
+            return EventPage { next: *news.borrow(), ..EventPage::default() };
+        }
+        let wait = Duration::from_millis(wait_ms.min(MAX_EVENTS_WAIT_MS));
+        // A time-out is an empty page; a closed channel cannot be while `self` holds the sender.
+        let _ = tokio::time::timeout(wait, news.wait_for(|next| *next > after)).await;
+        self.read(after)
+    }
+
+    fn read(&self, after: u64) -> EventPage {
+        let ring = self.ring();
+        let next = *self.shared.next.borrow();
+        let oldest = next.saturating_sub(u64::try_from(ring.len()).unwrap_or(u64::MAX));
+        // A place from a node that ran before this one: begin anew.
+        let from = if after > next { next } else { after };
+        let missed = oldest.saturating_sub(from);
+        let skip = usize::try_from(from.saturating_sub(oldest)).unwrap_or(usize::MAX);
+        EventPage { next, missed, events: ring.iter().skip(skip).cloned().collect() }
+    }
+
+    fn ring(&self) -> MutexGuard<'_, VecDeque<ConsoleEvent>> {
+        self.shared.ring.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How far the long work is that a command waits for: one at a time, the newest.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ProgressBoard {
+    current: Arc<Mutex<Option<Progress>>>,
+}
+
+impl ProgressBoard {
+    /// Shows that work has begun; it is shown until the guard is dropped.
+    #[must_use]
+    pub(crate) fn begin(
+        &self,
+        task: &str,
+        total: Option<u64>,
+        started: UnixMillis,
+    ) -> ProgressGuard {
+        *self.lock() = Some(Progress { task: task.to_owned(), done: 0, total, started });
+        ProgressGuard { board: self.clone() }
+    }
+
+    /// What is shown now.
+    #[must_use]
+    pub(crate) fn current(&self) -> Option<Progress> {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Progress>> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Work under way.
+#[derive(Debug)]
+pub(crate) struct ProgressGuard {
+    board: ProgressBoard,
+}
+
+impl ProgressGuard {
+    /// So much is done, of so much.
+    pub(crate) fn update(&self, done: u64, total: Option<u64>) {
+        if let Some(progress) = self.board.lock().as_mut() {
+            progress.done = done;
+            progress.total = total;
+        }
+    }
+}
+
+impl Drop for ProgressGuard {
+    fn drop(&mut self) {
+        *self.board.lock() = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn notice(text: &str) -> ConsoleEvent {
+        ConsoleEvent::Notice { text: text.to_owned() }
+    }
+
+    #[tokio::test]
+    async fn a_console_gets_each_event_once_and_in_order() {
+        let feed = EventFeed::default();
+        let start = feed.page(0, 0).await;
+        assert_eq!((start.next, start.events.len()), (FIRST_PLACE, 0));
+        feed.push(notice("a"));
+        feed.push(notice("b"));
+        let page = feed.page(start.next, 0).await;
+        assert_eq!(page.events, [notice("a"), notice("b")]);
+        feed.push(notice("c"));
+        let page = feed.page(page.next, 0).await;
+        assert_eq!((page.events.as_slice(), page.missed), (&[notice("c")][..], 0));
+    }
+
+    #[tokio::test]
+    async fn a_waiting_console_wakes_at_the_event() {
+        let feed = EventFeed::default();
+        let waiting = tokio::spawn({
+            let feed = feed.clone();
+            async move { feed.page(FIRST_PLACE, MAX_EVENTS_WAIT_MS).await }
+        });
+        tokio::task::yield_now().await;
+        feed.push(notice("a"));
+        assert_eq!(waiting.await.expect("a page").events, [notice("a")]);
+    }
+
+    #[tokio::test]
+    async fn a_slow_console_is_told_what_it_missed() {
+        let feed = EventFeed::default();
+        for index in 0..KEPT_EVENTS + 3 {
+            feed.push(notice(&index.to_string()));
+        }
+        let page = feed.page(FIRST_PLACE, 0).await;
+        assert_eq!((page.missed, page.events.len()), (3, KEPT_EVENTS));
+    }
+
+    #[tokio::test]
+    async fn a_place_of_an_earlier_node_begins_anew() {
+        let feed = EventFeed::default();
+        feed.push(notice("a"));
+        let page = feed.page(500, 0).await;
+        assert_eq!((page.next, page.missed, page.events.len()), (2, 0, 0));
+    }
+
+    #[test]
+    fn progress_is_shown_while_the_work_lasts() {
+        let board = ProgressBoard::default();
+        let guard = board.begin("verify", Some(10), 5);
+        guard.update(3, Some(10));
+        assert_eq!(
+            board.current().map(|progress| (progress.done, progress.total)),
+            Some((3, Some(10)))
+        );
+        drop(guard);
+        assert_eq!(board.current(), None);
+    }
+}

@@ -1,0 +1,36 @@
+//! Requests in flight, and the purpose of each.
+
+use super::{PATIENCE_MS, bodies::BlockRef};
+use crate::primitives::{PeerId, TxId, UnixMillis};
+
+/// The purpose of a request.
+#[derive(Debug, Clone)]
+pub(super) enum Purpose {
+    /// The next headers of the peer's walk.
+    Headers,
+    /// The bodies of these blocks, in this order.
+    Bodies(Vec<BlockRef>),
+    /// The ids of the trades in the peer's mempool.
+    MempoolIds,
+    /// The trades with these ids, in this order.
+    Trades(Vec<TxId>),
+}
+
+/// A request in flight.
+#[derive(Debug, Clone)]
+pub(super) struct InFlight {
+    pub(super) peer: PeerId,
+    pub(super) purpose: Purpose,
+    pub(super) since: UnixMillis,
+}
+
+impl InFlight {
+    pub(super) const fn is_for_bodies(&self) -> bool {
+        matches!(self.purpose, Purpose::Bodies(_))
+    }
+
+    /// True once the request is older than [`PATIENCE_MS`]. A second peer is then asked.
+    pub(super) const fn is_late(&self, now: UnixMillis) -> bool {
+        now.saturating_sub(self.since) >= PATIENCE_MS
+    }
+}

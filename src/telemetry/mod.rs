@@ -1,0 +1,4 @@
+//! Declares every event that a node logs and every metric that it counts, once.
+
+pub mod events;
+pub mod metrics;

@@ -1,0 +1,393 @@
+//! The wallet: keys, addresses and signatures of the person at this node.
+//!
+//! A plain struct over one file, `wallet.json`, that only its user may read. It does blocking disk
+//! work and, to seal or unlock, deliberately slow hashing: async callers use a blocking thread. The
+//! node owns it while it runs; commands open it themselves when no node does.
+//!
+//! - Everything grows from one recovery phrase: [`RecoveryPhrase`] says how, [`build`] makes trades
+//!   that it signs.
+//! - There is at least one address, and addresses are only ever added, in order.
+//! - Secrets are zeroed when dropped, no `Debug` shows one, no error holds one, and nothing here
+//!   logs.
+//! - A file that cannot be read, is newer, or was changed by somebody else is never written over.
+
+pub(crate) mod build;
+mod derive;
+mod errors;
+mod file;
+mod phrase;
+mod secret;
+
+use std::{
+    fmt, fs,
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
+
+use ed25519_dalek::{Signer, SigningKey};
+use zeroize::Zeroizing;
+
+pub(crate) use build::{build_trade, raise_fee};
+pub(crate) use errors::{BuildError, LockedError, NoteError, SignError, UnlockError, WalletError};
+pub(crate) use phrase::{PhraseError, RECOVERY_SCAN, RecoveryPhrase};
+
+use crate::primitives::{
+    Address, NetworkId, Owner, PublicKey, Signature, Transaction, TxId, UnixMillis,
+};
+use derive::{ExtendedKey, public_key};
+use file::{Fingerprint, MAX_ADDRESSES, StoredSecret, WalletFile};
+use phrase::signing_key;
+use secret::{Cost, Sealed, SecretBytes, UnsealError};
+
+/// The longest passphrase file that is read, in bytes.
+const MAX_PASSPHRASE_BYTES: u64 = 4_096;
+
+/// Keys and addresses. See the module.
+pub(crate) struct Wallet {
+    path: PathBuf,
+    fingerprint: Fingerprint,
+    /// In the order made; never empty.
+    public_keys: Vec<PublicKey>,
+    /// The secret under its passphrase, when it has one.
+    sealed: Option<Sealed>,
+    /// The secret, while it is unlocked. Always, when it has no passphrase.
+    unlocked: Option<Unlocked>,
+}
+
+/// The secret and what follows from it.
+struct Unlocked {
+    phrase: RecoveryPhrase,
+    account: ExtendedKey,
+    /// One for each public key. dalek zeroes them when dropped.
+    signing_keys: Vec<SigningKey>,
+    /// When to forget all this.
+    until: Option<UnixMillis>,
+}
+
+impl Wallet {
+    /// Opens the wallet at `path`; locked, when it has a passphrase.
+    pub(crate) fn open(path: &Path) -> Result<Self, WalletError> {
+        let (file, fingerprint) = WalletFile::read(path)?;
+        let mut wallet = Self {
+            path: path.to_owned(),
+            fingerprint,
+            public_keys: file.public_keys,
+            sealed: None,
+            unlocked: None,
+        };
+        match file.secret {
+            StoredSecret::Sealed(sealed) => wallet.sealed = Some(sealed),
+            StoredSecret::Plain(entropy) => {
+                let unlocked = Unlocked::new(&entropy, &wallet.public_keys, None);
+                wallet.unlocked = Some(unlocked.map_err(|error| WalletError::Unreadable {
+                    path: path.to_owned(),
+                    reason: error.to_string(),
+                })?);
+            }
+        }
+        Ok(wallet)
+    }
+
+    /// Opens the wallet at `path`, or makes one without a passphrase when there is none.
+    pub(crate) fn open_or_create(path: &Path) -> Result<Self, WalletError> {
+        match Self::open(path) {
+            Err(WalletError::Missing(_)) => Self::create(path, None),
+            other => other,
+        }
+    }
+
+    /// Makes a new wallet with one address; with a passphrase, its secret is sealed in the file. It
+    /// comes unlocked.
+    pub(crate) fn create(path: &Path, passphrase: Option<&str>) -> Result<Self, WalletError> {
+        let phrase = RecoveryPhrase::generate().map_err(WalletError::Random)?;
+        Self::make(path, phrase, 1, passphrase, Cost::NEW)
+    }
+
+    /// Makes a wallet from its phrase, with its first `addresses` addresses (at least one): see
+    /// [`RecoveryPhrase::owners`] for finding out how many were in use. It comes unlocked.
+    ///
+    /// When the wallet at `path` is of this very phrase, the addresses that it lacks are added to
+    /// it, and its passphrase stays as it is. Any other wallet there is an error.
+    pub(crate) fn recover(
+        path: &Path,
+        phrase: RecoveryPhrase,
+        addresses: u32,
+        passphrase: Option<&str>,
+    ) -> Result<Self, WalletError> {
+        match Self::open(path) {
+            Err(WalletError::Missing(_)) => {
+                Self::make(path, phrase, addresses, passphrase, Cost::NEW)
+            }
+            Err(other) => Err(other),
+            Ok(mut wallet) => {
+                let entropy = phrase.entropy();
+                wallet.unlocked = match Unlocked::new(&entropy, &wallet.public_keys, None) {
+                    Ok(unlocked) => Some(unlocked),
+                    Err(_) => return Err(WalletError::Exists(path.to_owned())),
+                };
+                wallet.extend(addresses)?;
+                Ok(wallet)
+            }
+        }
+    }
+
+    fn make(
+        path: &Path,
+        phrase: RecoveryPhrase,
+        addresses: u32,
+        passphrase: Option<&str>,
+        cost: Cost,
+    ) -> Result<Self, WalletError> {
+        let entropy = phrase.entropy();
+        let sealed = match passphrase {
+            None => None,
+            Some("") => return Err(WalletError::EmptyPassphrase),
+            Some(passphrase) => {
+                Some(Sealed::seal(&entropy, passphrase, cost).ok_or(WalletError::Seal)?)
+            }
+        };
+        let account = phrase.account();
+        let mut unlocked = Unlocked { phrase, account, signing_keys: Vec::new(), until: None };
+        let public_keys = unlocked.grow(0, addresses.max(1))?;
+        let secret = sealed.clone().map_or(StoredSecret::Plain(entropy), StoredSecret::Sealed);
+        let file = WalletFile::new(public_keys, secret);
+        let fingerprint = file.write(path, None)?;
+        let public_keys = file.public_keys;
+        Ok(Self {
+            path: path.to_owned(),
+            fingerprint,
+            public_keys,
+            sealed,
+            unlocked: Some(unlocked),
+        })
+    }
+
+    /// The addresses, in the order made. There is at least one. Works while locked.
+    pub(crate) fn addresses(&self) -> Vec<Address> {
+        self.public_keys.iter().map(|key| Address(key.owner())).collect()
+    }
+
+    /// The first address: who is paid when nobody is named.
+    pub(crate) fn first_address(&self) -> Address {
+        Address(self.public_keys.first().map_or(Owner::ZERO, PublicKey::owner))
+    }
+
+    /// Whether the address of `owner` is this wallet's.
+    pub(crate) fn owns(&self, owner: &Owner) -> bool {
+        self.public_key(owner).is_some()
+    }
+
+    /// The public key that `owner` is the hash of, when it is this wallet's. Works while locked.
+    pub(crate) fn public_key(&self, owner: &Owner) -> Option<PublicKey> {
+        self.public_keys.iter().find(|key| key.owner() == *owner).copied()
+    }
+
+    /// Makes one more address; it is durable when this returns.
+    pub(crate) fn new_address(&mut self, now: UnixMillis) -> Result<Address, WalletError> {
+        self.expire(now);
+        let count = u32::try_from(self.public_keys.len()).unwrap_or(u32::MAX);
+        self.extend(count.saturating_add(1))?;
+        Ok(Address(self.public_keys.last().map_or(Owner::ZERO, PublicKey::owner)))
+    }
+
+    /// Makes addresses until there are `count` of them.
+    fn extend(&mut self, count: u32) -> Result<(), WalletError> {
+        let unlocked = self.unlocked.as_mut().ok_or(LockedError)?;
+        let have = unlocked.signing_keys.len();
+        let added = unlocked.grow(have, count)?;
+        if added.is_empty() {
+            return Ok(());
+        }
+        let secret = match &self.sealed {
+            Some(sealed) => StoredSecret::Sealed(sealed.clone()),
+            None => StoredSecret::Plain(unlocked.phrase.entropy()),
+        };
+        let public_keys = [self.public_keys.as_slice(), &added].concat();
+        let file = WalletFile::new(public_keys, secret);
+        match file.write(&self.path, Some(self.fingerprint)) {
+            Ok(fingerprint) => {
+                self.fingerprint = fingerprint;
+                self.public_keys = file.public_keys;
+                Ok(())
+            }
+            Err(error) => {
+                unlocked.signing_keys.truncate(have);
+                Err(error)
+            }
+        }
+    }
+
+    /// Whether the secret lies under a passphrase in the file.
+    pub(crate) const fn has_passphrase(&self) -> bool {
+        self.sealed.is_some()
+    }
+
+    /// Whether signing would need `unlock` first.
+    pub(crate) fn is_locked(&mut self, now: UnixMillis) -> bool {
+        self.expire(now);
+        self.unlocked.is_none()
+    }
+
+    /// Opens the secret until `until`, or until [`Wallet::lock`]. When it was open before, the new
+    /// deadline holds.
+    ///
+    /// Takes a good part of a second and 64 MiB, by design.
+    pub(crate) fn unlock(
+        &mut self,
+        passphrase: &str,
+        until: Option<UnixMillis>,
+    ) -> Result<(), UnlockError> {
+        let sealed = self.sealed.as_ref().ok_or(UnlockError::NoPassphrase)?;
+        let entropy = sealed.unseal(passphrase).map_err(|error| match error {
+            UnsealError::WrongPassphrase => UnlockError::WrongPassphrase,
+            UnsealError::NoMemory => UnlockError::NoMemory,
+            UnsealError::Cost(cost) => UnlockError::Cost(format!("{cost:?}")),
+        })?;
+        self.unlocked = Some(Unlocked::new(&entropy, &self.public_keys, until)?);
+        Ok(())
+    }
+
+    /// Forgets the secret until the next `unlock`.
+    pub(crate) fn lock(&mut self) -> Result<(), UnlockError> {
+        if self.sealed.is_none() {
+            return Err(UnlockError::NoPassphrase);
+        }
+        self.unlocked = None;
+        Ok(())
+    }
+
+    /// Locks when the deadline given to `unlock` has passed. Every method that needs the secret
+    /// calls it; the node calls it now and then as well, so that the secret leaves memory in time.
+    pub(crate) fn expire(&mut self, now: UnixMillis) {
+        let due = self
+            .unlocked
+            .as_ref()
+            .and_then(|unlocked| unlocked.until)
+            .is_some_and(|until| now >= until);
+        if due && self.sealed.is_some() {
+            self.unlocked = None;
+        }
+    }
+
+    /// The words that this wallet can be made from again.
+    pub(crate) fn recovery_phrase(
+        &mut self,
+        now: UnixMillis,
+    ) -> Result<RecoveryPhrase, LockedError> {
+        self.unlocked(now).map(|unlocked| unlocked.phrase.clone())
+    }
+
+    /// Signs every input for `network` and returns the transaction's id. Nothing is signed when any
+    /// input's key is not this wallet's.
+    pub(crate) fn sign(
+        &mut self,
+        transaction: &mut Transaction,
+        network: &NetworkId,
+        now: UnixMillis,
+    ) -> Result<TxId, SignError> {
+        let foreign =
+            transaction.inputs.iter().find(|input| !self.public_keys.contains(&input.public_key));
+        if let Some(input) = foreign {
+            return Err(SignError::NotOurs(Address(input.public_key.owner())));
+        }
+        let unlocked = self.unlocked(now)?;
+        let txid = transaction.txid();
+        let message = Transaction::signing_message(network, &txid);
+        for input in &mut transaction.inputs {
+            let key = unlocked
+                .signing_keys
+                .iter()
+                .find(|key| key.verifying_key().as_bytes() == &input.public_key.0);
+            let key = key.ok_or_else(|| SignError::NotOurs(Address(input.public_key.owner())))?;
+            input.signature = Signature(key.sign(&message).to_bytes());
+        }
+        Ok(txid)
+    }
+
+    /// A signed note: `text` on the chain, by the address of `owner`.
+    pub(crate) fn note(
+        &mut self,
+        owner: &Owner,
+        text: &str,
+        network: &NetworkId,
+        now: UnixMillis,
+    ) -> Result<Transaction, NoteError> {
+        let key = self.public_key(owner).ok_or(SignError::NotOurs(Address(*owner)))?;
+        let mut note = build::build_note(key, text, rand::random())?;
+        self.sign(&mut note, network, now)?;
+        Ok(note)
+    }
+
+    fn unlocked(&mut self, now: UnixMillis) -> Result<&Unlocked, LockedError> {
+        self.expire(now);
+        self.unlocked.as_ref().ok_or(LockedError)
+    }
+}
+
+impl Unlocked {
+    /// Derives the keys, and checks that the public keys are theirs: the file's list is not sealed.
+    fn new(
+        entropy: &SecretBytes,
+        public_keys: &[PublicKey],
+        until: Option<UnixMillis>,
+    ) -> Result<Self, UnlockError> {
+        let phrase = RecoveryPhrase::from_entropy(entropy).ok_or(UnlockError::Damaged)?;
+        let account = phrase.account();
+        let signing_keys: Vec<_> =
+            (0_u32..).zip(public_keys).map(|(index, _)| signing_key(&account, index)).collect();
+        for (listed, key) in public_keys.iter().zip(&signing_keys) {
+            if *listed != public_key(key) {
+                return Err(UnlockError::ForeignAddress(Address(listed.owner())));
+            }
+        }
+        Ok(Self { phrase, account, signing_keys, until })
+    }
+
+    /// Derives the keys from index `from` up to `count` of them, and returns their public halves.
+    fn grow(&mut self, from: usize, count: u32) -> Result<Vec<PublicKey>, WalletError> {
+        if usize::try_from(count).unwrap_or(usize::MAX) > MAX_ADDRESSES {
+            return Err(WalletError::TooManyAddresses(u32::try_from(from).unwrap_or(u32::MAX)));
+        }
+        let from = u32::try_from(from).unwrap_or(u32::MAX);
+        let added: Vec<_> = (from..count).map(|index| signing_key(&self.account, index)).collect();
+        let public_keys = added.iter().map(public_key).collect();
+        self.signing_keys.extend(added);
+        Ok(public_keys)
+    }
+}
+
+impl fmt::Debug for Wallet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wallet")
+            .field("path", &self.path)
+            .field("addresses", &self.public_keys.len())
+            .field("has_passphrase", &self.sealed.is_some())
+            .field("unlocked", &self.unlocked.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Reads a passphrase from a file: its first line, without the end of line.
+pub(crate) fn read_passphrase_file(path: &Path) -> Result<Zeroizing<String>, WalletError> {
+    let failed = |source| WalletError::Io {
+        action: "read the passphrase from",
+        path: path.to_owned(),
+        source,
+    };
+    let file = fs::File::open(path).map_err(failed)?;
+    let mut bytes = Zeroizing::new(Vec::with_capacity(4_097));
+    file.take(MAX_PASSPHRASE_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
+    let wrong = |reason: &str| failed(io::Error::new(io::ErrorKind::InvalidData, reason));
+    if bytes.len() as u64 > MAX_PASSPHRASE_BYTES {
+        return Err(wrong("it is longer than 4,096 bytes"));
+    }
+    let text = std::str::from_utf8(&bytes).map_err(|_| wrong("it is not UTF-8 text"))?;
+    let line = text.lines().next().unwrap_or_default();
+    if line.is_empty() {
+        return Err(WalletError::EmptyPassphrase);
+    }
+    Ok(Zeroizing::new(line.to_owned()))
+}
+
+#[cfg(test)]
+mod tests;

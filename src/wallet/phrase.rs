@@ -1,0 +1,162 @@
+//! The recovery phrase: the BIP-39 words that a wallet can be made from again, on any machine.
+
+use std::{fmt, iter};
+
+use bip39::{Language, Mnemonic};
+use ed25519_dalek::SigningKey;
+use zeroize::Zeroizing;
+
+use super::{
+    derive::{ExtendedKey, public_key},
+    secret::SecretBytes,
+};
+use crate::primitives::Owner;
+
+/// How many addresses `--recover` looks for on the chain: more than friends make, and derived in a
+/// moment.
+pub(crate) const RECOVERY_SCAN: u32 = 1_000;
+
+/// Bytes of entropy behind the 12 words of a new wallet.
+const ENTROPY_BYTES: usize = 16;
+
+/// Why words are not a recovery phrase. The words themselves are never in the message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PhraseError {
+    /// Not 12, 15, 18, 21 or 24 words.
+    #[error(
+        "a recovery phrase has 12 words (or 15, 18, 21 or 24), and these are {0}: write them all \
+         on one line"
+    )]
+    WordCount(usize),
+    /// A word is not in the list; the first word is 1.
+    #[error("word {0} is not a word of recovery phrases: check how it is spelt")]
+    UnknownWord(usize),
+    /// All words are in the list, but they do not belong together.
+    #[error("these words are not a recovery phrase: one is wrong, or two have changed places")]
+    Checksum,
+}
+
+/// A recovery phrase. Whoever has it has the coins: `Debug` shows nothing of it, and there is no
+/// `Display`.
+#[derive(Clone)]
+pub(crate) struct RecoveryPhrase {
+    mnemonic: Mnemonic,
+}
+
+impl RecoveryPhrase {
+    /// Reads words as people type them: any case, any white space between them.
+    pub(crate) fn parse(text: &str) -> Result<Self, PhraseError> {
+        let lower = Zeroizing::new(text.to_lowercase());
+        Mnemonic::parse_in_normalized(Language::English, &lower)
+            .map(|mnemonic| Self { mnemonic })
+            .map_err(|error| match error {
+                bip39::Error::BadWordCount(count) => PhraseError::WordCount(count),
+                bip39::Error::UnknownWord(index) => {
+                    PhraseError::UnknownWord(index.saturating_add(1))
+                }
+                _ => PhraseError::Checksum,
+            })
+    }
+
+    /// The words, to be shown to their owner on a terminal and nowhere else.
+    #[must_use]
+    pub(crate) fn reveal(&self) -> Zeroizing<String> {
+        // Room for 24 words of at most 8 letters, so that growing leaves no copy behind.
+        let mut words = Zeroizing::new(String::with_capacity(24 * 9));
+        for word in self.mnemonic.words() {
+            if !words.is_empty() {
+                words.push(' ');
+            }
+            words.push_str(word);
+        }
+        words
+    }
+
+    /// The owners of the addresses that the phrase leads to, in order, without end: take
+    /// [`RECOVERY_SCAN`] and look for them on the chain.
+    pub(crate) fn owners(&self) -> impl Iterator<Item = Owner> + use<> {
+        let account = self.account();
+        let mut next = 0_u32;
+        iter::from_fn(move || {
+            let key = signing_key(&account, next);
+            next = next.checked_add(1)?;
+            Some(public_key(&key).owner())
+        })
+    }
+
+    /// The node that the wallet's addresses lie under.
+    pub(super) fn account(&self) -> ExtendedKey {
+        let seed = Zeroizing::new(self.mnemonic.to_seed_normalized(""));
+        ExtendedKey::account(&*seed)
+    }
+
+    /// What the file keeps.
+    pub(super) fn entropy(&self) -> SecretBytes {
+        SecretBytes::new(self.mnemonic.to_entropy())
+    }
+
+    /// The phrase of what the file keeps; `None` when that has a length that no phrase has.
+    pub(super) fn from_entropy(entropy: &SecretBytes) -> Option<Self> {
+        Mnemonic::from_entropy_in(Language::English, entropy.expose())
+            .ok()
+            .map(|mnemonic| Self { mnemonic })
+    }
+
+    /// A new one of 12 words, from the operating system's randomness.
+    pub(super) fn generate() -> Result<Self, rand::rngs::SysError> {
+        let entropy = SecretBytes::random(ENTROPY_BYTES)?;
+        // 16 bytes always make a phrase; the other branch is never taken.
+        Self::from_entropy(&entropy).ok_or(rand::rngs::SysError::UNEXPECTED)
+    }
+}
+
+/// The key pair of address `index`.
+pub(super) fn signing_key(account: &ExtendedKey, index: u32) -> SigningKey {
+    account.child(index).signing_key()
+}
+
+impl fmt::Debug for RecoveryPhrase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RecoveryPhrase(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WORDS: &str =
+        "legal winner thank year wave sausage worth useful legal winner thank yellow";
+
+    #[test]
+    fn a_phrase_reads_back_as_it_was_revealed_whatever_its_case_and_spaces() {
+        let phrase =
+            RecoveryPhrase::parse(&format!("  {}\n", WORDS.to_uppercase().replace(' ', "   ")))
+                .unwrap();
+        assert_eq!(*phrase.reveal(), WORDS);
+        assert_eq!(phrase.entropy().expose(), [0x7f; 16]);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_phrase_is_said_without_its_words() {
+        let parse = |text: &str| RecoveryPhrase::parse(text).unwrap_err();
+        assert_eq!(parse("legal winner"), PhraseError::WordCount(2));
+        assert_eq!(parse(&WORDS.replace("year", "yzw")), PhraseError::UnknownWord(4));
+        assert_eq!(parse(&WORDS.replace("yellow", "thank")), PhraseError::Checksum);
+        assert!(!parse(&WORDS.replace("year", "yzw")).to_string().contains("yzw"));
+    }
+
+    /// Frozen: an old phrase must lead to the old addresses for ever.
+    #[test]
+    fn the_first_addresses_of_a_known_phrase_never_change() {
+        let phrase = RecoveryPhrase::parse(WORDS).unwrap();
+        let owners: Vec<String> = phrase.owners().take(3).map(|owner| owner.to_string()).collect();
+        assert_eq!(owners, FROZEN);
+    }
+
+    const FROZEN: [&str; 3] = [
+        "0db663fcd18e602331eb6f11b299d1f755e051e2",
+        "eed5a3379046cc439d74ba518a5409ddd085bfd4",
+        "607ffec541e1a3f7534184ff3a319a606099d456",
+    ];
+}
