@@ -42,7 +42,7 @@ mod commands;
 pub mod consensus;
 mod console;
 mod datadir;
-pub mod friends;
+mod friends;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
