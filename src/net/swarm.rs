@@ -656,10 +656,7 @@ impl Network {
 
     /// Lets peers hear that this node's gossip reaches them.
     fn probe(&mut self) {
-        let time = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_nanos();
+        let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
         let payload = probe(&self.me, time);
         // An error means that nobody listens.
         let _ = self.swarm.behaviour_mut().gossip.publish(self.names.alive.clone(), payload);

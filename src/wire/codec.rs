@@ -97,10 +97,7 @@ pub(crate) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
 }
 
 /// Encodes a value after checking its limits.
-fn encode_checked<T: Serialize + Bounded>(
-    value: &T,
-    limit: usize,
-) -> Result<Vec<u8>, CodecError> {
+fn encode_checked<T: Serialize + Bounded>(value: &T, limit: usize) -> Result<Vec<u8>, CodecError> {
     value.check_bounds()?;
     let bytes = encode(value);
     at_most_bytes(bytes.len(), limit)?;

@@ -20,7 +20,6 @@ mod vectors;
 mod verdict;
 
 pub(crate) use alive::{alive_topic, probe};
-pub(crate) use bounds::Bounded;
 pub use codec::{CodecError, Protocol, Topic};
 pub(crate) use failure::RequestFailure;
 pub use messages::*;
