@@ -114,7 +114,6 @@ pub enum DataDirError {
     /// A file or folder cannot be read, made or written.
     #[error("{path}: {cause}; check the folder's rights, or give another with --data-dir", path = .path.display())]
     Io {
-        /// Which.
         path: PathBuf,
         /// What the system says.
         cause: io::Error,
@@ -130,7 +129,6 @@ pub enum DataDirError {
     /// Another process holds the folder.
     #[error("{}", in_use_sentence(.path, *.pid))]
     InUse {
-        /// The folder.
         path: PathBuf,
         /// Which process, when it could be read.
         pid: Option<u32>,
@@ -138,7 +136,6 @@ pub enum DataDirError {
     /// A file is not what it should be.
     #[error("{path}: {problem}", path = .path.display())]
     Malformed {
-        /// Which.
         path: PathBuf,
         /// What is wrong with it, and what to do.
         problem: String,
@@ -185,7 +182,6 @@ impl From<DataDirError> for RpcError {
 /// What a running node says of itself in `node.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeFile {
-    /// Its process.
     pub pid: u32,
     /// Where its RPC listens.
     pub rpc: SocketAddr,
@@ -220,7 +216,6 @@ impl DataDir {
         Self { path: path.into() }
     }
 
-    /// Where it is.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -334,7 +329,6 @@ pub struct FolderLock {
 }
 
 impl FolderLock {
-    /// The folder.
     #[must_use]
     pub const fn folder(&self) -> &DataDir {
         &self.folder

@@ -98,7 +98,6 @@ pub enum MineError {
     /// The trade that was waited for can never be mined.
     #[error("{txid} can never be mined: {reason}")]
     Void {
-        /// It.
         txid: TxId,
         /// Why, as a sentence.
         reason: String,
@@ -117,9 +116,7 @@ pub enum MineError {
 /// Where a transaction was mined, by anyone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MinedIn {
-    /// The block.
     pub block: BlockHash,
-    /// Its height.
     pub height: Height,
 }
 

@@ -22,7 +22,6 @@ const WAIT_WITHOUT_SPACING: Duration = Duration::from_millis(500);
 )]
 #[serde(rename_all = "kebab-case")]
 pub enum MiningMode {
-    /// Never.
     #[default]
     Off,
     /// When trades wait: this node's own at once, others' after a random part of the chain's
@@ -39,7 +38,6 @@ pub(super) enum Decision {
     Rest,
     /// Nothing until then.
     Wait(Instant),
-    /// Mine.
     Mine,
 }
 

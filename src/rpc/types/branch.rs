@@ -12,7 +12,6 @@ use crate::{
 /// The end of a branch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BranchView {
-    /// Its last block.
     pub tip: BlockHash,
     /// The height of that.
     pub height: Height,
@@ -31,7 +30,6 @@ impl From<Tip> for BranchView {
 pub struct DivergenceView {
     /// The last block that both have.
     pub fork: BlockHash,
-    /// Its height.
     pub fork_height: Height,
     /// When this node connected its first block above the fork, in unix ms.
     pub since: UnixMillis,
@@ -90,7 +88,6 @@ impl From<Divergence> for DivergenceView {
 pub struct BranchAccepted {
     /// The tip now.
     pub tip: BlockHash,
-    /// Its height.
     pub height: Height,
 }
 
@@ -101,9 +98,7 @@ pub(crate) struct ProofMade {
     pub proof: String,
     /// What it proves to be in the block.
     pub txid: TxId,
-    /// The block.
     pub block: BlockHash,
-    /// Its height.
     pub height: Height,
     /// When its miner says it was made.
     pub time: UnixMillis,
@@ -128,7 +123,6 @@ pub struct ProofReport {
     pub valid: bool,
     /// Whether its block is on the best chain here, or is the one that the user trusts.
     pub anchored: bool,
-    /// Which of these.
     pub anchor: Option<Anchor>,
     /// Of its block; null when the proof is not sound, as all below.
     pub height: Option<Height>,
@@ -140,18 +134,14 @@ pub struct ProofReport {
     /// Where the transaction stands in its block, the coinbase first, when the block is here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub position: Option<u32>,
-    /// The block.
     pub block: Option<BlockHash>,
     /// The chain that it is signed for.
     pub network_id: Option<NetworkId>,
     /// What is proven to be in the block.
     pub txid: Option<TxId>,
-    /// What that is.
     pub kind: Option<TransactionKind>,
-    /// What it spends.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub inputs: Vec<InputView>,
-    /// What it pays.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outputs: Vec<OutputView>,
     /// Its text, made printable.

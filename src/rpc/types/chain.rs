@@ -30,15 +30,12 @@ pub(crate) struct CreateBlockchain {
 /// A chain was made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ChainCreated {
-    /// Its name everywhere.
     pub network_id: NetworkId,
     /// Its genesis block: the same hash.
     pub block: BlockHash,
-    /// That block, whole.
     pub genesis: BlockView,
 }
 
-/// An invite.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InviteText {
     /// `friendchain:…`, to be given to `join`.
@@ -50,7 +47,6 @@ pub struct InviteText {
 /// A chain was joined.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Joined {
-    /// The chain.
     pub network_id: NetworkId,
 }
 
@@ -67,7 +63,6 @@ pub(crate) struct LeftChain {
 /// What an address has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BalanceReport {
-    /// Whose.
     pub address: Address,
     /// On the best chain, young coinbases included.
     pub confirmed: Coins,
@@ -111,7 +106,6 @@ pub(crate) struct SendTrade {
     /// An address, or a friend: a name, a name with an id suffix, or a peer id. What begins as an
     /// address is one.
     pub to: String,
-    /// How much.
     pub amount: Coins,
     /// For the miner; nothing when not given.
     #[serde(default)]
@@ -130,7 +124,6 @@ pub(crate) struct SendTrade {
 /// Asks to replace an own trade that waits by the same one with a higher fee.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RaiseFee {
-    /// Which.
     pub txid: TxId,
     /// For the miner, instead of what it pays now.
     pub fee: Coins,
@@ -159,7 +152,6 @@ pub(crate) struct WriteNote {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TxStateName {
-    /// It waits.
     Mempool,
     /// It is in a block of the best chain.
     Mined,
@@ -170,9 +162,7 @@ pub enum TxStateName {
 /// A transaction was made and kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Submitted {
-    /// Its id.
     pub txid: TxId,
-    /// Where it is.
     pub state: TxStateName,
     /// The block that it is in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -189,7 +179,6 @@ pub struct Submitted {
 }
 
 impl Submitted {
-    /// It waits.
     #[must_use]
     pub const fn waits(txid: TxId, rests_on_young_coins: bool) -> Self {
         Self {
@@ -206,7 +195,6 @@ impl Submitted {
 /// Blocks were mined.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MinedBlocks {
-    /// Oldest first.
     pub blocks: Vec<BlockHash>,
 }
 
@@ -217,16 +205,13 @@ pub struct InputView {
     pub txid: TxId,
     /// Which of its outputs.
     pub index: u32,
-    /// Whose key signed.
     pub address: Address,
 }
 
 /// What an output pays.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OutputView {
-    /// Whom.
     pub address: Address,
-    /// How much.
     pub value: Coins,
     /// The same in units.
     pub value_units: Units,
@@ -235,20 +220,15 @@ pub struct OutputView {
 /// A transaction as people and scripts see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TxView {
-    /// Its id.
     pub txid: TxId,
-    /// What it is.
     pub kind: TransactionKind,
-    /// What it spends.
     pub inputs: Vec<InputView>,
-    /// What it pays.
     pub outputs: Vec<OutputView>,
     /// Its text, made printable; none when empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memo: Option<String>,
     /// Inputs less outputs; zero in a coinbase.
     pub fee: Coins,
-    /// Where it is.
     pub state: TxStateName,
     /// The block that it is in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -269,7 +249,6 @@ pub struct TxView {
 /// How a trade or note waits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WaitingView {
-    /// Its length.
     pub bytes: usize,
     /// Its fee for each 1,000 bytes.
     pub fee_rate: Coins,
@@ -304,13 +283,10 @@ impl WaitingView {
 /// Where a transaction that is to be shown lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TxPlace {
-    /// It waits.
     Mempool,
     /// In a block of the best chain.
     Mined {
-        /// The block.
         block: BlockHash,
-        /// Its height.
         height: Height,
         /// Of the tip, for the confirmations.
         tip_height: Height,
@@ -380,11 +356,9 @@ impl TxView {
 /// A block as people and scripts see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlockView {
-    /// Its name.
     pub hash: BlockHash,
     /// Distance from genesis.
     pub height: Height,
-    /// Always 1.
     pub version: u32,
     /// The parent; zeros in a genesis.
     pub previous_hash: BlockHash,
@@ -442,33 +416,27 @@ impl BlockView {
 /// Blocks, newest first.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct BlockList {
-    /// Them.
     pub blocks: Vec<BlockView>,
 }
 
 /// Transactions, parents first.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct TxList {
-    /// Them.
     pub transactions: Vec<TxView>,
 }
 
 /// What a whole check or rebuild found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditReport {
-    /// Of the tip.
     pub height: Height,
-    /// The tip.
     pub tip: BlockHash,
     /// How many coins there are.
     pub coins: u64,
-    /// Their sum.
     pub supply: Coins,
     /// The same in units.
     pub supply_units: Units,
     /// 64 hex digits over all coins: equal on nodes that agree.
     pub coins_hash: String,
-    /// Whether everything agrees.
     pub ok: bool,
     /// When it does not: what was found, as a sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -6,14 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::primitives::{Address, PeerId, UnixMillis};
 
-/// A friend.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FriendView {
     /// By its signed profile, made printable.
     pub name: String,
     /// Hex digits of its identity that tell it from others of the name.
     pub suffix: String,
-    /// Its identity.
     pub peer_id: PeerId,
     /// Whether it is here.
     pub online: bool,
@@ -26,7 +24,6 @@ pub struct FriendView {
 /// Friends, in the order of their names.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FriendList {
-    /// Them.
     pub friends: Vec<FriendView>,
 }
 
@@ -61,7 +58,6 @@ impl fmt::Display for ChatState {
 /// A direct line was kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChatSent {
-    /// Of the line.
     pub id: String,
     /// `delivered` or `queued`.
     pub state: ChatState,
@@ -70,7 +66,6 @@ pub struct ChatSent {
 /// A line to all was sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BroadcastSent {
-    /// Of the line.
     pub id: String,
     /// How many friends are here to hear it.
     pub peers: u32,
@@ -79,7 +74,6 @@ pub struct BroadcastSent {
 /// A chat line that is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChatMessage {
-    /// Of the line.
     pub id: String,
     /// Who wrote it, by name.
     pub from: String,
@@ -89,13 +83,11 @@ pub struct ChatMessage {
     pub text: String,
     /// When, by its author's clock.
     pub time: UnixMillis,
-    /// How it fares.
     pub state: ChatState,
 }
 
 /// Chat lines, oldest first.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChatHistory {
-    /// Them.
     pub messages: Vec<ChatMessage>,
 }

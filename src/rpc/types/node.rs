@@ -20,7 +20,6 @@ pub enum MineMode {
     Off,
     /// While trades wait: own ones at once, others' after a random wait.
     OnDemand,
-    /// Always.
     Always,
 }
 
@@ -39,17 +38,13 @@ impl fmt::Display for MineMode {
 pub struct StatusReport {
     /// What the node calls itself.
     pub name: String,
-    /// Its identity.
     pub peer_id: PeerId,
-    /// The chain.
     pub network_id: NetworkId,
     /// The name of the chain.
     pub network_name: String,
     /// How far it is.
     pub phase: Phase,
-    /// Of the tip.
     pub height: Height,
-    /// The tip.
     pub tip: BlockHash,
     /// Of the best header known.
     pub best_header_height: Height,
@@ -68,7 +63,6 @@ pub struct StatusReport {
     pub fee_floor_units: Units,
     /// Where it accepts connections, as multiaddrs.
     pub listen: Vec<String>,
-    /// Of the program.
     pub version: String,
     /// Whether a node runs on the folder; else the folder was opened for this answer.
     pub running: bool,
@@ -85,7 +79,6 @@ pub struct StatusReport {
     pub seconds_left: Option<u64>,
     /// Of the data folder's files.
     pub disk_bytes: u64,
-    /// Of the process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_bytes: Option<u64>,
     /// Our clock less our friends', in ms, where it is far enough off to matter.
@@ -101,12 +94,9 @@ pub struct StatusReport {
     pub data_dir: String,
 }
 
-/// A connection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeerView {
-    /// Who.
     pub peer_id: PeerId,
-    /// By its profile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// Its address as this node sees it.
@@ -123,10 +113,8 @@ pub struct PeerView {
     pub connected_at: Option<UnixMillis>,
 }
 
-/// Connections.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeerList {
-    /// Them.
     pub peers: Vec<PeerView>,
     /// Banned, not connected.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -136,25 +124,20 @@ pub struct PeerList {
 /// Where the chain stands after a sync.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Synced {
-    /// Of the tip.
     pub height: Height,
-    /// The tip.
     pub tip: BlockHash,
 }
 
 /// Whether a peer may connect.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct BanState {
-    /// Who.
     pub peer_id: PeerId,
-    /// It may not.
     pub banned: bool,
 }
 
 /// The node is about to end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Stopping {
-    /// Always true.
     pub stopping: bool,
 }
 
@@ -168,6 +151,5 @@ pub(crate) struct Progress {
     /// Of how much; none where nobody can know.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total: Option<u64>,
-    /// When it began.
     pub started: UnixMillis,
 }

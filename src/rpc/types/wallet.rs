@@ -33,14 +33,12 @@ pub(crate) struct WalletCreated {
 /// Whether the wallet can sign.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LockState {
-    /// It can.
     pub unlocked: bool,
 }
 
 /// An address of the wallet and what it has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AddressBalance {
-    /// It.
     pub address: Address,
     /// Confirmed coins; zero where there is no chain.
     pub balance: Coins,
@@ -59,7 +57,6 @@ impl AddressBalance {
 /// The addresses of the wallet, in the order made.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AddressList {
-    /// Them.
     pub addresses: Vec<AddressBalance>,
 }
 
