@@ -20,6 +20,8 @@ mod vectors;
 mod verdict;
 
 pub(crate) use alive::{alive_topic, probe};
+#[cfg(any(test, fuzzing))]
+pub(crate) use bounds::Bounded;
 pub use codec::{CodecError, Protocol, Topic};
 pub(crate) use failure::RequestFailure;
 pub use messages::*;

@@ -26,6 +26,8 @@ pub(crate) use friends::{
 pub(crate) use node::{
     BanState, MineMode, PeerList, PeerView, Progress, StatusReport, Stopping, Synced,
 };
+#[cfg(any(test, fuzzing))]
+pub(crate) use values::{Bits, SignedCoins, SignedUnits};
 pub(crate) use values::{Coins, Secret, Units};
 pub(crate) use wallet::{
     Account, AddressBalance, AddressList, CreateWallet, LockState, WalletCreated,

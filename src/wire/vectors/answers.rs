@@ -133,8 +133,9 @@ fn relay_request(actions: &[RelayAction<u32>]) -> u64 {
     actions.iter().find_map(id).unwrap_or_else(|| panic!("a request: {actions:?}"))
 }
 
-/// Makes sync know a peer with this tip, and with a transaction in its mempool.
-fn sync_with(claim: Tip) -> Sync {
+/// Makes sync know a peer with this tip, and with a transaction in its mempool. Also returns what
+/// sync does.
+fn sync_with(claim: Tip) -> (Sync, Vec<SyncAction>) {
     let (min_work, tip) = (Work::ZERO, tip());
     let config = SyncConfig { min_work, tip, best_header: tip, diverged: false, now: NOW };
     let mut sync = Sync::new(config);
@@ -149,13 +150,13 @@ fn sync_with(claim: Tip) -> Sync {
         mempool: 1,
     };
     let status = Box::new(status);
-    sync.out_of(SyncEvent::PeerStatus { peer: peer(), status });
-    sync
+    let actions = sync.out_of(SyncEvent::PeerStatus { peer: peer(), status });
+    (sync, actions)
 }
 
 /// Makes sync ask for headers up to this tip.
 fn sync_for_headers(claim: Tip) -> (Sync, u64) {
-    let mut sync = sync_with(claim);
+    let (mut sync, _) = sync_with(claim);
     let locator = SyncEvent::Locator { peer: peer(), hashes: vec![tip().hash] };
     let id = sync_request(&sync.out_of(locator));
     (sync, id)
@@ -192,8 +193,8 @@ fn ask_sync(question: Question) -> (Sync, u64) {
         let id = sync_request(&sync.out_of(missing));
         return (sync, id);
     }
-    let mut sync = sync_with(tip());
-    let id = sync_request(&sync.out_of(SyncEvent::Tick));
+    let (mut sync, actions) = sync_with(tip());
+    let id = sync_request(&actions);
     if question == Question::MempoolIds {
         return (sync, id);
     }

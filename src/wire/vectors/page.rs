@@ -18,10 +18,14 @@ const SOURCES: [&str; 10] = [
     "wire/limits.rs",
 ];
 
-/// Returns the cells of a table's line, without backticks.
+/// Returns the cells of a table's line. A cell that is one piece of code loses its backticks.
 fn cells(line: &str) -> Vec<String> {
+    let plain = |cell: &str| {
+        let code = cell.strip_prefix('`').and_then(|cell| cell.strip_suffix('`'));
+        code.filter(|code| !code.contains('`')).unwrap_or(cell).to_owned()
+    };
     let inner = line.trim().trim_start_matches('|').trim_end_matches('|');
-    inner.split(" |").map(|cell| cell.trim().trim_matches('`').to_owned()).collect()
+    inner.split(" |").map(|cell| plain(cell.trim())).collect()
 }
 
 pub(super) fn strings(texts: &[&str]) -> Vec<String> {
