@@ -44,7 +44,10 @@ use super::{
 use crate::{
     primitives::PeerId,
     telemetry::{events, metrics::NetMetrics},
-    wire::{ChatResponse, FriendsResponse, HelloResponse, Protocol, Response, SyncResponse, Topic},
+    wire::{
+        ChatResponse, FriendsResponse, HelloResponse, Protocol, Response, SyncResponse, Topic,
+        probe,
+    },
 };
 
 /// How often the address book, time-outs and hearing are looked at.
@@ -653,12 +656,8 @@ impl Network {
 
     /// Lets peers hear that this node's gossip reaches them.
     fn probe(&mut self) {
-        let time = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_nanos()
-            .to_be_bytes();
-        let payload = [&self.me.0.0[..], &time].concat();
+        let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+        let payload = probe(&self.me, time);
         // An error means that nobody listens.
         let _ = self.swarm.behaviour_mut().gossip.publish(self.names.alive.clone(), payload);
     }

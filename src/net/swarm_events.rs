@@ -25,13 +25,11 @@ use super::{
 };
 use crate::{
     primitives::{PeerId, printable},
-    wire::{CodecError, Protocol, Request, Response},
+    wire::{CodecError, Protocol, Request, Response, limits::MAX_PROBE_BYTES},
 };
 
 /// Times that gossipsub could not send to a peer after which its gossip counts as dead.
 const MAX_SLOW: u32 = 5;
-/// A probe is small; anything larger on its topic is not one.
-const MAX_PROBE_BYTES: usize = 128;
 
 type RequestEvent = request_response::Event<Frame<Request>, Frame<Response>>;
 
