@@ -7,8 +7,8 @@ use super::{
 };
 use crate::{
     friends::{
-        Friends, FriendsConfig, Kept, MAX_AHEAD_MS, MAX_TIME_APART_MS, ProfileError, QuitReceipt,
-        Receipt, ReceiveError,
+        Friends, FriendsConfig, MAX_AHEAD_MS, MAX_TIME_APART_MS, ProfileError, ProfileReceipt,
+        QuitReceipt, Receipt, ReceiveError,
     },
     peers::Offence,
     primitives::{BlockHash, NetworkId, Signature, UnixMillis},
@@ -91,7 +91,7 @@ fn wrong_requests_have_the_answers_and_points_of_the_readme() {
     let held = introduce(&mut room, profile("yzw", NOW));
     assert_eq!(held[0], "Welcome");
     let ahead = NOW + MAX_AHEAD_MS;
-    assert!(matches!(receiver().keep_profile(profile("yzw", ahead), NOW), Ok(Kept::New)));
+    assert!(matches!(receiver().keep_profile(profile("yzw", ahead), NOW), Ok(ProfileReceipt::New)));
     let old = introduce(&mut room, profile("other", NOW));
     let forged = SignedProfile { signature: FORGED, ..profile("yzw", NOW + 1) };
     let no_ids = codec::encode(&SyncRequest::GetData(Vec::<ItemId>::new()));
