@@ -13,7 +13,7 @@ use crate::{
 
 /// What the network tells the node. The last word on a peer is [`NetEvent::PeerDisconnected`].
 #[derive(Debug)]
-pub enum NetEvent {
+pub(crate) enum NetEvent {
     /// The node accepts connections at this address (a multiaddr, of one interface).
     Listening {
         /// A multiaddr.
@@ -99,7 +99,7 @@ pub enum NetEvent {
 
 /// Which rule of the wire a peer broke.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum NetOffence {
+pub(crate) enum NetOffence {
     /// A request that is no message, over its limit, or not canonical.
     MalformedRequest,
     /// A response of that kind.
@@ -113,7 +113,7 @@ pub enum NetOffence {
 impl NetOffence {
     /// Its stable name, for logs.
     #[must_use]
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::MalformedRequest => "malformed_request",
             Self::MalformedResponse => "malformed_response",
@@ -125,12 +125,12 @@ impl NetOffence {
 
 /// Where the answer to a peer's request goes. Can be used once.
 #[derive(Debug, PartialEq, Eq, Hash)]
-pub struct ReplyId(pub(super) u64);
+pub(crate) struct ReplyId(pub(super) u64);
 
 /// Names one gossip message until its verdict: the first 20 bytes of its payload's SHA-256, and who
 /// handed it on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct GossipId {
+pub(crate) struct GossipId {
     pub(super) id: [u8; 20],
     pub(super) source: PeerId,
 }
@@ -143,7 +143,7 @@ impl fmt::Display for GossipId {
 
 /// What becomes of a gossip message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// Valid: hand it on.
     Accept,
     /// Not handed on, and nobody's fault.
@@ -154,11 +154,11 @@ pub enum Verdict {
 
 impl Verdict {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Accept, Self::Ignore, Self::Reject];
+    pub(crate) const ALL: [Self; 3] = [Self::Accept, Self::Ignore, Self::Reject];
 
     /// Its short name, for metrics.
     #[must_use]
-    pub const fn code(self) -> &'static str {
+    pub(crate) const fn code(self) -> &'static str {
         match self {
             Self::Accept => "accept",
             Self::Ignore => "ignore",
@@ -169,7 +169,7 @@ impl Verdict {
 
 /// Why a request has no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum RequestError {
+pub(crate) enum RequestError {
     /// There is no connection to the peer.
     #[error("not connected to {0}")]
     NotConnected(PeerId),
@@ -214,7 +214,7 @@ pub enum RequestError {
 impl RequestError {
     /// Whose fault it is: a peer may be slow, or go away, but not send what is no message.
     #[must_use]
-    pub const fn blame(&self) -> Blame {
+    pub(crate) const fn blame(&self) -> Blame {
         match self {
             Self::Malformed { .. } => Blame::Peer,
             Self::TooMany(_) => Blame::Ours,
@@ -228,7 +228,7 @@ impl RequestError {
     }
 
     /// All the names that [`RequestError::code`] gives.
-    pub const CODES: [&'static str; 8] = [
+    pub(crate) const CODES: [&'static str; 8] = [
         "not_connected",
         "disconnected",
         "timed_out",
@@ -241,7 +241,7 @@ impl RequestError {
 
     /// Its stable name, for logs and metrics.
     #[must_use]
-    pub const fn code(&self) -> &'static str {
+    pub(crate) const fn code(&self) -> &'static str {
         match self {
             Self::NotConnected(_) => "not_connected",
             Self::Disconnected(_) => "disconnected",
@@ -271,7 +271,7 @@ pub enum CommandError {
 
 /// Why an address that the user named did not become a connection.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum DialError {
+pub(crate) enum DialError {
     /// Not an address.
     #[error(transparent)]
     Address(#[from] AddressError),
@@ -350,7 +350,7 @@ pub enum NetError {
 
 /// A connected peer as the network sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PeerSnapshot {
+pub(crate) struct PeerSnapshot {
     /// Who.
     pub peer: PeerId,
     /// Its connections: one, or two when both ends dialed at once.
@@ -367,7 +367,7 @@ pub struct PeerSnapshot {
 
 /// A connection as the network sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConnectionSnapshot {
+pub(crate) struct ConnectionSnapshot {
     /// Its far end, a multiaddr.
     pub address: String,
     /// Whether the peer dialed.
@@ -379,7 +379,7 @@ pub struct ConnectionSnapshot {
 impl ConnectionSnapshot {
     /// Whether it is over QUIC, else TCP.
     #[must_use]
-    pub fn is_quic(&self) -> bool {
+    pub(crate) fn is_quic(&self) -> bool {
         self.address.contains("/quic-v1")
     }
 }

@@ -50,7 +50,7 @@ pub(super) enum NetAnswer {
 
 /// The network, for the node. When the last handle is dropped, the network shuts down.
 #[derive(Debug, Clone)]
-pub struct NetHandle {
+pub(crate) struct NetHandle {
     pub(super) me: PeerId,
     pub(super) commands: mpsc::Sender<NetCommand>,
     pub(super) answers: mpsc::Sender<NetAnswer>,
@@ -63,7 +63,7 @@ pub struct NetHandle {
 impl NetHandle {
     /// Who this node is.
     #[must_use]
-    pub const fn peer_id(&self) -> PeerId {
+    pub(crate) const fn peer_id(&self) -> PeerId {
         self.me
     }
 
@@ -73,7 +73,12 @@ impl NetHandle {
     /// # Errors
     /// [`CommandError::Busy`] when the node is far behind with its events,
     /// [`CommandError::Unsendable`] when the request is over a limit.
-    pub fn request(&self, peer: PeerId, id: u64, request: &Request) -> Result<(), CommandError> {
+    pub(crate) fn request(
+        &self,
+        peer: PeerId,
+        id: u64,
+        request: &Request,
+    ) -> Result<(), CommandError> {
         let bytes = request.encode()?;
         let events = self.events.upgrade().ok_or(CommandError::ShutDown)?;
         // The last quarter is for who comes and goes, and for the ends of requests that were taken
@@ -94,7 +99,7 @@ impl NetHandle {
     ///
     /// # Errors
     /// [`CommandError::Unsendable`] when the response is over a limit; the peer then gets none.
-    pub fn respond(&self, reply: ReplyId, response: &Response) -> Result<(), CommandError> {
+    pub(crate) fn respond(&self, reply: ReplyId, response: &Response) -> Result<(), CommandError> {
         match response.encode() {
             Ok(bytes) => {
                 self.answer(NetAnswer::Respond { reply, protocol: response.protocol(), bytes })
@@ -108,7 +113,7 @@ impl NetHandle {
 
     /// Says what becomes of a gossip message. One that gets no verdict within 28 s counts as
     /// ignored.
-    pub fn verdict(&self, message: GossipId, verdict: Verdict) -> Result<(), CommandError> {
+    pub(crate) fn verdict(&self, message: GossipId, verdict: Verdict) -> Result<(), CommandError> {
         self.answer(NetAnswer::Verdict { message, verdict })
     }
 
@@ -117,38 +122,42 @@ impl NetHandle {
     ///
     /// # Errors
     /// [`CommandError::Unsendable`] when the payload is over a limit.
-    pub fn publish(&self, gossip: &Gossip) -> Result<(), CommandError> {
+    pub(crate) fn publish(&self, gossip: &Gossip) -> Result<(), CommandError> {
         let payload = gossip.encode()?;
         self.command(NetCommand::Publish { topic: gossip.topic(), payload })
     }
 
     /// Closes all connections to a peer, once the answers that are on their way to it are out, and
     /// does not dial it for a while (it may still dial).
-    pub fn disconnect(&self, peer: PeerId, no_redial_for: Duration) -> Result<(), CommandError> {
+    pub(crate) fn disconnect(
+        &self,
+        peer: PeerId,
+        no_redial_for: Duration,
+    ) -> Result<(), CommandError> {
         self.command(NetCommand::Disconnect { peer, no_redial_for })
     }
 
     /// Closes all connections to a peer and takes no more, until [`NetHandle::unban`].
-    pub fn ban(&self, peer: PeerId) -> Result<(), CommandError> {
+    pub(crate) fn ban(&self, peer: PeerId) -> Result<(), CommandError> {
         self.command(NetCommand::Ban(peer))
     }
 
     /// Lets a banned peer connect again.
-    pub fn unban(&self, peer: PeerId) -> Result<(), CommandError> {
+    pub(crate) fn unban(&self, peer: PeerId) -> Result<(), CommandError> {
         self.command(NetCommand::Unban(peer))
     }
 
     /// Adds addresses of a friend (from a profile, an invite, the disk) to those that are dialed
     /// until connected. Texts that are no addresses, and those that the network's kind forbids, are
     /// left out.
-    pub fn add_known(&self, peer: PeerId, addresses: &[String]) -> Result<(), CommandError> {
+    pub(crate) fn add_known(&self, peer: PeerId, addresses: &[String]) -> Result<(), CommandError> {
         let addresses = addresses.iter().filter_map(|text| address::parse(text).ok()).collect();
         self.command(NetCommand::AddKnown { peer, addresses })
     }
 
     /// Dials an address that the user wrote, and remembers it if somebody answers. Waits for the
     /// outcome.
-    pub async fn dial(&self, address: &str) -> Result<PeerId, DialError> {
+    pub(crate) async fn dial(&self, address: &str) -> Result<PeerId, DialError> {
         let address = address::parse(address)?;
         let (reply, outcome) = oneshot::channel();
         self.command(NetCommand::Dial { address, reply })?;
@@ -156,7 +165,7 @@ impl NetHandle {
     }
 
     /// Who is connected. Waits for the swarm task's next turn.
-    pub async fn peers(&self) -> Result<Vec<PeerSnapshot>, CommandError> {
+    pub(crate) async fn peers(&self) -> Result<Vec<PeerSnapshot>, CommandError> {
         let (reply, answer) = oneshot::channel();
         self.command(NetCommand::Peers(reply))?;
         answer.await.map_err(|_| CommandError::ShutDown)
@@ -164,7 +173,7 @@ impl NetHandle {
 
     /// The node's own addresses, multiaddrs without `/p2p`, best first: what to write into profiles
     /// and invites. Waits for the swarm task's next turn.
-    pub async fn addresses(&self) -> Result<Vec<String>, CommandError> {
+    pub(crate) async fn addresses(&self) -> Result<Vec<String>, CommandError> {
         let (reply, answer) = oneshot::channel();
         self.command(NetCommand::Addresses(reply))?;
         answer.await.map_err(|_| CommandError::ShutDown)
@@ -172,7 +181,7 @@ impl NetHandle {
 
     /// Lets what was published get out, closes all connections, ends the task. Waits until it has
     /// ended.
-    pub async fn shutdown(&self) {
+    pub(crate) async fn shutdown(&self) {
         self.cancel.send_replace(true);
         let mut ended = self.ended.clone();
         // An error means that the task is gone: that is the end too.

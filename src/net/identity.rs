@@ -22,7 +22,7 @@ const FILE_BYTES: usize = 68;
 
 /// Who this node is. Cloning shares the key; it is never printed.
 #[derive(Clone)]
-pub struct Identity {
+pub(crate) struct Identity {
     keypair: Keypair,
     peer: PeerId,
 }
@@ -66,7 +66,7 @@ impl IdentityError {
 impl Identity {
     /// A new identity that is nowhere on disk.
     #[must_use]
-    pub fn generate() -> Self {
+    pub(crate) fn generate() -> Self {
         // An ed25519 key always has an ed25519 peer id: the loop ends at its first turn.
         loop {
             if let Some(identity) = Self::from_keypair(Keypair::generate_ed25519()) {
@@ -82,7 +82,7 @@ impl Identity {
 
     /// The identity in `path`, made there if the file does not exist. Of two processes that make it
     /// at once both get the same.
-    pub fn load_or_create(path: &Path) -> Result<Self, IdentityError> {
+    pub(crate) fn load_or_create(path: &Path) -> Result<Self, IdentityError> {
         match Self::load(path) {
             Err(IdentityError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 let identity = Self::generate();
@@ -100,7 +100,7 @@ impl Identity {
     }
 
     /// The identity in `path`. A file that others may read is made private.
-    pub fn load(path: &Path) -> Result<Self, IdentityError> {
+    pub(crate) fn load(path: &Path) -> Result<Self, IdentityError> {
         let malformed = |reason: String| IdentityError::Malformed { path: path.to_owned(), reason };
         let bytes = Zeroizing::new(fs::read(path).map_err(failed("read", path))?);
         if bytes.len() != FILE_BYTES {
@@ -126,13 +126,13 @@ impl Identity {
 
     /// The public half: the node's name to its friends.
     #[must_use]
-    pub const fn peer_id(&self) -> PeerId {
+    pub(crate) const fn peer_id(&self) -> PeerId {
         self.peer
     }
 
     /// Signs what profiles, lines and goodbyes sign.
     #[must_use]
-    pub fn sign(&self, message: &[u8]) -> Signature {
+    pub(crate) fn sign(&self, message: &[u8]) -> Signature {
         // Signing with ed25519 cannot fail; a signature of zeros verifies nowhere.
         let bytes = self.keypair.sign(message).unwrap_or_default();
         Signature(bytes.try_into().unwrap_or([0; 64]))

@@ -38,13 +38,13 @@ mod tests;
 
 use std::{sync::Arc, time::Duration};
 
-pub use address::AddressError;
-pub use event::{
-    CommandError, ConnectionSnapshot, DialError, GossipId, NetError, NetEvent, NetOffence,
-    PeerSnapshot, ReplyId, RequestError, Verdict,
+pub(crate) use address::AddressError;
+pub(crate) use event::{
+    CommandError, ConnectionSnapshot, GossipId, NetError, NetEvent, NetOffence, PeerSnapshot,
+    ReplyId, RequestError, Verdict,
 };
-pub use handle::NetHandle;
-pub use identity::{Identity, IdentityError};
+pub(crate) use handle::NetHandle;
+pub(crate) use identity::{Identity, IdentityError};
 use prometheus_client::registry::Registry;
 use tokio::sync::{mpsc, watch};
 
@@ -52,7 +52,7 @@ use crate::primitives::NetworkId;
 
 /// How the network is to run.
 #[derive(Debug, Clone)]
-pub struct NetConfig {
+pub(crate) struct NetConfig {
     /// Who the node is.
     pub identity: Identity,
     /// Which chain it speaks of: part of the names of protocols and topics.
@@ -118,7 +118,7 @@ impl Default for Tuning {
 impl NetConfig {
     /// All interfaces, any free port, mDNS, public addresses too.
     #[must_use]
-    pub fn new(identity: Identity, network: NetworkId) -> Self {
+    pub(crate) fn new(identity: Identity, network: NetworkId) -> Self {
         Self {
             identity,
             network,
@@ -134,7 +134,7 @@ impl NetConfig {
 
     /// All interfaces, IPv4 and IPv6, TCP and QUIC, on one port.
     #[must_use]
-    pub fn listen_on_port(port: u16) -> Vec<String> {
+    pub(crate) fn listen_on_port(port: u16) -> Vec<String> {
         [
             format!("/ip4/0.0.0.0/tcp/{port}"),
             format!("/ip4/0.0.0.0/udp/{port}/quic-v1"),
@@ -149,7 +149,7 @@ impl NetConfig {
 ///
 /// # Errors
 /// A sentence for the user: what is wrong with which text.
-pub fn check_address(text: &str) -> Result<String, AddressError> {
+pub(crate) fn check_address(text: &str) -> Result<String, AddressError> {
     address::parse(text).map(|address| address.to_string())
 }
 
@@ -158,7 +158,7 @@ pub fn check_address(text: &str) -> Result<String, AddressError> {
 ///
 /// # Errors
 /// An address of the configuration is malformed, or in use, or cannot be listened on.
-pub fn spawn(
+pub(crate) fn spawn(
     config: NetConfig,
     registry: &mut Registry,
 ) -> Result<(NetHandle, mpsc::Receiver<NetEvent>), NetError> {
