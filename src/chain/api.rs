@@ -32,9 +32,7 @@ pub enum Origin {
 /// The end of the best chain, durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tip {
-    /// Of the block.
     pub hash: BlockHash,
-    /// Of the block.
     pub height: Height,
     /// Cumulative, genesis included.
     pub work: Work,
@@ -136,15 +134,12 @@ impl From<AcceptTradeError> for Refused {
 /// A transaction waiting in the mempool.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MempoolEntry {
-    /// It.
     pub transaction: Arc<Transaction>,
-    /// Its id.
     pub txid: TxId,
     /// Inputs less outputs.
     pub fee: Amount,
     /// Encoded length, in bytes.
     pub bytes: usize,
-    /// When it came.
     pub added: UnixMillis,
     /// Whether it was made on this node: such trades neither expire nor are evicted.
     pub local: bool,
@@ -196,9 +191,7 @@ impl DropReason {
 /// A coin and where it lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OwnedCoin {
-    /// Where.
     pub outpoint: OutPoint,
-    /// What.
     pub coin: Coin,
 }
 
@@ -229,13 +222,10 @@ pub struct Balance {
 /// Where a transaction is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TxState {
-    /// Waits.
     Mempool,
     /// In a block of the best chain.
     Mined {
-        /// The block.
         block: BlockHash,
-        /// Its height.
         height: Height,
     },
     /// One of our own whose input is gone for good.
@@ -248,22 +238,17 @@ pub enum TxState {
 /// A transaction with what is known of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TxInfo {
-    /// It.
     pub transaction: Arc<Transaction>,
-    /// Its id.
     pub txid: TxId,
     /// Inputs less outputs; zero in a coinbase.
     pub fee: Amount,
-    /// Where it is.
     pub state: TxState,
 }
 
 /// A block of the best chain with the fees of its transactions, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlockInfo {
-    /// Its name.
     pub hash: BlockHash,
-    /// It.
     pub block: Arc<Block>,
     /// The fee of each transaction; zero for the coinbase.
     pub fees: Vec<Amount>,
@@ -287,17 +272,13 @@ pub struct Template {
 /// What a whole check or rebuild found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChainAudit {
-    /// Of the tip.
     pub height: Height,
-    /// The tip.
     pub tip: BlockHash,
     /// How many coins there are; stamps are not counted.
     pub coins: u64,
-    /// Their sum.
     pub supply: Amount,
     /// SHA-256 over every entry of the coins table in key order.
     pub coins_hash: [u8; 32],
-    /// Whether everything agrees.
     pub ok: bool,
     /// When it does not: what was found, as a sentence.
     pub problem: Option<String>,
@@ -324,16 +305,12 @@ pub enum ChainCommand {
     AcceptHeaders {
         /// At most [`MAX_INV_HEADERS`](crate::wire::limits::MAX_INV_HEADERS).
         headers: Vec<Header>,
-        /// From whom.
         origin: Origin,
-        /// What it changed.
         reply: oneshot::Sender<Result<HeadersAccepted, AcceptHeadersError>>,
     },
     /// Check a block whole and connect or store it.
     AcceptBlock {
-        /// It.
         block: Box<Block>,
-        /// From whom.
         origin: Origin,
         /// What it changed; sent after the commit.
         reply: oneshot::Sender<Result<BlockAccepted, AcceptBlockError>>,
@@ -347,23 +324,15 @@ pub enum ChainCommand {
     },
     /// Check a trade or note and keep it until it is mined.
     AcceptTrade {
-        /// It.
         transaction: Box<Transaction>,
-        /// From whom.
         origin: Origin,
         /// Its id; for a local one, sent after the commit.
         reply: oneshot::Sender<Result<TxId, AcceptTradeError>>,
     },
     /// A block to mine.
-    Template {
-        /// Who is paid.
-        owner: Owner,
-        /// It.
-        reply: oneshot::Sender<Template>,
-    },
+    Template { owner: Owner, reply: oneshot::Sender<Template> },
     /// Check a header on the tip, its work, time and difficulty, without storing it.
     CheckHeader {
-        /// It.
         header: Box<Header>,
         /// Whether it is right.
         reply: oneshot::Sender<Result<(), AcceptHeadersError>>,
@@ -389,9 +358,7 @@ pub enum ChainCommand {
     },
     /// Rebuild a compact block from the mempool.
     Rebuild {
-        /// Its header.
         header: Box<Header>,
-        /// Its coinbase.
         coinbase: Box<Transaction>,
         /// Short ids of the rest.
         short_ids: Vec<[u8; 6]>,
@@ -399,41 +366,21 @@ pub enum ChainCommand {
         reply: oneshot::Sender<Rebuilt>,
     },
     /// What an owner can spend.
-    Spendable {
-        /// Who.
-        owner: Owner,
-        /// It.
-        reply: oneshot::Sender<Result<Spendable, ChainFault>>,
-    },
+    Spendable { owner: Owner, reply: oneshot::Sender<Result<Spendable, ChainFault>> },
     /// What an owner has.
-    Balance {
-        /// Who.
-        owner: Owner,
-        /// It.
-        reply: oneshot::Sender<Result<Balance, ChainFault>>,
-    },
+    Balance { owner: Owner, reply: oneshot::Sender<Result<Balance, ChainFault>> },
     /// All waiting trades, parents first.
-    Mempool {
-        /// Them.
-        reply: oneshot::Sender<Vec<MempoolEntry>>,
-    },
+    Mempool { reply: oneshot::Sender<Vec<MempoolEntry>> },
     /// One transaction and its state; `None` when unknown.
-    Transaction {
-        /// Which.
-        txid: TxId,
-        /// It.
-        reply: oneshot::Sender<Result<Option<TxInfo>, ChainFault>>,
-    },
+    Transaction { txid: TxId, reply: oneshot::Sender<Result<Option<TxInfo>, ChainFault>> },
     /// Check everything from genesis.
     Verify {
         /// Heights done, of all: for progress; lagging receivers miss some.
         progress: mpsc::Sender<(Height, Height)>,
-        /// What was found.
         reply: oneshot::Sender<Result<ChainAudit, ChainFault>>,
     },
     /// Rebuild coins, undo and indexes from the blocks.
     Reindex {
-        /// As above.
         progress: mpsc::Sender<(Height, Height)>,
         /// What was found; `ok` says whether the old tables agreed.
         reply: oneshot::Sender<Result<ChainAudit, ChainFault>>,
@@ -455,26 +402,15 @@ pub enum ChainEvent {
         mined: Vec<TxId>,
     },
     /// A trade or note entered the mempool.
-    TradeAccepted {
-        /// It.
-        entry: MempoolEntry,
-        /// From whom.
-        origin: Origin,
-    },
+    TradeAccepted { entry: MempoolEntry, origin: Origin },
     /// An own trade can never be mined any more.
     TradeVoid {
-        /// Which.
         txid: TxId,
         /// Why, as a sentence.
         reason: String,
     },
     /// A peer's trade left the mempool without being mined, and is forgotten here.
-    TradeDropped {
-        /// Which.
-        txid: TxId,
-        /// Why.
-        reason: DropReason,
-    },
+    TradeDropped { txid: TxId, reason: DropReason },
     /// The disk failed: the chain thread has stopped, and the node must.
     Failed(ChainFault),
 }
@@ -482,7 +418,6 @@ pub enum ChainEvent {
 /// What the snapshot answers without the chain thread: see `ChainReader`.
 #[derive(Debug, Clone)]
 pub struct ChainSummary {
-    /// The network.
     pub network: Arc<Network>,
     /// The durable tip.
     pub tip: Tip,
@@ -490,7 +425,6 @@ pub struct ChainSummary {
     pub best_header: Tip,
     /// The branches, when a person has to choose.
     pub diverged: Option<Divergence>,
-    /// Waiting trades.
     pub mempool: usize,
     /// Changes with every trade that comes or goes.
     pub mempool_changes: u64,
@@ -507,7 +441,6 @@ pub struct ChainSummary {
 pub struct Divergence {
     /// The last block that both branches have.
     pub fork: BlockHash,
-    /// Its height.
     pub fork_height: Height,
     /// When this node connected its first block above it, in unix ms by its own clock.
     pub since: UnixMillis,

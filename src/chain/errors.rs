@@ -1,4 +1,4 @@
-//! Why the chain refuses: one enum per operation, one cause per variant, and whose fault it is.
+//! Errors of the chain: one enum per operation, one cause per variant, and whose fault it is.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,8 @@ use crate::{
     primitives::{Amount, BlockHash, Height, NetworkId, OutPoint, TxId},
 };
 
-/// The disk failed, or holds what we did not write: the chain thread stops.
+/// A failure of the disk, or a file with content that this program did not write. The chain thread
+/// stops.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ChainFault {
     /// Reading or writing failed.
@@ -18,7 +19,7 @@ pub enum ChainFault {
          health, then start again"
     )]
     Disk(String),
-    /// What was read is not what was written.
+    /// The file is damaged.
     #[error(
         "the chain's file is damaged: {0}; run verify-chain, then reindex, or fetch the chain anew"
     )]
@@ -29,13 +30,13 @@ pub enum ChainFault {
     /// The chain thread has ended, by a fault or at shutdown.
     #[error("the chain is closed")]
     Closed,
-    /// Whoever asked for a long check went away, so it was given up.
+    /// The caller of a long check went away, so the check stopped.
     #[error("the check was given up before its end")]
     Cancelled,
 }
 
 impl ChainFault {
-    /// The stable name of the error.
+    /// Returns the stable name of the error.
     #[must_use]
     pub const fn code(&self) -> &'static str {
         match self {
@@ -93,122 +94,67 @@ impl From<redb::SetDurabilityError> for ChainFault {
     }
 }
 
-/// Why a chain could not be made or opened. Nothing was changed on the disk.
+/// Causes why a chain could not be created or opened. The disk is unchanged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
-    /// No file.
     #[error("there is no chain at {}: make one with create-blockchain, or join one with an invite", path.display())]
-    NoChain {
-        /// Where it was looked for.
-        path: PathBuf,
-    },
+    NoChain { path: PathBuf },
     /// A file is in the way of a new chain.
     #[error("there is a chain at {} already: leave it first, or choose another data folder", path.display())]
-    Exists {
-        /// Where.
-        path: PathBuf,
-    },
-    /// Another process has it open.
+    Exists { path: PathBuf },
+    /// Another process has the file open.
     #[error("the chain at {} is open in another node: stop that one, or choose another data folder", path.display())]
-    Locked {
-        /// Where.
-        path: PathBuf,
-    },
+    Locked { path: PathBuf },
     /// Something else is in the file.
     #[error("{} is not a friendchain chain: choose another data folder, or run leave-chain, which \
          keeps the file, and join again by a friend's invite", path.display())]
-    NotAChain {
-        /// Where.
-        path: PathBuf,
-    },
-    /// A later version of the program wrote it.
+    NotAChain { path: PathBuf },
+    /// A later version of the program wrote the file.
     #[error("the chain at {} has schema {found}, and this program reads up to {known}: use a \
          newer friendchain", path.display())]
     NewerSchema {
-        /// Where.
         path: PathBuf,
-        /// What the file says.
         found: u32,
-        /// What this program knows.
+        /// The newest schema that this program reads.
         known: u32,
     },
-    /// It holds another chain than wanted.
+    /// The file holds another chain than the caller wants.
     #[error("the chain at {} is {found}, not {wanted}: leave it first, or choose another data \
          folder", path.display())]
-    OtherNetwork {
-        /// Where.
-        path: PathBuf,
-        /// Which chain it is.
-        found: NetworkId,
-        /// Which was wanted.
-        wanted: NetworkId,
-    },
-    /// It is damaged.
+    OtherNetwork { path: PathBuf, found: NetworkId, wanted: NetworkId },
     #[error("the chain at {} is damaged: {reason}; run reindex, which makes it anew from its \
          blocks, or leave-chain, which keeps the file, and join again by a friend's invite", path.display())]
-    Corrupt {
-        /// Where.
-        path: PathBuf,
-        /// What was found.
-        reason: String,
-    },
-    /// It is damaged so that none of its blocks can be read.
+    Corrupt { path: PathBuf, reason: String },
+    /// No block of the damaged file can be read.
     #[error("nothing can be saved from the chain at {}: {reason}; run leave-chain, which keeps \
          the file, and join again by a friend's invite", path.display())]
-    Lost {
-        /// Where.
-        path: PathBuf,
-        /// What was found.
-        reason: String,
-    },
+    Lost { path: PathBuf, reason: String },
     /// The disk refuses.
     #[error("the chain at {} could not be read or written: {reason}", path.display())]
-    Disk {
-        /// Where.
-        path: PathBuf,
-        /// What the system says.
-        reason: String,
-    },
+    Disk { path: PathBuf, reason: String },
 }
 
-/// Why headers were refused. Those of the batch before the refused one were kept.
+/// Causes why headers were rejected. The headers of the batch before the rejected one are kept.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AcceptHeadersError {
-    /// The parent is not known: headers before it have to come first.
+    /// The parent is unknown: earlier headers must come first.
     #[error("the parent {previous} of header {hash} is not known")]
-    UnknownParent {
-        /// The header.
-        hash: BlockHash,
-        /// Its parent.
-        previous: BlockHash,
-    },
+    UnknownParent { hash: BlockHash, previous: BlockHash },
     /// The header breaks a rule.
     #[error("header {hash}: {error}")]
-    Header {
-        /// The header.
-        hash: BlockHash,
-        /// The rule.
-        error: HeaderError,
-    },
+    Header { hash: BlockHash, error: HeaderError },
     /// The header, or one below it, belongs to a block that was found invalid.
     #[error("header {hash} is on a branch with an invalid block")]
-    InvalidBranch {
-        /// The header.
-        hash: BlockHash,
-    },
-    /// Too many headers beside the best chain are held, and this branch has the least work.
+    InvalidBranch { hash: BlockHash },
+    /// The tree holds too many headers beside the best chain, and this branch has the least work.
     #[error("header {hash} has too little work for one more branch")]
-    TooLittleWork {
-        /// The header.
-        hash: BlockHash,
-    },
-    /// Ours.
+    TooLittleWork { hash: BlockHash },
     #[error(transparent)]
     Fault(#[from] ChainFault),
 }
 
 impl AcceptHeadersError {
-    /// Whose fault it is.
+    /// Returns whose fault it is.
     #[must_use]
     pub fn blame(&self) -> Blame {
         match self {
@@ -219,7 +165,7 @@ impl AcceptHeadersError {
         }
     }
 
-    /// The stable name of the error.
+    /// Returns the stable name of the error.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
@@ -232,59 +178,33 @@ impl AcceptHeadersError {
     }
 }
 
-/// Why a block was refused.
+/// Causes why a block was rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AcceptBlockError {
-    /// Its parent's header is not known: headers have to come first.
+    /// The parent's header is unknown: headers must come first.
     #[error("the parent {previous} of block {hash} is not known")]
-    UnknownParent {
-        /// The block.
-        hash: BlockHash,
-        /// Its parent.
-        previous: BlockHash,
-    },
-    /// Its header breaks a rule.
+    UnknownParent { hash: BlockHash, previous: BlockHash },
+    /// The header breaks a rule.
     #[error("block {hash}: {error}")]
-    Header {
-        /// The block.
-        hash: BlockHash,
-        /// The rule.
-        error: HeaderError,
-    },
-    /// Its body is not the one that the header promises, or breaks a rule of form, coins or
-    /// signatures.
+    Header { hash: BlockHash, error: HeaderError },
+    /// The body does not belong to the header, or breaks a rule of form, coins or signatures.
     #[error("block {hash}: {error}")]
-    Body {
-        /// The block.
-        hash: BlockHash,
-        /// The rule.
-        error: BlockError,
-    },
-    /// It, or a block below it, is known to be invalid.
+    Body { hash: BlockHash, error: BlockError },
+    /// The block, or a block below it, is known to be invalid.
     #[error("block {hash} is on a branch with an invalid block")]
-    InvalidBranch {
-        /// The block.
-        hash: BlockHash,
-    },
-    /// Too many blocks wait for their parents already.
+    InvalidBranch { hash: BlockHash },
+    /// Too many orphan blocks wait for their parents already.
     #[error("block {hash} came before its parent, and too many blocks wait already")]
-    TooManyWaiting {
-        /// The block.
-        hash: BlockHash,
-    },
-    /// It is beside the best chain, and its branch has too little work to be worth its place.
+    TooManyWaiting { hash: BlockHash },
+    /// The block is on a side branch with too little work to be worth its disk space.
     #[error("block {hash} is on a branch with too little work to be kept")]
-    TooLittleWork {
-        /// The block.
-        hash: BlockHash,
-    },
-    /// Ours.
+    TooLittleWork { hash: BlockHash },
     #[error(transparent)]
     Fault(#[from] ChainFault),
 }
 
 impl AcceptBlockError {
-    /// Whose fault it is.
+    /// Returns whose fault it is.
     #[must_use]
     pub fn blame(&self) -> Blame {
         match self {
@@ -298,7 +218,7 @@ impl AcceptBlockError {
         }
     }
 
-    /// The stable name of the error.
+    /// Returns the stable name of the error.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
@@ -313,99 +233,74 @@ impl AcceptBlockError {
     }
 }
 
-/// Why another branch was not taken. The chain is as it was.
+/// Causes why `accept-branch` did not take the branch. The chain is unchanged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AcceptBranchError {
-    /// There is nothing to choose.
+    /// No other branch has more work than ours.
     #[error(
         "the chain is not diverged: no other branch has more work than the one that ends at {tip}"
     )]
-    NotDiverged {
-        /// Our tip.
-        tip: BlockHash,
-    },
-    /// Nobody has told of such a block.
+    NotDiverged { tip: BlockHash },
+    /// The block is in no branch that this node knows.
     #[error("no block {hash} is known here: the other branch ends at {theirs}, as status says")]
     UnknownBlock {
-        /// What was asked for.
         hash: BlockHash,
-        /// The end of the other branch.
+        /// The last block of the other branch.
         theirs: BlockHash,
     },
-    /// It is on the best chain.
+    /// The block is on our own best chain.
     #[error(
         "block {hash} is on our own branch: give one of the other branch, which ends at {theirs}"
     )]
     OwnBranch {
-        /// What was asked for.
         hash: BlockHash,
-        /// The end of the other branch.
+        /// The last block of the other branch.
         theirs: BlockHash,
     },
-    /// It, or a block below it, is known to be invalid.
+    /// The block, or a block below it, is known to be invalid.
     #[error("block {hash} is on a branch with an invalid block: nobody can take it")]
-    InvalidBranch {
-        /// What was asked for.
-        hash: BlockHash,
-    },
-    /// It is on a third branch, which has no more work than ours.
+    InvalidBranch { hash: BlockHash },
+    /// The block is on a third branch, which has no more work than ours.
     #[error(
         "the branch of block {hash} has no more work than ours: the one that has ends at {theirs}"
     )]
     LessWork {
-        /// What was asked for.
         hash: BlockHash,
-        /// The end of the branch with more work.
+        /// The last block of the branch with more work.
         theirs: BlockHash,
     },
-    /// So much of it has yet to come that it would not be better than ours.
+    /// Too many bodies of the branch are missing: what is here has no more work than ours.
     #[error(
         "{missing} blocks of the branch of {hash} are not here yet: wait until status says that \
          all of it is"
     )]
-    Incomplete {
-        /// What was asked for.
-        hash: BlockHash,
-        /// How many.
-        missing: Height,
-    },
-    /// It takes more memory than there may be.
+    Incomplete { hash: BlockHash, missing: Height },
+    /// The reorg would need more memory than `--cache-mib` allows.
     #[error(
         "taking the branch of block {hash} needs about {needs_mib} MiB of memory: start the node \
          again with --cache-mib {needs_mib}, then try again"
     )]
-    TooLarge {
-        /// What was asked for.
-        hash: BlockHash,
-        /// How much.
-        needs_mib: usize,
-    },
-    /// A block of it breaks a rule: the branch is marked invalid.
+    TooLarge { hash: BlockHash, needs_mib: usize },
+    /// A block of the branch breaks a rule; the branch is now marked invalid.
     #[error("the branch of {hash} is not valid, and is given up: block {block}: {error}")]
     Broken {
-        /// What was asked for.
         hash: BlockHash,
-        /// Which block of it.
+        /// The block that breaks the rule.
         block: BlockHash,
-        /// The rule.
         error: Box<BlockError>,
     },
-    /// A stored block of it is damaged, and will be fetched again.
+    /// A stored block of the branch is damaged, and will be fetched again.
     #[error(
         "a stored block of the branch of {hash} is damaged and is fetched again: try again once \
          it is here"
     )]
-    Damaged {
-        /// What was asked for.
-        hash: BlockHash,
-    },
-    /// Ours.
+    Damaged { hash: BlockHash },
     #[error(transparent)]
     Fault(#[from] ChainFault),
 }
 
 impl AcceptBranchError {
-    /// The stable name of the error.
+    /// Returns the stable name of the error.
     #[must_use]
     pub const fn code(&self) -> &'static str {
         match self {
@@ -422,120 +317,81 @@ impl AcceptBranchError {
     }
 }
 
-/// What it would take to replace the first of two rivals.
+/// Ends the sentence of a conflict with the fee that would replace the first transaction.
 fn to_replace(needs: Option<Amount>) -> String {
     needs.map_or_else(String::new, |fee| format!("; to replace it, pay a fee of {fee} at least"))
 }
 
-/// Why a trade or note was refused.
+/// Causes why a trade or note was rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AcceptTradeError {
-    /// It breaks a rule of form, coins or signatures. A missing coin may have yet to come: then it
-    /// is nobody's fault.
+    /// The transaction breaks a rule of form, coins or signatures. A missing coin may still arrive,
+    /// so that error blames nobody.
     #[error("trade {txid}: {error}")]
-    Transaction {
-        /// Which.
-        txid: TxId,
-        /// The rule.
-        error: TransactionError,
-    },
-    /// It waits already.
+    Transaction { txid: TxId, error: TransactionError },
     #[error("trade {txid} waits already")]
-    Known {
-        /// Which.
-        txid: TxId,
-    },
-    /// It is on the chain already.
+    Known { txid: TxId },
+    /// The transaction is on the chain already.
     #[error("trade {txid} is in block {height} already")]
-    Mined {
-        /// Which.
-        txid: TxId,
-        /// Of the block.
-        height: Height,
-    },
-    /// Another waiting trade, which was here first, spends the same coin or stamp, and is not
-    /// replaced.
+    Mined { txid: TxId, height: Height },
+    /// An earlier mempool entry spends the same coin or stamp, and is not replaced.
     #[error(
         "trade {txid} spends {}:{}, which the waiting trade {by} spends{}",
         outpoint.txid, outpoint.index, to_replace(*needs)
     )]
     Conflict {
-        /// The latecomer.
         txid: TxId,
-        /// The coin.
         outpoint: OutPoint,
-        /// The first.
         by: TxId,
-        /// The fee that would replace all that has to leave; none for a note, which nothing
-        /// replaces.
+        /// The fee that would replace the earlier entries; `None` if no fee can, as with notes.
         needs: Option<Amount>,
     },
-    /// It would replace too many.
+    /// The trade would replace too many mempool entries.
     #[error(
         "trade {txid} would replace more than {limit} waiting trades, with those that rest on \
          them; wait for the next block"
     )]
     TooManyReplaced {
-        /// Which.
         txid: TxId,
-        /// How many were found: no more were looked at.
+        /// Entries found to leave; the search stops above the limit.
         replaced: usize,
-        /// The limit.
         limit: usize,
     },
-    /// It would replace what it spends.
+    /// The trade would replace an entry that it spends from.
     #[error(
         "trade {txid} spends an output of {parent}, which it would replace, or which rests on \
          what it would replace"
     )]
-    ReplacesParent {
-        /// Which.
-        txid: TxId,
-        /// What it spends.
-        parent: TxId,
-    },
-    /// It rests on too many trades that wait themselves.
+    ReplacesParent { txid: TxId, parent: TxId },
+    /// The trade depends on too many mempool entries.
     #[error(
         "trade {txid} rests on {ancestors} waiting trades: {limit} at most; wait for the next block"
     )]
-    TooLongChain {
-        /// Which.
-        txid: TxId,
-        /// How many.
-        ancestors: usize,
-        /// The limit.
-        limit: usize,
-    },
-    /// Too much rests on one of those that it rests on.
+    TooLongChain { txid: TxId, ancestors: usize, limit: usize },
+    /// Too many mempool entries would depend on one of the trade's ancestors.
     #[error(
         "trade {txid} would be the {descendants}th to rest on the waiting trade {ancestor}: \
          {limit} at most; wait for the next block"
     )]
     TooManyDescendants {
-        /// Which.
         txid: TxId,
-        /// What it rests on.
         ancestor: TxId,
-        /// How many would rest on that, itself included.
+        /// Entries that would depend on the ancestor, this trade included.
         descendants: usize,
-        /// The limit.
         limit: usize,
     },
-    /// It and the waiting trades that it rests on, or that rest on one of these, are too long
-    /// together.
+    /// The trade and the mempool entries connected with it are too long together.
     #[error(
         "trade {txid} and the waiting trades connected with it have {bytes} bytes: {limit} at \
          most; wait for the next block"
     )]
     TooLargePackage {
-        /// Which.
         txid: TxId,
-        /// How long they are together.
+        /// Their length together.
         bytes: usize,
-        /// The limit.
         limit: usize,
     },
-    /// The mempool is full, or was a moment ago, and it pays no more than what had to leave.
+    /// The mempool is full, or was recently, and the trade pays less than the floor.
     #[error(
         "trade {txid} pays {} units for each 1,000 bytes, and at the moment {} are asked, since \
          the mempool is full; pay a \
@@ -543,28 +399,22 @@ pub enum AcceptTradeError {
         rate.units(), floor.units()
     )]
     BelowFloor {
-        /// Which.
         txid: TxId,
-        /// What it pays: its own rate, or that of all it rests on, whichever is lower.
+        /// The lower of two rates: of the trade alone, and of its package.
         rate: FeeRate,
-        /// What it would have to pay.
         floor: FeeRate,
     },
-    /// Its sender brings too many trades without a fee.
+    /// The sending peer exceeds its share of free transactions.
     #[error(
         "trade {txid} pays next to nothing, and whoever sent it sends many such; pay a fee, or wait"
     )]
-    TooManyFree {
-        /// Which.
-        txid: TxId,
-    },
-    /// Ours.
+    TooManyFree { txid: TxId },
     #[error(transparent)]
     Fault(#[from] ChainFault),
 }
 
 impl AcceptTradeError {
-    /// Whose fault it is.
+    /// Returns whose fault it is.
     #[must_use]
     pub fn blame(&self) -> Blame {
         match self {
@@ -583,7 +433,7 @@ impl AcceptTradeError {
         }
     }
 
-    /// The stable name of the error.
+    /// Returns the stable name of the error.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {

@@ -60,7 +60,6 @@ pub(crate) struct Node {
     /// Of the header: what difficulty looks at, with the next.
     pub(crate) time: UnixMillis,
     pub(crate) bits: u32,
-    /// Cumulative.
     pub(crate) work: Work,
     pub(crate) status: Status,
     pub(crate) on_best: bool,
@@ -83,7 +82,6 @@ impl Node {
 /// The shared hint: from a hash to its node and height.
 pub(crate) type HashIndex = Arc<RwLock<KeyMap<BlockHash, (NodeId, Height)>>>;
 
-/// The tree.
 #[derive(Debug)]
 pub(crate) struct HeaderTree {
     nodes: Vec<Node>,

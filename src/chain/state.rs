@@ -177,7 +177,6 @@ impl Chain {
         })
     }
 
-    /// The network.
     #[must_use]
     pub const fn network(&self) -> &Arc<Network> {
         &self.network

@@ -37,7 +37,6 @@ pub(crate) fn network() -> Network {
 /// A clock that is ahead of all blocks that tests make.
 pub(crate) const NOW: UnixMillis = consensus::testing::GENESIS_TIME + 1_000_000_000;
 
-/// Some peer.
 pub(crate) const PEER: Origin = Origin::Peer(PeerId(PublicKey([9; 32])));
 
 /// A backend whose bytes outlive the database on it: a disk, which can be made to fail.

@@ -31,12 +31,11 @@ use std::{
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use genesis::{MineGenesisError, mine_genesis};
-pub use policy::MiningMode;
 pub use search::NonceSearch;
 
 use crate::{
     chain::{ChainFault, ChainHandle},
-    primitives::{BlockHash, Header, Height, Owner, TxId},
+    primitives::{BlockHash, Header, Height, MiningMode, Owner, TxId},
 };
 use control::MinerTask;
 use workers::{FOUND_QUEUE, Workers};
@@ -98,7 +97,6 @@ pub enum MineError {
     /// The trade that was waited for can never be mined.
     #[error("{txid} can never be mined: {reason}")]
     Void {
-        /// It.
         txid: TxId,
         /// Why, as a sentence.
         reason: String,
@@ -117,9 +115,7 @@ pub enum MineError {
 /// Where a transaction was mined, by anyone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MinedIn {
-    /// The block.
     pub block: BlockHash,
-    /// Its height.
     pub height: Height,
 }
 

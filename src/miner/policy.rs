@@ -6,7 +6,10 @@ use std::time::Duration;
 use rand::{Rng, RngExt};
 use tokio::time::Instant;
 
-use crate::{chain::api::Template, primitives::BlockHash};
+use crate::{
+    chain::api::Template,
+    primitives::{BlockHash, MiningMode},
+};
 
 /// The longest pause after a solved header.
 const MAX_PAUSE: Duration = Duration::from_secs(2);
@@ -16,22 +19,6 @@ const PAUSE_PART: u32 = 5;
 /// long enough that one is usually first.
 const WAIT_WITHOUT_SPACING: Duration = Duration::from_millis(500);
 
-/// When a node mines of its own accord.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize,
-)]
-#[serde(rename_all = "kebab-case")]
-pub enum MiningMode {
-    /// Never.
-    #[default]
-    Off,
-    /// When trades wait: this node's own at once, others' after a random part of the chain's
-    /// spacing, so that several such nodes do not all mine the same ones.
-    OnDemand,
-    /// All the time.
-    Always,
-}
-
 /// What to do now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Decision {
@@ -39,7 +26,6 @@ pub(super) enum Decision {
     Rest,
     /// Nothing until then.
     Wait(Instant),
-    /// Mine.
     Mine,
 }
 

@@ -31,12 +31,10 @@ const MAX_THREADS: usize = 256;
 /// overlap.
 pub(super) const FOUND_QUEUE: usize = 2 * MAX_THREADS;
 
-/// What to search.
 #[derive(Debug)]
 pub(super) struct Job {
     /// The block without its nonce.
     pub(super) template: Template,
-    /// Whom it pays.
     pub(super) owner: Owner,
     /// Its header, ready to be searched.
     pub(super) search: NonceSearch,

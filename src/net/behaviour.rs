@@ -25,7 +25,7 @@ use super::{
 use crate::{
     primitives::{NetworkId, sha256},
     telemetry::metrics::NetMetrics,
-    wire::{Protocol, Topic, limits::MAX_GOSSIP_BYTES},
+    wire::{Protocol, Topic, alive_topic, limits::MAX_GOSSIP_BYTES},
 };
 
 pub(super) type Gossipsub =
@@ -79,7 +79,7 @@ impl Names {
                 .into_iter()
                 .map(|topic| (topic, TopicHash::from_raw(topic.name(network))))
                 .collect(),
-            alive: TopicHash::from_raw(format!("/friendchain/topic/alive/1/{tag}")),
+            alive: TopicHash::from_raw(alive_topic(network)),
         })
     }
 

@@ -205,4 +205,18 @@ mod tests {
         let _others = Arc::clone(&codec.large).try_acquire_owned().unwrap();
         assert!(codec.read_request(&name, &mut Cursor::new(bytes)).await.is_err());
     }
+
+    #[tokio::test]
+    async fn a_stream_without_a_byte_is_no_message_and_no_offence() {
+        let large = Arc::new(Semaphore::new(1));
+        let mut codec =
+            WireCodec { protocol: Protocol::Friends, large, metrics: NetMetrics::default() };
+        let name = StreamProtocol::new("/friends");
+        // A frame would be charged as malformed. An I/O error is not charged.
+        let mut empty = Cursor::new(Vec::new());
+        let error = codec.read_request(&name, &mut empty).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+        let error = codec.read_response(&name, &mut empty).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+    }
 }

@@ -24,7 +24,6 @@ pub enum WalletError {
          copy of it, or move it away and use create-wallet --recover"
     )]
     Unreadable {
-        /// The file.
         path: PathBuf,
         /// What was wrong with it.
         reason: String,
@@ -34,12 +33,7 @@ pub enum WalletError {
         "'{path}' is a wallet of version {version}, and this program knows version 1: use a newer \
          friendchain"
     )]
-    Newer {
-        /// The file.
-        path: PathBuf,
-        /// What it says.
-        version: u32,
-    },
+    Newer { path: PathBuf, version: u32 },
     /// The file is another one than this wallet read or wrote.
     #[error(
         "'{0}' was changed by another program while this one was using it, and was left as it is: \
@@ -95,7 +89,6 @@ pub enum UnlockError {
     /// It does not open with this passphrase.
     #[error("the passphrase is wrong: the wallet stays locked")]
     WrongPassphrase,
-    /// It has none.
     #[error("the wallet has no passphrase: it is always unlocked")]
     NoPassphrase,
     /// What the file asks for before it opens is out of bounds.
@@ -141,7 +134,6 @@ pub enum BuildError {
     /// The address has too little.
     #[error("{address} has {has}{}, and this needs {needs}: send less, or wait for more or mine it", pending_part(*.pending))]
     NotEnough {
-        /// Who would pay.
         address: Address,
         /// All that it could spend next, what is pending included.
         has: Amount,
@@ -167,7 +159,6 @@ pub enum BuildError {
          most {most} at once, for instance to {address} itself, which gathers them into one"
     )]
     TooManyCoins {
-        /// Who would pay.
         address: Address,
         /// The most that one trade with this fee and memo can send.
         most: Amount,
@@ -186,7 +177,6 @@ pub enum BuildError {
     /// The fee would not be higher.
     #[error("the trade pays {before} already, and a fee of {fee} is not more")]
     FeeNotRaised {
-        /// What it pays.
         before: Amount,
         /// What it should pay.
         fee: Amount,

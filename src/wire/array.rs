@@ -1,7 +1,9 @@
-//! Messages as CBOR arrays: fields by position, variants by number, nothing named and nothing
-//! optional to leave out.
+//! Macros that declare messages as CBOR arrays.
+//!
+//! Fields go by position and variants by number. Nothing has a name on the wire, and no field can
+//! be left out.
 
-/// Declares structs that are written as arrays of their fields, in order.
+/// Declares structs that are encoded as arrays of their fields, in order.
 macro_rules! wire_struct {
     ($(
         $(#[$meta:meta])*
@@ -33,10 +35,15 @@ macro_rules! wire_struct {
                         write!(f, "an array of {:?}", $name::FIELDS)
                     }
 
-                    fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut seq: A) -> Result<$name, A::Error> {
-                        Ok($name {
-                            $( $field: seq.next_element()?.ok_or_else(|| serde::de::Error::missing_field(stringify!($field)))?, )+
-                        })
+                    fn visit_seq<A: serde::de::SeqAccess<'de>>(
+                        self,
+                        mut seq: A,
+                    ) -> Result<$name, A::Error> {
+                        use serde::de::Error;
+                        $( let $field = seq
+                            .next_element()?
+                            .ok_or_else(|| A::Error::missing_field(stringify!($field)))?; )+
+                        Ok($name { $( $field ),+ })
                     }
                 }
                 deserializer.deserialize_tuple(Self::FIELDS.len(), Visitor)
@@ -45,11 +52,14 @@ macro_rules! wire_struct {
     )+};
 }
 
-/// Declares enums that are written as `[number]` or `[number, body]`.
+/// Declares enums that are encoded as `[number]` or `[number, body]`.
 macro_rules! wire_enum {
     ($(
         $(#[$meta:meta])*
-        pub enum $name:ident { $( $(#[$variant_meta:meta])* $number:literal = $variant:ident $(($body:ty))?, )+ }
+        pub enum $name:ident { $(
+            $(#[$variant_meta:meta])*
+            $number:literal = $variant:ident $(($body:ty))?,
+        )+ }
     )+) => {$(
         $(#[$meta])*
         pub enum $name { $( $(#[$variant_meta])* $variant $(($body))?, )+ }
@@ -57,7 +67,9 @@ macro_rules! wire_enum {
         impl serde::Serialize for $name {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 match self {
-                    $( wire_enum!(@pattern $variant body $($body)?) => wire_enum!(@write serializer $number body $($body)?), )+
+                    $( wire_enum!(@pattern $variant body $($body)?) => {
+                        wire_enum!(@write serializer $number body $($body)?)
+                    } )+
                 }
             }
         }
@@ -72,12 +84,20 @@ macro_rules! wire_enum {
                         f.write_str(concat!("an array of a number and a body: ", stringify!($name)))
                     }
 
-                    fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut seq: A) -> Result<$name, A::Error> {
+                    fn visit_seq<A: serde::de::SeqAccess<'de>>(
+                        self,
+                        mut seq: A,
+                    ) -> Result<$name, A::Error> {
                         use serde::de::Error;
-                        let number: u8 = seq.next_element()?.ok_or_else(|| A::Error::missing_field("number"))?;
+                        let number: u8 = seq
+                            .next_element()?
+                            .ok_or_else(|| A::Error::missing_field("number"))?;
                         match number {
                             $( $number => wire_enum!(@read seq $name $variant $($body)?), )+
-                            other => Err(A::Error::custom(format_args!("{other} is no variant of {}", stringify!($name)))),
+                            other => Err(A::Error::custom(format_args!(
+                                "{other} is no variant of {}",
+                                stringify!($name)
+                            ))),
                         }
                     }
                 }
@@ -102,7 +122,9 @@ macro_rules! wire_enum {
     }};
     (@read $seq:ident $name:ident $variant:ident) => { Ok($name::$variant) };
     (@read $seq:ident $name:ident $variant:ident $body:ty) => {
-        Ok($name::$variant($seq.next_element::<$body>()?.ok_or_else(|| A::Error::missing_field("body"))?))
+        Ok($name::$variant(
+            $seq.next_element::<$body>()?.ok_or_else(|| A::Error::missing_field("body"))?,
+        ))
     };
 }
 

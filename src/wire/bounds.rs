@@ -1,5 +1,5 @@
-//! The limits of counts and lengths, message by message: what [`codec`](super::codec) checks of all
-//! that it reads or writes.
+//! Limits of counts and lengths, message by message. [`codec`](super::codec) checks them in all that
+//! it reads or writes.
 
 use super::{
     codec::CodecError,
@@ -16,17 +16,19 @@ use super::{
 };
 use crate::primitives::HEADER_BYTES;
 
-/// Bytes of cumulative work in a Status.
+/// The size of the cumulative work in a Status, in bytes.
 const WORK_BYTES: usize = 32;
-/// Bytes of one short id.
+/// The size of one short id in bytes.
 const SHORT_ID_BYTES: usize = 6;
-/// A type whose counts and lengths are limited beyond what its bytes allow.
-pub trait Bounded {
-    /// How many CBOR items (numbers, strings, arrays and what they hold) a message has at most.
-    /// Checked before anything is allocated, since an item of one byte can take dozens in memory.
+
+/// A message type with limits on its counts and lengths, beyond the limit on its bytes.
+pub(crate) trait Bounded {
+    /// The maximum number of CBOR items in a message: numbers, strings, arrays, and their content.
+    /// It is checked before anything is allocated, since an item of one byte can take dozens in
+    /// memory.
     const MAX_ITEMS: usize;
 
-    /// Whether every count and length is within its limit.
+    /// Checks every count and length against its limit.
     fn check_bounds(&self) -> Result<(), CodecError>;
 }
 
@@ -50,9 +52,9 @@ const fn parts_of(what: &'static str, length: usize, unit: usize) -> Result<(), 
     }
 }
 
-/// Items of a message whose arrays all have a fixed, small number of fields.
+/// The maximum number of items of a message whose arrays have a fixed, small number of fields.
 const FLAT_ITEMS: usize = 32;
-/// Items of one profile: its array, its fields, its addresses.
+/// The maximum number of items of one profile: its array, its fields, its addresses.
 const PROFILE_ITEMS: usize = 8 + MAX_ADDRESSES;
 
 impl Bounded for Status {

@@ -1,9 +1,11 @@
-//! Messages to bytes and back: the one file that names `serde_cbor`.
+//! The codec encodes and decodes messages. No other file uses `serde_cbor`.
 //!
-//! `net` calls it for every request, response and gossip payload, `friends` for what it keeps on
-//! disk. What [`decode`] accepts is within its limit of bytes, within the limits of counts and
-//! lengths of its type, and the one canonical encoding of its value. What [`encode_checked`] gives,
-//! [`decode`] accepts.
+//! `net` uses it for every request, response and gossip payload, `friends` for records on disk.
+//!
+//! # Invariants
+//! - [`decode`] accepts only the canonical encoding of a value. The encoding is within its limit of
+//!   bytes, and the value is within the limits of counts and lengths of its type.
+//! - [`decode`] accepts everything that [`encode_checked`] returns.
 
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -19,66 +21,59 @@ use super::{
 };
 use crate::primitives::NetworkId;
 
-/// Arrays in arrays: the deepest message (an answer of profiles, their addresses) has five.
+/// The maximum nesting of arrays. The deepest message has 5: the addresses in an answer of profiles.
 const MAX_DEPTH: usize = 8;
 
-/// Why bytes are not a message, or a message may not become bytes. As an answer to what a peer
-/// sent, always the peer's fault.
+/// The reason why bytes are not a message, or why a message may not be encoded. In bytes from a
+/// peer, it is always the peer's fault.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CodecError {
-    /// More bytes than a message of its kind may have.
+    /// The message has more bytes than its kind may have.
     #[error("a message of {size} bytes is over the limit of {limit}")]
     TooLarge {
-        /// How many there are, or at least how many.
+        /// The number of bytes that were read. There may be more.
         size: usize,
-        /// How many there may be.
         limit: usize,
     },
-    /// Not CBOR, or not of the message's form.
+    /// The bytes are not CBOR, or do not have the form of the message.
     #[error("malformed message: {reason}")]
-    Malformed {
-        /// What was found.
-        reason: String,
-    },
-    /// Another encoding of a value than the canonical one.
+    Malformed { reason: String },
+    /// The bytes are another encoding of a value than the canonical one.
     #[error("the message is not in canonical CBOR")]
     NotCanonical,
     /// A count or length is over its limit.
     #[error("{what}: {count} is over the limit of {limit}")]
     OverLimit {
-        /// The field.
+        /// The name of the field.
         what: &'static str,
-        /// What there is.
         count: usize,
-        /// What there may be.
         limit: usize,
     },
     /// A field of fixed size, or of equal parts, has another length.
     #[error("{what}: {length} bytes cannot be right, it goes by {unit}")]
     WrongLength {
-        /// The field.
+        /// The name of the field.
         what: &'static str,
-        /// Its length.
         length: usize,
-        /// The length of the whole or of a part.
+        /// The correct length of the field, or of each of its parts.
         unit: usize,
     },
-    /// There must be at least one, and there is none.
+    /// A list that must not be empty is empty.
     #[error("{what}: none is asked for")]
     Empty {
-        /// The field.
+        /// The name of the field.
         what: &'static str,
     },
     /// Positions that must ascend do not.
     #[error("{what} do not ascend")]
     NotAscending {
-        /// The field.
+        /// The name of the field.
         what: &'static str,
     },
 }
 
 impl CodecError {
-    /// The stable name of the error.
+    /// Returns the stable name of the error.
     #[must_use]
     pub const fn code(&self) -> &'static str {
         match self {
@@ -93,29 +88,24 @@ impl CodecError {
     }
 }
 
-/// The canonical bytes of a value, whatever its size; [`encode_checked`] is for what others must
-/// accept.
-pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+/// Encodes a value of any size. Use [`encode_checked`] for bytes that peers must accept.
+pub(crate) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     let bytes = serde_cbor::to_vec(value);
-    // Writing to memory cannot fail, and our types know their lengths: those are serde_cbor's only
-    // errors.
+    // serde_cbor fails only on I/O errors and on values of unknown length. Neither occurs here.
     debug_assert!(bytes.is_ok());
     bytes.unwrap_or_default()
 }
 
-/// The canonical bytes of a value that is within its limits.
-pub fn encode_checked<T: Serialize + Bounded>(
-    value: &T,
-    limit: usize,
-) -> Result<Vec<u8>, CodecError> {
+/// Encodes a value after checking its limits.
+fn encode_checked<T: Serialize + Bounded>(value: &T, limit: usize) -> Result<Vec<u8>, CodecError> {
     value.check_bounds()?;
     let bytes = encode(value);
     at_most_bytes(bytes.len(), limit)?;
     Ok(bytes)
 }
 
-/// The value whose canonical encoding `bytes` is, within its limits.
-pub fn decode<T: Serialize + DeserializeOwned + Bounded>(
+/// Decodes a value. `bytes` must be its canonical encoding, and within its limits.
+pub(crate) fn decode<T: Serialize + DeserializeOwned + Bounded>(
     bytes: &[u8],
     limit: usize,
 ) -> Result<T, CodecError> {
@@ -134,13 +124,14 @@ const fn at_most_bytes(size: usize, limit: usize) -> Result<(), CodecError> {
     if size > limit { Err(CodecError::TooLarge { size, limit }) } else { Ok(()) }
 }
 
-/// Walks the bytes without allocating: one item of the subset of CBOR that our messages use,
-/// nothing after it, at most `max_items` items in all, `MAX_DEPTH` deep.
+/// Checks, without allocating, that the bytes are one item of the subset of CBOR in our messages.
+///
+/// Nothing may follow the item. It has at most `max_items` items in all and `MAX_DEPTH` levels.
 fn scan(bytes: &[u8], max_items: usize) -> Result<(), CodecError> {
     let malformed = |reason: &str| CodecError::Malformed { reason: reason.to_owned() };
     let mut rest = bytes;
     let mut items = 0_usize;
-    // How many items each open array still expects.
+    // The number of items that each open array still expects.
     let mut open = [0_u64; MAX_DEPTH];
     let mut depth = 0_usize;
     loop {
@@ -161,14 +152,14 @@ fn scan(bytes: &[u8], max_items: usize) -> Result<(), CodecError> {
             4 => {
                 let slot =
                     open.get_mut(depth).ok_or_else(|| malformed("arrays are nested too deep"))?;
-                // An array's own items are counted down as each of them is complete.
+                // The count goes down with each item that is complete.
                 *slot = argument;
                 depth = depth.saturating_add(1);
                 continue;
             }
             _ => return Err(malformed("messages hold numbers, strings, arrays and null alone")),
         }
-        // An item is complete: so may be the arrays around it.
+        // The item is complete, and perhaps the arrays around it.
         loop {
             let Some(left) = depth.checked_sub(1).and_then(|top| open.get_mut(top)) else {
                 return if rest.is_empty() {
@@ -186,8 +177,9 @@ fn scan(bytes: &[u8], max_items: usize) -> Result<(), CodecError> {
     }
 }
 
-/// The major type and argument of the next item, and the bytes after its head. Only the shortest
-/// form of a number passes; of the simple values only null.
+/// Returns the major type and the argument of the next item, and the bytes after its head.
+///
+/// Numbers must have their shortest form. Null is the only simple value.
 fn head(bytes: &[u8]) -> Result<(u8, u64, &[u8]), CodecError> {
     let short = || CodecError::Malformed { reason: "the bytes end inside an item".to_owned() };
     let (first, rest) = bytes.split_first().ok_or_else(short)?;
@@ -224,30 +216,29 @@ fn head(bytes: &[u8]) -> Result<(u8, u64, &[u8]), CodecError> {
     if argument < least { Err(CodecError::NotCanonical) } else { Ok((major, argument, rest)) }
 }
 
-/// The first 8 hex digits of a network's id: what ids of protocols and topics carry.
-fn network_tag(network: &NetworkId) -> String {
+/// Returns the first 8 hex digits of a network's id, which end the ids of protocols and topics.
+pub(super) fn network_tag(network: &NetworkId) -> String {
     network.to_string().chars().take(8).collect()
 }
 
 /// A request-response protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Protocol {
-    /// Who are you, and how far? The same on every network, so that another network's peer can be
-    /// told so.
+    /// Exchange of Status. Its id is the same on every network, so that a peer of another network
+    /// gets `WrongNetwork`.
     Hello,
-    /// Profiles.
+    /// Exchange of profiles.
     Friends,
-    /// Direct lines.
+    /// Delivery of direct lines.
     Chat,
-    /// Headers, blocks, trades.
+    /// Exchange of headers, blocks, and transactions.
     Sync,
 }
 
 impl Protocol {
-    /// All of them.
     pub const ALL: [Self; 4] = [Self::Hello, Self::Friends, Self::Chat, Self::Sync];
 
-    /// Its short name, for metrics.
+    /// Returns the short name, for metrics.
     #[must_use]
     pub const fn code(self) -> &'static str {
         match self {
@@ -258,8 +249,7 @@ impl Protocol {
         }
     }
 
-    /// What peers negotiate: `/friendchain/hello/1`, others with the network's first 8 hex digits
-    /// behind it.
+    /// Returns the id that peers negotiate. All but that of `hello` end in the network's tag.
     #[must_use]
     pub fn id(self, network: &NetworkId) -> String {
         match self {
@@ -270,7 +260,7 @@ impl Protocol {
         }
     }
 
-    /// Bytes of a request at most.
+    /// Returns the maximum size of a request in bytes.
     #[must_use]
     pub const fn max_request_bytes(self) -> usize {
         match self {
@@ -281,7 +271,7 @@ impl Protocol {
         }
     }
 
-    /// Bytes of a response at most.
+    /// Returns the maximum size of a response in bytes.
     #[must_use]
     pub const fn max_response_bytes(self) -> usize {
         match self {
@@ -292,7 +282,7 @@ impl Protocol {
         }
     }
 
-    /// The request whose bytes came on this protocol.
+    /// Decodes a request that arrived on this protocol.
     pub fn decode_request(self, bytes: &[u8]) -> Result<Request, CodecError> {
         let limit = self.max_request_bytes();
         match self {
@@ -303,7 +293,7 @@ impl Protocol {
         }
     }
 
-    /// The response whose bytes came on this protocol.
+    /// Decodes a response that arrived on this protocol.
     pub fn decode_response(self, bytes: &[u8]) -> Result<Response, CodecError> {
         let limit = self.max_response_bytes();
         match self {
@@ -316,7 +306,6 @@ impl Protocol {
 }
 
 impl Request {
-    /// The protocol that it is asked on.
     #[must_use]
     pub const fn protocol(&self) -> Protocol {
         match self {
@@ -327,7 +316,10 @@ impl Request {
         }
     }
 
-    /// Its bytes, if the far end will accept them.
+    /// Encodes the request.
+    ///
+    /// # Errors
+    /// If the request is over a limit, so that the peer would refuse it.
     pub fn encode(&self) -> Result<Vec<u8>, CodecError> {
         let limit = self.protocol().max_request_bytes();
         match self {
@@ -340,7 +332,6 @@ impl Request {
 }
 
 impl Response {
-    /// The protocol that it answers on.
     #[must_use]
     pub const fn protocol(&self) -> Protocol {
         match self {
@@ -351,7 +342,10 @@ impl Response {
         }
     }
 
-    /// Its bytes, if the far end will accept them.
+    /// Encodes the response.
+    ///
+    /// # Errors
+    /// If the response is over a limit, so that the peer would refuse it.
     pub fn encode(&self) -> Result<Vec<u8>, CodecError> {
         let limit = self.protocol().max_response_bytes();
         match self {
@@ -363,29 +357,28 @@ impl Response {
     }
 }
 
-/// A gossip topic.
+/// A gossip topic with messages in CBOR. The topic `alive` is apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Topic {
     /// Lines to all, and goodbyes.
     Chat,
-    /// Trades and notes.
+    /// Trades and notes to be mined.
     Trades,
     /// Solved headers and compact blocks.
     Blocks,
 }
 
 impl Topic {
-    /// All of them.
     pub const ALL: [Self; 3] = [Self::Chat, Self::Trades, Self::Blocks];
 
-    /// What gossipsub calls it: `/friendchain/topic/blocks/1/` and the network's first 8 hex
-    /// digits.
+    /// Returns the name of gossipsub's topic, such as `/friendchain/topic/blocks/1/` and the
+    /// network's tag.
     #[must_use]
     pub fn name(self, network: &NetworkId) -> String {
         format!("/friendchain/topic/{}/1/{}", self.code(), network_tag(network))
     }
 
-    /// Its short name, as it stands in the whole one.
+    /// Returns the short name, which is a part of the full one.
     #[must_use]
     pub const fn code(self) -> &'static str {
         match self {
@@ -395,7 +388,7 @@ impl Topic {
         }
     }
 
-    /// Bytes of a payload at most.
+    /// Returns the maximum size of a payload in bytes.
     #[must_use]
     pub const fn max_bytes(self) -> usize {
         match self {
@@ -405,7 +398,7 @@ impl Topic {
         }
     }
 
-    /// The gossip whose payload came on this topic.
+    /// Decodes a payload that arrived on this topic.
     pub fn decode(self, bytes: &[u8]) -> Result<Gossip, CodecError> {
         let limit = self.max_bytes();
         match self {
@@ -417,7 +410,6 @@ impl Topic {
 }
 
 impl Gossip {
-    /// The topic that it is published on.
     #[must_use]
     pub const fn topic(&self) -> Topic {
         match self {
@@ -427,7 +419,10 @@ impl Gossip {
         }
     }
 
-    /// Its payload, if the far end will accept it.
+    /// Encodes the payload.
+    ///
+    /// # Errors
+    /// If the message is over a limit, so that peers would reject it.
     pub fn encode(&self) -> Result<Vec<u8>, CodecError> {
         let limit = self.topic().max_bytes();
         match self {

@@ -1,4 +1,4 @@
-//! The messages themselves. Counts and lengths are checked where messages are decoded: see `codec`.
+//! The types of messages. `codec` checks counts and lengths when it decodes them.
 
 use serde_bytes::ByteBuf;
 
@@ -9,272 +9,255 @@ use crate::primitives::{BlockHash, Height, NetworkId, Owner, PeerId, Signature, 
 pub const PROTOCOL_VERSION: u32 = 1;
 
 wire_struct! {
-    /// Who a node is and how far it is: first on every connection, and again at news. The seed's
-    /// `version`.
+    /// The state of a node's chain: the first message on every connection, sent again at news.
+    /// The seed called it `version`.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct Status {
-        /// [`PROTOCOL_VERSION`].
+        /// The constant [`PROTOCOL_VERSION`].
         pub version: u32,
-        /// Bits for what a node can do beyond the version; 0 today.
+        /// Bits for abilities beyond the version; 0 today.
         pub features: u64,
-        /// The genesis hash.
         pub network: NetworkId,
         /// The best block that the node has connected and made durable.
         pub tip: BlockHash,
-        /// Its height.
+        /// The height of the tip.
         pub height: Height,
-        /// Cumulative work of that chain, 32 bytes big-endian.
+        /// The cumulative work of the tip's chain, 32 bytes big-endian.
         pub work: ByteBuf,
-        /// The node's clock.
+        /// The sender's clock.
         pub time: UnixMillis,
-        /// How many trades wait in its mempool.
+        /// The number of transactions in the sender's mempool.
         pub mempool: u32,
     }
 
-    /// A friend's card, signed with the key that is its identity.
+    /// A friend's profile, signed with its identity key.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct SignedProfile {
-        /// Whose.
         pub peer: PeerId,
-        /// What it wants to be called.
         pub name: String,
-        /// Where it listens, as multiaddrs without `/p2p`.
+        /// The addresses at which the peer listens, as multiaddrs without `/p2p`.
         pub addresses: Vec<String>,
-        /// Where coins for it go: null when it has no wallet, else the 20 bytes of an owner.
+        /// The owner of coins that are sent to the peer; `None` if it has no wallet.
         pub payment: Option<Owner>,
-        /// When it was signed; the highest is the one that counts.
+        /// The time of signing. The profile with the highest sequence counts.
         pub sequence: UnixMillis,
-        /// Over [`SignedProfile::signing_bytes`].
+        /// The signature over [`SignedProfile::signing_bytes`].
         pub signature: Signature,
     }
 
     /// A chat line, signed by its author.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct SignedLine {
-        /// Who wrote it.
         pub author: PeerId,
-        /// For whom alone; none when for all.
+        /// The only receiver; `None` for a line to all.
         pub to: Option<PeerId>,
-        /// When, by the author's clock.
+        /// The time of writing, by the author's clock.
         pub time: UnixMillis,
-        /// Distinguishes lines of one millisecond.
+        /// A number that distinguishes lines of one millisecond.
         pub counter: u64,
-        /// The whole line.
         pub text: String,
-        /// Over [`SignedLine::signing_bytes`].
+        /// The signature over [`SignedLine::signing_bytes`].
         pub signature: Signature,
     }
 
-    /// A goodbye, signed by who leaves.
+    /// A goodbye, signed by the peer that leaves.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct SignedQuit {
-        /// Who leaves.
         pub author: PeerId,
-        /// When, by the author's clock.
+        /// The time of leaving, by the author's clock.
         pub time: UnixMillis,
-        /// As in [`SignedLine`].
+        /// A number that distinguishes goodbyes of one millisecond.
         pub counter: u64,
-        /// Over [`SignedQuit::signing_bytes`].
+        /// The signature over [`SignedQuit::signing_bytes`].
         pub signature: Signature,
     }
 
-    /// Asks for headers after the newest known block of the locator.
+    /// A request for headers after the newest known block of the locator.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct GetBlocks {
-        /// Block hashes of the asker's best header chain, newest first, thinning out, genesis last.
+        /// Block hashes of the asker's best header chain: newest first, at growing distances, the
+        /// genesis last.
         pub locator: Vec<BlockHash>,
-        /// How many headers at most.
+        /// The maximum number of headers in the answer.
         pub limit: u32,
     }
 
-    /// Asks for some transactions of a block, by position.
+    /// A request for some transactions of a block.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct GetBlockTrades {
-        /// The block.
         pub block: BlockHash,
-        /// Positions in it, ascending, the coinbase being 0.
+        /// Positions in the block, strictly ascending. The coinbase is position 0.
         pub positions: Vec<u32>,
     }
 
-    /// A new block by its header, its coinbase, and short names of the rest.
+    /// A new block: its header, its coinbase, and the short ids of the other transactions.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct CompactBlock {
-        /// The 92 bytes.
+        /// The header's 92 bytes.
         pub header: ByteBuf,
-        /// The canonical coinbase.
+        /// The canonical bytes of the coinbase.
         pub coinbase: ByteBuf,
-        /// 6 bytes for each further transaction, in order.
+        /// The short ids, 6 bytes each, in the order of the transactions.
         pub short_ids: ByteBuf,
     }
 }
 
 wire_enum! {
-    /// Asked on `/friendchain/hello/1`.
+    /// A request on `hello`.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub enum HelloRequest {
-        /// This is who I am; who are you?
+        /// The sender's Status; asks for that of the receiver.
         0 = Status(Status),
     }
 
-    /// Answered on `/friendchain/hello/1`.
+    /// A response on `hello`.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub enum HelloResponse {
-        /// Same network.
+        /// The answerer's Status. Both are on the same network.
         0 = Status(Status),
-        /// Mine is another one: goodbye.
+        /// The answerer is on this other network.
         1 = WrongNetwork(NetworkId),
-        /// Not now.
         2 = Busy,
     }
 
-    /// Asked on `friends`.
+    /// A request on `friends`.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub enum FriendsRequest {
-        /// Whom do you know? The seed's `explore-query`.
+        /// A request for known profiles. The seed called it `explore-query`.
         0 = Explore,
-        /// This is me. The seed's `introduce`.
+        /// The sender's own profile. The seed called it `introduce`.
         1 = Introduce(SignedProfile),
     }
 
-    /// Answered on `friends`.
+    /// A response on `friends`.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub enum FriendsResponse {
-        /// Friends I know, myself first, 64 at most. The seed's `explore-answer`.
+        /// Known profiles, the answerer's own first. The seed called it `explore-answer`.
         0 = Profiles(Vec<SignedProfile>),
-        /// Your profile is kept.
+        /// The answer to Introduce: the profile, or a later one, is kept.
         1 = Welcome,
-        /// I refuse.
         2 = Refused(Refusal),
-        /// Not now.
         3 = Busy,
     }
 
-    /// Asked on `chat`.
+    /// A request on `chat`.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub enum ChatRequest {
-        /// A line for you alone.
+        /// A line for the receiver alone.
         0 = Direct(SignedLine),
     }
 
-    /// Answered on `chat`.
+    /// A response on `chat`.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub enum ChatResponse {
-        /// Kept: it is on my disk.
+        /// The line is on the answerer's disk.
         0 = Delivered,
-        /// I refuse.
         1 = Refused(Refusal),
-        /// Not now.
         2 = Busy,
     }
 
-    /// Asked on `sync`.
+    /// A request on `sync`.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub enum SyncRequest {
-        /// Which blocks come next?
+        /// A request for the headers of the next blocks.
         0 = GetBlocks(GetBlocks),
-        /// Which trades wait?
+        /// A request for the ids of the transactions in the mempool.
         1 = GetMempool,
-        /// These, whole.
+        /// A request for whole blocks and transactions.
         2 = GetData(Vec<ItemId>),
-        /// Parts of a block.
+        /// A request for some transactions of a block.
         3 = GetBlockTrades(GetBlockTrades),
     }
 
-    /// Answered on `sync`.
+    /// A response on `sync`.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub enum SyncResponse {
-        /// Headers, 92 bytes each, one after the other, parents first: the ids and their proof.
-        /// Empty: nothing newer.
+        /// Headers, 92 bytes each, parents first. No headers mean that nothing is newer.
         0 = Inv(ByteBuf),
-        /// Ids of waiting trades.
+        /// The ids of the transactions in the mempool, parents first.
         1 = MempoolIds(Vec<TxId>),
-        /// In the order asked; shorter than asked when the budget is spent, never empty.
+        /// The items in the order of the request. There are fewer if the budget is spent, but
+        /// never none.
         2 = Data(Vec<Item>),
-        /// The canonical transactions asked for, in that order.
+        /// The canonical bytes of the transactions, in the order of the request.
         3 = BlockTrades(Vec<ByteBuf>),
-        /// I know of the block but do not have it yet.
+        /// The block's header is known, its body is not.
         4 = NotYet,
-        /// I do not have it.
         5 = NotFound,
-        /// I refuse.
         6 = Refused(Refusal),
-        /// Not now.
         7 = Busy,
     }
 
-    /// A thing to fetch, by kind and id.
+    /// The kind and id of an item to fetch.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
     pub enum ItemId {
-        /// A block.
         0 = Block(BlockHash),
-        /// A trade or note.
+        /// A trade or note in the mempool.
         1 = Trade(TxId),
     }
 
-    /// A thing fetched.
+    /// An item of an answer to `GetData`.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub enum Item {
-        /// A canonical block.
+        /// The canonical bytes of a block.
         0 = Block(ByteBuf),
-        /// A canonical transaction.
+        /// The canonical bytes of a transaction.
         1 = Trade(ByteBuf),
-        /// I do not have that one.
         2 = NotFound,
     }
 
-    /// Why a request was refused.
+    /// The reason for which a request was refused.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub enum Refusal {
         /// A limit of `proto/README.md` is exceeded.
         0 = OverLimit,
-        /// A signature does not fit.
+        /// A signature does not fit key, network and fields.
         1 = BadSignature,
         /// The sender is not the author.
         2 = NotYours,
-        /// Not addressed to me.
+        /// The answerer is not the receiver.
         3 = NotMine,
-        /// Older than what is known.
+        /// A newer one is known.
         4 = Stale,
-        /// Too many of these.
+        /// The sender sends too many of these.
         5 = RateLimited,
-        /// It breaks a rule of its type (a name that may not be one, an empty line).
+        /// The content breaks a rule of its type, such as a bad name or a blank line.
         6 = Invalid,
     }
 
-    /// Published on the topic `chat`.
+    /// A message on the topic `chat`.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub enum ChatGossip {
-        /// The seed's `broadcast`.
+        /// A line to all. The seed called it `broadcast`.
         0 = Line(SignedLine),
-        /// The seed's `quit`.
+        /// A goodbye. The seed called it `quit`.
         1 = Quit(SignedQuit),
     }
 
-    /// Published on the topic `trades`.
+    /// A message on the topic `trades`.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub enum TradeGossip {
-        /// A canonical transaction, and when it was announced, so that an announcement again is
-        /// another message.
         0 = Trade(TradeAnnouncement),
     }
 
-    /// Published on the topic `blocks`.
+    /// A message on the topic `blocks`.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub enum BlockGossip {
-        /// The 92 bytes of a header just solved. The seed's `block-miner-priority`.
+        /// The 92 bytes of a header just solved. The seed called it `block-miner-priority`.
         0 = Solved(ByteBuf),
-        /// The seed's `block-new-block`.
+        /// A new block. The seed called it `block-new-block`.
         1 = Compact(CompactBlock),
     }
 }
 
 wire_struct! {
-    /// A trade as gossip carries it.
+    /// The announcement of a trade or note.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct TradeAnnouncement {
-        /// The canonical transaction.
+        /// The canonical bytes of the transaction.
         pub transaction: ByteBuf,
-        /// Which announcement of it: 0 the first.
+        /// The number of announcements before this one. It makes each a new message, since gossip
+        /// drops repeated bytes.
         pub round: u32,
     }
 }
@@ -282,36 +265,25 @@ wire_struct! {
 /// A request on any of the protocols.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Request {
-    /// On `hello`.
     Hello(HelloRequest),
-    /// On `friends`.
     Friends(FriendsRequest),
-    /// On `chat`.
     Chat(ChatRequest),
-    /// On `sync`.
     Sync(SyncRequest),
 }
 
-/// A response on any of the protocols; always on the protocol of its request.
+/// A response on any of the protocols. It is on the protocol of its request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Response {
-    /// On `hello`.
     Hello(HelloResponse),
-    /// On `friends`.
     Friends(FriendsResponse),
-    /// On `chat`.
     Chat(ChatResponse),
-    /// On `sync`.
     Sync(SyncResponse),
 }
 
-/// A decoded gossip payload.
+/// A decoded gossip payload on any of the topics.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Gossip {
-    /// On the topic `chat`.
     Chat(ChatGossip),
-    /// On the topic `trades`.
     Trade(TradeGossip),
-    /// On the topic `blocks`.
     Block(BlockGossip),
 }

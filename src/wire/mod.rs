@@ -1,16 +1,16 @@
-//! What peers say to each other: message types, their limits, what is signed in them, and the
-//! codec.
+//! The messages between peers: their types, limits, signatures, and codec.
 //!
-//! Envelopes are canonical CBOR arrays; what is hashed or signed (headers, blocks, trades,
-//! profiles, lines) travels in them as byte strings of, or is signed over, the fixed layouts of
-//! [`primitives::encoding`](crate::primitives::encoding). `proto/` documents all of it for other
-//! implementations.
+//! Messages are canonical CBOR arrays. What is hashed or signed has one of the fixed layouts of
+//! [`primitives::encoding`](crate::primitives::encoding): headers, blocks and transactions travel
+//! as byte strings, and profiles, lines and goodbyes are signed over such a layout. `proto/`
+//! documents the wire for other implementations.
 
+mod alive;
 mod array;
 mod bounds;
-pub mod codec;
+pub(crate) mod codec;
 mod failure;
-pub mod limits;
+pub(crate) mod limits;
 mod messages;
 mod signing;
 #[cfg(test)]
@@ -19,7 +19,9 @@ mod testing;
 mod vectors;
 mod verdict;
 
-pub use bounds::Bounded;
+pub(crate) use alive::{alive_topic, probe};
+#[cfg(any(test, fuzzing))]
+pub(crate) use bounds::Bounded;
 pub use codec::{CodecError, Protocol, Topic};
 pub(crate) use failure::RequestFailure;
 pub use messages::*;

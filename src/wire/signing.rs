@@ -1,8 +1,8 @@
-//! What is signed in profiles, lines and goodbyes, and by whom.
+//! Signatures of profiles, lines and goodbyes.
 //!
-//! The bytes that a key signs have a fixed layout, little-endian, whatever CBOR says: a domain tag,
-//! the network id, then the fields; whatever varies in length stands behind its length as a u16.
-//! Each layout is in `proto/README.md`, with golden vectors.
+//! A key does not sign CBOR but a fixed little-endian layout: a tag, the network id, then the
+//! fields. A field of varying length follows its length as a u16. `proto/README.md` has each layout,
+//! and `proto/vectors` has examples.
 
 use std::{fmt, str::FromStr};
 
@@ -22,12 +22,12 @@ const PROFILE_TAG: &[u8] = b"friendchain/profile/1";
 const LINE_TAG: &[u8] = b"friendchain/line/1";
 const QUIT_TAG: &[u8] = b"friendchain/quit/1";
 
-/// Names a line or goodbye: the first 16 bytes of SHA-256 of its signing bytes. The signature stays
-/// out of it, so a second signature of the same line is the same line.
+/// The id of a line or goodbye: the first 16 bytes of SHA-256 of its signing bytes. The signature
+/// is not in it, so a line keeps its id under a second signature.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MessageId(pub [u8; 16]);
 
-/// A text is not the id of a message.
+/// The error for a text that is not the id of a message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("'{0}' is not the id of a message: 32 hex digits are")]
 pub struct MessageIdError(pub String);
@@ -65,7 +65,7 @@ impl FromStr for MessageId {
     }
 }
 
-/// Why something signed is not what its author signed. The sender's fault, always.
+/// The reason why a signed message is invalid. It is always the sender's fault.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum VerifyError {
     /// A count or length is over its limit.
@@ -74,12 +74,12 @@ pub enum VerifyError {
     /// The signature does not fit the key, the network or the fields.
     #[error("the signature is not that of {signer}")]
     Signature {
-        /// Whose it should be.
+        /// The peer whose signature was expected.
         signer: PeerId,
     },
 }
 
-/// A line, goodbye or profile in the making, as bytes.
+/// The bytes to sign of a line, goodbye or profile, while they are put together.
 struct SigningBytes(Vec<u8>);
 
 impl SigningBytes {
@@ -92,25 +92,27 @@ impl SigningBytes {
         self
     }
 
-    /// Limits of the fields, checked before anything is signed or verified, keep lengths far below
-    /// the u16's.
+    /// Appends bytes after their length as a u16.
+    ///
+    /// A length never reaches the maximum of a u16: the limits of the fields are checked before
+    /// signing and before verifying.
     fn counted(mut self, bytes: &[u8]) -> Self {
         self.0.extend(u16::try_from(bytes.len()).unwrap_or(u16::MAX).to_le_bytes());
         self.fixed(bytes)
     }
 }
 
-/// Whether `signature` is `signer`'s over `message`, by the rule that transactions follow too.
+/// Verifies a signature over `message` by the rules that hold for transactions too.
 fn verify(signer: &PeerId, message: &[u8], signature: &Signature) -> Result<(), VerifyError> {
     verify_signature(&signer.0, message, signature)
         .map_err(|_| VerifyError::Signature { signer: *signer })
 }
 
-/// What a constructor puts in place of the signature until it has signed.
+/// The placeholder for the signature in a message that is not signed yet.
 const UNSIGNED: Signature = Signature([0; 64]);
 
 impl SignedProfile {
-    /// What its key signs: tag, network, peer 32, name, count of addresses u16, each address,
+    /// Returns the signed bytes: tag, network, peer 32, name, count of addresses u16, each address,
     /// payment (0 or 20 bytes), sequence u64.
     #[must_use]
     pub fn signing_bytes(&self, network: &NetworkId) -> Vec<u8> {
@@ -125,13 +127,13 @@ impl SignedProfile {
         bytes.counted(payment).fixed(&self.sequence.to_le_bytes()).0
     }
 
-    /// Whether its peer signed it for this network.
+    /// Checks the limits, and that the peer signed the profile for this network.
     pub fn verify(&self, network: &NetworkId) -> Result<(), VerifyError> {
         self.check_bounds()?;
         verify(&self.peer, &self.signing_bytes(network), &self.signature)
     }
 
-    /// A profile of `peer`, whose key `signer` holds.
+    /// Makes a profile of `peer`. `signer` signs with the key of `peer`.
     pub fn sign(
         network: &NetworkId,
         peer: PeerId,
@@ -150,7 +152,7 @@ impl SignedProfile {
 }
 
 impl SignedLine {
-    /// What its author signs: tag, network, author 32, to (0 or 32 bytes), time u64, counter u64,
+    /// Returns the signed bytes: tag, network, author 32, to (0 or 32 bytes), time u64, counter u64,
     /// text.
     #[must_use]
     pub fn signing_bytes(&self, network: &NetworkId) -> Vec<u8> {
@@ -163,19 +165,18 @@ impl SignedLine {
             .0
     }
 
-    /// Its name.
     #[must_use]
     pub fn id(&self, network: &NetworkId) -> MessageId {
         MessageId::of(&self.signing_bytes(network))
     }
 
-    /// Whether its author signed it for this network.
+    /// Checks the limits, and that the author signed the line for this network.
     pub fn verify(&self, network: &NetworkId) -> Result<(), VerifyError> {
         self.check_bounds()?;
         verify(&self.author, &self.signing_bytes(network), &self.signature)
     }
 
-    /// A line of `author`, whose key `signer` holds; to one, or to all when `to` is none.
+    /// Makes a line of `author`, to all if `to` is `None`. `signer` signs with the key of `author`.
     pub fn sign(
         network: &NetworkId,
         author: PeerId,
@@ -194,7 +195,7 @@ impl SignedLine {
 }
 
 impl SignedQuit {
-    /// What its author signs: tag, network, author 32, time u64, counter u64.
+    /// Returns the signed bytes: tag, network, author 32, time u64, counter u64.
     #[must_use]
     pub fn signing_bytes(&self, network: &NetworkId) -> Vec<u8> {
         SigningBytes::new(QUIT_TAG, network)
@@ -204,19 +205,18 @@ impl SignedQuit {
             .0
     }
 
-    /// Its name.
     #[must_use]
     pub fn id(&self, network: &NetworkId) -> MessageId {
         MessageId::of(&self.signing_bytes(network))
     }
 
-    /// Whether its author signed it for this network.
+    /// Checks that the author signed the goodbye for this network.
     pub fn verify(&self, network: &NetworkId) -> Result<(), VerifyError> {
         self.check_bounds()?;
         verify(&self.author, &self.signing_bytes(network), &self.signature)
     }
 
-    /// A goodbye of `author`, whose key `signer` holds.
+    /// Makes a goodbye of `author`. `signer` signs with the key of `author`.
     pub fn sign(
         network: &NetworkId,
         author: PeerId,

@@ -1,4 +1,4 @@
-//! Any message at all, for property tests.
+//! Strategies that make any message, for property tests.
 
 use proptest::{collection::vec, option, prelude::*};
 use serde_bytes::ByteBuf;

@@ -1,35 +1,47 @@
-//! The wire as `proto/` tells it to other implementations: golden bytes of every message, the CDDL,
-//! and the tables of its README, each held against the code.
+//! Tests that hold the documents in `proto/` against the code: golden bytes of every message, the
+//! CDDL, and the pages.
 //!
-//! `proto/vectors/wire.json` is made anew and compared with the file; with `FRIENDCHAIN_BLESS=1` in
-//! the environment it is written instead: for a message that is added, never for one that stands.
+//! The tests make `proto/vectors/wire.json` again and compare it with the file. With
+//! `FRIENDCHAIN_BLESS=1` in the environment they write the file: for messages that are added, never
+//! to change one.
 
+mod answers;
 mod examples;
+mod layouts;
+mod page;
 mod readme;
+mod requests;
+mod storage;
+mod verdicts;
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use data_encoding::HEXLOWER;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use self::examples::{Channel, FRIENDS, Message, World, friend};
+use self::examples::{Channel, Example, FRIENDS, Message, World, friend, signer};
 use super::{
-    Protocol, Topic, codec,
+    Protocol, SignedLine, Topic, alive_topic, codec, probe,
     testing::{gossip, request, response},
 };
-use crate::primitives::{Encode, leaf_hash, sha256, short_id};
+use crate::{
+    consensus::testing::GENESIS_TIME,
+    friends::{Friends, FriendsConfig, ReceiveError},
+    peers::Offence,
+    primitives::{Encode, leaf_hash, sha256, short_id},
+};
 
 fn hex(bytes: impl AsRef<[u8]>) -> String {
     HEXLOWER.encode(bytes.as_ref())
 }
 
-/// The bytes in a field of a vector.
+/// Returns the bytes in a field of a vector.
 fn bytes(vector: &Value, field: &str) -> Vec<u8> {
     HEXLOWER.decode(vector[field].as_str().expect("text").as_bytes()).expect("hex")
 }
 
-/// The file's content, which must be `made`; when blessing, it becomes that.
+/// Returns the content of the file, which must be `made`. When blessing, writes `made` first.
 fn golden(file: &str, made: &Value) -> Value {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("proto/vectors").join(file);
     if std::env::var_os("FRIENDCHAIN_BLESS").is_some() {
@@ -42,9 +54,8 @@ fn golden(file: &str, made: &Value) -> Value {
     frozen
 }
 
-/// CBOR's diagnostic notation (RFC 8949, section 8) of the first item: numbers, strings, arrays and
-/// null, which is all that messages hold. Written without the codec, so that it vouches for the
-/// bytes.
+/// Returns CBOR's diagnostic notation (RFC 8949, section 8) of the first item. It does not use the
+/// codec, so it is a second reading of the bytes.
 fn diagnostic(bytes: &mut &[u8]) -> String {
     let (&first, rest) = bytes.split_first().expect("an item");
     let width = match first & 0x1f {
@@ -76,7 +87,7 @@ fn diagnostic(bytes: &mut &[u8]) -> String {
     }
 }
 
-fn message_vector((says, message): &(&'static str, Message)) -> Value {
+fn message_vector((says, message): &Example) -> Value {
     let (channel, encoded) = (message.channel(), message.encode());
     let mut rest = &encoded[..];
     let diagnostic = diagnostic(&mut rest);
@@ -108,8 +119,8 @@ fn signed_vectors(world: &World) -> Vec<Value> {
                   signature: crate::primitives::Signature,
                   id| {
         json!({
-            "kind": kind, "signer": FRIENDS[signer].0, "signing_bytes": hex(message), "signature": signature,
-            "message_id": id,
+            "kind": kind, "signer": FRIENDS[signer].0, "signing_bytes": hex(message),
+            "signature": signature, "message_id": id,
         })
     };
     let no_id = None::<String>;
@@ -140,12 +151,66 @@ fn signed_vectors(world: &World) -> Vec<Value> {
     ]
 }
 
-/// Bytes that are no message there, and why.
+/// Returns the vector of bytes that cannot be decoded on the channel.
 fn refused(channel: Channel, why: &str, bytes: &[u8]) -> Value {
     let error = channel.decode(bytes).expect_err(why);
+    // `net::codec` ends the exchange on a stream without a byte before anything is decoded.
+    let is_silent = bytes.is_empty() && !matches!(channel, Channel::Gossip(_));
+    let points = if is_silent { 0 } else { Offence::from(&error).weight() };
     json!({
-        "on": channel.name(), "direction": channel.direction(), "why": why, "code": error.code(), "bytes": hex(bytes),
+        "on": channel.name(), "direction": channel.direction(), "why": why, "code": error.code(),
+        "points": points, "bytes": hex(bytes),
     })
+}
+
+/// Returns the vector of a probe on the topic `alive`.
+fn probe_vector() -> Value {
+    let nanoseconds = u128::from(GENESIS_TIME + 5_000) * 1_000_000;
+    let payload = probe(&friend(0), nanoseconds);
+    json!({
+        "publisher": FRIENDS[0].0, "nanoseconds": nanoseconds.to_string(), "bytes": hex(payload),
+        "topic": "alive", "gossip_id": hex(&sha256(&[&payload])[..20]),
+    })
+}
+
+/// Returns texts of chat lines, each with the verdict of a receiver on whether it is blank.
+fn blank_vectors(world: &World) -> Vec<Value> {
+    let sign = signer(1);
+    let config = FriendsConfig {
+        me: friend(1),
+        network: world.network.id,
+        signer: Box::new(move |b| sign(b)),
+    };
+    let mut receiver = Friends::in_memory(config).expect("a store");
+    let texts = [
+        "",
+        " ",
+        "\t\r\n",
+        "\u{85}",
+        "\u{a0}",
+        "\u{1680}",
+        "\u{2028}",
+        "\u{3000}",
+        " \u{85}\u{3000} ",
+        "\u{feff}",
+        "\u{200b}",
+        "\u{2060}",
+        "\u{180e}",
+        "\u{0}",
+        "\u{85}\u{feff}",
+        " a ",
+    ];
+    let mut is_blank = |text: &str, counter| {
+        let (network, time) = (&world.network.id, GENESIS_TIME);
+        let line = SignedLine::sign(network, friend(0), None, time, counter, text, &signer(0));
+        let received = receiver.receive_broadcast(line.expect("short"), time);
+        matches!(received, Err(ReceiveError::Empty { .. }))
+    };
+    let vector = |(text, counter): (&str, u64)| {
+        let code_points: Vec<_> = text.chars().map(|c| format!("U+{:04X}", u32::from(c))).collect();
+        json!({ "text": text, "code_points": code_points, "blank": is_blank(text, counter) })
+    };
+    texts.into_iter().zip(0..).map(vector).collect()
 }
 
 fn refused_vectors(world: &World) -> Vec<Value> {
@@ -193,6 +258,9 @@ fn refused_vectors(world: &World) -> Vec<Value> {
     ]
 }
 
+const ABOUT: &str = "Every message on the network `test` of networks.json, its first block, and \
+                     three friends. Bytes are hex.";
+
 #[test]
 fn messages_are_frozen() {
     let world = World::new();
@@ -205,26 +273,30 @@ fn messages_are_frozen() {
             "multihash": hex(peer.to_multihash()),
         })
     });
-    let named = |ids: &mut dyn Iterator<Item = (Channel, String)>| -> Value {
-        ids.map(|(channel, id)| (channel.name().to_owned(), Value::from(id)))
-            .collect::<serde_json::Map<_, _>>()
-            .into()
-    };
+    let protocols: BTreeMap<_, _> =
+        Protocol::ALL.into_iter().map(|each| (each.code(), each.id(network))).collect();
+    let topics: BTreeMap<_, _> = Topic::ALL
+        .into_iter()
+        .map(|each| (each.code(), each.name(network)))
+        .chain([("alive", alive_topic(network))])
+        .collect();
     let short_ids = world.block.transactions[1..].iter().map(|transaction| {
         let (block, leaf) = (world.header.hash(), leaf_hash(transaction));
         json!({ "block": block, "leaf": leaf, "short_id": hex(short_id(&block, &leaf)) })
     });
     let made = json!({
-        "about": "Every message on the network `test` of networks.json, its first block, and three friends. Bytes are hex.",
+        "about": ABOUT,
         "network_id": network,
-        "protocols": named(&mut Protocol::ALL.into_iter().map(|each| (Channel::Request(each), each.id(network)))),
-        "topics": named(&mut Topic::ALL.into_iter().map(|each| (Channel::Gossip(each), each.name(network)))),
+        "protocols": protocols,
+        "topics": topics,
         "friends": peers.collect::<Vec<_>>(),
         "block": { "hash": world.header.hash(), "bytes": hex(world.block.to_bytes()) },
         "messages": messages.iter().map(message_vector).collect::<Vec<_>>(),
         "signed": signed_vectors(&world),
         "short_ids": short_ids.collect::<Vec<_>>(),
         "refused": refused_vectors(&world),
+        "probe": probe_vector(),
+        "blank": blank_vectors(&world),
     });
     let frozen = golden("wire.json", &made);
 
@@ -237,7 +309,7 @@ fn messages_are_frozen() {
     }
 }
 
-/// Whether the CDDL of `proto/` allows these bytes.
+/// Validates bytes against the CDDL of `proto/`.
 fn in_cddl(channel: Channel, bytes: &[u8]) -> Result<(), String> {
     let (cddl, rule) = channel.rule();
     cddl_cat::validate_cbor_bytes(rule, cddl, bytes)
@@ -261,81 +333,70 @@ fn every_frozen_message_is_in_the_cddl_of_its_channel_alone() {
     }
 }
 
+/// Returns an array of `count` equal items, given in hex.
+fn repeated(item: &str, count: usize) -> Vec<u8> {
+    let head = [&[0x9a][..], &u32::try_from(count).expect("few").to_be_bytes()].concat();
+    [head, HEXLOWER.decode(item.as_bytes()).expect("hex").repeat(count)].concat()
+}
+
+/// Returns a string of a major type, with a head of 5 bytes.
+fn string(major: u8, length: usize) -> Vec<u8> {
+    let length_bytes = u32::try_from(length).expect("short").to_be_bytes();
+    [&[major << 5 | 0x1a][..], &length_bytes, &vec![b'x'; length]].concat()
+}
+
 #[test]
 fn limits_of_the_cddl_are_the_codecs() {
-    // One item more than allowed, and one less: the two agree on either side.
-    let count = |value: &str, count: usize| {
-        let head = [&[0x9a][..], &u32::try_from(count).expect("few").to_be_bytes()].concat();
-        [head, HEXLOWER.decode(value.as_bytes()).expect("hex").repeat(count)].concat()
-    };
-    let string = |major: u8, length: usize| {
-        let head = [&[major << 5 | 0x1a][..], &u32::try_from(length).expect("short").to_be_bytes()]
-            .concat();
-        [head, vec![b'x'; length]].concat()
-    };
+    // Each limit is tried with one item more than it allows, or with as many as it allows.
     let hash = format!("5820{}", "07".repeat(32));
-    let sync = Channel::Request(Protocol::Sync);
-    let data = Channel::Response(Protocol::Sync);
-    let of = |channel: Channel, number: u8, body: Vec<u8>| {
-        (channel, [&[0x82, number][..], &body].concat())
+    let (sync, data) = (Channel::Request(Protocol::Sync), Channel::Response(Protocol::Sync));
+    let (blocks, chat) = (Channel::Gossip(Topic::Blocks), Channel::Gossip(Topic::Chat));
+    let (trades, block) = (super::limits::MAX_BLOCK_TRADES, super::limits::MAX_BLOCK_BYTES);
+    let item = |kind: u8, length| [&[0x81, 0x82, kind][..], &string(2, length)].concat();
+    let compact =
+        |ids: usize| [&[0x83][..], &string(2, 92), &string(2, 0), &string(2, ids * 6)].concat();
+    let line = |length| {
+        let (author, signature) = (string(2, 32), string(2, 64));
+        [&[0x86][..], &author, &[0xf6, 0, 0], &string(3, length), &signature].concat()
     };
-    let limits = super::limits::MAX_BLOCK_TRADES;
     let cases = [
-        (of(sync, 2, count(&format!("8200{hash}"), 129)), false),
-        (of(data, 1, count(&hash, 10_001)), false),
-        (of(data, 1, count(&hash, 10_000)), true),
-        (of(data, 2, count("8102", 129)), false),
-        (of(data, 3, count("40", limits + 1)), false),
-        (of(data, 3, count("40", limits)), true),
-        (of(data, 0, string(2, 184_000)), true),
-        (of(data, 0, string(2, 184_092)), false),
-        (
-            of(
-                data,
-                2,
-                [&[0x81, 0x82, 0x00][..], &string(2, super::limits::MAX_BLOCK_BYTES + 1)].concat(),
-            ),
-            false,
-        ),
-        (
-            of(
-                data,
-                2,
-                [&[0x81, 0x82, 0x00][..], &string(2, super::limits::MAX_BLOCK_BYTES)].concat(),
-            ),
-            true,
-        ),
-        (of(data, 2, [&[0x81, 0x82, 0x01][..], &string(2, 100_001)].concat()), false),
-        (of(data, 2, [&[0x81, 0x82, 0x01][..], &string(2, 100_000)].concat()), true),
-        (
-            of(Channel::Gossip(Topic::Blocks), 1, {
-                [&[0x83][..], &string(2, 92), &string(2, 0), &string(2, (limits + 1) * 6)].concat()
-            }),
-            false,
-        ),
-        (
-            of(Channel::Gossip(Topic::Chat), 0, {
-                [
-                    &[0x86, 0x58, 0x20][..],
-                    &[1; 32],
-                    &[0xf6, 0, 0],
-                    &string(3, 4_097),
-                    &[0x58, 0x40],
-                    &[2; 64],
-                ]
-                .concat()
-            }),
-            false,
-        ),
+        (sync, 2, repeated(&format!("8200{hash}"), 129), false),
+        (data, 1, repeated(&hash, 10_001), false),
+        (data, 1, repeated(&hash, 10_000), true),
+        (data, 2, repeated("8102", 129), false),
+        (data, 3, repeated("40", trades + 1), false),
+        (data, 3, repeated("40", trades), true),
+        (data, 0, string(2, 184_000), true),
+        (data, 0, string(2, 184_092), false),
+        (data, 2, item(0, block + 1), false),
+        (data, 2, item(0, block), true),
+        (data, 2, item(1, 100_001), false),
+        (data, 2, item(1, 100_000), true),
+        (blocks, 1, compact(trades + 1), false),
+        (blocks, 1, compact(trades), true),
+        (chat, 0, line(4_097), false),
+        (chat, 0, line(4_096), true),
     ];
-    for (at, ((channel, bytes), allowed)) in cases.into_iter().enumerate() {
+    for (at, (channel, number, body, allowed)) in cases.into_iter().enumerate() {
+        let bytes = [&[0x82, number][..], &body].concat();
         assert_eq!(in_cddl(channel, &bytes).is_ok(), allowed, "case {at}, CDDL");
-        // What is allowed is written here with long heads, which only the codec minds.
+        // The heads here are longer than needed, which only the codec refuses.
         let verdict = channel.decode(&bytes);
         let within = matches!(verdict, Ok(_) | Err(codec::CodecError::NotCanonical));
         assert!(within || !allowed, "case {at}, codec: {verdict:?}");
         assert!(verdict.is_err() || allowed, "case {at}, codec");
     }
+}
+
+#[test]
+fn a_probe_is_in_the_cddl_as_a_byte_string() {
+    let (cddl, _) = Channel::Gossip(Topic::Chat).rule();
+    let payload = probe(&friend(0), 1);
+    for (length, allowed) in [(payload.len(), true), (128, true), (129, false)] {
+        let found = cddl_cat::validate_cbor_bytes("alive-probe", cddl, &string(2, length));
+        assert_eq!(found.is_ok(), allowed, "{length} bytes");
+    }
+    assert_eq!(super::limits::MAX_PROBE_BYTES, 128);
 }
 
 #[test]
@@ -361,10 +422,9 @@ fn a_damaged_message_is_refused_or_another_one_that_the_cddl_knows() {
     }
 }
 
-/// Rules that two files share, such as a signed line, must not drift apart.
 #[test]
 fn a_rule_of_one_name_reads_alike_in_every_file() {
-    let mut rules = std::collections::BTreeMap::new();
+    let mut rules = BTreeMap::new();
     let mut files: Vec<&str> = Channel::all().map(|channel| channel.rule().0).collect();
     files.dedup();
     for file in files {
@@ -409,10 +469,11 @@ proptest! {
         prop_assert_eq!(in_cddl(message.channel(), &message.encode()), Ok(()));
     }
 
-    /// What the codec accepts, the documents allow: nothing passes that `proto/` does not tell of.
+    /// The codec accepts nothing that the CDDL does not allow.
     #[test]
     fn a_damaged_message_that_passes_is_in_the_cddl(
-        number in any::<prop::sample::Index>(), changes in prop::collection::vec(any::<(prop::sample::Index, u8)>(), 1..4),
+        number in any::<prop::sample::Index>(),
+        changes in prop::collection::vec(any::<(prop::sample::Index, u8)>(), 1..4),
     ) {
         let messages = World::new().messages();
         let (_, message) = &messages[number.index(messages.len())];

@@ -15,7 +15,6 @@ pub const FLOOR_HALF_LIFE_MS: u64 = 10 * 60 * 1_000;
 pub struct FeeRate(u64);
 
 impl FeeRate {
-    /// No fee.
     pub const ZERO: Self = Self(0);
 
     /// What nobody can pay.

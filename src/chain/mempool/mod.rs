@@ -160,7 +160,6 @@ pub(crate) struct Mempool {
     evictable: BTreeSet<Rank>,
     /// When which sequences expire.
     expiries: BTreeSet<(UnixMillis, u64)>,
-    /// By sequence.
     order: BTreeMap<u64, TxId>,
     memory: usize,
     max_memory: usize,

@@ -35,7 +35,6 @@ struct Selection<'a> {
     room: usize,
     free_room: usize,
     chosen: Vec<&'a Entry>,
-    /// Chosen.
     settled: HashSet<TxId>,
     /// What is left of the packages of which a part is chosen.
     rest: HashMap<TxId, Package>,

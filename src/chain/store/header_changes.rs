@@ -15,7 +15,6 @@ use crate::chain::errors::ChainFault;
 /// Headers' records by key; `None` stands for a removal.
 #[derive(Debug, Default)]
 pub(in crate::chain) struct HeaderChanges {
-    /// Ascending.
     run: Vec<(BlockKey, Option<HeaderBytes>)>,
     /// The keys that came after a higher one.
     others: BTreeMap<BlockKey, Option<HeaderBytes>>,

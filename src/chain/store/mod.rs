@@ -325,7 +325,6 @@ impl Store {
         &self.network
     }
 
-    /// What it counts.
     pub(crate) const fn metrics(&self) -> &StoreMetrics {
         &self.metrics
     }

@@ -133,7 +133,6 @@ impl Overlay {
         self.awaited = true;
     }
 
-    /// Where changes go.
     fn top(&mut self) -> &mut Layer {
         self.changed = true;
         self.awaited = true;

@@ -14,13 +14,26 @@ use crate::{
 #[derive(Debug, Clone)]
 enum Step {
     /// A trade from whatever the sender has, of a share of it.
-    Trade { from: u8, to: u8, share: u64, local: bool },
-    /// A note.
-    Note { from: u8, stamp: u32 },
+    Trade {
+        from: u8,
+        to: u8,
+        share: u64,
+        local: bool,
+    },
+    Note {
+        from: u8,
+        stamp: u32,
+    },
     /// A block on the tip with what waits.
-    Mine { owner: u8 },
+    Mine {
+        owner: u8,
+    },
     /// A branch from that many blocks back, that long.
-    Branch { back: usize, length: usize, salt: u8 },
+    Branch {
+        back: usize,
+        length: usize,
+        salt: u8,
+    },
     /// Commit and open again.
     Restart,
 }

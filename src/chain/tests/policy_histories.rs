@@ -24,17 +24,29 @@ const ROOM: usize = 24 * 1_024;
 #[derive(Debug, Clone)]
 enum Step {
     /// A trade of some of the coins that were ever made, spent or not: pays two owners, and a fee.
-    Trade { coins: Vec<prop::sample::Index>, fee: u64, local: bool },
-    /// A note.
-    Note { stamp: u32, local: bool },
+    Trade {
+        coins: Vec<prop::sample::Index>,
+        fee: u64,
+        local: bool,
+    },
+    Note {
+        stamp: u32,
+        local: bool,
+    },
     /// A block on the tip with what waits.
     Mine,
     /// A peer's block on the tip with some of what waits or waited.
-    Theirs { picked: Vec<prop::sample::Index> },
+    Theirs {
+        picked: Vec<prop::sample::Index>,
+    },
     /// A branch from that many blocks back, one longer than the chain.
-    Branch { back: usize, picked: Vec<prop::sample::Index> },
-    /// Time.
-    Wait { ms: u64 },
+    Branch {
+        back: usize,
+        picked: Vec<prop::sample::Index>,
+    },
+    Wait {
+        ms: u64,
+    },
     /// Commit and open again.
     Restart,
 }

@@ -11,8 +11,7 @@ use crate::{
 
 /// The end of a branch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BranchView {
-    /// Its last block.
+pub(crate) struct BranchView {
     pub tip: BlockHash,
     /// The height of that.
     pub height: Height,
@@ -28,10 +27,9 @@ impl From<Tip> for BranchView {
 
 /// Two branches that a person has to choose between.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DivergenceView {
+pub(crate) struct DivergenceView {
     /// The last block that both have.
     pub fork: BlockHash,
-    /// Its height.
     pub fork_height: Height,
     /// When this node connected its first block above the fork, in unix ms.
     pub since: UnixMillis,
@@ -87,10 +85,9 @@ impl From<Divergence> for DivergenceView {
 
 /// The other branch was taken.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BranchAccepted {
+pub(crate) struct BranchAccepted {
     /// The tip now.
     pub tip: BlockHash,
-    /// Its height.
     pub height: Height,
 }
 
@@ -101,9 +98,7 @@ pub(crate) struct ProofMade {
     pub proof: String,
     /// What it proves to be in the block.
     pub txid: TxId,
-    /// The block.
     pub block: BlockHash,
-    /// Its height.
     pub height: Height,
     /// When its miner says it was made.
     pub time: UnixMillis,
@@ -114,7 +109,7 @@ pub(crate) struct ProofMade {
 /// What ties a proof to something that the reader believes in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Anchor {
+pub(crate) enum Anchor {
     /// Its block is on the best chain here.
     Chain,
     /// Its block is the one that the user trusts.
@@ -123,12 +118,11 @@ pub enum Anchor {
 
 /// What a proof is worth.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ProofReport {
+pub(crate) struct ProofReport {
     /// Whether it proves what it says: it is sound, and anchored.
     pub valid: bool,
     /// Whether its block is on the best chain here, or is the one that the user trusts.
     pub anchored: bool,
-    /// Which of these.
     pub anchor: Option<Anchor>,
     /// Of its block; null when the proof is not sound, as all below.
     pub height: Option<Height>,
@@ -140,18 +134,14 @@ pub struct ProofReport {
     /// Where the transaction stands in its block, the coinbase first, when the block is here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub position: Option<u32>,
-    /// The block.
     pub block: Option<BlockHash>,
     /// The chain that it is signed for.
     pub network_id: Option<NetworkId>,
     /// What is proven to be in the block.
     pub txid: Option<TxId>,
-    /// What that is.
     pub kind: Option<TransactionKind>,
-    /// What it spends.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub inputs: Vec<InputView>,
-    /// What it pays.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outputs: Vec<OutputView>,
     /// Its text, made printable.
@@ -171,7 +161,7 @@ pub struct ProofReport {
 impl ProofReport {
     /// Of a text that proves nothing.
     #[must_use]
-    pub fn unsound(code: &str, problem: String) -> Self {
+    pub(crate) fn unsound(code: &str, problem: String) -> Self {
         Self { code: Some(code.to_owned()), problem: Some(problem), ..Self::default() }
     }
 

@@ -30,17 +30,14 @@ pub(crate) struct CreateBlockchain {
 /// A chain was made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ChainCreated {
-    /// Its name everywhere.
     pub network_id: NetworkId,
     /// Its genesis block: the same hash.
     pub block: BlockHash,
-    /// That block, whole.
     pub genesis: BlockView,
 }
 
-/// An invite.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct InviteText {
+pub(crate) struct InviteText {
     /// `friendchain:…`, to be given to `join`.
     pub invite: String,
     /// How many addresses it holds; 0 when no node runs, so that whoever joins needs `--peer`.
@@ -50,7 +47,6 @@ pub struct InviteText {
 /// A chain was joined.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Joined {
-    /// The chain.
     pub network_id: NetworkId,
 }
 
@@ -66,8 +62,7 @@ pub(crate) struct LeftChain {
 
 /// What an address has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BalanceReport {
-    /// Whose.
+pub(crate) struct BalanceReport {
     pub address: Address,
     /// On the best chain, young coinbases included.
     pub confirmed: Coins,
@@ -84,7 +79,7 @@ pub struct BalanceReport {
 impl BalanceReport {
     /// From the chain's figures.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         address: Address,
         confirmed: Amount,
         pending_in: Amount,
@@ -111,7 +106,6 @@ pub(crate) struct SendTrade {
     /// An address, or a friend: a name, a name with an id suffix, or a peer id. What begins as an
     /// address is one.
     pub to: String,
-    /// How much.
     pub amount: Coins,
     /// For the miner; nothing when not given.
     #[serde(default)]
@@ -130,7 +124,6 @@ pub(crate) struct SendTrade {
 /// Asks to replace an own trade that waits by the same one with a higher fee.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RaiseFee {
-    /// Which.
     pub txid: TxId,
     /// For the miner, instead of what it pays now.
     pub fee: Coins,
@@ -158,8 +151,7 @@ pub(crate) struct WriteNote {
 /// Where a transaction is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum TxStateName {
-    /// It waits.
+pub(crate) enum TxStateName {
     Mempool,
     /// It is in a block of the best chain.
     Mined,
@@ -169,10 +161,8 @@ pub enum TxStateName {
 
 /// A transaction was made and kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Submitted {
-    /// Its id.
+pub(crate) struct Submitted {
     pub txid: TxId,
-    /// Where it is.
     pub state: TxStateName,
     /// The block that it is in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -189,9 +179,8 @@ pub struct Submitted {
 }
 
 impl Submitted {
-    /// It waits.
     #[must_use]
-    pub const fn waits(txid: TxId, rests_on_young_coins: bool) -> Self {
+    pub(crate) const fn waits(txid: TxId, rests_on_young_coins: bool) -> Self {
         Self {
             txid,
             state: TxStateName::Mempool,
@@ -205,28 +194,24 @@ impl Submitted {
 
 /// Blocks were mined.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MinedBlocks {
-    /// Oldest first.
+pub(crate) struct MinedBlocks {
     pub blocks: Vec<BlockHash>,
 }
 
 /// What an input spends.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct InputView {
+pub(crate) struct InputView {
     /// The transaction whose output it is; zeros for the stamp of a note.
     pub txid: TxId,
     /// Which of its outputs.
     pub index: u32,
-    /// Whose key signed.
     pub address: Address,
 }
 
 /// What an output pays.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OutputView {
-    /// Whom.
+pub(crate) struct OutputView {
     pub address: Address,
-    /// How much.
     pub value: Coins,
     /// The same in units.
     pub value_units: Units,
@@ -234,21 +219,16 @@ pub struct OutputView {
 
 /// A transaction as people and scripts see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TxView {
-    /// Its id.
+pub(crate) struct TxView {
     pub txid: TxId,
-    /// What it is.
     pub kind: TransactionKind,
-    /// What it spends.
     pub inputs: Vec<InputView>,
-    /// What it pays.
     pub outputs: Vec<OutputView>,
     /// Its text, made printable; none when empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memo: Option<String>,
     /// Inputs less outputs; zero in a coinbase.
     pub fee: Coins,
-    /// Where it is.
     pub state: TxStateName,
     /// The block that it is in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -268,8 +248,7 @@ pub struct TxView {
 
 /// How a trade or note waits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WaitingView {
-    /// Its length.
+pub(crate) struct WaitingView {
     pub bytes: usize,
     /// Its fee for each 1,000 bytes.
     pub fee_rate: Coins,
@@ -288,7 +267,7 @@ pub struct WaitingView {
 impl WaitingView {
     /// Of an entry of the mempool.
     #[must_use]
-    pub fn new(entry: &MempoolEntry) -> Self {
+    pub(crate) fn new(entry: &MempoolEntry) -> Self {
         let rate = Amount::from_units(entry.rate().units());
         Self {
             bytes: entry.bytes,
@@ -303,14 +282,11 @@ impl WaitingView {
 
 /// Where a transaction that is to be shown lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TxPlace {
-    /// It waits.
+pub(crate) enum TxPlace {
     Mempool,
     /// In a block of the best chain.
     Mined {
-        /// The block.
         block: BlockHash,
-        /// Its height.
         height: Height,
         /// Of the tip, for the confirmations.
         tip_height: Height,
@@ -325,7 +301,7 @@ pub enum TxPlace {
 impl TxView {
     /// A transaction as it is shown.
     #[must_use]
-    pub fn new(transaction: &Transaction, txid: TxId, fee: Amount, place: TxPlace) -> Self {
+    pub(crate) fn new(transaction: &Transaction, txid: TxId, fee: Amount, place: TxPlace) -> Self {
         let memo = transaction.memo_text();
         // A miner's counter in a coinbase is no text.
         let is_text = transaction.kind() != TransactionKind::Coinbase
@@ -379,12 +355,10 @@ impl TxView {
 
 /// A block as people and scripts see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BlockView {
-    /// Its name.
+pub(crate) struct BlockView {
     pub hash: BlockHash,
     /// Distance from genesis.
     pub height: Height,
-    /// Always 1.
     pub version: u32,
     /// The parent; zeros in a genesis.
     pub previous_hash: BlockHash,
@@ -406,7 +380,7 @@ impl BlockView {
     /// A block of the best chain as it is shown. `fees` are one for each transaction, in order;
     /// `pow` says whether the hash was found to meet the target.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         hash: BlockHash,
         block: &Block,
         fees: &[Amount],
@@ -442,33 +416,27 @@ impl BlockView {
 /// Blocks, newest first.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct BlockList {
-    /// Them.
     pub blocks: Vec<BlockView>,
 }
 
 /// Transactions, parents first.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct TxList {
-    /// Them.
     pub transactions: Vec<TxView>,
 }
 
 /// What a whole check or rebuild found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AuditReport {
-    /// Of the tip.
+pub(crate) struct AuditReport {
     pub height: Height,
-    /// The tip.
     pub tip: BlockHash,
     /// How many coins there are.
     pub coins: u64,
-    /// Their sum.
     pub supply: Coins,
     /// The same in units.
     pub supply_units: Units,
     /// 64 hex digits over all coins: equal on nodes that agree.
     pub coins_hash: String,
-    /// Whether everything agrees.
     pub ok: bool,
     /// When it does not: what was found, as a sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]

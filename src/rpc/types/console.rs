@@ -7,7 +7,7 @@ use crate::primitives::{BlockHash, Height, PeerId, TxId, UnixMillis};
 /// Something that a console shows above its prompt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
-pub enum ConsoleEvent {
+pub(crate) enum ConsoleEvent {
     /// A chat line came.
     Chat {
         /// Its author's name; with a suffix where two friends share it.
@@ -23,62 +23,42 @@ pub enum ConsoleEvent {
     ChatDelivered {
         /// To whom, by name.
         to: String,
-        /// Of the line.
         id: String,
     },
     /// A friend is here.
-    FriendJoined {
-        /// By its profile.
-        name: String,
-        /// Its identity.
-        peer_id: PeerId,
-    },
+    FriendJoined { name: String, peer_id: PeerId },
     /// A friend is gone.
     FriendLeft {
-        /// By its profile.
         name: String,
-        /// Its identity.
         peer_id: PeerId,
         /// Whether it said goodbye.
         quit: bool,
     },
     /// Blocks joined the best chain; one event for many while the node syncs.
     BlockConnected {
-        /// The newest.
         hash: BlockHash,
-        /// Its height.
         height: Height,
-        /// How many.
         count: u32,
         /// The texts of the notes in it, made printable; left out when there were many blocks.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         notes: Vec<String>,
     },
     /// This node found a block.
-    BlockMined {
-        /// Its name.
-        hash: BlockHash,
-        /// Its height.
-        height: Height,
-    },
+    BlockMined { hash: BlockHash, height: Height },
     /// Another branch became the best chain.
     Reorganised {
         /// The new tip.
         tip: BlockHash,
-        /// Its height.
         height: Height,
         /// How many blocks left.
         disconnected: u32,
     },
     /// Another branch has more work, and is not taken without a person's word.
     Diverged {
-        /// Ours.
         tip: BlockHash,
-        /// Its height.
         height: Height,
         /// The end of the other.
         branch: BlockHash,
-        /// Its height.
         branch_height: Height,
         /// Of the last block that both have.
         fork_height: Height,
@@ -87,30 +67,18 @@ pub enum ConsoleEvent {
     Reunited {
         /// Of the one branch.
         tip: BlockHash,
-        /// Its height.
         height: Height,
     },
     /// A trade or note of this wallet was mined.
-    TradeMined {
-        /// Its id.
-        txid: TxId,
-        /// The block.
-        block: BlockHash,
-        /// Its height.
-        height: Height,
-    },
+    TradeMined { txid: TxId, block: BlockHash, height: Height },
     /// A trade or note of this wallet can never be mined any more.
     TradeVoid {
-        /// Its id.
         txid: TxId,
         /// Why, as a sentence.
         reason: String,
     },
     /// A sentence that the node wants a person to read.
-    Notice {
-        /// It.
-        text: String,
-    },
+    Notice { text: String },
     /// The node ends: nothing follows.
     Stopping,
 }

@@ -1,55 +1,26 @@
 //! What commands on the running node answer.
 
-use std::{fmt, net::SocketAddr};
+use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
 use super::branch::DivergenceView;
 use super::values::{Coins, Units};
-use crate::primitives::{Address, BlockHash, Height, NetworkId, PeerId, UnixMillis};
+use crate::primitives::{Address, BlockHash, Height, MiningMode, NetworkId, PeerId, UnixMillis};
 use crate::sync::Phase;
-
-/// When a node mines by itself.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, clap::ValueEnum,
-)]
-#[serde(rename_all = "kebab-case")]
-pub enum MineMode {
-    /// Only when asked: `mine`, `send --mine`, `note`.
-    #[default]
-    Off,
-    /// While trades wait: own ones at once, others' after a random wait.
-    OnDemand,
-    /// Always.
-    Always,
-}
-
-impl fmt::Display for MineMode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Off => "off",
-            Self::OnDemand => "on-demand",
-            Self::Always => "always",
-        })
-    }
-}
 
 /// The state of the node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StatusReport {
+pub(crate) struct StatusReport {
     /// What the node calls itself.
     pub name: String,
-    /// Its identity.
     pub peer_id: PeerId,
-    /// The chain.
     pub network_id: NetworkId,
     /// The name of the chain.
     pub network_name: String,
     /// How far it is.
     pub phase: Phase,
-    /// Of the tip.
     pub height: Height,
-    /// The tip.
     pub tip: BlockHash,
     /// Of the best header known.
     pub best_header_height: Height,
@@ -68,12 +39,11 @@ pub struct StatusReport {
     pub fee_floor_units: Units,
     /// Where it accepts connections, as multiaddrs.
     pub listen: Vec<String>,
-    /// Of the program.
     pub version: String,
     /// Whether a node runs on the folder; else the folder was opened for this answer.
     pub running: bool,
     /// When it mines by itself.
-    pub mining: MineMode,
+    pub mining: MiningMode,
     /// Who is paid for blocks mined here; none when there is no wallet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub miner: Option<Address>,
@@ -85,7 +55,6 @@ pub struct StatusReport {
     pub seconds_left: Option<u64>,
     /// Of the data folder's files.
     pub disk_bytes: u64,
-    /// Of the process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_bytes: Option<u64>,
     /// Our clock less our friends', in ms, where it is far enough off to matter.
@@ -101,12 +70,16 @@ pub struct StatusReport {
     pub data_dir: String,
 }
 
-/// A connection.
+impl StatusReport {
+    /// True while the node fetches a better chain from its peers.
+    pub(crate) fn is_syncing(&self) -> bool {
+        self.phase == Phase::Syncing
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PeerView {
-    /// Who.
+pub(crate) struct PeerView {
     pub peer_id: PeerId,
-    /// By its profile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// Its address as this node sees it.
@@ -123,10 +96,8 @@ pub struct PeerView {
     pub connected_at: Option<UnixMillis>,
 }
 
-/// Connections.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PeerList {
-    /// Them.
+pub(crate) struct PeerList {
     pub peers: Vec<PeerView>,
     /// Banned, not connected.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -136,25 +107,20 @@ pub struct PeerList {
 /// Where the chain stands after a sync.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Synced {
-    /// Of the tip.
     pub height: Height,
-    /// The tip.
     pub tip: BlockHash,
 }
 
 /// Whether a peer may connect.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct BanState {
-    /// Who.
     pub peer_id: PeerId,
-    /// It may not.
     pub banned: bool,
 }
 
 /// The node is about to end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Stopping {
-    /// Always true.
     pub stopping: bool,
 }
 
@@ -168,6 +134,5 @@ pub(crate) struct Progress {
     /// Of how much; none where nobody can know.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total: Option<u64>,
-    /// When it began.
     pub started: UnixMillis,
 }

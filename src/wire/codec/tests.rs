@@ -1,4 +1,4 @@
-//! Round trips of every message, and what is refused.
+//! Tests of the codec: round trips of every message, and bytes that are refused.
 
 use proptest::{collection::vec, prelude::*};
 use serde_bytes::ByteBuf;

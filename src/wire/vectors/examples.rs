@@ -1,5 +1,5 @@
-//! One small world that all examples are from: the network `test` of `networks.json`, its first
-//! block, and three friends.
+//! The small world of all examples: the network `test` of `networks.json`, its first block, and
+//! three friends.
 
 use std::sync::Arc;
 
@@ -12,8 +12,8 @@ use crate::{
         verify_signatures,
     },
     primitives::{
-        Amount, Block, Encode, OutPoint, Owner, PeerId, Signature, Transaction, TxOutput,
-        leaf_hash, short_id,
+        Amount, Block, BlockHash, Encode, OutPoint, Owner, PeerId, Signature, Transaction,
+        TxOutput, leaf_hash, short_id,
     },
     wire::{
         BlockGossip, ChatGossip, ChatRequest, ChatResponse, CodecError, CompactBlock,
@@ -24,22 +24,22 @@ use crate::{
     },
 };
 
-/// Seeds of the friends' identity keys, 32 times each.
+/// The names of the friends, each with the byte that makes the seed of its key, 32 times.
 pub(super) const FRIENDS: [(&str, u8); 3] = [("yzw", 11), ("yjf", 12), ("sr", 13)];
 
-/// A friend by its place in [`FRIENDS`].
+/// Returns the peer id of a friend by its position in [`FRIENDS`].
 pub(super) fn friend(number: usize) -> PeerId {
     PeerId(public_key(&key(FRIENDS[number].1)))
 }
 
-/// What the friend signs with.
+/// Returns a function that signs with the friend's key.
 pub(super) fn signer(number: usize) -> impl Fn(&[u8]) -> Signature {
     use ed25519_dalek::Signer;
     let key = key(FRIENDS[number].1);
     move |bytes| Signature(key.sign(bytes).to_bytes())
 }
 
-/// The network, its first block, and what waits for the second.
+/// The network, its first block, and a transaction for the second.
 pub(super) struct World {
     pub(super) network: Network,
     pub(super) header: CheckedHeader,
@@ -48,7 +48,7 @@ pub(super) struct World {
 }
 
 impl World {
-    /// Everything in it is valid: whoever follows the rules accepts the block.
+    /// Makes a world whose block is valid.
     pub(super) fn new() -> Self {
         let network = testing::network(1_500);
         let window = HeaderWindow::genesis(&network);
@@ -112,7 +112,7 @@ impl World {
         .expect("within the limits")
     }
 
-    /// From the first friend: to the second alone, or to all.
+    /// Returns a line of the first friend, to the second or to all.
     pub(super) fn line(&self, direct: bool) -> SignedLine {
         let to = direct.then(|| friend(1));
         let text = if direct { "Good morning to you" } else { "good night, 朋友们" };
@@ -125,7 +125,7 @@ impl World {
         SignedQuit::sign(&self.network.id, friend(0), testing::GENESIS_TIME + 4_000, 3, &signer(0))
     }
 
-    /// A transaction of the block, as bytes.
+    /// Returns the bytes of a transaction of the block.
     fn transaction(&self, position: usize) -> ByteBuf {
         ByteBuf::from(self.block.transactions[position].to_bytes())
     }
@@ -145,82 +145,94 @@ impl World {
         }
     }
 
-    /// One example at least of every message, of every refusal and of every kind of item.
-    pub(super) fn messages(&self) -> Vec<(&'static str, Message)> {
-        let hash = self.header.hash();
-        let waiting = self.waiting.txid();
-        let block = ByteBuf::from(self.block.to_bytes());
-        let ask = |request: SyncRequest| Message::Request(Request::Sync(request));
-        let answer = |response: SyncResponse| Message::Response(Response::Sync(response));
-        let hello = |response: HelloResponse| Message::Response(Response::Hello(response));
-        let friends = |response: FriendsResponse| Message::Response(Response::Friends(response));
-        let chat = |response: ChatResponse| Message::Response(Response::Chat(response));
-        let trade = |transaction: &Transaction, round| {
-            let transaction = ByteBuf::from(transaction.to_bytes());
-            Message::Gossip(Gossip::Trade(TradeGossip::Trade(TradeAnnouncement {
-                transaction,
-                round,
-            })))
-        };
+    /// Returns examples of all messages, refusals and kinds of items.
+    pub(super) fn messages(&self) -> Vec<Example> {
+        [
+            self.hello_messages(),
+            self.friends_messages(),
+            self.chat_messages(),
+            self.sync_requests(),
+            self.sync_responses(),
+            self.gossip_messages(),
+        ]
+        .concat()
+    }
+
+    fn hello_messages(&self) -> Vec<Example> {
+        let answer = |response: HelloResponse| Message::Response(Response::Hello(response));
         vec![
             (
                 "a newcomer, at the genesis",
                 Message::Request(Request::Hello(HelloRequest::Status(self.status(false)))),
             ),
-            ("the answer of a friend at height 1", hello(HelloResponse::Status(self.status(true)))),
-            ("a friend of the network lan", hello(HelloResponse::WrongNetwork(Network::lan().id))),
-            ("a node that has no room", hello(HelloResponse::Busy)),
-            ("whom do you know?", Message::Request(Request::Friends(FriendsRequest::Explore))),
             (
-                "yzw says who it is",
-                Message::Request(Request::Friends(FriendsRequest::Introduce(self.profile(0)))),
+                "the answer of a friend at height 1",
+                answer(HelloResponse::Status(self.status(true))),
             ),
+            ("a friend of the network lan", answer(HelloResponse::WrongNetwork(Network::lan().id))),
+            ("a node that has no room", answer(HelloResponse::Busy)),
+        ]
+    }
+
+    fn friends_messages(&self) -> Vec<Example> {
+        let ask = |request: FriendsRequest| Message::Request(Request::Friends(request));
+        let answer = |response: FriendsResponse| Message::Response(Response::Friends(response));
+        vec![
+            ("whom do you know?", ask(FriendsRequest::Explore)),
+            ("yzw says who it is", ask(FriendsRequest::Introduce(self.profile(0)))),
             (
                 "two friends",
-                friends(FriendsResponse::Profiles(vec![self.profile(1), self.profile(0)])),
+                answer(FriendsResponse::Profiles(vec![self.profile(1), self.profile(0)])),
             ),
-            ("nobody, not even myself", friends(FriendsResponse::Profiles(vec![]))),
-            ("kept", friends(FriendsResponse::Welcome)),
-            ("forged", friends(FriendsResponse::Refused(Refusal::BadSignature))),
-            ("somebody else's", friends(FriendsResponse::Refused(Refusal::NotYours))),
-            ("a name that may not be one", friends(FriendsResponse::Refused(Refusal::Invalid))),
-            ("a node that has no room", friends(FriendsResponse::Busy)),
+            ("nobody, not even myself", answer(FriendsResponse::Profiles(vec![]))),
+            ("kept", answer(FriendsResponse::Welcome)),
+            ("forged", answer(FriendsResponse::Refused(Refusal::BadSignature))),
+            ("somebody else's", answer(FriendsResponse::Refused(Refusal::NotYours))),
+            ("a name that may not be one", answer(FriendsResponse::Refused(Refusal::Invalid))),
+            ("a node that has no room", answer(FriendsResponse::Busy)),
+        ]
+    }
+
+    fn chat_messages(&self) -> Vec<Example> {
+        let answer = |response: ChatResponse| Message::Response(Response::Chat(response));
+        vec![
             ("yzw to yjf", Message::Request(Request::Chat(ChatRequest::Direct(self.line(true))))),
-            ("on yjf's disk", chat(ChatResponse::Delivered)),
-            ("to somebody else", chat(ChatResponse::Refused(Refusal::NotMine))),
-            ("too old", chat(ChatResponse::Refused(Refusal::Stale))),
-            ("too many", chat(ChatResponse::Refused(Refusal::RateLimited))),
-            ("a node that has no room", chat(ChatResponse::Busy)),
-            (
-                "what comes after the genesis?",
-                ask(SyncRequest::GetBlocks(GetBlocks {
-                    locator: vec![self.network.id],
-                    limit: 2_000,
-                })),
-            ),
-            (
-                "what comes after the first block?",
-                ask(SyncRequest::GetBlocks(GetBlocks {
-                    locator: vec![hash, self.network.id],
-                    limit: 2_000,
-                })),
-            ),
+            ("on yjf's disk", answer(ChatResponse::Delivered)),
+            ("to somebody else", answer(ChatResponse::Refused(Refusal::NotMine))),
+            ("too old", answer(ChatResponse::Refused(Refusal::Stale))),
+            ("too many", answer(ChatResponse::Refused(Refusal::RateLimited))),
+            ("a node that has no room", answer(ChatResponse::Busy)),
+        ]
+    }
+
+    fn sync_requests(&self) -> Vec<Example> {
+        let (hash, waiting) = (self.header.hash(), self.waiting.txid());
+        let ask = |request: SyncRequest| Message::Request(Request::Sync(request));
+        let blocks = |locator: Vec<BlockHash>, limit| {
+            ask(SyncRequest::GetBlocks(GetBlocks { locator, limit }))
+        };
+        let parts = GetBlockTrades { block: hash, positions: vec![1, 2] };
+        vec![
+            ("what comes after the genesis?", blocks(vec![self.network.id], 2_000)),
+            ("what comes after the first block?", blocks(vec![hash, self.network.id], 2_000)),
+            ("a limit of 0, answered by an Inv without headers", blocks(vec![hash], 0)),
             ("which trades wait?", ask(SyncRequest::GetMempool)),
             ("the first block", ask(SyncRequest::GetData(vec![ItemId::Block(hash)]))),
             (
                 "a block and a note",
                 ask(SyncRequest::GetData(vec![ItemId::Block(hash), ItemId::Trade(waiting)])),
             ),
-            (
-                "its second and third transactions",
-                ask(SyncRequest::GetBlockTrades(GetBlockTrades {
-                    block: hash,
-                    positions: vec![1, 2],
-                })),
-            ),
+            ("its second and third transactions", ask(SyncRequest::GetBlockTrades(parts))),
+        ]
+    }
+
+    fn sync_responses(&self) -> Vec<Example> {
+        let answer = |response: SyncResponse| Message::Response(Response::Sync(response));
+        let block = ByteBuf::from(self.block.to_bytes());
+        vec![
             ("one header", answer(SyncResponse::Inv(self.header_bytes()))),
             ("nothing newer", answer(SyncResponse::Inv(ByteBuf::new()))),
-            ("one note waits", answer(SyncResponse::MempoolIds(vec![waiting]))),
+            ("one note waits", answer(SyncResponse::MempoolIds(vec![self.waiting.txid()]))),
             ("the first block", answer(SyncResponse::Data(vec![Item::Block(block)]))),
             (
                 "a note, and something that is not here",
@@ -237,21 +249,30 @@ impl World {
             ("an unknown block", answer(SyncResponse::NotFound)),
             ("over a limit", answer(SyncResponse::Refused(Refusal::OverLimit))),
             ("a node that has no room", answer(SyncResponse::Busy)),
-            ("yzw to all", Message::Gossip(Gossip::Chat(ChatGossip::Line(self.line(false))))),
-            ("yzw leaves", Message::Gossip(Gossip::Chat(ChatGossip::Quit(self.quit())))),
+        ]
+    }
+
+    fn gossip_messages(&self) -> Vec<Example> {
+        let trade = |transaction: &Transaction, round| {
+            let transaction = ByteBuf::from(transaction.to_bytes());
+            let announcement = TradeAnnouncement { transaction, round };
+            Message::Gossip(Gossip::Trade(TradeGossip::Trade(announcement)))
+        };
+        let chat = |gossip: ChatGossip| Message::Gossip(Gossip::Chat(gossip));
+        let block = |gossip: BlockGossip| Message::Gossip(Gossip::Block(gossip));
+        vec![
+            ("yzw to all", chat(ChatGossip::Line(self.line(false)))),
+            ("yzw leaves", chat(ChatGossip::Quit(self.quit()))),
             ("a note, announced", trade(&self.waiting, 0)),
             ("the same note, six spacings later", trade(&self.waiting, 1)),
-            (
-                "the first block's header",
-                Message::Gossip(Gossip::Block(BlockGossip::Solved(self.header_bytes()))),
-            ),
-            (
-                "the first block",
-                Message::Gossip(Gossip::Block(BlockGossip::Compact(self.compact()))),
-            ),
+            ("the first block's header", block(BlockGossip::Solved(self.header_bytes()))),
+            ("the first block", block(BlockGossip::Compact(self.compact()))),
         ]
     }
 }
+
+/// A message, and what it is an example of.
+pub(super) type Example = (&'static str, Message);
 
 /// A message of any kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -261,7 +282,7 @@ pub(super) enum Message {
     Gossip(Gossip),
 }
 
-/// Where messages travel, and which way.
+/// A protocol or topic, with the direction of messages on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Channel {
     Request(Protocol),
@@ -270,14 +291,13 @@ pub(super) enum Channel {
 }
 
 impl Channel {
-    /// Every one.
     pub(super) fn all() -> impl Iterator<Item = Self> {
         let protocols =
             Protocol::ALL.into_iter().flat_map(|each| [Self::Request(each), Self::Response(each)]);
         protocols.chain(Topic::ALL.map(Self::Gossip))
     }
 
-    /// The name of the protocol or topic.
+    /// Returns the name of the protocol or topic.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Request(Protocol::Hello) | Self::Response(Protocol::Hello) => "hello",
@@ -291,7 +311,6 @@ impl Channel {
         }
     }
 
-    /// Which way.
     pub(super) const fn direction(self) -> &'static str {
         match self {
             Self::Request(_) => "request",
@@ -300,7 +319,7 @@ impl Channel {
         }
     }
 
-    /// The CDDL file and its rule.
+    /// Returns the CDDL file and the name of its rule.
     pub(super) const fn rule(self) -> (&'static str, &'static str) {
         const HELLO: &str = include_str!("../../../proto/hello.cddl");
         const FRIENDS: &str = include_str!("../../../proto/friends.cddl");
@@ -322,7 +341,7 @@ impl Channel {
         }
     }
 
-    /// Bytes of a message at most.
+    /// Returns the maximum size of a message in bytes.
     pub(super) const fn max_bytes(self) -> usize {
         match self {
             Self::Request(protocol) => protocol.max_request_bytes(),
@@ -331,7 +350,6 @@ impl Channel {
         }
     }
 
-    /// What the bytes say here.
     pub(super) fn decode(self, bytes: &[u8]) -> Result<Message, CodecError> {
         match self {
             Self::Request(protocol) => protocol.decode_request(bytes).map(Message::Request),
@@ -342,7 +360,6 @@ impl Channel {
 }
 
 impl Message {
-    /// Where it travels.
     pub(super) const fn channel(&self) -> Channel {
         match self {
             Self::Request(request) => Channel::Request(request.protocol()),
@@ -351,7 +368,6 @@ impl Message {
         }
     }
 
-    /// Its bytes.
     pub(super) fn encode(&self) -> Vec<u8> {
         let bytes = match self {
             Self::Request(request) => request.encode(),
@@ -361,7 +377,7 @@ impl Message {
         bytes.expect("within the limits")
     }
 
-    /// What it is called.
+    /// Returns the name of the message, as in the README.
     pub(super) const fn name(&self) -> &'static str {
         match self {
             Self::Request(Request::Hello(HelloRequest::Status(_)))

@@ -1,103 +1,22 @@
-//! The README's tables, names and bytes, each held against the code. Constants that other modules
-//! keep to themselves are read from their source: a document for strangers names more of them than
-//! the code has reason to publish.
+//! Tests that hold the README's tables, names and bytes against the code. Constants that modules
+//! keep private are read from their source.
 
 use std::collections::BTreeSet;
 
 use data_encoding::HEXLOWER;
 
-use super::examples::{Channel, World};
+use super::{
+    examples::{Channel, World},
+    page::{README, assert_constants, number, source, strings, table},
+};
 use crate::{
     consensus, peers,
     peers::Offence,
     primitives,
-    wire::{Protocol, Refusal, Topic, codec, limits},
+    wire::{Protocol, Refusal, Topic, alive_topic, codec, limits},
 };
 
-const README: &str = include_str!("../../../proto/README.md");
-
-/// Where constants are that are looked up by name.
-const SOURCES: [&str; 14] = [
-    include_str!("../../chain/diverged.rs"),
-    include_str!("../../chain/mempool/mod.rs"),
-    include_str!("../../friends/chat.rs"),
-    include_str!("../../friends/profiles.rs"),
-    include_str!("../../friends/rates.rs"),
-    include_str!("../../net/limits.rs"),
-    include_str!("../../relay/mod.rs"),
-    include_str!("../../sync/mod.rs"),
-    include_str!("../../peers.rs"),
-    include_str!("../../consensus/params.rs"),
-    include_str!("../../consensus/invite.rs"),
-    include_str!("../../primitives/transaction.rs"),
-    include_str!("../limits.rs"),
-    include_str!("../../node/router/hello.rs"),
-];
-
-/// The rows of the first table whose head begins with these columns, without backticks.
-fn table(columns: &[&str]) -> Vec<Vec<String>> {
-    let cells = |line: &str| -> Vec<String> {
-        let inner = line.trim().trim_start_matches('|').trim_end_matches('|');
-        inner.split(" |").map(|cell| cell.trim().trim_matches('`').to_owned()).collect()
-    };
-    let mut lines = README
-        .lines()
-        .skip_while(|line| !(line.starts_with('|') && cells(line).starts_with(&strings(columns))));
-    assert!(lines.next().is_some(), "the README has a table of {columns:?}");
-    let rows: Vec<_> = lines.skip(1).take_while(|line| line.starts_with('|')).map(cells).collect();
-    assert!(!rows.is_empty(), "{columns:?}");
-    rows
-}
-
-fn strings(texts: &[&str]) -> Vec<String> {
-    texts.iter().map(|text| (*text).to_owned()).collect()
-}
-
-fn number(text: &str) -> i64 {
-    text.replace(',', "").parse().unwrap_or_else(|_| panic!("'{text}' is a number"))
-}
-
-/// What a constant's expression is worth: products, sums and shifts of numbers and of other
-/// constants.
-fn worth(expression: &str) -> i64 {
-    let expression = expression.trim();
-    for (operator, apply) in [
-        (" + ", (|a, b| a + b) as fn(i64, i64) -> i64),
-        (" << ", |a, b| a << b),
-        (" * ", |a, b| a * b),
-        (" / ", |a, b| a / b),
-    ] {
-        if let Some((left, right)) = expression.rsplit_once(operator) {
-            return apply(worth(left), worth(right));
-        }
-    }
-    let bare = expression.rsplit("::").next().unwrap_or_default();
-    bare.replace('_', "").parse().unwrap_or_else(|_| constant(bare))
-}
-
-/// The value of the one constant of that name; `NAME.field` is a field of a struct.
-fn constant(name: &str) -> i64 {
-    let (name, field) =
-        name.split_once('.').map_or((name, None), |(name, field)| (name, Some(field)));
-    let head = format!("const {name}: ");
-    let mut found =
-        SOURCES.iter().flat_map(|source| source.match_indices(&head).map(|(at, _)| &source[at..]));
-    let declaration = found.next().unwrap_or_else(|| panic!("{name} is a constant of the code"));
-    assert!(found.next().is_none(), "{name} is a constant of one module alone");
-    let (_, expression) = declaration.split_once(" = ").expect("a value");
-    let (expression, _) = expression.split_once(';').expect("an end");
-    match field {
-        None => worth(expression),
-        Some(field) => {
-            let (_, value) = expression
-                .split_once(&format!("{field}: "))
-                .unwrap_or_else(|| panic!("{name}.{field}"));
-            worth(value.split([',', '}']).next().unwrap_or_default())
-        }
-    }
-}
-
-/// The constants that the table of limits may name, as they are.
+/// Returns the value of a constant that the table of limits may name.
 fn limit(name: &str) -> i64 {
     macro_rules! named {
         ($($module:ident::{$($constant:ident),+ $(,)?}),+ $(,)?) => {
@@ -109,15 +28,17 @@ fn limit(name: &str) -> i64 {
     }
     named! {
         consensus::{
-            MAX_GENESIS_BYTES, MAX_CHAIN_NAME_BYTES, MAX_SPACING_MS, MIN_FLOOR_BITS, MAX_FLOOR_BITS, COINBASE_MATURITY,
-            MAX_INVITE_CHARS, MAX_PROOF_CHARS, MAX_PROOF_STEPS,
+            MAX_GENESIS_BYTES, MAX_CHAIN_NAME_BYTES, MAX_SPACING_MS, MIN_FLOOR_BITS,
+            MAX_FLOOR_BITS, COINBASE_MATURITY, MAX_INVITE_CHARS, MAX_PROOF_CHARS, MAX_PROOF_STEPS,
         },
         primitives::{MAX_MEMO_BYTES, HEADER_BYTES, SHORT_ID_BYTES, MAX_NAME_CHARS},
         limits::{
-            MAX_BLOCK_BYTES, MAX_TRANSACTION_BYTES, MAX_INV_HEADERS, MAX_LOCATOR, MAX_GET_DATA, MAX_MEMPOOL_IDS,
-            GET_DATA_BUDGET, MAX_BLOCK_TRADES, MAX_SHORT_IDS, MAX_PROFILES, MAX_ADDRESSES, MAX_ADDRESS_BYTES,
-            MAX_NAME_BYTES, MAX_LINE_BYTES, MAX_HELLO_BYTES, MAX_FRIENDS_REQUEST_BYTES, MAX_FRIENDS_RESPONSE_BYTES,
-            MAX_CHAT_REQUEST_BYTES, MAX_CHAT_RESPONSE_BYTES, MAX_SYNC_REQUEST_BYTES, MAX_SYNC_RESPONSE_BYTES,
+            MAX_BLOCK_BYTES, MAX_TRANSACTION_BYTES, MAX_INV_HEADERS, MAX_LOCATOR, MAX_GET_DATA,
+            MAX_MEMPOOL_IDS, GET_DATA_BUDGET, MAX_BLOCK_TRADES, MAX_SHORT_IDS, MAX_PROFILES,
+            MAX_ADDRESSES, MAX_ADDRESS_BYTES, MAX_NAME_BYTES, MAX_LINE_BYTES, MAX_HELLO_BYTES,
+            MAX_FRIENDS_REQUEST_BYTES, MAX_FRIENDS_RESPONSE_BYTES, MAX_CHAT_REQUEST_BYTES,
+            MAX_CHAT_RESPONSE_BYTES, MAX_SYNC_REQUEST_BYTES, MAX_SYNC_RESPONSE_BYTES,
+            MAX_PROBE_BYTES,
             MAX_GOSSIP_BYTES,
         },
     }
@@ -129,10 +50,9 @@ fn every_limit_of_the_readme_is_the_codes_and_none_is_left_out() {
     for row in &rows {
         assert_eq!(number(&row[1]), limit(&row[0]), "{}", row[0]);
     }
-    let source = include_str!("../limits.rs");
-    let declared = source
-        .match_indices("\npub const ")
-        .filter_map(|(at, head)| source[at + head.len()..].split(':').next());
+    let declared = include_str!("../limits.rs")
+        .match_indices("\npub(crate) const ")
+        .filter_map(|(at, head)| include_str!("../limits.rs")[at + head.len()..].split(':').next());
     for name in declared {
         assert!(rows.iter().any(|row| row[0] == name), "the README tells of {name}");
     }
@@ -140,13 +60,16 @@ fn every_limit_of_the_readme_is_the_codes_and_none_is_left_out() {
 
 #[test]
 fn every_time_and_rate_of_the_readme_is_the_codes() {
-    for row in table(&["constant", "value", "unit", "meaning"]) {
-        assert_eq!(number(&row[1]), constant(&row[0]), "{}", row[0]);
-    }
-    assert_eq!(
-        (constant("BAN_SCORE"), constant("BAN_MS")),
-        (peers::BAN_SCORE, peers::BAN_MS.cast_signed())
-    );
+    let rows = table(&["constant", "value", "unit", "meaning"]);
+    assert_constants(&rows);
+    let value = |name: &str| rows.iter().find(|row| row[0] == name).map(|row| number(&row[1]));
+    assert_eq!(value("BAN_SCORE"), Some(peers::BAN_SCORE));
+    assert_eq!(value("BAN_MS"), Some(peers::BAN_MS.cast_signed()));
+}
+
+#[test]
+fn every_bound_on_what_a_node_keeps_is_the_codes() {
+    assert_constants(&table(&["constant", "value", "unit", "of what"]));
 }
 
 fn size(channel: Channel) -> i64 {
@@ -159,7 +82,7 @@ fn protocols_and_topics_of_the_readme_are_the_codes() {
     let tag = &network.to_string()[..8];
     let protocols = table(&["protocol", "id"]);
     assert_eq!(protocols.len(), Protocol::ALL.len());
-    let behaviour = include_str!("../../net/behaviour.rs");
+    let behaviour = source("net/behaviour.rs");
     for (row, protocol) in protocols.iter().zip(Protocol::ALL) {
         assert_eq!(row[0], Channel::Request(protocol).name());
         assert_eq!(row[1].replace("TAG", tag), protocol.id(&network));
@@ -172,13 +95,17 @@ fn protocols_and_topics_of_the_readme_are_the_codes() {
         assert!(arm.any(|line| line.contains(&waits)), "the time-out of {}", row[0]);
     }
     let topics = table(&["topic", "gossipsub's topic"]);
-    assert_eq!(topics.len(), Topic::ALL.len());
+    assert_eq!(topics.len(), Topic::ALL.len() + 1);
     for (row, topic) in topics.iter().zip(Topic::ALL) {
         assert_eq!(row[0], Channel::Gossip(topic).name());
         assert_eq!(row[1].replace("TAG", tag), topic.name(&network));
         assert_eq!(number(&row[2]), size(Channel::Gossip(topic)), "{}", row[0]);
     }
-    for name in ["/friendchain/kad/1/", "/friendchain/topic/alive/1/", "/friendchain/1"] {
+    let alive = topics.last().expect("a topic");
+    assert_eq!(alive[0], "alive");
+    assert_eq!(alive[1].replace("TAG", tag), alive_topic(&network));
+    assert_eq!(number(&alive[2]), limits::MAX_PROBE_BYTES as i64);
+    for name in ["/friendchain/kad/1/", "/friendchain/1"] {
         assert!(behaviour.contains(name) && README.contains(name), "{name}");
     }
     for row in table(&["setting", "value"]) {
@@ -251,48 +178,16 @@ fn refusals_of_the_readme_are_the_codes() {
 
 #[test]
 fn penalties_of_the_readme_are_the_codes() {
-    // The match fails to compile when an offence is added, and the test when this list is not.
-    const fn counted(offence: Offence) -> usize {
-        match offence {
-            Offence::InvalidHeader
-            | Offence::InvalidBlock
-            | Offence::InvalidTrade
-            | Offence::BadSignature
-            | Offence::NotTheAuthor
-            | Offence::InvalidText
-            | Offence::Malformed
-            | Offence::Oversized
-            | Offence::WrongAnswer
-            | Offence::EmptyPromise
-            | Offence::Timeout
-            | Offence::Flooding => 12,
-        }
-    }
-    let all = [
-        Offence::InvalidHeader,
-        Offence::InvalidBlock,
-        Offence::InvalidTrade,
-        Offence::BadSignature,
-        Offence::NotTheAuthor,
-        Offence::InvalidText,
-        Offence::Malformed,
-        Offence::Oversized,
-        Offence::WrongAnswer,
-        Offence::EmptyPromise,
-        Offence::Timeout,
-        Offence::Flooding,
-    ];
-    assert_eq!(all.len(), counted(Offence::Flooding));
     let told: BTreeSet<_> = table(&["offence", "points", "for"])
         .into_iter()
         .map(|row| (row[0].clone(), number(&row[1])))
         .collect();
     let real: BTreeSet<_> =
-        all.iter().map(|offence| (offence.code().to_owned(), offence.weight())).collect();
+        Offence::ALL.iter().map(|offence| (offence.code().to_owned(), offence.weight())).collect();
     assert_eq!(told, real);
 }
 
-/// The names in backticks.
+/// Returns the texts in backticks.
 fn quoted() -> BTreeSet<&'static str> {
     README.lines().flat_map(|line| line.split('`').skip(1).step_by(2)).collect()
 }
@@ -344,7 +239,6 @@ fn the_bytes_of_the_walk_are_those_of_the_vectors() {
     }
 }
 
-/// Links within the README lead somewhere, and the files that it names are there.
 #[test]
 fn the_readme_points_at_what_is_there() {
     let anchors: BTreeSet<String> = README
@@ -366,4 +260,5 @@ fn the_readme_points_at_what_is_there() {
     }) {
         assert!(proto.join(name).exists() || proto.join("vectors").join(name).exists(), "{name}");
     }
+    assert!(proto.join("storage.md").exists());
 }

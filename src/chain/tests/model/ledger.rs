@@ -52,7 +52,6 @@ fn known<K: Ord + Copy, V: Clone>(
     value
 }
 
-/// The ledger.
 #[derive(Debug, Clone)]
 pub(super) struct Model {
     pub(super) params: Params,

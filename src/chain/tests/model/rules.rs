@@ -72,7 +72,6 @@ impl Params {
         target_of(bits_of((Wide::from(1) << (256 - self.floor_bits)) - Wide::from(1)))
     }
 
-    /// F.
     pub(super) fn future_limit(&self) -> u64 {
         (12 * self.spacing).clamp(10_000, 120_000)
     }
