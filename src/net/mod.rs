@@ -155,8 +155,8 @@ pub(crate) fn check_address(text: &str) -> Result<String, AddressError> {
     address::parse(text).map(|address| address.to_string())
 }
 
-/// Starts the network within a tokio runtime. It listens when this function returns. Its metrics and
-/// those of libp2p are added to `registry`.
+/// Starts the network within a tokio runtime. The network listens when this function returns. The
+/// metrics, including those of libp2p, are added to `registry`.
 ///
 /// # Errors
 /// An address of the settings is malformed, is in use, or cannot be listened on.

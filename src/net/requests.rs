@@ -253,8 +253,8 @@ impl<Channel> Inbound<Channel> {
     }
 }
 
-/// The responses that the transport holds until the peer reads them. A peer that does not read would
-/// fill the memory with them.
+/// The responses that the transport holds until the peer reads them. They are bounded, since a peer
+/// that does not read would fill the memory with them.
 #[derive(Debug)]
 pub(super) struct Sending<Key> {
     answers: HashMap<Key, (PeerId, usize)>,
@@ -421,7 +421,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_request_ends_exactly_once(steps in proptest::collection::vec((0..5_u8, 0..3_u8), 1..200)) {
+        fn every_request_ends_exactly_once(
+            steps in proptest::collection::vec((0..5_u8, 0..3_u8), 1..200),
+        ) {
             let (events, mut receiver) = mpsc::channel(1_000);
             let start = Instant::now();
             let mut outbound = Outbound::new();

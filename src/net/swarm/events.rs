@@ -121,7 +121,8 @@ impl Network {
             Err(ping::Failure::Unsupported) => {}
             Err(error) => {
                 connection.ping_failures = connection.ping_failures.saturating_add(1);
-                tracing::debug!(%peer, %error, failures = connection.ping_failures, "a ping failed");
+                let failures = connection.ping_failures;
+                tracing::debug!(%peer, %error, failures, "a ping failed");
                 if connection.ping_failures >= self.tuning.max_ping_failures {
                     let entry = self.peers.get_mut(&peer)?;
                     if let [_] = entry.connections.as_slice() {

@@ -262,7 +262,7 @@ impl Network {
         }
     }
 
-    /// Emits an event that must not be lost. Stores it in the backlog while the node's queue is full.
+    /// Emits an event that must not be lost. The backlog stores it while the node's queue is full.
     fn emit(&mut self, event: NetEvent) {
         if !self.backlog.is_empty() {
             self.backlog.push_back(event);
