@@ -5,7 +5,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use libp2p::{Multiaddr, multiaddr::Protocol};
 
 use super::peer::{from_libp2p, to_libp2p};
-use crate::primitives::PeerId;
+use crate::{primitives::PeerId, wire::address::HostPort};
+
+/// Bytes of a host's name: the limit of DNS.
+const MAX_NAME_BYTES: usize = 253;
 
 /// The reason for which a text is not an address to dial or to listen on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -38,18 +41,14 @@ pub(super) fn parse(text: &str) -> Result<Multiaddr, AddressError> {
     let shown = || text.chars().take(120).collect::<String>();
     let address = if text.starts_with('/') {
         text.parse::<Multiaddr>().map_err(|_| AddressError::Malformed(shown()))?
-    } else if let Ok(socket) = text.parse::<SocketAddr>() {
-        Multiaddr::from(socket.ip()).with(Protocol::Tcp(socket.port()))
     } else {
-        let (host, port) = text.rsplit_once(':').ok_or_else(|| AddressError::Malformed(shown()))?;
-        let port = port.parse().map_err(|_| AddressError::Malformed(shown()))?;
-        let named = !host.is_empty() && host.len() <= 253;
-        if !named
-            || !host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'))
-        {
-            return Err(AddressError::Malformed(shown()));
-        }
-        Multiaddr::from(Protocol::Dns(host.into())).with(Protocol::Tcp(port))
+        HostPort::parse(text)
+            .filter(|parsed| match parsed {
+                HostPort::Socket(_) => true,
+                HostPort::Name { host, .. } => host.len() <= MAX_NAME_BYTES,
+            })
+            .and_then(|parsed| parsed.to_multiaddr().parse().ok())
+            .ok_or_else(|| AddressError::Malformed(shown()))?
     };
     let (transport, peer) = split_peer(&address);
     if peer == Some(Err(())) {
