@@ -9,7 +9,7 @@ use super::{
     stranger::{Stranger, StrangerBehaviourEvent},
 };
 use crate::{
-    net::{NetEvent, NetOffence, Verdict, gossip::HearingTimes},
+    net::{NetEvent, NetOffence, Verdict, gossip::LivenessTimes},
     wire::{Protocol, Topic},
 };
 
@@ -182,10 +182,10 @@ async fn a_peer_whose_gossip_went_deaf_is_connected_anew() {
     let quick = |frame: Option<usize>| {
         let mut config = config();
         config.tuning.probe_interval = Duration::from_millis(200);
-        config.tuning.hearing = HearingTimes {
+        config.tuning.liveness = LivenessTimes {
             silence: Duration::from_millis(1_500),
             subscribe: Duration::from_secs(30),
-            between_cures: Duration::from_secs(1),
+            between_reconnections: Duration::from_secs(1),
         };
         if let Some(frame) = frame {
             config.tuning.max_gossip_frame = frame;
@@ -210,10 +210,10 @@ async fn peers_that_probe_each_other_stay_connected() {
     let quick = || {
         let mut config = config();
         config.tuning.probe_interval = Duration::from_millis(100);
-        config.tuning.hearing = HearingTimes {
+        config.tuning.liveness = LivenessTimes {
             silence: Duration::from_secs(3),
             subscribe: Duration::from_secs(3),
-            between_cures: Duration::from_secs(1),
+            between_reconnections: Duration::from_secs(1),
         };
         config
     };
