@@ -22,13 +22,30 @@ use crate::{
 /// A command from the node to the swarm task.
 #[derive(Debug)]
 pub(super) enum NetCommand {
-    Dial { address: Multiaddr, reply: oneshot::Sender<Result<PeerId, DialError>> },
-    Request { ticket: Ticket, protocol: Protocol, bytes: Vec<u8> },
-    Publish { topic: Topic, payload: Vec<u8> },
-    Disconnect { peer: PeerId, no_redial_for: Duration },
+    #[cfg_attr(not(test), expect(dead_code, reason = "the node dials through the address book"))]
+    Dial {
+        address: Multiaddr,
+        reply: oneshot::Sender<Result<PeerId, DialError>>,
+    },
+    Request {
+        ticket: Ticket,
+        protocol: Protocol,
+        bytes: Vec<u8>,
+    },
+    Publish {
+        topic: Topic,
+        payload: Vec<u8>,
+    },
+    Disconnect {
+        peer: PeerId,
+        no_redial_for: Duration,
+    },
     Ban(PeerId),
     Unban(PeerId),
-    AddKnown { peer: PeerId, addresses: Vec<Multiaddr> },
+    AddKnown {
+        peer: PeerId,
+        addresses: Vec<Multiaddr>,
+    },
     Peers(oneshot::Sender<Vec<PeerSnapshot>>),
     Addresses(oneshot::Sender<Vec<String>>),
 }
@@ -159,6 +176,7 @@ impl NetHandle {
 
     /// Dials an address from the user, and waits for the outcome. The address is remembered if a
     /// peer answers.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the node dials through the address book"))]
     pub(crate) async fn dial(&self, address: &str) -> Result<PeerId, DialError> {
         let address = address::parse(address)?;
         let (reply, outcome) = oneshot::channel();

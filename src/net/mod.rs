@@ -44,8 +44,8 @@ use std::{sync::Arc, time::Duration};
 
 pub(crate) use address::AddressError;
 pub(crate) use event::{
-    CommandError, ConnectionSnapshot, DialError, GossipId, NetError, NetEvent, NetOffence,
-    PeerSnapshot, ReplyId, RequestError,
+    CommandError, ConnectionSnapshot, GossipId, NetError, NetEvent, NetOffence, PeerSnapshot,
+    ReplyId, RequestError,
 };
 pub(crate) use handle::NetHandle;
 pub(crate) use identity::{Identity, IdentityError};

@@ -12,7 +12,7 @@ use crate::{
         metrics::verdict_code,
         peer::{from_libp2p, to_libp2p},
     },
-    wire::{Topic, Verdict, limits::MAX_PROBE_BYTES},
+    wire::{Topic, Verdict, limits::MAX_PROBE_BYTES, probe},
 };
 
 /// Times that gossipsub could not send to a peer after which the peer is reconnected.
@@ -46,12 +46,8 @@ impl Network {
 
     /// Publishes a probe, which shows peers that this node's gossip reaches them.
     pub(super) fn probe(&mut self) {
-        let time = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_nanos()
-            .to_be_bytes();
-        let payload = [&self.me.0.0[..], &time].concat();
+        let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+        let payload = probe(&self.me, time);
         // An error means that no peer is subscribed.
         let _ = self.swarm.behaviour_mut().gossip.publish(self.names.alive.clone(), payload);
     }

@@ -15,7 +15,7 @@ use crate::{
     primitives::{Block, MiningMode, PeerId, Transaction},
     relay::{Announcement, RelayAction, RelayEvent},
     sync::{self, Phase, SyncAction, SyncEvent},
-    wire::{Gossip, Request, RequestFailure, SyncRequest, Verdict},
+    wire::{Gossip, Request, RequestFailure, SyncRequest},
 };
 
 impl Router {

@@ -266,7 +266,7 @@ fn a_payload_that_cannot_be_read_is_rejected_first() {
     let malformed = Topic::Chat.decode(&[]).expect_err("nothing");
     assert_eq!(rows[0][1..], strings(&["reject", &points(Some((&malformed).into()))])[..]);
     assert_eq!(rows[1][1..], strings(&["ignore", "0"])[..]);
-    let net = source("net/swarm_events.rs");
-    let (decode, admit) = (net.find("topic.decode(&message.data)"), net.find("undecided.admit("));
+    let net = source("net/swarm/gossip.rs");
+    let (decode, admit) = (net.find("topic.decode(&message.data)"), net.find("pending.admit("));
     assert!(decode.is_some() && decode < admit, "a payload is decoded before room is sought");
 }
