@@ -77,7 +77,6 @@ const EXCEPTIONS: &[&str] = &[
     "src/net/identity.rs",
     "src/net/requests.rs",
     "src/net/swarm.rs",
-    "src/net/swarm_events.rs",
     "src/net/tests/connections.rs",
     "src/node/compose.rs",
     "src/node/datadir.rs",
