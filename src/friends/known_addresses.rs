@@ -76,7 +76,7 @@ pub(crate) fn check_address(text: &str) -> Result<(), BadAddress> {
 /// `/p2p/`, if there is one.
 pub(crate) fn split_address(text: &str) -> Result<(&str, Option<PeerId>), BadAddress> {
     let (address, peer) = split_peer(text);
-    let peer = peer.map(str::parse).transpose().map_err(|_| bad_address(text))?;
+    let peer = peer.map(str::parse::<PeerId>).transpose().map_err(|_| bad_address(text))?;
     check_address(address)?;
     Ok((address, peer))
 }

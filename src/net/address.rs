@@ -47,7 +47,7 @@ pub(super) fn parse(text: &str) -> Result<Multiaddr, AddressError> {
                 HostPort::Socket(_) => true,
                 HostPort::Name { host, .. } => host.len() <= MAX_NAME_BYTES,
             })
-            .and_then(|parsed| parsed.to_multiaddr().parse().ok())
+            .and_then(|parsed| parsed.to_multiaddr().parse::<Multiaddr>().ok())
             .ok_or_else(|| AddressError::Malformed(shown()))?
     };
     let (transport, peer) = split_peer(&address);

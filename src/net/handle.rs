@@ -22,30 +22,13 @@ use crate::{
 /// A command from the node to the swarm task.
 #[derive(Debug)]
 pub(super) enum NetCommand {
-    #[cfg_attr(not(test), expect(dead_code, reason = "the node dials through the address book"))]
-    Dial {
-        address: Multiaddr,
-        reply: oneshot::Sender<Result<PeerId, DialError>>,
-    },
-    Request {
-        ticket: Ticket,
-        protocol: Protocol,
-        bytes: Vec<u8>,
-    },
-    Publish {
-        topic: Topic,
-        payload: Vec<u8>,
-    },
-    Disconnect {
-        peer: PeerId,
-        no_redial_for: Duration,
-    },
+    Dial { address: Multiaddr, reply: oneshot::Sender<Result<PeerId, DialError>> },
+    Request { ticket: Ticket, protocol: Protocol, bytes: Vec<u8> },
+    Publish { topic: Topic, payload: Vec<u8> },
+    Disconnect { peer: PeerId, no_redial_for: Duration },
     Ban(PeerId),
     Unban(PeerId),
-    AddKnown {
-        peer: PeerId,
-        addresses: Vec<Multiaddr>,
-    },
+    AddKnown { peer: PeerId, addresses: Vec<Multiaddr> },
     Peers(oneshot::Sender<Vec<PeerSnapshot>>),
     Addresses(oneshot::Sender<Vec<String>>),
 }

@@ -33,7 +33,7 @@ use crate::{
     },
 };
 
-/// How long to wait for a task's answer. The answer costs a task no work, so one that takes longer
+/// The longest wait for a task's answer. The answer costs a task no work, so one that takes longer
 /// is stuck.
 const PATIENCE: Duration = Duration::from_secs(5);
 
