@@ -38,17 +38,17 @@
 
 pub mod chain;
 pub mod cli;
-pub mod commands;
+mod commands;
 pub mod consensus;
-pub mod console;
+mod console;
 mod datadir;
-pub mod friends;
+mod friends;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod miner;
-pub mod net;
-pub mod node;
+mod net;
+mod node;
 mod observe;
 #[doc(hidden)]
 pub use observe::svg;

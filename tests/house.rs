@@ -183,13 +183,25 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
     (
         "node/metrics",
-        &["node/router", "net", "sync", "chain", "consensus", "primitives", "telemetry"],
+        &[
+            "node/router",
+            "node/clock",
+            "net",
+            "sync",
+            "miner",
+            "datadir",
+            "chain",
+            "consensus",
+            "primitives",
+            "telemetry",
+        ],
     ),
     (
         "node/service",
         &[
             "node",
             "node/router",
+            "node/clock",
             "rpc",
             "net",
             "sync",

@@ -1,4 +1,4 @@
-//! `start-node` and `people`: from flags to a node that runs until it is told to stop.
+//! `start-node` and `people` turn flags into a configuration, and run a node until it stops.
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -16,27 +16,28 @@ use super::{
 use crate::{
     commands::{
         outcome::CommandError::{self, Usage},
+        parse::parsed_address,
         progress::show_sync,
-        run::parsed_address,
         secrets,
     },
     console::{self, ConsoleOptions, signals::Signals},
     datadir::{DataDir, NodeId},
     node::{
+        self, RunningNode,
         config::{
-            MEETING_PLACE, NodeConfig, check_rpc, checked_name, default_name, listen_anywhere,
-            listen_at, parse_listen, parse_metrics, parse_peer, parse_rpc, peer_at,
+            MEETING_PLACE, NodeConfig, checked_name, default_name, listen_anywhere, listen_at,
+            parse_listen, parse_metrics, parse_peer, parse_rpc, peer_at,
         },
-        host::{Host, RunningNode},
     },
-    rpc::{FriendchainApiClient, RpcError, feed::FIRST_PLACE, types::MineMode},
+    primitives::MiningMode,
+    rpc::{FriendchainApiClient, RpcError, check_rpc, feed::FIRST_PLACE},
 };
 
-/// How long a node may take to end cleanly before the process ends anyway: one block's commit, and
-/// its goodbyes.
+/// The time to wait for a node to stop cleanly before the process ends anyway. A stop takes the
+/// commit of one block, and the node's goodbyes to its peers.
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
 
-/// The settings that `start-node` asks for.
+/// Returns the configuration for the flags of `start-node`.
 pub(crate) fn start_node_config(
     flags: &StartNode,
     id: Option<&NodeId>,
@@ -54,8 +55,8 @@ pub(crate) fn start_node_config(
     Ok(config)
 }
 
-/// The settings that `people` asks for: its own address, mining on demand, a wallet, and somebody
-/// to meet.
+/// Returns the configuration for the arguments of `people`: its address, mining on demand, a
+/// wallet, and the first node of the chat room as a peer.
 pub(crate) fn people_config(flags: &People) -> Result<NodeConfig, CommandError> {
     let ip = match flags.ip.as_str() {
         "localhost" => IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -68,7 +69,7 @@ pub(crate) fn people_config(flags: &People) -> Result<NodeConfig, CommandError> 
     let mut config = NodeConfig::new(flags.name.clone());
     config.name = Some(checked_name(&flags.name).map_err(Usage)?);
     config.listen = listen_at(ip, flags.port);
-    config.mining = MineMode::OnDemand;
+    config.mining = MiningMode::OnDemand;
     config.make_wallet = true;
     if flags.node.peers.is_empty() && SocketAddr::new(ip, flags.port) != MEETING_PLACE {
         config.peers = vec![peer_at(MEETING_PLACE)];
@@ -78,7 +79,7 @@ pub(crate) fn people_config(flags: &People) -> Result<NodeConfig, CommandError> 
 }
 
 fn apply(config: &mut NodeConfig, flags: &NodeFlags) -> Result<(), CommandError> {
-    // An environment variable that is empty names nobody.
+    // An empty environment variable gives one empty text, which is no peer.
     let peers = flags.peers.iter().filter(|text| !text.is_empty());
     if !flags.peers.is_empty() {
         config.peers =
@@ -97,9 +98,8 @@ fn apply(config: &mut NodeConfig, flags: &NodeFlags) -> Result<(), CommandError>
     Ok(())
 }
 
-/// Runs the daemon until a signal, or `stop`.
+/// Runs the daemon until a signal or the command `stop`.
 pub(crate) async fn start_node(
-    host: &dyn Host,
     folder: &DataDir,
     config: NodeConfig,
     json: bool,
@@ -110,7 +110,7 @@ pub(crate) async fn start_node(
     if !json {
         writeln!(io::stdout(), "Starting node {name}")?;
     }
-    let starting = host.start(lock, config);
+    let starting = node::start(lock, config);
     let mut node = tokio::select! {
         started = starting => started?,
         () = signals.any() => return Ok(()),
@@ -134,13 +134,15 @@ pub(crate) async fn start_node(
     }
     tokio::select! {
         ended = stop(node) => ended,
-        () = signals.any() => Err(RpcError::new("interrupted", "ended before the node could stop cleanly").into()),
+        () = signals.any() => {
+            let sentence = "ended before the node could stop cleanly";
+            Err(RpcError::new("interrupted", sentence).into())
+        }
     }
 }
 
-/// Runs a node with the console on it; the console's end is the node's.
+/// Runs a node with a console. The node stops when the console ends.
 pub(crate) async fn people(
-    host: &dyn Host,
     folder: &DataDir,
     config: NodeConfig,
     color: bool,
@@ -148,7 +150,7 @@ pub(crate) async fn people(
     let mut signals = Signals::listen()?;
     let lock = take_for_node(folder).await?;
     let mut node = tokio::select! {
-        started = host.start(lock, config) => started?,
+        started = node::start(lock, config) => started?,
         () = signals.any() => return Ok(()),
     };
     let options =
@@ -158,8 +160,7 @@ pub(crate) async fn people(
         talked = &mut talk => talked,
         ended = &mut node.finished => {
             if io::stdin().is_terminal() {
-                // The line editor holds the terminal until its line is done: leaving now would
-                // leave it raw.
+                // The line editor has the terminal in raw mode until its line is done.
                 writeln!(io::stderr(), "The node has ended: press Enter to leave.")?;
                 talk.await?;
             }
@@ -171,9 +172,9 @@ pub(crate) async fn people(
 }
 
 async fn stop(node: RunningNode) -> Result<(), CommandError> {
-    // A node that ends by itself at this moment needs no telling.
+    // Fails if the node is ending already, which is no error.
     if let Err(error) = node.client.stop().await {
-        tracing::debug!(%error, "the node was told to stop");
+        tracing::debug!(%error, "the node did not confirm the stop");
     }
     let Ok(ended) = timeout(STOP_PATIENCE, node.finished).await else {
         let sentence =
@@ -202,7 +203,7 @@ mod tests {
         let first = people_of("people 127.0.0.1 8891 yzw").expect("a config");
         assert!(first.peers.is_empty());
         assert_eq!(first.listen, ["/ip4/127.0.0.1/tcp/8891", "/ip4/127.0.0.1/udp/8891/quic-v1"]);
-        assert_eq!((first.mining, first.make_wallet), (MineMode::OnDemand, true));
+        assert_eq!((first.mining, first.make_wallet), (MiningMode::OnDemand, true));
         let second = people_of("people 127.0.0.1 8892 yjf").expect("a config");
         assert_eq!(second.peers, ["/ip4/127.0.0.1/tcp/8891"]);
         let elsewhere =
@@ -243,7 +244,7 @@ mod tests {
         assert_eq!(config.listen, ["/ip4/0.0.0.0/tcp/3000", "/ip4/0.0.0.0/udp/3000/quic-v1"]);
         assert_eq!(
             (config.default_name.as_str(), config.name, config.mining),
-            ("3000", None, MineMode::Off)
+            ("3000", None, MiningMode::Off)
         );
         let config = start_node_config(
             &flags("start-node --listen /ip4/1.2.3.4/tcp/5 --mine always"),
@@ -251,6 +252,6 @@ mod tests {
         );
         let config = config.expect("a config");
         assert_eq!(config.listen, ["/ip4/1.2.3.4/tcp/5"]);
-        assert_eq!(config.mining, MineMode::Always);
+        assert_eq!(config.mining, MiningMode::Always);
     }
 }

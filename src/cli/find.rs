@@ -1,61 +1,58 @@
-//! Finding who answers: the node that runs on the data folder, or the folder itself, opened for one
-//! command.
+//! Finds the node that runs on the data folder, or opens the folder for one command.
 
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::{
+    commands::outcome::CommandError,
     datadir::{DataDir, DataDirError, FolderLock},
-    node::host::{Host, OpenedFolder},
+    node::{self, OpenedFolder},
     rpc::{Client, FriendchainApiClient, RpcError},
 };
 
-/// How long a node that is still starting, or another short command, is waited for.
+/// The time to wait for a node that is still starting, or for another command to finish.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How often the folder is looked at meanwhile.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// The interval between two attempts to lock the folder.
+const RETRY_EVERY: Duration = Duration::from_millis(100);
 
-/// How long a node that is up may take to answer the lightest question.
+/// The time to wait for a node's answer to the cheapest request.
 const ANSWER: Duration = Duration::from_secs(2);
 
-/// How long a node may take to end: it writes what it holds and says goodbye.
+/// The time to wait for a node to end. It writes its caches and says goodbye to its peers.
 const STOPPING: Duration = Duration::from_mins(1);
 
-/// Who answers.
+/// The node or folder that answers a command.
 pub(crate) enum Reached {
     /// A node in another process.
     Running(Client),
-    /// The folder, opened here.
+    /// The folder, opened by this process.
     Opened(OpenedFolder),
 }
 
-/// The node that runs on the folder; when none does, the folder opened here.
+/// Returns a client of the node that runs on the folder. If none runs, opens the folder.
 ///
-/// Unless the command `makes` a folder, one that is not there is refused, and nothing is made.
-pub(crate) async fn reach(
-    folder: &DataDir,
-    host: &dyn Host,
-    makes: bool,
-) -> Result<Reached, RpcError> {
+/// # Errors
+/// A missing folder is [`DataDirError::Absent`], unless the command `makes` one.
+pub(crate) async fn reach(folder: &DataDir, makes: bool) -> Result<Reached, FindError> {
     let lock = if makes { DataDir::try_lock } else { DataDir::try_lock_existing };
     match wait_for_lock_or_node(folder, lock, PATIENCE).await? {
-        Found::Free(lock) => Ok(Reached::Opened(host.open(lock).await?)),
+        Found::Free(lock) => Ok(Reached::Opened(node::open(lock).await?)),
         Found::Node(client) => Ok(Reached::Running(client)),
     }
 }
 
-/// The node that runs on the folder, or [`RpcError::not_running`].
-pub(crate) async fn reach_running(folder: &DataDir) -> Result<Client, RpcError> {
+/// Returns a client of the node that runs on the folder, or [`RpcError::not_running`].
+pub(crate) async fn reach_running(folder: &DataDir) -> Result<Client, FindError> {
     match wait_for_lock_or_node(folder, DataDir::try_lock_existing, PATIENCE).await? {
-        Found::Free(_) => Err(RpcError::not_running()),
+        Found::Free(_) => Err(RpcError::not_running().into()),
         Found::Node(client) => Ok(client),
     }
 }
 
-/// The folder for a node of this process; refused at once when another one runs on it.
-pub(crate) async fn take_for_node(folder: &DataDir) -> Result<FolderLock, RpcError> {
+/// Locks the folder for a node of this process. Fails at once if another node runs on it.
+pub(crate) async fn take_for_node(folder: &DataDir) -> Result<FolderLock, FindError> {
     match wait_for_lock_or_node(folder, DataDir::try_lock, PATIENCE).await? {
         Found::Free(lock) => Ok(lock),
         Found::Node(_) => {
@@ -65,19 +62,36 @@ pub(crate) async fn take_for_node(folder: &DataDir) -> Result<FolderLock, RpcErr
     }
 }
 
-/// Waits until a node that was told to stop has let go of the folder: the next command finds it
-/// free.
-pub(crate) async fn until_free(folder: &DataDir) -> Result<(), RpcError> {
+/// Waits until a stopping node has unlocked the folder, so that the next command finds it free.
+pub(crate) async fn until_free(folder: &DataDir) -> Result<(), FindError> {
     let deadline = Instant::now() + STOPPING;
     loop {
         match folder.try_lock_existing() {
             Ok(_) => return Ok(()),
             Err(error @ DataDirError::InUse { .. }) if Instant::now() >= deadline => {
-                return Err(no_answer(folder, &error, STOPPING));
+                return Err(no_answer(folder, &error, STOPPING).into());
             }
-            Err(DataDirError::InUse { .. }) => sleep(LOOK_AGAIN).await,
+            Err(DataDirError::InUse { .. }) => sleep(RETRY_EVERY).await,
             Err(error) => return Err(error.into()),
         }
+    }
+}
+
+/// The reason why neither a node nor the folder can be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FindError {
+    #[error(transparent)]
+    Folder(#[from] DataDirError),
+    #[error(transparent)]
+    Failed(#[from] RpcError),
+}
+
+impl From<FindError> for CommandError {
+    fn from(error: FindError) -> Self {
+        Self::Failed(match error {
+            FindError::Folder(error) => error.into(),
+            FindError::Failed(error) => error,
+        })
     }
 }
 
@@ -90,7 +104,7 @@ async fn wait_for_lock_or_node(
     folder: &DataDir,
     try_lock: impl Fn(&DataDir) -> Result<FolderLock, DataDirError>,
     patience: Duration,
-) -> Result<Found, RpcError> {
+) -> Result<Found, FindError> {
     let deadline = Instant::now() + patience;
     loop {
         let in_use = match try_lock(folder) {
@@ -102,9 +116,9 @@ async fn wait_for_lock_or_node(
             return Ok(Found::Node(client));
         }
         if Instant::now() >= deadline {
-            return Err(no_answer(folder, &in_use, patience));
+            return Err(no_answer(folder, &in_use, patience).into());
         }
-        sleep(LOOK_AGAIN).await;
+        sleep(RETRY_EVERY).await;
     }
 }
 
@@ -123,7 +137,7 @@ fn no_answer(folder: &DataDir, in_use: &DataDirError, patience: Duration) -> Rpc
     RpcError::new("node_not_answering", sentence)
 }
 
-/// A client of the node that says it listens, once it answers.
+/// Returns a client of the node that `node.json` names, if the node answers.
 async fn answering(folder: &DataDir) -> Option<Client> {
     let (node, token) = (folder.node_file()?, folder.token()?);
     let client = Client::http(node.rpc, &token).ok()?;
@@ -135,48 +149,23 @@ async fn answering(folder: &DataDir) -> Option<Client> {
 
 #[cfg(test)]
 mod tests {
-    use futures::future::BoxFuture;
     use jsonrpsee::RpcModule;
 
     use super::*;
-    use crate::{
-        node::{config::NodeConfig, host::RunningNode},
-        rpc::server::serve,
-    };
-
-    struct FolderOnly;
-
-    impl Host for FolderOnly {
-        fn open(&self, folder: FolderLock) -> BoxFuture<'_, Result<OpenedFolder, RpcError>> {
-            let close = Box::pin(async move { drop(folder) });
-            Box::pin(async {
-                Ok(OpenedFolder { client: Client::local(RpcModule::new(())), close })
-            })
-        }
-
-        fn start(
-            &self,
-            _: FolderLock,
-            _: NodeConfig,
-        ) -> BoxFuture<'_, Result<RunningNode, RpcError>> {
-            Box::pin(async { Err(RpcError::not_running()) })
-        }
-    }
+    use crate::rpc::server::serve;
 
     #[tokio::test]
     async fn a_free_folder_is_opened_and_a_running_node_is_asked() {
         let temporary = tempfile::tempdir().expect("a folder");
         let folder = DataDir::at(temporary.path());
-        let Err(absent) = reach(&folder, &FolderOnly, false).await else {
-            panic!("nothing is there")
-        };
-        assert_eq!(absent.code, "no_such_folder");
-        let Reached::Opened(opened) = reach(&folder, &FolderOnly, true).await.expect("opened")
-        else {
+        let Err(absent) = reach(&folder, false).await else { panic!("nothing is there") };
+        assert!(matches!(absent, FindError::Folder(DataDirError::Absent(_))), "{absent}");
+        let Reached::Opened(opened) = reach(&folder, true).await.expect("opened") else {
             panic!("no node runs")
         };
         opened.close.await;
-        assert_eq!(reach_running(&folder).await.expect_err("no node").code, "not_running");
+        let absent = reach_running(&folder).await.expect_err("no node");
+        assert_eq!(absent.to_string(), RpcError::not_running().to_string());
 
         let lock = folder.try_lock().expect("the lock");
         let token = lock.new_token().expect("a token");
@@ -184,10 +173,10 @@ mod tests {
         let forever = std::future::pending::<()>();
         let server = serve(address, RpcModule::new(()), &token, forever).await.expect("a server");
         lock.write_node_file(server.address, None).expect("written");
-        assert!(matches!(reach(&folder, &FolderOnly, false).await, Ok(Reached::Running(_))));
+        assert!(matches!(reach(&folder, false).await, Ok(Reached::Running(_))));
         let refused = take_for_node(&folder).await.expect_err("one node on a folder");
-        assert_eq!(refused.code, "folder_in_use");
-        assert!(refused.message.contains(&std::process::id().to_string()), "{refused}");
+        assert!(matches!(refused, FindError::Folder(DataDirError::InUse { .. })), "{refused}");
+        assert!(refused.to_string().contains(&std::process::id().to_string()), "{refused}");
     }
 
     #[tokio::test]
@@ -199,6 +188,7 @@ mod tests {
         else {
             panic!("nobody answers")
         };
+        let FindError::Failed(error) = error else { panic!("{error}") };
         assert_eq!(error.code, "node_not_answering");
         assert!(error.message.contains(&std::process::id().to_string()), "{error}");
     }

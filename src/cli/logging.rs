@@ -1,5 +1,6 @@
-//! Logs: to stderr, as text or JSON, and to files, as JSON, once for the process. Answers go to
-//! stdout and never through here.
+//! Logs go to stderr, as text or JSON, and optionally to files, as JSON.
+//!
+//! Logging is set up once for the process. Answers of commands go to stdout, not through here.
 
 use std::{
     fs,
@@ -9,7 +10,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use indicatif::ProgressBar;
 use tracing::{Level, Subscriber};
 use tracing_appender::rolling::{RollingFileAppender, Rotation};
 use tracing_subscriber::{
@@ -19,32 +19,31 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
-/// How a log line looks.
+use crate::{commands::bar::above_bar, primitives::printable};
+
+/// The format of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
-pub enum LogFormat {
-    /// For people.
+pub(crate) enum LogFormat {
+    /// For people
     #[default]
     Text,
-    /// One JSON object a line, the event's fields at its top.
+    /// One JSON object on each line, with the event's fields at the top level
     Json,
 }
 
-/// Whether output is coloured.
+/// The rule that decides about colours in output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
-pub enum ColorChoice {
-    /// On a terminal, unless `NO_COLOR` is set.
+pub(crate) enum ColorChoice {
+    /// On a terminal, unless `NO_COLOR` is set
     #[default]
     Auto,
-    /// Always.
     Always,
-    /// Never.
     Never,
 }
 
 impl ColorChoice {
-    /// Whether to colour what goes to a stream that is a terminal or not.
-    #[must_use]
-    pub fn decide(self, terminal: bool) -> bool {
+    /// Returns true if output to a stream is coloured. `terminal`: the stream is a terminal.
+    pub(crate) fn decide(self, terminal: bool) -> bool {
         match self {
             Self::Always => true,
             Self::Never => false,
@@ -55,82 +54,71 @@ impl ColorChoice {
     }
 }
 
-/// What is logged when nothing is said.
+/// The log filter that applies if the user gave none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogDefault {
-    /// A daemon: its own events, and others' warnings.
+pub(crate) enum LogDefault {
+    /// Our own events from INFO on, and warnings of libraries.
     Daemon,
-    /// A command, or a console: warnings, so that answers stay readable.
+    /// Warnings only, so that the answers of a command or console stay readable.
     Command,
 }
 
-/// Why logging did not start.
+/// The reason why logging did not start.
 #[derive(Debug, thiserror::Error)]
-pub enum LogError {
-    /// What is wanted does not read.
+pub(crate) enum LogError {
+    /// The filter could not be parsed.
     #[error(
         "'{text}' is not a log filter ({cause}): write one like info, or friendchain=debug,warn"
     )]
-    Filter {
-        /// What was given.
-        text: String,
-        /// Why not.
-        cause: tracing_subscriber::filter::ParseError,
-    },
-    /// A word stands alone that is no level: as a target it would let nothing of ours through.
+    Filter { text: String, cause: tracing_subscriber::filter::ParseError },
+    /// A lone word is not a level. As a target it would hide all our own events.
     #[error(
         "'{0}' is not a log level: write off, error, warn, info, debug or trace, or a target with \
          its level, like \
          friendchain=debug,warn"
     )]
     Level(String),
-    /// The files cannot be written.
+    /// The log files cannot be written.
     #[error("logs cannot be written to {} ({cause}): give a folder that can be written to with \
          --log-dir", folder.display())]
-    Folder {
-        /// Where they were to be.
-        folder: PathBuf,
-        /// Why not.
-        cause: String,
-    },
+    Folder { folder: PathBuf, cause: String },
 }
 
-/// How to log.
+/// The settings of logging.
 #[derive(Debug, Clone)]
-pub struct LogOptions {
-    /// How a line looks.
-    pub format: LogFormat,
-    /// What the user wants to see, as in `RUST_LOG`.
-    pub filter: Option<String>,
-    /// Whether to colour.
-    pub color: ColorChoice,
-    /// What to show when the user does not say.
-    pub default: LogDefault,
-    /// Where to keep logs as files, too.
-    pub files: Option<LogFiles>,
+pub(crate) struct LogOptions {
+    pub(crate) format: LogFormat,
+    /// The user's filter, in the syntax of `RUST_LOG`.
+    pub(crate) filter: Option<String>,
+    pub(crate) color: ColorChoice,
+    pub(crate) default: LogDefault,
+    /// Log files that are written besides, if any.
+    pub(crate) files: Option<LogFiles>,
 }
 
-/// Logs that are kept: JSON lines, a file a day, [`KEPT_DAYS`] of them.
+/// Log files of JSON lines: one file a day, the last [`KEPT_DAYS`] of them.
 #[derive(Debug, Clone)]
-pub struct LogFiles {
-    /// The folder; made when it is missing.
-    pub folder: PathBuf,
-    /// What their names begin with: NAME.2026-01-31.log.
-    pub name: String,
+pub(crate) struct LogFiles {
+    /// The folder, which is made if it is missing.
+    pub(crate) folder: PathBuf,
+    /// The start of the files' names: NAME.2026-01-31.log.
+    pub(crate) name: String,
 }
 
-/// How many days' files are kept.
-pub const KEPT_DAYS: usize = 14;
+/// The number of log files that are kept, one for each day.
+pub(crate) const KEPT_DAYS: usize = 14;
 
-/// How often it is looked whether there are more.
+/// The interval between two removals of old files.
 const PRUNE_EVERY: Duration = Duration::from_hours(1);
 
-/// What the targets of the libraries begin with that would write requests, passphrases among them,
-/// at their finest levels.
+/// The prefix of targets that are never logged below INFO.
+///
+/// # Security
+/// At DEBUG and TRACE these libraries log whole requests, which may hold passphrases.
 const NEVER_VERBOSE: &str = "jsonrpsee";
 
-/// Starts logging; a second call changes nothing.
-pub fn init(options: &LogOptions) -> Result<(), LogError> {
+/// Starts logging. A second call has no effect.
+pub(crate) fn init(options: &LogOptions) -> Result<(), LogError> {
     let stderr = tracing_subscriber::fmt::layer()
         .with_writer(|| LogLine { line: Vec::new() })
         .with_ansi(options.color.decide(io::stderr().is_terminal()));
@@ -151,13 +139,12 @@ pub fn init(options: &LogOptions) -> Result<(), LogError> {
             layer.with_filter(filter(options.filter.as_deref(), LogDefault::Daemon)?).boxed(),
         );
     }
-    // Only tests start it twice, and they do not mind whose settings hold.
+    // Fails if logging has started already, which happens only in tests.
     let _ = tracing_subscriber::registry().with(layers).try_init();
     Ok(())
 }
 
-/// Writes a file a day, and removes those of the same node that are too old: no other's, whose
-/// names may begin alike.
+/// A writer to one file a day. It removes old files of its own node, and of no other node.
 struct DailyFiles {
     appender: RollingFileAppender,
     files: LogFiles,
@@ -194,7 +181,7 @@ impl Write for DailyFiles {
 }
 
 impl LogFiles {
-    /// Removes all but the youngest. What cannot be removed stays.
+    /// Removes all files but the newest. Failures are ignored.
     fn prune(&self) {
         let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
         let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
@@ -206,7 +193,7 @@ impl LogFiles {
         }
     }
 
-    /// Whether it is NAME.2026-01-31.log.
+    /// True if a file name has the form NAME.2026-01-31.log.
     fn is_ours(&self, name: &str) -> bool {
         let date = name
             .strip_prefix(&self.name)
@@ -215,8 +202,10 @@ impl LogFiles {
     }
 }
 
-/// What is let through: what was asked for, but nothing that could hold a secret, whatever was
-/// asked for.
+/// Builds the filter of a log: the user's, or else `RUST_LOG`, or else the default.
+///
+/// # Security
+/// Events that could hold a secret are dropped, even if the filter asks for them.
 fn filter<S: Subscriber>(
     asked: Option<&str>,
     default: LogDefault,
@@ -228,48 +217,31 @@ fn filter<S: Subscriber>(
     if let Some(word) =
         asked.and_then(|text| text.split(',').map(str::trim).find(|word| is_no_level(word)))
     {
-        return Err(LogError::Level(crate::primitives::printable(word)));
+        return Err(LogError::Level(printable(word)));
     }
-    // What it names may be another program's.
+    // Not checked for mistyped levels: it may be meant for other programs too.
     let from_environment = std::env::var("RUST_LOG").ok().filter(|text| !text.is_empty());
     let text = asked.map(str::to_owned).or(from_environment).unwrap_or_else(|| default.to_owned());
-    // A space would be taken for a part of a target's name.
+    // EnvFilter takes a space as a part of a target's name.
     let text = text.split(',').map(str::trim).collect::<Vec<_>>().join(",");
     let filter = EnvFilter::try_new(&text).map_err(|cause| LogError::Filter { text, cause })?;
-    // A directive could not forbid it: of several that fit, the longest holds, and the user may
+    // A directive cannot forbid this: the longest directive that matches wins, and the user may
     // write a longer one.
     let harmless = filter_fn(|metadata| {
         *metadata.level() <= Level::INFO || !metadata.target().starts_with(NEVER_VERBOSE)
     });
-    // Without a hint, everything would be taken for wanted.
+    // Without a hint, tracing would build every event, even those that are dropped.
     Ok(filter.and(harmless.with_max_level_hint(LevelFilter::TRACE)))
 }
 
-/// Whether a directive is a word alone that is neither a level nor a target of ours.
+/// True if a directive is a lone word that is neither a level nor one of our targets.
 fn is_no_level(directive: &str) -> bool {
     let is_word = !directive.is_empty() && !directive.contains(['=', '[']);
     let is_ours = directive.split("::").next() == Some("friendchain");
     is_word && !is_ours && directive.parse::<LevelFilter>().is_err()
 }
 
-/// The bar that is on the terminal now, which log lines must not tear.
-static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);
-
-/// Says which bar is on the terminal: log lines are written above it.
-pub fn set_bar(bar: Option<ProgressBar>) {
-    *BAR.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = bar;
-}
-
-/// Writes to the terminal, above the bar if there is one.
-pub fn above_bar<T>(write: impl FnOnce() -> T) -> T {
-    let bar = BAR.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
-    match bar {
-        Some(bar) => bar.suspend(write),
-        None => write(),
-    }
-}
-
-/// One event's line, gathered until it is whole, and written above the bar if there is one.
+/// The line of one event. Dropping it writes the whole line at once, above the progress bar.
 struct LogLine {
     line: Vec<u8>,
 }
@@ -287,7 +259,7 @@ impl Write for LogLine {
 
 impl Drop for LogLine {
     fn drop(&mut self) {
-        // A log that nobody can read any more must not end the node.
+        // A closed stderr must not end the node.
         let _ = above_bar(|| io::stderr().lock().write_all(&self.line));
     }
 }
@@ -335,7 +307,7 @@ mod tests {
         assert!(let_through("error, hyper=trace ").contains("a read"));
     }
 
-    /// What a filter lets through of the same lines from everywhere.
+    /// Returns the log of one event from each of several targets under a filter.
     fn let_through(asked: &str) -> String {
         let lines = Arc::new(Mutex::new(Vec::new()));
         let layer = tracing_subscriber::fmt::layer()

@@ -1,14 +1,15 @@
-//! The command line: parse, find the node, ask, answer. Everything here is a client of the RPC.
+//! The command line parses the arguments, finds or starts the node, and runs the command.
 
-pub mod args;
+mod args;
 mod daemon;
 mod find;
-pub mod logging;
+mod logging;
 mod service_manager;
 
 use std::{
     ffi::OsString,
     io::{self, IsTerminal, Write},
+    path::Path,
     process::ExitCode,
     time::Duration,
 };
@@ -16,30 +17,34 @@ use std::{
 use clap::{CommandFactory, Parser, error::ErrorKind};
 
 use self::{
-    args::{Cli, ClientCommand, Command, Global, Observe},
-    find::{Reached, reach, reach_running, until_free},
+    args::{Cli, Command, Global, Observe},
+    find::{FindError, Reached, reach, reach_running, until_free},
+    logging::{LogDefault, LogError, LogFiles, LogFormat, LogOptions},
 };
 use crate::{
-    cli::logging::{LogDefault, LogError, LogFiles, LogFormat, LogOptions},
     commands::{
-        outcome::{CommandError, USAGE, report, say},
+        answer::Answer,
+        args::ClientCommand,
+        execute::{Context, check_before_making, execute},
+        outcome::{CommandError, USAGE, print_error, report},
         prepare::prepare,
         progress::ProgressMode,
-        run::{self, Context, execute},
+        proofs::{proof_to_verify, write_verdict},
     },
     console::{self, ConsoleOptions, signals::Signals},
-    datadir::{DataDir, NodeId, NodeIdError},
-    node::host::Host,
+    datadir::{DataDir, DataDirError, NodeId, NodeIdError},
+    node::verify_without_chain,
     observe::{self, ObserveError},
     rpc::RpcError,
 };
 
-/// How long what still runs at the end, a blocked read of standard input above all, is waited for.
+/// The time to wait at the end for tasks that still run, such as a blocked read of stdin.
 const LINGER: Duration = Duration::from_millis(200);
 
-/// Runs one command line, the program's name first, and gives its exit code: 0 done, 1 refused or
-/// failed, 2 usage.
-pub fn main(host: &dyn Host, arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+/// Runs one command line and returns its exit code: 0 done, 1 refused or failed, 2 wrong usage.
+///
+/// The first argument is the program's name.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let mut arguments = arguments.into_iter();
     let program = arguments.next().unwrap_or_else(|| "friendchain".into());
     let words = prepare(arguments.collect());
@@ -52,7 +57,7 @@ pub fn main(host: &dyn Host, arguments: impl IntoIterator<Item = OsString>) -> E
         Ok(runtime) => runtime,
         Err(cause) => return report(Err(RpcError::internal(cause).into()), json),
     };
-    let code = report(runtime.block_on(dispatch(host, cli)), json);
+    let code = report(runtime.block_on(dispatch(cli)), json);
     runtime.shutdown_timeout(LINGER);
     code
 }
@@ -62,15 +67,15 @@ fn usage(error: &clap::Error, json: bool) -> ExitCode {
         return report(error.print().map_err(CommandError::Output), false);
     }
     if json {
-        say("usage", &usage_sentence(error), json);
+        print_error("usage", &usage_sentence(error), json);
     } else {
-        // Nothing is left to try when even this cannot be written.
+        // A failure here cannot be reported anywhere.
         let _ = error.print();
     }
     ExitCode::from(USAGE)
 }
 
-/// The first paragraph of what clap says, on one line.
+/// Returns the first paragraph of clap's message, on one line.
 fn usage_sentence(error: &clap::Error) -> String {
     let text = error.to_string();
     let paragraph =
@@ -79,7 +84,7 @@ fn usage_sentence(error: &clap::Error) -> String {
     format!("{sentence}; see friendchain help")
 }
 
-async fn dispatch(host: &dyn Host, cli: Cli) -> Result<(), CommandError> {
+async fn dispatch(cli: Cli) -> Result<(), CommandError> {
     let Cli { global, command } = cli;
     start_logging(&global, &command)?;
     let id =
@@ -90,14 +95,13 @@ async fn dispatch(host: &dyn Host, cli: Cli) -> Result<(), CommandError> {
     match command {
         Command::StartNode(flags) => {
             let config = daemon::start_node_config(&flags, id.as_ref())?;
-            daemon::start_node(host, &folder(id.as_ref())?, config, global.json).await
+            daemon::start_node(&folder(id.as_ref())?, config, global.json).await
         }
         Command::People(flags) => {
             let config = daemon::people_config(&flags)?;
-            // The name tells the five nodes of one machine apart, unless something else was said.
+            // By default the name selects one of several nodes on one machine.
             let id = id.map_or_else(|| parsed_node_id(&flags.name), Ok)?;
             daemon::people(
-                host,
                 &folder(Some(&id))?,
                 config,
                 global.color.decide(io::stdout().is_terminal()),
@@ -119,11 +123,11 @@ async fn dispatch(host: &dyn Host, cli: Cli) -> Result<(), CommandError> {
             out.write_all(&script)?;
             Ok(out.flush()?)
         }
-        Command::Client(command) => ask(host, &folder(id.as_ref())?, command, global.json).await,
+        Command::Client(command) => ask(&folder(id.as_ref())?, command, global.json).await,
     }
 }
 
-/// Reads logs; no node is asked.
+/// Runs `observe`, which needs no node.
 async fn observe_logs(flags: Observe, json: bool) -> Result<(), CommandError> {
     let Observe { logs, html, follow, limit } = flags;
     let options = observe::Options { logs, limit, json, html };
@@ -134,11 +138,11 @@ async fn observe_logs(flags: Observe, json: bool) -> Result<(), CommandError> {
         })
         .await
     } else {
-        let told = tokio::task::spawn_blocking(move || {
+        let reading = tokio::task::spawn_blocking(move || {
             let mut out = io::BufWriter::new(io::stdout());
             observe::observe(&options, &mut out).and_then(|()| Ok(out.flush()?))
         });
-        told.await.map_err(RpcError::internal)?
+        reading.await.map_err(RpcError::internal)?
     };
     done.map_err(|error| match error {
         ObserveError::Output(cause) => cause.into(),
@@ -146,26 +150,23 @@ async fn observe_logs(flags: Observe, json: bool) -> Result<(), CommandError> {
     })
 }
 
-/// One command of a running node, or of the folder opened for it.
-async fn ask(
-    host: &dyn Host,
-    folder: &DataDir,
-    command: ClientCommand,
-    json: bool,
-) -> Result<(), CommandError> {
-    run::check_before_making(&command)?;
+/// Runs one command on the running node, or on the folder, which is then opened for it.
+async fn ask(folder: &DataDir, command: ClientCommand, json: bool) -> Result<(), CommandError> {
+    check_before_making(&command)?;
     let progress = ProgressMode::of_stderr();
     let mut out = io::BufWriter::new(io::stdout());
     let reached = if command.needs_running_node() {
         Reached::Running(reach_running(folder).await?)
     } else {
-        match (reach(folder, host, command.makes_folder()).await, &command) {
-            (Err(error), ClientCommand::VerifyProof { file, trust })
-                if error.code == "no_such_folder" =>
-            {
-                let told = run::verify_proof_alone(file, trust.clone(), json, &mut out).await;
+        match (reach(folder, command.makes_folder()).await, &command) {
+            (
+                Err(FindError::Folder(DataDirError::Absent(_))),
+                ClientCommand::VerifyProof { file, trust },
+            ) => {
+                let answer = Answer { json, out: &mut out };
+                let done = verify_proof_alone(file, trust.clone(), answer).await;
                 let flushed = out.flush();
-                return told.and_then(|()| Ok(flushed?));
+                return done.and_then(|()| Ok(flushed?));
             }
             (reached, _) => reached?,
         }
@@ -194,9 +195,19 @@ async fn ask(
     Ok(flushed?)
 }
 
+/// Runs `verify-proof` without a data folder. A proof needs none if its block is trusted.
+async fn verify_proof_alone(
+    file: &Path,
+    trust: Option<String>,
+    mut answer: Answer<'_>,
+) -> Result<(), CommandError> {
+    let (proof, trust) = proof_to_verify(file, trust, true)?;
+    write_verdict(&mut answer, &verify_without_chain(proof, trust).await?)
+}
+
 fn start_logging(global: &Global, command: &Command) -> Result<(), CommandError> {
     let daemon = matches!(command, Command::StartNode(_));
-    // A daemon's answer is its log: `--json` is about that.
+    // A daemon's answer is its log, so that `--json` applies to the log.
     let format = if daemon && global.json { LogFormat::Json } else { LogFormat::Text };
     let kept = match command {
         Command::StartNode(flags) => Some((&flags.node.log_dir, flags.name.as_deref())),
@@ -204,7 +215,7 @@ fn start_logging(global: &Global, command: &Command) -> Result<(), CommandError>
         _ => None,
     };
     let files = kept.and_then(|(folder, name)| {
-        // The node id, or the name, tells the files of several nodes in one folder apart.
+        // Several nodes may log to one folder: their ids or names keep the files apart.
         let name =
             global.node_id.as_deref().filter(|id| !id.is_empty()).or(name).unwrap_or("friendchain");
         Some(LogFiles { folder: folder.clone()?, name: name.replace(['/', '\\'], "_") })

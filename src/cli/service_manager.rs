@@ -1,8 +1,8 @@
-//! What a service manager is told (systemd's `Type=notify`): that the node serves, how it does,
-//! that it stops.
+//! Notifies a service manager (systemd's `Type=notify`) when the node is ready, of its status, and
+//! when it stops.
 //!
-//! One datagram each, to the socket that the environment names; without one, nothing is said. The
-//! telling never fails: a manager that does not listen is not the node's fault.
+//! Each notification is one datagram to the socket that `NOTIFY_SOCKET` names. Without that
+//! variable none is sent. A failure to send never affects the node.
 
 use std::time::Duration;
 
@@ -10,25 +10,28 @@ use tokio::time::sleep;
 
 use crate::rpc::{Client, FriendchainApiClient};
 
-/// How often the status line is told anew.
+/// The interval between two status lines.
 const STATUS_EVERY: Duration = Duration::from_secs(10);
 
-/// The way to the service manager, if there is one.
+/// The connection to the service manager, if there is one.
 pub(super) struct ServiceManager {
     #[cfg(unix)]
     socket: Option<std::os::unix::net::UnixDatagram>,
 }
 
 impl ServiceManager {
-    /// The one that `NOTIFY_SOCKET` names.
+    /// Connects to the socket that `NOTIFY_SOCKET` names.
     #[cfg(unix)]
     pub(super) fn of_environment() -> Self {
         let name = std::env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty());
         let socket = name.and_then(|name| match connect(&name) {
             Ok(socket) => Some(socket),
             Err(error) => {
-                tracing::warn!(%error, socket = %name.display(), "the service manager cannot be \
-                     told anything");
+                tracing::warn!(
+                    %error,
+                    socket = %name.display(),
+                    "the service manager cannot be notified"
+                );
                 None
             }
         });
@@ -40,35 +43,34 @@ impl ServiceManager {
         Self {}
     }
 
-    fn tell(&self, state: &str) {
+    fn notify(&self, state: &str) {
         #[cfg(unix)]
         if let Some(Err(error)) = self.socket.as_ref().map(|socket| socket.send(state.as_bytes())) {
-            tracing::debug!(%error, "the service manager was not told");
+            tracing::debug!(%error, "the service manager was not notified");
         }
         #[cfg(not(unix))]
         let _ = state;
     }
 
-    /// The node accepts connections and commands. Then how it does, now and again, for as long as
-    /// this is polled.
+    /// Reports that the node is ready, then its status every [`STATUS_EVERY`]. Never returns.
     pub(super) async fn serving(&self, client: &Client) {
-        self.tell("READY=1");
+        self.notify("READY=1");
         loop {
             if let Ok(status) = client.status().await {
                 let (phase, height, peers) = (status.phase, status.height, status.peers);
-                self.tell(&format!("STATUS={phase}, height {height}, {peers} peers"));
+                self.notify(&format!("STATUS={phase}, height {height}, {peers} peers"));
             }
             sleep(STATUS_EVERY).await;
         }
     }
 
-    /// The node ends.
+    /// Reports that the node is stopping.
     pub(super) fn stopping(&self) {
-        self.tell("STOPPING=1");
+        self.notify("STOPPING=1");
     }
 }
 
-/// A path, or a name in the abstract namespace when it begins with `@`.
+/// Connects to a socket by its path, or by a name in the abstract namespace that begins with `@`.
 #[cfg(unix)]
 fn connect(name: &std::ffi::OsStr) -> std::io::Result<std::os::unix::net::UnixDatagram> {
     use std::os::unix::{

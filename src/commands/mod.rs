@@ -1,11 +1,22 @@
-//! Runs commands for the command line and the console: what each asks of the node, and how its
-//! answer reads.
+//! Commands ask the node over the RPC and print its answer, for the command line and the console.
 
-pub mod outcome;
-pub mod prepare;
-pub mod progress;
+pub(crate) mod answer;
+pub(crate) mod args;
+pub(crate) mod bar;
+mod chain;
+pub(crate) mod execute;
+mod friends;
+mod network;
+pub(crate) mod outcome;
+pub(crate) mod parse;
+pub(crate) mod prepare;
+pub(crate) mod print_chain;
+pub(crate) mod progress;
 mod proof_file;
-pub mod run;
-pub mod secrets;
+pub(crate) mod proofs;
+pub(crate) mod secrets;
+mod session;
 pub(crate) mod table;
-pub mod text;
+pub(crate) mod text;
+mod transactions;
+mod wallet;

@@ -1,4 +1,4 @@
-//! How a command ends: its exit code, and the one sentence or JSON document that says why.
+//! The end of a command: its exit code, and one sentence or JSON document with the reason.
 
 use std::{
     io::{self, Write},
@@ -7,21 +7,21 @@ use std::{
 
 use serde::Serialize;
 
-use crate::{datadir::DataDirError, rpc::RpcError};
+use crate::rpc::RpcError;
 
-/// Why a command did not do what it should.
+/// The reason why a command did not succeed.
 #[derive(Debug, thiserror::Error)]
-pub enum CommandError {
-    /// It was refused, or failed.
+pub(crate) enum CommandError {
+    /// The node refused the command, or it failed.
     #[error(transparent)]
     Failed(#[from] RpcError),
-    /// A value on the command line does not read.
+    /// A value on the command line could not be parsed.
     #[error(transparent)]
     Usage(RpcError),
-    /// The answer is written, and it is bad news.
+    /// The answer was written, and reports a failure: an invalid proof, say.
     #[error("the answer says it")]
     BadNews,
-    /// Nobody reads the answer any more, or the disk is full.
+    /// The answer could not be written: its reader has closed the pipe, or the disk is full.
     #[error("the answer cannot be written: {0}")]
     Output(#[from] io::Error),
 }
@@ -32,13 +32,7 @@ impl From<jsonrpsee::core::client::Error> for CommandError {
     }
 }
 
-impl From<DataDirError> for CommandError {
-    fn from(error: DataDirError) -> Self {
-        Self::Failed(error.into())
-    }
-}
-
-/// `{"error":{"code","message"}}`.
+/// The document `{"error":{"code","message"}}`.
 #[derive(Serialize)]
 struct ErrorDocument<'a> {
     error: ErrorBody<'a>,
@@ -50,23 +44,22 @@ struct ErrorBody<'a> {
     message: &'a str,
 }
 
-/// The JSON document of an error.
-#[must_use]
-pub fn error_json(code: &str, message: &str) -> String {
+/// Returns the JSON document of an error.
+pub(crate) fn error_json(code: &str, message: &str) -> String {
     let document = ErrorDocument { error: ErrorBody { code, message } };
     serde_json::to_string(&document)
         .unwrap_or_else(|_| r#"{"error":{"code":"internal","message":""}}"#.to_owned())
 }
 
-/// The exit code of wrong usage.
+/// The exit code for wrong usage.
 pub(crate) const USAGE: u8 = 2;
 
-/// Says how a command ended, and gives the exit code: 0 done, 1 refused or failed, 2 a value that
-/// does not read.
-pub fn report(result: Result<(), CommandError>, json: bool) -> ExitCode {
+/// Prints the reason if a command did not succeed, and returns the exit code: 0 done, 1 refused or
+/// failed, 2 wrong usage.
+pub(crate) fn report(result: Result<(), CommandError>, json: bool) -> ExitCode {
     let (error, code) = match result {
         Ok(()) => return ExitCode::SUCCESS,
-        // A reader that has seen enough is no failure: `print-chain | head`.
+        // A reader may stop early without that being a failure: `print-chain | head`.
         Err(CommandError::Output(cause)) if cause.kind() == io::ErrorKind::BrokenPipe => {
             return ExitCode::SUCCESS;
         }
@@ -78,17 +71,17 @@ pub fn report(result: Result<(), CommandError>, json: bool) -> ExitCode {
             ExitCode::FAILURE,
         ),
     };
-    say(&error.code, &error.message, json);
+    print_error(&error.code, &error.message, json);
     code
 }
 
-/// Writes an error: its document to stdout, or its sentence to stderr, as it is also when stdout
-/// takes nothing.
-pub(crate) fn say(code: &str, message: &str, json: bool) {
+/// Prints an error: as JSON to stdout, or as a sentence to stderr. The sentence is also the
+/// fallback if stdout cannot be written.
+pub(crate) fn print_error(code: &str, message: &str, json: bool) {
     if json && writeln!(io::stdout(), "{}", error_json(code, message)).is_ok() {
         return;
     }
-    // Nothing is left to try when even this cannot be written.
+    // A failure here cannot be reported anywhere.
     let _ = writeln!(io::stderr(), "error: {message}");
 }
 

@@ -1,37 +1,39 @@
-//! What is done to the words of a command line before clap reads them: the Go seed's flags get
-//! their second dash, and free text may look like a flag.
+//! Prepares the words of a command line for clap.
+//!
+//! The Go seed's flags have one dash and get a second one. Free text may look like a flag, and is
+//! kept apart by `--`.
 
 use std::ffi::OsString;
 
-/// The Go seed's flags, which it takes with one dash.
+/// The Go seed's flags, which have one dash there.
 const GO_FLAGS: [&str; 5] = ["address", "from", "to", "amount", "mine"];
 
 /// The commands that end in free text.
 const FREE_TEXT: [&str; 3] = ["note", "chat", "broadcast"];
 
-/// The flags that such a command still knows among its text.
+/// The flags that are still recognised among free text.
 const SWITCHES: [&str; 3] = ["--json", "--help", "-h"];
 
-/// The switch that `note` knows besides.
+/// The switch that only `note` has.
 const NOTE_SWITCH: &str = "--wait";
 
-/// The flags that stand before a value, in any command or in one that ends in free text.
+/// The flags that take a value and may precede a command's name or its free text.
 const WITH_VALUE: [&str; 6] =
     ["--data-dir", "--node-id", "--log-format", "--log", "--color", "--passphrase-file"];
 
-/// The words, the program's name not among them, as clap is to read them.
-#[must_use]
-pub fn prepare(words: Vec<OsString>) -> Vec<OsString> {
+/// Returns the words as clap expects them. They do not include the program's name.
+pub(crate) fn prepare(words: Vec<OsString>) -> Vec<OsString> {
     let Some(at) = command_position(&words) else { return words };
     let command = words.get(at).and_then(|word| word.to_str()).unwrap_or_default().to_owned();
     if FREE_TEXT.contains(&command.as_str()) {
-        part_free_text(&command, words, at)
+        separate_free_text(&command, words, at)
     } else {
         double_go_dashes(words)
     }
 }
 
-/// Where the command's name stands: the first word that is neither a flag nor a flag's value.
+/// Returns the index of the command's name: the first word that is neither a flag nor a flag's
+/// value.
 fn command_position(words: &[OsString]) -> Option<usize> {
     let mut value_next = false;
     words.iter().position(|word| {
@@ -42,7 +44,7 @@ fn command_position(words: &[OsString]) -> Option<usize> {
     })
 }
 
-/// `-address X` becomes `--address X`.
+/// Turns `-address X` into `--address X`.
 fn double_go_dashes(words: Vec<OsString>) -> Vec<OsString> {
     let mut only_values = false;
     let double = |word: OsString| {
@@ -58,8 +60,8 @@ fn double_go_dashes(words: Vec<OsString>) -> Vec<OsString> {
     words.into_iter().map(double).collect()
 }
 
-/// Puts the known flags before a `--`, and everything else after it, in order.
-fn part_free_text(command: &str, words: Vec<OsString>, at: usize) -> Vec<OsString> {
+/// Moves the known flags before a `--`, and everything else after it, in order.
+fn separate_free_text(command: &str, words: Vec<OsString>, at: usize) -> Vec<OsString> {
     let mut flags = Vec::new();
     let mut text = Vec::new();
     let mut words = words.into_iter();

@@ -1,5 +1,6 @@
-//! Progress of long work: a bar on a terminal, plain lines elsewhere; always on stderr, so that
-//! answers stay clean.
+//! The progress of long work: a bar on a terminal, plain lines elsewhere.
+//!
+//! Progress goes to stderr, so that stdout holds the answer alone.
 
 use std::{
     fmt,
@@ -12,50 +13,50 @@ use std::{
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use tokio::time::{Instant, interval, sleep};
 
+use super::bar::set_bar;
 use crate::{
-    cli::logging::set_bar,
     primitives::UnixMillis,
     rpc::{
         Client, FriendchainApiClient,
-        types::{Phase, Progress, StatusReport},
+        types::{Progress, StatusReport},
     },
 };
 
-/// Work that is done sooner shows nothing.
+/// The delay before progress is shown: shorter work shows nothing.
 const SHOW_AFTER: Duration = Duration::from_secs(1);
 
-/// How often a bar moves.
+/// The interval between two updates of a bar.
 const BAR_EVERY: Duration = Duration::from_millis(250);
 
-/// How often a plain line is written.
+/// The minimum interval between two plain lines.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
-/// How long after its start a daemon's sync is looked at as often as a bar moves; then as often as
-/// `LOOK_EVERY`.
-const SETTLED: Duration = Duration::from_secs(30);
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// The time after a daemon's start in which its sync is polled every [`BAR_EVERY`]. Later polls are
+/// [`SETTLED_POLL`] apart.
+const SETTLED_AFTER: Duration = Duration::from_secs(30);
+const SETTLED_POLL: Duration = Duration::from_secs(1);
 
-/// Blocks that come between two looks and are worth a bar: nobody mines so fast but in tests.
+/// New blocks between two polls from which on a bar is shown: mining alone is never so fast,
+/// except in tests.
 const MANY_BLOCKS: u32 = 100;
 
-/// How progress is shown.
+/// The form in which progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ProgressMode {
-    /// A bar that moves.
+pub(crate) enum ProgressMode {
+    /// One bar that is redrawn in place.
     Bar,
-    /// A line now and then.
+    /// A new line every few seconds.
     Lines,
 }
 
 impl ProgressMode {
-    /// A bar when stderr is a terminal.
-    #[must_use]
-    pub fn of_stderr() -> Self {
+    /// Returns [`ProgressMode::Bar`] if stderr is a terminal.
+    pub(crate) fn of_stderr() -> Self {
         if io::stderr().is_terminal() { Self::Bar } else { Self::Lines }
     }
 }
 
-/// Waits for work that the node does, showing how far it is.
+/// Waits for long work of the node, and shows its progress.
 pub(crate) async fn while_showing<T>(
     client: &Client,
     mode: ProgressMode,
@@ -77,7 +78,7 @@ pub(crate) async fn while_showing<T>(
             biased;
             done = &mut work => return done,
             report = report => {
-                // A node too busy to say how far it is will say so next time.
+                // A node that is too busy to report its progress is asked again.
                 if let Ok(Some(progress)) = report {
                     display.show(&progress);
                 }
@@ -86,21 +87,22 @@ pub(crate) async fn while_showing<T>(
     }
 }
 
-/// Shows a daemon's sync until the future that this is selected against is done. A sync that falls
-/// between two looks leaves its finished bar all the same.
+/// Shows the progress of a daemon's sync. Never returns.
+///
+/// A sync that begins and ends between two polls leaves its finished bar too.
 pub(crate) async fn show_sync(client: &Client) {
     let mut display = Display::new(ProgressMode::Bar);
     let begun = Instant::now();
     let mut last: Option<(u32, Instant)> = None;
     loop {
-        let often = display.bar.is_some() || begun.elapsed() < SETTLED;
-        sleep(if often { BAR_EVERY } else { LOOK_EVERY }).await;
+        let often = display.bar.is_some() || begun.elapsed() < SETTLED_AFTER;
+        sleep(if often { BAR_EVERY } else { SETTLED_POLL }).await;
         let Ok(status) = client.status().await else { continue };
-        let (before, looked) = last.unwrap_or((status.height, Instant::now()));
+        let (before, polled) = last.unwrap_or((status.height, Instant::now()));
         last = Some((status.height, Instant::now()));
-        let syncing = status.phase == Phase::Syncing;
+        let syncing = status.is_syncing();
         if syncing || status.height.saturating_sub(before) >= MANY_BLOCKS {
-            display.show_since(&sync_progress(&status), before.into(), looked.elapsed());
+            display.show_since(&sync_progress(&status), before.into(), polled.elapsed());
         }
         if !syncing {
             display.finish();
@@ -117,7 +119,7 @@ fn sync_progress(status: &StatusReport) -> Progress {
     }
 }
 
-/// What is on the terminal, and taken off it when dropped.
+/// The progress on the terminal. Dropping it clears the bar.
 struct Display {
     mode: ProgressMode,
     bar: Option<ProgressBar>,
@@ -130,12 +132,13 @@ impl Display {
         Self { mode, bar: None, task: String::new(), last_line: None }
     }
 
-    /// Shows work that says when it began.
+    /// Shows work with a known start.
     fn show(&mut self, progress: &Progress) {
         self.show_since(progress, 0, since(progress.started));
     }
 
-    /// Shows work of which so much was done so long ago, when it is seen for the first time.
+    /// Shows work of which `before` was done when it began, `elapsed` ago. The rate counts from
+    /// there.
     fn show_since(&mut self, progress: &Progress, before: u64, elapsed: Duration) {
         if self.task != progress.task {
             self.clear();
@@ -151,13 +154,13 @@ impl Display {
         let bar = self.bar.get_or_insert_with(|| {
             let bar = ProgressBar::with_draw_target(progress.total, ProgressDrawTarget::stderr());
             bar.set_message(title(&progress.task));
-            // The rate is of what is done from here on, not of what was done before.
+            // Earlier work must not count in the rate.
             bar.set_position(before);
             bar.reset_eta();
             set_bar(Some(bar.clone()));
             bar.with_elapsed(elapsed)
         });
-        // How much there is may be known only once the work is under way.
+        // The total may become known only while the work is under way.
         bar.set_style(style(progress.total.is_some()));
         if let Some(total) = progress.total {
             bar.set_length(total);
@@ -171,11 +174,11 @@ impl Display {
             return;
         }
         self.last_line = Some(Instant::now());
-        // Progress that nobody can read is no reason to fail.
+        // A closed stderr must not fail the command.
         let _ = writeln!(io::stderr(), "{}", plain_line(progress, elapsed.as_secs_f64()));
     }
 
-    /// Leaves the bar, full, where it is.
+    /// Leaves the full bar on the terminal.
     fn finish(&mut self) {
         self.task.clear();
         if let Some(bar) = self.bar.take() {
@@ -199,7 +202,7 @@ impl Drop for Display {
     }
 }
 
-/// The time since a unix time in ms, by this machine's clock; zero when that lies ahead.
+/// Returns the time since `started`, by this machine's clock. A start in the future gives zero.
 fn since(started: UnixMillis) -> Duration {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     now.saturating_sub(Duration::from_millis(started))
@@ -212,7 +215,7 @@ fn style(with_total: bool) -> ProgressStyle {
         "{spinner} {msg} {human_pos}, {rate}, {elapsed}"
     };
     let rate = |state: &ProgressState, out: &mut dyn fmt::Write| {
-        // A bar that cannot be drawn is drawn again at once.
+        // A failed write is repaired by the next redraw.
         let _ = write!(out, "{:.0}/s", state.per_sec());
     };
     ProgressStyle::with_template(template)
@@ -233,7 +236,7 @@ fn title(task: &str) -> String {
     .to_owned()
 }
 
-/// `Checking blocks: 1200 of 5000, 800 a second, 5 s left`.
+/// Formats a line: `Checking blocks: 1200 of 5000, 800 a second, 5 s left`.
 fn plain_line(progress: &Progress, seconds: f64) -> String {
     let title = title(&progress.task);
     let rate = if seconds > 0.0 { progress.done as f64 / seconds } else { 0.0 };

@@ -1,5 +1,4 @@
-//! Proofs as files: written as `prove` made them, read with a bound and a sentence for whatever
-//! else is there.
+//! Proof files: written exactly as `prove` made them, and read with a size limit.
 
 use std::{
     fs::File,
@@ -9,10 +8,10 @@ use std::{
 
 use crate::{consensus::MAX_PROOF_CHARS, rpc::RpcError};
 
-/// The longest file that can be a proof: a line end may follow it.
+/// The largest proof file, in bytes: the longest proof and a line end of two bytes.
 const MAX_FILE_BYTES: usize = MAX_PROOF_CHARS + 2;
 
-/// Writes a proof, and nothing else, not even a line end: every byte of the file counts.
+/// Writes a proof without a line end, so that the file is the proof, byte for byte.
 pub(super) fn write(path: &Path, proof: &str) -> Result<(), RpcError> {
     std::fs::write(path, proof).map_err(|cause| {
         RpcError::new(
@@ -22,8 +21,7 @@ pub(super) fn write(path: &Path, proof: &str) -> Result<(), RpcError> {
     })
 }
 
-/// Reads what may be a proof; `-` is standard input, where that is a file or a pipe of the
-/// command's own.
+/// Reads a file that should be a proof. `-` is standard input, if the command owns it.
 pub(super) fn read(path: &Path, owns_stdin: bool) -> Result<String, RpcError> {
     let shown = path.display();
     if path.as_os_str() == "-" {
@@ -47,7 +45,7 @@ pub(super) fn read(path: &Path, owns_stdin: bool) -> Result<String, RpcError> {
     bounded(file, &shown.to_string())
 }
 
-/// Reads no more than a proof can have.
+/// Reads a source, and refuses it if it is longer than any proof.
 fn bounded(source: impl Read, name: &str) -> Result<String, RpcError> {
     let mut bytes = Vec::new();
     let limit = u64::try_from(MAX_FILE_BYTES).unwrap_or(u64::MAX).saturating_add(1);
@@ -60,7 +58,7 @@ fn bounded(source: impl Read, name: &str) -> Result<String, RpcError> {
         );
         return Err(RpcError::new("proof_too_long", sentence));
     }
-    // What is not text becomes something that no proof has.
+    // Invalid UTF-8 becomes U+FFFD, which no proof contains.
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 

@@ -1,26 +1,53 @@
-//! Passphrases and recovery phrases: from a file, a pipe, or a terminal that does not show them.
+//! Passphrases and recovery phrases: read from a file, from a pipe, or from a terminal.
+//!
+//! # Security
+//! Every buffer of this module that holds a secret is wiped when it is dropped. The buffer of the
+//! standard library's standard input is not.
 
-use std::io::{self, IsTerminal, Read, Write as _};
-
-use crate::{
-    cli::args::PassphraseFlag,
-    rpc::{RpcError, types::Secret},
-    wallet::read_passphrase_file,
+use std::{
+    fs,
+    io::{self, BufRead, IsTerminal, Read, Write},
+    path::Path,
 };
 
-/// The longest secret from a pipe, in bytes: 24 words are under 300.
-const MAX_PIPED_BYTES: u64 = 4_096;
+use zeroize::Zeroizing;
 
-/// What the flag says: the first line of the file, or none.
-pub(crate) fn passphrase(flag: &PassphraseFlag) -> Result<Option<Secret>, RpcError> {
-    let Some(path) = flag.passphrase_file.as_deref() else { return Ok(None) };
-    let passphrase = read_passphrase_file(path)?;
-    Ok(Some(Secret::new(passphrase.to_string())))
+use super::args::PassphraseFlag;
+use crate::rpc::{RpcError, types::Secret};
+
+/// The largest secret that is read, in bytes: 24 words have under 300.
+const MAX_SECRET_BYTES: usize = 4_096;
+
+/// The echo of a terminal while a secret is typed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Echo {
+    /// Recovery phrases are shown: 24 words are hard to type blindly.
+    Visible,
+    /// Passphrases are not shown.
+    Hidden,
 }
 
-/// A secret that the command cannot do without: asked for on a terminal, read to the end of a pipe.
-pub(crate) fn ask(prompt: &str, hidden: bool) -> Result<Secret, RpcError> {
-    let secret = if io::stdin().is_terminal() { typed(prompt, hidden)? } else { piped()? };
+/// Returns the first line of the flag's file, if the flag was given.
+pub(crate) fn passphrase(flag: &PassphraseFlag) -> Result<Option<Secret>, RpcError> {
+    let Some(path) = flag.passphrase_file.as_deref() else { return Ok(None) };
+    read_passphrase_file(path).map(Some)
+}
+
+/// Asks for a secret on a terminal, or reads a pipe to its end.
+///
+/// # Errors
+/// An empty secret is refused. So is a pipe that is not the command's own (`owns_stdin`): the
+/// console's thread holds it.
+pub(super) fn ask(prompt: &str, echo: Echo, owns_stdin: bool) -> Result<Secret, RpcError> {
+    let secret = if io::stdin().is_terminal() {
+        typed(prompt, echo)?
+    } else if owns_stdin {
+        piped()?
+    } else {
+        let sentence = "the console itself reads standard input: use --passphrase-file, or run \
+             the command in a shell";
+        return Err(RpcError::new("stdin_in_use", sentence));
+    };
     let trimmed = secret.trim_end_matches(['\n', '\r']);
     if trimmed.trim().is_empty() {
         return Err(RpcError::new(
@@ -31,22 +58,81 @@ pub(crate) fn ask(prompt: &str, hidden: bool) -> Result<Secret, RpcError> {
     Ok(Secret::new(trimmed.to_owned()))
 }
 
-fn piped() -> Result<String, RpcError> {
-    let mut text = String::new();
-    let read = io::stdin().lock().take(MAX_PIPED_BYTES).read_to_string(&mut text);
+fn read_passphrase_file(path: &Path) -> Result<Secret, RpcError> {
+    let failed = |cause: &dyn std::fmt::Display| {
+        let sentence = format!("cannot read the passphrase from '{}': {cause}", path.display());
+        RpcError::new("wallet_failed", sentence)
+    };
+    let file = fs::File::open(path).map_err(|cause| failed(&cause))?;
+    // The capacity is never exceeded: a buffer that grows leaves a copy behind.
+    let limit = MAX_SECRET_BYTES + 1;
+    let mut bytes = Zeroizing::new(Vec::with_capacity(limit));
+    file.take(limit as u64).read_to_end(&mut bytes).map_err(|cause| failed(&cause))?;
+    if bytes.len() > MAX_SECRET_BYTES {
+        return Err(failed(&"it is longer than 4,096 bytes"));
+    }
+    let text = std::str::from_utf8(&bytes).map_err(|_| failed(&"it is not UTF-8 text"))?;
+    let line = text.lines().next().unwrap_or_default();
+    if line.is_empty() {
+        let sentence = "the passphrase is empty: choose one of some length, or leave \
+             --passphrase-file out for none";
+        return Err(RpcError::new("bad_passphrase", sentence));
+    }
+    Ok(Secret::new(line.to_owned()))
+}
+
+fn piped() -> Result<Zeroizing<String>, RpcError> {
+    let mut text = Zeroizing::new(String::with_capacity(MAX_SECRET_BYTES));
+    let read = io::stdin().lock().take(MAX_SECRET_BYTES as u64).read_to_string(&mut text);
     read.map_err(|cause| RpcError::new("input", format!("standard input does not read: {cause}")))?;
     Ok(text)
 }
 
-fn typed(prompt: &str, hidden: bool) -> Result<String, RpcError> {
-    let typed = if hidden {
-        rpassword::prompt_password(prompt)
-    } else {
-        let mut line = String::new();
-        write!(io::stdout(), "{prompt}")
-            .and_then(|()| io::stdout().flush())
-            .and_then(|()| io::stdin().read_line(&mut line))
-            .map(|_| line)
+fn typed(prompt: &str, echo: Echo) -> Result<Zeroizing<String>, RpcError> {
+    let typed = match echo {
+        Echo::Hidden => rpassword::prompt_password(prompt).map(Zeroizing::new),
+        Echo::Visible => visible_line(prompt),
     };
-    typed.map_err(|cause| RpcError::new("input", format!("nothing was typed: {cause}")))
+    match typed {
+        // Ctrl-D at an empty prompt.
+        Err(cause) if cause.kind() == io::ErrorKind::UnexpectedEof => Ok(Zeroizing::default()),
+        typed => {
+            typed.map_err(|cause| RpcError::new("input", format!("nothing was typed: {cause}")))
+        }
+    }
+}
+
+fn visible_line(prompt: &str) -> io::Result<Zeroizing<String>> {
+    let mut out = io::stdout();
+    write!(out, "{prompt}")?;
+    out.flush()?;
+    let mut line = Zeroizing::new(String::with_capacity(MAX_SECRET_BYTES));
+    io::stdin().lock().take(MAX_SECRET_BYTES as u64).read_line(&mut line)?;
+    Ok(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_passphrase_file_gives_its_first_line() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("passphrase");
+        let read = |bytes: &[u8]| {
+            fs::write(&file, bytes).expect("written");
+            read_passphrase_file(&file)
+        };
+        assert_eq!(read(b"open sesame\r\nnot this\n").expect("read").expose(), "open sesame");
+        assert_eq!(read(b"\n").expect_err("empty").code, "bad_passphrase");
+        for (bytes, reason) in [
+            (vec![b'x'; MAX_SECRET_BYTES + 1], "it is longer than 4,096 bytes"),
+            (vec![0xff], "it is not UTF-8 text"),
+        ] {
+            let error = read(&bytes).expect_err("refused");
+            assert_eq!(error.code, "wallet_failed");
+            assert!(error.message.starts_with("cannot read the passphrase from '"), "{error}");
+            assert!(error.message.ends_with(reason), "{error}");
+        }
+    }
 }

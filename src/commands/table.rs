@@ -1,13 +1,13 @@
-//! Columns that line up, whatever script the names are in.
+//! Tables whose columns line up in any script.
 
 use std::io::{self, Write};
 
 use unicode_width::UnicodeWidthStr;
 
-/// Between two columns.
+/// The number of spaces between two columns.
 const GAP: usize = 2;
 
-/// Writes rows under their heads. The last column is not padded.
+/// Writes rows under their heads. Lines have no trailing spaces.
 pub(crate) fn write_table<const N: usize>(
     out: &mut dyn Write,
     heads: [&str; N],

@@ -1,6 +1,11 @@
-//! Answers as people read them: on the shell's standard output and in the console alike.
+//! The text form of answers and events, in the shell and in the console alike.
 
-use std::io::{self, Write};
+use std::{
+    fmt,
+    io::{self, Write},
+};
+
+use jiff::Timestamp;
 
 use super::table::write_table;
 use crate::{
@@ -8,60 +13,58 @@ use crate::{
     rpc::types::{
         Account, AddressList, Anchor, AuditReport, BalanceReport, BlockView, BranchAccepted,
         BroadcastSent, ChatHistory, ChatSent, ChatState, ConsoleEvent, DivergenceView, FriendList,
-        FriendView, InviteText, MinedBlocks, PeerList, ProofReport, StatusReport, Submitted,
-        TxStateName, TxView,
+        FriendView, InputView, MinedBlocks, OutputView, PeerList, ProofReport, StatusReport,
+        Submitted, TxList, TxStateName, TxView,
     },
 };
 
-/// Between two blocks, as in the Go seed.
+/// The line between two blocks, as in the Go seed.
 const RULE: &str = "------------------------------------------------------------";
 
-/// A time in UTC, to the second: `2026-11-20 09:43:06 UTC`.
-#[must_use]
-pub fn utc(time: UnixMillis) -> String {
-    let seconds = time / 1_000;
-    let (days, second_of_day) = (seconds / 86_400, seconds % 86_400);
-    let (year, month, day) = civil_from_days(days);
-    let (hour, minute, second) =
-        (second_of_day / 3_600, second_of_day / 60 % 60, second_of_day % 60);
-    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
+/// Formats a time in UTC, to the second: `2026-11-20 09:43:06 UTC`.
+pub(crate) fn utc(time: UnixMillis) -> String {
+    // Later times than jiff knows (year 9999) are shown as its last one.
+    let time = i64::try_from(time).ok().and_then(|time| Timestamp::from_millisecond(time).ok());
+    time.unwrap_or(Timestamp::MAX).strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
-/// Year, month and day of a count of days since 1970-01-01 (Howard Hinnant's algorithm for dates
-/// after 1970).
-const fn civil_from_days(days: u64) -> (u64, u64, u64) {
-    let shifted = days.saturating_add(719_468);
-    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    let year = year_of_era + era * 400 + if month <= 2 { 1 } else { 0 };
-    (year, month, day)
-}
-
-/// A number of bytes, to one decimal.
+/// Formats a number of bytes, with one decimal from 1 KiB on.
 fn bytes(count: u64) -> String {
     const STEP: f64 = 1_024.0;
-    let mut size = count as f64;
-    for unit in ["B", "KiB", "MiB", "GiB"] {
+    if count < 1_024 {
+        return format!("{count} B");
+    }
+    let mut size = count as f64 / STEP;
+    for unit in ["KiB", "MiB", "GiB"] {
         if size < STEP {
-            return if unit == "B" { format!("{count} B") } else { format!("{size:.1} {unit}") };
+            return format!("{size:.1} {unit}");
         }
         size /= STEP;
     }
     format!("{size:.1} TiB")
 }
 
-/// So many of a thing: `1 block`, `2 blocks`.
-fn counted(count: usize, thing: &str) -> String {
-    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
+/// Formats a count with its noun: `1 block`, `2 blocks`.
+pub(super) fn counted(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
 }
 
-/// A block as the Go seed prints it, then what is in it.
-pub fn write_block(out: &mut dyn Write, block: &BlockView) -> io::Result<()> {
+fn confirmations(count: u32) -> String {
+    counted(count.into(), "confirmation", "confirmations")
+}
+
+/// Writes a line of a list of fields, the values aligned.
+fn write_field(out: &mut dyn Write, head: &str, value: impl fmt::Display) -> io::Result<()> {
+    writeln!(out, "{head:<10} {value}")
+}
+
+/// Returns the text of a table cell, `-` if there is none.
+fn cell(value: Option<impl fmt::Display>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}
+
+/// Writes a block as the Go seed prints it, then its transactions.
+pub(crate) fn write_block(out: &mut dyn Write, block: &BlockView) -> io::Result<()> {
     write_header(out, block)?;
     for tx in &block.transactions {
         writeln!(out)?;
@@ -70,8 +73,8 @@ pub fn write_block(out: &mut dyn Write, block: &BlockView) -> io::Result<()> {
     writeln!(out, "{RULE}")
 }
 
-/// The header alone, as `create-blockchain` shows it.
-pub fn write_genesis(out: &mut dyn Write, block: &BlockView) -> io::Result<()> {
+/// Writes the header alone, as `create-blockchain` shows it.
+pub(crate) fn write_genesis(out: &mut dyn Write, block: &BlockView) -> io::Result<()> {
     write_header(out, block)?;
     writeln!(out, "{RULE}")
 }
@@ -101,17 +104,38 @@ const fn kind_name(kind: TransactionKind) -> &'static str {
     }
 }
 
-/// A transaction; with its state where that is not plain from where it stands.
-pub fn write_tx(out: &mut dyn Write, tx: &TxView, with_state: bool) -> io::Result<()> {
-    writeln!(out, "{} {}", kind_name(tx.kind), tx.txid)?;
-    let mut payers: Vec<_> = tx.inputs.iter().map(|input| input.address).collect();
+/// Writes the parts that a transaction and a proof of one have in common.
+fn write_parties(
+    out: &mut dyn Write,
+    inputs: &[InputView],
+    outputs: &[OutputView],
+) -> io::Result<()> {
+    let mut payers: Vec<_> = inputs.iter().map(|input| input.address).collect();
     payers.dedup();
     for payer in payers {
         writeln!(out, "  from {payer}")?;
     }
-    for output in &tx.outputs {
-        writeln!(out, "  to   {} {}", output.address, output.value)?;
+    outputs
+        .iter()
+        .try_for_each(|output| writeln!(out, "  to   {} {}", output.address, output.value))
+}
+
+fn write_memo(out: &mut dyn Write, memo: Option<&str>) -> io::Result<()> {
+    memo.iter().try_for_each(|memo| writeln!(out, "  text {memo}"))
+}
+
+/// Writes the transactions of the mempool.
+pub(crate) fn write_mempool(out: &mut dyn Write, list: &TxList) -> io::Result<()> {
+    if list.transactions.is_empty() {
+        return writeln!(out, "nothing waits to be mined");
     }
+    list.transactions.iter().try_for_each(|tx| write_tx(out, tx, false))
+}
+
+/// Writes a transaction, and its state if `with_state` is set.
+pub(crate) fn write_tx(out: &mut dyn Write, tx: &TxView, with_state: bool) -> io::Result<()> {
+    writeln!(out, "{} {}", kind_name(tx.kind), tx.txid)?;
+    write_parties(out, &tx.inputs, &tx.outputs)?;
     match &tx.waiting {
         Some(waiting) if tx.fee.0.units() > 0 => {
             writeln!(out, "  fee  {}, {} for each 1,000 bytes", tx.fee, waiting.fee_rate)?;
@@ -119,19 +143,13 @@ pub fn write_tx(out: &mut dyn Write, tx: &TxView, with_state: bool) -> io::Resul
         None if tx.fee.0.units() > 0 => writeln!(out, "  fee  {}", tx.fee)?,
         _ => {}
     }
-    if let Some(memo) = &tx.memo {
-        writeln!(out, "  text {memo}")?;
-    }
+    write_memo(out, tx.memo.as_deref())?;
     if !with_state {
         return Ok(());
     }
     match (tx.state, tx.block) {
         (TxStateName::Mined, Some(block)) => {
-            writeln!(
-                out,
-                "  mined in block {block}, {}",
-                counted(tx.confirmations as usize, "confirmation")
-            )
+            writeln!(out, "  mined in block {block}, {}", confirmations(tx.confirmations))
         }
         (TxStateName::Mined, None) => writeln!(out, "  mined"),
         (TxStateName::Mempool, _) => writeln!(out, "  waits to be mined"),
@@ -145,8 +163,8 @@ pub fn write_tx(out: &mut dyn Write, tx: &TxView, with_state: bool) -> io::Resul
     }
 }
 
-/// A block on one line, and its trades and notes: the console's `lb`.
-pub fn write_block_short(out: &mut dyn Write, block: &BlockView) -> io::Result<()> {
+/// Writes a block on one line, then its trades and notes: the console's `lb`.
+pub(crate) fn write_block_short(out: &mut dyn Write, block: &BlockView) -> io::Result<()> {
     writeln!(out, "block {} {} {}", block.height, block.hash, utc(block.time))?;
     for tx in block.transactions.iter().filter(|tx| tx.kind != TransactionKind::Coinbase) {
         let author = tx.inputs.first().map(|input| input.address.to_string()).unwrap_or_default();
@@ -166,8 +184,8 @@ pub fn write_block_short(out: &mut dyn Write, block: &BlockView) -> io::Result<(
     Ok(())
 }
 
-/// `Balance of 'A': 190`, and what is pending.
-pub fn write_balance(out: &mut dyn Write, balance: &BalanceReport) -> io::Result<()> {
+/// Writes `Balance of 'A': 190`, and the pending amount if there is one.
+pub(crate) fn write_balance(out: &mut dyn Write, balance: &BalanceReport) -> io::Result<()> {
     writeln!(out, "Balance of '{}': {}", balance.address, balance.confirmed)?;
     if !balance.pending.is_zero() {
         let plus = if balance.pending.is_negative() { "" } else { "+" };
@@ -176,13 +194,13 @@ pub fn write_balance(out: &mut dyn Write, balance: &BalanceReport) -> io::Result
     Ok(())
 }
 
-/// One address a line.
-pub fn write_addresses(out: &mut dyn Write, list: &AddressList) -> io::Result<()> {
+/// Writes one address on each line.
+pub(crate) fn write_addresses(out: &mut dyn Write, list: &AddressList) -> io::Result<()> {
     list.addresses.iter().try_for_each(|entry| writeln!(out, "{}", entry.address))
 }
 
-/// The console's `la`.
-pub fn write_account(out: &mut dyn Write, account: &Account) -> io::Result<()> {
+/// Writes addresses, balances and blocks won: the console's `la`.
+pub(crate) fn write_account(out: &mut dyn Write, account: &Account) -> io::Result<()> {
     if account.addresses.is_empty() {
         return writeln!(out, "no wallet yet: create-wallet makes one");
     }
@@ -195,8 +213,8 @@ pub fn write_account(out: &mut dyn Write, account: &Account) -> io::Result<()> {
     writeln!(out, "blocks won: {}", account.blocks_won)
 }
 
-/// What became of a trade or note.
-pub fn write_submitted(out: &mut dyn Write, what: &str, sent: &Submitted) -> io::Result<()> {
+/// Writes the state of a trade or note that was just submitted. `what` is `Trade` or `Note`.
+pub(crate) fn write_submitted(out: &mut dyn Write, what: &str, sent: &Submitted) -> io::Result<()> {
     match (sent.state, sent.block) {
         (TxStateName::Mined, Some(block)) => {
             writeln!(out, "Success!")?;
@@ -225,18 +243,13 @@ pub fn write_submitted(out: &mut dyn Write, what: &str, sent: &Submitted) -> io:
     Ok(())
 }
 
-/// An invite, and what it lacks.
-pub fn write_invite(out: &mut dyn Write, invite: &InviteText) -> io::Result<()> {
-    writeln!(out, "{}", invite.invite)
-}
-
-/// The hashes of mined blocks.
-pub fn write_mined(out: &mut dyn Write, mined: &MinedBlocks) -> io::Result<()> {
+/// Writes the hashes of mined blocks.
+pub(crate) fn write_mined(out: &mut dyn Write, mined: &MinedBlocks) -> io::Result<()> {
     mined.blocks.iter().try_for_each(|hash| writeln!(out, "Mined block {hash}"))
 }
 
-/// What a check found.
-pub fn write_audit(out: &mut dyn Write, audit: &AuditReport) -> io::Result<()> {
+/// Writes the result of `verify-chain` or `reindex`.
+pub(crate) fn write_audit(out: &mut dyn Write, audit: &AuditReport) -> io::Result<()> {
     writeln!(out, "height: {}", audit.height)?;
     writeln!(out, "tip: {}", audit.tip)?;
     writeln!(out, "coins: {}", audit.coins)?;
@@ -249,12 +262,11 @@ pub fn write_audit(out: &mut dyn Write, audit: &AuditReport) -> io::Result<()> {
     }
 }
 
-/// The node's state.
-pub fn write_status(out: &mut dyn Write, status: &StatusReport) -> io::Result<()> {
-    let mut line = |head: &str, value: String| writeln!(out, "{head:<10} {value}");
-    line("name", if status.name.is_empty() { "-".to_owned() } else { status.name.clone() })?;
-    line("peer id", status.peer_id.to_string())?;
-    line("chain", format!("{} {}", status.network_name, status.network_id))?;
+/// Writes the node's state.
+pub(crate) fn write_status(out: &mut dyn Write, status: &StatusReport) -> io::Result<()> {
+    write_field(out, "name", if status.name.is_empty() { "-" } else { &status.name })?;
+    write_field(out, "peer id", status.peer_id)?;
+    write_field(out, "chain", format!("{} {}", status.network_name, status.network_id))?;
     let phase = match (status.blocks_per_second, status.seconds_left) {
         (Some(rate), Some(left)) => {
             format!("{}, {rate} blocks a second, {left} s left", status.phase)
@@ -262,11 +274,11 @@ pub fn write_status(out: &mut dyn Write, status: &StatusReport) -> io::Result<()
         _ if !status.running => format!("{} (no node runs)", status.phase),
         _ => status.phase.to_string(),
     };
-    line("phase", phase)?;
-    line("height", format!("{} of {}", status.height, status.best_header_height))?;
-    line("tip", status.tip.to_string())?;
-    line("work", status.work.clone())?;
-    line("peers", status.peers.to_string())?;
+    write_field(out, "phase", phase)?;
+    write_field(out, "height", format!("{} of {}", status.height, status.best_header_height))?;
+    write_field(out, "tip", status.tip)?;
+    write_field(out, "work", &status.work)?;
+    write_field(out, "peers", status.peers)?;
     let waiting = match status.fee_floor.0.units() {
         0 => status.mempool.to_string(),
         _ => format!(
@@ -274,23 +286,23 @@ pub fn write_status(out: &mut dyn Write, status: &StatusReport) -> io::Result<()
             status.mempool, status.fee_floor
         ),
     };
-    line("mempool", waiting)?;
-    line("mining", status.mining.to_string())?;
+    write_field(out, "mempool", waiting)?;
+    write_field(out, "mining", status.mining)?;
     if let Some(miner) = status.miner {
-        line("miner", miner.to_string())?;
+        write_field(out, "miner", miner)?;
     }
     for address in &status.listen {
-        line("listens", address.clone())?;
+        write_field(out, "listens", address)?;
     }
     if let Some(address) = status.metrics {
-        line("metrics", format!("http://{address}/metrics"))?;
+        write_field(out, "metrics", format!("http://{address}/metrics"))?;
     }
-    line("disk", bytes(status.disk_bytes))?;
+    write_field(out, "disk", bytes(status.disk_bytes))?;
     if let Some(memory) = status.memory_bytes {
-        line("memory", bytes(memory))?;
+        write_field(out, "memory", bytes(memory))?;
     }
-    line("data", status.data_dir.clone())?;
-    line("version", status.version.clone())?;
+    write_field(out, "data", &status.data_dir)?;
+    write_field(out, "version", &status.version)?;
     if let Some(found) = &status.diverged {
         write_divergence(out, found)?;
     }
@@ -304,49 +316,44 @@ pub fn write_status(out: &mut dyn Write, status: &StatusReport) -> io::Result<()
     Ok(())
 }
 
-/// The two branches, and what to do.
+/// Writes the two branches of a diverged chain, and the advice on them.
 fn write_divergence(out: &mut dyn Write, found: &DivergenceView) -> io::Result<()> {
-    let mut line = |head: &str, value: String| writeln!(out, "{head:<10} {value}");
-    line(
+    write_field(
+        out,
         "fork",
         format!("at block {} {}, since {}", found.fork_height, found.fork, utc(found.since)),
     )?;
     for (head, branch) in [("ours", &found.ours), ("theirs", &found.theirs)] {
-        line(head, format!("up to block {} {}, work {}", branch.height, branch.tip, branch.work))?;
+        write_field(
+            out,
+            head,
+            format!("up to block {} {}, work {}", branch.height, branch.tip, branch.work),
+        )?;
     }
     let mut advice = found.advice.chars();
     let first = advice.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
     writeln!(out, "{first}{}.", advice.as_str())
 }
 
-/// The other branch was taken.
-pub fn write_accepted(out: &mut dyn Write, accepted: &BranchAccepted) -> io::Result<()> {
+/// Writes the new tip after `accept-branch`.
+pub(crate) fn write_accepted(out: &mut dyn Write, accepted: &BranchAccepted) -> io::Result<()> {
     writeln!(out, "Taken: the tip is block {} {}", accepted.height, accepted.tip)
 }
 
-/// What a proof is worth.
-pub fn write_proof_report(out: &mut dyn Write, report: &ProofReport) -> io::Result<()> {
+/// Writes a proof's transaction and block, and the verdict on it.
+pub(crate) fn write_proof_report(out: &mut dyn Write, report: &ProofReport) -> io::Result<()> {
     if let (Some(kind), Some(txid)) = (report.kind, report.txid) {
         writeln!(out, "{} {txid}", kind_name(kind))?;
-        let mut payers: Vec<_> = report.inputs.iter().map(|input| input.address).collect();
-        payers.dedup();
-        for payer in payers {
-            writeln!(out, "  from {payer}")?;
-        }
-        for output in &report.outputs {
-            writeln!(out, "  to   {} {}", output.address, output.value)?;
-        }
-        if let Some(memo) = &report.memo {
-            writeln!(out, "  text {memo}")?;
-        }
+        write_parties(out, &report.inputs, &report.outputs)?;
+        write_memo(out, report.memo.as_deref())?;
     }
     if let (Some(block), Some(height), Some(time)) = (report.block, report.height, report.time) {
         writeln!(out, "  in block {height} {block} of {}", utc(time))?;
     }
     match (&report.problem, report.anchor) {
         (None, Some(Anchor::Chain)) => {
-            let confirmations = counted(report.confirmations as usize, "confirmation");
-            writeln!(out, "VALID: the block is on the best chain here, with {confirmations}.")
+            let depth = confirmations(report.confirmations);
+            writeln!(out, "VALID: the block is on the best chain here, with {depth}.")
         }
         (None, Some(Anchor::Trust)) => writeln!(out, "VALID: the block is the one that you trust."),
         (Some(problem), _) => writeln!(out, "NOT VALID: {problem}"),
@@ -355,8 +362,8 @@ pub fn write_proof_report(out: &mut dyn Write, report: &ProofReport) -> io::Resu
     report.warning.iter().try_for_each(|warning| writeln!(out, "But {warning}."))
 }
 
-/// Connections.
-pub fn write_peers(out: &mut dyn Write, list: &PeerList) -> io::Result<()> {
+/// Writes the connections and the bans.
+pub(crate) fn write_peers(out: &mut dyn Write, list: &PeerList) -> io::Result<()> {
     if list.peers.is_empty() {
         writeln!(out, "no peer is connected")?;
     } else {
@@ -365,10 +372,10 @@ pub fn write_peers(out: &mut dyn Write, list: &PeerList) -> io::Result<()> {
             .iter()
             .map(|peer| {
                 [
-                    peer.name.clone().unwrap_or_else(|| "-".to_owned()),
+                    cell(peer.name.as_ref()),
                     peer.peer_id.to_string(),
                     peer.score.to_string(),
-                    peer.height.map_or_else(|| "-".to_owned(), |height| height.to_string()),
+                    cell(peer.height),
                     if peer.inbound { "in" } else { "out" }.to_owned(),
                     peer.address.clone(),
                 ]
@@ -379,14 +386,14 @@ pub fn write_peers(out: &mut dyn Write, list: &PeerList) -> io::Result<()> {
     list.banned.iter().try_for_each(|peer| writeln!(out, "banned {peer}"))
 }
 
-/// A friend as people refer to it: with the suffix where the name alone is not unique.
+/// Returns a friend's name, with its id suffix if another friend has the same name.
 fn friend_name(friend: &FriendView, list: &FriendList) -> String {
     let shared = list.friends.iter().filter(|other| other.name == friend.name).count() > 1;
     if shared { format!("{}#{}", friend.name, friend.suffix) } else { friend.name.clone() }
 }
 
-/// Friends.
-pub fn write_friends(out: &mut dyn Write, list: &FriendList) -> io::Result<()> {
+/// Writes the friends, online or not.
+pub(crate) fn write_friends(out: &mut dyn Write, list: &FriendList) -> io::Result<()> {
     if list.friends.is_empty() {
         return writeln!(
             out,
@@ -400,8 +407,8 @@ pub fn write_friends(out: &mut dyn Write, list: &FriendList) -> io::Result<()> {
             [
                 friend_name(friend, list),
                 if friend.online { "here" } else { "away" }.to_owned(),
-                friend.last_seen.map_or_else(|| "-".to_owned(), utc),
-                friend.address.map_or_else(|| "-".to_owned(), |address| address.to_string()),
+                cell(friend.last_seen.map(utc)),
+                cell(friend.address),
                 friend.peer_id.to_string(),
             ]
         })
@@ -409,24 +416,24 @@ pub fn write_friends(out: &mut dyn Write, list: &FriendList) -> io::Result<()> {
     write_table(out, ["name", "is", "last seen", "address", "peer id"], &rows)
 }
 
-/// What became of a line to one.
-pub fn write_chat(out: &mut dyn Write, friend: &str, sent: &ChatSent) -> io::Result<()> {
+/// Writes the delivery state of a chat line to one friend.
+pub(crate) fn write_chat(out: &mut dyn Write, friend: &str, sent: &ChatSent) -> io::Result<()> {
     match sent.state {
         ChatState::Queued => writeln!(out, "queued: {friend} gets it when back"),
         state => writeln!(out, "{state}"),
     }
 }
 
-/// What became of a line to all.
-pub fn write_broadcast(out: &mut dyn Write, sent: &BroadcastSent) -> io::Result<()> {
+/// Writes the number of friends that a chat line to all was sent to.
+pub(crate) fn write_broadcast(out: &mut dyn Write, sent: &BroadcastSent) -> io::Result<()> {
     match sent.peers {
         0 => writeln!(out, "sent, but no friend is here to hear it"),
-        peers => writeln!(out, "sent to {}", counted(peers as usize, "friend")),
+        peers => writeln!(out, "sent to {}", counted(peers.into(), "friend", "friends")),
     }
 }
 
-/// Chat that is kept.
-pub fn write_history(out: &mut dyn Write, history: &ChatHistory) -> io::Result<()> {
+/// Writes past chat.
+pub(crate) fn write_history(out: &mut dyn Write, history: &ChatHistory) -> io::Result<()> {
     for message in &history.messages {
         let to = message.to.as_deref().unwrap_or("all");
         let waits = if message.state == ChatState::Queued { " (queued)" } else { "" };
@@ -435,9 +442,8 @@ pub fn write_history(out: &mut dyn Write, history: &ChatHistory) -> io::Result<(
     Ok(())
 }
 
-/// An event of the feed on one line.
-#[must_use]
-pub fn event_line(event: &ConsoleEvent) -> String {
+/// Formats an event of the feed on one line.
+pub(crate) fn event_line(event: &ConsoleEvent) -> String {
     match event {
         ConsoleEvent::Chat { from, text, direct: true, .. } => format!("{from}: {text}"),
         ConsoleEvent::Chat { from, text, direct: false, .. } => format!("{from} to all: {text}"),
@@ -455,7 +461,7 @@ pub fn event_line(event: &ConsoleEvent) -> String {
         }
         ConsoleEvent::BlockMined { hash, height } => format!("* won block {height} {hash}"),
         ConsoleEvent::Reorganised { tip, height, disconnected } => {
-            let left = counted(*disconnected as usize, "block");
+            let left = counted((*disconnected).into(), "block", "blocks");
             format!(
                 "* another branch has more work: {left} left the chain, the tip is {height} {tip}"
             )

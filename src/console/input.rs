@@ -1,6 +1,7 @@
-//! Where a console's lines come from: a line editor on a terminal, plain lines from a pipe. Each on
-//! a thread of its own, since both block; the thread ends with its input, or is left behind,
-//! blocked, at the process's end.
+//! The input of a console: a line editor on a terminal, plain lines from a pipe.
+//!
+//! Reading blocks, so that it has a thread of its own. The thread ends with its input. At the
+//! process's end it may still be blocked.
 
 use std::{
     io::{self, BufRead, Read},
@@ -17,55 +18,54 @@ use tokio::sync::mpsc;
 
 use super::words;
 
-/// The longest line from a pipe, in bytes: ten times the longest memo and its command.
+/// The longest line from a pipe, in bytes: ten times the longest memo with its command.
 const MAX_LINE_BYTES: u64 = 16 * 1_024;
 
-/// How many lines a pipe may run ahead of their answers.
+/// The number of lines that are read from a pipe before the first of them is answered.
 const READ_AHEAD: usize = 16;
 
-/// How many lines the history keeps.
+/// The number of lines that the history keeps.
 const HISTORY_LINES: usize = 1_000;
 
-/// What came from the user.
+/// An input of the user.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Input {
-    /// A line, without its newline.
+pub(super) enum Input {
+    /// A line without its newline.
     Line(String),
-    /// A line that is too long: it was passed over.
+    /// A line over [`MAX_LINE_BYTES`], which was skipped.
     TooLong,
-    /// Ctrl-C on the line being typed.
+    /// Ctrl-C while a line was being typed.
     Interrupt,
-    /// The end of the input.
     End,
 }
 
-/// The lines of a console.
-pub(crate) struct Lines {
+/// The receiver of a console's lines.
+pub(super) struct Lines {
     inputs: mpsc::Receiver<Input>,
-    /// On a terminal: tells the editor to show its prompt again.
+    /// Lets the line editor show its prompt again. None for a pipe.
     prompt: Option<blocking::SyncSender<()>>,
 }
 
 impl Lines {
-    /// The next input. On a terminal the prompt is shown from here on.
-    pub(crate) async fn next(&mut self) -> Input {
+    /// Waits for the next input. It comes only after [`Lines::ready`] on a terminal.
+    pub(super) async fn next(&mut self) -> Input {
         self.inputs.recv().await.unwrap_or(Input::End)
     }
 
-    /// Shows the prompt, on a terminal: the answer to the line before is written.
-    pub(crate) fn ready(&self) {
+    /// Shows the prompt, on a terminal. The previous answer must be written by then.
+    pub(super) fn ready(&self) {
         if let Some(prompt) = &self.prompt {
-            // One is waiting already, or the editor has ended and `next` will say so.
+            // Fails if the editor is about to show its prompt, or has ended, which `next` reports.
             let _ = prompt.try_send(());
         }
     }
 }
 
-/// The names that completion offers beside commands.
-pub(crate) type FriendNames = Arc<Mutex<Vec<String>>>;
+/// The friends' names, which completion offers.
+pub(super) type FriendNames = Arc<Mutex<Vec<String>>>;
 
-/// Lines from a pipe.
-pub(crate) fn piped() -> io::Result<Lines> {
+/// Starts to read lines from a pipe.
+pub(super) fn piped() -> io::Result<Lines> {
     let (sender, inputs) = mpsc::channel(READ_AHEAD);
     thread::Builder::new().name("console-input".to_owned()).spawn(move || {
         let mut stdin = io::stdin().lock();
@@ -84,7 +84,7 @@ fn read_line(reader: &mut impl BufRead) -> Input {
     let mut line = Vec::new();
     let read = reader.by_ref().take(MAX_LINE_BYTES).read_until(b'\n', &mut line);
     match read {
-        // What does not read any more has ended.
+        // An input that cannot be read has ended.
         Ok(0) | Err(_) => Input::End,
         Ok(length)
             if !line.ends_with(b"\n")
@@ -110,8 +110,8 @@ fn skip_line(reader: &mut impl BufRead) {
     }
 }
 
-/// Lines from a terminal, and the printer that writes above them.
-pub(crate) fn terminal(
+/// Starts a line editor on the terminal. Also returns the printer that writes above its line.
+pub(super) fn terminal(
     prompt: String,
     history: PathBuf,
     names: FriendNames,
@@ -129,7 +129,7 @@ pub(crate) fn terminal(
     commands.sort_unstable();
     commands.dedup();
     editor.set_helper(Some(Completion { commands, names }));
-    // A history that is not there yet, or does not read, is an empty one.
+    // A history that is missing or unreadable counts as empty.
     let _ = editor.load_history(&history);
     let printer = editor.create_external_printer()?;
     let (sender, inputs) = mpsc::channel(1);
@@ -141,7 +141,7 @@ pub(crate) fn terminal(
                 Err(ReadlineError::Interrupted) => Input::Interrupt,
                 Err(_) => Input::End,
             };
-            // Losing the history costs a convenience only.
+            // A failure loses one line of the history, which must not end the console.
             let _ = editor.append_history(&history);
             let end = input == Input::End;
             if sender.blocking_send(input).is_err() || end {
@@ -152,7 +152,7 @@ pub(crate) fn terminal(
     Ok((Lines { inputs, prompt: Some(go) }, Box::new(printer)))
 }
 
-/// Completes commands in the first place, friends' names after it.
+/// Completes commands as the first word, and friends' names after it.
 #[derive(Helper, Highlighter, Hinter, Validator)]
 struct Completion {
     commands: Vec<String>,
@@ -173,7 +173,7 @@ impl Completer for Completion {
     }
 }
 
-/// Where the word begins that the cursor is in, and what it could be.
+/// Returns the start of the last word that was typed, and its completions.
 fn complete(typed: &str, commands: &[String], names: &[String]) -> (usize, Vec<String>) {
     let start = typed.rfind(char::is_whitespace).map_or(0, |at| {
         at.saturating_add(

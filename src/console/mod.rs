@@ -1,13 +1,12 @@
-//! The interactive shell: the chat room's words and every command, and what happens meanwhile above
-//! the prompt.
+//! The interactive shell answers typed lines, and prints events above the prompt.
 //!
-//! A console owns nothing but its terminal: it is one more client of the RPC, in `people` as in
-//! `console`. Three things run: the input's thread, the feed that prints events, and the loop here
-//! that answers one line after the other.
+//! A console owns nothing but its terminal: it is a client of the RPC, in `people` as in `console`.
+//! It has a thread that reads the input, a task that prints events, and a loop that answers one
+//! line after the other.
 
 mod input;
 mod screen;
-pub mod signals;
+pub(crate) mod signals;
 pub(crate) mod words;
 
 use std::{
@@ -22,16 +21,18 @@ use tokio::{sync::watch, task::JoinHandle, time::sleep};
 use self::{
     input::{FriendNames, Input, Lines},
     screen::Screen,
+    signals::{Ending, Signals},
     words::Line,
 };
 use crate::{
     commands::{
+        answer::Answer,
+        execute::{Context, execute},
         outcome::CommandError,
+        print_chain::{BlockForm, print_chain},
         progress::ProgressMode,
-        run::{Answer, Context, execute, print_chain},
         text,
     },
-    console::signals::{Ending, Signals},
     datadir::{DataDir, HISTORY_FILE},
     primitives::printable,
     rpc::{
@@ -40,32 +41,31 @@ use crate::{
     },
 };
 
-/// How long one question for events waits, in ms: below what anything between would cut off.
+/// The time that one request for events waits, in ms: less than any timeout on its way.
 const EVENTS_WAIT_MS: u64 = 25_000;
 
-/// How long the feed rests after a failed question, and how many may fail before the node counts as
-/// gone.
-const RETRY: Duration = Duration::from_millis(500);
+/// The pause after a failed request for events.
+const RETRY_AFTER: Duration = Duration::from_millis(500);
+/// The number of retries before the node counts as gone.
 const RETRIES: u32 = 4;
 
-/// How many blocks `lb` lists: a screenful or two.
+/// The number of blocks that `lb` lists: one or two screens.
 const LISTED_BLOCKS: u32 = 50;
 
-/// How a console is opened.
+/// The settings of a console.
 #[derive(Debug, Clone)]
-pub struct ConsoleOptions {
-    /// The node's data folder, for the history of lines.
-    pub folder: DataDir,
-    /// Whether to colour.
-    pub color: bool,
-    /// The first place of the feed to show: 0 for what comes next.
-    pub first_event: u64,
-    /// Whether the console's end is the node's.
-    pub owns_node: bool,
+pub(crate) struct ConsoleOptions {
+    /// The node's data folder, which holds the history of lines.
+    pub(crate) folder: DataDir,
+    pub(crate) color: bool,
+    /// The first event of the feed to show. 0 shows only events from now on.
+    pub(crate) first_event: u64,
+    /// True if the node stops when the console ends.
+    pub(crate) owns_node: bool,
 }
 
 /// Answers lines until `q`, the end of the input, a signal, or the node's end.
-pub async fn run(
+pub(crate) async fn run(
     client: Client,
     options: ConsoleOptions,
     signals: &mut Signals,
@@ -83,11 +83,11 @@ pub async fn run(
             })?;
         (lines, Screen::terminal(printer, options.color))
     } else {
-        (input::piped()?, Screen::plain(false))
+        (input::piped()?, Screen::plain())
     };
     if let Ok(status) = &status {
         let from = if options.owns_node { "q stops it" } else { "q leaves it running" };
-        Screen::say(&format!(
+        Screen::line(&format!(
             "friendchain {}: node {name}, {}; h shows help, {from}",
             status.version, status.peer_id
         ))?;
@@ -109,7 +109,7 @@ pub async fn run(
     ended
 }
 
-/// A task that ends with its owner.
+/// A task that is aborted when this is dropped.
 struct AbortOnDrop(JoinHandle<()>);
 
 impl Drop for AbortOnDrop {
@@ -133,13 +133,13 @@ async fn follow(
         let page = match client.events(place, EVENTS_WAIT_MS).await {
             Ok(page) => page,
             Err(ClientError::Call(object)) => {
-                // A node without a feed still answers commands.
+                // The node refuses the feed, but still answers commands.
                 tracing::warn!(error = object.message(), "events are not shown");
                 return;
             }
             Err(_) if failures < RETRIES => {
                 failures += 1;
-                sleep(RETRY).await;
+                sleep(RETRY_AFTER).await;
                 continue;
             }
             Err(_) => break,
@@ -176,7 +176,7 @@ async fn refresh_names(client: &Client, names: &FriendNames) {
     }
 }
 
-/// Whether the console goes on.
+/// The step after an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Next {
     Line,
@@ -200,8 +200,8 @@ impl Console {
             let input = tokio::select! {
                 input = self.lines.next() => input,
                 () = signals.any() => return Ok(()),
-                // Not while the line editor holds the terminal: it would leave it raw. Its next
-                // line ends it.
+                // Not while the line editor has the terminal in raw mode. There the console ends
+                // with the next line.
                 true = is_gone(node_gone), if !self.interactive => return Self::node_is_gone(),
             };
             if *self.node_gone.borrow() {
@@ -210,11 +210,11 @@ impl Console {
             let line = match input {
                 Input::End => return Ok(()),
                 Input::Interrupt => {
-                    Screen::say("q, or Ctrl-D, quits")?;
+                    Screen::line("q, or Ctrl-D, quits")?;
                     continue;
                 }
                 Input::TooLong => {
-                    Screen::say("that line is too long, and was passed over")?;
+                    Screen::line("that line is too long, and was passed over")?;
                     continue;
                 }
                 Input::Line(line) => words::parse(&line),
@@ -222,8 +222,8 @@ impl Console {
             let answered = tokio::select! {
                 next = answer(&self.client, self.progress, line) => next?,
                 ending = signals.next() => match ending {
-                    // Ctrl-C ends the waiting, not the console: what is done is done, what is not
-                    // begun is not.
+                    // Ctrl-C ends the wait for the answer, not the console. The node may still
+                    // carry out the command.
                     Ending::Interrupt if self.interactive => Next::Line,
                     _ => Next::End,
                 },
@@ -231,29 +231,30 @@ impl Console {
             if answered == Next::End {
                 return Ok(());
             }
-            refresh_if_stale(&self.client, &self.names).await;
+            refresh_if_empty(&self.client, &self.names).await;
         }
     }
 
     fn node_is_gone() -> Result<(), CommandError> {
-        Ok(Screen::say("the node has ended")?)
+        Ok(Screen::line("the node has ended")?)
     }
 }
 
-/// Waits until the node is gone: true; false when nobody watches it any more.
+/// Waits until the node is gone. Returns false if the feed ended without noticing that.
 async fn is_gone(mut node_gone: watch::Receiver<bool>) -> bool {
     node_gone.wait_for(|gone| *gone).await.is_ok()
 }
 
-/// Friends that were told of before the feed began.
-async fn refresh_if_stale(client: &Client, names: &FriendNames) {
+/// Fetches the friends' names if none are known: friends may have joined before the feed began.
+async fn refresh_if_empty(client: &Client, names: &FriendNames) {
     let empty = names.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
     if empty {
         refresh_names(client, names).await;
     }
 }
 
-/// Answers one line. What goes wrong with it is its answer; only a screen that is gone is an error.
+/// Answers one line. A failure of the command is part of the answer. Only a failure to write it is
+/// an error.
 async fn answer(client: &Client, progress: ProgressMode, line: Line) -> Result<Next, CommandError> {
     if matches!(line, Line::Quit) {
         return Ok(Next::End);
@@ -278,7 +279,7 @@ async fn write_answer(
 ) -> Result<(), CommandError> {
     match line {
         Line::Empty | Line::Quit => Ok(()),
-        Line::Say(text) => Ok(writeln!(out, "{text}")?),
+        Line::Show(text) => Ok(writeln!(out, "{text}")?),
         Line::Help => Ok(writeln!(out, "{}", words::help())?),
         Line::Note(text) => {
             let sent = client.note(WriteNote { text, wait: false, passphrase: None }).await?;
@@ -298,7 +299,7 @@ async fn write_answer(
         }
         Line::Blocks => {
             let mut answer = Answer { json: false, out };
-            print_chain(client, &mut answer, None, Some(LISTED_BLOCKS), true).await
+            print_chain(client, &mut answer, None, Some(LISTED_BLOCKS), BlockForm::Short).await
         }
         Line::Friends => {
             let friends = client.friends().await?;
@@ -308,7 +309,7 @@ async fn write_answer(
             let status = client.status().await?;
             Ok(text::write_status(out, &status)?)
         }
-        Line::Command(command, json) => {
+        Line::Command { command, json } => {
             let context = Context { client: client.clone(), json, progress, owns_stdin: false };
             execute(*command, &context, out).await
         }

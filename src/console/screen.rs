@@ -1,4 +1,4 @@
-//! Where a console writes: whole pieces at a time, above the line being typed when there is one.
+//! The output of a console. Each write is whole, and goes above the line that is being typed.
 
 use std::{
     io::{self, Write},
@@ -7,40 +7,40 @@ use std::{
 
 use rustyline::ExternalPrinter;
 
-use crate::cli::logging::above_bar;
+use crate::commands::bar::above_bar;
 
-/// The output of one console.
-pub(crate) struct Screen {
-    /// On a terminal: prints above the prompt.
+/// The writer of a console's events.
+pub(super) struct Screen {
+    /// Prints above the prompt. None if the output is not a terminal.
     above_prompt: Option<Mutex<Box<dyn ExternalPrinter + Send>>>,
     color: bool,
 }
 
 impl Screen {
-    /// A pipe, or a file.
-    pub(crate) const fn plain(color: bool) -> Self {
-        Self { above_prompt: None, color }
+    /// Returns the screen for a pipe or a file.
+    pub(super) const fn plain() -> Self {
+        Self { above_prompt: None, color: false }
     }
 
-    /// A terminal whose line editor gave this printer.
-    pub(crate) fn terminal(printer: Box<dyn ExternalPrinter + Send>, color: bool) -> Self {
+    /// Returns the screen for a terminal. The printer belongs to its line editor.
+    pub(super) fn terminal(printer: Box<dyn ExternalPrinter + Send>, color: bool) -> Self {
         Self { above_prompt: Some(Mutex::new(printer)), color }
     }
 
-    /// An answer, while no line is being typed.
-    pub(crate) fn answer(bytes: &[u8]) -> io::Result<()> {
+    /// Writes an answer. The line editor must not be reading a line meanwhile.
+    pub(super) fn answer(bytes: &[u8]) -> io::Result<()> {
         let mut out = io::stdout().lock();
         out.write_all(bytes)?;
         out.flush()
     }
 
-    /// An answer of one piece of text.
-    pub(crate) fn say(text: &str) -> io::Result<()> {
+    /// Writes one line of text, as [`Screen::answer`] does.
+    pub(super) fn line(text: &str) -> io::Result<()> {
         Self::answer(format!("{text}\n").as_bytes())
     }
 
-    /// An event: it may come at any time.
-    pub(crate) fn event(&self, line: &str) -> io::Result<()> {
+    /// Writes the line of an event, at any time.
+    pub(super) fn event(&self, line: &str) -> io::Result<()> {
         let line =
             if self.color { format!("\u{1b}[36m{line}\u{1b}[0m\n") } else { format!("{line}\n") };
         match &self.above_prompt {

@@ -1,30 +1,30 @@
-//! The signals that end a process cleanly.
+//! SIGINT and SIGTERM, which end a process cleanly.
 
 use std::io;
 
 #[cfg(unix)]
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// SIGINT and SIGTERM, listened to from its making on, so that none is lost while the node starts.
-pub struct Signals {
+/// A listener for SIGINT and SIGTERM. It loses none from its creation on, not even while the node
+/// starts.
+pub(crate) struct Signals {
     #[cfg(unix)]
     interrupt: Signal,
     #[cfg(unix)]
     terminate: Signal,
 }
 
-/// Which signal came.
+/// The signal that was received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
-    /// SIGINT: Ctrl-C.
+pub(crate) enum Ending {
+    /// SIGINT, which is also Ctrl-C.
     Interrupt,
-    /// SIGTERM.
     Terminate,
 }
 
 impl Signals {
-    /// Listens from now on; the signals no longer end the process by themselves.
-    pub fn listen() -> io::Result<Self> {
+    /// Starts to listen. From now on the signals no longer end the process by themselves.
+    pub(crate) fn listen() -> io::Result<Self> {
         #[cfg(unix)]
         return Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
@@ -34,8 +34,8 @@ impl Signals {
         Ok(Self {})
     }
 
-    /// The next signal.
-    pub async fn next(&mut self) -> Ending {
+    /// Waits for the next signal.
+    pub(crate) async fn next(&mut self) -> Ending {
         #[cfg(unix)]
         tokio::select! {
             _ = self.interrupt.recv() => Ending::Interrupt,
@@ -43,7 +43,7 @@ impl Signals {
         }
         #[cfg(not(unix))]
         {
-            // Without a handler there is nothing to wait for: the system ends the process itself.
+            // Without a handler no signal arrives here: the system ends the process itself.
             if tokio::signal::ctrl_c().await.is_err() {
                 std::future::pending::<()>().await;
             }
@@ -51,8 +51,8 @@ impl Signals {
         }
     }
 
-    /// Waits for either.
-    pub async fn any(&mut self) {
+    /// Waits for a signal of either kind.
+    pub(crate) async fn any(&mut self) {
         self.next().await;
     }
 }

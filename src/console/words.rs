@@ -1,14 +1,17 @@
-//! The chat room's ten words, and the commands by their own names: from a typed line to what is
-//! meant.
+//! Parses typed lines: the chat room's ten words, and all commands by their own names.
 
 use clap::Parser;
 
-use crate::{cli::args::ClientCommand, commands::prepare::prepare};
+use crate::{
+    commands::{args::ClientCommand, prepare::prepare},
+    primitives::printable,
+};
 
-/// A word of the chat room, what it does, and how it is used.
+/// The help on a word of the chat room.
 struct Tip {
     word: &'static str,
     does: &'static str,
+    /// The form of the word's arguments, and an example.
     usage: Option<(&'static str, &'static str)>,
 }
 
@@ -29,57 +32,54 @@ const TIPS: [Tip; 10] = [
     Tip { word: "q", does: "quit.", usage: None },
 ];
 
-/// What a line means.
+/// A parsed line.
 #[derive(Debug)]
 pub(crate) enum Line {
-    /// Nothing was typed.
     Empty,
-    /// `b`: write it on the chain and launch mining.
+    /// `b`: write a note on the chain, and mine.
     Note(String),
-    /// `c`: to one.
+    /// `c`: chat to one friend.
     Chat {
-        /// To whom.
         friend: String,
-        /// The rest of the line.
         text: String,
     },
-    /// `ca`: to all.
+    /// `ca`: chat to all friends.
     ChatAll(String),
-    /// `h`.
     Help,
-    /// `la`.
+    /// `la`: addresses and balances.
     Account,
-    /// `lb`.
+    /// `lb`: the latest blocks.
     Blocks,
-    /// `lf`.
+    /// `lf`: the list of friends.
     Friends,
-    /// `ln`.
+    /// `ln`: the state of the node.
     Node,
-    /// `q`.
     Quit,
-    /// A command by its own name, and whether its answer is to be JSON.
-    Command(Box<ClientCommand>, bool),
-    /// Wrong usage, or help that was asked for: to be shown.
-    Say(String),
+    /// A command by its own name. `json` asks for an answer in JSON.
+    Command {
+        command: Box<ClientCommand>,
+        json: bool,
+    },
+    /// A text to show: help on a command, or the reason why a line could not be parsed.
+    Show(String),
 }
 
-/// A command as the console takes it: no program name, no node to start.
+/// The clap parser of a console line. It has no program name and no command that starts a node.
 #[derive(Debug, Parser)]
 #[command(name = "", no_binary_name = true, disable_version_flag = true)]
 struct TypedCommand {
     /// Answer with one JSON document
     #[arg(long, global = true)]
     json: bool,
-    /// What to do.
     #[command(subcommand)]
     command: ClientCommand,
 }
 
-/// What a typed line means. The data of `b`, `c` and `ca` is the rest of the line as it stands.
+/// Parses a typed line. The data of `b`, `c` and `ca` is the rest of the line, unchanged.
 pub(crate) fn parse(line: &str) -> Line {
     let line = line.trim_end_matches(['\n', '\r']).trim_start();
     let (word, rest) = split_word(line);
-    let alone = |meant: Line| if rest.trim().is_empty() { meant } else { wrong_usage(word) };
+    let alone = |parsed: Line| if rest.trim().is_empty() { parsed } else { wrong_usage(word) };
     match word {
         "" => Line::Empty,
         "b" => with_data(word, rest, Line::Note),
@@ -101,18 +101,18 @@ pub(crate) fn parse(line: &str) -> Line {
     }
 }
 
-/// The first word, and what follows the one white-space character after it.
+/// Splits a line at its first white-space character.
 fn split_word(line: &str) -> (&str, &str) {
     line.split_once(char::is_whitespace).unwrap_or((line, ""))
 }
 
-fn with_data(word: &str, data: &str, meant: impl FnOnce(String) -> Line) -> Line {
-    if data.trim().is_empty() { wrong_usage(word) } else { meant(data.to_owned()) }
+fn with_data(word: &str, data: &str, line: impl FnOnce(String) -> Line) -> Line {
+    if data.trim().is_empty() { wrong_usage(word) } else { line(data.to_owned()) }
 }
 
 fn wrong_usage(word: &str) -> Line {
     let usage = TIPS.iter().find(|tip| tip.word == word).and_then(|tip| tip.usage);
-    Line::Say(match usage {
+    Line::Show(match usage {
         Some((usage, example)) => format!("usage: {usage}  eg: {example}"),
         None => format!("usage: {word}"),
     })
@@ -122,7 +122,7 @@ fn parse_command(line: &str) -> Line {
     let words = match split_shell_words(line) {
         Ok(words) => words,
         Err(open) => {
-            return Line::Say(format!(
+            return Line::Show(format!(
                 "a quote {open} is open: close it, or double it away with \\{open}"
             ));
         }
@@ -131,19 +131,19 @@ fn parse_command(line: &str) -> Line {
         .first()
         .is_some_and(|word| is_command(word) || word == "help" || word.starts_with('-'));
     if !known {
-        let word = words.first().map(|word| crate::primitives::printable(word)).unwrap_or_default();
-        return Line::Say(format!(
+        let word = words.first().map(|word| printable(word)).unwrap_or_default();
+        return Line::Show(format!(
             "'{word}' is no command here: h shows the chat room's words, help all commands"
         ));
     }
     let words = prepare(words.into_iter().map(Into::into).collect());
     match TypedCommand::try_parse_from(words) {
-        Ok(typed) => Line::Command(Box::new(typed.command), typed.json),
-        Err(error) => Line::Say(error.to_string().trim_end().to_owned()),
+        Ok(typed) => Line::Command { command: Box::new(typed.command), json: typed.json },
+        Err(error) => Line::Show(error.to_string().trim_end().to_owned()),
     }
 }
 
-/// The names of all commands, for completion and for telling a wrong word from a wrong flag.
+/// Returns the names of all commands, for completion.
 pub(crate) fn command_names() -> Vec<String> {
     use clap::CommandFactory;
     TypedCommand::command().get_subcommands().map(|command| command.get_name().to_owned()).collect()
@@ -156,12 +156,12 @@ fn is_command(word: &str) -> bool {
     })
 }
 
-/// The chat room's words alone, for completion.
+/// Returns the chat room's words, for completion.
 pub(crate) fn chat_words() -> impl Iterator<Item = &'static str> {
     TIPS.iter().map(|tip| tip.word)
 }
 
-/// What `h` shows: the seed's help, corrected.
+/// Returns the text of `h`: the seed's help, corrected.
 pub(crate) fn help() -> String {
     let mut lines = String::new();
     for tip in &TIPS {
@@ -177,8 +177,11 @@ pub(crate) fn help() -> String {
     lines
 }
 
-/// Words as a shell splits them: white space parts, quotes hold together, a backslash takes the
-/// next character as it is (but in single quotes). An open quote is given back as the error.
+/// Splits a line into words as a shell does. White space separates words, and quotes keep it. A
+/// backslash escapes the next character, except in single quotes.
+///
+/// # Errors
+/// The quote that is still open at the end of the line.
 fn split_shell_words(line: &str) -> Result<Vec<String>, char> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
@@ -214,7 +217,7 @@ mod tests {
 
     fn said(line: &str) -> String {
         match parse(line) {
-            Line::Say(text) => text,
+            Line::Show(text) => text,
             other => panic!("{other:?}"),
         }
     }
@@ -222,9 +225,10 @@ mod tests {
     #[test]
     fn the_data_is_the_rest_of_the_line_as_it_stands() {
         assert!(matches!(parse("b GoodMorning!"), Line::Note(text) if text == "GoodMorning!"));
-        assert!(
-            matches!(parse("  ca \"two\"  words \n"), Line::ChatAll(text) if text == "\"two\"  words ")
-        );
+        assert!(matches!(
+            parse("  ca \"two\"  words \n"),
+            Line::ChatAll(text) if text == "\"two\"  words "
+        ));
         let Line::Chat { friend, text } = parse("c yjf Good morning to you") else {
             panic!("not a chat")
         };
@@ -260,19 +264,23 @@ mod tests {
 
     #[test]
     fn every_command_works_by_its_own_name() {
-        let Line::Command(command, json) = parse("send -from a -to 'b c' -amount 10 --json") else {
+        let Line::Command { command, json } = parse("send -from a -to 'b c' -amount 10 --json")
+        else {
             panic!("not sent")
         };
         assert!(json);
-        assert!(matches!(*command, ClientCommand::Send { to, .. } if to == "b c"));
-        assert!(matches!(parse("getbalance -address a"), Line::Command(..)));
-        let Line::Command(command, _) = parse("prove ab -o 'a file'") else { panic!("not prove") };
-        assert!(
-            matches!(*command, ClientCommand::Prove { output: Some(file), .. } if file.ends_with("a file"))
-        );
-        assert!(matches!(parse("verify-proof tea.proof --trust ab"), Line::Command(..)));
-        assert!(matches!(parse("accept-branch ab"), Line::Command(..)));
-        let Line::Command(command, _) = parse("sync") else { panic!("not sync") };
+        assert!(matches!(*command, ClientCommand::Send(sent) if sent.to == "b c"));
+        assert!(matches!(parse("getbalance -address a"), Line::Command { .. }));
+        let Line::Command { command, .. } = parse("prove ab -o 'a file'") else {
+            panic!("not prove")
+        };
+        assert!(matches!(
+            *command,
+            ClientCommand::Prove { output: Some(file), .. } if file.ends_with("a file")
+        ));
+        assert!(matches!(parse("verify-proof tea.proof --trust ab"), Line::Command { .. }));
+        assert!(matches!(parse("accept-branch ab"), Line::Command { .. }));
+        let Line::Command { command, .. } = parse("sync") else { panic!("not sync") };
         assert!(matches!(*command, ClientCommand::Sync { friend: None }));
         assert!(said("help").contains("create-wallet"));
         assert!(said("help send").contains("--amount"));

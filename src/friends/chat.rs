@@ -1,16 +1,17 @@
-//! Chat: lines to one and to all, the outbox of those that wait, goodbyes, and the history.
+//! Chat: lines to one friend and to all, the outbox, goodbyes, and the history.
 //!
-//! A direct line is in the history and in the outbox, durable, before its author is answered; it
-//! leaves the outbox when its receiver says that it is on the receiver's disk. A line that comes is
-//! kept once: its id covers author, network, time, counter and text. Authors' clocks are trusted
-//! for nothing but the age of what is meant for all, see [`MAX_TIME_APART_MS`]; the history is in
-//! the order in which lines came.
+//! A direct line is durable in the history and in the outbox before the call that writes it
+//! returns. It leaves the outbox once its receiver confirms that the line is on the receiver's
+//! disk.
+//!
+//! A received line is stored once: its id covers author, network, time, counter and text. An
+//! author's clock decides only whether a line to all is too old, see [`MAX_TIME_APART_MS`]. The
+//! history is in order of arrival.
 
 use redb::{ReadableTable as _, ReadableTableMetadata as _};
 
 use super::{
     ChatError, Friends, FriendsEvent, ReceiveError, StoreFault,
-    errors::apart,
     profiles::{self, Known, Presence},
     store::{CHAT, CHAT_FRIENDS, CHAT_IDS, Key32, META_COUNTER, META_ORDER, OUTBOX, Tables},
 };
@@ -23,49 +24,39 @@ use crate::{
     },
 };
 
-/// Lines that the history holds: at most 400 MB, usually 20. The oldest are dropped.
-pub const MAX_LINES: u64 = 100_000;
-/// Lines that wait for one friend.
-pub const MAX_OUTBOX_PER_FRIEND: u64 = 1_000;
-/// Lines that wait for all friends together.
-pub const MAX_OUTBOX: u64 = 10_000;
-/// Lines that one answer of the history holds.
-pub const MAX_HISTORY: usize = 10_000;
-/// How far the author's time of a line or goodbye to all may lie from our clock, before or after:
-/// 10 minutes. Within it, ids keep copies out; beyond it nothing is taken, so that old gossip
-/// cannot be played again. A friend whose clock is further off is not heard by the others (direct
-/// lines are), and its node says so from the clocks in Status.
-pub const MAX_TIME_APART_MS: u64 = 10 * 60 * 1_000;
+/// The most lines in the history: at most 400 MB, usually 20 MB. The oldest are dropped.
+pub(crate) const MAX_LINES: u64 = 100_000;
+/// The most lines in the outbox for one friend.
+pub(crate) const MAX_OUTBOX_PER_FRIEND: u64 = 1_000;
+/// The most lines in the outbox for all friends together.
+pub(crate) const MAX_OUTBOX: u64 = 10_000;
+/// The most lines that one call of [`Friends::history`] returns.
+pub(crate) const MAX_HISTORY: usize = 10_000;
+/// The most that the time of a line or goodbye to all may differ from our clock, in ms: 10 minutes.
+///
+/// Ids keep out copies of newer gossip, and this limit keeps out replays of older gossip, whose
+/// lines the history may have dropped. If a friend's clock differs by more, the others ignore its
+/// lines to all but accept its direct lines. Its node warns about the clock, which it compares with
+/// the clocks in Status.
+pub(crate) const MAX_TIME_APART_MS: u64 = 10 * 60 * 1_000;
 
-/// How far a line is.
+/// The state of a chat line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LineState {
-    /// Ours to a friend, not there yet.
+pub(crate) enum LineState {
+    /// Our line to a friend, in the outbox.
     Queued,
-    /// Ours to a friend, on the friend's disk.
+    /// Our line to a friend, on the friend's disk.
     Delivered,
-    /// Ours to a friend who will not have it.
+    /// Our line to a friend, refused by the friend for good.
     Refused,
-    /// Ours to all.
+    /// Our line to all.
     Sent,
-    /// From a friend.
+    /// A line from another node.
     Received,
 }
 
 impl LineState {
-    /// As answers name it.
-    #[must_use]
-    pub const fn code(self) -> &'static str {
-        match self {
-            Self::Queued => "queued",
-            Self::Delivered => "delivered",
-            Self::Refused => "refused",
-            Self::Sent => "sent",
-            Self::Received => "received",
-        }
-    }
-
-    /// How the file holds it; fixed for ever.
+    /// Returns the number in the file. Numbers never change.
     const fn number(self) -> u8 {
         match self {
             Self::Queued => 0,
@@ -87,57 +78,51 @@ impl LineState {
     }
 }
 
-/// A line of the history. The text is whole, and not made printable.
+/// A line of the history. The text is unchanged and may hold unprintable characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ChatRecord {
-    /// Its name.
-    pub id: MessageId,
-    /// Its author.
-    pub from: PeerId,
-    /// As people name the author.
-    pub from_name: String,
-    /// For whom alone; none when for all.
-    pub to: Option<PeerId>,
-    /// As people name the receiver.
-    pub to_name: Option<String>,
-    /// It.
-    pub text: String,
-    /// When it was written, by the author's clock.
-    pub time: UnixMillis,
-    /// When it came, by our clock.
-    pub received: UnixMillis,
-    /// How far it is.
-    pub state: LineState,
+pub(crate) struct ChatRecord {
+    pub(crate) id: MessageId,
+    pub(crate) from: PeerId,
+    /// The author's label, see [`Friends::label`].
+    pub(crate) from_name: String,
+    /// The receiver of a direct line; `None` for a line to all.
+    pub(crate) to: Option<PeerId>,
+    /// The receiver's label.
+    pub(crate) to_name: Option<String>,
+    pub(crate) text: String,
+    /// Time of writing by the author's clock.
+    pub(crate) time: UnixMillis,
+    /// Time of arrival by our clock.
+    pub(crate) received: UnixMillis,
+    pub(crate) state: LineState,
 }
 
-/// A line of our own, to be sent or published.
+/// A stored line of our own, to send to its receiver or to publish.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SentLine {
-    /// Its name.
-    pub id: MessageId,
-    /// It.
-    pub line: SignedLine,
+pub(crate) struct SentLine {
+    pub(crate) id: MessageId,
+    pub(crate) line: SignedLine,
 }
 
-/// What became of a line that came.
+/// The result of receiving a line without fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Receipt {
-    /// It is kept.
+pub(crate) enum Receipt {
+    /// Stored in the history.
     New(Box<ChatRecord>),
-    /// It was kept before.
+    /// Stored before, or our own line back from a peer.
     Known,
 }
 
-/// What became of a goodbye that came.
+/// The result of receiving a goodbye without fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum QuitReceipt {
-    /// It is news, whether or not its author was here.
+pub(crate) enum QuitReceipt {
+    /// A goodbye that we did not know, even if its author was offline.
     New,
-    /// It, or a later one, or the friend's return, was known before.
+    /// A goodbye that we knew, or one older than the friend's last goodbye or last start.
     Known,
 }
 
-/// A line about to be written.
+/// A line to add to the history.
 struct NewLine<'a> {
     me: PeerId,
     id: MessageId,
@@ -147,8 +132,8 @@ struct NewLine<'a> {
 }
 
 impl NewLine<'_> {
-    /// Puts it at the end of the history and drops what the history has no room for; gives its
-    /// order.
+    /// Appends the line to the history, drops the oldest line if the history is full, and returns
+    /// the new line's order of arrival.
     fn insert(&self, tables: &mut Tables<'_>) -> Result<u64, StoreFault> {
         let order = tables.next(META_ORDER)?;
         let bytes = codec::encode(self.line);
@@ -164,8 +149,8 @@ impl NewLine<'_> {
     }
 }
 
-/// In whose conversation with us a line stands: the other end's of a direct line, the author's of a
-/// line to all.
+/// Returns the friend whose conversation with us holds the line. It is the other end of a direct
+/// line, and the author of a line to all; `None` for our own line to all.
 fn friend_of(me: PeerId, line: &SignedLine) -> Option<PeerId> {
     if line.author == me { line.to } else { Some(line.author) }
 }
@@ -186,7 +171,7 @@ fn read_line(bytes: &[u8]) -> Result<SignedLine, StoreFault> {
         .map_err(|error| StoreFault::Damaged { table: "chat", error })
 }
 
-/// The keys of one friend's rows.
+/// Returns the range of one friend's keys.
 fn rows_of(friend: &Key32) -> std::ops::RangeInclusive<(&Key32, u64)> {
     (friend, 0)..=(friend, u64::MAX)
 }
@@ -199,8 +184,8 @@ fn check_text(text: &str) -> Result<(), ChatError> {
 }
 
 impl Friends {
-    /// Writes a line to one friend: in the history and in the outbox, durable, when this returns.
-    pub fn direct(
+    /// Writes a line to one friend. It is durable in history and outbox when this returns.
+    pub(crate) fn direct(
         &mut self,
         to: PeerId,
         text: &str,
@@ -253,8 +238,9 @@ impl Friends {
         Ok(sent)
     }
 
-    /// Writes a line to all: in the history, durable, when this returns. The caller publishes it.
-    pub fn broadcast(&mut self, text: &str, now: UnixMillis) -> Result<SentLine, ChatError> {
+    /// Writes a line to all. It is durable in the history when this returns; the caller publishes
+    /// it.
+    pub(crate) fn broadcast(&mut self, text: &str, now: UnixMillis) -> Result<SentLine, ChatError> {
         check_text(text)?;
         let sent = self.store.write(|tables| {
             let sent = self.sign_line(tables, None, text, now)?;
@@ -279,14 +265,18 @@ impl Friends {
         Ok(SentLine { id: line.id(&self.network), line })
     }
 
-    /// Our goodbye, to be published.
-    pub fn goodbye(&mut self, now: UnixMillis) -> Result<SignedQuit, StoreFault> {
+    /// Signs our goodbye, which the caller publishes.
+    pub(crate) fn goodbye(&mut self, now: UnixMillis) -> Result<SignedQuit, StoreFault> {
         let counter = self.store.write(|tables| tables.next(META_COUNTER))?;
         Ok(SignedQuit::sign(&self.network, self.me, now, counter, &self.signer))
     }
 
-    /// Lines that wait for a friend, in the order written.
-    pub fn outbox_for(&self, peer: &PeerId, limit: usize) -> Result<Vec<SentLine>, StoreFault> {
+    /// Returns the first `limit` lines in the outbox for a friend, in the order written.
+    pub(crate) fn outbox_for(
+        &self,
+        peer: &PeerId,
+        limit: usize,
+    ) -> Result<Vec<SentLine>, StoreFault> {
         let table = self.store.read()?.open_table(OUTBOX)?;
         let mut lines = Vec::new();
         for row in table.range(rows_of(&peer.0.0))? {
@@ -295,7 +285,7 @@ impl Friends {
             }
             let (_, row) = row?;
             let (network, bytes) = row.value();
-            // A line signed for another chain waits until this node is back on that.
+            // A line signed for another chain stays until this node is on that chain again.
             if *network == self.network.0 {
                 let line = read_line(bytes)?;
                 lines.push(SentLine { id: line.id(&self.network), line });
@@ -304,8 +294,8 @@ impl Friends {
         Ok(lines)
     }
 
-    /// Friends for whom lines wait.
-    pub fn outbox_peers(&self) -> Result<Vec<PeerId>, StoreFault> {
+    /// Returns the friends for whom the outbox holds lines.
+    pub(crate) fn outbox_peers(&self) -> Result<Vec<PeerId>, StoreFault> {
         let table = self.store.read()?.open_table(OUTBOX)?;
         let mut peers = Vec::new();
         for row in table.iter()? {
@@ -318,32 +308,38 @@ impl Friends {
         Ok(peers)
     }
 
-    /// A friend has our line on its disk; whether it still waited.
-    pub fn delivered(&mut self, to: PeerId, id: MessageId) -> Result<bool, StoreFault> {
+    /// Records that a friend has our line on its disk. Returns true if the outbox held the line.
+    pub(crate) fn delivered(&mut self, to: PeerId, id: MessageId) -> Result<bool, StoreFault> {
         let waited = self.settle(to, id, LineState::Delivered)?;
         if waited {
             ChatDelivered { id: id.to_string(), to }.emit();
-            self.tell(FriendsEvent::Delivered { id, to, name: self.label(&to) });
+            self.emit(FriendsEvent::Delivered { id, to, name: self.label(&to) });
         }
         Ok(waited)
     }
 
-    /// A friend refuses our line; whether that is final. A line refused for the rate of lines goes
-    /// on waiting.
-    pub fn refused(&mut self, by: PeerId, id: MessageId, why: Refusal) -> Result<bool, StoreFault> {
+    /// Records that a friend refuses our line. Returns true if this took the line out of the
+    /// outbox. A line refused as `RateLimited` stays there.
+    pub(crate) fn refused(
+        &mut self,
+        by: PeerId,
+        id: MessageId,
+        why: Refusal,
+    ) -> Result<bool, StoreFault> {
         let is_final = why != Refusal::RateLimited && self.settle(by, id, LineState::Refused)?;
         if is_final {
-            self.tell(FriendsEvent::Refused { id, by, name: self.label(&by), why });
+            self.emit(FriendsEvent::Refused { id, by, name: self.label(&by), why });
         }
         Ok(is_final)
     }
 
-    /// Takes a line out of the outbox and writes down how it ended; whether it was there.
+    /// Takes a line out of the outbox, and writes its final state into the history. Returns true if
+    /// the outbox held the line.
     fn settle(&mut self, to: PeerId, id: MessageId, state: LineState) -> Result<bool, StoreFault> {
         let order = self.store.read()?.open_table(CHAT_IDS)?.get(&id.0)?.map(|order| order.value());
         let waiting = match order {
             Some(order) => Some(order),
-            // The history dropped it while it waited.
+            // The history is full and has dropped the line.
             None => self.order_in_outbox(&to, id)?,
         };
         let Some(order) = waiting else { return Ok(false) };
@@ -372,9 +368,8 @@ impl Friends {
         Ok(None)
     }
 
-    /// Keeps a line that `sender` sent for us alone. When this gives a receipt, new or not, the
-    /// answer is Delivered.
-    pub fn receive_direct(
+    /// Stores a direct line from `sender` to us. For either receipt the caller replies Delivered.
+    pub(crate) fn receive_direct(
         &mut self,
         sender: PeerId,
         line: SignedLine,
@@ -390,8 +385,8 @@ impl Friends {
         self.receive(line, now)
     }
 
-    /// Keeps a line to all that came by gossip.
-    pub fn receive_broadcast(
+    /// Stores a line to all that came by gossip.
+    pub(crate) fn receive_broadcast(
         &mut self,
         line: SignedLine,
         now: UnixMillis,
@@ -422,7 +417,7 @@ impl Friends {
         self.store.write(|tables| new.insert(tables))?;
         ChatReceived { id: id.to_string(), from: author, direct: line.to.is_some() }.emit();
         let record = self.record(id, line, now, LineState::Received);
-        self.tell(FriendsEvent::Received(record.clone()));
+        self.emit(FriendsEvent::Received(record.clone()));
         Ok(Receipt::New(Box::new(record)))
     }
 
@@ -435,9 +430,9 @@ impl Friends {
         if self.rates.take(friend, now) { Ok(()) } else { Err(ReceiveError::TooMany { author }) }
     }
 
-    /// Takes a goodbye that came by gossip: its author is shown as gone, although its connection
-    /// may stand a while.
-    pub fn receive_quit(
+    /// Handles a goodbye that came by gossip. Its author counts as offline from now on, although
+    /// its connection may stay open for a while.
+    pub(crate) fn receive_quit(
         &mut self,
         quit: &SignedQuit,
         now: UnixMillis,
@@ -452,8 +447,8 @@ impl Friends {
             self.take_budget(author, now)?;
             return Ok(QuitReceipt::New);
         };
-        // Both by the author's clock: it signs a profile when it starts, so an earlier goodbye is
-        // of an earlier run.
+        // Both times are from the author's clock. Each run signs a profile at its start, so that a
+        // goodbye before the last profile belongs to an earlier run.
         if quit.time <= known.profile.sequence {
             return Ok(QuitReceipt::Known);
         }
@@ -476,9 +471,9 @@ impl Friends {
         Ok(QuitReceipt::New)
     }
 
-    /// The last lines, at most `limit` of them, oldest first: all, or those with one friend (direct
-    /// ones both ways, and the friend's to all).
-    pub fn history(
+    /// Returns the last `limit` lines, the oldest first. With a `friend` these are the direct lines
+    /// between us, and the friend's lines to all.
+    pub(crate) fn history(
         &self,
         friend: Option<&PeerId>,
         limit: usize,
@@ -537,7 +532,7 @@ impl Friends {
 }
 
 fn check_age(author: PeerId, time: UnixMillis, now: UnixMillis) -> Result<(), ReceiveError> {
-    let apart_ms = apart(time, now);
+    let apart_ms = time.abs_diff(now);
     if apart_ms > MAX_TIME_APART_MS {
         Err(ReceiveError::Stale { author, apart_ms })
     } else {

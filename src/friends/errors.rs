@@ -1,72 +1,43 @@
-//! What can be wrong with a profile, a line or the name of a friend, and whose fault it is.
+//! Errors of profiles, chat lines and friends' names: one enum for each operation.
+//!
+//! Errors that reach a user have a stable name (`code`). Errors about data from a peer have the
+//! penalty for the peer (`offence`) and the reply to it (`refusal`).
 
-use super::{book::BadAddress, store::StoreFault};
+use super::{known_addresses::BadAddress, store::StoreFault};
 use crate::{
-    consensus::Blame,
     peers::Offence,
-    primitives::{NameError, PeerId, PeerIdError, UnixMillis},
+    primitives::{NameError, PeerId, PeerIdError},
     wire::{CodecError, Refusal, VerifyError, limits::MAX_LINE_BYTES},
 };
 
-/// Why a profile is not kept.
+/// Reasons to refuse a profile that a peer sent.
 #[derive(Debug, Clone, thiserror::Error)]
-pub enum ProfileError {
-    /// Its peer did not sign it.
+pub(crate) enum ProfileError {
     #[error("a profile is refused: {0}")]
     Forged(#[from] VerifyError),
-    /// Its name may not be one.
     #[error("a profile is refused: {0}")]
     Name(#[from] NameError),
-    /// One of its addresses cannot be one.
     #[error("a profile is refused: {0}")]
     Address(#[from] BadAddress),
-    /// It is signed more than a day ahead of our clock: one of the two clocks is wrong.
+    /// The profile is signed more than [`MAX_AHEAD_MS`](super::profiles::MAX_AHEAD_MS) ahead of our
+    /// clock.
     #[error(
         "a profile is signed {ahead_ms} ms ahead of this node's clock: one of the two clocks is \
          wrong"
     )]
-    TooFarAhead {
-        /// By how much.
-        ahead_ms: u64,
-    },
-    /// No profile held may be given up for it.
+    TooFarAhead { ahead_ms: u64 },
+    /// The table is full, and every profile in it belongs to a connected peer or to one whom we
+    /// wrote to.
     #[error("{limit} profiles are held, and none of them may be forgotten for another")]
-    Full {
-        /// How many are held.
-        limit: usize,
-    },
-    /// Our disk.
+    Full { limit: usize },
     #[error(transparent)]
     Store(#[from] StoreFault),
 }
 
 impl ProfileError {
-    /// Whose fault it is.
+    /// Returns the penalty for the peer that sent it, if it deserves one.
     #[must_use]
-    pub const fn blame(&self) -> Blame {
-        match self {
-            Self::Forged(_) | Self::Name(_) | Self::Address(_) => Blame::Peer,
-            Self::TooFarAhead { .. } | Self::Full { .. } => Blame::Nobody,
-            Self::Store(_) => Blame::Ours,
-        }
-    }
-
-    /// The stable name of the error.
-    #[must_use]
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::Forged(error) => verify_code(error),
-            Self::Name(_) => "bad_name",
-            Self::Address(_) => "bad_address",
-            Self::TooFarAhead { .. } => "too_far_ahead",
-            Self::Full { .. } => "profiles_full",
-            Self::Store(fault) => fault.code(),
-        }
-    }
-
-    /// What its sender is charged with, if anything.
-    #[must_use]
-    pub fn offence(&self) -> Option<Offence> {
+    pub(crate) fn offence(&self) -> Option<Offence> {
         match self {
             Self::Forged(error) => Some(error.into()),
             Self::Name(_) | Self::Address(_) => Some(Offence::InvalidText),
@@ -74,9 +45,9 @@ impl ProfileError {
         }
     }
 
-    /// What the sender is told; `None`: Busy, since it is our trouble.
+    /// Returns the reason to reply to the sender. `None` means the reply Busy: the fault is ours.
     #[must_use]
-    pub const fn refusal(&self) -> Option<Refusal> {
+    pub(crate) const fn refusal(&self) -> Option<Refusal> {
         match self {
             Self::Forged(error) => Some(verify_refusal(error)),
             Self::Name(_) | Self::Address(_) | Self::TooFarAhead { .. } => Some(Refusal::Invalid),
@@ -85,33 +56,23 @@ impl ProfileError {
     }
 }
 
-/// Why this node cannot describe itself so.
+/// Reasons why this node cannot sign such a profile of itself.
 #[derive(Debug, Clone, thiserror::Error)]
-pub enum OwnProfileError {
-    /// The name may not be one.
+pub(crate) enum OwnProfileError {
     #[error(transparent)]
     Name(#[from] NameError),
-    /// An address cannot be one.
     #[error(transparent)]
     Address(#[from] BadAddress),
-    /// The whole is over a limit.
+    /// The whole profile is over a limit of the wire format.
     #[error(transparent)]
     Bounds(#[from] CodecError),
-    /// Our disk.
     #[error(transparent)]
     Store(#[from] StoreFault),
 }
 
 impl OwnProfileError {
-    /// Ours.
     #[must_use]
-    pub const fn blame(&self) -> Blame {
-        Blame::Ours
-    }
-
-    /// The stable name of the error.
-    #[must_use]
-    pub const fn code(&self) -> &'static str {
+    pub(crate) const fn code(&self) -> &'static str {
         match self {
             Self::Name(_) => "bad_name",
             Self::Address(_) => "bad_address",
@@ -121,50 +82,33 @@ impl OwnProfileError {
     }
 }
 
-/// Why a line is not sent.
+/// Reasons why a line of ours is not sent.
 #[derive(Debug, Clone, thiserror::Error)]
-pub enum ChatError {
-    /// There is nothing in it.
+pub(crate) enum ChatError {
     #[error("the line is empty: write something after the name")]
     Empty,
-    /// It is too long.
     #[error("the line has {bytes} bytes, {MAX_LINE_BYTES} are the limit: send it in parts")]
-    TooLong {
-        /// Its length.
-        bytes: usize,
-    },
-    /// Nobody writes to themselves.
+    TooLong { bytes: usize },
     #[error("that is you: a line goes to a friend")]
     ToSelf,
-    /// Too much waits for that friend.
+    /// The outbox holds [`MAX_OUTBOX_PER_FRIEND`](super::MAX_OUTBOX_PER_FRIEND) lines for this
+    /// friend.
     #[error("{limit} lines wait for {friend} already: no more until some are delivered")]
     OutboxFull {
-        /// As people name it.
+        /// The friend's label, see [`Friends::label`](super::Friends::label).
         friend: String,
-        /// How many may wait for one friend.
         limit: u64,
     },
-    /// Too much waits for all friends together.
+    /// The outbox holds [`MAX_OUTBOX`](super::chat::MAX_OUTBOX) lines.
     #[error("{limit} lines wait for friends who are away: no more until some are delivered")]
-    OutboxFullForAll {
-        /// How many may wait in all.
-        limit: u64,
-    },
-    /// Our disk.
+    OutboxFullForAll { limit: u64 },
     #[error(transparent)]
     Store(#[from] StoreFault),
 }
 
 impl ChatError {
-    /// Ours.
     #[must_use]
-    pub const fn blame(&self) -> Blame {
-        Blame::Ours
-    }
-
-    /// The stable name of the error.
-    #[must_use]
-    pub const fn code(&self) -> &'static str {
+    pub(crate) const fn code(&self) -> &'static str {
         match self {
             Self::Empty => "empty_line",
             Self::TooLong { .. } => "line_too_long",
@@ -176,86 +120,42 @@ impl ChatError {
     }
 }
 
-/// Why a line or goodbye that came is not kept.
+/// Reasons to refuse a line or a goodbye that a peer sent.
 #[derive(Debug, Clone, thiserror::Error)]
-pub enum ReceiveError {
-    /// Its author did not sign it.
+pub(crate) enum ReceiveError {
     #[error("a line is refused: {0}")]
     Forged(#[from] VerifyError),
-    /// A direct line comes over the author's own connection alone.
+    /// A direct line came over another peer's connection than its author's.
     #[error("a line of {author} is refused: {sender} sent it")]
-    NotTheAuthor {
-        /// Who signed it.
-        author: PeerId,
-        /// Who sent it.
-        sender: PeerId,
-    },
-    /// A direct line to somebody else, or a line to all by way of a direct message, or the other
-    /// way round.
+    NotTheAuthor { author: PeerId, sender: PeerId },
+    /// A direct line is for another peer, a line to all came as a direct message, or a direct line
+    /// came by gossip.
     #[error("a line of {author} is refused: it is not addressed so")]
-    WrongAddressee {
-        /// Who signed it.
-        author: PeerId,
-    },
-    /// There is nothing in it.
+    WrongAddressee { author: PeerId },
     #[error("an empty line of {author} is refused")]
-    Empty {
-        /// Who signed it.
-        author: PeerId,
-    },
-    /// A line or goodbye to all whose time is too far from ours: old, or one of the clocks is
-    /// wrong.
+    Empty { author: PeerId },
+    /// The time of a line or goodbye to all is more than
+    /// [`MAX_TIME_APART_MS`](super::chat::MAX_TIME_APART_MS) away from our clock: it is old, or one
+    /// of the two clocks is wrong.
     #[error(
         "a line of {author} is not shown: its time is {apart_ms} ms away from this node's clock"
     )]
     Stale {
-        /// Who signed it.
         author: PeerId,
-        /// How far it is away, before or after.
+        /// The distance, before or after our clock.
         apart_ms: u64,
     },
-    /// More lines than one author may send in that time.
+    /// The author's token bucket is empty.
     #[error("{author} sends lines too fast")]
-    TooMany {
-        /// Who.
-        author: PeerId,
-    },
-    /// Our disk.
+    TooMany { author: PeerId },
     #[error(transparent)]
     Store(#[from] StoreFault),
 }
 
 impl ReceiveError {
-    /// Whose fault it is: of who sent a direct line, or passed on gossip.
+    /// Returns the penalty for the peer that sent it, if it deserves one.
     #[must_use]
-    pub const fn blame(&self) -> Blame {
-        match self {
-            Self::Forged(_)
-            | Self::NotTheAuthor { .. }
-            | Self::WrongAddressee { .. }
-            | Self::Empty { .. } => Blame::Peer,
-            Self::Stale { .. } | Self::TooMany { .. } => Blame::Nobody,
-            Self::Store(_) => Blame::Ours,
-        }
-    }
-
-    /// The stable name of the error.
-    #[must_use]
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::Forged(error) => verify_code(error),
-            Self::NotTheAuthor { .. } => "not_the_author",
-            Self::WrongAddressee { .. } => "wrong_addressee",
-            Self::Empty { .. } => "empty_line",
-            Self::Stale { .. } => "stale_line",
-            Self::TooMany { .. } => "too_many_lines",
-            Self::Store(fault) => fault.code(),
-        }
-    }
-
-    /// What its sender is charged with, if anything.
-    #[must_use]
-    pub fn offence(&self) -> Option<Offence> {
+    pub(crate) fn offence(&self) -> Option<Offence> {
         match self {
             Self::Forged(error) => Some(error.into()),
             Self::NotTheAuthor { .. } | Self::WrongAddressee { .. } => Some(Offence::NotTheAuthor),
@@ -264,10 +164,10 @@ impl ReceiveError {
         }
     }
 
-    /// What the sender of a direct line is told; `None`: Busy, since it is our trouble and may
-    /// pass.
+    /// Returns the reason to reply to the sender of a direct line. `None` means the reply Busy: the
+    /// fault is ours, and may pass.
     #[must_use]
-    pub const fn refusal(&self) -> Option<Refusal> {
+    pub(crate) const fn refusal(&self) -> Option<Refusal> {
         match self {
             Self::Forged(error) => Some(verify_refusal(error)),
             Self::NotTheAuthor { .. } => Some(Refusal::NotYours),
@@ -280,49 +180,42 @@ impl ReceiveError {
     }
 }
 
-/// Why a text names no one friend.
+/// Reasons why a text does not name exactly one friend.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ResolveError {
-    /// No friend is called so.
+pub(crate) enum ResolveError {
     #[error("no friend is called '{0}': `friends` lists them")]
     Unknown(String),
-    /// Several are.
     #[error("'{name}' could be any of {}: say which", candidates.join(", "))]
     Ambiguous {
-        /// What was asked for.
         name: String,
-        /// Each as name and suffix, long enough to be told apart.
+        /// Each friend of that name as `name#suffix`, with a suffix that no other of them shares.
         candidates: Vec<String>,
     },
-    /// It would do to chat, but not to pay.
-    #[error("'{name}' is not enough to pay, since another friend bears or bore that name: write {}", candidates.join(" or "))]
+    /// The text is enough to chat, but not to pay.
+    #[error(
+        "'{name}' is not enough to pay, since another friend bears or bore that name: write {}",
+        candidates.join(" or ")
+    )]
     TooShortToPay {
-        /// What was asked for.
         name: String,
-        /// Each as name and a suffix of at least 8 digits.
+        /// Each friend of that name as `name#suffix`, with a suffix of at least
+        /// [`MIN_SUFFIX_DIGITS_TO_PAY`](super::resolve::MIN_SUFFIX_DIGITS_TO_PAY) digits.
         candidates: Vec<String>,
     },
-    /// The friend has no payment address.
+    /// The friend's profile holds no payment address.
     #[error("{0} has no payment address: ask for one, and send to that")]
     NoWallet(String),
-    /// That is this node.
+    /// The text names this node itself.
     #[error("'{0}' is you")]
     NoteToSelf(String),
-    /// It begins like a peer id but is none.
+    /// The text begins like a peer id but is none.
     #[error(transparent)]
     PeerId(#[from] PeerIdError),
 }
 
 impl ResolveError {
-    /// Ours: a user typed it.
     #[must_use]
-    pub const fn blame(&self) -> Blame {
-        Blame::Ours
-    }
-
-    /// The stable name of the error.
-    #[must_use]
-    pub const fn code(&self) -> &'static str {
+    pub(crate) const fn code(&self) -> &'static str {
         match self {
             Self::Unknown(_) => "unknown_friend",
             Self::Ambiguous { .. } => "ambiguous_friend",
@@ -334,44 +227,23 @@ impl ResolveError {
     }
 }
 
-/// Why a friend is not found, or the disk failed while looking. For the handle, whose thread may
-/// have ended.
+/// Reasons why [`FriendsHandle`](super::FriendsHandle) finds no friend for a text.
 #[derive(Debug, Clone, thiserror::Error)]
-pub enum FindError {
-    /// The text names no one friend.
+pub(crate) enum FindError {
     #[error(transparent)]
     Resolve(#[from] ResolveError),
-    /// The owner of the data is gone.
+    /// The friends thread has ended.
     #[error(transparent)]
     Store(#[from] StoreFault),
 }
 
 impl FindError {
-    /// Ours.
     #[must_use]
-    pub const fn blame(&self) -> Blame {
-        Blame::Ours
-    }
-
-    /// The stable name of the error.
-    #[must_use]
-    pub const fn code(&self) -> &'static str {
+    pub(crate) const fn code(&self) -> &'static str {
         match self {
             Self::Resolve(error) => error.code(),
             Self::Store(fault) => fault.code(),
         }
-    }
-}
-
-/// How far a time lies from another.
-pub(super) const fn apart(one: UnixMillis, other: UnixMillis) -> u64 {
-    one.abs_diff(other)
-}
-
-const fn verify_code(error: &VerifyError) -> &'static str {
-    match error {
-        VerifyError::Bounds(error) => error.code(),
-        VerifyError::Signature { .. } => "bad_signature",
     }
 }
 

@@ -1,20 +1,22 @@
-//! Friends: their signed profiles and names, who is here, chat with its outbox, and where to find
-//! whom again.
+//! Friends keeps the friends' signed profiles and names, who is online, chat with its outbox, and
+//! the addresses to dial.
 //!
-//! [`Friends`] owns `friends.redb` and is a plain struct: a call and the time in, an answer out.
-//! The node runs it on a thread of its own ([`spawn`]) and speaks to it through a
-//! [`FriendsHandle`], since every change waits for the disk. Invariants:
-//! - What an answer says was kept is durable.
-//! - The key is the identity; a name is a label that its key signed. Two friends may bear one name,
-//!   and are then told apart by the first hex digits of their keys: `yzw#3f2a`.
-//! - A line is kept once, whole, whatever is in it; what is not printable is replaced where it is
-//!   shown, not here.
-//! - Everything kept is bounded: see the constants `MAX_…`.
+//! [`Friends`] owns `friends.redb`. It is a plain struct without sockets or timers: each call gets
+//! the time as an argument and returns a result. Every change waits for the disk, so the node runs
+//! it on a thread of its own ([`spawn`]) and sends calls through a [`FriendsHandle`].
+//!
+//! # Invariants
+//! - A change is durable before the call that made it returns.
+//! - The key is the identity; a name is a label that its key signed. Two friends may have one name.
+//!   The first hex digits of their keys then tell them apart: `yzw#3f2a`.
+//! - A chat line is stored once and unchanged, whatever bytes it holds. The program replaces
+//!   unprintable characters when it shows a line, not here.
+//! - Each table is bounded: see the constants `MAX_…`.
 
-mod book;
 mod chat;
 mod errors;
 mod handle;
+mod known_addresses;
 mod profiles;
 mod rates;
 mod resolve;
@@ -31,19 +33,21 @@ use std::{
 use redb::ReadableTable;
 use tokio::sync::broadcast;
 
-pub use book::{
-    AddressSource, BadAddress, KnownPeer, MAX_ADDRESSES_PER_PEER, MAX_BOOK_ADDRESSES,
-    TOUCH_INTERVAL_MS, check_address, split_address,
+#[cfg(any(test, fuzzing))]
+pub(crate) use known_addresses::check_address;
+
+pub(crate) use chat::{
+    ChatRecord, LineState, MAX_OUTBOX_PER_FRIEND, QuitReceipt, Receipt, SentLine,
 };
-pub use chat::{
-    ChatRecord, LineState, MAX_HISTORY, MAX_LINES, MAX_OUTBOX, MAX_OUTBOX_PER_FRIEND,
-    MAX_TIME_APART_MS, QuitReceipt, Receipt, SentLine,
+pub(crate) use errors::{
+    ChatError, FindError, OwnProfileError, ProfileError, ReceiveError, ResolveError,
 };
-pub use errors::{ChatError, FindError, OwnProfileError, ProfileError, ReceiveError, ResolveError};
-pub use handle::{FriendsHandle, spawn};
-pub use profiles::{FriendInfo, Kept, MAX_AHEAD_MS, MAX_NAMES, MAX_PROFILES_KEPT};
-pub use resolve::{MIN_SUFFIX_DIGITS, MIN_SUFFIX_DIGITS_TO_PAY};
-pub use store::StoreFault;
+pub(crate) use handle::{FriendsHandle, spawn};
+pub(crate) use known_addresses::{AddressSource, KnownPeer, split_address};
+pub(crate) use profiles::{FriendInfo, MAX_PROFILES_KEPT, ProfileReceipt};
+pub(crate) use store::StoreFault;
+#[cfg(test)]
+pub(crate) use {chat::MAX_TIME_APART_MS, profiles::MAX_AHEAD_MS};
 
 use self::{
     profiles::{Known, Presence},
@@ -58,35 +62,34 @@ use crate::{
     wire::{MessageId, Refusal, SignedProfile},
 };
 
-/// Events that a slow subscriber may lag behind before it misses some.
+/// Length of the event queue. A subscriber that lags further behind misses the oldest events.
 const EVENTS: usize = 256;
 
-/// Signs with the node's identity key.
-pub type Signer = Box<dyn Fn(&[u8]) -> Signature + Send>;
+/// A function that signs bytes with the node's identity key.
+pub(crate) type Signer = Box<dyn Fn(&[u8]) -> Signature + Send>;
 
-/// Who we are.
-pub struct FriendsConfig {
-    /// The node's identity.
-    pub me: PeerId,
-    /// The chain that profiles and lines are signed for.
-    pub network: NetworkId,
+/// This node's identity, and the chain that it signs for.
+pub(crate) struct FriendsConfig {
+    pub(crate) me: PeerId,
+    /// The chain whose id is part of each signature of a profile or line.
+    pub(crate) network: NetworkId,
     /// Signs with the key of `me`.
-    pub signer: Signer,
+    pub(crate) signer: Signer,
 }
 
-/// How a friend went.
+/// The way in which a friend went offline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Departure {
-    /// It said goodbye.
+pub(crate) enum Departure {
+    /// The friend published a goodbye.
     Quit,
-    /// Its connection broke.
+    /// The last connection to the friend broke.
     Lost,
 }
 
 impl Departure {
-    /// As events name it.
+    /// Returns the value of the log event's field.
     #[must_use]
-    pub const fn code(self) -> &'static str {
+    pub(crate) const fn code(self) -> &'static str {
         match self {
             Self::Quit => "quit",
             Self::Lost => "lost",
@@ -94,69 +97,34 @@ impl Departure {
     }
 }
 
-/// What consoles show as it happens. Names are as people tell friends apart; texts are whole and
-/// not yet made printable.
+/// News for consoles. A `name` is the friend's label ([`Friends::label`]) or the name in its
+/// profile; texts may hold unprintable characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum FriendsEvent {
-    /// A friend's profile is held and the friend is here.
-    Joined {
-        /// Who.
-        peer: PeerId,
-        /// By its profile.
-        name: String,
-    },
-    /// A friend that was here is not any more.
-    Left {
-        /// Who.
-        peer: PeerId,
-        /// By its profile.
-        name: String,
-        /// How.
-        how: Departure,
-    },
-    /// A friend calls itself otherwise.
-    Renamed {
-        /// Who.
-        peer: PeerId,
-        /// Until now.
-        old: String,
-        /// From now on.
-        new: String,
-    },
-    /// A line came.
+pub(crate) enum FriendsEvent {
+    /// A friend is online and we hold its profile.
+    Joined { peer: PeerId, name: String },
+    /// A friend that had joined is no longer online.
+    Left { peer: PeerId, name: String, how: Departure },
+    /// A friend's new profile has another name.
+    Renamed { peer: PeerId, old: String, new: String },
+    /// A chat line from another node was stored.
     Received(ChatRecord),
-    /// A direct line of ours is on its receiver's disk.
-    Delivered {
-        /// Which.
-        id: MessageId,
-        /// To whom.
-        to: PeerId,
-        /// Its name.
-        name: String,
-    },
-    /// A direct line of ours will never be taken.
-    Refused {
-        /// Which.
-        id: MessageId,
-        /// By whom.
-        by: PeerId,
-        /// Its name.
-        name: String,
-        /// Why.
-        why: Refusal,
-    },
+    /// Our direct line is on its receiver's disk.
+    Delivered { id: MessageId, to: PeerId, name: String },
+    /// The receiver refused our direct line for good.
+    Refused { id: MessageId, by: PeerId, name: String, why: Refusal },
 }
 
-/// All that a node knows of its friends: see the module.
-pub struct Friends {
+/// The state of this module, and the owner of `friends.redb`.
+pub(crate) struct Friends {
     me: PeerId,
     network: NetworkId,
     signer: Signer,
     store: Store,
-    /// Profiles held, own not among them: what the table `profiles_1` holds.
+    /// The table `profiles_1` in memory, without our own profile.
     known: BTreeMap<PeerId, Known>,
     own: Option<SignedProfile>,
-    /// Peers that are connected.
+    /// The connected peers.
     presence: HashMap<PeerId, Presence>,
     rates: Rates,
     events: broadcast::Sender<FriendsEvent>,
@@ -172,23 +140,22 @@ impl fmt::Debug for Friends {
 }
 
 impl Friends {
-    /// Opens `friends.redb` at `path`, or makes it. Blocks on the disk.
-    pub fn open(path: &Path, config: FriendsConfig) -> Result<Self, StoreFault> {
+    /// Opens `friends.redb` at `path`, or creates it. Blocks on the disk.
+    pub(crate) fn open(path: &Path, config: FriendsConfig) -> Result<Self, StoreFault> {
         Self::with(Store::open(path)?, config)
     }
 
-    /// Opens `friends.redb` at `path` to be read: what changes is kept in memory, and lost at the
-    /// end.
-    pub fn open_frozen(path: &Path, config: FriendsConfig) -> Result<Self, StoreFault> {
+    /// Opens `friends.redb` at `path` read-only. Changes stay in memory and are lost at the end.
+    pub(crate) fn open_frozen(path: &Path, config: FriendsConfig) -> Result<Self, StoreFault> {
         Self::with(Store::open_frozen(path)?, config)
     }
 
-    /// Whether the file failed: it must be opened again before anything can be kept.
+    /// True if a write failed: the file must be opened again before the next one.
     pub(crate) fn has_failed(&self) -> bool {
         self.store.has_failed()
     }
 
-    /// On any backend, for tests.
+    /// Opens a database on any redb backend.
     #[cfg(test)]
     pub(crate) fn on_backend(
         backend: impl redb::StorageBackend,
@@ -197,7 +164,7 @@ impl Friends {
         Self::with(Store::on_backend(backend)?, config)
     }
 
-    /// In memory, for tests.
+    /// Opens an empty database in memory.
     #[cfg(test)]
     pub(crate) fn in_memory(config: FriendsConfig) -> Result<Self, StoreFault> {
         Self::with(Store::in_memory()?, config)
@@ -220,25 +187,13 @@ impl Friends {
         })
     }
 
-    /// What happens from now on. Who lags more than 256 events behind misses some.
-    #[must_use]
-    pub fn subscribe(&self) -> broadcast::Receiver<FriendsEvent> {
-        self.events.subscribe()
-    }
-
-    /// The node's identity.
-    #[must_use]
-    pub const fn me(&self) -> PeerId {
-        self.me
-    }
-
-    fn tell(&self, event: FriendsEvent) {
-        // Nobody may be listening: the log has it too.
+    fn emit(&self, event: FriendsEvent) {
+        // This fails while no console listens, and then the log alone has the event.
         let _ = self.events.send(event);
     }
 
-    /// A connection to the peer stands.
-    pub fn online(&mut self, peer: PeerId, now: UnixMillis) -> Result<(), StoreFault> {
+    /// Records that there is a connection to the peer.
+    pub(crate) fn online(&mut self, peer: PeerId, now: UnixMillis) -> Result<(), StoreFault> {
         if peer == self.me || self.presence.contains_key(&peer) {
             return Ok(());
         }
@@ -248,8 +203,8 @@ impl Friends {
         Ok(())
     }
 
-    /// The last connection to the peer is gone.
-    pub fn offline(
+    /// Records that the last connection to the peer is closed.
+    pub(crate) fn offline(
         &mut self,
         peer: PeerId,
         how: Departure,
@@ -263,26 +218,26 @@ impl Friends {
         self.seen(&peer, now)
     }
 
-    /// Whether the peer is connected and has not said goodbye.
+    /// True if the peer is connected and has not published a goodbye.
     #[must_use]
-    pub fn is_online(&self, peer: &PeerId) -> bool {
+    pub(crate) fn is_online(&self, peer: &PeerId) -> bool {
         matches!(self.presence.get(peer), Some(Presence::Connected | Presence::Joined))
     }
 
-    /// Tells that a connected peer whose profile is held has come, once.
+    /// Emits `Joined` once for each time that a peer whose profile we hold is online.
     fn join(&mut self, peer: &PeerId) {
         let Some(known) = self.known.get(peer) else { return };
         let name = known.profile.name.clone();
         let Some(presence @ Presence::Connected) = self.presence.get_mut(peer) else { return };
         *presence = Presence::Joined;
         FriendJoined { peer: *peer, name: name.clone() }.emit();
-        self.tell(FriendsEvent::Joined { peer: *peer, name });
+        self.emit(FriendsEvent::Joined { peer: *peer, name });
     }
 
     fn leave(&self, peer: &PeerId, how: Departure) {
         let name = self.known.get(peer).map(|known| known.profile.name.clone()).unwrap_or_default();
         FriendLeft { peer: *peer, name: name.clone(), how: how.code() }.emit();
-        self.tell(FriendsEvent::Left { peer: *peer, name, how });
+        self.emit(FriendsEvent::Left { peer: *peer, name, how });
     }
 
     fn seen(&mut self, peer: &PeerId, now: UnixMillis) -> Result<(), StoreFault> {
@@ -293,8 +248,8 @@ impl Friends {
         Ok(())
     }
 
-    /// Keeps a ban across restarts.
-    pub fn keep_ban(&mut self, ban: Ban) -> Result<(), StoreFault> {
+    /// Stores a ban, so that it survives restarts.
+    pub(crate) fn keep_ban(&mut self, ban: Ban) -> Result<(), StoreFault> {
         let end = match ban.term {
             BanTerm::Until(end) => end,
             BanTerm::Forever => u64::MAX,
@@ -302,13 +257,13 @@ impl Friends {
         self.store.write(|tables| Ok(tables.bans.insert(&ban.peer.0.0, end).map(drop)?))
     }
 
-    /// Forgets a ban, lifted or ended.
-    pub fn forget_ban(&mut self, peer: PeerId) -> Result<(), StoreFault> {
+    /// Deletes a ban that a user lifted or that has ended.
+    pub(crate) fn forget_ban(&mut self, peer: PeerId) -> Result<(), StoreFault> {
         self.store.write(|tables| Ok(tables.bans.remove(&peer.0.0).map(drop)?))
     }
 
-    /// The bans that were kept and hold; the others are forgotten.
-    pub fn bans(&mut self, now: UnixMillis) -> Result<Vec<Ban>, StoreFault> {
+    /// Returns the bans in force, and deletes those that have ended.
+    pub(crate) fn bans(&mut self, now: UnixMillis) -> Result<Vec<Ban>, StoreFault> {
         self.store.write(|tables| {
             tables.bans.retain(|_, end| now < end)?;
             let mut bans = Vec::new();

@@ -1,4 +1,5 @@
-//! Profiles: which are kept, our own, whom we tell others about, and the list of friends.
+//! Profiles of friends: storing them, signing our own, the answer to Explore, and the list of
+//! friends.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -6,7 +7,7 @@ use redb::ReadableTable as _;
 
 use super::{
     Friends, FriendsEvent, OwnProfileError, ProfileError,
-    book::{check_address, strip_peer},
+    known_addresses::{check_address, strip_peer},
     resolve::unique_digits,
     store::{META_SEQUENCE, NAMES, PROFILES, Store, StoreFault, Tables},
 };
@@ -18,75 +19,73 @@ use crate::{
     },
 };
 
-/// Profiles that are held: about 5 MB. When full, the one least recently seen goes, of those who
-/// are not here and whom we never wrote to.
-pub const MAX_PROFILES_KEPT: usize = 10_000;
-/// How far ahead of our clock a profile may be signed: a day. Any further, and a wrong clock could
-/// never be put right.
-pub const MAX_AHEAD_MS: u64 = 24 * 60 * 60 * 1_000;
-/// Names that are remembered of one peer; when it takes another, the oldest is forgotten.
-pub const MAX_NAMES: usize = 8;
+/// The most profiles held, about 5 MB. A full table evicts the friend that was online least
+/// recently, among those who are offline now and whom we never wrote to.
+pub(crate) const MAX_PROFILES_KEPT: usize = 10_000;
+/// The most that a profile's sequence, a time, may be ahead of our clock, in ms: a day. A profile
+/// signed further ahead would win over each one that its peer signs after its clock is corrected.
+pub(crate) const MAX_AHEAD_MS: u64 = 24 * 60 * 60 * 1_000;
+/// The most names remembered for one peer. A further name evicts the oldest.
+pub(crate) const MAX_NAMES: usize = 8;
 
-/// What became of a profile.
+/// The result of [`Friends::keep_profile`] for a profile without fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kept {
-    /// The peer was unknown.
+pub(crate) enum ProfileReceipt {
+    /// Stored; no profile of this peer was held.
     New,
-    /// It replaces an older one.
+    /// Stored in place of an older one.
     Updated,
-    /// It is the one that is held.
+    /// Held already.
     Known,
-    /// A newer one is held.
+    /// Not stored, since a newer one is held.
     Old,
-    /// It is our own.
+    /// Our own profile, back from a peer.
     Own,
 }
 
 /// A friend as the list shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FriendInfo {
-    /// By its profile.
-    pub name: String,
-    /// As many hex digits of its key as tell it from the others of its name; at least 4.
-    pub suffix: String,
-    /// Its identity.
-    pub peer_id: PeerId,
-    /// Whether it is connected, and has not said goodbye.
-    pub online: bool,
-    /// Where coins for it go.
-    pub address: Option<Address>,
-    /// When it was last connected; none when it never was, and others told us of it.
-    pub last_seen: Option<UnixMillis>,
-    /// The addresses of its profile, where it may be dialed.
-    pub addresses: Vec<String>,
+pub(crate) struct FriendInfo {
+    pub(crate) name: String,
+    /// The first hex digits of its key, at least 4, that no other friend of this name shares.
+    pub(crate) suffix: String,
+    pub(crate) peer_id: PeerId,
+    /// True if it is connected and has not published a goodbye.
+    pub(crate) online: bool,
+    /// The payment address of its profile.
+    pub(crate) address: Option<Address>,
+    /// Time of the last connection; `None` if the profile came from others only.
+    pub(crate) last_seen: Option<UnixMillis>,
+    /// The addresses to dial, from its profile.
+    pub(crate) addresses: Vec<String>,
 }
 
-/// How a connected peer stands.
+/// The state of a connected peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Presence {
-    /// Its profile is not held yet.
+    /// `Joined` was not emitted yet, since no profile is held.
     Connected,
-    /// It is held, and the friend was shown as come.
+    /// `Joined` was emitted.
     Joined,
-    /// It was shown as gone, although the connection still stands.
+    /// The friend published a goodbye, and `Left` was emitted; the connection is still open.
     SaidGoodbye,
 }
 
-/// A profile and what goes with it.
+/// A friend's row of the table `profiles_1`, and its rows of `names_1`.
 #[derive(Debug, Clone)]
 pub(super) struct Known {
     pub(super) profile: SignedProfile,
-    /// That it is signed for.
+    /// The network that the profile is signed for.
     pub(super) network: NetworkId,
-    /// 0: never.
+    /// Time of the last connection; 0 if there was none.
     pub(super) last_seen: UnixMillis,
-    /// Whether we ever wrote to it: such friends are not forgotten for strangers.
+    /// True if we ever wrote to this friend. The table never evicts such a friend.
     pub(super) talked: bool,
-    /// Every name that it bore, with since when we know; at most [`MAX_NAMES`].
+    /// The names that the friend has had, and when we first saw each; at most [`MAX_NAMES`].
     pub(super) names: Vec<(String, UnixMillis)>,
 }
 
-/// All profiles on the disk.
+/// Reads all profiles from the disk.
 pub(super) fn load(store: &Store) -> Result<BTreeMap<PeerId, Known>, StoreFault> {
     let transaction = store.read()?;
     let mut known = BTreeMap::new();
@@ -111,7 +110,6 @@ pub(super) fn load(store: &Store) -> Result<BTreeMap<PeerId, Known>, StoreFault>
     Ok(known)
 }
 
-/// Writes one profile.
 pub(super) fn put(tables: &mut Tables<'_>, known: &Known) -> Result<(), StoreFault> {
     let bytes = codec::encode(&known.profile);
     let row = (&known.network.0, known.last_seen, known.talked, &bytes[..]);
@@ -129,12 +127,15 @@ fn remove(tables: &mut Tables<'_>, peer: &PeerId, known: &Known) -> Result<(), S
 }
 
 impl Friends {
-    /// Signs and holds our own profile: to be called at start, and whenever one of the parts
-    /// changes. `addresses` are multiaddrs; their `/p2p/` is taken off, doubles and those beyond
-    /// the eighth are left out. The same parts again give the profile that is held.
+    /// Signs our own profile. The node calls this at its start, and when a part of the profile
+    /// changes. Returns the present profile if no part has changed.
     ///
-    /// The first of a run is always signed anew, later than any goodbye of the run before.
-    pub fn set_own_profile(
+    /// `addresses` are multiaddrs. The profile lists them without `/p2p/`, without duplicates, and
+    /// at most 8 of them.
+    ///
+    /// Each run signs at least one profile, so that its sequence is later than any goodbye of the
+    /// run before.
+    pub(crate) fn set_own_profile(
         &mut self,
         name: &str,
         addresses: &[String],
@@ -162,8 +163,7 @@ impl Friends {
                 .get(META_SEQUENCE)
                 .map_err(StoreFault::from)?
                 .map_or(0, |last| last.value());
-            // A sequence beyond what others accept, from a time when this clock was wrong, does not
-            // count.
+            // Others refuse a sequence this far ahead, from a time when this clock was wrong.
             let last = if last > now.saturating_add(MAX_AHEAD_MS) { 0 } else { last };
             let sequence = now.max(last.saturating_add(1));
             let own = SignedProfile::sign(network, *me, name, listed, payment, sequence, signer)?;
@@ -174,30 +174,30 @@ impl Friends {
         Ok(own)
     }
 
-    /// Our own profile, once it is set.
+    /// Returns our own profile; `None` before the first [`Self::set_own_profile`].
     #[must_use]
-    pub const fn own_profile(&self) -> Option<&SignedProfile> {
+    pub(crate) const fn own_profile(&self) -> Option<&SignedProfile> {
         self.own.as_ref()
     }
 
-    /// Keeps a profile that came, if it is its peer's, obeys the rules, and is newer than the one
-    /// held.
-    pub fn keep_profile(
+    /// Stores a profile from the network, if its peer signed it, it obeys the rules, and it is
+    /// newer than the one we hold.
+    pub(crate) fn keep_profile(
         &mut self,
         profile: SignedProfile,
         now: UnixMillis,
-    ) -> Result<Kept, ProfileError> {
+    ) -> Result<ProfileReceipt, ProfileError> {
         let peer = profile.peer;
         if peer == self.me {
-            return Ok(Kept::Own);
+            return Ok(ProfileReceipt::Own);
         }
         let held = self.known.get(&peer);
         if let Some(held) = held.filter(|held| held.network == self.network) {
             if held.profile == profile {
-                return Ok(Kept::Known);
+                return Ok(ProfileReceipt::Known);
             }
             if held.profile.sequence >= profile.sequence {
-                return Ok(Kept::Old);
+                return Ok(ProfileReceipt::Old);
             }
         }
         profile.verify(&self.network)?;
@@ -215,13 +215,13 @@ impl Friends {
             talked: false,
             names: Vec::new(),
         });
-        let kept = if held.is_some() { Kept::Updated } else { Kept::New };
+        let kept = if held.is_some() { ProfileReceipt::Updated } else { ProfileReceipt::New };
         let old_name = std::mem::replace(&mut known.profile, profile).name;
         known.network = self.network;
         if self.presence.contains_key(&peer) {
             known.last_seen = known.last_seen.max(now);
         }
-        let forgotten_name = known.bear_name(now);
+        let forgotten_name = known.remember_name(now);
         self.store.write(|tables| {
             if let Some((peer, known)) = &evicted {
                 remove(tables, peer, known)?;
@@ -240,13 +240,13 @@ impl Friends {
         let new_name = known.profile.name.clone();
         self.known.insert(peer, known);
         if old_name != new_name {
-            self.tell(FriendsEvent::Renamed { peer, old: old_name, new: new_name });
+            self.emit(FriendsEvent::Renamed { peer, old: old_name, new: new_name });
         }
         self.join(&peer);
         Ok(kept)
     }
 
-    /// Whom to forget for one more profile; nobody while there is room.
+    /// Returns the friend to evict for one more profile; `None` while the table has room.
     fn to_evict(&self) -> Result<Option<(PeerId, Known)>, ProfileError> {
         if self.known.len() < MAX_PROFILES_KEPT {
             return Ok(None);
@@ -259,10 +259,10 @@ impl Friends {
             .ok_or(ProfileError::Full { limit: MAX_PROFILES_KEPT })
     }
 
-    /// What Explore is answered: our own profile, then others of this network, those here first,
-    /// then as they were seen last; 64 in all.
+    /// Returns the answer to Explore, at most 64 profiles of this network: our own, then the
+    /// friends online, then the others, the most recently seen first.
     #[must_use]
-    pub fn explore_answer(&self) -> Vec<SignedProfile> {
+    pub(crate) fn explore_answer(&self) -> Vec<SignedProfile> {
         let mut others: Vec<_> =
             self.known.values().filter(|known| known.network == self.network).collect();
         others.sort_by_key(|known| {
@@ -272,9 +272,9 @@ impl Friends {
         self.own.iter().cloned().chain(others).take(MAX_PROFILES).collect()
     }
 
-    /// All friends, by name, then by key.
+    /// Returns all friends, sorted by name, then by key.
     #[must_use]
-    pub fn list(&self) -> Vec<FriendInfo> {
+    pub(crate) fn list(&self) -> Vec<FriendInfo> {
         let mut of_name: HashMap<&str, Vec<PeerId>> = HashMap::new();
         for (peer, known) in &self.known {
             of_name.entry(&known.profile.name).or_default().push(*peer);
@@ -305,9 +305,8 @@ impl Friends {
         }
     }
 
-    /// One friend.
     #[must_use]
-    pub fn friend(&self, peer: &PeerId) -> Option<FriendInfo> {
+    pub(crate) fn friend(&self, peer: &PeerId) -> Option<FriendInfo> {
         let known = self.known.get(peer)?;
         let namesakes: Vec<_> = self.namesakes(&known.profile.name).collect();
         Some(self.info(known, unique_digits(peer, &namesakes)))
@@ -315,8 +314,8 @@ impl Friends {
 }
 
 impl Known {
-    /// Adds the profile's name to those borne; gives the one that is forgotten for it.
-    fn bear_name(&mut self, now: UnixMillis) -> Option<String> {
+    /// Adds the profile's name to `names`; returns the name that it evicts, if any.
+    fn remember_name(&mut self, now: UnixMillis) -> Option<String> {
         let name = &self.profile.name;
         if self.names.iter().any(|(borne, _)| borne == name) {
             return None;

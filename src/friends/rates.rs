@@ -1,58 +1,43 @@
-//! How fast authors may write: a budget of lines each, refilled with time.
+//! Rate limits of chat: a token bucket for each friend, and one shared by all strangers.
 
 use std::collections::HashMap;
 
-use crate::primitives::{PeerId, UnixMillis};
+use crate::primitives::{Bucket, PeerId, Rate, UnixMillis};
 
-/// Lines that a friend may send at once: a whole outbox, when it comes back.
-const FRIEND_BURST: u64 = super::MAX_OUTBOX_PER_FRIEND;
-/// The time in which a friend earns another line, in ms.
-const FRIEND_EARNS_MS: u64 = 200;
-/// Lines that all authors without a profile may send at once, together: keys cost nothing.
-const STRANGERS_BURST: u64 = 100;
-/// The time in which strangers earn another line, in ms.
-const STRANGERS_EARN_MS: u64 = 1_000;
-/// Budgets held; beyond it the full ones are forgotten, which changes nothing for them.
-const MAX_BUDGETS: usize = super::MAX_PROFILES_KEPT;
+/// The rate of lines from one friend. The burst is a whole outbox, which a friend delivers when it
+/// comes back online.
+const FRIEND_RATE: Rate = Rate { burst: super::MAX_OUTBOX_PER_FRIEND, per_second: 5 };
+/// The rate of lines from all authors whose profile we do not hold, together: keys cost nothing, so
+/// that a bucket for each of them would bound nothing.
+const STRANGERS_RATE: Rate = Rate { burst: 100, per_second: 1 };
+/// Number of buckets from which on full ones are dropped. A full bucket is as good as a new one.
+const MAX_BUCKETS: usize = super::MAX_PROFILES_KEPT;
+/// Backward step of the clock, in ms, from which on all buckets start anew. Smaller steps occur
+/// when calls are handled in another order than they read the clock.
+const CLOCK_STEP_MS: u64 = 60_000;
 
-/// Time saved up, in ms, and when it was counted.
-#[derive(Debug, Clone, Copy)]
-struct Budget {
-    saved_ms: u64,
-    at: UnixMillis,
-}
-
-/// The budgets; that of strangers under no key.
+/// The token buckets. The key `None` is the strangers' bucket.
 #[derive(Debug, Default)]
 pub(super) struct Rates {
-    budgets: HashMap<Option<PeerId>, Budget>,
+    buckets: HashMap<Option<PeerId>, Bucket>,
+    latest: UnixMillis,
 }
 
 impl Rates {
-    /// Takes one line from an author's budget, or from the strangers' when there is no friend;
-    /// whether there was one.
+    /// Takes one line from the friend's bucket, or from the strangers' if `friend` is `None`.
+    /// Returns true if the bucket was not empty.
     pub(super) fn take(&mut self, friend: Option<PeerId>, now: UnixMillis) -> bool {
-        let (burst, earns_ms) = match friend {
-            Some(_) => (FRIEND_BURST, FRIEND_EARNS_MS),
-            None => (STRANGERS_BURST, STRANGERS_EARN_MS),
-        };
-        let full = burst.saturating_mul(earns_ms);
-        if self.budgets.len() >= MAX_BUDGETS && !self.budgets.contains_key(&friend) {
-            let full = FRIEND_BURST * FRIEND_EARNS_MS;
-            self.budgets.retain(|_, budget| {
-                budget.saved_ms.saturating_add(now.saturating_sub(budget.at)) < full
-            });
+        if now.saturating_add(CLOCK_STEP_MS) < self.latest {
+            // No bucket would be filled until the clock has caught up.
+            self.buckets.clear();
+            self.latest = now;
         }
-        let budget = self.budgets.entry(friend).or_insert(Budget { saved_ms: full, at: now });
-        budget.saved_ms = budget.saved_ms.saturating_add(now.saturating_sub(budget.at)).min(full);
-        budget.at = now;
-        match budget.saved_ms.checked_sub(earns_ms) {
-            Some(left) => {
-                budget.saved_ms = left;
-                true
-            }
-            None => false,
+        self.latest = self.latest.max(now);
+        if self.buckets.len() >= MAX_BUCKETS && !self.buckets.contains_key(&friend) {
+            self.buckets.retain(|_, bucket| !bucket.is_full(now));
         }
+        let rate = if friend.is_some() { FRIEND_RATE } else { STRANGERS_RATE };
+        self.buckets.entry(friend).or_insert_with(|| Bucket::new(rate, now)).take(1, now)
     }
 }
 
@@ -77,5 +62,15 @@ mod tests {
     fn strangers_share_one_budget() {
         let mut rates = Rates::default();
         assert_eq!((0..2_000).filter(|_| rates.take(None, 1_000_000)).count(), 100);
+        assert_eq!((0..50).filter(|_| rates.take(None, 1_003_000)).count(), 3);
+    }
+
+    #[test]
+    fn a_clock_that_went_back_an_hour_silences_no_author() {
+        let mut rates = Rates::default();
+        let (friend, hour) = (Some(PeerId(PublicKey([1; 32]))), 3_600_000);
+        assert_eq!((0..2_000).filter(|_| rates.take(friend, 2 * hour)).count(), 1_000);
+        assert!(!rates.take(friend, 2 * hour - 1_000), "a small step fills no bucket");
+        assert!(rates.take(friend, hour));
     }
 }

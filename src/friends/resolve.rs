@@ -1,26 +1,28 @@
-//! From what a user types to one friend, and from a friend to what a user may type.
+//! Names of friends: from a user's text to one friend, and from a friend to a label that names only
+//! it.
 
 use data_encoding::HEXLOWER;
 
 use super::{Friends, ResolveError};
 use crate::primitives::{Owner, PeerId, printable};
 
-/// Digits of a suffix at least.
-pub const MIN_SUFFIX_DIGITS: usize = 4;
-/// Digits of a suffix at least to pay a friend whose name another bears or bore: a key whose first
-/// 4 digits fit is made in seconds, one whose first 8 fit takes hours.
-pub const MIN_SUFFIX_DIGITS_TO_PAY: usize = 8;
-/// Digits that a key has.
+/// The fewest hex digits in a suffix.
+pub(crate) const MIN_SUFFIX_DIGITS: usize = 4;
+/// The fewest hex digits in a suffix to pay a friend whose name another friend has or had. A thief
+/// finds a key with the same first 4 digits in seconds; for the same first 8 it takes hours.
+pub(crate) const MIN_SUFFIX_DIGITS_TO_PAY: usize = 8;
+/// The number of hex digits in a key.
 const KEY_DIGITS: usize = 64;
-/// Candidates that an error names at most.
+/// The most candidates that an error names.
 const MAX_CANDIDATES: usize = 8;
 
-/// How many digits tell `peer` from the others of its name; `namesakes` ascend, and may hold it.
+/// Returns the length of the shortest suffix that tells `peer` from `namesakes`, at least
+/// [`MIN_SUFFIX_DIGITS`]. `namesakes` must be sorted, and may hold `peer`.
 pub(super) fn unique_digits(peer: &PeerId, namesakes: &[PeerId]) -> usize {
     let at = namesakes.partition_point(|other| other < peer);
     let before = at.checked_sub(1).and_then(|at| namesakes.get(at));
     let after = namesakes.get(at..).unwrap_or_default().iter().find(|other| *other != peer);
-    // In order, nobody shares more digits with it than a neighbour does.
+    // Since keys are sorted, the longest shared prefix is with one of the two neighbours.
     let shared = before.into_iter().chain(after).map(|other| shared_digits(peer, other)).max();
     shared
         .map_or(MIN_SUFFIX_DIGITS, |shared| shared.saturating_add(1))
@@ -32,14 +34,14 @@ fn shared_digits(one: &PeerId, other: &PeerId) -> usize {
     one.bytes().zip(other.bytes()).take_while(|(one, other)| one == other).count()
 }
 
-/// What a user typed, taken apart.
+/// A parsed text from a user.
 enum Asked<'a> {
     Peer(PeerId),
     Name { name: &'a str, suffix: Option<String> },
 }
 
 impl Friends {
-    /// Friends that bear a name, by key.
+    /// Returns the friends of a name, sorted by key.
     pub(super) fn namesakes(&self, name: &str) -> impl Iterator<Item = PeerId> {
         self.known
             .iter()
@@ -47,10 +49,10 @@ impl Friends {
             .map(|(peer, _)| *peer)
     }
 
-    /// How people name a peer: its name when nobody else bears it, else with the suffix that tells
-    /// it apart; the end of its peer id when no profile is held.
+    /// Returns the text that people call a peer by. It is the peer's name if no other friend has
+    /// that name, else the name with a suffix. Without a profile it is the end of the peer id.
     #[must_use]
-    pub fn label(&self, peer: &PeerId) -> String {
+    pub(crate) fn label(&self, peer: &PeerId) -> String {
         if let Some(own) = self.own.as_ref().filter(|own| own.peer == *peer) {
             return own.name.clone();
         }
@@ -67,8 +69,8 @@ impl Friends {
         format!("{name}#{}", peer.suffix(unique_digits(peer, &namesakes)))
     }
 
-    /// The friend that a text names: a name, a name with a suffix (`yzw#3f2a`), or a peer id.
-    pub fn resolve(&self, text: &str) -> Result<PeerId, ResolveError> {
+    /// Returns the friend named by a text: a name, a name with a suffix (`yzw#3f2a`), or a peer id.
+    pub(crate) fn resolve(&self, text: &str) -> Result<PeerId, ResolveError> {
         let unknown = || ResolveError::Unknown(shown(text));
         let (name, suffix) = match ask(text)? {
             Asked::Peer(peer) if peer == self.me => {
@@ -103,9 +105,12 @@ impl Friends {
         }
     }
 
-    /// The friend that a text names, and where coins for it go. Where another friend bears or ever
-    /// bore the name, a bare name or a short suffix will not do.
-    pub fn resolve_to_pay(&self, text: &str) -> Result<(PeerId, Owner), ResolveError> {
+    /// Returns the friend named by a text, and the owner to pay.
+    ///
+    /// # Security
+    /// A thief could take over the name that a friend had before. If another friend has or ever had
+    /// the name, this refuses a suffix of fewer than [`MIN_SUFFIX_DIGITS_TO_PAY`] digits.
+    pub(crate) fn resolve_to_pay(&self, text: &str) -> Result<(PeerId, Owner), ResolveError> {
         let peer = self.resolve(text)?;
         if let Asked::Name { name, suffix } = ask(text)? {
             let shared = self.known.iter().any(|(other, known)| {
@@ -122,7 +127,7 @@ impl Friends {
         payment.map(|owner| (peer, owner)).ok_or_else(|| ResolveError::NoWallet(self.label(&peer)))
     }
 
-    /// Who bears a name, as a user may type it.
+    /// Lists the friends of a name as `name#suffix`, at most [`MAX_CANDIDATES`] of them.
     fn candidates(&self, name: &str, digits: usize) -> Vec<String> {
         let namesakes: Vec<_> = self.namesakes(name).collect();
         namesakes

@@ -1,6 +1,6 @@
-//! The tables of `friends.redb`, and nothing above them: opening, one commit, one read.
+//! The tables of `friends.redb`: definitions, opening the file, commits and reads.
 //!
-//! Every commit is durable when it returns. Nothing here knows what a profile or a line means.
+//! Every commit is durable when it returns. This module does not interpret profiles and lines.
 
 use std::{
     cell::Cell,
@@ -15,121 +15,100 @@ use redb::{
 };
 
 use crate::{
-    consensus::Blame,
     storage::{contain, frozen::FrozenFile, sync_folder},
     wire::CodecError,
 };
 
-/// Pages held in memory: chat is small, and read rarely.
+/// Size of redb's page cache. Chat is small and rarely read, so that 4 MiB are enough.
 const CACHE_BYTES: usize = 4 * 1024 * 1024;
 /// The version of all tables together.
 const SCHEMA: u64 = 1;
 
-/// The bytes of a peer id's key.
+/// A peer's public key, or a network id: 32 bytes.
 pub(super) type Key32 = [u8; 32];
 
-/// Peer → (network that the profile is signed for, last seen (0: never), whether we wrote to it,
-/// canonical profile).
+/// (Network that the profile is signed for, last seen (0: never), true if we ever wrote to the
+/// peer, canonical profile).
 type ProfileRow = (&'static Key32, u64, bool, &'static [u8]);
-/// (Line's id, when it came, state, canonical line).
+/// (Id of the line, time of arrival, state, canonical line).
 type ChatRow = (&'static [u8; 16], u64, u8, &'static [u8]);
 /// (Network that the line is signed for, canonical line).
 type OutboxRow = (&'static Key32, &'static [u8]);
-/// (When it was added, when a connection last stood (0: never), source).
+/// (Time added, time of the last connection (0: never), source).
 type AddressRow = (u64, u64, u8);
 
+/// Peer → its profile.
 pub(super) const PROFILES: TableDefinition<'_, &Key32, ProfileRow> =
     TableDefinition::new("profiles_1");
-/// Names that a peer ever bore: (peer, name) → since when we know.
+/// (Peer, name that it has or had) → time when we first saw it.
 pub(super) const NAMES: TableDefinition<'_, (&Key32, &str), u64> = TableDefinition::new("names_1");
 /// Order of arrival → line.
 pub(super) const CHAT: TableDefinition<'_, u64, ChatRow> = TableDefinition::new("chat_1");
-/// Id → order.
+/// Id of a line → order of arrival.
 pub(super) const CHAT_IDS: TableDefinition<'_, &[u8; 16], u64> = TableDefinition::new("chat_ids_1");
-/// (Friend, order): what a conversation consists of.
+/// (Friend, order of arrival): an index of the lines by conversation.
 pub(super) const CHAT_FRIENDS: TableDefinition<'_, (&Key32, u64), ()> =
     TableDefinition::new("chat_friends_1");
-/// (Friend, order) → line that waits for its receiver.
+/// (Friend, order of arrival) → direct line that the friend has not received yet.
 pub(super) const OUTBOX: TableDefinition<'_, (&Key32, u64), OutboxRow> =
     TableDefinition::new("outbox_1");
-/// Friend → time and counter of its last goodbye.
+/// Friend → (time, counter) of its last goodbye.
 pub(super) const QUITS: TableDefinition<'_, &Key32, (u64, u64)> = TableDefinition::new("quits_1");
-/// (Peer, address).
+/// (Peer, address to dial) → origin and times of the address.
 pub(super) const ADDRESSES: TableDefinition<'_, (&Key32, &str), AddressRow> =
     TableDefinition::new("peers_1");
-/// Peer → when the ban ends; `u64::MAX`: never.
+/// Peer → end of its ban; `u64::MAX`: never.
 pub(super) const BANS: TableDefinition<'_, &Key32, u64> = TableDefinition::new("bans_1");
-/// Numbers by name: see the constants below.
+/// Numbers by name, see the constants below.
 pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta_1");
 
-/// In [`META`]: [`SCHEMA`].
+/// Key in [`META`] of the file's [`SCHEMA`].
 const META_SCHEMA: &str = "schema";
-/// In [`META`]: the order of the next line.
+/// Key in [`META`] of the next line's order of arrival.
 pub(super) const META_ORDER: &str = "next_order";
-/// In [`META`]: the counter of our next line or goodbye.
+/// Key in [`META`] of the counter of our next line or goodbye.
 pub(super) const META_COUNTER: &str = "next_counter";
-/// In [`META`]: the sequence of our last profile.
+/// Key in [`META`] of our last profile's sequence.
 pub(super) const META_SEQUENCE: &str = "sequence";
 
-/// `friends.redb` failed: nobody's message is to blame, and what was asked is not done.
+/// A fault of `friends.redb`. The fault is ours, and the call has changed nothing.
 #[derive(Debug, Clone, thiserror::Error)]
-pub enum StoreFault {
-    /// The disk or the file.
+pub(crate) enum StoreFault {
+    /// redb returned an error.
     #[error(
         "friends.redb in the data folder cannot be used: {0}; if it is damaged, keep a copy, move \
-         it away, and start again: \
-         friends are found anew, and the chat that was kept is in the copy"
+         it away, and start again: friends are found anew, and the chat that was kept is in the \
+         copy"
     )]
     Database(Arc<redb::Error>),
-    /// The file, found by a panic of redb's.
+    /// redb panicked on a damaged page.
     #[error(
         "friends.redb in the data folder is damaged: {0}; keep a copy, move it away, and start \
-         again: friends are found \
-         anew, and the chat that was kept is in the copy"
+         again: friends are found anew, and the chat that was kept is in the copy"
     )]
     Broken(String),
-    /// Something else is in its place.
+    /// The path is a folder, an empty file, or a database of another program.
     #[error("{} is not friendchain's: move it away, and start again", .0.display())]
     NotOurs(PathBuf),
-    /// The file cannot be made or opened.
+    /// Creating or opening the file failed.
     #[error("{}: {reason}; check the folder's rights and the disk's free space", path.display())]
-    Io {
-        /// Which.
-        path: PathBuf,
-        /// What the system says.
-        reason: String,
-    },
+    Io { path: PathBuf, reason: String },
     /// A newer version of the program wrote the file.
     #[error(
         "friends.redb has version {found}, this program knows {SCHEMA}: use a newer friendchain"
     )]
-    Newer {
-        /// The file's.
-        found: u64,
-    },
-    /// What the file holds is not what was put there.
+    Newer { found: u64 },
+    /// A row does not decode as the message that was stored in it.
     #[error("friends.redb is damaged: {table} holds what is no message: {error}")]
-    Damaged {
-        /// Where.
-        table: &'static str,
-        /// What is wrong with it.
-        error: CodecError,
-    },
-    /// The thread that owns the file has ended: the node is stopping.
+    Damaged { table: &'static str, error: CodecError },
+    /// The friends thread has ended, since the node is stopping or the file has failed.
     #[error("the node is stopping")]
     Stopped,
 }
 
 impl StoreFault {
-    /// Ours.
     #[must_use]
-    pub const fn blame(&self) -> Blame {
-        Blame::Ours
-    }
-
-    /// The stable name of the error.
-    #[must_use]
-    pub const fn code(&self) -> &'static str {
+    pub(crate) const fn code(&self) -> &'static str {
         match self {
             Self::Database(_) | Self::Io { .. } => "friends_database",
             Self::Broken(_) | Self::NotOurs(_) | Self::Damaged { .. } => "friends_damaged",
@@ -158,7 +137,7 @@ from_redb!(
     SetDurabilityError
 );
 
-/// All tables, in one transaction that writes.
+/// All tables, open in one write transaction.
 pub(super) struct Tables<'txn> {
     pub(super) profiles: Table<'txn, &'static Key32, ProfileRow>,
     pub(super) names: Table<'txn, (&'static Key32, &'static str), u64>,
@@ -188,7 +167,7 @@ impl<'txn> Tables<'txn> {
         })
     }
 
-    /// The number of that name, which begins at 0, and counts it up.
+    /// Returns the number of that name in [`META`], which starts at 0, and increments it.
     pub(super) fn next(&mut self, name: &str) -> Result<u64, StoreFault> {
         let number = self.meta.get(name)?.map_or(0, |number| number.value());
         self.meta.insert(name, number.saturating_add(1))?;
@@ -196,10 +175,10 @@ impl<'txn> Tables<'txn> {
     }
 }
 
-/// The open file.
+/// The open `friends.redb`.
 pub(super) struct Store {
     database: Database,
-    /// A write failed; redb then takes no more.
+    /// True if a write failed: redb then refuses further writes.
     failed: Cell<bool>,
 }
 
@@ -209,8 +188,8 @@ fn builder() -> Builder {
     builder
 }
 
-/// Refuses an empty file, which redb would take for a new one, and what is no file. Whether there
-/// is one.
+/// Returns true if the file exists. Refuses an empty file, which redb would treat as a new one, and
+/// anything that is not a regular file.
 fn check_file(path: &Path) -> Result<bool, StoreFault> {
     match fs::metadata(path) {
         Ok(metadata) if metadata.is_file() && metadata.len() > 0 => Ok(true),
@@ -221,7 +200,7 @@ fn check_file(path: &Path) -> Result<bool, StoreFault> {
 }
 
 impl Store {
-    /// Opens the file, or makes it: whole or not at all.
+    /// Opens the file, or creates it. A crash leaves a whole file or none.
     pub(super) fn open(path: &Path) -> Result<Self, StoreFault> {
         if !check_file(path)? {
             let failed = |error: io::Error| StoreFault::Io {
@@ -239,8 +218,7 @@ impl Store {
         Self::existing(path, || Ok(builder().open(path)?))
     }
 
-    /// Opens the file so that it stays as it is: what is written is kept in memory, and lost at the
-    /// end.
+    /// Opens the file and never changes it: writes stay in memory and are lost at the end.
     pub(super) fn open_frozen(path: &Path) -> Result<Self, StoreFault> {
         let failed =
             |error: io::Error| StoreFault::Io { path: path.to_owned(), reason: error.to_string() };
@@ -250,7 +228,7 @@ impl Store {
         })
     }
 
-    /// Checks that a file is ours before anything is written to it.
+    /// Opens an existing file, and checks that it is ours before the first write.
     fn existing(
         path: &Path,
         open: impl FnOnce() -> Result<Database, StoreFault>,
@@ -269,18 +247,18 @@ impl Store {
         opened.unwrap_or_else(|reason| Err(StoreFault::Broken(reason)))
     }
 
-    /// On any backend, for tests.
+    /// Opens a database on any redb backend.
     #[cfg(test)]
     pub(super) fn on_backend(backend: impl redb::StorageBackend) -> Result<Self, StoreFault> {
         Self::with(builder().create_with_backend(backend)?)
     }
 
-    /// Whether a write failed: the file must be opened again before anything can be written.
+    /// True if a write failed: the file must be opened again before the next one.
     pub(super) const fn has_failed(&self) -> bool {
         self.failed.get()
     }
 
-    /// In memory, for tests.
+    /// Opens an empty database in memory.
     #[cfg(test)]
     pub(super) fn in_memory() -> Result<Self, StoreFault> {
         let backend = redb::backends::InMemoryBackend::new();
@@ -300,18 +278,18 @@ impl Store {
         Ok(store)
     }
 
-    /// One commit: all of `change`, durable when this returns, or nothing.
+    /// Runs `change` in one commit: all of it is durable when this returns, or none of it.
     pub(super) fn write<T, E: From<StoreFault>>(
         &self,
         change: impl FnOnce(&mut Tables<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
-        // Until it is done: what fails in between may be the disk, or a refusal, after which
-        // beginning again works.
+        // An error of `change` leaves `failed` false: it may be a refusal, after which the next
+        // write works, and after a disk fault the next `begin_write` fails.
         let begun = self.database.begin_write();
         self.failed.set(begun.is_err());
         let mut transaction = begun.map_err(StoreFault::from)?;
         transaction.set_durability(Durability::Immediate).map_err(StoreFault::from)?;
-        // Opening after a crash takes milliseconds, whatever the size.
+        // Without this, opening after a crash would read the whole file.
         transaction.set_quick_repair(true);
         let done = change(&mut Tables::open(&transaction)?)?;
         let committed = transaction.commit();
@@ -320,7 +298,7 @@ impl Store {
         Ok(done)
     }
 
-    /// A view of the last commit.
+    /// Returns a view of the last commit.
     pub(super) fn read(&self) -> Result<ReadTransaction, StoreFault> {
         Ok(self.database.begin_read()?)
     }

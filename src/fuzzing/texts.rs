@@ -17,14 +17,15 @@ use crate::{
     },
     datadir::NodeId,
     friends::{check_address, split_address},
-    node::config::{check_rpc, parse_listen, parse_peer, parse_rpc},
+    node::config::{parse_listen, parse_peer, parse_rpc},
     primitives::{
-        Address, Amount, BlockHash, Encode, LeafHash, MerkleRoot, PeerId, TxId, check_name,
-        printable, sha256d,
+        Address, Amount, BlockHash, Encode, LeafHash, MerkleRoot, MiningMode, PeerId, TxId,
+        check_name, printable, sha256d,
     },
+    rpc::check_rpc,
     rpc::types::{
-        Bits, Coins, CreateBlockchain, CreateWallet, MineMode, Secret, SendTrade, SignedCoins,
-        SignedUnits, Units, WriteNote,
+        Bits, Coins, CreateBlockchain, CreateWallet, Secret, SendTrade, SignedCoins, SignedUnits,
+        Units, WriteNote,
     },
     wire::MessageId,
 };
@@ -246,7 +247,7 @@ fn examine_console_line(line: &str) {
     match parse(line) {
         Line::Chat { friend, text } => assert!(!friend.is_empty() && !text.trim().is_empty()),
         Line::Note(text) | Line::ChatAll(text) => assert!(!text.trim().is_empty()),
-        Line::Say(text) => assert!(!text.is_empty()),
+        Line::Show(text) => assert!(!text.is_empty()),
         _ => {}
     }
 }
@@ -271,7 +272,7 @@ fn examine_json(text: &[u8]) {
     json_reads_back::<SendTrade>(text);
     json_reads_back::<WriteNote>(text);
     json_reads_back::<CreateWallet>(text);
-    json_reads_back::<MineMode>(text);
+    json_reads_back::<MiningMode>(text);
     json_reads_back::<(String, Option<u64>, Option<Secret>)>(text);
     json_reads_back::<(BlockHash, TxId, Address, PeerId, Coins, Bits)>(text);
 }

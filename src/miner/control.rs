@@ -19,8 +19,7 @@ use tokio::{
 };
 
 use super::{
-    MAX_REQUESTS, MineError, MinedIn, MinerCommand, MinerConfig, MinerStatus, MiningMode,
-    NonceSearch,
+    MAX_REQUESTS, MineError, MinedIn, MinerCommand, MinerConfig, MinerStatus, NonceSearch,
     policy::{Decision, Policy},
     workers::{Found, Job, Workers},
 };
@@ -30,7 +29,7 @@ use crate::{
         api::{BlockAccepted, ChainSummary, Origin, Template, TxInfo, TxState},
     },
     consensus::Target,
-    primitives::{Block, BlockHash, Header, Owner, TxId},
+    primitives::{Block, BlockHash, Header, MiningMode, Owner, TxId},
     telemetry::events,
 };
 

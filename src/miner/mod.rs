@@ -31,12 +31,11 @@ use std::{
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use genesis::{MineGenesisError, mine_genesis};
-pub use policy::MiningMode;
 pub use search::NonceSearch;
 
 use crate::{
     chain::{ChainFault, ChainHandle},
-    primitives::{BlockHash, Header, Height, Owner, TxId},
+    primitives::{BlockHash, Header, Height, MiningMode, Owner, TxId},
 };
 use control::MinerTask;
 use workers::{FOUND_QUEUE, Workers};

@@ -6,7 +6,10 @@ use std::time::Duration;
 use rand::{Rng, RngExt};
 use tokio::time::Instant;
 
-use crate::{chain::api::Template, primitives::BlockHash};
+use crate::{
+    chain::api::Template,
+    primitives::{BlockHash, MiningMode},
+};
 
 /// The longest pause after a solved header.
 const MAX_PAUSE: Duration = Duration::from_secs(2);
@@ -15,21 +18,6 @@ const PAUSE_PART: u32 = 5;
 /// On a chain without spacing, how long others' trades may wait for one of several idle miners:
 /// long enough that one is usually first.
 const WAIT_WITHOUT_SPACING: Duration = Duration::from_millis(500);
-
-/// When a node mines of its own accord.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize,
-)]
-#[serde(rename_all = "kebab-case")]
-pub enum MiningMode {
-    #[default]
-    Off,
-    /// When trades wait: this node's own at once, others' after a random part of the chain's
-    /// spacing, so that several such nodes do not all mine the same ones.
-    OnDemand,
-    /// All the time.
-    Always,
-}
 
 /// What to do now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

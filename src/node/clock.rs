@@ -1,4 +1,4 @@
-//! The one place where the node reads the clock.
+//! The one place where the node reads the wall clock.
 
 use std::{
     sync::Arc,
@@ -7,15 +7,24 @@ use std::{
 
 use crate::{chain::Clock, primitives::UnixMillis};
 
-/// The time now, in unix milliseconds; 0 on a machine that believes it is before 1970.
+/// A clock offset from which `status` shows it, in ms: well above what NTP and network delay
+/// explain.
+const CLOCK_OFFSET_MS: u64 = 60_000;
+
+/// Returns the time in unix milliseconds; 0 if the system's clock is before 1970.
 #[must_use]
-pub(super) fn now() -> UnixMillis {
+pub(crate) fn now() -> UnixMillis {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The system's clock.
+/// Returns [`now`] as the clock of the chain thread.
 #[must_use]
-pub(super) fn system() -> Clock {
+pub(crate) fn system() -> Clock {
     Arc::new(now)
+}
+
+/// Returns true if an offset to the friends' clocks, in ms, is worth showing.
+pub(crate) const fn is_far_off(offset: i64) -> bool {
+    offset.unsigned_abs() >= CLOCK_OFFSET_MS
 }

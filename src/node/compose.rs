@@ -1,477 +1,462 @@
-//! What starts, in which order, and stops: a whole node, or a folder for one command.
+//! Starts and stops a whole node, or opens a folder for one command.
 //!
-//! A node starts from the bottom up (chain, wallet, friends, network, miners, router, RPC), so that
-//! whatever speaks finds what it speaks to; it stops from the top down, and whoever waits for its
-//! end waits until both files are closed.
+//! A node starts from the bottom up: metrics listener, chain, wallet, friends, network, router,
+//! RPC. It stops from the top down, and [`RunningNode::finished`] ends once both files are closed.
 
-use std::{sync::Arc, thread::JoinHandle};
+use std::{net::SocketAddr, num::NonZeroUsize, sync::Arc};
 
 use futures::{FutureExt, future::BoxFuture};
+use jsonrpsee::server::Methods;
 use prometheus_client::registry::Registry;
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+};
 
 use super::{
-    blocks_won::BlocksWon,
-    clock::{now, system},
+    blocking::blocking,
+    clock::now,
     config::NodeConfig,
-    host::{Host, OpenedFolder, RunningNode},
-    keyring::{Keyring, blocking},
-    metrics::{self, Listener, Monitor, Watched},
-    router::{Ended, Parts, Router, RouterHandle},
-    service::{Ledger, Service, Unusable},
+    keyring::Keyring,
+    metrics::{Listener, Monitor, Watched},
+    open::{ChainOutput, OpenChain, adopt_lan, open_chain, open_friends},
+    parts::{ChainParts, OpenFiles},
+    router::{self, Ended, Parts, Router, RouterHandle},
+    service::{BlocksWon, Service, Unusable, console_event},
 };
 use crate::{
-    chain::{self, Chain, ChainOptions, api::ChainEvent, store},
+    chain::store,
     consensus::Network,
-    datadir::{CHAIN_FILE, DataDir, FRIENDS_FILE, FolderLock, IDENTITY_FILE, WALLET_FILE},
-    friends::{self, Friends, FriendsConfig, FriendsHandle},
-    miner::{self, MinerConfig, MiningMode},
-    net::{self, CommandError, Identity, NetConfig},
+    datadir::{CHAIN_FILE, DataDir, FolderLock, IDENTITY_FILE, WALLET_FILE},
+    friends::FriendsHandle,
+    miner::{self, MinerConfig},
+    net::{self, CommandError, Identity, NetConfig, NetEvent, NetHandle},
     peers::Peers,
-    primitives::{Address, Header, NetworkId, printable},
+    primitives::{Address, MiningMode, printable},
     rpc::{
         Client, EventFeed, FriendchainApiServer, ProgressBoard, RpcError, serve,
-        types::{ConsoleEvent, MineMode},
+        types::ConsoleEvent,
     },
-    telemetry::{events, metrics::StoreMetrics},
+    telemetry::{
+        events,
+        metrics::{EventMetrics, StoreMetrics},
+    },
 };
 
-/// The chain's events that wait for the router: more than a window of sync.
-const CHAIN_EVENTS: usize = 1_024;
-
-/// Solved headers that wait for the router.
-const SOLVED: usize = 16;
-
-/// Memory of the store's cache when a folder is opened for one command, in MiB.
+/// The store's cache when a folder is opened for one command, in MiB.
 const COMMAND_CACHE_MIB: u32 = 64;
 
-/// Addresses from the last run that are dialed again.
+/// Peers of earlier runs whose addresses the network dials again.
 const KNOWN_PEERS: usize = 256;
 
-/// The composition of this program.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Composition;
-
-impl Host for Composition {
-    fn open(&self, folder: FolderLock) -> BoxFuture<'_, Result<OpenedFolder, RpcError>> {
-        open(folder).boxed()
-    }
-
-    fn start(
-        &self,
-        folder: FolderLock,
-        config: NodeConfig,
-    ) -> BoxFuture<'_, Result<RunningNode, RpcError>> {
-        start(folder, config).boxed()
-    }
+/// A folder that is open for one command.
+pub(crate) struct OpenedFolder {
+    /// Calls the service in this process.
+    pub(crate) client: Client,
+    /// Closes the folder after the last call. When it is done, everything is on disk and the
+    /// folder's lock is free.
+    pub(crate) close: BoxFuture<'static, ()>,
 }
 
-/// A chain that is open, and what ends with it.
-struct OpenChain {
-    ledger: Ledger,
-    events: mpsc::Receiver<ChainEvent>,
-    solved: mpsc::Receiver<Header>,
-    thread: JoinHandle<()>,
-    metrics: StoreMetrics,
+/// A node that runs in this process.
+pub(crate) struct RunningNode {
+    /// Calls the service in this process. Its `stop` ends the node.
+    pub(crate) client: Client,
+    /// Ends when the node has ended, by a command or by a failure.
+    pub(crate) finished: BoxFuture<'static, Result<(), RpcError>>,
 }
 
-/// What the miners are to do.
-struct Mining {
-    mode: MiningMode,
-    owner: Option<Address>,
-    threads: usize,
-}
-
-async fn open_chain(
-    folder: &DataDir,
-    cache_mib: u32,
-    mining: Mining,
-    read_only: bool,
-) -> Result<OpenChain, RpcError> {
-    let path = folder.file(CHAIN_FILE);
-    let options = ChainOptions {
-        cache_mib: usize::try_from(cache_mib).unwrap_or(usize::MAX),
-        ..ChainOptions::default()
-    };
-    let open = if read_only { Chain::open_frozen } else { Chain::open };
-    let chain = blocking(move || open(&path, options)).await??;
-    let metrics = chain.metrics();
-    let (events, event_queue) = mpsc::channel(CHAIN_EVENTS);
-    let (chain, thread) = chain::spawn(chain, system(), events).map_err(RpcError::internal)?;
-    let (solved, solved_queue) = mpsc::channel(SOLVED);
-    let config = MinerConfig {
-        mode: mining.mode,
-        owner: mining.owner.map(|address| address.0),
-        threads: mining.threads,
-    };
-    let miner = miner::spawn(chain.clone(), config, Some(solved)).map_err(RpcError::internal)?;
-    let ledger = Ledger { reader: chain.reader().clone(), chain, miner };
-    Ok(OpenChain { ledger, events: event_queue, solved: solved_queue, thread, metrics })
-}
-
-pub(super) async fn open_friends(
-    folder: &DataDir,
-    identity: &Identity,
-    network: NetworkId,
-    read_only: bool,
-) -> Result<(FriendsHandle, JoinHandle<()>), RpcError> {
-    let path = folder.file(FRIENDS_FILE);
-    let signing = identity.clone();
-    let config = FriendsConfig {
-        me: identity.peer_id(),
-        network,
-        signer: Box::new(move |message| signing.sign(message)),
-    };
-    let open = if read_only { Friends::open_frozen } else { Friends::open };
-    let friends = blocking(move || open(&path, config)).await??;
-    friends::spawn(friends).map_err(RpcError::internal)
-}
-
-/// Opens a folder on which no node runs, for one command.
-async fn open(folder: FolderLock) -> Result<OpenedFolder, RpcError> {
+/// Opens a folder on which no node runs, for one command: the chain (if there is one), the wallet
+/// and the friends, but no network. Methods that need a network answer [`RpcError::not_running`];
+/// those that need a chain, and find none, [`RpcError::no_chain`].
+pub(crate) async fn open(folder: FolderLock) -> Result<OpenedFolder, RpcError> {
     let datadir = folder.folder().clone();
     let read_only = folder.is_read_only();
-    let identity = Identity::load(&datadir.file(IDENTITY_FILE));
-    let identity = match identity {
-        Err(error) if read_only && error.is_absent() => Identity::generate(),
-        Err(error) if error.is_absent() => Identity::load_or_create(&datadir.file(IDENTITY_FILE))?,
-        identity => identity?,
-    };
-    let keyring = Keyring::new(datadir.file(WALLET_FILE));
-    let (mut ledger, mut book, mut threads, mut own_name) = (None, None, Vec::new(), None);
-    let mut events = None;
+    let identity = command_identity(&datadir, read_only)?;
+    let mut files = OpenFiles { chain: None, friends: None, threads: Vec::new() };
     let mut unusable = Unusable::default();
+    let mut drained = None;
     if store::exists(&datadir.file(CHAIN_FILE)) {
-        let mining =
-            Mining { mode: MiningMode::Off, owner: None, threads: miner::default_threads() };
-        // What cannot be opened is told by the commands that need it; others may be what mends it.
-        match open_chain(&datadir, COMMAND_CACHE_MIB, mining, read_only).await {
-            Ok(chain) => {
-                threads.push(chain.thread);
-                events = Some((chain.events, chain.solved));
-                ledger = Some(chain.ledger);
+        let miner =
+            MinerConfig { mode: MiningMode::Off, owner: None, threads: miner::default_threads() };
+        match open_chain(&datadir, COMMAND_CACHE_MIB, miner, read_only).await {
+            Ok(OpenChain { parts, output, thread, .. }) => {
+                drained = Some(tokio::spawn(drain(output)));
+                files.threads.push(thread);
+                files.chain = Some(parts);
             }
-            Err(error) => unusable.chain = Some(error),
+            // Not refused here: the command may be the one that repairs the file.
+            Err(error) => unusable.chain = Some(error.into()),
         }
     }
-    if let Some(ledger) = &ledger {
-        let network = ledger.chain.summary().network.id;
+    let mut own_name = None;
+    if let Some(chain) = &files.chain {
+        let network = chain.handle.summary().network.id;
         match open_friends(&datadir, &identity, network, read_only).await {
             Ok((friends, thread)) => {
                 own_name = friends.own_profile().await?.map(|profile| profile.name);
-                threads.push(thread);
-                book = Some(friends);
+                files.threads.push(thread);
+                files.friends = Some(friends);
             }
             Err(error) => unusable.friends = Some(error),
         }
     }
-    // Nobody reads them here, but whoever sends must not wait.
-    let drain = tokio::spawn(async move {
-        if let Some((mut events, mut solved)) = events {
-            while tokio::select! { event = events.recv() => event.is_some(), header = solved.recv() => header.is_some() }
-            {
-            }
-        }
-    });
     let service = Service {
         name: own_name.unwrap_or_default(),
         peer_id: identity.peer_id(),
-        keyring,
-        ledger: ledger.clone(),
-        friends: book.clone(),
+        keyring: Keyring::new(datadir.file(WALLET_FILE)),
+        chain: files.chain.clone(),
+        friends: files.friends.clone(),
         unusable,
         router: None,
         feed: EventFeed::default(),
         progress: ProgressBoard::default(),
         miner_address: None,
-        mining: MineMode::Off,
+        mining: MiningMode::Off,
         metrics: None,
         blocks_won: BlocksWon::default(),
         datadir,
     };
     let close = async move {
-        close_parts(ledger, book, threads).await;
-        drain.abort();
+        files.close().await;
+        if let Some(drained) = drained {
+            drained.abort();
+        }
         drop(folder);
     };
     Ok(OpenedFolder { client: Client::local(service.into_rpc()), close: close.boxed() })
 }
 
-/// Stops what has threads, and waits until they have closed their files.
-async fn close_parts(
-    ledger: Option<Ledger>,
-    friends: Option<FriendsHandle>,
-    threads: Vec<JoinHandle<()>>,
-) {
-    if let Some(ledger) = ledger {
-        ledger.miner.stop().await;
-        ledger.chain.shut_down().await;
-    }
-    if let Some(friends) = friends {
-        friends.shut_down().await;
-    }
-    let joined = blocking(move || threads.into_iter().all(|thread| thread.join().is_ok())).await;
-    if !matches!(joined, Ok(true)) {
-        tracing::error!("a thread panicked: please report it");
+/// Loads the folder's identity, or creates it. On a read-only folder a new one is not stored.
+fn command_identity(datadir: &DataDir, read_only: bool) -> Result<Identity, RpcError> {
+    let path = datadir.file(IDENTITY_FILE);
+    match Identity::load(&path) {
+        Err(error) if read_only && error.is_absent() => Ok(Identity::generate()),
+        Err(error) if error.is_absent() => Ok(Identity::load_or_create(&path)?),
+        identity => Ok(identity?),
     }
 }
 
-/// Starts a node.
-async fn start(folder: FolderLock, config: NodeConfig) -> Result<RunningNode, RpcError> {
+/// Drops the events that a node would handle, so that their senders never wait.
+async fn drain(mut output: ChainOutput) {
+    loop {
+        let open = tokio::select! {
+            event = output.events.recv() => event.is_some(),
+            header = output.solved.recv() => header.is_some(),
+        };
+        if !open {
+            return;
+        }
+    }
+}
+
+/// Starts a node, its HTTP server and `node.json` included. Returns once it serves commands.
+pub(crate) async fn start(folder: FolderLock, config: NodeConfig) -> Result<RunningNode, RpcError> {
     let datadir = folder.folder().clone();
-    // First, so that a port that is in use costs nothing but a sentence, and that whoever watches
-    // is answered meanwhile.
-    let watch = match config.metrics {
+    // First: a port in use is refused before any work is done, and health checks get an answer
+    // while the chain opens.
+    let listener = match config.metrics {
         Some(address) => Some(Listener::start(address).await?),
         None => None,
     };
     let identity = Identity::load_or_create(&datadir.file(IDENTITY_FILE))?;
     adopt_lan(&datadir).await?;
-
     let keyring = Keyring::new(datadir.file(WALLET_FILE));
     let miner_address = open_wallet(&keyring, &config).await?;
-    let mining = Mining {
-        // Until the router finds that there is nothing to catch up with.
+    let miner = MinerConfig {
+        // The router sets the configured mode once the chain has caught up.
         mode: MiningMode::Off,
-        owner: miner_address,
-        threads: config.threads.map_or_else(miner::default_threads, std::num::NonZeroUsize::get),
+        owner: miner_address.map(|address| address.0),
+        threads: config.threads.map_or_else(miner::default_threads, NonZeroUsize::get),
     };
-    let chain = open_chain(&datadir, config.cache_mib, mining, false).await?;
-    let network = chain.ledger.chain.summary().network;
-    let (book, friends_thread) = open_friends(&datadir, &identity, network.id, false).await?;
-    let threads = vec![chain.thread, friends_thread];
-    let ledger = chain.ledger;
-
-    let started = start_upper(
-        &folder,
-        config,
+    let chain = open_chain(&datadir, config.cache_mib, miner, false).await?;
+    let network = chain.parts.handle.summary().network;
+    let (friends, friends_thread) = open_friends(&datadir, &identity, network.id, false).await?;
+    let files = OpenFiles {
+        chain: Some(chain.parts.clone()),
+        friends: Some(friends.clone()),
+        threads: vec![chain.thread, friends_thread],
+    };
+    let base = Base {
+        datadir,
         identity,
         keyring,
         miner_address,
-        UpperFloors {
-            network,
-            ledger: ledger.clone(),
-            chain_events: chain.events,
-            solved: chain.solved,
-            friends: book.clone(),
-            store_metrics: chain.metrics,
-            watch,
-        },
-    );
-    let upper = match started.await {
-        Ok(upper) => upper,
+        mining: config.mining,
+        network,
+        chain: chain.parts.clone(),
+        store_metrics: chain.metrics,
+        friends,
+    };
+    match start_upper(&folder, config, &base, chain.output, listener).await {
+        Ok(upper) => {
+            let client = upper.client.clone();
+            let finished = finish(folder, chain.parts, files, upper).boxed();
+            Ok(RunningNode { client, finished })
+        }
         Err(error) => {
-            close_parts(Some(ledger), Some(book), threads).await;
-            return Err(error);
+            files.close().await;
+            Err(error)
         }
-    };
-    let finished = async move {
-        let ended = upper.router_task.await;
-        upper.feed.push(ConsoleEvent::Stopping);
-        drop(upper.watch);
-        // The server has ended by itself.
-        let _ = upper.stop_rpc.send(());
-        let _ = upper.rpc_task.await;
-        let height = ledger.chain.summary().tip.height;
-        close_parts(Some(ledger), Some(book), threads).await;
-        if let Err(error) = folder.remove_node_file() {
-            tracing::warn!(%error, "node.json could not be removed");
-        }
-        drop(folder);
-        events::emit_suppressed();
-        match ended {
-            Ok(Ended::Stopped) => {
-                events::NodeStopped { height }.emit();
-                Ok(())
-            }
-            Ok(Ended::Failed(reason)) => {
-                Err(RpcError::new("node_failed", format!("the node has ended: {reason}")))
-            }
-            Err(panic) => {
-                Err(RpcError::internal(format!("the node task failed, please report it: {panic}")))
-            }
-        }
-    };
-    Ok(RunningNode { client: upper.client, finished: finished.boxed() })
+    }
 }
 
-/// What the upper floors stand on.
-struct UpperFloors {
+/// The parts of a node below its network.
+struct Base {
+    datadir: DataDir,
+    identity: Identity,
+    keyring: Keyring,
+    /// The address that is paid for blocks mined here, if any.
+    miner_address: Option<Address>,
+    /// The mode of the miner once the chain has caught up with the peers.
+    mining: MiningMode,
     network: Arc<Network>,
-    ledger: Ledger,
-    chain_events: mpsc::Receiver<ChainEvent>,
-    solved: mpsc::Receiver<Header>,
-    friends: FriendsHandle,
+    chain: ChainParts,
     store_metrics: StoreMetrics,
-    watch: Option<Listener>,
+    friends: FriendsHandle,
 }
 
-/// Network, router, RPC and metrics, running.
+/// The running parts of a node from its network up.
 struct Upper {
     client: Client,
     feed: EventFeed,
-    router_task: tokio::task::JoinHandle<Ended>,
-    stop_rpc: oneshot::Sender<()>,
-    rpc_task: tokio::task::JoinHandle<()>,
-    watch: Option<Listener>,
+    router_task: JoinHandle<Ended>,
+    rpc: RunningRpc,
+    /// Serves health and metrics until it is dropped.
+    listener: Option<Listener>,
 }
 
+/// Starts the network, the router and the RPC, then shows the node in the metrics.
 async fn start_upper(
     folder: &FolderLock,
     config: NodeConfig,
-    identity: Identity,
-    keyring: Keyring,
-    miner_address: Option<Address>,
-    base: UpperFloors,
+    base: &Base,
+    output: ChainOutput,
+    listener: Option<Listener>,
 ) -> Result<Upper, RpcError> {
-    let UpperFloors { network, ledger, chain_events, solved, friends, store_metrics, watch } = base;
-    let name = match config.name {
-        Some(name) => name,
-        None => friends.own_profile().await?.map_or(config.default_name, |profile| profile.name),
-    };
+    let name = node_name(&config, &base.friends).await?;
     events::set_node_name(&name);
-    let peers = Peers::new(friends.bans(now()).await?);
-
-    let mut net_config = NetConfig::new(identity.clone(), network.id);
-    net_config.listen = config.listen;
-    net_config.peers = config.peers;
-    net_config.mdns = config.mdns;
-    net_config.private_only = config.private_only.unwrap_or(network.id == Network::lan().id);
-    let (mut registry, event_metrics) = (Registry::default(), metrics::counted());
-    store_metrics.register(&mut registry);
+    let (mut registry, event_metrics) = (Registry::default(), router::event_metrics());
+    base.store_metrics.register(&mut registry);
     event_metrics.register(&mut registry);
-    let (net, net_events) = net::spawn(net_config, &mut registry)?;
-    for ban in peers.bans(now()) {
-        until_taken(|| net.ban(ban.peer)).await?;
-    }
-    for known in friends.known_peers(KNOWN_PEERS).await? {
-        until_taken(|| net.add_known(known.peer, &known.addresses)).await?;
-    }
-
+    let networking = start_networking(&config, base, &mut registry).await?;
+    let net = networking.net.clone();
     let feed = EventFeed::default();
-    let mempool = ledger.chain.mempool().await?;
-    let reader = ledger.reader.clone();
-    let min_work = blocking(move || reader.min_work()).await?;
-    let peer_id = identity.peer_id();
-    let parts = Parts {
-        network: network.clone(),
-        identity,
-        name: name.clone(),
-        net: net.clone(),
-        net_events,
-        ledger: ledger.clone(),
-        chain_events,
-        solved,
-        friends: friends.clone(),
-        keyring: keyring.clone(),
-        feed: feed.clone(),
-        peers,
-        min_work,
-        mempool,
-        mining: match config.mining {
-            MineMode::Off => MiningMode::Off,
-            MineMode::OnDemand => MiningMode::OnDemand,
-            MineMode::Always => MiningMode::Always,
-        },
-        metrics: event_metrics,
-    };
+    let parts = router_parts(base, &name, networking, output, &feed, event_metrics).await?;
     let (router, router_task) = Router::spawn(parts);
-    let height = ledger.chain.summary().tip.height;
-    let watched = Watched {
-        ledger: ledger.clone(),
-        net,
-        router: router.clone(),
-        datadir: folder.folder().clone(),
-        name: printable(&name),
-    };
-    let metrics_address = watch.as_ref().map(|listener| listener.address);
+
+    let metrics_address = listener.as_ref().map(|listener| listener.address);
     let service = Service {
-        datadir: folder.folder().clone(),
-        name,
-        peer_id,
-        keyring,
-        ledger: Some(ledger),
-        friends: Some(friends),
+        datadir: base.datadir.clone(),
+        name: name.clone(),
+        peer_id: base.identity.peer_id(),
+        keyring: base.keyring.clone(),
+        chain: Some(base.chain.clone()),
+        friends: Some(base.friends.clone()),
         unusable: Unusable::default(),
         router: Some(router.clone()),
         feed: feed.clone(),
         progress: ProgressBoard::default(),
-        miner_address,
-        mining: config.mining,
+        miner_address: base.miner_address,
+        mining: base.mining,
         metrics: metrics_address,
         blocks_won: BlocksWon::default(),
     };
-    let methods = service.into_rpc();
-    let (stop_rpc, rpc_stopped) = oneshot::channel();
-    let token = folder.new_token()?;
-    let stop = async move {
-        // A dropped sender means the end as well.
-        let _ = rpc_stopped.await;
+    let methods = Methods::from(service.into_rpc());
+    let rpc = match start_rpc(folder, config.rpc, methods.clone(), metrics_address).await {
+        Ok(rpc) => rpc,
+        Err(error) => {
+            router.stop();
+            // The caller needs the error of the RPC, not how the router ended.
+            let _ = router_task.await;
+            return Err(error);
+        }
     };
-    let served = match serve(config.rpc, methods.clone(), &token, stop).await {
-        Ok(served) => served,
-        Err(error) => return end_router(&router, router_task, error).await,
-    };
-    if let Err(error) = folder.write_node_file(served.address, metrics_address) {
-        return end_router(&router, router_task, error.into()).await;
+    if let Some(listener) = &listener {
+        listener.show(monitor(base, &name, net, router, registry));
     }
-    if let Some(listener) = &watch {
-        listener.show(Monitor::new(watched, registry));
-    }
-    events::NodeStarted {
-        peer_id,
-        network: network.id,
-        height,
-        version: env!("CARGO_PKG_VERSION"),
-        rpc: served.address.to_string(),
-        metrics: metrics_address.map(|address| address.to_string()),
-    }
-    .emit();
-    Ok(Upper {
-        client: Client::local(methods),
-        feed,
-        router_task,
-        stop_rpc,
-        rpc_task: served.task,
-        watch,
-    })
+    emit_started(base, rpc.address, metrics_address);
+    Ok(Upper { client: Client::local(methods), feed, router_task, rpc, listener })
 }
 
-/// Gives the network what it must not miss: its queue may be shorter than what there is to give.
+/// Returns the configured name, else the name of the last run, else the default.
+async fn node_name(config: &NodeConfig, friends: &FriendsHandle) -> Result<String, RpcError> {
+    if let Some(name) = &config.name {
+        return Ok(name.clone());
+    }
+    let profile = friends.own_profile().await?;
+    Ok(profile.map_or_else(|| config.default_name.clone(), |profile| profile.name))
+}
+
+/// The running network, and the scores of its peers.
+struct Networking {
+    net: NetHandle,
+    events: mpsc::Receiver<NetEvent>,
+    peers: Peers,
+}
+
+/// Starts the network with the bans and the known addresses of earlier runs.
+async fn start_networking(
+    config: &NodeConfig,
+    base: &Base,
+    registry: &mut Registry,
+) -> Result<Networking, RpcError> {
+    let peers = Peers::new(base.friends.bans(now()).await?);
+    let mut net_config = NetConfig::new(base.identity.clone(), base.network.id);
+    net_config.listen.clone_from(&config.listen);
+    net_config.peers.clone_from(&config.peers);
+    net_config.mdns = config.mdns;
+    net_config.private_only = config.private_only.unwrap_or(base.network.id == Network::lan().id);
+    let (net, events) = net::spawn(net_config, registry)?;
+    for ban in peers.bans(now()) {
+        until_taken(|| net.ban(ban.peer)).await?;
+    }
+    for known in base.friends.known_peers(KNOWN_PEERS).await? {
+        until_taken(|| net.add_known(known.peer, &known.addresses)).await?;
+    }
+    Ok(Networking { net, events, peers })
+}
+
+/// Repeats a command to the network while its queue is full.
 async fn until_taken(
-    mut give: impl FnMut() -> Result<(), CommandError>,
+    mut command: impl FnMut() -> Result<(), CommandError>,
 ) -> Result<(), CommandError> {
     loop {
-        match give() {
+        match command() {
             Err(CommandError::Busy) => tokio::task::yield_now().await,
             other => return other,
         }
     }
 }
 
-/// The node cannot start after all.
-async fn end_router(
-    router: &RouterHandle,
-    task: tokio::task::JoinHandle<Ended>,
-    error: RpcError,
-) -> Result<Upper, RpcError> {
-    router.stop();
-    // However it ends, what is told is why the node did not start.
-    let _ = task.await;
-    Err(error)
+async fn router_parts(
+    base: &Base,
+    name: &str,
+    networking: Networking,
+    output: ChainOutput,
+    feed: &EventFeed,
+    metrics: EventMetrics,
+) -> Result<Parts, RpcError> {
+    let (keyring, feed, reader) = (base.keyring.clone(), feed.clone(), base.chain.reader.clone());
+    Ok(Parts {
+        network: base.network.clone(),
+        me: base.identity.peer_id(),
+        name: name.to_owned(),
+        net: networking.net,
+        net_events: networking.events,
+        peers: networking.peers,
+        mempool: base.chain.handle.mempool().await?,
+        chain: base.chain.handle.clone(),
+        reader: base.chain.reader.clone(),
+        miner: base.chain.miner.clone(),
+        chain_events: output.events,
+        solved: output.solved,
+        friends: base.friends.clone(),
+        payment_address: Arc::new(move || {
+            let keyring = keyring.clone();
+            async move { keyring.first_address().await }.boxed()
+        }),
+        news: Box::new(move |news| feed.push(console_event(news))),
+        min_work: blocking(move || reader.min_work()).await?,
+        mining: base.mining,
+        metrics,
+    })
 }
 
-/// A folder without a chain takes up the built-in network.
-async fn adopt_lan(folder: &DataDir) -> Result<(), RpcError> {
-    if store::exists(&folder.file(CHAIN_FILE)) {
-        return Ok(());
+/// The running HTTP server.
+struct RunningRpc {
+    address: SocketAddr,
+    task: JoinHandle<()>,
+    /// Ends the server when it is sent on, or dropped.
+    stop: oneshot::Sender<()>,
+}
+
+/// Starts the HTTP server, and writes its address to `node.json`.
+async fn start_rpc(
+    folder: &FolderLock,
+    address: SocketAddr,
+    methods: Methods,
+    metrics_address: Option<SocketAddr>,
+) -> Result<RunningRpc, RpcError> {
+    let token = folder.new_token()?;
+    let (stop, stopped) = oneshot::channel();
+    let shutdown = async move {
+        // An error means that the sender was dropped.
+        let _ = stopped.await;
+    };
+    let server = serve(address, methods, &token, shutdown).await?;
+    folder.write_node_file(server.address, metrics_address)?;
+    Ok(RunningRpc { address: server.address, task: server.task, stop })
+}
+
+fn monitor(
+    base: &Base,
+    name: &str,
+    net: NetHandle,
+    router: RouterHandle,
+    registry: Registry,
+) -> Monitor {
+    let watched = Watched {
+        chain: base.chain.handle.clone(),
+        miner: base.chain.miner.clone(),
+        net,
+        router,
+        datadir: base.datadir.clone(),
+        name: printable(name),
+    };
+    Monitor::new(watched, registry)
+}
+
+fn emit_started(base: &Base, rpc: SocketAddr, metrics: Option<SocketAddr>) {
+    events::NodeStarted {
+        peer_id: base.identity.peer_id(),
+        network: base.network.id,
+        height: base.chain.handle.summary().tip.height,
+        version: env!("CARGO_PKG_VERSION"),
+        rpc: rpc.to_string(),
+        metrics: metrics.map(|address| address.to_string()),
     }
-    super::setup::create_chain(folder, Network::lan(), None).await
+    .emit();
 }
 
-/// Opens the wallet as the configuration says; gives who is paid for blocks mined here.
+/// Waits for the end of the router, then stops everything else and closes the folder.
+async fn finish(
+    folder: FolderLock,
+    chain: ChainParts,
+    files: OpenFiles,
+    upper: Upper,
+) -> Result<(), RpcError> {
+    let ended = upper.router_task.await;
+    upper.feed.push(ConsoleEvent::Stopping);
+    drop(upper.listener);
+    // An error means that the server has ended by itself.
+    let _ = upper.rpc.stop.send(());
+    let _ = upper.rpc.task.await;
+    let height = chain.handle.summary().tip.height;
+    files.close().await;
+    if let Err(error) = folder.remove_node_file() {
+        tracing::warn!(%error, "node.json could not be removed");
+    }
+    drop(folder);
+    events::emit_suppressed();
+    match ended {
+        Ok(Ended::Stopped) => {
+            events::NodeStopped { height }.emit();
+            Ok(())
+        }
+        Ok(Ended::Failed(reason)) => {
+            Err(RpcError::new("node_failed", format!("the node has ended: {reason}")))
+        }
+        Err(panic) => {
+            Err(RpcError::internal(format!("the node task failed, please report it: {panic}")))
+        }
+    }
+}
+
+/// Opens the wallet if there is one, or creates it if the configuration needs one. Returns the
+/// address that is paid for blocks mined here.
 async fn open_wallet(keyring: &Keyring, config: &NodeConfig) -> Result<Option<Address>, RpcError> {
-    let needed = config.make_wallet || (config.mining != MineMode::Off && config.miner.is_none());
+    let needed = config.make_wallet || (config.mining != MiningMode::Off && config.miner.is_none());
     let wallet = if needed {
         Some(keyring.open_or_create().await?)
     } else {

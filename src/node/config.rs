@@ -1,5 +1,7 @@
-//! What a node is told at its start. Flags go before environment variables, those before defaults;
-//! the command line reads both and fills this in.
+//! The settings of a node, and the parsing of their texts.
+//!
+//! The command line fills them in: flags take precedence over environment variables, and those over
+//! defaults.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -8,69 +10,66 @@ use std::{
 
 use crate::{
     datadir::NodeId,
-    primitives::{Address, NameError, check_name},
-    rpc::{
-        RpcError,
-        types::{MineMode, Secret},
-    },
+    primitives::{Address, MiningMode, NameError, check_name},
+    rpc::{RpcError, types::Secret},
 };
 
-/// Where the chat room's friends meet when no peer is named: the first of the seed's five.
-pub const MEETING_PLACE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8_891);
+/// The peer that `people` dials if none is named: the first of a chat room's five nodes.
+pub(crate) const MEETING_PLACE: SocketAddr =
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8_891);
 
-/// The memory for the coins' cache and the store's, in MiB, when nothing is said.
-pub const DEFAULT_CACHE_MIB: u32 = 128;
+/// The default memory for the caches of coins and store, in MiB.
+pub(crate) const DEFAULT_CACHE_MIB: u32 = 128;
 
-/// The least cache, in MiB: below it the store thrashes.
-pub const MIN_CACHE_MIB: u32 = 16;
+/// The smallest cache, in MiB: below it the store reads its pages again and again.
+pub(crate) const MIN_CACHE_MIB: u32 = 16;
 
-/// The most cache, in MiB: more would only be a slip of the finger.
-pub const MAX_CACHE_MIB: u32 = 65_536;
+/// The largest cache, in MiB: a larger number is a typing error.
+pub(crate) const MAX_CACHE_MIB: u32 = 65_536;
 
-/// Everything that a node is told at its start.
+/// The settings of a node.
 #[derive(Debug, Clone)]
-pub struct NodeConfig {
-    /// What it calls itself, when said: else the name it had, else [`NodeConfig::default_name`].
-    pub name: Option<String>,
-    /// For a node that never had a name.
-    pub default_name: String,
-    /// Where it accepts connections: multiaddrs.
-    pub listen: Vec<String>,
-    /// Whom it dials: multiaddrs, with or without `/p2p/…`.
-    pub peers: Vec<String>,
-    /// When it mines by itself.
-    pub mining: MineMode,
-    /// Who is paid; none: the wallet's first address.
-    pub miner: Option<Address>,
-    /// Miner threads; none: one fewer than there are processors, at least one.
-    pub threads: Option<NonZeroUsize>,
-    /// Where the RPC listens: loopback only; port 0 lets the system choose.
-    pub rpc: SocketAddr,
-    /// Where health and metrics are shown, to whoever can reach it; none: nowhere. Port 0 lets the
-    /// system choose.
-    pub metrics: Option<SocketAddr>,
-    /// Whether friends on the LAN are looked for with mDNS.
-    pub mdns: bool,
-    /// Memory for caches, in MiB, [`MIN_CACHE_MIB`] to [`MAX_CACHE_MIB`].
-    pub cache_mib: u32,
-    /// Opens the wallet at start.
-    pub passphrase: Option<Secret>,
-    /// Whether only private addresses are dialed; none: only on the built-in network.
-    pub private_only: Option<bool>,
-    /// Whether a wallet is made when there is none: nothing of it is shown.
-    pub make_wallet: bool,
+pub(crate) struct NodeConfig {
+    /// The node's name. None: the name of its last run, else [`NodeConfig::default_name`].
+    pub(crate) name: Option<String>,
+    /// The name of a node that never had one.
+    pub(crate) default_name: String,
+    /// Multiaddrs on which the node accepts connections.
+    pub(crate) listen: Vec<String>,
+    /// Multiaddrs of the peers to dial, with or without `/p2p/…`.
+    pub(crate) peers: Vec<String>,
+    pub(crate) mining: MiningMode,
+    /// The address that is paid for mined blocks. None: the wallet's first one.
+    pub(crate) miner: Option<Address>,
+    /// Number of miner threads. None: one for each processor.
+    pub(crate) threads: Option<NonZeroUsize>,
+    /// Address of the RPC, loopback only. With port 0 the system chooses the port.
+    pub(crate) rpc: SocketAddr,
+    /// Address that serves health and metrics, without authentication. With port 0 the system
+    /// chooses the port. None: they are not served.
+    pub(crate) metrics: Option<SocketAddr>,
+    /// True to discover friends on the LAN with mDNS.
+    pub(crate) mdns: bool,
+    /// Memory for the caches, in MiB, from [`MIN_CACHE_MIB`] to [`MAX_CACHE_MIB`].
+    pub(crate) cache_mib: u32,
+    /// Unlocks the wallet at the start.
+    pub(crate) passphrase: Option<Secret>,
+    /// True to dial private addresses only. None: true on the built-in network alone.
+    pub(crate) private_only: Option<bool>,
+    /// True to create a wallet if there is none, without showing its recovery phrase.
+    pub(crate) make_wallet: bool,
 }
 
 impl NodeConfig {
-    /// A node that listens on a port of the system's choosing, and does nothing by itself.
+    /// Creates settings for a node that listens on a port of the system's choice and never mines.
     #[must_use]
-    pub fn new(default_name: String) -> Self {
+    pub(crate) fn new(default_name: String) -> Self {
         Self {
             name: None,
             default_name,
             listen: listen_anywhere(0),
             peers: Vec::new(),
-            mining: MineMode::Off,
+            mining: MiningMode::Off,
             miner: None,
             threads: None,
             rpc: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
@@ -84,15 +83,15 @@ impl NodeConfig {
     }
 }
 
-/// The multiaddrs of all interfaces at a port, over TCP and QUIC.
+/// Returns the multiaddrs of all IPv4 interfaces at a port, over TCP and QUIC.
 #[must_use]
-pub fn listen_anywhere(port: u16) -> Vec<String> {
+pub(crate) fn listen_anywhere(port: u16) -> Vec<String> {
     listen_at(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port)
 }
 
-/// The multiaddrs of one interface at a port, over TCP and QUIC.
+/// Returns the multiaddrs of one interface at a port, over TCP and QUIC.
 #[must_use]
-pub fn listen_at(ip: IpAddr, port: u16) -> Vec<String> {
+pub(crate) fn listen_at(ip: IpAddr, port: u16) -> Vec<String> {
     let host = host_part(ip);
     vec![format!("{host}/tcp/{port}"), format!("{host}/udp/{port}/quic-v1")]
 }
@@ -104,8 +103,8 @@ fn host_part(ip: IpAddr) -> String {
     }
 }
 
-/// The multiaddrs that a `--listen` stands for: a multiaddr itself, an `IP:PORT`, or a port.
-pub fn parse_listen(text: &str) -> Result<Vec<String>, RpcError> {
+/// Parses a `--listen` into multiaddrs: a multiaddr itself, an `IP:PORT`, or a port.
+pub(crate) fn parse_listen(text: &str) -> Result<Vec<String>, RpcError> {
     if text.starts_with('/') {
         return Ok(vec![text.to_owned()]);
     }
@@ -124,8 +123,8 @@ pub fn parse_listen(text: &str) -> Result<Vec<String>, RpcError> {
     Ok(listen_at(address.ip(), address.port()))
 }
 
-/// The multiaddr that a `--peer` stands for: a multiaddr itself, an `IP:PORT` or a `HOST:PORT`.
-pub fn parse_peer(text: &str) -> Result<String, RpcError> {
+/// Parses a `--peer` into a multiaddr: a multiaddr itself, an `IP:PORT` or a `HOST:PORT`.
+pub(crate) fn parse_peer(text: &str) -> Result<String, RpcError> {
     if text.starts_with('/') {
         return Ok(text.to_owned());
     }
@@ -149,14 +148,14 @@ pub fn parse_peer(text: &str) -> Result<String, RpcError> {
     }
 }
 
-/// The multiaddr of a peer over TCP, its identity not known.
+/// Returns the multiaddr of a peer over TCP, without its identity.
 #[must_use]
-pub fn peer_at(address: SocketAddr) -> String {
+pub(crate) fn peer_at(address: SocketAddr) -> String {
     format!("{}/tcp/{}", host_part(address.ip()), address.port())
 }
 
-/// An address for the RPC, which [`check_rpc`] has yet to allow.
-pub fn parse_rpc(text: &str) -> Result<SocketAddr, RpcError> {
+/// Parses an address for the RPC. The RPC's server then refuses all but loopback.
+pub(crate) fn parse_rpc(text: &str) -> Result<SocketAddr, RpcError> {
     text.parse().map_err(|_| {
         RpcError::new(
             "bad_rpc_address",
@@ -165,8 +164,8 @@ pub fn parse_rpc(text: &str) -> Result<SocketAddr, RpcError> {
     })
 }
 
-/// An address for health and metrics: any of this machine's.
-pub fn parse_metrics(text: &str) -> Result<SocketAddr, RpcError> {
+/// Parses an address of this machine for health and metrics.
+pub(crate) fn parse_metrics(text: &str) -> Result<SocketAddr, RpcError> {
     text.parse().map_err(|_| {
         let sentence = format!(
             "'{text}' is not an address: write one like 127.0.0.1:9101, or 0.0.0.0:9101 for all"
@@ -175,29 +174,16 @@ pub fn parse_metrics(text: &str) -> Result<SocketAddr, RpcError> {
     })
 }
 
-/// Refuses an address for the RPC that other machines could reach: its token travels in the clear.
-pub fn check_rpc(address: SocketAddr) -> Result<(), RpcError> {
-    if address.ip().is_loopback() {
-        return Ok(());
-    }
-    let sentence = format!(
-        "the RPC does not listen on {address}, since other machines could reach it there: use \
-         127.0.0.1, and a tunnel \
-         (ssh -L) from elsewhere"
-    );
-    Err(RpcError::new("rpc_not_loopback", sentence))
-}
-
-/// A friend's name as an error sentence for people.
-pub fn checked_name(name: &str) -> Result<String, RpcError> {
+/// Checks that a text may be a node's name.
+pub(crate) fn checked_name(name: &str) -> Result<String, RpcError> {
     check_name(name).map_err(|error: NameError| RpcError::new("bad_name", error.to_string()))?;
     Ok(name.to_owned())
 }
 
-/// The name of a node that was given none: its id, else the user's name on this machine, else
-/// `friend`.
+/// Returns the name of a node that was given none: its id, else the user's name on this machine,
+/// else `friend`.
 #[must_use]
-pub fn default_name(id: Option<&NodeId>) -> String {
+pub(crate) fn default_name(id: Option<&NodeId>) -> String {
     let user = || std::env::var("USER").or_else(|_| std::env::var("USERNAME")).ok();
     let candidates = [id.map(ToString::to_string), user()];
     candidates
@@ -233,11 +219,8 @@ mod tests {
     }
 
     #[test]
-    fn the_rpc_is_for_this_machine_alone() {
-        let allowed = |text| check_rpc(parse_rpc(text).expect("an address"));
-        assert!(allowed("127.0.0.1:0").is_ok());
-        assert!(allowed("[::1]:8545").is_ok());
-        assert_eq!(allowed("0.0.0.0:8545").expect_err("refused").code, "rpc_not_loopback");
+    fn the_rpcs_address_needs_a_port() {
+        assert!(parse_rpc("[::1]:8545").is_ok());
         assert_eq!(parse_rpc("8545").expect_err("refused").code, "bad_rpc_address");
     }
 

@@ -1,8 +1,7 @@
-//! The one wallet of a data folder, as the service uses it: opened when first needed, one user at a
-//! time.
+//! Shares the wallet of a data folder: opened when first needed, used by one caller at a time.
 //!
-//! The lock is held over a whole send, from reading the coins to handing in the trade, so that two
-//! sends at once never pick the same coin.
+//! A send holds the wallet from reading the coins until the chain has accepted the trade. So two
+//! sends at once never select the same coin.
 
 use std::{
     ops::{Deref, DerefMut},
@@ -12,31 +11,31 @@ use std::{
 
 use tokio::sync::{Mutex, OwnedMappedMutexGuard, OwnedMutexGuard};
 
-use super::clock::now;
+use super::{blocking::blocking, clock::now};
 use crate::{
     primitives::Address,
     rpc::{RpcError, types::Secret},
     wallet::{UnlockError, Wallet, WalletError},
 };
 
-/// The wallet of a folder. Clones share it.
+/// Access to a folder's wallet. Clones share the wallet.
 #[derive(Debug, Clone)]
-pub(super) struct Keyring {
+pub(crate) struct Keyring {
     path: PathBuf,
     wallet: Arc<Mutex<Option<Wallet>>>,
 }
 
-/// The wallet, opened, for one user alone.
-pub(super) struct OpenWallet {
+/// The open wallet, held by one caller. Other callers wait until it is dropped.
+pub(crate) struct OpenWallet {
     wallet: OwnedMappedMutexGuard<Option<Wallet>, Wallet>,
-    /// It was unlocked for this user alone, and is locked again after it.
+    /// True if the wallet was unlocked for this caller alone. It is locked again on drop.
     lock_after: bool,
 }
 
 impl Keyring {
-    /// Of the wallet file at `path`, which need not be there yet.
+    /// Creates a keyring for the wallet file at `path`, which may not exist yet.
     #[must_use]
-    pub(super) fn new(path: PathBuf) -> Self {
+    pub(crate) fn new(path: PathBuf) -> Self {
         Self { path, wallet: Arc::default() }
     }
 
@@ -56,21 +55,24 @@ impl Keyring {
         })
     }
 
-    /// The wallet.
+    /// Opens the wallet.
     ///
     /// # Errors
-    /// There is none, or it does not read.
-    pub(super) async fn open(&self) -> Result<OpenWallet, RpcError> {
+    /// There is no wallet file, or it cannot be read.
+    pub(crate) async fn open(&self) -> Result<OpenWallet, RpcError> {
         Ok(self.open_by(Wallet::open).await?)
     }
 
-    /// The wallet, made without a word if there is none.
-    pub(super) async fn open_or_create(&self) -> Result<OpenWallet, RpcError> {
+    /// Opens the wallet, or creates one if there is none.
+    pub(crate) async fn open_or_create(&self) -> Result<OpenWallet, RpcError> {
         Ok(self.open_by(Wallet::open_or_create).await?)
     }
 
-    /// The wallet, if there is one; an error if it does not read.
-    pub(super) async fn open_if_there(&self) -> Result<Option<OpenWallet>, RpcError> {
+    /// Opens the wallet, if there is one.
+    ///
+    /// # Errors
+    /// The wallet file cannot be read.
+    pub(crate) async fn open_if_there(&self) -> Result<Option<OpenWallet>, RpcError> {
         match self.open_by(Wallet::open).await {
             Ok(wallet) => Ok(Some(wallet)),
             Err(WalletError::Missing(_)) => Ok(None),
@@ -78,15 +80,15 @@ impl Keyring {
         }
     }
 
-    /// The wallet, opened with a passphrase for this user alone when it is locked and one is given.
-    pub(super) async fn open_with(
+    /// Opens the wallet, and unlocks it for this caller alone if a passphrase is given.
+    pub(crate) async fn open_with(
         &self,
         passphrase: Option<Secret>,
     ) -> Result<OpenWallet, RpcError> {
         let mut wallet = self.open().await?;
         match passphrase {
             Some(passphrase) if wallet.is_locked(now()) => {
-                // Before it is open: whoever gives up in the middle leaves it locked too.
+                // Before the unlock: a caller that is cancelled meanwhile leaves it locked too.
                 wallet.lock_after = true;
                 wallet.unlock(passphrase, None).await
             }
@@ -94,8 +96,8 @@ impl Keyring {
         }
     }
 
-    /// Puts a wallet just made in place of none, or of the one that was opened.
-    pub(super) async fn make(
+    /// Replaces the wallet, if there is one, by the one that `make` creates.
+    pub(crate) async fn make(
         &self,
         make: impl FnOnce(&Path) -> Result<Wallet, WalletError> + Send + 'static,
     ) -> Result<OpenWallet, RpcError> {
@@ -108,17 +110,17 @@ impl Keyring {
         })
     }
 
-    /// Where coins for this node go: the wallet's first address.
-    pub(super) async fn first_address(&self) -> Option<Address> {
+    /// Returns the address that receives payments to this node: the wallet's first one.
+    pub(crate) async fn first_address(&self) -> Option<Address> {
         let wallet = self.open_if_there().await.ok()??;
         Some(wallet.first_address())
     }
 }
 
 impl OpenWallet {
-    /// Opens the secret until a time, or until locked. Deriving the key takes a good part of a
-    /// second, on a thread of its own.
-    pub(super) async fn unlock(
+    /// Unlocks the secret until a time, or until it is locked. The key derivation takes a large
+    /// part of a second and runs on a blocking thread.
+    pub(crate) async fn unlock(
         mut self,
         passphrase: Secret,
         until: Option<u64>,
@@ -134,7 +136,7 @@ impl OpenWallet {
 impl Drop for OpenWallet {
     fn drop(&mut self) {
         if self.lock_after {
-            // It had a passphrase a moment ago, and having none is all that could be wrong.
+            // The only error is a wallet without passphrase, and this one was unlocked with one.
             let _ = self.wallet.lock();
         }
     }
@@ -152,19 +154,4 @@ impl DerefMut for OpenWallet {
     fn deref_mut(&mut self) -> &mut Wallet {
         &mut self.wallet
     }
-}
-
-/// Runs what takes long or touches the disk on a thread where that is allowed.
-pub(super) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, RpcError> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| {
-        // What panicked has said so on stderr.
-        RpcError::internal(
-            "the command failed inside: the data folder is damaged, or it is a fault of the \
-             program; keep a copy of the \
-             folder, see what verify-chain says, and leave-chain and join again if the chain is \
-             damaged",
-        )
-    })
 }

@@ -1,21 +1,21 @@
-//! Composition: what starts, in which order, and stops.
+//! Composes a node from its parts: starts them, connects them, and stops them.
 //!
-//! [`compose`] puts the parts together, for a node or for one command on a folder; the `router` is
-//! the node's task; the `service` answers commands. Everything else here is what those need.
+//! - `compose`: starts a node with [`start`], or opens a folder for one command with [`open`].
+//! - `router`: the task between network, chain, miner, friends and commands.
+//! - `service`: the implementation of the RPC.
+//! - `metrics`: health checks and metrics over HTTP.
 
-mod blocks_won;
+mod blocking;
 mod clock;
-pub mod compose;
-pub mod config;
-pub mod host;
+mod compose;
+pub(crate) mod config;
 mod keyring;
 mod metrics;
-mod process;
-mod proofs;
+mod open;
+mod parts;
 mod refusals;
 mod router;
 mod service;
-mod setup;
 
-pub use compose::Composition;
-pub use proofs::verify_without_chain;
+pub(crate) use compose::{OpenedFolder, RunningNode, open, start};
+pub(crate) use service::verify_without_chain;

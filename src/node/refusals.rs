@@ -1,8 +1,14 @@
-//! Every floor's errors as the RPC tells them: the stable code, and the sentence.
+//! Converts the errors of every module into the RPC's error: a stable code and a sentence.
 
+use super::{
+    metrics::ListenError,
+    open::OpenChainError,
+    router::{LineError, NodeStopping},
+};
 use crate::{
     chain::errors::{AcceptBranchError, AcceptTradeError, ChainFault, OpenError},
     consensus::{GenesisError, InviteError, ParamsError, ProofError},
+    datadir::DataDirError,
     friends::{ChatError, FindError, OwnProfileError, StoreFault},
     miner::{MineError, MineGenesisError},
     net::{CommandError, IdentityError, NetError},
@@ -13,7 +19,7 @@ use crate::{
     },
 };
 
-/// Errors whose code depends on the variant, which they know.
+/// Converts errors that know the code of each of their variants.
 macro_rules! coded {
     ($($error:ty),* $(,)?) => {$(
         impl From<$error> for RpcError {
@@ -24,7 +30,7 @@ macro_rules! coded {
     )*};
 }
 
-/// Errors of one code each.
+/// Converts errors that have one code each.
 macro_rules! named {
     ($($error:ty => $code:literal),* $(,)?) => {$(
         impl From<$error> for RpcError {
@@ -39,6 +45,7 @@ coded!(
     AcceptBranchError,
     AcceptTradeError,
     ChainFault,
+    DataDirError,
     GenesisError,
     ProofError,
     ChatError,
@@ -57,6 +64,7 @@ named! {
     MineGenesisError => "not_mined",
     IdentityError => "bad_identity",
     CommandError => "network_busy",
+    NodeStopping => "stopping",
 }
 
 impl From<OpenError> for RpcError {
@@ -71,6 +79,37 @@ impl From<OpenError> for RpcError {
             OpenError::NewerSchema { .. } => "newer_schema",
             OpenError::OtherNetwork { .. } => "other_network",
             OpenError::Disk { .. } => "disk",
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<OpenChainError> for RpcError {
+    fn from(error: OpenChainError) -> Self {
+        match error {
+            OpenChainError::File(error) => error.into(),
+            OpenChainError::Thread(error) => error,
+        }
+    }
+}
+
+impl From<LineError> for RpcError {
+    fn from(error: LineError) -> Self {
+        match error {
+            LineError::Stopping(error) => error.into(),
+            LineError::Friend(error) => error.into(),
+            LineError::Line(error) => error.into(),
+            LineError::Network(error) => error.into(),
+        }
+    }
+}
+
+impl From<ListenError> for RpcError {
+    fn from(error: ListenError) -> Self {
+        let code = match &error {
+            ListenError::InUse(_) => "metrics_port_in_use",
+            ListenError::Bind { .. } => "metrics_bind",
+            ListenError::Address(_) => return Self::internal(error),
         };
         Self::new(code, error.to_string())
     }

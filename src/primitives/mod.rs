@@ -10,6 +10,7 @@ pub mod encoding;
 mod hash;
 mod keys;
 mod merkle;
+mod mining_mode;
 mod peer_id;
 mod rate;
 mod short_id;
@@ -23,6 +24,7 @@ pub use hash::{BlockHash, HashParseError, LeafHash, MerkleRoot, NetworkId, TxId}
 pub(crate) use hash::{sha256, sha256d};
 pub use keys::{Address, AddressError, Owner, PublicKey, Signature};
 pub(crate) use merkle::{leaf_hash, merkle_branch, merkle_root, root_of_branch};
+pub use mining_mode::MiningMode;
 pub use peer_id::{PeerId, PeerIdError};
 pub use rate::{Bucket, Rate};
 pub(crate) use short_id::{SHORT_ID_BYTES, short_id};

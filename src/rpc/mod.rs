@@ -12,4 +12,4 @@ pub(crate) use api::{FriendchainApiClient, FriendchainApiServer};
 pub(crate) use client::Client;
 pub(crate) use error::RpcError;
 pub(crate) use feed::{EventFeed, ProgressBoard, ProgressGuard};
-pub(crate) use server::serve;
+pub(crate) use server::{check_rpc, serve};

@@ -30,7 +30,6 @@ use tower::{Layer as _, Service as _, limit::GlobalConcurrencyLimitLayer};
 use zeroize::Zeroizing;
 
 use super::RpcError;
-use crate::node::config::check_rpc;
 
 /// The largest request, in bytes: a send with a memo is under 4 kB, an invite under 16.
 pub(crate) const MAX_REQUEST_BYTES: u32 = 1 << 20;
@@ -89,6 +88,19 @@ pub(crate) async fn serve(
         }
     });
     Ok(RpcServer { address, task })
+}
+
+/// Refuses an RPC address that other machines could reach: the token travels in the clear.
+pub(crate) fn check_rpc(address: SocketAddr) -> Result<(), RpcError> {
+    if address.ip().is_loopback() {
+        return Ok(());
+    }
+    let sentence = format!(
+        "the RPC does not listen on {address}, since other machines could reach it there: use \
+         127.0.0.1, and a tunnel \
+         (ssh -L) from elsewhere"
+    );
+    Err(RpcError::new("rpc_not_loopback", sentence))
 }
 
 fn bind_error(address: SocketAddr, cause: &io::Error) -> RpcError {
@@ -254,6 +266,14 @@ mod tests {
         }
         stop.send(()).expect("the server listens");
         server.task.await.expect("it ends");
+    }
+
+    #[test]
+    fn the_rpc_is_for_this_machine_alone() {
+        let allowed = |text: &str| check_rpc(text.parse().expect("an address"));
+        assert!(allowed("127.0.0.1:0").is_ok());
+        assert!(allowed("[::1]:8545").is_ok());
+        assert_eq!(allowed("0.0.0.0:8545").expect_err("refused").code, "rpc_not_loopback");
     }
 
     #[tokio::test]

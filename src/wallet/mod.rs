@@ -19,13 +19,11 @@ mod phrase;
 mod secret;
 
 use std::{
-    fmt, fs,
-    io::{self, Read},
+    fmt,
     path::{Path, PathBuf},
 };
 
 use ed25519_dalek::{Signer, SigningKey};
-use zeroize::Zeroizing;
 
 pub(crate) use build::{build_trade, raise_fee};
 pub(crate) use errors::{BuildError, LockedError, NoteError, SignError, UnlockError, WalletError};
@@ -38,9 +36,6 @@ use derive::{ExtendedKey, public_key};
 use file::{Fingerprint, MAX_ADDRESSES, StoredSecret, WalletFile};
 use phrase::signing_key;
 use secret::{Cost, Sealed, SecretBytes, UnsealError};
-
-/// The longest passphrase file that is read, in bytes.
-const MAX_PASSPHRASE_BYTES: u64 = 4_096;
 
 /// Keys and addresses. See the module.
 pub(crate) struct Wallet {
@@ -170,11 +165,6 @@ impl Wallet {
     /// The first address: who is paid when nobody is named.
     pub(crate) fn first_address(&self) -> Address {
         Address(self.public_keys.first().map_or(Owner::ZERO, PublicKey::owner))
-    }
-
-    /// Whether the address of `owner` is this wallet's.
-    pub(crate) fn owns(&self, owner: &Owner) -> bool {
-        self.public_key(owner).is_some()
     }
 
     /// The public key that `owner` is the hash of, when it is this wallet's. Works while locked.
@@ -365,28 +355,6 @@ impl fmt::Debug for Wallet {
             .field("unlocked", &self.unlocked.is_some())
             .finish_non_exhaustive()
     }
-}
-
-/// Reads a passphrase from a file: its first line, without the end of line.
-pub(crate) fn read_passphrase_file(path: &Path) -> Result<Zeroizing<String>, WalletError> {
-    let failed = |source| WalletError::Io {
-        action: "read the passphrase from",
-        path: path.to_owned(),
-        source,
-    };
-    let file = fs::File::open(path).map_err(failed)?;
-    let mut bytes = Zeroizing::new(Vec::with_capacity(4_097));
-    file.take(MAX_PASSPHRASE_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
-    let wrong = |reason: &str| failed(io::Error::new(io::ErrorKind::InvalidData, reason));
-    if bytes.len() as u64 > MAX_PASSPHRASE_BYTES {
-        return Err(wrong("it is longer than 4,096 bytes"));
-    }
-    let text = std::str::from_utf8(&bytes).map_err(|_| wrong("it is not UTF-8 text"))?;
-    let line = text.lines().next().unwrap_or_default();
-    if line.is_empty() {
-        return Err(WalletError::EmptyPassphrase);
-    }
-    Ok(Zeroizing::new(line.to_owned()))
 }
 
 #[cfg(test)]

@@ -257,17 +257,3 @@ fn no_debug_output_holds_a_secret() {
         assert!(!shown.contains(&secret), "{secret} in {shown}");
     }
 }
-
-#[test]
-fn a_passphrase_file_gives_its_first_line() {
-    let (folder, path) = folder();
-    let file = folder.path().join("passphrase");
-    fs::write(&file, "open sesame\r\nnot this\n").unwrap();
-    let passphrase = read_passphrase_file(&file).unwrap();
-    assert_eq!(*passphrase, "open sesame");
-    sealed(&path).unlock(&passphrase, None).unwrap();
-    fs::write(&file, "\n").unwrap();
-    assert!(matches!(read_passphrase_file(&file), Err(WalletError::EmptyPassphrase)));
-    fs::write(&file, "x".repeat(5_000)).unwrap();
-    assert!(matches!(read_passphrase_file(&file), Err(WalletError::Io { .. })));
-}

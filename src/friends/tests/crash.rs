@@ -1,9 +1,13 @@
-//! A crash after any write: what was acknowledged of chat is there, once, and goes on.
+//! Tests a crash after each write: every acknowledged change of chat is in the file, once, and the
+//! node continues from there.
 
 use super::*;
-use crate::chain::testing::crash::{CrashDisk, Unsynced};
+use crate::{
+    chain::testing::crash::{CrashDisk, Unsynced},
+    friends::chat::MAX_HISTORY,
+};
 
-/// What was acknowledged.
+/// A change of chat that the node acknowledged.
 enum Ack {
     Sent(MessageId),
     Delivered(MessageId),
@@ -14,8 +18,8 @@ fn open(disk: &CrashDisk) -> Friends {
     Friends::on_backend(disk.clone(), Key::new(0).config(NETWORK)).unwrap()
 }
 
-/// Some lines to and from a friend; each acknowledgement with how many operations the disk had done
-/// by then.
+/// Writes and receives some lines. Returns each acknowledgement, with the number of disk operations
+/// before it.
 fn talk(disk: &CrashDisk) -> Vec<(usize, Ack)> {
     let (mut friends, yjf) = (open(disk), Key::new(1));
     friends.set_own_profile("yzw", &[], None, NOW).unwrap();
@@ -36,7 +40,7 @@ fn talk(disk: &CrashDisk) -> Vec<(usize, Ack)> {
     acks
 }
 
-/// Everything that was acknowledged before the crash is in what it left.
+/// Checks that `left` holds each change that was acknowledged before operation `cut`.
 fn check(left: &CrashDisk, acks: &[(usize, Ack)], cut: usize) {
     let (mut friends, yjf) = (open(left), Key::new(1));
     let later = NOW + 60 * MINUTE;
@@ -67,9 +71,9 @@ fn check(left: &CrashDisk, acks: &[(usize, Ack)], cut: usize) {
             }
         }
     }
-    // A counter that went back would give two lines one name.
+    // A counter that went back would give two lines the same id.
     let next = friends.direct(yjf.peer, "to 0", NOW).unwrap();
-    assert!(!ids.contains(&next.id), "after {cut}: a name is used twice");
+    assert!(!ids.contains(&next.id), "after {cut}: an id is used twice");
 }
 
 #[test]

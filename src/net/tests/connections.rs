@@ -5,7 +5,7 @@ use std::{net::TcpListener, time::Duration};
 use prometheus_client::registry::Registry;
 
 use super::{Node, config, pair};
-use crate::net::{CommandError, DialError, Identity, NetConfig, NetError, NetEvent, spawn};
+use crate::net::{CommandError, Identity, NetConfig, NetError, NetEvent, event::DialError, spawn};
 
 #[tokio::test]
 async fn a_seed_without_an_id_is_dialed_and_known_by_its_key() {

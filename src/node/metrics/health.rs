@@ -1,15 +1,15 @@
-//! When a node is not to be relied on, and why: sentences for whoever asks.
+//! Finds the reasons why a node is not ready, as sentences for its operator.
 
 use crate::{chain::ChainSummary, sync::Phase};
 
-/// With less room on the disk than this the next batch of blocks may not fit: 64 MiB of bodies are
-/// written at once.
+/// Free space on the disk below which the node is not ready, in bytes. A sync writes up to 64 MiB
+/// of block bodies at once.
 const LEAST_DISK: u64 = 64 << 20;
 
-/// Why the node is not ready; nothing when it is.
+/// Returns why the node is not ready; nothing if it is.
 ///
-/// A node alone is ready: it serves its user, and the first of the friends is alone until the
-/// second comes.
+/// A node without peers is ready: it serves its user, and the first node of a group has no peers
+/// until the second one starts.
 pub(super) fn reasons(
     phase: Phase,
     summary: &ChainSummary,
@@ -44,7 +44,7 @@ pub(super) fn reasons(
     phase.into_iter().chain(busy).chain(disk).collect()
 }
 
-/// What is said of a task that does not answer.
+/// Returns the line for a task that does not answer in time.
 pub(super) fn stuck(task: &str) -> String {
     format!("the {task} task has not answered for {} s\n", super::PATIENCE.as_secs())
 }

@@ -1,10 +1,11 @@
-//! Health and metrics, for whoever watches the node from outside: read only, on a listener of its
-//! own.
+//! Serves health checks and metrics over HTTP: read only, on a listener of its own.
 //!
-//! `/livez`: no thread or task of the node has ended, and its tasks answer; a chain thread may be
-//! at one piece of work for minutes, and is not asked. `/readyz`: it keeps up with its friends, or
-//! why it does not. `/metrics`: what is measured, as OpenMetrics. What is asked here costs the
-//! chain thread nothing: the numbers are those that flow anyway.
+//! - `/livez`: no thread or task of the node has ended, and its tasks answer in time. The chain
+//!   thread is not asked, since one piece of its work may take minutes.
+//! - `/readyz`: the node keeps up with its friends, or the reasons why it does not.
+//! - `/metrics`: all measurements, as OpenMetrics.
+//!
+//! No page costs the chain thread any work: the numbers come from its published summary.
 
 mod health;
 mod server;
@@ -12,74 +13,56 @@ mod server;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use prometheus_client::{encoding::text, registry::Registry};
-use tokio::{sync::Mutex, time::timeout};
+use tokio::{sync::Mutex, task::spawn_blocking, time::timeout};
 
-pub(super) use server::Listener;
+pub(crate) use server::{ListenError, Listener};
 
 use super::{
     clock::now,
-    keyring::blocking,
-    process,
     router::{LiveStatus, RouterHandle},
-    service::Ledger,
 };
 use crate::{
-    chain::{ChainSummary, DropReason},
+    chain::{ChainHandle, ChainSummary},
     datadir::{CHAIN_FILE, DataDir, FRIENDS_FILE},
+    miner::MinerHandle,
     net::{ConnectionSnapshot, NetHandle, PeerSnapshot},
-    peers::Offence,
     sync::Phase,
-    telemetry::metrics::{EventMetrics, NodeMetrics, ProcessMetrics, gauge, raise},
+    telemetry::{
+        metrics::{NodeMetrics, ProcessMetrics, gauge, raise},
+        process,
+    },
 };
 
-/// How long the node's tasks have for an answer that costs them nothing: a task that takes longer
+/// How long to wait for a task's answer. The answer costs a task no work, so one that takes longer
 /// is stuck.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What the router counts, each series at zero, so that the first of a kind shows as a rise.
-pub(super) fn counted() -> EventMetrics {
-    let metrics = EventMetrics::default();
-    for origin in ["local", "peer"] {
-        drop(metrics.trades_accepted.get_or_create(&[("origin", origin)]));
-    }
-    for reason in DropReason::ALL.map(DropReason::code).into_iter().chain(["void"]) {
-        drop(metrics.trades_dropped.get_or_create(&[("reason", reason)]));
-    }
-    for offence in Offence::ALL.map(Offence::code) {
-        drop(metrics.peer_penalties.get_or_create(&[("offence", offence)]));
-    }
-    metrics
+/// The parts of a running node that the pages read.
+pub(crate) struct Watched {
+    pub(crate) chain: ChainHandle,
+    pub(crate) miner: MinerHandle,
+    pub(crate) net: NetHandle,
+    pub(crate) router: RouterHandle,
+    pub(crate) datadir: DataDir,
+    /// The node's name, printable.
+    pub(crate) name: String,
 }
 
-/// The parts of a running node that are looked at.
-pub(super) struct Watched {
-    /// Chain and miner.
-    pub(super) ledger: Ledger,
-    /// The network.
-    pub(super) net: NetHandle,
-    /// The node task.
-    pub(super) router: RouterHandle,
-    /// The folder.
-    pub(super) datadir: DataDir,
-    /// What the node calls itself.
-    pub(super) name: String,
-}
-
-/// Looks at a running node. Clones share everything.
+/// Measures a running node. Clones share everything.
 #[derive(Clone)]
-pub(super) struct Monitor(Arc<Inner>);
+pub(crate) struct Monitor(Arc<Inner>);
 
 struct Inner {
     watched: Watched,
     registry: Registry,
     node: NodeMetrics,
     process: ProcessMetrics,
-    /// One look at a time: the gauges in it are of one moment.
+    /// Held from setting the gauges until they are encoded, so that they are of one moment.
     turn: Mutex<()>,
 }
 
-/// What the node's tasks say of themselves.
-struct Look {
+/// The state of the node's tasks at one moment.
+struct Snapshot {
     live: LiveStatus,
     peers: Vec<PeerSnapshot>,
     summary: ChainSummary,
@@ -88,7 +71,7 @@ struct Look {
     machine: Machine,
 }
 
-/// What the system says.
+/// The process's use of the machine. None where the system gives no number.
 struct Machine {
     chain_bytes: u64,
     friends_bytes: u64,
@@ -99,8 +82,8 @@ struct Machine {
 }
 
 impl Machine {
-    /// Touches the disk.
-    fn look(datadir: &DataDir) -> Self {
+    /// Reads the disk and the process's numbers; blocks.
+    fn read(datadir: &DataDir) -> Self {
         let length = |path: PathBuf| path.metadata().map_or(0, |metadata| metadata.len());
         Self {
             chain_bytes: length(datadir.file(CHAIN_FILE)),
@@ -114,10 +97,10 @@ impl Machine {
 }
 
 impl Monitor {
-    /// Adds what the node measures to what `registry` has already.
-    pub(super) fn new(watched: Watched, mut registry: Registry) -> Self {
+    /// Adds the node's metrics to those that `registry` has already.
+    pub(crate) fn new(watched: Watched, mut registry: Registry) -> Self {
         let (node, process) = (NodeMetrics::default(), ProcessMetrics::default());
-        let network = watched.ledger.chain.summary().network;
+        let network = watched.chain.summary().network;
         let (peer_id, network_id) = (watched.net.peer_id().to_string(), network.id.to_string());
         node.describe(env!("CARGO_PKG_VERSION"), &watched.name, peer_id, network_id);
         node.spacing.set(network.params.spacing_ms as f64 / 1_000.0);
@@ -130,10 +113,13 @@ impl Monitor {
         Self(Arc::new(Inner { watched, registry, node, process, turn: Mutex::new(()) }))
     }
 
-    /// Whether the process does its work: else why not, a line each.
-    async fn live(&self) -> Result<(), String> {
-        let Watched { ledger, net, router, .. } = &self.0.watched;
-        if ledger.chain.is_closed() {
+    /// Checks that the threads and tasks work.
+    ///
+    /// # Errors
+    /// The reason, as a line.
+    async fn check_live(&self) -> Result<(), String> {
+        let Watched { chain, net, router, .. } = &self.0.watched;
+        if chain.is_closed() {
             return Err("the chain thread has ended: the log says why\n".to_owned());
         }
         timeout(PATIENCE, router.status())
@@ -147,41 +133,44 @@ impl Monitor {
         Ok(())
     }
 
-    /// Whether the node can be relied on: else why not, a line each.
-    async fn ready(&self) -> Result<(), String> {
-        self.live().await?;
-        let reasons = self.look().await?.reasons();
+    /// Checks that the node keeps up with its friends.
+    ///
+    /// # Errors
+    /// The reasons, a line each.
+    async fn check_ready(&self) -> Result<(), String> {
+        self.check_live().await?;
+        let reasons = self.snapshot().await?.reasons();
         if reasons.is_empty() { Ok(()) } else { Err(reasons.iter().map(line).collect()) }
     }
 
-    /// Everything measured, as text.
+    /// Returns all measurements as OpenMetrics text.
     async fn text(&self) -> Result<String, String> {
         let _turn = self.0.turn.lock().await;
-        self.update(&self.look().await?);
+        self.update(&self.snapshot().await?);
         let mut page = String::new();
         text::encode(&mut page, &self.0.registry).map_err(|error| line(&error))?;
         Ok(page)
     }
 
-    async fn look(&self) -> Result<Look, String> {
-        let Watched { ledger, net, router, datadir, .. } = &self.0.watched;
+    async fn snapshot(&self) -> Result<Snapshot, String> {
+        let Watched { chain, net, router, datadir, .. } = &self.0.watched;
         let live = timeout(PATIENCE, router.status()).await.map_err(|_| health::stuck("node"))?;
         let peers = timeout(PATIENCE, net.peers()).await.map_err(|_| health::stuck("network"))?;
         let (live, peers) =
             (live.map_err(|error| line(&error))?, peers.map_err(|error| line(&error))?);
         let datadir = datadir.clone();
         let machine =
-            blocking(move || Machine::look(&datadir)).await.map_err(|error| line(&error))?;
-        let summary = ledger.chain.summary();
+            spawn_blocking(move || Machine::read(&datadir)).await.map_err(|error| line(&error))?;
+        let summary = chain.summary();
         let phase = if summary.diverged.is_some() { Phase::Diverged } else { live.progress.phase };
-        Ok(Look { live, peers, summary, phase, busy: ledger.chain.busy(), machine })
+        Ok(Snapshot { live, peers, summary, phase, busy: chain.busy(), machine })
     }
 
     /// Sets the gauges.
-    fn update(&self, look: &Look) {
-        let Look { live, peers, summary, phase, machine, .. } = look;
+    fn update(&self, snapshot: &Snapshot) {
+        let Snapshot { live, peers, summary, phase, machine, .. } = snapshot;
         let (node, now) = (&self.0.node, now());
-        node.ready.set(i64::from(look.reasons().is_empty()));
+        node.ready.set(i64::from(snapshot.reasons().is_empty()));
         node.height.set(gauge(summary.tip.height));
         node.best_header_height.set(gauge(summary.best_header.height));
         node.work.set(summary.tip.work.to_f64());
@@ -203,7 +192,7 @@ impl Monitor {
             );
         }
         node.clock_offset.set(live.clock_offset_ms.unwrap_or(0) as f64 / 1_000.0);
-        let miner = &self.0.watched.ledger.miner;
+        let miner = &self.0.watched.miner;
         node.mining.set(i64::from(miner.status().mining));
         raise(&node.hashes, miner.hashes());
         raise(&node.blocks_mined, miner.status().blocks);
@@ -218,13 +207,12 @@ impl Monitor {
     }
 }
 
-impl Look {
+impl Snapshot {
     fn reasons(&self) -> Vec<String> {
         health::reasons(self.phase, &self.summary, self.busy, self.machine.disk_free)
     }
 }
 
-/// One line of an answer.
-fn line(said: &impl std::fmt::Display) -> String {
-    format!("{said}\n")
+fn line(text: &impl std::fmt::Display) -> String {
+    format!("{text}\n")
 }

@@ -1,8 +1,9 @@
-//! The listener: GET and HEAD of three pages, for whoever can reach it, friend or not.
+//! Serves the three pages over HTTP, to GET and HEAD.
 //!
-//! So everything is bounded: how many are served at once, the bytes and the time of a request's
-//! head, and how long its reader may take. A connection bears one request. Whoever comes beyond
-//! that waits in the system's queue.
+//! # Security
+//! Anyone who can reach the listener may connect, so everything is bounded: the connections in all
+//! and of one address, the bytes and the time of a request's head, and the time of a connection.
+//! A connection serves one request. Further connections wait in the system's accept queue.
 
 use std::{
     collections::HashMap,
@@ -32,51 +33,66 @@ use tokio::{
 };
 
 use super::Monitor;
-use crate::rpc::RpcError;
-
-/// Connections that are served at once: each may hold one page of metrics, some 100 kB.
+/// Connections at once. Each may hold one page of metrics, about 100 kB: 32 × 100 kB = 3.2 MB.
 const MAX_CONNECTIONS: usize = 32;
 
-/// And for one address: whoever holds more open keeps nobody else waiting.
+/// Connections of one address at once, so that one client cannot take all of them.
 const MAX_FROM_ONE: usize = 8;
 
-/// Bytes of a request's head; Prometheus sends about 300.
+/// The largest head of a request, in bytes; Prometheus sends about 300.
 const MAX_HEAD_BYTES: usize = 16 * 1_024;
 
-/// How long a request's head may take to come.
+/// How long a request's head may take to arrive.
 const HEAD_TIME: Duration = Duration::from_secs(5);
 
-/// How long a connection lasts at most; Prometheus gives up after 10 s.
+/// The longest that a connection lasts. Prometheus closes it after 10 s.
 const MAX_TIME: Duration = Duration::from_secs(15);
 
-/// After a connection could not be taken, mostly for want of file descriptors.
+/// The pause after a failed accept; the usual cause is a lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// What `/metrics` is.
+/// Content type of `/metrics`.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// What `/readyz` and `/metrics` say before there is a node to look at.
+/// The answer of `/readyz` and `/metrics` while the chain is being opened.
 const OPENING: &str = "starting: the chain is being opened\n";
 
-/// The pages, shown until this is dropped, which cuts off whoever is still being answered.
-pub(in crate::node) struct Listener {
-    /// Where, the port chosen.
-    pub(in crate::node) address: SocketAddr,
+/// Why the listener could not be started.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ListenError {
+    #[error(
+        "the metrics cannot be shown on {0}: the port is in use; give another with --metrics \
+         IP:PORT"
+    )]
+    InUse(SocketAddr),
+    #[error("the metrics cannot be shown on {address}: {cause}")]
+    Bind { address: SocketAddr, cause: io::Error },
+    /// The system does not tell the bound address.
+    #[error(transparent)]
+    Address(io::Error),
+}
+
+/// Serves the pages until it is dropped, which closes all connections.
+pub(crate) struct Listener {
+    /// The address with the port that was bound.
+    pub(crate) address: SocketAddr,
     shown: Shown,
-    /// Dropped, it ends the listener.
+    /// Ends the accept loop when it is dropped.
     _stop: oneshot::Sender<()>,
 }
 
-/// The node that the pages are about, once there is one.
+/// The node that the pages describe, once it has started.
 type Shown = Arc<OnceLock<Monitor>>;
 
 impl Listener {
-    /// Takes the port, and answers at once: whoever watches must not take a node for dead that
-    /// opens a large chain, or mends it.
-    pub(in crate::node) async fn start(address: SocketAddr) -> Result<Self, RpcError> {
-        let listener =
-            TcpListener::bind(address).await.map_err(|cause| bind_error(address, &cause))?;
-        let address = listener.local_addr().map_err(RpcError::internal)?;
+    /// Binds the port and serves at once. A health check must not fail while the node opens or
+    /// repairs a large chain.
+    pub(crate) async fn start(address: SocketAddr) -> Result<Self, ListenError> {
+        let listener = TcpListener::bind(address).await.map_err(|cause| match cause.kind() {
+            io::ErrorKind::AddrInUse => ListenError::InUse(address),
+            _ => ListenError::Bind { address, cause },
+        })?;
+        let address = listener.local_addr().map_err(ListenError::Address)?;
         let shown = Shown::default();
         let (stop, stopped) = oneshot::channel();
         tokio::spawn(accept(listener, pages(shown.clone()), async {
@@ -85,8 +101,8 @@ impl Listener {
         Ok(Self { address, shown, _stop: stop })
     }
 
-    /// Shows this node from now on. The first stays.
-    pub(in crate::node) fn show(&self, monitor: Monitor) {
+    /// Sets the node that the pages describe. A second call has no effect.
+    pub(crate) fn show(&self, monitor: Monitor) {
         let _ = self.shown.set(monitor);
     }
 }
@@ -99,26 +115,10 @@ fn pages(shown: Shown) -> Router {
         .with_state(shown)
 }
 
-fn bind_error(address: SocketAddr, cause: &io::Error) -> RpcError {
-    match cause.kind() {
-        io::ErrorKind::AddrInUse => RpcError::new(
-            "metrics_port_in_use",
-            format!(
-                "the metrics cannot be shown on {address}: the port is in use; give another with \
-                 --metrics IP:PORT"
-            ),
-        ),
-        _ => RpcError::new(
-            "metrics_bind",
-            format!("the metrics cannot be shown on {address}: {cause}"),
-        ),
-    }
-}
-
 async fn accept(listener: TcpListener, pages: Router, stop: impl Future<Output = ()>) {
     let mut stop = std::pin::pin!(stop);
     let mut connections = JoinSet::new();
-    // Of each connection that lasts, whose it is.
+    // The remote address of each open connection, by its task.
     let mut open = HashMap::new();
     loop {
         tokio::select! {
@@ -136,7 +136,7 @@ async fn accept(listener: TcpListener, pages: Router, stop: impl Future<Output =
                     }
                 }
                 Err(error) => {
-                    tracing::debug!(%error, "a connection to the metrics was not taken");
+                    tracing::debug!(%error, "a connection to the metrics was not accepted");
                     sleep(ACCEPT_PAUSE).await;
                 }
             },
@@ -144,7 +144,7 @@ async fn accept(listener: TcpListener, pages: Router, stop: impl Future<Output =
     }
 }
 
-/// One connection, one request.
+/// Serves one request on one connection.
 async fn answer(stream: TcpStream, pages: Router) {
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -161,19 +161,19 @@ async fn answer(stream: TcpStream, pages: Router) {
 }
 
 async fn livez(State(shown): State<Shown>) -> Response {
-    let lives = match shown.get() {
-        Some(monitor) => monitor.live().await,
+    let live = match shown.get() {
+        Some(monitor) => monitor.check_live().await,
         None => Ok(()),
     };
-    spoken(lives.map(|()| "alive\n"))
+    text_page(live.map(|()| "alive\n"))
 }
 
 async fn readyz(State(shown): State<Shown>) -> Response {
     let ready = match shown.get() {
-        Some(monitor) => monitor.ready().await,
+        Some(monitor) => monitor.check_ready().await,
         None => Err(OPENING.to_owned()),
     };
-    spoken(ready.map(|()| "ready\n"))
+    text_page(ready.map(|()| "ready\n"))
 }
 
 async fn metrics(State(shown): State<Shown>) -> Response {
@@ -183,15 +183,15 @@ async fn metrics(State(shown): State<Shown>) -> Response {
     };
     match page {
         Ok(page) => ([(header::CONTENT_TYPE, OPEN_METRICS)], page).into_response(),
-        Err(reasons) => spoken(Err(reasons)),
+        Err(reasons) => text_page(Err(reasons)),
     }
 }
 
-/// A sentence as a page, which nobody keeps.
-fn spoken(said: Result<&str, String>) -> Response {
+/// Builds a page of text that no cache stores: status 200, or 503 with the reasons.
+fn text_page(text: Result<&str, String>) -> Response {
     let fresh = [(header::CACHE_CONTROL, "no-store")];
-    match said {
-        Ok(said) => (fresh, said.to_owned()).into_response(),
+    match text {
+        Ok(text) => (fresh, text.to_owned()).into_response(),
         Err(reasons) => (StatusCode::SERVICE_UNAVAILABLE, fresh, reasons).into_response(),
     }
 }
@@ -203,7 +203,7 @@ mod tests {
     use super::*;
 
     async fn ask(address: SocketAddr, path: &str) -> String {
-        let mut stream = TcpStream::connect(address).await.expect("somebody listens");
+        let mut stream = TcpStream::connect(address).await.expect("a connection");
         stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).await.expect("sent");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.expect("an answer");

@@ -1,42 +1,42 @@
-//! Carrying out what the machines of sync and relay ask for, and bringing the answers back to them.
+//! Carries out the actions of the sync and relay machines, and returns the results to them.
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Done, Router, hello::log_unsent};
+use tokio::{sync::oneshot, task::spawn_blocking};
+
+use super::{Done, Router, network::log_unsent};
 use crate::{
     chain::{
         ChainHandle,
         api::{BlockAccepted, ChainCommand, Origin, Refused},
         errors::{AcceptBlockError, ChainFault},
     },
-    miner::MiningMode,
-    net::{self, GossipId},
-    node::keyring::blocking,
-    primitives::{Block, PeerId, Transaction},
+    net::GossipId,
+    primitives::{Block, MiningMode, PeerId, Transaction},
     relay::{Announcement, RelayAction, RelayEvent},
     sync::{self, Phase, SyncAction, SyncEvent},
-    wire::{Gossip, Request, RequestFailure, SyncRequest, Verdict},
+    wire::{Gossip, Request, RequestFailure, SyncRequest},
 };
-use tokio::sync::oneshot;
 
 impl Router {
     pub(super) fn sync_action(&mut self, action: SyncAction) {
-        let chain = self.ledger.chain.clone();
+        let chain = self.chain.clone();
         match action {
-            SyncAction::Request { peer, id, request } => self.ask_sync(peer, id, request),
-            SyncAction::SendStatus { peer } => self.say_hello(peer),
+            SyncAction::Request { peer, id, request } => self.request_sync(peer, id, request),
+            SyncAction::SendStatus { peer } => self.send_hello(peer),
             SyncAction::FetchLocator { peer } => {
-                let reader = self.ledger.reader.clone();
+                let reader = self.reader.clone();
                 self.spawn_work(async move {
-                    let hashes = blocking(move || reader.locator()).await.unwrap_or_default();
+                    let hashes = spawn_blocking(move || reader.locator()).await.unwrap_or_default();
                     Some(Done::Sync(SyncEvent::Locator { peer, hashes }))
                 });
             }
             SyncAction::FetchMissing { read, limit } => {
-                let reader = self.ledger.reader.clone();
+                let reader = self.reader.clone();
                 self.spawn_work(async move {
-                    let blocks =
-                        blocking(move || reader.missing_bodies(limit)).await.unwrap_or_default();
+                    let blocks = spawn_blocking(move || reader.missing_bodies(limit))
+                        .await
+                        .unwrap_or_default();
                     Some(Done::Sync(SyncEvent::Missing { read, blocks }))
                 });
             }
@@ -75,17 +75,17 @@ impl Router {
     }
 
     pub(super) fn relay_action(&mut self, action: RelayAction<GossipId>) {
-        let chain = self.ledger.chain.clone();
+        let chain = self.chain.clone();
         match action {
             RelayAction::Publish { announcement } => {
                 let gossip = match announcement {
                     Announcement::Block(gossip) => Gossip::Block(gossip),
                     Announcement::Trade(gossip) => Gossip::Trade(gossip),
                 };
-                self.publish(&gossip);
+                self.publish_gossip(&gossip);
             }
             RelayAction::Verdict { message, verdict } => {
-                log_unsent(self.net.verdict(message, net_verdict(verdict)))
+                log_unsent(self.net.verdict(message, verdict))
             }
             RelayAction::CheckSolved { header } => {
                 let hash = header.hash();
@@ -95,7 +95,7 @@ impl Router {
                 });
             }
             RelayAction::PauseMining { parent, ms } => {
-                self.ledger.miner.pause(parent, Duration::from_millis(ms));
+                self.miner.pause(parent, Duration::from_millis(ms));
             }
             RelayAction::AcceptHeader { peer, header } => {
                 let hash = header.hash();
@@ -113,7 +113,7 @@ impl Router {
                     Some(Done::Relay(RelayEvent::Rebuilt { hash, rebuilt }))
                 })
             }
-            RelayAction::Request { peer, id, request } => self.ask_sync(peer, id, request),
+            RelayAction::Request { peer, id, request } => self.request_sync(peer, id, request),
             RelayAction::AcceptBlock { peer, block } => {
                 let hash = block.hash();
                 let result = accept_block(chain, peer, block);
@@ -129,27 +129,27 @@ impl Router {
                 });
             }
             RelayAction::FetchBlock { hash } => {
-                let reader = self.ledger.reader.clone();
+                let reader = self.reader.clone();
                 self.spawn_work(async move {
-                    let block = blocking(move || reader.stored_block(&hash)).await.ok().flatten();
+                    let block =
+                        spawn_blocking(move || reader.stored_block(&hash)).await.ok().flatten();
                     Some(Done::Relay(RelayEvent::BlockLoaded { hash, block: block.map(Arc::new) }))
                 });
             }
-            RelayAction::AskStatus { peer } => self.say_hello(peer),
+            RelayAction::AskStatus { peer } => self.send_hello(peer),
             RelayAction::Penalise { peer, offence, reason } => {
                 self.penalise(peer, offence, &reason)
             }
         }
     }
 
-    /// While a better chain is on its way, mining on ours would be for nothing. By the phase now,
-    /// whichever change it was that asked for it.
+    /// Sets the miner's mode for the present phase: it rests while a better chain arrives.
     pub(super) fn apply_mining_mode(&self) {
         let mode = match self.sync.progress().phase {
             Phase::Starting | Phase::Syncing => MiningMode::Off,
             Phase::Synced | Phase::Stalled | Phase::Alone | Phase::Diverged => self.mining,
         };
-        let miner = self.ledger.miner.clone();
+        let miner = self.miner.clone();
         self.spawn_work(async move {
             if let Err(error) = miner.set_mode(mode).await {
                 tracing::debug!(%error, "the miner's mode was not changed");
@@ -158,12 +158,12 @@ impl Router {
         });
     }
 
-    /// Asks for one of the machines; what cannot be sent now has failed.
-    fn ask_sync(&mut self, peer: PeerId, id: u64, request: SyncRequest) {
+    /// Sends a machine's request. One that cannot be sent now fails at once.
+    fn request_sync(&mut self, peer: PeerId, id: u64, request: SyncRequest) {
         if let Err(error) = self.net.request(peer, id, &Request::Sync(request)) {
             tracing::debug!(%peer, %error, "a request was not sent");
             self.spawn_work(async move {
-                // Our own limit, and not the peer's silence.
+                // A limit of our own, not a time-out of the peer.
                 let result = Err(RequestFailure::Disconnected);
                 Some(if sync::owns_request(id) {
                     Done::Sync(SyncEvent::Response { id, result })
@@ -174,17 +174,17 @@ impl Router {
         }
     }
 
-    /// Publishes; what cannot leave now is not lost for good: trades are announced again, blocks
-    /// are found by sync.
-    fn publish(&self, gossip: &Gossip) {
+    /// Publishes gossip, and ignores a failure: the relay announces trades again, and sync finds
+    /// blocks.
+    fn publish_gossip(&self, gossip: &Gossip) {
         if let Err(error) = self.net.publish(gossip) {
             tracing::debug!(%error, "gossip was not published");
         }
     }
 }
 
-/// Hands a block to the chain at once, so that blocks get there in the order in which they were
-/// handed over; the future waits for what comes of it.
+/// Gives a block to the chain thread before it returns, so that blocks arrive there in the order
+/// of the calls. The future waits for the result.
 fn accept_block(
     chain: ChainHandle,
     peer: PeerId,
@@ -207,12 +207,4 @@ async fn accept_trade(
     transaction: Box<Transaction>,
 ) -> Result<(), Refused> {
     chain.accept_trade(*transaction, Origin::Peer(peer)).await.map(drop).map_err(Into::into)
-}
-
-const fn net_verdict(verdict: Verdict) -> net::Verdict {
-    match verdict {
-        Verdict::Accept => net::Verdict::Accept,
-        Verdict::Ignore => net::Verdict::Ignore,
-        Verdict::Reject => net::Verdict::Reject,
-    }
 }

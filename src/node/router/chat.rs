@@ -1,33 +1,29 @@
-//! Lines to one and to all, goodbyes, and the outbox.
+//! Chat lines to one friend and to all, the outbox, and goodbyes.
 
 use tokio::sync::oneshot;
 
-use super::{Done, Purpose, Router, hello::log_unsent};
+use super::{BroadcastLine, DirectLine, Done, LineError, Purpose, Router, network::log_unsent};
 use crate::{
     friends::{QuitReceipt, Receipt, ReceiveError},
     net::{GossipId, ReplyId, Verdict},
     node::clock::now,
     primitives::PeerId,
-    rpc::{
-        RpcError,
-        types::{BroadcastSent, ChatSent, ChatState},
-    },
     wire::{
         ChatGossip, ChatRequest, ChatResponse, Gossip, MessageId, Request, Response, SignedLine,
     },
 };
 
-/// Lines of the outbox that are under way to one friend at once.
+/// Lines of the outbox that are in flight to one friend at once.
 const OUTBOX_BATCH: usize = 16;
 
 impl Router {
-    /// A line to one friend: kept first, then sent if the friend is here; answered once it is
-    /// delivered, or queued.
+    /// Stores a line to one friend, then sends it if the friend is connected. Replies once the line
+    /// is delivered or queued.
     pub(super) fn chat(
         &self,
         friend: String,
         text: String,
-        reply: oneshot::Sender<Result<ChatSent, RpcError>>,
+        reply: oneshot::Sender<Result<DirectLine, LineError>>,
     ) {
         let (friends, done) = (self.friends.clone(), self.done.clone());
         let here: Vec<PeerId> = self.connected.keys().copied().collect();
@@ -35,29 +31,28 @@ impl Router {
             let sent = async {
                 let peer = friends.resolve(friend).await?;
                 let sent = friends.direct(peer, text, now()).await?;
-                let mut state = ChatState::Queued;
+                let mut is_delivered = false;
                 if here.contains(&peer) {
                     let (waiter, delivered) = oneshot::channel();
                     let line =
                         Done::Line { line: Box::new(sent.line), id: sent.id, waiter: Some(waiter) };
-                    // The router has ended: the line stays queued.
-                    if done.send(line).await.is_ok() && delivered.await.unwrap_or(false) {
-                        state = ChatState::Delivered;
-                    }
+                    // If the router has ended, the line stays queued.
+                    is_delivered =
+                        done.send(line).await.is_ok() && delivered.await.unwrap_or(false);
                 }
-                Ok(ChatSent { id: sent.id.to_string(), state })
+                Ok(DirectLine { id: sent.id, delivered: is_delivered })
             };
-            // Whoever asked may have gone.
+            // An error means that the caller no longer waits.
             let _ = reply.send(sent.await);
             None
         });
     }
 
-    /// A line to all.
+    /// Stores a line to all friends and publishes it.
     pub(super) fn broadcast(
         &self,
         text: String,
-        reply: oneshot::Sender<Result<BroadcastSent, RpcError>>,
+        reply: oneshot::Sender<Result<BroadcastLine, LineError>>,
     ) {
         let (friends, net) = (self.friends.clone(), self.net.clone());
         let peers =
@@ -67,15 +62,15 @@ impl Router {
             let sent = async {
                 let sent = friends.broadcast(text, now()).await?;
                 net.publish(&Gossip::Chat(ChatGossip::Line(sent.line)))?;
-                Ok(BroadcastSent { id: sent.id.to_string(), peers })
+                Ok(BroadcastLine { id: sent.id, peers })
             };
-            // Whoever asked may have gone.
+            // An error means that the caller no longer waits.
             let _ = reply.send(sent.await);
             None
         });
     }
 
-    /// Sends a line that is kept to its receiver, who is here.
+    /// Sends a stored line to its receiver, who is connected.
     pub(super) fn send_line(
         &mut self,
         line: SignedLine,
@@ -86,11 +81,15 @@ impl Router {
             if waiter.is_some() {
                 self.awaited.insert(id);
             }
-            self.ask(to, Purpose::Line { id, waiter }, &Request::Chat(ChatRequest::Direct(line)));
+            self.request(
+                to,
+                Purpose::Line { id, waiter },
+                &Request::Chat(ChatRequest::Direct(line)),
+            );
         }
     }
 
-    /// Sends a friend who is here what waits for it.
+    /// Sends queued lines to a friend who is connected.
     pub(super) fn send_outbox(&self, peer: PeerId) {
         let (friends, done) = (self.friends.clone(), self.done.clone());
         self.spawn_work(async move {
@@ -103,7 +102,8 @@ impl Router {
         });
     }
 
-    pub(super) fn line_answered(
+    /// Stores the new state of a line, and sends the next queued ones.
+    pub(super) fn on_line_response(
         &mut self,
         peer: PeerId,
         id: MessageId,
@@ -122,17 +122,17 @@ impl Router {
                 ChatResponse::Busy => Ok(false),
             };
             if let Err(error) = &kept {
-                tracing::warn!(%error, "a line's state could not be kept");
+                tracing::warn!(%error, "the state of a line could not be stored");
             }
             if let Some(waiter) = waiter {
-                // Whoever asked may have gone.
+                // An error means that the caller no longer waits.
                 let _ = waiter.send(response == ChatResponse::Delivered);
             }
-            // What else waits for this friend follows.
             (from_outbox && matches!(kept, Ok(true))).then_some(Done::Outbox(peer))
         });
     }
 
+    /// Stores a direct line from a peer, and responds.
     pub(super) fn chat_request(&self, peer: PeerId, reply: ReplyId, request: ChatRequest) {
         if self.friends.is_busy() {
             return self.respond(reply, &Response::Chat(ChatResponse::Busy));
@@ -153,6 +153,7 @@ impl Router {
         });
     }
 
+    /// Stores a gossiped line or goodbye, and gives the network the verdict on it.
     pub(super) fn chat_gossip(&self, peer: PeerId, message: GossipId, gossip: ChatGossip) {
         let (friends, net) = (self.friends.clone(), self.net.clone());
         if friends.is_busy() {
@@ -182,7 +183,7 @@ impl Router {
         });
     }
 
-    /// Tells all that we leave.
+    /// Publishes our goodbye.
     pub(super) async fn publish_quit(&self) {
         match self.friends.goodbye(now()).await {
             Ok(quit) => log_unsent(self.net.publish(&Gossip::Chat(ChatGossip::Quit(quit)))),
@@ -191,7 +192,7 @@ impl Router {
     }
 }
 
-/// What a line that was not taken costs its sender.
+/// Returns the offence of a peer that sent a line which was refused, if it is one.
 fn offence(peer: PeerId, error: &ReceiveError) -> Option<Done> {
     error.offence().map(|offence| Done::Offence { peer, offence, reason: error.to_string() })
 }

@@ -1,56 +1,132 @@
-//! What the commands ask of a running node, and the handle that they ask through.
+//! Commands for the running node, and the handle that sends them to the router.
+//!
+//! The answers are plain types of the router's own. The RPC's service turns them into its JSON.
 
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    primitives::PeerId,
-    rpc::{
-        RpcError,
-        types::{BanState, BroadcastSent, ChatSent, PeerList, Synced},
-    },
-    sync::{Progress, SyncOutcome, SyncReport},
+    friends::{ChatError, FindError},
+    net::CommandError,
+    primitives::{Height, PeerId, UnixMillis},
+    sync::{Progress, SyncReport},
+    wire::MessageId,
 };
 
-/// Commands that wait for the router; more come only from a script gone wild, and wait their turn.
-pub(super) const QUEUE: usize = 256;
+/// Commands that may queue for the router. A caller that finds the queue full waits for a place.
+const QUEUE: usize = 256;
 
-/// What the router is asked.
 #[derive(Debug)]
-pub(in crate::node) enum NodeCommand {
-    /// How it stands.
-    Status { reply: oneshot::Sender<LiveStatus> },
-    /// Who is connected.
-    Peers { reply: oneshot::Sender<PeerList> },
-    /// Where others can reach this node, as multiaddrs with its peer id.
-    InviteAddresses { reply: oneshot::Sender<Vec<String>> },
-    /// A line to one friend.
-    Chat { friend: String, text: String, reply: oneshot::Sender<Result<ChatSent, RpcError>> },
-    /// A line to all.
-    Broadcast { text: String, reply: oneshot::Sender<Result<BroadcastSent, RpcError>> },
-    /// Fetch what is new; answered when nothing is left.
-    Sync { peer: Option<PeerId>, reply: oneshot::Sender<SyncReport> },
-    /// Refuse a peer, or no longer.
-    Ban { peer: PeerId, banned: bool, reply: oneshot::Sender<BanState> },
-    /// End.
+pub(super) enum NodeCommand {
+    Status {
+        reply: oneshot::Sender<LiveStatus>,
+    },
+    Peers {
+        reply: oneshot::Sender<PeerTable>,
+    },
+    InviteAddresses {
+        reply: oneshot::Sender<Vec<String>>,
+    },
+    Chat {
+        friend: String,
+        text: String,
+        reply: oneshot::Sender<Result<DirectLine, LineError>>,
+    },
+    Broadcast {
+        text: String,
+        reply: oneshot::Sender<Result<BroadcastLine, LineError>>,
+    },
+    /// Fetches what is new. The router replies once nothing is left to fetch.
+    Sync {
+        /// The one peer to ask; none: every connected peer.
+        peer: Option<PeerId>,
+        reply: oneshot::Sender<SyncReport>,
+    },
+    /// Bans a peer, or lifts its ban.
+    Ban {
+        peer: PeerId,
+        banned: bool,
+        reply: oneshot::Sender<()>,
+    },
     Stop,
 }
 
-/// How a running node stands.
+/// The state of a running node that only the router knows.
 #[derive(Debug, Clone)]
-pub(in crate::node) struct LiveStatus {
-    /// Phase, rate and time left.
-    pub(in crate::node) progress: Progress,
-    /// How many peers are connected.
-    pub(in crate::node) peers: u32,
-    /// Where it accepts connections.
-    pub(in crate::node) listen: Vec<String>,
-    /// Our clock less the median of our friends', in ms, when any has said hello.
-    pub(in crate::node) clock_offset_ms: Option<i64>,
+pub(crate) struct LiveStatus {
+    pub(crate) progress: Progress,
+    /// Number of connected peers.
+    pub(crate) peers: u32,
+    /// Multiaddrs on which the node accepts connections.
+    pub(crate) listen: Vec<String>,
+    /// Our clock less the median of the connected peers' clocks, in ms. None before the first
+    /// hello.
+    pub(crate) clock_offset_ms: Option<i64>,
 }
 
-/// Speaks to the router. Clones speak to the same one.
+/// The connected peers, and the banned ones.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct PeerTable {
+    /// Oldest connection first.
+    pub(crate) connected: Vec<PeerRow>,
+    pub(crate) banned: Vec<PeerId>,
+}
+
+/// A connected peer.
 #[derive(Debug, Clone)]
-pub(in crate::node) struct RouterHandle {
+pub(crate) struct PeerRow {
+    pub(crate) peer: PeerId,
+    /// The name in its profile, printable. None while no profile is stored.
+    pub(crate) name: Option<String>,
+    /// Multiaddr of its end of the connection.
+    pub(crate) address: String,
+    /// True if the peer dialed.
+    pub(crate) inbound: bool,
+    /// 0 is good; penalties subtract from it.
+    pub(crate) score: i64,
+    /// Height of its tip in its last Status. None before its hello.
+    pub(crate) height: Option<Height>,
+    pub(crate) connected_at: UnixMillis,
+}
+
+/// A direct chat line that is stored here.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct DirectLine {
+    pub(crate) id: MessageId,
+    /// True once the friend's node has stored the line; until then it is queued here.
+    pub(crate) delivered: bool,
+}
+
+/// A chat line that was published to all friends.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BroadcastLine {
+    pub(crate) id: MessageId,
+    /// Number of peers that were connected and had said hello.
+    pub(crate) peers: u32,
+}
+
+/// The router has ended, or drops its commands because it is ending.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the node is stopping: start it again, then try again")]
+pub(crate) struct NodeStopping;
+
+/// Why a chat line was not sent.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LineError {
+    #[error(transparent)]
+    Stopping(#[from] NodeStopping),
+    /// No friend, or more than one, goes by that name.
+    #[error(transparent)]
+    Friend(#[from] FindError),
+    /// The friends store refused the line.
+    #[error(transparent)]
+    Line(#[from] ChatError),
+    #[error(transparent)]
+    Network(#[from] CommandError),
+}
+
+/// Sends commands to the router. Clones send to the same one.
+#[derive(Debug, Clone)]
+pub(crate) struct RouterHandle {
     commands: mpsc::Sender<NodeCommand>,
 }
 
@@ -63,100 +139,49 @@ impl RouterHandle {
     async fn ask<T>(
         &self,
         command: impl FnOnce(oneshot::Sender<T>) -> NodeCommand,
-    ) -> Result<T, RpcError> {
+    ) -> Result<T, NodeStopping> {
         let (reply, answer) = oneshot::channel();
-        let stopping =
-            || RpcError::new("stopping", "the node is stopping: start it again, then try again");
-        self.commands.send(command(reply)).await.map_err(|_| stopping())?;
-        answer.await.map_err(|_| stopping())
+        self.commands.send(command(reply)).await.map_err(|_| NodeStopping)?;
+        answer.await.map_err(|_| NodeStopping)
     }
 
-    /// How the node stands.
-    pub(in crate::node) async fn status(&self) -> Result<LiveStatus, RpcError> {
+    pub(crate) async fn status(&self) -> Result<LiveStatus, NodeStopping> {
         self.ask(|reply| NodeCommand::Status { reply }).await
     }
 
-    /// Who is connected.
-    pub(in crate::node) async fn peers(&self) -> Result<PeerList, RpcError> {
+    pub(crate) async fn peers(&self) -> Result<PeerTable, NodeStopping> {
         self.ask(|reply| NodeCommand::Peers { reply }).await
     }
 
-    /// Where others can reach this node, at most 8 multiaddrs with `/p2p/`.
-    pub(in crate::node) async fn invite_addresses(&self) -> Result<Vec<String>, RpcError> {
+    /// Returns the multiaddrs at which others can reach this node, at most 8, each with `/p2p/`.
+    pub(crate) async fn invite_addresses(&self) -> Result<Vec<String>, NodeStopping> {
         self.ask(|reply| NodeCommand::InviteAddresses { reply }).await
     }
 
-    /// Sends a line to one friend.
-    pub(in crate::node) async fn chat(
-        &self,
-        friend: String,
-        text: String,
-    ) -> Result<ChatSent, RpcError> {
+    /// Sends a line to one friend. Returns once the line is delivered or queued.
+    pub(crate) async fn chat(&self, friend: String, text: String) -> Result<DirectLine, LineError> {
         self.ask(|reply| NodeCommand::Chat { friend, text, reply }).await?
     }
 
-    /// Sends a line to all.
-    pub(in crate::node) async fn broadcast(&self, text: String) -> Result<BroadcastSent, RpcError> {
+    /// Publishes a line to all friends.
+    pub(crate) async fn broadcast(&self, text: String) -> Result<BroadcastLine, LineError> {
         self.ask(|reply| NodeCommand::Broadcast { text, reply }).await?
     }
 
-    /// Fetches what is new from one peer or all, and waits until nothing is left.
-    pub(in crate::node) async fn sync(&self, peer: Option<PeerId>) -> Result<Synced, RpcError> {
-        let report = self.ask(|reply| NodeCommand::Sync { peer, reply }).await?;
-        let refused = |code: &'static str, message: String| Err(RpcError::new(code, message));
-        match report.outcome {
-            SyncOutcome::UpToDate => Ok(Synced { height: report.height, tip: report.tip }),
-            SyncOutcome::NoPeers if peer.is_some() => {
-                refused("friend_offline", "that friend is not connected now: see peers".to_owned())
-            }
-            SyncOutcome::NoPeers => refused(
-                "alone",
-                "no friend is connected, so there is nobody to ask: see peers, or give start-node \
-                 a --peer"
-                    .to_owned(),
-            ),
-            SyncOutcome::NoAnswer => refused(
-                "no_answer",
-                format!("none of the {} friends that were asked answered: try again", report.asked),
-            ),
-            SyncOutcome::Stalled => refused(
-                "stalled",
-                format!(
-                    "a friend claims a better chain, but nothing comes; the chain is at \
-                     height {}",
-                    report.height
-                ),
-            ),
-            SyncOutcome::Diverged => refused(
-                "diverged",
-                format!(
-                    "all news are here, but a branch with more work parts from ours at {} too \
-                     deep to be taken by itself: \
-                     status names both, accept-branch takes the other",
-                    report.height
-                ),
-            ),
-            SyncOutcome::Busy => refused(
-                "busy",
-                "many sync commands are under way: try again in a moment".to_owned(),
-            ),
-        }
+    /// Fetches what is new from one peer or from all. Returns once nothing is left to fetch.
+    pub(crate) async fn sync(&self, peer: Option<PeerId>) -> Result<SyncReport, NodeStopping> {
+        self.ask(|reply| NodeCommand::Sync { peer, reply }).await
     }
 
-    /// Refuses a peer from now on, or no longer.
-    pub(in crate::node) async fn ban(
-        &self,
-        peer: PeerId,
-        banned: bool,
-    ) -> Result<BanState, RpcError> {
+    /// Bans a peer, or lifts its ban.
+    pub(crate) async fn ban(&self, peer: PeerId, banned: bool) -> Result<(), NodeStopping> {
         self.ask(|reply| NodeCommand::Ban { peer, banned, reply }).await
     }
 
-    /// Ends the node.
-    pub(in crate::node) fn stop(&self) {
-        // A full queue of commands that wait must not keep a node from ending; a closed one has
-        // ended.
+    /// Starts the end of the node. Returns at once, even if the command queue is full.
+    pub(crate) fn stop(&self) {
         let commands = self.commands.clone();
+        // An error means that the router has ended already.
         tokio::spawn(async move { commands.send(NodeCommand::Stop).await });
     }
 }

@@ -1,17 +1,24 @@
-//! The node task: what the network, the chain, the miners and the commands say goes through here,
-//! and what the machines of sync and relay answer is carried out.
+//! The router: the node's task between network, chain, miner, friends and commands.
 //!
-//! Owned by itself alone; asked through [`RouterHandle`]. It never waits for the chain, the disk or
-//! a peer: it spawns a small task for each question, and the answer comes back as a [`Done`]. The
-//! number of such tasks is bounded by what the machines keep in flight, by the requests that `net`
-//! lets in, and by the queue of commands.
+//! The router owns the state machines of sync and relay, the scores of the peers, and the list of
+//! connections. It feeds the machines with events and carries out the actions that they return.
+//! The commands of the RPC arrive through [`RouterHandle`].
+//!
+//! # Invariants
+//! - The router never waits for the chain, the disk or a peer. It spawns a small task for each such
+//!   question, and the task sends its result back as a [`Done`].
+//! - The number of these tasks is bounded: by what the machines keep in flight, by the requests
+//!   that `net` admits, and by the command queue.
 
 mod actions;
+mod answers;
 mod chat;
 mod handle;
 mod hello;
+mod introductions;
+mod network;
+mod news;
 mod serve;
-mod shown;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -19,187 +26,190 @@ use std::{
     time::Duration,
 };
 
+use futures::future::BoxFuture;
 use tokio::{
     sync::{Semaphore, broadcast, mpsc, oneshot},
     time::{Instant, MissedTickBehavior},
 };
 
 use handle::NodeCommand;
-pub(in crate::node) use handle::{LiveStatus, RouterHandle};
-use hello::log_unsent;
-pub(in crate::node) use shown::is_far_off;
+pub(crate) use handle::{
+    BroadcastLine, DirectLine, LineError, LiveStatus, NodeStopping, PeerTable, RouterHandle,
+};
+use network::log_unsent;
+pub(crate) use news::{News, NewsSink};
 
-use super::{clock::now, keyring::Keyring, service::Ledger};
+use super::clock::now;
 use crate::{
-    chain::api::{ChainEvent, MempoolEntry, Origin},
+    chain::{
+        ChainHandle, ChainReader, ChainSummary, DropReason,
+        api::{ChainEvent, MempoolEntry, Origin},
+    },
     consensus::{Network, Work},
     friends::{FriendsEvent, FriendsHandle},
-    miner::MiningMode,
-    net::{GossipId, Identity, NetEvent, NetHandle},
+    miner::MinerHandle,
+    net::{GossipId, NetEvent, NetHandle},
     peers::{Ban, Offence, Peers},
-    primitives::{Address, BlockHash, Header, PeerId, TxId, UnixMillis},
+    primitives::{Address, BlockHash, Header, MiningMode, PeerId, TxId, UnixMillis},
     relay::{Relay, RelayConfig, RelayEvent},
-    rpc::{
-        EventFeed,
-        types::{BanState, ConsoleEvent},
-    },
     sync::{Sync, SyncConfig, SyncEvent, SyncReport},
     telemetry::{events, metrics::EventMetrics},
-    wire::{MessageId, SignedLine, SignedProfile, Status, limits::MAX_ADDRESSES},
+    wire::{MessageId, SignedLine, SignedProfile, Status},
 };
 
-/// Answers of spawned tasks that wait for the router.
+/// Results of spawned tasks that may queue for the router. A task that finds the queue full waits.
 const DONE_QUEUE: usize = 1_024;
 
-/// Disk reads for peers at once: two keep the disk busy, more would only queue inside it.
+/// Disk reads for peers that run at once. Two keep the disk busy; more would only queue inside it.
 const SERVING: usize = 2;
 
-/// Requests of peers on `sync` that are worked on or wait for the disk; one more gets Busy.
+/// Requests of peers on `sync` that run or wait for the disk. Further ones get Busy.
 const ADMITTED: usize = 64;
 
-/// How often time passes for the machines.
+/// Interval of the machines' ticks: as short as their shortest time-out.
 const TICK: Duration = Duration::from_millis(250);
 
-/// Why the friends thread has ended: it says more in the log.
+/// Interval of [`Router::keep_house`].
+const HOUSEKEEPING: Duration = Duration::from_secs(30);
+
+/// Why the node ends when the friends thread has ended; the log has the cause.
 const FRIENDS_FAILED: &str = "friends.redb could not be read or written: check the disk's free \
      space and health, then start again";
-
-/// How often what time has healed is forgotten, and what waits is tried again.
-const HOUSEKEEPING: Duration = Duration::from_secs(30);
 
 /// A connected peer.
 #[derive(Debug)]
 struct Connected {
     address: String,
+    /// True if the peer dialed.
     inbound: bool,
     since: UnixMillis,
-    /// Its last Status: none before its hello.
+    /// The peer's last Status. None before its hello.
     status: Option<Status>,
-    /// Its clock less ours, when it said hello.
+    /// Its clock less ours at its last Status.
     clock_offset_ms: Option<i64>,
-    /// When the minute began that its requests are counted in.
+    /// Start of the minute in which its requests are counted.
     minute: Instant,
-    /// How many there were in it on `hello`.
+    /// Requests on `hello` in this minute.
     hellos: u32,
-    /// How many there were in it on `friends`.
+    /// Requests on `friends` in this minute.
     friends_requests: u32,
-    /// It is of another network, and about to be left.
+    /// True if the peer is of another network; its connection is about to close.
     foreign: bool,
 }
 
-/// What an own request to a peer was for. Sync's and the relay's go by the ranges of their ids.
+/// The purpose of a request of the router's own. Sync and relay recognise theirs by the range of
+/// the id.
 #[derive(Debug)]
 enum Purpose {
     Hello,
     Explore,
     Introduce,
-    /// A direct line; the waiter is told whether it was delivered.
+    /// A direct line. The waiter, if there is one, gets true once the line is delivered.
     Line {
         id: MessageId,
         waiter: Option<oneshot::Sender<bool>>,
     },
 }
 
-/// What a spawned task brings back.
+/// The result of a spawned task.
 #[derive(Debug)]
 enum Done {
     Sync(SyncEvent),
     Relay(RelayEvent<GossipId>),
-    /// A friend's profile is kept.
+    /// A friend's profile is stored.
     Profile(Box<SignedProfile>),
-    /// A line of ours is on disk, and goes to its receiver.
+    /// A line of ours is on disk and can be sent to its receiver.
     Line {
         line: Box<SignedLine>,
         id: MessageId,
         waiter: Option<oneshot::Sender<bool>>,
     },
-    /// More may wait for this friend.
+    /// More lines may be queued for this friend.
     Outbox(PeerId),
-    /// A peer did wrong.
     Offence {
         peer: PeerId,
         offence: Offence,
         reason: String,
     },
-    /// Something for the consoles.
-    Console(Vec<ConsoleEvent>),
-    /// Our own profile, signed anew.
+    News(Vec<News>),
+    /// Our own profile has a new content and a new signature.
     OwnProfile(Box<SignedProfile>),
 }
 
-/// What the router is made of.
-pub(in crate::node) struct Parts {
-    /// The chain's network.
-    pub(in crate::node) network: Arc<Network>,
-    /// Who this node is.
-    pub(in crate::node) identity: Identity,
-    /// What it calls itself.
-    pub(in crate::node) name: String,
-    /// The network.
-    pub(in crate::node) net: NetHandle,
-    /// What the network says.
-    pub(in crate::node) net_events: mpsc::Receiver<NetEvent>,
-    /// The chain and its miners.
-    pub(in crate::node) ledger: Ledger,
-    /// What the chain says.
-    pub(in crate::node) chain_events: mpsc::Receiver<ChainEvent>,
-    /// Headers that the miners have solved.
-    pub(in crate::node) solved: mpsc::Receiver<Header>,
-    /// Friends and messages.
-    pub(in crate::node) friends: FriendsHandle,
-    /// The wallet, for the payment address of the profile.
-    pub(in crate::node) keyring: Keyring,
-    /// What consoles show.
-    pub(in crate::node) feed: EventFeed,
-    /// Scores and bans, with the bans that were kept.
-    pub(in crate::node) peers: Peers,
+/// Looks up the address that receives payments to this node. None if the node has no wallet.
+pub(crate) type PaymentAddress =
+    Arc<dyn Fn() -> BoxFuture<'static, Option<Address>> + Send + std::marker::Sync>;
+
+/// Everything that a router needs at its start.
+pub(crate) struct Parts {
+    pub(crate) network: Arc<Network>,
+    pub(crate) me: PeerId,
+    /// The name in our profile.
+    pub(crate) name: String,
+    pub(crate) net: NetHandle,
+    pub(crate) net_events: mpsc::Receiver<NetEvent>,
+    pub(crate) chain: ChainHandle,
+    pub(crate) reader: ChainReader,
+    pub(crate) chain_events: mpsc::Receiver<ChainEvent>,
+    pub(crate) miner: MinerHandle,
+    /// Headers that our own miner has solved.
+    pub(crate) solved: mpsc::Receiver<Header>,
+    pub(crate) friends: FriendsHandle,
+    /// For the payment address in our profile.
+    pub(crate) payment_address: PaymentAddress,
+    pub(crate) news: NewsSink,
+    /// Scores, and the bans of the last run.
+    pub(crate) peers: Peers,
     /// The work of the invite's checkpoint, or zero.
-    pub(in crate::node) min_work: Work,
-    /// Trades that wait in the mempool already.
-    pub(in crate::node) mempool: Vec<MempoolEntry>,
-    /// When to mine, once the chain is as far as the friends'.
-    pub(in crate::node) mining: MiningMode,
-    /// What is counted here.
-    pub(in crate::node) metrics: EventMetrics,
+    pub(crate) min_work: Work,
+    /// The mempool as it is now.
+    pub(crate) mempool: Vec<MempoolEntry>,
+    /// The mode of the miner once the chain has caught up with the peers.
+    pub(crate) mining: MiningMode,
+    pub(crate) metrics: EventMetrics,
 }
 
-/// The node task's state.
-pub(in crate::node) struct Router {
+/// The state of the node's task.
+pub(crate) struct Router {
     network: Arc<Network>,
-    identity: Identity,
+    me: PeerId,
     name: String,
     net: NetHandle,
-    ledger: Ledger,
+    chain: ChainHandle,
+    reader: ChainReader,
+    miner: MinerHandle,
     friends: FriendsHandle,
-    keyring: Keyring,
-    feed: EventFeed,
+    payment_address: PaymentAddress,
+    news: NewsSink,
     sync: Sync,
     relay: Relay<GossipId>,
     peers: Peers,
     connected: HashMap<PeerId, Connected>,
-    /// Own requests in flight, by id.
+    /// The router's own requests in flight, by id.
     requests: HashMap<u64, (PeerId, Purpose)>,
     next_request: u64,
-    /// `sync` commands that wait.
+    /// Callers of the `sync` command, by ticket.
     syncs: HashMap<u64, oneshot::Sender<SyncReport>>,
     next_ticket: u64,
-    /// Own trades of which the console is told when they are mined.
+    /// Own trades whose mining is news.
     own_trades: HashSet<TxId>,
-    /// Lines whose delivery is the answer to a command, and so no news to the consoles.
+    /// Lines whose delivery answers a command, and is therefore no news.
     awaited: HashSet<MessageId>,
     profile: Option<SignedProfile>,
+    /// Multiaddrs on which the node accepts connections.
     listen: Vec<String>,
     done: mpsc::Sender<Done>,
     serving: Arc<Semaphore>,
     admitted: Arc<Semaphore>,
     mining: MiningMode,
-    /// The fork that was last told of, while the chain is diverged.
+    /// The fork of the divergence that was published last; none while the chain is not diverged.
     fork: Option<BlockHash>,
+    /// Time of the last [`Router::keep_house`].
     housekeeping: Instant,
     metrics: EventMetrics,
 }
 
-/// The ends of the arrows that come in.
+/// The receiving ends of the router's channels.
 struct Inbox {
     net: mpsc::Receiver<NetEvent>,
     chain: mpsc::Receiver<ChainEvent>,
@@ -211,26 +221,36 @@ struct Inbox {
 
 /// Why the router has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::node) enum Ended {
-    /// It was asked to.
+pub(crate) enum Ended {
+    /// A command asked for it.
     Stopped,
-    /// Something that the node cannot go on without has failed: a sentence.
+    /// The node cannot work without a part that has failed: a sentence.
     Failed(String),
 }
 
+/// Creates the metrics that the router counts, each series at zero. Without that the first event
+/// of a kind would not show as a rise.
+pub(crate) fn event_metrics() -> EventMetrics {
+    let metrics = EventMetrics::default();
+    for origin in ["local", "peer"] {
+        drop(metrics.trades_accepted.get_or_create(&[("origin", origin)]));
+    }
+    for reason in DropReason::ALL.map(DropReason::code).into_iter().chain(["void"]) {
+        drop(metrics.trades_dropped.get_or_create(&[("reason", reason)]));
+    }
+    for offence in Offence::ALL.map(Offence::code) {
+        drop(metrics.peer_penalties.get_or_create(&[("offence", offence)]));
+    }
+    metrics
+}
+
 impl Router {
-    /// Starts the node task. It ends at `stop`, or when the chain or the network has failed.
-    pub(in crate::node) fn spawn(parts: Parts) -> (RouterHandle, tokio::task::JoinHandle<Ended>) {
+    /// Starts the router's task. It ends at `stop`, or when the chain, the network or the friends
+    /// thread has failed.
+    pub(crate) fn spawn(parts: Parts) -> (RouterHandle, tokio::task::JoinHandle<Ended>) {
         let (commands, command_queue) = RouterHandle::new();
         let (done, done_queue) = mpsc::channel(DONE_QUEUE);
-        let summary = parts.ledger.chain.summary();
-        let config = SyncConfig {
-            min_work: parts.min_work,
-            tip: summary.tip,
-            best_header: summary.best_header,
-            diverged: summary.diverged.is_some(),
-            now: now(),
-        };
+        let summary = parts.chain.summary();
         let inbox = Inbox {
             net: parts.net_events,
             chain: parts.chain_events,
@@ -240,19 +260,27 @@ impl Router {
             friends: parts.friends.subscribe(),
         };
         let router = Self {
-            sync: Sync::new(config),
+            sync: Sync::new(SyncConfig {
+                min_work: parts.min_work,
+                tip: summary.tip,
+                best_header: summary.best_header,
+                diverged: summary.diverged.is_some(),
+                now: now(),
+            }),
             relay: Relay::new(RelayConfig {
                 spacing_ms: parts.network.params.spacing_ms,
                 tip: summary.tip,
             }),
             network: parts.network,
-            identity: parts.identity,
+            me: parts.me,
             name: parts.name,
             net: parts.net,
-            ledger: parts.ledger,
+            chain: parts.chain,
+            reader: parts.reader,
+            miner: parts.miner,
             friends: parts.friends,
-            keyring: parts.keyring,
-            feed: parts.feed,
+            payment_address: parts.payment_address,
+            news: parts.news,
             peers: parts.peers,
             connected: HashMap::new(),
             requests: HashMap::new(),
@@ -271,8 +299,7 @@ impl Router {
             housekeeping: Instant::now(),
             metrics: parts.metrics,
         };
-        let mempool = parts.mempool;
-        let task = tokio::spawn(router.run(inbox, mempool));
+        let task = tokio::spawn(router.run(inbox, parts.mempool));
         (commands, task)
     }
 
@@ -284,13 +311,13 @@ impl Router {
             self.trade_added(entry);
         }
         self.sign_profile();
-        self.show_divergence(self.ledger.chain.summary().diverged);
-        let mut summaries = self.ledger.chain.watch();
+        self.publish_divergence(self.chain.summary().diverged);
+        let mut summaries = self.chain.watch();
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let ended = loop {
             tokio::select! {
-                // Ends and answers first: they make room for what follows.
+                // Commands and results first: they make room for what follows.
                 biased;
                 Some(command) = inbox.commands.recv() => {
                     if let NodeCommand::Stop = command {
@@ -304,30 +331,19 @@ impl Router {
                     Some(event) => self.on_chain(event),
                     None => break Ended::Failed("the chain thread has ended".to_owned()),
                 },
-                Some(header) = inbox.solved.recv() => self.relay(RelayEvent::Solved { header: Box::new(header) }),
+                Some(header) = inbox.solved.recv() => {
+                    self.relay(RelayEvent::Solved { header: Box::new(header) });
+                }
                 Ok(()) = summaries.changed() => {
                     let summary = summaries.borrow_and_update().clone();
-                    let diverged = summary.diverged.is_some();
-                    self.sync(SyncEvent::Summary { tip: summary.tip, best_header: summary.best_header, diverged });
-                    self.show_divergence(summary.diverged);
+                    self.on_summary(&summary);
                 }
-                event = inbox.friends.recv() => match event {
-                    Ok(event) => self.show_friends(event),
-                    Err(broadcast::error::RecvError::Lagged(missed)) => {
-                        tracing::debug!(missed, "the console's feed missed some of what friends \
-                             did");
-                    }
-                    Err(broadcast::error::RecvError::Closed) => {}
-                },
+                event = inbox.friends.recv() => self.on_friends(event),
                 _ = tick.tick() => {
                     if self.friends.is_closed() {
                         break Ended::Failed(FRIENDS_FAILED.to_owned());
                     }
-                    self.sync(SyncEvent::Tick);
-                    self.relay(RelayEvent::Tick);
-                    if self.housekeeping.elapsed() >= HOUSEKEEPING {
-                        self.keep_house();
-                    }
+                    self.on_tick();
                 }
                 event = inbox.net.recv() => match event {
                     Some(event) => self.on_net(event),
@@ -340,13 +356,13 @@ impl Router {
         ended
     }
 
-    /// Runs work beside the router; what it brings back is a [`Done`].
+    /// Runs `work` beside the router, which handles its result in a later turn.
     fn spawn_work(&self, work: impl Future<Output = Option<Done>> + Send + 'static) {
         let done = self.done.clone();
         tokio::spawn(async move {
-            if let Some(brought) = work.await {
-                // The router has ended, and nobody needs it.
-                let _ = done.send(brought).await;
+            if let Some(result) = work.await {
+                // An error means that the router has ended and needs no result.
+                let _ = done.send(result).await;
             }
         });
     }
@@ -357,15 +373,15 @@ impl Router {
                 self.metrics.tip_changed(disconnected.len(), connected.len());
                 if !disconnected.is_empty() {
                     let disconnected = u32::try_from(disconnected.len()).unwrap_or(u32::MAX);
-                    self.feed.push(ConsoleEvent::Reorganised {
+                    self.publish_news(News::Reorganised {
                         tip: tip.hash,
                         height: tip.height,
                         disconnected,
                     });
                 }
-                self.show_connected(&connected, &mined);
-                let summary = self.ledger.chain.summary();
-                // A branch that is not taken is no reason to keep our own to ourselves.
+                self.publish_connected(&connected, &mined);
+                let summary = self.chain.summary();
+                // A diverged node does not take the other branch, so it still announces its own.
                 let best_header =
                     if summary.diverged.is_some() { tip } else { summary.best_header };
                 self.relay(RelayEvent::TipChanged { tip, best_header, connected, mined });
@@ -380,14 +396,32 @@ impl Router {
             ChainEvent::TradeVoid { txid, reason } => {
                 self.metrics.trade_dropped("void");
                 self.own_trades.remove(&txid);
-                self.feed.push(ConsoleEvent::TradeVoid { txid, reason });
+                self.publish_news(News::TradeVoid { txid, reason });
                 self.relay(RelayEvent::TradeGone { txid });
             }
             ChainEvent::TradeDropped { txid, reason } => {
                 self.metrics.trade_dropped(reason.code());
                 self.relay(RelayEvent::TradeGone { txid });
             }
+            // The run loop ends at it.
             ChainEvent::Failed(_) => {}
+        }
+    }
+
+    fn on_summary(&mut self, summary: &ChainSummary) {
+        self.sync(SyncEvent::Summary {
+            tip: summary.tip,
+            best_header: summary.best_header,
+            diverged: summary.diverged.is_some(),
+        });
+        self.publish_divergence(summary.diverged);
+    }
+
+    fn on_tick(&mut self) {
+        self.sync(SyncEvent::Tick);
+        self.relay(RelayEvent::Tick);
+        if self.housekeeping.elapsed() >= HOUSEKEEPING {
+            self.keep_house();
         }
     }
 
@@ -404,45 +438,12 @@ impl Router {
         match done {
             Done::Sync(event) => self.sync(event),
             Done::Relay(event) => self.relay(event),
-            Done::Profile(profile) => self.profile_kept(&profile),
+            Done::Profile(profile) => self.profile_stored(&profile),
             Done::Line { line, id, waiter } => self.send_line(*line, id, waiter),
             Done::Outbox(peer) => self.send_outbox(peer),
             Done::Offence { peer, offence, reason } => self.penalise(peer, offence, &reason),
-            Done::Console(shown) => shown.into_iter().for_each(|event| self.feed.push(event)),
+            Done::News(all) => all.into_iter().for_each(|news| self.publish_news(news)),
             Done::OwnProfile(profile) => self.own_profile_signed(&profile),
-        }
-    }
-
-    fn on_command(&mut self, command: NodeCommand) {
-        match command {
-            NodeCommand::Status { reply } => {
-                let _ = reply.send(LiveStatus {
-                    progress: self.sync.progress(),
-                    peers: u32::try_from(self.connected.len()).unwrap_or(u32::MAX),
-                    listen: self.listen.clone(),
-                    clock_offset_ms: self.clock_offset(),
-                });
-            }
-            NodeCommand::Peers { reply } => self.tell_peers(reply),
-            NodeCommand::InviteAddresses { reply } => self.tell_addresses(reply),
-            NodeCommand::Chat { friend, text, reply } => self.chat(friend, text, reply),
-            NodeCommand::Broadcast { text, reply } => self.broadcast(text, reply),
-            NodeCommand::Sync { peer, reply } => {
-                self.next_ticket = self.next_ticket.wrapping_add(1);
-                self.syncs.insert(self.next_ticket, reply);
-                self.sync(SyncEvent::SyncNow { ticket: self.next_ticket, peer });
-            }
-            NodeCommand::Ban { peer, banned, reply } => {
-                if banned {
-                    let ban = self.peers.ban(peer);
-                    self.shut_out(ban);
-                } else {
-                    self.peers.unban(&peer);
-                    self.let_in(peer);
-                }
-                let _ = reply.send(BanState { peer_id: peer, banned });
-            }
-            NodeCommand::Stop => {}
         }
     }
 
@@ -450,51 +451,51 @@ impl Router {
     fn penalise(&mut self, peer: PeerId, offence: Offence, reason: &str) {
         self.metrics.peer_penalised(offence.code());
         if let Some(ban) = self.peers.penalise(peer, offence, reason, now()).banned {
-            self.shut_out(ban);
+            self.enforce_ban(ban);
         }
     }
 
-    /// Carries a ban out, and keeps it: it outlives the node.
-    fn shut_out(&self, ban: Ban) {
+    /// Closes a banned peer's connections, and stores the ban for the next run.
+    fn enforce_ban(&self, ban: Ban) {
         log_unsent(self.net.ban(ban.peer));
         let friends = self.friends.clone();
         self.spawn_work(async move {
             if let Err(error) = friends.keep_ban(ban).await {
-                tracing::warn!(%error, "a ban could not be kept");
+                tracing::warn!(%error, "a ban could not be stored");
             }
             None
         });
     }
 
-    fn let_in(&self, peer: PeerId) {
+    fn lift_ban(&self, peer: PeerId) {
         log_unsent(self.net.unban(peer));
         let friends = self.friends.clone();
         self.spawn_work(async move {
             if let Err(error) = friends.forget_ban(peer).await {
-                tracing::warn!(%error, "the end of a ban could not be kept");
+                tracing::warn!(%error, "the end of a ban could not be stored");
             }
             None
         });
     }
 
+    /// Lifts bans that are over, and repeats what a full queue or a busy peer may have swallowed.
     fn keep_house(&mut self) {
         self.housekeeping = Instant::now();
         events::emit_suppressed();
         for peer in self.peers.decay(now()) {
-            self.let_in(peer);
+            self.lift_ban(peer);
         }
-        // What a full queue or a busy peer may have swallowed.
         self.apply_mining_mode();
         let met = |state: &Connected| state.status.is_some() || state.foreign;
         let strangers: Vec<PeerId> =
             self.connected.iter().filter(|(_, state)| !met(state)).map(|(peer, _)| *peer).collect();
         for peer in strangers {
-            self.say_hello(peer);
+            self.send_hello(peer);
         }
         for peer in self.connected.keys().filter(|peer| self.peers.is_banned(peer, now())) {
             log_unsent(self.net.ban(*peer));
         }
-        // The wallet may have been made since, and lines may have met a friend who was busy.
+        // The user may have made a wallet since the profile was signed.
         self.sign_profile();
         let here: Vec<PeerId> = self.connected.keys().copied().collect();
         let (friends, done) = (self.friends.clone(), self.done.clone());
@@ -506,47 +507,6 @@ impl Router {
             }
             None
         });
-    }
-
-    fn on_address(&mut self, address: String) {
-        events::Listening { address: address.clone() }.emit();
-        if !self.listen.contains(&address) {
-            self.listen.push(address);
-            self.sign_profile();
-        }
-    }
-
-    /// Signs our profile anew, if anything in it has changed: the name, where we listen, and where
-    /// coins for us go.
-    fn sign_profile(&self) {
-        let (friends, net, keyring) =
-            (self.friends.clone(), self.net.clone(), self.keyring.clone());
-        let (name, before) = (self.name.clone(), self.profile.clone());
-        self.spawn_work(async move {
-            let addresses: Vec<String> =
-                net.addresses().await.ok()?.into_iter().take(MAX_ADDRESSES).collect();
-            let payment = keyring.first_address().await.map(|Address(owner)| owner);
-            let unchanged = |before: &SignedProfile| {
-                before.name == name && before.addresses == addresses && before.payment == payment
-            };
-            if before.as_ref().is_some_and(unchanged) {
-                return None;
-            }
-            match friends.set_own_profile(name, addresses, payment, now()).await {
-                Ok(profile) => Some(Done::OwnProfile(Box::new(profile))),
-                Err(error) => {
-                    tracing::warn!(%error, "the profile could not be signed");
-                    None
-                }
-            }
-        });
-    }
-
-    fn finish_sync(&mut self, ticket: u64, report: SyncReport) {
-        if let Some(reply) = self.syncs.remove(&ticket) {
-            // Whoever asked has gone.
-            let _ = reply.send(report);
-        }
     }
 
     fn sync(&mut self, event: SyncEvent) {

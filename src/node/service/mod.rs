@@ -1,139 +1,147 @@
-//! The commands: the one implementation of the RPC, over the parts of a running node, or over a
-//! folder opened for one command when no node runs.
+//! Implements the RPC over the parts of a running node, or over a folder opened for one command.
 
+mod blocks_won;
+mod friends;
+mod proofs;
+mod setup;
+mod status;
 mod wallet;
 
 use std::{net::SocketAddr, pin::pin};
 
+use jsonrpsee::core::async_trait;
+use tokio::sync::mpsc;
+
 use super::{
+    blocking::blocking,
     clock::now,
-    keyring::{Keyring, blocking},
-    proofs,
-    router::{RouterHandle, is_far_off},
-    setup,
+    keyring::Keyring,
+    open::{OpenChainError, create_chain},
+    parts::ChainParts,
+    router::RouterHandle,
 };
 use crate::{
     chain::{
-        ChainFault, ChainHandle, ChainReader,
+        ChainFault, ChainReader,
         api::{Balance, BlockInfo, ChainAudit, TxState},
     },
     consensus::{Invite, Network},
     datadir::DataDir,
-    friends::{ChatRecord, FriendInfo, FriendsHandle, LineState},
-    miner::MinerHandle,
-    primitives::{Address, Amount, BlockHash, Height, Owner, PeerId, TxId, printable},
+    friends::FriendsHandle,
+    primitives::{Address, BlockHash, Height, MiningMode, Owner, PeerId, TxId, printable},
     rpc::{
         EventFeed, FriendchainApiServer, ProgressBoard, ProgressGuard, RpcError,
         api::MAX_PRINTED_BLOCKS,
         types::{
             Account, AddressBalance, AddressList, AuditReport, BalanceReport, BanState, BlockList,
-            BlockView, BranchAccepted, BroadcastSent, ChainCreated, ChatHistory, ChatMessage,
-            ChatSent, ChatState, Coins, CreateBlockchain, CreateWallet, EventPage, FriendList,
-            FriendView, InviteText, Joined, LeftChain, LockState, MineMode, MinedBlocks, PeerList,
-            Phase, Progress, ProofMade, ProofReport, RaiseFee, Secret, SendTrade, StatusReport,
-            Stopping, Submitted, Synced, TxList, TxPlace, TxView, Units, WaitingView,
-            WalletCreated, WriteNote,
+            BlockView, BranchAccepted, BroadcastSent, ChainCreated, ChatHistory, ChatSent,
+            ChatState, Coins, CreateBlockchain, CreateWallet, EventPage, FriendList, FriendView,
+            InviteText, Joined, LeftChain, LockState, MinedBlocks, PeerList, Progress, ProofMade,
+            ProofReport, RaiseFee, Secret, SendTrade, StatusReport, Stopping, Submitted, Synced,
+            TxList, TxPlace, TxView, Units, WaitingView, WalletCreated, WriteNote,
         },
     },
 };
-use jsonrpsee::core::async_trait;
-use tokio::sync::mpsc;
 
-/// Bytes of blocks after which one page of `print_chain` ends.
+pub(crate) use blocks_won::BlocksWon;
+pub(crate) use friends::console_event;
+pub(crate) use proofs::verify_without_chain;
+
+use friends::{chat_message, friend_view};
+use status::{peer_list, synced};
+
+/// Bytes of blocks after which a page of `print_chain` ends.
 const MAX_PRINTED_BYTES: usize = 8 * 1024 * 1024;
 
-/// Chat lines in one answer to `history`.
+/// The most chat lines in one answer to `history`.
 const MAX_HISTORY: u32 = 1_000;
 
-/// A chain and what works on it.
-#[derive(Clone)]
-pub(super) struct Ledger {
-    /// The chain thread.
-    pub(super) chain: ChainHandle,
-    /// Its snapshots.
-    pub(super) reader: ChainReader,
-    /// The miners.
-    pub(super) miner: MinerHandle,
+/// Why a file of the folder could not be opened. A command that needs the file returns the error.
+#[derive(Debug, Default)]
+pub(crate) struct Unusable {
+    pub(crate) chain: Option<UnusableChain>,
+    pub(crate) friends: Option<RpcError>,
 }
 
-/// Why files that are there could not be opened for one command.
-#[derive(Debug, Default)]
-pub(super) struct Unusable {
-    /// The chain's.
-    pub(super) chain: Option<RpcError>,
-    /// The friends'.
-    pub(super) friends: Option<RpcError>,
+/// Why the chain's file could not be opened.
+#[derive(Debug)]
+pub(crate) struct UnusableChain {
+    error: RpcError,
+    /// True if the file's content is at fault, so that `reindex` may repair it.
+    is_bad_file: bool,
+}
+
+impl From<OpenChainError> for UnusableChain {
+    fn from(error: OpenChainError) -> Self {
+        Self { is_bad_file: error.is_bad_file(), error: error.into() }
+    }
 }
 
 /// The parts that the commands work on.
-pub(super) struct Service {
-    /// The folder.
-    pub(super) datadir: DataDir,
-    /// What the node calls itself.
-    pub(super) name: String,
-    /// Its identity.
-    pub(super) peer_id: PeerId,
-    /// The wallet.
-    pub(super) keyring: Keyring,
-    /// The chain, when the folder has one.
-    pub(super) ledger: Option<Ledger>,
-    /// Friends and messages.
-    pub(super) friends: Option<FriendsHandle>,
-    /// Why one of them is missing though its file is there.
-    pub(super) unusable: Unusable,
-    /// The running node; none when the folder was opened for one command.
-    pub(super) router: Option<RouterHandle>,
-    /// What consoles show.
-    pub(super) feed: EventFeed,
-    /// How far long work is.
-    pub(super) progress: ProgressBoard,
-    /// Who is paid for blocks mined here, if not the wallet's first address.
-    pub(super) miner_address: Option<Address>,
-    /// How the node mines by itself.
-    pub(super) mining: MineMode,
-    /// Where health and metrics are shown.
-    pub(super) metrics: Option<SocketAddr>,
-    /// How many blocks of the best chain this wallet won, counted so far.
-    pub(super) blocks_won: super::blocks_won::BlocksWon,
+pub(crate) struct Service {
+    pub(crate) datadir: DataDir,
+    /// The node's name, not yet printable. Empty if a folder is open that never had a name.
+    pub(crate) name: String,
+    pub(crate) peer_id: PeerId,
+    pub(crate) keyring: Keyring,
+    /// None if the folder has no usable chain.
+    pub(crate) chain: Option<ChainParts>,
+    /// None if the folder has no usable friends file.
+    pub(crate) friends: Option<FriendsHandle>,
+    pub(crate) unusable: Unusable,
+    /// None if the folder is open for one command.
+    pub(crate) router: Option<RouterHandle>,
+    /// Events for the consoles.
+    pub(crate) feed: EventFeed,
+    /// Progress of the command that takes long.
+    pub(crate) progress: ProgressBoard,
+    /// The configured address that is paid for blocks mined here. None: the wallet's first one.
+    pub(crate) miner_address: Option<Address>,
+    /// The configured mining mode.
+    pub(crate) mining: MiningMode,
+    /// The address that serves health and metrics, if any.
+    pub(crate) metrics: Option<SocketAddr>,
+    pub(crate) blocks_won: BlocksWon,
 }
 
 impl Service {
-    fn ledger(&self) -> Result<&Ledger, RpcError> {
-        self.ledger.as_ref().ok_or_else(|| self.without_ledger())
+    fn chain(&self) -> Result<&ChainParts, RpcError> {
+        self.chain.as_ref().ok_or_else(|| self.no_chain())
     }
 
-    fn without_ledger(&self) -> RpcError {
-        self.unusable.chain.clone().unwrap_or_else(RpcError::no_chain)
+    /// Returns why there is no chain.
+    fn no_chain(&self) -> RpcError {
+        self.unusable.chain.as_ref().map_or_else(RpcError::no_chain, |chain| chain.error.clone())
     }
 
     fn router(&self) -> Result<&RouterHandle, RpcError> {
         self.router.as_ref().ok_or_else(RpcError::not_running)
     }
 
-    fn friends_book(&self) -> Result<&FriendsHandle, RpcError> {
+    fn friends_handle(&self) -> Result<&FriendsHandle, RpcError> {
         self.friends
             .as_ref()
-            .ok_or_else(|| self.unusable.friends.clone().unwrap_or_else(|| self.without_ledger()))
+            .ok_or_else(|| self.unusable.friends.clone().unwrap_or_else(|| self.no_chain()))
     }
 
-    /// Refuses where a chain is: the folder holds one at most.
-    fn without_chain(&self) -> Result<(), RpcError> {
-        match &self.ledger {
-            None => self.unusable.chain.clone().map_or(Ok(()), Err),
-            Some(ledger) => Err(RpcError::new(
+    /// Checks that the folder has no chain, since it holds at most one.
+    fn check_no_chain(&self) -> Result<(), RpcError> {
+        match &self.chain {
+            None => self.unusable.chain.as_ref().map_or(Ok(()), |chain| Err(chain.error.clone())),
+            Some(chain) => Err(RpcError::new(
                 "chain_exists",
                 format!(
                     "this folder holds the chain {} already: leave-chain first, or use another \
                      --node-id or --data-dir",
-                    ledger.chain.summary().network.id
+                    chain.handle.summary().network.id
                 ),
             )),
         }
     }
 
     async fn balance_of(&self, owner: Owner) -> Result<Balance, RpcError> {
-        match &self.ledger {
-            Some(ledger) => Ok(ledger.chain.balance(owner).await?),
+        match &self.chain {
+            Some(chain) => Ok(chain.handle.balance(owner).await?),
             None => Ok(Balance::default()),
         }
     }
@@ -142,7 +150,7 @@ impl Service {
         &self,
         which: impl FnOnce(&ChainReader) -> Option<BlockInfo> + Send + 'static,
     ) -> Result<Option<BlockView>, RpcError> {
-        let reader = self.ledger()?.reader.clone();
+        let reader = self.chain()?.reader.clone();
         let found = blocking(move || which(&reader)).await?;
         Ok(found
             .map(|info| BlockView::new(info.hash, &info.block, &info.fees, info.tip_height, true)))
@@ -191,38 +199,38 @@ impl FriendchainApiServer for Service {
     async fn account(&self) -> Result<Account, RpcError> {
         let addresses = self.list_addresses().await?.addresses;
         let owners: Vec<Owner> = addresses.iter().map(|entry| entry.address.0).collect();
-        let blocks_won = match &self.ledger {
-            Some(ledger) => self.blocks_won.count(ledger.reader.clone(), owners).await?,
+        let blocks_won = match &self.chain {
+            Some(chain) => self.blocks_won.count(chain.reader.clone(), owners).await?,
             None => 0,
         };
         Ok(Account { addresses, blocks_won })
     }
 
     async fn create_blockchain(&self, request: CreateBlockchain) -> Result<ChainCreated, RpcError> {
-        self.without_chain()?;
+        self.check_no_chain()?;
         let task = self.progress.begin("create", None, now());
         let network = setup::mine_network(request, task).await?;
         let hash = network.genesis.hash();
         let genesis = BlockView::new(hash, &network.genesis, &[], 0, true);
-        setup::create_chain(&self.datadir, network.clone(), None).await?;
+        create_chain(&self.datadir, network.clone(), None).await?;
         Ok(ChainCreated { network_id: network.id, block: hash, genesis })
     }
 
     async fn invite(&self) -> Result<InviteText, RpcError> {
-        let ledger = self.ledger()?;
-        let checkpoint = ledger.chain.invite_checkpoint().await?;
+        let chain = self.chain()?;
+        let checkpoint = chain.handle.invite_checkpoint().await?;
         let addresses = match &self.router {
             Some(router) => router.invite_addresses().await?,
             None => Vec::new(),
         };
-        let network = Network::clone(&ledger.chain.summary().network);
+        let network = Network::clone(&chain.handle.summary().network);
         let count = u32::try_from(addresses.len()).unwrap_or(u32::MAX);
         let invite = Invite::new(network, checkpoint, addresses)?.to_text();
         Ok(InviteText { invite, addresses: count })
     }
 
     async fn join(&self, invite: String) -> Result<Joined, RpcError> {
-        self.without_chain()?;
+        self.check_no_chain()?;
         let invite = Invite::from_text(&invite)?;
         let network_id = invite.network().id;
         setup::join(&self.datadir, invite).await?;
@@ -236,9 +244,9 @@ impl FriendchainApiServer for Service {
                 "a node runs on this folder: stop it first, then leave-chain",
             ));
         }
-        let network_id = match (&self.ledger, &self.unusable.chain) {
-            (Some(ledger), _) => Some(ledger.chain.summary().network.id),
-            // Its file is kept, whatever it is.
+        let network_id = match (&self.chain, &self.unusable.chain) {
+            (Some(chain), _) => Some(chain.handle.summary().network.id),
+            // The unreadable file is moved aside as well.
             (None, Some(_)) => None,
             (None, None) => return Err(RpcError::no_chain()),
         };
@@ -247,7 +255,7 @@ impl FriendchainApiServer for Service {
     }
 
     async fn get_balance(&self, address: Address) -> Result<BalanceReport, RpcError> {
-        let balance = self.ledger()?.chain.balance(address.0).await?;
+        let balance = self.chain()?.handle.balance(address.0).await?;
         Ok(BalanceReport::new(
             address,
             balance.confirmed,
@@ -270,7 +278,7 @@ impl FriendchainApiServer for Service {
     }
 
     async fn mine(&self, count: Option<u32>, to: Option<Address>) -> Result<MinedBlocks, RpcError> {
-        let ledger = self.ledger()?;
+        let chain = self.chain()?;
         let owner = match to {
             Some(address) => address.0,
             None => self.reward_owner().await?,
@@ -278,10 +286,10 @@ impl FriendchainApiServer for Service {
         let count = count.unwrap_or(1);
         let task = self.progress.begin("mine", Some(u64::from(count)), now());
         let mut blocks = Vec::new();
-        // In short runs, so that progress shows and a client that leaves ends the work.
+        // In short runs, which update the progress. The work ends if the client disconnects.
         while let left @ 1.. = count.saturating_sub(u32::try_from(blocks.len()).unwrap_or(u32::MAX))
         {
-            blocks.extend(ledger.miner.mine_blocks(left.min(16), owner).await?);
+            blocks.extend(chain.miner.mine_blocks(left.min(16), owner).await?);
             task.update(blocks.len() as u64, Some(u64::from(count)));
         }
         Ok(MinedBlocks { blocks })
@@ -293,9 +301,9 @@ impl FriendchainApiServer for Service {
         limit: Option<u32>,
     ) -> Result<BlockList, RpcError> {
         let limit = limit.unwrap_or(MAX_PRINTED_BLOCKS).min(MAX_PRINTED_BLOCKS);
-        let ledger = self.ledger()?;
-        let tip = ledger.chain.summary().tip.height;
-        let reader = ledger.reader.clone();
+        let chain = self.chain()?;
+        let tip = chain.handle.summary().tip.height;
+        let reader = chain.reader.clone();
         let blocks = blocking(move || {
             let (mut blocks, mut bytes) = (Vec::new(), 0_usize);
             let mut height = Some(from.unwrap_or(tip).min(tip));
@@ -329,7 +337,7 @@ impl FriendchainApiServer for Service {
                 ),
             )
         };
-        // A hash may be digits alone and read as a number: its length tells.
+        // A hash of digits alone parses as a hash first: it is longer than any height.
         let found = match (block.parse::<BlockHash>(), block.parse::<Height>()) {
             (Err(_), Ok(height)) => self.block_view(move |reader| reader.block_at(height)).await?,
             (hash, _) => {
@@ -341,7 +349,7 @@ impl FriendchainApiServer for Service {
     }
 
     async fn mempool(&self) -> Result<TxList, RpcError> {
-        let entries = self.ledger()?.chain.mempool().await?;
+        let entries = self.chain()?.handle.mempool().await?;
         let transactions = entries.iter().map(|entry| TxView {
             waiting: Some(WaitingView::new(entry)),
             ..TxView::new(&entry.transaction, entry.txid, entry.fee, TxPlace::Mempool)
@@ -350,10 +358,10 @@ impl FriendchainApiServer for Service {
     }
 
     async fn tx(&self, txid: TxId) -> Result<TxView, RpcError> {
-        let ledger = self.ledger()?;
-        let info = ledger.chain.transaction(txid).await?;
+        let chain = self.chain()?;
+        let info = chain.handle.transaction(txid).await?;
         let info = info.ok_or_else(|| unknown_transaction(txid))?;
-        let tip_height = ledger.chain.summary().tip.height;
+        let tip_height = chain.handle.summary().tip.height;
         let place = match info.state {
             TxState::Mempool => TxPlace::Mempool,
             TxState::Mined { block, height } => TxPlace::Mined { block, height, tip_height },
@@ -363,35 +371,35 @@ impl FriendchainApiServer for Service {
     }
 
     async fn verify_chain(&self) -> Result<AuditReport, RpcError> {
-        let chain = self.ledger()?.chain.clone();
+        let chain = self.chain()?.handle.clone();
         let task = self.progress.begin("verify", None, now());
         let audit = follow(task, |progress| async move { chain.verify(progress).await }).await?;
         Ok(audit_report(audit))
     }
 
     async fn reindex(&self) -> Result<AuditReport, RpcError> {
-        if let Some(ledger) = &self.ledger {
-            let chain = ledger.chain.clone();
+        if let Some(chain) = &self.chain {
+            let chain = chain.handle.clone();
             let task = self.progress.begin("reindex", None, now());
             match follow(task, |progress| async move { chain.reindex(progress).await }).await {
-                // Too damaged to be mended in place.
+                // Too damaged to be repaired in place.
                 Err(ChainFault::Corrupt(_)) if self.router.is_none() => {}
                 audit => return Ok(audit_report(audit?)),
             }
-        } else if self.unusable.chain.as_ref().is_none_or(|error| error.code != "bad_chain_file") {
-            return Err(self.without_ledger());
+        } else if self.unusable.chain.as_ref().is_none_or(|chain| !chain.is_bad_file) {
+            return Err(self.no_chain());
         }
         let task = self.progress.begin("reindex", None, now());
         Ok(audit_report(setup::salvage_chain(&self.datadir, task).await?))
     }
 
     async fn accept_branch(&self, block: BlockHash) -> Result<BranchAccepted, RpcError> {
-        let tip = self.ledger()?.chain.accept_branch(block).await?;
+        let tip = self.chain()?.handle.accept_branch(block).await?;
         Ok(BranchAccepted { tip: tip.hash, height: tip.height })
     }
 
     async fn prove(&self, txid: TxId) -> Result<ProofMade, RpcError> {
-        proofs::prove(self.ledger()?, txid).await
+        proofs::prove(self.chain()?, txid).await
     }
 
     async fn verify_proof(
@@ -399,80 +407,33 @@ impl FriendchainApiServer for Service {
         proof: String,
         trust: Option<BlockHash>,
     ) -> Result<ProofReport, RpcError> {
-        proofs::verify(self.ledger.as_ref(), proof, trust).await
+        proofs::verify(self.chain.as_ref(), proof, trust).await
     }
 
     async fn status(&self) -> Result<StatusReport, RpcError> {
-        let summary = self.ledger()?.chain.summary();
-        let live = match &self.router {
-            Some(router) => Some(router.status().await?),
-            None => None,
-        };
-        let datadir = self.datadir.clone();
-        let disk_bytes = blocking(move || datadir.disk_bytes()).await?;
-        let miner = match self.miner_address {
-            Some(address) => Some(address),
-            None => self.keyring.first_address().await,
-        };
-        let progress = live.as_ref().map(|live| live.progress);
-        let floor = Amount::from_units(summary.floor.at(now()).units());
-        Ok(StatusReport {
-            name: printable(&self.name),
-            peer_id: self.peer_id,
-            network_id: summary.network.id,
-            network_name: printable(&summary.network.params.name),
-            phase: match (&summary.diverged, progress) {
-                (Some(_), _) => Phase::Diverged,
-                (None, Some(progress)) => progress.phase,
-                (None, None) => Phase::Alone,
-            },
-            height: summary.tip.height,
-            tip: summary.tip.hash,
-            best_header_height: summary.best_header.height,
-            work: summary.tip.work.to_string(),
-            peers: live.as_ref().map_or(0, |live| live.peers),
-            mempool: u32::try_from(summary.mempool).unwrap_or(u32::MAX),
-            mempool_bytes: summary.mempool_bytes,
-            fee_floor: Coins(floor),
-            fee_floor_units: Units(floor),
-            listen: live.as_ref().map(|live| live.listen.clone()).unwrap_or_default(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            running: live.is_some(),
-            mining: self.mining,
-            miner,
-            blocks_per_second: progress
-                .map(|progress| progress.blocks_per_second)
-                .filter(|rate| *rate > 0),
-            seconds_left: progress.and_then(|progress| progress.seconds_left),
-            disk_bytes,
-            memory_bytes: super::process::resident_bytes(),
-            clock_offset_ms: live
-                .as_ref()
-                .and_then(|live| live.clock_offset_ms)
-                .filter(|offset| is_far_off(*offset)),
-            metrics: self.metrics,
-            diverged: summary.diverged.map(Into::into),
-            data_dir: self.datadir.path().display().to_string(),
-        })
+        self.status_report().await
     }
 
     async fn peers(&self) -> Result<PeerList, RpcError> {
-        self.router()?.peers().await
+        Ok(peer_list(self.router()?.peers().await?))
     }
 
     async fn friends(&self) -> Result<FriendList, RpcError> {
         let mut friends: Vec<FriendView> =
-            self.friends_book()?.list().await?.into_iter().map(friend_view).collect();
+            self.friends_handle()?.list().await?.into_iter().map(friend_view).collect();
         friends.sort_by(|a, b| (&a.name, &a.suffix).cmp(&(&b.name, &b.suffix)));
         Ok(FriendList { friends })
     }
 
     async fn chat(&self, friend: String, text: String) -> Result<ChatSent, RpcError> {
-        self.router()?.chat(friend, text).await
+        let line = self.router()?.chat(friend, text).await?;
+        let state = if line.delivered { ChatState::Delivered } else { ChatState::Queued };
+        Ok(ChatSent { id: line.id.to_string(), state })
     }
 
     async fn broadcast(&self, text: String) -> Result<BroadcastSent, RpcError> {
-        self.router()?.broadcast(text).await
+        let line = self.router()?.broadcast(text).await?;
+        Ok(BroadcastSent { id: line.id.to_string(), peers: line.peers })
     }
 
     async fn history(
@@ -480,7 +441,7 @@ impl FriendchainApiServer for Service {
         friend: Option<String>,
         limit: Option<u32>,
     ) -> Result<ChatHistory, RpcError> {
-        let friends = self.friends_book()?;
+        let friends = self.friends_handle()?;
         let limit = limit.unwrap_or(100).min(MAX_HISTORY);
         let peer = match friend {
             Some(friend) => Some(friends.resolve(friend).await?),
@@ -492,10 +453,10 @@ impl FriendchainApiServer for Service {
 
     async fn sync(&self, friend: Option<String>) -> Result<Synced, RpcError> {
         let peer = match friend {
-            Some(friend) => Some(self.friends_book()?.resolve(friend).await?),
+            Some(friend) => Some(self.friends_handle()?.resolve(friend).await?),
             None => None,
         };
-        self.router()?.sync(peer).await
+        synced(&self.router()?.sync(peer).await?, peer.is_some())
     }
 
     async fn ban(&self, peer: PeerId) -> Result<BanState, RpcError> {
@@ -505,11 +466,13 @@ impl FriendchainApiServer for Service {
                 "that is this node itself, which cannot be banned: peers says who else is there";
             return Err(RpcError::new("oneself", sentence));
         }
-        router.ban(peer, true).await
+        router.ban(peer, true).await?;
+        Ok(BanState { peer_id: peer, banned: true })
     }
 
     async fn unban(&self, peer: PeerId) -> Result<BanState, RpcError> {
-        self.router()?.ban(peer, false).await
+        self.router()?.ban(peer, false).await?;
+        Ok(BanState { peer_id: peer, banned: false })
     }
 
     async fn stop(&self) -> Result<Stopping, RpcError> {
@@ -526,7 +489,7 @@ impl FriendchainApiServer for Service {
     }
 }
 
-/// Shows how far the chain thread is while it works.
+/// Runs the chain thread's long work, and updates `task` with its progress.
 async fn follow<T, F: Future<Output = T>>(
     task: ProgressGuard,
     work: impl FnOnce(mpsc::Sender<(Height, Height)>) -> F,
@@ -536,7 +499,9 @@ async fn follow<T, F: Future<Output = T>>(
     loop {
         tokio::select! {
             result = &mut work => return result,
-            Some((done, total)) = steps.recv() => task.update(u64::from(done), Some(u64::from(total))),
+            Some((done, total)) = steps.recv() => {
+                task.update(u64::from(done), Some(u64::from(total)));
+            }
         }
     }
 }
@@ -551,33 +516,5 @@ fn audit_report(audit: ChainAudit) -> AuditReport {
         coins_hash: data_encoding::HEXLOWER.encode(&audit.coins_hash),
         ok: audit.ok,
         problem: audit.problem,
-    }
-}
-
-fn friend_view(friend: FriendInfo) -> FriendView {
-    FriendView {
-        name: printable(&friend.name),
-        suffix: friend.suffix,
-        peer_id: friend.peer_id,
-        online: friend.online,
-        address: friend.address,
-        last_seen: if friend.online { Some(now()) } else { friend.last_seen },
-    }
-}
-
-fn chat_message(record: ChatRecord) -> ChatMessage {
-    ChatMessage {
-        id: record.id.to_string(),
-        from: printable(&record.from_name),
-        to: record.to_name.map(|name| printable(&name)),
-        text: printable(&record.text),
-        time: record.time,
-        state: match record.state {
-            LineState::Queued => ChatState::Queued,
-            LineState::Delivered => ChatState::Delivered,
-            LineState::Refused => ChatState::Refused,
-            LineState::Sent => ChatState::Sent,
-            LineState::Received => ChatState::Received,
-        },
     }
 }

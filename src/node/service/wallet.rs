@@ -1,11 +1,9 @@
-//! The commands that need the wallet's keys: making it, paying, and writing notes.
+//! Commands that need the wallet's keys: creating wallets, paying, and writing notes.
 
-use super::{
-    super::{clock::now, keyring::blocking},
-    Service, unknown_transaction,
-};
+use super::{Service, unknown_transaction};
 use crate::{
     chain::api::{MempoolEntry, Origin, TxState},
+    node::{blocking::blocking, clock::now},
     primitives::{Address, Owner, Transaction, TxId},
     rpc::{
         RpcError,
@@ -18,7 +16,7 @@ use crate::{
 };
 
 impl Service {
-    /// A wallet, or one more address of the one that is there.
+    /// Creates a wallet, or one more address of the wallet that exists.
     pub(super) async fn make_wallet(
         &self,
         request: CreateWallet,
@@ -54,8 +52,8 @@ impl Service {
         Ok(WalletCreated { address: wallet.first_address(), recovery_phrase, recovered: None })
     }
 
-    /// Restores a wallet from its words, with every address up to the last of the first 1,000 that
-    /// the chain knows.
+    /// Restores a wallet from its recovery phrase. Scans the first 1,000 addresses, and restores
+    /// all up to the last one that has coins on the chain.
     async fn recover_wallet(
         &self,
         phrase: Secret,
@@ -63,8 +61,8 @@ impl Service {
     ) -> Result<WalletCreated, RpcError> {
         let phrase = RecoveryPhrase::parse(phrase.expose())?;
         let mut used = 1;
-        if let Some(ledger) = &self.ledger {
-            let (reader, owners) = (ledger.reader.clone(), phrase.owners());
+        if let Some(chain) = &self.chain {
+            let (reader, owners) = (chain.reader.clone(), phrase.owners());
             used = blocking(move || {
                 let known = (1_u32..)
                     .zip(owners.take(RECOVERY_SCAN.try_into().unwrap_or(usize::MAX)))
@@ -84,16 +82,16 @@ impl Service {
         Ok(WalletCreated { address: wallet.first_address(), recovery_phrase: None, recovered })
     }
 
-    /// Pays somebody.
+    /// Pays an address or a friend.
     pub(super) async fn pay(&self, request: SendTrade) -> Result<Submitted, RpcError> {
-        let ledger = self.ledger()?;
+        let chain = self.chain()?;
         let from = request.from.0;
         let to = self.payee(&request.to).await?;
-        let network = ledger.chain.summary().network.id;
+        let network = chain.handle.summary().network.id;
         let (txid, young) = {
             let mut wallet = self.keyring.open_with(request.passphrase).await?;
             let key = wallet.public_key(&from).ok_or(wallet::SignError::NotOurs(request.from))?;
-            let spendable = ledger.chain.spendable(from).await?;
+            let spendable = chain.handle.spendable(from).await?;
             let memo = request.memo.unwrap_or_default();
             let built = wallet::build_trade(
                 &spendable,
@@ -105,19 +103,19 @@ impl Service {
             )?;
             let mut transaction = built.transaction;
             wallet.sign(&mut transaction, &network, now())?;
-            // Handed in while the wallet is held, so that the next send sees these coins spent.
+            // Submitted while the wallet is held, so that the next send sees these coins as spent.
             (self.submit(transaction).await?, built.rests_on_young_rewards)
         };
         let submitted = Submitted::waits(txid, young);
         if request.mine { self.mined(submitted, from).await } else { Ok(submitted) }
     }
 
-    /// Replaces an own trade that waits by the same one with a higher fee.
+    /// Replaces an own trade in the mempool by the same trade with a higher fee.
     pub(super) async fn pay_more(&self, request: RaiseFee) -> Result<Submitted, RpcError> {
-        let ledger = self.ledger()?;
+        let chain = self.chain()?;
         let replaced = request.txid;
-        let info = ledger
-            .chain
+        let info = chain
+            .handle
             .transaction(replaced)
             .await?
             .ok_or_else(|| unknown_transaction(replaced))?;
@@ -136,17 +134,17 @@ impl Service {
                 ));
             }
         }
-        let network = ledger.chain.summary().network.id;
+        let network = chain.handle.summary().network.id;
         let from =
             info.transaction.inputs.first().map_or(Owner::ZERO, |input| input.public_key.owner());
         let (txid, young, also_void) = {
             let mut wallet = self.keyring.open_with(request.passphrase).await?;
             wallet.public_key(&from).ok_or(wallet::SignError::NotOurs(Address(from)))?;
-            let spendable = ledger.chain.spendable(from).await?;
+            let spendable = chain.handle.spendable(from).await?;
             let built = wallet::raise_fee(&info.transaction, info.fee, request.fee.0, &spendable)?;
             let mut transaction = built.transaction;
             wallet.sign(&mut transaction, &network, now())?;
-            let also_void = resting_on(replaced, &ledger.chain.mempool().await?);
+            let also_void = descendants_of(replaced, &chain.handle.mempool().await?);
             (self.submit(transaction).await?, built.rests_on_young_rewards, also_void)
         };
         let submitted =
@@ -154,10 +152,10 @@ impl Service {
         if request.mine { self.mined(submitted, from).await } else { Ok(submitted) }
     }
 
-    /// Writes a text on the chain.
+    /// Writes a note on the chain, and mines for it.
     pub(super) async fn write_note(&self, request: WriteNote) -> Result<Submitted, RpcError> {
-        let ledger = self.ledger()?;
-        let network = ledger.chain.summary().network.id;
+        let chain = self.chain()?;
+        let network = chain.handle.summary().network.id;
         let (txid, author) = {
             let mut wallet = self.keyring.open_with(request.passphrase).await?;
             let author = wallet.first_address().0;
@@ -166,11 +164,11 @@ impl Service {
         };
         let owner = self.miner_address.map_or(author, |address| address.0);
         let submitted = Submitted::waits(txid, false);
-        // Without a running node nobody would mine it once this command ends.
+        // Without a running node all mining ends with this command.
         if request.wait || self.router.is_none() {
             return self.mined(submitted, owner).await;
         }
-        let miner = ledger.miner.clone();
+        let miner = chain.miner.clone();
         tokio::spawn(async move {
             if let Err(error) = miner.mine_until(txid, owner).await {
                 tracing::debug!(%txid, %error, "mining for a note ended early");
@@ -179,7 +177,7 @@ impl Service {
         Ok(submitted)
     }
 
-    /// Who is paid when nobody is named.
+    /// Returns the owner that is paid for a block if the command names none.
     pub(super) async fn reward_owner(&self) -> Result<Owner, RpcError> {
         match self.miner_address {
             Some(address) => Ok(address.0),
@@ -187,31 +185,31 @@ impl Service {
         }
     }
 
-    /// The owner that `to` means: an address, or a friend by name.
+    /// Resolves `to`, which is an address or a friend's name.
     async fn payee(&self, to: &str) -> Result<Owner, RpcError> {
         if Address::looks_like(to) || to.starts_with('1') {
             return Ok(to.parse::<Address>()?.0);
         }
         match &self.friends {
             Some(friends) => Ok(friends.resolve_to_pay(to.to_owned()).await?.1),
-            None => self.friends_book().map(|_| Owner::ZERO),
+            None => self.friends_handle().map(|_| Owner::ZERO),
         }
     }
 
-    /// Hands an own trade or note in; it is durable when this returns.
+    /// Submits an own trade or note. It is durable when this returns.
     async fn submit(&self, transaction: Transaction) -> Result<TxId, RpcError> {
-        Ok(self.ledger()?.chain.accept_trade(transaction, Origin::Local).await?)
+        Ok(self.chain()?.handle.accept_trade(transaction, Origin::Local).await?)
     }
 
-    /// Mines until what was handed in is in a block, by anyone.
+    /// Mines until the submitted transaction is in a block, which another miner may find.
     async fn mined(&self, submitted: Submitted, owner: Owner) -> Result<Submitted, RpcError> {
-        let mined = self.ledger()?.miner.mine_until(submitted.txid, owner).await?;
+        let mined = self.chain()?.miner.mine_until(submitted.txid, owner).await?;
         Ok(Submitted { block: Some(mined.block), state: TxStateName::Mined, ..submitted })
     }
 }
 
-/// What waits and spends, at any remove, what a waiting trade makes.
-fn resting_on(trade: TxId, mempool: &[MempoolEntry]) -> Vec<TxId> {
+/// Returns the mempool's descendants of a trade: they spend its outputs, or each other's.
+fn descendants_of(trade: TxId, mempool: &[MempoolEntry]) -> Vec<TxId> {
     let mut found = vec![trade];
     for entry in mempool {
         // Parents come first.

@@ -11,7 +11,7 @@ use crate::{
 
 /// The end of a branch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BranchView {
+pub(crate) struct BranchView {
     pub tip: BlockHash,
     /// The height of that.
     pub height: Height,
@@ -27,7 +27,7 @@ impl From<Tip> for BranchView {
 
 /// Two branches that a person has to choose between.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DivergenceView {
+pub(crate) struct DivergenceView {
     /// The last block that both have.
     pub fork: BlockHash,
     pub fork_height: Height,
@@ -85,7 +85,7 @@ impl From<Divergence> for DivergenceView {
 
 /// The other branch was taken.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BranchAccepted {
+pub(crate) struct BranchAccepted {
     /// The tip now.
     pub tip: BlockHash,
     pub height: Height,
@@ -109,7 +109,7 @@ pub(crate) struct ProofMade {
 /// What ties a proof to something that the reader believes in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Anchor {
+pub(crate) enum Anchor {
     /// Its block is on the best chain here.
     Chain,
     /// Its block is the one that the user trusts.
@@ -118,7 +118,7 @@ pub enum Anchor {
 
 /// What a proof is worth.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ProofReport {
+pub(crate) struct ProofReport {
     /// Whether it proves what it says: it is sound, and anchored.
     pub valid: bool,
     /// Whether its block is on the best chain here, or is the one that the user trusts.
@@ -161,7 +161,7 @@ pub struct ProofReport {
 impl ProofReport {
     /// Of a text that proves nothing.
     #[must_use]
-    pub fn unsound(code: &str, problem: String) -> Self {
+    pub(crate) fn unsound(code: &str, problem: String) -> Self {
         Self { code: Some(code.to_owned()), problem: Some(problem), ..Self::default() }
     }
 

@@ -37,7 +37,7 @@ pub(crate) struct ChainCreated {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct InviteText {
+pub(crate) struct InviteText {
     /// `friendchain:…`, to be given to `join`.
     pub invite: String,
     /// How many addresses it holds; 0 when no node runs, so that whoever joins needs `--peer`.
@@ -62,7 +62,7 @@ pub(crate) struct LeftChain {
 
 /// What an address has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BalanceReport {
+pub(crate) struct BalanceReport {
     pub address: Address,
     /// On the best chain, young coinbases included.
     pub confirmed: Coins,
@@ -79,7 +79,7 @@ pub struct BalanceReport {
 impl BalanceReport {
     /// From the chain's figures.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         address: Address,
         confirmed: Amount,
         pending_in: Amount,
@@ -151,7 +151,7 @@ pub(crate) struct WriteNote {
 /// Where a transaction is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum TxStateName {
+pub(crate) enum TxStateName {
     Mempool,
     /// It is in a block of the best chain.
     Mined,
@@ -161,7 +161,7 @@ pub enum TxStateName {
 
 /// A transaction was made and kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Submitted {
+pub(crate) struct Submitted {
     pub txid: TxId,
     pub state: TxStateName,
     /// The block that it is in.
@@ -180,7 +180,7 @@ pub struct Submitted {
 
 impl Submitted {
     #[must_use]
-    pub const fn waits(txid: TxId, rests_on_young_coins: bool) -> Self {
+    pub(crate) const fn waits(txid: TxId, rests_on_young_coins: bool) -> Self {
         Self {
             txid,
             state: TxStateName::Mempool,
@@ -194,13 +194,13 @@ impl Submitted {
 
 /// Blocks were mined.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MinedBlocks {
+pub(crate) struct MinedBlocks {
     pub blocks: Vec<BlockHash>,
 }
 
 /// What an input spends.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct InputView {
+pub(crate) struct InputView {
     /// The transaction whose output it is; zeros for the stamp of a note.
     pub txid: TxId,
     /// Which of its outputs.
@@ -210,7 +210,7 @@ pub struct InputView {
 
 /// What an output pays.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OutputView {
+pub(crate) struct OutputView {
     pub address: Address,
     pub value: Coins,
     /// The same in units.
@@ -219,7 +219,7 @@ pub struct OutputView {
 
 /// A transaction as people and scripts see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TxView {
+pub(crate) struct TxView {
     pub txid: TxId,
     pub kind: TransactionKind,
     pub inputs: Vec<InputView>,
@@ -248,7 +248,7 @@ pub struct TxView {
 
 /// How a trade or note waits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WaitingView {
+pub(crate) struct WaitingView {
     pub bytes: usize,
     /// Its fee for each 1,000 bytes.
     pub fee_rate: Coins,
@@ -267,7 +267,7 @@ pub struct WaitingView {
 impl WaitingView {
     /// Of an entry of the mempool.
     #[must_use]
-    pub fn new(entry: &MempoolEntry) -> Self {
+    pub(crate) fn new(entry: &MempoolEntry) -> Self {
         let rate = Amount::from_units(entry.rate().units());
         Self {
             bytes: entry.bytes,
@@ -282,7 +282,7 @@ impl WaitingView {
 
 /// Where a transaction that is to be shown lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TxPlace {
+pub(crate) enum TxPlace {
     Mempool,
     /// In a block of the best chain.
     Mined {
@@ -301,7 +301,7 @@ pub enum TxPlace {
 impl TxView {
     /// A transaction as it is shown.
     #[must_use]
-    pub fn new(transaction: &Transaction, txid: TxId, fee: Amount, place: TxPlace) -> Self {
+    pub(crate) fn new(transaction: &Transaction, txid: TxId, fee: Amount, place: TxPlace) -> Self {
         let memo = transaction.memo_text();
         // A miner's counter in a coinbase is no text.
         let is_text = transaction.kind() != TransactionKind::Coinbase
@@ -355,7 +355,7 @@ impl TxView {
 
 /// A block as people and scripts see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BlockView {
+pub(crate) struct BlockView {
     pub hash: BlockHash,
     /// Distance from genesis.
     pub height: Height,
@@ -380,7 +380,7 @@ impl BlockView {
     /// A block of the best chain as it is shown. `fees` are one for each transaction, in order;
     /// `pow` says whether the hash was found to meet the target.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         hash: BlockHash,
         block: &Block,
         fees: &[Amount],
@@ -427,7 +427,7 @@ pub(crate) struct TxList {
 
 /// What a whole check or rebuild found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AuditReport {
+pub(crate) struct AuditReport {
     pub height: Height,
     pub tip: BlockHash,
     /// How many coins there are.

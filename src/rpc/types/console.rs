@@ -7,7 +7,7 @@ use crate::primitives::{BlockHash, Height, PeerId, TxId, UnixMillis};
 /// Something that a console shows above its prompt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
-pub enum ConsoleEvent {
+pub(crate) enum ConsoleEvent {
     /// A chat line came.
     Chat {
         /// Its author's name; with a suffix where two friends share it.

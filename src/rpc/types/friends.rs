@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::primitives::{Address, PeerId, UnixMillis};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FriendView {
+pub(crate) struct FriendView {
     /// By its signed profile, made printable.
     pub name: String,
     /// Hex digits of its identity that tell it from others of the name.
@@ -23,14 +23,14 @@ pub struct FriendView {
 
 /// Friends, in the order of their names.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FriendList {
+pub(crate) struct FriendList {
     pub friends: Vec<FriendView>,
 }
 
 /// How a direct line fares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum ChatState {
+pub(crate) enum ChatState {
     /// The friend's node has it on disk.
     Delivered,
     /// It waits here until the friend is back.
@@ -57,7 +57,7 @@ impl fmt::Display for ChatState {
 
 /// A direct line was kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ChatSent {
+pub(crate) struct ChatSent {
     pub id: String,
     /// `delivered` or `queued`.
     pub state: ChatState,
@@ -65,7 +65,7 @@ pub struct ChatSent {
 
 /// A line to all was sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BroadcastSent {
+pub(crate) struct BroadcastSent {
     pub id: String,
     /// How many friends are here to hear it.
     pub peers: u32,
@@ -73,7 +73,7 @@ pub struct BroadcastSent {
 
 /// A chat line that is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ChatMessage {
+pub(crate) struct ChatMessage {
     pub id: String,
     /// Who wrote it, by name.
     pub from: String,
@@ -88,6 +88,6 @@ pub struct ChatMessage {
 
 /// Chat lines, oldest first.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ChatHistory {
+pub(crate) struct ChatHistory {
     pub messages: Vec<ChatMessage>,
 }

@@ -15,17 +15,15 @@ mod wallet;
 
 pub(crate) use branch::{Anchor, BranchAccepted, DivergenceView, ProofMade, ProofReport};
 pub(crate) use chain::{
-    AuditReport, BalanceReport, BlockList, BlockView, ChainCreated, CreateBlockchain, InviteText,
-    Joined, LeftChain, MinedBlocks, RaiseFee, SendTrade, Submitted, TxList, TxPlace, TxStateName,
-    TxView, WaitingView, WriteNote,
+    AuditReport, BalanceReport, BlockList, BlockView, ChainCreated, CreateBlockchain, InputView,
+    InviteText, Joined, LeftChain, MinedBlocks, OutputView, RaiseFee, SendTrade, Submitted, TxList,
+    TxPlace, TxStateName, TxView, WaitingView, WriteNote,
 };
 pub(crate) use console::{ConsoleEvent, EventPage};
 pub(crate) use friends::{
     BroadcastSent, ChatHistory, ChatMessage, ChatSent, ChatState, FriendList, FriendView,
 };
-pub(crate) use node::{
-    BanState, MineMode, PeerList, PeerView, Progress, StatusReport, Stopping, Synced,
-};
+pub(crate) use node::{BanState, PeerList, PeerView, Progress, StatusReport, Stopping, Synced};
 #[cfg(any(test, fuzzing))]
 pub(crate) use values::{Bits, SignedCoins, SignedUnits};
 pub(crate) use values::{Coins, Secret, Units};
@@ -44,8 +42,8 @@ mod tests {
 
     use super::*;
     use crate::primitives::{
-        Address, Amount, Block, BlockHash, Header, MerkleRoot, Owner, PeerId, PublicKey,
-        Transaction, TxId, TxOutput,
+        Address, Amount, Block, BlockHash, Header, MerkleRoot, MiningMode, Owner, PeerId,
+        PublicKey, Transaction, TxId, TxOutput,
     };
 
     /// The fields of a JSON object.
@@ -182,7 +180,7 @@ mod tests {
         assert_fields(&ChatSent { id: "a".to_owned(), state: ChatState::Queued }, &["id", "state"]);
         assert_fields(&BroadcastSent { id: "a".to_owned(), peers: 4 }, &["id", "peers"]);
         assert_eq!(serde_json::to_value(ChatState::Delivered).expect("JSON"), "delivered");
-        assert_eq!(serde_json::to_value(MineMode::OnDemand).expect("JSON"), "on-demand");
+        assert_eq!(serde_json::to_value(MiningMode::OnDemand).expect("JSON"), "on-demand");
         let message = ChatMessage {
             id: "a".to_owned(),
             from: "yzw".to_owned(),

@@ -1,41 +1,17 @@
 //! What commands on the running node answer.
 
-use std::{fmt, net::SocketAddr};
+use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
 use super::branch::DivergenceView;
 use super::values::{Coins, Units};
-use crate::primitives::{Address, BlockHash, Height, NetworkId, PeerId, UnixMillis};
+use crate::primitives::{Address, BlockHash, Height, MiningMode, NetworkId, PeerId, UnixMillis};
 use crate::sync::Phase;
-
-/// When a node mines by itself.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, clap::ValueEnum,
-)]
-#[serde(rename_all = "kebab-case")]
-pub enum MineMode {
-    /// Only when asked: `mine`, `send --mine`, `note`.
-    #[default]
-    Off,
-    /// While trades wait: own ones at once, others' after a random wait.
-    OnDemand,
-    Always,
-}
-
-impl fmt::Display for MineMode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Off => "off",
-            Self::OnDemand => "on-demand",
-            Self::Always => "always",
-        })
-    }
-}
 
 /// The state of the node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StatusReport {
+pub(crate) struct StatusReport {
     /// What the node calls itself.
     pub name: String,
     pub peer_id: PeerId,
@@ -67,7 +43,7 @@ pub struct StatusReport {
     /// Whether a node runs on the folder; else the folder was opened for this answer.
     pub running: bool,
     /// When it mines by itself.
-    pub mining: MineMode,
+    pub mining: MiningMode,
     /// Who is paid for blocks mined here; none when there is no wallet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub miner: Option<Address>,
@@ -94,8 +70,15 @@ pub struct StatusReport {
     pub data_dir: String,
 }
 
+impl StatusReport {
+    /// True while the node fetches a better chain from its peers.
+    pub(crate) fn is_syncing(&self) -> bool {
+        self.phase == Phase::Syncing
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PeerView {
+pub(crate) struct PeerView {
     pub peer_id: PeerId,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
@@ -114,7 +97,7 @@ pub struct PeerView {
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PeerList {
+pub(crate) struct PeerList {
     pub peers: Vec<PeerView>,
     /// Banned, not connected.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -9,48 +9,48 @@ use crate::primitives::{Amount, AmountError};
 
 /// An amount as decimal coins: `"0.25"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct Coins(pub Amount);
+pub(crate) struct Coins(pub Amount);
 
 /// An amount as units: `"25000000"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct Units(pub Amount);
+pub(crate) struct Units(pub Amount);
 
 /// A difference of amounts, as decimal coins: `"-10"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct SignedCoins(i128);
+pub(crate) struct SignedCoins(i128);
 
 /// A difference of amounts, as units: `"-1000000000"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct SignedUnits(i128);
+pub(crate) struct SignedUnits(i128);
 
 impl SignedCoins {
     /// What is added less what is taken.
     #[must_use]
-    pub fn difference(added: Amount, taken: Amount) -> Self {
+    pub(crate) fn difference(added: Amount, taken: Amount) -> Self {
         Self(i128::from(added.units()).saturating_sub(i128::from(taken.units())))
     }
 
     /// The same as units.
     #[must_use]
-    pub const fn units(self) -> SignedUnits {
+    pub(crate) const fn units(self) -> SignedUnits {
         SignedUnits(self.0)
     }
 
     /// Whether it is nothing.
     #[must_use]
-    pub const fn is_zero(self) -> bool {
+    pub(crate) const fn is_zero(self) -> bool {
         self.0 == 0
     }
 
     /// Whether it is below nothing.
     #[must_use]
-    pub const fn is_negative(self) -> bool {
+    pub(crate) const fn is_negative(self) -> bool {
         self.0 < 0
     }
 
     /// It without its sign.
     #[must_use]
-    pub fn magnitude(self) -> Amount {
+    pub(crate) fn magnitude(self) -> Amount {
         Amount::from_units(u64::try_from(self.0.unsigned_abs()).unwrap_or(u64::MAX))
     }
 }
@@ -135,7 +135,7 @@ serde_as_text!(Coins, Units, SignedCoins, SignedUnits);
 
 /// The compact target as 8 hex digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Bits(pub u32);
+pub(crate) struct Bits(pub u32);
 
 impl fmt::Display for Bits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -156,18 +156,18 @@ serde_as_text!(Bits);
 /// A passphrase or recovery phrase: wiped when dropped, never shown by `Debug`.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Secret(String);
+pub(crate) struct Secret(String);
 
 impl Secret {
     /// Takes it over.
     #[must_use]
-    pub const fn new(text: String) -> Self {
+    pub(crate) const fn new(text: String) -> Self {
         Self(text)
     }
 
     /// The text itself.
     #[must_use]
-    pub fn expose(&self) -> &str {
+    pub(crate) fn expose(&self) -> &str {
         &self.0
     }
 }

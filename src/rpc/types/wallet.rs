@@ -38,7 +38,7 @@ pub(crate) struct LockState {
 
 /// An address of the wallet and what it has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AddressBalance {
+pub(crate) struct AddressBalance {
     pub address: Address,
     /// Confirmed coins; zero where there is no chain.
     pub balance: Coins,
@@ -49,20 +49,20 @@ pub struct AddressBalance {
 impl AddressBalance {
     /// An address with its confirmed coins.
     #[must_use]
-    pub const fn new(address: Address, balance: Amount) -> Self {
+    pub(crate) const fn new(address: Address, balance: Amount) -> Self {
         Self { address, balance: Coins(balance), balance_units: Units(balance) }
     }
 }
 
 /// The addresses of the wallet, in the order made.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AddressList {
+pub(crate) struct AddressList {
     pub addresses: Vec<AddressBalance>,
 }
 
 /// What the console's `la` shows.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Account {
+pub(crate) struct Account {
     /// The wallet's addresses, in the order made.
     pub addresses: Vec<AddressBalance>,
     /// How many blocks of the best chain pay one of them.

@@ -1,23 +1,24 @@
-//! What the process takes, and what the system would still give it; none where the system does not
-//! say.
+//! Reads the process's use of memory, processors and files, and the limits that the system sets.
+//!
+//! A function returns None where the system gives no number.
 
 use std::{fs, path::Path};
 
-/// Memory that is resident now, in bytes.
+/// Returns the resident memory, in bytes.
 #[must_use]
-pub(super) fn resident_bytes() -> Option<u64> {
+pub(crate) fn resident_bytes() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kib: u64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
     kib.checked_mul(1_024)
 }
 
-/// Memory that the control group (of version 2) of a container or a service allows, in bytes.
+/// Returns the memory limit of the process's control group (version 2), in bytes.
 #[must_use]
-pub(super) fn memory_limit() -> Option<u64> {
+pub(crate) fn memory_limit() -> Option<u64> {
     let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
     let ours = groups.lines().find_map(|line| line.strip_prefix("0::/"))?;
-    // "max" where there is no limit.
+    // The file holds "max" where there is no limit, which does not parse.
     fs::read_to_string(Path::new("/sys/fs/cgroup").join(ours).join("memory.max"))
         .ok()?
         .trim()
@@ -25,56 +26,54 @@ pub(super) fn memory_limit() -> Option<u64> {
         .ok()
 }
 
-/// Seconds on processors, of all threads, in the program and in the system for it.
+/// Returns the processor time of all threads, user and system, in seconds.
 #[must_use]
-pub(super) fn cpu_seconds() -> Option<f64> {
-    // As proc(5) numbers them: utime and stime.
+pub(crate) fn cpu_seconds() -> Option<f64> {
+    // utime and stime, as proc(5) numbers them.
     Some(stat_seconds(14)? + stat_seconds(15)?)
 }
 
-/// When the program was started, as unix time in seconds.
+/// Returns the start of the program, as unix time in seconds.
 #[must_use]
-pub(super) fn start_time() -> Option<f64> {
+pub(crate) fn start_time() -> Option<f64> {
     let system = fs::read_to_string("/proc/stat").ok()?;
     let boot: u64 =
         system.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()?;
     Some(boot as f64 + stat_seconds(22)?)
 }
 
-/// A field of `/proc/self/stat` that is a time, by its number in proc(5).
+/// Returns the time in a field of `/proc/self/stat`, by its number in proc(5), in seconds.
 #[cfg(target_os = "linux")]
 fn stat_seconds(number: usize) -> Option<f64> {
     let stat = fs::read_to_string("/proc/self/stat").ok()?;
-    // The name before it, in brackets, may hold anything: the first after it is the third.
+    // Field 2 is the program's name in brackets, which may hold any character. Field 3 follows.
     let (_, fields) = stat.rsplit_once(')')?;
     let ticks: u64 = fields.split_whitespace().nth(number.checked_sub(3)?)?.parse().ok()?;
     Some(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
 }
 
-/// As above.
 #[cfg(not(target_os = "linux"))]
 fn stat_seconds(_number: usize) -> Option<f64> {
     None
 }
 
-/// Files and sockets that are open.
+/// Returns the number of open files and sockets.
 #[must_use]
-pub(super) fn open_files() -> Option<usize> {
+pub(crate) fn open_files() -> Option<usize> {
     Some(fs::read_dir("/proc/self/fd").ok()?.count())
 }
 
-/// Room for this user on the disk that holds a folder, in bytes.
+/// Returns the free space for this user on the disk that holds a folder, in bytes.
 #[cfg(unix)]
 #[must_use]
-pub(super) fn disk_free(folder: &Path) -> Option<u64> {
+pub(crate) fn disk_free(folder: &Path) -> Option<u64> {
     let disk = rustix::fs::statvfs(folder).ok()?;
     disk.f_bavail.checked_mul(disk.f_frsize)
 }
 
-/// As above.
 #[cfg(not(unix))]
 #[must_use]
-pub(super) fn disk_free(_folder: &Path) -> Option<u64> {
+pub(crate) fn disk_free(_folder: &Path) -> Option<u64> {
     None
 }
 

@@ -1,4 +1,4 @@
-//! The address book: where peers were found, so that they can be dialed again after a restart.
+//! Addresses of peers from earlier runs, so that the node can dial them after a restart.
 
 use redb::{ReadableTable as _, ReadableTableMetadata as _};
 
@@ -11,25 +11,27 @@ use crate::{
     wire::limits::MAX_ADDRESS_BYTES,
 };
 
-/// Addresses that are kept of one peer.
-pub const MAX_ADDRESSES_PER_PEER: usize = 16;
-/// Addresses that are kept of all peers: about 1 MB at the longest.
-pub const MAX_BOOK_ADDRESSES: u64 = 4_096;
-/// A connection that stands again within this time is not written down again: 10 minutes.
-pub const TOUCH_INTERVAL_MS: u64 = 10 * 60 * 1_000;
+/// The most addresses stored for one peer.
+pub(crate) const MAX_ADDRESSES_PER_PEER: usize = 16;
+/// The most addresses stored for all peers together: 4,096 × 256 bytes = 1 MB.
+pub(crate) const MAX_BOOK_ADDRESSES: u64 = 4_096;
+/// Least time between two writes of an address's last connection, in ms: 10 minutes. It saves a
+/// commit for each reconnect.
+pub(crate) const TOUCH_INTERVAL_MS: u64 = 10 * 60 * 1_000;
 
-/// Where an address came from, the most trusted last: when the book is full, others go first.
+/// The origin of an address, the most trusted last. A full table drops less trusted addresses
+/// first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum AddressSource {
-    /// A peer's profile says so.
+pub(crate) enum AddressSource {
+    /// The peer's signed profile.
     Profile,
-    /// mDNS or Kademlia found it.
+    /// Found by mDNS or Kademlia.
     Discovered,
-    /// A connection to it stood.
+    /// Dialed successfully before.
     Connected,
-    /// An invite holds it.
+    /// Part of an invite.
     Invite,
-    /// A user gave it.
+    /// Entered by a user.
     Command,
 }
 
@@ -37,7 +39,7 @@ impl AddressSource {
     const ALL: [Self; 5] =
         [Self::Profile, Self::Discovered, Self::Connected, Self::Invite, Self::Command];
 
-    /// How the file holds it; fixed for ever.
+    /// Returns the number in the file. Numbers never change.
     const fn number(self) -> u8 {
         match self {
             Self::Profile => 0,
@@ -53,17 +55,17 @@ impl AddressSource {
     }
 }
 
-/// A text that cannot be an address.
+/// An error that holds the text which cannot be an address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "'{0}' is not an address: write /ip4/192.168.1.5/tcp/8891, {MAX_ADDRESS_BYTES} characters at \
      most"
 )]
-pub struct BadAddress(pub String);
+pub(crate) struct BadAddress(pub String);
 
-/// Whether a text can be a multiaddr without a peer id. Only its form is looked at: what it means,
-/// `net` finds out when it dials.
-pub fn check_address(text: &str) -> Result<(), BadAddress> {
+/// Checks that a text can be a multiaddr without a peer id. This is a check of its form: `net`
+/// parses it when it dials.
+pub(crate) fn check_address(text: &str) -> Result<(), BadAddress> {
     let is_good = text.len() <= MAX_ADDRESS_BYTES
         && text.len() > 1
         && text.starts_with('/')
@@ -72,9 +74,9 @@ pub fn check_address(text: &str) -> Result<(), BadAddress> {
     if is_good { Ok(()) } else { Err(bad_address(text)) }
 }
 
-/// An address as invites and users write it, taken apart: where, and the peer behind `/p2p/` if it
-/// is there.
-pub fn split_address(text: &str) -> Result<(&str, Option<PeerId>), BadAddress> {
+/// Splits an address from an invite or a user into the address to dial and the peer id after
+/// `/p2p/`, if there is one.
+pub(crate) fn split_address(text: &str) -> Result<(&str, Option<PeerId>), BadAddress> {
     let (address, peer) = match text.rsplit_once("/p2p/") {
         Some((address, peer)) => (address, Some(peer.parse().map_err(|_| bad_address(text))?)),
         None => (text, None),
@@ -87,25 +89,24 @@ fn bad_address(text: &str) -> BadAddress {
     BadAddress(printable(&text.chars().take(100).collect::<String>()))
 }
 
-/// An address without the peer id at its end.
+/// Removes the peer id from the end of an address.
 pub(super) fn strip_peer(address: &str) -> &str {
     address.rsplit_once("/p2p/").map_or(address, |(before, _)| before)
 }
 
-/// A peer that can be dialed.
+/// A peer with addresses to dial.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KnownPeer {
-    /// Who.
-    pub peer: PeerId,
-    /// Where, without `/p2p/`, the likeliest first.
-    pub addresses: Vec<String>,
-    /// When a connection to it last stood; none when never.
-    pub last_seen: Option<UnixMillis>,
+pub(crate) struct KnownPeer {
+    pub(crate) peer: PeerId,
+    /// Addresses without `/p2p/`, the one that is likeliest to answer first.
+    pub(crate) addresses: Vec<String>,
+    /// Time of the last connection to the peer; `None` if there was none.
+    pub(crate) last_seen: Option<UnixMillis>,
     /// The most trusted source of the addresses.
-    pub source: AddressSource,
+    pub(crate) source: AddressSource,
 }
 
-/// One row.
+/// A row of the table `peers_1`.
 struct Entry {
     peer: Key32,
     address: String,
@@ -115,8 +116,8 @@ struct Entry {
 }
 
 impl Entry {
-    /// What is worth the most, and so goes last: addresses that were given to us on purpose, then
-    /// those that worked last.
+    /// Returns the key by which a full table evicts, the least first. Addresses that a user chose
+    /// go last, before them those that worked last.
     const fn worth(&self) -> (bool, UnixMillis, AddressSource, UnixMillis) {
         (
             matches!(self.source, AddressSource::Invite | AddressSource::Command),
@@ -139,9 +140,9 @@ fn entry(key: (&Key32, &str), row: (u64, u64, u8)) -> Entry {
 }
 
 impl Friends {
-    /// Writes down where a peer may be found. What cannot be an address is refused; a `/p2p/` at
-    /// its end is taken off.
-    pub fn add_addresses(
+    /// Stores addresses of a peer. Skips texts that cannot be addresses, and removes `/p2p/` from
+    /// the end of the others.
+    pub(crate) fn add_addresses(
         &mut self,
         peer: PeerId,
         addresses: &[String],
@@ -167,8 +168,8 @@ impl Friends {
         })
     }
 
-    /// Writes down that a connection to a peer stands at an address that we dialed.
-    pub fn touch_address(
+    /// Records a connection to a peer at an address that we dialed.
+    pub(crate) fn touch_address(
         &mut self,
         peer: PeerId,
         address: &str,
@@ -186,16 +187,8 @@ impl Friends {
         self.store.write(|tables| insert(tables, peer, address, AddressSource::Connected, now, now))
     }
 
-    /// Forgets where a peer is.
-    pub fn forget_addresses(&mut self, peer: PeerId) -> Result<(), StoreFault> {
-        self.store.write(|tables| {
-            tables.addresses.retain_in(of(&peer.0.0), |_, _| false)?;
-            Ok(())
-        })
-    }
-
-    /// Peers to dial, the likeliest to answer first.
-    pub fn known_peers(&self, limit: usize) -> Result<Vec<KnownPeer>, StoreFault> {
+    /// Returns at most `limit` peers to dial, those that are likeliest to answer first.
+    pub(crate) fn known_peers(&self, limit: usize) -> Result<Vec<KnownPeer>, StoreFault> {
         let mut entries = Vec::new();
         for row in self.store.read()?.open_table(ADDRESSES)?.iter()? {
             let (key, row) = row?;
@@ -218,12 +211,12 @@ impl Friends {
     }
 }
 
-/// The keys of one peer: texts that begin with '/' lie before the text "0".
+/// Returns the range of one peer's keys: each address begins with '/', the byte before '0'.
 fn of(peer: &Key32) -> std::ops::Range<(&Key32, &str)> {
     (peer, "")..(peer, "0")
 }
 
-/// One peer from its rows, with what orders it among the others.
+/// Joins the rows of one peer, and returns it with its sort key among the peers.
 fn gather(entries: &[Entry]) -> Option<((UnixMillis, AddressSource), KnownPeer)> {
     let mut best: Vec<_> = entries.iter().collect();
     best.sort_by_key(|entry| std::cmp::Reverse((entry.last_seen, entry.source, entry.added)));
@@ -238,7 +231,7 @@ fn gather(entries: &[Entry]) -> Option<((UnixMillis, AddressSource), KnownPeer)>
     Some(((last_seen, source), peer))
 }
 
-/// Writes one address, and makes room for it.
+/// Writes one address, and evicts another if the peer's share or the table is full.
 fn insert(
     tables: &mut Tables<'_>,
     peer: PeerId,
@@ -256,12 +249,11 @@ fn insert(
         None => (now, last_seen, source.number()),
     };
     if held.is_none() {
-        let mut own = Vec::new();
+        let mut rows = Vec::new();
         for row in tables.addresses.range(of(peer))? {
             let (key, row) = row?;
-            own.push(entry(key.value(), row.value()));
+            rows.push(entry(key.value(), row.value()));
         }
-        let mut rows = own;
         if rows.len() < MAX_ADDRESSES_PER_PEER {
             rows = if tables.addresses.len()? < MAX_BOOK_ADDRESSES {
                 Vec::new()

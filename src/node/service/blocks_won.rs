@@ -1,33 +1,32 @@
-//! How many blocks of the best chain pay this wallet: counted once, then only what has come since.
+//! Counts the blocks of the best chain that pay this wallet, each block once.
 
 use std::sync::Arc;
 
 use tokio::sync::Mutex;
 
-use super::keyring::blocking;
 use crate::{
     chain::ChainReader,
+    node::blocking::blocking,
     primitives::{BlockHash, Height, Owner},
     rpc::RpcError,
 };
 
-/// The count so far. Clones share it.
+/// The count up to the last call. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub(super) struct BlocksWon {
+pub(crate) struct BlocksWon {
     counted: Arc<Mutex<Counted>>,
 }
 
 #[derive(Debug, Clone, Default)]
 struct Counted {
-    /// Whose blocks.
     owners: Vec<Owner>,
-    /// The last block that was counted, while it is on the best chain.
+    /// The last block that was counted. The count starts again once a reorg has removed it.
     upto: Option<(Height, BlockHash)>,
     won: u64,
 }
 
 impl BlocksWon {
-    /// How many blocks pay one of `owners`.
+    /// Returns the number of blocks that pay one of `owners`.
     pub(super) async fn count(
         &self,
         reader: ChainReader,
@@ -41,6 +40,7 @@ impl BlocksWon {
 }
 
 impl Counted {
+    /// Counts the blocks since the last call.
     fn go_on(mut self, reader: &ChainReader, owners: Vec<Owner>) -> Self {
         let still_there = match self.upto {
             Some((_, hash)) => reader.header(&hash).is_some_and(|(_, on_best_chain)| on_best_chain),
@@ -49,7 +49,7 @@ impl Counted {
         if self.owners != owners || !still_there {
             self = Self { owners, upto: None, won: 0 };
         }
-        // The genesis was not won by anybody: it was made.
+        // The genesis was created, not won.
         let mut height = self.upto.map_or(1, |(height, _)| height.saturating_add(1));
         while let Some(info) = reader.block_at(height) {
             let paid = info.block.transactions.first().is_some_and(|coinbase| {

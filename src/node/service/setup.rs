@@ -1,26 +1,27 @@
-//! Chains come and go: making one, joining one, leaving one. All on a folder on which no node runs.
+//! Creates, joins, repairs and leaves chains, in a folder on which no node runs.
 
 use std::{io, path::PathBuf, sync::atomic::AtomicBool};
 
-use super::{clock::now, compose::open_friends, keyring::blocking};
 use crate::{
-    chain::{ChainOptions, api::ChainAudit, repair::salvage::salvage, store},
-    consensus::{ChainParams, DEFAULT_FLOOR_BITS, DEFAULT_SPACING_MS, Invite, Network, Work},
+    chain::{ChainOptions, api::ChainAudit, repair::salvage::salvage},
+    consensus::{ChainParams, DEFAULT_FLOOR_BITS, DEFAULT_SPACING_MS, Invite, Network},
     datadir::{CHAIN_FILE, DataDir, IDENTITY_FILE},
     friends::{AddressSource, split_address},
     miner::{default_threads, mine_genesis},
     net::Identity,
+    node::{
+        blocking::blocking,
+        clock::now,
+        open::{create_chain, open_friends},
+    },
     primitives::NetworkId,
     rpc::{ProgressGuard, RpcError, types::CreateBlockchain},
 };
 
-/// The cache while a chain is made or joined: one block passes through it.
-const SETUP_CACHE_MIB: usize = 16;
-
-/// The same while a damaged chain is made anew.
+/// The store's cache while a damaged chain is rebuilt, in MiB.
 const SALVAGE_CACHE_MIB: usize = 128;
 
-/// Mines the genesis that was asked for.
+/// Mines the genesis of a new network.
 pub(super) async fn mine_network(
     request: CreateBlockchain,
     task: ProgressGuard,
@@ -31,9 +32,9 @@ pub(super) async fn mine_network(
     let template = Network::genesis_to_mine(&params, request.address.0, now())?;
     let expected = 1_u64 << params.floor_bits.min(63);
     let genesis = blocking(move || {
-        // Ends with the process: nothing is written before it is found.
+        // Nothing stops the search but the end of the process, which loses nothing.
         mine_genesis(template, default_threads(), &AtomicBool::new(false), |tried| {
-            // How long luck takes nobody knows: the bar fills at what is expected and waits there.
+            // The search may take longer than expected: the bar then stays full.
             task.update(tried.min(expected), Some(expected));
         })
     });
@@ -41,18 +42,7 @@ pub(super) async fn mine_network(
     Ok(Network::from_genesis(genesis)?)
 }
 
-/// Makes the chain's file with its genesis, and for an invite, with the work that it promises.
-pub(super) async fn create_chain(
-    folder: &DataDir,
-    network: Network,
-    min_work: Option<Work>,
-) -> Result<(), RpcError> {
-    let path = folder.file(CHAIN_FILE);
-    blocking(move || store::create(&path, &network, min_work, SETUP_CACHE_MIB).map(drop)).await??;
-    Ok(())
-}
-
-/// Takes up an invite's chain, and notes where its friends are.
+/// Creates an invite's chain, and stores the friends' addresses in it.
 pub(super) async fn join(folder: &DataDir, invite: Invite) -> Result<(), RpcError> {
     let network = invite.network().clone();
     let addresses = invite.addresses().to_vec();
@@ -74,7 +64,7 @@ pub(super) async fn join(folder: &DataDir, invite: Invite) -> Result<(), RpcErro
     create_chain(folder, network, Some(invite.checkpoint().work)).await
 }
 
-/// Makes a damaged chain anew from its blocks. Nobody may have it open.
+/// Rebuilds a damaged chain from its blocks. No process may have its file open.
 pub(super) async fn salvage_chain(
     folder: &DataDir,
     task: ProgressGuard,
@@ -89,7 +79,8 @@ pub(super) async fn salvage_chain(
     Ok(blocking(work).await??.audit)
 }
 
-/// Moves the chain's file aside, whatever is in it. Wallet and friends stay.
+/// Moves the chain's file aside, and returns its new path. The file need not be readable. Wallet
+/// and friends stay.
 pub(super) async fn leave_chain(
     folder: &DataDir,
     network: Option<NetworkId>,

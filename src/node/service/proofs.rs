@@ -1,9 +1,9 @@
-//! The commands about proofs, over the chain of a running node, of an opened folder, or over none.
+//! Commands about proofs: making them from the chain, and checking them with or without a chain.
 
-use super::{keyring::blocking, service::Ledger};
 use crate::{
     chain::{ChainReader, TxState},
     consensus::Proof,
+    node::{blocking::blocking, parts::ChainParts},
     primitives::{BlockHash, Height, NetworkId, Transaction, TxId},
     rpc::{
         RpcError,
@@ -11,9 +11,9 @@ use crate::{
     },
 };
 
-/// A proof that a trade or note is in a block of the best chain.
-pub(super) async fn prove(ledger: &Ledger, txid: TxId) -> Result<ProofMade, RpcError> {
-    let info = ledger.chain.transaction(txid).await?;
+/// Makes a proof that a trade or note is in a block of the best chain.
+pub(super) async fn prove(chain: &ChainParts, txid: TxId) -> Result<ProofMade, RpcError> {
+    let info = chain.handle.transaction(txid).await?;
     let block = match info.map(|info| info.state) {
         Some(TxState::Mined { block, .. }) => block,
         Some(TxState::Mempool) => {
@@ -32,7 +32,7 @@ pub(super) async fn prove(ledger: &Ledger, txid: TxId) -> Result<ProofMade, RpcE
             return Err(RpcError::new("unknown_transaction", sentence));
         }
     };
-    let (reader, network) = (ledger.reader.clone(), ledger.chain.summary().network.id);
+    let (reader, network) = (chain.reader.clone(), chain.handle.summary().network.id);
     blocking(move || proof_from(&reader, network, block, txid)).await?
 }
 
@@ -42,7 +42,7 @@ fn proof_from(
     block: BlockHash,
     txid: TxId,
 ) -> Result<ProofMade, RpcError> {
-    // A reorganisation may come in between.
+    // A reorg may have happened since the transaction was looked up.
     let moved =
         || RpcError::new("reorganised", format!("{txid} has just left its block: try again"));
     let info = reader.block(&block).ok_or_else(moved)?;
@@ -60,17 +60,17 @@ fn proof_from(
     })
 }
 
-/// What a proof is worth to whoever holds this chain, if any, and trusts this block, if any. A bad
-/// proof is an answer.
+/// Checks a proof against a chain, if there is one, and against a trusted block, if one is given.
+/// A bad proof is an answer, not an error.
 pub(super) async fn verify(
-    ledger: Option<&Ledger>,
+    chain: Option<&ChainParts>,
     text: String,
     trust: Option<BlockHash>,
 ) -> Result<ProofReport, RpcError> {
-    let here = ledger.map(|ledger| {
-        let summary = ledger.chain.summary();
-        Here {
-            reader: ledger.reader.clone(),
+    let here = chain.map(|chain| {
+        let summary = chain.handle.summary();
+        LocalChain {
+            reader: chain.reader.clone(),
             network: summary.network.id,
             height: summary.tip.height,
         }
@@ -82,25 +82,25 @@ pub(super) async fn verify(
     .await
 }
 
-/// Whether a proof is sound, and anchored in a block that is trusted, where there is no chain.
+/// Checks a proof where there is no chain. A proof that is not sound is an answer, not an error.
 ///
 /// # Errors
-/// None but that the process is ending; a proof that is not sound is an answer.
-pub async fn verify_without_chain(
+/// The check panicked.
+pub(crate) async fn verify_without_chain(
     proof: String,
     trust: Option<BlockHash>,
 ) -> Result<ProofReport, RpcError> {
     verify(None, proof, trust).await
 }
 
-/// The chain that a proof is held against.
-struct Here {
+/// The chain that a proof is checked against.
+struct LocalChain {
     reader: ChainReader,
     network: NetworkId,
     height: u32,
 }
 
-fn anchored(proof: &Proof, here: Option<&Here>, trust: Option<BlockHash>) -> ProofReport {
+fn anchored(proof: &Proof, here: Option<&LocalChain>, trust: Option<BlockHash>) -> ProofReport {
     let (block, mut report) = (proof.block(), ProofReport::sound(proof));
     let of_chain = here.filter(|here| here.network == proof.network());
     if let Some(info) = of_chain.and_then(|here| here.reader.block(&block)) {
@@ -108,7 +108,7 @@ fn anchored(proof: &Proof, here: Option<&Here>, trust: Option<BlockHash>) -> Pro
         report.confirmations =
             info.tip_height.saturating_sub(proof.header().height).saturating_add(1);
         let position =
-            info.block.transactions.iter().position(|transaction| is(transaction, proof));
+            info.block.transactions.iter().position(|transaction| is_proven(transaction, proof));
         report.position = position.and_then(|position| u32::try_from(position).ok());
         report.warning = trust.filter(|trusted| *trusted != block).map(|other| {
             format!(
@@ -127,12 +127,13 @@ fn anchored(proof: &Proof, here: Option<&Here>, trust: Option<BlockHash>) -> Pro
     report
 }
 
-fn is(transaction: &Transaction, proof: &Proof) -> bool {
+/// Returns true if `transaction` is the one that the proof proves.
+fn is_proven(transaction: &Transaction, proof: &Proof) -> bool {
     transaction == proof.transaction()
 }
 
-/// That the best chain here has another block in the place of the trusted one.
-fn contradiction(here: &Here, height: Height) -> Option<String> {
+/// Returns a warning if the best chain has another block at the height of the trusted one.
+fn contradiction(here: &LocalChain, height: Height) -> Option<String> {
     let ours = here.reader.block_at(height)?.hash;
     Some(format!(
         "the best chain here has another block at height {height}, {ours}: only your trust \
@@ -140,10 +141,11 @@ fn contradiction(here: &Here, height: Height) -> Option<String> {
     ))
 }
 
-/// Why a sound proof proves nothing here, and what to do.
+/// Returns the code and the sentence for a sound proof whose block is neither on the chain nor
+/// trusted.
 fn unanchored(
     proof: &Proof,
-    here: Option<&Here>,
+    here: Option<&LocalChain>,
     trust: Option<BlockHash>,
 ) -> (&'static str, String) {
     let (block, height) = (proof.block(), proof.header().height);

@@ -1,0 +1,36 @@
+//! Answers are written as one JSON document or as text.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use super::outcome::CommandError;
+use crate::rpc::RpcError;
+
+/// The form of an answer, and the stream that it goes to.
+pub(crate) struct Answer<'a> {
+    /// True to write one JSON document instead of text.
+    pub(crate) json: bool,
+    pub(crate) out: &'a mut dyn Write,
+}
+
+impl Answer<'_> {
+    /// Writes `value` as JSON, or what `text` writes.
+    pub(super) fn write<T: Serialize>(
+        &mut self,
+        value: &T,
+        text: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<(), CommandError> {
+        if self.json {
+            writeln!(self.out, "{}", to_json(value)?)?;
+        } else {
+            text(self.out)?;
+        }
+        Ok(())
+    }
+}
+
+/// Returns the JSON document of a value, on one line.
+pub(super) fn to_json<T: Serialize>(value: &T) -> Result<String, CommandError> {
+    Ok(serde_json::to_string(value).map_err(RpcError::internal)?)
+}

@@ -1,0 +1,329 @@
+//! The commands that a node answers, with their flags, help and examples.
+//!
+//! Values with a format of their own (addresses, amounts, hashes) stay text here. The command that
+//! uses a value parses it, and refuses a wrong one with a sentence.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+/// The flag that names the wallet's passphrase.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct PassphraseFlag {
+    /// A file that holds the wallet's passphrase
+    #[arg(long, env = "FRIENDCHAIN_PASSPHRASE_FILE", hide_env_values = true, value_name = "FILE")]
+    pub(crate) passphrase_file: Option<PathBuf>,
+}
+
+/// The commands that a node answers: on the shell's command line, and in the console.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ClientCommand {
+    /// Create a wallet, or add an address to it
+    #[command(
+        visible_alias = "createwallet",
+        after_help = "Example:\n  friendchain create-wallet\n  friendchain create-wallet \
+             --recover < words.txt"
+    )]
+    CreateWallet {
+        /// Restore a wallet from its recovery phrase (typed, or from standard input), searching
+        /// the first 1,000 addresses
+        #[arg(long)]
+        recover: bool,
+        #[command(flatten)]
+        passphrase: PassphraseFlag,
+    },
+    /// Show the wallet's recovery phrase, on a terminal only
+    #[command(after_help = "Example:\n  friendchain recovery-phrase")]
+    RecoveryPhrase {
+        #[command(flatten)]
+        passphrase: PassphraseFlag,
+    },
+    /// Unlock the running node's wallet
+    #[command(after_help = "Example:\n  friendchain unlock --for 600 --passphrase-file secret.txt")]
+    Unlock {
+        /// Lock the wallet again after this many seconds
+        #[arg(
+            long = "for",
+            value_name = "SECS",
+            value_parser = clap::value_parser!(u64).range(1..=MAX_SECONDS)
+        )]
+        seconds: Option<u64>,
+        #[command(flatten)]
+        passphrase: PassphraseFlag,
+    },
+    /// Lock the running node's wallet
+    #[command(after_help = "Example:\n  friendchain lock")]
+    Lock,
+    /// List the wallet's addresses, oldest first
+    #[command(
+        visible_alias = "listaddresses",
+        after_help = "Example:\n  friendchain list-addresses"
+    )]
+    ListAddresses,
+    /// Create a new chain
+    #[command(
+        visible_alias = "createblockchain",
+        after_help = "Example:\n  friendchain create-blockchain --address fc1… --name club \
+             --spacing 10 --bits 22"
+    )]
+    CreateBlockchain(CreateBlockchainArgs),
+    /// Print an invite, a text that lets a friend join this chain
+    #[command(after_help = "Example:\n  friendchain invite")]
+    Invite,
+    /// Join the chain of an invite
+    #[command(after_help = "Example:\n  friendchain join friendchain:…")]
+    Join {
+        /// The text that `invite` printed
+        invite: String,
+    },
+    /// Leave the chain: wallet and friends stay, and a backup is kept
+    #[command(after_help = "Example:\n  friendchain leave-chain")]
+    LeaveChain,
+    /// Show the balance of an address
+    #[command(
+        visible_alias = "getbalance",
+        after_help = "Example:\n  friendchain get-balance --address fc1…"
+    )]
+    GetBalance {
+        /// The address to look up
+        #[arg(long)]
+        address: String,
+    },
+    /// Send coins to a friend or an address
+    #[command(
+        after_help = "Example:\n  friendchain send --from fc1… --to yjf --amount 10 --memo 'for \
+             the tea' --mine"
+    )]
+    Send(SendArgs),
+    /// Replace a waiting trade of yours by the same trade with a higher fee
+    #[command(after_help = "Example:\n  friendchain raise-fee 5f0c… --fee 0.00002")]
+    RaiseFee(RaiseFeeArgs),
+    /// Write a text on the chain
+    #[command(after_help = "Example:\n  friendchain note Good morning! --wait")]
+    Note {
+        /// The text to write
+        #[arg(required = true, num_args = 1..)]
+        text: Vec<String>,
+        /// Wait until the note is mined, by any node
+        #[arg(long)]
+        wait: bool,
+        #[command(flatten)]
+        passphrase: PassphraseFlag,
+    },
+    /// Mine blocks now, even if nothing waits to be mined
+    #[command(after_help = "Example:\n  friendchain mine 3")]
+    Mine {
+        /// Number of blocks
+        #[arg(default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+        count: u32,
+        /// The address that gets the rewards [default: the wallet's first address]
+        #[arg(long, value_name = "ADDRESS")]
+        to: Option<String>,
+    },
+    /// Print the chain's blocks, newest first
+    #[command(
+        visible_alias = "printchain",
+        after_help = "Example:\n  friendchain print-chain --limit 5"
+    )]
+    PrintChain {
+        /// Maximum number of blocks
+        #[arg(long, value_name = "N")]
+        limit: Option<u32>,
+        /// Height of the first block printed [default: the newest]
+        #[arg(long, value_name = "HEIGHT")]
+        from: Option<u32>,
+    },
+    /// Show one block
+    #[command(after_help = "Example:\n  friendchain block 0")]
+    Block {
+        /// The block's hash or height
+        #[arg(value_name = "HASH|HEIGHT")]
+        block: String,
+    },
+    /// List the trades and notes that wait to be mined
+    #[command(after_help = "Example:\n  friendchain mempool")]
+    Mempool,
+    /// Show a trade or note and its state
+    #[command(after_help = "Example:\n  friendchain tx 5f0c…")]
+    Tx {
+        /// The id of the trade or note
+        txid: String,
+    },
+    /// Check all blocks, from the first one on
+    #[command(after_help = "Example:\n  friendchain verify-chain")]
+    VerifyChain,
+    /// Rebuild coins and indexes from the blocks, and report whether they agree
+    #[command(visible_alias = "reindexutxo", after_help = "Example:\n  friendchain reindex")]
+    Reindex,
+    /// Switch to the other branch of a diverged chain
+    #[command(after_help = "Example:\n  friendchain accept-branch 00a1…")]
+    AcceptBranch {
+        /// A block of that branch: `status` shows the last one
+        #[arg(value_name = "HASH")]
+        block: String,
+    },
+    /// Create a proof that a trade or note is in a block
+    #[command(after_help = "Example:\n  friendchain prove 5f0c… -o tea.proof")]
+    Prove {
+        /// The id of the trade or note
+        txid: String,
+        /// The file to write the proof to [default: standard output]
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Check a proof, by the chain here or by a block that you trust
+    #[command(
+        after_help = "Example:\n  friendchain verify-proof tea.proof\n  friendchain verify-proof \
+             tea.proof --trust 00a1…"
+    )]
+    VerifyProof {
+        /// The file that `prove` wrote; - is standard input
+        file: PathBuf,
+        /// The hash of a block that somebody you trust has confirmed; needed if the chain here
+        /// lacks the proof's block
+        #[arg(long, value_name = "BLOCK")]
+        trust: Option<String>,
+    },
+    /// Show the state of the node
+    #[command(after_help = "Example:\n  friendchain status --json")]
+    Status,
+    /// List connections, with scores
+    #[command(after_help = "Example:\n  friendchain peers")]
+    Peers,
+    /// List friends, online or not
+    #[command(after_help = "Example:\n  friendchain friends")]
+    Friends,
+    /// Send a chat line to one friend
+    #[command(after_help = "Example:\n  friendchain chat yjf Good morning to you")]
+    Chat {
+        /// A name, a name with an id suffix (yzw#3f2a), or a peer id
+        friend: String,
+        /// The line to send
+        #[arg(required = true, num_args = 1..)]
+        text: Vec<String>,
+    },
+    /// Send a chat line to all friends
+    #[command(after_help = "Example:\n  friendchain broadcast Good morning!")]
+    Broadcast {
+        /// The line to send
+        #[arg(required = true, num_args = 1..)]
+        text: Vec<String>,
+    },
+    /// Show past chat
+    #[command(after_help = "Example:\n  friendchain history yjf --limit 20")]
+    History {
+        /// Only the chat with this friend [default: all chat]
+        friend: Option<String>,
+        /// Maximum number of lines [default: 50]
+        #[arg(long, value_name = "N")]
+        limit: Option<u32>,
+    },
+    /// Ask friends for news now, and wait until there are no more
+    #[command(after_help = "Example:\n  friendchain sync yzw")]
+    Sync {
+        /// The friend to ask [default: all friends]
+        friend: Option<String>,
+    },
+    /// Refuse a peer from now on
+    #[command(after_help = "Example:\n  friendchain ban 12D3KooW…")]
+    Ban {
+        /// The peer's id, as `peers` shows it
+        peer: String,
+    },
+    /// Lift a ban
+    #[command(after_help = "Example:\n  friendchain unban 12D3KooW…")]
+    Unban {
+        /// The peer's id
+        peer: String,
+    },
+    /// Stop the running node cleanly
+    #[command(after_help = "Example:\n  friendchain stop")]
+    Stop,
+}
+
+/// Seconds in a year: the longest spacing, and the longest time that a wallet stays unlocked.
+const MAX_SECONDS: u64 = 31_536_000;
+
+/// Arguments of `create-blockchain`.
+#[derive(Debug, Args)]
+pub(crate) struct CreateBlockchainArgs {
+    /// The address that gets the first block's reward
+    #[arg(long)]
+    pub(crate) address: String,
+    /// The chain's name, at most 32 bytes
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// Seconds between blocks; 0: as fast as they are found [default: 10]
+    #[arg(
+        long,
+        value_name = "SECS",
+        value_parser = clap::value_parser!(u64).range(0..=MAX_SECONDS)
+    )]
+    pub(crate) spacing: Option<u64>,
+    /// Minimum difficulty of a block, in leading zero bits, 8 to 40 [default: 22]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(8..=40))]
+    pub(crate) bits: Option<u8>,
+}
+
+/// Arguments of `send`.
+#[derive(Debug, Args)]
+pub(crate) struct SendArgs {
+    /// An address of this wallet
+    #[arg(long)]
+    pub(crate) from: String,
+    /// An address, or a friend's name
+    #[arg(long)]
+    pub(crate) to: String,
+    /// Coins: 10, or 0.25
+    #[arg(long, allow_hyphen_values = true)]
+    pub(crate) amount: String,
+    /// Coins for the miner [default: 0]
+    #[arg(long, allow_hyphen_values = true)]
+    pub(crate) fee: Option<String>,
+    /// A text that is written on the chain with the trade
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) memo: Option<String>,
+    /// Mine here too, with the reward to --from, and wait until any node has mined the trade
+    #[arg(long)]
+    pub(crate) mine: bool,
+    #[command(flatten)]
+    pub(crate) passphrase: PassphraseFlag,
+}
+
+/// Arguments of `raise-fee`.
+#[derive(Debug, Args)]
+pub(crate) struct RaiseFeeArgs {
+    /// The trade's id, as `send` and `mempool` show it
+    pub(crate) txid: String,
+    /// Coins for the miner, instead of the current fee
+    #[arg(long, allow_hyphen_values = true)]
+    pub(crate) fee: String,
+    /// Mine here too, with the reward to the sender, and wait until any node has mined the trade
+    #[arg(long)]
+    pub(crate) mine: bool,
+    #[command(flatten)]
+    pub(crate) passphrase: PassphraseFlag,
+}
+
+impl ClientCommand {
+    /// True if the command makes the data folder when there is none.
+    pub(crate) const fn makes_folder(&self) -> bool {
+        matches!(self, Self::CreateWallet { .. } | Self::CreateBlockchain(_) | Self::Join { .. })
+    }
+
+    /// True if only a running node can answer.
+    pub(crate) const fn needs_running_node(&self) -> bool {
+        matches!(
+            self,
+            Self::Unlock { .. }
+                | Self::Lock
+                | Self::Peers
+                | Self::Chat { .. }
+                | Self::Broadcast { .. }
+                | Self::Sync { .. }
+                | Self::Ban { .. }
+                | Self::Unban { .. }
+                | Self::Stop
+        )
+    }
+}

@@ -1,0 +1,75 @@
+//! The dispatcher: from a parsed command to the function that runs it.
+
+use std::io::Write;
+
+pub(crate) use super::session::Context;
+use super::{
+    args::ClientCommand, chain, friends, network, outcome::CommandError, parse::parsed_address,
+    proofs, session::Session, transactions, wallet,
+};
+use crate::{consensus::Invite, rpc::RpcError};
+
+/// Runs one command and writes its answer.
+pub(crate) async fn execute(
+    command: ClientCommand,
+    context: &Context,
+    out: &mut dyn Write,
+) -> Result<(), CommandError> {
+    let session = &mut Session::new(context, out);
+    match command {
+        ClientCommand::CreateWallet { recover, passphrase } => {
+            wallet::create_wallet(session, recover, &passphrase).await
+        }
+        ClientCommand::RecoveryPhrase { passphrase } => {
+            wallet::recovery_phrase(session, &passphrase).await
+        }
+        ClientCommand::Unlock { seconds, passphrase } => {
+            wallet::unlock(session, seconds, &passphrase).await
+        }
+        ClientCommand::Lock => wallet::lock(session).await,
+        ClientCommand::ListAddresses => wallet::list_addresses(session).await,
+        ClientCommand::GetBalance { address } => wallet::get_balance(session, &address).await,
+        ClientCommand::CreateBlockchain(args) => chain::create_blockchain(session, args).await,
+        ClientCommand::Invite => chain::invite(session).await,
+        ClientCommand::Join { invite } => chain::join(session, invite).await,
+        ClientCommand::LeaveChain => chain::leave_chain(session).await,
+        ClientCommand::Mine { count, to } => chain::mine(session, count, to).await,
+        ClientCommand::PrintChain { limit, from } => chain::blocks(session, from, limit).await,
+        ClientCommand::Block { block } => chain::block(session, block).await,
+        ClientCommand::VerifyChain => chain::verify_chain(session).await,
+        ClientCommand::Reindex => chain::reindex(session).await,
+        ClientCommand::AcceptBranch { block } => chain::accept_branch(session, &block).await,
+        ClientCommand::Send(args) => transactions::send(session, args).await,
+        ClientCommand::RaiseFee(args) => transactions::raise_fee(session, args).await,
+        ClientCommand::Note { text, wait, passphrase } => {
+            transactions::note(session, &text, wait, &passphrase).await
+        }
+        ClientCommand::Mempool => transactions::mempool(session).await,
+        ClientCommand::Tx { txid } => transactions::tx(session, &txid).await,
+        ClientCommand::Prove { txid, output } => proofs::prove(session, &txid, output).await,
+        ClientCommand::VerifyProof { file, trust } => {
+            proofs::verify_proof(session, &file, trust).await
+        }
+        ClientCommand::Friends => friends::friends(session).await,
+        ClientCommand::Chat { friend, text } => friends::chat(session, friend, &text).await,
+        ClientCommand::Broadcast { text } => friends::broadcast(session, &text).await,
+        ClientCommand::History { friend, limit } => friends::history(session, friend, limit).await,
+        ClientCommand::Status => network::status(session).await,
+        ClientCommand::Peers => network::peers(session).await,
+        ClientCommand::Sync { friend } => network::sync(session, friend).await,
+        ClientCommand::Ban { peer } => network::ban(session, &peer).await,
+        ClientCommand::Unban { peer } => network::unban(session, &peer).await,
+        ClientCommand::Stop => network::stop(session).await,
+    }
+}
+
+/// Refuses mistyped arguments of a command that makes the data folder, before it makes one.
+pub(crate) fn check_before_making(command: &ClientCommand) -> Result<(), CommandError> {
+    match command {
+        ClientCommand::CreateBlockchain(args) => parsed_address(&args.address).map(drop),
+        ClientCommand::Join { invite } => {
+            Ok(Invite::from_text(invite).map(drop).map_err(RpcError::from)?)
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,58 @@
+//! A command under way: the node that it asks, and the place for its answer.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use super::{
+    answer::Answer,
+    outcome::CommandError,
+    progress::{ProgressMode, while_showing},
+};
+use crate::rpc::Client;
+
+/// The node that a command asks, and the form of its answer.
+#[derive(Debug, Clone)]
+pub(crate) struct Context {
+    /// A client of the running node, or of the opened folder.
+    pub(crate) client: Client,
+    /// True to print one JSON document instead of text.
+    pub(crate) json: bool,
+    pub(crate) progress: ProgressMode,
+    /// True if the command may read standard input. In the console, the console reads it.
+    pub(crate) owns_stdin: bool,
+}
+
+/// One command's context and answer.
+pub(super) struct Session<'a> {
+    pub(super) client: &'a Client,
+    pub(super) owns_stdin: bool,
+    pub(super) answer: Answer<'a>,
+    progress: ProgressMode,
+}
+
+impl<'a> Session<'a> {
+    pub(super) fn new(context: &'a Context, out: &'a mut dyn Write) -> Self {
+        let answer = Answer { json: context.json, out };
+        Self {
+            client: &context.client,
+            owns_stdin: context.owns_stdin,
+            answer,
+            progress: context.progress,
+        }
+    }
+
+    /// Waits for long work of the node, and shows its progress.
+    pub(super) async fn showing<T>(&self, work: impl Future<Output = T>) -> T {
+        while_showing(self.client, self.progress, work).await
+    }
+
+    /// Writes the answer: `value` as JSON, or what `text` writes.
+    pub(super) fn write<T: Serialize>(
+        &mut self,
+        value: &T,
+        text: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<(), CommandError> {
+        self.answer.write(value, text)
+    }
+}

@@ -1,0 +1,67 @@
+//! The commands on trades and notes: making them, and looking them up.
+
+use super::{
+    args::{PassphraseFlag, RaiseFeeArgs, SendArgs},
+    outcome::CommandError,
+    parse::{checked_recipient, parsed, parsed_address},
+    secrets,
+    session::Session,
+    text,
+};
+use crate::{
+    primitives::TxId,
+    rpc::{
+        FriendchainApiClient,
+        types::{Coins, RaiseFee, SendTrade, WriteNote},
+    },
+};
+
+pub(super) async fn send(session: &mut Session<'_>, args: SendArgs) -> Result<(), CommandError> {
+    let request = SendTrade {
+        from: parsed_address(&args.from)?,
+        to: checked_recipient(args.to)?,
+        amount: parsed(&args.amount, "bad_amount")?,
+        fee: args.fee.map_or(Ok(Coins::default()), |fee| parsed(&fee, "bad_amount"))?,
+        memo: args.memo,
+        mine: args.mine,
+        passphrase: secrets::passphrase(&args.passphrase)?,
+    };
+    let sent = session.showing(session.client.send(request)).await?;
+    session.write(&sent, |out| text::write_submitted(out, "Trade", &sent))
+}
+
+pub(super) async fn raise_fee(
+    session: &mut Session<'_>,
+    args: RaiseFeeArgs,
+) -> Result<(), CommandError> {
+    let request = RaiseFee {
+        txid: parsed(&args.txid, "bad_txid")?,
+        fee: parsed(&args.fee, "bad_amount")?,
+        mine: args.mine,
+        passphrase: secrets::passphrase(&args.passphrase)?,
+    };
+    let sent = session.showing(session.client.raise_fee(request)).await?;
+    session.write(&sent, |out| text::write_submitted(out, "Trade", &sent))
+}
+
+pub(super) async fn note(
+    session: &mut Session<'_>,
+    words: &[String],
+    wait: bool,
+    passphrase: &PassphraseFlag,
+) -> Result<(), CommandError> {
+    let passphrase = secrets::passphrase(passphrase)?;
+    let request = WriteNote { text: words.join(" "), wait, passphrase };
+    let sent = session.showing(session.client.note(request)).await?;
+    session.write(&sent, |out| text::write_submitted(out, "Note", &sent))
+}
+
+pub(super) async fn mempool(session: &mut Session<'_>) -> Result<(), CommandError> {
+    let list = session.client.mempool().await?;
+    session.write(&list, |out| text::write_mempool(out, &list))
+}
+
+pub(super) async fn tx(session: &mut Session<'_>, txid: &str) -> Result<(), CommandError> {
+    let tx = session.client.tx(parsed::<TxId>(txid, "bad_txid")?).await?;
+    session.write(&tx, |out| text::write_tx(out, &tx, true))
+}

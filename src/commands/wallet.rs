@@ -1,0 +1,135 @@
+//! The commands on the wallet: its addresses, its lock and its recovery phrase.
+
+use std::io::{self, IsTerminal};
+
+use serde::Serialize;
+
+use super::{
+    answer::Answer,
+    args::PassphraseFlag,
+    outcome::CommandError,
+    parse::parsed_address,
+    secrets::{self, Echo},
+    session::Session,
+    text,
+};
+use crate::{
+    primitives::Address,
+    rpc::{
+        FriendchainApiClient, RpcError,
+        types::{CreateWallet, WalletCreated},
+    },
+};
+
+pub(super) async fn create_wallet(
+    session: &mut Session<'_>,
+    recover: bool,
+    passphrase: &PassphraseFlag,
+) -> Result<(), CommandError> {
+    let passphrase = secrets::passphrase(passphrase)?;
+    let ask = || secrets::ask("Recovery phrase: ", Echo::Visible, session.owns_stdin);
+    let recovery_phrase = recover.then(ask).transpose()?;
+    let request = CreateWallet { passphrase, recovery_phrase };
+    let created = session.showing(session.client.create_wallet(request)).await?;
+    write_created(&mut session.answer, &created)
+}
+
+pub(super) async fn recovery_phrase(
+    session: &mut Session<'_>,
+    passphrase: &PassphraseFlag,
+) -> Result<(), CommandError> {
+    if !io::stdout().is_terminal() {
+        let sentence =
+            "the recovery phrase is shown on a terminal only: run this where you can see it";
+        return Err(RpcError::new("terminal_only", sentence).into());
+    }
+    let phrase = session.client.recovery_phrase(secrets::passphrase(passphrase)?).await?;
+    Ok(writeln!(session.answer.out, "{}", phrase.expose())?)
+}
+
+pub(super) async fn unlock(
+    session: &mut Session<'_>,
+    seconds: Option<u64>,
+    passphrase: &PassphraseFlag,
+) -> Result<(), CommandError> {
+    let secret = match secrets::passphrase(passphrase)? {
+        Some(secret) => secret,
+        None => secrets::ask("Passphrase: ", Echo::Hidden, session.owns_stdin)?,
+    };
+    let milliseconds = seconds.map(|seconds| seconds.saturating_mul(1_000));
+    let state = session.client.unlock(secret, milliseconds).await?;
+    session.write(&state, |out| writeln!(out, "The wallet is open."))
+}
+
+pub(super) async fn lock(session: &mut Session<'_>) -> Result<(), CommandError> {
+    let state = session.client.lock().await?;
+    session.write(&state, |out| writeln!(out, "The wallet is locked."))
+}
+
+pub(super) async fn list_addresses(session: &mut Session<'_>) -> Result<(), CommandError> {
+    let list = session.client.list_addresses().await?;
+    session.write(&list, |out| text::write_addresses(out, &list))
+}
+
+pub(super) async fn get_balance(
+    session: &mut Session<'_>,
+    address: &str,
+) -> Result<(), CommandError> {
+    let balance = session.client.get_balance(parsed_address(address)?).await?;
+    session.write(&balance, |out| text::write_balance(out, &balance))
+}
+
+/// The JSON answer of `create-wallet`. It has no recovery phrase: scripts often log their input.
+#[derive(Serialize)]
+struct NewAddress {
+    address: Address,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recovered: Option<u32>,
+}
+
+fn write_created(answer: &mut Answer<'_>, created: &WalletCreated) -> Result<(), CommandError> {
+    let document = NewAddress { address: created.address, recovered: created.recovered };
+    answer.write(&document, |out| {
+        match created.recovered {
+            Some(count) => {
+                let addresses = text::counted(count.into(), "address", "addresses");
+                writeln!(out, "Recovered {addresses}; the first is {}", created.address)?;
+                writeln!(
+                    out,
+                    "That is how many the chain here knows: once it is in sync, run this again, \
+                     and it finds any later ones."
+                )?;
+            }
+            None => writeln!(out, "Your new address: {}", created.address)?,
+        }
+        match &created.recovery_phrase {
+            Some(phrase) if io::stdout().is_terminal() => {
+                writeln!(
+                    out,
+                    "\nWrite down these words; whoever has them has the coins:\n\n  {}\n",
+                    phrase.expose()
+                )
+            }
+            _ => Ok(()),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{primitives::Owner, rpc::types::Secret};
+
+    #[test]
+    fn a_recovery_phrase_is_never_in_the_json() {
+        let phrase = Secret::new("abandon abandon".to_owned());
+        let address = Address(Owner::ZERO);
+        let created = WalletCreated { address, recovery_phrase: Some(phrase), recovered: None };
+        let mut out = Vec::new();
+        write_created(&mut Answer { json: true, out: &mut out }, &created).expect("written");
+        assert_eq!(
+            String::from_utf8(out).expect("text"),
+            format!("{{\"address\":\"{address}\"}}\n")
+        );
+    }
+}

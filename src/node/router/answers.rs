@@ -1,0 +1,119 @@
+//! Replies to the node's commands: status, peers, addresses, sync and bans.
+
+use tokio::sync::oneshot;
+
+use super::{
+    LiveStatus, Router,
+    handle::{NodeCommand, PeerRow, PeerTable},
+};
+use crate::{
+    node::clock::now,
+    primitives::{PeerId, printable},
+    sync::{SyncEvent, SyncReport},
+    wire::limits::MAX_ADDRESSES,
+};
+
+impl Router {
+    pub(super) fn on_command(&mut self, command: NodeCommand) {
+        match command {
+            NodeCommand::Status { reply } => self.reply_status(reply),
+            NodeCommand::Peers { reply } => self.reply_peers(reply),
+            NodeCommand::InviteAddresses { reply } => self.reply_addresses(reply),
+            NodeCommand::Chat { friend, text, reply } => self.chat(friend, text, reply),
+            NodeCommand::Broadcast { text, reply } => self.broadcast(text, reply),
+            NodeCommand::Sync { peer, reply } => {
+                self.next_ticket = self.next_ticket.wrapping_add(1);
+                self.syncs.insert(self.next_ticket, reply);
+                self.sync(SyncEvent::SyncNow { ticket: self.next_ticket, peer });
+            }
+            NodeCommand::Ban { peer, banned, reply } => {
+                self.set_banned(peer, banned);
+                // An error here and below: the caller no longer waits.
+                let _ = reply.send(());
+            }
+            // The run loop ends at it.
+            NodeCommand::Stop => {}
+        }
+    }
+
+    fn reply_status(&self, reply: oneshot::Sender<LiveStatus>) {
+        let _ = reply.send(LiveStatus {
+            progress: self.sync.progress(),
+            peers: u32::try_from(self.connected.len()).unwrap_or(u32::MAX),
+            listen: self.listen.clone(),
+            clock_offset_ms: self.clock_offset(),
+        });
+    }
+
+    fn reply_peers(&self, reply: oneshot::Sender<PeerTable>) {
+        let mut connected: Vec<PeerRow> = self
+            .connected
+            .iter()
+            .map(|(peer, state)| PeerRow {
+                peer: *peer,
+                name: None,
+                address: state.address.clone(),
+                inbound: state.inbound,
+                score: self.peers.score(peer, now()),
+                height: state.status.as_ref().map(|status| status.height),
+                connected_at: state.since,
+            })
+            .collect();
+        connected.sort_by_key(|row| (row.connected_at, row.peer));
+        let banned = self.peers.bans(now()).map(|ban| ban.peer).collect();
+        let friends = self.friends.clone();
+        self.spawn_work(async move {
+            for row in &mut connected {
+                let friend = friends.friend(row.peer).await.ok().flatten();
+                row.name = friend.map(|friend| printable(&friend.name));
+            }
+            let _ = reply.send(PeerTable { connected, banned });
+            None
+        });
+    }
+
+    /// Replies with the addresses at which others can reach this node: loopback only if it has no
+    /// other.
+    fn reply_addresses(&self, reply: oneshot::Sender<Vec<String>>) {
+        let (net, me) = (self.net.clone(), self.me);
+        self.spawn_work(async move {
+            let addresses = net.addresses().await.unwrap_or_default();
+            let beyond: Vec<&String> =
+                addresses.iter().filter(|address| !is_loopback(address)).collect();
+            let best = if beyond.is_empty() { addresses.iter().collect() } else { beyond };
+            let best =
+                best.into_iter().take(MAX_ADDRESSES).map(|address| format!("{address}/p2p/{me}"));
+            let _ = reply.send(best.collect());
+            None
+        });
+    }
+
+    pub(super) fn finish_sync(&mut self, ticket: u64, report: SyncReport) {
+        if let Some(reply) = self.syncs.remove(&ticket) {
+            let _ = reply.send(report);
+        }
+    }
+
+    fn set_banned(&mut self, peer: PeerId, banned: bool) {
+        if banned {
+            let ban = self.peers.ban(peer);
+            self.enforce_ban(ban);
+        } else {
+            self.peers.unban(&peer);
+            self.lift_ban(peer);
+        }
+    }
+
+    /// Returns our clock less the median of the connected peers' clocks, in ms.
+    fn clock_offset(&self) -> Option<i64> {
+        let mut offsets: Vec<i64> =
+            self.connected.values().filter_map(|state| state.clock_offset_ms).collect();
+        offsets.sort_unstable();
+        let median = *offsets.get(offsets.len() / 2)?;
+        Some(median.saturating_neg())
+    }
+}
+
+fn is_loopback(address: &str) -> bool {
+    address.starts_with("/ip4/127.") || address.starts_with("/ip6/::1/")
+}

@@ -1,0 +1,129 @@
+//! News for consoles: new blocks, the fate of own trades, forks, and what friends do.
+
+use tokio::{sync::broadcast::error::RecvError, task::spawn_blocking};
+
+use super::{Done, Router};
+use crate::{
+    chain::{ChainReader, Divergence, Tip},
+    friends::FriendsEvent,
+    primitives::{BlockHash, Height, Transaction, TransactionKind, TxId},
+    telemetry::events,
+};
+
+/// An event that people at a console want to see.
+#[derive(Debug, Clone)]
+pub(crate) enum News {
+    /// Blocks joined the best chain.
+    BlocksConnected {
+        /// Hash of the newest one.
+        hash: BlockHash,
+        height: Height,
+        count: u32,
+        /// Printable texts of the block's notes; empty if `count` is above 1.
+        notes: Vec<String>,
+    },
+    /// Another branch became the best chain.
+    Reorganised {
+        tip: BlockHash,
+        height: Height,
+        /// Number of blocks that left the best chain.
+        disconnected: u32,
+    },
+    /// A person has to choose between two branches.
+    Diverged(Divergence),
+    /// The chain is no longer diverged.
+    Reunited {
+        tip: BlockHash,
+        height: Height,
+    },
+    /// A trade of this node's wallet was mined.
+    TradeMined {
+        txid: TxId,
+        block: BlockHash,
+        height: Height,
+    },
+    /// A trade can never be mined any more.
+    TradeVoid {
+        txid: TxId,
+        reason: String,
+    },
+    Friend(FriendsEvent),
+}
+
+/// Passes news on to the consoles. The router's task calls it, so it must neither block nor keep
+/// more than a bounded number of news.
+pub(crate) type NewsSink = Box<dyn Fn(News) + Send + Sync>;
+
+impl Router {
+    pub(super) fn publish_news(&self, news: News) {
+        (self.news)(news);
+    }
+
+    /// Publishes connected blocks: a single one with its notes, several as a number.
+    pub(super) fn publish_connected(&mut self, connected: &[(BlockHash, Height)], mined: &[TxId]) {
+        let Some(&(hash, height)) = connected.last() else { return };
+        let own = mined.iter().filter(|txid| self.own_trades.remove(txid)).copied();
+        let own: Vec<_> = own.map(|txid| News::TradeMined { txid, block: hash, height }).collect();
+        let count = u32::try_from(connected.len()).unwrap_or(u32::MAX);
+        let reader = self.reader.clone();
+        self.spawn_work(async move {
+            let notes = if count == 1 {
+                spawn_blocking(move || notes_of(&reader, &hash)).await.unwrap_or_default()
+            } else {
+                Vec::new()
+            };
+            let block = News::BlocksConnected { hash, height, count, notes };
+            Some(Done::News([vec![block], own].concat()))
+        });
+    }
+
+    /// Publishes the beginning and the end of a divergence once each, although both branches grow
+    /// meanwhile.
+    pub(super) fn publish_divergence(&mut self, found: Option<Divergence>) {
+        let fork = found.map(|found| found.fork);
+        let before = std::mem::replace(&mut self.fork, fork);
+        if before == fork {
+            return;
+        }
+        if let Some(found) = found {
+            let Divergence { fork_height, ours, theirs, .. } = found;
+            events::Diverged {
+                tip: ours.hash,
+                height: ours.height,
+                branch: theirs.hash,
+                branch_height: theirs.height,
+                fork_height,
+            }
+            .emit();
+            self.publish_news(News::Diverged(found));
+        } else {
+            let Tip { hash, height, .. } = self.chain.summary().tip;
+            events::Reunited { tip: hash, height }.emit();
+            self.publish_news(News::Reunited { tip: hash, height });
+        }
+    }
+
+    pub(super) fn on_friends(&mut self, event: Result<FriendsEvent, RecvError>) {
+        match event {
+            // The command that sent the line reports the delivery.
+            Ok(FriendsEvent::Delivered { id, .. }) if self.awaited.remove(&id) => {}
+            Ok(event) => self.publish_news(News::Friend(event)),
+            Err(RecvError::Lagged(missed)) => {
+                tracing::debug!(missed, "the console's feed missed some friends' events");
+            }
+            // The tick finds that the friends thread has ended.
+            Err(RecvError::Closed) => {}
+        }
+    }
+}
+
+/// Returns the printable texts of a block's notes.
+fn notes_of(reader: &ChainReader, hash: &BlockHash) -> Vec<String> {
+    let Some(info) = reader.block(hash) else { return Vec::new() };
+    let notes = info
+        .block
+        .transactions
+        .iter()
+        .filter(|transaction| transaction.kind() == TransactionKind::Note);
+    notes.map(Transaction::memo_text).collect()
+}

@@ -1,0 +1,90 @@
+//! Answers about friends and chat, and the router's news as events for consoles.
+
+use crate::{
+    chain::Divergence,
+    friends::{ChatRecord, Departure, FriendInfo, FriendsEvent, LineState},
+    node::{clock::now, router::News},
+    primitives::printable,
+    rpc::types::{ChatMessage, ChatState, ConsoleEvent, FriendView},
+};
+
+pub(super) fn friend_view(friend: FriendInfo) -> FriendView {
+    FriendView {
+        name: printable(&friend.name),
+        suffix: friend.suffix,
+        peer_id: friend.peer_id,
+        online: friend.online,
+        address: friend.address,
+        last_seen: if friend.online { Some(now()) } else { friend.last_seen },
+    }
+}
+
+pub(super) fn chat_message(record: ChatRecord) -> ChatMessage {
+    ChatMessage {
+        id: record.id.to_string(),
+        from: printable(&record.from_name),
+        to: record.to_name.map(|name| printable(&name)),
+        text: printable(&record.text),
+        time: record.time,
+        state: match record.state {
+            LineState::Queued => ChatState::Queued,
+            LineState::Delivered => ChatState::Delivered,
+            LineState::Refused => ChatState::Refused,
+            LineState::Sent => ChatState::Sent,
+            LineState::Received => ChatState::Received,
+        },
+    }
+}
+
+/// Turns the router's news into an event for consoles.
+pub(crate) fn console_event(news: News) -> ConsoleEvent {
+    match news {
+        News::BlocksConnected { hash, height, count, notes } => {
+            ConsoleEvent::BlockConnected { hash, height, count, notes }
+        }
+        News::Reorganised { tip, height, disconnected } => {
+            ConsoleEvent::Reorganised { tip, height, disconnected }
+        }
+        News::Diverged(Divergence { fork_height, ours, theirs, .. }) => ConsoleEvent::Diverged {
+            tip: ours.hash,
+            height: ours.height,
+            branch: theirs.hash,
+            branch_height: theirs.height,
+            fork_height,
+        },
+        News::Reunited { tip, height } => ConsoleEvent::Reunited { tip, height },
+        News::TradeMined { txid, block, height } => {
+            ConsoleEvent::TradeMined { txid, block, height }
+        }
+        News::TradeVoid { txid, reason } => ConsoleEvent::TradeVoid { txid, reason },
+        News::Friend(event) => friends_event(event),
+    }
+}
+
+fn friends_event(event: FriendsEvent) -> ConsoleEvent {
+    match event {
+        FriendsEvent::Joined { peer, name } => {
+            ConsoleEvent::FriendJoined { name: printable(&name), peer_id: peer }
+        }
+        FriendsEvent::Left { peer, name, how } => ConsoleEvent::FriendLeft {
+            name: printable(&name),
+            peer_id: peer,
+            quit: how == Departure::Quit,
+        },
+        FriendsEvent::Renamed { old, new, .. } => {
+            ConsoleEvent::Notice { text: printable(&format!("{old} is called {new} now")) }
+        }
+        FriendsEvent::Received(record) => ConsoleEvent::Chat {
+            from: printable(&record.from_name),
+            text: printable(&record.text),
+            direct: record.to.is_some(),
+            time: record.time,
+        },
+        FriendsEvent::Delivered { id, name, .. } => {
+            ConsoleEvent::ChatDelivered { to: printable(&name), id: id.to_string() }
+        }
+        FriendsEvent::Refused { name, why, .. } => ConsoleEvent::Notice {
+            text: printable(&format!("{name} refuses your line ({why:?}): it is not sent again")),
+        },
+    }
+}
