@@ -64,7 +64,8 @@ pub(super) fn number(text: &str) -> i64 {
     text.replace(',', "").parse().unwrap_or_else(|_| panic!("'{text}' is a number"))
 }
 
-/// Returns the text of a file of `src`, or of all files of a folder and its folders but tests.
+/// Returns the text of a file of `src`, or of all files of a folder and its folders. Tests are left
+/// out.
 pub(super) fn source(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(name);
     let mut text = String::new();
@@ -86,7 +87,8 @@ fn collect(path: &Path, text: &mut String) {
         files.sort();
         files.iter().for_each(|file| collect(file, text));
     } else if path.extension().is_some_and(|extension| extension == "rs") {
-        text.push_str(&fs::read_to_string(path).expect("a source"));
+        let file = fs::read_to_string(path).expect("a source");
+        text.push_str(file.split("#[cfg(test)]\nmod tests").next().unwrap_or_default());
     }
 }
 
