@@ -125,7 +125,7 @@ pub(crate) async fn start_node(
         ended = &mut node.finished => Some(ended),
         () = signals.any() => None,
         () = bar => None,
-        () = manager.serving(&node) => None,
+        () = manager.serving(&node.client, &node.liveness) => None,
     };
     manager.stopping();
     if let Some(ended) = ended {

@@ -4,12 +4,12 @@
 //! Each notification is one datagram to the socket that `NOTIFY_SOCKET` names. Without that
 //! variable none is sent. A failure to send never affects the node.
 
-use std::{env, process, time::Duration};
+use std::{env, pin::pin, process, time::Duration};
 
-use tokio::time::{interval, sleep};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use crate::{
-    node::RunningNode,
+    node::Liveness,
     rpc::{Client, FriendchainApiClient},
 };
 
@@ -33,7 +33,7 @@ pub(super) struct ServiceManager {
 impl ServiceManager {
     /// Connects to the socket that `NOTIFY_SOCKET` names.
     pub(super) fn of_environment() -> Self {
-        let variable = |name| env::var(name).ok();
+        let variable = |name: &str| env::var(name).ok();
         Self {
             #[cfg(unix)]
             socket: socket_of_environment(),
@@ -50,33 +50,27 @@ impl ServiceManager {
         let _ = state;
     }
 
-    /// Runs `start`, and asks the manager for more time to start `every` so often: opening a long
-    /// chain after a crash may take minutes.
+    /// Waits for `start`, and asks the manager for more time once every `every`: opening a long chain
+    /// after a crash may take minutes.
     pub(super) async fn extend_start<T>(
         &self,
         every: Duration,
         start: impl Future<Output = T>,
     ) -> T {
-        let extend = async {
-            loop {
-                sleep(every).await;
-                self.notify(&format!("EXTEND_TIMEOUT_USEC={}", EXTEND_BY.as_micros()));
+        let mut start = pin!(start);
+        loop {
+            if let Ok(started) = timeout(every, &mut start).await {
+                return started;
             }
-        };
-        tokio::select! {
-            started = start => started,
-            () = extend => unreachable!("the loop never ends"),
+            self.notify(&format!("EXTEND_TIMEOUT_USEC={}", EXTEND_BY.as_micros()));
         }
     }
 
     /// Reports that the node is ready, then its status every [`STATUS_EVERY`], and feeds the
     /// watchdog. Never returns.
-    pub(super) async fn serving(&self, node: &RunningNode) {
+    pub(super) async fn serving(&self, client: &Client, liveness: &Liveness) {
         self.notify("READY=1");
-        tokio::join!(
-            self.report_status(&node.client),
-            self.feed_watchdog(|| node.liveness.check())
-        );
+        tokio::join!(self.report_status(client), self.feed_watchdog(|| liveness.check()));
     }
 
     async fn report_status(&self, client: &Client) {
@@ -94,6 +88,7 @@ impl ServiceManager {
     async fn feed_watchdog<F: Future<Output = Result<(), String>>>(&self, check: impl Fn() -> F) {
         let Some(watchdog) = self.watchdog else { return };
         let mut ticks = interval(watchdog / 2);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
             match check().await {
@@ -117,8 +112,8 @@ impl ServiceManager {
 /// Returns the interval of the manager's watchdog, if `WATCHDOG_USEC` sets one for this process.
 /// `WATCHDOG_PID` differs from our id if the variables are those of a parent process.
 fn watchdog(usec: Option<String>, pid: Option<String>, own_pid: u32) -> Option<Duration> {
-    let is_ours = pid.is_none_or(|pid| pid.parse() == Ok(own_pid));
-    let usec = usec.filter(|_| is_ours)?.parse().ok().filter(|usec| *usec >= 2)?;
+    let is_ours = pid.is_none_or(|pid| pid.parse::<u32>() == Ok(own_pid));
+    let usec = usec.filter(|_| is_ours)?.parse::<u64>().ok().filter(|usec| *usec >= 2)?;
     Some(Duration::from_micros(usec))
 }
 
@@ -163,8 +158,6 @@ fn connect(name: &std::ffi::OsStr) -> std::io::Result<std::os::unix::net::UnixDa
 mod tests {
     use std::{cell::Cell, os::unix::net::UnixDatagram};
 
-    use tokio::time::timeout;
-
     use super::*;
 
     const DEADLINE: Duration = Duration::from_secs(30);
@@ -196,9 +189,10 @@ mod tests {
     async fn the_watchdog_is_notified_only_while_the_node_is_alive() {
         let (manager, socket) = manager(Some(Duration::from_millis(2)));
         let checks = Cell::new(0);
-        let check = async || {
+        let check = || {
             checks.set(checks.get() + 1);
-            if checks.get() <= 3 { Err("the node task is stuck\n".to_owned()) } else { Ok(()) }
+            let stuck = checks.get() <= 3;
+            async move { if stuck { Err("the node task is stuck\n".to_owned()) } else { Ok(()) } }
         };
         tokio::select! {
             () = manager.feed_watchdog(check) => panic!("a watchdog has no end"),
