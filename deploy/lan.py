@@ -240,7 +240,7 @@ class Compose(Lan):
         return int(run("docker", "inspect", "-f", "{{.State.ExitCode}}", name))
 
     def pause(self, name):
-        # `docker pause` would freeze the commands in the container too, and is unreliable under load.
+        # `docker pause` freezes the commands in the container too, and may fail under load.
         run("docker", "kill", "--signal", "STOP", name)
 
     def resume(self, name):
