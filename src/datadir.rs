@@ -51,7 +51,7 @@ const FIRST_FREE_PORT: u16 = 1_024;
 
 /// Which of several nodes on one machine is meant.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct NodeId(String);
+pub(crate) struct NodeId(String);
 
 /// Why a text is not a node id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -60,7 +60,7 @@ pub struct NodeId(String);
      characters at most; \
      give another with --node-id"
 )]
-pub struct NodeIdError(String);
+pub(crate) struct NodeIdError(String);
 
 impl FromStr for NodeId {
     type Err = NodeIdError;
@@ -90,13 +90,13 @@ impl fmt::Display for NodeId {
 impl NodeId {
     /// The id as text.
     #[must_use]
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 
     /// The P2P port that an id such as `3000` stands for; none outside 1024 to 65535.
     #[must_use]
-    pub fn port(&self) -> Option<u16> {
+    pub(crate) fn port(&self) -> Option<u16> {
         let digits = self.0.bytes().all(|b| b.is_ascii_digit());
         self.0.parse().ok().filter(|port| digits && *port >= FIRST_FREE_PORT)
     }
@@ -172,7 +172,7 @@ impl DataDirError {
 
 /// What a running node says of itself in `node.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NodeFile {
+pub(crate) struct NodeFile {
     pub pid: u32,
     /// Where its RPC listens.
     pub rpc: SocketAddr,
@@ -184,13 +184,13 @@ pub struct NodeFile {
 /// The data folder of one node. Knowing it does not mean that it exists, or that it is ours: see
 /// [`FolderLock`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DataDir {
+pub(crate) struct DataDir {
     path: PathBuf,
 }
 
 impl DataDir {
     /// The folder of `id` under `base`, or under the platform's place for data.
-    pub fn resolve(base: Option<&Path>, id: Option<&NodeId>) -> Result<Self, DataDirError> {
+    pub(crate) fn resolve(base: Option<&Path>, id: Option<&NodeId>) -> Result<Self, DataDirError> {
         let base = match base {
             Some(base) => base.to_owned(),
             None => directories::ProjectDirs::from("", "", "friendchain")
@@ -201,26 +201,26 @@ impl DataDir {
         Ok(Self { path: base.join(id.map_or(DEFAULT_ID, NodeId::as_str)) })
     }
 
-    /// A folder that is known by its path.
-    #[must_use]
-    pub fn at(path: impl Into<PathBuf>) -> Self {
+    /// Returns the folder at a path, for tests.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn at(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into() }
     }
 
     #[must_use]
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// A file in it, by one of this module's names.
     #[must_use]
-    pub fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
     /// Takes the folder for this process, making it (mode 0700) if it is not there. What a crashed
     /// node left in `node.json` is removed, so that nobody takes it for the word of a running one.
-    pub fn try_lock(&self) -> Result<FolderLock, DataDirError> {
+    pub(crate) fn try_lock(&self) -> Result<FolderLock, DataDirError> {
         create_private_folder(&self.path).map_err(DataDirError::at(&self.path))?;
         let path = self.file(LOCK_FILE);
         let io = |cause| DataDirError::Io { path: path.clone(), cause };
@@ -247,7 +247,7 @@ impl DataDir {
     /// As [`DataDir::try_lock`], for what makes no folder: one that holds nothing of ours is
     /// [`DataDirError::Absent`], and stays as it is; one that cannot be written is taken to be
     /// read, beside other readers.
-    pub fn try_lock_existing(&self) -> Result<FolderLock, DataDirError> {
+    pub(crate) fn try_lock_existing(&self) -> Result<FolderLock, DataDirError> {
         let ours = [LOCK_FILE, IDENTITY_FILE, CHAIN_FILE, FRIENDS_FILE, WALLET_FILE, NODE_FILE];
         if !ours.iter().any(|name| self.file(name).symlink_metadata().is_ok()) {
             return Err(DataDirError::Absent(self.path.clone()));
@@ -285,14 +285,14 @@ impl DataDir {
 
     /// What the running node says of itself; none when there is no such file, or it does not read.
     #[must_use]
-    pub fn node_file(&self) -> Option<NodeFile> {
+    pub(crate) fn node_file(&self) -> Option<NodeFile> {
         let text = read_small(&self.file(NODE_FILE)).ok()?;
         serde_json::from_str(&text).ok()
     }
 
     /// The RPC's secret; none when there is none yet.
     #[must_use]
-    pub fn token(&self) -> Option<Zeroizing<String>> {
+    pub(crate) fn token(&self) -> Option<Zeroizing<String>> {
         let text = Zeroizing::new(read_small(&self.file(TOKEN_FILE)).ok()?);
         let token = text.trim();
         (!token.is_empty()).then(|| Zeroizing::new(token.to_owned()))
@@ -300,7 +300,7 @@ impl DataDir {
 
     /// The bytes of all files in the folder.
     #[must_use]
-    pub fn disk_bytes(&self) -> u64 {
+    pub(crate) fn disk_bytes(&self) -> u64 {
         let Ok(entries) = fs::read_dir(&self.path) else { return 0 };
         entries
             .flatten()
@@ -313,7 +313,7 @@ impl DataDir {
 /// The data folder, held by this process until this is dropped or the process ends, however it
 /// ends.
 #[derive(Debug)]
-pub struct FolderLock {
+pub(crate) struct FolderLock {
     folder: DataDir,
     is_read_only: bool,
     _file: Option<fs::File>,
@@ -321,18 +321,18 @@ pub struct FolderLock {
 
 impl FolderLock {
     #[must_use]
-    pub const fn folder(&self) -> &DataDir {
+    pub(crate) const fn folder(&self) -> &DataDir {
         &self.folder
     }
 
     /// Whether nothing in the folder can be written.
     #[must_use]
-    pub const fn is_read_only(&self) -> bool {
+    pub(crate) const fn is_read_only(&self) -> bool {
         self.is_read_only
     }
 
     /// Says where this node listens. The token must be there before.
-    pub fn write_node_file(
+    pub(crate) fn write_node_file(
         &self,
         rpc: SocketAddr,
         metrics: Option<SocketAddr>,
@@ -347,13 +347,13 @@ impl FolderLock {
     }
 
     /// Takes that back, at a clean stop.
-    pub fn remove_node_file(&self) -> Result<(), DataDirError> {
+    pub(crate) fn remove_node_file(&self) -> Result<(), DataDirError> {
         remove_if_there(&self.folder.file(NODE_FILE))
     }
 
     /// A new secret for the RPC: 32 random bytes in hex, in a file of mode 0600. Whoever held the
     /// old one is shut out.
-    pub fn new_token(&self) -> Result<Zeroizing<String>, DataDirError> {
+    pub(crate) fn new_token(&self) -> Result<Zeroizing<String>, DataDirError> {
         let mut bytes = Zeroizing::new([0u8; 32]);
         rand::Rng::fill_bytes(&mut rand::rng(), &mut bytes[..]);
         let token = Zeroizing::new(data_encoding::HEXLOWER.encode(&bytes[..]));

@@ -47,7 +47,7 @@ mod friends;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod miner;
-pub mod net;
+mod net;
 mod node;
 mod observe;
 #[doc(hidden)]

@@ -50,8 +50,8 @@ impl ServiceManager {
         let _ = state;
     }
 
-    /// Waits for `start`, and asks the manager for more time once every `every`: opening a long chain
-    /// after a crash may take minutes.
+    /// Waits for `start`, and asks the manager for more time at intervals of `every`: opening a
+    /// long chain after a crash may take minutes.
     pub(super) async fn extend_start<T>(
         &self,
         every: Duration,

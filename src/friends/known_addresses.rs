@@ -8,7 +8,10 @@ use super::{
 };
 use crate::{
     primitives::{PeerId, PublicKey, UnixMillis, printable},
-    wire::limits::MAX_ADDRESS_BYTES,
+    wire::{
+        address::{has_multiaddr_form, split_peer},
+        limits::MAX_ADDRESS_BYTES,
+    },
 };
 
 /// The most addresses stored for one peer.
@@ -66,21 +69,14 @@ pub(crate) struct BadAddress(pub String);
 /// Checks that a text can be a multiaddr without a peer id. This is a check of its form: `net`
 /// parses it when it dials.
 pub(crate) fn check_address(text: &str) -> Result<(), BadAddress> {
-    let is_good = text.len() <= MAX_ADDRESS_BYTES
-        && text.len() > 1
-        && text.starts_with('/')
-        && text.bytes().all(|byte| byte.is_ascii_graphic())
-        && !text.split('/').any(|part| part == "p2p");
-    if is_good { Ok(()) } else { Err(bad_address(text)) }
+    if has_multiaddr_form(text) { Ok(()) } else { Err(bad_address(text)) }
 }
 
 /// Splits an address from an invite or a user into the address to dial and the peer id after
 /// `/p2p/`, if there is one.
 pub(crate) fn split_address(text: &str) -> Result<(&str, Option<PeerId>), BadAddress> {
-    let (address, peer) = match text.rsplit_once("/p2p/") {
-        Some((address, peer)) => (address, Some(peer.parse().map_err(|_| bad_address(text))?)),
-        None => (text, None),
-    };
+    let (address, peer) = split_peer(text);
+    let peer = peer.map(str::parse::<PeerId>).transpose().map_err(|_| bad_address(text))?;
     check_address(address)?;
     Ok((address, peer))
 }
@@ -91,7 +87,7 @@ fn bad_address(text: &str) -> BadAddress {
 
 /// Removes the peer id from the end of an address.
 pub(super) fn strip_peer(address: &str) -> &str {
-    address.rsplit_once("/p2p/").map_or(address, |(before, _)| before)
+    split_peer(address).0
 }
 
 /// A peer with addresses to dial.

@@ -46,6 +46,8 @@ pub(crate) use handle::{FriendsHandle, spawn};
 pub(crate) use known_addresses::{AddressSource, KnownPeer, split_address};
 pub(crate) use profiles::{FriendInfo, MAX_PROFILES_KEPT, ProfileReceipt};
 pub(crate) use store::StoreFault;
+#[cfg(test)]
+pub(crate) use {chat::MAX_TIME_APART_MS, profiles::MAX_AHEAD_MS};
 
 use self::{
     profiles::{Known, Presence},

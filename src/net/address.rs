@@ -1,31 +1,34 @@
-//! Addresses: what users write, what is worth dialing, what to offer to others.
+//! Parses addresses from users, selects those worth dialing, and orders the node's own for others.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use libp2p::{Multiaddr, multiaddr::Protocol};
 
 use super::peer::{from_libp2p, to_libp2p};
-use crate::primitives::PeerId;
+use crate::{primitives::PeerId, wire::address::HostPort};
 
-/// Why a text is not an address that can be dialed or listened on.
+/// Bytes of a host's name: the limit of DNS.
+const MAX_NAME_BYTES: usize = 253;
+
+/// The reason for which a text is not an address to dial or to listen on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum AddressError {
-    /// Not an address in any form.
+pub(crate) enum AddressError {
+    /// The text is not an address in any form.
     #[error(
         "'{0}' is not an address: write host:port (as 192.168.1.7:8891) or a multiaddr (as \
          /ip4/192.168.1.7/tcp/8891)"
     )]
     Malformed(String),
-    /// A multiaddr, but not of a transport that the node has.
+    /// The text is a multiaddr of a transport that the node does not have.
     #[error(
         "'{0}' cannot be used: the node speaks /tcp/PORT and /udp/PORT/quic-v1 over /ip4, /ip6 \
          and /dns alone"
     )]
     Transport(String),
-    /// Its `/p2p/` part is the id of another kind of key.
+    /// The `/p2p/` part of the multiaddr is the id of a key that is not ed25519.
     #[error("'{0}' names a peer whose key is not ed25519: ids of friends begin with 12D3KooW")]
     NotEd25519(String),
-    /// An address to listen on must be one of this machine's, as a number.
+    /// The address to listen on is a name, or has a `/p2p/` part.
     #[error(
         "'{0}' cannot be listened on: give an IP address of this machine, or 0.0.0.0 for all of \
          them"
@@ -33,23 +36,19 @@ pub enum AddressError {
     NotLocal(String),
 }
 
-/// An address that can be dialed, from a multiaddr, `host:port` or `[v6]:port` (both TCP).
+/// Parses an address to dial: a multiaddr, or `host:port` or `[v6]:port`, which stand for TCP.
 pub(super) fn parse(text: &str) -> Result<Multiaddr, AddressError> {
     let shown = || text.chars().take(120).collect::<String>();
     let address = if text.starts_with('/') {
         text.parse::<Multiaddr>().map_err(|_| AddressError::Malformed(shown()))?
-    } else if let Ok(socket) = text.parse::<SocketAddr>() {
-        Multiaddr::from(socket.ip()).with(Protocol::Tcp(socket.port()))
     } else {
-        let (host, port) = text.rsplit_once(':').ok_or_else(|| AddressError::Malformed(shown()))?;
-        let port = port.parse().map_err(|_| AddressError::Malformed(shown()))?;
-        let named = !host.is_empty() && host.len() <= 253;
-        if !named
-            || !host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'))
-        {
-            return Err(AddressError::Malformed(shown()));
-        }
-        Multiaddr::from(Protocol::Dns(host.into())).with(Protocol::Tcp(port))
+        HostPort::parse(text)
+            .filter(|parsed| match parsed {
+                HostPort::Socket(_) => true,
+                HostPort::Name { host, .. } => host.len() <= MAX_NAME_BYTES,
+            })
+            .and_then(|parsed| parsed.to_multiaddr().parse::<Multiaddr>().ok())
+            .ok_or_else(|| AddressError::Malformed(shown()))?
     };
     let (transport, peer) = split_peer(&address);
     if peer == Some(Err(())) {
@@ -58,7 +57,7 @@ pub(super) fn parse(text: &str) -> Result<Multiaddr, AddressError> {
     if is_transport(&transport) { Ok(address) } else { Err(AddressError::Transport(shown())) }
 }
 
-/// An address that can be listened on.
+/// Parses an address to listen on.
 pub(super) fn parse_listen(text: &str) -> Result<Multiaddr, AddressError> {
     let address = parse(text)?;
     if socket(&address).is_none() || peer_of(&address).is_some() {
@@ -67,7 +66,7 @@ pub(super) fn parse_listen(text: &str) -> Result<Multiaddr, AddressError> {
     Ok(address)
 }
 
-/// Whether the node has the transport: host, then TCP or QUIC, and nothing more.
+/// True if the node has the transport: a host, then TCP or QUIC, and nothing more.
 pub(super) fn is_transport(address: &Multiaddr) -> bool {
     let mut parts = address.iter();
     let host = matches!(
@@ -88,7 +87,8 @@ pub(super) fn is_transport(address: &Multiaddr) -> bool {
     host && port && parts.next().is_none()
 }
 
-/// The address without its `/p2p/` end, and whom that named (`Err`: a key of another kind).
+/// Splits `/p2p/` from the end of an address. Returns the peer it names, or `Err` if the peer's key
+/// is not ed25519.
 fn split_peer(address: &Multiaddr) -> (Multiaddr, Option<Result<PeerId, ()>>) {
     let mut transport = address.clone();
     match transport.iter().last() {
@@ -100,17 +100,17 @@ fn split_peer(address: &Multiaddr) -> (Multiaddr, Option<Result<PeerId, ()>>) {
     }
 }
 
-/// Whom the address names.
+/// Returns the peer that the address names in `/p2p/`.
 pub(super) fn peer_of(address: &Multiaddr) -> Option<PeerId> {
     split_peer(address).1.and_then(Result::ok)
 }
 
-/// The address without `/p2p/`.
+/// Returns the address without `/p2p/`.
 pub(super) fn without_peer(address: &Multiaddr) -> Multiaddr {
     split_peer(address).0
 }
 
-/// The address with `/p2p/peer`.
+/// Returns the address with `/p2p/` and the peer's id at its end.
 pub(super) fn with_peer(address: &Multiaddr, peer: &PeerId) -> Multiaddr {
     match to_libp2p(peer) {
         Some(id) => without_peer(address).with(Protocol::P2p(id)),
@@ -126,7 +126,7 @@ fn ip(address: &Multiaddr) -> Option<IpAddr> {
     }
 }
 
-/// IP address, port, and whether it is UDP; none for names.
+/// Returns the IP address and port, and true for UDP. Returns none for a name.
 pub(super) fn socket(address: &Multiaddr) -> Option<(SocketAddr, bool)> {
     let ip = ip(address)?;
     match address.iter().nth(1) {
@@ -136,9 +136,11 @@ pub(super) fn socket(address: &Multiaddr) -> Option<(SocketAddr, bool)> {
     }
 }
 
-/// Whether an address that others told of is worth dialing. Unspecified, multicast, and IPv6
-/// link-local addresses (which lose their interface on the way) never are; `private_only` leaves
-/// out all that could be on the internet, names too.
+/// True if an address from another peer is worth dialing.
+///
+/// Unspecified and multicast addresses never are. IPv6 link-local addresses are not either, since
+/// they lose their interface on the wire. With `private_only`, no address that could be on the
+/// internet is, and no name.
 pub(super) fn is_dialable(address: &Multiaddr, private_only: bool) -> bool {
     if !is_transport(&without_peer(address)) {
         return false;
@@ -168,7 +170,8 @@ fn is_private_v6(ip: Ipv6Addr) -> bool {
     ip.is_loopback() || ip.is_unique_local() || ip.to_ipv4_mapped().is_some_and(is_private_v4)
 }
 
-/// How far an address reaches, best first: what to offer when only a few may be offered.
+/// Returns the rank of an address among those to offer. The farthest reaching are first, and TCP is
+/// before QUIC.
 fn rank(address: &Multiaddr) -> (u8, bool) {
     let scope = match ip(address) {
         Some(IpAddr::V4(ip)) if ip.is_loopback() => 4,
@@ -182,9 +185,10 @@ fn rank(address: &Multiaddr) -> (u8, bool) {
     (scope, quic)
 }
 
-/// What to offer to others of the addresses that the node listens on: without unspecified and
-/// link-local ones, loopback only when there is nothing else, the farthest reaching first, TCP
-/// before QUIC.
+/// Returns the node's addresses to offer to others: the external ones, then those it listens on.
+///
+/// Unspecified and link-local addresses are left out. Loopback ones are offered only if there are
+/// no others.
 pub(super) fn offered(
     listening: impl Iterator<Item = Multiaddr>,
     external: &[Multiaddr],

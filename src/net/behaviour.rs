@@ -1,5 +1,4 @@
-//! The libp2p protocols that a node speaks, and how each is set. The traps of each library have
-//! their guard here.
+//! The libp2p protocols of a node, with their settings and the reasons for them.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -16,12 +15,12 @@ use super::{
     NetError,
     codec::WireCodec,
     gate::Gate,
+    gossip_score,
     limits::{
         GOSSIP_HISTORY, GOSSIP_OVERHEAD, GOSSIP_SEND_QUEUE, MAX_CONNECTIONS,
         MAX_CONNECTIONS_PER_PEER, MAX_GOSSIP_CONTROL, MAX_INBOUND_CONNECTIONS, MAX_LARGE_REQUESTS,
         MAX_PENDING_CONNECTIONS, MAX_STREAMS,
     },
-    metrics::of_gossipsub,
 };
 use crate::{
     primitives::{NetworkId, sha256},
@@ -32,7 +31,8 @@ use crate::{
 pub(super) type Gossipsub =
     gossipsub::Behaviour<gossipsub::IdentityTransform, gossipsub::WhitelistSubscriptionFilter>;
 
-/// All protocols. Those that refuse connections come first: nothing is set up behind a refusal.
+/// All protocols. Those that refuse connections come first, so that the others set nothing up for
+/// a refused connection.
 #[derive(NetworkBehaviour)]
 pub(super) struct Behaviour {
     pub(super) gate: Gate,
@@ -48,7 +48,7 @@ pub(super) struct Behaviour {
     pub(super) sync: request_response::Behaviour<WireCodec>,
 }
 
-/// What differs between nodes and between tests.
+/// The settings that differ between nodes and between tests.
 pub(super) struct BehaviourConfig {
     pub(super) network: NetworkId,
     pub(super) mdns: bool,
@@ -56,17 +56,17 @@ pub(super) struct BehaviourConfig {
     pub(super) max_gossip_frame: usize,
 }
 
-/// The names that the network's protocols and topics bear.
+/// The names of the network's protocols and topics.
 #[derive(Debug, Clone)]
 pub(super) struct Names {
     pub(super) kad: StreamProtocol,
     pub(super) sync: StreamProtocol,
     topics: Vec<(Topic, TopicHash)>,
-    /// Where the probes of `gossip` go.
+    /// The topic of the probes that [`super::gossip`] describes.
     pub(super) alive: TopicHash,
 }
 
-/// The frame limit of gossipsub for nodes that are not under test.
+/// Bytes of a gossipsub frame, outside of tests: the largest payload and what gossipsub adds to it.
 pub(super) const MAX_GOSSIP_FRAME: usize = MAX_GOSSIP_BYTES + GOSSIP_OVERHEAD;
 
 impl Names {
@@ -101,12 +101,12 @@ fn stream_protocol(name: String) -> Result<StreamProtocol, NetError> {
         .map_err(|error| NetError::Setup { part: "a protocol name", reason: error.to_string() })
 }
 
-/// How long an answer may take: the same at both ends, or the far end's time-out would look like a
-/// broken stream here.
+/// Returns the time-out of a request. It is the same at both ends: otherwise the far end's time-out
+/// would look like a broken stream here.
 pub(super) const fn request_timeout(protocol: Protocol) -> Duration {
     match protocol {
         Protocol::Hello | Protocol::Friends | Protocol::Chat => Duration::from_secs(10),
-        // Megabytes, perhaps over a slow line.
+        // The response may have megabytes and come over a slow line.
         Protocol::Sync => Duration::from_secs(30),
     }
 }
@@ -146,7 +146,7 @@ impl Behaviour {
                         concat!("friendchain/", env!("CARGO_PKG_VERSION")).to_owned(),
                     )
                     .with_push_listen_addr_updates(true)
-                    // The address book keeps addresses, checked and bounded.
+                    // The address book stores addresses, checked and bounded.
                     .with_cache_size(0),
             ),
             ping: ping::Behaviour::new(
@@ -164,6 +164,11 @@ impl Behaviour {
         })
     }
 
+    /// True if gossipsub drops all that the peer sends, because of its score.
+    pub(super) fn is_graylisted(&self, peer: &libp2p::PeerId) -> bool {
+        self.gossip.peer_score(peer).is_some_and(|score| score < gossip_score::GRAYLIST_THRESHOLD)
+    }
+
     pub(super) fn requests(
         &mut self,
         protocol: Protocol,
@@ -177,11 +182,11 @@ impl Behaviour {
     }
 }
 
-/// A machine without multicast, or without the right to it, runs without mDNS.
+/// Starts mDNS. A machine without multicast, or without permission to use it, runs without mDNS.
 fn local_discovery(me: libp2p::PeerId) -> Option<mdns::tokio::Behaviour> {
     let settings = mdns::Config {
-        // The library's minutes are too long for friends who start their nodes within seconds of
-        // one another.
+        // The library's default of minutes is too long for friends who start their nodes within
+        // seconds of one another.
         ttl: Duration::from_mins(1),
         query_interval: Duration::from_secs(10),
         enable_ipv6: false,
@@ -194,9 +199,9 @@ fn local_discovery(me: libp2p::PeerId) -> Option<mdns::tokio::Behaviour> {
 fn kademlia(me: libp2p::PeerId, names: &Names) -> kad::Behaviour<kad::store::MemoryStore> {
     let mut settings = kad::Config::new(names.kad.clone());
     settings
-        // Only peers that identify has shown to be of this network get in.
+        // The network adds only peers that have announced this network's protocols.
         .set_kbucket_inserts(kad::BucketInserts::Manual)
-        // The node walks by itself, and stores no records of others.
+        // The network starts its queries itself, and stores no records of others.
         .set_periodic_bootstrap_interval(None)
         .set_record_filtering(kad::StoreInserts::FilterBoth)
         .set_replication_interval(None)
@@ -204,14 +209,14 @@ fn kademlia(me: libp2p::PeerId, names: &Names) -> kad::Behaviour<kad::store::Mem
         .set_provider_publication_interval(None)
         .set_query_timeout(Duration::from_secs(20));
     let mut kad = kad::Behaviour::with_config(me, kad::store::MemoryStore::new(me), settings);
-    // By itself it stays a client until an external address is confirmed, which on a LAN never
-    // happens.
+    // By default Kademlia stays a client until an external address is confirmed. On a LAN this
+    // never happens.
     kad.set_mode(Some(kad::Mode::Server));
     kad
 }
 
-/// The first 20 bytes of SHA-256 of the payload: alike for all authors, and short, since an IHAVE
-/// lists thousands.
+/// Returns the id of a gossip message: the first 20 bytes of its payload's SHA-256. It does not
+/// depend on the author or the topic. It is short, since an IHAVE lists thousands of ids.
 pub(super) fn message_id(payload: &[u8]) -> [u8; 20] {
     let digest = sha256(&[payload]);
     let mut id = [0; 20];
@@ -228,12 +233,14 @@ fn gossip(
     let failed = |reason: String| NetError::Setup { part: "gossip", reason };
     let settings = gossipsub::ConfigBuilder::default()
         .message_id_fn(|message| gossipsub::MessageId::from(message_id(&message.data).to_vec()))
-        // Payloads prove themselves (an author's signature, proof of work), so gossipsub's own
-        // signature means nothing here. Ours bear one all the same, and those of others are checked
-        // if present: the default of other libraries is to demand it, and this way clients of
-        // either habit can join.
+        // Payloads prove themselves by a signature or by proof of work, so gossipsub's own
+        // signature has no meaning here. Other libraries demand it by default. So this node signs
+        // its messages, and accepts those of others with or without a signature.
         .validation_mode(gossipsub::ValidationMode::Permissive)
         .validate_messages()
+        // Anybody can publish an unsigned message with this node's id as its source, and honest
+        // peers forward it. Without this setting gossipsub would lower the score of those peers.
+        .allow_self_origin(true)
         .max_transmit_size(config.max_gossip_frame)
         .max_control_message_size(MAX_GOSSIP_CONTROL)
         .history_length(GOSSIP_HISTORY)
@@ -247,9 +254,8 @@ fn gossip(
         .connection_handler_queue_len(GOSSIP_SEND_QUEUE)
         .build()
         .map_err(|error| failed(error.to_string()))?;
-    // A peer's subscriptions to anything else are not remembered.
+    // Subscriptions of peers to other topics are neither stored nor measured.
     let known: HashSet<TopicHash> = names.all_topics().cloned().collect();
-    // Nor measured.
     let measured =
         gossipsub::MetricsConfig { max_never_subscribed_topics: 0, ..Default::default() };
     let mut gossip = Gossipsub::new_with_subscription_filter(
@@ -258,7 +264,13 @@ fn gossip(
         gossipsub::WhitelistSubscriptionFilter(known),
     )
     .map_err(|reason| failed(reason.to_owned()))?
-    .with_metrics(of_gossipsub(registry), measured);
+    .with_metrics(
+        registry.sub_registry_with_prefix("libp2p").sub_registry_with_prefix("gossipsub"),
+        measured,
+    );
+    gossip
+        .with_peer_score(gossip_score::params(names.all_topics()), gossip_score::thresholds())
+        .map_err(failed)?;
     for topic in names.all_topics() {
         gossip
             .subscribe(&IdentTopic::new(topic.as_str()))

@@ -1,8 +1,8 @@
-//! Request-response framing: one CBOR message, then the end of the stream.
+//! Frames requests and responses: one CBOR message, then the end of the stream.
 //!
-//! What cannot be decoded is handed up as a value, not as an I/O error: libp2p says nothing of
-//! requests whose reading fails, and a peer that sends garbage must be known. Runs in the task of
-//! the connection, so that a message of megabytes is not decoded in the swarm's.
+//! A message that does not decode is returned as a value, not as an I/O error. libp2p reports
+//! nothing about a request that it could not read, and the node must learn which peer sent garbage.
+//! The codec runs in the connection's task, so that the swarm task does not decode megabytes.
 
 use std::{io, sync::Arc};
 
@@ -16,18 +16,13 @@ use crate::{
     wire::{CodecError, Protocol, Request, Response},
 };
 
-/// A message on its way through libp2p.
+/// A message as it passes through libp2p.
 #[derive(Debug)]
 pub(super) enum Frame<T> {
-    /// To be sent: encoded, and found to be within its limits.
+    /// A message to send, encoded and within its limits.
     Outgoing(Vec<u8>),
-    /// Received: decoded, or what was wrong with it.
-    Incoming {
-        /// Bytes that were read.
-        size: usize,
-        /// What they were.
-        message: Result<T, CodecError>,
-    },
+    /// A received message, decoded if that was possible.
+    Incoming { size: usize, message: Result<T, CodecError> },
 }
 
 impl<T> Frame<T> {
@@ -44,14 +39,13 @@ impl<T> Frame<T> {
 #[derive(Debug, Clone)]
 pub(super) struct WireCodec {
     pub(super) protocol: Protocol,
-    /// One permit for each large request that is being read, over all connections and protocols.
+    /// Permits for reading large requests, shared by all connections and protocols.
     pub(super) large: Arc<Semaphore>,
-    /// Counts what is read and written.
     pub(super) metrics: NetMetrics,
 }
 
 impl WireCodec {
-    /// Counts a message that came, whole or not, and decodes it.
+    /// Counts a received message, whole or not, and decodes it.
     fn incoming<T>(
         &self,
         read: Result<Vec<u8>, (Vec<u8>, CodecError)>,
@@ -92,16 +86,16 @@ impl request_response::Codec for WireCodec {
         let limit = self.protocol.max_request_bytes();
         let read = match read_message(&mut *io, limit.min(SMALL_REQUEST), Vec::new()).await? {
             Err((head, _)) if limit > SMALL_REQUEST => {
-                // Held while it is read, so that peers who begin many and finish none cannot fill
-                // the memory.
+                // The permit is held while the request is read. So peers that begin many requests
+                // and finish none cannot fill the memory.
                 let _permit = self.large.try_acquire().map_err(io::Error::other)?;
                 read_message(io, limit, head).await?
             }
             read => read,
         };
         if read.as_ref().is_ok_and(Vec::is_empty) {
-            // How a request ends that timed out before it left: an honest peer's, once a cut
-            // network is whole again.
+            // A request that timed out before it was sent ends like this. Honest peers cause it
+            // at the end of a network partition.
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "closed without a request"));
         }
         Ok(self.incoming(read, |bytes| self.protocol.decode_request(bytes)))
@@ -117,7 +111,7 @@ impl request_response::Codec for WireCodec {
     {
         let read = read_message(io, self.protocol.max_response_bytes(), Vec::new()).await?;
         if read.as_ref().is_ok_and(Vec::is_empty) {
-            // How a request ends that the far end dropped, or that timed out there first.
+            // The far end dropped the request, or its own time-out ended first.
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "closed without an answer"));
         }
         Ok(self.incoming(read, |bytes| self.protocol.decode_response(bytes)))
@@ -148,8 +142,10 @@ impl request_response::Codec for WireCodec {
     }
 }
 
-/// Everything up to the end of the stream behind `head`, or that it is too much and what was read
-/// of it; never more than a byte over the limit in memory.
+/// Reads to the end of the stream, after the bytes in `head` that were read before.
+///
+/// Returns an error with the bytes so far if the message exceeds the limit. At most one byte over
+/// the limit is held in memory.
 async fn read_message<T>(
     io: &mut T,
     limit: usize,

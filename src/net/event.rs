@@ -1,4 +1,4 @@
-//! What the network tells the node, and the errors of what the node asks of it.
+//! Events that the network emits for the node, and the errors of the node's commands.
 
 use std::{fmt, time::Duration};
 
@@ -6,114 +6,72 @@ use data_encoding::HEXLOWER;
 
 use super::{AddressError, limits::MAX_WAITING_PER_PEER};
 use crate::{
-    consensus::Blame,
     primitives::PeerId,
     wire::{CodecError, Gossip, Request, Response, Topic},
 };
 
-/// What the network tells the node. The last word on a peer is [`NetEvent::PeerDisconnected`].
+/// An event for the node. The last event about a peer is [`NetEvent::PeerDisconnected`].
 #[derive(Debug)]
-pub enum NetEvent {
-    /// The node accepts connections at this address (a multiaddr, of one interface).
-    Listening {
-        /// A multiaddr.
-        address: String,
-    },
-    /// The first connection to a peer is up.
+pub(crate) enum NetEvent {
+    /// The node accepts connections at this multiaddr of one interface.
+    Listening { address: String },
+    /// The first connection to a peer is up. The peer has proven that it holds the key of its id.
     PeerConnected {
-        /// Who; its key is proven.
         peer: PeerId,
-        /// Its address as this node sees it.
+        /// The peer's multiaddr as this node sees it.
         address: String,
-        /// Whether the peer dialed.
+        /// True if the peer dialed.
         inbound: bool,
     },
-    /// The last connection to a peer is down. Its requests have ended or are about to.
-    PeerDisconnected {
-        /// Who.
-        peer: PeerId,
-        /// Why, as far as is known.
-        reason: String,
-    },
-    /// A peer asks. Answer through [`NetHandle::respond`](super::NetHandle::respond) within the
-    /// protocol's time-out.
-    RequestReceived {
-        /// Who.
-        peer: PeerId,
-        /// Where the answer goes.
-        reply: ReplyId,
-        /// What.
-        request: Request,
-    },
-    /// A request of this node has ended: exactly one of these for each that was taken.
+    /// The last connection to a peer is down. The peer's requests have ended or end soon.
+    PeerDisconnected { peer: PeerId, reason: String },
+    /// A peer sent a request. Answer with [`NetHandle::respond`](super::NetHandle::respond) within
+    /// the protocol's time-out.
+    RequestReceived { peer: PeerId, reply: ReplyId, request: Request },
+    /// A request of this node has ended. Each accepted request ends with exactly one such event.
     ResponseReceived {
-        /// Whom it was asked.
         peer: PeerId,
-        /// The number that the node gave it.
+        /// The number that the node chose for the request.
         id: u64,
-        /// The answer, on the request's protocol, or why there is none.
+        /// The response, on the protocol of the request.
         result: Result<Response, RequestError>,
     },
-    /// Gossip came. It is forwarded to others only after
+    /// A gossip message arrived. It is forwarded only after an accepting
     /// [`NetHandle::verdict`](super::NetHandle::verdict).
     GossipReceived {
-        /// Who handed it on: not its author.
+        /// The peer that forwarded the message, which need not be its author.
         peer: PeerId,
-        /// What the verdict names.
         message: GossipId,
-        /// The payload.
         gossip: Gossip,
     },
-    /// A peer listens to a topic: gossip on it reaches that peer from now on.
-    Subscribed {
-        /// Who.
-        peer: PeerId,
-        /// To what.
-        topic: Topic,
-    },
-    /// An address of a peer was found, on this LAN or through other peers; it is dialed without
-    /// asking.
-    Discovered {
-        /// Who, so they say.
-        peer: PeerId,
-        /// A multiaddr.
-        address: String,
-    },
+    /// A peer subscribed to a topic. Gossip on that topic reaches the peer from now on.
+    Subscribed { peer: PeerId, topic: Topic },
+    /// An address of a peer was found by mDNS or through other peers. The network dials it by
+    /// itself. No handshake has yet proven that the peer is there.
+    Discovered { peer: PeerId, address: String },
     /// A peer broke a rule of the wire.
-    Misbehaved {
-        /// Who.
-        peer: PeerId,
-        /// Which rule.
-        offence: NetOffence,
-        /// What was wrong.
-        reason: String,
-    },
-    /// An address that the user named could not be dialed; it will be tried again.
-    DialFailed {
-        /// As the user gave it.
-        address: String,
-        /// Why.
-        reason: String,
-    },
+    Misbehaved { peer: PeerId, offence: NetOffence, reason: String },
+    /// A dial of an address from the user failed. The network tries again.
+    DialFailed { address: String, reason: String },
 }
 
-/// Which rule of the wire a peer broke.
+/// A rule of the wire that a peer broke.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum NetOffence {
-    /// A request that is no message, over its limit, or not canonical.
+pub(crate) enum NetOffence {
+    /// The bytes of a request do not decode, or are not canonical.
     MalformedRequest,
-    /// A response of that kind.
+    /// The bytes of a response do not decode, or are not canonical.
     MalformedResponse,
-    /// A gossip payload of that kind.
+    /// The payload of a gossip message does not decode, or is not canonical.
     MalformedGossip,
-    /// Any of them over its limit of bytes, or with more parts than allowed.
+    /// A message has more bytes or more items than its type allows.
     Oversized,
 }
 
 impl NetOffence {
-    /// Its stable name, for logs.
+    /// Returns a stable name for logs.
     #[must_use]
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::MalformedRequest => "malformed_request",
             Self::MalformedResponse => "malformed_response",
@@ -123,15 +81,16 @@ impl NetOffence {
     }
 }
 
-/// Where the answer to a peer's request goes. Can be used once.
+/// The handle with which the node answers one request. It is used once.
 #[derive(Debug, PartialEq, Eq, Hash)]
-pub struct ReplyId(pub(super) u64);
+pub(crate) struct ReplyId(pub(super) u64);
 
-/// Names one gossip message until its verdict: the first 20 bytes of its payload's SHA-256, and who
-/// handed it on.
+/// The name of a gossip message until its verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct GossipId {
+pub(crate) struct GossipId {
+    /// The first 20 bytes of the payload's SHA-256.
     pub(super) id: [u8; 20],
+    /// The peer that forwarded the message first.
     pub(super) source: PeerId,
 }
 
@@ -141,94 +100,35 @@ impl fmt::Display for GossipId {
     }
 }
 
-/// What becomes of a gossip message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// Valid: hand it on.
-    Accept,
-    /// Not handed on, and nobody's fault.
-    Ignore,
-    /// Not handed on, and the sender's fault.
-    Reject,
-}
-
-impl Verdict {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Accept, Self::Ignore, Self::Reject];
-
-    /// Its short name, for metrics.
-    #[must_use]
-    pub const fn code(self) -> &'static str {
-        match self {
-            Self::Accept => "accept",
-            Self::Ignore => "ignore",
-            Self::Reject => "reject",
-        }
-    }
-}
-
-/// Why a request has no answer.
+/// The reason for which a request has no response.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum RequestError {
-    /// There is no connection to the peer.
+pub(crate) enum RequestError {
     #[error("not connected to {0}")]
     NotConnected(PeerId),
-    /// The connection went down before the answer.
     #[error("the connection to {0} went down before the answer")]
     Disconnected(PeerId),
-    /// No answer in time, or not sent in time because too many went before it.
+    /// No response arrived in time, or the request waited too long behind others.
     #[error("no answer from {peer} within {limit:?}")]
-    TimedOut {
-        /// Whom it was asked.
-        peer: PeerId,
-        /// How long it waited.
-        limit: Duration,
-    },
-    /// The peer does not speak the protocol: another network's, or another program.
+    TimedOut { peer: PeerId, limit: Duration },
+    /// The peer does not support the protocol: it is on another network, or another program.
     #[error("{0} does not speak this protocol")]
     Unsupported(PeerId),
-    /// The peer closed the stream without an answer, or the stream broke.
+    /// The peer closed the stream without a response, or the stream broke.
     #[error("{peer} gave no answer: {reason}")]
-    NoAnswer {
-        /// Whom it was asked.
-        peer: PeerId,
-        /// What happened.
-        reason: String,
-    },
-    /// The answer is no message of the protocol.
+    NoAnswer { peer: PeerId, reason: String },
+    /// The response does not decode.
     #[error("the answer of {peer} is refused: {source}")]
-    Malformed {
-        /// Who sent it.
-        peer: PeerId,
-        /// What is wrong with it.
-        source: CodecError,
-    },
-    /// More requests wait for this peer than may.
+    Malformed { peer: PeerId, source: CodecError },
+    /// The queue of requests to this peer is full.
     #[error("{MAX_WAITING_PER_PEER} requests wait for {0} already")]
     TooMany(PeerId),
-    /// The network is shutting down.
     #[error("the network is shut down")]
     ShutDown,
 }
 
 impl RequestError {
-    /// Whose fault it is: a peer may be slow, or go away, but not send what is no message.
-    #[must_use]
-    pub const fn blame(&self) -> Blame {
-        match self {
-            Self::Malformed { .. } => Blame::Peer,
-            Self::TooMany(_) => Blame::Ours,
-            Self::NotConnected(_)
-            | Self::Disconnected(_)
-            | Self::TimedOut { .. }
-            | Self::Unsupported(_)
-            | Self::NoAnswer { .. }
-            | Self::ShutDown => Blame::Nobody,
-        }
-    }
-
-    /// All the names that [`RequestError::code`] gives.
-    pub const CODES: [&'static str; 8] = [
+    /// All names that [`RequestError::code`] returns.
+    pub(crate) const CODES: [&'static str; 8] = [
         "not_connected",
         "disconnected",
         "timed_out",
@@ -239,9 +139,9 @@ impl RequestError {
         "shut_down",
     ];
 
-    /// Its stable name, for logs and metrics.
+    /// Returns a stable name for logs and metrics.
     #[must_use]
-    pub const fn code(&self) -> &'static str {
+    pub(crate) const fn code(&self) -> &'static str {
         match self {
             Self::NotConnected(_) => "not_connected",
             Self::Disconnected(_) => "disconnected",
@@ -255,131 +155,94 @@ impl RequestError {
     }
 }
 
-/// Why the network did not take what the node gave it. Nothing of it was done.
+/// The reason for which the network did not accept a command. The command had no effect.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum CommandError {
-    /// A queue to or from the network is full: later.
+pub(crate) enum CommandError {
+    /// A queue to or from the network is full. The caller may retry later.
     #[error("the network is busy: a queue is full; try again")]
     Busy,
-    /// The network is shut down.
     #[error("the network is shut down")]
     ShutDown,
-    /// The message is over a limit of its type.
+    /// The message exceeds a limit of its type.
     #[error("the message cannot be sent: {0}")]
     Unsendable(#[from] CodecError),
 }
 
-/// Why an address that the user named did not become a connection.
+/// The reason for which an address from the user did not become a connection.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum DialError {
-    /// Not an address.
+pub(crate) enum DialError {
     #[error(transparent)]
     Address(#[from] AddressError),
-    /// Somebody else answers there.
+    /// A peer with another id answered at the address.
     #[error("{address} is not {expected} but {obtained}: ask your friend for a new address")]
-    WrongPeer {
-        /// What was dialed.
-        address: String,
-        /// Whom the address named.
-        expected: String,
-        /// Who answered.
-        obtained: String,
-    },
-    /// The node itself answers there.
+    WrongPeer { address: String, expected: String, obtained: String },
+    /// The address is one of this node.
     #[error("{0} is this node itself")]
     Oneself(String),
-    /// The peer is banned here, or its key is of another kind.
+    /// The peer is banned here, or its key is not ed25519.
     #[error("{address} is not dialed: {reason}")]
-    Refused {
-        /// What was dialed.
-        address: String,
-        /// Why not.
-        reason: String,
-    },
-    /// Nobody answers, or not in the node's language.
+    Refused { address: String, reason: String },
+    /// No peer answers at the address, or it shares no transport or protocol with this node.
     #[error("no connection to {address}: {reason}")]
-    Unreachable {
-        /// What was dialed.
-        address: String,
-        /// What the transport said.
-        reason: String,
-    },
-    /// The network did not take the command.
+    Unreachable { address: String, reason: String },
     #[error(transparent)]
     Command(#[from] CommandError),
 }
 
-/// Why the network did not start.
+/// The reason for which the network did not start.
 #[derive(Debug, thiserror::Error)]
-pub enum NetError {
-    /// An address of the configuration is not one.
+pub(crate) enum NetError {
     #[error(transparent)]
     Address(#[from] AddressError),
-    /// Another program listens there.
+    /// Another program listens at the address.
     #[error(
         "port {port} is already in use on this machine ({address}): stop the program that uses \
          it, perhaps another \
          node, or choose another port"
     )]
-    AddressInUse {
-        /// A multiaddr.
-        address: String,
-        /// Its port.
-        port: u16,
-    },
-    /// The system does not let the node listen there.
+    AddressInUse { address: String, port: u16 },
+    /// The system does not let the node listen at the address.
     #[error("cannot listen on {address}: {reason}")]
-    Listen {
-        /// A multiaddr.
-        address: String,
-        /// What the system said.
-        reason: String,
-    },
-    /// There is no address to listen on.
+    Listen { address: String, reason: String },
     #[error("there is no address to listen on: give at least one")]
     NowhereToListen,
-    /// A part of the network could not be made.
+    /// A part of the network could not be set up.
     #[error("the network cannot start: {part}: {reason}")]
-    Setup {
-        /// Which.
-        part: &'static str,
-        /// Why.
-        reason: String,
-    },
+    Setup { part: &'static str, reason: String },
 }
 
-/// A connected peer as the network sees it.
+/// The state of a connected peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PeerSnapshot {
-    /// Who.
-    pub peer: PeerId,
-    /// Its connections: one, or two when both ends dialed at once.
-    pub connections: Vec<ConnectionSnapshot>,
-    /// The program that it says it is, cleaned for display; empty until it has said so.
-    pub agent: String,
-    /// Whether it has said that it speaks this network's protocols.
-    pub same_network: bool,
-    /// The topics that it listens to.
-    pub topics: Vec<Topic>,
-    /// Since the first of its connections.
-    pub connected_for: Duration,
+pub(crate) struct PeerSnapshot {
+    pub(crate) peer: PeerId,
+    /// One connection, or two when both ends dialed at once.
+    pub(crate) connections: Vec<ConnectionSnapshot>,
+    /// The program that the peer claims to be, cleaned for display. Empty until the peer has
+    /// identified itself.
+    pub(crate) agent: String,
+    /// True once the peer has announced the protocols of this network.
+    pub(crate) same_network: bool,
+    /// The topics to which the peer is subscribed.
+    pub(crate) topics: Vec<Topic>,
+    /// The time since the first connection came up.
+    pub(crate) connected_for: Duration,
 }
 
-/// A connection as the network sees it.
+/// The state of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConnectionSnapshot {
-    /// Its far end, a multiaddr.
-    pub address: String,
-    /// Whether the peer dialed.
-    pub inbound: bool,
-    /// The last ping's round trip.
-    pub round_trip: Option<Duration>,
+pub(crate) struct ConnectionSnapshot {
+    /// The multiaddr of the far end.
+    pub(crate) address: String,
+    /// True if the peer dialed.
+    pub(crate) inbound: bool,
+    /// The round trip of the last ping.
+    pub(crate) round_trip: Option<Duration>,
 }
 
 impl ConnectionSnapshot {
-    /// Whether it is over QUIC, else TCP.
+    /// True if the connection uses QUIC, false if it uses TCP.
     #[must_use]
-    pub fn is_quic(&self) -> bool {
+    pub(crate) fn is_quic(&self) -> bool {
         self.address.contains("/quic-v1")
     }
 }

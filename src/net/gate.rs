@@ -1,5 +1,6 @@
-//! Who may connect at all: the first behaviour in the struct, so that nothing is set up for those
-//! it turns away.
+//! The gate refuses connections of banned peers and of peers whose key is not ed25519.
+//!
+//! It is the first behaviour in the struct, so that libp2p sets nothing up for refused connections.
 
 use std::{
     collections::HashSet,
@@ -19,19 +20,19 @@ use libp2p::{
 use super::peer::from_libp2p;
 use crate::primitives::PeerId;
 
-/// Bans and kinds of keys.
+/// A behaviour that refuses connections and does nothing else.
 #[derive(Debug, Default)]
 pub(super) struct Gate {
     banned: HashSet<PeerId>,
 }
 
-/// Why the gate is shut.
+/// The reason for which a connection is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Denied {
-    /// By the node's decision.
+    /// The node has banned the peer.
     #[error("{0} is banned")]
     Banned(PeerId),
-    /// Identities are ed25519 keys.
+    /// The key of the peer is of another kind, so that it has no [`PeerId`].
     #[error("{0} is not the id of an ed25519 key")]
     NotEd25519(Libp2pPeerId),
 }

@@ -1,12 +1,14 @@
-//! What gossipsub leaves to its user: keeping what was published before anybody listened, bounding
-//! what waits for a verdict, and noticing that a peer's gossip has gone deaf. No sockets and no
-//! clock here.
+//! The gossip state that gossipsub leaves to its user, without sockets and without a clock.
 //!
-//! Gossipsub can lose a direction of a connection for good without a word: a framing error closes
-//! the receiver's stream, the sender goes on writing into it. So each node publishes a small probe
-//! on the topic `alive`, which is never forwarded: a peer that listens to that topic sends probes
-//! itself, and when none comes from it, nothing does. Peers that do not know the topic (other
-//! programs) are not judged by it.
+//! - [`UnheardGossip`] stores what the node published before any peer subscribed.
+//! - [`PendingVerdicts`] bounds the messages that wait for the node's verdict.
+//! - [`GossipLiveness`] detects peers whose gossip no longer arrives.
+//!
+//! Gossipsub can lose one direction of a connection for good without an error: a framing error
+//! closes the receiver's stream, and the sender goes on writing into it. So each node publishes a
+//! small probe on the topic `alive` at a fixed interval. Probes are never forwarded. A peer that is
+//! subscribed to `alive` sends probes itself, so a long silence of such a peer means that its
+//! gossip is lost. Peers that do not subscribe to `alive` (other programs) are not judged by it.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -16,79 +18,83 @@ use std::{
 use super::{
     event::GossipId,
     limits::{
-        KEPT_TIME, MAX_KEPT, MAX_KEPT_BYTES, MAX_UNDECIDED, MAX_UNDECIDED_BYTES, UNDECIDED_SHARE,
-        VERDICT_TIME,
+        MAX_PENDING_BYTES, MAX_PENDING_VERDICTS, MAX_UNHEARD, MAX_UNHEARD_BYTES, PENDING_SHARE,
+        UNHEARD_TIME, VERDICT_TIME,
     },
 };
 use crate::{primitives::PeerId, wire::Topic};
 
-/// A published payload that nobody has received yet.
+/// A published payload that has reached no peer yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Kept {
+pub(super) struct UnheardMessage {
     pub(super) topic: Topic,
     pub(super) payload: Vec<u8>,
     since: Instant,
 }
 
-/// Published payloads that wait for the first peer that listens; the oldest go when it is too much.
+/// Published payloads that wait for the first subscriber. Above its limits, the oldest are dropped.
 #[derive(Debug, Default)]
-pub(super) struct KeptMessages {
-    messages: VecDeque<Kept>,
+pub(super) struct UnheardGossip {
+    messages: VecDeque<UnheardMessage>,
     bytes: usize,
 }
 
-impl KeptMessages {
-    pub(super) fn keep(&mut self, topic: Topic, payload: Vec<u8>, since: Instant) {
+impl UnheardGossip {
+    pub(super) fn push(&mut self, topic: Topic, payload: Vec<u8>, since: Instant) {
         self.bytes = self.bytes.saturating_add(payload.len());
-        self.messages.push_back(Kept { topic, payload, since });
-        while self.messages.len() > MAX_KEPT || self.bytes > MAX_KEPT_BYTES {
+        self.messages.push_back(UnheardMessage { topic, payload, since });
+        while self.messages.len() > MAX_UNHEARD || self.bytes > MAX_UNHEARD_BYTES {
             self.pop();
         }
     }
 
-    fn pop(&mut self) -> Option<Kept> {
-        let kept = self.messages.pop_front()?;
-        self.bytes = self.bytes.saturating_sub(kept.payload.len());
-        Some(kept)
+    fn pop(&mut self) -> Option<UnheardMessage> {
+        let message = self.messages.pop_front()?;
+        self.bytes = self.bytes.saturating_sub(message.payload.len());
+        Some(message)
     }
 
-    /// Takes out what waits on one topic and is not too old, in order.
-    pub(super) fn take(&mut self, topic: Topic, now: Instant) -> Vec<Kept> {
-        while self.messages.front().is_some_and(|kept| now.duration_since(kept.since) >= KEPT_TIME)
-        {
+    /// Removes and returns the messages on one topic, in the order of publication. Drops messages
+    /// at the front that are too old.
+    pub(super) fn take(&mut self, topic: Topic, now: Instant) -> Vec<UnheardMessage> {
+        let is_old = |message: &UnheardMessage| now.duration_since(message.since) >= UNHEARD_TIME;
+        while self.messages.front().is_some_and(is_old) {
             self.pop();
         }
-        let (taken, rest): (VecDeque<_>, VecDeque<_>) =
-            std::mem::take(&mut self.messages).into_iter().partition(|kept| kept.topic == topic);
-        self.bytes = rest.iter().map(|kept| kept.payload.len()).sum();
+        let (taken, rest): (VecDeque<_>, VecDeque<_>) = std::mem::take(&mut self.messages)
+            .into_iter()
+            .partition(|message| message.topic == topic);
+        self.bytes = rest.iter().map(|message| message.payload.len()).sum();
         self.messages = rest;
         taken.into()
     }
 
-    /// Puts back what could not be sent after all.
-    pub(super) fn put_back(&mut self, kept: Kept) {
-        self.keep(kept.topic, kept.payload, kept.since);
+    /// Stores a message again that could not be sent. The message keeps its age.
+    pub(super) fn put_back(&mut self, message: UnheardMessage) {
+        self.push(message.topic, message.payload, message.since);
     }
 
-    /// The topics on which something waits.
+    /// Returns the topics on which messages wait.
     pub(super) fn topics(&self) -> Vec<Topic> {
         Topic::ALL
             .into_iter()
-            .filter(|topic| self.messages.iter().any(|kept| kept.topic == *topic))
+            .filter(|topic| self.messages.iter().any(|message| message.topic == *topic))
             .collect()
     }
 }
 
-/// Received gossip that waits for the node's verdict.
+/// Received messages that wait for the node's verdict.
 #[derive(Debug, Default)]
-pub(super) struct Undecided {
+pub(super) struct PendingVerdicts {
     messages: HashMap<GossipId, (Topic, usize, Instant)>,
+    /// Messages and bytes of each peer.
     per_peer: HashMap<PeerId, (usize, usize)>,
     bytes: usize,
 }
 
-impl Undecided {
-    /// Whether there is room for the message; if so it is counted until its verdict.
+impl PendingVerdicts {
+    /// Counts a message until its verdict. Returns false if the message would exceed a limit, in
+    /// all or for its peer.
     pub(super) fn admit(
         &mut self,
         message: GossipId,
@@ -99,10 +105,10 @@ impl Undecided {
         let (count, bytes) = self.per_peer.get(&message.source).copied().unwrap_or_default();
         let (count, bytes) = (count.saturating_add(1), bytes.saturating_add(size));
         let total = self.bytes.saturating_add(size);
-        if self.messages.len() >= MAX_UNDECIDED
-            || total > MAX_UNDECIDED_BYTES
-            || count > MAX_UNDECIDED / UNDECIDED_SHARE
-            || bytes > MAX_UNDECIDED_BYTES / UNDECIDED_SHARE
+        if self.messages.len() >= MAX_PENDING_VERDICTS
+            || total > MAX_PENDING_BYTES
+            || count > MAX_PENDING_VERDICTS / PENDING_SHARE
+            || bytes > MAX_PENDING_BYTES / PENDING_SHARE
         {
             return false;
         }
@@ -113,7 +119,8 @@ impl Undecided {
         true
     }
 
-    /// Its verdict has come: the topic that it came on, if it was still waited for.
+    /// Removes a message whose verdict is known, and returns its topic. Returns none if the message
+    /// has expired or had its verdict before.
     pub(super) fn decide(&mut self, message: &GossipId) -> Option<Topic> {
         let (topic, size, _) = self.messages.remove(message)?;
         self.bytes = self.bytes.saturating_sub(size);
@@ -127,7 +134,7 @@ impl Undecided {
         Some(topic)
     }
 
-    /// Those whose verdict did not come in time: they count as ignored.
+    /// Removes and returns the messages whose verdict is late. They count as ignored.
     pub(super) fn expire(&mut self, now: Instant) -> Vec<(GossipId, Topic)> {
         let late: Vec<_> = self
             .messages
@@ -142,120 +149,142 @@ impl Undecided {
     }
 }
 
-/// When silence means deafness.
+/// The times after which a silent peer is reconnected.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct HearingTimes {
-    /// A peer that sends probes, and of which nothing came for so long, is not heard.
+pub(super) struct LivenessTimes {
+    /// A peer that sends probes is silent if no gossip arrives from it for this long.
     pub(super) silence: Duration,
-    /// A peer of this network listens to some topic by then.
+    /// A peer of this network is silent if it has no subscription for this long.
     pub(super) subscribe: Duration,
-    /// Between two cures of one peer at least; doubled each time it did not help.
-    pub(super) between_cures: Duration,
+    /// The least time between two reconnections of one peer. Each reconnection in a row that does
+    /// not help doubles it, up to 64 times the value.
+    pub(super) between_reconnections: Duration,
 }
 
 #[derive(Debug)]
-struct Heard {
-    /// Since when the peer is known to speak this network's protocols.
-    ours_since: Option<Instant>,
-    listens: bool,
-    /// Since when it listens to the topic of probes, or when last something came from it.
-    probes_since: Option<Instant>,
+struct PeerLiveness {
+    /// The time at which the peer first announced this network's protocols.
+    same_network_since: Option<Instant>,
+    /// True once the peer has subscribed to any topic of this network.
+    subscribed: bool,
+    /// The time of the last message, or of the subscription to probes if that is later. None if the
+    /// peer is not subscribed to probes.
+    silent_since: Option<Instant>,
 }
 
-/// Which connected peers' gossip is alive.
+/// The liveness of the gossip of each connected peer.
 #[derive(Debug)]
-pub(super) struct Hearing {
-    times: HearingTimes,
-    peers: HashMap<PeerId, Heard>,
-    /// The last cure of a peer and how many did not help; kept over the reconnection that the cure
-    /// is.
-    cures: HashMap<PeerId, (Instant, u32)>,
+pub(super) struct GossipLiveness {
+    times: LivenessTimes,
+    peers: HashMap<PeerId, PeerLiveness>,
+    /// The time of a peer's last reconnection, and the number of reconnections in a row that did
+    /// not help. An entry outlives the connection.
+    reconnections: HashMap<PeerId, (Instant, u32)>,
 }
 
-impl Hearing {
-    pub(super) fn new(times: HearingTimes) -> Self {
-        Self { times, peers: HashMap::new(), cures: HashMap::new() }
+impl GossipLiveness {
+    pub(super) fn new(times: LivenessTimes) -> Self {
+        Self { times, peers: HashMap::new(), reconnections: HashMap::new() }
     }
 
     pub(super) fn connected(&mut self, peer: PeerId) {
-        self.peers.insert(peer, Heard { ours_since: None, listens: false, probes_since: None });
+        let liveness =
+            PeerLiveness { same_network_since: None, subscribed: false, silent_since: None };
+        self.peers.insert(peer, liveness);
     }
 
     pub(super) fn disconnected(&mut self, peer: &PeerId) {
         self.peers.remove(peer);
     }
 
-    /// It has said that it speaks this network's protocols.
-    pub(super) fn is_ours(&mut self, peer: &PeerId, now: Instant) {
-        if let Some(heard) = self.peers.get_mut(peer) {
-            heard.ours_since.get_or_insert(now);
+    /// Records that the peer announced this network's protocols.
+    pub(super) fn same_network(&mut self, peer: &PeerId, now: Instant) {
+        if let Some(liveness) = self.peers.get_mut(peer) {
+            liveness.same_network_since.get_or_insert(now);
         }
     }
 
-    pub(super) fn listens(&mut self, peer: &PeerId) {
-        if let Some(heard) = self.peers.get_mut(peer) {
-            heard.listens = true;
+    /// Records that the peer subscribed to a topic of this network.
+    pub(super) fn subscribed(&mut self, peer: &PeerId) {
+        if let Some(liveness) = self.peers.get_mut(peer) {
+            liveness.subscribed = true;
         }
     }
 
-    pub(super) fn listens_to_probes(&mut self, peer: &PeerId, now: Instant) {
-        if let Some(heard) = self.peers.get_mut(peer) {
-            heard.listens = true;
-            heard.probes_since = Some(now);
+    /// Records that the peer subscribed to probes, so that it sends probes itself.
+    pub(super) fn subscribed_to_probes(&mut self, peer: &PeerId, now: Instant) {
+        if let Some(liveness) = self.peers.get_mut(peer) {
+            liveness.subscribed = true;
+            liveness.silent_since = Some(now);
         }
     }
 
-    pub(super) fn stopped_listening_to_probes(&mut self, peer: &PeerId) {
-        if let Some(heard) = self.peers.get_mut(peer) {
-            heard.probes_since = None;
+    pub(super) fn unsubscribed_from_probes(&mut self, peer: &PeerId) {
+        if let Some(liveness) = self.peers.get_mut(peer) {
+            liveness.silent_since = None;
         }
     }
 
-    /// A gossip message came from it.
-    pub(super) fn heard(&mut self, peer: &PeerId, now: Instant) {
-        if let Some(since) = self.peers.get_mut(peer).and_then(|heard| heard.probes_since.as_mut())
-        {
+    /// Records a gossip message from the peer.
+    pub(super) fn received(&mut self, peer: &PeerId, now: Instant) {
+        let since = self.peers.get_mut(peer).and_then(|liveness| liveness.silent_since.as_mut());
+        if let Some(since) = since {
             *since = now;
-            self.cures.remove(peer);
+            self.reconnections.remove(peer);
         }
     }
 
-    /// Whether to reconnect to a peer whose gossip does not flow; if so, it counts as a cure.
-    pub(super) fn should_cure(&mut self, peer: &PeerId, now: Instant) -> bool {
+    /// Returns true if the peer may be reconnected now, and then counts the reconnection.
+    pub(super) fn should_reconnect(&mut self, peer: &PeerId, now: Instant) -> bool {
         if !self.peers.contains_key(peer) {
             return false;
         }
-        let (last, failures) =
-            self.cures.get(peer).copied().map_or((None, 0), |(last, count)| (Some(last), count));
+        let (last, failures) = self
+            .reconnections
+            .get(peer)
+            .copied()
+            .map_or((None, 0), |(last, count)| (Some(last), count));
         let pause = self
             .times
-            .between_cures
+            .between_reconnections
             .saturating_mul(1_u32.checked_shl(failures.min(6)).unwrap_or(64));
         if last.is_some_and(|last| now.duration_since(last) < pause) {
             return false;
         }
-        self.cures.insert(*peer, (now, failures.saturating_add(1)));
+        self.reconnections.insert(*peer, (now, failures.saturating_add(1)));
         true
     }
 
-    /// The peers to reconnect to, because nothing of their gossip arrives.
-    pub(super) fn deaf(&mut self, now: Instant) -> Vec<PeerId> {
-        let HearingTimes { silence, subscribe, .. } = self.times;
-        let over = |since: Option<Instant>, limit| {
+    /// Returns the peers to reconnect, because none of their gossip arrives.
+    ///
+    /// Gossipsub drops the gossip of a graylisted peer, so the silence of such a peer proves
+    /// nothing. It is measured anew from the end of the graylisting.
+    pub(super) fn silent(
+        &mut self,
+        now: Instant,
+        is_graylisted: impl Fn(&PeerId) -> bool,
+    ) -> Vec<PeerId> {
+        let LivenessTimes { silence, subscribe, .. } = self.times;
+        let is_over = |since: Option<Instant>, limit| {
             since.is_some_and(|since| now.duration_since(since) >= limit)
         };
-        let deaf: Vec<PeerId> = self
-            .peers
-            .iter()
-            .filter(|(_, heard)| {
-                over(heard.probes_since, silence)
-                    || (!heard.listens && over(heard.ours_since, subscribe))
-            })
-            .map(|(peer, _)| *peer)
-            .collect();
-        // Cures of peers that are away for long are history.
-        self.cures.retain(|_, (last, _)| now.duration_since(*last) < Duration::from_hours(2));
-        deaf.into_iter().filter(|peer| self.should_cure(peer, now)).collect()
+        let mut silent = Vec::new();
+        for (peer, liveness) in &mut self.peers {
+            if let Some(since) = &mut liveness.silent_since
+                && is_graylisted(peer)
+            {
+                *since = now;
+            }
+            let unsubscribed =
+                !liveness.subscribed && is_over(liveness.same_network_since, subscribe);
+            if unsubscribed || is_over(liveness.silent_since, silence) {
+                silent.push(*peer);
+            }
+        }
+        // Reconnections of peers that have been away for long no longer matter.
+        self.reconnections
+            .retain(|_, (last, _)| now.duration_since(*last) < Duration::from_hours(2));
+        silent.into_iter().filter(|peer| self.should_reconnect(peer, now)).collect()
     }
 }
 
@@ -279,93 +308,111 @@ mod tests {
     #[test]
     fn what_nobody_heard_is_kept_in_order_and_by_topic() {
         let now = Instant::now();
-        let mut kept = KeptMessages::default();
-        kept.keep(Topic::Chat, vec![1], now);
-        kept.keep(Topic::Blocks, vec![2], now);
-        kept.keep(Topic::Chat, vec![3], now);
-        assert_eq!(kept.topics(), [Topic::Chat, Topic::Blocks]);
+        let mut unheard = UnheardGossip::default();
+        unheard.push(Topic::Chat, vec![1], now);
+        unheard.push(Topic::Blocks, vec![2], now);
+        unheard.push(Topic::Chat, vec![3], now);
+        assert_eq!(unheard.topics(), [Topic::Chat, Topic::Blocks]);
         let taken: Vec<_> =
-            kept.take(Topic::Chat, now).into_iter().map(|kept| kept.payload).collect();
+            unheard.take(Topic::Chat, now).into_iter().map(|message| message.payload).collect();
         assert_eq!(taken, [vec![1], vec![3]]);
-        assert!(kept.take(Topic::Chat, now).is_empty());
-        assert!(kept.take(Topic::Blocks, now + KEPT_TIME).is_empty(), "old news is dropped");
+        assert!(unheard.take(Topic::Chat, now).is_empty());
+        assert!(unheard.take(Topic::Blocks, now + UNHEARD_TIME).is_empty(), "old news is dropped");
     }
 
     #[test]
     fn the_oldest_kept_messages_go_first() {
         let now = Instant::now();
-        let mut kept = KeptMessages::default();
-        for number in 0..=MAX_KEPT {
-            kept.keep(Topic::Chat, vec![u8::try_from(number).unwrap()], now);
+        let mut unheard = UnheardGossip::default();
+        for number in 0..=MAX_UNHEARD {
+            unheard.push(Topic::Chat, vec![u8::try_from(number).unwrap()], now);
         }
-        kept.keep(Topic::Chat, vec![0; MAX_KEPT_BYTES - 1], now);
-        let taken = kept.take(Topic::Chat, now);
+        unheard.push(Topic::Chat, vec![0; MAX_UNHEARD_BYTES - 1], now);
+        let taken = unheard.take(Topic::Chat, now);
         assert_eq!(taken.len(), 2);
-        assert_eq!(taken[0].payload, [u8::try_from(MAX_KEPT).unwrap()]);
+        assert_eq!(taken[0].payload, [u8::try_from(MAX_UNHEARD).unwrap()]);
     }
 
     #[test]
     fn one_peer_gets_its_share_of_what_waits_for_a_verdict() {
         let now = Instant::now();
-        let mut undecided = Undecided::default();
-        let big = MAX_UNDECIDED_BYTES / UNDECIDED_SHARE;
-        assert!(undecided.admit(message(1, 1), Topic::Chat, big, now));
-        assert!(!undecided.admit(message(2, 1), Topic::Chat, 1, now));
-        assert!(undecided.admit(message(2, 2), Topic::Blocks, big, now));
-        assert_eq!(undecided.decide(&message(1, 1)), Some(Topic::Chat));
-        assert_eq!(undecided.decide(&message(1, 1)), None);
-        assert!(undecided.admit(message(3, 1), Topic::Chat, big, now));
+        let mut pending = PendingVerdicts::default();
+        let big = MAX_PENDING_BYTES / PENDING_SHARE;
+        assert!(pending.admit(message(1, 1), Topic::Chat, big, now));
+        assert!(!pending.admit(message(2, 1), Topic::Chat, 1, now));
+        assert!(pending.admit(message(2, 2), Topic::Blocks, big, now));
+        assert_eq!(pending.decide(&message(1, 1)), Some(Topic::Chat));
+        assert_eq!(pending.decide(&message(1, 1)), None);
+        assert!(pending.admit(message(3, 1), Topic::Chat, big, now));
     }
 
     #[test]
     fn a_late_verdict_counts_as_none() {
         let now = Instant::now();
-        let mut undecided = Undecided::default();
-        undecided.admit(message(1, 1), Topic::Trades, 10, now);
-        assert!(undecided.expire(now).is_empty());
-        assert_eq!(undecided.expire(now + VERDICT_TIME), [(message(1, 1), Topic::Trades)]);
-        assert!(undecided.per_peer.is_empty() && undecided.bytes == 0);
+        let mut pending = PendingVerdicts::default();
+        pending.admit(message(1, 1), Topic::Trades, 10, now);
+        assert!(pending.expire(now).is_empty());
+        assert_eq!(pending.expire(now + VERDICT_TIME), [(message(1, 1), Topic::Trades)]);
+        assert!(pending.per_peer.is_empty() && pending.bytes == 0);
     }
 
-    fn hearing() -> Hearing {
-        Hearing::new(HearingTimes {
+    fn liveness() -> GossipLiveness {
+        GossipLiveness::new(LivenessTimes {
             silence: seconds(60),
             subscribe: seconds(30),
-            between_cures: seconds(60),
+            between_reconnections: seconds(60),
         })
     }
 
     #[test]
     fn a_probing_peer_that_falls_silent_is_deaf() {
         let now = Instant::now();
-        let mut hearing = hearing();
-        hearing.connected(peer(1));
-        hearing.listens_to_probes(&peer(1), now);
-        hearing.heard(&peer(1), now + seconds(50));
-        assert!(hearing.deaf(now + seconds(100)).is_empty());
-        assert_eq!(hearing.deaf(now + seconds(110)), [peer(1)]);
-        assert!(hearing.deaf(now + seconds(111)).is_empty(), "one cure at a time");
-        assert_eq!(hearing.deaf(now + seconds(231)), [peer(1)], "and the next after twice as long");
+        let mut liveness = liveness();
+        liveness.connected(peer(1));
+        liveness.subscribed_to_probes(&peer(1), now);
+        liveness.received(&peer(1), now + seconds(50));
+        assert!(liveness.silent(now + seconds(100), |_| false).is_empty());
+        assert_eq!(liveness.silent(now + seconds(110), |_| false), [peer(1)]);
+        assert!(
+            liveness.silent(now + seconds(111), |_| false).is_empty(),
+            "one reconnection at a time"
+        );
+        assert_eq!(
+            liveness.silent(now + seconds(231), |_| false),
+            [peer(1)],
+            "and the next after twice as long"
+        );
     }
 
     #[test]
     fn a_peer_of_this_network_that_never_listens_is_deaf_and_others_are_not() {
         let now = Instant::now();
-        let mut hearing = hearing();
-        (1..=3).for_each(|number| hearing.connected(peer(number)));
-        hearing.is_ours(&peer(1), now);
-        hearing.is_ours(&peer(2), now);
-        hearing.listens(&peer(2));
-        assert_eq!(hearing.deaf(now + seconds(3_000)), [peer(1)]);
+        let mut liveness = liveness();
+        (1..=3).for_each(|number| liveness.connected(peer(number)));
+        liveness.same_network(&peer(1), now);
+        liveness.same_network(&peer(2), now);
+        liveness.subscribed(&peer(2));
+        assert_eq!(liveness.silent(now + seconds(3_000), |_| false), [peer(1)]);
     }
 
     #[test]
     fn another_program_without_probes_is_never_deaf_by_silence() {
         let now = Instant::now();
-        let mut hearing = hearing();
-        hearing.connected(peer(1));
-        hearing.is_ours(&peer(1), now);
-        hearing.listens(&peer(1));
-        assert!(hearing.deaf(now + seconds(100_000)).is_empty());
+        let mut liveness = liveness();
+        liveness.connected(peer(1));
+        liveness.same_network(&peer(1), now);
+        liveness.subscribed(&peer(1));
+        assert!(liveness.silent(now + seconds(100_000), |_| false).is_empty());
+    }
+
+    #[test]
+    fn the_silence_of_a_graylisted_peer_proves_nothing() {
+        let now = Instant::now();
+        let mut liveness = liveness();
+        liveness.connected(peer(1));
+        liveness.subscribed_to_probes(&peer(1), now);
+        assert!(liveness.silent(now + seconds(100), |_| true).is_empty());
+        assert!(liveness.silent(now + seconds(159), |_| false).is_empty(), "measured anew");
+        assert_eq!(liveness.silent(now + seconds(160), |_| false), [peer(1)]);
     }
 }

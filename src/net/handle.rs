@@ -1,5 +1,6 @@
-//! How the node speaks to the swarm task: a cloneable handle that hides the channels. Nothing here
-//! waits, but what returns a future says what for.
+//! The node's handle to the swarm task. It is cloneable and hides the channels.
+//!
+//! Only the async functions wait, and each says for what.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,17 +9,17 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
     address,
-    event::{CommandError, DialError, GossipId, NetEvent, PeerSnapshot, ReplyId, Verdict},
+    event::{CommandError, DialError, GossipId, NetEvent, PeerSnapshot, ReplyId},
     metrics::Meter,
     requests::Ticket,
 };
 use crate::{
     primitives::PeerId,
     telemetry::metrics::NetMetrics,
-    wire::{Gossip, Protocol, Request, Response, Topic},
+    wire::{Gossip, Protocol, Request, Response, Topic, Verdict},
 };
 
-/// What the node asks of the swarm task.
+/// A command from the node to the swarm task.
 #[derive(Debug)]
 pub(super) enum NetCommand {
     Dial { address: Multiaddr, reply: oneshot::Sender<Result<PeerId, DialError>> },
@@ -32,7 +33,8 @@ pub(super) enum NetCommand {
     Addresses(oneshot::Sender<Vec<String>>),
 }
 
-/// What the node owes to the swarm task: there is a slot for each that it can owe.
+/// A response or verdict that the node owes to the swarm task. The queue has a slot for each that
+/// the node can owe.
 #[derive(Debug)]
 pub(super) enum NetAnswer {
     Respond {
@@ -40,7 +42,7 @@ pub(super) enum NetAnswer {
         protocol: Protocol,
         bytes: Vec<u8>,
     },
-    /// There is no answer that could be sent: the asker is told so by the end of the stream.
+    /// The node has no response that can be sent. The end of the stream shows this to the peer.
     Drop(ReplyId),
     Verdict {
         message: GossipId,
@@ -48,9 +50,9 @@ pub(super) enum NetAnswer {
     },
 }
 
-/// The network, for the node. When the last handle is dropped, the network shuts down.
+/// A handle to the network. The network shuts down when the last handle is dropped.
 #[derive(Debug, Clone)]
-pub struct NetHandle {
+pub(crate) struct NetHandle {
     pub(super) me: PeerId,
     pub(super) commands: mpsc::Sender<NetCommand>,
     pub(super) answers: mpsc::Sender<NetAnswer>,
@@ -61,23 +63,28 @@ pub struct NetHandle {
 }
 
 impl NetHandle {
-    /// Who this node is.
+    /// Returns the id of this node.
     #[must_use]
-    pub const fn peer_id(&self) -> PeerId {
+    pub(crate) const fn peer_id(&self) -> PeerId {
         self.me
     }
 
-    /// Asks a connected peer. On `Ok`, exactly one [`NetEvent::ResponseReceived`] with this `id`
-    /// follows, whatever happens: its slot in the queue of events is taken here.
+    /// Sends a request to a connected peer. On `Ok`, exactly one [`NetEvent::ResponseReceived`]
+    /// with this `id` follows in any case: this function reserves its slot in the queue of events.
     ///
     /// # Errors
-    /// [`CommandError::Busy`] when the node is far behind with its events,
-    /// [`CommandError::Unsendable`] when the request is over a limit.
-    pub fn request(&self, peer: PeerId, id: u64, request: &Request) -> Result<(), CommandError> {
+    /// [`CommandError::Busy`] if the node is far behind with its events.
+    /// [`CommandError::Unsendable`] if the request exceeds a limit.
+    pub(crate) fn request(
+        &self,
+        peer: PeerId,
+        id: u64,
+        request: &Request,
+    ) -> Result<(), CommandError> {
         let bytes = request.encode()?;
         let events = self.events.upgrade().ok_or(CommandError::ShutDown)?;
-        // The last quarter is for who comes and goes, and for the ends of requests that were taken
-        // before.
+        // The last quarter is for peers that connect or disconnect, and for the ends of requests
+        // that were accepted before.
         if events.capacity() < events.max_capacity() / 4 {
             return Err(CommandError::Busy);
         }
@@ -89,12 +96,12 @@ impl NetHandle {
         Ok(())
     }
 
-    /// Answers a peer's request. An answer of another protocol than the request's, or one that
-    /// comes too late, is dropped.
+    /// Answers a peer's request. A response on another protocol than the request's, or one that is
+    /// too late, is dropped.
     ///
     /// # Errors
-    /// [`CommandError::Unsendable`] when the response is over a limit; the peer then gets none.
-    pub fn respond(&self, reply: ReplyId, response: &Response) -> Result<(), CommandError> {
+    /// [`CommandError::Unsendable`] if the response exceeds a limit. The peer then gets none.
+    pub(crate) fn respond(&self, reply: ReplyId, response: &Response) -> Result<(), CommandError> {
         match response.encode() {
             Ok(bytes) => {
                 self.answer(NetAnswer::Respond { reply, protocol: response.protocol(), bytes })
@@ -106,76 +113,81 @@ impl NetHandle {
         }
     }
 
-    /// Says what becomes of a gossip message. One that gets no verdict within 28 s counts as
-    /// ignored.
-    pub fn verdict(&self, message: GossipId, verdict: Verdict) -> Result<(), CommandError> {
+    /// Decides the fate of a gossip message. A message without a verdict counts as ignored after
+    /// 28 s.
+    pub(crate) fn verdict(&self, message: GossipId, verdict: Verdict) -> Result<(), CommandError> {
         self.answer(NetAnswer::Verdict { message, verdict })
     }
 
-    /// Publishes to all peers that listen. While none does, the message is kept for some minutes,
-    /// and sent to the first that comes.
+    /// Publishes a message to all subscribed peers. Without any, the message is stored for some
+    /// minutes and sent to the first peer that subscribes.
     ///
     /// # Errors
-    /// [`CommandError::Unsendable`] when the payload is over a limit.
-    pub fn publish(&self, gossip: &Gossip) -> Result<(), CommandError> {
+    /// [`CommandError::Unsendable`] if the payload exceeds a limit.
+    pub(crate) fn publish(&self, gossip: &Gossip) -> Result<(), CommandError> {
         let payload = gossip.encode()?;
         self.command(NetCommand::Publish { topic: gossip.topic(), payload })
     }
 
-    /// Closes all connections to a peer, once the answers that are on their way to it are out, and
-    /// does not dial it for a while (it may still dial).
-    pub fn disconnect(&self, peer: PeerId, no_redial_for: Duration) -> Result<(), CommandError> {
+    /// Closes all connections to a peer once its unsent responses are out. The node does not dial
+    /// the peer for `no_redial_for`, but the peer may dial the node.
+    pub(crate) fn disconnect(
+        &self,
+        peer: PeerId,
+        no_redial_for: Duration,
+    ) -> Result<(), CommandError> {
         self.command(NetCommand::Disconnect { peer, no_redial_for })
     }
 
-    /// Closes all connections to a peer and takes no more, until [`NetHandle::unban`].
-    pub fn ban(&self, peer: PeerId) -> Result<(), CommandError> {
+    /// Closes all connections to a peer and refuses new ones until [`NetHandle::unban`].
+    pub(crate) fn ban(&self, peer: PeerId) -> Result<(), CommandError> {
         self.command(NetCommand::Ban(peer))
     }
 
-    /// Lets a banned peer connect again.
-    pub fn unban(&self, peer: PeerId) -> Result<(), CommandError> {
+    /// Allows connections of a banned peer again.
+    pub(crate) fn unban(&self, peer: PeerId) -> Result<(), CommandError> {
         self.command(NetCommand::Unban(peer))
     }
 
-    /// Adds addresses of a friend (from a profile, an invite, the disk) to those that are dialed
-    /// until connected. Texts that are no addresses, and those that the network's kind forbids, are
-    /// left out.
-    pub fn add_known(&self, peer: PeerId, addresses: &[String]) -> Result<(), CommandError> {
+    /// Adds a friend's addresses from a profile, an invite or the disk. They are dialed until the
+    /// friend is connected. Malformed addresses are skipped, and public ones if the network is
+    /// private.
+    pub(crate) fn add_known(&self, peer: PeerId, addresses: &[String]) -> Result<(), CommandError> {
         let addresses = addresses.iter().filter_map(|text| address::parse(text).ok()).collect();
         self.command(NetCommand::AddKnown { peer, addresses })
     }
 
-    /// Dials an address that the user wrote, and remembers it if somebody answers. Waits for the
-    /// outcome.
-    pub async fn dial(&self, address: &str) -> Result<PeerId, DialError> {
+    /// Dials an address from the user, and waits for the outcome. The address is remembered if a
+    /// peer answers.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the node dials through the address book"))]
+    pub(crate) async fn dial(&self, address: &str) -> Result<PeerId, DialError> {
         let address = address::parse(address)?;
         let (reply, outcome) = oneshot::channel();
         self.command(NetCommand::Dial { address, reply })?;
         outcome.await.unwrap_or(Err(DialError::Command(CommandError::ShutDown)))
     }
 
-    /// Who is connected. Waits for the swarm task's next turn.
-    pub async fn peers(&self) -> Result<Vec<PeerSnapshot>, CommandError> {
+    /// Returns the connected peers. Waits for the swarm task's next turn.
+    pub(crate) async fn peers(&self) -> Result<Vec<PeerSnapshot>, CommandError> {
         let (reply, answer) = oneshot::channel();
         self.command(NetCommand::Peers(reply))?;
         answer.await.map_err(|_| CommandError::ShutDown)
     }
 
-    /// The node's own addresses, multiaddrs without `/p2p`, best first: what to write into profiles
-    /// and invites. Waits for the swarm task's next turn.
-    pub async fn addresses(&self) -> Result<Vec<String>, CommandError> {
+    /// Returns the node's own addresses for profiles and invites: multiaddrs without `/p2p`, best
+    /// first. Waits for the swarm task's next turn.
+    pub(crate) async fn addresses(&self) -> Result<Vec<String>, CommandError> {
         let (reply, answer) = oneshot::channel();
         self.command(NetCommand::Addresses(reply))?;
         answer.await.map_err(|_| CommandError::ShutDown)
     }
 
-    /// Lets what was published get out, closes all connections, ends the task. Waits until it has
-    /// ended.
-    pub async fn shutdown(&self) {
+    /// Sends what was published, closes all connections, and ends the swarm task. Waits for its
+    /// end.
+    pub(crate) async fn shutdown(&self) {
         self.cancel.send_replace(true);
         let mut ended = self.ended.clone();
-        // An error means that the task is gone: that is the end too.
+        // An error means that the task has ended without a signal, after a panic.
         let _ = ended.wait_for(|ended| *ended).await;
     }
 

@@ -1,8 +1,9 @@
-//! The node's identity on disk: one ed25519 key in libp2p's protobuf encoding, readable by its
+//! The node's identity: one ed25519 key in a file of libp2p's protobuf encoding, readable by its
 //! owner alone.
 //!
-//! The key names the node to its friends: it signs connections (Noise), the profile and chat lines.
-//! It holds no coins. The file is written once and never rewritten; losing it means a new identity.
+//! Friends know the node by this key. It authenticates connections (Noise), and signs the profile
+//! and chat lines. It holds no coins. The file is written once and never changed. A node that loses
+//! it gets a new identity.
 
 use std::{
     fmt, fs, io,
@@ -17,57 +18,45 @@ use crate::{
     storage::{create_private, make_private},
 };
 
-/// A key file holds exactly this: two protobuf fields, the kind of key and its 64 bytes.
+/// Size of a key file in bytes: two protobuf fields, the kind of key (2) and its 64 bytes (2 + 64).
 const FILE_BYTES: usize = 68;
 
-/// Who this node is. Cloning shares the key; it is never printed.
+/// The node's key pair and peer id. The key is never printed.
 #[derive(Clone)]
-pub struct Identity {
+pub(crate) struct Identity {
     keypair: Keypair,
     peer: PeerId,
 }
 
-/// Why there is no identity.
+/// The reason for which no identity could be loaded or created.
 #[derive(Debug, thiserror::Error)]
-pub enum IdentityError {
-    /// The disk refused.
+pub(crate) enum IdentityError {
+    /// The file could not be read or written.
     #[error("cannot {action} the identity file {}: {source}", path.display())]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The file is something else.
+    Io { action: &'static str, path: PathBuf, source: io::Error },
+    /// The file holds something other than an ed25519 key.
     #[error(
         "{} is not an identity file ({reason}): put the right file back from a copy, or move it \
          away and the node \
          starts with a new identity, as a stranger to its friends",
         path.display()
     )]
-    Malformed {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
+    Malformed { path: PathBuf, reason: String },
 }
 
 impl IdentityError {
-    /// Whether there is no file.
+    /// True if the file does not exist.
     #[must_use]
-    pub fn is_absent(&self) -> bool {
+    pub(crate) fn is_absent(&self) -> bool {
         matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
     }
 }
 
 impl Identity {
-    /// A new identity that is nowhere on disk.
+    /// Generates an identity without writing it to disk.
     #[must_use]
-    pub fn generate() -> Self {
-        // An ed25519 key always has an ed25519 peer id: the loop ends at its first turn.
+    pub(crate) fn generate() -> Self {
+        // An ed25519 key always has an ed25519 peer id, so the loop ends in its first round.
         loop {
             if let Some(identity) = Self::from_keypair(Keypair::generate_ed25519()) {
                 return identity;
@@ -80,9 +69,9 @@ impl Identity {
         Some(Self { keypair, peer })
     }
 
-    /// The identity in `path`, made there if the file does not exist. Of two processes that make it
-    /// at once both get the same.
-    pub fn load_or_create(path: &Path) -> Result<Self, IdentityError> {
+    /// Loads the identity in `path`, and creates it if the file does not exist. Two processes that
+    /// do so at once get the same identity.
+    pub(crate) fn load_or_create(path: &Path) -> Result<Self, IdentityError> {
         match Self::load(path) {
             Err(IdentityError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 let identity = Self::generate();
@@ -99,8 +88,8 @@ impl Identity {
         }
     }
 
-    /// The identity in `path`. A file that others may read is made private.
-    pub fn load(path: &Path) -> Result<Self, IdentityError> {
+    /// Loads the identity in `path`. Makes a file private that others may read.
+    pub(crate) fn load(path: &Path) -> Result<Self, IdentityError> {
         let malformed = |reason: String| IdentityError::Malformed { path: path.to_owned(), reason };
         let bytes = Zeroizing::new(fs::read(path).map_err(failed("read", path))?);
         if bytes.len() != FILE_BYTES {
@@ -124,16 +113,16 @@ impl Identity {
         create_private(path, &encoded).map_err(failed("create", path))
     }
 
-    /// The public half: the node's name to its friends.
+    /// Returns the public half of the key: the node's name to its friends.
     #[must_use]
-    pub const fn peer_id(&self) -> PeerId {
+    pub(crate) const fn peer_id(&self) -> PeerId {
         self.peer
     }
 
-    /// Signs what profiles, lines and goodbyes sign.
+    /// Signs a message with the identity's key: a profile, a chat line or a goodbye.
     #[must_use]
-    pub fn sign(&self, message: &[u8]) -> Signature {
-        // Signing with ed25519 cannot fail; a signature of zeros verifies nowhere.
+    pub(crate) fn sign(&self, message: &[u8]) -> Signature {
+        // Signing with ed25519 cannot fail, and a signature of zeros never verifies.
         let bytes = self.keypair.sign(message).unwrap_or_default();
         Signature(bytes.try_into().unwrap_or([0; 64]))
     }

@@ -1,108 +1,114 @@
-//! How much of everything the network holds, and for how long. Each says why it is what it is.
+//! Limits on everything that the network holds, each with the reason for its value.
 
 use std::time::Duration;
 
-/// Events that wait for the node. A stalled node sheds gossip and requests at half of it; the rest
-/// is for what must not be lost: the ends of requests, and who comes and goes.
+/// Capacity of the queue of events for the node. A stalled node sheds gossip and requests once the
+/// queue is half full. The other half is for the ends of requests and for peers that connect or
+/// disconnect, which must not be lost.
 pub(super) const EVENT_QUEUE: usize = 2_048;
-/// Commands that wait for the network.
+/// Capacity of the queue of commands from the node.
 pub(super) const COMMAND_QUEUE: usize = 1_024;
-/// Answers and verdicts that wait for the network: one slot for each that the node can owe, so that
-/// none is lost.
-pub(super) const ANSWER_QUEUE: usize = MAX_INBOUND + MAX_UNDECIDED;
+/// Capacity of the queue of responses and verdicts from the node. There is one slot for each
+/// response and verdict that the node can owe, so that none is lost.
+pub(super) const ANSWER_QUEUE: usize = MAX_INBOUND + MAX_PENDING_VERDICTS;
 
-/// Requests to one peer on their way. yamux kills a connection with more than 512 open substreams,
-/// and both ends ask.
+/// Requests in flight to one peer. yamux closes a connection with more than 512 open substreams,
+/// and both ends send requests.
 pub(super) const MAX_IN_FLIGHT_PER_PEER: usize = 64;
-/// Requests to one peer that wait for their turn.
+/// Requests to one peer that wait until fewer are in flight. A request to a peer with more fails.
 pub(super) const MAX_WAITING_PER_PEER: usize = 256;
-/// Streams of one protocol in one connection, in and out: the far end's 64 beside ours, and some
-/// room.
+/// Streams of one protocol on one connection, both ways: 64 of each end, and 32 to spare.
 pub(super) const MAX_STREAMS: usize = 2 * MAX_IN_FLIGHT_PER_PEER + 32;
-/// How long a request waits for its turn before it ends as timed out.
+/// Time that a request waits to be sent before it ends as timed out.
 pub(super) const MAX_WAITING_TIME: Duration = Duration::from_secs(30);
 
-/// Requests of all peers that the node owes an answer; beyond it they get Busy.
+/// Requests of all peers that wait for the node's response. Any further request is answered Busy.
 pub(super) const MAX_INBOUND: usize = 512;
-/// Requests of one peer that the node owes an answer.
+/// Requests of one peer that wait for the node's response: the 64 that an honest peer keeps in
+/// flight, and half as many again.
 pub(super) const MAX_INBOUND_PER_PEER: usize = 96;
-/// Bytes of all of them, as they came.
+/// Bytes of all requests that wait for the node's response, as received: 16 MiB.
 pub(super) const MAX_INBOUND_BYTES: usize = 16 << 20;
 
-/// Bytes of answers to one peer on their way; one more is always allowed. A peer that does not read
-/// gets Busy.
+/// Bytes of unsent responses to one peer: 16 MiB. A peer with no unsent response may always get
+/// one. Beyond the limit, a peer that does not read is answered Busy.
 pub(super) const MAX_SENDING_PER_PEER: usize = 16 << 20;
-/// Bytes of answers to all peers on their way.
+/// Bytes of unsent responses to all peers: 64 MiB.
 pub(super) const MAX_SENDING: usize = 64 << 20;
-/// A request of no more than this is read without further ado: all but the longest lists of
-/// positions.
+/// Size of a request, in bytes, that is read without a permit. Only the longest lists of positions
+/// are larger.
 pub(super) const SMALL_REQUEST: usize = 8 * 1024;
-/// Larger requests that are read at once, of all peers: each holds up to 256 KiB until it is read.
+/// Permits for reading larger requests, over all peers: 64 × 256 KiB = 16 MiB while they are read.
 pub(super) const MAX_LARGE_REQUESTS: usize = 64;
 
-/// Gossip messages that wait for the node's verdict; beyond it they are ignored.
-pub(super) const MAX_UNDECIDED: usize = 512;
-/// Bytes of all of them.
-pub(super) const MAX_UNDECIDED_BYTES: usize = 32 << 20;
-/// Of both, what one peer may take: a quarter.
-pub(super) const UNDECIDED_SHARE: usize = 4;
-/// How many heartbeats (seconds) gossipsub remembers a message: the time that the node has for its
-/// verdict.
+/// Gossip messages that wait for the node's verdict. Any further message is ignored.
+pub(super) const MAX_PENDING_VERDICTS: usize = 512;
+/// Bytes of all gossip messages that wait for a verdict: 32 MiB.
+pub(super) const MAX_PENDING_BYTES: usize = 32 << 20;
+/// Divisor of both limits for one peer: a quarter each.
+pub(super) const PENDING_SHARE: usize = 4;
+/// Heartbeats (of 1 s) for which gossipsub remembers a message. The node must give its verdict in
+/// that time.
 pub(super) const GOSSIP_HISTORY: usize = 30;
-/// After this a verdict is late, and the message counts as ignored.
+/// Age at which a message without a verdict counts as ignored: 2 s before gossipsub forgets it.
 pub(super) const VERDICT_TIME: Duration = Duration::from_secs(GOSSIP_HISTORY as u64 - 2);
 
-/// Published messages that wait for the first peer that listens.
-pub(super) const MAX_KEPT: usize = 64;
-/// Bytes of all of them.
-pub(super) const MAX_KEPT_BYTES: usize = 4 << 20;
-/// After this they are old news.
-pub(super) const KEPT_TIME: Duration = Duration::from_mins(10);
-/// Messages in gossipsub's queue to one peer. It counts messages, not bytes, so it is far below its
-/// default of 5,000.
+/// Published messages that wait until a peer subscribes to their topic. The oldest are dropped
+/// first.
+pub(super) const MAX_UNHEARD: usize = 64;
+/// Bytes of all published messages that wait for a subscriber: 4 MiB.
+pub(super) const MAX_UNHEARD_BYTES: usize = 4 << 20;
+/// Age at which a message that waits for a subscriber is dropped as old news.
+pub(super) const UNHEARD_TIME: Duration = Duration::from_mins(10);
+/// Messages in gossipsub's send queue to one peer. The queue counts messages and not bytes, so the
+/// limit is far below gossipsub's default of 5,000.
 pub(super) const GOSSIP_SEND_QUEUE: usize = 1_000;
-/// The frame and the envelope around a payload, and what stands behind it in the receiver's read
-/// buffer, which gossipsub counts too.
+/// Bytes of a gossip frame beyond its payload: the frame and the envelope, and the data behind
+/// them in the receiver's read buffer, which gossipsub counts too.
 pub(super) const GOSSIP_OVERHEAD: usize = 16 * 1024;
-/// Control messages of one frame: an IHAVE of 5,000 ids of 20 bytes has 110 kB, and over the limit
-/// gossipsub goes deaf.
+/// Bytes of control messages in one frame. An IHAVE of 5,000 ids of 20 bytes has 110 kB. Above the
+/// limit, gossipsub closes its inbound stream for good.
 pub(super) const MAX_GOSSIP_CONTROL: usize = 1 << 20;
 
-/// Connections to one peer: both ends may dial at once.
+/// Connections to one peer. Both ends may dial at once.
 pub(super) const MAX_CONNECTIONS_PER_PEER: u32 = 2;
-/// Connections in all.
+/// Connections to all peers. The bound covers memory and file descriptors.
 pub(super) const MAX_CONNECTIONS: u32 = 512;
-/// Connections that peers made.
+/// Connections that peers dialed: 128 of [`MAX_CONNECTIONS`] are left for the node's own dials.
 pub(super) const MAX_INBOUND_CONNECTIONS: u32 = 384;
-/// Connections that are being made, each way.
+/// Connections during their handshakes, for each direction.
 pub(super) const MAX_PENDING_CONNECTIONS: u32 = 96;
 /// Failed pings in a row after which a connection is closed.
 pub(super) const MAX_PING_FAILURES: u32 = 3;
-/// Connections that do nothing are kept: pings decide which are dead.
+/// Idle time after which libp2p closes a connection: never, in effect. Pings detect dead ones.
 pub(super) const IDLE_TIME: Duration = Duration::from_hours(365 * 24);
 
-/// Peers in the address book that are not connected.
+/// Peers in the address book.
 pub(super) const MAX_KNOWN_PEERS: usize = 1_024;
-/// Addresses of one of them.
+/// Addresses of one peer in the address book, and addresses taken from one message of libp2p.
 pub(super) const MAX_KNOWN_ADDRESSES: usize = 8;
-/// Addresses that users named.
+/// Addresses from the user in the address book.
 pub(super) const MAX_SEEDS: usize = 64;
-/// Failures in a row after which a peer that was found but never met is forgotten: some minutes.
+/// Failures in a row after which a discovered peer that never connected is forgotten. With the
+/// back-off these take some minutes.
 pub(super) const MAX_FAILURES_FOUND: u32 = 8;
-/// Failures in a row after which a peer that was met is forgotten, unless the node knows it as a
-/// friend: about an hour.
+/// Failures in a row after which a formerly connected peer is forgotten, unless the node vouches
+/// for it. With the back-off these take about an hour.
 pub(super) const MAX_FAILURES_MET: u32 = 64;
-/// Dials that begin in one go, so that a full address book is no burst.
+/// Dials that begin in one tick, so that a full address book causes no burst.
 pub(super) const DIALS_PER_TICK: usize = 8;
-/// A peer's agent text, in characters.
+/// Characters of a peer's agent text.
 pub(super) const MAX_AGENT_CHARS: usize = 64;
 
-/// How long the network lingers at its end, so that a goodbye gets out.
+/// Peers at one IP address before gossipsub's score counts them against each other. A household,
+/// an office or a test set-up behind one address has fewer.
+pub(super) const MAX_PEERS_PER_IP: u32 = 32;
+
+/// Time that the network stays up at its end, so that a goodbye can leave.
 pub(super) const LINGER: Duration = Duration::from_millis(250);
 
 const _: () = {
-    // Both ends' requests, and the long-lived and short streams of the other protocols, stay under
-    // yamux's 512.
+    // The requests of both ends, and 64 streams of other protocols, stay under yamux's 512.
     assert!(2 * MAX_IN_FLIGHT_PER_PEER + 64 < 512);
-    assert!(MAX_INBOUND + MAX_UNDECIDED <= EVENT_QUEUE / 2);
+    assert!(MAX_INBOUND + MAX_PENDING_VERDICTS <= EVENT_QUEUE / 2);
 };

@@ -1,4 +1,4 @@
-//! Making the swarm, and listening: what can go wrong at the start, said in the user's words.
+//! Builds the swarm and makes it listen, and turns failures into sentences for the user.
 
 use std::{
     io,
@@ -11,7 +11,7 @@ use super::{
     NetError, address::socket, behaviour::Behaviour, identity::Identity, limits::IDLE_TIME,
 };
 
-/// The swarm with all transports: TCP with Noise and yamux, QUIC, and names for both.
+/// Builds the swarm with all transports: TCP with Noise and yamux, QUIC, and DNS for both.
 pub(super) fn build_swarm(
     identity: &Identity,
     behaviour: Behaviour,
@@ -28,7 +28,7 @@ pub(super) fn build_swarm(
             .map(|builder| builder.with_quic_config(|config| config))
             .map_err(|error| failed("Noise")(error.to_string()))
     };
-    // The builder's type differs with each resolver, so its end is written once as a macro.
+    // The type of the builder depends on the resolver, so a function cannot hold the common end.
     macro_rules! finish {
         ($builder:expr) => {
             Ok($builder
@@ -45,7 +45,7 @@ pub(super) fn build_swarm(
     match transports()?.with_dns() {
         Ok(builder) => finish!(builder),
         Err(error) => {
-            // Without the system's resolver names cannot be dialed; numbers still can.
+            // Without the system's resolver, names cannot be dialed. IP addresses still can.
             tracing::debug!(%error, "no name resolver");
             let nowhere = dns::ResolverConfig::from_parts(None, Vec::new(), Vec::new());
             finish!(transports()?.with_dns_config(nowhere, dns::ResolverOpts::default()))
@@ -53,7 +53,7 @@ pub(super) fn build_swarm(
     }
 }
 
-/// Listens on all addresses. Those of IPv6 are left out where the system has none.
+/// Listens on all addresses. Skips IPv6 addresses if the system has no IPv6.
 pub(super) fn listen(
     swarm: &mut Swarm<Behaviour>,
     addresses: &[Multiaddr],
@@ -78,8 +78,8 @@ pub(super) fn listen(
     if listening { Ok(()) } else { Err(NetError::NowhereToListen) }
 }
 
-/// libp2p sets `SO_REUSEPORT`, with which two programs listen on one port and each gets some of the
-/// connections. So try without.
+/// Checks that no other program listens on a port. libp2p sets `SO_REUSEPORT`, with which two
+/// programs could listen on one port and each would get some of the connections.
 fn check_free(address: &Multiaddr) -> Result<(), NetError> {
     let Some((socket, udp)) = socket(address) else { return Ok(()) };
     if socket.port() == 0 {
@@ -99,7 +99,7 @@ fn check_free(address: &Multiaddr) -> Result<(), NetError> {
     }
 }
 
-/// The innermost error: the transports wrap it several times.
+/// Returns the text of the innermost error. The transports wrap errors several times.
 pub(super) fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
     let mut cause = error;
     while let Some(inner) = cause.source() {

@@ -1,8 +1,8 @@
-//! What the network measures: its own counters, and libp2p's, of which it takes only what peers
-//! cannot make grow.
+//! The network's own counters, and those metrics of libp2p whose number of series is bounded.
 //!
-//! Left out: libp2p's bandwidth, whose labels are the address of every dial, and addresses that
-//! peers invent. Bytes are counted by the codec, and by gossipsub for each topic.
+//! Two kinds of libp2p's metrics are left out: bandwidth, whose labels are the addresses of all
+//! dials, and addresses that peers invent. The codec counts bytes, and so does gossipsub for each
+//! topic.
 
 use std::time::Instant;
 
@@ -16,17 +16,29 @@ use prometheus_client::registry::Registry;
 use super::{
     address::{is_transport, without_peer},
     behaviour::BehaviourEvent,
-    event::{RequestError, Verdict},
+    event::RequestError,
 };
 use crate::{
     telemetry::metrics::NetMetrics,
-    wire::{Protocol, Response, Topic},
+    wire::{Protocol, Response, Topic, Verdict},
 };
 
-/// The outcome of a request that got its answer.
+/// Label of the outcome of a request that got its response.
 const ANSWERED: &str = "answered";
 
-/// The counters, each series at zero, so that the first of a kind shows as a rise.
+/// All verdicts, for the labels of their counters.
+const VERDICTS: [Verdict; 3] = [Verdict::Accept, Verdict::Ignore, Verdict::Reject];
+
+/// Returns the label of a verdict.
+pub(super) const fn verdict_code(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Accept => "accept",
+        Verdict::Ignore => "ignore",
+        Verdict::Reject => "reject",
+    }
+}
+
+/// Returns the counters with each series at zero, so that the first event of a kind is a rise.
 pub(super) fn counted() -> NetMetrics {
     let metrics = NetMetrics::default();
     for protocol in Protocol::ALL.map(Protocol::code) {
@@ -46,19 +58,14 @@ pub(super) fn counted() -> NetMetrics {
         }
     }
     for topic in Topic::ALL.map(Topic::code) {
-        for verdict in Verdict::ALL.map(Verdict::code) {
+        for verdict in VERDICTS.map(verdict_code) {
             drop(metrics.gossip_verdicts.get_or_create(&[("topic", topic), ("verdict", verdict)]));
         }
     }
     metrics
 }
 
-/// Where gossipsub's own are registered.
-pub(super) fn of_gossipsub(registry: &mut Registry) -> &mut Registry {
-    registry.sub_registry_with_prefix("libp2p").sub_registry_with_prefix("gossipsub")
-}
-
-/// Counts one request of this node at its end.
+/// A stopwatch that counts one request of this node at its end.
 #[derive(Debug)]
 pub(super) struct Meter {
     metrics: NetMetrics,
@@ -77,7 +84,7 @@ impl Meter {
     }
 }
 
-/// libp2p's own metrics.
+/// The metrics that libp2p provides.
 pub(super) struct Libp2pMetrics(Metrics);
 
 impl Libp2pMetrics {
@@ -85,7 +92,7 @@ impl Libp2pMetrics {
         Self(Metrics::new(registry))
     }
 
-    /// Takes an event in, before it is handled.
+    /// Records an event before the network handles it.
     pub(super) fn record(
         &self,
         event: &SwarmEvent<BehaviourEvent>,
@@ -99,8 +106,8 @@ impl Libp2pMetrics {
                 self.record_identify(event, is_connected)
             }
             SwarmEvent::Behaviour(_) => {}
-            // Each label, the stack of protocols in an address, is kept for ever: only our
-            // transports may be there.
+            // libp2p keeps a series for each stack of protocols in an address, and never drops it.
+            // Only addresses of this node's transports are recorded, so that peers cannot add more.
             SwarmEvent::NewExternalAddrCandidate { address } if !is_plain(address) => {}
             SwarmEvent::ConnectionEstablished { endpoint, .. }
                 if !is_plain(endpoint.get_remote_address()) => {}
@@ -116,7 +123,8 @@ impl Libp2pMetrics {
         let identify::Event::Received { connection_id, peer_id, info } = event else {
             return self.0.record(event);
         };
-        // It is kept until the peer goes: one that has gone would stay.
+        // libp2p drops the entry when the peer disconnects, so that of a peer that is gone already
+        // would stay.
         if !is_connected(peer_id) {
             return;
         }
@@ -142,7 +150,7 @@ impl Libp2pMetrics {
     }
 }
 
-/// Whether the address is a host and one of our transports: of those there are few.
+/// True if the address is a host and one of this node's transports. There are few such stacks.
 fn is_plain(address: &Multiaddr) -> bool {
     is_transport(&without_peer(address))
 }
@@ -161,7 +169,7 @@ mod tests {
         page
     }
 
-    /// An address whose stack of protocols nobody has seen before.
+    /// Returns an address whose stack of protocols is new for each number.
     fn invented(number: usize) -> Multiaddr {
         (0..number).fold(Multiaddr::empty().with(Part::Tcp(1)), |address, _| {
             address.with(Part::Ws("/".into()))

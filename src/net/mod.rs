@@ -1,29 +1,34 @@
-//! The network: the only user of libp2p.
+//! Connects the node to its peers. This room is the only user of libp2p.
 //!
-//! One task owns the swarm ([`spawn`] starts it). The node speaks to it through a [`NetHandle`] and
-//! hears of it through [`NetEvent`]s, both bounded. What it keeps to:
-//! - It never waits for the node, never touches the disk, never validates a block.
-//! - Every request that it takes ends exactly once: an answer, a typed failure or a time-out.
-//! - When the node falls behind (half of the queue of events is full), peers' requests are answered
-//!   Busy and gossip is ignored; who comes and goes is never lost, since the swarm waits for room
-//!   then.
-//! - Whatever a peer sends, the task goes on. What breaks a rule of the wire is told as
+//! One task owns the swarm; [`spawn`] starts it. The node sends commands through a [`NetHandle`]
+//! and receives [`NetEvent`]s, both over bounded channels.
+//!
+//! # Invariants
+//! - The task never blocks on the node, never touches the disk, and never validates a block.
+//! - Each accepted request ends exactly once: with a response, a typed failure or a time-out.
+//! - The node falls behind when its queue of events is half full. Then the task answers peers'
+//!   requests with Busy and ignores gossip. Events about connections are never lost: the task
+//!   stops polling the swarm until there is room for them.
+//! - No message of a peer ends the task. The task reports each broken rule of the wire as
 //!   [`NetEvent::Misbehaved`].
 //!
-//! It dials by itself: addresses that the user named, friends ([`NetHandle::add_known`]), and whom
-//! mDNS and Kademlia find, with exponential back-off; it dials them again when they are lost. Which
-//! peers are welcome is the node's decision ([`NetHandle::disconnect`], [`NetHandle::ban`]).
+//! # Dialing
+//! The task dials addresses from the user, friends ([`NetHandle::add_known`]), and peers that mDNS
+//! and Kademlia find. It does so with exponential back-off, and again when a connection is lost.
+//! The node decides which peers are welcome ([`NetHandle::disconnect`], [`NetHandle::ban`]).
 //!
-//! Gossip bears libp2p's signature, for clients whose libraries demand one, and is taken with or
-//! without; the payloads prove themselves.
+//! # Gossip
+//! The node gives a verdict on each message. Rejected messages lower the sender's score inside
+//! gossipsub, which then drops what the sender publishes (`gossip_score.rs`).
 
 mod address;
+mod address_book;
 mod behaviour;
 mod codec;
-mod discovery;
 mod event;
 mod gate;
 mod gossip;
+mod gossip_score;
 mod handle;
 mod identity;
 mod limits;
@@ -32,48 +37,47 @@ mod metrics;
 mod peer;
 mod requests;
 mod swarm;
-mod swarm_events;
 #[cfg(test)]
 mod tests;
 
 use std::{sync::Arc, time::Duration};
 
-pub use address::AddressError;
-pub use event::{
-    CommandError, ConnectionSnapshot, DialError, GossipId, NetError, NetEvent, NetOffence,
-    PeerSnapshot, ReplyId, RequestError, Verdict,
+pub(crate) use address::AddressError;
+pub(crate) use event::{
+    CommandError, ConnectionSnapshot, GossipId, NetError, NetEvent, NetOffence, PeerSnapshot,
+    ReplyId, RequestError,
 };
-pub use handle::NetHandle;
-pub use identity::{Identity, IdentityError};
+pub(crate) use handle::NetHandle;
+pub(crate) use identity::{Identity, IdentityError};
 use prometheus_client::registry::Registry;
 use tokio::sync::{mpsc, watch};
 
 use crate::primitives::NetworkId;
+pub(crate) use crate::wire::Verdict;
 
-/// How the network is to run.
+/// The settings of the network.
 #[derive(Debug, Clone)]
-pub struct NetConfig {
-    /// Who the node is.
-    pub identity: Identity,
-    /// Which chain it speaks of: part of the names of protocols and topics.
-    pub network: NetworkId,
-    /// Where to accept connections: multiaddrs of this machine, see [`NetConfig::listen_on_port`].
-    /// Port 0 is any free one. IPv6 addresses are left out where there is no IPv6.
-    pub listen: Vec<String>,
-    /// Addresses at which the node can be reached from elsewhere (a forwarded port, a name),
-    /// offered before its own.
-    pub external: Vec<String>,
-    /// Addresses to dial, with or without `/p2p/`, multiaddrs or `host:port`; again and again until
-    /// connected.
-    pub peers: Vec<String>,
-    /// Whether to find peers on the local network.
-    pub mdns: bool,
-    /// Whether to leave out public addresses of those that others tell of. `peers` are dialed
-    /// wherever they lead.
-    pub private_only: bool,
-    /// Peers that the network found by itself (not friends, not named by the user) are dialed while
-    /// fewer than this many are connected.
-    pub target_peers: usize,
+pub(crate) struct NetConfig {
+    pub(crate) identity: Identity,
+    /// The id of the chain's network, which is part of the names of protocols and topics.
+    pub(crate) network: NetworkId,
+    /// The multiaddrs of this machine at which to accept connections. Port 0 stands for any free
+    /// port. IPv6 addresses are skipped if the machine has no IPv6.
+    pub(crate) listen: Vec<String>,
+    /// Addresses at which the node can be reached from outside: a forwarded port, or a name. They
+    /// are offered before the addresses that the node listens on.
+    pub(crate) external: Vec<String>,
+    /// Addresses to dial until they are connected: multiaddrs with or without `/p2p/`, or
+    /// `host:port`.
+    pub(crate) peers: Vec<String>,
+    /// True if mDNS finds peers on the local network.
+    pub(crate) mdns: bool,
+    /// True if public addresses from other peers are not dialed. The addresses in `peers` are
+    /// dialed in any case.
+    pub(crate) private_only: bool,
+    /// The number of connected peers from which on discovered peers are no longer dialed. Friends
+    /// and addresses from the user still are.
+    pub(crate) target_peers: usize,
     tuning: Tuning,
 }
 
@@ -83,8 +87,8 @@ struct Tuning {
     ping_interval: Duration,
     max_ping_failures: u32,
     probe_interval: Duration,
-    hearing: gossip::HearingTimes,
-    back_off: discovery::BackOff,
+    liveness: gossip::LivenessTimes,
+    back_off: address_book::BackOff,
     walk_interval: Duration,
     max_gossip_frame: usize,
     event_queue: usize,
@@ -94,17 +98,17 @@ impl Default for Tuning {
     fn default() -> Self {
         let probe_interval = Duration::from_secs(15);
         Self {
-            // A vanished machine is noticed within 40 s.
+            // A machine that vanishes is detected within 40 s.
             ping_interval: Duration::from_secs(10),
             max_ping_failures: limits::MAX_PING_FAILURES,
             probe_interval,
-            hearing: gossip::HearingTimes {
-                // Four probes: one may be lost in a full queue.
+            liveness: gossip::LivenessTimes {
+                // Four probes, since one may be lost in a full queue.
                 silence: probe_interval * 4,
                 subscribe: Duration::from_secs(30),
-                between_cures: Duration::from_mins(1),
+                between_reconnections: Duration::from_mins(1),
             },
-            back_off: discovery::BackOff {
+            back_off: address_book::BackOff {
                 first: Duration::from_secs(1),
                 longest: Duration::from_mins(1),
             },
@@ -116,9 +120,9 @@ impl Default for Tuning {
 }
 
 impl NetConfig {
-    /// All interfaces, any free port, mDNS, public addresses too.
+    /// Returns settings for all interfaces, any free port, mDNS, and public addresses.
     #[must_use]
-    pub fn new(identity: Identity, network: NetworkId) -> Self {
+    pub(crate) fn new(identity: Identity, network: NetworkId) -> Self {
         Self {
             identity,
             network,
@@ -132,9 +136,9 @@ impl NetConfig {
         }
     }
 
-    /// All interfaces, IPv4 and IPv6, TCP and QUIC, on one port.
+    /// Returns the multiaddrs of all interfaces on one port: IPv4 and IPv6, TCP and QUIC.
     #[must_use]
-    pub fn listen_on_port(port: u16) -> Vec<String> {
+    pub(crate) fn listen_on_port(port: u16) -> Vec<String> {
         [
             format!("/ip4/0.0.0.0/tcp/{port}"),
             format!("/ip4/0.0.0.0/udp/{port}/quic-v1"),
@@ -145,20 +149,18 @@ impl NetConfig {
     }
 }
 
-/// Checks an address as a user writes it, multiaddr or `host:port`, and gives it as a multiaddr.
-///
-/// # Errors
-/// A sentence for the user: what is wrong with which text.
-pub fn check_address(text: &str) -> Result<String, AddressError> {
+/// Checks an address from a user, and returns it as a multiaddr.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn check_address(text: &str) -> Result<String, AddressError> {
     address::parse(text).map(|address| address.to_string())
 }
 
-/// Starts the network; must be called within a tokio runtime. It listens when this returns. What it
-/// measures, libp2p's own included, is added to `registry`.
+/// Starts the network within a tokio runtime. The network listens when this function returns. The
+/// metrics, including those of libp2p, are added to `registry`.
 ///
 /// # Errors
-/// An address of the configuration is malformed, or in use, or cannot be listened on.
-pub fn spawn(
+/// An address of the settings is malformed, is in use, or cannot be listened on.
+pub(crate) fn spawn(
     config: NetConfig,
     registry: &mut Registry,
 ) -> Result<(NetHandle, mpsc::Receiver<NetEvent>), NetError> {

@@ -1,14 +1,14 @@
-//! Our peer ids and libp2p's.
+//! Conversion between this crate's peer ids and libp2p's.
 
 use crate::primitives::PeerId;
 
-/// Ours of libp2p's; none when its key is not ed25519.
+/// Converts a libp2p peer id. Returns none if its key is not ed25519.
 pub(super) fn from_libp2p(peer: &libp2p::PeerId) -> Option<PeerId> {
     PeerId::from_multihash(&peer.to_bytes())
 }
 
-/// libp2p's of ours. Any 32 bytes have one: whether they are a key shows when somebody proves to
-/// hold it.
+/// Converts a peer id into libp2p's. Any 32 bytes convert: only a handshake proves that a peer
+/// holds the key.
 pub(super) fn to_libp2p(peer: &PeerId) -> Option<libp2p::PeerId> {
     libp2p::PeerId::from_bytes(&peer.to_multihash()).ok()
 }

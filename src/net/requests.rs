@@ -1,5 +1,9 @@
-//! Bookkeeping of requests, both ways: every request of the node ends exactly once, and no peer
-//! makes the node owe more answers than it can hold. No libp2p machinery here but its ids.
+//! Bookkeeping of requests in both directions, without libp2p.
+//!
+//! # Invariants
+//! - Each request of the node ends exactly once.
+//! - The requests that the node has yet to answer, and the responses that peers have yet to read,
+//!   are bounded for each peer and in all.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -22,8 +26,9 @@ use crate::{
     wire::{Protocol, Response},
 };
 
-/// The right to end one request: it holds the slot of the reply in the node's queue. Dropped
-/// unused, it says that the network is shut down, so a request always ends.
+/// The right to end one request. It holds the slot of the response in the node's queue of events.
+///
+/// A ticket that is dropped ends its request as shut down, so that each request ends.
 #[derive(Debug)]
 pub(super) struct Ticket {
     pub(super) peer: PeerId,
@@ -55,7 +60,7 @@ impl Drop for Ticket {
     }
 }
 
-/// A request that waits for its turn.
+/// A request of the node that is not sent yet.
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) ticket: Ticket,
@@ -76,7 +81,7 @@ struct Lane {
     waiting: VecDeque<Job>,
 }
 
-/// The node's requests to peers. `Key` is how the transport names one on its way.
+/// The node's requests to peers. `Key` is the transport's name of a request in flight.
 #[derive(Debug)]
 pub(super) struct Outbound<Key> {
     lanes: HashMap<PeerId, Lane>,
@@ -88,7 +93,7 @@ impl<Key: Hash + Eq + Copy> Outbound<Key> {
         Self { lanes: HashMap::new(), flying: HashMap::new() }
     }
 
-    /// Takes a request, or ends it when too many wait for its peer.
+    /// Queues a request, or ends it if too many wait for its peer.
     pub(super) fn push(&mut self, job: Job) {
         let lane = self.lanes.entry(job.ticket.peer).or_default();
         if lane.waiting.len() >= MAX_WAITING_PER_PEER {
@@ -99,7 +104,7 @@ impl<Key: Hash + Eq + Copy> Outbound<Key> {
         }
     }
 
-    /// The next request to this peer that may be sent now; the caller sends it and tells
+    /// Returns the next request to the peer if one may be sent now. The caller sends it and calls
     /// [`Outbound::sent`].
     pub(super) fn next(&mut self, peer: &PeerId) -> Option<Job> {
         let lane = self.lanes.get_mut(peer)?;
@@ -121,7 +126,7 @@ impl<Key: Hash + Eq + Copy> Outbound<Key> {
         self.flying.insert(key, (ticket, now));
     }
 
-    /// The request has ended on the wire: its ticket, if it had not ended before.
+    /// Records that a request has ended on the wire. Returns its ticket if it had not ended before.
     pub(super) fn landed(&mut self, key: Key) -> Option<Ticket> {
         let (ticket, _) = self.flying.remove(&key)?;
         if let Some(lane) = self.lanes.get_mut(&ticket.peer) {
@@ -130,7 +135,7 @@ impl<Key: Hash + Eq + Copy> Outbound<Key> {
         Some(ticket)
     }
 
-    /// Ends what waits for a peer that is gone; what is on its way, the transport ends.
+    /// Ends the queued requests to a peer that is gone. The transport ends those in flight.
     pub(super) fn disconnected(&mut self, peer: &PeerId) {
         let Some(lane) = self.lanes.get_mut(peer) else { return };
         for job in std::mem::take(&mut lane.waiting) {
@@ -141,11 +146,11 @@ impl<Key: Hash + Eq + Copy> Outbound<Key> {
         }
     }
 
-    /// Ends what waited too long for its turn, and, lest a mistake of the transport hold it for
-    /// ever, what is on its way for longer than `flight_limit`.
+    /// Ends the requests that were queued for too long, and those in flight for longer than
+    /// `flight_limit`. The latter guards against a fault of the transport.
     pub(super) fn expire(&mut self, now: Instant, flight_limit: Duration) {
         for lane in self.lanes.values_mut() {
-            // Oldest first: the queue is in order of time.
+            // The queue is in order of time, oldest first.
             while lane
                 .waiting
                 .front()
@@ -172,6 +177,7 @@ impl<Key: Hash + Eq + Copy> Outbound<Key> {
     }
 }
 
+/// A request of a peer that the node has yet to answer.
 #[derive(Debug)]
 struct Owed<Channel> {
     peer: PeerId,
@@ -180,7 +186,8 @@ struct Owed<Channel> {
     channel: Channel,
 }
 
-/// Requests of peers that the node owes an answer. `Channel` is where the transport takes it.
+/// The requests of peers that the node has yet to answer. The transport takes a response through a
+/// `Channel`.
 #[derive(Debug)]
 pub(super) struct Inbound<Channel> {
     next: u64,
@@ -194,7 +201,7 @@ impl<Channel> Inbound<Channel> {
         Self { next: 0, owed: HashMap::new(), per_peer: HashMap::new(), bytes: 0 }
     }
 
-    /// Keeps the channel for the answer, or gives it back when too much is owed already.
+    /// Stores the channel of a request. Returns it as an error if a limit is reached.
     pub(super) fn admit(
         &mut self,
         peer: PeerId,
@@ -218,7 +225,8 @@ impl<Channel> Inbound<Channel> {
         Ok(ReplyId(id))
     }
 
-    /// On which protocol the answer goes, where, and to whom; none when the peer no longer waits.
+    /// Removes a request, and returns its protocol, channel and peer. Returns none if the peer no
+    /// longer waits.
     pub(super) fn take(&mut self, reply: &ReplyId) -> Option<(Protocol, Channel, PeerId)> {
         let owed = self.owed.remove(&reply.0)?;
         self.bytes = self.bytes.saturating_sub(owed.size);
@@ -231,7 +239,7 @@ impl<Channel> Inbound<Channel> {
         Some((owed.protocol, owed.channel, owed.peer))
     }
 
-    /// Forgets those whose peer no longer waits.
+    /// Removes the requests whose peer no longer waits.
     pub(super) fn sweep(&mut self, is_open: impl Fn(&Channel) -> bool) {
         let closed: Vec<u64> = self
             .owed
@@ -245,8 +253,8 @@ impl<Channel> Inbound<Channel> {
     }
 }
 
-/// Answers that the transport has but the peer has not: memory that a peer which does not read
-/// would fill.
+/// The responses that the transport holds until the peer reads them. They are bounded, since a peer
+/// that does not read would fill the memory with them.
 #[derive(Debug)]
 pub(super) struct Sending<Key> {
     answers: HashMap<Key, (PeerId, usize)>,
@@ -259,7 +267,7 @@ impl<Key: Hash + Eq> Sending<Key> {
         Self { answers: HashMap::new(), per_peer: HashMap::new(), bytes: 0 }
     }
 
-    /// Whether one more answer of this size may be on its way. The first to a peer always may.
+    /// True if one more response of this size may be sent. The first to a peer always may.
     pub(super) fn has_room(&self, peer: &PeerId, size: usize) -> bool {
         self.per_peer.get(peer).is_none_or(|(_, bytes)| {
             bytes.saturating_add(size) <= MAX_SENDING_PER_PEER
@@ -275,7 +283,7 @@ impl<Key: Hash + Eq> Sending<Key> {
         self.bytes = self.bytes.saturating_add(size);
     }
 
-    /// It is out, or will not get out: whose it was, if it was on its way.
+    /// Records that a response was sent or has failed. Returns its peer if it was known.
     pub(super) fn ended(&mut self, key: &Key) -> Option<PeerId> {
         let (peer, size) = self.answers.remove(key)?;
         self.bytes = self.bytes.saturating_sub(size);
@@ -413,7 +421,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_request_ends_exactly_once(steps in proptest::collection::vec((0..5_u8, 0..3_u8), 1..200)) {
+        fn every_request_ends_exactly_once(
+            steps in proptest::collection::vec((0..5_u8, 0..3_u8), 1..200),
+        ) {
             let (events, mut receiver) = mpsc::channel(1_000);
             let start = Instant::now();
             let mut outbound = Outbound::new();

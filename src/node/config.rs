@@ -12,6 +12,7 @@ use crate::{
     datadir::NodeId,
     primitives::{Address, MiningMode, NameError, check_name},
     rpc::{RpcError, types::Secret},
+    wire::address::{HostPort, ip_multiaddr},
 };
 
 /// The peer that `people` dials if none is named: the first of a chat room's five nodes.
@@ -92,15 +93,8 @@ pub(crate) fn listen_anywhere(port: u16) -> Vec<String> {
 /// Returns the multiaddrs of one interface at a port, over TCP and QUIC.
 #[must_use]
 pub(crate) fn listen_at(ip: IpAddr, port: u16) -> Vec<String> {
-    let host = host_part(ip);
+    let host = ip_multiaddr(ip);
     vec![format!("{host}/tcp/{port}"), format!("{host}/udp/{port}/quic-v1")]
-}
-
-fn host_part(ip: IpAddr) -> String {
-    match ip {
-        IpAddr::V4(ip) => format!("/ip4/{ip}"),
-        IpAddr::V6(ip) => format!("/ip6/{ip}"),
-    }
 }
 
 /// Parses a `--listen` into multiaddrs: a multiaddr itself, an `IP:PORT`, or a port.
@@ -128,16 +122,13 @@ pub(crate) fn parse_peer(text: &str) -> Result<String, RpcError> {
     if text.starts_with('/') {
         return Ok(text.to_owned());
     }
-    if let Ok(address) = text.parse::<SocketAddr>() {
-        return Ok(peer_at(address));
-    }
-    let host_and_port = text.rsplit_once(':').filter(|(host, port)| {
-        let host_letters =
-            host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.'));
-        !host.is_empty() && host_letters && port.parse::<u16>().is_ok_and(|port| port > 0)
-    });
-    match host_and_port {
-        Some((host, port)) => Ok(format!("/dns/{host}/tcp/{port}")),
+    // The command line allows neither port 0 of a name nor `_`, which no host's name has.
+    let is_host = |parsed: &HostPort<'_>| match parsed {
+        HostPort::Socket(_) => true,
+        HostPort::Name { host, port } => *port > 0 && !host.contains('_'),
+    };
+    match HostPort::parse(text).filter(is_host) {
+        Some(parsed) => Ok(parsed.to_multiaddr()),
         None => Err(RpcError::new(
             "bad_peer_address",
             format!(
@@ -151,7 +142,7 @@ pub(crate) fn parse_peer(text: &str) -> Result<String, RpcError> {
 /// Returns the multiaddr of a peer over TCP, without its identity.
 #[must_use]
 pub(crate) fn peer_at(address: SocketAddr) -> String {
-    format!("{}/tcp/{}", host_part(address.ip()), address.port())
+    HostPort::Socket(address).to_multiaddr()
 }
 
 /// Parses an address for the RPC. The RPC's server then refuses all but loopback.

@@ -42,7 +42,7 @@ pub(crate) struct OpenChain {
     pub(crate) metrics: StoreMetrics,
 }
 
-/// Why a folder's chain could not be opened.
+/// The reason that a folder's chain could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OpenChainError {
     /// The file was refused.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// When a node mines by itself. The command line shows the variants' docs as help.
+/// The times at which a node mines by itself. The command line shows the variants' docs as help.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, clap::ValueEnum,
 )]

@@ -28,7 +28,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Speaks to a node. Every method of `FriendchainApiClient` works on it, whichever it is.
 #[derive(Clone)]
-pub enum Client {
+pub(crate) enum Client {
     /// To a node in another process.
     Http(HttpClient<RpcService<jsonrpsee_http_client::HttpBackend>>),
     /// To a node, or an opened folder, in this process.
@@ -44,7 +44,7 @@ impl fmt::Debug for Client {
 
 impl Client {
     /// To the node that listens at a loopback address and knows this token.
-    pub fn http(address: SocketAddr, token: &str) -> Result<Self, RpcError> {
+    pub(crate) fn http(address: SocketAddr, token: &str) -> Result<Self, RpcError> {
         let mut value = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| {
             RpcError::new(
                 "bad_token",
@@ -65,13 +65,13 @@ impl Client {
     }
 
     /// To methods in this process.
-    pub fn local(methods: impl Into<Methods>) -> Self {
+    pub(crate) fn local(methods: impl Into<Methods>) -> Self {
         Self::Local(methods.into())
     }
 
     /// Whether the other end is in this process.
     #[must_use]
-    pub const fn is_local(&self) -> bool {
+    pub(crate) const fn is_local(&self) -> bool {
         matches!(self, Self::Local(_))
     }
 }

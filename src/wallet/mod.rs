@@ -167,11 +167,6 @@ impl Wallet {
         Address(self.public_keys.first().map_or(Owner::ZERO, PublicKey::owner))
     }
 
-    /// Whether the address of `owner` is this wallet's.
-    pub(crate) fn owns(&self, owner: &Owner) -> bool {
-        self.public_key(owner).is_some()
-    }
-
     /// The public key that `owner` is the hash of, when it is this wallet's. Works while locked.
     pub(crate) fn public_key(&self, owner: &Owner) -> Option<PublicKey> {
         self.public_keys.iter().find(|key| key.owner() == *owner).copied()

@@ -5,6 +5,7 @@
 //! as byte strings, and profiles, lines and goodbyes are signed over such a layout. `proto/`
 //! documents the wire for other implementations.
 
+pub(crate) mod address;
 mod alive;
 mod array;
 mod bounds;

@@ -280,9 +280,11 @@ impl History {
 fn told(mut waits: BTreeSet<TxId>, events: Vec<ChainEvent>) -> BTreeSet<TxId> {
     for event in events {
         match event {
-            ChainEvent::TradeAccepted { entry, .. } => drop(waits.insert(entry.txid)),
+            ChainEvent::TradeAccepted { entry, .. } => {
+                waits.insert(entry.txid);
+            }
             ChainEvent::TradeDropped { txid, .. } | ChainEvent::TradeVoid { txid, .. } => {
-                drop(waits.remove(&txid))
+                waits.remove(&txid);
             }
             ChainEvent::TipChanged { mined, .. } => waits.retain(|txid| !mined.contains(txid)),
             ChainEvent::Failed(_) => {}

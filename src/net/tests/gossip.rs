@@ -9,7 +9,7 @@ use super::{
     stranger::{Stranger, StrangerBehaviourEvent},
 };
 use crate::{
-    net::{NetEvent, NetOffence, Verdict, gossip::HearingTimes},
+    net::{NetEvent, NetOffence, Verdict, gossip::LivenessTimes},
     wire::{Protocol, Topic},
 };
 
@@ -91,6 +91,74 @@ async fn garbage_is_rejected_and_told() {
         })
         .await;
     assert_eq!((peer, offence), (me, NetOffence::MalformedGossip));
+    server.abort();
+}
+
+/// A stranger and an honest node, both connected to a node under test: node, honest, stranger.
+async fn node_between_honest_and_stranger() -> (Node, Node, Stranger) {
+    let (node, mut honest) = (Node::start().await, Node::start().await);
+    honest.handle.add_known(node.id(), std::slice::from_ref(&node.address)).unwrap();
+    honest.subscribed(node.id(), Topic::Chat).await;
+    let mut stranger = Stranger::new(Protocol::Hello, gossipsub::Config::default(), true);
+    stranger.connect(&node.address).await;
+    stranger.hears_subscription(Topic::Chat).await;
+    (node, honest, stranger)
+}
+
+/// Publishes payloads of a stranger on a topic, and lets the stranger run for a moment.
+async fn publish_strange(stranger: &mut Stranger, topic: Topic, payloads: Vec<Vec<u8>>) {
+    for payload in payloads {
+        stranger.swarm.behaviour_mut().gossip.publish(Stranger::topic(topic), payload).unwrap();
+    }
+    let run = stranger.until(|_| None::<()>);
+    let _ = tokio::time::timeout(Duration::from_secs(1), run).await;
+}
+
+/// Waits until a peer has broken rules of the wire this many times.
+async fn misbehaved(node: &mut Node, count: usize) {
+    for _ in 0..count {
+        node.until(|event| match event {
+            NetEvent::Misbehaved { .. } => Some(()),
+            _ => None,
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn gossip_of_a_peer_with_rejected_messages_is_dropped_and_of_others_is_not() {
+    let (mut node, honest, mut stranger) = node_between_honest_and_stranger().await;
+    let encoded = |text: &str, author| vec![chat(author, text).encode().unwrap()];
+    let author = stranger.id();
+    publish_strange(&mut stranger, Topic::Chat, encoded("before", author)).await;
+    assert_eq!(node.gossip().await.2, chat(author, "before"));
+    let garbage = (0..3).map(|number| vec![0xff; 50 + number]).collect();
+    publish_strange(&mut stranger, Topic::Blocks, garbage).await;
+    misbehaved(&mut node, 3).await;
+    publish_strange(&mut stranger, Topic::Chat, encoded("after", author)).await;
+    let server = tokio::spawn(stranger.live());
+    // Both peers have the same IP address.
+    honest.handle.publish(&chat(honest.id(), "honest")).unwrap();
+    let (source, _, gossip) = node.gossip().await;
+    assert_eq!((source, gossip), (honest.id(), chat(honest.id(), "honest")));
+    server.abort();
+}
+
+#[tokio::test]
+async fn a_payload_on_a_wrong_topic_does_not_harm_those_who_forward_it() {
+    let (mut node, honest, mut stranger) = node_between_honest_and_stranger().await;
+    let lines: Vec<_> = (0..5).map(|number| chat(honest.id(), &format!("line {number}"))).collect();
+    let stolen = lines.iter().map(|line| line.encode().unwrap()).collect();
+    publish_strange(&mut stranger, Topic::Blocks, stolen).await;
+    misbehaved(&mut node, 5).await;
+    let server = tokio::spawn(stranger.live());
+    // Gossipsub takes the lines for duplicates, since a message's id does not depend on its topic.
+    for line in &lines {
+        honest.handle.publish(line).unwrap();
+    }
+    honest.handle.publish(&chat(honest.id(), "another")).unwrap();
+    let (source, _, gossip) = node.gossip().await;
+    assert_eq!((source, gossip), (honest.id(), chat(honest.id(), "another")));
     server.abort();
 }
 
@@ -182,10 +250,10 @@ async fn a_peer_whose_gossip_went_deaf_is_connected_anew() {
     let quick = |frame: Option<usize>| {
         let mut config = config();
         config.tuning.probe_interval = Duration::from_millis(200);
-        config.tuning.hearing = HearingTimes {
+        config.tuning.liveness = LivenessTimes {
             silence: Duration::from_millis(1_500),
             subscribe: Duration::from_secs(30),
-            between_cures: Duration::from_secs(1),
+            between_reconnections: Duration::from_secs(1),
         };
         if let Some(frame) = frame {
             config.tuning.max_gossip_frame = frame;
@@ -210,10 +278,10 @@ async fn peers_that_probe_each_other_stay_connected() {
     let quick = || {
         let mut config = config();
         config.tuning.probe_interval = Duration::from_millis(100);
-        config.tuning.hearing = HearingTimes {
+        config.tuning.liveness = LivenessTimes {
             silence: Duration::from_secs(3),
             subscribe: Duration::from_secs(3),
-            between_cures: Duration::from_secs(1),
+            between_reconnections: Duration::from_secs(1),
         };
         config
     };

@@ -12,7 +12,7 @@ use prometheus_client::registry::Registry;
 use serde_bytes::ByteBuf;
 use tokio::sync::mpsc;
 
-use super::{Identity, NetConfig, NetEvent, NetHandle, discovery::BackOff, spawn};
+use super::{Identity, NetConfig, NetEvent, NetHandle, address_book::BackOff, spawn};
 use crate::{
     primitives::{BlockHash, NetworkId, PeerId, Signature},
     wire::{ChatGossip, CompactBlock, Gossip, HelloRequest, HelloResponse, SignedLine, Status},

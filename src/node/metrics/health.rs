@@ -12,7 +12,7 @@ use crate::{
     sync::Phase,
 };
 
-/// How long to wait for a task's answer. The answer costs a task no work, so one that takes longer
+/// The longest wait for a task's answer. The answer costs a task no work, so one that takes longer
 /// is stuck.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 

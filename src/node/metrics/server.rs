@@ -42,7 +42,7 @@ const MAX_FROM_ONE: usize = 8;
 /// The largest head of a request, in bytes; Prometheus sends about 300.
 const MAX_HEAD_BYTES: usize = 16 * 1_024;
 
-/// How long a request's head may take to arrive.
+/// The longest that a request's head may take to arrive.
 const HEAD_TIME: Duration = Duration::from_secs(5);
 
 /// The longest that a connection lasts. Prometheus closes it after 10 s.
@@ -57,7 +57,7 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 /// The answer of `/readyz` and `/metrics` while the chain is being opened.
 const OPENING: &str = "starting: the chain is being opened\n";
 
-/// Why the listener could not be started.
+/// The reason that the listener could not be started.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ListenError {
     #[error(

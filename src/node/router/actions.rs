@@ -11,11 +11,11 @@ use crate::{
         api::{BlockAccepted, ChainCommand, Origin, Refused},
         errors::{AcceptBlockError, ChainFault},
     },
-    net::{self, GossipId},
+    net::GossipId,
     primitives::{Block, MiningMode, PeerId, Transaction},
     relay::{Announcement, RelayAction, RelayEvent},
     sync::{self, Phase, SyncAction, SyncEvent},
-    wire::{Gossip, Request, RequestFailure, SyncRequest, Verdict},
+    wire::{Gossip, Request, RequestFailure, SyncRequest},
 };
 
 impl Router {
@@ -85,7 +85,7 @@ impl Router {
                 self.publish_gossip(&gossip);
             }
             RelayAction::Verdict { message, verdict } => {
-                log_unsent(self.net.verdict(message, net_verdict(verdict)))
+                log_unsent(self.net.verdict(message, verdict))
             }
             RelayAction::CheckSolved { header } => {
                 let hash = header.hash();
@@ -207,12 +207,4 @@ async fn accept_trade(
     transaction: Box<Transaction>,
 ) -> Result<(), Refused> {
     chain.accept_trade(*transaction, Origin::Peer(peer)).await.map(drop).map_err(Into::into)
-}
-
-const fn net_verdict(verdict: Verdict) -> net::Verdict {
-    match verdict {
-        Verdict::Accept => net::Verdict::Accept,
-        Verdict::Ignore => net::Verdict::Ignore,
-        Verdict::Reject => net::Verdict::Reject,
-    }
 }

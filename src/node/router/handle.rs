@@ -109,7 +109,7 @@ pub(crate) struct BroadcastLine {
 #[error("the node is stopping: start it again, then try again")]
 pub(crate) struct NodeStopping;
 
-/// Why a chat line was not sent.
+/// The reason that a chat line was not sent.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LineError {
     #[error(transparent)]

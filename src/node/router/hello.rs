@@ -11,7 +11,7 @@ use crate::{
     wire::{HelloRequest, PROTOCOL_VERSION, Request, Status},
 };
 
-/// How long a peer of another network is not dialed again.
+/// The time for which a peer of another network is not dialed again.
 const WRONG_NETWORK_PAUSE: Duration = Duration::from_mins(10);
 
 impl Router {

@@ -2,7 +2,7 @@
 
 use super::{Done, Purpose, Router, network::log_unsent};
 use crate::{
-    friends::{AddressSource, Kept, ProfileError},
+    friends::{AddressSource, ProfileError, ProfileReceipt},
     net::ReplyId,
     node::clock::now,
     peers::Offence,
@@ -126,7 +126,8 @@ impl Router {
                         if introduces_itself && let Err(error) = friends.online(peer, now()).await {
                             tracing::warn!(%error, "an arrival could not be stored");
                         }
-                        let news = introduces_itself || matches!(kept, Kept::New | Kept::Updated);
+                        let news = introduces_itself
+                            || matches!(kept, ProfileReceipt::New | ProfileReceipt::Updated);
                         news.then(|| Done::Profile(Box::new(profile)))
                     }
                     Err(error) => profile_offence(peer, &error),

@@ -72,7 +72,7 @@ const TICK: Duration = Duration::from_millis(250);
 /// Interval of [`Router::keep_house`].
 const HOUSEKEEPING: Duration = Duration::from_secs(30);
 
-/// Why the node ends when the friends thread has ended; the log has the cause.
+/// The reason for the node's end once the friends thread has ended. The log has the cause.
 const FRIENDS_FAILED: &str = "friends.redb could not be read or written: check the disk's free \
      space and health, then start again";
 
@@ -85,7 +85,7 @@ struct Connected {
     since: UnixMillis,
     /// The peer's last Status. None before its hello.
     status: Option<Status>,
-    /// Its clock less ours at its last Status.
+    /// The peer's clock less ours at its last Status.
     clock_offset_ms: Option<i64>,
     /// Start of the minute in which its requests are counted.
     minute: Instant,
@@ -219,7 +219,7 @@ struct Inbox {
     friends: broadcast::Receiver<FriendsEvent>,
 }
 
-/// Why the router has ended.
+/// The reason for the router's end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Ended {
     /// A command asked for it.

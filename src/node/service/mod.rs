@@ -56,14 +56,15 @@ const MAX_PRINTED_BYTES: usize = 8 * 1024 * 1024;
 /// The most chat lines in one answer to `history`.
 const MAX_HISTORY: u32 = 1_000;
 
-/// Why a file of the folder could not be opened. A command that needs the file returns the error.
+/// The reasons that files of the folder could not be opened. A command that needs one of these
+/// files returns its reason.
 #[derive(Debug, Default)]
 pub(crate) struct Unusable {
     pub(crate) chain: Option<UnusableChain>,
     pub(crate) friends: Option<RpcError>,
 }
 
-/// Why the chain's file could not be opened.
+/// The reason that the chain's file could not be opened.
 #[derive(Debug)]
 pub(crate) struct UnusableChain {
     error: RpcError,

@@ -109,7 +109,7 @@ pub(crate) struct ProofMade {
 /// What ties a proof to something that the reader believes in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Anchor {
+pub(crate) enum Anchor {
     /// Its block is on the best chain here.
     Chain,
     /// Its block is the one that the user trusts.
@@ -118,7 +118,7 @@ pub enum Anchor {
 
 /// What a proof is worth.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ProofReport {
+pub(crate) struct ProofReport {
     /// Whether it proves what it says: it is sound, and anchored.
     pub valid: bool,
     /// Whether its block is on the best chain here, or is the one that the user trusts.
@@ -161,7 +161,7 @@ pub struct ProofReport {
 impl ProofReport {
     /// Of a text that proves nothing.
     #[must_use]
-    pub fn unsound(code: &str, problem: String) -> Self {
+    pub(crate) fn unsound(code: &str, problem: String) -> Self {
         Self { code: Some(code.to_owned()), problem: Some(problem), ..Self::default() }
     }
 

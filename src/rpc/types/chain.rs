@@ -200,7 +200,7 @@ pub(crate) struct MinedBlocks {
 
 /// What an input spends.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct InputView {
+pub(crate) struct InputView {
     /// The transaction whose output it is; zeros for the stamp of a note.
     pub txid: TxId,
     /// Which of its outputs.
@@ -210,7 +210,7 @@ pub struct InputView {
 
 /// What an output pays.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OutputView {
+pub(crate) struct OutputView {
     pub address: Address,
     pub value: Coins,
     /// The same in units.

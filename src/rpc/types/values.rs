@@ -9,11 +9,11 @@ use crate::primitives::{Amount, AmountError};
 
 /// An amount as decimal coins: `"0.25"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct Coins(pub Amount);
+pub(crate) struct Coins(pub Amount);
 
 /// An amount as units: `"25000000"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct Units(pub Amount);
+pub(crate) struct Units(pub Amount);
 
 /// A difference of amounts, as decimal coins: `"-10"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -156,18 +156,18 @@ serde_as_text!(Bits);
 /// A passphrase or recovery phrase: wiped when dropped, never shown by `Debug`.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Secret(String);
+pub(crate) struct Secret(String);
 
 impl Secret {
     /// Takes it over.
     #[must_use]
-    pub const fn new(text: String) -> Self {
+    pub(crate) const fn new(text: String) -> Self {
         Self(text)
     }
 
     /// The text itself.
     #[must_use]
-    pub fn expose(&self) -> &str {
+    pub(crate) fn expose(&self) -> &str {
         &self.0
     }
 }

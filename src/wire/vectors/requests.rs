@@ -7,8 +7,8 @@ use super::{
 };
 use crate::{
     friends::{
-        Friends, FriendsConfig, Kept, MAX_AHEAD_MS, MAX_TIME_APART_MS, ProfileError, QuitReceipt,
-        Receipt, ReceiveError,
+        Friends, FriendsConfig, MAX_AHEAD_MS, MAX_TIME_APART_MS, ProfileError, ProfileReceipt,
+        QuitReceipt, Receipt, ReceiveError,
     },
     peers::Offence,
     primitives::{BlockHash, NetworkId, Signature, UnixMillis},
@@ -91,7 +91,7 @@ fn wrong_requests_have_the_answers_and_points_of_the_readme() {
     let held = introduce(&mut room, profile("yzw", NOW));
     assert_eq!(held[0], "Welcome");
     let ahead = NOW + MAX_AHEAD_MS;
-    assert!(matches!(receiver().keep_profile(profile("yzw", ahead), NOW), Ok(Kept::New)));
+    assert!(matches!(receiver().keep_profile(profile("yzw", ahead), NOW), Ok(ProfileReceipt::New)));
     let old = introduce(&mut room, profile("other", NOW));
     let forged = SignedProfile { signature: FORGED, ..profile("yzw", NOW + 1) };
     let no_ids = codec::encode(&SyncRequest::GetData(Vec::<ItemId>::new()));
@@ -266,7 +266,7 @@ fn a_payload_that_cannot_be_read_is_rejected_first() {
     let malformed = Topic::Chat.decode(&[]).expect_err("nothing");
     assert_eq!(rows[0][1..], strings(&["reject", &points(Some((&malformed).into()))])[..]);
     assert_eq!(rows[1][1..], strings(&["ignore", "0"])[..]);
-    let net = source("net/swarm_events.rs");
-    let (decode, admit) = (net.find("topic.decode(&message.data)"), net.find("undecided.admit("));
+    let net = source("net/swarm/gossip.rs");
+    let (decode, admit) = (net.find("topic.decode(&message.data)"), net.find("pending.admit("));
     assert!(decode.is_some() && decode < admit, "a payload is decoded before room is sought");
 }

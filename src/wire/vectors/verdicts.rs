@@ -273,10 +273,10 @@ fn a_probe_is_ignored_or_rejected_and_costs_nothing() {
         "its verdict is always *ignore*, or *reject* if it has more than 128 bytes. Neither costs \
           points.",
     );
-    let net = source("net/swarm_events.rs");
+    let net = source("net/swarm/gossip.rs");
     let (_, alive) = net.split_once("if message.topic == self.names.alive {").expect("the place");
     let (alive, _) = alive.split_once("return None;").expect("its end");
-    assert!(alive.contains("Verdict::Reject") && alive.contains("Verdict::Ignore"));
+    assert!(alive.contains("self.refuse(") && alive.contains("Verdict::Ignore"));
     assert!(alive.contains("MAX_PROBE_BYTES") && !alive.contains("misbehaved"));
     let checks = table_in(after(README, "**Every payload**"), &["check"]);
     assert_eq!(checks.len(), 2);

@@ -1,10 +1,13 @@
-//! The address book: whom to dial, where, and when. It decides; the loop dials. Nothing here
-//! forgets a friend because a hint expired.
+//! The address book decides which peers to dial, at which addresses, and at what time. The swarm
+//! task dials them.
 //!
-//! Two kinds of entries: peers (an id and some addresses, from mDNS, Kademlia, profiles, invites
-//! and the peers themselves) and seeds (addresses that the user named, which may lack an id). Both
-//! are dialed with exponential back-off and jitter while they are not connected. Peers that the
-//! node does not vouch for are dropped after some failures.
+//! There are two kinds of entries:
+//! - Peers have an id and some addresses. Their sources are mDNS, Kademlia, profiles, invites and
+//!   the peers themselves.
+//! - Seeds are addresses from the user, which may lack an id.
+//!
+//! Both are dialed with exponential back-off and jitter while they are not connected. A peer is
+//! dropped after some failures in a row, unless the node vouches for it.
 
 use std::{
     collections::HashMap,
@@ -23,18 +26,16 @@ use super::{
 };
 use crate::primitives::PeerId;
 
-/// How soon to dial again.
+/// The back-off between two dials of one entry.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct BackOff {
-    /// After the first failure.
     pub(super) first: Duration,
-    /// At most.
     pub(super) longest: Duration,
 }
 
 impl BackOff {
-    /// Doubled with each failure, and up to a quarter more by chance, so that friends do not dial
-    /// in step.
+    /// Returns the back-off after a number of failures in a row. It doubles with each failure, and
+    /// is randomly up to a quarter longer, so that friends do not dial in step.
     fn after(self, failures: u32, random: &mut StdRng) -> Duration {
         let doubled =
             self.first.saturating_mul(1_u32.checked_shl(failures.min(16)).unwrap_or(u32::MAX));
@@ -43,19 +44,20 @@ impl BackOff {
     }
 }
 
-/// Who told of an address.
+/// The source of an address, least trusted first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Source {
-    /// The network: mDNS, Kademlia. Soon forgotten when it leads nowhere.
+    /// mDNS or Kademlia found the address. It is forgotten after some minutes of failures.
     Found,
-    /// The peer itself, on a proven connection. Forgotten after about an hour.
+    /// The peer itself announced the address on an authenticated connection. It is forgotten after
+    /// about an hour of failures.
     Met,
-    /// The node: a friend's profile, an invite. Never forgotten.
+    /// The node vouches for the address: a friend's profile, or an invite. It is never forgotten.
     Vouched,
 }
 
 impl Source {
-    /// Failures in a row after which the peer is forgotten.
+    /// Returns the failures in a row after which the peer is forgotten.
     const fn patience(self) -> u32 {
         match self {
             Self::Found => MAX_FAILURES_FOUND,
@@ -78,23 +80,23 @@ struct Known {
 #[derive(Debug)]
 struct Seed {
     address: Multiaddr,
-    /// Who answers there, once known.
+    /// The peer at the address, once a connection has shown it.
     peer: Option<PeerId>,
     failures: u32,
     next: Instant,
     dialing: bool,
 }
 
-/// What to dial.
+/// An entry to dial.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Dial {
-    /// A peer at any of its addresses.
+    /// A peer, at any of these addresses.
     Peer(PeerId, Vec<Multiaddr>),
-    /// An address that the user named.
+    /// An address from the user.
     Seed(Multiaddr),
 }
 
-/// The address book.
+/// The known peers and seeds, and the time of the next dial of each.
 #[derive(Debug)]
 pub(super) struct AddressBook {
     me: PeerId,
@@ -117,8 +119,8 @@ impl AddressBook {
         }
     }
 
-    /// Adds an address that the user named: dialed wherever it leads, until it is connected, for
-    /// ever.
+    /// Adds an address from the user. It is dialed even if it is public and `private_only` is set,
+    /// and is never forgotten.
     pub(super) fn add_seed(&mut self, address: Multiaddr, now: Instant) {
         if self.seeds.len() >= MAX_SEEDS || self.seeds.iter().any(|seed| seed.address == address) {
             return;
@@ -127,12 +129,12 @@ impl AddressBook {
         self.seeds.push(Seed { address, peer, failures: 0, next: now, dialing: false });
     }
 
-    /// Drops a seed that turned out to be this node itself.
+    /// Removes a seed that turned out to be an address of this node.
     pub(super) fn remove_seed(&mut self, address: &Multiaddr) {
         self.seeds.retain(|seed| seed.address != *address);
     }
 
-    /// Adds an address of a peer, if it is worth dialing. Whether it was news.
+    /// Adds an address of a peer, if it is worth dialing. Returns true if it was unknown.
     pub(super) fn add(
         &mut self,
         peer: PeerId,
@@ -150,7 +152,8 @@ impl AddressBook {
         {
             return false;
         }
-        // Of two nodes that find each other at once, the lower dials first: one connection, mostly.
+        // Of two nodes that find each other at once, the one with the lower id dials first. This
+        // mostly results in one connection instead of two.
         let next =
             if self.me < peer { now } else { now + self.back_off.after(0, &mut self.random) };
         let known = self.peers.entry(peer).or_insert_with(|| Known {
@@ -163,7 +166,8 @@ impl AddressBook {
         });
         known.source = known.source.max(source);
         if let Some(at) = known.addresses.iter().position(|known| *known == address) {
-            // Told again, so it is alive: the freshest stand last, and the oldest give way.
+            // The address was announced again, so it is fresh. The freshest is last; the oldest is
+            // evicted first.
             let address = known.addresses.remove(at);
             known.addresses.push(address);
             return false;
@@ -177,8 +181,9 @@ impl AddressBook {
         true
     }
 
-    /// Drops the least of those below `source` or failing: the found before the met, most failures
-    /// first.
+    /// Evicts the least valuable peer whose source is below `source`, or that fails and is not
+    /// vouched for. Found peers go before met ones, and among these the one with most failures.
+    /// Returns false if there is no such peer.
     fn make_room(&mut self, source: Source) -> bool {
         let worst = self
             .peers
@@ -191,7 +196,8 @@ impl AddressBook {
         worst.is_some_and(|peer| self.peers.remove(&peer).is_some())
     }
 
-    /// mDNS heard the peer just now: dial at once, whatever failed before.
+    /// Records that mDNS received an announcement of the peer just now. The peer is dialed soon,
+    /// whatever failed before.
     pub(super) fn seen(&mut self, peer: &PeerId, now: Instant) {
         if let Some(known) = self.peers.get_mut(peer) {
             known.failures = 0;
@@ -199,9 +205,9 @@ impl AddressBook {
         }
     }
 
-    /// What to dial now, of those that are not connected; it counts as being dialed until
-    /// [`AddressBook::connected`] or [`AddressBook::failed`]. With `only_met`, there are peers
-    /// enough: found ones wait.
+    /// Returns the entries to dial now, among those that are not connected. Each counts as being
+    /// dialed until [`AddressBook::connected`] or [`AddressBook::failed`]. With `only_met`, enough
+    /// peers are connected, and peers that were only found wait.
     pub(super) fn due(
         &mut self,
         now: Instant,
@@ -245,7 +251,7 @@ impl AddressBook {
         dials
     }
 
-    /// A connection to the peer is up, through this seed if any.
+    /// Records that a connection to the peer is up, through this seed if there is one.
     pub(super) fn connected(&mut self, peer: PeerId, through: Option<&Multiaddr>) {
         if let Some(known) = self.peers.get_mut(&peer) {
             known.dialing = false;
@@ -258,7 +264,7 @@ impl AddressBook {
         }
     }
 
-    /// A dial led nowhere.
+    /// Records that a dial failed.
     pub(super) fn failed(&mut self, dial: &Dial, now: Instant) {
         match dial {
             Dial::Peer(peer, _) => {
@@ -280,7 +286,7 @@ impl AddressBook {
         }
     }
 
-    /// Somebody else answers at an address of the peer.
+    /// Removes an address of the peer at which another peer answered.
     pub(super) fn forget_address(&mut self, peer: &PeerId, address: &Multiaddr) {
         let address = without_peer(address);
         if let Some(known) = self.peers.get_mut(peer) {
@@ -288,7 +294,7 @@ impl AddressBook {
         }
     }
 
-    /// The last connection is down: dial again soon.
+    /// Records that the last connection to the peer is down. The peer is dialed again soon.
     pub(super) fn disconnected(&mut self, peer: &PeerId, now: Instant) {
         let next = now + self.back_off.after(0, &mut self.random);
         if let Some(known) = self.peers.get_mut(peer) {
@@ -300,7 +306,7 @@ impl AddressBook {
         }
     }
 
-    /// Do not dial the peer for a while.
+    /// Forbids dials of the peer until a time.
     pub(super) fn shut(&mut self, peer: &PeerId, until: Instant) {
         if let Some(known) = self.peers.get_mut(peer) {
             known.shut_until = Some(until);

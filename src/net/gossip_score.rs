@@ -1,0 +1,115 @@
+//! Parameters of gossipsub's peer score.
+//!
+//! Two facts lower the score of a peer: messages that the node rejected (P4), and a crowd of peers
+//! at one IP address (P6). Nothing raises it above 0.
+//!
+//! | score | effect inside gossipsub |
+//! |---|---|
+//! | below 0 | the peer leaves the mesh and may not return |
+//! | below −20 | no message ids are exchanged with the peer |
+//! | below −60 | all that the peer sends is dropped, and nothing is published to it |
+//!
+//! Deliveries do not count (P1 to P3). In a small group each message arrives first from the same
+//! few peers, and a peer with nothing to forward is honest. Neither do P5, P7 and slow peers count:
+//! the node has its own scores, and [`GossipLiveness`](super::gossip::GossipLiveness) reconnects
+//! slow peers.
+
+use std::{
+    collections::HashSet,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    time::Duration,
+};
+
+use libp2p::gossipsub::{
+    PeerScoreParams, PeerScoreThresholds, TopicHash, TopicScoreParams, score_parameter_decay,
+};
+
+use super::limits::MAX_PEERS_PER_IP;
+
+/// Weight of the square of the rejected messages of one topic: the first three cost 10, 40 and 90.
+const REJECT_WEIGHT: f64 = -10.0;
+/// Time after which one rejected message is forgotten.
+const REJECT_MEMORY: Duration = Duration::from_mins(10);
+/// Weight of the square of the peers at one IP address beyond [`MAX_PEERS_PER_IP`]. Eight more are
+/// graylisted, with all others at the address.
+const CROWD_WEIGHT: f64 = -1.0;
+/// Time for which gossipsub remembers the score of a disconnected peer, so that a reconnection does
+/// not clear it. This time is the only bound on the number of remembered peers, so it is short.
+const SCORE_MEMORY: Duration = Duration::from_mins(1);
+
+/// Score below which message ids are no longer exchanged with a peer: two rejected messages.
+const GOSSIP_THRESHOLD: f64 = -20.0;
+/// Score below which gossipsub drops all that a peer sends: three rejected messages within 50 s.
+pub(super) const GRAYLIST_THRESHOLD: f64 = -60.0;
+
+/// Returns the thresholds of the score, all at most 0.
+pub(super) fn thresholds() -> PeerScoreThresholds {
+    PeerScoreThresholds {
+        gossip_threshold: GOSSIP_THRESHOLD,
+        publish_threshold: GRAYLIST_THRESHOLD,
+        graylist_threshold: GRAYLIST_THRESHOLD,
+        accept_px_threshold: 0.0,
+        opportunistic_graft_threshold: 0.0,
+    }
+}
+
+/// Returns the parameters of the score, with the same weights for all topics.
+pub(super) fn params<'a>(topics: impl Iterator<Item = &'a TopicHash>) -> PeerScoreParams {
+    PeerScoreParams {
+        topics: topics.map(|topic| (topic.clone(), topic_params())).collect(),
+        topic_score_cap: 0.0,
+        app_specific_weight: 0.0,
+        ip_colocation_factor_weight: CROWD_WEIGHT,
+        ip_colocation_factor_threshold: f64::from(MAX_PEERS_PER_IP),
+        // A test set-up on one machine may have any number of nodes.
+        ip_colocation_factor_whitelist: HashSet::from([
+            IpAddr::V4(Ipv4Addr::LOCALHOST),
+            IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ]),
+        behaviour_penalty_weight: 0.0,
+        retain_score: SCORE_MEMORY,
+        slow_peer_weight: 0.0,
+        ..PeerScoreParams::default()
+    }
+}
+
+fn topic_params() -> TopicScoreParams {
+    TopicScoreParams {
+        topic_weight: 1.0,
+        time_in_mesh_weight: 0.0,
+        first_message_deliveries_weight: 0.0,
+        mesh_message_deliveries_weight: 0.0,
+        mesh_failure_penalty_weight: 0.0,
+        invalid_message_deliveries_weight: REJECT_WEIGHT,
+        invalid_message_deliveries_decay: score_parameter_decay(REJECT_MEMORY),
+        ..TopicScoreParams::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gossipsub_accepts_the_parameters() {
+        let topic = TopicHash::from_raw("topic");
+        params([topic].iter()).validate().unwrap();
+        thresholds().validate().unwrap();
+    }
+
+    #[test]
+    fn three_rejected_messages_graylist_and_two_do_not() {
+        let score = |rejected: f64| REJECT_WEIGHT * rejected * rejected;
+        assert!(score(2.0) > GRAYLIST_THRESHOLD && score(2.0) < GOSSIP_THRESHOLD);
+        // The decay of 50 s, in which the second and third message may come.
+        let decayed = score_parameter_decay(REJECT_MEMORY).powi(50);
+        assert!(score(3.0 * decayed) < GRAYLIST_THRESHOLD);
+    }
+
+    #[test]
+    fn a_household_at_one_address_is_no_crowd() {
+        let params = params([].iter());
+        assert!(params.ip_colocation_factor_threshold >= 12.0);
+        assert!(params.ip_colocation_factor_whitelist.contains(&IpAddr::V4(Ipv4Addr::LOCALHOST)));
+    }
+}

@@ -1,0 +1,183 @@
+//! Dials addresses of the address book and of the user, and explains failures.
+
+use std::time::Instant;
+
+use libp2p::{
+    Multiaddr,
+    swarm::{
+        ConnectionId, DialError as SwarmDialError,
+        dial_opts::{DialOpts, PeerCondition},
+    },
+};
+use tokio::sync::oneshot;
+
+use super::Network;
+use crate::{
+    net::{
+        address::{peer_of, with_peer, without_peer},
+        address_book::Dial,
+        event::{DialError, NetEvent},
+        gate::Denied,
+        listen::root_cause,
+        peer::to_libp2p,
+    },
+    primitives::PeerId,
+};
+
+/// The origin of a dial in progress.
+#[derive(Debug)]
+pub(super) enum Dialing {
+    /// The address book chose the entry.
+    Book(Dial),
+    /// The user asked for the address and waits for the outcome.
+    Asked(Multiaddr, oneshot::Sender<Result<PeerId, DialError>>),
+}
+
+impl Network {
+    /// Dials an address from the user. The outcome is sent on `reply`.
+    pub(super) fn dial_asked(
+        &mut self,
+        address: Multiaddr,
+        reply: oneshot::Sender<Result<PeerId, DialError>>,
+    ) {
+        let peer = peer_of(&address);
+        let outcome = match peer {
+            _ if peer == Some(self.me) || self.is_own(&address) => {
+                Err(DialError::Oneself(address.to_string()))
+            }
+            Some(peer) if self.peers.contains_key(&peer) => Ok(peer),
+            _ => {
+                let options = dial_options(peer, vec![address.clone()]);
+                let id = options.connection_id();
+                match self.swarm.dial(options) {
+                    Ok(()) => {
+                        self.dials.insert(id, Dialing::Asked(address, reply));
+                        return;
+                    }
+                    Err(error) => Err(dial_error(&address, peer, &error)),
+                }
+            }
+        };
+        let _ = reply.send(outcome);
+    }
+
+    /// Dials the entries of the address book that are due.
+    pub(super) fn dial_due(&mut self, now: Instant) {
+        let Self { book, peers, swarm, target_peers, .. } = self;
+        let enough = peers.len() >= *target_peers;
+        let gate = &swarm.behaviour().gate;
+        let due =
+            book.due(now, enough, |peer| peers.contains_key(peer), |peer| !gate.is_banned(peer));
+        for dial in due {
+            if let Dial::Seed(address) = &dial
+                && self.is_own(address)
+            {
+                let reason = DialError::Oneself(address.to_string()).to_string();
+                self.book.remove_seed(address);
+                self.emit_if_room(NetEvent::DialFailed { address: address.to_string(), reason });
+                continue;
+            }
+            let options = match &dial {
+                Dial::Peer(peer, addresses) => dial_options(Some(*peer), addresses.clone()),
+                Dial::Seed(address) => dial_options(peer_of(address), vec![address.clone()]),
+            };
+            let id = options.connection_id();
+            match self.swarm.dial(options) {
+                Ok(()) => {
+                    self.dials.insert(id, Dialing::Book(dial));
+                }
+                Err(error) => self.dial_failed(&dial, &error, now),
+            }
+        }
+    }
+
+    /// True if the node listens on the address. The node must not dial it: the system would connect
+    /// the socket with itself.
+    fn is_own(&self, address: &Multiaddr) -> bool {
+        self.listening.contains(&without_peer(address))
+    }
+
+    pub(super) fn on_dial_error(&mut self, id: ConnectionId, error: &SwarmDialError) {
+        match self.dials.remove(&id) {
+            Some(Dialing::Book(dial)) => self.dial_failed(&dial, error, Instant::now()),
+            Some(Dialing::Asked(address, reply)) => {
+                let expected = peer_of(&address);
+                let _ = reply.send(Err(dial_error(&address, expected, error)));
+            }
+            None => {}
+        }
+    }
+
+    /// Records a failed dial in the address book, and reports it to the node if the address is from
+    /// the user.
+    fn dial_failed(&mut self, dial: &Dial, error: &SwarmDialError, now: Instant) {
+        self.book.failed(dial, now);
+        match (dial, error) {
+            (Dial::Peer(peer, _), SwarmDialError::WrongPeerId { address, .. }) => {
+                self.book.forget_address(peer, address);
+            }
+            (Dial::Peer(..), _) => tracing::debug!(?dial, %error, "no connection"),
+            // Both ends dialed at once, or another address was faster.
+            (Dial::Seed(_), SwarmDialError::DialPeerConditionFalse(_)) => {}
+            (Dial::Seed(address), _) => {
+                let error = dial_error(address, peer_of(address), error);
+                if matches!(error, DialError::Oneself(_)) {
+                    self.book.remove_seed(address);
+                }
+                self.emit_if_room(NetEvent::DialFailed {
+                    address: address.to_string(),
+                    reason: error.to_string(),
+                });
+            }
+        }
+    }
+}
+
+fn dial_options(peer: Option<PeerId>, addresses: Vec<Multiaddr>) -> DialOpts {
+    // The dial uses a fresh port. Two nodes that dial each other at once from the ports that they
+    // listen on would share one TCP connection without a listener.
+    if let Some((peer, id)) = peer.and_then(|peer| to_libp2p(&peer).map(|id| (peer, id))) {
+        let addresses = addresses.iter().map(|address| with_peer(address, &peer)).collect();
+        // A dial in progress does not prevent another one, since its address may be wrong.
+        let options = DialOpts::peer_id(id).condition(PeerCondition::Disconnected);
+        options.addresses(addresses).allocate_new_port().build()
+    } else {
+        let address = addresses.into_iter().next().unwrap_or_else(Multiaddr::empty);
+        DialOpts::unknown_peer_id().address(address).allocate_new_port().build()
+    }
+}
+
+/// Explains to the user why a dial failed.
+fn dial_error(address: &Multiaddr, expected: Option<PeerId>, error: &SwarmDialError) -> DialError {
+    let shown = address.to_string();
+    match error {
+        SwarmDialError::LocalPeerId { .. } => DialError::Oneself(shown),
+        SwarmDialError::WrongPeerId { obtained, .. } => DialError::WrongPeer {
+            address: without_peer(address).to_string(),
+            expected: expected
+                .map_or_else(|| "the peer it names".to_owned(), |peer| peer.to_string()),
+            obtained: obtained.to_string(),
+        },
+        SwarmDialError::Denied { cause } => DialError::Refused {
+            address: shown,
+            reason: cause
+                .downcast_ref::<Denied>()
+                .map_or_else(|| root_cause(cause), ToString::to_string),
+        },
+        SwarmDialError::NoAddresses => {
+            DialError::Unreachable { address: shown, reason: "no address".to_owned() }
+        }
+        SwarmDialError::DialPeerConditionFalse(_) => DialError::Unreachable {
+            address: shown,
+            reason: "it is being dialed already".to_owned(),
+        },
+        SwarmDialError::Aborted => {
+            DialError::Unreachable { address: shown, reason: "the attempt was given up".to_owned() }
+        }
+        SwarmDialError::Transport(errors) => {
+            let mut reasons: Vec<_> = errors.iter().map(|(_, error)| root_cause(error)).collect();
+            reasons.dedup();
+            DialError::Unreachable { address: shown, reason: reasons.join("; ") }
+        }
+    }
+}

@@ -1,0 +1,392 @@
+//! The swarm task owns the swarm and all state of the network.
+//!
+//! Each turn handles one thing: an event of the swarm, a command, a response or verdict, or the
+//! tick. No turn waits, so turns are short and no source starves another. The task stores events
+//! that must not be lost in `backlog` while the node's queue is full. It does not poll the swarm
+//! until they are out, which bounds the backlog.
+//!
+//! | file | concern |
+//! |---|---|
+//! | `events` | the swarm's events, identify, pings and discovery |
+//! | `peers` | connections, their ends, snapshots |
+//! | `dial` | dials and their failures |
+//! | `gossip` | publishing, receiving, verdicts, probes |
+//! | `requests` | requests and responses |
+
+mod dial;
+mod events;
+mod gossip;
+mod peers;
+mod requests;
+
+use std::{
+    collections::{BTreeSet, HashMap, VecDeque},
+    time::{Duration, Instant},
+};
+
+use dial::Dialing;
+use futures::StreamExt;
+use libp2p::{
+    Multiaddr, Swarm,
+    request_response::InboundRequestId,
+    swarm::{ConnectionId, SwarmEvent},
+};
+use peers::{Leaving, Peer};
+use prometheus_client::registry::Registry;
+use requests::{FlightKey, ReplyChannel};
+use tokio::{
+    sync::{mpsc, watch},
+    time::{MissedTickBehavior, interval},
+};
+
+use super::{
+    NetConfig, NetError, Tuning,
+    address::{offered, parse, parse_listen, without_peer},
+    address_book::{AddressBook, Source},
+    behaviour::{Behaviour, BehaviourConfig, BehaviourEvent, Names, request_timeout},
+    event::{NetEvent, RequestError},
+    gossip::{GossipLiveness, PendingVerdicts, UnheardGossip},
+    handle::{NetAnswer, NetCommand},
+    limits::LINGER,
+    listen::{build_swarm, listen},
+    metrics::Libp2pMetrics,
+    peer::to_libp2p,
+    requests::{Inbound, Job, Outbound, Sending},
+};
+use crate::{
+    primitives::PeerId,
+    telemetry::metrics::NetMetrics,
+    wire::{Protocol, Verdict},
+};
+
+/// Interval of the checks of the address book, time-outs and liveness.
+const TICK: Duration = Duration::from_millis(250);
+/// Time after its time-out at which a request in flight ends, even if libp2p has not reported it.
+const FLIGHT_GRACE: Duration = Duration::from_secs(15);
+
+/// The state of the network.
+pub(super) struct Network {
+    swarm: Swarm<Behaviour>,
+    names: Names,
+    me: PeerId,
+    private_only: bool,
+    target_peers: usize,
+    external: Vec<Multiaddr>,
+    tuning: Tuning,
+
+    events: mpsc::Sender<NetEvent>,
+    backlog: VecDeque<NetEvent>,
+    commands: mpsc::Receiver<NetCommand>,
+    answers: mpsc::Receiver<NetAnswer>,
+
+    peers: HashMap<PeerId, Peer>,
+    listening: BTreeSet<Multiaddr>,
+    book: AddressBook,
+    dials: HashMap<ConnectionId, Dialing>,
+    outbound: Outbound<FlightKey>,
+    inbound: Inbound<ReplyChannel>,
+    /// Responses that libp2p has but has not sent yet.
+    sending: Sending<(Protocol, InboundRequestId)>,
+    unheard: UnheardGossip,
+    pending: PendingVerdicts,
+    liveness: GossipLiveness,
+    metrics: NetMetrics,
+    libp2p_metrics: Libp2pMetrics,
+    next_probe: Instant,
+    next_walk: Instant,
+}
+
+/// One thing to handle.
+enum Turn {
+    Swarm(Box<SwarmEvent<BehaviourEvent>>),
+    Command(NetCommand),
+    Answer(NetAnswer),
+    Tick,
+    /// An event of the backlog is out.
+    Room,
+    /// All handles are dropped, or the node reads no more events.
+    Alone,
+}
+
+impl Network {
+    /// Builds the swarm and listens.
+    pub(super) fn new(
+        config: NetConfig,
+        registry: &mut Registry,
+        metrics: NetMetrics,
+        events: mpsc::Sender<NetEvent>,
+        commands: mpsc::Receiver<NetCommand>,
+        answers: mpsc::Receiver<NetAnswer>,
+    ) -> Result<Self, NetError> {
+        let now = Instant::now();
+        let names = Names::new(&config.network)?;
+        let listens: Vec<_> =
+            config.listen.iter().map(|text| parse_listen(text)).collect::<Result<_, _>>()?;
+        let external: Vec<_> = config
+            .external
+            .iter()
+            .map(|text| parse(text).map(|address| without_peer(&address)))
+            .collect::<Result<_, _>>()?;
+        let me = config.identity.peer_id();
+        let back_off = config.tuning.back_off;
+        let mut book = AddressBook::new(me, config.private_only, back_off, rand::random());
+        for text in &config.peers {
+            book.add_seed(parse(text)?, now);
+        }
+        let settings = BehaviourConfig {
+            network: config.network,
+            mdns: config.mdns,
+            ping_interval: config.tuning.ping_interval,
+            max_gossip_frame: config.tuning.max_gossip_frame,
+        };
+        let keypair = config.identity.keypair();
+        let behaviour = Behaviour::new(&keypair, &settings, &names, registry, &metrics)?;
+        let mut swarm = build_swarm(&config.identity, behaviour)?;
+        listen(&mut swarm, &listens)?;
+        for address in &external {
+            swarm.add_external_address(address.clone());
+        }
+        Ok(Self {
+            swarm,
+            names,
+            me,
+            private_only: config.private_only,
+            target_peers: config.target_peers,
+            external,
+            events,
+            backlog: VecDeque::new(),
+            commands,
+            answers,
+            peers: HashMap::new(),
+            listening: BTreeSet::new(),
+            book,
+            dials: HashMap::new(),
+            outbound: Outbound::new(),
+            inbound: Inbound::new(),
+            sending: Sending::new(),
+            unheard: UnheardGossip::default(),
+            pending: PendingVerdicts::default(),
+            liveness: GossipLiveness::new(config.tuning.liveness),
+            metrics,
+            libp2p_metrics: Libp2pMetrics::new(registry),
+            next_probe: now,
+            next_walk: now,
+            tuning: config.tuning,
+        })
+    }
+
+    /// Runs until it is cancelled, all handles are dropped, or the node reads no more events.
+    pub(super) async fn run(mut self, mut cancel: watch::Receiver<bool>) {
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let turn = tokio::select! {
+                biased;
+                _ = cancel.wait_for(|cancelled| *cancelled) => break,
+                turn = self.turn(&mut tick) => turn,
+            };
+            match turn {
+                Turn::Swarm(event) => {
+                    self.libp2p_metrics.record(&event, |peer| self.swarm.is_connected(peer));
+                    self.on_swarm_event(*event);
+                }
+                Turn::Command(command) => {
+                    // Responses and verdicts that the node sent before the command come first.
+                    self.take_answers();
+                    self.on_command(command);
+                }
+                Turn::Answer(answer) => self.on_answer(answer),
+                Turn::Tick => self.on_tick(Instant::now()),
+                Turn::Room => {}
+                Turn::Alone => break,
+            }
+        }
+        Box::pin(self.leave()).await;
+    }
+
+    /// Returns the next thing to handle. The order among the sources is random, so that none
+    /// starves.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost: each branch only receives, or waits for room before it takes an event.
+    async fn turn(&mut self, tick: &mut tokio::time::Interval) -> Turn {
+        let Self { swarm, events, backlog, commands, answers, .. } = self;
+        tokio::select! {
+            event = swarm.select_next_some(), if backlog.is_empty() => Turn::Swarm(Box::new(event)),
+            command = commands.recv() => command.map_or(Turn::Alone, Turn::Command),
+            Some(answer) = answers.recv() => Turn::Answer(answer),
+            room = events.reserve(), if !backlog.is_empty() => match room {
+                Ok(slot) => {
+                    if let Some(event) = backlog.pop_front() {
+                        slot.send(event);
+                    }
+                    Turn::Room
+                }
+                Err(_) => Turn::Alone,
+            },
+            _ = tick.tick() => Turn::Tick,
+        }
+    }
+
+    /// Handles the remaining commands, lets their messages leave, and closes all connections.
+    async fn leave(mut self) {
+        self.take_answers();
+        while let Ok(command) = self.commands.try_recv() {
+            self.on_command(command);
+        }
+        let linger =
+            tokio::time::sleep(if self.peers.is_empty() { Duration::ZERO } else { LINGER });
+        tokio::pin!(linger);
+        loop {
+            tokio::select! {
+                () = &mut linger => break,
+                _ = self.swarm.select_next_some() => {}
+            }
+        }
+        let peers: Vec<_> = self.swarm.connected_peers().copied().collect();
+        for peer in peers {
+            let _ = self.swarm.disconnect_peer_id(peer);
+        }
+        let closing = async {
+            while self.swarm.network_info().connection_counters().num_established() > 0 {
+                self.swarm.select_next_some().await;
+            }
+        };
+        // A connection that does not close in time is dropped with the swarm.
+        let _ = tokio::time::timeout(LINGER, closing).await;
+    }
+
+    fn take_answers(&mut self) {
+        while let Ok(answer) = self.answers.try_recv() {
+            self.on_answer(answer);
+        }
+    }
+
+    /// Emits an event that must not be lost. The backlog stores it while the node's queue is full.
+    fn emit(&mut self, event: NetEvent) {
+        if !self.backlog.is_empty() {
+            self.backlog.push_back(event);
+        } else if let Err(mpsc::error::TrySendError::Full(event)) = self.events.try_send(event) {
+            self.backlog.push_back(event);
+        }
+    }
+
+    /// True if the node keeps up. Otherwise events that may be lost are dropped.
+    fn has_room(&self) -> bool {
+        self.backlog.is_empty() && self.events.capacity() > self.events.max_capacity() / 2
+    }
+
+    /// Emits an event that may be lost, if the node keeps up.
+    fn emit_if_room(&mut self, event: NetEvent) {
+        if self.has_room() {
+            self.emit(event);
+        }
+    }
+
+    fn on_command(&mut self, command: NetCommand) {
+        let now = Instant::now();
+        match command {
+            NetCommand::Dial { address, reply } => self.dial_asked(address, reply),
+            NetCommand::Request { ticket, protocol, bytes } => {
+                let peer = ticket.peer;
+                if self.peers.contains_key(&peer) {
+                    self.outbound.push(Job::new(ticket, protocol, bytes, now));
+                    self.pump(&peer);
+                } else {
+                    ticket.end(Err(RequestError::NotConnected(peer)));
+                }
+            }
+            NetCommand::Publish { topic, payload } => self.publish(topic, payload, now),
+            NetCommand::Disconnect { peer, no_redial_for } => {
+                if !no_redial_for.is_zero() {
+                    self.book.shut(&peer, now + no_redial_for);
+                }
+                self.disconnect(&peer, "closed by this node");
+            }
+            NetCommand::Ban(peer) => {
+                self.swarm.behaviour_mut().gate.ban(peer);
+                if let (Some(id), Some(entry)) = (to_libp2p(&peer), self.peers.get_mut(&peer)) {
+                    entry.leaving = Some(Leaving::now("banned"));
+                    let _ = self.swarm.disconnect_peer_id(id);
+                }
+            }
+            NetCommand::Unban(peer) => self.swarm.behaviour_mut().gate.unban(&peer),
+            NetCommand::AddKnown { peer, addresses } => {
+                for address in &addresses {
+                    self.book.add(peer, address, Source::Vouched, now);
+                }
+                self.dial_due(now);
+            }
+            NetCommand::Peers(reply) => {
+                let _ = reply.send(self.snapshot(now));
+            }
+            NetCommand::Addresses(reply) => {
+                let own = offered(self.listening.iter().cloned(), &self.external);
+                let _ = reply.send(own.iter().map(ToString::to_string).collect());
+            }
+        }
+    }
+
+    fn on_answer(&mut self, answer: NetAnswer) {
+        match answer {
+            NetAnswer::Respond { reply, protocol, bytes } => self.respond(&reply, protocol, bytes),
+            NetAnswer::Drop(reply) => {
+                if let Some((protocol, ..)) = self.inbound.take(&reply) {
+                    self.metrics.request_served(protocol.code(), "unanswered");
+                }
+            }
+            NetAnswer::Verdict { message, verdict } => {
+                if let Some(topic) = self.pending.decide(&message) {
+                    self.decided(&message, topic, verdict);
+                }
+            }
+        }
+    }
+
+    fn on_tick(&mut self, now: Instant) {
+        self.dial_due(now);
+        self.outbound.expire(now, request_timeout(Protocol::Sync) + FLIGHT_GRACE);
+        self.inbound.sweep(|(_, channel)| channel.is_open());
+        for (message, topic) in self.pending.expire(now) {
+            self.decided(&message, topic, Verdict::Ignore);
+        }
+        for topic in self.unheard.topics() {
+            self.publish_unheard(topic, now);
+        }
+        let Self { liveness, swarm, .. } = self;
+        let behaviour = swarm.behaviour();
+        let is_graylisted =
+            |peer: &PeerId| to_libp2p(peer).is_some_and(|id| behaviour.is_graylisted(&id));
+        for peer in liveness.silent(now, is_graylisted) {
+            self.reconnect(&peer);
+        }
+        let leaving: Vec<_> = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| peer.leaving.is_some())
+            .map(|(peer, _)| *peer)
+            .collect();
+        for peer in leaving {
+            self.leave_if_idle(&peer, now);
+        }
+        if self.next_probe <= now {
+            self.next_probe = now + self.tuning.probe_interval;
+            self.probe();
+        }
+        if self.next_walk <= now {
+            self.walk(now);
+        }
+    }
+
+    /// Searches for peers through connected peers. A private network does not, since Kademlia dials
+    /// public addresses too.
+    fn walk(&mut self, now: Instant) {
+        let knows_somebody = self.peers.values().any(|peer| peer.same_network);
+        if self.private_only || !knows_somebody {
+            return;
+        }
+        self.next_walk = now + self.tuning.walk_interval;
+        let target: [u8; 32] = rand::random();
+        self.swarm.behaviour_mut().kad.get_closest_peers(target.to_vec());
+    }
+}

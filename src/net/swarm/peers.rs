@@ -1,0 +1,212 @@
+//! Connections and connected peers.
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+use libp2p::{
+    Multiaddr,
+    core::ConnectedPoint,
+    request_response::InboundRequestId,
+    swarm::{ConnectionError, ConnectionId},
+};
+
+use super::{Network, dial::Dialing};
+use crate::{
+    net::{
+        address::without_peer,
+        address_book::{Dial, Source},
+        event::{ConnectionSnapshot, NetEvent, PeerSnapshot},
+        listen::root_cause,
+        peer::{from_libp2p, to_libp2p},
+    },
+    primitives::PeerId,
+    telemetry::events,
+    wire::{Protocol, Topic},
+};
+
+/// Longest time that a disconnection waits for unsent responses.
+const LEAVE_TIME: Duration = Duration::from_secs(2);
+/// Time that the peer has to read the last response. When the connection closes, unread data is
+/// lost.
+const READ_TIME: Duration = Duration::from_millis(300);
+
+/// A connection to a peer.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) id: ConnectionId,
+    pub(super) address: Multiaddr,
+    /// True if the peer dialed.
+    pub(super) inbound: bool,
+    /// The round trip of the last ping.
+    pub(super) round_trip: Option<Duration>,
+    /// The failed pings in a row.
+    pub(super) ping_failures: u32,
+}
+
+/// A connected peer.
+#[derive(Debug)]
+pub(super) struct Peer {
+    pub(super) connections: Vec<Connection>,
+    pub(super) agent: String,
+    pub(super) same_network: bool,
+    pub(super) topics: BTreeSet<Topic>,
+    pub(super) since: Instant,
+    /// The times that gossipsub could not send to the peer.
+    pub(super) slow: u32,
+    /// The disconnection that this node has begun.
+    pub(super) leaving: Option<Leaving>,
+}
+
+/// A disconnection that this node has begun.
+#[derive(Debug)]
+pub(super) struct Leaving {
+    pub(super) reason: &'static str,
+    /// The earliest time, so that the peer can read the last response.
+    from: Instant,
+    /// The latest time.
+    by: Instant,
+}
+
+impl Leaving {
+    /// Returns a disconnection that waits for nothing.
+    pub(super) fn now(reason: &'static str) -> Self {
+        let now = Instant::now();
+        Self { reason, from: now, by: now }
+    }
+}
+
+impl Network {
+    pub(super) fn on_established(
+        &mut self,
+        peer_id: libp2p::PeerId,
+        id: ConnectionId,
+        endpoint: &ConnectedPoint,
+    ) -> Option<NetEvent> {
+        // The gate refuses other keys.
+        let peer = from_libp2p(&peer_id)?;
+        let now = Instant::now();
+        let address = without_peer(endpoint.get_remote_address());
+        let inbound = endpoint.is_listener();
+        match self.dials.remove(&id) {
+            Some(Dialing::Book(Dial::Seed(seed))) => self.book.connected(peer, Some(&seed)),
+            Some(Dialing::Asked(_, reply)) => {
+                self.book.add(peer, &address, Source::Vouched, now);
+                self.book.connected(peer, None);
+                let _ = reply.send(Ok(peer));
+            }
+            Some(Dialing::Book(Dial::Peer(..))) | None => self.book.connected(peer, None),
+        }
+        if !inbound {
+            self.book.add(peer, &address, Source::Met, now);
+        }
+        let connection = Connection {
+            id,
+            address: address.clone(),
+            inbound,
+            round_trip: None,
+            ping_failures: 0,
+        };
+        if let Some(entry) = self.peers.get_mut(&peer) {
+            entry.connections.push(connection);
+            return None;
+        }
+        self.peers.insert(
+            peer,
+            Peer {
+                connections: vec![connection],
+                agent: String::new(),
+                same_network: false,
+                topics: BTreeSet::new(),
+                since: now,
+                slow: 0,
+                leaving: None,
+            },
+        );
+        self.liveness.connected(peer);
+        Some(NetEvent::PeerConnected { peer, address: address.to_string(), inbound })
+    }
+
+    pub(super) fn on_closed(
+        &mut self,
+        peer_id: libp2p::PeerId,
+        id: ConnectionId,
+        remaining: u32,
+        cause: Option<&ConnectionError>,
+    ) -> Option<NetEvent> {
+        let peer = from_libp2p(&peer_id)?;
+        if remaining > 0 {
+            if let Some(entry) = self.peers.get_mut(&peer) {
+                entry.connections.retain(|connection| connection.id != id);
+            }
+            return None;
+        }
+        let entry = self.peers.remove(&peer)?;
+        self.liveness.disconnected(&peer);
+        self.book.disconnected(&peer, Instant::now());
+        self.outbound.disconnected(&peer);
+        let reason = match (entry.leaving, cause) {
+            (Some(Leaving { reason, .. }), _) => reason.to_owned(),
+            (None, None) => "closed".to_owned(),
+            (None, Some(ConnectionError::KeepAliveTimeout)) => "idle".to_owned(),
+            (None, Some(error)) => root_cause(error),
+        };
+        Some(NetEvent::PeerDisconnected { peer, reason })
+    }
+
+    /// Closes all connections to a peer once its unsent responses are out.
+    pub(super) fn disconnect(&mut self, peer: &PeerId, reason: &'static str) {
+        let now = Instant::now();
+        let Some(entry) = self.peers.get_mut(peer) else { return };
+        entry.leaving.get_or_insert(Leaving { reason, from: now, by: now + LEAVE_TIME });
+        self.leave_if_idle(peer, now);
+    }
+
+    /// Reconnects to a peer whose gossip is lost. Only a new connection restores it.
+    pub(super) fn reconnect(&mut self, peer: &PeerId) {
+        events::GossipDeaf { peer: *peer }.emit();
+        self.disconnect(peer, "its gossip went deaf; connecting anew");
+    }
+
+    /// Records that a response was sent or has failed.
+    pub(super) fn sent(&mut self, protocol: Protocol, request: InboundRequestId) {
+        let Some(peer) = self.sending.ended(&(protocol, request)) else { return };
+        if let Some(leaving) = self.peers.get_mut(&peer).and_then(|entry| entry.leaving.as_mut()) {
+            leaving.from = Instant::now() + READ_TIME;
+        }
+    }
+
+    /// Completes a disconnection once all responses are sent, or its latest time has come.
+    pub(super) fn leave_if_idle(&mut self, peer: &PeerId, now: Instant) {
+        let Some(leaving) = self.peers.get(peer).and_then(|entry| entry.leaving.as_ref()) else {
+            return;
+        };
+        let waits = now < leaving.from || self.sending.is_sending(peer);
+        if waits && now < leaving.by {
+            return;
+        }
+        if let Some(id) = to_libp2p(peer) {
+            let _ = self.swarm.disconnect_peer_id(id);
+        }
+    }
+
+    pub(super) fn snapshot(&self, now: Instant) -> Vec<PeerSnapshot> {
+        let connection = |connection: &Connection| ConnectionSnapshot {
+            address: connection.address.to_string(),
+            inbound: connection.inbound,
+            round_trip: connection.round_trip,
+        };
+        self.peers
+            .iter()
+            .map(|(id, peer)| PeerSnapshot {
+                peer: *id,
+                connections: peer.connections.iter().map(connection).collect(),
+                agent: peer.agent.clone(),
+                same_network: peer.same_network,
+                topics: peer.topics.iter().copied().collect(),
+                connected_for: now.duration_since(peer.since),
+            })
+            .collect()
+    }
+}

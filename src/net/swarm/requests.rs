@@ -1,0 +1,203 @@
+//! Requests and responses on the wire, in both directions.
+
+use std::time::Instant;
+
+use libp2p::request_response::{
+    self, InboundRequestId, Message, OutboundFailure, OutboundRequestId, ResponseChannel,
+};
+
+use super::Network;
+use crate::{
+    net::{
+        behaviour::request_timeout,
+        codec::Frame,
+        event::{NetEvent, NetOffence, ReplyId, RequestError},
+        peer::{from_libp2p, to_libp2p},
+        requests::Job,
+    },
+    primitives::PeerId,
+    wire::{
+        ChatResponse, CodecError, FriendsResponse, HelloResponse, Protocol, Request, Response,
+        SyncResponse,
+    },
+};
+
+/// libp2p's name of a request in flight.
+pub(super) type FlightKey = (Protocol, OutboundRequestId);
+/// libp2p's name of a peer's request, and the channel that takes its response.
+pub(super) type ReplyChannel = (InboundRequestId, ResponseChannel<Frame<Response>>);
+
+type RequestEvent = request_response::Event<Frame<Request>, Frame<Response>>;
+
+impl Network {
+    /// Sends the queued requests to a peer that may be sent now.
+    pub(super) fn pump(&mut self, peer: &PeerId) {
+        let Some(id) = to_libp2p(peer) else { return };
+        while let Some(Job { ticket, protocol, bytes, .. }) = self.outbound.next(peer) {
+            let request = self
+                .swarm
+                .behaviour_mut()
+                .requests(protocol)
+                .send_request(&id, Frame::Outgoing(bytes));
+            self.outbound.sent((protocol, request), ticket, Instant::now());
+        }
+    }
+
+    /// Sends the node's response, or Busy if too many bytes wait for the peer.
+    pub(super) fn respond(&mut self, reply: &ReplyId, protocol: Protocol, bytes: Vec<u8>) {
+        let Some((asked_on, channel, peer)) = self.inbound.take(reply) else { return };
+        if asked_on == protocol {
+            if self.sending.has_room(&peer, bytes.len()) {
+                self.metrics.request_served(protocol.code(), "answered");
+                self.send_response(peer, protocol, channel, bytes);
+            } else {
+                self.respond_busy(peer, protocol, channel);
+            }
+        } else {
+            tracing::error!(
+                ?asked_on,
+                ?protocol,
+                "an answer of another protocol than its request's is dropped"
+            );
+        }
+    }
+
+    fn send_response(
+        &mut self,
+        peer: PeerId,
+        protocol: Protocol,
+        channel: ReplyChannel,
+        bytes: Vec<u8>,
+    ) {
+        let (request, channel) = channel;
+        let size = bytes.len();
+        let sent = self
+            .swarm
+            .behaviour_mut()
+            .requests(protocol)
+            .send_response(channel, Frame::Outgoing(bytes));
+        // An error means that the peer no longer waits.
+        if sent.is_ok() {
+            self.sending.begun((protocol, request), peer, size);
+        }
+    }
+
+    fn respond_busy(&mut self, peer: PeerId, protocol: Protocol, channel: ReplyChannel) {
+        let busy = match protocol {
+            Protocol::Hello => Response::Hello(HelloResponse::Busy),
+            Protocol::Friends => Response::Friends(FriendsResponse::Busy),
+            Protocol::Chat => Response::Chat(ChatResponse::Busy),
+            Protocol::Sync => Response::Sync(SyncResponse::Busy),
+        };
+        if let Ok(bytes) = busy.encode() {
+            self.metrics.request_served(protocol.code(), "busy");
+            self.send_response(peer, protocol, channel, bytes);
+        }
+    }
+
+    pub(super) fn on_request_response(
+        &mut self,
+        protocol: Protocol,
+        event: RequestEvent,
+    ) -> Option<NetEvent> {
+        match event {
+            RequestEvent::Message { peer, message, .. } => {
+                let peer = from_libp2p(&peer)?;
+                match message {
+                    Message::Request { request_id, request, channel } => {
+                        self.on_request(peer, protocol, request, (request_id, channel))
+                    }
+                    Message::Response { request_id, response } => {
+                        self.on_response((protocol, request_id), response);
+                        None
+                    }
+                }
+            }
+            RequestEvent::OutboundFailure { request_id, error, .. } => {
+                self.on_request_failed((protocol, request_id), &error);
+                None
+            }
+            RequestEvent::InboundFailure { request_id, .. }
+            | RequestEvent::ResponseSent { request_id, .. } => {
+                self.sent(protocol, request_id);
+                None
+            }
+        }
+    }
+
+    fn on_request(
+        &mut self,
+        peer: PeerId,
+        protocol: Protocol,
+        request: Frame<Request>,
+        channel: ReplyChannel,
+    ) -> Option<NetEvent> {
+        let Frame::Incoming { size, message } = request else { return None };
+        let request = match message {
+            Ok(request) => request,
+            Err(error) => {
+                // The drop of the channel ends the stream without a response.
+                self.metrics.request_served(protocol.code(), "malformed");
+                self.misbehaved(peer, NetOffence::MalformedRequest, &error);
+                return None;
+            }
+        };
+        if !self.has_room() {
+            self.respond_busy(peer, protocol, channel);
+            return None;
+        }
+        match self.inbound.admit(peer, protocol, size, channel) {
+            Ok(reply) => Some(NetEvent::RequestReceived { peer, reply, request }),
+            Err(channel) => {
+                self.respond_busy(peer, protocol, channel);
+                None
+            }
+        }
+    }
+
+    fn on_response(&mut self, key: FlightKey, response: Frame<Response>) {
+        let Some(ticket) = self.outbound.landed(key) else { return };
+        let peer = ticket.peer;
+        match response {
+            Frame::Incoming { message: Ok(response), .. } => ticket.end(Ok(response)),
+            Frame::Incoming { message: Err(error), .. } => {
+                self.misbehaved(peer, NetOffence::MalformedResponse, &error);
+                ticket.end(Err(RequestError::Malformed { peer, source: error }));
+            }
+            Frame::Outgoing(_) => {
+                ticket.end(Err(RequestError::NoAnswer { peer, reason: "none came".to_owned() }))
+            }
+        }
+        self.pump(&peer);
+    }
+
+    fn on_request_failed(&mut self, key: FlightKey, error: &OutboundFailure) {
+        let Some(ticket) = self.outbound.landed(key) else { return };
+        let peer = ticket.peer;
+        let error = match error {
+            OutboundFailure::DialFailure => RequestError::NotConnected(peer),
+            OutboundFailure::Timeout => {
+                RequestError::TimedOut { peer, limit: request_timeout(key.0) }
+            }
+            OutboundFailure::ConnectionClosed => RequestError::Disconnected(peer),
+            OutboundFailure::UnsupportedProtocols => RequestError::Unsupported(peer),
+            OutboundFailure::Io(error) => {
+                RequestError::NoAnswer { peer, reason: error.to_string() }
+            }
+        };
+        ticket.end(Err(error));
+        self.pump(&peer);
+    }
+
+    /// Reports bytes that do not decode to the node. Too large or too long messages count as
+    /// oversized.
+    pub(super) fn misbehaved(&mut self, peer: PeerId, offence: NetOffence, error: &CodecError) {
+        let offence = match error {
+            CodecError::TooLarge { .. } | CodecError::OverLimit { .. } => NetOffence::Oversized,
+            _ => offence,
+        };
+        tracing::debug!(%peer, offence = offence.name(), code = error.code(), %error, "refused");
+        let reason = format!("{}: {error}", error.code());
+        self.emit_if_room(NetEvent::Misbehaved { peer, offence, reason });
+    }
+}
