@@ -1,4 +1,4 @@
-"""Disturbances under load, and then the questions: see chaos.sh."""
+"""Disturbances under load, and the checks after them, see chaos.sh."""
 
 import argparse
 import collections
@@ -10,19 +10,19 @@ import time
 import lan as lans
 from lan import FIVE, Failed, Refused, eventually, quietly
 
-# How long a disturbance lasts, and what follows it, in seconds.
+# Range of a disturbance's length, and of the pause after it, in seconds.
 LASTS = (1, 15)
 THEN = (1, 8)
-# How often a friend does something, in seconds.
+# Range of the time between two actions of a friend, in seconds.
 EVERY = (0.3, 2.5)
-# A command that takes longer is given up: what it did is then unknown, and it counts as not acknowledged.
+# Time limit of a command, in seconds. A later outcome is unknown, and counts as not acknowledged.
 PATIENCE = 20
-# How long healing may take.
+# Time limit for all nodes to agree at the end, in seconds.
 HEALING = 240
 
 
 class Load(threading.Thread):
-    """One friend's doings: coins, notes, chat. Remembers what was acknowledged, and what was only tried."""
+    """Trades, notes and chat of one friend. Records each attempt and each acknowledgement."""
 
     def __init__(self, lan, name, seed):
         super().__init__(daemon=True)
@@ -42,14 +42,14 @@ class Load(threading.Thread):
                 what()
             except Refused:
                 self.refused[what.__name__] += 1
-            except Exception as broken:  # an answer that is none: it must not end the load unseen
+            except Exception as broken:  # A malformed answer fails the run, but must not end the load.
                 self.broken.append(f"{self.name} {what.__name__}: {broken!r}")
 
     def ask(self, *words):
         return self.lan.ask(self.name, *words, timeout=PATIENCE)
 
     def text(self, kind):
-        """A text that nobody else writes."""
+        """Returns a text that is unique in this run."""
         self.count += 1
         return f"{kind} {self.count} of {self.name}"
 
@@ -78,7 +78,7 @@ class Load(threading.Thread):
 
 
 class Chaos:
-    """One thing is done to the LAN at a time, held for a while, and undone; in a partition, sometimes, a kill as well."""
+    """Disturbs the LAN in one way at a time, and undoes it. A partition may include a kill."""
 
     def __init__(self, lan, seed):
         self.lan = lan
@@ -149,7 +149,7 @@ class Chaos:
 
 
 def everything(lan, loads, chaos):
-    """The questions at the end: a list of (claim, what is wrong with it)."""
+    """Checks the nodes at the end. Returns a list of (claim, violations)."""
     print("All is healed; now what was promised.", flush=True)
     results = []
 
@@ -168,7 +168,7 @@ def everything(lan, loads, chaos):
     tried, refused = (sum(counters, collections.Counter()) for counters in ([load.tried for load in loads], [load.refused for load in loads]))
     claim("the load got through", [
         *(f"{load.name} still waits for an answer" for load in loads if load.is_alive()),
-        # Coins run out now and then, and who is down answers nothing; but not nine times in ten.
+        # A lack of coins or a stopped node refuses some commands, but not nine in ten.
         *(f"{refused[what]} of {tried[what]} × {what} were refused" for what in ("send", "note", "chat") if refused[what] * 10 >= tried[what] * 9),
     ])
     claim(f"SIGTERM ended nodes within 15 s (the slowest took {chaos.slowest_stop:.1f} s)", [chaos.slowest_stop] if chaos.slowest_stop > 15 else [])
@@ -204,7 +204,7 @@ def everything(lan, loads, chaos):
         if count[txid] == 1:
             return None
         seen = load.lan.ask(load.name, "tx", txid)
-        # The chain itself must leave it no way: another has spent a coin of its own, or a coin is not there at all.
+        # A trade is rightly void only if one of its coins is spent or not on the chain.
         hopeless = any((coin["txid"], coin["index"]) in spent or not count[coin["txid"]] for coin in seen["inputs"])
         if seen["state"] == "void" and seen.get("reason") and hopeless:
             void.append(txid)

@@ -1,4 +1,4 @@
-"""A crowd on one LAN: see crowd.sh."""
+"""A crowd on one LAN, see crowd.sh."""
 
 import argparse
 import statistics
@@ -22,7 +22,7 @@ def main():
         print(f"{len(everybody)} friends are on one tip {time.monotonic() - start:.1f} s after {options.count} more were started")
         eventually("each has peers", lambda: all(one["peers"] >= 4 for one in lan.status(everybody)))
 
-        # What one writes now, all get.
+        # A new note must reach all of them.
         start = time.monotonic()
         lan.ask(FIVE[1], "note", "hello, crowd", "--wait")
         tip = lan.await_one_tip(everybody, 4)

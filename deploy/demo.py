@@ -1,4 +1,4 @@
-"""The guided demo: see demo.sh. Every step says what it shows, checks it with the nodes' own answers, and fails loudly."""
+"""The guided demo, see demo.sh. Each step checks its claim with the nodes' answers, or fails."""
 
 import argparse
 import os
@@ -37,7 +37,7 @@ def seconds_since(start):
 
 
 def of_chain(lan, name, text):
-    """How many notes of the chain say this."""
+    """Counts the notes with this text on a node's chain."""
     blocks = lan.ask(name, "print-chain", "--limit", "1000000")["blocks"]
     return sum(tx.get("memo") == text and tx["kind"] == "note" for block in blocks for tx in block["transactions"])
 

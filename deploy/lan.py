@@ -1,6 +1,7 @@
-"""The LAN that demo, crowd and chaos play on: the containers of docker-compose.yml, or plain processes (--local).
+"""The LAN of demo, crowd and chaos: containers of docker-compose.yml, or plain processes (--local).
 
-Both are asked the same things: start, kill, stop, pause, split and heal; and every command of the node, with `--json`.
+Both have the same operations: start, kill, stop, pause, split and heal, and each command of a node
+with `--json`.
 """
 
 import contextlib
@@ -24,15 +25,15 @@ IMAGE = os.environ.get("FRIENDCHAIN_IMAGE", "friendchain")
 
 
 class Failed(Exception):
-    """Something did not happen, or not as it must."""
+    """A check of a script failed."""
 
 
 class Refused(Exception):
-    """A command answered no, or could not answer."""
+    """A command failed, or was refused by the node."""
 
 
 def run(*command, timeout=120, **options):
-    """Runs a command that must succeed; its output."""
+    """Runs a command that must succeed, and returns its output."""
     command = [str(word) for word in command]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False, **options)
@@ -44,7 +45,7 @@ def run(*command, timeout=120, **options):
 
 
 def why(done):
-    """What a failed command said, in a line."""
+    """Returns the reason of a failed command as one line."""
     with contextlib.suppress(ValueError, KeyError, TypeError):
         return json.loads(done.stdout)["error"]["message"]
     said = (done.stderr.strip() or done.stdout.strip()).splitlines()
@@ -52,7 +53,7 @@ def why(done):
 
 
 def must_be_friendchain(*command):
-    """Anything else would be found out only by a wait for answers that never come."""
+    """Checks the program at once: any other one would make the script wait for answers in vain."""
     try:
         said = run(*command, "--version", timeout=30, stdin=subprocess.DEVNULL)
     except (Refused, OSError, ValueError) as failed:
@@ -61,14 +62,26 @@ def must_be_friendchain(*command):
         raise Failed(f"{' '.join(map(str, command))} is not friendchain: give another program with --binary")
 
 
+def revision():
+    """Returns the commit for the image's labels: FRIENDCHAIN_REVISION, else that of this tree."""
+    given = os.environ.get("FRIENDCHAIN_REVISION")
+    if given:
+        return given
+    try:
+        changed = run("git", "-C", ROOT, "status", "--porcelain", "--untracked-files=no").strip()
+        return run("git", "-C", ROOT, "rev-parse", "HEAD").strip() + ("-dirty" if changed else "")
+    except (Refused, OSError):
+        return "unknown"
+
+
 def quietly(action, *arguments, **options):
-    """For clearing up, where what is not there needs no clearing."""
+    """Runs a step of clearing up, which may fail because there is nothing to clear."""
     with contextlib.suppress(Refused, OSError):
         action(*arguments, **options)
 
 
 def eventually(what, attempt, within=60):
-    """Tries until the answer is truthy, and gives it; a refusal counts as not yet."""
+    """Retries until the answer is truthy, and returns it. Retries after a refusal too."""
     until = time.monotonic() + within
     seen = None
     while True:
@@ -85,7 +98,7 @@ def eventually(what, attempt, within=60):
 
 
 class Lan:
-    """What both kinds have in common."""
+    """The common part of both kinds of LAN."""
 
     keep = False
 
@@ -94,7 +107,7 @@ class Lan:
         self.out.mkdir(parents=True, exist_ok=True)
 
     def ask(self, name, *words, timeout=60):
-        """A command's answer to `--json`."""
+        """Runs a command with `--json`, and returns its answer."""
         answer = run(*self.friendchain(name), "--json", *words, timeout=timeout)
         try:
             return json.loads(answer)
@@ -102,7 +115,7 @@ class Lan:
             raise Refused(f"{name} {words[0]}: not a whole answer: {answer!r}") from broken
 
     def every(self, names, ask):
-        """Asks several at once; the answers in order."""
+        """Asks several nodes at once, and returns the answers in order."""
         with ThreadPoolExecutor(max(len(names), 1)) as pool:
             return list(pool.map(ask, names))
 
@@ -110,7 +123,7 @@ class Lan:
         return self.every(names, lambda name: self.ask(name, "status"))
 
     def await_one_tip(self, names, height=0, within=60):
-        """Waits until all have the same tip, at least so high; one status of theirs."""
+        """Waits for the same tip on all nodes, at `height` or above. Returns one status."""
 
         def same():
             every = self.status(names)
@@ -120,7 +133,7 @@ class Lan:
         return eventually(f"one tip on {', '.join(map(str, names))}, at {height} or above", same, within)
 
     def await_friends(self, names, within=60):
-        """Waits until each sees all the others."""
+        """Waits until each node sees all the others online."""
 
         def all_there():
             def missing(name):
@@ -133,7 +146,7 @@ class Lan:
 
 
 class Compose(Lan):
-    """Containers. Nothing needs the network that they are on: commands run where the node is."""
+    """A LAN of containers. Commands run inside them, so that a partition does not affect them."""
 
     pausing = "SIGSTOP"
     splitting = "docker network disconnect, and connect to another network"
@@ -141,7 +154,7 @@ class Compose(Lan):
     def __init__(self, out=None):
         super().__init__(out)
         self.away = f"{PROJECT}-away"
-        # mDNS has to do alone.
+        # Without known peers, so that mDNS alone must find the others.
         self.environment = {**os.environ, "FRIENDCHAIN_PEERS": ""}
         self.moved = {}
         self.fallen = set()
@@ -165,8 +178,9 @@ class Compose(Lan):
         return f"containers ({self.which} {self.version}); image {IMAGE}, {bytes_ / 1e6:.1f} MB"
 
     def make_image(self, binary):
-        """From a binary, or from source where there is none yet."""
+        """Builds the image from a binary, else from source if there is no image yet."""
         build = ["docker", "build", "-q", "-f", HERE / "Dockerfile", "-t", IMAGE, ROOT]
+        build += ["--build-arg", f"REVISION={revision()}"]
         environment = {**self.environment, "DOCKER_BUILDKIT": "1"}
         if binary:
             (HERE / "image").mkdir(exist_ok=True)
@@ -205,7 +219,7 @@ class Compose(Lan):
         quietly(run, "docker", "network", "rm", self.away)
 
     def crowd(self, count):
-        """So many more friends, with no configuration; their containers."""
+        """Starts `count` more friends without configuration, and returns their containers."""
         self.compose("up", "-d", "--no-recreate", "--scale", f"friend={count}", "friend")
         return self.compose("ps", "-q", "friend").split()
 
@@ -220,32 +234,35 @@ class Compose(Lan):
         run("docker", "kill", "-s", "KILL", name)
 
     def stop(self, name):
-        """Ends it as an orchestrator does; gives its exit code."""
+        """Stops a node as an orchestrator does, and returns its exit code."""
         self.fell_over(name)
         run("docker", "stop", "-t", "30", name)
         return int(run("docker", "inspect", "-f", "{{.State.ExitCode}}", name))
 
     def pause(self, name):
-        # Not docker pause: it freezes the commands that run beside the node too, and an engine under load may not get it done.
+        # `docker pause` freezes the commands in the container too, and may fail under load.
         run("docker", "kill", "--signal", "STOP", name)
 
     def resume(self, name):
         run("docker", "kill", "--signal", "CONT", name)
 
     def fell_over(self, name):
-        """Whether it ended by itself at any time. The engine counts anew with each start, so whoever ends one asks first."""
+        """Returns true if the node ever ended by itself.
+
+        The engine resets its count at each start, so this is called before each kill and stop.
+        """
         state = run("docker", "inspect", "-f", "{{.RestartCount}} {{.State.OOMKilled}}", name).split()
         if state != ["0", "false"]:
             self.fallen.add(name)
         return name in self.fallen
 
     def split(self, group, _others):
-        """Takes a group to a network of its own."""
+        """Moves a group to a network of its own."""
         for name in group:
             home = run("docker", "inspect", "-f", "{{range $n, $_ := .NetworkSettings.Networks}}{{$n}}{{end}}", name)
             self.moved[name] = home.strip()
             run("docker", "network", "disconnect", self.moved[name], name)
-        # One alone has nobody to be on a network with.
+        # A single node needs no network.
         if len(group) > 1:
             for name in group:
                 run("docker", "network", "connect", self.away, name)
@@ -260,29 +277,29 @@ class Compose(Lan):
         return run("docker", "inspect", "-f", "{{.State.Health.Status}}", name).strip() == "healthy"
 
     def collect(self):
-        """Brings the logs out of the containers; their folder."""
+        """Copies the logs out of the containers, and returns their folder."""
         logs = self.out / "logs"
         shutil.rmtree(logs, ignore_errors=True)
         run("docker", "cp", f"{FIVE[0]}:/logs", logs)
         for name in FIVE:
-            # What a node wrote before its log was open, or when it fell.
+            # The output before the log was open, or at a crash.
             (self.out / f"{name}.err").write_text(self.log(name))
         return logs
 
     def log(self, name):
-        """All that a node has logged."""
+        """Returns the whole log of a node."""
         both = subprocess.run(["docker", "logs", name], capture_output=True, text=True, check=False)
         return both.stdout + both.stderr
 
     def observe(self, page):
-        """The report of all logs, as text; and as a page. Where the logs are, the program is too."""
+        """Returns the report of all logs as text, and writes it as a page."""
         text = run(*self.friendchain(FIVE[0]), "observe", "/logs", "--limit", "12", "--html", "/logs/report.html")
         run("docker", "cp", f"{FIVE[0]}:/logs/report.html", page)
         return text
 
 
 class Local(Lan):
-    """Processes on loopback. mDNS does not work there: each is told of the first."""
+    """A LAN of processes on loopback, where mDNS does not work: each gets the first as its peer."""
 
     pausing = "SIGSTOP"
     splitting = "each side bans the other: without root there is no network to cut"
@@ -343,7 +360,7 @@ class Local(Lan):
     def start(self, name, mine="on-demand"):
         peers = [f"--peer=127.0.0.1:{self.ports[FIVE[0]]}"] if name != FIVE[0] and FIVE[0] in self.ports else []
         if name not in self.ports:
-            # Whoever is first is a meeting place, so a port has to be known before it is used.
+            # The others get the first node's port as a flag, so it must be known before it starts.
             with socket.socket() as probe:
                 probe.bind(("127.0.0.1", 0))
                 self.ports[name] = probe.getsockname()[1]
@@ -409,7 +426,7 @@ class Local(Lan):
 
 
 def arguments(parser):
-    """What all scripts take."""
+    """Adds the options that all scripts have."""
     parser.add_argument("--local", action="store_true", help="plain processes instead of containers")
     parser.add_argument("--binary", metavar="FILE", help="the program: what --local runs, or what the image is made of")
     parser.add_argument("--out", metavar="DIR", help="where logs and reports are left [default: a new folder in /tmp]")
@@ -419,7 +436,7 @@ def arguments(parser):
 
 @contextlib.contextmanager
 def opened(options):
-    """The LAN that the options ask for; cleared away at the end, whatever happens."""
+    """Yields the LAN that the options describe, and always clears it away at the end."""
 
     def end(*_):
         raise KeyboardInterrupt

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use super::{
     args::{NodeFlags, People, StartNode},
     find::take_for_node,
-    service_manager::ServiceManager,
+    service_manager::{EXTEND_EVERY, ServiceManager},
 };
 use crate::{
     commands::{
@@ -110,12 +110,11 @@ pub(crate) async fn start_node(
     if !json {
         writeln!(io::stdout(), "Starting node {name}")?;
     }
-    let starting = node::start(lock, config);
+    let manager = ServiceManager::of_environment();
     let mut node = tokio::select! {
-        started = starting => started?,
+        started = manager.extend_start(EXTEND_EVERY, node::start(lock, config)) => started?,
         () = signals.any() => return Ok(()),
     };
-    let manager = ServiceManager::of_environment();
     let bar = async {
         if !json && io::stderr().is_terminal() {
             show_sync(&node.client).await;
@@ -126,7 +125,7 @@ pub(crate) async fn start_node(
         ended = &mut node.finished => Some(ended),
         () = signals.any() => None,
         () = bar => None,
-        () = manager.serving(&node.client) => None,
+        () = manager.serving(&node.client, &node.liveness) => None,
     };
     manager.stopping();
     if let Some(ended) = ended {

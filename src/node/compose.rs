@@ -18,10 +18,10 @@ use super::{
     clock::now,
     config::NodeConfig,
     keyring::Keyring,
-    metrics::{Listener, Monitor, Watched},
+    metrics::{Listener, Liveness, Monitor, Watched},
     open::{ChainOutput, OpenChain, adopt_lan, open_chain, open_friends},
     parts::{ChainParts, OpenFiles},
-    router::{self, Ended, Parts, Router, RouterHandle},
+    router::{self, Ended, Parts, Router},
     service::{BlocksWon, Service, Unusable, console_event},
 };
 use crate::{
@@ -62,6 +62,7 @@ pub(crate) struct OpenedFolder {
 pub(crate) struct RunningNode {
     /// Calls the service in this process. Its `stop` ends the node.
     pub(crate) client: Client,
+    pub(crate) liveness: Liveness,
     /// Ends when the node has ended, by a command or by a failure.
     pub(crate) finished: BoxFuture<'static, Result<(), RpcError>>,
 }
@@ -190,9 +191,9 @@ pub(crate) async fn start(folder: FolderLock, config: NodeConfig) -> Result<Runn
     };
     match start_upper(&folder, config, &base, chain.output, listener).await {
         Ok(upper) => {
-            let client = upper.client.clone();
+            let (client, liveness) = (upper.client.clone(), upper.liveness.clone());
             let finished = finish(folder, chain.parts, files, upper).boxed();
-            Ok(RunningNode { client, finished })
+            Ok(RunningNode { client, liveness, finished })
         }
         Err(error) => {
             files.close().await;
@@ -219,6 +220,7 @@ struct Base {
 /// The running parts of a node from its network up.
 struct Upper {
     client: Client,
+    liveness: Liveness,
     feed: EventFeed,
     router_task: JoinHandle<Ended>,
     rpc: RunningRpc,
@@ -272,11 +274,12 @@ async fn start_upper(
             return Err(error);
         }
     };
+    let liveness = Liveness { chain: base.chain.handle.clone(), net, router };
     if let Some(listener) = &listener {
-        listener.show(monitor(base, &name, net, router, registry));
+        listener.show(monitor(base, &name, liveness.clone(), registry));
     }
     emit_started(base, rpc.address, metrics_address);
-    Ok(Upper { client: Client::local(methods), feed, router_task, rpc, listener })
+    Ok(Upper { client: Client::local(methods), liveness, feed, router_task, rpc, listener })
 }
 
 /// Returns the configured name, else the name of the last run, else the default.
@@ -389,18 +392,10 @@ async fn start_rpc(
     Ok(RunningRpc { address: server.address, task: server.task, stop })
 }
 
-fn monitor(
-    base: &Base,
-    name: &str,
-    net: NetHandle,
-    router: RouterHandle,
-    registry: Registry,
-) -> Monitor {
+fn monitor(base: &Base, name: &str, liveness: Liveness, registry: Registry) -> Monitor {
     let watched = Watched {
-        chain: base.chain.handle.clone(),
+        liveness,
         miner: base.chain.miner.clone(),
-        net,
-        router,
         datadir: base.datadir.clone(),
         name: printable(name),
     };

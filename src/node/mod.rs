@@ -18,4 +18,5 @@ mod router;
 mod service;
 
 pub(crate) use compose::{OpenedFolder, RunningNode, open, start};
+pub(crate) use metrics::Liveness;
 pub(crate) use service::verify_without_chain;

@@ -14,10 +14,11 @@ use crate::support::{DEADLINE, Folder, TestNet, ports::free_port};
 struct Service(Child);
 
 impl Service {
-    fn start(folder: &Folder, notify: &str) -> Self {
+    fn start(folder: &Folder, notify: &str, watchdog: &[(&str, &str)]) -> Self {
         let listen = format!("127.0.0.1:{}", free_port());
         let mut command = folder.command(["start-node", "--no-mdns", "--listen", &listen]);
-        command.env("NOTIFY_SOCKET", notify).stdout(Stdio::null()).stderr(Stdio::null());
+        command.env("NOTIFY_SOCKET", notify).envs(watchdog.iter().copied());
+        command.stdout(Stdio::null()).stderr(Stdio::null());
         Self(command.spawn().expect("the program starts"))
     }
 
@@ -57,7 +58,7 @@ fn a_service_manager_hears_when_the_node_serves_and_when_it_stops() {
     for (notify, socket) in sockets {
         socket.set_read_timeout(Some(DEADLINE)).expect("a deadline");
         let folder = net.folder("yzw");
-        let node = Service::start(&folder, &notify);
+        let node = Service::start(&folder, &notify, &[]);
         assert_eq!(told(&socket), "READY=1");
         // After READY the node answers commands and listens for peers.
         let status = folder.json(["status"]);
@@ -77,10 +78,47 @@ fn a_service_manager_hears_when_the_node_serves_and_when_it_stops() {
 }
 
 #[test]
+fn a_watchdog_hears_of_a_node_that_lives_unless_it_is_that_of_another_process() {
+    let net = TestNet::new();
+    let path = net.file("notify", "");
+    std::fs::remove_file(&path).expect("removed");
+    let socket = UnixDatagram::bind(&path).expect("a socket");
+    socket.set_read_timeout(Some(DEADLINE)).expect("a deadline");
+    let folder = net.folder("yzw");
+    let usec = ("WATCHDOG_USEC", "200000");
+    let node = Service::start(&folder, &path, &[usec]);
+    assert_eq!(told(&socket), "READY=1");
+    let mut fed = 0;
+    while fed < 3 {
+        match told(&socket) {
+            message if message == "WATCHDOG=1" => fed += 1,
+            message => assert!(message.starts_with("STATUS="), "{message}"),
+        }
+    }
+    node.stop();
+    while told(&socket) != "STOPPING=1" {}
+
+    let node = Service::start(&folder, &path, &[usec, ("WATCHDOG_PID", "1")]);
+    assert_eq!(told(&socket), "READY=1");
+    assert!(told(&socket).starts_with("STATUS="));
+    node.stop();
+    let mut last = told(&socket);
+    while last.starts_with("STATUS=") {
+        last = told(&socket);
+    }
+    assert_eq!(last, "STOPPING=1");
+}
+
+#[test]
 fn the_image_bears_the_programs_version() {
     let dockerfile = include_str!("../../deploy/Dockerfile");
-    let label = format!("org.opencontainers.image.version=\"{}\"\n", env!("CARGO_PKG_VERSION"));
-    assert!(dockerfile.contains(&label), "deploy/Dockerfile should say {label}");
+    for line in [
+        format!("ARG VERSION={}\n", env!("CARGO_PKG_VERSION")),
+        "org.opencontainers.image.version=\"${VERSION}\" ".to_owned(),
+        "org.opencontainers.image.revision=\"${REVISION}\"\n".to_owned(),
+    ] {
+        assert!(dockerfile.contains(&line), "deploy/Dockerfile should say {line}");
+    }
 }
 
 #[test]

@@ -1,10 +1,54 @@
-//! Finds the reasons why a node is not ready, as sentences for its operator.
+//! Finds the reasons why a node is not alive or not ready, as sentences for its operator.
 
-use crate::{chain::ChainSummary, sync::Phase};
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::line;
+use crate::{
+    chain::{ChainHandle, ChainSummary},
+    net::NetHandle,
+    node::router::RouterHandle,
+    sync::Phase,
+};
+
+/// The longest wait for a task's answer. The answer costs a task no work, so one that takes longer
+/// is stuck.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Free space on the disk below which the node is not ready, in bytes. A sync writes up to 64 MiB
 /// of block bodies at once.
 const LEAST_DISK: u64 = 64 << 20;
+
+/// Checks that a running node is alive: for `/livez`, and for the watchdog of a service manager.
+#[derive(Clone)]
+pub(crate) struct Liveness {
+    pub(crate) chain: ChainHandle,
+    pub(crate) net: NetHandle,
+    pub(crate) router: RouterHandle,
+}
+
+impl Liveness {
+    /// Checks that the chain thread has not ended, and that the router and the network answer. The
+    /// chain thread is not asked, since one piece of its work may take minutes.
+    ///
+    /// # Errors
+    /// The reason, as a line.
+    pub(crate) async fn check(&self) -> Result<(), String> {
+        if self.chain.is_closed() {
+            return Err("the chain thread has ended: the log says why\n".to_owned());
+        }
+        timeout(PATIENCE, self.router.status())
+            .await
+            .map_err(|_| stuck("node"))?
+            .map_err(|error| line(&error))?;
+        timeout(PATIENCE, self.net.peers())
+            .await
+            .map_err(|_| stuck("network"))?
+            .map_err(|error| line(&error))?;
+        Ok(())
+    }
+}
 
 /// Returns why the node is not ready; nothing if it is.
 ///
@@ -46,7 +90,7 @@ pub(super) fn reasons(
 
 /// Returns the line for a task that does not answer in time.
 pub(super) fn stuck(task: &str) -> String {
-    format!("the {task} task has not answered for {} s\n", super::PATIENCE.as_secs())
+    format!("the {task} task has not answered for {} s\n", PATIENCE.as_secs())
 }
 
 #[cfg(test)]

@@ -10,22 +10,21 @@
 mod health;
 mod server;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc};
 
 use prometheus_client::{encoding::text, registry::Registry};
 use tokio::{sync::Mutex, task::spawn_blocking, time::timeout};
 
+use self::health::PATIENCE;
+pub(crate) use health::Liveness;
 pub(crate) use server::{ListenError, Listener};
 
-use super::{
-    clock::now,
-    router::{LiveStatus, RouterHandle},
-};
+use super::{clock::now, router::LiveStatus};
 use crate::{
-    chain::{ChainHandle, ChainSummary},
+    chain::ChainSummary,
     datadir::{CHAIN_FILE, DataDir, FRIENDS_FILE},
     miner::MinerHandle,
-    net::{ConnectionSnapshot, NetHandle, PeerSnapshot},
+    net::{ConnectionSnapshot, PeerSnapshot},
     sync::Phase,
     telemetry::{
         metrics::{NodeMetrics, ProcessMetrics, gauge, raise},
@@ -33,16 +32,10 @@ use crate::{
     },
 };
 
-/// The longest wait for a task's answer. The answer costs a task no work, so one that takes longer
-/// is stuck.
-const PATIENCE: Duration = Duration::from_secs(5);
-
 /// The parts of a running node that the pages read.
 pub(crate) struct Watched {
-    pub(crate) chain: ChainHandle,
+    pub(crate) liveness: Liveness,
     pub(crate) miner: MinerHandle,
-    pub(crate) net: NetHandle,
-    pub(crate) router: RouterHandle,
     pub(crate) datadir: DataDir,
     /// The node's name, printable.
     pub(crate) name: String,
@@ -100,8 +93,9 @@ impl Monitor {
     /// Adds the node's metrics to those that `registry` has already.
     pub(crate) fn new(watched: Watched, mut registry: Registry) -> Self {
         let (node, process) = (NodeMetrics::default(), ProcessMetrics::default());
-        let network = watched.chain.summary().network;
-        let (peer_id, network_id) = (watched.net.peer_id().to_string(), network.id.to_string());
+        let network = watched.liveness.chain.summary().network;
+        let (peer_id, network_id) =
+            (watched.liveness.net.peer_id().to_string(), network.id.to_string());
         node.describe(env!("CARGO_PKG_VERSION"), &watched.name, peer_id, network_id);
         node.spacing.set(network.params.spacing_ms as f64 / 1_000.0);
         node.register(&mut registry);
@@ -113,24 +107,8 @@ impl Monitor {
         Self(Arc::new(Inner { watched, registry, node, process, turn: Mutex::new(()) }))
     }
 
-    /// Checks that the threads and tasks work.
-    ///
-    /// # Errors
-    /// The reason, as a line.
-    async fn check_live(&self) -> Result<(), String> {
-        let Watched { chain, net, router, .. } = &self.0.watched;
-        if chain.is_closed() {
-            return Err("the chain thread has ended: the log says why\n".to_owned());
-        }
-        timeout(PATIENCE, router.status())
-            .await
-            .map_err(|_| health::stuck("node"))?
-            .map_err(|error| line(&error))?;
-        timeout(PATIENCE, net.peers())
-            .await
-            .map_err(|_| health::stuck("network"))?
-            .map_err(|error| line(&error))?;
-        Ok(())
+    fn liveness(&self) -> &Liveness {
+        &self.0.watched.liveness
     }
 
     /// Checks that the node keeps up with its friends.
@@ -138,7 +116,7 @@ impl Monitor {
     /// # Errors
     /// The reasons, a line each.
     async fn check_ready(&self) -> Result<(), String> {
-        self.check_live().await?;
+        self.liveness().check().await?;
         let reasons = self.snapshot().await?.reasons();
         if reasons.is_empty() { Ok(()) } else { Err(reasons.iter().map(line).collect()) }
     }
@@ -153,7 +131,8 @@ impl Monitor {
     }
 
     async fn snapshot(&self) -> Result<Snapshot, String> {
-        let Watched { chain, net, router, datadir, .. } = &self.0.watched;
+        let Watched { liveness, datadir, .. } = &self.0.watched;
+        let Liveness { chain, net, router } = liveness;
         let live = timeout(PATIENCE, router.status()).await.map_err(|_| health::stuck("node"))?;
         let peers = timeout(PATIENCE, net.peers()).await.map_err(|_| health::stuck("network"))?;
         let (live, peers) =

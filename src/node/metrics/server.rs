@@ -162,7 +162,7 @@ async fn answer(stream: TcpStream, pages: Router) {
 
 async fn livez(State(shown): State<Shown>) -> Response {
     let live = match shown.get() {
-        Some(monitor) => monitor.check_live().await,
+        Some(monitor) => monitor.liveness().check().await,
         None => Ok(()),
     };
     text_page(live.map(|()| "alive\n"))
