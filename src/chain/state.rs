@@ -30,8 +30,8 @@ use crate::{
 
 /// Uncommitted changes, in bytes of memory, that force a commit when the cache is small.
 ///
-/// The threshold is this value plus half of the cache, at most [`MAX_GATHERED`]. Larger commits cost
-/// less per block: each page of the coins table is written once for all changes on it.
+/// The threshold is this value plus half of the cache, at most [`MAX_GATHERED`]. Larger commits
+/// cost less per block: each page of the coins table is written once for all changes on it.
 const MIN_GATHERED: usize = 28 * 1024 * 1024;
 
 /// Changed headers that force a commit: 9 MB of pages.

@@ -33,7 +33,10 @@ use tokio::{
 };
 
 use super::{
-    api::{BlockAccepted, ChainAudit, ChainCommand, ChainEvent, ChainSummary, Origin},
+    api::{
+        BlockAccepted, ChainAudit, ChainCommand, ChainEvent, ChainSummary, HeadersAccepted, Origin,
+        Tip,
+    },
     errors::{
         AcceptBlockError, AcceptBranchError, AcceptHeadersError, AcceptTradeError, ChainFault,
     },
@@ -41,7 +44,10 @@ use super::{
     precheck::{Incoming, Preparer},
     state::Chain,
 };
-use crate::{primitives::UnixMillis, storage::contain};
+use crate::{
+    primitives::{BlockHash, Header, Height, Transaction, TxId, UnixMillis},
+    storage::contain,
+};
 
 /// The thread's source of time, in unix milliseconds.
 pub type Clock = Arc<dyn Fn() -> UnixMillis + Send + Sync>;
@@ -109,8 +115,11 @@ pub fn spawn(
 /// A reply that is held back until its changes are durable.
 type Reply = Box<dyn FnOnce() + Send>;
 
+/// The oneshot for the reply of an operation that can fail.
+type Answer<T, E> = oneshot::Sender<Result<T, E>>;
+
 /// The oneshot for the reply to an `AcceptBlock` command.
-type BlockReply = oneshot::Sender<Result<BlockAccepted, AcceptBlockError>>;
+type BlockReply = Answer<BlockAccepted, AcceptBlockError>;
 
 /// A command that was taken from the queue.
 enum Taken {
@@ -161,7 +170,7 @@ impl Timer {
 }
 
 struct ChainThread {
-    /// Dropped at the end of the thread, but never after a panic, since its state is undefined then.
+    /// Dropped at the end of the thread, except after a panic, which leaves it undefined.
     chain: ManuallyDrop<Chain>,
     preparer: Preparer,
     clock: Clock,
@@ -361,8 +370,53 @@ impl ChainThread {
         }
     }
 
-    fn keep(&mut self, reply: impl FnOnce() + Send + 'static) {
-        self.replies.push(Box::new(reply));
+    /// Holds a reply back until its changes are durable.
+    fn hold<T: Send + 'static>(&mut self, reply: oneshot::Sender<T>, value: T) {
+        self.replies.push(Box::new(move || send(reply, value)));
+    }
+
+    fn take_headers(
+        &mut self,
+        headers: &[Header],
+        origin: Origin,
+        reply: Answer<HeadersAccepted, AcceptHeadersError>,
+        now: UnixMillis,
+    ) -> Result<(), ChainFault> {
+        let result = self.chain.accept_headers(headers, origin, now);
+        if let Err(AcceptHeadersError::Fault(fault)) = &result {
+            return Err(fault.clone());
+        }
+        self.hold(reply, result);
+        Ok(())
+    }
+
+    fn take_branch(
+        &mut self,
+        hash: BlockHash,
+        reply: Answer<Tip, AcceptBranchError>,
+        now: UnixMillis,
+    ) -> Result<(), ChainFault> {
+        let result = self.chain.accept_branch(hash, now);
+        if let Err(AcceptBranchError::Fault(fault)) = &result {
+            return Err(fault.clone());
+        }
+        self.hold(reply, result);
+        Ok(())
+    }
+
+    fn take_trade(
+        &mut self,
+        transaction: Transaction,
+        origin: Origin,
+        reply: Answer<TxId, AcceptTradeError>,
+        now: UnixMillis,
+    ) -> Result<(), ChainFault> {
+        let result = self.chain.accept_trade(transaction, origin, now);
+        if let Err(AcceptTradeError::Fault(fault)) = &result {
+            return Err(fault.clone());
+        }
+        self.hold(reply, result);
+        Ok(())
     }
 
     fn take_block(
@@ -376,7 +430,7 @@ impl ChainThread {
         if let Err(AcceptBlockError::Fault(fault)) = &result {
             return Err(fault.clone());
         }
-        self.keep(move || send(reply, result));
+        self.hold(reply, result);
         Ok(())
     }
 
@@ -391,90 +445,91 @@ impl ChainThread {
         };
         match command {
             ChainCommand::AcceptHeaders { headers, origin, reply } => {
-                let result = self.chain.accept_headers(&headers, origin, now);
-                if let Err(AcceptHeadersError::Fault(fault)) = &result {
-                    return Err(fault.clone());
-                }
-                self.keep(move || send(reply, result));
+                self.take_headers(&headers, origin, reply, now)?;
             }
             ChainCommand::AcceptBlock { block, origin, reply } => {
                 self.take_block(Incoming::new(Arc::from(block)), origin, reply, now)?;
             }
-            ChainCommand::AcceptBranch { hash, reply } => {
-                let result = self.chain.accept_branch(hash, now);
-                if let Err(AcceptBranchError::Fault(fault)) = &result {
-                    return Err(fault.clone());
-                }
-                self.keep(move || send(reply, result));
-            }
+            ChainCommand::AcceptBranch { hash, reply } => self.take_branch(hash, reply, now)?,
             ChainCommand::AcceptTrade { transaction, origin, reply } => {
-                let result = self.chain.accept_trade(*transaction, origin, now);
-                if let Err(AcceptTradeError::Fault(fault)) = &result {
-                    return Err(fault.clone());
-                }
-                self.keep(move || send(reply, result));
+                self.take_trade(*transaction, origin, reply, now)?;
             }
             ChainCommand::Template { owner, reply } => {
                 let template = self.chain.template(owner, now)?;
-                self.keep(move || send(reply, template));
+                self.hold(reply, template);
             }
             ChainCommand::Rebuild { header, coinbase, short_ids, reply } => {
                 let rebuilt = self.chain.rebuild(*header, *coinbase, &short_ids);
-                self.keep(move || send(reply, rebuilt));
+                self.hold(reply, rebuilt);
             }
             ChainCommand::Spendable { owner, reply } => {
                 let spendable = self.chain.spendable(owner)?;
-                self.keep(move || send(reply, Ok(spendable)));
+                self.hold(reply, Ok(spendable));
             }
             ChainCommand::Balance { owner, reply } => {
                 let balance = self.chain.balance(owner)?;
-                self.keep(move || send(reply, Ok(balance)));
+                self.hold(reply, Ok(balance));
             }
             ChainCommand::Mempool { reply } => {
                 let mempool = self.chain.mempool();
-                self.keep(move || send(reply, mempool));
+                self.hold(reply, mempool);
             }
             ChainCommand::Transaction { txid, reply } => {
                 let transaction = self.chain.transaction(txid)?;
-                self.keep(move || send(reply, Ok(transaction)));
+                self.hold(reply, Ok(transaction));
             }
             ChainCommand::CheckHeader { header, reply } => {
                 let result = self.chain.check_on_tip(&header, now);
-                self.keep(move || send(reply, result));
+                self.hold(reply, result);
             }
             ChainCommand::UnknownTrades { ids, reply } => {
                 let unknown = self.chain.unknown_trades(ids)?;
-                self.keep(move || send(reply, Ok(unknown)));
+                self.hold(reply, Ok(unknown));
             }
             ChainCommand::WaitingTrades { ids, reply } => {
                 let trades = self.chain.waiting_trades(&ids);
-                self.keep(move || send(reply, trades));
+                self.hold(reply, trades);
             }
             ChainCommand::ShutDown { reply } => {
                 self.queue.close();
-                self.keep(move || send(reply, ()));
+                self.hold(reply, ());
             }
-            ChainCommand::Verify { progress, reply } => {
-                self.settle_all()?;
-                let mut tell = |done, goal| {
-                    let _ = progress.try_send((done, goal));
-                    !reply.is_closed() && !self.closing.load(Ordering::Relaxed)
-                };
-                let result = self.chain.verify(&mut tell);
-                finish_audit(reply, result)?;
-            }
-            ChainCommand::Reindex { progress, reply } => {
-                self.settle_all()?;
-                // Never given up in the middle: half an index is of no use to anybody.
-                let mut tell = |done, goal| {
-                    let _ = progress.try_send((done, goal));
-                    true
-                };
-                let result = self.chain.reindex(now, &mut tell);
-                finish_audit(reply, result)?;
-            }
+            ChainCommand::Verify { progress, reply } => self.verify(&progress, reply)?,
+            ChainCommand::Reindex { progress, reply } => self.reindex(now, &progress, reply)?,
         }
         Ok(())
+    }
+
+    /// Checks the whole chain; ends early if the caller drops its future or the node shuts down.
+    fn verify(
+        &mut self,
+        progress: &mpsc::Sender<(Height, Height)>,
+        reply: Answer<ChainAudit, ChainFault>,
+    ) -> Result<(), ChainFault> {
+        self.settle_all()?;
+        let mut report = |done, goal| {
+            let _ = progress.try_send((done, goal));
+            !reply.is_closed() && !self.closing.load(Ordering::Relaxed)
+        };
+        let result = self.chain.verify(&mut report);
+        finish_audit(reply, result)
+    }
+
+    /// Rebuilds the tables from the blocks.
+    fn reindex(
+        &mut self,
+        now: UnixMillis,
+        progress: &mpsc::Sender<(Height, Height)>,
+        reply: Answer<ChainAudit, ChainFault>,
+    ) -> Result<(), ChainFault> {
+        self.settle_all()?;
+        // Never cancelled halfway, since an incomplete index is useless.
+        let mut report = |done, goal| {
+            let _ = progress.try_send((done, goal));
+            true
+        };
+        let result = self.chain.reindex(now, &mut report);
+        finish_audit(reply, result)
     }
 }
 
