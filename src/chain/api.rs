@@ -1,5 +1,4 @@
-//! What the chain is asked, what it answers, and what it tells unasked: the arrows to and from the
-//! chain thread.
+//! Commands, replies and events of the chain thread: the types that cross its channels.
 
 use std::{fmt, sync::Arc};
 
@@ -19,31 +18,31 @@ use crate::{
     },
 };
 
-/// Where a block, header or trade came from: decides priority, blame and whether it is ours to
-/// keep.
+/// The source of a block, header or trade. It decides priority and blame, and whether this node
+/// must keep the object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
-    /// Made on this node (mined, submitted over RPC).
+    /// Made on this node: mined here or submitted over RPC.
     Local,
     /// Sent by a peer.
     Peer(PeerId),
 }
 
-/// The end of the best chain, durable.
+/// The last block of a chain, with its cumulative work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tip {
     pub hash: BlockHash,
     pub height: Height,
-    /// Cumulative, genesis included.
+    /// Cumulative work of the chain, genesis included.
     pub work: Work,
-    /// The block's own time.
+    /// The time in the block's header.
     pub time: UnixMillis,
 }
 
-/// What accepting headers changed.
+/// The result of accepting a batch of headers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeadersAccepted {
-    /// How many were new.
+    /// Number of headers that were not known before.
     pub new: usize,
     /// The last header of the batch.
     pub last: BlockHash,
@@ -51,24 +50,24 @@ pub struct HeadersAccepted {
     pub best_header: Tip,
 }
 
-/// What accepting a block changed.
+/// The result of accepting a block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BlockAccepted {
-    /// It is on the best chain now (possibly through a reorganisation, possibly with others that
-    /// waited for it).
+    /// The block is on the best chain now. A reorg may have been necessary, and orphan blocks that
+    /// waited for it may have been connected as well.
     Connected,
-    /// It is stored on a branch with less work.
+    /// The block is stored on a branch that is not the best chain.
     SideBranch,
-    /// Its parent's body is not here yet, or its time is ahead of our clock; it waits in memory.
+    /// The block waits in memory: its parent's body is missing, or its time is ahead of our clock.
     Waiting,
-    /// It was here already.
+    /// The block was already stored.
     Known,
 }
 
-/// A refusal by the chain, reduced to what sync and relay decide by and log.
+/// A refusal by the chain, reduced to the parts that sync and relay act on and log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refused {
-    /// The party at fault, which alone picks the penalty and the gossip verdict.
+    /// The party at fault. Penalty and gossip verdict depend on this field alone.
     pub(crate) blame: Blame,
     pub(crate) cause: RefusalCause,
     /// The error's stable name, for logs only.
@@ -83,14 +82,14 @@ impl fmt::Display for Refused {
     }
 }
 
-/// The causes of a refusal that sync and relay handle in their own way.
+/// The causes of a refusal that sync and relay handle differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RefusalCause {
     /// A block below this one is known to be invalid.
     InvalidBranch,
     /// The body is not the one that the header commits to.
     WrongMerkleRoot,
-    /// A trade spends a coin that is unknown here. The parent trade may still be on its way.
+    /// A trade spends a coin that this node does not know. The parent trade may still arrive.
     MissingCoin,
     /// Any other cause.
     Other,
@@ -141,41 +140,40 @@ pub struct MempoolEntry {
     /// Encoded length, in bytes.
     pub bytes: usize,
     pub added: UnixMillis,
-    /// Whether it was made on this node: such trades neither expire nor are evicted.
+    /// True if the transaction was made on this node. Such entries never expire and are never
+    /// evicted.
     pub local: bool,
-    /// When it is forgotten, if it is not mined before; never, if it was made on this node.
+    /// The time at which the mempool drops an unmined entry; `None` if it was made on this node.
     pub expires: Option<UnixMillis>,
 }
 
 impl MempoolEntry {
-    /// What it pays for its length.
     #[must_use]
     pub fn rate(&self) -> FeeRate {
         FeeRate::of(self.fee, self.bytes)
     }
 }
 
-/// Why a trade left the mempool without being mined.
+/// The reason why a trade left the mempool without being mined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DropReason {
-    /// A block spent what it, or what it rests on, wanted to spend.
+    /// A block spent an input of the trade or of one of its unmined ancestors.
     Conflict,
-    /// Another trade, which pays more, spends what it, or what it rests on, wanted to spend.
+    /// A trade that pays more spends an input of the trade or of one of its unmined ancestors.
     Replaced,
-    /// The mempool was full, and it paid least.
+    /// The mempool was full, and this trade had the lowest fee rate.
     Evicted,
-    /// It waited too long.
+    /// The trade was not mined before its expiry time.
     Expired,
-    /// The best chain changed, and what it spends is not there any more.
+    /// A reorg removed a coin that the trade spends.
     Reorganised,
 }
 
 impl DropReason {
-    /// All of them.
     pub const ALL: [Self; 5] =
         [Self::Conflict, Self::Replaced, Self::Evicted, Self::Expired, Self::Reorganised];
 
-    /// The stable name.
+    /// Returns the stable name, for events and metrics.
     #[must_use]
     pub const fn code(self) -> &'static str {
         match self {
@@ -188,38 +186,38 @@ impl DropReason {
     }
 }
 
-/// A coin and where it lies.
+/// A coin and its outpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OwnedCoin {
     pub outpoint: OutPoint,
     pub coin: Coin,
 }
 
-/// What an owner can spend next: the wallet's view.
+/// The coins that an owner can spend next: the wallet's view.
 #[derive(Debug, Clone, Default)]
 pub struct Spendable {
-    /// On the chain, unspent by the mempool, spendable in the next block.
+    /// Mined coins that no mempool entry spends and that the next block may spend.
     pub confirmed: Vec<OwnedCoin>,
-    /// Outputs of waiting trades to the owner that no other waiting trade spends.
+    /// Outputs of mempool entries to the owner that no other mempool entry spends.
     pub pending: Vec<OwnedCoin>,
-    /// Of the tip that this was read at.
+    /// Height of the tip at which these coins were read.
     pub height: Height,
 }
 
-/// What an owner has.
+/// An owner's balance, mined and pending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Balance {
-    /// On the best chain, young coinbases included.
+    /// Coins on the best chain, immature coinbases included.
     pub confirmed: Amount,
-    /// What waiting trades would add.
+    /// Sum of the coins that mempool entries would add.
     pub pending_in: Amount,
-    /// What waiting trades would take.
+    /// Sum of the coins that mempool entries would spend.
     pub pending_out: Amount,
-    /// Of the tip that this was read at.
+    /// Height of the tip at which the balance was read.
     pub height: Height,
 }
 
-/// Where a transaction is.
+/// The place of a transaction: mempool, block or none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TxState {
     Mempool,
@@ -228,19 +226,19 @@ pub enum TxState {
         block: BlockHash,
         height: Height,
     },
-    /// One of our own whose input is gone for good.
+    /// A transaction of our own that can never be mined, since one of its inputs is spent for good.
     Void {
-        /// Which input, and by what it was spent, as a sentence.
+        /// A sentence that names the input and the transaction that spent it.
         reason: String,
     },
 }
 
-/// A transaction with what is known of it.
+/// A transaction with its fee and state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TxInfo {
     pub transaction: Arc<Transaction>,
     pub txid: TxId,
-    /// Inputs less outputs; zero in a coinbase.
+    /// Inputs less outputs; zero for a coinbase.
     pub fee: Amount,
     pub state: TxState,
 }
@@ -252,170 +250,179 @@ pub struct BlockInfo {
     pub block: Arc<Block>,
     /// The fee of each transaction; zero for the coinbase.
     pub fees: Vec<Amount>,
-    /// The height of the tip.
     pub tip_height: Height,
 }
 
-/// A block to mine: everything but the nonce.
+/// A block to mine, complete except for the nonce.
 #[derive(Debug, Clone)]
 pub struct Template {
-    /// Coinbase first; its merkle root is in the header.
+    /// The block with the coinbase first; the header already has the merkle root.
     pub block: Block,
-    /// Changes whenever tip or mempool change enough that miners should start anew.
+    /// A number that changes when tip or mempool change so much that miners should restart.
     pub generation: u64,
-    /// Whether it holds any transaction of this node's own.
+    /// True if the block contains a transaction that was made on this node.
     pub has_local: bool,
-    /// Whether it holds any transaction but the coinbase.
+    /// True if the block contains any transaction besides the coinbase.
     pub has_trades: bool,
 }
 
-/// What a whole check or rebuild found.
+/// The result of a full check (`Verify`) or a rebuild (`Reindex`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChainAudit {
     pub height: Height,
     pub tip: BlockHash,
-    /// How many coins there are; stamps are not counted.
+    /// Number of coins, stamps excluded.
     pub coins: u64,
     pub supply: Amount,
     /// SHA-256 over every entry of the coins table in key order.
     pub coins_hash: [u8; 32],
     pub ok: bool,
-    /// When it does not: what was found, as a sentence.
+    /// A sentence about the fault; `None` if `ok`.
     pub problem: Option<String>,
 }
 
 /// The result of rebuilding a compact block from the mempool.
 #[derive(Debug, Clone)]
 pub enum Rebuilt {
-    /// Whole; not yet accepted.
+    /// The complete block. The chain has not accepted it yet.
     Block(Box<Block>),
-    /// These positions are missing, or ambiguous; the rest is held ready by the relay.
+    /// Some transactions are missing, or their short ids are ambiguous. The relay keeps the rest.
     Missing {
-        /// By position in the block: the coinbase, then what the mempool had.
+        /// Transactions by position in the block: the coinbase, then those found in the mempool.
         found: Vec<Option<Arc<Transaction>>>,
-        /// Positions in the block to ask for, ascending; the coinbase is 0 and never among them.
+        /// Positions to request, ascending. The coinbase (position 0) is never missing.
         positions: Vec<u32>,
     },
 }
 
-/// What the chain thread is asked.
+/// A command to the chain thread, with the oneshot for its reply.
 #[derive(Debug)]
 pub enum ChainCommand {
-    /// Check headers, parents first, and store them.
+    /// Checks headers, parents first, and stores them.
     AcceptHeaders {
-        /// At most [`MAX_INV_HEADERS`](crate::wire::limits::MAX_INV_HEADERS).
+        /// At most [`MAX_INV_HEADERS`](crate::wire::limits::MAX_INV_HEADERS) headers.
         headers: Vec<Header>,
         origin: Origin,
         reply: oneshot::Sender<Result<HeadersAccepted, AcceptHeadersError>>,
     },
-    /// Check a block whole and connect or store it.
+    /// Checks a block completely, then connects or stores it.
     AcceptBlock {
         block: Box<Block>,
         origin: Origin,
-        /// What it changed; sent after the commit.
+        /// Sent after the commit.
         reply: oneshot::Sender<Result<BlockAccepted, AcceptBlockError>>,
     },
-    /// Take the other branch of a diverged chain.
+    /// Switches to the other branch of a diverged chain.
     AcceptBranch {
-        /// Any block of it.
+        /// Any block of that branch.
         hash: BlockHash,
-        /// The new tip; sent after the commit.
+        /// Carries the new tip; sent after the commit.
         reply: oneshot::Sender<Result<Tip, AcceptBranchError>>,
     },
-    /// Check a trade or note and keep it until it is mined.
+    /// Checks a trade or note and adds it to the mempool.
     AcceptTrade {
         transaction: Box<Transaction>,
         origin: Origin,
-        /// Its id; for a local one, sent after the commit.
+        /// Sent after the commit if the trade is local, without waiting for it otherwise.
         reply: oneshot::Sender<Result<TxId, AcceptTradeError>>,
     },
-    /// A block to mine.
-    Template { owner: Owner, reply: oneshot::Sender<Template> },
-    /// Check a header on the tip, its work, time and difficulty, without storing it.
+    /// Builds a block to mine.
+    Template {
+        owner: Owner,
+        reply: oneshot::Sender<Template>,
+    },
+    /// Checks work, time and difficulty of a header on the tip, without storing it.
     CheckHeader {
         header: Box<Header>,
-        /// Whether it is right.
         reply: oneshot::Sender<Result<(), AcceptHeadersError>>,
     },
-    /// Which of these trades are neither in the mempool nor on the chain.
+    /// Filters ids for trades that are in neither the mempool nor the chain.
     UnknownTrades {
-        /// At most [`MAX_MEMPOOL_IDS`](crate::wire::limits::MAX_MEMPOOL_IDS).
+        /// At most [`MAX_MEMPOOL_IDS`](crate::wire::limits::MAX_MEMPOOL_IDS) ids.
         ids: Vec<TxId>,
-        /// Those, in the order given.
+        /// Carries the unknown ids in the order of `ids`.
         reply: oneshot::Sender<Result<Vec<TxId>, ChainFault>>,
     },
-    /// Those of these trades that wait in the mempool.
+    /// Fetches trades from the mempool by id.
     WaitingTrades {
-        /// At most [`MAX_GET_DATA`](crate::wire::limits::MAX_GET_DATA).
+        /// At most [`MAX_GET_DATA`](crate::wire::limits::MAX_GET_DATA) ids.
         ids: Vec<TxId>,
-        /// One for each id, in the order given.
+        /// Carries one element for each id, in the order of `ids`.
         reply: oneshot::Sender<Vec<Option<Arc<Transaction>>>>,
     },
-    /// Commit, answer what is under way, and end.
+    /// Commits, sends all pending replies, and ends the thread.
     ShutDown {
-        /// Sent once everything is on disk.
+        /// Sent once everything is durable.
         reply: oneshot::Sender<()>,
     },
-    /// Rebuild a compact block from the mempool.
+    /// Rebuilds a compact block from the mempool.
     Rebuild {
         header: Box<Header>,
         coinbase: Box<Transaction>,
-        /// Short ids of the rest.
+        /// Short ids of all transactions except the coinbase, in block order.
         short_ids: Vec<[u8; 6]>,
-        /// What came of it.
         reply: oneshot::Sender<Rebuilt>,
     },
-    /// What an owner can spend.
-    Spendable { owner: Owner, reply: oneshot::Sender<Result<Spendable, ChainFault>> },
-    /// What an owner has.
-    Balance { owner: Owner, reply: oneshot::Sender<Result<Balance, ChainFault>> },
-    /// All waiting trades, parents first.
-    Mempool { reply: oneshot::Sender<Vec<MempoolEntry>> },
-    /// One transaction and its state; `None` when unknown.
-    Transaction { txid: TxId, reply: oneshot::Sender<Result<Option<TxInfo>, ChainFault>> },
-    /// Check everything from genesis.
+    /// Reads the coins that an owner can spend.
+    Spendable {
+        owner: Owner,
+        reply: oneshot::Sender<Result<Spendable, ChainFault>>,
+    },
+    Balance {
+        owner: Owner,
+        reply: oneshot::Sender<Result<Balance, ChainFault>>,
+    },
+    /// Lists all mempool entries, parents first.
+    Mempool {
+        reply: oneshot::Sender<Vec<MempoolEntry>>,
+    },
+    /// Looks up one transaction and its state; `None` if unknown.
+    Transaction {
+        txid: TxId,
+        reply: oneshot::Sender<Result<Option<TxInfo>, ChainFault>>,
+    },
+    /// Checks everything from genesis.
     Verify {
-        /// Heights done, of all: for progress; lagging receivers miss some.
+        /// Heights done and heights in total. Updates are dropped while the channel is full.
         progress: mpsc::Sender<(Height, Height)>,
         reply: oneshot::Sender<Result<ChainAudit, ChainFault>>,
     },
-    /// Rebuild coins, undo and indexes from the blocks.
+    /// Rebuilds coins, undo data and indexes from the blocks.
     Reindex {
         progress: mpsc::Sender<(Height, Height)>,
-        /// What was found; `ok` says whether the old tables agreed.
+        /// In the reply, `ok` is true if the old tables agreed with the rebuilt ones.
         reply: oneshot::Sender<Result<ChainAudit, ChainFault>>,
     },
 }
 
-/// What the chain thread tells unasked, always after the commit.
+/// An event that the chain thread emits, always after the commit.
 #[derive(Debug, Clone)]
 pub enum ChainEvent {
     /// The best chain changed.
     TipChanged {
-        /// The new tip.
         tip: Tip,
-        /// Blocks that left, newest first.
+        /// Blocks that left the best chain, newest first.
         disconnected: Vec<BlockHash>,
-        /// Blocks that joined, oldest first.
+        /// Blocks that joined the best chain, oldest first.
         connected: Vec<(BlockHash, Height)>,
-        /// Transaction ids that were mined by the connected blocks.
+        /// Ids of the transactions in the connected blocks.
         mined: Vec<TxId>,
     },
     /// A trade or note entered the mempool.
     TradeAccepted { entry: MempoolEntry, origin: Origin },
-    /// An own trade can never be mined any more.
+    /// A trade of our own can never be mined any more.
     TradeVoid {
         txid: TxId,
-        /// Why, as a sentence.
+        /// A sentence for the user.
         reason: String,
     },
-    /// A peer's trade left the mempool without being mined, and is forgotten here.
+    /// A peer's trade left the mempool without being mined. The chain does not keep it.
     TradeDropped { txid: TxId, reason: DropReason },
-    /// The disk failed: the chain thread has stopped, and the node must.
+    /// The chain thread has stopped, for example because the disk failed. The node must stop too.
     Failed(ChainFault),
 }
 
-/// What the snapshot answers without the chain thread: see `ChainReader`.
+/// A snapshot of the chain's state, readable without a command to the chain thread.
 #[derive(Debug, Clone)]
 pub struct ChainSummary {
     pub network: Arc<Network>,
@@ -423,35 +430,38 @@ pub struct ChainSummary {
     pub tip: Tip,
     /// The header with the most work.
     pub best_header: Tip,
-    /// The branches, when a person has to choose.
+    /// The two branches if a person has to choose between them.
     pub diverged: Option<Divergence>,
+    /// Number of mempool entries.
     pub mempool: usize,
-    /// Changes with every trade that comes or goes.
+    /// A counter that changes with every entry that joins or leaves the mempool.
     pub mempool_changes: u64,
-    /// Memory that they take, in bytes: at most [`MAX_MEMPOOL_BYTES`](super::MAX_MEMPOOL_BYTES),
-    /// but for our own.
+    /// Memory of the mempool entries, in bytes: at most
+    /// [`MAX_MEMPOOL_BYTES`](super::MAX_MEMPOOL_BYTES), not counting our own trades.
     pub mempool_bytes: usize,
-    /// The fee rate that a peer's trade has to pay.
+    /// The fee rate that a peer's trade must pay at least.
     pub floor: Floor,
 }
 
-/// Two branches that a person has to choose between: the other has more work, and is not taken by
-/// itself.
+/// Two branches that a person has to choose between. The other branch has more work, but the node
+/// does not switch to it automatically.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Divergence {
     /// The last block that both branches have.
     pub fork: BlockHash,
     pub fork_height: Height,
-    /// When this node connected its first block above it, in unix ms by its own clock.
+    /// The time at which this node connected its first block above the fork, in unix ms by its
+    /// own clock.
     pub since: UnixMillis,
-    /// The end of our branch.
+    /// The tip of our branch.
     pub ours: Tip,
-    /// The end of the other one, which has more work.
+    /// The tip of the other branch.
     pub theirs: Tip,
-    /// How many of its blocks are not here yet: it can be taken once there are none.
+    /// Number of blocks of the other branch that this node does not have yet. The switch is
+    /// possible only at 0.
     pub missing: Height,
-    /// When it is not its age but its size that forbids taking it: the memory it would need, in
-    /// MiB.
+    /// The memory that the reorg would need, in MiB; set only if the size and not the depth of the
+    /// branch forbids it.
     pub needs_mib: Option<usize>,
 }
 

@@ -1,8 +1,7 @@
-//! What a block does to the coins, and how that is undone: the same code for the store, the audit
-//! and the tests.
+//! `coins` applies a block to the coins and undoes it, for the store, the audit and the tests.
 //!
-//! A block is connected in a child layer or a map of its own: when [`connect`] fails, what it
-//! changed so far is to be thrown away.
+//! Callers connect a block in a child layer or in a separate map. If [`connect`] fails, they must
+//! discard its partial changes.
 
 use std::{collections::HashMap, hash::BuildHasher, sync::Arc};
 
@@ -15,12 +14,12 @@ use crate::{
     primitives::{Amount, Block, BlockHash, Height, LeafHash, Transaction, TxId, merkle_root},
 };
 
-/// The unspent coins and used stamps, by place.
+/// A coins view: unspent coins and used stamps by key.
 pub(crate) trait Coins {
-    /// The coin or stamp at a place.
+    /// Returns the coin or stamp of a key.
     fn coin(&mut self, key: &CoinKey) -> Result<Option<Coin>, ChainFault>;
 
-    /// Puts a coin or stamp at a place, or removes it.
+    /// Sets the coin or stamp of a key, or removes it.
     fn set_coin(&mut self, key: CoinKey, coin: Option<Coin>);
 }
 
@@ -37,31 +36,31 @@ impl<S: BuildHasher> Coins for HashMap<CoinKey, Coin, S> {
     }
 }
 
-/// A block whose form was checked, when it came or before it was stored.
+/// A block whose form was checked, on arrival or before it was stored.
 #[derive(Debug, Clone)]
 pub(crate) struct Body {
     pub(crate) block: Arc<Block>,
     pub(crate) txids: Vec<TxId>,
     pub(crate) leaves: Vec<LeafHash>,
-    /// What was found of its signatures, when they were checked ahead of its turn.
+    /// The result of the signature check; `None` if no worker has checked the signatures yet.
     pub(crate) signatures: Option<Result<(), BlockError>>,
 }
 
 impl Body {
-    /// Of a block from our own store, whose form was checked before it was stored.
+    /// Wraps a block from our own store, whose form was checked before it was stored.
     pub(crate) fn from_store(block: Block) -> Self {
         let txids = block.transactions.iter().map(Transaction::txid).collect();
         let leaves = block.leaves();
         Self { block: Arc::new(block), txids, leaves, signatures: None }
     }
 
-    /// Of a block whose form has just been checked.
+    /// Wraps a block whose form has just been checked.
     pub(crate) fn from_checked(checked: CheckedBlock) -> Self {
         let (block, txids, leaves) = checked.into_parts();
         Self { block, txids, leaves, signatures: None }
     }
 
-    /// Whether it is the block of that name, body and all.
+    /// True if both the header and the transactions belong to `hash`.
     pub(crate) fn is_of(&self, hash: &BlockHash) -> bool {
         self.block.hash() == *hash && merkle_root(&self.leaves) == self.block.header.merkle_root
     }
@@ -70,7 +69,7 @@ impl Body {
         self.block.header.height
     }
 
-    /// The transactions after the coinbase with position, id and leaf.
+    /// Iterates over the transactions after the coinbase, with position, id and leaf.
     pub(crate) fn trades(&self) -> impl Iterator<Item = (usize, &Transaction, TxId, LeafHash)> {
         let names = self.txids.iter().zip(&self.leaves);
         let all = self.block.transactions.iter().zip(names).enumerate();
@@ -78,12 +77,12 @@ impl Body {
     }
 }
 
-/// Why a block was not connected.
+/// The reason why a block was not connected.
 #[derive(Debug)]
 pub(crate) enum Refusal {
-    /// It breaks a rule.
+    /// The block breaks a rule.
     Rule(BlockError),
-    /// The disk failed: nothing is known of the block.
+    /// The disk failed, so the validity of the block is unknown.
     Fault(ChainFault),
 }
 
@@ -99,8 +98,9 @@ impl From<BlockError> for Refusal {
     }
 }
 
-/// Spends and makes the coins of a block, and checks every rule that needs them; signatures that
-/// `verified` knows are not checked again.
+/// Applies a block to the coins and checks every rule that depends on them.
+///
+/// Signatures for which `verified` is true are not checked again.
 pub(crate) fn connect(
     coins: &mut impl Coins,
     network: &Network,
@@ -129,15 +129,15 @@ pub(crate) fn connect(
         undo.spent.push(spent);
         fees = fees.checked_add(fee).ok_or(BlockError::FeesOverflow)?;
     }
-    // After the trades, which cannot spend what only their own block mints.
+    // The coinbase comes after the trades: a trade must not spend coins minted by its own block.
     if let (Some(coinbase), Some(txid)) = (body.block.transactions.first(), body.txids.first()) {
         consensus::check_coinbase_value(coinbase, fees)?;
         for (key, coin) in created_coins(coinbase, *txid, height) {
             coins.set_coin(key, Some(coin));
         }
     }
-    // Last, so that the first thing wrong with a block does not depend on whether they were checked
-    // ahead.
+    // Signatures come last, so that the reported error does not depend on whether a worker has
+    // already checked them.
     match &body.signatures {
         Some(found) => (*found)?,
         None => check_signatures(network, body, threads, verified)?,
@@ -145,7 +145,7 @@ pub(crate) fn connect(
     Ok(undo)
 }
 
-/// Checks the signatures of a block's trades, but for those that `verified` knows.
+/// Checks the signatures of a block's trades, except those for which `verified` is true.
 pub(crate) fn check_signatures(
     network: &Network,
     body: &Body,
@@ -161,7 +161,7 @@ pub(crate) fn check_signatures(
     })
 }
 
-/// Undoes [`connect`] exactly; the block must be the last one connected.
+/// Reverts [`connect`] exactly. The block must be the last one connected.
 pub(crate) fn disconnect(
     coins: &mut impl Coins,
     body: &Body,

@@ -1,7 +1,6 @@
-//! [`ChainHandle`]: questions and commands for the chain thread, from any task.
+//! `handle` sends commands to the chain thread for any task, through a [`ChainHandle`].
 //!
-//! Each is one [`ChainCommand`] with a oneshot for its reply; what the thread does with them is in
-//! `thread.rs`.
+//! Each method sends one [`ChainCommand`] with a oneshot for its reply. `thread.rs` executes them.
 
 use std::sync::{
     Arc, OnceLock,
@@ -28,64 +27,65 @@ use crate::{
     primitives::{Block, BlockHash, Header, Height, Owner, Transaction, TxId},
 };
 
-/// Commands that wait at most: two windows of bodies. Beyond half of it, [`ChainHandle::busy`].
+/// Capacity of the command queue: two download windows of block bodies. From half of it on,
+/// [`ChainHandle::busy`] is true.
 pub(super) const QUEUE: usize = 512;
 
-/// A way to the chain thread. When the last one is dropped, the thread commits, closes the file,
-/// and ends.
+/// A cloneable handle to the chain thread. When the last one is dropped, the thread commits, closes
+/// the file, and ends.
 #[derive(Debug, Clone)]
 pub struct ChainHandle {
     pub(super) commands: mpsc::Sender<ChainCommand>,
     pub(super) summary: watch::Receiver<ChainSummary>,
     pub(super) reader: ChainReader,
-    /// The chain is to end: an audit under way gives up.
+    /// True once shutdown was requested; a running `Verify` then stops.
     pub(super) closing: Arc<AtomicBool>,
-    /// Why the thread has ended, if by a fault.
+    /// The fault that ended the thread, if any.
     pub(super) fault: Arc<OnceLock<ChainFault>>,
 }
 
 impl ChainHandle {
-    /// Reads that need no decision.
+    /// Returns the reader of committed data, which does not use the chain thread.
     #[must_use]
     pub const fn reader(&self) -> &ChainReader {
         &self.reader
     }
 
-    /// The last committed state in short; never waits.
+    /// Returns the last committed snapshot, without waiting.
     #[must_use]
     pub fn summary(&self) -> ChainSummary {
         self.summary.borrow().clone()
     }
 
-    /// Tells when [`ChainHandle::summary`] changes.
+    /// Returns a receiver that is notified when [`ChainHandle::summary`] changes.
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<ChainSummary> {
         self.summary.clone()
     }
 
-    /// Whether the queue is half full: inbound requests should be answered with "busy", gossip
-    /// ignored.
+    /// True if the queue is more than half full. Inbound requests should then be answered with
+    /// "busy", and gossip should be ignored.
     #[must_use]
     pub fn busy(&self) -> bool {
         self.commands.capacity() < QUEUE / 2
     }
 
-    /// Whether the chain thread has ended.
+    /// True if the chain thread has ended.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.commands.is_closed()
     }
 
-    /// Puts a command into the queue without waiting, for tasks that never wait for the chain: its
-    /// answer comes through the reply in it.
+    /// Enqueues a command without waiting, for tasks that must not block on the chain. The reply
+    /// arrives on the command's oneshot.
     ///
     /// # Errors
-    /// Gives the command back when the queue is full or the chain is closed.
+    /// Returns the command if the queue is full or the chain is closed.
     pub fn try_send(&self, command: ChainCommand) -> Result<(), Box<ChainCommand>> {
         self.commands.try_send(command).map_err(|error| Box::new(error.into_inner()))
     }
 
-    /// Puts a command into the queue, waiting for room: its answer comes through the reply in it.
+    /// Enqueues a command and waits for room. The reply arrives on the command's oneshot.
     ///
     /// # Errors
     /// When the chain is closed.
@@ -97,7 +97,7 @@ impl ChainHandle {
         }
     }
 
-    /// Why the chain thread has ended, or is about to.
+    /// Waits until the chain thread has closed its queue, then returns the cause.
     async fn why_closed(&self) -> ChainFault {
         self.commands.closed().await;
         self.fault.get().cloned().unwrap_or(ChainFault::Closed)
@@ -115,10 +115,10 @@ impl ChainHandle {
         }
     }
 
-    /// Ends the chain thread, whoever else holds a handle; done when everything is on disk.
+    /// Ends the chain thread even if other handles exist. Returns once everything is durable.
     pub async fn shut_down(&self) {
         self.closing.store(true, Ordering::Relaxed);
-        // A closed thread has nothing left to write.
+        // If the chain is already closed, nothing is left to write.
         let _ = self.ask(|reply| ChainCommand::ShutDown { reply }).await;
     }
 
@@ -131,7 +131,8 @@ impl ChainHandle {
         self.ask(|reply| ChainCommand::CheckHeader { header, reply }).await?
     }
 
-    /// Which of these trades are neither in the mempool nor on the chain, in the order given.
+    /// Returns the ids of trades that are in neither the mempool nor the chain, in the order of
+    /// `ids`.
     ///
     /// # Errors
     /// When the chain is closed or the disk fails.
@@ -139,7 +140,7 @@ impl ChainHandle {
         self.ask(|reply| ChainCommand::UnknownTrades { ids, reply }).await?
     }
 
-    /// Those of these trades that wait in the mempool: one for each id, in the order given.
+    /// Returns trades from the mempool, one element for each id, in the order of `ids`.
     ///
     /// # Errors
     /// When the chain is closed.
@@ -150,8 +151,8 @@ impl ChainHandle {
         self.ask(|reply| ChainCommand::WaitingTrades { ids, reply }).await
     }
 
-    /// Takes the other branch of a diverged chain, up to its last block here; `hash` is any of its
-    /// blocks. Answered after the commit.
+    /// Switches to the other branch of a diverged chain, up to the last block stored here. `hash`
+    /// is any block of that branch. Returns after the commit.
     ///
     /// # Errors
     /// See [`AcceptBranchError`].
@@ -159,7 +160,7 @@ impl ChainHandle {
         self.ask(|reply| ChainCommand::AcceptBranch { hash, reply }).await?
     }
 
-    /// Checks headers, parents first, and keeps them.
+    /// Checks headers, parents first, and stores them.
     ///
     /// # Errors
     /// See [`AcceptHeadersError`].
@@ -171,7 +172,7 @@ impl ChainHandle {
         self.ask(|reply| ChainCommand::AcceptHeaders { headers, origin, reply }).await?
     }
 
-    /// Checks a block whole and connects or stores it; answered after the commit.
+    /// Checks a block completely and connects or stores it. Returns after the commit.
     ///
     /// # Errors
     /// See [`AcceptBlockError`].
@@ -184,8 +185,8 @@ impl ChainHandle {
             .await?
     }
 
-    /// Checks a trade or note and keeps it until it is mined; an own one is durable when this is
-    /// answered.
+    /// Checks a trade or note and adds it to the mempool. A local one is durable when this call
+    /// returns.
     ///
     /// # Errors
     /// See [`AcceptTradeError`].
@@ -202,7 +203,7 @@ impl ChainHandle {
         .await?
     }
 
-    /// A block to mine that pays `owner`.
+    /// Returns a block to mine that pays `owner`.
     ///
     /// # Errors
     /// When the chain is closed.
@@ -224,7 +225,7 @@ impl ChainHandle {
         self.ask(|reply| ChainCommand::Rebuild { header, coinbase, short_ids, reply }).await
     }
 
-    /// What an owner can spend next.
+    /// Returns the coins that an owner can spend next.
     ///
     /// # Errors
     /// When the chain is closed.
@@ -232,7 +233,7 @@ impl ChainHandle {
         self.ask(|reply| ChainCommand::Spendable { owner, reply }).await?
     }
 
-    /// What an owner has.
+    /// Returns an owner's balance.
     ///
     /// # Errors
     /// When the chain is closed.
@@ -240,7 +241,7 @@ impl ChainHandle {
         self.ask(|reply| ChainCommand::Balance { owner, reply }).await?
     }
 
-    /// All waiting trades, parents first.
+    /// Returns all mempool entries, parents first.
     ///
     /// # Errors
     /// When the chain is closed.
@@ -248,7 +249,7 @@ impl ChainHandle {
         self.ask(|reply| ChainCommand::Mempool { reply }).await
     }
 
-    /// One transaction and where it is; `None` when it is unknown.
+    /// Returns a transaction and its state; `None` if unknown.
     ///
     /// # Errors
     /// When the chain is closed.
@@ -256,7 +257,10 @@ impl ChainHandle {
         self.ask(|reply| ChainCommand::Transaction { txid, reply }).await?
     }
 
-    /// Checks everything from genesis. Commands wait meanwhile; dropping the future ends the check.
+    /// Checks everything from genesis. Other commands wait until the check ends.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends the check.
     ///
     /// # Errors
     /// When the chain is closed.
@@ -267,7 +271,7 @@ impl ChainHandle {
         self.ask(|reply| ChainCommand::Verify { progress, reply }).await?
     }
 
-    /// Rebuilds coins, undo records and index from the blocks. Commands wait meanwhile.
+    /// Rebuilds coins, undo records and index from the blocks. Other commands wait until it ends.
     ///
     /// # Errors
     /// When the chain is closed.
@@ -278,8 +282,8 @@ impl ChainHandle {
         self.ask(|reply| ChainCommand::Reindex { progress, reply }).await?
     }
 
-    /// What an invite pins: the block of the best chain about 100 deep, or the genesis of a young
-    /// chain.
+    /// Returns the checkpoint for an invite: the best chain's block at a depth of about 100, or the
+    /// genesis of a young chain.
     ///
     /// # Errors
     /// When the chain is closed.

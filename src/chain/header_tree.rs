@@ -1,13 +1,15 @@
-//! The header tree in memory: every header's height, parent, work and status; whole headers near
-//! the tip.
+//! `header_tree` keeps the header tree in memory for [`Chain`](super::Chain): height, parent, work
+//! and status of every header, and complete headers near the tip.
 //!
-//! Owned by [`Chain`](super::Chain); what changes here is also written to the headers table by its
-//! owner. Readers share the map from hash to height alone, as a hint of where to look on the disk.
-//! Invariants:
-//! - a node's parent is in the tree, and has a body when the node has one;
-//! - a node below an invalid one is invalid;
-//! - the connected nodes are a chain from genesis, the nodes with `on_best` another, and the last
-//!   of this one is the header with the most work (of equals the lower hash) that is not invalid.
+//! [`Chain`](super::Chain) owns the tree and writes its changes to the headers table. Readers share
+//! only the map from hash to height, as a hint for lookups on disk.
+//!
+//! # Invariants
+//! - A node's parent is in the tree. If the node has a body, so has its parent.
+//! - All descendants of an invalid node are invalid.
+//! - The connected nodes form a chain from genesis, and so do the nodes with `on_best`.
+//! - The last node with `on_best` is the header with the most work that is not invalid. On equal
+//!   work, the lower hash wins.
 
 use std::{
     cmp::Reverse,
@@ -27,37 +29,41 @@ use crate::{
     primitives::{BlockHash, Header, Height, UnixMillis},
 };
 
-/// Whole headers are kept in memory for this many of the last heights at least, and twice as many
-/// at most, 4 MB: those whose status still changes. Others are read from the disk when they are
-/// written again.
+/// Minimum number of recent heights whose complete headers stay in memory.
+///
+/// At most twice as many headers (4 MB) are kept. They cover the nodes whose status still changes.
+/// Older headers are read from disk when their record must be rewritten.
 const WHOLE_HEADERS: Height = 20_000;
 
-/// Headers beside the best header chain, at most: 7 MB of the disk for whoever does their work.
+/// Maximum number of headers off the best header chain: 7 MB of disk that an attacker can fill by
+/// doing their work.
 pub(crate) const MAX_SIDE_HEADERS: usize = 50_000;
 
-/// A body beside the best header chain is kept only if its branch has, up to it, the work of our
-/// tip less that of so many last blocks: whoever fills the disk with others has to do as much work
-/// as for blocks that may yet win.
+/// Depth below our tip, in blocks, whose work a side branch must reach for its bodies to be stored.
+///
+/// An attacker who wants to fill the disk must therefore do as much work as for blocks that could
+/// still win.
 const SIDE_DEPTH: Height = 144;
 
-/// Such bodies, at most, in bytes: 128 full blocks.
+/// Maximum size of all bodies off the best chain, in bytes: 128 full blocks.
 pub(crate) const MAX_SIDE_BYTES: usize = 256 * 1024 * 1024;
 
-/// How many headers are dropped at once when there are more, so that this is seldom.
+/// Number of headers dropped at once when [`MAX_SIDE_HEADERS`] is exceeded, so that the search for
+/// them is rare.
 const DROPPED_AT_ONCE: usize = MAX_SIDE_HEADERS / 10;
 
-/// Where a node is in the tree.
+/// The index of a node in the tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct NodeId(u32);
 
-/// What is known of one header.
+/// One header in the tree, with its status.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Node {
     pub(crate) hash: BlockHash,
-    /// None for the genesis.
+    /// `None` only for the genesis.
     pub(crate) parent: Option<NodeId>,
     pub(crate) height: Height,
-    /// Of the header: what difficulty looks at, with the next.
+    /// The header's time; the difficulty rule needs it together with `bits`.
     pub(crate) time: UnixMillis,
     pub(crate) bits: u32,
     pub(crate) work: Work,
@@ -72,30 +78,34 @@ impl Node {
         block_key(self.height, &self.hash)
     }
 
-    /// Whether a chain that ends here beats one that ends there: more work, or as much and the
-    /// lower hash.
+    /// True if the chain that ends at this node is better than the one that ends at `other`: more
+    /// work, or equal work and the lower hash.
     pub(crate) fn beats(&self, other: &Self) -> bool {
         (self.work, Reverse(self.hash)) > (other.work, Reverse(other.hash))
     }
 }
 
-/// The shared hint: from a hash to its node and height.
+/// The map from a hash to its node and height. Readers share it as a hint for lookups on disk.
 pub(crate) type HashIndex = Arc<RwLock<KeyMap<BlockHash, (NodeId, Height)>>>;
 
 #[derive(Debug)]
 pub(crate) struct HeaderTree {
     nodes: Vec<Node>,
+    /// Slots of `nodes` whose header was dropped.
     free: Vec<NodeId>,
     index: HashIndex,
+    /// Complete headers of recent heights.
     recent: KeyMap<NodeId, Header>,
+    /// The last node of the best header chain.
     best: NodeId,
-    /// The connected chain by height.
+    /// Connected nodes by height.
     connected: Vec<NodeId>,
+    /// Number of nodes off the best header chain.
     side: usize,
 }
 
 impl HeaderTree {
-    /// A tree of the genesis alone.
+    /// Creates a tree that contains only the genesis.
     pub(crate) fn new(genesis: &HeaderRecord) -> Self {
         let hash = genesis.header.hash();
         let id = NodeId(0);
@@ -122,7 +132,7 @@ impl HeaderTree {
         }
     }
 
-    /// Adds a node, not yet in the index.
+    /// Adds a node without adding it to the index.
     fn grow(&mut self, parent: NodeId, hash: BlockHash, record: &HeaderRecord) -> NodeId {
         let node = Node {
             hash,
@@ -149,7 +159,7 @@ impl HeaderTree {
         id
     }
 
-    /// Keeps a header whole while it is recent.
+    /// Stores a complete header until it is no longer recent.
     fn remember(&mut self, id: NodeId, header: Header) {
         self.recent.insert(id, header);
         let limit = usize::try_from(WHOLE_HEADERS).unwrap_or(usize::MAX);
@@ -159,7 +169,7 @@ impl HeaderTree {
         }
     }
 
-    /// Adds a checked header; its work is its parent's and `work`.
+    /// Adds a checked header whose own work is `work`.
     pub(crate) fn add(
         &mut self,
         parent: NodeId,
@@ -184,7 +194,7 @@ impl HeaderTree {
         id
     }
 
-    /// The same tree, its hint moved into the map that readers share already.
+    /// Moves this tree's index into `index`, the map that readers already share.
     pub(crate) fn with_index(mut self, index: HashIndex) -> Self {
         let own = std::mem::take(&mut *self.index.write().unwrap_or_else(PoisonError::into_inner));
         *index.write().unwrap_or_else(PoisonError::into_inner) = own;
@@ -192,17 +202,16 @@ impl HeaderTree {
         self
     }
 
-    /// The shared hint.
     pub(crate) const fn index(&self) -> &HashIndex {
         &self.index
     }
 
-    /// The node of a hash.
+    /// Returns the node of a hash.
     pub(crate) fn id(&self, hash: &BlockHash) -> Option<NodeId> {
         self.index.read().unwrap_or_else(PoisonError::into_inner).get(hash).map(|(id, _)| *id)
     }
 
-    /// A node. Ids are made here alone and always lead to one.
+    /// Returns the node of an id. Only this tree creates ids, and every id has a node.
     pub(crate) fn node(&self, id: NodeId) -> &Node {
         &self.nodes[id.0 as usize]
     }
@@ -211,39 +220,40 @@ impl HeaderTree {
         &mut self.nodes[id.0 as usize]
     }
 
-    /// A header, while it is recent.
+    /// Returns a complete header if it is still in memory.
     pub(crate) fn recent(&self, id: NodeId) -> Option<&Header> {
         self.recent.get(&id)
     }
 
-    /// The header with the most work that is not invalid.
+    /// Returns the header with the most work that is not invalid.
     pub(crate) const fn best(&self) -> NodeId {
         self.best
     }
 
-    /// The last connected node.
+    /// Returns the last connected node.
     pub(crate) fn tip(&self) -> NodeId {
         self.connected.last().copied().unwrap_or(NodeId(0))
     }
 
-    /// The connected chain by height.
+    /// Returns the connected nodes by height.
     pub(crate) fn connected(&self) -> &[NodeId] {
         &self.connected
     }
 
-    /// The connected node at a height.
+    /// Returns the connected node at a height.
     pub(crate) fn connected_at(&self, height: Height) -> Option<NodeId> {
         self.connected.get(usize::try_from(height).ok()?).copied()
     }
 
-    /// The work that a body beside the best header chain has to have.
+    /// Returns the cumulative work that a block off the best header chain needs to be stored.
     pub(crate) fn least_side_work(&self) -> Work {
         let height = self.node(self.tip()).height.saturating_sub(SIDE_DEPTH);
         self.connected_at(height).map_or(Work::ZERO, |id| self.node(id).work)
     }
 
-    /// The nodes beside both best chains, of blocks and of headers, whose bodies are stored, in the
-    /// order in which they may be forgotten: none before those above it, else the least work first.
+    /// Returns the nodes with stored bodies that are neither connected nor on the best header chain.
+    ///
+    /// The order is that of deletion: descendants before ancestors, otherwise the least work first.
     pub(crate) fn side_bodies(&self) -> Vec<NodeId> {
         let is_side = |node: &Node| node.status == Status::Stored && !node.on_best;
         let mut above: KeyMap<NodeId, usize> = KeyMap::default();
@@ -270,13 +280,13 @@ impl HeaderTree {
         order
     }
 
-    /// The nodes from one up to genesis, itself first.
+    /// Iterates over a node and its ancestors, from the node back to genesis.
     pub(crate) fn ancestors(&self, id: NodeId) -> impl Iterator<Item = NodeId> {
         std::iter::successors(Some(id), |id| self.node(*id).parent)
     }
 
-    /// What it takes to make `id` the tip: the nodes to disconnect, last first, and those to
-    /// connect, first first.
+    /// Returns the steps that make `id` the tip: the nodes to disconnect, highest first, and the
+    /// nodes to connect, lowest first.
     pub(crate) fn path_to(&self, id: NodeId) -> (Vec<NodeId>, Vec<NodeId>) {
         let is_off = |id: &NodeId| self.node(*id).status != Status::Connected;
         let mut connect: Vec<_> = self.ancestors(id).take_while(is_off).collect();
@@ -287,12 +297,12 @@ impl HeaderTree {
         (disconnect, connect)
     }
 
-    /// Notes that a node's body is stored.
+    /// Marks a node's body as stored.
     pub(crate) fn set_stored(&mut self, id: NodeId) {
         self.node_mut(id).status = Status::Stored;
     }
 
-    /// Takes the tip off the connected chain.
+    /// Removes the tip from the connected chain.
     pub(crate) fn pop_connected(&mut self) {
         if let Some(id) = self.connected.pop() {
             let node = self.node_mut(id);
@@ -301,7 +311,7 @@ impl HeaderTree {
         }
     }
 
-    /// Puts a child of the tip on the connected chain.
+    /// Appends a child of the tip to the connected chain.
     pub(crate) fn push_connected(&mut self, id: NodeId, now: UnixMillis) {
         let node = self.node_mut(id);
         node.status = Status::Connected;
@@ -309,7 +319,7 @@ impl HeaderTree {
         self.connected.push(id);
     }
 
-    /// Marks a node and everything above it invalid; what was marked. None of it may be connected.
+    /// Marks a node and its descendants invalid and returns them. None of them may be connected.
     pub(crate) fn invalidate(&mut self, id: NodeId) -> Vec<NodeId> {
         let marked = self.branch(id);
         for id in &marked {
@@ -318,8 +328,8 @@ impl HeaderTree {
         marked
     }
 
-    /// Marks the stored bodies of a node and of everything above it as not here; what was marked.
-    /// None of it may be connected.
+    /// Marks the stored bodies of a node and its descendants as missing and returns the changed
+    /// nodes. None of them may be connected.
     pub(crate) fn forget_bodies(&mut self, id: NodeId) -> Vec<NodeId> {
         let mut marked = self.branch(id);
         marked.retain(|id| self.node(*id).status == Status::Stored);
@@ -329,12 +339,12 @@ impl HeaderTree {
         marked
     }
 
-    /// When the last of all blocks here was connected, unix ms.
+    /// Returns the time at which the most recent block was connected, in unix ms.
     pub(crate) fn last_connection(&self) -> UnixMillis {
         self.live().map(|(_, node)| node.connected_at).max().unwrap_or(0)
     }
 
-    /// A node and everything above it, parents first.
+    /// Returns a node and its descendants, parents first.
     fn branch(&self, id: NodeId) -> Vec<NodeId> {
         let mut branch = vec![id];
         let mut seen = HashSet::from([id]);
@@ -351,13 +361,14 @@ impl HeaderTree {
         branch
     }
 
-    /// All nodes with their ids.
+    /// Iterates over all nodes that are in use, with their ids.
     fn live(&self) -> impl Iterator<Item = (NodeId, &Node)> {
         let free: HashSet<_> = self.free.iter().copied().collect();
         (0u32..).map(NodeId).zip(&self.nodes).filter(move |(id, _)| !free.contains(id))
     }
 
-    /// The valid header with the most work, looked for among all: after some were marked invalid.
+    /// Searches all nodes for the valid header with the most work. Needed after nodes were marked
+    /// invalid.
     pub(crate) fn find_best(&self) -> NodeId {
         let valid = self.live().filter(|(_, node)| node.status != Status::Invalid);
         valid.fold(
@@ -366,7 +377,7 @@ impl HeaderTree {
         )
     }
 
-    /// The stored or connected node with the most work.
+    /// Searches all nodes for the stored or connected one with the most work.
     pub(crate) fn find_best_stored(&self) -> NodeId {
         let stored = self.live().filter(|(_, node)| node.status.has_body());
         stored.fold(
@@ -375,20 +386,20 @@ impl HeaderTree {
         )
     }
 
-    /// The stored node with the most work among those that have been on the best chain since they
-    /// last left it: the tip, unless it is being rebuilt.
+    /// Searches for the best node with a body and a connection time. It is the tip, except while
+    /// the chain is being rebuilt.
     pub(crate) fn find_best_once_connected(&self) -> NodeId {
         let connected =
             self.live().filter(|(_, node)| node.status.has_body() && node.connected_at > 0);
         self.best_of(connected.map(|(id, _)| id)).unwrap_or_else(|| self.tip())
     }
 
-    /// The stored node with the most work among a node and all above it.
+    /// Returns the best node with a body among a node and its descendants.
     pub(crate) fn best_stored_above(&self, id: NodeId) -> Option<NodeId> {
         self.best_of(self.branch(id).into_iter().filter(|id| self.node(*id).status.has_body()))
     }
 
-    /// The valid node with the most work among a valid node and all above it.
+    /// Returns the best valid node among a valid node and its descendants.
     pub(crate) fn best_above(&self, id: NodeId) -> NodeId {
         self.best_of(
             self.branch(id).into_iter().filter(|id| self.node(*id).status != Status::Invalid),
@@ -400,8 +411,10 @@ impl HeaderTree {
         nodes.reduce(|best, id| if self.node(id).beats(self.node(best)) { id } else { best })
     }
 
-    /// Makes a child of the best header the best one: [`HeaderTree::set_best`] of what is almost
-    /// always so. Whether it was.
+    /// Makes `id` the best header if it is a child of the current one. Returns false and changes
+    /// nothing otherwise.
+    ///
+    /// This is the fast path of [`HeaderTree::set_best`].
     pub(crate) fn extend_best(&mut self, id: NodeId) -> bool {
         let extends = self.node(id).parent == Some(self.best);
         if extends {
@@ -412,7 +425,7 @@ impl HeaderTree {
         extends
     }
 
-    /// Makes `id` the end of the best header chain; the nodes whose `on_best` changed.
+    /// Makes `id` the end of the best header chain and returns the nodes whose `on_best` changed.
     pub(crate) fn set_best(&mut self, id: NodeId) -> Vec<NodeId> {
         let joining: Vec<_> = self.ancestors(id).take_while(|id| !self.node(*id).on_best).collect();
         let fork = joining.last().map_or(Some(id), |last| self.node(*last).parent);
@@ -429,9 +442,10 @@ impl HeaderTree {
         [leaving, joining].concat()
     }
 
-    /// A node whose record cannot be true: its work is not its parent's and its own, it is valid
-    /// above an invalid one, or what it says of the best header chain is wrong. None unless the
-    /// file is damaged.
+    /// Searches for a node with an inconsistent record; one exists only if the file is damaged.
+    ///
+    /// A record is inconsistent if its work is not the sum of its parent's work and its own, if it
+    /// is valid on an invalid parent, or if its `on_best` is wrong.
     pub(crate) fn misfit(&self) -> Option<NodeId> {
         let best: HashSet<_> = self.ancestors(self.best).collect();
         let is_true = |id: NodeId, node: &Node| {
@@ -448,8 +462,8 @@ impl HeaderTree {
         self.live().find(|(id, node)| !is_true(*id, node)).map(|(id, _)| id)
     }
 
-    /// Drops whole branches with the least work when there are too many headers beside the best
-    /// chain; their keys.
+    /// Drops headers from the ends of the branches with the least work if there are more than
+    /// [`MAX_SIDE_HEADERS`]. Returns the keys of the dropped headers.
     pub(crate) fn drop_excess(&mut self) -> Vec<BlockKey> {
         if self.side <= MAX_SIDE_HEADERS {
             return Vec::new();
@@ -481,22 +495,22 @@ impl HeaderTree {
     }
 }
 
-/// Makes the tree of stored headers, parents first.
+/// A builder that creates the tree from stored headers, parents first.
 ///
-/// They join the index together, in a loop of its own: there the processor waits for many places of
-/// a large table at once, which takes half the time.
+/// The nodes are added to the index in one separate loop. The processor can then overlap the cache
+/// misses of the large table, which halves the time.
 #[derive(Debug)]
 pub(crate) struct TreeLoader {
     tree: HeaderTree,
-    /// How many nodes are in the index.
+    /// Number of nodes that are already in the index.
     indexed: usize,
-    /// The lowest height whose headers are kept whole.
+    /// The lowest height whose complete headers stay in memory.
     whole_from: Height,
 }
 
 impl TreeLoader {
-    /// Begins with the genesis. `best` is the height that the best header will have, `count` how
-    /// many there will be.
+    /// Starts with the genesis. `best` is the expected height of the best header, `count` the
+    /// expected number of headers.
     pub(crate) fn new(genesis: &HeaderRecord, best: Height, count: usize) -> Self {
         let mut tree = HeaderTree::new(genesis);
         tree.nodes.reserve(count);
@@ -504,11 +518,11 @@ impl TreeLoader {
         Self { tree, indexed: 1, whole_from: best.saturating_sub(WHOLE_HEADERS) }
     }
 
-    /// Adds a header as it was stored. `None` when its parent is not here.
+    /// Adds a stored header; `None` if its parent is unknown.
     pub(crate) fn add(&mut self, hash: BlockHash, record: &HeaderRecord) -> Option<()> {
         let previous = &record.header.previous;
         let last = NodeId(u32::try_from(self.tree.nodes.len()).ok()?.checked_sub(1)?);
-        // Almost always the one before.
+        // The parent is almost always the header added last.
         let parent = if self.tree.node(last).hash == *previous {
             last
         } else {
@@ -530,7 +544,7 @@ impl TreeLoader {
         Some(())
     }
 
-    /// Puts those nodes into the index that are not in it.
+    /// Adds the nodes to the index that are not in it yet.
     fn index(&mut self) {
         let HeaderTree { nodes, index, .. } = &self.tree;
         let new = (0u32..).map(NodeId).zip(nodes).skip(self.indexed);
@@ -539,7 +553,7 @@ impl TreeLoader {
         self.indexed = nodes.len();
     }
 
-    /// The tree of all that was added.
+    /// Returns the finished tree.
     pub(crate) fn finish(mut self) -> HeaderTree {
         self.index();
         self.tree
@@ -551,7 +565,7 @@ mod tests {
     use super::*;
     use crate::primitives::MerkleRoot;
 
-    /// A header without work: the tree does not ask for it.
+    /// Returns a header without proof of work, which the tree does not check.
     fn header(previous: BlockHash, height: Height, nonce: u64) -> Header {
         Header { previous, merkle_root: MerkleRoot::ZERO, height, time: 0, bits: 0, nonce }
     }
@@ -568,7 +582,7 @@ mod tests {
         })
     }
 
-    /// A branch of that many headers above a node, each of that work.
+    /// Adds a branch of `count` headers above `from`, each with `work`. Returns its last node.
     fn grow(tree: &mut HeaderTree, from: NodeId, count: usize, nonce: u64, work: u64) -> NodeId {
         (0..count).fold(from, |parent, _| {
             let node = *tree.node(parent);

@@ -1,9 +1,11 @@
-//! The state machine of the ledger: header tree, coins, mempool, and the thread that owns them.
+//! `chain` keeps the ledger for the node: header tree, coins, mempool, and the thread that owns
+//! them.
 //!
-//! [`Chain`] is a plain struct: blocks, headers and trades in, events out; no clock, any redb
-//! backend, and no threads but those that it waits for. [`spawn`] puts it on a thread, which alone
-//! writes `chain.redb`, and gives a [`ChainHandle`]; reads that need no decision go through a
-//! [`ChainReader`]. The miner and the wallet live here too, beside what they use.
+//! [`Chain`] is a plain struct that takes blocks, headers and trades and returns events. It reads
+//! no clock, works on any redb backend, and leaves no thread running between two calls, except the
+//! one that writes a commit. [`spawn`] moves it to the chain thread, the only writer of
+//! `chain.redb`, and returns a [`ChainHandle`]. Reads of committed data go through a
+//! [`ChainReader`], without the chain thread.
 //!
 //! ```text
 //! accept_headers ─► HeaderTree ─┐

@@ -1,12 +1,13 @@
-//! [`Chain`]: the ledger as a plain struct. Everything that changes it goes through here, on one
-//! thread.
+//! `state` holds the ledger as a plain struct, [`Chain`], for the chain thread and for tests.
 //!
-//! Called by the chain thread (and by tests and simulations directly). The verbs are in `accept.rs`
-//! (headers and blocks), `activate.rs` (which branch is the best one), `pool.rs` (trades),
-//! `template.rs` and `audit.rs`, what can be asked in `queries.rs`. Invariants:
-//! - after each call, tree, overlay and mempool agree; when a call gives a [`ChainFault`], nothing
-//!   can be said of them and the chain must be dropped;
-//! - what happened is told by [`Chain::drain_events`] only once it is durable.
+//! Every change of the ledger is a call of a [`Chain`] method, on one thread. The methods live in
+//! `accept.rs` (headers and blocks), `activate.rs` (choice of the best branch), `transactions.rs`
+//! (trades), `diverged.rs`, `template.rs`, `repair/` and `queries.rs` (reads).
+//!
+//! # Invariants
+//! - After each call, tree, overlay and mempool agree.
+//! - After a [`ChainFault`], their state is undefined and the caller must drop the chain.
+//! - [`Chain::drain_events`] returns only events whose cause is durable.
 
 use std::{path::Path, sync::Arc};
 
@@ -27,29 +28,33 @@ use crate::{
     telemetry::metrics::StoreMetrics,
 };
 
-/// Changes are committed at the latest when they take about this many bytes of memory and half of
-/// the cache, but no more than [`MAX_GATHERED`]. The more, the less a commit costs for each block:
-/// most of it is pages of the coins table, which are written once for all changes on them.
+/// Uncommitted changes, in bytes of memory, that force a commit when the cache is small.
+///
+/// The threshold is this value plus half of the cache, at most [`MAX_GATHERED`]. Larger commits
+/// cost less per block: each page of the coins table is written once for all changes on it.
 const MIN_GATHERED: usize = 28 * 1024 * 1024;
 
-/// Changes are committed at the latest when they are of this many headers, 9 MB of pages. Each is
-/// written once however many there are, and more pages than half of a small cache would be written,
-/// read back and written again.
+/// Changed headers that force a commit: 9 MB of pages.
+///
+/// Larger commits cost the same per header. They would also exceed half of a small cache, and pages
+/// would then be written, read back and written again.
 const HEADERS_GATHERED: usize = 50_000;
 
-/// Changes are committed at the latest when they take about this many bytes of memory: some 28 full
-/// blocks. All but their bodies are kept while they are being written.
+/// Upper bound of the commit threshold, in bytes of memory: about 28 full blocks.
+///
+/// While a commit is being written, its changes stay in memory, except for the block bodies.
 const MAX_GATHERED: usize = 60 * 1024 * 1024;
 
-/// Reorganisations may take this much memory however small the cache is, in MiB: 72 hours of blocks
-/// of a few kilobytes, one every 10 seconds, both ways.
+/// Memory that a reorg may always use, even with a small cache, in MiB.
+///
+/// The value suits 72 h of blocks of a few kilobytes, one every 10 s, on both branches.
 pub(super) const MIN_REORGANISATION_MIB: usize = 512;
 
-/// How a chain is kept; none of it changes what is valid.
+/// Resource settings of a chain. None of them affects validity.
 #[derive(Debug, Clone)]
 pub struct ChainOptions {
-    /// Memory, in MiB: three eighths for the database's pages, about half for changes. Those being
-    /// written, and blocks that wait, come on top.
+    /// Memory budget in MiB: 3/8 for the database's pages, about half for uncommitted changes.
+    /// Changes that are being written and orphan blocks come on top.
     pub cache_mib: usize,
     /// Threads that verify signatures.
     pub threads: usize,
@@ -58,8 +63,7 @@ pub struct ChainOptions {
 }
 
 impl ChainOptions {
-    /// What the database may keep of its pages in memory, in MiB: it goes beyond it while it
-    /// writes.
+    /// Returns the size of the database's page cache, in MiB. redb exceeds it during writes.
     pub(super) const fn page_mib(&self) -> usize {
         self.cache_mib / 8 * 3
     }
@@ -75,14 +79,14 @@ impl Default for ChainOptions {
     }
 }
 
-/// A branch that was refused for its size.
+/// A branch that the chain refused because the reorg would need too much memory.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct TooLarge {
     pub(super) branch: BlockHash,
     pub(super) needs_mib: usize,
 }
 
-/// What a template was made from; while it stays, only time and bits of the template change.
+/// The inputs of a template. While they stay equal, only the template's time and bits change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct TemplateKey {
     pub(super) owner: Owner,
@@ -90,16 +94,16 @@ pub(super) struct TemplateKey {
     pub(super) mempool: u64,
 }
 
-/// Bodies stored beside the best chain, as far as they are counted.
+/// Accounting of the block bodies that are stored off the best chain.
 #[derive(Debug)]
 pub(super) struct SideBodies {
-    /// An upper bound of their bytes; `usize::MAX` until they are counted.
+    /// Upper bound of their size in bytes; `usize::MAX` until they are counted.
     pub(super) bytes: usize,
-    /// The most bytes that may be stored.
+    /// Limit for `bytes`.
     pub(super) max_bytes: usize,
 }
 
-/// The ledger. See the module.
+/// The ledger; see the module docs for its invariants.
 #[derive(Debug)]
 pub struct Chain {
     pub(super) network: Arc<Network>,
@@ -111,23 +115,24 @@ pub struct Chain {
     pub(super) own: OwnTransactions,
     pub(super) orphans: OrphanBlocks,
     pub(super) early: EarlyHeaders,
-    /// The difficulty window of the last header that was checked, moved on.
+    /// The difficulty window after the last checked header, ready for a child of that header.
     pub(super) window: Option<HeaderWindow>,
-    /// The last template and what it was made from.
+    /// The last template, cached with its key.
     pub(super) template: Option<(TemplateKey, Template)>,
     pub(super) generation: u64,
-    /// A branch that was not taken for its size.
+    /// The branch that was last refused because of the memory its reorg would need.
     pub(super) too_large: Option<TooLarge>,
-    /// How much memory a reorganisation may take, in MiB.
+    /// Limit for the memory of a reorg, in MiB.
     pub(super) reorganisation_mib: usize,
     pub(super) side_bodies: SideBodies,
-    /// While stored blocks are connected again: nothing is told, the mempool is left alone.
+    /// True while stored blocks are connected again. No events are emitted then, and the mempool
+    /// does not change.
     pub(super) rebuilding: bool,
     pub(super) announcements: Announcements,
 }
 
 impl Chain {
-    /// Makes a chain in a file and opens it.
+    /// Creates a chain file and opens it.
     ///
     /// # Errors
     /// See [`store::create`](super::store::create).
@@ -151,8 +156,8 @@ impl Chain {
         Self::from_store(super::store::open(path, options.page_mib())?, options, path)
     }
 
-    /// Opens the chain in a file to be read alone: the file stays as it is, and what would change
-    /// it is [`ChainFault::ReadOnly`].
+    /// Opens a chain file read-only. Calls that would change the file fail with
+    /// [`ChainFault::ReadOnly`].
     ///
     /// # Errors
     /// See [`OpenError`].
@@ -163,7 +168,7 @@ impl Chain {
         Ok(chain)
     }
 
-    /// Takes up the chain in an open store: reads all headers, the waiting and the own trades.
+    /// Loads the chain from an open store: all headers, the mempool, and this node's own trades.
     ///
     /// # Errors
     /// [`OpenError::Corrupt`] and [`OpenError::Disk`].
@@ -182,25 +187,26 @@ impl Chain {
         &self.network
     }
 
-    /// The end of the best chain. May be ahead of the disk until the next [`Chain::commit`].
+    /// Returns the tip of the best chain. It may be ahead of the disk until the next
+    /// [`Chain::commit`].
     #[must_use]
     pub fn tip(&self) -> Tip {
         self.tip_at(self.tree.tip())
     }
 
-    /// The header with the most work that is not known to be invalid.
+    /// Returns the header with the most work that is not known to be invalid.
     #[must_use]
     pub fn best_header(&self) -> Tip {
         self.tip_at(self.tree.best())
     }
 
-    /// The block of the best chain at a height.
+    /// Returns the block of the best chain at a height.
     #[must_use]
     pub fn hash_at(&self, height: Height) -> Option<BlockHash> {
         self.tree.connected_at(height).map(|id| self.tree.node(id).hash)
     }
 
-    /// What everybody may know, at a time.
+    /// Returns the public snapshot of the chain. `now` decides whether the chain is diverged.
     #[must_use]
     pub fn summary(&self, now: UnixMillis) -> ChainSummary {
         ChainSummary {
@@ -215,13 +221,13 @@ impl Chain {
         }
     }
 
-    /// A reader of what is committed. It does not keep the file open.
+    /// Returns a reader of committed data. The reader does not keep the file open.
     #[must_use]
     pub fn reader(&self) -> ChainReader {
         ChainReader::new(self.overlay.store(), Arc::clone(self.tree.index()))
     }
 
-    /// What its store counts.
+    /// Returns the counters of the store.
     #[must_use]
     pub fn metrics(&self) -> StoreMetrics {
         self.overlay.store().metrics().clone()
@@ -232,7 +238,7 @@ impl Chain {
         Tip { hash: node.hash, height: node.height, work: node.work, time: node.time }
     }
 
-    /// The header of a node, from memory or disk.
+    /// Returns the header of a node, from memory or disk.
     pub(super) fn header_of(&mut self, id: NodeId) -> Result<Header, ChainFault> {
         if let Some(header) = self.tree.recent(id) {
             return Ok(*header);
@@ -243,14 +249,14 @@ impl Chain {
             .ok_or_else(|| ChainFault::Corrupt("a header is missing".into()))
     }
 
-    /// Writes what the tree knows of a node to the headers table.
+    /// Writes a node's current state to the headers table.
     pub(super) fn save(&mut self, id: NodeId) -> Result<(), ChainFault> {
         let header = self.header_of(id)?;
         self.save_header(id, header);
         Ok(())
     }
 
-    /// [`Chain::save`] for a caller that has the node's header at hand.
+    /// Does the same as [`Chain::save`] for a caller that already has the node's header.
     pub(super) fn save_header(&mut self, id: NodeId, header: Header) {
         let node = self.tree.node(id);
         let record = HeaderRecord {
@@ -263,7 +269,7 @@ impl Chain {
         self.overlay.put_header(node.key(), record);
     }
 
-    /// The difficulty window for a child of `parent`.
+    /// Returns the difficulty window for a child of `parent`.
     pub(super) fn window_after(&mut self, parent: NodeId) -> Result<HeaderWindow, ChainFault> {
         let hash = self.tree.node(parent).hash;
         if let Some(window) = self.window.take_if(|window| window.parent() == hash) {
@@ -278,19 +284,19 @@ impl Chain {
 
     // Commits and events
 
-    /// Whether replies and events have to wait for a [`Chain::commit`].
+    /// True if replies and events must wait for a [`Chain::commit`].
     #[must_use]
     pub const fn is_awaited(&self) -> bool {
         self.overlay.is_awaited()
     }
 
-    /// Whether a commit would write anything.
+    /// True if a commit would write anything.
     #[must_use]
     pub const fn is_changed(&self) -> bool {
         self.overlay.is_changed()
     }
 
-    /// Whether so much has gathered that it should be committed now.
+    /// True if the uncommitted changes have reached the size at which they should be committed.
     #[must_use]
     pub fn is_full(&self) -> bool {
         let share = self.options.cache_mib.saturating_mul(1 << 20) / 2;
@@ -298,7 +304,7 @@ impl Chain {
             || self.overlay.cost() >= MIN_GATHERED.saturating_add(share).min(MAX_GATHERED)
     }
 
-    /// Makes everything durable; only then is it logged and told.
+    /// Makes all changes durable, then releases their events and log lines.
     ///
     /// # Errors
     /// When the disk fails; the chain must then be dropped.
@@ -309,9 +315,10 @@ impl Chain {
         Ok(())
     }
 
-    /// Begins to make everything durable on another thread, which calls `done` at the end; until
-    /// [`finish_storing`](Self::finish_storing), none of it is told. Waits for what was begun
-    /// before.
+    /// Starts a commit on another thread, which calls `done` at the end.
+    ///
+    /// Events of these changes are held back until [`finish_storing`](Self::finish_storing). If an
+    /// earlier commit is still being written, this call blocks until that one is durable.
     pub(super) fn begin_storing(
         &mut self,
         done: impl FnOnce() + Send + 'static,
@@ -321,20 +328,21 @@ impl Chain {
         self.overlay.begin_writing(done)
     }
 
-    /// Whether [`finish_storing`](Self::finish_storing) would have to wait.
+    /// True if [`finish_storing`](Self::finish_storing) would block.
     pub(super) fn is_storing(&self) -> bool {
         self.overlay.is_busy()
     }
 
-    /// Waits until what [`begin_storing`](Self::begin_storing) began is durable; then it can be
-    /// told.
+    /// Blocks until the commit of [`begin_storing`](Self::begin_storing) is durable, then releases
+    /// its events.
     pub(super) fn finish_storing(&mut self) -> Result<(), ChainFault> {
         self.overlay.finish_writing()?;
         self.release();
         Ok(())
     }
 
-    /// Tells what is durable, and what needs no commit when nothing that does is before it.
+    /// Releases durable events. Events that need no commit follow unless an uncommitted change
+    /// precedes them.
     pub(super) fn release(&mut self) {
         if self.overlay.is_writing() {
             return;
@@ -345,7 +353,7 @@ impl Chain {
         }
     }
 
-    /// What happened and is durable, in order. Nothing is told twice.
+    /// Returns the events whose cause is durable, in order, each exactly once.
     pub fn drain_events(&mut self) -> Vec<ChainEvent> {
         self.release();
         self.announcements.take_ready()

@@ -1,16 +1,18 @@
-//! The chain thread: the one writer of `chain.redb`. Others hold a [`ChainHandle`].
+//! `thread` runs the chain thread, the only writer of `chain.redb`, for holders of a
+//! [`ChainHandle`].
 //!
-//! Commands come through one bounded queue. The thread takes all that have gathered, then has them
-//! written in one commit, then answers them all: alone near the tip, a block costs one commit; far
-//! behind, hundreds share one. Nothing is answered or told before it is durable, but for peers'
-//! trades, which nobody is promised. The thread ends when the last handle is dropped, or when the
-//! disk fails; it then closes the file.
+//! Commands arrive through one bounded queue. The thread executes all queued commands, writes their
+//! changes in one commit, and then sends all replies. Near the tip, a block costs one commit;
+//! during initial sync, hundreds of blocks share one. Replies and events wait until their changes
+//! are durable, except those of peers' trades, whose loss in a crash does no harm. The thread ends
+//! when the last handle is dropped or the disk fails; it then closes the file.
 //!
-//! Far behind, three things are done at once: the blocks next in the queue are looked at
-//! ([`Preparer`]), one is connected here, and those before it are written.
+//! During initial sync, three steps run in parallel: [`Preparer`] checks the next blocks of the
+//! queue, this thread connects one block, and a third thread writes the blocks before it.
 //!
 //! ```text
-//! queue ─► ahead (form, signatures: workers) ─► connect (this thread) ─► store (one thread) ─► answers, events
+//! queue ─► ahead (form, signatures) ─► connect ─► store ─► replies, events
+//!          worker threads              this thread  one thread
 //! ```
 
 use std::{
@@ -31,7 +33,10 @@ use tokio::{
 };
 
 use super::{
-    api::{BlockAccepted, ChainAudit, ChainCommand, ChainEvent, ChainSummary, Origin},
+    api::{
+        BlockAccepted, ChainAudit, ChainCommand, ChainEvent, ChainSummary, HeadersAccepted, Origin,
+        Tip,
+    },
     errors::{
         AcceptBlockError, AcceptBranchError, AcceptHeadersError, AcceptTradeError, ChainFault,
     },
@@ -39,34 +44,38 @@ use super::{
     precheck::{Incoming, Preparer},
     state::Chain,
 };
-use crate::{primitives::UnixMillis, storage::contain};
+use crate::{
+    primitives::{BlockHash, Header, Height, Transaction, TxId, UnixMillis},
+    storage::contain,
+};
 
-/// Where the thread reads the time, in unix milliseconds.
+/// The thread's source of time, in unix milliseconds.
 pub type Clock = Arc<dyn Fn() -> UnixMillis + Send + Sync>;
 
-/// Commands that are taken from the queue ahead of their turn, so that the blocks among them can be
-/// looked at: enough to keep the threads busy while this one waits for the disk.
+/// Commands that the thread takes from the queue ahead of their turn, so that workers can check
+/// their blocks. 16 keep the workers busy while the chain thread waits for the disk.
 const AHEAD: usize = 16;
 
-/// Replies are kept back for a shared commit at most this long.
+/// The longest time that a reply waits for other commands to share its commit.
 const MAX_GATHERING: Duration = Duration::from_secs(2);
 
-/// What nobody waits for is committed after this long, however busy the thread is.
+/// Age at which changes that no reply waits for are committed, even if the thread is busy.
 const IDLE: Duration = Duration::from_secs(2);
 
-/// How often a better branch that was not taken is looked at again: the clock may have been set.
+/// Interval at which a better but refused branch is tried again. The refusal may lapse when the
+/// clock is corrected.
 const RECONSIDER: Duration = Duration::from_mins(1);
 
-/// How often a thread that cannot tell its events looks whether anybody is still there.
+/// Interval at which a thread that waits for room in the event channel checks for shutdown.
 const EVENT_PATIENCE: Duration = Duration::from_millis(200);
 
 /// Starts the chain thread.
 ///
-/// `events` should be drained as long as it is held: the thread waits for room. The second value
-/// ends when the file is closed.
+/// The receiver of `events` must be drained, since the thread blocks while that channel is full.
+/// The returned join handle finishes when the file is closed.
 ///
 /// # Errors
-/// When the system gives no thread.
+/// Fails if the system cannot start a thread.
 pub fn spawn(
     chain: Chain,
     clock: Clock,
@@ -103,17 +112,20 @@ pub fn spawn(
     Ok((handle, thread))
 }
 
-/// An answer that is kept back until it is durable.
+/// A reply that is held back until its changes are durable.
 type Reply = Box<dyn FnOnce() + Send>;
 
-/// How a block is answered.
-type BlockReply = oneshot::Sender<Result<BlockAccepted, AcceptBlockError>>;
+/// The oneshot for the reply of an operation that can fail.
+type Answer<T, E> = oneshot::Sender<Result<T, E>>;
+
+/// The oneshot for the reply to an `AcceptBlock` command.
+type BlockReply = Answer<BlockAccepted, AcceptBlockError>;
 
 /// A command that was taken from the queue.
 enum Taken {
-    /// A block, which may be looked at meanwhile.
+    /// A block, which workers may check before its turn.
     Block(Incoming, Origin, BlockReply),
-    /// Any other, or a block whose turn it is.
+    /// Any other command, or a block whose turn has come.
     Command(ChainCommand),
 }
 
@@ -128,13 +140,13 @@ impl From<ChainCommand> for Taken {
     }
 }
 
-/// What waits for the commit that is being made.
+/// The replies and the snapshot that wait for the commit in progress.
 struct Storing {
     replies: Vec<Reply>,
     summary: ChainSummary,
 }
 
-/// Runs from the first moment that something is to be done until it is done after all.
+/// A timer that starts when work first becomes pending and is reset when none is pending.
 struct Timer {
     patience: Duration,
     since: Option<Instant>,
@@ -145,46 +157,44 @@ impl Timer {
         Self { patience, since: None }
     }
 
-    /// What is left of it; none when there is nothing to do.
+    /// Returns the time left; `None` if no work is pending.
     fn left(&mut self, is_wanted: bool) -> Option<Duration> {
         self.since = is_wanted.then(|| self.since.unwrap_or_else(Instant::now));
         self.since.map(|since| self.patience.saturating_sub(since.elapsed()))
     }
 
-    /// Whether it has run out; it begins anew then.
+    /// True if the timer has run out. It is then reset.
     fn take(&mut self) -> bool {
         self.since.take_if(|since| since.elapsed() >= self.patience).is_some()
     }
 }
 
 struct ChainThread {
-    /// Dropped at the end, unless it was left half done by a panic.
+    /// Dropped at the end of the thread, except after a panic, which leaves it undefined.
     chain: ManuallyDrop<Chain>,
     preparer: Preparer,
     clock: Clock,
     events: mpsc::Sender<ChainEvent>,
     publish: watch::Sender<ChainSummary>,
     queue: mpsc::Receiver<ChainCommand>,
-    /// Taken from the queue, the next first.
+    /// Commands taken from the queue and not yet executed, in order.
     ahead: VecDeque<Taken>,
     runtime: runtime::Runtime,
     replies: Vec<Reply>,
-    /// When the first of the replies was kept back.
+    /// The time at which the oldest held reply was ready.
     gathering: Option<Instant>,
-    /// Until changes that nobody waits for are written.
+    /// Runs while there are unwritten changes that no reply waits for.
     unsaved: Timer,
-    /// Until a better branch that was not taken is looked at again.
+    /// Runs while a better branch is refused; the thread tries it again when the timer runs out.
     torn: Timer,
     storing: Option<Storing>,
-    /// Told at the end of each commit.
+    /// Notified at the end of each commit.
     stored: Arc<Notify>,
-    /// See [`ChainHandle`].
     closing: Arc<AtomicBool>,
-    /// See [`ChainHandle`].
     fault: Arc<OnceLock<ChainFault>>,
 }
 
-/// What came of waiting for a command.
+/// The event that ended the wait for a command.
 enum Next {
     Command(Taken),
     Stored,
@@ -195,23 +205,24 @@ enum Next {
 impl ChainThread {
     fn run(mut self) {
         let served = contain(|| self.serve());
-        // What a panic left half done is not touched again, not even to close it: the process ends
-        // soon.
+        // A panic leaves the chain in an undefined state. It must not be touched again, not even to
+        // close the file; the process ends soon.
         let panicked = served.is_err();
         if let Err(fault) = served.unwrap_or_else(|reason| Err(ChainFault::Corrupt(reason))) {
             tracing::error!(%fault, "the chain thread stops");
-            // Before the replies go: whoever waits sees the closed channel and asks why.
+            // Set before the replies are dropped: a waiting caller sees the closed channel and then
+            // reads the fault.
             let _ = self.fault.set(fault);
         }
         let Self { mut chain, mut queue, ahead, storing, replies, events, runtime, fault, .. } =
             self;
-        // What is being written has the file too.
+        // The writing thread holds the file too.
         let _ = contain(|| chain.finish_storing());
         if !panicked && let Err(reason) = contain(|| drop(ManuallyDrop::into_inner(chain))) {
             tracing::error!(reason, "the chain's file could not be closed");
         }
         queue.close();
-        // Those that are left may not be sent: nothing of them is durable.
+        // The remaining replies must not be sent, since their changes are not durable.
         drop((replies, storing, ahead));
         if let Some(fault) = fault.get() {
             tell(ChainEvent::Failed(fault.clone()), &events, &queue, &runtime);
@@ -249,7 +260,7 @@ impl ChainThread {
         }
     }
 
-    /// Waits for a command until something is due, which comes first.
+    /// Waits for the next command, the end of a commit, or a due time. Due work comes first.
     fn next(&mut self) -> Next {
         self.look_ahead();
         let due = self
@@ -275,15 +286,17 @@ impl ChainThread {
             };
             tokio::select! {
                 biased;
-                command = queue.recv() => command.map_or(Next::Closed, |command| Next::Command(Taken::Command(command))),
+                command = queue.recv() => {
+                    command.map_or(Next::Closed, |command| Next::Command(Taken::Command(command)))
+                }
                 () = stored.notified() => Next::Stored,
                 () = timeout => Next::Due,
             }
         })
     }
 
-    /// Takes commands from the queue ahead of their turn, and has the blocks looked at that follow
-    /// another command.
+    /// Takes commands from the queue ahead of their turn. Blocks that are not next in line are
+    /// passed to the workers.
     fn look_ahead(&mut self) {
         while self.ahead.len() < AHEAD {
             let Ok(command) = self.queue.try_recv() else { return };
@@ -298,10 +311,11 @@ impl ChainThread {
         }
     }
 
-    /// Has everything written if anybody waits for it; answers and tells at once if nobody does.
+    /// Starts a commit if a reply or event waits for one. Otherwise sends the replies and events at
+    /// once.
     fn settle(&mut self) -> Result<(), ChainFault> {
         if self.chain.is_storing() && !self.chain.is_full() {
-            // Settled again when that has ended.
+            // `Next::Stored` calls this function again.
             return Ok(());
         }
         self.finish()?;
@@ -315,14 +329,14 @@ impl ChainThread {
         Ok(())
     }
 
-    /// Writes, answers and tells everything before it returns.
+    /// Commits everything and sends all replies and events before it returns.
     fn settle_all(&mut self) -> Result<(), ChainFault> {
         self.finish()?;
         self.chain.commit()?;
         self.settle()
     }
 
-    /// Begins to write everything that has gathered.
+    /// Starts a commit of all changes on the writing thread.
     fn store(&mut self) -> Result<(), ChainFault> {
         self.finish()?;
         let stored = Arc::clone(&self.stored);
@@ -334,7 +348,7 @@ impl ChainThread {
         self.chain.begin_storing(move || stored.notify_one())
     }
 
-    /// Waits until what is being written is durable; answers and tells it.
+    /// Blocks until the commit in progress is durable, then sends its replies and events.
     fn finish(&mut self) -> Result<(), ChainFault> {
         if let Some(Storing { replies, summary }) = self.storing.take() {
             self.chain.finish_storing()?;
@@ -343,10 +357,10 @@ impl ChainThread {
         Ok(())
     }
 
-    /// Answers and tells.
+    /// Publishes the snapshot and sends replies and events.
     fn release(&mut self, summary: ChainSummary, replies: Vec<Reply>) {
         let events = self.chain.drain_events();
-        // Before the replies: who has one sees its effect.
+        // Published before the replies, so that a caller with a reply sees its effect.
         self.publish.send_replace(summary);
         for reply in replies {
             reply();
@@ -356,8 +370,53 @@ impl ChainThread {
         }
     }
 
-    fn keep(&mut self, reply: impl FnOnce() + Send + 'static) {
-        self.replies.push(Box::new(reply));
+    /// Holds a reply back until its changes are durable.
+    fn hold<T: Send + 'static>(&mut self, reply: oneshot::Sender<T>, value: T) {
+        self.replies.push(Box::new(move || send(reply, value)));
+    }
+
+    fn take_headers(
+        &mut self,
+        headers: &[Header],
+        origin: Origin,
+        reply: Answer<HeadersAccepted, AcceptHeadersError>,
+        now: UnixMillis,
+    ) -> Result<(), ChainFault> {
+        let result = self.chain.accept_headers(headers, origin, now);
+        if let Err(AcceptHeadersError::Fault(fault)) = &result {
+            return Err(fault.clone());
+        }
+        self.hold(reply, result);
+        Ok(())
+    }
+
+    fn take_branch(
+        &mut self,
+        hash: BlockHash,
+        reply: Answer<Tip, AcceptBranchError>,
+        now: UnixMillis,
+    ) -> Result<(), ChainFault> {
+        let result = self.chain.accept_branch(hash, now);
+        if let Err(AcceptBranchError::Fault(fault)) = &result {
+            return Err(fault.clone());
+        }
+        self.hold(reply, result);
+        Ok(())
+    }
+
+    fn take_trade(
+        &mut self,
+        transaction: Transaction,
+        origin: Origin,
+        reply: Answer<TxId, AcceptTradeError>,
+        now: UnixMillis,
+    ) -> Result<(), ChainFault> {
+        let result = self.chain.accept_trade(transaction, origin, now);
+        if let Err(AcceptTradeError::Fault(fault)) = &result {
+            return Err(fault.clone());
+        }
+        self.hold(reply, result);
+        Ok(())
     }
 
     fn take_block(
@@ -371,11 +430,11 @@ impl ChainThread {
         if let Err(AcceptBlockError::Fault(fault)) = &result {
             return Err(fault.clone());
         }
-        self.keep(move || send(reply, result));
+        self.hold(reply, result);
         Ok(())
     }
 
-    /// Does what a command asks and keeps the answer back; a fault ends the thread.
+    /// Executes a command and holds its reply back; a fault ends the thread.
     fn answer(&mut self, command: Taken) -> Result<(), ChainFault> {
         let now = (self.clock)();
         let command = match command {
@@ -386,94 +445,96 @@ impl ChainThread {
         };
         match command {
             ChainCommand::AcceptHeaders { headers, origin, reply } => {
-                let result = self.chain.accept_headers(&headers, origin, now);
-                if let Err(AcceptHeadersError::Fault(fault)) = &result {
-                    return Err(fault.clone());
-                }
-                self.keep(move || send(reply, result));
+                self.take_headers(&headers, origin, reply, now)?;
             }
             ChainCommand::AcceptBlock { block, origin, reply } => {
                 self.take_block(Incoming::new(Arc::from(block)), origin, reply, now)?;
             }
-            ChainCommand::AcceptBranch { hash, reply } => {
-                let result = self.chain.accept_branch(hash, now);
-                if let Err(AcceptBranchError::Fault(fault)) = &result {
-                    return Err(fault.clone());
-                }
-                self.keep(move || send(reply, result));
-            }
+            ChainCommand::AcceptBranch { hash, reply } => self.take_branch(hash, reply, now)?,
             ChainCommand::AcceptTrade { transaction, origin, reply } => {
-                let result = self.chain.accept_trade(*transaction, origin, now);
-                if let Err(AcceptTradeError::Fault(fault)) = &result {
-                    return Err(fault.clone());
-                }
-                self.keep(move || send(reply, result));
+                self.take_trade(*transaction, origin, reply, now)?;
             }
             ChainCommand::Template { owner, reply } => {
                 let template = self.chain.template(owner, now)?;
-                self.keep(move || send(reply, template));
+                self.hold(reply, template);
             }
             ChainCommand::Rebuild { header, coinbase, short_ids, reply } => {
                 let rebuilt = self.chain.rebuild(*header, *coinbase, &short_ids);
-                self.keep(move || send(reply, rebuilt));
+                self.hold(reply, rebuilt);
             }
             ChainCommand::Spendable { owner, reply } => {
                 let spendable = self.chain.spendable(owner)?;
-                self.keep(move || send(reply, Ok(spendable)));
+                self.hold(reply, Ok(spendable));
             }
             ChainCommand::Balance { owner, reply } => {
                 let balance = self.chain.balance(owner)?;
-                self.keep(move || send(reply, Ok(balance)));
+                self.hold(reply, Ok(balance));
             }
             ChainCommand::Mempool { reply } => {
                 let mempool = self.chain.mempool();
-                self.keep(move || send(reply, mempool));
+                self.hold(reply, mempool);
             }
             ChainCommand::Transaction { txid, reply } => {
                 let transaction = self.chain.transaction(txid)?;
-                self.keep(move || send(reply, Ok(transaction)));
+                self.hold(reply, Ok(transaction));
             }
             ChainCommand::CheckHeader { header, reply } => {
                 let result = self.chain.check_on_tip(&header, now);
-                self.keep(move || send(reply, result));
+                self.hold(reply, result);
             }
             ChainCommand::UnknownTrades { ids, reply } => {
                 let unknown = self.chain.unknown_trades(ids)?;
-                self.keep(move || send(reply, Ok(unknown)));
+                self.hold(reply, Ok(unknown));
             }
             ChainCommand::WaitingTrades { ids, reply } => {
                 let trades = self.chain.waiting_trades(&ids);
-                self.keep(move || send(reply, trades));
+                self.hold(reply, trades);
             }
             ChainCommand::ShutDown { reply } => {
                 self.queue.close();
-                self.keep(move || send(reply, ()));
+                self.hold(reply, ());
             }
-            ChainCommand::Verify { progress, reply } => {
-                self.settle_all()?;
-                let mut tell = |done, goal| {
-                    let _ = progress.try_send((done, goal));
-                    !reply.is_closed() && !self.closing.load(Ordering::Relaxed)
-                };
-                let result = self.chain.verify(&mut tell);
-                finish_audit(reply, result)?;
-            }
-            ChainCommand::Reindex { progress, reply } => {
-                self.settle_all()?;
-                // Never given up in the middle: half an index is of no use to anybody.
-                let mut tell = |done, goal| {
-                    let _ = progress.try_send((done, goal));
-                    true
-                };
-                let result = self.chain.reindex(now, &mut tell);
-                finish_audit(reply, result)?;
-            }
+            ChainCommand::Verify { progress, reply } => self.verify(&progress, reply)?,
+            ChainCommand::Reindex { progress, reply } => self.reindex(now, &progress, reply)?,
         }
         Ok(())
     }
+
+    /// Checks the whole chain; ends early if the caller drops its future or the node shuts down.
+    fn verify(
+        &mut self,
+        progress: &mpsc::Sender<(Height, Height)>,
+        reply: Answer<ChainAudit, ChainFault>,
+    ) -> Result<(), ChainFault> {
+        self.settle_all()?;
+        let mut report = |done, goal| {
+            let _ = progress.try_send((done, goal));
+            !reply.is_closed() && !self.closing.load(Ordering::Relaxed)
+        };
+        let result = self.chain.verify(&mut report);
+        finish_audit(reply, result)
+    }
+
+    /// Rebuilds the tables from the blocks.
+    fn reindex(
+        &mut self,
+        now: UnixMillis,
+        progress: &mpsc::Sender<(Height, Height)>,
+        reply: Answer<ChainAudit, ChainFault>,
+    ) -> Result<(), ChainFault> {
+        self.settle_all()?;
+        // Never cancelled halfway, since an incomplete index is useless.
+        let mut report = |done, goal| {
+            let _ = progress.try_send((done, goal));
+            true
+        };
+        let result = self.chain.reindex(now, &mut report);
+        finish_audit(reply, result)
+    }
 }
 
-/// Tells an event, waiting for room as long as anybody could make some.
+/// Emits an event. Blocks while the channel is full, until the receiver is dropped or the thread
+/// is shutting down.
 fn tell(
     event: ChainEvent,
     events: &mpsc::Sender<ChainEvent>,
@@ -494,12 +555,12 @@ fn tell(
     }
 }
 
-/// Sends an answer; that nobody waits any more is nobody's loss.
+/// Sends a reply; does nothing if the caller no longer waits.
 fn send<T>(reply: oneshot::Sender<T>, answer: T) {
     drop(reply.send(answer));
 }
 
-/// Answers an audit; one that was given up is no fault of the disk.
+/// Sends the reply of an audit. A cancelled audit is not a fault and does not end the thread.
 fn finish_audit(
     reply: oneshot::Sender<Result<ChainAudit, ChainFault>>,
     result: Result<ChainAudit, ChainFault>,
