@@ -251,7 +251,7 @@ impl HeaderTree {
         self.connected_at(height).map_or(Work::ZERO, |id| self.node(id).work)
     }
 
-    /// Returns the nodes with stored bodies that are neither connected nor on the best header chain.
+    /// Returns the nodes with stored bodies that are on neither best chain, of blocks or headers.
     ///
     /// The order is that of deletion: descendants before ancestors, otherwise the least work first.
     pub(crate) fn side_bodies(&self) -> Vec<NodeId> {
