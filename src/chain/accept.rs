@@ -389,7 +389,7 @@ impl Chain {
     ) -> Result<BlockAccepted, AcceptBlockError> {
         self.side_bodies.bytes = self.side_bodies.bytes.saturating_add(bytes);
         if self.side_bodies.bytes > self.side_bodies.max_bytes {
-            // `bytes` is only an upper bound: it is uncounted since the start or outdated by reorgs.
+            // The count is only an upper bound: not yet counted, or outdated by reorgs.
             let ends_first = self.tree.side_bodies();
             let mut bytes = Vec::with_capacity(ends_first.len());
             for id in &ends_first {

@@ -135,7 +135,7 @@ impl Chain {
     /// corrected.
     ///
     /// # Errors
-    /// When the disk fails.
+    /// Fails if the disk fails.
     pub fn reconsider(&mut self, now: UnixMillis) -> Result<(), ChainFault> {
         if !self.is_off_best() {
             return Ok(());
