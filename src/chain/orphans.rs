@@ -98,8 +98,8 @@ impl OrphanBlocks {
         self.by_hash.contains_key(hash)
     }
 
-    /// Inserts a block and drops the highest blocks beyond the limit. Returns false if the new block
-    /// was dropped itself.
+    /// Inserts a block and drops the highest blocks beyond the limit. Returns false if the new
+    /// block was dropped itself.
     pub(super) fn insert(&mut self, waiter: OrphanBlock) -> bool {
         let hash = waiter.hash;
         self.remove(&hash);

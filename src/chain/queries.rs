@@ -1,4 +1,4 @@
-//! `queries` answers reads that need the mempool or uncommitted changes: balances, coins and trades.
+//! `queries` answers reads that need the mempool or uncommitted changes: balances, coins, trades.
 //!
 //! All other reads go through a [`ChainReader`](super::ChainReader), without the chain thread.
 

@@ -17,8 +17,8 @@ use crate::{
 const FRAME_BYTES: usize = HEADER_BYTES + 4 + 128;
 
 impl Chain {
-    /// Returns a block to mine on the tip that pays `owner`, complete except for the nonce. Its time
-    /// is `now`, or the earliest time that the rules allow if that is later.
+    /// Returns a block to mine on the tip that pays `owner`, complete except for the nonce.
+    /// Its time is `now`, or the earliest time that the rules allow if that is later.
     ///
     /// # Errors
     /// Fails if the disk fails.
