@@ -1,4 +1,4 @@
-//! Headers and blocks come in: checked, stored, kept waiting or refused.
+//! `accept` checks new headers and blocks for [`Chain`] and stores, holds or refuses them.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use crate::{
     telemetry::events,
 };
 
-/// Why a header could not be added.
+/// The reason why a header could not be added.
 enum Unfit {
     Rule(HeaderError),
     TooLittleWork,
@@ -54,7 +54,7 @@ impl Unfit {
 }
 
 impl Origin {
-    /// The peer, if it is one.
+    /// Returns the peer; `None` for a local origin.
     #[must_use]
     pub const fn peer(&self) -> Option<PeerId> {
         match self {
@@ -65,8 +65,9 @@ impl Origin {
 }
 
 impl Chain {
-    /// Checks headers, parents first, and keeps them. Those before the first refused one stay kept.
-    /// If that is only ahead of our clock, it is held and tried again when it is due.
+    /// Checks headers, parents first, and stores them. Headers before the first refused one stay
+    /// stored. If the refused one is only ahead of our clock, it is held as an early header and
+    /// tried again when it is due.
     ///
     /// # Errors
     /// See [`AcceptHeadersError`].
@@ -77,7 +78,7 @@ impl Chain {
         now: UnixMillis,
     ) -> Result<HeadersAccepted, AcceptHeadersError> {
         let (mut new, mut last) = (0usize, self.tip().hash);
-        // The one before in this batch: almost always the parent of the next.
+        // The previous header of this batch is almost always the parent of the next one.
         let mut before = None;
         for header in headers {
             let hash = header.hash();
@@ -114,10 +115,10 @@ impl Chain {
         Ok(HeadersAccepted { new, last, best_header: self.best_header() })
     }
 
-    /// Checks that a header follows from the tip: its work, time and difficulty; nothing is kept.
+    /// Checks work, time and difficulty of a header on the tip, without storing it.
     ///
     /// # Errors
-    /// See [`AcceptHeadersError`]; a header of another parent is
+    /// See [`AcceptHeadersError`]. A header on any other parent gives
     /// [`AcceptHeadersError::UnknownParent`].
     pub fn check_on_tip(
         &mut self,
@@ -133,7 +134,7 @@ impl Chain {
             .map_err(|unfit| unfit.of_header(hash))
     }
 
-    /// Checks that a header, whose hash is `hash`, follows from its parent.
+    /// Checks that a header with the hash `hash` is a valid child of `parent`.
     fn check(
         &mut self,
         parent: NodeId,
@@ -150,7 +151,7 @@ impl Chain {
         checked.map_err(Unfit::Rule)
     }
 
-    /// Adds a checked header to the tree and to what will be written.
+    /// Adds a checked header to the tree and the overlay.
     fn add(&mut self, parent: NodeId, checked: &CheckedHeader) -> Result<NodeId, Unfit> {
         let hash = checked.hash();
         let id = self.tree.add(parent, hash, *checked.header(), checked.work());
@@ -159,7 +160,7 @@ impl Chain {
                 self.save_header(id, *checked.header());
                 self.overlay.set_best_header(block_key(checked.header().height, &hash));
             } else {
-                // Saves it, since it joins the best header chain.
+                // Also saves the header, since it joins the best header chain.
                 self.set_best_header(id)?;
             }
         } else {
@@ -178,7 +179,7 @@ impl Chain {
         }
     }
 
-    /// Makes a header the best one, in the tree and in what will be written.
+    /// Makes a header the best one, in the tree and the overlay.
     pub(super) fn set_best_header(&mut self, id: NodeId) -> Result<(), ChainFault> {
         for changed in self.tree.set_best(id) {
             self.save(changed)?;
@@ -187,12 +188,11 @@ impl Chain {
         Ok(())
     }
 
-    /// Checks a block whole, and connects it, stores it beside the best chain, or keeps it until it
-    /// can be.
+    /// Checks a block completely. Then connects it, stores it on a side branch, or holds it as an
+    /// orphan block.
     ///
     /// # Errors
-    /// See [`AcceptBlockError`]. That the block before it is missing is no error while its header
-    /// is known.
+    /// See [`AcceptBlockError`]. A missing parent body is no error if the parent's header is known.
     pub fn accept_block(
         &mut self,
         block: Block,
@@ -202,7 +202,7 @@ impl Chain {
         self.accept_incoming(Incoming::new(Arc::new(block)), origin, now)
     }
 
-    /// [`Chain::accept_block`] of a block that may have been looked at ahead of its turn.
+    /// Does the same as [`Chain::accept_block`] for a block that workers may have checked already.
     pub(super) fn accept_incoming(
         &mut self,
         incoming: Incoming,
@@ -219,8 +219,8 @@ impl Chain {
         result
     }
 
-    /// The header of a block that is worth looking at ahead of its turn: accepted, and the next of
-    /// the best header chain.
+    /// Returns the header of a block that workers should check before its turn: one whose header
+    /// was accepted, is on the best header chain, and has no body yet.
     pub(super) fn wanted_ahead(&self, incoming: &Incoming) -> Option<CheckedHeader> {
         let node = self.tree.node(self.tree.id(&incoming.hash)?);
         let wanted = node.status == Status::HeaderOnly && node.on_best;
@@ -251,27 +251,13 @@ impl Chain {
             return Err(AcceptBlockError::InvalidBranch { hash });
         }
         let checked = match known {
-            // Its header was checked when it came, and is not checked by today's clock again.
+            // The header was checked on arrival. The current clock must not change that verdict.
             Some(_) => CheckedHeader::from_store(header)
                 .map_err(|error| AcceptBlockError::Header { hash, error })?,
             None => match self.check(parent, &header, hash, now) {
                 Ok(checked) => checked,
                 Err(Unfit::Rule(error @ HeaderError::TooFarAhead { due, .. })) => {
-                    // A peer has its block still when it is due, and is asked for it as for any
-                    // other; our own is nowhere else.
-                    let is_ours = origin == Origin::Local;
-                    self.early.hold(EarlyHeader {
-                        header,
-                        block: is_ours.then_some(incoming.block),
-                        hash,
-                        origin,
-                        due,
-                    });
-                    return if is_ours {
-                        Ok(BlockAccepted::Waiting)
-                    } else {
-                        Err(Unfit::Rule(error).of_block(hash))
-                    };
+                    return self.hold_early(incoming, origin, due, error);
                 }
                 Err(unfit) => return Err(unfit.of_block(hash)),
             },
@@ -291,16 +277,7 @@ impl Chain {
             None => self.add(parent, &checked).map_err(|unfit| unfit.of_block(hash))?,
         };
         if !self.tree.node(parent).status.has_body() {
-            if !self.orphans.has_room(bytes) {
-                let tree = &self.tree;
-                self.orphans.retain(|hash| tree.id(hash).is_some_and(|id| tree.node(id).on_best));
-            }
-            let kept = self.orphans.insert(OrphanBlock { body, hash, origin, bytes });
-            return if kept {
-                Ok(BlockAccepted::Waiting)
-            } else {
-                Err(AcceptBlockError::TooManyWaiting { hash })
-            };
+            return self.hold_orphan(OrphanBlock { body, hash, origin, bytes });
         }
         let accepted = self.store_block(id, body, now);
         if accepted.is_ok() {
@@ -309,8 +286,41 @@ impl Chain {
         accepted
     }
 
-    /// A body breaks a rule of form: its header is invalid with it, but only if this is the one
-    /// body that it names.
+    /// Holds the header of a block that is ahead of our clock, and the block too if it is ours.
+    ///
+    /// A peer still has its block when it is due, and sync requests it then. A block of our own
+    /// exists nowhere else.
+    fn hold_early(
+        &mut self,
+        incoming: Incoming,
+        origin: Origin,
+        due: UnixMillis,
+        error: HeaderError,
+    ) -> Result<BlockAccepted, AcceptBlockError> {
+        let (hash, header) = (incoming.hash, incoming.block.header);
+        let is_ours = origin == Origin::Local;
+        let block = is_ours.then_some(incoming.block);
+        self.early.hold(EarlyHeader { header, block, hash, origin, due });
+        if is_ours { Ok(BlockAccepted::Waiting) } else { Err(Unfit::Rule(error).of_block(hash)) }
+    }
+
+    /// Holds a block until its parent's body arrives. If there is no room, orphan blocks off the
+    /// best header chain are dropped first.
+    fn hold_orphan(&mut self, orphan: OrphanBlock) -> Result<BlockAccepted, AcceptBlockError> {
+        let hash = orphan.hash;
+        if !self.orphans.has_room(orphan.bytes) {
+            let tree = &self.tree;
+            self.orphans.retain(|hash| tree.id(hash).is_some_and(|id| tree.node(id).on_best));
+        }
+        if self.orphans.insert(orphan) {
+            Ok(BlockAccepted::Waiting)
+        } else {
+            Err(AcceptBlockError::TooManyWaiting { hash })
+        }
+    }
+
+    /// Refuses a body that breaks a rule of form. Marks the header invalid too, but only if the
+    /// header commits to exactly this body.
     fn refuse_form(
         &mut self,
         parent: NodeId,
@@ -331,14 +341,14 @@ impl Chain {
                     }
                 }
                 Err(Unfit::Fault(fault)) => return fault.into(),
-                // It was not kept, so there is nothing to mark.
+                // The header was not stored, so there is no node to mark.
                 Err(Unfit::Rule(_) | Unfit::TooLittleWork) => {}
             }
         }
         AcceptBlockError::Body { hash, error }
     }
 
-    /// Stores a block whose parent is stored, and connects it if that makes the best chain.
+    /// Stores a block whose parent is stored, and connects it if its branch becomes the best chain.
     fn store_block(
         &mut self,
         id: NodeId,
@@ -370,8 +380,8 @@ impl Chain {
         }
     }
 
-    /// After a body of so many bytes was stored beside the best chain: drops those with the least
-    /// work when there are too many.
+    /// Accounts for a stored side-branch body of `bytes`, and deletes those with the least work if
+    /// the limit is exceeded.
     fn bound_side_bodies(
         &mut self,
         id: NodeId,
@@ -379,7 +389,7 @@ impl Chain {
     ) -> Result<BlockAccepted, AcceptBlockError> {
         self.side_bodies.bytes = self.side_bodies.bytes.saturating_add(bytes);
         if self.side_bodies.bytes > self.side_bodies.max_bytes {
-            // Not counted since the start, or branches have come and gone since.
+            // The count is only an upper bound: not yet counted, or outdated by reorgs.
             let ends_first = self.tree.side_bodies();
             let mut bytes = Vec::with_capacity(ends_first.len());
             for id in &ends_first {
@@ -404,13 +414,14 @@ impl Chain {
         }
     }
 
-    /// Stores the blocks that waited for this one, and those that waited for them.
+    /// Stores the orphan blocks that waited for `parent`, and recursively those that waited for
+    /// them.
     fn take_waiters(&mut self, parent: BlockHash, now: UnixMillis) -> Result<(), ChainFault> {
         let mut open = vec![parent];
         while let Some(parent) = open.pop() {
             for waiter in self.orphans.take_children(&parent) {
                 let OrphanBlock { body, hash, origin, .. } = waiter;
-                // A header may have been dropped meanwhile, with its branch.
+                // The header may have been dropped meanwhile, with its branch.
                 let Some(id) = self.tree.id(&hash) else { continue };
                 match self.store_block(id, body, now) {
                     Ok(_) => open.push(hash),
@@ -422,7 +433,7 @@ impl Chain {
         Ok(())
     }
 
-    /// When [`Chain::due`] has something to do next.
+    /// Returns the time at which [`Chain::due`] next has work.
     #[must_use]
     pub fn next_due(&self) -> Option<UnixMillis> {
         if self.overlay.is_sealed() {
@@ -431,11 +442,11 @@ impl Chain {
         self.early.next_due().into_iter().chain(self.mempool.next_expiry()).min()
     }
 
-    /// Tries those headers and blocks again that were ahead of our clock and no longer are, and
-    /// forgets the trades that have expired. Nothing where nothing may change.
+    /// Retries early headers and blocks that are due, and drops expired trades. Does nothing if the
+    /// chain is read-only.
     ///
     /// # Errors
-    /// When the disk fails.
+    /// Fails if the disk fails.
     pub fn due(&mut self, now: UnixMillis) -> Result<(), ChainFault> {
         if self.overlay.is_sealed() {
             return Ok(());
@@ -458,7 +469,7 @@ impl Chain {
     }
 }
 
-/// Logs that a block was refused.
+/// Emits the log event for a refused block.
 pub(super) fn refused(hash: BlockHash, origin: Origin, error: &AcceptBlockError) {
     events::BlockRefused {
         hash,

@@ -1,4 +1,4 @@
-//! The best chain changes: blocks leave it and join it, all or none.
+//! `activate` performs reorgs for [`Chain`]: it disconnects and connects blocks, all or none.
 
 use super::{
     announcements::LogEntry,
@@ -16,26 +16,27 @@ use crate::{
     telemetry::events,
 };
 
-/// What came of making a block the tip.
+/// The result of an attempt to make a block the tip.
 #[derive(Debug)]
 pub(super) enum Activation {
-    /// It is the tip.
+    /// The block is the tip now.
     Done,
-    /// It would take leaving blocks that were connected too long ago: everything is as before.
+    /// Unchanged, since blocks would have to be disconnected that were connected too long ago.
     TooDeep,
-    /// It would take more memory than there may be: everything is as before.
+    /// Unchanged, since the reorg would exceed the memory limit.
     TooLarge { needs_mib: usize },
-    /// A block on the way breaks a rule: it and all above it are marked invalid, everything else is
-    /// as before.
+    /// A block of the branch breaks a rule. It and its descendants are now marked invalid; the best
+    /// chain is unchanged.
     Invalid { block: NodeId, error: BlockError },
-    /// What is stored of a block on the way is not that block: it and all above it are to be
-    /// fetched again, everything else is as before.
+    /// A stored block of the branch is damaged. Its body and those of its descendants were deleted
+    /// and must be downloaded again; the best chain is unchanged.
     Damaged,
 }
 
-/// The coins as a block finds them: those that waiting trades spend are remembered with these, and
-/// not read again. What this block, or one before it that the mempool does not know of yet, did to
-/// a coin stands in the child layer, which is asked first.
+/// A coins view that takes coins from mempool entries instead of the disk where possible.
+///
+/// The mempool stores the coins that its entries spend. The child layer takes precedence, since it
+/// has the changes of this block and of earlier blocks that the mempool has not processed yet.
 struct RememberedCoins<'a> {
     overlay: &'a mut Overlay,
     mempool: Option<&'a Mempool>,
@@ -52,9 +53,10 @@ impl Coins for RememberedCoins<'_> {
 }
 
 impl Chain {
-    /// Makes a stored block, which beats the tip, the tip, unless that needs a person's word.
+    /// Makes a stored block that is better than the tip the new tip, unless that needs a person's
+    /// consent.
     ///
-    /// `body` is its own, when it is at hand.
+    /// `body` is the block's body if the caller has it.
     pub(super) fn activate(
         &mut self,
         id: NodeId,
@@ -67,9 +69,10 @@ impl Chain {
         }
     }
 
-    /// Makes a stored block, which beats the tip, the tip.
+    /// Makes a stored block that is better than the tip the new tip, without asking for consent.
     ///
-    /// All happens in a child layer: merged when every block connects, dropped otherwise.
+    /// All changes are made in a child layer. It is merged if every block connects, and dropped
+    /// otherwise.
     pub(super) fn reorganise(
         &mut self,
         id: NodeId,
@@ -177,7 +180,7 @@ impl Chain {
         self.announcements.stage(event);
     }
 
-    /// The stored body of a block; `None` when what is stored is not that block.
+    /// Returns the stored body of a block; `None` if the stored data is damaged.
     fn stored_body(&mut self, id: NodeId) -> Result<Option<Body>, ChainFault> {
         let node = *self.tree.node(id);
         let body = match self.overlay.block(&node.key()) {
@@ -191,7 +194,7 @@ impl Chain {
         Ok(body)
     }
 
-    /// Undoes a connected block in the open layer.
+    /// Disconnects a block in the open layer.
     fn disconnect_block(&mut self, id: NodeId) -> Result<Body, ChainFault> {
         let node = *self.tree.node(id);
         let key = node.key();
@@ -218,7 +221,7 @@ impl Chain {
                 .map(|tx| tx.inputs.len().saturating_add(tx.outputs.len()))
                 .sum(),
         );
-        // What is rebuilt proves itself by what is stored alone.
+        // A rebuild must depend only on stored data, so it does not use the mempool's coins.
         let mut coins = RememberedCoins { overlay, mempool: (!*rebuilding).then_some(mempool) };
         let undo = coins::connect(&mut coins, network, body, options.threads, |leaf| {
             verified.knows(leaf)
@@ -231,8 +234,8 @@ impl Chain {
         Ok(())
     }
 
-    /// Marks a block that breaks a rule, and all above it, invalid; another header may become the
-    /// best one.
+    /// Marks a block that breaks a rule and its descendants invalid, and selects the best header
+    /// again.
     pub(super) fn invalidate(&mut self, id: NodeId) -> Result<(), ChainFault> {
         for id in self.tree.invalidate(id) {
             self.save(id)?;
@@ -244,8 +247,7 @@ impl Chain {
         self.set_best_header(best)
     }
 
-    /// Drops what is stored of a block and of all above it; their headers stay as good as they
-    /// were.
+    /// Deletes the stored bodies of a block and its descendants. Their headers stay valid.
     pub(super) fn forget_bodies(&mut self, id: NodeId) -> Result<(), ChainFault> {
         for id in self.tree.forget_bodies(id) {
             self.save(id)?;
@@ -255,17 +257,18 @@ impl Chain {
         Ok(())
     }
 
-    /// Connects stored blocks up to the best one, committing as they gather: after a reindex, or a
-    /// crash in one. Nothing is told; the mempool is not looked at.
+    /// Connects stored blocks up to the best one, after a reindex or a crash during one. Commits
+    /// whenever enough changes have accumulated.
     ///
-    /// `progress` is given heights done and to do, and says whether to go on.
+    /// No events are emitted, and the mempool is not touched. `progress` receives the heights done
+    /// and in total; the call is cancelled if it returns false.
     pub(super) fn catch_up(
         &mut self,
         now: UnixMillis,
         progress: &mut dyn FnMut(Height, Height) -> bool,
     ) -> Result<(), ChainFault> {
-        // First what was connected before, so that no rebuilding takes a branch that needs a
-        // person's word.
+        // Blocks that were connected before come first, so that a rebuild never switches to a
+        // branch that needs a person's consent.
         let goals = [self.tree.find_best_once_connected(), self.tree.find_best_stored()];
         self.rebuilding = true;
         for goal in goals {
@@ -278,7 +281,7 @@ impl Chain {
         Ok(())
     }
 
-    /// Connects stored blocks above the tip; whether all of them could be.
+    /// Connects stored blocks above the tip. Returns false if one of them does not connect.
     fn connect_again(
         &mut self,
         connect: Vec<NodeId>,

@@ -1,4 +1,4 @@
-//! Compact blocks made whole again.
+//! `compact` rebuilds compact blocks from the mempool for the relay.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -6,8 +6,8 @@ use super::{api::Rebuilt, state::Chain};
 use crate::primitives::{Block, Header, Transaction, short_id};
 
 impl Chain {
-    /// Makes a compact block whole from what waits. A short id that two waiting trades have counts
-    /// as missing.
+    /// Rebuilds a compact block from mempool entries. A short id that matches two entries counts as
+    /// missing.
     #[must_use]
     pub fn rebuild(&self, header: Header, coinbase: Transaction, short_ids: &[[u8; 6]]) -> Rebuilt {
         let hash = header.hash();
@@ -30,8 +30,8 @@ impl Chain {
         if block.computed_merkle_root() == header.merkle_root {
             return Rebuilt::Block(Box::new(block));
         }
-        // A name led to the wrong trade: nothing but the coinbase can be trusted, and perhaps not
-        // even that.
+        // A short id matched a wrong trade. At most the coinbase can be trusted, so all other
+        // transactions are requested.
         let positions = (1u32..).zip(short_ids).map(|(position, _)| position).collect();
         let found = std::iter::once(Some(coinbase)).chain(short_ids.iter().map(|_| None)).collect();
         Rebuilt::Missing { found, positions }

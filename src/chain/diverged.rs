@@ -1,10 +1,9 @@
-//! Branches that a node does not take by itself: when leaving blocks needs a person's word, and
-//! what comes of it.
+//! `diverged` decides for [`Chain`] which reorgs need a person's consent, and performs them on
+//! request.
 //!
-//! Nothing of this is stored: whether the chain is diverged follows from the header tree and the
-//! clock, so it holds after a restart, and ends by itself once our own branch has the most work
-//! again, or the clock that said otherwise is set right. Called by [`Chain`]'s other verbs and by
-//! the chain thread.
+//! No divergence is stored: it follows from the header tree and the clock, and so survives a
+//! restart. It ends once our own branch has the most work again, or once a wrong clock is
+//! corrected.
 
 use super::{
     activate::Activation,
@@ -16,32 +15,34 @@ use super::{
 };
 use crate::primitives::{BlockHash, Height, UnixMillis};
 
-/// A node does not by itself leave blocks that it connected longer ago than this, in milliseconds:
-/// 72 hours.
+/// Maximum age of a connected block that a reorg may disconnect without a person's consent, in
+/// milliseconds: 72 h.
 ///
-/// Whoever has more hash power than all friends together could otherwise rewrite what they settled
-/// days ago.
+/// The age is measured only by this node's clock. Miners choose the times in headers, and the tip
+/// of an idle chain does not show the current time. A block counts as connected no later than
+/// any of its descendants. Blocks connected while the clock was ahead thus get the right age once
+/// the clock is corrected.
 ///
-/// It is measured by this node's clock alone: the times in headers are the miners' words, and an
-/// idle chain's tip says nothing of how late it is. A block counts as connected no later than any
-/// above it, so what was connected while the clock was ahead is as old as it should be once the
-/// clock is right again.
+/// # Security
+/// Without this limit, an attacker with more hash power than all friends together could rewrite
+/// trades that were settled days ago.
 pub(crate) const MAX_REORGANISATION_AGE: UnixMillis = 72 * 3_600 * 1_000;
 
-/// What a reorganisation takes for each byte of the blocks that leave and join: the decoded body,
-/// ids and leaves, changed coins, index entries and undo records. Reckoned for trades of two coins
-/// each way, not measured.
+/// Estimated memory of a reorg for each byte of the blocks that leave and join.
+///
+/// It covers the decoded body, ids and leaves, changed coins, index entries and undo records. The
+/// value was calculated for trades with two inputs and two outputs, not measured.
 const MEMORY_PER_BODY_BYTE: usize = 4;
 
-/// And for each block, in bytes.
+/// Estimated fixed memory of a reorg for each block, in bytes.
 const MEMORY_PER_BLOCK: usize = 1_024;
 
-/// Bodies up to this many cannot be too large together: no need to look.
+/// Number of blocks up to which a reorg is never too large, so that their sizes need not be read.
 const ALWAYS_SMALL: usize = 32;
 
 impl Chain {
-    /// The branches, when the header with the most work is on one that this node does not take by
-    /// itself.
+    /// Returns both branches if the header with the most work is on a branch that this node does
+    /// not switch to automatically.
     #[must_use]
     pub fn divergence(&self, now: UnixMillis) -> Option<Divergence> {
         let (tip, best) = (self.tree.tip(), self.tree.best());
@@ -72,21 +73,21 @@ impl Chain {
         })
     }
 
-    /// Whether blocks were connected so long ago that leaving them, the last first, needs a
-    /// person's word.
+    /// True if any of the blocks was connected so long ago that a reorg needs a person's consent.
     fn is_settled(&self, leaving: &[NodeId], now: UnixMillis) -> bool {
         let connected = leaving.iter().map(|id| self.tree.node(*id).connected_at).min();
         connected.is_some_and(|at| at.saturating_add(MAX_REORGANISATION_AGE) < now)
     }
 
-    /// How many blocks up to this one are not stored. Bodies are stored parents first.
+    /// Returns the number of blocks up to this one whose bodies are missing. Bodies are always
+    /// stored parents first.
     fn missing_below(&self, id: NodeId) -> Height {
         let missing =
             self.tree.ancestors(id).take_while(|id| !self.tree.node(*id).status.has_body()).count();
         Height::try_from(missing).unwrap_or(Height::MAX)
     }
 
-    /// Why a branch is not to be taken by itself; none when it may be.
+    /// Returns the reason that forbids an automatic switch to a branch; `None` if it is allowed.
     pub(super) fn forbids(
         &mut self,
         id: NodeId,
@@ -99,7 +100,7 @@ impl Chain {
         self.is_too_large(id, &disconnect, &connect)
     }
 
-    /// Whether taking a branch would take more memory than there may be; it is remembered.
+    /// Checks if a reorg would exceed the memory limit. If so, records it in `too_large`.
     fn is_too_large(
         &mut self,
         id: NodeId,
@@ -123,17 +124,18 @@ impl Chain {
         Ok(Some(Activation::TooLarge { needs_mib }))
     }
 
-    /// Whether there is a better branch than ours that may be there to take, and the chain may
-    /// change: [`Chain::reconsider`] tells.
+    /// True if the best header is off our branch and the chain is writable. Then
+    /// [`Chain::reconsider`] may be able to switch.
     #[must_use]
     pub fn is_off_best(&self) -> bool {
         !self.overlay.is_sealed() && !self.tree.node(self.tree.tip()).on_best
     }
 
-    /// Takes the best branch after all, when what forbade it no longer does: a clock was set right.
+    /// Switches to the best branch if it is no longer forbidden, for example after the clock was
+    /// corrected.
     ///
     /// # Errors
-    /// When the disk fails.
+    /// Fails if the disk fails.
     pub fn reconsider(&mut self, now: UnixMillis) -> Result<(), ChainFault> {
         if !self.is_off_best() {
             return Ok(());
@@ -150,14 +152,14 @@ impl Chain {
         Ok(())
     }
 
-    /// Takes the other branch of a diverged chain, up to its last block here: a person's word.
-    /// `hash` is any of its blocks.
+    /// Switches to the other branch of a diverged chain at a person's request, up to the last
+    /// block stored here. `hash` is any block of that branch.
     ///
-    /// As in any reorganisation every block is checked whole, all is done or nothing, and the
-    /// trades of the blocks that leave wait again where they still can.
+    /// As in any reorg, every block is checked completely, and either all blocks are switched or
+    /// none. Trades of disconnected blocks return to the mempool if they are still valid.
     ///
     /// # Errors
-    /// See [`AcceptBranchError`]; but for a fault, the chain is as it was.
+    /// See [`AcceptBranchError`]. Unless the error is a fault, the chain is unchanged.
     pub fn accept_branch(
         &mut self,
         hash: BlockHash,

@@ -88,7 +88,7 @@ impl ChainHandle {
     /// Enqueues a command and waits for room. The reply arrives on the command's oneshot.
     ///
     /// # Errors
-    /// When the chain is closed.
+    /// Fails if the chain is closed.
     pub async fn send(&self, command: ChainCommand) -> Result<(), ChainFault> {
         if self.commands.send(command).await.is_ok() {
             Ok(())
@@ -135,7 +135,7 @@ impl ChainHandle {
     /// `ids`.
     ///
     /// # Errors
-    /// When the chain is closed or the disk fails.
+    /// Fails if the chain is closed or the disk fails.
     pub async fn unknown_trades(&self, ids: Vec<TxId>) -> Result<Vec<TxId>, ChainFault> {
         self.ask(|reply| ChainCommand::UnknownTrades { ids, reply }).await?
     }
@@ -143,7 +143,7 @@ impl ChainHandle {
     /// Returns trades from the mempool, one element for each id, in the order of `ids`.
     ///
     /// # Errors
-    /// When the chain is closed.
+    /// Fails if the chain is closed.
     pub async fn waiting_trades(
         &self,
         ids: Vec<TxId>,
@@ -206,7 +206,7 @@ impl ChainHandle {
     /// Returns a block to mine that pays `owner`.
     ///
     /// # Errors
-    /// When the chain is closed.
+    /// Fails if the chain is closed.
     pub async fn template(&self, owner: Owner) -> Result<Template, ChainFault> {
         self.ask(|reply| ChainCommand::Template { owner, reply }).await
     }
@@ -214,7 +214,7 @@ impl ChainHandle {
     /// Rebuilds a compact block from the mempool.
     ///
     /// # Errors
-    /// When the chain is closed.
+    /// Fails if the chain is closed.
     pub async fn rebuild(
         &self,
         header: Header,
@@ -228,7 +228,7 @@ impl ChainHandle {
     /// Returns the coins that an owner can spend next.
     ///
     /// # Errors
-    /// When the chain is closed.
+    /// Fails if the chain is closed.
     pub async fn spendable(&self, owner: Owner) -> Result<Spendable, ChainFault> {
         self.ask(|reply| ChainCommand::Spendable { owner, reply }).await?
     }
@@ -236,7 +236,7 @@ impl ChainHandle {
     /// Returns an owner's balance.
     ///
     /// # Errors
-    /// When the chain is closed.
+    /// Fails if the chain is closed.
     pub async fn balance(&self, owner: Owner) -> Result<Balance, ChainFault> {
         self.ask(|reply| ChainCommand::Balance { owner, reply }).await?
     }
@@ -244,7 +244,7 @@ impl ChainHandle {
     /// Returns all mempool entries, parents first.
     ///
     /// # Errors
-    /// When the chain is closed.
+    /// Fails if the chain is closed.
     pub async fn mempool(&self) -> Result<Vec<MempoolEntry>, ChainFault> {
         self.ask(|reply| ChainCommand::Mempool { reply }).await
     }
@@ -252,7 +252,7 @@ impl ChainHandle {
     /// Returns a transaction and its state; `None` if unknown.
     ///
     /// # Errors
-    /// When the chain is closed.
+    /// Fails if the chain is closed.
     pub async fn transaction(&self, txid: TxId) -> Result<Option<TxInfo>, ChainFault> {
         self.ask(|reply| ChainCommand::Transaction { txid, reply }).await?
     }
@@ -263,7 +263,7 @@ impl ChainHandle {
     /// Dropping the future ends the check.
     ///
     /// # Errors
-    /// When the chain is closed.
+    /// Fails if the chain is closed.
     pub async fn verify(
         &self,
         progress: mpsc::Sender<(Height, Height)>,
@@ -274,7 +274,7 @@ impl ChainHandle {
     /// Rebuilds coins, undo records and index from the blocks. Other commands wait until it ends.
     ///
     /// # Errors
-    /// When the chain is closed.
+    /// Fails if the chain is closed.
     pub async fn reindex(
         &self,
         progress: mpsc::Sender<(Height, Height)>,
@@ -286,7 +286,7 @@ impl ChainHandle {
     /// genesis of a young chain.
     ///
     /// # Errors
-    /// When the chain is closed.
+    /// Fails if the chain is closed.
     pub async fn invite_checkpoint(&self) -> Result<Checkpoint, ChainFault> {
         let reader = self.reader.clone();
         let checkpoint = task::spawn_blocking(move || reader.checkpoint()).await;

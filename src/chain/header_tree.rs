@@ -230,7 +230,6 @@ impl HeaderTree {
         self.best
     }
 
-    /// Returns the last connected node.
     pub(crate) fn tip(&self) -> NodeId {
         self.connected.last().copied().unwrap_or(NodeId(0))
     }
@@ -251,7 +250,7 @@ impl HeaderTree {
         self.connected_at(height).map_or(Work::ZERO, |id| self.node(id).work)
     }
 
-    /// Returns the nodes with stored bodies that are neither connected nor on the best header chain.
+    /// Returns the nodes with stored bodies that are on neither best chain, of blocks or headers.
     ///
     /// The order is that of deletion: descendants before ancestors, otherwise the least work first.
     pub(crate) fn side_bodies(&self) -> Vec<NodeId> {
@@ -297,7 +296,6 @@ impl HeaderTree {
         (disconnect, connect)
     }
 
-    /// Marks a node's body as stored.
     pub(crate) fn set_stored(&mut self, id: NodeId) {
         self.node_mut(id).status = Status::Stored;
     }
@@ -367,8 +365,7 @@ impl HeaderTree {
         (0u32..).map(NodeId).zip(&self.nodes).filter(move |(id, _)| !free.contains(id))
     }
 
-    /// Searches all nodes for the valid header with the most work. Needed after nodes were marked
-    /// invalid.
+    /// Searches all nodes for the valid header with the most work.
     pub(crate) fn find_best(&self) -> NodeId {
         let valid = self.live().filter(|(_, node)| node.status != Status::Invalid);
         valid.fold(
@@ -411,9 +408,7 @@ impl HeaderTree {
         nodes.reduce(|best, id| if self.node(id).beats(self.node(best)) { id } else { best })
     }
 
-    /// Makes `id` the best header if it is a child of the current one. Returns false and changes
-    /// nothing otherwise.
-    ///
+    /// Makes `id` the best header if it is a child of the current one; returns false otherwise.
     /// This is the fast path of [`HeaderTree::set_best`].
     pub(crate) fn extend_best(&mut self, id: NodeId) -> bool {
         let extends = self.node(id).parent == Some(self.best);
@@ -553,7 +548,6 @@ impl TreeLoader {
         self.indexed = nodes.len();
     }
 
-    /// Returns the finished tree.
     pub(crate) fn finish(mut self) -> HeaderTree {
         self.index();
         self.tree

@@ -1,8 +1,8 @@
-//! Maps over keys that are hashes already: coins, transactions, leaves.
+//! `key_map` provides fast maps for keys that are already hashes: coins, transactions, leaves.
 //!
 //! The standard library's hasher costs more than the look-up itself. foldhash mixes the bytes with
-//! seeds that this process alone knows, so that no peer can choose keys that collide. Nothing
-//! stored or sent depends on it.
+//! secret seeds of this process, so that no peer can choose keys that collide. No stored or sent
+//! data depends on the hasher.
 
 use std::collections::{HashMap, HashSet};
 

@@ -1,4 +1,4 @@
-//! A chain read from its file.
+//! `load` reads a [`Chain`] from its file.
 
 use std::{
     sync::{Arc, mpsc},
@@ -30,18 +30,18 @@ use crate::{
     primitives::{BlockHash, Header, NetworkId, Transaction, TxId},
 };
 
-/// Headers that are hashed in one go while a chain is opened: half a megabyte.
+/// Headers in one batch for the hashing thread while a chain is opened: half a megabyte.
 const HASHED_TOGETHER: usize = 4_096;
 
-/// How many such batches may be read ahead of the hashing.
+/// Maximum number of batches that are read ahead of the hashing: 4 × 0.5 MB = 2 MB.
 const BATCHES_READ: usize = 4;
 
-/// Room is made for this many headers at once when a chain is opened, whatever a damaged file says
-/// that it holds: 1 GB.
+/// Maximum number of headers for which memory is reserved up front (1 GB), since a damaged file may
+/// report any number.
 const MAX_RESERVED: usize = 5_000_000;
 
 impl Chain {
-    /// Reads all headers, the waiting and the own trades.
+    /// Reads all headers, the stored mempool and the own trades.
     pub(super) fn load(store: Store, options: ChainOptions) -> Result<Self, ChainFault> {
         let network = Arc::clone(store.network());
         let tables = store.read()?;
@@ -88,9 +88,9 @@ impl Chain {
             rebuilding: false,
             announcements: Announcements::default(),
         };
-        // A crash in the middle of a reindex leaves more stored than connected. What joins for the
-        // first time joins as late as this node is known to have run: too early, and what beats it
-        // would seem to undo old blocks.
+        // A crash during a reindex leaves stored blocks unconnected. Blocks that connect for the
+        // first time get the last time at which this node is known to have run. An earlier time
+        // would make a later reorg appear to disconnect old blocks.
         let now = chain.tree.last_connection();
         chain.catch_up(now, &mut |_, _| true)?;
         chain.restore_mempool(waiting)?;
@@ -99,26 +99,29 @@ impl Chain {
             chain.keep(txid, now);
         }
         chain.commit()?;
-        // Nobody listens yet.
+        // No receiver exists yet, so these events are dropped.
         chain.announcements.take_ready();
         Ok(chain)
     }
 }
 
-/// The name of a stored trade, if its signatures hold: whatever its key says, it is whole then.
+/// Returns the id of a stored trade if its signatures are valid; the trade is then intact,
+/// whatever its key in the table.
 pub(super) fn true_name(transaction: &Transaction, network: &NetworkId) -> Option<TxId> {
     let txid = transaction.txid();
     verify_signatures(network, &[(transaction, txid)], 1).is_ok().then_some(txid)
 }
 
-/// Whether a stored trade is the one of its name, signatures and all.
+/// True if a stored trade has the id `txid` and valid signatures.
 pub(super) fn is_whole(txid: TxId, transaction: &Transaction, network: &NetworkId) -> bool {
     true_name(transaction, network) == Some(txid)
 }
 
-/// Takes the own copy of waiting trades that are not those of their names, or whose signatures do
-/// not hold, and leaves those out that have none: taken for verified, they would spoil every block
-/// that is mined with them. Gives both.
+/// Replaces damaged mempool entries by their copies in the table of own trades, and removes those
+/// without a copy. Returns the ids of both.
+///
+/// An entry is damaged if its id or its signatures are wrong. Restored entries count as verified,
+/// so a damaged one would invalidate every block that is mined with it.
 fn mend_damaged(
     waiting: &mut Vec<(TxId, MempoolRecord)>,
     tables: &ReadTables,
@@ -153,7 +156,7 @@ fn mend_damaged(
     }
 }
 
-/// Reads all headers.
+/// Builds the header tree from the stored headers.
 pub(super) fn load_tree(tables: &ReadTables, network: &Network) -> Result<HeaderTree, ChainFault> {
     let corrupt = |what: &str| ChainFault::Corrupt(what.to_owned());
     let (best, _) = split_block_key(&tables.meta_key(META_BEST_HEADER)?);
@@ -167,7 +170,7 @@ pub(super) fn load_tree(tables: &ReadTables, network: &Network) -> Result<Header
     if hash != network.id || genesis.header.hash() != hash {
         return Err(corrupt("its first header is not the genesis"));
     }
-    // Hashing takes as long as reading: on a thread beside it.
+    // Hashing takes as long as reading, so it runs on a second thread.
     thread::scope(|scope| {
         let (batches, read) = mpsc::sync_channel::<Vec<(BlockHash, Header)>>(BATCHES_READ);
         let hash_all = move || read.iter().flatten().all(|(hash, header)| header.hash() == hash);
@@ -180,7 +183,7 @@ pub(super) fn load_tree(tables: &ReadTables, network: &Network) -> Result<Header
             loader.add(hash, &record).ok_or_else(|| corrupt("a header's parent is missing"))?;
             batch.push((hash, record.header));
             if batch.len() == HASHED_TOGETHER {
-                // Nobody takes it any more once a header was wrong.
+                // The receiver is gone once a header was wrong.
                 let _ = batches
                     .send(std::mem::replace(&mut batch, Vec::with_capacity(HASHED_TOGETHER)));
             }

@@ -1,5 +1,7 @@
-//! What came too early: blocks before their parent's body, headers ahead of our clock. Both
-//! bounded, both in memory alone.
+//! `orphans` holds orphan blocks and early headers for [`Chain`](super::Chain), in memory only and
+//! within limits.
+//!
+//! An orphan block lacks its parent's body; an early header is ahead of our clock.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -9,16 +11,16 @@ use std::{
 use super::{api::Origin, coins::Body};
 use crate::primitives::{Block, BlockHash, Header, Height, UnixMillis};
 
-/// Bodies that wait for their parents, in bytes: the same as what may gather before a commit.
+/// Maximum size of all orphan blocks, in bytes: about as much as may accumulate before a commit.
 const MAX_WAITING_BYTES: usize = 64 * 1024 * 1024;
 
-/// And how many, so that small ones do not cost more than their bytes.
+/// Maximum number of orphan blocks. It bounds the overhead per block when blocks are small.
 const MAX_WAITING_BLOCKS: usize = 4_096;
 
-/// Headers ahead of our clock that are kept until they are due.
+/// Maximum number of early headers that are held until they are due.
 pub(super) const MAX_EARLY_HEADERS: usize = 64;
 
-/// A header ahead of our clock, with its block if that is our own.
+/// A header ahead of our clock, with its block if this node made it.
 #[derive(Debug)]
 pub(super) struct EarlyHeader {
     pub(super) header: Header,
@@ -64,7 +66,7 @@ impl EarlyHeaders {
     }
 }
 
-/// A checked block whose parent's body is not here.
+/// A checked block whose parent's body is missing.
 #[derive(Debug)]
 pub(super) struct OrphanBlock {
     pub(super) body: Body,
@@ -79,8 +81,10 @@ impl OrphanBlock {
     }
 }
 
-/// Blocks that wait for their parents' bodies. When there are too many, those beside the best
-/// header chain give way (see [`OrphanBlocks::retain`]), then the highest: they are needed last.
+/// The orphan blocks, by hash, parent and height.
+///
+/// At the limit, blocks off the best header chain are dropped first (see
+/// [`OrphanBlocks::retain`]), then the highest blocks, which are needed last.
 #[derive(Debug, Default)]
 pub(super) struct OrphanBlocks {
     by_hash: HashMap<BlockHash, OrphanBlock>,
@@ -94,7 +98,8 @@ impl OrphanBlocks {
         self.by_hash.contains_key(hash)
     }
 
-    /// Keeps a block; whether it is still here after the highest have given way.
+    /// Inserts a block and drops the highest blocks beyond the limit. Returns false if the new
+    /// block was dropped itself.
     pub(super) fn insert(&mut self, waiter: OrphanBlock) -> bool {
         let hash = waiter.hash;
         self.remove(&hash);
@@ -109,13 +114,13 @@ impl OrphanBlocks {
         self.contains(&hash)
     }
 
-    /// Whether a block of so many bytes can be kept without another giving way.
+    /// True if a block of `bytes` fits without dropping another one.
     pub(super) fn has_room(&self, bytes: usize) -> bool {
         self.bytes.saturating_add(bytes) <= MAX_WAITING_BYTES
             && self.by_hash.len() < MAX_WAITING_BLOCKS
     }
 
-    /// Lets go of all others.
+    /// Drops all blocks for which `keep` is false.
     pub(super) fn retain(&mut self, keep: impl Fn(&BlockHash) -> bool) {
         let leaving: Vec<_> = self.by_hash.keys().filter(|hash| !keep(hash)).copied().collect();
         for hash in leaving {
@@ -137,7 +142,7 @@ impl OrphanBlocks {
         Some(waiter)
     }
 
-    /// Takes out those that waited for this block.
+    /// Removes and returns the blocks that waited for `parent`.
     pub(super) fn take_children(&mut self, parent: &BlockHash) -> Vec<OrphanBlock> {
         let children = self.by_parent.get(parent).cloned().unwrap_or_default();
         children.iter().filter_map(|child| self.remove(child)).collect()

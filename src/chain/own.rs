@@ -1,17 +1,18 @@
-//! Transactions made on this node, and which of them are void.
+//! `own` indexes the transactions made on this node, and which are void, for
+//! [`Chain`](super::Chain).
 //!
-//! Owned by [`Chain`](super::Chain). Each has a record in the table of own transactions for as long
-//! as the chain exists; this is the index of that table in memory.
+//! It is the in-memory index of the table of own transactions. Records of that table are never
+//! deleted.
 
 use std::collections::HashMap;
 
 use crate::primitives::TxId;
 
-/// Ids of all own transactions, and whose turn it is to be retried.
+/// Ids of all own transactions, with the position of the retry rotation.
 #[derive(Debug, Default)]
 pub(super) struct OwnTransactions {
     is_void: HashMap<TxId, bool>,
-    /// The last void transaction that had its turn in [`Self::void_in_turn`].
+    /// The last void transaction that [`Self::void_in_turn`] returned.
     last_retried: Option<TxId>,
 }
 
@@ -30,7 +31,7 @@ impl OwnTransactions {
         self.is_void.get(txid) == Some(&false)
     }
 
-    /// Adds a transaction, or changes whether it is void.
+    /// Adds a transaction or updates its void flag.
     pub(super) fn set(&mut self, txid: TxId, is_void: bool) {
         self.is_void.insert(txid, is_void);
     }
@@ -49,8 +50,7 @@ impl OwnTransactions {
         self.is_void.remove(txid);
     }
 
-    /// Returns void transactions, `limit` at most. Repeated calls go round, so that each gets its
-    /// turn.
+    /// Returns at most `limit` void transactions. Repeated calls rotate through all of them.
     pub(super) fn void_in_turn(&mut self, limit: usize) -> Vec<TxId> {
         let void = self.is_void.iter().filter(|(_, is_void)| **is_void).map(|(txid, _)| *txid);
         let mut void: Vec<_> = void.collect();

@@ -1,10 +1,11 @@
-//! Blocks that are looked at ahead of their turn: what can be said of one without coins, on threads
-//! of its own.
+//! `precheck` checks form and signatures of queued blocks on worker threads for the chain thread.
 //!
-//! Started and fed by the chain thread with blocks whose headers were accepted, so that nobody gets
-//! a signature checked without work. A body is compared with its header before its signatures are
-//! looked at. No verdict depends on whether a block was looked at ahead: what is found is exactly
-//! what [`Chain`](super::Chain) would find itself.
+//! These checks need no coins. Their verdict is exactly the one that [`Chain`](super::Chain) would
+//! reach itself.
+//!
+//! # Security
+//! Workers get only blocks whose headers were accepted, and compare a body with its header first.
+//! A peer therefore cannot make this node verify signatures without doing proof of work.
 
 use std::{
     sync::{
@@ -24,7 +25,7 @@ use crate::{
     primitives::{Block, BlockHash},
 };
 
-/// A block on its way into the chain.
+/// A received block, possibly with a check in progress on a worker.
 #[derive(Debug)]
 pub(super) struct Incoming {
     pub(super) block: Arc<Block>,
@@ -32,10 +33,10 @@ pub(super) struct Incoming {
     ahead: Option<Ahead>,
 }
 
-/// What becomes of a block that was handed out.
+/// The chain thread's side of a check on a worker.
 #[derive(Debug)]
 struct Ahead {
-    /// Nobody wants it any more.
+    /// True once the result is no longer needed; the worker then skips the block.
     dropped: Arc<AtomicBool>,
     body: mpsc::Receiver<Result<Body, BlockError>>,
 }
@@ -47,12 +48,12 @@ impl Drop for Ahead {
 }
 
 impl Incoming {
-    /// One that nobody has looked at.
+    /// Wraps a block that no worker has checked.
     pub(super) fn new(block: Arc<Block>) -> Self {
         Self { hash: block.hash(), block, ahead: None }
     }
 
-    /// Checks its form, or says what was found ahead of its turn.
+    /// Returns the worker's result if there is one; otherwise checks the block's form now.
     pub(super) fn body(self, header: &CheckedHeader) -> Result<Body, BlockError> {
         if let Some(ahead) = &self.ahead
             && let Ok(body) = ahead.body.recv()
@@ -63,7 +64,7 @@ impl Incoming {
     }
 }
 
-/// Form and signatures of a block whose header was accepted.
+/// Checks form and signatures of a block whose header was accepted.
 fn look(
     block: Arc<Block>,
     header: &CheckedHeader,
@@ -82,7 +83,7 @@ struct Job {
     done: mpsc::SyncSender<Result<Body, BlockError>>,
 }
 
-/// The threads. They end when this is dropped.
+/// A pool of worker threads, which end when this value is dropped.
 #[derive(Debug)]
 pub(super) struct Preparer {
     jobs: Option<mpsc::Sender<Job>>,
@@ -90,7 +91,7 @@ pub(super) struct Preparer {
 }
 
 impl Preparer {
-    /// Starts them. With fewer than asked for, or none, all goes on, only slower.
+    /// Starts the workers. If the system gives fewer threads or none, the chain works more slowly.
     pub(super) fn start(threads: usize, network: &Arc<Network>, verified: &SignatureCache) -> Self {
         let (jobs, queue) = mpsc::channel::<Job>();
         let queue = Arc::new(Mutex::new(queue));
@@ -102,7 +103,7 @@ impl Preparer {
                     let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
                     let Ok(Job { block, header, dropped, done }) = job else { return };
                     if !dropped.load(Ordering::Relaxed) {
-                        // Nobody may wait any more.
+                        // The receiver may be gone by now.
                         let _ = done.send(look(block, &header, &network, &verified));
                     }
                 }
@@ -113,7 +114,7 @@ impl Preparer {
         Self { jobs: Some(jobs), threads }
     }
 
-    /// Has a block looked at whose header was accepted.
+    /// Passes a block whose header was accepted to the workers.
     pub(super) fn prepare(&self, incoming: &mut Incoming, header: CheckedHeader) {
         let (Some(jobs), false) = (&self.jobs, self.threads.is_empty()) else { return };
         let dropped = Arc::new(AtomicBool::new(false));
@@ -130,7 +131,7 @@ impl Drop for Preparer {
     fn drop(&mut self) {
         self.jobs = None;
         for thread in self.threads.drain(..) {
-            // One that panicked has left its block to the chain thread.
+            // If a worker panicked, the chain thread has checked its block instead.
             let _ = thread.join();
         }
     }

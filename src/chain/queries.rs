@@ -1,7 +1,6 @@
-//! What can be asked of the chain that takes its mempool or what is not yet on the disk: balances,
-//! coins and trades.
+//! `queries` answers reads that need the mempool or uncommitted changes: balances, coins, trades.
 //!
-//! All else is read beside the chain thread, by a [`ChainReader`](super::ChainReader).
+//! All other reads go through a [`ChainReader`](super::ChainReader), without the chain thread.
 
 use std::sync::Arc;
 
@@ -18,7 +17,7 @@ use crate::{
 };
 
 impl Chain {
-    /// The coins of an owner on the best chain, stamps left out.
+    /// Returns an owner's coins on the best chain, without stamps.
     fn coins_of(&mut self, owner: Owner) -> Result<Vec<OwnedCoin>, ChainFault> {
         self.commit()?;
         let tables = self.overlay.store().read()?;
@@ -34,11 +33,11 @@ impl Chain {
         Ok(coins)
     }
 
-    /// What an owner can spend in the next block: coins that no waiting trade spends, and outputs
-    /// of waiting trades.
+    /// Returns the coins that an owner can spend in the next block: mined coins that no mempool
+    /// entry spends, and outputs of mempool entries.
     ///
     /// # Errors
-    /// When the disk fails.
+    /// Fails if the disk fails.
     pub fn spendable(&mut self, owner: Owner) -> Result<Spendable, ChainFault> {
         let mut confirmed = self.coins_of(owner)?;
         let is_free = |coin: &OwnedCoin| {
@@ -59,11 +58,11 @@ impl Chain {
         Ok(Spendable { confirmed, pending, height })
     }
 
-    /// What an owner has, and what the waiting trades would change: each trade's gain or loss as a
-    /// whole, change included.
+    /// Returns an owner's balance with pending changes. Each mempool entry counts with its net gain
+    /// or loss, so that change outputs do not appear as income.
     ///
     /// # Errors
-    /// When the disk fails.
+    /// Fails if the disk fails.
     pub fn balance(&mut self, owner: Owner) -> Result<Balance, ChainFault> {
         let confirmed = self.coins_of(owner)?.iter().map(|coin| coin.coin.value).sum();
         let height = self.tip().height;
@@ -87,13 +86,13 @@ impl Chain {
         Ok(Balance { confirmed, pending_in, pending_out, height })
     }
 
-    /// All waiting trades, parents first.
+    /// Returns all mempool entries, parents first.
     #[must_use]
     pub fn mempool(&self) -> Vec<MempoolEntry> {
         self.mempool.entries().map(|waiting| waiting.entry.clone()).collect()
     }
 
-    /// The trades of these ids that wait in the mempool, in the order given.
+    /// Returns trades from the mempool, one element for each id, in the order of `ids`.
     #[must_use]
     pub fn waiting_trades(&self, ids: &[TxId]) -> Vec<Option<Arc<Transaction>>> {
         ids.iter()
@@ -103,10 +102,10 @@ impl Chain {
             .collect()
     }
 
-    /// Those of the ids that are neither in the mempool nor on the best chain, in the order given.
+    /// Returns the ids that are in neither the mempool nor the best chain, in the order of `ids`.
     ///
     /// # Errors
-    /// When the disk fails.
+    /// Fails if the disk fails.
     pub fn unknown_trades(&mut self, mut ids: Vec<TxId>) -> Result<Vec<TxId>, ChainFault> {
         let mut fault = None;
         ids.retain(|txid| {
@@ -123,10 +122,10 @@ impl Chain {
         fault.map_or(Ok(ids), Err)
     }
 
-    /// One transaction and where it is; `None` when it is unknown.
+    /// Returns a transaction and its state; `None` if unknown.
     ///
     /// # Errors
-    /// When the disk fails.
+    /// Fails if the disk fails.
     pub fn transaction(&mut self, txid: TxId) -> Result<Option<TxInfo>, ChainFault> {
         if let Some(waiting) = self.mempool.get(&txid) {
             let transaction = Arc::clone(&waiting.entry.transaction);

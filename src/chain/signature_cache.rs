@@ -1,16 +1,16 @@
-//! Trades whose signatures were verified before: when they came to the mempool, or with a block.
+//! `signature_cache` remembers trades with verified signatures, so that [`Chain`](super::Chain) and
+//! the workers of `precheck` do not verify them twice.
 //!
-//! A leaf is over everything that a verdict on signatures depends on but the network, which never
-//! changes, so what is here stays true for ever. Filled by [`Chain`](super::Chain); read also by
-//! the threads that look at blocks ahead.
+//! A leaf covers everything that the verdict depends on, except the network, which never changes.
+//! Entries therefore never become stale.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::key_map::KeySet;
 use crate::primitives::LeafHash;
 
-/// So many are remembered at least, and twice as many at most: more than fit in the mempool. 32
-/// bytes each.
+/// Minimum number of leaves remembered when full; the maximum is twice as many, 32 bytes each. Both
+/// exceed what fits in the mempool.
 const GENERATION: usize = 1 << 18;
 
 /// The leaves of verified trades. Clones share them.
@@ -33,7 +33,7 @@ impl SignatureCache {
         generations.young.insert(leaf);
     }
 
-    /// Whether a trade's signatures are known to be valid.
+    /// True if a trade's signatures are known to be valid.
     pub(crate) fn knows(&self, leaf: &LeafHash) -> bool {
         let generations = self.0.read().unwrap_or_else(PoisonError::into_inner);
         generations.young.contains(leaf) || generations.old.contains(leaf)

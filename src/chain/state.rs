@@ -307,7 +307,7 @@ impl Chain {
     /// Makes all changes durable, then releases their events and log lines.
     ///
     /// # Errors
-    /// When the disk fails; the chain must then be dropped.
+    /// Fails if the disk fails; the caller must then drop the chain.
     pub fn commit(&mut self) -> Result<(), ChainFault> {
         self.finish_storing()?;
         self.overlay.commit()?;

@@ -1,4 +1,4 @@
-//! Blocks to mine.
+//! `template` builds blocks to mine for the miner.
 
 use super::{
     api::Template,
@@ -13,15 +13,15 @@ use crate::{
     },
 };
 
-/// What stands in a block beside its trades: header, count, and a coinbase of one output.
+/// Bytes of a block without its trades: header, transaction count, and a coinbase with one output.
 const FRAME_BYTES: usize = HEADER_BYTES + 4 + 128;
 
 impl Chain {
-    /// A block to mine on the tip that pays `owner`: everything but the nonce. Its time is `now`,
-    /// or the earliest that the rules allow.
+    /// Returns a block to mine on the tip that pays `owner`, complete except for the nonce.
+    /// Its time is `now`, or the earliest time that the rules allow if that is later.
     ///
     /// # Errors
-    /// When the disk fails.
+    /// Fails if the disk fails.
     pub fn template(&mut self, owner: Owner, now: UnixMillis) -> Result<Template, ChainFault> {
         let tip = self.tree.tip();
         let key =
@@ -40,7 +40,7 @@ impl Chain {
         Ok(template)
     }
 
-    /// The next template, with neither time nor bits.
+    /// Builds a template without time and bits.
     fn new_template(&mut self, key: &TemplateKey) -> Template {
         self.generation = self.generation.wrapping_add(1);
         let height = self.tip().height.saturating_add(1);

@@ -1,5 +1,4 @@
-//! What tests of this floor and of those above need: chains in memory, on redb's own backend, and
-//! blocks mined for them.
+//! `testing` provides in-memory chains and mined blocks for the tests of this and other modules.
 
 pub(crate) mod crash;
 
@@ -39,7 +38,7 @@ pub(crate) const NOW: UnixMillis = consensus::testing::GENESIS_TIME + 1_000_000_
 
 pub(crate) const PEER: Origin = Origin::Peer(PeerId(PublicKey([9; 32])));
 
-/// A backend whose bytes outlive the database on it: a disk, which can be made to fail.
+/// An in-memory disk whose bytes outlive the database on it, and which can be made to fail.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Disk {
     bytes: Arc<Mutex<Option<InMemoryBackend>>>,
@@ -54,13 +53,13 @@ pub(crate) struct OpenDisk {
 }
 
 impl Disk {
-    /// Takes the disk for one database; it comes back when that is dropped.
+    /// Opens the disk for one database, which returns it when dropped.
     pub(crate) fn open(&self) -> OpenDisk {
         let backend = self.bytes.lock().expect("a lock").take().unwrap_or_default();
         OpenDisk { disk: self.clone(), backend: Some(backend) }
     }
 
-    /// From now on nothing can be written, as on a full disk.
+    /// Makes all further writes fail, as on a full disk.
     pub(crate) fn fail(&self) {
         self.broken.store(true, Ordering::Relaxed);
     }
@@ -118,15 +117,15 @@ pub(crate) fn options() -> ChainOptions {
     ChainOptions { cache_mib: 16, threads: 1, nonce_seed: 1 }
 }
 
-/// A chain that is new or was left on the disk.
+/// Opens the chain on a disk, or creates it if the disk is empty.
 pub(crate) fn open(disk: &Disk, network: &Network) -> Chain {
     let store = Store::on_backend(disk.open(), network, 4).expect("a store");
     Chain::on_store(store, options()).expect("a chain")
 }
 
 impl Chain {
-    /// Panics unless all that the mempool keeps follows from its entries, and the coins that it
-    /// remembers are the chain's.
+    /// Panics unless the mempool's indexes follow from its entries and its stored coins match the
+    /// chain.
     pub(crate) fn assert_consistent_mempool(&mut self) {
         self.mempool.assert_consistent();
         for (key, coin) in self.mempool.spent_coins() {
@@ -157,7 +156,7 @@ impl TestChain {
         Self { chain: open(&disk, &network), disk, now }
     }
 
-    /// Accepts a block of a peer's.
+    /// Accepts a block from a peer.
     pub(crate) fn block(&mut self, block: &Block) -> Result<BlockAccepted, AcceptBlockError> {
         self.chain.accept_block(block.clone(), PEER, self.now)
     }
@@ -202,7 +201,7 @@ impl TestChain {
         self.chain.coins_hash().expect("a hash")
     }
 
-    /// Units of all coins.
+    /// Returns the sum of all coins.
     pub(crate) fn supply(&mut self) -> Amount {
         let audit = self.chain.verify(&mut |_, _| true).expect("an audit");
         assert_eq!(audit.problem, None);
@@ -218,12 +217,12 @@ impl TestChain {
     }
 }
 
-/// Makes branches of a network without any chain.
+/// A builder of valid branches that needs no chain.
 #[derive(Debug, Clone)]
 pub(crate) struct Branch {
     network: Network,
     headers: Vec<Header>,
-    /// Makes coinbases of different branches different.
+    /// Distinguishes the coinbases of different branches.
     salt: u8,
 }
 
@@ -232,12 +231,13 @@ impl Branch {
         Self { network: network.clone(), headers: vec![network.genesis.header], salt }
     }
 
-    /// Another branch from here.
+    /// Starts another branch at the current block.
     pub(crate) fn fork(&self, salt: u8) -> Self {
         Self { salt, ..self.clone() }
     }
 
-    /// The next block with these trades and a coinbase of `value` to `key(1)`, not added.
+    /// Returns the next block with these trades and a coinbase of `value` to `key(1)`, without
+    /// adding it.
     pub(crate) fn draft(&self, trades: &[Transaction], value: Amount) -> Block {
         let window = HeaderWindow::from_headers(&self.headers).expect("a window");
         let time =
@@ -257,41 +257,41 @@ impl Branch {
         block
     }
 
-    /// Goes on from a block that was drafted.
+    /// Adds a drafted block to the branch.
     pub(crate) fn push(&mut self, block: &Block) {
         self.headers.push(block.header);
     }
 
-    /// The next block with these trades, which pay no fees.
+    /// Adds and returns the next block, with these trades, which pay no fees.
     pub(crate) fn next(&mut self, trades: &[Transaction]) -> Block {
         let block = self.draft(trades, SUBSIDY);
         self.push(&block);
         block
     }
 
-    /// That many empty blocks.
+    /// Adds and returns `count` empty blocks.
     pub(crate) fn extend(&mut self, count: usize) -> Vec<Block> {
         (0..count).map(|_| self.next(&[])).collect()
     }
 }
 
-/// Sets the merkle root and mines.
+/// Sets a block's merkle root and mines it.
 pub(crate) fn seal(block: &mut Block) {
     block.header.merkle_root = block.computed_merkle_root();
     mine(block);
 }
 
-/// The coin that a transaction's output is.
+/// Returns the outpoint of a transaction's output.
 pub(crate) fn coin_of(transaction: &Transaction, index: u32) -> OutPoint {
     OutPoint { txid: transaction.txid(), index }
 }
 
-/// The coin of the genesis, of 100 coins, `key(1)`'s.
+/// Returns the outpoint of the genesis coin, which has 100 coins and belongs to `key(1)`.
 pub(crate) fn genesis_coin(network: &Network) -> OutPoint {
     coin_of(&network.genesis.transactions[0], 0)
 }
 
-/// A signed trade of one coin: pays each owner that many units.
+/// Returns a signed trade that spends one coin and pays each owner the given units.
 pub(crate) fn pay(
     network: &Network,
     from: &SigningKey,

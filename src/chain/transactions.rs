@@ -1,7 +1,8 @@
-//! Trades come in, are mined, dropped, taken up again or found void.
+//! `transactions` admits trades to the mempool, removes them and revives void ones, for
+//! [`Chain`].
 //!
-//! A trade made on this node has a record of its own for ever: it is void only while the best chain
-//! leaves it no way, and taken up again as soon as one opens.
+//! A trade made on this node is never deleted from the table of own trades. It is void while the
+//! best chain makes it impossible to mine, and returns to the mempool as soon as that changes.
 
 use std::{cmp::Reverse, sync::Arc};
 
@@ -20,13 +21,13 @@ use crate::{
     telemetry::events,
 };
 
-/// Void trades that are tried again at each new block, at most and in turn; after a reorganisation
-/// all are.
+/// Maximum number of void trades retried at each new block, in rotation. After a reorg, all are
+/// retried.
 const MAX_RETRIED: usize = 1_000;
 
 impl Chain {
-    /// Checks a trade or note and keeps it until it is mined. One of this node's own that waits
-    /// already is no error.
+    /// Checks a trade or note and adds it to the mempool. A local trade that is already in the
+    /// mempool is no error.
     ///
     /// # Errors
     /// See [`AcceptTradeError`].
@@ -56,7 +57,7 @@ impl Chain {
         now: UnixMillis,
     ) -> Result<(), AcceptTradeError> {
         self.expire_trades(now)?;
-        // One of our own that comes back from a peer is our own still.
+        // A trade of our own stays local even if a peer sends it back.
         let local = origin == Origin::Local || self.own.contains(&txid);
         if self.mempool.get(&txid).is_some() {
             if origin != Origin::Local {
@@ -69,7 +70,8 @@ impl Chain {
             return Ok(());
         }
         let candidate = match self.check_trade(&transaction, txid, &Rules::for_new(local)) {
-            // A block that holds it took its coins or left its stamp: only then is it worth a look.
+            // A mined trade has spent its coins or used its stamp, so only these two errors justify
+            // a lookup on disk.
             Err(AcceptTradeError::Transaction {
                 error:
                     error @ (TransactionError::MissingCoin { .. } | TransactionError::StampUsed { .. }),
@@ -116,7 +118,7 @@ impl Chain {
         Ok(())
     }
 
-    /// The mempool's checks against the best chain.
+    /// Checks a trade against mempool and best chain.
     fn check_trade(
         &mut self,
         transaction: &Transaction,
@@ -128,7 +130,8 @@ impl Chain {
         mempool.check(transaction, txid, next_height, rules, |key: &CoinKey| overlay.coin(key))
     }
 
-    /// Whether a peer's trade pays enough for its place, or its sender may bring it for nothing.
+    /// Checks that a peer's trade pays the fee rate for its place, or that the peer may still send
+    /// free trades.
     fn check_dues(
         &mut self,
         transaction: &Transaction,
@@ -157,7 +160,7 @@ impl Chain {
         Ok(())
     }
 
-    /// What a trade that was checked replaces leaves, with all that rests on it.
+    /// Removes the trades that a checked trade replaces, with their descendants.
     fn replace(&mut self, by: TxId, conflicts: &[TxId]) -> Result<(), ChainFault> {
         for waiting in self.mempool.remove_with_descendants(conflicts.iter().copied()) {
             let reason = if conflicts.contains(&waiting.entry.txid) {
@@ -173,7 +176,7 @@ impl Chain {
         Ok(())
     }
 
-    /// What a full mempool has no room for leaves.
+    /// Evicts trades while the mempool is over its limit.
     fn evict(&mut self, now: UnixMillis) -> Result<(), ChainFault> {
         for waiting in self.mempool.evict(now) {
             self.give_up(&waiting, DropReason::Evicted, "there was no room for it".into())?;
@@ -181,7 +184,7 @@ impl Chain {
         Ok(())
     }
 
-    /// What has waited too long leaves.
+    /// Removes the trades whose expiry time has passed.
     pub(super) fn expire_trades(&mut self, now: UnixMillis) -> Result<(), ChainFault> {
         for waiting in self.mempool.expire(now) {
             self.give_up(&waiting, DropReason::Expired, "it waited too long".into())?;
@@ -189,8 +192,7 @@ impl Chain {
         Ok(())
     }
 
-    /// After the best chain changed: what has expired or has no room leaves, and void trades are
-    /// tried again.
+    /// Expires and evicts trades and retries void ones, after the best chain has changed.
     pub(super) fn settle_mempool(
         &mut self,
         reorganised: bool,
@@ -201,7 +203,7 @@ impl Chain {
         self.evict(now)
     }
 
-    /// Puts a checked trade whose signatures are verified into the mempool.
+    /// Inserts a checked trade with verified signatures into the mempool.
     fn admit(
         &mut self,
         transaction: Arc<Transaction>,
@@ -225,7 +227,7 @@ impl Chain {
         self.verified.insert(leaf);
     }
 
-    /// Writes a waiting trade to the mempool table, and to the own ones if it is.
+    /// Writes a mempool entry to the mempool table and, if it is local, to the table of own trades.
     pub(super) fn keep(&mut self, txid: TxId, now: UnixMillis) {
         let Some(waiting) = self.mempool.get(&txid) else { return };
         let MempoolEntry { transaction, added, local, .. } = &waiting.entry;
@@ -241,8 +243,7 @@ impl Chain {
         }
     }
 
-    /// Takes up again what has been in mempool or chain before; its signatures are known to be
-    /// good.
+    /// Admits a trade that was in mempool or chain before, so its signatures are known to be valid.
     fn readmit(
         &mut self,
         transaction: &Arc<Transaction>,
@@ -255,7 +256,7 @@ impl Chain {
         Ok(())
     }
 
-    /// [`Chain::readmit`] of what the tables have already.
+    /// Does the same as [`Chain::readmit`] for a trade that is already in the tables.
     fn readmit_stored(
         &mut self,
         transaction: &Arc<Transaction>,
@@ -269,7 +270,7 @@ impl Chain {
         Ok(())
     }
 
-    /// After blocks joined: what they mined leaves, and what they made impossible.
+    /// Removes the trades that the joined blocks have mined or made invalid.
     pub(super) fn mempool_after_connect(&mut self, joined: &[Body]) -> Result<(), ChainFault> {
         if self.mempool.len() == 0 {
             return Ok(());
@@ -278,7 +279,7 @@ impl Chain {
             for (_, transaction, txid, _) in body.trades() {
                 if self.mempool.remove(&txid).is_some() {
                     self.overlay.remove_waiting(txid);
-                    // Nothing else that waits spends what it spent.
+                    // No other mempool entry spends the same coins.
                     continue;
                 }
                 for key in transaction.inputs.iter().map(CoinKey::of_input) {
@@ -291,7 +292,7 @@ impl Chain {
         Ok(())
     }
 
-    /// A block spent what a waiting trade wanted to: it leaves, with all that rests on it.
+    /// Removes a trade whose coin was spent by a block, with its descendants.
     fn drop_conflict(
         &mut self,
         loser: TxId,
@@ -314,8 +315,8 @@ impl Chain {
         Ok(())
     }
 
-    /// A trade has left the mempool without being mined: an own one becomes void, any other is
-    /// forgotten.
+    /// Handles a trade that left the mempool without being mined. Our own trade becomes void, any
+    /// other is deleted.
     fn give_up(
         &mut self,
         waiting: &Entry,
@@ -349,8 +350,8 @@ impl Chain {
         Ok(())
     }
 
-    /// After a reorganisation: what the blocks that left (oldest first) held is taken up again
-    /// where it still can be, and everything that waited is looked at anew.
+    /// Rebuilds the mempool after a reorg. Trades of the disconnected blocks (`left`, oldest first)
+    /// return if they are still valid, and all mempool entries are checked again.
     pub(super) fn mempool_after_reorganisation(
         &mut self,
         left: &[Body],
@@ -377,7 +378,8 @@ impl Chain {
         self.readmit_all(waited)
     }
 
-    /// An own trade waits again: whoever relays trades has to know.
+    /// Emits `TradeAccepted` again for a local trade that returned to the mempool, so that it is
+    /// relayed.
     fn tell_again(&mut self, txid: TxId) {
         if let Some(waiting) = self.mempool.get(&txid).filter(|waiting| waiting.entry.local) {
             let event =
@@ -408,13 +410,13 @@ impl Chain {
         Ok(())
     }
 
-    /// Looks at everything that waits anew: after the chain was rebuilt.
+    /// Checks all mempool entries again, after the chain was rebuilt.
     pub(super) fn recheck_mempool(&mut self) -> Result<(), ChainFault> {
         let waited = self.mempool.take_all();
         self.readmit_all(waited)
     }
 
-    /// Takes up the waiting trades of the last run, in the order of their admission.
+    /// Restores the mempool of the last run, in the order of admission.
     pub(super) fn restore_mempool(
         &mut self,
         records: Vec<(TxId, MempoolRecord)>,
@@ -427,7 +429,8 @@ impl Chain {
                 continue;
             }
             if local {
-                // Whatever became of its other copy, it is one: a reindex writes that anew.
+                // It counts as our own even if its record in the own table is lost. A reindex
+                // writes that record again.
                 self.own.add(txid);
             }
             let leaf = leaf_hash(&transaction);
@@ -436,7 +439,7 @@ impl Chain {
                     let as_stored = |waiting: &Entry| {
                         waiting.sequence == sequence && waiting.entry.local == local
                     };
-                    // A start that changes nothing writes nothing.
+                    // Skips the write if the stored record is already correct.
                     if !self.mempool.get(&txid).is_some_and(as_stored) || self.own.is_void(&txid) {
                         self.keep(txid, added);
                     }
@@ -455,14 +458,15 @@ impl Chain {
                 }
             }
         }
-        // Of another version, perhaps, which counted otherwise. The floor begins anew.
+        // The stored mempool may exceed the limit if another version wrote it. Time 0 makes the
+        // fee floor start afresh.
         self.evict(0)
     }
 
-    /// Takes up void trades whose inputs are there again: the chain changed in their favour.
+    /// Readmits void trades whose inputs are available again.
     pub(super) fn retry_void(&mut self, all: bool, now: UnixMillis) -> Result<(), ChainFault> {
         let limit = if all { usize::MAX } else { MAX_RETRIED };
-        // Of two that exclude each other, the later is what their maker wants.
+        // Newest first: of two conflicting trades, the later one is what the user wants.
         let void = self.own.void_in_turn(limit);
         let mut dated = Vec::with_capacity(void.len());
         for txid in void {
@@ -470,7 +474,7 @@ impl Chain {
         }
         dated.sort_unstable();
         let mut void: Vec<_> = dated.into_iter().map(|(_, txid)| txid).collect();
-        // One may rest on another: again as long as that helps.
+        // A void trade may depend on another one, so repeat while any trade is revived.
         loop {
             let before = void.len();
             let mut still = Vec::new();
@@ -486,7 +490,7 @@ impl Chain {
         }
     }
 
-    /// Whether a void trade is not void any more.
+    /// Tries to revive a void trade. Returns true if it is no longer void.
     fn revive(&mut self, txid: TxId, now: UnixMillis) -> Result<bool, ChainFault> {
         let Some(record) = self.overlay.own(&txid)? else { return Ok(true) };
         let OwnRecord { added, transaction, .. } = record;
@@ -507,7 +511,7 @@ impl Chain {
     }
 }
 
-/// A coin or stamp, as a reason names it.
+/// Formats a coin or stamp for a reason sentence.
 fn place_of(key: &CoinKey) -> String {
     if key.outpoint.is_stamp() {
         format!("its stamp {}", key.outpoint.index)
@@ -516,7 +520,7 @@ fn place_of(key: &CoinKey) -> String {
     }
 }
 
-/// Why a trade that was good is not any more, as a sentence.
+/// Returns a sentence that explains why a formerly valid trade became invalid.
 fn why_void(error: &AcceptTradeError) -> String {
     match error {
         AcceptTradeError::Transaction {
