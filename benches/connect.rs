@@ -125,7 +125,7 @@ fn unseen(coins: usize, blocks: usize) -> Figures {
     let rate = |time: Duration| transactions / time.as_secs_f64();
 
     let ((), time) = timed(|| {
-        staged(&scene.generator.network, &scene.headers, &scene.bytes, scene.coins.clone())
+        staged(&scene.generator.network, &scene.headers, &scene.bytes, scene.coins.clone());
     });
     let staged = rate(time);
     let coins = scene.coins.clone();

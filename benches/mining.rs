@@ -52,13 +52,13 @@ fn main() {
     let mut group = criterion.benchmark_group("mining");
     group.throughput(Throughput::Elements(NONCES));
     group.bench_function("midstate and two compressions", |bencher| {
-        bencher.iter(|| bound.hash(0, NONCES))
+        bencher.iter(|| bound.hash(0, NONCES));
     });
     group.bench_function("portable", |bencher| {
-        bencher.iter(|| search.find_portable(black_box(0)..=NONCES - 1))
+        bencher.iter(|| search.find_portable(black_box(0)..=NONCES - 1));
     });
     group.bench_function("widest", |bencher| {
-        bencher.iter(|| search.find(black_box(0)..=NONCES - 1))
+        bencher.iter(|| search.find(black_box(0)..=NONCES - 1));
     });
     group.finish();
     criterion.final_summary();

@@ -370,7 +370,7 @@ impl Chain {
                         self.make_void(txid, transaction.clone(), now, why_void(&error))?;
                     }
                     Err(error) => {
-                        tracing::debug!(%txid, %error, "a trade did not survive a reorganisation")
+                        tracing::debug!(%txid, %error, "a trade did not survive a reorganisation");
                     }
                 }
             }

@@ -206,8 +206,8 @@ mod tests {
         let of = |usec: &str, pid: Option<&str>| {
             watchdog(Some(usec.to_owned()), pid.map(str::to_owned), 7)
         };
-        assert_eq!(of("60000000", None), Some(Duration::from_secs(60)));
-        assert_eq!(of("60000000", Some("7")), Some(Duration::from_secs(60)));
+        assert_eq!(of("60000000", None), Some(Duration::from_mins(1)));
+        assert_eq!(of("60000000", Some("7")), Some(Duration::from_mins(1)));
         assert_eq!(of("60000000", Some("8")), None);
         assert_eq!((of("0", None), of("soon", None)), (None, None));
         assert_eq!(watchdog(None, None, 7), None);

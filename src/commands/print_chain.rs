@@ -59,8 +59,9 @@ fn write_one(
         let separator = if is_first { JSON_HEAD } else { "," };
         return Ok(write!(answer.out, "{separator}{}", to_json(block)?)?);
     }
-    Ok(match form {
+    let _: () = match form {
         BlockForm::Short => text::write_block_short(answer.out, block)?,
         BlockForm::Full => text::write_block(answer.out, block)?,
-    })
+    };
+    Ok(())
 }

@@ -222,10 +222,10 @@ pub(crate) fn write_submitted(out: &mut dyn Write, what: &str, sent: &Submitted)
         }
         (TxStateName::Mined, None) => writeln!(out, "{what} {}: mined", sent.txid)?,
         (TxStateName::Mempool, _) => {
-            writeln!(out, "{what} {}: in the mempool, waiting to be mined", sent.txid)?
+            writeln!(out, "{what} {}: in the mempool, waiting to be mined", sent.txid)?;
         }
         (TxStateName::Void, _) => {
-            writeln!(out, "{what} {}: void, it can never be mined any more", sent.txid)?
+            writeln!(out, "{what} {}: void, it can never be mined any more", sent.txid)?;
         }
     }
     if let Some(replaced) = sent.replaces {

@@ -263,7 +263,7 @@ async fn answer(client: &Client, progress: ProgressMode, line: Line) -> Result<N
     match write_answer(client, progress, line, &mut out).await {
         Ok(()) | Err(CommandError::BadNews) => {}
         Err(CommandError::Failed(error) | CommandError::Usage(error)) => {
-            writeln!(out, "{}", error.message)?
+            writeln!(out, "{}", error.message)?;
         }
         Err(error @ CommandError::Output(_)) => return Err(error),
     }

@@ -191,7 +191,7 @@ fn split_shell_words(line: &str) -> Result<Vec<String>, char> {
         match (quote, character) {
             (Some(open), _) if character == open => quote = None,
             (None | Some('"'), '\\') => {
-                word.get_or_insert_default().push(characters.next().unwrap_or('\\'))
+                word.get_or_insert_default().push(characters.next().unwrap_or('\\'));
             }
             (None, '"' | '\'') => {
                 quote = Some(character);

@@ -260,7 +260,7 @@ impl Story {
             0 => transactions[0].outputs[0].value = Amount::from_units(choices.number()),
             1 => {
                 transactions[0].memo =
-                    coinbase_memo(height.wrapping_add(u32::from(choices.byte())), &[1])
+                    coinbase_memo(height.wrapping_add(u32::from(choices.byte())), &[1]);
             }
             2 => transactions[0].outputs.clear(),
             3 => transactions.truncate(choices.below(2)),
@@ -293,7 +293,7 @@ impl Story {
             11 => block.header.bits ^= 1 << choices.below(32),
             12 => {
                 block.header.height =
-                    block.header.height.wrapping_add(1 + u32::from(choices.byte()))
+                    block.header.height.wrapping_add(1 + u32::from(choices.byte()));
             }
             13 => {
                 let from = key(number(choices));

@@ -182,7 +182,7 @@ impl Story {
                 assert_eq!(Some(accepted.last), batch.last().map(Header::hash));
             }
             (Err(error), Some(_)) => {
-                assert!(!error.to_string().is_empty() && !error.code().is_empty())
+                assert!(!error.to_string().is_empty() && !error.code().is_empty());
             }
             _ => panic!("the chain says {outcome:?} where the rules refuse {refused:?}"),
         }

@@ -121,7 +121,7 @@ fn examine_block(block: &Block) {
         match check_block(Arc::new(block.clone()), &header) {
             Ok(checked) => assert_eq!(*checked.into_parts().0, *block),
             Err(error) => {
-                assert_eq!(error.condemns_header(), block.header.merkle_root == root, "{error}")
+                assert_eq!(error.condemns_header(), block.header.merkle_root == root, "{error}");
             }
         }
     }

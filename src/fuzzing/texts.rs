@@ -108,7 +108,7 @@ fn changed_proof(choices: &mut Choices<'_>) {
     match Proof::from_text(&sealed(PROOF_PREFIX, &payload)) {
         // One changed header in 256 meets this low target. It is then a header of another block.
         Ok(changed) => {
-            assert!(payload == whole || changed.block() != block.hash(), "a change is overlooked")
+            assert!(payload == whole || changed.block() != block.hash(), "a change is overlooked");
         }
         Err(error) => {
             check_sentence(&error);

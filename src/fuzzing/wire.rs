@@ -122,7 +122,7 @@ fn made_messages(choices: &mut Choices<'_>) {
             match request.encode() {
                 Ok(bytes) => assert_eq!(request.protocol().decode_request(&bytes), Ok(request)),
                 Err(_) => {
-                    assert!(request.protocol().decode_request(&raw_request(&request)).is_err())
+                    assert!(request.protocol().decode_request(&raw_request(&request)).is_err());
                 }
             }
         }
@@ -131,7 +131,7 @@ fn made_messages(choices: &mut Choices<'_>) {
             match response.encode() {
                 Ok(bytes) => assert_eq!(response.protocol().decode_response(&bytes), Ok(response)),
                 Err(_) => {
-                    assert!(response.protocol().decode_response(&raw_response(&response)).is_err())
+                    assert!(response.protocol().decode_response(&raw_response(&response)).is_err());
                 }
             }
         }

@@ -403,7 +403,7 @@ impl MinerTask {
             }
             // Somebody else's block came first: mine on that one.
             Ok(outcome) => {
-                tracing::debug!(%hash, ?outcome, "a mined block did not join the best chain")
+                tracing::debug!(%hash, ?outcome, "a mined block did not join the best chain");
             }
             Err(AcceptBlockError::Fault(fault)) => self.failed(&MineError::Chain(fault)),
             Err(error) => self.failed(&MineError::Refused(error.to_string())),

@@ -103,7 +103,7 @@ impl Libp2pMetrics {
             SwarmEvent::Behaviour(BehaviourEvent::Kad(event)) => self.0.record(event),
             SwarmEvent::Behaviour(BehaviourEvent::Gossip(event)) => self.0.record(event),
             SwarmEvent::Behaviour(BehaviourEvent::Identify(event)) => {
-                self.record_identify(event, is_connected)
+                self.record_identify(event, is_connected);
             }
             SwarmEvent::Behaviour(_) => {}
             // libp2p keeps a series for each stack of protocols in an address, and never drops it.

@@ -127,7 +127,7 @@ impl<M: Copy> Relay<M> {
             (Ok(SyncResponse::BlockTrades(parts)), true) => self.on_parts(hash, peer, &parts, now),
             (Ok(SyncResponse::Data(items)), false) => self.on_whole(hash, peer, &items, now),
             (Ok(SyncResponse::NotYet | SyncResponse::NotFound | SyncResponse::Busy), _) => {
-                self.ask_later(hash, now)
+                self.ask_later(hash, now);
             }
             (Ok(SyncResponse::Refused(_)), _) => {
                 // The peer may still send the whole block.
@@ -257,7 +257,7 @@ impl<M: Copy> Relay<M> {
         match pending.stage {
             // An honest node serves only bodies that it has connected.
             Stage::Accepting { from: Some(peer) } => {
-                self.penalise(peer, Offence::InvalidBlock, reason)
+                self.penalise(peer, Offence::InvalidBlock, reason);
             }
             // An honest announcer may have checked only the header, as we did.
             _ => {
@@ -301,7 +301,7 @@ impl<M: Copy> Relay<M> {
             match pending.stage {
                 Stage::Waiting { until } if now >= until => self.ask_next(hash, now),
                 Stage::Asking { since, .. } if now.saturating_sub(since) >= REQUEST_MS => {
-                    self.ask_later(hash, now)
+                    self.ask_later(hash, now);
                 }
                 _ => {}
             }

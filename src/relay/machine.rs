@@ -66,10 +66,10 @@ impl<M: Copy> Relay<M> {
             }
             RelayEvent::BlockLoaded { hash, block } => self.on_block_loaded(hash, block.as_deref()),
             RelayEvent::BlockGossip { peer, message, gossip } => {
-                self.on_block_gossip(peer, message, &gossip, now)
+                self.on_block_gossip(peer, message, &gossip, now);
             }
             RelayEvent::TradeGossip { peer, message, gossip } => {
-                self.on_trade_gossip(peer, message, &gossip, now)
+                self.on_trade_gossip(peer, message, &gossip, now);
             }
             RelayEvent::SolvedChecked { hash, result } => self.on_solved_checked(hash, result),
             RelayEvent::HeaderDone { hash, result } => self.on_header_done(hash, result, now),

@@ -153,7 +153,7 @@ impl Bodies {
         for block in blocks {
             match self.wanted.get_mut(block) {
                 Some(Wanted::Asked { requests, .. }) if *requests > 1 => {
-                    *requests = requests.saturating_sub(1)
+                    *requests = requests.saturating_sub(1);
                 }
                 Some(wanted @ Wanted::Asked { .. }) => *wanted = Wanted::Free,
                 _ => {}
@@ -272,7 +272,7 @@ impl Bodies {
         self.heights.remove(&block.hash);
         match self.wanted.remove(&block) {
             Some(Wanted::Buffered { bytes, .. }) => {
-                self.buffered_bytes = self.buffered_bytes.saturating_sub(bytes)
+                self.buffered_bytes = self.buffered_bytes.saturating_sub(bytes);
             }
             Some(Wanted::Handed { bytes, .. }) => {
                 self.handed = self.handed.saturating_sub(1);

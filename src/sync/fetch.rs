@@ -300,7 +300,7 @@ impl Sync {
             // A block below it was refused before, and its peers were penalised then.
             (RefusalCause::InvalidBranch, _) => {}
             (RefusalCause::WrongMerkleRoot, _) | (_, None) => {
-                self.distrust(sender, Offence::InvalidBlock, reason, now)
+                self.distrust(sender, Offence::InvalidBlock, reason, now);
             }
             (_, Some(chain)) => {
                 let claims_it = |id: PeerId, claim: Claim| {

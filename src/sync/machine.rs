@@ -136,7 +136,7 @@ impl Sync {
             SyncEvent::UnknownTrades { peer, ids } => self.on_unknown_trades(peer, ids),
             SyncEvent::TradeDone { txid, result } => self.on_trade_done(txid, result),
             SyncEvent::Summary { tip, best_header, diverged } => {
-                self.on_summary(tip, best_header, diverged, now)
+                self.on_summary(tip, best_header, diverged, now);
             }
             SyncEvent::SyncNow { ticket, peer } => self.on_sync_now(ticket, peer, now),
             SyncEvent::Tick => self.on_tick(now),
@@ -275,16 +275,16 @@ impl Sync {
         }
         match (purpose, result) {
             (Purpose::Headers, Ok(SyncResponse::Inv(bytes))) => {
-                self.on_inv(peer, &bytes, took, now)
+                self.on_inv(peer, &bytes, took, now);
             }
             (Purpose::Bodies(asked), Ok(SyncResponse::Data(items))) => {
                 self.on_bodies(peer, &asked, items, took, now);
             }
             (Purpose::MempoolIds, Ok(SyncResponse::MempoolIds(ids))) => {
-                self.on_mempool_ids(peer, ids, now)
+                self.on_mempool_ids(peer, ids, now);
             }
             (Purpose::Trades(asked), Ok(SyncResponse::Data(items))) => {
-                self.on_trades(peer, &asked, &items, now)
+                self.on_trades(peer, &asked, &items, now);
             }
             (purpose, Ok(response)) => {
                 self.pause_after(peer, &purpose, &response, now);

@@ -99,7 +99,7 @@ impl Chain {
             Ok(Ok(())) => {}
             Ok(Err(Finding::Problem(found))) => problem = Some(found),
             Err(reason) | Ok(Err(Finding::Fault(ChainFault::Corrupt(reason)))) => {
-                problem = Some(reason)
+                problem = Some(reason);
             }
             Ok(Err(Finding::Fault(fault))) => return Err(fault),
         }

@@ -177,7 +177,7 @@ fn write_index(
     for (_, txid, place) in sorted(changes, id_prefix) {
         match place {
             Some((height, position)) => {
-                drop(table.insert(tx_key(txid), &place_to_bytes(*height, *position))?)
+                drop(table.insert(tx_key(txid), &place_to_bytes(*height, *position))?);
             }
             None => drop(table.remove(tx_key(txid))?),
         }

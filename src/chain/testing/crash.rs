@@ -107,11 +107,11 @@ impl CrashDisk {
         done[..synced].iter().for_each(|operation| apply(&mut bytes, operation));
         match unsynced {
             Unsynced::All => {
-                done[synced..].iter().for_each(|operation| apply(&mut bytes, operation))
+                done[synced..].iter().for_each(|operation| apply(&mut bytes, operation));
             }
             Unsynced::None => {}
             Unsynced::Some(seed) => {
-                tear(&mut bytes, &done[synced..], &mut StdRng::seed_from_u64(seed))
+                tear(&mut bytes, &done[synced..], &mut StdRng::seed_from_u64(seed));
             }
         }
         Self::of(bytes)

@@ -210,7 +210,7 @@ impl Player {
             }
             Step::Block(block) => match self.chain.accept_block(block.clone(), PEER, NOW) {
                 Ok(BlockAccepted::Connected | BlockAccepted::SideBranch) => {
-                    self.seen.held.blocks.push(block.hash())
+                    self.seen.held.blocks.push(block.hash());
                 }
                 Err(AcceptBlockError::Fault(fault)) => return Err(fault),
                 _ => {}

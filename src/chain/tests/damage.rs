@@ -343,7 +343,7 @@ fn wrong_coins_index_and_undo_records_are_found_and_rebuilt() {
     let index = changed(&sample, |tables| drop(tables.tx_index.pop_first().expect("a table")));
     let undo = changed(&sample, |tables| drop(tables.undo.pop_last().expect("a table")));
     let more = changed(&sample, |tables| {
-        drop(tables.tx_index.insert(&[7; 32], &[0; 8]).expect("a table"))
+        drop(tables.tx_index.insert(&[7; 32], &[0; 8]).expect("a table"));
     });
     for (bytes, word) in [
         (coin, "coin"),

@@ -63,7 +63,7 @@ fn check(left: &CrashDisk, acks: &[(usize, Ack)], cut: usize) {
                 );
             }
             Ack::Delivered(id) => {
-                assert!(!waiting.contains(id), "after {cut}: what is delivered is not sent again")
+                assert!(!waiting.contains(id), "after {cut}: what is delivered is not sent again");
             }
             Ack::Received(line) => {
                 let again = friends.receive_direct(yjf.peer, line.clone(), later).unwrap();

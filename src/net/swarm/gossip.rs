@@ -25,7 +25,7 @@ impl Network {
         match self.swarm.behaviour_mut().gossip.publish(hash, payload.clone()) {
             Ok(_) => {}
             Err(gossipsub::PublishError::NoPeersSubscribedToTopic) => {
-                self.unheard.push(topic, payload, now)
+                self.unheard.push(topic, payload, now);
             }
             // A duplicate has been published before. If the queues to all peers are full, gossipsub
             // still offers the id of the message to them.

@@ -165,7 +165,7 @@ impl Network {
                 ticket.end(Err(RequestError::Malformed { peer, source: error }));
             }
             Frame::Outgoing(_) => {
-                ticket.end(Err(RequestError::NoAnswer { peer, reason: "none came".to_owned() }))
+                ticket.end(Err(RequestError::NoAnswer { peer, reason: "none came".to_owned() }));
             }
         }
         self.pump(&peer);

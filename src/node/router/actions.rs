@@ -85,7 +85,7 @@ impl Router {
                 self.publish_gossip(&gossip);
             }
             RelayAction::Verdict { message, verdict } => {
-                log_unsent(self.net.verdict(message, verdict))
+                log_unsent(self.net.verdict(message, verdict));
             }
             RelayAction::CheckSolved { header } => {
                 let hash = header.hash();
@@ -111,7 +111,7 @@ impl Router {
                 self.spawn_work(async move {
                     let rebuilt = chain.rebuild(*header, *coinbase, short_ids).await.ok()?;
                     Some(Done::Relay(RelayEvent::Rebuilt { hash, rebuilt }))
-                })
+                });
             }
             RelayAction::Request { peer, id, request } => self.request_sync(peer, id, request),
             RelayAction::AcceptBlock { peer, block } => {
@@ -138,7 +138,7 @@ impl Router {
             }
             RelayAction::AskStatus { peer } => self.send_hello(peer),
             RelayAction::Penalise { peer, offence, reason } => {
-                self.penalise(peer, offence, &reason)
+                self.penalise(peer, offence, &reason);
             }
         }
     }

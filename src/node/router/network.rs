@@ -28,11 +28,11 @@ impl Router {
         match event {
             NetEvent::Listening { address } => self.on_address(address),
             NetEvent::PeerConnected { peer, address, inbound } => {
-                self.peer_connected(peer, address, inbound)
+                self.peer_connected(peer, address, inbound);
             }
             NetEvent::PeerDisconnected { peer, reason } => self.peer_disconnected(peer, reason),
             NetEvent::RequestReceived { peer, reply, request } => {
-                self.on_request(peer, reply, request)
+                self.on_request(peer, reply, request);
             }
             NetEvent::ResponseReceived { peer, id, result } => self.on_response(peer, id, result),
             NetEvent::GossipReceived {
@@ -45,17 +45,17 @@ impl Router {
             NetEvent::GossipReceived { peer, message, gossip } => match gossip {
                 Gossip::Chat(gossip) => self.chat_gossip(peer, message, gossip),
                 Gossip::Trade(gossip) => {
-                    self.relay(RelayEvent::TradeGossip { peer, message, gossip })
+                    self.relay(RelayEvent::TradeGossip { peer, message, gossip });
                 }
                 Gossip::Block(gossip) => {
-                    self.relay(RelayEvent::BlockGossip { peer, message, gossip })
+                    self.relay(RelayEvent::BlockGossip { peer, message, gossip });
                 }
             },
             NetEvent::Subscribed { peer, topic } => {
-                tracing::debug!(%peer, ?topic, "a peer has subscribed")
+                tracing::debug!(%peer, ?topic, "a peer has subscribed");
             }
             NetEvent::Discovered { peer, address } => {
-                tracing::debug!(%peer, address, "a peer was discovered")
+                tracing::debug!(%peer, address, "a peer was discovered");
             }
             NetEvent::Misbehaved { peer, offence, reason } => {
                 let offence = match offence {

@@ -57,7 +57,7 @@ impl Router {
             }
             Request::Friends(FriendsRequest::Explore) => self.explore(reply),
             Request::Friends(FriendsRequest::Introduce(profile)) => {
-                self.on_introduction(peer, reply, profile)
+                self.on_introduction(peer, reply, profile);
             }
             Request::Chat(request) => self.chat_request(peer, reply, request),
             Request::Sync(request) => self.serve(peer, reply, request),

@@ -73,7 +73,7 @@ pub(super) async fn salvage_chain(
     let options = ChainOptions { cache_mib: SALVAGE_CACHE_MIB, ..ChainOptions::default() };
     let work = move || {
         salvage(&path, options, now(), &mut |done, goal| {
-            task.update(u64::from(done), Some(u64::from(goal)))
+            task.update(u64::from(done), Some(u64::from(goal)));
         })
     };
     Ok(blocking(work).await??.audit)

@@ -293,7 +293,7 @@ impl Network {
                 }
             }
             SyncAction::SyncDone { ticket, report } => {
-                self.nodes[node].reports.push((ticket, report))
+                self.nodes[node].reports.push((ticket, report));
             }
             SyncAction::PhaseChanged { .. } => {}
         }

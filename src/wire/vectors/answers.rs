@@ -339,7 +339,7 @@ fn a_request_without_an_answer_costs_nothing_but_for_time() {
     assert_eq!(Asker::new(Question::Headers).ends(Err(malformed)), []);
 }
 
-/// Returns the charges for an answer to GetData, once the chain refuses the block.
+/// Returns the charges for an answer to `GetData`, once the chain refuses the block.
 fn refused_body(question: Question, cause: RefusalCause) -> Charges {
     let mut asker = Asker::new(question);
     let response = match question {

@@ -481,7 +481,7 @@ impl Forge {
                 }
             }
             Some(Flaw::CoinbaseOfOtherHeight) => {
-                coinbase.memo = coinbase_memo(height + 1, &self.salt.to_le_bytes())
+                coinbase.memo = coinbase_memo(height + 1, &self.salt.to_le_bytes());
             }
             Some(Flaw::CoinbaseWithoutHeight) => coinbase.memo = height.to_le_bytes()[..3].to_vec(),
             Some(Flaw::CoinbaseWithoutOutputs) => coinbase.outputs.clear(),
