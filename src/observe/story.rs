@@ -294,9 +294,11 @@ impl Story {
             }
             Event::PeerConnected => self.peers(node, time, fields.peer.as_deref()?, true),
             Event::PeerDisconnected => self.peers(node, time, fields.peer.as_deref()?, false),
-            Event::FriendJoined => self.push(sighting, Happening::Joined(text_of(&fields.name))),
+            Event::FriendJoined => {
+                self.push(sighting, Happening::Joined(text_of(fields.name.as_ref())))
+            }
             Event::FriendLeft => {
-                let (name, said_goodbye) = (text_of(&fields.name), fields.said_goodbye());
+                let (name, said_goodbye) = (text_of(fields.name.as_ref()), fields.said_goodbye());
                 self.push(sighting, Happening::Left { name, said_goodbye });
             }
             Event::BlockMined => self.block_mined(sighting, fields)?,
@@ -319,11 +321,14 @@ impl Story {
             }
             Event::SyncStalled => self.push(sighting, Happening::Stalled(fields.height?)),
             Event::PeerPenalised => {
-                let (peer, offence) = (text_of(&fields.peer), text_of(&fields.offence));
+                let (peer, offence) =
+                    (text_of(fields.peer.as_ref()), text_of(fields.offence.as_ref()));
                 self.push(sighting, Happening::Penalised { peer, offence });
                 self.nodes[node].penalties = self.nodes[node].penalties.saturating_add(1);
             }
-            Event::GossipDeaf => self.push(sighting, Happening::Deaf(text_of(&fields.peer))),
+            Event::GossipDeaf => {
+                self.push(sighting, Happening::Deaf(text_of(fields.peer.as_ref())))
+            }
         }
         Some(())
     }
@@ -381,8 +386,8 @@ impl Story {
         let reorganisation = Reorganisation {
             node,
             time,
-            old_tip: text_of(&fields.old_tip),
-            new_tip: text_of(&fields.new_tip),
+            old_tip: text_of(fields.old_tip.as_ref()),
+            new_tip: text_of(fields.new_tip.as_ref()),
             height: fields.height?,
             disconnected: fields.disconnected?,
             connected: fields.connected?,
@@ -481,8 +486,8 @@ fn shown(text: &str) -> String {
 }
 
 /// Returns a field's text, safe to print; empty if the field is missing.
-fn text_of(field: &Option<Cow<'_, str>>) -> String {
-    shown(field.as_deref().unwrap_or_default())
+fn text_of(field: Option<&Cow<'_, str>>) -> String {
+    shown(field.map(AsRef::as_ref).unwrap_or_default())
 }
 
 /// Returns the last `count` characters of a text.

@@ -108,6 +108,7 @@ pub(crate) type Rank = (FeeRate, Reverse<u64>);
 
 /// One waiting transaction.
 #[derive(Debug, Clone)]
+#[allow(clippy::struct_field_names, reason = "the part that the api shows")]
 pub(crate) struct Entry {
     pub(crate) entry: MempoolEntry,
     pub(crate) leaf: LeafHash,

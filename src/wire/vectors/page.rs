@@ -85,7 +85,9 @@ fn collect(path: &Path, text: &mut String) {
             .map(|entry| entry.expect("an entry").path())
             .collect();
         files.sort();
-        files.iter().for_each(|file| collect(file, text));
+        for file in &files {
+            collect(file, text);
+        }
     } else if path.extension().is_some_and(|extension| extension == "rs") {
         let file = fs::read_to_string(path).expect("a source");
         text.push_str(file.split("#[cfg(test)]\nmod tests").next().unwrap_or_default());

@@ -104,7 +104,7 @@ fn protocols_and_topics_of_the_readme_are_the_codes() {
     let alive = topics.last().expect("a topic");
     assert_eq!(alive[0], "alive");
     assert_eq!(alive[1].replace("TAG", tag), alive_topic(&network));
-    assert_eq!(number(&alive[2]), limits::MAX_PROBE_BYTES as i64);
+    assert_eq!(number(&alive[2]), i64::try_from(limits::MAX_PROBE_BYTES).expect("small"));
     for name in ["/friendchain/kad/1/", "/friendchain/1"] {
         assert!(behaviour.contains(name) && README.contains(name), "{name}");
     }

@@ -240,6 +240,10 @@ fn write_friends(path: &Path) -> (SignedProfile, SignedLine, SignedQuit) {
 
 #[test]
 fn the_tables_of_friends_redb_are_those_of_the_page() {
+    type Bytes = &'static [u8];
+    type Id = &'static [u8; 16];
+    type Name = (Key32, &'static str);
+
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("friends.redb");
     write_friends(&path);
@@ -247,9 +251,6 @@ fn the_tables_of_friends_redb_are_those_of_the_page() {
     let section = after(PAGE, "## friends.redb");
     let rows = table_in(section, &["table", "key", "value", "rows"]);
     assert_names(&rows, database);
-    type Bytes = &'static [u8];
-    type Id = &'static [u8; 16];
-    type Name = (Key32, &'static str);
     assert_types::<Key32, (Key32, u64, bool, Bytes)>(&rows, database, "profiles_1");
     assert_types::<Name, u64>(&rows, database, "names_1");
     assert_types::<u64, (Id, u64, u8, Bytes)>(&rows, database, "chat_1");
