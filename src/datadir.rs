@@ -1,8 +1,8 @@
-//! The data folder: where it is, who holds it, and what its files are called.
+//! The data folder of a node: its path, its lock, and its file names.
 //!
-//! One process at a time owns a folder, by the lock that [`DataDir::try_lock`] takes and that ends
-//! with the process. A running node says in `node.json` where it listens; only the holder of the
-//! lock writes or removes that file.
+//! One process at a time owns a folder, through the lock that [`DataDir::try_lock`] takes and that
+//! ends with the process. A running node writes its RPC address to `node.json`. Only the holder of
+//! the lock writes or removes that file.
 
 use std::{
     fmt, fs, io,
@@ -17,43 +17,43 @@ use zeroize::Zeroizing;
 
 use crate::storage::{create_private_folder, private_options, write_private};
 
-/// The key that is the node's identity to its friends.
+/// The private key of the node's identity, by which friends know it.
 pub(crate) const IDENTITY_FILE: &str = "identity.key";
-/// The wallet's seed and its count of addresses.
+/// The wallet's seed and its number of addresses.
 pub(crate) const WALLET_FILE: &str = "wallet.json";
-/// The chain: written by the chain thread alone.
+/// The chain database; only the chain thread writes it.
 pub(crate) const CHAIN_FILE: &str = "chain.redb";
-/// Profiles, chat, peers and bans.
+/// The database of profiles, chat, peers and bans.
 pub(crate) const FRIENDS_FILE: &str = "friends.redb";
-/// The secret that a client of the RPC shows.
+/// The secret that authenticates RPC clients.
 pub(crate) const TOKEN_FILE: &str = "rpc.token";
-/// Where the running node listens for commands.
+/// The process id and RPC address of the running node.
 pub(crate) const NODE_FILE: &str = "node.json";
-/// Held by the process that uses the folder; holds its process id.
+/// The lock file; contains the process id of the holder.
 pub(crate) const LOCK_FILE: &str = "lock";
-/// The lines typed in the console.
+/// The history of lines typed in the console.
 pub(crate) const HISTORY_FILE: &str = "history.txt";
 
-/// The folder of a node that was given no id.
+/// Folder name of a node without an id.
 const DEFAULT_ID: &str = "default";
 
-/// The longest id, in characters: twice a name.
+/// Maximum length of an id, in characters: twice that of a name.
 const MAX_ID_CHARS: usize = 64;
 
-/// The longest id, in bytes: with room under the 255 of a file name.
+/// Maximum length of an id, in bytes: leaves room under the limit of 255 for a file name.
 const MAX_ID_BYTES: usize = 200;
 
-/// The longest small file that is read whole, in bytes.
+/// Maximum length of a small file that is read whole, in bytes.
 const MAX_SMALL_FILE: u64 = 64 * 1024;
 
-/// The first port that needs no privilege: smaller numbers are names only.
+/// The lowest port that needs no privilege; ids below this number are names only.
 const FIRST_FREE_PORT: u16 = 1_024;
 
-/// Which of several nodes on one machine is meant.
+/// The id of one of several nodes on one machine.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct NodeId(String);
 
-/// Why a text is not a node id.
+/// The error for a text that is not a valid node id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "'{0}' may not be a node id: letters, digits, '-', '_' and inner dots are, {MAX_ID_CHARS} \
@@ -70,7 +70,7 @@ impl FromStr for NodeId {
             !text.is_empty() && text.len() <= MAX_ID_BYTES && text.chars().count() <= MAX_ID_CHARS;
         let letters = text.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | '.'));
         let inner_dots = !text.starts_with('.') && !text.ends_with('.');
-        // A leading dash would read as a flag wherever the id is typed again.
+        // With a leading dash, a command line would parse the id as a flag.
         if fits && letters && inner_dots && !text.starts_with('-') {
             Ok(Self(text.to_owned()))
         } else {
@@ -88,13 +88,12 @@ impl fmt::Display for NodeId {
 }
 
 impl NodeId {
-    /// The id as text.
     #[must_use]
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The P2P port that an id such as `3000` stands for; none outside 1024 to 65535.
+    /// Returns the P2P port that an id such as `3000` names; `None` outside 1024 to 65535.
     #[must_use]
     pub(crate) fn port(&self) -> Option<u16> {
         let digits = self.0.bytes().all(|b| b.is_ascii_digit());
@@ -102,20 +101,20 @@ impl NodeId {
     }
 }
 
-/// Why the data folder cannot be used.
+/// The data folder cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DataDirError {
-    /// The platform does not say where data goes.
+    /// The platform defines no folder for program data.
     #[error("this system has no folder for data of programs: give one with --data-dir")]
     NoPlatformFolder,
-    /// A file or folder cannot be read, made or written.
+    /// A file or folder cannot be read, created or written.
     #[error("{path}: {cause}; check the folder's rights, or give another with --data-dir", path = .path.display())]
     Io {
         path: PathBuf,
-        /// What the system says.
+        /// The error from the operating system.
         cause: io::Error,
     },
-    /// There is none: most likely a name is mistyped.
+    /// The folder does not exist: most likely a name is mistyped.
     #[error(
         "there is no data folder {path}: check --data-dir and --node-id; create-wallet, \
          create-blockchain, join, \
@@ -127,14 +126,14 @@ pub enum DataDirError {
     #[error("{}", in_use_sentence(.path, *.pid))]
     InUse {
         path: PathBuf,
-        /// Which process, when it could be read.
+        /// The process id of the holder, if the lock file was readable.
         pid: Option<u32>,
     },
-    /// A file is not what it should be.
+    /// A file has unexpected contents.
     #[error("{path}: {problem}", path = .path.display())]
     Malformed {
         path: PathBuf,
-        /// What is wrong with it, and what to do.
+        /// The fault, and what the user can do.
         problem: String,
     },
 }
@@ -151,7 +150,7 @@ fn in_use_sentence(path: &Path, pid: Option<u32>) -> String {
 }
 
 impl DataDirError {
-    /// Names the path at which the file system failed.
+    /// Returns a converter that adds the path to an I/O error.
     fn at(path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |cause| Self::Io { path, cause }
@@ -170,18 +169,18 @@ impl DataDirError {
     }
 }
 
-/// What a running node says of itself in `node.json`.
+/// Contents of `node.json`, written by the running node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct NodeFile {
     pub pid: u32,
-    /// Where its RPC listens.
+    /// Address of the RPC listener.
     pub rpc: SocketAddr,
-    /// Where it shows health and metrics, if anywhere.
+    /// Address that serves health and metrics, if enabled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics: Option<SocketAddr>,
 }
 
-/// The data folder of one node. Knowing it does not mean that it exists, or that it is ours: see
+/// The data folder of one node. The folder may not exist, and this process may not own it: see
 /// [`FolderLock`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DataDir {
@@ -189,7 +188,7 @@ pub(crate) struct DataDir {
 }
 
 impl DataDir {
-    /// The folder of `id` under `base`, or under the platform's place for data.
+    /// Returns the folder of `id` under `base`, or under the platform's folder for program data.
     pub(crate) fn resolve(base: Option<&Path>, id: Option<&NodeId>) -> Result<Self, DataDirError> {
         let base = match base {
             Some(base) => base.to_owned(),
@@ -212,14 +211,14 @@ impl DataDir {
         &self.path
     }
 
-    /// A file in it, by one of this module's names.
+    /// Returns the path of a file in the folder.
     #[must_use]
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
-    /// Takes the folder for this process, making it (mode 0700) if it is not there. What a crashed
-    /// node left in `node.json` is removed, so that nobody takes it for the word of a running one.
+    /// Locks the folder for this process, and creates it (mode 0700) if absent. Removes a
+    /// `node.json` left by a crashed node, so that clients do not take it for a running one.
     pub(crate) fn try_lock(&self) -> Result<FolderLock, DataDirError> {
         create_private_folder(&self.path).map_err(DataDirError::at(&self.path))?;
         let path = self.file(LOCK_FILE);
@@ -244,9 +243,10 @@ impl DataDir {
         Ok(FolderLock { folder: self.clone(), is_read_only: false, _file: Some(file) })
     }
 
-    /// As [`DataDir::try_lock`], for what makes no folder: one that holds nothing of ours is
-    /// [`DataDirError::Absent`], and stays as it is; one that cannot be written is taken to be
-    /// read, beside other readers.
+    /// Like [`DataDir::try_lock`], but never creates the folder.
+    ///
+    /// A folder without files of friendchain is [`DataDirError::Absent`] and stays unchanged. A
+    /// folder that cannot be written is locked for reading, shared with other readers.
     pub(crate) fn try_lock_existing(&self) -> Result<FolderLock, DataDirError> {
         let ours = [LOCK_FILE, IDENTITY_FILE, CHAIN_FILE, FRIENDS_FILE, WALLET_FILE, NODE_FILE];
         if !ours.iter().any(|name| self.file(name).symlink_metadata().is_ok()) {
@@ -265,7 +265,7 @@ impl DataDir {
         }
     }
 
-    /// Keeps those off that would write, where they could leave a lock.
+    /// Takes a shared lock that excludes writers, if the folder has a lock file.
     fn try_lock_shared(&self) -> Result<FolderLock, DataDirError> {
         let path = self.file(LOCK_FILE);
         let file = match fs::File::open(&path) {
@@ -283,14 +283,14 @@ impl DataDir {
         }
     }
 
-    /// What the running node says of itself; none when there is no such file, or it does not read.
+    /// Reads `node.json`; `None` if it is absent or malformed.
     #[must_use]
     pub(crate) fn node_file(&self) -> Option<NodeFile> {
         let text = read_small(&self.file(NODE_FILE)).ok()?;
         serde_json::from_str(&text).ok()
     }
 
-    /// The RPC's secret; none when there is none yet.
+    /// Reads the RPC token; `None` if it is absent, unreadable or empty.
     #[must_use]
     pub(crate) fn token(&self) -> Option<Zeroizing<String>> {
         let text = Zeroizing::new(read_small(&self.file(TOKEN_FILE)).ok()?);
@@ -298,7 +298,7 @@ impl DataDir {
         (!token.is_empty()).then(|| Zeroizing::new(token.to_owned()))
     }
 
-    /// The bytes of all files in the folder.
+    /// The total size of the files in the folder, in bytes.
     #[must_use]
     pub(crate) fn disk_bytes(&self) -> u64 {
         let Ok(entries) = fs::read_dir(&self.path) else { return 0 };
@@ -310,8 +310,7 @@ impl DataDir {
     }
 }
 
-/// The data folder, held by this process until this is dropped or the process ends, however it
-/// ends.
+/// The lock on a data folder. It is released on drop, or when the process ends for any reason.
 #[derive(Debug)]
 pub(crate) struct FolderLock {
     folder: DataDir,
@@ -325,13 +324,13 @@ impl FolderLock {
         &self.folder
     }
 
-    /// Whether nothing in the folder can be written.
+    /// True if files in the folder cannot be written.
     #[must_use]
     pub(crate) const fn is_read_only(&self) -> bool {
         self.is_read_only
     }
 
-    /// Says where this node listens. The token must be there before.
+    /// Writes `node.json` with this node's addresses. The RPC token must exist before.
     pub(crate) fn write_node_file(
         &self,
         rpc: SocketAddr,
@@ -346,13 +345,13 @@ impl FolderLock {
         write_private(&path, text.as_bytes()).map_err(DataDirError::at(&path))
     }
 
-    /// Takes that back, at a clean stop.
+    /// Removes `node.json` at a clean stop.
     pub(crate) fn remove_node_file(&self) -> Result<(), DataDirError> {
         remove_if_there(&self.folder.file(NODE_FILE))
     }
 
-    /// A new secret for the RPC: 32 random bytes in hex, in a file of mode 0600. Whoever held the
-    /// old one is shut out.
+    /// Writes a new RPC token, 32 random bytes in hex, to a file of mode 0600. The old token
+    /// becomes invalid.
     pub(crate) fn new_token(&self) -> Result<Zeroizing<String>, DataDirError> {
         let mut bytes = Zeroizing::new([0u8; 32]);
         rand::Rng::fill_bytes(&mut rand::rng(), &mut bytes[..]);
@@ -366,7 +365,7 @@ impl FolderLock {
 impl Drop for FolderLock {
     fn drop(&mut self) {
         if !self.is_read_only {
-            // A node file that outlives its node only costs its readers a wait.
+            // A stale node file does little harm: its readers only wait for a connection.
             let _ = self.remove_node_file();
         }
     }
@@ -474,7 +473,7 @@ mod tests {
             matches!(folder.try_lock_existing(), Err(DataDirError::Absent(path)) if path == folder.path())
         );
         assert!(!folder.path().exists());
-        // Another program's folder is left alone as well.
+        // A folder with only foreign files stays unchanged as well.
         let other = DataDir::at(temporary.path());
         fs::write(other.file("notes.txt"), "notes").expect("a file");
         assert!(matches!(other.try_lock_existing(), Err(DataDirError::Absent(_))));

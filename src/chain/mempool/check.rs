@@ -1,20 +1,20 @@
-//! What may come in.
+//! Mempool admission checks every rule for a new transaction except signatures.
 //!
-//! From cheap to dear, so that a trade that is refused has cost little: form, conflicts, coins, the
-//! fee, what it would replace, what it would rest on. Signatures come last, in
+//! The checks run from cheap to expensive, so that a rejected trade has cost little: form,
+//! conflicts, coins, fee, replaced entries, ancestors. Signatures come last, in
 //! [`Chain::accept_trade`](crate::chain::Chain::accept_trade).
 //!
 //! # Replacement
-//! A trade that spends what waiting ones spend replaces them, and all that rests on them, when
-//! 1. it pays more than all of these together, by [`PAYING_RATE`] for its own length: what spreads
-//!    a trade is paid for each time;
-//! 2. its fee rate is higher than that of each it conflicts with, alone and with all it rests on:
-//!    miners want it more;
-//! 3. no more than [`MAX_REPLACED`] leave;
-//! 4. it rests on none of those.
+//! A trade that spends the coins of mempool entries replaces them and all their descendants if
+//! 1. it pays more than all of these together, by [`PAYING_RATE`] for its own length, so that every
+//!    relay of a trade is paid for;
+//! 2. its fee rate is higher than that of each conflicting entry, both alone and with its
+//!    ancestors, so that miners prefer it;
+//! 3. at most [`MAX_REPLACED`] entries leave;
+//! 4. none of the leaving entries is its ancestor.
 //!
-//! A note is replaced by nothing: it pays nothing, and its only rivals are other notes with its
-//! stamp.
+//! Notes are never replaced: a note pays nothing, and only another note with the same stamp can
+//! conflict with it.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -30,68 +30,70 @@ use crate::{
     primitives::{Amount, Height, OutPoint, Transaction, TxId},
 };
 
-/// How much a trade may rest on, and how much may rest on each of these, itself included.
+/// Bounds on a package: the ancestors of a trade, or the descendants of an ancestor, the trade
+/// itself included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Limits {
     count: usize,
     bytes: usize,
 }
 
-/// Of a peer's trade.
+/// Limits for a peer's trade.
 const PEER_LIMITS: Limits = Limits { count: MAX_CHAIN, bytes: MAX_PACKAGE_BYTES };
-/// Of one made here.
+/// Limits for a trade made on this node.
 const LOCAL_LIMITS: Limits = Limits { count: MAX_LOCAL_CHAIN, bytes: MAX_LOCAL_PACKAGE_BYTES };
-/// Of a peer's that comes back from a block that left the best chain, where longer chains may have
-/// been mined; but the time that a chain takes grows with the square of its length.
+/// Limits for a peer's trade that returns from a block that left the best chain. Longer chains may
+/// have been mined there, but the check's time grows with the square of the length.
 const RETURNING_LIMITS: Limits = Limits { count: 1_000, bytes: usize::MAX };
-/// Of one made here that was accepted before.
+/// Limits for a trade made on this node that was accepted before.
 const UNLIMITED: Limits = Limits { count: usize::MAX, bytes: usize::MAX };
 
-/// By what a trade is measured.
+/// The admission rules for one trade.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Rules {
     limits: Limits,
-    /// Whether it may replace others.
+    /// True if the trade may replace others.
     may_replace: bool,
 }
 
 impl Rules {
-    /// For a trade that comes for the first time.
+    /// Rules for a trade that arrives for the first time.
     pub(crate) const fn for_new(local: bool) -> Self {
         Self { limits: if local { LOCAL_LIMITS } else { PEER_LIMITS }, may_replace: true }
     }
 
-    /// For one that was in mempool or chain before.
+    /// Rules for a trade that was in the mempool or the chain before.
     pub(crate) const fn for_known(local: bool) -> Self {
         Self { limits: if local { UNLIMITED } else { RETURNING_LIMITS }, may_replace: false }
     }
 }
 
-/// What the checks against chain and mempool found; the signatures are still to be verified.
+/// A transaction that passed the checks against chain and mempool; its signatures are not yet
+/// verified.
 #[derive(Debug, Clone)]
 pub(crate) struct Candidate {
     pub(crate) fee: Amount,
     pub(super) parents: Vec<TxId>,
-    /// The places that it spends, with the coins that are there on the chain.
+    /// The keys that it spends, each with its coin if that is on the chain.
     pub(super) spends: Vec<(CoinKey, Option<Coin>)>,
-    /// It and all that it rests on.
+    /// Sum over the transaction and all its ancestors in the mempool.
     pub(super) package: Package,
-    /// What has to leave for it: what it conflicts with.
+    /// Entries that spend the same coins, and leave on admission.
     pub(crate) conflicts: Vec<TxId>,
-    /// These and all that rests on them.
+    /// The conflicts and all their descendants.
     pub(super) replaced: HashSet<TxId>,
 }
 
 impl Candidate {
-    /// By which it would be ranked.
+    /// The fee rate that would rank it: the lower of its own and its package's.
     pub(crate) fn rate(&self, bytes: usize) -> FeeRate {
         FeeRate::of(self.fee, bytes).min(self.package.rate())
     }
 }
 
 impl Mempool {
-    /// Checks everything but signatures, room and how often its sender comes. `coin` looks a place
-    /// up on the chain.
+    /// Checks everything except signatures, free memory and the peer's rate limit. `coin` looks up
+    /// a key on the chain.
     pub(crate) fn check(
         &self,
         transaction: &Transaction,
@@ -153,7 +155,8 @@ impl Mempool {
         Ok(candidate)
     }
 
-    /// What would leave for it: not too much, and nothing that it spends itself.
+    /// Finds the entries that it would replace. Their number is bounded, and none may be its
+    /// parent.
     fn find_replaced(
         &self,
         txid: TxId,
@@ -170,14 +173,15 @@ impl Mempool {
         if replaced > MAX_REPLACED {
             return Err(AcceptTradeError::TooManyReplaced { txid, replaced, limit: MAX_REPLACED });
         }
-        // Who rests on one of them indirectly has a parent among what rests on it.
+        // Checking parents is enough: an indirect descendant of a conflict has a parent in
+        // `replaced`.
         match candidate.parents.iter().find(|parent| candidate.replaced.contains(parent)) {
             Some(parent) => Err(AcceptTradeError::ReplacesParent { txid, parent: *parent }),
             None => Ok(()),
         }
     }
 
-    /// What it would rest on, within the limits upward and downward.
+    /// Adds up its ancestors, and checks the limits on ancestors and descendants.
     fn find_package(
         &self,
         txid: TxId,
@@ -200,13 +204,13 @@ impl Mempool {
         if bytes > limits.bytes {
             return Err(AcceptTradeError::TooLargePackage { txid, bytes, limit: limits.bytes });
         }
-        // What was taken before is not measured again by what rests on what it rests on.
+        // Trades accepted before skip the check of their ancestors' descendants.
         if limits.bytes == usize::MAX {
             return Ok(());
         }
         for ancestor in found {
             let stays = |txid: &TxId| !candidate.replaced.contains(txid);
-            // So many more that what is to be replaced cannot hide one too many.
+            // Entries about to be replaced count here, so the search limit grows by their number.
             let most = limits.count.saturating_add(candidate.replaced.len());
             let resting = self.descendants([ancestor], most);
             let mut below = alone;
@@ -235,7 +239,7 @@ impl Mempool {
         Ok(())
     }
 
-    /// Whether it pays enough for what it would replace.
+    /// Checks that it pays enough for what it would replace.
     fn check_replacement(
         &self,
         txid: TxId,

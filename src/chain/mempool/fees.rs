@@ -1,57 +1,55 @@
-//! What a fee is worth: rates, packages of trades that rest on one another, and the floor below
-//! which nothing is taken.
+//! Fee rates, packages of dependent trades, and the floor below which the mempool rejects trades.
 
 use crate::primitives::{Amount, UnixMillis};
 
-/// The fee rate from which on a trade counts as paying, in units for each 1,000 bytes; and by how
-/// much a replacement, or what comes after something was evicted, has to pay more.
+/// The fee rate at which a trade counts as paying, in units per 1,000 bytes. It is also the
+/// increment that a replacement, or a trade that follows an eviction, has to add.
 pub const PAYING_RATE: u64 = 1_000;
 
-/// In so many ms the floor halves: a full mempool is mined empty in less.
+/// Half-life of the floor, in ms: 10 minutes, longer than blocks take to empty a full mempool.
 pub const FLOOR_HALF_LIFE_MS: u64 = 10 * 60 * 1_000;
 
-/// Units of fee for each 1,000 bytes, rounded down.
+/// A fee rate, in units per 1,000 bytes, rounded down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct FeeRate(u64);
 
 impl FeeRate {
     pub const ZERO: Self = Self(0);
 
-    /// What nobody can pay.
+    /// A rate above every possible fee.
     pub(super) const UNPAYABLE: Self = Self(u64::MAX);
 
-    /// From units for each 1,000 bytes.
     #[must_use]
     pub const fn from_units(units: u64) -> Self {
         Self(units)
     }
 
-    /// Of a fee for so many bytes.
+    /// Returns the rate of a fee for a transaction of `bytes` bytes.
     #[must_use]
     pub fn of(fee: Amount, bytes: usize) -> Self {
         Package { count: 1, bytes, fee: fee.units().into() }.rate()
     }
 
-    /// Units for each 1,000 bytes.
+    /// The rate in units per 1,000 bytes.
     #[must_use]
     pub const fn units(self) -> u64 {
         self.0
     }
 
-    /// The sum of two.
+    /// Returns the sum, saturating at the maximum.
     #[must_use]
     pub const fn plus(self, other: Self) -> Self {
         Self(self.0.saturating_add(other.0))
     }
 
-    /// What so many bytes cost at this rate, rounded up.
+    /// Returns the fee for `bytes` bytes at this rate, rounded up.
     #[must_use]
     pub fn fee(self, bytes: usize) -> Amount {
         let units = u128::from(self.0).saturating_mul(count(bytes)).div_ceil(1_000);
         Amount::from_units(u64::try_from(units).unwrap_or(u64::MAX))
     }
 
-    /// Whether it is so little that the limits on free trades hold for it.
+    /// True if the rate is so low that the limits on free trades apply.
     #[must_use]
     pub const fn is_free(self) -> bool {
         self.0 < PAYING_RATE
@@ -62,7 +60,7 @@ fn count(bytes: usize) -> u128 {
     u128::try_from(bytes).unwrap_or(u128::MAX)
 }
 
-/// Trades taken together: how many, how long, and what they pay.
+/// Several trades taken together: their number, total length and total fee.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Package {
     pub(crate) count: usize,
@@ -93,11 +91,14 @@ impl Package {
     }
 }
 
-/// The fee rate that a peer's trade has to pay: nothing as a rule; more than the last that had to
-/// leave a full mempool, which halves every [`FLOOR_HALF_LIFE_MS`].
+/// The minimum fee rate for trades from peers.
 ///
-/// Without it, whatever had to leave could be sent again at once, and be checked and spread again,
-/// for nothing.
+/// It is normally zero. After an eviction from a full mempool it exceeds the rate of the evicted
+/// trade, then halves every [`FLOOR_HALF_LIFE_MS`].
+///
+/// # Security
+/// Without the floor, a peer could send evicted trades again at once, and make the network check
+/// and relay them for nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Floor {
     rate: FeeRate,
@@ -105,8 +106,8 @@ pub struct Floor {
 }
 
 impl Floor {
-    /// The rate asked at a time. Between two halvings it falls in a straight line; below half of
-    /// the least rate that counts as paying it is nothing.
+    /// Returns the rate at a time. The rate falls linearly between two halvings, and drops to zero
+    /// below half of [`PAYING_RATE`].
     #[must_use]
     pub fn at(&self, now: UnixMillis) -> FeeRate {
         if self.rate == FeeRate::ZERO {
@@ -121,7 +122,7 @@ impl Floor {
         if rate < PAYING_RATE / 2 { FeeRate::ZERO } else { FeeRate(rate) }
     }
 
-    /// Asks for at least this much from now on.
+    /// Raises the floor to at least `rate`; never lowers it.
     pub(super) fn raise(&mut self, rate: FeeRate, now: UnixMillis) {
         if rate > self.at(now) {
             *self = Self { rate, at: now };

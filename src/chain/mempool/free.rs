@@ -1,39 +1,42 @@
-//! How many trades without a fee, notes among them, a peer may bring, and have waiting.
+//! Per-peer limits on free trades, notes included: how many bytes a peer may send, and how much may
+//! wait.
 //!
-//! The relay bounds messages, whatever they pay. This bounds what costs its maker nothing,
-//! whichever way it came, and counts bytes, since they are what is scarce in a block. Whoever
-//! brings more than blocks take would in the end fill the mempool all the same, and keep
-//! everybody's notes out: so that no one peer can, once half of it is full a peer is refused of
-//! whose free trades a sixteenth of it waits. While there is room, a friend may pass on what all
-//! the others wrote.
+//! The relay limits messages, whatever they pay. These limits count bytes that cost their maker
+//! nothing, by any route, because bytes are what is scarce in a block.
+//!
+//! # Security
+//! A peer that sends more than blocks can hold would in time fill the mempool and keep everybody's
+//! notes out. Once the mempool is half full, a peer is therefore refused if its waiting free trades
+//! would exceed 1/16 of the mempool. While there is room, one peer may relay what all others wrote.
 
 use std::collections::HashMap;
 
 use crate::primitives::{Bucket, PeerId, Rate, UnixMillis};
 
-/// Bytes of free trades from one peer: sixteen blocks' share at once, and a block's share in five
-/// seconds.
+/// Token bucket for the bytes of free trades from one peer. The burst is 16 blocks' share of free
+/// bytes; the sustained rate is one block's share in 5 s.
 const FREE_RATE: Rate = Rate { burst: 16 * 65_536, per_second: 65_536 / 5 };
 
-/// The part of a half full mempool's memory that the free trades of one peer may take.
+/// Divisor of the mempool's memory: once the mempool is half full, one peer's free trades may take
+/// 1/16.
 pub(super) const FREE_SHARE: usize = 16;
 
-/// Peers whose free trades are counted: more than there are connections.
+/// Maximum number of peers with a token bucket; more than there are connections.
 const MAX_COUNTED_PEERS: usize = 512;
 
-/// What each peer may still bring for nothing, and what waits of it.
+/// The token bucket of each peer, and the memory of its waiting free trades.
 #[derive(Debug, Default)]
 pub(super) struct FreeAllowances {
     buckets: HashMap<PeerId, Bucket>,
-    /// Bytes of memory; peers of whom nothing waits are not here.
+    /// Bytes of memory; peers without waiting free trades have no entry.
     waiting: HashMap<PeerId, usize>,
 }
 
 impl FreeAllowances {
-    /// Whether a peer may bring so many bytes more; they are counted then.
+    /// Takes `bytes` from the peer's token bucket; returns false if the peer may not send them.
     ///
-    /// A peer that brought nothing for a while is forgotten, which gives it nothing. When too many
-    /// are counted, one more has to wait until another has rested.
+    /// A full bucket is dropped, which does not help its peer. When all buckets are in use, a new
+    /// peer is refused until another peer's bucket is full again.
     pub(super) fn take(&mut self, peer: PeerId, bytes: usize, now: UnixMillis) -> bool {
         if self.buckets.len() >= MAX_COUNTED_PEERS && !self.buckets.contains_key(&peer) {
             self.buckets.retain(|_, bucket| !bucket.is_full(now));
@@ -45,13 +48,13 @@ impl FreeAllowances {
         bucket.take(u64::try_from(bytes).unwrap_or(u64::MAX), now)
     }
 
-    /// So much memory of a peer's waits more.
+    /// Adds memory to a peer's waiting free trades.
     pub(super) fn came(&mut self, peer: PeerId, memory: usize) {
         let waiting = self.waiting.entry(peer).or_default();
         *waiting = waiting.saturating_add(memory);
     }
 
-    /// So much memory of a peer's waits no longer.
+    /// Subtracts memory from a peer's waiting free trades.
     pub(super) fn left(&mut self, peer: PeerId, memory: usize) {
         let waiting = self.waiting.entry(peer).or_default();
         *waiting = waiting.saturating_sub(memory);
@@ -60,7 +63,7 @@ impl FreeAllowances {
         }
     }
 
-    /// What waits of each peer's, in bytes of memory.
+    /// The memory of each peer's waiting free trades, in bytes.
     pub(super) const fn waiting(&self) -> &HashMap<PeerId, usize> {
         &self.waiting
     }

@@ -1,34 +1,35 @@
-//! Trades and notes that wait for a block: which conflict, which rest on which, and which go first.
+//! The mempool holds trades and notes that wait for a block, with their conflicts, ancestors and
+//! order.
 //!
-//! Owned by [`Chain`](super::Chain), which brings the coins of the chain, verifies signatures, and
-//! writes entries to the mempool table. Nothing here does I/O. `check.rs` says what may come in,
-//! `select.rs` what goes into a block, `fees.rs` what a fee is worth, `free.rs` how much a peer may
-//! bring for nothing. Invariants:
-//! - no two entries spend one coin or use one stamp;
-//! - every input is on the chain or an output of an entry that was admitted earlier (a lower
-//!   sequence);
-//! - the signatures of every entry were verified;
-//! - an entry's package is the sum over it and all entries that it rests on;
-//! - of more than [`MAX_MEMPOOL_BYTES`], only this node's own and what these rest on stays.
+//! [`Chain`](super::Chain) owns it. The chain looks up coins, verifies signatures, and writes
+//! entries to the mempool table; this module does no I/O. `check.rs` decides on admission,
+//! `select.rs` fills a block, `fees.rs` defines fee rates, and `free.rs` limits the free trades of
+//! each peer.
+//!
+//! # Invariants
+//! - No two entries spend one coin or use one stamp.
+//! - Every input is on the chain, or is an output of an entry admitted earlier (a lower sequence).
+//! - The signatures of every entry were verified.
+//! - An entry's package is the sum over the entry and all its ancestors in the mempool.
+//! - Above [`MAX_MEMPOOL_BYTES`], only this node's own entries and their ancestors remain.
 //!
 //! # Policy
-//! Consensus says what a block may hold; this says what waits for one here. It is this node's own
-//! choice, made so that what one trade costs the node is bounded by what the trade pays or by who
-//! brings it:
-//! - *Order*: by the fee rate of a trade or of its package (it and all it rests on), whichever is
-//!   lower; then first come. What would be mined last leaves a full mempool first, and [`Floor`]
-//!   then keeps it and its like from coming back.
-//! - *Free* is what pays less than [`PAYING_RATE`]: a fee of one unit does not buy a way around the
-//!   limits on free trades.
-//! - *Packages* are bounded upward and downward, in number and bytes, so that looking at all that a
-//!   trade rests on, or at all that rests on it, is cheap, and so that what has to be paid to
-//!   replace a trade cannot be raised at will (pinning).
-//! - *Replacement*: see `check.rs`. This node's own trades may be replaced too, by the same rules:
-//!   only who holds the keys of a coin can sign two trades that spend it, so that its owner has
-//!   changed its mind, on another machine perhaps, and every miner takes the trade that pays more.
-//!   To hold on to the first would only hide that from its maker.
-//! - *Own trades* are bounded by nothing else: they neither expire nor are evicted, nor is what
-//!   they rest on.
+//! Consensus limits what a block may hold. Policy limits what waits here, and each node chooses its
+//! own. The cost of a trade to the node is bounded by its fee, or by a limit on the peer that sent
+//! it.
+//! - *Order*: by the fee rate of a trade or of its package (the trade and its ancestors), whichever
+//!   is lower; then first come. A full mempool evicts from the end of this order. [`Floor`] then
+//!   rejects trades that pay no more than the evicted one.
+//! - *Free* trades pay less than [`PAYING_RATE`]. A fee of one unit does not bypass the limits on
+//!   free trades.
+//! - *Packages* of ancestors and of descendants are bounded, in number and in bytes. A walk over
+//!   them is therefore cheap, and an attacker cannot raise the price of a replacement at will
+//!   (pinning).
+//! - *Replacement*: see `check.rs`. The same rules allow the replacement of this node's own trades.
+//!   Only the holder of a coin's keys can sign two trades that spend it, so the owner changed its
+//!   mind, perhaps on another machine. Every miner prefers the trade that pays more; keeping the
+//!   first would only hide that from the owner.
+//! - *Own trades* have no other limit: they and their ancestors neither expire nor get evicted.
 
 mod check;
 mod fees;
@@ -56,35 +57,36 @@ use fees::Package;
 pub use fees::{FLOOR_HALF_LIFE_MS, FeeRate, Floor, PAYING_RATE};
 use free::{FREE_SHARE, FreeAllowances};
 
-/// Memory that all waiting transactions take, in bytes: about 37,000 usual trades, which fill
-/// eighteen blocks of 2,000.
+/// Upper bound on the memory of all mempool entries, in bytes: about 37,000 usual trades, which
+/// fill 18 blocks of 2,000.
 pub const MAX_MEMPOOL_BYTES: usize = 64 * 1024 * 1024;
 
-/// How many waiting trades one of a peer's may rest on, or have rest on it, itself included.
+/// Maximum number of ancestors, and of descendants, of a peer's trade, the trade included.
 pub const MAX_CHAIN: usize = 25;
 
-/// The same for trades made on this node, so that many can be sent from one coin between two
-/// blocks.
+/// Like [`MAX_CHAIN`], for trades made on this node. The limit is higher so that a user can send
+/// many trades from one coin between two blocks.
 pub const MAX_LOCAL_CHAIN: usize = 100;
 
-/// How long all those together may be, in bytes: one of full length and a small one.
+/// Maximum bytes of a peer's trade with its ancestors, or with its descendants: one trade of full
+/// length and a small one.
 pub const MAX_PACKAGE_BYTES: usize = 101_000;
 
-/// The same for trades made on this node.
+/// Like [`MAX_PACKAGE_BYTES`], for trades made on this node.
 pub const MAX_LOCAL_PACKAGE_BYTES: usize = 404_000;
 
-/// How many waiting trades one may replace, those that rest on what it conflicts with included.
+/// Maximum number of entries that one trade may replace, descendants of the conflicting entries
+/// included.
 pub const MAX_REPLACED: usize = 100;
 
-/// A peer's free trade is forgotten after so many ms, three days: longer than friends let their
-/// miners rest over a weekend. Its maker announces it again for as long as it wants it.
+/// Lifetime of a peer's free trade, in ms: 3 days, which is longer than a weekend with all miners
+/// off. The node that made the trade announces it again for as long as it wants it.
 pub const FREE_EXPIRY_MS: u64 = 3 * 24 * 3_600 * 1_000;
 
-/// And one that pays after so many, two weeks.
+/// Lifetime of a peer's paying trade, in ms: 14 days.
 pub const PAYING_EXPIRY_MS: u64 = 14 * 24 * 3_600 * 1_000;
 
-/// Trades without a fee, and notes, in one block that this node makes, in bytes. Policy, not
-/// consensus.
+/// Maximum bytes of free trades and notes in a block that this node makes. Policy, not consensus.
 pub const FREE_BYTES_PER_BLOCK: usize = 64 * 1024;
 
 const _: () =
@@ -93,17 +95,18 @@ const _: () = assert!(consensus::MAX_TRANSACTION_BYTES < MAX_PACKAGE_BYTES);
 const _: () =
     assert!(MAX_LOCAL_CHAIN <= MAX_REPLACED && MAX_PACKAGE_BYTES < MAX_LOCAL_PACKAGE_BYTES);
 
-/// What an entry takes in memory beside its lists: itself, its places in the maps, and what the
-/// allocator adds.
+/// Memory of an entry without its lists, in bytes: the entry, its keys in the maps, and allocator
+/// overhead.
 const ENTRY_MEMORY: usize = 1_100;
-/// And for each input: its coin, and the coin's key, which is also the key of a map.
+/// Memory of each input, in bytes: the input, its coin, and the coin's key, which is also a map
+/// key.
 const INPUT_MEMORY: usize = size_of::<TxInput>()
     + size_of::<Option<Coin>>()
     + 2 * size_of::<CoinKey>()
     + 2 * size_of::<TxId>();
 
-/// Where an entry stands: its fee rate or its package's, whichever is lower, then first come. No
-/// two stand at one place.
+/// An entry's position in the mining order: the lower of its own and its package's fee rate, then
+/// first come. Ranks are unique, because sequences are.
 pub(crate) type Rank = (FeeRate, Reverse<u64>);
 
 /// One waiting transaction.
@@ -112,16 +115,15 @@ pub(crate) type Rank = (FeeRate, Reverse<u64>);
 pub(crate) struct Entry {
     pub(crate) entry: MempoolEntry,
     pub(crate) leaf: LeafHash,
-    /// Order of admission: parents have lower ones.
+    /// Order of admission; parents have lower sequences than their children.
     pub(crate) sequence: u64,
     parents: Vec<TxId>,
     children: Vec<TxId>,
     keys: Vec<CoinKey>,
-    /// It and all that it rests on.
+    /// Sum over the entry and all its ancestors.
     package: Package,
-    /// As its package says.
     rank: Rank,
-    /// Whose share of free trades it takes up: nobody's after a start.
+    /// The peer whose share of free trades this entry uses. `None` for entries loaded at startup.
     pub(crate) charged: Option<PeerId>,
 }
 
@@ -134,32 +136,31 @@ impl Entry {
         (self.alone().rate().min(package.rate()), Reverse(self.sequence))
     }
 
-    /// Whether it may leave so that others have room: nothing rests on it, and it is not this
-    /// node's own.
+    /// True if eviction may remove the entry: it has no children and is not this node's own.
     fn is_evictable(&self) -> bool {
         self.children.is_empty() && !self.entry.local
     }
 }
 
-/// Who spends a coin or uses a stamp.
+/// The entry that spends a coin or uses a stamp.
 #[derive(Debug, Clone, Copy)]
 struct Spend {
     by: TxId,
-    /// The coin, where it was on the chain when the entry came in. Nothing takes it from there, nor
-    /// changes it, while the entry waits: whoever does removes the entry, or looks at it anew.
+    /// The coin, if it was on the chain at admission. It stays valid while the entry waits: a chain
+    /// change that affects the coin removes the entry or checks it again.
     coin: Option<Coin>,
 }
 
-/// The waiting transactions.
+/// All waiting transactions, with the indices over them.
 #[derive(Debug)]
 pub(crate) struct Mempool {
     entries: KeyMap<TxId, Entry>,
-    /// What spends a coin or uses a stamp.
+    /// The spender of each coin and the user of each stamp.
     spends: KeyMap<CoinKey, Spend>,
     ranks: BTreeSet<Rank>,
-    /// Of these, those that may be evicted.
+    /// The subset of `ranks` that eviction may remove.
     evictable: BTreeSet<Rank>,
-    /// When which sequences expire.
+    /// Expiry times, each with the sequence of the expiring entry.
     expiries: BTreeSet<(UnixMillis, u64)>,
     order: BTreeMap<u64, TxId>,
     memory: usize,
@@ -189,9 +190,11 @@ impl Default for Mempool {
     }
 }
 
-/// About what a waiting transaction takes in memory, in bytes: four to seven times a trade's
-/// encoded length, ten times a short note's. Measured against the allocator: within a fifth of the
-/// truth, which jumps whenever a map doubles.
+/// Estimates the memory of a waiting transaction, in bytes.
+///
+/// The result is 4 to 7 times the encoded length of a trade, and 10 times that of a short note.
+/// Measured against the allocator, the error is below 20 %; the true value jumps whenever a map
+/// doubles.
 fn memory_of(transaction: &Transaction) -> usize {
     let inputs = transaction.inputs.len().saturating_mul(INPUT_MEMORY);
     let outputs = transaction.outputs.len().saturating_mul(size_of::<TxOutput>());
@@ -201,7 +204,7 @@ fn memory_of(transaction: &Transaction) -> usize {
         .saturating_add(transaction.memo.len())
 }
 
-/// When a transaction that came at a time is forgotten.
+/// Returns the expiry time of a transaction that was added at `added`.
 fn expiry(rate: FeeRate, added: UnixMillis) -> UnixMillis {
     added.saturating_add(if rate.is_free() { FREE_EXPIRY_MS } else { PAYING_EXPIRY_MS })
 }
@@ -216,17 +219,17 @@ impl Mempool {
         self.memory
     }
 
-    /// The fee rate that a peer's trade has to pay.
+    /// The minimum fee rate for trades from peers.
     pub(crate) const fn floor(&self) -> Floor {
         self.floor
     }
 
-    /// Changes with every admission, adoption and removal.
+    /// A counter that changes with every admission, adoption and removal.
     pub(crate) const fn changes(&self) -> u64 {
         self.changes
     }
 
-    /// The next admission gets at least this sequence.
+    /// Sets a lower bound for the sequence of the next admission.
     pub(crate) fn continue_from(&mut self, sequence: u64) {
         self.next_sequence = self.next_sequence.max(sequence);
     }
@@ -235,33 +238,33 @@ impl Mempool {
         self.entries.get(txid)
     }
 
-    /// The leaves of all entries and their transactions.
+    /// Iterates over the leaf hashes and transactions of all entries, in no particular order.
     pub(crate) fn leaves(&self) -> impl Iterator<Item = (&LeafHash, &Arc<Transaction>)> {
         self.entries.values().map(|waiting| (&waiting.leaf, &waiting.entry.transaction))
     }
 
-    /// All entries, parents first.
+    /// Iterates over all entries, parents first.
     pub(crate) fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.order.values().filter_map(|txid| self.entries.get(txid))
     }
 
-    /// Which entry stands at a place.
+    /// Returns the entry with this rank.
     fn at(&self, (_, Reverse(sequence)): &Rank) -> Option<TxId> {
         self.order.get(sequence).copied()
     }
 
-    /// Which entry spends a coin or uses a stamp.
+    /// Returns the entry that spends a coin or uses a stamp.
     pub(crate) fn spender(&self, key: &CoinKey) -> Option<TxId> {
         self.spends.get(key).map(|spend| spend.by)
     }
 
-    /// A coin of the chain that an entry spends, so that whoever mines that entry need not read it
-    /// again. True as of the last block, or reorganisation, that the mempool was told of.
+    /// Returns a chain coin that an entry spends, so that the miner need not read it again. The
+    /// coin is valid as of the last block or reorg that the chain applied to the mempool.
     pub(crate) fn spent_coin(&self, key: &CoinKey) -> Option<Coin> {
         self.spends.get(key)?.coin
     }
 
-    /// The output of an entry, as a coin of the next block.
+    /// Returns the output of an entry, as a coin of the next block.
     pub(crate) fn output(&self, key: &CoinKey, height: Height) -> Option<Coin> {
         let parent = self.entries.get(&key.outpoint.txid)?;
         let output =
@@ -269,7 +272,7 @@ impl Mempool {
         (output.owner == key.owner).then_some(Coin { value: output.value, height, coinbase: false })
     }
 
-    /// Whether a peer may bring a trade of so many bytes for nothing; it is counted then.
+    /// Returns true if a peer may send a free trade of this many bytes, and counts it if so.
     pub(crate) fn allow_free(
         &mut self,
         peer: PeerId,
@@ -283,10 +286,10 @@ impl Mempool {
         (has_share || self.memory <= self.max_memory / 2) && self.free.take(peer, bytes, now)
     }
 
-    // In
+    // Admission
 
-    /// Takes in what [`Mempool::check`] passed, whose signatures are verified, and whose rivals are
-    /// removed.
+    /// Inserts a transaction that passed [`Mempool::check`]. The caller has verified the signatures
+    /// and removed the conflicting entries.
     pub(crate) fn insert(&mut self, mut entry: MempoolEntry, leaf: LeafHash, candidate: Candidate) {
         let Candidate { fee, parents, spends, package, .. } = candidate;
         let txid = entry.txid;
@@ -326,7 +329,7 @@ impl Mempool {
         self.entries.insert(txid, waiting);
     }
 
-    /// An entry takes up a peer's share of free trades for as long as it waits, or until it is this
+    /// Charges an entry to a peer's share of free trades, until the entry leaves or becomes this
     /// node's own.
     pub(crate) fn charge(&mut self, txid: &TxId, peer: PeerId) {
         let Some(waiting) = self.entries.get_mut(txid).filter(|waiting| !waiting.entry.local)
@@ -337,7 +340,7 @@ impl Mempool {
         self.free.came(peer, memory_of(&waiting.entry.transaction));
     }
 
-    /// Makes an entry this node's own; whether it was not before.
+    /// Makes an entry this node's own. Returns false if it is absent or already was.
     pub(crate) fn adopt(&mut self, txid: &TxId) -> bool {
         let Some(waiting) = self.entries.get_mut(txid).filter(|waiting| !waiting.entry.local)
         else {
@@ -355,9 +358,9 @@ impl Mempool {
         true
     }
 
-    // Out
+    // Removal
 
-    /// Takes out one entry, leaving those that rest on it: for what was mined.
+    /// Removes one entry but keeps its descendants: for mined transactions.
     pub(crate) fn remove(&mut self, txid: &TxId) -> Option<Entry> {
         if self.entries.get(txid).is_some_and(|waiting| !waiting.children.is_empty()) {
             for descendant in
@@ -397,7 +400,7 @@ impl Mempool {
         Some(waiting)
     }
 
-    /// An entry no longer rests on one that leaves.
+    /// Subtracts a leaving ancestor from an entry's package and updates the entry's rank.
     fn leave_package(&mut self, txid: &TxId, leaving: &TxId) {
         let Some(left) = self.entries.get(leaving).map(Entry::alone) else { return };
         let Some(waiting) = self.entries.get_mut(txid) else { return };
@@ -412,7 +415,7 @@ impl Mempool {
         }
     }
 
-    /// Takes out entries and all that rests on them, in the order of their admission.
+    /// Removes entries with all their descendants, and returns them in order of admission.
     pub(crate) fn remove_with_descendants(
         &mut self,
         txids: impl IntoIterator<Item = TxId>,
@@ -421,14 +424,14 @@ impl Mempool {
         let mut leaving: Vec<_> =
             found.iter().filter_map(|txid| Some((self.get(txid)?.sequence, *txid))).collect();
         leaving.sort_unstable();
-        // Children first: then nobody's package changes on the way.
+        // Children go first, so that no removal has to update another entry's package.
         let mut left: Vec<_> =
             leaving.iter().rev().filter_map(|(_, txid)| self.remove(txid)).collect();
         left.reverse();
         left
     }
 
-    /// Takes out everything, in the order of admission.
+    /// Removes everything, and returns it in order of admission.
     pub(crate) fn take_all(&mut self) -> Vec<Entry> {
         let Self { max_memory, floor, next_sequence, changes, .. } = *self;
         let changes = changes.wrapping_add(1);
@@ -442,8 +445,8 @@ impl Mempool {
         left
     }
 
-    /// What has expired leaves with all that rests on it, unless something of this node's own does:
-    /// then it stays as long again.
+    /// Removes expired entries with all their descendants. An entry with a descendant of this
+    /// node's own gets its full lifetime again instead.
     pub(crate) fn expire(&mut self, now: UnixMillis) -> Vec<Entry> {
         let mut left = Vec::new();
         while let Some((at, sequence)) = self.expiries.first().copied().filter(|(at, _)| *at <= now)
@@ -464,13 +467,13 @@ impl Mempool {
         left
     }
 
-    /// When something expires next.
+    /// The time of the next expiry.
     pub(crate) fn next_expiry(&self) -> Option<UnixMillis> {
         self.expiries.first().map(|(at, _)| *at)
     }
 
-    /// Lets go of what would be mined last until the rest fits, and asks more of whoever comes
-    /// next. What is left over of too much is this node's own.
+    /// Evicts from the end of the mining order until the rest fits, and raises the floor above what
+    /// left. Only this node's own entries and their ancestors can then exceed the memory limit.
     pub(crate) fn evict(&mut self, now: UnixMillis) -> Vec<Entry> {
         let mut left = Vec::new();
         while self.memory > self.max_memory
@@ -483,8 +486,10 @@ impl Mempool {
         left
     }
 
-    /// What a newcomer has to exceed where there is no room for it: the lowest rate of what may be
-    /// evicted, but for those that it replaces. `None` when there is room once these are gone.
+    /// Returns the rate that a new trade must exceed when the mempool is full.
+    ///
+    /// This is the lowest rate among evictable entries that the trade does not replace. `None`
+    /// means that there is room once the replaced entries are gone.
     pub(crate) fn price_of_room(
         &self,
         transaction: &Transaction,
@@ -500,25 +505,25 @@ impl Mempool {
         (needed > self.max_memory).then(lowest)
     }
 
-    /// There was no room for a peer's trade at this price: no other need be looked at that pays no
-    /// more. Gives what is asked from now on.
+    /// Raises the floor after a peer's trade found no room at this price, and returns the new
+    /// minimum rate. Other trades that pay no more are then rejected without further checks.
     pub(crate) fn refuse_room(&mut self, price: FeeRate, now: UnixMillis) -> FeeRate {
         let asked = price.plus(FeeRate::from_units(PAYING_RATE));
-        // When all is this node's own, the next block makes room, and not a fee.
+        // If all entries are this node's own, only the next block makes room; no fee can.
         if asked != FeeRate::UNPAYABLE {
             self.floor.raise(asked, now);
         }
         asked
     }
 
-    // Who rests on whom
+    // Ancestors and descendants
 
-    /// These and all waiting trades that they rest on; not many more than `limit` are looked at.
+    /// Returns the given entries and all their ancestors; stops soon after `limit` entries.
     fn ancestors(&self, txids: &[TxId], limit: usize) -> HashSet<TxId> {
         self.closure(txids.iter().copied(), limit, |waiting| &waiting.parents)
     }
 
-    /// These and all waiting trades that rest on them; not many more than `limit` are looked at.
+    /// Returns the given entries and all their descendants; stops soon after `limit` entries.
     fn descendants(&self, txids: impl IntoIterator<Item = TxId>, limit: usize) -> HashSet<TxId> {
         self.closure(txids, limit, |waiting| &waiting.children)
     }
@@ -548,7 +553,7 @@ impl Mempool {
     }
 }
 
-/// Whether it is a note: it has a stamp, and pays nothing.
+/// Returns true for a note: a transaction with a stamp and no fee.
 fn is_note(transaction: &Transaction) -> bool {
     transaction.kind() == TransactionKind::Note
 }

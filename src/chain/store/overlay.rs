@@ -1,16 +1,15 @@
-//! What is not yet on the disk: layers of changes over the store, committed at once or dropped
+//! Layers of uncommitted changes over the store. A layer is committed as a whole or dropped as a
 //! whole.
 //!
-//! Owned by [`Chain`](crate::chain::Chain) alone. Reads go through the child layer (while one is open),
-//! the base layer, the written layer and one snapshot of the store, in this order. A block is
-//! connected, and a reorganisation done, in a child layer: merged into the base when all of it
-//! holds, dropped when any of it does not.
+//! [`Chain`](crate::chain::Chain) alone owns the overlay. A read checks the child layer (while one
+//! is open), the base layer, the written layer and one snapshot of the store, in this order. The
+//! chain connects a block, or performs a reorg, in a child layer. It merges the layer into the base
+//! if everything is valid, and drops it otherwise.
 //!
-//! A commit makes the base layer the written one and writes it, sorted, in one durable transaction:
-//! at once, or on a thread of its own while changes gather in a new base. One is written at a time,
-//! and the snapshot is never older than the commit before it. Once it is on the disk, the written
-//! layer says the same as the store, only quicker: its coins are kept until the next one takes its
-//! place.
+//! A commit turns the base layer into the written layer and writes it, sorted, in one durable
+//! transaction. It runs at once, or on a separate thread while a new base collects changes. Only
+//! one commit runs at a time, and the snapshot includes at least every commit before it. After the
+//! commit, the written layer serves as a cache: its coins stay until the next commit replaces them.
 
 use std::{
     sync::{
@@ -35,30 +34,30 @@ use crate::{
     storage::contain,
 };
 
-/// A commit on a thread of its own.
+/// A commit that runs on its own thread.
 #[derive(Debug)]
 struct Writing {
     thread: JoinHandle<Result<(), ChainFault>>,
-    /// Set before anybody is told of the end.
+    /// Set before the thread calls `done`.
     ended: Arc<AtomicBool>,
 }
 
-/// The store with what is not yet on it.
+/// The store, with the changes that are not yet on the disk.
 #[derive(Debug)]
 pub(crate) struct Overlay {
     store: Store,
     snapshot: Option<ReadTables>,
-    /// What is being written, or was last.
+    /// The layer that is being written, or was written last.
     written: Arc<Layer>,
     writing: Option<Writing>,
-    /// What was being written did not reach the disk.
+    /// True if the last write did not reach the disk.
     failed: bool,
     base: Layer,
     child: Option<Layer>,
-    /// Whether the base holds anything that someone waits for: a reply or an event must not
-    /// overtake it.
+    /// True if a reply or an event depends on changes in the base, and must not precede their
+    /// commit.
     awaited: bool,
-    /// Whether the base holds anything at all.
+    /// True if the base holds any change.
     changed: bool,
 }
 
@@ -81,38 +80,38 @@ impl Overlay {
         &self.store
     }
 
-    /// From now on a commit of any change is refused.
+    /// Makes every later commit of a change fail.
     pub(crate) const fn seal(&mut self) {
         self.store.seal();
     }
 
-    /// Whether nothing may change.
+    /// True if changes can no longer be committed.
     pub(crate) const fn is_sealed(&self) -> bool {
         self.store.is_sealed()
     }
 
-    /// Whether replies and events have to wait for a commit.
+    /// True if replies and events have to wait for a commit.
     pub(crate) const fn is_awaited(&self) -> bool {
         self.awaited
     }
 
-    /// Whether there is anything to commit.
+    /// True if there are changes to commit.
     pub(crate) const fn is_changed(&self) -> bool {
         self.changed
     }
 
-    /// About how many bytes of memory the changes take.
+    /// The estimated memory of the uncommitted changes, in bytes.
     pub(crate) fn cost(&self) -> usize {
         self.base.cost()
     }
 
-    /// How many headers are among the changes.
+    /// The number of headers among the uncommitted changes.
     pub(crate) fn changed_headers(&self) -> usize {
         self.base.headers.len()
     }
 
-    /// Opens a child layer: what follows is merged by [`Overlay::merge_child`] or lost by
-    /// [`Overlay::drop_child`].
+    /// Opens a child layer for the changes that follow. [`Overlay::merge_child`] keeps them, and
+    /// [`Overlay::drop_child`] discards them.
     pub(crate) fn begin_child(&mut self) {
         self.child = Some(Layer::default());
     }
@@ -139,13 +138,13 @@ impl Overlay {
         self.child.as_mut().unwrap_or(&mut self.base)
     }
 
-    /// All layers, the uppermost first.
+    /// Iterates over all layers, the uppermost first.
     fn layers(&self) -> impl Iterator<Item = &Layer> {
         self.child.iter().chain([&self.base, &*self.written])
     }
 
-    /// One state of the store, opened when first needed, dropped after each commit. It may lack
-    /// what is being written.
+    /// Returns a snapshot of the store, opened on first use and dropped after each commit. It may
+    /// lack the layer that is being written.
     fn tables(&mut self) -> Result<&ReadTables, ChainFault> {
         if self.snapshot.is_none() {
             self.snapshot = Some(self.store.read()?);
@@ -164,8 +163,8 @@ impl Overlay {
         Ok(())
     }
 
-    /// Begins to write all changes in one durable transaction, on another thread; `done` is called
-    /// there at the end. What came of it is said by [`Overlay::finish_writing`].
+    /// Starts to write all changes in one durable transaction, on another thread, which then calls
+    /// `done`. [`Overlay::finish_writing`] returns the result.
     pub(crate) fn begin_writing(
         &mut self,
         done: impl FnOnce() + Send + 'static,
@@ -178,7 +177,7 @@ impl Overlay {
         let write = move || {
             let written = contain(|| layer.write(bodies, &store));
             let result = written.unwrap_or_else(|reason| Err(ChainFault::Corrupt(reason)));
-            // Before anybody is told, so that the layer and the file are free for whoever is.
+            // Dropped before `done`, which may take the layer back or reopen the file.
             drop((layer, store));
             ending.store(true, Ordering::Release);
             done();
@@ -190,21 +189,20 @@ impl Overlay {
         Ok(())
     }
 
-    /// Whether [`Overlay::begin_writing`] was not followed by a [`Overlay::finish_writing`] that
-    /// succeeded.
+    /// True from [`Overlay::begin_writing`] until a [`Overlay::finish_writing`] succeeds.
     pub(crate) const fn is_writing(&self) -> bool {
         self.writing.is_some() || self.failed
     }
 
-    /// Whether [`Overlay::finish_writing`] would have to wait.
+    /// True if [`Overlay::finish_writing`] would have to wait.
     pub(crate) fn is_busy(&self) -> bool {
         self.writing.as_ref().is_some_and(|writing| !writing.ended.load(Ordering::Acquire))
     }
 
-    /// Waits until what was begun is on the disk; nothing when nothing was.
+    /// Waits until the write in progress is on the disk; returns at once if there is none.
     pub(crate) fn finish_writing(&mut self) -> Result<(), ChainFault> {
         let Some(writing) = self.writing.take() else { return Ok(()) };
-        // Until it is known that it succeeded: what failed to be written is never told.
+        // Stays set unless the write succeeds, so that no reply reports a failed write as durable.
         self.failed = true;
         writing
             .thread
@@ -215,7 +213,7 @@ impl Overlay {
         Ok(())
     }
 
-    /// The base becomes the written layer, but for its bodies: they are large, and seldom asked for
+    /// Turns the base into the written layer, without its bodies: they are large and seldom read
     /// again.
     fn freeze(&mut self) -> Bodies {
         debug_assert!(self.child.is_none(), "a child layer is merged or dropped before a commit");
@@ -235,8 +233,8 @@ impl Overlay {
         }
     }
 
-    /// Empties coins, undo records and index but for the genesis, which is the tip again; bodies
-    /// stay stored.
+    /// Resets coins, undo records and index to the genesis, which becomes the tip; bodies stay
+    /// stored.
     pub(crate) fn reset(&mut self) -> Result<(), ChainFault> {
         debug_assert!(!self.changed && self.writing.is_none(), "a reset follows a commit");
         self.snapshot = None;
@@ -272,24 +270,24 @@ impl Overlay {
 
     // Bodies
 
-    /// A stored block; that it is missing is corruption.
+    /// Returns a stored block; a missing body is corruption.
     pub(crate) fn block(&mut self, key: &BlockKey) -> Result<Block, ChainFault> {
         let missing = || ChainFault::Corrupt("a stored block's body is missing".into());
         if let Some(known) = self.layers().find_map(|layer| layer.blocks.get(key)) {
             return Ok(stored("a block", known.as_ref().ok_or_else(missing)?)?);
         }
-        // It may be among what is being written.
+        // The block may be in the layer that is being written, which keeps no bodies.
         self.finish_writing()?;
         let bytes = self.tables()?.blocks.get(key)?.ok_or_else(missing)?;
         Ok(stored("a block", bytes.value())?)
     }
 
-    /// How long a stored block is, in bytes; 0 when it is missing.
+    /// Returns the length of a stored block in bytes; 0 if it is missing.
     pub(crate) fn block_len(&mut self, key: &BlockKey) -> Result<usize, ChainFault> {
         if let Some(known) = self.layers().find_map(|layer| layer.blocks.get(key)) {
             return Ok(known.as_ref().map_or(0, Vec::len));
         }
-        // It may be among what is being written.
+        // The block may be in the layer that is being written, which keeps no bodies.
         self.finish_writing()?;
         Ok(self.tables()?.blocks.get(key)?.map_or(0, |bytes| bytes.value().len()))
     }
@@ -304,7 +302,7 @@ impl Overlay {
         self.top().blocks.insert(key, None);
     }
 
-    /// What undoes a connected block; that it is missing is corruption.
+    /// Returns the undo record of a connected block; a missing one is corruption.
     pub(crate) fn undo(&mut self, key: &BlockKey) -> Result<Undo, ChainFault> {
         let missing = || ChainFault::Corrupt("a connected block's undo record is missing".into());
         if let Some(known) = self.layers().find_map(|layer| layer.undo.get(key)) {
@@ -326,7 +324,7 @@ impl Overlay {
 
     // Transactions
 
-    /// Height and position of a mined transaction.
+    /// Returns height and position of a mined transaction.
     pub(crate) fn place(&mut self, txid: &TxId) -> Result<Option<(Height, u32)>, ChainFault> {
         let changed = self.layers().find_map(|layer| layer.tx_index.get(txid)).copied();
         match changed {
@@ -343,8 +341,8 @@ impl Overlay {
         self.top().tx_index.insert(txid, place);
     }
 
-    /// Keeps a waiting transaction. One of a peer's may be lost in a crash: nobody is told that it
-    /// is durable.
+    /// Stores a mempool entry. A crash may lose a peer's entry, since no reply promises that it is
+    /// durable.
     pub(crate) fn put_waiting(&mut self, txid: TxId, record: &MempoolRecord) {
         let awaited = self.awaited || record.local;
         let layer = self.top();
@@ -379,8 +377,8 @@ impl Overlay {
 }
 
 impl Overlay {
-    /// The coin at a place. Where the child layer has not touched it, what is `remembered` is not
-    /// looked for again: whoever remembers it was told of all that the other layers hold.
+    /// Returns the coin under a key. Unless the child layer changed the coin, a value from
+    /// `remembered` is used without a lookup; the caller keeps it in line with all other layers.
     pub(crate) fn coin_or(
         &mut self,
         key: &CoinKey,
@@ -399,7 +397,7 @@ impl Overlay {
         Ok(stored.map(|bytes| coin_from_bytes(bytes.value())).transpose()?)
     }
 
-    /// So many coins are going to be changed.
+    /// Reserves room for changes to this many coins.
     pub(crate) fn reserve(&mut self, coins: usize) {
         self.top().coins.reserve(coins);
     }
@@ -418,7 +416,7 @@ impl Coins for Overlay {
 impl Drop for Overlay {
     fn drop(&mut self) {
         if let Some(writing) = self.writing.take() {
-            // Nobody is left to be told; the file is free when it has ended.
+            // No caller is left to receive the result. The thread's end releases the file.
             let _ = writing.thread.join();
         }
     }

@@ -1,7 +1,7 @@
-//! The tables of `chain.redb` and the layout of what is in them.
+//! The tables of `chain.redb`, and the layout of keys and values.
 //!
-//! Every table's name ends in its version. Numbers in keys are big-endian, so that the order of
-//! keys is theirs; numbers in values are little-endian, as everywhere else.
+//! Every table's name ends in its version. Numbers in keys are big-endian, so that keys sort
+//! numerically. Numbers in values are little-endian, as everywhere else.
 
 use std::sync::Arc;
 
@@ -18,20 +18,19 @@ use crate::{
     },
 };
 
-/// The schema that this program writes; it reads no newer one.
+/// The schema version that this program writes; it refuses to open a newer one.
 pub(crate) const SCHEMA: u32 = 1;
 
-/// A block's place: height big-endian, then hash; so that blocks lie in the order in which they are
-/// connected.
+/// A block's key: height big-endian, then hash. Blocks therefore sort in the order in which they
+/// are connected.
 pub(crate) type BlockKey = [u8; 36];
-/// A coin's place: owner, txid, index big-endian.
+/// A coin's key: owner, txid, index big-endian.
 pub(crate) type CoinBytes = [u8; 56];
-/// A header's record: header, cumulative work, status, whether on the best header chain, when
-/// connected.
+/// A header's record: header, cumulative work, status, best-header flag, connection time.
 pub(crate) type HeaderBytes = [u8; HEADER_RECORD_BYTES];
 
 const HEADER_RECORD_BYTES: usize = HEADER_BYTES + 32 + 1 + 1 + 8;
-/// value u64, height u32, coinbase u8.
+/// Length of a coin's value, in bytes: value u64, height u32, coinbase u8.
 pub(crate) const COIN_VALUE_BYTES: usize = 13;
 
 /// Block key to [`HeaderRecord`].
@@ -40,7 +39,7 @@ pub(crate) const HEADERS: TableDefinition<'static, &BlockKey, &HeaderBytes> =
 /// Block key to the block's canonical bytes.
 pub(crate) const BLOCKS: TableDefinition<'static, &BlockKey, &[u8]> =
     TableDefinition::new("blocks_1");
-/// Block key to [`Undo`]; of connected blocks alone.
+/// Block key to [`Undo`], for connected blocks only.
 const UNDO: TableDefinition<'static, &BlockKey, &[u8]> = TableDefinition::new("undo_1");
 /// Coin key to coin.
 const COINS: TableDefinition<'static, &CoinBytes, &[u8; COIN_VALUE_BYTES]> =
@@ -50,29 +49,29 @@ const TX_INDEX: TableDefinition<'static, &[u8; 32], &[u8; 8]> = TableDefinition:
 /// Transaction id to [`MempoolRecord`].
 pub(crate) const MEMPOOL: TableDefinition<'static, &[u8; 32], &[u8]> =
     TableDefinition::new("mempool_1");
-/// Transaction id to [`OwnRecord`]: every trade and note made on this node, for ever.
+/// Transaction id to [`OwnRecord`]: every trade and note ever made on this node.
 pub(crate) const OWN: TableDefinition<'static, &[u8; 32], &[u8]> = TableDefinition::new("own_1");
-/// Names below to their values.
+/// Names of the `META_` constants below to their values.
 pub(crate) const META: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("meta_1");
 
 /// The schema version, u32.
 pub(crate) const META_SCHEMA: &str = "schema";
-/// The genesis block, canonical bytes.
+/// The genesis block in canonical bytes.
 pub(crate) const META_GENESIS: &str = "genesis";
 /// The network id.
 pub(crate) const META_NETWORK: &str = "network";
-/// The key of the tip.
+/// The block key of the tip.
 pub(crate) const META_TIP: &str = "tip";
-/// The key of the best header.
+/// The block key of the best header.
 pub(crate) const META_BEST_HEADER: &str = "best_header";
-/// The work of the checkpoint of the invite that this chain was joined by, 32 bytes big-endian;
-/// absent otherwise.
+/// The work of the checkpoint in the invite that this chain was joined with, 32 bytes big-endian.
+/// Absent for a chain without an invite.
 pub(crate) const META_MIN_WORK: &str = "min_work";
 
-/// The coins, for writing.
+/// The coins table, opened for writing.
 pub(crate) type CoinTable<'txn> = Table<'txn, &'static CoinBytes, &'static [u8; COIN_VALUE_BYTES]>;
 
-/// All tables, for writing: opened together, so that no transaction forgets one.
+/// All tables, opened for writing. They open together, so that every transaction has all of them.
 pub(crate) struct WriteTables<'txn> {
     pub(crate) headers: Table<'txn, &'static BlockKey, &'static HeaderBytes>,
     pub(crate) blocks: Table<'txn, &'static BlockKey, &'static [u8]>,
@@ -99,7 +98,7 @@ impl<'txn> WriteTables<'txn> {
     }
 }
 
-/// All tables, for reading one state of them.
+/// All tables, opened to read one snapshot.
 pub(crate) struct ReadTables {
     pub(crate) headers: ReadOnlyTable<&'static BlockKey, &'static HeaderBytes>,
     pub(crate) blocks: ReadOnlyTable<&'static BlockKey, &'static [u8]>,
@@ -131,7 +130,7 @@ impl ReadTables {
         })
     }
 
-    /// The block key under a name of the meta table.
+    /// Returns the block key stored under a name in the meta table.
     pub(crate) fn meta_key(&self, name: &'static str) -> Result<BlockKey, StorageError> {
         let value = self.meta.get(name)?;
         value
@@ -139,12 +138,11 @@ impl ReadTables {
             .ok_or_else(|| StorageError::Corrupted(format!("meta '{name}' is missing")))
     }
 
-    /// The record of a header.
     pub(crate) fn header(&self, key: &BlockKey) -> Result<Option<HeaderRecord>, StorageError> {
         self.headers.get(key)?.map(|value| HeaderRecord::from_bytes(value.value())).transpose()
     }
 
-    /// The one header at a height that `wanted` picks.
+    /// Returns the first header at a height for which `wanted` is true.
     pub(crate) fn header_at(
         &self,
         height: Height,
@@ -163,14 +161,14 @@ impl ReadTables {
     }
 }
 
-/// The meta table alone: what says whether the others can be read.
+/// Opens the meta table alone; its schema version decides whether the others are readable.
 pub(crate) fn open_meta(
     transaction: &ReadTransaction,
 ) -> Result<ReadOnlyTable<&'static str, &'static [u8]>, TableError> {
     transaction.open_table(META)
 }
 
-/// Deletes the tables that follow from the blocks.
+/// Deletes the tables that can be rebuilt from the blocks.
 pub(crate) fn delete_ledger(transaction: &WriteTransaction) -> Result<(), TableError> {
     transaction.delete_table(COINS)?;
     transaction.delete_table(UNDO)?;
@@ -178,7 +176,7 @@ pub(crate) fn delete_ledger(transaction: &WriteTransaction) -> Result<(), TableE
     Ok(())
 }
 
-/// The place of a block.
+/// Encodes a block's key.
 pub(crate) fn block_key(height: Height, hash: &BlockHash) -> BlockKey {
     let mut key = [0; 36];
     key[..4].copy_from_slice(&height.to_be_bytes());
@@ -186,7 +184,7 @@ pub(crate) fn block_key(height: Height, hash: &BlockHash) -> BlockKey {
     key
 }
 
-/// What a place says.
+/// Decodes a block's key.
 pub(crate) fn split_block_key(key: &BlockKey) -> (Height, BlockHash) {
     let (mut height, mut hash) = ([0; 4], [0; 32]);
     height.copy_from_slice(&key[..4]);
@@ -194,16 +192,16 @@ pub(crate) fn split_block_key(key: &BlockKey) -> (Height, BlockHash) {
     (Height::from_be_bytes(height), BlockHash(hash))
 }
 
-/// What is known of a block beside its header.
+/// The progress of a block from its header to the best chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Status {
-    /// The header is checked; the body is not here.
+    /// The header is checked; the body is not stored.
     HeaderOnly,
     /// The body is stored, and so are all bodies below it.
     Stored,
-    /// On the best chain.
+    /// The block is on the best chain.
     Connected,
-    /// It, or a block below it, has a body that matches its merkle root and breaks a rule.
+    /// The block or one of its ancestors has a body that matches its merkle root but breaks a rule.
     Invalid,
 }
 
@@ -227,23 +225,24 @@ impl Status {
         }
     }
 
-    /// Whether the block's body is on the disk.
+    /// True if the block's body is on the disk.
     #[must_use]
     pub const fn has_body(self) -> bool {
         matches!(self, Self::Stored | Self::Connected)
     }
 }
 
-/// A header as it is stored.
+/// The stored form of a header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct HeaderRecord {
     pub(crate) header: Header,
-    /// Cumulative, genesis included.
+    /// Cumulative work, genesis included.
     pub(crate) work: Work,
     pub(crate) status: Status,
-    /// Whether it is on the chain of headers with the most work.
+    /// True if the header is on the header chain with the most work.
     pub(crate) on_best_headers: bool,
-    /// When this node connected it, unix ms; 0 when it is not connected, nor was before a reindex.
+    /// Time when this node connected the block, in unix ms. Zero if it was never connected. A
+    /// reindex keeps the time.
     pub(crate) connected_at: UnixMillis,
 }
 
@@ -275,7 +274,7 @@ impl HeaderRecord {
     }
 }
 
-/// A coin's value as stored.
+/// Encodes a coin as a stored value.
 pub(crate) fn coin_to_bytes(coin: &Coin) -> [u8; COIN_VALUE_BYTES] {
     let mut bytes = [0; COIN_VALUE_BYTES];
     bytes[..8].copy_from_slice(&coin.value.units().to_le_bytes());
@@ -284,7 +283,7 @@ pub(crate) fn coin_to_bytes(coin: &Coin) -> [u8; COIN_VALUE_BYTES] {
     bytes
 }
 
-/// A coin from its stored value, which has one encoding.
+/// Decodes a stored coin, which has one valid encoding.
 pub(crate) fn coin_from_bytes(bytes: &[u8; COIN_VALUE_BYTES]) -> Result<Coin, StorageError> {
     read_coin(&mut Reader::new(bytes))
         .map_err(|error| StorageError::Corrupted(format!("a coin does not read back: {error}")))
@@ -295,8 +294,8 @@ fn read_coin(reader: &mut Reader<'_>) -> Result<Coin, DecodeError> {
     Ok(Coin { value, height, coinbase: reader.flag("coinbase")? })
 }
 
-/// What disconnecting a block needs: for each of its transactions in order, the coins that it
-/// spent, in the order of its inputs. A coinbase and a note have none.
+/// The data to disconnect a block: the spent coins of each transaction, in the order of its inputs.
+/// The list of a coinbase or a note is empty.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Undo {
     pub(crate) spent: Vec<Vec<Coin>>,
@@ -325,7 +324,7 @@ impl Decode for Undo {
 }
 
 impl Undo {
-    /// The fee of each transaction of the block that this belongs to; zero for coinbase and notes.
+    /// Returns the fee of each transaction of the undo record's block; zero for coinbase and notes.
     pub(crate) fn fees(&self, transactions: &[Transaction]) -> Vec<Amount> {
         let spent = self.spent.iter().map(Vec::as_slice).chain(std::iter::repeat(&[][..]));
         let fee = |(transaction, spent): (&Transaction, &[Coin])| {
@@ -337,7 +336,7 @@ impl Undo {
     }
 }
 
-/// A transaction of the mempool as it is stored.
+/// The stored form of a mempool entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct MempoolRecord {
     /// Order of admission.
@@ -368,11 +367,11 @@ impl Decode for MempoolRecord {
     }
 }
 
-/// A transaction made on this node, whatever became of it.
+/// A transaction made on this node, kept whatever its outcome.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct OwnRecord {
     pub(crate) added: UnixMillis,
-    /// Why it cannot be mined; empty while it can be, or has been.
+    /// The reason why it cannot be mined; empty while it can be, or has been.
     pub(crate) void: String,
     pub(crate) transaction: Transaction,
 }
@@ -396,13 +395,13 @@ impl Decode for OwnRecord {
     }
 }
 
-/// Reads a stored value whose bytes we wrote: anything else is corruption.
+/// Decodes a stored value. This program wrote the bytes, so a failure is corruption.
 pub(crate) fn stored<T: Decode>(what: &str, bytes: &[u8]) -> Result<T, StorageError> {
     from_bytes(bytes)
         .map_err(|error| StorageError::Corrupted(format!("{what} does not read back: {error}")))
 }
 
-/// Where a mined transaction is.
+/// Encodes height and position of a mined transaction.
 pub(crate) fn place_to_bytes(height: Height, position: u32) -> [u8; 8] {
     let mut bytes = [0; 8];
     bytes[..4].copy_from_slice(&height.to_le_bytes());
@@ -410,7 +409,7 @@ pub(crate) fn place_to_bytes(height: Height, position: u32) -> [u8; 8] {
     bytes
 }
 
-/// Height and position of a mined transaction.
+/// Decodes height and position of a mined transaction.
 pub(crate) fn place_from_bytes(bytes: [u8; 8]) -> (Height, u32) {
     let (mut height, mut position) = ([0; 4], [0; 4]);
     height.copy_from_slice(&bytes[..4]);
@@ -418,7 +417,7 @@ pub(crate) fn place_from_bytes(bytes: [u8; 8]) -> (Height, u32) {
     (Height::from_le_bytes(height), u32::from_le_bytes(position))
 }
 
-/// The key of a transaction.
+/// The transaction's key in the tables.
 pub(crate) fn tx_key(txid: &TxId) -> &[u8; 32] {
     &txid.0
 }
