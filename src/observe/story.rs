@@ -295,7 +295,7 @@ impl Story {
             Event::PeerConnected => self.peers(node, time, fields.peer.as_deref()?, true),
             Event::PeerDisconnected => self.peers(node, time, fields.peer.as_deref()?, false),
             Event::FriendJoined => {
-                self.push(sighting, Happening::Joined(text_of(fields.name.as_ref())))
+                self.push(sighting, Happening::Joined(text_of(fields.name.as_ref())));
             }
             Event::FriendLeft => {
                 let (name, said_goodbye) = (text_of(fields.name.as_ref()), fields.said_goodbye());
@@ -327,7 +327,7 @@ impl Story {
                 self.nodes[node].penalties = self.nodes[node].penalties.saturating_add(1);
             }
             Event::GossipDeaf => {
-                self.push(sighting, Happening::Deaf(text_of(fields.peer.as_ref())))
+                self.push(sighting, Happening::Deaf(text_of(fields.peer.as_ref())));
             }
         }
         Some(())
