@@ -88,7 +88,7 @@ fn collect(path: &Path, text: &mut String) {
         files.iter().for_each(|file| collect(file, text));
     } else if path.extension().is_some_and(|extension| extension == "rs") {
         let file = fs::read_to_string(path).expect("a source");
-        text.push_str(file.split("#[cfg(test)]\nmod tests").next().unwrap_or_default());
+        text.push_str(file.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default());
     }
 }
 
