@@ -43,10 +43,6 @@ const EXCEPTIONS: &[&str] = &[
     "src/wallet/derive.rs",
     "src/wallet/errors.rs",
     "src/wallet/file.rs",
-    "src/wire/bounds.rs",
-    "src/wire/codec.rs",
-    "src/wire/codec/tests.rs",
-    "src/wire/signing.rs",
 ];
 
 /// Columns of a line of code, of a comment, or of a page.

@@ -1,5 +1,5 @@
-//! Limits of counts and lengths, message by message. [`codec`](super::codec) checks them in all that
-//! it reads or writes.
+//! Limits of counts and lengths, message by message. [`codec`](super::codec) checks them in all
+//! that it reads or writes.
 
 use super::{
     codec::CodecError,

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::primitives::NetworkId;
 
-/// The maximum nesting of arrays. The deepest message has 5: the addresses in an answer of profiles.
+/// The maximum nesting of arrays. The deepest message, an answer of profiles with addresses, has 5.
 const MAX_DEPTH: usize = 8;
 
 /// The reason why bytes are not a message, or why a message may not be encoded. In bytes from a

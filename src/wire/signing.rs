@@ -1,8 +1,8 @@
 //! Signatures of profiles, lines and goodbyes.
 //!
 //! A key does not sign CBOR but a fixed little-endian layout: a tag, the network id, then the
-//! fields. A field of varying length follows its length as a u16. `proto/README.md` has each layout,
-//! and `proto/vectors` has examples.
+//! fields. A field of varying length follows its length as a u16. `proto/README.md` has each
+//! layout, and `proto/vectors` has examples.
 
 use std::{fmt, str::FromStr};
 
@@ -152,8 +152,8 @@ impl SignedProfile {
 }
 
 impl SignedLine {
-    /// Returns the signed bytes: tag, network, author 32, to (0 or 32 bytes), time u64, counter u64,
-    /// text.
+    /// Returns the signed bytes: tag, network, author 32, to (0 or 32 bytes), time u64, counter
+    /// u64, text.
     #[must_use]
     pub fn signing_bytes(&self, network: &NetworkId) -> Vec<u8> {
         SigningBytes::new(LINE_TAG, network)

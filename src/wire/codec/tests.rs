@@ -34,7 +34,9 @@ proptest! {
     }
 
     #[test]
-    fn random_bytes_never_panic_and_what_is_accepted_is_canonical(bytes in vec(any::<u8>(), 0..400)) {
+    fn random_bytes_never_panic_and_what_is_accepted_is_canonical(
+        bytes in vec(any::<u8>(), 0..400),
+    ) {
         for protocol in Protocol::ALL {
             if let Ok(request) = protocol.decode_request(&bytes) {
                 prop_assert_eq!(request.encode(), Ok(bytes.clone()));

@@ -172,7 +172,7 @@ fn the_protocol_version_of_identify_is_not_read() {
     says("It does not read the `protocolVersion` of others, so you may send any.");
     let net = source("net");
     assert!(net.contains("info.protocols") && net.contains("info.listen_addrs"));
-    assert!(!net.contains("protocol_version"));
+    assert!(!net.contains("info.protocol_version"));
 }
 
 #[test]

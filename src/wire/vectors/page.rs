@@ -90,7 +90,7 @@ fn collect(path: &Path, text: &mut String) {
         }
     } else if path.extension().is_some_and(|extension| extension == "rs") {
         let file = fs::read_to_string(path).expect("a source");
-        text.push_str(file.split("#[cfg(test)]\nmod tests").next().unwrap_or_default());
+        text.push_str(file.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default());
     }
 }
 
