@@ -138,10 +138,7 @@ pub enum BuildError {
     ZeroAmount,
     /// The sum of amount and fee exceeds the maximum supply.
     #[error("{amount} and a fee of {fee} are together more coins than there can be")]
-    TooLarge {
-        amount: Amount,
-        fee: Amount,
-    },
+    TooLarge { amount: Amount, fee: Amount },
     /// A trade of the maximum size cannot hold enough of these small coins.
     #[error(
         "{address} has enough, but in coins so small that one trade cannot hold them all: send at \
@@ -164,10 +161,7 @@ pub enum BuildError {
     NoteWithFee,
     /// The new fee is not higher than the current one.
     #[error("the trade pays {before} already, and a fee of {fee} is not more")]
-    FeeNotRaised {
-        before: Amount,
-        fee: Amount,
-    },
+    FeeNotRaised { before: Amount, fee: Amount },
 }
 
 fn pending_part(pending: Amount) -> String {
