@@ -1,7 +1,7 @@
 //! The miner's task chooses the template to search and submits solutions to the chain.
 //!
-//! The task owns all of the miner's state. At most one query to the chain is in flight. Commands and
-//! tip changes are handled without waiting for that query.
+//! The task owns all of the miner's state. At most one query to the chain is in flight. Commands
+//! and tip changes are handled without waiting for that query.
 
 use std::{
     collections::VecDeque,
@@ -260,8 +260,8 @@ impl MinerTask {
         }
     }
 
-    /// Starts or stops the threads and starts a query to the chain if one is due. Returns the time of
-    /// the next step if no event arrives first.
+    /// Starts or stops the threads and starts a query to the chain if one is due. Returns the time
+    /// of the next step if no event arrives first.
     fn steer(&mut self, now: Instant) -> Option<Instant> {
         let wanted = self.wanted_owner();
         let fits = |current: &Current| {

@@ -183,8 +183,8 @@ impl MinerHandle {
         self.send(MinerCommand::SetOwner(owner)).await
     }
 
-    /// Mines `count` blocks on the best chain, even if the mempool is empty. Returns their hashes in
-    /// order. Blocks that lost a race to another miner's block do not count.
+    /// Mines `count` blocks on the best chain, even if the mempool is empty. Returns their hashes
+    /// in order. Blocks that lost a race to another miner's block do not count.
     ///
     /// # Cancel safety
     /// Dropping the future ends the mining. Blocks mined so far stay on the chain.

@@ -1,7 +1,8 @@
 //! Worker threads that search nonces for one job at a time.
 //!
-//! A change of job takes effect within one [`CHUNK`]. Each thread starts each job at a random nonce.
-//! Two threads, or two nodes of one owner, then search different nonces. A restart loses nothing.
+//! A change of job takes effect within one [`CHUNK`]. Each thread starts each job at a random
+//! nonce. Two threads, or two nodes of one owner, then search different nonces. A restart loses
+//! nothing.
 
 use std::{
     io,

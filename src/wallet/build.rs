@@ -172,8 +172,8 @@ pub(crate) fn raise_fee(
     })
 }
 
-/// Builds an unsigned note of `text` by the key `from`. `index` is the index of its stamp. Draw it at
-/// random, so that no two notes of one key use the same stamp.
+/// Builds an unsigned note of `text` by the key `from`. `index` is the index of its stamp. Draw it
+/// at random, so that no two notes of one key use the same stamp.
 pub(crate) fn build_note(
     from: PublicKey,
     text: &str,
@@ -224,8 +224,8 @@ fn candidates(spendable: &Spendable) -> Vec<Candidate> {
     confirmed.chain(pending).filter(|coin| coin.value > Amount::ZERO).collect()
 }
 
-/// Chooses at most `limit` coins worth at least `needs`, the safest first. The sum of all candidates
-/// must be at least `needs`.
+/// Chooses at most `limit` coins worth at least `needs`, the safest first. The sum of all
+/// candidates must be at least `needs`.
 ///
 /// # Errors
 /// Returns the sum of the `limit` largest coins if that is less than `needs`.

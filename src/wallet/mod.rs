@@ -215,7 +215,8 @@ impl Wallet {
         self.unlocked.is_none()
     }
 
-    /// Unlocks the secret until `until` or [`Wallet::lock`]. The new deadline replaces an older one.
+    /// Unlocks the secret until `until` or [`Wallet::lock`]. The new deadline replaces an older
+    /// one.
     ///
     /// By design this takes about 0.2 s and 64 MiB.
     pub(crate) fn unlock(
@@ -242,8 +243,9 @@ impl Wallet {
         Ok(())
     }
 
-    /// Locks the wallet once the deadline of `unlock` has passed. Every method that needs the secret
-    /// calls this first. The node also calls it regularly, so that the secret leaves memory in time.
+    /// Locks the wallet once the deadline of `unlock` has passed. Every method that needs the
+    /// secret calls this first. The node also calls it regularly, so that the secret leaves memory
+    /// in time.
     pub(crate) fn expire(&mut self, now: UnixMillis) {
         let due = self
             .unlocked
@@ -263,8 +265,8 @@ impl Wallet {
         self.unlocked(now).map(|unlocked| unlocked.phrase.clone())
     }
 
-    /// Signs every input for `network` and returns the transaction's id. Signs no input if any key is
-    /// not in this wallet.
+    /// Signs every input for `network` and returns the transaction's id. Signs no input if any key
+    /// is not in this wallet.
     pub(crate) fn sign(
         &mut self,
         transaction: &mut Transaction,

@@ -100,8 +100,8 @@ pub(super) struct Cost {
 }
 
 impl Cost {
-    /// Cost for new wallets: 64 MiB and 3 passes, as in RFC 9106's second recommendation, but in one
-    /// lane (about 0.2 s).
+    /// Cost for new wallets: 64 MiB and 3 passes, as in RFC 9106's second recommendation, but in
+    /// one lane (about 0.2 s).
     pub(super) const NEW: Self = Self { memory_kib: 64 * 1024, passes: 3, lanes: 1 };
 
     /// Minimum that Argon2 allows, for fast tests.
@@ -157,8 +157,8 @@ impl Sealed {
         Some(Self { argon2id: cost, salt, nonce, xchacha20poly1305 })
     }
 
-    /// Decrypts the secret. By design this takes about 0.2 s and 64 MiB, so never call it in an async
-    /// task.
+    /// Decrypts the secret. By design this takes about 0.2 s and 64 MiB, so never call it in an
+    /// async task.
     pub(super) fn unseal(&self, passphrase: &str) -> Result<SecretBytes, UnsealError> {
         let cipher = cipher(passphrase, &self.salt, self.argon2id)?;
         let payload = Payload { msg: &self.xchacha20poly1305, aad: SEAL_CONTEXT };
