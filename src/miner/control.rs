@@ -1,7 +1,7 @@
-//! The miner's task: which template is searched, for whom, and what becomes of a solution.
+//! The miner's task chooses the template to search and submits solutions to the chain.
 //!
-//! It owns all of the miner's state. One question to the chain is under way at a time, and never
-//! keeps commands or a change of the tip waiting.
+//! The task owns all of the miner's state. At most one query to the chain is in flight. Commands
+//! and tip changes are handled without waiting for that query.
 
 use std::{
     collections::VecDeque,
@@ -33,16 +33,15 @@ use crate::{
     telemetry::events,
 };
 
-/// How old a template may get while anybody wants a block: its time, its difficulty, and what it
-/// holds.
+/// Maximum age of a template in use. A refresh updates its time, difficulty and transactions.
 const REFRESH: Duration = Duration::from_secs(1);
-/// How often a template is made anew because the mempool alone has changed: each costs the chain a
-/// pass over it.
+/// Minimum interval between templates when only the mempool changes. Each template costs the chain
+/// thread a pass over the mempool.
 const MEMPOOL_REFRESH: Duration = Duration::from_millis(100);
-/// How long nothing is tried after the chain has failed or refused.
+/// Wait before the next template request after the chain failed or refused a block.
 const BACK_OFF: Duration = Duration::from_secs(1);
 
-/// A caller who wants blocks.
+/// An open [`MinerCommand::MineBlocks`] request.
 struct WantsBlocks {
     left: u32,
     owner: Owner,
@@ -50,21 +49,21 @@ struct WantsBlocks {
     reply: oneshot::Sender<Result<Vec<BlockHash>, MineError>>,
 }
 
-/// A caller who wants a transaction mined.
+/// An open [`MinerCommand::MineUntil`] request.
 struct WantsMined {
     txid: TxId,
     owner: Owner,
     reply: oneshot::Sender<Result<MinedIn, MineError>>,
 }
 
-/// A template at hand.
+/// The current template.
 struct Current {
     job: Arc<Job>,
-    /// When it was asked for.
+    /// Time of the request to the chain.
     asked: Instant,
 }
 
-/// What the chain answered.
+/// The result of a query to the chain.
 enum Answer {
     Template { owner: Owner, asked: Instant, result: Result<Template, ChainFault> },
     Accepted { found: Found, hash: BlockHash, result: Result<BlockAccepted, AcceptBlockError> },
@@ -73,7 +72,6 @@ enum Answer {
 
 type Question = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
-/// The task's state. See the module.
 pub(super) struct MinerTask {
     chain: ChainHandle,
     summary: watch::Receiver<ChainSummary>,
@@ -90,17 +88,17 @@ pub(super) struct MinerTask {
     tip: BlockHash,
     mempool: usize,
     mempool_changes: u64,
-    /// Whether the mempool has changed since the current template was asked for.
+    /// True if the mempool has changed since the current template was requested.
     mempool_changed: bool,
-    /// Whether those who wait for a transaction have to be looked after.
+    /// True if the awaited transactions must be looked up again.
     look: bool,
     current: Option<Current>,
-    /// What the threads search.
+    /// The job that the threads search.
     running: Option<Arc<Job>>,
     question: Option<Question>,
-    /// A solution that waits for the question under way to be answered.
+    /// A solution to submit once the query in flight completes.
     solution: Option<Found>,
-    /// Nothing is asked of the chain for templates before then.
+    /// End of the back-off: no template is requested before this time.
     not_before: Option<Instant>,
 }
 
@@ -158,7 +156,7 @@ impl MinerTask {
         (control, status_receiver)
     }
 
-    /// Runs until it is told to stop, all handles are gone, or the chain is.
+    /// Runs until a stop command, the drop of the last handle, or the end of the chain.
     pub(super) async fn run(mut self) {
         let mut stopped = None;
         loop {
@@ -191,10 +189,10 @@ impl MinerTask {
             }
         }
         let workers = self.workers;
-        // Joining takes under a millisecond, but blocks: not for an async thread.
+        // Joining takes under a millisecond, but it blocks, so it must not run on an async thread.
         let _ = tokio::task::spawn_blocking(move || workers.stop()).await;
         if let Some(reply) = stopped {
-            // Nobody waits any more: as good.
+            // The caller may have stopped waiting.
             let _ = reply.send(());
         }
     }
@@ -221,14 +219,14 @@ impl MinerTask {
             MinerCommand::MineUntil { txid, owner, reply } => {
                 self.transactions.push(WantsMined { txid, owner, reply });
                 self.look = true;
-                // The trade came a moment ago: the template at hand may be older.
+                // The current template may be older than the transaction.
                 self.mempool_changed = true;
             }
             MinerCommand::Stop { .. } => {}
         }
     }
 
-    /// Takes over what the chain has announced.
+    /// Applies the chain's newest summary to our copy of it.
     fn chain_changed(&mut self) {
         let (tip, mempool, mempool_changes) = {
             let summary = self.summary.borrow_and_update();
@@ -240,14 +238,14 @@ impl MinerTask {
             self.look = true;
         }
         self.mempool = mempool;
-        // The summary also comes when nothing changed.
+        // The chain also publishes summaries in which the mempool is unchanged.
         if mempool_changes != self.mempool_changes {
             self.mempool_changes = mempool_changes;
             self.mempool_changed = true;
         }
     }
 
-    /// Who would be paid for the next block, if anybody wants one.
+    /// Returns the recipient of the next block, or `None` if no block is wanted.
     fn wanted_owner(&self) -> Option<Owner> {
         if let Some(first) = self.blocks.front() {
             return Some(first.owner);
@@ -262,8 +260,8 @@ impl MinerTask {
         }
     }
 
-    /// Starts or stops the threads, asks the chain what is to be asked, and says when to look again
-    /// if nothing happens.
+    /// Starts or stops the threads and starts a query to the chain if one is due. Returns the time
+    /// of the next step if no event arrives first.
     fn steer(&mut self, now: Instant) -> Option<Instant> {
         let wanted = self.wanted_owner();
         let fits = |current: &Current| {
@@ -304,8 +302,8 @@ impl MinerTask {
         }
     }
 
-    /// Asks the chain the most urgent question, unless one is under way; otherwise says when one
-    /// will be due.
+    /// Starts the most urgent query to the chain, unless one is in flight. Returns the time of the
+    /// next query if none is due yet.
     fn ask(&mut self, wanted: Option<Owner>, now: Instant) -> Option<Instant> {
         if self.question.is_some() {
             return None;
@@ -364,13 +362,11 @@ impl MinerTask {
             Err(error) => return self.failed(&MineError::Refused(error.to_string())),
         };
         let search = NonceSearch::new(header, &target);
-        // The next steering starts the threads on it, unless it came too late or is not wanted any
-        // more.
+        // The next call of `steer` starts the threads on it, or drops it if it is no longer wanted.
         self.current = Some(Current { job: Arc::new(Job { template, owner, search }), asked });
     }
 
-    /// A solution counts when it follows the tip, and is the first for it: its template is given
-    /// up.
+    /// Accepts the first solution on the current tip and drops its template. Ignores all others.
     fn found(&mut self, found: Found) {
         let fresh =
             self.current.as_ref().is_some_and(|current| current.job.parent() == found.job.parent());
@@ -378,7 +374,7 @@ impl MinerTask {
             return;
         }
         if let Some(solved) = &self.solved {
-            // Full: the block itself follows.
+            // A full channel drops the header: the block itself follows.
             let _ = solved.try_send(found.header());
         }
         self.current = None;
@@ -401,19 +397,18 @@ impl MinerTask {
                 self.counted(found.job.owner, hash);
                 self.not_before = None;
             }
-            // Somebody else's block came first: mine on that one.
+            // Another miner's block came first: mine on that one.
             Ok(outcome) => {
                 tracing::debug!(%hash, ?outcome, "a mined block did not join the best chain");
             }
             Err(AcceptBlockError::Fault(fault)) => self.failed(&MineError::Chain(fault)),
             Err(error) => self.failed(&MineError::Refused(error.to_string())),
         }
-        // The summary may have come before this answer, or may be on its way: either way it is
-        // newer than our copy.
+        // The chain may have published a newer summary than our copy before it replied.
         self.chain_changed();
     }
 
-    /// One block more for the caller it was mined for.
+    /// Credits a block to the request that it was mined for, and replies if that was the last one.
     fn counted(&mut self, owner: Owner, hash: BlockHash) {
         let Some(first) = self.blocks.front_mut().filter(|first| first.owner == owner) else {
             return;
@@ -427,7 +422,7 @@ impl MinerTask {
         }
     }
 
-    /// Tells those who wait for `txid`, if that is over.
+    /// Replies to the callers that await `txid`, unless it is still in the mempool.
     fn looked(&mut self, txid: TxId, result: Result<Option<TxInfo>, ChainFault>) {
         let verdict = match result {
             Ok(Some(info)) => match info.state {
@@ -443,8 +438,7 @@ impl MinerTask {
         }
     }
 
-    /// The chain failed or refused: whoever waits is told, and what goes on by itself goes on after
-    /// a while.
+    /// Replies to all open requests with `error`, and starts the back-off.
     fn failed(&mut self, error: &MineError) {
         tracing::debug!(%error, "the miner backs off");
         for wants in self.blocks.drain(..) {
@@ -456,7 +450,7 @@ impl MinerTask {
         self.not_before = Instant::now().checked_add(BACK_OFF);
     }
 
-    /// Forgets callers who have stopped waiting.
+    /// Drops the requests of callers that have stopped waiting.
     fn drop_abandoned(&mut self) {
         self.blocks.retain(|wants| !wants.reply.is_closed());
         self.transactions.retain(|wants| !wants.reply.is_closed());
@@ -487,7 +481,10 @@ async fn look(chain: ChainHandle, txids: Vec<TxId>) -> Answer {
     Answer::Looked(results)
 }
 
-/// The answer to the question under way; never, when there is none. Being dropped loses nothing.
+/// Awaits the query in flight, or waits forever if there is none.
+///
+/// # Cancel safety
+/// The query stays in `question` when this future is dropped.
 async fn answer_to(question: &mut Option<Question>) -> Answer {
     match question {
         Some(question) => question.await,
@@ -495,7 +492,7 @@ async fn answer_to(question: &mut Option<Question>) -> Answer {
     }
 }
 
-/// Ready when any caller stops waiting.
+/// Waits until any caller stops waiting for its request.
 async fn abandoned(blocks: &mut VecDeque<WantsBlocks>, transactions: &mut [WantsMined]) {
     poll_fn(|context| {
         let blocks = blocks.iter_mut().any(|wants| wants.reply.poll_closed(context).is_ready());
@@ -513,7 +510,7 @@ async fn at(deadline: Option<Instant>) {
     }
 }
 
-/// Answers a caller, who may have gone.
+/// Replies to a caller. The caller may have stopped waiting.
 fn tell<T>(reply: oneshot::Sender<T>, answer: T) {
     let _ = reply.send(answer);
 }

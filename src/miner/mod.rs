@@ -1,16 +1,17 @@
 //! The miner: threads that search for nonces, and one task that decides what they search.
 //!
-//! [`spawn`] starts it beside a chain; the [`MinerHandle`] is how the node, or a command that has
-//! opened the chain itself, speaks to it. The task asks the chain for a template, gives it to the
-//! threads, and hands a solved block back as any other local block. It watches the chain's summary:
-//! when the tip changes the threads stop within a millisecond, and each second the template's time
-//! and difficulty are refreshed.
+//! [`spawn`] starts the miner beside a chain. The node, or a command that has opened the chain
+//! itself, controls it through a [`MinerHandle`]. The task requests a template from the chain and
+//! passes it to the threads. It submits a solved block like any other local block. The task watches
+//! the chain's summary. When the tip changes, the threads stop within a millisecond. The template's
+//! time and difficulty are refreshed each second.
 //!
-//! - Nothing is mined on a block that is not connected: templates come from the durable tip alone.
-//! - What a caller asked for ([`MinerHandle::mine_blocks`], [`MinerHandle::mine_until`]) goes
-//!   before what the [`MiningMode`] would do, and ends when the caller stops waiting for it.
-//! - [`BlockMined`](crate::telemetry::events::BlockMined) is told only after the block is durable
-//!   on the best chain.
+//! # Invariants
+//! - The miner builds only on connected blocks: templates come from the durable tip alone.
+//! - Requests ([`MinerHandle::mine_blocks`], [`MinerHandle::mine_until`]) take precedence over the
+//!   [`MiningMode`]. A request ends when its caller stops waiting.
+//! - [`BlockMined`](crate::telemetry::events::BlockMined) is emitted only after the block is
+//!   durable on the best chain.
 
 mod control;
 mod genesis;
@@ -40,71 +41,69 @@ use crate::{
 use control::MinerTask;
 use workers::{FOUND_QUEUE, Workers};
 
-/// Requests that wait for the miner's task.
+/// Capacity of the command channel to the miner's task.
 const COMMAND_QUEUE: usize = 64;
-/// The most blocks of one request: their hashes are kept until it is done.
+/// Upper bound on the blocks of one request. Their hashes stay in memory until it is done: 32 MB.
 pub const MAX_BLOCKS_AT_ONCE: u32 = 1_000_000;
-/// The most requests that are worked on or wait their turn.
+/// Upper bound on the open requests of each kind, the current one included.
 const MAX_REQUESTS: usize = 256;
 
-/// What a miner is to do from its start.
+/// Settings that a miner starts with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MinerConfig {
-    /// When to mine of its own accord.
+    /// Mode that decides when to mine without a request.
     pub mode: MiningMode,
-    /// Who is paid then; without one, only what callers ask for is mined.
+    /// Recipient of rewards mined without a request. With `None`, the miner serves requests only.
     pub owner: Option<Owner>,
-    /// How many threads search: see [`default_threads`].
+    /// Number of search threads: see [`default_threads`].
     pub threads: usize,
 }
 
-/// One thread for each core that this process may use.
+/// Returns the number of cores that this process may use.
 #[must_use]
 pub fn default_threads() -> usize {
     thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
-/// What the miner is doing.
+/// A snapshot of the miner's state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MinerStatus {
-    /// When it mines of its own accord.
     pub mode: MiningMode,
-    /// Who is paid then.
+    /// Recipient of rewards mined without a request.
     pub owner: Option<Owner>,
-    /// How many threads it has.
     pub threads: usize,
-    /// Whether they are searching now.
+    /// True while the threads search.
     pub mining: bool,
-    /// How many of its blocks joined the best chain since it was started.
+    /// Number of its blocks that joined the best chain since the miner started.
     pub blocks: u64,
 }
 
-/// Why what was asked of the miner was not done.
+/// Reasons why the miner could not serve a request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MineError {
-    /// More blocks than one request may ask for.
+    /// The request is for more than `MAX_BLOCKS_AT_ONCE` blocks.
     #[error("{0} blocks are too many at once: ask for {MAX_BLOCKS_AT_ONCE} at most")]
     TooMany(u32),
-    /// Too many requests already.
+    /// `MAX_REQUESTS` requests of this kind are open.
     #[error("the miner has {MAX_REQUESTS} requests to do already: wait for one to end")]
     Busy,
-    /// The chain refused the miner's own block: one of the two is wrong.
+    /// The chain refused the miner's own block, so either the miner or the chain has a bug.
     #[error(
         "the chain refused a block that was mined here: {0}; this is a fault of the program, \
          please report it"
     )]
     Refused(String),
-    /// The trade that was waited for can never be mined.
+    /// The awaited transaction can never be mined.
     #[error("{txid} can never be mined: {reason}")]
     Void {
         txid: TxId,
-        /// Why, as a sentence.
+        /// A sentence for the user.
         reason: String,
     },
-    /// The trade that was waited for neither waits nor is in a block.
+    /// The awaited transaction is neither in the mempool nor in a block.
     #[error("{0} is not known here: it waits in no mempool and is in no block; send it again")]
     Unknown(TxId),
-    /// The chain cannot answer.
+    /// The chain failed.
     #[error(transparent)]
     Chain(#[from] ChainFault),
     /// The miner has ended.
@@ -112,14 +111,14 @@ pub enum MineError {
     Stopped,
 }
 
-/// Where a transaction was mined, by anyone.
+/// The block that holds a transaction, whether or not this node mined it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MinedIn {
     pub block: BlockHash,
     pub height: Height,
 }
 
-/// What the miner's task is asked.
+/// A command from a handle to the miner's task.
 #[derive(Debug)]
 enum MinerCommand {
     SetMode(MiningMode),
@@ -143,7 +142,7 @@ enum MinerCommand {
     },
 }
 
-/// How others speak to the miner. When the last one is dropped, the miner ends.
+/// A cloneable handle to the miner. The miner ends when the last handle is dropped.
 #[derive(Debug, Clone)]
 pub struct MinerHandle {
     commands: mpsc::Sender<MinerCommand>,
@@ -153,12 +152,11 @@ pub struct MinerHandle {
 
 /// Starts a miner beside `chain`, inside a tokio runtime.
 ///
-/// Each solved header is sent to `solved` before its block is given to the chain, so that friends
-/// can stop their own search; when that channel is full the header is left out, since the block
-/// follows.
+/// The miner sends each solved header to `solved` before it submits the block to the chain. Friends
+/// can then stop their own search. A full channel drops the header, since the block follows.
 ///
 /// # Errors
-/// When the system refuses a thread.
+/// Fails if the system cannot start a thread.
 pub fn spawn(
     chain: ChainHandle,
     config: MinerConfig,
@@ -175,20 +173,21 @@ pub fn spawn(
 }
 
 impl MinerHandle {
-    /// Changes when the miner mines of its own accord.
+    /// Sets the mode that decides when to mine without a request.
     pub async fn set_mode(&self, mode: MiningMode) -> Result<(), MineError> {
         self.send(MinerCommand::SetMode(mode)).await
     }
 
-    /// Changes who is paid for what the miner mines of its own accord.
+    /// Sets the recipient of rewards mined without a request.
     pub async fn set_owner(&self, owner: Option<Owner>) -> Result<(), MineError> {
         self.send(MinerCommand::SetOwner(owner)).await
     }
 
-    /// Mines `count` blocks on the best chain now, whatever is pending, and returns their hashes in
-    /// order. Blocks that lost a race to somebody else's are not counted.
+    /// Mines `count` blocks on the best chain, even if the mempool is empty. Returns their hashes
+    /// in order. Blocks that lost a race to another miner's block do not count.
     ///
-    /// Dropping the future ends the mining; what was mined stays.
+    /// # Cancel safety
+    /// Dropping the future ends the mining. Blocks mined so far stay on the chain.
     pub async fn mine_blocks(&self, count: u32, owner: Owner) -> Result<Vec<BlockHash>, MineError> {
         if count > MAX_BLOCKS_AT_ONCE {
             return Err(MineError::TooMany(count));
@@ -198,19 +197,20 @@ impl MinerHandle {
         answer.await.map_err(|_| MineError::Stopped)?
     }
 
-    /// Mines, paying `owner`, until the transaction `txid` is in a block of the best chain, whoever
-    /// mines it.
+    /// Mines for `owner` until the transaction `txid` is in a block of the best chain. That block
+    /// may come from another miner.
     ///
-    /// Dropping the future ends the mining; the trade waits on.
+    /// # Cancel safety
+    /// Dropping the future ends the mining. The transaction stays in the mempool.
     pub async fn mine_until(&self, txid: TxId, owner: Owner) -> Result<MinedIn, MineError> {
         let (reply, answer) = oneshot::channel();
         self.send(MinerCommand::MineUntil { txid, owner, reply }).await?;
         answer.await.map_err(|_| MineError::Stopped)?
     }
 
-    /// Somebody has solved a block on `parent`: while that is our tip, rests for at most
-    /// `duration`, 2 s and a fifth of the spacing, once for each tip. Never blocks; a pause that
-    /// finds the queue full is left out.
+    /// Pauses mining because a peer announced a solved header on `parent`. The pause applies only
+    /// while `parent` is our tip, and once for each tip. It lasts for the shortest of `duration`,
+    /// 2 s and a fifth of the spacing. Never blocks: a full queue drops the pause.
     pub fn pause(&self, parent: BlockHash, duration: Duration) {
         if self.commands.try_send(MinerCommand::Pause { parent, duration }).is_err() {
             tracing::debug!(
@@ -219,30 +219,30 @@ impl MinerHandle {
         }
     }
 
-    /// What the miner is doing now.
+    /// Returns the current status.
     #[must_use]
     pub fn status(&self) -> MinerStatus {
         *self.status.borrow()
     }
 
-    /// How many hashes its threads have tried since it was started.
+    /// Returns the number of hashes tried since the miner started.
     #[must_use]
     pub fn hashes(&self) -> u64 {
         self.hashes.load(Ordering::Relaxed)
     }
 
-    /// Tells when the status changes.
+    /// Returns a receiver that is notified when the status changes.
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<MinerStatus> {
         self.status.clone()
     }
 
-    /// Ends the miner; its threads are gone when this returns. Requests still open get
+    /// Ends the miner and waits until its threads have exited. Open requests get
     /// [`MineError::Stopped`].
     pub async fn stop(&self) {
         let (reply, stopped) = oneshot::channel();
         if self.send(MinerCommand::Stop { reply }).await.is_ok() {
-            // An error says that the task ended otherwise: as good.
+            // An error means that the task has already ended.
             let _ = stopped.await;
         }
     }

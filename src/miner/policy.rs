@@ -1,5 +1,5 @@
-//! When to mine: modes, the random wait for other people's trades, and the pause after a solved
-//! header. No clock and no randomness of its own.
+//! The decision when to mine: modes, the random wait for other owners' trades, and the pause after
+//! a solved header. Time and randomness are arguments.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ const PAUSE_PART: u32 = 5;
 /// long enough that one is usually first.
 const WAIT_WITHOUT_SPACING: Duration = Duration::from_millis(500);
 
-/// What to do now.
+/// The policy's verdict on a template.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Decision {
     /// Nothing, until something changes.
@@ -60,12 +60,12 @@ impl Policy {
         }
     }
 
-    /// Until when nothing is mined on `tip`, if it is now paused.
+    /// Returns the end of the pause on `tip`, if mining on it is paused.
     pub(super) fn paused(&self, tip: BlockHash, now: Instant) -> Option<Instant> {
         self.pause.filter(|(parent, until)| *parent == tip && now < *until).map(|(_, until)| until)
     }
 
-    /// What the mode has to say of a template.
+    /// Decides whether to mine `template` in the current mode.
     pub(super) fn decide(
         &mut self,
         template: &Template,

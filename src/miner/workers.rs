@@ -1,9 +1,8 @@
-//! The threads that hash. They know nothing but one job: a header, its target, and whether it is
-//! still wanted.
+//! Worker threads that search nonces for one job at a time.
 //!
-//! A new job, or none, takes hold within one [`CHUNK`]. The search has no memory: each thread
-//! begins each job at a random nonce, so that neither two threads nor two nodes of one owner walk
-//! the same way, and starting anew costs nothing.
+//! A change of job takes effect within one [`CHUNK`]. Each thread starts each job at a random
+//! nonce. Two threads, or two nodes of one owner, then search different nonces. A restart loses
+//! nothing.
 
 use std::{
     io,
@@ -23,12 +22,11 @@ use crate::{
     primitives::{BlockHash, Header, Owner},
 };
 
-/// Nonces between two looks at what is wanted: under a millisecond of work.
+/// Nonces between two checks of the epoch: under a millisecond of work.
 const CHUNK: u64 = 1 << 13;
-/// More threads than any machine of a friend has cores.
+/// Upper bound on threads: more than the cores of any expected machine.
 const MAX_THREADS: usize = 256;
-/// Solutions that wait for the miner's task, which never blocks: one for each thread, and jobs that
-/// overlap.
+/// Capacity of the channel of solutions: two for each thread, since jobs overlap.
 pub(super) const FOUND_QUEUE: usize = 2 * MAX_THREADS;
 
 #[derive(Debug)]
@@ -36,12 +34,12 @@ pub(super) struct Job {
     /// The block without its nonce.
     pub(super) template: Template,
     pub(super) owner: Owner,
-    /// Its header, ready to be searched.
+    /// The prepared search over the template's header.
     pub(super) search: NonceSearch,
 }
 
 impl Job {
-    /// The block that it would follow.
+    /// Returns the hash of the parent block.
     pub(super) const fn parent(&self) -> BlockHash {
         self.template.block.header.previous
     }
@@ -55,13 +53,13 @@ pub(super) struct Found {
 }
 
 impl Found {
-    /// The solved header.
+    /// Returns the solved header.
     pub(super) fn header(&self) -> Header {
         Header { nonce: self.nonce, ..self.job.template.block.header }
     }
 }
 
-/// The threads. Dropping it ends them without waiting; [`Workers::stop`] waits.
+/// The worker threads. Dropping this ends them without waiting; [`Workers::stop`] waits.
 #[derive(Debug)]
 pub(super) struct Workers {
     shared: Arc<Shared>,
@@ -72,9 +70,9 @@ pub(super) struct Workers {
 struct Shared {
     slot: Mutex<Slot>,
     changed: Condvar,
-    /// Which job is wanted: changed under the lock, looked at between chunks without it.
+    /// Number of the current job. Changed under the lock; read without it between chunks.
     epoch: AtomicU64,
-    /// How many were tried, by all threads.
+    /// Number of hashes tried by all threads.
     hashes: Arc<AtomicU64>,
 }
 
@@ -85,12 +83,12 @@ struct Slot {
 }
 
 impl Shared {
-    /// Nothing panics while it holds the lock, so a poisoned one is as good.
+    /// Locks the slot. No code panics while it holds the lock, so poison can be ignored.
     fn lock(&self) -> MutexGuard<'_, Slot> {
         self.slot.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the slot, ends what runs, and wakes all.
+    /// Changes the slot, ends the current job, and wakes all threads.
     fn change(&self, change: impl FnOnce(&mut Slot)) {
         let mut slot = self.lock();
         change(&mut slot);
@@ -114,7 +112,7 @@ impl Shared {
         }
     }
 
-    /// After a solution: the other threads need not look for a second one.
+    /// Ends the job of `epoch` after a solution, so that the other threads stop.
     fn solved(&self, epoch: u64) {
         let mut slot = self.lock();
         if self.epoch.load(Ordering::Relaxed) == epoch {
@@ -163,26 +161,25 @@ impl Workers {
         Ok(workers)
     }
 
-    /// How many threads there are.
     pub(super) const fn count(&self) -> usize {
         self.threads.len()
     }
 
-    /// Where they count what they try.
+    /// Returns the shared counter of hashes tried.
     pub(super) fn hashes(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.shared.hashes)
     }
 
-    /// What to search from now on; `None` to rest.
+    /// Sets the job of all threads; `None` makes them idle.
     pub(super) fn set(&self, job: Option<Arc<Job>>) {
         self.shared.change(|slot| slot.job = job);
     }
 
-    /// Ends the threads and waits for them: less than a chunk's time.
+    /// Ends the threads and waits for them: at most the time of one chunk.
     pub(super) fn stop(mut self) {
         self.end();
         for thread in self.threads.drain(..) {
-            // A thread that panicked is as ended as any other.
+            // A thread that panicked has ended as well.
             let _ = thread.join();
         }
     }

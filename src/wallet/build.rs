@@ -1,15 +1,13 @@
-//! Which coins a trade spends, and what it looks like before it is signed. Pure functions.
+//! Coin selection and building of unsigned trades and notes. Pure functions.
 //!
-//! Coins are taken in the order of how sure they are:
-//! 1. those at least [`SAFE_DEPTH`] deep on the chain;
-//! 2. younger ones that are not a miner's reward: a reorganisation would mine their trade again;
-//! 3. outputs that wait to be mined: the wallet's own change, so that many sends in a row work
-//!    before a block does;
-//! 4. young rewards: a reorganisation destroys them and every trade on top of them. A trade that
-//!    needs one says so.
+//! The safest coins are spent first:
+//! 1. Coins at least [`SAFE_DEPTH`] deep on the chain.
+//! 2. Younger coins that are not a miner's reward. After a reorg, their trade can be mined again.
+//! 3. Pending outputs: the wallet's own change. They allow many sends in a row before a block.
+//! 4. Young rewards. A reorg destroys them and every trade that spends them. A trade that needs one
+//!    is marked as such.
 //!
-//! Change goes back to the sender. A trade to oneself is like any other: what goes in comes out,
-//! less the fee.
+//! Change goes back to the sender. A trade to oneself follows the same rules.
 
 use super::errors::BuildError;
 use crate::{
@@ -21,23 +19,23 @@ use crate::{
     },
 };
 
-/// From this many blocks on, the coin's own counted, a coin is taken to stay: reorganisations among
-/// friends are shorter.
+/// Depth in blocks, the coin's own included, from which a coin counts as safe. Reorgs among friends
+/// are shorter.
 pub(crate) const SAFE_DEPTH: Height = 6;
 
-/// A trade that is not signed yet, and what its signer should know of it.
+/// An unsigned trade, with the risks that its signer should know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct BuiltTrade {
-    /// Its signatures are zeros: `Wallet::sign` fills them.
+    /// The transaction. All signatures are zeros until `Wallet::sign` fills them.
     pub transaction: Transaction,
-    /// Whether it spends the reward of a block that is less than [`SAFE_DEPTH`] deep: if that block
-    /// loses to another branch, this trade is void.
+    /// True if it spends the reward of a block less than [`SAFE_DEPTH`] deep. A reorg that removes
+    /// the block makes this trade void.
     pub rests_on_young_rewards: bool,
-    /// Whether it spends coins that wait to be mined themselves.
+    /// True if it spends coins that are not mined yet.
     pub rests_on_pending: bool,
 }
 
-/// How sure a coin is, best first.
+/// The safety of a coin, safest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Sureness {
     Deep,
@@ -53,10 +51,10 @@ struct Candidate {
     sureness: Sureness,
 }
 
-/// A trade of `amount` from the address of the key `from` to `to`, with `fee` for the miner.
+/// Builds a trade of `amount` from the address of the key `from` to `to`, with `fee` for the miner.
 ///
-/// `spendable` is what the chain says that `from`'s owner can spend next; what another trade was
-/// just built from must no longer be in it, so submit one trade before building the next.
+/// `spendable` holds the coins that `from`'s owner can spend next, as reported by the chain. Submit
+/// each trade before building the next, or both would spend the same coins.
 pub(crate) fn build_trade(
     spendable: &Spendable,
     from: PublicKey,
@@ -107,12 +105,12 @@ pub(crate) fn build_trade(
     })
 }
 
-/// The same trade with a higher fee, which replaces it: it spends the same coins and pays the same
-/// people.
+/// Builds a replacement of `trade` with a higher fee. It spends the same coins and pays the same
+/// recipients.
 ///
-/// `before` is the fee that it pays. The difference is taken from what it gives back to its sender;
-/// where that is too little, from more coins of the sender's, of those in `spendable` that are on
-/// the chain: what waits may rest on the trade itself.
+/// `before` is the current fee. The difference comes from the change. If the change is too small,
+/// further confirmed coins of the sender are added. Pending coins are not used: they may depend on
+/// the trade itself.
 pub(crate) fn raise_fee(
     trade: &Transaction,
     before: Amount,
@@ -133,8 +131,8 @@ pub(crate) fn raise_fee(
     for input in &mut transaction.inputs {
         input.signature = Signature([0; 64]);
     }
-    // The change stands last: see `build_trade`. What is the only output is no change, even when it
-    // goes to the sender.
+    // `build_trade` puts the change last. A single output is not change, even if it goes to the
+    // sender.
     let own = |output: &TxOutput| output.owner == from.owner();
     let change =
         transaction.outputs.iter().rposition(own).filter(|_| transaction.outputs.len() > 1);
@@ -174,8 +172,8 @@ pub(crate) fn raise_fee(
     })
 }
 
-/// A note of `text` by the key `from`, not signed yet. `index` is its stamp's place: draw it at
-/// random, so that no two notes of one key claim the same place.
+/// Builds an unsigned note of `text` by the key `from`. `index` is the index of its stamp. Draw it
+/// at random, so that no two notes of one key use the same stamp.
 pub(crate) fn build_note(
     from: PublicKey,
     text: &str,
@@ -199,7 +197,7 @@ const fn unsigned(outpoint: OutPoint, public_key: PublicKey) -> TxInput {
     TxInput { outpoint, public_key, signature: Signature([0; 64]) }
 }
 
-/// How many inputs fit beside a memo and two outputs.
+/// Returns the number of inputs that fit beside a memo of `memo` bytes and two outputs.
 fn most_inputs(memo: usize) -> usize {
     let empty = Transaction { inputs: Vec::new(), outputs: Vec::new(), memo: Vec::new() };
     let fixed = empty.encoded_len().saturating_add(memo).saturating_add(2 * TxOutput::BYTES);
@@ -222,22 +220,22 @@ fn candidates(spendable: &Spendable) -> Vec<Candidate> {
         candidate(owned, sureness)
     });
     let pending = spendable.pending.iter().map(|owned| candidate(owned, Sureness::Pending));
-    // A stamp's entry is worth nothing and cannot be spent; the chain does not list it, and it
-    // would be no use here.
+    // A stamp has no value and cannot be spent.
     confirmed.chain(pending).filter(|coin| coin.value > Amount::ZERO).collect()
 }
 
-/// Coins of at least `needs`, at most `limit` of them, the surest first; or what the `limit`
-/// largest are worth.
+/// Chooses at most `limit` coins worth at least `needs`, the safest first. The sum of all
+/// candidates must be at least `needs`.
 ///
-/// The candidates are worth enough together.
+/// # Errors
+/// Returns the sum of the `limit` largest coins if that is less than `needs`.
 fn choose(
     mut candidates: Vec<Candidate>,
     needs: Amount,
     limit: usize,
 ) -> Result<Vec<Candidate>, Amount> {
-    // Of equally sure coins the largest first: fewer inputs. The outpoint makes the choice the same
-    // every time.
+    // Among equally safe coins, the largest first gives fewer inputs. The outpoint makes the choice
+    // deterministic.
     candidates
         .sort_unstable_by_key(|coin| (coin.sureness, std::cmp::Reverse(coin.value), coin.outpoint));
     if let Some(chosen) = take_until(&candidates, needs, limit) {
@@ -249,8 +247,8 @@ fn choose(
         .ok_or_else(|| candidates.iter().take(limit).map(|coin| coin.value).sum())
 }
 
-/// The shortest head of the list that is worth `needs`, with its last coin replaced by the smallest
-/// equally sure one that also does: a small payment leaves the large coins whole.
+/// Returns the shortest prefix of `sorted` worth `needs`. Its last coin is replaced by the smallest
+/// equally safe coin that suffices, so that a small payment leaves the large coins whole.
 fn take_until(sorted: &[Candidate], needs: Amount, limit: usize) -> Option<Vec<Candidate>> {
     let mut total = Amount::ZERO;
     for (index, coin) in sorted.iter().enumerate().take(limit) {

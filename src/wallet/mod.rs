@@ -1,15 +1,14 @@
-//! The wallet: keys, addresses and signatures of the person at this node.
+//! The wallet: keys, addresses and signatures of this node's user.
 //!
-//! A plain struct over one file, `wallet.json`, that only its user may read. It does blocking disk
-//! work and, to seal or unlock, deliberately slow hashing: async callers use a blocking thread. The
-//! node owns it while it runs; commands open it themselves when no node does.
+//! [`Wallet`] is a plain struct over one file, `wallet.json`, that only its user may read. Its disk
+//! access blocks, and sealing and unlocking are slow by design. Async callers must use a blocking
+//! thread. A running node owns the wallet. Commands open it themselves when no node runs.
 //!
-//! - Everything grows from one recovery phrase: [`RecoveryPhrase`] says how, [`build`] makes trades
-//!   that it signs.
-//! - There is at least one address, and addresses are only ever added, in order.
-//! - Secrets are zeroed when dropped, no `Debug` shows one, no error holds one, and nothing here
-//!   logs.
-//! - A file that cannot be read, is newer, or was changed by somebody else is never written over.
+//! # Invariants
+//! - All keys derive from one [`RecoveryPhrase`]. [`build`] makes the trades that the wallet signs.
+//! - There is at least one address. Addresses are only ever added, in order.
+//! - Secrets are zeroed on drop. No `Debug` output, error or log contains one.
+//! - The wallet never overwrites a file that is unreadable, newer, or changed by another program.
 
 pub(crate) mod build;
 mod derive;
@@ -37,30 +36,29 @@ use file::{Fingerprint, MAX_ADDRESSES, StoredSecret, WalletFile};
 use phrase::signing_key;
 use secret::{Cost, Sealed, SecretBytes, UnsealError};
 
-/// Keys and addresses. See the module.
 pub(crate) struct Wallet {
     path: PathBuf,
     fingerprint: Fingerprint,
-    /// In the order made; never empty.
+    /// Public keys in derivation order; never empty.
     public_keys: Vec<PublicKey>,
-    /// The secret under its passphrase, when it has one.
+    /// The sealed secret, if the wallet has a passphrase.
     sealed: Option<Sealed>,
-    /// The secret, while it is unlocked. Always, when it has no passphrase.
+    /// The secret while unlocked. Always present in a wallet without a passphrase.
     unlocked: Option<Unlocked>,
 }
 
-/// The secret and what follows from it.
+/// The secret and the keys derived from it.
 struct Unlocked {
     phrase: RecoveryPhrase,
     account: ExtendedKey,
-    /// One for each public key. dalek zeroes them when dropped.
+    /// One key for each public key. `ed25519_dalek` zeroes them on drop.
     signing_keys: Vec<SigningKey>,
-    /// When to forget all this.
+    /// Time at which the wallet locks again.
     until: Option<UnixMillis>,
 }
 
 impl Wallet {
-    /// Opens the wallet at `path`; locked, when it has a passphrase.
+    /// Opens the wallet at `path`. A wallet with a passphrase starts locked.
     pub(crate) fn open(path: &Path) -> Result<Self, WalletError> {
         let (file, fingerprint) = WalletFile::read(path)?;
         let mut wallet = Self {
@@ -83,7 +81,7 @@ impl Wallet {
         Ok(wallet)
     }
 
-    /// Opens the wallet at `path`, or makes one without a passphrase when there is none.
+    /// Opens the wallet at `path`. Creates one without a passphrase if the file is missing.
     pub(crate) fn open_or_create(path: &Path) -> Result<Self, WalletError> {
         match Self::open(path) {
             Err(WalletError::Missing(_)) => Self::create(path, None),
@@ -91,18 +89,17 @@ impl Wallet {
         }
     }
 
-    /// Makes a new wallet with one address; with a passphrase, its secret is sealed in the file. It
-    /// comes unlocked.
+    /// Creates an unlocked wallet with one address. With a passphrase, the file's secret is sealed.
     pub(crate) fn create(path: &Path, passphrase: Option<&str>) -> Result<Self, WalletError> {
         let phrase = RecoveryPhrase::generate().map_err(WalletError::Random)?;
         Self::make(path, phrase, 1, passphrase, Cost::NEW)
     }
 
-    /// Makes a wallet from its phrase, with its first `addresses` addresses (at least one): see
-    /// [`RecoveryPhrase::owners`] for finding out how many were in use. It comes unlocked.
+    /// Restores an unlocked wallet from its phrase, with its first `addresses` addresses (at least
+    /// one). Use [`RecoveryPhrase::owners`] to find the number of addresses in use.
     ///
-    /// When the wallet at `path` is of this very phrase, the addresses that it lacks are added to
-    /// it, and its passphrase stays as it is. Any other wallet there is an error.
+    /// If the wallet at `path` has the same phrase, its missing addresses are added and its
+    /// passphrase is kept. Any other wallet at `path` is an error.
     pub(crate) fn recover(
         path: &Path,
         phrase: RecoveryPhrase,
@@ -157,22 +154,22 @@ impl Wallet {
         })
     }
 
-    /// The addresses, in the order made. There is at least one. Works while locked.
+    /// Returns the addresses in derivation order, at least one. Works while locked.
     pub(crate) fn addresses(&self) -> Vec<Address> {
         self.public_keys.iter().map(|key| Address(key.owner())).collect()
     }
 
-    /// The first address: who is paid when nobody is named.
+    /// Returns the first address, the default recipient.
     pub(crate) fn first_address(&self) -> Address {
         Address(self.public_keys.first().map_or(Owner::ZERO, PublicKey::owner))
     }
 
-    /// The public key that `owner` is the hash of, when it is this wallet's. Works while locked.
+    /// Returns this wallet's public key with the hash `owner`, if any. Works while locked.
     pub(crate) fn public_key(&self, owner: &Owner) -> Option<PublicKey> {
         self.public_keys.iter().find(|key| key.owner() == *owner).copied()
     }
 
-    /// Makes one more address; it is durable when this returns.
+    /// Adds an address. The address is durable when this returns.
     pub(crate) fn new_address(&mut self, now: UnixMillis) -> Result<Address, WalletError> {
         self.expire(now);
         let count = u32::try_from(self.public_keys.len()).unwrap_or(u32::MAX);
@@ -180,7 +177,7 @@ impl Wallet {
         Ok(Address(self.public_keys.last().map_or(Owner::ZERO, PublicKey::owner)))
     }
 
-    /// Makes addresses until there are `count` of them.
+    /// Adds addresses until there are `count` of them.
     fn extend(&mut self, count: u32) -> Result<(), WalletError> {
         let unlocked = self.unlocked.as_mut().ok_or(LockedError)?;
         let have = unlocked.signing_keys.len();
@@ -207,21 +204,21 @@ impl Wallet {
         }
     }
 
-    /// Whether the secret lies under a passphrase in the file.
+    /// True if the file's secret is sealed under a passphrase.
     pub(crate) const fn has_passphrase(&self) -> bool {
         self.sealed.is_some()
     }
 
-    /// Whether signing would need `unlock` first.
+    /// True if signing requires `unlock` first.
     pub(crate) fn is_locked(&mut self, now: UnixMillis) -> bool {
         self.expire(now);
         self.unlocked.is_none()
     }
 
-    /// Opens the secret until `until`, or until [`Wallet::lock`]. When it was open before, the new
-    /// deadline holds.
+    /// Unlocks the secret until `until` or [`Wallet::lock`]. The new deadline replaces an older
+    /// one.
     ///
-    /// Takes a good part of a second and 64 MiB, by design.
+    /// By design this takes about 0.2 s and 64 MiB.
     pub(crate) fn unlock(
         &mut self,
         passphrase: &str,
@@ -237,7 +234,7 @@ impl Wallet {
         Ok(())
     }
 
-    /// Forgets the secret until the next `unlock`.
+    /// Drops the secret from memory until the next `unlock`.
     pub(crate) fn lock(&mut self) -> Result<(), UnlockError> {
         if self.sealed.is_none() {
             return Err(UnlockError::NoPassphrase);
@@ -246,8 +243,9 @@ impl Wallet {
         Ok(())
     }
 
-    /// Locks when the deadline given to `unlock` has passed. Every method that needs the secret
-    /// calls it; the node calls it now and then as well, so that the secret leaves memory in time.
+    /// Locks the wallet once the deadline of `unlock` has passed. Every method that needs the
+    /// secret calls this first. The node also calls it regularly, so that the secret leaves memory
+    /// in time.
     pub(crate) fn expire(&mut self, now: UnixMillis) {
         let due = self
             .unlocked
@@ -259,7 +257,7 @@ impl Wallet {
         }
     }
 
-    /// The words that this wallet can be made from again.
+    /// Returns the phrase that restores this wallet.
     pub(crate) fn recovery_phrase(
         &mut self,
         now: UnixMillis,
@@ -267,8 +265,8 @@ impl Wallet {
         self.unlocked(now).map(|unlocked| unlocked.phrase.clone())
     }
 
-    /// Signs every input for `network` and returns the transaction's id. Nothing is signed when any
-    /// input's key is not this wallet's.
+    /// Signs every input for `network` and returns the transaction's id. Signs no input if any key
+    /// is not in this wallet.
     pub(crate) fn sign(
         &mut self,
         transaction: &mut Transaction,
@@ -294,7 +292,7 @@ impl Wallet {
         Ok(txid)
     }
 
-    /// A signed note: `text` on the chain, by the address of `owner`.
+    /// Builds and signs a note of `text` by the address of `owner`.
     pub(crate) fn note(
         &mut self,
         owner: &Owner,
@@ -315,7 +313,7 @@ impl Wallet {
 }
 
 impl Unlocked {
-    /// Derives the keys, and checks that the public keys are theirs: the file's list is not sealed.
+    /// Derives the keys and checks the file's public keys against them: that list is not sealed.
     fn new(
         entropy: &SecretBytes,
         public_keys: &[PublicKey],
@@ -333,7 +331,7 @@ impl Unlocked {
         Ok(Self { phrase, account, signing_keys, until })
     }
 
-    /// Derives the keys from index `from` up to `count` of them, and returns their public halves.
+    /// Derives the keys with indexes `from..count` and returns their public keys.
     fn grow(&mut self, from: usize, count: u32) -> Result<Vec<PublicKey>, WalletError> {
         if usize::try_from(count).unwrap_or(usize::MAX) > MAX_ADDRESSES {
             return Err(WalletError::TooManyAddresses(u32::try_from(from).unwrap_or(u32::MAX)));

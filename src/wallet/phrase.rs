@@ -19,7 +19,7 @@ pub(crate) const RECOVERY_SCAN: u32 = 1_000;
 /// Bytes of entropy behind the 12 words of a new wallet.
 const ENTROPY_BYTES: usize = 16;
 
-/// Why words are not a recovery phrase. The words themselves are never in the message.
+/// Reasons why words are not a recovery phrase. No message contains the words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PhraseError {
     /// Not 12, 15, 18, 21 or 24 words.
@@ -90,7 +90,7 @@ impl RecoveryPhrase {
         ExtendedKey::account(&*seed)
     }
 
-    /// What the file keeps.
+    /// Returns the entropy, which the file stores.
     pub(super) fn entropy(&self) -> SecretBytes {
         SecretBytes::new(self.mnemonic.to_entropy())
     }

@@ -1,4 +1,4 @@
-//! Secret bytes: zeroed when dropped, never shown, and sealed under a passphrase.
+//! Secret bytes: zeroed on drop, hidden from `Debug`, and sealed under a passphrase.
 
 use std::fmt;
 
@@ -16,39 +16,39 @@ use rand::{
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use zeroize::Zeroizing;
 
-/// What the ciphertext is bound to, so that it opens as a wallet's secret and as nothing else.
+/// Associated data of the cipher. A ciphertext made for another purpose does not open as a wallet's
+/// secret.
 const SEAL_CONTEXT: &[u8] = b"friendchain/wallet/1";
-/// Length of the key of XChaCha20-Poly1305.
+/// Key length of XChaCha20-Poly1305.
 const KEY_BYTES: usize = 32;
 
-/// The most memory that a file may ask of us to open it: 1 GiB.
+/// Upper bound on the memory that a file may require to open, in KiB: 1 GiB.
 const MAX_MEMORY_KIB: u32 = 1024 * 1024;
-/// The most passes that a file may ask for.
+/// Upper bound on the Argon2id passes that a file may require.
 const MAX_PASSES: u32 = 16;
-/// The most lanes that a file may ask for.
+/// Upper bound on the Argon2id lanes that a file may require.
 const MAX_LANES: u32 = 16;
-/// The most memory times passes: some ten seconds on a slow machine.
+/// Upper bound on memory in KiB times passes: about 10 s on a slow machine.
 const MAX_KIB_PASSES: u64 = 4 * 1024 * 1024;
 
-/// Bytes that nobody may see. Zeroed when dropped; `Debug` shows nothing; hex in the wallet's file
-/// alone.
+/// Secret bytes, zeroed on drop and hidden from `Debug`. Serialised as hex, for the wallet's file
+/// only.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct SecretBytes(Zeroizing<Vec<u8>>);
 
 impl SecretBytes {
-    /// Takes the bytes over.
     pub(super) fn new(bytes: Vec<u8>) -> Self {
         Self(Zeroizing::new(bytes))
     }
 
-    /// That many from the operating system.
+    /// Draws `count` random bytes from the operating system.
     pub(super) fn random(count: usize) -> Result<Self, SysError> {
         let mut bytes = Zeroizing::new(vec![0; count]);
         SysRng.try_fill_bytes(&mut bytes)?;
         Ok(Self(bytes))
     }
 
-    /// The bytes: the name marks each place that looks.
+    /// Returns the bytes. The name makes every access easy to find.
     pub(super) fn expose(&self) -> &[u8] {
         &self.0
     }
@@ -78,8 +78,7 @@ impl<'de> Deserialize<'de> for SecretBytes {
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
-                // The decoder's own error would show a digit and its place; the value stays out of
-                // messages.
+                // The decoder's own error would reveal a digit of the secret and its position.
                 HEXLOWER
                     .decode(text.as_bytes())
                     .map(SecretBytes::new)
@@ -91,7 +90,7 @@ impl<'de> Deserialize<'de> for SecretBytes {
     }
 }
 
-/// How hard it is to try one passphrase: the parameters of Argon2id (RFC 9106).
+/// The cost of one passphrase attempt: the parameters of Argon2id (RFC 9106).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Cost {
@@ -101,15 +100,15 @@ pub(super) struct Cost {
 }
 
 impl Cost {
-    /// What new wallets use: RFC 9106's second recommendation, 64 MiB and 3 passes, in one lane
-    /// (about 0.2 s).
+    /// Cost for new wallets: 64 MiB and 3 passes, as in RFC 9106's second recommendation, but in
+    /// one lane (about 0.2 s).
     pub(super) const NEW: Self = Self { memory_kib: 64 * 1024, passes: 3, lanes: 1 };
 
-    /// As little as Argon2 allows, so that tests are quick.
+    /// Minimum that Argon2 allows, for fast tests.
     #[cfg(test)]
     pub(super) const TEST: Self = Self { memory_kib: 8, passes: 1, lanes: 1 };
 
-    /// The parameters, when they are in bounds: the file comes from outside.
+    /// Returns the parameters, or `None` if they are out of bounds: the file is untrusted.
     fn params(self) -> Option<Params> {
         let work = u64::from(self.memory_kib).saturating_mul(u64::from(self.passes));
         let in_bounds = self.memory_kib <= MAX_MEMORY_KIB
@@ -122,18 +121,18 @@ impl Cost {
     }
 }
 
-/// Why a sealed secret does not open.
+/// Reasons why a sealed secret does not open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum UnsealError {
-    /// The passphrase is another one, or the file was changed: the two cannot be told apart.
+    /// The passphrase is wrong, or the file was changed. The cipher cannot distinguish the two.
     WrongPassphrase,
-    /// The file asks for more work or memory than it may, or for none.
+    /// The file's parameters are out of bounds.
     Cost(Cost),
-    /// There is not that much memory.
+    /// Key derivation could not allocate its memory.
     NoMemory,
 }
 
-/// A secret under a passphrase, as the file keeps it.
+/// A secret encrypted under a passphrase, as stored in the file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Sealed {
@@ -147,8 +146,7 @@ pub(super) struct Sealed {
 }
 
 impl Sealed {
-    /// Seals `secret` under `passphrase`. `None` only when there is no memory or no randomness for
-    /// it.
+    /// Encrypts `secret` under `passphrase`. Returns `None` if memory or randomness is unavailable.
     pub(super) fn seal(secret: &SecretBytes, passphrase: &str, cost: Cost) -> Option<Self> {
         let (mut salt, mut nonce) = ([0; 16], [0; 24]);
         SysRng.try_fill_bytes(&mut salt).ok()?;
@@ -159,7 +157,8 @@ impl Sealed {
         Some(Self { argon2id: cost, salt, nonce, xchacha20poly1305 })
     }
 
-    /// The secret. Takes a good part of a second and tens of MiB by design: not for an async task.
+    /// Decrypts the secret. By design this takes about 0.2 s and 64 MiB, so never call it in an
+    /// async task.
     pub(super) fn unseal(&self, passphrase: &str) -> Result<SecretBytes, UnsealError> {
         let cipher = cipher(passphrase, &self.salt, self.argon2id)?;
         let payload = Payload { msg: &self.xchacha20poly1305, aad: SEAL_CONTEXT };
@@ -170,11 +169,10 @@ impl Sealed {
     }
 }
 
-/// The cipher whose key is made from a passphrase.
+/// Derives the key from the passphrase and returns the cipher.
 fn cipher(passphrase: &str, salt: &[u8], cost: Cost) -> Result<XChaCha20Poly1305, UnsealError> {
     let params = cost.params().ok_or(UnsealError::Cost(cost))?;
-    // One passphrase is one passphrase, however the keyboard composes its accents: NFKD, as BIP-39
-    // has it.
+    // NFKD, as in BIP-39: keyboards compose accents differently.
     let mut normal = std::borrow::Cow::Borrowed(passphrase);
     Mnemonic::normalize_utf8_cow(&mut normal);
     let normal = Zeroizing::new(normal.into_owned());
