@@ -13,12 +13,9 @@ use source::{Import, Source, is_doc, markdown_pages, rust_files};
 /// Files whose faults are allowed for now.
 const EXCEPTIONS: &[&str] = &[
     "deploy/README.md",
-    "src/chain/accept.rs",
     "src/chain/errors.rs",
-    "src/chain/header_tree.rs",
     "src/chain/mempool/fees.rs",
     "src/chain/store/header_changes.rs",
-    "src/chain/store/overlay.rs",
     "src/chain/tests/crash.rs",
     "src/chain/tests/damage.rs",
     "src/chain/tests/diverged.rs",
@@ -43,6 +40,7 @@ const EXCEPTIONS: &[&str] = &[
     "src/wallet/derive.rs",
     "src/wallet/errors.rs",
     "src/wallet/file.rs",
+    "src/wire/bounds.rs",
 ];
 
 /// Columns of a line of code, of a comment, or of a page.
@@ -52,7 +50,7 @@ const MAX_FILE_LINES: usize = 650;
 /// Lines of a function: one screen.
 const MAX_FUNCTION_LINES: usize = 70;
 /// Doc blocks that may open with a pronoun, a question word or a preposition, per thousand.
-const MAX_OPENINGS: usize = 85;
+const MAX_OPENINGS: usize = 50;
 /// Doc blocks whose first line may have one or two words, per thousand.
 const MAX_SHORT: usize = 30;
 /// Words that make a reader translate when a doc block opens with them.
