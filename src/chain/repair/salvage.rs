@@ -194,8 +194,8 @@ impl Old {
             let (height, hash) = split_block_key(&key);
             let Some(bytes) = self.block(&key) else { continue };
             let Ok(block) = stored_block(&bytes, &hash) else { continue };
-            // The connection time is now, as after a reindex, so a better chain from friends may
-            // undo the block for 3 days.
+            // The connection time is now, so a better chain from friends may undo the block for
+            // 3 days.
             let time = block.header.time.max(now);
             match chain.accept_block(block, Origin::Local, time) {
                 Err(AcceptBlockError::Fault(fault)) => return Err(fault),

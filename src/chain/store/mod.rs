@@ -358,7 +358,7 @@ impl Store {
                 }
             }
             for (key, record) in connected {
-                // The connection time stays, since the reindex connects the block again.
+                // The connection time stays: the rebuild reuses it for the block.
                 let record = HeaderRecord { status: Status::Stored, ..record };
                 tables.headers.insert(&key, &record.to_bytes())?;
             }
