@@ -1,9 +1,7 @@
-//! A database's file that is only read: what redb would write stays in memory and is gone at the
-//! end.
+//! A redb backend over a file that stays unchanged: writes go to memory and are lost at the end.
 //!
-//! redb writes while it opens a file, be it to note that it is open, or to repair it after a crash.
-//! On this backend the same program reads a file on a read-only disk, or a damaged one that must
-//! stay as it is.
+//! redb writes while it opens a file, to mark it as open or to repair it after a crash. With this
+//! backend, the same code reads a file on a read-only disk, or a damaged file that must not change.
 
 use std::{
     collections::HashMap,
@@ -15,18 +13,19 @@ use std::{
 
 use redb::StorageBackend;
 
-/// The unit of what is kept in memory, in bytes: redb's page.
+/// Unit of the changes in memory, in bytes: redb's page size.
 const PAGE: usize = 4_096;
 
-/// What a redb file begins with, in bytes: nine of magic, one of flags, two unused, then
-/// little-endian numbers of 32 bits: the page size, and in pages a region's header, its data, how
-/// many whole regions there are, and the data of the last one.
+/// Length of the parsed start of a redb file, in bytes. It has 9 bytes of magic, 1 of flags and 2
+/// unused, then little-endian numbers of 32 bits. These are the page size and, in pages, a region's
+/// header, a region's data, the number of full regions, and the last region's data.
 const HEADER: usize = 32;
 
-/// By how much a file may have been longer than it is: a damaged header may say anything.
+/// Maximum ratio of the length in a header to the file's own length; a damaged header may contain
+/// any number.
 const MAX_PADDING: u64 = 64;
 
-/// How long the file is that has this header.
+/// Computes a file's length from its header.
 fn length_in_header(header: &[u8; HEADER]) -> Option<u64> {
     let mut numbers = header
         .get(12..)?
@@ -40,13 +39,13 @@ fn length_in_header(header: &[u8; HEADER]) -> Option<u64> {
     whole.checked_add(last)?.checked_add(1)?.checked_mul(page)
 }
 
-/// The file with the changes that nobody else sees.
+/// A read-only file with private changes in memory.
 #[derive(Debug)]
 pub(crate) struct FrozenFile {
     file: File,
-    /// The file's own length, in bytes.
+    /// Length of the file itself, in bytes.
     file_length: u64,
-    /// What cannot be read is zeros: all that may be expected of a damaged file.
+    /// True for a damaged file: unreadable parts are read as zeros.
     lenient: bool,
     changes: Mutex<Changes>,
 }
@@ -54,9 +53,9 @@ pub(crate) struct FrozenFile {
 #[derive(Debug)]
 struct Changes {
     length: u64,
-    /// By number, counted from 0. All that is not here is as in the file, or zero beyond its end.
+    /// Changed pages by number, from 0. Other pages are as in the file, or zero beyond its end.
     pages: HashMap<u64, Box<[u8; PAGE]>>,
-    /// The shortest that the file was made: beyond it, what is in the file is gone.
+    /// The shortest length so far; the file's contents beyond it are gone.
     shortest: u64,
 }
 
@@ -68,9 +67,8 @@ impl FrozenFile {
         Ok(Self { file, file_length: length, lenient: false, changes })
     }
 
-    /// A damaged file: as long as its own header says, with zeros for what was cut off and for
-    /// whatever else cannot be read, so that redb opens what is left of it, and does not give up at
-    /// the first page that is missing.
+    /// Opens a damaged file at the length that its own header gives. Missing and unreadable parts
+    /// are zeros, so that redb opens the rest and does not fail at the first missing page.
     pub(crate) fn open_damaged(path: &Path) -> io::Result<Self> {
         let frozen = Self { lenient: true, ..Self::open(path)? };
         let there = frozen.file_length;
@@ -91,7 +89,7 @@ impl FrozenFile {
         self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One page as the file has it.
+    /// Reads one page from the file, without changes.
     fn page_of_file(&self, changes: &Changes, number: u64) -> io::Result<Box<[u8; PAGE]>> {
         let mut page = Box::new([0; PAGE]);
         let start = number.saturating_mul(PAGE as u64);
@@ -124,7 +122,7 @@ fn read_at(file: &File, mut offset: u64, mut out: &mut [u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// The parts of pages that a range of bytes covers: page number, first byte in the page, how many.
+/// Splits a byte range into parts of pages: page number, first byte in the page, number of bytes.
 fn parts(offset: u64, length: usize) -> impl Iterator<Item = (u64, usize, usize)> {
     let mut at = offset;
     let mut left = length;
@@ -177,7 +175,7 @@ impl StorageBackend for FrozenFile {
     fn set_len(&self, length: u64) -> io::Result<()> {
         let mut changes = self.changes();
         if length < changes.length {
-            // What grows again is zero.
+            // Bytes after the new end are cleared: a file that grows again reads as zeros there.
             let (last, kept) =
                 (length / PAGE as u64, usize::try_from(length % PAGE as u64).unwrap_or(0));
             changes.pages.retain(|number, _| *number <= last);

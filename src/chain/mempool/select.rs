@@ -1,20 +1,21 @@
-//! What goes into a block.
+//! Selects the mempool entries for a block.
 //!
-//! By the fee rate of packages: a trade, and those that it rests on and that are not chosen yet.
-//! Once some of these are chosen, what is left of its package is worth more or less than before, so
-//! that it is ranked anew. The order is that of Bitcoin Core's block assembler.
+//! Packages are taken by fee rate. A package is a trade with those of its ancestors that are not
+//! yet chosen. When some ancestors are chosen, the rate of the remaining package changes, so it is
+//! ranked again. The order is that of Bitcoin Core's block assembler.
 
 use std::collections::{BinaryHeap, HashMap, HashSet};
 
 use super::{Entry, FREE_BYTES_PER_BLOCK, Mempool, Rank, fees::Package};
 use crate::primitives::TxId;
 
-/// A template gives up looking for what still fits after this many that did not.
+/// Number of packages that may fail to fit before the selection stops; bounds the time for one
+/// template.
 const MAX_MISFITS: usize = 1_000;
 
 impl Mempool {
-    /// What the next block should hold, parents first: by fee for each byte, at most `bytes` long,
-    /// and at most [`FREE_BYTES_PER_BLOCK`] of it in packages that count as free.
+    /// Returns the entries for the next block, parents first: by fee rate, at most `bytes` long.
+    /// Free packages take at most [`FREE_BYTES_PER_BLOCK`] of it.
     pub(crate) fn select(&self, bytes: usize) -> Vec<&Entry> {
         let mut selection = Selection {
             pool: self,
@@ -36,9 +37,9 @@ struct Selection<'a> {
     free_room: usize,
     chosen: Vec<&'a Entry>,
     settled: HashSet<TxId>,
-    /// What is left of the packages of which a part is chosen.
+    /// The remaining packages of entries with a chosen ancestor.
     rest: HashMap<TxId, Package>,
-    /// Those by their rank; outdated ones are passed over.
+    /// The entries of `rest` by rank; outdated ranks are skipped.
     reranked: BinaryHeap<(Rank, TxId)>,
 }
 
@@ -76,7 +77,7 @@ impl Selection<'_> {
         self.settled.contains(txid) || now != Some(*rank)
     }
 
-    /// Takes a trade and what it rests on, if they fit.
+    /// Chooses a trade and its remaining ancestors; returns false if they do not fit.
     fn choose(&mut self, txid: &TxId) -> bool {
         let Some(waiting) = self.pool.get(txid) else { return false };
         let rest = *self.rest.get(txid).unwrap_or(&waiting.package);
@@ -106,7 +107,7 @@ impl Selection<'_> {
         true
     }
 
-    /// Those that rest on a chosen trade have one thing less to bring.
+    /// Subtracts a chosen trade from the packages of its descendants, and ranks them again.
     fn rerank_descendants(&mut self, chosen: &Entry) {
         if chosen.children.is_empty() {
             return;

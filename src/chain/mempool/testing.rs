@@ -1,4 +1,4 @@
-//! What tests of the chain ask of the mempool.
+//! Mempool access for tests of the chain.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -6,18 +6,18 @@ use super::{Coin, CoinKey, Entry, KeyMap, Mempool, Package, memory_of};
 use crate::primitives::leaf_hash;
 
 impl Mempool {
-    /// Makes it full with less.
+    /// Lowers the memory limit.
     #[cfg(test)]
     pub(crate) fn shrink(&mut self, max_memory: usize) {
         self.max_memory = max_memory;
     }
 
-    /// The coins of the chain that are remembered with the entries that spend them.
+    /// Returns the chain coins that the entries spend.
     pub(crate) fn spent_coins(&self) -> Vec<(CoinKey, Coin)> {
         self.spends.iter().filter_map(|(key, spend)| Some((*key, spend.coin?))).collect()
     }
 
-    /// Panics unless everything that is kept beside the entries follows from them.
+    /// Panics unless every index and total matches the entries.
     pub(crate) fn assert_consistent(&self) {
         let mut spends = KeyMap::default();
         let mut last = None;

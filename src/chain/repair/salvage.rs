@@ -1,9 +1,9 @@
-//! A chain whose file is damaged, made anew from the blocks in it.
+//! Salvage rebuilds a chain from the readable blocks of a damaged file.
 //!
-//! Called for `reindex` when the file does not open, or cannot be mended in place, while no node
-//! runs on the folder. The damaged file is only read, and kept under another name; the new chain is
-//! made beside it by checking every block that can still be read as if a peer had sent it, and
-//! takes its place when it is whole.
+//! `reindex` calls it if the file does not open or cannot be repaired in place, while no node runs
+//! on the folder. The damaged file is only read, and kept under another name. The new chain is
+//! built beside it: every readable block is checked as if a peer had sent it. The new file replaces
+//! the old one when it is complete.
 
 use std::{
     collections::BTreeMap,
@@ -34,24 +34,24 @@ use crate::{
     storage::{contain, sync_folder},
 };
 
-/// What came of it.
+/// The result of a salvage.
 #[derive(Debug)]
 pub struct Salvaged {
-    /// Of the new chain, checked whole; never `ok`, since the file was damaged: its problem says
-    /// what is lost.
+    /// Audit of the whole new chain. `ok` is always false, since the file was damaged; `problem`
+    /// describes the loss.
     pub audit: ChainAudit,
-    /// Where the damaged file is kept.
+    /// Path of the damaged file.
     pub backup: PathBuf,
 }
 
-/// Makes the chain at `path` anew from the blocks in the damaged file there. Nobody else may have
-/// it open for writing.
+/// Rebuilds the chain at `path` from the blocks in the damaged file there. No other process may
+/// have the file open for writing.
 ///
-/// `progress` is given heights done and to do. After a crash in the middle the damaged file is
-/// still there.
+/// `progress` receives the current height and the goal. After a crash in the middle, the damaged
+/// file is still in place.
 ///
 /// # Errors
-/// [`OpenError::Lost`] when not even the genesis can be read; the file is then as it was.
+/// [`OpenError::Lost`] if even the genesis is unreadable; the file is then unchanged.
 pub fn salvage(
     path: &Path,
     options: ChainOptions,
@@ -87,7 +87,7 @@ pub fn salvage(
     drop(chain);
 
     let backup = path.with_file_name(format!("chain-damaged-{now}.redb"));
-    // A second name first: at no moment is there no chain at all.
+    // The backup gets its name before the rename, so that `path` exists at every moment.
     fs::hard_link(path, &backup).or_else(|_| fs::copy(path, &backup).map(drop)).map_err(failed)?;
     fs::rename(&unfinished, path).and_then(|()| sync_folder(path)).map_err(failed)?;
     let above = if goal > audit.height {
@@ -108,11 +108,11 @@ pub fn salvage(
     Ok(Salvaged { audit, backup })
 }
 
-/// The damaged database, read as far as it can be. It is never closed: closing reads it too.
+/// The damaged database, read as far as possible. It is never closed, because closing reads it too.
 struct Old(std::mem::ManuallyDrop<Database>);
 
 impl Old {
-    /// One value of the meta table.
+    /// Reads one value of the meta table.
     fn meta(&self, name: &'static str) -> Option<Vec<u8>> {
         let read = || {
             let table = self.0.begin_read().ok()?.open_table(META).ok()?;
@@ -125,7 +125,8 @@ impl Old {
         self.meta(META_MIN_WORK)?.try_into().ok().map(Work::from_be_bytes)
     }
 
-    /// From the meta table, or from the first of the blocks: the genesis proves itself by its work.
+    /// Reads the network from the meta table, or else from the first block, whose work proves that
+    /// it is the genesis.
     fn network(&self) -> Option<Network> {
         let of_meta = self.meta(META_GENESIS).and_then(|bytes| from_bytes::<Block>(&bytes).ok());
         of_meta.and_then(|genesis| Network::from_genesis(genesis).ok()).or_else(|| {
@@ -136,7 +137,7 @@ impl Old {
         })
     }
 
-    /// What can be read of a table: from both ends, each up to the first damage.
+    /// Reads the entries of a table from both ends, each up to the first damage.
     fn values<K, V, T>(
         &self,
         table: TableDefinition<'static, &'static K, V>,
@@ -149,7 +150,7 @@ impl Old {
     {
         let mut found = BTreeMap::new();
         for backwards in [false, true] {
-            // What was found before a panic counts.
+            // Entries that were read before a panic are kept.
             let _ = contain(|| {
                 let table = self.0.begin_read().ok()?.open_table(table).ok()?;
                 let mut range = table.range::<&K>(..).ok()?;
@@ -158,7 +159,7 @@ impl Old {
                     if backwards { range.next_back() } else { range.next() }
                 {
                     let key = key.value();
-                    // A damaged tree may lead in a circle.
+                    // A damaged tree may contain a cycle.
                     let goes_on = last
                         .as_ref()
                         .is_none_or(|last| if backwards { key < last } else { key > last });
@@ -174,8 +175,8 @@ impl Old {
         found
     }
 
-    /// Gives the new chain every block that can be read: those of the old best chain first, then
-    /// the others, lowest first. The height up to which there were any.
+    /// Feeds every readable block to the new chain: the old best chain first, then the others, each
+    /// lowest first. Returns the greatest height in the old file.
     fn copy_blocks(
         &self,
         chain: &mut Chain,
@@ -193,8 +194,8 @@ impl Old {
             let (height, hash) = split_block_key(&key);
             let Some(bytes) = self.block(&key) else { continue };
             let Ok(block) = stored_block(&bytes, &hash) else { continue };
-            // Connected now: what friends know better may undo it for three days, as after a
-            // reindex.
+            // The connection time is now, so a better chain from friends may undo the block for
+            // 3 days.
             let time = block.header.time.max(now);
             match chain.accept_block(block, Origin::Local, time) {
                 Err(AcceptBlockError::Fault(fault)) => return Err(fault),
@@ -216,8 +217,8 @@ impl Old {
         contain(read).ok().flatten()
     }
 
-    /// Gives the new chain this node's own trades; those of peers come again from peers. Where an
-    /// own record is damaged, what waited or is mined takes its place.
+    /// Copies this node's own trades to the new chain; peers send their trades again. A damaged own
+    /// record is replaced by its copy in the mempool or on the chain.
     fn copy_trades(&self, chain: &mut Chain, now: UnixMillis) -> Result<(), ChainFault> {
         let network = Arc::clone(chain.network());
         let named =
@@ -245,8 +246,8 @@ impl Old {
 }
 
 impl Chain {
-    /// Takes up own trades of another chain of the same network: those that are not mined wait, or
-    /// are void.
+    /// Adopts own trades from another chain of the same network. Unmined ones enter the mempool or
+    /// become void.
     fn adopt_own(
         &mut self,
         records: BTreeMap<TxId, OwnRecord>,

@@ -1,4 +1,4 @@
-//! The whole chain, checked from genesis, and its tables rebuilt from its blocks.
+//! Verify checks the whole chain from genesis; reindex rebuilds its tables from the stored blocks.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -27,18 +27,18 @@ use crate::{
     storage::contain,
 };
 
-/// What the coins table holds.
+/// Totals over the coins table.
 struct CoinsSummary {
     coins: u64,
     supply: Amount,
     hash: [u8; 32],
 }
 
-/// Why an audit did not get through.
+/// The reason why an audit stopped early.
 enum Finding {
-    /// Something does not agree, as a sentence.
+    /// An inconsistency, described in a sentence.
     Problem(String),
-    /// The disk failed, or nobody waits any more.
+    /// A disk failure, or a cancelled audit.
     Fault(ChainFault),
 }
 
@@ -62,11 +62,11 @@ fn summarise(tables: &ReadTables) -> Result<CoinsSummary, ChainFault> {
 }
 
 impl Chain {
-    /// SHA-256 over every entry of the coins table in key order: two chains with one tip have one
-    /// hash.
+    /// Returns the SHA-256 over all entries of the coins table in key order. Two chains with the
+    /// same tip have the same hash.
     ///
     /// # Errors
-    /// When the disk fails.
+    /// A disk failure.
     pub fn coins_hash(&mut self) -> Result<[u8; 32], ChainFault> {
         self.commit()?;
         Ok(summarise(&self.overlay.store().read()?)?.hash)
@@ -74,10 +74,10 @@ impl Chain {
 
     /// Checks everything from genesis: headers, bodies, signatures, coins, undo records and index.
     ///
-    /// `progress` is given heights done and to do, and says whether to go on.
+    /// `progress` receives the current height and the goal, and returns false to cancel.
     ///
     /// # Errors
-    /// When the disk fails. That something does not agree is no error but the answer.
+    /// A disk failure or a cancellation. An inconsistency is not an error; the audit reports it.
     pub fn verify(
         &mut self,
         progress: &mut dyn FnMut(Height, Height) -> bool,
@@ -85,7 +85,8 @@ impl Chain {
         self.commit()?;
         let tables = self.overlay.store().read()?;
         let (mut summary, mut problem) = (None, None);
-        // Reading damaged pages may panic; nothing but the tables is touched.
+        // Reading damaged pages may panic. The closure changes nothing, so the panic leaves no
+        // broken state.
         let checked = contain(|| {
             summary = Some(summarise(&tables)?);
             let mut coins = self.walk(&tables, progress)?;
@@ -122,7 +123,7 @@ impl Chain {
         }
     }
 
-    /// Connects the best chain once more, in a map of its own; the coins that result.
+    /// Connects the best chain again in a separate map, and returns the resulting coins.
     fn walk(
         &self,
         tables: &ReadTables,
@@ -186,7 +187,7 @@ impl Chain {
         Ok(coins)
     }
 
-    /// Where the headers above the genesis begin, and its work.
+    /// Returns the header window and the work at genesis.
     fn first_window(&self, tables: &ReadTables) -> Result<(HeaderWindow, Work), Finding> {
         let work = self.network.genesis_work();
         let record = tables.header(&block_key(0, &self.network.id))?;
@@ -197,7 +198,7 @@ impl Chain {
         }
     }
 
-    /// The stored header of a block of the best chain, checked after those before it.
+    /// Checks the stored header of a block on the best chain against its predecessors.
     fn checked_header(
         &self,
         tables: &ReadTables,
@@ -206,7 +207,7 @@ impl Chain {
         work: &mut Work,
     ) -> Result<CheckedHeader, Finding> {
         let record = tables.header(&node.key())?.ok_or_else(|| problem(node, "has no header"))?;
-        // Its own time is the latest clock that it needed.
+        // The header's own time is the earliest clock that accepts it.
         let checked = check_header(&record.header, &self.network, window, record.header.time)
             .map_err(|error| problem(node, &error.to_string()))?;
         window.push(&checked);
@@ -218,7 +219,7 @@ impl Chain {
         }
     }
 
-    /// Checks the headers of the best chain, which a reindex takes as they are.
+    /// Checks the headers of the best chain, which a reindex trusts.
     fn check_headers(&self, tables: &ReadTables) -> Result<(), Finding> {
         let (mut window, mut work) = self.first_window(tables)?;
         let above = self.tree.connected().iter().skip(1);
@@ -228,14 +229,14 @@ impl Chain {
         Ok(())
     }
 
-    /// Checks what is stored of headers beside and above the best chain.
+    /// Checks the stored header records beside and above the best chain.
     fn check_tree(&self) -> Result<(), Finding> {
         let misfit =
             self.tree.misfit().map(|id| problem(self.tree.node(id), "has a damaged header record"));
         misfit.map_or(Ok(()), Err)
     }
 
-    /// Checks that stored blocks beside the best chain are those of their names.
+    /// Checks that stored blocks beside the best chain match their hashes.
     fn check_side_branches(&self, tables: &ReadTables) -> Result<(), Finding> {
         match self.damaged_side_block(tables)? {
             Some(id) => Err(problem(self.tree.node(id), "has a damaged body")),
@@ -243,12 +244,13 @@ impl Chain {
         }
     }
 
-    /// A stored block beside the best chain that is not the one of its name.
+    /// Finds a stored block beside the best chain that does not match its hash.
     fn damaged_side_block(&self, tables: &ReadTables) -> Result<Option<NodeId>, ChainFault> {
         let mut last = None;
         for entry in tables.blocks.iter()? {
             let (key, bytes) = entry?;
-            // What is under a key out of order is found or not, as its neighbours come and go.
+            // A lookup of a key that is out of order is unreliable: the result changes with its
+            // neighbours.
             if last.replace(*key.value()) >= Some(*key.value()) {
                 return Err(ChainFault::Corrupt("the stored blocks are out of order".into()));
             }
@@ -266,14 +268,14 @@ impl Chain {
         Ok(None)
     }
 
-    /// Rebuilds coins, undo records and index from the stored blocks; `ok` says whether the old
-    /// coins agreed.
+    /// Rebuilds coins, undo records and index from the stored blocks. `ok` is true if the old coins
+    /// were correct.
     ///
-    /// What is done is committed in parts: after a crash in the middle, opening goes on where it
-    /// stopped.
+    /// The work is committed in parts. After a crash in the middle, the next opening of the chain
+    /// continues it.
     ///
     /// # Errors
-    /// When the disk fails; [`ChainFault::Corrupt`] when it cannot be mended in place.
+    /// A disk failure, or [`ChainFault::Corrupt`] if the damage cannot be repaired in place.
     pub fn reindex(
         &mut self,
         now: UnixMillis,
@@ -292,7 +294,7 @@ impl Chain {
         };
         self.window = None;
         self.template = None;
-        // The one block that is not connected again.
+        // The genesis is not connected again, so its body is written here.
         let genesis = block_key(0, &self.network.id);
         self.overlay.put_block(genesis, &self.network.genesis);
         self.catch_up(now, progress)?;
@@ -310,7 +312,7 @@ impl Chain {
         self.commit()?;
         let tables = self.overlay.store().read()?;
         let summary = summarise(&tables)?;
-        // Keys that lie out of order, for one, cannot be mended in place.
+        // Some damage cannot be repaired in place, such as keys that are out of order.
         match self.check_headers(&tables).and_then(|()| check_trades(&tables, &self.network.id)) {
             Ok(()) => {}
             Err(Finding::Problem(problem)) => return Err(ChainFault::Corrupt(problem)),
@@ -339,10 +341,13 @@ impl Chain {
         Ok(self.audit(Some(&summary), problem))
     }
 
-    /// Removes what is stored of trades that do not wait, writes damaged records of own trades anew
-    /// from what waits or is mined, and takes up own trades that neither wait nor are mined nor
-    /// void. One that had no other copy is forgotten, and named. The mempool was rechecked and
-    /// everything committed.
+    /// Repairs the tables of mempool entries and own trades.
+    ///
+    /// Records of trades that left the mempool are removed. Damaged own records are rewritten from
+    /// the mempool or the chain. An own trade that is neither waiting, mined nor void is admitted
+    /// again. A damaged own trade without another copy is removed, and its id is returned.
+    ///
+    /// The caller has rechecked the mempool and committed everything.
     fn mend_trades(&mut self, now: UnixMillis) -> Result<Option<TxId>, ChainFault> {
         let tables = self.overlay.store().read()?;
         for entry in tables.mempool.iter()? {
@@ -397,7 +402,7 @@ impl Chain {
         Ok(lost)
     }
 
-    /// The record of an own trade as far as it follows from what waits or is mined.
+    /// Reconstructs the record of an own trade from the mempool or the chain.
     pub(in crate::chain) fn other_copy(
         &mut self,
         txid: TxId,
@@ -415,7 +420,7 @@ impl Chain {
     }
 }
 
-/// The hash of the coins table, if it can be read to its end.
+/// Returns the hash of the coins table, if all of it is readable.
 fn hash_if_readable(tables: &ReadTables) -> Option<[u8; 32]> {
     contain(|| summarise(tables)).ok()?.ok().map(|summary| summary.hash)
 }
@@ -424,8 +429,8 @@ fn problem(node: &Node, what: &str) -> Finding {
     Finding::Problem(format!("block {} at height {} {what}", node.hash, node.height))
 }
 
-/// Checks that the waiting and the own trades read back and are those of their names, and that each
-/// own one waits, is mined or is void.
+/// Checks that stored mempool entries and own trades decode and match their ids. Each own trade
+/// must be waiting, mined or void.
 fn check_trades(tables: &ReadTables, network: &NetworkId) -> Result<(), Finding> {
     let check = |txid: TxId, transaction: &Transaction| {
         let damaged = || Finding::Problem(format!("the stored trade {txid} is damaged"));
@@ -460,7 +465,7 @@ fn check_trades(tables: &ReadTables, network: &NetworkId) -> Result<(), Finding>
     Ok(())
 }
 
-/// Compares the coins table with the coins that the blocks lead to.
+/// Compares the coins table with the coins that the blocks produce.
 fn compare(tables: &ReadTables, coins: &mut HashMap<CoinKey, Coin>) -> Result<(), Finding> {
     let name = |key: &CoinKey| format!("{}:{}", key.outpoint.txid, key.outpoint.index);
     for entry in tables.coins.iter()? {

@@ -1,9 +1,9 @@
-//! Changed headers that are not yet on the disk.
+//! Header changes that are not yet on the disk.
 //!
-//! Owned by [`Layer`](super::layer::Layer)s. While a node catches up, headers come in the order of
-//! their keys, hundreds of thousands between two commits: they are kept as one ascending run and
-//! appended to the table, which is several times quicker than one way down the tree for each. All
-//! others are kept in a map. A key is in one of the two.
+//! Each [`Layer`](super::layer::Layer) owns one. While a node catches up, headers arrive in key
+//! order, hundreds of thousands between two commits. They form one ascending run that is appended
+//! to the table. This is several times faster than one tree descent for each header. A map holds
+//! all other changes. A key is in the run or in the map, never in both.
 
 use std::{collections::BTreeMap, ops::Bound};
 
@@ -12,21 +12,21 @@ use redb::{CursorError, ReadableTable as _, Table};
 use super::tables::{BlockKey, HeaderBytes};
 use crate::chain::errors::ChainFault;
 
-/// Headers' records by key; `None` stands for a removal.
+/// Header records by key; `None` is a removal.
 #[derive(Debug, Default)]
 pub(in crate::chain) struct HeaderChanges {
     run: Vec<(BlockKey, Option<HeaderBytes>)>,
-    /// The keys that came after a higher one.
+    /// Keys that arrived after a higher one.
     others: BTreeMap<BlockKey, Option<HeaderBytes>>,
 }
 
 impl HeaderChanges {
-    /// How many headers are changed.
+    /// The number of changed headers.
     pub(in crate::chain) fn len(&self) -> usize {
         self.run.len().saturating_add(self.others.len())
     }
 
-    /// The change of a header, if it is changed.
+    /// Returns the change of a header, if there is one.
     pub(in crate::chain) fn get(&self, key: &BlockKey) -> Option<&Option<HeaderBytes>> {
         match self.run.binary_search_by(|(known, _)| known.cmp(key)) {
             Ok(at) => self.run.get(at).map(|(_, record)| record),
@@ -34,7 +34,7 @@ impl HeaderChanges {
         }
     }
 
-    /// Changes a header.
+    /// Sets or removes a header.
     pub(in crate::chain) fn set(&mut self, key: BlockKey, record: Option<HeaderBytes>) {
         if self.run.last().is_none_or(|(last, _)| *last < key) {
             self.others.remove(&key);
@@ -48,14 +48,14 @@ impl HeaderChanges {
         }
     }
 
-    /// Takes over what another has changed since.
+    /// Merges newer changes into these.
     pub(in crate::chain) fn merge(&mut self, other: Self) {
         for (key, record) in other.others.into_iter().chain(other.run) {
             self.set(key, record);
         }
     }
 
-    /// Writes all of it.
+    /// Writes all changes to the table.
     pub(in crate::chain) fn write(
         &self,
         table: &mut Table<'_, &'static BlockKey, &'static HeaderBytes>,
@@ -64,7 +64,7 @@ impl HeaderChanges {
         let beyond = self.run.partition_point(|(key, _)| last.is_some_and(|last| *key <= last));
         let (among, after) = self.run.split_at_checked(beyond).unwrap_or((&self.run, &[]));
 
-        // Nothing is there yet to be removed.
+        // The table has no keys in this range, so removals are skipped.
         let mut appended =
             after.iter().filter_map(|(key, record)| record.as_ref().map(|record| (key, record)));
         let mut cursor = table.upper_bound_mut(Bound::<&BlockKey>::Unbounded)?;
@@ -129,7 +129,7 @@ mod tests {
                 let (mut changes, mut child, mut plain) = Default::default();
                 for (position, (number, record)) in batch.iter().enumerate() {
                     let record = record.map(|byte| [byte; size_of::<HeaderBytes>()]);
-                    // The second half comes by a child layer.
+                    // The second half arrives through a child layer.
                     let layer: &mut HeaderChanges =
                         if position < batch.len() / 2 { &mut changes } else { &mut child };
                     layer.set(key(*number), record);

@@ -1,6 +1,6 @@
-//! A layer of changes to the tables, and how it is written: sorted, in one durable transaction.
+//! A layer holds changes to the tables, and writes them sorted in one durable transaction.
 //!
-//! [`Overlay`](super::overlay::Overlay) owns the layers and says which is which.
+//! [`Overlay`](super::overlay::Overlay) owns the layers and defines their order.
 
 use std::{collections::BTreeMap, thread};
 
@@ -20,15 +20,15 @@ use crate::{
     storage::contain,
 };
 
-/// About what one changed coin takes in memory, in bytes: key, value and the map's own.
+/// Estimated memory of one changed coin, in bytes: key, value and map overhead.
 const COIN_COST: usize = 160;
-/// The same of an index entry, a header, or a record beside its bytes.
+/// Estimated memory of an index entry, a header, or a record without its bytes.
 const ENTRY_COST: usize = 120;
 
-/// Canonical bytes of blocks.
+/// Canonical bytes of blocks; `None` is a removal.
 pub(in crate::chain) type Bodies = BTreeMap<BlockKey, Option<Vec<u8>>>;
 
-/// Changes: `None` stands for a removal.
+/// Changes to all tables; `None` is a removal.
 #[derive(Debug, Default)]
 pub(in crate::chain) struct Layer {
     pub(in crate::chain) headers: HeaderChanges,
@@ -40,12 +40,12 @@ pub(in crate::chain) struct Layer {
     pub(in crate::chain) own: KeyMap<TxId, Option<Vec<u8>>>,
     pub(in crate::chain) tip: Option<BlockKey>,
     pub(in crate::chain) best_header: Option<BlockKey>,
-    /// Of bodies, undo records, waiting and own trades.
+    /// Total length of bodies, undo records, mempool entries and own trades.
     record_bytes: usize,
 }
 
 impl Layer {
-    /// Takes over what another has changed since.
+    /// Merges newer changes into these.
     pub(in crate::chain) fn merge(&mut self, other: Self) {
         self.headers.merge(other.headers);
         self.blocks.extend(other.blocks);
@@ -59,9 +59,10 @@ impl Layer {
         self.record_bytes = self.record_bytes.saturating_add(other.record_bytes);
     }
 
-    /// Writes all of it in one durable transaction, sorted; and the bodies, each of which is
-    /// dropped at once. Many coins are written on a thread of their own: they take about as long as
-    /// all the rest.
+    /// Writes all changes and the bodies in one durable transaction, sorted.
+    ///
+    /// Each body is dropped once it is written. Many coins are written on a second thread, since
+    /// they take about as long as everything else.
     pub(in crate::chain) fn write(&self, bodies: Bodies, store: &Store) -> Result<(), ChainFault> {
         store.write(|tables| {
             let mut coins = || write_coins(&mut tables.coins, &self.coins);
@@ -90,7 +91,7 @@ impl Layer {
         })
     }
 
-    /// Forgets all but what is likely to be asked for again.
+    /// Drops everything except the coins, which are likely to be read again.
     pub(in crate::chain) fn keep_coins(&mut self) {
         *self = Self {
             coins: std::mem::take(&mut self.coins),
@@ -99,7 +100,7 @@ impl Layer {
         };
     }
 
-    /// About how many bytes of memory it takes.
+    /// The estimated memory of the layer, in bytes.
     pub(in crate::chain) fn cost(&self) -> usize {
         let entries = [
             self.tx_index.len(),
@@ -114,26 +115,27 @@ impl Layer {
             .saturating_add(self.record_bytes)
     }
 
-    /// Counts a record that joins.
+    /// Adds a record's length to `record_bytes`, and returns the record.
     pub(in crate::chain) fn count(&mut self, bytes: Vec<u8>) -> Vec<u8> {
         self.record_bytes = self.record_bytes.saturating_add(bytes.len());
         bytes
     }
 }
 
-/// Coins are written in runs of this many changes: what is removed in one pass over the run, then
-/// what is new, while its pages are at hand.
+/// Number of coin changes in one run. Each run first removes coins in one pass, then inserts new
+/// ones while its pages are cached.
 const RUN: usize = 512;
 
-/// A pass over a run visits all entries between its first and its last; with more of them for each
-/// that is removed, one way down the tree for each is quicker.
+/// Maximum number of table entries for each removed one at which a single pass is used. A pass
+/// visits every entry between the first and the last; beyond this number, one tree descent for each
+/// is faster.
 const MAX_VISITED: u64 = 32;
 
-/// From this many changed coins on, a thread more is worth its start: those of some two full
+/// Number of changed coins from which a second thread is worth its start: those of about two full
 /// blocks.
 const MANY_COINS: usize = 16_384;
 
-/// Writes changed coins in the order of their keys.
+/// Writes changed coins in key order.
 fn write_coins(
     table: &mut CoinTable<'_>,
     changes: &KeyMap<CoinKey, Option<Coin>>,
@@ -155,7 +157,7 @@ fn write_coins(
     Ok(())
 }
 
-/// Writes changed bodies or undo records in the order of their keys.
+/// Writes changed bodies or undo records in key order.
 fn write_bytes(
     table: &mut Table<'_, &'static BlockKey, &'static [u8]>,
     changes: impl IntoIterator<Item = (BlockKey, Option<impl AsRef<[u8]>>)>,
@@ -169,7 +171,7 @@ fn write_bytes(
     Ok(())
 }
 
-/// Writes changed places of transactions in the order of their ids.
+/// Writes the changed positions of transactions in the order of their ids.
 fn write_index(
     table: &mut Table<'_, &'static [u8; 32], &'static [u8; 8]>,
     changes: &KeyMap<TxId, Option<(Height, u32)>>,
@@ -185,7 +187,7 @@ fn write_index(
     Ok(())
 }
 
-/// Removes the trades that have left, then writes those that came, in the order of their ids.
+/// Removes the trades that left, then inserts new ones, in the order of their ids.
 fn write_trades(
     table: &mut Table<'_, &'static [u8; 32], &'static [u8]>,
     changes: &KeyMap<TxId, Option<Vec<u8>>>,
@@ -203,7 +205,7 @@ fn write_trades(
     Ok(())
 }
 
-/// Does both, the first on a thread of its own.
+/// Runs both closures, the first on a separate thread.
 fn side_by_side(
     first: impl FnOnce() -> Result<(), ChainFault> + Send,
     second: impl FnOnce() -> Result<(), ChainFault>,
@@ -218,13 +220,13 @@ fn side_by_side(
     })
 }
 
-/// Whether so many of a table's entries are to be removed that one pass over it is quicker.
+/// Returns true if the removals are dense enough that one pass over the table is faster.
 fn is_dense(table: &impl ReadableTableMetadata, removed: usize) -> Result<bool, ChainFault> {
     Ok(u64::try_from(removed).unwrap_or(u64::MAX).saturating_mul(MAX_VISITED) >= table.len()?)
 }
 
-/// Removes what is under some keys, given in their order: in one pass from the first to the last
-/// when they are dense.
+/// Removes the given keys, which must be sorted. Dense keys are removed in one pass from the first
+/// to the last.
 fn remove_sorted<const N: usize, V: Value>(
     table: &mut Table<'_, &'static [u8; N], V>,
     keys: &[[u8; N]],
@@ -247,8 +249,8 @@ fn remove_sorted<const N: usize, V: Value>(
     Ok(())
 }
 
-/// The entries of a map in the order of their keys; `prefix` says the first bytes of a key, which
-/// mostly decide.
+/// Sorts the entries of a map by key. `prefix` returns the first bytes of a key, which decide most
+/// comparisons.
 fn sorted<K: Ord, V>(entries: &KeyMap<K, V>, prefix: impl Fn(&K) -> u64) -> Vec<(u64, &K, &V)> {
     let mut entries: Vec<_> =
         entries.iter().map(|(key, value)| (prefix(key), key, value)).collect();
@@ -257,7 +259,7 @@ fn sorted<K: Ord, V>(entries: &KeyMap<K, V>, prefix: impl Fn(&K) -> u64) -> Vec<
     entries
 }
 
-/// The first bytes of a transaction's id.
+/// Returns the first 8 bytes of a transaction id.
 fn id_prefix(txid: &TxId) -> u64 {
     txid.0.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
 }

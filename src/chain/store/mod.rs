@@ -1,8 +1,8 @@
-//! `chain.redb`: made, opened and checked here; read and written through [`Store`].
+//! The store creates, opens and checks `chain.redb`, and gives access to it through [`Store`].
 //!
-//! One process opens the file, one thread writes it. Every commit is durable and repairs quickly
-//! after a crash. What is in the tables is in `tables.rs`. redb runs contained here: where it
-//! panics on a damaged page, the file is damaged.
+//! One process opens the file, and one thread writes it. Every commit is durable, and a file
+//! repairs quickly after a crash. `tables.rs` describes the tables. Calls into redb are contained:
+//! a panic on a damaged page becomes an error about a damaged file.
 
 pub(super) mod header_changes;
 pub(super) mod layer;
@@ -36,30 +36,30 @@ use crate::{
     telemetry::metrics::StoreMetrics,
 };
 
-/// Memory of an open chain when nothing else is asked for, in MiB.
+/// Default memory of an open chain, in MiB.
 pub const DEFAULT_CACHE_MIB: usize = 128;
 
-/// The open file, or any other redb backend, with the network that it holds. Clones share it.
+/// The open file, or another redb backend, with its network. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Store {
     database: Arc<Database>,
     network: Arc<Network>,
-    /// Nothing may be written any more: it would be lost.
+    /// True once writes are refused, because they would be lost.
     sealed: bool,
     metrics: StoreMetrics,
 }
 
-/// Whether something is where a chain would be; nothing is opened.
+/// Returns true if a file exists at the chain's path; opens nothing.
 #[must_use]
 pub fn exists(path: &Path) -> bool {
     path.symlink_metadata().is_ok()
 }
 
-/// Makes a chain of one block, the genesis of `network`; whole or not at all. `min_work` is what an
-/// invite says that the chain has at least.
+/// Creates a chain that contains only the genesis of `network`, completely or not at all.
+/// `min_work` is the minimum work of the chain according to an invite.
 ///
 /// # Errors
-/// When there is a file already, or the disk refuses.
+/// The file already exists, or the disk fails.
 pub fn create(
     path: &Path,
     network: &Network,
@@ -74,7 +74,7 @@ pub fn create(
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(failed)?;
     }
-    // Made under another name, so that a crash leaves no half a chain under this one.
+    // Created under another name, so that a crash leaves no partial chain under this one.
     let unfinished = path.with_extension("redb-unfinished");
     if unfinished.exists() {
         fs::remove_file(&unfinished).map_err(failed)?;
@@ -92,10 +92,11 @@ pub fn create(
 /// Opens the chain in a file.
 ///
 /// # Errors
-/// See [`OpenError`]; the file is not changed.
+/// See [`OpenError`]; the file is then unchanged.
 pub fn open(path: &Path, cache_mib: usize) -> Result<Store, OpenError> {
     contained(path, || {
-        // Looked at first: redb writes to whatever it opens, be it ours or not.
+        // Checked on a frozen copy first, because redb writes to every file that it opens, even a
+        // foreign one.
         read_network(&frozen_database(path, cache_mib)?, path)?;
         let database =
             builder(cache_mib).open(path).map_err(|error| OpenError::from_database(path, error))?;
@@ -104,8 +105,7 @@ pub fn open(path: &Path, cache_mib: usize) -> Result<Store, OpenError> {
     })
 }
 
-/// Opens the chain in a file that stays as it is: what is written is kept in memory and lost at the
-/// end.
+/// Opens the chain in a file that stays unchanged: writes stay in memory and are lost at the end.
 ///
 /// # Errors
 /// See [`OpenError`].
@@ -117,12 +117,13 @@ pub fn open_frozen(path: &Path, cache_mib: usize) -> Result<Store, OpenError> {
     })
 }
 
-/// The database of [`open_frozen`], whatever is in it. May panic on a damaged file.
+/// Opens the database for [`open_frozen`] without a check of its contents. May panic on a damaged
+/// file.
 pub(super) fn frozen_database(path: &Path, cache_mib: usize) -> Result<Database, OpenError> {
     database_on(FrozenFile::open, path, cache_mib)
 }
 
-/// [`frozen_database`] of a file of which some cannot be read. May panic.
+/// Like [`frozen_database`], for a file with unreadable parts. May panic.
 pub(super) fn damaged_database(path: &Path, cache_mib: usize) -> Result<Database, OpenError> {
     database_on(FrozenFile::open_damaged, path, cache_mib)
 }
@@ -134,7 +135,7 @@ fn database_on(
 ) -> Result<Database, OpenError> {
     let length = check_is_file(path)?;
     if length == 0 {
-        // redb would take an empty file for a new one.
+        // redb would initialise an empty file as a new database.
         return Err(OpenError::NotAChain { path: path.to_owned() });
     }
     let failed =
@@ -145,7 +146,7 @@ fn database_on(
         .map_err(|error| OpenError::from_database(path, error))
 }
 
-/// Refuses what is no file; else its length in bytes.
+/// Returns the length of a regular file in bytes; anything else is an error.
 fn check_is_file(path: &Path) -> Result<u64, OpenError> {
     match fs::metadata(path) {
         Ok(metadata) if metadata.is_file() => Ok(metadata.len()),
@@ -157,7 +158,7 @@ fn check_is_file(path: &Path) -> Result<u64, OpenError> {
     }
 }
 
-/// Runs what reads a file that may be damaged.
+/// Runs a function that reads a possibly damaged file, and turns its panic into an error.
 pub(super) fn contained<T>(
     path: &Path,
     open: impl FnOnce() -> Result<T, OpenError>,
@@ -177,7 +178,7 @@ fn builder(cache_mib: usize) -> redb::Builder {
     builder
 }
 
-/// Writes the genesis block and what says which network this is, in one commit.
+/// Writes the genesis block and the network's metadata in one commit.
 fn initialise(
     database: &Database,
     network: &Network,
@@ -214,7 +215,7 @@ fn initialise(
     Ok(())
 }
 
-/// Writes what connecting the genesis does.
+/// Writes the changes of connecting the genesis.
 fn connect_genesis(tables: &mut WriteTables<'_>, network: &Network) -> Result<(), ChainFault> {
     let key = block_key(0, &network.id);
     let genesis = &network.genesis;
@@ -231,7 +232,7 @@ fn connect_genesis(tables: &mut WriteTables<'_>, network: &Network) -> Result<()
     Ok(())
 }
 
-/// Reads which network a database holds, after the schema's version.
+/// Checks the schema version, then reads the network of a database.
 fn read_network(database: &Database, path: &Path) -> Result<Network, OpenError> {
     let corrupt =
         |what: &str| OpenError::Corrupt { path: path.to_owned(), reason: what.to_owned() };
@@ -260,7 +261,7 @@ fn read_network(database: &Database, path: &Path) -> Result<Network, OpenError> 
     let genesis: Block = stored("the genesis", genesis.value()).map_err(fault)?;
     let network = Network::from_genesis(genesis)
         .map_err(|error| corrupt(&format!("its genesis: {error}")))?;
-    // All tables, so that a file that lacks one is found now.
+    // Opens all tables, so that a missing one is detected now.
     ReadTables::open(&transaction).map_err(|error| OpenError::from_fault(path, error.into()))?;
     Ok(network)
 }
@@ -271,8 +272,8 @@ impl Store {
         Self { database, network, sealed: false, metrics: StoreMetrics::default() }
     }
 
-    /// A chain on any backend of redb; made anew with the genesis of `network` when the backend is
-    /// empty.
+    /// Opens a chain on any redb backend; an empty backend is initialised with the genesis of
+    /// `network`.
     ///
     /// # Errors
     /// As [`open`].
@@ -305,12 +306,12 @@ impl Store {
         })
     }
 
-    /// From now on writing is refused.
+    /// Makes every later write fail.
     pub(crate) const fn seal(&mut self) {
         self.sealed = true;
     }
 
-    /// Whether writing is refused.
+    /// True if writes are refused.
     pub(crate) const fn is_sealed(&self) -> bool {
         self.sealed
     }
@@ -319,7 +320,7 @@ impl Store {
         if self.sealed { Err(ChainFault::ReadOnly) } else { Ok(()) }
     }
 
-    /// The network whose chain this is.
+    /// The network of this chain.
     #[must_use]
     pub const fn network(&self) -> &Arc<Network> {
         &self.network
@@ -333,13 +334,13 @@ impl Store {
         &self.database
     }
 
-    /// One state of all tables; keep it for moments only, since it pins pages.
+    /// Returns a snapshot of all tables. Keep it only briefly, since it pins pages.
     pub(crate) fn read(&self) -> Result<ReadTables, ChainFault> {
         read_tables(&self.database)
     }
 
-    /// Empties coins, undo records and index but for the genesis, and marks every other connected
-    /// block as stored.
+    /// Resets coins, undo records and index to the genesis, and marks every other connected block
+    /// as stored.
     pub(crate) fn reset(&self) -> Result<(), ChainFault> {
         self.check_not_sealed()?;
         let mut transaction = self.database.begin_write()?;
@@ -357,7 +358,7 @@ impl Store {
                 }
             }
             for (key, record) in connected {
-                // When it was connected stays: it will have been then.
+                // The connection time stays: the rebuild reuses it for the block.
                 let record = HeaderRecord { status: Status::Stored, ..record };
                 tables.headers.insert(&key, &record.to_bytes())?;
             }
@@ -367,7 +368,7 @@ impl Store {
         Ok(())
     }
 
-    /// Runs `write` in one transaction and commits it durably; nothing is written when it fails.
+    /// Runs `write` in one transaction and commits it durably; an error writes nothing.
     pub(crate) fn write(
         &self,
         write: impl FnOnce(&mut WriteTables<'_>) -> Result<(), ChainFault>,
@@ -376,7 +377,7 @@ impl Store {
         let begun = Instant::now();
         let mut transaction = self.database.begin_write()?;
         transaction.set_durability(Durability::Immediate)?;
-        // Opening after a crash then takes milliseconds, at no cost that could be measured.
+        // Opening after a crash then takes milliseconds, at no measurable cost.
         transaction.set_quick_repair(true);
         {
             let mut tables = WriteTables::open(&transaction)?;
@@ -388,7 +389,7 @@ impl Store {
     }
 }
 
-/// One state of all tables.
+/// Returns a snapshot of all tables.
 pub(crate) fn read_tables(database: &Database) -> Result<ReadTables, ChainFault> {
     let transaction = database.begin_read()?;
     Ok(ReadTables::open(&transaction)?)

@@ -1,4 +1,4 @@
-//! What is asked without the chain thread: reads of the last committed state.
+//! The chain reader answers queries from the last committed state, without the chain thread.
 
 use std::{
     collections::HashSet,
@@ -21,18 +21,19 @@ use crate::{
     storage::contain,
 };
 
-/// A locator names this many blocks one by one before its steps double.
+/// Number of consecutive blocks at the start of a locator, before its steps double.
 const LOCATOR_SINGLE_STEPS: usize = 10;
 
-/// How deep the checkpoint of an invite lies: deep enough that no ordinary reorganisation leaves
-/// it.
+/// Depth of the checkpoint in an invite, in blocks: no ordinary reorg is as deep.
 const CHECKPOINT_DEPTH: Height = 100;
 
-/// Reads the last committed state. Each call blocks for a short read of the disk, so async code
-/// calls it through `spawn_blocking`; each answer is from one state, two calls may see two.
+/// A handle that reads the last committed state.
 ///
-/// A reader does not keep the file open: once the chain is closed, and also when the disk fails
-/// (which the chain thread finds and tells by itself), every answer is "none".
+/// Each call blocks for a short disk read, so async code calls it through `spawn_blocking`. One
+/// call reads one snapshot; two calls may see two.
+///
+/// A reader does not keep the file open. After the chain closes, every call returns nothing. The
+/// same holds after a disk failure, which the chain thread detects and reports itself.
 #[derive(Debug, Clone)]
 pub struct ChainReader {
     database: Weak<Database>,
@@ -52,7 +53,7 @@ impl ChainReader {
         result.inspect_err(|fault| tracing::error!(%fault, "reading the chain failed")).ok()
     }
 
-    /// The record of a hash, where the shared hint says it is.
+    /// Returns the record of a hash, at the height that the shared index gives.
     fn record(
         &self,
         tables: &ReadTables,
@@ -70,7 +71,7 @@ impl ChainReader {
         }
     }
 
-    /// Names blocks of the best header chain, newest first: ten one by one, then at doubling
+    /// Lists blocks of the best header chain, newest first: 10 consecutive ones, then at doubling
     /// distances, genesis last.
     #[must_use]
     pub fn locator(&self) -> Vec<BlockHash> {
@@ -93,8 +94,8 @@ impl ChainReader {
         locator.unwrap_or_else(|| vec![self.genesis])
     }
 
-    /// Headers of the best connected chain after the first block of `locator` that is on it (after
-    /// genesis if none is), ascending, at most `limit`.
+    /// Returns headers of the best connected chain, ascending, at most `limit`. They start after
+    /// the first block of `locator` that is on this chain, or after genesis if none is.
     #[must_use]
     pub fn headers_after(&self, locator: &[BlockHash], limit: usize) -> Vec<Header> {
         let headers = self.read(|tables| {
@@ -123,8 +124,8 @@ impl ChainReader {
         headers.unwrap_or_default()
     }
 
-    /// The canonical bytes of a stored block, of any branch; none of one that is damaged, which a
-    /// peer would blame on us.
+    /// Returns the canonical bytes of a stored block of any branch. Returns `None` for a damaged
+    /// block, because a peer would penalize this node for it.
     #[must_use]
     pub fn block_bytes(&self, hash: &BlockHash) -> Option<Vec<u8>> {
         self.read(|tables| {
@@ -138,7 +139,7 @@ impl ChainReader {
         .flatten()
     }
 
-    /// A block of the best chain with its fees.
+    /// Returns a block of the best chain with its fees.
     #[must_use]
     pub fn block(&self, hash: &BlockHash) -> Option<BlockInfo> {
         self.read(|tables| match self.record(tables, hash)? {
@@ -150,7 +151,7 @@ impl ChainReader {
         .flatten()
     }
 
-    /// The block of the best chain at a height, with its fees.
+    /// Returns the block of the best chain at a height, with its fees.
     #[must_use]
     pub fn block_at(&self, height: Height) -> Option<BlockInfo> {
         self.read(|tables| {
@@ -162,7 +163,7 @@ impl ChainReader {
         .flatten()
     }
 
-    /// A stored block of any branch.
+    /// Returns a stored block of any branch.
     #[must_use]
     pub fn stored_block(&self, hash: &BlockHash) -> Option<Block> {
         self.read(|tables| {
@@ -173,7 +174,7 @@ impl ChainReader {
         .flatten()
     }
 
-    /// Whether an owner has a coin or stamp on the best chain.
+    /// True if an owner has a coin or stamp on the best chain.
     #[must_use]
     pub fn has_coins(&self, owner: Owner) -> bool {
         let (first, last) = CoinKey::range(owner);
@@ -189,8 +190,7 @@ impl ChainReader {
         found.unwrap_or_default()
     }
 
-    /// The least work that the invite of this chain says it has; zero for a chain that was not
-    /// joined by one.
+    /// The minimum work of this chain according to its invite; zero without an invite.
     #[must_use]
     pub fn min_work(&self) -> Work {
         let work = self.read(|tables| {
@@ -200,24 +200,24 @@ impl ChainReader {
         work.flatten().unwrap_or(Work::ZERO)
     }
 
-    /// A header of any branch, and whether its block is on the best chain.
+    /// Returns a header of any branch, and true if its block is on the best chain.
     #[must_use]
     pub fn header(&self, hash: &BlockHash) -> Option<(Header, bool)> {
         let record = self.read(|tables| self.record(tables, hash)).flatten()?;
         Some((record.header, record.status == Status::Connected))
     }
 
-    /// Blocks of the best header chain whose bodies are not stored, lowest first, at most `limit`;
-    /// and where the tip is on another branch, those above the tip too.
+    /// Lists blocks of the best header chain whose bodies are not stored, lowest first, at most
+    /// `limit`. If the tip is on another branch, the blocks above the tip follow.
     ///
-    /// Bodies that came before their parents wait in memory and count as missing.
+    /// Orphan blocks, whose parents have no body yet, wait in memory and count as missing.
     #[must_use]
     pub fn missing_bodies(&self, limit: usize) -> Vec<(BlockHash, Height)> {
         let missing = self.read(|tables| {
             let (best, _) = split_block_key(&tables.meta_key(META_BEST_HEADER)?);
             let on_best = |height| tables.header_at(height, |record| record.on_best_headers);
-            // Bodies are stored parents first: those that are here end at one height. Usually that
-            // is the tip's.
+            // Bodies are stored parents first, so one height separates stored from missing ones. It
+            // is usually the tip's, so that is tried before the binary search.
             let (tip, _) = split_block_key(&tables.meta_key(META_TIP)?);
             let has_body = |height| {
                 Ok::<_, ChainFault>(on_best(height)?.is_some_and(|(_, r)| r.status.has_body()))
@@ -251,7 +251,7 @@ impl ChainReader {
         missing.unwrap_or_default()
     }
 
-    /// Which of these blocks are stored, on any branch.
+    /// Returns the subset of these blocks that are stored, on any branch.
     #[must_use]
     pub fn stored(&self, hashes: &[BlockHash]) -> HashSet<BlockHash> {
         let stored = self.read(|tables| {
@@ -266,8 +266,8 @@ impl ChainReader {
         stored.unwrap_or_default()
     }
 
-    /// What an invite pins: the block of the best chain about 100 deep, or the genesis of a young
-    /// chain.
+    /// Returns the checkpoint for an invite: the best chain's block 100 below the tip, or the
+    /// genesis of a young chain.
     #[must_use]
     pub fn checkpoint(&self) -> Option<Checkpoint> {
         self.read(|tables| {
@@ -280,8 +280,8 @@ impl ChainReader {
     }
 }
 
-/// Blocks above the tip of a branch that is not the best one, as far as their headers are known;
-/// none where it is.
+/// Lists known headers without bodies above a tip that is not on the best header chain. The list is
+/// empty if the tip is on it.
 fn missing_above_own_tip(
     tables: &ReadTables,
     limit: usize,
@@ -313,7 +313,7 @@ fn missing_above_own_tip(
     Ok(missing)
 }
 
-/// A block from its stored bytes; that it is another one than its name says is corruption.
+/// Decodes a stored block. A hash or merkle root that differs from the expected one is corruption.
 pub(in crate::chain) fn stored_block(bytes: &[u8], hash: &BlockHash) -> Result<Block, ChainFault> {
     let block: Block = stored("a block", bytes)?;
     if block.hash() != *hash || block.computed_merkle_root() != block.header.merkle_root {

@@ -241,8 +241,8 @@ pub(crate) struct HeaderRecord {
     pub(crate) status: Status,
     /// True if the header is on the header chain with the most work.
     pub(crate) on_best_headers: bool,
-    /// Time when this node connected the block, in unix ms. Zero if it was never connected. A
-    /// reindex keeps the time.
+    /// Time when this node connected the block, in unix ms. Zero if the block is not connected,
+    /// unless a reindex kept the time of an earlier connection.
     pub(crate) connected_at: UnixMillis,
 }
 
