@@ -1,6 +1,6 @@
 //! Composes a node from its parts: starts them, connects them, and stops them.
 //!
-//! - `compose`: starts a node with [`start`], or opens a folder for one command with [`open`].
+//! - `compose`: starts a node with [`start`], or opens a folder for one command with [`open()`].
 //! - `router`: the task between network, chain, miner, friends and commands.
 //! - `service`: the implementation of the RPC.
 //! - `metrics`: health checks and metrics over HTTP.
