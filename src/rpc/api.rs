@@ -94,8 +94,8 @@ pub trait FriendchainApi {
     /// Returns blocks of the best chain from height `from` downward, default from the tip.
     ///
     /// The reply has at least one block if there is one. It has fewer than `limit` if `limit` is
-    /// above [`MAX_PRINTED_BLOCKS`] or if the blocks are large. The caller then sends another request
-    /// from the next height.
+    /// above [`MAX_PRINTED_BLOCKS`] or if the blocks are large. The caller then sends another
+    /// request from the next height.
     #[method(name = "print_chain")]
     async fn print_chain(
         &self,
@@ -123,8 +123,8 @@ pub trait FriendchainApi {
     #[method(name = "reindex")]
     async fn reindex(&self) -> Result<AuditReport, RpcError>;
 
-    /// Makes the other branch of a diverged chain the best chain, up to its last block on this node.
-    /// `block` is any block of that branch.
+    /// Makes the other branch of a diverged chain the best chain, up to its last block on this
+    /// node. `block` is any block of that branch.
     #[method(name = "accept_branch")]
     async fn accept_branch(&self, block: BlockHash) -> Result<BranchAccepted, RpcError>;
 
@@ -153,8 +153,8 @@ pub trait FriendchainApi {
     #[method(name = "friends")]
     async fn friends(&self) -> Result<FriendList, RpcError>;
 
-    /// Sends a chat line to one friend: a name, a name with an id suffix, or a peer id. Replies when
-    /// the line is delivered or queued.
+    /// Sends a chat line to one friend: a name, a name with an id suffix, or a peer id. Replies
+    /// when the line is delivered or queued.
     #[method(name = "chat")]
     async fn chat(&self, friend: String, text: String) -> Result<ChatSent, RpcError>;
 
@@ -192,8 +192,8 @@ pub trait FriendchainApi {
 
     /// Returns the events of the console's feed from the place `after` on.
     ///
-    /// It waits for the first event at most `wait_ms`, capped at [`MAX_EVENTS_WAIT_MS`]. With `after`
-    /// 0 it replies at once with no events and the place of the next one.
+    /// The node waits for the first event at most `wait_ms`, capped at [`MAX_EVENTS_WAIT_MS`]. With
+    /// `after` 0 it replies at once with no events and the place of the next one.
     #[method(name = "events")]
     async fn events(&self, after: u64, wait_ms: u64) -> Result<EventPage, RpcError>;
 }

@@ -1,8 +1,9 @@
 //! The feed keeps recent events and the progress of long tasks for the consoles of the node.
 //!
-//! The node pushes events into a bounded ring. Each event has a place, a sequence number. Any number
-//! of consoles fetch events by place, each at its own pace. A console that is too slow misses the
-//! oldest events and learns how many it missed. It never blocks the node or another console.
+//! The node pushes events into a bounded ring. Each event has a place, a sequence number. Any
+//! number of consoles fetch events by place, each at its own pace. A console that is too slow
+//! misses the oldest events and learns how many it missed. It never blocks the node or another
+//! console.
 
 use std::{
     collections::VecDeque,

@@ -39,8 +39,8 @@ pub(crate) enum ConsoleEvent {
         hash: BlockHash,
         height: Height,
         count: u32,
-        /// The texts of the notes in the block, with control characters replaced. Empty if the event
-        /// covers many blocks.
+        /// The texts of the notes in the block, with control characters replaced. Empty if the
+        /// event covers many blocks.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         notes: Vec<String>,
     },

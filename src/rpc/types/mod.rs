@@ -1,7 +1,7 @@
 //! Requests and replies of the RPC, in their JSON form.
 //!
-//! Users' scripts depend on this JSON, so field names never change. The command line prints the same
-//! values under `--json`.
+//! Users' scripts depend on this JSON, so field names never change. The command line prints the
+//! same values under `--json`.
 //!
 //! - Amounts are decimal strings, in coins (`x`) and in units (`x_units`).
 //! - Hashes are hex.

@@ -52,7 +52,7 @@ pub(crate) struct StatusReport {
     pub disk_bytes: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_bytes: Option<u64>,
-    /// This node's clock less its peers' clocks, in ms. Present only if the difference is large
+    /// This node's clock less the median of its peers' clocks, in ms. Present only if large
     /// enough to matter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock_offset_ms: Option<i64>,

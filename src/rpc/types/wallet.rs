@@ -21,8 +21,8 @@ pub(crate) struct CreateWallet {
 pub(crate) struct WalletCreated {
     /// The new address; after a recovery, the first address of the wallet.
     pub address: Address,
-    /// Present only for a new wallet. The command line shows it once, on a terminal, and never prints
-    /// it as JSON.
+    /// Present only for a new wallet. The command line shows it once, on a terminal, and never
+    /// prints it as JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recovery_phrase: Option<Secret>,
     /// The number of addresses in the wallet after a recovery.
