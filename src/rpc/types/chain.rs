@@ -66,7 +66,7 @@ pub(crate) struct LeftChain {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct BalanceReport {
     pub address: Address,
-    /// The balance on the best chain, immature coinbases included.
+    /// The balance on the best chain, recent block rewards included.
     pub confirmed: Coins,
     pub confirmed_units: Units,
     /// Incoming less outgoing coins of mempool entries; may be negative.
@@ -167,7 +167,7 @@ pub(crate) struct Submitted {
     /// Present only if `state` is `Mined`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub block: Option<BlockHash>,
-    /// True if an input depends on a coinbase so recent that a reorg could undo it.
+    /// True if an input spends a block reward so recent that a reorg could undo it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub rests_on_young_coins: bool,
     /// The replaced trade, after `raise_fee`.

@@ -66,7 +66,7 @@ pub(crate) struct ChatSent {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct BroadcastSent {
     pub id: String,
-    /// The number of friends online.
+    /// The number of connected peers that had said hello when the line was published.
     pub peers: u32,
 }
 
