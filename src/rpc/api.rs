@@ -1,5 +1,7 @@
-//! Every method behind the commands, as one trait for both ends: `FriendchainApiServer` is what the
-//! node implements, `FriendchainApiClient` what the command line calls, over HTTP or in process.
+//! The RPC methods behind the commands, declared as one trait.
+//!
+//! The macro generates two traits from it. The node implements `FriendchainApiServer`. The command
+//! line calls `FriendchainApiClient`, over HTTP or in process.
 
 #![allow(missing_docs, reason = "the generated traits carry the methods' documentation")]
 
@@ -17,24 +19,25 @@ use super::{
 };
 use crate::primitives::{Address, BlockHash, Height, PeerId, TxId};
 
-/// The most blocks that one `print_chain` answers.
-pub(crate) const MAX_PRINTED_BLOCKS: u32 = 64; // of 2 MiB at most; the server also stops after 8 MiB of blocks
+/// The most blocks in one reply of `print_chain`. A block has at most 2 MiB, so the server also
+/// ends a reply after 8 MiB of blocks.
+pub(crate) const MAX_PRINTED_BLOCKS: u32 = 64;
 
-/// The longest that `events` waits, in ms: a console asks again after it.
+/// The longest wait of `events` for an event, in ms. The console then sends the request again.
 pub(crate) const MAX_EVENTS_WAIT_MS: u64 = 30_000;
 
 /// The RPC of a friendchain node.
 #[rpc(server, client)]
 pub trait FriendchainApi {
-    /// A new wallet, or one more address of the wallet there is.
+    /// Creates a wallet, or one more address in an existing wallet.
     #[method(name = "create_wallet")]
     async fn create_wallet(&self, request: CreateWallet) -> Result<WalletCreated, RpcError>;
 
-    /// The wallet's recovery phrase.
+    /// Returns the wallet's recovery phrase.
     #[method(name = "recovery_phrase")]
     async fn recovery_phrase(&self, passphrase: Option<Secret>) -> Result<Secret, RpcError>;
 
-    /// Opens the wallet, for so many ms or until locked.
+    /// Unlocks the wallet for `for_ms`, or without it until `lock` is called.
     #[method(name = "unlock")]
     async fn unlock(&self, passphrase: Secret, for_ms: Option<u64>) -> Result<LockState, RpcError>;
 
@@ -42,54 +45,57 @@ pub trait FriendchainApi {
     #[method(name = "lock")]
     async fn lock(&self) -> Result<LockState, RpcError>;
 
-    /// The wallet's addresses with their confirmed coins. Works without a chain.
+    /// Returns the wallet's addresses with their confirmed coins. Works without a chain.
     #[method(name = "list_addresses")]
     async fn list_addresses(&self) -> Result<AddressList, RpcError>;
 
-    /// What the console's `la` shows.
+    /// Returns the data of the console's command `la`.
     #[method(name = "account")]
     async fn account(&self) -> Result<Account, RpcError>;
 
-    /// Mines a genesis; refused where a chain is.
+    /// Mines a genesis block. Refused if the data folder has a chain.
     #[method(name = "create_blockchain")]
     async fn create_blockchain(&self, request: CreateBlockchain) -> Result<ChainCreated, RpcError>;
 
-    /// Text that lets another node join this chain.
+    /// Returns a text with which another node can join this chain.
     #[method(name = "invite")]
     async fn invite(&self) -> Result<InviteText, RpcError>;
 
-    /// Takes up the chain of an invite; refused where a chain is.
+    /// Joins the chain of an invite. Refused if the data folder has a chain.
     #[method(name = "join")]
     async fn join(&self, invite: String) -> Result<Joined, RpcError>;
 
-    /// Back to no chain; refused while a node runs.
+    /// Removes the chain from the data folder and keeps a backup. Refused while a node runs.
     #[method(name = "leave_chain")]
     async fn leave_chain(&self) -> Result<LeftChain, RpcError>;
 
-    /// What an address has.
+    /// Returns the balance of an address.
     #[method(name = "get_balance")]
     async fn get_balance(&self, address: Address) -> Result<BalanceReport, RpcError>;
 
-    /// Pays somebody. With `mine` it answers when the trade is mined.
+    /// Pays an address or a friend. With `mine` it replies when the trade is mined.
     #[method(name = "send")]
     async fn send(&self, request: SendTrade) -> Result<Submitted, RpcError>;
 
-    /// Replaces an own trade that waits by the same one with a higher fee. With `mine` it answers
-    /// when that is mined.
+    /// Replaces a trade of this wallet in the mempool by the same trade with a higher fee. With
+    /// `mine` it replies when the new trade is mined.
     #[method(name = "raise_fee")]
     async fn raise_fee(&self, request: RaiseFee) -> Result<Submitted, RpcError>;
 
-    /// Writes a text on the chain and starts mining. With `wait` it answers when the note is mined.
+    /// Writes a text on the chain and starts mining. With `wait` it replies when the note is mined.
     #[method(name = "note")]
     async fn note(&self, request: WriteNote) -> Result<Submitted, RpcError>;
 
-    /// Mines so many blocks now (1), paid to an address (the wallet's first).
+    /// Mines `count` blocks now, default 1. The reward goes to `to`, default the wallet's first
+    /// address.
     #[method(name = "mine")]
     async fn mine(&self, count: Option<u32>, to: Option<Address>) -> Result<MinedBlocks, RpcError>;
 
-    /// Blocks of the best chain, newest first, from a height (the tip) downward. Answers at least
-    /// one where there is one, and fewer than asked when there are more than [`MAX_PRINTED_BLOCKS`]
-    /// or they are large: ask again from the next height.
+    /// Returns blocks of the best chain from height `from` downward, default from the tip.
+    ///
+    /// The reply has at least one block if there is one. It has fewer than `limit` if `limit` is
+    /// above [`MAX_PRINTED_BLOCKS`] or if the blocks are large. The caller then sends another
+    /// request from the next height.
     #[method(name = "print_chain")]
     async fn print_chain(
         &self,
@@ -97,37 +103,37 @@ pub trait FriendchainApi {
         limit: Option<u32>,
     ) -> Result<BlockList, RpcError>;
 
-    /// One block, by its hash or its height in decimal.
+    /// Returns one block by hash, or by height in decimal.
     #[method(name = "block")]
     async fn block(&self, block: String) -> Result<BlockView, RpcError>;
 
-    /// Waiting trades and notes.
+    /// Returns the trades and notes in the mempool.
     #[method(name = "mempool")]
     async fn mempool(&self) -> Result<TxList, RpcError>;
 
-    /// One transaction and its state.
+    /// Returns a transaction and its state.
     #[method(name = "tx")]
     async fn tx(&self, txid: TxId) -> Result<TxView, RpcError>;
 
-    /// Checks everything from genesis. An audit that finds a fault is an answer, with `ok` false.
+    /// Checks the whole chain from genesis. A fault is reported with `ok` false, not as an error.
     #[method(name = "verify_chain")]
     async fn verify_chain(&self) -> Result<AuditReport, RpcError>;
 
-    /// Rebuilds coins and indexes from the blocks.
+    /// Rebuilds the unspent outputs and the indexes from the blocks.
     #[method(name = "reindex")]
     async fn reindex(&self) -> Result<AuditReport, RpcError>;
 
-    /// Takes the other branch of a diverged chain, up to its last block here; `block` is any of its
-    /// blocks.
+    /// Makes the other branch of a diverged chain the best chain, up to its last block on this
+    /// node. `block` is any block of that branch.
     #[method(name = "accept_branch")]
     async fn accept_branch(&self, block: BlockHash) -> Result<BranchAccepted, RpcError>;
 
-    /// A proof that a trade or note is in a block of the best chain.
+    /// Returns a proof that a trade or note is in a block of the best chain.
     #[method(name = "prove")]
     async fn prove(&self, txid: TxId) -> Result<ProofMade, RpcError>;
 
-    /// What a proof is worth. Works without a chain. A proof that is not valid is an answer, with
-    /// `valid` false.
+    /// Checks a proof. Works without a chain. A bad proof is reported with `valid` false, not as an
+    /// error.
     #[method(name = "verify_proof")]
     async fn verify_proof(
         &self,
@@ -135,28 +141,28 @@ pub trait FriendchainApi {
         trust: Option<BlockHash>,
     ) -> Result<ProofReport, RpcError>;
 
-    /// The state of the node.
+    /// Returns the state of the node.
     #[method(name = "status")]
     async fn status(&self) -> Result<StatusReport, RpcError>;
 
-    /// Connections, with scores.
+    /// Returns the connected peers with their scores, and the banned peers.
     #[method(name = "peers")]
     async fn peers(&self) -> Result<PeerList, RpcError>;
 
-    /// Friends, here or not.
+    /// Returns all friends, online or offline.
     #[method(name = "friends")]
     async fn friends(&self) -> Result<FriendList, RpcError>;
 
-    /// A line to one friend: a name, a name with an id suffix, or a peer id. Answers once it is
-    /// delivered, or queued.
+    /// Sends a chat line to one friend: a name, a name with an id suffix, or a peer id. Replies
+    /// when the line is delivered or queued.
     #[method(name = "chat")]
     async fn chat(&self, friend: String, text: String) -> Result<ChatSent, RpcError>;
 
-    /// A line to all.
+    /// Publishes a chat line to all.
     #[method(name = "broadcast")]
     async fn broadcast(&self, text: String) -> Result<BroadcastSent, RpcError>;
 
-    /// The newest chat lines that are kept, of one friend or all; oldest first.
+    /// Returns the newest stored chat lines, of one friend or of all, oldest first.
     #[method(name = "history")]
     async fn history(
         &self,
@@ -164,29 +170,30 @@ pub trait FriendchainApi {
         limit: Option<u32>,
     ) -> Result<ChatHistory, RpcError>;
 
-    /// Asks a friend, or all, for news, and answers when there is none left.
+    /// Syncs with one friend or with all peers. Replies when the sync is complete.
     #[method(name = "sync")]
     async fn sync(&self, friend: Option<String>) -> Result<Synced, RpcError>;
 
-    /// Refuses a peer from now on.
+    /// Bans a peer.
     #[method(name = "ban")]
     async fn ban(&self, peer: PeerId) -> Result<BanState, RpcError>;
 
-    /// Takes a ban back.
+    /// Lifts the ban of a peer.
     #[method(name = "unban")]
     async fn unban(&self, peer: PeerId) -> Result<BanState, RpcError>;
 
-    /// Ends the node cleanly; answers before it does.
+    /// Starts a clean shutdown of the node. Replies before the node ends.
     #[method(name = "stop")]
     async fn stop(&self) -> Result<Stopping, RpcError>;
 
-    /// How far the long work is that a command waits for; none when there is none.
+    /// Returns the progress of the current long task, if one runs.
     #[method(name = "progress")]
     async fn progress(&self) -> Result<Option<Progress>, RpcError>;
 
-    /// The console's feed: events from a place in it on, waiting up to so many ms, at most
-    /// [`MAX_EVENTS_WAIT_MS`], for the first. At place 0 it answers at once: no events, and the
-    /// place of the next one.
+    /// Returns the events of the console's feed from the place `after` on.
+    ///
+    /// The node waits for the first event at most `wait_ms`, capped at [`MAX_EVENTS_WAIT_MS`]. With
+    /// `after` 0 it replies at once with no events and the place of the next one.
     #[method(name = "events")]
     async fn events(&self, after: u64, wait_ms: u64) -> Result<EventPage, RpcError>;
 }

@@ -1,5 +1,4 @@
-//! The client's end: over HTTP to a running node, or in process to methods that this process serves
-//! itself.
+//! The RPC client calls a running node over HTTP, or methods that this process serves itself.
 
 use std::{fmt, net::SocketAddr, time::Duration};
 
@@ -20,30 +19,35 @@ use serde_json::value::RawValue;
 
 use super::{RpcError, server::MAX_RESPONSE_BYTES};
 
-/// A command may wait for as long as its node works: a node that dies closes the connection.
+/// The longest wait for a reply, 1 year: in effect no limit, since some commands run for hours. A
+/// node that dies closes the connection, which ends the wait.
 const REQUEST_TIMEOUT: Duration = Duration::from_hours(365 * 24);
 
-/// A loopback connection is up at once or never.
+/// The longest wait for a connection. On loopback it is accepted or refused almost at once.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Speaks to a node. Every method of `FriendchainApiClient` works on it, whichever it is.
+/// A connection to a node. Both variants support every method of `FriendchainApiClient`.
 #[derive(Clone)]
 pub(crate) enum Client {
-    /// To a node in another process.
+    /// A node in another process.
     Http(HttpClient<RpcService<jsonrpsee_http_client::HttpBackend>>),
-    /// To a node, or an opened folder, in this process.
+    /// A node or an opened data folder in this process.
     Local(Methods),
 }
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The HTTP client would show its token.
+        // The derived output would contain the HTTP client's token.
         f.write_str(if self.is_local() { "Client::Local" } else { "Client::Http" })
     }
 }
 
 impl Client {
-    /// To the node that listens at a loopback address and knows this token.
+    /// Returns a client for the node at a loopback address. Connects at the first request.
+    ///
+    /// # Errors
+    ///
+    /// `bad_token` if the token cannot be part of an HTTP header.
     pub(crate) fn http(address: SocketAddr, token: &str) -> Result<Self, RpcError> {
         let mut value = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| {
             RpcError::new(
@@ -64,19 +68,19 @@ impl Client {
         Ok(Self::Http(client))
     }
 
-    /// To methods in this process.
+    /// Returns a client for methods in this process.
     pub(crate) fn local(methods: impl Into<Methods>) -> Self {
         Self::Local(methods.into())
     }
 
-    /// Whether the other end is in this process.
+    /// Returns true if the methods are served in this process.
     #[must_use]
     pub(crate) const fn is_local(&self) -> bool {
         matches!(self, Self::Local(_))
     }
 }
 
-/// A JSON-RPC request as it is written.
+/// A JSON-RPC request, ready to serialize.
 #[derive(Serialize)]
 struct Envelope<'a> {
     jsonrpc: &'static str,
@@ -86,7 +90,7 @@ struct Envelope<'a> {
     params: Option<Box<RawValue>>,
 }
 
-/// Parameters that are JSON already.
+/// Parameters that are already serialized.
 struct Written(Option<Box<RawValue>>);
 
 impl ToRpcParams for Written {
@@ -111,8 +115,8 @@ async fn call_local(
 }
 
 impl Client {
-    /// One call, parameters and answer as JSON. Boxed, so that the HTTP machinery is compiled once
-    /// rather than anew for each method's types.
+    /// Makes one call, with parameters and reply as JSON. The future is boxed so that the HTTP code
+    /// is compiled once instead of once for each method's types.
     fn call<'a>(
         &'a self,
         method: &'a str,

@@ -1,42 +1,42 @@
-//! The one error of the RPC and the command line: a stable code for scripts, a sentence for people.
+//! The error type of the RPC and the command line: a stable code for scripts and a sentence for
+//! users.
 
 use std::borrow::Cow;
 
 use jsonrpsee::{core::client::Error as ClientError, types::ErrorObjectOwned};
 use serde::{Deserialize, Serialize};
 
-/// The JSON-RPC number of every error of ours; the name is in `data.code`.
+/// The JSON-RPC number of all friendchain errors. The field `data.code` has the specific code.
 const APPLICATION_ERROR: i32 = -32_000;
 
-/// Why a command was refused or failed.
+/// The reason for the refusal or failure of a command.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct RpcError {
     /// A stable name in snake case, for scripts.
     pub code: Cow<'static, str>,
-    /// A sentence: what was wrong, with which value, and what to do next.
+    /// A sentence with the fault, the offending value, and the user's next step.
     pub message: String,
 }
 
-/// What stands in `data` of the error object.
+/// The field `data` of the JSON-RPC error object.
 #[derive(Debug, Serialize, Deserialize)]
 struct ErrorData {
     code: String,
 }
 
 impl RpcError {
-    /// An error of that code and sentence.
     pub fn new(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         Self { code: code.into(), message: message.into() }
     }
 
-    /// The folder has no chain.
+    /// Returns the error for a data folder without a chain.
     #[must_use]
     pub fn no_chain() -> Self {
         Self::new("no_chain", "no chain here: create-blockchain, join, or start-node")
     }
 
-    /// The command needs a running node.
+    /// Returns the error for a command that needs a running node.
     #[must_use]
     pub fn not_running() -> Self {
         Self::new(
@@ -45,7 +45,7 @@ impl RpcError {
         )
     }
 
-    /// Something of ours broke.
+    /// Returns the error for a fault inside friendchain.
     pub fn internal(message: impl std::fmt::Display) -> Self {
         Self::new("internal", message.to_string())
     }
@@ -65,7 +65,7 @@ impl From<ErrorObjectOwned> for RpcError {
         if let Some(data) = named {
             return Self::new(data.code, object.message());
         }
-        // The library's own errors carry what is useful as a string in `data`.
+        // jsonrpsee puts the details of its own errors into `data`, as a string.
         let detail = object.data().and_then(|data| serde_json::from_str::<String>(data.get()).ok());
         let message = match detail {
             Some(detail) => format!("{}: {detail}", object.message()),

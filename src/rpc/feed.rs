@@ -1,7 +1,9 @@
-//! What the node tells its consoles: a bounded ring of events, and how far its long work is.
+//! The feed keeps recent events and the progress of long tasks for the consoles of the node.
 //!
-//! The node pushes; any number of consoles fetch by place, each at its own pace. A console that is
-//! too slow misses the oldest events and is told how many; it never holds anybody up.
+//! The node pushes events into a bounded ring. Each event has a place, a sequence number. Any
+//! number of consoles fetch events by place, each at its own pace. A console that is too slow
+//! misses the oldest events and learns how many it missed. It never blocks the node or another
+//! console.
 
 use std::{
     collections::VecDeque,
@@ -17,14 +19,15 @@ use super::{
 };
 use crate::primitives::UnixMillis;
 
-/// How many events are kept for consoles that have not fetched them yet: minutes of a lively room.
+/// The most events kept for consoles that have not fetched them yet: some minutes of lively chat.
+/// Beyond it the oldest event is dropped.
 const KEPT_EVENTS: usize = 1_024;
 
-/// The place of the first event. A console asks from here to see all since the start, and from 0
-/// for what comes next.
+/// The place of the first event. A console that passes it as `after` gets all events that are kept.
+/// A console that passes 0 gets only the place of the next event.
 pub(crate) const FIRST_PLACE: u64 = 1;
 
-/// The feed. Clones are the same feed.
+/// A handle to the feed. Clones share one feed.
 #[derive(Debug, Clone)]
 pub(crate) struct EventFeed {
     shared: Arc<Shared>,
@@ -33,7 +36,7 @@ pub(crate) struct EventFeed {
 #[derive(Debug)]
 struct Shared {
     ring: Mutex<VecDeque<ConsoleEvent>>,
-    /// The place of the next event; tells waiters that something came.
+    /// The place of the next event. A change wakes the waiting consoles.
     next: watch::Sender<u64>,
 }
 
@@ -45,26 +48,26 @@ impl Default for EventFeed {
 }
 
 impl EventFeed {
-    /// Tells all consoles.
+    /// Appends an event and wakes the waiting consoles. Drops the oldest event if the ring is full.
     pub(crate) fn push(&self, event: ConsoleEvent) {
         let mut ring = self.ring();
         if ring.len() >= KEPT_EVENTS {
             ring.pop_front();
         }
         ring.push_back(event);
-        // Under the ring's lock, so that a place never runs ahead of its event.
+        // The ring's lock is still held: a console that sees the new place also finds its event.
         self.shared.next.send_modify(|next| *next = next.saturating_add(1));
     }
 
-    /// The events from a place on, once there is one or the time is over. At 0: none, and the place
-    /// of the next.
+    /// Returns the events from the place `after` on. Waits for the first one at most `wait_ms`,
+    /// capped at [`MAX_EVENTS_WAIT_MS`]. With `after` 0 it returns at once, without events.
     pub(crate) async fn page(&self, after: u64, wait_ms: u64) -> EventPage {
         let mut news = self.shared.next.subscribe();
         if after == 0 {
             return EventPage { next: *news.borrow(), ..EventPage::default() };
         }
         let wait = Duration::from_millis(wait_ms.min(MAX_EVENTS_WAIT_MS));
-        // A time-out is an empty page; a closed channel cannot be while `self` holds the sender.
+        // A time-out yields an empty page. The channel cannot close while `self` holds the sender.
         let _ = tokio::time::timeout(wait, news.wait_for(|next| *next > after)).await;
         self.read(after)
     }
@@ -73,7 +76,7 @@ impl EventFeed {
         let ring = self.ring();
         let next = *self.shared.next.borrow();
         let oldest = next.saturating_sub(u64::try_from(ring.len()).unwrap_or(u64::MAX));
-        // A place from a node that ran before this one: begin anew.
+        // A place beyond `next` comes from an earlier run of the node: start at the next event.
         let from = if after > next { next } else { after };
         let missed = oldest.saturating_sub(from);
         let skip = usize::try_from(from.saturating_sub(oldest)).unwrap_or(usize::MAX);
@@ -85,14 +88,14 @@ impl EventFeed {
     }
 }
 
-/// How far the long work is that a command waits for: one at a time, the newest.
+/// The progress of the long task that was started last. Clones share one board.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ProgressBoard {
     current: Arc<Mutex<Option<Progress>>>,
 }
 
 impl ProgressBoard {
-    /// Shows that work has begun; it is shown until the guard is dropped.
+    /// Publishes the start of a task, until the guard is dropped.
     #[must_use]
     pub(crate) fn begin(
         &self,
@@ -104,7 +107,7 @@ impl ProgressBoard {
         ProgressGuard { board: self.clone() }
     }
 
-    /// What is shown now.
+    /// Returns the progress of the current task, if one runs.
     #[must_use]
     pub(crate) fn current(&self) -> Option<Progress> {
         self.lock().clone()
@@ -115,14 +118,14 @@ impl ProgressBoard {
     }
 }
 
-/// Work under way.
+/// A running task. Its progress is removed from the board on drop.
 #[derive(Debug)]
 pub(crate) struct ProgressGuard {
     board: ProgressBoard,
 }
 
 impl ProgressGuard {
-    /// So much is done, of so much.
+    /// Publishes new counts. `total` is `None` if it is unknown.
     pub(crate) fn update(&self, done: u64, total: Option<u64>) {
         if let Some(progress) = self.board.lock().as_mut() {
             progress.done = done;

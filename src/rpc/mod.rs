@@ -1,5 +1,7 @@
-//! JSON-RPC on loopback: one trait for both ends, mounted in the node's one HTTP server; the
-//! command line is its client.
+//! The `rpc` module connects the command line to the node by JSON-RPC on loopback.
+//!
+//! One trait, in `api`, declares the methods for both ends. The node serves them over HTTP; the
+//! command line is the client.
 
 pub(crate) mod api;
 pub(crate) mod client;

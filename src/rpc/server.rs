@@ -1,8 +1,11 @@
-//! The node's one HTTP server, on loopback: JSON-RPC behind a token.
+//! The HTTP server offers JSON-RPC on loopback to clients that hold a token.
 //!
-//! A request is refused before its body is read unless its `Host` is this machine (a web page that
-//! rebinds a name cannot pass) and its `Authorization` holds the token of the data folder, compared
-//! in constant time.
+//! # Security
+//!
+//! The server rejects a request before reading its body unless both headers are right:
+//!
+//! - `Host` is this machine. A web page that uses DNS rebinding sends another name.
+//! - `Authorization` holds the token of the data folder. The comparison takes constant time.
 
 use std::{
     future::Future,
@@ -31,32 +34,38 @@ use zeroize::Zeroizing;
 
 use super::RpcError;
 
-/// The largest request, in bytes: a send with a memo is under 4 kB, an invite under 16.
+/// The largest request, 1 MiB. The largest useful ones are far below: a send with a memo has under
+/// 4 kB, an invite under 16 kB.
 pub(crate) const MAX_REQUEST_BYTES: u32 = 1 << 20;
 
-/// The largest answer, in bytes: a page of `print_chain`, 8 MiB of blocks and one more, written as
-/// JSON.
+/// The largest reply, 128 MiB. It has room for a page of `print_chain`: 8 MiB of blocks and one
+/// block more, as JSON.
 pub(crate) const MAX_RESPONSE_BYTES: u32 = 128 << 20;
 
-/// How many requests are served at once, waiting consoles included.
+/// The most requests served at once, waiting consoles included.
 const MAX_REQUESTS: usize = 128;
 
-/// How many calls one batch may hold.
+/// The most calls in one batch.
 const MAX_BATCH: u32 = 32;
 
-/// How long the answers under way may take once the node stops.
+/// The time that unfinished replies get when the node shuts down. Later ones are cut off.
 const DRAIN: Duration = Duration::from_secs(2);
 
-/// The server, serving.
+/// A running RPC server.
 #[derive(Debug)]
 pub(crate) struct RpcServer {
-    /// Where it listens, the port chosen.
+    /// The bound address. It has the actual port if port 0 was requested.
     pub address: SocketAddr,
-    /// Ends after the shutdown.
+    /// The server task, which ends after the shutdown.
     pub task: JoinHandle<()>,
 }
 
-/// Serves `methods` at a loopback address to whoever knows `token`, until `shutdown` is done.
+/// Starts a server for `methods` at a loopback address. It ends when `shutdown` completes.
+///
+/// # Errors
+///
+/// - `rpc_not_loopback` if other machines could reach `address`.
+/// - `rpc_port_in_use` or `rpc_bind` if the address cannot be bound.
 pub(crate) async fn serve(
     address: SocketAddr,
     methods: impl Into<Methods>,
@@ -71,7 +80,7 @@ pub(crate) async fn serve(
         let (stopping, stopped) = oneshot::channel::<()>();
         let serving = axum::serve(listener, router).with_graceful_shutdown(async move {
             shutdown.await;
-            // Nobody listens only if the server has ended already.
+            // The receiver is gone only if the server has already ended.
             let _ = stopping.send(());
         });
         let too_long = async move {
@@ -90,7 +99,11 @@ pub(crate) async fn serve(
     Ok(RpcServer { address, task })
 }
 
-/// Refuses an RPC address that other machines could reach: the token travels in the clear.
+/// Checks that only this machine can reach the RPC address.
+///
+/// # Security
+///
+/// The token is sent without encryption, so another machine on the path could read it.
 pub(crate) fn check_rpc(address: SocketAddr) -> Result<(), RpcError> {
     if address.ip().is_loopback() {
         return Ok(());
@@ -128,7 +141,7 @@ fn router(methods: Methods, token: &str, ip: IpAddr) -> Result<Router, RpcError>
     let service = hosts_here(ip)?.layer(service.build(methods, stop_handle));
     let rpc = any(move |request: Request| {
         let mut service = service.clone();
-        // The handle lives as long as the route: dropping it would end the service.
+        // The service ends when the last handle is dropped, so the route keeps one.
         let alive = server_handle.clone();
         async move {
             let answer = match service.call(request).await {
@@ -149,14 +162,15 @@ fn router(methods: Methods, token: &str, ip: IpAddr) -> Result<Router, RpcError>
         .layer(middleware::from_fn_with_state(token, guard)))
 }
 
-/// Refuses requests whose `Host` is not this machine: a web page on a rebound name sends its own.
+/// Returns a layer that rejects requests whose `Host` is not this machine. A web page that uses DNS
+/// rebinding sends its own host name.
 fn hosts_here(ip: IpAddr) -> Result<HostFilterLayer, RpcError> {
     let bound = SocketAddr::new(ip, 0).to_string().replace(":0", ":*");
     let loopback = ["localhost:*", "127.0.0.1:*", "[::1]:*"].map(str::to_owned);
     HostFilterLayer::new(loopback.into_iter().chain([bound])).map_err(RpcError::internal)
 }
 
-/// Lets a request pass that shows the token.
+/// Rejects a request without the right token with status 401.
 async fn guard(
     State(token): State<Arc<Zeroizing<String>>>,
     request: Request,

@@ -1,4 +1,4 @@
-//! What commands about branches and proofs take and answer.
+//! Replies of the commands about branches and proofs.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,13 +9,12 @@ use crate::{
     primitives::{Amount, BlockHash, Height, NetworkId, TransactionKind, TxId, UnixMillis},
 };
 
-/// The end of a branch.
+/// The tip of a branch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct BranchView {
     pub tip: BlockHash,
-    /// The height of that.
     pub height: Height,
-    /// Expected hashes behind it, hex.
+    /// The expected number of hashes behind the tip, in hex.
     pub work: String,
 }
 
@@ -25,24 +24,25 @@ impl From<Tip> for BranchView {
     }
 }
 
-/// Two branches that a person has to choose between.
+/// Two branches between which the user has to choose.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct DivergenceView {
-    /// The last block that both have.
+    /// The last block common to both branches.
     pub fork: BlockHash,
     pub fork_height: Height,
-    /// When this node connected its first block above the fork, in unix ms.
+    /// The time at which this node connected its first block above the fork, in unix ms.
     pub since: UnixMillis,
-    /// The branch that this node is on.
+    /// The best chain of this node.
     pub ours: BranchView,
-    /// The other one, which has more work.
+    /// The other branch, which has more work.
     pub theirs: BranchView,
-    /// How many blocks of the other branch are not here yet.
+    /// The number of blocks of the other branch that this node has not received yet.
     pub missing: Height,
-    /// The memory that taking it needs, in MiB, when there may not be so much.
+    /// The memory that the reorg to the other branch needs, in MiB. Present only if it is more than
+    /// this node may use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub needs_mib: Option<usize>,
-    /// What to do, as a sentence.
+    /// The user's options, as a sentence.
     pub advice: String,
 }
 
@@ -83,89 +83,89 @@ impl From<Divergence> for DivergenceView {
     }
 }
 
-/// The other branch was taken.
+/// The reply of `accept_branch`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct BranchAccepted {
-    /// The tip now.
+    /// The tip after the reorg.
     pub tip: BlockHash,
     pub height: Height,
 }
 
-/// A proof was made.
+/// The reply of `prove`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ProofMade {
-    /// `friendchain-proof:…`, to be given to `verify-proof`.
+    /// A text `friendchain-proof:…`, the argument of `verify-proof`.
     pub proof: String,
-    /// What it proves to be in the block.
+    /// The transaction whose inclusion in `block` is proven.
     pub txid: TxId,
     pub block: BlockHash,
     pub height: Height,
-    /// When its miner says it was made.
+    /// The miner's timestamp of the block, in unix ms.
     pub time: UnixMillis,
-    /// How many blocks stand on it, its own included.
+    /// The number of blocks from its block to the tip, both included.
     pub confirmations: u32,
 }
 
-/// What ties a proof to something that the reader believes in.
+/// The trusted block that anchors a proof.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Anchor {
-    /// Its block is on the best chain here.
+    /// The proof's block is on the best chain of this node.
     Chain,
-    /// Its block is the one that the user trusts.
+    /// The proof's block is the one that the user named as trusted.
     Trust,
 }
 
-/// What a proof is worth.
+/// The reply of `verify_proof`. If the proof is unsound, all facts about its block are null.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ProofReport {
-    /// Whether it proves what it says: it is sound, and anchored.
+    /// True if the proof is both sound and anchored.
     pub valid: bool,
-    /// Whether its block is on the best chain here, or is the one that the user trusts.
+    /// True if the proof's block is on the best chain of this node, or is the trusted block.
     pub anchored: bool,
     pub anchor: Option<Anchor>,
-    /// Of its block; null when the proof is not sound, as all below.
     pub height: Option<Height>,
-    /// When its block's miner says it was made.
+    /// The miner's timestamp of the block, in unix ms.
     pub time: Option<UnixMillis>,
-    /// How many blocks of the best chain here stand on it, its own included; 0 when it is not on
-    /// that.
+    /// The number of blocks from its block to the tip, both included; 0 if the block is not on the
+    /// best chain of this node.
     pub confirmations: u32,
-    /// Where the transaction stands in its block, the coinbase first, when the block is here.
+    /// The index of the transaction in its block; the coinbase has 0. Present only if this node has
+    /// the block.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub position: Option<u32>,
     pub block: Option<BlockHash>,
-    /// The chain that it is signed for.
+    /// The chain for which the transaction is signed.
     pub network_id: Option<NetworkId>,
-    /// What is proven to be in the block.
+    /// The transaction whose inclusion in `block` is proven.
     pub txid: Option<TxId>,
     pub kind: Option<TransactionKind>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub inputs: Vec<InputView>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outputs: Vec<OutputView>,
-    /// Its text, made printable.
+    /// The text with control characters replaced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memo: Option<String>,
-    /// Of one that is valid: what speaks against it all the same, as a sentence.
+    /// A reservation about a valid proof, as a sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warning: Option<String>,
-    /// Of one that is not valid: the cause, for scripts.
+    /// The cause why the proof is not valid, as a code for scripts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
-    /// And as a sentence.
+    /// The same cause as a sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
 }
 
 impl ProofReport {
-    /// Of a text that proves nothing.
+    /// Returns the report of a text that is not a sound proof.
     #[must_use]
     pub(crate) fn unsound(code: &str, problem: String) -> Self {
         Self { code: Some(code.to_owned()), problem: Some(problem), ..Self::default() }
     }
 
-    /// Of a sound proof that is not anchored yet.
+    /// Returns the report of a sound proof. The caller sets the anchor afterwards.
     #[must_use]
     pub(crate) fn sound(proof: &Proof) -> Self {
         let view = TxView::new(proof.transaction(), proof.txid(), Amount::ZERO, TxPlace::Mempool);

@@ -1,4 +1,4 @@
-//! What commands on the chain take and answer.
+//! Requests and replies of the commands that read or change the chain.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,73 +11,72 @@ use crate::{
     },
 };
 
-/// Asks for a new chain of one's own.
+/// The request of `create_blockchain`: mine a genesis block of a new chain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct CreateBlockchain {
-    /// Whom the genesis pays.
+    /// The payee of the genesis coinbase.
     pub address: Address,
-    /// Its name, at most 32 bytes; the node chooses one when none is given.
+    /// At most 32 bytes. The node chooses a name if this is `None`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Wanted time between blocks, in ms; 0: the floor for ever. 10,000 when not given.
+    /// The target time between blocks, in ms; default 10,000. With 0 the difficulty stays at the
+    /// floor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spacing_ms: Option<u64>,
-    /// The floor, as leading zero bits, 8 to 40. 22 when not given.
+    /// The difficulty floor in leading zero bits, 8 to 40; default 22.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bits: Option<u8>,
 }
 
-/// A chain was made.
+/// The reply of `create_blockchain`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ChainCreated {
     pub network_id: NetworkId,
-    /// Its genesis block: the same hash.
+    /// The hash of the genesis block. The network id has the same bytes.
     pub block: BlockHash,
     pub genesis: BlockView,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct InviteText {
-    /// `friendchain:…`, to be given to `join`.
+    /// A text `friendchain:…`, the argument of `join`.
     pub invite: String,
-    /// How many addresses it holds; 0 when no node runs, so that whoever joins needs `--peer`.
+    /// The number of node addresses in the invite. It is 0 if no node runs; the joining node then
+    /// needs `--peer`.
     pub addresses: u32,
 }
 
-/// A chain was joined.
+/// The reply of `join`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Joined {
     pub network_id: NetworkId,
 }
 
-/// The chain was left.
+/// The reply of `leave_chain`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LeftChain {
-    /// The chain that was here; none when its file could not be read.
+    /// The chain that the folder held; `None` if its file could not be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network_id: Option<NetworkId>,
-    /// The file that keeps it.
+    /// The path of the backup file of that chain.
     pub backup: String,
 }
 
-/// What an address has.
+/// The balance of an address.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct BalanceReport {
     pub address: Address,
-    /// On the best chain, young coinbases included.
+    /// The balance on the best chain, recent block rewards included.
     pub confirmed: Coins,
-    /// The same in units.
     pub confirmed_units: Units,
-    /// What waiting trades will add, less what they will take: may be below zero.
+    /// Incoming less outgoing coins of mempool entries; may be negative.
     pub pending: SignedCoins,
-    /// The same in units.
     pub pending_units: SignedUnits,
-    /// Of the tip that this was read at.
+    /// The height of the tip at which the balance was read.
     pub height: Height,
 }
 
 impl BalanceReport {
-    /// From the chain's figures.
     #[must_use]
     pub(crate) fn new(
         address: Address,
@@ -98,82 +97,83 @@ impl BalanceReport {
     }
 }
 
-/// Asks to pay somebody.
+/// The request of `send`: pay an address or a friend.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SendTrade {
-    /// An address of this wallet.
+    /// The paying address, one of this wallet.
     pub from: Address,
-    /// An address, or a friend: a name, a name with an id suffix, or a peer id. What begins as an
-    /// address is one.
+    /// An address, or a friend: a name, a name with an id suffix, or a peer id. A text with the
+    /// prefix of an address is parsed as an address.
     pub to: String,
     pub amount: Coins,
-    /// For the miner; nothing when not given.
+    /// The miner's fee; default 0.
     #[serde(default)]
     pub fee: Coins,
-    /// Written down with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memo: Option<String>,
-    /// Also mine, reward to `from`, and wait until it is mined by anyone.
+    /// True if this node also mines, with the reward to `from`. The reply then waits until any node
+    /// has mined the trade.
     #[serde(default)]
     pub mine: bool,
-    /// Opens the wallet for this alone.
+    /// Unlocks the wallet for this request only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub passphrase: Option<Secret>,
 }
 
-/// Asks to replace an own trade that waits by the same one with a higher fee.
+/// The request of `raise_fee`: replace a trade of this wallet in the mempool by the same trade with
+/// a higher fee.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RaiseFee {
     pub txid: TxId,
-    /// For the miner, instead of what it pays now.
+    /// The whole new fee, not the increase.
     pub fee: Coins,
-    /// Also mine, reward to the sender, and wait until it is mined by anyone.
+    /// True if this node also mines, with the reward to the sender. The reply then waits until any
+    /// node has mined the trade.
     #[serde(default)]
     pub mine: bool,
-    /// Opens the wallet for this alone.
+    /// Unlocks the wallet for this request only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub passphrase: Option<Secret>,
 }
 
-/// Asks to write a text on the chain, and starts mining.
+/// The request of `note`: write a text on the chain and start mining.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct WriteNote {
-    /// The whole text.
     pub text: String,
-    /// Wait until it is mined by anyone.
+    /// True if the reply waits until any node has mined the note.
     #[serde(default)]
     pub wait: bool,
-    /// Opens the wallet for this alone.
+    /// Unlocks the wallet for this request only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub passphrase: Option<Secret>,
 }
 
-/// Where a transaction is.
+/// The state of a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum TxStateName {
     Mempool,
-    /// It is in a block of the best chain.
+    /// Part of a block of the best chain.
     Mined,
-    /// One of our own that can never be mined any more.
+    /// A transaction of this wallet that can no longer be mined.
     Void,
 }
 
-/// A transaction was made and kept.
+/// The reply of `send`, `raise_fee` and `note`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Submitted {
     pub txid: TxId,
     pub state: TxStateName,
-    /// The block that it is in.
+    /// Present only if `state` is `Mined`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub block: Option<BlockHash>,
-    /// Whether it rests on rewards so young that a reorganisation could undo them.
+    /// True if an input spends a block reward so recent that a reorg could undo it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub rests_on_young_coins: bool,
-    /// The trade that it takes the place of.
+    /// The replaced trade, after `raise_fee`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replaces: Option<TxId>,
-    /// What rested on that trade, and is void with it.
+    /// Descendants of the replaced trade, which became void with it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub also_void: Vec<TxId>,
 }
@@ -192,80 +192,74 @@ impl Submitted {
     }
 }
 
-/// Blocks were mined.
+/// The reply of `mine`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct MinedBlocks {
     pub blocks: Vec<BlockHash>,
 }
 
-/// What an input spends.
+/// The output that an input spends.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct InputView {
-    /// The transaction whose output it is; zeros for the stamp of a note.
+    /// The transaction that created the output; zeros for the stamp of a note.
     pub txid: TxId,
-    /// Which of its outputs.
     pub index: u32,
     pub address: Address,
 }
 
-/// What an output pays.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct OutputView {
     pub address: Address,
     pub value: Coins,
-    /// The same in units.
     pub value_units: Units,
 }
 
-/// A transaction as people and scripts see it.
+/// A transaction in the JSON form of the RPC.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct TxView {
     pub txid: TxId,
     pub kind: TransactionKind,
     pub inputs: Vec<InputView>,
     pub outputs: Vec<OutputView>,
-    /// Its text, made printable; none when empty.
+    /// The text with control characters replaced; `None` if it is empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memo: Option<String>,
-    /// Inputs less outputs; zero in a coinbase.
+    /// Inputs less outputs; 0 in a coinbase.
     pub fee: Coins,
     pub state: TxStateName,
-    /// The block that it is in.
+    /// Present only if `state` is `Mined`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub block: Option<BlockHash>,
-    /// The height of that block.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub height: Option<Height>,
-    /// How many blocks stand on it, its own included; 0 when it is in none.
+    /// The number of blocks from its block to the tip, both included; 0 without a block.
     pub confirmations: u32,
-    /// Of a void one: why, as a sentence.
+    /// The reason why a void transaction is void, as a sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Of one in a list of those that wait: how it waits.
+    /// Details of the mempool entry; present only in the reply of `mempool`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting: Option<WaitingView>,
 }
 
-/// How a trade or note waits.
+/// The details of a mempool entry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct WaitingView {
     pub bytes: usize,
-    /// Its fee for each 1,000 bytes.
+    /// The fee for each 1,000 bytes.
     pub fee_rate: Coins,
-    /// The same in units.
     pub fee_rate_units: Units,
-    /// Since when, in unix ms.
+    /// The time of entry into the mempool, in unix ms.
     pub since: UnixMillis,
-    /// When it is forgotten here if it is not mined before, in unix ms; never, when it was made
-    /// here.
+    /// The time of eviction if it is not mined before, in unix ms. `None` for transactions made on
+    /// this node, which do not expire.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<UnixMillis>,
-    /// Whether it was made here.
+    /// True if this node made the transaction.
     pub own: bool,
 }
 
 impl WaitingView {
-    /// Of an entry of the mempool.
     #[must_use]
     pub(crate) fn new(entry: &MempoolEntry) -> Self {
         let rate = Amount::from_units(entry.rate().units());
@@ -280,30 +274,28 @@ impl WaitingView {
     }
 }
 
-/// Where a transaction that is to be shown lies.
+/// The place of a transaction: mempool, best chain, or neither.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum TxPlace {
     Mempool,
-    /// In a block of the best chain.
     Mined {
         block: BlockHash,
         height: Height,
-        /// Of the tip, for the confirmations.
+        /// The height of the tip, from which confirmations are counted.
         tip_height: Height,
     },
-    /// It can never be mined any more.
+    /// A transaction that can no longer be mined.
     Void {
-        /// Why, as a sentence.
+        /// The cause, as a sentence.
         reason: String,
     },
 }
 
 impl TxView {
-    /// A transaction as it is shown.
     #[must_use]
     pub(crate) fn new(transaction: &Transaction, txid: TxId, fee: Amount, place: TxPlace) -> Self {
         let memo = transaction.memo_text();
-        // A miner's counter in a coinbase is no text.
+        // A coinbase memo may hold a miner's binary counter instead of text.
         let is_text = transaction.kind() != TransactionKind::Coinbase
             || !memo.contains(char::REPLACEMENT_CHARACTER);
         let mut view = Self {
@@ -353,32 +345,28 @@ impl TxView {
     }
 }
 
-/// A block as people and scripts see it.
+/// A block in the JSON form of the RPC.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct BlockView {
     pub hash: BlockHash,
-    /// Distance from genesis.
     pub height: Height,
     pub version: u32,
-    /// The parent; zeros in a genesis.
+    /// The hash of the parent; zeros in a genesis block.
     pub previous_hash: BlockHash,
-    /// Over the transactions.
     pub merkle_root: MerkleRoot,
-    /// When its miner says it was made.
+    /// The miner's timestamp, in unix ms.
     pub time: UnixMillis,
-    /// The target in compact form.
     pub bits: Bits,
-    /// What the miner varied.
     pub nonce: u64,
-    /// Whether the hash meets the target.
+    /// True if the hash meets the target.
     pub pow: bool,
-    /// The coinbase first.
+    /// All transactions, the coinbase first.
     pub transactions: Vec<TxView>,
 }
 
 impl BlockView {
-    /// A block of the best chain as it is shown. `fees` are one for each transaction, in order;
-    /// `pow` says whether the hash was found to meet the target.
+    /// Returns the view of a block of the best chain. `fees` has one entry per transaction, in
+    /// order. `pow` is true if the caller found that the hash meets the target.
     #[must_use]
     pub(crate) fn new(
         hash: BlockHash,
@@ -413,32 +401,31 @@ impl BlockView {
     }
 }
 
-/// Blocks, newest first.
+/// A list of blocks, newest first.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct BlockList {
     pub blocks: Vec<BlockView>,
 }
 
-/// Transactions, parents first.
+/// A list of transactions, parents before children.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct TxList {
     pub transactions: Vec<TxView>,
 }
 
-/// What a whole check or rebuild found.
+/// The result of a full check or rebuild of the chain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct AuditReport {
     pub height: Height,
     pub tip: BlockHash,
-    /// How many coins there are.
+    /// The number of unspent outputs.
     pub coins: u64,
     pub supply: Coins,
-    /// The same in units.
     pub supply_units: Units,
-    /// 64 hex digits over all coins: equal on nodes that agree.
+    /// A hash over all unspent outputs, 64 hex digits; equal on nodes with the same coins.
     pub coins_hash: String,
     pub ok: bool,
-    /// When it does not: what was found, as a sentence.
+    /// The fault, as a sentence; present only if `ok` is false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
 }

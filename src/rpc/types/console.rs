@@ -1,45 +1,46 @@
-//! What consoles show above their prompts.
+//! Events that consoles show above their prompts.
 
 use serde::{Deserialize, Serialize};
 
 use crate::primitives::{BlockHash, Height, PeerId, TxId, UnixMillis};
 
-/// Something that a console shows above its prompt.
+/// An event that a console shows above its prompt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub(crate) enum ConsoleEvent {
-    /// A chat line came.
+    /// A chat line has arrived.
     Chat {
-        /// Its author's name; with a suffix where two friends share it.
+        /// The author's name, with an id suffix if two friends share the name.
         from: String,
-        /// The whole line, made printable.
+        /// The whole line, with control characters replaced.
         text: String,
-        /// Whether it is to this node alone.
+        /// True if the line is addressed to this node only.
         direct: bool,
-        /// When, by its author's clock.
+        /// The author's timestamp, in unix ms.
         time: UnixMillis,
     },
-    /// A queued line of ours was kept by its receiver.
+    /// The receiver has stored a line that was queued on this node.
     ChatDelivered {
-        /// To whom, by name.
+        /// The name of the receiver.
         to: String,
         id: String,
     },
-    /// A friend is here.
+    /// A friend is online.
     FriendJoined { name: String, peer_id: PeerId },
-    /// A friend is gone.
+    /// A friend is offline.
     FriendLeft {
         name: String,
         peer_id: PeerId,
-        /// Whether it said goodbye.
+        /// True if the friend's node announced its shutdown.
         quit: bool,
     },
-    /// Blocks joined the best chain; one event for many while the node syncs.
+    /// Blocks joined the best chain. During a sync one event covers many blocks.
     BlockConnected {
         hash: BlockHash,
         height: Height,
         count: u32,
-        /// The texts of the notes in it, made printable; left out when there were many blocks.
+        /// The texts of the notes in the block, with control characters replaced. Empty if the
+        /// event covers many blocks.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         notes: Vec<String>,
     },
@@ -50,47 +51,43 @@ pub(crate) enum ConsoleEvent {
         /// The new tip.
         tip: BlockHash,
         height: Height,
-        /// How many blocks left.
+        /// The number of blocks that left the best chain.
         disconnected: u32,
     },
-    /// Another branch has more work, and is not taken without a person's word.
+    /// Another branch has more work, but the reorg to it needs the user's consent.
     Diverged {
         tip: BlockHash,
         height: Height,
-        /// The end of the other.
+        /// The tip of the other branch.
         branch: BlockHash,
         branch_height: Height,
-        /// Of the last block that both have.
+        /// The height of the last common block.
         fork_height: Height,
     },
-    /// There is nothing to choose any more.
-    Reunited {
-        /// Of the one branch.
-        tip: BlockHash,
-        height: Height,
-    },
+    /// The divergence is over; the user has no choice to make any more.
+    Reunited { tip: BlockHash, height: Height },
     /// A trade or note of this wallet was mined.
     TradeMined { txid: TxId, block: BlockHash, height: Height },
-    /// A trade or note of this wallet can never be mined any more.
+    /// A trade or note of this wallet can no longer be mined.
     TradeVoid {
         txid: TxId,
-        /// Why, as a sentence.
+        /// The cause, as a sentence.
         reason: String,
     },
-    /// A sentence that the node wants a person to read.
+    /// A sentence for the user.
     Notice { text: String },
-    /// The node ends: nothing follows.
+    /// The node shuts down. No event follows.
     Stopping,
 }
 
-/// The next events of the feed.
+/// The reply of `events`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct EventPage {
-    /// What to give as `after` next.
+    /// The value of `after` for the next request.
     pub next: u64,
-    /// How many were dropped because nobody fetched them in time.
+    /// The number of events dropped before this console fetched them.
     #[serde(default)]
     pub missed: u64,
-    /// Oldest first; empty when none came in time.
+    /// Events, oldest first; empty if none came within the wait.
     pub events: Vec<ConsoleEvent>,
 }

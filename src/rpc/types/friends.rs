@@ -1,4 +1,4 @@
-//! What commands on friends and chat answer.
+//! Replies of the commands about friends and chat.
 
 use std::fmt;
 
@@ -8,38 +8,37 @@ use crate::primitives::{Address, PeerId, UnixMillis};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FriendView {
-    /// By its signed profile, made printable.
+    /// The name in the signed profile, with control characters replaced.
     pub name: String,
-    /// Hex digits of its identity that tell it from others of the name.
+    /// Hex digits of the identity that distinguish friends of the same name.
     pub suffix: String,
     pub peer_id: PeerId,
-    /// Whether it is here.
     pub online: bool,
-    /// Where coins for it go; none when it has no wallet.
+    /// The address for payments to the friend; `None` if it has no wallet.
     pub address: Option<Address>,
-    /// When it was last here; none when it was only heard of.
+    /// The time at which it was last online; `None` if this node has never been connected to it.
     pub last_seen: Option<UnixMillis>,
 }
 
-/// Friends, in the order of their names.
+/// A list of friends, sorted by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FriendList {
     pub friends: Vec<FriendView>,
 }
 
-/// How a direct line fares.
+/// The delivery state of a chat line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum ChatState {
-    /// The friend's node has it on disk.
+    /// The friend's node has stored the direct line on disk.
     Delivered,
-    /// It waits here until the friend is back.
+    /// This node keeps the direct line until the friend is online.
     Queued,
-    /// The friend's node will not have it.
+    /// The friend's node has refused the direct line.
     Refused,
-    /// It came from a friend.
+    /// A line from a friend.
     Received,
-    /// It was told to all.
+    /// A line that this node has published to all.
     Sent,
 }
 
@@ -55,38 +54,38 @@ impl fmt::Display for ChatState {
     }
 }
 
-/// A direct line was kept.
+/// The reply of `chat`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ChatSent {
     pub id: String,
-    /// `delivered` or `queued`.
+    /// Either `Delivered` or `Queued`.
     pub state: ChatState,
 }
 
-/// A line to all was sent.
+/// The reply of `broadcast`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct BroadcastSent {
     pub id: String,
-    /// How many friends are here to hear it.
+    /// The number of connected peers that had said hello when the line was published.
     pub peers: u32,
 }
 
-/// A chat line that is kept.
+/// A line of the chat history.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ChatMessage {
     pub id: String,
-    /// Who wrote it, by name.
+    /// The name of the author.
     pub from: String,
-    /// To whom, by name; none when to all.
+    /// The name of the receiver; `None` for a line to all.
     pub to: Option<String>,
-    /// The whole line, made printable.
+    /// The whole line, with control characters replaced.
     pub text: String,
-    /// When, by its author's clock.
+    /// The author's timestamp, in unix ms.
     pub time: UnixMillis,
     pub state: ChatState,
 }
 
-/// Chat lines, oldest first.
+/// The reply of `history`, oldest line first.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ChatHistory {
     pub messages: Vec<ChatMessage>,

@@ -1,9 +1,12 @@
-//! What the RPC takes and answers. The JSON is the contract that users' scripts rely on: fields
-//! keep their names.
+//! Requests and replies of the RPC, in their JSON form.
 //!
-//! Amounts are decimal strings, in coins (`x`) and in units (`x_units`); hashes are hex; times are
-//! unix milliseconds; what does not apply is left out. The command line prints these very values
-//! under `--json`.
+//! Users' scripts depend on this JSON, so field names never change. The command line prints the
+//! same values under `--json`.
+//!
+//! - Amounts are decimal strings, in coins (`x`) and in units (`x_units`).
+//! - Hashes are hex.
+//! - Times are unix milliseconds.
+//! - Fields that do not apply are left out.
 
 mod branch;
 mod chain;
@@ -46,7 +49,7 @@ mod tests {
         PublicKey, Transaction, TxId, TxOutput,
     };
 
-    /// The fields of a JSON object.
+    /// Returns the field names of a JSON object.
     fn fields(value: &impl Serialize) -> BTreeSet<String> {
         let Value::Object(object) = serde_json::to_value(value).expect("JSON") else {
             panic!("no object")
@@ -175,7 +178,7 @@ mod tests {
             address: None,
             last_seen: None,
         };
-        // Address and last_seen are there even where nothing is known: null.
+        // The fields `address` and `last_seen` are present even if unknown: null.
         assert_fields(&friend, &["name", "suffix", "peer_id", "online", "address", "last_seen"]);
         assert_fields(&ChatSent { id: "a".to_owned(), state: ChatState::Queued }, &["id", "state"]);
         assert_fields(&BroadcastSent { id: "a".to_owned(), peers: 4 }, &["id", "peers"]);

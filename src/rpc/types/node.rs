@@ -1,4 +1,4 @@
-//! What commands on the running node answer.
+//! Replies of the commands about the running node.
 
 use std::net::SocketAddr;
 
@@ -9,64 +9,59 @@ use super::values::{Coins, Units};
 use crate::primitives::{Address, BlockHash, Height, MiningMode, NetworkId, PeerId, UnixMillis};
 use crate::sync::Phase;
 
-/// The state of the node.
+/// The reply of `status`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StatusReport {
-    /// What the node calls itself.
+    /// The name that this node shows to its friends.
     pub name: String,
     pub peer_id: PeerId,
     pub network_id: NetworkId,
-    /// The name of the chain.
     pub network_name: String,
-    /// How far it is.
     pub phase: Phase,
     pub height: Height,
     pub tip: BlockHash,
-    /// Of the best header known.
     pub best_header_height: Height,
-    /// Expected hashes behind the tip, hex.
+    /// The expected number of hashes behind the tip, in hex.
     pub work: String,
-    /// How many peers are connected.
+    /// The number of connected peers.
     pub peers: u32,
-    /// How many trades wait.
+    /// The number of mempool entries.
     pub mempool: u32,
-    /// Memory that they take.
+    /// The memory that mempool entries take.
     pub mempool_bytes: usize,
-    /// The fee for each 1,000 bytes that a trade has to pay to be taken from a peer; nothing,
-    /// unless the mempool is full or was a moment ago.
+    /// The lowest fee for each 1,000 bytes at which this node accepts a trade from a peer. It is 0
+    /// unless the mempool is full or was full recently.
     pub fee_floor: Coins,
-    /// The same in units.
     pub fee_floor_units: Units,
-    /// Where it accepts connections, as multiaddrs.
+    /// The multiaddrs at which this node accepts connections.
     pub listen: Vec<String>,
     pub version: String,
-    /// Whether a node runs on the folder; else the folder was opened for this answer.
+    /// True if a node runs on the data folder. Otherwise the command itself opened the folder.
     pub running: bool,
-    /// When it mines by itself.
     pub mining: MiningMode,
-    /// Who is paid for blocks mined here; none when there is no wallet.
+    /// The payee of blocks that this node mines; `None` without a wallet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub miner: Option<Address>,
-    /// Blocks a second, while it syncs.
+    /// The rate of connected blocks; present only during a sync.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocks_per_second: Option<u64>,
-    /// Seconds until synced at that rate.
+    /// The estimated seconds until the sync is complete, at `blocks_per_second`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seconds_left: Option<u64>,
-    /// Of the data folder's files.
+    /// The total size of the files in the data folder.
     pub disk_bytes: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_bytes: Option<u64>,
-    /// Our clock less our friends', in ms, where it is far enough off to matter.
+    /// This node's clock less the median of its peers' clocks, in ms. Present only if large
+    /// enough to matter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock_offset_ms: Option<i64>,
-    /// Where health and metrics are shown, if anywhere.
+    /// The address of the HTTP server for health and metrics, if it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics: Option<SocketAddr>,
-    /// The branches, when the phase is `diverged`: a person has to choose.
+    /// The two branches between which the user has to choose; present in phase `diverged`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub diverged: Option<DivergenceView>,
-    /// The data folder.
     pub data_dir: String,
 }
 
@@ -82,16 +77,16 @@ pub(crate) struct PeerView {
     pub peer_id: PeerId,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Its address as this node sees it.
+    /// The remote multiaddr of the connection.
     pub address: String,
-    /// Whether the peer dialed.
+    /// True if the peer dialed this node.
     pub inbound: bool,
-    /// 0 is good; penalties take from it.
+    /// Penalties lower the score; the best score is 0.
     pub score: i64,
-    /// Of its tip, when it said.
+    /// The height of the peer's tip, if the peer has reported it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub height: Option<Height>,
-    /// Since when, in unix ms.
+    /// The start of the connection, in unix ms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connected_at: Option<UnixMillis>,
 }
@@ -99,39 +94,39 @@ pub(crate) struct PeerView {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PeerList {
     pub peers: Vec<PeerView>,
-    /// Banned, not connected.
+    /// Banned peers. None of them is connected.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub banned: Vec<PeerId>,
 }
 
-/// Where the chain stands after a sync.
+/// The reply of `sync`: the tip after it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Synced {
     pub height: Height,
     pub tip: BlockHash,
 }
 
-/// Whether a peer may connect.
+/// The reply of `ban` and `unban`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct BanState {
     pub peer_id: PeerId,
     pub banned: bool,
 }
 
-/// The node is about to end.
+/// The reply of `stop`, sent before the node shuts down.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Stopping {
     pub stopping: bool,
 }
 
-/// How far the long work is that the node does for a command.
+/// The progress of a long task that the node runs for a command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Progress {
-    /// What: `verify`, `reindex`, `mine`, `sync`, `create`.
+    /// One of `verify`, `reindex`, `mine`, `sync`, `create`.
     pub task: String,
-    /// How much is done: blocks, or hashes in `create`.
+    /// The number of blocks done; in `create`, of hashes.
     pub done: u64,
-    /// Of how much; none where nobody can know.
+    /// The number at which the task is complete; `None` if it is unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total: Option<u64>,
     pub started: UnixMillis,

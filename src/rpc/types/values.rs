@@ -1,4 +1,4 @@
-//! Amounts, targets and secrets as JSON has them.
+//! Amounts, targets and secrets in their JSON form.
 
 use std::{fmt, str::FromStr};
 
@@ -24,31 +24,29 @@ pub(crate) struct SignedCoins(i128);
 pub(crate) struct SignedUnits(i128);
 
 impl SignedCoins {
-    /// What is added less what is taken.
+    /// Returns `added` less `taken`.
     #[must_use]
     pub(crate) fn difference(added: Amount, taken: Amount) -> Self {
         Self(i128::from(added.units()).saturating_sub(i128::from(taken.units())))
     }
 
-    /// The same as units.
+    /// Returns the same difference in units.
     #[must_use]
     pub(crate) const fn units(self) -> SignedUnits {
         SignedUnits(self.0)
     }
 
-    /// Whether it is nothing.
     #[must_use]
     pub(crate) const fn is_zero(self) -> bool {
         self.0 == 0
     }
 
-    /// Whether it is below nothing.
     #[must_use]
     pub(crate) const fn is_negative(self) -> bool {
         self.0 < 0
     }
 
-    /// It without its sign.
+    /// Returns the absolute value, capped at the largest amount.
     #[must_use]
     pub(crate) fn magnitude(self) -> Amount {
         Amount::from_units(u64::try_from(self.0.unsigned_abs()).unwrap_or(u64::MAX))
@@ -113,7 +111,7 @@ impl FromStr for SignedUnits {
     }
 }
 
-/// Writes and reads a type as its text.
+/// Implements serde for types by their `Display` and `FromStr`.
 macro_rules! serde_as_text {
     ($($name:ident),*) => {$(
         impl Serialize for $name {
@@ -133,7 +131,7 @@ macro_rules! serde_as_text {
 
 serde_as_text!(Coins, Units, SignedCoins, SignedUnits);
 
-/// The compact target as 8 hex digits.
+/// A compact target, as 8 hex digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Bits(pub u32);
 
@@ -153,19 +151,18 @@ impl FromStr for Bits {
 
 serde_as_text!(Bits);
 
-/// A passphrase or recovery phrase: wiped when dropped, never shown by `Debug`.
+/// A passphrase or recovery phrase. It is wiped on drop, and `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct Secret(String);
 
 impl Secret {
-    /// Takes it over.
     #[must_use]
     pub(crate) const fn new(text: String) -> Self {
         Self(text)
     }
 
-    /// The text itself.
+    /// Returns the secret text.
     #[must_use]
     pub(crate) fn expose(&self) -> &str {
         &self.0

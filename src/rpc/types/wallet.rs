@@ -1,70 +1,68 @@
-//! What commands on the wallet take and answer.
+//! Requests and replies of the commands about the wallet.
 
 use serde::{Deserialize, Serialize};
 
 use super::values::{Coins, Secret, Units};
 use crate::primitives::{Address, Amount};
 
-/// Asks for a new wallet, or one more address of the wallet there is.
+/// The request of `create_wallet`: a new wallet, or one more address in an existing wallet.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct CreateWallet {
-    /// Encrypts a new wallet; opens the one there is when it is locked.
+    /// The passphrase that encrypts a new wallet, or unlocks an existing one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub passphrase: Option<Secret>,
-    /// Restores a wallet from its words instead, looking through 1,000 addresses.
+    /// The words from which to restore a wallet. The node then scans 1,000 addresses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recovery_phrase: Option<Secret>,
 }
 
-/// A wallet or address was made.
+/// The reply of `create_wallet`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct WalletCreated {
-    /// The new address; the first one after a recovery.
+    /// The new address; after a recovery, the first address of the wallet.
     pub address: Address,
-    /// Only when the wallet is new: to be shown once, on a terminal. The command line never prints
-    /// it as JSON.
+    /// Present only for a new wallet. The command line shows it once, on a terminal, and never
+    /// prints it as JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recovery_phrase: Option<Secret>,
-    /// After a recovery: how many addresses the wallet has now.
+    /// The number of addresses in the wallet after a recovery.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recovered: Option<u32>,
 }
 
-/// Whether the wallet can sign.
+/// The reply of `unlock` and `lock`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LockState {
     pub unlocked: bool,
 }
 
-/// An address of the wallet and what it has.
+/// An address of the wallet with its balance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct AddressBalance {
     pub address: Address,
-    /// Confirmed coins; zero where there is no chain.
+    /// The confirmed balance; 0 without a chain.
     pub balance: Coins,
-    /// The same in units.
     pub balance_units: Units,
 }
 
 impl AddressBalance {
-    /// An address with its confirmed coins.
     #[must_use]
     pub(crate) const fn new(address: Address, balance: Amount) -> Self {
         Self { address, balance: Coins(balance), balance_units: Units(balance) }
     }
 }
 
-/// The addresses of the wallet, in the order made.
+/// The reply of `list_addresses`, in order of creation.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct AddressList {
     pub addresses: Vec<AddressBalance>,
 }
 
-/// What the console's `la` shows.
+/// The reply of `account`, for the console's command `la`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Account {
-    /// The wallet's addresses, in the order made.
+    /// The wallet's addresses, in order of creation.
     pub addresses: Vec<AddressBalance>,
-    /// How many blocks of the best chain pay one of them.
+    /// The number of blocks of the best chain whose reward goes to one of the addresses.
     pub blocks_won: u64,
 }
