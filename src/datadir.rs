@@ -108,7 +108,10 @@ pub enum DataDirError {
     #[error("this system has no folder for data of programs: give one with --data-dir")]
     NoPlatformFolder,
     /// A file or folder cannot be read, created or written.
-    #[error("{path}: {cause}; check the folder's rights, or give another with --data-dir", path = .path.display())]
+    #[error(
+        "{path}: {cause}; check the folder's rights, or give another with --data-dir",
+        path = .path.display()
+    )]
     Io {
         path: PathBuf,
         /// The error from the operating system.
@@ -469,9 +472,8 @@ mod tests {
     fn a_mistyped_folder_is_not_made_by_who_only_reads() {
         let temporary = tempfile::tempdir().expect("a folder");
         let folder = DataDir::at(temporary.path().join("typo"));
-        assert!(
-            matches!(folder.try_lock_existing(), Err(DataDirError::Absent(path)) if path == folder.path())
-        );
+        assert!(matches!(folder.try_lock_existing(),
+                Err(DataDirError::Absent(path)) if path == folder.path()));
         assert!(!folder.path().exists());
         // A folder with only foreign files stays unchanged as well.
         let other = DataDir::at(temporary.path());

@@ -28,13 +28,13 @@
 //!
 //! # The way of a command
 //! [`cli`] parses the arguments, finds the node that runs on the folder (or opens the folder), and
-//! calls [`commands`], which asks over [`rpc`] and prints the answer. [`node`]`::service` implements
-//! the RPC.
+//! calls [`commands`], which asks over [`rpc`] and prints the answer. [`node`]`::service`
+//! implements the RPC.
 //!
 //! # Where to begin reading
-//! [`primitives`] and [`consensus`] say what a block is; then [`chain`], whose page draws the way of
-//! a block; then `node/router/mod.rs`, where everything meets. `ARCHITECTURE.md` has the map, a list
-//! "Where is…?", and a glossary.
+//! [`primitives`] and [`consensus`] say what a block is; then [`chain`], whose page draws the way
+//! of a block; then `node/router/mod.rs`, where everything meets. `ARCHITECTURE.md` has the map, a
+//! list "Where is…?", and a glossary.
 
 pub mod chain;
 pub mod cli;

@@ -32,8 +32,8 @@ pub(crate) const MAX_BANS: usize = 4_096;
 /// An offence of a peer. Each variant states its weight in points; 100 points lead to a ban.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Offence {
-    /// A header with wrong work, difficulty or position: 100. Such headers are free to make and cost
-    /// us time to check, and no honest node forwards one.
+    /// A header with wrong work, difficulty or position: 100. Such headers are free to make and
+    /// cost us time to check, and no honest node forwards one.
     InvalidHeader,
     /// An invalid block under a valid header: 100. Honest nodes check a block before serving it.
     InvalidBlock,
@@ -218,8 +218,8 @@ impl Peers {
         self.standings.get(peer).map_or(0, |standing| standing.score(now))
     }
 
-    /// Charges a peer with an offence and emits an event with the `reason`. Does nothing if the peer
-    /// is banned.
+    /// Charges a peer with an offence and emits an event with the `reason`. Does nothing if the
+    /// peer is banned.
     pub(crate) fn penalise(
         &mut self,
         peer: PeerId,

@@ -11,37 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use source::{Import, Source, is_doc, markdown_pages, rust_files};
 
 /// Files whose faults are allowed for now.
-const EXCEPTIONS: &[&str] = &[
-    "deploy/README.md",
-    "src/chain/errors.rs",
-    "src/chain/mempool/fees.rs",
-    "src/chain/store/header_changes.rs",
-    "src/chain/tests/crash.rs",
-    "src/chain/tests/damage.rs",
-    "src/chain/tests/diverged.rs",
-    "src/chain/tests/histories.rs",
-    "src/chain/tests/layouts.rs",
-    "src/chain/tests/model/errors.rs",
-    "src/chain/tests/model/forge.rs",
-    "src/chain/tests/model/play.rs",
-    "src/chain/tests/model/pool.rs",
-    "src/chain/tests/policy.rs",
-    "src/chain/tests/policy_histories.rs",
-    "src/chain/tests/thread.rs",
-    "src/chain/transactions.rs",
-    "src/consensus/difficulty.rs",
-    "src/datadir.rs",
-    "src/lib.rs",
-    "src/miner/search/lanes.rs",
-    "src/miner/search/mod.rs",
-    "src/peers.rs",
-    "src/rpc/api.rs",
-    "src/wallet/build.rs",
-    "src/wallet/derive.rs",
-    "src/wallet/errors.rs",
-    "src/wallet/file.rs",
-    "src/wire/bounds.rs",
-];
+const EXCEPTIONS: &[&str] = &[];
 
 /// Columns of a line of code, of a comment, or of a page.
 const MAX_COLUMNS: usize = 100;

@@ -97,13 +97,22 @@ impl From<redb::SetDurabilityError> for ChainFault {
 /// Causes why a chain could not be created or opened. The disk is unchanged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
-    #[error("there is no chain at {}: make one with create-blockchain, or join one with an invite", path.display())]
+    #[error(
+        "there is no chain at {}: make one with create-blockchain, or join one with an invite",
+        path.display()
+    )]
     NoChain { path: PathBuf },
     /// A file is in the way of a new chain.
-    #[error("there is a chain at {} already: leave it first, or choose another data folder", path.display())]
+    #[error(
+        "there is a chain at {} already: leave it first, or choose another data folder",
+        path.display()
+    )]
     Exists { path: PathBuf },
     /// Another process has the file open.
-    #[error("the chain at {} is open in another node: stop that one, or choose another data folder", path.display())]
+    #[error(
+        "the chain at {} is open in another node: stop that one, or choose another data folder",
+        path.display()
+    )]
     Locked { path: PathBuf },
     /// Something else is in the file.
     #[error("{} is not a friendchain chain: choose another data folder, or run leave-chain, which \
@@ -123,7 +132,8 @@ pub enum OpenError {
          folder", path.display())]
     OtherNetwork { path: PathBuf, found: NetworkId, wanted: NetworkId },
     #[error("the chain at {} is damaged: {reason}; run reindex, which makes it anew from its \
-         blocks, or leave-chain, which keeps the file, and join again by a friend's invite", path.display())]
+         blocks, or leave-chain, which keeps the file, and join again by a friend's invite",
+         path.display())]
     Corrupt { path: PathBuf, reason: String },
     /// No block of the damaged file can be read.
     #[error("nothing can be saved from the chain at {}: {reason}; run leave-chain, which keeps \

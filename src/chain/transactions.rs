@@ -16,7 +16,7 @@ use super::{
     store::tables::{MempoolRecord, OwnRecord},
 };
 use crate::{
-    consensus::{CoinKey, TransactionError, verify_signatures},
+    consensus::{CoinKey, TransactionError as TxError, verify_signatures},
     primitives::{Amount, Height, LeafHash, PeerId, Transaction, TxId, UnixMillis, leaf_hash},
     telemetry::events,
 };
@@ -73,8 +73,7 @@ impl Chain {
             // A mined trade has spent its coins or used its stamp, so only these two errors justify
             // a lookup on disk.
             Err(AcceptTradeError::Transaction {
-                error:
-                    error @ (TransactionError::MissingCoin { .. } | TransactionError::StampUsed { .. }),
+                error: error @ (TxError::MissingCoin { .. } | TxError::StampUsed { .. }),
                 ..
             }) => {
                 return Err(match self.overlay.place(&txid)? {
@@ -523,16 +522,13 @@ fn place_of(key: &CoinKey) -> String {
 /// Returns a sentence that explains why a formerly valid trade became invalid.
 fn why_void(error: &AcceptTradeError) -> String {
     match error {
-        AcceptTradeError::Transaction {
-            error: TransactionError::MissingCoin { outpoint, .. },
-            ..
-        } => {
+        AcceptTradeError::Transaction { error: TxError::MissingCoin { outpoint, .. }, .. } => {
             format!(
                 "its coin {}:{} is not on the best chain any more",
                 outpoint.txid, outpoint.index
             )
         }
-        AcceptTradeError::Transaction { error: TransactionError::StampUsed { index }, .. } => {
+        AcceptTradeError::Transaction { error: TxError::StampUsed { index }, .. } => {
             format!("its stamp {index} was used by another note")
         }
         AcceptTradeError::Conflict { outpoint, by, .. } => {

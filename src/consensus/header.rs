@@ -1,50 +1,7 @@
 //! The checks of a header, which need its ancestors and a clock, but no body.
 
-use super::{HeaderError, HeaderWindow, Network, Target, Work, difficulty, min_time};
+use super::{CheckedHeader, HeaderError, HeaderWindow, Network, difficulty, min_time};
 use crate::primitives::{BlockHash, Header, UnixMillis};
-
-/// A header that meets its target and follows from its ancestors. The body is not known yet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CheckedHeader {
-    header: Header,
-    hash: BlockHash,
-    target: Target,
-}
-
-impl CheckedHeader {
-    /// Restores a header that this node checked before and has read from its own database.
-    ///
-    /// # Security
-    ///
-    /// Only the bits are checked to be a target. Never call this with a header from outside: it
-    /// would count as checked without any work.
-    pub fn from_store(header: Header) -> Result<Self, HeaderError> {
-        let target = Target::from_compact(header.bits).map_err(HeaderError::Bits)?;
-        Ok(Self { header, hash: header.hash(), target })
-    }
-
-    #[must_use]
-    pub(crate) const fn header(&self) -> &Header {
-        &self.header
-    }
-
-    #[must_use]
-    pub(crate) const fn hash(&self) -> BlockHash {
-        self.hash
-    }
-
-    /// Returns the target that the hash meets.
-    #[must_use]
-    pub(crate) const fn target(&self) -> Target {
-        self.target
-    }
-
-    /// Returns the work of this block alone.
-    #[must_use]
-    pub(crate) fn work(&self) -> Work {
-        self.target.work()
-    }
-}
 
 /// Checks that `header` follows the last ancestor of the window, at the clock's time `now`.
 ///
@@ -93,12 +50,13 @@ pub(crate) fn check_hashed_header(
     if due > now {
         return Err(HeaderError::TooFarAhead { time: header.time, now, due });
     }
-    Ok(CheckedHeader { header: *header, hash, target })
+    Ok(CheckedHeader::new(*header, hash, target))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::consensus::Target;
     use crate::consensus::testing::{checked, hash, mine, network, next_block};
 
     const SPACING: u64 = 10_000;

@@ -24,6 +24,7 @@
     )
 )]
 
+mod checked_header;
 mod coin;
 mod difficulty;
 mod errors;
@@ -43,13 +44,14 @@ mod validate;
 #[cfg(test)]
 mod vectors;
 
+pub use checked_header::CheckedHeader;
 pub(crate) use coin::COIN_KEY_BYTES;
 pub use coin::{Coin, CoinKey, created_coins, spent_coins};
 pub(crate) use difficulty::WINDOW_BLOCKS;
 pub use difficulty::{HeaderWindow, WindowError, min_time, next_bits};
 pub use errors::{Blame, BlockError, GenesisError, HeaderError, SignatureError, TransactionError};
 pub(crate) use header::check_hashed_header;
-pub use header::{CheckedHeader, check_header};
+pub use header::check_header;
 pub use invite::{Checkpoint, Invite, InviteError};
 #[cfg(any(test, fuzzing))]
 pub(crate) use invite::{INVITE_PREFIX, MAX_INVITE_CHARS};

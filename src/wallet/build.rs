@@ -442,7 +442,10 @@ mod tests {
     proptest! {
         #[test]
         fn what_goes_in_comes_out_and_no_coin_is_spent_twice(
-            values in prop::collection::vec((1_u64..10_000, 0_u32..=HEIGHT, any::<bool>(), any::<bool>()), 0..40),
+            values in prop::collection::vec(
+                (1_u64..10_000, 0_u32..=HEIGHT, any::<bool>(), any::<bool>()),
+                0..40,
+            ),
             amount in 1_u64..100_000,
             fee in 0_u64..100,
         ) {
@@ -466,10 +469,13 @@ mod tests {
                     let all: Vec<_> = coins.confirmed.iter().chain(&coins.pending).collect();
                     let value_in: u64 = names
                         .iter()
-                        .filter_map(|name| all.iter().find(|owned| owned.outpoint.txid.0[0] == *name))
+                        .filter_map(|name| {
+                            all.iter().find(|owned| owned.outpoint.txid.0[0] == *name)
+                        })
                         .map(|owned| owned.coin.value.units())
                         .sum();
-                    let value_out: u64 = trade.transaction.outputs.iter().map(|output| output.value.units()).sum();
+                    let outputs = trade.transaction.outputs.iter();
+                    let value_out: u64 = outputs.map(|output| output.value.units()).sum();
                     prop_assert_eq!(value_in, value_out + fee);
                     prop_assert_eq!(check_transaction(&trade.transaction), Ok(()));
                 }

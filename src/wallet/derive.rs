@@ -88,7 +88,8 @@ mod tests {
     fn the_vectors_of_slip_0010_are_met() {
         let first = "000102030405060708090a0b0c0d0e0f";
         let second = "\
-             fffcf9f6f3f0edeae7e4e1dedbd8d5d2cfccc9c6c3c0bdbab7b4b1aeaba8a5a29f9c999693908d8a8784817e7b7875726f6c696663605d5a5754514e4b484542";
+             fffcf9f6f3f0edeae7e4e1dedbd8d5d2cfccc9c6c3c0bdbab7b4b1aeaba8a5a2\
+             9f9c999693908d8a8784817e7b7875726f6c696663605d5a5754514e4b484542";
         let cases: [(&str, &[u32], &str, &str, &str); 7] = [
             (
                 first,

@@ -124,7 +124,10 @@ pub enum SignError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BuildError {
     /// The balance of the address is too small.
-    #[error("{address} has {has}{}, and this needs {needs}: send less, or wait for more or mine it", pending_part(*.pending))]
+    #[error(
+        "{address} has {has}{}, and this needs {needs}: send less, or wait for more or mine it",
+        pending_part(*.pending)
+    )]
     NotEnough {
         address: Address,
         /// The sum of all spendable coins, pending ones included.

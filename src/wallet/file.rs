@@ -3,7 +3,8 @@
 //!
 //! ```json
 //! {"version": 1, "public_keys": ["…"], "secret": {"plain": "…"}}
-//! {"version": 1, "public_keys": ["…"], "secret": {"sealed": {"argon2id": {…}, "salt": "…", "nonce": "…", "xchacha20poly1305": "…"}}}
+//! {"version": 1, "public_keys": ["…"],
+//!  "secret": {"sealed": {"argon2id": {…}, "salt": "…", "nonce": "…", "xchacha20poly1305": "…"}}}
 //! ```
 //! The secret is the entropy of the recovery phrase. The public keys stand beside it so that
 //! addresses can be listed while it is sealed; they are checked against it whenever it opens.

@@ -2,7 +2,7 @@
 //! that it reads or writes.
 
 use super::{
-    codec::CodecError,
+    codec_error::CodecError,
     limits::{
         MAX_ADDRESS_BYTES, MAX_ADDRESSES, MAX_BLOCK_BYTES, MAX_BLOCK_TRADES, MAX_GET_DATA,
         MAX_INV_HEADERS, MAX_LINE_BYTES, MAX_LOCATOR, MAX_MEMPOOL_IDS, MAX_NAME_BYTES,

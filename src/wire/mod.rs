@@ -10,6 +10,7 @@ mod alive;
 mod array;
 mod bounds;
 pub(crate) mod codec;
+mod codec_error;
 mod failure;
 pub(crate) mod limits;
 mod messages;
@@ -23,7 +24,8 @@ mod verdict;
 pub(crate) use alive::{alive_topic, probe};
 #[cfg(any(test, fuzzing))]
 pub(crate) use bounds::Bounded;
-pub use codec::{CodecError, Protocol, Topic};
+pub use codec::{Protocol, Topic};
+pub use codec_error::CodecError;
 pub(crate) use failure::RequestFailure;
 pub use messages::*;
 pub use signing::{MessageId, MessageIdError, VerifyError};

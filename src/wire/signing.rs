@@ -10,7 +10,7 @@ use data_encoding::HEXLOWER;
 
 use super::{
     bounds::Bounded,
-    codec::CodecError,
+    codec_error::CodecError,
     messages::{SignedLine, SignedProfile, SignedQuit},
 };
 use crate::{

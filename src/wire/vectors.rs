@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 
 use self::examples::{Channel, Example, FRIENDS, Message, World, friend, signer};
 use super::{
-    Protocol, SignedLine, Topic, alive_topic, codec, probe,
+    CodecError, Protocol, SignedLine, Topic, alive_topic, probe,
     testing::{gossip, request, response},
 };
 use crate::{
@@ -382,7 +382,7 @@ fn limits_of_the_cddl_are_the_codecs() {
         assert_eq!(in_cddl(channel, &bytes).is_ok(), allowed, "case {at}, CDDL");
         // The heads here are longer than needed, which only the codec refuses.
         let verdict = channel.decode(&bytes);
-        let within = matches!(verdict, Ok(_) | Err(codec::CodecError::NotCanonical));
+        let within = matches!(verdict, Ok(_) | Err(CodecError::NotCanonical));
         assert!(within || !allowed, "case {at}, codec: {verdict:?}");
         assert!(verdict.is_err() || allowed, "case {at}, codec");
     }

@@ -162,12 +162,19 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_a_rate_costs_pays_that_rate(rate in 0..u64::from(u32::MAX), bytes in 1..100_000_usize) {
+        fn what_a_rate_costs_pays_that_rate(
+            rate in 0..u64::from(u32::MAX),
+            bytes in 1..100_000_usize,
+        ) {
             prop_assert!(FeeRate::of(FeeRate(rate).fee(bytes), bytes) >= FeeRate(rate));
         }
 
         #[test]
-        fn the_floor_only_falls(rate: u64, at in 0..1_u64 << 50, times in prop::collection::vec(0..1_u64 << 40, 2)) {
+        fn the_floor_only_falls(
+            rate: u64,
+            at in 0..1_u64 << 50,
+            times in prop::collection::vec(0..1_u64 << 40, 2),
+        ) {
             let mut floor = Floor::default();
             floor.raise(FeeRate(rate), at);
             let (first, second) = (times[0].min(times[1]), times[0].max(times[1]));

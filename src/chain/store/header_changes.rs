@@ -118,9 +118,12 @@ mod tests {
         #[test]
         fn changes_in_any_order_are_read_back_and_written_as_a_map_would(
             batches in prop::collection::vec(
-                (any::<bool>(), prop::collection::vec((any::<u8>(), any::<Option<u8>>()), 0..60)), 1..6),
+                (any::<bool>(), prop::collection::vec((any::<u8>(), any::<Option<u8>>()), 0..60)),
+                1..6,
+            ),
         ) {
-            let database = Database::builder().create_with_backend(InMemoryBackend::new()).expect("a database");
+            let backend = InMemoryBackend::new();
+            let database = Database::builder().create_with_backend(backend).expect("a database");
             let mut expected = BTreeMap::new();
             for (ascending, mut batch) in batches {
                 if ascending {
@@ -142,7 +145,9 @@ mod tests {
                     prop_assert_eq!(changes.get(&key(number)), plain.get(&key(number)));
                 }
                 let transaction = database.begin_write().expect("a transaction");
-                changes.write(&mut transaction.open_table(HEADERS).expect("the table")).expect("written");
+                let mut table = transaction.open_table(HEADERS).expect("the table");
+                changes.write(&mut table).expect("written");
+                drop(table);
                 transaction.commit().expect("committed");
                 for (key, record) in plain {
                     match record {

@@ -74,6 +74,29 @@ impl Growing {
     }
 }
 
+/// Adds a branch that leaves the best one below its tip. If it wins, returns the branch after each
+/// of its blocks.
+fn fork(
+    network: &Network,
+    random: &mut StdRng,
+    past: &[Growing],
+    salt: u8,
+    steps: &mut Vec<Step>,
+) -> Option<Vec<Growing>> {
+    let depth = random.random_range(1..=past.len().min(5) - 1);
+    let mut other = past[past.len() - 1 - depth].clone();
+    other.branch = other.branch.fork(salt);
+    let wins = random.random_bool(0.7);
+    let grown = depth + usize::from(wins);
+    let mut kept = past[..past.len() - depth].to_vec();
+    for _ in 0..grown {
+        let trades = if random.random_bool(0.4) { vec![other.trade(network)] } else { vec![] };
+        steps.push(Step::Block(other.block(&trades)));
+        kept.push(other.clone());
+    }
+    wins.then_some(kept)
+}
+
 /// A run of connects, reorganisations, trades, bad blocks and flushes, which depends on the seed
 /// alone.
 pub(super) fn script(network: &Network, seed: u64, length: usize) -> Vec<Step> {
@@ -113,22 +136,10 @@ pub(super) fn script(network: &Network, seed: u64, length: usize) -> Vec<Step> {
                 }
             }
             5 | 6 if best.blocks > 0 => {
-                // A branch from below, which wins or stays beside.
-                let depth = random.random_range(1..=past.len().min(5) - 1);
-                let mut other = past[past.len() - 1 - depth].clone();
                 salt += 1;
-                other.branch = other.branch.fork(salt);
-                let wins = random.random_bool(0.7);
-                let grown = depth + usize::from(wins);
-                let mut kept = past[..past.len() - depth].to_vec();
-                for _ in 0..grown {
-                    let trades =
-                        if random.random_bool(0.4) { vec![other.trade(network)] } else { vec![] };
-                    steps.push(Step::Block(other.block(&trades)));
-                    kept.push(other.clone());
-                }
-                if wins {
-                    (best, past) = (other, kept);
+                if let Some(won) = fork(network, &mut random, &past, salt, &mut steps) {
+                    past = won;
+                    best = past.last().expect("a block").clone();
                 }
             }
             7 => {

@@ -1,6 +1,8 @@
 //! Damaged files: what is wrong is said, nothing wrong is taken for right, and what can be mended
 //! is.
 
+mod frozen;
+
 use std::{collections::BTreeMap, fs, path::Path};
 
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
@@ -643,17 +645,4 @@ fn what_is_no_chain_is_refused_and_left_as_it_is() {
     transaction.commit().expect("a commit");
     drop(database);
     assert!(matches!(Chain::open(&other, options()), Err(OpenError::NotAChain { .. })));
-}
-
-#[test]
-fn a_frozen_chain_is_read_and_takes_nothing_and_its_file_stays_as_it_was() {
-    let sample = Sample::new(40);
-    let path = sample.place(&sample.bytes);
-    let mut chain = Chain::open_frozen(&path, options()).expect("open");
-    assert_eq!(Truth::of(&mut chain).as_ref(), Ok(&sample.truth));
-    let text = crate::chain::testing::note(&sample.network.id, &key(4), 10, b"no");
-    chain.accept_trade(text, Origin::Local, NOW).expect("taken, until it is to be kept");
-    assert_eq!(chain.commit(), Err(ChainFault::ReadOnly));
-    drop(chain);
-    assert_eq!(fs::read(&path).expect("the file"), sample.bytes);
 }

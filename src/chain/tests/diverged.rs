@@ -132,7 +132,10 @@ fn a_person_takes_the_other_branch_by_any_of_its_blocks() {
         let told = scene.chain.events();
         let changes: Vec<_> = told
             .iter()
-            .filter(|event| matches!(event, ChainEvent::TipChanged { disconnected, .. } if disconnected.len() == 3))
+            .filter(|event| {
+                matches!(event, ChainEvent::TipChanged { disconnected, .. }
+                    if disconnected.len() == 3)
+            })
             .collect();
         assert_eq!(changes.len(), 1, "{told:?}");
         let mut chain = scene.chain.reopen();

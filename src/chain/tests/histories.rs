@@ -44,7 +44,8 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(from, to, share, local)| Step::Trade { from, to, share, local }),
         1 => (1..4u8, 0..5u32).prop_map(|(from, stamp)| Step::Note { from, stamp }),
         3 => (1..4u8).prop_map(|owner| Step::Mine { owner }),
-        1 => (1..4usize, 1..5usize, any::<u8>()).prop_map(|(back, length, salt)| Step::Branch { back, length, salt }),
+        1 => (1..4usize, 1..5usize, any::<u8>())
+            .prop_map(|(back, length, salt)| Step::Branch { back, length, salt }),
         1 => Just(Step::Restart),
     ]
 }
@@ -129,10 +130,16 @@ fn play(steps: Vec<Step>) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 24,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
-    fn supply_and_coins_follow_from_the_best_chain_alone(steps in prop::collection::vec(step(), 1..40)) {
+    fn supply_and_coins_follow_from_the_best_chain_alone(
+        steps in prop::collection::vec(step(), 1..40),
+    ) {
         play(steps)?;
     }
 }

@@ -78,7 +78,11 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn undo_records_have_one_encoding(spent in vec(vec(coins(), 0..4), 0..6), cut: usize, change: (usize, u8)) {
+    fn undo_records_have_one_encoding(
+        spent in vec(vec(coins(), 0..4), 0..6),
+        cut: usize,
+        change: (usize, u8),
+    ) {
         one_encoding(&Undo { spent }, cut, change)?;
     }
 
@@ -87,11 +91,18 @@ proptest! {
         sequence: u64, added: u64, local: bool, stamp: u32, cut: usize, change: (usize, u8),
     ) {
         let transaction = note(&hash(1), &key(1), stamp, b"words");
-        one_encoding(&MempoolRecord { sequence, added, local, transaction: Arc::new(transaction) }, cut, change)?;
+        let transaction = Arc::new(transaction);
+        one_encoding(&MempoolRecord { sequence, added, local, transaction }, cut, change)?;
     }
 
     #[test]
-    fn own_records_have_one_encoding(added: u64, void in ".{0,20}", stamp: u32, cut: usize, change: (usize, u8)) {
+    fn own_records_have_one_encoding(
+        added: u64,
+        void in ".{0,20}",
+        stamp: u32,
+        cut: usize,
+        change: (usize, u8),
+    ) {
         let transaction = note(&hash(1), &key(1), stamp, b"words");
         one_encoding(&OwnRecord { added, void, transaction }, cut, change)?;
     }

@@ -154,9 +154,8 @@ fn a_replacement_needs_a_higher_rate_too() {
     let rate = FeeRate::of(Amount::from_units(2_000), small.encoded_len());
     assert!(FeeRate::of(Amount::from_units(4_000), long.encoded_len()) < rate);
     let needs = rate.plus(FeeRate::from_units(1)).fee(long.encoded_len());
-    assert!(
-        matches!(purse.refuses(&long, PEER), AcceptTradeError::Conflict { needs: Some(n), .. } if n == needs)
-    );
+    assert!(matches!(purse.refuses(&long, PEER),
+            AcceptTradeError::Conflict { needs: Some(n), .. } if n == needs));
     let enough = purse.joins(&[0, 1, 2, 3], needs.units());
     purse.takes(&enough, PEER);
     assert_eq!(purse.waits(), [enough.txid()]);
@@ -195,16 +194,14 @@ fn what_is_replaced_is_bounded_and_never_spent() {
     let outputs = |units| vec![TxOutput { value: Amount::from_units(units), owner: owner(&me) }];
     let inputs = [(&me, purse.coin(0)), (&me, coin_of(&first, 0))];
     let both = signed(&network().id, &inputs, outputs(COIN), b"");
-    assert!(
-        matches!(purse.refuses(&both, PEER), AcceptTradeError::ReplacesParent { parent, .. } if parent == first.txid())
-    );
+    assert!(matches!(purse.refuses(&both, PEER),
+            AcceptTradeError::ReplacesParent { parent, .. } if parent == first.txid()));
     let child = spend(&me, coin_of(&first, 0), 1, COIN, 0);
     purse.takes(&child, PEER);
     let inputs = [(&me, purse.coin(0)), (&me, coin_of(&child, 0))];
     let through = signed(&network().id, &inputs, outputs(COIN), b"");
-    assert!(
-        matches!(purse.refuses(&through, PEER), AcceptTradeError::ReplacesParent { parent, .. } if parent == child.txid())
-    );
+    assert!(matches!(purse.refuses(&through, PEER),
+            AcceptTradeError::ReplacesParent { parent, .. } if parent == child.txid()));
 
     // Fifty pairs and one more.
     for index in 1..51 {
@@ -290,9 +287,8 @@ fn what_rests_on_one_trade_is_bounded() {
         purse.takes(&child(index), PEER);
     }
     let error = purse.refuses(&child(29), PEER);
-    assert!(
-        matches!(error, AcceptTradeError::TooManyDescendants { descendants, .. } if descendants == MAX_CHAIN + 1)
-    );
+    assert!(matches!(error, AcceptTradeError::TooManyDescendants { descendants, .. }
+            if descendants == MAX_CHAIN + 1));
     // One that takes the place of another makes none too many.
     let instead = spend(&key(2), coin_of(&wide, 1), 4, 1_000_000, 9_000);
     purse.takes(&instead, PEER);

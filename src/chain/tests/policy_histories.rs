@@ -55,7 +55,11 @@ fn step() -> impl Strategy<Value = Step> {
     let picked = || prop::collection::vec(any::<prop::sample::Index>(), 0..6);
     let fee = prop_oneof![2 => Just(0), 3 => 1..2_000_u64, 1 => 2_000..100_000_u64];
     prop_oneof![
-        16 => (prop::collection::vec(any::<prop::sample::Index>(), 1..4), fee, prop::bool::weighted(0.2))
+        16 => (
+            prop::collection::vec(any::<prop::sample::Index>(), 1..4),
+            fee,
+            prop::bool::weighted(0.2),
+        )
             .prop_map(|(coins, fee, local)| Step::Trade { coins, fee, local }),
         2 => (0..6u32, any::<bool>()).prop_map(|(stamp, local)| Step::Note { stamp, local }),
         1 => Just(Step::Mine),

@@ -195,7 +195,7 @@ fn quoted() -> BTreeSet<&'static str> {
 #[test]
 fn every_code_of_the_rules_is_told_of() {
     let quoted = quoted();
-    for source in [include_str!("../../consensus/errors.rs"), include_str!("../codec.rs")] {
+    for source in [include_str!("../../consensus/errors.rs"), include_str!("../codec_error.rs")] {
         let codes: Vec<_> =
             source.match_indices("=> \"").map(|(at, head)| &source[at + head.len()..]).collect();
         assert!(codes.len() > 5);

@@ -91,7 +91,7 @@ reach!(header_reach, all_headers, HeaderError {
     WrongBits => Made,
     NotEnoughWork => Made,
     TooFarAhead => Made,
-    Bits => Never("of a header from the store alone; one from outside has other bits than expected"),
+    Bits => Never("of a stored header alone; one from outside has other bits than expected"),
 });
 
 reach!(block_reach, all_blocks, BlockError {

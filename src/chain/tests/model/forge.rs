@@ -63,6 +63,29 @@ impl Luck {
     }
 }
 
+/// Returns the key whose owner is given, if it is one of the people's.
+fn key_of(whose: Owner) -> Option<SigningKey> {
+    (1..=PEOPLE).map(key).find(|key| owner(key) == whose)
+}
+
+/// The body of a block before it is assembled.
+struct Draft {
+    coinbase: Transaction,
+    trades: Vec<Transaction>,
+    /// The coins after the trades.
+    after: Purse,
+    height: u32,
+    claimed: u64,
+    fees: u64,
+}
+
+impl Draft {
+    fn insert(&mut self, luck: &mut Luck, trade: Transaction) {
+        let at = luck.index(self.trades.len() + 1);
+        self.trades.insert(at, trade);
+    }
+}
+
 /// A way to break a rule of a transaction's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TradeFlaw {
@@ -347,34 +370,38 @@ impl Forge {
                     TxId(std::array::from_fn(|_| u8::try_from(luck.below(256)).expect("a byte")));
                 signed(network, &[(&key, OutPoint { txid, index: 0 })], vec![to(mine, 1)], b"")
             }
-            TradeFlaw::SpentCoin => {
-                let is_spent = |trade: &&Arc<Transaction>| {
-                    rules::places(trade).iter().all(|at| !purse.contains_key(at))
-                };
-                let spent: Vec<_> = self.trades.iter().filter(is_spent).collect();
-                let input: TxInput = *luck.pick(&spent)?.inputs.first()?;
-                let key = (1..=PEOPLE)
-                    .map(self::key)
-                    .find(|key| owner(key) == input.public_key.owner())?;
-                signed(network, &[(&key, input.outpoint)], vec![to(mine, 1)], b"once more")
-            }
+            TradeFlaw::SpentCoin => self.trade_of_a_spent_coin(luck, purse, mine)?,
             TradeFlaw::OthersCoin => {
                 signed(network, &[(&self::key(77), coin)], vec![to(mine, units)], b"")
             }
-            TradeFlaw::UsedStamp => {
-                let stamps: Vec<_> = purse
-                    .iter()
-                    .filter(|(_, money)| money.units == 0)
-                    .map(|(place, _)| *place)
-                    .collect();
-                let (whose, _, index) = *luck.pick(&stamps)?;
-                let key = (1..=PEOPLE).map(self::key).find(|key| owner(key) == whose)?;
-                note(network, &key, index, b"other words")
-            }
+            TradeFlaw::UsedStamp => self.note_with_a_used_stamp(luck, purse)?,
             TradeFlaw::Overspent => {
                 plain(vec![to(mine, units), to(luck.owner(), 1 + luck.below(units))])
             }
         })
+    }
+
+    fn trade_of_a_spent_coin(
+        &self,
+        luck: &mut Luck,
+        purse: &Purse,
+        mine: Owner,
+    ) -> Option<Transaction> {
+        let is_spent = |trade: &&Arc<Transaction>| {
+            rules::places(trade).iter().all(|at| !purse.contains_key(at))
+        };
+        let spent: Vec<_> = self.trades.iter().filter(is_spent).collect();
+        let input: TxInput = *luck.pick(&spent)?.inputs.first()?;
+        let key = key_of(input.public_key.owner())?;
+        let inputs = [(&key, input.outpoint)];
+        Some(signed(&self.network.id, &inputs, vec![to(mine, 1)], b"once more"))
+    }
+
+    fn note_with_a_used_stamp(&self, luck: &mut Luck, purse: &Purse) -> Option<Transaction> {
+        let stamps: Vec<_> =
+            purse.iter().filter(|(_, money)| money.units == 0).map(|(place, _)| *place).collect();
+        let (whose, _, index) = *luck.pick(&stamps)?;
+        Some(note(&self.network.id, &key_of(whose)?, index, b"other words"))
     }
 
     // Blocks
@@ -415,6 +442,75 @@ impl Forge {
         }
     }
 
+    /// Breaks the rule that `flaw` names, as far as the body is concerned. `None` if it cannot.
+    fn spoil(&mut self, luck: &mut Luck, flaw: Option<Flaw>, draft: &mut Draft) -> Option<()> {
+        match flaw {
+            // Appended, it meets the coins that it was made for.
+            Some(Flaw::Trade(flaw)) => {
+                let trade = self.flawed_trade(luck, &draft.after, flaw)?;
+                draft.trades.push(trade);
+            }
+            Some(Flaw::TooLarge) => {
+                let (key, coin, _) = spendable(&draft.after).into_iter().next()?;
+                let large =
+                    signed(&self.network.id, &[(&key, coin)], vec![to(owner(&key), 1); 3_500], b"");
+                draft.trades = vec![large; 22];
+            }
+            Some(Flaw::SpendsOwnCoinbase) => {
+                draft.coinbase.outputs = vec![to(owner(&key(1)), draft.claimed)];
+                let coin = OutPoint { txid: draft.coinbase.txid(), index: 0 };
+                let child = signed(
+                    &self.network.id,
+                    &[(&key(1), coin)],
+                    vec![to(luck.owner(), draft.claimed)],
+                    b"",
+                );
+                draft.insert(luck, child);
+            }
+            Some(Flaw::ChildBeforeParent) => {
+                let parent = self.trade(luck, &draft.after)?;
+                let mut with_parent = Purse::new();
+                with_parent.extend(rules::made(&parent, draft.height));
+                let child = self.trade(luck, &with_parent)?;
+                draft.trades.extend([child, parent]);
+            }
+            Some(Flaw::DoubleSpend) => {
+                let (key, coin, units) = luck.pick(&spendable(&draft.after))?.clone();
+                for memo in [b"one", b"two"] {
+                    let trade = signed(
+                        &self.network.id,
+                        &[(&key, coin)],
+                        vec![to(luck.owner(), units)],
+                        memo,
+                    );
+                    draft.insert(luck, trade);
+                }
+            }
+            Some(Flaw::SameStampTwice) => {
+                let key = luck.person();
+                for words in [b"one", b"two"] {
+                    draft.insert(luck, note(&self.network.id, &key, 2_000, words));
+                }
+            }
+            Some(Flaw::CoinbaseOfOtherHeight) => {
+                draft.coinbase.memo = coinbase_memo(draft.height + 1, &self.salt.to_le_bytes());
+            }
+            Some(Flaw::CoinbaseWithoutHeight) => {
+                draft.coinbase.memo = draft.height.to_le_bytes()[..3].to_vec();
+            }
+            Some(Flaw::CoinbaseWithoutOutputs) => draft.coinbase.outputs.clear(),
+            Some(Flaw::CoinbaseOfNothing) => draft.coinbase.outputs[0].value = Amount::ZERO,
+            Some(Flaw::CoinbaseWithLongMemo) => draft.coinbase.memo.resize(1_025, 0),
+            Some(Flaw::CoinbaseOverflow) => draft.coinbase.outputs.push(to(luck.owner(), u64::MAX)),
+            Some(Flaw::GreedyCoinbase) => {
+                draft.coinbase.outputs =
+                    vec![to(luck.owner(), SUBSIDY + draft.fees + 1 + luck.below(SUBSIDY))];
+            }
+            _ => {}
+        }
+        Some(())
+    }
+
     /// A block on any that was made, with the time since its parent; unless `flaw`, it breaks no
     /// rule by itself.
     pub(super) fn block(
@@ -428,71 +524,12 @@ impl Forge {
         let height = headers.last()?.height + 1;
         let purse = self.purse_after(parent);
         let mut after_body = purse.clone();
-        let (mut trades, fees) = self.body(luck, &mut after_body);
+        let (trades, fees) = self.body(luck, &mut after_body);
         let claimed = if luck.chance(10) { 1 + luck.below(SUBSIDY) } else { SUBSIDY + fees };
-        let mut coinbase = self.coinbase(luck, height, claimed);
-        let mine_next = |trades: &mut Vec<Transaction>, luck: &mut Luck, flawed: Transaction| {
-            let at = luck.index(trades.len() + 1);
-            trades.insert(at, flawed);
-        };
-        match flaw {
-            // Appended, it meets the coins that it was made for.
-            Some(Flaw::Trade(flaw)) => trades.push(self.flawed_trade(luck, &after_body, flaw)?),
-            Some(Flaw::TooLarge) => {
-                let (key, coin, _) = spendable(&after_body).into_iter().next()?;
-                let large =
-                    signed(&self.network.id, &[(&key, coin)], vec![to(owner(&key), 1); 3_500], b"");
-                trades = vec![large; 22];
-            }
-            Some(Flaw::SpendsOwnCoinbase) => {
-                coinbase.outputs = vec![to(owner(&key(1)), claimed)];
-                let coin = OutPoint { txid: coinbase.txid(), index: 0 };
-                let child = signed(
-                    &self.network.id,
-                    &[(&key(1), coin)],
-                    vec![to(luck.owner(), claimed)],
-                    b"",
-                );
-                mine_next(&mut trades, luck, child);
-            }
-            Some(Flaw::ChildBeforeParent) => {
-                let parent = self.trade(luck, &after_body)?;
-                let mut with_parent = Purse::new();
-                with_parent.extend(rules::made(&parent, height));
-                let child = self.trade(luck, &with_parent)?;
-                trades.extend([child, parent]);
-            }
-            Some(Flaw::DoubleSpend) => {
-                let (key, coin, units) = luck.pick(&spendable(&after_body))?.clone();
-                for memo in [b"one", b"two"] {
-                    let trade = signed(
-                        &self.network.id,
-                        &[(&key, coin)],
-                        vec![to(luck.owner(), units)],
-                        memo,
-                    );
-                    mine_next(&mut trades, luck, trade);
-                }
-            }
-            Some(Flaw::SameStampTwice) => {
-                let key = luck.person();
-                for words in [b"one", b"two"] {
-                    mine_next(&mut trades, luck, note(&self.network.id, &key, 2_000, words));
-                }
-            }
-            Some(Flaw::CoinbaseOfOtherHeight) => {
-                coinbase.memo = coinbase_memo(height + 1, &self.salt.to_le_bytes());
-            }
-            Some(Flaw::CoinbaseWithoutHeight) => coinbase.memo = height.to_le_bytes()[..3].to_vec(),
-            Some(Flaw::CoinbaseWithoutOutputs) => coinbase.outputs.clear(),
-            Some(Flaw::CoinbaseOfNothing) => coinbase.outputs[0].value = Amount::ZERO,
-            Some(Flaw::CoinbaseWithLongMemo) => coinbase.memo.resize(1_025, 0),
-            Some(Flaw::CoinbaseOverflow) => coinbase.outputs.push(to(luck.owner(), u64::MAX)),
-            Some(Flaw::GreedyCoinbase) => {
-                coinbase.outputs = vec![to(luck.owner(), SUBSIDY + fees + 1 + luck.below(SUBSIDY))];
-            }
-            _ => {}
-        }
+        let coinbase = self.coinbase(luck, height, claimed);
+        let mut draft = Draft { coinbase, trades, after: after_body, height, claimed, fees };
+        self.spoil(luck, flaw, &mut draft)?;
+        let Draft { coinbase, mut trades, .. } = draft;
         let mut transactions = vec![coinbase];
         transactions.append(&mut trades);
         match flaw {

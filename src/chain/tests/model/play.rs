@@ -281,41 +281,14 @@ impl World {
             self.now += luck.below(3 * self.network.params.spacing_ms.max(1_000));
         }
         match luck.below(100) {
-            0..20 => {
-                let local = luck.chance(40);
-                let purse = if luck.chance(70) {
-                    self.model.coins_after_pool()
-                } else {
-                    Purse::clone(&self.model.coins())
-                };
-                let trade = if luck.chance(75) {
-                    self.forge.trade(luck, &purse)
-                } else {
-                    Some(self.forge.note(luck))
-                };
-                if let Some(trade) = trade {
-                    self.forge.trades.push(Arc::new(trade.clone()));
-                    self.give_trade(&Arc::new(trade), local)?;
-                }
-            }
+            0..20 => self.give_a_new_trade(luck)?,
             20..26 => {
                 let known = luck.pick(&self.forge.trades).cloned();
                 if let Some(trade) = known {
                     self.give_trade(&trade, luck.chance(40))?;
                 }
             }
-            26..30 => {
-                let purse = self.model.coins();
-                let rival =
-                    luck.pick(&self.model.pool.entries).map(|entry| Arc::clone(&entry.transaction));
-                let local = luck.chance(40);
-                if let Some(trade) =
-                    rival.and_then(|rival| self.forge.replacement(luck, &purse, &rival))
-                {
-                    self.forge.trades.push(Arc::new(trade.clone()));
-                    self.give_trade(&Arc::new(trade), local)?;
-                }
-            }
+            26..30 => self.give_a_replacement(luck)?,
             30 => {
                 let (mut purse, local) = (self.model.coins_after_pool(), luck.chance(30));
                 for trade in self.forge.chain_of_trades(luck, &mut purse) {
@@ -352,15 +325,7 @@ impl World {
                 let blocks = self.forge.made[last.saturating_sub(1 + luck.index(6))..].to_vec();
                 self.give_headers(&blocks)?;
             }
-            83..87 => {
-                let now = self.now;
-                // Trades expire days later.
-                let next = self.engine().next_due().filter(|due| *due < now + 24 * 3_600_000);
-                same("what is due next", next, self.model.next_due())?;
-                self.engine().due(now).map_err(|fault| fault.to_string())?;
-                self.model.due(now);
-                self.settle()?;
-            }
+            83..87 => self.take_what_is_due()?,
             87..94 => self.commit()?,
             94..98 => {
                 if !self.keeping.crashes || luck.chance(50) {
@@ -369,16 +334,58 @@ impl World {
                 self.restart()?;
             }
             98 => self.compare_all()?,
-            _ => {
-                let now = self.now;
-                self.commit()?;
-                let audit = self
-                    .engine()
-                    .reindex(now, &mut |_, _| true)
-                    .map_err(|fault| fault.to_string())?;
-                same("what a reindex finds", (audit.ok, audit.problem), (true, None))?;
-                self.settle()?;
-            }
+            _ => self.reindex()?,
+        }
+        Ok(())
+    }
+
+    fn reindex(&mut self) -> Result<(), Difference> {
+        let now = self.now;
+        self.commit()?;
+        let audit =
+            self.engine().reindex(now, &mut |_, _| true).map_err(|fault| fault.to_string())?;
+        same("what a reindex finds", (audit.ok, audit.problem), (true, None))?;
+        self.settle()?;
+        Ok(())
+    }
+
+    fn take_what_is_due(&mut self) -> Result<(), Difference> {
+        let now = self.now;
+        // Trades expire days later.
+        let next = self.engine().next_due().filter(|due| *due < now + 24 * 3_600_000);
+        same("what is due next", next, self.model.next_due())?;
+        self.engine().due(now).map_err(|fault| fault.to_string())?;
+        self.model.due(now);
+        self.settle()?;
+        Ok(())
+    }
+
+    fn give_a_replacement(&mut self, luck: &mut Luck) -> Result<(), Difference> {
+        let purse = self.model.coins();
+        let rival = luck.pick(&self.model.pool.entries).map(|entry| Arc::clone(&entry.transaction));
+        let local = luck.chance(40);
+        if let Some(trade) = rival.and_then(|rival| self.forge.replacement(luck, &purse, &rival)) {
+            self.forge.trades.push(Arc::new(trade.clone()));
+            self.give_trade(&Arc::new(trade), local)?;
+        }
+        Ok(())
+    }
+
+    fn give_a_new_trade(&mut self, luck: &mut Luck) -> Result<(), Difference> {
+        let local = luck.chance(40);
+        let purse = if luck.chance(70) {
+            self.model.coins_after_pool()
+        } else {
+            Purse::clone(&self.model.coins())
+        };
+        let trade = if luck.chance(75) {
+            self.forge.trade(luck, &purse)
+        } else {
+            Some(self.forge.note(luck))
+        };
+        if let Some(trade) = trade {
+            self.forge.trades.push(Arc::new(trade.clone()));
+            self.give_trade(&Arc::new(trade), local)?;
         }
         Ok(())
     }

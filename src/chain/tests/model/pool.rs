@@ -128,39 +128,12 @@ impl Model {
         if ancestors.iter().any(|entry| leaving.contains(&entry.txid)) {
             return Err("replaces_parent");
         }
-        let length = |transaction: &Transaction| {
-            u128::try_from(transaction.to_bytes().len()).expect("short")
-        };
         let rate = |fee: u128, bytes: u128| fee * 1_000 / bytes;
-        let package = |entries: &[&Entry]| {
-            let fees: u128 = entries.iter().map(|entry| u128::from(entry.fee)).sum();
-            (fees, entries.iter().map(|entry| length(&entry.transaction)).sum::<u128>())
-        };
         let (fees, bytes) = package(&ancestors);
         let (own_fee, own_bytes) = (u128::from(fee), length(transaction));
         let (fees, bytes) = (fees + own_fee, bytes + own_bytes);
         if let Some(limit) = new {
-            let most_bytes = if limit > 25 { 404_000 } else { 101_000 };
-            if ancestors.len() + 1 > limit {
-                return Err("too_long_chain");
-            }
-            if !ancestors.is_empty() && bytes > most_bytes {
-                return Err("too_large_package");
-            }
-            for ancestor in &ancestors {
-                let below = self.pool.with_descendants(ancestor.txid);
-                let below: Vec<_> = below
-                    .iter()
-                    .filter(|txid| !leaving.contains(txid))
-                    .filter_map(|txid| self.pool.get(txid))
-                    .collect();
-                if below.len() + 1 > limit {
-                    return Err("too_many_descendants");
-                }
-                if package(&below).1 + own_bytes > most_bytes {
-                    return Err("too_large_package");
-                }
-            }
+            self.check_limits(&ancestors, &leaving, limit, own_bytes)?;
         }
         if rivals.is_empty() {
             return Ok((fee, leaving));
@@ -180,6 +153,38 @@ impl Model {
             rate(own_fee, own_bytes) > alone && rate(fees, bytes) > rank
         });
         if pays_for_them && is_better { Ok((fee, leaving)) } else { Err("conflict") }
+    }
+
+    /// Checks the limits on packages, in number and in bytes.
+    fn check_limits(
+        &self,
+        ancestors: &[&Entry],
+        leaving: &[TxId],
+        limit: usize,
+        own_bytes: u128,
+    ) -> Result<(), &'static str> {
+        let most_bytes = if limit > 25 { 404_000 } else { 101_000 };
+        if ancestors.len() + 1 > limit {
+            return Err("too_long_chain");
+        }
+        if !ancestors.is_empty() && package(ancestors).1 + own_bytes > most_bytes {
+            return Err("too_large_package");
+        }
+        for ancestor in ancestors {
+            let below = self.pool.with_descendants(ancestor.txid);
+            let below: Vec<_> = below
+                .iter()
+                .filter(|txid| !leaving.contains(txid))
+                .filter_map(|txid| self.pool.get(txid))
+                .collect();
+            if below.len() + 1 > limit {
+                return Err("too_many_descendants");
+            }
+            if package(&below).1 + own_bytes > most_bytes {
+                return Err("too_large_package");
+            }
+        }
+        Ok(())
     }
 
     /// A trade or note comes: what becomes of it.
@@ -311,4 +316,14 @@ impl Model {
             }
         }
     }
+}
+
+fn length(transaction: &Transaction) -> u128 {
+    u128::try_from(transaction.to_bytes().len()).expect("short")
+}
+
+/// Returns the fees and the bytes of entries together.
+fn package(entries: &[&Entry]) -> (u128, u128) {
+    let fees = entries.iter().map(|entry| u128::from(entry.fee)).sum();
+    (fees, entries.iter().map(|entry| length(&entry.transaction)).sum())
 }
