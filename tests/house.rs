@@ -214,6 +214,21 @@ fn the_places_of_the_architecture_page_exist() {
 }
 
 #[test]
+fn the_source_files_that_pages_name_exist() {
+    let mut faults = BTreeSet::new();
+    for page in markdown_pages() {
+        for path in page.text.split('`').skip(1).step_by(2).filter(|part| part.starts_with("src/"))
+        {
+            let file = path.split("::").next().unwrap_or_default();
+            if !file.contains(['{', '*', ' ']) && !std::path::Path::new(file).exists() {
+                faults.insert(format!("{} names {file}", page.path));
+            }
+        }
+    }
+    none(faults);
+}
+
+#[test]
 fn docs_open_with_the_thing_or_the_act() {
     let (mut blocks, mut openings, mut short) = (0, Vec::new(), Vec::new());
     for source in rust_files(&["src"]).iter().filter(|source| !source.is_test()) {

@@ -121,7 +121,7 @@ pub(crate) struct NodeFlags {
     /// The address that gets mining rewards [default: the wallet's first address]
     #[arg(long, env = "FRIENDCHAIN_MINER", value_name = "ADDRESS")]
     pub(crate) miner: Option<String>,
-    /// Number of mining threads [default: one fewer than there are processors]
+    /// Number of mining threads [default: the number of processors]
     #[arg(long, env = "FRIENDCHAIN_THREADS", value_name = "N")]
     pub(crate) threads: Option<NonZeroUsize>,
     /// Address of the RPC, loopback only [default: a port chosen by the system]

@@ -3,8 +3,6 @@
 //! The macro generates two traits from it. The node implements `FriendchainApiServer`. The command
 //! line calls `FriendchainApiClient`, over HTTP or in process.
 
-#![allow(missing_docs, reason = "the generated traits carry the methods' documentation")]
-
 use jsonrpsee::proc_macros::rpc;
 
 use super::{
