@@ -45,7 +45,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("relay", &["chain", "peers", "wire", "consensus", "primitives", "telemetry"]),
     ("sync", &["chain", "peers", "wire", "consensus", "primitives", "telemetry"]),
     ("datadir", &["storage", "primitives"]),
-    ("net", &["wire", "primitives", "telemetry", "storage"]),
+    ("net", &["peers", "wire", "primitives", "telemetry", "storage"]),
     ("rpc", &["chain", "sync", "consensus", "primitives"]),
     ("commands", &["rpc", "consensus", "primitives"]),
     (

@@ -136,6 +136,14 @@ pub(super) fn socket(address: &Multiaddr) -> Option<(SocketAddr, bool)> {
     }
 }
 
+/// True if the address is a loopback or private one: of this machine, or of its local network.
+pub(super) fn is_nearby(address: &Multiaddr) -> bool {
+    ip(address).is_some_and(|ip| match ip {
+        IpAddr::V4(ip) => is_private_v4(ip),
+        IpAddr::V6(ip) => is_private_v6(ip) || ip.is_unicast_link_local(),
+    })
+}
+
 /// True if an address from another peer is worth dialing.
 ///
 /// Unspecified and multicast addresses never are. IPv6 link-local addresses are not either, since

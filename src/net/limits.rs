@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::peers::MAX_CONNECTED;
+
 /// Capacity of the queue of events for the node. A stalled node sheds gossip and requests once the
 /// queue is half full. The other half is for the ends of requests and for peers that connect or
 /// disconnect, which must not be lost.
@@ -73,9 +75,9 @@ pub(super) const MAX_GOSSIP_CONTROL: usize = 1 << 20;
 /// Connections to one peer. Both ends may dial at once.
 pub(super) const MAX_CONNECTIONS_PER_PEER: u32 = 2;
 /// Connections to all peers. The bound covers memory and file descriptors.
-pub(super) const MAX_CONNECTIONS: u32 = 512;
-/// Connections that peers dialed: 128 of [`MAX_CONNECTIONS`] are left for the node's own dials.
-pub(super) const MAX_INBOUND_CONNECTIONS: u32 = 384;
+pub(super) const MAX_CONNECTIONS: u32 = 192;
+/// Connections that peers dialed: 64 of [`MAX_CONNECTIONS`] are left for the node's own dials.
+pub(super) const MAX_INBOUND_CONNECTIONS: u32 = 128;
 /// Connections during their handshakes, for each direction.
 pub(super) const MAX_PENDING_CONNECTIONS: u32 = 96;
 /// Failed pings in a row after which a connection is closed.
@@ -111,4 +113,6 @@ const _: () = {
     // The requests of both ends, and 64 streams of other protocols, stay under yamux's 512.
     assert!(2 * MAX_IN_FLIGHT_PER_PEER + 64 < 512);
     assert!(MAX_INBOUND + MAX_PENDING_VERDICTS <= EVENT_QUEUE / 2);
+    // Sync and relay know each connected peer.
+    assert!(MAX_CONNECTIONS as usize <= MAX_CONNECTED);
 };

@@ -52,6 +52,7 @@ pub(crate) use identity::{Identity, IdentityError};
 use prometheus_client::registry::Registry;
 use tokio::sync::{mpsc, watch};
 
+use crate::peers::Trust;
 use crate::primitives::NetworkId;
 pub(crate) use crate::wire::Verdict;
 
@@ -78,6 +79,8 @@ pub(crate) struct NetConfig {
     /// The number of connected peers from which on discovered peers are no longer dialed. Friends
     /// and addresses from the user still are.
     pub(crate) target_peers: usize,
+    /// The levels of trust, which decide places and budgets.
+    pub(crate) trust: Trust,
     tuning: Tuning,
 }
 
@@ -132,6 +135,7 @@ impl NetConfig {
             mdns: true,
             private_only: false,
             target_peers: 48,
+            trust: Trust::default(),
             tuning: Tuning::default(),
         }
     }

@@ -1,21 +1,43 @@
-//! The one place where the node reads the wall clock.
+//! The clocks of the node: the wall clock, the monotonic clock, and sleep of the machine.
+//!
+//! Waits, rates and deadlines use [`moment`]. Consensus, chat and what is stored use [`now`].
 
 use std::{
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
+    sync::{Arc, LazyLock},
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
-use crate::{chain::Clock, primitives::UnixMillis};
+use crate::{
+    chain::Clock,
+    primitives::{FIRST_MOMENT, Moment, UnixMillis},
+};
 
 /// A clock offset from which `status` shows it, in ms: well above what NTP and network delay
 /// explain.
 const CLOCK_OFFSET_MS: u64 = 60_000;
+
+/// The start of the monotonic clock.
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// Returns the time in unix milliseconds; 0 if the system's clock is before 1970.
 #[must_use]
 pub(crate) fn now() -> UnixMillis {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Returns the moment of the monotonic clock.
+#[must_use]
+pub(crate) fn moment() -> Moment {
+    let elapsed = u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX);
+    FIRST_MOMENT.saturating_add(elapsed)
+}
+
+/// Returns the moment that a stored time stands for; the present if it lies ahead of the wall
+/// clock.
+#[must_use]
+pub(crate) fn moment_of(time: UnixMillis) -> Moment {
+    moment().saturating_sub(now().saturating_sub(time))
 }
 
 /// Returns [`now`] as the clock of the chain thread.

@@ -31,7 +31,7 @@ use crate::{
     friends::FriendsHandle,
     miner::{self, MinerConfig},
     net::{self, CommandError, Identity, NetConfig, NetEvent, NetHandle},
-    peers::Peers,
+    peers::{Peers, Trust},
     primitives::{Address, MiningMode, printable},
     rpc::{
         Client, EventFeed, FriendchainApiServer, ProgressBoard, RpcError, serve,
@@ -296,6 +296,7 @@ struct Networking {
     net: NetHandle,
     events: mpsc::Receiver<NetEvent>,
     peers: Peers,
+    trust: Trust,
 }
 
 /// Starts the network with the bans and the known addresses of earlier runs.
@@ -310,6 +311,9 @@ async fn start_networking(
     net_config.peers.clone_from(&config.peers);
     net_config.mdns = config.mdns;
     net_config.private_only = config.private_only.unwrap_or(base.network.id == Network::lan().id);
+    // On the built-in network, friends are who is on the same local network.
+    let trust = Trust::new([], base.network.id == Network::lan().id);
+    net_config.trust = trust.clone();
     let (net, events) = net::spawn(net_config, registry)?;
     for ban in peers.bans(now()) {
         until_taken(|| net.ban(ban.peer)).await?;
@@ -317,7 +321,7 @@ async fn start_networking(
     for known in base.friends.known_peers(KNOWN_PEERS).await? {
         until_taken(|| net.add_known(known.peer, &known.addresses)).await?;
     }
-    Ok(Networking { net, events, peers })
+    Ok(Networking { net, events, peers, trust })
 }
 
 /// Repeats a command to the network while its queue is full.
@@ -348,6 +352,7 @@ async fn router_parts(
         net: networking.net,
         net_events: networking.events,
         peers: networking.peers,
+        trust: networking.trust,
         mempool: base.chain.handle.mempool().await?,
         chain: base.chain.handle.clone(),
         reader: base.chain.reader.clone(),

@@ -40,3 +40,9 @@ pub type Height = u32;
 
 /// Milliseconds since the unix epoch.
 pub type UnixMillis = u64;
+/// A point of the monotonic clock, in milliseconds. It serves every wait, rate and deadline: a
+/// change of the wall clock does not move it, and sleep of the machine does not count. The clock
+/// starts at [`FIRST_MOMENT`], so that 0 is long ago.
+pub type Moment = u64;
+/// The moment at which the process starts: 34 years, more than any wait.
+pub const FIRST_MOMENT: Moment = 1 << 40;

@@ -1,6 +1,6 @@
 //! A token bucket: it allows a burst, and a sustained rate.
 
-use super::UnixMillis;
+use super::Moment;
 
 /// The limits of a [`Bucket`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,18 +18,18 @@ pub struct Bucket {
     /// Content in thousandths of a token, so that each millisecond can add a whole number.
     thousandths: u64,
     /// Time of the last refill. Never goes back, so no time is counted twice.
-    at: UnixMillis,
+    at: Moment,
 }
 
 impl Bucket {
     /// Returns a full bucket.
     #[must_use]
-    pub const fn new(rate: Rate, now: UnixMillis) -> Self {
+    pub const fn new(rate: Rate, now: Moment) -> Self {
         Self { rate, thousandths: rate.burst.saturating_mul(1_000), at: now }
     }
 
     /// Takes `tokens` and returns true, or takes none if the bucket holds fewer.
-    pub fn take(&mut self, tokens: u64, now: UnixMillis) -> bool {
+    pub fn take(&mut self, tokens: u64, now: Moment) -> bool {
         self.fill(now);
         let left = self.thousandths.checked_sub(tokens.saturating_mul(1_000));
         self.thousandths = left.unwrap_or(self.thousandths);
@@ -37,12 +37,12 @@ impl Bucket {
     }
 
     /// Returns true if the bucket is full. A full bucket can be dropped and made anew later.
-    pub fn is_full(&mut self, now: UnixMillis) -> bool {
+    pub fn is_full(&mut self, now: Moment) -> bool {
         self.fill(now);
         self.thousandths == self.rate.burst.saturating_mul(1_000)
     }
 
-    fn fill(&mut self, now: UnixMillis) {
+    fn fill(&mut self, now: Moment) {
         let gained = now.saturating_sub(self.at).saturating_mul(self.rate.per_second);
         self.thousandths =
             self.thousandths.saturating_add(gained).min(self.rate.burst.saturating_mul(1_000));

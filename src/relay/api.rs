@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{
     chain::api::{BlockAccepted, HeadersAccepted, Rebuilt, Refused, Tip},
     peers::Offence,
-    primitives::{Block, BlockHash, Header, Height, PeerId, Transaction, TxId, UnixMillis},
+    primitives::{Block, BlockHash, Header, Height, Moment, PeerId, Transaction, TxId},
     wire::{BlockGossip, RequestFailure, SyncRequest, SyncResponse, TradeGossip, Verdict},
 };
 
@@ -74,7 +74,7 @@ pub(crate) enum RelayEvent<M> {
         txid: TxId,
         transaction: Arc<Transaction>,
         /// The time at which the trade entered.
-        added: UnixMillis,
+        added: Moment,
         /// True if the trade was made on this node.
         local: bool,
     },

@@ -12,7 +12,7 @@ use crate::{
     chain::api::{HeadersAccepted, RefusalCause, Refused},
     consensus::Blame,
     peers::Offence,
-    primitives::{Block, BlockHash, Encode, Header, Height, PeerId, UnixMillis},
+    primitives::{Block, BlockHash, Encode, Header, Height, Moment, PeerId},
     wire::{BlockGossip, Verdict},
 };
 
@@ -54,7 +54,7 @@ impl<M: Copy> Relay<M> {
         peer: PeerId,
         message: M,
         gossip: &BlockGossip,
-        now: UnixMillis,
+        now: Moment,
     ) {
         let allowed =
             self.allowance(peer, now).is_some_and(|allowance| allowance.blocks.take(1, now));
@@ -84,7 +84,7 @@ impl<M: Copy> Relay<M> {
             && !blocks.connected.contains(hash)
     }
 
-    fn on_solved(&mut self, peer: PeerId, message: M, header: Header, now: UnixMillis) {
+    fn on_solved(&mut self, peer: PeerId, message: M, header: Header, now: Moment) {
         let hash = header.hash();
         if header.previous != self.tip.hash {
             // The header is old, or the peer is ahead of us and sync has to catch up.
@@ -142,7 +142,7 @@ impl<M: Copy> Relay<M> {
         }
     }
 
-    fn on_compact(&mut self, peer: PeerId, message: M, compact: Compact, now: UnixMillis) {
+    fn on_compact(&mut self, peer: PeerId, message: M, compact: Compact, now: Moment) {
         let Compact { header, coinbase, short_ids } = compact;
         let hash = header.hash();
         if let Some(pending) = self.blocks.pending.get_mut(&hash) {
@@ -177,7 +177,7 @@ impl<M: Copy> Relay<M> {
         &mut self,
         hash: BlockHash,
         result: Result<HeadersAccepted, Refused>,
-        now: UnixMillis,
+        now: Moment,
     ) {
         let Some(pending) = self.blocks.pending.get_mut(&hash) else {
             return;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{MAX_RECENT_BLOCKS, bounded::Recent};
-use crate::primitives::{BlockHash, Header, PeerId, SHORT_ID_BYTES, Transaction, UnixMillis};
+use crate::primitives::{BlockHash, Header, Moment, PeerId, SHORT_ID_BYTES, Transaction};
 
 /// A solved header that the chain is checking.
 #[derive(Debug)]
@@ -14,7 +14,7 @@ pub(super) struct Check<M> {
     pub(super) peer: PeerId,
     pub(super) message: Option<M>,
     pub(super) header: Header,
-    pub(super) since: UnixMillis,
+    pub(super) since: Moment,
 }
 
 /// The transactions of a block that is being put together.
@@ -34,9 +34,9 @@ pub(super) enum Stage {
     /// The chain is rebuilding the block from the mempool.
     Rebuilding,
     /// A request to a peer is in flight, for parts or the whole block.
-    Asking { id: u64, peer: PeerId, since: UnixMillis },
+    Asking { id: u64, peer: PeerId, since: Moment },
     /// The next announcer is asked at this time.
-    Waiting { until: UnixMillis },
+    Waiting { until: Moment },
     /// The chain is checking the whole block. `from` is the peer that sent a part of it, if any.
     Accepting { from: Option<PeerId> },
 }
@@ -52,7 +52,7 @@ pub(super) struct Pending<M> {
     pub(super) sources: Vec<PeerId>,
     /// The gossip message; `None` once it has its verdict.
     pub(super) message: Option<M>,
-    pub(super) since: UnixMillis,
+    pub(super) since: Moment,
     pub(super) stage: Stage,
     /// The result of the rebuild. `None` if the whole block has to be requested.
     pub(super) parts: Option<Parts>,
@@ -67,7 +67,7 @@ pub(super) struct Blocks<M> {
     pub(super) pending: BTreeMap<BlockHash, Pending<M>>,
     /// Solved headers that were forwarded and whose blocks are missing, each with the peer that
     /// sent it and the time.
-    pub(super) awaited: BTreeMap<BlockHash, (PeerId, UnixMillis)>,
+    pub(super) awaited: BTreeMap<BlockHash, (PeerId, Moment)>,
     /// Blocks solved by this node.
     pub(super) own: Recent<BlockHash>,
     /// Blocks with a valid header that were announced by gossip or by this node.

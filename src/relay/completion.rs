@@ -14,13 +14,13 @@ use crate::{
     chain::api::{BlockAccepted, Rebuilt, Refused},
     consensus::Blame,
     peers::Offence,
-    primitives::{Block, BlockHash, PeerId, Transaction, UnixMillis, encoding},
+    primitives::{Block, BlockHash, Moment, PeerId, Transaction, encoding},
     telemetry::events,
     wire::{GetBlockTrades, Item, ItemId, RequestFailure, SyncRequest, SyncResponse, Verdict},
 };
 
 impl<M: Copy> Relay<M> {
-    pub(super) fn on_rebuilt(&mut self, hash: BlockHash, rebuilt: Rebuilt, now: UnixMillis) {
+    pub(super) fn on_rebuilt(&mut self, hash: BlockHash, rebuilt: Rebuilt, now: Moment) {
         let Some(pending) = self.blocks.pending.get_mut(&hash) else {
             return;
         };
@@ -56,7 +56,7 @@ impl<M: Copy> Relay<M> {
 
     /// Requests the missing parts from the next announcer. Leaves the block to sync after
     /// [`MAX_TRIES`] requests.
-    fn ask_next(&mut self, hash: BlockHash, now: UnixMillis) {
+    fn ask_next(&mut self, hash: BlockHash, now: Moment) {
         let Some(pending) = self.blocks.pending.get_mut(&hash) else {
             return;
         };
@@ -83,7 +83,7 @@ impl<M: Copy> Relay<M> {
 
     /// Handles a failed request. Asks the next announcer at once, or after a pause if all have been
     /// asked.
-    fn ask_later(&mut self, hash: BlockHash, now: UnixMillis) {
+    fn ask_later(&mut self, hash: BlockHash, now: Moment) {
         let Some(pending) = self.blocks.pending.get_mut(&hash) else {
             return;
         };
@@ -96,7 +96,7 @@ impl<M: Copy> Relay<M> {
     }
 
     /// Drops an incomplete block, and asks its announcers for their Status so that sync fetches it.
-    fn leave_to_sync(&mut self, hash: BlockHash, now: UnixMillis) {
+    fn leave_to_sync(&mut self, hash: BlockHash, now: Moment) {
         if let Some(pending) = self.blocks.pending.remove(&hash) {
             debug!(%hash, "an incomplete announced block is left to sync");
             if let Some(message) = pending.message {
@@ -112,7 +112,7 @@ impl<M: Copy> Relay<M> {
         &mut self,
         id: u64,
         result: Result<SyncResponse, RequestFailure>,
-        now: UnixMillis,
+        now: Moment,
     ) {
         let Some(hash) = self.blocks.asked(id) else {
             return debug!(id, "a response came for a request that has ended");
@@ -146,7 +146,7 @@ impl<M: Copy> Relay<M> {
         }
     }
 
-    fn on_parts(&mut self, hash: BlockHash, peer: PeerId, parts: &[ByteBuf], now: UnixMillis) {
+    fn on_parts(&mut self, hash: BlockHash, peer: PeerId, parts: &[ByteBuf], now: Moment) {
         let Some((header, Parts { mut found, missing: positions })) = self
             .blocks
             .pending
@@ -189,7 +189,7 @@ impl<M: Copy> Relay<M> {
         self.ask_next(hash, now);
     }
 
-    fn on_whole(&mut self, hash: BlockHash, peer: PeerId, items: &[Item], now: UnixMillis) {
+    fn on_whole(&mut self, hash: BlockHash, peer: PeerId, items: &[Item], now: Moment) {
         let fault = match items {
             [Item::NotFound] => return self.ask_later(hash, now),
             [Item::Block(bytes)] => match encoding::from_bytes::<Block>(bytes) {
@@ -212,7 +212,7 @@ impl<M: Copy> Relay<M> {
     }
 
     /// Removes a peer that sent wrong data from the announcers of a block, and asks the next one.
-    fn drop_source(&mut self, hash: BlockHash, peer: PeerId, now: UnixMillis) {
+    fn drop_source(&mut self, hash: BlockHash, peer: PeerId, now: Moment) {
         if let Some(pending) = self.blocks.pending.get_mut(&hash) {
             pending.sources.retain(|source| *source != peer);
             self.ask_next(hash, now);
@@ -268,7 +268,7 @@ impl<M: Copy> Relay<M> {
         }
     }
 
-    pub(super) fn on_peer_gone(&mut self, peer: PeerId, now: UnixMillis) {
+    pub(super) fn on_peer_gone(&mut self, peer: PeerId, now: Moment) {
         let touched: Vec<BlockHash> = self
             .blocks
             .pending
@@ -287,7 +287,7 @@ impl<M: Copy> Relay<M> {
         }
     }
 
-    pub(super) fn tick_blocks(&mut self, now: UnixMillis) {
+    pub(super) fn tick_blocks(&mut self, now: Moment) {
         self.tick_verdicts(now);
         let hashes: Vec<BlockHash> = self.blocks.pending.keys().copied().collect();
         for hash in hashes {
@@ -320,8 +320,8 @@ impl<M: Copy> Relay<M> {
     }
 
     /// Gives the verdict on messages whose check takes too long because the chain is busy.
-    fn tick_verdicts(&mut self, now: UnixMillis) {
-        let late = |since: UnixMillis| now.saturating_sub(since) >= VERDICT_MS;
+    fn tick_verdicts(&mut self, now: Moment) {
+        let late = |since: Moment| now.saturating_sub(since) >= VERDICT_MS;
         let mut overdue: Vec<M> = Vec::new();
         self.blocks.checks.retain(|_, check| {
             if late(check.since) {

@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 
 use super::{
-    ANNOUNCE_SPACINGS, ASK_MS, BLOCK_RATE, MAX_LOADING, MAX_PEERS, MIN_ANNOUNCE_MS, NOTE_RATE,
-    REQUEST_SPACE, RelayAction, RelayConfig, RelayEvent, TRADE_RATE, blocks::Blocks,
-    bounded::Recent, trades::Trades,
+    ANNOUNCE_SPACINGS, ASK_MS, BLOCK_RATE, MAX_LOADING, MIN_ANNOUNCE_MS, NOTE_RATE, REQUEST_SPACE,
+    RelayAction, RelayConfig, RelayEvent, TRADE_RATE, blocks::Blocks, bounded::Recent,
+    trades::Trades,
 };
 use crate::{
     chain::api::Tip,
-    peers::Offence,
-    primitives::{BlockHash, Bucket, PeerId, UnixMillis},
+    peers::{MAX_CONNECTED, Offence},
+    primitives::{BlockHash, Bucket, Moment, PeerId},
     wire::{SyncRequest, Verdict},
 };
 
@@ -20,7 +20,7 @@ pub(super) struct Allowance {
     pub(super) blocks: Bucket,
     pub(super) trades: Bucket,
     pub(super) notes: Bucket,
-    asked: Option<UnixMillis>,
+    asked: Option<Moment>,
 }
 
 /// The state machine that spreads new blocks and trades. See the [module](super). `M` is the id of
@@ -56,7 +56,7 @@ impl<M: Copy> Relay<M> {
     }
 
     /// Handles one event at the time `now`. Returns the actions to carry out, in order.
-    pub(crate) fn handle(&mut self, event: RelayEvent<M>, now: UnixMillis) -> Vec<RelayAction<M>> {
+    pub(crate) fn handle(&mut self, event: RelayEvent<M>, now: Moment) -> Vec<RelayAction<M>> {
         match event {
             RelayEvent::Solved { header } => self.on_own_solved(&header),
             RelayEvent::TipChanged { tip, best_header, connected, mined } => {
@@ -95,8 +95,8 @@ impl<M: Copy> Relay<M> {
     }
 
     /// Returns a peer's token buckets; `None` if there are too many peers.
-    pub(super) fn allowance(&mut self, peer: PeerId, now: UnixMillis) -> Option<&mut Allowance> {
-        if self.peers.len() >= MAX_PEERS && !self.peers.contains_key(&peer) {
+    pub(super) fn allowance(&mut self, peer: PeerId, now: Moment) -> Option<&mut Allowance> {
+        if self.peers.len() >= MAX_CONNECTED && !self.peers.contains_key(&peer) {
             return None;
         }
         Some(self.peers.entry(peer).or_insert_with(|| Allowance {
@@ -108,7 +108,7 @@ impl<M: Copy> Relay<M> {
     }
 
     /// Asks a peer for its Status, at most once per [`ASK_MS`].
-    pub(super) fn ask_status(&mut self, peer: PeerId, now: UnixMillis) {
+    pub(super) fn ask_status(&mut self, peer: PeerId, now: Moment) {
         let Some(allowance) = self.allowance(peer, now) else {
             return;
         };

@@ -61,8 +61,6 @@ const NOTE_RATE: Rate = Rate { burst: 200, per_second: 20 };
 /// The rate at which this node publishes trades, well below what peers accept from one sender.
 const PUBLISH_RATE: Rate = Rate { burst: 100, per_second: 10 };
 
-/// The maximum number of peers with rates. The network layer allows fewer connections.
-const MAX_PEERS: usize = 256;
 /// The maximum number of solved headers being checked, and of those whose blocks are awaited.
 const MAX_SOLVED: usize = 64;
 /// The maximum number of announced blocks that are being completed.

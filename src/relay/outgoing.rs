@@ -9,13 +9,13 @@ use std::{
 };
 
 use super::MAX_OUTGOING;
-use crate::primitives::{Transaction, TxId, UnixMillis};
+use crate::primitives::{Moment, Transaction, TxId};
 
 /// A trade to publish, and the time at which it entered the mempool.
 #[derive(Debug)]
 pub(super) struct Publication {
     pub(super) transaction: Arc<Transaction>,
-    pub(super) added: UnixMillis,
+    pub(super) added: Moment,
 }
 
 /// The queue of trades to publish. Each trade in `queued` is also in one of the two lists. An id in
@@ -70,7 +70,7 @@ impl Outgoing {
 mod tests {
     use super::*;
 
-    fn publication(added: UnixMillis) -> Publication {
+    fn publication(added: Moment) -> Publication {
         let transaction = Transaction { inputs: Vec::new(), outputs: Vec::new(), memo: Vec::new() };
         Publication { transaction: Arc::new(transaction), added }
     }

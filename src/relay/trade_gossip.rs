@@ -15,7 +15,7 @@ use crate::{
     chain::api::{RefusalCause, Refused},
     consensus::Blame,
     peers::Offence,
-    primitives::{Encode, PeerId, Transaction, TransactionKind, TxId, UnixMillis, encoding},
+    primitives::{Encode, Moment, PeerId, Transaction, TransactionKind, TxId, encoding},
     wire::{TradeAnnouncement, TradeGossip, Verdict},
 };
 
@@ -38,7 +38,7 @@ impl<M: Copy> Relay<M> {
         peer: PeerId,
         message: M,
         gossip: &TradeGossip,
-        now: UnixMillis,
+        now: Moment,
     ) {
         let TradeGossip::Trade(TradeAnnouncement { transaction: bytes, .. }) = gossip;
         let transaction = match read_announcement(bytes) {
@@ -61,7 +61,7 @@ impl<M: Copy> Relay<M> {
         peer: PeerId,
         message: M,
         transaction: Transaction,
-        now: UnixMillis,
+        now: Moment,
     ) -> Option<Verdict> {
         let is_note = transaction.kind() == TransactionKind::Note;
         let Some(allowance) = self.allowance(peer, now) else {
@@ -106,12 +106,7 @@ impl<M: Copy> Relay<M> {
         self.out.push(RelayAction::AcceptTrade { peer, transaction });
     }
 
-    pub(super) fn on_trade_done(
-        &mut self,
-        txid: TxId,
-        result: Result<(), Refused>,
-        now: UnixMillis,
-    ) {
+    pub(super) fn on_trade_done(&mut self, txid: TxId, result: Result<(), Refused>, now: Moment) {
         let Some(pending) = self.trades.take_pending(&txid) else {
             return;
         };
@@ -143,9 +138,9 @@ impl<M: Copy> Relay<M> {
         &mut self,
         txid: TxId,
         transaction: Arc<Transaction>,
-        added: UnixMillis,
+        added: Moment,
         local: bool,
-        now: UnixMillis,
+        now: Moment,
     ) {
         if !self.trades.pool.contains(&txid) {
             self.trades.pool.insert(txid, now);
@@ -207,7 +202,7 @@ impl<M: Copy> Relay<M> {
         }
     }
 
-    pub(super) fn tick_trades(&mut self, now: UnixMillis) {
+    pub(super) fn tick_trades(&mut self, now: Moment) {
         let late = |pending: &Pending<M>| now.saturating_sub(pending.since) >= VERDICT_MS;
         let trades = &mut self.trades;
         let overdue: Vec<M> = trades
@@ -235,7 +230,7 @@ impl<M: Copy> Relay<M> {
     }
 
     /// Queues the own trades whose next announcement is due.
-    fn announce_own(&mut self, now: UnixMillis) {
+    fn announce_own(&mut self, now: Moment) {
         let due: Vec<TxId> = self
             .trades
             .own
@@ -257,7 +252,7 @@ impl<M: Copy> Relay<M> {
     }
 
     /// Publishes queued trades, as fast as the rate allows.
-    pub(super) fn publish_trades(&mut self, now: UnixMillis) {
+    pub(super) fn publish_trades(&mut self, now: Moment) {
         while !self.trades.outgoing.is_empty() && self.trades.publishing.take(1, now) {
             if let Some(Publication { transaction, added }) = self.trades.outgoing.pop() {
                 let round = self.trades.round(added, now);

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{MAX_RECENT_TRADES, PUBLISH_RATE, bounded::Recent, outgoing::Outgoing};
-use crate::primitives::{Bucket, PeerId, Transaction, TxId, UnixMillis};
+use crate::primitives::{Bucket, Moment, PeerId, Transaction, TxId};
 
 /// A trade from gossip that the chain is checking, or that waits for its parent.
 #[derive(Debug)]
@@ -15,16 +15,16 @@ pub(super) struct Pending<M> {
     /// The gossip message; `None` once it has its verdict.
     pub(super) message: Option<M>,
     pub(super) transaction: Box<Transaction>,
-    pub(super) since: UnixMillis,
+    pub(super) since: Moment,
 }
 
 /// A trade of this node, which is announced until it is mined.
 #[derive(Debug)]
 pub(super) struct Own {
     pub(super) transaction: Arc<Transaction>,
-    pub(super) added: UnixMillis,
+    pub(super) added: Moment,
     /// The time of the next announcement.
-    pub(super) next: UnixMillis,
+    pub(super) next: Moment,
 }
 
 /// The relay's state of trades.
@@ -38,7 +38,7 @@ pub(super) struct Trades<M> {
     /// Trades that arrived before their parents.
     pub(super) orphans: BTreeMap<TxId, Pending<M>>,
     /// Mempool entries, each with the time at which its gossip was last forwarded.
-    pub(super) pool: Recent<TxId, UnixMillis>,
+    pub(super) pool: Recent<TxId, Moment>,
     pub(super) mined: Recent<TxId>,
     /// Trades that came by gossip. This node does not publish them, since gossip spreads them.
     pub(super) gossiped: Recent<TxId>,
@@ -71,19 +71,14 @@ impl<M> Trades<M> {
     }
 
     /// Returns the number of the announcement that is due: the intervals since the trade was made.
-    pub(super) fn round(&self, added: UnixMillis, now: UnixMillis) -> u32 {
+    pub(super) fn round(&self, added: Moment, now: Moment) -> u32 {
         let rounds = now.saturating_sub(added).checked_div(self.interval_ms).unwrap_or(0);
         u32::try_from(rounds).unwrap_or(u32::MAX)
     }
 
     /// Returns the time of the first announcement after `now`. It lies in the first fifth of an
     /// interval and depends on the id, so that trades of one moment are not announced in a burst.
-    pub(super) fn next_announcement(
-        &self,
-        txid: &TxId,
-        added: UnixMillis,
-        now: UnixMillis,
-    ) -> UnixMillis {
+    pub(super) fn next_announcement(&self, txid: &TxId, added: Moment, now: Moment) -> Moment {
         let [a, b, ..] = *txid.as_bytes();
         let spread =
             (self.interval_ms / 5).saturating_mul(u64::from(u16::from_be_bytes([a, b]))) >> 16;

@@ -6,7 +6,7 @@ use crate::{
     chain::api::{BlockAccepted, HeadersAccepted, Refused, Tip},
     consensus::Work,
     peers::Offence,
-    primitives::{Block, BlockHash, Header, Height, PeerId, Transaction, TxId, UnixMillis},
+    primitives::{Block, BlockHash, Header, Height, Moment, PeerId, Transaction, TxId},
     wire::{RequestFailure, Status, SyncRequest, SyncResponse},
 };
 
@@ -254,5 +254,5 @@ pub(crate) struct SyncConfig {
     /// True if the best header is on a branch that the chain takes only with the user's consent.
     pub(crate) diverged: bool,
     /// The time at the start.
-    pub(crate) now: UnixMillis,
+    pub(crate) now: Moment,
 }

@@ -6,7 +6,7 @@ use super::{
     MAX_BATCH, MAX_BUFFERED_BYTES, MAX_HANDED, MAX_HANDED_BYTES, MAX_SETTLING, SETTLE_MS, WINDOW,
 };
 use crate::{
-    primitives::{Block, BlockHash, Height, PeerId, UnixMillis},
+    primitives::{Block, BlockHash, Height, Moment, PeerId},
     wire::limits::GET_DATA_BUDGET,
 };
 
@@ -23,11 +23,11 @@ enum Wanted {
     /// No request for it is in flight.
     Free,
     /// It is part of this many requests, the last of which was sent at `since`.
-    Asked { requests: usize, since: UnixMillis },
+    Asked { requests: usize, since: Moment },
     /// It has arrived, and waits until all its parents are handed over.
     Buffered { peer: PeerId, block: Box<Block>, bytes: usize },
     /// It was handed to the chain, which has not replied yet.
-    Handed { peer: PeerId, bytes: usize, since: UnixMillis },
+    Handed { peer: PeerId, bytes: usize, since: Moment },
 }
 
 /// The window of wanted bodies, owned by `Sync`. It knows only the ids of peers.
@@ -44,7 +44,7 @@ pub(super) struct Bodies {
     handed_bytes: usize,
     /// Recently accepted blocks, oldest first. The store may list them as missing until its next
     /// commit.
-    settling: VecDeque<(UnixMillis, BlockHash)>,
+    settling: VecDeque<(Moment, BlockHash)>,
     settled: HashSet<BlockHash>,
     /// The moving average of body sizes.
     average_bytes: usize,
@@ -68,12 +68,7 @@ impl Bodies {
     /// Adds the blocks that the store lists as missing, and drops those that it no longer lists.
     ///
     /// `complete` is true if the list holds all missing blocks, not only the lowest of them.
-    pub(super) fn merge(
-        &mut self,
-        listed: &[(BlockHash, Height)],
-        complete: bool,
-        now: UnixMillis,
-    ) {
+    pub(super) fn merge(&mut self, listed: &[(BlockHash, Height)], complete: bool, now: Moment) {
         self.forget_settled(now);
         let listed_blocks: HashSet<BlockRef> =
             listed.iter().map(|&(hash, height)| BlockRef { height, hash }).collect();
@@ -135,7 +130,7 @@ impl Bodies {
         batch
     }
 
-    pub(super) fn mark_asked(&mut self, blocks: &[BlockRef], now: UnixMillis) {
+    pub(super) fn mark_asked(&mut self, blocks: &[BlockRef], now: Moment) {
         for block in blocks {
             match self.wanted.get_mut(block) {
                 Some(wanted @ Wanted::Free) => *wanted = Wanted::Asked { requests: 1, since: now },
@@ -163,7 +158,7 @@ impl Bodies {
 
     /// Returns the block that holds up the window and the time of its last request, if it was
     /// requested.
-    pub(super) fn held_up(&self) -> Option<(BlockRef, UnixMillis)> {
+    pub(super) fn held_up(&self) -> Option<(BlockRef, Moment)> {
         let block = self.first_outstanding()?;
         match self.wanted.get(&block)? {
             Wanted::Asked { since, .. } => Some((block, *since)),
@@ -199,7 +194,7 @@ impl Bodies {
 
     /// Returns the next body to hand to the chain. Returns `None` if a parent has not arrived, or
     /// if the chain still has too many blocks to reply to.
-    pub(super) fn hand_over(&mut self, now: UnixMillis) -> Option<(PeerId, Box<Block>)> {
+    pub(super) fn hand_over(&mut self, now: Moment) -> Option<(PeerId, Box<Block>)> {
         if self.handed >= MAX_HANDED || self.handed_bytes >= MAX_HANDED_BYTES {
             return None;
         }
@@ -219,7 +214,7 @@ impl Bodies {
     }
 
     /// Removes a block that the chain accepted. Returns its height if it came from this window.
-    pub(super) fn accepted(&mut self, hash: BlockHash, now: UnixMillis) -> Option<Height> {
+    pub(super) fn accepted(&mut self, hash: BlockHash, now: Moment) -> Option<Height> {
         let (height, _) = self.take_handed(hash)?;
         if self.settled.insert(hash) {
             self.settling.push_back((now, hash));
@@ -237,7 +232,7 @@ impl Bodies {
     }
 
     /// Returns the blocks that were handed over before `before` and got no reply.
-    pub(super) fn unanswered(&self, before: UnixMillis) -> Vec<BlockHash> {
+    pub(super) fn unanswered(&self, before: Moment) -> Vec<BlockHash> {
         let late =
             |wanted: &Wanted| matches!(wanted, Wanted::Handed { since, .. } if *since < before);
         self.wanted.iter().filter(|(_, wanted)| late(wanted)).map(|(block, _)| block.hash).collect()
@@ -282,7 +277,7 @@ impl Bodies {
         }
     }
 
-    fn forget_settled(&mut self, now: UnixMillis) {
+    fn forget_settled(&mut self, now: Moment) {
         while let Some(&(at, hash)) = self.settling.front() {
             if now.saturating_sub(at) < SETTLE_MS && self.settling.len() <= MAX_SETTLING {
                 break;

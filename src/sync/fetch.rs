@@ -13,7 +13,7 @@ use crate::{
     chain::api::{BlockAccepted, RefusalCause, Refused},
     consensus::Blame,
     peers::Offence,
-    primitives::{Block, BlockHash, Height, PeerId, UnixMillis, encoding},
+    primitives::{Block, BlockHash, Height, Moment, PeerId, encoding},
     telemetry::events,
     wire::{Item, ItemId, SyncRequest},
 };
@@ -41,7 +41,7 @@ fn read_block(item: &Item, asked: &BlockHash) -> Result<Option<Box<Block>>, (Off
 
 impl Sync {
     /// Returns true if bodies are missing and the relay has had its time to complete them.
-    fn is_fetching(&self, now: UnixMillis) -> bool {
+    fn is_fetching(&self, now: Moment) -> bool {
         self.best_header.hash != self.tip.hash
             && (self.eager
                 || self.lag_since.is_some_and(|since| now.saturating_sub(since) >= RELAY_GRACE_MS))
@@ -49,7 +49,7 @@ impl Sync {
     }
 
     /// Fills the window, hands bodies to the chain, and sends requests for further ones.
-    pub(super) fn drive_bodies(&mut self, now: UnixMillis) {
+    pub(super) fn drive_bodies(&mut self, now: Moment) {
         if !self.is_fetching(now) {
             return;
         }
@@ -65,7 +65,7 @@ impl Sync {
         self.retry_held_up_batch(now);
     }
 
-    fn read_missing(&mut self, now: UnixMillis) {
+    fn read_missing(&mut self, now: Moment) {
         let idle = now.saturating_sub(self.missing.last);
         let known = self.missing.complete_for == Some(self.best_header.hash);
         let low = self.bodies.outstanding() < WINDOW / 4 && !known;
@@ -86,12 +86,7 @@ impl Sync {
         }
     }
 
-    pub(super) fn on_missing(
-        &mut self,
-        read: u64,
-        blocks: &[(BlockHash, Height)],
-        now: UnixMillis,
-    ) {
+    pub(super) fn on_missing(&mut self, read: u64, blocks: &[(BlockHash, Height)], now: Moment) {
         let Some((_, _, best_header)) =
             self.missing.reading.take_if(|(number, ..)| *number == read)
         else {
@@ -106,7 +101,7 @@ impl Sync {
 
     /// Sends one batch to each peer that can take one, fast and reliable peers first. Returns false
     /// if no request was sent or the limit of requests is reached.
-    fn ask_each_peer_once(&mut self, now: UnixMillis) -> bool {
+    fn ask_each_peer_once(&mut self, now: Moment) -> bool {
         let slow = self.late_peers(now);
         let mut order: Vec<(usize, u32, u64, PeerId)> = self
             .peers
@@ -135,7 +130,7 @@ impl Sync {
     }
 
     /// Asks one more peer for the batch that holds up the window.
-    fn retry_held_up_batch(&mut self, now: UnixMillis) {
+    fn retry_held_up_batch(&mut self, now: Moment) {
         let Some((block, since)) = self.bodies.held_up() else {
             return;
         };
@@ -177,7 +172,7 @@ impl Sync {
         }
     }
 
-    fn ask_for_bodies(&mut self, id: PeerId, batch: Vec<BlockRef>, now: UnixMillis) {
+    fn ask_for_bodies(&mut self, id: PeerId, batch: Vec<BlockRef>, now: Moment) {
         self.bodies.mark_asked(&batch, now);
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.requests = peer.requests.saturating_add(1);
@@ -189,7 +184,7 @@ impl Sync {
 
     /// Returns the number of body requests in flight. Late ones do not count, since a few silent
     /// peers would otherwise exhaust the limit.
-    fn body_requests(&self, now: UnixMillis) -> usize {
+    fn body_requests(&self, now: Moment) -> usize {
         self.requests
             .values()
             .filter(|request| request.is_for_bodies() && !request.is_late(now))
@@ -197,7 +192,7 @@ impl Sync {
     }
 
     /// Returns the peers with a late body request. They get no further one until they respond.
-    fn late_peers(&self, now: UnixMillis) -> HashSet<PeerId> {
+    fn late_peers(&self, now: Moment) -> HashSet<PeerId> {
         let late = self
             .requests
             .values()
@@ -211,7 +206,7 @@ impl Sync {
         asked: &[BlockRef],
         items: Vec<Item>,
         took: u64,
-        now: UnixMillis,
+        now: Moment,
     ) {
         let received = self.receive_items(id, asked, items);
         self.bodies.release(asked);
@@ -261,7 +256,7 @@ impl Sync {
         &mut self,
         hash: BlockHash,
         result: Result<BlockAccepted, Refused>,
-        now: UnixMillis,
+        now: Moment,
     ) {
         let Err(refused) = result else {
             if self.bodies.accepted(hash, now).is_some() {
@@ -294,7 +289,7 @@ impl Sync {
     /// If the body is not the one that its header commits to, its sender is to blame. Otherwise the
     /// whole branch is invalid, and the peers that claim to have connected it are to blame. A peer
     /// that has stored the block on a side branch is not.
-    fn blame_for_block(&mut self, sender: PeerId, refused: &Refused, now: UnixMillis) {
+    fn blame_for_block(&mut self, sender: PeerId, refused: &Refused, now: Moment) {
         let reason = refused.to_string();
         match (refused.cause, self.missing.chain) {
             // A block below it was refused before, and its peers were penalised then.
@@ -321,7 +316,7 @@ impl Sync {
 
     /// Releases blocks that the chain never replied for, and a read that never returned. Both mean
     /// a fault of this node.
-    pub(super) fn end_lost_bodies(&mut self, before: UnixMillis) {
+    pub(super) fn end_lost_bodies(&mut self, before: Moment) {
         for hash in self.bodies.unanswered(before) {
             debug!(%hash, "the chain did not reply for a block");
             self.bodies.refused(hash);

@@ -11,7 +11,7 @@ use crate::{
     chain::api::{HeadersAccepted, Refused},
     consensus::Blame,
     peers::Offence,
-    primitives::{BlockHash, HEADER_BYTES, Header, PeerId, UnixMillis, encoding},
+    primitives::{BlockHash, HEADER_BYTES, Header, Moment, PeerId, encoding},
     telemetry::events,
     wire::{
         GetBlocks, SyncRequest,
@@ -60,7 +60,7 @@ impl Sync {
     }
 
     /// Starts a walk with the peer that claims the most work, if all walks in progress are late.
-    pub(super) fn drive_walks(&mut self, now: UnixMillis) {
+    pub(super) fn drive_walks(&mut self, now: Moment) {
         let waiting = |walk: &Walk| {
             walk.stage == WalkStage::Asking && now.saturating_sub(walk.since) >= PATIENCE_MS
         };
@@ -88,7 +88,7 @@ impl Sync {
         }
     }
 
-    pub(super) fn on_locator(&mut self, id: PeerId, mut hashes: Vec<BlockHash>, now: UnixMillis) {
+    pub(super) fn on_locator(&mut self, id: PeerId, mut hashes: Vec<BlockHash>, now: Moment) {
         let own_tip = self.diverged.then_some(self.tip.hash);
         let Some(walk) = self.peers.get_mut(&id).and_then(|peer| peer.walk.as_mut()) else {
             return;
@@ -121,7 +121,7 @@ impl Sync {
         );
     }
 
-    pub(super) fn on_inv(&mut self, id: PeerId, bytes: &[u8], took: u64, now: UnixMillis) {
+    pub(super) fn on_inv(&mut self, id: PeerId, bytes: &[u8], took: u64, now: Moment) {
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
         };
@@ -160,7 +160,7 @@ impl Sync {
         &mut self,
         id: PeerId,
         result: Result<HeadersAccepted, Refused>,
-        now: UnixMillis,
+        now: Moment,
     ) {
         if let Ok(accepted) = &result {
             // A newer Summary may have arrived before this reply.
@@ -214,7 +214,7 @@ impl Sync {
 
     /// Ends a walk that reached the claimed tip, or whose peer has no further headers. Penalises
     /// the peer if its headers have less work than it claimed.
-    fn finish_walk(&mut self, id: PeerId, now: UnixMillis) {
+    fn finish_walk(&mut self, id: PeerId, now: Moment) {
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
         };
@@ -236,13 +236,13 @@ impl Sync {
         }
     }
 
-    fn fail_walk(&mut self, id: PeerId, now: UnixMillis) {
+    fn fail_walk(&mut self, id: PeerId, now: Moment) {
         self.end_walk(id);
         self.back_off(id, now, 0);
     }
 
     /// Ends walks that wait for a reply of this node that never came, so that sync goes on.
-    pub(super) fn end_lost_walks(&mut self, before: UnixMillis, now: UnixMillis) {
+    pub(super) fn end_lost_walks(&mut self, before: Moment, now: Moment) {
         let lost = |walk: &Walk| walk.stage != WalkStage::Asking && walk.since < before;
         let peers: Vec<PeerId> = self
             .peers

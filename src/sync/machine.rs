@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use tracing::debug;
 
 use super::{
-    BUSY_MS, DISTRUST_MS, LOCAL_TIMEOUT_MS, MAX_PEERS, Phase, REQUEST_SPACE, REQUEST_TIMEOUT_MS,
-    SILENT_MS, SyncAction, SyncConfig, SyncEvent,
+    BUSY_MS, DISTRUST_MS, LOCAL_TIMEOUT_MS, Phase, REQUEST_SPACE, REQUEST_TIMEOUT_MS, SILENT_MS,
+    SyncAction, SyncConfig, SyncEvent,
     bodies::Bodies,
     meter::Meter,
     peer::{Claim, MempoolVisit, Peer},
@@ -17,8 +17,8 @@ use super::{
 use crate::{
     chain::api::Tip,
     consensus::Work,
-    peers::Offence,
-    primitives::{BlockHash, PeerId, UnixMillis},
+    peers::{MAX_CONNECTED, Offence},
+    primitives::{BlockHash, Moment, PeerId},
     wire::{Refusal, RequestFailure, Status, SyncRequest, SyncResponse},
 };
 
@@ -26,11 +26,11 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct MissingRead {
     /// The read in progress: its number, its start, and the best header at that time.
-    pub(super) reading: Option<(u64, UnixMillis, Tip)>,
+    pub(super) reading: Option<(u64, Moment, Tip)>,
     /// The number of reads so far.
     pub(super) reads: u64,
     /// The start of the last read.
-    pub(super) last: UnixMillis,
+    pub(super) last: Moment,
     /// The best header when the window was last filled: the end of the chain that it belongs to.
     pub(super) chain: Option<Tip>,
     /// The best header for which the window lists all missing bodies. Sync does not read again
@@ -59,22 +59,22 @@ pub(crate) struct Sync {
     pub(super) eager: bool,
     pub(super) trades: Trades,
     pub(super) phase: Phase,
-    pub(super) started: UnixMillis,
+    pub(super) started: Moment,
     /// The time since which a better chain is known.
-    pub(super) behind_since: Option<UnixMillis>,
+    pub(super) behind_since: Option<Moment>,
     /// The time since which the tip differs from the best header and has not changed.
-    pub(super) lag_since: Option<UnixMillis>,
+    pub(super) lag_since: Option<Moment>,
     /// The time before which no body is requested or handed over, because the chain refused one
     /// without the peer's fault.
-    pub(super) bodies_from: UnixMillis,
+    pub(super) bodies_from: Moment,
     /// The last progress: a new tip, a new best header, or an accepted body.
-    pub(super) moved: UnixMillis,
+    pub(super) moved: Moment,
     /// The last time that all peers were asked again because of a stall.
-    pub(super) stalled_at: UnixMillis,
+    pub(super) stalled_at: Moment,
     /// The last change of the tip.
-    pub(super) tip_moved: UnixMillis,
+    pub(super) tip_moved: Moment,
     /// The time since which the peers have not been sent the tip.
-    pub(super) news_since: Option<UnixMillis>,
+    pub(super) news_since: Option<Moment>,
     pub(super) meter: Meter,
     pub(super) tickets: Vec<Ticket>,
     /// The number of blocks accepted so far, for `sync` reports.
@@ -117,7 +117,7 @@ impl Sync {
     }
 
     /// Handles one event at the time `now`. Returns the actions to carry out, in order.
-    pub(crate) fn handle(&mut self, event: SyncEvent, now: UnixMillis) -> Vec<SyncAction> {
+    pub(crate) fn handle(&mut self, event: SyncEvent, now: Moment) -> Vec<SyncAction> {
         match event {
             SyncEvent::PeerStatus { peer, status } => self.on_status(peer, &status, now),
             SyncEvent::StatusFailed { peer } => self.on_status_failed(peer),
@@ -146,7 +146,7 @@ impl Sync {
     }
 
     /// Starts every step that can start now.
-    fn drive(&mut self, now: UnixMillis) {
+    fn drive(&mut self, now: Moment) {
         self.drive_walks(now);
         self.drive_bodies(now);
         self.drive_trades(now);
@@ -155,7 +155,7 @@ impl Sync {
         self.drive_tickets(now);
     }
 
-    fn on_status(&mut self, id: PeerId, status: &Status, now: UnixMillis) {
+    fn on_status(&mut self, id: PeerId, status: &Status, now: Moment) {
         let Ok(work) = <[u8; 32]>::try_from(status.work.as_slice()) else {
             return self.penalise(
                 id,
@@ -163,7 +163,7 @@ impl Sync {
                 format!("a Status with {} bytes of work", status.work.len()),
             );
         };
-        if self.peers.len() >= MAX_PEERS && !self.peers.contains_key(&id) {
+        if self.peers.len() >= MAX_CONNECTED && !self.peers.contains_key(&id) {
             debug!(peer = %id, "too many peers to sync with");
             return;
         }
@@ -186,7 +186,7 @@ impl Sync {
         self.ticket_unanswered(id);
     }
 
-    fn on_peer_gone(&mut self, id: PeerId, now: UnixMillis) {
+    fn on_peer_gone(&mut self, id: PeerId, now: Moment) {
         let over: Vec<u64> =
             self.requests.iter().filter(|(_, r)| r.peer == id).map(|(number, _)| *number).collect();
         for number in over {
@@ -199,7 +199,7 @@ impl Sync {
         self.ticket_unanswered(id);
     }
 
-    fn on_summary(&mut self, tip: Tip, best_header: Tip, diverged: bool, now: UnixMillis) {
+    fn on_summary(&mut self, tip: Tip, best_header: Tip, diverged: bool, now: Moment) {
         if diverged != self.diverged {
             self.diverged = diverged;
             self.missing.complete_for = None;
@@ -216,7 +216,7 @@ impl Sync {
     }
 
     /// Stores the chain's best header, and clears the window if it is the tip.
-    pub(super) fn set_best_header(&mut self, best_header: Tip, now: UnixMillis) {
+    pub(super) fn set_best_header(&mut self, best_header: Tip, now: Moment) {
         if best_header.hash != self.best_header.hash {
             if self.has_other_branch() {
                 // The relay completes new blocks of the other branch, as it does on our own.
@@ -236,7 +236,7 @@ impl Sync {
         }
     }
 
-    fn on_tick(&mut self, now: UnixMillis) {
+    fn on_tick(&mut self, now: Moment) {
         let late: Vec<u64> = self
             .requests
             .iter()
@@ -266,7 +266,7 @@ impl Sync {
         &mut self,
         request: InFlight,
         result: Result<SyncResponse, RequestFailure>,
-        now: UnixMillis,
+        now: Moment,
     ) {
         let InFlight { peer, purpose, since } = request;
         let took = now.saturating_sub(since);
@@ -315,13 +315,7 @@ impl Sync {
     }
 
     /// Pauses requests to a peer after a response without the requested data.
-    fn pause_after(
-        &mut self,
-        id: PeerId,
-        purpose: &Purpose,
-        response: &SyncResponse,
-        now: UnixMillis,
-    ) {
+    fn pause_after(&mut self, id: PeerId, purpose: &Purpose, response: &SyncResponse, now: Moment) {
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
         };
@@ -356,7 +350,7 @@ impl Sync {
         peer: PeerId,
         purpose: Purpose,
         request: SyncRequest,
-        now: UnixMillis,
+        now: Moment,
     ) {
         let id = self.next_id;
         self.next_id = self.next_id.saturating_add(1);
@@ -364,14 +358,14 @@ impl Sync {
         self.out.push(SyncAction::Request { peer, id, request });
     }
 
-    pub(super) fn send_status(&mut self, id: PeerId, now: UnixMillis) {
+    pub(super) fn send_status(&mut self, id: PeerId, now: Moment) {
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.status_sent_at = now;
         }
         self.out.push(SyncAction::SendStatus { peer: id });
     }
 
-    pub(super) fn back_off(&mut self, id: PeerId, now: UnixMillis, at_least_ms: u64) {
+    pub(super) fn back_off(&mut self, id: PeerId, now: Moment, at_least_ms: u64) {
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.back_off(now, at_least_ms);
         }
@@ -382,13 +376,7 @@ impl Sync {
     }
 
     /// Penalises a peer, and requests nothing from it for [`DISTRUST_MS`].
-    pub(super) fn distrust(
-        &mut self,
-        peer: PeerId,
-        offence: Offence,
-        reason: String,
-        now: UnixMillis,
-    ) {
+    pub(super) fn distrust(&mut self, peer: PeerId, offence: Offence, reason: String, now: Moment) {
         self.back_off(peer, now, DISTRUST_MS);
         self.penalise(peer, offence, reason);
     }

@@ -1,24 +1,24 @@
 //! The rate at which the tip rises.
 
 use super::{PROGRESS_BLOCKS, PROGRESS_MS};
-use crate::primitives::{Height, UnixMillis};
+use crate::primitives::{Height, Moment};
 
 /// The rate at which the tip rises, measured over an interval.
 #[derive(Debug)]
 pub(super) struct Meter {
-    since: UnixMillis,
+    since: Moment,
     height: Height,
     pub(super) blocks_per_second: u64,
     pub(super) seconds_left: Option<u64>,
 }
 
 impl Meter {
-    pub(super) const fn new(now: UnixMillis, height: Height) -> Self {
+    pub(super) const fn new(now: Moment, height: Height) -> Self {
         Self { since: now, height, blocks_per_second: 0, seconds_left: None }
     }
 
     /// Ends the interval if it is long enough, and returns true if so.
-    pub(super) fn measure(&mut self, height: Height, target: Height, now: UnixMillis) -> bool {
+    pub(super) fn measure(&mut self, height: Height, target: Height, now: Moment) -> bool {
         let took = now.saturating_sub(self.since);
         let risen = u64::from(height.saturating_sub(self.height));
         if took < PROGRESS_MS && risen < PROGRESS_BLOCKS {
@@ -29,7 +29,7 @@ impl Meter {
     }
 
     /// Ends the interval and computes the rate over it.
-    pub(super) fn take(&mut self, height: Height, target: Height, now: UnixMillis) {
+    pub(super) fn take(&mut self, height: Height, target: Height, now: Moment) {
         let took = now.saturating_sub(self.since).max(1);
         let risen = u64::from(height.saturating_sub(self.height));
         let left = u64::from(target.saturating_sub(height));

@@ -72,8 +72,6 @@ const ELSEWHERE_MS: u64 = 10_000;
 /// brings the trades too.
 const MAX_VISIT_FAILURES: u32 = 3;
 
-/// The maximum number of tracked peers. The network layer allows fewer connections.
-const MAX_PEERS: usize = 256;
 /// The maximum number of concurrent header walks. A further walk starts only once all others are
 /// late, so about 7 can start before the first one times out.
 const MAX_WALKS: usize = 8;

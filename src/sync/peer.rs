@@ -6,7 +6,7 @@ use super::{BACK_OFF_MS, MAX_DOUBLINGS, MAX_VISIT_FAILURES, WINDOW, bodies::Bloc
 use crate::{
     chain::api::Tip,
     consensus::Work,
-    primitives::{BlockHash, Height, UnixMillis},
+    primitives::{BlockHash, Height, Moment},
 };
 
 /// The best chain that a peer claims to have, from its Status.
@@ -32,7 +32,7 @@ pub(super) struct Walk {
     pub(super) claim: Claim,
     pub(super) stage: WalkStage,
     /// The start of the stage.
-    pub(super) since: UnixMillis,
+    pub(super) since: Moment,
     /// The last header that the peer sent, and its height. The next request continues there.
     pub(super) last: Option<(BlockHash, Height)>,
     /// The locator of the last request. The first header must follow one of these blocks.
@@ -65,16 +65,16 @@ pub(super) struct Peer {
     /// The claim of the last Status; `None` before the first one.
     pub(super) claim: Option<Claim>,
     /// The arrival of the last Status.
-    pub(super) claimed_at: UnixMillis,
+    pub(super) claimed_at: Moment,
     /// The last time that our Status was sent to the peer.
-    pub(super) status_sent_at: UnixMillis,
+    pub(super) status_sent_at: Moment,
     pub(super) walk: Option<Walk>,
     /// The claimed tip of the last finished or refused walk, which is not walked again.
     pub(super) walked: Option<BlockHash>,
     /// The time before which no headers are requested.
-    pub(super) headers_from: UnixMillis,
+    pub(super) headers_from: Moment,
     /// The time before which no bodies or trades are requested.
-    pub(super) data_from: UnixMillis,
+    pub(super) data_from: Moment,
     /// The number of consecutive failures.
     pub(super) failures: u32,
     /// The number of body requests in flight.
@@ -87,7 +87,7 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    pub(super) fn new(now: UnixMillis) -> Self {
+    pub(super) fn new(now: Moment) -> Self {
         Self {
             claim: None,
             claimed_at: now,
@@ -128,7 +128,7 @@ impl Peer {
     }
 
     /// Counts a failure and pauses all requests, longer with each consecutive failure.
-    pub(super) fn back_off(&mut self, now: UnixMillis, at_least_ms: u64) {
+    pub(super) fn back_off(&mut self, now: Moment, at_least_ms: u64) {
         let pause =
             BACK_OFF_MS.saturating_mul(1 << self.failures.min(MAX_DOUBLINGS)).max(at_least_ms);
         self.failures = self.failures.saturating_add(1);

@@ -11,7 +11,7 @@ use super::{
     ticket::Ticket,
 };
 use crate::{
-    primitives::{Height, PeerId, UnixMillis},
+    primitives::{Height, Moment, PeerId},
     telemetry::events,
 };
 
@@ -54,7 +54,7 @@ impl Sync {
                 .any(|peer| self.lead_of(peer).is_some())
     }
 
-    pub(super) fn drive_phase(&mut self, now: UnixMillis) {
+    pub(super) fn drive_phase(&mut self, now: Moment) {
         let next = self.next_phase(now);
         let before = std::mem::replace(&mut self.phase, next);
         let (height, best_header_height) = (self.tip.height, self.best_header.height);
@@ -87,7 +87,7 @@ impl Sync {
         }
     }
 
-    fn next_phase(&mut self, now: UnixMillis) -> Phase {
+    fn next_phase(&mut self, now: Moment) -> Phase {
         if self.diverged {
             self.behind_since = None;
             return Phase::Diverged;
@@ -121,7 +121,7 @@ impl Sync {
 
     /// Handles a stall: forgets which blocks and claims the peers failed to provide, and sends our
     /// Status to all of them.
-    fn start_over(&mut self, now: UnixMillis) {
+    fn start_over(&mut self, now: Moment) {
         self.stalled_at = now;
         self.missing.complete_for = None;
         let peers: Vec<PeerId> = self.peers.keys().copied().collect();
@@ -139,7 +139,7 @@ impl Sync {
     /// A moment after a new tip these are the peers that are behind it, and those whose last Status
     /// is older than the tip. If two peers have the same tip, the first Status saves the second. A
     /// peer without a Status exchange for [`REFRESH_MS`] gets one as well.
-    pub(super) fn drive_news(&mut self, now: UnixMillis) {
+    pub(super) fn drive_news(&mut self, now: Moment) {
         let wait = if self.phase == Phase::Syncing { NEWS_SYNCING_MS } else { NEWS_MS };
         let news = self.news_since.is_some_and(|since| now.saturating_sub(since) >= wait);
         if news {
@@ -163,7 +163,7 @@ impl Sync {
         }
     }
 
-    pub(super) fn on_sync_now(&mut self, ticket: u64, peer: Option<PeerId>, now: UnixMillis) {
+    pub(super) fn on_sync_now(&mut self, ticket: u64, peer: Option<PeerId>, now: Moment) {
         let wanted = |id: &PeerId| peer.is_none_or(|peer| peer == *id);
         let waiting: BTreeSet<PeerId> =
             self.peers.keys().filter(|id| wanted(id)).copied().collect();
@@ -204,7 +204,7 @@ impl Sync {
         }
     }
 
-    pub(super) fn drive_tickets(&mut self, now: UnixMillis) {
+    pub(super) fn drive_tickets(&mut self, now: Moment) {
         let idle = !self.is_behind()
             && self.walks() == 0
             && self.trades.is_idle()

@@ -1,7 +1,7 @@
 //! Requests in flight, and the purpose of each.
 
 use super::{PATIENCE_MS, bodies::BlockRef};
-use crate::primitives::{PeerId, TxId, UnixMillis};
+use crate::primitives::{Moment, PeerId, TxId};
 
 /// The purpose of a request.
 #[derive(Debug, Clone)]
@@ -21,7 +21,7 @@ pub(super) enum Purpose {
 pub(super) struct InFlight {
     pub(super) peer: PeerId,
     pub(super) purpose: Purpose,
-    pub(super) since: UnixMillis,
+    pub(super) since: Moment,
 }
 
 impl InFlight {
@@ -30,7 +30,7 @@ impl InFlight {
     }
 
     /// True once the request is older than [`PATIENCE_MS`]. A second peer is then asked.
-    pub(super) const fn is_late(&self, now: UnixMillis) -> bool {
+    pub(super) const fn is_late(&self, now: Moment) -> bool {
         now.saturating_sub(self.since) >= PATIENCE_MS
     }
 }

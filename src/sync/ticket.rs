@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::primitives::{PeerId, UnixMillis};
+use crate::primitives::{Moment, PeerId};
 
 /// A user's `sync` command in progress.
 #[derive(Debug)]
@@ -12,7 +12,7 @@ pub(super) struct Ticket {
     pub(super) waiting: BTreeSet<PeerId>,
     pub(super) asked: usize,
     pub(super) answered: usize,
-    pub(super) since: UnixMillis,
+    pub(super) since: Moment,
     /// The number of blocks that sync had accepted when the command started.
     pub(super) blocks: u64,
     /// The number of trades that sync had accepted when the command started.

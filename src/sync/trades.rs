@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use crate::primitives::{PeerId, TxId, UnixMillis};
+use crate::primitives::{Moment, PeerId, TxId};
 
 /// The stage of the visit to a peer's mempool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,11 +18,11 @@ pub(super) enum Stage {
 /// The current visit, and the trades that it still has to fetch.
 #[derive(Debug, Default)]
 pub(super) struct Trades {
-    pub(super) visit: Option<(PeerId, Stage, UnixMillis)>,
+    pub(super) visit: Option<(PeerId, Stage, Moment)>,
     /// The ids still to be requested, parents first.
     pub(super) queue: VecDeque<TxId>,
     /// Trades handed to the chain, with the sender and the time. At most one batch.
-    pub(super) unanswered: HashMap<TxId, (PeerId, UnixMillis)>,
+    pub(super) unanswered: HashMap<TxId, (PeerId, Moment)>,
     /// The number of trades accepted so far, for `sync` reports.
     pub(super) accepted: u64,
 }
@@ -45,7 +45,7 @@ impl Trades {
     }
 
     /// Stops waiting for replies of this node that never came.
-    pub(super) fn end_lost(&mut self, before: UnixMillis) {
+    pub(super) fn end_lost(&mut self, before: Moment) {
         self.unanswered.retain(|_, (_, since)| *since >= before);
         if self.visit.is_some_and(|(_, stage, since)| stage == Stage::Filtering && since < before) {
             self.finish();

@@ -12,7 +12,7 @@ use crate::{
     chain::api::Refused,
     consensus::Blame,
     peers::Offence,
-    primitives::{PeerId, Transaction, TxId, UnixMillis, encoding},
+    primitives::{Moment, PeerId, Transaction, TxId, encoding},
     wire::{Item, ItemId, SyncRequest, limits::MAX_MEMPOOL_IDS},
 };
 
@@ -38,7 +38,7 @@ fn read_trade(item: &Item, asked: &TxId) -> Result<Option<Box<Transaction>>, (Of
 }
 
 impl Sync {
-    pub(super) fn drive_trades(&mut self, now: UnixMillis) {
+    pub(super) fn drive_trades(&mut self, now: Moment) {
         match self.trades.visit {
             None => self.begin_visit(now),
             Some((peer, Stage::Ready, _)) if self.trades.unanswered.is_empty() => {
@@ -58,7 +58,7 @@ impl Sync {
 
     /// Starts a visit to the next peer. Waits until our chain has caught up with the peers, since
     /// many trades would be invalid before.
-    fn begin_visit(&mut self, now: UnixMillis) {
+    fn begin_visit(&mut self, now: Moment) {
         if self.is_behind() && self.phase != Phase::Stalled {
             return;
         }
@@ -73,7 +73,7 @@ impl Sync {
     }
 
     /// Returns a peer whose mempool visit is due and that may be asked now.
-    pub(super) fn next_visit(&self, now: UnixMillis) -> Option<PeerId> {
+    pub(super) fn next_visit(&self, now: Moment) -> Option<PeerId> {
         self.peers
             .iter()
             .find(|(_, peer)| {
@@ -92,7 +92,7 @@ impl Sync {
         }
     }
 
-    pub(super) fn on_mempool_ids(&mut self, id: PeerId, ids: Vec<TxId>, now: UnixMillis) {
+    pub(super) fn on_mempool_ids(&mut self, id: PeerId, ids: Vec<TxId>, now: Moment) {
         if ids.len() > MAX_MEMPOOL_IDS {
             self.trades.finish();
             return self.distrust(
@@ -118,13 +118,7 @@ impl Sync {
         }
     }
 
-    pub(super) fn on_trades(
-        &mut self,
-        id: PeerId,
-        asked: &[TxId],
-        items: &[Item],
-        now: UnixMillis,
-    ) {
+    pub(super) fn on_trades(&mut self, id: PeerId, asked: &[TxId], items: &[Item], now: Moment) {
         if items.is_empty() || items.len() > asked.len() {
             self.trades.finish();
             let reason = format!("{} items when {} were asked", items.len(), asked.len());

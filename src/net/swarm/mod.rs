@@ -54,6 +54,7 @@ use super::{
     requests::{Inbound, Job, Outbound, Sending},
 };
 use crate::{
+    peers::Trust,
     primitives::PeerId,
     telemetry::metrics::NetMetrics,
     wire::{Protocol, Verdict},
@@ -71,6 +72,7 @@ pub(super) struct Network {
     me: PeerId,
     private_only: bool,
     target_peers: usize,
+    trust: Trust,
     external: Vec<Multiaddr>,
     tuning: Tuning,
 
@@ -152,6 +154,7 @@ impl Network {
             me,
             private_only: config.private_only,
             target_peers: config.target_peers,
+            trust: config.trust,
             external,
             events,
             backlog: VecDeque::new(),

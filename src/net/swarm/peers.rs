@@ -15,7 +15,7 @@ use libp2p::{
 use super::{Network, dial::Dialing};
 use crate::{
     net::{
-        address::without_peer,
+        address::{is_nearby, without_peer},
         address_book::{Dial, Source},
         event::{ConnectionSnapshot, NetEvent, PeerSnapshot},
         listen::root_cause,
@@ -90,13 +90,20 @@ impl Network {
         let address = without_peer(endpoint.get_remote_address());
         let inbound = endpoint.is_listener();
         match self.dials.remove(&id) {
-            Some(Dialing::Book(Dial::Seed(seed))) => self.book.connected(peer, Some(&seed)),
+            Some(Dialing::Book(Dial::Seed(seed))) => {
+                // The user gave the address, and so accepts the peer that answers there.
+                self.trust.accept(peer);
+                self.book.connected(peer, Some(&seed));
+            }
             Some(Dialing::Asked(_, reply)) => {
                 self.book.add(peer, &address, Source::Vouched, now);
                 self.book.connected(peer, None);
                 let _ = reply.send(Ok(peer));
             }
             Some(Dialing::Book(Dial::Peer(..))) | None => self.book.connected(peer, None),
+        }
+        if is_nearby(&address) {
+            self.trust.met_nearby(peer);
         }
         if !inbound {
             self.book.add(peer, &address, Source::Met, now);

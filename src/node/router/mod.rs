@@ -39,7 +39,7 @@ pub(crate) use handle::{
 use network::log_unsent;
 pub(crate) use news::{News, NewsSink};
 
-use super::clock::now;
+use super::clock::{moment, moment_of, now};
 use crate::{
     chain::{
         ChainHandle, ChainReader, ChainSummary, DropReason,
@@ -49,7 +49,7 @@ use crate::{
     friends::{FriendsEvent, FriendsHandle},
     miner::MinerHandle,
     net::{GossipId, NetEvent, NetHandle},
-    peers::{Ban, Offence, Peers},
+    peers::{Ban, Offence, Peers, Trust},
     primitives::{Address, BlockHash, Header, MiningMode, PeerId, TxId, UnixMillis},
     relay::{Relay, RelayConfig, RelayEvent},
     sync::{Sync, SyncConfig, SyncEvent, SyncReport},
@@ -160,6 +160,8 @@ pub(crate) struct Parts {
     pub(crate) news: NewsSink,
     /// Scores, and the bans of the last run.
     pub(crate) peers: Peers,
+    /// The levels of trust, shared with the network.
+    pub(crate) trust: Trust,
     /// The work of the invite's checkpoint, or zero.
     pub(crate) min_work: Work,
     /// The mempool as it is now.
@@ -184,6 +186,8 @@ pub(crate) struct Router {
     sync: Sync,
     relay: Relay<GossipId>,
     peers: Peers,
+    #[expect(dead_code, reason = "the budgets read it")]
+    trust: Trust,
     connected: HashMap<PeerId, Connected>,
     /// The router's own requests in flight, by id.
     requests: HashMap<u64, (PeerId, Purpose)>,
@@ -265,7 +269,7 @@ impl Router {
                 tip: summary.tip,
                 best_header: summary.best_header,
                 diverged: summary.diverged.is_some(),
-                now: now(),
+                now: moment(),
             }),
             relay: Relay::new(RelayConfig {
                 spacing_ms: parts.network.params.spacing_ms,
@@ -282,6 +286,7 @@ impl Router {
             payment_address: parts.payment_address,
             news: parts.news,
             peers: parts.peers,
+            trust: parts.trust,
             connected: HashMap::new(),
             requests: HashMap::new(),
             next_request: 0,
@@ -429,7 +434,7 @@ impl Router {
         self.relay(RelayEvent::TradeAdded {
             txid: entry.txid,
             transaction: entry.transaction,
-            added: entry.added,
+            added: moment_of(entry.added),
             local: entry.local,
         });
     }
@@ -510,13 +515,13 @@ impl Router {
     }
 
     fn sync(&mut self, event: SyncEvent) {
-        for action in self.sync.handle(event, now()) {
+        for action in self.sync.handle(event, moment()) {
             self.sync_action(action);
         }
     }
 
     fn relay(&mut self, event: RelayEvent<GossipId>) {
-        for action in self.relay.handle(event, now()) {
+        for action in self.relay.handle(event, moment()) {
             self.relay_action(action);
         }
     }

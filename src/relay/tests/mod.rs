@@ -14,15 +14,15 @@ use crate::{
     consensus::{Blame, Work},
     peers::Offence,
     primitives::{
-        Amount, Block, BlockHash, Encode, Header, MerkleRoot, OutPoint, Owner, PeerId, PublicKey,
-        Signature, Transaction, TxId, TxInput, TxOutput, UnixMillis, coinbase_memo, leaf_hash,
+        Amount, Block, BlockHash, Encode, Header, MerkleRoot, Moment, OutPoint, Owner, PeerId,
+        PublicKey, Signature, Transaction, TxId, TxInput, TxOutput, coinbase_memo, leaf_hash,
         short_id,
     },
     wire::{BlockGossip, CompactBlock, SyncRequest, TradeAnnouncement, TradeGossip, Verdict},
 };
 
 const SPACING_MS: u64 = 10_000;
-const START: UnixMillis = 1_000_000;
+const START: Moment = 1_000_000;
 
 fn peer(number: u8) -> PeerId {
     PeerId(PublicKey([number; 32]))

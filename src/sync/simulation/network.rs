@@ -12,7 +12,7 @@ use super::toy::{self, ToyChain};
 use crate::{
     consensus::Work,
     peers::Offence,
-    primitives::{BlockHash, Encode, PeerId, PublicKey, UnixMillis},
+    primitives::{BlockHash, Encode, Moment, PeerId, PublicKey},
     sync::{
         MAX_BODY_REQUESTS, MAX_HANDED, MAX_REQUESTS_PER_PEER, MAX_SETTLING, PATIENCE_MS, Phase,
         Sync, SyncAction, SyncConfig, SyncEvent, SyncReport, bodies::BlockRef, owns_request,
@@ -65,9 +65,9 @@ pub(super) struct Node {
 }
 
 pub(super) struct Network {
-    pub(super) now: UnixMillis,
+    pub(super) now: Moment,
     pub(super) nodes: Vec<Node>,
-    queue: BinaryHeap<Reverse<(UnixMillis, u64)>>,
+    queue: BinaryHeap<Reverse<(Moment, u64)>>,
     deliveries: HashMap<u64, Delivery>,
     next: u64,
     rng: StdRng,
@@ -122,7 +122,7 @@ impl Network {
         node
     }
 
-    fn machine(chain: &ToyChain, now: UnixMillis) -> Sync {
+    fn machine(chain: &ToyChain, now: Moment) -> Sync {
         let (tip, best_header, diverged) = (chain.tip(), chain.best_header(), chain.is_diverged());
         Sync::new(SyncConfig { min_work: Work::ZERO, tip, best_header, diverged, now })
     }

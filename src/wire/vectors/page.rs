@@ -11,7 +11,7 @@ const SOURCES: [&str; 10] = [
     "friends",
     "net",
     "node/router",
-    "peers.rs",
+    "peers",
     "primitives",
     "relay",
     "sync",
