@@ -8,11 +8,12 @@
 use std::{
     collections::BTreeMap,
     fs, io,
+    mem::ManuallyDrop,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use redb::{Database, ReadableDatabase as _, TableDefinition, Value};
+use redb::{ReadOnlyDatabase, ReadableDatabase as _, TableDefinition, Value};
 
 use crate::{
     chain::{
@@ -31,7 +32,7 @@ use crate::{
     },
     consensus::{Network, Work},
     primitives::{Block, Height, Transaction, TxId, UnixMillis, encoding::from_bytes},
-    storage::{contain, sync_folder},
+    storage::{contain, frozen::Commit, sync_folder},
 };
 
 /// The result of a salvage.
@@ -61,16 +62,12 @@ pub fn salvage(
     let lost = |reason: String| OpenError::Lost { path: path.to_owned(), reason };
     let failed =
         |error: io::Error| OpenError::Disk { path: path.to_owned(), reason: error.to_string() };
-    let old =
-        contained(path, || store::damaged_database(path, options.page_mib())).map_err(|error| {
-            match error {
-                OpenError::Corrupt { reason, .. } => {
-                    lost(format!("the database in it does not open any more ({reason})"))
-                }
-                other => other,
-            }
-        })?;
-    let old = Old(std::mem::ManuallyDrop::new(old));
+    let old = Old::open(path, options.page_mib()).map_err(|error| match error {
+        OpenError::Corrupt { reason, .. } => {
+            lost(format!("the database in it does not open any more ({reason})"))
+        }
+        other => other,
+    })?;
     let network = old.network().ok_or_else(|| lost("its genesis cannot be read".to_owned()))?;
 
     let unfinished = path.with_extension("redb-rebuilt");
@@ -108,17 +105,35 @@ pub fn salvage(
     Ok(Salvaged { audit, backup })
 }
 
-/// The damaged database, read as far as possible. It is never closed, because closing reads it too.
-struct Old(std::mem::ManuallyDrop<Database>);
+/// The damaged database, read as far as possible: its last commit, then the one before it. They are
+/// never closed, because closing reads them too.
+struct Old(Vec<ManuallyDrop<ReadOnlyDatabase>>);
 
 impl Old {
+    /// Opens the commits that open.
+    ///
+    /// # Errors
+    /// The error of the last commit, if neither opens.
+    fn open(path: &Path, cache_mib: usize) -> Result<Self, OpenError> {
+        let open = |commit| contained(path, || store::damaged_database(path, commit, cache_mib));
+        let commits = match (open(Commit::Last), open(Commit::Previous)) {
+            (Err(error), Err(_)) => return Err(error),
+            (last, previous) => last.into_iter().chain(previous).map(ManuallyDrop::new),
+        };
+        Ok(Self(commits.collect()))
+    }
+
+    /// Reads something from the newest commit in which it is whole.
+    fn first<T>(&self, read: impl Fn(&ReadOnlyDatabase) -> Option<T>) -> Option<T> {
+        self.0.iter().find_map(|commit| contain(|| read(commit)).ok().flatten())
+    }
+
     /// Reads one value of the meta table.
     fn meta(&self, name: &'static str) -> Option<Vec<u8>> {
-        let read = || {
-            let table = self.0.begin_read().ok()?.open_table(META).ok()?;
+        self.first(|commit| {
+            let table = commit.begin_read().ok()?.open_table(META).ok()?;
             table.get(name).ok()?.map(|value| value.value().to_vec())
-        };
-        contain(read).ok().flatten()
+        })
     }
 
     fn min_work(&self) -> Option<Work> {
@@ -137,7 +152,8 @@ impl Old {
         })
     }
 
-    /// Reads the entries of a table from both ends, each up to the first damage.
+    /// Reads the entries of a table from both ends, each up to the first damage. An entry that both
+    /// commits have is that of the newer one.
     fn values<K, V, T>(
         &self,
         table: TableDefinition<'static, &'static K, V>,
@@ -149,10 +165,11 @@ impl Old {
         V: Value + 'static,
     {
         let mut found = BTreeMap::new();
-        for backwards in [false, true] {
+        let reads = self.0.iter().flat_map(|commit| [(commit, false), (commit, true)]);
+        for (commit, backwards) in reads {
             // Entries that were read before a panic are kept.
             let _ = contain(|| {
-                let table = self.0.begin_read().ok()?.open_table(table).ok()?;
+                let table = commit.begin_read().ok()?.open_table(table).ok()?;
                 let mut range = table.range::<&K>(..).ok()?;
                 let mut last: Option<K> = None;
                 while let Some(Ok((key, value))) =
@@ -163,11 +180,13 @@ impl Old {
                     let goes_on = last
                         .as_ref()
                         .is_none_or(|last| if backwards { key < last } else { key > last });
-                    if !goes_on || (backwards && found.contains_key(key)) {
+                    if !goes_on {
                         break;
                     }
                     last = Some(key.clone());
-                    found.insert(key.clone(), take(key, value.value()));
+                    if !found.contains_key(key) {
+                        found.insert(key.clone(), take(key, value.value()));
+                    }
                 }
                 Some(())
             });
@@ -210,11 +229,10 @@ impl Old {
     }
 
     fn block(&self, key: &BlockKey) -> Option<Vec<u8>> {
-        let read = || {
-            let table = self.0.begin_read().ok()?.open_table(BLOCKS).ok()?;
+        self.first(|commit| {
+            let table = commit.begin_read().ok()?.open_table(BLOCKS).ok()?;
             table.get(key).ok()?.map(|bytes| bytes.value().to_vec())
-        };
-        contain(read).ok().flatten()
+        })
     }
 
     /// Copies this node's own trades to the new chain; peers send their trades again. A damaged own
