@@ -6,7 +6,7 @@
 //! the old one when it is complete.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     mem::ManuallyDrop,
     path::{Path, PathBuf},
@@ -32,7 +32,7 @@ use crate::{
     },
     consensus::{Network, Work},
     primitives::{Block, Height, Transaction, TxId, UnixMillis, encoding::from_bytes},
-    storage::{contain, frozen::Commit, sync_folder},
+    storage::{contain, frozen::Commit, leaves, sync_folder},
 };
 
 /// The result of a salvage.
@@ -105,27 +105,43 @@ pub fn salvage(
     Ok(Salvaged { audit, backup })
 }
 
-/// The damaged database, read as far as possible: its last commit, then the one before it. They are
-/// never closed, because closing reads them too.
-struct Old(Vec<ManuallyDrop<ReadOnlyDatabase>>);
+/// The damaged database, read as far as possible.
+struct Old {
+    path: PathBuf,
+    /// The last commit, then the one before it, as far as they open. They are never closed, because
+    /// closing reads them too.
+    commits: Vec<ManuallyDrop<ReadOnlyDatabase>>,
+    /// The whole blocks in the file's leaf pages: position and length. Trees may have lost them.
+    leaves: BTreeMap<BlockKey, (u64, usize)>,
+}
 
 impl Old {
-    /// Opens the commits that open.
+    /// Opens the commits that open, and finds the blocks in the leaf pages.
     ///
     /// # Errors
-    /// The error of the last commit, if neither opens.
+    /// The error of the last commit, if neither opens and there are no blocks.
     fn open(path: &Path, cache_mib: usize) -> Result<Self, OpenError> {
         let open = |commit| contained(path, || store::damaged_database(path, commit, cache_mib));
+        let mut leaves = BTreeMap::new();
+        let scanned = leaves::scan(path, |key: &BlockKey, at, bytes| {
+            if !leaves.contains_key(key) && stored_block(bytes, &split_block_key(key).1).is_ok() {
+                leaves.insert(*key, (at, bytes.len()));
+            }
+        });
+        scanned.map_err(|error| OpenError::Disk {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        })?;
         let commits = match (open(Commit::Last), open(Commit::Previous)) {
-            (Err(error), Err(_)) => return Err(error),
+            (Err(error), Err(_)) if leaves.is_empty() => return Err(error),
             (last, previous) => last.into_iter().chain(previous).map(ManuallyDrop::new),
         };
-        Ok(Self(commits.collect()))
+        Ok(Self { path: path.to_owned(), commits: commits.collect(), leaves })
     }
 
     /// Reads something from the newest commit in which it is whole.
     fn first<T>(&self, read: impl Fn(&ReadOnlyDatabase) -> Option<T>) -> Option<T> {
-        self.0.iter().find_map(|commit| contain(|| read(commit)).ok().flatten())
+        self.commits.iter().find_map(|commit| contain(|| read(commit)).ok().flatten())
     }
 
     /// Reads one value of the meta table.
@@ -145,10 +161,8 @@ impl Old {
     fn network(&self) -> Option<Network> {
         let of_meta = self.meta(META_GENESIS).and_then(|bytes| from_bytes::<Block>(&bytes).ok());
         of_meta.and_then(|genesis| Network::from_genesis(genesis).ok()).or_else(|| {
-            let first =
-                self.values(BLOCKS, |key, bytes| (*key, bytes.to_vec())).into_iter().next()?;
-            let genesis = stored_block(&first.1.1, &split_block_key(&first.0).1).ok()?;
-            Network::from_genesis(genesis).ok()
+            let first = self.block_keys().into_iter().next()?;
+            Network::from_genesis(self.block(&first)?).ok()
         })
     }
 
@@ -165,7 +179,7 @@ impl Old {
         V: Value + 'static,
     {
         let mut found = BTreeMap::new();
-        let reads = self.0.iter().flat_map(|commit| [(commit, false), (commit, true)]);
+        let reads = self.commits.iter().flat_map(|commit| [(commit, false), (commit, true)]);
         for (commit, backwards) in reads {
             // Entries that were read before a panic are kept.
             let _ = contain(|| {
@@ -202,17 +216,16 @@ impl Old {
         now: UnixMillis,
         progress: &mut dyn FnMut(Height, Height),
     ) -> Result<Height, ChainFault> {
-        let keys: Vec<BlockKey> = self.values(BLOCKS, |_, _| ()).into_keys().collect();
         let connected = self.values(HEADERS, |_, bytes| {
             HeaderRecord::from_bytes(bytes).is_ok_and(|record| record.status == Status::Connected)
         });
         let is_connected = |key: &BlockKey| connected.get(key) == Some(&true);
-        let (best, others): (Vec<_>, Vec<_>) = keys.into_iter().partition(is_connected);
+        let (best, others): (Vec<_>, Vec<_>) =
+            self.block_keys().into_iter().partition(is_connected);
         let goal = best.iter().chain(&others).map(|key| split_block_key(key).0).max().unwrap_or(0);
         for key in best.into_iter().chain(others) {
-            let (height, hash) = split_block_key(&key);
-            let Some(bytes) = self.block(&key) else { continue };
-            let Ok(block) = stored_block(&bytes, &hash) else { continue };
+            let (height, _) = split_block_key(&key);
+            let Some(block) = self.block(&key) else { continue };
             // The connection time is now, so a better chain from friends may undo the block for
             // 3 days.
             let time = block.header.time.max(now);
@@ -228,10 +241,22 @@ impl Old {
         Ok(goal)
     }
 
-    fn block(&self, key: &BlockKey) -> Option<Vec<u8>> {
-        self.first(|commit| {
+    /// Returns the keys of the blocks in the trees and in the leaf pages.
+    fn block_keys(&self) -> BTreeSet<BlockKey> {
+        let of_trees = self.values(BLOCKS, |_, _| ()).into_keys();
+        of_trees.chain(self.leaves.keys().copied()).collect()
+    }
+
+    /// Reads a whole block from a tree or from a leaf page.
+    fn block(&self, key: &BlockKey) -> Option<Block> {
+        let hash = split_block_key(key).1;
+        let of_tree = self.first(|commit| {
             let table = commit.begin_read().ok()?.open_table(BLOCKS).ok()?;
-            table.get(key).ok()?.map(|bytes| bytes.value().to_vec())
+            stored_block(table.get(key).ok()??.value(), &hash).ok()
+        });
+        of_tree.or_else(|| {
+            let (at, length) = *self.leaves.get(key)?;
+            stored_block(&leaves::read(&self.path, at, length)?, &hash).ok()
         })
     }
 
@@ -258,6 +283,14 @@ impl Old {
                 whole.insert(TxId(key), record);
             }
         }
+        // A record in a leaf page proves itself by its key, the name of its transaction.
+        let scanned = leaves::scan(&self.path, |key: &[u8; 32], _, bytes| {
+            let record = stored::<OwnRecord>("an own trade", bytes).ok().and_then(named);
+            if let Some((txid, record)) = record.filter(|(txid, _)| txid.0 == *key) {
+                whole.entry(txid).or_insert(record);
+            }
+        });
+        scanned.map_err(|error| ChainFault::Disk(error.to_string()))?;
         chain.adopt_own(whole, now)?;
         chain.commit()
     }
