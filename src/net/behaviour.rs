@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 use super::{
     NetError,
     codec::WireCodec,
+    dial_gate::DialGate,
     gate::Gate,
     gossip_score,
     limits::{
@@ -21,6 +22,7 @@ use super::{
         MAX_CONNECTIONS_PER_PEER, MAX_GOSSIP_CONTROL, MAX_INBOUND_CONNECTIONS, MAX_LARGE_REQUESTS,
         MAX_PENDING_CONNECTIONS, MAX_STREAMS,
     },
+    walk::Walk,
 };
 use crate::{
     primitives::{NetworkId, sha256},
@@ -36,11 +38,12 @@ pub(super) type Gossipsub =
 #[derive(NetworkBehaviour)]
 pub(super) struct Behaviour {
     pub(super) gate: Gate,
+    pub(super) dial_gate: DialGate,
     pub(super) limits: connection_limits::Behaviour,
     pub(super) identify: identify::Behaviour,
     pub(super) ping: ping::Behaviour,
     pub(super) mdns: Toggle<mdns::tokio::Behaviour>,
-    pub(super) kad: kad::Behaviour<kad::store::MemoryStore>,
+    pub(super) kad: Walk,
     pub(super) gossip: Gossipsub,
     pub(super) hello: request_response::Behaviour<WireCodec>,
     pub(super) friends: request_response::Behaviour<WireCodec>,
@@ -132,6 +135,7 @@ impl Behaviour {
         };
         Ok(Self {
             gate: Gate::default(),
+            dial_gate: DialGate::default(),
             limits: connection_limits::Behaviour::new(
                 connection_limits::ConnectionLimits::default()
                     .with_max_pending_incoming(Some(MAX_PENDING_CONNECTIONS))
@@ -155,7 +159,7 @@ impl Behaviour {
                     .with_timeout(config.ping_interval),
             ),
             mdns: Toggle::from(config.mdns.then(|| local_discovery(me)).flatten()),
-            kad: kademlia(me, names),
+            kad: Walk::new(kademlia(me, names)),
             gossip: gossip(keypair, config, names, registry)?,
             hello: request_response(Protocol::Hello)?,
             friends: request_response(Protocol::Friends)?,

@@ -146,6 +146,20 @@ impl<Key: Hash + Eq + Copy> Outbound<Key> {
         }
     }
 
+    /// Ends all requests, as if their peers had left. The machine slept, so that no time-out of
+    /// theirs means anything.
+    pub(super) fn end_all(&mut self) {
+        let peers: Vec<PeerId> = self.lanes.keys().copied().collect();
+        for peer in &peers {
+            self.disconnected(peer);
+        }
+        for (_, (ticket, _)) in self.flying.drain() {
+            let peer = ticket.peer;
+            ticket.end(Err(RequestError::Disconnected(peer)));
+        }
+        self.lanes.clear();
+    }
+
     /// Ends the requests that were queued for too long, and those in flight for longer than
     /// `flight_limit`. The latter guards against a fault of the transport.
     pub(super) fn expire(&mut self, now: Instant, flight_limit: Duration) {
