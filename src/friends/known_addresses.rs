@@ -96,8 +96,8 @@ pub(crate) struct KnownPeer {
     pub(crate) peer: PeerId,
     /// Addresses without `/p2p/`, the one that is likeliest to answer first.
     pub(crate) addresses: Vec<String>,
-    /// The number of the first addresses that the user gave, or at which a connection succeeded. The
-    /// rest was told.
+    /// The number of the first addresses that the user gave, or at which a connection succeeded.
+    /// The rest was told.
     pub(crate) proven: usize,
     /// Time of the last connection to the peer; `None` if there was none.
     pub(crate) last_seen: Option<UnixMillis>,

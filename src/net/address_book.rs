@@ -117,7 +117,8 @@ pub(super) struct Word {
     account: Teller,
     /// The scopes of the addresses that the teller is connected from.
     scopes: Vec<Scope>,
-    /// True if the peer behind the address said so itself: on its connection, or with its signature.
+    /// True if the peer behind the address said so itself: on its connection, or with its
+    /// signature.
     own: bool,
 }
 

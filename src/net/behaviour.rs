@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use libp2p::{
     StreamProtocol, connection_limits,
     gossipsub::{self, IdentTopic, TopicHash},
-    identify, identity, kad, mdns, ping, request_response,
+    identify, identity, kad, ping, request_response,
     swarm::{NetworkBehaviour, behaviour::toggle::Toggle},
 };
 use prometheus_client::registry::Registry;
@@ -22,6 +22,7 @@ use super::{
         MAX_CONNECTIONS_PER_PEER, MAX_GOSSIP_CONTROL, MAX_INBOUND_CONNECTIONS, MAX_LARGE_REQUESTS,
         MAX_PENDING_CONNECTIONS, MAX_STREAMS,
     },
+    nearby::Nearby,
     walk::Walk,
 };
 use crate::{
@@ -42,7 +43,7 @@ pub(super) struct Behaviour {
     pub(super) limits: connection_limits::Behaviour,
     pub(super) identify: identify::Behaviour,
     pub(super) ping: ping::Behaviour,
-    pub(super) mdns: Toggle<mdns::tokio::Behaviour>,
+    pub(super) mdns: Toggle<Nearby>,
     pub(super) kad: Walk,
     pub(super) gossip: Gossipsub,
     pub(super) hello: request_response::Behaviour<WireCodec>,
@@ -186,16 +187,9 @@ impl Behaviour {
     }
 }
 
-/// Starts mDNS. A machine without multicast, or without permission to use it, runs without mDNS.
-fn local_discovery(me: libp2p::PeerId) -> Option<mdns::tokio::Behaviour> {
-    let settings = mdns::Config {
-        // The library's default of minutes is too long for friends who start their nodes within
-        // seconds of one another.
-        ttl: Duration::from_mins(1),
-        query_interval: Duration::from_secs(10),
-        enable_ipv6: false,
-    };
-    mdns::tokio::Behaviour::new(settings, me)
+/// Starts mDNS. A machine that has no room for its thread runs without.
+fn local_discovery(me: libp2p::PeerId) -> Option<Nearby> {
+    Nearby::start(me)
         .inspect_err(|error| tracing::debug!(%error, "no discovery on the local network"))
         .ok()
 }

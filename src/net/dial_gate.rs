@@ -1,8 +1,8 @@
 //! The dial gate denies each dial that the swarm task did not start.
 //!
-//! libp2p's protocols dial peers by themselves: Kademlia those that an answer names, gossipsub those
-//! that a peer exchange names, request-response those that a request is for. The address book has no
-//! say in such dials. Here it has: the swarm task permits one dial, and starts it at once.
+//! libp2p's protocols dial peers by themselves: Kademlia those that an answer names, gossipsub
+//! those that a peer exchange names, request-response those that a request is for. The address book
+//! has no say in such dials. Here it has: the swarm task permits one dial, and starts it at once.
 
 use std::{
     convert::Infallible,

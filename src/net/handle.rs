@@ -160,8 +160,9 @@ impl NetHandle {
         self.command(NetCommand::Unban(peer))
     }
 
-    /// Adds addresses of a peer. The user's and earlier ones are dialed until the peer is connected;
-    /// others are hints, within the budget of who told them. Malformed addresses are skipped.
+    /// Adds addresses of a peer. The user's and earlier ones are dialed until the peer is
+    /// connected; others are hints, within the budget of who told them. Malformed addresses are
+    /// skipped.
     pub(crate) fn add_known(
         &self,
         peer: PeerId,

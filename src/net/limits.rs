@@ -85,8 +85,8 @@ pub(super) const MAX_PING_FAILURES: u32 = 3;
 /// Idle time after which libp2p closes a connection: never, in effect. Pings detect dead ones.
 pub(super) const IDLE_TIME: Duration = Duration::from_hours(365 * 24);
 
-/// Peers with proven addresses in the address book. A proven address is one from the user, or one at
-/// which a connection has shown the key of the peer.
+/// Peers with proven addresses in the address book. A proven address is one from the user, or one
+/// at which a connection has shown the key of the peer.
 pub(super) const MAX_KNOWN_PEERS: usize = 1_024;
 /// Peers with proven addresses in one network (/24 or /48) that are no friends. One machine can
 /// prove any number of keys.
@@ -98,7 +98,8 @@ pub(super) const MAX_SEEDS: usize = 64;
 /// Failures in a row after which a formerly connected peer is forgotten, unless it is a friend.
 /// With the back-off these take about a week.
 pub(super) const MAX_FAILURES_MET: u32 = 22;
-/// Failures in a row after which the back-off of a friend grows beyond a minute. These take an hour.
+/// Failures in a row after which the back-off of a friend grows beyond a minute. These take an
+/// hour.
 pub(super) const PATIENT_FAILURES: u32 = 64;
 /// Longest back-off of a proven address.
 pub(super) const LONGEST_BACK_OFF: Duration = Duration::from_hours(24);

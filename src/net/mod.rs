@@ -38,6 +38,7 @@ mod identity;
 mod limits;
 mod listen;
 mod metrics;
+mod nearby;
 mod peer;
 mod requests;
 mod swarm;

@@ -3,8 +3,8 @@
 //! After either, connections may be dead without a sign, and every back-off counts time in which no
 //! dial could succeed. The swarm task then dials everybody anew.
 //!
-//! Sleep shows in two ways. Linux counts a suspension of the machine in one of its clocks and not in
-//! the other. A process that was stopped, or a virtual machine, misses its ticks.
+//! Sleep shows in two ways. Linux counts a suspension of the machine in one of its clocks and not
+//! in the other. A process that was stopped, or a virtual machine, misses its ticks.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
@@ -98,8 +98,8 @@ pub(super) fn suspended() -> Duration {
     read(ClockId::Boottime).saturating_sub(awake)
 }
 
-/// Returns how far the wall clock is ahead of the clock that stops while the machine sleeps. A clock
-/// that is set forward looks like sleep too, which costs a few dials.
+/// Returns how far the wall clock is ahead of the clock that stops while the machine sleeps. A
+/// clock that is set forward looks like sleep too, which costs a few dials.
 #[cfg(not(target_os = "linux"))]
 pub(super) fn suspended() -> Duration {
     use std::{

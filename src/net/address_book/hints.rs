@@ -10,7 +10,8 @@
 //! - Each teller has a bounded number of untried hints, and a rate. Strangers in one network count
 //!   as one teller.
 //! - Each machine gets a few dials an hour, over all tellers and all ids that are said to be there.
-//! - Each class of hints has its own table and its own rate, so that strangers' hints never take the
+//! - Each class of hints has its own table and its own rate, so that strangers' hints never take
+//!   the
 //!   room of a friend's.
 //!
 //! A dial that reaches the right peer is free: its tokens go back. So honest peers find each other

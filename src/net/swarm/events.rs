@@ -114,8 +114,8 @@ impl Network {
         let from = || entry.connections.iter().map(|connection| &connection.address);
         self.book.announced(&peer, &info.listen_addrs, Word::of(peer, from(), true));
         if walks {
-            // Others are told only addresses of the machine that the peer is connected from. So this
-            // node passes on no lies about other machines.
+            // Others are told only addresses of the machine that the peer is connected from. So
+            // this node passes on no lies about other machines.
             let there: Vec<_> = from().map(ip).collect();
             let proven = entry.connections.iter().filter(|connection| !connection.inbound);
             let own: Vec<Multiaddr> = info

@@ -145,8 +145,8 @@ impl Router {
         });
     }
 
-    /// Passes the addresses in a stored profile on to the network, as the word of the peer that sent
-    /// the profile.
+    /// Passes the addresses in a stored profile on to the network, as the word of the peer that
+    /// sent the profile.
     pub(super) fn profile_stored(&mut self, teller: PeerId, profile: &SignedProfile) {
         let peer = profile.peer;
         if !self.connected.contains_key(&peer) {
