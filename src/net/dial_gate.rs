@@ -102,7 +102,7 @@ mod tests {
     fn only_the_permitted_dial_passes_and_only_once() {
         let mut gate = DialGate::default();
         let dial = || DialOpts::peer_id(PeerId::random()).build();
-        let mut passes = |gate: &mut DialGate, dial: &DialOpts| {
+        let passes = |gate: &mut DialGate, dial: &DialOpts| {
             let (id, peer) = (dial.connection_id(), dial.get_peer_id());
             gate.handle_pending_outbound_connection(id, peer, &[], Endpoint::Dialer).is_ok()
         };

@@ -375,6 +375,23 @@ mod tests {
     }
 
     #[test]
+    fn after_sleep_no_request_times_out() {
+        let (events, mut receiver) = mpsc::channel(16);
+        let now = Instant::now();
+        let mut outbound = Outbound::<u64>::new();
+        outbound.push(job(&events, 1, 1, now));
+        outbound.push(job(&events, 1, 2, now));
+        let flying = outbound.next(&peer(1)).unwrap();
+        outbound.sent(1, flying.ticket, now);
+        outbound.end_all();
+        outbound.expire(now + Duration::from_hours(1), Duration::from_mins(1));
+        let ends = ended(&mut receiver);
+        assert_eq!(ends.len(), 2);
+        assert!(ends.iter().all(|(_, it)| matches!(it, Some(RequestError::Disconnected(_)))));
+        assert!(outbound.landed(1).is_none());
+    }
+
+    #[test]
     fn what_waits_too_long_times_out() {
         let (events, mut receiver) = mpsc::channel(16);
         let now = Instant::now();

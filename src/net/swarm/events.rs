@@ -238,6 +238,7 @@ impl Network {
         for id in dead {
             self.swarm.close_connection(id);
         }
+        self.next_walk = now;
         self.emit(NetEvent::Woke);
         self.dial_due(now);
     }
