@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use libp2p::{
     StreamProtocol, connection_limits,
     gossipsub::{self, IdentTopic, TopicHash},
-    identify, identity, kad, mdns, ping, request_response,
+    identify, identity, kad, ping, request_response,
     swarm::{NetworkBehaviour, behaviour::toggle::Toggle},
 };
 use prometheus_client::registry::Registry;
@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 use super::{
     NetError,
     codec::WireCodec,
+    dial_gate::DialGate,
     gate::Gate,
     gossip_score,
     limits::{
@@ -21,6 +22,8 @@ use super::{
         MAX_CONNECTIONS_PER_PEER, MAX_GOSSIP_CONTROL, MAX_INBOUND_CONNECTIONS, MAX_LARGE_REQUESTS,
         MAX_PENDING_CONNECTIONS, MAX_STREAMS,
     },
+    nearby::Nearby,
+    walk::Walk,
 };
 use crate::{
     primitives::{NetworkId, sha256},
@@ -36,11 +39,12 @@ pub(super) type Gossipsub =
 #[derive(NetworkBehaviour)]
 pub(super) struct Behaviour {
     pub(super) gate: Gate,
+    pub(super) dial_gate: DialGate,
     pub(super) limits: connection_limits::Behaviour,
     pub(super) identify: identify::Behaviour,
     pub(super) ping: ping::Behaviour,
-    pub(super) mdns: Toggle<mdns::tokio::Behaviour>,
-    pub(super) kad: kad::Behaviour<kad::store::MemoryStore>,
+    pub(super) mdns: Toggle<Nearby>,
+    pub(super) kad: Walk,
     pub(super) gossip: Gossipsub,
     pub(super) hello: request_response::Behaviour<WireCodec>,
     pub(super) friends: request_response::Behaviour<WireCodec>,
@@ -132,6 +136,7 @@ impl Behaviour {
         };
         Ok(Self {
             gate: Gate::default(),
+            dial_gate: DialGate::default(),
             limits: connection_limits::Behaviour::new(
                 connection_limits::ConnectionLimits::default()
                     .with_max_pending_incoming(Some(MAX_PENDING_CONNECTIONS))
@@ -155,7 +160,7 @@ impl Behaviour {
                     .with_timeout(config.ping_interval),
             ),
             mdns: Toggle::from(config.mdns.then(|| local_discovery(me)).flatten()),
-            kad: kademlia(me, names),
+            kad: Walk::new(kademlia(me, names)),
             gossip: gossip(keypair, config, names, registry)?,
             hello: request_response(Protocol::Hello)?,
             friends: request_response(Protocol::Friends)?,
@@ -182,16 +187,9 @@ impl Behaviour {
     }
 }
 
-/// Starts mDNS. A machine without multicast, or without permission to use it, runs without mDNS.
-fn local_discovery(me: libp2p::PeerId) -> Option<mdns::tokio::Behaviour> {
-    let settings = mdns::Config {
-        // The library's default of minutes is too long for friends who start their nodes within
-        // seconds of one another.
-        ttl: Duration::from_mins(1),
-        query_interval: Duration::from_secs(10),
-        enable_ipv6: false,
-    };
-    mdns::tokio::Behaviour::new(settings, me)
+/// Starts mDNS. A machine that has no room for its thread runs without.
+fn local_discovery(me: libp2p::PeerId) -> Option<Nearby> {
+    Nearby::start(me)
         .inspect_err(|error| tracing::debug!(%error, "no discovery on the local network"))
         .ok()
 }

@@ -53,6 +53,9 @@ pub(crate) enum NetEvent {
     Misbehaved { peer: PeerId, offence: NetOffence, reason: String },
     /// A dial of an address from the user failed. The network tries again.
     DialFailed { address: String, reason: String },
+    /// The machine slept, or its network has changed. The network dials everybody anew, and no peer
+    /// is to blame for what it did not send meanwhile.
+    Woke,
 }
 
 /// A rule of the wire that a peer broke.

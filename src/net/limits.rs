@@ -85,18 +85,69 @@ pub(super) const MAX_PING_FAILURES: u32 = 3;
 /// Idle time after which libp2p closes a connection: never, in effect. Pings detect dead ones.
 pub(super) const IDLE_TIME: Duration = Duration::from_hours(365 * 24);
 
-/// Peers in the address book.
+/// Peers with proven addresses in the address book. A proven address is one from the user, or one
+/// at which a connection has shown the key of the peer.
 pub(super) const MAX_KNOWN_PEERS: usize = 1_024;
-/// Addresses of one peer in the address book, and addresses taken from one message of libp2p.
+/// Peers with proven addresses in one network (/24 or /48) that are no friends. One machine can
+/// prove any number of keys.
+pub(super) const MAX_KNOWN_PER_NETWORK: usize = 32;
+/// Proven addresses of one peer, and addresses taken from one message of libp2p.
 pub(super) const MAX_KNOWN_ADDRESSES: usize = 8;
 /// Addresses from the user in the address book.
 pub(super) const MAX_SEEDS: usize = 64;
-/// Failures in a row after which a discovered peer that never connected is forgotten. With the
-/// back-off these take some minutes.
-pub(super) const MAX_FAILURES_FOUND: u32 = 8;
-/// Failures in a row after which a formerly connected peer is forgotten, unless the node vouches
-/// for it. With the back-off these take about an hour.
-pub(super) const MAX_FAILURES_MET: u32 = 64;
+/// Failures in a row after which a formerly connected peer is forgotten, unless it is a friend.
+/// With the back-off these take about a week.
+pub(super) const MAX_FAILURES_MET: u32 = 22;
+/// Failures in a row after which the back-off of a friend grows beyond a minute. These take an
+/// hour.
+pub(super) const PATIENT_FAILURES: u32 = 64;
+/// Longest back-off of a proven address.
+pub(super) const LONGEST_BACK_OFF: Duration = Duration::from_hours(24);
+/// Time for which a connection must last before its end counts as no failure. Otherwise a peer that
+/// hangs up would be dialed each second.
+pub(super) const LASTING_CONNECTION: Duration = Duration::from_mins(1);
+
+/// Told addresses of each class: strangers' words, introduced peers' and friends' words, mDNS, and
+/// friends' own addresses. 512 × 300 bytes = 150 kB.
+pub(super) const MAX_HINTS: usize = 512;
+/// Tellers and machines whose budgets are in use, of each class. Beyond it, hints of new ones wait.
+pub(super) const MAX_HINT_ACCOUNTS: usize = 1_024;
+/// Told addresses of each class that are dialed at once.
+pub(super) const MAX_HINTS_DIALING: usize = 8;
+/// Told addresses of one machine that are dialed at once.
+pub(super) const MAX_TARGET_DIALING: usize = 2;
+/// Untried addresses told by strangers of one network (/24 or /48).
+pub(super) const STRANGER_HINTS: usize = 8;
+/// Untried addresses told by one introduced peer or friend, or announced by one machine by mDNS.
+pub(super) const INTRODUCED_HINTS: usize = 32;
+/// Untried addresses that one friend told about itself.
+pub(super) const FRIEND_HINTS: usize = 64;
+/// Addresses that strangers of one network may tell in an hour, and at once.
+pub(super) const STRANGER_HINTS_PER_HOUR: u64 = 16;
+/// Addresses that one introduced peer or friend may tell in an hour, and at once.
+pub(super) const INTRODUCED_HINTS_PER_HOUR: u64 = 64;
+/// Addresses that one friend may tell about itself in an hour, and at once.
+pub(super) const FRIEND_HINTS_PER_HOUR: u64 = 128;
+/// Failed dials of told addresses at one machine in an hour, and at once. Each class of tellers has
+/// its own count.
+pub(super) const STRANGER_TARGET_DIALS: u64 = 4;
+/// The same, of friends' own addresses.
+pub(super) const FRIEND_TARGET_DIALS: u64 = 8;
+/// The same, of addresses that the machine announced by mDNS.
+pub(super) const NEARBY_TARGET_DIALS: u64 = 30;
+/// Failed dials of told addresses in an hour, and at once, for each class of tellers.
+pub(super) const STRANGER_DIALS_PER_HOUR: u64 = 120;
+/// The same, of addresses announced by mDNS.
+pub(super) const NEARBY_DIALS_PER_HOUR: u64 = 600;
+/// The same, of friends' own addresses.
+pub(super) const FRIEND_DIALS_PER_HOUR: u64 = 1_200;
+/// Peers that walks found, and that wait for the swarm task's next turn: three answers of 20.
+pub(super) const MAX_FOUND_WAITING: usize = 64;
+/// Records that mDNS holds before it starts anew: 32 machines with 4 addresses each.
+pub(super) const MAX_NEARBY_RECORDS: usize = 128;
+/// Age at which mDNS starts anew, whatever time to live its records claim.
+pub(super) const NEARBY_AGE: Duration = Duration::from_mins(10);
+
 /// Dials that begin in one tick, so that a full address book causes no burst.
 pub(super) const DIALS_PER_TICK: usize = 8;
 /// Characters of a peer's agent text.

@@ -17,6 +17,7 @@ use super::{
     address::{is_transport, without_peer},
     behaviour::BehaviourEvent,
     event::RequestError,
+    walk::WalkEvent,
 };
 use crate::{
     telemetry::metrics::NetMetrics,
@@ -100,7 +101,9 @@ impl Libp2pMetrics {
     ) {
         match event {
             SwarmEvent::Behaviour(BehaviourEvent::Ping(event)) => self.0.record(event),
-            SwarmEvent::Behaviour(BehaviourEvent::Kad(event)) => self.0.record(event),
+            SwarmEvent::Behaviour(BehaviourEvent::Kad(WalkEvent::Kad(event))) => {
+                self.0.record(&**event);
+            }
             SwarmEvent::Behaviour(BehaviourEvent::Gossip(event)) => self.0.record(event),
             SwarmEvent::Behaviour(BehaviourEvent::Identify(event)) => {
                 self.record_identify(event, is_connected);

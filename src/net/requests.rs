@@ -146,6 +146,20 @@ impl<Key: Hash + Eq + Copy> Outbound<Key> {
         }
     }
 
+    /// Ends all requests, as if their peers had left. The machine slept, so that no time-out of
+    /// theirs means anything.
+    pub(super) fn end_all(&mut self) {
+        let peers: Vec<PeerId> = self.lanes.keys().copied().collect();
+        for peer in &peers {
+            self.disconnected(peer);
+        }
+        for (_, (ticket, _)) in self.flying.drain() {
+            let peer = ticket.peer;
+            ticket.end(Err(RequestError::Disconnected(peer)));
+        }
+        self.lanes.clear();
+    }
+
     /// Ends the requests that were queued for too long, and those in flight for longer than
     /// `flight_limit`. The latter guards against a fault of the transport.
     pub(super) fn expire(&mut self, now: Instant, flight_limit: Duration) {
@@ -358,6 +372,23 @@ mod tests {
         outbound.push(job(&events, 2, 2, now));
         outbound.disconnected(&peer(1));
         assert_eq!(ended(&mut receiver), [(1, Some(RequestError::Disconnected(peer(1))))]);
+    }
+
+    #[test]
+    fn after_sleep_no_request_times_out() {
+        let (events, mut receiver) = mpsc::channel(16);
+        let now = Instant::now();
+        let mut outbound = Outbound::<u64>::new();
+        outbound.push(job(&events, 1, 1, now));
+        outbound.push(job(&events, 1, 2, now));
+        let flying = outbound.next(&peer(1)).unwrap();
+        outbound.sent(1, flying.ticket, now);
+        outbound.end_all();
+        outbound.expire(now + Duration::from_hours(1), Duration::from_mins(1));
+        let ends = ended(&mut receiver);
+        assert_eq!(ends.len(), 2);
+        assert!(ends.iter().all(|(_, it)| matches!(it, Some(RequestError::Disconnected(_)))));
+        assert!(outbound.landed(1).is_none());
     }
 
     #[test]

@@ -114,6 +114,9 @@ pub(crate) enum SyncEvent {
     StatusFailed { peer: PeerId },
     /// The last connection to a peer went down.
     PeerGone { peer: PeerId },
+    /// The machine slept, or its network has changed. No request that is under way will be
+    /// answered, and no peer is to blame.
+    Woke,
     /// A request has ended.
     Response {
         /// The id of the [`SyncAction::Request`].

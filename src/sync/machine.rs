@@ -122,6 +122,7 @@ impl Sync {
             SyncEvent::PeerStatus { peer, status } => self.on_status(peer, &status, now),
             SyncEvent::StatusFailed { peer } => self.on_status_failed(peer),
             SyncEvent::PeerGone { peer } => self.on_peer_gone(peer, now),
+            SyncEvent::Woke => self.on_woke(now),
             SyncEvent::Response { id, result } => {
                 if let Some(request) = self.requests.remove(&id) {
                     self.on_end(request, result, now);
@@ -197,6 +198,15 @@ impl Sync {
         self.peers.remove(&id);
         self.trades.peer_gone(id);
         self.ticket_unanswered(id);
+    }
+
+    fn on_woke(&mut self, now: Moment) {
+        for request in std::mem::take(&mut self.requests).into_values() {
+            self.on_end(request, Err(RequestFailure::Disconnected), now);
+        }
+        for peer in self.peers.values_mut() {
+            peer.claimed_at = now;
+        }
     }
 
     fn on_summary(&mut self, tip: Tip, best_header: Tip, diverged: bool, now: Moment) {

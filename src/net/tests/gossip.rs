@@ -9,7 +9,7 @@ use super::{
     stranger::{Stranger, StrangerBehaviourEvent},
 };
 use crate::{
-    net::{NetEvent, NetOffence, Verdict, gossip::LivenessTimes},
+    net::{NetEvent, NetOffence, Told, Verdict, gossip::LivenessTimes},
     wire::{Protocol, Topic},
 };
 
@@ -97,7 +97,7 @@ async fn garbage_is_rejected_and_told() {
 /// A stranger and an honest node, both connected to a node under test: node, honest, stranger.
 async fn node_between_honest_and_stranger() -> (Node, Node, Stranger) {
     let (node, mut honest) = (Node::start().await, Node::start().await);
-    honest.handle.add_known(node.id(), std::slice::from_ref(&node.address)).unwrap();
+    honest.handle.add_known(node.id(), std::slice::from_ref(&node.address), Told::ByUser).unwrap();
     honest.subscribed(node.id(), Topic::Chat).await;
     let mut stranger = Stranger::new(Protocol::Hello, gossipsub::Config::default(), true);
     stranger.connect(&node.address).await;

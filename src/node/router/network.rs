@@ -57,6 +57,7 @@ impl Router {
             NetEvent::Discovered { peer, address } => {
                 tracing::debug!(%peer, address, "a peer was discovered");
             }
+            NetEvent::Woke => self.woke(),
             NetEvent::Misbehaved { peer, offence, reason } => {
                 let offence = match offence {
                     NetOffence::MalformedRequest
@@ -74,6 +75,11 @@ impl Router {
                 );
             }
         }
+    }
+
+    /// Ends what was waited for during sleep, at nobody's cost.
+    pub(super) fn woke(&mut self) {
+        self.sync(SyncEvent::Woke);
     }
 
     fn on_address(&mut self, address: String) {
