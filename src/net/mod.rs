@@ -29,12 +29,16 @@ mod event;
 mod gate;
 mod gossip;
 mod gossip_score;
+mod guard;
 mod handle;
 mod identity;
 mod limits;
 mod listen;
 mod metrics;
+mod mux;
+mod own_topics;
 mod peer;
+mod pool;
 mod requests;
 mod swarm;
 #[cfg(test)]
@@ -116,7 +120,7 @@ impl Default for Tuning {
                 longest: Duration::from_mins(1),
             },
             walk_interval: Duration::from_mins(5),
-            max_gossip_frame: behaviour::MAX_GOSSIP_FRAME,
+            max_gossip_frame: limits::MAX_GOSSIP_FRAME,
             event_queue: limits::EVENT_QUEUE,
         }
     }

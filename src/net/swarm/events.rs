@@ -72,7 +72,9 @@ impl Network {
 
     fn on_behaviour_event(&mut self, event: BehaviourEvent) -> Option<NetEvent> {
         match event {
-            BehaviourEvent::Gate(never) | BehaviourEvent::Limits(never) => match never {},
+            BehaviourEvent::Gate(never)
+            | BehaviourEvent::Limits(never)
+            | BehaviourEvent::Memory(never) => match never {},
             BehaviourEvent::Identify(event) => self.on_identify(event),
             BehaviourEvent::Ping(event) => self.on_ping(&event),
             BehaviourEvent::Mdns(event) => self.on_mdns(event),
