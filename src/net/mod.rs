@@ -33,13 +33,17 @@ mod event;
 mod gate;
 mod gossip;
 mod gossip_score;
+mod guard;
 mod handle;
 mod identity;
 mod limits;
 mod listen;
 mod metrics;
+mod mux;
 mod nearby;
+mod own_topics;
 mod peer;
+mod pool;
 mod requests;
 mod swarm;
 #[cfg(test)]
@@ -123,7 +127,7 @@ impl Default for Tuning {
                 longest: Duration::from_mins(1),
             },
             walk_interval: Duration::from_mins(5),
-            max_gossip_frame: behaviour::MAX_GOSSIP_FRAME,
+            max_gossip_frame: limits::MAX_GOSSIP_FRAME,
             event_queue: limits::EVENT_QUEUE,
         }
     }

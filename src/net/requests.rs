@@ -17,7 +17,7 @@ use super::{
     event::{NetEvent, ReplyId, RequestError},
     limits::{
         MAX_IN_FLIGHT_PER_PEER, MAX_INBOUND, MAX_INBOUND_BYTES, MAX_INBOUND_PER_PEER, MAX_SENDING,
-        MAX_SENDING_PER_PEER, MAX_WAITING_PER_PEER, MAX_WAITING_TIME,
+        MAX_SENDING_PER_PEER, MAX_SYNC_IN_FLIGHT, MAX_WAITING_PER_PEER, MAX_WAITING_TIME,
     },
     metrics::Meter,
 };
@@ -78,6 +78,8 @@ impl Job {
 #[derive(Debug, Default)]
 struct Lane {
     in_flight: usize,
+    /// Those of them that are on `sync`.
+    on_sync: usize,
     waiting: VecDeque<Job>,
 }
 
@@ -111,9 +113,16 @@ impl<Key: Hash + Eq + Copy> Outbound<Key> {
         if lane.in_flight >= MAX_IN_FLIGHT_PER_PEER {
             return None;
         }
-        let job = lane.waiting.pop_front();
-        match job {
-            Some(_) => lane.in_flight = lane.in_flight.saturating_add(1),
+        let sync_may = lane.on_sync < MAX_SYNC_IN_FLIGHT;
+        let place = lane.waiting.iter().position(|job| sync_may || job.protocol != Protocol::Sync);
+        let job = place.and_then(|place| lane.waiting.remove(place));
+        match &job {
+            Some(job) => {
+                lane.in_flight = lane.in_flight.saturating_add(1);
+                if job.protocol == Protocol::Sync {
+                    lane.on_sync = lane.on_sync.saturating_add(1);
+                }
+            }
             None if lane.in_flight == 0 => {
                 self.lanes.remove(peer);
             }
@@ -131,6 +140,9 @@ impl<Key: Hash + Eq + Copy> Outbound<Key> {
         let (ticket, _) = self.flying.remove(&key)?;
         if let Some(lane) = self.lanes.get_mut(&ticket.peer) {
             lane.in_flight = lane.in_flight.saturating_sub(1);
+            if ticket.meter.protocol() == Protocol::Sync {
+                lane.on_sync = lane.on_sync.saturating_sub(1);
+            }
         }
         Some(ticket)
     }
@@ -357,7 +369,7 @@ mod tests {
             outbound.sent(key, job.ticket, now);
             key += 1;
         }
-        assert_eq!(key, MAX_IN_FLIGHT_PER_PEER as u64);
+        assert_eq!(key, MAX_SYNC_IN_FLIGHT as u64);
         outbound.landed(0).unwrap().end(Err(RequestError::Unsupported(peer(1))));
         assert!(outbound.next(&peer(1)).is_some(), "an ended request makes room");
         assert!(outbound.landed(0).is_none(), "a request ends once");

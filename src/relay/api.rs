@@ -166,4 +166,6 @@ pub(crate) struct RelayConfig {
     pub(crate) spacing_ms: u64,
     /// The chain's tip at the start.
     pub(crate) tip: Tip,
+    /// The seed of the times at which trades are announced. Nobody else must be able to guess it.
+    pub(crate) seed: u64,
 }

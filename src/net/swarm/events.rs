@@ -81,7 +81,8 @@ impl Network {
         match event {
             BehaviourEvent::Gate(never)
             | BehaviourEvent::DialGate(never)
-            | BehaviourEvent::Limits(never) => match never {},
+            | BehaviourEvent::Limits(never)
+            | BehaviourEvent::Memory(never) => match never {},
             BehaviourEvent::Identify(event) => self.on_identify(event),
             BehaviourEvent::Ping(event) => self.on_ping(&event),
             BehaviourEvent::Mdns(event) => self.on_mdns(event),

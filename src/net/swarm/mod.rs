@@ -147,7 +147,7 @@ impl Network {
         };
         let keypair = config.identity.keypair();
         let behaviour = Behaviour::new(&keypair, &settings, &names, registry, &metrics)?;
-        let mut swarm = build_swarm(&config.identity, behaviour)?;
+        let mut swarm = build_swarm(&config.identity, behaviour, config.trust.clone())?;
         listen(&mut swarm, &listens)?;
         for address in &external {
             swarm.add_external_address(address.clone());

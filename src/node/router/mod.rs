@@ -278,6 +278,7 @@ impl Router {
             relay: Relay::new(RelayConfig {
                 spacing_ms: parts.network.params.spacing_ms,
                 tip: summary.tip,
+                seed: rand::random(),
             }),
             network: parts.network,
             me: parts.me,

@@ -63,6 +63,7 @@ impl Router {
                     NetOffence::MalformedRequest
                     | NetOffence::MalformedResponse
                     | NetOffence::MalformedGossip => Offence::Malformed,
+                    NetOffence::ForeignTopic => Offence::ForeignTopic,
                     NetOffence::Oversized => Offence::Oversized,
                 };
                 self.penalise(peer, offence, &reason);

@@ -33,7 +33,7 @@ fn tip() -> Tip {
 }
 
 fn relay() -> Relay<u32> {
-    Relay::new(RelayConfig { spacing_ms: SPACING_MS, tip: tip() })
+    Relay::new(RelayConfig { spacing_ms: SPACING_MS, tip: tip(), seed: 7 })
 }
 
 fn note(number: u32) -> Transaction {

@@ -206,7 +206,7 @@ fn ask_sync(question: Question) -> (Sync, u64) {
 }
 
 fn ask_relay(question: Question) -> (Relay<u32>, u64) {
-    let mut relay = Relay::new(RelayConfig { spacing_ms: 10_000, tip: tip() });
+    let mut relay = Relay::new(RelayConfig { spacing_ms: 10_000, tip: tip(), seed: 7 });
     let (block, hash) = (block(), block().hash());
     let ids = block.transactions[1..].iter().flat_map(|tx| short_id(&hash, &leaf_hash(tx)));
     let gossip = BlockGossip::Compact(CompactBlock {

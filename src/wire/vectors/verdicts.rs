@@ -31,7 +31,7 @@ fn peer() -> PeerId {
 }
 
 fn relay() -> Relay<u32> {
-    Relay::new(RelayConfig { spacing_ms: 10_000, tip: TIP })
+    Relay::new(RelayConfig { spacing_ms: 10_000, tip: TIP, seed: 7 })
 }
 
 /// Returns the only verdict among the actions, and the points that the peer is charged.
