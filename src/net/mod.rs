@@ -17,6 +17,11 @@
 //! and Kademlia find. It does so with exponential back-off, and again when a connection is lost.
 //! The node decides which peers are welcome ([`NetHandle::disconnect`], [`NetHandle::ban`]).
 //!
+//! # Memory
+//! All that peers make the task hold is bounded (`limits.rs`). `mux.rs` counts what waits unread on
+//! each TCP connection, and `guard.rs` gossip that is begun and not finished. `pool.rs` bounds the
+//! sum for strangers.
+//!
 //! # Gossip
 //! The node gives a verdict on each message. Rejected messages lower the sender's score inside
 //! gossipsub, which then drops what the sender publishes (`gossip_score.rs`).
