@@ -35,8 +35,9 @@ pub(super) const MAX_INBOUND_PER_PEER: usize = 2 * MAX_IN_FLIGHT_PER_PEER;
 /// Bytes of all requests that wait for the node's response, as received: 16 MiB.
 pub(super) const MAX_INBOUND_BYTES: usize = 16 << 20;
 
-/// Bytes of unsent responses to one peer: 12 MiB, three large answers of `sync`. A peer with no unsent response may always get
-/// one. Beyond the limit, a peer that does not read is answered Busy.
+/// Bytes of unsent responses to one peer: 12 MiB, nearly three of the largest answers of `sync`. A
+/// peer with no unsent response may always get one. Beyond the limit, a peer that does not read is
+/// answered Busy.
 pub(super) const MAX_SENDING_PER_PEER: usize = 12 << 20;
 /// Bytes of unsent responses to all peers: 32 MiB.
 pub(super) const MAX_SENDING: usize = 32 << 20;
@@ -76,7 +77,7 @@ pub(super) const GOSSIP_SEND_QUEUE: usize = 1_000;
 /// Bytes of a gossip frame beyond its payload: the frame and the envelope, and the data behind
 /// them in the receiver's read buffer, which gossipsub counts too.
 pub(super) const GOSSIP_OVERHEAD: usize = 16 * 1024;
-/// Bytes of a gossipsub frame, outside of tests: the largest payload and what gossipsub adds to it.
+/// Bytes of a gossipsub frame, outside of tests: the largest payload, and what gossipsub adds.
 pub(super) const MAX_GOSSIP_FRAME: usize = MAX_GOSSIP_BYTES + GOSSIP_OVERHEAD;
 /// Bytes of control messages in one frame. An IHAVE of 5,000 ids of 20 bytes has 110 kB, and a
 /// frame may have one for each of two topics. The smallest ids take twenty times their bytes once
