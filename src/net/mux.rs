@@ -503,3 +503,159 @@ where
         std::future::ready(Ok(Muxer::new(socket, share, yamux::Mode::Client)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::{AsyncReadExt, io::Cursor};
+
+    use super::*;
+    use crate::{peers::Trust, primitives::PublicKey};
+
+    const FIN: u16 = 4;
+
+    /// A peer that sends these bytes, and takes whatever it is sent.
+    struct Script(Cursor<Vec<u8>>);
+
+    impl AsyncRead for Script {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buffer: &mut [u8],
+        ) -> Poll<io::Result<usize>> {
+            match Pin::new(&mut self.0).poll_read(cx, buffer) {
+                Poll::Ready(Ok(0)) => Poll::Pending,
+                read => read,
+            }
+        }
+    }
+
+    impl AsyncWrite for Script {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    fn frame(stream: u32, flags: u16, body: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(body.len()).unwrap();
+        [&[0, DATA][..], &flags.to_be_bytes(), &stream.to_be_bytes(), &length.to_be_bytes(), body]
+            .concat()
+    }
+
+    /// A peer's first streams, each filled to its window with frames of this size.
+    fn full_streams(count: u32, size: usize) -> Vec<u8> {
+        let window = usize::try_from(STREAM_WINDOW).unwrap();
+        let body = vec![7; size];
+        let stream = |number: u32| {
+            let id = 2 * number + 1;
+            let frames = (0..window / size).map(move |at| (id, u16::from(at == 0)));
+            frames.flat_map(|(id, flags)| frame(id, flags, &body)).collect::<Vec<_>>()
+        };
+        (0..count).flat_map(stream).collect()
+    }
+
+    fn connection(sent: Vec<u8>, trust: Trust) -> (Muxer<Script>, Pool) {
+        let pool = Pool::new(trust, usize::MAX);
+        let share = pool.share(Some(PeerId(PublicKey([1; 32]))));
+        let script = Script(Cursor::new(sent));
+        (Muxer::new(script, share, yamux::Mode::Server), pool)
+    }
+
+    /// Drives the connection for a while.
+    fn run(connection: &mut Muxer<Script>) -> io::Result<()> {
+        let mut cx = Context::from_waker(Waker::noop());
+        for _ in 0..200 {
+            if let Poll::Ready(Err(error)) = Pin::new(&mut *connection).poll(&mut cx) {
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn streams_that_nobody_reads_hold_a_bounded_memory() {
+        for (streams, size) in [(1, 1), (20, 1_000), (20, 64 * 1024)] {
+            let most = STRANGER_HELD_BYTES + cost(u32::try_from(size).unwrap());
+            let (mut connection, pool) = connection(full_streams(streams, size), Trust::default());
+            run(&mut connection).unwrap();
+            assert!(pool.total() >= STRANGER_HELD_BYTES && pool.total() <= most, "of {size}");
+            let long_ago = Instant::now().checked_sub(STUCK_TIME).unwrap();
+            lock(&connection.account).full_since = Some(long_ago);
+            assert_eq!(run(&mut connection).unwrap_err().kind(), io::ErrorKind::TimedOut);
+            drop(connection);
+            assert_eq!(pool.total(), 0);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_friend_may_have_more_waiting() {
+        let trust = Trust::new([PeerId(PublicKey([1; 32]))], false);
+        let (mut connection, pool) = connection(full_streams(20, 64 * 1024), trust);
+        run(&mut connection).unwrap();
+        assert!(pool.total() >= 20 * 256 * 1024);
+    }
+
+    #[tokio::test]
+    async fn reading_makes_room_for_what_comes_next() {
+        let mut sent = full_streams(12, 4_096);
+        for number in 0..12 {
+            sent.extend(frame(2 * number + 1, FIN, b""));
+        }
+        let (mut connection, pool) = connection(sent, Trust::default());
+        let mut received = 0;
+        for _ in 0..12 {
+            run(&mut connection).unwrap();
+            while let Some(mut stream) = connection.opened.pop_front() {
+                let mut part = vec![0; 256 * 1024];
+                let mut cx = Context::from_waker(Waker::noop());
+                while let Poll::Ready(Ok(count)) =
+                    Pin::new(&mut stream).poll_read(&mut cx, &mut part)
+                    && count > 0
+                {
+                    received += count;
+                    run(&mut connection).unwrap();
+                }
+            }
+        }
+        assert_eq!(received, 12 * 256 * 1024);
+        assert_eq!(pool.total(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_is_dropped_gives_its_bytes_back() {
+        let (mut connection, pool) = connection(full_streams(1, 1_000), Trust::default());
+        run(&mut connection).unwrap();
+        assert!(pool.total() > 0);
+        let mut stream = connection.opened.pop_front().unwrap();
+        let mut part = vec![0; 1_500];
+        stream.read_exact(&mut part).await.unwrap();
+        drop(stream);
+        assert_eq!(pool.total(), 0);
+    }
+
+    #[tokio::test]
+    async fn too_many_streams_and_too_large_frames_end_the_connection() {
+        let open = |count: usize| {
+            let ids = (0..u32::try_from(count).unwrap()).map(|number| 2 * number + 1);
+            ids.flat_map(|id| frame(id, SYN, b"")).collect::<Vec<_>>()
+        };
+        let (mut allowed, _) = connection(open(STRANGER_STREAMS), Trust::default());
+        run(&mut allowed).unwrap();
+        let (mut refused, _) = connection(open(STRANGER_STREAMS + 1), Trust::default());
+        assert!(run(&mut refused).is_err());
+        let large = vec![0; usize::try_from(STREAM_WINDOW).unwrap() + 1];
+        let (mut refused, _) = connection(frame(1, SYN, &large), Trust::default());
+        assert!(run(&mut refused).is_err());
+    }
+}
