@@ -39,6 +39,7 @@ mod handle;
 mod identity;
 mod limits;
 mod listen;
+mod meter;
 mod metrics;
 mod mux;
 mod own_topics;
