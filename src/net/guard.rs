@@ -26,12 +26,16 @@ use super::{
 
 /// The beginning of gossipsub's protocol names.
 const GOSSIPSUB: &[u8] = b"/meshsub/";
-/// The answer to a proposed protocol that is not spoken.
-const REFUSED: &[u8] = b"na\n";
 /// Bytes of a message that are looked at.
 const HEAD: usize = GOSSIPSUB.len();
 /// The highest shift in a length of 64 bits, seven bits in each byte.
 const LAST_SHIFT: u32 = 63;
+
+/// True if an answer agrees to a protocol: it repeats the name. A refusal is `na`. A list of
+/// protocols, for which a peer may ask first, has the length of a name before each.
+fn is_protocol(answer: &[u8]) -> bool {
+    matches!(answer, [b'/', second, ..] if *second != b'/')
+}
 
 /// The boundaries of length-prefixed messages in a stream of bytes. Both the negotiation of a
 /// protocol and gossipsub use the same prefix: the length, seven bits in a byte, lowest first.
@@ -268,7 +272,7 @@ impl<S> Watched<S> {
         let mut agreed = None;
         ours.follow(bytes, |head| {
             *answers = answers.saturating_add(1);
-            if *answers > 1 && head != REFUSED && agreed.is_none() {
+            if *answers > 1 && is_protocol(head) && agreed.is_none() {
                 agreed = Some(head == GOSSIPSUB);
             }
         });
@@ -380,7 +384,8 @@ mod tests {
         stream.received(&[proposals.concat(), framed(&[1; 1_000])[..500].to_vec()].concat());
         assert_eq!(pool.total(), 0, "nothing is agreed yet");
         stream.sent(&[framed(b"/multistream/1.0.0\n"), framed(b"na\n")].concat());
-        assert!(matches!(stream.stage, Stage::Negotiating { .. }));
+        stream.sent(&framed(&framed(&[&b"/list/1\n"[..], &[b'x'; 39]].concat())));
+        assert!(matches!(stream.stage, Stage::Negotiating { .. }), "a list is no agreement");
         stream.sent(&framed(b"/meshsub/1.1.0\n"));
         assert_eq!(pool.total(), 500);
         stream.received(&framed(&[1; 1_000])[500..]);

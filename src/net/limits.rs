@@ -35,11 +35,11 @@ pub(super) const MAX_INBOUND_PER_PEER: usize = 2 * MAX_IN_FLIGHT_PER_PEER;
 /// Bytes of all requests that wait for the node's response, as received: 16 MiB.
 pub(super) const MAX_INBOUND_BYTES: usize = 16 << 20;
 
-/// Bytes of unsent responses to one peer: 12 MiB, three large answers of `sync`. A peer with no unsent response may always get
+/// Bytes of unsent responses to one peer: 16 MiB. A peer with no unsent response may always get
 /// one. Beyond the limit, a peer that does not read is answered Busy.
-pub(super) const MAX_SENDING_PER_PEER: usize = 12 << 20;
-/// Bytes of unsent responses to all peers: 32 MiB.
-pub(super) const MAX_SENDING: usize = 32 << 20;
+pub(super) const MAX_SENDING_PER_PEER: usize = 16 << 20;
+/// Bytes of unsent responses to all peers: 64 MiB.
+pub(super) const MAX_SENDING: usize = 64 << 20;
 /// Size of a request, in bytes, that is read without a permit. Only the longest lists of positions
 /// are larger.
 pub(super) const SMALL_REQUEST: usize = 8 * 1024;
@@ -76,7 +76,7 @@ pub(super) const GOSSIP_SEND_QUEUE: usize = 1_000;
 /// Bytes of a gossip frame beyond its payload: the frame and the envelope, and the data behind
 /// them in the receiver's read buffer, which gossipsub counts too.
 pub(super) const GOSSIP_OVERHEAD: usize = 16 * 1024;
-/// Bytes of a gossipsub frame, outside of tests: the largest payload and what gossipsub adds to it.
+/// Bytes of a gossipsub frame, outside of tests: the largest payload, and what gossipsub adds.
 pub(super) const MAX_GOSSIP_FRAME: usize = MAX_GOSSIP_BYTES + GOSSIP_OVERHEAD;
 /// Bytes of control messages in one frame. An IHAVE of 5,000 ids of 20 bytes has 110 kB, and a
 /// frame may have one for each of two topics. The smallest ids take twenty times their bytes once
@@ -118,6 +118,8 @@ pub(super) const FRAME_RATE: u64 = 16 * 1024;
 /// Bytes that one stranger's connection may hold here: 4 MiB. They are what no protocol has read,
 /// one more frame of yamux, and a frame of gossip in a buffer that may be twice as large.
 pub(super) const STRANGER_CONNECTION_BYTES: usize = 4 << 20;
+/// Connections of peers that are no friends, by the figure above: 512 MiB if each held its most.
+const STRANGER_CONNECTIONS: usize = 128;
 /// Bytes that all strangers' connections hold here together: 48 MiB. Beyond it, the one that holds
 /// most is closed.
 pub(super) const MAX_HELD_BY_STRANGERS: usize = 48 << 20;
@@ -226,9 +228,9 @@ const _: () = {
             <= STRANGER_CONNECTION_BYTES
     );
     assert!(QUIC_WINDOW as usize <= STRANGER_HELD_BYTES);
-    assert!(MAX_INBOUND_CONNECTIONS as usize * STRANGER_CONNECTION_BYTES == 512 << 20);
+    assert!(STRANGER_CONNECTIONS * STRANGER_CONNECTION_BYTES == 512 << 20);
     assert!(16 * STRANGER_CONNECTION_BYTES <= 64 << 20);
-    assert!(MAX_HELD_BY_STRANGERS < MAX_INBOUND_CONNECTIONS as usize * STRANGER_CONNECTION_BYTES);
+    assert!(MAX_HELD_BY_STRANGERS < STRANGER_CONNECTIONS * STRANGER_CONNECTION_BYTES);
     assert!(MAX_INBOUND + MAX_PENDING_VERDICTS <= EVENT_QUEUE / 2);
     // Sync and relay know each connected peer.
     assert!(MAX_CONNECTIONS as usize <= MAX_CONNECTED);

@@ -20,6 +20,11 @@
 //! When the machine wakes, or its addresses change, the task dials everybody anew (`wake.rs`).
 //! The node decides which peers are welcome ([`NetHandle::disconnect`], [`NetHandle::ban`]).
 //!
+//! # Memory
+//! All that peers make the task hold is bounded (`limits.rs`). `mux.rs` counts what waits unread on
+//! each TCP connection, and `guard.rs` gossip that is begun and not finished. `pool.rs` bounds the
+//! sum for strangers.
+//!
 //! # Gossip
 //! The node gives a verdict on each message. Rejected messages lower the sender's score inside
 //! gossipsub, which then drops what the sender publishes (`gossip_score.rs`).
@@ -38,6 +43,7 @@ mod handle;
 mod identity;
 mod limits;
 mod listen;
+mod meter;
 mod metrics;
 mod mux;
 mod nearby;

@@ -10,11 +10,11 @@
 //! while it is connected gets a friend's bounds at once.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::VecDeque,
     hash::{Hash, Hasher},
     io,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     task::{Context, Poll, Waker},
     time::Instant,
 };
@@ -27,188 +27,11 @@ use libp2p::core::{
 use tokio::time::{Sleep, sleep};
 
 use super::{
-    limits::{
-        FRIEND_HELD_BYTES, FRIEND_STREAMS, HELD_FRAME_BYTES, STRANGER_HELD_BYTES, STRANGER_STREAMS,
-        STREAM_WINDOW, STUCK_TIME,
-    },
+    limits::{FRIEND_STREAMS, STREAM_WINDOW, STUCK_TIME},
+    meter::{Account, Meter, lock},
     pool::{Pool, Share},
 };
 use crate::primitives::PeerId;
-
-/// Bytes of a frame's header in yamux.
-const HEADER: usize = 12;
-/// The frame type that carries data.
-const DATA: u8 = 0;
-/// The frame type that gives credit. It may open a stream, as data may.
-const WINDOW_UPDATE: u8 = 1;
-/// The flag that opens a stream.
-const SYN: u16 = 1;
-/// The flag that resets a stream. Yamux drops the data of such a frame.
-const RST: u16 = 8;
-
-/// The bytes that one stream holds, frame by frame.
-#[derive(Debug, Default)]
-struct Held {
-    frames: VecDeque<u32>,
-    /// Bytes of the first frame that its protocol has read.
-    read: usize,
-}
-
-/// A frame whose data is arriving.
-#[derive(Debug, Clone, Copy)]
-struct Arriving {
-    stream: u64,
-    left: usize,
-    size: u32,
-    reset: bool,
-}
-
-/// The account of one connection.
-#[derive(Debug)]
-struct Meter {
-    share: Share,
-    streams: HashMap<u64, Held>,
-    held: usize,
-    header: Vec<u8>,
-    arriving: Option<Arriving>,
-    /// The time since which the connection is at its bound.
-    full_since: Option<Instant>,
-    /// The task that waits for room.
-    waker: Option<Waker>,
-}
-
-/// Returns what a frame of this size costs: its bytes, and the memory around them.
-fn cost(size: u32) -> usize {
-    usize::try_from(size).unwrap_or(usize::MAX).saturating_add(HELD_FRAME_BYTES)
-}
-
-fn broken(reason: &'static str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, reason)
-}
-
-impl Meter {
-    fn bounds(&self) -> (usize, usize) {
-        if self.share.is_friend() {
-            (FRIEND_STREAMS, FRIEND_HELD_BYTES)
-        } else {
-            (STRANGER_STREAMS, STRANGER_HELD_BYTES)
-        }
-    }
-
-    /// Returns true if nothing more may be read now. Each frame that has begun may end.
-    fn is_full(&mut self, now: Instant) -> bool {
-        let full = self.arriving.is_none()
-            && self.held >= STRANGER_HELD_BYTES
-            && self.held >= self.bounds().1;
-        if full {
-            self.full_since.get_or_insert(now);
-        } else {
-            self.full_since = None;
-        }
-        full
-    }
-
-    /// Counts bytes on their way from the socket into yamux.
-    fn arrived(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        while !bytes.is_empty() {
-            if let Some(arriving) = &mut self.arriving {
-                let part = arriving.left.min(bytes.len());
-                arriving.left = arriving.left.saturating_sub(part);
-                bytes = bytes.get(part..).unwrap_or_default();
-                if arriving.left == 0 {
-                    let arrived = *arriving;
-                    self.arriving = None;
-                    self.keep(arrived);
-                }
-            } else {
-                let part = HEADER.saturating_sub(self.header.len()).min(bytes.len());
-                let (head, rest) = bytes.split_at_checked(part).unwrap_or((bytes, &[]));
-                self.header.extend_from_slice(head);
-                bytes = rest;
-                if self.header.len() == HEADER {
-                    self.begin()?;
-                }
-            }
-        }
-        self.share.hold(self.held);
-        Ok(())
-    }
-
-    /// Handles a whole header.
-    fn begin(&mut self) -> io::Result<()> {
-        let header = std::mem::take(&mut self.header);
-        let [_, kind, f0, f1, s0, s1, s2, s3, l0, l1, l2, l3] = *header.as_slice() else {
-            return Err(broken("a header of another length"));
-        };
-        let flags = u16::from_be_bytes([f0, f1]);
-        let stream = u64::from(u32::from_be_bytes([s0, s1, s2, s3]));
-        let size = u32::from_be_bytes([l0, l1, l2, l3]);
-        if flags & SYN != 0 && (kind == DATA || kind == WINDOW_UPDATE) {
-            let open = self.streams.len();
-            if open >= STRANGER_STREAMS && open >= self.bounds().0 {
-                return Err(broken("the peer has too many streams open"));
-            }
-            self.streams.entry(stream).or_default();
-        }
-        if kind == DATA && size > 0 {
-            if size > STREAM_WINDOW {
-                return Err(broken("a frame is larger than its stream's window"));
-            }
-            self.held = self.held.saturating_add(cost(size));
-            let left = usize::try_from(size).unwrap_or(usize::MAX);
-            self.arriving = Some(Arriving { stream, left, size, reset: flags & RST != 0 });
-        }
-        Ok(())
-    }
-
-    /// Counts a whole frame for its stream. Yamux drops the data of streams that are gone.
-    fn keep(&mut self, arrived: Arriving) {
-        match self.streams.get_mut(&arrived.stream) {
-            Some(held) if !arrived.reset => held.frames.push_back(arrived.size),
-            _ => self.held = self.held.saturating_sub(cost(arrived.size)),
-        }
-    }
-
-    /// Counts bytes that a stream's protocol has read.
-    fn read(&mut self, stream: u64, count: usize) {
-        if let Some(held) = self.streams.get_mut(&stream) {
-            held.read = held.read.saturating_add(count);
-            while let Some(first) = held.frames.front().copied()
-                && let size = usize::try_from(first).unwrap_or(usize::MAX)
-                && held.read >= size
-            {
-                held.read = held.read.saturating_sub(size);
-                held.frames.pop_front();
-                self.held = self.held.saturating_sub(cost(first));
-            }
-        }
-        self.share.hold(self.held);
-        self.wake();
-    }
-
-    /// Forgets a stream that nobody reads any more.
-    fn gone(&mut self, stream: u64) {
-        if let Some(held) = self.streams.remove(&stream) {
-            for size in held.frames {
-                self.held = self.held.saturating_sub(cost(size));
-            }
-        }
-        self.share.hold(self.held);
-        self.wake();
-    }
-
-    fn wake(&mut self) {
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
-        }
-    }
-}
-
-type Account = Arc<Mutex<Meter>>;
-
-fn lock(account: &Account) -> MutexGuard<'_, Meter> {
-    account.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// The number of a stream. Yamux does not show it, but hashes it as one integer.
 #[derive(Default)]
@@ -292,7 +115,7 @@ pub(super) struct Counted {
 impl Counted {
     fn new(stream: yamux::Stream, account: &Account) -> Self {
         let number = number_of(&stream);
-        lock(account).streams.entry(number).or_default();
+        lock(account).opened(number);
         Self { stream, number, account: Arc::clone(account) }
     }
 }
@@ -350,15 +173,7 @@ pub(super) struct Muxer<C> {
 
 impl<C: AsyncRead + AsyncWrite + Unpin> Muxer<C> {
     fn new(socket: C, share: Share, mode: yamux::Mode) -> Self {
-        let account = Arc::new(Mutex::new(Meter {
-            share,
-            streams: HashMap::new(),
-            held: 0,
-            header: Vec::new(),
-            arriving: None,
-            full_since: None,
-            waker: None,
-        }));
+        let account = Meter::open(share);
         let mut settings = yamux::Config::default();
         // With this sum, no window can grow beyond its first size.
         let windows =
@@ -430,8 +245,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin> StreamMuxer for Muxer<C> {
         let this = self.get_mut();
         {
             let mut meter = lock(&this.account);
-            let open = meter.streams.len();
-            if open >= STRANGER_STREAMS && open >= meter.bounds().0 {
+            if meter.is_crowded() {
                 meter.waker = Some(cx.waker().clone());
                 return Poll::Pending;
             }
@@ -501,5 +315,168 @@ where
     fn upgrade_outbound(self, socket: C, _: Self::Info) -> Self::Future {
         let share = self.pool.share(self.peer);
         std::future::ready(Ok(Muxer::new(socket, share, yamux::Mode::Client)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::{AsyncReadExt, io::Cursor};
+
+    use super::*;
+    use crate::{
+        net::{
+            limits::{STRANGER_HELD_BYTES, STRANGER_STREAMS},
+            meter::{DATA, SYN, cost},
+        },
+        peers::Trust,
+        primitives::PublicKey,
+    };
+
+    const FIN: u16 = 4;
+
+    /// A peer that sends these bytes, and takes whatever it is sent.
+    struct Script(Cursor<Vec<u8>>);
+
+    impl AsyncRead for Script {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buffer: &mut [u8],
+        ) -> Poll<io::Result<usize>> {
+            match Pin::new(&mut self.0).poll_read(cx, buffer) {
+                Poll::Ready(Ok(0)) => Poll::Pending,
+                read => read,
+            }
+        }
+    }
+
+    impl AsyncWrite for Script {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    fn frame(stream: u32, flags: u16, body: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(body.len()).unwrap();
+        [&[0, DATA][..], &flags.to_be_bytes(), &stream.to_be_bytes(), &length.to_be_bytes(), body]
+            .concat()
+    }
+
+    /// A peer's first streams, each filled to its window with frames of this size.
+    fn full_streams(count: u32, size: usize) -> Vec<u8> {
+        let window = usize::try_from(STREAM_WINDOW).unwrap();
+        let body = vec![7; size];
+        let stream = |number: u32| {
+            let id = 2 * number + 1;
+            let frames = (0..window / size).map(move |at| (id, u16::from(at == 0)));
+            frames.flat_map(|(id, flags)| frame(id, flags, &body)).collect::<Vec<_>>()
+        };
+        (0..count).flat_map(stream).collect()
+    }
+
+    fn connection(sent: Vec<u8>, trust: Trust) -> (Muxer<Script>, Pool) {
+        let pool = Pool::new(trust, usize::MAX);
+        let share = pool.share(Some(PeerId(PublicKey([1; 32]))));
+        let script = Script(Cursor::new(sent));
+        (Muxer::new(script, share, yamux::Mode::Server), pool)
+    }
+
+    /// Drives the connection for a while.
+    fn run(connection: &mut Muxer<Script>) -> io::Result<()> {
+        let mut cx = Context::from_waker(Waker::noop());
+        for _ in 0..200 {
+            if let Poll::Ready(Err(error)) = Pin::new(&mut *connection).poll(&mut cx) {
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn streams_that_nobody_reads_hold_a_bounded_memory() {
+        for (streams, size) in [(1, 1), (20, 1_000), (20, 64 * 1024)] {
+            let most = STRANGER_HELD_BYTES + cost(u32::try_from(size).unwrap());
+            let (mut connection, pool) = connection(full_streams(streams, size), Trust::default());
+            run(&mut connection).unwrap();
+            assert!(pool.total() >= STRANGER_HELD_BYTES && pool.total() <= most, "of {size}");
+            let long_ago = Instant::now().checked_sub(STUCK_TIME).unwrap();
+            lock(&connection.account).full_since = Some(long_ago);
+            assert_eq!(run(&mut connection).unwrap_err().kind(), io::ErrorKind::TimedOut);
+            drop(connection);
+            assert_eq!(pool.total(), 0);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_friend_may_have_more_waiting() {
+        let trust = Trust::new([PeerId(PublicKey([1; 32]))], false);
+        let (mut connection, pool) = connection(full_streams(20, 64 * 1024), trust);
+        run(&mut connection).unwrap();
+        assert!(pool.total() >= 20 * 256 * 1024);
+    }
+
+    #[tokio::test]
+    async fn reading_makes_room_for_what_comes_next() {
+        let mut sent = full_streams(12, 4_096);
+        for number in 0..12 {
+            sent.extend(frame(2 * number + 1, FIN, b""));
+        }
+        let (mut connection, pool) = connection(sent, Trust::default());
+        let mut received = 0;
+        for _ in 0..12 {
+            run(&mut connection).unwrap();
+            while let Some(mut stream) = connection.opened.pop_front() {
+                let mut part = vec![0; 256 * 1024];
+                let mut cx = Context::from_waker(Waker::noop());
+                while let Poll::Ready(Ok(count)) =
+                    Pin::new(&mut stream).poll_read(&mut cx, &mut part)
+                    && count > 0
+                {
+                    received += count;
+                    run(&mut connection).unwrap();
+                }
+            }
+        }
+        assert_eq!(received, 12 * 256 * 1024);
+        assert_eq!(pool.total(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_is_dropped_gives_its_bytes_back() {
+        let (mut connection, pool) = connection(full_streams(1, 1_000), Trust::default());
+        run(&mut connection).unwrap();
+        assert!(pool.total() > 0);
+        let mut stream = connection.opened.pop_front().unwrap();
+        let mut part = vec![0; 1_500];
+        stream.read_exact(&mut part).await.unwrap();
+        drop(stream);
+        assert_eq!(pool.total(), 0);
+    }
+
+    #[tokio::test]
+    async fn too_many_streams_and_too_large_frames_end_the_connection() {
+        let open = |count: usize| {
+            let ids = (0..u32::try_from(count).unwrap()).map(|number| 2 * number + 1);
+            ids.flat_map(|id| frame(id, SYN, b"")).collect::<Vec<_>>()
+        };
+        let (mut allowed, _) = connection(open(STRANGER_STREAMS), Trust::default());
+        run(&mut allowed).unwrap();
+        let (mut refused, _) = connection(open(STRANGER_STREAMS + 1), Trust::default());
+        assert!(run(&mut refused).is_err());
+        let large = vec![0; usize::try_from(STREAM_WINDOW).unwrap() + 1];
+        let (mut refused, _) = connection(frame(1, SYN, &large), Trust::default());
+        assert!(run(&mut refused).is_err());
     }
 }

@@ -1,9 +1,6 @@
 //! The state of trades and notes.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, HashMap};
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 

@@ -13,7 +13,6 @@ use crate::{
         own_topics::GossipEvent,
         peer::{from_libp2p, to_libp2p},
     },
-    primitives::PeerId,
     wire::{Topic, Verdict, limits::MAX_PROBE_BYTES, probe},
 };
 
@@ -119,41 +118,39 @@ impl Network {
         let id = GossipId { id: message_id(&message.topic, &message.data), source: peer };
         self.liveness.received(&peer, now);
         if message.topic == self.names.alive {
-            let fits = message.data.len() <= MAX_PROBE_BYTES;
-            self.report(&id, if fits { Verdict::Ignore } else { Verdict::Reject });
+            if message.data.len() > MAX_PROBE_BYTES {
+                self.refuse(&id);
+            } else {
+                self.report(&id, Verdict::Ignore);
+            }
             return None;
         }
         let Some(topic) = self.names.topic_of(&message.topic) else {
             self.report(&id, Verdict::Ignore);
             return None;
         };
-        // Decoding is work. So what a peer may send is checked before it.
-        if !self.may_forward(&peer, id, topic, message.data.len(), now) {
-            self.decided(&id, topic, Verdict::Ignore);
-            return None;
-        }
         match topic.decode(&message.data) {
-            Ok(gossip) => return Some(NetEvent::GossipReceived { peer, message: id, gossip }),
+            Ok(gossip) => {
+                let is_friend = self.trust.is_friend(&peer);
+                let size = message.data.len();
+                if self.has_room() && self.pending.admit(id, topic, size, is_friend, now) {
+                    return Some(NetEvent::GossipReceived { peer, message: id, gossip });
+                }
+                self.decided(&id, topic, Verdict::Ignore);
+            }
             Err(error) => {
-                self.pending.decide(&id);
-                self.decided(&id, topic, Verdict::Reject);
+                self.metrics.verdict(topic.code(), verdict_code(Verdict::Reject));
+                self.refuse(&id);
                 self.misbehaved(peer, NetOffence::MalformedGossip, &error);
             }
         }
         None
     }
 
-    /// Returns true if a message that a peer forwarded may be decoded and shown to the node.
-    fn may_forward(
-        &mut self,
-        peer: &PeerId,
-        id: GossipId,
-        topic: Topic,
-        size: usize,
-        now: Instant,
-    ) -> bool {
-        let is_friend = self.trust.is_friend(peer);
-        self.has_room() && self.pending.admit(id, topic, size, is_friend, now)
+    /// Reports a message that breaks the rules of its topic to gossipsub, which lowers the score of
+    /// the peer that forwarded it. The topic is part of the id, so no other message is meant.
+    fn refuse(&mut self, message: &GossipId) {
+        self.report(message, Verdict::Reject);
     }
 
     /// Counts a verdict on a message of one of the node's topics, and reports it to gossipsub.
