@@ -578,6 +578,8 @@ mod tests {
             }
             assert!(fs::symlink_metadata(&path).expect("there").is_symlink());
             fs::remove_file(&path).expect("removed");
+            // By this file the folder is known as one of this program.
+            fs::write(folder.file(LOCK_FILE), "").expect("a file");
         }
     }
 

@@ -42,6 +42,7 @@ pub(crate) mod testing;
 mod tests;
 mod thread;
 mod transactions;
+mod wall_clock;
 
 pub use api::*;
 pub use errors::{

@@ -43,6 +43,7 @@ use super::{
     handle::{ChainHandle, QUEUE},
     precheck::{Incoming, Preparer},
     state::Chain,
+    wall_clock::WallClock,
 };
 use crate::{
     primitives::{BlockHash, Header, Height, Transaction, TxId, UnixMillis},
@@ -65,6 +66,9 @@ const IDLE: Duration = Duration::from_secs(2);
 /// Interval at which a better but refused branch is tried again. The refusal may lapse when the
 /// clock is corrected.
 const RECONSIDER: Duration = Duration::from_mins(1);
+
+/// The longest wait for a wall time. The clock may jump past that time in between.
+const CLOCK_LOOK: Duration = Duration::from_secs(10);
 
 /// Interval at which a thread that waits for room in the event channel checks for shutdown.
 const EVENT_PATIENCE: Duration = Duration::from_millis(200);
@@ -93,7 +97,7 @@ pub fn spawn(
     let thread = ChainThread {
         chain: ManuallyDrop::new(chain),
         preparer,
-        clock,
+        clock: WallClock::new(clock),
         events,
         publish,
         queue,
@@ -173,7 +177,7 @@ struct ChainThread {
     /// Dropped at the end of the thread, except after a panic, which leaves it undefined.
     chain: ManuallyDrop<Chain>,
     preparer: Preparer,
-    clock: Clock,
+    clock: WallClock,
     events: mpsc::Sender<ChainEvent>,
     publish: watch::Sender<ChainSummary>,
     queue: mpsc::Receiver<ChainCommand>,
@@ -246,9 +250,10 @@ impl ChainThread {
                 }
                 Next::Stored => self.settle()?,
                 Next::Due => {
-                    self.chain.due((self.clock)())?;
+                    let now = self.look_at_clock();
+                    self.chain.due(now)?;
                     if self.torn.take() {
-                        self.chain.reconsider((self.clock)())?;
+                        self.chain.reconsider(now)?;
                     }
                     if self.unsaved.take() && self.chain.is_changed() && !self.chain.is_storing() {
                         self.store()?;
@@ -266,7 +271,7 @@ impl ChainThread {
         let due = self
             .chain
             .next_due()
-            .map(|due| Duration::from_millis(due.saturating_sub((self.clock)())));
+            .map(|due| Duration::from_millis(due.saturating_sub(self.clock.now())).min(CLOCK_LOOK));
         let unsaved = self.unsaved.left(self.chain.is_changed() && self.storing.is_none());
         let torn = self.torn.left(self.chain.is_off_best());
         let patience = due.into_iter().chain(unsaved).chain(torn).min();
@@ -324,7 +329,7 @@ impl ChainThread {
         }
         self.gathering = None;
         let (summary, replies) =
-            (self.chain.summary((self.clock)()), std::mem::take(&mut self.replies));
+            (self.chain.summary(self.clock.now()), std::mem::take(&mut self.replies));
         self.release(summary, replies);
         Ok(())
     }
@@ -343,7 +348,7 @@ impl ChainThread {
         self.gathering = None;
         self.storing = Some(Storing {
             replies: std::mem::take(&mut self.replies),
-            summary: self.chain.summary((self.clock)()),
+            summary: self.chain.summary(self.clock.now()),
         });
         self.chain.begin_storing(move || stored.notify_one())
     }
@@ -368,6 +373,15 @@ impl ChainThread {
         for event in events {
             tell(event, &self.events, &self.queue, &self.runtime);
         }
+    }
+
+    /// Returns the wall time. Waits of the mempool go on as before if it has jumped.
+    fn look_at_clock(&mut self) -> UnixMillis {
+        let (now, jump) = self.clock.look(Instant::now());
+        if jump != 0 {
+            self.chain.clock_moved(jump);
+        }
+        now
     }
 
     /// Holds a reply back until its changes are durable.
@@ -436,7 +450,7 @@ impl ChainThread {
 
     /// Executes a command and holds its reply back; a fault ends the thread.
     fn answer(&mut self, command: Taken) -> Result<(), ChainFault> {
-        let now = (self.clock)();
+        let now = self.look_at_clock();
         let command = match command {
             Taken::Block(incoming, origin, reply) => {
                 return self.take_block(incoming, origin, reply, now);
