@@ -58,4 +58,5 @@ pub use mempool::{
 pub use state::{Chain, ChainOptions};
 pub use store::Status;
 pub use store::reader::ChainReader;
-pub use thread::{Clock, spawn};
+pub use thread::spawn;
+pub use wall_clock::Clock;

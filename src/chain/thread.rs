@@ -43,15 +43,12 @@ use super::{
     handle::{ChainHandle, QUEUE},
     precheck::{Incoming, Preparer},
     state::Chain,
-    wall_clock::WallClock,
+    wall_clock::{Clock, WallClock},
 };
 use crate::{
     primitives::{BlockHash, Header, Height, Transaction, TxId, UnixMillis},
     storage::contain,
 };
-
-/// The thread's source of time, in unix milliseconds.
-pub type Clock = Arc<dyn Fn() -> UnixMillis + Send + Sync>;
 
 /// Commands that the thread takes from the queue ahead of their turn, so that workers can check
 /// their blocks. 16 keep the workers busy while the chain thread waits for the disk.

@@ -3,10 +3,12 @@
 //! The rules for headers and the times in the file need wall time. The mempool's floor and its
 //! allowances count in the same time, but have to ignore that somebody sets the clock.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
-use super::Clock;
 use crate::primitives::UnixMillis;
+
+/// The chain thread's source of time, in unix milliseconds.
+pub type Clock = Arc<dyn Fn() -> UnixMillis + Send + Sync>;
 
 /// The least jump that is noticed, in ms. The time daemon's small corrections are below it.
 const LEAST_JUMP_MS: i64 = 1_000;
@@ -43,10 +45,7 @@ impl WallClock {
 #[cfg(test)]
 mod tests {
     use std::{
-        sync::{
-            Arc,
-            atomic::{AtomicU64, Ordering},
-        },
+        sync::atomic::{AtomicU64, Ordering},
         time::Duration,
     };
 

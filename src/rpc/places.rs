@@ -1,9 +1,9 @@
 //! The places of the RPC's connections: how many may do what, and for how long.
 //!
 //! A connection carries one request. It starts without a proof of its right to be here, and then
-//! moves from stage to stage: its body is read, its call is answered, its reply is sent. Stages that
-//! depend on the client have few places and a deadline. In a full one the oldest connection makes
-//! room, so a client that waits never keeps out one that works.
+//! moves from stage to stage: its body is read, its call is answered, its reply is sent. Stages
+//! that depend on the client have few places and a deadline. In a full one the oldest connection
+//! makes room, so a client that waits never keeps out one that works.
 
 use std::{
     collections::HashMap,
@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
-/// Connections that have not shown the token. Clients of this program show it in their first packet.
+/// Connections that have not shown the token. This program's clients show it in their first packet.
 pub(super) const MAX_UNPROVEN: usize = 32;
 
 /// Connections with the token whose bodies are read. Each may hold a body of 1 MiB.
@@ -36,8 +36,8 @@ pub(super) const MAX_SHORT_CALLS: usize = 32;
 /// Calls that wait for one of the places of their class.
 pub(super) const MAX_WAITING: usize = 64;
 
-/// The calls that need no place: each is answered from memory at once. `progress` is the question by
-/// which the command line finds a node, before it sends `stop`.
+/// The calls that need no place: each is answered from memory at once. The command line finds a node
+/// by asking for `progress`, before it sends `stop`.
 const ALWAYS: [&str; 2] = ["stop", "progress"];
 
 /// The call that waits for events.
@@ -163,7 +163,7 @@ impl Places {
         Place { places: self.clone(), id, end }
     }
 
-    /// Ends the connections that have stayed in a stage for too long. The server calls it regularly.
+    /// Ends the connections that have stayed in a stage for too long. The server calls it often.
     pub(super) fn expire(&self, now: Instant) {
         self.end_if(|connection| {
             connection.stage.bounds(&self.times).is_some_and(|(_, longest)| {
@@ -246,8 +246,8 @@ struct BatchedCall {
     method: String,
 }
 
-/// Returns the class of a body, and the id of its call in JSON. A text that is no call is short: its
-/// reply says so.
+/// Returns the class of a body, and the id of its call in JSON. A text that is no call counts as a
+/// short one.
 pub(super) fn classify(body: &[u8]) -> (Class, Option<Box<RawValue>>) {
     if let Ok(call) = serde_json::from_slice::<Call>(body) {
         return (class_of(&call.method), call.id);
