@@ -36,8 +36,8 @@ pub(super) const MAX_SHORT_CALLS: usize = 32;
 /// Calls that wait for one of the places of their class.
 pub(super) const MAX_WAITING: usize = 64;
 
-/// The calls that need no place: each is answered from memory at once. The command line finds a node
-/// by asking for `progress`, before it sends `stop`.
+/// The calls that need no place: each is answered from memory at once. The command line finds a
+/// node by asking for `progress`, before it sends `stop`.
 const ALWAYS: [&str; 2] = ["stop", "progress"];
 
 /// The call that waits for events.
