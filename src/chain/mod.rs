@@ -23,6 +23,7 @@ mod diverged;
 pub mod errors;
 mod handle;
 mod header_tree;
+mod jumps;
 mod key_map;
 mod load;
 mod mempool;
@@ -42,7 +43,6 @@ pub(crate) mod testing;
 mod tests;
 mod thread;
 mod transactions;
-mod wall_clock;
 
 pub use api::*;
 pub use errors::{
@@ -58,5 +58,4 @@ pub use mempool::{
 pub use state::{Chain, ChainOptions};
 pub use store::Status;
 pub use store::reader::ChainReader;
-pub use thread::spawn;
-pub use wall_clock::Clock;
+pub use thread::{Clock, spawn};

@@ -41,14 +41,17 @@ use super::{
         AcceptBlockError, AcceptBranchError, AcceptHeadersError, AcceptTradeError, ChainFault,
     },
     handle::{ChainHandle, QUEUE},
+    jumps::Jumps,
     precheck::{Incoming, Preparer},
     state::Chain,
-    wall_clock::{Clock, WallClock},
 };
 use crate::{
     primitives::{BlockHash, Header, Height, Transaction, TxId, UnixMillis},
     storage::contain,
 };
+
+/// The thread's source of time, in unix milliseconds.
+pub type Clock = Arc<dyn Fn() -> UnixMillis + Send + Sync>;
 
 /// Commands that the thread takes from the queue ahead of their turn, so that workers can check
 /// their blocks. 16 keep the workers busy while the chain thread waits for the disk.
@@ -94,7 +97,8 @@ pub fn spawn(
     let thread = ChainThread {
         chain: ManuallyDrop::new(chain),
         preparer,
-        clock: WallClock::new(clock),
+        jumps: Jumps::new(clock(), Instant::now()),
+        clock,
         events,
         publish,
         queue,
@@ -174,7 +178,8 @@ struct ChainThread {
     /// Dropped at the end of the thread, except after a panic, which leaves it undefined.
     chain: ManuallyDrop<Chain>,
     preparer: Preparer,
-    clock: WallClock,
+    clock: Clock,
+    jumps: Jumps,
     events: mpsc::Sender<ChainEvent>,
     publish: watch::Sender<ChainSummary>,
     queue: mpsc::Receiver<ChainCommand>,
@@ -247,10 +252,10 @@ impl ChainThread {
                 }
                 Next::Stored => self.settle()?,
                 Next::Due => {
-                    let now = self.look_at_clock();
-                    self.chain.due(now)?;
+                    self.note_jump((self.clock)());
+                    self.chain.due((self.clock)())?;
                     if self.torn.take() {
-                        self.chain.reconsider(now)?;
+                        self.chain.reconsider((self.clock)())?;
                     }
                     if self.unsaved.take() && self.chain.is_changed() && !self.chain.is_storing() {
                         self.store()?;
@@ -268,7 +273,7 @@ impl ChainThread {
         let due = self
             .chain
             .next_due()
-            .map(|due| Duration::from_millis(due.saturating_sub(self.clock.now())).min(CLOCK_LOOK));
+            .map(|due| Duration::from_millis(due.saturating_sub((self.clock)())).min(CLOCK_LOOK));
         let unsaved = self.unsaved.left(self.chain.is_changed() && self.storing.is_none());
         let torn = self.torn.left(self.chain.is_off_best());
         let patience = due.into_iter().chain(unsaved).chain(torn).min();
@@ -326,7 +331,7 @@ impl ChainThread {
         }
         self.gathering = None;
         let (summary, replies) =
-            (self.chain.summary(self.clock.now()), std::mem::take(&mut self.replies));
+            (self.chain.summary((self.clock)()), std::mem::take(&mut self.replies));
         self.release(summary, replies);
         Ok(())
     }
@@ -345,7 +350,7 @@ impl ChainThread {
         self.gathering = None;
         self.storing = Some(Storing {
             replies: std::mem::take(&mut self.replies),
-            summary: self.chain.summary(self.clock.now()),
+            summary: self.chain.summary((self.clock)()),
         });
         self.chain.begin_storing(move || stored.notify_one())
     }
@@ -372,13 +377,12 @@ impl ChainThread {
         }
     }
 
-    /// Returns the wall time. Waits of the mempool go on as before if it has jumped.
-    fn look_at_clock(&mut self) -> UnixMillis {
-        let (now, jump) = self.clock.look(Instant::now());
+    /// Keeps the mempool's waits as they are if the wall clock has jumped.
+    fn note_jump(&mut self, now: UnixMillis) {
+        let jump = self.jumps.since_last(now, Instant::now());
         if jump != 0 {
             self.chain.clock_moved(jump);
         }
-        now
     }
 
     /// Holds a reply back until its changes are durable.
@@ -447,7 +451,8 @@ impl ChainThread {
 
     /// Executes a command and holds its reply back; a fault ends the thread.
     fn answer(&mut self, command: Taken) -> Result<(), ChainFault> {
-        let now = self.look_at_clock();
+        let now = (self.clock)();
+        self.note_jump(now);
         let command = match command {
             Taken::Block(incoming, origin, reply) => {
                 return self.take_block(incoming, origin, reply, now);
