@@ -104,6 +104,7 @@ impl WalletFile {
         match (read_bounded(path), expected) {
             (Err(WalletError::Missing(_)), None) => {}
             (Ok(bytes), Some(expected)) if sha256(&[&bytes]) == expected => {}
+            (Err(error @ WalletError::Io { .. }), _) => return Err(error),
             (_, None) => return Err(WalletError::Exists(path.to_owned())),
             (_, Some(_)) => return Err(WalletError::Changed(path.to_owned())),
         }
