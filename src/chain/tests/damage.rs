@@ -608,26 +608,6 @@ fn a_flipped_bit_after_a_crash_never_ends_in_a_wrong_answer() {
     drop(player);
 }
 
-#[cfg(unix)]
-#[test]
-fn a_linked_chain_is_mended_where_it_is() {
-    use std::os::unix::fs::{PermissionsExt as _, symlink};
-    let (folder, disk) =
-        (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a disk"));
-    let (path, place) = (folder.path().join("chain.redb"), disk.path().join("kept.redb"));
-    drop(Chain::create(&place, &network(), options()).expect("a chain"));
-    fs::set_permissions(&place, fs::Permissions::from_mode(0o644)).expect("widened");
-    symlink(&place, &path).expect("a link");
-    let salvaged = salvage(&path, options(), NOW, &mut |_, _| {}).expect("mended");
-    assert!(fs::symlink_metadata(&path).expect("there").is_symlink());
-    assert_eq!(salvaged.backup.parent(), place.parent());
-    for file in [&place, &salvaged.backup] {
-        assert_eq!(fs::metadata(file).expect("there").permissions().mode() & 0o777, 0o600);
-    }
-    assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1);
-    Chain::open(&path, options()).expect("whole");
-}
-
 #[test]
 fn what_is_no_chain_is_refused_and_left_as_it_is() {
     let folder = tempfile::tempdir().expect("a folder");
