@@ -3,14 +3,14 @@
 # kills, ten minutes of fuzzing for each target, every bench, and an hour of chaos in Docker. Prints
 # one line for each bar; the full output is in target/long-run/.
 #   tests/long-run.sh            all parts: about four hours on two cores of an idle machine
-#   tests/long-run.sh PART...    some: model crash kill benches fuzz deploy
+#   tests/long-run.sh PART...    some: model crash kill clock benches fuzz deploy
 # The part deploy needs cargo-deny and a Docker engine (.ci/engine.sh makes one) that has the
 # Dockerfile's base image or can pull it. Fuzzing needs the nightly toolchain and cargo-fuzz
 # (fuzz/README.md shows how to install them).
 set -u
 cd "$(dirname "$0")/.." || exit 2
 parts=("$@")
-((${#parts[@]})) || parts=(model crash kill benches fuzz deploy)
+((${#parts[@]})) || parts=(model crash kill clock benches fuzz deploy)
 logs=target/long-run
 mkdir -p "$logs"
 missed=0
@@ -51,6 +51,11 @@ crash() {
 kill_nodes() {
   check kill-9-start env FRIENDCHAIN_KILLS=200 \
     cargo test --locked --test it killed_at_any_moment -- --nocapture
+}
+
+# The tests of CI run a static binary, whose clock no library can set.
+clock() {
+  check wrong-clocks cargo test --locked --test it clock:: -- --nocapture
 }
 
 benches() {
@@ -98,10 +103,10 @@ deploy() {
 
 for part in "${parts[@]}"; do
   case $part in
-    model | crash | benches | fuzz | deploy) "$part" ;;
+    model | crash | clock | benches | fuzz | deploy) "$part" ;;
     kill) kill_nodes ;;
     *)
-      echo "there is no part '$part': model, crash, kill, benches, fuzz or deploy" >&2
+      echo "there is no part '$part': model, crash, kill, clock, benches, fuzz or deploy" >&2
       exit 2
       ;;
   esac

@@ -23,6 +23,7 @@ mod diverged;
 pub mod errors;
 mod handle;
 mod header_tree;
+mod jumps;
 mod key_map;
 mod load;
 mod mempool;

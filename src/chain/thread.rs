@@ -41,6 +41,7 @@ use super::{
         AcceptBlockError, AcceptBranchError, AcceptHeadersError, AcceptTradeError, ChainFault,
     },
     handle::{ChainHandle, QUEUE},
+    jumps::Jumps,
     precheck::{Incoming, Preparer},
     state::Chain,
 };
@@ -65,6 +66,9 @@ const IDLE: Duration = Duration::from_secs(2);
 /// Interval at which a better but refused branch is tried again. The refusal may lapse when the
 /// clock is corrected.
 const RECONSIDER: Duration = Duration::from_mins(1);
+
+/// The longest wait for a wall time. The clock may jump past that time in between.
+const CLOCK_LOOK: Duration = Duration::from_secs(10);
 
 /// Interval at which a thread that waits for room in the event channel checks for shutdown.
 const EVENT_PATIENCE: Duration = Duration::from_millis(200);
@@ -93,6 +97,7 @@ pub fn spawn(
     let thread = ChainThread {
         chain: ManuallyDrop::new(chain),
         preparer,
+        jumps: Jumps::new(clock(), Instant::now()),
         clock,
         events,
         publish,
@@ -174,6 +179,7 @@ struct ChainThread {
     chain: ManuallyDrop<Chain>,
     preparer: Preparer,
     clock: Clock,
+    jumps: Jumps,
     events: mpsc::Sender<ChainEvent>,
     publish: watch::Sender<ChainSummary>,
     queue: mpsc::Receiver<ChainCommand>,
@@ -250,6 +256,7 @@ impl ChainThread {
                 }
                 Next::Stored => self.settle()?,
                 Next::Due => {
+                    self.note_jump((self.clock)());
                     self.chain.due((self.clock)())?;
                     if self.torn.take() {
                         self.chain.reconsider((self.clock)())?;
@@ -270,7 +277,7 @@ impl ChainThread {
         let due = self
             .chain
             .next_due()
-            .map(|due| Duration::from_millis(due.saturating_sub((self.clock)())));
+            .map(|due| Duration::from_millis(due.saturating_sub((self.clock)())).min(CLOCK_LOOK));
         let unsaved = self.unsaved.left(self.chain.is_changed() && self.storing.is_none());
         let torn = self.torn.left(self.chain.is_off_best());
         let patience = due.into_iter().chain(unsaved).chain(torn).min();
@@ -374,6 +381,14 @@ impl ChainThread {
         }
     }
 
+    /// Keeps the mempool's waits as they are if the wall clock has jumped.
+    fn note_jump(&mut self, now: UnixMillis) {
+        let jump = self.jumps.since_last(now, Instant::now());
+        if jump != 0 {
+            self.chain.clock_moved(jump);
+        }
+    }
+
     /// Holds a reply back until its changes are durable.
     fn hold<T: Send + 'static>(&mut self, reply: oneshot::Sender<T>, value: T) {
         self.replies.push(Box::new(move || send(reply, value)));
@@ -441,6 +456,7 @@ impl ChainThread {
     /// Executes a command and holds its reply back; a fault ends the thread.
     fn answer(&mut self, command: Taken) -> Result<(), ChainFault> {
         let now = (self.clock)();
+        self.note_jump(now);
         let command = match command {
             Taken::Block(incoming, origin, reply) => {
                 return self.take_block(incoming, origin, reply, now);

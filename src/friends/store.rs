@@ -11,11 +11,11 @@ use std::{
 
 use redb::{
     Builder, Database, Durability, ReadTransaction, ReadableDatabase, ReadableTable, Table,
-    TableDefinition, TableError, WriteTransaction,
+    TableDefinition, TableError, WriteTransaction, backends::FileBackend,
 };
 
 use crate::{
-    storage::{contain, frozen::FrozenFile, sync_folder},
+    storage::{contain, frozen::FrozenFile, real_place, take_place, unfinished_private},
     wire::CodecError,
 };
 
@@ -207,13 +207,12 @@ impl Store {
                 path: path.to_owned(),
                 reason: error.to_string(),
             };
+            // A link to a disk that is missing is no reason for a new file.
+            real_place(path).map_err(failed)?;
             let unfinished = path.with_extension("redb-unfinished");
-            match fs::remove_file(&unfinished) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
-                _ => {}
-            }
-            Self::with(builder().create(&unfinished)?)?.database.close()?;
-            fs::rename(&unfinished, path).and_then(|()| sync_folder(path)).map_err(failed)?;
+            let file = FileBackend::new(unfinished_private(&unfinished).map_err(failed)?)?;
+            Self::with(builder().create_with_backend(file)?)?.database.close()?;
+            take_place(&unfinished, path).map_err(failed)?;
         }
         Self::existing(path, || Ok(builder().open(path)?))
     }

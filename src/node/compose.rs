@@ -15,7 +15,7 @@ use tokio::{
 
 use super::{
     blocking::blocking,
-    clock::now,
+    clock::{moment, moment_with_sleep, now},
     config::NodeConfig,
     keyring::Keyring,
     metrics::{Listener, Liveness, Monitor, Watched},
@@ -305,7 +305,7 @@ async fn start_networking(
     base: &Base,
     registry: &mut Registry,
 ) -> Result<Networking, RpcError> {
-    let peers = Peers::new(base.friends.bans(now()).await?);
+    let peers = Peers::new(base.friends.bans(now()).await?, now(), moment());
     let mut net_config = NetConfig::new(base.identity.clone(), base.network.id);
     net_config.listen.clone_from(&config.listen);
     net_config.peers.clone_from(&config.peers);
@@ -315,8 +315,8 @@ async fn start_networking(
     let trust = Trust::new([], base.network.id == Network::lan().id);
     net_config.trust = trust.clone();
     let (net, events) = net::spawn(net_config, registry)?;
-    for ban in peers.bans(now()) {
-        until_taken(|| net.ban(ban.peer)).await?;
+    for peer in peers.banned(moment()) {
+        until_taken(|| net.ban(peer)).await?;
     }
     for known in base.friends.known_peers(KNOWN_PEERS).await? {
         let told = if known.source >= AddressSource::Invite { Told::ByUser } else { Told::Before };
@@ -468,7 +468,7 @@ async fn open_wallet(keyring: &Keyring, config: &NodeConfig) -> Result<Option<Ad
     };
     let first = wallet.as_ref().map(|wallet| wallet.first_address());
     if let (Some(passphrase), Some(mut wallet)) = (config.passphrase.clone(), wallet)
-        && wallet.is_locked(now())
+        && wallet.is_locked(moment_with_sleep())
     {
         wallet.unlock(passphrase, None).await?;
     }

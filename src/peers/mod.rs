@@ -14,8 +14,8 @@ pub(crate) use level::Trust;
 #[expect(unused_imports, reason = "the budgets use them next")]
 pub(crate) use level::{Level, MAX_VOUCHED};
 #[cfg(test)]
-pub(crate) use scores::{BAN_MS, BAN_SCORE};
-pub(crate) use scores::{Ban, BanTerm, Offence, Peers};
+pub(crate) use scores::BAN_SCORE;
+pub(crate) use scores::{BAN_MS, Ban, BanTerm, Offence, Peers};
 
 /// The most peers that are connected at once. `net` admits no more, and sync and relay know each of
 /// them.

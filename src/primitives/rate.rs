@@ -44,6 +44,11 @@ impl Bucket {
             .min(self.rate.burst.saturating_mul(1_000));
     }
 
+    /// Moves the time of the last refill by so many ms, with a clock that has jumped by as many.
+    pub const fn move_clock(&mut self, by: i64) {
+        self.at = self.at.saturating_add_signed(by);
+    }
+
     /// Returns true if the bucket is full. A full bucket can be dropped and made anew later.
     pub fn is_full(&mut self, now: Moment) -> bool {
         self.fill(now);

@@ -198,14 +198,23 @@ fn secrets_are_in_files_that_only_their_owner_reads() {
     let net = TestNet::new();
     let folder = net.folder("yzw");
     folder.create_chain(&folder.new_address());
-    let _node = folder.start(&[]);
+    let logs = folder.path().with_file_name("logs");
+    let _node = folder.start(&["--log-dir", logs.to_str().expect("text")]);
     let mode = |path: &std::path::Path| {
         std::fs::metadata(path).expect("it is there").permissions().mode() & 0o077
     };
-    assert_eq!(mode(&folder.path()), 0, "the folder itself");
-    let secrets = ["wallet.json", "identity.key", "node.json"];
-    for name in secrets {
+    for path in [&folder.path(), &logs] {
+        assert_eq!(mode(path), 0, "{}", path.display());
+    }
+    let secrets = ["wallet.json", "identity.key", "node.json", "rpc.token", "chain.redb"];
+    for name in secrets.into_iter().chain(["friends.redb", "lock"]) {
         assert_eq!(mode(&folder.path().join(name)), 0, "{name}");
+    }
+    for path in [folder.path(), logs] {
+        for entry in std::fs::read_dir(&path).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            assert_eq!(mode(&path), 0, "{}", path.display());
+        }
     }
 }
 

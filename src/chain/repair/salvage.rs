@@ -32,7 +32,9 @@ use crate::{
     },
     consensus::{Network, Work},
     primitives::{Block, Height, Transaction, TxId, UnixMillis, encoding::from_bytes},
-    storage::{contain, frozen::Commit, leaves, sync_folder},
+    storage::{
+        contain, copy_private, frozen::Commit, leaves, make_private, real_place, take_place,
+    },
 };
 
 /// The result of a salvage.
@@ -62,6 +64,8 @@ pub fn salvage(
     let lost = |reason: String| OpenError::Lost { path: path.to_owned(), reason };
     let failed =
         |error: io::Error| OpenError::Disk { path: path.to_owned(), reason: error.to_string() };
+    // A link stays a link: the new file and the damaged one are where the link points to.
+    let path = &real_place(path).map_err(failed)?;
     let old = Old::open(path, options.page_mib()).map_err(|error| match error {
         OpenError::Corrupt { reason, .. } => {
             lost(format!("the database in it does not open any more ({reason})"))
@@ -85,8 +89,10 @@ pub fn salvage(
 
     let backup = path.with_file_name(format!("chain-damaged-{now}.redb"));
     // The backup gets its name before the rename, so that `path` exists at every moment.
-    fs::hard_link(path, &backup).or_else(|_| fs::copy(path, &backup).map(drop)).map_err(failed)?;
-    fs::rename(&unfinished, path).and_then(|()| sync_folder(path)).map_err(failed)?;
+    fs::hard_link(path, &backup).or_else(|_| copy_private(path, &backup)).map_err(failed)?;
+    // The damaged file may belong to somebody else; its rights do not matter for the new one.
+    let _ = make_private(&backup);
+    take_place(&unfinished, path).map_err(failed)?;
     let above = if goal > audit.height {
         format!(
             "; what was above, up to height {goal}, is damaged and is fetched again from friends \

@@ -33,9 +33,9 @@ use crate::{
     consensus::{Network, Work, created_coins},
     primitives::{Block, Encode},
     storage::{
-        contain,
+        contain, create_folder,
         frozen::{Commit, FrozenFile},
-        give_to_owner_of_folder, sync_folder,
+        take_place, unfinished_private,
     },
     telemetry::metrics::StoreMetrics,
 };
@@ -76,20 +76,17 @@ pub fn create(
     let failed =
         |error: io::Error| OpenError::Disk { path: path.to_owned(), reason: error.to_string() };
     if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).map_err(failed)?;
+        create_folder(folder).map_err(failed)?;
     }
     // Created under another name, so that a crash leaves no partial chain under this one.
     let unfinished = path.with_extension("redb-unfinished");
-    if unfinished.exists() {
-        fs::remove_file(&unfinished).map_err(failed)?;
-    }
-    let database = builder(cache_mib)
-        .create(&unfinished)
+    let file = unfinished_private(&unfinished).map_err(failed)?;
+    let database = FileBackend::new(file)
+        .and_then(|file| builder(cache_mib).create_with_backend(file))
         .map_err(|error| OpenError::from_database(&unfinished, error))?;
     initialise(&database, network, min_work).map_err(|fault| OpenError::from_fault(path, fault))?;
     database.close().map_err(|error| OpenError::from_database(&unfinished, error))?;
-    give_to_owner_of_folder(&unfinished);
-    fs::rename(&unfinished, path).and_then(|()| sync_folder(path)).map_err(failed)?;
+    take_place(&unfinished, path).map_err(failed)?;
     open(path, cache_mib)
 }
 

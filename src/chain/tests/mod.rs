@@ -7,6 +7,8 @@ mod damage;
 mod diverged;
 mod histories;
 mod layouts;
+#[cfg(unix)]
+mod links;
 mod model;
 mod policy;
 mod policy_histories;

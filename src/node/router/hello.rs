@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Purpose, Router};
 use crate::{
-    node::clock::now,
+    node::clock::{moment, now},
     primitives::{NetworkId, PeerId},
     sync::SyncEvent,
     telemetry::events,
@@ -41,10 +41,11 @@ impl Router {
         }
         let offset = i128::from(status.time).saturating_sub(i128::from(now()));
         let clock_offset_ms = i64::try_from(offset).unwrap_or(i64::MAX);
+        let clock = i128::from(status.time).saturating_sub(i128::from(moment()));
         let Some(state) = self.connected.get_mut(&peer) else { return };
         let first = state.status.is_none();
         let news = state.status.as_ref().is_none_or(|before| before.tip != status.tip);
-        state.clock_offset_ms = Some(clock_offset_ms);
+        state.clock = Some(i64::try_from(clock).unwrap_or(i64::MAX));
         state.status = Some(status.clone());
         if news {
             events::StatusExchanged {

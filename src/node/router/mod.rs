@@ -49,7 +49,7 @@ use crate::{
     friends::{FriendsEvent, FriendsHandle},
     miner::MinerHandle,
     net::{GossipId, NetEvent, NetHandle},
-    peers::{Ban, Offence, Peers, Trust},
+    peers::{BAN_MS, Ban, BanTerm, Offence, Peers, Trust},
     primitives::{Address, BlockHash, Header, MiningMode, PeerId, TxId, UnixMillis},
     relay::{Relay, RelayConfig, RelayEvent},
     sync::{Sync, SyncConfig, SyncEvent, SyncReport},
@@ -87,8 +87,9 @@ struct Connected {
     since: UnixMillis,
     /// The peer's last Status. None before its hello.
     status: Option<Status>,
-    /// The peer's clock less ours at its last Status.
-    clock_offset_ms: Option<i64>,
+    /// The peer's wall clock less our monotonic one, at its last Status. A jump of our own wall
+    /// clock does not change it.
+    clock: Option<i64>,
     /// Start of the minute in which its requests are counted.
     minute: Instant,
     /// Requests on `hello` in this minute.
@@ -466,8 +467,9 @@ impl Router {
     /// Lowers a peer's score; a ban ends its connections.
     fn penalise(&mut self, peer: PeerId, offence: Offence, reason: &str) {
         self.metrics.peer_penalised(offence.code());
-        if let Some(ban) = self.peers.penalise(peer, offence, reason, now()).banned {
-            self.enforce_ban(ban);
+        if self.peers.penalise(peer, offence, reason, moment()).banned {
+            let term = BanTerm::Until(now().saturating_add(BAN_MS));
+            self.enforce_ban(Ban { peer, term });
         }
     }
 
@@ -498,7 +500,7 @@ impl Router {
     fn keep_house(&mut self) {
         self.housekeeping = Instant::now();
         events::emit_suppressed();
-        for peer in self.peers.decay(now()) {
+        for peer in self.peers.decay(moment()) {
             self.lift_ban(peer);
         }
         self.apply_mining_mode();
@@ -508,7 +510,7 @@ impl Router {
         for peer in strangers {
             self.send_hello(peer);
         }
-        for peer in self.connected.keys().filter(|peer| self.peers.is_banned(peer, now())) {
+        for peer in self.connected.keys().filter(|peer| self.peers.is_banned(peer, moment())) {
             log_unsent(self.net.ban(*peer));
         }
         // The user may have made a wallet since the profile was signed.

@@ -107,7 +107,7 @@ impl Router {
             inbound,
             since: now(),
             status: None,
-            clock_offset_ms: None,
+            clock: None,
             minute: Instant::now(),
             hellos: 0,
             friends_requests: 0,

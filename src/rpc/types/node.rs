@@ -129,5 +129,6 @@ pub(crate) struct Progress {
     /// The number at which the task is complete; `None` if it is unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total: Option<u64>,
-    pub started: UnixMillis,
+    /// The time since the task began, in ms.
+    pub elapsed_ms: u64,
 }
