@@ -17,12 +17,12 @@ use super::{
     gate::Gate,
     gossip_score,
     limits::{
-        GOSSIP_HISTORY, GOSSIP_OVERHEAD, GOSSIP_SEND_QUEUE, MAX_CONNECTIONS,
-        MAX_CONNECTIONS_PER_PEER, MAX_GOSSIP_CONTROL, MAX_INBOUND_CONNECTIONS, MAX_LARGE_REQUESTS,
-        MAX_PENDING_CONNECTIONS, MAX_STREAMS,
+        GOSSIP_HISTORY, GOSSIP_OVERHEAD, GOSSIP_SEND_QUEUE, MAX_CONNECTIONS, MAX_GOSSIP_CONTROL,
+        MAX_LARGE_REQUESTS, MAX_PENDING_CONNECTIONS, MAX_STREAMS,
     },
 };
 use crate::{
+    peers::Trust,
     primitives::{NetworkId, sha256},
     telemetry::metrics::NetMetrics,
     wire::{Protocol, Topic, alive_topic, limits::MAX_GOSSIP_BYTES},
@@ -54,6 +54,7 @@ pub(super) struct BehaviourConfig {
     pub(super) mdns: bool,
     pub(super) ping_interval: Duration,
     pub(super) max_gossip_frame: usize,
+    pub(super) trust: Trust,
 }
 
 /// The names of the network's protocols and topics.
@@ -131,14 +132,12 @@ impl Behaviour {
             Ok::<_, NetError>(request_response::Behaviour::with_codec(codec, supported, settings))
         };
         Ok(Self {
-            gate: Gate::default(),
+            gate: Gate::new(config.trust.clone()),
+            // The gate and the transport bound the rest.
             limits: connection_limits::Behaviour::new(
                 connection_limits::ConnectionLimits::default()
-                    .with_max_pending_incoming(Some(MAX_PENDING_CONNECTIONS))
                     .with_max_pending_outgoing(Some(MAX_PENDING_CONNECTIONS))
-                    .with_max_established(Some(MAX_CONNECTIONS))
-                    .with_max_established_incoming(Some(MAX_INBOUND_CONNECTIONS))
-                    .with_max_established_per_peer(Some(MAX_CONNECTIONS_PER_PEER)),
+                    .with_max_established(Some(MAX_CONNECTIONS)),
             ),
             identify: identify::Behaviour::new(
                 identify::Config::new("/friendchain/1".to_owned(), keypair.public())

@@ -66,6 +66,8 @@ pub(crate) enum NetOffence {
     MalformedGossip,
     /// A message has more bytes or more items than its type allows.
     Oversized,
+    /// The peer goes on long after its budget was used up.
+    Flooding,
 }
 
 impl NetOffence {
@@ -77,6 +79,7 @@ impl NetOffence {
             Self::MalformedResponse => "malformed_response",
             Self::MalformedGossip => "malformed_gossip",
             Self::Oversized => "oversized",
+            Self::Flooding => "flooding",
         }
     }
 }

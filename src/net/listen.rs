@@ -1,14 +1,24 @@
 //! Builds the swarm and makes it listen, and turns failures into sentences for the user.
 
 use std::{
+    error::Error,
     io,
     net::{SocketAddr, TcpListener, UdpSocket},
 };
 
-use libp2p::{Multiaddr, Swarm, SwarmBuilder, dns, noise, tcp, yamux};
+use libp2p::{
+    Multiaddr, Swarm, SwarmBuilder, Transport,
+    core::{muxing::StreamMuxerBox, upgrade::Version},
+    dns, identity, noise, quic, tcp, yamux,
+};
 
 use super::{
-    NetError, address::socket, behaviour::Behaviour, identity::Identity, limits::IDLE_TIME,
+    NetError,
+    address::socket,
+    behaviour::Behaviour,
+    handshakes::{Bounded, bounded},
+    identity::Identity,
+    limits::IDLE_TIME,
 };
 
 /// Builds the swarm with all transports: TCP with Noise and yamux, QUIC, and DNS for both.
@@ -20,12 +30,7 @@ pub(super) fn build_swarm(
     let transports = || {
         SwarmBuilder::with_existing_identity(identity.keypair())
             .with_tokio()
-            .with_tcp(
-                tcp::Config::default().nodelay(true),
-                noise::Config::new,
-                yamux::Config::default,
-            )
-            .map(|builder| builder.with_quic_config(|config| config))
+            .with_other_transport(transport)
             .map_err(|error| failed("Noise")(error.to_string()))
     };
     // The type of the builder depends on the resolver, so a function cannot hold the common end.
@@ -51,6 +56,18 @@ pub(super) fn build_swarm(
             finish!(transports()?.with_dns_config(nowhere, dns::ResolverOpts::default()))
         }
     }
+}
+
+/// Returns TCP with Noise and yamux, and QUIC, with bounded handshakes.
+fn transport(keypair: &identity::Keypair) -> Result<Bounded, Box<dyn Error + Send + Sync>> {
+    let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
+        .upgrade(Version::V1Lazy)
+        .authenticate(noise::Config::new(keypair)?)
+        .multiplex(yamux::Config::default())
+        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
+    let quic = quic::tokio::Transport::new(quic::Config::new(keypair))
+        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
+    Ok(bounded(tcp.or_transport(quic).map(|either, _| either.into_inner()).boxed()))
 }
 
 /// Listens on all addresses. Skips IPv6 addresses if the system has no IPv6.

@@ -102,6 +102,10 @@ impl Network {
         let peer = from_libp2p(source)?;
         let id = GossipId { id: message_id(&message.data), source: peer };
         self.liveness.received(&peer, now);
+        if self.is_gossip_over_budget(&peer, message.data.len(), now) {
+            self.report(&id, Verdict::Ignore);
+            return None;
+        }
         if message.topic == self.names.alive {
             if message.data.len() > MAX_PROBE_BYTES {
                 self.refuse(&id, &message.data);

@@ -20,7 +20,7 @@ mod peers;
 mod requests;
 
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, HashSet, VecDeque},
     time::{Duration, Instant},
 };
 
@@ -54,7 +54,7 @@ use super::{
     requests::{Inbound, Job, Outbound, Sending},
 };
 use crate::{
-    peers::Trust,
+    peers::{Budgets, Trust},
     primitives::PeerId,
     telemetry::metrics::NetMetrics,
     wire::{Protocol, Verdict},
@@ -82,6 +82,9 @@ pub(super) struct Network {
     answers: mpsc::Receiver<NetAnswer>,
 
     peers: HashMap<PeerId, Peer>,
+    budgets: Budgets,
+    /// Peers whose gossip is dropped until their budget has recovered.
+    muted: HashSet<PeerId>,
     listening: BTreeSet<Multiaddr>,
     book: AddressBook,
     dials: HashMap<ConnectionId, Dialing>,
@@ -140,6 +143,7 @@ impl Network {
             mdns: config.mdns,
             ping_interval: config.tuning.ping_interval,
             max_gossip_frame: config.tuning.max_gossip_frame,
+            trust: config.trust.clone(),
         };
         let keypair = config.identity.keypair();
         let behaviour = Behaviour::new(&keypair, &settings, &names, registry, &metrics)?;
@@ -154,6 +158,8 @@ impl Network {
             me,
             private_only: config.private_only,
             target_peers: config.target_peers,
+            budgets: Budgets::new(config.trust.clone()),
+            muted: HashSet::new(),
             trust: config.trust,
             external,
             events,
@@ -314,6 +320,15 @@ impl Network {
                 }
             }
             NetCommand::Unban(peer) => self.swarm.behaviour_mut().gate.unban(&peer),
+            NetCommand::Greeted(peer) => {
+                if let Some(entry) = self.peers.get_mut(&peer) {
+                    entry.greeted = true;
+                }
+            }
+            NetCommand::Useful(peer) => {
+                self.swarm.behaviour_mut().gate.places().useful(&peer, now);
+                self.budgets.useful(peer, now);
+            }
             NetCommand::AddKnown { peer, addresses } => {
                 for address in &addresses {
                     self.book.add(peer, address, Source::Vouched, now);
@@ -363,15 +378,8 @@ impl Network {
         for peer in liveness.silent(now, is_graylisted) {
             self.reconnect(&peer);
         }
-        let leaving: Vec<_> = self
-            .peers
-            .iter()
-            .filter(|(_, peer)| peer.leaving.is_some())
-            .map(|(peer, _)| *peer)
-            .collect();
-        for peer in leaving {
-            self.leave_if_idle(&peer, now);
-        }
+        self.leave_those_due(now);
+        self.unmute(now);
         if self.next_probe <= now {
             self.next_probe = now + self.tuning.probe_interval;
             self.probe();
