@@ -1,7 +1,7 @@
 //! Parameters of gossipsub's peer score.
 //!
-//! Two facts lower the score of a peer: messages that the node rejected (P4), and a crowd of peers
-//! at one IP address (P6). Nothing raises it above 0.
+//! Three facts lower the score of a peer: messages that the node rejected (P4), a used-up budget
+//! (P5), and a crowd of peers at one IP address (P6). Nothing raises it above 0.
 //!
 //! | score | effect inside gossipsub |
 //! |---|---|
@@ -10,9 +10,9 @@
 //! | below −60 | all that the peer sends is dropped, and nothing is published to it |
 //!
 //! Deliveries do not count (P1 to P3). In a small group each message arrives first from the same
-//! few peers, and a peer with nothing to forward is honest. P5 mutes a peer that is over its budget
-//! ([`MUTED_SCORE`]). Neither do P7 and slow peers count: the node has its own scores, and [`GossipLiveness`](super::gossip::GossipLiveness) reconnects
-//! slow peers.
+//! few peers, and a peer with nothing to forward is honest. P7 and slow peers do not count either:
+//! the node has its own scores, and [`GossipLiveness`](super::gossip::GossipLiveness) reconnects
+//! slow peers. P5 mutes a peer that is over its budget, see [`MUTED_SCORE`].
 
 use std::{
     collections::HashSet,

@@ -3,8 +3,8 @@
 //!
 //! A socket that says nothing costs its owner nothing, and nobody knows yet whose it is. So the
 //! node refuses no new one: when all slots are in use, the oldest handshake of the IP address with
-//! the most is given up. A peer that closes its half never, or reads nothing more, holds nothing
-//! either: a connection is dropped soon after the node has closed it.
+//! the most is given up. A peer that reads nothing more holds no connection open either: it is
+//! dropped soon after the node has closed it.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -28,7 +28,7 @@ use tokio::time::{Sleep, sleep};
 
 use super::{
     gate::ip_of,
-    limits::{CLOSE_TIME, MAX_HANDSHAKES, MAX_HANDSHAKES_PER_IP},
+    limits::{CLOSE_MS, MAX_HANDSHAKES, MAX_HANDSHAKES_PER_IP},
 };
 
 /// The connection that a transport makes.
@@ -180,7 +180,7 @@ impl Transport for Bounded {
     }
 }
 
-/// A connection that closes within [`CLOSE_TIME`], even if its far end does not read.
+/// A connection that closes within [`CLOSE_MS`], even if its far end does not read.
 pub(super) struct Closing {
     inner: StreamMuxerBox,
     /// The end of the wait, once the node has closed the connection.
@@ -209,8 +209,8 @@ impl StreamMuxer for Closing {
         if let Poll::Ready(result) = Pin::new(&mut self.inner).poll_close(cx) {
             return Poll::Ready(result);
         }
-        let wait = |limit: Duration| Box::pin(sleep(limit));
-        self.deadline.get_or_insert_with(|| wait(CLOSE_TIME)).as_mut().poll(cx).map(Ok)
+        let wait = || Box::pin(sleep(Duration::from_millis(CLOSE_MS)));
+        self.deadline.get_or_insert_with(wait).as_mut().poll(cx).map(Ok)
     }
 
     fn poll(

@@ -101,8 +101,8 @@ pub(super) const MAX_HANDSHAKES: usize = 256;
 /// Handshakes in progress from one IP address. It is large, since a friend may share its address
 /// with somebody who opens sockets and says nothing.
 pub(super) const MAX_HANDSHAKES_PER_IP: usize = 128;
-/// Time in which a connection that the node closes may tell its far end. Then it is dropped.
-pub(super) const CLOSE_TIME: Duration = Duration::from_secs(1);
+/// Time in which a connection that the node closes may tell its far end, in ms. Then it is dropped.
+pub(super) const CLOSE_MS: u64 = 1_000;
 /// Time from a connection to the peer's hello, in ms. A peer that said none then is disconnected.
 pub(super) const HELLO_MS: u64 = 20_000;
 /// Time for which a peer that said no hello is not dialed again.

@@ -2,7 +2,8 @@
 //!
 //! Each protocol has a budget for each peer, by its level of trust. Peers that are no friends also
 //! share one for each IP address, so that many keys at one address get little more than a few. A
-//! budget outlives the connection: to reconnect refills nothing. The module has no I/O and no
+//! budget outlives the connection: to reconnect refills nothing. It is a token bucket that holds a
+//! minute's worth, so that all of it may be used at once. The module has no I/O and no
 //! clock.
 
 use std::{
@@ -17,13 +18,13 @@ use crate::{primitives::PeerId, wire::Protocol};
 
 /// A bound for each level of trust.
 #[derive(Debug, Clone, Copy)]
-struct PerLevel {
+struct Levels {
     stranger: u64,
     introduced: u64,
     friend: u64,
 }
 
-impl PerLevel {
+impl Levels {
     const fn of(self, level: Level) -> u64 {
         match level {
             Level::Stranger => self.stranger,
@@ -35,39 +36,37 @@ impl PerLevel {
 
 /// Requests on `hello` in a minute. An honest peer makes up to 90: one a second with its news, and
 /// one every two seconds with a question.
-const HELLO_REQUESTS: PerLevel = PerLevel { stranger: 120, introduced: 120, friend: 240 };
+const HELLO_REQUESTS: Levels = Levels { stranger: 120, introduced: 120, friend: 240 };
 /// Requests on `friends` in a minute. An honest peer makes two after its hello, and one for each
 /// new profile.
-const FRIENDS_REQUESTS: PerLevel = PerLevel { stranger: 30, introduced: 30, friend: 60 };
+const FRIENDS_REQUESTS: Levels = Levels { stranger: 30, introduced: 30, friend: 60 };
 /// Requests on `chat` in a minute. A friend's outbox of 1,000 lines leaves in one go.
-const CHAT_REQUESTS: PerLevel = PerLevel { stranger: 120, introduced: 300, friend: 1_200 };
+const CHAT_REQUESTS: Levels = Levels { stranger: 120, introduced: 300, friend: 1_200 };
 /// Requests on `sync` in a minute. 3,000 fetch 128 blocks each, which no disk connects in a minute.
-const SYNC_REQUESTS: PerLevel = PerLevel { stranger: 3_000, introduced: 6_000, friend: 12_000 };
+const SYNC_REQUESTS: Levels = Levels { stranger: 3_000, introduced: 6_000, friend: 12_000 };
 /// Gossip messages in a minute: what the rates of blocks and trades allow one peer to forward.
-const GOSSIP_MESSAGES: PerLevel = PerLevel { stranger: 18_000, introduced: 18_000, friend: 36_000 };
+const GOSSIP_MESSAGES: Levels = Levels { stranger: 18_000, introduced: 18_000, friend: 36_000 };
 /// Bytes on `hello` in a minute, both ways: 2 KiB for each request.
-const HELLO_BYTES: PerLevel =
-    PerLevel { stranger: 240 << 10, introduced: 240 << 10, friend: 480 << 10 };
+const HELLO_BYTES: Levels =
+    Levels { stranger: 240 << 10, introduced: 240 << 10, friend: 480 << 10 };
 /// Bytes on `friends` in a minute, both ways: sixteen full answers for a stranger.
-const FRIENDS_BYTES: PerLevel =
-    PerLevel { stranger: 4 << 20, introduced: 4 << 20, friend: 16 << 20 };
+const FRIENDS_BYTES: Levels = Levels { stranger: 4 << 20, introduced: 4 << 20, friend: 16 << 20 };
 /// Bytes on `chat` in a minute, both ways. A friend's outbox of the longest lines fits.
-const CHAT_BYTES: PerLevel =
-    PerLevel { stranger: 512 << 10, introduced: 2 << 20, friend: 10 << 20 };
+const CHAT_BYTES: Levels = Levels { stranger: 512 << 10, introduced: 2 << 20, friend: 10 << 20 };
 /// Bytes on `sync` in a minute, both ways: a chain of 512 MiB for a stranger without a pause.
-const SYNC_BYTES: PerLevel = PerLevel { stranger: 512 << 20, introduced: 1 << 30, friend: 4 << 30 };
+const SYNC_BYTES: Levels = Levels { stranger: 512 << 20, introduced: 1 << 30, friend: 4 << 30 };
 /// Bytes of gossip in a minute: 64 of the largest payloads from a stranger.
-const GOSSIP_BYTES: PerLevel =
-    PerLevel { stranger: 64 << 20, introduced: 128 << 20, friend: 256 << 20 };
+const GOSSIP_BYTES: Levels =
+    Levels { stranger: 64 << 20, introduced: 128 << 20, friend: 256 << 20 };
 
 /// Budgets of one peer that all peers of an IP address share, friends and proven peers excepted.
 const ADDRESS_SHARE: u64 = 8;
 /// Peers, and as many addresses, whose used budgets are remembered. Beyond it, those that have
 /// used the least are forgotten.
 const MAX_ACCOUNTS: usize = 4_096;
-/// Time for which a peer that delivered something counts as proven. It then pays only for itself,
-/// whatever others at its address do.
-const PROVEN_TIME: Duration = Duration::from_mins(10);
+/// Time for which a peer that delivered something counts as proven, in ms. It then pays only for
+/// itself, whatever others at its address do.
+const PROVEN_MS: u64 = 600_000;
 
 /// Milliseconds in a minute. Budgets count in parts of this size, so that none is lost to rounding.
 const MINUTE_MS: u64 = 60_000;
@@ -173,7 +172,9 @@ impl Account {
     }
 
     fn is_proven(&self, now: Instant) -> bool {
-        self.proven.is_some_and(|then| now.saturating_duration_since(then) < PROVEN_TIME)
+        self.proven.is_some_and(|then| {
+            now.saturating_duration_since(then) < Duration::from_millis(PROVEN_MS)
+        })
     }
 
     /// Returns the state of the budget for `share` peers of this level.
@@ -434,7 +435,7 @@ mod tests {
         let mut budgets = Budgets::new(Trust::default());
         let now = Instant::now();
         served(&mut budgets, peer(0), HELLO, now);
-        for number in 1..3 * u32::try_from(MAX_ACCOUNTS).unwrap() {
+        for number in 1..2 * u32::try_from(MAX_ACCOUNTS).unwrap() {
             let address = IpAddr::V4(Ipv4Addr::from(number));
             budgets.message(peer(number), Some(address), HELLO, 1, now);
             assert!(budgets.peers.len() <= MAX_ACCOUNTS);

@@ -17,18 +17,18 @@ use super::{Level, MAX_CONNECTED, Trust};
 use crate::primitives::PeerId;
 
 /// Peers at once that this node dialed and that are no friends.
-pub(crate) const OUTBOUND_PLACES: usize = 64;
+const OUTBOUND_PLACES: usize = 64;
 /// Peers at once that dialed this node and that are no friends.
-pub(crate) const INBOUND_PLACES: usize = 64;
+const INBOUND_PLACES: usize = 64;
 /// Places that only friends get. A friend gets any other place too.
-pub(crate) const RESERVED_PLACES: usize = MAX_CONNECTED - OUTBOUND_PLACES - INBOUND_PLACES;
+const RESERVED_PLACES: usize = 64;
 /// Peers at one IP address, friends not counted: the machines of a household or an office.
 pub(crate) const PLACES_PER_ADDRESS: usize = 16;
 /// Peers of one network, friends not counted: a /24 of IPv4 or a /48 of IPv6, which one person or
 /// company often holds whole.
-pub(crate) const PLACES_PER_NETWORK: usize = 32;
+const PLACES_PER_NETWORK: usize = 32;
 
-const _: () = assert!(RESERVED_PLACES >= 64);
+const _: () = assert!(OUTBOUND_PLACES + INBOUND_PLACES + RESERVED_PLACES == MAX_CONNECTED);
 
 /// The part of an address that one person or company often holds whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -346,7 +346,10 @@ mod tests {
     proptest! {
         #[test]
         fn no_bound_is_ever_passed(
-            steps in proptest::collection::vec((0..400_u32, 0..6_u32, 0..40_u32, any::<bool>()), 1..600),
+            steps in proptest::collection::vec(
+                (0..400_u32, 0..6_u32, 0..40_u32, any::<bool>()),
+                1..600,
+            ),
         ) {
             let mut places = Places::new(Trust::new((0..100).map(peer), false));
             let start = Instant::now();
@@ -355,8 +358,8 @@ mod tests {
                 if host == 0 {
                     places.leave(&peer(number / 2));
                 }
-                let strangers: Vec<_> =
-                    places.held.values().filter(|place| !places.trust.is_friend(&place.peer)).collect();
+                let is_stranger = |place: &&Place| !places.trust.is_friend(&place.peer);
+                let strangers: Vec<_> = places.held.values().filter(is_stranger).collect();
                 let count = |counts: &dyn Fn(&Place) -> bool| {
                     strangers.iter().filter(|place| counts(place)).count()
                 };
