@@ -74,7 +74,7 @@ impl Table {
     /// Returns true if the handshake was not given up. Its task is woken when it is.
     fn waits(&mut self, id: u64, task: &Waker) -> bool {
         let Some((_, waker)) = self.running.get_mut(&id) else { return false };
-        waker.clone_from(&Some(task.clone()));
+        *waker = Some(task.clone());
         true
     }
 }

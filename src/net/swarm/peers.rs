@@ -20,7 +20,8 @@ use crate::{
         address_book::{Dial, Source},
         event::{ConnectionSnapshot, NetEvent, PeerSnapshot},
         gate::ip_of,
-        limits::NO_HELLO_PAUSE,
+        gossip_score::MUTED_SCORE,
+        limits::{EVICTED_PAUSE, NO_HELLO_PAUSE},
         listen::root_cause,
         peer::{from_libp2p, to_libp2p},
     },
@@ -139,6 +140,8 @@ impl Network {
             },
         );
         self.liveness.connected(peer);
+        // gossipsub remembers the score of a peer that has been away for a moment.
+        self.set_gossip_score(&peer, 0.0);
         Some(NetEvent::PeerConnected { peer, address: address.to_string(), inbound })
     }
 
@@ -163,7 +166,14 @@ impl Network {
     /// Ends the peers that lost their places, before their connections have closed. So the node
     /// never hears of more peers than there are places.
     fn forget_evicted(&mut self) {
+        let now = Instant::now();
         for evicted in self.swarm.behaviour_mut().gate.take_evicted() {
+            if self.peers.get(&evicted).is_some_and(|peer| peer.same_network) {
+                // The address book knows its addresses.
+                self.book.shut(&evicted, now + EVICTED_PAUSE);
+            }
+            // What it still sends would be ignored, and so be lost from others too.
+            self.set_gossip_score(&evicted, MUTED_SCORE);
             if let Some(event) = self.forget(&evicted, Some("gave its place to another"), None) {
                 self.emit(event);
             }

@@ -274,7 +274,7 @@ impl Network {
         }
     }
 
-    fn set_gossip_score(&mut self, peer: &PeerId, score: f64) {
+    pub(super) fn set_gossip_score(&mut self, peer: &PeerId, score: f64) {
         if let Some(id) = to_libp2p(peer) {
             self.swarm.behaviour_mut().gossip.set_application_score(&id, score);
         }

@@ -70,6 +70,7 @@ async fn a_peer_that_says_no_hello_is_put_out_and_one_that_does_stays() {
         node.connected_to(other.id()).await;
     }
     node.handle.greeted(polite.id()).unwrap();
+    node.handle.useful(polite.id()).unwrap();
     assert_eq!(node.disconnected_from(mute.id()).await, "said no hello");
     let peers = node.handle.peers().await.unwrap();
     assert!(peers.iter().any(|peer| peer.peer == polite.id()));
