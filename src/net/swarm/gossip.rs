@@ -120,7 +120,9 @@ impl Network {
         };
         match topic.decode(&message.data) {
             Ok(gossip) => {
-                if self.has_room() && self.pending.admit(id, topic, message.data.len(), now) {
+                if self.has_room_for(&peer)
+                    && self.pending.admit(id, topic, message.data.len(), now)
+                {
                     return Some(NetEvent::GossipReceived { peer, message: id, gossip });
                 }
                 self.decided(&id, topic, Verdict::Ignore);

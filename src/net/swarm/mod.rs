@@ -285,6 +285,15 @@ impl Network {
         self.backlog.is_empty() && self.events.capacity() > self.events.max_capacity() / 2
     }
 
+    /// True if the node keeps up with what this peer sends. Peers that are no friends may fill a
+    /// quarter of the queue, so that friends find room behind them.
+    fn has_room_for(&self, peer: &PeerId) -> bool {
+        let most = self.events.max_capacity();
+        self.has_room()
+            && (self.trust.is_friend(peer)
+                || self.events.capacity() > most.saturating_sub(most / 4))
+    }
+
     /// Emits an event that may be lost, if the node keeps up.
     fn emit_if_room(&mut self, event: NetEvent) {
         if self.has_room() {

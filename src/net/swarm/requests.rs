@@ -181,7 +181,7 @@ impl Network {
             }
             return None;
         }
-        if !self.has_room() {
+        if !self.has_room_for(&peer) {
             self.respond_busy(peer, protocol, channel);
             return None;
         }
