@@ -146,13 +146,14 @@ fn wrong_requests_have_the_answers_and_points_of_the_readme() {
     let router = source("node/router");
     for part in [
         "Offence::Flooding",
-        "FriendsResponse::Refused(Refusal::RateLimited)",
         "FriendsResponse::Refused(Refusal::NotYours)",
         "Offence::NotTheAuthor",
         "HelloResponse::WrongNetwork(self.network.id)",
     ] {
         assert!(router.contains(part), "the router has {part}");
     }
+    let budgets = "FriendsResponse::Refused(Refusal::RateLimited)";
+    assert!(source("net").contains(budgets), "the network has {budgets}");
 }
 
 #[test]
