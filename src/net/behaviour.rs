@@ -18,15 +18,15 @@ use super::{
     gate::Gate,
     gossip_score,
     limits::{
-        GOSSIP_HISTORY, GOSSIP_SEND_QUEUE, MAX_CONNECTIONS, MAX_CONNECTIONS_PER_PEER,
-        MAX_GOSSIP_CONTROL, MAX_INBOUND_CONNECTIONS, MAX_LARGE_REQUESTS, MAX_PENDING_CONNECTIONS,
-        MAX_PROCESS_BYTES, MAX_STREAMS,
+        GOSSIP_HISTORY, GOSSIP_SEND_QUEUE, MAX_CONNECTIONS, MAX_GOSSIP_CONTROL, MAX_LARGE_REQUESTS,
+        MAX_PENDING_CONNECTIONS, MAX_PROCESS_BYTES, MAX_STREAMS,
     },
     nearby::Nearby,
     own_topics::{Gossip, Gossipsub, OwnTopics},
     walk::Walk,
 };
 use crate::{
+    peers::Trust,
     primitives::NetworkId,
     telemetry::metrics::NetMetrics,
     wire::{Protocol, Topic, alive_topic, gossip_id},
@@ -58,6 +58,7 @@ pub(super) struct BehaviourConfig {
     pub(super) mdns: bool,
     pub(super) ping_interval: Duration,
     pub(super) max_gossip_frame: usize,
+    pub(super) trust: Trust,
 }
 
 /// The names of the network's protocols and topics.
@@ -135,15 +136,13 @@ impl Behaviour {
             Ok::<_, NetError>(request_response::Behaviour::with_codec(codec, supported, settings))
         };
         Ok(Self {
-            gate: Gate::default(),
+            gate: Gate::new(config.trust.clone()),
             dial_gate: DialGate::default(),
+            // The gate and the transport bound the rest.
             limits: connection_limits::Behaviour::new(
                 connection_limits::ConnectionLimits::default()
-                    .with_max_pending_incoming(Some(MAX_PENDING_CONNECTIONS))
                     .with_max_pending_outgoing(Some(MAX_PENDING_CONNECTIONS))
-                    .with_max_established(Some(MAX_CONNECTIONS))
-                    .with_max_established_incoming(Some(MAX_INBOUND_CONNECTIONS))
-                    .with_max_established_per_peer(Some(MAX_CONNECTIONS_PER_PEER)),
+                    .with_max_established(Some(MAX_CONNECTIONS)),
             ),
             memory: memory_connection_limits::Behaviour::with_max_bytes(MAX_PROCESS_BYTES),
             identify: identify::Behaviour::new(

@@ -71,6 +71,8 @@ pub(crate) enum NetOffence {
     ForeignTopic,
     /// A message has more bytes or more items than its type allows.
     Oversized,
+    /// The peer goes on long after its budget was used up.
+    Flooding,
 }
 
 impl NetOffence {
@@ -83,6 +85,7 @@ impl NetOffence {
             Self::MalformedGossip => "malformed_gossip",
             Self::ForeignTopic => "foreign_topic",
             Self::Oversized => "oversized",
+            Self::Flooding => "flooding",
         }
     }
 }

@@ -28,6 +28,8 @@ pub(super) enum NetCommand {
     Disconnect { peer: PeerId, no_redial_for: Duration },
     Ban(PeerId),
     Unban(PeerId),
+    Greeted(PeerId),
+    Useful(PeerId),
     AddKnown { peer: PeerId, addresses: Vec<Multiaddr>, told: Told },
     Peers(oneshot::Sender<Vec<PeerSnapshot>>),
     Addresses(oneshot::Sender<Vec<String>>),
@@ -158,6 +160,19 @@ impl NetHandle {
     /// Allows connections of a banned peer again.
     pub(crate) fn unban(&self, peer: PeerId) -> Result<(), CommandError> {
         self.command(NetCommand::Unban(peer))
+    }
+
+    /// Tells the network that a peer has said a valid hello. A peer that does not within 20 s of
+    /// its connection is disconnected.
+    pub(crate) fn greeted(&self, peer: PeerId) -> Result<(), CommandError> {
+        self.command(NetCommand::Greeted(peer))
+    }
+
+    /// Tells the network that a peer delivered something that we lacked. Such a peer keeps its
+    /// place longer, and does not share the budgets of its address.
+    #[cfg_attr(not(test), expect(dead_code, reason = "sync names proven peers next"))]
+    pub(crate) fn useful(&self, peer: PeerId) -> Result<(), CommandError> {
+        self.command(NetCommand::Useful(peer))
     }
 
     /// Adds addresses of a peer. The user's and earlier ones are dialed until the peer is

@@ -32,14 +32,28 @@ pub(super) const MAX_INBOUND: usize = 512;
 /// Requests of one peer that wait for the node's response: the 8 that an honest peer keeps in
 /// flight, and as many again.
 pub(super) const MAX_INBOUND_PER_PEER: usize = 2 * MAX_IN_FLIGHT_PER_PEER;
+/// Requests of all peers that are no friends, of those that wait for the node's response. The rest
+/// of [`MAX_INBOUND`] is for friends.
+pub(super) const MAX_INBOUND_STRANGERS: usize = 384;
 /// Bytes of all requests that wait for the node's response, as received: 16 MiB.
 pub(super) const MAX_INBOUND_BYTES: usize = 16 << 20;
+/// Bytes of those that are of no friends: 12 MiB.
+pub(super) const MAX_INBOUND_BYTES_STRANGERS: usize = 12 << 20;
 
-/// Bytes of unsent responses to one peer: 16 MiB. A peer with no unsent response may always get
+/// Bytes of unsent responses to one peer: 16 MiB. A friend with no unsent response may always get
 /// one. Beyond the limit, a peer that does not read is answered Busy.
 pub(super) const MAX_SENDING_PER_PEER: usize = 16 << 20;
 /// Bytes of unsent responses to all peers: 64 MiB.
 pub(super) const MAX_SENDING: usize = 64 << 20;
+/// Bytes of unsent responses to one peer that is no friend: 9 MiB, the answers to two of
+/// the largest requests.
+pub(super) const MAX_SENDING_STRANGER: usize = 9 << 20;
+/// Bytes of unsent responses to all peers that are no friends: 32 MiB. The rest of [`MAX_SENDING`]
+/// is for friends.
+pub(super) const MAX_SENDING_STRANGERS: usize = 32 << 20;
+/// Size of a response, in bytes, that any peer without an unsent one may get: hello, profiles of
+/// a few, headers of a short walk, and Busy.
+pub(super) const SMALL_RESPONSE: usize = 64 * 1024;
 /// Size of a request, in bytes, that is read without a permit. Only the longest lists of positions
 /// are larger.
 pub(super) const SMALL_REQUEST: usize = 8 * 1024;
@@ -129,12 +143,27 @@ pub(super) const MAX_PROCESS_BYTES: usize = 1 << 30;
 
 /// Connections to one peer. Both ends may dial at once.
 pub(super) const MAX_CONNECTIONS_PER_PEER: u32 = 2;
-/// Connections to all peers. The bound covers memory and file descriptors.
-pub(super) const MAX_CONNECTIONS: u32 = 192;
-/// Connections that peers dialed: 64 of [`MAX_CONNECTIONS`] are left for the node's own dials.
-pub(super) const MAX_INBOUND_CONNECTIONS: u32 = 128;
-/// Connections during their handshakes, for each direction.
+/// Connections that are the second one to their peer. Further ones are refused.
+pub(super) const MAX_SECOND_CONNECTIONS: usize = 64;
+/// Connections to all peers: one for each of [`MAX_CONNECTED`], the second ones, and as many again
+/// that are about to close. The bound covers memory and file descriptors.
+pub(super) const MAX_CONNECTIONS: u32 = 512;
+/// Dials of this node during their handshakes.
 pub(super) const MAX_PENDING_CONNECTIONS: u32 = 96;
+/// Handshakes in progress with peers that dialed. Beyond it, the oldest one of the IP address with
+/// the most is given up.
+pub(super) const MAX_HANDSHAKES: usize = 256;
+/// Handshakes in progress from one IP address. It is large, since a friend may share its address
+/// with somebody who opens sockets and says nothing.
+pub(super) const MAX_HANDSHAKES_PER_IP: usize = 128;
+/// Time in which a connection that the node closes may tell its far end, in ms. Then it is dropped.
+pub(super) const CLOSE_MS: u64 = 1_000;
+/// Time from a connection to the peer's hello, in ms. A peer that said none then is disconnected.
+pub(super) const HELLO_MS: u64 = 20_000;
+/// Time for which a peer that lost its place is not dialed again: it would take another's.
+pub(super) const EVICTED_PAUSE: Duration = Duration::from_mins(2);
+/// Time for which a peer that said no hello is not dialed again.
+pub(super) const NO_HELLO_PAUSE: Duration = Duration::from_mins(1);
 /// Failed pings in a row after which a connection is closed.
 pub(super) const MAX_PING_FAILURES: u32 = 3;
 /// Idle time after which libp2p closes a connection: never, in effect. Pings detect dead ones.
@@ -232,6 +261,7 @@ const _: () = {
     assert!(16 * STRANGER_CONNECTION_BYTES <= 64 << 20);
     assert!(MAX_HELD_BY_STRANGERS < STRANGER_CONNECTIONS * STRANGER_CONNECTION_BYTES);
     assert!(MAX_INBOUND + MAX_PENDING_VERDICTS <= EVENT_QUEUE / 2);
-    // Sync and relay know each connected peer.
-    assert!(MAX_CONNECTIONS as usize <= MAX_CONNECTED);
+    // Each connected peer has its connection, and room to close another.
+    assert!(MAX_CONNECTIONS as usize >= 2 * (MAX_CONNECTED + MAX_SECOND_CONNECTIONS));
+    assert!(MAX_INBOUND_STRANGERS < MAX_INBOUND && MAX_SENDING_STRANGERS < MAX_SENDING);
 };

@@ -7,7 +7,7 @@ use std::{
 
 use libp2p::{
     Multiaddr, PeerId, Swarm, SwarmBuilder,
-    core::{ConnectedPoint, Negotiated, Transport, upgrade::Version},
+    core::{ConnectedPoint, Negotiated, Transport, muxing::StreamMuxerBox, upgrade::Version},
     dns, identity, noise, quic, tcp,
 };
 
@@ -16,6 +16,7 @@ use super::{
     address::socket,
     behaviour::Behaviour,
     guard::Guarded,
+    handshakes::bounded,
     identity::Identity,
     limits::{
         EVENTS_PER_CONNECTION, IDLE_TIME, MAX_HELD_BY_STRANGERS, QUIC_STREAMS, QUIC_WINDOW,
@@ -99,10 +100,12 @@ pub(super) fn build_swarm(
         let tcp =
             tcp_transport(&keypair, &pool).map_err(|error| failed("Noise")(error.to_string()))?;
         let quic = quic_transport(&keypair, &pool);
+        let tcp = tcp.map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
+        let quic = quic.map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
+        let either = tcp.or_transport(quic).map(|either, _| either.into_inner()).boxed();
         let Ok(builder) = SwarmBuilder::with_existing_identity(keypair)
             .with_tokio()
-            .with_other_transport(|_| tcp);
-        let Ok(builder) = builder.with_other_transport(|_| quic);
+            .with_other_transport(|_| bounded(either));
         Ok::<_, NetError>(builder)
     };
     // The type of the builder depends on the resolver, so a function cannot hold the common end.

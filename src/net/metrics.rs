@@ -47,7 +47,7 @@ pub(super) fn counted() -> NetMetrics {
         for outcome in [ANSWERED].into_iter().chain(RequestError::CODES) {
             drop(metrics.requests.get_or_create(&[("protocol", protocol), ("outcome", outcome)]));
         }
-        for outcome in [ANSWERED, "busy", "malformed", "unanswered"] {
+        for outcome in [ANSWERED, "busy", "rate_limited", "malformed", "unanswered"] {
             drop(
                 metrics
                     .requests_served

@@ -40,6 +40,7 @@ mod gossip;
 mod gossip_score;
 mod guard;
 mod handle;
+mod handshakes;
 mod identity;
 mod limits;
 mod listen;
@@ -106,6 +107,7 @@ pub(crate) struct NetConfig {
 struct Tuning {
     ping_interval: Duration,
     max_ping_failures: u32,
+    hello_time: Duration,
     probe_interval: Duration,
     liveness: gossip::LivenessTimes,
     back_off: address_book::BackOff,
@@ -121,6 +123,7 @@ impl Default for Tuning {
             // A machine that vanishes is detected within 40 s.
             ping_interval: Duration::from_secs(10),
             max_ping_failures: limits::MAX_PING_FAILURES,
+            hello_time: Duration::from_millis(limits::HELLO_MS),
             probe_interval,
             liveness: gossip::LivenessTimes {
                 // Four probes, since one may be lost in a full queue.

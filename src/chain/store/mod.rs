@@ -19,7 +19,7 @@ use std::{
 
 use redb::{
     ConcurrencyMode, Database, DatabaseError, Durability, ReadOnlyDatabase, ReadableDatabase as _,
-    ReadableTable as _, StorageBackend, StorageError, TableError,
+    ReadableTable as _, StorageBackend, StorageError, TableError, backends::FileBackend,
 };
 
 pub use self::tables::Status;

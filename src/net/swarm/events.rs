@@ -143,6 +143,7 @@ impl Network {
             Ok(round_trip) => {
                 connection.round_trip = Some(*round_trip);
                 connection.ping_failures = 0;
+                self.swarm.behaviour_mut().gate.places().answered(&peer, *round_trip);
             }
             Err(ping::Failure::Unsupported) => {}
             Err(error) => {

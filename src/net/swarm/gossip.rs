@@ -117,6 +117,10 @@ impl Network {
         let peer = from_libp2p(source)?;
         let id = GossipId { id: message_id(&message.topic, &message.data), source: peer };
         self.liveness.received(&peer, now);
+        if self.is_gossip_over_budget(&peer, message.data.len(), now) {
+            self.report(&id, Verdict::Ignore);
+            return None;
+        }
         if message.topic == self.names.alive {
             if message.data.len() > MAX_PROBE_BYTES {
                 self.refuse(&id);
@@ -133,7 +137,7 @@ impl Network {
             Ok(gossip) => {
                 let is_friend = self.trust.is_friend(&peer);
                 let size = message.data.len();
-                if self.has_room() && self.pending.admit(id, topic, size, is_friend, now) {
+                if self.has_room_for(&peer) && self.pending.admit(id, topic, size, is_friend, now) {
                     return Some(NetEvent::GossipReceived { peer, message: id, gossip });
                 }
                 self.decided(&id, topic, Verdict::Ignore);

@@ -20,7 +20,7 @@ mod peers;
 mod requests;
 
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, HashSet, VecDeque},
     time::{Duration, Instant},
 };
 
@@ -55,7 +55,7 @@ use super::{
     wake::{self, Wakes},
 };
 use crate::{
-    peers::Trust,
+    peers::{Budgets, Trust},
     primitives::PeerId,
     telemetry::metrics::NetMetrics,
     wire::{Protocol, Verdict},
@@ -83,6 +83,9 @@ pub(super) struct Network {
     answers: mpsc::Receiver<NetAnswer>,
 
     peers: HashMap<PeerId, Peer>,
+    budgets: Budgets,
+    /// Peers whose gossip is dropped until their budget has recovered.
+    muted: HashSet<PeerId>,
     listening: BTreeSet<Multiaddr>,
     book: AddressBook,
     dials: HashMap<ConnectionId, Dialing>,
@@ -144,10 +147,11 @@ impl Network {
             mdns: config.mdns,
             ping_interval: config.tuning.ping_interval,
             max_gossip_frame: config.tuning.max_gossip_frame,
+            trust: trust.clone(),
         };
         let keypair = config.identity.keypair();
         let behaviour = Behaviour::new(&keypair, &settings, &names, registry, &metrics)?;
-        let mut swarm = build_swarm(&config.identity, behaviour, config.trust.clone())?;
+        let mut swarm = build_swarm(&config.identity, behaviour, trust.clone())?;
         listen(&mut swarm, &listens)?;
         for address in &external {
             swarm.add_external_address(address.clone());
@@ -158,6 +162,8 @@ impl Network {
             me,
             private_only: config.private_only,
             target_peers: config.target_peers,
+            budgets: Budgets::new(trust.clone()),
+            muted: HashSet::new(),
             trust,
             external,
             events,
@@ -289,6 +295,15 @@ impl Network {
         self.backlog.is_empty() && self.events.capacity() > self.events.max_capacity() / 2
     }
 
+    /// True if the node keeps up with what this peer sends. Peers that are no friends may fill a
+    /// quarter of the queue, so that friends find room behind them.
+    fn has_room_for(&self, peer: &PeerId) -> bool {
+        let most = self.events.max_capacity();
+        self.has_room()
+            && (self.trust.is_friend(peer)
+                || self.events.capacity() > most.saturating_sub(most / 4))
+    }
+
     /// Emits an event that may be lost, if the node keeps up.
     fn emit_if_room(&mut self, event: NetEvent) {
         if self.has_room() {
@@ -324,6 +339,15 @@ impl Network {
                 }
             }
             NetCommand::Unban(peer) => self.swarm.behaviour_mut().gate.unban(&peer),
+            NetCommand::Greeted(peer) => {
+                if let Some(entry) = self.peers.get_mut(&peer) {
+                    entry.greeted = true;
+                }
+            }
+            NetCommand::Useful(peer) => {
+                self.swarm.behaviour_mut().gate.places().useful(&peer, now);
+                self.budgets.useful(peer, now);
+            }
             NetCommand::AddKnown { peer, addresses, told } => {
                 self.add_known(peer, &addresses, told, now);
             }
@@ -389,15 +413,8 @@ impl Network {
         for peer in liveness.silent(now, is_graylisted) {
             self.reconnect(&peer);
         }
-        let leaving: Vec<_> = self
-            .peers
-            .iter()
-            .filter(|(_, peer)| peer.leaving.is_some())
-            .map(|(peer, _)| *peer)
-            .collect();
-        for peer in leaving {
-            self.leave_if_idle(&peer, now);
-        }
+        self.leave_those_due(now);
+        self.unmute(now);
         if self.next_probe <= now {
             self.next_probe = now + self.tuning.probe_interval;
             self.probe();

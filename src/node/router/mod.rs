@@ -19,6 +19,7 @@ mod introductions;
 mod network;
 mod news;
 mod serve;
+mod turns;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -38,6 +39,8 @@ pub(crate) use handle::{
 };
 use network::log_unsent;
 pub(crate) use news::{News, NewsSink};
+use serve::Arrived;
+use turns::Turns;
 
 use super::clock::{moment, moment_of, now};
 use crate::{
@@ -54,22 +57,23 @@ use crate::{
     relay::{Relay, RelayConfig, RelayEvent},
     sync::{Sync, SyncConfig, SyncEvent, SyncReport},
     telemetry::{events, metrics::EventMetrics},
-    wire::{MessageId, SignedLine, SignedProfile, Status},
+    wire::{MessageId, Request, SignedLine, SignedProfile, Status, SyncRequest},
 };
 
 /// Results of spawned tasks that may queue for the router. A task that finds the queue full waits.
 const DONE_QUEUE: usize = 1_024;
 
-/// Disk reads for peers that run at once. Two keep the disk busy; more would only queue inside it.
+/// Disk reads for peers that run at once, for friends and for all others each. Two keep the disk
+/// busy; more would only queue inside it.
 const SERVING: usize = 2;
-
-/// Requests of peers on `sync` that run or wait for the disk. Further ones get Busy.
-const ADMITTED: usize = 64;
 
 /// Time without a tick after which the process slept, so that its time-outs mean nothing.
 const SLEEP: Duration = Duration::from_secs(10);
 /// Interval of the machines' ticks: as short as their shortest time-out.
 const TICK: Duration = Duration::from_millis(250);
+
+/// Interval of [`Router::greet_again`]: three attempts before a peer without hello is disconnected.
+const GREETING: Duration = Duration::from_secs(5);
 
 /// Interval of [`Router::keep_house`].
 const HOUSEKEEPING: Duration = Duration::from_secs(30);
@@ -90,12 +94,10 @@ struct Connected {
     /// The peer's wall clock less our monotonic one, at its last Status. A jump of our own wall
     /// clock does not change it.
     clock: Option<i64>,
-    /// Start of the minute in which its requests are counted.
-    minute: Instant,
-    /// Requests on `hello` in this minute.
-    hellos: u32,
-    /// Requests on `friends` in this minute.
-    friends_requests: u32,
+    /// True once the network knows that the peer has said hello.
+    greeted: bool,
+    /// Requests that arrived before its hello.
+    before_hello: Vec<Arrived<Request>>,
     /// True if the peer is of another network; its connection is about to close.
     foreign: bool,
 }
@@ -135,6 +137,11 @@ enum Done {
         reason: String,
     },
     News(Vec<News>),
+    /// A request on `sync` was served.
+    Served {
+        peer: PeerId,
+        of_friend: bool,
+    },
     /// Our own profile has a new content and a new signature.
     OwnProfile(Box<SignedProfile>),
 }
@@ -189,7 +196,6 @@ pub(crate) struct Router {
     sync: Sync,
     relay: Relay<GossipId>,
     peers: Peers,
-    #[expect(dead_code, reason = "the budgets read it")]
     trust: Trust,
     connected: HashMap<PeerId, Connected>,
     /// The router's own requests in flight, by id.
@@ -206,8 +212,9 @@ pub(crate) struct Router {
     /// Multiaddrs on which the node accepts connections.
     listen: Vec<String>,
     done: mpsc::Sender<Done>,
+    turns: Turns<Arrived<SyncRequest>>,
     serving: Arc<Semaphore>,
-    admitted: Arc<Semaphore>,
+    serving_friends: Arc<Semaphore>,
     mining: MiningMode,
     /// The fork of the divergence that was published last; none while the chain is not diverged.
     fork: Option<BlockHash>,
@@ -215,6 +222,8 @@ pub(crate) struct Router {
     housekeeping: Instant,
     /// Time of the last tick.
     ticked: Instant,
+    /// Time of the last [`Router::greet_again`].
+    greeting: Instant,
     metrics: EventMetrics,
 }
 
@@ -304,11 +313,13 @@ impl Router {
             listen: Vec::new(),
             done,
             serving: Arc::new(Semaphore::new(SERVING)),
-            admitted: Arc::new(Semaphore::new(ADMITTED)),
+            serving_friends: Arc::new(Semaphore::new(SERVING)),
+            turns: Turns::new(),
             mining: parts.mining,
             fork: None,
             housekeeping: Instant::now(),
             ticked: Instant::now(),
+            greeting: Instant::now(),
             metrics: parts.metrics,
         };
         let task = tokio::spawn(router.run(inbox, parts.mempool));
@@ -437,6 +448,10 @@ impl Router {
         self.ticked = Instant::now();
         self.sync(SyncEvent::Tick);
         self.relay(RelayEvent::Tick);
+        self.expire_requests();
+        if self.greeting.elapsed() >= GREETING {
+            self.greet_again();
+        }
         if self.housekeeping.elapsed() >= HOUSEKEEPING {
             self.keep_house();
         }
@@ -459,6 +474,7 @@ impl Router {
             Done::Line { line, id, waiter } => self.send_line(*line, id, waiter),
             Done::Outbox(peer) => self.send_outbox(peer),
             Done::Offence { peer, offence, reason } => self.penalise(peer, offence, &reason),
+            Done::Served { peer, of_friend } => self.served(peer, of_friend),
             Done::News(all) => all.into_iter().for_each(|news| self.publish_news(news)),
             Done::OwnProfile(profile) => self.own_profile_signed(&profile),
         }
@@ -504,12 +520,6 @@ impl Router {
             self.lift_ban(peer);
         }
         self.apply_mining_mode();
-        let met = |state: &Connected| state.status.is_some() || state.foreign;
-        let strangers: Vec<PeerId> =
-            self.connected.iter().filter(|(_, state)| !met(state)).map(|(peer, _)| *peer).collect();
-        for peer in strangers {
-            self.send_hello(peer);
-        }
         for peer in self.connected.keys().filter(|peer| self.peers.is_banned(peer, moment())) {
             log_unsent(self.net.ban(*peer));
         }

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use super::{Connected, Purpose, Router};
 use crate::{
     friends::Departure,
@@ -65,6 +63,7 @@ impl Router {
                     | NetOffence::MalformedGossip => Offence::Malformed,
                     NetOffence::ForeignTopic => Offence::ForeignTopic,
                     NetOffence::Oversized => Offence::Oversized,
+                    NetOffence::Flooding => Offence::Flooding,
                 };
                 self.penalise(peer, offence, &reason);
             }
@@ -108,9 +107,8 @@ impl Router {
             since: now(),
             status: None,
             clock: None,
-            minute: Instant::now(),
-            hellos: 0,
-            friends_requests: 0,
+            greeted: false,
+            before_hello: Vec::new(),
             foreign: false,
         };
         self.connected.insert(peer, state);
@@ -120,6 +118,7 @@ impl Router {
     fn peer_disconnected(&mut self, peer: PeerId, reason: String) {
         events::PeerDisconnected { peer, reason }.emit();
         self.connected.remove(&peer);
+        self.turns.gone(&peer);
         self.sync(SyncEvent::PeerGone { peer });
         self.relay(RelayEvent::PeerGone { peer });
         self.set_offline(peer);

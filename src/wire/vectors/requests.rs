@@ -110,12 +110,15 @@ fn wrong_requests_have_the_answers_and_points_of_the_readme() {
         // `net::codec` has the test of this row.
         row("any", "the stream ends without a byte", fixed("none", points(None))),
         row("Status", "another network", fixed("WrongNetwork", points(None))),
-        row("Status", "more than 240 in a minute", fixed("Busy", flooding())),
+        // `peers::budgets` and `net::tests::places` have the tests of these rows.
+        row("any but Status", "no Status before it, or within 5 s", fixed("Busy", points(None))),
+        row("Status, any on sync", "its budget is used up", fixed("Busy", points(None))),
         row(
-            "Explore, Introduce",
-            "more than 30 in a minute, together",
-            fixed("Refused(RateLimited)", flooding()),
+            "Explore, Introduce, Direct",
+            "its budget is used up",
+            fixed("Refused(RateLimited)", points(None)),
         ),
+        row("any", "two budgets are used up", fixed("the same", flooding())),
         row("Introduce", "the profile is not the sender's", fixed("Refused(NotYours)", not_theirs)),
         row("Introduce", "the signature", introduce(&mut room, forged)),
         row("Introduce", "the name or an address", introduce(&mut room, profile("#", NOW + 1))),
@@ -143,13 +146,14 @@ fn wrong_requests_have_the_answers_and_points_of_the_readme() {
     let router = source("node/router");
     for part in [
         "Offence::Flooding",
-        "FriendsResponse::Refused(Refusal::RateLimited)",
         "FriendsResponse::Refused(Refusal::NotYours)",
         "Offence::NotTheAuthor",
         "HelloResponse::WrongNetwork(self.network.id)",
     ] {
         assert!(router.contains(part), "the router has {part}");
     }
+    let budgets = "FriendsResponse::Refused(Refusal::RateLimited)";
+    assert!(source("net").contains(budgets), "the network has {budgets}");
 }
 
 #[test]
