@@ -16,7 +16,12 @@ use tokio::{
 
 use super::{DEADLINE, NETWORK, Node, config, stranger::RawCodec};
 use crate::{
-    net::{Told, behaviour::Names, limits::STRANGER_TARGET_DIALS},
+    net::{
+        Told,
+        behaviour::Names,
+        limits::STRANGER_TARGET_DIALS,
+        walk::{Walk, WalkEvent},
+    },
     wire::Protocol,
 };
 
@@ -24,7 +29,8 @@ use crate::{
 #[derive(NetworkBehaviour)]
 struct Liar {
     identify: identify::Behaviour,
-    kad: kad::Behaviour<kad::store::MemoryStore>,
+    /// Kademlia that does not dial its own inventions.
+    kad: Walk,
     sync: request_response::Behaviour<RawCodec>,
 }
 
@@ -42,7 +48,11 @@ fn liar(victim: &Multiaddr) -> Swarm<Liar> {
                     "/friendchain/1".to_owned(),
                     keypair.public(),
                 )),
-                kad: kad::Behaviour::with_config(me, kad::store::MemoryStore::new(me), settings),
+                kad: Walk::new(kad::Behaviour::with_config(
+                    me,
+                    kad::store::MemoryStore::new(me),
+                    settings,
+                )),
                 sync: request_response::Behaviour::new(
                     [(sync, request_response::ProtocolSupport::Full)],
                     request_response::Config::default(),
@@ -69,10 +79,13 @@ async fn lie(mut swarm: Swarm<Liar>, node: Multiaddr, answers: mpsc::UnboundedSe
     swarm.dial(node.clone()).unwrap();
     loop {
         match swarm.select_next_some().await {
-            SwarmEvent::Behaviour(LiarEvent::Kad(kad::Event::InboundRequest {
-                request: kad::InboundRequest::FindNode { .. },
-            })) => {
-                let _ = answers.send(());
+            SwarmEvent::Behaviour(LiarEvent::Kad(WalkEvent::Kad(event))) => {
+                if let kad::Event::InboundRequest {
+                    request: kad::InboundRequest::FindNode { .. },
+                } = *event
+                {
+                    let _ = answers.send(());
+                }
             }
             SwarmEvent::ConnectionClosed { .. } => {
                 let _ = swarm.dial(node.clone());
