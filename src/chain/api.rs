@@ -281,6 +281,21 @@ pub struct Template {
     pub has_local: bool,
     /// True if the block contains any transaction besides the coinbase.
     pub has_trades: bool,
+    /// Set if no node would take the block yet, since its earliest time is too far ahead of our
+    /// clock.
+    pub early: Option<Early>,
+    /// True if the tip is below the checkpoint of the invite: the block would be on no chain of our
+    /// friends.
+    pub below_checkpoint: bool,
+}
+
+/// The wait until our clock allows a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Early {
+    /// The time by our clock at which the block is allowed, in unix ms.
+    pub due: UnixMillis,
+    /// The time until then, in milliseconds.
+    pub ms: u64,
 }
 
 /// The result of a full check (`Verify`) or a rebuild (`Reindex`).

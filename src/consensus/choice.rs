@@ -35,7 +35,10 @@ pub fn wins_tie(candidate: &BlockHash, other: &BlockHash) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::consensus::vectors::golden;
 
     fn hash(number: u8) -> BlockHash {
         BlockHash([number; 32])
@@ -65,5 +68,24 @@ mod tests {
         let share = f64::from(lower) / f64::from(lower + higher);
         assert!((0.48..0.52).contains(&share), "{share}");
         assert!(!is_better((work, &hash(3)), (work, &hash(3))), "nobody beats himself");
+    }
+
+    #[test]
+    fn draws_are_those_of_the_vectors() {
+        let hex = |bytes: &[u8]| data_encoding::HEXLOWER.encode(bytes);
+        let pairs = [(1, 2), (2, 3), (3, 4), (1, 255), (0, 128), (7, 9)];
+        let made = pairs.map(|(lower, higher)| {
+            let (lower, higher) = (hash(lower), hash(higher));
+            let winner = if wins_tie(&lower, &higher) { lower } else { higher };
+            let draw = |own: &BlockHash| hex(&sha256(&[&lower.0, &higher.0, &own.0]));
+            json!({
+                "lower": hex(&lower.0),
+                "higher": hex(&higher.0),
+                "lower_draw": draw(&lower),
+                "higher_draw": draw(&higher),
+                "winner": hex(&winner.0),
+            })
+        });
+        golden("draws.json", &json!(made));
     }
 }

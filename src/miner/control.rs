@@ -29,7 +29,7 @@ use crate::{
         api::{BlockAccepted, ChainSummary, Origin, Template, TxInfo, TxState},
     },
     consensus::Target,
-    primitives::{Block, BlockHash, Header, MiningMode, Owner, TxId},
+    primitives::{Block, BlockHash, Header, MiningMode, Owner, TxId, UnixMillis},
     telemetry::events,
 };
 
@@ -61,6 +61,13 @@ struct Current {
     job: Arc<Job>,
     /// Time of the request to the chain.
     asked: Instant,
+}
+
+impl Current {
+    /// Returns the decision if no node would take the block at present.
+    fn hindered(&self) -> Option<Decision> {
+        Policy::hindered(&self.job.template, self.asked)
+    }
 }
 
 /// The result of a query to the chain.
@@ -95,6 +102,8 @@ pub(super) struct MinerTask {
     /// True if the awaited transactions must be looked up again.
     look: bool,
     current: Option<Current>,
+    /// The time by the wall clock that the miner waits for.
+    waits_until: Option<UnixMillis>,
     /// The job that the threads search.
     running: Option<Arc<Job>>,
     question: Option<Question>,
@@ -130,6 +139,7 @@ impl MinerTask {
             owner,
             threads: workers.count(),
             mining: false,
+            waits_until: None,
             blocks: 0,
         });
         let control = Self {
@@ -152,6 +162,7 @@ impl MinerTask {
             mempool_changed: false,
             look: false,
             current: None,
+            waits_until: None,
             running: None,
             question: None,
             solution: None,
@@ -286,7 +297,14 @@ impl MinerTask {
                 let template = &current.job.template;
                 let asked_for =
                     !self.blocks.is_empty() || !self.transactions.is_empty() && template.has_trades;
-                let decision = if asked_for {
+                let decision = if let Some(hindered) = current.hindered() {
+                    // Past its end, a new template is on its way.
+                    if matches!(hindered, Decision::Wait(until) if until <= now) {
+                        Decision::Rest
+                    } else {
+                        hindered
+                    }
+                } else if asked_for {
                     Decision::Mine
                 } else if self.owner == Some(current.job.owner) {
                     self.policy.decide(template, now, &mut self.rng)
@@ -301,6 +319,10 @@ impl MinerTask {
             self.workers.set(job.clone());
             self.running = job;
         }
+        self.waits_until = self.current.as_ref().and_then(|current| {
+            let early = current.job.template.early?;
+            wanted.map(|_| early.due)
+        });
         self.publish();
         let next = self.ask(wanted, now);
         match decision {
@@ -329,6 +351,8 @@ impl MinerTask {
         let mut due = match &self.current {
             None => now,
             Some(current) if self.mempool_changed => current.asked.checked_add(MEMPOOL_REFRESH)?,
+            // The clock may have been set, and blocks may have come.
+            Some(current) if let Some(Decision::Wait(until)) = current.hindered() => until,
             Some(current) if self.running.is_some() || !self.transactions.is_empty() => {
                 current.asked.checked_add(REFRESH)?
             }
@@ -464,10 +488,12 @@ impl MinerTask {
     }
 
     fn publish(&self) {
-        let (mode, owner, mining) = (self.policy.mode, self.owner, self.running.is_some());
+        let (mode, owner, waits_until) = (self.policy.mode, self.owner, self.waits_until);
+        let mining = self.running.is_some();
         self.status.send_if_modified(|status| {
-            let changed = (status.mode, status.owner, status.mining) != (mode, owner, mining);
-            (status.mode, status.owner, status.mining) = (mode, owner, mining);
+            let new = MinerStatus { mode, owner, mining, waits_until, ..*status };
+            let changed = *status != new;
+            *status = new;
             changed
         });
     }

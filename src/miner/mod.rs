@@ -35,7 +35,7 @@ pub use search::NonceSearch;
 
 use crate::{
     chain::{ChainFault, ChainHandle},
-    primitives::{BlockHash, Header, Height, MiningMode, Owner, TxId},
+    primitives::{BlockHash, Header, Height, MiningMode, Owner, TxId, UnixMillis},
 };
 use control::MinerTask;
 use workers::{FOUND_QUEUE, Workers};
@@ -73,6 +73,9 @@ pub struct MinerStatus {
     pub threads: usize,
     /// True while the threads search.
     pub mining: bool,
+    /// Set while the miner waits for the clock: the time at which its next block is allowed, in
+    /// unix ms. The tip's time, or that of blocks below it, is ahead of our clock.
+    pub waits_until: Option<UnixMillis>,
     /// Number of its blocks that joined the best chain since the miner started.
     pub blocks: u64,
 }

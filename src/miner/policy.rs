@@ -18,6 +18,8 @@ const MAX_REST: Duration = Duration::from_secs(2);
 /// A rest is at most this part of the spacing, so that the bodies of a miner with a quarter of all
 /// work cost the others a twentieth of their time.
 const REST_PART: u32 = 5;
+/// The longest wait for the clock before it is read again, since it may be set.
+const MAX_WAIT: Duration = Duration::from_secs(10);
 /// On a chain without spacing, how long others' trades may wait for one of several idle miners:
 /// long enough that one is usually first.
 const WAIT_WITHOUT_SPACING: Duration = Duration::from_millis(500);
@@ -69,6 +71,16 @@ impl Policy {
         self.suspended.filter(|until| now < *until)
     }
 
+    /// Returns the decision for a template that no node would take at present, whoever asked for
+    /// it; `None` for any other.
+    pub(super) fn hindered(template: &Template, now: Instant) -> Option<Decision> {
+        if template.below_checkpoint {
+            return Some(Decision::Rest);
+        }
+        let wait = Duration::from_millis(template.early?.ms).min(MAX_WAIT);
+        Some(now.checked_add(wait).map_or(Decision::Rest, Decision::Wait))
+    }
+
     /// Decides whether to mine `template` in the current mode.
     pub(super) fn decide(
         &mut self,
@@ -102,7 +114,10 @@ mod tests {
     use rand::{SeedableRng, rngs::StdRng};
 
     use super::*;
-    use crate::primitives::{Block, BlockHash, Header, MerkleRoot};
+    use crate::{
+        chain::api::Early,
+        primitives::{Block, BlockHash, Header, MerkleRoot},
+    };
 
     const TIP: BlockHash = BlockHash([1; 32]);
     const SPACING: Duration = Duration::from_secs(10);
@@ -121,6 +136,8 @@ mod tests {
             generation: 0,
             has_local,
             has_trades,
+            early: None,
+            below_checkpoint: false,
         }
     }
 
@@ -183,5 +200,42 @@ mod tests {
         let mut policy = Policy::new(MiningMode::Always, 0);
         policy.suspend(now);
         assert_eq!(policy.suspended(now), None);
+    }
+
+    #[test]
+    fn a_block_ahead_of_the_clock_waits_and_one_below_the_checkpoint_rests() {
+        let now = Instant::now();
+        let early = |ms| Some(Early { due: 5_000 + ms, ms });
+        let mut template = template(true, true);
+        assert_eq!(Policy::hindered(&template, now), None);
+        template.early = early(300);
+        let due = now + Duration::from_millis(300);
+        assert_eq!(Policy::hindered(&template, now), Some(Decision::Wait(due)));
+        template.early = early(3_600_000);
+        assert_eq!(Policy::hindered(&template, now), Some(Decision::Wait(now + MAX_WAIT)));
+        template.below_checkpoint = true;
+        assert_eq!(Policy::hindered(&template, now), Some(Decision::Rest));
+    }
+
+    #[test]
+    fn a_miner_with_a_quarter_of_the_work_costs_the_others_a_twentieth_at_most() {
+        // He publishes the headers of all his blocks at once, and their bodies one by one, each
+        // when it disturbs most: never within the rest of the one before.
+        let mut rng = StdRng::seed_from_u64(7);
+        let start = Instant::now();
+        let (mut policy, mut now, mut rested) =
+            (Policy::new(MiningMode::Always, 10_000), start, Duration::ZERO);
+        for _ in 0..20_000 {
+            let spacings: f64 = -rng.random_range(f64::MIN_POSITIVE..1.0).ln();
+            now += SPACING.mul_f64(spacings);
+            let is_his = rng.random_bool(0.25);
+            let rest = policy.suspended(now).map_or(Duration::ZERO, |until| until - now);
+            if is_his {
+                policy.suspend(now);
+                rested += Duration::from_secs(2) - rest;
+            }
+        }
+        let share = 1.0 - rested.as_secs_f64() / (now - start).as_secs_f64();
+        assert!(share > 0.9, "the others keep {share} of their rate");
     }
 }
