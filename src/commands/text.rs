@@ -287,7 +287,14 @@ pub(crate) fn write_status(out: &mut dyn Write, status: &StatusReport) -> io::Re
         ),
     };
     write_field(out, "mempool", waiting)?;
-    write_field(out, "mining", status.mining)?;
+    match status.mining_waits_until {
+        None => write_field(out, "mining", status.mining)?,
+        Some(until) => write_field(
+            out,
+            "mining",
+            format!("{}, waits for the clock until {}", status.mining, utc(until)),
+        )?,
+    }
     if let Some(miner) = status.miner {
         write_field(out, "miner", miner)?;
     }

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use super::{blocking::blocking, clock::system, parts::ChainParts};
 use crate::{
     chain::{self, Chain, ChainOptions, OpenError, api::ChainEvent, store},
-    consensus::{Network, Work},
+    consensus::{Checkpoint, Network},
     datadir::{CHAIN_FILE, DataDir, FRIENDS_FILE},
     friends::{self, Friends, FriendsConfig, FriendsHandle},
     miner::{self, MinerConfig},
@@ -108,15 +108,17 @@ pub(crate) async fn open_friends(
     friends::spawn(friends).map_err(RpcError::internal)
 }
 
-/// Creates the chain's file with its genesis. `min_work` is the work that an invite promises.
+/// Creates the chain's file with its genesis. `checkpoint` is the block that an invite names.
 pub(crate) async fn create_chain(
     folder: &DataDir,
     network: Network,
-    min_work: Option<Work>,
+    checkpoint: Option<Checkpoint>,
 ) -> Result<(), RpcError> {
     let path = folder.file(CHAIN_FILE);
-    blocking(move || store::create(&path, &network, min_work, CREATE_CACHE_MIB).map(drop))
-        .await??;
+    blocking(move || {
+        store::create(&path, &network, checkpoint.as_ref(), CREATE_CACHE_MIB).map(drop)
+    })
+    .await??;
     Ok(())
 }
 

@@ -25,12 +25,13 @@ use crate::{
             self, contained,
             reader::stored_block,
             tables::{
-                BLOCKS, BlockKey, HEADERS, HeaderRecord, MEMPOOL, META, META_GENESIS,
-                META_MIN_WORK, MempoolRecord, OWN, OwnRecord, Status, split_block_key, stored,
+                BLOCKS, BlockKey, HEADERS, HeaderRecord, MEMPOOL, META, META_CHECKPOINT,
+                META_GENESIS, META_MIN_WORK, MempoolRecord, OWN, OwnRecord, Status,
+                split_block_key, stored,
             },
         },
     },
-    consensus::{Network, Work},
+    consensus::{Checkpoint, Network, Work},
     primitives::{Block, Height, Transaction, TxId, UnixMillis, encoding::from_bytes},
     storage::{
         contain, copy_private, frozen::Commit, leaves, make_private, real_place, take_place,
@@ -80,7 +81,7 @@ pub fn salvage(
         _ => {}
     }
     let fault = |fault| OpenError::from_fault(&unfinished, fault);
-    drop(store::create(&unfinished, &network, old.min_work(), options.page_mib())?);
+    drop(store::create(&unfinished, &network, old.checkpoint().as_ref(), options.page_mib())?);
     let mut chain = Chain::open(&unfinished, options)?;
     let goal = old.copy_blocks(&mut chain, now, progress).map_err(fault)?;
     old.copy_trades(&mut chain, now).map_err(fault)?;
@@ -158,8 +159,10 @@ impl Old {
         })
     }
 
-    fn min_work(&self) -> Option<Work> {
-        self.meta(META_MIN_WORK)?.try_into().ok().map(Work::from_be_bytes)
+    fn checkpoint(&self) -> Option<Checkpoint> {
+        let work = self.meta(META_MIN_WORK)?.try_into().ok().map(Work::from_be_bytes)?;
+        let (height, hash) = split_block_key(&self.meta(META_CHECKPOINT)?.try_into().ok()?);
+        Some(Checkpoint { height, hash, work })
     }
 
     /// Reads the network from the meta table, or else from the first block, whose work proves that

@@ -24,13 +24,13 @@ use redb::{
 
 pub use self::tables::Status;
 use self::tables::{
-    HeaderRecord, META_BEST_HEADER, META_GENESIS, META_MIN_WORK, META_NETWORK, META_SCHEMA,
-    META_TIP, ReadTables, SCHEMA, Undo, WriteTables, block_key, coin_to_bytes, place_to_bytes,
-    stored, tx_key,
+    HeaderRecord, META_BEST_HEADER, META_CHECKPOINT, META_GENESIS, META_MIN_WORK, META_NETWORK,
+    META_SCHEMA, META_TIP, ReadTables, SCHEMA, Undo, WriteTables, block_key, coin_to_bytes,
+    place_to_bytes, stored, tx_key,
 };
 use super::errors::{ChainFault, OpenError};
 use crate::{
-    consensus::{Network, Work, created_coins},
+    consensus::{Checkpoint, Network, created_coins},
     primitives::{Block, Encode},
     storage::{
         contain, create_folder,
@@ -60,14 +60,14 @@ pub fn exists(path: &Path) -> bool {
 }
 
 /// Creates a chain that contains only the genesis of `network`, completely or not at all.
-/// `min_work` is the minimum work of the chain according to an invite.
+/// `checkpoint` is the block of an invite that the chain must have.
 ///
 /// # Errors
 /// The file already exists, or the disk fails.
 pub fn create(
     path: &Path,
     network: &Network,
-    min_work: Option<Work>,
+    checkpoint: Option<&Checkpoint>,
     cache_mib: usize,
 ) -> Result<Store, OpenError> {
     if exists(path) {
@@ -84,7 +84,8 @@ pub fn create(
     let database = FileBackend::new(file)
         .and_then(|file| builder(cache_mib).create_with_backend(file))
         .map_err(|error| OpenError::from_database(&unfinished, error))?;
-    initialise(&database, network, min_work).map_err(|fault| OpenError::from_fault(path, fault))?;
+    initialise(&database, network, checkpoint)
+        .map_err(|fault| OpenError::from_fault(path, fault))?;
     database.close().map_err(|error| OpenError::from_database(&unfinished, error))?;
     take_place(&unfinished, path).map_err(failed)?;
     open(path, cache_mib)
@@ -191,7 +192,7 @@ fn builder(cache_mib: usize) -> redb::Builder {
 fn initialise(
     database: &Database,
     network: &Network,
-    min_work: Option<Work>,
+    checkpoint: Option<&Checkpoint>,
 ) -> Result<(), ChainFault> {
     let genesis = &network.genesis;
     let (hash, header) = (network.id, genesis.header);
@@ -215,8 +216,9 @@ fn initialise(
         tables.meta.insert(META_GENESIS, genesis.to_bytes().as_slice())?;
         tables.meta.insert(META_NETWORK, hash.as_bytes().as_slice())?;
         tables.meta.insert(META_BEST_HEADER, key.as_slice())?;
-        if let Some(work) = min_work {
+        if let Some(Checkpoint { height, hash, work }) = checkpoint {
             tables.meta.insert(META_MIN_WORK, work.to_be_bytes().as_slice())?;
+            tables.meta.insert(META_CHECKPOINT, block_key(*height, hash).as_slice())?;
         }
         connect_genesis(&mut tables, network)?;
     }

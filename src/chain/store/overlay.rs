@@ -271,6 +271,13 @@ impl Overlay {
         self.top().best_header = Some(key);
     }
 
+    /// Sets the record of attended time. No reply waits for it.
+    pub(crate) fn set_attended(&mut self, record: Vec<u8>) {
+        let awaited = self.awaited;
+        self.top().attended = Some(record);
+        self.awaited = awaited;
+    }
+
     pub(crate) fn set_tip(&mut self, key: BlockKey) {
         self.top().tip = Some(key);
     }

@@ -5,6 +5,7 @@ mod branches;
 mod crash;
 mod damage;
 mod diverged;
+mod headers;
 mod histories;
 mod layouts;
 #[cfg(unix)]

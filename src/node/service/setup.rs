@@ -61,7 +61,7 @@ pub(super) async fn join(folder: &DataDir, invite: Invite) -> Result<(), RpcErro
             .await?
             .map_err(|_| RpcError::internal("the friends thread panicked"))?;
     }
-    create_chain(folder, network, Some(invite.checkpoint().work)).await
+    create_chain(folder, network, Some(*invite.checkpoint())).await
 }
 
 /// Rebuilds a damaged chain from its blocks. No process may have its file open.

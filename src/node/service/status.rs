@@ -55,6 +55,7 @@ impl Service {
             running: live.is_some(),
             mining: self.mining,
             miner,
+            mining_waits_until: self.chain()?.miner.status().waits_until,
             blocks_per_second: progress
                 .map(|progress| progress.blocks_per_second)
                 .filter(|rate| *rate > 0),

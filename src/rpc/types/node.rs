@@ -42,6 +42,10 @@ pub(crate) struct StatusReport {
     /// The payee of blocks that this node mines; `None` without a wallet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub miner: Option<Address>,
+    /// Set while the miner waits for the clock: the time at which its next block is allowed, in
+    /// unix ms. The newest blocks are ahead of this node's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mining_waits_until: Option<UnixMillis>,
     /// The rate of connected blocks; present only during a sync.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocks_per_second: Option<u64>,

@@ -16,7 +16,7 @@ use crate::{
         store::create,
         testing::{NOW, genesis_coin, key, network, options, owner, pay},
     },
-    consensus::{Network, Work},
+    consensus::{Checkpoint, Network, Work},
     friends::{AddressSource, Friends, FriendsConfig},
     peers::{Ban, BanTerm},
     primitives::{BlockHash, Encode, NetworkId, Transaction},
@@ -94,11 +94,15 @@ struct ChainFile {
     waiting: Transaction,
 }
 
+/// The block that the invite to the chain names.
+const CHECKPOINT: Checkpoint =
+    Checkpoint { height: 1_000, hash: BlockHash([2; 32]), work: Work::from_be_bytes([1; 32]) };
+
 fn chain_file() -> ChainFile {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("chain.redb");
     let network = network();
-    let store = create(&path, &network, Some(Work::from_be_bytes([1; 32])), 1).expect("a file");
+    let store = create(&path, &network, Some(&CHECKPOINT), 1).expect("a file");
     let mut chain = Chain::on_store(store, options()).expect("a chain");
     let all = [(owner(&key(2)), 10_000_000_000)];
     let mined = pay(&network, &key(1), genesis_coin(&network), &all);
@@ -109,6 +113,7 @@ fn chain_file() -> ChainFile {
     let coin = crate::chain::testing::coin_of(&mined, 0);
     let waiting = pay(&network, &key(2), coin, &[(owner(&key(4)), 9_000_000_000)]);
     chain.accept_trade(waiting.clone(), Origin::Local, NOW + 2).expect("accepted");
+    chain.attend(7);
     chain.commit().expect("a commit");
     drop(chain);
     let database = Database::open(&path).expect("the file");
@@ -206,6 +211,11 @@ fn transactions_and_meta_are_stored_as_the_page_says() {
     assert_eq!(value("network"), network.id.0);
     assert_eq!(value("min_work"), [1; 32]);
     assert_eq!(value("tip"), value("best_header"));
+    let checkpoint = value("checkpoint");
+    let found = fields("block key at", &checkpoint);
+    assert_eq!(found, [&1_000_u32.to_be_bytes()[..], &[2; 32]]);
+    let attended = value("attended");
+    assert_eq!(fields("attended record at", &attended), [&[7, 0, 0, 0], &value("tip")[..]]);
     assert_eq!(fields("block key at", &value("tip"))[0], [0, 0, 0, 1]);
 }
 
