@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     activate::Activation,
-    api::{BlockAccepted, HeadersAccepted, Origin},
+    api::{BlockAccepted, HeaderContext, HeadersAccepted, Origin, Tip},
     coins::Body,
     errors::{AcceptBlockError, AcceptHeadersError, Blame, ChainFault},
     header_tree::NodeId,
@@ -17,7 +17,7 @@ use super::{
     },
 };
 use crate::{
-    consensus::{BlockError, CheckedHeader, HeaderError, check_hashed_header},
+    consensus::{BlockError, CheckedHeader, HeaderError, Work, check_hashed_header},
     primitives::{Block, BlockHash, Header, PeerId, UnixMillis},
     telemetry::events,
 };
@@ -77,6 +77,21 @@ impl Chain {
         origin: Origin,
         now: UnixMillis,
     ) -> Result<HeadersAccepted, AcceptHeadersError> {
+        self.accept_shown_headers(headers, origin, None, now)
+    }
+
+    /// Does the same as [`Chain::accept_headers`] for a branch whose cumulative work was shown
+    /// before, up to `shown`.
+    ///
+    /// # Errors
+    /// See [`AcceptHeadersError`].
+    pub fn accept_shown_headers(
+        &mut self,
+        headers: &[Header],
+        origin: Origin,
+        _shown: Option<Work>,
+        now: UnixMillis,
+    ) -> Result<HeadersAccepted, AcceptHeadersError> {
         let (mut new, mut last) = (0usize, self.tip().hash);
         // The previous header of this batch is almost always the parent of the next one.
         let mut before = None;
@@ -113,6 +128,32 @@ impl Chain {
             new = new.saturating_add(1);
         }
         Ok(HeadersAccepted { new, last, best_header: self.best_header() })
+    }
+
+    /// Returns a known header with the window for its children; `None` if it is unknown or invalid.
+    ///
+    /// # Errors
+    /// Fails if the file is damaged.
+    pub fn header_context(
+        &mut self,
+        hash: &BlockHash,
+    ) -> Result<Option<HeaderContext>, ChainFault> {
+        let Some(id) = self.tree.id(hash) else { return Ok(None) };
+        if self.tree.node(id).status == Status::Invalid {
+            return Ok(None);
+        }
+        let window = self.window_after(id)?;
+        self.window = Some(window.clone());
+        Ok(Some(HeaderContext { tip: self.tip_at(id), window }))
+    }
+
+    /// Takes a header and its descendants out of the choice of the best header until its body
+    /// comes. Returns the best header afterwards.
+    ///
+    /// # Errors
+    /// Fails if the disk fails.
+    pub fn withhold(&mut self, _hash: &BlockHash) -> Result<Tip, ChainFault> {
+        Ok(self.best_header())
     }
 
     /// Checks work, time and difficulty of a header on the tip, without storing it.

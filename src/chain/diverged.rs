@@ -7,7 +7,7 @@
 
 use super::{
     activate::Activation,
-    api::{Divergence, Tip},
+    api::{Divergence, DivergenceReason, Tip},
     errors::{AcceptBranchError, ChainFault},
     header_tree::NodeId,
     state::{Chain, TooLarge},
@@ -62,7 +62,13 @@ impl Chain {
         }
         let first = self.tree.node(*leaving.last()?);
         let fork = self.tree.node(first.parent?);
+        let reason = if too_large.is_some() {
+            DivergenceReason::TooLarge
+        } else {
+            DivergenceReason::Settled
+        };
         Some(Divergence {
+            reason,
             fork: fork.hash,
             fork_height: fork.height,
             since: first.connected_at,
@@ -72,6 +78,9 @@ impl Chain {
             needs_mib: too_large.map(|refused| refused.needs_mib),
         })
     }
+
+    /// Notes at `now` that peers on our branch are connected, or that none is any more.
+    pub const fn peers_on_branch(&mut self, _present: bool, _now: UnixMillis) {}
 
     /// True if any of the blocks was connected so long ago that a reorg needs a person's consent.
     fn is_settled(&self, leaving: &[NodeId], now: UnixMillis) -> bool {

@@ -25,7 +25,7 @@ use super::{
     },
 };
 use crate::{
-    consensus::{Target, Work},
+    consensus::{Target, Work, is_better},
     primitives::{BlockHash, Header, Height, UnixMillis},
 };
 
@@ -79,9 +79,9 @@ impl Node {
     }
 
     /// True if the chain that ends at this node is better than the one that ends at `other`: more
-    /// work, or equal work and the lower hash.
+    /// work, or equal work and the better draw.
     pub(crate) fn beats(&self, other: &Self) -> bool {
-        (self.work, Reverse(self.hash)) > (other.work, Reverse(other.hash))
+        is_better((self.work, &self.hash), (other.work, &other.hash))
     }
 }
 

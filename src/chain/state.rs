@@ -233,7 +233,7 @@ impl Chain {
         self.overlay.store().metrics().clone()
     }
 
-    fn tip_at(&self, id: NodeId) -> Tip {
+    pub(super) fn tip_at(&self, id: NodeId) -> Tip {
         let node = self.tree.node(id);
         Tip { hash: node.hash, height: node.height, work: node.work, time: node.time }
     }

@@ -45,6 +45,7 @@ use super::{
     state::Chain,
 };
 use crate::{
+    consensus::Work,
     primitives::{BlockHash, Header, Height, Transaction, TxId, UnixMillis},
     storage::contain,
 };
@@ -378,11 +379,11 @@ impl ChainThread {
     fn take_headers(
         &mut self,
         headers: &[Header],
-        origin: Origin,
+        (origin, shown): (Origin, Option<Work>),
         reply: Answer<HeadersAccepted, AcceptHeadersError>,
         now: UnixMillis,
     ) -> Result<(), ChainFault> {
-        let result = self.chain.accept_headers(headers, origin, now);
+        let result = self.chain.accept_shown_headers(headers, origin, shown, now);
         if let Err(AcceptHeadersError::Fault(fault)) = &result {
             return Err(fault.clone());
         }
@@ -444,9 +445,18 @@ impl ChainThread {
             Taken::Command(command) => command,
         };
         match command {
-            ChainCommand::AcceptHeaders { headers, origin, reply } => {
-                self.take_headers(&headers, origin, reply, now)?;
+            ChainCommand::AcceptHeaders { headers, origin, shown, reply } => {
+                self.take_headers(&headers, (origin, shown), reply, now)?;
             }
+            ChainCommand::HeaderContext { hash, reply } => {
+                let context = self.chain.header_context(&hash)?;
+                self.hold(reply, context);
+            }
+            ChainCommand::Withhold { hash, reply } => {
+                let best = self.chain.withhold(&hash)?;
+                self.hold(reply, best);
+            }
+            ChainCommand::PeersOnBranch(present) => self.chain.peers_on_branch(present, now),
             ChainCommand::AcceptBlock { block, origin, reply } => {
                 self.take_block(Incoming::new(Arc::from(block)), origin, reply, now)?;
             }

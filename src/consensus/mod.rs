@@ -25,6 +25,7 @@
 )]
 
 mod checked_header;
+mod choice;
 mod coin;
 mod difficulty;
 mod errors;
@@ -45,6 +46,7 @@ mod validate;
 mod vectors;
 
 pub use checked_header::CheckedHeader;
+pub use choice::{is_better, wins_tie};
 pub(crate) use coin::COIN_KEY_BYTES;
 pub use coin::{Coin, CoinKey, created_coins, spent_coins};
 pub(crate) use difficulty::WINDOW_BLOCKS;

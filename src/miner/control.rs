@@ -86,6 +86,8 @@ pub(super) struct MinerTask {
     blocks: VecDeque<WantsBlocks>,
     transactions: Vec<WantsMined>,
     tip: BlockHash,
+    /// True if the tip is the best header.
+    caught_up: bool,
     mempool: usize,
     mempool_changes: u64,
     /// True if the mempool has changed since the current template was requested.
@@ -113,10 +115,11 @@ impl MinerTask {
     ) -> (Self, watch::Receiver<MinerStatus>) {
         let MinerConfig { mode, owner, .. } = config;
         let mut summary = chain.watch();
-        let (tip, mempool, mempool_changes, spacing_ms) = {
+        let (tip, best, mempool, mempool_changes, spacing_ms) = {
             let summary = summary.borrow_and_update();
             (
                 summary.tip.hash,
+                summary.best_header.hash,
                 summary.mempool,
                 summary.mempool_changes,
                 summary.network.params.spacing_ms,
@@ -143,6 +146,7 @@ impl MinerTask {
             blocks: VecDeque::new(),
             transactions: Vec::new(),
             tip,
+            caught_up: tip == best,
             mempool,
             mempool_changes,
             mempool_changed: false,
@@ -201,11 +205,9 @@ impl MinerTask {
         match command {
             MinerCommand::SetMode(mode) => self.policy.mode = mode,
             MinerCommand::SetOwner(owner) => self.owner = owner,
-            MinerCommand::Pause { parent, duration } => {
-                if parent == self.tip {
-                    self.policy.pause(parent, duration, now);
-                }
-            }
+            // Nothing better than the tip is on its way any more.
+            MinerCommand::Suspend if self.caught_up => {}
+            MinerCommand::Suspend => self.policy.suspend(now),
             MinerCommand::MineBlocks { count: 0, reply, .. } => tell(reply, Ok(Vec::new())),
             MinerCommand::MineBlocks { reply, .. } if self.blocks.len() >= MAX_REQUESTS => {
                 tell(reply, Err(MineError::Busy));
@@ -228,10 +230,15 @@ impl MinerTask {
 
     /// Applies the chain's newest summary to our copy of it.
     fn chain_changed(&mut self) {
-        let (tip, mempool, mempool_changes) = {
+        let (tip, best, mempool, mempool_changes) = {
             let summary = self.summary.borrow_and_update();
-            (summary.tip.hash, summary.mempool, summary.mempool_changes)
+            let (tip, best) = (summary.tip.hash, summary.best_header.hash);
+            (tip, best, summary.mempool, summary.mempool_changes)
         };
+        self.caught_up = tip == best;
+        if self.caught_up {
+            self.policy.caught_up();
+        }
         if tip != self.tip {
             self.tip = tip;
             self.policy.tip_changed();
@@ -272,7 +279,7 @@ impl MinerTask {
         }
         let (decision, job) = match &self.current {
             None => (Decision::Rest, None),
-            Some(_) if let Some(until) = self.policy.paused(self.tip, now) => {
+            Some(_) if let Some(until) = self.policy.suspended(now) => {
                 (Decision::Wait(until), None)
             }
             Some(current) => {
@@ -327,8 +334,8 @@ impl MinerTask {
             }
             Some(_) => return None,
         };
-        let pause = self.policy.paused(self.tip, now);
-        due = self.not_before.into_iter().chain(pause).fold(due, Instant::max);
+        let rest = self.policy.suspended(now);
+        due = self.not_before.into_iter().chain(rest).fold(due, Instant::max);
         if now < due {
             return Some(due);
         }

@@ -1,6 +1,6 @@
 //! Carries out the actions of the sync and relay machines, and returns the results to them.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use tokio::{sync::oneshot, task::spawn_blocking};
 
@@ -45,7 +45,7 @@ impl Router {
                 Some(Done::Sync(SyncEvent::UnknownTrades { peer, ids }))
             }),
             SyncAction::AcceptHeaders { peer, headers } => self.spawn_work(async move {
-                let result = chain.accept_headers(headers, Origin::Peer(peer)).await;
+                let result = chain.accept_headers(headers, Origin::Peer(peer), None).await;
                 Some(Done::Sync(SyncEvent::HeadersDone {
                     peer,
                     result: result.map_err(Into::into),
@@ -94,13 +94,13 @@ impl Router {
                     Some(Done::Relay(RelayEvent::SolvedChecked { hash, result }))
                 });
             }
-            RelayAction::PauseMining { parent, ms } => {
-                self.miner.pause(parent, Duration::from_millis(ms));
-            }
+            // No header suspends mining.
+            RelayAction::PauseMining { .. } => {}
             RelayAction::AcceptHeader { peer, header } => {
                 let hash = header.hash();
                 self.spawn_work(async move {
-                    let result = chain.accept_headers(vec![*header], Origin::Peer(peer)).await;
+                    let (headers, origin) = (vec![*header], Origin::Peer(peer));
+                    let result = chain.accept_headers(headers, origin, None).await;
                     Some(Done::Relay(RelayEvent::HeaderDone {
                         hash,
                         result: result.map_err(Into::into),

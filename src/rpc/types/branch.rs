@@ -48,7 +48,7 @@ pub(crate) struct DivergenceView {
 
 impl From<Divergence> for DivergenceView {
     fn from(found: Divergence) -> Self {
-        let Divergence { fork, fork_height, since, ours, theirs, missing, needs_mib } = found;
+        let Divergence { fork, fork_height, since, ours, theirs, missing, needs_mib, .. } = found;
         let stay = "do nothing to stay on yours";
         let advice = match (needs_mib, missing) {
             (Some(mib), _) => format!(
