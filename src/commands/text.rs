@@ -11,6 +11,7 @@ use super::table::write_table;
 use crate::{
     primitives::{BlockHash, TransactionKind, UnixMillis},
     rpc::types::{
+        Phase,
         Account, AddressList, Anchor, AuditReport, BalanceReport, BlockView, BranchAccepted,
         BroadcastSent, ChatHistory, ChatSent, ChatState, ConsoleEvent, DivergenceView, FriendList,
         FriendView, InputView, MinedBlocks, OutputView, PeerList, ProofReport, StatusReport,
@@ -262,6 +263,17 @@ pub(crate) fn write_audit(out: &mut dyn Write, audit: &AuditReport) -> io::Resul
     }
 }
 
+/// Returns an age in the largest unit of which it has at least two.
+fn age(ms: u64) -> String {
+    let seconds = ms / 1_000;
+    match (seconds / 60, seconds / 3_600, seconds / 86_400) {
+        (_, _, days) if days >= 2 => format!("{days} days old"),
+        (_, hours, _) if hours >= 2 => format!("{hours} hours old"),
+        (minutes, ..) if minutes >= 2 => format!("{minutes} minutes old"),
+        _ => format!("{seconds} s old"),
+    }
+}
+
 /// Writes the node's state.
 pub(crate) fn write_status(out: &mut dyn Write, status: &StatusReport) -> io::Result<()> {
     write_field(out, "name", if status.name.is_empty() { "-" } else { &status.name })?;
@@ -272,7 +284,14 @@ pub(crate) fn write_status(out: &mut dyn Write, status: &StatusReport) -> io::Re
             format!("{}, {rate} blocks a second, {left} s left", status.phase)
         }
         _ if !status.running => format!("{} (no node runs)", status.phase),
-        _ => status.phase.to_string(),
+        _ => match (status.phase, status.obstacle) {
+            (phase @ Phase::Synced, _) => {
+                let peers = counted(status.proven_peers.into(), "proven peer", "proven peers");
+                format!("{phase}, confirmed by {peers}; the tip is {}", age(status.tip_age_ms))
+            }
+            (phase, Some(obstacle)) => format!("{phase}: {}", obstacle.text()),
+            (phase, None) => phase.to_string(),
+        },
     };
     write_field(out, "phase", phase)?;
     write_field(out, "height", format!("{} of {}", status.height, status.best_header_height))?;

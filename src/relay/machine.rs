@@ -136,8 +136,7 @@ impl<M: Copy> Relay<M> {
 
     /// Returns true if the peer is a friend, or delivered something that this node lacked.
     pub(super) fn is_trusted(&self, peer: &PeerId) -> bool {
-        self.peers.get(peer).is_some_and(|allowance| allowance.proven)
-            || self.trust.is_friend(peer)
+        self.peers.get(peer).is_some_and(|allowance| allowance.proven) || self.trust.is_friend(peer)
     }
 
     /// Records that a peer delivered something that this node lacked.

@@ -269,11 +269,14 @@ impl Router {
                 tip: summary.tip,
                 best_header: summary.best_header,
                 diverged: summary.diverged.is_some(),
+                trust: parts.trust.clone(),
+                secret: rand::random(),
                 now: moment(),
             }),
             relay: Relay::new(RelayConfig {
                 spacing_ms: parts.network.params.spacing_ms,
                 tip: summary.tip,
+                trust: parts.trust.clone(),
             }),
             network: parts.network,
             me: parts.me,
@@ -491,6 +494,7 @@ impl Router {
             self.lift_ban(peer);
         }
         self.apply_mining_mode();
+        self.chain.peers_on_branch(self.sync.progress().confirmed > 0);
         let met = |state: &Connected| state.status.is_some() || state.foreign;
         let strangers: Vec<PeerId> =
             self.connected.iter().filter(|(_, state)| !met(state)).map(|(peer, _)| *peer).collect();
