@@ -11,7 +11,6 @@ use super::table::write_table;
 use crate::{
     primitives::{BlockHash, TransactionKind, UnixMillis},
     rpc::types::{
-        Phase,
         Account, AddressList, Anchor, AuditReport, BalanceReport, BlockView, BranchAccepted,
         BroadcastSent, ChatHistory, ChatSent, ChatState, ConsoleEvent, DivergenceView, FriendList,
         FriendView, InputView, MinedBlocks, OutputView, PeerList, ProofReport, StatusReport,
@@ -284,13 +283,13 @@ pub(crate) fn write_status(out: &mut dyn Write, status: &StatusReport) -> io::Re
             format!("{}, {rate} blocks a second, {left} s left", status.phase)
         }
         _ if !status.running => format!("{} (no node runs)", status.phase),
-        _ => match (status.phase, status.obstacle) {
-            (phase @ Phase::Synced, _) => {
-                let peers = counted(status.proven_peers.into(), "proven peer", "proven peers");
-                format!("{phase}, confirmed by {peers}; the tip is {}", age(status.tip_age_ms))
-            }
-            (phase, Some(obstacle)) => format!("{phase}: {}", obstacle.text()),
-            (phase, None) => phase.to_string(),
+        _ if status.is_synced() => {
+            let peers = counted(status.proven_peers.into(), "proven peer", "proven peers");
+            format!("{}, confirmed by {peers}; the tip is {}", status.phase, age(status.tip_age_ms))
+        }
+        _ => match status.obstacle {
+            Some(obstacle) => format!("{}: {}", status.phase, obstacle.text()),
+            None => status.phase.to_string(),
         },
     };
     write_field(out, "phase", phase)?;

@@ -105,8 +105,8 @@ impl Bodies {
         self.merge(&[], true, 0);
     }
 
-    /// Returns at most `most` of the lowest unrequested blocks that a peer may have. If the buffer is full, returns
-    /// them only if they start with the lowest block that is not handed over.
+    /// Returns at most `most` of the lowest unrequested blocks that a peer may have. If the buffer
+    /// is full, returns them only if they start with the lowest block that is not handed over.
     pub(super) fn next_batch(
         &self,
         requests_in_flight: usize,

@@ -7,40 +7,16 @@ use tracing::debug;
 use super::{
     BUSY_MS, ELSEWHERE_MS, MAX_BATCH, MAX_BODY_REQUESTS, MAX_DOUBTFUL_REQUESTS, MAX_OPEN_REQUESTS,
     MAX_REQUESTS_PER_PEER, MISSING_INTERVAL_MS, RELAY_GRACE_MS, STALL_MS, Sync, SyncAction, WINDOW,
-    bodies::BlockRef, peer::Claim, requests::Purpose,
+    bodies::BlockRef, items::read_block, peer::Claim, requests::Purpose,
 };
 use crate::{
     chain::api::{BlockAccepted, RefusalCause, Refused},
     consensus::Blame,
     peers::Offence,
-    primitives::{Block, BlockHash, Height, Moment, PeerId, encoding},
+    primitives::{BlockHash, Height, Moment, PeerId},
     telemetry::events,
     wire::{Item, ItemId, SyncRequest},
 };
-
-/// Decodes the block in an item, and checks that it is the requested one.
-pub(super) fn read_block(
-    item: &Item,
-    asked: &BlockHash,
-) -> Result<Option<Box<Block>>, (Offence, String)> {
-    match item {
-        Item::NotFound => Ok(None),
-        Item::Trade(_) => {
-            Err((Offence::WrongAnswer, format!("a trade instead of the block {asked}")))
-        }
-        Item::Block(bytes) => {
-            let block: Block = encoding::from_bytes(bytes).map_err(|error| {
-                (Offence::Malformed, format!("instead of the block {asked}: {error}"))
-            })?;
-            match block.hash() {
-                hash if hash == *asked => Ok(Some(Box::new(block))),
-                other => {
-                    Err((Offence::WrongAnswer, format!("the block {other} instead of {asked}")))
-                }
-            }
-        }
-    }
-}
 
 /// Returns the maximum number of body requests in flight to one peer.
 const fn most_requests(doubtful: bool) -> usize {
@@ -273,8 +249,8 @@ impl Sync {
                 if !self.bodies.receive(*wanted, id, block, bytes) {
                     debug!(peer = %id, %hash, "a body has already arrived or is no longer wanted");
                 }
-            } else if let Some(peer) = self.peers.get_mut(&id) {
-                peer.lacks_block(hash);
+            } else {
+                self.denies(id, hash);
             }
         }
         Ok(received)

@@ -70,10 +70,10 @@ impl Sync {
             let gained = peer.walk.as_ref().map(|walk| walk.gained);
             gained.is_some_and(|at| now.saturating_sub(at) < self.patience_with(id))
         });
-        let room = MAX_WALKS.saturating_sub(walks).min(walks.max(1));
-        if gains || room == 0 {
+        if gains {
             return;
         }
+        let room = MAX_WALKS.saturating_sub(walks).min(walks.max(1));
         let catching_up = self.best_header.hash != self.tip.hash;
         let mut order: Vec<_> = self
             .peers
@@ -89,7 +89,9 @@ impl Sync {
             })
             .collect();
         order.sort_unstable_by_key(|(rank, _)| *rank);
-        for ((.., id), claim) in order.into_iter().take(room) {
+        // Walks that gain nothing do not keep a trusted peer from its turn.
+        let trusted = order.first().is_some_and(|((doubtful, ..), _)| !doubtful);
+        for ((.., id), claim) in order.into_iter().take(room.max(usize::from(trusted))) {
             if let Some(peer) = self.peers.get_mut(&id) {
                 peer.walk = Some(Walk::new(claim, now));
                 self.out.push(SyncAction::FetchLocator { peer: id });

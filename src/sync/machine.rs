@@ -9,11 +9,11 @@ use super::{
     SyncAction, SyncConfig, SyncEvent,
     bodies::Bodies,
     meter::Meter,
+    missing::{Wait, Withheld},
     peer::{Claim, MempoolVisit, Peer},
     requests::{InFlight, Purpose},
     ticket::Ticket,
     trades::Trades,
-    withheld::{Wait, Withheld},
 };
 use crate::{
     chain::api::Tip,

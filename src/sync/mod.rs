@@ -37,8 +37,10 @@ mod api;
 mod bodies;
 mod fetch;
 mod headers;
+mod items;
 mod machine;
 mod meter;
+mod missing;
 mod peer;
 mod phase;
 mod presync;
@@ -101,6 +103,8 @@ const FIRST_HEADERS: u32 = 64;
 const MAX_PRESYNC_HEADERS: u32 = 262_144;
 /// The maximum number of walks without storing with peers that are not trusted.
 const MAX_DOUBTFUL_PRESYNCS: usize = 1;
+/// The maximum time of the first pass of such a walk, in ms, so that the next peer gets its turn.
+const MAX_DOUBT_MS: u64 = 180_000;
 /// The pause between two batches of such a walk, in ms. It bounds them to 0.75 MB/s.
 const DOUBT_PAUSE_MS: u64 = 250;
 /// The first back-off after a branch that cannot win, in ms. It doubles with each further one.

@@ -3,8 +3,8 @@
 use std::collections::{HashSet, VecDeque};
 
 use super::{
-    BACK_OFF_MS, HOPELESS_MS, MAX_DOUBLINGS, MAX_HOPELESS_DOUBLINGS, MAX_VISIT_FAILURES,
-    MAX_BRANCHES, WINDOW, bodies::BlockRef, presync::Presync,
+    BACK_OFF_MS, HOPELESS_MS, MAX_BRANCHES, MAX_DOUBLINGS, MAX_HOPELESS_DOUBLINGS,
+    MAX_VISIT_FAILURES, WINDOW, bodies::BlockRef, presync::Presync,
 };
 use crate::{
     chain::api::Tip,
@@ -46,6 +46,8 @@ pub(super) struct Walk {
     /// The start of the walk, or the last batch that gained something. Other walks may start once
     /// that is too long ago.
     pub(super) gained: Moment,
+    /// The start of a walk without storing.
+    pub(super) counting_since: Moment,
     /// The state of a walk through a branch that is not stored yet.
     pub(super) presync: Option<Box<Presync>>,
     /// The batch of a walk without storing that is being checked.
@@ -65,6 +67,7 @@ impl Walk {
             limit: 0,
             parent: BlockHash::ZERO,
             gained: now,
+            counting_since: now,
             presync: None,
             batch: Vec::new(),
             shown: None,

@@ -6,7 +6,8 @@
 use tracing::debug;
 
 use super::{
-    BUSY_MS, DOUBT_PAUSE_MS, MAX_DOUBTFUL_PRESYNCS, REORG_BLOCKS, Sync, SyncAction,
+    DOUBT_PAUSE_MS, ELSEWHERE_MS, MAX_DOUBT_MS, MAX_DOUBTFUL_PRESYNCS, REORG_BLOCKS, Sync,
+    SyncAction,
     peer::WalkStage,
     presync::{Presync, Redone},
 };
@@ -34,7 +35,7 @@ impl Sync {
             return;
         };
         let Some(walk) = peer.walk.as_mut().filter(|_| room) else {
-            peer.headers_from = now.saturating_add(BUSY_MS);
+            peer.headers_from = now.saturating_add(ELSEWHERE_MS);
             peer.walk = None;
             return;
         };
@@ -61,6 +62,7 @@ impl Sync {
             return self.fail_walk(id, now);
         };
         walk.last = Some((context.tip.hash, context.tip.height));
+        walk.counting_since = now;
         walk.presync = Some(Box::new(Presync::new(*context, key)));
         self.ask_for_headers(id, now);
     }
@@ -146,8 +148,9 @@ impl Sync {
             walk.gained = now;
             return self.ask_for_headers(id, now);
         }
-        if presync.is_too_long() {
-            debug!(peer = %id, "a branch is longer than any that could be kept");
+        let slow = !trusted && now.saturating_sub(walk.counting_since) >= MAX_DOUBT_MS;
+        if slow || presync.is_too_long() {
+            debug!(peer = %id, slow, "a branch is longer than any that could be kept, or slow");
             peer.give_up(now);
             return;
         }

@@ -5,7 +5,7 @@
 //! follows the best branch whose bodies come. Sync remembers the header, and asks peers that claim
 //! a better chain for its body, less and less often. The body puts the header back.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use tracing::debug;
 
@@ -24,28 +24,6 @@ use crate::{
 /// The longest time between two ticks that counts as waiting, in ms. The rest was sleep.
 const MAX_TICK_MS: u64 = 1_000;
 
-/// The wait for the lowest missing body.
-#[derive(Debug)]
-pub(super) struct Wait {
-    block: BlockRef,
-    /// The time for which peers were asked, in ms.
-    waited_ms: u64,
-    last: Moment,
-    /// True once a peer was asked for it.
-    asked: bool,
-}
-
-/// A header that is withheld until its body comes.
-#[derive(Debug)]
-pub(super) struct Withheld {
-    pub(super) block: BlockRef,
-    /// The next time that a peer is asked for the body.
-    next: Moment,
-    tries: u32,
-    /// The peer that sent the body that the chain is checking.
-    sender: Option<PeerId>,
-}
-
 impl Sync {
     /// Counts the wait for the lowest missing body, and withholds its header once it is over.
     pub(super) fn tick_withheld(&mut self, now: Moment) {
@@ -56,7 +34,8 @@ impl Sync {
         let claims = || self.peers.values().filter(|peer| peer.claim.is_some());
         let nobody = !claims().any(|peer| peer.may_have(&block));
         let asked = self.bodies.is_asked(&block) || (nobody && claims().next().is_some());
-        let fresh = || Wait { block, waited_ms: 0, last: now, asked: false };
+        let fresh =
+            || Wait { block, waited_ms: 0, last: now, asked: false, denied: BTreeSet::new() };
         let wait = self.wait.get_or_insert_with(fresh);
         if wait.block != block {
             *wait = fresh();
@@ -68,16 +47,27 @@ impl Sync {
             wait.waited_ms = wait.waited_ms.saturating_add(passed);
         }
         if wait.waited_ms >= WITHHOLD_MS {
+            let denied = std::mem::take(&mut wait.denied);
             self.wait = None;
-            self.withhold(block, now);
+            self.withhold(block, &denied, now);
         }
         self.drive_probes(now);
     }
 
-    fn withhold(&mut self, block: BlockRef, now: Moment) {
+    /// Records that a peer does not have a block.
+    pub(super) fn denies(&mut self, id: PeerId, hash: BlockHash) {
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.lacks_block(hash);
+            if let Some(wait) = self.wait.as_mut().filter(|wait| wait.block.hash == hash) {
+                wait.denied.insert(id);
+            }
+        }
+    }
+
+    fn withhold(&mut self, block: BlockRef, denied: &BTreeSet<PeerId>, now: Moment) {
         debug!(hash = %block.hash, height = block.height, "nobody delivers the body of a header");
         self.out.push(SyncAction::Withhold { hash: block.hash });
-        self.charge_for(block, now);
+        self.charge_for(block, denied, now);
         self.withheld.retain(|known| known.block != block);
         if self.withheld.len() >= MAX_WITHHELD {
             self.withheld.pop_front();
@@ -94,7 +84,7 @@ impl Sync {
     ///
     /// An honest peer may have passed on the header by gossip before it had the body. Its Status
     /// and its headers, though, tell of connected blocks only.
-    fn charge_for(&mut self, block: BlockRef, now: Moment) {
+    fn charge_for(&mut self, block: BlockRef, denied: &BTreeSet<PeerId>, now: Moment) {
         let silent: HashSet<PeerId> = self
             .requests
             .values()
@@ -115,7 +105,7 @@ impl Sync {
             .peers
             .iter()
             .filter(|(id, peer)| {
-                let without = peer.lacks.contains(&block.hash);
+                let without = denied.contains(*id) || peer.lacks.contains(&block.hash);
                 let mute = !peer.gave_body && (silent.contains(*id) || peer.unanswered);
                 claims_it(peer) && (without || mute)
             })

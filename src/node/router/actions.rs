@@ -8,12 +8,12 @@ use super::{Done, Router, network::log_unsent};
 use crate::{
     chain::{
         ChainHandle,
-        api::{BlockAccepted, ChainCommand, Origin, Refused},
+        api::{BlockAccepted, ChainCommand, HeaderContext, Origin, Refused},
         errors::{AcceptBlockError, ChainFault},
     },
     net::GossipId,
     node::clock::now,
-    primitives::{Block, MiningMode, PeerId, Transaction},
+    primitives::{Block, BlockHash, Header, MiningMode, PeerId, Transaction},
     relay::{Announcement, RelayAction, RelayEvent},
     sync::{self, Phase, SyncAction, SyncEvent, check_branch},
     wire::{Gossip, Request, RequestFailure, SyncRequest},
@@ -60,21 +60,9 @@ impl Router {
                 Some(Done::Sync(SyncEvent::HeaderContext { peer, context }))
             }),
             SyncAction::CheckHeaders { peer, context, headers } => {
-                let network = Arc::clone(&self.network);
-                self.spawn_work(async move {
-                    let check = move || check_branch(&network, *context, &headers, now());
-                    let result = spawn_blocking(check).await.ok()?;
-                    let result = result.map(Box::new).map_err(Into::into);
-                    Some(Done::Sync(SyncEvent::HeadersChecked { peer, result }))
-                });
+                self.check_unstored(peer, *context, headers);
             }
-            SyncAction::Withhold { hash } => self.spawn_work(async move {
-                match chain.withhold(hash).await {
-                    Ok(best) => tracing::debug!(%hash, best = %best.hash, "a header is withheld"),
-                    Err(error) => tracing::debug!(%error, "a header was not withheld"),
-                }
-                None
-            }),
+            SyncAction::Withhold { hash } => self.withhold(hash),
             SyncAction::SuspendMining => self.miner.suspend(),
             SyncAction::Proven { peer } => self.relay(RelayEvent::Proven { peer }),
             SyncAction::Disconnect { peer } => self.disconnect(peer, WITHHOLDER_PAUSE),
@@ -99,6 +87,28 @@ impl Router {
                 self.apply_mining_mode();
             }
         }
+    }
+
+    /// Checks headers of a branch that is not stored, beside the router.
+    fn check_unstored(&self, peer: PeerId, context: HeaderContext, headers: Vec<Header>) {
+        let network = Arc::clone(&self.network);
+        self.spawn_work(async move {
+            let check = move || check_branch(&network, context, &headers, now());
+            let result = spawn_blocking(check).await.ok()?.map(Box::new).map_err(Into::into);
+            Some(Done::Sync(SyncEvent::HeadersChecked { peer, result }))
+        });
+    }
+
+    /// Leaves a header aside whose body nobody delivers.
+    fn withhold(&self, hash: BlockHash) {
+        let chain = self.chain.clone();
+        self.spawn_work(async move {
+            match chain.withhold(hash).await {
+                Ok(best) => tracing::debug!(%hash, best = %best.hash, "a header is withheld"),
+                Err(error) => tracing::debug!(%error, "a header was not withheld"),
+            }
+            None
+        });
     }
 
     pub(super) fn relay_action(&mut self, action: RelayAction<GossipId>) {

@@ -75,6 +75,11 @@ pub(crate) struct StatusReport {
 }
 
 impl StatusReport {
+    /// True if the node knows no better chain than its own.
+    pub(crate) fn is_synced(&self) -> bool {
+        self.phase == Phase::Synced
+    }
+
     /// True while the node fetches a better chain from its peers.
     pub(crate) fn is_syncing(&self) -> bool {
         self.phase == Phase::Syncing

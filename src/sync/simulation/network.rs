@@ -323,23 +323,20 @@ impl Network {
                 self.nodes[node].chain.mempool.insert(txid, *transaction);
                 self.push(1, Delivery::Event(node, SyncEvent::TradeDone { txid, result: Ok(()) }));
             }
-            SyncAction::Penalise { peer, offence, .. } => {
-                let other = index(peer);
-                self.penalties.push((node, other, offence));
-                let score: i64 = self
-                    .penalties
-                    .iter()
-                    .filter(|p| p.0 == node && p.1 == other)
-                    .map(|p| p.2.weight())
-                    .sum();
-                if score >= 100 && self.nodes[node].neighbours.contains(&other) {
-                    self.disconnect(node, other);
-                }
-            }
+            SyncAction::Penalise { peer, offence, .. } => self.charge(node, index(peer), offence),
             SyncAction::SyncDone { ticket, report } => {
                 self.nodes[node].reports.push((ticket, report));
             }
             SyncAction::PhaseChanged { .. } => {}
+        }
+    }
+
+    fn charge(&mut self, node: usize, other: usize, offence: Offence) {
+        self.penalties.push((node, other, offence));
+        let of_both = |penalty: &&(usize, usize, Offence)| penalty.0 == node && penalty.1 == other;
+        let score: i64 = self.penalties.iter().filter(of_both).map(|p| p.2.weight()).sum();
+        if score >= 100 && self.nodes[node].neighbours.contains(&other) {
+            self.disconnect(node, other);
         }
     }
 
