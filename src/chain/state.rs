@@ -227,6 +227,14 @@ impl Chain {
         ChainReader::new(self.overlay.store(), Arc::clone(self.tree.index()))
     }
 
+    /// Closes the file.
+    ///
+    /// # Errors
+    /// Fails if the last writes could not be flushed.
+    pub(super) fn close(self) -> Result<(), ChainFault> {
+        self.overlay.close()
+    }
+
     /// Returns the counters of the store.
     #[must_use]
     pub fn metrics(&self) -> StoreMetrics {

@@ -219,8 +219,12 @@ impl ChainThread {
             self;
         // The writing thread holds the file too.
         let _ = contain(|| chain.finish_storing());
-        if !panicked && let Err(reason) = contain(|| drop(ManuallyDrop::into_inner(chain))) {
-            tracing::error!(reason, "the chain's file could not be closed");
+        if !panicked {
+            let closed = contain(|| ManuallyDrop::into_inner(chain).close());
+            let failure = closed.map_or_else(Some, |closed| Some(closed.err()?.to_string()));
+            if let Some(reason) = failure {
+                tracing::error!(reason, "the chain's file could not be closed");
+            }
         }
         queue.close();
         // The remaining replies must not be sent, since their changes are not durable.

@@ -96,6 +96,9 @@ pub(crate) struct KnownPeer {
     pub(crate) peer: PeerId,
     /// Addresses without `/p2p/`, the one that is likeliest to answer first.
     pub(crate) addresses: Vec<String>,
+    /// The number of the first addresses that the user gave, or at which a connection succeeded.
+    /// The rest was told.
+    pub(crate) proven: usize,
     /// Time of the last connection to the peer; `None` if there was none.
     pub(crate) last_seen: Option<UnixMillis>,
     /// The most trusted source of the addresses.
@@ -221,6 +224,11 @@ fn gather(entries: &[Entry]) -> Option<((UnixMillis, AddressSource), KnownPeer)>
     let peer = KnownPeer {
         peer: PeerId(PublicKey(best.first()?.peer)),
         addresses: best.iter().map(|entry| entry.address.clone()).collect(),
+        // The order puts them first.
+        proven: best
+            .iter()
+            .take_while(|entry| entry.last_seen > 0 || entry.source >= AddressSource::Connected)
+            .count(),
         last_seen: (last_seen > 0).then_some(last_seen),
         source,
     };

@@ -212,7 +212,7 @@ impl Store {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
                 _ => {}
             }
-            drop(Self::with(builder().create(&unfinished)?)?);
+            Self::with(builder().create(&unfinished)?)?.database.close()?;
             fs::rename(&unfinished, path).and_then(|()| sync_folder(path)).map_err(failed)?;
         }
         Self::existing(path, || Ok(builder().open(path)?))

@@ -17,7 +17,7 @@ use super::{
     event::{NetEvent, ReplyId, RequestError},
     limits::{
         MAX_IN_FLIGHT_PER_PEER, MAX_INBOUND, MAX_INBOUND_BYTES, MAX_INBOUND_PER_PEER, MAX_SENDING,
-        MAX_SENDING_PER_PEER, MAX_WAITING_PER_PEER, MAX_WAITING_TIME,
+        MAX_SENDING_PER_PEER, MAX_SYNC_IN_FLIGHT, MAX_WAITING_PER_PEER, MAX_WAITING_TIME,
     },
     metrics::Meter,
 };
@@ -78,6 +78,8 @@ impl Job {
 #[derive(Debug, Default)]
 struct Lane {
     in_flight: usize,
+    /// Those of them that are on `sync`.
+    on_sync: usize,
     waiting: VecDeque<Job>,
 }
 
@@ -111,9 +113,16 @@ impl<Key: Hash + Eq + Copy> Outbound<Key> {
         if lane.in_flight >= MAX_IN_FLIGHT_PER_PEER {
             return None;
         }
-        let job = lane.waiting.pop_front();
-        match job {
-            Some(_) => lane.in_flight = lane.in_flight.saturating_add(1),
+        let sync_may = lane.on_sync < MAX_SYNC_IN_FLIGHT;
+        let place = lane.waiting.iter().position(|job| sync_may || job.protocol != Protocol::Sync);
+        let job = place.and_then(|place| lane.waiting.remove(place));
+        match &job {
+            Some(job) => {
+                lane.in_flight = lane.in_flight.saturating_add(1);
+                if job.protocol == Protocol::Sync {
+                    lane.on_sync = lane.on_sync.saturating_add(1);
+                }
+            }
             None if lane.in_flight == 0 => {
                 self.lanes.remove(peer);
             }
@@ -131,6 +140,9 @@ impl<Key: Hash + Eq + Copy> Outbound<Key> {
         let (ticket, _) = self.flying.remove(&key)?;
         if let Some(lane) = self.lanes.get_mut(&ticket.peer) {
             lane.in_flight = lane.in_flight.saturating_sub(1);
+            if ticket.meter.protocol() == Protocol::Sync {
+                lane.on_sync = lane.on_sync.saturating_sub(1);
+            }
         }
         Some(ticket)
     }
@@ -144,6 +156,20 @@ impl<Key: Hash + Eq + Copy> Outbound<Key> {
         if lane.in_flight == 0 {
             self.lanes.remove(peer);
         }
+    }
+
+    /// Ends all requests, as if their peers had left. The machine slept, so that no time-out of
+    /// theirs means anything.
+    pub(super) fn end_all(&mut self) {
+        let peers: Vec<PeerId> = self.lanes.keys().copied().collect();
+        for peer in &peers {
+            self.disconnected(peer);
+        }
+        for (_, (ticket, _)) in self.flying.drain() {
+            let peer = ticket.peer;
+            ticket.end(Err(RequestError::Disconnected(peer)));
+        }
+        self.lanes.clear();
     }
 
     /// Ends the requests that were queued for too long, and those in flight for longer than
@@ -343,7 +369,7 @@ mod tests {
             outbound.sent(key, job.ticket, now);
             key += 1;
         }
-        assert_eq!(key, MAX_IN_FLIGHT_PER_PEER as u64);
+        assert_eq!(key, MAX_SYNC_IN_FLIGHT as u64);
         outbound.landed(0).unwrap().end(Err(RequestError::Unsupported(peer(1))));
         assert!(outbound.next(&peer(1)).is_some(), "an ended request makes room");
         assert!(outbound.landed(0).is_none(), "a request ends once");
@@ -358,6 +384,23 @@ mod tests {
         outbound.push(job(&events, 2, 2, now));
         outbound.disconnected(&peer(1));
         assert_eq!(ended(&mut receiver), [(1, Some(RequestError::Disconnected(peer(1))))]);
+    }
+
+    #[test]
+    fn after_sleep_no_request_times_out() {
+        let (events, mut receiver) = mpsc::channel(16);
+        let now = Instant::now();
+        let mut outbound = Outbound::<u64>::new();
+        outbound.push(job(&events, 1, 1, now));
+        outbound.push(job(&events, 1, 2, now));
+        let flying = outbound.next(&peer(1)).unwrap();
+        outbound.sent(1, flying.ticket, now);
+        outbound.end_all();
+        outbound.expire(now + Duration::from_hours(1), Duration::from_mins(1));
+        let ends = ended(&mut receiver);
+        assert_eq!(ends.len(), 2);
+        assert!(ends.iter().all(|(_, it)| matches!(it, Some(RequestError::Disconnected(_)))));
+        assert!(outbound.landed(1).is_none());
     }
 
     #[test]

@@ -28,9 +28,9 @@ use crate::{
     chain::store,
     consensus::Network,
     datadir::{CHAIN_FILE, DataDir, FolderLock, IDENTITY_FILE, WALLET_FILE},
-    friends::FriendsHandle,
+    friends::{AddressSource, FriendsHandle},
     miner::{self, MinerConfig},
-    net::{self, CommandError, Identity, NetConfig, NetEvent, NetHandle},
+    net::{self, CommandError, Identity, NetConfig, NetEvent, NetHandle, Told},
     peers::{Peers, Trust},
     primitives::{Address, MiningMode, printable},
     rpc::{
@@ -319,7 +319,11 @@ async fn start_networking(
         until_taken(|| net.ban(ban.peer)).await?;
     }
     for known in base.friends.known_peers(KNOWN_PEERS).await? {
-        until_taken(|| net.add_known(known.peer, &known.addresses)).await?;
+        let told = if known.source >= AddressSource::Invite { Told::ByUser } else { Told::Before };
+        // Addresses that somebody told, and that nobody proved, are a friend's or are left out.
+        let kept = if trust.is_friend(&known.peer) { known.addresses.len() } else { known.proven };
+        let addresses = known.addresses.get(..kept).unwrap_or_default();
+        until_taken(|| net.add_known(known.peer, addresses, told)).await?;
     }
     Ok(Networking { net, events, peers, trust })
 }

@@ -58,13 +58,16 @@ pub(crate) enum Offence {
     EmptyPromise,
     /// A request without a response before the timeout: 4. Networks lose messages.
     Timeout,
+    /// Gossip on a topic that this network does not have, for each frame: 5. Gossip goes to
+    /// subscribers only, so no honest node sends it.
+    ForeignTopic,
     /// A message beyond the rate of its kind: 2.
     Flooding,
 }
 
 impl Offence {
     /// All offences, for metrics and documents.
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::InvalidHeader,
         Self::InvalidBlock,
         Self::InvalidTrade,
@@ -76,6 +79,7 @@ impl Offence {
         Self::WrongAnswer,
         Self::EmptyPromise,
         Self::Timeout,
+        Self::ForeignTopic,
         Self::Flooding,
     ];
 
@@ -87,7 +91,7 @@ impl Offence {
             Self::BadSignature => 50,
             Self::InvalidTrade | Self::NotTheAuthor | Self::WrongAnswer => 25,
             Self::InvalidText | Self::Malformed | Self::Oversized => 20,
-            Self::EmptyPromise => 5,
+            Self::EmptyPromise | Self::ForeignTopic => 5,
             Self::Timeout => 4,
             Self::Flooding => 2,
         }
@@ -108,6 +112,7 @@ impl Offence {
             Self::WrongAnswer => "wrong_answer",
             Self::EmptyPromise => "empty_promise",
             Self::Timeout => "timeout",
+            Self::ForeignTopic => "foreign_topic",
             Self::Flooding => "flooding",
         }
     }

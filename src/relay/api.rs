@@ -167,4 +167,6 @@ pub(crate) struct RelayConfig {
     pub(crate) tip: Tip,
     /// The levels of trust. Friends go first where room is short.
     pub(crate) trust: Trust,
+    /// The seed of the times at which trades are announced. Nobody else must be able to guess it.
+    pub(crate) seed: u64,
 }

@@ -50,13 +50,16 @@ impl<M: Copy> Relay<M> {
     /// Makes a relay that knows only the tip.
     #[must_use]
     pub(crate) fn new(config: RelayConfig) -> Self {
-        let RelayConfig { spacing_ms, tip, trust } = config;
+        let RelayConfig { spacing_ms, tip, trust, seed } = config;
         Self {
             tip,
             best_header: tip,
             trust,
             blocks: Blocks::new(),
-            trades: Trades::new(spacing_ms.saturating_mul(ANNOUNCE_SPACINGS).max(MIN_ANNOUNCE_MS)),
+            trades: Trades::new(
+                spacing_ms.saturating_mul(ANNOUNCE_SPACINGS).max(MIN_ANNOUNCE_MS),
+                seed,
+            ),
             loading: Recent::new(MAX_LOADING),
             peers: HashMap::new(),
             next_id: REQUEST_SPACE,

@@ -3,6 +3,7 @@
 
 mod contain;
 pub(crate) mod frozen;
+pub(crate) mod leaves;
 mod private;
 
 pub(crate) use contain::contain;

@@ -18,8 +18,8 @@ use std::{
 };
 
 use redb::{
-    Database, DatabaseError, Durability, ReadableDatabase as _, ReadableTable as _, StorageBackend,
-    StorageError, TableError,
+    ConcurrencyMode, Database, DatabaseError, Durability, ReadOnlyDatabase, ReadableDatabase as _,
+    ReadableTable as _, StorageBackend, StorageError, TableError,
 };
 
 pub use self::tables::Status;
@@ -32,7 +32,11 @@ use super::errors::{ChainFault, OpenError};
 use crate::{
     consensus::{Network, Work, created_coins},
     primitives::{Block, Encode},
-    storage::{contain, frozen::FrozenFile, give_to_owner_of_folder, sync_folder},
+    storage::{
+        contain,
+        frozen::{Commit, FrozenFile},
+        give_to_owner_of_folder, sync_folder,
+    },
     telemetry::metrics::StoreMetrics,
 };
 
@@ -83,7 +87,7 @@ pub fn create(
         .create(&unfinished)
         .map_err(|error| OpenError::from_database(&unfinished, error))?;
     initialise(&database, network, min_work).map_err(|fault| OpenError::from_fault(path, fault))?;
-    drop(database);
+    database.close().map_err(|error| OpenError::from_database(&unfinished, error))?;
     give_to_owner_of_folder(&unfinished);
     fs::rename(&unfinished, path).and_then(|()| sync_folder(path)).map_err(failed)?;
     open(path, cache_mib)
@@ -120,19 +124,30 @@ pub fn open_frozen(path: &Path, cache_mib: usize) -> Result<Store, OpenError> {
 /// Opens the database for [`open_frozen`] without a check of its contents. May panic on a damaged
 /// file.
 pub(super) fn frozen_database(path: &Path, cache_mib: usize) -> Result<Database, OpenError> {
-    database_on(FrozenFile::open, path, cache_mib)
+    builder(cache_mib)
+        .create_with_backend(frozen_file(FrozenFile::open, path)?)
+        .map_err(|error| OpenError::from_database(path, error))
 }
 
-/// Like [`frozen_database`], for a file with unreadable parts. May panic.
-pub(super) fn damaged_database(path: &Path, cache_mib: usize) -> Result<Database, OpenError> {
-    database_on(FrozenFile::open_damaged, path, cache_mib)
-}
-
-fn database_on(
-    file: impl FnOnce(&Path) -> io::Result<FrozenFile>,
+/// Opens a commit of a file with unreadable parts, for reading alone and without a repair. May
+/// panic.
+pub(super) fn damaged_database(
     path: &Path,
+    commit: Commit,
     cache_mib: usize,
-) -> Result<Database, OpenError> {
+) -> Result<ReadOnlyDatabase, OpenError> {
+    let file = frozen_file(|path| FrozenFile::open_damaged(path, commit), path)?;
+    // In this mode a reader needs no record of the free pages, which may be damaged.
+    builder(cache_mib)
+        .set_concurrency_mode(ConcurrencyMode::MultiWriter)
+        .open_read_only_with_backend(file)
+        .map_err(|error| OpenError::from_database(path, error))
+}
+
+fn frozen_file(
+    open: impl FnOnce(&Path) -> io::Result<FrozenFile>,
+    path: &Path,
+) -> Result<FrozenFile, OpenError> {
     let length = check_is_file(path)?;
     if length == 0 {
         // redb would initialise an empty file as a new database.
@@ -140,10 +155,7 @@ fn database_on(
     }
     let failed =
         |error: io::Error| OpenError::Disk { path: path.to_owned(), reason: error.to_string() };
-    let file = file(path).map_err(failed)?;
-    builder(cache_mib)
-        .create_with_backend(file)
-        .map_err(|error| OpenError::from_database(path, error))
+    open(path).map_err(failed)
 }
 
 /// Returns the length of a regular file in bytes; anything else is an error.
@@ -332,6 +344,15 @@ impl Store {
 
     pub(crate) const fn database(&self) -> &Arc<Database> {
         &self.database
+    }
+
+    /// Closes the file. A reader that is still at work closes it at its end.
+    ///
+    /// # Errors
+    /// Fails if the last writes could not be flushed.
+    pub(crate) fn close(self) -> Result<(), ChainFault> {
+        let closed = Arc::into_inner(self.database).map_or(Ok(()), Database::close);
+        closed.map_err(|error| ChainFault::Disk(error.to_string()))
     }
 
     /// Returns a snapshot of all tables. Keep it only briefly, since it pins pages.

@@ -76,6 +76,13 @@ impl Overlay {
         }
     }
 
+    /// Drops uncommitted changes and closes the file.
+    pub(crate) fn close(self) -> Result<(), ChainFault> {
+        let store = self.store.clone();
+        drop(self);
+        store.close()
+    }
+
     pub(crate) const fn store(&self) -> &Store {
         &self.store
     }

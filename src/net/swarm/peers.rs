@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    net::IpAddr,
     time::{Duration, Instant},
 };
 
@@ -15,11 +16,12 @@ use libp2p::{
 use super::{Network, dial::Dialing};
 use crate::{
     net::{
-        address::{is_nearby, without_peer},
-        address_book::{Dial, Source},
+        address::{is_nearby, socket, without_peer},
+        address_book::Dial,
         event::{ConnectionSnapshot, NetEvent, PeerSnapshot},
         listen::root_cause,
         peer::{from_libp2p, to_libp2p},
+        wake,
     },
     primitives::PeerId,
     telemetry::events,
@@ -37,6 +39,8 @@ const READ_TIME: Duration = Duration::from_millis(300);
 pub(super) struct Connection {
     pub(super) id: ConnectionId,
     pub(super) address: Multiaddr,
+    /// The address of this machine's end, if it is known.
+    pub(super) local: Option<IpAddr>,
     /// True if the peer dialed.
     pub(super) inbound: bool,
     /// The round trip of the last ping.
@@ -93,24 +97,30 @@ impl Network {
             Some(Dialing::Book(Dial::Seed(seed))) => {
                 // The user gave the address, and so accepts the peer that answers there.
                 self.trust.accept(peer);
-                self.book.connected(peer, Some(&seed));
+                self.book.seed_answered(&seed, peer);
             }
             Some(Dialing::Asked(_, reply)) => {
-                self.book.add(peer, &address, Source::Vouched, now);
-                self.book.connected(peer, None);
+                self.book.add_proven(peer, &address, true, now);
                 let _ = reply.send(Ok(peer));
             }
-            Some(Dialing::Book(Dial::Peer(..))) | None => self.book.connected(peer, None),
+            Some(Dialing::Book(Dial::Peer(..) | Dial::Hint(..))) | None => {}
         }
         if is_nearby(&address) {
             self.trust.met_nearby(peer);
         }
-        if !inbound {
-            self.book.add(peer, &address, Source::Met, now);
-        }
+        self.book.connected(peer, (!inbound).then_some(&address), now);
+        let local = match endpoint {
+            ConnectedPoint::Listener { local_addr, .. } => {
+                socket(local_addr).map(|(it, _)| it.ip())
+            }
+            ConnectedPoint::Dialer { .. } => {
+                socket(&address).and_then(|(remote, _)| wake::source_of(remote))
+            }
+        };
         let connection = Connection {
             id,
             address: address.clone(),
+            local,
             inbound,
             round_trip: None,
             ping_failures: 0,
@@ -151,7 +161,11 @@ impl Network {
         }
         let entry = self.peers.remove(&peer)?;
         self.liveness.disconnected(&peer);
-        self.book.disconnected(&peer, Instant::now());
+        let now = Instant::now();
+        self.book.disconnected(&peer, now);
+        if self.wakes.is_recent(now) {
+            self.book.wake(now);
+        }
         self.outbound.disconnected(&peer);
         let reason = match (entry.leaving, cause) {
             (Some(Leaving { reason, .. }), _) => reason.to_owned(),

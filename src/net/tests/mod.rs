@@ -3,6 +3,7 @@
 
 mod connections;
 mod gossip;
+mod hints;
 mod requests;
 mod stranger;
 

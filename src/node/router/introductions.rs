@@ -3,7 +3,7 @@
 use super::{Done, Purpose, Router, network::log_unsent};
 use crate::{
     friends::{AddressSource, ProfileError, ProfileReceipt},
-    net::ReplyId,
+    net::{ReplyId, Told},
     node::clock::now,
     peers::Offence,
     primitives::{Address, PeerId},
@@ -102,7 +102,7 @@ impl Router {
                     if let Err(error) = friends.online(peer, now()).await {
                         tracing::warn!(%error, "an arrival could not be stored");
                     }
-                    (FriendsResponse::Welcome, Some(Done::Profile(Box::new(profile))))
+                    (FriendsResponse::Welcome, Some(Done::Profile(peer, Box::new(profile))))
                 }
                 Err(error) => {
                     let done = profile_offence(peer, &error);
@@ -128,7 +128,7 @@ impl Router {
                         }
                         let news = introduces_itself
                             || matches!(kept, ProfileReceipt::New | ProfileReceipt::Updated);
-                        news.then(|| Done::Profile(Box::new(profile)))
+                        news.then(|| Done::Profile(peer, Box::new(profile)))
                     }
                     Err(error) => profile_offence(peer, &error),
                 };
@@ -145,14 +145,15 @@ impl Router {
         });
     }
 
-    /// Adds the addresses in a stored profile to those that the network dials.
-    pub(super) fn profile_stored(&mut self, profile: &SignedProfile) {
+    /// Passes the addresses in a stored profile on to the network, as the word of the peer that
+    /// sent the profile.
+    pub(super) fn profile_stored(&mut self, teller: PeerId, profile: &SignedProfile) {
         let peer = profile.peer;
         if !self.connected.contains_key(&peer) {
             // It may have left while its introduction was written to the disk.
             self.set_offline(peer);
         }
-        if let Err(error) = self.net.add_known(peer, &profile.addresses) {
+        if let Err(error) = self.net.add_known(peer, &profile.addresses, Told::By(teller)) {
             tracing::debug!(%peer, %error, "addresses were not added");
         }
         let (friends, addresses) = (self.friends.clone(), profile.addresses.clone());

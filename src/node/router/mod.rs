@@ -66,6 +66,8 @@ const SERVING: usize = 2;
 /// Requests of peers on `sync` that run or wait for the disk. Further ones get Busy.
 const ADMITTED: usize = 64;
 
+/// Time without a tick after which the process slept, so that its time-outs mean nothing.
+const SLEEP: Duration = Duration::from_secs(10);
 /// Interval of the machines' ticks: as short as their shortest time-out.
 const TICK: Duration = Duration::from_millis(250);
 
@@ -117,7 +119,7 @@ enum Done {
     Sync(SyncEvent),
     Relay(RelayEvent<GossipId>),
     /// A friend's profile is stored.
-    Profile(Box<SignedProfile>),
+    Profile(PeerId, Box<SignedProfile>),
     /// A line of ours is on disk and can be sent to its receiver.
     Line {
         line: Box<SignedLine>,
@@ -210,6 +212,8 @@ pub(crate) struct Router {
     fork: Option<BlockHash>,
     /// Time of the last [`Router::keep_house`].
     housekeeping: Instant,
+    /// Time of the last tick.
+    ticked: Instant,
     metrics: EventMetrics,
 }
 
@@ -277,6 +281,7 @@ impl Router {
                 spacing_ms: parts.network.params.spacing_ms,
                 tip: summary.tip,
                 trust: parts.trust.clone(),
+                seed: rand::random(),
             }),
             network: parts.network,
             me: parts.me,
@@ -305,6 +310,7 @@ impl Router {
             mining: parts.mining,
             fork: None,
             housekeeping: Instant::now(),
+            ticked: Instant::now(),
             metrics: parts.metrics,
         };
         let task = tokio::spawn(router.run(inbox, parts.mempool));
@@ -426,6 +432,11 @@ impl Router {
     }
 
     fn on_tick(&mut self) {
+        if self.ticked.elapsed() >= SLEEP {
+            // The network notices too, but its event may come after this tick.
+            self.woke();
+        }
+        self.ticked = Instant::now();
         self.sync(SyncEvent::Tick);
         self.relay(RelayEvent::Tick);
         if self.housekeeping.elapsed() >= HOUSEKEEPING {
@@ -446,7 +457,7 @@ impl Router {
         match done {
             Done::Sync(event) => self.sync(event),
             Done::Relay(event) => self.relay(event),
-            Done::Profile(profile) => self.profile_stored(&profile),
+            Done::Profile(teller, profile) => self.profile_stored(teller, &profile),
             Done::Line { line, id, waiter } => self.send_line(*line, id, waiter),
             Done::Outbox(peer) => self.send_outbox(peer),
             Done::Offence { peer, offence, reason } => self.penalise(peer, offence, &reason),

@@ -57,11 +57,13 @@ impl Router {
             NetEvent::Discovered { peer, address } => {
                 tracing::debug!(%peer, address, "a peer was discovered");
             }
+            NetEvent::Woke => self.woke(),
             NetEvent::Misbehaved { peer, offence, reason } => {
                 let offence = match offence {
                     NetOffence::MalformedRequest
                     | NetOffence::MalformedResponse
                     | NetOffence::MalformedGossip => Offence::Malformed,
+                    NetOffence::ForeignTopic => Offence::ForeignTopic,
                     NetOffence::Oversized => Offence::Oversized,
                 };
                 self.penalise(peer, offence, &reason);
@@ -74,6 +76,11 @@ impl Router {
                 );
             }
         }
+    }
+
+    /// Ends what was waited for during sleep, at nobody's cost.
+    pub(super) fn woke(&mut self) {
+        self.sync(SyncEvent::Woke);
     }
 
     fn on_address(&mut self, address: String) {

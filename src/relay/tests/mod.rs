@@ -37,7 +37,7 @@ fn relay() -> Relay<u32> {
 }
 
 fn relay_with(trust: Trust) -> Relay<u32> {
-    Relay::new(RelayConfig { spacing_ms: SPACING_MS, tip: tip(), trust })
+    Relay::new(RelayConfig { spacing_ms: SPACING_MS, tip: tip(), trust, seed: 7 })
 }
 
 fn note(number: u32) -> Transaction {

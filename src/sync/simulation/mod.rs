@@ -127,6 +127,22 @@ fn a_silent_peer_costs_patience_not_a_time_out() {
 }
 
 #[test]
+fn after_sleep_nobody_is_charged_for_what_did_not_come() {
+    for woke in [false, true] {
+        let mut network = Network::new(3);
+        let newcomer = network.add(ToyChain::default(), Manner::Honest);
+        let silent = network.add(ToyChain::of_length(300, 0), Manner::Silent);
+        network.connect(newcomer, silent);
+        network.run_for(REQUEST_TIMEOUT_MS - 2_000);
+        if woke {
+            network.feed(newcomer, SyncEvent::Woke);
+        }
+        network.run_for(4_000);
+        assert_eq!(network.penalties.is_empty(), woke, "{:?}", network.penalties);
+    }
+}
+
+#[test]
 fn after_a_restart_in_the_middle_only_the_rest_is_fetched() {
     let mut network = Network::new(4);
     let chain = ToyChain::of_length(2_000, 0);

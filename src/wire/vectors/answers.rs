@@ -214,7 +214,8 @@ fn ask_sync(question: Question) -> (Sync, u64) {
 }
 
 fn ask_relay(question: Question) -> (Relay<u32>, u64) {
-    let config = RelayConfig { spacing_ms: 10_000, tip: tip(), trust: Trust::default() };
+    let trust = Trust::default();
+    let config = RelayConfig { spacing_ms: 10_000, tip: tip(), trust, seed: 7 };
     let mut relay = Relay::new(config);
     let (block, hash) = (block(), block().hash());
     let ids = block.transactions[1..].iter().flat_map(|tx| short_id(&hash, &leaf_hash(tx)));

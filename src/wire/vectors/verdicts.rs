@@ -32,7 +32,8 @@ fn peer() -> PeerId {
 }
 
 fn relay() -> Relay<u32> {
-    Relay::new(RelayConfig { spacing_ms: 10_000, tip: TIP, trust: Trust::default() })
+    let trust = Trust::default();
+    Relay::new(RelayConfig { spacing_ms: 10_000, tip: TIP, trust, seed: 7 })
 }
 
 /// Returns the only verdict among the actions, and the points that the peer is charged.
