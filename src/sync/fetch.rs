@@ -45,8 +45,9 @@ impl Sync {
         while let Some((peer, block)) = self.bodies.hand_over(now) {
             self.out.push(SyncAction::AcceptBlock { peer, block });
         }
-        while self.ask_each_peer_once(now) {}
+        // What holds up the window comes before what lies above it.
         self.retry_held_up_batch(now);
+        while self.ask_each_peer_once(now) {}
     }
 
     fn read_missing(&mut self, now: Moment) {
@@ -176,6 +177,9 @@ impl Sync {
 
     fn ask_for_bodies(&mut self, id: PeerId, batch: Vec<BlockRef>, now: Moment) {
         self.bodies.mark_asked(&batch);
+        if let Some(wait) = &mut self.wait {
+            wait.asked |= batch.contains(&wait.block);
+        }
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.requests = peer.requests.saturating_add(1);
         }

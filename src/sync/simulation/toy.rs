@@ -200,6 +200,12 @@ impl ToyChain {
         }
     }
 
+    /// Forgets which headers are left aside, as a restart does.
+    pub(super) fn forget_withheld(&mut self) {
+        self.withheld.clear();
+        self.choose_best_headers();
+    }
+
     fn is_withheld(&self, mut hash: BlockHash) -> bool {
         while !self.withheld.is_empty() && !self.bodies.contains_key(&hash) {
             if self.withheld.contains(&hash) {
