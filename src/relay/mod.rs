@@ -90,8 +90,8 @@ const MAX_PENDING_TRADES: usize = 1_024;
 const MAX_PENDING_TRADE_BYTES: usize = 8 * 1024 * 1024;
 /// The maximum number of trades that arrived before their parents: at most 6 MB.
 const MAX_ORPHANS: usize = 64;
-/// The maximum number of mempool entries that are announced repeatedly. An own trade takes the place
-/// of another one.
+/// The maximum number of mempool entries that are announced repeatedly. An own trade takes the
+/// place of another one.
 const MAX_SCHEDULED: usize = 10_000;
 /// The maximum number of trades in the queue for publishing.
 const MAX_OUTGOING: usize = 10_000;

@@ -170,6 +170,7 @@ impl Network {
         for other in &neighbours {
             self.disconnect(node, *other);
         }
+        self.nodes[node].chain.forget_withheld();
         self.nodes[node].sync =
             Self::machine(&self.nodes[node].chain, &self.nodes[node].trust, self.now);
         self.request_ids.retain(|(owner, _)| *owner != node);
@@ -219,8 +220,11 @@ impl Network {
     }
 
     fn hello(&mut self, from: usize, to: usize) {
-        let status = Box::new(self.status(from));
-        self.push_remote(Delivery::Hello { from, to, status, reply: true });
+        // Some tests make peers up that do not exist.
+        if to < self.nodes.len() {
+            let status = Box::new(self.status(from));
+            self.push_remote(Delivery::Hello { from, to, status, reply: true });
+        }
     }
 
     pub(super) fn feed(&mut self, node: usize, event: SyncEvent) {
