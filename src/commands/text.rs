@@ -262,6 +262,17 @@ pub(crate) fn write_audit(out: &mut dyn Write, audit: &AuditReport) -> io::Resul
     }
 }
 
+/// Returns an age in the largest unit of which it has at least two.
+fn age(ms: u64) -> String {
+    let seconds = ms / 1_000;
+    match (seconds / 60, seconds / 3_600, seconds / 86_400) {
+        (_, _, days) if days >= 2 => format!("{days} days old"),
+        (_, hours, _) if hours >= 2 => format!("{hours} hours old"),
+        (minutes, ..) if minutes >= 2 => format!("{minutes} minutes old"),
+        _ => format!("{seconds} s old"),
+    }
+}
+
 /// Writes the node's state.
 pub(crate) fn write_status(out: &mut dyn Write, status: &StatusReport) -> io::Result<()> {
     write_field(out, "name", if status.name.is_empty() { "-" } else { &status.name })?;
@@ -272,7 +283,14 @@ pub(crate) fn write_status(out: &mut dyn Write, status: &StatusReport) -> io::Re
             format!("{}, {rate} blocks a second, {left} s left", status.phase)
         }
         _ if !status.running => format!("{} (no node runs)", status.phase),
-        _ => status.phase.to_string(),
+        _ if status.is_synced() => {
+            let peers = counted(status.proven_peers.into(), "proven peer", "proven peers");
+            format!("{}, confirmed by {peers}; the tip is {}", status.phase, age(status.tip_age_ms))
+        }
+        _ => match status.obstacle {
+            Some(obstacle) => format!("{}: {}", status.phase, obstacle.text()),
+            None => status.phase.to_string(),
+        },
     };
     write_field(out, "phase", phase)?;
     write_field(out, "height", format!("{} of {}", status.height, status.best_header_height))?;

@@ -7,8 +7,8 @@
 //!
 //! # Messages
 //! - *Solved*: a header. The relay publishes the header of a block that our miner solved at once. A
-//!   header from gossip is checked on our tip before it is forwarded. Then our miners pause for a
-//!   moment, at most once for each parent.
+//!   header from gossip is checked on our tip before it is forwarded. It has no effect on mining:
+//!   only a body proves that a block can be built on.
 //! - *Compact*: a block as header, coinbase and short ids. The relay publishes our own block once
 //!   it is on the best chain, and also a new tip that did not come by gossip. The first compact
 //!   block from gossip is forwarded after the check of its header. The chain then rebuilds the
@@ -24,7 +24,10 @@
 //! - Every gossip message gets exactly one verdict, within [`VERDICT_MS`].
 //! - Every map is bounded by a named constant. What does not fit is ignored. Sync or the next
 //!   announcement brings it.
-//! - One peer cannot exhaust a shared bound: gossip beyond a peer's rate is ignored.
+//! - One peer cannot exhaust a shared bound: gossip beyond a peer's rate is ignored, and a peer has
+//!   a share of the incomplete blocks. Friends and peers that delivered before take the places of
+//!   others.
+//! - A header that the chain refuses for want of work is neither forwarded nor charged.
 
 mod api;
 mod block_gossip;
@@ -70,6 +73,11 @@ const REPEAT_RATE: Rate = Rate { burst: 20, per_second: 2 };
 const MAX_SOLVED: usize = 64;
 /// The maximum number of announced blocks that are being completed.
 const MAX_PENDING_BLOCKS: usize = 16;
+/// The maximum number of them that one peer announced first, if it has proven nothing. Each costs
+/// the peer the work of a block.
+const MAX_PENDING_UNPROVEN: usize = 2;
+/// The maximum number of them that one friend or proven peer announced first.
+const MAX_PENDING_PROVEN: usize = 8;
 /// The maximum number of remembered blocks for each kind: announced, ours, and connected.
 const MAX_RECENT_BLOCKS: usize = 1_024;
 /// The maximum number of remembered announcers of one block.
@@ -104,8 +112,8 @@ const BLOCK_MS: u64 = 30_000;
 const SOLVED_MS: u64 = 3_000;
 /// The minimum time between two requests for a peer's Status, in ms.
 const ASK_MS: u64 = 2_000;
-/// The maximum pause of the miners, in ms. A pause is also at most a fifth of the spacing.
-const MAX_PAUSE_MS: u64 = 2_000;
+/// The minimum time between two reports that a peer delivered something, in ms.
+const PROVEN_MS: u64 = 60_000;
 /// The time for which a trade is kept that arrived before its parents, in ms.
 const ORPHAN_MS: u64 = 60_000;
 /// The unit of the time between two announcements of a trade, in spacings. The time is random, 0.75

@@ -113,6 +113,7 @@ impl<M: Copy> Relay<M> {
         let verdict = match result {
             Ok(()) => {
                 self.trades.pool.insert(txid, now);
+                self.delivered(pending.peer, now);
                 Verdict::Accept
             }
             Err(refused) if refused.blame == Blame::Peer => {

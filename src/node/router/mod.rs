@@ -283,11 +283,14 @@ impl Router {
                 tip: summary.tip,
                 best_header: summary.best_header,
                 diverged: summary.diverged.is_some(),
+                trust: parts.trust.clone(),
+                secret: rand::random(),
                 now: moment(),
             }),
             relay: Relay::new(RelayConfig {
                 spacing_ms: parts.network.params.spacing_ms,
                 tip: summary.tip,
+                trust: parts.trust.clone(),
                 seed: rand::random(),
             }),
             network: parts.network,
@@ -520,6 +523,7 @@ impl Router {
             self.lift_ban(peer);
         }
         self.apply_mining_mode();
+        self.chain.peers_on_branch(self.sync.progress().confirmed > 0);
         for peer in self.connected.keys().filter(|peer| self.peers.is_banned(peer, moment())) {
             log_unsent(self.net.ban(*peer));
         }

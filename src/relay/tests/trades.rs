@@ -102,7 +102,12 @@ fn everybody_who_has_a_trade_announces_it_at_random_times_until_it_is_mined() {
     let trade = note(1);
     let mut times = std::collections::BTreeSet::new();
     for (seed, local) in [(1, true), (2, true), (3, false), (4, false)] {
-        let mut relay = Relay::new(RelayConfig { spacing_ms: SPACING_MS, tip: tip(), seed });
+        let mut relay = Relay::new(RelayConfig {
+            spacing_ms: SPACING_MS,
+            tip: tip(),
+            seed,
+            trust: Trust::default(),
+        });
         if !local {
             let gossip = announcement(&trade, 0);
             relay.handle(RelayEvent::TradeGossip { peer: peer(1), message: 1, gossip }, START);

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::branch::DivergenceView;
 use super::values::{Coins, Units};
 use crate::primitives::{Address, BlockHash, Height, MiningMode, NetworkId, PeerId, UnixMillis};
-use crate::sync::Phase;
+use crate::sync::{Obstacle, Phase};
 
 /// The reply of `status`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +25,15 @@ pub(crate) struct StatusReport {
     pub work: String,
     /// The number of connected peers.
     pub peers: u32,
+    /// The number of those that are friends or have proven themselves, and claim no better chain.
+    #[serde(default)]
+    pub proven_peers: u32,
+    /// The age of the tip by its own time and this node's clock, in ms.
+    #[serde(default)]
+    pub tip_age_ms: u64,
+    /// The reason for which a better chain does not come; present in phase `stalled`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub obstacle: Option<Obstacle>,
     /// The number of mempool entries.
     pub mempool: u32,
     /// The memory that mempool entries take.
@@ -70,6 +79,11 @@ pub(crate) struct StatusReport {
 }
 
 impl StatusReport {
+    /// True if the node knows no better chain than its own.
+    pub(crate) fn is_synced(&self) -> bool {
+        self.phase == Phase::Synced
+    }
+
     /// True while the node fetches a better chain from its peers.
     pub(crate) fn is_syncing(&self) -> bool {
         self.phase == Phase::Syncing

@@ -15,7 +15,7 @@ use crate::{
         testing::{coinbase, key, note, owner},
     },
     friends::{Friends, FriendsConfig, MAX_AHEAD_MS},
-    peers::Offence,
+    peers::{Offence, Trust},
     primitives::{
         Amount, Block, BlockHash, Encode, Header, MerkleRoot, PeerId, PublicKey, Signature,
         Transaction, TxId, UnixMillis, leaf_hash, short_id,
@@ -137,7 +137,15 @@ fn relay_request(actions: &[RelayAction<u32>]) -> u64 {
 /// sync does.
 fn sync_with(claim: Tip) -> (Sync, Vec<SyncAction>) {
     let (min_work, tip) = (Work::ZERO, tip());
-    let config = SyncConfig { min_work, tip, best_header: tip, diverged: false, now: NOW };
+    let config = SyncConfig {
+        min_work,
+        tip,
+        best_header: tip,
+        diverged: false,
+        trust: Trust::default(),
+        secret: 1,
+        now: NOW,
+    };
     let mut sync = Sync::new(config);
     let status = Status {
         version: 1,
@@ -206,7 +214,9 @@ fn ask_sync(question: Question) -> (Sync, u64) {
 }
 
 fn ask_relay(question: Question) -> (Relay<u32>, u64) {
-    let mut relay = Relay::new(RelayConfig { spacing_ms: 10_000, tip: tip(), seed: 7 });
+    let trust = Trust::default();
+    let config = RelayConfig { spacing_ms: 10_000, tip: tip(), trust, seed: 7 };
+    let mut relay = Relay::new(config);
     let (block, hash) = (block(), block().hash());
     let ids = block.transactions[1..].iter().flat_map(|tx| short_id(&hash, &leaf_hash(tx)));
     let gossip = BlockGossip::Compact(CompactBlock {
