@@ -10,9 +10,9 @@
 mod level;
 mod scores;
 
-pub(crate) use level::Trust;
-#[expect(unused_imports, reason = "the budgets use them next")]
-pub(crate) use level::{Level, MAX_VOUCHED};
+#[cfg(test)]
+pub(crate) use level::MAX_VOUCHED;
+pub(crate) use level::{Level, Trust};
 #[cfg(test)]
 pub(crate) use scores::{BAN_MS, BAN_SCORE};
 pub(crate) use scores::{Ban, BanTerm, Offence, Peers};

@@ -50,7 +50,7 @@ use crate::{
     miner::MinerHandle,
     net::{GossipId, NetEvent, NetHandle},
     peers::{Ban, Offence, Peers, Trust},
-    primitives::{Address, BlockHash, Header, MiningMode, PeerId, TxId, UnixMillis},
+    primitives::{Address, BlockHash, Header, MiningMode, Moment, PeerId, TxId, UnixMillis},
     relay::{Relay, RelayConfig, RelayEvent},
     sync::{Sync, SyncConfig, SyncEvent, SyncReport},
     telemetry::{events, metrics::EventMetrics},
@@ -93,6 +93,10 @@ struct Connected {
     hellos: u32,
     /// Requests on `friends` in this minute.
     friends_requests: u32,
+    /// The last Explore that was sent to it.
+    explored: Option<Instant>,
+    /// The time after that Explore for the next one; none if there is no reason to ask again.
+    ask_again: Option<Duration>,
     /// True if the peer is of another network; its connection is about to close.
     foreign: bool,
 }
@@ -126,6 +130,8 @@ enum Done {
     },
     /// More lines may be queued for this friend.
     Outbox(PeerId),
+    /// A profile that this peer sent is signed too far ahead of our clock.
+    Ahead(PeerId),
     Offence {
         peer: PeerId,
         offence: Offence,
@@ -186,7 +192,6 @@ pub(crate) struct Router {
     sync: Sync,
     relay: Relay<GossipId>,
     peers: Peers,
-    #[expect(dead_code, reason = "the budgets read it")]
     trust: Trust,
     connected: HashMap<PeerId, Connected>,
     /// The router's own requests in flight, by id.
@@ -210,6 +215,8 @@ pub(crate) struct Router {
     fork: Option<BlockHash>,
     /// Time of the last [`Router::keep_house`].
     housekeeping: Instant,
+    /// The two clocks at the last tick.
+    clocks: (UnixMillis, Moment),
     metrics: EventMetrics,
 }
 
@@ -302,6 +309,7 @@ impl Router {
             mining: parts.mining,
             fork: None,
             housekeeping: Instant::now(),
+            clocks: (now(), moment()),
             metrics: parts.metrics,
         };
         let task = tokio::spawn(router.run(inbox, parts.mempool));
@@ -425,6 +433,8 @@ impl Router {
     fn on_tick(&mut self) {
         self.sync(SyncEvent::Tick);
         self.relay(RelayEvent::Tick);
+        self.watch_clock();
+        self.explore_again();
         if self.housekeeping.elapsed() >= HOUSEKEEPING {
             self.keep_house();
         }
@@ -446,6 +456,11 @@ impl Router {
             Done::Profile(profile) => self.profile_stored(&profile),
             Done::Line { line, id, waiter } => self.send_line(*line, id, waiter),
             Done::Outbox(peer) => self.send_outbox(peer),
+            Done::Ahead(peer) => {
+                if let Some(state) = self.connected.get_mut(&peer) {
+                    state.ask_again = Some(introductions::REPEAT);
+                }
+            }
             Done::Offence { peer, offence, reason } => self.penalise(peer, offence, &reason),
             Done::News(all) => all.into_iter().for_each(|news| self.publish_news(news)),
             Done::OwnProfile(profile) => self.own_profile_signed(&profile),
@@ -500,6 +515,7 @@ impl Router {
         for peer in self.connected.keys().filter(|peer| self.peers.is_banned(peer, now())) {
             log_unsent(self.net.ban(*peer));
         }
+        self.keep_friends();
         // The user may have made a wallet since the profile was signed.
         self.sign_profile();
         let here: Vec<PeerId> = self.connected.keys().copied().collect();

@@ -104,9 +104,12 @@ impl Router {
             minute: Instant::now(),
             hellos: 0,
             friends_requests: 0,
+            explored: None,
+            ask_again: None,
             foreign: false,
         };
         self.connected.insert(peer, state);
+        self.keep_friends();
         self.send_hello(peer);
     }
 
