@@ -12,9 +12,9 @@ use crate::{
     primitives::{BlockHash, TransactionKind, UnixMillis},
     rpc::types::{
         Account, AddressList, Anchor, AuditReport, BalanceReport, BlockView, BranchAccepted,
-        BroadcastSent, ChatHistory, ChatSent, ChatState, ConsoleEvent, DivergenceView, FriendList,
-        FriendView, InputView, MinedBlocks, OutputView, PeerList, ProofReport, StatusReport,
-        Submitted, TxList, TxStateName, TxView,
+        BroadcastSent, ChatHistory, ChatSent, ChatState, ConsoleEvent, DivergenceView, FriendLevel,
+        FriendList, FriendView, InputView, MinedBlocks, OutputView, PeerList, ProofReport,
+        StatusReport, Submitted, TxList, TxStateName, TxView,
     },
 };
 
@@ -411,9 +411,12 @@ pub(crate) fn write_peers(out: &mut dyn Write, list: &PeerList) -> io::Result<()
     list.banned.iter().try_for_each(|peer| writeln!(out, "banned {peer}"))
 }
 
-/// Returns a friend's name, with its id suffix if another friend has the same name.
+/// Returns a friend's name, with its id suffix if another friend has the same name. A namesake of a
+/// lower level changes no friend's name.
 fn friend_name(friend: &FriendView, list: &FriendList) -> String {
-    let shared = list.friends.iter().filter(|other| other.name == friend.name).count() > 1;
+    let is_namesake =
+        |other: &&FriendView| other.name == friend.name && other.level >= friend.level;
+    let shared = list.friends.iter().filter(is_namesake).count() > 1;
     if shared { format!("{}#{}", friend.name, friend.suffix) } else { friend.name.clone() }
 }
 
@@ -422,7 +425,8 @@ pub(crate) fn write_friends(out: &mut dyn Write, list: &FriendList) -> io::Resul
     if list.friends.is_empty() {
         return writeln!(
             out,
-            "no friends yet: give somebody an invite, or start a second node on the LAN"
+            "no friends yet: give somebody an invite, accept-friend who comes, or start a second \
+             node on the LAN"
         );
     }
     let rows: Vec<_> = list
@@ -431,7 +435,13 @@ pub(crate) fn write_friends(out: &mut dyn Write, list: &FriendList) -> io::Resul
         .map(|friend| {
             [
                 friend_name(friend, list),
-                if friend.online { "here" } else { "away" }.to_owned(),
+                match (friend.online, friend.level) {
+                    (true, FriendLevel::Friend) => "here",
+                    (false, FriendLevel::Friend) => "away",
+                    (true, FriendLevel::Introduced) => "here, introduced",
+                    (false, FriendLevel::Introduced) => "away, introduced",
+                }
+                .to_owned(),
                 cell(friend.last_seen.map(utc)),
                 cell(friend.address),
                 friend.peer_id.to_string(),

@@ -93,7 +93,9 @@ pub(crate) async fn open(folder: FolderLock) -> Result<OpenedFolder, RpcError> {
     let mut own_name = None;
     if let Some(chain) = &files.chain {
         let network = chain.handle.summary().network.id;
-        match open_friends(&datadir, &identity, network, read_only).await {
+        // Without a network nobody is met, and those met before count as they did.
+        let trust = Trust::new([], network == Network::lan().id);
+        match open_friends(&datadir, &identity, network, trust, read_only).await {
             Ok((friends, thread)) => {
                 own_name = friends.own_profile().await?.map(|profile| profile.name);
                 files.threads.push(thread);
@@ -172,7 +174,10 @@ pub(crate) async fn start(folder: FolderLock, config: NodeConfig) -> Result<Runn
     };
     let chain = open_chain(&datadir, config.cache_mib, miner, false).await?;
     let network = chain.parts.handle.summary().network;
-    let (friends, friends_thread) = open_friends(&datadir, &identity, network.id, false).await?;
+    // On the built-in network, friends are who is on the same local network.
+    let trust = Trust::new([], network.id == Network::lan().id && config.lan_friends);
+    let (friends, friends_thread) =
+        open_friends(&datadir, &identity, network.id, trust.clone(), false).await?;
     let files = OpenFiles {
         chain: Some(chain.parts.clone()),
         friends: Some(friends.clone()),
@@ -188,6 +193,7 @@ pub(crate) async fn start(folder: FolderLock, config: NodeConfig) -> Result<Runn
         chain: chain.parts.clone(),
         store_metrics: chain.metrics,
         friends,
+        trust,
     };
     match start_upper(&folder, config, &base, chain.output, listener).await {
         Ok(upper) => {
@@ -215,6 +221,8 @@ struct Base {
     chain: ChainParts,
     store_metrics: StoreMetrics,
     friends: FriendsHandle,
+    /// The levels of trust, shared by friends, network and router.
+    trust: Trust,
 }
 
 /// The running parts of a node from its network up.
@@ -296,7 +304,6 @@ struct Networking {
     net: NetHandle,
     events: mpsc::Receiver<NetEvent>,
     peers: Peers,
-    trust: Trust,
 }
 
 /// Starts the network with the bans and the known addresses of earlier runs.
@@ -311,9 +318,7 @@ async fn start_networking(
     net_config.peers.clone_from(&config.peers);
     net_config.mdns = config.mdns;
     net_config.private_only = config.private_only.unwrap_or(base.network.id == Network::lan().id);
-    // On the built-in network, friends are who is on the same local network.
-    let trust = Trust::new([], base.network.id == Network::lan().id);
-    net_config.trust = trust.clone();
+    net_config.trust = base.trust.clone();
     let (net, events) = net::spawn(net_config, registry)?;
     for peer in peers.banned(moment()) {
         until_taken(|| net.ban(peer)).await?;
@@ -325,7 +330,7 @@ async fn start_networking(
         let addresses = known.addresses.get(..kept).unwrap_or_default();
         until_taken(|| net.add_known(known.peer, addresses, told)).await?;
     }
-    Ok(Networking { net, events, peers, trust })
+    Ok(Networking { net, events, peers })
 }
 
 /// Repeats a command to the network while its queue is full.
@@ -356,7 +361,7 @@ async fn router_parts(
         net: networking.net,
         net_events: networking.events,
         peers: networking.peers,
-        trust: networking.trust,
+        trust: base.trust.clone(),
         mempool: base.chain.handle.mempool().await?,
         chain: base.chain.handle.clone(),
         reader: base.chain.reader.clone(),

@@ -4,7 +4,11 @@ use std::thread::JoinHandle;
 
 use tokio::sync::mpsc;
 
-use super::{blocking::blocking, clock::system, parts::ChainParts};
+use super::{
+    blocking::blocking,
+    clock::{moment, system},
+    parts::ChainParts,
+};
 use crate::{
     chain::{self, Chain, ChainOptions, OpenError, api::ChainEvent, store},
     consensus::{Checkpoint, Network},
@@ -12,6 +16,7 @@ use crate::{
     friends::{self, Friends, FriendsConfig, FriendsHandle},
     miner::{self, MinerConfig},
     net::Identity,
+    peers::Trust,
     primitives::{Header, NetworkId},
     rpc::RpcError,
     telemetry::metrics::StoreMetrics,
@@ -89,11 +94,13 @@ pub(crate) async fn open_chain(
     Ok(OpenChain { parts, output: ChainOutput { events, solved }, thread, metrics })
 }
 
-/// Opens a folder's friends file, and starts its thread.
+/// Opens a folder's friends file, and starts its thread. Friends of earlier runs are added to
+/// `trust`.
 pub(crate) async fn open_friends(
     folder: &DataDir,
     identity: &Identity,
     network: NetworkId,
+    trust: Trust,
     read_only: bool,
 ) -> Result<(FriendsHandle, JoinHandle<()>), RpcError> {
     let path = folder.file(FRIENDS_FILE);
@@ -102,6 +109,8 @@ pub(crate) async fn open_friends(
         me: identity.peer_id(),
         network,
         signer: Box::new(move |message| signing.sign(message)),
+        trust,
+        clock: Box::new(moment),
     };
     let open = if read_only { Friends::open_frozen } else { Friends::open };
     let friends = blocking(move || open(&path, config)).await??;

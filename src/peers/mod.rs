@@ -15,10 +15,9 @@ mod places;
 mod scores;
 
 pub(crate) use budgets::{Budgets, Spent, Traffic};
-pub(crate) use level::Level;
-#[expect(unused_imports, reason = "the introductions use it next")]
+#[cfg(test)]
 pub(crate) use level::MAX_VOUCHED;
-pub(crate) use level::Trust;
+pub(crate) use level::{Level, Trust};
 #[cfg(test)]
 pub(crate) use places::PLACES_PER_ADDRESS;
 pub(crate) use places::Places;

@@ -28,7 +28,7 @@ use super::{
 use crate::{
     consensus::testing::GENESIS_TIME,
     friends::{Friends, FriendsConfig, ReceiveError},
-    peers::Offence,
+    peers::{Offence, Trust},
     primitives::{Encode, NetworkId, leaf_hash, sha256, short_id},
 };
 
@@ -187,6 +187,8 @@ fn blank_vectors(world: &World) -> Vec<Value> {
         me: friend(1),
         network: world.network.id,
         signer: Box::new(move |b| sign(b)),
+        trust: Trust::default(),
+        clock: Box::new(|| 1_000),
     };
     let mut receiver = Friends::in_memory(config).expect("a store");
     let texts = [

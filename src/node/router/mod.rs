@@ -53,7 +53,7 @@ use crate::{
     miner::MinerHandle,
     net::{GossipId, NetEvent, NetHandle},
     peers::{BAN_MS, Ban, BanTerm, Offence, Peers, Trust},
-    primitives::{Address, BlockHash, Header, MiningMode, PeerId, TxId, UnixMillis},
+    primitives::{Address, BlockHash, Header, MiningMode, Moment, PeerId, TxId, UnixMillis},
     relay::{Relay, RelayConfig, RelayEvent},
     sync::{Sync, SyncConfig, SyncEvent, SyncReport},
     telemetry::{events, metrics::EventMetrics},
@@ -98,6 +98,10 @@ struct Connected {
     greeted: bool,
     /// Requests that arrived before its hello.
     before_hello: Vec<Arrived<Request>>,
+    /// The last Explore that was sent to it.
+    explored: Option<Instant>,
+    /// The time after that Explore for the next one; none if there is no reason to ask again.
+    ask_again: Option<Duration>,
     /// True if the peer is of another network; its connection is about to close.
     foreign: bool,
 }
@@ -131,6 +135,8 @@ enum Done {
     },
     /// More lines may be queued for this friend.
     Outbox(PeerId),
+    /// A profile that this peer sent is signed too far ahead of our clock.
+    Ahead(PeerId),
     Offence {
         peer: PeerId,
         offence: Offence,
@@ -224,6 +230,8 @@ pub(crate) struct Router {
     ticked: Instant,
     /// Time of the last [`Router::greet_again`].
     greeting: Instant,
+    /// The two clocks at the last tick.
+    clocks: (UnixMillis, Moment),
     metrics: EventMetrics,
 }
 
@@ -323,6 +331,7 @@ impl Router {
             housekeeping: Instant::now(),
             ticked: Instant::now(),
             greeting: Instant::now(),
+            clocks: (now(), moment()),
             metrics: parts.metrics,
         };
         let task = tokio::spawn(router.run(inbox, parts.mempool));
@@ -455,6 +464,8 @@ impl Router {
         if self.greeting.elapsed() >= GREETING {
             self.greet_again();
         }
+        self.watch_clock();
+        self.explore_again();
         if self.housekeeping.elapsed() >= HOUSEKEEPING {
             self.keep_house();
         }
@@ -476,6 +487,11 @@ impl Router {
             Done::Profile(teller, profile) => self.profile_stored(teller, &profile),
             Done::Line { line, id, waiter } => self.send_line(*line, id, waiter),
             Done::Outbox(peer) => self.send_outbox(peer),
+            Done::Ahead(peer) => {
+                if let Some(state) = self.connected.get_mut(&peer) {
+                    state.ask_again = Some(introductions::REPEAT);
+                }
+            }
             Done::Offence { peer, offence, reason } => self.penalise(peer, offence, &reason),
             Done::Served { peer, of_friend } => self.served(peer, of_friend),
             Done::News(all) => all.into_iter().for_each(|news| self.publish_news(news)),
@@ -527,6 +543,7 @@ impl Router {
         for peer in self.connected.keys().filter(|peer| self.peers.is_banned(peer, moment())) {
             log_unsent(self.net.ban(*peer));
         }
+        self.keep_friends();
         // The user may have made a wallet since the profile was signed.
         self.sign_profile();
         let here: Vec<PeerId> = self.connected.keys().copied().collect();

@@ -109,9 +109,12 @@ impl Router {
             clock: None,
             greeted: false,
             before_hello: Vec::new(),
+            explored: None,
+            ask_again: None,
             foreign: false,
         };
         self.connected.insert(peer, state);
+        self.keep_friends();
         self.send_hello(peer);
     }
 

@@ -64,7 +64,7 @@ impl Router {
                 self.respond(reply, &Response::Hello(ours));
                 self.on_status(peer, status);
             }
-            Request::Friends(FriendsRequest::Explore) => self.explore(reply),
+            Request::Friends(FriendsRequest::Explore) => self.explore(peer, reply),
             Request::Friends(FriendsRequest::Introduce(profile)) => {
                 self.on_introduction(peer, reply, profile);
             }

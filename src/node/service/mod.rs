@@ -35,10 +35,11 @@ use crate::{
         types::{
             Account, AddressBalance, AddressList, AuditReport, BalanceReport, BanState, BlockList,
             BlockView, BranchAccepted, BroadcastSent, ChainCreated, ChatHistory, ChatSent,
-            ChatState, Coins, CreateBlockchain, CreateWallet, EventPage, FriendList, FriendView,
-            InviteText, Joined, LeftChain, LockState, MinedBlocks, PeerList, Progress, ProofMade,
-            ProofReport, RaiseFee, Secret, SendTrade, StatusReport, Stopping, Submitted, Synced,
-            TxList, TxPlace, TxView, Units, WaitingView, WalletCreated, WriteNote,
+            ChatState, Coins, CreateBlockchain, CreateWallet, EventPage, FriendAccepted,
+            FriendList, FriendView, InviteText, Joined, LeftChain, LockState, MinedBlocks,
+            PeerList, Progress, ProofMade, ProofReport, RaiseFee, Secret, SendTrade, StatusReport,
+            Stopping, Submitted, Synced, TxList, TxPlace, TxView, Units, WaitingView,
+            WalletCreated, WriteNote,
         },
     },
 };
@@ -426,6 +427,14 @@ impl FriendchainApiServer for Service {
         Ok(FriendList { friends })
     }
 
+    async fn accept_friend(&self, friend: String) -> Result<FriendAccepted, RpcError> {
+        let (peer_id, name) = self.friends_handle()?.accept(friend, now()).await?;
+        if let Some(router) = &self.router {
+            router.befriended(peer_id).await?;
+        }
+        Ok(FriendAccepted { name: printable(&name), peer_id })
+    }
+
     async fn chat(&self, friend: String, text: String) -> Result<ChatSent, RpcError> {
         let line = self.router()?.chat(friend, text).await?;
         let state = if line.delivered { ChatState::Delivered } else { ChatState::Queued };
@@ -441,9 +450,14 @@ impl FriendchainApiServer for Service {
         &self,
         friend: Option<String>,
         limit: Option<u32>,
+        requests: Option<bool>,
     ) -> Result<ChatHistory, RpcError> {
         let friends = self.friends_handle()?;
         let limit = limit.unwrap_or(100).min(MAX_HISTORY);
+        if requests == Some(true) {
+            let lines = friends.requests(usize::try_from(limit).unwrap_or(usize::MAX)).await?;
+            return Ok(ChatHistory { messages: lines.into_iter().map(chat_message).collect() });
+        }
         let peer = match friend {
             Some(friend) => Some(friends.resolve(friend).await?),
             None => None,

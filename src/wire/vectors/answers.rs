@@ -456,8 +456,13 @@ fn wrong_parts() -> Vec<Charges> {
 fn wrong_profiles() -> Vec<Charges> {
     let sign = signer(1);
     let network = BlockHash([7; 32]);
-    let config =
-        FriendsConfig { me: friend(1), network, signer: Box::new(move |bytes| sign(bytes)) };
+    let config = FriendsConfig {
+        me: friend(1),
+        network,
+        signer: Box::new(move |bytes| sign(bytes)),
+        trust: Trust::default(),
+        clock: Box::new(|| 1_000),
+    };
     let mut room = Friends::in_memory(config).expect("a store");
     let mut charges = |name: &str, sequence, is_forged: bool| {
         let signer = &signer(0);
@@ -467,7 +472,7 @@ fn wrong_profiles() -> Vec<Charges> {
         if is_forged {
             profile.signature = Signature([0; 64]);
         }
-        let error = room.keep_profile(profile, NOW).expect_err("wrong");
+        let error = room.keep_profile(profile, friend(2), NOW).expect_err("wrong");
         error.offence().into_iter().collect()
     };
     vec![
