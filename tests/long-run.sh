@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
 # Runs the checks that are too long for each change: thousands of histories, hundreds of crashes and
-# kills, ten minutes of fuzzing for each target, every bench, and an hour of chaos in Docker. Prints
+# kills, every attack of a hostile peer, ten minutes of fuzzing for each target, every bench, and an hour of chaos in Docker. Prints
 # one line for each bar; the full output is in target/long-run/.
-#   tests/long-run.sh            all parts: about four hours on two cores of an idle machine
-#   tests/long-run.sh PART...    some: model crash kill benches fuzz deploy
+#   tests/long-run.sh            all parts: about five hours on two cores of an idle machine
+#   tests/long-run.sh PART...    some: model crash kill hostile benches fuzz deploy
 # The part deploy needs cargo-deny and a Docker engine (.ci/engine.sh makes one) that has the
 # Dockerfile's base image or can pull it. Fuzzing needs the nightly toolchain and cargo-fuzz
 # (fuzz/README.md shows how to install them).
 set -u
 cd "$(dirname "$0")/.." || exit 2
 parts=("$@")
-((${#parts[@]})) || parts=(model crash kill benches fuzz deploy)
+((${#parts[@]})) || parts=(model crash kill hostile benches fuzz deploy)
 logs=target/long-run
 mkdir -p "$logs"
 missed=0
@@ -21,11 +21,11 @@ check() {
   shift
   "$@" >"$log" 2>&1
   local outcome=$?
-  grep -a '^bar ' "$log" || { ((outcome == 0)) && echo "bar $name: passed ok"; }
+  grep -aE '^(bar|attack) ' "$log" || { ((outcome == 0)) && echo "bar $name: passed ok"; }
   if ((outcome != 0)); then
     echo "bar $name: failed, see $log MISSED"
     missed=1
-  elif grep -aq '^bar .*MISSED$' "$log"; then
+  elif grep -aqE '^(bar|attack) .*MISSED$' "$log"; then
     missed=1
   fi
 }
@@ -51,6 +51,11 @@ crash() {
 kill_nodes() {
   check kill-9-start env FRIENDCHAIN_KILLS=200 \
     cargo test --locked --test it killed_at_any_moment -- --nocapture
+}
+
+# Every attack of a hostile peer, one after the other: each prints a line with its figures.
+hostile() {
+  check hostile cargo test --locked --test hostile -- --ignored --nocapture --test-threads 1
 }
 
 benches() {
@@ -98,10 +103,10 @@ deploy() {
 
 for part in "${parts[@]}"; do
   case $part in
-    model | crash | benches | fuzz | deploy) "$part" ;;
+    model | crash | hostile | benches | fuzz | deploy) "$part" ;;
     kill) kill_nodes ;;
     *)
-      echo "there is no part '$part': model, crash, kill, benches, fuzz or deploy" >&2
+      echo "there is no part '$part': model, crash, kill, hostile, benches, fuzz or deploy" >&2
       exit 2
       ;;
   esac

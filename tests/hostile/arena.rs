@@ -229,10 +229,13 @@ impl Arena {
 
     /// Starts the friend's node anew. Returns the seconds until it has exchanged hellos with the
     /// victim.
+    ///
+    /// The first time it comes at the address that the victim dials. Later it comes at others, so
+    /// that it has to find a place among those who dial the victim.
     #[track_caller]
     pub(crate) fn friend_comes(&mut self) -> Option<f64> {
+        let port = if self.met { free_port() } else { self.friend_port };
         self.friend = None;
-        let port = self.friend_port;
         let friend = self.friend_folder.start_at(port, &["--peer", &self.victim.address]);
         let start = Instant::now();
         let victim = self.victim_id.clone();

@@ -9,7 +9,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     task::Poll,
     time::Duration,
@@ -125,11 +125,8 @@ pub(crate) struct Actor {
     pub(crate) id: PeerId,
     pub(crate) keys: Keypair,
     pub(crate) network: NetworkId,
-    pub(crate) script: Arc<Script>,
     opens: mpsc::UnboundedSender<Opened>,
     alive: Arc<AtomicBool>,
-    /// Requests that the node sent.
-    pub(crate) asked: Arc<AtomicUsize>,
     driver: JoinHandle<()>,
 }
 
@@ -203,28 +200,13 @@ impl Actor {
     fn drive(keys: Keypair, muxer: Muxer, target: Target, script: &Arc<Script>) -> Self {
         let (opens, inbox) = mpsc::unbounded_channel();
         let alive = Arc::new(AtomicBool::new(true));
-        let asked = Arc::new(AtomicUsize::new(0));
-        let host = Host {
-            keys: keys.clone(),
-            target,
-            script: Arc::clone(script),
-            asked: Arc::clone(&asked),
-        };
+        let host = Host { keys: keys.clone(), target, script: Arc::clone(script) };
         let flag = Arc::clone(&alive);
         let driver = tokio::spawn(async move {
             run(muxer, inbox, Arc::new(host)).await;
             flag.store(false, Ordering::Relaxed);
         });
-        Self {
-            id: id_of(&keys),
-            keys,
-            network: target.network,
-            script: Arc::clone(script),
-            opens,
-            alive,
-            asked,
-            driver,
-        }
+        Self { id: id_of(&keys), keys, network: target.network, opens, alive, driver }
     }
 
     /// True until the node closes the connection.
@@ -323,7 +305,6 @@ struct Host {
     keys: Keypair,
     target: Target,
     script: Arc<Script>,
-    asked: Arc<AtomicUsize>,
 }
 
 /// Runs a connection until either side closes it.
@@ -396,7 +377,6 @@ impl Host {
             }
             kad if kad == self.target.kad() => {
                 while read_frame(&mut stream).await.is_ok() {
-                    self.asked.fetch_add(1, Ordering::Relaxed);
                     let answer =
                         self.script.kad.as_ref().map(|answer| answer()).unwrap_or_default();
                     stream.write_all(&answer).await?;
@@ -417,7 +397,6 @@ impl Host {
     async fn answer(&self, protocol: Protocol, mut stream: Substream) -> io::Result<()> {
         let mut request = Vec::new();
         (&mut stream).take(READ_LIMIT).read_to_end(&mut request).await?;
-        self.asked.fetch_add(1, Ordering::Relaxed);
         let Some(answer) = self.script.answer(protocol, &request) else {
             // A silent peer keeps the stream open.
             tokio::time::sleep(Duration::from_secs(3_600)).await;
