@@ -68,8 +68,9 @@ fn trial(name: &str, scene: Scene, scale: Scale, seconds: u64, attack: fn(&Arena
     let own = if own.is_empty() { own } else { format!(", {own}") };
     let verdict =
         if broken.is_empty() { "ok".to_owned() } else { format!("{} MISSED", broken.join(", ")) };
+    // The harness may have begun a line of its own.
     println!(
-        "attack {name}: memory {} MiB, friend connects {}, line {}, block {}, mining {mining}, \
+        "\nattack {name}: memory {} MiB, friend connects {}, line {}, block {}, mining {mining}, \
          charged {}, lost {}{own} (bars: {MEMORY_MIB} MiB, {CONNECTS} s, {LINE} s, {BLOCK} s, \
          {MINING}, 0, 0) {verdict}",
         figures.memory_mib,
@@ -128,7 +129,7 @@ macro_rules! quick {
 #[track_caller]
 fn rpc_doors(scale: Scale) {
     let (line, fine) = doors::rpc_doors(scale);
-    println!("attack rpc_doors: {line} {}", if fine { "ok" } else { "MISSED" });
+    println!("\nattack rpc_doors: {line} {}", if fine { "ok" } else { "MISSED" });
     assert!(fine, "rpc_doors: {line}");
 }
 
@@ -136,6 +137,7 @@ quick! {
     claims: Mining, work::claims, 8;
     withheld_compact_blocks: Cheap, work::withheld_compact_blocks, 4;
     forks_at_genesis: Grown, work::forks_at_genesis, 5;
+    bodiless_chain: Cheap, work::bodiless_chain, 4;
     mute_sockets: Cheap, places::mute_sockets, 5;
     idle_identities: Cheap, places::idle_identities, 6;
     yamux_windows: Cheap, memory::yamux_windows, 5;
