@@ -2,8 +2,8 @@
 //!
 //! Each attack runs against a victim with an honest friend and an honest miner, and prints one line
 //! with what it cost them. A quick share runs on every `cargo test`, with generous deadlines. The
-//! whole runs in `tests/long-run.sh hostile`, with the bars below; with
-//! `FRIENDCHAIN_HOSTILE_SECONDS=N`, no attack goes on for more than N seconds before the friend comes.
+//! whole runs in `tests/long-run.sh hostile`, with the bars below. `FRIENDCHAIN_HOSTILE_SECONDS=N`
+//! caps the time for which an attack goes on before the friend comes.
 
 mod arena;
 mod attacker;
