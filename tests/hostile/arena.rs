@@ -268,14 +268,21 @@ impl Arena {
 
     /// True if the victim's history of the friend holds a line.
     fn victim_has(&self, words: &str) -> bool {
-        self.history().iter().any(|line| line["text"] == words)
+        self.history().is_ok_and(|history| history.iter().any(|line| line["text"] == words))
+    }
+
+    /// Counts the lines from before the attack that the victim has no more.
+    fn lost(&self) -> usize {
+        let words = (0..LINES).map(|number| format!("before the attack {number}"));
+        let Ok(history) = self.history() else { return LINES };
+        words.filter(|words| self.met && !history.iter().any(|line| line["text"] == *words)).count()
     }
 
     /// Returns the victim's history of the friend.
-    fn history(&self) -> Vec<Value> {
+    fn history(&self) -> Result<Vec<Value>, String> {
         let args = ["history", &self.friend_id, "--limit", "10000"];
-        let answer = self.victim.folder.try_json(args);
-        answer.ok().and_then(|answer| answer["messages"].as_array().cloned()).unwrap_or_default()
+        let answer = self.victim.folder.try_json(args)?;
+        answer["messages"].as_array().cloned().ok_or_else(|| answer.to_string())
     }
 
     /// Returns the victim's whole history.
@@ -371,10 +378,7 @@ impl Arena {
         let connects = self.friend_comes();
         let line = self.friend_writes("during the attack");
         let block = self.block_arrives();
-        let lost = (0..LINES)
-            .map(|number| format!("before the attack {number}"))
-            .filter(|words| self.met && !self.victim_has(words))
-            .count();
+        let lost = self.lost();
         let figures = Figures {
             memory_mib: self.memory("VmHWM"),
             connects,

@@ -163,7 +163,8 @@ whole! {
     connection_flood: Mining, places::connection_flood, 40;
     eclipse: Mining, places::eclipse, 40;
     yamux_windows: Mining, memory::yamux_windows, 40;
-    half_open_streams: Mining, memory::half_open_streams, 60;
+    half_open_streams: Mining, memory::half_open_streams, 40;
+    unfinished_requests: Mining, memory::unfinished_requests, 60;
     half_open_connections: Mining, memory::half_open_connections, 40;
     gossip_frames: Mining, memory::gossip_frames, 60;
     slow_reading: Deep, memory::slow_reading, 60;

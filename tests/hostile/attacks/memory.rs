@@ -39,25 +39,33 @@ where
 
 /// Fills the windows of streams that the victim has not accepted yet.
 pub(crate) fn yamux_windows(arena: &Arena) -> Running {
-    persist(arena, arena.scale.pick(4, 16), |target| async move {
-        let mut mux = RawMux::connect(target, Source::Many).await?;
-        for _ in 0..NEGOTIATING {
-            mux.open(&[]).await?;
-        }
-        let window = vec![7; WINDOW];
-        for _ in 0..BEHIND {
-            mux.open(&window).await?;
-        }
-        while mux.alive() {
-            sleep(Duration::from_millis(200)).await;
-        }
-        Ok(())
-    });
+    persist(arena, arena.scale.pick(4, 16), |target| fill_windows(target, BEHIND));
     no_more()
 }
 
-/// Begins requests of the largest size on many streams, and never ends one.
+/// Lets more connections fill fewer windows, behind streams that stay half open.
 pub(crate) fn half_open_streams(arena: &Arena) -> Running {
+    persist(arena, arena.scale.pick(20, 60), |target| fill_windows(target, 25));
+    no_more()
+}
+
+async fn fill_windows(target: Target, count: usize) -> io::Result<()> {
+    let mut mux = RawMux::connect(target, Source::Many).await?;
+    for _ in 0..NEGOTIATING {
+        mux.open(&[]).await?;
+    }
+    let window = vec![7; WINDOW];
+    for _ in 0..count {
+        mux.open(&window).await?;
+    }
+    while mux.alive() {
+        sleep(Duration::from_millis(200)).await;
+    }
+    Ok(())
+}
+
+/// Begins requests of the largest size on many streams, and never ends one.
+pub(crate) fn unfinished_requests(arena: &Arena) -> Running {
     persist(arena, arena.scale.pick(30, 60), |target| async move {
         let actor = newcomer(target, Source::Many).await?;
         let mut streams = Vec::new();
