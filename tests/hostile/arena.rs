@@ -119,8 +119,8 @@ pub(crate) struct Figures {
     pub(crate) connects: Option<f64>,
     pub(crate) line: Option<f64>,
     pub(crate) block: Option<f64>,
-    /// The share of the attack in which the miner's thread searched; `None` if the scene has no
-    /// miner at the victim.
+    /// The share of the attack in which the miner's thread ran or waited for a core; `None` if the
+    /// scene has no miner at the victim. A busy machine does not lower it, a pause does.
     pub(crate) mining: Option<f64>,
     pub(crate) charged: usize,
     pub(crate) lost: usize,
@@ -205,7 +205,7 @@ impl Arena {
             let line = self.friend_writes(&format!("before the attack {number}"));
             assert!(line.is_some(), "a line arrives before the attack");
         }
-        self.wait(GIVE_UP, || {
+        Self::wait(GIVE_UP, || {
             let miner = &self.miner_id;
             self.victim.folder.json(["peers"])["peers"]
                 .as_array()
@@ -216,7 +216,7 @@ impl Arena {
     }
 
     /// Waits for a condition, and returns the seconds it took.
-    pub(crate) fn wait(&self, limit: Duration, claim: impl Fn() -> bool) -> Option<f64> {
+    pub(crate) fn wait(limit: Duration, claim: impl Fn() -> bool) -> Option<f64> {
         let start = Instant::now();
         while start.elapsed() < limit {
             if claim() {
@@ -239,7 +239,7 @@ impl Arena {
         let friend = self.friend_folder.start_at(port, &["--peer", &self.victim.address]);
         let start = Instant::now();
         let victim = self.victim_id.clone();
-        let seconds = self.wait(GIVE_UP, || {
+        let seconds = Self::wait(GIVE_UP, || {
             !friend
                 .events_since(0, |event| {
                     event["event"] == "status_exchanged" && event["peer"] == *victim
@@ -258,7 +258,7 @@ impl Arena {
             if sent.is_ok_and(|sent| sent["state"] == "delivered") {
                 return Some(start.elapsed().as_secs_f64());
             }
-            let arrived = self.wait(Duration::from_secs(5), || self.victim_has(words));
+            let arrived = Self::wait(Duration::from_secs(5), || self.victim_has(words));
             if arrived.is_some() {
                 return Some(start.elapsed().as_secs_f64());
             }
@@ -306,7 +306,7 @@ impl Arena {
                 };
                 !self.victim.events_since(mark, found).is_empty()
             };
-            if let Some(seconds) = self.wait(Duration::from_secs(15), here) {
+            if let Some(seconds) = Self::wait(Duration::from_secs(15), here) {
                 return Some(seconds.min(start.elapsed().as_secs_f64()));
             }
         }

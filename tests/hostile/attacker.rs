@@ -399,7 +399,7 @@ impl Host {
         (&mut stream).take(READ_LIMIT).read_to_end(&mut request).await?;
         let Some(answer) = self.script.answer(protocol, &request) else {
             // A silent peer keeps the stream open.
-            tokio::time::sleep(Duration::from_secs(3_600)).await;
+            tokio::time::sleep(Duration::from_hours(1)).await;
             return Ok(());
         };
         stream.write_all(&answer).await?;
@@ -410,7 +410,7 @@ impl Host {
 /// Reads gossip, which the script may want to hear.
 async fn drain(mut stream: Substream, script: &Script) -> io::Result<()> {
     if script.deaf {
-        tokio::time::sleep(Duration::from_secs(3_600)).await;
+        tokio::time::sleep(Duration::from_hours(1)).await;
     }
     loop {
         let frame = read_frame(&mut stream).await?;

@@ -14,10 +14,10 @@ const MAX_FRAME: usize = 1 << 20;
 /// Appends a number in seven bits a byte, lowest first.
 pub(crate) fn put_varint(out: &mut Vec<u8>, mut number: u64) {
     while number > 0x7f {
-        out.push((number & 0x7f) as u8 | 0x80);
+        out.push(number.to_le_bytes()[0] | 0x80);
         number >>= 7;
     }
-    out.push(number as u8);
+    out.push(number.to_le_bytes()[0]);
 }
 
 /// Returns the bytes after their length as a varint.
@@ -63,7 +63,7 @@ pub(crate) fn identify(keys: &Keypair, protocols: &[String], listen: &[Multiaddr
     framed(&proto.0)
 }
 
-/// Returns Kademlia's answer to FIND_NODE, framed: peers with their addresses.
+/// Returns Kademlia's answer to `FIND_NODE`, framed: peers with their addresses.
 pub(crate) fn find_node_answer(peers: &[(PeerId, Vec<Multiaddr>)]) -> Vec<u8> {
     let mut answer = Proto::default().number(1, 4);
     for (id, addresses) in peers {

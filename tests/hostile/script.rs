@@ -92,7 +92,7 @@ pub(crate) struct Script {
     pub(crate) branch: Option<Arc<Branch>>,
     /// The answer to Explore.
     pub(crate) profiles: Option<Vec<SignedProfile>>,
-    /// The answer to FIND_NODE, framed. With it, identify lists Kademlia's protocol.
+    /// The answer to `FIND_NODE`, framed. With it, identify lists Kademlia's protocol.
     pub(crate) kad: Option<Answer>,
     /// The addresses that identify tells.
     pub(crate) listen: Vec<Multiaddr>,

@@ -89,7 +89,7 @@ pub(crate) fn told_addresses(arena: &Arena) -> Running {
     bearable(count)
 }
 
-/// Answers FIND_NODE with peers whose addresses all lead to one socket.
+/// Answers `FIND_NODE` with peers whose addresses all lead to one socket.
 pub(crate) fn kademlia_answers(arena: &Arena) -> Running {
     let network = arena.target.network;
     let (port, count) = bystander(arena);

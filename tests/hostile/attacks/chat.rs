@@ -183,7 +183,7 @@ pub(crate) fn other_topics(arena: &Arena) -> Running {
             sleep(Duration::from_millis(400)).await;
             honest.publish(Topic::Chat, &[&bytes]).await?;
         }
-        sleep(Duration::from_secs(120)).await;
+        sleep(Duration::from_mins(2)).await;
         io::Result::Ok(())
     };
     arena.runtime.spawn(async move {
@@ -199,7 +199,7 @@ pub(crate) fn other_topics(arena: &Arena) -> Running {
             };
             (0..RACED).filter(has).count()
         };
-        let all = arena.wait(Duration::from_secs(20), || arrived() == RACED);
+        let all = Arena::wait(Duration::from_secs(20), || arrived() == RACED);
         (format!("{} of {RACED} raced lines arrive", arrived()), all.is_some())
     })
 }

@@ -68,13 +68,13 @@ async fn fill_windows(target: Target, count: usize) -> io::Result<()> {
 pub(crate) fn unfinished_requests(arena: &Arena) -> Running {
     persist(arena, arena.scale.pick(30, 60), |target| async move {
         let actor = newcomer(target, Source::Many).await?;
-        let mut streams = Vec::new();
+        let (begun, mut streams) = (vec![0x82; 200 * 1024], Vec::new());
         for _ in 0..48 {
             let Ok(mut stream) = actor.stream(&Protocol::Sync.id(&target.network)).await else {
                 break;
             };
             // The bytes may wait for a window that never opens.
-            let write = stream.write_all(&[0x82; 200 * 1024]);
+            let write = stream.write_all(&begun);
             let _ = tokio::time::timeout(Duration::from_millis(300), write).await;
             streams.push(stream);
         }
@@ -92,9 +92,9 @@ pub(crate) fn half_open_connections(arena: &Arena) -> Running {
         let mut stream = TcpStream(socket(target.address, Source::Many).await?);
         select(&mut stream, "/noise").await?;
         // A Noise message of 65,535 bytes, of which the last never comes.
-        stream.write_all(&[0xff; 65_000]).await?;
+        stream.write_all(&vec![0xff; 65_000]).await?;
         stream.flush().await?;
-        sleep(Duration::from_secs(60)).await;
+        sleep(Duration::from_mins(1)).await;
         Ok(())
     });
     no_more()

@@ -69,7 +69,8 @@ fn solved_gossip(header: &Header) -> Vec<u8> {
 }
 
 fn compact_gossip(header: &Header, coinbase: Vec<u8>, ids: usize) -> Vec<u8> {
-    let short_ids: Vec<u8> = (0..ids * 6).map(|at| (at % 251) as u8 ^ header.nonce as u8).collect();
+    let salt = header.nonce.to_le_bytes()[0];
+    let short_ids: Vec<u8> = (0..=250).cycle().take(ids * 6).map(|at: u8| at ^ salt).collect();
     let compact = CompactBlock {
         header: ByteBuf::from(header_bytes(header)),
         coinbase: ByteBuf::from(coinbase),
@@ -133,7 +134,7 @@ pub(crate) fn bodiless_chain(arena: &Arena) -> Running {
     Box::new(move |arena| {
         let phase = || arena.victim.status()["phase"].as_str().unwrap_or_default().to_owned();
         let limit = Duration::from_secs(90);
-        let synced = arena.wait(limit, || phase() == "synced");
+        let synced = Arena::wait(limit, || phase() == "synced");
         let grown = arena.file_bytes("chain.redb").saturating_sub(before) / 1_048_576;
         let told = synced.map_or(format!("phase {}", phase()), |s| format!("synced in {s:.0} s"));
         (
@@ -153,7 +154,7 @@ pub(crate) fn silent_claimants(arena: &Arena) -> Running {
     let bar = arena.scale.pick(90, 60);
     Box::new(move |arena| {
         let height = || arena.victim.status()["height"].as_u64().unwrap_or(0);
-        let whole = arena.wait(Duration::from_secs(bar), || height() >= goal);
+        let whole = Arena::wait(Duration::from_secs(bar), || height() >= goal);
         let told = whole.map_or(format!("stuck at {}", height()), |s| format!("in {s:.0} s"));
         (format!("{goal} blocks {told} more (bar: {bar})"), whole.is_some())
     })
