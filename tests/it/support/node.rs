@@ -305,9 +305,14 @@ impl Node {
     /// Sends SIGINT, as Ctrl-C does, or SIGTERM, as a service manager does.
     #[track_caller]
     pub(crate) fn signal(&self, name: &str) {
-        let command = format!("kill -{name} {}", self.child.id());
+        let command = format!("kill -{name} {}", self.pid());
         let status = std::process::Command::new("sh").args(["-c", &command]).status().expect("sh");
         assert!(status.success(), "{command}");
+    }
+
+    /// Returns the process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Waits until the process has ended.
