@@ -154,3 +154,26 @@ impl NetworkBehaviour for Gossip {
         self.inner.poll(cx).map(|event| event.map_out(GossipEvent::Gossipsub))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_messages_on_own_topics_pass_and_others_are_counted() {
+        let own = TopicHash::from_raw("own");
+        let topics = OwnTopics::new(HashSet::from([own.clone()]));
+        let message = |topic: &TopicHash| RawMessage {
+            source: None,
+            data: vec![1],
+            sequence_number: None,
+            topic: topic.clone(),
+            signature: None,
+            key: None,
+            validated: false,
+        };
+        assert_eq!(topics.inbound_transform(message(&own)).unwrap().data, [1]);
+        assert!(topics.inbound_transform(message(&TopicHash::from_raw("other"))).is_err());
+        assert_eq!(topics.refused().load(Ordering::Relaxed), 1);
+    }
+}

@@ -161,29 +161,31 @@ async fn bytes_that_come_first_on_another_topic_silence_nothing() {
     server.abort();
 }
 
-#[tokio::test]
-async fn gossip_on_a_foreign_topic_is_charged_and_not_kept() {
-    let mut node = Node::start().await;
-    let mut stranger = Stranger::new(Protocol::Hello, gossipsub::Config::default(), true);
-    let me = stranger.id();
+/// A gossipsub frame with one message.
+fn frame(topic: &str, data: &[u8]) -> Vec<u8> {
+    let field =
+        |tag: u8, bytes: &[u8]| [&[tag, u8::try_from(bytes.len()).unwrap()][..], bytes].concat();
+    let message = [field(0x12, data), field(0x22, topic.as_bytes())].concat();
+    let publish = field(0x12, &message);
+    [&[u8::try_from(publish.len()).unwrap()][..], &publish].concat()
+}
+
+/// A stranger that writes its own gossip, and its connection to the node.
+async fn raw_gossiper(node: &Node) -> (Stranger, libp2p::PeerId) {
+    let gossip = gossipsub::Config::default();
+    let mut stranger = Stranger::asking_on("/meshsub/1.1.0".to_owned(), gossip, false);
     let peer = stranger.connect(&node.address).await;
-    stranger.hears_subscription(Topic::Blocks).await;
-    // An explicit peer is sent everything, whatever it is subscribed to.
-    let gossip = &mut stranger.swarm.behaviour_mut().gossip;
-    gossip.add_explicit_peer(&peer);
-    let elsewhere = gossipsub::IdentTopic::new("elsewhere");
-    gossip.subscribe(&elsewhere).unwrap();
-    let server = tokio::spawn(async move {
-        let mut number = 0_u32;
-        loop {
-            let run = stranger.until(|_| None::<()>);
-            let _ = tokio::time::timeout(Duration::from_millis(300), run).await;
-            let payload = number.to_le_bytes().to_vec();
-            let gossip = &mut stranger.swarm.behaviour_mut().gossip;
-            let _ = gossip.publish(elsewhere.clone(), payload);
-            number += 1;
-        }
-    });
+    (stranger, peer)
+}
+
+#[tokio::test]
+async fn gossip_on_a_foreign_topic_is_charged() {
+    let mut node = Node::start().await;
+    let (mut stranger, peer) = raw_gossiper(&node).await;
+    let me = stranger.id();
+    let bytes = frame("elsewhere", b"bytes");
+    stranger.swarm.behaviour_mut().requests.send_request(&peer, bytes);
+    let server = tokio::spawn(stranger.live());
     let (peer, offence) = node
         .until(|event| match event {
             NetEvent::Misbehaved { peer, offence, .. } => Some((peer, offence)),
