@@ -10,8 +10,12 @@ use std::collections::{BTreeSet, HashSet};
 use tracing::debug;
 
 use super::{
-    MAX_PROBE_DOUBLINGS, MAX_WITHHELD, PROBE_MS, Sync, SyncAction, WITHHOLD_MS, bodies::BlockRef,
-    fetch::read_block, peer::Peer, requests::Purpose,
+    MAX_PROBE_DOUBLINGS, MAX_WITHHELD, PROBE_MS, Sync, SyncAction, WITHHOLD_MS,
+    bodies::BlockRef,
+    items::read_block,
+    missing::{Wait, Withheld},
+    peer::Peer,
+    requests::Purpose,
 };
 use crate::{
     chain::api::{BlockAccepted, Refused},
