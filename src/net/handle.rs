@@ -170,7 +170,6 @@ impl NetHandle {
 
     /// Tells the network that a peer delivered something that we lacked. Such a peer keeps its
     /// place longer, and does not share the budgets of its address.
-    #[cfg_attr(not(test), expect(dead_code, reason = "sync names proven peers next"))]
     pub(crate) fn useful(&self, peer: PeerId) -> Result<(), CommandError> {
         self.command(NetCommand::Useful(peer))
     }

@@ -326,7 +326,8 @@ async fn start_networking(
     for known in base.friends.known_peers(KNOWN_PEERS).await? {
         let told = if known.source >= AddressSource::Invite { Told::ByUser } else { Told::Before };
         // Addresses that somebody told, and that nobody proved, are a friend's or are left out.
-        let kept = if trust.is_friend(&known.peer) { known.addresses.len() } else { known.proven };
+        let kept =
+            if base.trust.is_friend(&known.peer) { known.addresses.len() } else { known.proven };
         let addresses = known.addresses.get(..kept).unwrap_or_default();
         until_taken(|| net.add_known(known.peer, addresses, told)).await?;
     }

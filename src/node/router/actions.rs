@@ -64,7 +64,10 @@ impl Router {
             }
             SyncAction::Withhold { hash } => self.withhold(hash),
             SyncAction::SuspendMining => self.miner.suspend(),
-            SyncAction::Proven { peer } => self.relay(RelayEvent::Proven { peer }),
+            SyncAction::Proven { peer } => {
+                log_unsent(self.net.useful(peer));
+                self.relay(RelayEvent::Proven { peer });
+            }
             SyncAction::Disconnect { peer } => self.disconnect(peer, WITHHOLDER_PAUSE),
             SyncAction::AcceptBlock { peer, block } => {
                 let hash = block.hash();

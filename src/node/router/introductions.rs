@@ -127,7 +127,7 @@ impl Router {
         let (friends, net) = (self.friends.clone(), self.net.clone());
         self.spawn_work(async move {
             let friend = friends.friend(peer).await.ok().flatten()?;
-            log_unsent(net.add_known(peer, &friend.addresses));
+            log_unsent(net.add_known(peer, &friend.addresses, Told::By(peer)));
             let source = AddressSource::Profile;
             if let Err(error) = friends.add_addresses(peer, friend.addresses, source, now()).await {
                 tracing::warn!(%error, "addresses could not be stored");

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use super::{
     blocking::blocking,
-    clock::moment_with_sleep,
+    clock::{moment_with_sleep, now},
     keyring::Keyring,
     open::{OpenChainError, create_chain},
     parts::ChainParts,
