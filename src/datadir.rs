@@ -304,7 +304,8 @@ impl DataDir {
         let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
         let is_ours = |name: &String| {
             FILES.iter().any(|file| name.starts_with(file))
-                || (name.starts_with("chain-") && name.ends_with(".redb"))
+                || (name.starts_with("chain-")
+                    && Path::new(name).extension().is_some_and(|extension| extension == "redb"))
         };
         for name in names.filter(is_ours) {
             if let Err(error) = make_private(&self.file(&name)) {

@@ -222,13 +222,11 @@ impl Chain {
             let added = self.add(id, checked, is_shown);
             id = added.map_err(|unfit| unfit.of_header(checked.hash()))?;
         }
-        match headers.get(kept) {
-            Some(cheap) => Err(AcceptHeadersError::TooLittleWork { hash: cheap.hash() }),
-            None => {
-                self.window = Some(window);
-                Ok(kept)
-            }
+        if let Some(cheap) = headers.get(kept) {
+            return Err(AcceptHeadersError::TooLittleWork { hash: cheap.hash() });
         }
+        self.window = Some(window);
+        Ok(kept)
     }
 
     /// Returns a known header with the window for its children; `None` if it is unknown or invalid.

@@ -49,13 +49,17 @@ impl Network {
                 Self::V4([a, b, c])
             }
             Some(IpAddr::V6(address)) => {
-                let [a, b, c, d, e, f, ..] = address.octets();
-                Self::V6([a, b, c, d, e, f])
+                let mut network = [0; 6];
+                network.copy_from_slice(address.octets().first_chunk::<6>().unwrap_or(&[0; 6]));
+                Self::V6(network)
             }
             None => Self::Named,
         }
     }
 }
+
+/// A condition on places.
+type Among<'a> = &'a dyn Fn(&Place) -> bool;
 
 /// The place of a connected peer.
 #[derive(Debug, Clone, Copy)]
@@ -112,7 +116,7 @@ impl Places {
         if !self.trust.is_friend(&peer) {
             let most = if inbound { INBOUND_PLACES } else { OUTBOUND_PLACES };
             let known = address.is_some();
-            let bounds: [(&dyn Fn(&Place) -> bool, usize); 3] = [
+            let bounds: [(Among<'_>, usize); 3] = [
                 (&|place| known && place.address == address, PLACES_PER_ADDRESS),
                 (&|place| known && place.network == network, PLACES_PER_NETWORK),
                 (&|place| place.inbound == inbound, most),

@@ -300,7 +300,7 @@ impl Door {
         let (class, id) = classify(&content);
         let _permit = match self.calls.take(class).await {
             Ok(permit) => permit,
-            Err(full) => return refuse(StatusCode::OK, refusal(full, id)?),
+            Err(full) => return refuse(StatusCode::OK, refusal(full, id.as_deref())?),
         };
         let request = Request::from_parts(parts, Body::from(content));
         self.methods.clone().oneshot(request).await
@@ -314,7 +314,7 @@ fn refuse(status: StatusCode, text: String) -> Result<Response<HttpBody>, BoxErr
 }
 
 /// Returns the JSON-RPC reply to a call that gets no place.
-fn refusal(full: Full, id: Option<Box<RawValue>>) -> Result<String, BoxError> {
+fn refusal(full: Full, id: Option<&RawValue>) -> Result<String, BoxError> {
     let error = match full {
         Full::Polls => RpcError::new(
             "too_many_consoles",
@@ -326,7 +326,7 @@ fn refusal(full: Full, id: Option<Box<RawValue>>) -> Result<String, BoxError> {
         ),
     };
     let error = serde_json::to_string(&ErrorObjectOwned::from(error))?;
-    let id = id.as_deref().map_or("null", RawValue::get);
+    let id = id.map_or("null", RawValue::get);
     Ok(format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#))
 }
 

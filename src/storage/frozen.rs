@@ -23,7 +23,7 @@ const PAGE: usize = 4_096;
 const HEADER: usize = 32;
 
 /// Position of the flags in the header.
-const FLAGS: u64 = 9;
+const FLAGS: usize = 9;
 /// Flag: the newest commit is in slot 1 of the header, and not in slot 0.
 const PRIMARY: u8 = 1;
 /// Flags of a file that was not closed: it needs a repair, or its newest commit is not flushed.
@@ -99,9 +99,9 @@ impl FrozenFile {
         let length =
             said.map_or_else(|| there.next_multiple_of(PAGE as u64), |said| said.max(whole_pages));
         frozen.set_len(length.max(PAGE as u64))?;
-        let flags = header.get(FLAGS as usize).copied().unwrap_or_default() & !UNCLEAN;
+        let flags = header.get(FLAGS).copied().unwrap_or_default() & !UNCLEAN;
         let flags = if commit == Commit::Last { flags } else { flags ^ PRIMARY };
-        frozen.write(FLAGS, &[flags])?;
+        frozen.write(FLAGS as u64, &[flags])?;
         Ok(frozen)
     }
 

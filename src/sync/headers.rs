@@ -105,16 +105,13 @@ impl Sync {
         let Some(walk) = self.peers.get_mut(&id).and_then(|peer| peer.walk.as_mut()) else {
             return;
         };
-        match (&walk.presync, walk.last) {
-            (Some(presync), Some((last, _))) => {
-                let fork = presync.fork.hash;
-                walk.locator = if last == fork { vec![fork] } else { vec![last, fork] };
-                self.send_get_blocks(id, now);
-            }
-            _ => {
-                walk.enter(WalkStage::Locating, now);
-                self.out.push(SyncAction::FetchLocator { peer: id });
-            }
+        if let (Some(presync), Some((last, _))) = (&walk.presync, walk.last) {
+            let fork = presync.fork.hash;
+            walk.locator = if last == fork { vec![fork] } else { vec![last, fork] };
+            self.send_get_blocks(id, now);
+        } else {
+            walk.enter(WalkStage::Locating, now);
+            self.out.push(SyncAction::FetchLocator { peer: id });
         }
     }
 
@@ -181,11 +178,12 @@ impl Sync {
         let unstored = walk.presync.is_some();
         let (Some(first), Some(last)) = (headers.first(), headers.last()) else {
             peer.answered(took);
-            return if unstored {
-                self.end_counted_branch(id, now)
+            if unstored {
+                self.end_counted_branch(id, now);
             } else {
-                self.finish_walk(id, now)
-            };
+                self.finish_walk(id, now);
+            }
+            return;
         };
         if unstored && walk.locator.first() != Some(&first.previous) {
             debug!(peer = %id, "the branch of a walk has changed meanwhile");

@@ -53,6 +53,7 @@ pub(crate) struct NodeId(u32);
 
 /// One header in the tree, with its status.
 #[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "they are independent, and packed in one word")]
 pub(crate) struct Node {
     pub(crate) hash: BlockHash,
     /// `None` only for the genesis.

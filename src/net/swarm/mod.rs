@@ -153,9 +153,7 @@ impl Network {
         let behaviour = Behaviour::new(&keypair, &settings, &names, registry, &metrics)?;
         let mut swarm = build_swarm(&config.identity, behaviour, trust.clone())?;
         listen(&mut swarm, &listens)?;
-        for address in &external {
-            swarm.add_external_address(address.clone());
-        }
+        external.iter().for_each(|address| swarm.add_external_address(address.clone()));
         Ok(Self {
             swarm,
             names,

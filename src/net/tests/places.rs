@@ -4,7 +4,7 @@ use std::{net::TcpStream, time::Duration};
 
 use super::{Node, config, hello, hello_back};
 use crate::{
-    net::{NetConfig, NetEvent, NetOffence, address::socket, limits::MAX_HANDSHAKES_PER_IP},
+    net::{NetConfig, NetEvent, NetOffence, Told, address::socket, limits::MAX_HANDSHAKES_PER_IP},
     peers::{PLACES_PER_ADDRESS, Trust},
     primitives::PeerId,
     wire::{HelloResponse, Request, Response},
@@ -24,7 +24,8 @@ async fn mute_sockets_do_not_keep_a_friend_out() {
     let mute: Vec<_> =
         (0..MAX_HANDSHAKES_PER_IP + 40).map(|_| TcpStream::connect(address).unwrap()).collect();
     // The friend asks again if a socket that came later took its slot.
-    friend.handle.add_known(node.id(), std::slice::from_ref(&node.address)).unwrap();
+    let told = Told::ByUser;
+    friend.handle.add_known(node.id(), std::slice::from_ref(&node.address), told).unwrap();
     let came = tokio::time::timeout(Duration::from_secs(8), node.connected_to(friend.id()));
     came.await.expect("before the mute sockets time out");
     drop(mute);

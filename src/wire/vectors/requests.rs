@@ -161,6 +161,10 @@ fn wrong_requests_have_the_answers_and_points_of_the_readme() {
         row("GetData", "no ids", none(&no_ids)),
     ];
     assert_eq!(table(&["request", "mistake", "answer", "points"]), expected);
+}
+
+#[test]
+fn the_router_and_the_network_give_these_answers() {
     let router = source("node/router");
     for part in [
         "Offence::Flooding",
