@@ -232,7 +232,7 @@ mod tests {
             let rest = policy.suspended(now).map_or(Duration::ZERO, |until| until - now);
             if is_his {
                 policy.suspend(now);
-                rested += Duration::from_secs(2) - rest;
+                rested += Duration::from_secs(2).saturating_sub(rest);
             }
         }
         let share = 1.0 - rested.as_secs_f64() / (now - start).as_secs_f64();

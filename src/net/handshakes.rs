@@ -227,6 +227,7 @@ mod tests {
 
     use super::*;
 
+    #[expect(clippy::unnecessary_wraps, reason = "the tested functions take an option")]
     fn address(number: u8) -> Option<IpAddr> {
         Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, number)))
     }

@@ -143,6 +143,7 @@ mod tests {
     use super::*;
     use crate::primitives::PublicKey;
 
+    #[expect(clippy::unnecessary_wraps, reason = "the tested functions take an option")]
     fn peer(number: u8) -> Option<PeerId> {
         Some(PeerId(PublicKey([number; 32])))
     }

@@ -352,13 +352,14 @@ mod tests {
         PeerId(PublicKey(bytes))
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "the tested functions take an option")]
     fn home() -> Option<IpAddr> {
         Some(IpAddr::V4(Ipv4Addr::LOCALHOST))
     }
 
     /// Sends requests until one is not within the budget, and returns the number of those before.
     fn served(budgets: &mut Budgets, peer: PeerId, traffic: Traffic, now: Instant) -> u64 {
-        (0..)
+        (0..1_000_000)
             .take_while(|_| budgets.message(peer, home(), traffic, 1, now) == Spent::Within)
             .count() as u64
     }

@@ -227,6 +227,7 @@ mod tests {
     }
 
     /// The host `host` of the network 10.x.y.0/24 with this number.
+    #[expect(clippy::unnecessary_wraps, reason = "the tested functions take an option")]
     fn address(network: u32, host: u32) -> Option<IpAddr> {
         Some(IpAddr::V4(Ipv4Addr::from((10 << 24) | (network << 8) | host)))
     }

@@ -361,7 +361,7 @@ mod tests {
             let place = places.open(start);
             place.enter(stage, start);
             let longest = longest.unwrap_or(Duration::from_hours(24));
-            places.expire(start + longest - Duration::from_millis(1));
+            places.expire(start + longest.saturating_sub(Duration::from_millis(1)));
             assert!(!is_ended(&place), "{stage:?}");
             places.expire(start + longest);
             assert_eq!(is_ended(&place), stage != Stage::Working, "{stage:?}");

@@ -302,12 +302,12 @@ fn messages_are_frozen() {
         "block": { "hash": world.header.hash(), "bytes": hex(world.block.to_bytes()) },
         "messages": messages
             .iter()
-            .map(|example| message_vector(&network, example))
+            .map(|example| message_vector(network, example))
             .collect::<Vec<_>>(),
         "signed": signed_vectors(&world),
         "short_ids": short_ids.collect::<Vec<_>>(),
         "refused": refused_vectors(&world),
-        "probe": probe_vector(&network),
+        "probe": probe_vector(network),
         "blank": blank_vectors(&world),
     });
     let frozen = golden("wire.json", &made);

@@ -226,8 +226,9 @@ fn a_told_address_is_dialed_once_then_hours_apart_and_is_forgotten() {
     assert!(!book.add_hint(peer(1), &at, &strangers(2), start), "it is held already");
     let mut times = Vec::new();
     for minute in 0..60 * 24 * 14_u32 {
-        let now = start + Duration::from_mins(minute.into());
-        book.add_hint(peer(1), &at, &strangers(1), now - Duration::from_secs(30));
+        let before = start + Duration::from_mins(minute.into());
+        let now = before + Duration::from_secs(30);
+        book.add_hint(peer(1), &at, &strangers(1), before);
         for dial in due(&mut book, now) {
             assert_eq!(dial, Dial::Hint(peer(1), at.clone()));
             book.failed(&dial, now);

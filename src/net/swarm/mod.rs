@@ -136,9 +136,8 @@ impl Network {
             .collect::<Result<_, _>>()?;
         let me = config.identity.peer_id();
         let back_off = config.tuning.back_off;
-        let trust = config.trust;
-        let mut book =
-            AddressBook::new(me, config.private_only, back_off, trust.clone(), rand::random());
+        let (trust, seed) = (config.trust, rand::random());
+        let mut book = AddressBook::new(me, config.private_only, back_off, trust.clone(), seed);
         for text in &config.peers {
             book.add_seed(parse(text)?, now);
         }
@@ -153,7 +152,9 @@ impl Network {
         let behaviour = Behaviour::new(&keypair, &settings, &names, registry, &metrics)?;
         let mut swarm = build_swarm(&config.identity, behaviour, trust.clone())?;
         listen(&mut swarm, &listens)?;
-        external.iter().for_each(|address| swarm.add_external_address(address.clone()));
+        for address in &external {
+            swarm.add_external_address(address.clone());
+        }
         Ok(Self {
             swarm,
             names,

@@ -310,7 +310,6 @@ impl Network {
                 self.nodes[node].chain.withhold(hash);
                 self.summarise(node);
             }
-            SyncAction::SuspendMining | SyncAction::Proven { .. } => {}
             SyncAction::Disconnect { peer } => {
                 self.dropped.push((node, index(peer)));
                 self.disconnect(node, index(peer));
@@ -331,7 +330,9 @@ impl Network {
             SyncAction::SyncDone { ticket, report } => {
                 self.nodes[node].reports.push((ticket, report));
             }
-            SyncAction::PhaseChanged { .. } => {}
+            SyncAction::SuspendMining
+            | SyncAction::Proven { .. }
+            | SyncAction::PhaseChanged { .. } => {}
         }
     }
 
