@@ -130,6 +130,8 @@ mod tests {
         assert!(!attended.leave(key(30)));
         assert_eq!(attended.settled(), Some(20));
         attended.pass(SETTLED_AFTER, key(60));
+        assert_eq!(attended.settled(), Some(20), "the new block's first mark is not yet 72 h old");
+        attended.pass(MARK_EVERY, key(60));
         assert_eq!(attended.settled(), Some(60));
     }
 

@@ -144,3 +144,9 @@ pub(super) fn assert_constants(rows: &[Vec<String>]) {
         assert_eq!(number(&row[1]), look_up(&row[0], &sources), "{}", row[0]);
     }
 }
+
+/// Returns the value of a constant of the code, or of a field of one.
+pub(super) fn constant(name: &str) -> i64 {
+    let sources: Vec<String> = SOURCES.into_iter().map(source).collect();
+    look_up(name, &sources)
+}

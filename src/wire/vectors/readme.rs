@@ -7,7 +7,7 @@ use data_encoding::HEXLOWER;
 
 use super::{
     examples::{Channel, World},
-    page::{README, assert_constants, number, source, strings, table},
+    page::{README, assert_constants, constant, number, source, strings, table},
 };
 use crate::{
     consensus, peers,
@@ -70,6 +70,24 @@ fn every_time_and_rate_of_the_readme_is_the_codes() {
 #[test]
 fn every_bound_on_what_a_node_keeps_is_the_codes() {
     assert_constants(&table(&["constant", "value", "unit", "of what"]));
+}
+
+#[test]
+fn each_limit_of_a_level_is_the_codes() {
+    for row in table(&["limit", "stranger", "introduced", "friend", "constants"]) {
+        let levels = [("stranger", &row[1]), ("introduced", &row[2]), ("friend", &row[3])];
+        for name in row[4].split(", ").map(|name| name.trim_matches('`')) {
+            if let Some(name) = name.strip_suffix(".*") {
+                for (field, cell) in levels {
+                    assert_eq!(number(cell), constant(&format!("{name}.{field}")), "{name}");
+                }
+            } else {
+                let value = constant(name);
+                let is_told = |cell: &str| cell.replace(',', "").parse() == Ok(value);
+                assert!(levels.iter().any(|(_, cell)| is_told(cell)), "{name} is {value}");
+            }
+        }
+    }
 }
 
 fn size(channel: Channel) -> i64 {
