@@ -66,7 +66,7 @@ const ADDRESS_SHARE: u64 = 8;
 const MAX_ACCOUNTS: usize = 4_096;
 /// Time for which a peer that delivered something counts as proven, in ms. It then pays only for
 /// itself, whatever others at its address do.
-const PROVEN_MS: u64 = 600_000;
+const USEFUL_MS: u64 = 600_000;
 
 /// Milliseconds in a minute. Budgets count in parts of this size, so that none is lost to rounding.
 const MINUTE_MS: u64 = 60_000;
@@ -173,7 +173,7 @@ impl Account {
 
     fn is_proven(&self, now: Instant) -> bool {
         self.proven.is_some_and(|then| {
-            now.saturating_duration_since(then) < Duration::from_millis(PROVEN_MS)
+            now.saturating_duration_since(then) < Duration::from_millis(USEFUL_MS)
         })
     }
 

@@ -7,7 +7,10 @@ use tracing::debug;
 use super::{
     BUSY_MS, ELSEWHERE_MS, MAX_BATCH, MAX_BODY_REQUESTS, MAX_DOUBTFUL_REQUESTS, MAX_OPEN_REQUESTS,
     MAX_REQUESTS_PER_PEER, MISSING_INTERVAL_MS, RELAY_GRACE_MS, STALL_MS, Sync, SyncAction, WINDOW,
-    bodies::BlockRef, items::read_block, peer::Claim, requests::Purpose,
+    bodies::BlockRef,
+    items::read_block,
+    peer::{Claim, Peer},
+    requests::Purpose,
 };
 use crate::{
     chain::api::{BlockAccepted, RefusalCause, Refused},
@@ -324,10 +327,17 @@ impl Sync {
                 let claims_it = |id: PeerId, claim: Claim| {
                     claim.tip == chain.hash || (id == sender && claim.work >= chain.work)
                 };
+                // A walk that is not complete yet has made the branch the best one.
+                let walks_it = |peer: &Peer| {
+                    let last = peer.walk.as_ref().and_then(|walk| walk.last);
+                    last.is_some_and(|(hash, _)| hash == chain.hash)
+                };
                 let guilty: Vec<PeerId> = self
                     .peers
                     .iter()
-                    .filter(|(id, peer)| peer.claim.is_some_and(|claim| claims_it(**id, claim)))
+                    .filter(|(id, peer)| {
+                        walks_it(peer) || peer.claim.is_some_and(|claim| claims_it(**id, claim))
+                    })
                     .map(|(id, _)| *id)
                     .collect();
                 for id in guilty {

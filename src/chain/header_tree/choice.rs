@@ -20,7 +20,7 @@ use crate::{chain::store::Status, consensus::Work, primitives::BlockHash};
 ///
 /// They are remembered after the bounds have dropped them, so that the same headers do not come
 /// back as the best ones.
-const MAX_WITHHELD: usize = 1_024;
+const MAX_HELD_ROOTS: usize = 1_024;
 
 /// The headers whose bodies no peer delivered, the latest last.
 #[derive(Debug, Default)]
@@ -38,7 +38,7 @@ impl Withheld {
         if self.known.insert(hash) {
             self.order.push_back(hash);
         }
-        if self.order.len() > MAX_WITHHELD
+        if self.order.len() > MAX_HELD_ROOTS
             && let Some(oldest) = self.order.pop_front()
         {
             self.known.remove(&oldest);

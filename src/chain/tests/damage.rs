@@ -550,8 +550,10 @@ fn a_file_of_another_length_is_refused_and_what_is_left_of_it_is_saved() {
             }
         }
     }
+    // Blocks are saved from leaf pages, wherever the roots were. The file is compact, so that each
+    // cut takes some blocks with it.
     let whole_ones = saved.iter().filter(|saved| **saved == height).count();
-    assert!(whole_ones > 6, "{saved:?} of {height}");
+    assert!(whole_ones > 1 && saved.len() > 15, "{saved:?} of {height}");
     for length in [whole - 1, whole + 1, whole + 4_097] {
         let mut bytes = sample.bytes.clone();
         bytes.resize(length, 0xa5);
