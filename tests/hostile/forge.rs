@@ -64,19 +64,22 @@ pub(crate) fn cheap_headers(network: &Network, count: usize, salt: u8) -> Vec<He
     let step = network.params.spacing_ms * 11 / 10;
     let mut headers = vec![genesis];
     headers.reserve_exact(count);
-    let (mut previous, mut time) = (genesis.hash(), genesis.time);
-    for height in (1..).take(count) {
-        time += step;
-        let mut header = Header {
-            previous,
-            merkle_root: MerkleRoot([salt; 32]),
-            height,
-            time,
+    let root = MerkleRoot([salt; 32]);
+    // The rule rounds the first targets down, until the longer gaps outweigh that.
+    for time in (1..=WINDOW.min(count) as u64).map(|number| genesis.time + number * step) {
+        headers.push(child(network, &headers, time, root));
+    }
+    let mut header = *headers.last().expect("a genesis");
+    while headers.len() <= count {
+        header = Header {
+            previous: header.hash(),
+            height: header.height + 1,
+            time: header.time + step,
             bits: genesis.bits,
             nonce: 0,
+            ..header
         };
         solve(&mut header);
-        previous = header.hash();
         headers.push(header);
     }
     headers
