@@ -15,7 +15,10 @@ use std::{
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::storage::{create_private_folder, private_options, write_private};
+use crate::storage::{
+    DanglingLink, create_private_folder, dangling_link, give_to_owner_of_folder, make_private,
+    prepare_private, private_options, real_place, write_private,
+};
 
 /// The private key of the node's identity, by which friends know it.
 pub(crate) const IDENTITY_FILE: &str = "identity.key";
@@ -33,6 +36,18 @@ pub(crate) const NODE_FILE: &str = "node.json";
 pub(crate) const LOCK_FILE: &str = "lock";
 /// The history of lines typed in the console.
 pub(crate) const HISTORY_FILE: &str = "history.txt";
+
+/// All files that a data folder may have, besides backups of the chain.
+const FILES: [&str; 8] = [
+    IDENTITY_FILE,
+    WALLET_FILE,
+    CHAIN_FILE,
+    FRIENDS_FILE,
+    TOKEN_FILE,
+    NODE_FILE,
+    LOCK_FILE,
+    HISTORY_FILE,
+];
 
 /// Folder name of a node without an id.
 const DEFAULT_ID: &str = "default";
@@ -125,6 +140,9 @@ pub enum DataDirError {
         path = .0.display()
     )]
     Absent(PathBuf),
+    /// A file of the folder is a link to a file that is missing.
+    #[error(transparent)]
+    Dangling(DanglingLink),
     /// Another process holds the folder.
     #[error("{}", in_use_sentence(.path, *.pid))]
     InUse {
@@ -166,6 +184,7 @@ impl DataDirError {
             Self::NoPlatformFolder => "no_data_folder",
             Self::Io { .. } => "data_folder",
             Self::Absent(_) => "no_such_folder",
+            Self::Dangling(_) => "dangling_link",
             Self::InUse { .. } => "folder_in_use",
             Self::Malformed { .. } => "malformed_file",
         }
@@ -224,6 +243,7 @@ impl DataDir {
     /// `node.json` left by a crashed node, so that clients do not take it for a running one.
     pub(crate) fn try_lock(&self) -> Result<FolderLock, DataDirError> {
         create_private_folder(&self.path).map_err(DataDirError::at(&self.path))?;
+        self.check_links()?;
         let path = self.file(LOCK_FILE);
         let io = |cause| DataDirError::Io { path: path.clone(), cause };
         let mut file = private_options()
@@ -241,6 +261,8 @@ impl DataDir {
             }
             Err(fs::TryLockError::Error(cause)) => return Err(io(cause)),
         }
+        give_to_owner_of_folder(&path);
+        self.make_files_private();
         remove_if_there(&self.file(NODE_FILE))?;
         file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(io)?;
         Ok(FolderLock { folder: self.clone(), is_read_only: false, _file: Some(file) })
@@ -268,8 +290,43 @@ impl DataDir {
         }
     }
 
+    /// Checks that no file of the folder is a link to nothing. Such a link must not lead to a new
+    /// wallet or chain while the disk of the old one is missing.
+    fn check_links(&self) -> Result<(), DataDirError> {
+        let dangling = FILES.iter().find_map(|name| dangling_link(&self.file(name)));
+        dangling.map_or(Ok(()), |link| Err(DataDirError::Dangling(link)))
+    }
+
+    /// Takes the rights of group and others away from files that older versions or a copy left
+    /// open. Best effort: a file may be another user's.
+    fn make_files_private(&self) {
+        let entries = fs::read_dir(&self.path).into_iter().flatten().flatten();
+        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+        let is_ours = |name: &String| {
+            FILES.iter().any(|file| name.starts_with(file))
+                || (name.starts_with("chain-")
+                    && Path::new(name).extension().is_some_and(|extension| extension == "redb"))
+        };
+        for name in names.filter(is_ours) {
+            if let Err(error) = make_private(&self.file(&name)) {
+                tracing::debug!(%error, name, "a file's mode could not be narrowed");
+            }
+        }
+    }
+
+    /// Returns the path of the console's history, as a private file that exists where possible.
+    #[must_use]
+    pub(crate) fn history_file(&self) -> PathBuf {
+        let path = self.file(HISTORY_FILE);
+        if let Err(error) = prepare_private(&path) {
+            tracing::debug!(%error, "the console has no history");
+        }
+        path
+    }
+
     /// Takes a shared lock that excludes writers, if the folder has a lock file.
     fn try_lock_shared(&self) -> Result<FolderLock, DataDirError> {
+        self.check_links()?;
         let path = self.file(LOCK_FILE);
         let file = match fs::File::open(&path) {
             Ok(file) => Some(file),
@@ -388,8 +445,14 @@ fn read_small(path: &Path) -> Result<String, DataDirError> {
     Ok(text)
 }
 
+/// Removes a file. A link stays, and the file that it points to becomes empty.
 fn remove_if_there(path: &Path) -> Result<(), DataDirError> {
-    match fs::remove_file(path) {
+    let removed = match real_place(path) {
+        Ok(place) if place == path => fs::remove_file(path),
+        Ok(place) => fs::OpenOptions::new().write(true).truncate(true).open(place).map(drop),
+        Err(cause) => Err(cause),
+    };
+    match removed {
         Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
             Err(DataDirError::Io { path: path.to_owned(), cause })
         }
@@ -496,6 +559,67 @@ mod tests {
         drop(readers);
         let _lock = folder.try_lock().expect("the lock");
         assert!(matches!(folder.try_lock_shared(), Err(DataDirError::InUse { .. })));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_to_a_missing_disk_is_an_error_and_stays() {
+        let temporary = tempfile::tempdir().expect("a folder");
+        let folder = DataDir::at(temporary.path().join("node"));
+        drop(folder.try_lock().expect("the lock"));
+        for name in FILES {
+            let path = folder.file(name);
+            let _ = fs::remove_file(&path);
+            std::os::unix::fs::symlink(temporary.path().join("disk/file"), &path).expect("a link");
+            for refused in [folder.try_lock(), folder.try_lock_existing(), folder.try_lock_shared()]
+            {
+                let refused = refused.expect_err("refused");
+                assert_eq!(refused.code(), "dangling_link", "{name}");
+                assert!(refused.to_string().contains("is the disk mounted?"), "{refused}");
+            }
+            assert!(fs::symlink_metadata(&path).expect("there").is_symlink());
+            fs::remove_file(&path).expect("removed");
+            // By this file the folder is known as one of this program.
+            fs::write(folder.file(LOCK_FILE), "").expect("a file");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_linked_node_file_stays_a_link_through_a_run() {
+        let temporary = tempfile::tempdir().expect("a folder");
+        let folder = DataDir::at(temporary.path().join("node"));
+        drop(folder.try_lock().expect("the lock"));
+        let place = temporary.path().join("elsewhere.json");
+        fs::write(&place, r#"{"pid":1,"rpc":"127.0.0.1:9"}"#).expect("a file");
+        std::os::unix::fs::symlink(&place, folder.file(NODE_FILE)).expect("a link");
+        let lock = folder.try_lock().expect("the lock");
+        assert_eq!(folder.node_file(), None, "what a crash left is gone");
+        let rpc = "127.0.0.1:1234".parse().expect("an address");
+        lock.write_node_file(rpc, None).expect("written");
+        assert_eq!(folder.node_file().map(|node| node.rpc), Some(rpc));
+        drop(lock);
+        assert_eq!(folder.node_file(), None);
+        assert!(fs::symlink_metadata(folder.file(NODE_FILE)).expect("there").is_symlink());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn files_that_others_could_read_are_private_once_the_folder_is_locked() {
+        use std::os::unix::fs::PermissionsExt;
+        let temporary = tempfile::tempdir().expect("a folder");
+        let folder = DataDir::at(temporary.path());
+        let names = [CHAIN_FILE, FRIENDS_FILE, LOCK_FILE, HISTORY_FILE, "chain-damaged-1.redb"];
+        for name in names {
+            fs::write(folder.file(name), "x").expect("a file");
+            let wide = fs::Permissions::from_mode(0o644);
+            fs::set_permissions(folder.file(name), wide).expect("widened");
+        }
+        let _lock = folder.try_lock().expect("the lock");
+        for name in names {
+            let mode = fs::metadata(folder.file(name)).expect("there").permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{name}");
+        }
     }
 
     #[cfg(unix)]

@@ -90,6 +90,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "net",
             "sync",
             "friends",
+            "peers",
             "wallet",
             "miner",
             "datadir",

@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
 # Runs the checks that are too long for each change: thousands of histories, hundreds of crashes and
-# kills, every attack of a hostile peer, ten minutes of fuzzing for each target, every bench, and an
+# kills, wrong clocks, every attack of a hostile peer, ten minutes of fuzzing for each target, every bench, and an
 # hour of chaos in Docker. Prints one line for each bar and attack; the full output is in
 # target/long-run/.
 #   tests/long-run.sh            all parts: about five hours on two cores of an idle machine
-#   tests/long-run.sh PART...    some: model crash kill hostile benches fuzz deploy
+#   tests/long-run.sh PART...    some: model crash kill clock hostile benches fuzz deploy
 # The part deploy needs cargo-deny and a Docker engine (.ci/engine.sh makes one) that has the
 # Dockerfile's base image or can pull it. Fuzzing needs the nightly toolchain and cargo-fuzz
 # (fuzz/README.md shows how to install them).
 set -u
 cd "$(dirname "$0")/.." || exit 2
 parts=("$@")
-((${#parts[@]})) || parts=(model crash kill hostile benches fuzz deploy)
+((${#parts[@]})) || parts=(model crash kill clock hostile benches fuzz deploy)
 logs=target/long-run
 mkdir -p "$logs"
 missed=0
@@ -52,6 +52,11 @@ crash() {
 kill_nodes() {
   check kill-9-start env FRIENDCHAIN_KILLS=200 \
     cargo test --locked --test it killed_at_any_moment -- --nocapture
+}
+
+# The tests of CI run a static binary, whose clock no library can set.
+clock() {
+  check wrong-clocks cargo test --locked --test it clock:: -- --nocapture
 }
 
 # Every attack of a hostile peer, one after the other: each prints a line with its figures.
@@ -104,10 +109,10 @@ deploy() {
 
 for part in "${parts[@]}"; do
   case $part in
-    model | crash | hostile | benches | fuzz | deploy) "$part" ;;
+    model | crash | clock | hostile | benches | fuzz | deploy) "$part" ;;
     kill) kill_nodes ;;
     *)
-      echo "there is no part '$part': model, crash, kill, hostile, benches, fuzz or deploy" >&2
+      echo "there is no part '$part': model, crash, kill, clock, hostile, benches, fuzz or deploy" >&2
       exit 2
       ;;
   esac

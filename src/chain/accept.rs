@@ -1,193 +1,26 @@
-//! `accept` checks new headers and blocks for [`Chain`] and stores, holds or refuses them.
+//! `accept` checks new blocks for [`Chain`] and stores, holds or refuses them.
 
 use std::sync::Arc;
 
 use super::{
     activate::Activation,
-    api::{BlockAccepted, HeadersAccepted, Origin},
+    api::{BlockAccepted, Origin},
     coins::Body,
     errors::{AcceptBlockError, AcceptHeadersError, Blame, ChainFault},
     header_tree::NodeId,
+    headers::Unfit,
     orphans::{EarlyHeader, OrphanBlock},
     precheck::Incoming,
     state::Chain,
-    store::{
-        Status,
-        tables::{block_key, split_block_key},
-    },
+    store::Status,
 };
 use crate::{
-    consensus::{BlockError, CheckedHeader, HeaderError, check_hashed_header},
-    primitives::{Block, BlockHash, Header, PeerId, UnixMillis},
+    consensus::{BlockError, CheckedHeader, HeaderError},
+    primitives::{Block, BlockHash, UnixMillis},
     telemetry::events,
 };
 
-/// The reason why a header could not be added.
-enum Unfit {
-    Rule(HeaderError),
-    TooLittleWork,
-    Fault(ChainFault),
-}
-
-impl From<ChainFault> for Unfit {
-    fn from(fault: ChainFault) -> Self {
-        Self::Fault(fault)
-    }
-}
-
-impl Unfit {
-    fn of_header(self, hash: BlockHash) -> AcceptHeadersError {
-        match self {
-            Self::Rule(error) => AcceptHeadersError::Header { hash, error },
-            Self::TooLittleWork => AcceptHeadersError::TooLittleWork { hash },
-            Self::Fault(fault) => AcceptHeadersError::Fault(fault),
-        }
-    }
-
-    fn of_block(self, hash: BlockHash) -> AcceptBlockError {
-        match self {
-            Self::Rule(error) => AcceptBlockError::Header { hash, error },
-            Self::TooLittleWork => AcceptBlockError::TooLittleWork { hash },
-            Self::Fault(fault) => AcceptBlockError::Fault(fault),
-        }
-    }
-}
-
-impl Origin {
-    /// Returns the peer; `None` for a local origin.
-    #[must_use]
-    pub const fn peer(&self) -> Option<PeerId> {
-        match self {
-            Self::Local => None,
-            Self::Peer(peer) => Some(*peer),
-        }
-    }
-}
-
 impl Chain {
-    /// Checks headers, parents first, and stores them. Headers before the first refused one stay
-    /// stored. If the refused one is only ahead of our clock, it is held as an early header and
-    /// tried again when it is due.
-    ///
-    /// # Errors
-    /// See [`AcceptHeadersError`].
-    pub fn accept_headers(
-        &mut self,
-        headers: &[Header],
-        origin: Origin,
-        now: UnixMillis,
-    ) -> Result<HeadersAccepted, AcceptHeadersError> {
-        let (mut new, mut last) = (0usize, self.tip().hash);
-        // The previous header of this batch is almost always the parent of the next one.
-        let mut before = None;
-        for header in headers {
-            let hash = header.hash();
-            last = hash;
-            if let Some(id) = self.tree.id(&hash) {
-                if self.tree.node(id).status == Status::Invalid {
-                    return Err(AcceptHeadersError::InvalidBranch { hash });
-                }
-                continue;
-            }
-            let previous = header.previous;
-            let parent = before.take().filter(|(before, _)| *before == previous).map(|(_, id)| id);
-            let parent = parent.or_else(|| self.tree.id(&previous));
-            let parent = parent.ok_or(AcceptHeadersError::UnknownParent { hash, previous })?;
-            if self.tree.node(parent).status == Status::Invalid {
-                return Err(AcceptHeadersError::InvalidBranch { hash });
-            }
-            let checked = self.check(parent, header, hash, now).map_err(|unfit| {
-                if let Unfit::Rule(HeaderError::TooFarAhead { due, .. }) = unfit {
-                    self.early.hold(EarlyHeader {
-                        header: *header,
-                        block: None,
-                        hash,
-                        origin,
-                        due,
-                    });
-                }
-                unfit.of_header(hash)
-            })?;
-            let id = self.add(parent, &checked).map_err(|unfit| unfit.of_header(hash))?;
-            before = Some((hash, id));
-            new = new.saturating_add(1);
-        }
-        Ok(HeadersAccepted { new, last, best_header: self.best_header() })
-    }
-
-    /// Checks work, time and difficulty of a header on the tip, without storing it.
-    ///
-    /// # Errors
-    /// See [`AcceptHeadersError`]. A header on any other parent gives
-    /// [`AcceptHeadersError::UnknownParent`].
-    pub fn check_on_tip(
-        &mut self,
-        header: &Header,
-        now: UnixMillis,
-    ) -> Result<(), AcceptHeadersError> {
-        let (hash, previous) = (header.hash(), header.previous);
-        if previous != self.tip().hash {
-            return Err(AcceptHeadersError::UnknownParent { hash, previous });
-        }
-        self.check(self.tree.tip(), header, hash, now)
-            .map(drop)
-            .map_err(|unfit| unfit.of_header(hash))
-    }
-
-    /// Checks that a header with the hash `hash` is a valid child of `parent`.
-    fn check(
-        &mut self,
-        parent: NodeId,
-        header: &Header,
-        hash: BlockHash,
-        now: UnixMillis,
-    ) -> Result<CheckedHeader, Unfit> {
-        let mut window = self.window_after(parent)?;
-        let checked = check_hashed_header(header, hash, &self.network, &window, now);
-        if let Ok(checked) = &checked {
-            window.push(checked);
-        }
-        self.window = Some(window);
-        checked.map_err(Unfit::Rule)
-    }
-
-    /// Adds a checked header to the tree and the overlay.
-    fn add(&mut self, parent: NodeId, checked: &CheckedHeader) -> Result<NodeId, Unfit> {
-        let hash = checked.hash();
-        let id = self.tree.add(parent, hash, *checked.header(), checked.work());
-        if self.tree.node(id).beats(self.tree.node(self.tree.best())) {
-            if self.tree.extend_best(id) {
-                self.save_header(id, *checked.header());
-                self.overlay.set_best_header(block_key(checked.header().height, &hash));
-            } else {
-                // Also saves the header, since it joins the best header chain.
-                self.set_best_header(id)?;
-            }
-        } else {
-            self.save_header(id, *checked.header());
-        }
-        let dropped = self.tree.drop_excess();
-        for key in &dropped {
-            self.overlay.remove_header(*key);
-            self.overlay.remove_block(*key);
-            self.orphans.remove(&split_block_key(key).1);
-        }
-        if dropped.contains(&block_key(checked.header().height, &hash)) {
-            Err(Unfit::TooLittleWork)
-        } else {
-            Ok(id)
-        }
-    }
-
-    /// Makes a header the best one, in the tree and the overlay.
-    pub(super) fn set_best_header(&mut self, id: NodeId) -> Result<(), ChainFault> {
-        for changed in self.tree.set_best(id) {
-            self.save(changed)?;
-        }
-        self.overlay.set_best_header(self.tree.node(id).key());
-        Ok(())
-    }
-
     /// Checks a block completely. Then connects it, stores it on a side branch, or holds it as an
     /// orphan block.
     ///
@@ -262,9 +95,9 @@ impl Chain {
                 Err(unfit) => return Err(unfit.of_block(hash)),
             },
         };
-        let is_on_best = known.is_some_and(|id| self.tree.node(id).on_best);
-        let work = self.tree.node(parent).work.saturating_add(checked.work());
-        if !is_on_best && work < self.tree.least_side_work() {
+        let is_wanted =
+            known.is_some_and(|id| self.tree.node(id).on_best || self.tree.is_held_winner(id));
+        if !is_wanted && !self.is_worth_keeping(parent, &checked)? {
             return Err(AcceptBlockError::TooLittleWork { hash });
         }
         let bytes = incoming.block.encoded_len();
@@ -274,8 +107,11 @@ impl Chain {
         };
         let id = match known {
             Some(id) => id,
-            None => self.add(parent, &checked).map_err(|unfit| unfit.of_block(hash))?,
+            None => self.add_of_block(parent, &checked).map_err(|unfit| unfit.of_block(hash))?,
         };
+        if self.tree.release(id) {
+            self.choose_best_header()?;
+        }
         if !self.tree.node(parent).status.has_body() {
             return self.hold_orphan(OrphanBlock { body, hash, origin, bytes });
         }
@@ -332,7 +168,7 @@ impl Chain {
         if error.condemns_header() {
             let id = match known {
                 Some(id) => Ok(id),
-                None => self.add(parent, checked),
+                None => self.add_of_block(parent, checked),
             };
             match id {
                 Ok(id) => {
@@ -342,7 +178,7 @@ impl Chain {
                 }
                 Err(Unfit::Fault(fault)) => return fault.into(),
                 // The header was not stored, so there is no node to mark.
-                Err(Unfit::Rule(_) | Unfit::TooLittleWork) => {}
+                Err(_) => {}
             }
         }
         AcceptBlockError::Body { hash, error }
@@ -363,11 +199,16 @@ impl Chain {
         self.tree.set_stored(id);
         self.save(id)?;
         if !node.beats(self.tree.node(self.tree.tip())) {
+            self.settle_best_header()?;
             return self.bound_side_bodies(id, body.block.encoded_len());
         }
-        match self.activate(id, Some(body), now)? {
+        let activation = self.activate(id, Some(body), now)?;
+        self.settle_best_header()?;
+        match activation {
             Activation::Done => Ok(BlockAccepted::Connected),
-            Activation::TooDeep | Activation::TooLarge { .. } => Ok(BlockAccepted::SideBranch),
+            Activation::TooDeep | Activation::NoCheckpoint | Activation::TooLarge { .. } => {
+                Ok(BlockAccepted::SideBranch)
+            }
             Activation::Damaged => Ok(BlockAccepted::Waiting),
             Activation::Invalid { block, error } if block == id => {
                 Err(AcceptBlockError::Body { hash: node.hash, error })

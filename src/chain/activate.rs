@@ -21,8 +21,10 @@ use crate::{
 pub(super) enum Activation {
     /// The block is the tip now.
     Done,
-    /// Unchanged, since blocks would have to be disconnected that were connected too long ago.
+    /// Unchanged, since settled blocks would have to be disconnected.
     TooDeep,
+    /// Unchanged, since the branch leaves out the checkpoint of the invite.
+    NoCheckpoint,
     /// Unchanged, since the reorg would exceed the memory limit.
     TooLarge { needs_mib: usize },
     /// A block of the branch breaks a rule. It and its descendants are now marked invalid; the best
@@ -63,7 +65,7 @@ impl Chain {
         body: Option<Body>,
         now: UnixMillis,
     ) -> Result<Activation, ChainFault> {
-        match self.forbids(id, now)? {
+        match self.forbids(id)? {
             Some(refused) => Ok(refused),
             None => self.reorganise(id, body, now),
         }
@@ -115,6 +117,9 @@ impl Chain {
         for id in &disconnect {
             self.tree.pop_connected();
             self.save(*id)?;
+        }
+        if !disconnect.is_empty() {
+            self.leave_attended(self.tree.tip());
         }
         for id in &connect {
             let before = self.tree.node(*id).connected_at;
@@ -243,8 +248,7 @@ impl Chain {
             self.overlay.remove_block(node.key());
             self.orphans.remove(&node.hash);
         }
-        let best = self.tree.find_best();
-        self.set_best_header(best)
+        self.choose_best_header()
     }
 
     /// Deletes the stored bodies of a block and its descendants. Their headers stay valid.
@@ -297,7 +301,10 @@ impl Chain {
                     return Ok(false);
                 }
                 Activation::Damaged => return Ok(false),
-                Activation::Done | Activation::TooDeep | Activation::TooLarge { .. } => {}
+                Activation::Done
+                | Activation::TooDeep
+                | Activation::NoCheckpoint
+                | Activation::TooLarge { .. } => {}
             }
             if self.is_full() {
                 self.commit()?;

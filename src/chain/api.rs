@@ -11,7 +11,7 @@ use super::{
     mempool::{FeeRate, Floor},
 };
 use crate::{
-    consensus::{Blame, BlockError, Coin, Network, TransactionError, Work},
+    consensus::{Blame, BlockError, Coin, HeaderWindow, Network, TransactionError, Work},
     primitives::{
         Amount, Block, BlockHash, Header, Height, OutPoint, Owner, PeerId, Transaction, TxId,
         UnixMillis,
@@ -37,6 +37,16 @@ pub struct Tip {
     pub work: Work,
     /// The time in the block's header.
     pub time: UnixMillis,
+}
+
+/// A known header with the data that the rules need to check its children: the start of a walk
+/// that checks headers without storing them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeaderContext {
+    /// The header, with the cumulative work of its branch.
+    pub tip: Tip,
+    /// The difficulty window for a child of the header.
+    pub window: HeaderWindow,
 }
 
 /// The result of accepting a batch of headers.
@@ -91,6 +101,10 @@ pub(crate) enum RefusalCause {
     WrongMerkleRoot,
     /// A trade spends a coin that this node does not know. The parent trade may still arrive.
     MissingCoin,
+    /// The branch cannot win: it has less work than our tip less that of 144 blocks.
+    TooLittleWork,
+    /// As many headers as may be kept lie beyond the connected chain already.
+    TooFarBeyondTip,
     /// Any other cause.
     Other,
 }
@@ -99,6 +113,8 @@ impl From<AcceptHeadersError> for Refused {
     fn from(error: AcceptHeadersError) -> Self {
         let cause = match &error {
             AcceptHeadersError::InvalidBranch { .. } => RefusalCause::InvalidBranch,
+            AcceptHeadersError::TooLittleWork { .. } => RefusalCause::TooLittleWork,
+            AcceptHeadersError::TooFarBeyondTip { .. } => RefusalCause::TooFarBeyondTip,
             _ => RefusalCause::Other,
         };
         Self { blame: error.blame(), cause, code: error.code(), reason: error.to_string() }
@@ -112,6 +128,7 @@ impl From<AcceptBlockError> for Refused {
             AcceptBlockError::Body { error: BlockError::WrongMerkleRoot { .. }, .. } => {
                 RefusalCause::WrongMerkleRoot
             }
+            AcceptBlockError::TooLittleWork { .. } => RefusalCause::TooLittleWork,
             _ => RefusalCause::Other,
         };
         Self { blame: error.blame(), cause, code: error.code(), reason: error.to_string() }
@@ -264,6 +281,21 @@ pub struct Template {
     pub has_local: bool,
     /// True if the block contains any transaction besides the coinbase.
     pub has_trades: bool,
+    /// Set if no node would take the block yet, since its earliest time is too far ahead of our
+    /// clock.
+    pub early: Option<Early>,
+    /// True if the tip is below the checkpoint of the invite: the block would be on no chain of our
+    /// friends.
+    pub below_checkpoint: bool,
+}
+
+/// The wait until our clock allows a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Early {
+    /// The time by our clock at which the block is allowed, in unix ms.
+    pub due: UnixMillis,
+    /// The time until then, in milliseconds.
+    pub ms: u64,
 }
 
 /// The result of a full check (`Verify`) or a rebuild (`Reindex`).
@@ -303,8 +335,25 @@ pub enum ChainCommand {
         /// At most [`MAX_INV_HEADERS`](crate::wire::limits::MAX_INV_HEADERS) headers.
         headers: Vec<Header>,
         origin: Origin,
+        /// The cumulative work that a walk without storing has shown for the sender's branch.
+        shown: Option<Work>,
         reply: oneshot::Sender<Result<HeadersAccepted, AcceptHeadersError>>,
     },
+    /// Reads a known header that is not invalid, with the window for its children.
+    HeaderContext {
+        hash: BlockHash,
+        /// Carries `None` if the header is unknown or invalid.
+        reply: oneshot::Sender<Option<HeaderContext>>,
+    },
+    /// Takes a header and its descendants out of the choice of the best header until the header's
+    /// body comes: no peer delivered it.
+    Withhold {
+        hash: BlockHash,
+        /// Carries the best header afterwards.
+        reply: oneshot::Sender<Tip>,
+    },
+    /// Tells that peers on our branch are connected, or that none is any more.
+    PeersOnBranch(bool),
     /// Checks a block completely, then connects or stores it.
     AcceptBlock {
         block: Box<Block>,
@@ -443,10 +492,34 @@ pub struct ChainSummary {
     pub floor: Floor,
 }
 
+/// The reason for which the node does not switch to a branch with more work by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DivergenceReason {
+    /// The switch would undo blocks that this node has had for long, while peers shared them.
+    Settled,
+    /// The branch leaves out the block that this chain's invite names.
+    Checkpoint,
+    /// The reorg needs more memory than the node may use.
+    TooLarge,
+}
+
+impl DivergenceReason {
+    /// Returns the stable name, for scripts.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Settled => "settled",
+            Self::Checkpoint => "checkpoint",
+            Self::TooLarge => "too_large",
+        }
+    }
+}
+
 /// Two branches that a person has to choose between. The other branch has more work, but the node
 /// does not switch to it automatically.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Divergence {
+    pub reason: DivergenceReason,
     /// The last block that both branches have.
     pub fork: BlockHash,
     pub fork_height: Height,

@@ -1,32 +1,31 @@
-//! `diverged` decides for [`Chain`] which reorgs need a person's consent, and performs them on
+//! `diverged` decides for [`Chain`] which branches need a person's consent, and takes them on
 //! request.
 //!
-//! No divergence is stored: it follows from the header tree and the clock, and so survives a
-//! restart. It ends once our own branch has the most work again, or once a wrong clock is
-//! corrected.
+//! Three reasons forbid that the node takes a branch by itself: it undoes settled blocks, it leaves
+//! out the checkpoint of the invite that the chain was joined with, or it needs too much memory.
+//! No divergence is stored: it follows from the header tree and the attended time, and so survives
+//! a restart. It ends once our own branch has the most work again.
 
 use super::{
     activate::Activation,
-    api::{Divergence, Tip},
+    api::{Divergence, DivergenceReason, Tip},
     errors::{AcceptBranchError, ChainFault},
     header_tree::NodeId,
     state::{Chain, TooLarge},
     store::Status,
 };
-use crate::primitives::{BlockHash, Height, UnixMillis};
+use crate::{
+    consensus::Work,
+    primitives::{BlockHash, Height, UnixMillis},
+};
 
-/// Maximum age of a connected block that a reorg may disconnect without a person's consent, in
-/// milliseconds: 72 h.
+/// Number of own blocks up to which the node leaves them by itself, however long it had them.
+const ALWAYS_LEFT: usize = 6;
+
+/// Own work is left by itself if the joining work is more than this many times as much.
 ///
-/// The age is measured only by this node's clock. Miners choose the times in headers, and the tip
-/// of an idle chain does not show the current time. A block counts as connected no later than
-/// any of its descendants. Blocks connected while the clock was ahead thus get the right age once
-/// the clock is corrected.
-///
-/// # Security
-/// Without this limit, an attacker with more hash power than all friends together could rewrite
-/// trades that were settled days ago.
-pub(crate) const MAX_REORGANISATION_AGE: UnixMillis = 72 * 3_600 * 1_000;
+/// A node that was alone for days thereby finds back to its friends' chain.
+const OUTWEIGHED: u64 = 100;
 
 /// Estimated memory of a reorg for each byte of the blocks that leave and join.
 ///
@@ -44,9 +43,9 @@ impl Chain {
     /// Returns both branches if the header with the most work is on a branch that this node does
     /// not switch to automatically.
     #[must_use]
-    pub fn divergence(&self, now: UnixMillis) -> Option<Divergence> {
+    pub fn divergence(&self) -> Option<Divergence> {
         let (tip, best) = (self.tree.tip(), self.tree.best());
-        if self.tree.node(tip).on_best {
+        if self.tree.node(best).work <= self.tree.node(tip).work {
             return None;
         }
         let leaving: Vec<_> =
@@ -55,14 +54,20 @@ impl Chain {
             let node = self.tree.node(branch);
             node.on_best && node.status != Status::Connected
         };
-        let too_large =
-            self.too_large.filter(|refused| self.tree.id(&refused.branch).is_some_and(is_ahead));
-        if !self.is_settled(&leaving, now) && too_large.is_none() {
-            return None;
-        }
-        let first = self.tree.node(*leaving.last()?);
-        let fork = self.tree.node(first.parent?);
+        let too_large = self
+            .too_large
+            .filter(|_| !leaving.is_empty())
+            .filter(|refused| self.tree.id(&refused.branch).is_some_and(is_ahead));
+        let reason = match self.objection(best, &leaving) {
+            Some(reason) => reason,
+            None if too_large.is_some() => DivergenceReason::TooLarge,
+            None => return None,
+        };
+        let first = leaving.last().copied().unwrap_or(tip);
+        let fork = leaving.last().and_then(|first| self.tree.node(*first).parent).unwrap_or(tip);
+        let (first, fork) = (self.tree.node(first), self.tree.node(fork));
         Some(Divergence {
+            reason,
             fork: fork.hash,
             fork_height: fork.height,
             since: first.connected_at,
@@ -73,10 +78,84 @@ impl Chain {
         })
     }
 
-    /// True if any of the blocks was connected so long ago that a reorg needs a person's consent.
-    fn is_settled(&self, leaving: &[NodeId], now: UnixMillis) -> bool {
-        let connected = leaving.iter().map(|id| self.tree.node(*id).connected_at).min();
-        connected.is_some_and(|at| at.saturating_add(MAX_REORGANISATION_AGE) < now)
+    /// Returns the reason against a branch that ends at `id` and for which the blocks `leaving`,
+    /// highest first, would leave.
+    fn objection(&self, id: NodeId, leaving: &[NodeId]) -> Option<DivergenceReason> {
+        let tip = self.tree.tip();
+        if self.leaves_checkpoint_out(id) {
+            // Once a person chose a branch without it, the checkpoint binds no longer.
+            if !self.leaves_checkpoint_out(tip) {
+                return Some(DivergenceReason::Checkpoint);
+            }
+        } else if self.leaves_checkpoint_out(tip) {
+            return None;
+        }
+        self.is_settled(id, leaving).then_some(DivergenceReason::Settled)
+    }
+
+    /// True if the chain up to `id` leaves out the checkpoint of the invite, or cannot come to it.
+    fn leaves_checkpoint_out(&self, id: NodeId) -> bool {
+        let Some(checkpoint) = self.checkpoint else { return false };
+        let node = self.tree.node(id);
+        let Some(known) = self.tree.id(&checkpoint.hash) else {
+            return node.height >= checkpoint.height;
+        };
+        let block = self.tree.node(known);
+        let are_connected = [node, block].iter().all(|node| node.status == Status::Connected);
+        if are_connected || node.on_best && block.on_best {
+            false
+        } else if node.height >= checkpoint.height {
+            self.tree.ancestor_at(id, checkpoint.height) != Some(known)
+        } else {
+            self.tree.ancestor_at(known, node.height) != Some(id)
+        }
+    }
+
+    /// True if new headers above `parent` leave the checkpoint out and are on a branch with less
+    /// work than it: they can only be meant to deceive.
+    pub(super) fn is_below_checkpoint_work(
+        &self,
+        parent: NodeId,
+        mut names: impl Iterator<Item = (Height, BlockHash)>,
+        work: Work,
+    ) -> bool {
+        let Some(checkpoint) = self.checkpoint.filter(|checkpoint| work < checkpoint.work) else {
+            return false;
+        };
+        if self.tree.node(parent).height >= checkpoint.height {
+            return self.leaves_checkpoint_out(parent);
+        }
+        names.any(|(height, hash)| height == checkpoint.height && hash != checkpoint.hash)
+    }
+
+    /// Adds time, in milliseconds up to now, in which peers on our branch were connected.
+    pub fn attend(&mut self, ms: u64) {
+        let tip = self.tree.node(self.tree.tip()).key();
+        if self.attended.pass(ms, tip) && !self.overlay.is_sealed() {
+            self.overlay.set_attended(self.attended.to_bytes());
+        }
+    }
+
+    /// Notes that the blocks above `fork` leave the best chain.
+    pub(super) fn leave_attended(&mut self, fork: NodeId) {
+        if self.attended.leave(self.tree.node(fork).key()) {
+            self.overlay.set_attended(self.attended.to_bytes());
+        }
+    }
+
+    /// True if a reorg to `id` needs a person's consent, since any of the blocks that leave is
+    /// settled. Few blocks, or blocks of little work, never need it.
+    fn is_settled(&self, id: NodeId, leaving: &[NodeId]) -> bool {
+        let Some(first) = leaving.last().filter(|_| leaving.len() > ALWAYS_LEFT) else {
+            return false;
+        };
+        let first = self.tree.node(*first);
+        if self.attended.settled().is_none_or(|settled| first.height > settled) {
+            return false;
+        }
+        let fork = first.parent.map_or(Work::ZERO, |fork| self.tree.node(fork).work);
+        let above = |id| self.tree.node(id).work.saturating_sub(fork);
+        above(self.tree.tip()).saturating_mul(OUTWEIGHED) >= above(id)
     }
 
     /// Returns the number of blocks up to this one whose bodies are missing. Bodies are always
@@ -88,16 +167,15 @@ impl Chain {
     }
 
     /// Returns the reason that forbids an automatic switch to a branch; `None` if it is allowed.
-    pub(super) fn forbids(
-        &mut self,
-        id: NodeId,
-        now: UnixMillis,
-    ) -> Result<Option<Activation>, ChainFault> {
+    pub(super) fn forbids(&mut self, id: NodeId) -> Result<Option<Activation>, ChainFault> {
         let (disconnect, connect) = self.tree.path_to(id);
-        if self.is_settled(&disconnect, now) {
-            return Ok(Some(Activation::TooDeep));
+        // A rebuild connects what was connected before, by consent or not.
+        let again = self.rebuilding && self.tree.node(id).connected_at > 0;
+        match self.objection(id, &disconnect) {
+            Some(DivergenceReason::Checkpoint) if !again => Ok(Some(Activation::NoCheckpoint)),
+            Some(DivergenceReason::Settled) => Ok(Some(Activation::TooDeep)),
+            _ => self.is_too_large(id, &disconnect, &connect),
         }
-        self.is_too_large(id, &disconnect, &connect)
     }
 
     /// Checks if a reorg would exceed the memory limit. If so, records it in `too_large`.
@@ -131,8 +209,8 @@ impl Chain {
         !self.overlay.is_sealed() && !self.tree.node(self.tree.tip()).on_best
     }
 
-    /// Switches to the best branch if it is no longer forbidden, for example after the clock was
-    /// corrected.
+    /// Switches to the best branch if it is no longer forbidden, for example because it outweighs
+    /// ours by far.
     ///
     /// # Errors
     /// Fails if the disk fails.
@@ -170,7 +248,7 @@ impl Chain {
         if status == Some(Status::Invalid) {
             return Err(AcceptBranchError::InvalidBranch { hash });
         }
-        let Some(divergence) = self.divergence(now) else {
+        let Some(divergence) = self.divergence() else {
             return Err(AcceptBranchError::NotDiverged { tip: self.tip().hash });
         };
         let theirs = divergence.theirs.hash;
@@ -207,9 +285,10 @@ impl Chain {
                 block: self.tree.node(block).hash,
                 error: Box::new(error),
             }),
-            Activation::Damaged | Activation::TooDeep | Activation::TooLarge { .. } => {
-                Err(AcceptBranchError::Damaged { hash })
-            }
+            Activation::Damaged
+            | Activation::TooDeep
+            | Activation::NoCheckpoint
+            | Activation::TooLarge { .. } => Err(AcceptBranchError::Damaged { hash }),
         }
     }
 }

@@ -156,9 +156,12 @@ pub enum AcceptHeadersError {
     /// The header, or one below it, belongs to a block that was found invalid.
     #[error("header {hash} is on a branch with an invalid block")]
     InvalidBranch { hash: BlockHash },
-    /// The tree holds too many headers beside the best chain, and this branch has the least work.
-    #[error("header {hash} has too little work for one more branch")]
+    /// The header's branch cannot win: it has less work than our tip less that of 144 blocks.
+    #[error("header {hash} is on a branch with too little work to be kept")]
     TooLittleWork { hash: BlockHash },
+    /// As many headers as may be kept lie beyond the connected chain already.
+    #[error("header {hash} lies too far beyond the blocks that are here: their bodies come first")]
+    TooFarBeyondTip { hash: BlockHash },
     #[error(transparent)]
     Fault(#[from] ChainFault),
 }
@@ -168,7 +171,9 @@ impl AcceptHeadersError {
     #[must_use]
     pub fn blame(&self) -> Blame {
         match self {
-            Self::UnknownParent { .. } | Self::TooLittleWork { .. } => Blame::Nobody,
+            Self::UnknownParent { .. }
+            | Self::TooLittleWork { .. }
+            | Self::TooFarBeyondTip { .. } => Blame::Nobody,
             Self::Header { error, .. } => error.blame(),
             Self::InvalidBranch { .. } => Blame::Peer,
             Self::Fault(_) => Blame::Ours,
@@ -183,6 +188,7 @@ impl AcceptHeadersError {
             Self::Header { error, .. } => error.code(),
             Self::InvalidBranch { .. } => "invalid_branch",
             Self::TooLittleWork { .. } => "too_little_work",
+            Self::TooFarBeyondTip { .. } => "too_far_beyond_tip",
             Self::Fault(fault) => fault.code(),
         }
     }

@@ -14,8 +14,8 @@ use tokio::{
 
 use super::{
     api::{
-        Balance, BlockAccepted, ChainAudit, ChainCommand, ChainSummary, HeadersAccepted,
-        MempoolEntry, Origin, Rebuilt, Spendable, Template, Tip, TxInfo,
+        Balance, BlockAccepted, ChainAudit, ChainCommand, ChainSummary, HeaderContext,
+        HeadersAccepted, MempoolEntry, Origin, Rebuilt, Spendable, Template, Tip, TxInfo,
     },
     errors::{
         AcceptBlockError, AcceptBranchError, AcceptHeadersError, AcceptTradeError, ChainFault,
@@ -23,7 +23,7 @@ use super::{
     store::reader::ChainReader,
 };
 use crate::{
-    consensus::Checkpoint,
+    consensus::{Checkpoint, Work},
     primitives::{Block, BlockHash, Header, Height, Owner, Transaction, TxId},
 };
 
@@ -162,14 +162,48 @@ impl ChainHandle {
 
     /// Checks headers, parents first, and stores them.
     ///
+    /// `shown` is the cumulative work that a walk without storing has shown for the sender's
+    /// branch. It lets the low headers of a branch in that has enough work further up.
+    ///
     /// # Errors
     /// See [`AcceptHeadersError`].
     pub async fn accept_headers(
         &self,
         headers: Vec<Header>,
         origin: Origin,
+        shown: Option<Work>,
     ) -> Result<HeadersAccepted, AcceptHeadersError> {
-        self.ask(|reply| ChainCommand::AcceptHeaders { headers, origin, reply }).await?
+        self.ask(|reply| ChainCommand::AcceptHeaders { headers, origin, shown, reply }).await?
+    }
+
+    /// Returns a known header with the window for its children; `None` if it is unknown or invalid.
+    ///
+    /// # Errors
+    /// Fails if the chain is closed.
+    pub async fn header_context(
+        &self,
+        hash: BlockHash,
+    ) -> Result<Option<HeaderContext>, ChainFault> {
+        self.ask(|reply| ChainCommand::HeaderContext { hash, reply }).await
+    }
+
+    /// Takes a header and its descendants out of the choice of the best header until the header's
+    /// body comes. Returns the best header afterwards. A header that is unknown or has a body
+    /// changes nothing.
+    ///
+    /// # Errors
+    /// Fails if the chain is closed.
+    pub async fn withhold(&self, hash: BlockHash) -> Result<Tip, ChainFault> {
+        self.ask(|reply| ChainCommand::Withhold { hash, reply }).await
+    }
+
+    /// Tells that peers on our branch are connected, or that none is any more. The time after which
+    /// blocks are settled counts only in between. Never blocks: a full queue drops the news, so it
+    /// is repeated each minute.
+    pub fn peers_on_branch(&self, present: bool) {
+        if self.try_send(ChainCommand::PeersOnBranch(present)).is_err() {
+            tracing::debug!("the chain's queue is full: it learns later who is on its branch");
+        }
     }
 
     /// Checks a block completely and connects or stores it. Returns after the commit.

@@ -9,6 +9,7 @@ use redb::{ReadableTable as _, ReadableTableMetadata as _};
 
 use super::{
     announcements::Announcements,
+    attended::Attended,
     errors::ChainFault,
     header_tree::{HeaderTree, MAX_SIDE_BYTES, TreeLoader},
     mempool::Mempool,
@@ -20,13 +21,13 @@ use super::{
         Store,
         overlay::Overlay,
         tables::{
-            HeaderRecord, META_BEST_HEADER, META_TIP, MempoolRecord, OwnRecord, ReadTables,
-            split_block_key, stored, tx_key,
+            HeaderRecord, META_ATTENDED, META_BEST_HEADER, META_CHECKPOINT, META_MIN_WORK,
+            META_TIP, MempoolRecord, OwnRecord, ReadTables, split_block_key, stored, tx_key,
         },
     },
 };
 use crate::{
-    consensus::{Network, verify_signatures},
+    consensus::{Checkpoint, Network, Work, verify_signatures},
     primitives::{BlockHash, Header, NetworkId, Transaction, TxId},
 };
 
@@ -51,6 +52,9 @@ impl Chain {
             return Err(ChainFault::Corrupt("its tip is not the end of its chain".into()));
         }
 
+        let checkpoint = load_checkpoint(&tables)?;
+        let attended = tables.meta.get(META_ATTENDED)?;
+        let attended = attended.map(|row| Attended::from_bytes(row.value())).unwrap_or_default();
         let mut waiting = Vec::new();
         for entry in tables.mempool.iter()? {
             let (key, value) = entry?;
@@ -83,6 +87,8 @@ impl Chain {
             window: None,
             template: None,
             generation: 0,
+            checkpoint,
+            attended,
             too_large: None,
             side_bodies: SideBodies { bytes: usize::MAX, max_bytes: MAX_SIDE_BYTES },
             rebuilding: false,
@@ -93,6 +99,7 @@ impl Chain {
         // would make a later reorg appear to disconnect old blocks.
         let now = chain.tree.last_connection();
         chain.catch_up(now, &mut |_, _| true)?;
+        chain.bound_headers()?;
         chain.restore_mempool(waiting)?;
         for txid in damaged {
             chain.overlay.remove_waiting(txid);
@@ -154,6 +161,18 @@ fn mend_damaged(
             None => drop(waiting.remove(sound)),
         }
     }
+}
+
+/// Reads the checkpoint that the chain was joined with.
+fn load_checkpoint(tables: &ReadTables) -> Result<Option<Checkpoint>, ChainFault> {
+    let Some(row) = tables.meta.get(META_CHECKPOINT)? else { return Ok(None) };
+    let work = tables.meta.get(META_MIN_WORK)?;
+    let work = work.and_then(|work| work.value().try_into().ok()).map(Work::from_be_bytes);
+    let (Ok(key), Some(work)) = (row.value().try_into(), work) else {
+        return Err(ChainFault::Corrupt("its checkpoint does not read back".into()));
+    };
+    let (height, hash) = split_block_key(&key);
+    Ok(Some(Checkpoint { height, hash, work }))
 }
 
 /// Builds the header tree from the stored headers.

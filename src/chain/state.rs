@@ -1,7 +1,7 @@
 //! `state` holds the ledger as a plain struct, [`Chain`], for the chain thread and for tests.
 //!
 //! Every change of the ledger is a call of a [`Chain`] method, on one thread. The methods live in
-//! `accept.rs` (headers and blocks), `activate.rs` (choice of the best branch), `transactions.rs`
+//! `headers.rs`, `accept.rs` (blocks), `activate.rs` (choice of the best branch), `transactions.rs`
 //! (trades), `diverged.rs`, `template.rs`, `repair/` and `queries.rs` (reads).
 //!
 //! # Invariants
@@ -14,6 +14,7 @@ use std::{path::Path, sync::Arc};
 use super::{
     announcements::Announcements,
     api::{ChainEvent, ChainSummary, Template, Tip},
+    attended::Attended,
     errors::{ChainFault, OpenError},
     header_tree::{HeaderTree, NodeId},
     mempool::Mempool,
@@ -23,8 +24,8 @@ use super::{
     store::{Store, contained, overlay::Overlay, reader::ChainReader, tables::HeaderRecord},
 };
 use crate::{
-    consensus::{HeaderWindow, Network, WINDOW_BLOCKS},
-    primitives::{BlockHash, Header, Height, Owner, UnixMillis},
+    consensus::{Checkpoint, HeaderWindow, Network, WINDOW_BLOCKS},
+    primitives::{BlockHash, Header, Height, Owner},
     telemetry::metrics::StoreMetrics,
 };
 
@@ -120,6 +121,10 @@ pub struct Chain {
     /// The last template, cached with its key.
     pub(super) template: Option<(TemplateKey, Template)>,
     pub(super) generation: u64,
+    /// The block of the invite that the chain was joined with, which the best chain must have.
+    pub(super) checkpoint: Option<Checkpoint>,
+    /// The time in which peers shared our branch.
+    pub(super) attended: Attended,
     /// The branch that was last refused because of the memory its reorg would need.
     pub(super) too_large: Option<TooLarge>,
     /// Limit for the memory of a reorg, in MiB.
@@ -206,14 +211,14 @@ impl Chain {
         self.tree.connected_at(height).map(|id| self.tree.node(id).hash)
     }
 
-    /// Returns the public snapshot of the chain. `now` decides whether the chain is diverged.
+    /// Returns the public snapshot of the chain.
     #[must_use]
-    pub fn summary(&self, now: UnixMillis) -> ChainSummary {
+    pub fn summary(&self) -> ChainSummary {
         ChainSummary {
             network: Arc::clone(&self.network),
             tip: self.tip(),
             best_header: self.best_header(),
-            diverged: self.divergence(now),
+            diverged: self.divergence(),
             mempool: self.mempool.len(),
             mempool_changes: self.mempool.changes(),
             mempool_bytes: self.mempool.memory(),
@@ -227,13 +232,21 @@ impl Chain {
         ChainReader::new(self.overlay.store(), Arc::clone(self.tree.index()))
     }
 
+    /// Closes the file.
+    ///
+    /// # Errors
+    /// Fails if the last writes could not be flushed.
+    pub(super) fn close(self) -> Result<(), ChainFault> {
+        self.overlay.close()
+    }
+
     /// Returns the counters of the store.
     #[must_use]
     pub fn metrics(&self) -> StoreMetrics {
         self.overlay.store().metrics().clone()
     }
 
-    fn tip_at(&self, id: NodeId) -> Tip {
+    pub(super) fn tip_at(&self, id: NodeId) -> Tip {
         let node = self.tree.node(id);
         Tip { hash: node.hash, height: node.height, work: node.work, time: node.time }
     }

@@ -1,7 +1,7 @@
 //! `template` builds blocks to mine for the miner.
 
 use super::{
-    api::Template,
+    api::{Early, Template},
     errors::ChainFault,
     state::{Chain, TemplateKey},
 };
@@ -36,6 +36,12 @@ impl Chain {
         };
         template.block.header.time = time;
         template.block.header.bits = bits;
+        let due = time.saturating_sub(self.network.params.future_limit_ms());
+        let ms = due.saturating_sub(now);
+        template.early = (ms > 0).then_some(Early { due, ms });
+        let height = self.tree.node(tip).height;
+        template.below_checkpoint =
+            self.checkpoint.is_some_and(|checkpoint| height < checkpoint.height);
         self.template = Some((key, template.clone()));
         Ok(template)
     }
@@ -63,6 +69,13 @@ impl Chain {
             Header { previous, merkle_root: MerkleRoot::ZERO, height, time: 0, bits: 0, nonce: 0 };
         let mut block = Block { header, transactions };
         block.header.merkle_root = block.computed_merkle_root();
-        Template { block, generation: self.generation, has_local, has_trades }
+        Template {
+            block,
+            generation: self.generation,
+            has_local,
+            has_trades,
+            early: None,
+            below_checkpoint: false,
+        }
     }
 }

@@ -220,8 +220,8 @@ impl TestChain {
 /// A builder of valid branches that needs no chain.
 #[derive(Debug, Clone)]
 pub(crate) struct Branch {
-    network: Network,
-    headers: Vec<Header>,
+    pub(super) network: Network,
+    pub(super) headers: Vec<Header>,
     /// Distinguishes the coinbases of different branches.
     salt: u8,
 }

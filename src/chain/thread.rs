@@ -41,10 +41,12 @@ use super::{
         AcceptBlockError, AcceptBranchError, AcceptHeadersError, AcceptTradeError, ChainFault,
     },
     handle::{ChainHandle, QUEUE},
+    jumps::Jumps,
     precheck::{Incoming, Preparer},
     state::Chain,
 };
 use crate::{
+    consensus::Work,
     primitives::{BlockHash, Header, Height, Transaction, TxId, UnixMillis},
     storage::contain,
 };
@@ -66,6 +68,12 @@ const IDLE: Duration = Duration::from_secs(2);
 /// clock is corrected.
 const RECONSIDER: Duration = Duration::from_mins(1);
 
+/// The longest wait for a wall time. The clock may jump past that time in between.
+const CLOCK_LOOK: Duration = Duration::from_secs(10);
+
+/// Longest time that one news of peers on our branch counts for; they come each minute.
+const MAX_ATTENDED: Duration = Duration::from_mins(2);
+
 /// Interval at which a thread that waits for room in the event channel checks for shutdown.
 const EVENT_PATIENCE: Duration = Duration::from_millis(200);
 
@@ -83,7 +91,7 @@ pub fn spawn(
 ) -> std::io::Result<(ChainHandle, JoinHandle<()>)> {
     let runtime = runtime::Builder::new_current_thread().enable_time().build()?;
     let (commands, queue) = mpsc::channel(QUEUE);
-    let (publish, summary) = watch::channel(chain.summary(clock()));
+    let (publish, summary) = watch::channel(chain.summary());
     let closing = Arc::new(AtomicBool::new(false));
     let fault = Arc::new(OnceLock::new());
     let (reader, closing_too, fault_too) =
@@ -93,6 +101,7 @@ pub fn spawn(
     let thread = ChainThread {
         chain: ManuallyDrop::new(chain),
         preparer,
+        jumps: Jumps::new(clock(), Instant::now()),
         clock,
         events,
         publish,
@@ -103,6 +112,7 @@ pub fn spawn(
         gathering: None,
         unsaved: Timer::new(IDLE),
         torn: Timer::new(RECONSIDER),
+        attended: None,
         storing: None,
         stored: Arc::default(),
         closing,
@@ -174,6 +184,7 @@ struct ChainThread {
     chain: ManuallyDrop<Chain>,
     preparer: Preparer,
     clock: Clock,
+    jumps: Jumps,
     events: mpsc::Sender<ChainEvent>,
     publish: watch::Sender<ChainSummary>,
     queue: mpsc::Receiver<ChainCommand>,
@@ -187,6 +198,8 @@ struct ChainThread {
     unsaved: Timer,
     /// Runs while a better branch is refused; the thread tries it again when the timer runs out.
     torn: Timer,
+    /// The time of the last news that peers on our branch are connected.
+    attended: Option<Instant>,
     storing: Option<Storing>,
     /// Notified at the end of each commit.
     stored: Arc<Notify>,
@@ -218,8 +231,12 @@ impl ChainThread {
             self;
         // The writing thread holds the file too.
         let _ = contain(|| chain.finish_storing());
-        if !panicked && let Err(reason) = contain(|| drop(ManuallyDrop::into_inner(chain))) {
-            tracing::error!(reason, "the chain's file could not be closed");
+        if !panicked {
+            let closed = contain(|| ManuallyDrop::into_inner(chain).close());
+            let failure = closed.map_or_else(Some, |closed| Some(closed.err()?.to_string()));
+            if let Some(reason) = failure {
+                tracing::error!(reason, "the chain's file could not be closed");
+            }
         }
         queue.close();
         // The remaining replies must not be sent, since their changes are not durable.
@@ -246,6 +263,7 @@ impl ChainThread {
                 }
                 Next::Stored => self.settle()?,
                 Next::Due => {
+                    self.note_jump((self.clock)());
                     self.chain.due((self.clock)())?;
                     if self.torn.take() {
                         self.chain.reconsider((self.clock)())?;
@@ -266,7 +284,7 @@ impl ChainThread {
         let due = self
             .chain
             .next_due()
-            .map(|due| Duration::from_millis(due.saturating_sub((self.clock)())));
+            .map(|due| Duration::from_millis(due.saturating_sub((self.clock)())).min(CLOCK_LOOK));
         let unsaved = self.unsaved.left(self.chain.is_changed() && self.storing.is_none());
         let torn = self.torn.left(self.chain.is_off_best());
         let patience = due.into_iter().chain(unsaved).chain(torn).min();
@@ -323,8 +341,7 @@ impl ChainThread {
             return self.store();
         }
         self.gathering = None;
-        let (summary, replies) =
-            (self.chain.summary((self.clock)()), std::mem::take(&mut self.replies));
+        let (summary, replies) = (self.chain.summary(), std::mem::take(&mut self.replies));
         self.release(summary, replies);
         Ok(())
     }
@@ -343,7 +360,7 @@ impl ChainThread {
         self.gathering = None;
         self.storing = Some(Storing {
             replies: std::mem::take(&mut self.replies),
-            summary: self.chain.summary((self.clock)()),
+            summary: self.chain.summary(),
         });
         self.chain.begin_storing(move || stored.notify_one())
     }
@@ -370,6 +387,14 @@ impl ChainThread {
         }
     }
 
+    /// Keeps the mempool's waits as they are if the wall clock has jumped.
+    fn note_jump(&mut self, now: UnixMillis) {
+        let jump = self.jumps.since_last(now, Instant::now());
+        if jump != 0 {
+            self.chain.clock_moved(jump);
+        }
+    }
+
     /// Holds a reply back until its changes are durable.
     fn hold<T: Send + 'static>(&mut self, reply: oneshot::Sender<T>, value: T) {
         self.replies.push(Box::new(move || send(reply, value)));
@@ -378,11 +403,11 @@ impl ChainThread {
     fn take_headers(
         &mut self,
         headers: &[Header],
-        origin: Origin,
+        (origin, shown): (Origin, Option<Work>),
         reply: Answer<HeadersAccepted, AcceptHeadersError>,
         now: UnixMillis,
     ) -> Result<(), ChainFault> {
-        let result = self.chain.accept_headers(headers, origin, now);
+        let result = self.chain.accept_shown_headers(headers, origin, shown, now);
         if let Err(AcceptHeadersError::Fault(fault)) = &result {
             return Err(fault.clone());
         }
@@ -437,16 +462,31 @@ impl ChainThread {
     /// Executes a command and holds its reply back; a fault ends the thread.
     fn answer(&mut self, command: Taken) -> Result<(), ChainFault> {
         let now = (self.clock)();
+        self.note_jump(now);
         let command = match command {
             Taken::Block(incoming, origin, reply) => {
                 return self.take_block(incoming, origin, reply, now);
             }
             Taken::Command(command) => command,
         };
+        self.answer_read(command, now)
+    }
+
+    /// Executes a command that adds headers, blocks or trades, or builds on them.
+    fn answer_write(&mut self, command: ChainCommand, now: UnixMillis) -> Result<(), ChainFault> {
         match command {
-            ChainCommand::AcceptHeaders { headers, origin, reply } => {
-                self.take_headers(&headers, origin, reply, now)?;
+            ChainCommand::AcceptHeaders { headers, origin, shown, reply } => {
+                self.take_headers(&headers, (origin, shown), reply, now)?;
             }
+            ChainCommand::HeaderContext { hash, reply } => {
+                let context = self.chain.header_context(&hash)?;
+                self.hold(reply, context);
+            }
+            ChainCommand::Withhold { hash, reply } => {
+                let best = self.chain.withhold(&hash)?;
+                self.hold(reply, best);
+            }
+            ChainCommand::PeersOnBranch(present) => self.attend(present),
             ChainCommand::AcceptBlock { block, origin, reply } => {
                 self.take_block(Incoming::new(Arc::from(block)), origin, reply, now)?;
             }
@@ -462,6 +502,15 @@ impl ChainThread {
                 let rebuilt = self.chain.rebuild(*header, *coinbase, &short_ids);
                 self.hold(reply, rebuilt);
             }
+            // `answer_read` has executed all others.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Executes a command that changes no block, no header and no trade.
+    fn answer_read(&mut self, command: ChainCommand, now: UnixMillis) -> Result<(), ChainFault> {
+        match command {
             ChainCommand::Spendable { owner, reply } => {
                 let spendable = self.chain.spendable(owner)?;
                 self.hold(reply, Ok(spendable));
@@ -496,8 +545,20 @@ impl ChainThread {
             }
             ChainCommand::Verify { progress, reply } => self.verify(&progress, reply)?,
             ChainCommand::Reindex { progress, reply } => self.reindex(now, &progress, reply)?,
+            other => return self.answer_write(other, now),
         }
         Ok(())
+    }
+
+    /// Counts the time since the last news of peers on our branch, if there were any then.
+    fn attend(&mut self, present: bool) {
+        let now = Instant::now();
+        let since = std::mem::replace(&mut self.attended, present.then_some(now));
+        if let Some(since) = since {
+            // Longer without news: the machine slept, or the router had no time.
+            let passed = now.saturating_duration_since(since).min(MAX_ATTENDED);
+            self.chain.attend(u64::try_from(passed.as_millis()).unwrap_or(0));
+        }
     }
 
     /// Checks the whole chain; ends early if the caller drops its future or the node shuts down.

@@ -183,6 +183,11 @@ impl Chain {
         Ok(())
     }
 
+    /// Keeps the mempool's waits as they are while the wall clock jumps by so many ms.
+    pub(super) fn clock_moved(&mut self, by: i64) {
+        self.mempool.clock_moved(by);
+    }
+
     /// Removes the trades whose expiry time has passed.
     pub(super) fn expire_trades(&mut self, now: UnixMillis) -> Result<(), ChainFault> {
         for waiting in self.mempool.expire(now) {

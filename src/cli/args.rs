@@ -5,7 +5,7 @@
 
 use std::{num::NonZeroUsize, path::PathBuf, sync::LazyLock};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::logging::{ColorChoice, LogFormat};
 use crate::{
@@ -154,8 +154,20 @@ pub(crate) struct NodeFlags {
         require_equals = true
     )]
     pub(crate) private_only: Option<bool>,
+    /// On the built-in network, treat everybody at a private address as a friend [default: on]
+    #[arg(long, env = "FRIENDCHAIN_LAN_FRIENDS", value_enum, value_name = "WHEN")]
+    pub(crate) lan_friends: Option<Switch>,
     #[command(flatten)]
     pub(crate) passphrase: PassphraseFlag,
+}
+
+/// A setting that is on or off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Switch {
+    /// Switched on
+    On,
+    /// Switched off
+    Off,
 }
 
 /// Arguments of `start-node`.

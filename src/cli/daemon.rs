@@ -9,7 +9,7 @@ use std::{
 use tokio::time::timeout;
 
 use super::{
-    args::{NodeFlags, People, StartNode},
+    args::{NodeFlags, People, StartNode, Switch},
     find::take_for_node,
     service_manager::{EXTEND_EVERY, ServiceManager},
 };
@@ -94,6 +94,7 @@ fn apply(config: &mut NodeConfig, flags: &NodeFlags) -> Result<(), CommandError>
     config.mdns &= !flags.no_mdns;
     config.cache_mib = flags.cache_mib.unwrap_or(config.cache_mib);
     config.private_only = flags.private_only.or(config.private_only);
+    config.lan_friends = flags.lan_friends.map_or(config.lan_friends, |when| when == Switch::On);
     config.passphrase = secrets::passphrase(&flags.passphrase)?;
     Ok(())
 }

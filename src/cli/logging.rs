@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jiff::Timestamp;
 use tracing::{Level, Subscriber};
 use tracing_appender::rolling::{RollingFileAppender, Rotation};
 use tracing_subscriber::{
@@ -19,7 +20,11 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
-use crate::{commands::bar::above_bar, primitives::printable};
+use crate::{
+    commands::bar::above_bar,
+    primitives::printable,
+    storage::{create_folder, make_private, prepare_private},
+};
 
 /// The format of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -111,6 +116,9 @@ pub(crate) const KEPT_DAYS: usize = 14;
 /// The interval between two removals of old files.
 const PRUNE_EVERY: Duration = Duration::from_hours(1);
 
+/// The length of a day in UTC, which gives a log file its name.
+const SECONDS_A_DAY: i64 = 24 * 60 * 60;
+
 /// The prefix of targets that are never logged below INFO.
 ///
 /// # Security
@@ -149,6 +157,8 @@ struct DailyFiles {
     appender: RollingFileAppender,
     files: LogFiles,
     pruned: Instant,
+    /// The day of the file that was made last, in days since 1970.
+    day: i64,
 }
 
 impl DailyFiles {
@@ -157,12 +167,14 @@ impl DailyFiles {
             folder: files.folder.clone(),
             cause: cause.to_string(),
         };
-        fs::create_dir_all(&files.folder).map_err(|cause| failed(&cause))?;
+        create_folder(&files.folder).map_err(|cause| failed(&cause))?;
+        let day = today();
+        files.prepare(day).map_err(|cause| failed(&cause))?;
         let builder = RollingFileAppender::builder().rotation(Rotation::DAILY);
         let named = builder.filename_prefix(&files.name).filename_suffix("log");
         let appender = named.build(&files.folder).map_err(|cause| failed(&cause))?;
         files.prune();
-        Ok(Self { appender, files: files.clone(), pruned: Instant::now() })
+        Ok(Self { appender, files: files.clone(), pruned: Instant::now(), day })
     }
 }
 
@@ -172,6 +184,12 @@ impl Write for DailyFiles {
             self.files.prune();
             self.pruned = Instant::now();
         }
+        let day = today();
+        if day != self.day {
+            // The appender reports a file that cannot be written.
+            let _ = self.files.prepare(day);
+            self.day = day;
+        }
         self.appender.write(bytes)
     }
 
@@ -180,16 +198,31 @@ impl Write for DailyFiles {
     }
 }
 
+/// Returns the day in UTC, in days since 1970.
+fn today() -> i64 {
+    Timestamp::now().as_second().div_euclid(SECONDS_A_DAY)
+}
+
 impl LogFiles {
-    /// Removes all files but the newest. Failures are ignored.
+    /// Makes a day's file with mode 0600, before the appender opens it with a wider one.
+    fn prepare(&self, day: i64) -> io::Result<()> {
+        let start = Timestamp::from_second(day.saturating_mul(SECONDS_A_DAY));
+        let date = start.map_err(io::Error::other)?.strftime("%Y-%m-%d");
+        prepare_private(&self.folder.join(format!("{}.{date}.log", self.name)))
+    }
+
+    /// Removes all files but the newest, and makes those private. Failures are ignored.
     fn prune(&self) {
         let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
         let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
         let mut ours: Vec<_> = names.filter(|name| self.is_ours(name)).collect();
         ours.sort_unstable();
         let old = ours.len().saturating_sub(KEPT_DAYS);
-        for name in ours.iter().take(old) {
+        for name in ours.drain(..old) {
             let _ = fs::remove_file(self.folder.join(name));
+        }
+        for name in ours {
+            let _ = make_private(&self.folder.join(name));
         }
     }
 
@@ -401,6 +434,31 @@ mod tests {
             !folder.path().join("y.2026-01-06.log").exists()
                 && folder.path().join("y.2026-01-07.log").exists()
         );
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn logs_are_for_their_owner_alone() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().expect("a folder");
+        let files = LogFiles { folder: folder.path().join("logs"), name: "y".to_owned() };
+        let mode = |path: &std::path::Path| {
+            fs::metadata(path).expect("there").permissions().mode() & 0o777
+        };
+        let mut log = DailyFiles::open(&files).expect("open");
+        assert_eq!(mode(&files.folder), 0o700);
+        let all = || {
+            let entries = fs::read_dir(&files.folder).expect("a folder");
+            entries.map(|entry| entry.expect("an entry").path()).collect::<Vec<_>>()
+        };
+        log.write_all(b"a line\n").expect("written");
+        assert_eq!(all().len(), 1, "the appender takes the file that was made for it");
+        files.prepare(20_000).expect("another day");
+        assert!(all().iter().all(|path| mode(path) == 0o600), "{:?}", all());
+        assert!(files.folder.join("y.2024-10-04.log").exists());
+        fs::set_permissions(&all()[0], fs::Permissions::from_mode(0o644)).expect("widened");
+        files.prune();
+        assert!(all().iter().all(|path| mode(path) == 0o600), "older logs are narrowed");
     }
 
     #[test]

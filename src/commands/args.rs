@@ -193,6 +193,12 @@ pub(crate) enum ClientCommand {
     /// List friends, online or not
     #[command(after_help = "Example:\n  friendchain friends")]
     Friends,
+    /// Make somebody a friend, who is trusted from then on; `ban` withdraws it
+    #[command(after_help = "Example:\n  friendchain accept-friend yjf#3f2a")]
+    AcceptFriend {
+        /// A name, a name with an id suffix (yzw#3f2a), or a peer id
+        friend: String,
+    },
     /// Send a chat line to one friend
     #[command(after_help = "Example:\n  friendchain chat yjf Good morning to you")]
     Chat {
@@ -217,6 +223,9 @@ pub(crate) enum ClientCommand {
         /// Maximum number of lines [default: 50]
         #[arg(long, value_name = "N")]
         limit: Option<u32>,
+        /// Lines of people who are no friends, instead of the chat
+        #[arg(long, conflicts_with = "friend")]
+        requests: bool,
     },
     /// Ask friends for news now, and wait until there are no more
     #[command(after_help = "Example:\n  friendchain sync yzw")]

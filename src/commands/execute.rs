@@ -51,9 +51,12 @@ pub(crate) async fn execute(
             proofs::verify_proof(session, &file, trust).await
         }
         ClientCommand::Friends => friends::friends(session).await,
+        ClientCommand::AcceptFriend { friend } => friends::accept_friend(session, friend).await,
         ClientCommand::Chat { friend, text } => friends::chat(session, friend, &text).await,
         ClientCommand::Broadcast { text } => friends::broadcast(session, &text).await,
-        ClientCommand::History { friend, limit } => friends::history(session, friend, limit).await,
+        ClientCommand::History { friend, limit, requests } => {
+            friends::history(session, friend, limit, requests).await
+        }
         ClientCommand::Status => network::status(session).await,
         ClientCommand::Peers => network::peers(session).await,
         ClientCommand::Sync { friend } => network::sync(session, friend).await,

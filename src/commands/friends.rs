@@ -8,6 +8,14 @@ pub(super) async fn friends(session: &mut Session<'_>) -> Result<(), CommandErro
     session.write(&friends, |out| text::write_friends(out, &friends))
 }
 
+pub(super) async fn accept_friend(
+    session: &mut Session<'_>,
+    friend: String,
+) -> Result<(), CommandError> {
+    let accepted = session.client.accept_friend(friend).await?;
+    session.write(&accepted, |out| writeln!(out, "{} is your friend now.", accepted.name))
+}
+
 pub(super) async fn chat(
     session: &mut Session<'_>,
     friend: String,
@@ -29,7 +37,8 @@ pub(super) async fn history(
     session: &mut Session<'_>,
     friend: Option<String>,
     limit: Option<u32>,
+    requests: bool,
 ) -> Result<(), CommandError> {
-    let history = session.client.history(friend, limit).await?;
+    let history = session.client.history(friend, limit, Some(requests)).await?;
     session.write(&history, |out| text::write_history(out, &history))
 }

@@ -7,19 +7,16 @@ use std::{
     future::Future,
     io::{self, IsTerminal, Write},
     pin::pin,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use tokio::time::{Instant, interval, sleep};
 
 use super::bar::set_bar;
-use crate::{
-    primitives::UnixMillis,
-    rpc::{
-        Client, FriendchainApiClient,
-        types::{Progress, StatusReport},
-    },
+use crate::rpc::{
+    Client, FriendchainApiClient,
+    types::{Progress, StatusReport},
 };
 
 /// The delay before progress is shown: shorter work shows nothing.
@@ -115,7 +112,7 @@ fn sync_progress(status: &StatusReport) -> Progress {
         task: "sync".to_owned(),
         done: status.height.into(),
         total: Some(status.best_header_height.into()),
-        started: 0,
+        elapsed_ms: 0,
     }
 }
 
@@ -134,7 +131,7 @@ impl Display {
 
     /// Shows work with a known start.
     fn show(&mut self, progress: &Progress) {
-        self.show_since(progress, 0, since(progress.started));
+        self.show_since(progress, 0, Duration::from_millis(progress.elapsed_ms));
     }
 
     /// Shows work of which `before` was done when it began, `elapsed` ago. The rate counts from
@@ -202,12 +199,6 @@ impl Drop for Display {
     }
 }
 
-/// Returns the time since `started`, by this machine's clock. A start in the future gives zero.
-fn since(started: UnixMillis) -> Duration {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    now.saturating_sub(Duration::from_millis(started))
-}
-
 fn style(with_total: bool) -> ProgressStyle {
     let template = if with_total {
         "{msg} [{bar:30}] {pos}/{len}, {rate}, {eta} left"
@@ -253,7 +244,7 @@ mod tests {
     use super::*;
 
     fn progress(done: u64, total: Option<u64>) -> Progress {
-        Progress { task: "verify".to_owned(), done, total, started: 0 }
+        Progress { task: "verify".to_owned(), done, total, elapsed_ms: 0 }
     }
 
     #[test]

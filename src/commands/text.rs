@@ -12,9 +12,9 @@ use crate::{
     primitives::{BlockHash, TransactionKind, UnixMillis},
     rpc::types::{
         Account, AddressList, Anchor, AuditReport, BalanceReport, BlockView, BranchAccepted,
-        BroadcastSent, ChatHistory, ChatSent, ChatState, ConsoleEvent, DivergenceView, FriendList,
-        FriendView, InputView, MinedBlocks, OutputView, PeerList, ProofReport, StatusReport,
-        Submitted, TxList, TxStateName, TxView,
+        BroadcastSent, ChatHistory, ChatSent, ChatState, ConsoleEvent, DivergenceView, FriendLevel,
+        FriendList, FriendView, InputView, MinedBlocks, OutputView, PeerList, ProofReport,
+        StatusReport, Submitted, TxList, TxStateName, TxView,
     },
 };
 
@@ -262,6 +262,17 @@ pub(crate) fn write_audit(out: &mut dyn Write, audit: &AuditReport) -> io::Resul
     }
 }
 
+/// Returns an age in the largest unit of which it has at least two.
+fn age(ms: u64) -> String {
+    let seconds = ms / 1_000;
+    match (seconds / 60, seconds / 3_600, seconds / 86_400) {
+        (_, _, days) if days >= 2 => format!("{days} days old"),
+        (_, hours, _) if hours >= 2 => format!("{hours} hours old"),
+        (minutes, ..) if minutes >= 2 => format!("{minutes} minutes old"),
+        _ => format!("{seconds} s old"),
+    }
+}
+
 /// Writes the node's state.
 pub(crate) fn write_status(out: &mut dyn Write, status: &StatusReport) -> io::Result<()> {
     write_field(out, "name", if status.name.is_empty() { "-" } else { &status.name })?;
@@ -272,7 +283,14 @@ pub(crate) fn write_status(out: &mut dyn Write, status: &StatusReport) -> io::Re
             format!("{}, {rate} blocks a second, {left} s left", status.phase)
         }
         _ if !status.running => format!("{} (no node runs)", status.phase),
-        _ => status.phase.to_string(),
+        _ if status.is_synced() => {
+            let peers = counted(status.proven_peers.into(), "proven peer", "proven peers");
+            format!("{}, confirmed by {peers}; the tip is {}", status.phase, age(status.tip_age_ms))
+        }
+        _ => match status.obstacle {
+            Some(obstacle) => format!("{}: {}", status.phase, obstacle.text()),
+            None => status.phase.to_string(),
+        },
     };
     write_field(out, "phase", phase)?;
     write_field(out, "height", format!("{} of {}", status.height, status.best_header_height))?;
@@ -287,7 +305,14 @@ pub(crate) fn write_status(out: &mut dyn Write, status: &StatusReport) -> io::Re
         ),
     };
     write_field(out, "mempool", waiting)?;
-    write_field(out, "mining", status.mining)?;
+    match status.mining_waits_until {
+        None => write_field(out, "mining", status.mining)?,
+        Some(until) => write_field(
+            out,
+            "mining",
+            format!("{}, waits for the clock until {}", status.mining, utc(until)),
+        )?,
+    }
     if let Some(miner) = status.miner {
         write_field(out, "miner", miner)?;
     }
@@ -386,9 +411,12 @@ pub(crate) fn write_peers(out: &mut dyn Write, list: &PeerList) -> io::Result<()
     list.banned.iter().try_for_each(|peer| writeln!(out, "banned {peer}"))
 }
 
-/// Returns a friend's name, with its id suffix if another friend has the same name.
+/// Returns a friend's name, with its id suffix if another friend has the same name. A namesake of a
+/// lower level changes no friend's name.
 fn friend_name(friend: &FriendView, list: &FriendList) -> String {
-    let shared = list.friends.iter().filter(|other| other.name == friend.name).count() > 1;
+    let is_namesake =
+        |other: &&FriendView| other.name == friend.name && other.level >= friend.level;
+    let shared = list.friends.iter().filter(is_namesake).count() > 1;
     if shared { format!("{}#{}", friend.name, friend.suffix) } else { friend.name.clone() }
 }
 
@@ -397,7 +425,8 @@ pub(crate) fn write_friends(out: &mut dyn Write, list: &FriendList) -> io::Resul
     if list.friends.is_empty() {
         return writeln!(
             out,
-            "no friends yet: give somebody an invite, or start a second node on the LAN"
+            "no friends yet: give somebody an invite, accept-friend who comes, or start a second \
+             node on the LAN"
         );
     }
     let rows: Vec<_> = list
@@ -406,7 +435,13 @@ pub(crate) fn write_friends(out: &mut dyn Write, list: &FriendList) -> io::Resul
         .map(|friend| {
             [
                 friend_name(friend, list),
-                if friend.online { "here" } else { "away" }.to_owned(),
+                match (friend.online, friend.level) {
+                    (true, FriendLevel::Friend) => "here",
+                    (false, FriendLevel::Friend) => "away",
+                    (true, FriendLevel::Introduced) => "here, introduced",
+                    (false, FriendLevel::Introduced) => "away, introduced",
+                }
+                .to_owned(),
                 cell(friend.last_seen.map(utc)),
                 cell(friend.address),
                 friend.peer_id.to_string(),

@@ -234,6 +234,23 @@ pub(super) fn next_target(
     Target::rounded(doubled)
 }
 
+/// True if a header pays the price of a block that is not late: its hash meets the target that
+/// holds without any doubling. `window` is the one that the header was checked against.
+///
+/// Nodes keep a cheaper header beside the best chain only if its branch wins.
+#[must_use]
+pub(crate) fn pays_full_price(
+    network: &Network,
+    window: &HeaderWindow,
+    checked: &CheckedHeader,
+) -> bool {
+    let (params, parent_time) = (&network.params, window.parent_time());
+    if params.spacing_ms == 0 || doublings(params, parent_time, checked.header().time) == 0 {
+        return true;
+    }
+    next_target(params, network.floor(), window, parent_time).is_met_by(&checked.hash())
+}
+
 /// Returns ⌊Σ ⌊targetᵢ/60⌋ / K⌋ · L, which can still be easier than the floor.
 fn average_target(spacing: u64, floor: Target, window: &HeaderWindow) -> U256 {
     let (weighted, shares) =

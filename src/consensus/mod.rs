@@ -25,6 +25,7 @@
 )]
 
 mod checked_header;
+mod choice;
 mod coin;
 mod difficulty;
 mod errors;
@@ -45,10 +46,11 @@ mod validate;
 mod vectors;
 
 pub use checked_header::CheckedHeader;
+pub use choice::{is_better, wins_tie};
 pub(crate) use coin::COIN_KEY_BYTES;
 pub use coin::{Coin, CoinKey, created_coins, spent_coins};
-pub(crate) use difficulty::WINDOW_BLOCKS;
 pub use difficulty::{HeaderWindow, WindowError, min_time, next_bits};
+pub(crate) use difficulty::{WINDOW_BLOCKS, pays_full_price};
 pub use errors::{Blame, BlockError, GenesisError, HeaderError, SignatureError, TransactionError};
 pub(crate) use header::check_hashed_header;
 pub use header::check_header;

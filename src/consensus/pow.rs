@@ -155,6 +155,18 @@ impl Work {
         Self(self.0.saturating_add(other.0))
     }
 
+    /// Returns the difference, at least 0.
+    #[must_use]
+    pub(crate) const fn saturating_sub(self, other: Self) -> Self {
+        Self(self.0.saturating_sub(other.0))
+    }
+
+    /// Returns the product, capped at 2²⁵⁶ − 1.
+    #[must_use]
+    pub(crate) fn saturating_mul(self, factor: u64) -> Self {
+        Self(self.0.saturating_mul(U256::from(factor)))
+    }
+
     /// Returns an approximation with 16 digits, for display and metrics.
     #[must_use]
     pub(crate) fn to_f64(self) -> f64 {

@@ -33,7 +33,7 @@ use crate::{
         progress::ProgressMode,
         text,
     },
-    datadir::{DataDir, HISTORY_FILE},
+    datadir::DataDir,
     primitives::printable,
     rpc::{
         Client, FriendchainApiClient, RpcError,
@@ -76,7 +76,7 @@ pub(crate) async fn run(
     let names = FriendNames::default();
     let interactive = io::stdin().is_terminal() && io::stdout().is_terminal();
     let (lines, screen) = if interactive {
-        let history = options.folder.file(HISTORY_FILE);
+        let history = options.folder.history_file();
         let (lines, printer) = input::terminal(format!("{name}> "), history, names.clone())
             .map_err(|cause| {
                 RpcError::new("terminal", format!("the terminal cannot be used: {cause}"))

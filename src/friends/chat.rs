@@ -6,26 +6,25 @@
 //!
 //! A received line is stored once: its id covers author, network, time, counter and text. An
 //! author's clock decides only whether a line to all is too old, see [`MAX_TIME_APART_MS`]. The
-//! history is in order of arrival.
+//! history is in order of arrival. Lines of authors whom the user neither accepted nor wrote to are
+//! no part of it: they go into the box of [`requests`](super::requests).
 
 use redb::{ReadableTable as _, ReadableTableMetadata as _};
 
 use super::{
-    ChatError, Friends, FriendsEvent, ReceiveError, StoreFault,
-    profiles::{self, Known, Presence},
-    store::{CHAT, CHAT_FRIENDS, CHAT_IDS, Key32, META_COUNTER, META_ORDER, OUTBOX, Tables},
+    ChatError, Friends, FriendsEvent, ReceiveError, Signer, StoreFault,
+    conversations::{self, Conversations, read_line},
+    profiles::Presence,
+    standing::{Standing, is_chosen_in},
+    store::{Key32, META_COUNTER, META_ORDER, Tables},
 };
 use crate::{
-    primitives::{PeerId, PublicKey, UnixMillis},
+    peers::Level,
+    primitives::{NetworkId, PeerId, PublicKey, UnixMillis},
     telemetry::events::{ChatDelivered, ChatReceived, ChatSent},
-    wire::{
-        CodecError, MessageId, Refusal, SignedLine, SignedQuit, codec,
-        limits::{MAX_CHAT_REQUEST_BYTES, MAX_LINE_BYTES},
-    },
+    wire::{CodecError, MessageId, Refusal, SignedLine, SignedQuit, codec, limits::MAX_LINE_BYTES},
 };
 
-/// The most lines in the history: at most 400 MB, usually 20 MB. The oldest are dropped.
-pub(crate) const MAX_LINES: u64 = 100_000;
 /// The most lines in the outbox for one friend.
 pub(crate) const MAX_OUTBOX_PER_FRIEND: u64 = 1_000;
 /// The most lines in the outbox for all friends together.
@@ -109,6 +108,8 @@ pub(crate) struct SentLine {
 pub(crate) enum Receipt {
     /// Stored in the history.
     New(Box<ChatRecord>),
+    /// Stored in the box of requests, since the user neither accepted the author nor wrote to it.
+    Request,
     /// Stored before, or our own line back from a peer.
     Known,
 }
@@ -132,46 +133,40 @@ struct NewLine<'a> {
 }
 
 impl NewLine<'_> {
-    /// Appends the line to the history, drops the oldest line if the history is full, and returns
-    /// the new line's order of arrival.
-    fn insert(&self, tables: &mut Tables<'_>) -> Result<u64, StoreFault> {
+    /// Appends the line to the history, drops what is then beyond a limit, and returns the new
+    /// line's order of arrival.
+    fn insert(
+        &self,
+        tables: &mut Tables<'_>,
+        lines: &mut Conversations,
+        is_chosen: impl Fn(&PeerId) -> bool,
+    ) -> Result<u64, StoreFault> {
         let order = tables.next(META_ORDER)?;
         let bytes = codec::encode(self.line);
         tables.chat.insert(order, (&self.id.0, self.now, self.state.number(), &bytes[..]))?;
         tables.chat_ids.insert(&self.id.0, order)?;
-        if let Some(friend) = friend_of(self.me, self.line) {
-            tables.chat_friends.insert((&friend.0.0, order), ())?;
-        }
-        if tables.chat.len()? > MAX_LINES {
-            drop_oldest(tables, self.me)?;
-        }
+        let conversation = conversations::of(self.me, self.line);
+        lines.add(tables, conversation, order, |peer| *peer == self.me || is_chosen(peer))?;
         Ok(order)
     }
 }
 
-/// Returns the friend whose conversation with us holds the line. It is the other end of a direct
-/// line, and the author of a line to all; `None` for our own line to all.
-fn friend_of(me: PeerId, line: &SignedLine) -> Option<PeerId> {
-    if line.author == me { line.to } else { Some(line.author) }
-}
-
-pub(super) fn drop_oldest(tables: &mut Tables<'_>, me: PeerId) -> Result<(), StoreFault> {
-    let Some((order, row)) = tables.chat.pop_first()? else { return Ok(()) };
-    let order = order.value();
-    let (id, _, _, bytes) = row.value();
-    tables.chat_ids.remove(id)?;
-    if let Some(friend) = friend_of(me, &read_line(bytes)?) {
-        tables.chat_friends.remove((&friend.0.0, order))?;
-    }
+/// Puts a line from the box of requests into the history, at its place in the order of arrival.
+pub(super) fn insert_request(
+    tables: &mut Tables<'_>,
+    order: u64,
+    id: MessageId,
+    received: UnixMillis,
+    line: &SignedLine,
+) -> Result<(), StoreFault> {
+    let bytes = codec::encode(line);
+    let row = (&id.0, received, LineState::Received.number(), &bytes[..]);
+    tables.chat.insert(order, row)?;
+    tables.chat_ids.insert(&id.0, order)?;
     Ok(())
 }
 
-fn read_line(bytes: &[u8]) -> Result<SignedLine, StoreFault> {
-    codec::decode(bytes, MAX_CHAT_REQUEST_BYTES)
-        .map_err(|error| StoreFault::Damaged { table: "chat", error })
-}
-
-/// Returns the range of one friend's keys.
+/// Returns the range of one friend's keys in the outbox.
 fn rows_of(friend: &Key32) -> std::ops::RangeInclusive<(&Key32, u64)> {
     (friend, 0)..=(friend, u64::MAX)
 }
@@ -196,12 +191,8 @@ impl Friends {
             return Err(ChatError::ToSelf);
         }
         let friend = self.label(&to);
-        let talked = self
-            .known
-            .get(&to)
-            .filter(|known| !known.talked)
-            .map(|known| Known { talked: true, ..known.clone() });
-        let sent = self.store.write(|tables| {
+        let Self { me, network, signer, store, lines, people, .. } = self;
+        let sent = store.write(|tables| {
             let waiting = tables.outbox.len().map_err(StoreFault::from)?;
             if waiting >= MAX_OUTBOX {
                 return Err(ChatError::OutboxFullForAll { limit: MAX_OUTBOX });
@@ -212,29 +203,22 @@ impl Friends {
             {
                 return Err(ChatError::OutboxFull { friend, limit: MAX_OUTBOX_PER_FRIEND });
             }
-            let sent = self.sign_line(tables, Some(to), text, now)?;
-            let new = NewLine {
-                me: self.me,
-                id: sent.id,
-                line: &sent.line,
-                state: LineState::Queued,
-                now,
-            };
-            let order = new.insert(tables)?;
+            let counter = tables.next(META_COUNTER)?;
+            let sent = sign_line(network, *me, Some(to), now, counter, text, signer)?;
+            let new =
+                NewLine { me: *me, id: sent.id, line: &sent.line, state: LineState::Queued, now };
+            let is_chosen = |peer: &PeerId| *peer == to || is_chosen_in(people, peer);
+            let order = new.insert(tables, lines, is_chosen)?;
             let bytes = codec::encode(&sent.line);
             tables
                 .outbox
-                .insert((&to.0.0, order), (&self.network.0, &bytes[..]))
+                .insert((&to.0.0, order), (&network.0, &bytes[..]))
                 .map_err(StoreFault::from)?;
-            if let Some(talked) = &talked {
-                profiles::put(tables, talked)?;
-            }
             Ok(sent)
         })?;
-        if let Some(talked) = talked {
-            self.known.insert(to, talked);
-        }
-        ChatSent { id: sent.id.to_string(), to: Some(to) }.emit();
+        self.promote(to, Standing::WRITTEN, now)?;
+        let id = sent.id.to_string();
+        self.announce(move || ChatSent { id, to: Some(to) }.emit());
         Ok(sent)
     }
 
@@ -242,27 +226,17 @@ impl Friends {
     /// it.
     pub(crate) fn broadcast(&mut self, text: &str, now: UnixMillis) -> Result<SentLine, ChatError> {
         check_text(text)?;
-        let sent = self.store.write(|tables| {
-            let sent = self.sign_line(tables, None, text, now)?;
-            NewLine { me: self.me, id: sent.id, line: &sent.line, state: LineState::Sent, now }
-                .insert(tables)?;
+        let Self { me, network, signer, store, lines, people, .. } = self;
+        let sent = store.write(|tables| {
+            let counter = tables.next(META_COUNTER)?;
+            let sent = sign_line(network, *me, None, now, counter, text, signer)?;
+            NewLine { me: *me, id: sent.id, line: &sent.line, state: LineState::Sent, now }
+                .insert(tables, lines, |peer| is_chosen_in(people, peer))?;
             Ok::<_, ChatError>(sent)
         })?;
-        ChatSent { id: sent.id.to_string(), to: None }.emit();
+        let id = sent.id.to_string();
+        self.announce(move || ChatSent { id, to: None }.emit());
         Ok(sent)
-    }
-
-    fn sign_line(
-        &self,
-        tables: &mut Tables<'_>,
-        to: Option<PeerId>,
-        text: &str,
-        now: UnixMillis,
-    ) -> Result<SentLine, ChatError> {
-        let counter = tables.next(META_COUNTER)?;
-        let line = SignedLine::sign(&self.network, self.me, to, now, counter, text, &self.signer)
-            .map_err(|_: CodecError| ChatError::TooLong { bytes: text.len() })?;
-        Ok(SentLine { id: line.id(&self.network), line })
     }
 
     /// Signs our goodbye, which the caller publishes.
@@ -277,43 +251,46 @@ impl Friends {
         peer: &PeerId,
         limit: usize,
     ) -> Result<Vec<SentLine>, StoreFault> {
-        let table = self.store.read()?.open_table(OUTBOX)?;
-        let mut lines = Vec::new();
-        for row in table.range(rows_of(&peer.0.0))? {
-            if lines.len() >= limit {
-                break;
+        self.store.view(|tables| {
+            let mut lines = Vec::new();
+            for row in tables.outbox.range(rows_of(&peer.0.0))? {
+                if lines.len() >= limit {
+                    break;
+                }
+                let (_, row) = row?;
+                let (network, bytes) = row.value();
+                // A line signed for another chain stays until this node is on that chain again.
+                if *network == self.network.0 {
+                    let line = read_line(bytes)?;
+                    lines.push(SentLine { id: line.id(&self.network), line });
+                }
             }
-            let (_, row) = row?;
-            let (network, bytes) = row.value();
-            // A line signed for another chain stays until this node is on that chain again.
-            if *network == self.network.0 {
-                let line = read_line(bytes)?;
-                lines.push(SentLine { id: line.id(&self.network), line });
-            }
-        }
-        Ok(lines)
+            Ok(lines)
+        })
     }
 
     /// Returns the friends for whom the outbox holds lines.
     pub(crate) fn outbox_peers(&self) -> Result<Vec<PeerId>, StoreFault> {
-        let table = self.store.read()?.open_table(OUTBOX)?;
-        let mut peers = Vec::new();
-        for row in table.iter()? {
-            let (key, _) = row?;
-            let peer = PeerId(PublicKey(*key.value().0));
-            if peers.last() != Some(&peer) {
-                peers.push(peer);
+        self.store.view(|tables| {
+            let mut peers = Vec::new();
+            for row in tables.outbox.iter()? {
+                let (key, _) = row?;
+                let peer = PeerId(PublicKey(*key.value().0));
+                if peers.last() != Some(&peer) {
+                    peers.push(peer);
+                }
             }
-        }
-        Ok(peers)
+            Ok(peers)
+        })
     }
 
     /// Records that a friend has our line on its disk. Returns true if the outbox held the line.
     pub(crate) fn delivered(&mut self, to: PeerId, id: MessageId) -> Result<bool, StoreFault> {
         let waited = self.settle(to, id, LineState::Delivered)?;
         if waited {
-            ChatDelivered { id: id.to_string(), to }.emit();
-            self.emit(FriendsEvent::Delivered { id, to, name: self.label(&to) });
+            self.announce(move || ChatDelivered { id: id.to_string(), to }.emit());
+            let name = self.label(&to);
+            self.emit(FriendsEvent::Delivered { id, to, name });
         }
         Ok(waited)
     }
@@ -328,7 +305,8 @@ impl Friends {
     ) -> Result<bool, StoreFault> {
         let is_final = why != Refusal::RateLimited && self.settle(by, id, LineState::Refused)?;
         if is_final {
-            self.emit(FriendsEvent::Refused { id, by, name: self.label(&by), why });
+            let name = self.label(&by);
+            self.emit(FriendsEvent::Refused { id, by, name, why });
         }
         Ok(is_final)
     }
@@ -336,14 +314,15 @@ impl Friends {
     /// Takes a line out of the outbox, and writes its final state into the history. Returns true if
     /// the outbox held the line.
     fn settle(&mut self, to: PeerId, id: MessageId, state: LineState) -> Result<bool, StoreFault> {
-        let order = self.store.read()?.open_table(CHAT_IDS)?.get(&id.0)?.map(|order| order.value());
-        let waiting = match order {
-            Some(order) => Some(order),
-            // The history is full and has dropped the line.
-            None => self.order_in_outbox(&to, id)?,
-        };
-        let Some(order) = waiting else { return Ok(false) };
+        let network = self.network;
         self.store.write(|tables| {
+            let order = tables.chat_ids.get(&id.0)?.map(|order| order.value());
+            let waiting = match order {
+                Some(order) => Some(order),
+                // The history is full and has dropped the line.
+                None => order_in_outbox(tables, &network, &to, id)?,
+            };
+            let Some(order) = waiting else { return Ok(false) };
             if tables.outbox.remove((&to.0.0, order))?.is_none() {
                 return Ok(false);
             }
@@ -356,16 +335,6 @@ impl Friends {
             }
             Ok(true)
         })
-    }
-
-    fn order_in_outbox(&self, to: &PeerId, id: MessageId) -> Result<Option<u64>, StoreFault> {
-        for row in self.store.read()?.open_table(OUTBOX)?.range(rows_of(&to.0.0))? {
-            let (key, row) = row?;
-            if read_line(row.value().1)?.id(&self.network) == id {
-                return Ok(Some(key.value().1));
-            }
-        }
-        Ok(None)
     }
 
     /// Stores a direct line from `sender` to us. For either receipt the caller replies Delivered.
@@ -404,30 +373,44 @@ impl Friends {
 
     fn receive(&mut self, line: SignedLine, now: UnixMillis) -> Result<Receipt, ReceiveError> {
         let author = line.author;
+        if self.is_banned(&author, now) {
+            return Err(ReceiveError::Banned { author });
+        }
         if check_text(&line.text).is_err_and(|error| matches!(error, ChatError::Empty)) {
             return Err(ReceiveError::Empty { author });
         }
         line.verify(&self.network)?;
         let id = line.id(&self.network);
-        if self.has_line(id)? {
+        let is_kept =
+            self.store.view(|tables| Ok::<_, StoreFault>(tables.chat_ids.get(&id.0)?.is_some()))?;
+        if is_kept || self.has_request(id) {
             return Ok(Receipt::Known);
         }
-        self.take_budget(author, now)?;
+        self.take_budget(author)?;
+        if !self.may_chat(&author) {
+            self.keep_request(id, line, now)?;
+            return Ok(Receipt::Request);
+        }
         let new = NewLine { me: self.me, id, line: &line, state: LineState::Received, now };
-        self.store.write(|tables| new.insert(tables))?;
-        ChatReceived { id: id.to_string(), from: author, direct: line.to.is_some() }.emit();
+        let Self { store, lines, people, .. } = self;
+        store.write(|tables| new.insert(tables, lines, |peer| is_chosen_in(people, peer)))?;
+        let direct = line.to.is_some();
+        self.announce(move || ChatReceived { id: id.to_string(), from: author, direct }.emit());
         let record = self.record(id, line, now, LineState::Received);
         self.emit(FriendsEvent::Received(record.clone()));
         Ok(Receipt::New(Box::new(record)))
     }
 
-    fn has_line(&self, id: MessageId) -> Result<bool, StoreFault> {
-        Ok(self.store.read()?.open_table(CHAT_IDS)?.get(&id.0)?.is_some())
-    }
-
-    fn take_budget(&mut self, author: PeerId, now: UnixMillis) -> Result<(), ReceiveError> {
-        let friend = Some(author).filter(|author| self.known.contains_key(author));
-        if self.rates.take(friend, now) { Ok(()) } else { Err(ReceiveError::TooMany { author }) }
+    /// Takes one line from the author's rate. A peer that the user wrote to has the rate of an
+    /// introduced one.
+    fn take_budget(&mut self, author: PeerId) -> Result<(), ReceiveError> {
+        let least = if self.is_chosen(&author) { Level::Introduced } else { Level::Stranger };
+        let level = self.level(&author).max(least);
+        if self.rates.take(author, level, (self.clock)()) {
+            Ok(())
+        } else {
+            Err(ReceiveError::TooMany { author })
+        }
     }
 
     /// Handles a goodbye that came by gossip. Its author counts as offline from now on, although
@@ -441,10 +424,14 @@ impl Friends {
         if author == self.me {
             return Ok(QuitReceipt::Known);
         }
+        if self.is_banned(&author, now) {
+            return Err(ReceiveError::Banned { author });
+        }
         check_age(author, quit.time, now)?;
         quit.verify(&self.network)?;
-        let Some(known) = self.known.get(&author) else {
-            self.take_budget(author, now)?;
+        let known = self.known.get(&author).filter(|_| self.level(&author) > Level::Stranger);
+        let Some(known) = known else {
+            self.take_budget(author)?;
             return Ok(QuitReceipt::New);
         };
         // Both times are from the author's clock. Each run signs a profile at its start, so that a
@@ -452,7 +439,7 @@ impl Friends {
         if quit.time <= known.profile.sequence {
             return Ok(QuitReceipt::Known);
         }
-        self.take_budget(author, now)?;
+        self.take_budget(author)?;
         let is_new = self.store.write(|tables| {
             let last = tables.quits.get(&author.0.0)?.map(|last| last.value());
             let is_new = last.is_none_or(|last| last < (quit.time, quit.counter));
@@ -479,37 +466,35 @@ impl Friends {
         limit: usize,
     ) -> Result<Vec<ChatRecord>, StoreFault> {
         let limit = limit.min(MAX_HISTORY);
-        let transaction = self.store.read()?;
-        let chat = transaction.open_table(CHAT)?;
-        let mut records = Vec::new();
-        let mut push = |row: (&[u8; 16], u64, u8, &[u8])| {
-            let (id, received, state, bytes) = row;
-            records.push(self.record(
-                MessageId(*id),
-                read_line(bytes)?,
-                received,
-                LineState::from_number(state),
-            ));
-            Ok::<_, StoreFault>(())
-        };
-        if let Some(friend) = friend {
-            for key in
-                transaction.open_table(CHAT_FRIENDS)?.range(rows_of(&friend.0.0))?.rev().take(limit)
-            {
-                if let Some(row) = chat.get(key?.0.value().1)? {
-                    push(row.value())?;
+        self.store.view(|tables| {
+            let mut records = Vec::new();
+            let mut push = |row: (&[u8; 16], u64, u8, &[u8])| {
+                let (id, received, state, bytes) = row;
+                records.push(self.record(
+                    MessageId(*id),
+                    read_line(bytes)?,
+                    received,
+                    LineState::from_number(state),
+                ));
+                Ok::<_, StoreFault>(())
+            };
+            if let Some(friend) = friend {
+                for order in newest_with(tables, friend, limit)? {
+                    if let Some(row) = tables.chat.get(order)? {
+                        push(row.value())?;
+                    }
+                }
+            } else {
+                for row in tables.chat.iter()?.rev().take(limit) {
+                    push(row?.1.value())?;
                 }
             }
-        } else {
-            for row in chat.iter()?.rev().take(limit) {
-                push(row?.1.value())?;
-            }
-        }
-        records.reverse();
-        Ok(records)
+            records.reverse();
+            Ok(records)
+        })
     }
 
-    fn record(
+    pub(super) fn record(
         &self,
         id: MessageId,
         line: SignedLine,
@@ -529,6 +514,49 @@ impl Friends {
             state,
         }
     }
+}
+
+/// Returns the places of the newest `limit` lines with a friend, direct and to all, newest first.
+fn newest_with(tables: &Tables<'_>, friend: &PeerId, limit: usize) -> Result<Vec<u64>, StoreFault> {
+    let mut orders = Vec::new();
+    for is_direct in [true, false] {
+        let rows = tables.chat_friends.range(conversations::rows_of(&friend.0.0, is_direct))?;
+        for row in rows.rev().take(limit) {
+            orders.push(row?.0.value().2);
+        }
+    }
+    orders.sort_unstable_by_key(|order| std::cmp::Reverse(*order));
+    orders.truncate(limit);
+    Ok(orders)
+}
+
+fn order_in_outbox(
+    tables: &Tables<'_>,
+    network: &NetworkId,
+    to: &PeerId,
+    id: MessageId,
+) -> Result<Option<u64>, StoreFault> {
+    for row in tables.outbox.range(rows_of(&to.0.0))? {
+        let (key, row) = row?;
+        if read_line(row.value().1)?.id(network) == id {
+            return Ok(Some(key.value().1));
+        }
+    }
+    Ok(None)
+}
+
+fn sign_line(
+    network: &NetworkId,
+    me: PeerId,
+    to: Option<PeerId>,
+    now: UnixMillis,
+    counter: u64,
+    text: &str,
+    signer: &Signer,
+) -> Result<SentLine, ChatError> {
+    let line = SignedLine::sign(network, me, to, now, counter, text, signer)
+        .map_err(|_: CodecError| ChatError::TooLong { bytes: text.len() })?;
+    Ok(SentLine { id: line.id(network), line })
 }
 
 fn check_age(author: PeerId, time: UnixMillis, now: UnixMillis) -> Result<(), ReceiveError> {

@@ -30,6 +30,12 @@ pub(crate) enum ProfileError {
     /// wrote to.
     #[error("{limit} profiles are held, and none of them may be forgotten for another")]
     Full { limit: usize },
+    /// The strangers' shared budget is used up.
+    #[error("the profile of {peer}, a stranger, is not kept: too many strangers are here")]
+    TooMany { peer: PeerId },
+    /// The profile is of a banned peer, whoever sent it.
+    #[error("the profile of {peer} is not kept: the peer is banned")]
+    Banned { peer: PeerId },
     #[error(transparent)]
     Store(#[from] StoreFault),
 }
@@ -41,7 +47,11 @@ impl ProfileError {
         match self {
             Self::Forged(error) => Some(error.into()),
             Self::Name(_) | Self::Address(_) => Some(Offence::InvalidText),
-            Self::TooFarAhead { .. } | Self::Full { .. } | Self::Store(_) => None,
+            Self::TooFarAhead { .. }
+            | Self::Full { .. }
+            | Self::TooMany { .. }
+            | Self::Banned { .. }
+            | Self::Store(_) => None,
         }
     }
 
@@ -51,7 +61,8 @@ impl ProfileError {
         match self {
             Self::Forged(error) => Some(verify_refusal(error)),
             Self::Name(_) | Self::Address(_) | Self::TooFarAhead { .. } => Some(Refusal::Invalid),
-            Self::Full { .. } | Self::Store(_) => None,
+            Self::TooMany { .. } => Some(Refusal::RateLimited),
+            Self::Full { .. } | Self::Banned { .. } | Self::Store(_) => None,
         }
     }
 }
@@ -148,6 +159,9 @@ pub(crate) enum ReceiveError {
     /// The author's token bucket is empty.
     #[error("{author} sends lines too fast")]
     TooMany { author: PeerId },
+    /// The author is banned, and so is not heard, whoever forwards it.
+    #[error("a line of {author} is not shown: its author is banned")]
+    Banned { author: PeerId },
     #[error(transparent)]
     Store(#[from] StoreFault),
 }
@@ -160,7 +174,9 @@ impl ReceiveError {
             Self::Forged(error) => Some(error.into()),
             Self::NotTheAuthor { .. } | Self::WrongAddressee { .. } => Some(Offence::NotTheAuthor),
             Self::Empty { .. } => Some(Offence::InvalidText),
-            Self::Stale { .. } | Self::TooMany { .. } | Self::Store(_) => None,
+            Self::Stale { .. } | Self::TooMany { .. } | Self::Banned { .. } | Self::Store(_) => {
+                None
+            }
         }
     }
 
@@ -175,7 +191,7 @@ impl ReceiveError {
             Self::Empty { .. } => Some(Refusal::Invalid),
             Self::Stale { .. } => Some(Refusal::Stale),
             Self::TooMany { .. } => Some(Refusal::RateLimited),
-            Self::Store(_) => None,
+            Self::Banned { .. } | Self::Store(_) => None,
         }
     }
 }
@@ -191,9 +207,18 @@ pub(crate) enum ResolveError {
         /// Each friend of that name as `name#suffix`, with a suffix that no other of them shares.
         candidates: Vec<String>,
     },
+    /// Only a stranger bears the name.
+    #[error(
+        "a stranger bears that name: accept-friend {}, or write the name with those digits",
+        .0.join(" or accept-friend ")
+    )]
+    Stranger(Vec<String>),
+    /// The peer is banned, and so cannot become a friend.
+    #[error("{0} is banned: unban comes first")]
+    Banned(String),
     /// The text is enough to chat, but not to pay.
     #[error(
-        "'{name}' is not enough to pay, since another friend bears or bore that name: write {}",
+        "'{name}' is not enough to pay, since others bear or bore that name: write {}",
         candidates.join(" or ")
     )]
     TooShortToPay {
@@ -219,6 +244,8 @@ impl ResolveError {
         match self {
             Self::Unknown(_) => "unknown_friend",
             Self::Ambiguous { .. } => "ambiguous_friend",
+            Self::Stranger(_) => "stranger",
+            Self::Banned(_) => "banned",
             Self::TooShortToPay { .. } => "suffix_too_short",
             Self::NoWallet(_) => "no_payment_address",
             Self::NoteToSelf(_) => "note_to_self",

@@ -3,6 +3,9 @@
 //! A bounded channel leads from the handles to the thread, and each command has one reply. The
 //! thread runs commands in the order sent, and ends when the last handle is dropped. Only this
 //! thread opens `friends.redb`.
+//!
+//! The commands that wait in the queue share one commit, at most [`BATCH`] of them. Their replies
+//! and events follow the commit.
 
 use std::{io, mem::ManuallyDrop, thread};
 
@@ -10,8 +13,8 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::{
     AddressSource, ChatError, ChatRecord, Departure, FindError, FriendInfo, Friends, FriendsEvent,
-    KnownPeer, OwnProfileError, ProfileError, ProfileReceipt, QuitReceipt, Receipt, ReceiveError,
-    SentLine, StoreFault,
+    JudgedProfile, KnownPeer, OwnProfileError, ProfileError, ProfileReceipt, QuitReceipt, Receipt,
+    ReceiveError, SentLine, StoreFault,
 };
 use crate::{
     peers::Ban,
@@ -23,6 +26,34 @@ use crate::{
 /// Length of the command queue. With half of it in use, [`FriendsHandle::is_busy`] is true.
 const QUEUE: usize = 256;
 
+/// The most commands that share one commit, so that the first of them does not wait for long.
+const BATCH: usize = 64;
+
+/// Runs a command and those that wait behind it, with one commit. Returns the reply to a command to
+/// shut down, if it was among them: commands behind it do not run.
+fn run_batch(
+    friends: &mut Friends,
+    first: FriendsCommand,
+    inbox: &mut mpsc::Receiver<FriendsCommand>,
+) -> Option<oneshot::Sender<()>> {
+    let mut closing = None;
+    let mut next = Some(first);
+    friends.begin_batch();
+    for left in (0..BATCH).rev() {
+        match next.take() {
+            None => break,
+            Some(FriendsCommand::ShutDown { reply }) => {
+                closing = Some(reply);
+                break;
+            }
+            Some(command) => command.run(friends),
+        }
+        next = if left > 0 { inbox.try_recv().ok() } else { None };
+    }
+    friends.commit_batch();
+    closing
+}
+
 /// Starts the thread. It ends when the last handle is dropped; the file is closed once it is
 /// joined.
 pub(crate) fn spawn(friends: Friends) -> io::Result<(FriendsHandle, thread::JoinHandle<()>)> {
@@ -32,18 +63,20 @@ pub(crate) fn spawn(friends: Friends) -> io::Result<(FriendsHandle, thread::Join
         let mut friends = ManuallyDrop::new(friends);
         let mut closing = None;
         while let Some(command) = inbox.blocking_recv() {
-            if let FriendsCommand::ShutDown { reply } = command {
-                closing = Some(reply);
-                break;
-            }
             // redb panics on some damaged pages. The database is then in an unknown state, so that
             // even dropping it, which would write to the file, is unsafe for the data.
-            if let Err(reason) = contain(|| command.run(&mut friends)) {
-                tracing::error!(reason, "friends.redb is damaged: the friends thread stops");
-                return;
+            match contain(|| run_batch(&mut friends, command, &mut inbox)) {
+                Ok(reply) => closing = reply,
+                Err(reason) => {
+                    tracing::error!(reason, "friends.redb is damaged: the friends thread stops");
+                    return;
+                }
             }
             if friends.has_failed() {
                 tracing::error!("friends.redb could not be written: the friends thread stops");
+                break;
+            }
+            if closing.is_some() {
                 break;
             }
         }
@@ -124,9 +157,9 @@ macro_rules! commands {
                     // The thread's loop handles this one itself.
                     Self::ShutDown { .. } => {}
                     $( Self::$variant { $($argument,)* reply } => {
-                        let $friends = friends;
+                        let result = { let $friends = &mut *friends; $run };
                         // The caller may have stopped waiting for the reply.
-                        let _ = reply.send($run);
+                        friends.announce(move || drop(reply.send(result)));
                     } )+
                 }
             }
@@ -152,11 +185,19 @@ commands! {
         = |friends| friends.set_own_profile(&name, &addresses, payment, now);
     OwnProfile own_profile() -> Result<Option<SignedProfile>, StoreFault>
         = |friends| Ok(friends.own_profile().cloned());
-    KeepProfile keep_profile(profile: SignedProfile, now: UnixMillis)
+    KeepProfile keep_profile(profile: SignedProfile, by: PeerId, now: UnixMillis)
         -> Result<ProfileReceipt, ProfileError>
-        = |friends| friends.keep_profile(profile, now);
-    ExploreAnswer explore_answer() -> Result<Vec<SignedProfile>, StoreFault>
-        = |friends| Ok(friends.explore_answer());
+        = |friends| friends.keep_profile(profile, by, now);
+    KeepProfiles keep_profiles(profiles: Vec<SignedProfile>, by: PeerId, now: UnixMillis)
+        -> Result<Vec<JudgedProfile>, StoreFault>
+        = |friends| Ok(friends.keep_profiles(profiles, by, now));
+    KeepFriends keep_friends(peers: Vec<PeerId>, now: UnixMillis) -> Result<(), StoreFault>
+        = |friends| friends.keep_friends(&peers, now);
+    Accept accept(text: String, now: UnixMillis) -> Result<(PeerId, String), FindError>
+        = |friends| friends.accept(&text, now);
+    ExploreAnswer explore_answer(to: PeerId, now: UnixMillis)
+        -> Result<Vec<SignedProfile>, StoreFault>
+        = |friends| Ok(friends.explore_answer(&to, now));
     List list() -> Result<Vec<FriendInfo>, StoreFault> = |friends| Ok(friends.list());
     Friend friend(peer: PeerId) -> Result<Option<FriendInfo>, StoreFault>
         = |friends| Ok(friends.friend(&peer));
@@ -192,6 +233,8 @@ commands! {
         = |friends| friends.receive_quit(&quit, now);
     History history(friend: Option<PeerId>, limit: usize) -> Result<Vec<ChatRecord>, StoreFault>
         = |friends| friends.history(friend.as_ref(), limit);
+    Requests requests(limit: usize) -> Result<Vec<ChatRecord>, StoreFault>
+        = |friends| Ok(friends.requests(limit));
     AddAddresses add_addresses(
         peer: PeerId, addresses: Vec<String>, source: AddressSource, now: UnixMillis
     ) -> Result<(), StoreFault>

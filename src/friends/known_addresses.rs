@@ -4,9 +4,11 @@ use redb::{ReadableTable as _, ReadableTableMetadata as _};
 
 use super::{
     Friends,
-    store::{ADDRESSES, Key32, StoreFault, Tables},
+    standing::Standing,
+    store::{Key32, StoreFault, Tables},
 };
 use crate::{
+    peers::{Level, Trust},
     primitives::{PeerId, PublicKey, UnixMillis, printable},
     wire::{
         address::{has_multiaddr_form, split_peer},
@@ -53,6 +55,11 @@ impl AddressSource {
         }
     }
 
+    /// True if the user gave the address, and so accepts the peer that has it.
+    const fn is_users(self) -> bool {
+        matches!(self, Self::Invite | Self::Command)
+    }
+
     fn from_number(number: u8) -> Self {
         Self::ALL.into_iter().find(|source| source.number() == number).unwrap_or(Self::Profile)
     }
@@ -96,6 +103,9 @@ pub(crate) struct KnownPeer {
     pub(crate) peer: PeerId,
     /// Addresses without `/p2p/`, the one that is likeliest to answer first.
     pub(crate) addresses: Vec<String>,
+    /// The number of the first addresses that the user gave, or at which a connection succeeded.
+    /// The rest was told.
+    pub(crate) proven: usize,
     /// Time of the last connection to the peer; `None` if there was none.
     pub(crate) last_seen: Option<UnixMillis>,
     /// The most trusted source of the addresses.
@@ -113,10 +123,11 @@ struct Entry {
 
 impl Entry {
     /// Returns the key by which a full table evicts, the least first. Addresses that a user chose
-    /// go last, before them those that worked last.
-    const fn worth(&self) -> (bool, UnixMillis, AddressSource, UnixMillis) {
+    /// go last, before them those of friends, before them those that worked last.
+    fn worth(&self, trust: &Trust) -> (bool, Level, UnixMillis, AddressSource, UnixMillis) {
         (
-            matches!(self.source, AddressSource::Invite | AddressSource::Command),
+            self.source.is_users(),
+            trust.level(&PeerId(PublicKey(self.peer))),
             self.last_seen,
             self.source,
             self.added,
@@ -137,7 +148,7 @@ fn entry(key: (&Key32, &str), row: (u64, u64, u8)) -> Entry {
 
 impl Friends {
     /// Stores addresses of a peer. Skips texts that cannot be addresses, and removes `/p2p/` from
-    /// the end of the others.
+    /// the end of the others. A user's addresses make the peer a friend.
     pub(crate) fn add_addresses(
         &mut self,
         peer: PeerId,
@@ -145,7 +156,7 @@ impl Friends {
         source: AddressSource,
         now: UnixMillis,
     ) -> Result<(), StoreFault> {
-        let held = self.addresses_of(&peer)?;
+        let held = self.entries_of(&peer)?;
         let is_new = |address: &&str| {
             check_address(address).is_ok()
                 && !held.iter().any(|entry| entry.address == **address && entry.source >= source)
@@ -159,12 +170,20 @@ impl Friends {
         if peer == self.me || fresh.is_empty() {
             return Ok(());
         }
-        self.store.write(|tables| {
-            fresh.into_iter().try_for_each(|address| insert(tables, peer, address, source, now, 0))
-        })
+        let Self { store, trust, .. } = self;
+        store.write(|tables| {
+            let row = |address| insert(tables, trust, peer, address, source, now, 0);
+            fresh.into_iter().try_for_each(row)
+        })?;
+        if !source.is_users() {
+            return Ok(());
+        }
+        self.trust.accept(peer);
+        self.promote(peer, Standing::ACCEPTED, now)
     }
 
-    /// Records a connection to a peer at an address that we dialed.
+    /// Records a connection to a peer at an address that we dialed. Those to strangers share the
+    /// strangers' budget.
     pub(crate) fn touch_address(
         &mut self,
         peer: PeerId,
@@ -177,34 +196,45 @@ impl Friends {
                 && now.saturating_sub(entry.last_seen) < TOUCH_INTERVAL_MS
                 && entry.last_seen <= now
         };
-        if check_address(address).is_err() || self.addresses_of(&peer)?.iter().any(is_recent) {
+        if check_address(address).is_err() || self.entries_of(&peer)?.iter().any(is_recent) {
             return Ok(());
         }
-        self.store.write(|tables| insert(tables, peer, address, AddressSource::Connected, now, now))
+        let is_stranger = self.level(&peer) == Level::Stranger;
+        if is_stranger && !self.rates.take(peer, Level::Stranger, (self.clock)()) {
+            return Ok(());
+        }
+        let Self { store, trust, .. } = self;
+        store.write(|tables| {
+            insert(tables, trust, peer, address, AddressSource::Connected, now, now)
+        })
     }
 
     /// Returns at most `limit` peers to dial, those that are likeliest to answer first.
     pub(crate) fn known_peers(&self, limit: usize) -> Result<Vec<KnownPeer>, StoreFault> {
-        let mut entries = Vec::new();
-        for row in self.store.read()?.open_table(ADDRESSES)?.iter()? {
-            let (key, row) = row?;
-            entries.push(entry(key.value(), row.value()));
-        }
+        let entries = self.store.view(all)?;
         let mut peers: Vec<_> =
             entries.chunk_by(|one, other| one.peer == other.peer).filter_map(gather).collect();
         peers.sort_by_key(|(worth, _)| std::cmp::Reverse(*worth));
         Ok(peers.into_iter().map(|(_, peer)| peer).take(limit).collect())
     }
 
-    fn addresses_of(&self, peer: &PeerId) -> Result<Vec<Entry>, StoreFault> {
-        let table = self.store.read()?.open_table(ADDRESSES)?;
-        let mut entries = Vec::new();
-        for row in table.range(of(&peer.0.0))? {
-            let (key, row) = row?;
-            entries.push(entry(key.value(), row.value()));
-        }
-        Ok(entries)
+    fn entries_of(&self, peer: &PeerId) -> Result<Vec<Entry>, StoreFault> {
+        self.store.view(|tables| rows_of(tables, &peer.0.0))
     }
+
+    /// Returns the addresses stored of a peer.
+    pub(super) fn addresses_of(&self, peer: &PeerId) -> Result<Vec<String>, StoreFault> {
+        Ok(self.entries_of(peer)?.into_iter().map(|entry| entry.address).collect())
+    }
+}
+
+fn rows_of(tables: &Tables<'_>, peer: &Key32) -> Result<Vec<Entry>, StoreFault> {
+    let mut rows = Vec::new();
+    for row in tables.addresses.range(of(peer))? {
+        let (key, row) = row?;
+        rows.push(entry(key.value(), row.value()));
+    }
+    Ok(rows)
 }
 
 /// Returns the range of one peer's keys: each address begins with '/', the byte before '0'.
@@ -221,6 +251,11 @@ fn gather(entries: &[Entry]) -> Option<((UnixMillis, AddressSource), KnownPeer)>
     let peer = KnownPeer {
         peer: PeerId(PublicKey(best.first()?.peer)),
         addresses: best.iter().map(|entry| entry.address.clone()).collect(),
+        // The order puts them first.
+        proven: best
+            .iter()
+            .take_while(|entry| entry.last_seen > 0 || entry.source >= AddressSource::Connected)
+            .count(),
         last_seen: (last_seen > 0).then_some(last_seen),
         source,
     };
@@ -230,6 +265,7 @@ fn gather(entries: &[Entry]) -> Option<((UnixMillis, AddressSource), KnownPeer)>
 /// Writes one address, and evicts another if the peer's share or the table is full.
 fn insert(
     tables: &mut Tables<'_>,
+    trust: &Trust,
     peer: PeerId,
     address: &str,
     source: AddressSource,
@@ -245,11 +281,7 @@ fn insert(
         None => (now, last_seen, source.number()),
     };
     if held.is_none() {
-        let mut rows = Vec::new();
-        for row in tables.addresses.range(of(peer))? {
-            let (key, row) = row?;
-            rows.push(entry(key.value(), row.value()));
-        }
+        let mut rows = rows_of(tables, peer)?;
         if rows.len() < MAX_ADDRESSES_PER_PEER {
             rows = if tables.addresses.len()? < MAX_BOOK_ADDRESSES {
                 Vec::new()
@@ -257,7 +289,7 @@ fn insert(
                 all(tables)?
             };
         }
-        if let Some(least) = rows.iter().min_by_key(|entry| entry.worth()) {
+        if let Some(least) = rows.iter().min_by_key(|entry| entry.worth(trust)) {
             tables.addresses.remove((&least.peer, least.address.as_str()))?;
         }
     }

@@ -1,26 +1,37 @@
-//! Friends keeps the friends' signed profiles and names, who is online, chat with its outbox, and
-//! the addresses to dial.
+//! Friends keeps the people whom the user chose, signed profiles and names, who is online, chat and
+//! its outbox, and the addresses to dial.
 //!
 //! [`Friends`] owns `friends.redb`. It is a plain struct without sockets or timers: each call gets
 //! the time as an argument and returns a result. Every change waits for the disk, so the node runs
 //! it on a thread of its own ([`spawn`]) and sends calls through a [`FriendsHandle`].
 //!
 //! # Invariants
-//! - A change is durable before the call that made it returns.
+//! - A change is durable before the call that made it returns. In a batch of calls
+//!   ([`Friends::begin_batch`]) all changes are durable once the batch is committed, and nothing is
+//!   announced before.
+//! - An identity is free, so what an unknown one says counts for little. Nothing of a stranger
+//!   pushes out what is a friend's, bears a friend's plain name, or is written to the disk beyond
+//!   the small box of requests.
 //! - The key is the identity; a name is a label that its key signed. Two friends may have one name.
 //!   The first hex digits of their keys then tell them apart: `yzw#3f2a`.
 //! - A chat line is stored once and unchanged, whatever bytes it holds. The program replaces
 //!   unprintable characters when it shows a line, not here.
 //! - Each table is bounded: see the constants `MAX_…`.
 
+mod bans;
 mod chat;
+mod conversations;
 mod errors;
 mod handle;
 mod known_addresses;
+mod people;
 mod profiles;
 mod rates;
+mod requests;
 mod resolve;
+mod standing;
 mod store;
+mod strangers;
 #[cfg(test)]
 mod tests;
 
@@ -30,7 +41,6 @@ use std::{
     path::Path,
 };
 
-use redb::ReadableTable;
 use tokio::sync::broadcast;
 
 #[cfg(any(test, fuzzing))]
@@ -44,29 +54,43 @@ pub(crate) use errors::{
 };
 pub(crate) use handle::{FriendsHandle, spawn};
 pub(crate) use known_addresses::{AddressSource, KnownPeer, split_address};
-pub(crate) use profiles::{FriendInfo, MAX_PROFILES_KEPT, ProfileReceipt};
+pub(crate) use profiles::{FriendInfo, JudgedProfile, MAX_PROFILES_KEPT, ProfileReceipt};
 pub(crate) use store::StoreFault;
 #[cfg(test)]
 pub(crate) use {chat::MAX_TIME_APART_MS, profiles::MAX_AHEAD_MS};
 
 use self::{
+    conversations::Conversations,
     profiles::{Known, Presence},
     rates::Rates,
+    requests::Request,
+    standing::Standing,
     store::Store,
+    strangers::Strangers,
 };
 use crate::{
-    peers::{Ban, BanTerm},
-    primitives::{NetworkId, PeerId, PublicKey, Signature, UnixMillis},
+    peers::{Level, Trust},
+    primitives::{Moment, NetworkId, PeerId, Signature, UnixMillis},
     storage::contain,
     telemetry::events::{FriendJoined, FriendLeft},
     wire::{MessageId, Refusal, SignedProfile},
 };
+
+/// Least time between two writes of the time when an introduced peer was last seen, in ms: a
+/// minute. It saves a commit for each of its reconnects.
+const SEEN_INTERVAL_MS: u64 = 60_000;
 
 /// Length of the event queue. A subscriber that lags further behind misses the oldest events.
 const EVENTS: usize = 256;
 
 /// A function that signs bytes with the node's identity key.
 pub(crate) type Signer = Box<dyn Fn(&[u8]) -> Signature + Send>;
+
+/// A monotonic clock, for rates.
+pub(crate) type Momentary = Box<dyn Fn() -> Moment + Send>;
+
+/// News that waits for the commit of what it tells.
+type Announcement = Box<dyn FnOnce() + Send>;
 
 /// This node's identity, and the chain that it signs for.
 pub(crate) struct FriendsConfig {
@@ -75,6 +99,9 @@ pub(crate) struct FriendsConfig {
     pub(crate) network: NetworkId,
     /// Signs with the key of `me`.
     pub(crate) signer: Signer,
+    /// The levels of trust, to which the peers chosen in earlier runs are added.
+    pub(crate) trust: Trust,
+    pub(crate) clock: Momentary,
 }
 
 /// The way in which a friend went offline.
@@ -107,6 +134,10 @@ pub(crate) enum FriendsEvent {
     Left { peer: PeerId, name: String, how: Departure },
     /// A friend's new profile has another name.
     Renamed { peer: PeerId, old: String, new: String },
+    /// A stranger has introduced itself.
+    Asks { peer: PeerId, name: String },
+    /// A line of somebody whom the user neither accepted nor wrote to is in the box of requests.
+    Requested { peer: PeerId, name: String },
     /// A chat line from another node was stored.
     Received(ChatRecord),
     /// Our direct line is on its receiver's disk.
@@ -121,12 +152,26 @@ pub(crate) struct Friends {
     network: NetworkId,
     signer: Signer,
     store: Store,
-    /// The table `profiles_1` in memory, without our own profile.
+    trust: Trust,
+    clock: Momentary,
+    /// The table `profiles_2` in memory: peers that were no strangers when they were stored.
     known: BTreeMap<PeerId, Known>,
+    /// Profiles of strangers, which are in memory only.
+    strangers: Strangers,
+    /// The table `people_1` in memory.
+    people: BTreeMap<PeerId, Standing>,
+    /// The table `bans_1` in memory: the end of each ban.
+    banned: BTreeMap<PeerId, UnixMillis>,
+    /// The number of lines in each conversation.
+    lines: Conversations,
+    /// The table `requests_1` in memory.
+    requests: BTreeMap<u64, Request>,
     own: Option<SignedProfile>,
     /// The connected peers.
     presence: HashMap<PeerId, Presence>,
     rates: Rates,
+    /// What waits for the commit of the batch; none outside of a batch.
+    waiting: Option<Vec<Announcement>>,
     events: broadcast::Sender<FriendsEvent>,
 }
 
@@ -171,30 +216,81 @@ impl Friends {
     }
 
     fn with(store: Store, config: FriendsConfig) -> Result<Self, StoreFault> {
-        let known = contain(|| profiles::load(&store))
-            .unwrap_or_else(|reason| Err(StoreFault::Broken(reason)))?;
-        let FriendsConfig { me, network, signer } = config;
+        contain(|| Self::load(store, config))
+            .unwrap_or_else(|reason| Err(StoreFault::Broken(reason)))
+    }
+
+    fn load(store: Store, config: FriendsConfig) -> Result<Self, StoreFault> {
+        let FriendsConfig { me, network, signer, trust, clock } = config;
+        let (people, known) = (standing::load(&store)?, profiles::load(&store)?);
+        for (peer, standing) in &people {
+            if standing.accepted {
+                trust.accept(*peer);
+            } else if standing.nearby {
+                trust.met_nearby(*peer);
+            }
+        }
+        // After all friends are known, since only a friend vouches.
+        for (peer, known) in &known {
+            if let Some(voucher) = known.voucher {
+                trust.vouch(&voucher, *peer);
+            }
+        }
         Ok(Self {
             me,
             network,
             signer,
-            store,
+            trust,
             known,
+            people,
+            banned: bans::load(&store)?,
+            lines: Conversations::load(&store)?,
+            requests: requests::load(&store)?,
+            store,
+            strangers: Strangers::default(),
             own: None,
             presence: HashMap::new(),
-            rates: Rates::default(),
+            rates: Rates::new(clock()),
+            clock,
+            waiting: None,
             events: broadcast::Sender::new(EVENTS),
         })
     }
 
-    fn emit(&self, event: FriendsEvent) {
-        // This fails while no console listens, and then the log alone has the event.
-        let _ = self.events.send(event);
+    /// Begins a batch of calls, whose changes share one commit.
+    fn begin_batch(&mut self) {
+        self.store.begin_batch();
+        self.waiting = Some(Vec::new());
+    }
+
+    /// Commits the batch, then announces what happened in it. If the commit fails, nothing is
+    /// announced, and the file must be opened again.
+    fn commit_batch(&mut self) {
+        let waiting = self.waiting.take().unwrap_or_default();
+        match self.store.commit_batch() {
+            Ok(()) => waiting.into_iter().for_each(|announce| announce()),
+            Err(error) => tracing::error!(%error, "changes to friends.redb are lost"),
+        }
+    }
+
+    /// Runs `news` once the present changes are durable.
+    fn announce(&mut self, news: impl FnOnce() + Send + 'static) {
+        match &mut self.waiting {
+            Some(waiting) => waiting.push(Box::new(news)),
+            None => news(),
+        }
+    }
+
+    fn emit(&mut self, event: FriendsEvent) {
+        let events = self.events.clone();
+        // The send fails while no console listens, and then the log alone has the event.
+        self.announce(move || drop(events.send(event)));
     }
 
     /// Records that there is a connection to the peer.
     pub(crate) fn online(&mut self, peer: PeerId, now: UnixMillis) -> Result<(), StoreFault> {
-        if peer == self.me || self.presence.contains_key(&peer) {
+        let is_silent = peer == self.me || self.is_banned(&peer, now);
+        if is_silent || self.presence.contains_key(&peer) {
             return Ok(());
         }
         self.presence.insert(peer, Presence::Connected);
@@ -224,58 +320,39 @@ impl Friends {
         matches!(self.presence.get(peer), Some(Presence::Connected | Presence::Joined))
     }
 
-    /// Emits `Joined` once for each time that a peer whose profile we hold is online.
+    /// Emits `Joined` once for each time that a peer whose profile we hold is online, if it is no
+    /// stranger.
     fn join(&mut self, peer: &PeerId) {
         let Some(known) = self.known.get(peer) else { return };
+        if self.level(peer) == Level::Stranger {
+            return;
+        }
         let name = known.profile.name.clone();
         let Some(presence @ Presence::Connected) = self.presence.get_mut(peer) else { return };
         *presence = Presence::Joined;
-        FriendJoined { peer: *peer, name: name.clone() }.emit();
+        let event = FriendJoined { peer: *peer, name: name.clone() };
+        self.announce(move || event.emit());
         self.emit(FriendsEvent::Joined { peer: *peer, name });
     }
 
-    fn leave(&self, peer: &PeerId, how: Departure) {
+    fn leave(&mut self, peer: &PeerId, how: Departure) {
         let name = self.known.get(peer).map(|known| known.profile.name.clone()).unwrap_or_default();
-        FriendLeft { peer: *peer, name: name.clone(), how: how.code() }.emit();
+        let event = FriendLeft { peer: *peer, name: name.clone(), how: how.code() };
+        self.announce(move || event.emit());
         self.emit(FriendsEvent::Left { peer: *peer, name, how });
     }
 
     fn seen(&mut self, peer: &PeerId, now: UnixMillis) -> Result<(), StoreFault> {
         let Some(known) = self.known.get(peer) else { return Ok(()) };
+        let is_recent = known.last_seen > 0 && now.abs_diff(known.last_seen) < SEEN_INTERVAL_MS;
+        match self.level(peer) {
+            Level::Stranger => return Ok(()),
+            Level::Introduced if is_recent => return Ok(()),
+            Level::Introduced | Level::Friend => {}
+        }
         let known = Known { last_seen: known.last_seen.max(now), ..known.clone() };
         self.store.write(|tables| profiles::put(tables, &known))?;
         self.known.insert(*peer, known);
         Ok(())
-    }
-
-    /// Stores a ban, so that it survives restarts.
-    pub(crate) fn keep_ban(&mut self, ban: Ban) -> Result<(), StoreFault> {
-        let end = match ban.term {
-            BanTerm::Until(end) => end,
-            BanTerm::Forever => u64::MAX,
-        };
-        self.store.write(|tables| Ok(tables.bans.insert(&ban.peer.0.0, end).map(drop)?))
-    }
-
-    /// Deletes a ban that a user lifted or that has ended.
-    pub(crate) fn forget_ban(&mut self, peer: PeerId) -> Result<(), StoreFault> {
-        self.store.write(|tables| Ok(tables.bans.remove(&peer.0.0).map(drop)?))
-    }
-
-    /// Returns the bans in force, and deletes those that have ended.
-    pub(crate) fn bans(&mut self, now: UnixMillis) -> Result<Vec<Ban>, StoreFault> {
-        self.store.write(|tables| {
-            tables.bans.retain(|_, end| now < end)?;
-            let mut bans = Vec::new();
-            for row in tables.bans.iter()? {
-                let (peer, end) = row?;
-                let term = match end.value() {
-                    u64::MAX => BanTerm::Forever,
-                    end => BanTerm::Until(end),
-                };
-                bans.push(Ban { peer: PeerId(PublicKey(*peer.value())), term });
-            }
-            Ok(bans)
-        })
     }
 }

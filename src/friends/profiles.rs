@@ -1,5 +1,5 @@
-//! Profiles of friends: storing them, signing our own, the answer to Explore, and the list of
-//! friends.
+//! Profiles of friends and of introduced peers: storing them, signing our own, the answer to
+//! Explore, and the list of friends. Profiles of strangers stay in memory, see `strangers`.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -9,9 +9,10 @@ use super::{
     Friends, FriendsEvent, OwnProfileError, ProfileError,
     known_addresses::{check_address, strip_peer},
     resolve::unique_digits,
-    store::{META_SEQUENCE, NAMES, PROFILES, Store, StoreFault, Tables},
+    store::{META_SEQUENCE, Store, StoreFault, Tables},
 };
 use crate::{
+    peers::Level,
     primitives::{Address, BlockHash, NetworkId, Owner, PeerId, PublicKey, UnixMillis, check_name},
     wire::{
         SignedProfile, codec,
@@ -19,8 +20,8 @@ use crate::{
     },
 };
 
-/// The most profiles held, about 5 MB. A full table evicts the friend that was online least
-/// recently, among those who are offline now and whom we never wrote to.
+/// The most profiles on the disk, about 5 MB. A full table evicts the peer of the lowest level that
+/// was online least recently, among those who are offline now and whom the user did not choose.
 pub(crate) const MAX_PROFILES_KEPT: usize = 10_000;
 /// The most that a profile's sequence, a time, may be ahead of our clock, in ms: a day. A profile
 /// signed further ahead would win over each one that its peer signs after its clock is corrected.
@@ -41,7 +42,12 @@ pub(crate) enum ProfileReceipt {
     Old,
     /// Our own profile, back from a peer.
     Own,
+    /// Not kept: the sender is no friend, or has vouched for others enough.
+    Unvouched,
 }
+
+/// A profile that a peer sent, and what became of it.
+pub(crate) type JudgedProfile = (SignedProfile, Result<ProfileReceipt, ProfileError>);
 
 /// A friend as the list shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +56,7 @@ pub(crate) struct FriendInfo {
     /// The first hex digits of its key, at least 4, that no other friend of this name shares.
     pub(crate) suffix: String,
     pub(crate) peer_id: PeerId,
+    pub(crate) level: Level,
     /// True if it is connected and has not published a goodbye.
     pub(crate) online: bool,
     /// The payment address of its profile.
@@ -71,7 +78,7 @@ pub(super) enum Presence {
     SaidGoodbye,
 }
 
-/// A friend's row of the table `profiles_1`, and its rows of `names_1`.
+/// A peer's row of the table `profiles_2`, and its rows of `names_1`.
 #[derive(Debug, Clone)]
 pub(super) struct Known {
     pub(super) profile: SignedProfile,
@@ -79,40 +86,46 @@ pub(super) struct Known {
     pub(super) network: NetworkId,
     /// Time of the last connection; 0 if there was none.
     pub(super) last_seen: UnixMillis,
-    /// True if we ever wrote to this friend. The table never evicts such a friend.
-    pub(super) talked: bool,
-    /// The names that the friend has had, and when we first saw each; at most [`MAX_NAMES`].
+    /// The friend that vouched for the peer when it was a stranger.
+    pub(super) voucher: Option<PeerId>,
+    /// The names that the peer has had, and when we first saw each; at most [`MAX_NAMES`].
     pub(super) names: Vec<(String, UnixMillis)>,
 }
 
+/// The voucher's key of a row without a voucher.
+const NO_VOUCHER: [u8; 32] = [0; 32];
+
 /// Reads all profiles from the disk.
 pub(super) fn load(store: &Store) -> Result<BTreeMap<PeerId, Known>, StoreFault> {
-    let transaction = store.read()?;
-    let mut known = BTreeMap::new();
-    for row in transaction.open_table(PROFILES)?.iter()? {
-        let (peer, row) = row?;
-        let (network, last_seen, talked, bytes) = row.value();
-        let profile = codec::decode(bytes, MAX_FRIENDS_REQUEST_BYTES)
-            .map_err(|error| StoreFault::Damaged { table: "profiles", error })?;
-        let network = BlockHash(*network);
-        known.insert(
-            PeerId(PublicKey(*peer.value())),
-            Known { profile, network, last_seen, talked, names: Vec::new() },
-        );
-    }
-    for row in transaction.open_table(NAMES)?.iter()? {
-        let (key, since) = row?;
-        let (peer, name) = key.value();
-        if let Some(known) = known.get_mut(&PeerId(PublicKey(*peer))) {
-            known.names.push((name.to_owned(), since.value()));
+    store.view(|tables| {
+        let mut known = BTreeMap::new();
+        for row in tables.profiles.iter()? {
+            let (peer, row) = row?;
+            let (network, last_seen, voucher, bytes) = row.value();
+            let profile = codec::decode(bytes, MAX_FRIENDS_REQUEST_BYTES)
+                .map_err(|error| StoreFault::Damaged { table: "profiles", error })?;
+            let network = BlockHash(*network);
+            let voucher = (*voucher != NO_VOUCHER).then_some(PeerId(PublicKey(*voucher)));
+            known.insert(
+                PeerId(PublicKey(*peer.value())),
+                Known { profile, network, last_seen, voucher, names: Vec::new() },
+            );
         }
-    }
-    Ok(known)
+        for row in tables.names.iter()? {
+            let (key, since) = row?;
+            let (peer, name) = key.value();
+            if let Some(known) = known.get_mut(&PeerId(PublicKey(*peer))) {
+                known.names.push((name.to_owned(), since.value()));
+            }
+        }
+        Ok(known)
+    })
 }
 
 pub(super) fn put(tables: &mut Tables<'_>, known: &Known) -> Result<(), StoreFault> {
     let bytes = codec::encode(&known.profile);
-    let row = (&known.network.0, known.last_seen, known.talked, &bytes[..]);
+    let voucher = known.voucher.map_or(NO_VOUCHER, |voucher| voucher.0.0);
+    let row = (&known.network.0, known.last_seen, &voucher, &bytes[..]);
     tables.profiles.insert(&known.profile.peer.0.0, row)?;
     Ok(())
 }
@@ -151,7 +164,9 @@ impl Friends {
                 listed.push(address.to_owned());
             }
         }
+        // Others refuse a profile this far ahead, which was signed while this clock was wrong.
         if let Some(own) = &self.own
+            && own.sequence <= now.saturating_add(MAX_AHEAD_MS)
             && (own.name == name && own.addresses == listed && own.payment == payment)
         {
             return Ok(own.clone());
@@ -180,23 +195,37 @@ impl Friends {
         self.own.as_ref()
     }
 
-    /// Stores a profile from the network, if its peer signed it, it obeys the rules, and it is
-    /// newer than the one we hold.
+    /// Returns the profile held of a peer, if it is of this network.
+    fn held(&self, peer: &PeerId) -> Option<&SignedProfile> {
+        let known = self.known.get(peer).filter(|known| known.network == self.network);
+        known.map(|known| &known.profile).or_else(|| self.strangers.get(peer))
+    }
+
+    /// Keeps a profile from the network that `by` sent, if its peer signed it, it obeys the rules,
+    /// and it is newer than the one held.
+    ///
+    /// A profile that a friend passes on makes its peer introduced. What others pass on is dropped.
+    /// The profile of a stranger that introduces itself stays in memory.
     pub(crate) fn keep_profile(
         &mut self,
         profile: SignedProfile,
+        by: PeerId,
         now: UnixMillis,
     ) -> Result<ProfileReceipt, ProfileError> {
         let peer = profile.peer;
         if peer == self.me {
             return Ok(ProfileReceipt::Own);
         }
-        let held = self.known.get(&peer);
-        if let Some(held) = held.filter(|held| held.network == self.network) {
-            if held.profile == profile {
+        if self.is_banned(&peer, now) {
+            return Err(ProfileError::Banned { peer });
+        }
+        let by_friend = by != peer && self.trust.is_friend(&by);
+        let vouches = by_friend && self.level(&peer) == Level::Stranger;
+        if let Some(held) = self.held(&peer).filter(|_| !vouches) {
+            if *held == profile {
                 return Ok(ProfileReceipt::Known);
             }
-            if held.profile.sequence >= profile.sequence {
+            if held.sequence >= profile.sequence {
                 return Ok(ProfileReceipt::Old);
             }
         }
@@ -207,17 +236,61 @@ impl Friends {
         if ahead_ms > MAX_AHEAD_MS {
             return Err(ProfileError::TooFarAhead { ahead_ms });
         }
+        if by != peer && !by_friend || vouches && !self.trust.vouch(&by, peer) {
+            return Ok(ProfileReceipt::Unvouched);
+        }
+        if self.level(&peer) == Level::Stranger && !self.is_chosen(&peer) {
+            return self.keep_stranger(profile);
+        }
+        let newest = self.strangers.remove(&peer).filter(|held| held.sequence > profile.sequence);
+        let voucher = vouches.then_some(by);
+        self.store_profile(newest.unwrap_or(profile), voucher, now)
+    }
+
+    /// Keeps the profiles that `by` sent, up to the first one that is charged. Returns each with
+    /// its result.
+    pub(crate) fn keep_profiles(
+        &mut self,
+        profiles: Vec<SignedProfile>,
+        by: PeerId,
+        now: UnixMillis,
+    ) -> Vec<JudgedProfile> {
+        let mut kept = Vec::new();
+        for profile in profiles {
+            let result = self.keep_profile(profile.clone(), by, now);
+            let is_charged = result.as_ref().is_err_and(|error| error.offence().is_some());
+            kept.push((profile, result));
+            if is_charged {
+                break;
+            }
+        }
+        kept
+    }
+
+    /// Stores a verified profile of a peer that is no stranger, unless a newer one is held.
+    pub(super) fn store_profile(
+        &mut self,
+        profile: SignedProfile,
+        voucher: Option<PeerId>,
+        now: UnixMillis,
+    ) -> Result<ProfileReceipt, ProfileError> {
+        let peer = profile.peer;
+        let held = self.known.get(&peer).cloned();
         let evicted = if held.is_none() { self.to_evict()? } else { None };
-        let mut known = held.cloned().unwrap_or(Known {
+        let kept = if held.is_some() { ProfileReceipt::Updated } else { ProfileReceipt::New };
+        let mut known = held.unwrap_or(Known {
             profile: profile.clone(),
             network: self.network,
             last_seen: 0,
-            talked: false,
+            voucher: None,
             names: Vec::new(),
         });
-        let kept = if held.is_some() { ProfileReceipt::Updated } else { ProfileReceipt::New };
-        let old_name = std::mem::replace(&mut known.profile, profile).name;
+        let old_name = known.profile.name.clone();
+        if known.network != self.network || known.profile.sequence < profile.sequence {
+            known.profile = profile;
+        }
         known.network = self.network;
+        known.voucher = voucher.or(known.voucher);
         if self.presence.contains_key(&peer) {
             known.last_seen = known.last_seen.max(now);
         }
@@ -246,70 +319,113 @@ impl Friends {
         Ok(kept)
     }
 
-    /// Returns the friend to evict for one more profile; `None` while the table has room.
+    /// Returns the peer to evict for one more profile; `None` while the table has room.
     fn to_evict(&self) -> Result<Option<(PeerId, Known)>, ProfileError> {
         if self.known.len() < MAX_PROFILES_KEPT {
             return Ok(None);
         }
         self.known
             .iter()
-            .filter(|(peer, known)| !known.talked && !self.presence.contains_key(*peer))
-            .min_by_key(|(_, known)| known.last_seen)
+            .filter(|(peer, _)| !self.is_chosen(peer) && !self.presence.contains_key(*peer))
+            .min_by_key(|(peer, known)| (self.level(peer), known.last_seen))
             .map(|(peer, known)| Some((*peer, known.clone())))
             .ok_or(ProfileError::Full { limit: MAX_PROFILES_KEPT })
     }
 
-    /// Returns the answer to Explore, at most 64 profiles of this network: our own, then the
-    /// friends online, then the others, the most recently seen first.
+    /// Returns the answer to Explore of a peer, at most 64 profiles of this network.
+    ///
+    /// A friend is told our own profile, then the friends, then the introduced peers that were here
+    /// once; in each group those online first, then the most recently seen. Anybody else is told
+    /// our own profile alone, since the names and addresses of friends are not ours to give away.
     #[must_use]
-    pub(crate) fn explore_answer(&self) -> Vec<SignedProfile> {
-        let mut others: Vec<_> =
-            self.known.values().filter(|known| known.network == self.network).collect();
-        others.sort_by_key(|known| {
-            std::cmp::Reverse((self.is_online(&known.profile.peer), known.last_seen))
-        });
-        let others = others.into_iter().map(|known| known.profile.clone());
-        self.own.iter().cloned().chain(others).take(MAX_PROFILES).collect()
-    }
-
-    /// Returns all friends, sorted by name, then by key.
-    #[must_use]
-    pub(crate) fn list(&self) -> Vec<FriendInfo> {
-        let mut of_name: HashMap<&str, Vec<PeerId>> = HashMap::new();
-        for (peer, known) in &self.known {
-            of_name.entry(&known.profile.name).or_default().push(*peer);
+    pub(crate) fn explore_answer(&self, to: &PeerId, now: UnixMillis) -> Vec<SignedProfile> {
+        let own = self.own.iter().cloned();
+        if !self.trust.is_friend(to) {
+            return own.collect();
         }
-        let mut list: Vec<_> = self
+        let mut others: Vec<_> = self
             .known
             .iter()
+            .filter(|(_, known)| known.network == self.network)
+            .map(|(peer, known)| (self.level(peer), self.is_online(peer), known))
+            .filter(|(level, _, known)| match level {
+                Level::Stranger => false,
+                Level::Introduced => known.last_seen > 0,
+                Level::Friend => true,
+            })
+            .filter(|(_, _, known)| !self.is_banned(&known.profile.peer, now))
+            .collect();
+        others.sort_by_key(|(level, online, known)| {
+            std::cmp::Reverse((*level, *online, known.last_seen))
+        });
+        let others = others.into_iter().map(|(_, _, known)| known.profile.clone());
+        own.chain(others).take(MAX_PROFILES).collect()
+    }
+
+    /// True if the list shows the peer: a friend, or an introduced peer that was here once or that
+    /// the user wrote to.
+    fn is_listed(&self, peer: &PeerId, known: &Known) -> bool {
+        match self.level(peer) {
+            Level::Friend => true,
+            Level::Introduced => known.last_seen > 0 || self.is_chosen(peer),
+            Level::Stranger => false,
+        }
+    }
+
+    /// Returns the friends, and the introduced peers that were met, sorted by name, then by key.
+    #[must_use]
+    pub(crate) fn list(&self) -> Vec<FriendInfo> {
+        // For each name the friends, and everybody who is no stranger.
+        let mut of_name: HashMap<&str, [Vec<PeerId>; 2]> = HashMap::new();
+        for (peer, known) in &self.known {
+            let level = self.level(peer);
+            let [friends, all] = of_name.entry(&known.profile.name).or_default();
+            if level == Level::Friend {
+                friends.push(*peer);
+            }
+            if level >= Level::Introduced {
+                all.push(*peer);
+            }
+        }
+        let listed = self.known.iter().filter(|(peer, known)| self.is_listed(peer, known));
+        let mut list: Vec<_> = listed
             .map(|(peer, known)| {
                 let namesakes =
-                    of_name.get(known.profile.name.as_str()).map_or(&[][..], Vec::as_slice);
-                self.info(known, unique_digits(peer, namesakes))
+                    of_name.get(known.profile.name.as_str()).map_or(&[][..], |[friends, all]| {
+                        match self.level(peer) {
+                            Level::Friend => friends.as_slice(),
+                            Level::Introduced | Level::Stranger => all.as_slice(),
+                        }
+                    });
+                self.info(&known.profile, known.last_seen, unique_digits(peer, namesakes))
             })
             .collect();
         list.sort_by(|one, other| (&one.name, one.peer_id).cmp(&(&other.name, other.peer_id)));
         list
     }
 
-    fn info(&self, known: &Known, digits: usize) -> FriendInfo {
-        let SignedProfile { peer, name, addresses, payment, .. } = &known.profile;
+    fn info(&self, profile: &SignedProfile, last_seen: UnixMillis, digits: usize) -> FriendInfo {
+        let SignedProfile { peer, name, addresses, payment, .. } = profile;
         FriendInfo {
             name: name.clone(),
             suffix: peer.suffix(digits),
             peer_id: *peer,
+            level: self.level(peer),
             online: self.is_online(peer),
             address: payment.map(Address),
-            last_seen: (known.last_seen > 0).then_some(known.last_seen),
+            last_seen: (last_seen > 0).then_some(last_seen),
             addresses: addresses.clone(),
         }
     }
 
+    /// Returns what is known of a peer whose profile is held, at any level.
     #[must_use]
     pub(crate) fn friend(&self, peer: &PeerId) -> Option<FriendInfo> {
-        let known = self.known.get(peer)?;
-        let namesakes: Vec<_> = self.namesakes(&known.profile.name).collect();
-        Some(self.info(known, unique_digits(peer, &namesakes)))
+        let known = self.known.get(peer);
+        let profile = known.map(|known| &known.profile).or_else(|| self.strangers.get(peer))?;
+        let namesakes = self.namesakes(&profile.name, self.level(peer));
+        let last_seen = known.map_or(0, |known| known.last_seen);
+        Some(self.info(profile, last_seen, unique_digits(peer, &namesakes)))
     }
 }
 

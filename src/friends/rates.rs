@@ -1,43 +1,64 @@
-//! Rate limits of chat: a token bucket for each friend, and one shared by all strangers.
+//! Rate limits of chat and profiles: a token bucket for each friend and for each introduced peer,
+//! and one that all strangers share.
 
 use std::collections::HashMap;
 
-use crate::primitives::{Bucket, PeerId, Rate, UnixMillis};
+use crate::{
+    peers::Level,
+    primitives::{Bucket, Moment, PeerId, Rate},
+};
 
 /// The rate of lines from one friend. The burst is a whole outbox, which a friend delivers when it
 /// comes back online.
 const FRIEND_RATE: Rate = Rate { burst: super::MAX_OUTBOX_PER_FRIEND, per_second: 5 };
-/// The rate of lines from all authors whose profile we do not hold, together: keys cost nothing, so
-/// that a bucket for each of them would bound nothing.
+/// The rate of lines and goodbyes from one introduced peer, or from one that the user wrote to.
+const INTRODUCED_RATE: Rate = Rate { burst: 50, per_second: 1 };
+/// The rate of lines, goodbyes, profiles and kept addresses of all strangers together: keys cost
+/// nothing, so that a bucket for each of them would bound nothing.
 const STRANGERS_RATE: Rate = Rate { burst: 100, per_second: 1 };
+/// The rate of notices about strangers, in seconds of quiet: three at once, then one a minute.
+const NOTICE_RATE: Rate = Rate { burst: 180, per_second: 1 };
+/// Tokens of [`NOTICE_RATE`] that one notice takes.
+const NOTICE_TOKENS: u64 = 60;
 /// Number of buckets from which on full ones are dropped. A full bucket is as good as a new one.
 const MAX_BUCKETS: usize = super::MAX_PROFILES_KEPT;
-/// Backward step of the clock, in ms, from which on all buckets start anew. Smaller steps occur
-/// when calls are handled in another order than they read the clock.
-const CLOCK_STEP_MS: u64 = 60_000;
 
-/// The token buckets. The key `None` is the strangers' bucket.
-#[derive(Debug, Default)]
+/// The token buckets.
+#[derive(Debug)]
 pub(super) struct Rates {
-    buckets: HashMap<Option<PeerId>, Bucket>,
-    latest: UnixMillis,
+    /// Of friends, and of introduced peers.
+    buckets: HashMap<(PeerId, Level), Bucket>,
+    strangers: Bucket,
+    notices: Bucket,
 }
 
 impl Rates {
-    /// Takes one line from the friend's bucket, or from the strangers' if `friend` is `None`.
-    /// Returns true if the bucket was not empty.
-    pub(super) fn take(&mut self, friend: Option<PeerId>, now: UnixMillis) -> bool {
-        if now.saturating_add(CLOCK_STEP_MS) < self.latest {
-            // No bucket would be filled until the clock has caught up.
-            self.buckets.clear();
-            self.latest = now;
+    pub(super) fn new(now: Moment) -> Self {
+        Self {
+            buckets: HashMap::new(),
+            strangers: Bucket::new(STRANGERS_RATE, now),
+            notices: Bucket::new(NOTICE_RATE, now),
         }
-        self.latest = self.latest.max(now);
-        if self.buckets.len() >= MAX_BUCKETS && !self.buckets.contains_key(&friend) {
+    }
+
+    /// Takes one line from the peer's bucket, or from that of all strangers. Returns true if the
+    /// bucket was not empty.
+    pub(super) fn take(&mut self, peer: PeerId, level: Level, now: Moment) -> bool {
+        let rate = match level {
+            Level::Stranger => return self.strangers.take(1, now),
+            Level::Introduced => INTRODUCED_RATE,
+            Level::Friend => FRIEND_RATE,
+        };
+        let key = (peer, level);
+        if self.buckets.len() >= MAX_BUCKETS && !self.buckets.contains_key(&key) {
             self.buckets.retain(|_, bucket| !bucket.is_full(now));
         }
-        let rate = if friend.is_some() { FRIEND_RATE } else { STRANGERS_RATE };
-        self.buckets.entry(friend).or_insert_with(|| Bucket::new(rate, now)).take(1, now)
+        self.buckets.entry(key).or_insert_with(|| Bucket::new(rate, now)).take(1, now)
+    }
+
+    /// Takes one notice about a stranger. Returns true if it may be shown.
+    pub(super) fn take_notice(&mut self, now: Moment) -> bool {
+        self.notices.take(NOTICE_TOKENS, now)
     }
 }
 
@@ -46,31 +67,47 @@ mod tests {
     use super::*;
     use crate::primitives::PublicKey;
 
+    fn peer(number: u8) -> PeerId {
+        PeerId(PublicKey([number; 32]))
+    }
+
+    fn taken(
+        rates: &mut Rates,
+        peers: impl Iterator<Item = u8>,
+        level: Level,
+        at: Moment,
+    ) -> usize {
+        peers.filter(|number| rates.take(peer(*number), level, at)).count()
+    }
+
     #[test]
     fn a_friend_may_empty_an_outbox_at_once_and_then_five_lines_a_second() {
-        let mut rates = Rates::default();
-        let friend = Some(PeerId(PublicKey([1; 32])));
-        assert_eq!((0..2_000).filter(|_| rates.take(friend, 1_000_000)).count(), 1_000);
-        assert_eq!((0..50).filter(|_| rates.take(friend, 1_001_000)).count(), 5);
-        assert!(
-            rates.take(Some(PeerId(PublicKey([2; 32]))), 1_001_000),
-            "another friend has its own budget"
-        );
+        let mut rates = Rates::new(0);
+        let one = || std::iter::repeat_n(1, 2_000);
+        assert_eq!(taken(&mut rates, one(), Level::Friend, 0), 1_000);
+        assert_eq!(taken(&mut rates, one(), Level::Friend, 1_000), 5);
+        assert!(rates.take(peer(2), Level::Friend, 1_000), "another friend has its own budget");
+    }
+
+    #[test]
+    fn an_introduction_earns_a_small_budget_of_its_own() {
+        let mut rates = Rates::new(0);
+        assert_eq!(taken(&mut rates, std::iter::repeat_n(1, 2_000), Level::Introduced, 0), 50);
+        assert!(rates.take(peer(2), Level::Introduced, 0));
+        assert!(rates.take(peer(1), Level::Friend, 0), "an accepted peer starts anew");
     }
 
     #[test]
     fn strangers_share_one_budget() {
-        let mut rates = Rates::default();
-        assert_eq!((0..2_000).filter(|_| rates.take(None, 1_000_000)).count(), 100);
-        assert_eq!((0..50).filter(|_| rates.take(None, 1_003_000)).count(), 3);
+        let mut rates = Rates::new(0);
+        assert_eq!(taken(&mut rates, 0..=255, Level::Stranger, 0), 100);
+        assert_eq!(taken(&mut rates, 0..=255, Level::Stranger, 3_000), 3);
     }
 
     #[test]
-    fn a_clock_that_went_back_an_hour_silences_no_author() {
-        let mut rates = Rates::default();
-        let (friend, hour) = (Some(PeerId(PublicKey([1; 32]))), 3_600_000);
-        assert_eq!((0..2_000).filter(|_| rates.take(friend, 2 * hour)).count(), 1_000);
-        assert!(!rates.take(friend, 2 * hour - 1_000), "a small step fills no bucket");
-        assert!(rates.take(friend, hour));
+    fn notices_about_strangers_are_few() {
+        let mut rates = Rates::new(0);
+        assert_eq!((0..10).filter(|_| rates.take_notice(0)).count(), 3);
+        assert_eq!((0..10).filter(|_| rates.take_notice(120_000)).count(), 2);
     }
 }

@@ -1,10 +1,16 @@
 //! Names of friends: from a user's text to one friend, and from a friend to a label that names only
 //! it.
+//!
+//! A name is free to take, so the level decides first: a name means a friend who bears it before an
+//! introduced peer, and never a stranger. Strangers need a suffix.
 
 use data_encoding::HEXLOWER;
 
 use super::{Friends, ResolveError};
-use crate::primitives::{Owner, PeerId, printable};
+use crate::{
+    peers::Level,
+    primitives::{Owner, PeerId, printable},
+};
 
 /// The fewest hex digits in a suffix.
 pub(crate) const MIN_SUFFIX_DIGITS: usize = 4;
@@ -41,47 +47,82 @@ enum Asked<'a> {
 }
 
 impl Friends {
-    /// Returns the friends of a name, sorted by key.
-    pub(super) fn namesakes(&self, name: &str) -> impl Iterator<Item = PeerId> {
-        self.known
-            .iter()
-            .filter(move |(_, known)| known.profile.name == name)
-            .map(|(peer, _)| *peer)
+    /// Returns the peers of a name that have at least this level, sorted by key.
+    pub(super) fn namesakes(&self, name: &str, least: Level) -> Vec<PeerId> {
+        let known = self.known.iter().map(|(peer, known)| (*peer, &known.profile.name));
+        let strangers = self.strangers.iter().map(|profile| (profile.peer, &profile.name));
+        let strangers = strangers.filter(|_| least == Level::Stranger);
+        let bears = |(peer, borne): (PeerId, &String)| {
+            (borne == name && self.level(&peer) >= least).then_some(peer)
+        };
+        let mut all: Vec<_> = known.chain(strangers).filter_map(bears).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
     }
 
-    /// Returns the text that people call a peer by. It is the peer's name if no other friend has
-    /// that name, else the name with a suffix. Without a profile it is the end of the peer id.
+    /// Returns the name in a peer's profile, if one is held.
+    fn name_of(&self, peer: &PeerId) -> Option<&str> {
+        let known = self.known.get(peer).map(|known| &known.profile);
+        known.or_else(|| self.strangers.get(peer)).map(|profile| profile.name.as_str())
+    }
+
+    /// Returns the text that people call a peer by. It is a friend's name if no other friend has
+    /// that name, else the name with a suffix. A peer that is no friend never has a friend's plain
+    /// name, and a stranger always has a suffix. Without a profile it is the end of the peer id.
     #[must_use]
     pub(crate) fn label(&self, peer: &PeerId) -> String {
         if let Some(own) = self.own.as_ref().filter(|own| own.peer == *peer) {
             return own.name.clone();
         }
-        let Some(known) = self.known.get(peer) else {
+        let Some(name) = self.name_of(peer) else {
             let id = peer.to_string();
             return format!("…{}", id.get(id.len().saturating_sub(8)..).unwrap_or_default());
         };
-        let name = &known.profile.name;
-        let namesakes: Vec<_> = self.namesakes(name).collect();
+        let level = self.level(peer);
+        let namesakes = self.namesakes(name, level);
         let is_ours = self.own.as_ref().is_some_and(|own| own.name == *name);
-        if namesakes.len() < 2 && !is_ours {
-            return name.clone();
+        if namesakes.len() < 2 && !is_ours && level > Level::Stranger {
+            return name.to_owned();
         }
         format!("{name}#{}", peer.suffix(unique_digits(peer, &namesakes)))
     }
 
     /// Returns the friend named by a text: a name, a name with a suffix (`yzw#3f2a`), or a peer id.
+    /// An introduced peer is found by its name where no friend bears it, a stranger only with a
+    /// suffix.
     pub(crate) fn resolve(&self, text: &str) -> Result<PeerId, ResolveError> {
-        let unknown = || ResolveError::Unknown(shown(text));
+        self.find(text, false)
+    }
+
+    /// Returns the peer that a text names for `accept-friend`: also a stranger by its plain name,
+    /// and a peer id that is not known.
+    pub(super) fn resolve_anybody(&self, text: &str) -> Result<PeerId, ResolveError> {
+        match ask(text)? {
+            Asked::Peer(peer) if peer != self.me => Ok(peer),
+            _ => self.find(text, true),
+        }
+    }
+
+    /// Returns a text by which `accept-friend` finds the peer: its label, or its id without a
+    /// profile.
+    pub(super) fn full_label(&self, peer: &PeerId) -> String {
+        if self.name_of(peer).is_some() { self.label(peer) } else { peer.to_string() }
+    }
+
+    fn is_heard_of(&self, peer: &PeerId) -> bool {
+        self.name_of(peer).is_some()
+            || self.presence.contains_key(peer)
+            || self.people.contains_key(peer)
+    }
+
+    fn find(&self, text: &str, plain_strangers: bool) -> Result<PeerId, ResolveError> {
         let (name, suffix) = match ask(text)? {
             Asked::Peer(peer) if peer == self.me => {
                 return Err(ResolveError::NoteToSelf(shown(text)));
             }
-            Asked::Peer(peer)
-                if self.known.contains_key(&peer) || self.presence.contains_key(&peer) =>
-            {
-                return Ok(peer);
-            }
-            Asked::Peer(_) => return Err(unknown()),
+            Asked::Peer(peer) if self.is_heard_of(&peer) => return Ok(peer),
+            Asked::Peer(_) => return Err(ResolveError::Unknown(shown(text))),
             Asked::Name { name, suffix } => (name, suffix),
         };
         let fits = |peer: &PeerId| {
@@ -89,54 +130,64 @@ impl Friends {
                 .as_ref()
                 .is_none_or(|suffix| peer.suffix(KEY_DIGITS).starts_with(suffix.as_str()))
         };
-        let mut fitting = self.namesakes(name).filter(fits);
-        match (fitting.next(), fitting.next()) {
-            (Some(peer), None) => Ok(peer),
-            (Some(_), Some(_)) => Err(ResolveError::Ambiguous {
-                name: shown(text),
-                candidates: self.candidates(name, MIN_SUFFIX_DIGITS),
-            }),
-            (None, _)
-                if self.own.as_ref().is_some_and(|own| own.name == name) && fits(&self.me) =>
-            {
-                Err(ResolveError::NoteToSelf(shown(text)))
+        for least in [Level::Friend, Level::Introduced, Level::Stranger] {
+            let mut namesakes = self.namesakes(name, least);
+            namesakes.retain(fits);
+            match namesakes[..] {
+                [] => {}
+                [_] if least == Level::Stranger && suffix.is_none() && !plain_strangers => {
+                    return Err(ResolveError::Stranger(self.candidates(name, least, 0)));
+                }
+                [peer] => return Ok(peer),
+                _ => {
+                    return Err(ResolveError::Ambiguous {
+                        name: shown(text),
+                        candidates: self.candidates(name, least, 0),
+                    });
+                }
             }
-            (None, _) => Err(unknown()),
         }
+        let is_own = self.own.as_ref().is_some_and(|own| own.name == name) && fits(&self.me);
+        let text = shown(text);
+        Err(if is_own { ResolveError::NoteToSelf(text) } else { ResolveError::Unknown(text) })
     }
 
     /// Returns the friend named by a text, and the owner to pay.
     ///
     /// # Security
-    /// A thief could take over the name that a friend had before. If another friend has or ever had
-    /// the name, this refuses a suffix of fewer than [`MIN_SUFFIX_DIGITS_TO_PAY`] digits.
+    /// A thief could take over the name that a friend had before. If another friend or introduced
+    /// peer has or ever had the name, or the name is a stranger's, this refuses a suffix of fewer
+    /// than [`MIN_SUFFIX_DIGITS_TO_PAY`] digits.
     pub(crate) fn resolve_to_pay(&self, text: &str) -> Result<(PeerId, Owner), ResolveError> {
         let peer = self.resolve(text)?;
         if let Asked::Name { name, suffix } = ask(text)? {
+            let level = self.level(&peer);
             let shared = self.known.iter().any(|(other, known)| {
-                *other != peer && known.names.iter().any(|(borne, _)| borne == name)
+                *other != peer
+                    && known.names.iter().any(|(borne, _)| borne == name)
+                    && self.level(other) > Level::Stranger
             });
-            if shared && suffix.map_or(0, |suffix| suffix.len()) < MIN_SUFFIX_DIGITS_TO_PAY {
+            let is_long = suffix.is_some_and(|suffix| suffix.len() >= MIN_SUFFIX_DIGITS_TO_PAY);
+            if (shared || level == Level::Stranger) && !is_long {
+                let least = level.min(Level::Introduced);
                 return Err(ResolveError::TooShortToPay {
                     name: shown(text),
-                    candidates: self.candidates(name, MIN_SUFFIX_DIGITS_TO_PAY),
+                    candidates: self.candidates(name, least, MIN_SUFFIX_DIGITS_TO_PAY),
                 });
             }
         }
-        let payment = self.known.get(&peer).and_then(|known| known.profile.payment);
+        let profile = self.known.get(&peer).map(|known| &known.profile);
+        let payment = profile.or_else(|| self.strangers.get(&peer)).and_then(|held| held.payment);
         payment.map(|owner| (peer, owner)).ok_or_else(|| ResolveError::NoWallet(self.label(&peer)))
     }
 
-    /// Lists the friends of a name as `name#suffix`, at most [`MAX_CANDIDATES`] of them.
-    fn candidates(&self, name: &str, digits: usize) -> Vec<String> {
-        let namesakes: Vec<_> = self.namesakes(name).collect();
-        namesakes
-            .iter()
-            .take(MAX_CANDIDATES)
-            .map(|peer| {
-                format!("{name}#{}", peer.suffix(unique_digits(peer, &namesakes).max(digits)))
-            })
-            .collect()
+    /// Lists the peers of a name as `name#suffix`, at most [`MAX_CANDIDATES`] of them, each with at
+    /// least so many digits.
+    fn candidates(&self, name: &str, least: Level, digits: usize) -> Vec<String> {
+        let namesakes = self.namesakes(name, least);
+        let longer = |peer: &PeerId| unique_digits(peer, &namesakes).max(digits);
+        let named = |peer: &PeerId| format!("{name}#{}", peer.suffix(longer(peer)));
+        namesakes.iter().take(MAX_CANDIDATES).map(named).collect()
     }
 }
 

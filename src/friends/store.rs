@@ -1,21 +1,23 @@
 //! The tables of `friends.redb`: definitions, opening the file, commits and reads.
 //!
-//! Every commit is durable when it returns. This module does not interpret profiles and lines.
+//! Every commit is durable when it returns. Writes between [`Store::begin_batch`] and
+//! [`Store::commit_batch`] share one commit, and later reads of the batch see them. This module
+//! does not interpret profiles and lines.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use redb::{
-    Builder, Database, Durability, ReadTransaction, ReadableDatabase, ReadableTable, Table,
-    TableDefinition, TableError, WriteTransaction,
+    Builder, Database, Durability, ReadableDatabase, ReadableTable, Table, TableDefinition,
+    TableError, WriteTransaction, backends::FileBackend,
 };
 
 use crate::{
-    storage::{contain, frozen::FrozenFile, sync_folder},
+    storage::{contain, frozen::FrozenFile, real_place, take_place, unfinished_private},
     wire::CodecError,
 };
 
@@ -27,11 +29,15 @@ const SCHEMA: u64 = 1;
 /// A peer's public key, or a network id: 32 bytes.
 pub(super) type Key32 = [u8; 32];
 
-/// (Network that the profile is signed for, last seen (0: never), true if we ever wrote to the
-/// peer, canonical profile).
-type ProfileRow = (&'static Key32, u64, bool, &'static [u8]);
+/// (Network that the profile is signed for, last seen (0: never), friend that vouched for the peer
+/// (zeros: none), canonical profile).
+type ProfileRow = (&'static Key32, u64, &'static Key32, &'static [u8]);
+/// (Time of the first of these, true if met nearby, true if we wrote to it, true if accepted).
+type PersonRow = (u64, bool, bool, bool);
 /// (Id of the line, time of arrival, state, canonical line).
 type ChatRow = (&'static [u8; 16], u64, u8, &'static [u8]);
+/// (Id of the line, time of arrival, canonical line).
+type RequestRow = (&'static [u8; 16], u64, &'static [u8]);
 /// (Network that the line is signed for, canonical line).
 type OutboxRow = (&'static Key32, &'static [u8]);
 /// (Time added, time of the last connection (0: never), source).
@@ -39,16 +45,21 @@ type AddressRow = (u64, u64, u8);
 
 /// Peer → its profile.
 pub(super) const PROFILES: TableDefinition<'_, &Key32, ProfileRow> =
-    TableDefinition::new("profiles_1");
+    TableDefinition::new("profiles_2");
+/// Peer → what the user or the network `lan` made of it.
+pub(super) const PEOPLE: TableDefinition<'_, &Key32, PersonRow> = TableDefinition::new("people_1");
 /// (Peer, name that it has or had) → time when we first saw it.
 pub(super) const NAMES: TableDefinition<'_, (&Key32, &str), u64> = TableDefinition::new("names_1");
 /// Order of arrival → line.
 pub(super) const CHAT: TableDefinition<'_, u64, ChatRow> = TableDefinition::new("chat_1");
 /// Id of a line → order of arrival.
 pub(super) const CHAT_IDS: TableDefinition<'_, &[u8; 16], u64> = TableDefinition::new("chat_ids_1");
-/// (Friend, order of arrival): an index of the lines by conversation.
-pub(super) const CHAT_FRIENDS: TableDefinition<'_, (&Key32, u64), ()> =
-    TableDefinition::new("chat_friends_1");
+/// (Peer, true for direct lines, order of arrival): an index of the lines by conversation.
+pub(super) const CHAT_FRIENDS: TableDefinition<'_, (&Key32, bool, u64), ()> =
+    TableDefinition::new("chat_friends_2");
+/// Order of arrival → line of an author whom the user neither accepted nor wrote to.
+pub(super) const REQUESTS: TableDefinition<'_, u64, RequestRow> =
+    TableDefinition::new("requests_1");
 /// (Friend, order of arrival) → direct line that the friend has not received yet.
 pub(super) const OUTBOX: TableDefinition<'_, (&Key32, u64), OutboxRow> =
     TableDefinition::new("outbox_1");
@@ -140,10 +151,12 @@ from_redb!(
 /// All tables, open in one write transaction.
 pub(super) struct Tables<'txn> {
     pub(super) profiles: Table<'txn, &'static Key32, ProfileRow>,
+    pub(super) people: Table<'txn, &'static Key32, PersonRow>,
     pub(super) names: Table<'txn, (&'static Key32, &'static str), u64>,
     pub(super) chat: Table<'txn, u64, ChatRow>,
     pub(super) chat_ids: Table<'txn, &'static [u8; 16], u64>,
-    pub(super) chat_friends: Table<'txn, (&'static Key32, u64), ()>,
+    pub(super) chat_friends: Table<'txn, (&'static Key32, bool, u64), ()>,
+    pub(super) requests: Table<'txn, u64, RequestRow>,
     pub(super) outbox: Table<'txn, (&'static Key32, u64), OutboxRow>,
     pub(super) quits: Table<'txn, &'static Key32, (u64, u64)>,
     pub(super) addresses: Table<'txn, (&'static Key32, &'static str), AddressRow>,
@@ -155,10 +168,12 @@ impl<'txn> Tables<'txn> {
     fn open(transaction: &'txn WriteTransaction) -> Result<Self, StoreFault> {
         Ok(Self {
             profiles: transaction.open_table(PROFILES)?,
+            people: transaction.open_table(PEOPLE)?,
             names: transaction.open_table(NAMES)?,
             chat: transaction.open_table(CHAT)?,
             chat_ids: transaction.open_table(CHAT_IDS)?,
             chat_friends: transaction.open_table(CHAT_FRIENDS)?,
+            requests: transaction.open_table(REQUESTS)?,
             outbox: transaction.open_table(OUTBOX)?,
             quits: transaction.open_table(QUITS)?,
             addresses: transaction.open_table(ADDRESSES)?,
@@ -177,9 +192,20 @@ impl<'txn> Tables<'txn> {
 
 /// The open `friends.redb`.
 pub(super) struct Store {
+    /// The batch that is being made, if any. Before the database, which cannot be closed while a
+    /// transaction is open.
+    batch: RefCell<Option<Batch>>,
     database: Database,
     /// True if a write failed: redb then refuses further writes.
     failed: Cell<bool>,
+}
+
+/// Changes that share one commit.
+#[derive(Default)]
+struct Batch {
+    /// Begun by the first read or write.
+    transaction: Option<WriteTransaction>,
+    changed: bool,
 }
 
 fn builder() -> Builder {
@@ -207,13 +233,12 @@ impl Store {
                 path: path.to_owned(),
                 reason: error.to_string(),
             };
+            // A link to a disk that is missing is no reason for a new file.
+            real_place(path).map_err(failed)?;
             let unfinished = path.with_extension("redb-unfinished");
-            match fs::remove_file(&unfinished) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
-                _ => {}
-            }
-            drop(Self::with(builder().create(&unfinished)?)?);
-            fs::rename(&unfinished, path).and_then(|()| sync_folder(path)).map_err(failed)?;
+            let file = FileBackend::new(unfinished_private(&unfinished).map_err(failed)?)?;
+            Self::with(builder().create_with_backend(file)?)?.database.close()?;
+            take_place(&unfinished, path).map_err(failed)?;
         }
         Self::existing(path, || Ok(builder().open(path)?))
     }
@@ -266,7 +291,7 @@ impl Store {
     }
 
     fn with(database: Database) -> Result<Self, StoreFault> {
-        let store = Self { database, failed: Cell::new(false) };
+        let store = Self { database, failed: Cell::new(false), batch: RefCell::default() };
         store.write(|tables| {
             let found = tables.meta.get(META_SCHEMA)?.map(|found| found.value());
             match found {
@@ -278,28 +303,79 @@ impl Store {
         Ok(store)
     }
 
-    /// Runs `change` in one commit: all of it is durable when this returns, or none of it.
+    /// Begins a batch: what is written until [`Self::commit_batch`] is durable only then.
+    pub(super) fn begin_batch(&self) {
+        *self.batch.borrow_mut() = Some(Batch::default());
+    }
+
+    /// Commits the batch, if it has changed anything.
+    pub(super) fn commit_batch(&self) -> Result<(), StoreFault> {
+        match self.batch.take() {
+            Some(Batch { transaction: Some(transaction), changed: true }) => {
+                self.commit(transaction)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Runs `change` in one commit: all of it is durable when this returns, or none of it. In a
+    /// batch, the commit is that of the batch.
+    ///
+    /// In a batch, an error of `change` takes back nothing. So a change must make its checks and
+    /// read its rows before its first write.
     pub(super) fn write<T, E: From<StoreFault>>(
         &self,
         change: impl FnOnce(&mut Tables<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
-        // An error of `change` leaves `failed` false: it may be a refusal, after which the next
-        // write works, and after a disk fault the next `begin_write` fails.
-        let begun = self.database.begin_write();
-        self.failed.set(begun.is_err());
-        let mut transaction = begun.map_err(StoreFault::from)?;
-        transaction.set_durability(Durability::Immediate).map_err(StoreFault::from)?;
-        // Without this, opening after a crash would read the whole file.
-        transaction.set_quick_repair(true);
+        if let Some(batch) = &mut *self.batch.borrow_mut() {
+            batch.changed = true;
+            return change(&mut Tables::open(self.in_batch(batch)?)?);
+        }
+        let transaction = self.begin()?;
         let done = change(&mut Tables::open(&transaction)?)?;
-        let committed = transaction.commit();
-        self.failed.set(committed.is_err());
-        committed.map_err(StoreFault::from)?;
+        self.commit(transaction)?;
         Ok(done)
     }
 
-    /// Returns a view of the last commit.
-    pub(super) fn read(&self) -> Result<ReadTransaction, StoreFault> {
-        Ok(self.database.begin_read()?)
+    /// Runs `read` on the state that the last write left, committed or not.
+    pub(super) fn view<T, E: From<StoreFault>>(
+        &self,
+        read: impl FnOnce(&Tables<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        if let Some(batch) = &mut *self.batch.borrow_mut() {
+            return read(&Tables::open(self.in_batch(batch)?)?);
+        }
+        // Dropped without a commit, which writes nothing.
+        let transaction = self.begin()?;
+        read(&Tables::open(&transaction)?)
+    }
+
+    fn in_batch<'batch>(
+        &self,
+        batch: &'batch mut Batch,
+    ) -> Result<&'batch WriteTransaction, StoreFault> {
+        let transaction = match batch.transaction.take() {
+            Some(transaction) => transaction,
+            None => self.begin()?,
+        };
+        Ok(batch.transaction.insert(transaction))
+    }
+
+    fn begin(&self) -> Result<WriteTransaction, StoreFault> {
+        // An error of a change leaves `failed` false: it may be a refusal, after which the next
+        // write works, and after a disk fault the next `begin_write` or commit fails.
+        let begun = self.database.begin_write();
+        self.failed.set(begun.is_err());
+        let mut transaction = begun?;
+        transaction.set_durability(Durability::Immediate)?;
+        // Without this, opening after a crash would read the whole file.
+        transaction.set_quick_repair(true);
+        Ok(transaction)
+    }
+
+    fn commit(&self, transaction: WriteTransaction) -> Result<(), StoreFault> {
+        let committed = transaction.commit();
+        self.failed.set(committed.is_err());
+        Ok(committed?)
     }
 }

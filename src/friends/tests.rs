@@ -2,7 +2,9 @@
 
 mod addresses;
 mod crash;
+mod levels;
 mod lines;
+mod quotas;
 
 use std::{collections::HashSet, fmt::Write as _};
 
@@ -10,8 +12,8 @@ use ed25519_dalek::{Signer as _, SigningKey};
 
 use super::{profiles::MAX_AHEAD_MS, *};
 use crate::{
-    peers::Offence,
-    primitives::{BlockHash, Owner},
+    peers::{Ban, BanTerm, Offence},
+    primitives::{BlockHash, Owner, PublicKey},
     wire::{SignedLine, SignedQuit},
 };
 
@@ -43,6 +45,8 @@ impl Key {
             me: self.peer,
             network,
             signer: Box::new(move |bytes| Signature(key.sign(bytes).to_bytes())),
+            trust: Trust::default(),
+            clock: Box::new(|| 1_000),
         }
     }
 
@@ -62,6 +66,20 @@ impl Key {
 
     fn quit(&self, time: UnixMillis) -> SignedQuit {
         SignedQuit::sign(&NETWORK, self.peer, time, 0, &|bytes| self.sign(bytes))
+    }
+}
+
+impl Friends {
+    /// Makes the profile's peer a friend, and keeps the profile that it sends.
+    fn befriend(
+        &mut self,
+        profile: SignedProfile,
+        now: UnixMillis,
+    ) -> Result<ProfileReceipt, ProfileError> {
+        let peer = profile.peer;
+        self.trust.accept(peer);
+        self.keep_friends(&[peer], now)?;
+        self.keep_profile(profile, peer, now)
     }
 }
 
@@ -91,19 +109,16 @@ fn texts(records: &[ChatRecord]) -> Vec<&str> {
 fn a_profile_is_kept_when_new_or_newer_and_else_left() {
     let (mut friends, yjf) = (friends(), Key::new(1));
     let profile = yjf.profile("yjf", NOW);
-    assert_eq!(friends.keep_profile(profile.clone(), NOW).unwrap(), ProfileReceipt::New);
-    assert_eq!(friends.keep_profile(profile, NOW).unwrap(), ProfileReceipt::Known);
+    assert_eq!(friends.befriend(profile.clone(), NOW).unwrap(), ProfileReceipt::New);
+    assert_eq!(friends.befriend(profile, NOW).unwrap(), ProfileReceipt::Known);
+    assert_eq!(friends.befriend(yjf.profile("old", NOW - 1), NOW).unwrap(), ProfileReceipt::Old);
     assert_eq!(
-        friends.keep_profile(yjf.profile("old", NOW - 1), NOW).unwrap(),
-        ProfileReceipt::Old
-    );
-    assert_eq!(
-        friends.keep_profile(yjf.profile("fang", NOW + 1), NOW).unwrap(),
+        friends.befriend(yjf.profile("fang", NOW + 1), NOW).unwrap(),
         ProfileReceipt::Updated
     );
     assert_eq!(friends.friend(&yjf.peer).unwrap().name, "fang");
     assert_eq!(
-        friends.keep_profile(Key::new(0).profile("me", NOW + 9), NOW).unwrap(),
+        friends.befriend(Key::new(0).profile("me", NOW + 9), NOW).unwrap(),
         ProfileReceipt::Own
     );
 }
@@ -112,12 +127,12 @@ fn a_profile_is_kept_when_new_or_newer_and_else_left() {
 fn a_bad_profile_is_refused_and_charged_to_its_sender_unless_clocks_differ() {
     let (mut friends, yjf) = (friends(), Key::new(1));
     let forged = SignedProfile { name: "sr".to_owned(), ..yjf.profile("yjf", NOW) };
-    let error = friends.keep_profile(forged, NOW).unwrap_err();
+    let error = friends.befriend(forged, NOW).unwrap_err();
     assert!(matches!(error, ProfileError::Forged(_)), "{error:?}");
     assert_eq!(error.offence(), Some(Offence::BadSignature));
     assert_eq!(error.refusal(), Some(Refusal::BadSignature));
 
-    let error = friends.keep_profile(yjf.profile("a b", NOW), NOW).unwrap_err();
+    let error = friends.befriend(yjf.profile("a b", NOW), NOW).unwrap_err();
     assert!(matches!(error, ProfileError::Name(_)), "{error:?}");
     assert_eq!(error.offence(), Some(Offence::InvalidText));
 
@@ -128,12 +143,12 @@ fn a_bad_profile_is_refused_and_charged_to_its_sender_unless_clocks_differ() {
                 yjf.sign(bytes)
             })
             .unwrap();
-        let error = friends.keep_profile(profile, NOW).unwrap_err();
+        let error = friends.befriend(profile, NOW).unwrap_err();
         assert!(matches!(error, ProfileError::Address(_)), "{address}: {error:?}");
         assert_eq!(error.offence(), Some(Offence::InvalidText));
     }
 
-    let error = friends.keep_profile(yjf.profile("yjf", NOW + MAX_AHEAD_MS + 1), NOW).unwrap_err();
+    let error = friends.befriend(yjf.profile("yjf", NOW + MAX_AHEAD_MS + 1), NOW).unwrap_err();
     assert!(
         matches!(error, ProfileError::TooFarAhead { ahead_ms } if ahead_ms == MAX_AHEAD_MS + 1)
     );
@@ -160,12 +175,12 @@ fn joining_is_told_once_when_both_connection_and_profile_are_there() {
         let (mut friends, yjf) = (friends(), Key::new(1));
         let mut events = friends.events.subscribe();
         if profile_first {
-            friends.keep_profile(yjf.profile("yjf", NOW), NOW).unwrap();
+            friends.befriend(yjf.profile("yjf", NOW), NOW).unwrap();
         }
         friends.online(yjf.peer, NOW).unwrap();
         friends.online(yjf.peer, NOW).unwrap();
-        friends.keep_profile(yjf.profile("yjf", NOW), NOW).unwrap();
-        friends.keep_profile(yjf.profile("yjf", NOW + 1), NOW).unwrap();
+        friends.befriend(yjf.profile("yjf", NOW), NOW).unwrap();
+        friends.befriend(yjf.profile("yjf", NOW + 1), NOW).unwrap();
         friends.offline(yjf.peer, Departure::Lost, NOW + MINUTE).unwrap();
         friends.offline(yjf.peer, Departure::Lost, NOW + MINUTE).unwrap();
 
@@ -184,7 +199,7 @@ fn joining_is_told_once_when_both_connection_and_profile_are_there() {
 #[test]
 fn a_goodbye_shows_a_friend_as_gone_once_and_an_old_one_does_not() {
     let (mut friends, yjf) = (friends(), Key::new(1));
-    friends.keep_profile(yjf.profile("yjf", NOW), NOW).unwrap();
+    friends.befriend(yjf.profile("yjf", NOW), NOW).unwrap();
     friends.online(yjf.peer, NOW).unwrap();
     let mut events = friends.events.subscribe();
     let quit = yjf.quit(NOW + 5);
@@ -212,7 +227,7 @@ fn a_goodbye_shows_a_friend_as_gone_once_and_an_old_one_does_not() {
 #[test]
 fn a_name_finds_its_friend_and_errors_say_what_to_type() {
     let (mut friends, one, other) = (friends(), Key::new(1), Key::new(2));
-    friends.keep_profile(one.profile("yjf", NOW), NOW).unwrap();
+    friends.befriend(one.profile("yjf", NOW), NOW).unwrap();
     assert_eq!(friends.resolve("yjf"), Ok(one.peer));
     assert_eq!(friends.resolve(&one.peer.to_string()), Ok(one.peer));
     assert_eq!(friends.resolve("sr"), Err(ResolveError::Unknown("sr".to_owned())));
@@ -221,7 +236,7 @@ fn a_name_finds_its_friend_and_errors_say_what_to_type() {
     assert_eq!(friends.resolve("yzw"), Err(ResolveError::NoteToSelf("yzw".to_owned())));
     assert_eq!(friends.resolve(&friends.me.to_string()).unwrap_err().code(), "note_to_self");
 
-    friends.keep_profile(other.profile("yjf", NOW), NOW).unwrap();
+    friends.befriend(other.profile("yjf", NOW), NOW).unwrap();
     let mut candidates = [&one, &other].map(|key| format!("yjf#{}", key.peer.suffix(4)));
     candidates.sort_unstable();
     let error = ResolveError::Ambiguous { name: "yjf".to_owned(), candidates: candidates.to_vec() };
@@ -239,10 +254,10 @@ fn a_name_finds_its_friend_and_errors_say_what_to_type() {
 #[test]
 fn suffixes_grow_until_they_tell_friends_apart() {
     let (mut friends, (one, other)) = (friends(), keys_of_one_suffix());
-    friends.keep_profile(one.profile("sr", NOW), NOW).unwrap();
+    friends.befriend(one.profile("sr", NOW), NOW).unwrap();
     assert_eq!(friends.list()[0].suffix, one.peer.suffix(4));
     assert_eq!(friends.label(&one.peer), "sr");
-    friends.keep_profile(other.profile("sr", NOW), NOW).unwrap();
+    friends.befriend(other.profile("sr", NOW), NOW).unwrap();
     for info in friends.list() {
         assert!(info.suffix.len() > 4);
         assert_eq!(friends.resolve(&format!("sr#{}", info.suffix)), Ok(info.peer_id));
@@ -257,13 +272,13 @@ fn suffixes_grow_until_they_tell_friends_apart() {
 #[test]
 fn paying_takes_eight_digits_once_two_friends_ever_shared_a_name() {
     let (mut friends, one, thief) = (friends(), Key::new(1), Key::new(2));
-    friends.keep_profile(one.profile("yjf", NOW), NOW).unwrap();
+    friends.befriend(one.profile("yjf", NOW), NOW).unwrap();
     let paid = (one.peer, one.peer.0.owner());
     assert_eq!(friends.resolve_to_pay("yjf"), Ok(paid));
 
     // The friend takes another name, and a thief takes the old one.
-    friends.keep_profile(one.profile("fang", NOW + 1), NOW).unwrap();
-    friends.keep_profile(thief.profile("yjf", NOW), NOW).unwrap();
+    friends.befriend(one.profile("fang", NOW + 1), NOW).unwrap();
+    friends.befriend(thief.profile("yjf", NOW), NOW).unwrap();
     assert_eq!(friends.resolve("yjf"), Ok(thief.peer));
     assert_eq!(friends.resolve_to_pay("yjf").unwrap_err().code(), "suffix_too_short");
     let short = format!("yjf#{}", thief.peer.suffix(7));
@@ -283,7 +298,7 @@ fn a_friend_without_a_wallet_cannot_be_paid() {
         key.sign(bytes)
     })
     .unwrap();
-    friends.keep_profile(profile, NOW).unwrap();
+    friends.befriend(profile, NOW).unwrap();
     assert_eq!(friends.resolve_to_pay("yjf"), Err(ResolveError::NoWallet("yjf".to_owned())));
 }
 
@@ -291,12 +306,12 @@ fn a_friend_without_a_wallet_cannot_be_paid() {
 fn explore_tells_of_us_first_then_of_those_here_and_of_64_at_most() {
     let mut friends = friends();
     for seed in 1..=80 {
-        friends.keep_profile(Key::new(seed).profile(&format!("f{seed}"), NOW), NOW).unwrap();
+        friends.befriend(Key::new(seed).profile(&format!("f{seed}"), NOW), NOW).unwrap();
     }
     friends.online(Key::new(77).peer, NOW).unwrap();
     friends.online(Key::new(5).peer, NOW).unwrap();
     friends.offline(Key::new(5).peer, Departure::Lost, NOW + 1).unwrap();
-    let answer = friends.explore_answer();
+    let answer = friends.explore_answer(&Key::new(1).peer, NOW);
     let names: Vec<_> = answer.iter().take(3).map(|profile| profile.name.as_str()).collect();
     assert_eq!(names, ["yzw", "f77", "f5"]);
     assert_eq!(answer.len(), 64);
@@ -313,8 +328,8 @@ fn everything_survives_a_restart() {
     let (own, sent, came, quit, ban) = {
         let mut friends = Friends::open(&path, me.config(NETWORK)).unwrap();
         let own = friends.set_own_profile("yzw", &[], None, NOW).unwrap();
-        friends.keep_profile(yjf.profile("yjf", NOW), NOW).unwrap();
-        friends.keep_profile(yjf.profile("fang", NOW + 1), NOW).unwrap();
+        friends.befriend(yjf.profile("yjf", NOW), NOW).unwrap();
+        friends.befriend(yjf.profile("fang", NOW + 1), NOW).unwrap();
         friends.online(yjf.peer, NOW).unwrap();
         let sent = friends.direct(yjf.peer, "are you there?", NOW).unwrap();
         let came = yjf.line(Some(me.peer), "yes", NOW, 0);
@@ -331,7 +346,7 @@ fn everything_survives_a_restart() {
     assert!(friends.set_own_profile("yzw", &[], None, NOW).unwrap().sequence > own.sequence);
     let info = friends.friend(&yjf.peer).unwrap();
     assert_eq!((info.name.as_str(), info.online, info.last_seen), ("fang", false, Some(NOW)));
-    friends.keep_profile(Key::new(2).profile("yjf", NOW), NOW).unwrap();
+    friends.befriend(Key::new(2).profile("yjf", NOW), NOW).unwrap();
     assert_eq!(
         friends.resolve_to_pay("yjf").unwrap_err().code(),
         "suffix_too_short",
@@ -355,51 +370,51 @@ fn on_another_chain_friends_stay_but_what_was_signed_for_the_first_is_not_passed
     let (me, yjf) = (Key::new(0), Key::new(1));
     {
         let mut friends = Friends::open(&path, me.config(NETWORK)).unwrap();
-        friends.keep_profile(yjf.profile("yjf", NOW), NOW).unwrap();
+        friends.befriend(yjf.profile("yjf", NOW), NOW).unwrap();
         friends.direct(yjf.peer, "hello", NOW).unwrap();
     }
     let mut friends = Friends::open(&path, me.config(OTHER_NETWORK)).unwrap();
     assert_eq!(friends.resolve("yjf"), Ok(yjf.peer));
     assert_eq!(texts(&friends.history(None, 10).unwrap()), ["hello"]);
-    assert_eq!(friends.explore_answer(), []);
+    let asker = Key::new(2).peer;
+    friends.trust.accept(asker);
+    assert_eq!(friends.explore_answer(&asker, NOW), []);
     assert_eq!(friends.outbox_for(&yjf.peer, 10).unwrap(), []);
     let there =
         SignedProfile::sign(&OTHER_NETWORK, yjf.peer, "yjf", Vec::new(), None, NOW - 1, &|bytes| {
             yjf.sign(bytes)
         });
-    assert_eq!(friends.keep_profile(there.unwrap(), NOW).unwrap(), ProfileReceipt::Updated);
-    assert_eq!(friends.explore_answer().len(), 1);
+    assert_eq!(friends.befriend(there.unwrap(), NOW).unwrap(), ProfileReceipt::Updated);
+    assert_eq!(friends.explore_answer(&asker, NOW).len(), 1);
 }
 
 #[test]
 fn a_full_table_of_profiles_forgets_whom_it_never_saw_before_friends() {
     let (mut friends, talked, here) = (friends(), Key::new(1), Key::new(2));
-    for key in [&talked, &here] {
-        friends.keep_profile(key.profile("yjf", NOW), NOW).unwrap();
-    }
-    friends.direct(talked.peer, "hello", NOW).unwrap();
+    friends.befriend(talked.profile("yjf", NOW), NOW).unwrap();
+    friends.trust.vouch(&talked.peer, here.peer);
+    friends.keep_profile(here.profile("yjf", NOW), here.peer, NOW).unwrap();
     friends.online(here.peer, NOW).unwrap();
     let filler = |number: usize, last_seen: UnixMillis| {
         let mut key = [0; 32];
         key[..8].copy_from_slice(&number.to_be_bytes());
         let peer = PeerId(PublicKey(key));
         let profile = SignedProfile { peer, ..Key::new(3).profile("sr", NOW) };
-        (peer, Known { profile, network: NETWORK, last_seen, talked: false, names: Vec::new() })
+        (peer, Known { profile, network: NETWORK, last_seen, voucher: None, names: Vec::new() })
     };
     friends.known.extend((2..MAX_PROFILES_KEPT).map(|number| filler(number, NOW + 1)));
     let (never_seen, known) = filler(9, 0);
     friends.known.insert(never_seen, known);
     assert_eq!(
-        friends.keep_profile(Key::new(4).profile("hjs", NOW), NOW).unwrap(),
+        friends.befriend(Key::new(4).profile("hjs", NOW), NOW).unwrap(),
         ProfileReceipt::New
     );
     assert_eq!(friends.known.len(), MAX_PROFILES_KEPT);
     assert!(friends.friend(&never_seen).is_none());
 
-    for known in friends.known.values_mut() {
-        known.talked = true;
-    }
-    let error = friends.keep_profile(Key::new(5).profile("xzq", NOW), NOW).unwrap_err();
+    let all: Vec<_> = friends.known.keys().copied().collect();
+    friends.people.extend(all.into_iter().map(|peer| (peer, Standing::WRITTEN)));
+    let error = friends.befriend(Key::new(5).profile("xzq", NOW), NOW).unwrap_err();
     assert!(matches!(error, ProfileError::Full { limit: MAX_PROFILES_KEPT }), "{error:?}");
     assert_eq!((error.offence(), error.refusal()), (None, None));
 }
@@ -409,10 +424,9 @@ async fn the_handle_answers_and_says_when_the_thread_has_ended() {
     let (handle, thread) = spawn(friends()).unwrap();
     let mut events = handle.subscribe();
     let yjf = Key::new(1);
-    assert_eq!(
-        handle.keep_profile(yjf.profile("yjf", NOW), NOW).await.unwrap(),
-        ProfileReceipt::New
-    );
+    handle.accept(yjf.peer.to_string(), NOW).await.unwrap();
+    let receipt = handle.keep_profile(yjf.profile("yjf", NOW), yjf.peer, NOW).await.unwrap();
+    assert_eq!(receipt, ProfileReceipt::New);
     handle.online(yjf.peer, NOW).await.unwrap();
     let joined = events.recv().await.unwrap();
     assert!(matches!(joined, FriendsEvent::Joined { peer, .. } if peer == yjf.peer));

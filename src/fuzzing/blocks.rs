@@ -316,7 +316,7 @@ impl Story {
     /// Accepts the other branch, as an operator would, if the chain has diverged.
     fn accept_branch(&mut self) {
         let (before, now) = (self.chain.chain.tip(), self.chain.now);
-        let Some(divergence) = self.chain.chain.divergence(now) else {
+        let Some(divergence) = self.chain.chain.divergence() else {
             assert!(
                 self.chain.chain.accept_branch(before.hash, now).is_err(),
                 "a chain without branches took one"

@@ -6,7 +6,8 @@ use super::choices::Choices;
 use crate::{
     chain::testing::{NOW, PEER, TestChain, network},
     consensus::{
-        HeaderError, HeaderWindow, Network, Target, Work, check_header, min_time, next_bits,
+        HeaderError, HeaderWindow, Network, Target, Work, check_header, is_better, min_time,
+        next_bits,
         testing::{self, GENESIS_TIME},
     },
     primitives::{Block, BlockHash, Header, Height, MerkleRoot, Owner, UnixMillis},
@@ -31,6 +32,8 @@ struct Story {
     chain: TestChain,
     network: Network,
     good: HashMap<BlockHash, Known>,
+    /// The best of them: each was compared with the best one before it.
+    best: BlockHash,
     /// All headers in order of making, valid or not. A step may send them again or build on them.
     made: Vec<Header>,
     /// Headers ahead of the clock, with the time at which they become due.
@@ -48,6 +51,7 @@ pub fn accept_headers(data: &[u8]) {
     let mut story = Story {
         chain: TestChain::of(&network),
         good: HashMap::from([(network.id, known)]),
+        best: network.id,
         made: vec![genesis],
         early: Vec::new(),
         network,
@@ -171,11 +175,11 @@ impl Story {
                     break;
                 }
             };
-            self.good.insert(hash, known);
+            self.keep(hash, known);
             new += 1;
         }
         let outcome = self.chain.chain.accept_headers(batch, PEER, now);
-        let best = self.best();
+        let best = self.best;
         match (&outcome, refused) {
             (Ok(accepted), None) => {
                 assert_eq!((accepted.new, accepted.best_header.hash), (new, best));
@@ -199,12 +203,12 @@ impl Story {
         let count = self.early.partition_point(|(due, _)| *due <= now);
         for (_, header) in self.early.drain(..count).collect::<Vec<_>>() {
             if let Ok(known) = self.judge(&header, now) {
-                self.good.insert(header.hash(), known);
+                self.keep(header.hash(), known);
             }
         }
         self.chain.chain.due(now).expect("a disk");
         assert_eq!(self.chain.chain.next_due(), self.early.first().map(|(due, _)| *due));
-        assert_eq!(self.chain.chain.best_header().hash, self.best());
+        assert_eq!(self.chain.chain.best_header().hash, self.best);
     }
 
     /// Checks a header by the rules alone. The error is `None` if the parent is unknown.
@@ -216,11 +220,12 @@ impl Story {
         Ok(Known { branch, work: parent.work.saturating_add(checked.work()) })
     }
 
-    /// Returns the header with most work; between equals, the one with the lower hash.
-    fn best(&self) -> BlockHash {
-        let best =
-            self.good.iter().max_by_key(|(hash, known)| (known.work, std::cmp::Reverse(**hash)));
-        *best.expect("genesis").0
+    /// Keeps a good header. It challenges the best one.
+    fn keep(&mut self, hash: BlockHash, known: Known) {
+        if is_better((known.work, &hash), (self.good[&self.best].work, &self.best)) {
+            self.best = hash;
+        }
+        self.good.insert(hash, known);
     }
 
     fn end(&mut self) {

@@ -29,7 +29,7 @@ use crate::{
         api::{BlockAccepted, ChainSummary, Origin, Template, TxInfo, TxState},
     },
     consensus::Target,
-    primitives::{Block, BlockHash, Header, MiningMode, Owner, TxId},
+    primitives::{Block, BlockHash, Header, MiningMode, Owner, TxId, UnixMillis},
     telemetry::events,
 };
 
@@ -63,6 +63,13 @@ struct Current {
     asked: Instant,
 }
 
+impl Current {
+    /// Returns the decision if no node would take the block at present.
+    fn hindered(&self) -> Option<Decision> {
+        Policy::hindered(&self.job.template, self.asked)
+    }
+}
+
 /// The result of a query to the chain.
 enum Answer {
     Template { owner: Owner, asked: Instant, result: Result<Template, ChainFault> },
@@ -86,6 +93,8 @@ pub(super) struct MinerTask {
     blocks: VecDeque<WantsBlocks>,
     transactions: Vec<WantsMined>,
     tip: BlockHash,
+    /// True if the tip is the best header.
+    caught_up: bool,
     mempool: usize,
     mempool_changes: u64,
     /// True if the mempool has changed since the current template was requested.
@@ -93,6 +102,8 @@ pub(super) struct MinerTask {
     /// True if the awaited transactions must be looked up again.
     look: bool,
     current: Option<Current>,
+    /// The time by the wall clock that the miner waits for.
+    waits_until: Option<UnixMillis>,
     /// The job that the threads search.
     running: Option<Arc<Job>>,
     question: Option<Question>,
@@ -113,10 +124,11 @@ impl MinerTask {
     ) -> (Self, watch::Receiver<MinerStatus>) {
         let MinerConfig { mode, owner, .. } = config;
         let mut summary = chain.watch();
-        let (tip, mempool, mempool_changes, spacing_ms) = {
+        let (tip, best, mempool, mempool_changes, spacing_ms) = {
             let summary = summary.borrow_and_update();
             (
                 summary.tip.hash,
+                summary.best_header.hash,
                 summary.mempool,
                 summary.mempool_changes,
                 summary.network.params.spacing_ms,
@@ -127,6 +139,7 @@ impl MinerTask {
             owner,
             threads: workers.count(),
             mining: false,
+            waits_until: None,
             blocks: 0,
         });
         let control = Self {
@@ -143,11 +156,13 @@ impl MinerTask {
             blocks: VecDeque::new(),
             transactions: Vec::new(),
             tip,
+            caught_up: tip == best,
             mempool,
             mempool_changes,
             mempool_changed: false,
             look: false,
             current: None,
+            waits_until: None,
             running: None,
             question: None,
             solution: None,
@@ -201,11 +216,9 @@ impl MinerTask {
         match command {
             MinerCommand::SetMode(mode) => self.policy.mode = mode,
             MinerCommand::SetOwner(owner) => self.owner = owner,
-            MinerCommand::Pause { parent, duration } => {
-                if parent == self.tip {
-                    self.policy.pause(parent, duration, now);
-                }
-            }
+            // Nothing better than the tip is on its way any more.
+            MinerCommand::Suspend if self.caught_up => {}
+            MinerCommand::Suspend => self.policy.suspend(now),
             MinerCommand::MineBlocks { count: 0, reply, .. } => tell(reply, Ok(Vec::new())),
             MinerCommand::MineBlocks { reply, .. } if self.blocks.len() >= MAX_REQUESTS => {
                 tell(reply, Err(MineError::Busy));
@@ -228,10 +241,15 @@ impl MinerTask {
 
     /// Applies the chain's newest summary to our copy of it.
     fn chain_changed(&mut self) {
-        let (tip, mempool, mempool_changes) = {
+        let (tip, best, mempool, mempool_changes) = {
             let summary = self.summary.borrow_and_update();
-            (summary.tip.hash, summary.mempool, summary.mempool_changes)
+            let (tip, best) = (summary.tip.hash, summary.best_header.hash);
+            (tip, best, summary.mempool, summary.mempool_changes)
         };
+        self.caught_up = tip == best;
+        if self.caught_up {
+            self.policy.caught_up();
+        }
         if tip != self.tip {
             self.tip = tip;
             self.policy.tip_changed();
@@ -272,14 +290,21 @@ impl MinerTask {
         }
         let (decision, job) = match &self.current {
             None => (Decision::Rest, None),
-            Some(_) if let Some(until) = self.policy.paused(self.tip, now) => {
+            Some(_) if let Some(until) = self.policy.suspended(now) => {
                 (Decision::Wait(until), None)
             }
             Some(current) => {
                 let template = &current.job.template;
                 let asked_for =
                     !self.blocks.is_empty() || !self.transactions.is_empty() && template.has_trades;
-                let decision = if asked_for {
+                let decision = if let Some(hindered) = current.hindered() {
+                    // Past its end, a new template is on its way.
+                    if matches!(hindered, Decision::Wait(until) if until <= now) {
+                        Decision::Rest
+                    } else {
+                        hindered
+                    }
+                } else if asked_for {
                     Decision::Mine
                 } else if self.owner == Some(current.job.owner) {
                     self.policy.decide(template, now, &mut self.rng)
@@ -294,6 +319,10 @@ impl MinerTask {
             self.workers.set(job.clone());
             self.running = job;
         }
+        self.waits_until = self.current.as_ref().and_then(|current| {
+            let early = current.job.template.early?;
+            wanted.map(|_| early.due)
+        });
         self.publish();
         let next = self.ask(wanted, now);
         match decision {
@@ -322,13 +351,15 @@ impl MinerTask {
         let mut due = match &self.current {
             None => now,
             Some(current) if self.mempool_changed => current.asked.checked_add(MEMPOOL_REFRESH)?,
+            // The clock may have been set, and blocks may have come.
+            Some(current) if let Some(Decision::Wait(until)) = current.hindered() => until,
             Some(current) if self.running.is_some() || !self.transactions.is_empty() => {
                 current.asked.checked_add(REFRESH)?
             }
             Some(_) => return None,
         };
-        let pause = self.policy.paused(self.tip, now);
-        due = self.not_before.into_iter().chain(pause).fold(due, Instant::max);
+        let rest = self.policy.suspended(now);
+        due = self.not_before.into_iter().chain(rest).fold(due, Instant::max);
         if now < due {
             return Some(due);
         }
@@ -457,10 +488,12 @@ impl MinerTask {
     }
 
     fn publish(&self) {
-        let (mode, owner, mining) = (self.policy.mode, self.owner, self.running.is_some());
+        let (mode, owner, waits_until) = (self.policy.mode, self.owner, self.waits_until);
+        let mining = self.running.is_some();
         self.status.send_if_modified(|status| {
-            let changed = (status.mode, status.owner, status.mining) != (mode, owner, mining);
-            (status.mode, status.owner, status.mining) = (mode, owner, mining);
+            let new = MinerStatus { mode, owner, mining, waits_until, ..*status };
+            let changed = *status != new;
+            *status = new;
             changed
         });
     }

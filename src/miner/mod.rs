@@ -26,7 +26,6 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     thread,
-    time::Duration,
 };
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -36,7 +35,7 @@ pub use search::NonceSearch;
 
 use crate::{
     chain::{ChainFault, ChainHandle},
-    primitives::{BlockHash, Header, Height, MiningMode, Owner, TxId},
+    primitives::{BlockHash, Header, Height, MiningMode, Owner, TxId, UnixMillis},
 };
 use control::MinerTask;
 use workers::{FOUND_QUEUE, Workers};
@@ -74,6 +73,9 @@ pub struct MinerStatus {
     pub threads: usize,
     /// True while the threads search.
     pub mining: bool,
+    /// Set while the miner waits for the clock: the time at which its next block is allowed, in
+    /// unix ms. The tip's time, or that of blocks below it, is ahead of our clock.
+    pub waits_until: Option<UnixMillis>,
     /// Number of its blocks that joined the best chain since the miner started.
     pub blocks: u64,
 }
@@ -133,10 +135,7 @@ enum MinerCommand {
         owner: Owner,
         reply: oneshot::Sender<Result<MinedIn, MineError>>,
     },
-    Pause {
-        parent: BlockHash,
-        duration: Duration,
-    },
+    Suspend,
     Stop {
         reply: oneshot::Sender<()>,
     },
@@ -208,13 +207,14 @@ impl MinerHandle {
         answer.await.map_err(|_| MineError::Stopped)?
     }
 
-    /// Pauses mining because a peer announced a solved header on `parent`. The pause applies only
-    /// while `parent` is our tip, and once for each tip. It lasts for the shortest of `duration`,
-    /// 2 s and a fifth of the spacing. Never blocks: a full queue drops the pause.
-    pub fn pause(&self, parent: BlockHash, duration: Duration) {
-        if self.commands.try_send(MinerCommand::Pause { parent, duration }).is_err() {
+    /// Rests because the body of a branch better than the tip came, and more of them may follow.
+    ///
+    /// The rest lasts for 2 s or a fifth of the spacing, whichever is shorter, from the last call.
+    /// It ends early once the tip is the best header. Never blocks: a full queue drops the rest.
+    pub fn suspend(&self) {
+        if self.commands.try_send(MinerCommand::Suspend).is_err() {
             tracing::debug!(
-                "a pause of mining was left out: the miner has ended, or its queue is full"
+                "a rest of mining was left out: the miner has ended, or its queue is full"
             );
         }
     }

@@ -1,20 +1,25 @@
-//! The decision when to mine: modes, the random wait for other owners' trades, and the pause after
-//! a solved header. Time and randomness are arguments.
+//! The decision when to mine: modes, the random wait for other owners' trades, and the rest while a
+//! better branch arrives. Time and randomness are arguments.
+//!
+//! # Security
+//! Mining goes on upon the best connected tip, whatever peers claim and whatever headers they send.
+//! Only the body of a better branch makes it rest, for a moment: that body cost as much work as a
+//! block of ours. A miner who withholds bodies therefore stops nobody.
 
 use std::time::Duration;
 
 use rand::{Rng, RngExt};
 use tokio::time::Instant;
 
-use crate::{
-    chain::api::Template,
-    primitives::{BlockHash, MiningMode},
-};
+use crate::{chain::api::Template, primitives::MiningMode};
 
-/// The longest pause after a solved header.
-const MAX_PAUSE: Duration = Duration::from_secs(2);
-/// A pause is at most this part of the spacing.
-const PAUSE_PART: u32 = 5;
+/// The longest rest after the body of a better branch: the next one is fetched in that time.
+const MAX_REST: Duration = Duration::from_secs(2);
+/// A rest is at most this part of the spacing, so that the bodies of a miner with a quarter of all
+/// work cost the others a twentieth of their time.
+const REST_PART: u32 = 5;
+/// The longest wait for the clock before it is read again, since it may be set.
+const MAX_WAIT: Duration = Duration::from_secs(10);
 /// On a chain without spacing, how long others' trades may wait for one of several idle miners:
 /// long enough that one is usually first.
 const WAIT_WITHOUT_SPACING: Duration = Duration::from_millis(500);
@@ -36,33 +41,44 @@ pub(super) struct Policy {
     spacing: Duration,
     /// Drawn when others' trades were first seen waiting on this tip.
     others_due: Option<Instant>,
-    /// The parent that a solved header was heard of for, and until when to let its block arrive.
-    pause: Option<(BlockHash, Instant)>,
+    /// The end of the rest for a better branch.
+    suspended: Option<Instant>,
 }
 
 impl Policy {
     pub(super) const fn new(mode: MiningMode, spacing_ms: u64) -> Self {
-        Self { mode, spacing: Duration::from_millis(spacing_ms), others_due: None, pause: None }
+        Self { mode, spacing: Duration::from_millis(spacing_ms), others_due: None, suspended: None }
     }
 
-    /// The chain has another tip: waits begin anew, and what was paused for has come.
+    /// The chain has another tip: waits begin anew.
     pub(super) const fn tip_changed(&mut self) {
         self.others_due = None;
-        self.pause = None;
     }
 
-    /// Somebody has solved a block on `parent`, our tip. Once for each tip: whoever sends headers
-    /// without their blocks gains one short pause.
-    pub(super) fn pause(&mut self, parent: BlockHash, duration: Duration, now: Instant) {
-        if self.pause.is_none() {
-            let duration = duration.min(MAX_PAUSE).min(self.spacing / PAUSE_PART);
-            self.pause = now.checked_add(duration).map(|until| (parent, until));
+    /// The body of a branch better than the tip came: more of them may follow.
+    pub(super) fn suspend(&mut self, now: Instant) {
+        let rest = MAX_REST.min(self.spacing / REST_PART);
+        self.suspended = now.checked_add(rest);
+    }
+
+    /// The tip is the best header: no better branch is on its way.
+    pub(super) const fn caught_up(&mut self) {
+        self.suspended = None;
+    }
+
+    /// Returns the end of the rest, if mining rests for a better branch.
+    pub(super) fn suspended(&self, now: Instant) -> Option<Instant> {
+        self.suspended.filter(|until| now < *until)
+    }
+
+    /// Returns the decision for a template that no node would take at present, whoever asked for
+    /// it; `None` for any other.
+    pub(super) fn hindered(template: &Template, now: Instant) -> Option<Decision> {
+        if template.below_checkpoint {
+            return Some(Decision::Rest);
         }
-    }
-
-    /// Returns the end of the pause on `tip`, if mining on it is paused.
-    pub(super) fn paused(&self, tip: BlockHash, now: Instant) -> Option<Instant> {
-        self.pause.filter(|(parent, until)| *parent == tip && now < *until).map(|(_, until)| until)
+        let wait = Duration::from_millis(template.early?.ms).min(MAX_WAIT);
+        Some(now.checked_add(wait).map_or(Decision::Rest, Decision::Wait))
     }
 
     /// Decides whether to mine `template` in the current mode.
@@ -98,7 +114,10 @@ mod tests {
     use rand::{SeedableRng, rngs::StdRng};
 
     use super::*;
-    use crate::primitives::{Block, Header, MerkleRoot};
+    use crate::{
+        chain::api::Early,
+        primitives::{Block, BlockHash, Header, MerkleRoot},
+    };
 
     const TIP: BlockHash = BlockHash([1; 32]);
     const SPACING: Duration = Duration::from_secs(10);
@@ -117,6 +136,8 @@ mod tests {
             generation: 0,
             has_local,
             has_trades,
+            early: None,
+            below_checkpoint: false,
         }
     }
 
@@ -155,29 +176,66 @@ mod tests {
     }
 
     #[test]
-    fn a_pause_is_short_and_comes_once_for_each_tip() {
+    fn a_rest_is_short_and_begins_anew_with_each_body() {
         let now = Instant::now();
         let mut policy = Policy::new(MiningMode::Always, 5_000);
-        policy.pause(TIP, Duration::from_mins(1), now);
-        let until = now + Duration::from_secs(1);
-        assert_eq!(policy.paused(TIP, now), Some(until), "a fifth of the spacing");
-        assert_eq!(policy.paused(BlockHash([2; 32]), now), None);
-        assert_eq!(policy.paused(TIP, until), None);
-        policy.pause(TIP, Duration::from_mins(1), until);
-        assert_eq!(policy.paused(TIP, until), None, "the second one changes nothing");
+        policy.suspend(now);
+        let rest = Duration::from_secs(1);
+        assert_eq!(policy.suspended(now), Some(now + rest), "a fifth of the spacing");
+        assert_eq!(policy.suspended(now + rest), None);
+        policy.suspend(now + rest / 2);
+        assert_eq!(policy.suspended(now + rest), Some(now + rest * 3 / 2));
         policy.tip_changed();
-        policy.pause(BlockHash([2; 32]), Duration::from_millis(300), until);
-        assert_eq!(
-            policy.paused(BlockHash([2; 32]), until),
-            Some(until + Duration::from_millis(300))
-        );
+        assert!(policy.suspended(now + rest).is_some(), "more of the branch may follow");
+        policy.caught_up();
+        assert_eq!(policy.suspended(now + rest), None);
+        let mut slow = Policy::new(MiningMode::Always, 600_000);
+        slow.suspend(now);
+        assert_eq!(slow.suspended(now), Some(now + MAX_REST));
     }
 
     #[test]
-    fn a_chain_without_spacing_never_pauses() {
+    fn a_chain_without_spacing_never_rests() {
         let now = Instant::now();
         let mut policy = Policy::new(MiningMode::Always, 0);
-        policy.pause(TIP, Duration::from_secs(1), now);
-        assert_eq!(policy.paused(TIP, now), None);
+        policy.suspend(now);
+        assert_eq!(policy.suspended(now), None);
+    }
+
+    #[test]
+    fn a_block_ahead_of_the_clock_waits_and_one_below_the_checkpoint_rests() {
+        let now = Instant::now();
+        let early = |ms| Some(Early { due: 5_000 + ms, ms });
+        let mut template = template(true, true);
+        assert_eq!(Policy::hindered(&template, now), None);
+        template.early = early(300);
+        let due = now + Duration::from_millis(300);
+        assert_eq!(Policy::hindered(&template, now), Some(Decision::Wait(due)));
+        template.early = early(3_600_000);
+        assert_eq!(Policy::hindered(&template, now), Some(Decision::Wait(now + MAX_WAIT)));
+        template.below_checkpoint = true;
+        assert_eq!(Policy::hindered(&template, now), Some(Decision::Rest));
+    }
+
+    #[test]
+    fn a_miner_with_a_quarter_of_the_work_costs_the_others_a_twentieth_at_most() {
+        // He publishes the headers of all his blocks at once, and their bodies one by one, each
+        // when it disturbs most: never within the rest of the one before.
+        let mut rng = StdRng::seed_from_u64(7);
+        let start = Instant::now();
+        let (mut policy, mut now, mut rested) =
+            (Policy::new(MiningMode::Always, 10_000), start, Duration::ZERO);
+        for _ in 0..20_000 {
+            let spacings: f64 = -rng.random_range(f64::MIN_POSITIVE..1.0).ln();
+            now += SPACING.mul_f64(spacings);
+            let is_his = rng.random_bool(0.25);
+            let rest = policy.suspended(now).map_or(Duration::ZERO, |until| until - now);
+            if is_his {
+                policy.suspend(now);
+                rested += Duration::from_secs(2) - rest;
+            }
+        }
+        let share = 1.0 - rested.as_secs_f64() / (now - start).as_secs_f64();
+        assert!(share > 0.9, "the others keep {share} of their rate");
     }
 }

@@ -26,11 +26,16 @@ fn payee() -> Owner {
 impl Node {
     /// A node on a chain of easy blocks.
     fn start(mode: MiningMode) -> Self {
+        Self::start_at(mode, GENESIS_TIME + 1_000)
+    }
+
+    /// The same at a time by its clock.
+    fn start_at(mode: MiningMode, now: UnixMillis) -> Self {
         let store = Store::on_backend(InMemoryBackend::new(), &network(0), 16).unwrap();
         let options = ChainOptions { cache_mib: 16, threads: 1, nonce_seed: 0 };
         let chain = Chain::on_store(store, options).unwrap();
         let (events, _) = mpsc::channel(1);
-        let (chain, _) = chain::spawn(chain, Arc::new(|| GENESIS_TIME + 1_000), events).unwrap();
+        let (chain, _) = chain::spawn(chain, Arc::new(move || now), events).unwrap();
         let (sender, solved) = mpsc::channel(16);
         let config = MinerConfig { mode, owner: Some(payee()), threads: 2 };
         let miner = spawn(chain.clone(), config, Some(sender)).unwrap();
@@ -67,6 +72,23 @@ async fn the_blocks_that_were_asked_for_are_on_the_chain_in_order() {
     }
     assert_eq!(node.miner.mine_blocks(0, payee()).await, Ok(vec![]));
     assert_eq!(node.miner.mine_blocks(u32::MAX, payee()).await, Err(MineError::TooMany(u32::MAX)));
+}
+
+#[tokio::test]
+async fn a_miner_whose_clock_is_behind_the_chain_sleeps_and_says_until_when() {
+    let node = Node::start_at(MiningMode::Always, GENESIS_TIME - 60_000);
+    let limit = node.chain.summary().network.params.future_limit_ms();
+    let due = GENESIS_TIME + 1 - limit;
+    let mut status = node.miner.watch();
+    status.wait_for(|status| status.waits_until == Some(due)).await.unwrap();
+    let asked = tokio::time::timeout(
+        std::time::Duration::from_millis(300),
+        node.miner.mine_blocks(1, payee()),
+    );
+    assert!(asked.await.is_err(), "nor does it mine what is asked for");
+    assert_eq!((node.miner.hashes(), node.miner.status().mining), (0, false));
+    node.miner.set_mode(MiningMode::Off).await.unwrap();
+    status.wait_for(|status| status.waits_until.is_none()).await.unwrap();
 }
 
 #[tokio::test]

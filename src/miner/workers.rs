@@ -211,7 +211,14 @@ mod tests {
         let header =
             Header { previous, merkle_root: MerkleRoot::ZERO, height, time: 0, bits: 0, nonce: 0 };
         let block = Block { header, transactions: vec![] };
-        let template = Template { block, generation: 0, has_local: false, has_trades: false };
+        let template = Template {
+            block,
+            generation: 0,
+            has_local: false,
+            has_trades: false,
+            early: None,
+            below_checkpoint: false,
+        };
         Arc::new(Job { template, owner: Owner::ZERO, search: NonceSearch::new(&header, target) })
     }
 

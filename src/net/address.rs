@@ -118,7 +118,8 @@ pub(super) fn with_peer(address: &Multiaddr, peer: &PeerId) -> Multiaddr {
     }
 }
 
-fn ip(address: &Multiaddr) -> Option<IpAddr> {
+/// Returns the IP address. Returns none for a name.
+pub(super) fn ip(address: &Multiaddr) -> Option<IpAddr> {
     match address.iter().next() {
         Some(Protocol::Ip4(ip)) => Some(IpAddr::V4(ip)),
         Some(Protocol::Ip6(ip)) => Some(IpAddr::V6(ip)),
@@ -142,6 +143,124 @@ pub(super) fn is_nearby(address: &Multiaddr) -> bool {
         IpAddr::V4(ip) => is_private_v4(ip),
         IpAddr::V6(ip) => is_private_v6(ip) || ip.is_unicast_link_local(),
     })
+}
+
+/// The part of the world in which an address means one machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// This machine.
+    Loopback,
+    /// A private network: RFC 1918 and unique local addresses.
+    Private,
+    /// One link: 169.254.0.0/16.
+    Link,
+    /// The network of one provider, or of an overlay: 100.64.0.0/10.
+    Shared,
+    /// Networks for documents and measurements, which appear in test set-ups alone.
+    Documentation,
+    /// The internet.
+    Public,
+    /// A name, which a resolver turns into any address.
+    Name,
+    /// No machine: unspecified, multicast, reserved and translated addresses.
+    Nowhere,
+}
+
+/// Returns the scope of an address.
+pub(super) fn scope(address: &Multiaddr) -> Scope {
+    match ip(address).map(|ip| ip.to_canonical()) {
+        None => Scope::Name,
+        Some(IpAddr::V4(ip)) => scope_v4(ip),
+        Some(IpAddr::V6(ip)) => scope_v6(ip),
+    }
+}
+
+fn scope_v4(ip: Ipv4Addr) -> Scope {
+    match ip.octets() {
+        [127, ..] => Scope::Loopback,
+        [100, second, ..] if second & 0xc0 == 64 => Scope::Shared,
+        [198, 18 | 19, ..] => Scope::Documentation,
+        [0 | 224..=255, ..] | [192, 0, 0, _] => Scope::Nowhere,
+        _ if ip.is_private() => Scope::Private,
+        _ if ip.is_link_local() => Scope::Link,
+        _ if ip.is_documentation() => Scope::Documentation,
+        _ => Scope::Public,
+    }
+}
+
+fn scope_v6(ip: Ipv6Addr) -> Scope {
+    match ip.segments() {
+        [0x2001, 0xdb8, ..] | [0x3fff, 0..=0xfff, ..] => Scope::Documentation,
+        // Teredo and 6to4 hide an IPv4 address, which may be of any scope.
+        [0x2001, 0, ..] | [0x2002, ..] => Scope::Nowhere,
+        [first, ..] if first & 0xe000 == 0x2000 => Scope::Public,
+        _ if ip.is_loopback() => Scope::Loopback,
+        _ if ip.is_unique_local() => Scope::Private,
+        // Link-local addresses lose their interface on the wire, and 64:ff9b::/96 hides an IPv4
+        // address. Nothing else is assigned.
+        _ => Scope::Nowhere,
+    }
+}
+
+/// True if a told address may be dialed.
+///
+/// Its teller is connected from addresses of the scopes `teller`. An address that is not public
+/// means another machine here than there, unless the teller is at such an address itself. Names are
+/// resolved only if they are a friend's own.
+///
+/// # Security
+/// Otherwise a stranger could make this node connect to services of its own machine or network, or
+/// ask any name server.
+pub(super) fn may_be_told(
+    address: &Multiaddr,
+    teller: &[Scope],
+    of_friend: bool,
+    private_only: bool,
+) -> bool {
+    let there = match scope(address) {
+        Scope::Public => true,
+        Scope::Name => of_friend,
+        Scope::Nowhere => false,
+        near => teller.contains(&near),
+    };
+    there && is_dialable(address, private_only)
+}
+
+/// One machine to dial, for the counting of dials: an IPv4 address, an IPv6 network of 64 bits, or
+/// a name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Target {
+    Ip(IpAddr),
+    Name(String),
+}
+
+/// Returns the machine at an address.
+pub(super) fn target(address: &Multiaddr) -> Target {
+    match ip(address).map(|ip| ip.to_canonical()) {
+        Some(IpAddr::V6(ip)) => Target::Ip(IpAddr::V6(masked(ip, 64))),
+        Some(ip) => Target::Ip(ip),
+        None => Target::Name(
+            address.iter().next().map(|part| part.to_string().to_lowercase()).unwrap_or_default(),
+        ),
+    }
+}
+
+/// Returns the network from which a peer is connected: the first 24 bits of an IPv4 address, or the
+/// first 48 bits of an IPv6 address. Whoever has one address there can have many.
+pub(super) fn network(address: &Multiaddr) -> IpAddr {
+    match ip(address).map(|ip| ip.to_canonical()) {
+        Some(IpAddr::V4(ip)) => {
+            let [a, b, c, _] = ip.octets();
+            IpAddr::V4(Ipv4Addr::new(a, b, c, 0))
+        }
+        Some(IpAddr::V6(ip)) => IpAddr::V6(masked(ip, 48)),
+        None => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+    }
+}
+
+fn masked(ip: Ipv6Addr, bits: u32) -> Ipv6Addr {
+    let mask = u128::MAX.checked_shl(128_u32.saturating_sub(bits)).unwrap_or_default();
+    Ipv6Addr::from_bits(ip.to_bits() & mask)
 }
 
 /// True if an address from another peer is worth dialing.
@@ -271,6 +390,66 @@ mod tests {
             assert_eq!(is_dialable(&multiaddr(text), false), anywhere, "{text}");
             assert_eq!(is_dialable(&multiaddr(text), true), private, "{text}");
         }
+    }
+
+    #[test]
+    fn near_addresses_are_believed_only_from_a_teller_that_is_there() {
+        use Scope::{Documentation, Link, Loopback, Private, Public, Shared};
+        for (text, near) in [
+            ("/ip4/127.0.0.1/tcp/1", Loopback),
+            ("/ip6/::1/tcp/1", Loopback),
+            ("/ip6/::ffff:127.0.0.1/tcp/1", Loopback),
+            ("/ip4/10.0.0.1/tcp/1", Private),
+            ("/ip4/172.31.0.1/tcp/1", Private),
+            ("/ip6/fd00::1/tcp/1", Private),
+            ("/ip4/169.254.1.1/tcp/1", Link),
+            ("/ip4/100.64.0.1/tcp/1", Shared),
+            ("/ip4/198.51.100.1/tcp/1", Documentation),
+            ("/ip4/198.19.0.1/tcp/1", Documentation),
+            ("/ip6/2001:db8::1/tcp/1", Documentation),
+        ] {
+            let address = multiaddr(text);
+            assert_eq!(scope(&address), near, "{text}");
+            for teller in [Loopback, Private, Link, Shared, Documentation, Public] {
+                let believed = may_be_told(&address, &[teller], true, false);
+                assert_eq!(believed, teller == near, "{text} from {teller:?}");
+            }
+        }
+        for text in [
+            "/ip4/0.0.0.0/tcp/1",
+            "/ip4/0.1.2.3/tcp/1",
+            "/ip4/224.0.0.251/tcp/1",
+            "/ip4/255.255.255.255/tcp/1",
+            "/ip4/240.0.0.1/tcp/1",
+            "/ip6/::/tcp/1",
+            "/ip6/fe80::1/tcp/1",
+            "/ip6/ff02::1/tcp/1",
+            "/ip6/64:ff9b::7f00:1/tcp/1",
+            "/ip6/2002:7f00:1::1/tcp/1",
+            "/ip6/2001:0:7f00:1::1/tcp/1",
+        ] {
+            assert_eq!(scope(&multiaddr(text)), Scope::Nowhere, "{text}");
+            assert!(!may_be_told(&multiaddr(text), &[Scope::Nowhere, Public], true, false));
+        }
+        let (public, name) = (multiaddr("/ip4/8.8.8.8/tcp/1"), multiaddr("/dns/a.example/tcp/1"));
+        assert!(may_be_told(&public, &[], false, false));
+        assert!(!may_be_told(&public, &[Public], true, true));
+        assert!(may_be_told(&name, &[], true, false));
+        assert!(!may_be_told(&name, &[Public], false, false));
+    }
+
+    #[test]
+    fn machines_and_networks_are_told_apart() {
+        let of = |text: &str| target(&multiaddr(text));
+        assert_eq!(of("/ip4/8.8.8.8/tcp/1"), of("/ip6/::ffff:8.8.8.8/udp/2/quic-v1"));
+        assert_ne!(of("/ip4/8.8.8.8/tcp/1"), of("/ip4/8.8.8.9/tcp/1"));
+        assert_eq!(of("/ip6/2a00:1:2:3::1/tcp/1"), of("/ip6/2a00:1:2:3:4::2/tcp/1"));
+        assert_ne!(of("/ip6/2a00:1:2:3::1/tcp/1"), of("/ip6/2a00:1:2:4::1/tcp/1"));
+        assert_eq!(of("/dns/A.example/tcp/1"), of("/dns/a.example/tcp/2"));
+        let of = |text: &str| network(&multiaddr(text));
+        assert_eq!(of("/ip4/8.8.8.8/tcp/1"), of("/ip4/8.8.8.9/tcp/1"));
+        assert_ne!(of("/ip4/8.8.8.8/tcp/1"), of("/ip4/8.8.9.8/tcp/1"));
+        assert_eq!(of("/ip6/2a00:1:2:3::1/tcp/1"), of("/ip6/2a00:1:2:4::1/tcp/1"));
     }
 
     #[test]

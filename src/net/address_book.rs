@@ -1,30 +1,44 @@
 //! The address book decides which peers to dial, at which addresses, and at what time. The swarm
 //! task dials them.
 //!
-//! There are two kinds of entries:
-//! - Peers have an id and some addresses. Their sources are mDNS, Kademlia, profiles, invites and
-//!   the peers themselves.
-//! - Seeds are addresses from the user, which may lack an id.
+//! | kind | origin | dialed |
+//! |---|---|---|
+//! | seed | the user gave an address, which may lack an id | for ever |
+//! | proven | the user gave it for a peer, or the peer's key was shown there | with back-off |
+//! | hint | somebody told it | once, then hours and days apart; see [`hints`] |
 //!
-//! Both are dialed with exponential back-off and jitter while they are not connected. A peer is
-//! dropped after some failures in a row, unless the node vouches for it.
+//! Seeds and proven addresses are dialed with exponential back-off and jitter while their peer is
+//! not connected. A failing peer is dropped in the end, unless it is a friend or the user's.
+//!
+//! The book keeps its own list of connected peers, and what each of them announced about itself.
+//! Their announcements become hints once they are gone.
+
+mod hints;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::HashMap,
+    net::IpAddr,
     time::{Duration, Instant},
 };
 
+use hints::Hints;
+pub(super) use hints::{Class, Teller};
 use libp2p::Multiaddr;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use super::{
-    address::{is_dialable, peer_of, without_peer},
+    address::{Scope, is_dialable, may_be_told, network, peer_of, scope, without_peer},
     limits::{
-        DIALS_PER_TICK, MAX_FAILURES_FOUND, MAX_FAILURES_MET, MAX_KNOWN_ADDRESSES, MAX_KNOWN_PEERS,
-        MAX_SEEDS,
+        DIALS_PER_TICK, LASTING_CONNECTION, LONGEST_BACK_OFF, MAX_FAILURES_MET,
+        MAX_KNOWN_ADDRESSES, MAX_KNOWN_PEERS, MAX_KNOWN_PER_NETWORK, MAX_SEEDS, PATIENT_FAILURES,
     },
 };
-use crate::primitives::PeerId;
+use crate::{
+    peers::{Level, Trust},
+    primitives::PeerId,
+};
 
 /// The back-off between two dials of one entry.
 #[derive(Debug, Clone, Copy)]
@@ -38,43 +52,43 @@ impl BackOff {
     /// is randomly up to a quarter longer, so that friends do not dial in step.
     fn after(self, failures: u32, random: &mut StdRng) -> Duration {
         let doubled =
-            self.first.saturating_mul(1_u32.checked_shl(failures.min(16)).unwrap_or(u32::MAX));
+            self.first.saturating_mul(1_u32.checked_shl(failures.min(30)).unwrap_or(u32::MAX));
         let base = doubled.min(self.longest);
         base.saturating_add(base.mul_f64(random.random_range(0.0..0.25)))
     }
-}
 
-/// The source of an address, least trusted first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Source {
-    /// mDNS or Kademlia found the address. It is forgotten after some minutes of failures.
-    Found,
-    /// The peer itself announced the address on an authenticated connection. It is forgotten after
-    /// about an hour of failures.
-    Met,
-    /// The node vouches for the address: a friend's profile, or an invite. It is never forgotten.
-    Vouched,
-}
-
-impl Source {
-    /// Returns the failures in a row after which the peer is forgotten.
-    const fn patience(self) -> u32 {
-        match self {
-            Self::Found => MAX_FAILURES_FOUND,
-            Self::Met => MAX_FAILURES_MET,
-            Self::Vouched => u32::MAX,
-        }
+    /// Returns the same back-off with another bound.
+    const fn up_to(self, longest: Duration) -> Self {
+        Self { longest, ..self }
     }
 }
 
+/// A peer with proven addresses.
 #[derive(Debug)]
 struct Known {
-    addresses: Vec<Multiaddr>,
-    source: Source,
+    /// The addresses, the freshest last. True for those from the user.
+    addresses: Vec<(Multiaddr, bool)>,
     failures: u32,
     next: Instant,
-    shut_until: Option<Instant>,
     dialing: bool,
+}
+
+impl Known {
+    fn is_users(&self) -> bool {
+        self.addresses.iter().any(|(_, users)| *users)
+    }
+
+    /// Returns the back-off after the failures so far. It stays short for the user's addresses, and
+    /// for the first hour for a friend's.
+    fn wait(&self, back_off: BackOff, is_friend: bool, random: &mut StdRng) -> Duration {
+        if self.is_users() || (is_friend && self.failures <= PATIENT_FAILURES) {
+            return back_off.after(self.failures, random);
+        }
+        let doublings =
+            if is_friend { self.failures.saturating_sub(PATIENT_FAILURES) } else { self.failures };
+        let first = if is_friend { back_off.longest } else { back_off.first };
+        BackOff { first, ..back_off.up_to(LONGEST_BACK_OFF) }.after(doublings, random)
+    }
 }
 
 #[derive(Debug)]
@@ -87,34 +101,104 @@ struct Seed {
     dialing: bool,
 }
 
+/// A peer that is connected.
+#[derive(Debug)]
+struct Present {
+    since: Instant,
+    /// Its own word about its addresses, with the origin of that word.
+    announced: Option<(Vec<Multiaddr>, Word)>,
+}
+
+/// The origin of a told address.
+#[derive(Debug, Clone)]
+pub(super) struct Word {
+    teller: Option<PeerId>,
+    /// The party that pays if the teller is a stranger.
+    account: Teller,
+    /// The scopes of the addresses that the teller is connected from.
+    scopes: Vec<Scope>,
+    /// True if the peer behind the address said so itself: on its connection, or with its
+    /// signature.
+    own: bool,
+}
+
+impl Word {
+    /// Returns the word of a peer that is connected from these addresses. `own` is true if the peer
+    /// behind the told address signed it, or is the teller.
+    pub(super) fn of<'a>(
+        teller: PeerId,
+        from: impl Iterator<Item = &'a Multiaddr>,
+        own: bool,
+    ) -> Self {
+        let from: Vec<_> = from.collect();
+        let account = from.first().map_or(IpAddr::V4(0.into()), |address| network(address));
+        Self {
+            teller: Some(teller),
+            account: Teller::Network(account),
+            scopes: from.iter().map(|address| scope(address)).collect(),
+            own,
+        }
+    }
+
+    /// Returns what a walk found. Its answers do not show who told an address, so `everybody` holds
+    /// the scopes of all peers that may have.
+    pub(super) const fn of_walk(everybody: Vec<Scope>) -> Self {
+        Self { teller: None, account: Teller::Walk, scopes: everybody, own: false }
+    }
+
+    /// Returns the announcement of a machine by mDNS. The library replaces the host of a record by
+    /// the sender's, so that the teller is always there.
+    pub(super) fn of_nearby(address: &Multiaddr, machine: IpAddr) -> Self {
+        let scopes = vec![scope(address)];
+        Self { teller: None, account: Teller::Nearby(machine), scopes, own: false }
+    }
+}
+
 /// An entry to dial.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Dial {
-    /// A peer, at any of these addresses.
+    /// A peer, at any of these proven addresses.
     Peer(PeerId, Vec<Multiaddr>),
     /// An address from the user.
     Seed(Multiaddr),
+    /// A peer at an address that somebody told.
+    Hint(PeerId, Multiaddr),
 }
 
-/// The known peers and seeds, and the time of the next dial of each.
+/// The known peers, seeds and hints, and the time of the next dial of each.
 #[derive(Debug)]
 pub(super) struct AddressBook {
     me: PeerId,
     private_only: bool,
     back_off: BackOff,
+    trust: Trust,
     peers: HashMap<PeerId, Known>,
     seeds: Vec<Seed>,
+    hints: Hints,
+    present: HashMap<PeerId, Present>,
+    /// Peers that are not dialed until a time.
+    shut: HashMap<PeerId, Instant>,
     random: StdRng,
 }
 
 impl AddressBook {
-    pub(super) fn new(me: PeerId, private_only: bool, back_off: BackOff, random_seed: u64) -> Self {
+    pub(super) fn new(
+        me: PeerId,
+        private_only: bool,
+        back_off: BackOff,
+        trust: Trust,
+        random_seed: u64,
+    ) -> Self {
         Self {
             me,
             private_only,
             back_off,
+            trust,
             peers: HashMap::new(),
             seeds: Vec::new(),
+            hints: Hints::new(Instant::now()),
+            present: HashMap::new(),
+            shut: HashMap::new(),
             random: StdRng::seed_from_u64(random_seed),
         }
     }
@@ -134,95 +218,146 @@ impl AddressBook {
         self.seeds.retain(|seed| seed.address != *address);
     }
 
-    /// Adds an address of a peer, if it is worth dialing. Returns true if it was unknown.
-    pub(super) fn add(
+    /// Adds a proven address of a peer: one from the user, or one at which a connection has shown
+    /// the peer's key. Returns true if it was unknown.
+    pub(super) fn add_proven(
         &mut self,
         peer: PeerId,
         address: &Multiaddr,
-        source: Source,
+        by_user: bool,
         now: Instant,
     ) -> bool {
         let address = without_peer(address);
-        if peer == self.me || !is_dialable(&address, self.private_only) {
+        if peer == self.me || !is_dialable(&address, false) {
             return false;
         }
-        if !self.peers.contains_key(&peer)
-            && self.peers.len() >= MAX_KNOWN_PEERS
-            && !self.make_room(source)
-        {
+        if !self.peers.contains_key(&peer) && !self.make_room(&peer, &address, by_user) {
             return false;
         }
-        // Of two nodes that find each other at once, the one with the lower id dials first. This
-        // mostly results in one connection instead of two.
-        let next =
-            if self.me < peer { now } else { now + self.back_off.after(0, &mut self.random) };
+        let next = self.first_dial(&peer, now);
         let known = self.peers.entry(peer).or_insert_with(|| Known {
             addresses: Vec::new(),
-            source,
             failures: 0,
             next,
-            shut_until: None,
             dialing: false,
         });
-        known.source = known.source.max(source);
-        if let Some(at) = known.addresses.iter().position(|known| *known == address) {
-            // The address was announced again, so it is fresh. The freshest is last; the oldest is
-            // evicted first.
-            let address = known.addresses.remove(at);
-            known.addresses.push(address);
+        if let Some(at) = known.addresses.iter().position(|(known, _)| *known == address) {
+            // The freshest is last; the oldest is evicted first.
+            let (address, users) = known.addresses.remove(at);
+            known.addresses.push((address, users || by_user));
             return false;
         }
         if known.addresses.len() >= MAX_KNOWN_ADDRESSES {
-            known.addresses.remove(0);
+            let oldest = known.addresses.iter().position(|(_, users)| !users);
+            known.addresses.remove(oldest.unwrap_or_default());
         }
-        known.addresses.push(address);
+        known.addresses.push((address, by_user));
         known.failures = 0;
         known.next = known.next.min(next);
         true
     }
 
-    /// Evicts the least valuable peer whose source is below `source`, or that fails and is not
-    /// vouched for. Found peers go before met ones, and among these the one with most failures.
+    /// Returns the time of the first dial. Of two nodes that find each other at once, the one with
+    /// the lower id dials first. This mostly results in one connection instead of two.
+    fn first_dial(&mut self, peer: &PeerId, now: Instant) -> Instant {
+        if self.me < *peer { now } else { now + self.back_off.after(0, &mut self.random) }
+    }
+
+    /// Makes room for a peer. Evicts the peer with most failures among those that are neither
+    /// friends nor the user's: in the same network if that is crowded, else if the book is full.
     /// Returns false if there is no such peer.
-    fn make_room(&mut self, source: Source) -> bool {
+    fn make_room(&mut self, peer: &PeerId, address: &Multiaddr, by_user: bool) -> bool {
+        let keeps = by_user || self.trust.is_friend(peer);
+        let there = network(address);
+        let is_there = |known: &Known| {
+            known.addresses.last().is_some_and(|(address, _)| network(address) == there)
+        };
+        let crowded = !keeps
+            && self.peers.values().filter(|known| is_there(known) && !known.is_users()).count()
+                >= MAX_KNOWN_PER_NETWORK;
+        if !crowded && self.peers.len() < MAX_KNOWN_PEERS {
+            return true;
+        }
         let worst = self
             .peers
             .iter()
-            .filter(|(_, known)| {
-                known.source < source || (known.failures > 0 && known.source < Source::Vouched)
+            .filter(|(peer, known)| {
+                !known.is_users() && !self.trust.is_friend(peer) && (!crowded || is_there(known))
             })
-            .max_by_key(|(_, known)| (std::cmp::Reverse(known.source), known.failures))
+            .max_by_key(|(peer, known)| (!self.present.contains_key(peer), known.failures))
             .map(|(peer, _)| *peer);
         worst.is_some_and(|peer| self.peers.remove(&peer).is_some())
+            || (keeps && self.peers.len() < MAX_KNOWN_PEERS)
     }
 
-    /// Records that mDNS received an announcement of the peer just now. The peer is dialed soon,
-    /// whatever failed before.
-    pub(super) fn seen(&mut self, peer: &PeerId, now: Instant) {
-        if let Some(known) = self.peers.get_mut(peer) {
-            known.failures = 0;
-            known.next = known.next.min(now + self.back_off.first);
+    /// Adds an address that somebody told, if it may be dialed and its teller has a budget left.
+    /// Returns true if it is new.
+    pub(super) fn add_hint(
+        &mut self,
+        peer: PeerId,
+        address: &Multiaddr,
+        word: &Word,
+        now: Instant,
+    ) -> bool {
+        let address = without_peer(address);
+        let of_friend = word.own && self.trust.is_friend(&peer);
+        if peer == self.me
+            || self.present.contains_key(&peer)
+            || !may_be_told(&address, &word.scopes, of_friend, self.private_only)
+        {
+            return false;
+        }
+        let known = self.peers.get(&peer).map(|known| &known.addresses);
+        if known.is_some_and(|known| known.iter().any(|(known, _)| *known == address)) {
+            return false;
+        }
+        let level = word.teller.map_or(Level::Stranger, |teller| self.trust.level(&teller));
+        let (class, account) = match (word.account, word.teller) {
+            _ if of_friend => (Class::Friend, Teller::Peer(peer)),
+            (Teller::Nearby(_), _) => (Class::Nearby, word.account),
+            (_, Some(teller)) if level > Level::Stranger => {
+                (Class::Introduced, Teller::Peer(teller))
+            }
+            _ => (Class::Stranger, word.account),
+        };
+        let first = self.first_dial(&peer, now);
+        self.hints.add(class, (peer, &address), account, first, now)
+    }
+
+    /// Records what a connected peer announced about itself. The addresses become hints once it is
+    /// gone.
+    pub(super) fn announced(&mut self, peer: &PeerId, addresses: &[Multiaddr], word: Word) {
+        if let Some(present) = self.present.get_mut(peer) {
+            let addresses = addresses.iter().take(MAX_KNOWN_ADDRESSES).map(without_peer).collect();
+            present.announced = Some((addresses, word));
         }
     }
 
+    /// Forgets a told address whose mDNS record has ended.
+    pub(super) fn expired(&mut self, peer: &PeerId, address: &Multiaddr) {
+        self.hints.expired(peer, &without_peer(address));
+    }
+
     /// Returns the entries to dial now, among those that are not connected. Each counts as being
-    /// dialed until [`AddressBook::connected`] or [`AddressBook::failed`]. With `only_met`, enough
-    /// peers are connected, and peers that were only found wait.
+    /// dialed until [`AddressBook::connected`] or [`AddressBook::failed`]. With `enough`, enough
+    /// peers are connected, and told addresses of strangers wait.
     pub(super) fn due(
         &mut self,
         now: Instant,
-        only_met: bool,
-        is_connected: impl Fn(&PeerId) -> bool,
+        enough: bool,
         may_dial: impl Fn(&PeerId) -> bool,
     ) -> Vec<Dial> {
-        let mut dials = Vec::new();
-        let shut = |peers: &HashMap<PeerId, Known>, peer: &PeerId| {
-            peers.get(peer).is_some_and(|known| known.shut_until.is_some_and(|until| now < until))
+        self.shut.retain(|_, until| now < *until);
+        let Self { present, shut, .. } = self;
+        let wanted = |peer: &PeerId| {
+            !present.contains_key(peer) && !shut.contains_key(peer) && may_dial(peer)
         };
+        let mut dials = Vec::new();
         for seed in &mut self.seeds {
-            let wanted =
-                seed.peer.is_none_or(|peer| !is_connected(&peer) && !shut(&self.peers, &peer));
-            if wanted && !seed.dialing && seed.next <= now && dials.len() < DIALS_PER_TICK {
+            let absent = seed
+                .peer
+                .is_none_or(|peer| !present.contains_key(&peer) && !shut.contains_key(&peer));
+            if absent && !seed.dialing && seed.next <= now && dials.len() < DIALS_PER_TICK {
                 seed.dialing = true;
                 dials.push(Dial::Seed(seed.address.clone()));
             }
@@ -231,35 +366,37 @@ impl AddressBook {
             if dials.len() >= DIALS_PER_TICK {
                 break;
             }
-            if known.shut_until.is_some_and(|until| now >= until) {
-                known.shut_until = None;
-            }
-            let ready = !known.dialing && known.shut_until.is_none() && known.next <= now;
-            let wanted = known.source > Source::Found || !only_met;
-            if ready
-                && wanted
-                && !known.addresses.is_empty()
-                && !is_connected(peer)
-                && may_dial(peer)
-            {
+            if !known.dialing && known.next <= now && !known.addresses.is_empty() && wanted(peer) {
                 known.dialing = true;
-                let mut addresses = known.addresses.clone();
-                addresses.reverse();
-                dials.push(Dial::Peer(*peer, addresses));
+                let addresses = known.addresses.iter().rev().map(|(address, _)| address.clone());
+                dials.push(Dial::Peer(*peer, addresses.collect()));
             }
         }
+        let room = DIALS_PER_TICK.saturating_sub(dials.len());
+        let hints = self.hints.due(now, room, enough, wanted);
+        dials.extend(hints.into_iter().map(|(peer, address)| Dial::Hint(peer, address)));
         dials
     }
 
-    /// Records that a connection to the peer is up, through this seed if there is one.
-    pub(super) fn connected(&mut self, peer: PeerId, through: Option<&Multiaddr>) {
+    /// Records that a connection to the peer is up, at this address if the node dialed it.
+    pub(super) fn connected(&mut self, peer: PeerId, dialed: Option<&Multiaddr>, now: Instant) {
+        let dialed = dialed.map(without_peer);
+        self.present.entry(peer).or_insert(Present { since: now, announced: None });
+        self.hints.proven(&peer, dialed.as_ref());
+        if let Some(address) = &dialed
+            && !self.seeds.iter().any(|seed| without_peer(&seed.address) == *address)
+        {
+            self.add_proven(peer, address, false, now);
+        }
         if let Some(known) = self.peers.get_mut(&peer) {
             known.dialing = false;
-            known.failures = 0;
         }
-        for seed in self.seeds.iter_mut().filter(|seed| Some(&seed.address) == through) {
+    }
+
+    /// Records that a connection through a seed is up.
+    pub(super) fn seed_answered(&mut self, address: &Multiaddr, peer: PeerId) {
+        for seed in self.seeds.iter_mut().filter(|seed| seed.address == *address) {
             seed.dialing = false;
-            seed.failures = 0;
             seed.peer = Some(peer);
         }
     }
@@ -268,12 +405,9 @@ impl AddressBook {
     pub(super) fn failed(&mut self, dial: &Dial, now: Instant) {
         match dial {
             Dial::Peer(peer, _) => {
-                let Some(known) = self.peers.get_mut(peer) else { return };
-                known.dialing = false;
-                known.failures = known.failures.saturating_add(1);
-                known.next = now + self.back_off.after(known.failures, &mut self.random);
-                if known.failures >= known.source.patience() {
-                    self.peers.remove(peer);
+                if let Some(known) = self.peers.get_mut(peer) {
+                    known.dialing = false;
+                    self.count_failure(peer, now);
                 }
             }
             Dial::Seed(address) => {
@@ -283,188 +417,78 @@ impl AddressBook {
                     seed.next = now + self.back_off.after(seed.failures, &mut self.random);
                 }
             }
+            Dial::Hint(peer, address) => self.hints.failed(peer, address, now),
         }
     }
 
-    /// Removes an address of the peer at which another peer answered.
+    fn count_failure(&mut self, peer: &PeerId, now: Instant) {
+        let is_friend = self.trust.is_friend(peer);
+        let Some(known) = self.peers.get_mut(peer) else { return };
+        known.failures = known.failures.saturating_add(1);
+        known.next = now + known.wait(self.back_off, is_friend, &mut self.random);
+        if known.failures >= MAX_FAILURES_MET && !is_friend && !known.is_users() {
+            self.peers.remove(peer);
+        }
+    }
+
+    /// Removes a proven address of the peer at which another peer answered. One from the user
+    /// stays.
     pub(super) fn forget_address(&mut self, peer: &PeerId, address: &Multiaddr) {
         let address = without_peer(address);
         if let Some(known) = self.peers.get_mut(peer) {
-            known.addresses.retain(|known| *known != address);
+            known.addresses.retain(|(known, users)| *known != address || *users);
+            if known.addresses.is_empty() {
+                self.peers.remove(peer);
+            }
         }
     }
 
-    /// Records that the last connection to the peer is down. The peer is dialed again soon.
+    /// Records that the last connection to the peer is down. The peer is dialed again soon, or with
+    /// back-off if the connection did not last.
     pub(super) fn disconnected(&mut self, peer: &PeerId, now: Instant) {
-        let next = now + self.back_off.after(0, &mut self.random);
-        if let Some(known) = self.peers.get_mut(peer) {
-            known.next = next;
-            known.dialing = false;
-        }
+        let Some(Present { since, announced }) = self.present.remove(peer) else { return };
+        let lasted = now.saturating_duration_since(since) >= LASTING_CONNECTION;
         for seed in self.seeds.iter_mut().filter(|seed| seed.peer.as_ref() == Some(peer)) {
-            seed.next = next;
+            seed.failures = if lasted { 0 } else { seed.failures.saturating_add(1) };
+            let failures = seed.failures.saturating_sub(1);
+            seed.next = now + self.back_off.after(failures, &mut self.random);
+        }
+        if let Some(known) = self.peers.get_mut(peer) {
+            known.dialing = false;
+            if lasted || known.failures == 0 {
+                known.failures = u32::from(!lasted);
+                known.next = now + self.back_off.after(0, &mut self.random);
+            } else {
+                self.count_failure(peer, now);
+            }
+        }
+        if let Some((addresses, word)) = announced {
+            for address in addresses {
+                self.add_hint(*peer, &address, &word, now);
+            }
         }
     }
 
     /// Forbids dials of the peer until a time.
     pub(super) fn shut(&mut self, peer: &PeerId, until: Instant) {
-        if let Some(known) = self.peers.get_mut(peer) {
-            known.shut_until = Some(until);
-        } else if self.peers.len() < MAX_KNOWN_PEERS {
-            let known = Known {
-                addresses: Vec::new(),
-                source: Source::Found,
-                failures: 0,
-                next: until,
-                shut_until: Some(until),
-                dialing: false,
-            };
-            self.peers.insert(*peer, known);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::primitives::PublicKey;
-
-    const BACK_OFF: BackOff =
-        BackOff { first: Duration::from_secs(1), longest: Duration::from_mins(1) };
-
-    fn peer(number: u8) -> PeerId {
-        PeerId(PublicKey([number; 32]))
-    }
-
-    fn address(text: &str) -> Multiaddr {
-        text.parse().unwrap()
-    }
-
-    fn book() -> AddressBook {
-        AddressBook::new(peer(0), false, BACK_OFF, 7)
-    }
-
-    fn due(book: &mut AddressBook, now: Instant) -> Vec<Dial> {
-        book.due(now, false, |_| false, |_| true)
-    }
-
-    #[test]
-    fn the_wait_doubles_with_each_failure_up_to_a_bound() {
-        let mut now = Instant::now();
-        let mut book = book();
-        book.add(peer(1), &address("/ip4/10.0.0.1/tcp/1"), Source::Vouched, now);
-        let mut waits = Vec::new();
-        for _ in 0..10 {
-            let dials = due(&mut book, now);
-            assert_eq!(dials.len(), 1);
-            assert!(
-                due(&mut book, now + Duration::from_secs(1_000)).is_empty(),
-                "one dial at a time"
-            );
-            book.failed(&dials[0], now);
-            let before = now;
-            while book.peers[&peer(1)].next > now {
-                now += Duration::from_millis(100);
-            }
-            waits.push(now - before);
-        }
-        for (at, wait) in waits.iter().enumerate() {
-            let base = Duration::from_secs(2).saturating_mul(1 << at).min(BACK_OFF.longest);
-            assert!(
-                *wait >= base && *wait <= base.mul_f64(1.25) + Duration::from_millis(100),
-                "{at}: {wait:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_found_peer_is_dropped_in_the_end_and_a_vouched_one_never() {
-        let now = Instant::now();
-        let mut book = book();
-        book.add(peer(1), &address("/ip4/10.0.0.1/tcp/1"), Source::Found, now);
-        book.add(peer(2), &address("/ip4/10.0.0.2/tcp/1"), Source::Vouched, now);
-        for round in 0..u64::from(MAX_FAILURES_FOUND) {
-            for dial in due(&mut book, now + Duration::from_secs(round * 1_000)) {
-                book.failed(&dial, now);
+        if self.shut.len() >= MAX_KNOWN_PEERS && !self.shut.contains_key(peer) {
+            let first = self.shut.iter().min_by_key(|(_, until)| **until).map(|(peer, _)| *peer);
+            if let Some(first) = first {
+                self.shut.remove(&first);
             }
         }
-        assert!(!book.peers.contains_key(&peer(1)));
-        assert!(book.peers.contains_key(&peer(2)));
+        self.shut.insert(*peer, until);
     }
 
-    #[test]
-    fn a_seed_is_dialed_until_it_is_connected_and_again_when_it_is_lost() {
-        let now = Instant::now();
-        let later = now + Duration::from_secs(1_000);
-        let mut book = book();
-        let seed = address("/ip4/8.8.8.8/tcp/1");
-        book.add_seed(seed.clone(), now);
-        book.add_seed(seed.clone(), now);
-        assert_eq!(due(&mut book, now), [Dial::Seed(seed.clone())]);
-        book.failed(&Dial::Seed(seed.clone()), now);
-        assert!(due(&mut book, now).is_empty());
-        assert_eq!(due(&mut book, later), [Dial::Seed(seed.clone())]);
-        book.connected(peer(1), Some(&seed));
-        assert!(book.due(later, false, |_| true, |_| true).is_empty());
-        book.disconnected(&peer(1), later);
-        assert!(due(&mut book, later).is_empty(), "not at once");
-        assert_eq!(due(&mut book, later + Duration::from_secs(2)), [Dial::Seed(seed)]);
-    }
-
-    #[test]
-    fn a_peer_that_is_shut_out_is_not_dialed_until_then() {
-        let now = Instant::now();
-        let mut book = book();
-        book.add(peer(1), &address("/ip4/10.0.0.1/tcp/1"), Source::Vouched, now);
-        book.shut(&peer(1), now + Duration::from_mins(10));
-        assert!(due(&mut book, now + Duration::from_secs(599)).is_empty());
-        assert_eq!(due(&mut book, now + Duration::from_mins(10)).len(), 1);
-    }
-
-    #[test]
-    fn found_peers_wait_when_there_are_enough() {
-        let now = Instant::now();
-        let mut book = book();
-        book.add(peer(1), &address("/ip4/10.0.0.1/tcp/1"), Source::Found, now);
-        book.add(peer(2), &address("/ip4/10.0.0.2/tcp/1"), Source::Vouched, now);
-        let dials = book.due(now, true, |_| false, |_| true);
-        assert!(matches!(dials.as_slice(), [Dial::Peer(found, _)] if *found == peer(2)));
-    }
-
-    #[test]
-    fn the_book_and_each_page_are_bounded() {
-        let now = Instant::now();
-        let mut book = book();
-        for number in 0..u16::try_from(MAX_KNOWN_PEERS + 10).unwrap() {
-            let mut key = [1; 32];
-            key[..2].copy_from_slice(&number.to_be_bytes());
-            book.add(PeerId(PublicKey(key)), &address("/ip4/10.0.0.1/tcp/1"), Source::Found, now);
+    /// Makes everything due that does not rest on strangers' words: the user's addresses, proven
+    /// ones and friends' hints. The machine slept, or its network has changed.
+    pub(super) fn wake(&mut self, now: Instant) {
+        for seed in &mut self.seeds {
+            (seed.failures, seed.next) = (0, now);
         }
-        assert_eq!(book.peers.len(), MAX_KNOWN_PEERS);
-        assert!(
-            book.add(peer(200), &address("/ip4/10.0.0.1/tcp/1"), Source::Vouched, now),
-            "a friend finds room"
-        );
-        for port in 1..20 {
-            book.add(peer(200), &address(&format!("/ip4/10.0.0.1/tcp/{port}")), Source::Found, now);
+        for known in self.peers.values_mut() {
+            (known.failures, known.next) = (0, now);
         }
-        assert_eq!(book.peers[&peer(200)].addresses.len(), MAX_KNOWN_ADDRESSES);
-    }
-
-    #[test]
-    fn of_two_that_meet_the_lower_dials_first() {
-        let now = Instant::now();
-        for (me, other, at_once) in [(1, 2, true), (2, 1, false)] {
-            let mut book = AddressBook::new(peer(me), false, BACK_OFF, 7);
-            book.add(peer(other), &address("/ip4/10.0.0.1/tcp/1"), Source::Found, now);
-            assert_eq!(!due(&mut book, now).is_empty(), at_once);
-            assert_eq!(due(&mut book, now + Duration::from_secs(2)).is_empty(), at_once);
-        }
-    }
-
-    #[test]
-    fn the_node_does_not_dial_itself() {
-        let mut book = book();
-        assert!(!book.add(peer(0), &address("/ip4/10.0.0.1/tcp/1"), Source::Found, Instant::now()));
+        self.hints.wake(now);
     }
 }

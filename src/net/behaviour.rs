@@ -1,11 +1,11 @@
 //! The libp2p protocols of a node, with their settings and the reasons for them.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{collections::HashSet, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use libp2p::{
     StreamProtocol, connection_limits,
     gossipsub::{self, IdentTopic, TopicHash},
-    identify, identity, kad, mdns, ping, request_response,
+    identify, identity, kad, memory_connection_limits, ping, request_response,
     swarm::{NetworkBehaviour, behaviour::toggle::Toggle},
 };
 use prometheus_client::registry::Registry;
@@ -14,34 +14,38 @@ use tokio::sync::Semaphore;
 use super::{
     NetError,
     codec::WireCodec,
+    dial_gate::DialGate,
     gate::Gate,
     gossip_score,
     limits::{
-        GOSSIP_HISTORY, GOSSIP_OVERHEAD, GOSSIP_SEND_QUEUE, MAX_CONNECTIONS,
-        MAX_CONNECTIONS_PER_PEER, MAX_GOSSIP_CONTROL, MAX_INBOUND_CONNECTIONS, MAX_LARGE_REQUESTS,
-        MAX_PENDING_CONNECTIONS, MAX_STREAMS,
+        GOSSIP_HISTORY, GOSSIP_SEND_QUEUE, MAX_CONNECTIONS, MAX_GOSSIP_CONTROL, MAX_LARGE_REQUESTS,
+        MAX_PENDING_CONNECTIONS, MAX_PROCESS_BYTES, MAX_STREAMS,
     },
+    nearby::Nearby,
+    own_topics::{Gossip, Gossipsub, OwnTopics},
+    walk::Walk,
 };
 use crate::{
-    primitives::{NetworkId, sha256},
+    peers::Trust,
+    primitives::NetworkId,
     telemetry::metrics::NetMetrics,
-    wire::{Protocol, Topic, alive_topic, limits::MAX_GOSSIP_BYTES},
+    wire::{Protocol, Topic, alive_topic, gossip_id},
 };
-
-pub(super) type Gossipsub =
-    gossipsub::Behaviour<gossipsub::IdentityTransform, gossipsub::WhitelistSubscriptionFilter>;
 
 /// All protocols. Those that refuse connections come first, so that the others set nothing up for
 /// a refused connection.
 #[derive(NetworkBehaviour)]
 pub(super) struct Behaviour {
     pub(super) gate: Gate,
+    pub(super) dial_gate: DialGate,
     pub(super) limits: connection_limits::Behaviour,
+    /// The last line of defence, should all other bounds fail.
+    pub(super) memory: memory_connection_limits::Behaviour,
     pub(super) identify: identify::Behaviour,
     pub(super) ping: ping::Behaviour,
-    pub(super) mdns: Toggle<mdns::tokio::Behaviour>,
-    pub(super) kad: kad::Behaviour<kad::store::MemoryStore>,
-    pub(super) gossip: Gossipsub,
+    pub(super) mdns: Toggle<Nearby>,
+    pub(super) kad: Walk,
+    pub(super) gossip: Gossip,
     pub(super) hello: request_response::Behaviour<WireCodec>,
     pub(super) friends: request_response::Behaviour<WireCodec>,
     pub(super) chat: request_response::Behaviour<WireCodec>,
@@ -54,6 +58,7 @@ pub(super) struct BehaviourConfig {
     pub(super) mdns: bool,
     pub(super) ping_interval: Duration,
     pub(super) max_gossip_frame: usize,
+    pub(super) trust: Trust,
 }
 
 /// The names of the network's protocols and topics.
@@ -66,8 +71,8 @@ pub(super) struct Names {
     pub(super) alive: TopicHash,
 }
 
-/// Bytes of a gossipsub frame, outside of tests: the largest payload and what gossipsub adds to it.
-pub(super) const MAX_GOSSIP_FRAME: usize = MAX_GOSSIP_BYTES + GOSSIP_OVERHEAD;
+/// Peers that one search of Kademlia asks at once.
+const KAD_PARALLELISM: NonZeroUsize = NonZeroUsize::new(3).expect("not zero");
 
 impl Names {
     pub(super) fn new(network: &NetworkId) -> Result<Self, NetError> {
@@ -131,15 +136,15 @@ impl Behaviour {
             Ok::<_, NetError>(request_response::Behaviour::with_codec(codec, supported, settings))
         };
         Ok(Self {
-            gate: Gate::default(),
+            gate: Gate::new(config.trust.clone()),
+            dial_gate: DialGate::default(),
+            // The gate and the transport bound the rest.
             limits: connection_limits::Behaviour::new(
                 connection_limits::ConnectionLimits::default()
-                    .with_max_pending_incoming(Some(MAX_PENDING_CONNECTIONS))
                     .with_max_pending_outgoing(Some(MAX_PENDING_CONNECTIONS))
-                    .with_max_established(Some(MAX_CONNECTIONS))
-                    .with_max_established_incoming(Some(MAX_INBOUND_CONNECTIONS))
-                    .with_max_established_per_peer(Some(MAX_CONNECTIONS_PER_PEER)),
+                    .with_max_established(Some(MAX_CONNECTIONS)),
             ),
+            memory: memory_connection_limits::Behaviour::with_max_bytes(MAX_PROCESS_BYTES),
             identify: identify::Behaviour::new(
                 identify::Config::new("/friendchain/1".to_owned(), keypair.public())
                     .with_agent_version(
@@ -155,8 +160,8 @@ impl Behaviour {
                     .with_timeout(config.ping_interval),
             ),
             mdns: Toggle::from(config.mdns.then(|| local_discovery(me)).flatten()),
-            kad: kademlia(me, names),
-            gossip: gossip(keypair, config, names, registry)?,
+            kad: Walk::new(kademlia(me, names)),
+            gossip: gossip(config, names, registry)?,
             hello: request_response(Protocol::Hello)?,
             friends: request_response(Protocol::Friends)?,
             chat: request_response(Protocol::Chat)?,
@@ -182,16 +187,9 @@ impl Behaviour {
     }
 }
 
-/// Starts mDNS. A machine without multicast, or without permission to use it, runs without mDNS.
-fn local_discovery(me: libp2p::PeerId) -> Option<mdns::tokio::Behaviour> {
-    let settings = mdns::Config {
-        // The library's default of minutes is too long for friends who start their nodes within
-        // seconds of one another.
-        ttl: Duration::from_mins(1),
-        query_interval: Duration::from_secs(10),
-        enable_ipv6: false,
-    };
-    mdns::tokio::Behaviour::new(settings, me)
+/// Starts mDNS. A machine that has no room for its thread runs without.
+fn local_discovery(me: libp2p::PeerId) -> Option<Nearby> {
+    Nearby::start(me)
         .inspect_err(|error| tracing::debug!(%error, "no discovery on the local network"))
         .ok()
 }
@@ -207,6 +205,9 @@ fn kademlia(me: libp2p::PeerId, names: &Names) -> kad::Behaviour<kad::store::Mem
         .set_replication_interval(None)
         .set_publication_interval(None)
         .set_provider_publication_interval(None)
+        // A peer gets one request of each search, and few searches run at once. So Kademlia's
+        // streams fit into those that a peer allows a stranger.
+        .set_parallelism(KAD_PARALLELISM)
         .set_query_timeout(Duration::from_secs(20));
     let mut kad = kad::Behaviour::with_config(me, kad::store::MemoryStore::new(me), settings);
     // By default Kademlia stays a client until an external address is confirmed. On a LAN this
@@ -215,27 +216,22 @@ fn kademlia(me: libp2p::PeerId, names: &Names) -> kad::Behaviour<kad::store::Mem
     kad
 }
 
-/// Returns the id of a gossip message: the first 20 bytes of its payload's SHA-256. It does not
-/// depend on the author or the topic. It is short, since an IHAVE lists thousands of ids.
-pub(super) fn message_id(payload: &[u8]) -> [u8; 20] {
-    let digest = sha256(&[payload]);
-    let mut id = [0; 20];
-    id.copy_from_slice(digest.get(..20).unwrap_or(&[0; 20]));
-    id
+/// Returns the id of a gossip message. It does not depend on who published or forwarded it.
+pub(super) fn message_id(topic: &TopicHash, payload: &[u8]) -> [u8; 20] {
+    gossip_id(topic.as_str(), payload)
 }
 
 fn gossip(
-    keypair: &identity::Keypair,
     config: &BehaviourConfig,
     names: &Names,
     registry: &mut Registry,
-) -> Result<Gossipsub, NetError> {
+) -> Result<Gossip, NetError> {
     let failed = |reason: String| NetError::Setup { part: "gossip", reason };
     let settings = gossipsub::ConfigBuilder::default()
-        .message_id_fn(|message| gossipsub::MessageId::from(message_id(&message.data).to_vec()))
+        .message_id_fn(|message| message_id(&message.topic, &message.data).to_vec().into())
         // Payloads prove themselves by a signature or by proof of work, so gossipsub's own
-        // signature has no meaning here. Other libraries demand it by default. So this node signs
-        // its messages, and accepts those of others with or without a signature.
+        // signature has no meaning here. It would name the publisher to everybody. So this node
+        // publishes without one, and accepts messages of others with or without a signature.
         .validation_mode(gossipsub::ValidationMode::Permissive)
         .validate_messages()
         // Anybody can publish an unsigned message with this node's id as its source, and honest
@@ -258,10 +254,13 @@ fn gossip(
     let known: HashSet<TopicHash> = names.all_topics().cloned().collect();
     let measured =
         gossipsub::MetricsConfig { max_never_subscribed_topics: 0, ..Default::default() };
-    let mut gossip = Gossipsub::new_with_subscription_filter(
-        gossipsub::MessageAuthenticity::Signed(keypair.clone()),
+    let own_topics = OwnTopics::new(known.clone());
+    let refused = own_topics.refused();
+    let mut gossip = Gossipsub::new_with_subscription_filter_and_transform(
+        gossipsub::MessageAuthenticity::Anonymous,
         settings,
         gossipsub::WhitelistSubscriptionFilter(known),
+        own_topics,
     )
     .map_err(|reason| failed(reason.to_owned()))?
     .with_metrics(
@@ -276,5 +275,5 @@ fn gossip(
             .subscribe(&IdentTopic::new(topic.as_str()))
             .map_err(|error| failed(error.to_string()))?;
     }
-    Ok(gossip)
+    Ok(Gossip::new(gossip, refused))
 }

@@ -53,6 +53,9 @@ pub(crate) enum NetEvent {
     Misbehaved { peer: PeerId, offence: NetOffence, reason: String },
     /// A dial of an address from the user failed. The network tries again.
     DialFailed { address: String, reason: String },
+    /// The machine slept, or its network has changed. The network dials everybody anew, and no peer
+    /// is to blame for what it did not send meanwhile.
+    Woke,
 }
 
 /// A rule of the wire that a peer broke.
@@ -64,8 +67,12 @@ pub(crate) enum NetOffence {
     MalformedResponse,
     /// The payload of a gossip message does not decode, or is not canonical.
     MalformedGossip,
+    /// A gossip message is on a topic that this network does not have.
+    ForeignTopic,
     /// A message has more bytes or more items than its type allows.
     Oversized,
+    /// The peer goes on long after its budget was used up.
+    Flooding,
 }
 
 impl NetOffence {
@@ -76,7 +83,9 @@ impl NetOffence {
             Self::MalformedRequest => "malformed_request",
             Self::MalformedResponse => "malformed_response",
             Self::MalformedGossip => "malformed_gossip",
+            Self::ForeignTopic => "foreign_topic",
             Self::Oversized => "oversized",
+            Self::Flooding => "flooding",
         }
     }
 }
@@ -88,7 +97,7 @@ pub(crate) struct ReplyId(pub(super) u64);
 /// The name of a gossip message until its verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct GossipId {
-    /// The first 20 bytes of the payload's SHA-256.
+    /// The id by topic and payload.
     pub(super) id: [u8; 20],
     /// The peer that forwarded the message first.
     pub(super) source: PeerId,

@@ -1,29 +1,49 @@
-//! The gate refuses connections of banned peers and of peers whose key is not ed25519.
+//! The gate decides which connections stand. It refuses banned peers and keys that are not ed25519,
+//! and gives every other peer a place.
 //!
 //! It is the first behaviour in the struct, so that libp2p sets nothing up for refused connections.
+//! [`Places`] decides who gets a place and who loses one; the gate closes the connections of those.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet, VecDeque},
     convert::Infallible,
+    net::IpAddr,
     task::{Context, Poll},
+    time::Instant,
 };
 
 use libp2p::{
     Multiaddr, PeerId as Libp2pPeerId,
     core::{Endpoint, transport::PortUse},
+    multiaddr::Protocol,
     swarm::{
-        ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent,
-        THandlerOutEvent, ToSwarm, dummy,
+        CloseConnection, ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler,
+        THandlerInEvent, THandlerOutEvent, ToSwarm, dummy,
     },
 };
 
-use super::peer::from_libp2p;
-use crate::primitives::PeerId;
+use super::{
+    address::is_nearby,
+    limits::{MAX_CONNECTIONS_PER_PEER, MAX_SECOND_CONNECTIONS},
+    peer::{from_libp2p, to_libp2p},
+};
+use crate::{
+    peers::{MAX_BANS, Places, Trust},
+    primitives::PeerId,
+};
 
-/// A behaviour that refuses connections and does nothing else.
-#[derive(Debug, Default)]
+/// A behaviour that refuses and closes connections, and does nothing else.
+#[derive(Debug)]
 pub(super) struct Gate {
+    trust: Trust,
+    places: Places,
     banned: HashSet<PeerId>,
+    /// The connections of each peer that has a place.
+    connections: HashMap<PeerId, Vec<ConnectionId>>,
+    /// Connections to close, of peers that lost their places.
+    closing: VecDeque<(PeerId, ConnectionId)>,
+    /// Peers that lost their places, until the swarm task asks for them.
+    evicted: Vec<PeerId>,
 }
 
 /// The reason for which a connection is refused.
@@ -35,10 +55,34 @@ pub(super) enum Denied {
     /// The key of the peer is of another kind, so that it has no [`PeerId`].
     #[error("{0} is not the id of an ed25519 key")]
     NotEd25519(Libp2pPeerId),
+    /// Friends hold all places.
+    #[error("{0} gets no place: friends hold them all")]
+    NoPlace(PeerId),
+    /// The peer has as many connections as it may have.
+    #[error("{0} is connected already")]
+    Connected(PeerId),
 }
 
 impl Gate {
+    pub(super) fn new(trust: Trust) -> Self {
+        Self {
+            places: Places::new(trust.clone()),
+            trust,
+            banned: HashSet::new(),
+            connections: HashMap::new(),
+            closing: VecDeque::new(),
+            evicted: Vec::new(),
+        }
+    }
+
+    /// Refuses the peer from now on. Scores bound the number of bans; beyond twice their bound, any
+    /// other ban gives way.
     pub(super) fn ban(&mut self, peer: PeerId) {
+        if self.banned.len() >= MAX_BANS.saturating_mul(2)
+            && let Some(other) = self.banned.iter().next().copied()
+        {
+            self.banned.remove(&other);
+        }
         self.banned.insert(peer);
     }
 
@@ -50,15 +94,76 @@ impl Gate {
         self.banned.contains(peer)
     }
 
-    fn check(&self, peer: Libp2pPeerId) -> Result<(), ConnectionDenied> {
-        let ours =
-            from_libp2p(&peer).ok_or_else(|| ConnectionDenied::new(Denied::NotEd25519(peer)))?;
-        if self.is_banned(&ours) {
-            Err(ConnectionDenied::new(Denied::Banned(ours)))
-        } else {
-            Ok(())
+    /// The places, for what is learnt about their holders.
+    pub(super) fn places(&mut self) -> &mut Places {
+        &mut self.places
+    }
+
+    /// Returns the peers that lost their places since the last call. Their connections close soon.
+    pub(super) fn take_evicted(&mut self) -> Vec<PeerId> {
+        std::mem::take(&mut self.evicted)
+    }
+
+    fn check(&self, peer: Libp2pPeerId) -> Result<PeerId, Denied> {
+        let ours = from_libp2p(&peer).ok_or(Denied::NotEd25519(peer))?;
+        if self.is_banned(&ours) { Err(Denied::Banned(ours)) } else { Ok(ours) }
+    }
+
+    /// Gives a connection its place.
+    fn enter(
+        &mut self,
+        id: ConnectionId,
+        peer: Libp2pPeerId,
+        remote: &Multiaddr,
+        inbound: bool,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        let peer = self.check(peer).map_err(ConnectionDenied::new)?;
+        if is_nearby(remote) {
+            // Before the decision, since a friend gets a place of its own.
+            self.trust.met_nearby(peer);
+        }
+        if let Some(before) = self.connections.get(&peer) {
+            let most = usize::try_from(MAX_CONNECTIONS_PER_PEER).unwrap_or(usize::MAX);
+            let all: usize = self.connections.values().map(Vec::len).sum();
+            let second = all.saturating_sub(self.connections.len());
+            if before.len() >= most || second >= MAX_SECOND_CONNECTIONS {
+                return Err(ConnectionDenied::new(Denied::Connected(peer)));
+            }
+        }
+        let evicted = self
+            .places
+            .admit(peer, ip_of(remote), inbound, Instant::now())
+            .map_err(|_| ConnectionDenied::new(Denied::NoPlace(peer)))?;
+        for gone in evicted {
+            tracing::debug!(peer = %gone, instead = %peer, "a peer loses its place");
+            let connections = self.connections.remove(&gone).unwrap_or_default();
+            self.closing.extend(connections.into_iter().map(|id| (gone, id)));
+            self.evicted.push(gone);
+        }
+        self.connections.entry(peer).or_default().push(id);
+        Ok(dummy::ConnectionHandler)
+    }
+
+    /// Ends a connection, and the place of its peer if it was the last.
+    fn leave(&mut self, id: ConnectionId, peer: Libp2pPeerId) {
+        let Some(peer) = from_libp2p(&peer) else { return };
+        self.closing.retain(|(_, closing)| *closing != id);
+        let Some(connections) = self.connections.get_mut(&peer) else { return };
+        connections.retain(|other| *other != id);
+        if connections.is_empty() {
+            self.connections.remove(&peer);
+            self.places.leave(&peer);
         }
     }
+}
+
+/// Returns the IP address in a multiaddr. None if it has a name in its place.
+pub(super) fn ip_of(address: &Multiaddr) -> Option<IpAddr> {
+    address.iter().find_map(|part| match part {
+        Protocol::Ip4(address) => Some(IpAddr::V4(address)),
+        Protocol::Ip6(address) => Some(IpAddr::V6(address).to_canonical()),
+        _ => None,
+    })
 }
 
 impl NetworkBehaviour for Gate {
@@ -67,12 +172,12 @@ impl NetworkBehaviour for Gate {
 
     fn handle_established_inbound_connection(
         &mut self,
-        _: ConnectionId,
+        id: ConnectionId,
         peer: Libp2pPeerId,
         _: &Multiaddr,
-        _: &Multiaddr,
+        remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.check(peer).map(|()| dummy::ConnectionHandler)
+        self.enter(id, peer, remote, true)
     }
 
     fn handle_pending_outbound_connection(
@@ -82,21 +187,40 @@ impl NetworkBehaviour for Gate {
         _: &[Multiaddr],
         _: Endpoint,
     ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
-        peer.map_or(Ok(()), |peer| self.check(peer)).map(|()| Vec::new())
+        if let Some(peer) = peer {
+            self.check(peer).map_err(ConnectionDenied::new)?;
+        }
+        Ok(Vec::new())
     }
 
     fn handle_established_outbound_connection(
         &mut self,
-        _: ConnectionId,
+        id: ConnectionId,
         peer: Libp2pPeerId,
-        _: &Multiaddr,
+        remote: &Multiaddr,
         _: Endpoint,
         _: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.check(peer).map(|()| dummy::ConnectionHandler)
+        self.enter(id, peer, remote, false)
     }
 
-    fn on_swarm_event(&mut self, _: FromSwarm<'_>) {}
+    fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
+        match event {
+            FromSwarm::ConnectionClosed(closed) => self.leave(closed.connection_id, closed.peer_id),
+            // Another behaviour has refused the connection after the gate let it in.
+            FromSwarm::DialFailure(failed) => {
+                if let Some(peer) = failed.peer_id {
+                    self.leave(failed.connection_id, peer);
+                }
+            }
+            FromSwarm::ListenFailure(failed) => {
+                if let Some(peer) = failed.peer_id {
+                    self.leave(failed.connection_id, peer);
+                }
+            }
+            _ => {}
+        }
+    }
 
     fn on_connection_handler_event(
         &mut self,
@@ -108,6 +232,13 @@ impl NetworkBehaviour for Gate {
     }
 
     fn poll(&mut self, _: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
+        while let Some((peer, id)) = self.closing.pop_front() {
+            if let Some(peer_id) = to_libp2p(&peer) {
+                let connection = CloseConnection::One(id);
+                return Poll::Ready(ToSwarm::CloseConnection { peer_id, connection });
+            }
+        }
+        // Only calls of the swarm add to the queue, and it polls after each.
         Poll::Pending
     }
 }
@@ -115,13 +246,22 @@ impl NetworkBehaviour for Gate {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::{Identity, peer::to_libp2p};
+    use crate::{net::Identity, primitives::PublicKey};
+
+    fn gate() -> Gate {
+        Gate::new(Trust::default())
+    }
+
+    fn enter(gate: &mut Gate, number: usize, peer: PeerId, remote: &str) -> bool {
+        let id = ConnectionId::new_unchecked(number);
+        gate.enter(id, to_libp2p(&peer).unwrap(), &remote.parse().unwrap(), true).is_ok()
+    }
 
     #[test]
     fn banned_peers_and_other_keys_stay_outside() {
         let peer = Identity::generate().peer_id();
         let theirs = to_libp2p(&peer).unwrap();
-        let mut gate = Gate::default();
+        let mut gate = gate();
         assert!(gate.check(theirs).is_ok());
         gate.ban(peer);
         assert!(gate.check(theirs).is_err());
@@ -129,5 +269,45 @@ mod tests {
         assert!(gate.check(theirs).is_ok());
         let rsa = "QmNnooDu7bfjPFoTZYxMNLWUQJyrVwtbZg5gBMjTezGAJN".parse().unwrap();
         assert!(gate.check(rsa).is_err());
+    }
+
+    #[test]
+    fn bans_are_bounded() {
+        let mut gate = gate();
+        for number in 0..3 * MAX_BANS {
+            let mut bytes = [0; 32];
+            bytes[..8].copy_from_slice(&number.to_be_bytes());
+            gate.ban(PeerId(PublicKey(bytes)));
+        }
+        assert_eq!(gate.banned.len(), 2 * MAX_BANS);
+    }
+
+    #[test]
+    fn a_newcomer_takes_the_place_of_an_idle_peer_whose_connection_then_closes() {
+        let mut gate = gate();
+        let most = crate::peers::PLACES_PER_ADDRESS;
+        for number in 0..=most {
+            let peer = Identity::generate().peer_id();
+            assert!(enter(&mut gate, number, peer, "/ip4/192.0.2.1/tcp/1"));
+        }
+        assert_eq!((gate.connections.len(), gate.take_evicted().len()), (most, 1));
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        let action = gate.poll(&mut context);
+        assert!(matches!(action, Poll::Ready(ToSwarm::CloseConnection { .. })), "{action:?}");
+        assert!(gate.poll(&mut context).is_pending() && gate.take_evicted().is_empty());
+    }
+
+    #[test]
+    fn a_peer_has_two_connections_and_one_place() {
+        let mut gate = gate();
+        let peer = Identity::generate().peer_id();
+        let theirs = to_libp2p(&peer).unwrap();
+        for (number, is_let_in) in [(1, true), (2, true), (3, false)] {
+            assert_eq!(enter(&mut gate, number, peer, "/ip4/192.0.2.1/tcp/1"), is_let_in);
+        }
+        gate.leave(ConnectionId::new_unchecked(1), theirs);
+        assert!(gate.connections.contains_key(&peer));
+        gate.leave(ConnectionId::new_unchecked(2), theirs);
+        assert!(gate.connections.is_empty());
     }
 }

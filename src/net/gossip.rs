@@ -18,8 +18,8 @@ use std::{
 use super::{
     event::GossipId,
     limits::{
-        MAX_PENDING_BYTES, MAX_PENDING_VERDICTS, MAX_UNHEARD, MAX_UNHEARD_BYTES, PENDING_SHARE,
-        UNHEARD_TIME, VERDICT_TIME,
+        MAX_PENDING_BYTES, MAX_PENDING_VERDICTS, MAX_RECONNECTIONS, MAX_UNHEARD, MAX_UNHEARD_BYTES,
+        PENDING_SHARE, STRANGERS_SHARE, UNHEARD_TIME, VERDICT_TIME,
     },
 };
 use crate::{primitives::PeerId, wire::Topic};
@@ -83,51 +83,86 @@ impl UnheardGossip {
     }
 }
 
-/// Received messages that wait for the node's verdict.
-#[derive(Debug, Default)]
-pub(super) struct PendingVerdicts {
-    messages: HashMap<GossipId, (Topic, usize, Instant)>,
-    /// Messages and bytes of each peer.
-    per_peer: HashMap<PeerId, (usize, usize)>,
+/// Messages, and their bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Amount {
+    count: usize,
     bytes: usize,
 }
 
+impl Amount {
+    const fn and(self, bytes: usize) -> Self {
+        Self { count: self.count.saturating_add(1), bytes: self.bytes.saturating_add(bytes) }
+    }
+
+    const fn without(self, bytes: usize) -> Self {
+        Self { count: self.count.saturating_sub(1), bytes: self.bytes.saturating_sub(bytes) }
+    }
+
+    /// True if this is at most one part in `share` of all that may wait.
+    fn fits(self, share: usize) -> bool {
+        let part = |limit: usize| limit.checked_div(share).unwrap_or(limit);
+        self.count <= part(MAX_PENDING_VERDICTS) && self.bytes <= part(MAX_PENDING_BYTES)
+    }
+}
+
+/// A message that waits for the node's verdict.
+#[derive(Debug)]
+struct Waiting {
+    topic: Topic,
+    size: usize,
+    since: Instant,
+    is_friends: bool,
+}
+
+/// Received messages that wait for the node's verdict.
+#[derive(Debug, Default)]
+pub(super) struct PendingVerdicts {
+    messages: HashMap<GossipId, Waiting>,
+    per_peer: HashMap<PeerId, Amount>,
+    /// Those of peers that are no friends.
+    strangers: Amount,
+    all: Amount,
+}
+
 impl PendingVerdicts {
-    /// Counts a message until its verdict. Returns false if the message would exceed a limit, in
-    /// all or for its peer.
+    /// Counts a message until its verdict. Returns false if the message would exceed a limit: in
+    /// all, for its peer, or for all peers that are no friends. `is_friends` is true if the peer
+    /// that forwarded it is a friend.
     pub(super) fn admit(
         &mut self,
         message: GossipId,
         topic: Topic,
         size: usize,
+        is_friends: bool,
         now: Instant,
     ) -> bool {
-        let (count, bytes) = self.per_peer.get(&message.source).copied().unwrap_or_default();
-        let (count, bytes) = (count.saturating_add(1), bytes.saturating_add(size));
-        let total = self.bytes.saturating_add(size);
-        if self.messages.len() >= MAX_PENDING_VERDICTS
-            || total > MAX_PENDING_BYTES
-            || count > MAX_PENDING_VERDICTS / PENDING_SHARE
-            || bytes > MAX_PENDING_BYTES / PENDING_SHARE
-        {
+        if self.messages.contains_key(&message) {
+            return true;
+        }
+        let of_peer = self.per_peer.get(&message.source).copied().unwrap_or_default().and(size);
+        let strangers = if is_friends { self.strangers } else { self.strangers.and(size) };
+        let all = self.all.and(size);
+        if !all.fits(1) || !of_peer.fits(PENDING_SHARE) || !strangers.fits(STRANGERS_SHARE) {
             return false;
         }
-        if self.messages.insert(message, (topic, size, now)).is_none() {
-            self.per_peer.insert(message.source, (count, bytes));
-            self.bytes = total;
-        }
+        self.messages.insert(message, Waiting { topic, size, since: now, is_friends });
+        self.per_peer.insert(message.source, of_peer);
+        (self.strangers, self.all) = (strangers, all);
         true
     }
 
     /// Removes a message whose verdict is known, and returns its topic. Returns none if the message
     /// has expired or had its verdict before.
     pub(super) fn decide(&mut self, message: &GossipId) -> Option<Topic> {
-        let (topic, size, _) = self.messages.remove(message)?;
-        self.bytes = self.bytes.saturating_sub(size);
-        if let Some((count, bytes)) = self.per_peer.get_mut(&message.source) {
-            *count = count.saturating_sub(1);
-            *bytes = bytes.saturating_sub(size);
-            if *count == 0 {
+        let Waiting { topic, size, is_friends, .. } = self.messages.remove(message)?;
+        self.all = self.all.without(size);
+        if !is_friends {
+            self.strangers = self.strangers.without(size);
+        }
+        if let Some(of_peer) = self.per_peer.get_mut(&message.source) {
+            *of_peer = of_peer.without(size);
+            if of_peer.count == 0 {
                 self.per_peer.remove(&message.source);
             }
         }
@@ -139,8 +174,8 @@ impl PendingVerdicts {
         let late: Vec<_> = self
             .messages
             .iter()
-            .filter(|(_, (_, _, since))| now.duration_since(*since) >= VERDICT_TIME)
-            .map(|(message, (topic, ..))| (*message, *topic))
+            .filter(|(_, waiting)| now.duration_since(waiting.since) >= VERDICT_TIME)
+            .map(|(message, waiting)| (*message, waiting.topic))
             .collect();
         for (message, _) in &late {
             self.decide(message);
@@ -251,6 +286,12 @@ impl GossipLiveness {
         if last.is_some_and(|last| now.duration_since(last) < pause) {
             return false;
         }
+        if self.reconnections.len() >= MAX_RECONNECTIONS
+            && let Some(oldest) =
+                self.reconnections.iter().min_by_key(|(_, (at, _))| *at).map(|(peer, _)| *peer)
+        {
+            self.reconnections.remove(&oldest);
+        }
         self.reconnections.insert(*peer, (now, failures.saturating_add(1)));
         true
     }
@@ -338,22 +379,37 @@ mod tests {
         let now = Instant::now();
         let mut pending = PendingVerdicts::default();
         let big = MAX_PENDING_BYTES / PENDING_SHARE;
-        assert!(pending.admit(message(1, 1), Topic::Chat, big, now));
-        assert!(!pending.admit(message(2, 1), Topic::Chat, 1, now));
-        assert!(pending.admit(message(2, 2), Topic::Blocks, big, now));
+        assert!(pending.admit(message(1, 1), Topic::Chat, big, true, now));
+        assert!(!pending.admit(message(2, 1), Topic::Chat, 1, true, now));
+        assert!(pending.admit(message(2, 2), Topic::Blocks, big, true, now));
         assert_eq!(pending.decide(&message(1, 1)), Some(Topic::Chat));
         assert_eq!(pending.decide(&message(1, 1)), None);
-        assert!(pending.admit(message(3, 1), Topic::Chat, big, now));
+        assert!(pending.admit(message(3, 1), Topic::Chat, big, true, now));
+    }
+
+    #[test]
+    fn strangers_together_leave_half_of_what_waits_to_friends() {
+        let now = Instant::now();
+        let mut pending = PendingVerdicts::default();
+        let big = MAX_PENDING_BYTES / PENDING_SHARE;
+        assert!(pending.admit(message(1, 1), Topic::Chat, big, false, now));
+        assert!(pending.admit(message(2, 2), Topic::Chat, big, false, now));
+        assert!(!pending.admit(message(3, 3), Topic::Chat, 1, false, now));
+        assert!(pending.admit(message(3, 3), Topic::Chat, big, true, now));
+        assert!(pending.admit(message(4, 4), Topic::Chat, big, true, now));
+        pending.decide(&message(1, 1));
+        assert!(pending.admit(message(5, 5), Topic::Chat, 1, false, now));
     }
 
     #[test]
     fn a_late_verdict_counts_as_none() {
         let now = Instant::now();
         let mut pending = PendingVerdicts::default();
-        pending.admit(message(1, 1), Topic::Trades, 10, now);
+        pending.admit(message(1, 1), Topic::Trades, 10, false, now);
         assert!(pending.expire(now).is_empty());
         assert_eq!(pending.expire(now + VERDICT_TIME), [(message(1, 1), Topic::Trades)]);
-        assert!(pending.per_peer.is_empty() && pending.bytes == 0);
+        assert!(pending.per_peer.is_empty());
+        assert_eq!((pending.all, pending.strangers), Default::default());
     }
 
     fn liveness() -> GossipLiveness {

@@ -1,7 +1,7 @@
 //! Parameters of gossipsub's peer score.
 //!
-//! Two facts lower the score of a peer: messages that the node rejected (P4), and a crowd of peers
-//! at one IP address (P6). Nothing raises it above 0.
+//! Three facts lower the score of a peer: messages that the node rejected (P4), a used-up budget
+//! (P5), and a crowd of peers at one IP address (P6). Nothing raises it above 0.
 //!
 //! | score | effect inside gossipsub |
 //! |---|---|
@@ -10,9 +10,9 @@
 //! | below −60 | all that the peer sends is dropped, and nothing is published to it |
 //!
 //! Deliveries do not count (P1 to P3). In a small group each message arrives first from the same
-//! few peers, and a peer with nothing to forward is honest. Neither do P5, P7 and slow peers count:
+//! few peers, and a peer with nothing to forward is honest. P7 and slow peers do not count either:
 //! the node has its own scores, and [`GossipLiveness`](super::gossip::GossipLiveness) reconnects
-//! slow peers.
+//! slow peers. P5 mutes a peer that is over its budget, see [`MUTED_SCORE`].
 
 use std::{
     collections::HashSet,
@@ -42,6 +42,10 @@ const GOSSIP_THRESHOLD: f64 = -20.0;
 /// Score below which gossipsub drops all that a peer sends: three rejected messages within 50 s.
 pub(super) const GRAYLIST_THRESHOLD: f64 = -60.0;
 
+/// Score of a peer that is over its budget of gossip. All that it sends is dropped until then, and
+/// before its ids are remembered, so that the same message of another peer still arrives.
+pub(super) const MUTED_SCORE: f64 = -1_000.0;
+
 /// Returns the thresholds of the score, all at most 0.
 pub(super) fn thresholds() -> PeerScoreThresholds {
     PeerScoreThresholds {
@@ -58,7 +62,7 @@ pub(super) fn params<'a>(topics: impl Iterator<Item = &'a TopicHash>) -> PeerSco
     PeerScoreParams {
         topics: topics.map(|topic| (topic.clone(), topic_params())).collect(),
         topic_score_cap: 0.0,
-        app_specific_weight: 0.0,
+        app_specific_weight: 1.0,
         ip_colocation_factor_weight: CROWD_WEIGHT,
         ip_colocation_factor_threshold: f64::from(MAX_PEERS_PER_IP),
         // A test set-up on one machine may have any number of nodes.

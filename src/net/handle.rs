@@ -28,9 +28,22 @@ pub(super) enum NetCommand {
     Disconnect { peer: PeerId, no_redial_for: Duration },
     Ban(PeerId),
     Unban(PeerId),
-    AddKnown { peer: PeerId, addresses: Vec<Multiaddr> },
+    Greeted(PeerId),
+    Useful(PeerId),
+    AddKnown { peer: PeerId, addresses: Vec<Multiaddr>, told: Told },
     Peers(oneshot::Sender<Vec<PeerSnapshot>>),
     Addresses(oneshot::Sender<Vec<String>>),
+}
+
+/// The origin of addresses that the node names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// The user gave them: with a command, or with an invite. They are kept for ever.
+    ByUser,
+    /// A connection to each succeeded in an earlier run, or they are a friend's.
+    Before,
+    /// The peer signed them, and this peer passed them on. It may be the peer itself.
+    By(PeerId),
 }
 
 /// A response or verdict that the node owes to the swarm task. The queue has a slot for each that
@@ -149,12 +162,29 @@ impl NetHandle {
         self.command(NetCommand::Unban(peer))
     }
 
-    /// Adds a friend's addresses from a profile, an invite or the disk. They are dialed until the
-    /// friend is connected. Malformed addresses are skipped, and public ones if the network is
-    /// private.
-    pub(crate) fn add_known(&self, peer: PeerId, addresses: &[String]) -> Result<(), CommandError> {
+    /// Tells the network that a peer has said a valid hello. A peer that does not within 20 s of
+    /// its connection is disconnected.
+    pub(crate) fn greeted(&self, peer: PeerId) -> Result<(), CommandError> {
+        self.command(NetCommand::Greeted(peer))
+    }
+
+    /// Tells the network that a peer delivered something that we lacked. Such a peer keeps its
+    /// place longer, and does not share the budgets of its address.
+    pub(crate) fn useful(&self, peer: PeerId) -> Result<(), CommandError> {
+        self.command(NetCommand::Useful(peer))
+    }
+
+    /// Adds addresses of a peer. The user's and earlier ones are dialed until the peer is
+    /// connected; others are hints, within the budget of who told them. Malformed addresses are
+    /// skipped.
+    pub(crate) fn add_known(
+        &self,
+        peer: PeerId,
+        addresses: &[String],
+        told: Told,
+    ) -> Result<(), CommandError> {
         let addresses = addresses.iter().filter_map(|text| address::parse(text).ok()).collect();
-        self.command(NetCommand::AddKnown { peer, addresses })
+        self.command(NetCommand::AddKnown { peer, addresses, told })
     }
 
     /// Dials an address from the user, and waits for the outcome. The address is remembered if a

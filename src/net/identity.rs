@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     primitives::{PeerId, Signature},
-    storage::{create_private, make_private},
+    storage::{create_private, make_private, real_place},
 };
 
 /// Size of a key file in bytes: two protobuf fields, the kind of key (2) and its 64 bytes (2 + 64).
@@ -91,7 +91,9 @@ impl Identity {
     /// Loads the identity in `path`. Makes a file private that others may read.
     pub(crate) fn load(path: &Path) -> Result<Self, IdentityError> {
         let malformed = |reason: String| IdentityError::Malformed { path: path.to_owned(), reason };
-        let bytes = Zeroizing::new(fs::read(path).map_err(failed("read", path))?);
+        // An identity on a disk that is missing is not a missing identity.
+        let bytes = real_place(path).and_then(fs::read).map_err(failed("read", path))?;
+        let bytes = Zeroizing::new(bytes);
         if bytes.len() != FILE_BYTES {
             return Err(malformed(format!("it has {} bytes, not {FILE_BYTES}", bytes.len())));
         }

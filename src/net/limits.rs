@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::peers::MAX_CONNECTED;
+use crate::{peers::MAX_CONNECTED, wire::limits::MAX_GOSSIP_BYTES};
 
 /// Capacity of the queue of events for the node. A stalled node sheds gossip and requests once the
 /// queue is half full. The other half is for the ends of requests and for peers that connect or
@@ -14,29 +14,46 @@ pub(super) const COMMAND_QUEUE: usize = 1_024;
 /// response and verdict that the node can owe, so that none is lost.
 pub(super) const ANSWER_QUEUE: usize = MAX_INBOUND + MAX_PENDING_VERDICTS;
 
-/// Requests in flight to one peer. yamux closes a connection with more than 512 open substreams,
-/// and both ends send requests.
-pub(super) const MAX_IN_FLIGHT_PER_PEER: usize = 64;
+/// Requests in flight to one peer, on all protocols. A peer allows a stranger
+/// [`STRANGER_STREAMS`] streams, and both ends send requests.
+pub(super) const MAX_IN_FLIGHT_PER_PEER: usize = 8;
+/// Requests of these on `sync`. Its answers are large, so the rest is kept for the other protocols:
+/// a line or a hello does not wait behind blocks.
+pub(super) const MAX_SYNC_IN_FLIGHT: usize = 5;
 /// Requests to one peer that wait until fewer are in flight. A request to a peer with more fails.
 pub(super) const MAX_WAITING_PER_PEER: usize = 256;
-/// Streams of one protocol on one connection, both ways: 64 of each end, and 32 to spare.
-pub(super) const MAX_STREAMS: usize = 2 * MAX_IN_FLIGHT_PER_PEER + 32;
+/// Streams of one protocol on one connection, both ways: 8 of each end, and 8 to spare.
+pub(super) const MAX_STREAMS: usize = 2 * MAX_IN_FLIGHT_PER_PEER + 8;
 /// Time that a request waits to be sent before it ends as timed out.
 pub(super) const MAX_WAITING_TIME: Duration = Duration::from_secs(30);
 
 /// Requests of all peers that wait for the node's response. Any further request is answered Busy.
 pub(super) const MAX_INBOUND: usize = 512;
-/// Requests of one peer that wait for the node's response: the 64 that an honest peer keeps in
-/// flight, and half as many again.
-pub(super) const MAX_INBOUND_PER_PEER: usize = 96;
+/// Requests of one peer that wait for the node's response: the 8 that an honest peer keeps in
+/// flight, and as many again.
+pub(super) const MAX_INBOUND_PER_PEER: usize = 2 * MAX_IN_FLIGHT_PER_PEER;
+/// Requests of all peers that are no friends, of those that wait for the node's response. The rest
+/// of [`MAX_INBOUND`] is for friends.
+pub(super) const MAX_INBOUND_STRANGERS: usize = 384;
 /// Bytes of all requests that wait for the node's response, as received: 16 MiB.
 pub(super) const MAX_INBOUND_BYTES: usize = 16 << 20;
+/// Bytes of those that are of no friends: 12 MiB.
+pub(super) const MAX_INBOUND_BYTES_STRANGERS: usize = 12 << 20;
 
-/// Bytes of unsent responses to one peer: 16 MiB. A peer with no unsent response may always get
+/// Bytes of unsent responses to one peer: 16 MiB. A friend with no unsent response may always get
 /// one. Beyond the limit, a peer that does not read is answered Busy.
 pub(super) const MAX_SENDING_PER_PEER: usize = 16 << 20;
 /// Bytes of unsent responses to all peers: 64 MiB.
 pub(super) const MAX_SENDING: usize = 64 << 20;
+/// Bytes of unsent responses to one peer that is no friend: 9 MiB, the answers to two of
+/// the largest requests.
+pub(super) const MAX_SENDING_STRANGER: usize = 9 << 20;
+/// Bytes of unsent responses to all peers that are no friends: 32 MiB. The rest of [`MAX_SENDING`]
+/// is for friends.
+pub(super) const MAX_SENDING_STRANGERS: usize = 32 << 20;
+/// Size of a response, in bytes, that any peer without an unsent one may get: hello, profiles of
+/// a few, headers of a short walk, and Busy.
+pub(super) const SMALL_RESPONSE: usize = 64 * 1024;
 /// Size of a request, in bytes, that is read without a permit. Only the longest lists of positions
 /// are larger.
 pub(super) const SMALL_REQUEST: usize = 8 * 1024;
@@ -49,6 +66,11 @@ pub(super) const MAX_PENDING_VERDICTS: usize = 512;
 pub(super) const MAX_PENDING_BYTES: usize = 32 << 20;
 /// Divisor of both limits for one peer: a quarter each.
 pub(super) const PENDING_SHARE: usize = 4;
+/// Divisor of both limits for all peers together that are no friends: a half.
+pub(super) const STRANGERS_SHARE: usize = 2;
+/// Peers whose reconnections are remembered, so that each waits longer than the one before it. The
+/// oldest is forgotten first.
+pub(super) const MAX_RECONNECTIONS: usize = 1_024;
 /// Heartbeats (of 1 s) for which gossipsub remembers a message. The node must give its verdict in
 /// that time.
 pub(super) const GOSSIP_HISTORY: usize = 30;
@@ -68,35 +90,148 @@ pub(super) const GOSSIP_SEND_QUEUE: usize = 1_000;
 /// Bytes of a gossip frame beyond its payload: the frame and the envelope, and the data behind
 /// them in the receiver's read buffer, which gossipsub counts too.
 pub(super) const GOSSIP_OVERHEAD: usize = 16 * 1024;
-/// Bytes of control messages in one frame. An IHAVE of 5,000 ids of 20 bytes has 110 kB. Above the
-/// limit, gossipsub closes its inbound stream for good.
-pub(super) const MAX_GOSSIP_CONTROL: usize = 1 << 20;
+/// Bytes of a gossipsub frame, outside of tests: the largest payload, and what gossipsub adds.
+pub(super) const MAX_GOSSIP_FRAME: usize = MAX_GOSSIP_BYTES + GOSSIP_OVERHEAD;
+/// Bytes of control messages in one frame. An IHAVE of 5,000 ids of 20 bytes has 110 kB, and a
+/// frame may have one for each of two topics. The smallest ids take twenty times their bytes once
+/// decoded. Above the limit, gossipsub closes its inbound stream for good.
+pub(super) const MAX_GOSSIP_CONTROL: usize = 256 * 1024;
+/// Events of one connection that wait for the swarm task. Each may be a decoded frame of gossip, so
+/// they are few.
+pub(super) const EVENTS_PER_CONNECTION: usize = 2;
+
+/// Bytes that the far end of a stream may send before they are read: the window of yamux.
+pub(super) const STREAM_WINDOW: u32 = 256 * 1024;
+/// Streams on a stranger's connection, of both ends together. A peer that opens more is closed.
+/// Honest nodes need 28: [`MAX_IN_FLIGHT_PER_PEER`] requests of each end and [`OTHER_STREAMS`].
+pub(super) const STRANGER_STREAMS: usize = 48;
+/// Streams on a friend's connection, likewise.
+pub(super) const FRIEND_STREAMS: usize = 128;
+/// Streams of both ends for gossip, pings, identify and Kademlia.
+const OTHER_STREAMS: usize = 12;
+/// Bytes of a stranger's connection that no protocol has read yet: 1 MiB. At the bound, the socket
+/// is not read.
+pub(super) const STRANGER_HELD_BYTES: usize = 1 << 20;
+/// Bytes of a friend's connection, likewise: 8 MiB.
+pub(super) const FRIEND_HELD_BYTES: usize = 8 << 20;
+/// Bytes that a buffered frame of yamux takes beside its data: the allocation and its place in the
+/// queue. A frame of one byte costs them too.
+pub(super) const HELD_FRAME_BYTES: usize = 64;
+/// Time for which a connection may stay at its bound. Only a node that stands still needs longer.
+pub(super) const STUCK_TIME: Duration = Duration::from_secs(20);
+/// Streams that a peer may open on one connection over QUIC.
+pub(super) const QUIC_STREAMS: u32 = 48;
+/// Bytes of one connection over QUIC that no protocol has read yet: 512 KiB, for any level. QUIC
+/// fixes them before it knows the peer.
+pub(super) const QUIC_WINDOW: u32 = 512 * 1024;
+/// Time after which a frame of gossip without a new byte closes its connection.
+pub(super) const FRAME_TIME: Duration = Duration::from_secs(20);
+/// Bytes a second that a frame of gossip needs to go on beyond [`FRAME_TIME`]. The largest frame
+/// may take 85 s.
+pub(super) const FRAME_RATE: u64 = 16 * 1024;
+/// Bytes that one stranger's connection may hold here: 4 MiB. They are what no protocol has read,
+/// one more frame of yamux, and a frame of gossip in a buffer that may be twice as large.
+pub(super) const STRANGER_CONNECTION_BYTES: usize = 4 << 20;
+/// Connections of peers that are no friends, by the figure above: 512 MiB if each held its most.
+const STRANGER_CONNECTIONS: usize = 128;
+/// Bytes that all strangers' connections hold here together: 48 MiB. Beyond it, the one that holds
+/// most is closed.
+pub(super) const MAX_HELD_BY_STRANGERS: usize = 48 << 20;
+/// Bytes of memory of the whole process from which on no further connection is taken or dialed: 1
+/// GiB. The other bounds keep a node far below it.
+pub(super) const MAX_PROCESS_BYTES: usize = 1 << 30;
 
 /// Connections to one peer. Both ends may dial at once.
 pub(super) const MAX_CONNECTIONS_PER_PEER: u32 = 2;
-/// Connections to all peers. The bound covers memory and file descriptors.
-pub(super) const MAX_CONNECTIONS: u32 = 192;
-/// Connections that peers dialed: 64 of [`MAX_CONNECTIONS`] are left for the node's own dials.
-pub(super) const MAX_INBOUND_CONNECTIONS: u32 = 128;
-/// Connections during their handshakes, for each direction.
+/// Connections that are the second one to their peer. Further ones are refused.
+pub(super) const MAX_SECOND_CONNECTIONS: usize = 64;
+/// Connections to all peers: one for each of [`MAX_CONNECTED`], the second ones, and as many again
+/// that are about to close. The bound covers memory and file descriptors.
+pub(super) const MAX_CONNECTIONS: u32 = 512;
+/// Dials of this node during their handshakes.
 pub(super) const MAX_PENDING_CONNECTIONS: u32 = 96;
+/// Handshakes in progress with peers that dialed. Beyond it, the oldest one of the IP address with
+/// the most is given up.
+pub(super) const MAX_HANDSHAKES: usize = 256;
+/// Handshakes in progress from one IP address. It is large, since a friend may share its address
+/// with somebody who opens sockets and says nothing.
+pub(super) const MAX_HANDSHAKES_PER_IP: usize = 128;
+/// Time in which a connection that the node closes may tell its far end, in ms. Then it is dropped.
+pub(super) const CLOSE_MS: u64 = 1_000;
+/// Time from a connection to the peer's hello, in ms. A peer that said none then is disconnected.
+pub(super) const HELLO_MS: u64 = 20_000;
+/// Time for which a peer that lost its place is not dialed again: it would take another's.
+pub(super) const EVICTED_PAUSE: Duration = Duration::from_mins(2);
+/// Time for which a peer that said no hello is not dialed again.
+pub(super) const NO_HELLO_PAUSE: Duration = Duration::from_mins(1);
 /// Failed pings in a row after which a connection is closed.
 pub(super) const MAX_PING_FAILURES: u32 = 3;
 /// Idle time after which libp2p closes a connection: never, in effect. Pings detect dead ones.
 pub(super) const IDLE_TIME: Duration = Duration::from_hours(365 * 24);
 
-/// Peers in the address book.
+/// Peers with proven addresses in the address book. A proven address is one from the user, or one
+/// at which a connection has shown the key of the peer.
 pub(super) const MAX_KNOWN_PEERS: usize = 1_024;
-/// Addresses of one peer in the address book, and addresses taken from one message of libp2p.
+/// Peers with proven addresses in one network (/24 or /48) that are no friends. One machine can
+/// prove any number of keys.
+pub(super) const MAX_KNOWN_PER_NETWORK: usize = 32;
+/// Proven addresses of one peer, and addresses taken from one message of libp2p.
 pub(super) const MAX_KNOWN_ADDRESSES: usize = 8;
 /// Addresses from the user in the address book.
 pub(super) const MAX_SEEDS: usize = 64;
-/// Failures in a row after which a discovered peer that never connected is forgotten. With the
-/// back-off these take some minutes.
-pub(super) const MAX_FAILURES_FOUND: u32 = 8;
-/// Failures in a row after which a formerly connected peer is forgotten, unless the node vouches
-/// for it. With the back-off these take about an hour.
-pub(super) const MAX_FAILURES_MET: u32 = 64;
+/// Failures in a row after which a formerly connected peer is forgotten, unless it is a friend.
+/// With the back-off these take about a week.
+pub(super) const MAX_FAILURES_MET: u32 = 22;
+/// Failures in a row after which the back-off of a friend grows beyond a minute. These take an
+/// hour.
+pub(super) const PATIENT_FAILURES: u32 = 64;
+/// Longest back-off of a proven address.
+pub(super) const LONGEST_BACK_OFF: Duration = Duration::from_hours(24);
+/// Time for which a connection must last before its end counts as no failure. Otherwise a peer that
+/// hangs up would be dialed each second.
+pub(super) const LASTING_CONNECTION: Duration = Duration::from_mins(1);
+
+/// Told addresses of each class: strangers' words, introduced peers' and friends' words, mDNS, and
+/// friends' own addresses. 512 × 300 bytes = 150 kB.
+pub(super) const MAX_HINTS: usize = 512;
+/// Tellers and machines whose budgets are in use, of each class. Beyond it, hints of new ones wait.
+pub(super) const MAX_HINT_ACCOUNTS: usize = 1_024;
+/// Told addresses of each class that are dialed at once.
+pub(super) const MAX_HINTS_DIALING: usize = 8;
+/// Told addresses of one machine that are dialed at once.
+pub(super) const MAX_TARGET_DIALING: usize = 2;
+/// Untried addresses told by strangers of one network (/24 or /48).
+pub(super) const STRANGER_HINTS: usize = 8;
+/// Untried addresses told by one introduced peer or friend, or announced by one machine by mDNS.
+pub(super) const INTRODUCED_HINTS: usize = 32;
+/// Untried addresses that one friend told about itself.
+pub(super) const FRIEND_HINTS: usize = 64;
+/// Addresses that strangers of one network may tell in an hour, and at once.
+pub(super) const STRANGER_HINTS_PER_HOUR: u64 = 16;
+/// Addresses that one introduced peer or friend may tell in an hour, and at once.
+pub(super) const INTRODUCED_HINTS_PER_HOUR: u64 = 64;
+/// Addresses that one friend may tell about itself in an hour, and at once.
+pub(super) const FRIEND_HINTS_PER_HOUR: u64 = 128;
+/// Failed dials of told addresses at one machine in an hour, and at once. Each class of tellers has
+/// its own count.
+pub(super) const STRANGER_TARGET_DIALS: u64 = 4;
+/// The same, of friends' own addresses.
+pub(super) const FRIEND_TARGET_DIALS: u64 = 8;
+/// The same, of addresses that the machine announced by mDNS.
+pub(super) const NEARBY_TARGET_DIALS: u64 = 30;
+/// Failed dials of told addresses in an hour, and at once, for each class of tellers.
+pub(super) const STRANGER_DIALS_PER_HOUR: u64 = 120;
+/// The same, of addresses announced by mDNS.
+pub(super) const NEARBY_DIALS_PER_HOUR: u64 = 600;
+/// The same, of friends' own addresses.
+pub(super) const FRIEND_DIALS_PER_HOUR: u64 = 1_200;
+/// Peers that walks found, and that wait for the swarm task's next turn: three answers of 20.
+pub(super) const MAX_FOUND_WAITING: usize = 64;
+/// Records that mDNS holds before it starts anew: 32 machines with 4 addresses each.
+pub(super) const MAX_NEARBY_RECORDS: usize = 128;
+/// Age at which mDNS starts anew, whatever time to live its records claim.
+pub(super) const NEARBY_AGE: Duration = Duration::from_mins(10);
+
 /// Dials that begin in one tick, so that a full address book causes no burst.
 pub(super) const DIALS_PER_TICK: usize = 8;
 /// Characters of a peer's agent text.
@@ -110,9 +245,23 @@ pub(super) const MAX_PEERS_PER_IP: u32 = 32;
 pub(super) const LINGER: Duration = Duration::from_millis(250);
 
 const _: () = {
-    // The requests of both ends, and 64 streams of other protocols, stay under yamux's 512.
-    assert!(2 * MAX_IN_FLIGHT_PER_PEER + 64 < 512);
+    // The requests of both ends and all other streams fit into what a stranger may open, with half
+    // as many to spare for streams that one end has closed and the other has not.
+    assert!((2 * MAX_IN_FLIGHT_PER_PEER + OTHER_STREAMS) * 3 / 2 <= STRANGER_STREAMS);
+    assert!(MAX_SYNC_IN_FLIGHT < MAX_IN_FLIGHT_PER_PEER);
+    assert!(QUIC_STREAMS as usize == STRANGER_STREAMS && STRANGER_STREAMS < FRIEND_STREAMS);
+    // The figure for one stranger's connection, and the sum of all of them: 512 MiB if each held
+    // its most, and never more than the common bound.
+    assert!(
+        STRANGER_HELD_BYTES + STREAM_WINDOW as usize + HELD_FRAME_BYTES + 2 * MAX_GOSSIP_FRAME
+            <= STRANGER_CONNECTION_BYTES
+    );
+    assert!(QUIC_WINDOW as usize <= STRANGER_HELD_BYTES);
+    assert!(STRANGER_CONNECTIONS * STRANGER_CONNECTION_BYTES == 512 << 20);
+    assert!(16 * STRANGER_CONNECTION_BYTES <= 64 << 20);
+    assert!(MAX_HELD_BY_STRANGERS < STRANGER_CONNECTIONS * STRANGER_CONNECTION_BYTES);
     assert!(MAX_INBOUND + MAX_PENDING_VERDICTS <= EVENT_QUEUE / 2);
-    // Sync and relay know each connected peer.
-    assert!(MAX_CONNECTIONS as usize <= MAX_CONNECTED);
+    // Each connected peer has its connection, and room to close another.
+    assert!(MAX_CONNECTIONS as usize >= 2 * (MAX_CONNECTED + MAX_SECOND_CONNECTIONS));
+    assert!(MAX_INBOUND_STRANGERS < MAX_INBOUND && MAX_SENDING_STRANGERS < MAX_SENDING);
 };

@@ -5,28 +5,108 @@ use std::{
     net::{SocketAddr, TcpListener, UdpSocket},
 };
 
-use libp2p::{Multiaddr, Swarm, SwarmBuilder, dns, noise, tcp, yamux};
-
-use super::{
-    NetError, address::socket, behaviour::Behaviour, identity::Identity, limits::IDLE_TIME,
+use libp2p::{
+    Multiaddr, PeerId, Swarm, SwarmBuilder,
+    core::{ConnectedPoint, Negotiated, Transport, muxing::StreamMuxerBox, upgrade::Version},
+    dns, identity, noise, quic, tcp,
 };
 
+use super::{
+    NetError,
+    address::socket,
+    behaviour::Behaviour,
+    guard::Guarded,
+    handshakes::bounded,
+    identity::Identity,
+    limits::{
+        EVENTS_PER_CONNECTION, IDLE_TIME, MAX_HELD_BY_STRANGERS, QUIC_STREAMS, QUIC_WINDOW,
+        STRANGER_STREAMS, STREAM_WINDOW,
+    },
+    mux::{Muxer, Yamux},
+    peer::from_libp2p,
+    pool::Pool,
+};
+use crate::peers::Trust;
+
+type NoiseSocket = noise::Output<Negotiated<tcp::tokio::TcpStream>>;
+type TcpConnection = Guarded<Muxer<Negotiated<NoiseSocket>>>;
+
+/// Builds TCP with Noise and yamux. `pool` bounds what the connections hold.
+fn tcp_transport(
+    keypair: &identity::Keypair,
+    pool: &Pool,
+) -> Result<
+    impl Transport<
+        Output = (PeerId, TcpConnection),
+        Error: Send + Sync + 'static,
+        Dial: Send,
+        ListenerUpgrade: Send,
+    > + Send
+    + Unpin
+    + use<>
+    + 'static,
+    noise::Error,
+> {
+    let (multiplexed, watched) = (pool.clone(), pool.clone());
+    let yamux = move |peer: &PeerId, _: &ConnectedPoint| {
+        let peer = from_libp2p(peer);
+        Yamux { pool: multiplexed.clone(), peer }
+    };
+    Ok(tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
+        .upgrade(Version::V1Lazy)
+        .authenticate(noise::Config::new(keypair)?)
+        .multiplex_ext(yamux)
+        .map(move |(peer, connection), _| {
+            let share = watched.share(from_libp2p(&peer));
+            (peer, Guarded::new(connection, share))
+        }))
+}
+
+/// Builds QUIC, with small windows and few streams. `pool` bounds what the connections hold.
+fn quic_transport(
+    keypair: &identity::Keypair,
+    pool: &Pool,
+) -> impl Transport<
+    Output = (PeerId, Guarded<quic::Connection>),
+    Error: Send + Sync + 'static,
+    Dial: Send,
+    ListenerUpgrade: Send,
+> + Send
++ Unpin
++ use<>
++ 'static {
+    let mut settings = quic::Config::new(keypair);
+    settings.max_concurrent_stream_limit = QUIC_STREAMS;
+    settings.max_stream_data = STREAM_WINDOW;
+    settings.max_connection_data = QUIC_WINDOW;
+    let watched = pool.clone();
+    quic::tokio::Transport::new(settings).map(move |(peer, connection), _| {
+        let share = watched.share(from_libp2p(&peer));
+        (peer, Guarded::new(connection, share))
+    })
+}
+
 /// Builds the swarm with all transports: TCP with Noise and yamux, QUIC, and DNS for both.
+/// `trust` decides how much the connections may hold.
 pub(super) fn build_swarm(
     identity: &Identity,
     behaviour: Behaviour,
+    trust: Trust,
 ) -> Result<Swarm<Behaviour>, NetError> {
     let failed = |part: &'static str| move |reason: String| NetError::Setup { part, reason };
+    let pool = Pool::new(trust, MAX_HELD_BY_STRANGERS);
     let transports = || {
-        SwarmBuilder::with_existing_identity(identity.keypair())
+        let keypair = identity.keypair();
+        let tcp =
+            tcp_transport(&keypair, &pool).map_err(|error| failed("Noise")(error.to_string()))?;
+        let quic = quic_transport(&keypair, &pool);
+        let tcp = tcp.map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
+        let quic = quic.map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
+        let either = tcp.or_transport(quic).map(|either, _| either.into_inner()).boxed();
+        let Ok(builder) = SwarmBuilder::with_existing_identity(keypair)
             .with_tokio()
-            .with_tcp(
-                tcp::Config::default().nodelay(true),
-                noise::Config::new,
-                yamux::Config::default,
-            )
-            .map(|builder| builder.with_quic_config(|config| config))
-            .map_err(|error| failed("Noise")(error.to_string()))
+            .with_other_transport(|_| bounded(either));
+        Ok::<_, NetError>(builder)
     };
     // The type of the builder depends on the resolver, so a function cannot hold the common end.
     macro_rules! finish {
@@ -37,7 +117,8 @@ pub(super) fn build_swarm(
                 .with_swarm_config(|config| {
                     config
                         .with_idle_connection_timeout(IDLE_TIME)
-                        .with_per_connection_event_buffer_size(32)
+                        .with_max_negotiating_inbound_streams(STRANGER_STREAMS)
+                        .with_per_connection_event_buffer_size(EVENTS_PER_CONNECTION)
                 })
                 .build())
         };

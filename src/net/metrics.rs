@@ -17,6 +17,8 @@ use super::{
     address::{is_transport, without_peer},
     behaviour::BehaviourEvent,
     event::RequestError,
+    own_topics::GossipEvent,
+    walk::WalkEvent,
 };
 use crate::{
     telemetry::metrics::NetMetrics,
@@ -45,7 +47,7 @@ pub(super) fn counted() -> NetMetrics {
         for outcome in [ANSWERED].into_iter().chain(RequestError::CODES) {
             drop(metrics.requests.get_or_create(&[("protocol", protocol), ("outcome", outcome)]));
         }
-        for outcome in [ANSWERED, "busy", "malformed", "unanswered"] {
+        for outcome in [ANSWERED, "busy", "rate_limited", "malformed", "unanswered"] {
             drop(
                 metrics
                     .requests_served
@@ -78,6 +80,10 @@ impl Meter {
         Self { metrics, protocol, asked: Instant::now() }
     }
 
+    pub(super) const fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
     pub(super) fn ended(&self, result: &Result<Response, RequestError>) {
         let outcome = result.as_ref().map_or_else(RequestError::code, |_| ANSWERED);
         self.metrics.request_ended(self.protocol.code(), outcome, self.asked.elapsed());
@@ -100,8 +106,12 @@ impl Libp2pMetrics {
     ) {
         match event {
             SwarmEvent::Behaviour(BehaviourEvent::Ping(event)) => self.0.record(event),
-            SwarmEvent::Behaviour(BehaviourEvent::Kad(event)) => self.0.record(event),
-            SwarmEvent::Behaviour(BehaviourEvent::Gossip(event)) => self.0.record(event),
+            SwarmEvent::Behaviour(BehaviourEvent::Kad(WalkEvent::Kad(event))) => {
+                self.0.record(&**event);
+            }
+            SwarmEvent::Behaviour(BehaviourEvent::Gossip(GossipEvent::Gossipsub(event))) => {
+                self.0.record(event);
+            }
             SwarmEvent::Behaviour(BehaviourEvent::Identify(event)) => {
                 self.record_identify(event, is_connected);
             }

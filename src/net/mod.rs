@@ -13,9 +13,17 @@
 //!   [`NetEvent::Misbehaved`].
 //!
 //! # Dialing
-//! The task dials addresses from the user, friends ([`NetHandle::add_known`]), and peers that mDNS
-//! and Kademlia find. It does so with exponential back-off, and again when a connection is lost.
+//! The task dials addresses from the user, proven ones, and told ones ([`NetHandle::add_known`],
+//! mDNS, Kademlia). A told address is a hint: it is dialed once, then hours and days apart, within
+//! budgets (`address_book.rs`). No dial starts without the address book (`dial_gate.rs`).
+//!
+//! When the machine wakes, or its addresses change, the task dials everybody anew (`wake.rs`).
 //! The node decides which peers are welcome ([`NetHandle::disconnect`], [`NetHandle::ban`]).
+//!
+//! # Memory
+//! All that peers make the task hold is bounded (`limits.rs`). `mux.rs` counts what waits unread on
+//! each TCP connection, and `guard.rs` gossip that is begun and not finished. `pool.rs` bounds the
+//! sum for strangers.
 //!
 //! # Gossip
 //! The node gives a verdict on each message. Rejected messages lower the sender's score inside
@@ -25,20 +33,30 @@ mod address;
 mod address_book;
 mod behaviour;
 mod codec;
+mod dial_gate;
 mod event;
 mod gate;
 mod gossip;
 mod gossip_score;
+mod guard;
 mod handle;
+mod handshakes;
 mod identity;
 mod limits;
 mod listen;
+mod meter;
 mod metrics;
+mod mux;
+mod nearby;
+mod own_topics;
 mod peer;
+mod pool;
 mod requests;
 mod swarm;
 #[cfg(test)]
 mod tests;
+mod wake;
+mod walk;
 
 use std::{sync::Arc, time::Duration};
 
@@ -47,7 +65,7 @@ pub(crate) use event::{
     CommandError, ConnectionSnapshot, GossipId, NetError, NetEvent, NetOffence, PeerSnapshot,
     ReplyId, RequestError,
 };
-pub(crate) use handle::NetHandle;
+pub(crate) use handle::{NetHandle, Told};
 pub(crate) use identity::{Identity, IdentityError};
 use prometheus_client::registry::Registry;
 use tokio::sync::{mpsc, watch};
@@ -89,6 +107,7 @@ pub(crate) struct NetConfig {
 struct Tuning {
     ping_interval: Duration,
     max_ping_failures: u32,
+    hello_time: Duration,
     probe_interval: Duration,
     liveness: gossip::LivenessTimes,
     back_off: address_book::BackOff,
@@ -104,6 +123,7 @@ impl Default for Tuning {
             // A machine that vanishes is detected within 40 s.
             ping_interval: Duration::from_secs(10),
             max_ping_failures: limits::MAX_PING_FAILURES,
+            hello_time: Duration::from_millis(limits::HELLO_MS),
             probe_interval,
             liveness: gossip::LivenessTimes {
                 // Four probes, since one may be lost in a full queue.
@@ -116,7 +136,7 @@ impl Default for Tuning {
                 longest: Duration::from_mins(1),
             },
             walk_interval: Duration::from_mins(5),
-            max_gossip_frame: behaviour::MAX_GOSSIP_FRAME,
+            max_gossip_frame: limits::MAX_GOSSIP_FRAME,
             event_queue: limits::EVENT_QUEUE,
         }
     }

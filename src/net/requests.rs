@@ -16,8 +16,10 @@ use tokio::sync::mpsc::OwnedPermit;
 use super::{
     event::{NetEvent, ReplyId, RequestError},
     limits::{
-        MAX_IN_FLIGHT_PER_PEER, MAX_INBOUND, MAX_INBOUND_BYTES, MAX_INBOUND_PER_PEER, MAX_SENDING,
-        MAX_SENDING_PER_PEER, MAX_WAITING_PER_PEER, MAX_WAITING_TIME,
+        MAX_IN_FLIGHT_PER_PEER, MAX_INBOUND, MAX_INBOUND_BYTES, MAX_INBOUND_BYTES_STRANGERS,
+        MAX_INBOUND_PER_PEER, MAX_INBOUND_STRANGERS, MAX_SENDING, MAX_SENDING_PER_PEER,
+        MAX_SENDING_STRANGER, MAX_SENDING_STRANGERS, MAX_SYNC_IN_FLIGHT, MAX_WAITING_PER_PEER,
+        MAX_WAITING_TIME, SMALL_RESPONSE,
     },
     metrics::Meter,
 };
@@ -78,6 +80,8 @@ impl Job {
 #[derive(Debug, Default)]
 struct Lane {
     in_flight: usize,
+    /// Those of them that are on `sync`.
+    on_sync: usize,
     waiting: VecDeque<Job>,
 }
 
@@ -111,9 +115,16 @@ impl<Key: Hash + Eq + Copy> Outbound<Key> {
         if lane.in_flight >= MAX_IN_FLIGHT_PER_PEER {
             return None;
         }
-        let job = lane.waiting.pop_front();
-        match job {
-            Some(_) => lane.in_flight = lane.in_flight.saturating_add(1),
+        let sync_may = lane.on_sync < MAX_SYNC_IN_FLIGHT;
+        let place = lane.waiting.iter().position(|job| sync_may || job.protocol != Protocol::Sync);
+        let job = place.and_then(|place| lane.waiting.remove(place));
+        match &job {
+            Some(job) => {
+                lane.in_flight = lane.in_flight.saturating_add(1);
+                if job.protocol == Protocol::Sync {
+                    lane.on_sync = lane.on_sync.saturating_add(1);
+                }
+            }
             None if lane.in_flight == 0 => {
                 self.lanes.remove(peer);
             }
@@ -131,6 +142,9 @@ impl<Key: Hash + Eq + Copy> Outbound<Key> {
         let (ticket, _) = self.flying.remove(&key)?;
         if let Some(lane) = self.lanes.get_mut(&ticket.peer) {
             lane.in_flight = lane.in_flight.saturating_sub(1);
+            if ticket.meter.protocol() == Protocol::Sync {
+                lane.on_sync = lane.on_sync.saturating_sub(1);
+            }
         }
         Some(ticket)
     }
@@ -144,6 +158,20 @@ impl<Key: Hash + Eq + Copy> Outbound<Key> {
         if lane.in_flight == 0 {
             self.lanes.remove(peer);
         }
+    }
+
+    /// Ends all requests, as if their peers had left. The machine slept, so that no time-out of
+    /// theirs means anything.
+    pub(super) fn end_all(&mut self) {
+        let peers: Vec<PeerId> = self.lanes.keys().copied().collect();
+        for peer in &peers {
+            self.disconnected(peer);
+        }
+        for (_, (ticket, _)) in self.flying.drain() {
+            let peer = ticket.peer;
+            ticket.end(Err(RequestError::Disconnected(peer)));
+        }
+        self.lanes.clear();
     }
 
     /// Ends the requests that were queued for too long, and those in flight for longer than
@@ -181,6 +209,7 @@ impl<Key: Hash + Eq + Copy> Outbound<Key> {
 #[derive(Debug)]
 struct Owed<Channel> {
     peer: PeerId,
+    is_friend: bool,
     protocol: Protocol,
     size: usize,
     channel: Channel,
@@ -194,21 +223,32 @@ pub(super) struct Inbound<Channel> {
     owed: HashMap<u64, Owed<Channel>>,
     per_peer: HashMap<PeerId, usize>,
     bytes: usize,
+    /// The requests of peers that are no friends, and their bytes.
+    strangers: (usize, usize),
 }
 
 impl<Channel> Inbound<Channel> {
     pub(super) fn new() -> Self {
-        Self { next: 0, owed: HashMap::new(), per_peer: HashMap::new(), bytes: 0 }
+        let (owed, per_peer) = (HashMap::new(), HashMap::new());
+        Self { next: 0, owed, per_peer, bytes: 0, strangers: (0, 0) }
     }
 
     /// Stores the channel of a request. Returns it as an error if a limit is reached.
     pub(super) fn admit(
         &mut self,
         peer: PeerId,
+        is_friend: bool,
         protocol: Protocol,
         size: usize,
         channel: Channel,
     ) -> Result<ReplyId, Channel> {
+        let (count, bytes) = self.strangers;
+        let strangers = (count.saturating_add(1), bytes.saturating_add(size));
+        if !is_friend
+            && (strangers.0 > MAX_INBOUND_STRANGERS || strangers.1 > MAX_INBOUND_BYTES_STRANGERS)
+        {
+            return Err(channel);
+        }
         let of_peer = self.per_peer.get(&peer).copied().unwrap_or(0);
         let bytes = self.bytes.saturating_add(size);
         if self.owed.len() >= MAX_INBOUND
@@ -218,10 +258,13 @@ impl<Channel> Inbound<Channel> {
             return Err(channel);
         }
         self.bytes = bytes;
+        if !is_friend {
+            self.strangers = strangers;
+        }
         self.per_peer.insert(peer, of_peer.saturating_add(1));
         let id = self.next;
         self.next = self.next.wrapping_add(1);
-        self.owed.insert(id, Owed { peer, protocol, size, channel });
+        self.owed.insert(id, Owed { peer, is_friend, protocol, size, channel });
         Ok(ReplyId(id))
     }
 
@@ -230,6 +273,10 @@ impl<Channel> Inbound<Channel> {
     pub(super) fn take(&mut self, reply: &ReplyId) -> Option<(Protocol, Channel, PeerId)> {
         let owed = self.owed.remove(&reply.0)?;
         self.bytes = self.bytes.saturating_sub(owed.size);
+        if !owed.is_friend {
+            let (count, bytes) = self.strangers;
+            self.strangers = (count.saturating_sub(1), bytes.saturating_sub(owed.size));
+        }
         if let Some(count) = self.per_peer.get_mut(&owed.peer) {
             *count = count.saturating_sub(1);
             if *count == 0 {
@@ -257,26 +304,39 @@ impl<Channel> Inbound<Channel> {
 /// that does not read would fill the memory with them.
 #[derive(Debug)]
 pub(super) struct Sending<Key> {
-    answers: HashMap<Key, (PeerId, usize)>,
+    answers: HashMap<Key, (PeerId, usize, bool)>,
     per_peer: HashMap<PeerId, (usize, usize)>,
     bytes: usize,
+    /// Bytes to peers that are no friends.
+    strangers: usize,
 }
 
 impl<Key: Hash + Eq> Sending<Key> {
     pub(super) fn new() -> Self {
-        Self { answers: HashMap::new(), per_peer: HashMap::new(), bytes: 0 }
+        Self { answers: HashMap::new(), per_peer: HashMap::new(), bytes: 0, strangers: 0 }
     }
 
-    /// True if one more response of this size may be sent. The first to a peer always may.
-    pub(super) fn has_room(&self, peer: &PeerId, size: usize) -> bool {
-        self.per_peer.get(peer).is_none_or(|(_, bytes)| {
-            bytes.saturating_add(size) <= MAX_SENDING_PER_PEER
-                && self.bytes.saturating_add(size) <= MAX_SENDING
-        })
+    /// True if one more response of this size may be sent. The first to a friend always may, and a
+    /// small one to anybody.
+    pub(super) fn has_room(&self, peer: &PeerId, size: usize, is_friend: bool) -> bool {
+        let of_peer = self.per_peer.get(peer).map(|(_, bytes)| bytes.saturating_add(size));
+        if of_peer.is_none() && (is_friend || size <= SMALL_RESPONSE) {
+            return true;
+        }
+        let of_peer = of_peer.unwrap_or(size);
+        let in_all = self.bytes.saturating_add(size) <= MAX_SENDING;
+        if is_friend {
+            return in_all && of_peer <= MAX_SENDING_PER_PEER;
+        }
+        let strangers = self.strangers.saturating_add(size);
+        in_all && of_peer <= MAX_SENDING_STRANGER && strangers <= MAX_SENDING_STRANGERS
     }
 
-    pub(super) fn begun(&mut self, key: Key, peer: PeerId, size: usize) {
-        self.answers.insert(key, (peer, size));
+    pub(super) fn begun(&mut self, key: Key, peer: PeerId, size: usize, is_friend: bool) {
+        self.answers.insert(key, (peer, size, is_friend));
+        if !is_friend {
+            self.strangers = self.strangers.saturating_add(size);
+        }
         let (count, bytes) = self.per_peer.entry(peer).or_default();
         *count = count.saturating_add(1);
         *bytes = bytes.saturating_add(size);
@@ -285,7 +345,10 @@ impl<Key: Hash + Eq> Sending<Key> {
 
     /// Records that a response was sent or has failed. Returns its peer if it was known.
     pub(super) fn ended(&mut self, key: &Key) -> Option<PeerId> {
-        let (peer, size) = self.answers.remove(key)?;
+        let (peer, size, is_friend) = self.answers.remove(key)?;
+        if !is_friend {
+            self.strangers = self.strangers.saturating_sub(size);
+        }
         self.bytes = self.bytes.saturating_sub(size);
         if let Some((count, bytes)) = self.per_peer.get_mut(&peer) {
             *count = count.saturating_sub(1);
@@ -343,7 +406,7 @@ mod tests {
             outbound.sent(key, job.ticket, now);
             key += 1;
         }
-        assert_eq!(key, MAX_IN_FLIGHT_PER_PEER as u64);
+        assert_eq!(key, MAX_SYNC_IN_FLIGHT as u64);
         outbound.landed(0).unwrap().end(Err(RequestError::Unsupported(peer(1))));
         assert!(outbound.next(&peer(1)).is_some(), "an ended request makes room");
         assert!(outbound.landed(0).is_none(), "a request ends once");
@@ -358,6 +421,23 @@ mod tests {
         outbound.push(job(&events, 2, 2, now));
         outbound.disconnected(&peer(1));
         assert_eq!(ended(&mut receiver), [(1, Some(RequestError::Disconnected(peer(1))))]);
+    }
+
+    #[test]
+    fn after_sleep_no_request_times_out() {
+        let (events, mut receiver) = mpsc::channel(16);
+        let now = Instant::now();
+        let mut outbound = Outbound::<u64>::new();
+        outbound.push(job(&events, 1, 1, now));
+        outbound.push(job(&events, 1, 2, now));
+        let flying = outbound.next(&peer(1)).unwrap();
+        outbound.sent(1, flying.ticket, now);
+        outbound.end_all();
+        outbound.expire(now + Duration::from_hours(1), Duration::from_mins(1));
+        let ends = ended(&mut receiver);
+        assert_eq!(ends.len(), 2);
+        assert!(ends.iter().all(|(_, it)| matches!(it, Some(RequestError::Disconnected(_)))));
+        assert!(outbound.landed(1).is_none());
     }
 
     #[test]
@@ -383,7 +463,7 @@ mod tests {
     #[test]
     fn an_answer_that_is_owed_is_taken_once() {
         let mut inbound = Inbound::new();
-        let reply = inbound.admit(peer(1), Protocol::Chat, 10, "channel").unwrap();
+        let reply = inbound.admit(peer(1), true, Protocol::Chat, 10, "channel").unwrap();
         assert_eq!(inbound.take(&reply), Some((Protocol::Chat, "channel", peer(1))));
         assert_eq!(inbound.take(&reply), None);
         assert!(inbound.per_peer.is_empty() && inbound.bytes == 0);
@@ -393,12 +473,12 @@ mod tests {
     fn one_peer_does_not_take_all_the_room() {
         let mut inbound = Inbound::new();
         for _ in 0..MAX_INBOUND_PER_PEER {
-            inbound.admit(peer(1), Protocol::Chat, 1, true).unwrap();
+            inbound.admit(peer(1), false, Protocol::Chat, 1, true).unwrap();
         }
-        assert!(inbound.admit(peer(1), Protocol::Chat, 1, true).is_err());
-        inbound.admit(peer(2), Protocol::Chat, 1, false).unwrap();
+        assert!(inbound.admit(peer(1), false, Protocol::Chat, 1, true).is_err());
+        inbound.admit(peer(2), false, Protocol::Chat, 1, false).unwrap();
         assert!(
-            inbound.admit(peer(3), Protocol::Sync, MAX_INBOUND_BYTES, true).is_err(),
+            inbound.admit(peer(3), true, Protocol::Sync, MAX_INBOUND_BYTES, true).is_err(),
             "bytes are bounded"
         );
         inbound.sweep(|open| *open);
@@ -406,16 +486,51 @@ mod tests {
     }
 
     #[test]
+    fn strangers_leave_room_for_friends() {
+        let mut inbound = Inbound::new();
+        let taken = (0..MAX_INBOUND).filter(|number| {
+            let who = peer(u8::try_from(number / 16).unwrap());
+            inbound.admit(who, false, Protocol::Sync, 1, true).is_ok()
+        });
+        assert_eq!(taken.count(), MAX_INBOUND_STRANGERS);
+        assert!(inbound.admit(peer(99), true, Protocol::Sync, 1, true).is_ok());
+        inbound.sweep(|_| false);
+        assert_eq!(inbound.strangers, (0, 0));
+    }
+
+    #[test]
+    fn answers_that_strangers_do_not_read_are_bounded_in_all() {
+        let mut sending = Sending::new();
+        let block = 2 << 20;
+        let mut sent = 0;
+        for number in 0..200_u8 {
+            while sending.has_room(&peer(number), block, false) {
+                sending.begun(sent, peer(number), block, false);
+                sent += 1;
+            }
+        }
+        assert_eq!(sent * block, MAX_SENDING_STRANGERS);
+        assert!(sending.has_room(&peer(201), SMALL_RESPONSE, false), "everybody hears Busy");
+        assert!(sending.has_room(&peer(202), 2 * block, true), "a friend is served");
+        for key in 0..sent {
+            sending.ended(&key);
+        }
+        assert_eq!((sending.strangers, sending.bytes), (0, 0));
+    }
+
+    #[test]
     fn a_peer_that_does_not_read_is_not_sent_more_and_others_are() {
         let mut sending = Sending::new();
-        assert!(sending.has_room(&peer(1), MAX_SENDING_PER_PEER * 2), "the first may always");
-        sending.begun(1, peer(1), MAX_SENDING_PER_PEER);
-        assert!(!sending.has_room(&peer(1), 1));
-        assert!(sending.has_room(&peer(2), 1));
+        assert!(sending.has_room(&peer(1), MAX_SENDING_PER_PEER * 2, true), "the first may always");
+        sending.begun(1, peer(1), MAX_SENDING_PER_PEER, true);
+        assert!(!sending.has_room(&peer(1), 1, true));
+        assert!(sending.has_room(&peer(2), 1, false));
         assert_eq!(sending.ended(&1), Some(peer(1)));
         assert_eq!(sending.ended(&1), None);
         assert!(
-            !sending.is_sending(&peer(1)) && sending.has_room(&peer(1), 1) && sending.bytes == 0
+            !sending.is_sending(&peer(1))
+                && sending.has_room(&peer(1), 1, true)
+                && sending.bytes == 0
         );
     }
 

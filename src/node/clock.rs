@@ -1,6 +1,7 @@
 //! The clocks of the node: the wall clock, the monotonic clock, and sleep of the machine.
 //!
-//! Waits, rates and deadlines use [`moment`]. Consensus, chat and what is stored use [`now`].
+//! Waits, rates and deadlines use [`moment`]. Consensus, chat and what is stored use [`now`]. The
+//! wallet's deadline uses [`moment_with_sleep`], so that it also passes while the lid is closed.
 
 use std::{
     sync::{Arc, LazyLock},
@@ -31,6 +32,21 @@ pub(crate) fn now() -> UnixMillis {
 pub(crate) fn moment() -> Moment {
     let elapsed = u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX);
     FIRST_MOMENT.saturating_add(elapsed)
+}
+
+/// Returns the moment of a monotonic clock that goes on while the machine sleeps, where the system
+/// has one. It is compared with its own moments alone.
+#[must_use]
+pub(crate) fn moment_with_sleep() -> Moment {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    {
+        let since = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        let seconds = u64::try_from(since.tv_sec).unwrap_or(0);
+        let millis = u64::try_from(since.tv_nsec).unwrap_or(0) / 1_000_000;
+        FIRST_MOMENT.saturating_add(seconds.saturating_mul(1_000)).saturating_add(millis)
+    }
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    moment()
 }
 
 /// Returns the moment that a stored time stands for; the present if it lies ahead of the wall

@@ -15,7 +15,7 @@ use tokio::{
 
 use super::{
     blocking::blocking,
-    clock::now,
+    clock::{moment, moment_with_sleep, now},
     config::NodeConfig,
     keyring::Keyring,
     metrics::{Listener, Liveness, Monitor, Watched},
@@ -28,9 +28,9 @@ use crate::{
     chain::store,
     consensus::Network,
     datadir::{CHAIN_FILE, DataDir, FolderLock, IDENTITY_FILE, WALLET_FILE},
-    friends::FriendsHandle,
+    friends::{AddressSource, FriendsHandle},
     miner::{self, MinerConfig},
-    net::{self, CommandError, Identity, NetConfig, NetEvent, NetHandle},
+    net::{self, CommandError, Identity, NetConfig, NetEvent, NetHandle, Told},
     peers::{Peers, Trust},
     primitives::{Address, MiningMode, printable},
     rpc::{
@@ -93,7 +93,9 @@ pub(crate) async fn open(folder: FolderLock) -> Result<OpenedFolder, RpcError> {
     let mut own_name = None;
     if let Some(chain) = &files.chain {
         let network = chain.handle.summary().network.id;
-        match open_friends(&datadir, &identity, network, read_only).await {
+        // Without a network nobody is met, and those met before count as they did.
+        let trust = Trust::new([], network == Network::lan().id);
+        match open_friends(&datadir, &identity, network, trust, read_only).await {
             Ok((friends, thread)) => {
                 own_name = friends.own_profile().await?.map(|profile| profile.name);
                 files.threads.push(thread);
@@ -172,7 +174,10 @@ pub(crate) async fn start(folder: FolderLock, config: NodeConfig) -> Result<Runn
     };
     let chain = open_chain(&datadir, config.cache_mib, miner, false).await?;
     let network = chain.parts.handle.summary().network;
-    let (friends, friends_thread) = open_friends(&datadir, &identity, network.id, false).await?;
+    // On the built-in network, friends are who is on the same local network.
+    let trust = Trust::new([], network.id == Network::lan().id && config.lan_friends);
+    let (friends, friends_thread) =
+        open_friends(&datadir, &identity, network.id, trust.clone(), false).await?;
     let files = OpenFiles {
         chain: Some(chain.parts.clone()),
         friends: Some(friends.clone()),
@@ -188,6 +193,7 @@ pub(crate) async fn start(folder: FolderLock, config: NodeConfig) -> Result<Runn
         chain: chain.parts.clone(),
         store_metrics: chain.metrics,
         friends,
+        trust,
     };
     match start_upper(&folder, config, &base, chain.output, listener).await {
         Ok(upper) => {
@@ -215,6 +221,8 @@ struct Base {
     chain: ChainParts,
     store_metrics: StoreMetrics,
     friends: FriendsHandle,
+    /// The levels of trust, shared by friends, network and router.
+    trust: Trust,
 }
 
 /// The running parts of a node from its network up.
@@ -296,7 +304,6 @@ struct Networking {
     net: NetHandle,
     events: mpsc::Receiver<NetEvent>,
     peers: Peers,
-    trust: Trust,
 }
 
 /// Starts the network with the bans and the known addresses of earlier runs.
@@ -305,23 +312,26 @@ async fn start_networking(
     base: &Base,
     registry: &mut Registry,
 ) -> Result<Networking, RpcError> {
-    let peers = Peers::new(base.friends.bans(now()).await?);
+    let peers = Peers::new(base.friends.bans(now()).await?, now(), moment());
     let mut net_config = NetConfig::new(base.identity.clone(), base.network.id);
     net_config.listen.clone_from(&config.listen);
     net_config.peers.clone_from(&config.peers);
     net_config.mdns = config.mdns;
     net_config.private_only = config.private_only.unwrap_or(base.network.id == Network::lan().id);
-    // On the built-in network, friends are who is on the same local network.
-    let trust = Trust::new([], base.network.id == Network::lan().id);
-    net_config.trust = trust.clone();
+    net_config.trust = base.trust.clone();
     let (net, events) = net::spawn(net_config, registry)?;
-    for ban in peers.bans(now()) {
-        until_taken(|| net.ban(ban.peer)).await?;
+    for peer in peers.banned(moment()) {
+        until_taken(|| net.ban(peer)).await?;
     }
     for known in base.friends.known_peers(KNOWN_PEERS).await? {
-        until_taken(|| net.add_known(known.peer, &known.addresses)).await?;
+        let told = if known.source >= AddressSource::Invite { Told::ByUser } else { Told::Before };
+        // Addresses that somebody told, and that nobody proved, are a friend's or are left out.
+        let kept =
+            if base.trust.is_friend(&known.peer) { known.addresses.len() } else { known.proven };
+        let addresses = known.addresses.get(..kept).unwrap_or_default();
+        until_taken(|| net.add_known(known.peer, addresses, told)).await?;
     }
-    Ok(Networking { net, events, peers, trust })
+    Ok(Networking { net, events, peers })
 }
 
 /// Repeats a command to the network while its queue is full.
@@ -352,7 +362,7 @@ async fn router_parts(
         net: networking.net,
         net_events: networking.events,
         peers: networking.peers,
-        trust: networking.trust,
+        trust: base.trust.clone(),
         mempool: base.chain.handle.mempool().await?,
         chain: base.chain.handle.clone(),
         reader: base.chain.reader.clone(),
@@ -464,7 +474,7 @@ async fn open_wallet(keyring: &Keyring, config: &NodeConfig) -> Result<Option<Ad
     };
     let first = wallet.as_ref().map(|wallet| wallet.first_address());
     if let (Some(passphrase), Some(mut wallet)) = (config.passphrase.clone(), wallet)
-        && wallet.is_locked(now())
+        && wallet.is_locked(moment_with_sleep())
     {
         wallet.unlock(passphrase, None).await?;
     }

@@ -57,6 +57,8 @@ pub(crate) struct NodeConfig {
     pub(crate) passphrase: Option<Secret>,
     /// True to dial private addresses only. None: true on the built-in network alone.
     pub(crate) private_only: Option<bool>,
+    /// True if, on the built-in network, a private address makes a peer a friend.
+    pub(crate) lan_friends: bool,
     /// True to create a wallet if there is none, without showing its recovery phrase.
     pub(crate) make_wallet: bool,
 }
@@ -79,6 +81,7 @@ impl NodeConfig {
             cache_mib: DEFAULT_CACHE_MIB,
             passphrase: None,
             private_only: None,
+            lan_friends: true,
             make_wallet: false,
         }
     }

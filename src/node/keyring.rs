@@ -11,9 +11,10 @@ use std::{
 
 use tokio::sync::{Mutex, OwnedMappedMutexGuard, OwnedMutexGuard};
 
-use super::{blocking::blocking, clock::now};
+use super::{blocking::blocking, clock::moment_with_sleep};
 use crate::{
     primitives::Address,
+    primitives::Moment,
     rpc::{RpcError, types::Secret},
     wallet::{UnlockError, Wallet, WalletError},
 };
@@ -48,7 +49,7 @@ impl Keyring {
             Some(wallet) => wallet,
             None => open(&self.path)?,
         };
-        wallet.expire(now());
+        wallet.expire(moment_with_sleep());
         Ok(OpenWallet {
             wallet: OwnedMutexGuard::map(guard, |slot| slot.insert(wallet)),
             lock_after: false,
@@ -87,7 +88,7 @@ impl Keyring {
     ) -> Result<OpenWallet, RpcError> {
         let mut wallet = self.open().await?;
         match passphrase {
-            Some(passphrase) if wallet.is_locked(now()) => {
+            Some(passphrase) if wallet.is_locked(moment_with_sleep()) => {
                 // Before the unlock: a caller that is cancelled meanwhile leaves it locked too.
                 wallet.lock_after = true;
                 wallet.unlock(passphrase, None).await
@@ -123,7 +124,7 @@ impl OpenWallet {
     pub(crate) async fn unlock(
         mut self,
         passphrase: Secret,
-        until: Option<u64>,
+        until: Option<Moment>,
     ) -> Result<Self, RpcError> {
         let unlocked = blocking(move || {
             self.wallet.unlock(passphrase.expose(), until)?;

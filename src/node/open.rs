@@ -4,14 +4,19 @@ use std::thread::JoinHandle;
 
 use tokio::sync::mpsc;
 
-use super::{blocking::blocking, clock::system, parts::ChainParts};
+use super::{
+    blocking::blocking,
+    clock::{moment, system},
+    parts::ChainParts,
+};
 use crate::{
     chain::{self, Chain, ChainOptions, OpenError, api::ChainEvent, store},
-    consensus::{Network, Work},
+    consensus::{Checkpoint, Network},
     datadir::{CHAIN_FILE, DataDir, FRIENDS_FILE},
     friends::{self, Friends, FriendsConfig, FriendsHandle},
     miner::{self, MinerConfig},
     net::Identity,
+    peers::Trust,
     primitives::{Header, NetworkId},
     rpc::RpcError,
     telemetry::metrics::StoreMetrics,
@@ -89,11 +94,13 @@ pub(crate) async fn open_chain(
     Ok(OpenChain { parts, output: ChainOutput { events, solved }, thread, metrics })
 }
 
-/// Opens a folder's friends file, and starts its thread.
+/// Opens a folder's friends file, and starts its thread. Friends of earlier runs are added to
+/// `trust`.
 pub(crate) async fn open_friends(
     folder: &DataDir,
     identity: &Identity,
     network: NetworkId,
+    trust: Trust,
     read_only: bool,
 ) -> Result<(FriendsHandle, JoinHandle<()>), RpcError> {
     let path = folder.file(FRIENDS_FILE);
@@ -102,21 +109,25 @@ pub(crate) async fn open_friends(
         me: identity.peer_id(),
         network,
         signer: Box::new(move |message| signing.sign(message)),
+        trust,
+        clock: Box::new(moment),
     };
     let open = if read_only { Friends::open_frozen } else { Friends::open };
     let friends = blocking(move || open(&path, config)).await??;
     friends::spawn(friends).map_err(RpcError::internal)
 }
 
-/// Creates the chain's file with its genesis. `min_work` is the work that an invite promises.
+/// Creates the chain's file with its genesis. `checkpoint` is the block that an invite names.
 pub(crate) async fn create_chain(
     folder: &DataDir,
     network: Network,
-    min_work: Option<Work>,
+    checkpoint: Option<Checkpoint>,
 ) -> Result<(), RpcError> {
     let path = folder.file(CHAIN_FILE);
-    blocking(move || store::create(&path, &network, min_work, CREATE_CACHE_MIB).map(drop))
-        .await??;
+    blocking(move || {
+        store::create(&path, &network, checkpoint.as_ref(), CREATE_CACHE_MIB).map(drop)
+    })
+    .await??;
     Ok(())
 }
 

@@ -112,9 +112,11 @@ fn write_page(path: &Path, report: &Report) -> Result<(), ObserveError> {
     if fs::metadata(path).is_ok_and(|there| !there.is_file()) {
         return fs::write(path, html::page(report)).map_err(failed);
     }
-    let unfinished = path.with_extension("html-unfinished");
+    // A link stays a link: the page is replaced at its own place.
+    let place = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let unfinished = place.with_extension("html-unfinished");
     fs::write(&unfinished, html::page(report)).map_err(failed)?;
-    fs::rename(&unfinished, path).map_err(failed)
+    fs::rename(&unfinished, place).map_err(failed)
 }
 
 /// Renders one log as text, JSON and page, in that order.

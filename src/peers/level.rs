@@ -95,6 +95,19 @@ impl Trust {
         self.0.read().unwrap_or_else(PoisonError::into_inner).is_friend(peer)
     }
 
+    /// Returns true if there is any friend, connected or not.
+    #[must_use]
+    pub(crate) fn has_friends(&self) -> bool {
+        let state = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        !state.accepted.is_empty() || !state.near.is_empty()
+    }
+
+    /// Returns true if the user accepted the peer, wherever it is.
+    #[must_use]
+    pub(crate) fn is_accepted(&self, peer: &PeerId) -> bool {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).accepted.contains(peer)
+    }
+
     /// Makes a peer a friend, at the user's wish. Returns true if the user had not accepted it
     /// before.
     pub(crate) fn accept(&self, peer: PeerId) -> bool {

@@ -2,20 +2,28 @@
 //!
 //! | file | concern |
 //! |---|---|
+//! | `budgets` | requests, messages and bytes in a minute, by level |
 //! | `level` | levels of trust, and who vouches for whom |
+//! | `places` | who is connected, and who leaves for a newcomer |
 //! | `scores` | offences, scores and bans |
 //!
 //! `net`, `sync`, `relay`, `friends` and the router ask this room, and keep no list of their own.
 
+mod budgets;
 mod level;
+mod places;
 mod scores;
 
-pub(crate) use level::Trust;
-#[expect(unused_imports, reason = "the budgets use them next")]
-pub(crate) use level::{Level, MAX_VOUCHED};
+pub(crate) use budgets::{Budgets, Spent, Traffic};
 #[cfg(test)]
-pub(crate) use scores::{BAN_MS, BAN_SCORE};
-pub(crate) use scores::{Ban, BanTerm, Offence, Peers};
+pub(crate) use level::MAX_VOUCHED;
+pub(crate) use level::{Level, Trust};
+#[cfg(test)]
+pub(crate) use places::PLACES_PER_ADDRESS;
+pub(crate) use places::Places;
+#[cfg(test)]
+pub(crate) use scores::BAN_SCORE;
+pub(crate) use scores::{BAN_MS, Ban, BanTerm, MAX_BANS, Offence, Peers};
 
 /// The most peers that are connected at once. `net` admits no more, and sync and relay know each of
 /// them.

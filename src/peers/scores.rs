@@ -5,6 +5,9 @@
 //! with each [`Offence`], and recovers with time. At [`BAN_SCORE`] the peer is banned for
 //! [`BAN_MS`]. A ban by command has no end.
 //!
+//! Scores and running bans follow the monotonic clock. A ban on the disk ends at a wall time, since
+//! it outlives the process; [`Peers::new`] converts it.
+//!
 //! # Security
 //! A key costs nothing, so a ban stops faulty and annoying peers, not an attacker with a new key
 //! for each connection. The limits of connections, rates and stored data guard against that.
@@ -12,7 +15,7 @@
 use std::collections::HashMap;
 
 use crate::{
-    primitives::{PeerId, UnixMillis},
+    primitives::{Moment, PeerId, UnixMillis},
     telemetry::events::PeerPenalised,
     wire::{CodecError, VerifyError},
 };
@@ -58,13 +61,16 @@ pub(crate) enum Offence {
     EmptyPromise,
     /// A request without a response before the timeout: 4. Networks lose messages.
     Timeout,
+    /// Gossip on a topic that this network does not have, for each frame: 5. Gossip goes to
+    /// subscribers only, so no honest node sends it.
+    ForeignTopic,
     /// A message beyond the rate of its kind: 2.
     Flooding,
 }
 
 impl Offence {
     /// All offences, for metrics and documents.
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::InvalidHeader,
         Self::InvalidBlock,
         Self::InvalidTrade,
@@ -76,6 +82,7 @@ impl Offence {
         Self::WrongAnswer,
         Self::EmptyPromise,
         Self::Timeout,
+        Self::ForeignTopic,
         Self::Flooding,
     ];
 
@@ -87,7 +94,7 @@ impl Offence {
             Self::BadSignature => 50,
             Self::InvalidTrade | Self::NotTheAuthor | Self::WrongAnswer => 25,
             Self::InvalidText | Self::Malformed | Self::Oversized => 20,
-            Self::EmptyPromise => 5,
+            Self::EmptyPromise | Self::ForeignTopic => 5,
             Self::Timeout => 4,
             Self::Flooding => 2,
         }
@@ -108,6 +115,7 @@ impl Offence {
             Self::WrongAnswer => "wrong_answer",
             Self::EmptyPromise => "empty_promise",
             Self::Timeout => "timeout",
+            Self::ForeignTopic => "foreign_topic",
             Self::Flooding => "flooding",
         }
     }
@@ -137,7 +145,7 @@ impl From<&VerifyError> for Offence {
     }
 }
 
-/// The term of a ban.
+/// The term of a ban, as it is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum BanTerm {
     /// A ban by score, which ends at this time.
@@ -146,18 +154,7 @@ pub(crate) enum BanTerm {
     Forever,
 }
 
-impl BanTerm {
-    /// Returns true if the ban has not ended.
-    #[must_use]
-    pub(crate) const fn holds(self, now: UnixMillis) -> bool {
-        match self {
-            Self::Until(end) => now < end,
-            Self::Forever => true,
-        }
-    }
-}
-
-/// A peer with the term of its ban.
+/// A peer with the term of its ban, as it is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ban {
     pub(crate) peer: PeerId,
@@ -169,27 +166,43 @@ pub(crate) struct Ban {
 pub(crate) struct Penalty {
     /// The score after the offence.
     pub(crate) score: i64,
-    /// The new ban, which the caller has to store and enforce. `None` if the peer is not banned, or
-    /// was banned before.
-    pub(crate) banned: Option<Ban>,
+    /// True if this offence banned the peer, for [`BAN_MS`] from now. The caller has to store and
+    /// enforce the ban.
+    pub(crate) banned: bool,
+}
+
+/// The term of a ban in this run. A ban by command is longer than any other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Term {
+    Until(Moment),
+    Forever,
+}
+
+impl Term {
+    const fn holds(self, now: Moment) -> bool {
+        match self {
+            Self::Until(end) => now < end,
+            Self::Forever => true,
+        }
+    }
 }
 
 /// A score, and the time at which it had this value.
 #[derive(Debug, Clone, Copy)]
 struct Standing {
     score: i64,
-    at: UnixMillis,
+    at: Moment,
 }
 
 impl Standing {
-    /// Returns the score at `now`, recovered to at most 0. A clock that went back changes nothing.
-    fn score(self, now: UnixMillis) -> i64 {
+    /// Returns the score at `now`, recovered to at most 0.
+    fn score(self, now: Moment) -> i64 {
         let recovered = now.saturating_sub(self.at) / RECOVERY_MS;
         self.score.saturating_add(i64::try_from(recovered).unwrap_or(i64::MAX)).min(0)
     }
 
     /// Moves the standing to `now`. The time elapsed towards the next point is kept.
-    fn brought_to(self, now: UnixMillis) -> Self {
+    fn brought_to(self, now: Moment) -> Self {
         let into_point = now.saturating_sub(self.at) % RECOVERY_MS;
         Self { score: self.score(now), at: now.saturating_sub(into_point) }
     }
@@ -199,14 +212,22 @@ impl Standing {
 #[derive(Debug, Default)]
 pub(crate) struct Peers {
     standings: HashMap<PeerId, Standing>,
-    bans: HashMap<PeerId, BanTerm>,
+    bans: HashMap<PeerId, Term>,
 }
 
 impl Peers {
-    /// Starts with the stored bans and no scores.
-    pub(crate) fn new(bans: impl IntoIterator<Item = Ban>) -> Self {
+    /// Starts with the stored bans and no scores. `wall` and `now` are the present.
+    ///
+    /// No ban gets longer than [`BAN_MS`] because the wall clock was set back since.
+    pub(crate) fn new(bans: impl IntoIterator<Item = Ban>, wall: UnixMillis, now: Moment) -> Self {
         let mut peers = Self::default();
         for Ban { peer, term } in bans {
+            let term = match term {
+                BanTerm::Until(end) => {
+                    Term::Until(now.saturating_add(end.saturating_sub(wall).min(BAN_MS)))
+                }
+                BanTerm::Forever => Term::Forever,
+            };
             peers.insert_ban(peer, term);
         }
         peers
@@ -214,7 +235,7 @@ impl Peers {
 
     /// Returns a peer's score, from 0 down to [`BAN_SCORE`].
     #[must_use]
-    pub(crate) fn score(&self, peer: &PeerId, now: UnixMillis) -> i64 {
+    pub(crate) fn score(&self, peer: &PeerId, now: Moment) -> i64 {
         self.standings.get(peer).map_or(0, |standing| standing.score(now))
     }
 
@@ -225,10 +246,10 @@ impl Peers {
         peer: PeerId,
         offence: Offence,
         reason: &str,
-        now: UnixMillis,
+        now: Moment,
     ) -> Penalty {
         if self.is_banned(&peer, now) {
-            return Penalty { score: BAN_SCORE, banned: None };
+            return Penalty { score: BAN_SCORE, banned: false };
         }
         let before = self
             .standings
@@ -237,11 +258,10 @@ impl Peers {
             .unwrap_or(Standing { score: 0, at: now })
             .brought_to(now);
         let score = before.score.saturating_sub(offence.weight());
-        let banned = (score <= BAN_SCORE)
-            .then(|| Ban { peer, term: BanTerm::Until(now.saturating_add(BAN_MS)) });
-        if let Some(Ban { peer, term }) = banned {
+        let banned = score <= BAN_SCORE;
+        if banned {
             self.standings.remove(&peer);
-            self.insert_ban(peer, term);
+            self.insert_ban(peer, Term::Until(now.saturating_add(BAN_MS)));
         } else {
             self.insert_standing(peer, Standing { score, at: before.at }, now);
         }
@@ -250,17 +270,16 @@ impl Peers {
             offence: offence.code(),
             reason: crate::primitives::printable(&reason.chars().take(200).collect::<String>()),
             score,
-            banned: banned.is_some(),
+            banned,
         }
         .emit();
         Penalty { score, banned }
     }
 
     /// Bans a peer by command, until [`Self::unban`].
-    pub(crate) fn ban(&mut self, peer: PeerId) -> Ban {
+    pub(crate) fn ban(&mut self, peer: PeerId) {
         self.standings.remove(&peer);
-        self.insert_ban(peer, BanTerm::Forever);
-        Ban { peer, term: BanTerm::Forever }
+        self.insert_ban(peer, Term::Forever);
     }
 
     /// Lifts the ban of a peer and resets its score. Returns true if it was banned.
@@ -271,21 +290,18 @@ impl Peers {
 
     /// Returns true if a peer is banned at `now`.
     #[must_use]
-    pub(crate) fn is_banned(&self, peer: &PeerId, now: UnixMillis) -> bool {
+    pub(crate) fn is_banned(&self, peer: &PeerId, now: Moment) -> bool {
         self.bans.get(peer).is_some_and(|term| term.holds(now))
     }
 
-    /// Returns the bans that hold at `now`, in no order.
-    pub(crate) fn bans(&self, now: UnixMillis) -> impl Iterator<Item = Ban> {
-        self.bans
-            .iter()
-            .filter(move |(_, term)| term.holds(now))
-            .map(|(&peer, &term)| Ban { peer, term })
+    /// Returns the peers that are banned at `now`, in no order.
+    pub(crate) fn banned(&self, now: Moment) -> impl Iterator<Item = PeerId> {
+        self.bans.iter().filter(move |(_, term)| term.holds(now)).map(|(&peer, _)| peer)
     }
 
     /// Removes recovered scores and ended bans. The node calls it about once a minute. Returns the
     /// peers whose bans ended, which may be dialed again.
-    pub(crate) fn decay(&mut self, now: UnixMillis) -> Vec<PeerId> {
+    pub(crate) fn decay(&mut self, now: Moment) -> Vec<PeerId> {
         self.standings.retain(|_, standing| standing.score(now) < 0);
         let ended: Vec<_> =
             self.bans.iter().filter(|(_, term)| !term.holds(now)).map(|(&peer, _)| peer).collect();
@@ -295,7 +311,7 @@ impl Peers {
         ended
     }
 
-    fn insert_standing(&mut self, peer: PeerId, standing: Standing, now: UnixMillis) {
+    fn insert_standing(&mut self, peer: PeerId, standing: Standing, now: Moment) {
         if self.standings.len() >= MAX_SCORED && !self.standings.contains_key(&peer) {
             let best =
                 self.standings.iter().max_by_key(|(peer, standing)| (standing.score(now), **peer));
@@ -306,9 +322,9 @@ impl Peers {
         self.standings.insert(peer, standing);
     }
 
-    fn insert_ban(&mut self, peer: PeerId, term: BanTerm) {
+    fn insert_ban(&mut self, peer: PeerId, term: Term) {
         if self.bans.len() >= MAX_BANS && !self.bans.contains_key(&peer) {
-            let passing = self.bans.iter().filter(|(_, term)| **term != BanTerm::Forever);
+            let passing = self.bans.iter().filter(|(_, term)| **term != Term::Forever);
             if let Some(first) =
                 passing.min_by_key(|(peer, term)| (**term, **peer)).map(|(&peer, _)| peer)
             {
@@ -327,7 +343,8 @@ mod tests {
     use super::*;
     use crate::primitives::PublicKey;
 
-    const NOW: UnixMillis = 1_700_000_000_000;
+    const NOW: Moment = 1_700_000_000;
+    const WALL: UnixMillis = 1_700_000_000_000;
 
     fn peer(number: u32) -> PeerId {
         let mut key = [0; 32];
@@ -340,10 +357,10 @@ mod tests {
         let mut peers = Peers::default();
         for expected in [-20, -40, -60, -80] {
             let penalty = peers.penalise(peer(1), Offence::Malformed, "random bytes", NOW);
-            assert_eq!(penalty, Penalty { score: expected, banned: None });
+            assert_eq!(penalty, Penalty { score: expected, banned: false });
         }
         let penalty = peers.penalise(peer(1), Offence::Malformed, "random bytes", NOW);
-        assert_eq!(penalty.banned, Some(Ban { peer: peer(1), term: BanTerm::Until(NOW + BAN_MS) }));
+        assert!(penalty.banned);
         assert!(peers.is_banned(&peer(1), NOW + BAN_MS - 1));
         assert_eq!(peers.decay(NOW + BAN_MS - 1), []);
         assert!(!peers.is_banned(&peer(1), NOW + BAN_MS));
@@ -358,7 +375,6 @@ mod tests {
         assert_eq!(peers.score(&peer(1), NOW + RECOVERY_MS - 1), -5);
         assert_eq!(peers.score(&peer(1), NOW + RECOVERY_MS), -4);
         assert_eq!(peers.score(&peer(1), NOW + 100 * RECOVERY_MS), 0);
-        assert_eq!(peers.score(&peer(1), 0), -5, "a clock that went back heals nothing");
     }
 
     #[test]
@@ -372,20 +388,38 @@ mod tests {
     #[test]
     fn an_invalid_block_bans_at_once() {
         let mut peers = Peers::default();
-        assert!(peers.penalise(peer(1), Offence::InvalidBlock, "", NOW).banned.is_some());
+        assert!(peers.penalise(peer(1), Offence::InvalidBlock, "", NOW).banned);
         let again = peers.penalise(peer(1), Offence::InvalidBlock, "", NOW);
-        assert_eq!(again.banned, None, "a ban is reported once");
+        assert!(!again.banned, "a ban is reported once");
     }
 
     #[test]
     fn a_ban_by_command_lasts_until_unban() {
-        let mut peers = Peers::new([Ban { peer: peer(1), term: BanTerm::Forever }]);
+        let mut peers = Peers::new([Ban { peer: peer(1), term: BanTerm::Forever }], WALL, NOW);
         peers.ban(peer(2));
         assert_eq!(peers.decay(u64::MAX), []);
         assert!(peers.is_banned(&peer(1), u64::MAX) && peers.is_banned(&peer(2), u64::MAX));
         assert!(peers.unban(&peer(1)));
         assert!(!peers.unban(&peer(1)));
         assert!(!peers.is_banned(&peer(1), NOW));
+    }
+
+    #[test]
+    fn a_stored_ban_runs_on_by_the_monotonic_clock_and_never_longer_than_a_whole_one() {
+        let until = |end| BanTerm::Until(end);
+        let (hour, day) = (3_600_000, 86_400_000);
+        for (end, left) in [
+            (WALL + 1_000, 1_000),
+            // The clock was set back by three days since the ban.
+            (WALL + 3 * day, BAN_MS),
+            // The clock was set forward, or the ban has ended.
+            (WALL - hour, 0),
+        ] {
+            let peers = Peers::new([Ban { peer: peer(1), term: until(end) }], WALL, NOW);
+            assert!(!peers.is_banned(&peer(1), NOW + left));
+            assert_eq!(peers.is_banned(&peer(1), NOW), left > 0);
+            assert!(left == 0 || peers.is_banned(&peer(1), NOW + left - 1));
+        }
     }
 
     #[test]
@@ -396,7 +430,7 @@ mod tests {
             peers.penalise(peer(number), Offence::InvalidBlock, "", NOW + u64::from(number));
             peers.penalise(peer(1_000_000 + number), Offence::Timeout, "", NOW);
         }
-        assert_eq!(peers.bans(NOW).count(), MAX_BANS);
+        assert_eq!(peers.banned(NOW).count(), MAX_BANS);
         assert!(peers.is_banned(&peer(0), NOW) && !peers.is_banned(&peer(1), NOW));
         assert!(peers.standings.len() <= MAX_SCORED);
     }
@@ -412,7 +446,7 @@ mod tests {
                 now += wait;
                 let offence = if heavy { Offence::BadSignature } else { Offence::Flooding };
                 let penalty = peers.penalise(peer(1), offence, "", now);
-                let banned = penalty.banned.is_some() || peers.is_banned(&peer(1), now);
+                let banned = penalty.banned || peers.is_banned(&peer(1), now);
                 prop_assert_eq!(banned, penalty.score <= BAN_SCORE);
                 let score = peers.score(&peer(1), now);
                 prop_assert!(score <= 0 && score > BAN_SCORE);

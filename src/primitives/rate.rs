@@ -36,6 +36,19 @@ impl Bucket {
         left.is_some()
     }
 
+    /// Puts tokens back that were taken for an act which turned out to be free.
+    pub fn give(&mut self, tokens: u64) {
+        self.thousandths = self
+            .thousandths
+            .saturating_add(tokens.saturating_mul(1_000))
+            .min(self.rate.burst.saturating_mul(1_000));
+    }
+
+    /// Moves the time of the last refill by so many ms, with a clock that has jumped by as many.
+    pub const fn move_clock(&mut self, by: i64) {
+        self.at = self.at.saturating_add_signed(by);
+    }
+
     /// Returns true if the bucket is full. A full bucket can be dropped and made anew later.
     pub fn is_full(&mut self, now: Moment) -> bool {
         self.fill(now);
@@ -73,5 +86,15 @@ mod tests {
         assert!(!bucket.take(11, 0) && bucket.take(10, 0));
         assert!(!bucket.take(3, 2_000) && bucket.take(2, 2_000));
         assert!(!bucket.take(u64::MAX, u64::MAX));
+    }
+
+    #[test]
+    fn tokens_that_are_given_back_never_exceed_the_burst() {
+        let mut bucket = Bucket::new(Rate { burst: 2, per_second: 0 }, 0);
+        assert!(bucket.take(2, 0) && !bucket.take(1, 0));
+        bucket.give(1);
+        assert!(bucket.take(1, 0) && !bucket.take(1, 0));
+        bucket.give(u64::MAX);
+        assert!(!bucket.take(3, 0) && bucket.take(2, 0));
     }
 }

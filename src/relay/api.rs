@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     chain::api::{BlockAccepted, HeadersAccepted, Rebuilt, Refused, Tip},
-    peers::Offence,
+    peers::{Offence, Trust},
     primitives::{Block, BlockHash, Header, Height, Moment, PeerId, Transaction, TxId},
     wire::{BlockGossip, RequestFailure, SyncRequest, SyncResponse, TradeGossip, Verdict},
 };
@@ -86,6 +86,8 @@ pub(crate) enum RelayEvent<M> {
         id: u64,
         result: Result<SyncResponse, RequestFailure>,
     },
+    /// Sync found that a peer has proven itself.
+    Proven { peer: PeerId },
     /// The last connection to a peer went down.
     PeerGone { peer: PeerId },
     /// Time has passed. The node sends about four ticks a second.
@@ -104,13 +106,10 @@ pub(crate) enum RelayAction<M> {
         /// A header whose parent is the tip, as far as the relay knows.
         header: Box<Header>,
     },
-    /// Pause the miners. A peer has solved a child of `parent`, whose body is about to arrive.
-    PauseMining {
-        /// The tip. The pause ends when the tip changes.
-        parent: BlockHash,
-        /// The length of the pause, in ms.
-        ms: u64,
-    },
+    /// Let the miners rest for a moment: the chain took a body of a branch better than its tip.
+    SuspendMining,
+    /// Tell sync that a peer delivered a block or trade that this node lacked.
+    Delivered { peer: PeerId },
     /// Hand a header to the chain.
     AcceptHeader {
         /// The peer that announced it.
@@ -160,10 +159,14 @@ pub(crate) enum RelayAction<M> {
 }
 
 /// The configuration of a relay.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct RelayConfig {
-    /// The network's block spacing, in ms. Pauses and announcement intervals depend on it.
+    /// The network's block spacing, in ms. Announcement intervals depend on it.
     pub(crate) spacing_ms: u64,
     /// The chain's tip at the start.
     pub(crate) tip: Tip,
+    /// The levels of trust. Friends go first where room is short.
+    pub(crate) trust: Trust,
+    /// The seed of the times at which trades are announced. Nobody else must be able to guess it.
+    pub(crate) seed: u64,
 }

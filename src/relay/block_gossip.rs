@@ -4,7 +4,8 @@ use serde_bytes::ByteBuf;
 use tracing::debug;
 
 use super::{
-    Announcement, MAX_PAUSE_MS, MAX_PENDING_BLOCKS, MAX_SOLVED, MAX_SOURCES, Relay, RelayAction,
+    Announcement, MAX_PENDING_BLOCKS, MAX_PENDING_PROVEN, MAX_PENDING_UNPROVEN, MAX_SOLVED,
+    MAX_SOURCES, Relay, RelayAction,
     blocks::{Check, Pending, Stage},
     compact::{Compact, compact, read_compact, read_header},
 };
@@ -126,19 +127,41 @@ impl<M: Copy> Relay<M> {
         }
     }
 
-    /// Waits for the block of a solved child of the tip, and pauses the miners once for each tip.
+    /// Waits for the block of a solved child of the tip.
     fn await_block(&mut self, hash: BlockHash, check: &Check<M>) {
-        let parent = check.header.previous;
-        if parent != self.tip.hash {
-            return;
-        }
-        if self.blocks.awaited.len() < MAX_SOLVED {
+        if check.header.previous == self.tip.hash && self.blocks.awaited.len() < MAX_SOLVED {
             self.blocks.awaited.insert(hash, (check.peer, check.since));
         }
-        let ms = MAX_PAUSE_MS.min(self.spacing_ms / 5);
-        if self.blocks.paused != Some(parent) && ms > 0 {
-            self.blocks.paused = Some(parent);
-            self.out.push(RelayAction::PauseMining { parent, ms });
+    }
+
+    /// Makes room for a block that a peer announces. Returns false if there is none for it.
+    ///
+    /// A peer may announce a share of the incomplete blocks. If all places are taken, a friend or
+    /// proven peer gets the place of a block that none of them announced. Such a block is left to
+    /// sync.
+    fn make_room(&mut self, peer: &PeerId, now: Moment) -> bool {
+        let trusted = self.is_trusted(peer);
+        let share = if trusted { MAX_PENDING_PROVEN } else { MAX_PENDING_UNPROVEN };
+        let pending = &self.blocks.pending;
+        if pending.values().filter(|pending| pending.sources.first() == Some(peer)).count() >= share
+        {
+            return false;
+        }
+        if pending.len() < MAX_PENDING_BLOCKS {
+            return true;
+        }
+        let doubtful = pending
+            .iter()
+            .filter(|(_, pending)| !pending.sources.iter().any(|source| self.is_trusted(source)))
+            .filter(|(_, pending)| !matches!(pending.stage, Stage::Accepting { .. }))
+            .min_by_key(|(hash, pending)| (pending.since, **hash))
+            .map(|(hash, _)| *hash);
+        match doubtful {
+            Some(hash) if trusted => {
+                self.leave_to_sync(hash, now);
+                true
+            }
+            _ => false,
         }
     }
 
@@ -154,7 +177,7 @@ impl<M: Copy> Relay<M> {
         if !self.is_news(&hash) {
             return self.verdict(message, Verdict::Ignore);
         }
-        if self.blocks.pending.len() >= MAX_PENDING_BLOCKS {
+        if !self.make_room(&peer, now) {
             self.ask_status(peer, now);
             return self.verdict(message, Verdict::Ignore);
         }
@@ -168,6 +191,7 @@ impl<M: Copy> Relay<M> {
             stage: Stage::Checking,
             parts: None,
             tries: 0,
+            leads: false,
         };
         self.blocks.pending.insert(hash, pending);
         self.out.push(RelayAction::AcceptHeader { peer, header: Box::new(header) });
@@ -188,7 +212,8 @@ impl<M: Copy> Relay<M> {
         let message = pending.message.take();
         let peer = pending.sources.first().copied();
         let verdict = match result {
-            Ok(_) => {
+            Ok(accepted) => {
+                pending.leads = accepted.best_header.hash == hash;
                 pending.stage = Stage::Rebuilding;
                 self.blocks.announced.insert(hash, ());
                 self.out.push(RelayAction::Rebuild {
@@ -204,6 +229,14 @@ impl<M: Copy> Relay<M> {
                 match (refused.blame, peer) {
                     // The announcer may not have seen the invalid block below this one.
                     _ if refused.cause == RefusalCause::InvalidBranch => Verdict::Ignore,
+                    // Its branch cannot win, or has to wait for bodies. Sync decides about both.
+                    _ if matches!(
+                        refused.cause,
+                        RefusalCause::TooLittleWork | RefusalCause::TooFarBeyondTip
+                    ) =>
+                    {
+                        Verdict::Ignore
+                    }
                     (Blame::Peer, Some(peer)) => {
                         self.penalise(peer, Offence::InvalidHeader, refused.to_string());
                         Verdict::Reject

@@ -58,6 +58,8 @@ pub(super) struct Pending<M> {
     pub(super) parts: Option<Parts>,
     /// The number of requests so far.
     pub(super) tries: u32,
+    /// True if the header became the best one: its body lets the miners rest.
+    pub(super) leads: bool,
 }
 
 /// The relay's state of blocks.
@@ -73,8 +75,6 @@ pub(super) struct Blocks<M> {
     /// Blocks with a valid header that were announced by gossip or by this node.
     pub(super) announced: Recent<BlockHash>,
     pub(super) connected: Recent<BlockHash>,
-    /// The tip for which the miners were last paused.
-    pub(super) paused: Option<BlockHash>,
 }
 
 impl<M> Blocks<M> {
@@ -86,7 +86,6 @@ impl<M> Blocks<M> {
             own: Recent::new(MAX_RECENT_BLOCKS),
             announced: Recent::new(MAX_RECENT_BLOCKS),
             connected: Recent::new(MAX_RECENT_BLOCKS),
-            paused: None,
         }
     }
 

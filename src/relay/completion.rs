@@ -7,7 +7,7 @@ use tracing::debug;
 
 use super::{
     BLOCK_MS, MAX_TRIES, REQUEST_MS, RETRY_MS, Relay, RelayAction, SOLVED_MS, VERDICT_MS,
-    blocks::{Parts, Stage},
+    blocks::{Parts, Pending, Stage},
     compact::assemble,
 };
 use crate::{
@@ -96,7 +96,7 @@ impl<M: Copy> Relay<M> {
     }
 
     /// Drops an incomplete block, and asks its announcers for their Status so that sync fetches it.
-    fn leave_to_sync(&mut self, hash: BlockHash, now: Moment) {
+    pub(super) fn leave_to_sync(&mut self, hash: BlockHash, now: Moment) {
         if let Some(pending) = self.blocks.pending.remove(&hash) {
             debug!(%hash, "an incomplete announced block is left to sync");
             if let Some(message) = pending.message {
@@ -238,6 +238,7 @@ impl<M: Copy> Relay<M> {
         &mut self,
         hash: BlockHash,
         result: Result<BlockAccepted, Refused>,
+        now: Moment,
     ) {
         let is_ours = self
             .blocks
@@ -247,8 +248,9 @@ impl<M: Copy> Relay<M> {
         let Some(pending) = is_ours.then(|| self.blocks.pending.remove(&hash)).flatten() else {
             return;
         };
-        let Err(refused) = result else {
-            return;
+        let refused = match result {
+            Ok(accepted) => return self.on_block_taken(&pending, &accepted, now),
+            Err(refused) => refused,
         };
         if refused.blame != Blame::Peer {
             return;
@@ -265,6 +267,27 @@ impl<M: Copy> Relay<M> {
                     self.penalise(*peer, Offence::EmptyPromise, reason);
                 }
             }
+        }
+    }
+
+    /// Notes who delivered a block that the chain took. Lets the miners rest if a better branch is
+    /// on its way: one whose bodies are not all connected.
+    fn on_block_taken(&mut self, pending: &Pending<M>, accepted: &BlockAccepted, now: Moment) {
+        if *accepted == BlockAccepted::Known {
+            return;
+        }
+        let connected = *accepted == BlockAccepted::Connected;
+        let more_to_come = self.best_header.hash != self.tip.hash;
+        if (connected && more_to_come) || (!connected && pending.leads) {
+            self.out.push(RelayAction::SuspendMining);
+        }
+        let sender = match pending.stage {
+            Stage::Accepting { from: Some(peer) } => Some(peer),
+            // The announcement alone brought the block, since the mempool had the rest.
+            _ => pending.sources.first().copied(),
+        };
+        if let Some(peer) = sender {
+            self.delivered(peer, now);
         }
     }
 

@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 
 use super::{
-    ANNOUNCE_SPACINGS, ASK_MS, BLOCK_RATE, MAX_LOADING, MIN_ANNOUNCE_MS, NOTE_RATE, REQUEST_SPACE,
-    RelayAction, RelayConfig, RelayEvent, TRADE_RATE, blocks::Blocks, bounded::Recent,
-    trades::Trades,
+    ANNOUNCE_SPACINGS, ASK_MS, BLOCK_RATE, MAX_LOADING, MIN_ANNOUNCE_MS, NOTE_RATE, PROVEN_MS,
+    REQUEST_SPACE, RelayAction, RelayConfig, RelayEvent, TRADE_RATE, blocks::Blocks,
+    bounded::Recent, trades::Trades,
 };
 use crate::{
     chain::api::Tip,
-    peers::{MAX_CONNECTED, Offence},
+    peers::{MAX_CONNECTED, Offence, Trust},
     primitives::{BlockHash, Bucket, Moment, PeerId},
     wire::{SyncRequest, Verdict},
 };
@@ -21,14 +21,22 @@ pub(super) struct Allowance {
     pub(super) trades: Bucket,
     pub(super) notes: Bucket,
     asked: Option<Moment>,
+    /// The last gossip or request of the peer.
+    seen: Moment,
+    /// True if the peer delivered a header, block or trade that this node lacked.
+    proven: bool,
+    /// The last time that sync was told of it.
+    told: Option<Moment>,
 }
 
 /// The state machine that spreads new blocks and trades. See the [module](super). `M` is the id of
 /// a gossip message.
 #[derive(Debug)]
 pub(crate) struct Relay<M> {
-    pub(super) spacing_ms: u64,
     pub(super) tip: Tip,
+    /// The best header at the last change of the tip.
+    pub(super) best_header: Tip,
+    trust: Trust,
     pub(super) blocks: Blocks<M>,
     pub(super) trades: Trades<M>,
     /// Blocks that are being read from the store for publishing.
@@ -42,12 +50,16 @@ impl<M: Copy> Relay<M> {
     /// Makes a relay that knows only the tip.
     #[must_use]
     pub(crate) fn new(config: RelayConfig) -> Self {
-        let RelayConfig { spacing_ms, tip } = config;
+        let RelayConfig { spacing_ms, tip, trust, seed } = config;
         Self {
-            spacing_ms,
             tip,
+            best_header: tip,
+            trust,
             blocks: Blocks::new(),
-            trades: Trades::new(spacing_ms.saturating_mul(ANNOUNCE_SPACINGS).max(MIN_ANNOUNCE_MS)),
+            trades: Trades::new(
+                spacing_ms.saturating_mul(ANNOUNCE_SPACINGS).max(MIN_ANNOUNCE_MS),
+                seed,
+            ),
             loading: Recent::new(MAX_LOADING),
             peers: HashMap::new(),
             next_id: REQUEST_SPACE,
@@ -61,6 +73,7 @@ impl<M: Copy> Relay<M> {
             RelayEvent::Solved { header } => self.on_own_solved(&header),
             RelayEvent::TipChanged { tip, best_header, connected, mined } => {
                 self.tip = tip;
+                self.best_header = best_header;
                 self.on_connected(&connected, best_header.hash == tip.hash);
                 self.on_mined(&mined);
             }
@@ -74,13 +87,18 @@ impl<M: Copy> Relay<M> {
             RelayEvent::SolvedChecked { hash, result } => self.on_solved_checked(hash, result),
             RelayEvent::HeaderDone { hash, result } => self.on_header_done(hash, result, now),
             RelayEvent::Rebuilt { hash, rebuilt } => self.on_rebuilt(hash, rebuilt, now),
-            RelayEvent::BlockDone { hash, result } => self.on_block_done(hash, result),
+            RelayEvent::BlockDone { hash, result } => self.on_block_done(hash, result, now),
             RelayEvent::TradeDone { txid, result } => self.on_trade_done(txid, result, now),
             RelayEvent::TradeAdded { txid, transaction, added, local } => {
                 self.on_trade_added(txid, transaction, added, local, now);
             }
             RelayEvent::TradeGone { txid } => self.trades.forget(&txid),
             RelayEvent::Response { id, result } => self.on_response(id, result, now),
+            RelayEvent::Proven { peer } => {
+                if let Some(allowance) = self.allowance(peer, now) {
+                    allowance.proven = true;
+                }
+            }
             RelayEvent::PeerGone { peer } => {
                 self.peers.remove(&peer);
                 self.on_peer_gone(peer, now);
@@ -94,17 +112,45 @@ impl<M: Copy> Relay<M> {
         std::mem::take(&mut self.out)
     }
 
-    /// Returns a peer's token buckets; `None` if there are too many peers.
+    /// Returns a peer's token buckets. If there are too many peers, the one that has been silent
+    /// for longest and is neither proven nor a friend is forgotten. `None` if all of them are.
     pub(super) fn allowance(&mut self, peer: PeerId, now: Moment) -> Option<&mut Allowance> {
         if self.peers.len() >= MAX_CONNECTED && !self.peers.contains_key(&peer) {
-            return None;
+            let idle = self
+                .peers
+                .iter()
+                .filter(|(id, allowance)| !allowance.proven && !self.trust.is_friend(id))
+                .min_by_key(|(id, allowance)| (allowance.seen, **id))
+                .map(|(id, _)| *id)?;
+            self.peers.remove(&idle);
         }
-        Some(self.peers.entry(peer).or_insert_with(|| Allowance {
+        let allowance = self.peers.entry(peer).or_insert_with(|| Allowance {
             blocks: Bucket::new(BLOCK_RATE, now),
             trades: Bucket::new(TRADE_RATE, now),
             notes: Bucket::new(NOTE_RATE, now),
             asked: None,
-        }))
+            seen: now,
+            proven: false,
+            told: None,
+        });
+        allowance.seen = now;
+        Some(allowance)
+    }
+
+    /// Returns true if the peer is a friend, or delivered something that this node lacked.
+    pub(super) fn is_trusted(&self, peer: &PeerId) -> bool {
+        self.peers.get(peer).is_some_and(|allowance| allowance.proven) || self.trust.is_friend(peer)
+    }
+
+    /// Records that a peer delivered something that this node lacked.
+    /// Sync is told at most once per [`PROVEN_MS`].
+    pub(super) fn delivered(&mut self, peer: PeerId, now: Moment) {
+        if let Some(allowance) = self.allowance(peer, now)
+            && allowance.told.is_none_or(|at| now.saturating_sub(at) >= PROVEN_MS)
+        {
+            (allowance.told, allowance.proven) = (Some(now), true);
+            self.out.push(RelayAction::Delivered { peer });
+        }
     }
 
     /// Asks a peer for its Status, at most once per [`ASK_MS`].

@@ -7,23 +7,27 @@
 //!
 //! # Messages
 //! - *Solved*: a header. The relay publishes the header of a block that our miner solved at once. A
-//!   header from gossip is checked on our tip before it is forwarded. Then our miners pause for a
-//!   moment, at most once for each parent.
+//!   header from gossip is checked on our tip before it is forwarded. It has no effect on mining:
+//!   only a body proves that a block can be built on.
 //! - *Compact*: a block as header, coinbase and short ids. The relay publishes our own block once
 //!   it is on the best chain, and also a new tip that did not come by gossip. The first compact
 //!   block from gossip is forwarded after the check of its header. The chain then rebuilds the
 //!   block from the mempool. The relay requests missing transactions from the announcers, and the
 //!   whole block if that fails. A failed rebuild is not penalised: short ids may collide, and a
 //!   peer forwards an announcement before it has seen the body.
-//! - *Trades*: a trade from gossip is forwarded once the chain accepts it. Our own trades are
-//!   announced about every 6 spacings until they are mined. Each announcement has the next `round`,
-//!   since gossip would not spread the same bytes again.
+//! - *Trades*: a trade from gossip is forwarded once the chain accepts it. Everybody who has a
+//!   trade announces it again at random times until it is mined, its maker as all others. Who hears
+//!   an announcement waits longer with his own. Each repetition has a random `round`, since gossip
+//!   would not spread the same bytes again.
 //!
 //! # Invariants
 //! - Every gossip message gets exactly one verdict, within [`VERDICT_MS`].
 //! - Every map is bounded by a named constant. What does not fit is ignored. Sync or the next
 //!   announcement brings it.
-//! - One peer cannot exhaust a shared bound: gossip beyond a peer's rate is ignored.
+//! - One peer cannot exhaust a shared bound: gossip beyond a peer's rate is ignored, and a peer has
+//!   a share of the incomplete blocks. Friends and peers that delivered before take the places of
+//!   others.
+//! - A header that the chain refuses for want of work is neither forwarded nor charged.
 
 mod api;
 mod block_gossip;
@@ -33,6 +37,7 @@ mod compact;
 mod completion;
 mod machine;
 mod outgoing;
+mod schedule;
 #[cfg(test)]
 mod tests;
 mod trade_gossip;
@@ -58,13 +63,21 @@ const BLOCK_RATE: Rate = Rate { burst: 512, per_second: 64 };
 const TRADE_RATE: Rate = Rate { burst: 2_000, per_second: 200 };
 /// The rate of notes from one peer. It is lower than [`TRADE_RATE`], since notes are free.
 const NOTE_RATE: Rate = Rate { burst: 200, per_second: 20 };
-/// The rate at which this node publishes trades, well below what peers accept from one sender.
+/// The rate at which this node publishes new trades, well below what peers accept from one sender.
 const PUBLISH_RATE: Rate = Rate { burst: 100, per_second: 10 };
+/// The rate at which this node repeats trades of its mempool. All nodes repeat, and one neighbour
+/// may forward the announcements of all of them.
+const REPEAT_RATE: Rate = Rate { burst: 20, per_second: 2 };
 
 /// The maximum number of solved headers being checked, and of those whose blocks are awaited.
 const MAX_SOLVED: usize = 64;
 /// The maximum number of announced blocks that are being completed.
 const MAX_PENDING_BLOCKS: usize = 16;
+/// The maximum number of them that one peer announced first, if it has proven nothing. Each costs
+/// the peer the work of a block.
+const MAX_PENDING_UNPROVEN: usize = 2;
+/// The maximum number of them that one friend or proven peer announced first.
+const MAX_PENDING_PROVEN: usize = 8;
 /// The maximum number of remembered blocks for each kind: announced, ours, and connected.
 const MAX_RECENT_BLOCKS: usize = 1_024;
 /// The maximum number of remembered announcers of one block.
@@ -77,8 +90,9 @@ const MAX_PENDING_TRADES: usize = 1_024;
 const MAX_PENDING_TRADE_BYTES: usize = 8 * 1024 * 1024;
 /// The maximum number of trades that arrived before their parents: at most 6 MB.
 const MAX_ORPHANS: usize = 64;
-/// The maximum number of own trades that are announced repeatedly. Further ones are announced once.
-const MAX_OWN_TRADES: usize = 10_000;
+/// The maximum number of mempool entries that are announced repeatedly. An own trade takes the
+/// place of another one.
+const MAX_SCHEDULED: usize = 10_000;
 /// The maximum number of trades in the queue for publishing.
 const MAX_OUTGOING: usize = 10_000;
 /// The maximum number of remembered trades for each kind: in the mempool, mined, and from gossip.
@@ -98,14 +112,17 @@ const BLOCK_MS: u64 = 30_000;
 const SOLVED_MS: u64 = 3_000;
 /// The minimum time between two requests for a peer's Status, in ms.
 const ASK_MS: u64 = 2_000;
-/// The maximum pause of the miners, in ms. A pause is also at most a fifth of the spacing.
-const MAX_PAUSE_MS: u64 = 2_000;
+/// The minimum time between two reports that a peer delivered something, in ms.
+const PROVEN_MS: u64 = 60_000;
 /// The time for which a trade is kept that arrived before its parents, in ms.
 const ORPHAN_MS: u64 = 60_000;
-/// The time between two announcements of an own trade, in spacings.
+/// The unit of the time between two announcements of a trade, in spacings. The time is random, 0.75
+/// to 2.25 units.
 const ANNOUNCE_SPACINGS: u64 = 6;
-/// The minimum time between two announcements of an own trade, in ms. It matters for fast chains.
+/// The minimum of that unit, in ms. It matters for fast chains.
 const MIN_ANNOUNCE_MS: u64 = 10_000;
+/// The maximum random delay of a trade's first announcement, in ms.
+const FIRST_DELAY_MS: u64 = 100;
 
 /// Returns true if the relay made this request id.
 #[must_use]

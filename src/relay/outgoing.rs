@@ -9,20 +9,13 @@ use std::{
 };
 
 use super::MAX_OUTGOING;
-use crate::primitives::{Moment, Transaction, TxId};
-
-/// A trade to publish, and the time at which it entered the mempool.
-#[derive(Debug)]
-pub(super) struct Publication {
-    pub(super) transaction: Arc<Transaction>,
-    pub(super) added: Moment,
-}
+use crate::primitives::{Transaction, TxId};
 
 /// The queue of trades to publish. Each trade in `queued` is also in one of the two lists. An id in
 /// a list without a queued trade is skipped.
 #[derive(Debug, Default)]
 pub(super) struct Outgoing {
-    queued: HashMap<TxId, Publication>,
+    queued: HashMap<TxId, Arc<Transaction>>,
     /// Trades that were not published before.
     first: VecDeque<TxId>,
     /// Trades that are published again.
@@ -32,7 +25,7 @@ pub(super) struct Outgoing {
 impl Outgoing {
     /// Queues a trade, unless it is already queued or the queue is full. `again` is true if the
     /// trade was published before.
-    pub(super) fn push(&mut self, txid: TxId, publication: Publication, again: bool) {
+    pub(super) fn push(&mut self, txid: TxId, transaction: Arc<Transaction>, again: bool) {
         if self.first.len().saturating_add(self.again.len()) >= MAX_OUTGOING {
             let queued = &self.queued;
             self.first.retain(|txid| queued.contains_key(txid));
@@ -41,19 +34,26 @@ impl Outgoing {
                 return;
             }
         }
-        if self.queued.insert(txid, publication).is_none() {
+        if self.queued.insert(txid, transaction).is_none() {
             if again { &mut self.again } else { &mut self.first }.push_back(txid);
         }
     }
 
-    /// Removes and returns the next trade to publish.
-    pub(super) fn pop(&mut self) -> Option<Publication> {
-        loop {
-            let txid = self.first.pop_front().or_else(|| self.again.pop_front())?;
-            if let Some(publication) = self.queued.remove(&txid) {
-                return Some(publication);
-            }
-        }
+    /// Removes and returns the next trade that was not published before.
+    pub(super) fn pop_first(&mut self) -> Option<Arc<Transaction>> {
+        Self::pop(&mut self.queued, &mut self.first)
+    }
+
+    /// Removes and returns the next trade that is published again.
+    pub(super) fn pop_again(&mut self) -> Option<Arc<Transaction>> {
+        Self::pop(&mut self.queued, &mut self.again)
+    }
+
+    fn pop(
+        queued: &mut HashMap<TxId, Arc<Transaction>>,
+        list: &mut VecDeque<TxId>,
+    ) -> Option<Arc<Transaction>> {
+        std::iter::from_fn(|| list.pop_front()).find_map(|txid| queued.remove(&txid))
     }
 
     /// Removes a trade that left the mempool.
@@ -61,8 +61,14 @@ impl Outgoing {
         self.queued.remove(txid);
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.queued.is_empty()
+    /// True if a trade may wait that was not published before.
+    pub(super) fn has_first(&self) -> bool {
+        !self.first.is_empty()
+    }
+
+    /// True if a trade may wait that is published again.
+    pub(super) fn has_again(&self) -> bool {
+        !self.again.is_empty()
     }
 }
 
@@ -70,9 +76,9 @@ impl Outgoing {
 mod tests {
     use super::*;
 
-    fn publication(added: Moment) -> Publication {
-        let transaction = Transaction { inputs: Vec::new(), outputs: Vec::new(), memo: Vec::new() };
-        Publication { transaction: Arc::new(transaction), added }
+    fn publication(number: u64) -> Arc<Transaction> {
+        let memo = number.to_le_bytes().to_vec();
+        Arc::new(Transaction { inputs: Vec::new(), outputs: Vec::new(), memo })
     }
 
     fn id(number: u64) -> TxId {
@@ -82,7 +88,12 @@ mod tests {
     }
 
     fn drain(outgoing: &mut Outgoing) -> Vec<u64> {
-        std::iter::from_fn(|| outgoing.pop()).map(|publication| publication.added).collect()
+        let number = |transaction: Arc<Transaction>| {
+            u64::from_le_bytes(transaction.memo.clone().try_into().expect("a number"))
+        };
+        std::iter::from_fn(|| outgoing.pop_first().or_else(|| outgoing.pop_again()))
+            .map(number)
+            .collect()
     }
 
     #[test]
@@ -98,7 +109,7 @@ mod tests {
         // A reorg can bring a trade back.
         outgoing.push(id(0), publication(0), true);
         assert_eq!(drain(&mut outgoing), [9, 0, 1, 3]);
-        assert!(outgoing.is_empty());
+        assert!(outgoing.queued.is_empty());
     }
 
     #[test]

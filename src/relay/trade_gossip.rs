@@ -6,10 +6,8 @@ use serde_bytes::ByteBuf;
 use tracing::debug;
 
 use super::{
-    Announcement, MAX_ORPHANS, MAX_OWN_TRADES, MAX_PENDING_TRADE_BYTES, MAX_PENDING_TRADES,
-    ORPHAN_MS, Relay, RelayAction, VERDICT_MS,
-    outgoing::Publication,
-    trades::{Own, Pending},
+    Announcement, MAX_ORPHANS, MAX_PENDING_TRADE_BYTES, MAX_PENDING_TRADES, ORPHAN_MS, Relay,
+    RelayAction, VERDICT_MS, trades::Pending,
 };
 use crate::{
     chain::api::{RefusalCause, Refused},
@@ -76,11 +74,13 @@ impl<M: Copy> Relay<M> {
         let txid = transaction.txid();
         let half = self.trades.interval_ms / 2;
         if let Some(forwarded) = self.trades.pool.get_mut(&txid) {
-            // The origin announces a trade repeatedly, since some peers may lack it. The interval
-            // keeps a peer from making us forward it at will.
+            // A trade is announced repeatedly, since some peers may lack it. The interval keeps a
+            // peer from making us forward it at will. Our own announcement can then wait.
             let due = now.saturating_sub(*forwarded) >= half;
             if due {
                 *forwarded = now;
+                let next = self.trades.later(now);
+                self.trades.schedule.postpone(&txid, next);
             }
             return Some(if due { Verdict::Accept } else { Verdict::Ignore });
         }
@@ -113,6 +113,7 @@ impl<M: Copy> Relay<M> {
         let verdict = match result {
             Ok(()) => {
                 self.trades.pool.insert(txid, now);
+                self.delivered(pending.peer, now);
                 Verdict::Accept
             }
             Err(refused) if refused.blame == Blame::Peer => {
@@ -145,22 +146,20 @@ impl<M: Copy> Relay<M> {
         if !self.trades.pool.contains(&txid) {
             self.trades.pool.insert(txid, now);
         }
-        if local {
-            if self.trades.own.contains_key(&txid) {
-                return;
-            }
-            self.trades.outgoing.push(
-                txid,
-                Publication { transaction: Arc::clone(&transaction), added },
-                false,
-            );
-            let next = self.trades.next_announcement(&txid, added, now);
-            if self.trades.own.len() < MAX_OWN_TRADES {
-                self.trades.own.insert(txid, Own { transaction, added, next });
-            }
-        } else if self.trades.round(added, now) == 0 && !self.trades.gossiped.contains(&txid) {
-            // The trade came from one peer's mempool, so the other peers may lack it.
-            self.trades.outgoing.push(txid, Publication { transaction, added }, false);
+        if !self.trades.schedule.contains(&txid) {
+            // A trade that came by gossip is spread already, and one of an earlier run was. One
+            // from a peer's mempool may be news to others, as our own are.
+            let gossiped = self.trades.gossiped.contains(&txid);
+            let is_new = now.saturating_sub(added) < self.trades.interval_ms;
+            let is_first = is_new && (local || !gossiped);
+            let next = if is_first {
+                self.trades.soon(now)
+            } else if gossiped {
+                self.trades.later(now)
+            } else {
+                self.trades.within_interval(now)
+            };
+            self.trades.schedule.add(txid, transaction, next, is_first, local);
         }
         self.retry_orphans_of(&[txid]);
     }
@@ -226,40 +225,36 @@ impl<M: Copy> Relay<M> {
         for message in overdue {
             self.verdict(message, Verdict::Ignore);
         }
-        self.announce_own(now);
+        self.announce(now);
     }
 
-    /// Queues the own trades whose next announcement is due.
-    fn announce_own(&mut self, now: Moment) {
-        let due: Vec<TxId> = self
-            .trades
-            .own
-            .iter()
-            .filter(|(_, own)| now >= own.next)
-            .map(|(txid, _)| *txid)
-            .collect();
-        for txid in due {
-            let Some(own) = self.trades.own.get(&txid) else {
-                continue;
-            };
-            let (transaction, added) = (Arc::clone(&own.transaction), own.added);
-            let next = self.trades.next_announcement(&txid, added, now);
-            self.trades.outgoing.push(txid, Publication { transaction, added }, true);
-            if let Some(own) = self.trades.own.get_mut(&txid) {
-                own.next = next;
-            }
+    /// Queues the trades whose next announcement is due.
+    fn announce(&mut self, now: Moment) {
+        while let Some((txid, transaction, is_first)) = self.trades.schedule.due(now) {
+            let next = self.trades.later(now);
+            self.trades.schedule.postpone(&txid, next);
+            self.trades.outgoing.push(txid, transaction, !is_first);
         }
     }
 
-    /// Publishes queued trades, as fast as the rate allows.
+    /// Publishes queued trades, as fast as the rates allow.
     pub(super) fn publish_trades(&mut self, now: Moment) {
-        while !self.trades.outgoing.is_empty() && self.trades.publishing.take(1, now) {
-            if let Some(Publication { transaction, added }) = self.trades.outgoing.pop() {
-                let round = self.trades.round(added, now);
-                let transaction = ByteBuf::from(transaction.to_bytes());
-                let gossip = TradeGossip::Trade(TradeAnnouncement { transaction, round });
-                self.out.push(RelayAction::Publish { announcement: Announcement::Trade(gossip) });
+        while self.trades.outgoing.has_first() && self.trades.publishing.take(1, now) {
+            if let Some(transaction) = self.trades.outgoing.pop_first() {
+                self.publish_trade(&transaction, 0);
             }
         }
+        while self.trades.outgoing.has_again() && self.trades.repeating.take(1, now) {
+            if let Some(transaction) = self.trades.outgoing.pop_again() {
+                let round = self.trades.round();
+                self.publish_trade(&transaction, round);
+            }
+        }
+    }
+
+    fn publish_trade(&mut self, transaction: &Transaction, round: u32) {
+        let transaction = ByteBuf::from(transaction.to_bytes());
+        let gossip = TradeGossip::Trade(TradeAnnouncement { transaction, round });
+        self.out.push(RelayAction::Publish { announcement: Announcement::Trade(gossip) });
     }
 }

@@ -1,11 +1,13 @@
 //! The state of trades and notes.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, HashMap};
 
-use super::{MAX_RECENT_TRADES, PUBLISH_RATE, bounded::Recent, outgoing::Outgoing};
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+
+use super::{
+    FIRST_DELAY_MS, MAX_RECENT_TRADES, PUBLISH_RATE, REPEAT_RATE, bounded::Recent,
+    outgoing::Outgoing, schedule::Schedule,
+};
 use crate::primitives::{Bucket, Moment, PeerId, Transaction, TxId};
 
 /// A trade from gossip that the chain is checking, or that waits for its parent.
@@ -18,19 +20,10 @@ pub(super) struct Pending<M> {
     pub(super) since: Moment,
 }
 
-/// A trade of this node, which is announced until it is mined.
-#[derive(Debug)]
-pub(super) struct Own {
-    pub(super) transaction: Arc<Transaction>,
-    pub(super) added: Moment,
-    /// The time of the next announcement.
-    pub(super) next: Moment,
-}
-
 /// The relay's state of trades.
 #[derive(Debug)]
 pub(super) struct Trades<M> {
-    /// The time between two announcements of an own trade, in ms.
+    /// The unit of the time between two announcements of a trade, in ms.
     pub(super) interval_ms: u64,
     /// Trades that the chain is checking.
     pub(super) pending: HashMap<TxId, Pending<M>>,
@@ -40,15 +33,19 @@ pub(super) struct Trades<M> {
     /// Mempool entries, each with the time at which its gossip was last forwarded.
     pub(super) pool: Recent<TxId, Moment>,
     pub(super) mined: Recent<TxId>,
-    /// Trades that came by gossip. This node does not publish them, since gossip spreads them.
+    /// Trades that came by gossip. This node does not announce them at once, since gossip spreads
+    /// them.
     pub(super) gossiped: Recent<TxId>,
-    pub(super) own: BTreeMap<TxId, Own>,
+    /// Mempool entries, own ones and others, each with the time of its next announcement.
+    pub(super) schedule: Schedule,
     pub(super) outgoing: Outgoing,
     pub(super) publishing: Bucket,
+    pub(super) repeating: Bucket,
+    random: StdRng,
 }
 
 impl<M> Trades<M> {
-    pub(super) fn new(interval_ms: u64) -> Self {
+    pub(super) fn new(interval_ms: u64, seed: u64) -> Self {
         Self {
             interval_ms,
             pending: HashMap::new(),
@@ -57,33 +54,44 @@ impl<M> Trades<M> {
             pool: Recent::new(MAX_RECENT_TRADES),
             mined: Recent::new(MAX_RECENT_TRADES),
             gossiped: Recent::new(MAX_RECENT_TRADES),
-            own: BTreeMap::new(),
+            schedule: Schedule::default(),
             outgoing: Outgoing::default(),
             publishing: Bucket::new(PUBLISH_RATE, 0),
+            repeating: Bucket::new(REPEAT_RATE, 0),
+            random: StdRng::seed_from_u64(seed),
         }
     }
 
     /// Removes a trade that left the mempool.
     pub(super) fn forget(&mut self, txid: &TxId) {
         self.pool.remove(txid);
-        self.own.remove(txid);
+        self.schedule.remove(txid);
         self.outgoing.remove(txid);
     }
 
-    /// Returns the number of the announcement that is due: the intervals since the trade was made.
-    pub(super) fn round(&self, added: Moment, now: Moment) -> u32 {
-        let rounds = now.saturating_sub(added).checked_div(self.interval_ms).unwrap_or(0);
-        u32::try_from(rounds).unwrap_or(u32::MAX)
+    /// Returns the time of a first announcement. It is soon, and random, so that it does not tell
+    /// when the trade was made.
+    pub(super) fn soon(&mut self, now: Moment) -> Moment {
+        now.saturating_add(self.random.random_range(0..=FIRST_DELAY_MS))
     }
 
-    /// Returns the time of the first announcement after `now`. It lies in the first fifth of an
-    /// interval and depends on the id, so that trades of one moment are not announced in a burst.
-    pub(super) fn next_announcement(&self, txid: &TxId, added: Moment, now: Moment) -> Moment {
-        let [a, b, ..] = *txid.as_bytes();
-        let spread =
-            (self.interval_ms / 5).saturating_mul(u64::from(u16::from_be_bytes([a, b]))) >> 16;
-        let rounds = u64::from(self.round(added, now)).saturating_add(1);
-        added.saturating_add(rounds.saturating_mul(self.interval_ms)).saturating_add(spread)
+    /// Returns the time of the next announcement after one that was made or heard now: 0.75 to 2.25
+    /// intervals later.
+    pub(super) fn later(&mut self, now: Moment) -> Moment {
+        let spread = self.interval_ms.saturating_add(self.interval_ms / 2);
+        let least = self.interval_ms.saturating_sub(self.interval_ms / 4);
+        now.saturating_add(least).saturating_add(self.random.random_range(0..=spread))
+    }
+
+    /// Returns a time within the next interval.
+    pub(super) fn within_interval(&mut self, now: Moment) -> Moment {
+        now.saturating_add(self.random.random_range(0..=self.interval_ms))
+    }
+
+    /// Returns the number of an announcement that repeats another. It is random, so that it tells
+    /// neither who announced before nor how often.
+    pub(super) fn round(&mut self) -> u32 {
+        self.random.random_range(1..=u32::MAX)
     }
 
     pub(super) fn take_pending(&mut self, txid: &TxId) -> Option<Pending<M>> {

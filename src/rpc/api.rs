@@ -10,9 +10,10 @@ use super::{
     types::{
         Account, AddressList, AuditReport, BalanceReport, BanState, BlockList, BlockView,
         BranchAccepted, BroadcastSent, ChainCreated, ChatHistory, ChatSent, CreateBlockchain,
-        CreateWallet, EventPage, FriendList, InviteText, Joined, LeftChain, LockState, MinedBlocks,
-        PeerList, Progress, ProofMade, ProofReport, RaiseFee, Secret, SendTrade, StatusReport,
-        Stopping, Submitted, Synced, TxList, TxView, WalletCreated, WriteNote,
+        CreateWallet, EventPage, FriendAccepted, FriendList, InviteText, Joined, LeftChain,
+        LockState, MinedBlocks, PeerList, Progress, ProofMade, ProofReport, RaiseFee, Secret,
+        SendTrade, StatusReport, Stopping, Submitted, Synced, TxList, TxView, WalletCreated,
+        WriteNote,
     },
 };
 use crate::primitives::{Address, BlockHash, Height, PeerId, TxId};
@@ -147,9 +148,13 @@ pub trait FriendchainApi {
     #[method(name = "peers")]
     async fn peers(&self) -> Result<PeerList, RpcError>;
 
-    /// Returns all friends, online or offline.
+    /// Returns all friends, online or offline, and the introduced peers that were here once.
     #[method(name = "friends")]
     async fn friends(&self) -> Result<FriendList, RpcError>;
+
+    /// Makes a peer a friend: a name, a name with an id suffix, or a peer id.
+    #[method(name = "accept_friend")]
+    async fn accept_friend(&self, friend: String) -> Result<FriendAccepted, RpcError>;
 
     /// Sends a chat line to one friend: a name, a name with an id suffix, or a peer id. Replies
     /// when the line is delivered or queued.
@@ -160,12 +165,14 @@ pub trait FriendchainApi {
     #[method(name = "broadcast")]
     async fn broadcast(&self, text: String) -> Result<BroadcastSent, RpcError>;
 
-    /// Returns the newest stored chat lines, of one friend or of all, oldest first.
+    /// Returns the newest stored chat lines, of one friend or of all, oldest first. With `requests`
+    /// these are the lines of peers who are no friends.
     #[method(name = "history")]
     async fn history(
         &self,
         friend: Option<String>,
         limit: Option<u32>,
+        requests: Option<bool>,
     ) -> Result<ChatHistory, RpcError>;
 
     /// Syncs with one friend or with all peers. Replies when the sync is complete.

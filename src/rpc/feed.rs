@@ -8,7 +8,7 @@
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::watch;
@@ -17,7 +17,6 @@ use super::{
     api::MAX_EVENTS_WAIT_MS,
     types::{ConsoleEvent, EventPage, Progress},
 };
-use crate::primitives::UnixMillis;
 
 /// The most events kept for consoles that have not fetched them yet: some minutes of lively chat.
 /// Beyond it the oldest event is dropped.
@@ -91,29 +90,39 @@ impl EventFeed {
 /// The progress of the long task that was started last. Clones share one board.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ProgressBoard {
-    current: Arc<Mutex<Option<Progress>>>,
+    current: Arc<Mutex<Option<Task>>>,
+}
+
+/// A task under way.
+#[derive(Debug)]
+struct Task {
+    name: String,
+    done: u64,
+    total: Option<u64>,
+    started: Instant,
 }
 
 impl ProgressBoard {
     /// Publishes the start of a task, until the guard is dropped.
     #[must_use]
-    pub(crate) fn begin(
-        &self,
-        task: &str,
-        total: Option<u64>,
-        started: UnixMillis,
-    ) -> ProgressGuard {
-        *self.lock() = Some(Progress { task: task.to_owned(), done: 0, total, started });
+    pub(crate) fn begin(&self, task: &str, total: Option<u64>) -> ProgressGuard {
+        let started = Instant::now();
+        *self.lock() = Some(Task { name: task.to_owned(), done: 0, total, started });
         ProgressGuard { board: self.clone() }
     }
 
     /// Returns the progress of the current task, if one runs.
     #[must_use]
     pub(crate) fn current(&self) -> Option<Progress> {
-        self.lock().clone()
+        self.lock().as_ref().map(|task| Progress {
+            task: task.name.clone(),
+            done: task.done,
+            total: task.total,
+            elapsed_ms: u64::try_from(task.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Progress>> {
+    fn lock(&self) -> MutexGuard<'_, Option<Task>> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -127,9 +136,9 @@ pub(crate) struct ProgressGuard {
 impl ProgressGuard {
     /// Publishes new counts. `total` is `None` if it is unknown.
     pub(crate) fn update(&self, done: u64, total: Option<u64>) {
-        if let Some(progress) = self.board.lock().as_mut() {
-            progress.done = done;
-            progress.total = total;
+        if let Some(task) = self.board.lock().as_mut() {
+            task.done = done;
+            task.total = total;
         }
     }
 }
@@ -195,7 +204,7 @@ mod tests {
     #[test]
     fn progress_is_shown_while_the_work_lasts() {
         let board = ProgressBoard::default();
-        let guard = board.begin("verify", Some(10), 5);
+        let guard = board.begin("verify", Some(10));
         guard.update(3, Some(10));
         assert_eq!(
             board.current().map(|progress| (progress.done, progress.total)),

@@ -7,6 +7,7 @@ pub(crate) mod api;
 pub(crate) mod client;
 pub(crate) mod error;
 pub(crate) mod feed;
+mod places;
 pub(crate) mod server;
 pub(crate) mod types;
 

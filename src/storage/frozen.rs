@@ -7,11 +7,12 @@ use std::{
     collections::HashMap,
     fs::File,
     io,
+    ops::Bound,
     path::Path,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use redb::StorageBackend;
+use redb::{BackendError, StorageBackend};
 
 /// Unit of the changes in memory, in bytes: redb's page size.
 const PAGE: usize = 4_096;
@@ -20,6 +21,13 @@ const PAGE: usize = 4_096;
 /// unused, then little-endian numbers of 32 bits. These are the page size and, in pages, a region's
 /// header, a region's data, the number of full regions, and the last region's data.
 const HEADER: usize = 32;
+
+/// Position of the flags in the header.
+const FLAGS: usize = 9;
+/// Flag: the newest commit is in slot 1 of the header, and not in slot 0.
+const PRIMARY: u8 = 1;
+/// Flags of a file that was not closed: it needs a repair, or its newest commit is not flushed.
+const UNCLEAN: u8 = 2 | 8;
 
 /// Maximum ratio of the length in a header to the file's own length; a damaged header may contain
 /// any number.
@@ -37,6 +45,14 @@ fn length_in_header(header: &[u8; HEADER]) -> Option<u64> {
     let whole = region_header.checked_add(region_data)?.checked_mul(regions)?;
     let last = if rest > 0 { region_header.checked_add(rest)? } else { 0 };
     whole.checked_add(last)?.checked_add(1)?.checked_mul(page)
+}
+
+/// One of the two commits that a redb file holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Commit {
+    Last,
+    /// The one before it. Damage to pages of the last commit alone leaves it whole.
+    Previous,
 }
 
 /// A read-only file with private changes in memory.
@@ -68,8 +84,9 @@ impl FrozenFile {
     }
 
     /// Opens a damaged file at the length that its own header gives. Missing and unreadable parts
-    /// are zeros, so that redb opens the rest and does not fail at the first missing page.
-    pub(crate) fn open_damaged(path: &Path) -> io::Result<Self> {
+    /// are zeros, so that redb opens the rest and does not fail at the first missing page. The file
+    /// reads as if it had been closed properly, so that redb does not try to repair it.
+    pub(crate) fn open_damaged(path: &Path, commit: Commit) -> io::Result<Self> {
         let frozen = Self { lenient: true, ..Self::open(path)? };
         let there = frozen.file_length;
         let mut header = [0; HEADER];
@@ -82,6 +99,9 @@ impl FrozenFile {
         let length =
             said.map_or_else(|| there.next_multiple_of(PAGE as u64), |said| said.max(whole_pages));
         frozen.set_len(length.max(PAGE as u64))?;
+        let flags = header.get(FLAGS).copied().unwrap_or_default() & !UNCLEAN;
+        let flags = if commit == Commit::Last { flags } else { flags ^ PRIMARY };
+        frozen.write(FLAGS as u64, &[flags])?;
         Ok(frozen)
     }
 
@@ -210,6 +230,32 @@ impl StorageBackend for FrozenFile {
             rest = after;
         }
         Ok(())
+    }
+
+    // No other process sees the changes, so each lock is free.
+
+    fn try_lock_range(&self, _: Bound<u64>, _: Bound<u64>) -> Result<bool, BackendError> {
+        Ok(true)
+    }
+
+    fn try_lock_shared_range(&self, _: Bound<u64>, _: Bound<u64>) -> Result<bool, BackendError> {
+        Ok(true)
+    }
+
+    fn lock_range(&self, _: Bound<u64>, _: Bound<u64>) -> Result<(), BackendError> {
+        Ok(())
+    }
+
+    fn lock_shared_range(&self, _: Bound<u64>, _: Bound<u64>) -> Result<(), BackendError> {
+        Ok(())
+    }
+
+    fn unlock_range(&self, _: Bound<u64>, _: Bound<u64>) -> Result<(), BackendError> {
+        Ok(())
+    }
+
+    fn query_lock_range(&self, _: Bound<u64>, _: Bound<u64>) -> Result<bool, BackendError> {
+        Ok(false)
     }
 }
 

@@ -3,10 +3,12 @@
 
 mod contain;
 pub(crate) mod frozen;
+pub(crate) mod leaves;
 mod private;
 
 pub(crate) use contain::contain;
 pub(crate) use private::{
-    create_private, create_private_folder, give_to_owner_of_folder, make_private, private_options,
-    sync_folder, write_private,
+    DanglingLink, copy_private, create_folder, create_private, create_private_folder,
+    dangling_link, give_to_owner_of_folder, make_private, prepare_private, private_options,
+    real_place, take_place, unfinished_private, write_private,
 };

@@ -1,25 +1,80 @@
-//! Writes files that only their owner may read, whole or not at all.
+//! Makes and replaces files that only their owner may read, whole or not at all.
 //!
 //! The wallet, the identity, the RPC's token and `node.json` are written here. A write goes to a
 //! temporary file beside the target, becomes durable, and then takes the target's name: a reader
-//! and a crash see the old content or the new content, never a part.
+//! and a crash see the old content or the new content, never a part. Databases, logs and the
+//! console's history get their empty files here.
+//!
+//! A link stays a link: the file that it names is replaced, at its own place. A link that points to
+//! nothing is an error, because its disk may be missing. A replaced file keeps its owner. A new one
+//! belongs to the owner of its folder, so that a command of root leaves a service's folder usable.
 
 use std::{
     ffi::OsString,
-    fs::{self, File, OpenOptions},
+    fs::{self, File, Metadata, OpenOptions},
     io::{self, Write as _},
     path::{Path, PathBuf},
 };
 
+/// A link whose target does not exist.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the link {path} -> {target} points to nothing: is the disk mounted?",
+    path = .path.display(),
+    target = .target.display()
+)]
+pub struct DanglingLink {
+    pub(crate) path: PathBuf,
+    target: PathBuf,
+}
+
+/// Returns the link at `path`, if it points to nothing.
+#[must_use]
+pub(crate) fn dangling_link(path: &Path) -> Option<DanglingLink> {
+    let target = fs::read_link(path).ok()?;
+    let is_missing = fs::metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+    is_missing.then(|| DanglingLink { path: path.to_owned(), target })
+}
+
+/// Returns the place at which the file at `path` is, or would be made: links are followed.
+///
+/// # Errors
+/// A [`DanglingLink`], of the kind [`io::ErrorKind::Other`], or an error of the file system.
+pub(crate) fn real_place(path: &Path) -> io::Result<PathBuf> {
+    if let Some(dangling) = dangling_link(path) {
+        return Err(io::Error::other(dangling));
+    }
+    match fs::symlink_metadata(path) {
+        Ok(there) if there.is_symlink() => fs::canonicalize(path),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(path.to_owned()),
+    }
+}
+
 /// Replaces the file at `path`, or creates it with mode 0600. Durable on return.
 ///
 /// # Errors
-/// The first error of the file system. The old file is then still there, whole.
+/// The first error of the file system, or a [`DanglingLink`]. The old file is then still there,
+/// whole.
 pub(crate) fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
-    let temporary = beside(path, "new");
+    let place = real_place(path)?;
+    let temporary = beside(&place, "new");
     write_temporary(&temporary, content)?;
-    finish(&temporary, fs::rename(&temporary, path))?;
-    sync_folder(path)
+    finish(&temporary, take_place(&temporary, &place))
+}
+
+/// Gives a finished file the name of another, its owner and the owner's rights. Durable on return.
+///
+/// # Errors
+/// The first error of the file system. The file at `place` is then still there, whole.
+pub(crate) fn take_place(finished: &Path, place: &Path) -> io::Result<()> {
+    match fs::metadata(place) {
+        Ok(old) => keep_owner_and_mode(finished, &old)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => give_to_owner_of_folder(finished),
+        Err(error) => return Err(error),
+    }
+    fs::rename(finished, place)?;
+    sync_folder(place)
 }
 
 /// Creates the file at `path` with mode 0600, if no file is there. Durable on return.
@@ -27,9 +82,12 @@ pub(crate) fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
 /// # Errors
 /// [`io::ErrorKind::AlreadyExists`] if another process was faster; its file stays as it is.
 pub(crate) fn create_private(path: &Path, content: &[u8]) -> io::Result<()> {
+    // A link that points somewhere is refused below, as any file that exists.
+    real_place(path)?;
     // Each process has a temporary file of its own, so that two may try at once.
     let temporary = beside(path, &format!("new-{}", std::process::id()));
     write_temporary(&temporary, content)?;
+    give_to_owner_of_folder(&temporary);
     // A link, not a rename: it never replaces a file that another process has just made.
     let linked = match fs::hard_link(&temporary, path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => claim(&temporary, path),
@@ -53,12 +111,51 @@ fn claim(temporary: &Path, path: &Path) -> io::Result<()> {
 }
 
 fn write_temporary(temporary: &Path, content: &[u8]) -> io::Result<()> {
-    match fs::remove_file(temporary) {
+    let mut file = unfinished_private(temporary)?;
+    finish(temporary, file.write_all(content).and_then(|()| file.sync_all()))
+}
+
+/// Creates an empty file with mode 0600 for reading and writing. Replaces what a crash left there.
+///
+/// # Errors
+/// The first error of the file system.
+pub(crate) fn unfinished_private(path: &Path) -> io::Result<File> {
+    match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut file = private_options().write(true).create_new(true).open(temporary)?;
-    finish(temporary, file.write_all(content).and_then(|()| file.sync_all()))
+    private_options().read(true).write(true).create_new(true).open(path)
+}
+
+/// Creates an empty file with mode 0600, unless a file is there, which becomes private. For files
+/// that other libraries then open.
+///
+/// # Errors
+/// The first error of the file system, or a [`DanglingLink`].
+pub(crate) fn prepare_private(path: &Path) -> io::Result<()> {
+    real_place(path)?;
+    match private_options().write(true).create_new(true).open(path) {
+        Ok(_) => {
+            give_to_owner_of_folder(path);
+            Ok(())
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            make_private(path).map(|_| ())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Copies a file to a new one with mode 0600. Durable on return, but for the new name.
+///
+/// # Errors
+/// The first error of the file system.
+pub(crate) fn copy_private(from: &Path, to: &Path) -> io::Result<()> {
+    let mut copy = unfinished_private(to)?;
+    io::copy(&mut File::open(from)?, &mut copy)?;
+    copy.sync_all()?;
+    give_to_owner_of_folder(to);
+    Ok(())
 }
 
 /// Removes the temporary file after a failure: it may hold a secret.
@@ -93,12 +190,7 @@ pub(crate) fn private_options() -> OpenOptions {
 pub(crate) fn make_private(path: &Path) -> io::Result<bool> {
     #[cfg(unix)]
     {
-        use std::os::unix::fs::PermissionsExt as _;
-        let wide = fs::metadata(path)?.permissions().mode() & 0o077 != 0;
-        if wide {
-            fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
-        }
-        Ok(wide)
+        narrow(path, 0o600)
     }
     #[cfg(not(unix))]
     {
@@ -107,49 +199,91 @@ pub(crate) fn make_private(path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Creates a folder that only its owner may enter, and the folders above it.
+#[cfg(unix)]
+fn narrow(path: &Path, mode: u32) -> io::Result<bool> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let wide = fs::metadata(path)?.permissions().mode() & 0o077 != 0;
+    if wide {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+    }
+    Ok(wide)
+}
+
+/// Creates a folder that only its owner may enter, and makes a folder private that is there.
 ///
 /// # Errors
-/// The first error of the file system.
+/// The first error of the file system, or a [`DanglingLink`].
 pub(crate) fn create_private_folder(path: &Path) -> io::Result<()> {
+    create_folder(path)?;
+    #[cfg(unix)]
+    narrow(path, 0o700)?;
+    Ok(())
+}
+
+/// Creates a folder with mode 0700, and the folders above it. A folder that is there stays as it
+/// is, because it may be a shared one.
+///
+/// # Errors
+/// The first error of the file system, or a [`DanglingLink`].
+pub(crate) fn create_folder(path: &Path) -> io::Result<()> {
+    if let Some(dangling) = path.ancestors().find_map(dangling_link) {
+        return Err(io::Error::other(dangling));
+    }
+    let is_missing = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
+    let mut missing: Vec<_> = path.ancestors().take_while(is_missing).collect();
+    missing.reverse();
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(path)?;
-    #[cfg(unix)]
-    {
-        // A folder that was there before may be open to others.
-        use std::os::unix::fs::PermissionsExt as _;
-        if fs::metadata(path)?.permissions().mode() & 0o077 != 0 {
-            fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
-        }
-    }
+    missing.into_iter().for_each(give_to_owner_of_folder);
     Ok(())
 }
 
 /// Gives a new file to the owner of its folder, where the system allows that.
 ///
-/// A service's chain that root repairs must stay readable for the service.
+/// A service's folder that root works on must stay usable for the service.
 pub(crate) fn give_to_owner_of_folder(path: &Path) {
     #[cfg(unix)]
     {
-        use std::os::unix::fs::{MetadataExt as _, chown};
+        use std::os::unix::fs::MetadataExt as _;
         if let (Ok(file), Ok(folder)) = (fs::metadata(path), fs::metadata(folder_of(path)))
             && file.uid() != folder.uid()
         {
-            let _ = chown(path, Some(folder.uid()), Some(folder.gid()));
+            let _ = std::os::unix::fs::chown(path, Some(folder.uid()), Some(folder.gid()));
         }
     }
     #[cfg(not(unix))]
     let _ = path;
 }
 
+/// Gives a file the owner of another and that owner's rights. Group and others get none.
+#[cfg_attr(not(unix), expect(clippy::unnecessary_wraps, reason = "only unix has owners"))]
+fn keep_owner_and_mode(path: &Path, of: &Metadata) -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+        let new = fs::metadata(path)?;
+        if (new.uid(), new.gid()) != (of.uid(), of.gid()) {
+            let given = chown(path, Some(of.uid()), Some(of.gid()));
+            // The group has no rights. Without a right to give files away, the owner alone counts.
+            if new.uid() != of.uid() {
+                given?;
+            }
+        }
+        fs::set_permissions(path, fs::Permissions::from_mode(of.mode() & 0o700))?;
+    }
+    #[cfg(not(unix))]
+    let _ = (path, of);
+    Ok(())
+}
+
 /// Makes a new name in the folder of `path` durable, where folders can be synced.
 ///
 /// # Errors
 /// The first error of the file system.
-pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
+fn sync_folder(path: &Path) -> io::Result<()> {
     #[cfg(unix)]
     File::open(folder_of(path))?.sync_all()?;
     #[cfg(not(unix))]
@@ -211,5 +345,99 @@ mod tests {
         assert!(make_private(&path).expect("narrowed"));
         assert!(!make_private(&path).expect("nothing to do"));
         assert_eq!(mode(&path), 0o600);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_stays_a_link_and_its_file_is_replaced_at_its_own_place() {
+        use std::os::unix::fs::symlink;
+        let (folder, disk) =
+            (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a disk"));
+        let (path, place) = (folder.path().join("wallet.json"), disk.path().join("kept.json"));
+        fs::write(&place, "old").expect("written");
+        symlink(&place, &path).expect("a link");
+        write_private(&path, b"new").expect("written");
+        assert!(fs::symlink_metadata(&path).expect("there").is_symlink());
+        assert_eq!(fs::read_to_string(&place).expect("read"), "new");
+        for folder in [&folder, &disk] {
+            assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1);
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_to_nothing_is_an_error_and_never_a_reason_for_a_new_file() {
+        use std::os::unix::fs::symlink;
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("wallet.json");
+        symlink(folder.path().join("unmounted/wallet.json"), &path).expect("a link");
+        let below = path.join("deeper");
+        let makers: [&dyn Fn() -> io::Result<()>; 5] = [
+            &|| write_private(&path, b"new"),
+            &|| create_private(&path, b"new"),
+            &|| prepare_private(&path),
+            &|| create_folder(&path),
+            &|| create_private_folder(&below),
+        ];
+        for make in makers {
+            let error = make().expect_err("refused");
+            assert_ne!(error.kind(), io::ErrorKind::NotFound);
+            assert!(error.to_string().ends_with("points to nothing: is the disk mounted?"));
+        }
+        assert!(fs::symlink_metadata(&path).expect("there").is_symlink());
+        assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_replaced_file_keeps_its_owner_and_a_new_one_gets_that_of_its_folder() {
+        use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| folder.path().join(name);
+        let owner = |name: &str| {
+            let there = fs::metadata(path(name)).expect("there");
+            (there.uid(), there.gid())
+        };
+        write_private(&path("wallet.json"), b"old").expect("written");
+        fs::set_permissions(path("wallet.json"), fs::Permissions::from_mode(0o444)).expect("set");
+        // Only root may give files away. Others check the mode alone.
+        let is_root = chown(path("wallet.json"), Some(4_711), Some(4_712)).is_ok();
+        let before = owner("wallet.json");
+        write_private(&path("wallet.json"), b"new").expect("written");
+        assert_eq!(owner("wallet.json"), before);
+        let mode = fs::metadata(path("wallet.json")).expect("there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o400, "the owner's rights stay, and others have none");
+        if is_root {
+            chown(folder.path(), Some(4_711), Some(4_712)).expect("given away");
+            write_private(&path("node.json"), b"").expect("written");
+            create_private(&path("identity.key"), b"").expect("written");
+            prepare_private(&path("history.txt")).expect("made");
+            create_folder(&path("logs")).expect("made");
+            for name in ["node.json", "identity.key", "history.txt", "logs"] {
+                assert_eq!(owner(name), (4_711, 4_712), "{name}");
+            }
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn files_that_others_open_are_private_before_they_have_content() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("today.log");
+        let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
+        prepare_private(&path).expect("made");
+        assert_eq!(mode(&path), 0o600);
+        fs::write(&path, "a line").expect("written");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("widened");
+        prepare_private(&path).expect("narrowed");
+        assert_eq!(
+            (mode(&path), fs::read_to_string(&path).expect("read").as_str()),
+            (0o600, "a line")
+        );
+        // A shared folder is not taken away from the others.
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("widened");
+        create_folder(folder.path()).expect("there");
+        assert_eq!(mode(folder.path()), 0o755);
     }
 }

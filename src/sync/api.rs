@@ -3,9 +3,9 @@
 use std::fmt;
 
 use crate::{
-    chain::api::{BlockAccepted, HeadersAccepted, Refused, Tip},
+    chain::api::{BlockAccepted, HeaderContext, HeadersAccepted, Refused, Tip},
     consensus::Work,
-    peers::Offence,
+    peers::{Offence, Trust},
     primitives::{Block, BlockHash, Header, Height, Moment, PeerId, Transaction, TxId},
     wire::{RequestFailure, Status, SyncRequest, SyncResponse},
 };
@@ -16,11 +16,11 @@ use crate::{
 pub(crate) enum Phase {
     /// The node has just started, and no peer has sent its Status.
     Starting,
-    /// A peer has a better chain, and sync is fetching it.
+    /// A better chain is known, and sync is fetching it.
     Syncing,
-    /// No peer claims a better chain than ours.
+    /// No better chain is known. [`Progress::confirmed`] says how many peers confirm that.
     Synced,
-    /// A peer claims a better chain, and there has been no progress for 30 s.
+    /// A better chain is claimed, and it cannot be had: [`Progress::obstacle`] says why.
     Stalled,
     /// No peer is connected.
     Alone,
@@ -53,6 +53,32 @@ impl fmt::Display for Phase {
     }
 }
 
+/// The reason for which a better chain that is claimed does not come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Obstacle {
+    /// No peer sends the headers of the chain that it claims.
+    Headers,
+    /// No peer sends the bodies of headers that have their work.
+    Bodies,
+    /// The branch leaves our chain too far below, or shows too little work.
+    Branch,
+}
+
+impl Obstacle {
+    /// Returns the obstacle as a clause, for `status`.
+    #[must_use]
+    pub(crate) const fn text(self) -> &'static str {
+        match self {
+            Self::Headers => "a better chain is claimed, but nobody sends its headers",
+            Self::Bodies => "a better chain is claimed, but nobody sends its blocks",
+            Self::Branch => {
+                "a friend's branch leaves ours too far below, or has less work than claimed"
+            }
+        }
+    }
+}
+
 /// The state of synchronisation in numbers, for `status`, progress bars and metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Progress {
@@ -64,6 +90,13 @@ pub(crate) struct Progress {
     pub(crate) blocks_per_second: u64,
     /// The time left at that rate; `None` if the rate is 0.
     pub(crate) seconds_left: Option<u64>,
+    /// The number of connected friends and proven peers that claim no better chain than ours. A
+    /// proven peer delivered valid headers, blocks or transactions that this node lacked.
+    pub(crate) confirmed: usize,
+    /// True if a friend or a peer that the user named is to be expected.
+    pub(crate) has_friends: bool,
+    /// The reason, in phase `stalled`.
+    pub(crate) obstacle: Option<Obstacle>,
 }
 
 /// The result of a user's `sync` command.
@@ -140,6 +173,23 @@ pub(crate) enum SyncEvent {
         peer: PeerId,
         result: Result<HeadersAccepted, Refused>,
     },
+    /// The reply to [`SyncAction::HeaderContext`].
+    HeaderContext {
+        peer: PeerId,
+        /// `None` if the header is unknown or invalid, or could not be read.
+        context: Option<Box<HeaderContext>>,
+    },
+    /// The reply to [`SyncAction::CheckHeaders`].
+    HeadersChecked {
+        peer: PeerId,
+        /// The context after the last header.
+        result: Result<Box<HeaderContext>, Refused>,
+    },
+    /// The relay found that a peer delivered a block or trade that this node lacked.
+    Delivered { peer: PeerId },
+    /// The machine has woken from sleep, or its network has changed. Nobody is to blame for what
+    /// did not arrive.
+    Woke,
     /// The reply to [`SyncAction::AcceptBlock`].
     BlockDone { hash: BlockHash, result: Result<BlockAccepted, Refused> },
     /// The reply to [`SyncAction::FilterTrades`].
@@ -209,7 +259,32 @@ pub(crate) enum SyncAction {
         peer: PeerId,
         /// Headers of which each is the parent of the next.
         headers: Vec<Header>,
+        /// The work that the sender's branch has shown in a walk without storing.
+        shown: Option<Work>,
     },
+    /// Read a known header with the window for its children.
+    HeaderContext {
+        /// The peer to return in the reply.
+        peer: PeerId,
+        hash: BlockHash,
+    },
+    /// Check headers without storing them, by [`check_branch`](super::check_branch).
+    CheckHeaders {
+        /// The peer that sent them.
+        peer: PeerId,
+        /// The context of the first header.
+        context: Box<HeaderContext>,
+        headers: Vec<Header>,
+    },
+    /// Take a header out of the choice of the best header until its body comes.
+    Withhold { hash: BlockHash },
+    /// Let the miners rest for a moment: the chain took a body of a branch better than its tip.
+    SuspendMining,
+    /// A peer has delivered valid headers, blocks or transactions that this node lacked. Repeated
+    /// at most once a minute for each peer.
+    Proven { peer: PeerId },
+    /// Disconnect a stranger that announced blocks and did not deliver them.
+    Disconnect { peer: PeerId },
     /// Hand a block to the chain.
     AcceptBlock {
         /// The peer that sent it.
@@ -242,7 +317,7 @@ pub(crate) enum SyncAction {
 }
 
 /// The configuration of a sync machine.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct SyncConfig {
     /// The work of the invite's checkpoint, or zero. With less work than this the node is not
     /// synced, whatever its peers claim.
@@ -253,6 +328,10 @@ pub(crate) struct SyncConfig {
     pub(crate) best_header: Tip,
     /// True if the best header is on a branch that the chain takes only with the user's consent.
     pub(crate) diverged: bool,
+    /// The levels of trust. Friends are asked first.
+    pub(crate) trust: Trust,
+    /// A secret random number, for the bits of walks without storing.
+    pub(crate) secret: u64,
     /// The time at the start.
     pub(crate) now: Moment,
 }

@@ -22,8 +22,8 @@ pub(super) struct BlockRef {
 enum Wanted {
     /// No request for it is in flight.
     Free,
-    /// It is part of this many requests, the last of which was sent at `since`.
-    Asked { requests: usize, since: Moment },
+    /// It is part of this many requests.
+    Asked { requests: usize },
     /// It has arrived, and waits until all its parents are handed over.
     Buffered { peer: PeerId, block: Box<Block>, bytes: usize },
     /// It was handed to the chain, which has not replied yet.
@@ -105,16 +105,17 @@ impl Bodies {
         self.merge(&[], true, 0);
     }
 
-    /// Returns the lowest unrequested blocks that a peer may have. If the buffer is full, returns
-    /// them only if they start with the lowest block that is not handed over.
+    /// Returns at most `most` of the lowest unrequested blocks that a peer may have. If the buffer
+    /// is full, returns them only if they start with the lowest block that is not handed over.
     pub(super) fn next_batch(
         &self,
         requests_in_flight: usize,
+        most: usize,
         may_have: impl Fn(&BlockRef) -> bool,
     ) -> Vec<BlockRef> {
         let expected = requests_in_flight.saturating_add(1).saturating_mul(GET_DATA_BUDGET);
         let full = self.buffered_bytes.saturating_add(expected) > MAX_BUFFERED_BYTES;
-        let size = (GET_DATA_BUDGET / self.average_bytes.max(1)).clamp(1, MAX_BATCH);
+        let size = (GET_DATA_BUDGET / self.average_bytes.max(1)).clamp(1, MAX_BATCH).min(most);
         let mut batch: Vec<BlockRef> = Vec::new();
         for (block, wanted) in &self.wanted {
             if matches!(wanted, Wanted::Free) && may_have(block) {
@@ -130,14 +131,11 @@ impl Bodies {
         batch
     }
 
-    pub(super) fn mark_asked(&mut self, blocks: &[BlockRef], now: Moment) {
+    pub(super) fn mark_asked(&mut self, blocks: &[BlockRef]) {
         for block in blocks {
             match self.wanted.get_mut(block) {
-                Some(wanted @ Wanted::Free) => *wanted = Wanted::Asked { requests: 1, since: now },
-                Some(Wanted::Asked { requests, since }) => {
-                    *requests = requests.saturating_add(1);
-                    *since = now;
-                }
+                Some(wanted @ Wanted::Free) => *wanted = Wanted::Asked { requests: 1 },
+                Some(Wanted::Asked { requests }) => *requests = requests.saturating_add(1),
                 _ => {}
             }
         }
@@ -147,7 +145,7 @@ impl Bodies {
     pub(super) fn release(&mut self, blocks: &[BlockRef]) {
         for block in blocks {
             match self.wanted.get_mut(block) {
-                Some(Wanted::Asked { requests, .. }) if *requests > 1 => {
+                Some(Wanted::Asked { requests }) if *requests > 1 => {
                     *requests = requests.saturating_sub(1);
                 }
                 Some(wanted @ Wanted::Asked { .. }) => *wanted = Wanted::Free,
@@ -156,14 +154,17 @@ impl Bodies {
         }
     }
 
-    /// Returns the block that holds up the window and the time of its last request, if it was
-    /// requested.
-    pub(super) fn held_up(&self) -> Option<(BlockRef, Moment)> {
+    /// Returns the block that holds up the window, if it was requested.
+    pub(super) fn held_up(&self) -> Option<BlockRef> {
+        self.first_outstanding().filter(|block| self.is_asked(block))
+    }
+
+    /// Returns the lowest block whose body has not arrived, unless a lower one is about to be
+    /// handed over.
+    pub(super) fn lowest_missing(&self) -> Option<BlockRef> {
         let block = self.first_outstanding()?;
-        match self.wanted.get(&block)? {
-            Wanted::Asked { since, .. } => Some((block, *since)),
-            _ => None,
-        }
+        let waits = matches!(self.wanted.get(&block)?, Wanted::Free | Wanted::Asked { .. });
+        waits.then_some(block)
     }
 
     /// Returns true if a request for the block is in flight.
@@ -213,14 +214,15 @@ impl Bodies {
         }
     }
 
-    /// Removes a block that the chain accepted. Returns its height if it came from this window.
-    pub(super) fn accepted(&mut self, hash: BlockHash, now: Moment) -> Option<Height> {
-        let (height, _) = self.take_handed(hash)?;
+    /// Removes a block that the chain accepted. Returns the peer that sent it if it came from this
+    /// window.
+    pub(super) fn accepted(&mut self, hash: BlockHash, now: Moment) -> Option<PeerId> {
+        let (_, peer) = self.take_handed(hash)?;
         if self.settled.insert(hash) {
             self.settling.push_back((now, hash));
         }
         self.forget_settled(now);
-        Some(height)
+        Some(peer)
     }
 
     /// Marks a block that the chain refused as to be fetched again. Returns the peer that sent it.
@@ -242,7 +244,7 @@ impl Bodies {
     #[cfg(test)]
     pub(super) fn asked(&self) -> impl Iterator<Item = (BlockRef, usize)> {
         self.wanted.iter().filter_map(|(block, wanted)| match wanted {
-            Wanted::Asked { requests, .. } => Some((*block, *requests)),
+            Wanted::Asked { requests } => Some((*block, *requests)),
             _ => None,
         })
     }
@@ -327,8 +329,8 @@ mod tests {
     fn bodies_are_handed_over_parents_first_however_they_come() {
         let mut bodies = Bodies::default();
         bodies.merge(&listed(1..=4), true, 0);
-        let batch = bodies.next_batch(0, |_| true);
-        bodies.mark_asked(&batch, 0);
+        let batch = bodies.next_batch(0, MAX_BATCH, |_| true);
+        bodies.mark_asked(&batch);
         for height in [3, 4, 2] {
             assert!(bodies.receive(at(height), PEER, Box::new(body(height)), 100));
             assert!(bodies.hand_over(0).is_none());
@@ -346,7 +348,7 @@ mod tests {
         bodies.merge(&listed(1..=10), true, 0);
         bodies.merge(&listed(4..=6), false, 0);
         let left: Vec<u32> =
-            bodies.next_batch(0, |_| true).iter().map(|block| block.height).collect();
+            bodies.next_batch(0, MAX_BATCH, |_| true).iter().map(|block| block.height).collect();
         assert_eq!(left, [4, 5, 6, 7, 8, 9, 10]);
         bodies.clear();
         assert!(bodies.is_empty());
@@ -358,7 +360,7 @@ mod tests {
         bodies.merge(&listed([1]), true, 0);
         assert!(bodies.receive(at(1), PEER, Box::new(body(1)), 10));
         bodies.hand_over(0);
-        assert_eq!(bodies.accepted(hash(1), 0), Some(1));
+        assert_eq!(bodies.accepted(hash(1), 0), Some(PEER));
         bodies.merge(&listed([1]), true, SETTLE_MS - 1);
         assert!(bodies.is_empty());
         bodies.merge(&listed([1]), true, SETTLE_MS);
@@ -370,8 +372,8 @@ mod tests {
         let mut bodies = Bodies::default();
         bodies.merge(&listed(1..=3), true, 0);
         assert!(bodies.receive(at(2), PEER, Box::new(body(2)), MAX_BUFFERED_BYTES));
-        assert!(bodies.next_batch(0, |block| block.height > 1).is_empty());
-        assert_eq!(bodies.next_batch(0, |_| true), [at(1)]);
+        assert!(bodies.next_batch(0, MAX_BATCH, |block| block.height > 1).is_empty());
+        assert_eq!(bodies.next_batch(0, MAX_BATCH, |_| true), [at(1)]);
     }
 
     proptest! {
@@ -384,7 +386,7 @@ mod tests {
                 let block = at(height);
                 match step {
                     0 => bodies.merge(&listed(height..height + 20), height % 2 == 0, 0),
-                    1 => bodies.mark_asked(&[block], 0),
+                    1 => bodies.mark_asked(&[block]),
                     2 => bodies.release(&[block]),
                     3 => { bodies.receive(block, PEER, Box::new(body(height)), 10); }
                     4 => { bodies.hand_over(0); }

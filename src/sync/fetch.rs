@@ -5,38 +5,22 @@ use std::collections::HashSet;
 use tracing::debug;
 
 use super::{
-    BUSY_MS, ELSEWHERE_MS, MAX_BODY_REQUESTS, MAX_REQUESTS_PER_PEER, MISSING_INTERVAL_MS,
-    PATIENCE_MS, RELAY_GRACE_MS, STALL_MS, Sync, SyncAction, WINDOW, bodies::BlockRef, peer::Claim,
-    requests::Purpose,
+    BUSY_MS, ELSEWHERE_MS, MAX_BATCH, MAX_BODY_REQUESTS, MAX_DOUBTFUL_REQUESTS, MAX_OPEN_REQUESTS,
+    MAX_REQUESTS_PER_PEER, MISSING_INTERVAL_MS, RELAY_GRACE_MS, STALL_MS, Sync, SyncAction, WINDOW,
+    bodies::BlockRef, items::read_block, peer::Claim, requests::Purpose,
 };
 use crate::{
     chain::api::{BlockAccepted, RefusalCause, Refused},
     consensus::Blame,
     peers::Offence,
-    primitives::{Block, BlockHash, Height, Moment, PeerId, encoding},
+    primitives::{BlockHash, Height, Moment, PeerId},
     telemetry::events,
     wire::{Item, ItemId, SyncRequest},
 };
 
-/// Decodes the block in an item, and checks that it is the requested one.
-fn read_block(item: &Item, asked: &BlockHash) -> Result<Option<Box<Block>>, (Offence, String)> {
-    match item {
-        Item::NotFound => Ok(None),
-        Item::Trade(_) => {
-            Err((Offence::WrongAnswer, format!("a trade instead of the block {asked}")))
-        }
-        Item::Block(bytes) => {
-            let block: Block = encoding::from_bytes(bytes).map_err(|error| {
-                (Offence::Malformed, format!("instead of the block {asked}: {error}"))
-            })?;
-            match block.hash() {
-                hash if hash == *asked => Ok(Some(Box::new(block))),
-                other => {
-                    Err((Offence::WrongAnswer, format!("the block {other} instead of {asked}")))
-                }
-            }
-        }
-    }
+/// Returns the maximum number of body requests in flight to one peer.
+const fn most_requests(doubtful: bool) -> usize {
+    if doubtful { 1 } else { MAX_REQUESTS_PER_PEER }
 }
 
 impl Sync {
@@ -61,8 +45,9 @@ impl Sync {
         while let Some((peer, block)) = self.bodies.hand_over(now) {
             self.out.push(SyncAction::AcceptBlock { peer, block });
         }
-        while self.ask_each_peer_once(now) {}
+        // What holds up the window comes before what lies above it.
         self.retry_held_up_batch(now);
+        while self.ask_each_peer_once(now) {}
     }
 
     fn read_missing(&mut self, now: Moment) {
@@ -99,20 +84,24 @@ impl Sync {
         self.missing.complete_for = complete.then_some(best_header.hash);
     }
 
-    /// Sends one batch to each peer that can take one, fast and reliable peers first. Returns false
-    /// if no request was sent or the limit of requests is reached.
+    /// Sends one batch to each peer that can take one: trusted ones first, then fast and reliable
+    /// ones. Returns false if no request was sent or the limit of requests is reached.
     fn ask_each_peer_once(&mut self, now: Moment) -> bool {
         let slow = self.late_peers(now);
-        let mut order: Vec<(usize, u32, u64, PeerId)> = self
+        let trusted = self.has_trusted();
+        let mut order: Vec<(bool, usize, u32, u64, PeerId)> = self
             .peers
             .iter()
-            .filter(|(_, peer)| now >= peer.data_from && peer.requests < MAX_REQUESTS_PER_PEER)
-            .filter(|(id, _)| !slow.contains(id))
-            .map(|(id, peer)| (peer.requests, peer.failures, peer.latency_ms, *id))
+            .filter(|(id, peer)| now >= peer.data_from && !slow.contains(id))
+            .map(|(id, peer)| {
+                let doubtful = !self.is_trusted(id, peer);
+                (doubtful, peer.requests, peer.failures, peer.latency_ms, *id)
+            })
+            .filter(|(doubtful, requests, ..)| *requests < most_requests(*doubtful))
             .collect();
         order.sort_unstable();
         let mut asked = false;
-        for (.., id) in order {
+        for (doubtful, .., id) in order {
             let in_flight = self.body_requests(now);
             let Some(peer) = self.peers.get(&id) else {
                 continue;
@@ -120,7 +109,11 @@ impl Sync {
             if in_flight >= MAX_BODY_REQUESTS {
                 return false;
             }
-            let batch = self.bodies.next_batch(in_flight, |block| peer.may_have(block));
+            if doubtful && !self.has_slot_for_doubtful(trusted, now) {
+                continue;
+            }
+            let most = if doubtful { 1 } else { MAX_BATCH };
+            let batch = self.bodies.next_batch(in_flight, most, |block| peer.may_have(block));
             if !batch.is_empty() {
                 self.ask_for_bodies(id, batch, now);
                 asked = true;
@@ -129,14 +122,20 @@ impl Sync {
         asked
     }
 
+    /// Returns true if a peer that is not trusted may get one more request for a body.
+    fn has_slot_for_doubtful(&self, has_trusted: bool, now: Moment) -> bool {
+        let requests = || self.requests.values().filter(|request| request.is_for_bodies());
+        let share = if has_trusted { MAX_DOUBTFUL_REQUESTS } else { MAX_BODY_REQUESTS };
+        let doubtful =
+            requests().filter(|request| !request.is_late(now) && !self.trusts(&request.peer));
+        doubtful.count() < share && requests().count() < MAX_OPEN_REQUESTS
+    }
+
     /// Asks one more peer for the batch that holds up the window.
     fn retry_held_up_batch(&mut self, now: Moment) {
-        let Some((block, since)) = self.bodies.held_up() else {
+        let Some(block) = self.bodies.held_up() else {
             return;
         };
-        if now.saturating_sub(since) < PATIENCE_MS {
-            return;
-        }
         let slow = self.late_peers(now);
         let mut asked: HashSet<PeerId> = HashSet::new();
         let mut batch: Vec<BlockRef> = Vec::new();
@@ -144,24 +143,28 @@ impl Sync {
             if let Purpose::Bodies(blocks) = &request.purpose
                 && blocks.contains(&block)
             {
+                if !request.is_late(now) {
+                    return;
+                }
                 asked.insert(request.peer);
                 batch.clone_from(blocks);
             }
         }
+        let slot = self.has_slot_for_doubtful(self.has_trusted(), now);
         let other = self
             .peers
             .iter()
-            .filter(|(id, peer)| {
-                !asked.contains(id)
-                    && !slow.contains(id)
-                    && now >= peer.data_from
-                    && peer.requests < MAX_REQUESTS_PER_PEER
-            })
+            .filter(|(id, peer)| !asked.contains(id) && !slow.contains(id) && now >= peer.data_from)
             .filter(|(_, peer)| peer.may_have(&block))
-            .min_by_key(|(id, peer)| (peer.failures, peer.latency_ms, **id))
-            .map(|(id, _)| *id);
-        if let Some(other) = other {
-            batch.retain(|block| self.bodies.is_asked(block));
+            .map(|(id, peer)| {
+                (!self.is_trusted(id, peer), peer.failures, peer.latency_ms, *id, peer.requests)
+            })
+            .filter(|(doubtful, .., requests)| {
+                *requests < most_requests(*doubtful) && (slot || !doubtful)
+            })
+            .min();
+        if let Some((doubtful, _, _, other, _)) = other {
+            batch.retain(|wanted| self.bodies.is_asked(wanted) && (*wanted == block || !doubtful));
             debug!(
                 peer = %other,
                 asked = asked.len(),
@@ -173,7 +176,10 @@ impl Sync {
     }
 
     fn ask_for_bodies(&mut self, id: PeerId, batch: Vec<BlockRef>, now: Moment) {
-        self.bodies.mark_asked(&batch, now);
+        self.bodies.mark_asked(&batch);
+        if let Some(wait) = &mut self.wait {
+            wait.asked |= batch.contains(&wait.block);
+        }
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.requests = peer.requests.saturating_add(1);
         }
@@ -214,7 +220,9 @@ impl Sync {
             Err((offence, reason)) => self.distrust(id, offence, reason, now),
             Ok(received) => {
                 if let Some(peer) = self.peers.get_mut(&id) {
+                    peer.unanswered = false;
                     if received > 0 {
+                        peer.gave_body = true;
                         peer.answered(took);
                     } else {
                         peer.data_from = now.saturating_add(ELSEWHERE_MS);
@@ -245,8 +253,8 @@ impl Sync {
                 if !self.bodies.receive(*wanted, id, block, bytes) {
                     debug!(peer = %id, %hash, "a body has already arrived or is no longer wanted");
                 }
-            } else if let Some(peer) = self.peers.get_mut(&id) {
-                peer.lacks_block(hash);
+            } else {
+                self.denies(id, hash);
             }
         }
         Ok(received)
@@ -258,12 +266,12 @@ impl Sync {
         result: Result<BlockAccepted, Refused>,
         now: Moment,
     ) {
-        let Err(refused) = result else {
-            if self.bodies.accepted(hash, now).is_some() {
-                self.blocks = self.blocks.saturating_add(1);
-                self.moved = now;
-            }
+        if self.on_withheld_done(hash, &result, now) {
             return;
+        }
+        let refused = match result {
+            Ok(accepted) => return self.on_block_taken(hash, &accepted, now),
+            Err(refused) => refused,
         };
         let Some(id) = self.bodies.refused(hash) else {
             return;
@@ -281,6 +289,21 @@ impl Sync {
         debug!(peer = %id, %hash, code = refused.code, "the chain refused a block");
         if refused.blame == Blame::Peer {
             self.blame_for_block(id, &refused, now);
+        }
+    }
+
+    /// Handles a block that the chain accepted. The miners rest while a better branch arrives.
+    fn on_block_taken(&mut self, hash: BlockHash, accepted: &BlockAccepted, now: Moment) {
+        let Some(sender) = self.bodies.accepted(hash, now) else {
+            return;
+        };
+        self.blocks = self.blocks.saturating_add(1);
+        self.moved = now;
+        if *accepted != BlockAccepted::Known {
+            self.prove(sender, now);
+        }
+        if !self.diverged && self.best_header.hash != self.tip.hash {
+            self.out.push(SyncAction::SuspendMining);
         }
     }
 

@@ -1,14 +1,16 @@
 //! Header walks: fetching headers from a peer until they reach the tip that it claims.
 
+use std::cmp::Reverse;
+
 use tracing::debug;
 
 use super::{
-    MAX_WALKS, PATIENCE_MS, Sync, SyncAction,
+    CATCH_UP_BLOCKS, FIRST_HEADERS, MAX_WALKS, Sync, SyncAction,
     peer::{Walk, WalkStage},
     requests::Purpose,
 };
 use crate::{
-    chain::api::{HeadersAccepted, Refused},
+    chain::api::{HeadersAccepted, RefusalCause, Refused},
     consensus::Blame,
     peers::Offence,
     primitives::{BlockHash, HEADER_BYTES, Header, Moment, PeerId, encoding},
@@ -59,33 +61,79 @@ impl Sync {
         self.peers.values().filter(|peer| peer.walk.is_some()).count()
     }
 
-    /// Starts a walk with the peer that claims the most work, if all walks in progress are late.
+    /// Starts walks while none of those in progress gains anything: as many as there are, at least
+    /// one. Trusted peers come first, and then those that claim the most work.
     pub(super) fn drive_walks(&mut self, now: Moment) {
-        let waiting = |walk: &Walk| {
-            walk.stage == WalkStage::Asking && now.saturating_sub(walk.since) >= PATIENCE_MS
-        };
+        self.resume_walks(now);
         let walks = self.walks();
-        let all_wait = self.peers.values().filter_map(|peer| peer.walk.as_ref()).all(waiting);
-        if walks >= MAX_WALKS || !all_wait {
+        let gains = self.peers.iter().any(|(id, peer)| {
+            let gained = peer.walk.as_ref().map(|walk| walk.gained);
+            gained.is_some_and(|at| now.saturating_sub(at) < self.patience_with(id))
+        });
+        if gains {
             return;
         }
-        let best = self
+        let room = MAX_WALKS.saturating_sub(walks).min(walks.max(1));
+        let catching_up = self.best_header.hash != self.tip.hash;
+        let mut order: Vec<_> = self
             .peers
             .iter()
             .filter(|(_, peer)| peer.walk.is_none() && now >= peer.headers_from)
-            .filter_map(|(id, peer)| Some((*id, self.lead_of(peer)?, peer.failures)))
-            // Peers that have failed come last, whatever they claim. The minimum work of the invite
-            // needs no check, since the claim with the most work comes first.
-            .min_by_key(|(id, claim, failures)| {
-                (*failures, std::cmp::Reverse(claim.work), claim.tip, *id)
-            });
-        if let Some((id, claim, _)) = best
-            && let Some(peer) = self.peers.get_mut(&id)
-        {
-            let stage = WalkStage::Locating;
-            peer.walk = Some(Walk { claim, stage, since: now, last: None, locator: Vec::new() });
+            .filter(|(_, peer)| !catching_up || self.tip.height >= peer.headers_at)
+            .filter_map(|(id, peer)| {
+                let claim = self.lead_of(peer)?;
+                let doubtful = !self.is_trusted(id, peer);
+                // Peers that have failed come last, whatever they claim. The minimum work of the
+                // invite needs no check, since the claim with the most work comes first.
+                Some(((doubtful, peer.failures, Reverse(claim.work), claim.tip, *id), claim))
+            })
+            .collect();
+        order.sort_unstable_by_key(|(rank, _)| *rank);
+        // Walks that gain nothing do not keep a trusted peer from its turn.
+        let trusted = order.first().is_some_and(|((doubtful, ..), _)| !doubtful);
+        for ((.., id), claim) in order.into_iter().take(room.max(usize::from(trusted))) {
+            if let Some(peer) = self.peers.get_mut(&id) {
+                peer.walk = Some(Walk::new(claim, now));
+                self.out.push(SyncAction::FetchLocator { peer: id });
+            }
+        }
+    }
+
+    /// Continues a walk with a request for the next headers. A walk in a known branch reads our
+    /// locator first.
+    pub(super) fn ask_for_headers(&mut self, id: PeerId, now: Moment) {
+        let Some(walk) = self.peers.get_mut(&id).and_then(|peer| peer.walk.as_mut()) else {
+            return;
+        };
+        if let (Some(presync), Some((last, _))) = (&walk.presync, walk.last) {
+            let fork = presync.fork.hash;
+            walk.locator = if last == fork { vec![fork] } else { vec![last, fork] };
+            self.send_get_blocks(id, now);
+        } else {
+            walk.enter(WalkStage::Locating, now);
             self.out.push(SyncAction::FetchLocator { peer: id });
         }
+    }
+
+    fn send_get_blocks(&mut self, id: PeerId, now: Moment) {
+        let trusted = self.trusts(&id);
+        let Some(walk) = self.peers.get_mut(&id).and_then(|peer| peer.walk.as_mut()) else {
+            return;
+        };
+        let most = u32::try_from(MAX_INV_HEADERS).unwrap_or(u32::MAX);
+        // A peer that has proven nothing gets a small request first.
+        let first = walk.last.is_none();
+        let limit = if first && !trusted { FIRST_HEADERS } else { most };
+        walk.limit = limit;
+        walk.enter(WalkStage::Asking, now);
+        let locator = walk.locator.clone();
+        events::HeadersRequested { peer: id, message: "getblocks" }.emit();
+        self.request(
+            id,
+            Purpose::Headers,
+            SyncRequest::GetBlocks(GetBlocks { locator, limit }),
+            now,
+        );
     }
 
     pub(super) fn on_locator(&mut self, id: PeerId, mut hashes: Vec<BlockHash>, now: Moment) {
@@ -108,17 +156,8 @@ impl Sync {
             }
         }
         hashes.truncate(MAX_LOCATOR);
-        walk.locator.clone_from(&hashes);
-        walk.stage = WalkStage::Asking;
-        walk.since = now;
-        events::HeadersRequested { peer: id, message: "getblocks" }.emit();
-        let limit = u32::try_from(MAX_INV_HEADERS).unwrap_or(u32::MAX);
-        self.request(
-            id,
-            Purpose::Headers,
-            SyncRequest::GetBlocks(GetBlocks { locator: hashes, limit }),
-            now,
-        );
+        walk.locator = hashes;
+        self.send_get_blocks(id, now);
     }
 
     pub(super) fn on_inv(&mut self, id: PeerId, bytes: &[u8], took: u64, now: Moment) {
@@ -136,10 +175,20 @@ impl Sync {
                 return self.distrust(id, offence, reason, now);
             }
         };
-        let Some(last) = headers.last() else {
+        let unstored = walk.presync.is_some();
+        let (Some(first), Some(last)) = (headers.first(), headers.last()) else {
             peer.answered(took);
-            return self.finish_walk(id, now);
+            if unstored {
+                self.end_counted_branch(id, now);
+            } else {
+                self.finish_walk(id, now);
+            }
+            return;
         };
+        if unstored && walk.locator.first() != Some(&first.previous) {
+            debug!(peer = %id, "the branch of a walk has changed meanwhile");
+            return self.fail_walk(id, now);
+        }
         if walk.last.is_some_and(|(_, height)| last.height <= height) {
             self.end_walk(id);
             return self.distrust(
@@ -149,11 +198,19 @@ impl Sync {
                 now,
             );
         }
+        let begins = walk.last.is_none().then(|| first.hash());
+        walk.parent = first.previous;
         walk.last = Some((last.hash(), last.height));
-        walk.stage = WalkStage::Checking(headers.len());
-        walk.since = now;
+        walk.enter(WalkStage::Checking(headers.len()), now);
+        let shown = walk.shown;
         peer.answered(took);
-        self.out.push(SyncAction::AcceptHeaders { peer: id, headers });
+        if unstored {
+            return self.on_unstored_headers(id, headers, now);
+        }
+        if let Some(hash) = begins {
+            peer.vouches(hash);
+        }
+        self.out.push(SyncAction::AcceptHeaders { peer: id, headers, shown });
     }
 
     pub(super) fn on_headers_done(
@@ -163,20 +220,9 @@ impl Sync {
         now: Moment,
     ) {
         if let Ok(accepted) = &result {
-            // A newer Summary may have arrived before this reply.
-            if accepted.best_header.work > self.best_header.work {
-                self.set_best_header(accepted.best_header, now);
-            }
-            if accepted.new > 0 {
-                self.moved = now;
-                if self.diverged {
-                    // The headers may extend our own branch, whose missing bodies are not listed.
-                    self.missing.complete_for = None;
-                }
-                self.eager = self.best_header.hash != self.tip.hash;
-            }
+            self.on_headers_accepted(id, accepted, now);
         }
-        let best_header_height = self.best_header.height;
+        let (best_header, tip) = (self.best_header, self.tip);
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
         };
@@ -186,29 +232,73 @@ impl Sync {
         let WalkStage::Checking(count) = walk.stage else {
             return;
         };
-        match result {
-            Ok(_) => {
-                events::HeadersReceived { peer: id, message: "inv", count, best_header_height }
-                    .emit();
-                let arrived = walk.last.is_some_and(|(last, _)| last == walk.claim.tip);
-                let proved = count < MAX_INV_HEADERS && self.best_header.work >= walk.claim.work;
-                if arrived || proved {
-                    return self.finish_walk(id, now);
-                }
-                walk.stage = WalkStage::Locating;
-                walk.since = now;
-                self.out.push(SyncAction::FetchLocator { peer: id });
+        let refused = match result {
+            Ok(accepted) => return self.after_headers(id, count, &accepted, now),
+            Err(refused) => refused,
+        };
+        let unstored = walk.presync.is_some() || walk.shown.is_some();
+        match refused.cause {
+            RefusalCause::TooLittleWork if !unstored => self.begin_presync(id, now),
+            RefusalCause::TooFarBeyondTip if !unstored && best_header.hash != tip.hash => {
+                // The walk goes on once the bodies up to there are connected.
+                peer.walk = None;
+                peer.headers_at = tip.height.saturating_add(CATCH_UP_BLOCKS);
             }
-            Err(refused) if refused.blame == Blame::Peer => {
+            RefusalCause::TooLittleWork | RefusalCause::TooFarBeyondTip => peer.give_up(now),
+            _ if refused.blame == Blame::Peer => {
                 peer.walked = Some(walk.claim.tip);
                 self.end_walk(id);
                 self.distrust(id, Offence::InvalidHeader, refused.to_string(), now);
             }
-            Err(refused) => {
+            _ => {
                 let code = refused.code;
                 debug!(peer = %id, code, "the chain refused headers, not by the peer's fault");
                 self.fail_walk(id, now);
             }
+        }
+    }
+
+    /// Records the work that accepted headers have gained.
+    fn on_headers_accepted(&mut self, id: PeerId, accepted: &HeadersAccepted, now: Moment) {
+        // A newer Summary may have arrived before this reply.
+        let better = accepted.best_header.work > self.best_header.work;
+        if better {
+            self.set_best_header(accepted.best_header, now);
+        }
+        if accepted.new == 0 {
+            return;
+        }
+        self.prove(id, now);
+        let walk = self.peers.get_mut(&id).and_then(|peer| peer.walk.as_mut());
+        let shown = walk.is_some_and(|walk| {
+            walk.gained = now;
+            walk.presync.is_some() || walk.shown.is_some()
+        });
+        if better || shown {
+            self.moved = now;
+        }
+        if self.diverged {
+            // The headers may extend our own branch, whose missing bodies are not listed.
+            self.missing.complete_for = None;
+        }
+        self.eager = self.best_header.hash != self.tip.hash;
+    }
+
+    /// Continues or ends a walk whose headers were accepted.
+    fn after_headers(&mut self, id: PeerId, count: usize, accepted: &HeadersAccepted, now: Moment) {
+        let best_header_height = self.best_header.height;
+        events::HeadersReceived { peer: id, message: "inv", count, best_header_height }.emit();
+        let work = self.best_header.work;
+        let Some(walk) = self.peers.get_mut(&id).and_then(|peer| peer.walk.as_mut()) else {
+            return;
+        };
+        let arrived = walk.last.is_some_and(|(last, _)| last == walk.claim.tip);
+        let short = count < usize::try_from(walk.limit).unwrap_or(usize::MAX);
+        let over = short && (accepted.new == 0 || work >= walk.claim.work);
+        if walk.presync.is_none() && (arrived || over) {
+            self.finish_walk(id, now);
+        } else {
+            self.ask_for_headers(id, now);
         }
     }
 
@@ -222,11 +312,17 @@ impl Sync {
             return;
         };
         peer.walked = Some(walk.claim.tip);
-        if self.best_header.work < walk.claim.work {
-            let reason =
-                format!("claims the tip {} but has no headers that lead there", walk.claim.tip);
-            self.distrust(id, Offence::EmptyPromise, reason, now);
+        if self.best_header.work >= walk.claim.work {
+            return;
         }
+        let arrived = walk.last.is_some_and(|(last, _)| last == walk.claim.tip);
+        if arrived && (self.diverged || !self.withheld.is_empty()) {
+            // The branch has the work, but a body of it is missing. This peer may have it.
+            return self.probe_soon(now);
+        }
+        let reason =
+            format!("claims the tip {} but has no headers that lead there", walk.claim.tip);
+        self.distrust(id, Offence::EmptyPromise, reason, now);
     }
 
     /// Ends a walk. The peer may be walked again.
@@ -236,14 +332,15 @@ impl Sync {
         }
     }
 
-    fn fail_walk(&mut self, id: PeerId, now: Moment) {
+    pub(super) fn fail_walk(&mut self, id: PeerId, now: Moment) {
         self.end_walk(id);
         self.back_off(id, now, 0);
     }
 
     /// Ends walks that wait for a reply of this node that never came, so that sync goes on.
     pub(super) fn end_lost_walks(&mut self, before: Moment, now: Moment) {
-        let lost = |walk: &Walk| walk.stage != WalkStage::Asking && walk.since < before;
+        let waits = |stage| !matches!(stage, WalkStage::Asking | WalkStage::Resting);
+        let lost = |walk: &Walk| waits(walk.stage) && walk.since < before;
         let peers: Vec<PeerId> = self
             .peers
             .iter()

@@ -1,6 +1,6 @@
 //! The sync machine: its state, and the dispatch of events.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use tracing::debug;
 
@@ -9,6 +9,7 @@ use super::{
     SyncAction, SyncConfig, SyncEvent,
     bodies::Bodies,
     meter::Meter,
+    missing::{Wait, Withheld},
     peer::{Claim, MempoolVisit, Peer},
     requests::{InFlight, Purpose},
     ticket::Ticket,
@@ -17,7 +18,7 @@ use super::{
 use crate::{
     chain::api::Tip,
     consensus::Work,
-    peers::{MAX_CONNECTED, Offence},
+    peers::{Offence, Trust},
     primitives::{BlockHash, Moment, PeerId},
     wire::{Refusal, RequestFailure, Status, SyncRequest, SyncResponse},
 };
@@ -49,6 +50,10 @@ pub(crate) struct Sync {
     /// True if the best header is on a branch that the chain takes only with the user's consent.
     pub(super) diverged: bool,
     pub(super) min_work: Work,
+    pub(super) trust: Trust,
+    secret: u64,
+    /// The number of keys for walks without storing so far.
+    keys: u64,
     pub(super) peers: BTreeMap<PeerId, Peer>,
     pub(super) requests: HashMap<u64, InFlight>,
     next_id: u64,
@@ -58,6 +63,10 @@ pub(crate) struct Sync {
     /// which completes the blocks that it announced.
     pub(super) eager: bool,
     pub(super) trades: Trades,
+    /// The wait for the lowest missing body.
+    pub(super) wait: Option<Wait>,
+    /// Headers without a body that are left aside, at most [`MAX_WITHHELD`](super::MAX_WITHHELD).
+    pub(super) withheld: VecDeque<Withheld>,
     pub(super) phase: Phase,
     pub(super) started: Moment,
     /// The time since which a better chain is known.
@@ -67,7 +76,7 @@ pub(crate) struct Sync {
     /// The time before which no body is requested or handed over, because the chain refused one
     /// without the peer's fault.
     pub(super) bodies_from: Moment,
-    /// The last progress: a new tip, a new best header, or an accepted body.
+    /// The last progress: work gained in headers, or an accepted body of a better branch.
     pub(super) moved: Moment,
     /// The last time that all peers were asked again because of a stall.
     pub(super) stalled_at: Moment,
@@ -86,12 +95,15 @@ impl Sync {
     /// Makes a machine that knows the chain and no peers.
     #[must_use]
     pub(crate) fn new(config: SyncConfig) -> Self {
-        let SyncConfig { min_work, tip, best_header, diverged, now } = config;
+        let SyncConfig { min_work, tip, best_header, diverged, trust, secret, now } = config;
         Self {
             tip,
             best_header,
             diverged,
             min_work,
+            trust,
+            secret,
+            keys: 0,
             peers: BTreeMap::new(),
             requests: HashMap::new(),
             next_id: REQUEST_SPACE,
@@ -100,6 +112,8 @@ impl Sync {
             // The relay knows nothing of bodies that an earlier run did not finish fetching.
             eager: best_header.hash != tip.hash,
             trades: Trades::default(),
+            wait: None,
+            withheld: VecDeque::new(),
             phase: Phase::Starting,
             started: now,
             behind_since: None,
@@ -132,9 +146,17 @@ impl Sync {
             SyncEvent::Locator { peer, hashes } => self.on_locator(peer, hashes, now),
             SyncEvent::Missing { read, blocks } => self.on_missing(read, &blocks, now),
             SyncEvent::HeadersDone { peer, result } => self.on_headers_done(peer, result, now),
+            SyncEvent::HeaderContext { peer, context } => {
+                self.on_header_context(peer, context, now);
+            }
+            SyncEvent::HeadersChecked { peer, result } => {
+                self.on_headers_checked(peer, result, now);
+            }
+            SyncEvent::Delivered { peer } => self.prove(peer, now),
+            SyncEvent::Woke => self.on_woke(now),
             SyncEvent::BlockDone { hash, result } => self.on_block_done(hash, result, now),
             SyncEvent::UnknownTrades { peer, ids } => self.on_unknown_trades(peer, ids),
-            SyncEvent::TradeDone { txid, result } => self.on_trade_done(txid, result),
+            SyncEvent::TradeDone { txid, result } => self.on_trade_done(txid, result, now),
             SyncEvent::Summary { tip, best_header, diverged } => {
                 self.on_summary(tip, best_header, diverged, now);
             }
@@ -163,7 +185,7 @@ impl Sync {
                 format!("a Status with {} bytes of work", status.work.len()),
             );
         };
-        if self.peers.len() >= MAX_CONNECTED && !self.peers.contains_key(&id) {
+        if !self.make_room(&id, now) {
             debug!(peer = %id, "too many peers to sync with");
             return;
         }
@@ -186,7 +208,27 @@ impl Sync {
         self.ticket_unanswered(id);
     }
 
-    fn on_peer_gone(&mut self, id: PeerId, now: Moment) {
+    /// Ends all requests without charging anybody, so that what they ask for is asked again.
+    fn on_woke(&mut self, now: Moment) {
+        for (_, InFlight { peer, purpose, .. }) in std::mem::take(&mut self.requests) {
+            if let (Purpose::Bodies(_), Some(peer)) = (&purpose, self.peers.get_mut(&peer)) {
+                peer.requests = peer.requests.saturating_sub(1);
+            }
+            self.release(peer, purpose);
+        }
+        for peer in self.peers.values_mut() {
+            peer.claimed_at = now;
+            (peer.headers_from, peer.data_from) = (0, 0);
+        }
+        self.wait = None;
+        self.moved = now;
+        let peers: Vec<PeerId> = self.peers.keys().copied().collect();
+        for id in peers {
+            self.send_status(id, now);
+        }
+    }
+
+    pub(super) fn on_peer_gone(&mut self, id: PeerId, now: Moment) {
         let over: Vec<u64> =
             self.requests.iter().filter(|(_, r)| r.peer == id).map(|(number, _)| *number).collect();
         for number in over {
@@ -206,8 +248,10 @@ impl Sync {
             self.moved = now;
         }
         if tip.hash != self.tip.hash {
+            if self.best_header.hash != self.tip.hash {
+                self.moved = now;
+            }
             self.tip = tip;
-            self.moved = now;
             self.tip_moved = now;
             self.lag_since = None;
             self.news_since.get_or_insert(now);
@@ -224,7 +268,6 @@ impl Sync {
                 self.lag_since = None;
             }
             self.best_header = best_header;
-            self.moved = now;
         }
         if self.best_header.hash == self.tip.hash {
             self.bodies.clear();
@@ -259,6 +302,7 @@ impl Sync {
         self.end_lost_walks(before, now);
         self.end_lost_bodies(before);
         self.trades.end_lost(before);
+        self.tick_withheld(now);
     }
 
     /// Handles the end of a request.
@@ -268,7 +312,7 @@ impl Sync {
         result: Result<SyncResponse, RequestFailure>,
         now: Moment,
     ) {
-        let InFlight { peer, purpose, since } = request;
+        let InFlight { peer, purpose, since, .. } = request;
         let took = now.saturating_sub(since);
         if let (Purpose::Bodies(_), Some(peer)) = (&purpose, self.peers.get_mut(&peer)) {
             peer.requests = peer.requests.saturating_sub(1);
@@ -279,6 +323,9 @@ impl Sync {
             }
             (Purpose::Bodies(asked), Ok(SyncResponse::Data(items))) => {
                 self.on_bodies(peer, &asked, items, took, now);
+            }
+            (Purpose::Probe(block), Ok(SyncResponse::Data(items))) => {
+                self.on_probed(peer, block, &items, took, now);
             }
             (Purpose::MempoolIds, Ok(SyncResponse::MempoolIds(ids))) => {
                 self.on_mempool_ids(peer, ids, now);
@@ -297,6 +344,10 @@ impl Sync {
                     RequestFailure::Unsupported | RequestFailure::Malformed(_) => DISTRUST_MS,
                 };
                 if failure == RequestFailure::TimedOut {
+                    if let (Purpose::Bodies(_), Some(peer)) = (&purpose, self.peers.get_mut(&peer))
+                    {
+                        peer.unanswered = true;
+                    }
                     self.penalise(peer, Offence::Timeout, failure.to_string());
                 }
                 self.back_off(peer, now, at_least);
@@ -310,6 +361,7 @@ impl Sync {
         match purpose {
             Purpose::Headers => self.end_walk(peer),
             Purpose::Bodies(asked) => self.bodies.release(&asked),
+            Purpose::Probe(_) => {}
             Purpose::MempoolIds | Purpose::Trades(_) => self.abandon_visit(peer),
         }
     }
@@ -354,8 +406,15 @@ impl Sync {
     ) {
         let id = self.next_id;
         self.next_id = self.next_id.saturating_add(1);
-        self.requests.insert(id, InFlight { peer, purpose, since: now });
+        let patience_ms = self.patience_with(&peer);
+        self.requests.insert(id, InFlight { peer, purpose, since: now, patience_ms });
         self.out.push(SyncAction::Request { peer, id, request });
+    }
+
+    /// Returns a secret key for the bits of a walk without storing, another one each time.
+    pub(super) const fn next_key(&mut self) -> (u64, u64) {
+        self.keys = self.keys.wrapping_add(1);
+        (self.secret.rotate_left(17) ^ self.keys, self.secret)
     }
 
     pub(super) fn send_status(&mut self, id: PeerId, now: Moment) {

@@ -7,12 +7,20 @@
 //! # Steps
 //! 1. A peer's Status claims a better chain than our best header. Sync starts a *walk* with that
 //!    peer. It reads our locator, requests headers and hands them to the chain, until they reach
-//!    the claimed tip.
+//!    the claimed tip. A branch that leaves our chain far below the tip is walked twice: see
+//!    `presync`.
 //! 2. Sync fetches the bodies that the best header chain lacks. The lowest of them form a *window*.
 //!    It is requested in batches from all peers that claim to be high enough, and handed to the
-//!    chain parents first. A second peer is asked for a batch that holds up the window.
+//!    chain parents first. A second peer is asked for a batch that holds up the window. A header
+//!    whose body nobody delivers is withheld from the choice of the best header: see `withheld`.
 //! 3. Once no peer claims a better chain, sync asks each new peer once for the ids of its mempool,
 //!    and fetches the trades that are unknown here.
+//!
+//! # Trust
+//! A claim decides whom to ask, and nothing else. A peer is *proven* once it delivered valid
+//! headers, blocks or transactions that this node lacked. Friends and proven peers are trusted:
+//! they are asked first, and for more at once. The claims of others count for the phase only until
+//! they are tested, and only while nobody trusted is connected.
 //!
 //! # Invariants
 //! - Every request ends exactly once: by a response, a failure, a timeout, or the peer's
@@ -29,19 +37,28 @@ mod api;
 mod bodies;
 mod fetch;
 mod headers;
+mod items;
 mod machine;
 mod meter;
+mod missing;
 mod peer;
 mod phase;
+mod presync;
+mod ranks;
 mod requests;
 #[cfg(test)]
 mod simulation;
 mod ticket;
 mod trades;
+mod twice;
 mod visits;
+mod withheld;
 
-pub(crate) use api::{Phase, Progress, SyncAction, SyncConfig, SyncEvent, SyncOutcome, SyncReport};
+pub(crate) use api::{
+    Obstacle, Phase, Progress, SyncAction, SyncConfig, SyncEvent, SyncOutcome, SyncReport,
+};
 pub(crate) use machine::Sync;
+pub(crate) use presync::check_branch;
 
 use crate::wire::limits::{GET_DATA_BUDGET, MAX_BLOCK_BYTES, MAX_GET_DATA};
 
@@ -53,6 +70,9 @@ const REQUEST_TIMEOUT_MS: u64 = 20_000;
 /// The age at which a request counts as late, in ms. Sync then asks a second peer for the same
 /// headers, or for the bodies that hold up the window.
 const PATIENCE_MS: u64 = 3_000;
+/// The same age for a peer that is not trusted, in ms. Many of them may be silent together, and the
+/// next ones have to get their turn.
+const DOUBT_PATIENCE_MS: u64 = 500;
 /// The timeout of a local read or of a reply from the chain, in ms. It passes only if the node has
 /// a fault; the step is then repeated.
 const LOCAL_TIMEOUT_MS: u64 = 120_000;
@@ -72,9 +92,45 @@ const ELSEWHERE_MS: u64 = 10_000;
 /// brings the trades too.
 const MAX_VISIT_FAILURES: u32 = 3;
 
-/// The maximum number of concurrent header walks. A further walk starts only once all others are
-/// late, so about 7 can start before the first one times out.
-const MAX_WALKS: usize = 8;
+/// The maximum number of concurrent header walks. Further walks start only while no other one gains
+/// anything, each time as many as there are.
+const MAX_WALKS: usize = 32;
+/// The maximum number of headers in the first request of a walk with a peer that is not trusted.
+const FIRST_HEADERS: u32 = 64;
+
+/// The maximum number of headers above the fork in a walk without storing. The chain keeps no more
+/// headers beyond its tip.
+const MAX_PRESYNC_HEADERS: u32 = 262_144;
+/// The maximum number of walks without storing with peers that are not trusted.
+const MAX_DOUBTFUL_PRESYNCS: usize = 1;
+/// The maximum time of the first pass of such a walk, in ms, so that the next peer gets its turn.
+const MAX_DOUBT_MS: u64 = 180_000;
+/// The pause between two batches of such a walk, in ms. It bounds them to 0.75 MB/s.
+const DOUBT_PAUSE_MS: u64 = 250;
+/// The first back-off after a branch that cannot win, in ms. It doubles with each further one.
+const HOPELESS_MS: u64 = 60_000;
+/// The maximum number of times that [`HOPELESS_MS`] doubles: a minute becomes 64 minutes.
+const MAX_HOPELESS_DOUBLINGS: u32 = 6;
+/// The number of blocks by which the tip must rise before a walk goes on that was too far beyond
+/// it.
+const CATCH_UP_BLOCKS: u32 = 4_096;
+/// The number of last headers of a branch in which a peer's reorg explains that the second pass
+/// differs from the first.
+const REORG_BLOCKS: u32 = 144;
+
+/// The time in which a peer must deliver the lowest missing body, in ms. After it, the header is
+/// withheld. It counts only while a peer was asked.
+const WITHHOLD_MS: u64 = 30_000;
+/// The maximum number of withheld headers that sync remembers, to ask for their bodies again.
+const MAX_WITHHELD: usize = 64;
+/// The first pause between two requests for the body of a withheld header, in ms. It doubles.
+const PROBE_MS: u64 = 30_000;
+/// The maximum number of times that [`PROBE_MS`] doubles: 30 s become 32 minutes.
+const MAX_PROBE_DOUBLINGS: u32 = 6;
+/// The maximum number of remembered first headers of a peer's walks.
+const MAX_BRANCHES: usize = 8;
+/// The minimum time between two reports that a peer has proven itself, in ms.
+const PROVEN_MS: u64 = 60_000;
 
 /// The maximum number of wanted bodies above the connected tip: 32 requests of 16 blocks.
 const WINDOW: usize = 512;
@@ -85,6 +141,12 @@ const MAX_REQUESTS_PER_PEER: usize = 2;
 /// The maximum number of body requests in flight, late ones excluded. It bounds the responses in
 /// flight to 32 MiB.
 const MAX_BODY_REQUESTS: usize = 8;
+/// The maximum number of these to peers that are not trusted, if a trusted one can be asked. Each
+/// is for one block.
+const MAX_DOUBTFUL_REQUESTS: usize = 2;
+/// The maximum number of body requests in flight, late ones included, with which a peer that is not
+/// trusted gets a further one.
+const MAX_OPEN_REQUESTS: usize = 32;
 /// The maximum size of buffered bodies and expected responses, in bytes. The lowest wanted body is
 /// fetched even beyond it.
 const MAX_BUFFERED_BYTES: usize = 32 * 1024 * 1024;

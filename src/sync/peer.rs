@@ -1,12 +1,15 @@
 //! A peer's state in sync: its claim, its walk, and its back-off.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 
-use super::{BACK_OFF_MS, MAX_DOUBLINGS, MAX_VISIT_FAILURES, WINDOW, bodies::BlockRef};
+use super::{
+    BACK_OFF_MS, HOPELESS_MS, MAX_BRANCHES, MAX_DOUBLINGS, MAX_HOPELESS_DOUBLINGS,
+    MAX_VISIT_FAILURES, WINDOW, bodies::BlockRef, presync::Presync,
+};
 use crate::{
     chain::api::Tip,
-    consensus::Work,
-    primitives::{BlockHash, Height, Moment},
+    consensus::{Work, is_better},
+    primitives::{BlockHash, Header, Height, Moment},
 };
 
 /// The best chain that a peer claims to have, from its Status.
@@ -18,10 +21,9 @@ pub(super) struct Claim {
 }
 
 impl Claim {
-    /// Returns true if the claimed chain would replace the one that ends at `tip`. It then has more
-    /// work, or equal work and the lower hash.
+    /// Returns true if the claimed chain would replace the one that ends at `tip`.
     pub(super) fn beats(&self, tip: &Tip) -> bool {
-        self.work > tip.work || (self.work == tip.work && self.tip < tip.hash)
+        is_better((self.work, &self.tip), (tip.work, &tip.hash))
     }
 }
 
@@ -37,6 +39,46 @@ pub(super) struct Walk {
     pub(super) last: Option<(BlockHash, Height)>,
     /// The locator of the last request. The first header must follow one of these blocks.
     pub(super) locator: Vec<BlockHash>,
+    /// The maximum number of headers in the response to the last request.
+    pub(super) limit: u32,
+    /// The parent of the last batch, where a walk without storing would start.
+    pub(super) parent: BlockHash,
+    /// The start of the walk, or the last batch that gained something. Other walks may start once
+    /// that is too long ago.
+    pub(super) gained: Moment,
+    /// The start of a walk without storing.
+    pub(super) counting_since: Moment,
+    /// The state of a walk through a branch that is not stored yet.
+    pub(super) presync: Option<Box<Presync>>,
+    /// The batch of a walk without storing that is being checked.
+    pub(super) batch: Vec<Header>,
+    /// The work that the branch has shown, once its second pass is complete.
+    pub(super) shown: Option<Work>,
+}
+
+impl Walk {
+    pub(super) const fn new(claim: Claim, now: Moment) -> Self {
+        Self {
+            claim,
+            stage: WalkStage::Locating,
+            since: now,
+            last: None,
+            locator: Vec::new(),
+            limit: 0,
+            parent: BlockHash::ZERO,
+            gained: now,
+            counting_since: now,
+            presync: None,
+            batch: Vec::new(),
+            shown: None,
+        }
+    }
+
+    /// Starts a stage.
+    pub(super) const fn enter(&mut self, stage: WalkStage, now: Moment) {
+        self.stage = stage;
+        self.since = now;
+    }
 }
 
 /// The stage of a walk.
@@ -48,6 +90,12 @@ pub(super) enum WalkStage {
     Asking,
     /// The chain is checking this many headers.
     Checking(usize),
+    /// The node is reading the context of the block where the branch leaves the known headers.
+    Placing,
+    /// The node is checking headers of the first pass without storing them.
+    Counting,
+    /// A walk of a peer that is not trusted pauses before its next request.
+    Resting,
 }
 
 /// The state of the visit to a peer's mempool.
@@ -71,6 +119,22 @@ pub(super) struct Peer {
     pub(super) walk: Option<Walk>,
     /// The claimed tip of the last finished or refused walk, which is not walked again.
     pub(super) walked: Option<BlockHash>,
+    /// The first headers of its walks: it claims to have the blocks.
+    pub(super) vouched: VecDeque<BlockHash>,
+    /// True if it delivered valid headers, blocks or transactions that this node lacked.
+    pub(super) proven: bool,
+    /// The last time that the node was told so.
+    pub(super) proven_at: Option<Moment>,
+    /// True if it delivered a body.
+    pub(super) gave_body: bool,
+    /// True if the last request for bodies got no response in time.
+    pub(super) unanswered: bool,
+    /// The claim whose branch cannot win or cannot be kept.
+    pub(super) hopeless: Option<BlockHash>,
+    /// The number of such branches so far.
+    pub(super) hopeless_walks: u32,
+    /// The height that our tip must reach before headers are requested again.
+    pub(super) headers_at: Height,
     /// The time before which no headers are requested.
     pub(super) headers_from: Moment,
     /// The time before which no bodies or trades are requested.
@@ -94,6 +158,14 @@ impl Peer {
             status_sent_at: 0,
             walk: None,
             walked: None,
+            vouched: VecDeque::new(),
+            proven: false,
+            proven_at: None,
+            gave_body: false,
+            unanswered: false,
+            hopeless: None,
+            hopeless_walks: 0,
+            headers_at: 0,
             headers_from: 0,
             data_from: 0,
             failures: 0,
@@ -125,6 +197,30 @@ impl Peer {
             self.lacks.clear();
         }
         self.lacks.insert(hash);
+    }
+
+    /// Remembers the first header of a walk.
+    pub(super) fn vouches(&mut self, hash: BlockHash) {
+        if self.vouched.contains(&hash) {
+            return;
+        }
+        if self.vouched.len() >= MAX_BRANCHES {
+            self.vouched.pop_front();
+        }
+        self.vouched.push_back(hash);
+    }
+
+    /// Ends the walk of a branch that cannot win, and pauses walks, longer with each such branch.
+    pub(super) fn give_up(&mut self, now: Moment) {
+        let Some(walk) = self.walk.take() else {
+            return;
+        };
+        let pause =
+            HOPELESS_MS.saturating_mul(1 << self.hopeless_walks.min(MAX_HOPELESS_DOUBLINGS));
+        self.hopeless_walks = self.hopeless_walks.saturating_add(1);
+        self.hopeless = Some(walk.claim.tip);
+        self.walked = Some(walk.claim.tip);
+        self.headers_from = self.headers_from.max(now.saturating_add(pause));
     }
 
     /// Counts a failure and pauses all requests, longer with each consecutive failure.
@@ -165,11 +261,25 @@ mod tests {
     }
 
     #[test]
-    fn between_equals_the_lower_hash_leads() {
+    fn between_equals_the_draw_decides_as_in_the_chain() {
         let work = Work::from_be_bytes([1; 32]);
-        let claim = Claim { tip: BlockHash([1; 32]), height: 5, work };
+        let claim = |byte| Claim { tip: BlockHash([byte; 32]), height: 5, work };
         let tip = |byte| Tip { hash: BlockHash([byte; 32]), height: 5, work, time: 0 };
-        assert!(claim.beats(&tip(2)));
-        assert!(!claim.beats(&tip(1)) && !claim.beats(&tip(0)));
+        assert!(!claim(1).beats(&tip(1)));
+        assert_ne!(claim(1).beats(&tip(2)), claim(2).beats(&tip(1)));
+    }
+
+    #[test]
+    fn each_branch_that_cannot_win_costs_its_peer_a_longer_pause() {
+        let mut peer = Peer::new(0);
+        let claim = Claim { tip: BlockHash([1; 32]), height: 5, work: Work::ZERO };
+        let mut pauses = Vec::new();
+        for round in 0..9 {
+            let now = round * 100_000_000;
+            peer.walk = Some(Walk::new(claim, now));
+            peer.give_up(now);
+            pauses.push((peer.headers_from - now) / HOPELESS_MS);
+        }
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 64, 64, 64]);
     }
 }

@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 
 use super::{
-    LAG_BLOCKS, LAG_MS, MAX_TICKETS, NEWS_MS, NEWS_SYNCING_MS, Phase, Progress, REFRESH_MS,
-    STALL_MS, START_MS, STATUS_TIMEOUT_MS, Sync, SyncAction, SyncOutcome, SyncReport,
+    LAG_BLOCKS, LAG_MS, MAX_TICKETS, NEWS_MS, NEWS_SYNCING_MS, Obstacle, Phase, Progress,
+    REFRESH_MS, STALL_MS, START_MS, STATUS_TIMEOUT_MS, Sync, SyncAction, SyncOutcome, SyncReport,
     meter::Meter,
     peer::{Claim, MempoolVisit, Peer},
     ticket::Ticket,
@@ -18,13 +18,49 @@ use crate::{
 impl Sync {
     /// Returns the phase, with heights and the rate.
     #[must_use]
-    pub(crate) const fn progress(&self) -> Progress {
+    pub(crate) fn progress(&self) -> Progress {
         let (blocks_per_second, seconds_left) = match self.phase {
             Phase::Syncing => (self.meter.blocks_per_second, self.meter.seconds_left),
             _ => (0, None),
         };
         let (height, best_header_height) = (self.tip.height, self.best_header.height);
-        Progress { phase: self.phase, height, best_header_height, blocks_per_second, seconds_left }
+        Progress {
+            phase: self.phase,
+            height,
+            best_header_height,
+            blocks_per_second,
+            seconds_left,
+            confirmed: self.confirmed(),
+            has_friends: self.trust.has_friends(),
+            obstacle: (self.phase == Phase::Stalled).then(|| self.obstacle()),
+        }
+    }
+
+    /// Returns why the chain that peers claim does not come.
+    fn obstacle(&self) -> Obstacle {
+        if self.best_header.hash != self.tip.hash || !self.withheld.is_empty() {
+            Obstacle::Bodies
+        } else if self.has_hopeless_friend() {
+            Obstacle::Branch
+        } else {
+            Obstacle::Headers
+        }
+    }
+
+    /// Returns true if a friend claims a branch that cannot win or cannot be kept.
+    fn has_hopeless_friend(&self) -> bool {
+        self.peers.iter().any(|(id, peer)| {
+            let hopeless =
+                |claim: Claim| peer.hopeless == Some(claim.tip) && claim.beats(&self.tip);
+            peer.claim.is_some_and(hopeless) && self.trust.is_friend(id)
+        })
+    }
+
+    /// Returns true if peers claim a better chain, and none says that ours is the best. The claims
+    /// were tested in vain, unless [`Sync::is_behind`] is true.
+    fn is_doubted(&self) -> bool {
+        let claims = || self.peers.values().filter_map(|peer| peer.claim);
+        claims().next().is_some() && claims().all(|claim| claim.beats(&self.tip))
     }
 
     /// Returns true if the chain is diverged and the other branch is stored completely.
@@ -43,15 +79,26 @@ impl Sync {
         peer.lead(known).filter(|claim| claim.tip != self.best_header.hash)
     }
 
-    /// Returns true if there is a better chain to fetch. The claims of failing peers count only if
-    /// all peers are failing.
+    /// Returns true if there is a better chain to fetch: headers prove it, or a claim that counts
+    /// says so.
     pub(super) fn is_behind(&self) -> bool {
-        let claims = || self.peers.values().filter(|peer| peer.claim.is_some());
-        let any_reliable = claims().any(|peer| peer.failures == 0);
         (self.best_header.hash != self.tip.hash && !self.has_other_branch())
-            || claims()
-                .filter(|peer| peer.failures == 0 || !any_reliable)
-                .any(|peer| self.lead_of(peer).is_some())
+            || self.leads().next().is_some()
+    }
+
+    /// Returns the claims of better chains that count.
+    ///
+    /// The claims of trusted peers that fail count only if all trusted peers fail. The claims of
+    /// others count only while no trusted peer is reliable, and until they are tested.
+    fn leads(&self) -> impl Iterator<Item = Claim> {
+        let reliable = self.has_trusted();
+        self.peers
+            .iter()
+            .filter(move |(id, peer)| {
+                peer.failures == 0 && (!reliable || self.is_trusted(id, peer))
+                    || !reliable && self.is_trusted(id, peer)
+            })
+            .filter_map(|(_, peer)| self.lead_of(peer))
     }
 
     pub(super) fn drive_phase(&mut self, now: Moment) {
@@ -101,14 +148,14 @@ impl Sync {
         }
         if !behind {
             self.behind_since = None;
-            return Phase::Synced;
+            let stuck = self.has_hopeless_friend() || self.is_doubted();
+            return if stuck { Phase::Stalled } else { Phase::Synced };
         }
         let since = *self.behind_since.get_or_insert(now);
         if now.saturating_sub(since.max(self.moved)) >= STALL_MS {
             return Phase::Stalled;
         }
-        let claimed =
-            self.peers.values().filter_map(|peer| self.lead_of(peer)).map(|claim| claim.height);
+        let claimed = self.leads().map(|claim| claim.height);
         let lag =
             claimed.fold(self.best_header.height, Height::max).saturating_sub(self.tip.height);
         let brief = now.saturating_sub(since.max(self.tip_moved)) <= LAG_MS;
@@ -119,16 +166,20 @@ impl Sync {
         }
     }
 
-    /// Handles a stall: forgets which blocks and claims the peers failed to provide, and sends our
-    /// Status to all of them.
+    /// Handles a stall: forgets which blocks the peers failed to provide, and which claims the
+    /// trusted ones did, and sends our Status to all of them. A branch that cannot win is walked
+    /// again only after its own pause.
     fn start_over(&mut self, now: Moment) {
         self.stalled_at = now;
         self.missing.complete_for = None;
         let peers: Vec<PeerId> = self.peers.keys().copied().collect();
         for id in peers {
+            let trusted = self.trusts(&id);
             if let Some(peer) = self.peers.get_mut(&id) {
                 peer.lacks.clear();
-                peer.walked = None;
+                if trusted {
+                    peer.walked = None;
+                }
             }
             self.send_status(id, now);
         }
@@ -205,8 +256,13 @@ impl Sync {
     }
 
     pub(super) fn drive_tickets(&mut self, now: Moment) {
+        let trusted = self.has_trusted();
+        let walking = self
+            .peers
+            .iter()
+            .any(|(id, peer)| peer.walk.is_some() && (!trusted || self.is_trusted(id, peer)));
         let idle = !self.is_behind()
-            && self.walks() == 0
+            && !walking
             && self.trades.is_idle()
             && self.next_visit(now).is_none();
         for ticket in std::mem::take(&mut self.tickets) {

@@ -1,6 +1,6 @@
 //! Requests in flight, and the purpose of each.
 
-use super::{PATIENCE_MS, bodies::BlockRef};
+use super::bodies::BlockRef;
 use crate::primitives::{Moment, PeerId, TxId};
 
 /// The purpose of a request.
@@ -10,6 +10,8 @@ pub(super) enum Purpose {
     Headers,
     /// The bodies of these blocks, in this order.
     Bodies(Vec<BlockRef>),
+    /// The body of this block, whose header is withheld.
+    Probe(BlockRef),
     /// The ids of the trades in the peer's mempool.
     MempoolIds,
     /// The trades with these ids, in this order.
@@ -22,6 +24,8 @@ pub(super) struct InFlight {
     pub(super) peer: PeerId,
     pub(super) purpose: Purpose,
     pub(super) since: Moment,
+    /// The age at which it is late, in ms.
+    pub(super) patience_ms: u64,
 }
 
 impl InFlight {
@@ -29,8 +33,8 @@ impl InFlight {
         matches!(self.purpose, Purpose::Bodies(_))
     }
 
-    /// True once the request is older than [`PATIENCE_MS`]. A second peer is then asked.
+    /// True once the request is so old that a second peer is asked.
     pub(super) const fn is_late(&self, now: Moment) -> bool {
-        now.saturating_sub(self.since) >= PATIENCE_MS
+        now.saturating_sub(self.since) >= self.patience_ms
     }
 }

@@ -72,13 +72,14 @@ impl Sync {
         self.request(id, Purpose::MempoolIds, SyncRequest::GetMempool, now);
     }
 
-    /// Returns a peer whose mempool visit is due and that may be asked now.
+    /// Returns a peer whose mempool visit is due and that may be asked now, trusted ones first.
     pub(super) fn next_visit(&self, now: Moment) -> Option<PeerId> {
         self.peers
             .iter()
-            .find(|(_, peer)| {
+            .filter(|(_, peer)| {
                 peer.mempool == MempoolVisit::Due && peer.claim.is_some() && now >= peer.data_from
             })
+            .min_by_key(|(id, peer)| (!self.is_trusted(id, peer), **id))
             .map(|(id, _)| *id)
     }
 
@@ -143,12 +144,15 @@ impl Sync {
         self.trades.visit = Some((id, Stage::Ready, now));
     }
 
-    pub(super) fn on_trade_done(&mut self, txid: TxId, result: Result<(), Refused>) {
+    pub(super) fn on_trade_done(&mut self, txid: TxId, result: Result<(), Refused>, now: Moment) {
         let Some((peer, _)) = self.trades.unanswered.remove(&txid) else {
             return;
         };
         match result {
-            Ok(()) => self.trades.accepted = self.trades.accepted.saturating_add(1),
+            Ok(()) => {
+                self.trades.accepted = self.trades.accepted.saturating_add(1);
+                self.prove(peer, now);
+            }
             Err(refused) if refused.blame == Blame::Peer => {
                 self.penalise(peer, Offence::InvalidTrade, refused.to_string());
             }

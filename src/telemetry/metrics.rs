@@ -104,7 +104,8 @@ metrics! {
         requests: Counters<2>,
         /// Duration of this node's requests, including the wait in the queue.
         request_duration in Seconds: Durations<1> = Family::new_with_constructor(durations),
-        /// Requests of peers; outcome is answered, busy, malformed or unanswered.
+        /// Requests of peers; outcome is answered, busy, `rate_limited`, malformed or
+        /// unanswered.
         requests_served: Counters<2>,
         /// Bytes of requests and answers, without the transport's overhead.
         protocol in Bytes: Counters<2>,

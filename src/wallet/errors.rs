@@ -44,10 +44,7 @@ pub enum WalletError {
     Locked(#[from] LockedError),
     #[error(transparent)]
     Phrase(#[from] PhraseError),
-    #[error(
-        "the passphrase is empty: choose one of some length, or leave --passphrase-file out for \
-         none"
-    )]
+    #[error("a wallet has a passphrase of some length, or none")]
     EmptyPassphrase,
     /// The file holds the maximum number of addresses.
     #[error("the wallet has {0} addresses, and may not have more: use one of them")]

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     primitives::{PublicKey, sha256},
-    storage::{make_private, write_private},
+    storage::{make_private, real_place, write_private},
 };
 
 /// What this program reads and writes.
@@ -104,6 +104,7 @@ impl WalletFile {
         match (read_bounded(path), expected) {
             (Err(WalletError::Missing(_)), None) => {}
             (Ok(bytes), Some(expected)) if sha256(&[&bytes]) == expected => {}
+            (Err(error @ WalletError::Io { .. }), _) => return Err(error),
             (_, None) => return Err(WalletError::Exists(path.to_owned())),
             (_, Some(_)) => return Err(WalletError::Changed(path.to_owned())),
         }
@@ -136,7 +137,8 @@ fn read_bounded(path: &Path) -> Result<Zeroizing<Vec<u8>>, WalletError> {
         io::ErrorKind::NotFound => WalletError::Missing(path.to_owned()),
         _ => WalletError::Io { action: "read", path: path.to_owned(), source },
     };
-    let file = File::open(path).map_err(failed)?;
+    // A wallet on a disk that is missing is not a missing wallet.
+    let file = real_place(path).and_then(File::open).map_err(failed)?;
     let length = file.metadata().map_err(failed)?.len();
     if length > MAX_FILE_BYTES {
         let reason = format!("it has {length} bytes");

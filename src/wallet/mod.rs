@@ -29,7 +29,7 @@ pub(crate) use errors::{BuildError, LockedError, NoteError, SignError, UnlockErr
 pub(crate) use phrase::{PhraseError, RECOVERY_SCAN, RecoveryPhrase};
 
 use crate::primitives::{
-    Address, NetworkId, Owner, PublicKey, Signature, Transaction, TxId, UnixMillis,
+    Address, Moment, NetworkId, Owner, PublicKey, Signature, Transaction, TxId,
 };
 use derive::{ExtendedKey, public_key};
 use file::{Fingerprint, MAX_ADDRESSES, StoredSecret, WalletFile};
@@ -53,8 +53,8 @@ struct Unlocked {
     account: ExtendedKey,
     /// One key for each public key. `ed25519_dalek` zeroes them on drop.
     signing_keys: Vec<SigningKey>,
-    /// Time at which the wallet locks again.
-    until: Option<UnixMillis>,
+    /// Moment at which the wallet locks again.
+    until: Option<Moment>,
 }
 
 impl Wallet {
@@ -170,7 +170,7 @@ impl Wallet {
     }
 
     /// Adds an address. The address is durable when this returns.
-    pub(crate) fn new_address(&mut self, now: UnixMillis) -> Result<Address, WalletError> {
+    pub(crate) fn new_address(&mut self, now: Moment) -> Result<Address, WalletError> {
         self.expire(now);
         let count = u32::try_from(self.public_keys.len()).unwrap_or(u32::MAX);
         self.extend(count.saturating_add(1))?;
@@ -210,7 +210,7 @@ impl Wallet {
     }
 
     /// True if signing requires `unlock` first.
-    pub(crate) fn is_locked(&mut self, now: UnixMillis) -> bool {
+    pub(crate) fn is_locked(&mut self, now: Moment) -> bool {
         self.expire(now);
         self.unlocked.is_none()
     }
@@ -222,7 +222,7 @@ impl Wallet {
     pub(crate) fn unlock(
         &mut self,
         passphrase: &str,
-        until: Option<UnixMillis>,
+        until: Option<Moment>,
     ) -> Result<(), UnlockError> {
         let sealed = self.sealed.as_ref().ok_or(UnlockError::NoPassphrase)?;
         let entropy = sealed.unseal(passphrase).map_err(|error| match error {
@@ -246,7 +246,7 @@ impl Wallet {
     /// Locks the wallet once the deadline of `unlock` has passed. Every method that needs the
     /// secret calls this first. The node also calls it regularly, so that the secret leaves memory
     /// in time.
-    pub(crate) fn expire(&mut self, now: UnixMillis) {
+    pub(crate) fn expire(&mut self, now: Moment) {
         let due = self
             .unlocked
             .as_ref()
@@ -258,10 +258,7 @@ impl Wallet {
     }
 
     /// Returns the phrase that restores this wallet.
-    pub(crate) fn recovery_phrase(
-        &mut self,
-        now: UnixMillis,
-    ) -> Result<RecoveryPhrase, LockedError> {
+    pub(crate) fn recovery_phrase(&mut self, now: Moment) -> Result<RecoveryPhrase, LockedError> {
         self.unlocked(now).map(|unlocked| unlocked.phrase.clone())
     }
 
@@ -271,7 +268,7 @@ impl Wallet {
         &mut self,
         transaction: &mut Transaction,
         network: &NetworkId,
-        now: UnixMillis,
+        now: Moment,
     ) -> Result<TxId, SignError> {
         let foreign =
             transaction.inputs.iter().find(|input| !self.public_keys.contains(&input.public_key));
@@ -298,7 +295,7 @@ impl Wallet {
         owner: &Owner,
         text: &str,
         network: &NetworkId,
-        now: UnixMillis,
+        now: Moment,
     ) -> Result<Transaction, NoteError> {
         let key = self.public_key(owner).ok_or(SignError::NotOurs(Address(*owner)))?;
         let mut note = build::build_note(key, text, rand::random())?;
@@ -306,7 +303,7 @@ impl Wallet {
         Ok(note)
     }
 
-    fn unlocked(&mut self, now: UnixMillis) -> Result<&Unlocked, LockedError> {
+    fn unlocked(&mut self, now: Moment) -> Result<&Unlocked, LockedError> {
         self.expire(now);
         self.unlocked.as_ref().ok_or(LockedError)
     }
@@ -317,7 +314,7 @@ impl Unlocked {
     fn new(
         entropy: &SecretBytes,
         public_keys: &[PublicKey],
-        until: Option<UnixMillis>,
+        until: Option<Moment>,
     ) -> Result<Self, UnlockError> {
         let phrase = RecoveryPhrase::from_entropy(entropy).ok_or(UnlockError::Damaged)?;
         let account = phrase.account();

@@ -76,6 +76,33 @@ fn only_the_user_may_read_the_file() {
     assert_eq!(mode(), 0o600, "a copy that anybody could read is narrowed");
 }
 
+#[cfg(unix)]
+#[test]
+fn a_linked_wallet_stays_where_it_is_and_a_missing_disk_makes_no_new_one() {
+    use std::os::unix::fs::symlink;
+    let ((_folder, path), (_disk, place)) = (folder(), folder());
+    let mut wallet = Wallet::create(&place, None).unwrap();
+    symlink(&place, &path).unwrap();
+    let mut linked = Wallet::open_or_create(&path).unwrap();
+    linked.new_address(0).unwrap();
+    assert!(fs::symlink_metadata(&path).unwrap().is_symlink());
+    assert_eq!(Wallet::open(&place).unwrap().addresses().len(), 2);
+    assert!(matches!(wallet.new_address(0), Err(WalletError::Changed(_))), "it is one file");
+    fs::remove_file(&place).unwrap();
+    let phrase = RecoveryPhrase::parse(WORDS).unwrap();
+    for refused in [
+        Wallet::open(&path),
+        Wallet::open_or_create(&path),
+        Wallet::create(&path, None),
+        Wallet::recover(&path, phrase, 1, None),
+    ] {
+        let sentence = refused.err().unwrap().to_string();
+        assert!(sentence.contains("is the disk mounted?"), "{sentence}");
+    }
+    assert!(fs::symlink_metadata(&path).unwrap().is_symlink());
+    assert!(!fs::exists(&place).unwrap());
+}
+
 #[test]
 fn a_file_that_is_not_understood_is_left_as_it_is() {
     let (_folder, path) = folder();

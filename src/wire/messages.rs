@@ -256,8 +256,8 @@ wire_struct! {
     pub struct TradeAnnouncement {
         /// The canonical bytes of the transaction.
         pub transaction: ByteBuf,
-        /// The number of announcements before this one. It makes each a new message, since gossip
-        /// drops repeated bytes.
+        /// Zero in the first announcement, and a random number in each further one. It makes each a
+        /// new message, since gossip drops repeated bytes.
         pub round: u32,
     }
 }

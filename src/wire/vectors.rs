@@ -22,14 +22,14 @@ use serde_json::{Value, json};
 
 use self::examples::{Channel, Example, FRIENDS, Message, World, friend, signer};
 use super::{
-    CodecError, Protocol, SignedLine, Topic, alive_topic, probe,
+    CodecError, Protocol, SignedLine, Topic, alive_topic, gossip_id, probe,
     testing::{gossip, request, response},
 };
 use crate::{
     consensus::testing::GENESIS_TIME,
     friends::{Friends, FriendsConfig, ReceiveError},
-    peers::Offence,
-    primitives::{Encode, leaf_hash, sha256, short_id},
+    peers::{Offence, Trust},
+    primitives::{Encode, NetworkId, leaf_hash, sha256, short_id},
 };
 
 fn hex(bytes: impl AsRef<[u8]>) -> String {
@@ -87,7 +87,7 @@ fn diagnostic(bytes: &mut &[u8]) -> String {
     }
 }
 
-fn message_vector((says, message): &Example) -> Value {
+fn message_vector(network: &NetworkId, (says, message): &Example) -> Value {
     let (channel, encoded) = (message.channel(), message.encode());
     let mut rest = &encoded[..];
     let diagnostic = diagnostic(&mut rest);
@@ -97,9 +97,9 @@ fn message_vector((says, message): &Example) -> Value {
         "diagnostic": diagnostic, "bytes": hex(&encoded),
     });
     match channel {
-        Channel::Gossip(_) => {
+        Channel::Gossip(topic) => {
             vector["topic"] = channel.name().into();
-            vector["gossip_id"] = hex(&sha256(&[&encoded])[..20]).into();
+            vector["gossip_id"] = id_of(&topic.name(network), &encoded).into();
         }
         Channel::Request(_) | Channel::Response(_) => vector["protocol"] = channel.name().into(),
     }
@@ -163,13 +163,20 @@ fn refused(channel: Channel, why: &str, bytes: &[u8]) -> Value {
     })
 }
 
+/// Returns the id of a gossip message, as the README defines it.
+fn id_of(topic: &str, payload: &[u8]) -> String {
+    let id = hex(&sha256(&[topic.as_bytes(), &[0], payload])[..20]);
+    assert_eq!(id, hex(gossip_id(topic, payload)));
+    id
+}
+
 /// Returns the vector of a probe on the topic `alive`.
-fn probe_vector() -> Value {
+fn probe_vector(network: &NetworkId) -> Value {
     let nanoseconds = u128::from(GENESIS_TIME + 5_000) * 1_000_000;
     let payload = probe(&friend(0), nanoseconds);
     json!({
         "publisher": FRIENDS[0].0, "nanoseconds": nanoseconds.to_string(), "bytes": hex(payload),
-        "topic": "alive", "gossip_id": hex(&sha256(&[&payload])[..20]),
+        "topic": "alive", "gossip_id": id_of(&alive_topic(network), &payload),
     })
 }
 
@@ -180,6 +187,8 @@ fn blank_vectors(world: &World) -> Vec<Value> {
         me: friend(1),
         network: world.network.id,
         signer: Box::new(move |b| sign(b)),
+        trust: Trust::default(),
+        clock: Box::new(|| 1_000),
     };
     let mut receiver = Friends::in_memory(config).expect("a store");
     let texts = [
@@ -291,11 +300,14 @@ fn messages_are_frozen() {
         "topics": topics,
         "friends": peers.collect::<Vec<_>>(),
         "block": { "hash": world.header.hash(), "bytes": hex(world.block.to_bytes()) },
-        "messages": messages.iter().map(message_vector).collect::<Vec<_>>(),
+        "messages": messages
+            .iter()
+            .map(|example| message_vector(&network, example))
+            .collect::<Vec<_>>(),
         "signed": signed_vectors(&world),
         "short_ids": short_ids.collect::<Vec<_>>(),
         "refused": refused_vectors(&world),
-        "probe": probe_vector(),
+        "probe": probe_vector(&network),
         "blank": blank_vectors(&world),
     });
     let frozen = golden("wire.json", &made);

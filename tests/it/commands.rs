@@ -95,6 +95,9 @@ fn a_line_to_all_is_in_the_history_of_all_and_of_nobody_twice() {
     let hub = folders[0].start(&[]);
     let _others: Vec<_> =
         folders[1..].iter().map(|folder| folder.start_with_peers(&[&hub])).collect();
+    for (at, folder) in folders.iter().enumerate() {
+        folders[..at].iter().for_each(|other| folder.befriends(other));
+    }
     for folder in &folders {
         eventually(&format!("{} knows two friends who are here", folder.id), || {
             let friends = folder.json(["friends"]);
@@ -116,6 +119,35 @@ fn a_line_to_all_is_in_the_history_of_all_and_of_nobody_twice() {
             holds(count.count() == 1, &history)
         });
     }
+}
+
+#[test]
+fn who_joins_is_a_stranger_until_accepted_and_its_lines_wait_for_that() {
+    let net = TestNet::new();
+    let (yzw, yjf) = (net.folder("yzw"), net.folder("yjf"));
+    yzw.create_chain(&yzw.new_address());
+    yjf.join(&yzw);
+    let first = yzw.start(&[]);
+    let _second = yjf.start_with_peers(&[&first]);
+    eventually("whoever dialed has the other for a friend", || {
+        let friends = yjf.json(["friends"]);
+        let friend = &friends["friends"][0];
+        holds(friend["level"] == "friend" && friend["online"] == true, &friends)
+    });
+    assert_eq!(yjf.json(["chat", "yzw", "let", "me", "in"])["state"], "delivered");
+    let requests = yzw.json(["history", "--requests"]);
+    assert_eq!(requests["messages"][0]["text"], "let me in", "{requests}");
+    let none = Some(0);
+    assert_eq!(yzw.json(["history"])["messages"].as_array().map(Vec::len), none);
+    assert_eq!(yzw.json(["friends"])["friends"].as_array().map(Vec::len), none);
+    assert_eq!(yzw.refused(&["chat", "yjf", "hello"]).0, "stranger");
+
+    assert_eq!(yzw.json(["accept-friend", "yjf"])["name"], "yjf");
+    assert_eq!(yzw.json(["chat", "yjf", "welcome"])["state"], "delivered");
+    let history = yzw.json(["history", "yjf"]);
+    let texts: Vec<_> = history["messages"].as_array().expect("lines").iter().collect();
+    assert_eq!((&texts[0]["text"], &texts[1]["text"]), (&"let me in".into(), &"welcome".into()));
+    assert_eq!(yzw.json(["history", "--requests"])["messages"].as_array().map(Vec::len), none);
 }
 
 #[test]
@@ -198,14 +230,23 @@ fn secrets_are_in_files_that_only_their_owner_reads() {
     let net = TestNet::new();
     let folder = net.folder("yzw");
     folder.create_chain(&folder.new_address());
-    let _node = folder.start(&[]);
+    let logs = folder.path().with_file_name("logs");
+    let _node = folder.start(&["--log-dir", logs.to_str().expect("text")]);
     let mode = |path: &std::path::Path| {
         std::fs::metadata(path).expect("it is there").permissions().mode() & 0o077
     };
-    assert_eq!(mode(&folder.path()), 0, "the folder itself");
-    let secrets = ["wallet.json", "identity.key", "node.json"];
-    for name in secrets {
+    for path in [&folder.path(), &logs] {
+        assert_eq!(mode(path), 0, "{}", path.display());
+    }
+    let secrets = ["wallet.json", "identity.key", "node.json", "rpc.token", "chain.redb"];
+    for name in secrets.into_iter().chain(["friends.redb", "lock"]) {
         assert_eq!(mode(&folder.path().join(name)), 0, "{name}");
+    }
+    for path in [folder.path(), logs] {
+        for entry in std::fs::read_dir(&path).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            assert_eq!(mode(&path), 0, "{}", path.display());
+        }
     }
 }
 
@@ -243,6 +284,7 @@ fn every_command_has_help_with_an_example_and_shells_get_completions() {
         "status",
         "peers",
         "friends",
+        "accept-friend",
         "chat",
         "broadcast",
         "history",

@@ -1,7 +1,8 @@
-//! Tests a branch with more work that would undo blocks which a node connected over 72 hours ago.
+//! Tests a branch with more work that would undo settled blocks: a node had them for 72 hours while
+//! peers shared them.
 //!
-//! The folders are made with the library, which takes the time of each block as an argument. So
-//! they equal the folders of a node that ran a hundred hours ago.
+//! The folders are made with the library, which takes the time of each block, and the hours in
+//! company, as arguments. So they equal the folders of a node that ran for a hundred hours.
 
 use friendchain::{
     chain::{BlockAccepted, Chain, ChainOptions, Origin},
@@ -20,8 +21,8 @@ use crate::support::{
 
 const HOUR: u64 = 3_600 * 1_000;
 
-/// A fork: two shared blocks, three blocks of ours that some nodes connected a hundred hours ago,
-/// and six of theirs that others connect now.
+/// A fork: two shared blocks, seven blocks of ours that some nodes connected a hundred hours ago,
+/// and ten of theirs that others connect now.
 struct Story {
     forge: Forge,
     long_ago: u64,
@@ -46,13 +47,13 @@ impl Story {
         let forge = Forge::of(folder);
         let shared = old_blocks(&forge, &network.genesis.header, 2, 0);
         let fork = shared[1].header;
-        let (ours, theirs) = (old_blocks(&forge, &fork, 3, 1), old_blocks(&forge, &fork, 6, 2));
+        let (ours, theirs) = (old_blocks(&forge, &fork, 7, 1), old_blocks(&forge, &fork, 10, 2));
         let story = Self { forge, long_ago, shared, ours, theirs };
         story.give_ours(folder);
         story
     }
 
-    /// Connects the shared blocks and ours in a folder, long ago.
+    /// Connects the shared blocks and ours in a folder, long ago, and lets them settle.
     fn give_ours(&self, folder: &Folder) {
         feed(
             folder,
@@ -60,6 +61,10 @@ impl Story {
             self.long_ago,
             &BlockAccepted::Connected,
         );
+        let path = folder.path().join("chain.redb");
+        let mut chain = Chain::open(&path, ChainOptions::default()).expect("a chain");
+        chain.attend(72 * HOUR);
+        chain.commit().expect("a commit");
     }
 
     /// Connects the shared blocks and theirs in a folder, now.
@@ -68,11 +73,11 @@ impl Story {
     }
 
     fn our_tip(&self) -> String {
-        self.ours[2].hash().to_string()
+        self.ours[6].hash().to_string()
     }
 
     fn their_tip(&self) -> String {
-        self.theirs[5].hash().to_string()
+        self.theirs[9].hash().to_string()
     }
 }
 
@@ -120,13 +125,13 @@ fn assert_divergence_reported(story: &Story, node: &Node) {
     let branch = &status["diverged"];
     assert_eq!(
         (&status["tip"], number(&status["height"])),
-        (&branch["ours"]["tip"], 5),
+        (&branch["ours"]["tip"], 9),
         "{status}"
     );
     assert_eq!(branch["ours"]["tip"], story.our_tip(), "{status}");
     assert_eq!(
         (number(&branch["theirs"]["height"]), number(&branch["fork_height"])),
-        (8, 2),
+        (12, 2),
         "{status}"
     );
     assert_eq!(branch["fork"], story.shared[1].hash().to_string(), "{status}");
@@ -162,7 +167,7 @@ fn a_diverged_node_says_so_goes_on_and_takes_the_other_branch_when_told() {
     let story = Story::new(&a, &yzw);
     b.join(&a);
     story.give_theirs(&b);
-    assert_eq!((a.tip(), b.tip()), ((5, story.our_tip()), (8, story.their_tip())));
+    assert_eq!((a.tip(), b.tip()), ((9, story.our_tip()), (12, story.their_tip())));
     let (code, message) = a.refused(&["accept-branch", &story.their_tip()]);
     assert_eq!(code, "not_diverged", "{message}");
 
@@ -171,7 +176,7 @@ fn a_diverged_node_says_so_goes_on_and_takes_the_other_branch_when_told() {
     assert_divergence_reported(&story, &one);
     eventually("the other node is synced", || {
         let status = two.status();
-        holds(status["phase"] == "synced" && status["height"] == 8, &status)
+        holds(status["phase"] == "synced" && status["height"] == 12, &status)
     });
 
     // Both branches grow, and the node also stores new blocks of the other branch. It logs the
@@ -181,7 +186,7 @@ fn a_diverged_node_says_so_goes_on_and_takes_the_other_branch_when_told() {
     let trade = a.send(&yzw, &Forge::address(), "10");
     a.mine(1, Some(&yzw));
     assert_eq!(a.json(["tx", &trade])["state"], "mined");
-    assert_eq!((a.tip().0, b.tip().0), (6, 11));
+    assert_eq!((a.tip().0, b.tip().0), (10, 15));
     assert_eq!(one.events_since(0, |event| event["event"] == "diverged").len(), 1);
     let (code, message) = a.refused(&["sync"]);
     assert_eq!(code, "diverged", "{message}");
@@ -202,8 +207,8 @@ fn a_diverged_node_says_so_goes_on_and_takes_the_other_branch_when_told() {
     // Any block of the other branch names it.
     let accepted = a.json(["accept-branch", &story.theirs[2].hash().to_string()]);
     assert_eq!(accepted["tip"], newest, "{accepted}");
-    assert_eq!(await_one_tip(&[&a, &b], 11), (11, newest));
-    one.await_event("reunited", |event| event["height"] == 11);
+    assert_eq!(await_one_tip(&[&a, &b], 15), (15, newest));
+    one.await_event("reunited", |event| event["height"] == 15);
     eventually("the node is synced", || {
         let status = one.status();
         holds(status["phase"] == "synced" && status["diverged"].is_null(), &status)
@@ -213,7 +218,7 @@ fn a_diverged_node_says_so_goes_on_and_takes_the_other_branch_when_told() {
     // The trade that the other branch lacks returns to the mempool and is mined.
     assert_eq!(a.json(["tx", &trade])["state"], "mempool");
     a.mine(1, Some(&yzw));
-    assert_eq!(await_one_tip(&[&a, &b], 12).0, 12);
+    assert_eq!(await_one_tip(&[&a, &b], 16).0, 16);
     assert_eq!((a.count_of(&trade), b.count_of(&trade)), (1, 1));
     assert_eq!(a.assert_sound()["coins_hash"], b.assert_sound()["coins_hash"]);
 }
@@ -232,7 +237,7 @@ fn where_no_node_runs_the_folder_itself_takes_the_branch() {
     );
     let accepted = folder.json(["accept-branch", &story.their_tip()]);
     assert_eq!(accepted["tip"], story.their_tip(), "{accepted}");
-    assert_eq!(folder.tip(), (8, story.their_tip()));
+    assert_eq!(folder.tip(), (12, story.their_tip()));
     assert_eq!(folder.json(["status"])["phase"], "alone");
     folder.assert_sound();
 }
@@ -257,19 +262,19 @@ fn friends_who_all_refuse_a_branch_keep_one_chain_of_their_own() {
 
     // A block that one of them mines reaches the other at once.
     a.mine(1, Some(&yzw));
-    let (_, tip) = await_one_tip(&[&a, &b], 6);
+    let (_, tip) = await_one_tip(&[&a, &b], 10);
     assert_ne!(tip, strong.status()["tip"]);
     // A friend who was away catches up.
     two.stop();
     a.mine(1, Some(&yzw));
     let two = b.start_with_peers(&[&strong, &one]);
-    assert_eq!(await_one_tip(&[&a, &b], 7).0, 7);
+    assert_eq!(await_one_tip(&[&a, &b], 11).0, 11);
     assert_eq!(two.status()["phase"], "diverged");
 
     // Once their own branch has the most work, the stranger follows it, since it has no settled
     // blocks yet.
     a.mine(2, Some(&yzw));
-    assert_eq!(await_one_tip(&[&a, &b, &stranger], 9).0, 9);
+    assert_eq!(await_one_tip(&[&a, &b, &stranger], 13).0, 13);
     eventually("nobody is diverged", || {
         let phases = [&one, &two].map(|node| text(&node.status()["phase"]));
         holds(phases.iter().all(|phase| phase == "synced"), phases)

@@ -43,6 +43,7 @@ fn nothing_secret_is_in_a_log_even_when_all_is_logged() {
     let first = yzw.start_logging(filter, &["--log-dir", &logs]);
     let second = yjf.start_logging(filter, &["--log-dir", &logs, "--peer", &first.address]);
     second.await_event("friend_joined", |_| true);
+    yzw.befriends(&yjf);
     assert_eq!(yzw.json(["unlock", "--passphrase-file", &file])["unlocked"], true);
     yzw.json(["send", "--from", &address, "--to", &to, "--amount", "1"]);
     yjf.json(["broadcast", "the", "cat", "is", "out"]);

@@ -6,6 +6,7 @@
 //! `support::tools`.
 
 mod chat_room;
+mod clock;
 mod commands;
 mod crash;
 mod damage;

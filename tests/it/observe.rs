@@ -23,6 +23,7 @@ fn the_logs_of_two_nodes_tell_who_mined_what_and_how_it_spread() {
     fs::remove_file(&logs).expect("removed");
     let first = one.start(&["--log-dir", &logs]);
     let second = two.start(&["--log-dir", &logs, "--peer", &first.address]);
+    one.befriends(&two);
     eventually("each sees the other", || {
         let friends = [one.json(["friends"]), two.json(["friends"])];
         holds(friends.iter().all(|answer| answer["friends"][0]["online"] == true), friends)

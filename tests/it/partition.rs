@@ -1,5 +1,6 @@
 //! Tests two groups that mine apart and meet again.
 
+use friendchain::{consensus::wins_tie, primitives::BlockHash};
 use serde_json::Value;
 
 use crate::support::{
@@ -103,7 +104,7 @@ fn two_groups_that_mined_apart_agree_and_every_living_trade_is_there_once() {
 }
 
 #[test]
-fn two_idle_halves_of_equal_work_agree_on_the_lower_hash() {
+fn two_idle_halves_of_equal_work_agree_on_the_one_that_wins_the_draw() {
     let net = TestNet::new();
     let [left, right] = ["left", "right"].map(|id| net.folder(id));
     let yzw = left.new_address();
@@ -113,11 +114,13 @@ fn two_idle_halves_of_equal_work_agree_on_the_lower_hash() {
     let two = right.start(&[]);
     left.mine(3, Some(&yzw));
     right.mine(3, Some(&right.new_address()));
-    let lower = left.tip().1.min(right.tip().1);
+    let [ours, theirs] = [&left, &right].map(|folder| folder.tip().1);
+    let hash = |text: &str| text.parse::<BlockHash>().expect("a hash");
+    let winner = if wins_tie(&hash(&ours), &hash(&theirs)) { ours } else { theirs };
     assert_ne!(left.tip(), right.tip());
 
     two.stop();
     let _two = right.start_with_peers(&[&one]);
-    assert_eq!(await_one_tip(&[&left, &right], 3).1, lower);
+    assert_eq!(await_one_tip(&[&left, &right], 3).1, winner);
     assert_eq!(left.assert_sound()["coins_hash"], right.assert_sound()["coins_hash"]);
 }

@@ -122,6 +122,11 @@ impl Floor {
         if rate < PAYING_RATE / 2 { FeeRate::ZERO } else { FeeRate(rate) }
     }
 
+    /// Moves the floor with the wall clock, so that a jump neither ends nor prolongs it.
+    pub(super) const fn clock_moved(&mut self, by: i64) {
+        self.at = self.at.saturating_add_signed(by);
+    }
+
     /// Raises the floor to at least `rate`; never lowers it.
     pub(super) fn raise(&mut self, rate: FeeRate, now: UnixMillis) {
         if rate > self.at(now) {
@@ -155,6 +160,9 @@ mod tests {
         assert_eq!([0, 1, 2, 3, 4].map(after), [8_000, 6_000, 4_000, 3_000, 2_000]);
         assert_eq!((after(8), after(9), after(1_000)), (500, 0, 0));
         assert_eq!(floor.at(0), FeeRate(8_000), "a clock that went back");
+        let mut moved = floor;
+        moved.clock_moved(-1_000);
+        assert_eq!(moved.at(FLOOR_HALF_LIFE_MS), FeeRate(4_000), "the clock was set back");
         let mut raised = floor;
         raised.raise(FeeRate(3_000), 1_000);
         assert_eq!(raised, floor, "never lowered");

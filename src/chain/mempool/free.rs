@@ -48,6 +48,11 @@ impl FreeAllowances {
         bucket.take(u64::try_from(bytes).unwrap_or(u64::MAX), now)
     }
 
+    /// Moves the token buckets with the wall clock, so that a jump neither fills nor blocks them.
+    pub(super) fn clock_moved(&mut self, by: i64) {
+        self.buckets.values_mut().for_each(|bucket| bucket.move_clock(by));
+    }
+
     /// Adds memory to a peer's waiting free trades.
     pub(super) fn came(&mut self, peer: PeerId, memory: usize) {
         let waiting = self.waiting.entry(peer).or_default();
@@ -78,6 +83,19 @@ mod tests {
         let mut key = [0; 32];
         key[..8].copy_from_slice(&number.to_le_bytes());
         PeerId(PublicKey(key))
+    }
+
+    #[test]
+    fn a_jump_of_the_wall_clock_neither_fills_nor_blocks_an_allowance() {
+        let (mut free, hour) = (FreeAllowances::default(), 3_600_000);
+        let burst = usize::try_from(FREE_RATE.burst).expect("small");
+        let start = 10 * hour;
+        assert!(free.take(peer(0), burst, start));
+        free.clock_moved(3_600_000);
+        assert!(!free.take(peer(0), burst, start + hour), "an hour forward is no rest");
+        free.clock_moved(-2 * 3_600_000);
+        let sustained = usize::try_from(FREE_RATE.per_second).expect("small");
+        assert!(free.take(peer(0), sustained, start - hour + 1_000), "an hour back is no wait");
     }
 
     #[test]

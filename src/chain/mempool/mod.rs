@@ -486,6 +486,13 @@ impl Mempool {
         left
     }
 
+    /// Keeps rates and waits as they are while the wall clock jumps by so many ms. Entries expire
+    /// by wall time, because their times are stored.
+    pub(crate) fn clock_moved(&mut self, by: i64) {
+        self.floor.clock_moved(by);
+        self.free.clock_moved(by);
+    }
+
     /// Returns the rate that a new trade must exceed when the mempool is full.
     ///
     /// This is the lowest rate among evictable entries that the trade does not replace. `None`

@@ -6,13 +6,14 @@
 //! the old one when it is complete.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
+    mem::ManuallyDrop,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use redb::{Database, ReadableDatabase as _, TableDefinition, Value};
+use redb::{ReadOnlyDatabase, ReadableDatabase as _, TableDefinition, Value};
 
 use crate::{
     chain::{
@@ -24,14 +25,17 @@ use crate::{
             self, contained,
             reader::stored_block,
             tables::{
-                BLOCKS, BlockKey, HEADERS, HeaderRecord, MEMPOOL, META, META_GENESIS,
-                META_MIN_WORK, MempoolRecord, OWN, OwnRecord, Status, split_block_key, stored,
+                BLOCKS, BlockKey, HEADERS, HeaderRecord, MEMPOOL, META, META_CHECKPOINT,
+                META_GENESIS, META_MIN_WORK, MempoolRecord, OWN, OwnRecord, Status,
+                split_block_key, stored,
             },
         },
     },
-    consensus::{Network, Work},
+    consensus::{Checkpoint, Network, Work},
     primitives::{Block, Height, Transaction, TxId, UnixMillis, encoding::from_bytes},
-    storage::{contain, sync_folder},
+    storage::{
+        contain, copy_private, frozen::Commit, leaves, make_private, real_place, take_place,
+    },
 };
 
 /// The result of a salvage.
@@ -61,16 +65,14 @@ pub fn salvage(
     let lost = |reason: String| OpenError::Lost { path: path.to_owned(), reason };
     let failed =
         |error: io::Error| OpenError::Disk { path: path.to_owned(), reason: error.to_string() };
-    let old =
-        contained(path, || store::damaged_database(path, options.page_mib())).map_err(|error| {
-            match error {
-                OpenError::Corrupt { reason, .. } => {
-                    lost(format!("the database in it does not open any more ({reason})"))
-                }
-                other => other,
-            }
-        })?;
-    let old = Old(std::mem::ManuallyDrop::new(old));
+    // A link stays a link: the new file and the damaged one are where the link points to.
+    let path = &real_place(path).map_err(failed)?;
+    let old = Old::open(path, options.page_mib()).map_err(|error| match error {
+        OpenError::Corrupt { reason, .. } => {
+            lost(format!("the database in it does not open any more ({reason})"))
+        }
+        other => other,
+    })?;
     let network = old.network().ok_or_else(|| lost("its genesis cannot be read".to_owned()))?;
 
     let unfinished = path.with_extension("redb-rebuilt");
@@ -79,7 +81,7 @@ pub fn salvage(
         _ => {}
     }
     let fault = |fault| OpenError::from_fault(&unfinished, fault);
-    drop(store::create(&unfinished, &network, old.min_work(), options.page_mib())?);
+    drop(store::create(&unfinished, &network, old.checkpoint().as_ref(), options.page_mib())?);
     let mut chain = Chain::open(&unfinished, options)?;
     let goal = old.copy_blocks(&mut chain, now, progress).map_err(fault)?;
     old.copy_trades(&mut chain, now).map_err(fault)?;
@@ -88,8 +90,10 @@ pub fn salvage(
 
     let backup = path.with_file_name(format!("chain-damaged-{now}.redb"));
     // The backup gets its name before the rename, so that `path` exists at every moment.
-    fs::hard_link(path, &backup).or_else(|_| fs::copy(path, &backup).map(drop)).map_err(failed)?;
-    fs::rename(&unfinished, path).and_then(|()| sync_folder(path)).map_err(failed)?;
+    fs::hard_link(path, &backup).or_else(|_| copy_private(path, &backup)).map_err(failed)?;
+    // The damaged file may belong to somebody else; its rights do not matter for the new one.
+    let _ = make_private(&backup);
+    take_place(&unfinished, path).map_err(failed)?;
     let above = if goal > audit.height {
         format!(
             "; what was above, up to height {goal}, is damaged and is fetched again from friends \
@@ -108,21 +112,57 @@ pub fn salvage(
     Ok(Salvaged { audit, backup })
 }
 
-/// The damaged database, read as far as possible. It is never closed, because closing reads it too.
-struct Old(std::mem::ManuallyDrop<Database>);
+/// The damaged database, read as far as possible.
+struct Old {
+    path: PathBuf,
+    /// The last commit, then the one before it, as far as they open. They are never closed, because
+    /// closing reads them too.
+    commits: Vec<ManuallyDrop<ReadOnlyDatabase>>,
+    /// The whole blocks in the file's leaf pages: position and length. Trees may have lost them.
+    leaves: BTreeMap<BlockKey, (u64, usize)>,
+}
 
 impl Old {
-    /// Reads one value of the meta table.
-    fn meta(&self, name: &'static str) -> Option<Vec<u8>> {
-        let read = || {
-            let table = self.0.begin_read().ok()?.open_table(META).ok()?;
-            table.get(name).ok()?.map(|value| value.value().to_vec())
+    /// Opens the commits that open, and finds the blocks in the leaf pages.
+    ///
+    /// # Errors
+    /// The error of the last commit, if neither opens and there are no blocks.
+    fn open(path: &Path, cache_mib: usize) -> Result<Self, OpenError> {
+        let open = |commit| contained(path, || store::damaged_database(path, commit, cache_mib));
+        let mut leaves = BTreeMap::new();
+        let scanned = leaves::scan(path, |key: &BlockKey, at, bytes| {
+            if !leaves.contains_key(key) && stored_block(bytes, &split_block_key(key).1).is_ok() {
+                leaves.insert(*key, (at, bytes.len()));
+            }
+        });
+        scanned.map_err(|error| OpenError::Disk {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        })?;
+        let commits = match (open(Commit::Last), open(Commit::Previous)) {
+            (Err(error), Err(_)) if leaves.is_empty() => return Err(error),
+            (last, previous) => last.into_iter().chain(previous).map(ManuallyDrop::new),
         };
-        contain(read).ok().flatten()
+        Ok(Self { path: path.to_owned(), commits: commits.collect(), leaves })
     }
 
-    fn min_work(&self) -> Option<Work> {
-        self.meta(META_MIN_WORK)?.try_into().ok().map(Work::from_be_bytes)
+    /// Reads something from the newest commit in which it is whole.
+    fn first<T>(&self, read: impl Fn(&ReadOnlyDatabase) -> Option<T>) -> Option<T> {
+        self.commits.iter().find_map(|commit| contain(|| read(commit)).ok().flatten())
+    }
+
+    /// Reads one value of the meta table.
+    fn meta(&self, name: &'static str) -> Option<Vec<u8>> {
+        self.first(|commit| {
+            let table = commit.begin_read().ok()?.open_table(META).ok()?;
+            table.get(name).ok()?.map(|value| value.value().to_vec())
+        })
+    }
+
+    fn checkpoint(&self) -> Option<Checkpoint> {
+        let work = self.meta(META_MIN_WORK)?.try_into().ok().map(Work::from_be_bytes)?;
+        let (height, hash) = split_block_key(&self.meta(META_CHECKPOINT)?.try_into().ok()?);
+        Some(Checkpoint { height, hash, work })
     }
 
     /// Reads the network from the meta table, or else from the first block, whose work proves that
@@ -130,14 +170,13 @@ impl Old {
     fn network(&self) -> Option<Network> {
         let of_meta = self.meta(META_GENESIS).and_then(|bytes| from_bytes::<Block>(&bytes).ok());
         of_meta.and_then(|genesis| Network::from_genesis(genesis).ok()).or_else(|| {
-            let first =
-                self.values(BLOCKS, |key, bytes| (*key, bytes.to_vec())).into_iter().next()?;
-            let genesis = stored_block(&first.1.1, &split_block_key(&first.0).1).ok()?;
-            Network::from_genesis(genesis).ok()
+            let first = self.block_keys().into_iter().next()?;
+            Network::from_genesis(self.block(&first)?).ok()
         })
     }
 
-    /// Reads the entries of a table from both ends, each up to the first damage.
+    /// Reads the entries of a table from both ends, each up to the first damage. An entry that both
+    /// commits have is that of the newer one.
     fn values<K, V, T>(
         &self,
         table: TableDefinition<'static, &'static K, V>,
@@ -149,10 +188,11 @@ impl Old {
         V: Value + 'static,
     {
         let mut found = BTreeMap::new();
-        for backwards in [false, true] {
+        let reads = self.commits.iter().flat_map(|commit| [(commit, false), (commit, true)]);
+        for (commit, backwards) in reads {
             // Entries that were read before a panic are kept.
             let _ = contain(|| {
-                let table = self.0.begin_read().ok()?.open_table(table).ok()?;
+                let table = commit.begin_read().ok()?.open_table(table).ok()?;
                 let mut range = table.range::<&K>(..).ok()?;
                 let mut last: Option<K> = None;
                 while let Some(Ok((key, value))) =
@@ -163,11 +203,13 @@ impl Old {
                     let goes_on = last
                         .as_ref()
                         .is_none_or(|last| if backwards { key < last } else { key > last });
-                    if !goes_on || (backwards && found.contains_key(key)) {
+                    if !goes_on {
                         break;
                     }
                     last = Some(key.clone());
-                    found.insert(key.clone(), take(key, value.value()));
+                    if !found.contains_key(key) {
+                        found.insert(key.clone(), take(key, value.value()));
+                    }
                 }
                 Some(())
             });
@@ -183,17 +225,16 @@ impl Old {
         now: UnixMillis,
         progress: &mut dyn FnMut(Height, Height),
     ) -> Result<Height, ChainFault> {
-        let keys: Vec<BlockKey> = self.values(BLOCKS, |_, _| ()).into_keys().collect();
         let connected = self.values(HEADERS, |_, bytes| {
             HeaderRecord::from_bytes(bytes).is_ok_and(|record| record.status == Status::Connected)
         });
         let is_connected = |key: &BlockKey| connected.get(key) == Some(&true);
-        let (best, others): (Vec<_>, Vec<_>) = keys.into_iter().partition(is_connected);
+        let (best, others): (Vec<_>, Vec<_>) =
+            self.block_keys().into_iter().partition(is_connected);
         let goal = best.iter().chain(&others).map(|key| split_block_key(key).0).max().unwrap_or(0);
         for key in best.into_iter().chain(others) {
-            let (height, hash) = split_block_key(&key);
-            let Some(bytes) = self.block(&key) else { continue };
-            let Ok(block) = stored_block(&bytes, &hash) else { continue };
+            let (height, _) = split_block_key(&key);
+            let Some(block) = self.block(&key) else { continue };
             // The connection time is now, so a better chain from friends may undo the block for
             // 3 days.
             let time = block.header.time.max(now);
@@ -209,12 +250,23 @@ impl Old {
         Ok(goal)
     }
 
-    fn block(&self, key: &BlockKey) -> Option<Vec<u8>> {
-        let read = || {
-            let table = self.0.begin_read().ok()?.open_table(BLOCKS).ok()?;
-            table.get(key).ok()?.map(|bytes| bytes.value().to_vec())
-        };
-        contain(read).ok().flatten()
+    /// Returns the keys of the blocks in the trees and in the leaf pages.
+    fn block_keys(&self) -> BTreeSet<BlockKey> {
+        let of_trees = self.values(BLOCKS, |_, _| ()).into_keys();
+        of_trees.chain(self.leaves.keys().copied()).collect()
+    }
+
+    /// Reads a whole block from a tree or from a leaf page.
+    fn block(&self, key: &BlockKey) -> Option<Block> {
+        let hash = split_block_key(key).1;
+        let of_tree = self.first(|commit| {
+            let table = commit.begin_read().ok()?.open_table(BLOCKS).ok()?;
+            stored_block(table.get(key).ok()??.value(), &hash).ok()
+        });
+        of_tree.or_else(|| {
+            let (at, length) = *self.leaves.get(key)?;
+            stored_block(&leaves::read(&self.path, at, length)?, &hash).ok()
+        })
     }
 
     /// Copies this node's own trades to the new chain; peers send their trades again. A damaged own
@@ -240,6 +292,14 @@ impl Old {
                 whole.insert(TxId(key), record);
             }
         }
+        // A record in a leaf page proves itself by its key, the name of its transaction.
+        let scanned = leaves::scan(&self.path, |key: &[u8; 32], _, bytes| {
+            let record = stored::<OwnRecord>("an own trade", bytes).ok().and_then(named);
+            if let Some((txid, record)) = record.filter(|(txid, _)| txid.0 == *key) {
+                whole.entry(txid).or_insert(record);
+            }
+        });
+        scanned.map_err(|error| ChainFault::Disk(error.to_string()))?;
         chain.adopt_own(whole, now)?;
         chain.commit()
     }

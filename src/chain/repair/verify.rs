@@ -298,6 +298,7 @@ impl Chain {
         let genesis = block_key(0, &self.network.id);
         self.overlay.put_block(genesis, &self.network.genesis);
         self.catch_up(now, progress)?;
+        self.bound_headers()?;
         self.commit()?;
         while let Some(id) = {
             let tables = self.overlay.store().read()?;

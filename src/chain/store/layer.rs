@@ -10,7 +10,8 @@ use super::{
     Store,
     header_changes::HeaderChanges,
     tables::{
-        BlockKey, CoinTable, META_BEST_HEADER, META_TIP, coin_to_bytes, place_to_bytes, tx_key,
+        BlockKey, CoinTable, META_ATTENDED, META_BEST_HEADER, META_TIP, coin_to_bytes,
+        place_to_bytes, tx_key,
     },
 };
 use crate::{
@@ -40,6 +41,7 @@ pub(in crate::chain) struct Layer {
     pub(in crate::chain) own: KeyMap<TxId, Option<Vec<u8>>>,
     pub(in crate::chain) tip: Option<BlockKey>,
     pub(in crate::chain) best_header: Option<BlockKey>,
+    pub(in crate::chain) attended: Option<Vec<u8>>,
     /// Total length of bodies, undo records, mempool entries and own trades.
     record_bytes: usize,
 }
@@ -56,6 +58,7 @@ impl Layer {
         self.own.extend(other.own);
         self.tip = other.tip.or(self.tip);
         self.best_header = other.best_header.or(self.best_header);
+        self.attended = other.attended.or(self.attended.take());
         self.record_bytes = self.record_bytes.saturating_add(other.record_bytes);
     }
 
@@ -80,6 +83,9 @@ impl Layer {
                     if let Some(key) = key {
                         tables.meta.insert(name, key.as_slice())?;
                     }
+                }
+                if let Some(attended) = &self.attended {
+                    tables.meta.insert(META_ATTENDED, attended.as_slice())?;
                 }
                 Ok(())
             };

@@ -18,21 +18,25 @@ use std::{
 };
 
 use redb::{
-    Database, DatabaseError, Durability, ReadableDatabase as _, ReadableTable as _, StorageBackend,
-    StorageError, TableError,
+    ConcurrencyMode, Database, DatabaseError, Durability, ReadOnlyDatabase, ReadableDatabase as _,
+    ReadableTable as _, StorageBackend, StorageError, TableError, backends::FileBackend,
 };
 
 pub use self::tables::Status;
 use self::tables::{
-    HeaderRecord, META_BEST_HEADER, META_GENESIS, META_MIN_WORK, META_NETWORK, META_SCHEMA,
-    META_TIP, ReadTables, SCHEMA, Undo, WriteTables, block_key, coin_to_bytes, place_to_bytes,
-    stored, tx_key,
+    HeaderRecord, META_BEST_HEADER, META_CHECKPOINT, META_GENESIS, META_MIN_WORK, META_NETWORK,
+    META_SCHEMA, META_TIP, ReadTables, SCHEMA, Undo, WriteTables, block_key, coin_to_bytes,
+    place_to_bytes, stored, tx_key,
 };
 use super::errors::{ChainFault, OpenError};
 use crate::{
-    consensus::{Network, Work, created_coins},
+    consensus::{Checkpoint, Network, created_coins},
     primitives::{Block, Encode},
-    storage::{contain, frozen::FrozenFile, give_to_owner_of_folder, sync_folder},
+    storage::{
+        contain, create_folder,
+        frozen::{Commit, FrozenFile},
+        take_place, unfinished_private,
+    },
     telemetry::metrics::StoreMetrics,
 };
 
@@ -56,14 +60,14 @@ pub fn exists(path: &Path) -> bool {
 }
 
 /// Creates a chain that contains only the genesis of `network`, completely or not at all.
-/// `min_work` is the minimum work of the chain according to an invite.
+/// `checkpoint` is the block of an invite that the chain must have.
 ///
 /// # Errors
 /// The file already exists, or the disk fails.
 pub fn create(
     path: &Path,
     network: &Network,
-    min_work: Option<Work>,
+    checkpoint: Option<&Checkpoint>,
     cache_mib: usize,
 ) -> Result<Store, OpenError> {
     if exists(path) {
@@ -72,20 +76,18 @@ pub fn create(
     let failed =
         |error: io::Error| OpenError::Disk { path: path.to_owned(), reason: error.to_string() };
     if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).map_err(failed)?;
+        create_folder(folder).map_err(failed)?;
     }
     // Created under another name, so that a crash leaves no partial chain under this one.
     let unfinished = path.with_extension("redb-unfinished");
-    if unfinished.exists() {
-        fs::remove_file(&unfinished).map_err(failed)?;
-    }
-    let database = builder(cache_mib)
-        .create(&unfinished)
+    let file = unfinished_private(&unfinished).map_err(failed)?;
+    let database = FileBackend::new(file)
+        .and_then(|file| builder(cache_mib).create_with_backend(file))
         .map_err(|error| OpenError::from_database(&unfinished, error))?;
-    initialise(&database, network, min_work).map_err(|fault| OpenError::from_fault(path, fault))?;
-    drop(database);
-    give_to_owner_of_folder(&unfinished);
-    fs::rename(&unfinished, path).and_then(|()| sync_folder(path)).map_err(failed)?;
+    initialise(&database, network, checkpoint)
+        .map_err(|fault| OpenError::from_fault(path, fault))?;
+    database.close().map_err(|error| OpenError::from_database(&unfinished, error))?;
+    take_place(&unfinished, path).map_err(failed)?;
     open(path, cache_mib)
 }
 
@@ -120,19 +122,30 @@ pub fn open_frozen(path: &Path, cache_mib: usize) -> Result<Store, OpenError> {
 /// Opens the database for [`open_frozen`] without a check of its contents. May panic on a damaged
 /// file.
 pub(super) fn frozen_database(path: &Path, cache_mib: usize) -> Result<Database, OpenError> {
-    database_on(FrozenFile::open, path, cache_mib)
+    builder(cache_mib)
+        .create_with_backend(frozen_file(FrozenFile::open, path)?)
+        .map_err(|error| OpenError::from_database(path, error))
 }
 
-/// Like [`frozen_database`], for a file with unreadable parts. May panic.
-pub(super) fn damaged_database(path: &Path, cache_mib: usize) -> Result<Database, OpenError> {
-    database_on(FrozenFile::open_damaged, path, cache_mib)
-}
-
-fn database_on(
-    file: impl FnOnce(&Path) -> io::Result<FrozenFile>,
+/// Opens a commit of a file with unreadable parts, for reading alone and without a repair. May
+/// panic.
+pub(super) fn damaged_database(
     path: &Path,
+    commit: Commit,
     cache_mib: usize,
-) -> Result<Database, OpenError> {
+) -> Result<ReadOnlyDatabase, OpenError> {
+    let file = frozen_file(|path| FrozenFile::open_damaged(path, commit), path)?;
+    // In this mode a reader needs no record of the free pages, which may be damaged.
+    builder(cache_mib)
+        .set_concurrency_mode(ConcurrencyMode::MultiWriter)
+        .open_read_only_with_backend(file)
+        .map_err(|error| OpenError::from_database(path, error))
+}
+
+fn frozen_file(
+    open: impl FnOnce(&Path) -> io::Result<FrozenFile>,
+    path: &Path,
+) -> Result<FrozenFile, OpenError> {
     let length = check_is_file(path)?;
     if length == 0 {
         // redb would initialise an empty file as a new database.
@@ -140,10 +153,7 @@ fn database_on(
     }
     let failed =
         |error: io::Error| OpenError::Disk { path: path.to_owned(), reason: error.to_string() };
-    let file = file(path).map_err(failed)?;
-    builder(cache_mib)
-        .create_with_backend(file)
-        .map_err(|error| OpenError::from_database(path, error))
+    open(path).map_err(failed)
 }
 
 /// Returns the length of a regular file in bytes; anything else is an error.
@@ -182,7 +192,7 @@ fn builder(cache_mib: usize) -> redb::Builder {
 fn initialise(
     database: &Database,
     network: &Network,
-    min_work: Option<Work>,
+    checkpoint: Option<&Checkpoint>,
 ) -> Result<(), ChainFault> {
     let genesis = &network.genesis;
     let (hash, header) = (network.id, genesis.header);
@@ -206,8 +216,9 @@ fn initialise(
         tables.meta.insert(META_GENESIS, genesis.to_bytes().as_slice())?;
         tables.meta.insert(META_NETWORK, hash.as_bytes().as_slice())?;
         tables.meta.insert(META_BEST_HEADER, key.as_slice())?;
-        if let Some(work) = min_work {
+        if let Some(Checkpoint { height, hash, work }) = checkpoint {
             tables.meta.insert(META_MIN_WORK, work.to_be_bytes().as_slice())?;
+            tables.meta.insert(META_CHECKPOINT, block_key(*height, hash).as_slice())?;
         }
         connect_genesis(&mut tables, network)?;
     }
@@ -332,6 +343,15 @@ impl Store {
 
     pub(crate) const fn database(&self) -> &Arc<Database> {
         &self.database
+    }
+
+    /// Closes the file. A reader that is still at work closes it at its end.
+    ///
+    /// # Errors
+    /// Fails if the last writes could not be flushed.
+    pub(crate) fn close(self) -> Result<(), ChainFault> {
+        let closed = Arc::into_inner(self.database).map_or(Ok(()), Database::close);
+        closed.map_err(|error| ChainFault::Disk(error.to_string()))
     }
 
     /// Returns a snapshot of all tables. Keep it only briefly, since it pins pages.

@@ -76,6 +76,13 @@ impl Overlay {
         }
     }
 
+    /// Drops uncommitted changes and closes the file.
+    pub(crate) fn close(self) -> Result<(), ChainFault> {
+        let store = self.store.clone();
+        drop(self);
+        store.close()
+    }
+
     pub(crate) const fn store(&self) -> &Store {
         &self.store
     }
@@ -262,6 +269,13 @@ impl Overlay {
 
     pub(crate) fn set_best_header(&mut self, key: BlockKey) {
         self.top().best_header = Some(key);
+    }
+
+    /// Sets the record of attended time. No reply waits for it.
+    pub(crate) fn set_attended(&mut self, record: Vec<u8>) {
+        let awaited = self.awaited;
+        self.top().attended = Some(record);
+        self.awaited = awaited;
     }
 
     pub(crate) fn set_tip(&mut self, key: BlockKey) {

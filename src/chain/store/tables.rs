@@ -67,6 +67,11 @@ pub(crate) const META_BEST_HEADER: &str = "best_header";
 /// The work of the checkpoint in the invite that this chain was joined with, 32 bytes big-endian.
 /// Absent for a chain without an invite.
 pub(crate) const META_MIN_WORK: &str = "min_work";
+/// The block key of that checkpoint, which the best chain must have.
+pub(crate) const META_CHECKPOINT: &str = "checkpoint";
+/// The time in which peers shared our branch: milliseconds since the last mark, u32, then the block
+/// keys of the marks.
+pub(crate) const META_ATTENDED: &str = "attended";
 
 /// The coins table, opened for writing.
 pub(crate) type CoinTable<'txn> = Table<'txn, &'static CoinBytes, &'static [u8; COIN_VALUE_BYTES]>;

@@ -4,10 +4,10 @@ use crate::{
     chain::{
         BlockAccepted, ChainEvent, Origin, TxState,
         testing::{
-            Branch, TestChain, coin_of, genesis_coin, key, network, note, owner, pay, signed,
+            Branch, PEER, TestChain, coin_of, genesis_coin, key, network, note, owner, pay, signed,
         },
     },
-    consensus::SUBSIDY,
+    consensus::{SUBSIDY, wins_tie},
     primitives::{Amount, Block, TxOutput},
 };
 
@@ -39,17 +39,17 @@ fn the_branch_with_more_work_wins_and_is_told_whole() {
 }
 
 #[test]
-fn between_equals_the_lower_hash_wins_whatever_came_first() {
+fn between_equals_the_draw_decides_whatever_came_first() {
     let a = Branch::new(&network(), 0).next(&[]);
     let b = Branch::new(&network(), 1).next(&[]);
-    let lower = a.hash().min(b.hash());
+    let winner = if wins_tie(&a.hash(), &b.hash()) { a.hash() } else { b.hash() };
     for order in [[&a, &b], [&b, &a]] {
         let mut chain = TestChain::new();
         for block in order {
             chain.block(block).expect("a good block");
         }
-        assert_eq!(chain.tip(), lower);
-        assert_eq!(chain.chain.best_header().hash, lower);
+        assert_eq!(chain.tip(), winner);
+        assert_eq!(chain.chain.best_header().hash, winner);
     }
 }
 
@@ -69,8 +69,7 @@ fn a_better_branch_that_proves_invalid_changes_nothing() {
     let last = theirs.next(&[]);
     chain.block(&good[0]).expect("stored");
     chain.block(&good[1]).expect("stored");
-    // Less work, or as much and a higher hash, or as much and a lower one: then it is found out at
-    // once.
+    // As much work: if it wins the draw, it is found out at once.
     let outcome = chain.block(&bad);
     let error = match outcome {
         Ok(BlockAccepted::SideBranch) => chain.block(&last).expect_err("invalid"),
@@ -202,20 +201,31 @@ fn a_trade_that_rests_on_a_lost_reward_is_void() {
 }
 
 #[test]
-fn blocks_of_days_ago_are_not_left_by_themselves() {
-    let mut chain = TestChain::new();
-    let mut ours = Branch::new(&network(), 0);
-    let mut theirs = ours.fork(1);
-    chain.connect(&ours.extend(2));
-    let tip = chain.tip();
-    chain.now += 73 * 3_600 * 1_000;
-    for block in theirs.extend(4) {
-        assert_eq!(chain.block(&block), Ok(BlockAccepted::SideBranch));
+fn of_three_equals_one_stays_and_tip_and_best_header_agree() {
+    let blocks: Vec<Block> = (0..40).map(|salt| Branch::new(&network(), salt).next(&[])).collect();
+    let wins = |a: usize, b: usize| wins_tie(&blocks[a].hash(), &blocks[b].hash());
+    let mut circles =
+        (0..40).flat_map(|a| (0..a).flat_map(move |b| (0..b).map(move |c| [a, b, c])));
+    let circle =
+        circles.find(|[a, b, c]| wins(*a, *b) == wins(*b, *c) && wins(*b, *c) == wins(*c, *a));
+    let circle = circle.expect("a circle among forty");
+    for order in [[0, 1, 2], [2, 1, 0], [1, 0, 2]] {
+        let mut chain = TestChain::new();
+        let headers: Vec<_> = order.iter().map(|at| blocks[circle[*at]].header).collect();
+        for header in &headers {
+            chain.chain.accept_headers(&[*header], PEER, chain.now).expect("good");
+        }
+        for at in order.iter().rev() {
+            chain.block(&blocks[circle[*at]]).expect("good");
+        }
+        let tip = chain.tip();
+        assert_eq!(chain.chain.best_header().hash, tip);
+        for at in order {
+            chain.block(&blocks[circle[at]]).expect("known");
+            assert_eq!(chain.tip(), tip, "nothing goes in circles");
+        }
+        chain.chain.commit().expect("a commit");
+        let chain = chain.reopen();
+        assert_eq!((chain.tip(), chain.chain.best_header().hash), (tip, tip));
     }
-    assert_eq!(chain.tip(), tip);
-    assert_eq!(chain.chain.best_header().height, 4);
-    chain.chain.commit().expect("a commit");
-    let mut chain = chain.reopen();
-    assert_eq!(chain.tip(), tip);
-    chain.connect(&ours.extend(1));
 }

@@ -413,7 +413,8 @@ async fn ask(
             ChainCommand::AcceptTrade { transaction: Box::new(trade), origin: Origin::Local, reply }
         }
         Step::Headers(headers) => {
-            ChainCommand::AcceptHeaders { headers, origin: PEER, reply: oneshot::channel().0 }
+            let (shown, reply) = (None, oneshot::channel().0);
+            ChainCommand::AcceptHeaders { headers, origin: PEER, shown, reply }
         }
         Step::Trade(..) | Step::Reindex | Step::Commit | Step::Store => return,
     };

@@ -5,8 +5,11 @@ mod branches;
 mod crash;
 mod damage;
 mod diverged;
+mod headers;
 mod histories;
 mod layouts;
+#[cfg(unix)]
+mod links;
 mod model;
 mod policy;
 mod policy_histories;

@@ -357,7 +357,7 @@ fn one_peers_free_trades_do_not_take_more_than_their_share_of_a_mempool_that_fil
     let text = [b'x'; 1_024];
     let mut notes = (0..).map(|stamp| note(&network.id, &key(5), stamp, &text));
     let mut next = || notes.next().expect("endless");
-    let bytes = |purse: &Purse| purse.chain.chain.summary(purse.chain.now).mempool_bytes;
+    let bytes = |purse: &Purse| purse.chain.chain.summary().mempool_bytes;
     let first = next();
     purse.takes(&first, PEER);
     while bytes(&purse) <= room / 2 {
@@ -531,7 +531,7 @@ fn a_full_mempool_lets_go_of_what_pays_least_and_asks_more_of_whoever_comes_next
     let rich = purse.pays(2, 2, 9_000);
     purse.takes(&own, Origin::Local);
     purse.takes(&poor, PEER);
-    let room = purse.chain.chain.summary(purse.chain.now).mempool_bytes;
+    let room = purse.chain.chain.summary().mempool_bytes;
     purse.chain.chain.mempool.shrink(room);
 
     let same = purse.pays(3, 2, 1_000);
@@ -542,7 +542,7 @@ fn a_full_mempool_lets_go_of_what_pays_least_and_asks_more_of_whoever_comes_next
     purse.takes(&rich, PEER);
     assert_eq!(purse.waits(), [own.txid(), rich.txid()]);
     assert_eq!(purse.dropped(), [(poor.txid(), DropReason::Evicted)]);
-    assert_eq!(purse.chain.chain.summary(purse.chain.now).floor.at(purse.chain.now), floor);
+    assert_eq!(purse.chain.chain.summary().floor.at(purse.chain.now), floor);
     assert_eq!(
         purse.refuses(&poor, PEER).code(),
         "fee_too_low",
@@ -557,7 +557,7 @@ fn a_full_mempool_lets_go_of_what_pays_least_and_asks_more_of_whoever_comes_next
     purse.chain.mine(owner(&key(9)));
     assert_eq!(purse.refuses(&poor, PEER).code(), "fee_too_low");
     purse.chain.now += 10 * FLOOR_HALF_LIFE_MS;
-    assert_eq!(purse.chain.chain.summary(purse.chain.now).floor.at(purse.chain.now), FeeRate::ZERO);
+    assert_eq!(purse.chain.chain.summary().floor.at(purse.chain.now), FeeRate::ZERO);
     purse.takes(&purse.pays(5, 2, 0), PEER);
 }
 
@@ -567,7 +567,7 @@ fn in_a_full_mempool_a_replacement_has_the_room_of_what_it_replaces_and_no_more(
     let (poor, rich) = (purse.pays(1, 2, 1_000), purse.pays(2, 2, 9_000));
     purse.takes(&poor, PEER);
     purse.takes(&rich, PEER);
-    purse.chain.chain.mempool.shrink(purse.chain.chain.summary(purse.chain.now).mempool_bytes);
+    purse.chain.chain.mempool.shrink(purse.chain.chain.summary().mempool_bytes);
     let better = purse.pays(1, 3, 3_000);
     purse.takes(&better, PEER);
     assert_eq!(purse.dropped(), [(poor.txid(), DropReason::Replaced)]);
@@ -585,7 +585,7 @@ fn a_child_does_not_hold_what_does_not_pay_together_with_it() {
     let cover = spend(&key(2), coin_of(&ballast, 0), 3, 33_333, 20_000);
     purse.takes(&ballast, PEER);
     purse.takes(&cover, PEER);
-    purse.chain.chain.mempool.shrink(purse.chain.chain.summary(purse.chain.now).mempool_bytes);
+    purse.chain.chain.mempool.shrink(purse.chain.chain.summary().mempool_bytes);
     let fair = purse.pays(1, 2, 2_000);
     assert!(
         FeeRate::of(Amount::from_units(20_000), cover.encoded_len())
@@ -606,6 +606,6 @@ fn what_an_own_trade_rests_on_is_not_evicted() {
     let error = purse.refuses(&purse.pays(1, 2, 90_000), PEER);
     assert_eq!(error.code(), "fee_too_low");
     assert_eq!(purse.waits(), [base.txid(), own.txid()]);
-    let floor = purse.chain.chain.summary(purse.chain.now).floor;
+    let floor = purse.chain.chain.summary().floor;
     assert_eq!(floor.at(purse.chain.now), FeeRate::ZERO, "a block makes room, and not a fee");
 }

@@ -36,7 +36,7 @@ async fn commands_are_answered_once_durable_and_events_follow() {
     let mut branch = Branch::new(&network(), 0);
     let blocks = branch.extend(3);
     let headers = blocks.iter().map(|block| block.header).collect();
-    let accepted = handle.accept_headers(headers, PEER).await.expect("good headers");
+    let accepted = handle.accept_headers(headers, PEER, None).await.expect("good headers");
     assert_eq!((accepted.new, accepted.best_header.height), (3, 3));
     for block in &blocks {
         assert_eq!(handle.accept_block(block.clone(), PEER).await, Ok(BlockAccepted::Connected));
@@ -105,7 +105,7 @@ async fn blocks_that_are_looked_at_ahead_get_the_verdicts_that_they_get_one_by_o
     let (events, mut told) = mpsc::channel(64);
     let disk = Disk::default();
     let (handle, thread) = start(&disk, events);
-    handle.accept_headers(headers, PEER).await.expect("good headers");
+    handle.accept_headers(headers, PEER, None).await.expect("good headers");
     let mut answers = Vec::new();
     for block in &blocks {
         let (reply, answer) = tokio::sync::oneshot::channel();

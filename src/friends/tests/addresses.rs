@@ -37,6 +37,7 @@ fn the_address_that_worked_last_is_dialed_first() {
     assert_eq!((peers[0].peer, peers[1].peer), (one, other));
     assert_eq!(peers[0].addresses, ["/ip4/10.0.0.1/tcp/2", "/ip4/10.0.0.1/tcp/1"]);
     assert_eq!((peers[0].last_seen, peers[1].last_seen), (Some(NOW + 1), None));
+    assert_eq!((peers[0].proven, peers[1].proven), (1, 1), "told addresses count for less");
     assert_eq!(friends.known_peers(1).unwrap().len(), 1);
 }
 

@@ -23,7 +23,7 @@ fn open(disk: &CrashDisk) -> Friends {
 fn talk(disk: &CrashDisk) -> Vec<(usize, Ack)> {
     let (mut friends, yjf) = (open(disk), Key::new(1));
     friends.set_own_profile("yzw", &[], None, NOW).unwrap();
-    friends.keep_profile(yjf.profile("yjf", NOW), NOW).unwrap();
+    friends.befriend(yjf.profile("yjf", NOW), NOW).unwrap();
     let mut acks = Vec::new();
     for round in 0..6 {
         let now = NOW + round * MINUTE;

@@ -8,7 +8,7 @@ use crate::friends::chat::MAX_TIME_APART_MS;
 #[test]
 fn a_direct_line_waits_in_the_outbox_until_it_is_delivered() {
     let (mut friends, yjf) = (friends(), Key::new(1));
-    friends.keep_profile(yjf.profile("yjf", NOW), NOW).unwrap();
+    friends.befriend(yjf.profile("yjf", NOW), NOW).unwrap();
     let first = friends.direct(yjf.peer, "Good morning to you", NOW).unwrap();
     let second = friends.direct(yjf.peer, "Good morning to you", NOW).unwrap();
     assert_ne!(first.id, second.id, "the same words in the same millisecond are two lines");
@@ -67,7 +67,7 @@ fn the_outbox_is_bounded_for_each_friend() {
 #[test]
 fn a_direct_line_that_came_is_kept_once_and_whole() {
     let (mut friends, yjf) = (friends(), Key::new(1));
-    friends.keep_profile(yjf.profile("yjf", NOW), NOW).unwrap();
+    friends.befriend(yjf.profile("yjf", NOW), NOW).unwrap();
     let text = "  all of it, with \u{1b}[31mcolours and  two spaces ";
     // The author's clock is a year behind, which does not matter for a direct line.
     let line = yjf.line(Some(friends.me), text, NOW - 365 * 24 * 60 * MINUTE, 0);
@@ -124,7 +124,7 @@ fn a_direct_line_that_is_not_the_senders_or_not_ours_is_refused() {
 #[test]
 fn a_line_to_all_is_kept_once_and_only_while_it_is_fresh() {
     let (mut friends, yjf) = (friends(), Key::new(1));
-    friends.keep_profile(yjf.profile("yjf", NOW), NOW).unwrap();
+    friends.befriend(yjf.profile("yjf", NOW), NOW).unwrap();
     let line = yjf.line(None, "hello all", NOW, 0);
     assert!(matches!(
         friends.receive_broadcast(line.clone(), NOW + MINUTE).unwrap(),
@@ -150,7 +150,7 @@ fn a_line_to_all_is_kept_once_and_only_while_it_is_fresh() {
 #[test]
 fn strangers_who_flood_are_ignored_and_friends_are_still_heard() {
     let (mut friends, yjf, stranger) = (friends(), Key::new(1), Key::new(2));
-    friends.keep_profile(yjf.profile("yjf", NOW), NOW).unwrap();
+    friends.befriend(yjf.profile("yjf", NOW), NOW).unwrap();
     let refused = (0..150)
         .filter_map(|counter| {
             friends.receive_broadcast(stranger.line(None, "buy", NOW, counter), NOW).err()
@@ -165,8 +165,9 @@ fn what_the_history_drops_leaves_nothing_behind_and_still_waits_in_the_outbox() 
     let (mut friends, yjf) = (friends(), Key::new(1));
     let first = friends.direct(yjf.peer, "one", NOW).unwrap();
     friends.receive_direct(yjf.peer, yjf.line(Some(friends.me), "two", NOW, 0), NOW).unwrap();
-    let me = friends.me;
-    friends.store.write(|tables| chat::drop_oldest(tables, me)).unwrap();
+    let Friends { store, lines, .. } = &mut friends;
+    let conversation = conversations::Conversation { with: yjf.peer, is_direct: true };
+    store.write(|tables| lines.drop_oldest(tables, conversation)).unwrap();
     assert_eq!(texts(&friends.history(Some(&yjf.peer), 10).unwrap()), ["two"]);
     assert_eq!(texts(&friends.history(None, 10).unwrap()), ["two"]);
     assert_eq!(friends.outbox_for(&yjf.peer, 10).unwrap(), std::slice::from_ref(&first));
@@ -184,6 +185,7 @@ proptest! {
         let (one, other) = (Key::new(0), Key::new(1));
         let mut sender = Friends::in_memory(one.config(NETWORK)).unwrap();
         let mut receiver = Friends::in_memory(other.config(NETWORK)).unwrap();
+        receiver.trust.accept(one.peer);
         let mut written = 0;
         let deliver = |sender: &mut Friends, receiver: &mut Friends, answered: bool| {
             for SentLine { id, line } in sender.outbox_for(&other.peer, 2).unwrap() {

@@ -49,7 +49,7 @@ impl Network {
             _ => {
                 let options = dial_options(peer, vec![address.clone()]);
                 let id = options.connection_id();
-                match self.swarm.dial(options) {
+                match self.dial(options) {
                     Ok(()) => {
                         self.dials.insert(id, Dialing::Asked(address, reply));
                         return;
@@ -66,8 +66,7 @@ impl Network {
         let Self { book, peers, swarm, target_peers, .. } = self;
         let enough = peers.len() >= *target_peers;
         let gate = &swarm.behaviour().gate;
-        let due =
-            book.due(now, enough, |peer| peers.contains_key(peer), |peer| !gate.is_banned(peer));
+        let due = book.due(now, enough, |peer| !gate.is_banned(peer));
         for dial in due {
             if let Dial::Seed(address) = &dial
                 && self.is_own(address)
@@ -80,15 +79,22 @@ impl Network {
             let options = match &dial {
                 Dial::Peer(peer, addresses) => dial_options(Some(*peer), addresses.clone()),
                 Dial::Seed(address) => dial_options(peer_of(address), vec![address.clone()]),
+                Dial::Hint(peer, address) => dial_options(Some(*peer), vec![address.clone()]),
             };
             let id = options.connection_id();
-            match self.swarm.dial(options) {
+            match self.dial(options) {
                 Ok(()) => {
                     self.dials.insert(id, Dialing::Book(dial));
                 }
                 Err(error) => self.dial_failed(&dial, &error, now),
             }
         }
+    }
+
+    /// Starts a dial. This is the only way past the dial gate.
+    fn dial(&mut self, options: DialOpts) -> Result<(), SwarmDialError> {
+        self.swarm.behaviour_mut().dial_gate.permit(options.connection_id());
+        self.swarm.dial(options)
     }
 
     /// True if the node listens on the address. The node must not dial it: the system would connect
@@ -116,7 +122,9 @@ impl Network {
             (Dial::Peer(peer, _), SwarmDialError::WrongPeerId { address, .. }) => {
                 self.book.forget_address(peer, address);
             }
-            (Dial::Peer(..), _) => tracing::debug!(?dial, %error, "no connection"),
+            (Dial::Peer(..) | Dial::Hint(..), _) => {
+                tracing::debug!(?dial, %error, "no connection");
+            }
             // Both ends dialed at once, or another address was faster.
             (Dial::Seed(_), SwarmDialError::DialPeerConditionFalse(_)) => {}
             (Dial::Seed(address), _) => {

@@ -3,18 +3,23 @@
 
 use std::time::Instant;
 
-use libp2p::{Multiaddr, identify, kad, mdns, ping, swarm::SwarmEvent};
+use libp2p::{Multiaddr, identify, mdns, ping, swarm::SwarmEvent};
 
-use super::{Network, peers::Leaving};
+use super::{
+    Network,
+    peers::{Connection, Leaving},
+};
 use crate::{
     net::{
-        address::{is_dialable, without_peer},
-        address_book::Source,
+        address::{ip, is_dialable, scope, without_peer},
+        address_book::Word,
         behaviour::BehaviourEvent,
         event::NetEvent,
         limits::{MAX_AGENT_CHARS, MAX_KNOWN_ADDRESSES},
         listen::root_cause,
         peer::from_libp2p,
+        wake::{Wake, is_ours},
+        walk::{Found, WalkEvent},
     },
     primitives::{PeerId, printable},
     wire::Protocol,
@@ -26,10 +31,12 @@ impl Network {
             SwarmEvent::Behaviour(event) => self.on_behaviour_event(event),
             SwarmEvent::NewListenAddr { address, .. } => {
                 self.listening.insert(address.clone());
+                self.own_address_changed(&address);
                 Some(NetEvent::Listening { address: address.to_string() })
             }
             SwarmEvent::ExpiredListenAddr { address, .. } => {
                 self.listening.remove(&address);
+                self.own_address_changed(&address);
                 None
             }
             SwarmEvent::ListenerClosed { addresses, reason, .. } => {
@@ -72,11 +79,18 @@ impl Network {
 
     fn on_behaviour_event(&mut self, event: BehaviourEvent) -> Option<NetEvent> {
         match event {
-            BehaviourEvent::Gate(never) | BehaviourEvent::Limits(never) => match never {},
+            BehaviourEvent::Gate(never)
+            | BehaviourEvent::DialGate(never)
+            | BehaviourEvent::Limits(never)
+            | BehaviourEvent::Memory(never) => match never {},
             BehaviourEvent::Identify(event) => self.on_identify(event),
             BehaviourEvent::Ping(event) => self.on_ping(&event),
             BehaviourEvent::Mdns(event) => self.on_mdns(event),
-            BehaviourEvent::Kad(event) => self.on_kad(event),
+            BehaviourEvent::Kad(WalkEvent::Found(found)) => {
+                self.on_found(&found);
+                None
+            }
+            BehaviourEvent::Kad(WalkEvent::Kad(_)) => None,
             BehaviourEvent::Gossip(event) => self.on_gossip(event),
             BehaviourEvent::Hello(event) => self.on_request_response(Protocol::Hello, event),
             BehaviourEvent::Friends(event) => self.on_request_response(Protocol::Friends, event),
@@ -98,13 +112,25 @@ impl Network {
         if !same_network {
             return None;
         }
-        self.liveness.same_network(&peer, now);
-        for address in info.listen_addrs.iter().take(MAX_KNOWN_ADDRESSES) {
-            self.book.add(peer, address, Source::Met, now);
-            if walks && is_dialable(address, self.private_only) {
-                self.swarm.behaviour_mut().kad.add_address(&peer_id, address.clone());
-            }
+        let from = || entry.connections.iter().map(|connection| &connection.address);
+        self.book.announced(&peer, &info.listen_addrs, Word::of(peer, from(), true));
+        if walks {
+            // Others are told only addresses of the machine that the peer is connected from. So
+            // this node passes on no lies about other machines.
+            let there: Vec<_> = from().map(ip).collect();
+            let proven = entry.connections.iter().filter(|connection| !connection.inbound);
+            let own: Vec<Multiaddr> = info
+                .listen_addrs
+                .iter()
+                .map(without_peer)
+                .filter(|address| ip(address).is_some() && there.contains(&ip(address)))
+                .chain(proven.map(|connection| connection.address.clone()))
+                .filter(|address| is_dialable(address, false))
+                .take(MAX_KNOWN_ADDRESSES)
+                .collect();
+            self.swarm.behaviour_mut().kad.route(&peer_id, own);
         }
+        self.liveness.same_network(&peer, now);
         None
     }
 
@@ -117,6 +143,7 @@ impl Network {
             Ok(round_trip) => {
                 connection.round_trip = Some(*round_trip);
                 connection.ping_failures = 0;
+                self.swarm.behaviour_mut().gate.places().answered(&peer, *round_trip);
             }
             Err(ping::Failure::Unsupported) => {}
             Err(error) => {
@@ -136,25 +163,46 @@ impl Network {
     }
 
     fn on_mdns(&mut self, event: mdns::Event) -> Option<NetEvent> {
-        // An expired record is only a hint: the peer may well be connected.
-        let mdns::Event::Discovered(found) = event else { return None };
-        for (peer_id, address) in found {
-            if let Some(peer) = from_libp2p(&peer_id) {
-                self.found(peer, &address, true);
+        match event {
+            mdns::Event::Discovered(found) => {
+                for (peer_id, address) in found {
+                    if let (Some(peer), Some(machine)) = (from_libp2p(&peer_id), ip(&address)) {
+                        self.found(peer, &address, &Word::of_nearby(&address, machine));
+                    }
+                }
+                self.dial_due(Instant::now());
+            }
+            mdns::Event::Expired(ended) => {
+                for (peer_id, address) in ended {
+                    if let Some(peer) = from_libp2p(&peer_id) {
+                        self.book.expired(&peer, &address);
+                    }
+                }
             }
         }
-        self.dial_due(Instant::now());
         None
     }
 
-    /// Adds an address that discovery found. `alive` is true if the peer announced itself just now.
-    fn found(&mut self, peer: PeerId, address: &Multiaddr, alive: bool) {
-        let now = Instant::now();
-        let news = self.book.add(peer, address, Source::Found, now);
-        if alive {
-            self.book.seen(&peer, now);
+    /// Adds what a walk found. Its teller is one of the connected peers. A near address may be
+    /// believed only if all of them are there.
+    fn on_found(&mut self, found: &Found) {
+        let Some(peer) = from_libp2p(&found.peer) else { return };
+        let connections = || self.peers.values().flat_map(|peer| &peer.connections);
+        let mut scopes: Vec<_> =
+            connections().map(|connection| scope(&connection.address)).collect();
+        scopes.dedup();
+        if scopes.len() > 1 {
+            scopes.clear();
         }
-        if news {
+        let word = Word::of_walk(scopes);
+        for address in &found.addresses {
+            self.found(peer, address, &word);
+        }
+    }
+
+    /// Adds an address that discovery found.
+    fn found(&mut self, peer: PeerId, address: &Multiaddr, word: &Word) {
+        if self.book.add_hint(peer, address, word, Instant::now()) {
             self.emit_if_room(NetEvent::Discovered {
                 peer,
                 address: without_peer(address).to_string(),
@@ -162,26 +210,38 @@ impl Network {
         }
     }
 
-    fn on_kad(&mut self, event: kad::Event) -> Option<NetEvent> {
-        let kad::Event::OutboundQueryProgressed {
-            result: kad::QueryResult::GetClosestPeers(result),
-            ..
-        } = event
-        else {
-            return None;
-        };
-        // The result is Ok even if the query reached no peer, so only the peers count.
-        let peers = match result {
-            Ok(found) => found.peers,
-            Err(kad::GetClosestPeersError::Timeout { peers, .. }) => peers,
-        };
-        for info in peers {
-            if let Some(peer) = from_libp2p(&info.peer_id) {
-                for address in info.addrs.iter().take(MAX_KNOWN_ADDRESSES) {
-                    self.found(peer, address, false);
-                }
+    /// Records that the machine has got or lost an address.
+    fn own_address_changed(&mut self, address: &Multiaddr) {
+        let now = Instant::now();
+        if ip(address).is_some_and(|ip| !ip.is_loopback()) {
+            let settled = self.wakes.is_settled(now);
+            self.wakes.address_changed(now, settled);
+        }
+    }
+
+    /// Dials everybody anew. Closes the connections that cannot have survived, which would
+    /// otherwise look alive for half a minute.
+    pub(super) fn woke(&mut self, wake: Wake, now: Instant) {
+        tracing::info!(?wake, "dialing everybody anew");
+        self.book.wake(now);
+        self.outbound.end_all();
+        let mut dead = Vec::new();
+        for entry in self.peers.values_mut() {
+            let is_dead = |connection: &&Connection| match wake {
+                Wake::Slept { long } => long,
+                Wake::Moved => connection.local.is_some_and(|ip| !is_ours(ip)),
+            };
+            let before = dead.len();
+            dead.extend(entry.connections.iter().filter(is_dead).map(|connection| connection.id));
+            if dead.len().saturating_sub(before) == entry.connections.len() {
+                entry.leaving.get_or_insert(Leaving::now("this machine slept or moved"));
             }
         }
-        None
+        for id in dead {
+            self.swarm.close_connection(id);
+        }
+        self.next_walk = now;
+        self.emit(NetEvent::Woke);
+        self.dial_due(now);
     }
 }

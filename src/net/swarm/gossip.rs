@@ -10,6 +10,7 @@ use crate::{
         behaviour::message_id,
         event::{GossipId, NetEvent, NetOffence},
         metrics::verdict_code,
+        own_topics::GossipEvent,
         peer::{from_libp2p, to_libp2p},
     },
     wire::{Topic, Verdict, limits::MAX_PROBE_BYTES, probe},
@@ -52,7 +53,21 @@ impl Network {
         let _ = self.swarm.behaviour_mut().gossip.publish(self.names.alive.clone(), payload);
     }
 
-    pub(super) fn on_gossip(&mut self, event: gossipsub::Event) -> Option<NetEvent> {
+    pub(super) fn on_gossip(&mut self, event: GossipEvent) -> Option<NetEvent> {
+        match event {
+            GossipEvent::Gossipsub(event) => self.on_gossipsub(event),
+            GossipEvent::ForeignTopic { peer, messages } => {
+                let peer = from_libp2p(&peer)?;
+                tracing::debug!(%peer, messages, "gossip on foreign topics is refused");
+                let reason = format!("{messages} messages are on no topic of this network");
+                let offence = NetOffence::ForeignTopic;
+                self.emit_if_room(NetEvent::Misbehaved { peer, offence, reason });
+                None
+            }
+        }
+    }
+
+    fn on_gossipsub(&mut self, event: gossipsub::Event) -> Option<NetEvent> {
         let now = Instant::now();
         match event {
             gossipsub::Event::Message { propagation_source, message, .. } => {
@@ -100,11 +115,15 @@ impl Network {
         now: Instant,
     ) -> Option<NetEvent> {
         let peer = from_libp2p(source)?;
-        let id = GossipId { id: message_id(&message.data), source: peer };
+        let id = GossipId { id: message_id(&message.topic, &message.data), source: peer };
         self.liveness.received(&peer, now);
+        if self.is_gossip_over_budget(&peer, message.data.len(), now) {
+            self.report(&id, Verdict::Ignore);
+            return None;
+        }
         if message.topic == self.names.alive {
             if message.data.len() > MAX_PROBE_BYTES {
-                self.refuse(&id, &message.data);
+                self.refuse(&id);
             } else {
                 self.report(&id, Verdict::Ignore);
             }
@@ -116,30 +135,26 @@ impl Network {
         };
         match topic.decode(&message.data) {
             Ok(gossip) => {
-                if self.has_room() && self.pending.admit(id, topic, message.data.len(), now) {
+                let is_friend = self.trust.is_friend(&peer);
+                let size = message.data.len();
+                if self.has_room_for(&peer) && self.pending.admit(id, topic, size, is_friend, now) {
                     return Some(NetEvent::GossipReceived { peer, message: id, gossip });
                 }
                 self.decided(&id, topic, Verdict::Ignore);
             }
             Err(error) => {
                 self.metrics.verdict(topic.code(), verdict_code(Verdict::Reject));
-                self.refuse(&id, &message.data);
+                self.refuse(&id);
                 self.misbehaved(peer, NetOffence::MalformedGossip, &error);
             }
         }
         None
     }
 
-    /// Reports a message that does not decode on its topic to gossipsub.
-    ///
-    /// # Security
-    /// The id of a message depends on its payload alone, and gossipsub lowers the score of each
-    /// peer that sends a rejected id. A hostile peer could publish a valid payload on the wrong
-    /// topic first, so that the honest peers who forward it on the right topic are graylisted. So a
-    /// payload that decodes on any topic is ignored. No honest peer forwards any other payload.
-    fn refuse(&mut self, message: &GossipId, payload: &[u8]) {
-        let is_valid_elsewhere = Topic::ALL.iter().any(|topic| topic.decode(payload).is_ok());
-        self.report(message, if is_valid_elsewhere { Verdict::Ignore } else { Verdict::Reject });
+    /// Reports a message that breaks the rules of its topic to gossipsub, which lowers the score of
+    /// the peer that forwarded it. The topic is part of the id, so no other message is meant.
+    fn refuse(&mut self, message: &GossipId) {
+        self.report(message, Verdict::Reject);
     }
 
     /// Counts a verdict on a message of one of the node's topics, and reports it to gossipsub.

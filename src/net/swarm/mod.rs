@@ -20,7 +20,7 @@ mod peers;
 mod requests;
 
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, HashSet, VecDeque},
     time::{Duration, Instant},
 };
 
@@ -42,19 +42,20 @@ use tokio::{
 use super::{
     NetConfig, NetError, Tuning,
     address::{offered, parse, parse_listen, without_peer},
-    address_book::{AddressBook, Source},
+    address_book::{AddressBook, Word},
     behaviour::{Behaviour, BehaviourConfig, BehaviourEvent, Names, request_timeout},
     event::{NetEvent, RequestError},
     gossip::{GossipLiveness, PendingVerdicts, UnheardGossip},
-    handle::{NetAnswer, NetCommand},
-    limits::LINGER,
+    handle::{NetAnswer, NetCommand, Told},
+    limits::{LINGER, MAX_KNOWN_ADDRESSES},
     listen::{build_swarm, listen},
     metrics::Libp2pMetrics,
     peer::to_libp2p,
     requests::{Inbound, Job, Outbound, Sending},
+    wake::{self, Wakes},
 };
 use crate::{
-    peers::Trust,
+    peers::{Budgets, Trust},
     primitives::PeerId,
     telemetry::metrics::NetMetrics,
     wire::{Protocol, Verdict},
@@ -82,6 +83,9 @@ pub(super) struct Network {
     answers: mpsc::Receiver<NetAnswer>,
 
     peers: HashMap<PeerId, Peer>,
+    budgets: Budgets,
+    /// Peers whose gossip is dropped until their budget has recovered.
+    muted: HashSet<PeerId>,
     listening: BTreeSet<Multiaddr>,
     book: AddressBook,
     dials: HashMap<ConnectionId, Dialing>,
@@ -96,6 +100,7 @@ pub(super) struct Network {
     libp2p_metrics: Libp2pMetrics,
     next_probe: Instant,
     next_walk: Instant,
+    wakes: Wakes,
 }
 
 /// One thing to handle.
@@ -131,7 +136,9 @@ impl Network {
             .collect::<Result<_, _>>()?;
         let me = config.identity.peer_id();
         let back_off = config.tuning.back_off;
-        let mut book = AddressBook::new(me, config.private_only, back_off, rand::random());
+        let trust = config.trust;
+        let mut book =
+            AddressBook::new(me, config.private_only, back_off, trust.clone(), rand::random());
         for text in &config.peers {
             book.add_seed(parse(text)?, now);
         }
@@ -140,21 +147,22 @@ impl Network {
             mdns: config.mdns,
             ping_interval: config.tuning.ping_interval,
             max_gossip_frame: config.tuning.max_gossip_frame,
+            trust: trust.clone(),
         };
         let keypair = config.identity.keypair();
         let behaviour = Behaviour::new(&keypair, &settings, &names, registry, &metrics)?;
-        let mut swarm = build_swarm(&config.identity, behaviour)?;
+        let mut swarm = build_swarm(&config.identity, behaviour, trust.clone())?;
         listen(&mut swarm, &listens)?;
-        for address in &external {
-            swarm.add_external_address(address.clone());
-        }
+        external.iter().for_each(|address| swarm.add_external_address(address.clone()));
         Ok(Self {
             swarm,
             names,
             me,
             private_only: config.private_only,
             target_peers: config.target_peers,
-            trust: config.trust,
+            budgets: Budgets::new(trust.clone()),
+            muted: HashSet::new(),
+            trust,
             external,
             events,
             backlog: VecDeque::new(),
@@ -174,6 +182,7 @@ impl Network {
             libp2p_metrics: Libp2pMetrics::new(registry),
             next_probe: now,
             next_walk: now,
+            wakes: Wakes::new(now, wake::suspended()),
             tuning: config.tuning,
         })
     }
@@ -188,6 +197,11 @@ impl Network {
                 _ = cancel.wait_for(|cancelled| *cancelled) => break,
                 turn = self.turn(&mut tick) => turn,
             };
+            // Before anything else, since a request that timed out during sleep is nobody's fault.
+            let now = Instant::now();
+            if let Some(wake) = self.wakes.turn(now, wake::suspended()) {
+                self.woke(wake, now);
+            }
             match turn {
                 Turn::Swarm(event) => {
                     self.libp2p_metrics.record(&event, |peer| self.swarm.is_connected(peer));
@@ -279,6 +293,15 @@ impl Network {
         self.backlog.is_empty() && self.events.capacity() > self.events.max_capacity() / 2
     }
 
+    /// True if the node keeps up with what this peer sends. Peers that are no friends may fill a
+    /// quarter of the queue, so that friends find room behind them.
+    fn has_room_for(&self, peer: &PeerId) -> bool {
+        let most = self.events.max_capacity();
+        self.has_room()
+            && (self.trust.is_friend(peer)
+                || self.events.capacity() > most.saturating_sub(most / 4))
+    }
+
     /// Emits an event that may be lost, if the node keeps up.
     fn emit_if_room(&mut self, event: NetEvent) {
         if self.has_room() {
@@ -314,11 +337,17 @@ impl Network {
                 }
             }
             NetCommand::Unban(peer) => self.swarm.behaviour_mut().gate.unban(&peer),
-            NetCommand::AddKnown { peer, addresses } => {
-                for address in &addresses {
-                    self.book.add(peer, address, Source::Vouched, now);
+            NetCommand::Greeted(peer) => {
+                if let Some(entry) = self.peers.get_mut(&peer) {
+                    entry.greeted = true;
                 }
-                self.dial_due(now);
+            }
+            NetCommand::Useful(peer) => {
+                self.swarm.behaviour_mut().gate.places().useful(&peer, now);
+                self.budgets.useful(peer, now);
+            }
+            NetCommand::AddKnown { peer, addresses, told } => {
+                self.add_known(peer, &addresses, told, now);
             }
             NetCommand::Peers(reply) => {
                 let _ = reply.send(self.snapshot(now));
@@ -328,6 +357,25 @@ impl Network {
                 let _ = reply.send(own.iter().map(ToString::to_string).collect());
             }
         }
+    }
+
+    fn add_known(&mut self, peer: PeerId, addresses: &[Multiaddr], told: Told, now: Instant) {
+        match told {
+            Told::ByUser | Told::Before => {
+                for address in addresses {
+                    self.book.add_proven(peer, address, told == Told::ByUser, now);
+                }
+            }
+            Told::By(teller) => {
+                let connections = self.peers.get(&teller).map_or(&[][..], |it| &it.connections);
+                let from = connections.iter().map(|connection| &connection.address);
+                let word = Word::of(teller, from, true);
+                for address in addresses.iter().take(MAX_KNOWN_ADDRESSES) {
+                    self.book.add_hint(peer, address, &word, now);
+                }
+            }
+        }
+        self.dial_due(now);
     }
 
     fn on_answer(&mut self, answer: NetAnswer) {
@@ -363,15 +411,8 @@ impl Network {
         for peer in liveness.silent(now, is_graylisted) {
             self.reconnect(&peer);
         }
-        let leaving: Vec<_> = self
-            .peers
-            .iter()
-            .filter(|(_, peer)| peer.leaving.is_some())
-            .map(|(peer, _)| *peer)
-            .collect();
-        for peer in leaving {
-            self.leave_if_idle(&peer, now);
-        }
+        self.leave_those_due(now);
+        self.unmute(now);
         if self.next_probe <= now {
             self.next_probe = now + self.tuning.probe_interval;
             self.probe();
@@ -381,8 +422,8 @@ impl Network {
         }
     }
 
-    /// Searches for peers through connected peers. A private network does not, since Kademlia dials
-    /// public addresses too.
+    /// Searches for peers through connected peers. A private network does not: its nodes find each
+    /// other by mDNS and profiles.
     fn walk(&mut self, now: Instant) {
         let knows_somebody = self.peers.values().any(|peer| peer.same_network);
         if self.private_only || !knows_somebody {

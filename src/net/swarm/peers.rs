@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    net::IpAddr,
     time::{Duration, Instant},
 };
 
@@ -15,11 +16,15 @@ use libp2p::{
 use super::{Network, dial::Dialing};
 use crate::{
     net::{
-        address::{is_nearby, without_peer},
-        address_book::{Dial, Source},
+        address::{is_nearby, socket, without_peer},
+        address_book::Dial,
         event::{ConnectionSnapshot, NetEvent, PeerSnapshot},
+        gate::ip_of,
+        gossip_score::MUTED_SCORE,
+        limits::{EVICTED_PAUSE, NO_HELLO_PAUSE},
         listen::root_cause,
         peer::{from_libp2p, to_libp2p},
+        wake,
     },
     primitives::PeerId,
     telemetry::events,
@@ -37,6 +42,8 @@ const READ_TIME: Duration = Duration::from_millis(300);
 pub(super) struct Connection {
     pub(super) id: ConnectionId,
     pub(super) address: Multiaddr,
+    /// The address of this machine's end, if it is known.
+    pub(super) local: Option<IpAddr>,
     /// True if the peer dialed.
     pub(super) inbound: bool,
     /// The round trip of the last ping.
@@ -52,6 +59,8 @@ pub(super) struct Peer {
     pub(super) agent: String,
     pub(super) same_network: bool,
     pub(super) topics: BTreeSet<Topic>,
+    /// True once the peer has said a valid hello.
+    pub(super) greeted: bool,
     pub(super) since: Instant,
     /// The times that gossipsub could not send to the peer.
     pub(super) slow: u32,
@@ -87,30 +96,37 @@ impl Network {
         // The gate refuses other keys.
         let peer = from_libp2p(&peer_id)?;
         let now = Instant::now();
+        self.forget_evicted();
         let address = without_peer(endpoint.get_remote_address());
         let inbound = endpoint.is_listener();
         match self.dials.remove(&id) {
             Some(Dialing::Book(Dial::Seed(seed))) => {
                 // The user gave the address, and so accepts the peer that answers there.
                 self.trust.accept(peer);
-                self.book.connected(peer, Some(&seed));
+                self.book.seed_answered(&seed, peer);
             }
             Some(Dialing::Asked(_, reply)) => {
-                self.book.add(peer, &address, Source::Vouched, now);
-                self.book.connected(peer, None);
+                self.book.add_proven(peer, &address, true, now);
                 let _ = reply.send(Ok(peer));
             }
-            Some(Dialing::Book(Dial::Peer(..))) | None => self.book.connected(peer, None),
+            Some(Dialing::Book(Dial::Peer(..) | Dial::Hint(..))) | None => {}
         }
         if is_nearby(&address) {
             self.trust.met_nearby(peer);
         }
-        if !inbound {
-            self.book.add(peer, &address, Source::Met, now);
-        }
+        self.book.connected(peer, (!inbound).then_some(&address), now);
+        let local = match endpoint {
+            ConnectedPoint::Listener { local_addr, .. } => {
+                socket(local_addr).map(|(it, _)| it.ip())
+            }
+            ConnectedPoint::Dialer { .. } => {
+                socket(&address).and_then(|(remote, _)| wake::source_of(remote))
+            }
+        };
         let connection = Connection {
             id,
             address: address.clone(),
+            local,
             inbound,
             round_trip: None,
             ping_failures: 0,
@@ -126,12 +142,15 @@ impl Network {
                 agent: String::new(),
                 same_network: false,
                 topics: BTreeSet::new(),
+                greeted: false,
                 since: now,
                 slow: 0,
                 leaving: None,
             },
         );
         self.liveness.connected(peer);
+        // gossipsub remembers the score of a peer that has been away for a moment.
+        self.set_gossip_score(&peer, 0.0);
         Some(NetEvent::PeerConnected { peer, address: address.to_string(), inbound })
     }
 
@@ -143,23 +162,88 @@ impl Network {
         cause: Option<&ConnectionError>,
     ) -> Option<NetEvent> {
         let peer = from_libp2p(&peer_id)?;
+        self.forget_evicted();
         if remaining > 0 {
             if let Some(entry) = self.peers.get_mut(&peer) {
                 entry.connections.retain(|connection| connection.id != id);
             }
             return None;
         }
-        let entry = self.peers.remove(&peer)?;
-        self.liveness.disconnected(&peer);
-        self.book.disconnected(&peer, Instant::now());
-        self.outbound.disconnected(&peer);
-        let reason = match (entry.leaving, cause) {
-            (Some(Leaving { reason, .. }), _) => reason.to_owned(),
+        self.forget(&peer, None, cause)
+    }
+
+    /// Ends the peers that lost their places, before their connections have closed. So the node
+    /// never hears of more peers than there are places.
+    fn forget_evicted(&mut self) {
+        let now = Instant::now();
+        for evicted in self.swarm.behaviour_mut().gate.take_evicted() {
+            if self.peers.get(&evicted).is_some_and(|peer| peer.same_network) {
+                // The address book knows its addresses.
+                self.book.shut(&evicted, now + EVICTED_PAUSE);
+            }
+            // What it still sends would be ignored, and so be lost from others too.
+            self.set_gossip_score(&evicted, MUTED_SCORE);
+            if let Some(event) = self.forget(&evicted, Some("gave its place to another"), None) {
+                self.emit(event);
+            }
+        }
+    }
+
+    /// Ends all that is known of a connected peer.
+    fn forget(
+        &mut self,
+        peer: &PeerId,
+        reason: Option<&'static str>,
+        cause: Option<&ConnectionError>,
+    ) -> Option<NetEvent> {
+        let entry = self.peers.remove(peer)?;
+        self.muted.remove(peer);
+        self.liveness.disconnected(peer);
+        let now = Instant::now();
+        self.book.disconnected(peer, now);
+        if self.wakes.is_recent(now) {
+            self.book.wake(now);
+        }
+        self.outbound.disconnected(peer);
+        let reason = match (reason.or(entry.leaving.map(|leaving| leaving.reason)), cause) {
+            (Some(reason), _) => reason.to_owned(),
             (None, None) => "closed".to_owned(),
             (None, Some(ConnectionError::KeepAliveTimeout)) => "idle".to_owned(),
             (None, Some(error)) => root_cause(error),
         };
-        Some(NetEvent::PeerDisconnected { peer, reason })
+        Some(NetEvent::PeerDisconnected { peer: *peer, reason })
+    }
+
+    /// Disconnects peers that said no hello in time, and completes other disconnections.
+    pub(super) fn leave_those_due(&mut self, now: Instant) {
+        let hello_time = self.tuning.hello_time;
+        let is_mute = |peer: &Peer| {
+            !peer.greeted && peer.leaving.is_none() && now.duration_since(peer.since) >= hello_time
+        };
+        let dialed = |peer: &Peer| peer.connections.iter().any(|connection| !connection.inbound);
+        let mute: Vec<_> = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| is_mute(peer))
+            .map(|(id, peer)| (*id, dialed(peer)))
+            .collect();
+        for (peer, dialed) in mute {
+            if dialed {
+                self.book.shut(&peer, now + NO_HELLO_PAUSE);
+            }
+            self.disconnect(&peer, "said no hello");
+        }
+        let is_leaving = |(_, peer): &(&PeerId, &Peer)| peer.leaving.is_some();
+        let leaving: Vec<_> = self.peers.iter().filter(is_leaving).map(|(id, _)| *id).collect();
+        for peer in leaving {
+            self.leave_if_idle(&peer, now);
+        }
+    }
+
+    /// Returns the IP address of a connected peer.
+    pub(super) fn ip_of_peer(&self, peer: &PeerId) -> Option<IpAddr> {
+        let connection = self.peers.get(peer)?.connections.first()?;
+        ip_of(&connection.address)
     }
 
     /// Closes all connections to a peer once its unsent responses are out.

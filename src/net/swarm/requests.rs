@@ -12,13 +12,15 @@ use crate::{
         behaviour::request_timeout,
         codec::Frame,
         event::{NetEvent, NetOffence, ReplyId, RequestError},
+        gossip_score::MUTED_SCORE,
         peer::{from_libp2p, to_libp2p},
         requests::Job,
     },
+    peers::{Spent, Traffic},
     primitives::PeerId,
     wire::{
-        ChatResponse, CodecError, FriendsResponse, HelloResponse, Protocol, Request, Response,
-        SyncResponse,
+        ChatResponse, CodecError, FriendsResponse, HelloResponse, Protocol, Refusal, Request,
+        Response, SyncResponse,
     },
 };
 
@@ -47,7 +49,7 @@ impl Network {
     pub(super) fn respond(&mut self, reply: &ReplyId, protocol: Protocol, bytes: Vec<u8>) {
         let Some((asked_on, channel, peer)) = self.inbound.take(reply) else { return };
         if asked_on == protocol {
-            if self.sending.has_room(&peer, bytes.len()) {
+            if self.sending.has_room(&peer, bytes.len(), self.trust.is_friend(&peer)) {
                 self.metrics.request_served(protocol.code(), "answered");
                 self.send_response(peer, protocol, channel, bytes);
             } else {
@@ -78,7 +80,10 @@ impl Network {
             .send_response(channel, Frame::Outgoing(bytes));
         // An error means that the peer no longer waits.
         if sent.is_ok() {
-            self.sending.begun((protocol, request), peer, size);
+            let is_friend = self.trust.is_friend(&peer);
+            self.sending.begun((protocol, request), peer, size, is_friend);
+            let (ip, traffic) = (self.ip_of_peer(&peer), Traffic::Requests(protocol));
+            self.budgets.answered(peer, ip, traffic, size, Instant::now());
         }
     }
 
@@ -89,8 +94,29 @@ impl Network {
             Protocol::Chat => Response::Chat(ChatResponse::Busy),
             Protocol::Sync => Response::Sync(SyncResponse::Busy),
         };
-        if let Ok(bytes) = busy.encode() {
-            self.metrics.request_served(protocol.code(), "busy");
+        self.refuse_with(peer, &busy, "busy", channel);
+    }
+
+    /// Answers a request that is beyond its peer's budget.
+    fn respond_over_budget(&mut self, peer: PeerId, protocol: Protocol, channel: ReplyChannel) {
+        let later = match protocol {
+            Protocol::Friends => Response::Friends(FriendsResponse::Refused(Refusal::RateLimited)),
+            Protocol::Chat => Response::Chat(ChatResponse::Refused(Refusal::RateLimited)),
+            Protocol::Hello | Protocol::Sync => return self.respond_busy(peer, protocol, channel),
+        };
+        self.refuse_with(peer, &later, "rate_limited", channel);
+    }
+
+    fn refuse_with(
+        &mut self,
+        peer: PeerId,
+        response: &Response,
+        code: &'static str,
+        channel: ReplyChannel,
+    ) {
+        if let Ok(bytes) = response.encode() {
+            let protocol = response.protocol();
+            self.metrics.request_served(protocol.code(), code);
             self.send_response(peer, protocol, channel, bytes);
         }
     }
@@ -133,6 +159,10 @@ impl Network {
         channel: ReplyChannel,
     ) -> Option<NetEvent> {
         let Frame::Incoming { size, message } = request else { return None };
+        if !self.peers.contains_key(&peer) {
+            // It has lost its place, and its connection is about to close.
+            return None;
+        }
         let request = match message {
             Ok(request) => request,
             Err(error) => {
@@ -142,11 +172,21 @@ impl Network {
                 return None;
             }
         };
-        if !self.has_room() {
+        let (ip, traffic) = (self.ip_of_peer(&peer), Traffic::Requests(protocol));
+        let spent = self.budgets.message(peer, ip, traffic, size, Instant::now());
+        if spent != Spent::Within {
+            self.respond_over_budget(peer, protocol, channel);
+            if spent == Spent::Flooding {
+                self.flooded(peer, protocol.code());
+            }
+            return None;
+        }
+        if !self.has_room_for(&peer) {
             self.respond_busy(peer, protocol, channel);
             return None;
         }
-        match self.inbound.admit(peer, protocol, size, channel) {
+        let is_friend = self.trust.is_friend(&peer);
+        match self.inbound.admit(peer, is_friend, protocol, size, channel) {
             Ok(reply) => Some(NetEvent::RequestReceived { peer, reply, request }),
             Err(channel) => {
                 self.respond_busy(peer, protocol, channel);
@@ -187,6 +227,57 @@ impl Network {
         };
         ticket.end(Err(error));
         self.pump(&peer);
+    }
+
+    /// Reports a peer that goes on after its budget was used up.
+    fn flooded(&mut self, peer: PeerId, what: &'static str) {
+        let reason = format!("it goes on after its budget of {what} was used up");
+        self.emit_if_room(NetEvent::Misbehaved { peer, offence: NetOffence::Flooding, reason });
+    }
+
+    /// Counts a gossip message. Returns true if it must be ignored.
+    ///
+    /// # Security
+    /// An ignored message is lost: gossipsub takes no copy of it from others. A hostile peer could
+    /// use up its budget and then be the first to forward what others say. So the message that uses
+    /// it up still counts, and then the peer is muted, which gossipsub does before it remembers an
+    /// id.
+    pub(super) fn is_gossip_over_budget(
+        &mut self,
+        peer: &PeerId,
+        bytes: usize,
+        now: Instant,
+    ) -> bool {
+        if !self.peers.contains_key(peer) {
+            return true;
+        }
+        let ip = self.ip_of_peer(peer);
+        let spent = self.budgets.message(*peer, ip, Traffic::Gossip, bytes, now);
+        let recovered = self.budgets.has_recovered(*peer, Traffic::Gossip, now);
+        if (spent != Spent::Within || !recovered) && self.muted.insert(*peer) {
+            self.set_gossip_score(peer, MUTED_SCORE);
+        }
+        if spent == Spent::Flooding {
+            self.flooded(*peer, "gossip");
+        }
+        spent == Spent::Flooding
+    }
+
+    /// Listens again to the gossip of peers whose budget has recovered.
+    pub(super) fn unmute(&mut self, now: Instant) {
+        let Self { muted, budgets, .. } = self;
+        let recovered = |peer: &PeerId| budgets.has_recovered(*peer, Traffic::Gossip, now);
+        let recovered: Vec<_> = muted.iter().copied().filter(recovered).collect();
+        for peer in recovered {
+            self.muted.remove(&peer);
+            self.set_gossip_score(&peer, 0.0);
+        }
+    }
+
+    pub(super) fn set_gossip_score(&mut self, peer: &PeerId, score: f64) {
+        if let Some(id) = to_libp2p(peer) {
+            self.swarm.behaviour_mut().gossip.set_application_score(&id, score);
+        }
     }
 
     /// Reports bytes that do not decode to the node. Too large or too long messages count as

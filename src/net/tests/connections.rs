@@ -5,7 +5,9 @@ use std::{net::TcpListener, time::Duration};
 use prometheus_client::registry::Registry;
 
 use super::{Node, config, pair};
-use crate::net::{CommandError, Identity, NetConfig, NetError, NetEvent, event::DialError, spawn};
+use crate::net::{
+    CommandError, Identity, NetConfig, NetError, NetEvent, Told, event::DialError, spawn,
+};
 
 #[tokio::test]
 async fn a_seed_without_an_id_is_dialed_and_known_by_its_key() {
@@ -50,7 +52,7 @@ async fn peers_of_peers_are_found_by_walking() {
 #[tokio::test]
 async fn friends_that_the_node_names_are_dialed() {
     let (mut a, b) = (Node::start().await, Node::start().await);
-    a.handle.add_known(b.id(), &["nonsense".to_owned(), b.address.clone()]).unwrap();
+    a.handle.add_known(b.id(), &["nonsense".to_owned(), b.address.clone()], Told::ByUser).unwrap();
     a.connected_to(b.id()).await;
 }
 
@@ -155,7 +157,7 @@ async fn a_banned_peer_is_put_out_and_stays_out_until_it_is_let_in() {
     // B dials on and is turned away each time; a turned-away connection is no connection of A's.
     assert!(a.handle.peers().await.unwrap().is_empty());
     a.handle.unban(b.id()).unwrap();
-    b.handle.add_known(a.id(), std::slice::from_ref(&a.address)).unwrap();
+    b.handle.add_known(a.id(), std::slice::from_ref(&a.address), Told::ByUser).unwrap();
     a.connected_to(b.id()).await;
 }
 
@@ -168,7 +170,7 @@ async fn a_peer_that_is_shut_out_for_a_while_is_not_dialed() {
     b.disconnected_from(a.id()).await;
     // A third node shows that the address book of A goes on working meanwhile.
     let c = Node::start().await;
-    a.handle.add_known(c.id(), std::slice::from_ref(&c.address)).unwrap();
+    a.handle.add_known(c.id(), std::slice::from_ref(&c.address), Told::ByUser).unwrap();
     let next = a
         .until(|event| match event {
             NetEvent::PeerConnected { peer, .. } => Some(peer),

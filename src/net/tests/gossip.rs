@@ -9,7 +9,7 @@ use super::{
     stranger::{Stranger, StrangerBehaviourEvent},
 };
 use crate::{
-    net::{NetEvent, NetOffence, Verdict, gossip::LivenessTimes},
+    net::{NetEvent, NetOffence, Told, Verdict, gossip::LivenessTimes},
     wire::{Protocol, Topic},
 };
 
@@ -97,7 +97,7 @@ async fn garbage_is_rejected_and_told() {
 /// A stranger and an honest node, both connected to a node under test: node, honest, stranger.
 async fn node_between_honest_and_stranger() -> (Node, Node, Stranger) {
     let (node, mut honest) = (Node::start().await, Node::start().await);
-    honest.handle.add_known(node.id(), std::slice::from_ref(&node.address)).unwrap();
+    honest.handle.add_known(node.id(), std::slice::from_ref(&node.address), Told::ByUser).unwrap();
     honest.subscribed(node.id(), Topic::Chat).await;
     let mut stranger = Stranger::new(Protocol::Hello, gossipsub::Config::default(), true);
     stranger.connect(&node.address).await;
@@ -145,45 +145,83 @@ async fn gossip_of_a_peer_with_rejected_messages_is_dropped_and_of_others_is_not
 }
 
 #[tokio::test]
-async fn a_payload_on_a_wrong_topic_does_not_harm_those_who_forward_it() {
+async fn bytes_that_come_first_on_another_topic_silence_nothing() {
     let (mut node, honest, mut stranger) = node_between_honest_and_stranger().await;
-    let lines: Vec<_> = (0..5).map(|number| chat(honest.id(), &format!("line {number}"))).collect();
+    let lines: Vec<_> = (0..2).map(|number| chat(honest.id(), &format!("line {number}"))).collect();
     let stolen = lines.iter().map(|line| line.encode().unwrap()).collect();
     publish_strange(&mut stranger, Topic::Blocks, stolen).await;
-    misbehaved(&mut node, 5).await;
+    misbehaved(&mut node, 2).await;
     let server = tokio::spawn(stranger.live());
-    // Gossipsub takes the lines for duplicates, since a message's id does not depend on its topic.
     for line in &lines {
         honest.handle.publish(line).unwrap();
     }
-    honest.handle.publish(&chat(honest.id(), "another")).unwrap();
-    let (source, _, gossip) = node.gossip().await;
-    assert_eq!((source, gossip), (honest.id(), chat(honest.id(), "another")));
+    let heard = [node.gossip().await, node.gossip().await];
+    assert!(heard.iter().all(|(source, ..)| *source == honest.id()));
+    assert!(lines.iter().all(|line| heard.iter().any(|(.., gossip)| gossip == line)));
+    server.abort();
+}
+
+/// A gossipsub frame with one message.
+fn frame(topic: &str, data: &[u8]) -> Vec<u8> {
+    let field =
+        |tag: u8, bytes: &[u8]| [&[tag, u8::try_from(bytes.len()).unwrap()][..], bytes].concat();
+    let message = [field(0x12, data), field(0x22, topic.as_bytes())].concat();
+    let publish = field(0x12, &message);
+    [&[u8::try_from(publish.len()).unwrap()][..], &publish].concat()
+}
+
+/// A stranger that writes its own gossip, and its connection to the node.
+async fn raw_gossiper(node: &Node) -> (Stranger, libp2p::PeerId) {
+    let gossip = gossipsub::Config::default();
+    let mut stranger = Stranger::asking_on("/meshsub/1.1.0".to_owned(), gossip, false);
+    let peer = stranger.connect(&node.address).await;
+    (stranger, peer)
+}
+
+#[tokio::test]
+async fn gossip_on_a_foreign_topic_is_charged() {
+    let mut node = Node::start().await;
+    let (mut stranger, peer) = raw_gossiper(&node).await;
+    let me = stranger.id();
+    let bytes = frame("elsewhere", b"bytes");
+    stranger.swarm.behaviour_mut().requests.send_request(&peer, bytes);
+    let server = tokio::spawn(stranger.live());
+    let (peer, offence) = node
+        .until(|event| match event {
+            NetEvent::Misbehaved { peer, offence, .. } => Some((peer, offence)),
+            _ => None,
+        })
+        .await;
+    assert_eq!((peer, offence), (me, NetOffence::ForeignTopic));
     server.abort();
 }
 
 #[tokio::test]
-async fn signed_and_unsigned_gossip_of_others_is_taken() {
+async fn signed_gossip_of_others_is_taken_and_ours_names_nobody() {
     let mut node = Node::start().await;
-    let mut stranger = Stranger::new(Protocol::Hello, gossipsub::Config::default(), true);
+    let settings = gossipsub::ConfigBuilder::default()
+        .validation_mode(gossipsub::ValidationMode::Permissive)
+        .build()
+        .unwrap();
+    let mut stranger = Stranger::new(Protocol::Hello, settings, true);
     let author = stranger.id();
     stranger.connect(&node.address).await;
     stranger.hears_subscription(Topic::Chat).await;
     let payload = chat(author, "from abroad").encode().unwrap();
     stranger.swarm.behaviour_mut().gossip.publish(Stranger::topic(Topic::Chat), payload).unwrap();
-    // A library that demands signatures takes ours.
     let handle = node.handle.clone();
     handle.publish(&chat(node.id(), "to abroad")).unwrap();
-    let heard = stranger
+    let (heard, source, number) = stranger
         .until(|event| match event {
             SwarmEvent::Behaviour(StrangerBehaviourEvent::Gossip(gossipsub::Event::Message {
                 message,
                 ..
-            })) => Some(message.data),
+            })) => Some((message.data, message.source, message.sequence_number)),
             _ => None,
         })
         .await;
     assert_eq!(heard, chat(node.id(), "to abroad").encode().unwrap());
+    assert_eq!((source, number), (None, None));
     let server = tokio::spawn(stranger.live());
     assert_eq!(node.gossip().await.2, chat(author, "from abroad"));
     server.abort();
@@ -194,7 +232,9 @@ async fn a_list_of_thousands_of_messages_does_not_deafen() {
     // A peer that keeps nobody in its mesh lists what it has to all in each heartbeat: here 2,000
     // ids in one frame.
     let settings = gossipsub::ConfigBuilder::default()
-        .message_id_fn(|message| crate::net::behaviour::message_id(&message.data).to_vec().into())
+        .message_id_fn(|message| {
+            crate::net::behaviour::message_id(&message.topic, &message.data).to_vec().into()
+        })
         .mesh_n(0)
         .mesh_n_low(0)
         .mesh_n_high(0)

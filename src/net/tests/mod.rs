@@ -3,6 +3,8 @@
 
 mod connections;
 mod gossip;
+mod hints;
+mod places;
 mod requests;
 mod stranger;
 
@@ -14,6 +16,7 @@ use tokio::sync::mpsc;
 
 use super::{Identity, NetConfig, NetEvent, NetHandle, address_book::BackOff, spawn};
 use crate::{
+    peers::Trust,
     primitives::{BlockHash, NetworkId, PeerId, Signature},
     wire::{ChatGossip, CompactBlock, Gossip, HelloRequest, HelloResponse, SignedLine, Status},
 };
@@ -28,11 +31,14 @@ struct Node {
     address: String,
 }
 
-/// A configuration on loopback, where nothing takes long.
+/// A configuration on loopback, where nothing takes long. All peers are friends, and no node has a
+/// router that says hello.
 fn config() -> NetConfig {
     let mut config = NetConfig::new(Identity::generate(), NETWORK);
     config.listen = vec!["/ip4/127.0.0.1/tcp/0".to_owned()];
     config.mdns = false;
+    config.trust = Trust::new([], true);
+    config.tuning.hello_time = Duration::from_hours(1);
     config.tuning.back_off =
         BackOff { first: Duration::from_millis(50), longest: Duration::from_millis(400) };
     config

@@ -71,6 +71,11 @@ pub(super) struct Stranger {
 
 impl Stranger {
     pub(super) fn new(protocol: Protocol, gossip: gossipsub::Config, subscribes: bool) -> Self {
+        Self::asking_on(protocol.id(&NETWORK), gossip, subscribes)
+    }
+
+    /// A stranger that sends its requests on any protocol.
+    pub(super) fn asking_on(name: String, gossip: gossipsub::Config, subscribes: bool) -> Self {
         let mut swarm = SwarmBuilder::with_new_identity()
             .with_tokio()
             .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
@@ -78,7 +83,7 @@ impl Stranger {
             .with_behaviour(|keypair| StrangerBehaviour {
                 requests: request_response::Behaviour::new(
                     [(
-                        StreamProtocol::try_from_owned(protocol.id(&NETWORK)).unwrap(),
+                        StreamProtocol::try_from_owned(name).unwrap(),
                         request_response::ProtocolSupport::Full,
                     )],
                     request_response::Config::default(),

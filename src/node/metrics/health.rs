@@ -9,7 +9,7 @@ use crate::{
     chain::{ChainHandle, ChainSummary},
     net::NetHandle,
     node::router::RouterHandle,
-    sync::Phase,
+    sync::{Obstacle, Phase, Progress},
 };
 
 /// The longest wait for a task's answer. The answer costs a task no work, so one that takes longer
@@ -53,15 +53,20 @@ impl Liveness {
 /// Returns why the node is not ready; nothing if it is.
 ///
 /// A node without peers is ready: it serves its user, and the first node of a group has no peers
-/// until the second one starts.
+/// until the second one starts. With peers, a friend or proven peer has to confirm the chain, if
+/// the user named any: strangers alone may all be one liar.
 pub(super) fn reasons(
     phase: Phase,
+    progress: &Progress,
     summary: &ChainSummary,
     busy: bool,
     disk_free: Option<u64>,
 ) -> Vec<String> {
     let (height, best) = (summary.tip.height, summary.best_header.height);
     let phase = match phase {
+        Phase::Synced if progress.confirmed == 0 && progress.has_friends => Some(
+            "unconfirmed: no friend or proven peer is connected that confirms the chain".to_owned(),
+        ),
         Phase::Synced | Phase::Alone => None,
         Phase::Starting => Some("starting: no friend has said yet how far the chain is".to_owned()),
         Phase::Syncing => Some(format!(
@@ -69,8 +74,8 @@ pub(super) fn reasons(
             best.saturating_sub(height)
         )),
         Phase::Stalled => Some(format!(
-            "stalled: a friend claims a better chain, but nothing comes; at height {height} of \
-             {best}"
+            "stalled: {}; at height {height} of {best}",
+            progress.obstacle.unwrap_or(Obstacle::Headers).text()
         )),
         Phase::Diverged => Some(format!(
             "diverged: at height {height}, and another branch has more work; status names both, \
@@ -116,9 +121,33 @@ mod tests {
         }
     }
 
+    fn progress(confirmed: usize, has_friends: bool) -> Progress {
+        Progress {
+            phase: Phase::Synced,
+            height: 120,
+            best_header_height: 500,
+            blocks_per_second: 0,
+            seconds_left: None,
+            confirmed,
+            has_friends,
+            obstacle: None,
+        }
+    }
+
+    #[test]
+    fn strangers_alone_do_not_make_a_node_ready_that_has_friends() {
+        let of = |confirmed, has_friends| {
+            let progress = progress(confirmed, has_friends);
+            reasons(Phase::Synced, &progress, &summary(5, 5), false, None)
+        };
+        assert!(of(1, true).is_empty() && of(0, false).is_empty());
+        assert!(of(0, true)[0].starts_with("unconfirmed"));
+    }
+
     #[test]
     fn who_keeps_up_or_is_alone_is_ready_and_others_say_why() {
-        let of = |phase| reasons(phase, &summary(120, 500), false, Some(LEAST_DISK));
+        let of =
+            |phase| reasons(phase, &progress(1, true), &summary(120, 500), false, Some(LEAST_DISK));
         assert!(of(Phase::Synced).is_empty() && of(Phase::Alone).is_empty());
         assert_eq!(of(Phase::Syncing), ["syncing: at height 120 of 500, 380 blocks behind"]);
         for phase in [Phase::Starting, Phase::Stalled, Phase::Diverged] {
@@ -128,7 +157,8 @@ mod tests {
 
     #[test]
     fn every_reason_is_a_line_of_its_own() {
-        let reasons = reasons(Phase::Stalled, &summary(1, 2), true, Some(3 << 20));
+        let reasons =
+            reasons(Phase::Stalled, &progress(0, true), &summary(1, 2), true, Some(3 << 20));
         assert_eq!(reasons.len(), 3);
         assert_eq!(reasons[2], "disk: 3 MiB are free where the data is, 64 are needed");
         assert!(reasons.iter().all(|reason| !reason.contains('\n')));

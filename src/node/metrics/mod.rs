@@ -188,7 +188,8 @@ impl Monitor {
 
 impl Snapshot {
     fn reasons(&self) -> Vec<String> {
-        health::reasons(self.phase, &self.summary, self.busy, self.machine.disk_free)
+        let progress = &self.live.progress;
+        health::reasons(self.phase, progress, &self.summary, self.busy, self.machine.disk_free)
     }
 }
 

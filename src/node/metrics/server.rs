@@ -3,13 +3,17 @@
 //! # Security
 //! Anyone who can reach the listener may connect, so everything is bounded: the connections in all
 //! and of one address, the bytes and the time of a request's head, and the time of a connection.
-//! A connection serves one request. Further connections wait in the system's accept queue.
+//! A connection serves one request. Beyond a bound the oldest connection makes room, preferably one
+//! that has not asked for anything: half requests never keep out Prometheus.
 
 use std::{
-    collections::HashMap,
+    collections::VecDeque,
     io,
-    net::SocketAddr,
-    sync::{Arc, OnceLock},
+    net::{IpAddr, SocketAddr},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -20,7 +24,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use hyper::server::conn::http1;
+use hyper::{server::conn::http1, service::Service as _};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
@@ -28,7 +32,7 @@ use hyper_util::{
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::oneshot,
-    task::JoinSet,
+    task::{AbortHandle, JoinSet},
     time::{sleep, timeout},
 };
 
@@ -118,22 +122,17 @@ fn pages(shown: Shown) -> Router {
 async fn accept(listener: TcpListener, pages: Router, stop: impl Future<Output = ()>) {
     let mut stop = std::pin::pin!(stop);
     let mut connections = JoinSet::new();
-    // The remote address of each open connection, by its task.
-    let mut open = HashMap::new();
+    let mut open = Open::default();
     loop {
         tokio::select! {
             biased;
             () = &mut stop => break,
-            Some(ended) = connections.join_next_with_id() => {
-                let id = ended.map_or_else(|error| error.id(), |(id, ())| id);
-                open.remove(&id);
-            }
-            accepted = listener.accept(), if connections.len() < MAX_CONNECTIONS => match accepted {
+            Some(_) = connections.join_next() => {}
+            accepted = listener.accept() => match accepted {
                 Ok((stream, from)) => {
-                    let from = from.ip();
-                    if open.values().filter(|of| **of == from).count() < MAX_FROM_ONE {
-                        open.insert(connections.spawn(answer(stream, pages.clone())).id(), from);
-                    }
+                    let asked = Arc::<AtomicBool>::default();
+                    let task = connections.spawn(answer(stream, pages.clone(), asked.clone()));
+                    open.insert(Connection { task, from: from.ip(), asked });
                 }
                 Err(error) => {
                     tracing::debug!(%error, "a connection to the metrics was not accepted");
@@ -144,15 +143,55 @@ async fn accept(listener: TcpListener, pages: Router, stop: impl Future<Output =
     }
 }
 
+/// An open connection.
+struct Connection {
+    task: AbortHandle,
+    from: IpAddr,
+    /// True once a request has arrived.
+    asked: Arc<AtomicBool>,
+}
+
+/// The open connections, the oldest first.
+#[derive(Default)]
+struct Open(VecDeque<Connection>);
+
+impl Open {
+    fn insert(&mut self, new: Connection) {
+        self.0.retain(|connection| !connection.task.is_finished());
+        let alike = self.0.iter().filter(|connection| connection.from == new.from).count();
+        if alike >= MAX_FROM_ONE {
+            self.end_one(|connection| connection.from == new.from);
+        } else if self.0.len() >= MAX_CONNECTIONS {
+            self.end_one(|_| true);
+        }
+        self.0.push_back(new);
+    }
+
+    /// Ends the oldest connection of some, preferably one without a request.
+    fn end_one(&mut self, of: impl Fn(&Connection) -> bool) {
+        let mute = |connection: &Connection| !connection.asked.load(Ordering::Relaxed);
+        let oldest_mute = self.0.iter().position(|one| of(one) && mute(one));
+        let oldest = oldest_mute.or_else(|| self.0.iter().position(&of));
+        if let Some(connection) = oldest.and_then(|place| self.0.remove(place)) {
+            connection.task.abort();
+        }
+    }
+}
+
 /// Serves one request on one connection.
-async fn answer(stream: TcpStream, pages: Router) {
+async fn answer(stream: TcpStream, pages: Router, asked: Arc<AtomicBool>) {
+    let pages = TowerToHyperService::new(pages);
+    let pages = hyper::service::service_fn(move |request| {
+        asked.store(true, Ordering::Relaxed);
+        pages.call(request)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME)
         .max_buf_size(MAX_HEAD_BYTES)
         .keep_alive(false)
         .half_close(true)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(pages));
+        .serve_connection(TokioIo::new(stream), pages);
     match timeout(MAX_TIME, connection).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(%error, "a connection to the metrics broke off"),
@@ -219,6 +258,25 @@ mod tests {
             let page = ask(listener.address, path).await;
             assert!(page.starts_with("HTTP/1.0 503") && page.ends_with(OPENING), "{page}");
         }
+    }
+
+    #[tokio::test]
+    async fn half_requests_keep_nobody_out() {
+        let listener = Listener::start(([127, 0, 0, 1], 0).into()).await.expect("a port");
+        let mut halves = Vec::new();
+        for _ in 0..2 * MAX_CONNECTIONS {
+            let mut stream = TcpStream::connect(listener.address).await.expect("a connection");
+            stream.write_all(b"GET /live").await.expect("sent");
+            halves.push(stream);
+        }
+        let alive = timeout(HEAD_TIME / 5, ask(listener.address, "/livez")).await.expect("soon");
+        assert!(alive.starts_with("HTTP/1.0 200"), "{alive}");
+        let mut gone = 0;
+        for half in &mut halves {
+            let closed = timeout(Duration::from_millis(20), half.read(&mut [0; 1])).await;
+            gone += usize::from(closed.is_ok());
+        }
+        assert!(halves.len() - gone < MAX_FROM_ONE, "{gone} of {} are closed", halves.len());
     }
 
     #[tokio::test]

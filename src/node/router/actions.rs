@@ -8,15 +8,19 @@ use super::{Done, Router, network::log_unsent};
 use crate::{
     chain::{
         ChainHandle,
-        api::{BlockAccepted, ChainCommand, Origin, Refused},
+        api::{BlockAccepted, ChainCommand, HeaderContext, Origin, Refused},
         errors::{AcceptBlockError, ChainFault},
     },
     net::GossipId,
-    primitives::{Block, MiningMode, PeerId, Transaction},
+    node::clock::now,
+    primitives::{Block, BlockHash, Header, MiningMode, PeerId, Transaction},
     relay::{Announcement, RelayAction, RelayEvent},
-    sync::{self, Phase, SyncAction, SyncEvent},
+    sync::{self, Phase, SyncAction, SyncEvent, check_branch},
     wire::{Gossip, Request, RequestFailure, SyncRequest},
 };
+
+/// The time for which a stranger is not dialed that announced blocks and did not deliver them.
+const WITHHOLDER_PAUSE: Duration = Duration::from_mins(10);
 
 impl Router {
     pub(super) fn sync_action(&mut self, action: SyncAction) {
@@ -44,13 +48,27 @@ impl Router {
                 let ids = chain.unknown_trades(ids).await.unwrap_or_default();
                 Some(Done::Sync(SyncEvent::UnknownTrades { peer, ids }))
             }),
-            SyncAction::AcceptHeaders { peer, headers } => self.spawn_work(async move {
-                let result = chain.accept_headers(headers, Origin::Peer(peer)).await;
+            SyncAction::AcceptHeaders { peer, headers, shown } => self.spawn_work(async move {
+                let result = chain.accept_headers(headers, Origin::Peer(peer), shown).await;
                 Some(Done::Sync(SyncEvent::HeadersDone {
                     peer,
                     result: result.map_err(Into::into),
                 }))
             }),
+            SyncAction::HeaderContext { peer, hash } => self.spawn_work(async move {
+                let context = chain.header_context(hash).await.ok().flatten().map(Box::new);
+                Some(Done::Sync(SyncEvent::HeaderContext { peer, context }))
+            }),
+            SyncAction::CheckHeaders { peer, context, headers } => {
+                self.check_unstored(peer, *context, headers);
+            }
+            SyncAction::Withhold { hash } => self.withhold(hash),
+            SyncAction::SuspendMining => self.miner.suspend(),
+            SyncAction::Proven { peer } => {
+                log_unsent(self.net.useful(peer));
+                self.relay(RelayEvent::Proven { peer });
+            }
+            SyncAction::Disconnect { peer } => self.disconnect(peer, WITHHOLDER_PAUSE),
             SyncAction::AcceptBlock { peer, block } => {
                 let hash = block.hash();
                 let result = accept_block(chain, peer, block);
@@ -74,6 +92,28 @@ impl Router {
         }
     }
 
+    /// Checks headers of a branch that is not stored, beside the router.
+    fn check_unstored(&self, peer: PeerId, context: HeaderContext, headers: Vec<Header>) {
+        let network = Arc::clone(&self.network);
+        self.spawn_work(async move {
+            let check = move || check_branch(&network, context, &headers, now());
+            let result = spawn_blocking(check).await.ok()?.map(Box::new).map_err(Into::into);
+            Some(Done::Sync(SyncEvent::HeadersChecked { peer, result }))
+        });
+    }
+
+    /// Leaves a header aside whose body nobody delivers.
+    fn withhold(&self, hash: BlockHash) {
+        let chain = self.chain.clone();
+        self.spawn_work(async move {
+            match chain.withhold(hash).await {
+                Ok(best) => tracing::debug!(%hash, best = %best.hash, "a header is withheld"),
+                Err(error) => tracing::debug!(%error, "a header was not withheld"),
+            }
+            None
+        });
+    }
+
     pub(super) fn relay_action(&mut self, action: RelayAction<GossipId>) {
         let chain = self.chain.clone();
         match action {
@@ -94,13 +134,13 @@ impl Router {
                     Some(Done::Relay(RelayEvent::SolvedChecked { hash, result }))
                 });
             }
-            RelayAction::PauseMining { parent, ms } => {
-                self.miner.pause(parent, Duration::from_millis(ms));
-            }
+            RelayAction::SuspendMining => self.miner.suspend(),
+            RelayAction::Delivered { peer } => self.sync(SyncEvent::Delivered { peer }),
             RelayAction::AcceptHeader { peer, header } => {
                 let hash = header.hash();
                 self.spawn_work(async move {
-                    let result = chain.accept_headers(vec![*header], Origin::Peer(peer)).await;
+                    let (headers, origin) = (vec![*header], Origin::Peer(peer));
+                    let result = chain.accept_headers(headers, origin, None).await;
                     Some(Done::Relay(RelayEvent::HeaderDone {
                         hash,
                         result: result.map_err(Into::into),
@@ -143,12 +183,14 @@ impl Router {
         }
     }
 
-    /// Sets the miner's mode for the present phase: it rests while a better chain arrives.
+    /// Sets the miner's mode: the user's, once the node has started.
+    ///
+    /// # Security
+    /// No claim and no header stops the miner, so that nobody's mere word does. A better branch
+    /// whose bodies arrive lets it rest: see [`SyncAction::SuspendMining`].
     pub(super) fn apply_mining_mode(&self) {
-        let mode = match self.sync.progress().phase {
-            Phase::Starting | Phase::Syncing => MiningMode::Off,
-            Phase::Synced | Phase::Stalled | Phase::Alone | Phase::Diverged => self.mining,
-        };
+        let starting = self.sync.progress().phase == Phase::Starting;
+        let mode = if starting { MiningMode::Off } else { self.mining };
         let miner = self.miner.clone();
         self.spawn_work(async move {
             if let Err(error) = miner.set_mode(mode).await {

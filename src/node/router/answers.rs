@@ -7,7 +7,8 @@ use super::{
     handle::{NodeCommand, PeerRow, PeerTable},
 };
 use crate::{
-    node::clock::now,
+    node::clock::{moment, now},
+    peers::{Ban, BanTerm, Level},
     primitives::{PeerId, printable},
     sync::{SyncEvent, SyncReport},
     wire::limits::MAX_ADDRESSES,
@@ -31,6 +32,7 @@ impl Router {
                 // An error here and below: the caller no longer waits.
                 let _ = reply.send(());
             }
+            NodeCommand::Befriended { peer } => self.befriended(peer),
             // The run loop ends at it.
             NodeCommand::Stop => {}
         }
@@ -54,18 +56,22 @@ impl Router {
                 name: None,
                 address: state.address.clone(),
                 inbound: state.inbound,
-                score: self.peers.score(peer, now()),
+                score: self.peers.score(peer, moment()),
                 height: state.status.as_ref().map(|status| status.height),
                 connected_at: state.since,
             })
             .collect();
         connected.sort_by_key(|row| (row.connected_at, row.peer));
-        let banned = self.peers.bans(now()).map(|ban| ban.peer).collect();
+        let banned = self.peers.banned(moment()).collect();
         let friends = self.friends.clone();
         self.spawn_work(async move {
             for row in &mut connected {
                 let friend = friends.friend(row.peer).await.ok().flatten();
-                row.name = friend.map(|friend| printable(&friend.name));
+                row.name = friend.map(|friend| match friend.level {
+                    // Anybody may take a name, so a stranger's is shown with its suffix.
+                    Level::Stranger => printable(&format!("{}#{}", friend.name, friend.suffix)),
+                    Level::Introduced | Level::Friend => printable(&friend.name),
+                });
             }
             let _ = reply.send(PeerTable { connected, banned });
             None
@@ -96,8 +102,9 @@ impl Router {
 
     fn set_banned(&mut self, peer: PeerId, banned: bool) {
         if banned {
-            let ban = self.peers.ban(peer);
-            self.enforce_ban(ban);
+            self.trust.withdraw(&peer);
+            self.peers.ban(peer);
+            self.enforce_ban(Ban { peer, term: BanTerm::Forever });
         } else {
             self.peers.unban(&peer);
             self.lift_ban(peer);
@@ -106,11 +113,12 @@ impl Router {
 
     /// Returns our clock less the median of the connected peers' clocks, in ms.
     fn clock_offset(&self) -> Option<i64> {
-        let mut offsets: Vec<i64> =
-            self.connected.values().filter_map(|state| state.clock_offset_ms).collect();
-        offsets.sort_unstable();
-        let median = *offsets.get(offsets.len() / 2)?;
-        Some(median.saturating_neg())
+        let mut clocks: Vec<i64> =
+            self.connected.values().filter_map(|state| state.clock).collect();
+        clocks.sort_unstable();
+        let median = *clocks.get(clocks.len() / 2)?;
+        let ours = i128::from(now()).saturating_sub(i128::from(moment()));
+        i64::try_from(ours.saturating_sub(i128::from(median))).ok()
     }
 }
 

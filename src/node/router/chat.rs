@@ -141,6 +141,7 @@ impl Router {
         let (friends, net) = (self.friends.clone(), self.net.clone());
         self.spawn_work(async move {
             let (response, done) = match friends.receive_direct(peer, line, now()).await {
+                // A line in the box of requests is delivered, too: its author learns no more.
                 Ok(_) => (ChatResponse::Delivered, None),
                 Err(error) => {
                     let response =
@@ -164,7 +165,7 @@ impl Router {
                 ChatGossip::Line(line) => friends
                     .receive_broadcast(line, now())
                     .await
-                    .map(|receipt| matches!(receipt, Receipt::New(_))),
+                    .map(|receipt| matches!(receipt, Receipt::New(_) | Receipt::Request)),
                 ChatGossip::Quit(quit) => friends
                     .receive_quit(quit, now())
                     .await

@@ -47,6 +47,10 @@ pub(super) enum NodeCommand {
         banned: bool,
         reply: oneshot::Sender<()>,
     },
+    /// The user made a peer a friend, which is stored.
+    Befriended {
+        peer: PeerId,
+    },
     Stop,
 }
 
@@ -176,6 +180,12 @@ impl RouterHandle {
     /// Bans a peer, or lifts its ban.
     pub(crate) async fn ban(&self, peer: PeerId, banned: bool) -> Result<(), NodeStopping> {
         self.ask(|reply| NodeCommand::Ban { peer, banned, reply }).await
+    }
+
+    /// Tells the router that the user made a peer a friend.
+    pub(crate) async fn befriended(&self, peer: PeerId) -> Result<(), NodeStopping> {
+        let command = NodeCommand::Befriended { peer };
+        self.commands.send(command).await.map_err(|_| NodeStopping)
     }
 
     /// Starts the end of the node. Returns at once, even if the command queue is full.

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use super::{Purpose, Router};
+use tokio::time::Instant;
+
+use super::{Connected, Purpose, Router};
 use crate::{
-    node::clock::now,
+    node::clock::{moment, now},
     primitives::{NetworkId, PeerId},
     sync::SyncEvent,
     telemetry::events,
@@ -41,10 +43,11 @@ impl Router {
         }
         let offset = i128::from(status.time).saturating_sub(i128::from(now()));
         let clock_offset_ms = i64::try_from(offset).unwrap_or(i64::MAX);
+        let clock = i128::from(status.time).saturating_sub(i128::from(moment()));
         let Some(state) = self.connected.get_mut(&peer) else { return };
         let first = state.status.is_none();
         let news = state.status.as_ref().is_none_or(|before| before.tip != status.tip);
-        state.clock_offset_ms = Some(clock_offset_ms);
+        state.clock = Some(i64::try_from(clock).unwrap_or(i64::MAX));
         state.status = Some(status.clone());
         if news {
             events::StatusExchanged {
@@ -56,10 +59,41 @@ impl Router {
             }
             .emit();
         }
+        self.greeted(peer);
         if first {
             self.introduce(peer);
         }
         self.sync(SyncEvent::PeerStatus { peer, status: Box::new(status) });
+        if first {
+            self.serve_after_hello(peer);
+        }
+    }
+
+    /// Tells the network that the peer has said hello, so that the connection stays. A full queue
+    /// refuses; then the next hello or [`Router::greet_again`] repeats it.
+    fn greeted(&mut self, peer: PeerId) {
+        if let Some(state) = self.connected.get_mut(&peer).filter(|state| !state.greeted) {
+            state.greeted = self.net.greeted(peer).is_ok();
+        }
+    }
+
+    /// Says hello again to peers that have not, since a busy peer may have answered Busy.
+    pub(super) fn greet_again(&mut self) {
+        self.greeting = Instant::now();
+        let is_open = |state: &Connected| !state.greeted && !state.foreign;
+        let open: Vec<(PeerId, bool)> = self
+            .connected
+            .iter()
+            .filter(|(_, state)| is_open(state))
+            .map(|(peer, state)| (*peer, state.status.is_some()))
+            .collect();
+        for (peer, has_status) in open {
+            if has_status {
+                self.greeted(peer);
+            } else {
+                self.send_hello(peer);
+            }
+        }
     }
 
     /// Disconnects a peer of another network, once, whatever it still sends.

@@ -1,17 +1,31 @@
 //! Exchanges signed profiles with peers: ours to them, theirs and their friends' to us.
 
-use super::{Done, Purpose, Router, network::log_unsent};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{Connected, Done, Purpose, Router, network::log_unsent};
 use crate::{
     friends::{AddressSource, ProfileError, ProfileReceipt},
-    net::ReplyId,
-    node::clock::now,
-    peers::Offence,
+    net::{ReplyId, Told},
+    node::clock::{moment, now},
+    peers::{Level, Offence},
     primitives::{Address, PeerId},
     wire::{
         FriendsRequest, FriendsResponse, Refusal, Request, Response, SignedProfile,
         limits::MAX_ADDRESSES,
     },
 };
+
+/// Least time between two questions for profiles that were signed too far ahead of our clock.
+pub(super) const REPEAT: Duration = Duration::from_mins(1);
+
+/// Least time between two Explores that a friend's introductions cause.
+const EXPLORE_PAUSE: Duration = Duration::from_secs(5);
+
+/// Progress of the wall clock beside the monotonic one within a tick that counts as a jump, in ms:
+/// well above what NTP does in steps.
+const JUMP_MS: u64 = 10_000;
 
 impl Router {
     /// Signs our profile again if its name, its addresses or its payment address have changed.
@@ -48,8 +62,78 @@ impl Router {
                 &Request::Friends(FriendsRequest::Introduce(profile)),
             );
         }
-        self.request(peer, Purpose::Explore, &Request::Friends(FriendsRequest::Explore));
+        self.send_explore(peer);
         self.send_outbox(peer);
+    }
+
+    fn send_explore(&mut self, peer: PeerId) {
+        if let Some(state) = self.connected.get_mut(&peer) {
+            state.explored = Some(Instant::now());
+            state.ask_again = None;
+        }
+        self.request(peer, Purpose::Explore, &Request::Friends(FriendsRequest::Explore));
+    }
+
+    /// Asks peers for profiles again: those that sent some from the future, since one of the two
+    /// clocks was wrong and may be right by now, and friends that may tell more than before.
+    pub(super) fn explore_again(&mut self) {
+        let is_due = |state: &Connected| {
+            let since = state.explored.map_or(Duration::MAX, |at| at.elapsed());
+            state.status.is_some() && state.ask_again.is_some_and(|pause| since >= pause)
+        };
+        let due = self.connected.iter().filter(|(_, state)| is_due(state));
+        let peers: Vec<PeerId> = due.map(|(peer, _)| *peer).collect();
+        for peer in peers {
+            self.send_explore(peer);
+        }
+    }
+
+    /// Notices when the wall clock was set: our profile may be signed with a time that others
+    /// refuse, and we may have refused theirs.
+    pub(super) fn watch_clock(&mut self) {
+        let (wall, at) = self.clocks;
+        self.clocks = (now(), moment());
+        let expected = wall.saturating_add(self.clocks.1.saturating_sub(at));
+        if self.clocks.0.abs_diff(expected) >= JUMP_MS {
+            self.profile = None;
+            self.sign_profile();
+            // The next tick asks those again whose profiles were refused.
+            for state in self.connected.values_mut().filter(|state| state.ask_again.is_some()) {
+                state.explored = None;
+            }
+        }
+    }
+
+    /// Stores which connected peers are friends by their address, for the next run.
+    pub(super) fn keep_friends(&self) {
+        let here = self.connected.keys().copied();
+        let peers: Vec<PeerId> = here.filter(|peer| self.trust.is_friend(peer)).collect();
+        let friends = self.friends.clone();
+        self.spawn_work(async move {
+            if !peers.is_empty()
+                && let Err(error) = friends.keep_friends(peers, now()).await
+            {
+                tracing::warn!(%error, "friends could not be stored");
+            }
+            None
+        });
+    }
+
+    /// Exchanges profiles with a peer that the user has made a friend, and dials it from now on.
+    pub(super) fn befriended(&mut self, peer: PeerId) {
+        if self.connected.get(&peer).is_some_and(|state| state.status.is_some()) {
+            self.introduce(peer);
+        }
+        let (friends, net) = (self.friends.clone(), self.net.clone());
+        self.spawn_work(async move {
+            let friend = friends.friend(peer).await.ok().flatten()?;
+            log_unsent(net.add_known(peer, &friend.addresses, Told::By(peer)));
+            let source = AddressSource::Profile;
+            if let Err(error) = friends.add_addresses(peer, friend.addresses, source, now()).await {
+                tracing::warn!(%error, "addresses could not be stored");
+            }
+            None
+        });
     }
 
     /// Sends our new profile to every peer that has said hello.
@@ -66,15 +150,15 @@ impl Router {
         }
     }
 
-    /// Responds with the profiles that this node knows.
-    pub(super) fn explore(&self, reply: ReplyId) {
+    /// Responds with the profiles that this peer may know.
+    pub(super) fn explore(&self, peer: PeerId, reply: ReplyId) {
         if self.friends.is_busy() {
             return self.respond(reply, &Response::Friends(FriendsResponse::Busy));
         }
         let (friends, net) = (self.friends.clone(), self.net.clone());
         self.spawn_work(async move {
             let response = friends
-                .explore_answer()
+                .explore_answer(peer, now())
                 .await
                 .map_or(FriendsResponse::Busy, FriendsResponse::Profiles);
             log_unsent(net.respond(reply, &Response::Friends(response)));
@@ -95,17 +179,24 @@ impl Router {
         if self.friends.is_busy() {
             return self.respond(reply, &Response::Friends(FriendsResponse::Busy));
         }
+        // A friend may have become ready to tell more since it was asked.
+        if self.trust.is_friend(&peer)
+            && let Some(state) = self.connected.get_mut(&peer)
+            && state.explored.is_some()
+        {
+            state.ask_again = Some(EXPLORE_PAUSE);
+        }
         let (friends, net) = (self.friends.clone(), self.net.clone());
         self.spawn_work(async move {
-            let (response, done) = match friends.keep_profile(profile.clone(), now()).await {
+            let (response, done) = match friends.keep_profile(profile.clone(), peer, now()).await {
                 Ok(_) => {
                     if let Err(error) = friends.online(peer, now()).await {
                         tracing::warn!(%error, "an arrival could not be stored");
                     }
-                    (FriendsResponse::Welcome, Some(Done::Profile(Box::new(profile))))
+                    (FriendsResponse::Welcome, Some(Done::Profile(peer, Box::new(profile))))
                 }
                 Err(error) => {
-                    let done = profile_offence(peer, &error);
+                    let done = profile_fault(peer, &error);
                     (error.refusal().map_or(FriendsResponse::Busy, FriendsResponse::Refused), done)
                 }
             };
@@ -119,40 +210,41 @@ impl Router {
         let (friends, me) = (self.friends.clone(), self.me);
         let done = self.done.clone();
         self.spawn_work(async move {
-            for profile in profiles.into_iter().filter(|profile| profile.peer != me) {
+            let others = profiles.into_iter().filter(|profile| profile.peer != me).collect();
+            for (profile, result) in friends.keep_profiles(others, peer, now()).await.ok()? {
                 let introduces_itself = profile.peer == peer;
-                let result = match friends.keep_profile(profile.clone(), now()).await {
+                let result = match result {
                     Ok(kept) => {
                         if introduces_itself && let Err(error) = friends.online(peer, now()).await {
                             tracing::warn!(%error, "an arrival could not be stored");
                         }
                         let news = introduces_itself
                             || matches!(kept, ProfileReceipt::New | ProfileReceipt::Updated);
-                        news.then(|| Done::Profile(Box::new(profile)))
+                        news.then(|| Done::Profile(peer, Box::new(profile)))
                     }
-                    Err(error) => profile_offence(peer, &error),
+                    Err(error) => profile_fault(peer, &error),
                 };
-                let stop = matches!(result, Some(Done::Offence { .. }));
                 if let Some(result) = result {
                     // An error means that the router has ended and needs no result.
                     let _ = done.send(result).await;
-                }
-                if stop {
-                    break;
                 }
             }
             None
         });
     }
 
-    /// Adds the addresses in a stored profile to those that the network dials.
-    pub(super) fn profile_stored(&mut self, profile: &SignedProfile) {
+    /// Passes the addresses in a stored profile on to the network, as the word of the peer that
+    /// sent the profile. A stranger's are neither dialed nor stored.
+    pub(super) fn profile_stored(&mut self, teller: PeerId, profile: &SignedProfile) {
         let peer = profile.peer;
         if !self.connected.contains_key(&peer) {
             // It may have left while its introduction was written to the disk.
             self.set_offline(peer);
         }
-        if let Err(error) = self.net.add_known(peer, &profile.addresses) {
+        if self.trust.level(&peer) == Level::Stranger {
+            return;
+        }
+        if let Err(error) = self.net.add_known(peer, &profile.addresses, Told::By(teller)) {
             tracing::debug!(%peer, %error, "addresses were not added");
         }
         let (friends, addresses) = (self.friends.clone(), profile.addresses.clone());
@@ -167,7 +259,11 @@ impl Router {
     }
 }
 
-/// Returns the offence of a peer that sent a profile which was refused, if it is one.
-fn profile_offence(peer: PeerId, error: &ProfileError) -> Option<Done> {
+/// Returns what follows from a refused profile for the peer that sent it: a charge, or the same
+/// question later.
+fn profile_fault(peer: PeerId, error: &ProfileError) -> Option<Done> {
+    if let ProfileError::TooFarAhead { .. } = error {
+        return Some(Done::Ahead(peer));
+    }
     error.offence().map(|offence| Done::Offence { peer, offence, reason: error.to_string() })
 }

@@ -19,6 +19,7 @@ mod introductions;
 mod network;
 mod news;
 mod serve;
+mod turns;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -38,6 +39,8 @@ pub(crate) use handle::{
 };
 use network::log_unsent;
 pub(crate) use news::{News, NewsSink};
+use serve::Arrived;
+use turns::Turns;
 
 use super::clock::{moment, moment_of, now};
 use crate::{
@@ -49,25 +52,28 @@ use crate::{
     friends::{FriendsEvent, FriendsHandle},
     miner::MinerHandle,
     net::{GossipId, NetEvent, NetHandle},
-    peers::{Ban, Offence, Peers, Trust},
-    primitives::{Address, BlockHash, Header, MiningMode, PeerId, TxId, UnixMillis},
+    peers::{BAN_MS, Ban, BanTerm, Offence, Peers, Trust},
+    primitives::{Address, BlockHash, Header, MiningMode, Moment, PeerId, TxId, UnixMillis},
     relay::{Relay, RelayConfig, RelayEvent},
     sync::{Sync, SyncConfig, SyncEvent, SyncReport},
     telemetry::{events, metrics::EventMetrics},
-    wire::{MessageId, SignedLine, SignedProfile, Status},
+    wire::{MessageId, Request, SignedLine, SignedProfile, Status, SyncRequest},
 };
 
 /// Results of spawned tasks that may queue for the router. A task that finds the queue full waits.
 const DONE_QUEUE: usize = 1_024;
 
-/// Disk reads for peers that run at once. Two keep the disk busy; more would only queue inside it.
+/// Disk reads for peers that run at once, for friends and for all others each. Two keep the disk
+/// busy; more would only queue inside it.
 const SERVING: usize = 2;
 
-/// Requests of peers on `sync` that run or wait for the disk. Further ones get Busy.
-const ADMITTED: usize = 64;
-
+/// Time without a tick after which the process slept, so that its time-outs mean nothing.
+const SLEEP: Duration = Duration::from_secs(10);
 /// Interval of the machines' ticks: as short as their shortest time-out.
 const TICK: Duration = Duration::from_millis(250);
+
+/// Interval of [`Router::greet_again`]: three attempts before a peer without hello is disconnected.
+const GREETING: Duration = Duration::from_secs(5);
 
 /// Interval of [`Router::keep_house`].
 const HOUSEKEEPING: Duration = Duration::from_secs(30);
@@ -85,14 +91,17 @@ struct Connected {
     since: UnixMillis,
     /// The peer's last Status. None before its hello.
     status: Option<Status>,
-    /// The peer's clock less ours at its last Status.
-    clock_offset_ms: Option<i64>,
-    /// Start of the minute in which its requests are counted.
-    minute: Instant,
-    /// Requests on `hello` in this minute.
-    hellos: u32,
-    /// Requests on `friends` in this minute.
-    friends_requests: u32,
+    /// The peer's wall clock less our monotonic one, at its last Status. A jump of our own wall
+    /// clock does not change it.
+    clock: Option<i64>,
+    /// True once the network knows that the peer has said hello.
+    greeted: bool,
+    /// Requests that arrived before its hello.
+    before_hello: Vec<Arrived<Request>>,
+    /// The last Explore that was sent to it.
+    explored: Option<Instant>,
+    /// The time after that Explore for the next one; none if there is no reason to ask again.
+    ask_again: Option<Duration>,
     /// True if the peer is of another network; its connection is about to close.
     foreign: bool,
 }
@@ -117,7 +126,7 @@ enum Done {
     Sync(SyncEvent),
     Relay(RelayEvent<GossipId>),
     /// A friend's profile is stored.
-    Profile(Box<SignedProfile>),
+    Profile(PeerId, Box<SignedProfile>),
     /// A line of ours is on disk and can be sent to its receiver.
     Line {
         line: Box<SignedLine>,
@@ -126,12 +135,19 @@ enum Done {
     },
     /// More lines may be queued for this friend.
     Outbox(PeerId),
+    /// A profile that this peer sent is signed too far ahead of our clock.
+    Ahead(PeerId),
     Offence {
         peer: PeerId,
         offence: Offence,
         reason: String,
     },
     News(Vec<News>),
+    /// A request on `sync` was served.
+    Served {
+        peer: PeerId,
+        of_friend: bool,
+    },
     /// Our own profile has a new content and a new signature.
     OwnProfile(Box<SignedProfile>),
 }
@@ -186,7 +202,6 @@ pub(crate) struct Router {
     sync: Sync,
     relay: Relay<GossipId>,
     peers: Peers,
-    #[expect(dead_code, reason = "the budgets read it")]
     trust: Trust,
     connected: HashMap<PeerId, Connected>,
     /// The router's own requests in flight, by id.
@@ -203,13 +218,20 @@ pub(crate) struct Router {
     /// Multiaddrs on which the node accepts connections.
     listen: Vec<String>,
     done: mpsc::Sender<Done>,
+    turns: Turns<Arrived<SyncRequest>>,
     serving: Arc<Semaphore>,
-    admitted: Arc<Semaphore>,
+    serving_friends: Arc<Semaphore>,
     mining: MiningMode,
     /// The fork of the divergence that was published last; none while the chain is not diverged.
     fork: Option<BlockHash>,
     /// Time of the last [`Router::keep_house`].
     housekeeping: Instant,
+    /// Time of the last tick.
+    ticked: Instant,
+    /// Time of the last [`Router::greet_again`].
+    greeting: Instant,
+    /// The two clocks at the last tick.
+    clocks: (UnixMillis, Moment),
     metrics: EventMetrics,
 }
 
@@ -269,11 +291,15 @@ impl Router {
                 tip: summary.tip,
                 best_header: summary.best_header,
                 diverged: summary.diverged.is_some(),
+                trust: parts.trust.clone(),
+                secret: rand::random(),
                 now: moment(),
             }),
             relay: Relay::new(RelayConfig {
                 spacing_ms: parts.network.params.spacing_ms,
                 tip: summary.tip,
+                trust: parts.trust.clone(),
+                seed: rand::random(),
             }),
             network: parts.network,
             me: parts.me,
@@ -298,10 +324,14 @@ impl Router {
             listen: Vec::new(),
             done,
             serving: Arc::new(Semaphore::new(SERVING)),
-            admitted: Arc::new(Semaphore::new(ADMITTED)),
+            serving_friends: Arc::new(Semaphore::new(SERVING)),
+            turns: Turns::new(),
             mining: parts.mining,
             fork: None,
             housekeeping: Instant::now(),
+            ticked: Instant::now(),
+            greeting: Instant::now(),
+            clocks: (now(), moment()),
             metrics: parts.metrics,
         };
         let task = tokio::spawn(router.run(inbox, parts.mempool));
@@ -423,8 +453,19 @@ impl Router {
     }
 
     fn on_tick(&mut self) {
+        if self.ticked.elapsed() >= SLEEP {
+            // The network notices too, but its event may come after this tick.
+            self.woke();
+        }
+        self.ticked = Instant::now();
         self.sync(SyncEvent::Tick);
         self.relay(RelayEvent::Tick);
+        self.expire_requests();
+        if self.greeting.elapsed() >= GREETING {
+            self.greet_again();
+        }
+        self.watch_clock();
+        self.explore_again();
         if self.housekeeping.elapsed() >= HOUSEKEEPING {
             self.keep_house();
         }
@@ -443,10 +484,16 @@ impl Router {
         match done {
             Done::Sync(event) => self.sync(event),
             Done::Relay(event) => self.relay(event),
-            Done::Profile(profile) => self.profile_stored(&profile),
+            Done::Profile(teller, profile) => self.profile_stored(teller, &profile),
             Done::Line { line, id, waiter } => self.send_line(*line, id, waiter),
             Done::Outbox(peer) => self.send_outbox(peer),
+            Done::Ahead(peer) => {
+                if let Some(state) = self.connected.get_mut(&peer) {
+                    state.ask_again = Some(introductions::REPEAT);
+                }
+            }
             Done::Offence { peer, offence, reason } => self.penalise(peer, offence, &reason),
+            Done::Served { peer, of_friend } => self.served(peer, of_friend),
             Done::News(all) => all.into_iter().for_each(|news| self.publish_news(news)),
             Done::OwnProfile(profile) => self.own_profile_signed(&profile),
         }
@@ -455,8 +502,9 @@ impl Router {
     /// Lowers a peer's score; a ban ends its connections.
     fn penalise(&mut self, peer: PeerId, offence: Offence, reason: &str) {
         self.metrics.peer_penalised(offence.code());
-        if let Some(ban) = self.peers.penalise(peer, offence, reason, now()).banned {
-            self.enforce_ban(ban);
+        if self.peers.penalise(peer, offence, reason, moment()).banned {
+            let term = BanTerm::Until(now().saturating_add(BAN_MS));
+            self.enforce_ban(Ban { peer, term });
         }
     }
 
@@ -487,19 +535,15 @@ impl Router {
     fn keep_house(&mut self) {
         self.housekeeping = Instant::now();
         events::emit_suppressed();
-        for peer in self.peers.decay(now()) {
+        for peer in self.peers.decay(moment()) {
             self.lift_ban(peer);
         }
         self.apply_mining_mode();
-        let met = |state: &Connected| state.status.is_some() || state.foreign;
-        let strangers: Vec<PeerId> =
-            self.connected.iter().filter(|(_, state)| !met(state)).map(|(peer, _)| *peer).collect();
-        for peer in strangers {
-            self.send_hello(peer);
-        }
-        for peer in self.connected.keys().filter(|peer| self.peers.is_banned(peer, now())) {
+        self.chain.peers_on_branch(self.sync.progress().confirmed > 0);
+        for peer in self.connected.keys().filter(|peer| self.peers.is_banned(peer, moment())) {
             log_unsent(self.net.ban(*peer));
         }
+        self.keep_friends();
         // The user may have made a wallet since the profile was signed.
         self.sign_profile();
         let here: Vec<PeerId> = self.connected.keys().copied().collect();

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use super::{Connected, Purpose, Router};
 use crate::{
     friends::Departure,
@@ -57,12 +55,15 @@ impl Router {
             NetEvent::Discovered { peer, address } => {
                 tracing::debug!(%peer, address, "a peer was discovered");
             }
+            NetEvent::Woke => self.woke(),
             NetEvent::Misbehaved { peer, offence, reason } => {
                 let offence = match offence {
                     NetOffence::MalformedRequest
                     | NetOffence::MalformedResponse
                     | NetOffence::MalformedGossip => Offence::Malformed,
+                    NetOffence::ForeignTopic => Offence::ForeignTopic,
                     NetOffence::Oversized => Offence::Oversized,
+                    NetOffence::Flooding => Offence::Flooding,
                 };
                 self.penalise(peer, offence, &reason);
             }
@@ -74,6 +75,11 @@ impl Router {
                 );
             }
         }
+    }
+
+    /// Ends what was waited for during sleep, at nobody's cost.
+    pub(super) fn woke(&mut self) {
+        self.sync(SyncEvent::Woke);
     }
 
     fn on_address(&mut self, address: String) {
@@ -100,19 +106,22 @@ impl Router {
             inbound,
             since: now(),
             status: None,
-            clock_offset_ms: None,
-            minute: Instant::now(),
-            hellos: 0,
-            friends_requests: 0,
+            clock: None,
+            greeted: false,
+            before_hello: Vec::new(),
+            explored: None,
+            ask_again: None,
             foreign: false,
         };
         self.connected.insert(peer, state);
+        self.keep_friends();
         self.send_hello(peer);
     }
 
     fn peer_disconnected(&mut self, peer: PeerId, reason: String) {
         events::PeerDisconnected { peer, reason }.emit();
         self.connected.remove(&peer);
+        self.turns.gone(&peer);
         self.sync(SyncEvent::PeerGone { peer });
         self.relay(RelayEvent::PeerGone { peer });
         self.set_offline(peer);

@@ -1,49 +1,58 @@
 //! Responds to peers' requests. Those on `sync` read snapshots of the chain, on blocking threads.
+//!
+//! The network has counted each request against its peer's budget. Nothing but hello is served
+//! before the peer's hello.
 
 use std::{sync::Arc, time::Duration};
 
 use serde_bytes::ByteBuf;
-use tokio::{task::spawn_blocking, time::Instant};
+use tokio::{sync::Semaphore, task::spawn_blocking, time::Instant};
 
-use super::{Router, network::log_unsent};
+use super::{Done, Router, network::log_unsent, turns::Turn};
 use crate::{
     chain::{ChainHandle, ChainReader, api::MempoolEntry},
     net::ReplyId,
-    peers::Offence,
     primitives::{Encode, PeerId, Transaction},
     telemetry::events,
     wire::{
-        FriendsRequest, FriendsResponse, GetBlockTrades, GetBlocks, HelloRequest, HelloResponse,
-        Item, ItemId, Refusal, Request, Response, SyncRequest, SyncResponse,
+        ChatResponse, FriendsRequest, FriendsResponse, GetBlockTrades, GetBlocks, HelloRequest,
+        HelloResponse, Item, ItemId, Request, Response, SyncRequest, SyncResponse,
         limits::{GET_DATA_BUDGET, MAX_INV_HEADERS, MAX_MEMPOOL_IDS},
     },
 };
 
-/// Requests on `hello` that a peer may make in a minute. An honest peer makes about a third of
-/// them: one a second with its news, and one every two seconds with a question.
-const MAX_HELLOS: u32 = 240;
+/// Requests of a peer that wait for its hello. They arrive before it if the streams overtake each
+/// other. Further ones get Busy.
+pub(super) const MAX_BEFORE_HELLO: usize = 8;
+/// Time for which these wait, in ms. Then they get Busy.
+const BEFORE_HELLO_MS: u64 = 5_000;
+/// Time for which a request on `sync` waits for its turn, in ms. Its sender has given it up then.
+const TURN_MS: u64 = 20_000;
 
-/// Requests on `friends` that a peer may make in a minute. An honest peer makes two after its
-/// hello, and one for each new profile.
-const MAX_FRIENDS_REQUESTS: u32 = 30;
+/// A request of a peer, and the time of its arrival.
+#[derive(Debug)]
+pub(super) struct Arrived<T> {
+    reply: ReplyId,
+    request: T,
+    at: Instant,
+}
+
+impl<T> Arrived<T> {
+    fn waits_for(&self, limit_ms: u64) -> bool {
+        self.at.elapsed() < Duration::from_millis(limit_ms)
+    }
+}
 
 impl Router {
     pub(super) fn on_request(&mut self, peer: PeerId, reply: ReplyId, request: Request) {
-        if self.is_flooding(&peer, &request) {
-            self.respond(
-                reply,
-                &match request {
-                    Request::Friends(_) => {
-                        Response::Friends(FriendsResponse::Refused(Refusal::RateLimited))
-                    }
-                    _ => Response::Hello(HelloResponse::Busy),
-                },
-            );
-            return self.penalise(
-                peer,
-                Offence::Flooding,
-                "it says hello, introduces itself or explores too often",
-            );
+        let Some(state) = self.connected.get_mut(&peer) else {
+            return self.respond(reply, &busy(&request));
+        };
+        if state.status.is_none() && !matches!(request, Request::Hello(_)) {
+            if state.foreign || state.before_hello.len() >= MAX_BEFORE_HELLO {
+                return self.respond(reply, &busy(&request));
+            }
+            return state.before_hello.push(Arrived { reply, request, at: Instant::now() });
         }
         match request {
             Request::Hello(HelloRequest::Status(status)) => {
@@ -55,79 +64,128 @@ impl Router {
                 self.respond(reply, &Response::Hello(ours));
                 self.on_status(peer, status);
             }
-            Request::Friends(FriendsRequest::Explore) => self.explore(reply),
+            Request::Friends(FriendsRequest::Explore) => self.explore(peer, reply),
             Request::Friends(FriendsRequest::Introduce(profile)) => {
                 self.on_introduction(peer, reply, profile);
             }
             Request::Chat(request) => self.chat_request(peer, reply, request),
-            Request::Sync(request) => self.serve(peer, reply, request),
+            Request::Sync(request) => self.queue(peer, reply, request),
         }
     }
 
-    /// Counts a request, and returns true if the peer has made too many in this minute.
-    ///
-    /// # Security
-    /// Each of these requests costs the router a turn, and may cost a write to the disk.
-    fn is_flooding(&mut self, peer: &PeerId, request: &Request) -> bool {
-        let Some(state) = self.connected.get_mut(peer) else { return true };
-        if state.minute.elapsed() >= Duration::from_mins(1) {
-            (state.minute, state.hellos, state.friends_requests) = (Instant::now(), 0, 0);
+    /// Handles the requests of a peer that arrived before its hello.
+    pub(super) fn serve_after_hello(&mut self, peer: PeerId) {
+        let Some(state) = self.connected.get_mut(&peer) else { return };
+        for Arrived { reply, request, .. } in std::mem::take(&mut state.before_hello) {
+            self.on_request(peer, reply, request);
         }
-        let (count, most) = match request {
-            Request::Hello(_) => (&mut state.hellos, MAX_HELLOS),
-            Request::Friends(_) => (&mut state.friends_requests, MAX_FRIENDS_REQUESTS),
-            Request::Chat(_) | Request::Sync(_) => return false,
-        };
-        *count = count.saturating_add(1);
-        *count > most
     }
 
-    /// Responds to a request on `sync`, or with Busy if the chain or the disk has no time for it.
-    fn serve(&self, peer: PeerId, reply: ReplyId, request: SyncRequest) {
-        let chain = self.chain.clone();
-        let net = self.net.clone();
-        let admitted = Arc::clone(&self.admitted).try_acquire_owned();
-        let (false, Ok(admitted)) = (chain.busy(), admitted) else {
+    /// Answers Busy to the requests that have waited for too long.
+    pub(super) fn expire_requests(&mut self) {
+        let mut late = Vec::new();
+        for state in self.connected.values_mut() {
+            let waits = |arrived: &mut Arrived<Request>| !arrived.waits_for(BEFORE_HELLO_MS);
+            late.extend(state.before_hello.extract_if(.., waits));
+        }
+        for Arrived { reply, request, .. } in late {
+            self.respond(reply, &busy(&request));
+        }
+        for Arrived { reply, .. } in self.turns.expire(|arrived| !arrived.waits_for(TURN_MS)) {
+            self.respond(reply, &Response::Sync(SyncResponse::Busy));
+        }
+    }
+
+    /// Queues a request on `sync` for its peer's turn.
+    fn queue(&mut self, peer: PeerId, reply: ReplyId, request: SyncRequest) {
+        let arrived = Arrived { reply, request, at: Instant::now() };
+        let is_friend = self.trust.is_friend(&peer);
+        if let Some(crowded_out) = self.turns.push(peer, is_friend, arrived) {
+            self.respond(crowded_out.reply, &Response::Sync(SyncResponse::Busy));
+        }
+        self.serve_next();
+    }
+
+    /// Records that a request on `sync` was served, and serves those whose turn has come.
+    pub(super) fn served(&mut self, peer: PeerId, of_friend: bool) {
+        self.turns.done(&peer, of_friend);
+        self.serve_next();
+    }
+
+    fn serve_next(&mut self) {
+        while let Some(turn) = self.turns.next() {
+            self.serve(turn);
+        }
+    }
+
+    /// Responds to a request on `sync`, or with Busy if the chain has no time for it.
+    fn serve(&mut self, turn: Turn<Arrived<SyncRequest>>) {
+        let Turn { peer, of_friend, request: Arrived { reply, request, .. } } = turn;
+        let (chain, net) = (self.chain.clone(), self.net.clone());
+        if chain.busy() {
+            self.turns.done(&peer, of_friend);
             return self.respond(reply, &Response::Sync(SyncResponse::Busy));
-        };
-        let (reader, serving) = (self.reader.clone(), self.serving.clone());
+        }
+        let reader = self.reader.clone();
+        let serving = Arc::clone(if of_friend { &self.serving_friends } else { &self.serving });
         self.spawn_work(async move {
-            let _admitted = admitted;
-            let busy = SyncResponse::Busy;
-            // Acquired after the chain has replied, so that only disk reads hold a permit.
-            let disk = async || serving.acquire().await.ok();
-            let response = match request {
-                SyncRequest::GetBlocks(request) => {
-                    let _permit = disk().await?;
-                    let (response, count) =
-                        spawn_blocking(move || inv(&reader, &request)).await.unwrap_or((busy, 0));
-                    if count > 0 {
-                        events::HeadersServed { peer, message: "getblocks", count }.emit();
-                    }
-                    response
-                }
-                SyncRequest::GetMempool => match chain.mempool().await {
-                    Ok(entries) => mempool_ids(&entries),
-                    Err(_) => busy,
-                },
-                SyncRequest::GetData(items) => {
-                    let trades = waiting_trades(&chain, &items).await;
-                    let _permit = disk().await?;
-                    let read = spawn_blocking(move || data(&reader, &items, &trades)).await;
-                    let (response, count) = read.unwrap_or((busy, 0));
-                    if count > 0 {
-                        events::BlocksServed { peer, message: "getdata", count }.emit();
-                    }
-                    response
-                }
-                SyncRequest::GetBlockTrades(request) => {
-                    let _permit = disk().await?;
-                    spawn_blocking(move || block_trades(&reader, &request)).await.unwrap_or(busy)
-                }
-            };
-            log_unsent(net.respond(reply, &Response::Sync(response)));
-            None
+            if let Some(response) = sync_response(peer, request, &chain, reader, &serving).await {
+                log_unsent(net.respond(reply, &Response::Sync(response)));
+            }
+            Some(Done::Served { peer, of_friend })
         });
+    }
+}
+
+/// Returns the response to a request on `sync`. `serving` has the permits for reads of the disk.
+async fn sync_response(
+    peer: PeerId,
+    request: SyncRequest,
+    chain: &ChainHandle,
+    reader: ChainReader,
+    serving: &Semaphore,
+) -> Option<SyncResponse> {
+    let busy = SyncResponse::Busy;
+    // Acquired after the chain has replied, so that only disk reads hold a permit.
+    let disk = async || serving.acquire().await.ok();
+    Some(match request {
+        SyncRequest::GetBlocks(request) => {
+            let _permit = disk().await?;
+            let (response, count) =
+                spawn_blocking(move || inv(&reader, &request)).await.unwrap_or((busy, 0));
+            if count > 0 {
+                events::HeadersServed { peer, message: "getblocks", count }.emit();
+            }
+            response
+        }
+        SyncRequest::GetMempool => match chain.mempool().await {
+            Ok(entries) => mempool_ids(&entries),
+            Err(_) => busy,
+        },
+        SyncRequest::GetData(items) => {
+            let trades = waiting_trades(chain, &items).await;
+            let _permit = disk().await?;
+            let read = spawn_blocking(move || data(&reader, &items, &trades)).await;
+            let (response, count) = read.unwrap_or((busy, 0));
+            if count > 0 {
+                events::BlocksServed { peer, message: "getdata", count }.emit();
+            }
+            response
+        }
+        SyncRequest::GetBlockTrades(request) => {
+            let _permit = disk().await?;
+            spawn_blocking(move || block_trades(&reader, &request)).await.unwrap_or(busy)
+        }
+    })
+}
+
+/// Returns Busy on the protocol of a request.
+const fn busy(request: &Request) -> Response {
+    match request {
+        Request::Hello(_) => Response::Hello(HelloResponse::Busy),
+        Request::Friends(_) => Response::Friends(FriendsResponse::Busy),
+        Request::Chat(_) => Response::Chat(ChatResponse::Busy),
+        Request::Sync(_) => Response::Sync(SyncResponse::Busy),
     }
 }
 

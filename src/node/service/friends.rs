@@ -4,8 +4,9 @@ use crate::{
     chain::Divergence,
     friends::{ChatRecord, Departure, FriendInfo, FriendsEvent, LineState},
     node::{clock::now, router::News},
+    peers::Level,
     primitives::printable,
-    rpc::types::{ChatMessage, ChatState, ConsoleEvent, FriendView},
+    rpc::types::{ChatMessage, ChatState, ConsoleEvent, FriendLevel, FriendView},
 };
 
 pub(super) fn friend_view(friend: FriendInfo) -> FriendView {
@@ -13,6 +14,11 @@ pub(super) fn friend_view(friend: FriendInfo) -> FriendView {
         name: printable(&friend.name),
         suffix: friend.suffix,
         peer_id: friend.peer_id,
+        level: match friend.level {
+            Level::Friend => FriendLevel::Friend,
+            // The list has no strangers.
+            Level::Introduced | Level::Stranger => FriendLevel::Introduced,
+        },
         online: friend.online,
         address: friend.address,
         last_seen: if friend.online { Some(now()) } else { friend.last_seen },
@@ -74,6 +80,12 @@ fn friends_event(event: FriendsEvent) -> ConsoleEvent {
         FriendsEvent::Renamed { old, new, .. } => {
             ConsoleEvent::Notice { text: printable(&format!("{old} is called {new} now")) }
         }
+        FriendsEvent::Asks { name, .. } => ConsoleEvent::Notice {
+            text: printable(&format!("{name} wants to be your friend: accept-friend {name}")),
+        },
+        FriendsEvent::Requested { name, .. } => ConsoleEvent::Notice {
+            text: printable(&format!("{name}, who is no friend, wrote: history --requests")),
+        },
         FriendsEvent::Received(record) => ConsoleEvent::Chat {
             from: printable(&record.from_name),
             text: printable(&record.text),

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use super::{
     blocking::blocking,
-    clock::now,
+    clock::{moment_with_sleep, now},
     keyring::Keyring,
     open::{OpenChainError, create_chain},
     parts::ChainParts,
@@ -35,10 +35,11 @@ use crate::{
         types::{
             Account, AddressBalance, AddressList, AuditReport, BalanceReport, BanState, BlockList,
             BlockView, BranchAccepted, BroadcastSent, ChainCreated, ChatHistory, ChatSent,
-            ChatState, Coins, CreateBlockchain, CreateWallet, EventPage, FriendList, FriendView,
-            InviteText, Joined, LeftChain, LockState, MinedBlocks, PeerList, Progress, ProofMade,
-            ProofReport, RaiseFee, Secret, SendTrade, StatusReport, Stopping, Submitted, Synced,
-            TxList, TxPlace, TxView, Units, WaitingView, WalletCreated, WriteNote,
+            ChatState, Coins, CreateBlockchain, CreateWallet, EventPage, FriendAccepted,
+            FriendList, FriendView, InviteText, Joined, LeftChain, LockState, MinedBlocks,
+            PeerList, Progress, ProofMade, ProofReport, RaiseFee, Secret, SendTrade, StatusReport,
+            Stopping, Submitted, Synced, TxList, TxPlace, TxView, Units, WaitingView,
+            WalletCreated, WriteNote,
         },
     },
 };
@@ -170,13 +171,13 @@ impl FriendchainApiServer for Service {
 
     async fn recovery_phrase(&self, passphrase: Option<Secret>) -> Result<Secret, RpcError> {
         let mut wallet = self.keyring.open_with(passphrase).await?;
-        Ok(Secret::new(wallet.recovery_phrase(now())?.reveal().to_string()))
+        Ok(Secret::new(wallet.recovery_phrase(moment_with_sleep())?.reveal().to_string()))
     }
 
     async fn unlock(&self, passphrase: Secret, for_ms: Option<u64>) -> Result<LockState, RpcError> {
         self.router()?;
         let wallet = self.keyring.open().await?;
-        let until = for_ms.map(|ms| now().saturating_add(ms));
+        let until = for_ms.map(|ms| moment_with_sleep().saturating_add(ms));
         wallet.unlock(passphrase, until).await?;
         Ok(LockState { unlocked: true })
     }
@@ -209,7 +210,7 @@ impl FriendchainApiServer for Service {
 
     async fn create_blockchain(&self, request: CreateBlockchain) -> Result<ChainCreated, RpcError> {
         self.check_no_chain()?;
-        let task = self.progress.begin("create", None, now());
+        let task = self.progress.begin("create", None);
         let network = setup::mine_network(request, task).await?;
         let hash = network.genesis.hash();
         let genesis = BlockView::new(hash, &network.genesis, &[], 0, true);
@@ -285,7 +286,7 @@ impl FriendchainApiServer for Service {
             None => self.reward_owner().await?,
         };
         let count = count.unwrap_or(1);
-        let task = self.progress.begin("mine", Some(u64::from(count)), now());
+        let task = self.progress.begin("mine", Some(u64::from(count)));
         let mut blocks = Vec::new();
         // In short runs, which update the progress. The work ends if the client disconnects.
         while let left @ 1.. = count.saturating_sub(u32::try_from(blocks.len()).unwrap_or(u32::MAX))
@@ -373,7 +374,7 @@ impl FriendchainApiServer for Service {
 
     async fn verify_chain(&self) -> Result<AuditReport, RpcError> {
         let chain = self.chain()?.handle.clone();
-        let task = self.progress.begin("verify", None, now());
+        let task = self.progress.begin("verify", None);
         let audit = follow(task, |progress| async move { chain.verify(progress).await }).await?;
         Ok(audit_report(audit))
     }
@@ -381,7 +382,7 @@ impl FriendchainApiServer for Service {
     async fn reindex(&self) -> Result<AuditReport, RpcError> {
         if let Some(chain) = &self.chain {
             let chain = chain.handle.clone();
-            let task = self.progress.begin("reindex", None, now());
+            let task = self.progress.begin("reindex", None);
             match follow(task, |progress| async move { chain.reindex(progress).await }).await {
                 // Too damaged to be repaired in place.
                 Err(ChainFault::Corrupt(_)) if self.router.is_none() => {}
@@ -390,7 +391,7 @@ impl FriendchainApiServer for Service {
         } else if self.unusable.chain.as_ref().is_none_or(|chain| !chain.is_bad_file) {
             return Err(self.no_chain());
         }
-        let task = self.progress.begin("reindex", None, now());
+        let task = self.progress.begin("reindex", None);
         Ok(audit_report(setup::salvage_chain(&self.datadir, task).await?))
     }
 
@@ -426,6 +427,14 @@ impl FriendchainApiServer for Service {
         Ok(FriendList { friends })
     }
 
+    async fn accept_friend(&self, friend: String) -> Result<FriendAccepted, RpcError> {
+        let (peer_id, name) = self.friends_handle()?.accept(friend, now()).await?;
+        if let Some(router) = &self.router {
+            router.befriended(peer_id).await?;
+        }
+        Ok(FriendAccepted { name: printable(&name), peer_id })
+    }
+
     async fn chat(&self, friend: String, text: String) -> Result<ChatSent, RpcError> {
         let line = self.router()?.chat(friend, text).await?;
         let state = if line.delivered { ChatState::Delivered } else { ChatState::Queued };
@@ -441,9 +450,14 @@ impl FriendchainApiServer for Service {
         &self,
         friend: Option<String>,
         limit: Option<u32>,
+        requests: Option<bool>,
     ) -> Result<ChatHistory, RpcError> {
         let friends = self.friends_handle()?;
         let limit = limit.unwrap_or(100).min(MAX_HISTORY);
+        if requests == Some(true) {
+            let lines = friends.requests(usize::try_from(limit).unwrap_or(usize::MAX)).await?;
+            return Ok(ChatHistory { messages: lines.into_iter().map(chat_message).collect() });
+        }
         let peer = match friend {
             Some(friend) => Some(friends.resolve(friend).await?),
             None => None,

@@ -14,6 +14,7 @@ use crate::{
         clock::now,
         open::{create_chain, open_friends},
     },
+    peers::Trust,
     primitives::NetworkId,
     rpc::{ProgressGuard, RpcError, types::CreateBlockchain},
 };
@@ -48,7 +49,8 @@ pub(super) async fn join(folder: &DataDir, invite: Invite) -> Result<(), RpcErro
     let addresses = invite.addresses().to_vec();
     if !addresses.is_empty() {
         let identity = Identity::load_or_create(&folder.file(IDENTITY_FILE))?;
-        let (friends, thread) = open_friends(folder, &identity, network.id, false).await?;
+        let (friends, thread) =
+            open_friends(folder, &identity, network.id, Trust::default(), false).await?;
         for address in addresses {
             if let Ok((address, Some(peer))) = split_address(&address) {
                 friends
@@ -61,7 +63,7 @@ pub(super) async fn join(folder: &DataDir, invite: Invite) -> Result<(), RpcErro
             .await?
             .map_err(|_| RpcError::internal("the friends thread panicked"))?;
     }
-    create_chain(folder, network, Some(invite.checkpoint().work)).await
+    create_chain(folder, network, Some(*invite.checkpoint())).await
 }
 
 /// Rebuilds a damaged chain from its blocks. No process may have its file open.

@@ -46,6 +46,10 @@ impl Service {
             best_header_height: summary.best_header.height,
             work: summary.tip.work.to_string(),
             peers: live.as_ref().map_or(0, |live| live.peers),
+            proven_peers: progress
+                .map_or(0, |progress| u32::try_from(progress.confirmed).unwrap_or(u32::MAX)),
+            tip_age_ms: now().saturating_sub(summary.tip.time),
+            obstacle: progress.and_then(|progress| progress.obstacle),
             mempool: u32::try_from(summary.mempool).unwrap_or(u32::MAX),
             mempool_bytes: summary.mempool_bytes,
             fee_floor: Coins(floor),
@@ -55,6 +59,7 @@ impl Service {
             running: live.is_some(),
             mining: self.mining,
             miner,
+            mining_waits_until: self.chain()?.miner.status().waits_until,
             blocks_per_second: progress
                 .map(|progress| progress.blocks_per_second)
                 .filter(|rate| *rate > 0),

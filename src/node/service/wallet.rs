@@ -3,7 +3,7 @@
 use super::{Service, unknown_transaction};
 use crate::{
     chain::api::{MempoolEntry, Origin, TxState},
-    node::{blocking::blocking, clock::now},
+    node::{blocking::blocking, clock::moment_with_sleep},
     primitives::{Address, Owner, Transaction, TxId},
     rpc::{
         RpcError,
@@ -36,7 +36,7 @@ impl Service {
                      the coins there",
                 ));
             }
-            let address = wallet.new_address(now())?;
+            let address = wallet.new_address(moment_with_sleep())?;
             return Ok(WalletCreated { address, recovery_phrase: None, recovered: None });
         }
         let passphrase = request.passphrase;
@@ -44,7 +44,7 @@ impl Service {
             .keyring
             .make(move |path| wallet::Wallet::create(path, passphrase.as_ref().map(Secret::expose)))
             .await?;
-        let phrase = wallet.recovery_phrase(now())?;
+        let phrase = wallet.recovery_phrase(moment_with_sleep())?;
         if wallet.has_passphrase() {
             wallet.lock()?;
         }
@@ -102,7 +102,7 @@ impl Service {
                 memo.as_bytes(),
             )?;
             let mut transaction = built.transaction;
-            wallet.sign(&mut transaction, &network, now())?;
+            wallet.sign(&mut transaction, &network, moment_with_sleep())?;
             // Submitted while the wallet is held, so that the next send sees these coins as spent.
             (self.submit(transaction).await?, built.rests_on_young_rewards)
         };
@@ -143,7 +143,7 @@ impl Service {
             let spendable = chain.handle.spendable(from).await?;
             let built = wallet::raise_fee(&info.transaction, info.fee, request.fee.0, &spendable)?;
             let mut transaction = built.transaction;
-            wallet.sign(&mut transaction, &network, now())?;
+            wallet.sign(&mut transaction, &network, moment_with_sleep())?;
             let also_void = descendants_of(replaced, &chain.handle.mempool().await?);
             (self.submit(transaction).await?, built.rests_on_young_rewards, also_void)
         };
@@ -159,7 +159,7 @@ impl Service {
         let (txid, author) = {
             let mut wallet = self.keyring.open_with(request.passphrase).await?;
             let author = wallet.first_address().0;
-            let note = wallet.note(&author, &request.text, &network, now())?;
+            let note = wallet.note(&author, &request.text, &network, moment_with_sleep())?;
             (self.submit(note).await?, author)
         };
         let owner = self.miner_address.map_or(author, |address| address.0);

@@ -46,7 +46,7 @@ fn while_bodies_are_to_come_no_tip_is_published() {
 }
 
 #[test]
-fn a_solved_header_on_our_tip_goes_on_after_its_check_and_pauses_the_miners_once() {
+fn a_solved_header_on_our_tip_goes_on_after_its_check_and_stops_no_miner() {
     let mut relay = relay();
     for (message, trades) in [(1, 0), (2, 1)] {
         let block = next_block(trades);
@@ -56,11 +56,7 @@ fn a_solved_header_on_our_tip_goes_on_after_its_check_and_pauses_the_miners_once
         let actions =
             relay.handle(RelayEvent::SolvedChecked { hash: block.hash(), result: Ok(()) }, START);
         assert_eq!(verdicts(&actions), [(message, Verdict::Accept)]);
-        let paused = actions.iter().any(|action| match action {
-            RelayAction::PauseMining { parent, ms } => *parent == tip().hash && *ms == 2_000,
-            _ => false,
-        });
-        assert_eq!(paused, message == 1);
+        assert!(!suspends(&actions));
     }
 }
 
@@ -117,7 +113,87 @@ fn a_compact_block_goes_on_after_its_header_and_is_rebuilt_from_the_mempool() {
     let again = RelayEvent::BlockGossip { peer: peer(2), message: 2, gossip: compact(&block) };
     assert_eq!(verdicts(&relay.handle(again, START)), [(2, Verdict::Ignore)]);
     let done = RelayEvent::BlockDone { hash: block.hash(), result: Ok(BlockAccepted::Connected) };
-    assert!(relay.handle(done, START).is_empty());
+    let actions = relay.handle(done, START);
+    assert!(matches!(actions[..], [RelayAction::Delivered { peer }] if peer == self::peer(1)));
+}
+
+#[test]
+fn only_a_body_of_a_better_branch_lets_the_miners_rest() {
+    for (leads, accepted, rests) in [
+        (true, BlockAccepted::SideBranch, true),
+        (true, BlockAccepted::Waiting, true),
+        (true, BlockAccepted::Connected, false),
+        (true, BlockAccepted::Known, false),
+        (false, BlockAccepted::SideBranch, false),
+    ] {
+        let (mut relay, block) = (relay(), next_block(0));
+        let gossip = RelayEvent::BlockGossip { peer: peer(1), message: 1, gossip: compact(&block) };
+        relay.handle(gossip, START);
+        let hash = block.hash();
+        let best_header = if leads { Tip { hash, height: 11, ..tip() } } else { tip() };
+        let taken = HeadersAccepted { new: 1, last: hash, best_header };
+        let actions = relay.handle(RelayEvent::HeaderDone { hash, result: Ok(taken) }, START);
+        assert!(!suspends(&actions), "a header alone");
+        let rebuilt = Rebuilt::Block(Box::new(block.clone()));
+        relay.handle(RelayEvent::Rebuilt { hash, rebuilt }, START);
+        let done = RelayEvent::BlockDone { hash, result: Ok(accepted.clone()) };
+        assert_eq!(suspends(&relay.handle(done, START)), rests, "{leads} {accepted:?}");
+    }
+}
+
+#[test]
+fn a_block_whose_branch_cannot_win_is_neither_forwarded_nor_charged() {
+    for cause in [RefusalCause::TooLittleWork, RefusalCause::TooFarBeyondTip] {
+        let (mut relay, block) = (relay(), next_block(0));
+        let gossip = RelayEvent::BlockGossip { peer: peer(1), message: 1, gossip: compact(&block) };
+        relay.handle(gossip, START);
+        let result = Err(refused(Blame::Nobody, cause));
+        let actions = relay.handle(RelayEvent::HeaderDone { hash: block.hash(), result }, START);
+        assert_eq!(verdicts(&actions), [(1, Verdict::Ignore)]);
+        assert!(penalties(&actions).is_empty() && asks(&actions).is_empty());
+    }
+}
+
+#[test]
+fn withheld_blocks_of_strangers_leave_room_for_a_friends_block() {
+    let trust = Trust::new([peer(99)], false);
+    let mut relay = relay_with(trust);
+    let mut message = 0;
+    let mut announce = |relay: &mut Relay<u32>, from: u8| {
+        message += 1;
+        let block = next_block(message);
+        let gossip = RelayEvent::BlockGossip { peer: peer(from), message, gossip: compact(&block) };
+        let actions = relay.handle(gossip, START + u64::from(message));
+        actions.iter().any(|action| matches!(action, RelayAction::AcceptHeader { .. }))
+    };
+    assert!(announce(&mut relay, 1) && announce(&mut relay, 1));
+    assert!(!announce(&mut relay, 1), "the share of one stranger");
+    for from in 2..=8 {
+        assert!(announce(&mut relay, from) && announce(&mut relay, from));
+    }
+    assert!(!announce(&mut relay, 9), "all places are taken");
+    for _ in 0..MAX_PENDING_PROVEN {
+        assert!(announce(&mut relay, 99), "a friend gets the place of a stranger's block");
+    }
+    assert!(!announce(&mut relay, 99), "the share of one friend");
+    relay.handle(RelayEvent::Proven { peer: peer(10) }, START);
+    assert!(announce(&mut relay, 10), "a proven peer too");
+}
+
+#[test]
+fn more_peers_than_may_connect_do_not_lock_out_a_new_one() {
+    let mut relay = relay();
+    let busy = peer(0);
+    relay.handle(RelayEvent::Proven { peer: busy }, START);
+    let from = |number: usize| {
+        let mut key = [1; 32];
+        key[..8].copy_from_slice(&number.to_le_bytes());
+        PeerId(PublicKey(key))
+    };
+    for number in 0..2 * crate::peers::MAX_CONNECTED {
+        assert!(relay.allowance(from(number), START + number as u64).is_some());
+    }
+    assert!(relay.is_trusted(&busy));
 }
 
 #[test]

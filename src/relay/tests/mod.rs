@@ -12,7 +12,7 @@ use super::*;
 use crate::{
     chain::api::{HeadersAccepted, Rebuilt, RefusalCause, Refused, Tip},
     consensus::{Blame, Work},
-    peers::Offence,
+    peers::{Offence, Trust},
     primitives::{
         Amount, Block, BlockHash, Encode, Header, MerkleRoot, Moment, OutPoint, Owner, PeerId,
         PublicKey, Signature, Transaction, TxId, TxInput, TxOutput, coinbase_memo, leaf_hash,
@@ -33,7 +33,11 @@ fn tip() -> Tip {
 }
 
 fn relay() -> Relay<u32> {
-    Relay::new(RelayConfig { spacing_ms: SPACING_MS, tip: tip() })
+    relay_with(Trust::default())
+}
+
+fn relay_with(trust: Trust) -> Relay<u32> {
+    Relay::new(RelayConfig { spacing_ms: SPACING_MS, tip: tip(), trust, seed: 7 })
 }
 
 fn note(number: u32) -> Transaction {
@@ -156,6 +160,10 @@ fn asks(actions: &[RelayAction<u32>]) -> Vec<PeerId> {
             _ => None,
         })
         .collect()
+}
+
+fn suspends(actions: &[RelayAction<u32>]) -> bool {
+    actions.iter().any(|action| matches!(action, RelayAction::SuspendMining))
 }
 
 fn published(actions: &[RelayAction<u32>]) -> Vec<Announcement> {

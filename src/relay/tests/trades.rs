@@ -66,108 +66,147 @@ fn a_trade_announced_again_goes_on_but_not_at_will() {
     assert_eq!(verdicts(&relay.handle(gossip(3), START + 3 * interval)), [(3, Verdict::Ignore)]);
 }
 
-#[test]
-fn own_trades_are_announced_again_in_rising_rounds_until_they_are_mined() {
-    let (mut relay, trade) = (relay(), note(1));
-    let interval = SPACING_MS * ANNOUNCE_SPACINGS;
-    let added = |local| RelayEvent::TradeAdded {
-        txid: trade.txid(),
-        transaction: Arc::new(trade.clone()),
-        added: START,
-        local,
-    };
-    let mut heard = published(&relay.handle(added(true), START));
-    assert!(published(&relay.handle(added(true), START)).is_empty(), "added twice, announced once");
-    for step in 1..=(3 * interval + interval / 5) / 250 {
-        heard.extend(published(&relay.handle(RelayEvent::Tick, START + step * 250)));
+fn added(trade: &Transaction, at: Moment, local: bool) -> RelayEvent<u32> {
+    let transaction = Arc::new(trade.clone());
+    RelayEvent::TradeAdded { txid: trade.txid(), transaction, added: at, local }
+}
+
+/// Ticks up to a time, and returns the rounds in which the trade was announced, with their times.
+fn announcements(
+    relay: &mut Relay<u32>,
+    trade: &Transaction,
+    from: Moment,
+    to: Moment,
+) -> Vec<(Moment, u32)> {
+    let mut heard = Vec::new();
+    let mut now = from;
+    while now < to {
+        now += 250;
+        for announcement in published(&relay.handle(RelayEvent::Tick, now)) {
+            match announcement {
+                Announcement::Trade(TradeGossip::Trade(found))
+                    if found.transaction == trade.to_bytes() =>
+                {
+                    heard.push((now, found.round));
+                }
+                _ => {}
+            }
+        }
     }
-    let rounds: Vec<Announcement> =
-        (0..4).map(|round| Announcement::Trade(announcement(&trade, round))).collect();
-    assert_eq!(heard, rounds);
-    let mut block = next_block(0);
-    block.transactions.push(trade.clone());
-    relay.handle(connected(&block), START + 4 * interval);
-    assert!(published(&relay.handle(RelayEvent::Tick, START + 9 * interval)).is_empty());
+    heard
 }
 
 #[test]
-fn more_own_trades_than_fit_in_a_round_delay_neither_new_ones_nor_each_other() {
+fn everybody_who_has_a_trade_announces_it_at_random_times_until_it_is_mined() {
+    let interval = SPACING_MS * ANNOUNCE_SPACINGS;
+    let trade = note(1);
+    let mut times = std::collections::BTreeSet::new();
+    for (seed, local) in [(1, true), (2, true), (3, false), (4, false)] {
+        let mut relay = Relay::new(RelayConfig {
+            spacing_ms: SPACING_MS,
+            tip: tip(),
+            seed,
+            trust: Trust::default(),
+        });
+        if !local {
+            let gossip = announcement(&trade, 0);
+            relay.handle(RelayEvent::TradeGossip { peer: peer(1), message: 1, gossip }, START);
+            relay.handle(RelayEvent::TradeDone { txid: trade.txid(), result: Ok(()) }, START);
+        }
+        assert!(published(&relay.handle(added(&trade, START, local), START)).is_empty());
+        relay.handle(added(&trade, START, local), START);
+        let end = START + 20 * interval;
+        let mut heard = announcements(&mut relay, &trade, START, end);
+        if local {
+            let (at, round) = heard.remove(0);
+            assert!(round == 0 && at <= START + FIRST_DELAY_MS + 250, "the first one comes soon");
+        }
+        assert!((8..=27).contains(&heard.len()), "{heard:?}");
+        for pair in heard.windows(2) {
+            let pause = pair[1].0 - pair[0].0;
+            assert!((interval * 3 / 4 - 250..=interval * 9 / 4 + 250).contains(&pause));
+        }
+        let rounds: std::collections::BTreeSet<_> = heard.iter().map(|(_, round)| *round).collect();
+        assert!(rounds.len() == heard.len() && !rounds.contains(&0), "each is a new message");
+        times.extend(heard.first().map(|(at, _)| *at));
+        let mut block = next_block(0);
+        block.transactions.push(trade.clone());
+        relay.handle(connected(&block), end);
+        assert!(announcements(&mut relay, &trade, end, end + 5 * interval).is_empty());
+    }
+    assert!(times.len() > 1, "each node has its own times");
+}
+
+#[test]
+fn who_hears_an_announcement_waits_with_his_own() {
+    let (mut relay, trade) = (relay(), note(1));
+    let interval = SPACING_MS * ANNOUNCE_SPACINGS;
+    relay.handle(added(&trade, START, true), START);
+    let mut now = START;
+    for message in 1..20 {
+        let heard = announcements(&mut relay, &trade, now, now + interval / 2);
+        assert!(heard.iter().all(|(_, round)| *round == 0), "{heard:?}");
+        now += interval / 2;
+        let gossip = announcement(&trade, message);
+        relay.handle(RelayEvent::TradeGossip { peer: peer(1), message, gossip }, now);
+    }
+}
+
+#[test]
+fn repeated_trades_delay_no_new_ones_and_are_slow() {
     let mut relay = relay();
-    let added = |trade: &Transaction, added| RelayEvent::TradeAdded {
-        txid: trade.txid(),
-        transaction: Arc::new(trade.clone()),
-        added,
-        local: true,
-    };
     let trades: Vec<_> = (0..1_000).map(note).collect();
     for trade in &trades {
-        relay.handle(added(trade, START), START);
+        relay.handle(added(trade, START, true), START);
     }
     let interval = SPACING_MS * ANNOUNCE_SPACINGS;
     let mut now = START;
+    let mut count = 0_u64;
     while now < START + 10 * interval {
         now += 250;
-        relay.handle(RelayEvent::Tick, now);
+        count += published(&relay.handle(RelayEvent::Tick, now)).len() as u64;
     }
+    let most = 1_000 + REPEAT_RATE.burst + REPEAT_RATE.per_second * 10 * interval / 1_000;
+    assert!(count > 1_500 && count <= most, "{count} of {most}");
     // All but ten are mined, and are not announced any more.
     let mut block = next_block(0);
     block.transactions.extend_from_slice(&trades[10..]);
     relay.handle(connected(&block), now);
     let latest = note(1_000);
-    let mut heard = published(&relay.handle(added(&latest, now), now));
-    for _ in 0..8 {
-        now += 250;
-        heard.extend(published(&relay.handle(RelayEvent::Tick, now)));
+    relay.handle(added(&latest, now, true), now);
+    let heard = announcements(&mut relay, &latest, now, now + 2_000);
+    assert_eq!(heard.iter().map(|(_, round)| *round).collect::<Vec<_>>(), [0], "news come first");
+    assert!(announcements(&mut relay, &trades[500], now + 2_000, now + interval).is_empty());
+}
+
+#[test]
+fn after_a_restart_all_trades_are_announced_within_an_interval() {
+    let trade = note(1);
+    let interval = SPACING_MS * ANNOUNCE_SPACINGS;
+    for local in [true, false] {
+        let mut relay = relay();
+        let now = START + 7 * interval;
+        assert!(published(&relay.handle(added(&trade, START, local), now)).is_empty());
+        let heard = announcements(&mut relay, &trade, now, now + interval + 250);
+        assert!(!heard.is_empty() && heard.iter().all(|(_, round)| *round > 0), "{heard:?}");
     }
-    let announced = |trade: &Transaction| {
-        let bytes = trade.to_bytes();
-        let of = |heard: &&Announcement| match heard {
-            Announcement::Trade(TradeGossip::Trade(trade)) => trade.transaction == bytes,
-            Announcement::Block(_) => false,
-        };
-        heard.iter().filter(of).count()
-    };
-    assert_eq!(announced(&latest), 1, "what is new comes first");
-    assert!(
-        trades[..10].iter().all(|trade| announced(trade) <= 1)
-            && trades[10..].iter().all(|trade| announced(trade) == 0)
-    );
 }
 
 #[test]
-fn after_a_restart_an_own_trade_goes_on_with_a_later_round() {
-    let (mut relay, trade) = (relay(), note(1));
-    let now = START + SPACING_MS * ANNOUNCE_SPACINGS * 7;
-    let event = RelayEvent::TradeAdded {
-        txid: trade.txid(),
-        transaction: Arc::new(trade.clone()),
-        added: START,
-        local: true,
-    };
-    assert_eq!(
-        published(&relay.handle(event, now)),
-        [Announcement::Trade(announcement(&trade, 7))]
-    );
-}
-
-#[test]
-fn a_trade_from_a_peers_mempool_is_published_and_one_from_gossip_is_not() {
+fn a_trade_from_a_peers_mempool_is_published_at_once_and_one_from_gossip_is_not() {
     let mut relay = relay();
     let (fetched, gossiped) = (note(1), note(2));
-    let added = |trade: &Transaction| RelayEvent::TradeAdded {
-        txid: trade.txid(),
-        transaction: Arc::new(trade.clone()),
-        added: START,
-        local: false,
-    };
     let gossip =
         RelayEvent::TradeGossip { peer: peer(1), message: 1, gossip: announcement(&gossiped, 0) };
     relay.handle(gossip, START);
-    assert!(published(&relay.handle(added(&gossiped), START)).is_empty());
-    assert_eq!(
-        published(&relay.handle(added(&fetched), START)),
-        [Announcement::Trade(announcement(&fetched, 0))]
-    );
+    relay.handle(added(&gossiped, START, false), START);
+    relay.handle(added(&fetched, START, false), START);
+    let soon = START + FIRST_DELAY_MS + 250;
+    let mut heard = Vec::new();
+    for now in (START..=soon).step_by(50) {
+        heard.extend(published(&relay.handle(RelayEvent::Tick, now)));
+    }
+    assert_eq!(heard, [Announcement::Trade(announcement(&fetched, 0))]);
 }
 
 #[test]

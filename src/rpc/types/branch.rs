@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::chain::{InputView, OutputView, TxPlace, TxView};
 use crate::{
-    chain::{Divergence, Tip},
+    chain::{Divergence, DivergenceReason, Tip},
     consensus::Proof,
     primitives::{Amount, BlockHash, Height, NetworkId, TransactionKind, TxId, UnixMillis},
 };
@@ -27,6 +27,9 @@ impl From<Tip> for BranchView {
 /// Two branches between which the user has to choose.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct DivergenceView {
+    /// The reason why the node does not switch by itself: `settled`, `checkpoint` or `too_large`.
+    #[serde(default)]
+    pub reason: String,
     /// The last block common to both branches.
     pub fork: BlockHash,
     pub fork_height: Height,
@@ -48,29 +51,37 @@ pub(crate) struct DivergenceView {
 
 impl From<Divergence> for DivergenceView {
     fn from(found: Divergence) -> Self {
-        let Divergence { fork, fork_height, since, ours, theirs, missing, needs_mib } = found;
+        let Divergence { reason, fork, fork_height, since, ours, theirs, missing, needs_mib } =
+            found;
         let stay = "do nothing to stay on yours";
-        let advice = match (needs_mib, missing) {
+        let why = match reason {
+            DivergenceReason::Checkpoint => {
+                "a branch with more work leaves out the block that your invite names, so it is \
+                 probably not the chain that you were invited to"
+            }
+            DivergenceReason::Settled | DivergenceReason::TooLarge => {
+                "a branch with more work would undo blocks that this node had for more than 72 \
+                 hours while friends shared them"
+            }
+        };
+        let advice = match (needs_mib.filter(|_| reason == DivergenceReason::TooLarge), missing) {
             (Some(mib), _) => format!(
                 "the branch of your friends with more work is too large for the memory this node \
                  may take: start it again with \
                  --cache-mib {mib} to take it, or {stay}"
             ),
             (None, 0) => format!(
-                "a branch with more work would undo blocks that this node connected more than 72 \
-                 hours ago: ask your friends which \
-                 one is right; accept-branch {} takes it, or {stay}",
+                "{why}: ask your friends which one is right; accept-branch {} takes it, or {stay}",
                 theirs.hash
             ),
             (None, missing) => format!(
-                "a branch with more work would undo blocks that this node connected more than 72 \
-                 hours ago: ask your friends which \
-                 one is right; once the {missing} blocks of it that are missing are here, \
-                 accept-branch {} takes it, or {stay}",
+                "{why}: ask your friends which one is right; once the {missing} blocks of it that \
+                 are missing are here, accept-branch {} takes it, or {stay}",
                 theirs.hash
             ),
         };
         Self {
+            reason: reason.code().to_owned(),
             fork,
             fork_height,
             since,

@@ -6,6 +6,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::primitives::{Address, PeerId, UnixMillis};
 
+/// The level of trust in a peer of the list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum FriendLevel {
+    /// A friend vouched for it.
+    Introduced,
+    /// The user accepted it. On the network `lan`, also a peer at a private address.
+    Friend,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FriendView {
     /// The name in the signed profile, with control characters replaced.
@@ -13,6 +23,7 @@ pub(crate) struct FriendView {
     /// Hex digits of the identity that distinguish friends of the same name.
     pub suffix: String,
     pub peer_id: PeerId,
+    pub level: FriendLevel,
     pub online: bool,
     /// The address for payments to the friend; `None` if it has no wallet.
     pub address: Option<Address>,
@@ -24,6 +35,14 @@ pub(crate) struct FriendView {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FriendList {
     pub friends: Vec<FriendView>,
+}
+
+/// The reply of `accept-friend`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FriendAccepted {
+    /// The name by which the friend is called here.
+    pub name: String,
+    pub peer_id: PeerId,
 }
 
 /// The delivery state of a chat line.

@@ -24,7 +24,8 @@ pub(crate) use chain::{
 };
 pub(crate) use console::{ConsoleEvent, EventPage};
 pub(crate) use friends::{
-    BroadcastSent, ChatHistory, ChatMessage, ChatSent, ChatState, FriendList, FriendView,
+    BroadcastSent, ChatHistory, ChatMessage, ChatSent, ChatState, FriendAccepted, FriendLevel,
+    FriendList, FriendView,
 };
 pub(crate) use node::{BanState, PeerList, PeerView, Progress, StatusReport, Stopping, Synced};
 #[cfg(any(test, fuzzing))]
@@ -174,12 +175,14 @@ mod tests {
             name: "yzw".to_owned(),
             suffix: "3f2a0000".to_owned(),
             peer_id: PeerId(PublicKey([5; 32])),
+            level: FriendLevel::Friend,
             online: false,
             address: None,
             last_seen: None,
         };
         // The fields `address` and `last_seen` are present even if unknown: null.
-        assert_fields(&friend, &["name", "suffix", "peer_id", "online", "address", "last_seen"]);
+        let fields = ["name", "suffix", "peer_id", "level", "online", "address", "last_seen"];
+        assert_fields(&friend, &fields);
         assert_fields(&ChatSent { id: "a".to_owned(), state: ChatState::Queued }, &["id", "state"]);
         assert_fields(&BroadcastSent { id: "a".to_owned(), peers: 4 }, &["id", "peers"]);
         assert_eq!(serde_json::to_value(ChatState::Delivered).expect("JSON"), "delivered");

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::branch::DivergenceView;
 use super::values::{Coins, Units};
 use crate::primitives::{Address, BlockHash, Height, MiningMode, NetworkId, PeerId, UnixMillis};
-use crate::sync::Phase;
+use crate::sync::{Obstacle, Phase};
 
 /// The reply of `status`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +25,15 @@ pub(crate) struct StatusReport {
     pub work: String,
     /// The number of connected peers.
     pub peers: u32,
+    /// The number of those that are friends or have proven themselves, and claim no better chain.
+    #[serde(default)]
+    pub proven_peers: u32,
+    /// The age of the tip by its own time and this node's clock, in ms.
+    #[serde(default)]
+    pub tip_age_ms: u64,
+    /// The reason for which a better chain does not come; present in phase `stalled`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub obstacle: Option<Obstacle>,
     /// The number of mempool entries.
     pub mempool: u32,
     /// The memory that mempool entries take.
@@ -42,6 +51,10 @@ pub(crate) struct StatusReport {
     /// The payee of blocks that this node mines; `None` without a wallet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub miner: Option<Address>,
+    /// Set while the miner waits for the clock: the time at which its next block is allowed, in
+    /// unix ms. The newest blocks are ahead of this node's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mining_waits_until: Option<UnixMillis>,
     /// The rate of connected blocks; present only during a sync.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocks_per_second: Option<u64>,
@@ -66,6 +79,11 @@ pub(crate) struct StatusReport {
 }
 
 impl StatusReport {
+    /// True if the node knows no better chain than its own.
+    pub(crate) fn is_synced(&self) -> bool {
+        self.phase == Phase::Synced
+    }
+
     /// True while the node fetches a better chain from its peers.
     pub(crate) fn is_syncing(&self) -> bool {
         self.phase == Phase::Syncing
@@ -129,5 +147,6 @@ pub(crate) struct Progress {
     /// The number at which the task is complete; `None` if it is unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total: Option<u64>,
-    pub started: UnixMillis,
+    /// The time since the task began, in ms.
+    pub elapsed_ms: u64,
 }

@@ -11,11 +11,11 @@ use serde_bytes::ByteBuf;
 use super::toy::{self, ToyChain};
 use crate::{
     consensus::Work,
-    peers::Offence,
+    peers::{Offence, Trust},
     primitives::{BlockHash, Encode, Moment, PeerId, PublicKey},
     sync::{
-        MAX_BODY_REQUESTS, MAX_HANDED, MAX_REQUESTS_PER_PEER, MAX_SETTLING, PATIENCE_MS, Phase,
-        Sync, SyncAction, SyncConfig, SyncEvent, SyncReport, bodies::BlockRef, owns_request,
+        MAX_BODY_REQUESTS, MAX_HANDED, MAX_REQUESTS_PER_PEER, MAX_SETTLING, Phase, Sync,
+        SyncAction, SyncConfig, SyncEvent, SyncReport, bodies::BlockRef, owns_request,
         requests::Purpose,
     },
     wire::{Item, ItemId, PROTOCOL_VERSION, RequestFailure, Status, SyncRequest, SyncResponse},
@@ -60,6 +60,7 @@ pub(super) struct Node {
     pub(super) sync: Sync,
     manner: Manner,
     neighbours: BTreeSet<usize>,
+    pub(super) trust: Trust,
     pub(super) reports: Vec<(u64, SyncReport)>,
     pub(super) bodies_received: usize,
 }
@@ -76,6 +77,12 @@ pub(super) struct Network {
     delay_ms: std::ops::Range<u64>,
     pub(super) request_ids: HashSet<(usize, u64)>,
     pub(super) penalties: Vec<(usize, usize, Offence)>,
+    /// Peers that a node disconnected.
+    pub(super) dropped: Vec<(usize, usize)>,
+    /// The number of headers that were checked without storing them.
+    pub(super) headers_counted: usize,
+    /// The number of headers that were handed to chains.
+    pub(super) headers_handed: usize,
 }
 
 pub(super) fn peer(index: usize) -> PeerId {
@@ -103,17 +110,22 @@ impl Network {
             delay_ms: 5..80,
             request_ids: HashSet::new(),
             penalties: Vec::new(),
+            dropped: Vec::new(),
+            headers_counted: 0,
+            headers_handed: 0,
         }
     }
 
     pub(super) fn add(&mut self, chain: ToyChain, manner: Manner) -> usize {
-        let sync = Self::machine(&chain, self.now);
+        let trust = Trust::default();
+        let sync = Self::machine(&chain, &trust, self.now);
         let node = self.nodes.len();
         self.nodes.push(Node {
             chain,
             sync,
             manner,
             neighbours: BTreeSet::new(),
+            trust,
             reports: Vec::new(),
             bodies_received: 0,
         });
@@ -122,9 +134,21 @@ impl Network {
         node
     }
 
-    fn machine(chain: &ToyChain, now: Moment) -> Sync {
-        let (tip, best_header, diverged) = (chain.tip(), chain.best_header(), chain.is_diverged());
-        Sync::new(SyncConfig { min_work: Work::ZERO, tip, best_header, diverged, now })
+    fn machine(chain: &ToyChain, trust: &Trust, now: Moment) -> Sync {
+        Sync::new(SyncConfig {
+            min_work: Work::ZERO,
+            tip: chain.tip(),
+            best_header: chain.best_header(),
+            diverged: chain.is_diverged(),
+            trust: trust.clone(),
+            secret: 0x5eed_5eed_5eed_5eed,
+            now,
+        })
+    }
+
+    /// Makes `other` a friend of `node`.
+    pub(super) fn befriend(&self, node: usize, other: usize) {
+        self.nodes[node].trust.accept(peer(other));
     }
 
     pub(super) fn connect(&mut self, a: usize, b: usize) {
@@ -146,7 +170,9 @@ impl Network {
         for other in &neighbours {
             self.disconnect(node, *other);
         }
-        self.nodes[node].sync = Self::machine(&self.nodes[node].chain, self.now);
+        self.nodes[node].chain.forget_withheld();
+        self.nodes[node].sync =
+            Self::machine(&self.nodes[node].chain, &self.nodes[node].trust, self.now);
         self.request_ids.retain(|(owner, _)| *owner != node);
         self.deliveries
             .retain(|_, delivery| !matches!(delivery, Delivery::Event(to, _) if *to == node));
@@ -194,8 +220,11 @@ impl Network {
     }
 
     fn hello(&mut self, from: usize, to: usize) {
-        let status = Box::new(self.status(from));
-        self.push_remote(Delivery::Hello { from, to, status, reply: true });
+        // Some tests make peers up that do not exist.
+        if to < self.nodes.len() {
+            let status = Box::new(self.status(from));
+            self.push_remote(Delivery::Hello { from, to, status, reply: true });
+        }
     }
 
     pub(super) fn feed(&mut self, node: usize, event: SyncEvent) {
@@ -225,7 +254,7 @@ impl Network {
             assert_eq!(peer.requests, count);
             assert!(count <= MAX_REQUESTS_PER_PEER);
         }
-        let fresh = sync.requests.values().filter(|r| self.now - r.since < PATIENCE_MS);
+        let fresh = sync.requests.values().filter(|request| !request.is_late(self.now));
         let bodies = fresh.filter(|request| matches!(request.purpose, Purpose::Bodies(_)));
         assert!(bodies.count() <= MAX_BODY_REQUESTS);
         for (block, requests) in sync.bodies.asked() {
@@ -262,10 +291,29 @@ impl Network {
                 let ids = ids.into_iter().filter(|id| !mempool.contains_key(id)).collect();
                 self.push(1, Delivery::Event(node, SyncEvent::UnknownTrades { peer, ids }));
             }
-            SyncAction::AcceptHeaders { peer, headers } => {
-                let result = self.nodes[node].chain.accept_headers(&headers);
+            SyncAction::AcceptHeaders { peer, headers, shown } => {
+                self.headers_handed += headers.len();
+                let result = self.nodes[node].chain.accept_headers(&headers, shown);
                 self.push(1, Delivery::Event(node, SyncEvent::HeadersDone { peer, result }));
                 self.summarise(node);
+            }
+            SyncAction::HeaderContext { peer, hash } => {
+                let context = self.nodes[node].chain.context(hash).map(Box::new);
+                self.push(1, Delivery::Event(node, SyncEvent::HeaderContext { peer, context }));
+            }
+            SyncAction::CheckHeaders { peer, context, headers } => {
+                self.headers_counted += headers.len();
+                let result = Ok(Box::new(toy::check_branch(*context, &headers)));
+                self.push(1, Delivery::Event(node, SyncEvent::HeadersChecked { peer, result }));
+            }
+            SyncAction::Withhold { hash } => {
+                self.nodes[node].chain.withhold(hash);
+                self.summarise(node);
+            }
+            SyncAction::SuspendMining | SyncAction::Proven { .. } => {}
+            SyncAction::Disconnect { peer } => {
+                self.dropped.push((node, index(peer)));
+                self.disconnect(node, index(peer));
             }
             SyncAction::AcceptBlock { block, .. } => {
                 let hash = block.hash();
@@ -279,23 +327,20 @@ impl Network {
                 self.nodes[node].chain.mempool.insert(txid, *transaction);
                 self.push(1, Delivery::Event(node, SyncEvent::TradeDone { txid, result: Ok(()) }));
             }
-            SyncAction::Penalise { peer, offence, .. } => {
-                let other = index(peer);
-                self.penalties.push((node, other, offence));
-                let score: i64 = self
-                    .penalties
-                    .iter()
-                    .filter(|p| p.0 == node && p.1 == other)
-                    .map(|p| p.2.weight())
-                    .sum();
-                if score >= 100 && self.nodes[node].neighbours.contains(&other) {
-                    self.disconnect(node, other);
-                }
-            }
+            SyncAction::Penalise { peer, offence, .. } => self.charge(node, index(peer), offence),
             SyncAction::SyncDone { ticket, report } => {
                 self.nodes[node].reports.push((ticket, report));
             }
             SyncAction::PhaseChanged { .. } => {}
+        }
+    }
+
+    fn charge(&mut self, node: usize, other: usize, offence: Offence) {
+        self.penalties.push((node, other, offence));
+        let of_both = |penalty: &&(usize, usize, Offence)| penalty.0 == node && penalty.1 == other;
+        let score: i64 = self.penalties.iter().filter(of_both).map(|p| p.2.weight()).sum();
+        if score >= 100 && self.nodes[node].neighbours.contains(&other) {
+            self.disconnect(node, other);
         }
     }
 
@@ -410,6 +455,11 @@ impl Network {
 
     pub(super) fn phase(&self, node: usize) -> Phase {
         self.nodes[node].sync.progress().phase
+    }
+
+    /// Returns the number of trusted peers that confirm a node's chain.
+    pub(super) fn confirmed(&self, node: usize) -> usize {
+        self.nodes[node].sync.progress().confirmed
     }
 
     /// Asserts that no request, body or walk is left over.

@@ -1,13 +1,16 @@
 //! A minimal chain for sync: a tree of headers of work 1, bodies, and a memo that makes a block
 //! invalid.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::OnceLock,
+};
 
 use serde_bytes::ByteBuf;
 
 use crate::{
-    chain::api::{BlockAccepted, HeadersAccepted, RefusalCause, Refused, Tip},
-    consensus::{Blame, Work},
+    chain::api::{BlockAccepted, HeaderContext, HeadersAccepted, RefusalCause, Refused, Tip},
+    consensus::{Blame, HeaderWindow, Work, is_better, testing::network},
     primitives::{
         Block, BlockHash, Encode, Header, Height, MerkleRoot, OutPoint, PublicKey, Signature,
         Transaction, TxId, TxInput, coinbase_memo,
@@ -31,7 +34,21 @@ pub(super) struct ToyChain {
     pub(super) believes_everything: bool,
     /// The height up to which blocks are abandoned only with the user's consent.
     pub(super) settled: Height,
+    /// The cumulative work of each header's branch.
+    work: HashMap<BlockHash, u64>,
+    /// Headers without a body that are left aside.
+    withheld: HashSet<BlockHash>,
+    /// The maximum number of headers beyond the tip.
+    pub(super) max_ahead: u32,
 }
+
+/// The work of a header: a thousandth of the usual one if its bits are not 0.
+const fn work_of(header: &Header) -> u64 {
+    if header.bits == 0 { 1_000 } else { 1 }
+}
+
+/// The depth below the tip whose work a branch must have, in blocks.
+const SIDE_DEPTH: usize = 144;
 
 pub(super) fn block_with(previous: BlockHash, height: Height, salt: u64, memo: &[u8]) -> Block {
     let memo = coinbase_memo(height, &[&salt.to_le_bytes(), memo].concat());
@@ -58,11 +75,34 @@ fn refused(cause: RefusalCause) -> Refused {
     Refused { blame: Blame::Peer, cause, code: "toy", reason: "toy".into() }
 }
 
+fn nobodys(cause: RefusalCause) -> Refused {
+    Refused { blame: Blame::Nobody, ..refused(cause) }
+}
+
+/// Returns a difficulty window, which the toy chain does not read.
+fn window() -> HeaderWindow {
+    static WINDOW: OnceLock<HeaderWindow> = OnceLock::new();
+    WINDOW.get_or_init(|| HeaderWindow::genesis(&network(10_000))).clone()
+}
+
+/// Checks headers without storing them, as the node does.
+pub(super) fn check_branch(mut context: HeaderContext, headers: &[Header]) -> HeaderContext {
+    for header in headers {
+        assert_eq!(header.previous, context.tip.hash, "sync sends headers in order");
+        let work = context.tip.work.saturating_add(Work::from(work_of(header)));
+        context.tip = Tip { hash: header.hash(), height: header.height, work, time: 0 };
+    }
+    context
+}
+
 impl Default for ToyChain {
     fn default() -> Self {
         let genesis = block(BlockHash::ZERO, 0, 0);
         let hash = genesis.hash();
         Self {
+            work: HashMap::from([(hash, 1_000)]),
+            withheld: HashSet::new(),
+            max_ahead: 262_144,
             headers: HashMap::from([(hash, genesis.header)]),
             bodies: HashMap::from([(hash, genesis)]),
             invalid: HashSet::new(),
@@ -89,6 +129,16 @@ impl ToyChain {
         }
     }
 
+    /// Extends the chain by blocks of little work.
+    pub(super) fn extend_cheaply(&mut self, length: u32, salt: u64) {
+        for _ in 0..length {
+            let tip = self.tip();
+            let mut block = block(tip.hash, tip.height + 1, salt);
+            block.header.bits = 1;
+            self.insert(block);
+        }
+    }
+
     pub(super) fn extend_with_invalid(&mut self) {
         let tip = self.tip();
         self.insert(block_with(tip.hash, tip.height + 1, 0, INVALID));
@@ -96,6 +146,7 @@ impl ToyChain {
 
     fn insert(&mut self, block: Block) {
         let hash = block.hash();
+        self.count_work(hash, &block.header);
         self.headers.insert(hash, block.header);
         self.bodies.insert(hash, block);
         self.best.push(hash);
@@ -105,6 +156,7 @@ impl ToyChain {
     /// Stores the blocks of another chain without connecting them.
     pub(super) fn store_aside(&mut self, other: &Self) {
         for (hash, block) in &other.bodies {
+            self.work.insert(*hash, other.work[hash]);
             self.headers.insert(*hash, block.header);
             self.bodies.insert(*hash, block.clone());
         }
@@ -116,10 +168,52 @@ impl ToyChain {
     }
 
     fn tip_of(&self, chain: &[BlockHash]) -> Tip {
-        let hash = *chain.last().expect("genesis");
-        let mut work = [0; 32];
-        work[24..].copy_from_slice(&(chain.len() as u64).to_be_bytes());
-        Tip { hash, height: self.headers[&hash].height, work: Work::from_be_bytes(work), time: 0 }
+        self.tip_at(*chain.last().expect("genesis"))
+    }
+
+    fn tip_at(&self, hash: BlockHash) -> Tip {
+        let work = Work::from(self.work[&hash]);
+        Tip { hash, height: self.headers[&hash].height, work, time: 0 }
+    }
+
+    fn count_work(&mut self, hash: BlockHash, header: &Header) {
+        let work = self.work[&header.previous] + work_of(header);
+        self.work.insert(hash, work);
+    }
+
+    /// Returns the number of known headers.
+    pub(super) fn known(&self) -> usize {
+        self.headers.len()
+    }
+
+    /// Returns a known header as the start of a walk without storing.
+    pub(super) fn context(&self, hash: BlockHash) -> Option<HeaderContext> {
+        let known = self.headers.contains_key(&hash) && !self.is_invalid(hash);
+        known.then(|| HeaderContext { tip: self.tip_at(hash), window: window() })
+    }
+
+    /// Leaves a header without a body aside.
+    pub(super) fn withhold(&mut self, hash: BlockHash) {
+        if self.headers.contains_key(&hash) && !self.bodies.contains_key(&hash) {
+            self.withheld.insert(hash);
+            self.choose_best_headers();
+        }
+    }
+
+    /// Forgets which headers are left aside, as a restart does.
+    pub(super) fn forget_withheld(&mut self) {
+        self.withheld.clear();
+        self.choose_best_headers();
+    }
+
+    fn is_withheld(&self, mut hash: BlockHash) -> bool {
+        while !self.withheld.is_empty() && !self.bodies.contains_key(&hash) {
+            if self.withheld.contains(&hash) {
+                return true;
+            }
+            hash = self.headers[&hash].previous;
+        }
+        false
     }
 
     pub(super) fn tip(&self) -> Tip {
@@ -147,9 +241,19 @@ impl ToyChain {
     }
 
     fn improves(&self, hash: BlockHash, chain: &[BlockHash]) -> bool {
-        let height = self.headers[&hash].height as usize;
-        height >= chain.len()
-            || (height + 1 == chain.len() && hash < *chain.last().expect("genesis"))
+        let best = chain.last().expect("genesis");
+        let work = |hash: &BlockHash| Work::from(self.work[hash]);
+        is_better((work(&hash), &hash), (work(best), best))
+    }
+
+    /// Makes the chain that ends at `to` from one that it may extend.
+    fn extended(&self, to: BlockHash, mut chain: Vec<BlockHash>) -> Vec<BlockHash> {
+        if chain.last() == Some(&self.headers[&to].previous) {
+            chain.push(to);
+            chain
+        } else {
+            self.path(to, &chain)
+        }
     }
 
     fn is_invalid(&self, mut hash: BlockHash) -> bool {
@@ -165,21 +269,35 @@ impl ToyChain {
     pub(super) fn accept_headers(
         &mut self,
         headers: &[Header],
+        shown: Option<Work>,
     ) -> Result<HeadersAccepted, Refused> {
         let mut new = 0;
+        let known = headers.first().and_then(|header| self.work.get(&header.previous));
+        let sum = known.map(|work| work + headers.iter().map(work_of).sum::<u64>());
+        let shown = sum.map(Work::from).max(shown);
+        let least = self.best[self.best.len().saturating_sub(SIDE_DEPTH + 1)];
+        let stored = headers.iter().all(|header| self.headers.contains_key(&header.hash()));
+        if !stored && shown.is_some_and(|shown| shown < Work::from(self.work[&least])) {
+            return Err(nobodys(RefusalCause::TooLittleWork));
+        }
         for header in headers {
             let hash = header.hash();
             if !self.headers.contains_key(&header.previous) {
-                return Err(Refused { blame: Blame::Nobody, ..refused(RefusalCause::Other) });
+                return Err(nobodys(RefusalCause::Other));
             }
             if self.is_invalid(header.previous) || self.invalid.contains(&hash) {
                 return Err(refused(RefusalCause::InvalidBranch));
             }
+            if header.height > self.tip().height.saturating_add(self.max_ahead) {
+                return Err(nobodys(RefusalCause::TooFarBeyondTip));
+            }
             if self.headers.insert(hash, *header).is_none() {
+                self.count_work(hash, header);
                 new += 1;
             }
-            if self.improves(hash, &self.best_headers) {
-                self.best_headers = self.path(hash, &self.best_headers);
+            if self.improves(hash, &self.best_headers) && !self.is_withheld(hash) {
+                let chain = std::mem::take(&mut self.best_headers);
+                self.best_headers = self.extended(hash, chain);
             }
         }
         let last = headers.last().map_or(BlockHash::ZERO, Header::hash);
@@ -208,8 +326,11 @@ impl ToyChain {
         }
         assert!(self.bodies.contains_key(&block.header.previous), "sync hands over parents first");
         self.bodies.insert(hash, block);
+        if self.withheld.remove(&hash) {
+            self.choose_best_headers();
+        }
         if self.improves(hash, &self.best) {
-            let path = self.path(hash, &self.best);
+            let path = self.extended(hash, self.best.clone());
             if self.may_take(&path) {
                 self.best = path;
                 return Ok(BlockAccepted::Connected);
@@ -242,14 +363,18 @@ impl ToyChain {
     pub(super) fn mine(&mut self, salt: u64) {
         let tip = self.tip();
         let block = block(tip.hash, tip.height + 1, salt);
-        self.accept_headers(&[block.header]).expect("a good header");
+        self.accept_headers(&[block.header], None).expect("a good header");
         assert_eq!(self.accept_block(block), Ok(BlockAccepted::Connected));
     }
 
     fn choose_best_headers(&mut self) {
         self.best_headers = self.best.clone();
-        let mut candidates: Vec<BlockHash> =
-            self.headers.keys().copied().filter(|hash| !self.is_invalid(*hash)).collect();
+        let mut candidates: Vec<BlockHash> = self
+            .headers
+            .keys()
+            .copied()
+            .filter(|hash| !self.is_invalid(*hash) && !self.is_withheld(*hash))
+            .collect();
         candidates.sort_unstable();
         for hash in candidates {
             if self.improves(hash, &self.best_headers) {

@@ -15,7 +15,7 @@ use crate::{
         testing::{coinbase, key, note, owner},
     },
     friends::{Friends, FriendsConfig, MAX_AHEAD_MS},
-    peers::Offence,
+    peers::{Offence, Trust},
     primitives::{
         Amount, Block, BlockHash, Encode, Header, MerkleRoot, PeerId, PublicKey, Signature,
         Transaction, TxId, UnixMillis, leaf_hash, short_id,
@@ -137,7 +137,15 @@ fn relay_request(actions: &[RelayAction<u32>]) -> u64 {
 /// sync does.
 fn sync_with(claim: Tip) -> (Sync, Vec<SyncAction>) {
     let (min_work, tip) = (Work::ZERO, tip());
-    let config = SyncConfig { min_work, tip, best_header: tip, diverged: false, now: NOW };
+    let config = SyncConfig {
+        min_work,
+        tip,
+        best_header: tip,
+        diverged: false,
+        trust: Trust::default(),
+        secret: 1,
+        now: NOW,
+    };
     let mut sync = Sync::new(config);
     let status = Status {
         version: 1,
@@ -206,7 +214,9 @@ fn ask_sync(question: Question) -> (Sync, u64) {
 }
 
 fn ask_relay(question: Question) -> (Relay<u32>, u64) {
-    let mut relay = Relay::new(RelayConfig { spacing_ms: 10_000, tip: tip() });
+    let trust = Trust::default();
+    let config = RelayConfig { spacing_ms: 10_000, tip: tip(), trust, seed: 7 };
+    let mut relay = Relay::new(config);
     let (block, hash) = (block(), block().hash());
     let ids = block.transactions[1..].iter().flat_map(|tx| short_id(&hash, &leaf_hash(tx)));
     let gossip = BlockGossip::Compact(CompactBlock {
@@ -446,8 +456,13 @@ fn wrong_parts() -> Vec<Charges> {
 fn wrong_profiles() -> Vec<Charges> {
     let sign = signer(1);
     let network = BlockHash([7; 32]);
-    let config =
-        FriendsConfig { me: friend(1), network, signer: Box::new(move |bytes| sign(bytes)) };
+    let config = FriendsConfig {
+        me: friend(1),
+        network,
+        signer: Box::new(move |bytes| sign(bytes)),
+        trust: Trust::default(),
+        clock: Box::new(|| 1_000),
+    };
     let mut room = Friends::in_memory(config).expect("a store");
     let mut charges = |name: &str, sequence, is_forged: bool| {
         let signer = &signer(0);
@@ -457,7 +472,7 @@ fn wrong_profiles() -> Vec<Charges> {
         if is_forged {
             profile.signature = Signature([0; 64]);
         }
-        let error = room.keep_profile(profile, NOW).expect_err("wrong");
+        let error = room.keep_profile(profile, friend(2), NOW).expect_err("wrong");
         error.offence().into_iter().collect()
     };
     vec![

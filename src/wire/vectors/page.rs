@@ -121,7 +121,7 @@ fn look_up(name: &str, sources: &[String]) -> i64 {
         .iter()
         .flat_map(|source| source.match_indices(&head).map(|(at, _)| &source[at..]))
         .map(|declaration| {
-            let (_, expression) = declaration.split_once(" = ").expect("a value");
+            let (_, expression) = declaration.split_once(" =").expect("a value");
             let (expression, _) = expression.split_once(';').expect("an end");
             let value = field.map_or(expression, |field| {
                 let (_, value) = expression

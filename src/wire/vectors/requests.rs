@@ -10,7 +10,7 @@ use crate::{
         Friends, FriendsConfig, MAX_AHEAD_MS, MAX_TIME_APART_MS, ProfileError, ProfileReceipt,
         QuitReceipt, Receipt, ReceiveError,
     },
-    peers::Offence,
+    peers::{Ban, BanTerm, Offence, Trust},
     primitives::{BlockHash, NetworkId, Signature, UnixMillis},
     wire::{
         CodecError, ItemId, Protocol, Refusal, SignedLine, SignedProfile, SignedQuit, SyncRequest,
@@ -22,13 +22,26 @@ const NETWORK: NetworkId = BlockHash([7; 32]);
 const NOW: UnixMillis = 1_700_000_000_000;
 const FORGED: Signature = Signature([0; 64]);
 
-/// Returns the room of friend 1, who receives what friend 0 sends.
+/// Returns the room of friend 1, who has accepted friend 0 and receives what it sends.
 fn receiver() -> Friends {
+    with_trust(Trust::new([friend(0)], false))
+}
+
+/// Returns the room of a receiver that has banned friend 0.
+fn banned() -> Friends {
+    let mut room = receiver();
+    room.keep_ban(Ban { peer: friend(0), term: BanTerm::Forever }).expect("kept");
+    room
+}
+
+fn with_trust(trust: Trust) -> Friends {
     let sign = signer(1);
     let config = FriendsConfig {
         me: friend(1),
         network: NETWORK,
         signer: Box::new(move |bytes| sign(bytes)),
+        trust,
+        clock: Box::new(|| 1_000),
     };
     Friends::in_memory(config).expect("a store")
 }
@@ -47,7 +60,7 @@ fn quit(time: UnixMillis) -> SignedQuit {
     SignedQuit::sign(&NETWORK, friend(0), time, 0, &signer(0))
 }
 
-/// Uses up the receiver's rate of lines: 100, or 1,000 if it knows the author's profile.
+/// Uses up the receiver's rate of lines: 1,000 of a friend, or 100 of strangers.
 fn exhaust(receiver: &mut Friends) {
     for counter in 1_000.. {
         let received = receiver.receive_broadcast(line(None, "again", counter), NOW);
@@ -67,7 +80,7 @@ fn refused(refusal: Option<Refusal>) -> String {
 
 /// Returns the answer to Introduce, and its points.
 fn introduce(receiver: &mut Friends, profile: SignedProfile) -> [String; 2] {
-    match receiver.keep_profile(profile, NOW) {
+    match receiver.keep_profile(profile, friend(0), NOW) {
         Ok(_) => ["Welcome".to_owned(), points(None)],
         Err(error) => [refused(error.refusal()), points(error.offence())],
     }
@@ -91,14 +104,15 @@ fn wrong_requests_have_the_answers_and_points_of_the_readme() {
     let held = introduce(&mut room, profile("yzw", NOW));
     assert_eq!(held[0], "Welcome");
     let ahead = NOW + MAX_AHEAD_MS;
-    assert!(matches!(receiver().keep_profile(profile("yzw", ahead), NOW), Ok(ProfileReceipt::New)));
     let old = introduce(&mut room, profile("other", NOW));
     let forged = SignedProfile { signature: FORGED, ..profile("yzw", NOW + 1) };
     let no_ids = codec::encode(&SyncRequest::GetData(Vec::<ItemId>::new()));
     let no_ids = Protocol::Sync.decode_request(&no_ids).expect_err("no ids");
     let malformed = CodecError::NotCanonical;
-    let mut strangers = receiver();
-    exhaust(&mut strangers);
+    let mut busy = receiver();
+    exhaust(&mut busy);
+    let mut crowded = with_trust(Trust::default());
+    exhaust(&mut crowded);
     let row = |request: &str, mistake: &str, [answer, points]: [String; 2]| {
         [strings(&[request, mistake]), vec![answer, points]].concat()
     };
@@ -110,11 +124,19 @@ fn wrong_requests_have_the_answers_and_points_of_the_readme() {
         // `net::codec` has the test of this row.
         row("any", "the stream ends without a byte", fixed("none", points(None))),
         row("Status", "another network", fixed("WrongNetwork", points(None))),
-        row("Status", "more than 240 in a minute", fixed("Busy", flooding())),
+        // `peers::budgets` and `net::tests::places` have the tests of these rows.
+        row("any but Status", "no Status before it, or within 5 s", fixed("Busy", points(None))),
+        row("Status, any on sync", "its budget is used up", fixed("Busy", points(None))),
         row(
-            "Explore, Introduce",
-            "more than 30 in a minute, together",
-            fixed("Refused(RateLimited)", flooding()),
+            "Explore, Introduce, Direct",
+            "its budget is used up",
+            fixed("Refused(RateLimited)", points(None)),
+        ),
+        row("any", "two budgets are used up", fixed("the same", flooding())),
+        row(
+            "Introduce",
+            "the strangers' shared rate is used up",
+            introduce(&mut crowded, profile("yzw", NOW)),
         ),
         row("Introduce", "the profile is not the sender's", fixed("Refused(NotYours)", not_theirs)),
         row("Introduce", "the signature", introduce(&mut room, forged)),
@@ -133,23 +155,34 @@ fn wrong_requests_have_the_answers_and_points_of_the_readme() {
             "the signature",
             direct(&mut room, 0, SignedLine { signature: FORGED, ..line(Some(1), "a", 0) }),
         ),
-        row("Direct", "too many lines", direct(&mut strangers, 0, line(Some(1), "a", 0))),
+        row("Direct", "too many lines", direct(&mut busy, 0, line(Some(1), "a", 0))),
         // `layouts` has the test of this row.
         row("GetBlocks", "limit 0", fixed("Inv without headers", points(None))),
         row("GetData", "no ids", none(&no_ids)),
     ];
     assert_eq!(table(&["request", "mistake", "answer", "points"]), expected);
-    assert_eq!(MAX_AHEAD_MS, 24 * 3_600_000);
+}
+
+#[test]
+fn the_router_and_the_network_give_these_answers() {
     let router = source("node/router");
     for part in [
         "Offence::Flooding",
-        "FriendsResponse::Refused(Refusal::RateLimited)",
         "FriendsResponse::Refused(Refusal::NotYours)",
         "Offence::NotTheAuthor",
         "HelloResponse::WrongNetwork(self.network.id)",
     ] {
         assert!(router.contains(part), "the router has {part}");
     }
+    let budgets = "FriendsResponse::Refused(Refusal::RateLimited)";
+    assert!(source("net").contains(budgets), "the network has {budgets}");
+}
+
+#[test]
+fn a_profile_may_be_signed_a_day_ahead() {
+    assert_eq!(MAX_AHEAD_MS, 24 * 3_600_000);
+    let newest = receiver().keep_profile(profile("yzw", NOW + MAX_AHEAD_MS), friend(0), NOW);
+    assert!(matches!(newest, Ok(ProfileReceipt::New)));
 }
 
 #[test]
@@ -157,7 +190,7 @@ fn an_address_that_is_none_costs_the_points_of_a_bad_name() {
     let mut profile = profile("yzw", NOW);
     profile.addresses = vec!["10.0.0.1".to_owned()];
     profile.signature = signer(0)(&profile.signing_bytes(&NETWORK));
-    let error = receiver().keep_profile(profile, NOW).expect_err("no address");
+    let error = receiver().keep_profile(profile, friend(0), NOW).expect_err("no address");
     assert!(matches!(error, ProfileError::Address(_)));
     assert_eq!(error.offence(), Some(Offence::InvalidText));
 }
@@ -222,6 +255,7 @@ fn a_line_is_judged_by_its_first_fault() {
         ("`to` is null", judge(&mut room, direct)),
         ("the author is not the receiver", judge(&mut room, own)),
         ("`time` is at most 10 minutes", judge(&mut room, stale)),
+        ("the author is not banned", judge(&mut banned(), forged(line(None, " ", 1)))),
         ("the text is not blank", judge(&mut room, forged(line(None, " ", 1)))),
         ("the signature is valid", judge(&mut room, forged(line(None, "a", 1)))),
         ("the line is not known yet", judge(&mut room, known)),
@@ -239,17 +273,18 @@ fn a_goodbye_is_judged_by_its_first_fault() {
     };
     let forged = |quit: SignedQuit| SignedQuit { signature: FORGED, ..quit };
     let old = forged(quit(NOW - MAX_TIME_APART_MS - 1));
-    room.keep_profile(profile("yzw", NOW), NOW).expect("kept");
+    room.keep_profile(profile("yzw", NOW), friend(0), NOW).expect("kept");
     let last = quit(NOW + 10);
     assert_eq!(judge(&mut room, last.clone())[0], "accept");
     let repeated = judge(&mut room, last);
     let own = SignedQuit { author: friend(1), ..old.clone() };
-    let stale = judge(&mut room, old);
+    let stale = judge(&mut room, old.clone());
     assert_eq!(stale, ["ignore", "0"], "a forged goodbye that is old costs nothing");
     let early = quit(NOW);
     exhaust(&mut room);
     let outcomes = [
         ("the author is not the receiver", judge(&mut room, own)),
+        ("the author is not banned", judge(&mut banned(), old)),
         ("`time` is at most 10 minutes", stale),
         ("the signature is valid", judge(&mut room, forged(early.clone()))),
         ("`time` is later than `sequence`", judge(&mut room, early)),

@@ -16,10 +16,10 @@ use crate::{
         store::create,
         testing::{NOW, genesis_coin, key, network, options, owner, pay},
     },
-    consensus::{Network, Work},
+    consensus::{Checkpoint, Network, Work},
     friends::{AddressSource, Friends, FriendsConfig},
-    peers::{Ban, BanTerm},
-    primitives::{BlockHash, Encode, NetworkId, Transaction},
+    peers::{Ban, BanTerm, Trust},
+    primitives::{BlockHash, Encode, NetworkId, PeerId, PublicKey, Transaction},
     wire::{SignedLine, SignedProfile, SignedQuit, codec},
 };
 
@@ -94,11 +94,15 @@ struct ChainFile {
     waiting: Transaction,
 }
 
+/// The block that the invite to the chain names.
+const CHECKPOINT: Checkpoint =
+    Checkpoint { height: 1_000, hash: BlockHash([2; 32]), work: Work::from_be_bytes([1; 32]) };
+
 fn chain_file() -> ChainFile {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("chain.redb");
     let network = network();
-    let store = create(&path, &network, Some(Work::from_be_bytes([1; 32])), 1).expect("a file");
+    let store = create(&path, &network, Some(&CHECKPOINT), 1).expect("a file");
     let mut chain = Chain::on_store(store, options()).expect("a chain");
     let all = [(owner(&key(2)), 10_000_000_000)];
     let mined = pay(&network, &key(1), genesis_coin(&network), &all);
@@ -109,6 +113,7 @@ fn chain_file() -> ChainFile {
     let coin = crate::chain::testing::coin_of(&mined, 0);
     let waiting = pay(&network, &key(2), coin, &[(owner(&key(4)), 9_000_000_000)]);
     chain.accept_trade(waiting.clone(), Origin::Local, NOW + 2).expect("accepted");
+    chain.attend(7);
     chain.commit().expect("a commit");
     drop(chain);
     let database = Database::open(&path).expect("the file");
@@ -206,8 +211,16 @@ fn transactions_and_meta_are_stored_as_the_page_says() {
     assert_eq!(value("network"), network.id.0);
     assert_eq!(value("min_work"), [1; 32]);
     assert_eq!(value("tip"), value("best_header"));
+    let checkpoint = value("checkpoint");
+    let found = fields("block key at", &checkpoint);
+    assert_eq!(found, [&1_000_u32.to_be_bytes()[..], &[2; 32]]);
+    let attended = value("attended");
+    assert_eq!(fields("attended record at", &attended), [&[7, 0, 0, 0], &value("tip")[..]]);
     assert_eq!(fields("block key at", &value("tip"))[0], [0, 0, 0, 1]);
 }
+
+/// A peer that is banned, and nobody's friend.
+const BANNED: PeerId = PeerId(PublicKey([9; 32]));
 
 fn config() -> FriendsConfig {
     let sign = signer(1);
@@ -215,16 +228,20 @@ fn config() -> FriendsConfig {
         me: friend(1),
         network: FRIENDS_NETWORK,
         signer: Box::new(move |bytes| sign(bytes)),
+        trust: Trust::new([friend(0)], false),
+        clock: Box::new(|| 1_000),
     }
 }
 
-/// Writes a row to every table: a profile, a line in each direction, a goodbye, an address, a ban.
+/// Writes a row to every table: a profile, a line in each direction, a goodbye, an address, a ban,
+/// and a line of somebody who is no friend.
 fn write_friends(path: &Path) -> (SignedProfile, SignedLine, SignedQuit) {
     let mut room = Friends::open(path, config()).expect("a file");
+    let signer_of = signer;
     let (network, signer) = (&FRIENDS_NETWORK, &signer(0));
     let profile = SignedProfile::sign(network, friend(0), "yzw", vec![], None, NOW, signer);
     let profile = profile.expect("short");
-    room.keep_profile(profile.clone(), NOW + 1).expect("kept");
+    room.keep_profile(profile.clone(), friend(0), NOW + 1).expect("kept");
     let line = SignedLine::sign(network, friend(0), None, NOW, 5, "hi", signer).expect("short");
     room.receive_broadcast(line.clone(), NOW + 2).expect("kept");
     room.direct(friend(0), "hello", NOW + 3).expect("kept");
@@ -233,7 +250,9 @@ fn write_friends(path: &Path) -> (SignedProfile, SignedLine, SignedQuit) {
     room.receive_quit(&quit, NOW).expect("kept");
     let address = ["/ip4/10.0.0.1/tcp/1".to_owned()];
     room.add_addresses(friend(0), &address, AddressSource::Command, NOW + 5).expect("kept");
-    room.keep_ban(Ban { peer: friend(2), term: BanTerm::Forever }).expect("kept");
+    room.keep_ban(Ban { peer: BANNED, term: BanTerm::Forever }).expect("kept");
+    let told = SignedLine::sign(network, friend(2), None, NOW, 0, "psst", &signer_of(2));
+    room.receive_broadcast(told.expect("short"), NOW + 7).expect("kept");
     room.set_own_profile("me", &[], None, NOW + 6).expect("signed");
     (profile, line, quit)
 }
@@ -251,11 +270,13 @@ fn the_tables_of_friends_redb_are_those_of_the_page() {
     let section = after(PAGE, "## friends.redb");
     let rows = table_in(section, &["table", "key", "value", "rows"]);
     assert_names(&rows, database);
-    assert_types::<Key32, (Key32, u64, bool, Bytes)>(&rows, database, "profiles_1");
+    assert_types::<Key32, (Key32, u64, Key32, Bytes)>(&rows, database, "profiles_2");
+    assert_types::<Key32, (u64, bool, bool, bool)>(&rows, database, "people_1");
     assert_types::<Name, u64>(&rows, database, "names_1");
     assert_types::<u64, (Id, u64, u8, Bytes)>(&rows, database, "chat_1");
     assert_types::<Id, u64>(&rows, database, "chat_ids_1");
-    assert_types::<(Key32, u64), ()>(&rows, database, "chat_friends_1");
+    assert_types::<(Key32, bool, u64), ()>(&rows, database, "chat_friends_2");
+    assert_types::<u64, (Id, u64, Bytes)>(&rows, database, "requests_1");
     assert_types::<(Key32, u64), (Key32, Bytes)>(&rows, database, "outbox_1");
     assert_types::<Key32, (u64, u64)>(&rows, database, "quits_1");
     assert_types::<Name, (u64, u64, u8)>(&rows, database, "peers_1");
@@ -283,10 +304,18 @@ fn rows_of_friends_redb_are_stored_as_the_page_says() {
     let them = friend(0).0.0;
     let network = FRIENDS_NETWORK.0;
 
-    let table = open::<Key32, (Key32, u64, bool, &'static [u8])>(database, "profiles_1");
+    let table = open::<Key32, (Key32, u64, Key32, &'static [u8])>(database, "profiles_2");
     let row = table.get(&them).expect("a read").expect("a profile");
     let bytes = codec::encode(&profile);
-    assert_eq!(row.value(), (&network, 0, true, &bytes[..]), "we wrote to it");
+    assert_eq!(row.value(), (&network, 0, &[0; 32], &bytes[..]), "nobody had to vouch for it");
+
+    let table = open::<Key32, (u64, bool, bool, bool)>(database, "people_1");
+    let row = table.get(&them).expect("a read").expect("a person");
+    assert_eq!(
+        row.value(),
+        (NOW + 3, false, true, true),
+        "written to, and accepted by its address"
+    );
 
     let table = open::<u64, (&'static [u8; 16], u64, u8, &'static [u8])>(database, "chat_1");
     let states: Vec<u8> =
@@ -296,10 +325,14 @@ fn rows_of_friends_redb_are_stored_as_the_page_says() {
     let (id, bytes) = (line.id(&FRIENDS_NETWORK), codec::encode(&line));
     assert_eq!(row.value(), (&id.0, NOW + 2, 4, &bytes[..]));
 
-    let table = open::<(Key32, u64), ()>(database, "chat_friends_1");
-    let orders: Vec<u64> =
-        table.iter().expect("lines").map(|row| row.expect("a line").0.value().1).collect();
-    assert_eq!(orders, [0, 1], "a line of ours to all is with no friend");
+    let table = open::<(Key32, bool, u64), ()>(database, "chat_friends_2");
+    for (peer, is_direct, order) in [(them, false, 0), (them, true, 1), (friend(1).0.0, false, 2)] {
+        assert!(table.get((&peer, is_direct, order)).expect("a read").is_some(), "{order}");
+    }
+
+    let table = open::<u64, (&'static [u8; 16], u64, &'static [u8])>(database, "requests_1");
+    let row = table.get(3).expect("a read").expect("a line of somebody who is no friend");
+    assert_eq!(row.value().1, NOW + 7);
 
     let table = open::<(Key32, u64), (Key32, &'static [u8])>(database, "outbox_1");
     let row = table.get((&them, 1)).expect("a read").expect("an undelivered line");
@@ -314,7 +347,7 @@ fn rows_of_friends_redb_are_stored_as_the_page_says() {
     assert_eq!(row.value(), (NOW + 5, 0, 4));
 
     let table = open::<Key32, u64>(database, "bans_1");
-    assert_eq!(table.get(&friend(2).0.0).expect("a read").expect("a ban").value(), u64::MAX);
+    assert_eq!(table.get(&BANNED.0.0).expect("a read").expect("a ban").value(), u64::MAX);
 
     let states = table_in(PAGE, &["line state", "name"]);
     let names: Vec<_> = states.iter().map(|row| row[1].clone()).collect();

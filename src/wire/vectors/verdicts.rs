@@ -13,6 +13,7 @@ use crate::{
         testing::{PEER, TestChain, coinbase, genesis_coin, key, network, note, owner, pay},
     },
     consensus::{Blame, Work},
+    peers::Trust,
     primitives::{
         Amount, BlockHash, Encode, Header, MerkleRoot, PeerId, PublicKey, Transaction, TxId,
         UnixMillis,
@@ -31,7 +32,8 @@ fn peer() -> PeerId {
 }
 
 fn relay() -> Relay<u32> {
-    Relay::new(RelayConfig { spacing_ms: 10_000, tip: TIP })
+    let trust = Trust::default();
+    Relay::new(RelayConfig { spacing_ms: 10_000, tip: TIP, trust, seed: 7 })
 }
 
 /// Returns the only verdict among the actions, and the points that the peer is charged.
@@ -260,6 +262,7 @@ fn a_compact_block_is_judged_by_its_first_fault() {
         ),
         ("its parent is known", no_parent.0.clone()),
         ("the [header rules]", judge(Err(refused(Blame::Peer, RefusalCause::Other))).0),
+        ("its branch can win", judge(Err(refused(Blame::Nobody, RefusalCause::TooLittleWork))).0),
         ("it is not ahead", no_parent.0),
     ];
     assert_checks("**Compact**", &outcomes);

@@ -24,6 +24,15 @@ impl Folder {
         text(&self.json(["invite"])["invite"])
     }
 
+    /// Makes the users of both folders friends, while their nodes run.
+    #[track_caller]
+    pub(crate) fn befriends(&self, other: &Self) {
+        for (one, other) in [(self, other), (other, self)] {
+            let id = other.json(["status"])["peer_id"].as_str().expect("an id").to_owned();
+            assert_eq!(one.json(["accept-friend", &id])["peer_id"], id.as_str());
+        }
+    }
+
     /// Joins the chain of another folder.
     #[track_caller]
     pub(crate) fn join(&self, other: &Self) {

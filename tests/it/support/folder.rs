@@ -14,7 +14,7 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::DEADLINE;
+use super::{DEADLINE, tools::Clock};
 
 /// The program under test.
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_friendchain");
@@ -34,7 +34,7 @@ impl TestNet {
     /// Returns the folder of the node with `NODE_ID=id`. The first command that needs it creates
     /// it.
     pub(crate) fn folder(&self, id: &str) -> Folder {
-        Folder { root: Arc::clone(&self.root), id: id.to_owned(), namespace: None }
+        Folder { root: Arc::clone(&self.root), id: id.to_owned(), namespace: None, clock: None }
     }
 
     /// Writes a file beside the folders and returns its path.
@@ -52,12 +52,19 @@ pub(crate) struct Folder {
     /// The value of `NODE_ID`.
     pub(crate) id: String,
     namespace: Option<String>,
+    clock: Option<Clock>,
 }
 
 impl Folder {
     /// Moves the folder's processes to a network namespace.
     pub(crate) fn in_namespace(mut self, namespace: &str) -> Self {
         self.namespace = Some(namespace.to_owned());
+        self
+    }
+
+    /// Gives the folder's processes a wall clock of their own.
+    pub(crate) fn with_clock(mut self, clock: &Clock) -> Self {
+        self.clock = Some(clock.clone());
         self
     }
 
@@ -82,6 +89,9 @@ impl Folder {
             if ours || ["NODE_ID", "RUST_LOG", "NO_COLOR"].iter().any(|other| name == *other) {
                 command.env_remove(name);
             }
+        }
+        if let Some(clock) = &self.clock {
+            command.envs(clock.environment());
         }
         command.stdin(Stdio::null());
         command.env("FRIENDCHAIN_DATA_DIR", self.root.path()).env("NODE_ID", &self.id).args(args);

@@ -4,6 +4,8 @@
 //! - `FRIENDCHAIN_SKIP_NETNS=1`: tests in network namespaces (they need root, `ip` and `nsenter`);
 //! - `FRIENDCHAIN_SKIP_MOUNTS=1`: tests on full and read-only disks (they need root that may
 //!   mount);
+//! - `FRIENDCHAIN_SKIP_FAKETIME=1`: tests with a wrong clock (they need libfaketime, and a binary
+//!   that is not static: with a static one they are skipped in CI too);
 //! - `FRIENDCHAIN_SKIP_TMUX=1`: tests on a terminal (they need `tmux`);
 //! - `FRIENDCHAIN_SKIP_PROMETHEUS=1`: tests with the real Prometheus (they need `prometheus` and
 //!   `promtool`).
@@ -13,6 +15,8 @@ use std::{
     process::{Command, Output, Stdio},
     sync::atomic::{AtomicU32, Ordering},
 };
+
+use super::folder::{BINARY, TestNet};
 
 /// True if the tests in network namespaces run.
 ///
@@ -57,19 +61,74 @@ pub(crate) fn prometheus_wanted() -> bool {
     wanted("FRIENDCHAIN_SKIP_PROMETHEUS", needs, &["prometheus --version", "promtool --version"])
 }
 
+/// Returns the path of libfaketime if the tests with a wrong clock run.
+///
+/// # Panics
+/// Panics in CI if the library is missing and the environment does not skip the tests.
+#[track_caller]
+pub(crate) fn clocks_wanted() -> Option<String> {
+    // A static program asks the system for the time without any library in between.
+    if !shell_ok(&format!("ldd {BINARY} | grep -q libc")) {
+        say_skipped("the binary is static; tests/long-run.sh clock makes another and runs this");
+        return None;
+    }
+    let find = "ls /usr/lib/*/faketime/libfaketimeMT.so.1 /usr/lib/faketime/libfaketimeMT.so.1";
+    let probe = format!("{find} | grep -q .");
+    wanted("FRIENDCHAIN_SKIP_FAKETIME", "libfaketime (package faketime)", &[&probe]).then(|| {
+        let found = shell_quiet(find).expect("sh");
+        String::from_utf8_lossy(&found.stdout).lines().next().expect("a path").to_owned()
+    })
+}
+
+/// A wall clock that is wrong by an offset; processes that have it see a new offset at once.
+#[derive(Clone)]
+pub(crate) struct Clock {
+    library: String,
+    file: String,
+}
+
+impl Clock {
+    /// Makes a clock with an offset such as `+3d` or `-1h`.
+    pub(crate) fn new(library: &str, net: &TestNet, name: &str, offset: &str) -> Self {
+        let file = net.file(&format!("{name}.clock"), offset);
+        Self { library: library.to_owned(), file }
+    }
+
+    /// Changes the offset.
+    pub(crate) fn set(&self, offset: &str) {
+        // Replaced as a whole: a process may read it at any moment.
+        let new = format!("{}-new", self.file);
+        std::fs::write(&new, offset).expect("a file");
+        std::fs::rename(new, &self.file).expect("renamed");
+    }
+
+    /// Returns the environment of a process that has this clock.
+    pub(super) fn environment(&self) -> [(&str, &str); 5] {
+        [
+            ("LD_PRELOAD", &self.library),
+            ("FAKETIME_TIMESTAMP_FILE", &self.file),
+            ("FAKETIME_NO_CACHE", "1"),
+            ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
+            ("NO_FAKE_STAT", "1"),
+        ]
+    }
+}
+
+fn say_skipped(why: &str) {
+    // `eprintln!` would not be shown, since the test passes.
+    writeln!(std::io::stderr(), "SKIPPED {}: {why}", test_name()).expect("stderr");
+}
+
 #[track_caller]
 fn wanted(skip: &str, needs: &str, probes: &[&str]) -> bool {
-    // `eprintln!` would not be shown, since the test passes.
-    let say =
-        |why: &str| writeln!(std::io::stderr(), "SKIPPED {}: {why}", test_name()).expect("stderr");
     if std::env::var_os(skip).is_some_and(|value| value == "1") {
-        say(&format!("{skip}=1"));
+        say_skipped(&format!("{skip}=1"));
         return false;
     }
     let Some(probe) = probes.iter().find(|probe| !shell_ok(probe)) else { return true };
     let why = format!("it needs {needs}, and `{probe}` fails here");
     assert!(std::env::var_os("CI").is_none(), "{why}; install that, or set {skip}=1");
-    say(&why);
+    say_skipped(&why);
     false
 }
 

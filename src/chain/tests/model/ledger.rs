@@ -12,6 +12,8 @@ use std::{
     sync::Arc,
 };
 
+use sha2::{Digest as _, Sha256};
+
 use super::{
     pool::Pool,
     rules::{self, HeaderFault, Params, Purse, Wide},
@@ -67,6 +69,8 @@ pub(super) struct Model {
     /// Headers ahead of the clock, and the blocks of our own, by the time when they are due.
     held: Vec<(UnixMillis, Header, Option<Arc<Block>>)>,
     tip: BlockHash,
+    /// The best header: it stays until a better one challenges it.
+    best: BlockHash,
 }
 
 /// Whether a verdict keeps the block.
@@ -92,6 +96,7 @@ impl Model {
             waiting: Vec::new(),
             held: Vec::new(),
             tip: network.id,
+            best: network.id,
         }
     }
 
@@ -151,19 +156,38 @@ impl Model {
         })
     }
 
-    /// Most work first; of equals, the lower hash.
-    fn ranked<'a>(&self, hashes: impl Iterator<Item = &'a BlockHash>) -> Vec<BlockHash> {
-        let mut hashes: Vec<_> = hashes.map(|hash| (self.work_to(hash), *hash)).collect();
-        hashes.sort_by(|(work, hash), (other_work, other)| {
-            other_work.cmp(work).then(hash.cmp(other))
-        });
-        hashes.into_iter().map(|(_, hash)| hash).collect()
+    /// Whether one branch is better than another: more work, or the lower draw.
+    fn beats(&self, hash: &BlockHash, other: &BlockHash) -> bool {
+        let draw = |own: &BlockHash| {
+            let mut pair = [hash.0, other.0];
+            pair.sort_unstable();
+            let text = [pair[0], pair[1], own.0].concat();
+            <[u8; 32]>::from(Sha256::digest(text))
+        };
+        let (work, others) = (self.work_to(hash), self.work_to(other));
+        work > others || work == others && draw(hash) < draw(other)
     }
 
-    /// The tip as the design defines it, found among everything that is stored.
-    pub(super) fn best_valid(&self) -> BlockHash {
-        let ranked = self.ranked(self.bodies.keys());
-        ranked.into_iter().find(|hash| self.coins_to(hash).is_ok()).expect("the genesis is valid")
+    /// All that have the most work.
+    fn heaviest<'a>(&self, hashes: impl Iterator<Item = &'a BlockHash>) -> Vec<BlockHash> {
+        let hashes: Vec<_> = hashes.map(|hash| (self.work_to(hash), *hash)).collect();
+        let most = hashes.iter().map(|(work, _)| *work).max();
+        hashes.iter().filter(|(work, _)| Some(*work) == most).map(|(_, hash)| *hash).collect()
+    }
+
+    /// Whether a block can be the tip as the design defines it, among everything that is stored:
+    /// no valid one has more work, and it is no other that wins against all of its equals.
+    pub(super) fn is_best_valid(&self, tip: &BlockHash) -> bool {
+        let valid = self.bodies.keys().filter(|hash| self.coins_to(hash).is_ok());
+        let equals = self.heaviest(valid);
+        let wins = |hash: &&BlockHash| {
+            equals.iter().all(|other| other == *hash || self.beats(hash, other))
+        };
+        equals.contains(tip) && equals.iter().find(wins).is_none_or(|winner| winner == tip)
+    }
+
+    pub(super) fn knows(&self, hash: &BlockHash) -> bool {
+        self.headers.contains_key(hash)
     }
 
     /// Whether it is stored and no block down to genesis breaks a rule.
@@ -171,8 +195,38 @@ impl Model {
         self.bodies.contains_key(hash) && self.coins_to(hash).is_ok()
     }
 
-    pub(super) fn best_header(&self) -> BlockHash {
-        self.ranked(self.headers.keys().filter(|hash| !self.condemned.contains(hash)))[0]
+    pub(super) const fn best_header(&self) -> BlockHash {
+        self.best
+    }
+
+    /// A new header challenges the best one.
+    fn add_header(&mut self, header: &Header) {
+        let hash = header.hash();
+        if self.headers.insert(hash, *header).is_none() && self.beats(&hash, &self.best) {
+            self.best = hash;
+        }
+    }
+
+    /// The best header is no longer valid, perhaps: of the best, the tip stays, or the others
+    /// challenge it in the order of their hashes.
+    fn choose_best_header(&mut self) {
+        let valid = self.headers.keys().filter(|hash| !self.condemned.contains(hash));
+        let mut equals = self.heaviest(valid);
+        if !equals.contains(&self.best) {
+            equals.sort_unstable();
+            let first = if equals.contains(&self.tip) { self.tip } else { equals[0] };
+            let duel = |best, hash: &BlockHash| if self.beats(hash, &best) { *hash } else { best };
+            self.best = equals.iter().fold(first, duel);
+        }
+        self.settle_best_header();
+    }
+
+    /// A stored branch with as much work as the tip was not preferred to it.
+    fn settle_best_header(&mut self) {
+        let is_equal = self.work_to(&self.best) == self.work_to(&self.tip);
+        if is_equal && self.bodies.contains_key(&self.best) {
+            self.best = self.tip;
+        }
     }
 
     pub(super) const fn tip(&self) -> BlockHash {
@@ -235,21 +289,75 @@ impl Model {
         headers: &[Header],
         now: UnixMillis,
     ) -> Result<usize, &'static str> {
-        let mut new = 0;
+        let (mut new, mut run) = (0, Vec::new());
         for header in headers {
-            match self.take_header(header, now) {
-                Ok(is_new) => {
-                    self.headers.insert(header.hash(), *header);
-                    new += usize::from(is_new);
-                }
-                Err(HeaderFault::Rule(code)) => return Err(code),
-                Err(HeaderFault::Early(due)) => {
-                    self.hold(due, header, None);
-                    return Err("header_too_far_ahead");
+            if run.last().is_none_or(|last: &Header| last.hash() != header.previous) {
+                new += self.keep_run(&std::mem::take(&mut run))?;
+            }
+            // The run is looked at as if it were known.
+            let mut as_known = self.clone();
+            as_known.headers.extend(run.iter().map(|header| (header.hash(), *header)));
+            match as_known.take_header(header, now) {
+                Ok(true) => run.push(*header),
+                Ok(false) => {}
+                Err(fault) => {
+                    self.keep_run(&run)?;
+                    return Err(match fault {
+                        HeaderFault::Rule(code) => code,
+                        HeaderFault::Early(due) => {
+                            self.hold(due, header, None);
+                            "header_too_far_ahead"
+                        }
+                    });
                 }
             }
         }
-        Ok(new)
+        Ok(new + self.keep_run(&run)?)
+    }
+
+    /// Keeps new headers in a row: all if they win; otherwise, if they could, those up to the first
+    /// cheap one.
+    fn keep_run(&mut self, run: &[Header]) -> Result<usize, &'static str> {
+        let Some(first) = run.first() else { return Ok(0) };
+        let mut chain = self.headers_to(&first.previous);
+        let cheap = run.iter().position(|header| {
+            let is_cheap = self.params.is_cheap(&chain, header);
+            chain.push(*header);
+            is_cheap
+        });
+        let mut whole = self.clone();
+        whole.headers.extend(run.iter().map(|header| (header.hash(), *header)));
+        let last = run[run.len() - 1].hash();
+        let kept = if whole.beats(&last, &self.tip) {
+            run.len()
+        } else if whole.work_to(&last) < self.least_work() {
+            0
+        } else {
+            cheap.unwrap_or(run.len())
+        };
+        run[..kept].iter().for_each(|header| self.add_header(header));
+        if kept == run.len() { Ok(kept) } else { Err("too_little_work") }
+    }
+
+    /// The work that a branch needs to be kept: the tip's, less that of 144 blocks.
+    fn least_work(&self) -> Wide {
+        let chain = self.headers_to(&self.tip);
+        self.work_to(&chain[chain.len().saturating_sub(145)].hash())
+    }
+
+    /// Whether a header is cheaper than one that is not late. Its parent is known.
+    pub(super) fn is_cheap(&self, header: &Header) -> bool {
+        self.params.is_cheap(&self.headers_to(&header.previous), header)
+    }
+
+    /// Whether a header, known or not, is worth keeping its body.
+    fn is_worth_keeping(&self, header: &Header) -> bool {
+        let (hash, mut with) = (header.hash(), self.clone());
+        with.headers.insert(hash, *header);
+        let is_on_best = self.headers_to(&self.best).contains(header);
+        is_on_best
+            || with.beats(&hash, &self.tip)
+            || with.work_to(&hash) >= self.least_work() && !self.is_cheap(header)
     }
 
     /// A block comes: what becomes of it.
@@ -276,15 +384,18 @@ impl Model {
                 return if local { "waiting" } else { "header_too_far_ahead" };
             }
         }
+        if !self.is_worth_keeping(&block.header) {
+            return "too_little_work";
+        }
         if let Some(code) = rules::block_fault(block) {
             // Another body may fit the header; but if this is the one, none does.
             if code != "wrong_merkle_root" {
-                self.headers.insert(hash, block.header);
+                self.add_header(&block.header);
                 self.condemn(&hash);
             }
             return code;
         }
-        self.headers.insert(hash, block.header);
+        self.add_header(&block.header);
         if !self.bodies.contains_key(&parent) {
             self.waiting.push(Arc::clone(block));
             return "waiting";
@@ -340,7 +451,15 @@ impl Model {
             return "invalid_branch";
         }
         self.bodies.insert(hash, Arc::clone(block));
-        if self.ranked([hash, self.tip].iter())[0] != hash {
+        let verdict = self.store_known(block, now);
+        self.settle_best_header();
+        verdict
+    }
+
+    /// Makes a stored block the tip if it is better and all the way to it is valid.
+    fn store_known(&mut self, block: &Arc<Block>, now: UnixMillis) -> &'static str {
+        let hash = block.hash();
+        if !self.beats(&hash, &self.tip) {
             return "side_branch";
         }
         match self.coins_to(&hash) {
@@ -366,5 +485,6 @@ impl Model {
         let above: Vec<_> = self.headers.keys().filter(|other| is_above(other)).copied().collect();
         self.bodies.retain(|hash, _| !above.contains(hash));
         self.condemned.extend(above);
+        self.choose_best_header();
     }
 }

@@ -410,7 +410,21 @@ impl World {
         for block in &all {
             plain.accept_block(block, false, now);
         }
-        same("the tip that the blocks alone lead to", self.model.tip(), plain.best_valid())?;
+        let tip = self.model.tip();
+        // Cheap blocks are kept or not by the order in which they come.
+        let is_cheap = |block: &Arc<Block>| {
+            block.header.height > 0
+                && plain.knows(&block.header.previous)
+                && plain.is_cheap(&block.header)
+        };
+        if all.iter().any(is_cheap) {
+            return self.conclude();
+        }
+        same("that the blocks alone lead to the tip", plain.is_best_valid(&tip), true)?;
+        self.conclude()
+    }
+
+    fn conclude(&mut self) -> Result<(), Difference> {
         self.report.blocks.clone_from(&self.forge.made);
         self.report.transcript.push(format!("ends at {}", self.model.tip()));
         Ok(())
@@ -428,7 +442,8 @@ impl World {
         }
         self.hear()?;
         let chain = self.model.chain();
-        same("the best of what is stored", self.model.tip(), self.model.best_valid())?;
+        let is_best = self.model.is_best_valid(&self.model.tip());
+        same("that the tip is the best of what is stored", is_best, true)?;
         let tip = chain.last().expect("the genesis");
         let (hash, work) = (tip.hash(), self.model.work_to(&tip.hash()));
         let said = self.engine().tip();

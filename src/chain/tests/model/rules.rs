@@ -108,6 +108,12 @@ impl Params {
         bits_of(next)
     }
 
+    /// Whether a header after all of `chain` is cheaper than one that is not late.
+    pub(super) fn is_cheap(&self, chain: &[Header], header: &Header) -> bool {
+        let in_time = self.next_bits(chain, chain.last().expect("a parent").time);
+        number(&header.hash()) > target_of(in_time)
+    }
+
     pub(super) fn earliest(chain: &[Header]) -> UnixMillis {
         let mut times: Vec<_> = chain.iter().rev().take(11).map(|header| header.time).collect();
         times.sort_unstable();

@@ -1,0 +1,152 @@
+//! What changes when the user accepts a peer, writes to it, or bans it, and when the network `lan`
+//! makes it a friend.
+
+use super::{
+    Friends, FriendsEvent, ProfileError, ResolveError, StoreFault, chat, conversations,
+    standing::{self, Standing, is_chosen_in},
+};
+use crate::{
+    peers::Level,
+    primitives::{PeerId, UnixMillis},
+};
+
+/// The most peers kept only because they were met nearby. A further one evicts the one not seen for
+/// longest: on a local network, keys are free.
+pub(crate) const MAX_NEARBY_KEPT: usize = 512;
+
+impl Friends {
+    /// Returns the level of a peer.
+    pub(super) fn level(&self, peer: &PeerId) -> Level {
+        self.trust.level(peer)
+    }
+
+    /// True if the user chose the peer, by accepting it or by writing to it.
+    pub(super) fn is_chosen(&self, peer: &PeerId) -> bool {
+        is_chosen_in(&self.people, peer)
+    }
+
+    /// True if the peer's lines belong to the chat, and not into the box of requests.
+    pub(super) fn may_chat(&self, peer: &PeerId) -> bool {
+        self.trust.is_friend(peer) || self.is_chosen(peer)
+    }
+
+    /// Stores which of these connected peers the network made friends: they answered at an address
+    /// of the user's, or, on the network `lan`, at a private one.
+    pub(crate) fn keep_friends(
+        &mut self,
+        peers: &[PeerId],
+        now: UnixMillis,
+    ) -> Result<(), StoreFault> {
+        let me = self.me;
+        for peer in peers.iter().filter(|peer| **peer != me) {
+            if self.trust.is_accepted(peer) {
+                self.promote(*peer, Standing::ACCEPTED, now)?;
+            } else if self.trust.is_friend(peer) {
+                self.promote(*peer, Standing::NEARBY, now)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the peer named by a text a friend, at the user's wish. Returns the peer and its label.
+    pub(crate) fn accept(
+        &mut self,
+        text: &str,
+        now: UnixMillis,
+    ) -> Result<(PeerId, String), super::FindError> {
+        let peer = self.resolve_anybody(text)?;
+        if self.is_banned(&peer, now) {
+            return Err(ResolveError::Banned(self.label(&peer)).into());
+        }
+        // Before the change is durable, since the reply waits for the disk and the level does not.
+        self.trust.accept(peer);
+        self.promote(peer, Standing::ACCEPTED, now)?;
+        Ok((peer, self.label(&peer)))
+    }
+
+    /// Adds to a peer's standing. Its profile and its requests move to where a chosen peer's are.
+    pub(super) fn promote(
+        &mut self,
+        peer: PeerId,
+        standing: Standing,
+        now: UnixMillis,
+    ) -> Result<(), StoreFault> {
+        let held = self.people.get(&peer).copied();
+        let standing =
+            held.unwrap_or(Standing { since: now, ..Standing::default() }).with(standing);
+        if held == Some(standing) {
+            return Ok(());
+        }
+        let crowded_out = if held.is_none() { self.nearby_to_evict(standing) } else { None };
+        let requests = self.take_requests(&peer);
+        let Self { me, store, lines, people, .. } = self;
+        store.write(|tables| {
+            if let Some(other) = crowded_out {
+                tables.people.remove(&other.0.0)?;
+            }
+            standing::put(tables, &peer, standing)?;
+            for (order, request) in &requests {
+                tables.requests.remove(order)?;
+                chat::insert_request(tables, *order, request.id, request.received, &request.line)?;
+                let conversation = conversations::of(*me, &request.line);
+                let is_chosen = |other: &PeerId| {
+                    *other == *me
+                        || *other == peer && standing.is_chosen()
+                        || is_chosen_in(people, other)
+                };
+                lines.add(tables, conversation, *order, is_chosen)?;
+            }
+            Ok::<_, StoreFault>(())
+        })?;
+        if let Some(other) = crowded_out {
+            self.people.remove(&other);
+        }
+        self.people.insert(peer, standing);
+        if let Some(profile) = self.strangers.remove(&peer)
+            && let Err(ProfileError::Store(fault)) = self.store_profile(profile, None, now)
+        {
+            return Err(fault);
+        }
+        self.join(&peer);
+        Ok(())
+    }
+
+    /// Returns the peer whose row makes room for one more that was only met nearby.
+    fn nearby_to_evict(&self, standing: Standing) -> Option<PeerId> {
+        let passing = || self.people.iter().filter(|(_, held)| !held.is_chosen());
+        if standing.is_chosen() || passing().count() < MAX_NEARBY_KEPT {
+            return None;
+        }
+        let last_seen = |peer: &PeerId| self.known.get(peer).map_or(0, |known| known.last_seen);
+        passing()
+            .min_by_key(|(peer, _)| (self.presence.contains_key(*peer), last_seen(peer)))
+            .map(|(peer, _)| *peer)
+    }
+
+    /// Withdraws the trust in a peer: it is a stranger from now on, and its requests are dropped.
+    pub(super) fn disown(&mut self, peer: PeerId) -> Result<(), StoreFault> {
+        self.trust.withdraw(&peer);
+        let requests = self.take_requests(&peer);
+        let addresses = self.addresses_of(&peer)?;
+        self.store.write(|tables| {
+            for address in &addresses {
+                tables.addresses.remove((&peer.0.0, address.as_str()))?;
+            }
+            for order in requests.keys() {
+                tables.requests.remove(order)?;
+            }
+            tables.people.remove(&peer.0.0)?;
+            Ok::<_, StoreFault>(())
+        })?;
+        self.people.remove(&peer);
+        Ok(())
+    }
+
+    /// Tells the user that somebody outside the chat wrote, but not too often.
+    pub(super) fn tell_of_request(&mut self, author: &PeerId) {
+        if self.rates.take_notice((self.clock)()) {
+            let name = self.full_label(author);
+            self.emit(FriendsEvent::Requested { peer: *author, name });
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! The box of requests: lines of authors whom the user neither accepted nor wrote to.
+//!
+//! The box is small and on the disk. When it is full, lines of strangers go before those of
+//! introduced peers. A line leaves the box for the chat once the user accepts its author or writes
+//! to it.
+
+use std::collections::BTreeMap;
+
+use redb::ReadableTable as _;
+
+use super::{
+    ChatRecord, Friends, LineState, StoreFault,
+    conversations::read_line,
+    store::{META_ORDER, Store},
+};
+use crate::{
+    primitives::{PeerId, UnixMillis},
+    wire::{MessageId, SignedLine, codec},
+};
+
+/// The most lines in the box of requests: at most 400 kB.
+pub(crate) const MAX_REQUEST_LINES: usize = 100;
+/// The most lines of one author in the box. Its oldest is dropped.
+pub(crate) const MAX_REQUEST_LINES_OF_ONE: usize = 5;
+
+/// A line in the box.
+#[derive(Debug, Clone)]
+pub(super) struct Request {
+    pub(super) id: MessageId,
+    pub(super) received: UnixMillis,
+    pub(super) line: SignedLine,
+}
+
+/// Reads the box from the disk, by order of arrival.
+pub(super) fn load(store: &Store) -> Result<BTreeMap<u64, Request>, StoreFault> {
+    store.view(|tables| {
+        let mut requests = BTreeMap::new();
+        for row in tables.requests.iter()? {
+            let (order, row) = row?;
+            let (id, received, bytes) = row.value();
+            let request = Request { id: MessageId(*id), received, line: read_line(bytes)? };
+            requests.insert(order.value(), request);
+        }
+        Ok(requests)
+    })
+}
+
+impl Friends {
+    pub(super) fn has_request(&self, id: MessageId) -> bool {
+        self.requests.values().any(|request| request.id == id)
+    }
+
+    /// Puts a line into the box.
+    pub(super) fn keep_request(
+        &mut self,
+        id: MessageId,
+        line: SignedLine,
+        now: UnixMillis,
+    ) -> Result<(), StoreFault> {
+        let author = line.author;
+        let evicted = self.request_to_evict(&author);
+        let bytes = codec::encode(&line);
+        let order = self.store.write(|tables| {
+            let order = tables.next(META_ORDER)?;
+            if let Some(evicted) = evicted {
+                tables.requests.remove(evicted)?;
+            }
+            tables.requests.insert(order, (&id.0, now, &bytes[..]))?;
+            Ok::<_, StoreFault>(order)
+        })?;
+        if let Some(evicted) = evicted {
+            self.requests.remove(&evicted);
+        }
+        self.requests.insert(order, Request { id, received: now, line });
+        self.tell_of_request(&author);
+        Ok(())
+    }
+
+    /// Returns the line that makes room for one more of this author.
+    fn request_to_evict(&self, author: &PeerId) -> Option<u64> {
+        let mut own = self.requests.iter().filter(|(_, held)| held.line.author == *author);
+        let first = own.next().map(|(order, _)| *order);
+        if own.count().saturating_add(1) >= MAX_REQUEST_LINES_OF_ONE && first.is_some() {
+            return first;
+        }
+        if self.requests.len() < MAX_REQUEST_LINES {
+            return None;
+        }
+        let rows = self.requests.iter();
+        rows.min_by_key(|(order, held)| (self.level(&held.line.author), **order))
+            .map(|(order, _)| *order)
+    }
+
+    /// Takes an author's lines out of the box in memory. The caller removes them from the disk.
+    pub(super) fn take_requests(&mut self, author: &PeerId) -> BTreeMap<u64, Request> {
+        let is_theirs = |_: &u64, held: &mut Request| held.line.author == *author;
+        self.requests.extract_if(.., is_theirs).collect()
+    }
+
+    /// Returns the newest `limit` lines in the box, the oldest first. Each author has a name that
+    /// `accept-friend` takes.
+    pub(crate) fn requests(&self, limit: usize) -> Vec<ChatRecord> {
+        let newest = self.requests.values().rev().take(limit).map(|held| {
+            let Request { id, received, line } = held.clone();
+            let from_name = self.full_label(&line.author);
+            ChatRecord { from_name, ..self.record(id, line, received, LineState::Received) }
+        });
+        let mut records: Vec<_> = newest.collect();
+        records.reverse();
+        records
+    }
+}

@@ -1,0 +1,156 @@
+//! Tests of the quotas of conversations, the box of requests, bans, and batches.
+
+use super::*;
+use crate::friends::{
+    chat::MAX_HISTORY,
+    requests::{MAX_REQUEST_LINES, MAX_REQUEST_LINES_OF_ONE},
+};
+
+/// Lets time pass, so that no rate is used up.
+fn unhurried(friends: &mut Friends) {
+    let moment = std::sync::atomic::AtomicU64::new(1_000);
+    friends.clock =
+        Box::new(move || moment.fetch_add(60_000, std::sync::atomic::Ordering::Relaxed));
+}
+
+fn receive(friends: &mut Friends, key: &Key, text: &str, counter: u64) -> Receipt {
+    friends.receive_broadcast(key.line(None, text, NOW, counter), NOW).unwrap()
+}
+
+#[test]
+fn lines_of_strangers_go_into_a_small_box_and_push_out_nothing_of_a_friends() {
+    let (mut friends, yjf) = (friends(), Key::new(1));
+    unhurried(&mut friends);
+    friends.befriend(yjf.profile("yjf", NOW), NOW).unwrap();
+    assert!(matches!(receive(&mut friends, &yjf, "hello", 0), Receipt::New(_)));
+    let first = Key::new(100);
+    for counter in 0..20 {
+        assert_eq!(
+            receive(&mut friends, &first, &format!("buy {counter}"), counter),
+            Receipt::Request
+        );
+    }
+    assert_eq!(friends.requests(1_000).len(), MAX_REQUEST_LINES_OF_ONE);
+    let direct = first.line(Some(friends.me), "me again", NOW, 99);
+    assert_eq!(friends.receive_direct(first.peer, direct.clone(), NOW).unwrap(), Receipt::Request);
+    assert_eq!(friends.receive_direct(first.peer, direct, NOW).unwrap(), Receipt::Known);
+    for seed in 101..400 {
+        receive(&mut friends, &Key::new(seed), "buy", 0);
+    }
+    assert_eq!(friends.requests(1_000).len(), MAX_REQUEST_LINES);
+    assert_eq!(texts(&friends.history(None, MAX_HISTORY).unwrap()), ["hello"]);
+    assert_eq!(texts(&friends.history(Some(&yjf.peer), 10).unwrap()), ["hello"]);
+}
+
+#[test]
+fn an_introduced_peers_request_goes_after_those_of_strangers() {
+    let (mut friends, yjf, sr) = (friends(), Key::new(1), Key::new(2));
+    unhurried(&mut friends);
+    friends.befriend(yjf.profile("yjf", NOW), NOW).unwrap();
+    friends.keep_profile(sr.profile("sr", NOW), yjf.peer, NOW).unwrap();
+    receive(&mut friends, &sr, "I am a friend of yjf", 0);
+    for seed in 100..400 {
+        receive(&mut friends, &Key::new(seed), "buy", 0);
+    }
+    assert_eq!(friends.requests(1_000)[0].text, "I am a friend of yjf");
+}
+
+#[test]
+fn requests_become_chat_once_their_author_is_accepted_or_written_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("friends.redb");
+    let (me, one, other) = (Key::new(0), Key::new(1), Key::new(2));
+    {
+        let mut friends = Friends::open(&path, me.config(NETWORK)).unwrap();
+        receive(&mut friends, &one, "from one", 0);
+        receive(&mut friends, &other, "from other", 0);
+    }
+    let mut friends = Friends::open(&path, me.config(NETWORK)).unwrap();
+    assert_eq!(texts(&friends.requests(10)), ["from one", "from other"]);
+    assert_eq!(texts(&friends.requests(1)), ["from other"], "the last ones");
+    assert_eq!(friends.requests(1)[0].from_name, other.peer.to_string(), "enough to accept it");
+    friends.accept(&one.peer.to_string(), NOW).unwrap();
+    friends.direct(other.peer, "who are you?", NOW).unwrap();
+    assert_eq!(friends.requests(10), []);
+    let chat = ["from one", "from other", "who are you?"];
+    assert_eq!(texts(&friends.history(None, 10).unwrap()), chat);
+    let answer = other.line(Some(me.peer), "sr", NOW, 1);
+    let receipt = friends.receive_direct(other.peer, answer, NOW).unwrap();
+    assert!(matches!(receipt, Receipt::New(_)), "an answer is no request");
+    let with_other = ["from other", "who are you?", "sr"];
+    assert_eq!(texts(&friends.history(Some(&other.peer), 10).unwrap()), with_other);
+    drop(friends);
+    let mut friends = Friends::open(&path, me.config(NETWORK)).unwrap();
+    assert_eq!(friends.requests(10), []);
+    assert_eq!(receive(&mut friends, &one, "from one", 0), Receipt::Known);
+}
+
+#[test]
+fn a_ban_silences_an_author_whoever_forwards_it() {
+    let (mut friends, yjf) = (friends(), Key::new(1));
+    friends.befriend(yjf.profile("yjf", NOW), NOW).unwrap();
+    receive(&mut friends, &yjf, "before", 0);
+    for term in [BanTerm::Until(NOW + MINUTE), BanTerm::Forever] {
+        friends.keep_ban(Ban { peer: yjf.peer, term }).unwrap();
+        let error = friends.receive_broadcast(yjf.line(None, "during", NOW, 1), NOW).unwrap_err();
+        assert_eq!((error.offence(), error.refusal()), (None, None));
+        assert!(friends.receive_quit(&yjf.quit(NOW + 5), NOW).is_err());
+        let profile = yjf.profile("new", NOW + 5);
+        let error = friends.keep_profile(profile, Key::new(2).peer, NOW).unwrap_err();
+        assert_eq!((error.offence(), error.refusal()), (None, None));
+        friends.online(yjf.peer, NOW).unwrap();
+        assert!(!friends.is_online(&yjf.peer));
+        assert_eq!(texts(&friends.history(None, 10).unwrap()), ["before"], "history stays");
+        friends.forget_ban(yjf.peer).unwrap();
+    }
+    assert_eq!(receive(&mut friends, &yjf, "after", 2), Receipt::Request, "trust was withdrawn");
+}
+
+#[test]
+fn a_batch_is_durable_as_a_whole_and_a_refusal_in_it_takes_back_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("friends.redb");
+    let (me, yjf) = (Key::new(0), Key::new(1));
+    let mut friends = Friends::open(&path, me.config(NETWORK)).unwrap();
+    friends.befriend(yjf.profile("yjf", NOW), NOW).unwrap();
+    let mut events = friends.events.subscribe();
+    friends.begin_batch();
+    let sent = friends.direct(yjf.peer, "one", NOW).unwrap();
+    assert_eq!(friends.direct(yjf.peer, " ", NOW).unwrap_err().code(), "empty_line");
+    let line = yjf.line(Some(me.peer), "two", NOW, 0);
+    friends.receive_direct(yjf.peer, line.clone(), NOW).unwrap();
+    let again = friends.receive_direct(yjf.peer, line, NOW).unwrap();
+    assert_eq!(again, Receipt::Known, "what was written before in the batch is seen");
+    assert_eq!(friends.outbox_for(&yjf.peer, 10).unwrap().len(), 1);
+    assert!(friends.delivered(yjf.peer, sent.id).unwrap());
+    assert!(events.try_recv().is_err(), "nothing is announced before the commit");
+    friends.commit_batch();
+    assert!(matches!(events.try_recv().unwrap(), FriendsEvent::Received(_)));
+    assert!(matches!(events.try_recv().unwrap(), FriendsEvent::Delivered { .. }));
+    drop(friends);
+
+    let mut friends = Friends::open(&path, me.config(NETWORK)).unwrap();
+    assert_eq!(texts(&friends.history(None, 10).unwrap()), ["one", "two"]);
+    friends.begin_batch();
+    friends.broadcast("lost", NOW).unwrap();
+    drop(friends);
+    let friends = Friends::open(&path, me.config(NETWORK)).unwrap();
+    assert_eq!(texts(&friends.history(None, 10).unwrap()), ["one", "two"], "without a commit");
+}
+
+#[tokio::test]
+async fn many_callers_at_once_share_commits_and_each_gets_its_reply() {
+    let (handle, thread) = spawn(friends()).unwrap();
+    let yjf = Key::new(1);
+    handle.accept(yjf.peer.to_string(), NOW).await.unwrap();
+    let lines = (0..200).map(|counter| {
+        let text = if counter % 10 == 3 { " ".to_owned() } else { format!("line {counter}") };
+        handle.direct(yjf.peer, text, NOW)
+    });
+    let replies = futures::future::join_all(lines).await;
+    assert_eq!(replies.iter().filter(|reply| reply.is_err()).count(), 20);
+    assert_eq!(handle.outbox_for(yjf.peer, 1_000).await.unwrap().len(), 180);
+    handle.shut_down().await;
+    assert!(handle.history(None, 10).await.is_err());
+    thread.join().unwrap();
+}

@@ -1,0 +1,452 @@
+//! Tests of the address book: proven addresses, the user's, and the budgets of hints.
+
+use std::collections::HashMap;
+
+use super::*;
+use crate::{
+    net::limits::{
+        INTRODUCED_HINTS, MAX_HINTS, MAX_TARGET_DIALING, STRANGER_HINTS, STRANGER_HINTS_PER_HOUR,
+        STRANGER_TARGET_DIALS,
+    },
+    primitives::PublicKey,
+};
+
+const BACK_OFF: BackOff =
+    BackOff { first: Duration::from_secs(1), longest: Duration::from_mins(1) };
+const HOUR: Duration = Duration::from_hours(1);
+
+fn peer(number: u8) -> PeerId {
+    PeerId(PublicKey([number; 32]))
+}
+
+/// One of many peers, all above the small ones.
+fn fake(number: usize) -> PeerId {
+    let mut key = [0xff; 32];
+    key[8..16].copy_from_slice(&number.to_be_bytes());
+    PeerId(PublicKey(key))
+}
+
+fn address(text: &str) -> Multiaddr {
+    text.parse().unwrap()
+}
+
+fn port(ip: &str, port: usize) -> Multiaddr {
+    address(&format!("/ip4/{ip}/tcp/{}", 1 + port % 60_000))
+}
+
+fn book() -> AddressBook {
+    book_with(&[])
+}
+
+/// A book whose user has accepted these peers.
+fn book_with(friends: &[PeerId]) -> AddressBook {
+    let trust = Trust::new(friends.iter().copied(), false);
+    AddressBook::new(peer(0), false, BACK_OFF, trust, 7)
+}
+
+fn due(book: &mut AddressBook, now: Instant) -> Vec<Dial> {
+    book.due(now, false, |_| true)
+}
+
+fn word(teller: PeerId, from: &str, own: bool) -> Word {
+    Word::of(teller, std::iter::once(&address(from)), own)
+}
+
+/// The word of a stranger in a network of its own.
+fn strangers(number: usize) -> Word {
+    word(fake(number), &format!("/ip4/5.{}.{}.1/tcp/1", number / 250 % 250, number % 250), false)
+}
+
+/// Fails every dial for a while, and counts the dials of each target's text.
+fn fail_for(book: &mut AddressBook, from: Instant, time: Duration) -> HashMap<String, usize> {
+    let mut counts = HashMap::new();
+    let mut now = from;
+    while now < from + time {
+        for dial in due(book, now) {
+            if let Dial::Hint(_, address) = &dial {
+                let ip = address.iter().next().unwrap().to_string();
+                *counts.entry(ip).or_default() += 1;
+            }
+            book.failed(&dial, now);
+        }
+        now += Duration::from_millis(500);
+    }
+    counts
+}
+
+#[test]
+fn the_users_wait_doubles_up_to_a_minute_and_goes_on_for_ever() {
+    let mut now = Instant::now();
+    let mut book = book();
+    book.add_proven(peer(1), &address("/ip4/10.0.0.1/tcp/1"), true, now);
+    for failures in 1..200_u32 {
+        let dials = due(&mut book, now);
+        assert_eq!(dials.len(), 1);
+        assert!(due(&mut book, now + HOUR).is_empty(), "one dial at a time");
+        book.failed(&dials[0], now);
+        let wait = book.peers[&peer(1)].next - now;
+        let base = Duration::from_secs(1 << failures.min(10)).min(BACK_OFF.longest);
+        assert!(wait >= base && wait <= base.mul_f64(1.25), "{failures}: {wait:?}");
+        now += wait;
+    }
+}
+
+#[test]
+fn a_met_peer_is_forgotten_in_the_end_and_a_friend_never() {
+    let mut now = Instant::now();
+    let mut book = book_with(&[peer(2)]);
+    for number in [1, 2] {
+        book.add_proven(peer(number), &address("/ip4/8.8.8.8/tcp/1"), false, now);
+    }
+    let mut waits = Vec::new();
+    for _ in 0..100 {
+        for dial in due(&mut book, now) {
+            book.failed(&dial, now);
+        }
+        waits.push(book.peers[&peer(2)].next - now);
+        now += Duration::from_hours(40);
+    }
+    assert!(!book.peers.contains_key(&peer(1)));
+    assert!(waits[..60].iter().all(|wait| *wait <= BACK_OFF.longest.mul_f64(1.25)), "{waits:?}");
+    assert!(waits[99] >= LONGEST_BACK_OFF, "a friend's back-off grows to a day: {waits:?}");
+}
+
+#[test]
+fn a_seed_is_dialed_until_it_is_connected_and_again_when_it_is_lost() {
+    let now = Instant::now();
+    let later = now + HOUR;
+    let mut book = book();
+    let seed = address("/ip4/8.8.8.8/tcp/1");
+    book.add_seed(seed.clone(), now);
+    book.add_seed(seed.clone(), now);
+    assert_eq!(due(&mut book, now), [Dial::Seed(seed.clone())]);
+    book.failed(&Dial::Seed(seed.clone()), now);
+    assert!(due(&mut book, now).is_empty());
+    assert_eq!(due(&mut book, later), [Dial::Seed(seed.clone())]);
+    book.seed_answered(&seed, peer(1));
+    book.connected(peer(1), Some(&seed), later);
+    assert!(due(&mut book, later + HOUR).is_empty());
+    book.disconnected(&peer(1), later + HOUR);
+    assert!(due(&mut book, later + HOUR).is_empty(), "not at once");
+    assert_eq!(due(&mut book, later + HOUR + Duration::from_secs(2)), [Dial::Seed(seed)]);
+}
+
+#[test]
+fn a_peer_that_hangs_up_again_and_again_is_dialed_less_and_less() {
+    let mut now = Instant::now();
+    let start = now;
+    let mut book = book();
+    let at = address("/ip4/8.8.8.8/tcp/1");
+    book.connected(peer(1), Some(&at), now);
+    let mut dials = 0;
+    while now < start + HOUR {
+        book.disconnected(&peer(1), now);
+        while due(&mut book, now).is_empty() && now < start + HOUR {
+            now += Duration::from_secs(1);
+        }
+        dials += 1;
+        book.connected(peer(1), Some(&at), now);
+    }
+    assert!(dials < 20, "{dials}");
+}
+
+#[test]
+fn a_peer_that_is_shut_out_is_not_dialed_until_then() {
+    let now = Instant::now();
+    let mut book = book();
+    book.add_proven(peer(1), &address("/ip4/10.0.0.1/tcp/1"), true, now);
+    book.shut(&peer(1), now + Duration::from_mins(10));
+    assert!(due(&mut book, now + Duration::from_secs(599)).is_empty());
+    assert_eq!(due(&mut book, now + Duration::from_mins(10)).len(), 1);
+    for number in 0..2 * MAX_KNOWN_PEERS {
+        book.shut(&fake(number), now + HOUR);
+    }
+    assert_eq!(book.shut.len(), MAX_KNOWN_PEERS);
+}
+
+#[test]
+fn strangers_hints_wait_when_there_are_enough_peers() {
+    let now = Instant::now();
+    let mut book = book();
+    book.add_hint(peer(1), &address("/ip4/8.8.8.8/tcp/1"), &strangers(1), now);
+    book.add_proven(peer(2), &address("/ip4/10.0.0.2/tcp/1"), true, now);
+    let dials = book.due(now, true, |_| true);
+    assert!(matches!(dials.as_slice(), [Dial::Peer(found, _)] if *found == peer(2)), "{dials:?}");
+}
+
+#[test]
+fn proven_addresses_are_bounded_and_one_network_takes_no_others_room() {
+    let now = Instant::now();
+    let mut book = book_with(&[peer(1), peer(2)]);
+    for number in 0..2 * MAX_KNOWN_PER_NETWORK {
+        book.add_proven(fake(number), &port("9.9.9.9", number), false, now);
+    }
+    assert_eq!(book.peers.len(), MAX_KNOWN_PER_NETWORK);
+    book.add_proven(peer(1), &address("/ip4/9.9.9.9/tcp/1"), false, now);
+    for number in 0..2 * MAX_KNOWN_PEERS {
+        let ip = format!("5.{}.{}.1", number / 250, number % 250);
+        book.add_proven(fake(number), &port(&ip, 1), false, now);
+    }
+    assert_eq!(book.peers.len(), MAX_KNOWN_PEERS);
+    assert!(book.peers.contains_key(&peer(1)), "a friend is never evicted");
+    assert!(book.add_proven(peer(2), &address("/ip4/9.9.9.9/tcp/1"), false, now));
+    assert!(book.add_proven(peer(3), &address("/ip4/9.9.9.9/tcp/1"), true, now));
+    for number in 1..20 {
+        book.add_proven(peer(3), &port("10.0.0.1", number), false, now);
+    }
+    let addresses = &book.peers[&peer(3)].addresses;
+    assert_eq!(addresses.len(), MAX_KNOWN_ADDRESSES);
+    assert!(addresses[0].1, "the user's address stays");
+}
+
+#[test]
+fn of_two_that_meet_the_lower_dials_first() {
+    let now = Instant::now();
+    for (me, other, at_once) in [(1, 2, true), (2, 1, false)] {
+        let mut book = AddressBook::new(peer(me), false, BACK_OFF, Trust::default(), 7);
+        book.add_hint(peer(other), &address("/ip4/8.8.8.8/tcp/1"), &strangers(1), now);
+        assert_eq!(!due(&mut book, now).is_empty(), at_once);
+        assert_eq!(due(&mut book, now + Duration::from_secs(2)).is_empty(), at_once);
+    }
+}
+
+#[test]
+fn the_node_does_not_dial_itself() {
+    let (mut book, at) = (book(), address("/ip4/8.8.8.8/tcp/1"));
+    assert!(!book.add_hint(peer(0), &at, &strangers(1), Instant::now()));
+    assert!(!book.add_proven(peer(0), &at, true, Instant::now()));
+}
+
+#[test]
+fn a_told_address_is_dialed_once_then_hours_apart_and_is_forgotten() {
+    let start = Instant::now();
+    let mut book = book();
+    let at = address("/ip4/8.8.8.8/tcp/1");
+    assert!(book.add_hint(peer(1), &at, &strangers(1), start));
+    assert!(!book.add_hint(peer(1), &at, &strangers(2), start), "it is held already");
+    let mut times = Vec::new();
+    for minute in 0..60 * 24 * 14_u32 {
+        let now = start + Duration::from_mins(minute.into());
+        book.add_hint(peer(1), &at, &strangers(1), now - Duration::from_secs(30));
+        for dial in due(&mut book, now) {
+            assert_eq!(dial, Dial::Hint(peer(1), at.clone()));
+            book.failed(&dial, now);
+            times.push(minute / 60);
+        }
+        if times.len() == 5 {
+            break;
+        }
+    }
+    assert_eq!(times, [0, 1, 5, 21, 85]);
+    assert_eq!(book.hints.len(), 0);
+}
+
+#[test]
+fn one_victim_gets_a_handful_of_dials_over_all_tellers_and_ids() {
+    let now = Instant::now();
+    let mut book = book();
+    for number in 0..4_000 {
+        book.add_hint(fake(number), &port("8.8.8.8", number), &strangers(number), now);
+    }
+    assert!(book.hints.len() <= MAX_HINTS);
+    let at_once = due(&mut book, now);
+    assert_eq!(at_once.len(), MAX_TARGET_DIALING);
+    for dial in &at_once {
+        book.failed(dial, now);
+    }
+    let counts = fail_for(&mut book, now, HOUR);
+    let victims = counts["/ip4/8.8.8.8"] as u64 + at_once.len() as u64;
+    assert!(victims <= 2 * STRANGER_TARGET_DIALS, "{victims}");
+}
+
+#[test]
+fn a_teller_has_a_budget_and_strangers_of_one_network_share_it() {
+    let now = Instant::now();
+    let mut book = book();
+    let held = (0..100)
+        .filter(|number| {
+            let teller = word(fake(1_000 + number), &format!("/ip4/5.5.5.{number}/tcp/1"), false);
+            book.add_hint(fake(*number), &port(&format!("8.8.{number}.1"), 1), &teller, now)
+        })
+        .count();
+    assert_eq!(held, STRANGER_HINTS);
+    // Tried hints make room for others, until the hour's budget is used up.
+    let tried = fail_for(&mut book, now, Duration::from_secs(10)).len();
+    assert_eq!(tried, STRANGER_HINTS);
+    let later = now + Duration::from_secs(10);
+    let more = (100..200)
+        .filter(|number| {
+            let teller = word(fake(*number), "/ip4/5.5.5.5/tcp/1", false);
+            book.add_hint(fake(*number), &port(&format!("8.9.{number}.1"), 1), &teller, later)
+        })
+        .count();
+    assert_eq!(more, STRANGER_HINTS);
+    fail_for(&mut book, later, Duration::from_secs(10));
+    let teller = word(fake(7), "/ip4/5.5.5.5/tcp/1", false);
+    let last = later + Duration::from_secs(20);
+    assert!(!book.add_hint(fake(9_999), &port("8.7.7.7", 1), &teller, last), "the budget is spent");
+    assert_eq!(STRANGER_HINTS_PER_HOUR, 2 * STRANGER_HINTS as u64);
+    assert!(book.add_hint(fake(9_999), &port("8.7.7.7", 1), &teller, last + HOUR));
+}
+
+#[test]
+fn honest_peers_at_one_machine_are_all_found_since_a_hit_is_free() {
+    let mut now = Instant::now();
+    let mut book = book_with(&[peer(1)]);
+    let teller = word(peer(1), "/ip4/127.0.0.1/tcp/1", false);
+    for number in 0..INTRODUCED_HINTS {
+        assert!(book.add_hint(fake(number), &port("127.0.0.1", number), &teller, now));
+    }
+    let mut found = 0;
+    for _ in 0..INTRODUCED_HINTS {
+        for dial in due(&mut book, now) {
+            let Dial::Hint(peer, address) = dial else { panic!("only hints") };
+            book.connected(peer, Some(&address), now);
+            found += 1;
+        }
+        now += Duration::from_millis(250);
+    }
+    assert_eq!(found, INTRODUCED_HINTS);
+}
+
+#[test]
+fn a_peer_that_comes_by_itself_pays_for_what_was_dialed_in_its_name() {
+    let start = Instant::now();
+    let mut book = book();
+    let mut dials = 0;
+    for round in 0..500_u64 {
+        let now = start + Duration::from_secs(round);
+        book.add_hint(peer(1), &port("8.8.8.8", 5), &strangers(1), now);
+        dials += due(&mut book, now).len() as u64;
+        book.connected(peer(1), None, now);
+        book.disconnected(&peer(1), now);
+    }
+    assert!(dials <= STRANGER_TARGET_DIALS + 1, "{dials}");
+}
+
+#[test]
+fn a_thousand_fakes_do_not_keep_a_friends_new_address_out() {
+    let now = Instant::now();
+    let friend = peer(1);
+    let mut book = book_with(&[friend]);
+    for number in 0..4_096 {
+        // Some at the friend's own machine, to use up its budget there.
+        let ip = if number % 2 == 0 { "8.8.8.8".into() } else { format!("9.{}.1.1", number % 250) };
+        book.add_hint(fake(number), &port(&ip, number), &strangers(number), now);
+    }
+    fail_for(&mut book, now, Duration::from_mins(5));
+    let later = now + Duration::from_mins(5);
+    let new = address("/ip4/8.8.8.8/tcp/7");
+    // A stranger passes the friend's signed profile on.
+    let relayed = word(fake(1), "/ip4/5.0.1.1/tcp/1", true);
+    assert!(book.add_hint(friend, &new, &relayed, later));
+    assert!(due(&mut book, later).contains(&Dial::Hint(friend, new)));
+}
+
+#[test]
+fn near_addresses_and_names_are_dialed_only_by_the_rules() {
+    let now = Instant::now();
+    let mut book = book_with(&[peer(1)]);
+    let (near, far) = ("/ip4/10.1.1.1/tcp/1", "/ip4/9.9.9.9/tcp/1");
+    for (number, told, from, own, taken) in [
+        (10, "/ip4/127.0.0.1/tcp/1", far, false, false),
+        (11, "/ip4/127.0.0.1/tcp/1", near, false, false),
+        (12, "/ip4/127.0.0.1/tcp/1", "/ip4/127.0.0.1/tcp/2", false, true),
+        (13, near, "/ip4/127.0.0.1/tcp/2", false, false),
+        (14, near, "/ip4/192.168.1.1/tcp/2", true, true),
+        (15, "/ip4/169.254.1.1/tcp/1", near, false, false),
+        (16, "/ip4/100.64.0.1/tcp/1", far, false, false),
+        (17, "/dns/victim.example/tcp/1", far, true, false),
+        (18, "/ip6/::ffff:127.0.0.1/tcp/1", far, true, false),
+        (1, "/dns/friend.example/tcp/1", far, false, false),
+        (1, "/dns/friend.example/tcp/1", far, true, true),
+    ] {
+        let word = word(peer(99), from, own);
+        assert_eq!(book.add_hint(peer(number), &address(told), &word, now), taken, "{told}");
+    }
+    // A friend's word about another peer resolves no name either.
+    let friends = word(peer(1), far, false);
+    assert!(!book.add_hint(peer(20), &address("/dns/victim.example/tcp/1"), &friends, now));
+    let private = Trust::default();
+    let mut book = AddressBook::new(peer(0), true, BACK_OFF, private, 7);
+    assert!(!book.add_hint(peer(1), &address(far), &word(peer(2), near, true), now));
+    assert!(book.add_hint(peer(1), &address(near), &word(peer(2), near, true), now));
+}
+
+#[test]
+fn a_peers_own_announcement_is_a_hint_once_it_is_gone() {
+    let now = Instant::now();
+    let mut book = book();
+    let from = "/ip4/9.9.9.9/tcp/40000";
+    book.connected(peer(1), None, now);
+    let announced = [
+        address("/ip4/9.9.9.9/tcp/7"),
+        address("/ip4/127.0.0.1/tcp/7"),
+        address("/dns/victim.example/tcp/7"),
+    ];
+    book.announced(&peer(1), &announced, word(peer(1), from, true));
+    assert!(due(&mut book, now).is_empty(), "it is here");
+    book.disconnected(&peer(1), now + HOUR);
+    assert_eq!(book.hints.of(&peer(1)), announced[..1]);
+}
+
+#[test]
+fn a_hint_that_is_reached_becomes_proven() {
+    let now = Instant::now();
+    let mut book = book();
+    let at = address("/ip4/8.8.8.8/tcp/1");
+    book.add_hint(peer(1), &at, &strangers(1), now);
+    assert_eq!(due(&mut book, now), [Dial::Hint(peer(1), at.clone())]);
+    book.connected(peer(1), Some(&at), now);
+    assert_eq!(book.hints.len(), 0);
+    book.disconnected(&peer(1), now + HOUR);
+    let dials = due(&mut book, now + HOUR + Duration::from_secs(2));
+    assert_eq!(dials, [Dial::Peer(peer(1), vec![at])]);
+}
+
+#[test]
+fn a_machine_that_announces_by_mdns_has_a_budget_of_its_own() {
+    let now = Instant::now();
+    let mut book = book();
+    let at = |number| port("192.168.1.9", number);
+    let word = |at: &Multiaddr| Word::of_nearby(at, "192.168.1.9".parse().unwrap());
+    let held = (0..500).filter(|n| book.add_hint(fake(*n), &at(*n), &word(&at(*n)), now)).count();
+    assert_eq!(held, INTRODUCED_HINTS);
+    book.expired(&fake(0), &at(0));
+    assert_eq!(book.hints.len(), INTRODUCED_HINTS - 1);
+    let other = port("192.168.1.10", 1);
+    let machine = "192.168.1.10".parse().unwrap();
+    assert!(book.add_hint(peer(1), &other, &Word::of_nearby(&other, machine), now));
+}
+
+#[test]
+fn after_a_wake_everybody_known_is_dialed_at_once_and_no_strangers_hint() {
+    let mut now = Instant::now();
+    let mut book = book_with(&[peer(3)]);
+    let seed = address("/ip4/8.8.8.8/tcp/1");
+    book.add_seed(seed.clone(), now);
+    book.add_proven(peer(1), &address("/ip4/10.0.0.1/tcp/1"), true, now);
+    book.add_proven(peer(2), &address("/ip4/9.9.9.1/tcp/1"), false, now);
+    book.add_hint(
+        peer(3),
+        &address("/ip4/9.9.9.2/tcp/1"),
+        &word(peer(3), "/ip4/9.9.9.2/tcp/5", true),
+        now,
+    );
+    book.add_hint(peer(4), &address("/ip4/9.9.9.3/tcp/1"), &strangers(1), now);
+    for _ in 0..8 {
+        for dial in due(&mut book, now) {
+            book.failed(&dial, now);
+        }
+        now += Duration::from_mins(2);
+    }
+    now += Duration::from_millis(1);
+    for dial in due(&mut book, now) {
+        book.failed(&dial, now);
+    }
+    assert!(due(&mut book, now).is_empty());
+    book.wake(now);
+    let dials = due(&mut book, now);
+    assert_eq!(dials.len(), 4, "{dials:?}");
+    assert!(!dials.iter().any(|dial| matches!(dial, Dial::Hint(who, _) if *who == peer(4))));
+}

@@ -1,0 +1,116 @@
+//! The dial gate denies each dial that the swarm task did not start.
+//!
+//! libp2p's protocols dial peers by themselves: Kademlia those that an answer names, gossipsub
+//! those that a peer exchange names, request-response those that a request is for. The address book
+//! has no say in such dials. Here it has: the swarm task permits one dial, and starts it at once.
+
+use std::{
+    convert::Infallible,
+    task::{Context, Poll},
+};
+
+use libp2p::{
+    Multiaddr, PeerId,
+    core::{Endpoint, transport::PortUse},
+    swarm::{
+        ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent,
+        THandlerOutEvent, ToSwarm, dummy,
+    },
+};
+
+/// A behaviour that denies dials and does nothing else.
+#[derive(Debug, Default)]
+pub(super) struct DialGate {
+    permitted: Option<ConnectionId>,
+}
+
+/// The reason for which the gate denies a dial.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the address book did not choose this dial")]
+pub(super) struct NotChosen;
+
+impl DialGate {
+    /// Permits one dial. The caller starts it before anything else happens in the swarm, so that
+    /// one place suffices.
+    pub(super) const fn permit(&mut self, dial: ConnectionId) {
+        self.permitted = Some(dial);
+    }
+}
+
+impl NetworkBehaviour for DialGate {
+    type ConnectionHandler = dummy::ConnectionHandler;
+    type ToSwarm = Infallible;
+
+    fn handle_established_inbound_connection(
+        &mut self,
+        _: ConnectionId,
+        _: PeerId,
+        _: &Multiaddr,
+        _: &Multiaddr,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        Ok(dummy::ConnectionHandler)
+    }
+
+    fn handle_pending_outbound_connection(
+        &mut self,
+        dial: ConnectionId,
+        _: Option<PeerId>,
+        _: &[Multiaddr],
+        _: Endpoint,
+    ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
+        if self.permitted.take() == Some(dial) {
+            Ok(Vec::new())
+        } else {
+            Err(ConnectionDenied::new(NotChosen))
+        }
+    }
+
+    fn handle_established_outbound_connection(
+        &mut self,
+        _: ConnectionId,
+        _: PeerId,
+        _: &Multiaddr,
+        _: Endpoint,
+        _: PortUse,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        Ok(dummy::ConnectionHandler)
+    }
+
+    fn on_swarm_event(&mut self, _: FromSwarm<'_>) {}
+
+    fn on_connection_handler_event(
+        &mut self,
+        _: PeerId,
+        _: ConnectionId,
+        event: THandlerOutEvent<Self>,
+    ) {
+        match event {}
+    }
+
+    fn poll(&mut self, _: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
+        Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use libp2p::swarm::dial_opts::DialOpts;
+
+    use super::*;
+
+    #[test]
+    fn only_the_permitted_dial_passes_and_only_once() {
+        let mut gate = DialGate::default();
+        let dial = || DialOpts::peer_id(PeerId::random()).build();
+        let passes = |gate: &mut DialGate, dial: &DialOpts| {
+            let (id, peer) = (dial.connection_id(), dial.get_peer_id());
+            gate.handle_pending_outbound_connection(id, peer, &[], Endpoint::Dialer).is_ok()
+        };
+        let (ours, theirs) = (dial(), dial());
+        assert!(!passes(&mut gate, &theirs));
+        gate.permit(ours.connection_id());
+        assert!(passes(&mut gate, &ours) && !passes(&mut gate, &ours));
+        gate.permit(ours.connection_id());
+        assert!(!passes(&mut gate, &theirs));
+    }
+}

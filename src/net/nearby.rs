@@ -1,0 +1,235 @@
+//! Discovery on the local network by mDNS, on a thread of its own and within bounds.
+//!
+//! libp2p's mDNS keeps every record for the time that its packet states, searches all of them for
+//! each new one, and starts a task for each interface that outlives it. Any machine of the local
+//! network can fill it. So it runs here on a small runtime. When it holds too many records, or has
+//! run for some minutes, the runtime is dropped with everything in it, and another one starts.
+//!
+//! | bound | value |
+//! |---|---|
+//! | records | `MAX_NEARBY_RECORDS`; beyond it discovery starts anew after a pause |
+//! | time to live | `NEARBY_AGE`, whatever a packet states |
+//! | events that wait for the swarm task | `WAITING`; further ones are dropped |
+//! | hints of one machine | the budgets of the address book |
+//!
+//! One queue of the library has no bound: the records that one interface has read and not handed on
+//! yet. The thread does nothing but empty it, and it ends with the runtime.
+
+use std::{
+    convert::Infallible,
+    future::poll_fn,
+    io,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use libp2p::{
+    Multiaddr, PeerId,
+    core::{
+        Endpoint,
+        transport::{ListenerId, PortUse},
+    },
+    mdns,
+    swarm::{
+        ConnectionDenied, ConnectionId, ExpiredListenAddr, FromSwarm, ListenAddresses,
+        NetworkBehaviour, NewListenAddr, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
+        dummy,
+    },
+};
+use tokio::{
+    runtime::Builder,
+    sync::{mpsc, watch},
+    time::{Instant, sleep, sleep_until},
+};
+
+use super::limits::{MAX_NEARBY_RECORDS, NEARBY_AGE};
+
+/// Events that wait for the swarm task.
+const WAITING: usize = 64;
+/// Records of one event that are handed on.
+const MAX_RECORDS_PER_EVENT: usize = 64;
+/// Pause after too many records. A flood costs as much only six times a minute.
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// Discovery on the local network.
+#[derive(Debug)]
+pub(super) struct Nearby {
+    listening: ListenAddresses,
+    /// The addresses to announce. The thread ends when this sender is dropped.
+    announced: watch::Sender<Vec<Multiaddr>>,
+    events: mpsc::Receiver<mdns::Event>,
+}
+
+impl Nearby {
+    /// Starts the thread.
+    pub(super) fn start(me: PeerId) -> io::Result<Self> {
+        let (announced, to_announce) = watch::channel(Vec::new());
+        let (out, events) = mpsc::channel(WAITING);
+        std::thread::Builder::new()
+            .name("mdns".to_owned())
+            .spawn(move || discover(me, to_announce, &out))?;
+        Ok(Self { listening: ListenAddresses::default(), announced, events })
+    }
+}
+
+/// The reason for which discovery starts anew or ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// The network has ended, or the machine has no multicast.
+    Over,
+    /// There are too many records.
+    Full,
+    /// The records have reached the greatest age.
+    Aged,
+}
+
+/// Runs discovery until the network ends.
+fn discover(
+    me: PeerId,
+    mut addresses: watch::Receiver<Vec<Multiaddr>>,
+    out: &mpsc::Sender<mdns::Event>,
+) {
+    loop {
+        let Ok(runtime) = Builder::new_current_thread().enable_all().build() else { return };
+        let end = runtime.block_on(live(me, &mut addresses, out));
+        // The drop of the runtime ends the library's tasks and closes their sockets.
+        drop(runtime);
+        if end == End::Over {
+            return;
+        }
+        tracing::debug!(?end, "discovery on the local network starts anew");
+    }
+}
+
+/// Runs discovery until a bound is reached. Returns the bound.
+async fn live(
+    me: PeerId,
+    addresses: &mut watch::Receiver<Vec<Multiaddr>>,
+    out: &mpsc::Sender<mdns::Event>,
+) -> End {
+    let settings = mdns::Config {
+        // The library's default of minutes is too long for friends who start their nodes within
+        // seconds of one another.
+        ttl: Duration::from_mins(1),
+        query_interval: Duration::from_secs(10),
+        enable_ipv6: false,
+    };
+    let mut inner = match mdns::tokio::Behaviour::new(settings, me) {
+        Ok(inner) => inner,
+        Err(error) => {
+            tracing::debug!(%error, "no discovery on the local network");
+            return End::Over;
+        }
+    };
+    let end = Instant::now() + NEARBY_AGE;
+    let mut held = Vec::new();
+    announce(&mut inner, &mut held, addresses.borrow_and_update().clone());
+    loop {
+        tokio::select! {
+            event = poll_fn(|context| inner.poll(context)) => {
+                if let ToSwarm::GenerateEvent(event) = event {
+                    // An event that finds no room is lost. The next query finds its peers again.
+                    let _ = out.try_send(shortened(event));
+                }
+                if inner.discovered_nodes().len() > MAX_NEARBY_RECORDS {
+                    return if paused(addresses).await { End::Full } else { End::Over };
+                }
+            }
+            changed = addresses.changed() => {
+                if changed.is_err() {
+                    return End::Over;
+                }
+                announce(&mut inner, &mut held, addresses.borrow_and_update().clone());
+            }
+            () = sleep_until(end) => return End::Aged,
+        }
+    }
+}
+
+/// Waits after a flood. Returns false if the network has ended.
+async fn paused(addresses: &mut watch::Receiver<Vec<Multiaddr>>) -> bool {
+    let pause = sleep(PAUSE);
+    tokio::pin!(pause);
+    loop {
+        tokio::select! {
+            () = &mut pause => return true,
+            changed = addresses.changed() => if changed.is_err() {
+                return false;
+            }
+        }
+    }
+}
+
+fn shortened(event: mdns::Event) -> mdns::Event {
+    let first = |records: Vec<_>| records.into_iter().take(MAX_RECORDS_PER_EVENT).collect();
+    match event {
+        mdns::Event::Discovered(records) => mdns::Event::Discovered(first(records)),
+        mdns::Event::Expired(records) => mdns::Event::Expired(first(records)),
+    }
+}
+
+/// Gives the library the addresses to announce, as a swarm would.
+fn announce(inner: &mut mdns::tokio::Behaviour, held: &mut Vec<Multiaddr>, wanted: Vec<Multiaddr>) {
+    let listener_id = ListenerId::next();
+    for addr in held.iter().filter(|address| !wanted.contains(address)) {
+        let event = ExpiredListenAddr { listener_id, addr };
+        inner.on_swarm_event(FromSwarm::ExpiredListenAddr(event));
+    }
+    for addr in wanted.iter().filter(|address| !held.contains(address)) {
+        inner.on_swarm_event(FromSwarm::NewListenAddr(NewListenAddr { listener_id, addr }));
+    }
+    *held = wanted;
+}
+
+impl NetworkBehaviour for Nearby {
+    type ConnectionHandler = dummy::ConnectionHandler;
+    type ToSwarm = mdns::Event;
+
+    fn handle_established_inbound_connection(
+        &mut self,
+        _: ConnectionId,
+        _: PeerId,
+        _: &Multiaddr,
+        _: &Multiaddr,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        Ok(dummy::ConnectionHandler)
+    }
+
+    fn handle_established_outbound_connection(
+        &mut self,
+        _: ConnectionId,
+        _: PeerId,
+        _: &Multiaddr,
+        _: Endpoint,
+        _: PortUse,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        Ok(dummy::ConnectionHandler)
+    }
+
+    fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
+        if self.listening.on_swarm_event(&event) {
+            self.announced.send_replace(self.listening.iter().cloned().collect());
+        }
+    }
+
+    fn on_connection_handler_event(
+        &mut self,
+        _: PeerId,
+        _: ConnectionId,
+        event: THandlerOutEvent<Self>,
+    ) {
+        let never: Infallible = event;
+        match never {}
+    }
+
+    fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
+        // None means that the thread has ended, and then nothing is discovered any more.
+        match self.events.poll_recv(context) {
+            Poll::Ready(Some(event)) => Poll::Ready(ToSwarm::GenerateEvent(event)),
+            Poll::Ready(None) | Poll::Pending => Poll::Pending,
+        }
+    }
+}

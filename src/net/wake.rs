@@ -1,0 +1,186 @@
+//! Notices that the machine slept, or that its network has changed.
+//!
+//! After either, connections may be dead without a sign, and every back-off counts time in which no
+//! dial could succeed. The swarm task then dials everybody anew.
+//!
+//! Sleep shows in two ways. Linux counts a suspension of the machine in one of its clocks and not
+//! in the other. A process that was stopped, or a virtual machine, misses its ticks.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    time::{Duration, Instant},
+};
+
+/// Missed time that counts as sleep: 40 ticks. Load alone does not stop the task for so long.
+const SLEEP: Duration = Duration::from_secs(10);
+/// Sleep after which the far ends have given up their connections: three pings of 10 s.
+const LONG_SLEEP: Duration = Duration::from_secs(30);
+/// Time after the start, or after a change, in which changes of addresses count as one.
+const SETTLING: Duration = Duration::from_secs(10);
+/// Wait after a change of addresses, since several change at once.
+const CHANGE_DELAY: Duration = Duration::from_secs(1);
+/// Time after a wake in which each lost connection is dialed again at once.
+const RECENT: Duration = Duration::from_secs(10);
+
+/// The reason to dial everybody anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wake {
+    /// The machine or the process slept.
+    Slept {
+        /// True if the sleep was so long that no connection can have survived it.
+        long: bool,
+    },
+    /// The machine has other addresses than before.
+    Moved,
+}
+
+/// The times of the last turn, and of changes.
+#[derive(Debug)]
+pub(super) struct Wakes {
+    last: Instant,
+    suspended: Duration,
+    settled: Instant,
+    changed: Option<Instant>,
+    woke: Option<Instant>,
+}
+
+impl Wakes {
+    /// Starts at `now`, with the time for which the machine was suspended since its start.
+    pub(super) fn new(now: Instant, suspended: Duration) -> Self {
+        Self { last: now, suspended, settled: now + SETTLING, changed: None, woke: None }
+    }
+
+    /// Records a turn of the task. Returns a reason to dial everybody anew, if there is one.
+    pub(super) fn turn(&mut self, now: Instant, suspended: Duration) -> Option<Wake> {
+        let missed = now.saturating_duration_since(self.last);
+        let slept = suspended.saturating_sub(self.suspended).saturating_add(missed);
+        (self.last, self.suspended) = (now, suspended);
+        if slept >= SLEEP {
+            self.woke = Some(now);
+            return Some(Wake::Slept { long: slept >= LONG_SLEEP });
+        }
+        if self.changed.is_some_and(|at| at <= now) {
+            self.changed = None;
+            self.settled = now + SETTLING;
+            self.woke = Some(now);
+            return Some(Wake::Moved);
+        }
+        None
+    }
+
+    /// Records that an address of the machine came or went. Changes at the start are no news. Those
+    /// soon after another change wait.
+    pub(super) fn address_changed(&mut self, now: Instant, started: bool) {
+        if started {
+            let due = (now + CHANGE_DELAY).max(self.settled);
+            self.changed.get_or_insert(due);
+        }
+    }
+
+    /// True for some seconds after a wake.
+    pub(super) fn is_recent(&self, now: Instant) -> bool {
+        self.woke.is_some_and(|woke| now.saturating_duration_since(woke) < RECENT)
+    }
+
+    /// True if the time after the start is over in which the first addresses come.
+    pub(super) fn is_settled(&self, now: Instant) -> bool {
+        self.settled <= now || self.woke.is_some()
+    }
+}
+
+/// Returns the time for which the machine was suspended since its start.
+#[cfg(target_os = "linux")]
+pub(super) fn suspended() -> Duration {
+    use rustix::time::{ClockId, clock_gettime};
+
+    let read = |clock| Duration::try_from(clock_gettime(clock)).unwrap_or_default();
+    let awake = read(ClockId::Monotonic);
+    read(ClockId::Boottime).saturating_sub(awake)
+}
+
+/// Returns how far the wall clock is ahead of the clock that stops while the machine sleeps. A
+/// clock that is set forward looks like sleep too, which costs a few dials.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn suspended() -> Duration {
+    use std::{
+        sync::LazyLock,
+        time::{SystemTime, UNIX_EPOCH},
+    };
+
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    let awake = START.elapsed();
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(awake)
+}
+
+/// Returns the address of this machine from which it reaches another. Sends nothing.
+pub(super) fn source_of(remote: SocketAddr) -> Option<IpAddr> {
+    let any: IpAddr = match remote {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let probe = UdpSocket::bind((any, 0)).ok()?;
+    probe.connect(remote).ok()?;
+    probe.local_addr().ok().map(|local| local.ip())
+}
+
+/// True if the machine still has the address. A connection from an address that is gone is dead,
+/// though the system does not say so.
+pub(super) fn is_ours(ip: IpAddr) -> bool {
+    UdpSocket::bind((ip, 0)).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn missed_time_and_suspension_count_as_sleep() {
+        let mut now = Instant::now();
+        let mut wakes = Wakes::new(now, SECOND);
+        for _ in 0..100 {
+            now += SECOND;
+            assert_eq!(wakes.turn(now, SECOND), None, "a slow task does not sleep");
+        }
+        now += SLEEP;
+        assert_eq!(wakes.turn(now, SECOND), Some(Wake::Slept { long: false }));
+        assert!(wakes.is_recent(now) && !wakes.is_recent(now + RECENT));
+        assert_eq!(wakes.turn(now, SECOND), None, "it wakes once");
+        assert_eq!(
+            wakes.turn(now + SECOND, SECOND + LONG_SLEEP),
+            Some(Wake::Slept { long: true }),
+            "the machine was suspended"
+        );
+        assert_eq!(wakes.turn(now + SECOND, Duration::ZERO), None, "a clock that went back");
+    }
+
+    #[test]
+    fn changes_of_addresses_wake_once() {
+        let start = Instant::now();
+        let mut wakes = Wakes::new(start, Duration::ZERO);
+        assert!(!wakes.is_settled(start) && wakes.is_settled(start + SETTLING));
+        let mut now = start;
+        let mut seen = Vec::new();
+        for step in 0..400_u32 {
+            now += SECOND / 10;
+            // An address flaps for twenty seconds, from the tenth second on.
+            if (100..300).contains(&step) {
+                wakes.address_changed(now, wakes.is_settled(now));
+            }
+            if let Some(wake) = wakes.turn(now, Duration::ZERO) {
+                seen.push((wake, (now - start).as_secs()));
+            }
+        }
+        let times: Vec<u64> = seen.iter().map(|(_, at)| *at).collect();
+        assert!(seen.iter().all(|(wake, _)| *wake == Wake::Moved));
+        assert_eq!(times, [11, 21, 31]);
+    }
+
+    #[test]
+    fn the_address_towards_loopback_is_ours() {
+        let source = source_of("127.0.0.1:9".parse().unwrap()).unwrap();
+        assert!(source.is_loopback() && is_ours(source));
+        assert!(!is_ours("203.0.113.7".parse().unwrap()));
+    }
+}

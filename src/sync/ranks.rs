@@ -1,0 +1,75 @@
+//! The ranks of peers: who is trusted, who is asked first, and who makes room for another.
+
+use super::{DOUBT_PATIENCE_MS, PATIENCE_MS, PROVEN_MS, Sync, SyncAction, peer::Peer};
+use crate::{
+    peers::MAX_CONNECTED,
+    primitives::{Moment, PeerId},
+};
+
+impl Sync {
+    /// Returns true if the peer is a friend or has proven itself.
+    pub(super) fn is_trusted(&self, id: &PeerId, peer: &Peer) -> bool {
+        peer.proven || self.trust.is_friend(id)
+    }
+
+    /// Returns true if the peer with this id is connected and trusted.
+    pub(super) fn trusts(&self, id: &PeerId) -> bool {
+        self.peers.get(id).is_some_and(|peer| self.is_trusted(id, peer))
+    }
+
+    /// Returns true if a trusted peer that does not fail has sent its Status.
+    pub(super) fn has_trusted(&self) -> bool {
+        self.peers.iter().any(|(id, peer)| {
+            peer.claim.is_some() && peer.failures == 0 && self.is_trusted(id, peer)
+        })
+    }
+
+    /// Returns the number of trusted peers that claim no better chain than ours.
+    pub(super) fn confirmed(&self) -> usize {
+        let agrees = |peer: &Peer| peer.claim.is_some_and(|claim| !claim.beats(&self.tip));
+        self.peers.iter().filter(|(id, peer)| agrees(peer) && self.is_trusted(id, peer)).count()
+    }
+
+    /// Returns the age at which a request to the peer is late, in ms.
+    pub(super) fn patience_with(&self, id: &PeerId) -> u64 {
+        if self.trusts(id) { PATIENCE_MS } else { DOUBT_PATIENCE_MS }
+    }
+
+    /// Records that a peer delivered what this node lacked.
+    pub(super) fn prove(&mut self, id: PeerId, now: Moment) {
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        peer.proven = true;
+        if peer.proven_at.is_none_or(|at| now.saturating_sub(at) >= PROVEN_MS) {
+            peer.proven_at = Some(now);
+            self.out.push(SyncAction::Proven { peer: id });
+        }
+    }
+
+    /// Makes room for one more peer. Returns false if there is none.
+    ///
+    /// The peer without a trusted rank, a walk or a request whose Status is the oldest is
+    /// forgotten. For a friend, one with a walk or request is forgotten too.
+    pub(super) fn make_room(&mut self, newcomer: &PeerId, now: Moment) -> bool {
+        if self.peers.len() < MAX_CONNECTED || self.peers.contains_key(newcomer) {
+            return true;
+        }
+        let busy = |id: &PeerId, peer: &Peer| {
+            peer.walk.is_some() || self.requests.values().any(|request| request.peer == *id)
+        };
+        let idle = self
+            .peers
+            .iter()
+            .filter(|(id, peer)| !self.is_trusted(id, peer))
+            .map(|(id, peer)| (busy(id, peer), peer.claimed_at, *id))
+            .min();
+        match idle {
+            Some((busy, _, id)) if !busy || self.trust.is_friend(newcomer) => {
+                self.on_peer_gone(id, now);
+                true
+            }
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! Walks through branches that are not stored: counted first, then fetched again.
+//!
+//! The chain refuses headers far below its tip that have shown too little work. Their walk then
+//! starts again where the branch leaves the known headers. See `presync` for the two passes.
+
+use tracing::debug;
+
+use super::{
+    DOUBT_PAUSE_MS, ELSEWHERE_MS, MAX_DOUBT_MS, MAX_DOUBTFUL_PRESYNCS, REORG_BLOCKS, Sync,
+    SyncAction,
+    peer::WalkStage,
+    presync::{Presync, Redone},
+};
+use crate::{
+    chain::api::{HeaderContext, Refused},
+    consensus::Blame,
+    peers::Offence,
+    primitives::{Header, Moment, PeerId},
+};
+
+impl Sync {
+    /// Starts the walk again as one without storing, or ends it if too many are under way.
+    pub(super) fn begin_presync(&mut self, id: PeerId, now: Moment) {
+        let doubtful =
+            self.peers
+                .iter()
+                .filter(|(id, peer)| {
+                    peer.walk.as_ref().is_some_and(|walk| {
+                        walk.presync.is_some() || walk.stage == WalkStage::Placing
+                    }) && !self.is_trusted(id, peer)
+                })
+                .count();
+        let room = self.trusts(&id) || doubtful < MAX_DOUBTFUL_PRESYNCS;
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        let Some(walk) = peer.walk.as_mut().filter(|_| room) else {
+            peer.headers_from = now.saturating_add(ELSEWHERE_MS);
+            peer.walk = None;
+            return;
+        };
+        walk.enter(WalkStage::Placing, now);
+        let hash = walk.parent;
+        self.out.push(SyncAction::HeaderContext { peer: id, hash });
+    }
+
+    pub(super) fn on_header_context(
+        &mut self,
+        id: PeerId,
+        context: Option<Box<HeaderContext>>,
+        now: Moment,
+    ) {
+        let key = self.next_key();
+        let Some(walk) = self.peers.get_mut(&id).and_then(|peer| peer.walk.as_mut()) else {
+            return;
+        };
+        if walk.stage != WalkStage::Placing {
+            return;
+        }
+        let Some(context) = context else {
+            debug!(peer = %id, "the start of a branch could not be read");
+            return self.fail_walk(id, now);
+        };
+        walk.last = Some((context.tip.hash, context.tip.height));
+        walk.counting_since = now;
+        walk.presync = Some(Box::new(Presync::new(*context, key)));
+        self.ask_for_headers(id, now);
+    }
+
+    /// Takes a batch of a walk without storing.
+    pub(super) fn on_unstored_headers(&mut self, id: PeerId, headers: Vec<Header>, now: Moment) {
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        let Some(walk) = peer.walk.as_mut() else {
+            return;
+        };
+        let Some(presync) = walk.presync.as_mut() else {
+            return;
+        };
+        if !presync.redoing {
+            let context = Box::new(presync.counted.clone());
+            walk.batch.clone_from(&headers);
+            walk.enter(WalkStage::Counting, now);
+            return self.out.push(SyncAction::CheckHeaders { peer: id, context, headers });
+        }
+        let shown = presync.shown();
+        let end = presync.counted.tip.height;
+        let (proven, whole) = match presync.redo(headers) {
+            Redone::Proven(proven) => (proven, false),
+            Redone::Whole(proven) => (proven, true),
+            Redone::Other(height) => {
+                // A reorg of the peer explains that the end of its branch has changed.
+                if height.saturating_add(REORG_BLOCKS) >= end {
+                    return self.fail_walk(id, now);
+                }
+                peer.give_up(now);
+                let reason = "headers that are not those it sent before".to_owned();
+                return self.penalise(id, Offence::EmptyPromise, reason);
+            }
+        };
+        if whole {
+            (walk.presync, walk.shown) = (None, Some(shown));
+        }
+        if proven.is_empty() {
+            return self.ask_for_headers(id, now);
+        }
+        walk.enter(WalkStage::Checking(proven.len()), now);
+        self.out.push(SyncAction::AcceptHeaders { peer: id, headers: proven, shown: Some(shown) });
+    }
+
+    pub(super) fn on_headers_checked(
+        &mut self,
+        id: PeerId,
+        result: Result<Box<HeaderContext>, Refused>,
+        now: Moment,
+    ) {
+        let (trusted, target) = (self.trusts(&id), self.tip.work);
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        let Some(walk) = peer.walk.as_mut().filter(|walk| walk.stage == WalkStage::Counting) else {
+            return;
+        };
+        let Some(presync) = walk.presync.as_mut() else {
+            return;
+        };
+        let after = match result {
+            Ok(after) => after,
+            Err(refused) if refused.blame == Blame::Peer => {
+                peer.give_up(now);
+                return self.distrust(id, Offence::InvalidHeader, refused.to_string(), now);
+            }
+            Err(refused) => {
+                debug!(peer = %id, code = refused.code, "headers could not be counted");
+                peer.give_up(now);
+                return;
+            }
+        };
+        let headers = std::mem::take(&mut walk.batch);
+        presync.count(&headers, *after);
+        let arrived = presync.counted.tip.hash == walk.claim.tip;
+        let enough = presync.shown() > target || (arrived && presync.shown() >= walk.claim.work);
+        if enough {
+            // The branch is fetched again from the fork.
+            presync.redoing = true;
+            walk.last = Some((presync.fork.hash, presync.fork.height));
+            walk.gained = now;
+            return self.ask_for_headers(id, now);
+        }
+        let slow = !trusted && now.saturating_sub(walk.counting_since) >= MAX_DOUBT_MS;
+        if slow || presync.is_too_long() {
+            debug!(peer = %id, slow, "a branch is longer than any that could be kept, or slow");
+            peer.give_up(now);
+            return;
+        }
+        let end = walk.claim.height.saturating_add(REORG_BLOCKS);
+        if arrived || presync.counted.tip.height >= end {
+            return self.end_counted_branch(id, now);
+        }
+        if trusted {
+            walk.gained = now;
+            self.moved = now;
+            self.ask_for_headers(id, now);
+        } else {
+            walk.enter(WalkStage::Resting, now);
+        }
+    }
+
+    /// Ends a walk without storing whose branch has no further headers. Its peer is charged if the
+    /// branch has less work than claimed.
+    pub(super) fn end_counted_branch(&mut self, id: PeerId, now: Moment) {
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        let keeps = |walk: &super::peer::Walk| {
+            let shown = walk.presync.as_ref().map(|presync| presync.shown());
+            shown.is_none_or(|shown| shown >= walk.claim.work)
+        };
+        let honest = peer.walk.as_ref().is_none_or(keeps);
+        peer.give_up(now);
+        if !honest {
+            let reason = "a branch that has less work than it claims".to_owned();
+            self.distrust(id, Offence::EmptyPromise, reason, now);
+        }
+    }
+
+    /// Continues walks without storing after their pause.
+    pub(super) fn resume_walks(&mut self, now: Moment) {
+        let rested = |peer: &super::peer::Peer| {
+            peer.walk.as_ref().is_some_and(|walk| {
+                walk.stage == WalkStage::Resting && now.saturating_sub(walk.since) >= DOUBT_PAUSE_MS
+            })
+        };
+        let ids: Vec<PeerId> =
+            self.peers.iter().filter(|(_, peer)| rested(peer)).map(|(id, _)| *id).collect();
+        for id in ids {
+            self.ask_for_headers(id, now);
+        }
+    }
+}
