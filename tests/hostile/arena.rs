@@ -84,7 +84,7 @@ impl Ground {
         match scene {
             Scene::Mining => MINING.get_or_init(|| make(5_000, 22, 600_000, &[(1, 1_000)])),
             Scene::Cheap => CHEAP.get_or_init(|| make(2_000, 8, OLD, &[(20, 2_200)])),
-            Scene::Grown => GROWN.get_or_init(|| make(2_000, 8, OLD, &[(100, 100), (400, 2_000)])),
+            Scene::Grown => GROWN.get_or_init(|| make(2_000, 8, OLD, &[(90, 100), (260, 2_000)])),
             Scene::Deep | Scene::Syncing => {
                 DEEP.get_or_init(|| make(2_000, 8, OLD, &[(2_000, 2_200)]))
             }
