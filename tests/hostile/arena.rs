@@ -52,7 +52,8 @@ pub(crate) enum Scene {
     Mining,
     /// A block costs 2^8 hashes, the genesis is old, and the honest chain has 20 blocks.
     Cheap,
-    /// As `Cheap`, but the honest chain has much more work than a few thousand cheap headers.
+    /// As `Cheap`, but the honest chain without its last 144 blocks has much more work than a few
+    /// thousand cheap headers.
     Grown,
     /// As `Cheap`, with 2,000 honest blocks.
     Deep,
@@ -75,16 +76,18 @@ impl Ground {
         static CHEAP: OnceLock<Ground> = OnceLock::new();
         static GROWN: OnceLock<Ground> = OnceLock::new();
         static DEEP: OnceLock<Ground> = OnceLock::new();
-        let make = |spacing, bits, age, count, gap| {
+        let make = |spacing, bits, age, runs: &[(usize, u64)]| {
             let network = network(spacing, bits, now() - age);
-            let blocks = blocks(&network, count, gap, 2_000);
+            let blocks = blocks(&network, runs, 2_000);
             Self { network, blocks }
         };
         match scene {
-            Scene::Mining => MINING.get_or_init(|| make(5_000, 22, 600_000, 1, 1_000)),
-            Scene::Cheap => CHEAP.get_or_init(|| make(2_000, 8, OLD, 20, 2_200)),
-            Scene::Grown => GROWN.get_or_init(|| make(2_000, 8, OLD, 150, 100)),
-            Scene::Deep | Scene::Syncing => DEEP.get_or_init(|| make(2_000, 8, OLD, 2_000, 2_200)),
+            Scene::Mining => MINING.get_or_init(|| make(5_000, 22, 600_000, &[(1, 1_000)])),
+            Scene::Cheap => CHEAP.get_or_init(|| make(2_000, 8, OLD, &[(20, 2_200)])),
+            Scene::Grown => GROWN.get_or_init(|| make(2_000, 8, OLD, &[(90, 100), (260, 2_000)])),
+            Scene::Deep | Scene::Syncing => {
+                DEEP.get_or_init(|| make(2_000, 8, OLD, &[(2_000, 2_200)]))
+            }
         }
     }
 }
@@ -201,6 +204,11 @@ impl Arena {
     fn meet(&mut self) {
         let connects = self.friend_comes();
         assert!(connects.is_some(), "the friend connects before the attack");
+        // The friend may dial first. It is a stranger until the victim's own dial has found it.
+        let joined =
+            |event: &Value| event["event"] == "friend_joined" && event["peer"] == *self.friend_id;
+        Self::wait(GIVE_UP, || !self.victim.events_since(0, joined).is_empty())
+            .expect("the victim finds its friend before the attack");
         for number in 0..LINES {
             let line = self.friend_writes(&format!("before the attack {number}"));
             assert!(line.is_some(), "a line arrives before the attack");

@@ -64,30 +64,37 @@ pub(crate) fn cheap_headers(network: &Network, count: usize, salt: u8) -> Vec<He
     let step = network.params.spacing_ms * 11 / 10;
     let mut headers = vec![genesis];
     headers.reserve_exact(count);
-    let (mut previous, mut time) = (genesis.hash(), genesis.time);
-    for height in (1..).take(count) {
-        time += step;
-        let mut header = Header {
-            previous,
-            merkle_root: MerkleRoot([salt; 32]),
-            height,
-            time,
+    let root = MerkleRoot([salt; 32]);
+    // The rule rounds the first targets down, until the longer gaps outweigh that.
+    for time in (1..=WINDOW.min(count) as u64).map(|number| genesis.time + number * step) {
+        headers.push(child(network, &headers, time, root));
+    }
+    let mut header = *headers.last().expect("a genesis");
+    while headers.len() <= count {
+        header = Header {
+            previous: header.hash(),
+            height: header.height + 1,
+            time: header.time + step,
             bits: genesis.bits,
             nonce: 0,
+            ..header
         };
         solve(&mut header);
-        previous = header.hash();
         headers.push(header);
     }
     headers
 }
 
-/// Returns `count` whole blocks on the genesis, `gap_ms` apart, the last one about `age_ms` ago.
-pub(crate) fn blocks(network: &Network, count: usize, gap_ms: u64, age_ms: u64) -> Vec<Block> {
+/// Returns whole blocks on the genesis, the last one about `age_ms` ago. Each of `runs` is a count
+/// of blocks and the milliseconds between them.
+pub(crate) fn blocks(network: &Network, runs: &[(usize, u64)], age_ms: u64) -> Vec<Block> {
     let mut headers = vec![network.genesis.header];
     let mut blocks = Vec::new();
-    for back in (0..count as u64).rev() {
-        let time = now() - age_ms - back * gap_ms;
+    let gaps: Vec<u64> =
+        runs.iter().flat_map(|(count, gap)| std::iter::repeat_n(*gap, *count)).collect();
+    let mut time = now() - age_ms - gaps.iter().sum::<u64>();
+    for gap in gaps {
+        time += gap;
         let block = block(network, &headers, time);
         headers.push(block.header);
         blocks.push(block);

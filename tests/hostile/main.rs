@@ -3,7 +3,8 @@
 //! Each attack runs against a victim with an honest friend and an honest miner, and prints one line
 //! with what it cost them. A quick share runs on every `cargo test`, with generous deadlines. The
 //! whole runs in `tests/long-run.sh hostile`, with the bars below. `FRIENDCHAIN_HOSTILE_SECONDS=N`
-//! caps the time for which an attack goes on before the friend comes.
+//! caps the time for which an attack goes on before the friend comes. With
+//! `FRIENDCHAIN_HOSTILE_LOGS=DIR` the victim's log of each attack is kept in that folder.
 
 mod arena;
 mod attacker;
@@ -58,6 +59,10 @@ fn trial(name: &str, scene: Scene, scale: Scale, seconds: u64, attack: fn(&Arena
     let cap = cap.and_then(|cap| cap.parse().ok()).unwrap_or(u64::MAX);
     let (figures, check) = arena.measure(Duration::from_secs(seconds.min(cap)), attack);
     let (own, fine) = check(&mut arena);
+    if let Some(folder) = std::env::var_os("FRIENDCHAIN_HOSTILE_LOGS") {
+        let file = std::path::Path::new(&folder).join(format!("{name}.jsonl"));
+        std::fs::write(file, arena.victim.said()).expect("a folder for logs");
+    }
     let mut broken = missed(&figures, scale);
     if !fine {
         broken.push("its own effect");

@@ -49,11 +49,12 @@ impl Branch {
         }
     }
 
-    fn after(&self, locator: &[BlockHash]) -> Vec<u8> {
+    fn after(&self, locator: &[BlockHash], limit: u32) -> Vec<u8> {
         let known = locator.iter().filter_map(|hash| self.at.get(hash)).max();
         let from = known.map_or(0, |at| at + 1);
-        let to = self.headers.len().min(from + INV);
-        self.headers[from..to].iter().flat_map(Header::to_bytes).collect()
+        let limit = usize::try_from(limit).unwrap_or(INV).min(INV);
+        let to = self.headers.len().min(from + limit);
+        self.headers[from.min(to)..to].iter().flat_map(Header::to_bytes).collect()
     }
 }
 
@@ -141,7 +142,9 @@ impl Script {
 
 fn sync_answer(branch: &Branch, request: &SyncRequest) -> SyncResponse {
     match request {
-        SyncRequest::GetBlocks(ask) => SyncResponse::Inv(ByteBuf::from(branch.after(&ask.locator))),
+        SyncRequest::GetBlocks(ask) => {
+            SyncResponse::Inv(ByteBuf::from(branch.after(&ask.locator, ask.limit)))
+        }
         SyncRequest::GetMempool => SyncResponse::MempoolIds(Vec::new()),
         SyncRequest::GetData(ids) => {
             let item = |id: &ItemId| match id {
