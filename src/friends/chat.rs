@@ -388,6 +388,9 @@ impl Friends {
         }
         self.take_budget(author)?;
         if !self.may_chat(&author) {
+            if line.to.is_some() && self.is_box_full_for(&author) {
+                return Err(ReceiveError::TooMany { author });
+            }
             self.keep_request(id, line, now)?;
             return Ok(Receipt::Request);
         }

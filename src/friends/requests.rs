@@ -20,7 +20,8 @@ use crate::{
 
 /// The most lines in the box of requests: at most 400 kB.
 pub(crate) const MAX_REQUEST_LINES: usize = 100;
-/// The most lines of one author in the box. Its oldest is dropped.
+/// The most lines of one author in the box. Its oldest line to all is dropped. A further direct line
+/// is refused for now, so that its sender keeps it.
 pub(crate) const MAX_REQUEST_LINES_OF_ONE: usize = 5;
 
 /// A line in the box.
@@ -58,6 +59,10 @@ impl Friends {
         now: UnixMillis,
     ) -> Result<(), StoreFault> {
         let author = line.author;
+        let own = || self.requests.values().filter(|held| held.line.author == author);
+        if own().count() >= MAX_REQUEST_LINES_OF_ONE && own().all(|held| held.line.to.is_some()) {
+            return Ok(());
+        }
         let evicted = self.request_to_evict(&author);
         let bytes = codec::encode(&line);
         let order = self.store.write(|tables| {
@@ -78,10 +83,9 @@ impl Friends {
 
     /// Returns the line that makes room for one more of this author.
     fn request_to_evict(&self, author: &PeerId) -> Option<u64> {
-        let mut own = self.requests.iter().filter(|(_, held)| held.line.author == *author);
-        let first = own.next().map(|(order, _)| *order);
-        if own.count().saturating_add(1) >= MAX_REQUEST_LINES_OF_ONE && first.is_some() {
-            return first;
+        let own = || self.requests.iter().filter(|(_, held)| held.line.author == *author);
+        if own().count() >= MAX_REQUEST_LINES_OF_ONE {
+            return own().find(|(_, held)| held.line.to.is_none()).map(|(order, _)| *order);
         }
         if self.requests.len() < MAX_REQUEST_LINES {
             return None;
@@ -89,6 +93,12 @@ impl Friends {
         let rows = self.requests.iter();
         rows.min_by_key(|(order, held)| (self.level(&held.line.author), **order))
             .map(|(order, _)| *order)
+    }
+
+    /// True if the box takes no further direct line of this author.
+    pub(super) fn is_box_full_for(&self, author: &PeerId) -> bool {
+        let is_direct = |held: &&Request| held.line.author == *author && held.line.to.is_some();
+        self.requests.values().filter(is_direct).count() >= MAX_REQUEST_LINES_OF_ONE
     }
 
     /// Takes an author's lines out of the box in memory. The caller removes them from the disk.

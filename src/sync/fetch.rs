@@ -324,13 +324,15 @@ impl Sync {
                 self.distrust(sender, Offence::InvalidBlock, reason, now);
             }
             (_, Some(chain)) => {
+                // The branch may have grown since the window was filled.
+                let branch = [chain.hash, self.best_header.hash];
                 let claims_it = |id: PeerId, claim: Claim| {
-                    claim.tip == chain.hash || (id == sender && claim.work >= chain.work)
+                    branch.contains(&claim.tip) || (id == sender && claim.work >= chain.work)
                 };
                 // A walk that is not complete yet has made the branch the best one.
                 let walks_it = |peer: &Peer| {
                     let last = peer.walk.as_ref().and_then(|walk| walk.last);
-                    last.is_some_and(|(hash, _)| hash == chain.hash)
+                    last.is_some_and(|(hash, _)| branch.contains(&hash))
                 };
                 let guilty: Vec<PeerId> = self
                     .peers

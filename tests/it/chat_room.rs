@@ -219,6 +219,8 @@ fn a_line_to_a_friend_who_is_away_is_delivered_when_the_friend_is_back() {
     let mut one = yzw.people("127.0.0.1", ours, &["--no-mdns"]);
     let peer = one.address.clone();
     let two = yjf.people("127.0.0.1", theirs, &["--no-mdns", "--peer", &peer]);
+    one.await_printed(0, "wants to be your friend");
+    yzw.befriends(&yjf);
     await_presence(&yzw, "yjf", true);
     await_presence(&yjf, "yzw", true);
     two.kill();

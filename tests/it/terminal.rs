@@ -85,6 +85,8 @@ fn a_message_appears_above_the_line_that_is_being_typed() {
     let port = free_port().to_string();
     let args = ["people", "127.0.0.1", &port, "yzw", "--no-mdns", "--peer", &peer];
     let terminal = Terminal::open(&folder, "typing", &args);
+    yjf.await_printed(0, "wants to be your friend");
+    friend.befriends(&folder);
     yjf.ask("lf", &["yzw"]);
     terminal.await_screen("yjf is announced", |screen| screen.contains("yjf"));
 

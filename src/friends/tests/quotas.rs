@@ -43,6 +43,32 @@ fn lines_of_strangers_go_into_a_small_box_and_push_out_nothing_of_a_friends() {
 }
 
 #[test]
+fn a_direct_line_that_was_confirmed_stays_until_its_author_is_accepted() {
+    let (mut friends, one) = (friends(), Key::new(1));
+    unhurried(&mut friends);
+    let lines: Vec<_> =
+        (0..7).map(|n| one.line(Some(friends.me), &format!("line {n}"), NOW, n)).collect();
+    let (kept, refused) = lines.split_at(MAX_REQUEST_LINES_OF_ONE);
+    for line in kept {
+        assert_eq!(friends.receive_direct(one.peer, line.clone(), NOW).unwrap(), Receipt::Request);
+    }
+    for line in refused {
+        let error = friends.receive_direct(one.peer, line.clone(), NOW).unwrap_err();
+        assert_eq!(error.refusal(), Some(Refusal::RateLimited), "its sender keeps it");
+    }
+    receive(&mut friends, &one, "to all", 99);
+    friends.accept(&one.peer.to_string(), NOW).unwrap();
+    for line in refused {
+        assert!(matches!(
+            friends.receive_direct(one.peer, line.clone(), NOW).unwrap(),
+            Receipt::New(_)
+        ));
+    }
+    let all: Vec<_> = lines.iter().map(|line| line.text.clone()).collect();
+    assert_eq!(texts(&friends.history(Some(&one.peer), 10).unwrap()), all);
+}
+
+#[test]
 fn an_introduced_peers_request_goes_after_those_of_strangers() {
     let (mut friends, yjf, sr) = (friends(), Key::new(1), Key::new(2));
     unhurried(&mut friends);

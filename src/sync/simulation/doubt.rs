@@ -104,7 +104,7 @@ fn a_branch_of_little_work_is_not_stored_and_not_fetched_again_and_again() {
     network.run_until(60_000, |n| n.penalties.contains(&(node, liar, Offence::EmptyPromise)));
     assert_eq!(network.nodes[node].chain.known(), known, "no header of it is stored");
     assert!(
-        network.headers_counted >= 6_000,
+        network.headers_counted >= 2_000,
         "{}: {:?}",
         network.headers_counted,
         network.penalties
