@@ -20,8 +20,8 @@ use crate::{
 
 /// The most lines in the box of requests: at most 400 kB.
 pub(crate) const MAX_REQUEST_LINES: usize = 100;
-/// The most lines of one author in the box. Its oldest line to all is dropped. A further direct line
-/// is refused for now, so that its sender keeps it.
+/// The most lines of one author in the box. Its oldest line to all is dropped. A further direct
+/// line is refused for now, so that its sender keeps it.
 pub(crate) const MAX_REQUEST_LINES_OF_ONE: usize = 5;
 
 /// A line in the box.
