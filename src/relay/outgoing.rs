@@ -4,7 +4,7 @@
 //! the mempool is not published.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
 };
 
@@ -31,9 +31,10 @@ impl Outgoing {
         }
         // Rare, since each pass drops at least half of the lists.
         if self.first.len().saturating_add(self.again.len()) >= 2 * MAX_OUTGOING {
-            let queued = &self.queued;
-            self.first.retain(|txid| queued.contains_key(txid));
-            self.again.retain(|txid| queued.contains_key(txid));
+            let (queued, mut seen) = (&self.queued, HashSet::new());
+            let mut keep = |txid: &TxId| queued.contains_key(txid) && seen.insert(*txid);
+            self.first.retain(&mut keep);
+            self.again.retain(&mut keep);
         }
         if self.queued.insert(txid, transaction).is_none() {
             if again { &mut self.again } else { &mut self.first }.push_back(txid);
