@@ -7,10 +7,7 @@ use tracing::debug;
 use super::{
     BUSY_MS, ELSEWHERE_MS, MAX_BATCH, MAX_BODY_REQUESTS, MAX_DOUBTFUL_REQUESTS, MAX_OPEN_REQUESTS,
     MAX_REQUESTS_PER_PEER, MISSING_INTERVAL_MS, RELAY_GRACE_MS, STALL_MS, Sync, SyncAction, WINDOW,
-    bodies::BlockRef,
-    items::read_block,
-    peer::{Claim, Peer},
-    requests::Purpose,
+    bodies::BlockRef, items::read_block, peer::Claim, requests::Purpose,
 };
 use crate::{
     chain::api::{BlockAccepted, RefusalCause, Refused},
@@ -324,21 +321,15 @@ impl Sync {
                 self.distrust(sender, Offence::InvalidBlock, reason, now);
             }
             (_, Some(chain)) => {
-                // The branch may have grown since the window was filled.
-                let branch = [chain.hash, self.best_header.hash];
                 let claims_it = |id: PeerId, claim: Claim| {
-                    branch.contains(&claim.tip) || (id == sender && claim.work >= chain.work)
-                };
-                // A walk that is not complete yet has made the branch the best one.
-                let walks_it = |peer: &Peer| {
-                    let last = peer.walk.as_ref().and_then(|walk| walk.last);
-                    last.is_some_and(|(hash, _)| branch.contains(&hash))
+                    claim.tip == chain.hash || (id == sender && claim.work >= chain.work)
                 };
                 let guilty: Vec<PeerId> = self
                     .peers
                     .iter()
                     .filter(|(id, peer)| {
-                        walks_it(peer) || peer.claim.is_some_and(|claim| claims_it(**id, claim))
+                        peer.leads.contains(&chain.hash)
+                            || peer.claim.is_some_and(|claim| claims_it(**id, claim))
                     })
                     .map(|(id, _)| *id)
                     .collect();

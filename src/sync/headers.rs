@@ -288,8 +288,15 @@ impl Sync {
     fn after_headers(&mut self, id: PeerId, count: usize, accepted: &HeadersAccepted, now: Moment) {
         let best_header_height = self.best_header.height;
         events::HeadersReceived { peer: id, message: "inv", count, best_header_height }.emit();
-        let work = self.best_header.work;
-        let Some(walk) = self.peers.get_mut(&id).and_then(|peer| peer.walk.as_mut()) else {
+        let (best_header, work) = (self.best_header.hash, self.best_header.work);
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        let last = peer.walk.as_ref().and_then(|walk| walk.last);
+        if last.is_some_and(|(last, _)| last == best_header) {
+            peer.leads_to(best_header);
+        }
+        let Some(walk) = peer.walk.as_mut() else {
             return;
         };
         let arrived = walk.last.is_some_and(|(last, _)| last == walk.claim.tip);

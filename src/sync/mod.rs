@@ -127,7 +127,8 @@ const MAX_WITHHELD: usize = 64;
 const PROBE_MS: u64 = 30_000;
 /// The maximum number of times that [`PROBE_MS`] doubles: 30 s become 32 minutes.
 const MAX_PROBE_DOUBLINGS: u32 = 6;
-/// The maximum number of remembered first headers of a peer's walks.
+/// The maximum number of remembered first headers of a peer's walks, and of best headers that they
+/// led to.
 const MAX_BRANCHES: usize = 8;
 /// The minimum time between two reports that a peer has proven itself, in ms.
 const PROVEN_MS: u64 = 60_000;

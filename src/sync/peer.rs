@@ -119,6 +119,8 @@ pub(super) struct Peer {
     pub(super) walk: Option<Walk>,
     /// The claimed tip of the last finished or refused walk, which is not walked again.
     pub(super) walked: Option<BlockHash>,
+    /// The best headers that its walks have led to, the newest last.
+    pub(super) leads: VecDeque<BlockHash>,
     /// The first headers of its walks: it claims to have the blocks.
     pub(super) vouched: VecDeque<BlockHash>,
     /// True if it delivered valid headers, blocks or transactions that this node lacked.
@@ -158,6 +160,7 @@ impl Peer {
             status_sent_at: 0,
             walk: None,
             walked: None,
+            leads: VecDeque::new(),
             vouched: VecDeque::new(),
             proven: false,
             proven_at: None,
@@ -197,6 +200,14 @@ impl Peer {
             self.lacks.clear();
         }
         self.lacks.insert(hash);
+    }
+
+    /// Remembers that a walk led to the best header.
+    pub(super) fn leads_to(&mut self, hash: BlockHash) {
+        if self.leads.len() >= MAX_BRANCHES {
+            self.leads.pop_front();
+        }
+        self.leads.push_back(hash);
     }
 
     /// Remembers the first header of a walk.

@@ -142,7 +142,6 @@ quick! {
     claims: Mining, work::claims, 8;
     withheld_compact_blocks: Cheap, work::withheld_compact_blocks, 4;
     forks_at_genesis: Grown, work::forks_at_genesis, 5;
-    bodiless_chain: Cheap, work::bodiless_chain, 4;
     mute_sockets: Cheap, places::mute_sockets, 5;
     idle_identities: Cheap, places::idle_identities, 6;
     yamux_windows: Cheap, memory::yamux_windows, 5;
