@@ -140,13 +140,10 @@ fn rpc_doors(scale: Scale) {
 
 quick! {
     claims: Mining, work::claims, 8;
-    withheld_compact_blocks: Cheap, work::withheld_compact_blocks, 4;
-    forks_at_genesis: Grown, work::forks_at_genesis, 5;
     mute_sockets: Cheap, places::mute_sockets, 5;
     idle_identities: Cheap, places::idle_identities, 6;
     yamux_windows: Cheap, memory::yamux_windows, 5;
     told_addresses: Cheap, addresses::told_addresses, 10;
-    fake_friends: Cheap, chat::fake_friends, 6;
     other_topics: Cheap, chat::other_topics, 6;
     banned_author: Cheap, chat::banned_author, 4;
 }
