@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Runs the checks that are too long for each change: thousands of histories, hundreds of crashes and
-# kills, wrong clocks, every attack of a hostile peer, ten minutes of fuzzing for each target, every bench, and an
-# hour of chaos in Docker. Prints one line for each bar and attack; the full output is in
-# target/long-run/.
+# kills, wrong clocks, every attack of a hostile peer, ten minutes of fuzzing for each target, every
+# bench, and an hour of chaos in Docker. Prints one line for each bar and attack; the full output is
+# in target/long-run/.
 #   tests/long-run.sh            all parts: about five hours on two cores of an idle machine
 #   tests/long-run.sh PART...    some: model crash kill clock hostile benches fuzz deploy
 # The part deploy needs cargo-deny and a Docker engine (.ci/engine.sh makes one) that has the

@@ -27,22 +27,6 @@ pub(crate) enum Level {
     Friend,
 }
 
-#[allow(dead_code, reason = "its callers come with the budgets")]
-impl Level {
-    /// All levels, for metrics and documents.
-    pub(crate) const ALL: [Self; 3] = [Self::Stranger, Self::Introduced, Self::Friend];
-
-    /// Returns the stable name, as used in events and answers.
-    #[must_use]
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Stranger => "stranger",
-            Self::Introduced => "introduced",
-            Self::Friend => "friend",
-        }
-    }
-}
-
 #[derive(Debug, Default)]
 struct State {
     /// Peers that the user accepted.
@@ -67,7 +51,6 @@ impl State {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Trust(Arc<RwLock<State>>);
 
-#[allow(dead_code, reason = "its callers come with the budgets")]
 impl Trust {
     /// Starts with the peers that the user accepted in earlier runs. With `near_counts`, a private
     /// address makes a peer a friend: on the network `lan`, unless the user switched it off.
