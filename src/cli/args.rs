@@ -99,6 +99,12 @@ pub(crate) enum Command {
         /// The shell to complete in
         shell: clap_complete::Shell,
     },
+    /// Write the man pages, one for each command
+    #[command(after_help = "Example:\n  friendchain man-pages ~/.local/share/man/man1")]
+    ManPages {
+        /// The folder to write them into; it must exist
+        folder: PathBuf,
+    },
     #[command(flatten)]
     Client(ClientCommand),
 }

@@ -4,6 +4,7 @@ mod args;
 mod daemon;
 mod find;
 mod logging;
+mod man_pages;
 mod service_manager;
 
 use std::{
@@ -123,6 +124,7 @@ async fn dispatch(cli: Cli) -> Result<(), CommandError> {
             out.write_all(&script)?;
             Ok(out.flush()?)
         }
+        Command::ManPages { folder } => man_pages::write(&folder),
         Command::Client(command) => ask(&folder(id.as_ref())?, command, global.json).await,
     }
 }
