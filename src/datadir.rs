@@ -470,25 +470,12 @@ mod tests {
 
     #[test]
     fn ids_of_any_script_pass_and_paths_do_not() {
-        for id in ["3000", "yzw", "李雷", "a.b", "a-b_c", "Zoë", "ก้อง", "मुक्ता", "கார்த்திக்"]
+        for id in "3000 yzw 李雷 a.b a-b_c Zoë ก้อง मुक्ता கார்த்திக்".split(' ')
         {
-            assert!(id.parse::<NodeId>().is_ok(), "{id}");
+            assert_eq!(id.parse::<NodeId>().map(|id| id.0).as_deref(), Ok(id));
         }
-        for id in [
-            "",
-            ".",
-            "..",
-            "a/b",
-            "a\\b",
-            ".a",
-            "a.",
-            "a b",
-            "-a",
-            "a\0",
-            "a:b",
-            "a\u{202e}b",
-            "a\u{ad}",
-        ] {
+        assert_eq!("Zoe\u{308}".parse(), Ok(NodeId("Zoë".to_owned())), "one spelling");
+        for id in "|.|..|a/b|a\\b|.a|a.|a b|-a|a\0|a:b|a\u{202e}b|a\u{ad}|\u{e49}a".split('|') {
             assert!(id.parse::<NodeId>().is_err(), "{id:?}");
         }
         assert!("x".repeat(65).parse::<NodeId>().is_err());

@@ -1,4 +1,5 @@
-//! The commands that forget, block and rename people, and the question before a shared name is paid.
+//! The commands that forget, block and rename people, and the question before a shared name is
+//! paid.
 
 use std::io::{self, BufRead, IsTerminal, Read, Write};
 

@@ -27,6 +27,7 @@ mod errors;
 mod former;
 mod handle;
 mod known_addresses;
+mod list;
 mod payees;
 mod people;
 mod profiles;
@@ -58,8 +59,9 @@ pub(crate) use errors::{
 };
 pub(crate) use handle::{FriendsHandle, spawn};
 pub(crate) use known_addresses::{AddressSource, KnownPeer, split_address};
+pub(crate) use list::FriendInfo;
 pub(crate) use payees::PayeeInfo;
-pub(crate) use profiles::{FriendInfo, JudgedProfile, MAX_PROFILES_KEPT, ProfileReceipt};
+pub(crate) use profiles::{JudgedProfile, MAX_PROFILES_KEPT, ProfileReceipt};
 pub(crate) use store::StoreFault;
 #[cfg(test)]
 pub(crate) use {chat::MAX_TIME_APART_MS, profiles::MAX_AHEAD_MS};
@@ -130,8 +132,8 @@ impl Departure {
     }
 }
 
-/// News for consoles. Each name is a label ([`Friends::label`]), so that it says whose key is meant;
-/// texts may hold unprintable characters.
+/// News for consoles. Each name is a label ([`Friends::label`]), so that it says whose key is
+/// meant; texts may hold unprintable characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum FriendsEvent {
     /// A friend is online and we hold its profile.

@@ -1,5 +1,5 @@
-//! Profiles of friends and of introduced peers: storing them, signing our own, the answer to
-//! Explore, and the list of friends. Profiles of strangers stay in memory, see `strangers`.
+//! Profiles of friends and of introduced peers: storing them, signing our own, and the answer to
+//! Explore. Profiles of strangers stay in memory, see `strangers`.
 
 use std::collections::BTreeMap;
 
@@ -8,12 +8,11 @@ use redb::ReadableTable as _;
 use super::{
     Friends, FriendsEvent, OwnProfileError, ProfileError,
     known_addresses::{check_address, strip_peer},
-    resolve::Called,
     store::{META_SEQUENCE, OWN_NAME, Store, StoreFault, Tables},
 };
 use crate::{
     peers::Level,
-    primitives::{Address, BlockHash, FriendName, NetworkId, Owner, PeerId, PublicKey, UnixMillis},
+    primitives::{BlockHash, FriendName, NetworkId, Owner, PeerId, PublicKey, UnixMillis},
     wire::{
         SignedProfile, codec,
         limits::{MAX_ADDRESSES, MAX_FRIENDS_REQUEST_BYTES, MAX_PROFILES},
@@ -30,7 +29,7 @@ pub(crate) const MAX_AHEAD_MS: u64 = 24 * 60 * 60 * 1_000;
 pub(crate) const MAX_NAMES: usize = 8;
 
 /// The time for which a profile is passed on after its peer was last seen, and for which an
-/// introduced peer stays in the list, in ms: 30 days. A node that is gone is forgotten by the group.
+/// introduced peer stays in the list, in ms: 30 days. Then a group forgets a node that is gone.
 pub(crate) const MAX_UNSEEN_MS: u64 = 30 * 24 * 60 * 60 * 1_000;
 
 /// The result of [`Friends::keep_profile`] for a profile without fault.
@@ -52,27 +51,6 @@ pub(crate) enum ProfileReceipt {
 
 /// A profile that a peer sent, and what became of it.
 pub(crate) type JudgedProfile = (SignedProfile, Result<ProfileReceipt, ProfileError>);
-
-/// A friend as the list shows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct FriendInfo {
-    /// The text that names only this peer, see [`Friends::label`].
-    pub(crate) name: String,
-    /// The first hex digits of its key, at least 4, that no other friend of this name shares.
-    pub(crate) suffix: String,
-    pub(crate) peer_id: PeerId,
-    pub(crate) level: Level,
-    /// True if the user blocked it.
-    pub(crate) blocked: bool,
-    /// True if it is connected and has not published a goodbye.
-    pub(crate) online: bool,
-    /// The payment address of its profile.
-    pub(crate) address: Option<Address>,
-    /// Time of the last connection; `None` if the profile came from others only.
-    pub(crate) last_seen: Option<UnixMillis>,
-    /// The addresses to dial, from its profile.
-    pub(crate) addresses: Vec<String>,
-}
 
 /// The state of a connected peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -398,76 +376,6 @@ impl Friends {
         let others = others.into_iter().map(|(_, _, known)| known.profile.clone());
         own.chain(others).take(MAX_PROFILES).collect()
     }
-
-    /// True if the list shows the peer: a friend, an introduced peer that was here in the last 30
-    /// days, or one that the user wrote to.
-    fn is_listed(&self, peer: &PeerId, known: &Known, now: UnixMillis) -> bool {
-        match self.level(peer) {
-            Level::Friend => true,
-            Level::Introduced => {
-                self.is_online(peer)
-                    || Known::is_fresh(known.last_seen, now)
-                    || self.is_chosen(peer)
-            }
-            Level::Stranger => false,
-        }
-    }
-
-    /// Returns the friends, the introduced peers that were met lately, and whom the user blocked,
-    /// sorted by name, then by key.
-    #[must_use]
-    pub(crate) fn list(&self, now: UnixMillis) -> Vec<FriendInfo> {
-        let index = self.index();
-        let listed = self.known.iter().filter(|(peer, known)| self.is_listed(peer, known, now));
-        let listed = listed.map(|(peer, known)| {
-            let called = self.called(peer, &known.name, &index);
-            self.info(&known.profile, known.last_seen, called)
-        });
-        let mut list: Vec<_> = listed.chain(self.list_blocked()).collect();
-        list.sort_by(|one, other| (&one.name, one.peer_id).cmp(&(&other.name, other.peer_id)));
-        list
-    }
-
-    fn list_blocked(&self) -> impl Iterator<Item = FriendInfo> {
-        self.blocked.keys().map(|peer| {
-            self.friend(peer).unwrap_or_else(|| FriendInfo {
-                name: self.full_label(peer),
-                suffix: peer.suffix(super::resolve::MIN_SUFFIX_DIGITS),
-                peer_id: *peer,
-                level: self.level(peer),
-                blocked: true,
-                online: false,
-                address: None,
-                last_seen: None,
-                addresses: Vec::new(),
-            })
-        })
-    }
-
-    fn info(&self, profile: &SignedProfile, last_seen: UnixMillis, called: Called) -> FriendInfo {
-        let SignedProfile { peer, addresses, payment, .. } = profile;
-        FriendInfo {
-            name: called.label,
-            suffix: peer.suffix(called.digits),
-            peer_id: *peer,
-            level: self.level(peer),
-            blocked: self.is_blocked(peer),
-            online: self.is_online(peer) && !self.is_blocked(peer),
-            address: payment.map(Address),
-            last_seen: (last_seen > 0).then_some(last_seen),
-            addresses: addresses.clone(),
-        }
-    }
-
-    /// Returns what is known of a peer whose profile is held, at any level.
-    #[must_use]
-    pub(crate) fn friend(&self, peer: &PeerId) -> Option<FriendInfo> {
-        let known = self.known.get(peer);
-        let profile = known.map(|known| &known.profile).or_else(|| self.strangers.get(peer))?;
-        let digits = self.name_of(peer).map_or(0, |name| self.digits(peer, name));
-        let last_seen = known.map_or(0, |known| known.last_seen);
-        Some(self.info(profile, last_seen, Called { label: self.label(peer), digits }))
-    }
 }
 
 impl Known {
@@ -478,7 +386,7 @@ impl Known {
     }
 
     /// True if a time is not more than 30 days ago. 0 is no time.
-    const fn is_fresh(at: UnixMillis, now: UnixMillis) -> bool {
+    pub(super) const fn is_fresh(at: UnixMillis, now: UnixMillis) -> bool {
         at > 0 && now.saturating_sub(at) <= MAX_UNSEEN_MS
     }
 

@@ -2,8 +2,8 @@
 //! it.
 //!
 //! A name is free to take, so the level decides first: a name means a friend who bears it before an
-//! introduced peer, and never a stranger. Strangers need a suffix. Among those of one level, whoever
-//! is known first by the name keeps it plain, and all later ones need a suffix. This node itself
+//! introduced peer, and never a stranger. Strangers need a suffix. Among those of one level, the
+//! one known first by the name keeps it plain, and all later ones need a suffix. This node itself
 //! comes before them all. Names that look alike are one name, see [`FriendName`].
 
 use std::{cmp::Reverse, collections::HashMap};

@@ -60,8 +60,22 @@ impl NameError {
     #[must_use]
     pub(crate) const fn is_certain(&self) -> bool {
         match self {
-            Self::Empty | Self::TooLong(_) | Self::Character(_) | Self::Misleading(_) => true,
-            Self::Unseen(..) | Self::Marks(_) | Self::NotComposed(_) => false,
+            Self::Empty | Self::TooLong(_) | Self::Character(_) => true,
+            Self::Unseen(..) | Self::Marks(_) | Self::Misleading(_) | Self::NotComposed(_) => false,
+        }
+    }
+
+    /// Returns the stable name of the fault.
+    #[cfg(test)]
+    pub(crate) const fn code(&self) -> &'static str {
+        match self {
+            Self::Empty => "empty",
+            Self::TooLong(_) => "too_long",
+            Self::Character(_) => "character",
+            Self::Unseen(..) => "unseen",
+            Self::Marks(_) => "marks",
+            Self::Misleading(_) => "misleading",
+            Self::NotComposed(_) => "not_composed",
         }
     }
 }
