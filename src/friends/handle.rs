@@ -187,6 +187,9 @@ commands! {
         = |friends| Ok(friends.own_name().map(str::to_owned));
     SetOwnName set_own_name(name: String) -> Result<String, OwnProfileError>
         = |friends| friends.set_own_name(&name);
+    StartNamed start_named(given: Option<String>, default: String)
+        -> Result<String, OwnProfileError>
+        = |friends| friends.start_named(given.as_deref(), &default);
     KeepProfile keep_profile(profile: SignedProfile, by: PeerId, now: UnixMillis)
         -> Result<ProfileReceipt, ProfileError>
         = |friends| friends.keep_profile(profile, by, now);

@@ -8,7 +8,7 @@ use redb::ReadableTable as _;
 use super::{
     Friends, FriendsEvent, OwnProfileError, ProfileError,
     known_addresses::{check_address, strip_peer},
-    store::{META_SEQUENCE, OWN_NAME, Store, StoreFault, Tables},
+    store::{META_SEQUENCE, OWN_GIVEN_NAME, OWN_NAME, Store, StoreFault, Tables},
 };
 use crate::{
     peers::Level,
@@ -198,6 +198,34 @@ impl Friends {
         let text = name.as_str().to_owned();
         self.own_name = Some(name);
         Ok(text)
+    }
+
+    /// Decides on this node's name at its start, and stores it: the given name, else the kept one,
+    /// else the default. If the same name was given at the last start, the node may have been
+    /// renamed since, and the kept name counts.
+    pub(crate) fn start_named(
+        &mut self,
+        given: Option<&str>,
+        default: &str,
+    ) -> Result<String, OwnProfileError> {
+        let kept = self.own_name.as_ref().map(|name| name.as_str().to_owned());
+        let Some(given) = given else {
+            return self.set_own_name(&kept.unwrap_or_else(|| default.to_owned()));
+        };
+        let last = self.store.view(|tables| {
+            let last = tables.own.get(OWN_GIVEN_NAME)?;
+            Ok::<_, StoreFault>(last.map(|last| last.value().to_owned()))
+        })?;
+        if last.as_deref() == Some(given)
+            && let Some(kept) = kept
+        {
+            return Ok(kept);
+        }
+        let name = self.set_own_name(given)?;
+        self.store.write(|tables| {
+            Ok::<_, StoreFault>(tables.own.insert(OWN_GIVEN_NAME, given).map(drop)?)
+        })?;
+        Ok(name)
     }
 
     /// Returns this node's name; `None` before it has one.

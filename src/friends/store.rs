@@ -85,6 +85,8 @@ pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("me
 
 /// Key in [`OWN`] of this node's name.
 pub(super) const OWN_NAME: &str = "name";
+/// Key in [`OWN`] of the name that the node was last started with.
+pub(super) const OWN_GIVEN_NAME: &str = "given_name";
 /// Key in [`META`] of the file's [`SCHEMA`].
 const META_SCHEMA: &str = "schema";
 /// Key in [`META`] of the next line's order of arrival.

@@ -244,7 +244,8 @@ async fn start_upper(
     output: ChainOutput,
     listener: Option<Listener>,
 ) -> Result<Upper, RpcError> {
-    let name = node_name(&config, &base.friends).await?;
+    let (given, default) = (config.name.clone(), config.default_name.clone());
+    let name = base.friends.start_named(given, default).await?;
     events::set_node_name(&name);
     let (mut registry, event_metrics) = (Registry::default(), router::event_metrics());
     base.store_metrics.register(&mut registry);
@@ -288,16 +289,6 @@ async fn start_upper(
     }
     emit_started(base, rpc.address, metrics_address);
     Ok(Upper { client: Client::local(methods), liveness, feed, router_task, rpc, listener })
-}
-
-/// Returns the configured name, else the name of the last run, else the default. Keeps it for the
-/// next run.
-async fn node_name(config: &NodeConfig, friends: &FriendsHandle) -> Result<String, RpcError> {
-    let name = match &config.name {
-        Some(name) => Some(name.clone()),
-        None => friends.own_name().await?,
-    };
-    Ok(friends.set_own_name(name.unwrap_or_else(|| config.default_name.clone())).await?)
 }
 
 /// The running network, and the scores of its peers.

@@ -31,7 +31,8 @@ pub(crate) const MAX_CACHE_MIB: u32 = 65_536;
 /// The settings of a node.
 #[derive(Debug, Clone)]
 pub(crate) struct NodeConfig {
-    /// The node's name. None: the name of its last run, else [`NodeConfig::default_name`].
+    /// The node's name. None: the kept one, else [`NodeConfig::default_name`]. The same name as at
+    /// the last start does not undo a `rename`.
     pub(crate) name: Option<String>,
     /// The name of a node that never had one.
     pub(crate) default_name: String,

@@ -282,9 +282,17 @@ fn our_own_name_is_kept_for_the_next_start() {
         assert_eq!(friends.set_own_name("Zoe\u{308}").unwrap(), "Zoë");
         assert_eq!(friends.set_own_name("a b").unwrap_err().code(), "bad_name");
     }
-    let friends = Friends::open(&path, me.config(NETWORK)).unwrap();
+    let mut friends = Friends::open(&path, me.config(NETWORK)).unwrap();
     assert_eq!(friends.own_name(), Some("Zoë"));
     assert_eq!(friends.label(&me.peer), "Zoë", "the history names us before the start, too");
+    let mut start = |given: Option<&str>| friends.start_named(given, "default").unwrap();
+    assert_eq!(start(None), "Zoë");
+    assert_eq!(start(Some("yzw")), "yzw");
+    assert_eq!(start(None), "yzw");
+    friends.set_own_name("Zora").unwrap();
+    let mut start = |given: Option<&str>| friends.start_named(given, "default").unwrap();
+    assert_eq!(start(Some("yzw")), "Zora", "the same name again does not undo a rename");
+    assert_eq!(start(Some("yjf")), "yjf");
 }
 
 #[test]

@@ -507,6 +507,7 @@ impl FriendchainApiServer for Service {
     }
 
     async fn unban(&self, peer: PeerId) -> Result<BanState, RpcError> {
+        self.check_not_blocked(peer).await?;
         self.router()?.ban(peer, false).await?;
         Ok(BanState { peer_id: peer, banned: false })
     }

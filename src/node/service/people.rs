@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use super::Service;
 use crate::{
     node::clock::now,
-    primitives::{Address, printable},
+    primitives::{Address, PeerId, printable},
     rpc::{
         RpcError,
         types::{FriendBlocked, FriendForgotten, Payee, Renamed},
@@ -73,6 +73,15 @@ impl Service {
             }
         }
         Ok(FriendBlocked { name: printable(&name), peer_id, blocked })
+    }
+
+    /// Refuses to lift the ban of a peer that the user blocked, since it would stay shut out.
+    pub(super) async fn check_not_blocked(&self, peer: PeerId) -> Result<(), RpcError> {
+        if self.friends_handle()?.blocked().await?.contains(&peer) {
+            let sentence = format!("{peer} is blocked: unblock-friend lets it in again");
+            return Err(RpcError::new("blocked", sentence));
+        }
+        Ok(())
     }
 
     /// Returns whom `send` would pay, and what to confirm before.

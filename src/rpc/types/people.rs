@@ -42,3 +42,28 @@ pub(crate) struct Payee {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub candidates: Vec<String>,
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::primitives::{Owner, PublicKey};
+
+    #[test]
+    fn replies_about_people_keep_the_contract() {
+        let (name, peer_id) = ("yzw".to_owned(), PeerId(PublicKey([5; 32])));
+        let forgotten = FriendForgotten { name: name.clone(), peer_id, forgotten: true };
+        let expected = json!({ "name": "yzw", "peer_id": peer_id, "forgotten": true });
+        assert_eq!(serde_json::to_value(forgotten).expect("JSON"), expected);
+        let blocked = FriendBlocked { name: name.clone(), peer_id, blocked: false };
+        let expected = json!({ "name": "yzw", "peer_id": peer_id, "blocked": false });
+        assert_eq!(serde_json::to_value(blocked).expect("JSON"), expected);
+        let renamed = serde_json::to_value(Renamed { name: name.clone() }).expect("JSON");
+        assert_eq!(renamed, json!({ "name": "yzw" }));
+        let address = Address(Owner::ZERO);
+        let payee = Payee { to: name, name: None, address, candidates: Vec::new() };
+        let expected = json!({ "to": "yzw", "name": null, "address": address });
+        assert_eq!(serde_json::to_value(payee).expect("JSON"), expected);
+    }
+}
