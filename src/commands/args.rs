@@ -199,6 +199,30 @@ pub(crate) enum ClientCommand {
         /// A name, a name with an id suffix (yzw#3f2a), or a peer id
         friend: String,
     },
+    /// Forget a friend, whose chat stays; a node that comes again is met anew
+    #[command(after_help = "Example:\n  friendchain forget yzw#d278")]
+    Forget {
+        /// A name, a name with an id suffix (yzw#3f2a), or a peer id
+        friend: String,
+    },
+    /// Hear nothing of somebody from now on: no lines, no profile, no connection
+    #[command(after_help = "Example:\n  friendchain block-friend yzw#d278")]
+    BlockFriend {
+        /// A name, a name with an id suffix (yzw#3f2a), or a peer id
+        friend: String,
+    },
+    /// Lift a block: whoever was a friend is one again
+    #[command(after_help = "Example:\n  friendchain unblock-friend yzw#d278")]
+    UnblockFriend {
+        /// A name, a name with an id suffix (yzw#3f2a), or a peer id
+        friend: String,
+    },
+    /// Change your own name; connected friends see it at once
+    #[command(after_help = "Example:\n  friendchain rename Zoë")]
+    Rename {
+        /// The new name, at most 32 characters
+        name: String,
+    },
     /// Send a chat line to one friend
     #[command(after_help = "Example:\n  friendchain chat yjf Good morning to you")]
     Chat {

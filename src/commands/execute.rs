@@ -5,7 +5,7 @@ use std::io::Write;
 pub(crate) use super::session::Context;
 use super::{
     args::ClientCommand, chain, friends, network, outcome::CommandError, parse::parsed_address,
-    proofs, session::Session, transactions, wallet,
+    people, proofs, session::Session, transactions, wallet,
 };
 use crate::{consensus::Invite, rpc::RpcError};
 
@@ -52,6 +52,10 @@ pub(crate) async fn execute(
         }
         ClientCommand::Friends => friends::friends(session).await,
         ClientCommand::AcceptFriend { friend } => friends::accept_friend(session, friend).await,
+        ClientCommand::Forget { friend } => people::forget(session, friend).await,
+        ClientCommand::BlockFriend { friend } => people::block_friend(session, friend).await,
+        ClientCommand::UnblockFriend { friend } => people::unblock_friend(session, friend).await,
+        ClientCommand::Rename { name } => people::rename(session, name).await,
         ClientCommand::Chat { friend, text } => friends::chat(session, friend, &text).await,
         ClientCommand::Broadcast { text } => friends::broadcast(session, &text).await,
         ClientCommand::History { friend, limit, requests } => {

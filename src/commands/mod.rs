@@ -9,6 +9,7 @@ mod friends;
 mod network;
 pub(crate) mod outcome;
 pub(crate) mod parse;
+mod people;
 pub(crate) mod prepare;
 pub(crate) mod print_chain;
 pub(crate) mod progress;

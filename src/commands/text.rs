@@ -440,6 +440,7 @@ pub(crate) fn write_friends(out: &mut dyn Write, list: &FriendList) -> io::Resul
                     (false, FriendLevel::Friend) => "away",
                     (true, FriendLevel::Introduced) => "here, introduced",
                     (false, FriendLevel::Introduced) => "away, introduced",
+                    (_, FriendLevel::Blocked) => "blocked",
                 }
                 .to_owned(),
                 cell(friend.last_seen.map(utc)),

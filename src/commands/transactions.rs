@@ -4,6 +4,7 @@ use super::{
     args::{PassphraseFlag, RaiseFeeArgs, SendArgs},
     outcome::CommandError,
     parse::{checked_recipient, parsed, parsed_address},
+    people::confirmed_payee,
     secrets,
     session::Session,
     text,
@@ -19,7 +20,7 @@ use crate::{
 pub(super) async fn send(session: &mut Session<'_>, args: SendArgs) -> Result<(), CommandError> {
     let request = SendTrade {
         from: parsed_address(&args.from)?,
-        to: checked_recipient(args.to)?,
+        to: confirmed_payee(session, checked_recipient(args.to)?).await?,
         amount: parsed(&args.amount, "bad_amount")?,
         fee: args.fee.map_or(Ok(Coins::default()), |fee| parsed(&fee, "bad_amount"))?,
         memo: args.memo,

@@ -11,6 +11,7 @@ mod hash;
 mod keys;
 mod merkle;
 mod mining_mode;
+mod name;
 mod peer_id;
 mod rate;
 mod short_id;
@@ -25,13 +26,14 @@ pub(crate) use hash::{sha256, sha256d};
 pub use keys::{Address, AddressError, Owner, PublicKey, Signature};
 pub(crate) use merkle::{leaf_hash, merkle_branch, merkle_root, root_of_branch};
 pub use mining_mode::MiningMode;
+#[cfg(test)]
+pub(crate) use name::MAX_NAME_CHARS;
+pub use name::NameError;
+pub(crate) use name::{FriendName, composed, spells_word};
 pub use peer_id::{PeerId, PeerIdError};
 pub use rate::{Bucket, Rate};
 pub(crate) use short_id::{SHORT_ID_BYTES, short_id};
-#[cfg(test)]
-pub(crate) use text::MAX_NAME_CHARS;
-pub use text::NameError;
-pub(crate) use text::{check_name, printable};
+pub(crate) use text::printable;
 pub(crate) use transaction::MAX_MEMO_BYTES;
 pub use transaction::{OutPoint, Transaction, TransactionKind, TxInput, TxOutput, coinbase_memo};
 

@@ -10,10 +10,10 @@ use super::{
     types::{
         Account, AddressList, AuditReport, BalanceReport, BanState, BlockList, BlockView,
         BranchAccepted, BroadcastSent, ChainCreated, ChatHistory, ChatSent, CreateBlockchain,
-        CreateWallet, EventPage, FriendAccepted, FriendList, InviteText, Joined, LeftChain,
-        LockState, MinedBlocks, PeerList, Progress, ProofMade, ProofReport, RaiseFee, Secret,
-        SendTrade, StatusReport, Stopping, Submitted, Synced, TxList, TxView, WalletCreated,
-        WriteNote,
+        CreateWallet, EventPage, FriendAccepted, FriendBlocked, FriendForgotten, FriendList,
+        InviteText, Joined, LeftChain, LockState, MinedBlocks, Payee, PeerList, Progress,
+        ProofMade, ProofReport, RaiseFee, Renamed, Secret, SendTrade, StatusReport, Stopping,
+        Submitted, Synced, TxList, TxView, WalletCreated, WriteNote,
     },
 };
 use crate::primitives::{Address, BlockHash, Height, PeerId, TxId};
@@ -155,6 +155,26 @@ pub trait FriendchainApi {
     /// Makes a peer a friend: a name, a name with an id suffix, or a peer id.
     #[method(name = "accept_friend")]
     async fn accept_friend(&self, friend: String) -> Result<FriendAccepted, RpcError>;
+
+    /// Forgets a friend: a name, a name with an id suffix, or a peer id. Its chat stays.
+    #[method(name = "forget")]
+    async fn forget(&self, friend: String) -> Result<FriendForgotten, RpcError>;
+
+    /// Blocks a peer, named as for `forget`: its lines, profile and connections are refused.
+    #[method(name = "block_friend")]
+    async fn block_friend(&self, friend: String) -> Result<FriendBlocked, RpcError>;
+
+    /// Lifts the block of a peer, which is then what it was before.
+    #[method(name = "unblock_friend")]
+    async fn unblock_friend(&self, friend: String) -> Result<FriendBlocked, RpcError>;
+
+    /// Changes this node's name, stores it, and announces it to connected friends.
+    #[method(name = "rename")]
+    async fn rename(&self, name: String) -> Result<Renamed, RpcError>;
+
+    /// Returns whom `send` would pay, and what the user has to confirm before.
+    #[method(name = "payee")]
+    async fn payee(&self, to: String) -> Result<Payee, RpcError>;
 
     /// Sends a chat line to one friend: a name, a name with an id suffix, or a peer id. Replies
     /// when the line is delivered or queued.

@@ -2,6 +2,7 @@
 
 mod blocks_won;
 mod friends;
+mod people;
 mod proofs;
 mod setup;
 mod status;
@@ -36,16 +37,17 @@ use crate::{
             Account, AddressBalance, AddressList, AuditReport, BalanceReport, BanState, BlockList,
             BlockView, BranchAccepted, BroadcastSent, ChainCreated, ChatHistory, ChatSent,
             ChatState, Coins, CreateBlockchain, CreateWallet, EventPage, FriendAccepted,
-            FriendList, FriendView, InviteText, Joined, LeftChain, LockState, MinedBlocks,
-            PeerList, Progress, ProofMade, ProofReport, RaiseFee, Secret, SendTrade, StatusReport,
-            Stopping, Submitted, Synced, TxList, TxPlace, TxView, Units, WaitingView,
-            WalletCreated, WriteNote,
+            FriendBlocked, FriendForgotten, FriendList, FriendView, InviteText, Joined, LeftChain,
+            LockState, MinedBlocks, Payee, PeerList, Progress, ProofMade, ProofReport, RaiseFee,
+            Renamed, Secret, SendTrade, StatusReport, Stopping, Submitted, Synced, TxList, TxPlace,
+            TxView, Units, WaitingView, WalletCreated, WriteNote,
         },
     },
 };
 
 pub(crate) use blocks_won::BlocksWon;
 pub(crate) use friends::console_event;
+pub(crate) use people::OwnName;
 pub(crate) use proofs::verify_without_chain;
 
 use friends::{chat_message, friend_view};
@@ -82,8 +84,7 @@ impl From<OpenChainError> for UnusableChain {
 /// The parts that the commands work on.
 pub(crate) struct Service {
     pub(crate) datadir: DataDir,
-    /// The node's name, not yet printable. Empty if a folder is open that never had a name.
-    pub(crate) name: String,
+    pub(crate) name: OwnName,
     pub(crate) peer_id: PeerId,
     pub(crate) keyring: Keyring,
     /// None if the folder has no usable chain.
@@ -422,7 +423,7 @@ impl FriendchainApiServer for Service {
 
     async fn friends(&self) -> Result<FriendList, RpcError> {
         let mut friends: Vec<FriendView> =
-            self.friends_handle()?.list().await?.into_iter().map(friend_view).collect();
+            self.friends_handle()?.list(now()).await?.into_iter().map(friend_view).collect();
         friends.sort_by(|a, b| (&a.name, &a.suffix).cmp(&(&b.name, &b.suffix)));
         Ok(FriendList { friends })
     }
@@ -433,6 +434,26 @@ impl FriendchainApiServer for Service {
             router.befriended(peer_id).await?;
         }
         Ok(FriendAccepted { name: printable(&name), peer_id })
+    }
+
+    async fn forget(&self, friend: String) -> Result<FriendForgotten, RpcError> {
+        self.forget_friend(friend).await
+    }
+
+    async fn block_friend(&self, friend: String) -> Result<FriendBlocked, RpcError> {
+        self.block(friend, true).await
+    }
+
+    async fn unblock_friend(&self, friend: String) -> Result<FriendBlocked, RpcError> {
+        self.block(friend, false).await
+    }
+
+    async fn rename(&self, name: String) -> Result<Renamed, RpcError> {
+        self.take_name(name).await
+    }
+
+    async fn payee(&self, to: String) -> Result<Payee, RpcError> {
+        self.payee_of(to).await
     }
 
     async fn chat(&self, friend: String, text: String) -> Result<ChatSent, RpcError> {
@@ -486,6 +507,7 @@ impl FriendchainApiServer for Service {
     }
 
     async fn unban(&self, peer: PeerId) -> Result<BanState, RpcError> {
+        self.check_not_blocked(peer).await?;
         self.router()?.ban(peer, false).await?;
         Ok(BanState { peer_id: peer, banned: false })
     }
