@@ -3,13 +3,12 @@
 use super::{
     args::{PassphraseFlag, RaiseFeeArgs, SendArgs},
     outcome::CommandError,
-    parse::{checked_recipient, parsed, parsed_address},
+    parse::{checked_recipient, hash_text, parsed, parsed_address},
     secrets,
     session::Session,
     text,
 };
 use crate::{
-    primitives::TxId,
     rpc::{
         FriendchainApiClient,
         types::{Coins, RaiseFee, SendTrade, WriteNote},
@@ -35,7 +34,7 @@ pub(super) async fn raise_fee(
     args: RaiseFeeArgs,
 ) -> Result<(), CommandError> {
     let request = RaiseFee {
-        txid: parsed(&args.txid, "bad_txid")?,
+        txid: hash_text(&args.txid, "bad_txid")?,
         fee: parsed(&args.fee, "bad_amount")?,
         mine: args.mine,
         passphrase: secrets::passphrase(&args.passphrase)?,
@@ -62,6 +61,6 @@ pub(super) async fn mempool(session: &mut Session<'_>) -> Result<(), CommandErro
 }
 
 pub(super) async fn tx(session: &mut Session<'_>, txid: &str) -> Result<(), CommandError> {
-    let tx = session.client.tx(parsed::<TxId>(txid, "bad_txid")?).await?;
+    let tx = session.client.tx(hash_text(txid, "bad_txid")?).await?;
     session.write(&tx, |out| text::write_tx(out, &tx, true))
 }

@@ -6,8 +6,10 @@
 
 mod amount;
 mod block;
+mod count;
 pub mod encoding;
 mod hash;
+mod id_prefix;
 mod keys;
 mod merkle;
 mod mining_mode;
@@ -19,6 +21,8 @@ mod transaction;
 
 pub use amount::{Amount, AmountError};
 pub use block::{Block, HEADER_BYTES, Header};
+pub(crate) use count::{count_of_blocks, count_of_bytes, counted, separated};
+pub(crate) use id_prefix::{IdPrefix, IdPrefixError, MIN_ID_CHARS};
 pub use encoding::{Decode, DecodeError, Encode};
 pub use hash::{BlockHash, HashParseError, LeafHash, MerkleRoot, NetworkId, TxId};
 pub(crate) use hash::{sha256, sha256d};
@@ -31,7 +35,7 @@ pub(crate) use short_id::{SHORT_ID_BYTES, short_id};
 #[cfg(test)]
 pub(crate) use text::MAX_NAME_CHARS;
 pub use text::NameError;
-pub(crate) use text::{check_name, printable};
+pub(crate) use text::{check_name, is_printable, printable, trimmed};
 pub(crate) use transaction::MAX_MEMO_BYTES;
 pub use transaction::{OutPoint, Transaction, TransactionKind, TxInput, TxOutput, coinbase_memo};
 

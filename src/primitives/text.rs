@@ -41,7 +41,7 @@ pub(crate) fn check_name(name: &str) -> Result<(), NameError> {
 }
 
 /// True if a character is no control character, bidirectional override or invisible mark.
-fn is_printable(c: char) -> bool {
+pub(crate) fn is_printable(c: char) -> bool {
     !c.is_control()
         && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
         && !matches!(c, '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
@@ -55,9 +55,28 @@ pub(crate) fn printable(text: &str) -> String {
     text.chars().map(|c| if is_printable(c) { c } else { char::REPLACEMENT_CHARACTER }).collect()
 }
 
+/// Returns a typed or pasted text without white space, line breaks and invisible marks around it.
+///
+/// A byte order mark is left by editors, and a zero-width space by chat programs.
+#[must_use]
+pub(crate) fn trimmed(text: &str) -> &str {
+    text.trim_matches(|c: char| {
+        c.is_whitespace() || c.is_control() || matches!(c, '\u{200b}' | '\u{2060}' | '\u{feff}')
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whatever_is_pasted_is_trimmed_on_both_sides() {
+        for text in [" yzw", "yzw\r\n", "\u{feff}yzw\u{a0}", "\t\u{3000}yzw\u{200b}\0"] {
+            assert_eq!(trimmed(text), "yzw", "{text:?}");
+        }
+        assert_eq!(trimmed("a b"), "a b");
+        assert_eq!(trimmed(" \r\n"), "");
+    }
 
     #[test]
     fn names_of_any_script_pass_and_misleading_names_do_not() {
