@@ -59,6 +59,9 @@ pub(crate) struct Global {
     /// Answer with one JSON document
     #[arg(long, global = true)]
     pub(crate) json: bool,
+    /// Show ids and columns in full
+    #[arg(long, global = true)]
+    pub(crate) full: bool,
     /// Format of log lines
     #[arg(long, global = true, value_enum, value_name = "FORMAT")]
     pub(crate) log_format: Option<LogFormat>,

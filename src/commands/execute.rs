@@ -4,8 +4,8 @@ use std::io::Write;
 
 pub(crate) use super::session::Context;
 use super::{
-    args::ClientCommand, chain, friends, network, outcome::CommandError, parse::parsed_address,
-    people, proofs, session::Session, transactions, wallet,
+    args::ClientCommand, chain, friends, look::Look, network, outcome::CommandError,
+    parse::parsed_address, people, proofs, session::Session, transactions, wallet,
 };
 use crate::{consensus::Invite, rpc::RpcError};
 
@@ -15,7 +15,11 @@ pub(crate) async fn execute(
     context: &Context,
     out: &mut dyn Write,
 ) -> Result<(), CommandError> {
-    let session = &mut Session::new(context, out);
+    let look = Look { full: context.full, ..Look::of_stdout() };
+    look.scope(run(command, &mut Session::new(context, out))).await
+}
+
+async fn run(command: ClientCommand, session: &mut Session<'_>) -> Result<(), CommandError> {
     match command {
         ClientCommand::CreateWallet { recover, passphrase } => {
             wallet::create_wallet(session, recover, &passphrase).await

@@ -6,6 +6,8 @@ pub(crate) mod bar;
 mod chain;
 pub(crate) mod execute;
 mod friends;
+mod lists_text;
+pub(crate) mod look;
 mod network;
 pub(crate) mod outcome;
 pub(crate) mod parse;

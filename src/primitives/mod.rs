@@ -6,8 +6,10 @@
 
 mod amount;
 mod block;
+mod count;
 pub mod encoding;
 mod hash;
+mod id_prefix;
 mod keys;
 mod merkle;
 mod mining_mode;
@@ -20,9 +22,11 @@ mod transaction;
 
 pub use amount::{Amount, AmountError};
 pub use block::{Block, HEADER_BYTES, Header};
+pub(crate) use count::{count_of_blocks, count_of_bytes, counted, separated};
 pub use encoding::{Decode, DecodeError, Encode};
 pub use hash::{BlockHash, HashParseError, LeafHash, MerkleRoot, NetworkId, TxId};
 pub(crate) use hash::{sha256, sha256d};
+pub(crate) use id_prefix::{IdPrefix, IdPrefixError, MIN_ID_CHARS};
 pub use keys::{Address, AddressError, Owner, PublicKey, Signature};
 pub(crate) use merkle::{leaf_hash, merkle_branch, merkle_root, root_of_branch};
 pub use mining_mode::MiningMode;
@@ -33,7 +37,7 @@ pub(crate) use name::{FriendName, composed, spells_word};
 pub use peer_id::{PeerId, PeerIdError};
 pub use rate::{Bucket, Rate};
 pub(crate) use short_id::{SHORT_ID_BYTES, short_id};
-pub(crate) use text::printable;
+pub(crate) use text::{printable, trimmed};
 pub(crate) use transaction::MAX_MEMO_BYTES;
 pub use transaction::{OutPoint, Transaction, TransactionKind, TxInput, TxOutput, coinbase_memo};
 

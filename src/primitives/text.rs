@@ -2,7 +2,7 @@
 
 /// True if a character is no control character, bidirectional override or invisible mark. The two
 /// joiners are printable, since scripts such as Persian and Sinhala write with them.
-fn is_printable(c: char) -> bool {
+pub(crate) fn is_printable(c: char) -> bool {
     !c.is_control()
         && !matches!(c, '\u{200b}' | '\u{200e}' | '\u{200f}')
         && !matches!(c, '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
@@ -17,9 +17,28 @@ pub(crate) fn printable(text: &str) -> String {
     text.chars().map(|c| if is_printable(c) { c } else { char::REPLACEMENT_CHARACTER }).collect()
 }
 
+/// Returns a typed or pasted text without white space, line breaks and invisible marks around it.
+///
+/// A byte order mark is left by editors, and a zero-width space by chat programs.
+#[must_use]
+pub(crate) fn trimmed(text: &str) -> &str {
+    text.trim_matches(|c: char| {
+        c.is_whitespace() || c.is_control() || matches!(c, '\u{200b}' | '\u{2060}' | '\u{feff}')
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whatever_is_pasted_is_trimmed_on_both_sides() {
+        for text in [" yzw", "yzw\r\n", "\u{feff}yzw\u{a0}", "\t\u{3000}yzw\u{200b}\0"] {
+            assert_eq!(trimmed(text), "yzw", "{text:?}");
+        }
+        assert_eq!(trimmed("a b"), "a b");
+        assert_eq!(trimmed(" \r\n"), "");
+    }
 
     #[test]
     fn what_could_change_a_terminal_is_replaced_and_joiners_stay() {
