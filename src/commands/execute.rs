@@ -5,7 +5,7 @@ use std::io::Write;
 pub(crate) use super::session::Context;
 use super::{
     args::ClientCommand, chain, friends, network, outcome::CommandError, parse::parsed_address,
-    proofs, session::Session, transactions, wallet,
+    proofs, session::Session, transactions, undo, wallet,
 };
 use crate::{consensus::Invite, rpc::RpcError};
 
@@ -41,6 +41,8 @@ pub(crate) async fn execute(
         ClientCommand::AcceptBranch { block } => chain::accept_branch(session, &block).await,
         ClientCommand::Send(args) => transactions::send(session, args).await,
         ClientCommand::RaiseFee(args) => transactions::raise_fee(session, args).await,
+        ClientCommand::Cancel(args) => undo::cancel(session, args).await,
+        ClientCommand::Resend(args) => undo::resend(session, args).await,
         ClientCommand::Note { text, wait, passphrase } => {
             transactions::note(session, &text, wait, &passphrase).await
         }

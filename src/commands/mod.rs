@@ -19,4 +19,5 @@ mod session;
 pub(crate) mod table;
 pub(crate) mod text;
 mod transactions;
+mod undo;
 mod wallet;

@@ -15,6 +15,7 @@ mod derive;
 mod errors;
 mod file;
 mod phrase;
+mod resend;
 mod secret;
 
 use std::{
@@ -24,9 +25,10 @@ use std::{
 
 use ed25519_dalek::{Signer, SigningKey};
 
-pub(crate) use build::{build_trade, raise_fee};
+pub(crate) use build::{BuiltTrade, Keys, Order, build_cancel, build_trade, raise_fee};
 pub(crate) use errors::{BuildError, LockedError, NoteError, SignError, UnlockError, WalletError};
 pub(crate) use phrase::{PhraseError, RECOVERY_SCAN, RecoveryPhrase};
+pub(crate) use resend::{Plan, ResendError, plan as plan_resend};
 
 use crate::primitives::{
     Address, Moment, NetworkId, Owner, PublicKey, Signature, Transaction, TxId,
@@ -162,6 +164,11 @@ impl Wallet {
     /// Returns the first address, the default recipient.
     pub(crate) fn first_address(&self) -> Address {
         Address(self.public_keys.first().map_or(Owner::ZERO, PublicKey::owner))
+    }
+
+    /// Returns all public keys by their owners. Works while locked.
+    pub(crate) fn keys(&self) -> Keys {
+        self.public_keys.iter().map(|key| (key.owner(), *key)).collect()
     }
 
     /// Returns this wallet's public key with the hash `owner`, if any. Works while locked.

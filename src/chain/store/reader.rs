@@ -15,9 +15,15 @@ use super::{
     },
 };
 use crate::{
-    chain::{api::BlockInfo, errors::ChainFault, header_tree::HashIndex},
+    chain::{
+        api::{BlockInfo, Funds, InputFate, MempoolEntry, SpendQuery, Spendable},
+        errors::ChainFault,
+        fates,
+        header_tree::HashIndex,
+        purse,
+    },
     consensus::{COIN_KEY_BYTES, Checkpoint, CoinKey, Work},
-    primitives::{Block, BlockHash, Header, Height, Owner},
+    primitives::{Block, BlockHash, Header, Height, Owner, Transaction},
     storage::contain,
 };
 
@@ -47,10 +53,56 @@ impl ChainReader {
     }
 
     fn read<T>(&self, read: impl FnOnce(&ReadTables) -> Result<T, ChainFault>) -> Option<T> {
-        let database = self.database.upgrade()?;
+        match self.try_read(read) {
+            Ok(value) => Some(value),
+            Err(ChainFault::Closed) => None,
+            Err(fault) => {
+                tracing::error!(%fault, "reading the chain failed");
+                None
+            }
+        }
+    }
+
+    /// Does the same as [`ChainReader::read`] for a caller that needs the fault.
+    pub(in crate::chain) fn try_read<T>(
+        &self,
+        read: impl FnOnce(&ReadTables) -> Result<T, ChainFault>,
+    ) -> Result<T, ChainFault> {
+        let database = self.database.upgrade().ok_or(ChainFault::Closed)?;
         let result = contain(|| read_tables(&database).and_then(|tables| read(&tables)));
-        let result = result.unwrap_or_else(|reason| Err(ChainFault::Corrupt(reason)));
-        result.inspect_err(|fault| tracing::error!(%fault, "reading the chain failed")).ok()
+        result.unwrap_or_else(|reason| Err(ChainFault::Corrupt(reason)))
+    }
+
+    /// Returns the balance of several owners together, beside the mempool's entries.
+    pub(in crate::chain) fn funds(
+        &self,
+        owners: &[Owner],
+        waiting: &[MempoolEntry],
+    ) -> Result<Funds, ChainFault> {
+        self.try_read(|tables| purse::funds(tables, owners, waiting))
+    }
+
+    /// Returns the states of a void transaction's inputs, in their order.
+    ///
+    /// Finding out who spent a coin reads the blocks since the coin was made.
+    ///
+    /// # Errors
+    /// Fails if the chain is closed or its file cannot be read.
+    pub fn input_fates(
+        &self,
+        transaction: &Transaction,
+        waiting: &[MempoolEntry],
+    ) -> Result<Vec<InputFate>, ChainFault> {
+        self.try_read(|tables| fates::input_fates(tables, transaction, waiting))
+    }
+
+    /// Returns the coins that a wallet can spend next, beside the mempool's entries.
+    pub(in crate::chain) fn spendable(
+        &self,
+        query: &SpendQuery,
+        waiting: &[MempoolEntry],
+    ) -> Result<Spendable, ChainFault> {
+        self.try_read(|tables| purse::spendable(tables, query, waiting))
     }
 
     /// Returns the record of a hash, at the height that the shared index gives.
