@@ -1,6 +1,7 @@
 //! `fates` finds out what became of the coins that a void transaction would spend, for whoever
 //! wants to send it again without paying twice.
 
+use redb::ReadableTable as _;
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
@@ -10,13 +11,13 @@ use super::{
     api::{InputFate, MempoolEntry, OwnedCoin},
     errors::ChainFault,
     store::tables::{
-        HeaderRecord, META_TIP, ReadTables, Status, block_key, coin_from_bytes, place_from_bytes,
-        split_block_key, stored, tx_key,
+        HeaderRecord, META_TIP, OwnRecord, ReadTables, Status, block_key, coin_from_bytes,
+        place_from_bytes, split_block_key, stored, tx_key,
     },
 };
 use crate::{
     consensus::{Coin, CoinKey},
-    primitives::{Block, BlockHash, Height, OutPoint, Transaction, TxId, TxInput},
+    primitives::{Block, BlockHash, Height, OutPoint, Transaction, TxId, TxInput, TxOutput},
 };
 
 /// A transaction that has spent a coin, and the height of its block.
@@ -62,6 +63,35 @@ pub(super) fn input_fates(
         (None, None) => InputFate::Missing(outpoint),
     };
     Ok(transaction.inputs.iter().map(|input| fate(input.outpoint)).collect())
+}
+
+/// Returns a transaction that was made here since `txid`, is not void, and makes these payments
+/// with the same memo.
+pub(super) fn paid_since(
+    tables: &ReadTables,
+    txid: &TxId,
+    payments: &[TxOutput],
+    memo: &[u8],
+) -> Result<Option<TxId>, ChainFault> {
+    let Some(bytes) = tables.own.get(tx_key(txid))? else { return Ok(None) };
+    let since = stored::<OwnRecord>("an own trade", bytes.value())?.added;
+    if payments.is_empty() {
+        return Ok(None);
+    }
+    for entry in tables.own.iter()? {
+        let (key, value) = entry?;
+        let record: OwnRecord = stored("an own trade", value.value())?;
+        let made = &record.transaction;
+        let is_alike = record.void.is_empty()
+            && record.added >= since
+            && made.memo == memo
+            && payments.iter().all(|payment| made.outputs.contains(payment));
+        let other = TxId(*key.value());
+        if is_alike && other != *txid {
+            return Ok(Some(other));
+        }
+    }
+    Ok(None)
 }
 
 /// Returns the fate of a note's stamp: a used one is missing.

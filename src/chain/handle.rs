@@ -32,7 +32,7 @@ use crate::{
 /// [`ChainHandle::busy`] is true.
 pub(super) const QUEUE: usize = 512;
 
-/// Scans of the coins table that run at once. Two keep a short question from waiting for a long one.
+/// Scans of the coins table that run at once: a short question need not wait for a long one.
 pub(super) const SCANS: usize = 2;
 
 /// A cloneable handle to the chain thread. When the last one is dropped, the thread commits, closes

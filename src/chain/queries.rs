@@ -1,7 +1,7 @@
 //! `queries` answers reads that need the mempool or uncommitted changes: trades and their states.
 //!
-//! All other reads go through a [`ChainReader`](super::ChainReader), without the chain thread. So do
-//! balances and spendable coins in a node; here they are for whoever has the chain itself.
+//! All other reads go through a [`ChainReader`](super::ChainReader), without the chain thread. So
+//! do balances and spendable coins in a node; here they are for whoever has the chain itself.
 
 use std::sync::Arc;
 

@@ -67,12 +67,7 @@ impl Chain {
             }
             return Ok(());
         }
-        if origin != Origin::Local && self.own.is_void(&txid) {
-            return Err(match self.overlay.place(&txid)? {
-                Some((height, _)) => AcceptTradeError::Mined { txid, height },
-                None => AcceptTradeError::Void { txid },
-            });
-        }
+        self.check_not_void(txid, origin)?;
         let candidate = match self.check_trade(&transaction, txid, &Rules::for_new(local)) {
             // A mined trade has spent its coins or used its stamp, so only these two errors justify
             // a lookup on disk.
@@ -119,6 +114,17 @@ impl Chain {
         self.announcements.stage(event);
         self.announcements.log(LogEntry::Trade(events::TradeAccepted { txid, local }));
         Ok(())
+    }
+
+    /// Checks that a peer does not bring a void trade of our own back.
+    fn check_not_void(&mut self, txid: TxId, origin: Origin) -> Result<(), AcceptTradeError> {
+        if origin == Origin::Local || !self.own.is_void(&txid) {
+            return Ok(());
+        }
+        Err(match self.overlay.place(&txid)? {
+            Some((height, _)) => AcceptTradeError::Mined { txid, height },
+            None => AcceptTradeError::Void { txid },
+        })
     }
 
     /// Checks a trade against mempool and best chain.

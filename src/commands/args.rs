@@ -25,8 +25,8 @@ pub(crate) enum ClientCommand {
              --recover < words.txt"
     )]
     CreateWallet {
-        /// Restore a wallet from its recovery phrase (typed, or from standard input), searching
-        /// the first 1,000 addresses
+        /// Restore a wallet from its recovery phrase (typed, or from standard input), with every
+        /// address that ever had coins
         #[arg(long)]
         recover: bool,
         #[command(flatten)]

@@ -192,7 +192,8 @@ mod tests {
             let (lowest_coin, highest_coin) = CoinKey::coins(a.owner);
             let is_coin = (lowest_coin..=highest_coin).contains(&a);
             prop_assert_eq!(is_coin, !a.outpoint.is_stamp());
-            let stamp = CoinKey { outpoint: OutPoint { txid: TxId::ZERO, index: a.outpoint.index }, ..a };
+            let outpoint = OutPoint { txid: TxId::ZERO, index: a.outpoint.index };
+            let stamp = CoinKey { outpoint, ..a };
             prop_assert!(low <= stamp && stamp < lowest_coin);
             prop_assert_eq!((low..=high).contains(&b), b.owner == a.owner);
         }

@@ -175,7 +175,7 @@ impl From<ResendError> for RpcError {
     fn from(error: ResendError) -> Self {
         let code = match &error {
             ResendError::Note(_) => "stamp_used",
-            ResendError::AlreadyPaid { .. } => "already_paid",
+            ResendError::AlreadyPaid { .. } | ResendError::PaidSince { .. } => "already_paid",
             ResendError::NotSettled { .. } | ResendError::CoinMayReturn { .. } => "could_pay_twice",
         };
         Self::new(code, error.to_string())

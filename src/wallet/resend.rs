@@ -27,6 +27,12 @@ pub(crate) enum ResendError {
     /// The transaction that took its coins pays the same payees as much.
     #[error("{by} took the place of {txid} and pays the same: nothing is left to send again")]
     AlreadyPaid { txid: TxId, by: TxId },
+    /// A later transaction makes the same payments.
+    #[error(
+        "{by} was sent since and pays the same as {txid}: give --force if it is to be paid once \
+         more"
+    )]
+    PaidSince { txid: TxId, by: TxId },
     /// The transaction that took its coins may still leave the chain or the mempool.
     #[error(
         "{txid} could still be mined beside a new payment, since {by}, which took its coins, is \
@@ -75,6 +81,12 @@ pub(crate) fn plan(
     }
     let memo = trade.memo.clone();
     Ok(Plan::Anew(Order { outputs, memo, tie, ..Order::default() }))
+}
+
+/// Returns the payments of a transaction to others than the wallet.
+pub(crate) fn payments(trade: &Transaction, keys: &Keys) -> Vec<TxOutput> {
+    let others = trade.outputs.iter().filter(|output| !keys.contains_key(&output.owner));
+    others.copied().collect()
 }
 
 /// True if a transaction pays each payee outside of the wallet as much as `outputs` do.

@@ -22,8 +22,8 @@ use crate::{
         header_tree::HashIndex,
         purse,
     },
-    consensus::{COIN_KEY_BYTES, Checkpoint, CoinKey, Work},
-    primitives::{Block, BlockHash, Header, Height, Owner, Transaction},
+    consensus::{Checkpoint, Work},
+    primitives::{Block, BlockHash, Header, Height, Owner, Transaction, TxId, TxOutput},
     storage::contain,
 };
 
@@ -94,6 +94,20 @@ impl ChainReader {
         waiting: &[MempoolEntry],
     ) -> Result<Vec<InputFate>, ChainFault> {
         self.try_read(|tables| fates::input_fates(tables, transaction, waiting))
+    }
+
+    /// Returns a transaction that was made here since the own transaction `txid`, is not void, and
+    /// makes these payments with the same memo.
+    ///
+    /// # Errors
+    /// Fails if the chain is closed or its file cannot be read.
+    pub fn paid_since(
+        &self,
+        txid: &TxId,
+        payments: &[TxOutput],
+        memo: &[u8],
+    ) -> Result<Option<TxId>, ChainFault> {
+        self.try_read(|tables| fates::paid_since(tables, txid, payments, memo))
     }
 
     /// Returns the coins that a wallet can spend next, beside the mempool's entries.
@@ -226,20 +240,38 @@ impl ChainReader {
         .flatten()
     }
 
-    /// True if an owner has a coin or stamp on the best chain.
-    #[must_use]
-    pub fn has_coins(&self, owner: Owner) -> bool {
-        let (first, last) = CoinKey::range(owner);
-        let found = self.read(|tables| {
-            let (first, last) = (first.to_bytes(), last.to_bytes());
-            Ok(tables
-                .coins
-                .range::<&[u8; COIN_KEY_BYTES]>(&first..=&last)?
-                .next()
-                .transpose()?
-                .is_some())
-        });
-        found.unwrap_or_default()
+    /// Calls `see` with at most `limit` blocks of the best chain, from the height `from` upward.
+    /// Returns the height of the tip.
+    ///
+    /// # Errors
+    /// Fails if the chain is closed or its file cannot be read.
+    pub fn each_block(
+        &self,
+        from: Height,
+        limit: usize,
+        see: &mut dyn FnMut(Height, BlockHash, &Block),
+    ) -> Result<Height, ChainFault> {
+        self.try_read(|tables| {
+            let first = block_key(from, &BlockHash::ZERO);
+            let mut seen = 0_usize;
+            for entry in tables.headers.range::<&[u8; 36]>(&first..)? {
+                if seen >= limit {
+                    break;
+                }
+                let (key, value) = entry?;
+                if HeaderRecord::from_bytes(value.value())?.status != Status::Connected {
+                    continue;
+                }
+                let (height, hash) = split_block_key(key.value());
+                let bytes = tables.blocks.get(key.value())?;
+                let bytes = bytes.ok_or_else(|| {
+                    ChainFault::Corrupt(format!("block {hash} at height {height} is missing"))
+                })?;
+                see(height, hash, &stored_block(bytes.value(), &hash)?);
+                seen = seen.saturating_add(1);
+            }
+            Ok(split_block_key(&tables.meta_key(META_TIP)?).0)
+        })
     }
 
     /// The minimum work of this chain according to its invite; zero without an invite.

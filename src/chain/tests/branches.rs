@@ -194,7 +194,10 @@ fn a_void_trade_that_somebody_else_mines_is_mined_and_void_again_when_its_block_
     let block = base.fork(1).next(std::slice::from_ref(&slow));
     chain.connect(std::slice::from_ref(&block));
     let told = chain.events();
-    let is_told = |event: &ChainEvent| matches!(event, ChainEvent::VoidMined { txid, height: 1, .. } if *txid == slow.txid());
+    let is_told = |event: &ChainEvent| match event {
+        ChainEvent::VoidMined { txid, height, .. } => (*txid, *height) == (slow.txid(), 1),
+        _ => false,
+    };
     assert!(told.iter().any(is_told), "{told:?}");
     let state = |chain: &mut TestChain, trade: &Transaction| {
         chain.chain.transaction(trade.txid()).expect("a disk").expect("known").state

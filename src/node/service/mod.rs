@@ -19,6 +19,7 @@ use super::{
     keyring::Keyring,
     open::{OpenChainError, create_chain},
     parts::ChainParts,
+    recovery::Recovery,
     router::RouterHandle,
 };
 use crate::{
@@ -87,6 +88,8 @@ pub(crate) struct Service {
     pub(crate) name: String,
     pub(crate) peer_id: PeerId,
     pub(crate) keyring: Keyring,
+    /// The search for the addresses of a restored wallet.
+    pub(crate) recovery: Recovery,
     /// None if the folder has no usable chain.
     pub(crate) chain: Option<ChainParts>,
     /// None if the folder has no usable friends file.

@@ -16,7 +16,7 @@ use crate::{
         RpcError,
         types::{Cancel, Coins, RaiseFee, Resend, SendTrade, Submitted, TxStateName},
     },
-    wallet::{self, BuiltTrade, Keys, Order, Plan},
+    wallet::{self, BuiltTrade, Keys, Order, Plan, ResendError},
 };
 
 /// Attempts to cancel with the fee that the chain then says is needed.
@@ -139,6 +139,9 @@ impl Service {
         let given: Amount = trade.outputs.iter().map(|output| output.value).sum();
         let needs = given.saturating_add(request.fee.0);
         let spendable = self.spendable(&keys, None, needs).await?;
+        if !request.force {
+            self.check_not_paid_since(txid, wallet::payments(&trade, &keys), &trade.memo).await?;
+        }
         let fates = self.fates(&trade).await?;
         match wallet::plan_resend(txid, &trade, &fates, &spendable, &keys, request.force)? {
             Plan::Same => {
@@ -196,6 +199,18 @@ impl Service {
         owners.sort_unstable();
         let query = SpendQuery { wallet: owners, from, needs };
         Ok(self.chain()?.handle.spendable(query).await?)
+    }
+
+    /// Refuses to send a payment again that a later transaction has made.
+    async fn check_not_paid_since(
+        &self,
+        txid: TxId,
+        payments: Vec<TxOutput>,
+        memo: &[u8],
+    ) -> Result<(), RpcError> {
+        let (reader, memo) = (self.chain()?.reader.clone(), memo.to_vec());
+        let since = blocking(move || reader.paid_since(&txid, &payments, &memo)).await??;
+        since.map_or(Ok(()), |by| Err(ResendError::PaidSince { txid, by }.into()))
     }
 
     async fn fates(&self, trade: &Transaction) -> Result<Vec<InputFate>, RpcError> {
@@ -256,8 +271,8 @@ fn replacing(sent: Submitted, replaced: TxId, also_void: Vec<TxId>) -> Submitted
     Submitted { replaces: Some(replaced), also_void: Some(also_void), ..sent }
 }
 
-/// Returns the fee with which a trade of the same inputs and one output replaces `trade`, which pays
-/// `own`. `lost` is the sum of the fees that leave. See `chain/mempool/check.rs` for the rules.
+/// Returns the fee with which a trade of the same inputs and one output replaces `trade`, which
+/// pays `own`. `lost` is the sum of the fees that leave. See `chain/mempool/check.rs` for the rules.
 fn least_fee(trade: &Transaction, own: Amount, lost: Amount) -> Amount {
     let output = TxOutput { value: Amount::ZERO, owner: Owner::ZERO };
     let bare =

@@ -3,13 +3,13 @@
 use super::Service;
 use crate::{
     chain::api::Origin,
-    node::{blocking::blocking, clock::moment_with_sleep},
+    node::clock::moment_with_sleep,
     primitives::{Owner, Transaction, TxId},
     rpc::{
         RpcError,
         types::{CreateWallet, Secret, Submitted, WalletCreated, WriteNote},
     },
-    wallet::{self, RECOVERY_SCAN, RecoveryPhrase},
+    wallet::{self, RecoveryPhrase},
 };
 
 impl Service {
@@ -49,25 +49,22 @@ impl Service {
         Ok(WalletCreated { address: wallet.first_address(), recovery_phrase, recovered: None })
     }
 
-    /// Restores a wallet from its recovery phrase. Scans the first 1,000 addresses, and restores
-    /// all up to the last one that has coins on the chain.
+    /// Restores a wallet from its recovery phrase, with all addresses up to the last one that ever
+    /// had coins on the chain. The search goes on at each new block: the chain may come later.
     async fn recover_wallet(
         &self,
         phrase: Secret,
         passphrase: Option<Secret>,
     ) -> Result<WalletCreated, RpcError> {
         let phrase = RecoveryPhrase::parse(phrase.expose())?;
-        let mut used = 1;
-        if let Some(chain) = &self.chain {
-            let (reader, owners) = (chain.reader.clone(), phrase.owners());
-            used = blocking(move || {
-                let known = (1_u32..)
-                    .zip(owners.take(RECOVERY_SCAN.try_into().unwrap_or(usize::MAX)))
-                    .filter(|(_, owner)| reader.has_coins(*owner));
-                known.map(|(count, _)| count).last().unwrap_or(1)
-            })
-            .await?;
+        let reader = self.chain.as_ref().map(|chain| chain.reader.clone());
+        let task = self.progress.begin("recover", None);
+        let progress = move |done, total| task.update(done, Some(total));
+        // Refused before the search replaces that of another wallet.
+        if let Some(wallet) = self.keyring.open_if_there().await? {
+            wallet.check_phrase(&phrase)?;
         }
+        let used = self.recovery.begin(phrase.clone(), reader, progress).await?;
         let make = move |path: &std::path::Path| {
             wallet::Wallet::recover(path, phrase, used, passphrase.as_ref().map(Secret::expose))
         };
