@@ -95,7 +95,7 @@ fn write_friends_at(out: &mut dyn Write, list: &FriendList, now: UnixMillis) -> 
     write_fitted(out, columns, &rows(false))
 }
 
-fn friend_row(friend: &FriendView, list: &FriendList, now: UnixMillis, whole: bool) -> [String; 5] {
+fn friend_row(friend: &FriendView, now: UnixMillis, whole: bool) -> [String; 5] {
     let none = || "-".to_owned();
     let last_seen = match friend.last_seen {
         _ if friend.online => "now".to_owned(),
