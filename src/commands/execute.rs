@@ -4,8 +4,8 @@ use std::io::Write;
 
 pub(crate) use super::session::Context;
 use super::{
-    args::ClientCommand, chain, friends, network, outcome::CommandError, parse::parsed_address,
-    proofs, session::Session, transactions, wallet,
+    args::ClientCommand, chain, chat, friends, network, outcome::CommandError,
+    parse::parsed_address, proofs, session::Session, transactions, wallet,
 };
 use crate::{consensus::Invite, rpc::RpcError};
 
@@ -52,10 +52,12 @@ pub(crate) async fn execute(
         }
         ClientCommand::Friends => friends::friends(session).await,
         ClientCommand::AcceptFriend { friend } => friends::accept_friend(session, friend).await,
-        ClientCommand::Chat { friend, text } => friends::chat(session, friend, &text).await,
-        ClientCommand::Broadcast { text } => friends::broadcast(session, &text).await,
-        ClientCommand::History { friend, limit, requests } => {
-            friends::history(session, friend, limit, requests).await
+        ClientCommand::Chat { friend, text, wait } => {
+            chat::chat(session, friend, &text, wait).await
+        }
+        ClientCommand::Broadcast { text } => chat::broadcast(session, &text).await,
+        ClientCommand::History { friend, limit, requests, search } => {
+            chat::history(session, friend, limit, requests, search).await
         }
         ClientCommand::Status => network::status(session).await,
         ClientCommand::Peers => network::peers(session).await,

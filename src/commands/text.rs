@@ -9,12 +9,11 @@ use jiff::Timestamp;
 
 use super::table::write_table;
 use crate::{
-    primitives::{BlockHash, TransactionKind, UnixMillis},
+    primitives::{BlockHash, TransactionKind, UnixMillis, shown},
     rpc::types::{
         Account, AddressList, Anchor, AuditReport, BalanceReport, BlockView, BranchAccepted,
-        BroadcastSent, ChatHistory, ChatSent, ChatState, ConsoleEvent, DivergenceView, FriendLevel,
-        FriendList, FriendView, InputView, MinedBlocks, OutputView, PeerList, ProofReport,
-        StatusReport, Submitted, TxList, TxStateName, TxView,
+        ConsoleEvent, DivergenceView, FriendLevel, FriendList, FriendView, InputView, MinedBlocks,
+        OutputView, PeerList, ProofReport, StatusReport, Submitted, TxList, TxStateName, TxView,
     },
 };
 
@@ -121,7 +120,7 @@ fn write_parties(
 }
 
 fn write_memo(out: &mut dyn Write, memo: Option<&str>) -> io::Result<()> {
-    memo.iter().try_for_each(|memo| writeln!(out, "  text {memo}"))
+    memo.iter().try_for_each(|memo| writeln!(out, "  text {}", shown(memo)))
 }
 
 /// Writes the transactions of the mempool.
@@ -168,7 +167,7 @@ pub(crate) fn write_block_short(out: &mut dyn Write, block: &BlockView) -> io::R
     writeln!(out, "block {} {} {}", block.height, block.hash, utc(block.time))?;
     for tx in block.transactions.iter().filter(|tx| tx.kind != TransactionKind::Coinbase) {
         let author = tx.inputs.first().map(|input| input.address.to_string()).unwrap_or_default();
-        let text = tx.memo.as_deref().unwrap_or_default();
+        let text = tx.memo.as_deref().map(shown).unwrap_or_default();
         if tx.kind == TransactionKind::Note {
             writeln!(out, "  note  {author}: {text}")?;
             continue;
@@ -451,37 +450,16 @@ pub(crate) fn write_friends(out: &mut dyn Write, list: &FriendList) -> io::Resul
     write_table(out, ["name", "is", "last seen", "address", "peer id"], &rows)
 }
 
-/// Writes the delivery state of a chat line to one friend.
-pub(crate) fn write_chat(out: &mut dyn Write, friend: &str, sent: &ChatSent) -> io::Result<()> {
-    match sent.state {
-        ChatState::Queued => writeln!(out, "queued: {friend} gets it when back"),
-        state => writeln!(out, "{state}"),
-    }
-}
-
-/// Writes the number of friends that a chat line to all was sent to.
-pub(crate) fn write_broadcast(out: &mut dyn Write, sent: &BroadcastSent) -> io::Result<()> {
-    match sent.peers {
-        0 => writeln!(out, "sent, but no friend is here to hear it"),
-        peers => writeln!(out, "sent to {}", counted(peers.into(), "friend", "friends")),
-    }
-}
-
-/// Writes past chat.
-pub(crate) fn write_history(out: &mut dyn Write, history: &ChatHistory) -> io::Result<()> {
-    for message in &history.messages {
-        let to = message.to.as_deref().unwrap_or("all");
-        let waits = if message.state == ChatState::Queued { " (queued)" } else { "" };
-        writeln!(out, "{} {} to {to}: {}{waits}", utc(message.time), message.from, message.text)?;
-    }
-    Ok(())
-}
-
 /// Formats an event of the feed on one line.
 pub(crate) fn event_line(event: &ConsoleEvent) -> String {
     match event {
-        ConsoleEvent::Chat { from, text, direct: true, .. } => format!("{from}: {text}"),
-        ConsoleEvent::Chat { from, text, direct: false, .. } => format!("{from} to all: {text}"),
+        ConsoleEvent::Chat { from, text, direct: true, .. } => format!("{from}: {}", shown(text)),
+        ConsoleEvent::Chat { from, text, direct: false, .. } => {
+            format!("{from} to all: {}", shown(text))
+        }
+        ConsoleEvent::ChatSent { to, text, .. } => {
+            format!("you to {}: {}", to.as_deref().unwrap_or("all"), shown(text))
+        }
         ConsoleEvent::ChatDelivered { to, .. } => format!("* {to} got your line"),
         ConsoleEvent::FriendJoined { name, .. } => format!("* {name} is here"),
         ConsoleEvent::FriendLeft { name, quit: true, .. } => format!("* {name} has left"),
@@ -490,8 +468,8 @@ pub(crate) fn event_line(event: &ConsoleEvent) -> String {
         }
         ConsoleEvent::BlockConnected { hash, height, count, notes } => {
             let many = if *count > 1 { format!("{count} blocks, up to ") } else { String::new() };
-            let notes =
-                if notes.is_empty() { String::new() } else { format!(": {}", notes.join(" | ")) };
+            let notes = notes.iter().map(|note| shown(note)).collect::<Vec<_>>().join(" | ");
+            let notes = if notes.is_empty() { notes } else { format!(": {notes}") };
             format!("* {many}block {height} {hash}{notes}")
         }
         ConsoleEvent::BlockMined { hash, height } => format!("* won block {height} {hash}"),
@@ -516,6 +494,9 @@ pub(crate) fn event_line(event: &ConsoleEvent) -> String {
         ConsoleEvent::TradeVoid { txid, reason } => {
             format!("* your trade {txid} is void: {reason}")
         }
+        ConsoleEvent::Back { away_ms, friends, lines } => {
+            super::chat_text::back(*away_ms, *friends, *lines)
+        }
         ConsoleEvent::Notice { text } => format!("* {text}"),
         ConsoleEvent::Stopping => "* the node stops".to_owned(),
     }
@@ -525,7 +506,10 @@ pub(crate) fn event_line(event: &ConsoleEvent) -> String {
 mod tests {
     use super::*;
     use crate::{
-        primitives::{Address, Amount, Height, MerkleRoot, Owner, Transaction, TxId, TxOutput},
+        primitives::{
+            Address, Amount, Height, MerkleRoot, Owner, PeerId, PublicKey, Transaction, TxId,
+            TxOutput,
+        },
         rpc::types::{Bits, TxPlace},
     };
 
@@ -612,6 +596,8 @@ mod tests {
     #[test]
     fn events_are_one_line_each() {
         let chat = |direct| ConsoleEvent::Chat {
+            id: "a".into(),
+            peer_id: PeerId(PublicKey([5; 32])),
             from: "yzw".into(),
             text: "Good morning".into(),
             direct,

@@ -23,7 +23,9 @@ mod chat;
 mod conversations;
 mod errors;
 mod handle;
+mod history;
 mod known_addresses;
+mod missed;
 mod people;
 mod profiles;
 mod rates;
@@ -53,7 +55,9 @@ pub(crate) use errors::{
     ChatError, FindError, OwnProfileError, ProfileError, ReceiveError, ResolveError,
 };
 pub(crate) use handle::{FriendsHandle, spawn};
+pub(crate) use history::{Found, in_sent_order};
 pub(crate) use known_addresses::{AddressSource, KnownPeer, split_address};
+pub(crate) use missed::{Answer, Missed};
 pub(crate) use profiles::{FriendInfo, JudgedProfile, MAX_PROFILES_KEPT, ProfileReceipt};
 pub(crate) use store::StoreFault;
 #[cfg(test)]
@@ -138,6 +142,8 @@ pub(crate) enum FriendsEvent {
     Asks { peer: PeerId, name: String },
     /// A line of somebody whom the user neither accepted nor wrote to is in the box of requests.
     Requested { peer: PeerId, name: String },
+    /// A line of our own was stored, and waits to be sent or published.
+    Sent(ChatRecord),
     /// A chat line from another node was stored.
     Received(ChatRecord),
     /// Our direct line is on its receiver's disk.
@@ -236,6 +242,7 @@ impl Friends {
                 trust.vouch(&voucher, *peer);
             }
         }
+        history::begin_unread(&store)?;
         Ok(Self {
             me,
             network,

@@ -14,6 +14,7 @@ mod mining_mode;
 mod peer_id;
 mod rate;
 mod short_id;
+mod shown;
 mod text;
 mod transaction;
 
@@ -28,6 +29,7 @@ pub use mining_mode::MiningMode;
 pub use peer_id::{PeerId, PeerIdError};
 pub use rate::{Bucket, Rate};
 pub(crate) use short_id::{SHORT_ID_BYTES, short_id};
+pub(crate) use shown::{escaped, shown};
 #[cfg(test)]
 pub(crate) use text::MAX_NAME_CHARS;
 pub use text::NameError;

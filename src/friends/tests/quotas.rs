@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::friends::{
-    chat::MAX_HISTORY,
+    history::MAX_HISTORY,
     requests::{MAX_REQUEST_LINES, MAX_REQUEST_LINES_OF_ONE},
 };
 
