@@ -223,7 +223,7 @@ pub(crate) enum ClientCommand {
     History {
         /// Only the chat with this friend [default: all chat]
         friend: Option<String>,
-        /// Maximum number of lines [default: 50]
+        /// Maximum number of lines [default: 100]
         #[arg(long, value_name = "N")]
         limit: Option<u32>,
         /// Only lines that hold this text, in capital or small letters

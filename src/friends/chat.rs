@@ -6,8 +6,8 @@
 //!
 //! A received line is stored once: its id covers author, network, time, counter and text. An
 //! author's clock decides only whether a line to all is too old, see [`MAX_TIME_APART_MS`]. The
-//! counter of a line orders it among its author's. Lines of authors whom the user neither accepted nor wrote to are
-//! no part of it: they go into the box of [`requests`](super::requests).
+//! counter of a line orders it among its author's. Lines of authors whom the user neither accepted
+//! nor wrote to go into the box of [`requests`](super::requests).
 
 use redb::{ReadableTable as _, ReadableTableMetadata as _};
 

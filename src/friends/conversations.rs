@@ -109,6 +109,12 @@ impl Conversations {
         })
     }
 
+    /// Counts the conversation as full.
+    #[cfg(test)]
+    pub(super) fn fill(&mut self, conversation: Conversation) {
+        self.counts.insert(conversation, conversation.limit());
+    }
+
     /// True if one more line of the conversation pushes no other line out.
     pub(super) fn have_room(&self, conversation: Conversation) -> bool {
         let held = self.counts.get(&conversation).copied().unwrap_or_default();

@@ -25,4 +25,5 @@ mod proofs;
 mod service;
 mod support;
 mod sync_resume;
+mod talking;
 mod terminal;
