@@ -4,6 +4,8 @@ pub(crate) mod answer;
 pub(crate) mod args;
 pub(crate) mod bar;
 mod chain;
+mod chat;
+pub(crate) mod chat_text;
 pub(crate) mod execute;
 mod friends;
 mod lists_text;

@@ -17,6 +17,7 @@ mod name;
 mod peer_id;
 mod rate;
 mod short_id;
+mod shown;
 mod text;
 mod transaction;
 
@@ -37,6 +38,7 @@ pub(crate) use name::{FriendName, composed, spells_word};
 pub use peer_id::{PeerId, PeerIdError};
 pub use rate::{Bucket, Rate};
 pub(crate) use short_id::{SHORT_ID_BYTES, short_id};
+pub(crate) use shown::{escaped, shown};
 pub(crate) use text::{printable, trimmed};
 pub(crate) use transaction::MAX_MEMO_BYTES;
 pub use transaction::{OutPoint, Transaction, TransactionKind, TxInput, TxOutput, coinbase_memo};

@@ -27,4 +27,5 @@ mod proofs;
 mod service;
 mod support;
 mod sync_resume;
+mod talking;
 mod terminal;
