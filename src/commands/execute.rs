@@ -4,8 +4,8 @@ use std::io::Write;
 
 pub(crate) use super::session::Context;
 use super::{
-    args::ClientCommand, chain, friends, look::Look, network, outcome::CommandError, parse::parsed_address,
-    proofs, session::Session, transactions, wallet,
+    args::ClientCommand, chain, friends, look::Look, network, outcome::CommandError,
+    parse::parsed_address, proofs, session::Session, transactions, wallet,
 };
 use crate::{consensus::Invite, rpc::RpcError};
 

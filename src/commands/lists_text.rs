@@ -76,11 +76,7 @@ pub(crate) fn write_friends(out: &mut dyn Write, list: &FriendList) -> io::Resul
     write_friends_at(out, list, now)
 }
 
-fn write_friends_at(
-    out: &mut dyn Write,
-    list: &FriendList,
-    now: UnixMillis,
-) -> io::Result<()> {
+fn write_friends_at(out: &mut dyn Write, list: &FriendList, now: UnixMillis) -> io::Result<()> {
     if list.friends.is_empty() {
         return write_sentence(
             out,
@@ -108,21 +104,16 @@ fn write_friends_at(
     write_fitted(out, columns, &rows(false))
 }
 
-fn friend_row(
-    friend: &FriendView,
-    list: &FriendList,
-    now: UnixMillis,
-    whole: bool,
-) -> [String; 5] {
+fn friend_row(friend: &FriendView, list: &FriendList, now: UnixMillis, whole: bool) -> [String; 5] {
     let none = || "-".to_owned();
     let last_seen = match friend.last_seen {
         _ if friend.online => "now".to_owned(),
         Some(time) => format!("{} ago", duration(now.saturating_sub(time))),
         None => none(),
     };
-    let address = friend.address.map(|address| {
-        if whole { address.to_string() } else { short_address(address) }
-    });
+    let address = friend
+        .address
+        .map(|address| if whole { address.to_string() } else { short_address(address) });
     [
         friend_name(friend, list),
         match (friend.online, friend.level) {

@@ -416,12 +416,18 @@ pub(crate) fn event_line(event: &ConsoleEvent) -> String {
             format!("* {name} is gone: the connection was lost")
         }
         ConsoleEvent::BlockConnected { hash, height, count, notes } => {
-            let many = if *count > 1 { format!("{}, up to ", count_of_blocks(u64::from(*count))) } else { String::new() };
+            let many = if *count > 1 {
+                format!("{}, up to ", count_of_blocks(u64::from(*count)))
+            } else {
+                String::new()
+            };
             let notes =
                 if notes.is_empty() { String::new() } else { format!(": {}", notes.join(" | ")) };
             format!("* {many}block {height} {}{notes}", short(hash))
         }
-        ConsoleEvent::BlockMined { hash, height } => format!("* won block {height} {}", short(hash)),
+        ConsoleEvent::BlockMined { hash, height } => {
+            format!("* won block {height} {}", short(hash))
+        }
         ConsoleEvent::Reorganised { tip, height, disconnected } => {
             let (left, tip) = (count_of_blocks((*disconnected).into()), short(tip));
             format!(

@@ -8,11 +8,9 @@ use super::{
     session::Session,
     text,
 };
-use crate::{
-    rpc::{
-        FriendchainApiClient,
-        types::{Coins, RaiseFee, SendTrade, WriteNote},
-    },
+use crate::rpc::{
+    FriendchainApiClient,
+    types::{Coins, RaiseFee, SendTrade, WriteNote},
 };
 
 pub(super) async fn send(session: &mut Session<'_>, args: SendArgs) -> Result<(), CommandError> {

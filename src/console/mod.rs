@@ -146,9 +146,7 @@ async fn follow(
         };
         failures = 0;
         place = page.next;
-        if page.missed > 0
-            && screen.event(&missed_line(page.missed)).is_err()
-        {
+        if page.missed > 0 && screen.event(&missed_line(page.missed)).is_err() {
             return;
         }
         for event in &page.events {

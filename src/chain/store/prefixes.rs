@@ -55,9 +55,8 @@ impl ChainReader {
             let mut found = Vec::new();
             for (height, hash) in fitting {
                 let record = tables.header(&block_key(height, &hash))?;
-                let is_wanted = record.is_some_and(|record| {
-                    !on_best_chain || record.status == Status::Connected
-                });
+                let is_wanted = record
+                    .is_some_and(|record| !on_best_chain || record.status == Status::Connected);
                 if is_wanted && found.len() < limit {
                     found.push((height, hash));
                 }

@@ -51,7 +51,10 @@ impl ChainReader {
         &self.index
     }
 
-    pub(super) fn read<T>(&self, read: impl FnOnce(&ReadTables) -> Result<T, ChainFault>) -> Option<T> {
+    pub(super) fn read<T>(
+        &self,
+        read: impl FnOnce(&ReadTables) -> Result<T, ChainFault>,
+    ) -> Option<T> {
         let database = self.database.upgrade()?;
         let result = contain(|| read_tables(&database).and_then(|tables| read(&tables)));
         let result = result.unwrap_or_else(|reason| Err(ChainFault::Corrupt(reason)));

@@ -126,6 +126,7 @@ mod tests {
             phase: Phase::Synced,
             height: 120,
             best_header_height: 500,
+            target_height: 500,
             blocks_per_second: 0,
             seconds_left: None,
             confirmed,

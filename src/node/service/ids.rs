@@ -51,7 +51,8 @@ impl Service {
         let reader = self.chain()?.reader.clone();
         let wanted = prefix.clone();
         let limit = MAX_CANDIDATES.saturating_add(1);
-        let found = blocking(move || reader.blocks_beginning(&wanted, on_best_chain, limit)).await?;
+        let found =
+            blocking(move || reader.blocks_beginning(&wanted, on_best_chain, limit)).await?;
         let named = found.iter().map(|(height, hash)| (hash.to_string(), format!(" at {height}")));
         chosen(prefix.digits(), "block", &named.collect::<Vec<_>>())?;
         let unknown = || {
@@ -233,7 +234,8 @@ mod tests {
         let found: Vec<_> = ids.map(|id| (id.to_owned(), " at 7".to_owned())).into();
         let error = chosen("0000", "block", &found).expect_err("ambiguous");
         assert_eq!(error.code, "ambiguous_id");
-        for name in ["0000aaaaaaaaaaaaaaa1 at 7", "0000aaaaaaaaaaaaaaa2 at 7", "0000b1111111 at 7"] {
+        for name in ["0000aaaaaaaaaaaaaaa1 at 7", "0000aaaaaaaaaaaaaaa2 at 7", "0000b1111111 at 7"]
+        {
             assert!(error.message.contains(name), "{name} in {error}");
         }
         assert!(chosen("0000", "block", found.get(..1).expect("one")).is_ok());

@@ -1,6 +1,6 @@
 //! Commands that need the wallet's keys: creating wallets, paying, and writing notes.
 
-use super::{Service, unknown_transaction};
+use super::{Service, mining::watched, unknown_transaction};
 use crate::{
     chain::api::{MempoolEntry, Origin, TxState},
     node::{blocking::blocking, clock::moment_with_sleep},
@@ -203,7 +203,8 @@ impl Service {
 
     /// Mines until the submitted transaction is in a block, which another miner may find.
     async fn mined(&self, submitted: Submitted, owner: Owner) -> Result<Submitted, RpcError> {
-        let mined = self.chain()?.miner.mine_until(submitted.txid, owner).await?;
+        let (miner, task) = (&self.chain()?.miner, self.progress.begin("wait", None));
+        let mined = watched(miner, &task, miner.mine_until(submitted.txid, owner)).await?;
         Ok(Submitted { block: Some(mined.block), state: TxStateName::Mined, ..submitted })
     }
 }
