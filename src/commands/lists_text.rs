@@ -63,7 +63,7 @@ fn peer_row(peer: &PeerView) -> [String; 6] {
 
 /// Returns a friend's name, with its id suffix if another friend has the same name. A namesake of a
 /// lower level changes no friend's name.
-fn friend_name(friend: &FriendView, list: &FriendList) -> String {
+pub(super) fn friend_name(friend: &FriendView, list: &FriendList) -> String {
     let is_namesake =
         |other: &&FriendView| other.name == friend.name && other.level >= friend.level;
     let shared = list.friends.iter().filter(is_namesake).count() > 1;

@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     datadir::NodeId,
-    primitives::{Address, MiningMode, NameError, check_name},
+    primitives::{Address, MiningMode, NameError, check_name, trimmed},
     rpc::{RpcError, types::Secret},
     wire::address::{HostPort, ip_multiaddr},
 };
@@ -170,6 +170,7 @@ pub(crate) fn parse_metrics(text: &str) -> Result<SocketAddr, RpcError> {
 
 /// Checks that a text may be a node's name.
 pub(crate) fn checked_name(name: &str) -> Result<String, RpcError> {
+    let name = trimmed(name);
     check_name(name).map_err(|error: NameError| RpcError::new("bad_name", error.to_string()))?;
     Ok(name.to_owned())
 }
