@@ -15,6 +15,7 @@ use super::args::Cli;
 use crate::{
     commands::{
         help::{everywhere, global_flags, of_command, overview},
+        look::{Look, lines},
         outcome::{CommandError, USAGE, print_error, report},
         prepare::command_position,
         suggest::nearest,
@@ -66,7 +67,7 @@ fn of_all(explains: bool) -> String {
     let about = root.get_about().map(ToString::to_string).unwrap_or_default();
     let after = root.get_after_help().map(ToString::to_string).unwrap_or_default();
     let flags = if explains { global_flags(Cli::command()) } else { everywhere(&root) };
-    let about = crate::commands::look::lines(&about, 80, 0).join("\n");
+    let about = lines(&about, Look::current().width, 0).join("\n");
     format!(
         "{about}\n\nUsage: friendchain [FLAGS] COMMAND\n\n{}\n\n{flags}\n\n{}",
         overview(&root),
@@ -101,7 +102,8 @@ fn unknown_command(error: &clap::Error) -> Option<String> {
     let root = Cli::command();
     let shown = printable(&word.chars().take(SHOWN_CHARS).collect::<String>());
     let names = root.get_subcommands().filter(|command| !command.is_hide_set());
-    let meant = nearest(word, names.map(clap::Command::get_name));
+    let names: Vec<_> = names.map(clap::Command::get_name).collect();
+    let meant = nearest(word, names.iter().copied());
     let meant = meant.map(|name| format!(" did you mean {name}?")).unwrap_or_default();
     Some(format!("'{shown}' is no command:{meant} friendchain help lists them"))
 }

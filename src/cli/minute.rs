@@ -7,10 +7,7 @@ use tokio::time::sleep;
 use crate::{
     commands::text::phase_text,
     primitives::counted,
-    rpc::{
-        Client, FriendchainApiClient,
-        types::{Phase, StatusReport},
-    },
+    rpc::{Client, FriendchainApiClient, types::StatusReport},
 };
 
 /// The target of the line. JSON logs leave it out: they have every event that it sums up.
@@ -37,10 +34,10 @@ pub(super) async fn report(client: &Client) {
 /// Returns the line: `minute             height 12    peers 0   mempool 0    alone: …`.
 fn line(status: &StatusReport) -> String {
     let (height, peers, mempool) = (status.height, status.peers, status.mempool);
-    let why = match status.phase {
-        Phase::Alone if peers == 0 => ": nobody is connected; invite a friend, or give a --peer",
-        Phase::Alone => ": no friend and no proven peer is connected",
-        _ => "",
+    let why = match peers {
+        _ if !status.is_alone() => "",
+        0 => ": nobody is connected; invite a friend, or give a --peer",
+        _ => ": no friend and no proven peer is connected",
     };
     let phase = format!("{}{why}", phase_text(status));
     let waits = counted(mempool.into(), "transaction waits", "transactions wait");

@@ -169,8 +169,8 @@ mod tests {
         let lines = Lines::default();
         let writer = lines.clone();
         let subscriber = tracing_subscriber::fmt()
-            .event_format(TextLog)
             .with_ansi(false)
+            .event_format(TextLog)
             .with_writer(move || writer.clone())
             .finish();
         tracing::subscriber::with_default(subscriber, log);

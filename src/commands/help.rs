@@ -130,7 +130,7 @@ pub(crate) fn of_command(mut root: Command, name: &str) -> Option<String> {
     if let Some(example) = command.get_after_help() {
         let _ = writeln!(out, "{}\n", example.to_string().trim_end());
     }
-    let aliases: Vec<_> = command.get_visible_aliases().collect();
+    let aliases: Vec<_> = command.get_visible_aliases().map(str::to_owned).collect();
     let mut own = command
         .mut_args(|arg| if is_everywhere(&arg) { arg.hide(true) } else { arg })
         .term_width(Look::current().width)

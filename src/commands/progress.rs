@@ -223,6 +223,10 @@ impl Display {
         self.task.clear();
         if let Some(bar) = self.bar.take() {
             set_bar(None);
+            // What is done has no time left.
+            let rate = bar.prefix();
+            let rate = rate.rsplit_once(", ").map_or("", |(rate, _)| rate);
+            bar.set_prefix(rate.to_owned());
             bar.finish();
         }
     }

@@ -88,6 +88,11 @@ impl StatusReport {
         self.phase == Phase::Synced
     }
 
+    /// True if nobody is connected whose word on the chain counts.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.phase == Phase::Alone
+    }
+
     /// True while the node fetches a better chain from its peers.
     pub(crate) fn is_syncing(&self) -> bool {
         self.phase == Phase::Syncing
