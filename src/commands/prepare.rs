@@ -36,7 +36,7 @@ pub(crate) fn prepare(words: Vec<OsString>) -> Vec<OsString> {
 
 /// Returns the index of the command's name: the first word that is neither a flag nor a flag's
 /// value.
-fn command_position(words: &[OsString]) -> Option<usize> {
+pub(crate) fn command_position(words: &[OsString]) -> Option<usize> {
     let mut value_next = false;
     words.iter().position(|word| {
         let text = word.to_str().unwrap_or_default();

@@ -23,7 +23,11 @@ mod transaction;
 
 pub use amount::{Amount, AmountError};
 pub use block::{Block, HEADER_BYTES, Header};
+<<<<<<< HEAD
 pub(crate) use count::{count_of_blocks, count_of_bytes, counted, separated};
+=======
+pub(crate) use count::{count_of_blocks, counted};
+>>>>>>> looking
 pub use encoding::{Decode, DecodeError, Encode};
 pub use hash::{BlockHash, HashParseError, LeafHash, MerkleRoot, NetworkId, TxId};
 pub(crate) use hash::{sha256, sha256d};

@@ -18,6 +18,7 @@ mod go_story;
 mod hostile_blocks;
 mod hostile_messages;
 mod logs;
+mod looking;
 mod metrics;
 mod names;
 mod observe;

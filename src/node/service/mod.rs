@@ -4,6 +4,7 @@ mod blocks_won;
 mod chat;
 mod friends;
 mod ids;
+mod mining;
 mod pay;
 mod people;
 mod proofs;
@@ -56,6 +57,7 @@ pub(crate) use proofs::verify_without_chain;
 
 use friends::friend_view;
 use ids::BlockName;
+use mining::watched;
 use status::{peer_list, synced};
 
 /// Bytes of blocks after which a page of `print_chain` ends.
@@ -300,11 +302,10 @@ impl FriendchainApiServer for Service {
         let count = count.unwrap_or(1);
         let task = self.progress.begin("mine", Some(u64::from(count)));
         let mut blocks = Vec::new();
-        // In short runs, which update the progress. The work ends if the client disconnects.
-        while let left @ 1.. = count.saturating_sub(u32::try_from(blocks.len()).unwrap_or(u32::MAX))
-        {
-            blocks.extend(chain.miner.mine_blocks(left.min(16), owner).await?);
-            task.update(blocks.len() as u64, Some(u64::from(count)));
+        // One by one, so that the progress counts each. The work ends if the client disconnects.
+        for done in 1..=count {
+            blocks.extend(watched(&chain.miner, &task, chain.miner.mine_blocks(1, owner)).await?);
+            task.update(u64::from(done), Some(u64::from(count)));
         }
         Ok(MinedBlocks { blocks })
     }

@@ -3,7 +3,7 @@
 //! The wallet is held from the reading of the coins until the chain has taken the trade, so that
 //! two payments at once never spend the same coins.
 
-use super::{Service, unknown_transaction};
+use super::{Service, mining::watched, unknown_transaction};
 use crate::{
     chain::{
         FeeRate, PAYING_RATE,
@@ -249,7 +249,8 @@ impl Service {
         submitted: Submitted,
         owner: Owner,
     ) -> Result<Submitted, RpcError> {
-        let mined = self.chain()?.miner.mine_until(submitted.txid, owner).await?;
+        let (miner, task) = (&self.chain()?.miner, self.progress.begin("wait", None));
+        let mined = watched(miner, &task, miner.mine_until(submitted.txid, owner)).await?;
         Ok(Submitted { block: Some(mined.block), state: TxStateName::Mined, ..submitted })
     }
 }
