@@ -32,7 +32,7 @@ impl Friends {
     }
 
     /// Stores which of these connected peers the network made friends: they answered at an address
-    /// of the user's, or, on the network `lan`, at a private one.
+    /// of the user's, or, on the network `lan`, at a private one. Drops who is gone for good.
     pub(crate) fn keep_friends(
         &mut self,
         peers: &[PeerId],
@@ -46,7 +46,7 @@ impl Friends {
                 self.promote(*peer, Standing::NEARBY, now)?;
             }
         }
-        Ok(())
+        self.drop_ghosts(now)
     }
 
     /// Makes the peer named by a text a friend, at the user's wish. Returns the peer and its label.
