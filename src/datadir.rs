@@ -27,6 +27,8 @@ use crate::{
 pub(crate) const IDENTITY_FILE: &str = "identity.key";
 /// The wallet's seed and its number of addresses.
 pub(crate) const WALLET_FILE: &str = "wallet.json";
+/// The search for the addresses of a restored wallet.
+pub(crate) const RECOVERY_FILE: &str = "recovery.json";
 /// The chain database; only the chain thread writes it.
 pub(crate) const CHAIN_FILE: &str = "chain.redb";
 /// The database of profiles, chat, peers and bans.
@@ -41,9 +43,10 @@ pub(crate) const LOCK_FILE: &str = "lock";
 pub(crate) const HISTORY_FILE: &str = "history.txt";
 
 /// All files that a data folder may have, besides backups of the chain.
-const FILES: [&str; 8] = [
+const FILES: [&str; 9] = [
     IDENTITY_FILE,
     WALLET_FILE,
+    RECOVERY_FILE,
     CHAIN_FILE,
     FRIENDS_FILE,
     TOKEN_FILE,

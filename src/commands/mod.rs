@@ -22,4 +22,5 @@ mod session;
 pub(crate) mod table;
 pub(crate) mod text;
 mod transactions;
+mod undo;
 mod wallet;
