@@ -9,11 +9,11 @@ use super::{
     error::RpcError,
     types::{
         Account, AddressList, AuditReport, BalanceReport, BanState, BlockList, BlockView,
-        BranchAccepted, BroadcastSent, Cancel, ChainCreated, ChatHistory, ChatSent, CreateBlockchain,
-        CreateWallet, EventPage, FriendAccepted, FriendBlocked, FriendForgotten, FriendList,
-        InviteText, Joined, LeftChain, LockState, MinedBlocks, Payee, PeerList, Progress,
-        ProofMade, ProofReport, RaiseFee, Renamed, Resend, Secret, SendTrade, StatusReport, Stopping,
-        Submitted, Synced, TxList, TxView, WalletCreated, WriteNote,
+        BranchAccepted, BroadcastSent, Cancel, ChainCreated, ChatHistory, ChatSent,
+        CreateBlockchain, CreateWallet, EventPage, FriendAccepted, FriendBlocked, FriendForgotten,
+        FriendList, InviteText, Joined, LeftChain, LockState, MinedBlocks, Payee, PeerList,
+        Progress, ProofMade, ProofReport, RaiseFee, Renamed, Resend, Secret, SendTrade,
+        StatusReport, Stopping, Submitted, Synced, TxList, TxView, WalletCreated, WriteNote,
     },
 };
 use crate::primitives::{Address, Height};

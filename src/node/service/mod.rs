@@ -42,8 +42,8 @@ use crate::{
             ChatState, Coins, CreateBlockchain, CreateWallet, EventPage, FriendAccepted,
             FriendBlocked, FriendForgotten, FriendList, FriendView, InviteText, Joined, LeftChain,
             LockState, MinedBlocks, Payee, PeerList, Progress, ProofMade, ProofReport, RaiseFee,
-            Renamed, Resend, Secret, SendTrade, StatusReport, Stopping, Submitted, Synced, TxList, TxPlace,
-            TxView, Units, WaitingView, WalletCreated, WriteNote,
+            Renamed, Resend, Secret, SendTrade, StatusReport, Stopping, Submitted, Synced, TxList,
+            TxPlace, TxView, Units, WaitingView, WalletCreated, WriteNote,
         },
     },
 };
