@@ -276,8 +276,8 @@ mod tests {
         let cli = parse("send -from fc1abc -to fc1def -amount 10 -mine").expect("parsed");
         let Command::Client(ClientCommand::Send(sent)) = cli.command else { panic!("not a send") };
         assert_eq!(
-            (sent.from.as_str(), sent.to.as_str(), sent.amount.as_str(), sent.mine),
-            ("fc1abc", "fc1def", "10", true)
+            (sent.from.as_deref(), sent.to.as_str(), sent.amount.as_str(), sent.mine),
+            (Some("fc1abc"), "fc1def", "10", true)
         );
     }
 

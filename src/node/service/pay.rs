@@ -273,7 +273,7 @@ fn replacing(sent: Submitted, replaced: TxId, also_void: Vec<TxId>) -> Submitted
 }
 
 /// Returns the fee with which a trade of the same inputs and one output replaces `trade`, which
-/// pays `own`. `lost` is the sum of the fees that leave. See `chain/mempool/check.rs` for the rules.
+/// pays `own`. `lost` is the sum of the fees that leave. The rules: `chain/mempool/check.rs`.
 fn least_fee(trade: &Transaction, own: Amount, lost: Amount) -> Amount {
     let output = TxOutput { value: Amount::ZERO, owner: Owner::ZERO };
     let bare =
