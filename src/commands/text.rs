@@ -7,7 +7,7 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::table::write_table;
+use super::{reach_text, table::write_table};
 use crate::{
     primitives::{BlockHash, TransactionKind, UnixMillis},
     rpc::types::{
@@ -328,6 +328,7 @@ pub(crate) fn write_status(out: &mut dyn Write, status: &StatusReport) -> io::Re
     }
     write_field(out, "data", &status.data_dir)?;
     write_field(out, "version", &status.version)?;
+    reach_text::write_reach(out, status, utc)?;
     if let Some(found) = &status.diverged {
         write_divergence(out, found)?;
     }
@@ -422,6 +423,9 @@ fn friend_name(friend: &FriendView, list: &FriendList) -> String {
 
 /// Writes the friends, online or not.
 pub(crate) fn write_friends(out: &mut dyn Write, list: &FriendList) -> io::Result<()> {
+    if list.friends.is_empty() && list.only_this_machine {
+        return writeln!(out, "{}", reach_text::NOBODY_ELSE);
+    }
     if list.friends.is_empty() {
         return writeln!(
             out,

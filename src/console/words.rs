@@ -3,7 +3,7 @@
 use clap::Parser;
 
 use crate::{
-    commands::{args::ClientCommand, prepare::prepare},
+    commands::{args::ClientCommand, environment, prepare::prepare},
     primitives::printable,
 };
 
@@ -137,7 +137,7 @@ fn parse_command(line: &str) -> Line {
         ));
     }
     let words = prepare(words.into_iter().map(Into::into).collect());
-    match TypedCommand::try_parse_from(words) {
+    match environment::parse::<TypedCommand>(words).map(|(typed, _)| typed) {
         Ok(typed) => Line::Command { command: Box::new(typed.command), json: typed.json },
         Err(error) => Line::Show(error.to_string().trim_end().to_owned()),
     }

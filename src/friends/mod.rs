@@ -21,6 +21,7 @@
 mod bans;
 mod chat;
 mod conversations;
+mod copies;
 mod errors;
 mod handle;
 mod known_addresses;

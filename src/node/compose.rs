@@ -23,6 +23,7 @@ use super::{
     parts::{ChainParts, OpenFiles},
     router::{self, Ended, Parts, Router},
     service::{BlocksWon, Service, Unusable, console_event},
+    settings::Layers,
 };
 use crate::{
     chain::store,
@@ -118,6 +119,7 @@ pub(crate) async fn open(folder: FolderLock) -> Result<OpenedFolder, RpcError> {
         mining: MiningMode::Off,
         metrics: None,
         blocks_won: BlocksWon::default(),
+        layers: None,
         datadir,
     };
     let close = async move {
@@ -154,7 +156,12 @@ async fn drain(mut output: ChainOutput) {
 }
 
 /// Starts a node, its HTTP server and `node.json` included. Returns once it serves commands.
-pub(crate) async fn start(folder: FolderLock, config: NodeConfig) -> Result<RunningNode, RpcError> {
+/// `layers` are the settings that the configuration was made of, for `config show`.
+pub(crate) async fn start(
+    folder: FolderLock,
+    config: NodeConfig,
+    layers: Layers,
+) -> Result<RunningNode, RpcError> {
     let datadir = folder.folder().clone();
     // First: a port in use is refused before any work is done, and health checks get an answer
     // while the chain opens.
@@ -194,6 +201,7 @@ pub(crate) async fn start(folder: FolderLock, config: NodeConfig) -> Result<Runn
         store_metrics: chain.metrics,
         friends,
         trust,
+        layers,
     };
     match start_upper(&folder, config, &base, chain.output, listener).await {
         Ok(upper) => {
@@ -223,6 +231,7 @@ struct Base {
     friends: FriendsHandle,
     /// The levels of trust, shared by friends, network and router.
     trust: Trust,
+    layers: Layers,
 }
 
 /// The running parts of a node from its network up.
@@ -271,6 +280,7 @@ async fn start_upper(
         mining: base.mining,
         metrics: metrics_address,
         blocks_won: BlocksWon::default(),
+        layers: Some(base.layers.clone()),
     };
     let methods = Methods::from(service.into_rpc());
     let rpc = match start_rpc(folder, config.rpc, methods.clone(), metrics_address).await {

@@ -12,8 +12,8 @@ use super::{
         BranchAccepted, BroadcastSent, ChainCreated, ChatHistory, ChatSent, CreateBlockchain,
         CreateWallet, EventPage, FriendAccepted, FriendList, InviteText, Joined, LeftChain,
         LockState, MinedBlocks, PeerList, Progress, ProofMade, ProofReport, RaiseFee, Secret,
-        SendTrade, StatusReport, Stopping, Submitted, Synced, TxList, TxView, WalletCreated,
-        WriteNote,
+        SendTrade, SettingList, StatusReport, Stopping, Submitted, Synced, TxList, TxView,
+        WalletCreated, WriteNote,
     },
 };
 use crate::primitives::{Address, BlockHash, Height, PeerId, TxId};
@@ -143,6 +143,15 @@ pub trait FriendchainApi {
     /// Returns the state of the node.
     #[method(name = "status")]
     async fn status(&self) -> Result<StatusReport, RpcError>;
+
+    /// Returns all settings of the node, with the origin of each.
+    #[method(name = "config")]
+    async fn config(&self) -> Result<SettingList, RpcError>;
+
+    /// Keeps a setting in the data folder, for the next start. An empty value takes it away.
+    /// Returns the changed setting.
+    #[method(name = "set_config")]
+    async fn set_config(&self, key: String, value: String) -> Result<SettingList, RpcError>;
 
     /// Returns the connected peers with their scores, and the banned peers.
     #[method(name = "peers")]

@@ -13,6 +13,7 @@ mod chain;
 mod console;
 mod friends;
 mod node;
+mod settings;
 mod values;
 mod wallet;
 
@@ -27,7 +28,10 @@ pub(crate) use friends::{
     BroadcastSent, ChatHistory, ChatMessage, ChatSent, ChatState, FriendAccepted, FriendLevel,
     FriendList, FriendView,
 };
-pub(crate) use node::{BanState, PeerList, PeerView, Progress, StatusReport, Stopping, Synced};
+pub(crate) use node::{
+    BanState, CopyView, PeerList, PeerView, Progress, StatusReport, Stopping, Synced,
+};
+pub(crate) use settings::{Origin, SettingList, SettingView};
 #[cfg(any(test, fuzzing))]
 pub(crate) use values::{Bits, SignedCoins, SignedUnits};
 pub(crate) use values::{Coins, Secret, Units};
