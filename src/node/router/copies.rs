@@ -12,7 +12,7 @@ const TELL_AGAIN: Duration = Duration::from_mins(10);
 const SHOWN: Duration = Duration::from_mins(30);
 
 /// The age at which a friend is asked for profiles again. Our own among them may be a copy's.
-pub(super) const EXPLORE_EVERY: Duration = Duration::from_mins(3);
+pub(super) const EXPLORE_EVERY: Duration = Duration::from_mins(1);
 
 /// A node with our identity, as it was seen last.
 #[derive(Debug, Clone, PartialEq, Eq)]
