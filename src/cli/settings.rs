@@ -61,9 +61,8 @@ fn without_node(
             let key = Key::of(&key)?;
             let value = Value::typed(key, &value)?;
             write_file(folder, &[(key, value)])?;
-            let mut settings =
-                Layers::of_file(read_settings(folder)?).views(&read_settings(folder)?);
-            settings.retain(|setting| setting.key == key.name());
+            let file = read_settings(folder)?;
+            let settings = Layers::of_file(file.clone()).changed(key, &file);
             write_change(&mut answer, &SettingList { settings })
         }
     }
