@@ -5,6 +5,7 @@ mod daemon;
 mod find;
 mod folders;
 mod logging;
+mod man_pages;
 mod plan;
 mod service_manager;
 mod settings;
@@ -136,9 +137,10 @@ async fn dispatch(cli: Cli, matches: ArgMatches) -> Result<(), CommandError> {
             out.write_all(&script)?;
             Ok(out.flush()?)
         }
+        Command::ManPages { folder } => man_pages::write(&folder),
         Command::Client(ClientCommand::Config { action }) => {
             start_logging(&global, false, None)?;
-            settings::config(&folder()?, action, global.json).await
+            settings::config(&folder()?, action, &global).await
         }
         Command::Client(command) => {
             start_logging(&global, false, None)?;
@@ -151,7 +153,7 @@ async fn dispatch(cli: Cli, matches: ArgMatches) -> Result<(), CommandError> {
                     let flushed = out.flush();
                     done.and_then(|()| Ok(flushed?))
                 }
-                (folder, command) => ask(&folder?, command, global.json).await,
+                (folder, command) => ask(&folder?, command, &global).await,
             }
         }
     }
@@ -181,7 +183,12 @@ async fn observe_logs(flags: Observe, json: bool) -> Result<(), CommandError> {
 }
 
 /// Runs one command on the running node, or on the folder, which is then opened for it.
-async fn ask(folder: &DataDir, command: ClientCommand, json: bool) -> Result<(), CommandError> {
+async fn ask(
+    folder: &DataDir,
+    command: ClientCommand,
+    global: &Global,
+) -> Result<(), CommandError> {
+    let (json, full) = (global.json, global.full);
     let progress = ProgressMode::of_stderr();
     let mut out = io::BufWriter::new(io::stdout());
     let reached = if command.needs_running_node() {
@@ -203,16 +210,15 @@ async fn ask(folder: &DataDir, command: ClientCommand, json: bool) -> Result<(),
     let done = match reached {
         Reached::Running(client) => {
             let stops = matches!(command, ClientCommand::Stop);
-            let done =
-                execute(command, &Context { client, json, progress, owns_stdin: true }, &mut out)
-                    .await;
+            let context = Context { client, json, full, progress, owns_stdin: true };
+            let done = execute(command, &context, &mut out).await;
             if stops && done.is_ok() {
                 until_free(folder).await?;
             }
             done
         }
         Reached::Opened(opened) => {
-            let context = Context { client: opened.client, json, progress, owns_stdin: true };
+            let context = Context { client: opened.client, json, full, progress, owns_stdin: true };
             let done = execute(command, &context, &mut out).await;
             drop(context);
             opened.close.await;

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::{
-    args::{Cli, Command},
+    args::{Cli, Command, Global},
     find::{FindError, Found, find},
     plan::start_node_layers,
 };
@@ -26,13 +26,14 @@ use crate::{
 pub(crate) async fn config(
     folder: &DataDir,
     action: ConfigAction,
-    json: bool,
+    global: &Global,
 ) -> Result<(), CommandError> {
+    let (json, full) = (global.json, global.full);
     let mut out = io::BufWriter::new(io::stdout());
     let done = match find(folder, matches!(action, ConfigAction::Set { .. })).await {
         Ok(Found::Node(client)) => {
             let progress = ProgressMode::of_stderr();
-            let context = Context { client, json, progress, owns_stdin: true };
+            let context = Context { client, json, full, progress, owns_stdin: true };
             execute(ClientCommand::Config { action }, &context, &mut out).await
         }
         // The lock is held until the file is written.

@@ -22,7 +22,7 @@ use super::{
     open::{ChainOutput, OpenChain, adopt_lan, open_chain, open_friends},
     parts::{ChainParts, OpenFiles},
     router::{self, Ended, Parts, Router},
-    service::{BlocksWon, Service, Unusable, console_event},
+    service::{BlocksWon, OwnName, Service, Unusable, console_event},
     settings::{Key, Layers, read_settings},
 };
 use crate::{
@@ -92,13 +92,14 @@ pub(crate) async fn open(folder: FolderLock) -> Result<OpenedFolder, RpcError> {
         }
     }
     let kept = read_settings(&datadir).ok().and_then(|mut kept| kept.remove(&Key::Name));
-    let own_name = kept.and_then(|name| name.as_text().map(str::to_owned));
+    let mut own_name = kept.and_then(|name| name.as_text().map(str::to_owned));
     if let Some(chain) = &files.chain {
         let network = chain.handle.summary().network.id;
         // Without a network nobody is met, and those met before count as they did.
         let trust = Trust::new([], network == Network::lan().id);
         match open_friends(&datadir, &identity, network, trust, read_only).await {
             Ok((friends, thread)) => {
+                own_name = friends.own_name().await?.or(own_name);
                 files.threads.push(thread);
                 files.friends = Some(friends);
             }
@@ -106,7 +107,7 @@ pub(crate) async fn open(folder: FolderLock) -> Result<OpenedFolder, RpcError> {
         }
     }
     let service = Service {
-        name: own_name.unwrap_or_default(),
+        name: OwnName::new(own_name.unwrap_or_default()),
         peer_id: identity.peer_id(),
         keyring: Keyring::new(datadir.file(WALLET_FILE)),
         chain: files.chain.clone(),
@@ -267,7 +268,7 @@ async fn start_upper(
     let metrics_address = listener.as_ref().map(|listener| listener.address);
     let service = Service {
         datadir: base.datadir.clone(),
-        name: name.clone(),
+        name: OwnName::new(name.clone()),
         peer_id: base.identity.peer_id(),
         keyring: base.keyring.clone(),
         chain: Some(base.chain.clone()),
@@ -300,13 +301,13 @@ async fn start_upper(
     Ok(Upper { client: Client::local(methods), liveness, feed, router_task, rpc, listener })
 }
 
-/// Returns the configured name, else the name of the last run, else the default.
+/// Decides on the node's name: the given one, else the one that the folder keeps, else the default.
 async fn node_name(config: &NodeConfig, friends: &FriendsHandle) -> Result<String, RpcError> {
-    if let Some(name) = &config.name {
-        return Ok(name.clone());
-    }
-    let profile = friends.own_profile().await?;
-    Ok(profile.map_or_else(|| config.default_name.clone(), |profile| profile.name))
+    let name = match (&config.name, &config.kept_name) {
+        (None, Some(kept)) => friends.set_own_name(kept.clone()).await?,
+        (given, _) => friends.start_named(given.clone(), config.default_name.clone()).await?,
+    };
+    Ok(name)
 }
 
 /// The running network, and the scores of its peers.
@@ -330,7 +331,7 @@ async fn start_networking(
     net_config.private_only = config.private_only.unwrap_or(base.network.id == Network::lan().id);
     net_config.trust = base.trust.clone();
     let (net, events) = net::spawn(net_config, registry)?;
-    for peer in peers.banned(moment()) {
+    for peer in peers.banned(moment()).chain(base.friends.blocked().await?) {
         until_taken(|| net.ban(peer)).await?;
     }
     for known in base.friends.known_peers(KNOWN_PEERS).await? {
@@ -373,6 +374,7 @@ async fn router_parts(
         net_events: networking.events,
         peers: networking.peers,
         trust: base.trust.clone(),
+        blocked: base.friends.blocked().await?.into_iter().collect(),
         mempool: base.chain.handle.mempool().await?,
         chain: base.chain.handle.clone(),
         reader: base.chain.reader.clone(),

@@ -17,6 +17,12 @@ impl Service {
         Ok(SettingList { settings: layers.views(&file) })
     }
 
+    /// Keeps a new name of the node in the settings, so that the next start has it too.
+    pub(super) async fn keep_name(&self, name: &str) -> Result<(), RpcError> {
+        let (datadir, name) = (self.datadir.clone(), Value::text(name));
+        blocking(move || write_settings(&datadir, &[(Key::Name, Some(name))])).await?
+    }
+
     pub(super) async fn change_setting(
         &self,
         key: &str,

@@ -77,7 +77,10 @@ impl Layers {
     /// # Errors
     /// A value from the command line or the environment is wrong.
     pub(crate) fn configure(&self, config: &mut NodeConfig) -> Result<(), RpcError> {
-        config.name = self.text(Key::Name).map(checked_name).transpose()?;
+        let typed = self.typed.get(&Key::Name).and_then(|(name, _)| name.as_text());
+        config.name = typed.map(checked_name).transpose()?;
+        let kept = self.file.get(&Key::Name).and_then(Value::as_text);
+        config.kept_name = kept.map(checked_name).transpose()?;
         let listen = self.list(Key::Listen).iter().map(|text| parse_listen(text));
         config.listen = listen.collect::<Result<Vec<_>, _>>()?.concat();
         if config.listen.is_empty() {

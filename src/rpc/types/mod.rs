@@ -13,6 +13,7 @@ mod chain;
 mod console;
 mod friends;
 mod node;
+mod people;
 mod settings;
 mod values;
 mod wallet;
@@ -31,6 +32,7 @@ pub(crate) use friends::{
 pub(crate) use node::{
     BanState, CopyView, PeerList, PeerView, Progress, StatusReport, Stopping, Synced,
 };
+pub(crate) use people::{FriendBlocked, FriendForgotten, Payee, Renamed};
 pub(crate) use settings::{Origin, SettingList, SettingView};
 #[cfg(any(test, fuzzing))]
 pub(crate) use values::{Bits, SignedCoins, SignedUnits};
