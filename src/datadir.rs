@@ -29,6 +29,8 @@ use crate::{
 pub(crate) const IDENTITY_FILE: &str = "identity.key";
 /// The wallet's seed and its number of addresses.
 pub(crate) const WALLET_FILE: &str = "wallet.json";
+/// The search for the addresses of a restored wallet.
+pub(crate) const RECOVERY_FILE: &str = "recovery.json";
 /// The chain database; only the chain thread writes it.
 pub(crate) const CHAIN_FILE: &str = "chain.redb";
 /// The database of profiles, chat, peers and bans.
@@ -48,6 +50,7 @@ pub(crate) const SETTINGS_FILE: &str = "friendchain.toml";
 const FILES: [&str; 9] = [
     IDENTITY_FILE,
     WALLET_FILE,
+    RECOVERY_FILE,
     CHAIN_FILE,
     FRIENDS_FILE,
     TOKEN_FILE,
@@ -221,7 +224,7 @@ pub(crate) struct DataDir {
 impl DataDir {
     /// Returns the folder of `id` under `base`, or under the platform's folder for program data.
     pub(crate) fn resolve(base: Option<&Path>, id: Option<&NodeId>) -> Result<Self, DataDirError> {
-        let base = base_folder(base)?;
+        let base = kept::base_folder(base)?;
         Ok(Self { path: base.join(id.map_or(DEFAULT_ID, NodeId::as_str)) })
     }
 
@@ -431,15 +434,6 @@ impl Drop for FolderLock {
             let _ = self.remove_node_file();
         }
     }
-}
-
-/// Returns the folder that holds one folder for each node: the given one, or the platform's.
-fn base_folder(base: Option<&Path>) -> Result<PathBuf, DataDirError> {
-    if let Some(base) = base {
-        return Ok(base.to_owned());
-    }
-    let platform = directories::ProjectDirs::from("", "", "friendchain");
-    Ok(platform.ok_or(DataDirError::NoPlatformFolder)?.data_dir().to_owned())
 }
 
 fn read_small(path: &Path) -> Result<String, DataDirError> {

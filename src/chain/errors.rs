@@ -425,6 +425,9 @@ pub enum AcceptTradeError {
         "trade {txid} pays next to nothing, and whoever sent it sends many such; pay a fee, or wait"
     )]
     TooManyFree { txid: TxId },
+    /// A peer sent a trade of this node's own that is void, which is final.
+    #[error("trade {txid} was made here and is void: only resend takes it up again")]
+    Void { txid: TxId },
     #[error(transparent)]
     Fault(#[from] ChainFault),
 }
@@ -444,7 +447,8 @@ impl AcceptTradeError {
             | Self::TooManyDescendants { .. }
             | Self::TooLargePackage { .. }
             | Self::BelowFloor { .. }
-            | Self::TooManyFree { .. } => Blame::Nobody,
+            | Self::TooManyFree { .. }
+            | Self::Void { .. } => Blame::Nobody,
             Self::Fault(_) => Blame::Ours,
         }
     }
@@ -455,6 +459,7 @@ impl AcceptTradeError {
         match self {
             Self::Transaction { error, .. } => error.code(),
             Self::Known { .. } => "known",
+            Self::Void { .. } => "void",
             Self::Mined { .. } => "mined",
             Self::Conflict { .. } => "conflict",
             Self::TooLongChain { .. } => "too_long_chain",

@@ -25,8 +25,8 @@ pub(crate) enum ClientCommand {
              --recover < words.txt"
     )]
     CreateWallet {
-        /// Restore a wallet from its recovery phrase (typed, or from standard input), searching
-        /// the first 1,000 addresses
+        /// Restore a wallet from its recovery phrase (typed, or from standard input), with every
+        /// address that ever had coins
         #[arg(long)]
         recover: bool,
         #[command(flatten)]
@@ -98,6 +98,12 @@ pub(crate) enum ClientCommand {
     /// Replace a waiting trade of yours by the same trade with a higher fee
     #[command(after_help = "Example:\n  friendchain raise-fee 5f0c… --fee 0.00002")]
     RaiseFee(RaiseFeeArgs),
+    /// Take a waiting trade of yours back: its coins return to your wallet
+    #[command(after_help = "Example:\n  friendchain cancel 5f0c…")]
+    Cancel(CancelArgs),
+    /// Send a void trade of yours again, and never pay twice
+    #[command(after_help = "Example:\n  friendchain resend 5f0c…")]
+    Resend(ResendArgs),
     /// Write a text on the chain
     #[command(after_help = "Example:\n  friendchain note Good morning! --wait")]
     Note {
@@ -330,9 +336,9 @@ pub(crate) struct CreateBlockchainArgs {
 /// Arguments of `send`.
 #[derive(Debug, Args)]
 pub(crate) struct SendArgs {
-    /// An address of this wallet
+    /// The one address of this wallet that pays [default: all of them]
     #[arg(long)]
-    pub(crate) from: String,
+    pub(crate) from: Option<String>,
     /// An address, or a friend's name
     #[arg(long)]
     pub(crate) to: String,
@@ -345,6 +351,9 @@ pub(crate) struct SendArgs {
     /// A text that is written on the chain with the trade
     #[arg(long, value_name = "TEXT")]
     pub(crate) memo: Option<String>,
+    /// Spend also what others have sent before it is mined: they can still take it back
+    #[arg(long)]
+    pub(crate) unconfirmed: bool,
     /// Mine here too, with the reward to --from, and wait until any node has mined the trade
     #[arg(long)]
     pub(crate) mine: bool,
@@ -363,6 +372,33 @@ pub(crate) struct RaiseFeeArgs {
     /// Mine here too, with the reward to the sender, and wait until any node has mined the trade
     #[arg(long)]
     pub(crate) mine: bool,
+    #[command(flatten)]
+    pub(crate) passphrase: PassphraseFlag,
+}
+
+/// Arguments of `cancel`.
+#[derive(Debug, Args)]
+pub(crate) struct CancelArgs {
+    /// The trade's id, as `send` and `mempool` show it
+    pub(crate) txid: String,
+    /// Coins for the miner [default: the least that takes the trade's place]
+    #[arg(long, allow_hyphen_values = true)]
+    pub(crate) fee: Option<String>,
+    #[command(flatten)]
+    pub(crate) passphrase: PassphraseFlag,
+}
+
+/// Arguments of `resend`.
+#[derive(Debug, Args)]
+pub(crate) struct ResendArgs {
+    /// The id of the void trade
+    pub(crate) txid: String,
+    /// Coins for the miner, if a new trade is made [default: 0]
+    #[arg(long, allow_hyphen_values = true)]
+    pub(crate) fee: Option<String>,
+    /// Send even if the old trade and the new one could both be mined
+    #[arg(long)]
+    pub(crate) force: bool,
     #[command(flatten)]
     pub(crate) passphrase: PassphraseFlag,
 }

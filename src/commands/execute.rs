@@ -5,7 +5,7 @@ use std::io::Write;
 pub(crate) use super::session::Context;
 use super::{
     args::ClientCommand, chain, config, friends, look::Look, network, outcome::CommandError,
-    parse::parsed_address, people, proofs, session::Session, transactions, wallet,
+    parse::parsed_address, people, proofs, session::Session, transactions, undo, wallet,
 };
 use crate::{consensus::Invite, rpc::RpcError};
 
@@ -45,6 +45,8 @@ async fn run(command: ClientCommand, session: &mut Session<'_>) -> Result<(), Co
         ClientCommand::AcceptBranch { block } => chain::accept_branch(session, &block).await,
         ClientCommand::Send(args) => transactions::send(session, args).await,
         ClientCommand::RaiseFee(args) => transactions::raise_fee(session, args).await,
+        ClientCommand::Cancel(args) => undo::cancel(session, args).await,
+        ClientCommand::Resend(args) => undo::resend(session, args).await,
         ClientCommand::Note { text, wait, passphrase } => {
             transactions::note(session, &text, wait, &passphrase).await
         }

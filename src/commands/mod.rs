@@ -25,4 +25,5 @@ mod session;
 pub(crate) mod table;
 pub(crate) mod text;
 mod transactions;
+mod undo;
 mod wallet;

@@ -231,8 +231,11 @@ pub(crate) fn write_submitted(out: &mut dyn Write, what: &str, sent: &Submitted)
     if let Some(replaced) = sent.replaces {
         writeln!(out, "It takes the place of {}, which is void.", short(replaced))?;
     }
-    for txid in &sent.also_void {
+    for txid in sent.also_void.iter().flatten() {
         writeln!(out, "{} rested on that one and is void, too: send it again.", short(txid))?;
+    }
+    if sent.rests_on_unconfirmed {
+        writeln!(out, "It spends coins that wait to be mined themselves.")?;
     }
     if sent.rests_on_young_coins {
         let sentence =

@@ -16,11 +16,12 @@ use crate::rpc::{
 
 pub(super) async fn send(session: &mut Session<'_>, args: SendArgs) -> Result<(), CommandError> {
     let request = SendTrade {
-        from: parsed_address(&args.from)?,
+        from: args.from.as_deref().map(parsed_address).transpose()?,
         to: confirmed_payee(session, checked_recipient(args.to)?).await?,
         amount: parsed(&args.amount, "bad_amount")?,
         fee: args.fee.map_or(Ok(Coins::default()), |fee| parsed(&fee, "bad_amount"))?,
         memo: args.memo,
+        unconfirmed: args.unconfirmed,
         mine: args.mine,
         passphrase: secrets::passphrase(&args.passphrase)?,
     };

@@ -1,10 +1,13 @@
 //! The folders on this machine, and the settings that one keeps.
 
-use std::{fs, io, path::Path};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use super::{
     CHAIN_FILE, DataDir, DataDirError, FRIENDS_FILE, IDENTITY_FILE, LOCK_FILE, NODE_FILE, NodeId,
-    SETTINGS_FILE, TOKEN_FILE, WALLET_FILE, base_folder, read_small,
+    SETTINGS_FILE, TOKEN_FILE, WALLET_FILE, read_small,
 };
 use crate::storage::{dangling_link, write_private};
 
@@ -80,4 +83,13 @@ impl DataDir {
         let path = self.file(SETTINGS_FILE);
         write_private(&path, text.as_bytes()).map_err(DataDirError::at(&path))
     }
+}
+
+/// Returns the folder that holds one folder for each node: the given one, or the platform's.
+pub(super) fn base_folder(base: Option<&Path>) -> Result<PathBuf, DataDirError> {
+    if let Some(base) = base {
+        return Ok(base.to_owned());
+    }
+    let platform = directories::ProjectDirs::from("", "", "friendchain");
+    Ok(platform.ok_or(DataDirError::NoPlatformFolder)?.data_dir().to_owned())
 }

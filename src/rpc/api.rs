@@ -9,11 +9,12 @@ use super::{
     error::RpcError,
     types::{
         Account, AddressList, AuditReport, BalanceReport, BanState, BlockList, BlockView,
-        BranchAccepted, BroadcastSent, ChainCreated, ChatHistory, ChatSent, CreateBlockchain,
-        CreateWallet, EventPage, FriendAccepted, FriendBlocked, FriendForgotten, FriendList,
-        InviteText, Joined, LeftChain, LockState, MinedBlocks, Payee, PeerList, Progress,
-        ProofMade, ProofReport, RaiseFee, Renamed, Secret, SendTrade, SettingList, StatusReport,
-        Stopping, Submitted, Synced, TxList, TxView, WalletCreated, WriteNote,
+        BranchAccepted, BroadcastSent, Cancel, ChainCreated, ChatHistory, ChatSent,
+        CreateBlockchain, CreateWallet, EventPage, FriendAccepted, FriendBlocked, FriendForgotten,
+        FriendList, InviteText, Joined, LeftChain, LockState, MinedBlocks, Payee, PeerList,
+        Progress, ProofMade, ProofReport, RaiseFee, Renamed, Resend, Secret, SendTrade,
+        SettingList, StatusReport, Stopping, Submitted, Synced, TxList, TxView, WalletCreated,
+        WriteNote,
     },
 };
 use crate::primitives::{Address, Height};
@@ -80,6 +81,15 @@ pub trait FriendchainApi {
     /// `mine` it replies when the new trade is mined.
     #[method(name = "raise_fee")]
     async fn raise_fee(&self, request: RaiseFee) -> Result<Submitted, RpcError>;
+
+    /// Replaces a waiting trade of this wallet by one that pays its coins back to the wallet.
+    #[method(name = "cancel")]
+    async fn cancel(&self, request: Cancel) -> Result<Submitted, RpcError>;
+
+    /// Sends a void trade of this wallet again: the same if it is valid, else a new one. Refused if
+    /// both could be mined.
+    #[method(name = "resend")]
+    async fn resend(&self, request: Resend) -> Result<Submitted, RpcError>;
 
     /// Writes a text on the chain and starts mining. With `wait` it replies when the note is mined.
     #[method(name = "note")]

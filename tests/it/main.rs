@@ -7,6 +7,7 @@
 
 mod chat_room;
 mod clock;
+mod coins;
 mod commands;
 mod copies;
 mod crash;

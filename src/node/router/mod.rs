@@ -447,6 +447,9 @@ impl Router {
                 self.publish_news(News::TradeVoid { txid, reason });
                 self.relay(RelayEvent::TradeGone { txid });
             }
+            ChainEvent::VoidMined { txid, block, height } => {
+                self.publish_news(News::TradeMined { txid, block, height });
+            }
             ChainEvent::TradeDropped { txid, reason } => {
                 self.metrics.trade_dropped(reason.code());
                 self.relay(RelayEvent::TradeGone { txid });

@@ -3,6 +3,7 @@
 mod blocks_won;
 mod friends;
 mod ids;
+mod pay;
 mod people;
 mod proofs;
 mod settings;
@@ -10,7 +11,7 @@ mod setup;
 mod status;
 mod wallet;
 
-use std::{net::SocketAddr, pin::pin};
+use std::{iter::repeat, net::SocketAddr, pin::pin};
 
 use jsonrpsee::core::async_trait;
 use tokio::sync::mpsc;
@@ -22,29 +23,30 @@ use super::{
     keyring::Keyring,
     open::{OpenChainError, create_chain},
     parts::ChainParts,
+    recovery::Recovery,
     router::RouterHandle,
     settings::Layers,
 };
 use crate::{
     chain::{
         ChainFault, ChainReader,
-        api::{Balance, BlockInfo, ChainAudit, TxState},
+        api::{BlockInfo, ChainAudit, Funds, TxState},
     },
     consensus::{Invite, Network},
     datadir::DataDir,
     friends::FriendsHandle,
-    primitives::{Address, Height, MiningMode, Owner, PeerId, TxId, printable},
+    primitives::{Address, Amount, Height, MiningMode, Owner, PeerId, TxId, printable},
     rpc::{
         EventFeed, FriendchainApiServer, ProgressBoard, ProgressGuard, RpcError,
         api::MAX_PRINTED_BLOCKS,
         types::{
             Account, AddressBalance, AddressList, AuditReport, BalanceReport, BanState, BlockList,
-            BlockView, BranchAccepted, BroadcastSent, ChainCreated, ChatHistory, ChatSent,
+            BlockView, BranchAccepted, BroadcastSent, Cancel, ChainCreated, ChatHistory, ChatSent,
             ChatState, Coins, CreateBlockchain, CreateWallet, EventPage, FriendAccepted,
             FriendBlocked, FriendForgotten, FriendList, FriendView, InviteText, Joined, LeftChain,
             LockState, MinedBlocks, Payee, PeerList, Progress, ProofMade, ProofReport, RaiseFee,
-            Renamed, Secret, SendTrade, SettingList, StatusReport, Stopping, Submitted, Synced,
-            TxList, TxPlace, TxView, Units, WaitingView, WalletCreated, WriteNote,
+            Renamed, Resend, Secret, SendTrade, SettingList, StatusReport, Stopping, Submitted,
+            Synced, TxList, TxPlace, TxView, Units, WaitingView, WalletCreated, WriteNote,
         },
     },
 };
@@ -92,6 +94,8 @@ pub(crate) struct Service {
     pub(crate) name: OwnName,
     pub(crate) peer_id: PeerId,
     pub(crate) keyring: Keyring,
+    /// The search for the addresses of a restored wallet.
+    pub(crate) recovery: Recovery,
     /// None if the folder has no usable chain.
     pub(crate) chain: Option<ChainParts>,
     /// None if the folder has no usable friends file.
@@ -149,10 +153,11 @@ impl Service {
         }
     }
 
-    async fn balance_of(&self, owner: Owner) -> Result<Balance, RpcError> {
+    /// Returns the balance of several owners; none without a chain.
+    async fn funds(&self, owners: Vec<Owner>) -> Result<Funds, RpcError> {
         match &self.chain {
-            Some(chain) => Ok(chain.handle.balance(owner).await?),
-            None => Ok(Balance::default()),
+            Some(chain) => Ok(chain.handle.funds(owners).await?),
+            None => Ok(Funds::default()),
         }
     }
 
@@ -198,12 +203,10 @@ impl FriendchainApiServer for Service {
 
     async fn list_addresses(&self) -> Result<AddressList, RpcError> {
         let addresses = self.keyring.open().await?.addresses();
-        let mut list = AddressList::default();
-        for address in addresses {
-            let balance = self.balance_of(address.0).await?;
-            list.addresses.push(AddressBalance::new(address, balance.confirmed));
-        }
-        Ok(list)
+        let owners = addresses.iter().map(|address| address.0).collect();
+        let each = self.funds(owners).await?.each.into_iter().chain(repeat(Amount::ZERO));
+        let entry = |(address, balance)| AddressBalance::new(address, balance);
+        Ok(AddressList { addresses: addresses.into_iter().zip(each).map(entry).collect() })
     }
 
     async fn account(&self) -> Result<Account, RpcError> {
@@ -281,6 +284,14 @@ impl FriendchainApiServer for Service {
 
     async fn raise_fee(&self, request: RaiseFee) -> Result<Submitted, RpcError> {
         self.pay_more(request).await
+    }
+
+    async fn cancel(&self, request: Cancel) -> Result<Submitted, RpcError> {
+        self.cancel_payment(request).await
+    }
+
+    async fn resend(&self, request: Resend) -> Result<Submitted, RpcError> {
+        self.send_again(request).await
     }
 
     async fn note(&self, request: WriteNote) -> Result<Submitted, RpcError> {

@@ -15,6 +15,7 @@ mod friends;
 mod node;
 mod people;
 mod settings;
+mod undo;
 mod values;
 mod wallet;
 
@@ -34,6 +35,7 @@ pub(crate) use node::{
 };
 pub(crate) use people::{FriendBlocked, FriendForgotten, Payee, Renamed};
 pub(crate) use settings::{Origin, SettingList, SettingView};
+pub(crate) use undo::{Cancel, Resend};
 #[cfg(any(test, fuzzing))]
 pub(crate) use values::{Bits, SignedCoins, SignedUnits};
 pub(crate) use values::{Coins, Secret, Units};
@@ -156,9 +158,10 @@ mod tests {
     #[test]
     fn what_does_not_apply_is_left_out() {
         let sent = Submitted::waits(TxId::ZERO, false);
-        assert_fields(&sent, &["txid", "state"]);
+        assert_fields(&sent, &["txid", "state", "fee", "rests_on_unconfirmed"]);
         let mined = Submitted { state: TxStateName::Mined, block: Some(BlockHash::ZERO), ..sent };
-        assert_fields(&mined, &["txid", "state", "block"]);
+        let of_mined = ["txid", "state", "block", "fee", "rests_on_unconfirmed"];
+        assert_fields(&mined, &of_mined);
         let audit = AuditReport {
             height: 1,
             tip: BlockHash::ZERO,
