@@ -4,7 +4,7 @@ use std::io::Write;
 
 pub(crate) use super::session::Context;
 use super::{
-    args::ClientCommand, chain, chat, friends, look::Look, network, outcome::CommandError,
+    args::ClientCommand, chain, chat, config, friends, look::Look, network, outcome::CommandError,
     parse::parsed_address, people, proofs, session::Session, transactions, undo, wallet,
 };
 use crate::{consensus::Invite, rpc::RpcError};
@@ -74,6 +74,7 @@ async fn run(command: ClientCommand, session: &mut Session<'_>) -> Result<(), Co
         ClientCommand::Sync { friend } => network::sync(session, friend).await,
         ClientCommand::Ban { peer } => network::ban(session, &peer).await,
         ClientCommand::Unban { peer } => network::unban(session, &peer).await,
+        ClientCommand::Config { action } => config::config(session, action).await,
         ClientCommand::Stop => network::stop(session).await,
     }
 }

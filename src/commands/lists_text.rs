@@ -68,6 +68,9 @@ pub(crate) fn write_friends(out: &mut dyn Write, list: &FriendList) -> io::Resul
 }
 
 fn write_friends_at(out: &mut dyn Write, list: &FriendList, now: UnixMillis) -> io::Result<()> {
+    if list.friends.is_empty() && list.only_this_machine {
+        return writeln!(out, "{}", super::reach_text::NOBODY_ELSE);
+    }
     if list.friends.is_empty() {
         return write_sentence(
             out,
@@ -139,7 +142,8 @@ mod tests {
             last_seen: Some(1),
         };
         let names = ["W".repeat(32), "名".repeat(32), "yzw".to_owned(), "yzw".to_owned()];
-        FriendList { friends: names.into_iter().zip(5..).map(|(n, b)| friend(n, b)).collect() }
+        let friends = names.into_iter().zip(5..).map(|(n, b)| friend(n, b)).collect();
+        FriendList { friends, only_this_machine: false }
     }
 
     fn shown(width: usize, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> String {

@@ -53,6 +53,8 @@ pub(crate) enum NetEvent {
     Misbehaved { peer: PeerId, offence: NetOffence, reason: String },
     /// A dial of an address from the user failed. The network tries again.
     DialFailed { address: String, reason: String },
+    /// Another node with this node's identity runs.
+    CopySeen { address: String },
     /// The machine slept, or its network has changed. The network dials everybody anew, and no peer
     /// is to blame for what it did not send meanwhile.
     Woke {

@@ -24,6 +24,7 @@ use super::{
     recovery::Recovery,
     router::{self, Ended, Parts, Router},
     service::{BlocksWon, OwnName, Service, Unusable, console_event},
+    settings::{Key, Layers, read_settings},
 };
 use crate::{
     chain::store,
@@ -91,14 +92,15 @@ pub(crate) async fn open(folder: FolderLock) -> Result<OpenedFolder, RpcError> {
             Err(error) => unusable.chain = Some(error.into()),
         }
     }
-    let mut own_name = None;
+    let kept = read_settings(&datadir).ok().and_then(|mut kept| kept.remove(&Key::Name));
+    let mut own_name = kept.and_then(|name| name.as_text().map(str::to_owned));
     if let Some(chain) = &files.chain {
         let network = chain.handle.summary().network.id;
         // Without a network nobody is met, and those met before count as they did.
         let trust = Trust::new([], network == Network::lan().id);
         match open_friends(&datadir, &identity, network, trust, read_only).await {
             Ok((friends, thread)) => {
-                own_name = friends.own_name().await?;
+                own_name = friends.own_name().await?.or(own_name);
                 files.threads.push(thread);
                 files.friends = Some(friends);
             }
@@ -121,6 +123,7 @@ pub(crate) async fn open(folder: FolderLock) -> Result<OpenedFolder, RpcError> {
         mining: MiningMode::Off,
         metrics: None,
         blocks_won: BlocksWon::default(),
+        layers: None,
         datadir,
     };
     let close = async move {
@@ -157,7 +160,12 @@ async fn drain(mut output: ChainOutput) {
 }
 
 /// Starts a node, its HTTP server and `node.json` included. Returns once it serves commands.
-pub(crate) async fn start(folder: FolderLock, config: NodeConfig) -> Result<RunningNode, RpcError> {
+/// `layers` are the settings that the configuration was made of, for `config show`.
+pub(crate) async fn start(
+    folder: FolderLock,
+    config: NodeConfig,
+    layers: Layers,
+) -> Result<RunningNode, RpcError> {
     let datadir = folder.folder().clone();
     // First: a port in use is refused before any work is done, and health checks get an answer
     // while the chain opens.
@@ -197,6 +205,7 @@ pub(crate) async fn start(folder: FolderLock, config: NodeConfig) -> Result<Runn
         store_metrics: chain.metrics,
         friends,
         trust,
+        layers,
     };
     match start_upper(&folder, config, &base, chain.output, listener).await {
         Ok(upper) => {
@@ -226,6 +235,7 @@ struct Base {
     friends: FriendsHandle,
     /// The levels of trust, shared by friends, network and router.
     trust: Trust,
+    layers: Layers,
 }
 
 /// The running parts of a node from its network up.
@@ -247,8 +257,7 @@ async fn start_upper(
     output: ChainOutput,
     listener: Option<Listener>,
 ) -> Result<Upper, RpcError> {
-    let (given, default) = (config.name.clone(), config.default_name.clone());
-    let name = base.friends.start_named(given, default).await?;
+    let name = node_name(&config, &base.friends).await?;
     events::set_node_name(&name);
     let (mut registry, event_metrics) = (Registry::default(), router::event_metrics());
     base.store_metrics.register(&mut registry);
@@ -279,6 +288,7 @@ async fn start_upper(
         mining: base.mining,
         metrics: metrics_address,
         blocks_won: BlocksWon::default(),
+        layers: Some(base.layers.clone()),
     };
     let methods = Methods::from(service.into_rpc());
     let rpc = match start_rpc(folder, config.rpc, methods.clone(), metrics_address).await {
@@ -296,6 +306,15 @@ async fn start_upper(
     }
     emit_started(base, rpc.address, metrics_address);
     Ok(Upper { client: Client::local(methods), liveness, feed, router_task, rpc, listener })
+}
+
+/// Decides on the node's name: the given one, else the one that the folder keeps, else the default.
+async fn node_name(config: &NodeConfig, friends: &FriendsHandle) -> Result<String, RpcError> {
+    let name = match (&config.name, &config.kept_name) {
+        (None, Some(kept)) => friends.set_own_name(kept.clone()).await?,
+        (given, _) => friends.start_named(given.clone(), config.default_name.clone()).await?,
+    };
+    Ok(name)
 }
 
 /// The running network, and the scores of its peers.

@@ -13,7 +13,8 @@ use super::{
         CreateBlockchain, CreateWallet, EventPage, FriendAccepted, FriendBlocked, FriendForgotten,
         FriendList, InviteText, Joined, LeftChain, LockState, MarkedRead, MinedBlocks, Payee,
         PeerList, Progress, ProofMade, ProofReport, RaiseFee, Renamed, Resend, Secret, SendTrade,
-        StatusReport, Stopping, Submitted, Synced, TxList, TxView, WalletCreated, WriteNote,
+        SettingList, StatusReport, Stopping, Submitted, Synced, TxList, TxView, WalletCreated,
+        WriteNote,
     },
 };
 use crate::primitives::{Address, Height};
@@ -152,6 +153,15 @@ pub trait FriendchainApi {
     /// Returns the state of the node.
     #[method(name = "status")]
     async fn status(&self) -> Result<StatusReport, RpcError>;
+
+    /// Returns all settings of the node, with the origin of each.
+    #[method(name = "config")]
+    async fn config(&self) -> Result<SettingList, RpcError>;
+
+    /// Keeps a setting in the data folder, for the next start. An empty value takes it away.
+    /// Returns the changed setting.
+    #[method(name = "set_config")]
+    async fn set_config(&self, key: String, value: String) -> Result<SettingList, RpcError>;
 
     /// Returns the connected peers with their scores, and the banned peers.
     #[method(name = "peers")]

@@ -4,6 +4,8 @@
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::copies::Copy;
+
 use crate::{
     friends::{ChatError, FindError},
     net::CommandError,
@@ -76,6 +78,8 @@ pub(crate) struct LiveStatus {
     /// Our clock less the median of the connected peers' clocks, in ms. None before the first
     /// hello.
     pub(crate) clock_offset_ms: Option<i64>,
+    /// Another node with our identity, if one was seen lately.
+    pub(crate) copy: Option<Copy>,
 }
 
 /// The connected peers, and the banned ones.

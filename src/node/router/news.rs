@@ -47,6 +47,11 @@ pub(crate) enum News {
         txid: TxId,
         reason: String,
     },
+    /// Another node with our identity runs.
+    CopyRuns {
+        /// Its address; none if friends told of it.
+        address: Option<String>,
+    },
     Friend(FriendsEvent),
     /// This machine has slept, and friends are here again.
     Back {

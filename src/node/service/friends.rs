@@ -64,9 +64,18 @@ pub(crate) fn console_event(news: News) -> ConsoleEvent {
             ConsoleEvent::TradeMined { txid, block, height }
         }
         News::TradeVoid { txid, reason } => ConsoleEvent::TradeVoid { txid, reason },
+        News::CopyRuns { address } => ConsoleEvent::Notice { text: copy_text(address) },
         News::Friend(event) => friends_event(event),
         News::Back { away_ms, friends, lines } => ConsoleEvent::Back { away_ms, friends, lines },
     }
+}
+
+fn copy_text(address: Option<String>) -> String {
+    let place = address.map_or_else(|| "somewhere".to_owned(), |address| format!("at {address}"));
+    printable(&format!(
+        "WARNING: a copy of this node's folder runs {place}: stop one of the two, since lines and \
+         payments get lost between them"
+    ))
 }
 
 fn friends_event(event: FriendsEvent) -> ConsoleEvent {

@@ -14,6 +14,7 @@ mod console;
 mod friends;
 mod node;
 mod people;
+mod settings;
 mod undo;
 mod values;
 mod wallet;
@@ -29,8 +30,11 @@ pub(crate) use friends::{
     BroadcastSent, ChatHistory, ChatMessage, ChatSent, ChatState, FriendAccepted, FriendLevel,
     FriendList, FriendView, MarkedRead,
 };
-pub(crate) use node::{BanState, PeerList, PeerView, Progress, StatusReport, Stopping, Synced};
+pub(crate) use node::{
+    BanState, CopyView, PeerList, PeerView, Progress, StatusReport, Stopping, Synced,
+};
 pub(crate) use people::{FriendBlocked, FriendForgotten, Payee, Renamed};
+pub(crate) use settings::{Origin, SettingList, SettingView};
 pub(crate) use undo::{Cancel, Resend};
 #[cfg(any(test, fuzzing))]
 pub(crate) use values::{Bits, SignedCoins, SignedUnits};
