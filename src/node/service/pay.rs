@@ -53,7 +53,7 @@ impl Service {
             let spendable = self.spendable(&keys, from, needs).await?;
             let built = wallet::build_trade(&spendable, &keys, &order)?;
             let payer = built.payer;
-            (self.sign_and_submit(&mut wallet, built, request.fee.0).await?, payer)
+            (self.sign_and_submit(&mut wallet, &built, request.fee.0).await?, payer)
         };
         if request.mine { self.mined(submitted, payer).await } else { Ok(submitted) }
     }
@@ -70,7 +70,7 @@ impl Service {
             let built = wallet::raise_fee(&info.transaction, info.fee, fee, &spendable, &keys)?;
             let also_void = descendants_of(replaced, &self.chain()?.handle.mempool().await?);
             let payer = built.payer;
-            let sent = self.sign_and_submit(&mut wallet, built, fee).await?;
+            let sent = self.sign_and_submit(&mut wallet, &built, fee).await?;
             (replacing(sent, replaced, also_void), payer)
         };
         if request.mine { self.mined(submitted, payer).await } else { Ok(submitted) }
@@ -153,7 +153,7 @@ impl Service {
             Plan::Anew(order) => {
                 let order = Order { fee: request.fee.0, ..order };
                 let built = wallet::build_trade(&spendable, &keys, &order)?;
-                let sent = self.sign_and_submit(&mut wallet, built, order.fee).await?;
+                let sent = self.sign_and_submit(&mut wallet, &built, order.fee).await?;
                 Ok(Submitted { replaces: Some(txid), ..sent })
             }
         }
@@ -224,11 +224,11 @@ impl Service {
     async fn sign_and_submit(
         &self,
         wallet: &mut OpenWallet,
-        built: BuiltTrade,
+        built: &BuiltTrade,
         fee: Amount,
     ) -> Result<Submitted, RpcError> {
-        let txid = self.try_submit(wallet, &built).await??;
-        Ok(submitted(txid, &built, fee))
+        let txid = self.try_submit(wallet, built).await??;
+        Ok(submitted(txid, built, fee))
     }
 
     async fn try_submit(
