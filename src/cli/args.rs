@@ -79,8 +79,8 @@ pub(crate) enum Command {
     /// Run the daemon until SIGINT, SIGTERM or SIGHUP
     #[command(
         visible_alias = "startnode",
-        after_help = "Example:\n  friendchain start-node --name yzw --listen 0.0.0.0:3000 --peer \
-             192.168.1.7:3000 --mine on-demand"
+        after_help = "Example:\n  friendchain start-node --name yzw --listen 0.0.0.0:3000 \
+             --mine on-demand"
     )]
     StartNode(StartNode),
     /// Run a node with its console, as in the chat room
@@ -99,7 +99,7 @@ pub(crate) enum Command {
     Observe(Observe),
     /// Print the completion script of a shell
     #[command(after_help = "Example:\n  friendchain completions bash > \
-             ~/.local/share/bash-completion/completions/friendchain")]
+             ~/.bash_completion")]
     Completions {
         /// The shell to complete in
         shell: clap_complete::Shell,
