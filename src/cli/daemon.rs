@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use super::{
     args::{NodeFlags, People, StartNode, Switch},
     find::take_for_node,
+    joining::move_folder,
     service_manager::{EXTEND_EVERY, ServiceManager},
 };
 use crate::{
@@ -20,7 +21,7 @@ use crate::{
         progress::show_sync,
         secrets,
     },
-    console::{self, ConsoleOptions, signals::Signals},
+    console::{self, ConsoleOptions, Ended, Keyboard, signals::Signals},
     datadir::{DataDir, NodeId},
     node::{
         self, RunningNode,
@@ -148,14 +149,32 @@ pub(crate) async fn people(
     color: bool,
 ) -> Result<(), CommandError> {
     let mut signals = Signals::listen()?;
+    let mut keyboard = Keyboard::default();
+    loop {
+        let config = config.clone();
+        match people_once(folder, config, color, &mut signals, &mut keyboard).await? {
+            Ended::Left => return Ok(()),
+            Ended::Move(invite) => move_folder(folder, &invite).await?,
+        }
+    }
+}
+
+/// Runs a node with a console, until the user leaves or wants to move to another chain.
+async fn people_once(
+    folder: &DataDir,
+    config: NodeConfig,
+    color: bool,
+    signals: &mut Signals,
+    keyboard: &mut Keyboard,
+) -> Result<Ended, CommandError> {
     let lock = take_for_node(folder).await?;
     let mut node = tokio::select! {
         started = node::start(lock, config) => started?,
-        () = signals.any() => return Ok(()),
+        () = signals.any() => return Ok(Ended::Left),
     };
     let options =
         ConsoleOptions { folder: folder.clone(), color, first_event: FIRST_PLACE, owns_node: true };
-    let mut talk = std::pin::pin!(console::run(node.client.clone(), options, &mut signals));
+    let mut talk = std::pin::pin!(console::run(node.client.clone(), options, signals, keyboard));
     let talked = tokio::select! {
         talked = &mut talk => talked,
         ended = &mut node.finished => {
@@ -164,7 +183,8 @@ pub(crate) async fn people(
                 writeln!(io::stderr(), "The node has ended: press Enter to leave.")?;
                 talk.await?;
             }
-            return Ok(ended?);
+            ended?;
+            return Ok(Ended::Left);
         }
     };
     stop(node).await?;

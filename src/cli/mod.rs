@@ -3,7 +3,10 @@
 mod args;
 mod daemon;
 mod find;
+mod joining;
 mod logging;
+mod questions;
+mod restoring;
 mod service_manager;
 
 use std::{
@@ -19,7 +22,10 @@ use clap::{CommandFactory, Parser, error::ErrorKind};
 use self::{
     args::{Cli, Command, Global, Observe},
     find::{FindError, Reached, reach, reach_running, until_free},
+    joining::join_at_terminal,
     logging::{LogDefault, LogError, LogFiles, LogFormat, LogOptions},
+    questions::at_terminal,
+    restoring::restore,
 };
 use crate::{
     commands::{
@@ -31,7 +37,7 @@ use crate::{
         progress::ProgressMode,
         proofs::{proof_to_verify, write_verdict},
     },
-    console::{self, ConsoleOptions, signals::Signals},
+    console::{self, ConsoleOptions, Keyboard, signals::Signals},
     datadir::{DataDir, DataDirError, NodeId, NodeIdError},
     node::verify_without_chain,
     observe::{self, ObserveError},
@@ -113,7 +119,8 @@ async fn dispatch(cli: Cli) -> Result<(), CommandError> {
             let client = reach_running(&folder).await?;
             let color = global.color.decide(io::stdout().is_terminal());
             let options = ConsoleOptions { folder, color, first_event: 0, owns_node: false };
-            console::run(client, options, &mut Signals::listen()?).await
+            let keyboard = &mut Keyboard::default();
+            console::run(client, options, &mut Signals::listen()?, keyboard).await.map(drop)
         }
         Command::Observe(flags) => observe_logs(flags, global.json).await,
         Command::Completions { shell } => {
@@ -122,6 +129,17 @@ async fn dispatch(cli: Cli) -> Result<(), CommandError> {
             let mut out = io::stdout();
             out.write_all(&script)?;
             Ok(out.flush()?)
+        }
+        Command::Client(ClientCommand::Join { invite }) if at_terminal() && !global.json => {
+            let folder = folder(id.as_ref())?;
+            let color = global.color.decide(io::stdout().is_terminal());
+            match join_at_terminal(&folder, invite).await? {
+                Some(config) => daemon::people(&folder, config, color).await,
+                None => Ok(()),
+            }
+        }
+        Command::Client(ClientCommand::Restore { file }) => {
+            restore(&folder(id.as_ref())?, file, global.json).await
         }
         Command::Client(command) => ask(&folder(id.as_ref())?, command, global.json).await,
     }

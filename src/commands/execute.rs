@@ -4,8 +4,8 @@ use std::io::Write;
 
 pub(crate) use super::session::Context;
 use super::{
-    args::ClientCommand, chain, friends, network, outcome::CommandError, parse::parsed_address,
-    proofs, session::Session, transactions, wallet,
+    args::ClientCommand, backup, chain, friends, network, outcome::CommandError,
+    parse::parsed_address, proofs, session::Session, transactions, wallet,
 };
 use crate::{consensus::Invite, rpc::RpcError};
 
@@ -62,6 +62,8 @@ pub(crate) async fn execute(
         ClientCommand::Sync { friend } => network::sync(session, friend).await,
         ClientCommand::Ban { peer } => network::ban(session, &peer).await,
         ClientCommand::Unban { peer } => network::unban(session, &peer).await,
+        ClientCommand::Backup { file } => backup::backup(session, &file).await,
+        ClientCommand::Restore { .. } => Err(backup::restore_elsewhere()),
         ClientCommand::Stop => network::stop(session).await,
     }
 }

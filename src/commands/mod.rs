@@ -2,10 +2,12 @@
 
 pub(crate) mod answer;
 pub(crate) mod args;
+mod backup;
 pub(crate) mod bar;
 mod chain;
 pub(crate) mod execute;
 mod friends;
+mod joining_text;
 mod network;
 pub(crate) mod outcome;
 pub(crate) mod parse;

@@ -7,7 +7,7 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::table::write_table;
+use super::{joining_text, table::write_table};
 use crate::{
     primitives::{BlockHash, TransactionKind, UnixMillis},
     rpc::types::{
@@ -240,7 +240,7 @@ pub(crate) fn write_submitted(out: &mut dyn Write, what: &str, sent: &Submitted)
             "It rests on rewards fewer than 6 blocks deep: a reorganisation could undo it."
         )?;
     }
-    Ok(())
+    joining_text::write_who_mines(out, sent)
 }
 
 /// Writes the hashes of mined blocks.
@@ -293,6 +293,7 @@ pub(crate) fn write_status(out: &mut dyn Write, status: &StatusReport) -> io::Re
         },
     };
     write_field(out, "phase", phase)?;
+    joining_text::write_tries(out, status)?;
     write_field(out, "height", format!("{} of {}", status.height, status.best_header_height))?;
     write_field(out, "tip", status.tip)?;
     write_field(out, "work", &status.work)?;

@@ -304,6 +304,8 @@ struct Networking {
     net: NetHandle,
     events: mpsc::Receiver<NetEvent>,
     peers: Peers,
+    /// Multiaddrs from the user, with `/p2p/` where the peer is known.
+    tried: Vec<String>,
 }
 
 /// Starts the network with the bans and the known addresses of earlier runs.
@@ -323,15 +325,19 @@ async fn start_networking(
     for peer in peers.banned(moment()) {
         until_taken(|| net.ban(peer)).await?;
     }
+    let mut tried = config.peers.clone();
     for known in base.friends.known_peers(KNOWN_PEERS).await? {
         let told = if known.source >= AddressSource::Invite { Told::ByUser } else { Told::Before };
         // Addresses that somebody told, and that nobody proved, are a friend's or are left out.
         let kept =
             if base.trust.is_friend(&known.peer) { known.addresses.len() } else { known.proven };
         let addresses = known.addresses.get(..kept).unwrap_or_default();
+        if told == Told::ByUser {
+            tried.extend(addresses.iter().map(|address| format!("{address}/p2p/{}", known.peer)));
+        }
         until_taken(|| net.add_known(known.peer, addresses, told)).await?;
     }
-    Ok(Networking { net, events, peers })
+    Ok(Networking { net, events, peers, tried })
 }
 
 /// Repeats a command to the network while its queue is full.
@@ -378,6 +384,7 @@ async fn router_parts(
         min_work: blocking(move || reader.min_work()).await?,
         mining: base.mining,
         metrics,
+        tried: networking.tried,
     })
 }
 

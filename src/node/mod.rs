@@ -19,4 +19,4 @@ mod service;
 
 pub(crate) use compose::{OpenedFolder, RunningNode, open, start};
 pub(crate) use metrics::Liveness;
-pub(crate) use service::verify_without_chain;
+pub(crate) use service::{move_to, restore, verify_without_chain};

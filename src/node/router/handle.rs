@@ -4,6 +4,7 @@
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::Attempt;
 use crate::{
     friends::{ChatError, FindError},
     net::CommandError,
@@ -65,6 +66,10 @@ pub(crate) struct LiveStatus {
     /// Our clock less the median of the connected peers' clocks, in ms. None before the first
     /// hello.
     pub(crate) clock_offset_ms: Option<i64>,
+    /// The addresses that the node tries, and why they fail.
+    pub(crate) attempts: Vec<Attempt>,
+    /// Number of connected peers that say that they mine.
+    pub(crate) miners: u32,
 }
 
 /// The connected peers, and the banned ones.

@@ -12,6 +12,7 @@
 
 mod actions;
 mod answers;
+mod attempts;
 mod chat;
 mod handle;
 mod hello;
@@ -27,6 +28,8 @@ use std::{
     time::Duration,
 };
 
+use attempts::Attempts;
+pub(crate) use attempts::{Attempt, Failure};
 use futures::future::BoxFuture;
 use tokio::{
     sync::{Semaphore, broadcast, mpsc, oneshot},
@@ -185,6 +188,8 @@ pub(crate) struct Parts {
     /// The mode of the miner once the chain has caught up with the peers.
     pub(crate) mining: MiningMode,
     pub(crate) metrics: EventMetrics,
+    /// Multiaddrs that the node tries from its start on: the user's.
+    pub(crate) tried: Vec<String>,
 }
 
 /// The state of the node's task.
@@ -233,6 +238,7 @@ pub(crate) struct Router {
     /// The two clocks at the last tick.
     clocks: (UnixMillis, Moment),
     metrics: EventMetrics,
+    attempts: Attempts,
 }
 
 /// The receiving ends of the router's channels.
@@ -333,6 +339,7 @@ impl Router {
             greeting: Instant::now(),
             clocks: (now(), moment()),
             metrics: parts.metrics,
+            attempts: Attempts::of(&parts.tried),
         };
         let task = tokio::spawn(router.run(inbox, parts.mempool));
         (commands, task)

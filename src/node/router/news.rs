@@ -2,7 +2,7 @@
 
 use tokio::{sync::broadcast::error::RecvError, task::spawn_blocking};
 
-use super::{Done, Router};
+use super::{Attempt, Done, Router};
 use crate::{
     chain::{ChainReader, Divergence, Tip},
     friends::FriendsEvent,
@@ -47,6 +47,8 @@ pub(crate) enum News {
         txid: TxId,
         reason: String,
     },
+    /// No connection comes of an address, and waiting rarely mends that.
+    NoWay(Attempt),
     Friend(FriendsEvent),
 }
 

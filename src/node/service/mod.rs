@@ -1,8 +1,10 @@
 //! Implements the RPC over the parts of a running node, or over a folder opened for one command.
 
+mod backup;
 mod blocks_won;
 mod friends;
 mod proofs;
+mod reach;
 mod setup;
 mod status;
 mod wallet;
@@ -25,7 +27,7 @@ use crate::{
         ChainFault, ChainReader,
         api::{Balance, BlockInfo, ChainAudit, TxState},
     },
-    consensus::{Invite, Network},
+    consensus::Invite,
     datadir::DataDir,
     friends::FriendsHandle,
     primitives::{Address, BlockHash, Height, MiningMode, Owner, PeerId, TxId, printable},
@@ -33,9 +35,9 @@ use crate::{
         EventFeed, FriendchainApiServer, ProgressBoard, ProgressGuard, RpcError,
         api::MAX_PRINTED_BLOCKS,
         types::{
-            Account, AddressBalance, AddressList, AuditReport, BalanceReport, BanState, BlockList,
-            BlockView, BranchAccepted, BroadcastSent, ChainCreated, ChatHistory, ChatSent,
-            ChatState, Coins, CreateBlockchain, CreateWallet, EventPage, FriendAccepted,
+            Account, AddressBalance, AddressList, AuditReport, BackupMade, BalanceReport, BanState,
+            BlockList, BlockView, BranchAccepted, BroadcastSent, ChainCreated, ChatHistory,
+            ChatSent, ChatState, Coins, CreateBlockchain, CreateWallet, EventPage, FriendAccepted,
             FriendList, FriendView, InviteText, Joined, LeftChain, LockState, MinedBlocks,
             PeerList, Progress, ProofMade, ProofReport, RaiseFee, Secret, SendTrade, StatusReport,
             Stopping, Submitted, Synced, TxList, TxPlace, TxView, Units, WaitingView,
@@ -44,9 +46,11 @@ use crate::{
     },
 };
 
+pub(crate) use backup::restore;
 pub(crate) use blocks_won::BlocksWon;
 pub(crate) use friends::console_event;
 pub(crate) use proofs::verify_without_chain;
+pub(crate) use setup::move_to;
 
 use friends::{chat_message, friend_view};
 use status::{peer_list, synced};
@@ -130,14 +134,17 @@ impl Service {
     fn check_no_chain(&self) -> Result<(), RpcError> {
         match &self.chain {
             None => self.unusable.chain.as_ref().map_or(Ok(()), |chain| Err(chain.error.clone())),
-            Some(chain) => Err(RpcError::new(
-                "chain_exists",
-                format!(
-                    "this folder holds the chain {} already: leave-chain first, or use another \
-                     --node-id or --data-dir",
-                    chain.handle.summary().network.id
-                ),
-            )),
+            Some(chain) => {
+                let stop = if self.router.is_some() { "stop the node, then " } else { "" };
+                let network = chain.handle.summary().network;
+                let sentence = format!(
+                    "this folder holds the chain {} ({}) already: {stop}leave-chain first, or use \
+                     another --node-id or --data-dir",
+                    printable(&network.params.name),
+                    network.id
+                );
+                Err(RpcError::new("chain_exists", sentence))
+            }
         }
     }
 
@@ -219,24 +226,16 @@ impl FriendchainApiServer for Service {
     }
 
     async fn invite(&self) -> Result<InviteText, RpcError> {
-        let chain = self.chain()?;
-        let checkpoint = chain.handle.invite_checkpoint().await?;
-        let addresses = match &self.router {
-            Some(router) => router.invite_addresses().await?,
-            None => Vec::new(),
-        };
-        let network = Network::clone(&chain.handle.summary().network);
-        let count = u32::try_from(addresses.len()).unwrap_or(u32::MAX);
-        let invite = Invite::new(network, checkpoint, addresses)?.to_text();
-        Ok(InviteText { invite, addresses: count })
+        self.make_invite().await
     }
 
-    async fn join(&self, invite: String) -> Result<Joined, RpcError> {
+    async fn join(&self, invite: String, name: Option<String>) -> Result<Joined, RpcError> {
         self.check_no_chain()?;
-        let invite = Invite::from_text(&invite)?;
-        let network_id = invite.network().id;
-        setup::join(&self.datadir, invite).await?;
-        Ok(Joined { network_id })
+        setup::join(&self.datadir, Invite::from_text(&invite)?, name).await
+    }
+
+    async fn backup(&self) -> Result<BackupMade, RpcError> {
+        self.make_backup().await
     }
 
     async fn leave_chain(&self) -> Result<LeftChain, RpcError> {
@@ -268,11 +267,11 @@ impl FriendchainApiServer for Service {
     }
 
     async fn send(&self, request: SendTrade) -> Result<Submitted, RpcError> {
-        self.pay(request).await
+        Ok(self.say_who_mines(self.pay(request).await?).await)
     }
 
     async fn raise_fee(&self, request: RaiseFee) -> Result<Submitted, RpcError> {
-        self.pay_more(request).await
+        Ok(self.say_who_mines(self.pay_more(request).await?).await)
     }
 
     async fn note(&self, request: WriteNote) -> Result<Submitted, RpcError> {

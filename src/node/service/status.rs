@@ -1,6 +1,6 @@
 //! Answers about the running node: status, peers, and the outcome of a sync.
 
-use super::Service;
+use super::{Service, reach::try_view};
 use crate::{
     node::{
         blocking::blocking,
@@ -73,6 +73,9 @@ impl Service {
             metrics: self.metrics,
             diverged: summary.diverged.map(Into::into),
             data_dir: self.datadir.path().display().to_string(),
+            tries: live
+                .map(|live| live.attempts.into_iter().map(try_view).collect())
+                .unwrap_or_default(),
         })
     }
 }
