@@ -5,6 +5,7 @@ mod daemon;
 mod find;
 mod joining;
 mod logging;
+mod man_pages;
 mod questions;
 mod restoring;
 mod service_manager;
@@ -141,7 +142,8 @@ async fn dispatch(cli: Cli) -> Result<(), CommandError> {
         Command::Client(ClientCommand::Restore { file }) => {
             restore(&folder(id.as_ref())?, file, global.json).await
         }
-        Command::Client(command) => ask(&folder(id.as_ref())?, command, global.json).await,
+        Command::ManPages { folder } => man_pages::write(&folder),
+        Command::Client(command) => ask(&folder(id.as_ref())?, command, &global).await,
     }
 }
 
@@ -169,7 +171,12 @@ async fn observe_logs(flags: Observe, json: bool) -> Result<(), CommandError> {
 }
 
 /// Runs one command on the running node, or on the folder, which is then opened for it.
-async fn ask(folder: &DataDir, command: ClientCommand, json: bool) -> Result<(), CommandError> {
+async fn ask(
+    folder: &DataDir,
+    command: ClientCommand,
+    global: &Global,
+) -> Result<(), CommandError> {
+    let (json, full) = (global.json, global.full);
     check_before_making(&command)?;
     let progress = ProgressMode::of_stderr();
     let mut out = io::BufWriter::new(io::stdout());
@@ -192,16 +199,15 @@ async fn ask(folder: &DataDir, command: ClientCommand, json: bool) -> Result<(),
     let done = match reached {
         Reached::Running(client) => {
             let stops = matches!(command, ClientCommand::Stop);
-            let done =
-                execute(command, &Context { client, json, progress, owns_stdin: true }, &mut out)
-                    .await;
+            let context = Context { client, json, full, progress, owns_stdin: true };
+            let done = execute(command, &context, &mut out).await;
             if stops && done.is_ok() {
                 until_free(folder).await?;
             }
             done
         }
         Reached::Opened(opened) => {
-            let context = Context { client: opened.client, json, progress, owns_stdin: true };
+            let context = Context { client: opened.client, json, full, progress, owns_stdin: true };
             let done = execute(command, &context, &mut out).await;
             drop(context);
             opened.close.await;

@@ -2,8 +2,10 @@
 
 use std::io::{self, Write};
 
-use super::text::counted;
-use crate::rpc::types::{InviteText, Reach, StatusReport, Submitted};
+use crate::{
+    primitives::counted,
+    rpc::types::{InviteText, Reach, StatusReport, Submitted},
+};
 
 /// Returns the number of addresses in an invite, and who can use them.
 pub(super) fn invite_holds(invite: &InviteText) -> String {

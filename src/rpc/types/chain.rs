@@ -130,7 +130,8 @@ pub(crate) struct SendTrade {
 /// a higher fee.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RaiseFee {
-    pub txid: TxId,
+    /// The trade's id, or the start of it.
+    pub txid: String,
     /// The whole new fee, not the increase.
     pub fee: Coins,
     /// True if this node also mines, with the reward to the sender. The reply then waits until any

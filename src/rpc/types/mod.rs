@@ -13,6 +13,7 @@ mod chain;
 mod console;
 mod friends;
 mod node;
+mod people;
 mod reach;
 mod values;
 mod wallet;
@@ -29,6 +30,7 @@ pub(crate) use friends::{
     FriendList, FriendView,
 };
 pub(crate) use node::{BanState, PeerList, PeerView, Progress, StatusReport, Stopping, Synced};
+pub(crate) use people::{FriendBlocked, FriendForgotten, Payee, Renamed};
 pub(crate) use reach::{BackupFile, BackupMade, Reach, TryFailure, TryView};
 #[cfg(any(test, fuzzing))]
 pub(crate) use values::{Bits, SignedCoins, SignedUnits};
