@@ -14,9 +14,9 @@ use crate::{
     datadir::{CHAIN_FILE, DataDir, FRIENDS_FILE},
     node::{
         self,
-        config::{NodeConfig, checked_name, default_name},
+        config::{checked_name, default_name},
     },
-    primitives::{MiningMode, printable},
+    primitives::printable,
     rpc::{
         Client, FriendchainApiClient, RpcError,
         types::{CreateBlockchain, CreateWallet, Joined},
@@ -24,11 +24,11 @@ use crate::{
 };
 
 /// Joins the chain of an invite: asks for a name where none is set, and offers to open the console.
-/// Returns the configuration of the console's node, if the user wants one.
+/// Returns the user's name, if he wants the console.
 pub(crate) async fn join_at_terminal(
     folder: &DataDir,
     invite: String,
-) -> Result<Option<NodeConfig>, CommandError> {
+) -> Result<Option<String>, CommandError> {
     // Before the questions: who mistyped the invite should not answer them.
     let parsed = Invite::from_text(&invite).map_err(RpcError::from)?;
     let name = if has(folder, CHAIN_FILE) || has(folder, FRIENDS_FILE) {
@@ -40,10 +40,12 @@ pub(crate) async fn join_at_terminal(
     let joined = joined.await?;
     let mut out = io::stdout();
     write_joined(&mut out, &joined)?;
+    let known = on_folder(folder, async |client| Ok(client.status().await?.name)).await?;
+    let name = name.unwrap_or(known);
+    let name = if checked_name(&name).is_ok() { name } else { default_name(None) };
     if ask_yes_no("Open the console now? [Y/n] ", true)? {
-        return Ok(Some(person(name)));
+        return Ok(Some(name));
     }
-    let name = name.unwrap_or_else(|| "NAME".to_owned());
     writeln!(out, "Later: friendchain people {name}")?;
     Ok(None)
 }
@@ -188,15 +190,6 @@ fn ask_name(group: &str) -> Result<String, CommandError> {
             Err(error) => writeln!(io::stdout(), "{error}")?,
         }
     }
-}
-
-/// Returns the configuration of a person's node, as `people` has it.
-fn person(name: Option<String>) -> NodeConfig {
-    let mut config = NodeConfig::new(default_name(None));
-    config.name = name;
-    config.mining = MiningMode::OnDemand;
-    config.make_wallet = true;
-    config
 }
 
 #[cfg(test)]

@@ -283,9 +283,38 @@ pub(crate) enum ClientCommand {
         /// The file that `backup` made
         file: PathBuf,
     },
+    /// Show the settings of the node and where they come from, or keep one for the next start
+    #[command(
+        arg_required_else_help = true,
+        after_help = "Example:\n  friendchain config show\n  friendchain config set mine on-demand"
+    )]
+    Config {
+        #[command(subcommand)]
+        action: ConfigAction,
+    },
     /// Stop the running node cleanly
     #[command(after_help = "Example:\n  friendchain stop")]
     Stop,
+}
+
+/// The two things that `config` does.
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum ConfigAction {
+    /// List all settings, with the origin of each
+    #[command(after_help = "Example:\n  friendchain config show --json")]
+    Show,
+    /// Keep a setting in friendchain.toml: the next start uses it
+    #[command(
+        after_help = "Example:\n  friendchain config set port 9000\n  friendchain config set \
+             peers 192.168.1.7:8891,192.168.1.8:8891"
+    )]
+    Set {
+        /// The setting, as `config show` calls it
+        key: String,
+        /// The value; an empty one ('') removes the setting from the file
+        #[arg(allow_hyphen_values = true)]
+        value: String,
+    },
 }
 
 /// Seconds in a year: the longest spacing, and the longest time that a wallet stays unlocked.

@@ -4,8 +4,9 @@ use std::io::Write;
 
 pub(crate) use super::session::Context;
 use super::{
-    args::ClientCommand, backup, chain, friends, look::Look, network, outcome::CommandError,
-    parse::parsed_address, people, proofs, session::Session, transactions, wallet,
+    args::ClientCommand, backup, chain, config, friends, look::Look, network,
+    outcome::CommandError, parse::parsed_address, people, proofs, session::Session, transactions,
+    wallet,
 };
 use crate::{consensus::Invite, rpc::RpcError};
 
@@ -72,6 +73,7 @@ async fn run(command: ClientCommand, session: &mut Session<'_>) -> Result<(), Co
         ClientCommand::Unban { peer } => network::unban(session, &peer).await,
         ClientCommand::Backup { file } => backup::backup(session, &file).await,
         ClientCommand::Restore { .. } => Err(backup::restore_elsewhere()),
+        ClientCommand::Config { action } => config::config(session, action).await,
         ClientCommand::Stop => network::stop(session).await,
     }
 }

@@ -12,6 +12,7 @@ use super::{
     joining_text,
     lists_text::{duration, without_peer_id},
     look::{Look, short, short_address, write_hanging, write_sentence},
+    reach_text,
     table::write_table,
 };
 use crate::{
@@ -323,6 +324,7 @@ pub(crate) fn write_status(out: &mut dyn Write, status: &StatusReport) -> io::Re
     }
     write_field(out, "data", &status.data_dir)?;
     write_field(out, "version", &status.version)?;
+    reach_text::write_reach(out, status, utc)?;
     if let Some(found) = &status.diverged {
         write_divergence(out, found)?;
     }

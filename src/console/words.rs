@@ -3,7 +3,7 @@
 use clap::Parser;
 
 use crate::{
-    commands::{args::ClientCommand, prepare::prepare},
+    commands::{args::ClientCommand, environment, prepare::prepare},
     primitives::printable,
 };
 
@@ -142,7 +142,7 @@ fn parse_command(line: &str) -> Line {
         ));
     }
     let words = prepare(words.into_iter().map(Into::into).collect());
-    match TypedCommand::try_parse_from(words) {
+    match environment::parse::<TypedCommand>(words).map(|(typed, _)| typed) {
         Ok(TypedCommand { json, full, command }) => {
             Line::Command { command: Box::new(command), json, full }
         }

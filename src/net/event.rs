@@ -60,6 +60,8 @@ pub(crate) enum NetEvent {
         /// The failure in the words of the system.
         reason: String,
     },
+    /// Another node with this node's identity runs.
+    CopySeen { address: String },
     /// The machine slept, or its network has changed. The network dials everybody anew, and no peer
     /// is to blame for what it did not send meanwhile.
     Woke,

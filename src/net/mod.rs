@@ -33,6 +33,7 @@ mod address;
 mod address_book;
 mod behaviour;
 mod codec;
+mod copies;
 mod dial_cause;
 mod dial_gate;
 mod event;

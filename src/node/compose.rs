@@ -16,13 +16,14 @@ use tokio::{
 use super::{
     blocking::blocking,
     clock::{moment, moment_with_sleep, now},
-    config::NodeConfig,
+    config::{MEETING_PLACE, NodeConfig, peer_at},
     keyring::Keyring,
     metrics::{Listener, Liveness, Monitor, Watched},
     open::{ChainOutput, OpenChain, adopt_lan, open_chain, open_friends},
     parts::{ChainParts, OpenFiles},
-    router::{self, Ended, Parts, Router},
+    router::{self, Ended, News, Parts, Router},
     service::{BlocksWon, OwnName, Service, Unusable, console_event},
+    settings::Layers,
 };
 use crate::{
     chain::store,
@@ -118,6 +119,7 @@ pub(crate) async fn open(folder: FolderLock) -> Result<OpenedFolder, RpcError> {
         mining: MiningMode::Off,
         metrics: None,
         blocks_won: BlocksWon::default(),
+        layers: None,
         datadir,
     };
     let close = async move {
@@ -154,7 +156,12 @@ async fn drain(mut output: ChainOutput) {
 }
 
 /// Starts a node, its HTTP server and `node.json` included. Returns once it serves commands.
-pub(crate) async fn start(folder: FolderLock, config: NodeConfig) -> Result<RunningNode, RpcError> {
+/// `layers` are the settings that the configuration was made of, for `config show`.
+pub(crate) async fn start(
+    folder: FolderLock,
+    config: NodeConfig,
+    layers: Layers,
+) -> Result<RunningNode, RpcError> {
     let datadir = folder.folder().clone();
     // First: a port in use is refused before any work is done, and health checks get an answer
     // while the chain opens.
@@ -194,6 +201,7 @@ pub(crate) async fn start(folder: FolderLock, config: NodeConfig) -> Result<Runn
         store_metrics: chain.metrics,
         friends,
         trust,
+        layers,
     };
     match start_upper(&folder, config, &base, chain.output, listener).await {
         Ok(upper) => {
@@ -223,6 +231,7 @@ struct Base {
     friends: FriendsHandle,
     /// The levels of trust, shared by friends, network and router.
     trust: Trust,
+    layers: Layers,
 }
 
 /// The running parts of a node from its network up.
@@ -272,6 +281,7 @@ async fn start_upper(
         mining: base.mining,
         metrics: metrics_address,
         blocks_won: BlocksWon::default(),
+        layers: Some(base.layers.clone()),
     };
     let methods = Methods::from(service.into_rpc());
     let rpc = match start_rpc(folder, config.rpc, methods.clone(), metrics_address).await {
@@ -373,12 +383,22 @@ async fn router_parts(
             let keyring = keyring.clone();
             async move { keyring.first_address().await }.boxed()
         }),
-        news: Box::new(move |news| feed.push(console_event(news))),
+        news: Box::new(move |news| {
+            if !is_about_meeting_place(&news) {
+                feed.push(console_event(news));
+            }
+        }),
         min_work: blocking(move || reader.min_work()).await?,
         mining: base.mining,
         metrics,
         tried: networking.tried,
     })
+}
+
+/// True if the news is that no connection comes of the chat room's first address. Nobody typed it,
+/// and another group may be there.
+fn is_about_meeting_place(news: &News) -> bool {
+    matches!(news, News::NoWay(attempt) if attempt.address == peer_at(MEETING_PLACE))
 }
 
 /// The running HTTP server.

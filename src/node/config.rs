@@ -189,6 +189,15 @@ pub(crate) fn default_name(id: Option<&NodeId>) -> String {
         .unwrap_or_else(|| "friend".to_owned())
 }
 
+/// True if no other machine can reach any of the addresses.
+pub(crate) fn only_this_machine(listen: &[String]) -> bool {
+    let is_loopback = |address: &String| {
+        let ip = address.split('/').nth(2).and_then(|ip| ip.parse::<IpAddr>().ok());
+        ip.is_some_and(|ip| ip.is_loopback())
+    };
+    !listen.is_empty() && listen.iter().all(is_loopback)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

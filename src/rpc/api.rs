@@ -12,8 +12,8 @@ use super::{
         BlockView, BranchAccepted, BroadcastSent, ChainCreated, ChatHistory, ChatSent,
         CreateBlockchain, CreateWallet, EventPage, FriendAccepted, FriendBlocked, FriendForgotten,
         FriendList, InviteText, Joined, LeftChain, LockState, MinedBlocks, Payee, PeerList,
-        Progress, ProofMade, ProofReport, RaiseFee, Renamed, Secret, SendTrade, StatusReport,
-        Stopping, Submitted, Synced, TxList, TxView, WalletCreated, WriteNote,
+        Progress, ProofMade, ProofReport, RaiseFee, Renamed, Secret, SendTrade, SettingList,
+        StatusReport, Stopping, Submitted, Synced, TxList, TxView, WalletCreated, WriteNote,
     },
 };
 use crate::primitives::{Address, Height};
@@ -149,6 +149,15 @@ pub trait FriendchainApi {
     /// Returns the state of the node.
     #[method(name = "status")]
     async fn status(&self) -> Result<StatusReport, RpcError>;
+
+    /// Returns all settings of the node, with the origin of each.
+    #[method(name = "config")]
+    async fn config(&self) -> Result<SettingList, RpcError>;
+
+    /// Keeps a setting in the data folder, for the next start. An empty value takes it away.
+    /// Returns the changed setting.
+    #[method(name = "set_config")]
+    async fn set_config(&self, key: String, value: String) -> Result<SettingList, RpcError>;
 
     /// Returns the connected peers with their scores, and the banned peers.
     #[method(name = "peers")]

@@ -8,11 +8,13 @@
 mod chat_room;
 mod clock;
 mod commands;
+mod copies;
 mod crash;
 mod damage;
 mod discovery;
 mod diverged;
 mod errors;
+mod folders;
 mod go_story;
 mod hostile_blocks;
 mod hostile_messages;

@@ -16,6 +16,7 @@ use crate::{
     net::{
         address::{peer_of, with_peer, without_peer},
         address_book::Dial,
+        copies::End,
         dial_cause::DialCause,
         event::{DialError, NetEvent},
         gate::Denied,
@@ -30,6 +31,8 @@ use crate::{
 pub(super) enum Dialing {
     /// The address book chose the entry.
     Book(Dial),
+    /// The address claims to be this node.
+    Copy(Multiaddr),
     /// The user asked for the address and waits for the outcome.
     Asked(Multiaddr, oneshot::Sender<Result<PeerId, DialError>>),
 }
@@ -100,12 +103,36 @@ impl Network {
 
     /// True if the node listens on the address. The node must not dial it: the system would connect
     /// the socket with itself.
-    fn is_own(&self, address: &Multiaddr) -> bool {
+    pub(super) fn is_own(&self, address: &Multiaddr) -> bool {
         self.listening.contains(&without_peer(address))
     }
 
+    /// Dials the addresses that claim to be this node, and tells the node of a copy.
+    pub(super) fn look_for_copies(&mut self, now: Instant) {
+        if let Some(address) = self.copies.found(now, rand::random()) {
+            self.emit_if_room(NetEvent::CopySeen { address: address.to_string() });
+        }
+        while let Some(address) = self.copies.due(now) {
+            let options = dial_options(None, vec![address.clone()]);
+            let id = options.connection_id();
+            if self.dial(options).is_ok() {
+                self.dials.insert(id, Dialing::Copy(address));
+            } else {
+                self.copies.unfounded(&address);
+            }
+        }
+    }
+
     pub(super) fn on_dial_error(&mut self, id: ConnectionId, error: &SwarmDialError) {
+        if let SwarmDialError::LocalPeerId { address } = error {
+            self.copies.refused(End::Dialer, &without_peer(address), Instant::now());
+        }
         match self.dials.remove(&id) {
+            Some(Dialing::Copy(address)) => {
+                if !matches!(error, SwarmDialError::LocalPeerId { .. }) {
+                    self.copies.unfounded(&address);
+                }
+            }
             Some(Dialing::Book(dial)) => self.dial_failed(&dial, error, Instant::now()),
             Some(Dialing::Asked(address, reply)) => {
                 let expected = peer_of(&address);

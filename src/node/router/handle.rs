@@ -4,7 +4,7 @@
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::Attempt;
+use super::{Attempt, copies::Copy};
 use crate::{
     friends::{ChatError, FindError},
     net::CommandError,
@@ -81,6 +81,8 @@ pub(crate) struct LiveStatus {
     pub(crate) attempts: Vec<Attempt>,
     /// Number of connected peers that say that they mine.
     pub(crate) miners: u32,
+    /// Another node with our identity, if one was seen lately.
+    pub(crate) copy: Option<Copy>,
 }
 
 /// The connected peers, and the banned ones.

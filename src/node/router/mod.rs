@@ -14,6 +14,7 @@ mod actions;
 mod answers;
 mod attempts;
 mod chat;
+mod copies;
 mod handle;
 mod hello;
 mod introductions;
@@ -37,6 +38,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior},
 };
 
+use copies::Copy;
 use handle::NodeCommand;
 pub(crate) use handle::{
     BroadcastLine, DirectLine, LineError, LiveStatus, NodeStopping, PeerTable, RouterHandle,
@@ -152,6 +154,8 @@ enum Done {
         peer: PeerId,
         of_friend: bool,
     },
+    /// A copy of this folder has signed a profile of ours.
+    OfCopy,
     /// Our own profile has a new content and a new signature.
     OwnProfile(Box<SignedProfile>),
 }
@@ -240,6 +244,8 @@ pub(crate) struct Router {
     ticked: Instant,
     /// Time of the last [`Router::greet_again`].
     greeting: Instant,
+    /// Another node with our identity, as it was seen last.
+    copy: Option<Copy>,
     /// The two clocks at the last tick.
     clocks: (UnixMillis, Moment),
     metrics: EventMetrics,
@@ -343,6 +349,7 @@ impl Router {
             housekeeping: Instant::now(),
             ticked: Instant::now(),
             greeting: Instant::now(),
+            copy: None,
             clocks: (now(), moment()),
             metrics: parts.metrics,
             attempts: Attempts::of(&parts.tried),
@@ -509,6 +516,7 @@ impl Router {
             Done::Served { peer, of_friend } => self.served(peer, of_friend),
             Done::News(all) => all.into_iter().for_each(|news| self.publish_news(news)),
             Done::OwnProfile(profile) => self.own_profile_signed(&profile),
+            Done::OfCopy => self.copy_signed(),
         }
     }
 
@@ -557,6 +565,7 @@ impl Router {
         self.chain.peers_on_branch(self.sync.progress().confirmed > 0);
         self.repeat_refusals();
         self.keep_friends();
+        self.explore_old();
         // The user may have made a wallet since the profile was signed.
         self.sign_profile();
         let here: Vec<PeerId> = self.connected.keys().copied().collect();

@@ -56,6 +56,7 @@ impl Router {
                 tracing::debug!(%peer, address, "a peer was discovered");
             }
             NetEvent::Woke => self.woke(),
+            NetEvent::CopySeen { address } => self.copy_seen(Some(address)),
             NetEvent::Misbehaved { peer, offence, reason } => {
                 let offence = match offence {
                     NetOffence::MalformedRequest

@@ -47,6 +47,11 @@ pub(crate) enum News {
         txid: TxId,
         reason: String,
     },
+    /// Another node with our identity runs.
+    CopyRuns {
+        /// Its address; none if friends told of it.
+        address: Option<String>,
+    },
     /// No connection comes of an address, and waiting rarely mends that.
     NoWay(Attempt),
     Friend(FriendsEvent),

@@ -13,7 +13,9 @@ use std::{
 use super::Service;
 use crate::{
     consensus::{Invite, MAX_INVITE_CHARS, Network},
-    datadir::{CHAIN_FILE, DataDir, FRIENDS_FILE, FolderLock, IDENTITY_FILE, WALLET_FILE},
+    datadir::{
+        CHAIN_FILE, DataDir, FRIENDS_FILE, FolderLock, IDENTITY_FILE, SETTINGS_FILE, WALLET_FILE,
+    },
     friends::{Friends, FriendsConfig},
     net::Identity,
     node::{
@@ -32,9 +34,6 @@ use crate::{
     },
     wallet::Wallet,
 };
-
-/// The settings that the folder keeps.
-const SETTINGS_FILE: &str = "friendchain.toml";
 
 /// The part that names the chain: an invite without addresses.
 const INVITE_PART: &str = "invite.txt";

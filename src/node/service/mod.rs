@@ -7,6 +7,7 @@ mod ids;
 mod people;
 mod proofs;
 mod reach;
+mod settings;
 mod setup;
 mod status;
 mod wallet;
@@ -19,10 +20,12 @@ use tokio::sync::mpsc;
 use super::{
     blocking::blocking,
     clock::{moment_with_sleep, now},
+    config::only_this_machine,
     keyring::Keyring,
     open::{OpenChainError, create_chain},
     parts::ChainParts,
     router::RouterHandle,
+    settings::Layers,
 };
 use crate::{
     chain::{
@@ -42,8 +45,8 @@ use crate::{
             ChatSent, ChatState, Coins, CreateBlockchain, CreateWallet, EventPage, FriendAccepted,
             FriendBlocked, FriendForgotten, FriendList, FriendView, InviteText, Joined, LeftChain,
             LockState, MinedBlocks, Payee, PeerList, Progress, ProofMade, ProofReport, RaiseFee,
-            Renamed, Secret, SendTrade, StatusReport, Stopping, Submitted, Synced, TxList, TxPlace,
-            TxView, Units, WaitingView, WalletCreated, WriteNote,
+            Renamed, Secret, SendTrade, SettingList, StatusReport, Stopping, Submitted, Synced,
+            TxList, TxPlace, TxView, Units, WaitingView, WalletCreated, WriteNote,
         },
     },
 };
@@ -111,6 +114,8 @@ pub(crate) struct Service {
     /// The address that serves health and metrics, if any.
     pub(crate) metrics: Option<SocketAddr>,
     pub(crate) blocks_won: BlocksWon,
+    /// The settings that the node runs with. None if the folder is open for one command.
+    pub(crate) layers: Option<Layers>,
 }
 
 impl Service {
@@ -427,11 +432,23 @@ impl FriendchainApiServer for Service {
         Ok(peer_list(self.router()?.peers().await?))
     }
 
+    async fn config(&self) -> Result<SettingList, RpcError> {
+        self.settings().await
+    }
+
+    async fn set_config(&self, key: String, value: String) -> Result<SettingList, RpcError> {
+        self.change_setting(&key, &value).await
+    }
+
     async fn friends(&self) -> Result<FriendList, RpcError> {
         let mut friends: Vec<FriendView> =
             self.friends_handle()?.list(now()).await?.into_iter().map(friend_view).collect();
         friends.sort_by(|a, b| (&a.name, &a.suffix).cmp(&(&b.name, &b.suffix)));
-        Ok(FriendList { friends })
+        let only_this_machine = match &self.router {
+            Some(router) => only_this_machine(&router.status().await?.listen),
+            None => false,
+        };
+        Ok(FriendList { friends, only_this_machine })
     }
 
     async fn accept_friend(&self, friend: String) -> Result<FriendAccepted, RpcError> {

@@ -15,6 +15,7 @@ mod friends;
 mod node;
 mod people;
 mod reach;
+mod settings;
 mod values;
 mod wallet;
 
@@ -29,9 +30,12 @@ pub(crate) use friends::{
     BroadcastSent, ChatHistory, ChatMessage, ChatSent, ChatState, FriendAccepted, FriendLevel,
     FriendList, FriendView,
 };
-pub(crate) use node::{BanState, PeerList, PeerView, Progress, StatusReport, Stopping, Synced};
+pub(crate) use node::{
+    BanState, CopyView, PeerList, PeerView, Progress, StatusReport, Stopping, Synced,
+};
 pub(crate) use people::{FriendBlocked, FriendForgotten, Payee, Renamed};
 pub(crate) use reach::{BackupFile, BackupMade, Reach, TryFailure, TryView};
+pub(crate) use settings::{Origin, SettingList, SettingView};
 #[cfg(any(test, fuzzing))]
 pub(crate) use values::{Bits, SignedCoins, SignedUnits};
 pub(crate) use values::{Coins, Secret, Units};

@@ -1,0 +1,33 @@
+//! Answers about the settings that the folder keeps.
+
+use super::Service;
+use crate::{
+    node::{
+        blocking::blocking,
+        settings::{Key, Layers, Value, read_settings, write_settings},
+    },
+    rpc::{RpcError, types::SettingList},
+};
+
+impl Service {
+    pub(super) async fn settings(&self) -> Result<SettingList, RpcError> {
+        let datadir = self.datadir.clone();
+        let file = blocking(move || read_settings(&datadir)).await??;
+        let layers = self.layers.clone().unwrap_or_else(|| Layers::of_file(file.clone()));
+        Ok(SettingList { settings: layers.views(&file) })
+    }
+
+    pub(super) async fn change_setting(
+        &self,
+        key: &str,
+        value: &str,
+    ) -> Result<SettingList, RpcError> {
+        let key = Key::of(key)?;
+        let value = Value::typed(key, value)?;
+        let datadir = self.datadir.clone();
+        blocking(move || write_settings(&datadir, &[(key, value)])).await??;
+        let mut list = self.settings().await?;
+        list.settings.retain(|setting| setting.key == key.name());
+        Ok(list)
+    }
+}
