@@ -217,9 +217,8 @@ pub(crate) struct Observe {
 #[derive(Debug, Clone, Args)]
 #[command(override_usage = "friendchain people [IP PORT] NAME [OPTIONS]")]
 pub(crate) struct People {
-    /// The name that friends see, which also selects one of several nodes on this machine; before
-    /// it, an IP address and a port for incoming connections [default: all addresses, and the kept
-    /// port]
+    /// NAME is what friends see, and also selects one of several nodes on this machine; IP and PORT
+    /// are for incoming connections [default: all addresses, and the kept port]
     #[arg(required = true, num_args = 1..=3, value_name = "WORD")]
     pub(crate) words: Vec<String>,
     #[command(flatten)]

@@ -27,25 +27,27 @@ const STOP_PATIENCE: Duration = Duration::from_secs(20);
 /// The starts that are tried while other programs take the ports that were found free.
 const STARTS: u32 = 5;
 
-/// Starts the node of a plan, and keeps in its folder what the first start keeps.
+/// Starts the node of a plan.
 async fn start(plan: &mut Plan) -> Result<RunningNode, CommandError> {
     let mut left = STARTS;
     loop {
         let lock = take_for_node(&plan.folder).await?;
         match node::start(lock, plan.config.clone(), plan.layers.clone()).await {
-            Ok(node) => {
-                let status = node.client.status().await?;
-                plan.keep(&status.name);
-                return Ok(node);
-            }
+            Ok(node) => return Ok(node),
             Err(error) => {
                 left = left.saturating_sub(1);
-                if left == 0 || !plan.pick_again(&error) {
+                if left == 0 || !plan.pick_again() {
                     return Err(plan.explain(error).into());
                 }
             }
         }
     }
+}
+
+/// Keeps in the folder what the first start keeps.
+async fn keep(plan: &Plan, node: &RunningNode) -> Result<(), CommandError> {
+    plan.keep(&node.client.status().await?.name);
+    Ok(())
 }
 
 /// Runs the daemon until a signal or the command `stop`.
@@ -61,6 +63,7 @@ pub(crate) async fn start_node(mut plan: Plan, json: bool) -> Result<(), Command
         started = manager.extend_start(EXTEND_EVERY, start(&mut plan)) => started?,
         () = signals.any() => return Ok(()),
     };
+    keep(&plan, &node).await?;
     if only_this_machine(&plan.config.listen) {
         tracing::info!("only this machine can reach this node: its address is a loopback one");
     }
@@ -113,6 +116,7 @@ async fn people_once(
         started = start(plan) => started?,
         () = signals.any() => return Ok(Ended::Left),
     };
+    keep(&plan, &node).await?;
     for note in &plan.notes {
         writeln!(io::stdout(), "{note}")?;
     }

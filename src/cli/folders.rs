@@ -14,11 +14,16 @@ const LISTED: usize = 12;
 /// Returns the folder of a command.
 ///
 /// Without an id that is `default`, else the only folder there is, else the only one whose node
-/// runs. Where there is none, it is `default`.
+/// runs. The last does not hold for a command that `starts` a node. Where there is no folder, it is
+/// `default`.
 ///
 /// # Errors
 /// Several folders could be meant: the sentence lists them, and says which run.
-pub(crate) fn folder_of(base: Option<&Path>, id: Option<&NodeId>) -> Result<DataDir, RpcError> {
+pub(crate) fn folder_of(
+    base: Option<&Path>,
+    id: Option<&NodeId>,
+    starts: bool,
+) -> Result<DataDir, RpcError> {
     let named = DataDir::resolve(base, id)?;
     if id.is_some() || named.is_there() {
         return Ok(named);
@@ -32,7 +37,7 @@ pub(crate) fn folder_of(base: Option<&Path>, id: Option<&NodeId>) -> Result<Data
     let running: Vec<bool> = all.iter().map(|(_, folder)| folder.is_held()).collect();
     let mut held = all.iter().zip(&running).filter(|(_, runs)| **runs);
     match (held.next(), held.next()) {
-        (Some(((_, only), _)), None) => Ok(only.clone()),
+        (Some(((_, only), _)), None) if !starts => Ok(only.clone()),
         _ => Err(several(&all, &running)),
     }
 }
@@ -111,7 +116,7 @@ mod tests {
     fn without_an_id_the_default_the_only_or_the_only_running_folder_is_meant() {
         let temporary = tempfile::tempdir().expect("a folder");
         let base = temporary.path();
-        let chosen = || folder_of(Some(base), None);
+        let chosen = || folder_of(Some(base), None, false);
         assert_eq!(chosen().expect("default").path(), base.join("default"));
         let yzw = make(base, "yzw");
         assert_eq!(chosen().expect("the only one"), yzw);
@@ -120,6 +125,7 @@ mod tests {
         assert!(error.message.contains("yjf (does not run), yzw (does not run)"), "{error}");
         let lock = yjf.try_lock().expect("the lock");
         assert_eq!(chosen().expect("the only one that runs"), yjf);
+        folder_of(Some(base), None, true).expect_err("it runs already");
         let other = yzw.try_lock().expect("the lock");
         let error = chosen().expect_err("two run");
         assert!(error.message.contains("yjf (runs), yzw (runs)"), "{error}");
@@ -127,7 +133,7 @@ mod tests {
         let default = make(base, "default");
         assert_eq!(chosen().expect("default"), default);
         let id = "yzw".parse().expect("an id");
-        assert_eq!(folder_of(Some(base), Some(&id)).expect("by its id"), yzw);
+        assert_eq!(folder_of(Some(base), Some(&id), false).expect("by its id"), yzw);
     }
 
     #[test]

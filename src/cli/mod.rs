@@ -117,7 +117,7 @@ async fn dispatch(cli: Cli, matches: ArgMatches) -> Result<(), CommandError> {
     let id =
         global.node_id.as_deref().filter(|id| !id.is_empty()).map(parsed_node_id).transpose()?;
     let matches = matches.subcommand().map(|(_, matches)| matches.clone()).unwrap_or_default();
-    let folder = || folder_of(global.data_dir.as_deref(), id.as_ref());
+    let folder = || folder_of(global.data_dir.as_deref(), id.as_ref(), false);
     let color = global.color.decide(io::stdout().is_terminal());
     match command {
         Command::StartNode(flags) => {

@@ -58,7 +58,7 @@ pub(crate) fn plan_start_node(
     matches: &ArgMatches,
 ) -> Result<Plan, CommandError> {
     let base = global.data_dir.as_deref();
-    let folder = folder_of(base, id)?;
+    let folder = folder_of(base, id, true)?;
     let layers = start_node_layers(&folder, flags, matches)?;
     let config = NodeConfig::new(default_name(id.cloned().or_else(|| id_of(&folder)).as_ref()));
     Plan::new(base, folder, layers, config, &flags.node)
@@ -189,9 +189,10 @@ impl Plan {
         settings.filter_map(|kept| Layers::of_file(kept).port()).collect()
     }
 
-    /// Picks another port after a failed start. False if the port is not one to pick.
-    pub(crate) fn pick_again(&mut self, failure: &RpcError) -> bool {
-        if !self.picked || failure.code != "port_in_use" {
+    /// Picks another port after a failed start, if another program has taken the one that was found
+    /// free. Otherwise returns false.
+    pub(crate) fn pick_again(&mut self) -> bool {
+        if !self.picked || self.layers.port().is_none_or(is_free) {
             return false;
         }
         let before = self.layers.port();
@@ -204,10 +205,10 @@ impl Plan {
         picked && self.layers.port() != before
     }
 
-    /// Adds to a failure how a kept port is changed.
+    /// Adds to the failure of a start how a kept port is changed, if a program has that port.
     pub(crate) fn explain(&self, mut failure: RpcError) -> RpcError {
-        let listen = self.layers.get(Key::Listen).1;
-        if failure.code == "port_in_use" && listen == Origin::Default && !self.picked {
+        let is_kept = self.layers.get(Key::Listen).0.is_none() && !self.picked;
+        if is_kept && self.layers.port().is_some_and(|port| !is_free(port)) {
             failure.message.push_str("; friendchain config set port N changes the kept one");
         }
         failure

@@ -32,7 +32,7 @@ pub(crate) async fn config(
     let done = match find(folder, matches!(action, ConfigAction::Set { .. })).await {
         Ok(Found::Node(client)) => {
             let progress = ProgressMode::of_stderr();
-            let context = Context { client, json, progress, owns_stdin: true };
+            let context = Context { client, json, full: false, progress, owns_stdin: true };
             execute(ClientCommand::Config { action }, &context, &mut out).await
         }
         // The lock is held until the file is written.
@@ -61,9 +61,8 @@ fn without_node(
             let key = Key::of(&key)?;
             let value = Value::typed(key, &value)?;
             write_file(folder, &[(key, value)])?;
-            let mut settings =
-                Layers::of_file(read_settings(folder)?).views(&read_settings(folder)?);
-            settings.retain(|setting| setting.key == key.name());
+            let file = read_settings(folder)?;
+            let settings = Layers::of_file(file.clone()).changed(key, &file);
             write_change(&mut answer, &SettingList { settings })
         }
     }

@@ -9,7 +9,10 @@ use super::{
 };
 use crate::{
     primitives::printable,
-    rpc::{FriendchainApiClient, types::SettingList},
+    rpc::{
+        FriendchainApiClient,
+        types::{Origin, SettingList},
+    },
 };
 
 pub(super) async fn config(
@@ -40,7 +43,14 @@ pub(crate) fn write_change(
 ) -> Result<(), CommandError> {
     answer.write(changed, |out| {
         for setting in &changed.settings {
-            writeln!(out, "{} = {}", setting.key, shown(&setting.value))?;
+            let (key, value) = (&setting.key, shown(&setting.value));
+            match (setting.origin, &setting.value) {
+                (Origin::Default, Value::Null) => writeln!(out, "{key} is not kept any more.")?,
+                (Origin::Default, _) => {
+                    writeln!(out, "{key} is not kept any more: the default is {value}.")?;
+                }
+                _ => writeln!(out, "{key} = {value}")?,
+            }
             if let Some(running) = &setting.running {
                 let running = shown(running);
                 writeln!(out, "The node runs with {running} until it is started anew.")?;
@@ -78,7 +88,7 @@ fn shown(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rpc::types::{Origin, SettingView};
+    use crate::rpc::types::SettingView;
 
     #[test]
     fn each_setting_is_a_line_with_its_origin() {

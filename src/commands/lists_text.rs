@@ -99,7 +99,7 @@ fn write_friends_at(out: &mut dyn Write, list: &FriendList, now: UnixMillis) -> 
     write_fitted(out, columns, &rows(false))
 }
 
-fn friend_row(friend: &FriendView, list: &FriendList, now: UnixMillis, whole: bool) -> [String; 5] {
+fn friend_row(friend: &FriendView, now: UnixMillis, whole: bool) -> [String; 5] {
     let none = || "-".to_owned();
     let last_seen = match friend.last_seen {
         _ if friend.online => "now".to_owned(),
@@ -143,7 +143,8 @@ mod tests {
             last_seen: Some(1),
         };
         let names = ["W".repeat(32), "名".repeat(32), "yzw".to_owned(), "yzw".to_owned()];
-        FriendList { friends: names.into_iter().zip(5..).map(|(n, b)| friend(n, b)).collect() }
+        let friends = names.into_iter().zip(5..).map(|(n, b)| friend(n, b)).collect();
+        FriendList { friends, only_this_machine: false }
     }
 
     fn shown(width: usize, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> String {

@@ -16,7 +16,8 @@ pub(super) fn write_reach(
     seen: impl FnOnce(UnixMillis) -> String,
 ) -> io::Result<()> {
     if status.only_this_machine {
-        writeln!(out, "Only this machine can reach this node: it listens at loopback addresses.")?;
+        writeln!(out, "Only this machine can reach this node: its addresses are loopback ones.")?;
+        writeln!(out, "For friends on other machines: friendchain people {}", status.name)?;
     }
     let Some(copy) = &status.copy else { return Ok(()) };
     let place =

@@ -23,7 +23,7 @@ use super::{
     parts::{ChainParts, OpenFiles},
     router::{self, Ended, News, Parts, Router},
     service::{BlocksWon, OwnName, Service, Unusable, console_event},
-    settings::Layers,
+    settings::{Key, Layers, read_settings},
 };
 use crate::{
     chain::store,
@@ -91,14 +91,15 @@ pub(crate) async fn open(folder: FolderLock) -> Result<OpenedFolder, RpcError> {
             Err(error) => unusable.chain = Some(error.into()),
         }
     }
-    let mut own_name = None;
+    let kept = read_settings(&datadir).ok().and_then(|mut kept| kept.remove(&Key::Name));
+    let mut own_name = kept.and_then(|name| name.as_text().map(str::to_owned));
     if let Some(chain) = &files.chain {
         let network = chain.handle.summary().network.id;
         // Without a network nobody is met, and those met before count as they did.
         let trust = Trust::new([], network == Network::lan().id);
         match open_friends(&datadir, &identity, network, trust, read_only).await {
             Ok((friends, thread)) => {
-                own_name = friends.own_name().await?;
+                own_name = friends.own_name().await?.or(own_name);
                 files.threads.push(thread);
                 files.friends = Some(friends);
             }

@@ -18,6 +18,7 @@ mod folders;
 mod go_story;
 mod hostile_blocks;
 mod hostile_messages;
+mod joining;
 mod logs;
 mod metrics;
 mod names;

@@ -25,9 +25,12 @@ impl Service {
         let key = Key::of(key)?;
         let value = Value::typed(key, value)?;
         let datadir = self.datadir.clone();
-        blocking(move || write_settings(&datadir, &[(key, value)])).await??;
-        let mut list = self.settings().await?;
-        list.settings.retain(|setting| setting.key == key.name());
-        Ok(list)
+        let change = move || {
+            write_settings(&datadir, &[(key, value)])?;
+            read_settings(&datadir)
+        };
+        let file = blocking(change).await??;
+        let layers = self.layers.clone().unwrap_or_else(|| Layers::of_file(file.clone()));
+        Ok(SettingList { settings: layers.changed(key, &file) })
     }
 }

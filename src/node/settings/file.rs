@@ -33,7 +33,7 @@ pub(crate) fn write_settings(
     changes: &[(Key, Option<Value>)],
 ) -> Result<(), RpcError> {
     let old = folder.settings_text()?;
-    let text = old.as_deref().unwrap_or(HEAD);
+    let text = old.as_deref().unwrap_or_default();
     let before = parse(folder, text)?;
     let mut document: DocumentMut =
         text.parse().map_err(|error: toml_edit::TomlError| malformed(folder, text, &error))?;
@@ -54,10 +54,11 @@ pub(crate) fn write_settings(
         }
     }
     let text = document.to_string();
-    if old.as_deref() == Some(text.as_str()) {
-        return Ok(());
+    match old {
+        Some(old) if old == text => Ok(()),
+        Some(_) => Ok(folder.write_settings_text(&text)?),
+        None => Ok(folder.write_settings_text(&format!("{HEAD}{text}"))?),
     }
-    Ok(folder.write_settings_text(&text)?)
 }
 
 /// Sets a key. A comment behind the old value stays.
@@ -77,6 +78,12 @@ fn set(table: &mut toml_edit::Table, name: &str, value: &Value) {
             table.insert(name, Item::Value(new));
         }
     }
+}
+
+/// Parses the text of a settings file, for the fuzz targets.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn parse_text(text: &str) -> Result<Settings, RpcError> {
+    parse(&DataDir::at("/"), text)
 }
 
 fn parse(folder: &DataDir, text: &str) -> Result<Settings, RpcError> {

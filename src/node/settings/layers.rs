@@ -106,7 +106,18 @@ impl Layers {
     /// Returns all settings with their origin. `self` is what the node runs with; `now` is what
     /// the file says now. A changed value holds from the next start on.
     pub(crate) fn views(&self, now: &Settings) -> Vec<SettingView> {
-        let next = Self { file: now.clone(), ..self.clone() };
+        self.beside(&Self { file: now.clone(), ..self.clone() })
+    }
+
+    /// Returns the setting of a key as a start without flags has it, after a change of the file.
+    pub(crate) fn changed(&self, key: Key, now: &Settings) -> Vec<SettingView> {
+        let next = Self { typed: BTreeMap::new(), file: now.clone(), ..self.clone() };
+        let all = self.beside(&next).into_iter();
+        all.filter(|setting| setting.key == key.name()).collect()
+    }
+
+    /// Returns the settings of the next start, with those that this one runs with.
+    fn beside(&self, next: &Self) -> Vec<SettingView> {
         let json = |value: Option<&Value>| value.map_or(Json::Null, Value::to_json);
         Key::ALL
             .into_iter()

@@ -17,6 +17,8 @@ use std::{collections::BTreeMap, net::SocketAddr, path::Path};
 use clap::ValueEnum as _;
 use serde_json::json;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use file::parse_text;
 pub(crate) use file::{read_settings, write_settings};
 pub(crate) use layers::{Layers, port_of};
 
