@@ -97,11 +97,7 @@ pub(crate) async fn run(
             })?;
         (lines, Screen::terminal(printer, options.color))
     } else {
-<<<<<<< HEAD
-        (keyboard.piped()?, Screen::plain())
-=======
-        (input::piped().map_err(RpcError::no_threads)?, Screen::plain())
->>>>>>> folders
+        (keyboard.piped().map_err(RpcError::no_threads)?, Screen::plain())
     };
     if let Ok(status) = &status {
         let from = if options.owns_node { "q stops it" } else { "q leaves it running" };

@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 
-use super::{News, Router};
 use crate::{net::DialCause, primitives::PeerId, wire::address::split_peer};
 
 /// The most addresses that are kept: more than a person reads.
@@ -22,7 +21,7 @@ pub(crate) enum Failure {
 
 impl Failure {
     /// True if waiting rarely mends it: the user has to do something.
-    const fn needs_the_user(self) -> bool {
+    pub(super) const fn needs_the_user(self) -> bool {
         match self {
             Self::OtherNetwork => true,
             Self::Dial(cause) => matches!(
@@ -70,7 +69,7 @@ impl Attempts {
     }
 
     /// Records a failure. Returns the attempt if it failed in another way before, or never.
-    fn failed(
+    pub(super) fn failed(
         &mut self,
         address: &str,
         peer: Option<PeerId>,
@@ -94,23 +93,6 @@ impl Attempts {
     /// Returns all attempts, by address.
     pub(super) fn list(&self) -> Vec<Attempt> {
         self.0.values().cloned().collect()
-    }
-}
-
-impl Router {
-    /// Records that no connection came of an address. The user is told of what waiting does not
-    /// mend, once.
-    pub(super) fn no_way(
-        &mut self,
-        address: &str,
-        peer: Option<PeerId>,
-        failure: Failure,
-        details: String,
-    ) {
-        let found = self.attempts.failed(address, peer, failure, details).cloned();
-        if let Some(attempt) = found.filter(|_| failure.needs_the_user()) {
-            self.publish_news(News::NoWay(attempt));
-        }
     }
 }
 
