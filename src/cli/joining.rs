@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use super::{
     find::{Reached, reach, take_for_node},
-    questions::{ask, ask_yes_no},
+    questions::{ask, ask_yes_no, at_terminal},
 };
 use crate::{
     commands::outcome::CommandError,
@@ -69,10 +69,11 @@ enum Group {
     New(String),
 }
 
-/// Asks a first `people NAME` on a terminal for the group, and prepares the folder for it. A folder
-/// that has a chain is asked nothing. The caller knows that a person sits at a terminal.
-pub(crate) async fn ask_first(folder: &DataDir, name: &str) -> Result<(), CommandError> {
-    if has(folder, CHAIN_FILE) {
+/// Asks a first `people NAME` on a terminal for the group, and prepares the folder for it. Nothing
+/// is asked where the folder has a chain, without a terminal, or after the seed's `IP PORT NAME`.
+pub(crate) async fn ask_first(folder: &DataDir, words: &[String]) -> Result<(), CommandError> {
+    let [name] = words else { return Ok(()) };
+    if has(folder, CHAIN_FILE) || !at_terminal() {
         return Ok(());
     }
     let mut out = io::stdout();
@@ -80,7 +81,7 @@ pub(crate) async fn ask_first(folder: &DataDir, name: &str) -> Result<(), Comman
     match choose_group(&mut out, &mut answers, name)? {
         Group::Lan => {}
         Group::Invited(invite) => {
-            let name = Some(name.to_owned());
+            let name = Some(name.clone());
             let joined = on_folder(folder, async |client| Ok(client.join(invite, name).await?));
             write_joined(&mut out, &joined.await?)?;
         }
@@ -147,7 +148,7 @@ async fn found(client: &Client, group: String) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// Moves the folder of a console's node, which has ended, from the chain `lan` to that of an invite.
+/// Moves the folder of a console's node, which has ended, from the chain `lan` to an invite's.
 pub(crate) async fn move_folder(folder: &DataDir, invite: &str) -> Result<(), CommandError> {
     let lock = take_for_node(folder).await?;
     let (joined, backup) = node::move_to(&lock, Network::lan().id, invite).await?;

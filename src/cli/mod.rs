@@ -130,9 +130,7 @@ async fn dispatch(cli: Cli, matches: ArgMatches) -> Result<(), CommandError> {
             let name = flags.place().ok().map(|(_, name)| name);
             start_logging_of(&global, false, name, plan.as_ref().ok())?;
             let plan = plan?;
-            if let ([name], true) = (flags.words.as_slice(), at_terminal()) {
-                ask_first(&plan.folder, name).await?;
-            }
+            ask_first(&plan.folder, &flags.words).await?;
             daemon::people(plan, color).await
         }
         Command::Console => {

@@ -1,4 +1,4 @@
-//! Sentences on invites, on the addresses that a lonely node tries, and on trades that nobody mines.
+//! Sentences on invites, on the addresses that a node tries, and on trades that nobody mines.
 
 use std::io::{self, Write};
 
