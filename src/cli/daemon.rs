@@ -63,7 +63,7 @@ pub(crate) async fn start_node(mut plan: Plan, json: bool) -> Result<(), Command
         started = manager.extend_start(EXTEND_EVERY, start(&mut plan)) => started?,
         () = signals.any() => return Ok(()),
     };
-    keep(&plan, &node).await?;
+    keep(plan, &node).await?;
     if only_this_machine(&plan.config.listen) {
         tracing::info!("only this machine can reach this node: its address is a loopback one");
     }
