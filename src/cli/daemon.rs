@@ -9,13 +9,14 @@ use tokio::time::timeout;
 
 use super::{
     find::take_for_node,
+    joining::move_folder,
     minute,
     plan::Plan,
     service_manager::{EXTEND_EVERY, ServiceManager},
 };
 use crate::{
     commands::{outcome::CommandError, progress::show_sync},
-    console::{self, ConsoleOptions, signals::Signals},
+    console::{self, ConsoleOptions, Ended, Keyboard, signals::Signals},
     node::{self, RunningNode, config::only_this_machine},
     rpc::{FriendchainApiClient, RpcError, feed::FIRST_PLACE},
 };
@@ -96,11 +97,28 @@ pub(crate) async fn start_node(mut plan: Plan, json: bool) -> Result<(), Command
 /// Runs a node with a console. The node stops when the console ends.
 pub(crate) async fn people(mut plan: Plan, color: bool) -> Result<(), CommandError> {
     let mut signals = Signals::listen()?;
+    let mut keyboard = Keyboard::default();
+    loop {
+        match people_once(&mut plan, color, &mut signals, &mut keyboard).await? {
+            Ended::Left => return Ok(()),
+            Ended::Move(invite) => move_folder(&plan.folder, &invite).await?,
+        }
+        plan.notes.clear();
+    }
+}
+
+/// Runs a node with a console, until the user leaves or wants to move to another chain.
+async fn people_once(
+    plan: &mut Plan,
+    color: bool,
+    signals: &mut Signals,
+    keyboard: &mut Keyboard,
+) -> Result<Ended, CommandError> {
     let mut node = tokio::select! {
-        started = start(&mut plan) => started?,
-        () = signals.any() => return Ok(()),
+        started = start(plan) => started?,
+        () = signals.any() => return Ok(Ended::Left),
     };
-    keep(&plan, &node).await?;
+    keep(plan, &node).await?;
     for note in &plan.notes {
         writeln!(io::stdout(), "{note}")?;
     }
@@ -110,7 +128,7 @@ pub(crate) async fn people(mut plan: Plan, color: bool) -> Result<(), CommandErr
         first_event: FIRST_PLACE,
         owns_node: true,
     };
-    let mut talk = std::pin::pin!(console::run(node.client.clone(), options, &mut signals));
+    let mut talk = std::pin::pin!(console::run(node.client.clone(), options, signals, keyboard));
     let talked = tokio::select! {
         talked = &mut talk => talked,
         ended = &mut node.finished => {
@@ -119,7 +137,8 @@ pub(crate) async fn people(mut plan: Plan, color: bool) -> Result<(), CommandErr
                 writeln!(io::stderr(), "The node has ended: press Enter to leave.")?;
                 talk.await?;
             }
-            return Ok(ended?);
+            ended?;
+            return Ok(Ended::Left);
         }
     };
     stop(node).await?;

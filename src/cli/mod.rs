@@ -6,10 +6,13 @@ mod daemon;
 mod find;
 mod folders;
 mod help;
+mod joining;
 mod logging;
 mod man_pages;
 mod minute;
 mod plan;
+mod questions;
+mod restoring;
 mod service_manager;
 mod settings;
 mod text_log;
@@ -29,7 +32,10 @@ use self::{
     args::{Cli, Command, Global, Observe},
     find::{FindError, Reached, reach, reach_running, until_free},
     folders::folder_of,
+    joining::{ask_first, join_at_terminal},
     logging::{LogDefault, LogError, LogFiles, LogFormat, LogOptions},
+    questions::at_terminal,
+    restoring::restore,
 };
 use crate::{
     commands::{
@@ -37,12 +43,15 @@ use crate::{
         args::ClientCommand,
         environment,
         execute::{Context, check_before_making, execute},
-        outcome::{CommandError, report},
+        outcome::{
+            CommandError::{self, Usage},
+            report,
+        },
         prepare::prepare,
         progress::ProgressMode,
         proofs::{proof_to_verify, write_verdict},
     },
-    console::{self, ConsoleOptions, signals::Signals},
+    console::{self, ConsoleOptions, Keyboard, signals::Signals},
     datadir::{DataDir, DataDirError, NodeId, NodeIdError},
     node::verify_without_chain,
     observe::{self, ObserveError},
@@ -66,7 +75,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(parsed) => parsed,
         Err(error) => return help::answer(&error, &words, json),
     };
-    let starts_node = matches!(cli.command, Command::StartNode(_) | Command::People(_));
+    let starts_node = matches!(
+        cli.command,
+        Command::StartNode(_) | Command::People(_) | Command::Client(ClientCommand::Join { .. })
+    );
     let runtime = match runtime(starts_node) {
         Ok(runtime) => runtime,
         Err(error) => return report(Err(error.into()), json),
@@ -100,14 +112,17 @@ async fn dispatch(cli: Cli, matches: ArgMatches) -> Result<(), CommandError> {
             let plan = plan::plan_people(&global, id, &flags, &matches);
             let name = flags.place().ok().map(|(_, name)| name);
             start_logging_of(&global, false, name, plan.as_ref().ok())?;
-            daemon::people(plan?, color).await
+            let plan = plan?;
+            ask_first(&plan.folder, &flags.words).await?;
+            daemon::people(plan, color).await
         }
         Command::Console => {
             start_logging(&global, false, None)?;
             let folder = folder()?;
             let client = reach_running(&folder).await?;
             let options = ConsoleOptions { folder, color, first_event: 0, owns_node: false };
-            console::run(client, options, &mut Signals::listen()?).await
+            let keyboard = &mut Keyboard::default();
+            console::run(client, options, &mut Signals::listen()?, keyboard).await.map(drop)
         }
         Command::Observe(flags) => {
             start_logging(&global, false, None)?;
@@ -120,6 +135,14 @@ async fn dispatch(cli: Cli, matches: ArgMatches) -> Result<(), CommandError> {
         }
         Command::Complete { words } => completions::complete(&global, &words).await,
         Command::ManPages { folder } => man_pages::write(&folder),
+        Command::Client(ClientCommand::Join { invite }) if at_terminal() && !global.json => {
+            start_logging(&global, false, None)?;
+            join_and_talk(&global, &folder()?, invite, color).await
+        }
+        Command::Client(ClientCommand::Restore { file }) => {
+            start_logging(&global, false, None)?;
+            restore(&folder()?, file, global.json).await
+        }
         Command::Client(ClientCommand::Config { action }) => {
             start_logging(&global, false, None)?;
             settings::config(&folder()?, action, &global).await
@@ -139,6 +162,25 @@ async fn dispatch(cli: Cli, matches: ArgMatches) -> Result<(), CommandError> {
             }
         }
     }
+}
+
+/// Runs `join` at a terminal, and then the console, if the user wants it.
+async fn join_and_talk(
+    global: &Global,
+    folder: &DataDir,
+    invite: String,
+    color: bool,
+) -> Result<(), CommandError> {
+    let Some(name) = join_at_terminal(folder, invite).await? else { return Ok(()) };
+    // As if the user had typed it, with the settings of the environment.
+    let parsed = environment::parse::<Cli>(["friendchain", "people", "--", &name]);
+    let (cli, matches) =
+        parsed.map_err(|error| Usage(RpcError::new("usage", help::usage_sentence(&error))))?;
+    let Command::People(flags) = cli.command else { return Ok(()) };
+    let matches = matches.subcommand().map(|(_, matches)| matches.clone()).unwrap_or_default();
+    let id = folder.path().file_name().and_then(|id| id.to_str()).map(parsed_node_id);
+    let plan = plan::plan_people(global, id.transpose()?, &flags, &matches)?;
+    daemon::people(plan, color).await
 }
 
 /// Runs `observe`, which needs no node.

@@ -70,7 +70,7 @@ pub(crate) enum ClientCommand {
     /// Print an invite, a text that lets a friend join this chain
     #[command(after_help = "Example:\n  friendchain invite")]
     Invite,
-    /// Join the chain of an invite
+    /// Join the chain of an invite; on a terminal it asks for your name, and opens the console
     #[command(after_help = "Example:\n  friendchain join friendchain:…")]
     Join {
         /// The text that `invite` printed
@@ -280,6 +280,20 @@ pub(crate) enum ClientCommand {
     Unban {
         /// A name, a peer id, or at least 4 characters that the id begins with
         peer: String,
+    },
+    /// Save wallet, identity, chat and settings to one file, of a running node too
+    #[command(after_help = "Example:\n  friendchain backup friendchain-2026-11.backup")]
+    Backup {
+        /// The file to make; one that exists is not replaced
+        file: PathBuf,
+    },
+    /// Bring a backup back, into an empty folder
+    #[command(
+        after_help = "Example:\n  friendchain --node-id new restore friendchain-2026-11.backup"
+    )]
+    Restore {
+        /// The file that `backup` made
+        file: PathBuf,
     },
     /// Show the settings of the node and where they come from, or keep one for the next start
     #[command(

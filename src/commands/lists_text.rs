@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::{
     look::{Look, short, short_address, write_sentence},
+    reach_text,
     table::{Column, natural_width, write_fitted},
 };
 use crate::{
@@ -69,7 +70,7 @@ pub(crate) fn write_friends(out: &mut dyn Write, list: &FriendList) -> io::Resul
 
 fn write_friends_at(out: &mut dyn Write, list: &FriendList, now: UnixMillis) -> io::Result<()> {
     if list.friends.is_empty() && list.only_this_machine {
-        return writeln!(out, "{}", super::reach_text::NOBODY_ELSE);
+        return writeln!(out, "{}", reach_text::NOBODY_ELSE);
     }
     if list.friends.is_empty() {
         return write_sentence(

@@ -2,6 +2,7 @@
 
 pub(crate) mod answer;
 pub(crate) mod args;
+mod backup;
 pub(crate) mod bar;
 mod chain;
 mod chat;
@@ -12,6 +13,7 @@ pub(crate) mod environment;
 pub(crate) mod execute;
 mod friends;
 pub(crate) mod help;
+mod joining_text;
 mod lists_text;
 pub(crate) mod look;
 mod network;

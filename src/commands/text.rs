@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 pub(crate) use super::lists_text::{write_friends, write_peers};
 use super::{
+    joining_text,
     lists_text::{duration, without_peer_id},
     look::{Look, short, short_address, write_hanging, write_sentence},
     reach_text,
@@ -248,7 +249,7 @@ pub(crate) fn write_submitted(out: &mut dyn Write, what: &str, sent: &Submitted)
             "It rests on rewards fewer than 6 blocks deep: a reorganisation could undo it.";
         write_sentence(out, sentence)?;
     }
-    Ok(())
+    joining_text::write_who_mines(out, sent)
 }
 
 /// Writes the hashes of mined blocks.
@@ -296,6 +297,7 @@ pub(crate) fn write_status(out: &mut dyn Write, status: &StatusReport) -> io::Re
     write_field(out, "peer id", short(status.peer_id))?;
     write_field(out, "chain", format!("{} {}", status.network_name, short(status.network_id)))?;
     write_field(out, "phase", phase_text(status))?;
+    joining_text::write_tries(out, status)?;
     write_field(out, "height", format!("{} of {}", status.height, status.best_header_height))?;
     write_field(out, "tip", short(status.tip))?;
     write_field(out, "work", &status.work)?;

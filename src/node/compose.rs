@@ -16,13 +16,13 @@ use tokio::{
 use super::{
     blocking::blocking,
     clock::{moment, moment_with_sleep, now},
-    config::NodeConfig,
+    config::{MEETING_PLACE, NodeConfig, peer_at},
     keyring::Keyring,
     metrics::{Listener, Liveness, Monitor, Watched},
     open::{ChainOutput, OpenChain, adopt_lan, open_chain, open_friends},
     parts::{ChainParts, OpenFiles},
     recovery::Recovery,
-    router::{self, Ended, Parts, Router},
+    router::{self, Ended, News, Parts, Router},
     service::{BlocksWon, OwnName, Service, Unusable, console_event},
     settings::{Key, Layers, read_settings},
 };
@@ -322,6 +322,8 @@ struct Networking {
     net: NetHandle,
     events: mpsc::Receiver<NetEvent>,
     peers: Peers,
+    /// Multiaddrs from the user, with `/p2p/` where the peer is known.
+    tried: Vec<String>,
 }
 
 /// Starts the network with the bans and the known addresses of earlier runs.
@@ -341,15 +343,19 @@ async fn start_networking(
     for peer in peers.banned(moment()).chain(base.friends.blocked().await?) {
         until_taken(|| net.ban(peer)).await?;
     }
+    let mut tried = config.peers.clone();
     for known in base.friends.known_peers(KNOWN_PEERS).await? {
         let told = if known.source >= AddressSource::Invite { Told::ByUser } else { Told::Before };
         // Addresses that somebody told, and that nobody proved, are a friend's or are left out.
         let kept =
             if base.trust.is_friend(&known.peer) { known.addresses.len() } else { known.proven };
         let addresses = known.addresses.get(..kept).unwrap_or_default();
+        if told == Told::ByUser {
+            tried.extend(addresses.iter().map(|address| format!("{address}/p2p/{}", known.peer)));
+        }
         until_taken(|| net.add_known(known.peer, addresses, told)).await?;
     }
-    Ok(Networking { net, events, peers })
+    Ok(Networking { net, events, peers, tried })
 }
 
 /// Repeats a command to the network while its queue is full.
@@ -393,11 +399,22 @@ async fn router_parts(
             let keyring = keyring.clone();
             async move { keyring.first_address().await }.boxed()
         }),
-        news: Box::new(move |news| feed.push(console_event(news))),
+        news: Box::new(move |news| {
+            if !is_about_meeting_place(&news) {
+                feed.push(console_event(news));
+            }
+        }),
         min_work: blocking(move || reader.min_work()).await?,
         mining: base.mining,
         metrics,
+        tried: networking.tried,
     })
+}
+
+/// True if the news is that no connection comes of the chat room's first address. Nobody typed it,
+/// and another group may be there.
+fn is_about_meeting_place(news: &News) -> bool {
+    matches!(news, News::NoWay(attempt) if attempt.address == peer_at(MEETING_PLACE))
 }
 
 /// The running HTTP server.

@@ -22,4 +22,4 @@ pub(crate) mod settings;
 
 pub(crate) use compose::{OpenedFolder, RunningNode, open, start};
 pub(crate) use metrics::Liveness;
-pub(crate) use service::verify_without_chain;
+pub(crate) use service::{move_to, restore, verify_without_chain};

@@ -8,8 +8,8 @@ use jsonrpsee::proc_macros::rpc;
 use super::{
     error::RpcError,
     types::{
-        Account, AddressList, AuditReport, BalanceReport, BanState, BlockList, BlockView,
-        BranchAccepted, BroadcastSent, Cancel, ChainCreated, ChatHistory, ChatSent,
+        Account, AddressList, AuditReport, BackupMade, BalanceReport, BanState, BlockList,
+        BlockView, BranchAccepted, BroadcastSent, Cancel, ChainCreated, ChatHistory, ChatSent,
         CreateBlockchain, CreateWallet, EventPage, FriendAccepted, FriendBlocked, FriendForgotten,
         FriendList, InviteText, Joined, LeftChain, LockState, MarkedRead, MinedBlocks, Payee,
         PeerList, Progress, ProofMade, ProofReport, RaiseFee, Renamed, Resend, Secret, SendTrade,
@@ -61,13 +61,19 @@ pub trait FriendchainApi {
     #[method(name = "invite")]
     async fn invite(&self) -> Result<InviteText, RpcError>;
 
-    /// Joins the chain of an invite. Refused if the data folder has a chain.
+    /// Joins the chain of an invite. Refused if the data folder has a chain. `name` is the name
+    /// that friends see; without it the node keeps the one that it has.
     #[method(name = "join")]
-    async fn join(&self, invite: String) -> Result<Joined, RpcError>;
+    async fn join(&self, invite: String, name: Option<String>) -> Result<Joined, RpcError>;
 
     /// Removes the chain from the data folder and keeps a backup. Refused while a node runs.
     #[method(name = "leave_chain")]
     async fn leave_chain(&self) -> Result<LeftChain, RpcError>;
+
+    /// Makes a backup of the data folder, but for the chain. The caller moves the file to its
+    /// place, and removes it from the folder.
+    #[method(name = "backup")]
+    async fn backup(&self) -> Result<BackupMade, RpcError>;
 
     /// Returns the balance of an address.
     #[method(name = "get_balance")]

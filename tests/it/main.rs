@@ -19,6 +19,7 @@ mod folders;
 mod go_story;
 mod hostile_blocks;
 mod hostile_messages;
+mod joining;
 mod logs;
 mod looking;
 mod metrics;

@@ -17,6 +17,7 @@ use crate::{
         address::{peer_of, with_peer, without_peer},
         address_book::Dial,
         copies::End,
+        dial_cause::DialCause,
         event::{DialError, NetEvent},
         gate::Denied,
         listen::root_cause,
@@ -76,7 +77,7 @@ impl Network {
             {
                 let reason = DialError::Oneself(address.to_string()).to_string();
                 self.book.remove_seed(address);
-                self.emit_if_room(NetEvent::DialFailed { address: address.to_string(), reason });
+                self.emit_failure(address, None, DialCause::SameIdentity, reason);
                 continue;
             }
             let options = match &dial {
@@ -149,22 +150,50 @@ impl Network {
             (Dial::Peer(peer, _), SwarmDialError::WrongPeerId { address, .. }) => {
                 self.book.forget_address(peer, address);
             }
-            (Dial::Peer(..) | Dial::Hint(..), _) => {
+            (Dial::Peer(peer, addresses), _) => {
                 tracing::debug!(?dial, %error, "no connection");
+                if !matches!(error, SwarmDialError::DialPeerConditionFalse(_))
+                    && (self.trust.is_friend(peer) || self.book.is_users(peer))
+                {
+                    self.peer_failed(*peer, addresses, error);
+                }
             }
+            (Dial::Hint(..), _) => tracing::debug!(?dial, %error, "no connection"),
             // Both ends dialed at once, or another address was faster.
             (Dial::Seed(_), SwarmDialError::DialPeerConditionFalse(_)) => {}
             (Dial::Seed(address), _) => {
-                let error = dial_error(address, peer_of(address), error);
+                let (peer, cause) = (peer_of(address), DialCause::of(error));
+                let error = dial_error(address, peer, error);
                 if matches!(error, DialError::Oneself(_)) {
                     self.book.remove_seed(address);
                 }
-                self.emit_if_room(NetEvent::DialFailed {
-                    address: address.to_string(),
-                    reason: error.to_string(),
-                });
+                self.emit_failure(address, peer, cause, error.to_string());
             }
         }
+    }
+
+    /// Reports the failure of each address of a peer.
+    fn peer_failed(&mut self, peer: PeerId, addresses: &[Multiaddr], error: &SwarmDialError) {
+        if let SwarmDialError::Transport(errors) = error {
+            for (address, error) in errors {
+                let cause = DialCause::of_transport(error).unwrap_or(DialCause::Other);
+                self.emit_failure(address, Some(peer), cause, root_cause(error));
+            }
+        } else if let Some(address) = addresses.first() {
+            let reason = dial_error(address, Some(peer), error).to_string();
+            self.emit_failure(address, Some(peer), DialCause::of(error), reason);
+        }
+    }
+
+    fn emit_failure(
+        &mut self,
+        address: &Multiaddr,
+        peer: Option<PeerId>,
+        cause: DialCause,
+        reason: String,
+    ) {
+        let address = address.to_string();
+        self.emit_if_room(NetEvent::DialFailed { address, peer, cause, reason });
     }
 }
 

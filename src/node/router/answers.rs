@@ -47,6 +47,8 @@ impl Router {
             listen: self.listen.clone(),
             clock_offset_ms: self.clock_offset(),
             copy: self.copy(),
+            attempts: self.attempts.list(),
+            miners: self.miners(),
         });
     }
 

@@ -12,6 +12,7 @@
 
 mod actions;
 mod answers;
+mod attempts;
 mod back;
 mod chat;
 mod copies;
@@ -32,6 +33,8 @@ use std::{
     time::Duration,
 };
 
+use attempts::Attempts;
+pub(crate) use attempts::{Attempt, Failure};
 use futures::future::BoxFuture;
 use tokio::{
     sync::{Semaphore, broadcast, mpsc, oneshot},
@@ -227,6 +230,8 @@ pub(crate) struct Parts {
     /// The mode of the miner once the chain has caught up with the peers.
     pub(crate) mining: MiningMode,
     pub(crate) metrics: EventMetrics,
+    /// Multiaddrs that the node tries from its start on: the user's.
+    pub(crate) tried: Vec<String>,
 }
 
 /// The state of the node's task.
@@ -286,6 +291,7 @@ pub(crate) struct Router {
     /// The two clocks at the last tick.
     clocks: (UnixMillis, Moment),
     metrics: EventMetrics,
+    attempts: Attempts,
 }
 
 /// The receiving ends of the router's channels.
@@ -393,6 +399,7 @@ impl Router {
             copy: None,
             clocks: (now(), moment()),
             metrics: parts.metrics,
+            attempts: Attempts::of(&parts.tried),
         };
         let task = tokio::spawn(router.run(inbox, parts.mempool));
         (commands, task)

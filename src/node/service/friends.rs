@@ -1,5 +1,6 @@
 //! Answers about friends and chat, and the router's news as events for consoles.
 
+use super::reach::try_view;
 use crate::{
     chain::Divergence,
     friends::{ChatRecord, Departure, FriendInfo, FriendsEvent, LineState},
@@ -65,6 +66,10 @@ pub(crate) fn console_event(news: News) -> ConsoleEvent {
         }
         News::TradeVoid { txid, reason } => ConsoleEvent::TradeVoid { txid, reason },
         News::CopyRuns { address } => ConsoleEvent::Notice { text: copy_text(address) },
+        News::NoWay(attempt) => {
+            let tried = try_view(attempt);
+            ConsoleEvent::Notice { text: format!("{}: {}", tried.place(), tried.words()) }
+        }
         News::Friend(event) => friends_event(event),
         News::Back { away_ms, friends, lines } => ConsoleEvent::Back { away_ms, friends, lines },
     }

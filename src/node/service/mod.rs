@@ -1,5 +1,6 @@
 //! Implements the RPC over the parts of a running node, or over a folder opened for one command.
 
+mod backup;
 mod blocks_won;
 mod chat;
 mod friends;
@@ -8,6 +9,7 @@ mod mining;
 mod pay;
 mod people;
 mod proofs;
+mod reach;
 mod settings;
 mod setup;
 mod status;
@@ -34,7 +36,7 @@ use crate::{
         ChainFault, ChainReader,
         api::{BlockInfo, ChainAudit, Funds, TxState},
     },
-    consensus::{Invite, Network},
+    consensus::Invite,
     datadir::DataDir,
     friends::FriendsHandle,
     primitives::{Address, Amount, Height, MiningMode, Owner, PeerId, TxId, printable},
@@ -42,21 +44,24 @@ use crate::{
         EventFeed, FriendchainApiServer, ProgressBoard, ProgressGuard, RpcError,
         api::MAX_PRINTED_BLOCKS,
         types::{
-            Account, AddressBalance, AddressList, AuditReport, BalanceReport, BanState, BlockList,
-            BlockView, BranchAccepted, BroadcastSent, Cancel, ChainCreated, ChatHistory, ChatSent,
-            Coins, CreateBlockchain, CreateWallet, EventPage, FriendAccepted, FriendBlocked,
-            FriendForgotten, FriendList, FriendView, InviteText, Joined, LeftChain, LockState,
-            MarkedRead, MinedBlocks, Payee, PeerList, Progress, ProofMade, ProofReport, RaiseFee,
-            Renamed, Resend, Secret, SendTrade, SettingList, StatusReport, Stopping, Submitted,
-            Synced, TxList, TxPlace, TxView, Units, WaitingView, WalletCreated, WriteNote,
+            Account, AddressBalance, AddressList, AuditReport, BackupMade, BalanceReport, BanState,
+            BlockList, BlockView, BranchAccepted, BroadcastSent, Cancel, ChainCreated, ChatHistory,
+            ChatSent, Coins, CreateBlockchain, CreateWallet, EventPage, FriendAccepted,
+            FriendBlocked, FriendForgotten, FriendList, FriendView, InviteText, Joined, LeftChain,
+            LockState, MarkedRead, MinedBlocks, Payee, PeerList, Progress, ProofMade, ProofReport,
+            RaiseFee, Renamed, Resend, Secret, SendTrade, SettingList, StatusReport, Stopping,
+            Submitted, Synced, TxList, TxPlace, TxView, Units, WaitingView, WalletCreated,
+            WriteNote,
         },
     },
 };
 
+pub(crate) use backup::restore;
 pub(crate) use blocks_won::BlocksWon;
 pub(crate) use friends::console_event;
 pub(crate) use people::OwnName;
 pub(crate) use proofs::verify_without_chain;
+pub(crate) use setup::move_to;
 
 use friends::friend_view;
 use ids::BlockName;
@@ -142,14 +147,17 @@ impl Service {
     fn check_no_chain(&self) -> Result<(), RpcError> {
         match &self.chain {
             None => self.unusable.chain.as_ref().map_or(Ok(()), |chain| Err(chain.error.clone())),
-            Some(chain) => Err(RpcError::new(
-                "chain_exists",
-                format!(
-                    "this folder holds the chain {} already: leave-chain first, or use another \
-                     --node-id or --data-dir",
-                    chain.handle.summary().network.id
-                ),
-            )),
+            Some(chain) => {
+                let stop = if self.router.is_some() { "stop the node, then " } else { "" };
+                let network = chain.handle.summary().network;
+                let sentence = format!(
+                    "this folder holds the chain {} ({}) already: {stop}leave-chain first, or use \
+                     another --node-id or --data-dir",
+                    printable(&network.params.name),
+                    network.id
+                );
+                Err(RpcError::new("chain_exists", sentence))
+            }
         }
     }
 
@@ -230,24 +238,16 @@ impl FriendchainApiServer for Service {
     }
 
     async fn invite(&self) -> Result<InviteText, RpcError> {
-        let chain = self.chain()?;
-        let checkpoint = chain.handle.invite_checkpoint().await?;
-        let addresses = match &self.router {
-            Some(router) => router.invite_addresses().await?,
-            None => Vec::new(),
-        };
-        let network = Network::clone(&chain.handle.summary().network);
-        let count = u32::try_from(addresses.len()).unwrap_or(u32::MAX);
-        let invite = Invite::new(network, checkpoint, addresses)?.to_text();
-        Ok(InviteText { invite, addresses: count })
+        self.make_invite().await
     }
 
-    async fn join(&self, invite: String) -> Result<Joined, RpcError> {
+    async fn join(&self, invite: String, name: Option<String>) -> Result<Joined, RpcError> {
         self.check_no_chain()?;
-        let invite = Invite::from_text(&invite)?;
-        let network_id = invite.network().id;
-        setup::join(&self.datadir, invite).await?;
-        Ok(Joined { network_id })
+        setup::join(&self.datadir, Invite::from_text(&invite)?, name).await
+    }
+
+    async fn backup(&self) -> Result<BackupMade, RpcError> {
+        self.make_backup().await
     }
 
     async fn leave_chain(&self) -> Result<LeftChain, RpcError> {
@@ -279,11 +279,11 @@ impl FriendchainApiServer for Service {
     }
 
     async fn send(&self, request: SendTrade) -> Result<Submitted, RpcError> {
-        self.pay(request).await
+        Ok(self.say_who_mines(self.pay(request).await?).await)
     }
 
     async fn raise_fee(&self, request: RaiseFee) -> Result<Submitted, RpcError> {
-        self.pay_more(request).await
+        Ok(self.say_who_mines(self.pay_more(request).await?).await)
     }
 
     async fn cancel(&self, request: Cancel) -> Result<Submitted, RpcError> {

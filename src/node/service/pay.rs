@@ -161,11 +161,12 @@ impl Service {
 
     /// Resolves `to`, which is an address or a friend's name.
     async fn payee(&self, to: &str) -> Result<Owner, RpcError> {
-        if Address::looks_like(to) || to.starts_with('1') {
+        let to = self.friend(to).await?;
+        if Address::looks_like(&to) || to.starts_with('1') {
             return Ok(to.parse::<Address>()?.0);
         }
         match &self.friends {
-            Some(friends) => Ok(friends.resolve_to_pay(to.to_owned()).await?.1),
+            Some(friends) => Ok(friends.resolve_to_pay(to).await?.1),
             None => self.friends_handle().map(|_| Owner::ZERO),
         }
     }

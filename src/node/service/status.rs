@@ -1,6 +1,6 @@
 //! Answers about the running node: status, peers, and the outcome of a sync.
 
-use super::Service;
+use super::{Service, reach::try_view};
 use crate::{
     node::{
         blocking::blocking,
@@ -82,6 +82,9 @@ impl Service {
                 .as_ref()
                 .and_then(|live| live.copy.clone())
                 .map(|copy| CopyView { seen: copy.seen, address: copy.address }),
+            tries: live
+                .map(|live| live.attempts.into_iter().map(try_view).collect())
+                .unwrap_or_default(),
         })
     }
 }

@@ -14,6 +14,7 @@ mod console;
 mod friends;
 mod node;
 mod people;
+mod reach;
 mod settings;
 mod undo;
 mod values;
@@ -34,6 +35,7 @@ pub(crate) use node::{
     BanState, CopyView, PeerList, PeerView, Progress, StatusReport, Stopping, Synced,
 };
 pub(crate) use people::{FriendBlocked, FriendForgotten, Payee, Renamed};
+pub(crate) use reach::{BackupFile, BackupMade, Reach, TryFailure, TryView};
 pub(crate) use settings::{Origin, SettingList, SettingView};
 pub(crate) use undo::{Cancel, Resend};
 #[cfg(any(test, fuzzing))]

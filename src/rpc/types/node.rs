@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use super::branch::DivergenceView;
+use super::reach::TryView;
 use super::values::{Coins, Units};
 use crate::primitives::{Address, BlockHash, Height, MiningMode, NetworkId, PeerId, UnixMillis};
 use crate::sync::{Obstacle, Phase};
@@ -80,6 +81,9 @@ pub(crate) struct StatusReport {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub diverged: Option<DivergenceView>,
     pub data_dir: String,
+    /// The addresses that the node tries, of the user and of friends, and why they fail.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tries: Vec<TryView>,
     /// True if no other machine can reach the running node: it listens at loopback addresses only.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub only_this_machine: bool,
