@@ -47,7 +47,7 @@ pub(crate) const HISTORY_FILE: &str = "history.txt";
 pub(crate) const SETTINGS_FILE: &str = "friendchain.toml";
 
 /// All files that a data folder may have, besides backups of the chain.
-const FILES: [&str; 9] = [
+const FILES: [&str; 10] = [
     IDENTITY_FILE,
     WALLET_FILE,
     RECOVERY_FILE,
