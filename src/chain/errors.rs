@@ -6,8 +6,13 @@ use super::mempool::FeeRate;
 pub use crate::consensus::Blame;
 use crate::{
     consensus::{BlockError, HeaderError, TransactionError},
-    primitives::{Amount, BlockHash, Height, NetworkId, OutPoint, TxId},
+    primitives::{Amount, BlockHash, Height, NetworkId, OutPoint, TxId, count_of_blocks},
 };
+
+/// Returns the number of blocks with its verb: `1 block is`.
+fn missing_blocks(count: Height) -> String {
+    format!("{} {}", count_of_blocks(count.into()), if count == 1 { "is" } else { "are" })
+}
 
 /// A failure of the disk, or a file with content that this program did not write. The chain thread
 /// stops.
@@ -287,8 +292,8 @@ pub enum AcceptBranchError {
     },
     /// Too many bodies of the branch are missing: what is here has no more work than ours.
     #[error(
-        "{missing} blocks of the branch of {hash} are not here yet: wait until status says that \
-         all of it is"
+        "of the branch of {hash}, {} not here yet: wait until status says that all of it is",
+        missing_blocks(*.missing)
     )]
     Incomplete { hash: BlockHash, missing: Height },
     /// The reorg would need more memory than `--cache-mib` allows.

@@ -79,8 +79,8 @@ pub(crate) enum Command {
     /// Run the daemon until SIGINT, SIGTERM or SIGHUP
     #[command(
         visible_alias = "startnode",
-        after_help = "Example:\n  friendchain start-node --name yzw --listen 0.0.0.0:3000 --peer \
-             192.168.1.7:3000 --mine on-demand"
+        after_help = "Example:\n  friendchain start-node --name yzw --listen 0.0.0.0:3000 \
+             --mine on-demand"
     )]
     StartNode(StartNode),
     /// Run a node with its console, as in the chat room
@@ -99,10 +99,17 @@ pub(crate) enum Command {
     Observe(Observe),
     /// Print the completion script of a shell
     #[command(after_help = "Example:\n  friendchain completions bash > \
-             ~/.local/share/bash-completion/completions/friendchain")]
+             ~/.bash_completion")]
     Completions {
         /// The shell to complete in
         shell: clap_complete::Shell,
+    },
+    /// Print what may stand for the last word, for completion scripts
+    #[command(hide = true, after_help = "Example:\n  friendchain complete -- chat y")]
+    Complete {
+        /// The words typed so far, without the program's name
+        #[arg(last = true)]
+        words: Vec<String>,
     },
     /// Write the man pages, one for each command
     #[command(after_help = "Example:\n  friendchain man-pages ~/.local/share/man/man1")]
@@ -270,8 +277,8 @@ mod tests {
         let cli = parse("send -from fc1abc -to fc1def -amount 10 -mine").expect("parsed");
         let Command::Client(ClientCommand::Send(sent)) = cli.command else { panic!("not a send") };
         assert_eq!(
-            (sent.from.as_str(), sent.to.as_str(), sent.amount.as_str(), sent.mine),
-            ("fc1abc", "fc1def", "10", true)
+            (sent.from.as_deref(), sent.to.as_str(), sent.amount.as_str(), sent.mine),
+            (Some("fc1abc"), "fc1def", "10", true)
         );
     }
 

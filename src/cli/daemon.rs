@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use super::{
     find::take_for_node,
+    minute,
     plan::Plan,
     service_manager::{EXTEND_EVERY, ServiceManager},
 };
@@ -76,6 +77,7 @@ pub(crate) async fn start_node(mut plan: Plan, json: bool) -> Result<(), Command
         ended = &mut node.finished => Some(ended),
         () = signals.any() => None,
         () = bar => None,
+        () = minute::report(&node.client) => None,
         () = manager.serving(&node.client, &node.liveness) => None,
     };
     manager.stopping();

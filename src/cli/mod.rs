@@ -1,14 +1,18 @@
 //! The command line parses the arguments, finds or starts the node, and runs the command.
 
 mod args;
+mod completions;
 mod daemon;
 mod find;
 mod folders;
+mod help;
 mod logging;
 mod man_pages;
+mod minute;
 mod plan;
 mod service_manager;
 mod settings;
+mod text_log;
 mod threads;
 
 use std::{
@@ -19,7 +23,7 @@ use std::{
     time::Duration,
 };
 
-use clap::{ArgMatches, CommandFactory, error::ErrorKind};
+use clap::ArgMatches;
 
 use self::{
     args::{Cli, Command, Global, Observe},
@@ -33,7 +37,7 @@ use crate::{
         args::ClientCommand,
         environment,
         execute::{Context, check_before_making, execute},
-        outcome::{CommandError, USAGE, print_error, report},
+        outcome::{CommandError, report},
         prepare::prepare,
         progress::ProgressMode,
         proofs::{proof_to_verify, write_verdict},
@@ -42,6 +46,7 @@ use crate::{
     datadir::{DataDir, DataDirError, NodeId, NodeIdError},
     node::verify_without_chain,
     observe::{self, ObserveError},
+    primitives::trimmed,
     rpc::RpcError,
 };
 
@@ -56,10 +61,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let program = arguments.next().unwrap_or_else(|| "friendchain".into());
     let words = prepare(arguments.collect());
     let json = words.iter().take_while(|word| *word != "--").any(|word| word == "--json");
-    let parsed = environment::parse::<Cli>([program].into_iter().chain(words));
+    let parsed = environment::parse::<Cli>([program].into_iter().chain(words.clone()));
     let (cli, matches) = match parsed {
         Ok(parsed) => parsed,
-        Err(error) => return usage(&error, json),
+        Err(error) => return help::answer(&error, &words, json),
     };
     let starts_node = matches!(cli.command, Command::StartNode(_) | Command::People(_));
     let runtime = match runtime(starts_node) {
@@ -76,28 +81,6 @@ fn runtime(starts_node: bool) -> Result<tokio::runtime::Runtime, RpcError> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     let runtime = builder.worker_threads(threads::workers(starts_node)).enable_all().build();
     runtime.map_err(RpcError::no_threads)
-}
-
-fn usage(error: &clap::Error, json: bool) -> ExitCode {
-    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-        return report(error.print().map_err(CommandError::Output), false);
-    }
-    if json {
-        print_error("usage", &usage_sentence(error), json);
-    } else {
-        // A failure here cannot be reported anywhere.
-        let _ = error.print();
-    }
-    ExitCode::from(USAGE)
-}
-
-/// Returns the first paragraph of clap's message, on one line.
-fn usage_sentence(error: &clap::Error) -> String {
-    let text = error.to_string();
-    let paragraph =
-        text.trim_start_matches("error: ").lines().take_while(|line| !line.trim().is_empty());
-    let sentence = paragraph.map(str::trim).collect::<Vec<_>>().join(" ");
-    format!("{sentence}; see friendchain help")
 }
 
 async fn dispatch(cli: Cli, matches: ArgMatches) -> Result<(), CommandError> {
@@ -131,12 +114,11 @@ async fn dispatch(cli: Cli, matches: ArgMatches) -> Result<(), CommandError> {
             observe_logs(flags, global.json).await
         }
         Command::Completions { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "friendchain", &mut script);
             let mut out = io::stdout();
-            out.write_all(&script)?;
+            out.write_all(completions::script(shell).as_bytes())?;
             Ok(out.flush()?)
         }
+        Command::Complete { words } => completions::complete(&global, &words).await,
         Command::ManPages { folder } => man_pages::write(&folder),
         Command::Client(ClientCommand::Config { action }) => {
             start_logging(&global, false, None)?;
@@ -288,7 +270,7 @@ fn start_logging(
 fn parsed_node_id(text: &str) -> Result<NodeId, CommandError> {
     let unreadable =
         |error: NodeIdError| CommandError::Usage(RpcError::new("bad_node_id", error.to_string()));
-    text.parse().map_err(unreadable)
+    trimmed(text).parse().map_err(unreadable)
 }
 
 #[cfg(test)]
@@ -302,7 +284,7 @@ mod tests {
         {
             let words = ["friendchain"].into_iter().chain(line.split_whitespace());
             let error = environment::parse::<Cli>(words).expect_err("wrong usage");
-            let sentence = usage_sentence(&error);
+            let sentence = help::usage_sentence(&error);
             assert!(sentence.len() > 30 && !sentence.contains('\n'), "{sentence}");
         }
     }

@@ -73,7 +73,7 @@ fn without_node(
 fn layers_of(folder: &DataDir) -> Result<Layers, CommandError> {
     let parsed = environment::parse::<Cli>(["friendchain", "start-node"]);
     let wrong = |error: clap::Error| {
-        CommandError::Usage(RpcError::new("usage", super::usage_sentence(&error)))
+        CommandError::Usage(RpcError::new("usage", super::help::usage_sentence(&error)))
     };
     let (cli, matches) = parsed.map_err(wrong)?;
     let (Command::StartNode(flags), Some((_, matches))) = (cli.command, matches.subcommand())

@@ -237,6 +237,9 @@ pub(crate) enum ClientCommand {
         /// The line to send
         #[arg(required = true, num_args = 1..)]
         text: Vec<String>,
+        /// Wait up to a minute until the friend has the line; exit code 1 if it still waits then
+        #[arg(long)]
+        wait: bool,
     },
     /// Send a chat line to all friends
     #[command(after_help = "Example:\n  friendchain broadcast Good morning!")]
@@ -246,13 +249,16 @@ pub(crate) enum ClientCommand {
         text: Vec<String>,
     },
     /// Show past chat
-    #[command(after_help = "Example:\n  friendchain history yjf --limit 20")]
+    #[command(after_help = "Example:\n  friendchain history yjf --search tea --limit 20")]
     History {
         /// Only the chat with this friend [default: all chat]
         friend: Option<String>,
-        /// Maximum number of lines [default: 50]
+        /// Maximum number of lines [default: 100]
         #[arg(long, value_name = "N")]
         limit: Option<u32>,
+        /// Only lines that hold this text, in capital or small letters
+        #[arg(long, value_name = "WORD")]
+        search: Option<String>,
         /// Lines of people who are no friends, instead of the chat
         #[arg(long, conflicts_with = "friend")]
         requests: bool,

@@ -4,7 +4,7 @@ use std::io::Write;
 
 pub(crate) use super::session::Context;
 use super::{
-    args::ClientCommand, chain, config, friends, look::Look, network, outcome::CommandError,
+    args::ClientCommand, chain, chat, config, friends, look::Look, network, outcome::CommandError,
     parse::parsed_address, people, proofs, session::Session, transactions, undo, wallet,
 };
 use crate::{consensus::Invite, rpc::RpcError};
@@ -62,10 +62,12 @@ async fn run(command: ClientCommand, session: &mut Session<'_>) -> Result<(), Co
         ClientCommand::BlockFriend { friend } => people::block_friend(session, friend).await,
         ClientCommand::UnblockFriend { friend } => people::unblock_friend(session, friend).await,
         ClientCommand::Rename { name } => people::rename(session, name).await,
-        ClientCommand::Chat { friend, text } => friends::chat(session, friend, &text).await,
-        ClientCommand::Broadcast { text } => friends::broadcast(session, &text).await,
-        ClientCommand::History { friend, limit, requests } => {
-            friends::history(session, friend, limit, requests).await
+        ClientCommand::Chat { friend, text, wait } => {
+            chat::chat(session, friend, &text, wait).await
+        }
+        ClientCommand::Broadcast { text } => chat::broadcast(session, &text).await,
+        ClientCommand::History { friend, limit, requests, search } => {
+            chat::history(session, friend, limit, requests, search).await
         }
         ClientCommand::Status => network::status(session).await,
         ClientCommand::Peers => network::peers(session).await,

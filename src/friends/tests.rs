@@ -5,6 +5,7 @@ mod copies;
 mod crash;
 mod levels;
 mod lines;
+mod missed;
 mod names;
 mod quotas;
 

@@ -17,12 +17,13 @@ mod name;
 mod peer_id;
 mod rate;
 mod short_id;
+mod shown;
 mod text;
 mod transaction;
 
 pub use amount::{Amount, AmountError};
 pub use block::{Block, HEADER_BYTES, Header};
-pub(crate) use count::{count_of_blocks, count_of_bytes, counted, separated};
+pub(crate) use count::{count_of_blocks, counted};
 pub use encoding::{Decode, DecodeError, Encode};
 pub use hash::{BlockHash, HashParseError, LeafHash, MerkleRoot, NetworkId, TxId};
 pub(crate) use hash::{sha256, sha256d};
@@ -37,7 +38,8 @@ pub(crate) use name::{FriendName, composed, spells_word};
 pub use peer_id::{PeerId, PeerIdError};
 pub use rate::{Bucket, Rate};
 pub(crate) use short_id::{SHORT_ID_BYTES, short_id};
-pub(crate) use text::{printable, trimmed};
+pub(crate) use shown::{escaped, shown};
+pub(crate) use text::{is_printable, printable, trimmed};
 pub(crate) use transaction::MAX_MEMO_BYTES;
 pub use transaction::{OutPoint, Transaction, TransactionKind, TxInput, TxOutput, coinbase_memo};
 

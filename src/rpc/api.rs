@@ -11,8 +11,8 @@ use super::{
         Account, AddressList, AuditReport, BalanceReport, BanState, BlockList, BlockView,
         BranchAccepted, BroadcastSent, Cancel, ChainCreated, ChatHistory, ChatSent,
         CreateBlockchain, CreateWallet, EventPage, FriendAccepted, FriendBlocked, FriendForgotten,
-        FriendList, InviteText, Joined, LeftChain, LockState, MinedBlocks, Payee, PeerList,
-        Progress, ProofMade, ProofReport, RaiseFee, Renamed, Resend, Secret, SendTrade,
+        FriendList, InviteText, Joined, LeftChain, LockState, MarkedRead, MinedBlocks, Payee,
+        PeerList, Progress, ProofMade, ProofReport, RaiseFee, Renamed, Resend, Secret, SendTrade,
         SettingList, StatusReport, Stopping, Submitted, Synced, TxList, TxView, WalletCreated,
         WriteNote,
     },
@@ -196,23 +196,37 @@ pub trait FriendchainApi {
     async fn payee(&self, to: String) -> Result<Payee, RpcError>;
 
     /// Sends a chat line to one friend: a name, a name with an id suffix, or a peer id. Replies
-    /// when the line is delivered or queued.
+    /// once the line is stored here, which is at once.
+    ///
+    /// Without `wait` the reply waits a moment for a friend who is here and answers. With `wait`
+    /// false it waits for nobody. With `wait` true it waits up to a minute for the delivery.
     #[method(name = "chat")]
-    async fn chat(&self, friend: String, text: String) -> Result<ChatSent, RpcError>;
+    async fn chat(
+        &self,
+        friend: String,
+        text: String,
+        wait: Option<bool>,
+    ) -> Result<ChatSent, RpcError>;
 
     /// Publishes a chat line to all.
     #[method(name = "broadcast")]
     async fn broadcast(&self, text: String) -> Result<BroadcastSent, RpcError>;
 
     /// Returns the newest stored chat lines, of one friend or of all, oldest first. With `requests`
-    /// these are the lines of peers who are no friends.
+    /// these are the lines of peers who are no friends. With `search` these are the newest lines
+    /// that hold this text, whatever the case of its letters.
     #[method(name = "history")]
     async fn history(
         &self,
         friend: Option<String>,
         limit: Option<u32>,
         requests: Option<bool>,
+        search: Option<String>,
     ) -> Result<ChatHistory, RpcError>;
+
+    /// Marks all chat lines as read.
+    #[method(name = "mark_read")]
+    async fn mark_read(&self) -> Result<MarkedRead, RpcError>;
 
     /// Syncs with one friend or with all peers. Replies when the sync is complete.
     #[method(name = "sync")]

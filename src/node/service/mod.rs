@@ -1,8 +1,10 @@
 //! Implements the RPC over the parts of a running node, or over a folder opened for one command.
 
 mod blocks_won;
+mod chat;
 mod friends;
 mod ids;
+mod mining;
 mod pay;
 mod people;
 mod proofs;
@@ -42,9 +44,9 @@ use crate::{
         types::{
             Account, AddressBalance, AddressList, AuditReport, BalanceReport, BanState, BlockList,
             BlockView, BranchAccepted, BroadcastSent, Cancel, ChainCreated, ChatHistory, ChatSent,
-            ChatState, Coins, CreateBlockchain, CreateWallet, EventPage, FriendAccepted,
-            FriendBlocked, FriendForgotten, FriendList, FriendView, InviteText, Joined, LeftChain,
-            LockState, MinedBlocks, Payee, PeerList, Progress, ProofMade, ProofReport, RaiseFee,
+            Coins, CreateBlockchain, CreateWallet, EventPage, FriendAccepted, FriendBlocked,
+            FriendForgotten, FriendList, FriendView, InviteText, Joined, LeftChain, LockState,
+            MarkedRead, MinedBlocks, Payee, PeerList, Progress, ProofMade, ProofReport, RaiseFee,
             Renamed, Resend, Secret, SendTrade, SettingList, StatusReport, Stopping, Submitted,
             Synced, TxList, TxPlace, TxView, Units, WaitingView, WalletCreated, WriteNote,
         },
@@ -56,15 +58,13 @@ pub(crate) use friends::console_event;
 pub(crate) use people::OwnName;
 pub(crate) use proofs::verify_without_chain;
 
-use friends::{chat_message, friend_view};
+use friends::friend_view;
 use ids::BlockName;
+use mining::watched;
 use status::{peer_list, synced};
 
 /// Bytes of blocks after which a page of `print_chain` ends.
 const MAX_PRINTED_BYTES: usize = 8 * 1024 * 1024;
-
-/// The most chat lines in one answer to `history`.
-const MAX_HISTORY: u32 = 1_000;
 
 /// The reasons that files of the folder could not be opened. A command that needs one of these
 /// files returns its reason.
@@ -307,11 +307,10 @@ impl FriendchainApiServer for Service {
         let count = count.unwrap_or(1);
         let task = self.progress.begin("mine", Some(u64::from(count)));
         let mut blocks = Vec::new();
-        // In short runs, which update the progress. The work ends if the client disconnects.
-        while let left @ 1.. = count.saturating_sub(u32::try_from(blocks.len()).unwrap_or(u32::MAX))
-        {
-            blocks.extend(chain.miner.mine_blocks(left.min(16), owner).await?);
-            task.update(blocks.len() as u64, Some(u64::from(count)));
+        // One by one, so that the progress counts each. The work ends if the client disconnects.
+        for done in 1..=count {
+            blocks.extend(watched(&chain.miner, &task, chain.miner.mine_blocks(1, owner)).await?);
+            task.update(u64::from(done), Some(u64::from(count)));
         }
         Ok(MinedBlocks { blocks })
     }
@@ -492,15 +491,18 @@ impl FriendchainApiServer for Service {
         self.payee_of(to).await
     }
 
-    async fn chat(&self, friend: String, text: String) -> Result<ChatSent, RpcError> {
-        let line = self.router()?.chat(self.friend(&friend).await?, text).await?;
-        let state = if line.delivered { ChatState::Delivered } else { ChatState::Queued };
-        Ok(ChatSent { id: line.id.to_string(), state })
+    async fn chat(
+        &self,
+        friend: String,
+        text: String,
+        wait: Option<bool>,
+    ) -> Result<ChatSent, RpcError> {
+        chat::send(self.router()?, self.friend(&friend).await?, text, wait).await
     }
 
     async fn broadcast(&self, text: String) -> Result<BroadcastSent, RpcError> {
         let line = self.router()?.broadcast(text).await?;
-        Ok(BroadcastSent { id: line.id.to_string(), peers: line.peers })
+        Ok(BroadcastSent { id: line.id.to_string(), peers: line.peers, later: line.later })
     }
 
     async fn history(
@@ -508,19 +510,21 @@ impl FriendchainApiServer for Service {
         friend: Option<String>,
         limit: Option<u32>,
         requests: Option<bool>,
+        search: Option<String>,
     ) -> Result<ChatHistory, RpcError> {
         let friends = self.friends_handle()?;
-        let limit = limit.unwrap_or(100).min(MAX_HISTORY);
         if requests == Some(true) {
-            let lines = friends.requests(usize::try_from(limit).unwrap_or(usize::MAX)).await?;
-            return Ok(ChatHistory { messages: lines.into_iter().map(chat_message).collect() });
+            return chat::requests(friends, limit, search).await;
         }
-        let peer = match friend {
-            Some(friend) => Some(friends.resolve(self.friend(&friend).await?).await?),
+        let friend = match friend {
+            Some(friend) => Some(self.friend(&friend).await?),
             None => None,
         };
-        let lines = friends.history(peer, usize::try_from(limit).unwrap_or(usize::MAX)).await?;
-        Ok(ChatHistory { messages: lines.into_iter().map(chat_message).collect() })
+        chat::history(friends, friend, limit, search).await
+    }
+
+    async fn mark_read(&self) -> Result<MarkedRead, RpcError> {
+        Ok(MarkedRead { read: self.friends_handle()?.mark_read().await? })
     }
 
     async fn sync(&self, friend: Option<String>) -> Result<Synced, RpcError> {

@@ -3,7 +3,7 @@
 //! The wallet is held from the reading of the coins until the chain has taken the trade, so that
 //! two payments at once never spend the same coins.
 
-use super::{Service, unknown_transaction};
+use super::{Service, mining::watched, unknown_transaction};
 use crate::{
     chain::{
         FeeRate, PAYING_RATE,
@@ -53,7 +53,7 @@ impl Service {
             let spendable = self.spendable(&keys, from, needs).await?;
             let built = wallet::build_trade(&spendable, &keys, &order)?;
             let payer = built.payer;
-            (self.sign_and_submit(&mut wallet, built, request.fee.0).await?, payer)
+            (self.sign_and_submit(&mut wallet, &built, request.fee.0).await?, payer)
         };
         if request.mine { self.mined(submitted, payer).await } else { Ok(submitted) }
     }
@@ -70,7 +70,7 @@ impl Service {
             let built = wallet::raise_fee(&info.transaction, info.fee, fee, &spendable, &keys)?;
             let also_void = descendants_of(replaced, &self.chain()?.handle.mempool().await?);
             let payer = built.payer;
-            let sent = self.sign_and_submit(&mut wallet, built, fee).await?;
+            let sent = self.sign_and_submit(&mut wallet, &built, fee).await?;
             (replacing(sent, replaced, also_void), payer)
         };
         if request.mine { self.mined(submitted, payer).await } else { Ok(submitted) }
@@ -153,7 +153,7 @@ impl Service {
             Plan::Anew(order) => {
                 let order = Order { fee: request.fee.0, ..order };
                 let built = wallet::build_trade(&spendable, &keys, &order)?;
-                let sent = self.sign_and_submit(&mut wallet, built, order.fee).await?;
+                let sent = self.sign_and_submit(&mut wallet, &built, order.fee).await?;
                 Ok(Submitted { replaces: Some(txid), ..sent })
             }
         }
@@ -224,11 +224,11 @@ impl Service {
     async fn sign_and_submit(
         &self,
         wallet: &mut OpenWallet,
-        built: BuiltTrade,
+        built: &BuiltTrade,
         fee: Amount,
     ) -> Result<Submitted, RpcError> {
-        let txid = self.try_submit(wallet, &built).await??;
-        Ok(submitted(txid, &built, fee))
+        let txid = self.try_submit(wallet, built).await??;
+        Ok(submitted(txid, built, fee))
     }
 
     async fn try_submit(
@@ -249,7 +249,8 @@ impl Service {
         submitted: Submitted,
         owner: Owner,
     ) -> Result<Submitted, RpcError> {
-        let mined = self.chain()?.miner.mine_until(submitted.txid, owner).await?;
+        let (miner, task) = (&self.chain()?.miner, self.progress.begin("wait", None));
+        let mined = watched(miner, &task, miner.mine_until(submitted.txid, owner)).await?;
         Ok(Submitted { block: Some(mined.block), state: TxStateName::Mined, ..submitted })
     }
 }
@@ -272,7 +273,7 @@ fn replacing(sent: Submitted, replaced: TxId, also_void: Vec<TxId>) -> Submitted
 }
 
 /// Returns the fee with which a trade of the same inputs and one output replaces `trade`, which
-/// pays `own`. `lost` is the sum of the fees that leave. See `chain/mempool/check.rs` for the rules.
+/// pays `own`. `lost` is the sum of the fees that leave. The rules: `chain/mempool/check.rs`.
 fn least_fee(trade: &Transaction, own: Amount, lost: Amount) -> Amount {
     let output = TxOutput { value: Amount::ZERO, owner: Owner::ZERO };
     let bare =

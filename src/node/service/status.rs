@@ -8,7 +8,7 @@ use crate::{
         config::only_this_machine,
         router::PeerTable,
     },
-    primitives::{Amount, printable},
+    primitives::{Amount, counted, printable},
     rpc::{
         RpcError,
         types::{Coins, CopyView, PeerList, PeerView, Phase, StatusReport, Synced, Units},
@@ -45,6 +45,9 @@ impl Service {
             height: summary.tip.height,
             tip: summary.tip.hash,
             best_header_height: summary.best_header.height,
+            target_height: progress
+                .map_or(0, |progress| progress.target_height)
+                .max(summary.best_header.height),
             work: summary.tip.work.to_string(),
             peers: live.as_ref().map_or(0, |live| live.peers),
             proven_peers: progress
@@ -113,7 +116,10 @@ pub(super) fn synced(report: &SyncReport, of_one_friend: bool) -> Result<Synced,
         ),
         SyncOutcome::NoAnswer => refused(
             "no_answer",
-            format!("none of the {} friends that were asked answered: try again", report.asked),
+            format!(
+                "no answer from the {} asked: try again",
+                counted(u64::try_from(report.asked).unwrap_or(u64::MAX), "friend", "friends")
+            ),
         ),
         SyncOutcome::Stalled => refused(
             "stalled",

@@ -315,7 +315,7 @@ impl TxView {
         let memo = transaction.memo_text();
         // A coinbase memo may hold a miner's binary counter instead of text.
         let is_text = transaction.kind() != TransactionKind::Coinbase
-            || !memo.contains(char::REPLACEMENT_CHARACTER);
+            || !memo.chars().any(|c| c == char::REPLACEMENT_CHARACTER || c.is_control());
         let mut view = Self {
             txid,
             kind: transaction.kind(),

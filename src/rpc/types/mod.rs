@@ -28,7 +28,7 @@ pub(crate) use chain::{
 pub(crate) use console::{ConsoleEvent, EventPage};
 pub(crate) use friends::{
     BroadcastSent, ChatHistory, ChatMessage, ChatSent, ChatState, FriendAccepted, FriendLevel,
-    FriendList, FriendView,
+    FriendList, FriendView, MarkedRead,
 };
 pub(crate) use node::{
     BanState, CopyView, PeerList, PeerView, Progress, StatusReport, Stopping, Synced,
@@ -193,7 +193,8 @@ mod tests {
         let fields = ["name", "suffix", "peer_id", "level", "online", "address", "last_seen"];
         assert_fields(&friend, &fields);
         assert_fields(&ChatSent { id: "a".to_owned(), state: ChatState::Queued }, &["id", "state"]);
-        assert_fields(&BroadcastSent { id: "a".to_owned(), peers: 4 }, &["id", "peers"]);
+        let sent = BroadcastSent { id: "a".to_owned(), peers: 4, later: 1 };
+        assert_fields(&sent, &["id", "peers", "later"]);
         assert_eq!(serde_json::to_value(ChatState::Delivered).expect("JSON"), "delivered");
         assert_eq!(serde_json::to_value(MiningMode::OnDemand).expect("JSON"), "on-demand");
         let message = ChatMessage {
