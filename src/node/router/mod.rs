@@ -394,8 +394,7 @@ impl Router {
             clocks: (now(), moment()),
             metrics: parts.metrics,
         };
-        let task = tokio::spawn(router.run(inbox, parts.mempool));
-        (commands, task)
+        (commands, tokio::spawn(router.run(inbox, parts.mempool)))
     }
 
     async fn run(mut self, mut inbox: Inbox, mempool: Vec<MempoolEntry>) -> Ended {
