@@ -401,8 +401,7 @@ impl Router {
             metrics: parts.metrics,
             attempts: Attempts::of(&parts.tried),
         };
-        let task = tokio::spawn(router.run(inbox, parts.mempool));
-        (commands, task)
+        (commands, tokio::spawn(router.run(inbox, parts.mempool)))
     }
 
     async fn run(mut self, mut inbox: Inbox, mempool: Vec<MempoolEntry>) -> Ended {
