@@ -63,7 +63,7 @@ pub(crate) async fn start_node(mut plan: Plan, json: bool) -> Result<(), Command
         started = manager.extend_start(EXTEND_EVERY, start(&mut plan)) => started?,
         () = signals.any() => return Ok(()),
     };
-    keep(plan, &node).await?;
+    keep(&plan, &node).await?;
     if only_this_machine(&plan.config.listen) {
         tracing::info!("only this machine can reach this node: its address is a loopback one");
     }
@@ -116,7 +116,7 @@ async fn people_once(
         started = start(plan) => started?,
         () = signals.any() => return Ok(Ended::Left),
     };
-    keep(&plan, &node).await?;
+    keep(plan, &node).await?;
     for note in &plan.notes {
         writeln!(io::stdout(), "{note}")?;
     }
