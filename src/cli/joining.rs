@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use super::{
     find::{Reached, reach, take_for_node},
+    plan::Plan,
     questions::{ask, ask_yes_no, at_terminal},
 };
 use crate::{
@@ -71,7 +72,8 @@ enum Group {
 
 /// Asks a first `people NAME` on a terminal for the group, and prepares the folder for it. Nothing
 /// is asked where the folder has a chain, without a terminal, or after the seed's `IP PORT NAME`.
-pub(crate) async fn ask_first(folder: &DataDir, words: &[String]) -> Result<(), CommandError> {
+pub(crate) async fn ask_first(plan: &mut Plan, words: &[String]) -> Result<(), CommandError> {
+    let folder = &plan.folder;
     let [name] = words else { return Ok(()) };
     if has(folder, CHAIN_FILE) || !at_terminal() {
         return Ok(());
@@ -94,6 +96,8 @@ pub(crate) async fn ask_first(folder: &DataDir, words: &[String]) -> Result<(), 
             )?;
         }
     }
+    // The questions have said it: a new folder, and its chain.
+    plan.notes.clear();
     Ok(())
 }
 

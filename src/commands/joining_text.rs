@@ -2,10 +2,14 @@
 
 use std::io::{self, Write};
 
+use super::look::write_hanging;
 use crate::{
     primitives::counted,
     rpc::types::{InviteText, Reach, StatusReport, Submitted},
 };
+
+/// The head of an address that the node tries, as wide as those of `status`.
+const TRIES: &str = "tries      ";
 
 /// Returns the number of addresses in an invite, and who can use them.
 pub(super) fn invite_holds(invite: &InviteText) -> String {
@@ -26,16 +30,12 @@ pub(super) fn invite_holds(invite: &InviteText) -> String {
 /// Writes the addresses that the node tries, and why they fail.
 pub(super) fn write_tries(out: &mut dyn Write, status: &StatusReport) -> io::Result<()> {
     if status.running && status.peers == 0 && status.tries.is_empty() {
-        writeln!(
-            out,
-            "tries      nobody, since no address is known: give --peer, or ask a friend"
-        )?;
-        return writeln!(out, "           for an invite");
+        let none = "nobody, since no address is known: give --peer, or ask a friend for an invite";
+        return write_hanging(out, TRIES, none);
     }
-    for tried in &status.tries {
-        writeln!(out, "tries      {}: {}", tried.place(), tried.words())?;
-    }
-    Ok(())
+    status.tries.iter().try_for_each(|tried| {
+        write_hanging(out, TRIES, &format!("{}: {}", tried.place(), tried.words()))
+    })
 }
 
 /// Writes that nobody mines a trade, if that is so.
