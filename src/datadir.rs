@@ -37,8 +37,11 @@ pub(crate) const LOCK_FILE: &str = "lock";
 /// The history of lines typed in the console.
 pub(crate) const HISTORY_FILE: &str = "history.txt";
 
+/// The first owner of the wallet for which the recovery phrase was offered or shown.
+pub(crate) const PHRASE_FILE: &str = "phrase-offered";
+
 /// All files that a data folder may have, besides backups of the chain.
-const FILES: [&str; 8] = [
+const FILES: [&str; 9] = [
     IDENTITY_FILE,
     WALLET_FILE,
     CHAIN_FILE,
@@ -47,6 +50,7 @@ const FILES: [&str; 8] = [
     NODE_FILE,
     LOCK_FILE,
     HISTORY_FILE,
+    PHRASE_FILE,
 ];
 
 /// Folder name of a node without an id.

@@ -259,9 +259,10 @@ mod tests {
         }
         let cli = parse("send -from fc1abc -to fc1def -amount 10 -mine").expect("parsed");
         let Command::Client(ClientCommand::Send(sent)) = cli.command else { panic!("not a send") };
+        let (amount, to) = sent.amount_and_recipient().expect("both");
         assert_eq!(
-            (sent.from.as_str(), sent.to.as_str(), sent.amount.as_str(), sent.mine),
-            ("fc1abc", "fc1def", "10", true)
+            (sent.from.as_deref(), to.as_str(), amount.as_str(), sent.mine),
+            (Some("fc1abc"), "fc1def", "10", true)
         );
     }
 

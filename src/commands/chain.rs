@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use super::{
     args::CreateBlockchainArgs,
     outcome::CommandError,
-    parse::{parsed, parsed_address},
+    parse::{named_address, parsed, parsed_address},
     print_chain::{BlockForm, print_chain},
     session::Session,
     text,
@@ -69,7 +69,10 @@ pub(super) async fn mine(
     count: u32,
     to: Option<String>,
 ) -> Result<(), CommandError> {
-    let to = to.map(|to| parsed_address(&to)).transpose()?;
+    let to = match to {
+        Some(to) => Some(named_address(session, &to).await?),
+        None => None,
+    };
     let mined = session.showing(session.client.mine(Some(count), to)).await?;
     session.write(&mined, |out| text::write_mined(out, &mined))
 }
@@ -87,7 +90,8 @@ pub(super) async fn block(session: &mut Session<'_>, block: String) -> Result<()
         parsed::<BlockHash>(&block, "bad_hash")?;
     }
     let block = session.client.block(block).await?;
-    session.write(&block, |out| text::write_block(out, &block))
+    let names = session.names().await;
+    session.write(&block, |out| text::write_block(out, &block, &names))
 }
 
 pub(super) async fn verify_chain(session: &mut Session<'_>) -> Result<(), CommandError> {

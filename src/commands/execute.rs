@@ -5,7 +5,7 @@ use std::io::Write;
 pub(crate) use super::session::Context;
 use super::{
     args::ClientCommand, chain, friends, network, outcome::CommandError, parse::parsed_address,
-    proofs, session::Session, transactions, wallet,
+    passphrase, payments, proofs, session::Session, transactions, wallet,
 };
 use crate::{consensus::Invite, rpc::RpcError};
 
@@ -26,6 +26,9 @@ pub(crate) async fn execute(
         ClientCommand::Unlock { seconds, passphrase } => {
             wallet::unlock(session, seconds, &passphrase).await
         }
+        ClientCommand::ChangePassphrase(args) => passphrase::change(session, &args).await,
+        ClientCommand::Balance => payments::balance(session).await,
+        ClientCommand::Payments(args) => payments::payments(session, args).await,
         ClientCommand::Lock => wallet::lock(session).await,
         ClientCommand::ListAddresses => wallet::list_addresses(session).await,
         ClientCommand::GetBalance { address } => wallet::get_balance(session, &address).await,

@@ -4,7 +4,8 @@ use super::{
     args::{PassphraseFlag, RaiseFeeArgs, SendArgs},
     outcome::CommandError,
     parse::{checked_recipient, parsed, parsed_address},
-    secrets,
+    passphrase::to_sign,
+    payments_text::write_sent,
     session::Session,
     text,
 };
@@ -12,22 +13,27 @@ use crate::{
     primitives::TxId,
     rpc::{
         FriendchainApiClient,
-        types::{Coins, RaiseFee, SendTrade, WriteNote},
+        types::{FeeChoice, RaiseFee, SendTrade, WriteNote},
     },
 };
 
 pub(super) async fn send(session: &mut Session<'_>, args: SendArgs) -> Result<(), CommandError> {
+    let (amount, to) = args.amount_and_recipient()?;
+    let (amount, to) = (parsed(&amount, "bad_amount")?, checked_recipient(&to)?);
     let request = SendTrade {
-        from: parsed_address(&args.from)?,
-        to: checked_recipient(args.to)?,
-        amount: parsed(&args.amount, "bad_amount")?,
-        fee: args.fee.map_or(Ok(Coins::default()), |fee| parsed(&fee, "bad_amount"))?,
+        from: args.from.as_deref().map(parsed_address).transpose()?,
+        to: to.clone(),
+        amount,
+        fee: args.fee.map_or(Ok(FeeChoice::default()), |fee| parsed(&fee, "bad_amount"))?,
+        force: args.force,
+        unconfirmed: args.unconfirmed,
         memo: args.memo,
         mine: args.mine,
-        passphrase: secrets::passphrase(&args.passphrase)?,
+        passphrase: to_sign(session, &args.passphrase).await?,
     };
     let sent = session.showing(session.client.send(request)).await?;
-    session.write(&sent, |out| text::write_submitted(out, "Trade", &sent))
+    let names = session.names().await;
+    session.write(&sent, |out| write_sent(out, &sent, amount, &to, &names))
 }
 
 pub(super) async fn raise_fee(
@@ -37,8 +43,9 @@ pub(super) async fn raise_fee(
     let request = RaiseFee {
         txid: parsed(&args.txid, "bad_txid")?,
         fee: parsed(&args.fee, "bad_amount")?,
+        force: args.force,
         mine: args.mine,
-        passphrase: secrets::passphrase(&args.passphrase)?,
+        passphrase: to_sign(session, &args.passphrase).await?,
     };
     let sent = session.showing(session.client.raise_fee(request)).await?;
     session.write(&sent, |out| text::write_submitted(out, "Trade", &sent))
@@ -50,7 +57,7 @@ pub(super) async fn note(
     wait: bool,
     passphrase: &PassphraseFlag,
 ) -> Result<(), CommandError> {
-    let passphrase = secrets::passphrase(passphrase)?;
+    let passphrase = to_sign(session, passphrase).await?;
     let request = WriteNote { text: words.join(" "), wait, passphrase };
     let sent = session.showing(session.client.note(request)).await?;
     session.write(&sent, |out| text::write_submitted(out, "Note", &sent))
@@ -58,10 +65,12 @@ pub(super) async fn note(
 
 pub(super) async fn mempool(session: &mut Session<'_>) -> Result<(), CommandError> {
     let list = session.client.mempool().await?;
-    session.write(&list, |out| text::write_mempool(out, &list))
+    let names = session.names().await;
+    session.write(&list, |out| text::write_mempool(out, &list, &names))
 }
 
 pub(super) async fn tx(session: &mut Session<'_>, txid: &str) -> Result<(), CommandError> {
     let tx = session.client.tx(parsed::<TxId>(txid, "bad_txid")?).await?;
-    session.write(&tx, |out| text::write_tx(out, &tx, true))
+    let names = session.names().await;
+    session.write(&tx, |out| text::write_tx(out, &tx, true, &names))
 }

@@ -22,7 +22,10 @@ use super::{
     open::{ChainOutput, OpenChain, adopt_lan, open_chain, open_friends},
     parts::{ChainParts, OpenFiles},
     router::{self, Ended, Parts, Router},
-    service::{BlocksWon, Service, Unusable, console_event},
+    service::{
+        BlocksWon, PaidParts, PaidSender, PaidTask, Payments, Service, Unusable, announce_payments,
+        console_event,
+    },
 };
 use crate::{
     chain::store,
@@ -118,6 +121,7 @@ pub(crate) async fn open(folder: FolderLock) -> Result<OpenedFolder, RpcError> {
         mining: MiningMode::Off,
         metrics: None,
         blocks_won: BlocksWon::default(),
+        payments: Payments::default(),
         datadir,
     };
     let close = async move {
@@ -231,6 +235,7 @@ struct Upper {
     liveness: Liveness,
     feed: EventFeed,
     router_task: JoinHandle<Ended>,
+    paid_task: PaidTask,
     rpc: RunningRpc,
     /// Serves health and metrics until it is dropped.
     listener: Option<Listener>,
@@ -252,7 +257,8 @@ async fn start_upper(
     let networking = start_networking(&config, base, &mut registry).await?;
     let net = networking.net.clone();
     let feed = EventFeed::default();
-    let parts = router_parts(base, &name, networking, output, &feed, event_metrics).await?;
+    let (paid, paid_task) = watch_payments(base, &feed);
+    let parts = router_parts(base, &name, networking, output, (&feed, paid), event_metrics).await?;
     let (router, router_task) = Router::spawn(parts);
 
     let metrics_address = listener.as_ref().map(|listener| listener.address);
@@ -271,6 +277,7 @@ async fn start_upper(
         mining: base.mining,
         metrics: metrics_address,
         blocks_won: BlocksWon::default(),
+        payments: Payments::default(),
     };
     let methods = Methods::from(service.into_rpc());
     let rpc = match start_rpc(folder, config.rpc, methods.clone(), metrics_address).await {
@@ -287,7 +294,19 @@ async fn start_upper(
         listener.show(monitor(base, &name, liveness.clone(), registry));
     }
     emit_started(base, rpc.address, metrics_address);
-    Ok(Upper { client: Client::local(methods), liveness, feed, router_task, rpc, listener })
+    let client = Client::local(methods);
+    Ok(Upper { client, liveness, feed, router_task, paid_task, rpc, listener })
+}
+
+/// Starts the task that tells the consoles who paid.
+fn watch_payments(base: &Base, feed: &EventFeed) -> (PaidSender, PaidTask) {
+    announce_payments(PaidParts {
+        chain: base.chain.handle.clone(),
+        friends: base.friends.clone(),
+        keyring: base.keyring.clone(),
+        datadir: base.datadir.clone(),
+        feed: feed.clone(),
+    })
 }
 
 /// Returns the configured name, else the name of the last run, else the default.
@@ -351,7 +370,7 @@ async fn router_parts(
     name: &str,
     networking: Networking,
     output: ChainOutput,
-    feed: &EventFeed,
+    (feed, paid): (&EventFeed, PaidSender),
     metrics: EventMetrics,
 ) -> Result<Parts, RpcError> {
     let (keyring, feed, reader) = (base.keyring.clone(), feed.clone(), base.chain.reader.clone());
@@ -375,6 +394,7 @@ async fn router_parts(
             async move { keyring.first_address().await }.boxed()
         }),
         news: Box::new(move |news| feed.push(console_event(news))),
+        trades: Box::new(move |entry, origin| paid.offer(entry, origin)),
         min_work: blocking(move || reader.min_work()).await?,
         mining: base.mining,
         metrics,
@@ -437,6 +457,7 @@ async fn finish(
     upper: Upper,
 ) -> Result<(), RpcError> {
     let ended = upper.router_task.await;
+    drop(upper.paid_task);
     upper.feed.push(ConsoleEvent::Stopping);
     drop(upper.listener);
     // An error means that the server has ended by itself.

@@ -44,10 +44,11 @@ const ALWAYS: [&str; 2] = ["stop", "progress"];
 const POLL: &str = "events";
 
 /// The calls that may last.
-const LONG: [&str; 9] = [
+const LONG: [&str; 10] = [
     "create_blockchain",
     "send",
     "raise_fee",
+    "payments",
     "note",
     "mine",
     "verify_chain",

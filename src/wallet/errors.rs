@@ -104,6 +104,25 @@ pub enum UnlockError {
     Damaged,
 }
 
+/// Reasons why the passphrase was not changed. The file is as before.
+#[derive(Debug, thiserror::Error)]
+pub enum PassphraseError {
+    #[error(
+        "the wallet has a passphrase, and the old one is needed to change it: type it on a \
+         terminal, or name its file with --old-file"
+    )]
+    OldMissing,
+    #[error(
+        "the wallet has no passphrase, and none was given: type one on a terminal, or name its \
+         file with --new-file"
+    )]
+    Nothing,
+    #[error(transparent)]
+    Unlock(#[from] UnlockError),
+    #[error(transparent)]
+    Wallet(#[from] WalletError),
+}
+
 /// Reasons why a transaction was not signed. No input is signed in that case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SignError {

@@ -1,7 +1,12 @@
 //! Implements the RPC over the parts of a running node, or over a folder opened for one command.
 
 mod blocks_won;
+mod fees;
 mod friends;
+mod names;
+mod paid;
+mod passphrase;
+mod payments;
 mod proofs;
 mod setup;
 mod status;
@@ -34,18 +39,21 @@ use crate::{
         api::MAX_PRINTED_BLOCKS,
         types::{
             Account, AddressBalance, AddressList, AuditReport, BalanceReport, BanState, BlockList,
-            BlockView, BranchAccepted, BroadcastSent, ChainCreated, ChatHistory, ChatSent,
-            ChatState, Coins, CreateBlockchain, CreateWallet, EventPage, FriendAccepted,
-            FriendList, FriendView, InviteText, Joined, LeftChain, LockState, MinedBlocks,
-            PeerList, Progress, ProofMade, ProofReport, RaiseFee, Secret, SendTrade, StatusReport,
-            Stopping, Submitted, Synced, TxList, TxPlace, TxView, Units, WaitingView,
-            WalletCreated, WriteNote,
+            BlockView, BranchAccepted, BroadcastSent, ChainCreated, ChangePassphrase, ChatHistory,
+            ChatSent, ChatState, Coins, CreateBlockchain, CreateWallet, EventPage, FriendAccepted,
+            FriendList, FriendView, InviteText, Joined, KnownNames, LeftChain, LockState,
+            MinedBlocks, PassphraseChanged, PaymentList, PaymentsRequest, PeerList, Progress,
+            ProofMade, ProofReport, RaiseFee, Secret, SendTrade, StatusReport, Stopping, Submitted,
+            Synced, TxList, TxPlace, TxView, Units, WaitingView, WalletBalance, WalletCreated,
+            WalletState, WriteNote,
         },
     },
 };
 
 pub(crate) use blocks_won::BlocksWon;
 pub(crate) use friends::console_event;
+pub(crate) use paid::{PaidParts, PaidSender, PaidTask, announce_payments};
+pub(crate) use payments::Payments;
 pub(crate) use proofs::verify_without_chain;
 
 use friends::{chat_message, friend_view};
@@ -104,6 +112,7 @@ pub(crate) struct Service {
     /// The address that serves health and metrics, if any.
     pub(crate) metrics: Option<SocketAddr>,
     pub(crate) blocks_won: BlocksWon,
+    pub(crate) payments: Payments,
 }
 
 impl Service {
@@ -170,8 +179,7 @@ impl FriendchainApiServer for Service {
     }
 
     async fn recovery_phrase(&self, passphrase: Option<Secret>) -> Result<Secret, RpcError> {
-        let mut wallet = self.keyring.open_with(passphrase).await?;
-        Ok(Secret::new(wallet.recovery_phrase(moment_with_sleep())?.reveal().to_string()))
+        self.reveal_phrase(passphrase).await
     }
 
     async fn unlock(&self, passphrase: Secret, for_ms: Option<u64>) -> Result<LockState, RpcError> {
@@ -180,6 +188,33 @@ impl FriendchainApiServer for Service {
         let until = for_ms.map(|ms| moment_with_sleep().saturating_add(ms));
         wallet.unlock(passphrase, until).await?;
         Ok(LockState { unlocked: true })
+    }
+
+    async fn change_passphrase(
+        &self,
+        request: ChangePassphrase,
+    ) -> Result<PassphraseChanged, RpcError> {
+        self.replace_passphrase(request).await
+    }
+
+    async fn wallet_state(&self) -> Result<WalletState, RpcError> {
+        self.state_of_wallet().await
+    }
+
+    async fn balance(&self) -> Result<WalletBalance, RpcError> {
+        self.wallet_balance().await
+    }
+
+    async fn payments(&self, request: PaymentsRequest) -> Result<PaymentList, RpcError> {
+        self.payment_list(request).await
+    }
+
+    async fn address_of(&self, text: String) -> Result<Option<Address>, RpcError> {
+        self.find_address(&text).await
+    }
+
+    async fn names(&self) -> Result<KnownNames, RpcError> {
+        self.known_names().await
     }
 
     async fn lock(&self) -> Result<LockState, RpcError> {

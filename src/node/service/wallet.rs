@@ -1,18 +1,18 @@
 //! Commands that need the wallet's keys: creating wallets, paying, and writing notes.
 
-use super::{Service, unknown_transaction};
+use super::{Service, fees::Fees, unknown_transaction};
 use crate::{
     chain::api::{MempoolEntry, Origin, TxState},
     node::{blocking::blocking, clock::moment_with_sleep},
-    primitives::{Address, Owner, Transaction, TxId},
+    primitives::{Address, Amount, Owner, Transaction, TxId},
     rpc::{
         RpcError,
         types::{
-            CreateWallet, RaiseFee, Secret, SendTrade, Submitted, TxStateName, WalletCreated,
-            WriteNote,
+            Coins, CreateWallet, RaiseFee, Secret, SendTrade, Submitted, TxStateName, Units,
+            WalletCreated, WriteNote,
         },
     },
-    wallet::{self, RECOVERY_SCAN, RecoveryPhrase},
+    wallet::{self, BuildError, RECOVERY_SCAN, RecoveryPhrase},
 };
 
 impl Service {
@@ -30,10 +30,8 @@ impl Service {
             if given && !wallet.has_passphrase() {
                 return Err(RpcError::new(
                     "no_passphrase",
-                    "the wallet here has no passphrase, and gets none afterwards: leave \
-                     --passphrase-file out for one more \
-                     address; for a wallet with a passphrase, make one in another folder and send \
-                     the coins there",
+                    "the wallet here has no passphrase: leave --passphrase-file out for one more \
+                     address; change-passphrase sets a passphrase",
                 ));
             }
             let address = wallet.new_address(moment_with_sleep())?;
@@ -85,28 +83,53 @@ impl Service {
     /// Pays an address or a friend.
     pub(super) async fn pay(&self, request: SendTrade) -> Result<Submitted, RpcError> {
         let chain = self.chain()?;
-        let from = request.from.0;
         let to = self.payee(&request.to).await?;
         let network = chain.handle.summary().network.id;
-        let (txid, young) = {
+        let amount = request.amount.0;
+        let fees = Fees::new(chain, request.fee, request.force, amount).await?;
+        let (submitted, from) = {
             let mut wallet = self.keyring.open_with(request.passphrase).await?;
-            let key = wallet.public_key(&from).ok_or(wallet::SignError::NotOurs(request.from))?;
-            let spendable = chain.handle.spendable(from).await?;
             let memo = request.memo.unwrap_or_default();
-            let built = wallet::build_trade(
-                &spendable,
-                key,
-                to,
-                request.amount.0,
-                request.fee.0,
-                memo.as_bytes(),
-            )?;
+            let owners = match request.from {
+                Some(from) => vec![from.0],
+                None => wallet.addresses().into_iter().map(|address| address.0).collect(),
+            };
+            let mut poorest = None;
+            let mut found = None;
+            for from in owners {
+                let key =
+                    wallet.public_key(&from).ok_or(wallet::SignError::NotOurs(Address(from)))?;
+                let spendable = chain.handle.spendable(from).await?;
+                let mut reason = None;
+                let built = fees.build(|fee| {
+                    wallet::build_trade(&spendable, key, to, amount, fee, memo.as_bytes())
+                        .inspect_err(|error| reason = Some(*error))
+                });
+                match (built, reason) {
+                    (Err(error), Some(BuildError::NotEnough { .. })) => {
+                        poorest.get_or_insert(error);
+                    }
+                    (built, _) => {
+                        found = Some((built?, from));
+                        break;
+                    }
+                }
+            }
+            let Some(((built, fee), from)) = found else {
+                let none = || RpcError::new("no_wallet", "the wallet has no address");
+                return Err(poorest.unwrap_or_else(none));
+            };
             let mut transaction = built.transaction;
             wallet.sign(&mut transaction, &network, moment_with_sleep())?;
             // Submitted while the wallet is held, so that the next send sees these coins as spent.
-            (self.submit(transaction).await?, built.rests_on_young_rewards)
+            let submitted = Submitted {
+                fee: Coins(fee),
+                fee_units: Units(fee),
+                rests_on_unconfirmed: built.rests_on_pending,
+                ..Submitted::waits(self.submit(transaction).await?, built.rests_on_young_rewards)
+            };
+            (submitted, from)
         };
-        let submitted = Submitted::waits(txid, young);
         if request.mine { self.mined(submitted, from).await } else { Ok(submitted) }
     }
 
@@ -137,18 +160,27 @@ impl Service {
         let network = chain.handle.summary().network.id;
         let from =
             info.transaction.inputs.first().map_or(Owner::ZERO, |input| input.public_key.owner());
-        let (txid, young, also_void) = {
+        let amount = info.transaction.outputs.first().map_or(Amount::ZERO, |paid| paid.value);
+        let fees = Fees::new(chain, request.fee, request.force, amount).await?;
+        let (txid, young, also_void, fee) = {
             let mut wallet = self.keyring.open_with(request.passphrase).await?;
             wallet.public_key(&from).ok_or(wallet::SignError::NotOurs(Address(from)))?;
             let spendable = chain.handle.spendable(from).await?;
-            let built = wallet::raise_fee(&info.transaction, info.fee, request.fee.0, &spendable)?;
+            let (built, fee) = fees.raise(info.fee, |fee| {
+                wallet::raise_fee(&info.transaction, info.fee, fee, &spendable)
+            })?;
             let mut transaction = built.transaction;
             wallet.sign(&mut transaction, &network, moment_with_sleep())?;
             let also_void = descendants_of(replaced, &chain.handle.mempool().await?);
-            (self.submit(transaction).await?, built.rests_on_young_rewards, also_void)
+            (self.submit(transaction).await?, built.rests_on_young_rewards, also_void, fee)
         };
-        let submitted =
-            Submitted { replaces: Some(replaced), also_void, ..Submitted::waits(txid, young) };
+        let submitted = Submitted {
+            replaces: Some(replaced),
+            also_void,
+            fee: Coins(fee),
+            fee_units: Units(fee),
+            ..Submitted::waits(txid, young)
+        };
         if request.mine { self.mined(submitted, from).await } else { Ok(submitted) }
     }
 
@@ -186,7 +218,8 @@ impl Service {
     }
 
     /// Resolves `to`, which is an address or a friend's name.
-    async fn payee(&self, to: &str) -> Result<Owner, RpcError> {
+    pub(super) async fn payee(&self, to: &str) -> Result<Owner, RpcError> {
+        let to = to.trim();
         if Address::looks_like(to) || to.starts_with('1') {
             return Ok(to.parse::<Address>()?.0);
         }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::values::{Bits, Coins, Secret, SignedCoins, SignedUnits, Units};
+use super::values::{Bits, Coins, FeeChoice, Secret, SignedCoins, SignedUnits, Units};
 use crate::{
     chain::api::MempoolEntry,
     primitives::{
@@ -100,18 +100,25 @@ impl BalanceReport {
 /// The request of `send`: pay an address or a friend.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SendTrade {
-    /// The paying address, one of this wallet.
-    pub from: Address,
+    /// The paying address, one of this wallet. `None` pays from all of the wallet's addresses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Address>,
     /// An address, or a friend: a name, a name with an id suffix, or a peer id. A text with the
     /// prefix of an address is parsed as an address.
     pub to: String,
     pub amount: Coins,
     /// The miner's fee; default 0.
     #[serde(default)]
-    pub fee: Coins,
+    pub fee: FeeChoice,
+    /// True to pay a fee that is out of all proportion.
+    #[serde(default)]
+    pub force: bool,
+    /// True to spend coins that others sent and that are not mined yet.
+    #[serde(default)]
+    pub unconfirmed: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memo: Option<String>,
-    /// True if this node also mines, with the reward to `from`. The reply then waits until any node
+    /// True if this node also mines, with the reward to the payer. The reply then waits until any node
     /// has mined the trade.
     #[serde(default)]
     pub mine: bool,
@@ -126,7 +133,10 @@ pub(crate) struct SendTrade {
 pub(crate) struct RaiseFee {
     pub txid: TxId,
     /// The whole new fee, not the increase.
-    pub fee: Coins,
+    pub fee: FeeChoice,
+    /// True to pay a fee that is out of all proportion.
+    #[serde(default)]
+    pub force: bool,
     /// True if this node also mines, with the reward to the sender. The reply then waits until any
     /// node has mined the trade.
     #[serde(default)]
@@ -167,6 +177,14 @@ pub(crate) struct Submitted {
     /// Present only if `state` is `Mined`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub block: Option<BlockHash>,
+    /// The fee that it pays.
+    #[serde(default)]
+    pub fee: Coins,
+    #[serde(default)]
+    pub fee_units: Units,
+    /// True if an input spends coins that are not mined yet.
+    #[serde(default)]
+    pub rests_on_unconfirmed: bool,
     /// True if an input spends a block reward so recent that a reorg could undo it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub rests_on_young_coins: bool,
@@ -185,6 +203,9 @@ impl Submitted {
             txid,
             state: TxStateName::Mempool,
             block: None,
+            fee: Coins(Amount::ZERO),
+            fee_units: Units(Amount::ZERO),
+            rests_on_unconfirmed: false,
             rests_on_young_coins,
             replaces: None,
             also_void: Vec::new(),

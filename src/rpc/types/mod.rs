@@ -13,6 +13,7 @@ mod chain;
 mod console;
 mod friends;
 mod node;
+mod payments;
 mod values;
 mod wallet;
 
@@ -28,9 +29,13 @@ pub(crate) use friends::{
     FriendList, FriendView,
 };
 pub(crate) use node::{BanState, PeerList, PeerView, Progress, StatusReport, Stopping, Synced};
+pub(crate) use payments::{
+    ChangePassphrase, KnownNames, PassphraseChanged, PaymentDirection, PaymentList, PaymentView,
+    PaymentsRequest, WalletBalance, WalletState,
+};
 #[cfg(any(test, fuzzing))]
 pub(crate) use values::{Bits, SignedCoins, SignedUnits};
-pub(crate) use values::{Coins, Secret, Units};
+pub(crate) use values::{Coins, FeeChoice, Secret, Units};
 pub(crate) use wallet::{
     Account, AddressBalance, AddressList, CreateWallet, LockState, WalletCreated,
 };
@@ -150,9 +155,10 @@ mod tests {
     #[test]
     fn what_does_not_apply_is_left_out() {
         let sent = Submitted::waits(TxId::ZERO, false);
-        assert_fields(&sent, &["txid", "state"]);
+        assert_fields(&sent, &["txid", "state", "fee", "fee_units", "rests_on_unconfirmed"]);
         let mined = Submitted { state: TxStateName::Mined, block: Some(BlockHash::ZERO), ..sent };
-        assert_fields(&mined, &["txid", "state", "block"]);
+        let fields = ["txid", "state", "block", "fee", "fee_units", "rests_on_unconfirmed"];
+        assert_fields(&mined, &fields);
         let audit = AuditReport {
             height: 1,
             tip: BlockHash::ZERO,
@@ -210,7 +216,11 @@ mod tests {
     fn amounts_in_a_request_are_decimal_coins() {
         let request = json!({"from": Address(Owner::ZERO), "to": "yjf", "amount": "0.25"});
         let send: SendTrade = serde_json::from_value(request).expect("a request");
-        assert_eq!((send.amount.0.units(), send.fee.0.units(), send.mine), (25_000_000, 0, false));
+        assert_eq!((send.amount.0.units(), send.fee), (25_000_000, FeeChoice::default()));
+        assert!(!send.mine && !send.force && !send.unconfirmed);
+        let request = json!({"to": "yjf", "amount": "1", "fee": "auto"});
+        let send: SendTrade = serde_json::from_value(request).expect("a request");
+        assert_eq!((send.from, send.fee), (None, FeeChoice::Auto));
         let request = json!({"from": Address(Owner::ZERO), "to": "yjf", "amount": 0.25});
         assert!(serde_json::from_value::<SendTrade>(request).is_err(), "a number is not exact");
     }
