@@ -20,6 +20,7 @@ mod logs;
 mod metrics;
 mod observe;
 mod partition;
+mod payments;
 mod proofs;
 #[cfg(target_os = "linux")]
 mod service;

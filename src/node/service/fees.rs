@@ -69,8 +69,8 @@ impl Fees {
         Ok((built, fee))
     }
 
-    /// Builds a trade that replaces one of a lower fee. An automatic fee exceeds `before` by at least
-    /// what a replacement has to add.
+    /// Builds a trade that replaces one of a lower fee. An automatic fee exceeds `before` by at
+    /// least what a replacement has to add.
     pub(super) fn raise(
         &self,
         before: Amount,

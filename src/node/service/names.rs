@@ -63,7 +63,7 @@ impl AddressBook {
     }
 }
 
-/// Returns the text that names this friend alone. `bearers` are the levels of all who have the name.
+/// Returns the text that names this friend alone. `bearers` are the levels of all with its name.
 fn label(friend: &FriendInfo, bearers: Option<&Vec<Level>>) -> String {
     let bearers = bearers.into_iter().flatten();
     let shared = bearers.filter(|level| **level >= friend.level).count() > 1;

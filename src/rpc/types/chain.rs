@@ -118,8 +118,8 @@ pub(crate) struct SendTrade {
     pub unconfirmed: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memo: Option<String>,
-    /// True if this node also mines, with the reward to the payer. The reply then waits until any node
-    /// has mined the trade.
+    /// True if this node also mines, with the reward to the payer. The reply then waits until any
+    /// node has mined the trade.
     #[serde(default)]
     pub mine: bool,
     /// Unlocks the wallet for this request only.
