@@ -29,7 +29,7 @@ use crate::{
             parse_listen, parse_metrics, parse_peer, parse_rpc, peer_at,
         },
     },
-    primitives::MiningMode,
+    primitives::{Address, MiningMode},
     rpc::{FriendchainApiClient, RpcError, check_rpc, feed::FIRST_PLACE},
 };
 
@@ -86,7 +86,13 @@ fn apply(config: &mut NodeConfig, flags: &NodeFlags) -> Result<(), CommandError>
             peers.map(|text| parse_peer(text)).collect::<Result<_, _>>().map_err(Usage)?;
     }
     config.mining = flags.mine.unwrap_or(config.mining);
-    config.miner = flags.miner.as_deref().map(parsed_address).transpose()?;
+    match flags.miner.as_deref().map(str::trim).filter(|miner| !miner.is_empty()) {
+        // The node looks the friend up once it has opened its files.
+        Some(friend) if !Address::looks_like(friend) => {
+            config.miner_friend = Some(friend.to_owned());
+        }
+        miner => config.miner = miner.map(parsed_address).transpose()?,
+    }
     config.threads = flags.threads.or(config.threads);
     config.rpc = flags.rpc.as_deref().map_or(Ok(config.rpc), parse_rpc).map_err(Usage)?;
     check_rpc(config.rpc)?;

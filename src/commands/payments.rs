@@ -1,5 +1,7 @@
 //! `balance` and `payments`: what the wallet has, and its own history.
 
+use std::io::{self, Write};
+
 use super::{args::PaymentsArgs, outcome::CommandError, payments_text, session::Session};
 use crate::rpc::{
     FriendchainApiClient,
@@ -54,6 +56,11 @@ pub(super) async fn payments(
         }
     }
     if args.csv {
+        if list.older > 0 {
+            // On stderr, so that the table on stdout is whole.
+            let mut notes = io::stderr();
+            writeln!(notes, "{} older payments are not in the table.", list.older)?;
+        }
         return Ok(());
     }
     session.write(&list, |out| payments_text::write_payments(out, &list))

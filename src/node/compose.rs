@@ -187,6 +187,13 @@ pub(crate) async fn start(folder: FolderLock, config: NodeConfig) -> Result<Runn
         friends: Some(friends.clone()),
         threads: vec![chain.thread, friends_thread],
     };
+    let miner_address = match pay_friend(&config, &chain.parts, &friends).await {
+        Ok(friend) => friend.or(miner_address),
+        Err(error) => {
+            files.close().await;
+            return Err(error);
+        }
+    };
     let base = Base {
         datadir,
         identity,
@@ -210,6 +217,18 @@ pub(crate) async fn start(folder: FolderLock, config: NodeConfig) -> Result<Runn
             Err(error)
         }
     }
+}
+
+/// Makes the miner pay the friend that the configuration names, if it names one.
+async fn pay_friend(
+    config: &NodeConfig,
+    chain: &ChainParts,
+    friends: &FriendsHandle,
+) -> Result<Option<Address>, RpcError> {
+    let Some(name) = &config.miner_friend else { return Ok(None) };
+    let (_, owner) = friends.resolve_to_pay(name.clone()).await?;
+    chain.miner.set_owner(Some(owner)).await?;
+    Ok(Some(Address(owner)))
 }
 
 /// The parts of a node below its network.
@@ -487,7 +506,8 @@ async fn finish(
 /// Opens the wallet if there is one, or creates it if the configuration needs one. Returns the
 /// address that is paid for blocks mined here.
 async fn open_wallet(keyring: &Keyring, config: &NodeConfig) -> Result<Option<Address>, RpcError> {
-    let needed = config.make_wallet || (config.mining != MiningMode::Off && config.miner.is_none());
+    let is_paid = config.miner.is_some() || config.miner_friend.is_some();
+    let needed = config.make_wallet || (config.mining != MiningMode::Off && !is_paid);
     let wallet = if needed {
         Some(keyring.open_or_create().await?)
     } else {

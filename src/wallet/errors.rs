@@ -70,7 +70,8 @@ pub enum WalletError {
 /// The operation needs the secret, which is locked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the wallet is locked: unlock it first (unlock), or give its passphrase with --passphrase-file"
+    "the wallet is locked: unlock it in a shell (friendchain unlock), or give its passphrase with \
+     --passphrase-file"
 )]
 pub struct LockedError;
 

@@ -77,8 +77,12 @@ fn the_payee_is_told_who_paid_once_when_it_waits_and_once_when_it_is_mined() {
     assert_eq!(of_friend["confirmed"], "10");
     let first = text(&yzw.json(["list-addresses"])["addresses"][0]["address"]);
     yjf.run(["send", "--to", &first, "--amount", "4"]).done();
+    eventually("the payment is there to be mined", || holds(yzw.mempool().len() == 1, "none"));
     yzw.mine(1, Some("yjf"));
-    assert_eq!(yjf.json(["balance"])["confirmed"], "106", "the reward went to the friend");
+    eventually("the payment is mined, and the reward went to the friend", || {
+        let balance = yjf.try_json(["balance"])?;
+        holds(balance["confirmed"] == "106" && balance["pending_out"] == "0", &balance)
+    });
 }
 
 #[test]

@@ -62,7 +62,7 @@ impl Payments {
             history.set_owners(owners.into_iter().collect());
             loop {
                 match reader.wallet_scan(history.upto(), history.owners()) {
-                    None => return Err(ChainFault::Closed),
+                    None => return Err(unreadable()),
                     Some(WalletScan::Left { fork }) => history.rewind(fork),
                     Some(WalletScan::Page { found, upto, tip }) => {
                         history.take(found, upto);
@@ -80,6 +80,11 @@ impl Payments {
         .await?
         .map_err(RpcError::from)
     }
+}
+
+/// Returns the fault of a chain that the reader could not read. The log has the details.
+fn unreadable() -> ChainFault {
+    ChainFault::Corrupt("blocks or coins do not read: the log says which".to_owned())
 }
 
 /// A payment that waits in the mempool.
@@ -124,7 +129,7 @@ impl Service {
         let entries = chain.handle.mempool().await?;
         let reader = chain.reader.clone();
         blocking(move || {
-            let sums = reader.own_sums(&owners, SAFE_DEPTH).ok_or(ChainFault::Closed)?;
+            let sums = reader.own_sums(&owners, SAFE_DEPTH).ok_or_else(unreadable)?;
             let (mut pending_in, mut pending_out) = (Amount::ZERO, Amount::ZERO);
             let owners = owners.into_iter().collect();
             for Waiting { payment: Payment { gained, lost, .. }, .. } in
@@ -164,7 +169,11 @@ impl Service {
             let void = reader.void_transactions(MAX_VOID);
             listed(&history, waiting, void, &book, &Wanted::new(&request, with))
         })
-        .await
+        .await?
+        .ok_or_else(|| {
+            let sentence = "the chain has changed while the payments were read: try again";
+            RpcError::new("reorganised", sentence)
+        })
     }
 }
 
@@ -194,13 +203,14 @@ impl Wanted {
 }
 
 /// Puts waiting, mined and void payments into one order, newest first, and cuts the wanted part.
+/// `None` if the payment after which it should begin is gone.
 fn listed(
     history: &History,
     waiting: Vec<Waiting>,
     void: Vec<VoidTransaction>,
     book: &AddressBook,
     wanted: &Wanted,
-) -> PaymentList {
+) -> Option<PaymentList> {
     let tip = history.upto().map_or(0, |(height, _)| height);
     let mined: HashSet<TxId> = history.newest().take(COMPARED).map(|mined| mined.txid).collect();
     let mut balance = history.newest().next().map_or(Amount::ZERO, |mined| mined.balance);
@@ -230,11 +240,11 @@ fn listed(
     });
     let mut rows = rows.into_iter().chain(rest);
     if let Some(after) = wanted.after {
-        rows.find(|row| row.txid == after);
+        rows.find(|row| row.txid == after)?;
     }
     let rows = rows.filter(|row| wanted.takes(&row.payment)).take(wanted.limit);
     let payments = rows.map(|row| row.view(book)).collect();
-    PaymentList { payments, older: history.dropped() }
+    Some(PaymentList { payments, older: history.dropped() })
 }
 
 /// The state of a payment.
