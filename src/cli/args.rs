@@ -59,6 +59,9 @@ pub(crate) struct Global {
     /// Answer with one JSON document
     #[arg(long, global = true)]
     pub(crate) json: bool,
+    /// Show ids and columns in full
+    #[arg(long, global = true)]
+    pub(crate) full: bool,
     /// Format of log lines
     #[arg(long, global = true, value_enum, value_name = "FORMAT")]
     pub(crate) log_format: Option<LogFormat>,
@@ -98,6 +101,12 @@ pub(crate) enum Command {
     Completions {
         /// The shell to complete in
         shell: clap_complete::Shell,
+    },
+    /// Write the man pages, one for each command
+    #[command(after_help = "Example:\n  friendchain man-pages ~/.local/share/man/man1")]
+    ManPages {
+        /// The folder to write them into; it must exist
+        folder: PathBuf,
     },
     #[command(flatten)]
     Client(ClientCommand),

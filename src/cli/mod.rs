@@ -4,6 +4,7 @@ mod args;
 mod daemon;
 mod find;
 mod logging;
+mod man_pages;
 mod service_manager;
 
 use std::{
@@ -123,7 +124,8 @@ async fn dispatch(cli: Cli) -> Result<(), CommandError> {
             out.write_all(&script)?;
             Ok(out.flush()?)
         }
-        Command::Client(command) => ask(&folder(id.as_ref())?, command, global.json).await,
+        Command::ManPages { folder } => man_pages::write(&folder),
+        Command::Client(command) => ask(&folder(id.as_ref())?, command, &global).await,
     }
 }
 
@@ -151,7 +153,12 @@ async fn observe_logs(flags: Observe, json: bool) -> Result<(), CommandError> {
 }
 
 /// Runs one command on the running node, or on the folder, which is then opened for it.
-async fn ask(folder: &DataDir, command: ClientCommand, json: bool) -> Result<(), CommandError> {
+async fn ask(
+    folder: &DataDir,
+    command: ClientCommand,
+    global: &Global,
+) -> Result<(), CommandError> {
+    let (json, full) = (global.json, global.full);
     check_before_making(&command)?;
     let progress = ProgressMode::of_stderr();
     let mut out = io::BufWriter::new(io::stdout());
@@ -174,16 +181,15 @@ async fn ask(folder: &DataDir, command: ClientCommand, json: bool) -> Result<(),
     let done = match reached {
         Reached::Running(client) => {
             let stops = matches!(command, ClientCommand::Stop);
-            let done =
-                execute(command, &Context { client, json, progress, owns_stdin: true }, &mut out)
-                    .await;
+            let context = Context { client, json, full, progress, owns_stdin: true };
+            let done = execute(command, &context, &mut out).await;
             if stops && done.is_ok() {
                 until_free(folder).await?;
             }
             done
         }
         Reached::Opened(opened) => {
-            let context = Context { client: opened.client, json, progress, owns_stdin: true };
+            let context = Context { client: opened.client, json, full, progress, owns_stdin: true };
             let done = execute(command, &context, &mut out).await;
             drop(context);
             opened.close.await;

@@ -141,9 +141,9 @@ pub(crate) enum ClientCommand {
         after_help = "Example:\n  friendchain print-chain --limit 5"
     )]
     PrintChain {
-        /// Maximum number of blocks
-        #[arg(long, value_name = "N")]
-        limit: Option<u32>,
+        /// Maximum number of blocks; 0: all
+        #[arg(long, value_name = "N", default_value_t = 20)]
+        limit: u32,
         /// Height of the first block printed [default: the newest]
         #[arg(long, value_name = "HEIGHT")]
         from: Option<u32>,
@@ -151,7 +151,7 @@ pub(crate) enum ClientCommand {
     /// Show one block
     #[command(after_help = "Example:\n  friendchain block 0")]
     Block {
-        /// The block's hash or height
+        /// The block's height, its hash, or at least 4 digits that the hash begins with
         #[arg(value_name = "HASH|HEIGHT")]
         block: String,
     },
@@ -214,6 +214,30 @@ pub(crate) enum ClientCommand {
         /// A name, a name with an id suffix (yzw#3f2a), or a peer id
         friend: String,
     },
+    /// Forget a friend, whose chat stays; a node that comes again is met anew
+    #[command(after_help = "Example:\n  friendchain forget yzw#d278")]
+    Forget {
+        /// A name, a name with an id suffix (yzw#3f2a), or a peer id
+        friend: String,
+    },
+    /// Hear nothing of somebody from now on: no lines, no profile, no connection
+    #[command(after_help = "Example:\n  friendchain block-friend yzw#d278")]
+    BlockFriend {
+        /// A name, a name with an id suffix (yzw#3f2a), or a peer id
+        friend: String,
+    },
+    /// Lift a block: whoever was a friend is one again
+    #[command(after_help = "Example:\n  friendchain unblock-friend yzw#d278")]
+    UnblockFriend {
+        /// A name, a name with an id suffix (yzw#3f2a), or a peer id
+        friend: String,
+    },
+    /// Change your own name; connected friends see it at once
+    #[command(after_help = "Example:\n  friendchain rename Zoë")]
+    Rename {
+        /// The new name, at most 32 characters
+        name: String,
+    },
     /// Send a chat line to one friend
     #[command(after_help = "Example:\n  friendchain chat yjf Good morning to you")]
     Chat {
@@ -251,13 +275,13 @@ pub(crate) enum ClientCommand {
     /// Refuse a peer from now on
     #[command(after_help = "Example:\n  friendchain ban 12D3KooW…")]
     Ban {
-        /// The peer's id, as `peers` shows it
+        /// A name, a peer id, or at least 4 characters that the id begins with
         peer: String,
     },
     /// Lift a ban
     #[command(after_help = "Example:\n  friendchain unban 12D3KooW…")]
     Unban {
-        /// The peer's id
+        /// A name, a peer id, or at least 4 characters that the id begins with
         peer: String,
     },
     /// Stop the running node cleanly

@@ -5,13 +5,13 @@ use std::io::{self, Write};
 use super::{
     args::CreateBlockchainArgs,
     outcome::CommandError,
-    parse::{named_address, parsed, parsed_address},
+    parse::{hash_text, named_address, parsed, parsed_address},
     print_chain::{BlockForm, print_chain},
     session::Session,
     text,
 };
 use crate::{
-    primitives::{BlockHash, Height},
+    primitives::Height,
     rpc::{
         FriendchainApiClient,
         types::{AuditReport, CreateBlockchain},
@@ -80,14 +80,15 @@ pub(super) async fn mine(
 pub(super) async fn blocks(
     session: &mut Session<'_>,
     from: Option<u32>,
-    limit: Option<u32>,
+    limit: u32,
 ) -> Result<(), CommandError> {
+    let limit = (limit > 0).then_some(limit);
     print_chain(session.client, &mut session.answer, from, limit, BlockForm::Full).await
 }
 
 pub(super) async fn block(session: &mut Session<'_>, block: String) -> Result<(), CommandError> {
-    if block.parse::<Height>().is_err() {
-        parsed::<BlockHash>(&block, "bad_hash")?;
+    if parsed::<Height>(&block, "bad_hash").is_err() {
+        hash_text(&block, "bad_hash")?;
     }
     let block = session.client.block(block).await?;
     let names = session.names().await;
@@ -113,7 +114,7 @@ pub(super) async fn accept_branch(
     session: &mut Session<'_>,
     block: &str,
 ) -> Result<(), CommandError> {
-    let block = parsed::<BlockHash>(block, "bad_hash")?;
+    let block = hash_text(block, "bad_hash")?;
     let accepted = session.showing(session.client.accept_branch(block)).await?;
     session.write(&accepted, |out| text::write_accepted(out, &accepted))
 }

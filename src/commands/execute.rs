@@ -4,8 +4,9 @@ use std::io::Write;
 
 pub(crate) use super::session::Context;
 use super::{
-    args::ClientCommand, chain, friends, network, outcome::CommandError, parse::parsed_address,
-    passphrase, payments, proofs, session::Session, transactions, wallet,
+    args::ClientCommand, chain, friends, look::Look, network, outcome::CommandError,
+    parse::parsed_address, passphrase, payments, people, proofs, session::Session, transactions,
+    wallet,
 };
 use crate::{consensus::Invite, rpc::RpcError};
 
@@ -15,7 +16,11 @@ pub(crate) async fn execute(
     context: &Context,
     out: &mut dyn Write,
 ) -> Result<(), CommandError> {
-    let session = &mut Session::new(context, out);
+    let look = Look { full: context.full, ..Look::of_stdout() };
+    look.scope(run(command, &mut Session::new(context, out))).await
+}
+
+async fn run(command: ClientCommand, session: &mut Session<'_>) -> Result<(), CommandError> {
     match command {
         ClientCommand::CreateWallet { recover, passphrase } => {
             wallet::create_wallet(session, recover, &passphrase).await
@@ -55,6 +60,10 @@ pub(crate) async fn execute(
         }
         ClientCommand::Friends => friends::friends(session).await,
         ClientCommand::AcceptFriend { friend } => friends::accept_friend(session, friend).await,
+        ClientCommand::Forget { friend } => people::forget(session, friend).await,
+        ClientCommand::BlockFriend { friend } => people::block_friend(session, friend).await,
+        ClientCommand::UnblockFriend { friend } => people::unblock_friend(session, friend).await,
+        ClientCommand::Rename { name } => people::rename(session, name).await,
         ClientCommand::Chat { friend, text } => friends::chat(session, friend, &text).await,
         ClientCommand::Broadcast { text } => friends::broadcast(session, &text).await,
         ClientCommand::History { friend, limit, requests } => {

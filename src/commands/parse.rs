@@ -4,7 +4,7 @@ use std::{fmt::Display, str::FromStr};
 
 use super::{outcome::CommandError, session::Session};
 use crate::{
-    primitives::{Address, AddressError, printable},
+    primitives::{Address, AddressError, IdPrefix, printable, trimmed},
     rpc::{FriendchainApiClient, RpcError},
 };
 
@@ -14,9 +14,15 @@ where
     T: FromStr,
     T::Err: Display,
 {
-    text.trim().parse().map_err(|error: T::Err| {
+    trimmed(text).parse().map_err(|error: T::Err| {
         CommandError::Usage(RpcError::new(code, printable(&error.to_string())))
     })
+}
+
+/// Checks that a text is a hash or the start of one, and returns it trimmed. Another text is a usage
+/// error with the given code.
+pub(super) fn hash_text(text: &str, code: &'static str) -> Result<String, CommandError> {
+    parsed::<IdPrefix>(text, code).map(|prefix| prefix.digits().to_owned())
 }
 
 /// Parses an address.
@@ -25,7 +31,7 @@ where
 /// A text without the form of an address is a usage error. An address with a wrong checksum is
 /// refused instead: one of its letters is wrong.
 pub(crate) fn parsed_address(text: &str) -> Result<Address, CommandError> {
-    text.trim().parse().map_err(|error: AddressError| {
+    trimmed(text).parse().map_err(|error: AddressError| {
         let refusal = RpcError::new("bad_address", printable(&error.to_string()));
         match error {
             AddressError::Checksum(_) => CommandError::Failed(refusal),
@@ -39,7 +45,7 @@ pub(super) async fn named_address(
     session: &Session<'_>,
     text: &str,
 ) -> Result<Address, CommandError> {
-    let text = text.trim();
+    let text = trimmed(text);
     if Address::looks_like(text) || text.is_empty() {
         return parsed_address(text);
     }
@@ -57,7 +63,7 @@ pub(super) async fn named_address(
 /// Checks a recipient, which is an address or a friend's name. A mistyped address is an error, so
 /// that it is never taken for a name.
 pub(super) fn checked_recipient(to: &str) -> Result<String, CommandError> {
-    let to = to.trim();
+    let to = trimmed(to);
     if Address::looks_like(to) || to.is_empty() {
         parsed_address(to)?;
     }

@@ -3,11 +3,15 @@
 use std::io::{self, Write};
 
 use jiff::{Timestamp, tz::TimeZone};
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use super::{names::Names, table::write_table, text};
+use super::{
+    look::{fitted, short_address},
+    names::Names,
+    table::write_table,
+    text,
+};
 use crate::{
-    primitives::{Address, UnixMillis},
+    primitives::{Address, UnixMillis, counted},
     rpc::types::{
         Coins, PaymentDirection, PaymentList, PaymentView, Submitted, TxStateName, WalletBalance,
     },
@@ -18,9 +22,6 @@ const COLUMNS: usize = 80;
 
 /// Columns of a name or a short address in the table.
 const NAME_COLUMNS: usize = 16;
-
-/// Characters of an address that stand for it.
-const SHORT_ADDRESS: usize = 10;
 
 /// Characters with which a spreadsheet may begin a formula, and their full-width forms.
 const FORMULA: [char; 10] = ['=', '+', '-', '@', '\t', '\r', '＝', '＋', '－', '＠'];
@@ -41,7 +42,7 @@ pub(super) fn write_sent(
     let to = match to.parse::<Address>() {
         Ok(address) => match names.of(&address) {
             Some("you") => "yourself".to_owned(),
-            Some(name) => format!("{name} ({})", short(&address)),
+            Some(name) => format!("{name} ({})", short_address(address)),
             None => address.to_string(),
         },
         Err(_) => to.to_owned(),
@@ -80,11 +81,11 @@ pub(super) fn write_payments(out: &mut dyn Write, list: &PaymentList) -> io::Res
         writeln!(out, "{line}")?;
         let below = [payment.memo.as_deref(), payment.reason.as_deref()];
         for text in below.into_iter().flatten() {
-            writeln!(out, "  {}", cut(text, COLUMNS.saturating_sub(2)))?;
+            writeln!(out, "  {}", fitted(text, COLUMNS.saturating_sub(2)))?;
         }
     }
     if list.older > 0 {
-        let older = text::counted(list.older, "older one is", "older ones are");
+        let older = counted(list.older, "older one is", "older ones are");
         writeln!(out, "{older} in the chain, but no longer at hand.")?;
     }
     Ok(())
@@ -99,8 +100,8 @@ fn row(payment: &PaymentView) -> [String; 5] {
     let with = match (payment.direction, &payment.with, payment.address) {
         (PaymentDirection::Reward, ..) => "block reward".to_owned(),
         (PaymentDirection::Own, ..) => "yourself".to_owned(),
-        (_, Some(with), Some(address)) if *with == address.to_string() => short(&address),
-        (_, Some(with), _) => cut(with, NAME_COLUMNS),
+        (_, Some(with), Some(address)) if *with == address.to_string() => short_address(address),
+        (_, Some(with), _) => fitted(with, NAME_COLUMNS),
         (_, None, _) => "?".to_owned(),
     };
     let state = match (payment.state, payment.height) {
@@ -111,28 +112,6 @@ fn row(payment: &PaymentView) -> [String; 5] {
     };
     let balance = payment.balance.map(|balance| balance.to_string()).unwrap_or_default();
     [local(payment.time), format!("{sign}{}", payment.amount), with, state, balance]
-}
-
-/// Returns the beginning of an address, for people.
-fn short(address: &Address) -> String {
-    address.to_string().chars().take(SHORT_ADDRESS).chain(['…']).collect()
-}
-
-/// Cuts a text to so many columns.
-fn cut(text: &str, columns: usize) -> String {
-    if text.width() <= columns {
-        return text.to_owned();
-    }
-    let (mut used, mut cut) = (1_usize, String::new());
-    for c in text.chars() {
-        used = used.saturating_add(c.width().unwrap_or(0));
-        if used > columns {
-            break;
-        }
-        cut.push(c);
-    }
-    cut.push('…');
-    cut
 }
 
 /// Formats a time by the local clock, to the minute.
@@ -188,6 +167,8 @@ fn csv_cell(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use unicode_width::UnicodeWidthStr;
+
     use super::*;
     use crate::{
         primitives::{Amount, Owner, TxId},
@@ -248,6 +229,6 @@ mod tests {
         let text = String::from_utf8(out).expect("text");
         assert!(text.lines().all(|line| line.width() <= COLUMNS), "{text}");
         assert!(text.contains("+123.45678901") && text.contains("in 249716"), "{text}");
-        assert!(text.contains("fc1qyqszqg…"), "{text}");
+        assert!(text.contains("fc1qyqszqgpq…"), "{text}");
     }
 }

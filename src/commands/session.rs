@@ -19,6 +19,8 @@ pub(crate) struct Context {
     pub(crate) client: Client,
     /// True to print one JSON document instead of text.
     pub(crate) json: bool,
+    /// True to show ids and columns in full.
+    pub(crate) full: bool,
     pub(crate) progress: ProgressMode,
     /// True if the command may read standard input. In the console, the console reads it.
     pub(crate) owns_stdin: bool,

@@ -3,18 +3,16 @@
 use super::{
     args::{PassphraseFlag, RaiseFeeArgs, SendArgs},
     outcome::CommandError,
-    parse::{checked_recipient, parsed, parsed_address},
+    parse::{checked_recipient, hash_text, parsed, parsed_address},
     passphrase::to_sign,
     payments_text::write_sent,
+    people::confirmed_payee,
     session::Session,
     text,
 };
-use crate::{
-    primitives::TxId,
-    rpc::{
-        FriendchainApiClient,
-        types::{FeeChoice, RaiseFee, SendTrade, WriteNote},
-    },
+use crate::rpc::{
+    FriendchainApiClient,
+    types::{FeeChoice, RaiseFee, SendTrade, WriteNote},
 };
 
 pub(super) async fn send(session: &mut Session<'_>, args: SendArgs) -> Result<(), CommandError> {
@@ -22,7 +20,7 @@ pub(super) async fn send(session: &mut Session<'_>, args: SendArgs) -> Result<()
     let (amount, to) = (parsed(&amount, "bad_amount")?, checked_recipient(&to)?);
     let request = SendTrade {
         from: args.from.as_deref().map(parsed_address).transpose()?,
-        to: to.clone(),
+        to: confirmed_payee(session, to.clone()).await?,
         amount,
         fee: args.fee.map_or(Ok(FeeChoice::default()), |fee| parsed(&fee, "bad_amount"))?,
         force: args.force,
@@ -41,7 +39,7 @@ pub(super) async fn raise_fee(
     args: RaiseFeeArgs,
 ) -> Result<(), CommandError> {
     let request = RaiseFee {
-        txid: parsed(&args.txid, "bad_txid")?,
+        txid: hash_text(&args.txid, "bad_txid")?,
         fee: parsed(&args.fee, "bad_amount")?,
         force: args.force,
         mine: args.mine,
@@ -70,7 +68,7 @@ pub(super) async fn mempool(session: &mut Session<'_>) -> Result<(), CommandErro
 }
 
 pub(super) async fn tx(session: &mut Session<'_>, txid: &str) -> Result<(), CommandError> {
-    let tx = session.client.tx(parsed::<TxId>(txid, "bad_txid")?).await?;
+    let tx = session.client.tx(hash_text(txid, "bad_txid")?).await?;
     let names = session.names().await;
     session.write(&tx, |out| text::write_tx(out, &tx, true, &names))
 }

@@ -15,7 +15,7 @@ use super::{
     text,
 };
 use crate::{
-    primitives::Address,
+    primitives::{Address, counted},
     rpc::{
         FriendchainApiClient, RpcError,
         types::{CreateWallet, WalletCreated},
@@ -95,7 +95,7 @@ fn write_created(answer: &mut Answer<'_>, created: &WalletCreated) -> Result<(),
     answer.write(&document, |out| {
         match created.recovered {
             Some(count) => {
-                let addresses = text::counted(count.into(), "address", "addresses");
+                let addresses = counted(count.into(), "address", "addresses");
                 writeln!(out, "Recovered {addresses}; the first is {}", created.address)?;
                 writeln!(
                     out,

@@ -34,7 +34,7 @@ use crate::{
         text,
     },
     datadir::DataDir,
-    primitives::printable,
+    primitives::{counted, printable},
     rpc::{
         Client, FriendchainApiClient, RpcError,
         types::{ConsoleEvent, WriteNote},
@@ -146,9 +146,7 @@ async fn follow(
         };
         failures = 0;
         place = page.next;
-        if page.missed > 0
-            && screen.event(&format!("* {} events were missed", page.missed)).is_err()
-        {
+        if page.missed > 0 && screen.event(&missed_line(page.missed)).is_err() {
             return;
         }
         for event in &page.events {
@@ -165,6 +163,12 @@ async fn follow(
         }
     }
     gone.send_replace(true);
+}
+
+/// Returns the line for events that this console fetched too late.
+fn missed_line(missed: u64) -> String {
+    let were = if missed == 1 { "was" } else { "were" };
+    format!("* {} {were} missed", counted(missed, "event", "events"))
 }
 
 async fn refresh_names(client: &Client, names: &FriendNames) {
@@ -309,8 +313,9 @@ async fn write_answer(
             let status = client.status().await?;
             Ok(text::write_status(out, &status)?)
         }
-        Line::Command { command, json } => {
-            let context = Context { client: client.clone(), json, progress, owns_stdin: false };
+        Line::Command { command, json, full } => {
+            let context =
+                Context { client: client.clone(), json, full, progress, owns_stdin: false };
             execute(*command, &context, out).await
         }
     }

@@ -59,6 +59,8 @@ pub(crate) enum Line {
     Command {
         command: Box<ClientCommand>,
         json: bool,
+        /// True to show ids and columns in full.
+        full: bool,
     },
     /// A text to show: help on a command, or the reason why a line could not be parsed.
     Show(String),
@@ -71,6 +73,9 @@ struct TypedCommand {
     /// Answer with one JSON document
     #[arg(long, global = true)]
     json: bool,
+    /// Show ids and columns in full
+    #[arg(long, global = true)]
+    full: bool,
     #[command(subcommand)]
     command: ClientCommand,
 }
@@ -138,7 +143,9 @@ fn parse_command(line: &str) -> Line {
     }
     let words = prepare(words.into_iter().map(Into::into).collect());
     match TypedCommand::try_parse_from(words) {
-        Ok(typed) => Line::Command { command: Box::new(typed.command), json: typed.json },
+        Ok(TypedCommand { json, full, command }) => {
+            Line::Command { command: Box::new(command), json, full }
+        }
         Err(error) => Line::Show(error.to_string().trim_end().to_owned()),
     }
 }
@@ -264,7 +271,7 @@ mod tests {
 
     #[test]
     fn every_command_works_by_its_own_name() {
-        let Line::Command { command, json } = parse("send -from a -to 'b c' -amount 10 --json")
+        let Line::Command { command, json, .. } = parse("send -from a -to 'b c' -amount 10 --json")
         else {
             panic!("not sent")
         };

@@ -191,6 +191,9 @@ impl Friends {
             return Err(ChatError::ToSelf);
         }
         let friend = self.label(&to);
+        if self.is_blocked(&to) {
+            return Err(ChatError::Blocked { friend });
+        }
         let Self { me, network, signer, store, lines, people, .. } = self;
         let sent = store.write(|tables| {
             let waiting = tables.outbox.len().map_err(StoreFault::from)?;
@@ -313,7 +316,12 @@ impl Friends {
 
     /// Takes a line out of the outbox, and writes its final state into the history. Returns true if
     /// the outbox held the line.
-    fn settle(&mut self, to: PeerId, id: MessageId, state: LineState) -> Result<bool, StoreFault> {
+    pub(super) fn settle(
+        &mut self,
+        to: PeerId,
+        id: MessageId,
+        state: LineState,
+    ) -> Result<bool, StoreFault> {
         let network = self.network;
         self.store.write(|tables| {
             let order = tables.chat_ids.get(&id.0)?.map(|order| order.value());

@@ -78,6 +78,12 @@ impl Conversations {
         })
     }
 
+    /// True if the history has lines with the peer, or of it to all.
+    pub(super) fn has(&self, peer: &PeerId) -> bool {
+        let lines = |is_direct| Conversation { with: *peer, is_direct };
+        [true, false].into_iter().any(|direct| self.counts.contains_key(&lines(direct)))
+    }
+
     fn count(&mut self, conversation: Conversation) {
         let count = self.counts.entry(conversation).or_default();
         *count = count.saturating_add(1);

@@ -55,6 +55,9 @@ impl Friends {
         now: UnixMillis,
     ) -> Result<(PeerId, String), super::FindError> {
         let peer = self.resolve_anybody(text)?;
+        if self.is_blocked(&peer) {
+            return Err(ResolveError::Blocked(self.label(&peer)).into());
+        }
         if self.is_banned(&peer, now) {
             return Err(ResolveError::Banned(self.label(&peer)).into());
         }
@@ -77,6 +80,9 @@ impl Friends {
         if held == Some(standing) {
             return Ok(());
         }
+        // The friend known first keeps the plain name, so that a late friend counts from now on.
+        let is_news = standing.is_friend() && !held.is_some_and(Standing::is_friend);
+        let standing = if is_news { Standing { since: now, ..standing } } else { standing };
         let crowded_out = if held.is_none() { self.nearby_to_evict(standing) } else { None };
         let requests = self.take_requests(&peer);
         let Self { me, store, lines, people, .. } = self;

@@ -23,8 +23,8 @@ use super::{
     parts::{ChainParts, OpenFiles},
     router::{self, Ended, Parts, Router},
     service::{
-        BlocksWon, PaidParts, PaidSender, PaidTask, Payments, Service, Unusable, announce_payments,
-        console_event,
+        BlocksWon, OwnName, PaidParts, PaidSender, PaidTask, Payments, Service, Unusable,
+        announce_payments, console_event,
     },
 };
 use crate::{
@@ -100,7 +100,7 @@ pub(crate) async fn open(folder: FolderLock) -> Result<OpenedFolder, RpcError> {
         let trust = Trust::new([], network == Network::lan().id);
         match open_friends(&datadir, &identity, network, trust, read_only).await {
             Ok((friends, thread)) => {
-                own_name = friends.own_profile().await?.map(|profile| profile.name);
+                own_name = friends.own_name().await?;
                 files.threads.push(thread);
                 files.friends = Some(friends);
             }
@@ -108,7 +108,7 @@ pub(crate) async fn open(folder: FolderLock) -> Result<OpenedFolder, RpcError> {
         }
     }
     let service = Service {
-        name: own_name.unwrap_or_default(),
+        name: OwnName::new(own_name.unwrap_or_default()),
         peer_id: identity.peer_id(),
         keyring: Keyring::new(datadir.file(WALLET_FILE)),
         chain: files.chain.clone(),
@@ -268,7 +268,8 @@ async fn start_upper(
     output: ChainOutput,
     listener: Option<Listener>,
 ) -> Result<Upper, RpcError> {
-    let name = node_name(&config, &base.friends).await?;
+    let (given, default) = (config.name.clone(), config.default_name.clone());
+    let name = base.friends.start_named(given, default).await?;
     events::set_node_name(&name);
     let (mut registry, event_metrics) = (Registry::default(), router::event_metrics());
     base.store_metrics.register(&mut registry);
@@ -283,7 +284,7 @@ async fn start_upper(
     let metrics_address = listener.as_ref().map(|listener| listener.address);
     let service = Service {
         datadir: base.datadir.clone(),
-        name: name.clone(),
+        name: OwnName::new(name.clone()),
         peer_id: base.identity.peer_id(),
         keyring: base.keyring.clone(),
         chain: Some(base.chain.clone()),
@@ -328,15 +329,6 @@ fn watch_payments(base: &Base, feed: &EventFeed) -> (PaidSender, PaidTask) {
     })
 }
 
-/// Returns the configured name, else the name of the last run, else the default.
-async fn node_name(config: &NodeConfig, friends: &FriendsHandle) -> Result<String, RpcError> {
-    if let Some(name) = &config.name {
-        return Ok(name.clone());
-    }
-    let profile = friends.own_profile().await?;
-    Ok(profile.map_or_else(|| config.default_name.clone(), |profile| profile.name))
-}
-
 /// The running network, and the scores of its peers.
 struct Networking {
     net: NetHandle,
@@ -358,7 +350,7 @@ async fn start_networking(
     net_config.private_only = config.private_only.unwrap_or(base.network.id == Network::lan().id);
     net_config.trust = base.trust.clone();
     let (net, events) = net::spawn(net_config, registry)?;
-    for peer in peers.banned(moment()) {
+    for peer in peers.banned(moment()).chain(base.friends.blocked().await?) {
         until_taken(|| net.ban(peer)).await?;
     }
     for known in base.friends.known_peers(KNOWN_PEERS).await? {
@@ -401,6 +393,7 @@ async fn router_parts(
         net_events: networking.events,
         peers: networking.peers,
         trust: base.trust.clone(),
+        blocked: base.friends.blocked().await?.into_iter().collect(),
         mempool: base.chain.handle.mempool().await?,
         chain: base.chain.handle.clone(),
         reader: base.chain.reader.clone(),

@@ -442,13 +442,13 @@ events! {
     /// A friend is online, and this node has the friend's signed profile.
     INFO FriendJoined = "friend_joined" of PEERS {
         peer: PeerId,
-        /// Name in the friend's profile.
+        /// The friend's name, with its suffix where the plain name is another's.
         name: String,
     }
     /// A friend has said goodbye or vanished.
     INFO FriendLeft = "friend_left" of PEERS {
         peer: PeerId,
-        /// Name in the friend's profile.
+        /// The friend's name, with its suffix where the plain name is another's.
         name: String,
         /// `quit` after a goodbye, `lost` without one.
         how: &'static str,

@@ -18,6 +18,7 @@ mod hostile_blocks;
 mod hostile_messages;
 mod logs;
 mod metrics;
+mod names;
 mod observe;
 mod partition;
 mod payments;

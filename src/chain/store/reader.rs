@@ -48,7 +48,15 @@ impl ChainReader {
         Self { database: Arc::downgrade(store.database()), genesis: store.network().id, index }
     }
 
-    fn read<T>(&self, read: impl FnOnce(&ReadTables) -> Result<T, ChainFault>) -> Option<T> {
+    /// Returns the shared map from hashes to heights.
+    pub(super) const fn index(&self) -> &HashIndex {
+        &self.index
+    }
+
+    pub(super) fn read<T>(
+        &self,
+        read: impl FnOnce(&ReadTables) -> Result<T, ChainFault>,
+    ) -> Option<T> {
         let database = self.database.upgrade()?;
         let result = contain(|| read_tables(&database).and_then(|tables| read(&tables)));
         let result = result.unwrap_or_else(|reason| Err(ChainFault::Corrupt(reason)));

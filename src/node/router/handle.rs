@@ -47,6 +47,17 @@ pub(super) enum NodeCommand {
         banned: bool,
         reply: oneshot::Sender<()>,
     },
+    /// The node has a new name, which is stored.
+    Rename {
+        name: String,
+        reply: oneshot::Sender<()>,
+    },
+    /// The user blocked a peer, or lifted the block, which is stored.
+    Block {
+        peer: PeerId,
+        blocked: bool,
+        reply: oneshot::Sender<()>,
+    },
     /// The user made a peer a friend, which is stored.
     Befriended {
         peer: PeerId,
@@ -180,6 +191,16 @@ impl RouterHandle {
     /// Bans a peer, or lifts its ban.
     pub(crate) async fn ban(&self, peer: PeerId, banned: bool) -> Result<(), NodeStopping> {
         self.ask(|reply| NodeCommand::Ban { peer, banned, reply }).await
+    }
+
+    /// Announces a new name of this node to the connected friends.
+    pub(crate) async fn rename(&self, name: String) -> Result<(), NodeStopping> {
+        self.ask(|reply| NodeCommand::Rename { name, reply }).await
+    }
+
+    /// Refuses the connections of a peer that the user blocked, or admits them again.
+    pub(crate) async fn block(&self, peer: PeerId, blocked: bool) -> Result<(), NodeStopping> {
+        self.ask(|reply| NodeCommand::Block { peer, blocked, reply }).await
     }
 
     /// Tells the router that the user made a peer a friend.

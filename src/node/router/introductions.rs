@@ -138,6 +138,10 @@ impl Router {
 
     /// Sends our new profile to every peer that has said hello.
     pub(super) fn own_profile_signed(&mut self, profile: &SignedProfile) {
+        if profile.name != self.name {
+            // The node was renamed while the profile was being signed.
+            return self.sign_profile();
+        }
         self.profile = Some(profile.clone());
         let met = self.connected.iter().filter(|(_, state)| state.status.is_some());
         let peers: Vec<PeerId> = met.map(|(peer, _)| *peer).collect();

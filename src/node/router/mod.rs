@@ -18,6 +18,7 @@ mod hello;
 mod introductions;
 mod network;
 mod news;
+mod people;
 mod serve;
 mod turns;
 
@@ -179,6 +180,8 @@ pub(crate) struct Parts {
     pub(crate) peers: Peers,
     /// The levels of trust, shared with the network.
     pub(crate) trust: Trust,
+    /// Peers that the user blocked.
+    pub(crate) blocked: HashSet<PeerId>,
     /// The work of the invite's checkpoint, or zero.
     pub(crate) min_work: Work,
     /// The mempool as it is now.
@@ -205,6 +208,8 @@ pub(crate) struct Router {
     relay: Relay<GossipId>,
     peers: Peers,
     trust: Trust,
+    /// Peers that the user blocked.
+    blocked: HashSet<PeerId>,
     connected: HashMap<PeerId, Connected>,
     /// The router's own requests in flight, by id.
     requests: HashMap<u64, (PeerId, Purpose)>,
@@ -316,6 +321,7 @@ impl Router {
             trades: parts.trades,
             peers: parts.peers,
             trust: parts.trust,
+            blocked: parts.blocked,
             connected: HashMap::new(),
             requests: HashMap::new(),
             next_request: 0,
@@ -525,7 +531,9 @@ impl Router {
     }
 
     fn lift_ban(&self, peer: PeerId) {
-        log_unsent(self.net.unban(peer));
+        if !self.blocked.contains(&peer) {
+            log_unsent(self.net.unban(peer));
+        }
         let friends = self.friends.clone();
         self.spawn_work(async move {
             if let Err(error) = friends.forget_ban(peer).await {
@@ -544,9 +552,7 @@ impl Router {
         }
         self.apply_mining_mode();
         self.chain.peers_on_branch(self.sync.progress().confirmed > 0);
-        for peer in self.connected.keys().filter(|peer| self.peers.is_banned(peer, moment())) {
-            log_unsent(self.net.ban(*peer));
-        }
+        self.repeat_refusals();
         self.keep_friends();
         // The user may have made a wallet since the profile was signed.
         self.sign_profile();

@@ -15,6 +15,7 @@ pub(super) fn friend_view(friend: FriendInfo) -> FriendView {
         suffix: friend.suffix,
         peer_id: friend.peer_id,
         level: match friend.level {
+            _ if friend.blocked => FriendLevel::Blocked,
             Level::Friend => FriendLevel::Friend,
             // The list has no strangers.
             Level::Introduced | Level::Stranger => FriendLevel::Introduced,

@@ -3,10 +3,12 @@
 mod blocks_won;
 mod fees;
 mod friends;
+mod ids;
 mod names;
 mod paid;
 mod passphrase;
 mod payments;
+mod people;
 mod proofs;
 mod setup;
 mod status;
@@ -33,7 +35,7 @@ use crate::{
     consensus::{Invite, Network},
     datadir::DataDir,
     friends::FriendsHandle,
-    primitives::{Address, BlockHash, Height, MiningMode, Owner, PeerId, TxId, printable},
+    primitives::{Address, Height, MiningMode, Owner, PeerId, TxId, printable},
     rpc::{
         EventFeed, FriendchainApiServer, ProgressBoard, ProgressGuard, RpcError,
         api::MAX_PRINTED_BLOCKS,
@@ -41,11 +43,11 @@ use crate::{
             Account, AddressBalance, AddressList, AuditReport, BalanceReport, BanState, BlockList,
             BlockView, BranchAccepted, BroadcastSent, ChainCreated, ChangePassphrase, ChatHistory,
             ChatSent, ChatState, Coins, CreateBlockchain, CreateWallet, EventPage, FriendAccepted,
-            FriendList, FriendView, InviteText, Joined, KnownNames, LeftChain, LockState,
-            MinedBlocks, PassphraseChanged, PaymentList, PaymentsRequest, PeerList, Progress,
-            ProofMade, ProofReport, RaiseFee, Secret, SendTrade, StatusReport, Stopping, Submitted,
-            Synced, TxList, TxPlace, TxView, Units, WaitingView, WalletBalance, WalletCreated,
-            WalletState, WriteNote,
+            FriendBlocked, FriendForgotten, FriendList, FriendView, InviteText, Joined, KnownNames,
+            LeftChain, LockState, MinedBlocks, PassphraseChanged, Payee, PaymentList,
+            PaymentsRequest, PeerList, Progress, ProofMade, ProofReport, RaiseFee, Renamed, Secret,
+            SendTrade, StatusReport, Stopping, Submitted, Synced, TxList, TxPlace, TxView, Units,
+            WaitingView, WalletBalance, WalletCreated, WalletState, WriteNote,
         },
     },
 };
@@ -54,9 +56,11 @@ pub(crate) use blocks_won::BlocksWon;
 pub(crate) use friends::console_event;
 pub(crate) use paid::{PaidParts, PaidSender, PaidTask, announce_payments};
 pub(crate) use payments::Payments;
+pub(crate) use people::OwnName;
 pub(crate) use proofs::verify_without_chain;
 
 use friends::{chat_message, friend_view};
+use ids::BlockName;
 use status::{peer_list, synced};
 
 /// Bytes of blocks after which a page of `print_chain` ends.
@@ -90,8 +94,7 @@ impl From<OpenChainError> for UnusableChain {
 /// The parts that the commands work on.
 pub(crate) struct Service {
     pub(crate) datadir: DataDir,
-    /// The node's name, not yet printable. Empty if a folder is open that never had a name.
-    pub(crate) name: String,
+    pub(crate) name: OwnName,
     pub(crate) peer_id: PeerId,
     pub(crate) keyring: Keyring,
     /// None if the folder has no usable chain.
@@ -374,13 +377,11 @@ impl FriendchainApiServer for Service {
                 ),
             )
         };
-        // A hash of digits alone parses as a hash first: it is longer than any height.
-        let found = match (block.parse::<BlockHash>(), block.parse::<Height>()) {
-            (Err(_), Ok(height)) => self.block_view(move |reader| reader.block_at(height)).await?,
-            (hash, _) => {
-                let hash = hash?;
-                self.block_view(move |reader| reader.block(&hash)).await?
+        let found = match self.block_name(&block).await? {
+            BlockName::Height(height) => {
+                self.block_view(move |reader| reader.block_at(height)).await?
             }
+            BlockName::Hash(hash) => self.block_view(move |reader| reader.block(&hash)).await?,
         };
         found.ok_or_else(missing)
     }
@@ -394,7 +395,8 @@ impl FriendchainApiServer for Service {
         Ok(TxList { transactions: transactions.collect() })
     }
 
-    async fn tx(&self, txid: TxId) -> Result<TxView, RpcError> {
+    async fn tx(&self, txid: String) -> Result<TxView, RpcError> {
+        let txid = self.transaction_id(&txid).await?;
         let chain = self.chain()?;
         let info = chain.handle.transaction(txid).await?;
         let info = info.ok_or_else(|| unknown_transaction(txid))?;
@@ -430,20 +432,26 @@ impl FriendchainApiServer for Service {
         Ok(audit_report(setup::salvage_chain(&self.datadir, task).await?))
     }
 
-    async fn accept_branch(&self, block: BlockHash) -> Result<BranchAccepted, RpcError> {
+    async fn accept_branch(&self, block: String) -> Result<BranchAccepted, RpcError> {
+        let block = self.block_hash(&block, false).await?;
         let tip = self.chain()?.handle.accept_branch(block).await?;
         Ok(BranchAccepted { tip: tip.hash, height: tip.height })
     }
 
-    async fn prove(&self, txid: TxId) -> Result<ProofMade, RpcError> {
+    async fn prove(&self, txid: String) -> Result<ProofMade, RpcError> {
+        let txid = self.transaction_id(&txid).await?;
         proofs::prove(self.chain()?, txid).await
     }
 
     async fn verify_proof(
         &self,
         proof: String,
-        trust: Option<BlockHash>,
+        trust: Option<String>,
     ) -> Result<ProofReport, RpcError> {
+        let trust = match trust {
+            Some(trust) => Some(self.trusted_block(&trust).await?),
+            None => None,
+        };
         proofs::verify(self.chain.as_ref(), proof, trust).await
     }
 
@@ -457,21 +465,42 @@ impl FriendchainApiServer for Service {
 
     async fn friends(&self) -> Result<FriendList, RpcError> {
         let mut friends: Vec<FriendView> =
-            self.friends_handle()?.list().await?.into_iter().map(friend_view).collect();
+            self.friends_handle()?.list(now()).await?.into_iter().map(friend_view).collect();
         friends.sort_by(|a, b| (&a.name, &a.suffix).cmp(&(&b.name, &b.suffix)));
         Ok(FriendList { friends })
     }
 
     async fn accept_friend(&self, friend: String) -> Result<FriendAccepted, RpcError> {
-        let (peer_id, name) = self.friends_handle()?.accept(friend, now()).await?;
+        let (peer_id, name) =
+            self.friends_handle()?.accept(self.friend(&friend).await?, now()).await?;
         if let Some(router) = &self.router {
             router.befriended(peer_id).await?;
         }
         Ok(FriendAccepted { name: printable(&name), peer_id })
     }
 
+    async fn forget(&self, friend: String) -> Result<FriendForgotten, RpcError> {
+        self.forget_friend(friend).await
+    }
+
+    async fn block_friend(&self, friend: String) -> Result<FriendBlocked, RpcError> {
+        self.block(friend, true).await
+    }
+
+    async fn unblock_friend(&self, friend: String) -> Result<FriendBlocked, RpcError> {
+        self.block(friend, false).await
+    }
+
+    async fn rename(&self, name: String) -> Result<Renamed, RpcError> {
+        self.take_name(name).await
+    }
+
+    async fn payee(&self, to: String) -> Result<Payee, RpcError> {
+        self.payee_of(to).await
+    }
+
     async fn chat(&self, friend: String, text: String) -> Result<ChatSent, RpcError> {
-        let line = self.router()?.chat(friend, text).await?;
+        let line = self.router()?.chat(self.friend(&friend).await?, text).await?;
         let state = if line.delivered { ChatState::Delivered } else { ChatState::Queued };
         Ok(ChatSent { id: line.id.to_string(), state })
     }
@@ -494,7 +523,7 @@ impl FriendchainApiServer for Service {
             return Ok(ChatHistory { messages: lines.into_iter().map(chat_message).collect() });
         }
         let peer = match friend {
-            Some(friend) => Some(friends.resolve(friend).await?),
+            Some(friend) => Some(friends.resolve(self.friend(&friend).await?).await?),
             None => None,
         };
         let lines = friends.history(peer, usize::try_from(limit).unwrap_or(usize::MAX)).await?;
@@ -503,14 +532,18 @@ impl FriendchainApiServer for Service {
 
     async fn sync(&self, friend: Option<String>) -> Result<Synced, RpcError> {
         let peer = match friend {
-            Some(friend) => Some(self.friends_handle()?.resolve(friend).await?),
+            Some(friend) => {
+                let friend = self.friend(&friend).await?;
+                Some(self.friends_handle()?.resolve(friend).await?)
+            }
             None => None,
         };
         synced(&self.router()?.sync(peer).await?, peer.is_some())
     }
 
-    async fn ban(&self, peer: PeerId) -> Result<BanState, RpcError> {
+    async fn ban(&self, peer: String) -> Result<BanState, RpcError> {
         let router = self.router()?;
+        let peer = self.peer(&peer).await?;
         if peer == self.peer_id {
             let sentence =
                 "that is this node itself, which cannot be banned: peers says who else is there";
@@ -520,8 +553,11 @@ impl FriendchainApiServer for Service {
         Ok(BanState { peer_id: peer, banned: true })
     }
 
-    async fn unban(&self, peer: PeerId) -> Result<BanState, RpcError> {
-        self.router()?.ban(peer, false).await?;
+    async fn unban(&self, peer: String) -> Result<BanState, RpcError> {
+        let router = self.router()?;
+        let peer = self.peer(&peer).await?;
+        self.check_not_blocked(peer).await?;
+        router.ban(peer, false).await?;
         Ok(BanState { peer_id: peer, banned: false })
     }
 

@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 use super::Service;
 use crate::{
     friends::{FindError, FriendInfo, FriendsHandle, ResolveError},
-    peers::Level,
+    node::clock::now,
     primitives::{Address, Owner, printable},
     rpc::{RpcError, types::KnownNames},
 };
@@ -27,9 +27,7 @@ impl AddressBook {
     /// Reads the friends' addresses. `own` are the wallet's.
     pub(super) fn new(friends: &[FriendInfo], own: Vec<Owner>) -> Self {
         let mut claims: HashMap<Owner, Vec<&FriendInfo>> = HashMap::new();
-        let mut bearers: HashMap<&str, Vec<Level>> = HashMap::new();
-        for friend in friends {
-            bearers.entry(&friend.name).or_default().push(friend.level);
+        for friend in friends.iter().filter(|friend| !friend.blocked) {
             if let Some(address) = friend.address {
                 claims.entry(address.0).or_default().push(friend);
             }
@@ -40,9 +38,7 @@ impl AddressBook {
             let best = claims.iter().map(|friend| friend.level).max()?;
             let mut claims = claims.iter().filter(|friend| friend.level == best);
             match (claims.next(), claims.next()) {
-                (Some(friend), None) => {
-                    Some((*owner, label(friend, bearers.get(friend.name.as_str()))))
-                }
+                (Some(friend), None) => Some((*owner, printable(&friend.name))),
                 _ => None,
             }
         });
@@ -63,18 +59,10 @@ impl AddressBook {
     }
 }
 
-/// Returns the text that names this friend alone. `bearers` are the levels of all with its name.
-fn label(friend: &FriendInfo, bearers: Option<&Vec<Level>>) -> String {
-    let bearers = bearers.into_iter().flatten();
-    let shared = bearers.filter(|level| **level >= friend.level).count() > 1;
-    let name = printable(&friend.name);
-    if shared { format!("{name}#{}", friend.suffix) } else { name }
-}
-
 /// Returns the names that the friends' file knows; none if there is no such file.
 pub(super) async fn address_book(friends: Option<&FriendsHandle>, own: Vec<Owner>) -> AddressBook {
     match friends {
-        Some(friends) => match friends.list().await {
+        Some(friends) => match friends.list(now()).await {
             Ok(list) => AddressBook::new(&list, own),
             Err(error) => {
                 tracing::debug!(%error, "no names for addresses");
@@ -99,9 +87,9 @@ impl Service {
         if let Ok(address) = text.parse() {
             return Ok(Some(address));
         }
-        match self.friends_handle()?.resolve_to_pay(text.to_owned()).await {
-            Ok((_, owner)) => Ok(Some(Address(owner))),
-            Err(FindError::Resolve(ResolveError::Unknown(_) | ResolveError::NoteToSelf(_))) => {
+        match self.friends_handle()?.payee(text.to_owned()).await {
+            Ok(payee) => Ok(Some(Address(payee.owner))),
+            Err(FindError::Resolve(ResolveError::Unknown(_) | ResolveError::NoteToSelf { .. })) => {
                 Ok(None)
             }
             Err(error) => Err(error.into()),
@@ -120,7 +108,10 @@ impl Service {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::primitives::{PeerId, PublicKey};
+    use crate::{
+        peers::Level,
+        primitives::{PeerId, PublicKey},
+    };
 
     fn friend(name: &str, key: u8, level: Level, owner: u8) -> FriendInfo {
         FriendInfo {
@@ -128,6 +119,7 @@ mod tests {
             suffix: format!("{key:04x}"),
             peer_id: PeerId(PublicKey([key; 32])),
             level,
+            blocked: false,
             online: true,
             address: Some(Address(Owner([owner; 20]))),
             last_seen: None,
@@ -143,14 +135,14 @@ mod tests {
             friend("ann", 3, Level::Friend, 2),
             friend("bob", 4, Level::Friend, 2),
             friend("zoe", 5, Level::Friend, 3),
-            friend("zoe", 6, Level::Friend, 4),
+            friend("zoe#0006", 6, Level::Friend, 4),
             friend("thief", 7, Level::Friend, 9),
         ];
         let book = AddressBook::new(&all, vec![Owner([9; 20])]);
         let name = |owner| book.name(&Owner([owner; 20]));
         assert_eq!(name(1), Some("yzw"), "an introduced peer takes nothing from a friend");
         assert_eq!(name(2), None);
-        assert_eq!((name(3), name(4)), (Some("zoe#0005"), Some("zoe#0006")));
+        assert_eq!((name(3), name(4)), (Some("zoe"), Some("zoe#0006")));
         assert_eq!(name(9), None, "our own address is not a friend's");
         let owners = |owners: &[u8]| owners.iter().map(|owner| Owner([*owner; 20])).collect();
         let one_of = |all: Vec<Owner>| book.one_of(&all).map(str::to_owned);

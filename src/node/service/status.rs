@@ -32,7 +32,7 @@ impl Service {
         let progress = live.as_ref().map(|live| live.progress);
         let floor = Amount::from_units(summary.floor.at(now()).units());
         Ok(StatusReport {
-            name: printable(&self.name),
+            name: printable(&self.name.get()),
             peer_id: self.peer_id,
             network_id: summary.network.id,
             network_name: printable(&summary.network.params.name),

@@ -136,7 +136,7 @@ impl Service {
     /// Replaces an own trade in the mempool by the same trade with a higher fee.
     pub(super) async fn pay_more(&self, request: RaiseFee) -> Result<Submitted, RpcError> {
         let chain = self.chain()?;
-        let replaced = request.txid;
+        let replaced = self.transaction_id(&request.txid).await?;
         let info = chain
             .handle
             .transaction(replaced)

@@ -131,7 +131,8 @@ pub(crate) struct SendTrade {
 /// a higher fee.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RaiseFee {
-    pub txid: TxId,
+    /// The trade's id, or the start of it.
+    pub txid: String,
     /// The whole new fee, not the increase.
     pub fee: FeeChoice,
     /// True to pay a fee that is out of all proportion.

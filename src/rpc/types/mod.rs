@@ -14,6 +14,7 @@ mod console;
 mod friends;
 mod node;
 mod payments;
+mod people;
 mod values;
 mod wallet;
 
@@ -33,6 +34,7 @@ pub(crate) use payments::{
     ChangePassphrase, KnownNames, PassphraseChanged, PaymentDirection, PaymentList, PaymentView,
     PaymentsRequest, WalletBalance, WalletState,
 };
+pub(crate) use people::{FriendBlocked, FriendForgotten, Payee, Renamed};
 #[cfg(any(test, fuzzing))]
 pub(crate) use values::{Bits, SignedCoins, SignedUnits};
 pub(crate) use values::{Coins, FeeChoice, Secret, Units};
