@@ -27,6 +27,8 @@ use crate::{
 pub(crate) const IDENTITY_FILE: &str = "identity.key";
 /// The wallet's seed and its number of addresses.
 pub(crate) const WALLET_FILE: &str = "wallet.json";
+/// The search for the addresses of a restored wallet.
+pub(crate) const RECOVERY_FILE: &str = "recovery.json";
 /// The chain database; only the chain thread writes it.
 pub(crate) const CHAIN_FILE: &str = "chain.redb";
 /// The database of profiles, chat, peers and bans.
@@ -47,6 +49,7 @@ pub(crate) const PHRASE_FILE: &str = "phrase-offered";
 const FILES: [&str; 9] = [
     IDENTITY_FILE,
     WALLET_FILE,
+    RECOVERY_FILE,
     CHAIN_FILE,
     FRIENDS_FILE,
     TOKEN_FILE,

@@ -69,7 +69,7 @@ impl Chain {
         for entry in tables.own.iter()? {
             let (key, value) = entry?;
             let record: OwnRecord = stored("an own trade", value.value())?;
-            own.set(TxId(*key.value()), !record.void.is_empty());
+            own.load(TxId(*key.value()), !record.void.is_empty());
         }
         drop(tables);
 

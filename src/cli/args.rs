@@ -102,6 +102,13 @@ pub(crate) enum Command {
         /// The shell to complete in
         shell: clap_complete::Shell,
     },
+    /// Print what may stand for the last word, for completion scripts
+    #[command(hide = true, after_help = "Example:\n  friendchain complete -- chat y")]
+    Complete {
+        /// The words typed so far, without the program's name
+        #[arg(last = true)]
+        words: Vec<String>,
+    },
     /// Write the man pages, one for each command
     #[command(after_help = "Example:\n  friendchain man-pages ~/.local/share/man/man1")]
     ManPages {

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use super::{
     args::{NodeFlags, People, StartNode, Switch},
     find::take_for_node,
+    minute,
     service_manager::{EXTEND_EVERY, ServiceManager},
 };
 use crate::{
@@ -132,6 +133,7 @@ pub(crate) async fn start_node(
         ended = &mut node.finished => Some(ended),
         () = signals.any() => None,
         () = bar => None,
+        () = minute::report(&node.client) => None,
         () = manager.serving(&node.client, &node.liveness) => None,
     };
     manager.stopping();

@@ -1,11 +1,15 @@
 //! The command line parses the arguments, finds or starts the node, and runs the command.
 
 mod args;
+mod completions;
 mod daemon;
 mod find;
+mod help;
 mod logging;
 mod man_pages;
+mod minute;
 mod service_manager;
+mod text_log;
 
 use std::{
     ffi::OsString,
@@ -15,7 +19,7 @@ use std::{
     time::Duration,
 };
 
-use clap::{CommandFactory, Parser, error::ErrorKind};
+use clap::Parser;
 
 use self::{
     args::{Cli, Command, Global, Observe},
@@ -27,7 +31,7 @@ use crate::{
         answer::Answer,
         args::ClientCommand,
         execute::{Context, check_before_making, execute},
-        outcome::{CommandError, USAGE, print_error, report},
+        outcome::{CommandError, report},
         prepare::prepare,
         progress::ProgressMode,
         proofs::{proof_to_verify, write_verdict},
@@ -36,6 +40,7 @@ use crate::{
     datadir::{DataDir, DataDirError, NodeId, NodeIdError},
     node::verify_without_chain,
     observe::{self, ObserveError},
+    primitives::trimmed,
     rpc::RpcError,
 };
 
@@ -50,9 +55,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let program = arguments.next().unwrap_or_else(|| "friendchain".into());
     let words = prepare(arguments.collect());
     let json = words.iter().take_while(|word| *word != "--").any(|word| word == "--json");
-    let cli = match Cli::try_parse_from([program].into_iter().chain(words)) {
+    let cli = match Cli::try_parse_from([program].into_iter().chain(words.clone())) {
         Ok(cli) => cli,
-        Err(error) => return usage(&error, json),
+        Err(error) => return help::answer(&error, &words, json),
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -61,28 +66,6 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let code = report(runtime.block_on(dispatch(cli)), json);
     runtime.shutdown_timeout(LINGER);
     code
-}
-
-fn usage(error: &clap::Error, json: bool) -> ExitCode {
-    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-        return report(error.print().map_err(CommandError::Output), false);
-    }
-    if json {
-        print_error("usage", &usage_sentence(error), json);
-    } else {
-        // A failure here cannot be reported anywhere.
-        let _ = error.print();
-    }
-    ExitCode::from(USAGE)
-}
-
-/// Returns the first paragraph of clap's message, on one line.
-fn usage_sentence(error: &clap::Error) -> String {
-    let text = error.to_string();
-    let paragraph =
-        text.trim_start_matches("error: ").lines().take_while(|line| !line.trim().is_empty());
-    let sentence = paragraph.map(str::trim).collect::<Vec<_>>().join(" ");
-    format!("{sentence}; see friendchain help")
 }
 
 async fn dispatch(cli: Cli) -> Result<(), CommandError> {
@@ -118,12 +101,11 @@ async fn dispatch(cli: Cli) -> Result<(), CommandError> {
         }
         Command::Observe(flags) => observe_logs(flags, global.json).await,
         Command::Completions { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "friendchain", &mut script);
             let mut out = io::stdout();
-            out.write_all(&script)?;
+            out.write_all(completions::script(shell).as_bytes())?;
             Ok(out.flush()?)
         }
+        Command::Complete { words } => completions::complete(&global, &words).await,
         Command::ManPages { folder } => man_pages::write(&folder),
         Command::Client(command) => ask(&folder(id.as_ref())?, command, &global).await,
     }
@@ -246,7 +228,7 @@ fn start_logging(global: &Global, command: &Command) -> Result<(), CommandError>
 fn parsed_node_id(text: &str) -> Result<NodeId, CommandError> {
     let unreadable =
         |error: NodeIdError| CommandError::Usage(RpcError::new("bad_node_id", error.to_string()));
-    text.parse().map_err(unreadable)
+    trimmed(text).parse().map_err(unreadable)
 }
 
 #[cfg(test)]
@@ -260,7 +242,7 @@ mod tests {
         {
             let words = ["friendchain"].into_iter().chain(line.split_whitespace());
             let error = Cli::try_parse_from(words).expect_err("wrong usage");
-            let sentence = usage_sentence(&error);
+            let sentence = help::usage_sentence(&error);
             assert!(sentence.len() > 30 && !sentence.contains('\n'), "{sentence}");
         }
     }

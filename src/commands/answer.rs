@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use super::outcome::CommandError;
-use crate::rpc::RpcError;
+use crate::{primitives::escaped, rpc::RpcError};
 
 /// The form of an answer, and the stream that it goes to.
 pub(crate) struct Answer<'a> {
@@ -30,7 +30,7 @@ impl Answer<'_> {
     }
 }
 
-/// Returns the JSON document of a value, on one line.
+/// Returns the JSON document of a value, on one line. Nothing in it could harm a terminal.
 pub(super) fn to_json<T: Serialize>(value: &T) -> Result<String, CommandError> {
-    Ok(serde_json::to_string(value).map_err(RpcError::internal)?)
+    Ok(escaped(&serde_json::to_string(value).map_err(RpcError::internal)?))
 }

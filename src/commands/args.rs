@@ -27,8 +27,8 @@ pub(crate) enum ClientCommand {
              --recover < words.txt"
     )]
     CreateWallet {
-        /// Restore a wallet from its recovery phrase (typed, or from standard input), searching
-        /// the first 1,000 addresses
+        /// Restore a wallet from its recovery phrase (typed, or from standard input), with every
+        /// address that ever had coins
         #[arg(long)]
         recover: bool,
         #[command(flatten)]
@@ -113,6 +113,12 @@ pub(crate) enum ClientCommand {
     /// Replace a waiting trade of yours by the same trade with a higher fee
     #[command(after_help = "Example:\n  friendchain raise-fee 5f0c… --fee 0.00002")]
     RaiseFee(RaiseFeeArgs),
+    /// Take a waiting trade of yours back: its coins return to your wallet
+    #[command(after_help = "Example:\n  friendchain cancel 5f0c…")]
+    Cancel(CancelArgs),
+    /// Send a void trade of yours again, and never pay twice
+    #[command(after_help = "Example:\n  friendchain resend 5f0c…")]
+    Resend(ResendArgs),
     /// Write a text on the chain
     #[command(after_help = "Example:\n  friendchain note Good morning! --wait")]
     Note {
@@ -246,6 +252,9 @@ pub(crate) enum ClientCommand {
         /// The line to send
         #[arg(required = true, num_args = 1..)]
         text: Vec<String>,
+        /// Wait up to a minute until the friend has the line; exit code 1 if it still waits then
+        #[arg(long)]
+        wait: bool,
     },
     /// Send a chat line to all friends
     #[command(after_help = "Example:\n  friendchain broadcast Good morning!")]
@@ -255,13 +264,16 @@ pub(crate) enum ClientCommand {
         text: Vec<String>,
     },
     /// Show past chat
-    #[command(after_help = "Example:\n  friendchain history yjf --limit 20")]
+    #[command(after_help = "Example:\n  friendchain history yjf --search tea --limit 20")]
     History {
         /// Only the chat with this friend [default: all chat]
         friend: Option<String>,
-        /// Maximum number of lines [default: 50]
+        /// Maximum number of lines [default: 100]
         #[arg(long, value_name = "N")]
         limit: Option<u32>,
+        /// Only lines that hold this text, in capital or small letters
+        #[arg(long, value_name = "WORD")]
+        search: Option<String>,
         /// Lines of people who are no friends, instead of the chat
         #[arg(long, conflicts_with = "friend")]
         requests: bool,
@@ -327,6 +339,33 @@ pub(crate) struct RaiseFeeArgs {
     /// Mine here too, with the reward to the sender, and wait until any node has mined the trade
     #[arg(long)]
     pub(crate) mine: bool,
+    #[command(flatten)]
+    pub(crate) passphrase: PassphraseFlag,
+}
+
+/// Arguments of `cancel`.
+#[derive(Debug, Args)]
+pub(crate) struct CancelArgs {
+    /// The trade's id, as `send` and `mempool` show it
+    pub(crate) txid: String,
+    /// Coins for the miner [default: the least that takes the trade's place]
+    #[arg(long, allow_hyphen_values = true)]
+    pub(crate) fee: Option<String>,
+    #[command(flatten)]
+    pub(crate) passphrase: PassphraseFlag,
+}
+
+/// Arguments of `resend`.
+#[derive(Debug, Args)]
+pub(crate) struct ResendArgs {
+    /// The id of the void trade
+    pub(crate) txid: String,
+    /// Coins for the miner, if a new trade is made [default: 0]
+    #[arg(long, allow_hyphen_values = true)]
+    pub(crate) fee: Option<String>,
+    /// Send even if the old trade and the new one could both be mined
+    #[arg(long)]
+    pub(crate) force: bool,
     #[command(flatten)]
     pub(crate) passphrase: PassphraseFlag,
 }

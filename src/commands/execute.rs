@@ -4,9 +4,9 @@ use std::io::Write;
 
 pub(crate) use super::session::Context;
 use super::{
-    args::ClientCommand, chain, friends, look::Look, network, outcome::CommandError,
+    args::ClientCommand, chain, chat, friends, look::Look, network, outcome::CommandError,
     parse::parsed_address, passphrase, payments, people, proofs, session::Session, transactions,
-    wallet,
+    undo, wallet,
 };
 use crate::{consensus::Invite, rpc::RpcError};
 
@@ -49,6 +49,8 @@ async fn run(command: ClientCommand, session: &mut Session<'_>) -> Result<(), Co
         ClientCommand::AcceptBranch { block } => chain::accept_branch(session, &block).await,
         ClientCommand::Send(args) => transactions::send(session, args).await,
         ClientCommand::RaiseFee(args) => transactions::raise_fee(session, args).await,
+        ClientCommand::Cancel(args) => undo::cancel(session, args).await,
+        ClientCommand::Resend(args) => undo::resend(session, args).await,
         ClientCommand::Note { text, wait, passphrase } => {
             transactions::note(session, &text, wait, &passphrase).await
         }
@@ -64,10 +66,12 @@ async fn run(command: ClientCommand, session: &mut Session<'_>) -> Result<(), Co
         ClientCommand::BlockFriend { friend } => people::block_friend(session, friend).await,
         ClientCommand::UnblockFriend { friend } => people::unblock_friend(session, friend).await,
         ClientCommand::Rename { name } => people::rename(session, name).await,
-        ClientCommand::Chat { friend, text } => friends::chat(session, friend, &text).await,
-        ClientCommand::Broadcast { text } => friends::broadcast(session, &text).await,
-        ClientCommand::History { friend, limit, requests } => {
-            friends::history(session, friend, limit, requests).await
+        ClientCommand::Chat { friend, text, wait } => {
+            chat::chat(session, friend, &text, wait).await
+        }
+        ClientCommand::Broadcast { text } => chat::broadcast(session, &text).await,
+        ClientCommand::History { friend, limit, requests, search } => {
+            chat::history(session, friend, limit, requests, search).await
         }
         ClientCommand::Status => network::status(session).await,
         ClientCommand::Peers => network::peers(session).await,

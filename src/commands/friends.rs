@@ -1,4 +1,4 @@
-//! The commands on friends and chat.
+//! The commands on friends.
 
 use super::{outcome::CommandError, session::Session, text};
 use crate::rpc::FriendchainApiClient;
@@ -14,31 +14,4 @@ pub(super) async fn accept_friend(
 ) -> Result<(), CommandError> {
     let accepted = session.client.accept_friend(friend).await?;
     session.write(&accepted, |out| writeln!(out, "{} is your friend now.", accepted.name))
-}
-
-pub(super) async fn chat(
-    session: &mut Session<'_>,
-    friend: String,
-    words: &[String],
-) -> Result<(), CommandError> {
-    let sent = session.client.chat(friend.clone(), words.join(" ")).await?;
-    session.write(&sent, |out| text::write_chat(out, &friend, &sent))
-}
-
-pub(super) async fn broadcast(
-    session: &mut Session<'_>,
-    words: &[String],
-) -> Result<(), CommandError> {
-    let sent = session.client.broadcast(words.join(" ")).await?;
-    session.write(&sent, |out| text::write_broadcast(out, &sent))
-}
-
-pub(super) async fn history(
-    session: &mut Session<'_>,
-    friend: Option<String>,
-    limit: Option<u32>,
-    requests: bool,
-) -> Result<(), CommandError> {
-    let history = session.client.history(friend, limit, Some(requests)).await?;
-    session.write(&history, |out| text::write_history(out, &history))
 }

@@ -17,9 +17,10 @@ pub(super) async fn sync(
     session: &mut Session<'_>,
     friend: Option<String>,
 ) -> Result<(), CommandError> {
-    let synced = session.showing(session.client.sync(friend)).await?;
-    session
-        .write(&synced, |out| writeln!(out, "In sync at height {}: {}", synced.height, synced.tip))
+    let synced = session.showing_sync(session.client.sync(friend)).await?;
+    session.write(&synced, |out| {
+        writeln!(out, "In sync at height {}: {}", synced.height, short(synced.tip))
+    })
 }
 
 pub(super) async fn ban(session: &mut Session<'_>, peer: &str) -> Result<(), CommandError> {

@@ -1,6 +1,9 @@
 //! The line of the console that tells who paid.
 
-use crate::{primitives::Height, rpc::types::Coins};
+use crate::{
+    primitives::{Height, shown},
+    rpc::types::Coins,
+};
 
 /// Returns the line that tells who paid: `yzw paid you 10: for the tea (waiting)`.
 pub(super) fn paid_line(
@@ -10,7 +13,7 @@ pub(super) fn paid_line(
     height: Option<Height>,
 ) -> String {
     let from = from.unwrap_or("somebody");
-    let memo = memo.map(|memo| format!(": {memo}")).unwrap_or_default();
+    let memo = memo.map(|memo| format!(": {}", shown(memo).replace('\n', " "))).unwrap_or_default();
     let place = match height {
         Some(height) => format!("in block {height}"),
         None => "waiting".to_owned(),

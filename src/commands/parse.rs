@@ -19,8 +19,8 @@ where
     })
 }
 
-/// Checks that a text is a hash or the start of one, and returns it trimmed. Another text is a usage
-/// error with the given code.
+/// Checks that a text is a hash or the start of one, and returns it trimmed. Another text is a
+/// usage error with the given code.
 pub(super) fn hash_text(text: &str, code: &'static str) -> Result<String, CommandError> {
     parsed::<IdPrefix>(text, code).map(|prefix| prefix.digits().to_owned())
 }

@@ -11,7 +11,7 @@ use super::{
     text,
 };
 use crate::{
-    primitives::{Address, UnixMillis, counted},
+    primitives::{Address, UnixMillis, counted, shown},
     rpc::types::{
         Coins, PaymentDirection, PaymentList, PaymentView, Submitted, TxStateName, WalletBalance,
     },
@@ -51,11 +51,7 @@ pub(super) fn write_sent(
         0 => String::new(),
         _ => format!(", with a fee of {}", sent.fee),
     };
-    writeln!(out, "It pays {amount} to {to}{fee}.")?;
-    if sent.rests_on_unconfirmed {
-        writeln!(out, "It rests on coins that are not mined yet, and waits for these.")?;
-    }
-    Ok(())
+    writeln!(out, "It pays {amount} to {to}{fee}.")
 }
 
 /// Writes the balance of the whole wallet.
@@ -81,7 +77,8 @@ pub(super) fn write_payments(out: &mut dyn Write, list: &PaymentList) -> io::Res
         writeln!(out, "{line}")?;
         let below = [payment.memo.as_deref(), payment.reason.as_deref()];
         for text in below.into_iter().flatten() {
-            writeln!(out, "  {}", fitted(text, COLUMNS.saturating_sub(2)))?;
+            let line = shown(text).replace('\n', " ");
+            writeln!(out, "  {}", fitted(&line, COLUMNS.saturating_sub(2)))?;
         }
     }
     if list.older > 0 {
@@ -145,7 +142,7 @@ pub(super) fn write_csv_row(out: &mut dyn Write, payment: &PaymentView) -> io::R
         text(payment.address.map(|address| address.to_string())),
         payment.amount.to_string(),
         payment.fee.to_string(),
-        text(payment.memo.clone()),
+        text(payment.memo.as_deref().map(shown)),
         state.to_owned(),
         payment.confirmations.to_string(),
         text(payment.height.map(|height| height.to_string())),

@@ -8,7 +8,7 @@ use super::{
     answer::Answer,
     names::Names,
     outcome::CommandError,
-    progress::{ProgressMode, while_showing},
+    progress::{ProgressMode, while_showing, while_syncing},
 };
 use crate::rpc::Client;
 
@@ -53,6 +53,11 @@ impl<'a> Session<'a> {
     /// Waits for long work of the node, and shows its progress.
     pub(super) async fn showing<T>(&self, work: impl Future<Output = T>) -> T {
         while_showing(self.client, self.progress, work).await
+    }
+
+    /// Waits for a sync, and shows its progress.
+    pub(super) async fn showing_sync<T>(&self, work: impl Future<Output = T>) -> T {
+        while_syncing(self.client, self.progress, work).await
     }
 
     /// Writes the answer: `value` as JSON, or what `text` writes.

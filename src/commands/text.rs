@@ -16,11 +16,13 @@ use super::{
     table::write_table,
 };
 use crate::{
-    primitives::{Address, BlockHash, TransactionKind, UnixMillis, count_of_blocks, counted},
+    primitives::{
+        Address, BlockHash, TransactionKind, UnixMillis, count_of_blocks, counted, shown,
+    },
     rpc::types::{
         Account, AddressList, Anchor, AuditReport, BalanceReport, BlockView, BranchAccepted,
-        BroadcastSent, ChatHistory, ChatSent, ChatState, ConsoleEvent, DivergenceView, InputView,
-        MinedBlocks, OutputView, ProofReport, StatusReport, Submitted, TxList, TxStateName, TxView,
+        ConsoleEvent, DivergenceView, InputView, MinedBlocks, OutputView, ProofReport,
+        StatusReport, Submitted, TxList, TxStateName, TxView,
     },
 };
 
@@ -119,7 +121,7 @@ fn write_parties(
 }
 
 fn write_memo(out: &mut dyn Write, memo: Option<&str>) -> io::Result<()> {
-    memo.iter().try_for_each(|memo| write_hanging(out, "  text ", memo))
+    memo.iter().try_for_each(|memo| write_hanging(out, "  text ", &shown(memo)))
 }
 
 /// Writes the transactions of the mempool.
@@ -175,7 +177,7 @@ pub(super) fn write_block_short(
     writeln!(out, "block {} {} {}", block.height, short(block.hash), utc(block.time))?;
     for tx in block.transactions.iter().filter(|tx| tx.kind != TransactionKind::Coinbase) {
         let author = tx.inputs.first().map(|input| named(input.address)).unwrap_or_default();
-        let text = tx.memo.as_deref().unwrap_or_default();
+        let text = &tx.memo.as_deref().map(shown).unwrap_or_default();
         if tx.kind == TransactionKind::Note {
             write_hanging(out, &format!("  note  {author}: "), text)?;
             continue;
@@ -244,8 +246,11 @@ pub(crate) fn write_submitted(out: &mut dyn Write, what: &str, sent: &Submitted)
     if let Some(replaced) = sent.replaces {
         writeln!(out, "It takes the place of {}, which is void.", short(replaced))?;
     }
-    for txid in &sent.also_void {
+    for txid in sent.also_void.iter().flatten() {
         writeln!(out, "{} rested on that one and is void, too: send it again.", short(txid))?;
+    }
+    if sent.rests_on_unconfirmed {
+        writeln!(out, "It spends coins that wait to be mined themselves.")?;
     }
     if sent.rests_on_young_coins {
         let sentence =
@@ -391,38 +396,16 @@ pub(crate) fn write_proof_report(out: &mut dyn Write, report: &ProofReport) -> i
     report.warning.iter().try_for_each(|warning| write_sentence(out, &format!("But {warning}.")))
 }
 
-/// Writes the delivery state of a chat line to one friend.
-pub(crate) fn write_chat(out: &mut dyn Write, friend: &str, sent: &ChatSent) -> io::Result<()> {
-    match sent.state {
-        ChatState::Queued => writeln!(out, "queued: {friend} gets it when back"),
-        state => writeln!(out, "{state}"),
-    }
-}
-
-/// Writes the number of friends that a chat line to all was sent to.
-pub(crate) fn write_broadcast(out: &mut dyn Write, sent: &BroadcastSent) -> io::Result<()> {
-    match sent.peers {
-        0 => writeln!(out, "sent, but no friend is here to hear it"),
-        peers => writeln!(out, "sent to {}", counted(peers.into(), "friend", "friends")),
-    }
-}
-
-/// Writes past chat.
-pub(crate) fn write_history(out: &mut dyn Write, history: &ChatHistory) -> io::Result<()> {
-    for message in &history.messages {
-        let to = message.to.as_deref().unwrap_or("all");
-        let waits = if message.state == ChatState::Queued { " (queued)" } else { "" };
-        let head = format!("{} {} to {to}: ", utc(message.time), message.from);
-        write_hanging(out, &head, &format!("{}{waits}", message.text))?;
-    }
-    Ok(())
-}
-
 /// Formats an event of the feed on one line.
 pub(crate) fn event_line(event: &ConsoleEvent) -> String {
     match event {
-        ConsoleEvent::Chat { from, text, direct: true, .. } => format!("{from}: {text}"),
-        ConsoleEvent::Chat { from, text, direct: false, .. } => format!("{from} to all: {text}"),
+        ConsoleEvent::Chat { from, text, direct: true, .. } => format!("{from}: {}", shown(text)),
+        ConsoleEvent::Chat { from, text, direct: false, .. } => {
+            format!("{from} to all: {}", shown(text))
+        }
+        ConsoleEvent::ChatSent { to, text, .. } => {
+            format!("you to {}: {}", to.as_deref().unwrap_or("all"), shown(text))
+        }
         ConsoleEvent::ChatDelivered { to, .. } => format!("* {to} got your line"),
         ConsoleEvent::FriendJoined { name, .. } => format!("* {name} is here"),
         ConsoleEvent::FriendLeft { name, quit: true, .. } => format!("* {name} has left"),
@@ -435,8 +418,8 @@ pub(crate) fn event_line(event: &ConsoleEvent) -> String {
             } else {
                 String::new()
             };
-            let notes =
-                if notes.is_empty() { String::new() } else { format!(": {}", notes.join(" | ")) };
+            let notes = notes.iter().map(|note| shown(note)).collect::<Vec<_>>().join(" | ");
+            let notes = if notes.is_empty() { notes } else { format!(": {notes}") };
             format!("* {many}block {height} {}{notes}", short(hash))
         }
         ConsoleEvent::BlockMined { hash, height } => {
@@ -468,6 +451,9 @@ pub(crate) fn event_line(event: &ConsoleEvent) -> String {
         ConsoleEvent::Paid { from, amount, memo, height, .. } => {
             paid_line(from.as_deref(), *amount, memo.as_deref(), *height)
         }
+        ConsoleEvent::Back { away_ms, friends, lines } => {
+            super::chat_text::back(*away_ms, *friends, *lines)
+        }
         ConsoleEvent::Notice { text } => format!("* {text}"),
         ConsoleEvent::Stopping => "* the node stops".to_owned(),
     }
@@ -477,7 +463,10 @@ pub(crate) fn event_line(event: &ConsoleEvent) -> String {
 mod tests {
     use super::*;
     use crate::{
-        primitives::{Amount, Height, MerkleRoot, Owner, Transaction, TxId, TxOutput},
+        primitives::{
+            Address, Amount, Height, MerkleRoot, Owner, PeerId, PublicKey, Transaction, TxId,
+            TxOutput,
+        },
         rpc::types::{Bits, TxPlace},
     };
 
@@ -564,6 +553,8 @@ mod tests {
     #[test]
     fn events_are_one_line_each() {
         let chat = |direct| ConsoleEvent::Chat {
+            id: "a".into(),
+            peer_id: PeerId(PublicKey([5; 32])),
             from: "yzw".into(),
             text: "Good morning".into(),
             direct,

@@ -24,8 +24,8 @@ pub(super) async fn send(session: &mut Session<'_>, args: SendArgs) -> Result<()
         amount,
         fee: args.fee.map_or(Ok(FeeChoice::default()), |fee| parsed(&fee, "bad_amount"))?,
         force: args.force,
-        unconfirmed: args.unconfirmed,
         memo: args.memo,
+        unconfirmed: args.unconfirmed,
         mine: args.mine,
         passphrase: to_sign(session, &args.passphrase).await?,
     };

@@ -99,8 +99,8 @@ fn write_created(answer: &mut Answer<'_>, created: &WalletCreated) -> Result<(),
                 writeln!(out, "Recovered {addresses}; the first is {}", created.address)?;
                 writeln!(
                     out,
-                    "That is how many the chain here knows: once it is in sync, run this again, \
-                     and it finds any later ones."
+                    "These are all that the blocks here have paid. A node on this folder goes on \
+                     looking in each block that comes, and adds what it finds."
                 )?;
             }
             None => writeln!(out, "Your new address: {}", created.address)?,

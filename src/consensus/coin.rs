@@ -76,6 +76,18 @@ impl CoinKey {
         Self { owner: Owner(owner), outpoint }
     }
 
+    /// Returns the lowest and the highest possible key of an owner's coins. The entries of stamps
+    /// sort before them.
+    #[must_use]
+    pub(crate) const fn coins(owner: Owner) -> (Self, Self) {
+        let mut lowest = [0; 32];
+        lowest[31] = 1;
+        (
+            Self { owner, outpoint: OutPoint { txid: TxId(lowest), index: 0 } },
+            Self { owner, outpoint: OutPoint { txid: TxId([0xff; 32]), index: u32::MAX } },
+        )
+    }
+
     /// Returns the lowest and the highest possible key of an owner, stamps included.
     #[must_use]
     pub(crate) const fn range(owner: Owner) -> (Self, Self) {
@@ -177,6 +189,12 @@ mod tests {
             prop_assert_eq!(a.cmp(&b), a.to_bytes().cmp(&b.to_bytes()));
             let (low, high) = CoinKey::range(a.owner);
             prop_assert!(low <= a && a <= high);
+            let (lowest_coin, highest_coin) = CoinKey::coins(a.owner);
+            let is_coin = (lowest_coin..=highest_coin).contains(&a);
+            prop_assert_eq!(is_coin, !a.outpoint.is_stamp());
+            let outpoint = OutPoint { txid: TxId::ZERO, index: a.outpoint.index };
+            let stamp = CoinKey { outpoint, ..a };
+            prop_assert!(low <= stamp && stamp < lowest_coin);
             prop_assert_eq!((low..=high).contains(&b), b.owner == a.owner);
         }
     }

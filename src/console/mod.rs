@@ -27,6 +27,7 @@ use self::{
 use crate::{
     commands::{
         answer::Answer,
+        chat_text,
         execute::{Context, execute},
         outcome::CommandError,
         print_chain::{BlockForm, print_chain},
@@ -290,12 +291,12 @@ async fn write_answer(
             Ok(text::write_submitted(out, "Note", &sent)?)
         }
         Line::Chat { friend, text } => {
-            let sent = client.chat(friend.clone(), text).await?;
-            Ok(text::write_chat(out, &friend, &sent)?)
+            let sent = client.chat(friend.clone(), text, None).await?;
+            Ok(chat_text::write_chat(out, &friend, &sent)?)
         }
         Line::ChatAll(text) => {
             let sent = client.broadcast(text).await?;
-            Ok(text::write_broadcast(out, &sent)?)
+            Ok(chat_text::write_broadcast(out, &sent)?)
         }
         Line::Account => {
             let account = client.account().await?;

@@ -1,9 +1,14 @@
 //! Parses typed lines: the chat room's ten words, and all commands by their own names.
 
-use clap::Parser;
+use clap::{Parser, error::ErrorKind};
 
 use crate::{
-    commands::{args::ClientCommand, prepare::prepare},
+    commands::{
+        args::ClientCommand,
+        help::{of_command, overview},
+        prepare::prepare,
+        suggest::nearest,
+    },
     primitives::printable,
 };
 
@@ -136,18 +141,30 @@ fn parse_command(line: &str) -> Line {
         .first()
         .is_some_and(|word| is_command(word) || word == "help" || word.starts_with('-'));
     if !known {
-        let word = words.first().map(|word| printable(word)).unwrap_or_default();
+        let word = words.first().cloned().unwrap_or_default();
+        let names = command_names();
+        let meant = nearest(&word, names.iter().map(String::as_str));
+        let meant = meant.map(|name| format!("did you mean {name}? ")).unwrap_or_default();
         return Line::Show(format!(
-            "'{word}' is no command here: h shows the chat room's words, help all commands"
+            "'{}' is no command here: {meant}h shows the chat room's words, help all commands",
+            printable(&word)
         ));
     }
+    let named = words.iter().find(|word| *word != "help" && !word.starts_with('-')).cloned();
     let words = prepare(words.into_iter().map(Into::into).collect());
     match TypedCommand::try_parse_from(words) {
         Ok(TypedCommand { json, full, command }) => {
             Line::Command { command: Box::new(command), json, full }
         }
+        Err(error) if error.kind() == ErrorKind::DisplayHelp => Line::Show(help_on(named)),
         Err(error) => Line::Show(error.to_string().trim_end().to_owned()),
     }
+}
+
+/// Returns the help on a command, or the list of all.
+fn help_on(named: Option<String>) -> String {
+    let root = <TypedCommand as clap::CommandFactory>::command;
+    named.and_then(|name| of_command(root(), &name)).unwrap_or_else(|| overview(&root()))
 }
 
 /// Returns the names of all commands, for completion.

@@ -6,8 +6,8 @@
 //!
 //! A received line is stored once: its id covers author, network, time, counter and text. An
 //! author's clock decides only whether a line to all is too old, see [`MAX_TIME_APART_MS`]. The
-//! history is in order of arrival. Lines of authors whom the user neither accepted nor wrote to are
-//! no part of it: they go into the box of [`requests`](super::requests).
+//! counter of a line orders it among its author's. Lines of authors whom the user neither accepted
+//! nor wrote to go into the box of [`requests`](super::requests).
 
 use redb::{ReadableTable as _, ReadableTableMetadata as _};
 
@@ -29,8 +29,6 @@ use crate::{
 pub(crate) const MAX_OUTBOX_PER_FRIEND: u64 = 1_000;
 /// The most lines in the outbox for all friends together.
 pub(crate) const MAX_OUTBOX: u64 = 10_000;
-/// The most lines that one call of [`Friends::history`] returns.
-pub(crate) const MAX_HISTORY: usize = 10_000;
 /// The most that the time of a line or goodbye to all may differ from our clock, in ms: 10 minutes.
 ///
 /// Ids keep out copies of newer gossip, and this limit keeps out replays of older gossip, whose
@@ -66,7 +64,7 @@ impl LineState {
         }
     }
 
-    const fn from_number(number: u8) -> Self {
+    pub(super) const fn from_number(number: u8) -> Self {
         match number {
             0 => Self::Queued,
             1 => Self::Delivered,
@@ -89,6 +87,8 @@ pub(crate) struct ChatRecord {
     /// The receiver's label.
     pub(crate) to_name: Option<String>,
     pub(crate) text: String,
+    /// The author's counter, which orders its lines.
+    pub(crate) counter: u64,
     /// Time of writing by the author's clock.
     pub(crate) time: UnixMillis,
     /// Time of arrival by our clock.
@@ -124,18 +124,19 @@ pub(crate) enum QuitReceipt {
 }
 
 /// A line to add to the history.
-struct NewLine<'a> {
-    me: PeerId,
-    id: MessageId,
-    line: &'a SignedLine,
-    state: LineState,
-    now: UnixMillis,
+pub(super) struct NewLine<'a> {
+    pub(super) me: PeerId,
+    pub(super) network: NetworkId,
+    pub(super) id: MessageId,
+    pub(super) line: &'a SignedLine,
+    pub(super) state: LineState,
+    pub(super) now: UnixMillis,
 }
 
 impl NewLine<'_> {
     /// Appends the line to the history, drops what is then beyond a limit, and returns the new
     /// line's order of arrival.
-    fn insert(
+    pub(super) fn insert(
         &self,
         tables: &mut Tables<'_>,
         lines: &mut Conversations,
@@ -145,6 +146,7 @@ impl NewLine<'_> {
         let bytes = codec::encode(self.line);
         tables.chat.insert(order, (&self.id.0, self.now, self.state.number(), &bytes[..]))?;
         tables.chat_ids.insert(&self.id.0, order)?;
+        conversations::keep_to_all(tables, &self.network, order, self.id, self.line, self.now)?;
         let conversation = conversations::of(self.me, self.line);
         lines.add(tables, conversation, order, |peer| *peer == self.me || is_chosen(peer))?;
         Ok(order)
@@ -154,6 +156,7 @@ impl NewLine<'_> {
 /// Puts a line from the box of requests into the history, at its place in the order of arrival.
 pub(super) fn insert_request(
     tables: &mut Tables<'_>,
+    network: &NetworkId,
     order: u64,
     id: MessageId,
     received: UnixMillis,
@@ -163,7 +166,7 @@ pub(super) fn insert_request(
     let row = (&id.0, received, LineState::Received.number(), &bytes[..]);
     tables.chat.insert(order, row)?;
     tables.chat_ids.insert(&id.0, order)?;
-    Ok(())
+    conversations::keep_to_all(tables, network, order, id, line, received)
 }
 
 /// Returns the range of one friend's keys in the outbox.
@@ -171,7 +174,7 @@ fn rows_of(friend: &Key32) -> std::ops::RangeInclusive<(&Key32, u64)> {
     (friend, 0)..=(friend, u64::MAX)
 }
 
-fn check_text(text: &str) -> Result<(), ChatError> {
+pub(super) fn check_text(text: &str) -> Result<(), ChatError> {
     if text.trim().is_empty() {
         return Err(ChatError::Empty);
     }
@@ -206,10 +209,10 @@ impl Friends {
             {
                 return Err(ChatError::OutboxFull { friend, limit: MAX_OUTBOX_PER_FRIEND });
             }
-            let counter = tables.next(META_COUNTER)?;
+            let counter = tables.next_from(META_COUNTER, now)?;
             let sent = sign_line(network, *me, Some(to), now, counter, text, signer)?;
-            let new =
-                NewLine { me: *me, id: sent.id, line: &sent.line, state: LineState::Queued, now };
+            let (id, line, state) = (sent.id, &sent.line, LineState::Queued);
+            let new = NewLine { me: *me, network: *network, id, line, state, now };
             let is_chosen = |peer: &PeerId| *peer == to || is_chosen_in(people, peer);
             let order = new.insert(tables, lines, is_chosen)?;
             let bytes = codec::encode(&sent.line);
@@ -220,8 +223,7 @@ impl Friends {
             Ok(sent)
         })?;
         self.promote(to, Standing::WRITTEN, now)?;
-        let id = sent.id.to_string();
-        self.announce(move || ChatSent { id, to: Some(to) }.emit());
+        self.announce_sent(&sent, LineState::Queued, now);
         Ok(sent)
     }
 
@@ -231,20 +233,31 @@ impl Friends {
         check_text(text)?;
         let Self { me, network, signer, store, lines, people, .. } = self;
         let sent = store.write(|tables| {
-            let counter = tables.next(META_COUNTER)?;
+            let counter = tables.next_from(META_COUNTER, now)?;
             let sent = sign_line(network, *me, None, now, counter, text, signer)?;
-            NewLine { me: *me, id: sent.id, line: &sent.line, state: LineState::Sent, now }
-                .insert(tables, lines, |peer| is_chosen_in(people, peer))?;
+            let (id, line, state) = (sent.id, &sent.line, LineState::Sent);
+            NewLine { me: *me, network: *network, id, line, state, now }.insert(
+                tables,
+                lines,
+                |peer| is_chosen_in(people, peer),
+            )?;
             Ok::<_, ChatError>(sent)
         })?;
-        let id = sent.id.to_string();
-        self.announce(move || ChatSent { id, to: None }.emit());
+        self.announce_sent(&sent, LineState::Sent, now);
         Ok(sent)
+    }
+
+    fn announce_sent(&mut self, sent: &SentLine, state: LineState, now: UnixMillis) {
+        let SentLine { id, line } = sent.clone();
+        let (text, to) = (id.to_string(), line.to);
+        self.announce(move || ChatSent { id: text, to }.emit());
+        let record = self.record(id, line, now, state);
+        self.emit(FriendsEvent::Sent(record));
     }
 
     /// Signs our goodbye, which the caller publishes.
     pub(crate) fn goodbye(&mut self, now: UnixMillis) -> Result<SignedQuit, StoreFault> {
-        let counter = self.store.write(|tables| tables.next(META_COUNTER))?;
+        let counter = self.store.write(|tables| tables.next_from(META_COUNTER, now))?;
         Ok(SignedQuit::sign(&self.network, self.me, now, counter, &self.signer))
     }
 
@@ -402,14 +415,25 @@ impl Friends {
             self.keep_request(id, line, now)?;
             return Ok(Receipt::Request);
         }
-        let new = NewLine { me: self.me, id, line: &line, state: LineState::Received, now };
-        let Self { store, lines, people, .. } = self;
+        Ok(Receipt::New(Box::new(self.keep_received(id, line, now)?)))
+    }
+
+    /// Stores a checked line of another author in the history, and announces it.
+    pub(super) fn keep_received(
+        &mut self,
+        id: MessageId,
+        line: SignedLine,
+        now: UnixMillis,
+    ) -> Result<ChatRecord, StoreFault> {
+        let Self { me, network, store, lines, people, .. } = self;
+        let state = LineState::Received;
+        let new = NewLine { me: *me, network: *network, id, line: &line, state, now };
         store.write(|tables| new.insert(tables, lines, |peer| is_chosen_in(people, peer)))?;
-        let direct = line.to.is_some();
-        self.announce(move || ChatReceived { id: id.to_string(), from: author, direct }.emit());
-        let record = self.record(id, line, now, LineState::Received);
+        let (from, direct) = (line.author, line.to.is_some());
+        self.announce(move || ChatReceived { id: id.to_string(), from, direct }.emit());
+        let record = self.record(id, line, now, state);
         self.emit(FriendsEvent::Received(record.clone()));
-        Ok(Receipt::New(Box::new(record)))
+        Ok(record)
     }
 
     /// Takes one line from the author's rate. A peer that the user wrote to has the rate of an
@@ -469,42 +493,6 @@ impl Friends {
         Ok(QuitReceipt::New)
     }
 
-    /// Returns the last `limit` lines, the oldest first. With a `friend` these are the direct lines
-    /// between us, and the friend's lines to all.
-    pub(crate) fn history(
-        &self,
-        friend: Option<&PeerId>,
-        limit: usize,
-    ) -> Result<Vec<ChatRecord>, StoreFault> {
-        let limit = limit.min(MAX_HISTORY);
-        self.store.view(|tables| {
-            let mut records = Vec::new();
-            let mut push = |row: (&[u8; 16], u64, u8, &[u8])| {
-                let (id, received, state, bytes) = row;
-                records.push(self.record(
-                    MessageId(*id),
-                    read_line(bytes)?,
-                    received,
-                    LineState::from_number(state),
-                ));
-                Ok::<_, StoreFault>(())
-            };
-            if let Some(friend) = friend {
-                for order in newest_with(tables, friend, limit)? {
-                    if let Some(row) = tables.chat.get(order)? {
-                        push(row.value())?;
-                    }
-                }
-            } else {
-                for row in tables.chat.iter()?.rev().take(limit) {
-                    push(row?.1.value())?;
-                }
-            }
-            records.reverse();
-            Ok(records)
-        })
-    }
-
     pub(super) fn record(
         &self,
         id: MessageId,
@@ -512,7 +500,7 @@ impl Friends {
         received: UnixMillis,
         state: LineState,
     ) -> ChatRecord {
-        let SignedLine { author, to, time, counter: _, text, signature: _ } = line;
+        let SignedLine { author, to, time, counter, text, signature: _ } = line;
         ChatRecord {
             id,
             from: author,
@@ -520,25 +508,12 @@ impl Friends {
             to,
             to_name: to.map(|to| self.label(&to)),
             text,
+            counter,
             time,
             received,
             state,
         }
     }
-}
-
-/// Returns the places of the newest `limit` lines with a friend, direct and to all, newest first.
-fn newest_with(tables: &Tables<'_>, friend: &PeerId, limit: usize) -> Result<Vec<u64>, StoreFault> {
-    let mut orders = Vec::new();
-    for is_direct in [true, false] {
-        let rows = tables.chat_friends.range(conversations::rows_of(&friend.0.0, is_direct))?;
-        for row in rows.rev().take(limit) {
-            orders.push(row?.0.value().2);
-        }
-    }
-    orders.sort_unstable_by_key(|order| std::cmp::Reverse(*order));
-    orders.truncate(limit);
-    Ok(orders)
 }
 
 fn order_in_outbox(

@@ -12,8 +12,8 @@ use super::{
     store::{Key32, Store, Tables},
 };
 use crate::{
-    primitives::{PeerId, PublicKey},
-    wire::{SignedLine, codec, limits::MAX_CHAT_REQUEST_BYTES},
+    primitives::{NetworkId, PeerId, PublicKey, UnixMillis},
+    wire::{MessageId, SignedLine, codec, limits::MAX_CHAT_REQUEST_BYTES},
 };
 
 /// The most lines in the history: at most 400 MB, usually 20 MB. The longest conversation loses its
@@ -23,6 +23,11 @@ pub(crate) const MAX_LINES: u64 = 100_000;
 pub(crate) const MAX_DIRECT_LINES: u64 = 20_000;
 /// The most lines to all of one author. The oldest is dropped.
 pub(crate) const MAX_LINES_TO_ALL: u64 = 5_000;
+
+/// The time for which lines to all are told to peers that missed them, in ms: 30 days.
+pub(crate) const KEPT_MS: u64 = 30 * 24 * 60 * 60 * 1_000;
+/// The most rows that leave the list when one joins it.
+const MAX_PRUNED: usize = 16;
 
 /// The direct lines with one peer, or the lines to all of one author.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -58,6 +63,32 @@ pub(super) fn rows_of(
     (peer, is_direct, 0)..=(peer, is_direct, u64::MAX)
 }
 
+/// Enters a stored line into the list, if it is to all. Drops rows that are too old from its front.
+pub(super) fn keep_to_all(
+    tables: &mut Tables<'_>,
+    network: &NetworkId,
+    order: u64,
+    id: MessageId,
+    line: &SignedLine,
+    now: UnixMillis,
+) -> Result<(), StoreFault> {
+    if line.to.is_some() {
+        return Ok(());
+    }
+    let row = (&id.0, line.time, &line.author.0.0, &network.0);
+    tables.chat_to_all.insert(order, row)?;
+    for _ in 0..MAX_PRUNED {
+        let first = tables.chat_to_all.first()?.map(|(order, row)| (order.value(), row.value().1));
+        match first {
+            Some((order, time)) if time.saturating_add(KEPT_MS) < now => {
+                tables.chat_to_all.remove(order)?;
+            }
+            _ => break,
+        }
+    }
+    Ok(())
+}
+
 /// The number of lines in each conversation.
 #[derive(Debug, Default)]
 pub(super) struct Conversations {
@@ -82,6 +113,18 @@ impl Conversations {
     pub(super) fn has(&self, peer: &PeerId) -> bool {
         let lines = |is_direct| Conversation { with: *peer, is_direct };
         [true, false].into_iter().any(|direct| self.counts.contains_key(&lines(direct)))
+    }
+
+    /// Counts the conversation as full.
+    #[cfg(test)]
+    pub(super) fn fill(&mut self, conversation: Conversation) {
+        self.counts.insert(conversation, conversation.limit());
+    }
+
+    /// True if one more line of the conversation pushes no other line out.
+    pub(super) fn have_room(&self, conversation: Conversation) -> bool {
+        let held = self.counts.get(&conversation).copied().unwrap_or_default();
+        held < conversation.limit() && self.total < MAX_LINES
     }
 
     fn count(&mut self, conversation: Conversation) {
@@ -128,6 +171,7 @@ impl Conversations {
         let id = tables.chat.get(order)?.map(|row| *row.value().0);
         tables.chat_friends.remove((&with.0.0, is_direct, order))?;
         tables.chat.remove(order)?;
+        tables.chat_to_all.remove(order)?;
         if let Some(id) = id {
             tables.chat_ids.remove(&id)?;
         }

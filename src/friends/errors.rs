@@ -168,6 +168,12 @@ pub(crate) enum ReceiveError {
     /// The author's token bucket is empty.
     #[error("{author} sends lines too fast")]
     TooMany { author: PeerId },
+    /// A missed line was not asked for, or came twice or out of order.
+    #[error("a line of {author} is refused: it is none of those asked for")]
+    NotAsked { author: PeerId },
+    /// The time of a missed line is beyond what its sender tells by its own clock.
+    #[error("a line of {author} is refused: its sender keeps no line of that time")]
+    OutOfTime { author: PeerId },
     /// The author is banned, and so is not heard, whoever forwards it.
     #[error("a line of {author} is not shown: its author is banned")]
     Banned { author: PeerId },
@@ -183,6 +189,7 @@ impl ReceiveError {
             Self::Forged(error) => Some(error.into()),
             Self::NotTheAuthor { .. } | Self::WrongAddressee { .. } => Some(Offence::NotTheAuthor),
             Self::Empty { .. } => Some(Offence::InvalidText),
+            Self::NotAsked { .. } | Self::OutOfTime { .. } => Some(Offence::WrongAnswer),
             Self::Stale { .. } | Self::TooMany { .. } | Self::Banned { .. } | Self::Store(_) => {
                 None
             }
@@ -200,7 +207,10 @@ impl ReceiveError {
             Self::Empty { .. } => Some(Refusal::Invalid),
             Self::Stale { .. } => Some(Refusal::Stale),
             Self::TooMany { .. } => Some(Refusal::RateLimited),
-            Self::Banned { .. } | Self::Store(_) => None,
+            Self::NotAsked { .. }
+            | Self::OutOfTime { .. }
+            | Self::Banned { .. }
+            | Self::Store(_) => None,
         }
     }
 }

@@ -4,8 +4,15 @@ use std::collections::BTreeMap;
 
 use redb::ReadableTable as _;
 
-use super::{Friends, StoreFault, profiles, store::Store};
-use crate::primitives::{FriendName, PeerId, PublicKey, UnixMillis};
+use super::{
+    Friends, StoreFault,
+    profiles::{self, Known},
+    store::Store,
+};
+use crate::{
+    peers::Level,
+    primitives::{FriendName, PeerId, PublicKey, UnixMillis},
+};
 
 /// The most names kept of peers without a profile. A further one evicts the oldest.
 pub(crate) const MAX_FORMER: usize = 10_000;
@@ -33,6 +40,21 @@ pub(super) fn load(store: &Store) -> Result<BTreeMap<PeerId, Former>, StoreFault
 }
 
 impl Friends {
+    /// Drops the profiles of peers that are no friends and were gone for 30 days: neither seen here
+    /// nor signed anew. Their names are free then.
+    pub(super) fn drop_ghosts(&mut self, now: UnixMillis) -> Result<(), StoreFault> {
+        let is_ghost = |(peer, known): &(&PeerId, &Known)| {
+            let last = known.last_seen.max(known.profile.sequence);
+            !Known::is_fresh(last, now)
+                && self.level(peer) < Level::Friend
+                && !self.is_chosen(peer)
+                && !self.is_blocked(peer)
+                && !self.presence.contains_key(*peer)
+        };
+        let ghosts: Vec<PeerId> = self.known.iter().filter(is_ghost).map(|(id, _)| *id).collect();
+        ghosts.iter().try_for_each(|ghost| self.drop_profile(ghost, now))
+    }
+
     /// Removes a peer's profile and names. If the history has lines with the peer, its name stays.
     pub(super) fn drop_profile(
         &mut self,

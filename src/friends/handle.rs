@@ -12,15 +12,15 @@ use std::{io, mem::ManuallyDrop, thread};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::{
-    AddressSource, ChatError, ChatRecord, Departure, FindError, FriendInfo, Friends, FriendsEvent,
-    JudgedProfile, KnownPeer, OwnProfileError, PayeeInfo, ProfileError, ProfileReceipt,
-    QuitReceipt, Receipt, ReceiveError, SentLine, StoreFault,
+    AddressSource, Answer, ChatError, ChatRecord, Departure, FindError, Found, FriendInfo, Friends,
+    FriendsEvent, JudgedProfile, KnownPeer, Missed, OwnProfileError, PayeeInfo, ProfileError,
+    ProfileReceipt, QuitReceipt, Receipt, ReceiveError, SentLine, StoreFault,
 };
 use crate::{
     peers::Ban,
     primitives::{Owner, PeerId, UnixMillis},
     storage::contain,
-    wire::{MessageId, Refusal, SignedLine, SignedProfile, SignedQuit},
+    wire::{LineIds, MessageId, Refusal, SignedLine, SignedProfile, SignedQuit},
 };
 
 /// Length of the command queue. With half of it in use, [`FriendsHandle::is_busy`] is true.
@@ -248,6 +248,21 @@ commands! {
         = |friends| friends.receive_quit(&quit, now);
     History history(friend: Option<PeerId>, limit: usize) -> Result<Vec<ChatRecord>, StoreFault>
         = |friends| friends.history(friend.as_ref(), limit);
+    Search search(friend: Option<PeerId>, word: String, before: u64, limit: usize)
+        -> Result<Found, StoreFault>
+        = |friends| friends.search(friend.as_ref(), &word, before, limit);
+    Unread unread(friend: Option<PeerId>) -> Result<u32, StoreFault>
+        = |friends| friends.unread(friend.as_ref());
+    MarkRead mark_read() -> Result<u32, StoreFault> = |friends| friends.mark_read();
+    LineIdsFor line_ids(to: PeerId, place: u64, now: UnixMillis) -> Result<LineIds, StoreFault>
+        = |friends| friends.line_ids(&to, place, now);
+    LinesFor lines(to: PeerId, ids: Vec<MessageId>, now: UnixMillis)
+        -> Result<Vec<SignedLine>, StoreFault>
+        = |friends| friends.lines(&to, &ids, now);
+    UnknownLines unknown_lines(ids: Vec<MessageId>) -> Result<Vec<MessageId>, StoreFault>
+        = |friends| friends.unknown_lines(ids);
+    ReceiveMissed receive_missed(answer: Answer, now: UnixMillis) -> Result<Missed, ReceiveError>
+        = |friends| friends.receive_missed(answer, now);
     Requests requests(limit: usize) -> Result<Vec<ChatRecord>, StoreFault>
         = |friends| Ok(friends.requests(limit));
     AddAddresses add_addresses(

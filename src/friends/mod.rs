@@ -26,8 +26,10 @@ mod conversations;
 mod errors;
 mod former;
 mod handle;
+mod history;
 mod known_addresses;
 mod list;
+mod missed;
 mod payees;
 mod people;
 mod profiles;
@@ -58,8 +60,10 @@ pub(crate) use errors::{
     ChatError, FindError, OwnProfileError, ProfileError, ReceiveError, ResolveError,
 };
 pub(crate) use handle::{FriendsHandle, spawn};
+pub(crate) use history::{Found, in_sent_order};
 pub(crate) use known_addresses::{AddressSource, KnownPeer, split_address};
 pub(crate) use list::FriendInfo;
+pub(crate) use missed::{Answer, Missed};
 pub(crate) use payees::PayeeInfo;
 pub(crate) use profiles::{JudgedProfile, MAX_PROFILES_KEPT, ProfileReceipt};
 pub(crate) use store::StoreFault;
@@ -146,6 +150,8 @@ pub(crate) enum FriendsEvent {
     Asks { peer: PeerId, name: String },
     /// A line of somebody whom the user neither accepted nor wrote to is in the box of requests.
     Requested { peer: PeerId, name: String },
+    /// A line of our own was stored, and waits to be sent or published.
+    Sent(ChatRecord),
     /// A chat line from another node was stored.
     Received(ChatRecord),
     /// Our direct line is on its receiver's disk.
@@ -238,6 +244,7 @@ impl Friends {
 
     fn load(store: Store, config: FriendsConfig) -> Result<Self, StoreFault> {
         let FriendsConfig { me, network, signer, trust, clock } = config;
+        history::begin_unread(&store)?;
         let friends = Self {
             me,
             network,

@@ -3,6 +3,7 @@
 
 use super::{
     Friends, FriendsEvent, ProfileError, ResolveError, StoreFault, chat, conversations,
+    requests::Request,
     standing::{self, Standing, is_chosen_in},
 };
 use crate::{
@@ -31,7 +32,7 @@ impl Friends {
     }
 
     /// Stores which of these connected peers the network made friends: they answered at an address
-    /// of the user's, or, on the network `lan`, at a private one.
+    /// of the user's, or, on the network `lan`, at a private one. Drops who is gone for good.
     pub(crate) fn keep_friends(
         &mut self,
         peers: &[PeerId],
@@ -45,7 +46,7 @@ impl Friends {
                 self.promote(*peer, Standing::NEARBY, now)?;
             }
         }
-        Ok(())
+        self.drop_ghosts(now)
     }
 
     /// Makes the peer named by a text a friend, at the user's wish. Returns the peer and its label.
@@ -85,7 +86,7 @@ impl Friends {
         let standing = if is_news { Standing { since: now, ..standing } } else { standing };
         let crowded_out = if held.is_none() { self.nearby_to_evict(standing) } else { None };
         let requests = self.take_requests(&peer);
-        let Self { me, store, lines, people, .. } = self;
+        let Self { me, network, store, lines, people, .. } = self;
         store.write(|tables| {
             if let Some(other) = crowded_out {
                 tables.people.remove(&other.0.0)?;
@@ -93,7 +94,8 @@ impl Friends {
             standing::put(tables, &peer, standing)?;
             for (order, request) in &requests {
                 tables.requests.remove(order)?;
-                chat::insert_request(tables, *order, request.id, request.received, &request.line)?;
+                let Request { id, received, line } = request;
+                chat::insert_request(tables, network, *order, *id, *received, line)?;
                 let conversation = conversations::of(*me, &request.line);
                 let is_chosen = |other: &PeerId| {
                     *other == *me

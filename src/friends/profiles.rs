@@ -396,13 +396,14 @@ impl Friends {
                 Level::Friend => *online || Known::is_fresh(known.last_seen, now),
             })
             .filter(|(_, _, known)| !self.is_banned(&known.profile.peer, now))
-            .filter(|(_, _, known)| FriendName::signed(&known.profile.name).is_ok())
             .collect();
         others.sort_by_key(|(level, online, known)| {
             std::cmp::Reverse((*level, *online, known.last_seen))
         });
         let others = others.into_iter().map(|(_, _, known)| known.profile.clone());
-        own.chain(others).take(MAX_PROFILES).collect()
+        // An earlier version may have kept a name that others refuse today.
+        let sound = others.filter(|profile| FriendName::signed(&profile.name).is_ok());
+        own.chain(sound).take(MAX_PROFILES).collect()
     }
 }
 

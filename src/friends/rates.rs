@@ -13,6 +13,9 @@ use crate::{
 const FRIEND_RATE: Rate = Rate { burst: super::MAX_OUTBOX_PER_FRIEND, per_second: 5 };
 /// The rate of lines and goodbyes from one introduced peer, or from one that the user wrote to.
 const INTRODUCED_RATE: Rate = Rate { burst: 50, per_second: 1 };
+/// The rate of lines to all of one author that peers tell after we missed them: as many as are kept
+/// of one author.
+const MISSED_RATE: Rate = Rate { burst: 5_000, per_second: 5 };
 /// The rate of lines, goodbyes, profiles and kept addresses of all strangers together: keys cost
 /// nothing, so that a bucket for each of them would bound nothing.
 const STRANGERS_RATE: Rate = Rate { burst: 100, per_second: 1 };
@@ -28,6 +31,8 @@ const MAX_BUCKETS: usize = super::MAX_PROFILES_KEPT;
 pub(super) struct Rates {
     /// Of friends, and of introduced peers.
     buckets: HashMap<(PeerId, Level), Bucket>,
+    /// For missed lines, of authors who are no strangers or whom the user wrote to.
+    missed: HashMap<PeerId, Bucket>,
     strangers: Bucket,
     notices: Bucket,
 }
@@ -36,6 +41,7 @@ impl Rates {
     pub(super) fn new(now: Moment) -> Self {
         Self {
             buckets: HashMap::new(),
+            missed: HashMap::new(),
             strangers: Bucket::new(STRANGERS_RATE, now),
             notices: Bucket::new(NOTICE_RATE, now),
         }
@@ -54,6 +60,14 @@ impl Rates {
             self.buckets.retain(|_, bucket| !bucket.is_full(now));
         }
         self.buckets.entry(key).or_insert_with(|| Bucket::new(rate, now)).take(1, now)
+    }
+
+    /// Takes one missed line from its author's bucket. Returns true if the bucket was not empty.
+    pub(super) fn take_missed(&mut self, author: PeerId, now: Moment) -> bool {
+        if self.missed.len() >= MAX_BUCKETS && !self.missed.contains_key(&author) {
+            self.missed.retain(|_, bucket| !bucket.is_full(now));
+        }
+        self.missed.entry(author).or_insert_with(|| Bucket::new(MISSED_RATE, now)).take(1, now)
     }
 
     /// Takes one notice about a stranger. Returns true if it may be shown.

@@ -81,6 +81,12 @@ impl Friends {
         Ok(())
     }
 
+    /// True if one more line to all of this author pushes no other line out of the box.
+    pub(super) fn has_room_for_request(&self, author: &PeerId) -> bool {
+        let own = self.requests.values().filter(|held| held.line.author == *author);
+        self.requests.len() < MAX_REQUEST_LINES && own.count() < MAX_REQUEST_LINES_OF_ONE
+    }
+
     /// Returns the line that makes room for one more of this author.
     fn request_to_evict(&self, author: &PeerId) -> Option<u64> {
         let own = || self.requests.iter().filter(|(_, held)| held.line.author == *author);

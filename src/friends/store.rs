@@ -38,6 +38,8 @@ type PersonRow = (u64, bool, bool, bool);
 type ChatRow = (&'static [u8; 16], u64, u8, &'static [u8]);
 /// (Id of the line, time of arrival, canonical line).
 type RequestRow = (&'static [u8; 16], u64, &'static [u8]);
+/// (Id of the line, its time, its author, the network that it is signed for).
+type LineToAllRow = (&'static [u8; 16], u64, &'static Key32, &'static Key32);
 /// (Network that the line is signed for, canonical line).
 type OutboxRow = (&'static Key32, &'static [u8]);
 /// (Time added, time of the last connection (0: never), source).
@@ -59,6 +61,9 @@ pub(super) const CHAT_IDS: TableDefinition<'_, &[u8; 16], u64> = TableDefinition
 /// (Peer, true for direct lines, order of arrival): an index of the lines by conversation.
 pub(super) const CHAT_FRIENDS: TableDefinition<'_, (&Key32, bool, u64), ()> =
     TableDefinition::new("chat_friends_2");
+/// Order of arrival → line to all of the last 30 days, for peers that missed it.
+pub(super) const CHAT_TO_ALL: TableDefinition<'_, u64, LineToAllRow> =
+    TableDefinition::new("chat_to_all_1");
 /// Order of arrival → line of an author whom the user neither accepted nor wrote to.
 pub(super) const REQUESTS: TableDefinition<'_, u64, RequestRow> =
     TableDefinition::new("requests_1");
@@ -93,6 +98,8 @@ const META_SCHEMA: &str = "schema";
 pub(super) const META_ORDER: &str = "next_order";
 /// Key in [`META`] of the counter of our next line or goodbye.
 pub(super) const META_COUNTER: &str = "next_counter";
+/// Key in [`META`] of the order of arrival of the first line that may be unread.
+pub(super) const META_UNREAD: &str = "next_unread";
 /// Key in [`META`] of our last profile's sequence.
 pub(super) const META_SEQUENCE: &str = "sequence";
 
@@ -170,6 +177,7 @@ pub(super) struct Tables<'txn> {
     pub(super) chat: Table<'txn, u64, ChatRow>,
     pub(super) chat_ids: Table<'txn, &'static [u8; 16], u64>,
     pub(super) chat_friends: Table<'txn, (&'static Key32, bool, u64), ()>,
+    pub(super) chat_to_all: Table<'txn, u64, LineToAllRow>,
     pub(super) requests: Table<'txn, u64, RequestRow>,
     pub(super) outbox: Table<'txn, (&'static Key32, u64), OutboxRow>,
     pub(super) quits: Table<'txn, &'static Key32, (u64, u64)>,
@@ -191,6 +199,7 @@ impl<'txn> Tables<'txn> {
             chat: transaction.open_table(CHAT)?,
             chat_ids: transaction.open_table(CHAT_IDS)?,
             chat_friends: transaction.open_table(CHAT_FRIENDS)?,
+            chat_to_all: transaction.open_table(CHAT_TO_ALL)?,
             requests: transaction.open_table(REQUESTS)?,
             outbox: transaction.open_table(OUTBOX)?,
             quits: transaction.open_table(QUITS)?,
@@ -206,7 +215,12 @@ impl<'txn> Tables<'txn> {
 
     /// Returns the number of that name in [`META`], which starts at 0, and increments it.
     pub(super) fn next(&mut self, name: &str) -> Result<u64, StoreFault> {
-        let number = self.meta.get(name)?.map_or(0, |number| number.value());
+        self.next_from(name, 0)
+    }
+
+    /// Returns the number of that name in [`META`], but at least `least`, and stores one more.
+    pub(super) fn next_from(&mut self, name: &str, least: u64) -> Result<u64, StoreFault> {
+        let number = self.meta.get(name)?.map_or(0, |number| number.value()).max(least);
         self.meta.insert(name, number.saturating_add(1))?;
         Ok(number)
     }

@@ -4,6 +4,7 @@ mod addresses;
 mod crash;
 mod levels;
 mod lines;
+mod missed;
 mod names;
 mod quotas;
 

@@ -11,11 +11,13 @@ use crate::{
     wire::{
         BlockGossip, Bounded, ChatGossip, ChatRequest, ChatResponse, CompactBlock, FriendsRequest,
         FriendsResponse, GetBlockTrades, GetBlocks, Gossip, HelloRequest, HelloResponse, Item,
-        ItemId, Protocol, Refusal, Request, Response, SignedLine, SignedProfile, SignedQuit,
-        Status, SyncRequest, SyncResponse, Topic, TradeAnnouncement, TradeGossip, codec,
+        ItemId, LineIds, Protocol, Refusal, Request, Response, SignedLine, SignedProfile,
+        SignedQuit, Status, SyncRequest, SyncResponse, Topic, TradeAnnouncement, TradeGossip,
+        codec,
         limits::{
-            MAX_ADDRESS_BYTES, MAX_ADDRESSES, MAX_FRIENDS_REQUEST_BYTES, MAX_GET_DATA,
-            MAX_INV_HEADERS, MAX_LINE_BYTES, MAX_LOCATOR, MAX_NAME_BYTES, MAX_PROFILES,
+            LINE_ID_BYTES, MAX_ADDRESS_BYTES, MAX_ADDRESSES, MAX_FRIENDS_REQUEST_BYTES,
+            MAX_GET_DATA, MAX_GET_LINES, MAX_INV_HEADERS, MAX_LINE_BYTES, MAX_LINE_IDS,
+            MAX_LOCATOR, MAX_NAME_BYTES, MAX_PROFILES,
         },
     },
 };
@@ -84,7 +86,10 @@ fn examine_request(request: &Request) {
     match request {
         Request::Friends(FriendsRequest::Introduce(profile)) => examine_profile(profile),
         Request::Chat(ChatRequest::Direct(line)) => examine_line(line),
-        Request::Hello(_) | Request::Friends(FriendsRequest::Explore) | Request::Sync(_) => {}
+        Request::Hello(_)
+        | Request::Friends(FriendsRequest::Explore)
+        | Request::Chat(ChatRequest::GetLineIds(_) | ChatRequest::GetLines(_))
+        | Request::Sync(_) => {}
     }
 }
 
@@ -256,7 +261,7 @@ fn line(choices: &mut Choices<'_>) -> SignedLine {
 }
 
 fn request(choices: &mut Choices<'_>) -> Request {
-    match choices.below(8) {
+    match choices.below(10) {
         0 => Request::Hello(HelloRequest::Status(status(choices))),
         1 => Request::Friends(FriendsRequest::Explore),
         2 => Request::Friends(FriendsRequest::Introduce(profile(choices))),
@@ -270,6 +275,11 @@ fn request(choices: &mut Choices<'_>) -> Request {
             }))
         }
         5 => Request::Sync(SyncRequest::GetMempool),
+        7 => Request::Chat(ChatRequest::GetLineIds(choices.number())),
+        8 => {
+            let length = count(choices, MAX_GET_LINES) * LINE_ID_BYTES + choices.below(2);
+            Request::Chat(ChatRequest::GetLines(bytes(choices, length)))
+        }
         6 => {
             let ids = count(choices, MAX_GET_DATA);
             let mut id = || {
@@ -292,7 +302,7 @@ fn request(choices: &mut Choices<'_>) -> Request {
 }
 
 fn response(choices: &mut Choices<'_>) -> Response {
-    match choices.below(16) {
+    match choices.below(18) {
         0 => Response::Hello(HelloResponse::Status(status(choices))),
         1 => Response::Hello(HelloResponse::WrongNetwork(hash(choices))),
         2 => Response::Hello(HelloResponse::Busy),
@@ -306,6 +316,16 @@ fn response(choices: &mut Choices<'_>) -> Response {
         5 => Response::Friends(FriendsResponse::Refused(refusal(choices))),
         6 => Response::Chat(ChatResponse::Delivered),
         7 => Response::Chat(ChatResponse::Refused(refusal(choices))),
+        16 => {
+            let length = count(choices, MAX_LINE_IDS) * LINE_ID_BYTES + choices.below(2);
+            let ids = bytes(choices, length);
+            Response::Chat(ChatResponse::LineIds(LineIds { ids, next: choices.number() }))
+        }
+        17 => {
+            let lines = count(choices, MAX_GET_LINES);
+            let lines = (0..lines).map(|_| line(choices)).collect();
+            Response::Chat(ChatResponse::Lines(lines))
+        }
         8 => {
             let length = count(choices, MAX_INV_HEADERS) * 92 + choices.below(2);
             Response::Sync(SyncResponse::Inv(bytes(choices, length)))

@@ -55,7 +55,10 @@ pub(crate) enum NetEvent {
     DialFailed { address: String, reason: String },
     /// The machine slept, or its network has changed. The network dials everybody anew, and no peer
     /// is to blame for what it did not send meanwhile.
-    Woke,
+    Woke {
+        /// The time for which the machine slept; zero if only its network has changed.
+        away: Duration,
+    },
 }
 
 /// A rule of the wire that a peer broke.

@@ -40,6 +40,8 @@ pub(super) struct Wakes {
     last: Instant,
     suspended: Duration,
     settled: Instant,
+    /// The length of the last sleep.
+    slept: Duration,
     changed: Option<Instant>,
     woke: Option<Instant>,
 }
@@ -47,7 +49,8 @@ pub(super) struct Wakes {
 impl Wakes {
     /// Starts at `now`, with the time for which the machine was suspended since its start.
     pub(super) fn new(now: Instant, suspended: Duration) -> Self {
-        Self { last: now, suspended, settled: now + SETTLING, changed: None, woke: None }
+        let (settled, slept) = (now + SETTLING, Duration::ZERO);
+        Self { last: now, suspended, settled, slept, changed: None, woke: None }
     }
 
     /// Records a turn of the task. Returns a reason to dial everybody anew, if there is one.
@@ -57,6 +60,7 @@ impl Wakes {
         (self.last, self.suspended) = (now, suspended);
         if slept >= SLEEP {
             self.woke = Some(now);
+            self.slept = slept;
             return Some(Wake::Slept { long: slept >= LONG_SLEEP });
         }
         if self.changed.is_some_and(|at| at <= now) {
@@ -75,6 +79,11 @@ impl Wakes {
             let due = (now + CHANGE_DELAY).max(self.settled);
             self.changed.get_or_insert(due);
         }
+    }
+
+    /// Returns the length of the last sleep.
+    pub(super) const fn slept(&self) -> Duration {
+        self.slept
     }
 
     /// True for some seconds after a wake.
@@ -152,6 +161,7 @@ mod tests {
             Some(Wake::Slept { long: true }),
             "the machine was suspended"
         );
+        assert_eq!(wakes.slept(), LONG_SLEEP + SECOND);
         assert_eq!(wakes.turn(now + SECOND, Duration::ZERO), None, "a clock that went back");
     }
 

@@ -21,6 +21,7 @@ use super::{
     metrics::{Listener, Liveness, Monitor, Watched},
     open::{ChainOutput, OpenChain, adopt_lan, open_chain, open_friends},
     parts::{ChainParts, OpenFiles},
+    recovery::Recovery,
     router::{self, Ended, Parts, Router},
     service::{
         BlocksWon, OwnName, PaidParts, PaidSender, PaidTask, Payments, Service, Unusable,
@@ -30,7 +31,7 @@ use super::{
 use crate::{
     chain::store,
     consensus::Network,
-    datadir::{CHAIN_FILE, DataDir, FolderLock, IDENTITY_FILE, WALLET_FILE},
+    datadir::{CHAIN_FILE, DataDir, FolderLock, IDENTITY_FILE, RECOVERY_FILE, WALLET_FILE},
     friends::{AddressSource, FriendsHandle},
     miner::{self, MinerConfig},
     net::{self, CommandError, Identity, NetConfig, NetEvent, NetHandle, Told},
@@ -107,10 +108,12 @@ pub(crate) async fn open(folder: FolderLock) -> Result<OpenedFolder, RpcError> {
             Err(error) => unusable.friends = Some(error),
         }
     }
+    let keyring = Keyring::new(datadir.file(WALLET_FILE));
     let service = Service {
         name: OwnName::new(own_name.unwrap_or_default()),
         peer_id: identity.peer_id(),
-        keyring: Keyring::new(datadir.file(WALLET_FILE)),
+        recovery: Recovery::new(datadir.file(RECOVERY_FILE), keyring.clone()),
+        keyring,
         chain: files.chain.clone(),
         friends: files.friends.clone(),
         unusable,
@@ -282,11 +285,15 @@ async fn start_upper(
     let (router, router_task) = Router::spawn(parts);
 
     let metrics_address = listener.as_ref().map(|listener| listener.address);
+    let recovery = Recovery::new(base.datadir.file(RECOVERY_FILE), base.keyring.clone());
+    // It ends with the chain.
+    tokio::spawn(recovery.clone().watch(base.chain.handle.clone()));
     let service = Service {
         datadir: base.datadir.clone(),
         name: OwnName::new(name.clone()),
         peer_id: base.identity.peer_id(),
         keyring: base.keyring.clone(),
+        recovery,
         chain: Some(base.chain.clone()),
         friends: Some(base.friends.clone()),
         unusable: Unusable::default(),

@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     datadir::NodeId,
-    primitives::{Address, FriendName, MiningMode, NameError},
+    primitives::{Address, FriendName, MiningMode, NameError, trimmed},
     rpc::{RpcError, types::Secret},
     wire::address::{HostPort, ip_multiaddr},
 };
@@ -174,7 +174,7 @@ pub(crate) fn parse_metrics(text: &str) -> Result<SocketAddr, RpcError> {
 
 /// Checks that a text may be a node's name, and composes its accents.
 pub(crate) fn checked_name(name: &str) -> Result<String, RpcError> {
-    FriendName::typed(name)
+    FriendName::typed(trimmed(name))
         .map(|name| name.as_str().to_owned())
         .map_err(|error: NameError| RpcError::new("bad_name", error.to_string()))
 }

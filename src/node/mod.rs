@@ -13,6 +13,7 @@ mod keyring;
 mod metrics;
 mod open;
 mod parts;
+mod recovery;
 mod refusals;
 mod router;
 mod service;

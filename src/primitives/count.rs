@@ -15,15 +15,8 @@ pub(crate) fn count_of_blocks(count: u64) -> String {
     counted(count, "block", "blocks")
 }
 
-/// Formats a length in bytes for a sentence.
-#[must_use]
-pub(crate) fn count_of_bytes(length: usize) -> String {
-    counted(u64::try_from(length).unwrap_or(u64::MAX), "byte", "bytes")
-}
-
 /// Formats a number with a comma between thousands, from [`SEPARATED_FROM`] on.
-#[must_use]
-pub(crate) fn separated(number: u64) -> String {
+fn separated(number: u64) -> String {
     let digits = number.to_string();
     if number < SEPARATED_FROM {
         return digits;
@@ -51,6 +44,5 @@ mod tests {
         assert_eq!(separated(10_000), "10,000");
         assert_eq!(separated(249_716), "249,716");
         assert_eq!(separated(1_234_567), "1,234,567");
-        assert_eq!(count_of_bytes(1), "1 byte");
     }
 }

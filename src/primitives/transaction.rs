@@ -122,16 +122,16 @@ impl Transaction {
         [SIGNING_TAG, network.as_bytes(), txid.as_bytes()].concat()
     }
 
-    /// Returns the memo as printable text, without the height in a coinbase.
+    /// Returns the memo as text, without the height in a coinbase. It may hold control characters.
     ///
-    /// Bytes that are not UTF-8 and characters that are not printable are replaced.
+    /// Bytes that are not UTF-8 are replaced.
     #[must_use]
     pub(crate) fn memo_text(&self) -> String {
         let text = match self.kind() {
             TransactionKind::Coinbase => self.memo.get(4..).unwrap_or_default(),
             _ => &self.memo,
         };
-        super::printable(&String::from_utf8_lossy(text))
+        String::from_utf8_lossy(text).into_owned()
     }
 
     /// Returns the length of the encoding, in bytes.

@@ -9,12 +9,13 @@ use super::{
     error::RpcError,
     types::{
         Account, AddressList, AuditReport, BalanceReport, BanState, BlockList, BlockView,
-        BranchAccepted, BroadcastSent, ChainCreated, ChangePassphrase, ChatHistory, ChatSent,
-        CreateBlockchain, CreateWallet, EventPage, FriendAccepted, FriendBlocked, FriendForgotten,
-        FriendList, InviteText, Joined, KnownNames, LeftChain, LockState, MinedBlocks,
-        PassphraseChanged, Payee, PaymentList, PaymentsRequest, PeerList, Progress, ProofMade,
-        ProofReport, RaiseFee, Renamed, Secret, SendTrade, StatusReport, Stopping, Submitted,
-        Synced, TxList, TxView, WalletBalance, WalletCreated, WalletState, WriteNote,
+        BranchAccepted, BroadcastSent, Cancel, ChainCreated, ChangePassphrase, ChatHistory,
+        ChatSent, CreateBlockchain, CreateWallet, EventPage, FriendAccepted, FriendBlocked,
+        FriendForgotten, FriendList, InviteText, Joined, KnownNames, LeftChain, LockState,
+        MarkedRead, MinedBlocks, PassphraseChanged, Payee, PaymentList, PaymentsRequest, PeerList,
+        Progress, ProofMade, ProofReport, RaiseFee, Renamed, Resend, Secret, SendTrade,
+        StatusReport, Stopping, Submitted, Synced, TxList, TxView, WalletBalance, WalletCreated,
+        WalletState, WriteNote,
     },
 };
 use crate::primitives::{Address, Height};
@@ -109,6 +110,15 @@ pub trait FriendchainApi {
     /// `mine` it replies when the new trade is mined.
     #[method(name = "raise_fee")]
     async fn raise_fee(&self, request: RaiseFee) -> Result<Submitted, RpcError>;
+
+    /// Replaces a waiting trade of this wallet by one that pays its coins back to the wallet.
+    #[method(name = "cancel")]
+    async fn cancel(&self, request: Cancel) -> Result<Submitted, RpcError>;
+
+    /// Sends a void trade of this wallet again: the same if it is valid, else a new one. Refused if
+    /// both could be mined.
+    #[method(name = "resend")]
+    async fn resend(&self, request: Resend) -> Result<Submitted, RpcError>;
 
     /// Writes a text on the chain and starts mining. With `wait` it replies when the note is mined.
     #[method(name = "note")]
@@ -206,23 +216,37 @@ pub trait FriendchainApi {
     async fn payee(&self, to: String) -> Result<Payee, RpcError>;
 
     /// Sends a chat line to one friend: a name, a name with an id suffix, or a peer id. Replies
-    /// when the line is delivered or queued.
+    /// once the line is stored here, which is at once.
+    ///
+    /// Without `wait` the reply waits a moment for a friend who is here and answers. With `wait`
+    /// false it waits for nobody. With `wait` true it waits up to a minute for the delivery.
     #[method(name = "chat")]
-    async fn chat(&self, friend: String, text: String) -> Result<ChatSent, RpcError>;
+    async fn chat(
+        &self,
+        friend: String,
+        text: String,
+        wait: Option<bool>,
+    ) -> Result<ChatSent, RpcError>;
 
     /// Publishes a chat line to all.
     #[method(name = "broadcast")]
     async fn broadcast(&self, text: String) -> Result<BroadcastSent, RpcError>;
 
     /// Returns the newest stored chat lines, of one friend or of all, oldest first. With `requests`
-    /// these are the lines of peers who are no friends.
+    /// these are the lines of peers who are no friends. With `search` these are the newest lines
+    /// that hold this text, whatever the case of its letters.
     #[method(name = "history")]
     async fn history(
         &self,
         friend: Option<String>,
         limit: Option<u32>,
         requests: Option<bool>,
+        search: Option<String>,
     ) -> Result<ChatHistory, RpcError>;
+
+    /// Marks all chat lines as read.
+    #[method(name = "mark_read")]
+    async fn mark_read(&self) -> Result<MarkedRead, RpcError>;
 
     /// Syncs with one friend or with all peers. Replies when the sync is complete.
     #[method(name = "sync")]

@@ -4,14 +4,14 @@
 use super::{
     codec_error::CodecError,
     limits::{
-        MAX_ADDRESS_BYTES, MAX_ADDRESSES, MAX_BLOCK_BYTES, MAX_BLOCK_TRADES, MAX_GET_DATA,
-        MAX_INV_HEADERS, MAX_LINE_BYTES, MAX_LOCATOR, MAX_MEMPOOL_IDS, MAX_NAME_BYTES,
-        MAX_PROFILES, MAX_SHORT_IDS, MAX_TRANSACTION_BYTES,
+        LINE_ID_BYTES, MAX_ADDRESS_BYTES, MAX_ADDRESSES, MAX_BLOCK_BYTES, MAX_BLOCK_TRADES,
+        MAX_GET_DATA, MAX_GET_LINES, MAX_INV_HEADERS, MAX_LINE_BYTES, MAX_LINE_IDS, MAX_LOCATOR,
+        MAX_MEMPOOL_IDS, MAX_NAME_BYTES, MAX_PROFILES, MAX_SHORT_IDS, MAX_TRANSACTION_BYTES,
     },
     messages::{
         BlockGossip, ChatGossip, ChatRequest, ChatResponse, CompactBlock, FriendsRequest,
-        FriendsResponse, HelloRequest, HelloResponse, Item, SignedLine, SignedProfile, SignedQuit,
-        Status, SyncRequest, SyncResponse, TradeAnnouncement, TradeGossip,
+        FriendsResponse, HelloRequest, HelloResponse, Item, LineIds, SignedLine, SignedProfile,
+        SignedQuit, Status, SyncRequest, SyncResponse, TradeAnnouncement, TradeGossip,
     },
 };
 use crate::primitives::HEADER_BYTES;
@@ -56,6 +56,8 @@ const fn parts_of(what: &'static str, length: usize, unit: usize) -> Result<(), 
 const FLAT_ITEMS: usize = 32;
 /// The maximum number of items of one profile: its array, its fields, its addresses.
 const PROFILE_ITEMS: usize = 8 + MAX_ADDRESSES;
+/// The number of items of one line: its array and its fields.
+const LINE_ITEMS: usize = 7;
 
 impl Bounded for Status {
     const MAX_ITEMS: usize = FLAT_ITEMS;
@@ -142,17 +144,35 @@ impl Bounded for ChatRequest {
     const MAX_ITEMS: usize = FLAT_ITEMS;
 
     fn check_bounds(&self) -> Result<(), CodecError> {
-        let Self::Direct(line) = self;
-        line.check_bounds()
+        match self {
+            Self::Direct(line) => line.check_bounds(),
+            Self::GetLineIds(_) => Ok(()),
+            Self::GetLines(ids) if ids.is_empty() => {
+                Err(CodecError::Empty { what: "ids in GetLines" })
+            }
+            Self::GetLines(ids) => check_line_ids(ids, MAX_GET_LINES),
+        }
     }
 }
 
 impl Bounded for ChatResponse {
-    const MAX_ITEMS: usize = FLAT_ITEMS;
+    const MAX_ITEMS: usize = 3 + MAX_GET_LINES * LINE_ITEMS;
 
     fn check_bounds(&self) -> Result<(), CodecError> {
-        Ok(())
+        match self {
+            Self::LineIds(LineIds { ids, next: _ }) => check_line_ids(ids, MAX_LINE_IDS),
+            Self::Lines(lines) => {
+                at_most("lines", lines.len(), MAX_GET_LINES)?;
+                lines.iter().try_for_each(Bounded::check_bounds)
+            }
+            Self::Delivered | Self::Refused(_) | Self::Busy => Ok(()),
+        }
     }
+}
+
+fn check_line_ids(ids: &[u8], limit: usize) -> Result<(), CodecError> {
+    parts_of("ids of lines", ids.len(), LINE_ID_BYTES)?;
+    at_most("ids of lines", ids.len() / LINE_ID_BYTES, limit)
 }
 
 impl Bounded for SyncRequest {

@@ -36,6 +36,13 @@ pub(crate) const MAX_NAME_BYTES: usize = 128;
 /// The maximum length of a chat line in bytes.
 pub(crate) const MAX_LINE_BYTES: usize = 4_096;
 
+/// The size of the id of a line in bytes.
+pub(crate) const LINE_ID_BYTES: usize = 16;
+/// The maximum number of ids in one answer to `GetLineIds`: 16 KiB.
+pub(crate) const MAX_LINE_IDS: usize = 1_024;
+/// The maximum number of ids in one `GetLines`, and of lines in its answer.
+pub(crate) const MAX_GET_LINES: usize = 32;
+
 /// The maximum size of a request or response on `hello`, in bytes.
 pub(crate) const MAX_HELLO_BYTES: usize = 1_024;
 /// The maximum size of a request on `friends`, in bytes: one profile.
@@ -44,8 +51,8 @@ pub(crate) const MAX_FRIENDS_REQUEST_BYTES: usize = 4_096;
 pub(crate) const MAX_FRIENDS_RESPONSE_BYTES: usize = 256 * 1024;
 /// The maximum size of a request on `chat`, in bytes: one line.
 pub(crate) const MAX_CHAT_REQUEST_BYTES: usize = 8_192;
-/// The maximum size of a response on `chat`, in bytes.
-pub(crate) const MAX_CHAT_RESPONSE_BYTES: usize = 1_024;
+/// The maximum size of a response on `chat`, in bytes: `MAX_GET_LINES` lines.
+pub(crate) const MAX_CHAT_RESPONSE_BYTES: usize = 160 * 1024;
 /// The maximum size of a request on `sync`, in bytes: ids and positions.
 pub(crate) const MAX_SYNC_REQUEST_BYTES: usize = 256 * 1024;
 /// The maximum size of a response on `sync`, in bytes: the budget, one block over it, and a frame.
@@ -71,5 +78,8 @@ const _: () = {
     );
     assert!(MAX_PROFILES * (MAX_FRIENDS_REQUEST_BYTES - 512) <= MAX_FRIENDS_RESPONSE_BYTES);
     assert!(MAX_LINE_BYTES + 512 <= MAX_CHAT_REQUEST_BYTES);
+    assert!(MAX_GET_LINES * LINE_ID_BYTES + 512 <= MAX_CHAT_REQUEST_BYTES);
+    assert!(MAX_LINE_IDS * LINE_ID_BYTES + 512 <= MAX_CHAT_RESPONSE_BYTES);
+    assert!(MAX_GET_LINES * (MAX_LINE_BYTES + 512) <= MAX_CHAT_RESPONSE_BYTES);
     assert!(MAX_ADDRESSES == MAX_INVITE_ADDRESSES && MAX_ADDRESS_BYTES == MAX_INVITE_ADDRESS_BYTES);
 };

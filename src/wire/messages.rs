@@ -53,7 +53,8 @@ wire_struct! {
         pub to: Option<PeerId>,
         /// The time of writing, by the author's clock.
         pub time: UnixMillis,
-        /// A number that distinguishes lines of one millisecond.
+        /// A number that grows with each line of the author, whatever the author's clock does. It
+        /// orders the author's lines.
         pub counter: u64,
         pub text: String,
         /// The signature over [`SignedLine::signing_bytes`].
@@ -70,6 +71,16 @@ wire_struct! {
         pub counter: u64,
         /// The signature over [`SignedQuit::signing_bytes`].
         pub signature: Signature,
+    }
+
+    /// A page of the ids of lines to all that the answerer keeps.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct LineIds {
+        /// The ids, 16 bytes each, in the order in which the answerer got the lines.
+        pub ids: ByteBuf,
+        /// The place in the answerer's list from which to ask for the next page. The place that
+        /// was asked for means that there is no more.
+        pub next: u64,
     }
 
     /// A request for headers after the newest known block of the locator.
@@ -145,6 +156,11 @@ wire_enum! {
     pub enum ChatRequest {
         /// A line for the receiver alone.
         0 = Direct(SignedLine),
+        /// A request for the ids of lines to all of the last 30 days, from a place in the
+        /// answerer's list on; 0 is its begin.
+        1 = GetLineIds(u64),
+        /// A request for lines to all by their ids, 16 bytes each.
+        2 = GetLines(ByteBuf),
     }
 
     /// A response on `chat`.
@@ -154,6 +170,10 @@ wire_enum! {
         0 = Delivered,
         1 = Refused(Refusal),
         2 = Busy,
+        /// The answer to `GetLineIds`.
+        3 = LineIds(LineIds),
+        /// Those lines of the request that are kept, in its order.
+        4 = Lines(Vec<SignedLine>),
     }
 
     /// A request on `sync`.

@@ -97,6 +97,10 @@ pub(super) fn request() -> impl Strategy<Value = Request> {
         Just(Request::Friends(FriendsRequest::Explore)),
         profile().prop_map(|profile| Request::Friends(FriendsRequest::Introduce(profile))),
         line().prop_map(|line| Request::Chat(ChatRequest::Direct(line))),
+        any::<u64>().prop_map(|place| Request::Chat(ChatRequest::GetLineIds(place))),
+        (1..=32_usize)
+            .prop_flat_map(|count| bytes(count * 16))
+            .prop_map(|ids| Request::Chat(ChatRequest::GetLines(ids))),
         (vec(hash(), 0..=64), 0..=2_000_u32).prop_map(|(locator, limit)| Request::Sync(
             SyncRequest::GetBlocks(GetBlocks { locator, limit })
         )),
@@ -134,6 +138,9 @@ pub(super) fn response() -> impl Strategy<Value = Response> {
         refusal().prop_map(|refusal| Response::Friends(FriendsResponse::Refused(refusal))),
         Just(Response::Chat(ChatResponse::Delivered)),
         refusal().prop_map(|refusal| Response::Chat(ChatResponse::Refused(refusal))),
+        ((0..40_usize).prop_flat_map(|count| bytes(count * 16)), any::<u64>())
+            .prop_map(|(ids, next)| Response::Chat(ChatResponse::LineIds(LineIds { ids, next }))),
+        vec(line(), 0..=8).prop_map(|lines| Response::Chat(ChatResponse::Lines(lines))),
         sync.prop_map(Response::Sync),
     ]
 }

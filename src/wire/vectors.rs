@@ -364,6 +364,7 @@ fn limits_of_the_cddl_are_the_codecs() {
     let hash = format!("5820{}", "07".repeat(32));
     let (sync, data) = (Channel::Request(Protocol::Sync), Channel::Response(Protocol::Sync));
     let (blocks, chat) = (Channel::Gossip(Topic::Blocks), Channel::Gossip(Topic::Chat));
+    let (asked, told) = (Channel::Request(Protocol::Chat), Channel::Response(Protocol::Chat));
     let (trades, block) = (super::limits::MAX_BLOCK_TRADES, super::limits::MAX_BLOCK_BYTES);
     let item = |kind: u8, length| [&[0x81, 0x82, kind][..], &string(2, length)].concat();
     let compact =
@@ -387,6 +388,12 @@ fn limits_of_the_cddl_are_the_codecs() {
         (data, 2, item(1, 100_000), true),
         (blocks, 1, compact(trades + 1), false),
         (blocks, 1, compact(trades), true),
+        (asked, 2, string(2, 528), false),
+        (asked, 2, string(2, 512), true),
+        (told, 3, [&[0x82][..], &string(2, 16_400), &[0]].concat(), false),
+        (told, 3, [&[0x82][..], &string(2, 16_384), &[0]].concat(), true),
+        (told, 4, [&[0x98, 33][..], &line(1).repeat(33)].concat(), false),
+        (told, 4, [&[0x98, 32][..], &line(1).repeat(32)].concat(), true),
         (chat, 0, line(4_097), false),
         (chat, 0, line(4_096), true),
     ];

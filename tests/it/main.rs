@@ -7,6 +7,7 @@
 
 mod chat_room;
 mod clock;
+mod coins;
 mod commands;
 mod crash;
 mod damage;
@@ -17,6 +18,7 @@ mod go_story;
 mod hostile_blocks;
 mod hostile_messages;
 mod logs;
+mod looking;
 mod metrics;
 mod names;
 mod observe;
@@ -27,4 +29,5 @@ mod proofs;
 mod service;
 mod support;
 mod sync_resume;
+mod talking;
 mod terminal;

@@ -4,7 +4,7 @@
 use super::*;
 use crate::{
     chain::testing::crash::{CrashDisk, Unsynced},
-    friends::chat::MAX_HISTORY,
+    friends::history::MAX_HISTORY,
 };
 
 /// A change of chat that the node acknowledged.

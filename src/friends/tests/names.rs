@@ -178,6 +178,13 @@ fn who_was_not_seen_for_thirty_days_is_neither_passed_on_nor_listed_unless_a_fri
     assert_eq!(labels(&friends, last + 1), ["hjs", "sr"], "a friend stays in the list");
     let names: Vec<_> = friends.history(None, 10).unwrap();
     assert_eq!(names[1].from_name, "xzq", "the chat keeps its names");
+
+    friends.keep_friends(&[], last + 1).unwrap();
+    assert!(friends.friend(&ghost.peer).is_none() && friends.friend(&away.peer).is_some());
+    let names: Vec<_> = friends.history(None, 10).unwrap();
+    assert_eq!(names[1].from_name, suffixed("xzq", &ghost), "also without the profile");
+    tells(&mut friends, &voucher, &Key::new(4), "xzq", last + 1);
+    assert_eq!(friends.label(&Key::new(4).peer), "xzq", "the name is free");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Translates the swarm's events. Each handler takes one kind of event, updates the state, and
 //! returns at most one event that must reach the node.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use libp2p::{Multiaddr, identify, mdns, ping, swarm::SwarmEvent};
 
@@ -241,7 +241,11 @@ impl Network {
             self.swarm.close_connection(id);
         }
         self.next_walk = now;
-        self.emit(NetEvent::Woke);
+        let away = match wake {
+            Wake::Slept { .. } => self.wakes.slept(),
+            Wake::Moved => Duration::ZERO,
+        };
+        self.emit(NetEvent::Woke { away });
         self.dial_due(now);
     }
 }

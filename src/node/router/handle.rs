@@ -9,7 +9,7 @@ use crate::{
     net::CommandError,
     primitives::{Height, PeerId, UnixMillis},
     sync::{Progress, SyncReport},
-    wire::MessageId,
+    wire::{MessageId, Refusal},
 };
 
 /// Commands that may queue for the router. A caller that finds the queue full waits for a place.
@@ -103,20 +103,33 @@ pub(crate) struct PeerRow {
     pub(crate) connected_at: UnixMillis,
 }
 
-/// A direct chat line that is stored here.
-#[derive(Debug, Clone, Copy)]
+/// The end of a line's way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LineEnd {
+    /// The friend has the line on its disk.
+    Delivered,
+    /// The friend refuses the line for good.
+    Refused(Refusal),
+}
+
+/// A direct chat line that is stored here and is sent in its turn.
+#[derive(Debug)]
 pub(crate) struct DirectLine {
     pub(crate) id: MessageId,
-    /// True once the friend's node has stored the line; until then it is queued here.
-    pub(crate) delivered: bool,
+    /// True if the friend is connected and is expected to answer at once.
+    pub(crate) is_prompt: bool,
+    /// Resolves once the line is delivered or refused, which may be days later.
+    pub(crate) end: oneshot::Receiver<LineEnd>,
 }
 
 /// A chat line that was published to all friends.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct BroadcastLine {
     pub(crate) id: MessageId,
-    /// Number of peers that were connected and had said hello.
+    /// Number of friends who are connected.
     pub(crate) peers: u32,
+    /// Number of other friends who were here in the last 30 days, and who get the line when back.
+    pub(crate) later: u32,
 }
 
 /// The router has ended, or drops its commands because it is ending.
@@ -173,7 +186,7 @@ impl RouterHandle {
         self.ask(|reply| NodeCommand::InviteAddresses { reply }).await
     }
 
-    /// Sends a line to one friend. Returns once the line is delivered or queued.
+    /// Sends a line to one friend. Returns once the line is stored here.
     pub(crate) async fn chat(&self, friend: String, text: String) -> Result<DirectLine, LineError> {
         self.ask(|reply| NodeCommand::Chat { friend, text, reply }).await?
     }

@@ -64,6 +64,7 @@ impl Router {
         }
         self.send_explore(peer);
         self.send_outbox(peer);
+        self.ask_missed(peer);
     }
 
     fn send_explore(&mut self, peer: PeerId) {
@@ -189,6 +190,8 @@ impl Router {
             && state.explored.is_some()
         {
             state.ask_again = Some(EXPLORE_PAUSE);
+            // It may also tell us lines that it did not before.
+            self.ask_missed(peer);
         }
         let (friends, net) = (self.friends.clone(), self.net.clone());
         self.spawn_work(async move {

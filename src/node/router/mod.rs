@@ -12,10 +12,13 @@
 
 mod actions;
 mod answers;
+mod back;
 mod chat;
+mod couriers;
 mod handle;
 mod hello;
 mod introductions;
+mod missed;
 mod network;
 mod news;
 mod people;
@@ -34,10 +37,15 @@ use tokio::{
     time::{Instant, MissedTickBehavior},
 };
 
+use back::Back;
+use chat::{NewLine, Written};
+use couriers::Couriers;
 use handle::NodeCommand;
 pub(crate) use handle::{
-    BroadcastLine, DirectLine, LineError, LiveStatus, NodeStopping, PeerTable, RouterHandle,
+    BroadcastLine, DirectLine, LineEnd, LineError, LiveStatus, NodeStopping, PeerTable,
+    RouterHandle,
 };
+use missed::{Asked, Held};
 use network::log_unsent;
 pub(crate) use news::{News, NewsSink, TradeSink};
 use serve::Arrived;
@@ -50,7 +58,7 @@ use crate::{
         api::{ChainEvent, MempoolEntry, Origin},
     },
     consensus::{Network, Work},
-    friends::{FriendsEvent, FriendsHandle},
+    friends::{FriendsEvent, FriendsHandle, Missed, ReceiveError, SentLine},
     miner::MinerHandle,
     net::{GossipId, NetEvent, NetHandle},
     peers::{BAN_MS, Ban, BanTerm, Offence, Peers, Trust},
@@ -58,7 +66,7 @@ use crate::{
     relay::{Relay, RelayConfig, RelayEvent},
     sync::{Sync, SyncConfig, SyncEvent, SyncReport},
     telemetry::{events, metrics::EventMetrics},
-    wire::{MessageId, Request, SignedLine, SignedProfile, Status, SyncRequest},
+    wire::{MessageId, Request, SignedProfile, Status, SyncRequest},
 };
 
 /// Results of spawned tasks that may queue for the router. A task that finds the queue full waits.
@@ -105,6 +113,8 @@ struct Connected {
     ask_again: Option<Duration>,
     /// True if the peer is of another network; its connection is about to close.
     foreign: bool,
+    /// The questions to it about missed lines.
+    lines: Asked,
 }
 
 /// The purpose of a request of the router's own. Sync and relay recognise theirs by the range of
@@ -114,10 +124,17 @@ enum Purpose {
     Hello,
     Explore,
     Introduce,
-    /// A direct line. The waiter, if there is one, gets true once the line is delivered.
+    /// A direct line.
     Line {
         id: MessageId,
-        waiter: Option<oneshot::Sender<bool>>,
+    },
+    /// A page of the ids of lines to all, from this place on.
+    LineIds {
+        place: u64,
+    },
+    /// Lines to all with these ids.
+    Lines {
+        asked: Vec<MessageId>,
     },
 }
 
@@ -128,14 +145,32 @@ enum Done {
     Relay(RelayEvent<GossipId>),
     /// A friend's profile is stored.
     Profile(PeerId, Box<SignedProfile>),
-    /// A line of ours is on disk and can be sent to its receiver.
-    Line {
-        line: Box<SignedLine>,
-        id: MessageId,
-        waiter: Option<oneshot::Sender<bool>>,
+    /// A direct line of a command is on disk.
+    Written(Written),
+    /// More lines may be queued for these friends.
+    Waiting(Vec<PeerId>),
+    /// The first lines that are queued for a friend.
+    Outbox {
+        peer: PeerId,
+        lines: Vec<SentLine>,
     },
-    /// More lines may be queued for this friend.
-    Outbox(PeerId),
+    /// The final state of a direct line is on disk.
+    Settled {
+        id: MessageId,
+        end: LineEnd,
+    },
+    /// The lines that we lack of a page of a peer's list.
+    MissedIds {
+        peer: PeerId,
+        next: u64,
+        wanted: Vec<MessageId>,
+    },
+    /// Lines that a peer told are stored or refused.
+    Missed {
+        peer: PeerId,
+        is_empty: bool,
+        result: Result<Missed, ReceiveError>,
+    },
     /// A profile that this peer sent is signed too far ahead of our clock.
     Ahead(PeerId),
     Offence {
@@ -219,8 +254,15 @@ pub(crate) struct Router {
     next_ticket: u64,
     /// Own trades whose mining is news.
     own_trades: HashSet<TxId>,
-    /// Lines whose delivery answers a command, and is therefore no news.
-    awaited: HashSet<MessageId>,
+    couriers: Couriers,
+    /// Commands that wait for the end of their line's way.
+    awaited: HashMap<MessageId, oneshot::Sender<LineEnd>>,
+    /// To the task that stores new lines.
+    new_lines: mpsc::Sender<NewLine>,
+    /// Gossiped lines that wait until older ones are here.
+    held: Vec<Held>,
+    /// A wake from sleep that is not yet news.
+    back: Option<Back>,
     profile: Option<SignedProfile>,
     /// Multiaddrs on which the node accepts connections.
     listen: Vec<String>,
@@ -284,6 +326,7 @@ impl Router {
         let (commands, command_queue) = RouterHandle::new();
         let (done, done_queue) = mpsc::channel(DONE_QUEUE);
         let summary = parts.chain.summary();
+        let new_lines = chat::spawn_writer(parts.friends.clone(), parts.net.clone(), done.clone());
         let inbox = Inbox {
             net: parts.net_events,
             chain: parts.chain_events,
@@ -328,7 +371,11 @@ impl Router {
             syncs: HashMap::new(),
             next_ticket: 0,
             own_trades: HashSet::new(),
-            awaited: HashSet::new(),
+            couriers: Couriers::default(),
+            awaited: HashMap::new(),
+            new_lines,
+            held: Vec::new(),
+            back: None,
             profile: None,
             listen: Vec::new(),
             done,
@@ -444,6 +491,9 @@ impl Router {
                 self.publish_news(News::TradeVoid { txid, reason });
                 self.relay(RelayEvent::TradeGone { txid });
             }
+            ChainEvent::VoidMined { txid, block, height } => {
+                self.publish_news(News::TradeMined { txid, block, height });
+            }
             ChainEvent::TradeDropped { txid, reason } => {
                 self.metrics.trade_dropped(reason.code());
                 self.relay(RelayEvent::TradeGone { txid });
@@ -465,12 +515,15 @@ impl Router {
     fn on_tick(&mut self) {
         if self.ticked.elapsed() >= SLEEP {
             // The network notices too, but its event may come after this tick.
-            self.woke();
+            self.woke(self.ticked.elapsed());
         }
         self.ticked = Instant::now();
         self.sync(SyncEvent::Tick);
         self.relay(RelayEvent::Tick);
         self.expire_requests();
+        self.send_due();
+        self.ask_due();
+        self.publish_back();
         if self.greeting.elapsed() >= GREETING {
             self.greet_again();
         }
@@ -495,8 +548,12 @@ impl Router {
             Done::Sync(event) => self.sync(event),
             Done::Relay(event) => self.relay(event),
             Done::Profile(teller, profile) => self.profile_stored(teller, &profile),
-            Done::Line { line, id, waiter } => self.send_line(*line, id, waiter),
-            Done::Outbox(peer) => self.send_outbox(peer),
+            Done::Written(written) => self.on_written(written),
+            Done::Waiting(peers) => peers.into_iter().for_each(|peer| self.send_outbox(peer)),
+            Done::Outbox { peer, lines } => self.outbox_read(peer, lines),
+            Done::Settled { id, end } => self.settled(id, end),
+            Done::MissedIds { peer, next, wanted } => self.on_missed_ids(peer, next, wanted),
+            Done::Missed { peer, is_empty, result } => self.on_missed(peer, is_empty, result),
             Done::Ahead(peer) => {
                 if let Some(state) = self.connected.get_mut(&peer) {
                     state.ask_again = Some(introductions::REPEAT);
@@ -556,16 +613,8 @@ impl Router {
         self.keep_friends();
         // The user may have made a wallet since the profile was signed.
         self.sign_profile();
-        let here: Vec<PeerId> = self.connected.keys().copied().collect();
-        let (friends, done) = (self.friends.clone(), self.done.clone());
-        self.spawn_work(async move {
-            for peer in friends.outbox_peers().await.ok()? {
-                if here.contains(&peer) {
-                    done.send(Done::Outbox(peer)).await.ok()?;
-                }
-            }
-            None
-        });
+        let friends = self.friends.clone();
+        self.spawn_work(async move { Some(Done::Waiting(friends.outbox_peers().await.ok()?)) });
     }
 
     fn sync(&mut self, event: SyncEvent) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Connected, Purpose, Router};
+use super::{Asked, Connected, Purpose, Router};
 use crate::{
     friends::Departure,
     net::{CommandError, NetEvent, NetOffence, ReplyId, RequestError, Verdict},
@@ -55,7 +55,7 @@ impl Router {
             NetEvent::Discovered { peer, address } => {
                 tracing::debug!(%peer, address, "a peer was discovered");
             }
-            NetEvent::Woke => self.woke(),
+            NetEvent::Woke { away } => self.woke(away),
             NetEvent::Misbehaved { peer, offence, reason } => {
                 let offence = match offence {
                     NetOffence::MalformedRequest
@@ -75,11 +75,6 @@ impl Router {
                 );
             }
         }
-    }
-
-    /// Ends what was waited for during sleep, at nobody's cost.
-    pub(super) fn woke(&mut self) {
-        self.sync(SyncEvent::Woke);
     }
 
     fn on_address(&mut self, address: String) {
@@ -112,6 +107,7 @@ impl Router {
             explored: None,
             ask_again: None,
             foreign: false,
+            lines: Asked::new(),
         };
         self.connected.insert(peer, state);
         self.keep_friends();
@@ -122,6 +118,7 @@ impl Router {
         events::PeerDisconnected { peer, reason }.emit();
         self.connected.remove(&peer);
         self.turns.gone(&peer);
+        self.couriers.gone(&peer);
         self.sync(SyncEvent::PeerGone { peer });
         self.relay(RelayEvent::PeerGone { peer });
         self.set_offline(peer);
@@ -181,9 +178,16 @@ impl Router {
             (Purpose::Explore, Ok(Response::Friends(FriendsResponse::Profiles(profiles)))) => {
                 self.on_profiles(peer, profiles);
             }
-            (Purpose::Line { id, waiter }, Ok(Response::Chat(response))) => {
-                self.on_line_response(peer, id, response, waiter);
+            (Purpose::Line { id }, Ok(Response::Chat(response))) => {
+                self.on_line_response(peer, id, &response);
             }
+            (Purpose::LineIds { place }, Ok(Response::Chat(ChatResponse::LineIds(page)))) => {
+                self.on_line_ids(peer, place, page);
+            }
+            (Purpose::Lines { asked }, Ok(Response::Chat(ChatResponse::Lines(lines)))) => {
+                self.on_lines(peer, asked, lines);
+            }
+            (Purpose::LineIds { .. } | Purpose::Lines { .. }, _) => self.end_asking(peer, false),
             (Purpose::Introduce, Ok(Response::Friends(FriendsResponse::Refused(refusal)))) => {
                 tracing::debug!(%peer, ?refusal, "our profile was refused");
             }
@@ -196,8 +200,11 @@ impl Router {
         match self.requests.remove(&id) {
             Some((peer, Purpose::Hello)) => self.sync(SyncEvent::StatusFailed { peer }),
             // The line stays in the outbox, which sends it again when its receiver is back.
-            Some((peer, Purpose::Line { id, waiter })) => {
-                self.on_line_response(peer, id, ChatResponse::Busy, waiter);
+            Some((peer, Purpose::Line { id })) => {
+                self.on_line_response(peer, id, &ChatResponse::Busy);
+            }
+            Some((peer, Purpose::LineIds { .. } | Purpose::Lines { .. })) => {
+                self.end_asking(peer, false);
             }
             _ => {}
         }

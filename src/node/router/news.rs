@@ -22,7 +22,7 @@ pub(crate) enum News {
         hash: BlockHash,
         height: Height,
         count: u32,
-        /// Printable texts of the block's notes; empty if `count` is above 1.
+        /// Texts of the block's notes; empty if `count` is above 1.
         notes: Vec<String>,
     },
     /// Another branch became the best chain.
@@ -51,6 +51,14 @@ pub(crate) enum News {
         reason: String,
     },
     Friend(FriendsEvent),
+    /// This machine has slept, and friends are here again.
+    Back {
+        away_ms: u64,
+        /// Number of friends who are connected.
+        friends: u32,
+        /// Number of lines that have arrived since the wake.
+        lines: u32,
+    },
 }
 
 /// Passes news on to the consoles. The router's task calls it, so it must neither block nor keep
@@ -111,8 +119,7 @@ impl Router {
 
     pub(super) fn on_friends(&mut self, event: Result<FriendsEvent, RecvError>) {
         match event {
-            // The command that sent the line reports the delivery.
-            Ok(FriendsEvent::Delivered { id, .. }) if self.awaited.remove(&id) => {}
+            Ok(event) if self.is_part_of_wake(&event) => {}
             Ok(event) => self.publish_news(News::Friend(event)),
             Err(RecvError::Lagged(missed)) => {
                 tracing::debug!(missed, "the console's feed missed some friends' events");
@@ -123,7 +130,7 @@ impl Router {
     }
 }
 
-/// Returns the printable texts of a block's notes.
+/// Returns the texts of a block's notes.
 fn notes_of(reader: &ChainReader, hash: &BlockHash) -> Vec<String> {
     let Some(info) = reader.block(hash) else { return Vec::new() };
     let notes = info

@@ -2,11 +2,11 @@
 
 use crate::{
     chain::{BlockFees, FeeRate, PAYING_RATE, estimate},
-    consensus::MAX_BLOCK_BYTES,
+    consensus::{MAX_BLOCK_BYTES, MAX_TRANSACTION_BYTES},
     node::{blocking::blocking, clock::now, parts::ChainParts},
     primitives::Amount,
     rpc::{RpcError, types::FeeChoice},
-    wallet::{BuildError, build::BuiltTrade},
+    wallet::{BuildError, BuiltTrade},
 };
 
 /// The blocks below the tip that the estimate looks at: a minute of the network `lan`.
@@ -42,6 +42,14 @@ impl Fees {
             _ => estimated_rate(chain).await?,
         };
         Ok(Self { choice, force, amount, rate })
+    }
+
+    /// Returns a fee that the built trade does not exceed, to look for enough coins.
+    pub(super) fn most(&self) -> Amount {
+        match self.choice {
+            FeeChoice::Units(fee) => fee,
+            FeeChoice::Auto => self.rate.fee(MAX_TRANSACTION_BYTES),
+        }
     }
 
     /// Builds the trade with the chosen fee, or with one that suits its size. Returns the fee too.
@@ -151,7 +159,12 @@ mod tests {
         let output = TxOutput { value: Amount::from_units(1), owner: Owner::ZERO };
         let transaction =
             Transaction { inputs: Vec::new(), outputs: vec![output; outputs], memo: Vec::new() };
-        BuiltTrade { transaction, rests_on_young_rewards: false, rests_on_pending: false }
+        BuiltTrade {
+            transaction,
+            rests_on_young_rewards: false,
+            rests_on: Vec::new(),
+            payer: Owner::ZERO,
+        }
     }
 
     fn fees(choice: FeeChoice, amount: Amount, force: bool) -> Fees {

@@ -31,7 +31,7 @@ pub(super) fn chat_message(record: ChatRecord) -> ChatMessage {
         id: record.id.to_string(),
         from: printable(&record.from_name),
         to: record.to_name.map(|name| printable(&name)),
-        text: printable(&record.text),
+        text: record.text,
         time: record.time,
         state: match record.state {
             LineState::Queued => ChatState::Queued,
@@ -65,6 +65,7 @@ pub(crate) fn console_event(news: News) -> ConsoleEvent {
         }
         News::TradeVoid { txid, reason } => ConsoleEvent::TradeVoid { txid, reason },
         News::Friend(event) => friends_event(event),
+        News::Back { away_ms, friends, lines } => ConsoleEvent::Back { away_ms, friends, lines },
     }
 }
 
@@ -87,9 +88,17 @@ fn friends_event(event: FriendsEvent) -> ConsoleEvent {
         FriendsEvent::Requested { name, .. } => ConsoleEvent::Notice {
             text: printable(&format!("{name}, who is no friend, wrote: history --requests")),
         },
+        FriendsEvent::Sent(record) => ConsoleEvent::ChatSent {
+            id: record.id.to_string(),
+            to: record.to_name.map(|name| printable(&name)),
+            text: record.text,
+            time: record.time,
+        },
         FriendsEvent::Received(record) => ConsoleEvent::Chat {
+            id: record.id.to_string(),
+            peer_id: record.from,
             from: printable(&record.from_name),
-            text: printable(&record.text),
+            text: record.text,
             direct: record.to.is_some(),
             time: record.time,
         },

@@ -1,12 +1,15 @@
 //! Implements the RPC over the parts of a running node, or over a folder opened for one command.
 
 mod blocks_won;
+mod chat;
 mod fees;
 mod friends;
 mod ids;
+mod mining;
 mod names;
 mod paid;
 mod passphrase;
+mod pay;
 mod payments;
 mod people;
 mod proofs;
@@ -14,7 +17,7 @@ mod setup;
 mod status;
 mod wallet;
 
-use std::{net::SocketAddr, pin::pin};
+use std::{iter::repeat, net::SocketAddr, pin::pin};
 
 use jsonrpsee::core::async_trait;
 use tokio::sync::mpsc;
@@ -25,29 +28,31 @@ use super::{
     keyring::Keyring,
     open::{OpenChainError, create_chain},
     parts::ChainParts,
+    recovery::Recovery,
     router::RouterHandle,
 };
 use crate::{
     chain::{
         ChainFault, ChainReader,
-        api::{Balance, BlockInfo, ChainAudit, TxState},
+        api::{BlockInfo, ChainAudit, Funds, TxState},
     },
     consensus::{Invite, Network},
     datadir::DataDir,
     friends::FriendsHandle,
-    primitives::{Address, Height, MiningMode, Owner, PeerId, TxId, printable},
+    primitives::{Address, Amount, Height, MiningMode, Owner, PeerId, TxId, printable},
     rpc::{
         EventFeed, FriendchainApiServer, ProgressBoard, ProgressGuard, RpcError,
         api::MAX_PRINTED_BLOCKS,
         types::{
             Account, AddressBalance, AddressList, AuditReport, BalanceReport, BanState, BlockList,
-            BlockView, BranchAccepted, BroadcastSent, ChainCreated, ChangePassphrase, ChatHistory,
-            ChatSent, ChatState, Coins, CreateBlockchain, CreateWallet, EventPage, FriendAccepted,
-            FriendBlocked, FriendForgotten, FriendList, FriendView, InviteText, Joined, KnownNames,
-            LeftChain, LockState, MinedBlocks, PassphraseChanged, Payee, PaymentList,
-            PaymentsRequest, PeerList, Progress, ProofMade, ProofReport, RaiseFee, Renamed, Secret,
-            SendTrade, StatusReport, Stopping, Submitted, Synced, TxList, TxPlace, TxView, Units,
-            WaitingView, WalletBalance, WalletCreated, WalletState, WriteNote,
+            BlockView, BranchAccepted, BroadcastSent, Cancel, ChainCreated, ChangePassphrase,
+            ChatHistory, ChatSent, Coins, CreateBlockchain, CreateWallet, EventPage,
+            FriendAccepted, FriendBlocked, FriendForgotten, FriendList, FriendView, InviteText,
+            Joined, KnownNames, LeftChain, LockState, MarkedRead, MinedBlocks, PassphraseChanged,
+            Payee, PaymentList, PaymentsRequest, PeerList, Progress, ProofMade, ProofReport,
+            RaiseFee, Renamed, Resend, Secret, SendTrade, StatusReport, Stopping, Submitted,
+            Synced, TxList, TxPlace, TxView, Units, WaitingView, WalletBalance, WalletCreated,
+            WalletState, WriteNote,
         },
     },
 };
@@ -59,15 +64,13 @@ pub(crate) use payments::Payments;
 pub(crate) use people::OwnName;
 pub(crate) use proofs::verify_without_chain;
 
-use friends::{chat_message, friend_view};
+use friends::friend_view;
 use ids::BlockName;
+use mining::watched;
 use status::{peer_list, synced};
 
 /// Bytes of blocks after which a page of `print_chain` ends.
 const MAX_PRINTED_BYTES: usize = 8 * 1024 * 1024;
-
-/// The most chat lines in one answer to `history`.
-const MAX_HISTORY: u32 = 1_000;
 
 /// The reasons that files of the folder could not be opened. A command that needs one of these
 /// files returns its reason.
@@ -97,6 +100,8 @@ pub(crate) struct Service {
     pub(crate) name: OwnName,
     pub(crate) peer_id: PeerId,
     pub(crate) keyring: Keyring,
+    /// The search for the addresses of a restored wallet.
+    pub(crate) recovery: Recovery,
     /// None if the folder has no usable chain.
     pub(crate) chain: Option<ChainParts>,
     /// None if the folder has no usable friends file.
@@ -153,10 +158,11 @@ impl Service {
         }
     }
 
-    async fn balance_of(&self, owner: Owner) -> Result<Balance, RpcError> {
+    /// Returns the balance of several owners; none without a chain.
+    async fn funds(&self, owners: Vec<Owner>) -> Result<Funds, RpcError> {
         match &self.chain {
-            Some(chain) => Ok(chain.handle.balance(owner).await?),
-            None => Ok(Balance::default()),
+            Some(chain) => Ok(chain.handle.funds(owners).await?),
+            None => Ok(Funds::default()),
         }
     }
 
@@ -228,12 +234,10 @@ impl FriendchainApiServer for Service {
 
     async fn list_addresses(&self) -> Result<AddressList, RpcError> {
         let addresses = self.keyring.open().await?.addresses();
-        let mut list = AddressList::default();
-        for address in addresses {
-            let balance = self.balance_of(address.0).await?;
-            list.addresses.push(AddressBalance::new(address, balance.confirmed));
-        }
-        Ok(list)
+        let owners = addresses.iter().map(|address| address.0).collect();
+        let each = self.funds(owners).await?.each.into_iter().chain(repeat(Amount::ZERO));
+        let entry = |(address, balance)| AddressBalance::new(address, balance);
+        Ok(AddressList { addresses: addresses.into_iter().zip(each).map(entry).collect() })
     }
 
     async fn account(&self) -> Result<Account, RpcError> {
@@ -313,6 +317,14 @@ impl FriendchainApiServer for Service {
         self.pay_more(request).await
     }
 
+    async fn cancel(&self, request: Cancel) -> Result<Submitted, RpcError> {
+        self.cancel_payment(request).await
+    }
+
+    async fn resend(&self, request: Resend) -> Result<Submitted, RpcError> {
+        self.send_again(request).await
+    }
+
     async fn note(&self, request: WriteNote) -> Result<Submitted, RpcError> {
         self.write_note(request).await
     }
@@ -326,11 +338,10 @@ impl FriendchainApiServer for Service {
         let count = count.unwrap_or(1);
         let task = self.progress.begin("mine", Some(u64::from(count)));
         let mut blocks = Vec::new();
-        // In short runs, which update the progress. The work ends if the client disconnects.
-        while let left @ 1.. = count.saturating_sub(u32::try_from(blocks.len()).unwrap_or(u32::MAX))
-        {
-            blocks.extend(chain.miner.mine_blocks(left.min(16), owner).await?);
-            task.update(blocks.len() as u64, Some(u64::from(count)));
+        // One by one, so that the progress counts each. The work ends if the client disconnects.
+        for done in 1..=count {
+            blocks.extend(watched(&chain.miner, &task, chain.miner.mine_blocks(1, owner)).await?);
+            task.update(u64::from(done), Some(u64::from(count)));
         }
         Ok(MinedBlocks { blocks })
     }
@@ -499,15 +510,18 @@ impl FriendchainApiServer for Service {
         self.payee_of(to).await
     }
 
-    async fn chat(&self, friend: String, text: String) -> Result<ChatSent, RpcError> {
-        let line = self.router()?.chat(self.friend(&friend).await?, text).await?;
-        let state = if line.delivered { ChatState::Delivered } else { ChatState::Queued };
-        Ok(ChatSent { id: line.id.to_string(), state })
+    async fn chat(
+        &self,
+        friend: String,
+        text: String,
+        wait: Option<bool>,
+    ) -> Result<ChatSent, RpcError> {
+        chat::send(self.router()?, self.friend(&friend).await?, text, wait).await
     }
 
     async fn broadcast(&self, text: String) -> Result<BroadcastSent, RpcError> {
         let line = self.router()?.broadcast(text).await?;
-        Ok(BroadcastSent { id: line.id.to_string(), peers: line.peers })
+        Ok(BroadcastSent { id: line.id.to_string(), peers: line.peers, later: line.later })
     }
 
     async fn history(
@@ -515,19 +529,21 @@ impl FriendchainApiServer for Service {
         friend: Option<String>,
         limit: Option<u32>,
         requests: Option<bool>,
+        search: Option<String>,
     ) -> Result<ChatHistory, RpcError> {
         let friends = self.friends_handle()?;
-        let limit = limit.unwrap_or(100).min(MAX_HISTORY);
         if requests == Some(true) {
-            let lines = friends.requests(usize::try_from(limit).unwrap_or(usize::MAX)).await?;
-            return Ok(ChatHistory { messages: lines.into_iter().map(chat_message).collect() });
+            return chat::requests(friends, limit, search).await;
         }
-        let peer = match friend {
-            Some(friend) => Some(friends.resolve(self.friend(&friend).await?).await?),
+        let friend = match friend {
+            Some(friend) => Some(self.friend(&friend).await?),
             None => None,
         };
-        let lines = friends.history(peer, usize::try_from(limit).unwrap_or(usize::MAX)).await?;
-        Ok(ChatHistory { messages: lines.into_iter().map(chat_message).collect() })
+        chat::history(friends, friend, limit, search).await
+    }
+
+    async fn mark_read(&self) -> Result<MarkedRead, RpcError> {
+        Ok(MarkedRead { read: self.friends_handle()?.mark_read().await? })
     }
 
     async fn sync(&self, friend: Option<String>) -> Result<Synced, RpcError> {

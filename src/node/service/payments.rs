@@ -26,10 +26,7 @@ use crate::{
             WalletBalance,
         },
     },
-    wallet::{
-        build::SAFE_DEPTH,
-        history::{Direction, History, MinedPayment, Payment, payment},
-    },
+    wallet::history::{Direction, History, MinedPayment, Payment, payment},
 };
 
 /// The payments in a reply if the request names no limit, and the most: 2 MB of JSON with the
@@ -125,26 +122,9 @@ impl Service {
     pub(super) async fn wallet_balance(&self) -> Result<WalletBalance, RpcError> {
         let owners: Vec<Owner> =
             self.keyring.open().await?.addresses().into_iter().map(|address| address.0).collect();
-        let chain = self.chain()?;
-        let entries = chain.handle.mempool().await?;
-        let reader = chain.reader.clone();
-        blocking(move || {
-            let sums = reader.own_sums(&owners, SAFE_DEPTH).ok_or_else(unreadable)?;
-            let (mut pending_in, mut pending_out) = (Amount::ZERO, Amount::ZERO);
-            let owners = owners.into_iter().collect();
-            for Waiting { payment: Payment { gained, lost, .. }, .. } in
-                waiting_payments(&entries, &owners, &reader)
-            {
-                let gain = gained.checked_sub(lost).unwrap_or_default();
-                let loss = lost.checked_sub(gained).unwrap_or_default();
-                pending_in = pending_in.saturating_add(gain);
-                pending_out = pending_out.saturating_add(loss);
-            }
-            let pending = (pending_in, pending_out);
-            Ok(WalletBalance::new((sums.confirmed, sums.settled), pending, sums.height))
-        })
-        .await?
-        .map_err(|fault: ChainFault| fault.into())
+        let whole = self.chain()?.handle.funds(owners).await?.whole;
+        let pending = (whole.pending_in, whole.pending_out);
+        Ok(WalletBalance::new((whole.confirmed, whole.settled), pending, whole.height))
     }
 
     pub(super) async fn payment_list(
@@ -155,7 +135,16 @@ impl Service {
             self.keyring.open().await?.addresses().into_iter().map(|address| address.0).collect();
         let chain = self.chain()?;
         let with = match &request.with {
-            Some(with) => Some(self.payee(with).await?),
+            Some(with) => Some(
+                self.find_address(with)
+                    .await?
+                    .ok_or_else(|| {
+                        let sentence =
+                            "that is neither an address nor a friend's name: friends lists them";
+                        RpcError::new("bad_address", sentence)
+                    })?
+                    .0,
+            ),
             None => None,
         };
         let book = address_book(self.friends.as_ref(), owners.clone()).await;

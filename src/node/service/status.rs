@@ -7,7 +7,7 @@ use crate::{
         clock::{is_far_off, now},
         router::PeerTable,
     },
-    primitives::{Amount, printable},
+    primitives::{Amount, counted, printable},
     rpc::{
         RpcError,
         types::{Coins, PeerList, PeerView, Phase, StatusReport, Synced, Units},
@@ -44,6 +44,9 @@ impl Service {
             height: summary.tip.height,
             tip: summary.tip.hash,
             best_header_height: summary.best_header.height,
+            target_height: progress
+                .map_or(0, |progress| progress.target_height)
+                .max(summary.best_header.height),
             work: summary.tip.work.to_string(),
             peers: live.as_ref().map_or(0, |live| live.peers),
             proven_peers: progress
@@ -107,7 +110,10 @@ pub(super) fn synced(report: &SyncReport, of_one_friend: bool) -> Result<Synced,
         ),
         SyncOutcome::NoAnswer => refused(
             "no_answer",
-            format!("none of the {} friends that were asked answered: try again", report.asked),
+            format!(
+                "no answer from the {} asked: try again",
+                counted(u64::try_from(report.asked).unwrap_or(u64::MAX), "friend", "friends")
+            ),
         ),
         SyncOutcome::Stalled => refused(
             "stalled",

@@ -100,7 +100,7 @@ impl BalanceReport {
 /// The request of `send`: pay an address or a friend.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SendTrade {
-    /// The paying address, one of this wallet. `None` pays from all of the wallet's addresses.
+    /// The paying address, one of this wallet; default: all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<Address>,
     /// An address, or a friend: a name, a name with an id suffix, or a peer id. A text with the
@@ -118,8 +118,8 @@ pub(crate) struct SendTrade {
     pub unconfirmed: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memo: Option<String>,
-    /// True if this node also mines, with the reward to the payer. The reply then waits until any
-    /// node has mined the trade.
+    /// True if this node also mines, with the reward to `from`, or to the address of the first coin
+    /// spent. The reply then waits until any node has mined the trade.
     #[serde(default)]
     pub mine: bool,
     /// Unlocks the wallet for this request only.
@@ -170,7 +170,7 @@ pub(crate) enum TxStateName {
     Void,
 }
 
-/// The reply of `send`, `raise_fee` and `note`.
+/// The reply of `send`, `raise_fee`, `cancel`, `resend` and `note`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Submitted {
     pub txid: TxId,
@@ -178,23 +178,25 @@ pub(crate) struct Submitted {
     /// Present only if `state` is `Mined`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub block: Option<BlockHash>,
-    /// The fee that it pays.
-    #[serde(default)]
-    pub fee: Coins,
-    #[serde(default)]
-    pub fee_units: Units,
-    /// True if an input spends coins that are not mined yet.
-    #[serde(default)]
-    pub rests_on_unconfirmed: bool,
     /// True if an input spends a block reward so recent that a reorg could undo it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub rests_on_young_coins: bool,
-    /// The replaced trade, after `raise_fee`.
+    /// The fee for the miner.
+    #[serde(default)]
+    pub fee: Coins,
+    /// True if an input spends a coin that is not mined yet.
+    #[serde(default)]
+    pub rests_on_unconfirmed: bool,
+    /// The waiting transactions that made those coins.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rests_on: Vec<TxId>,
+    /// The trade in whose place this one comes, after `raise_fee`, `cancel` and `resend`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replaces: Option<TxId>,
-    /// Descendants of the replaced trade, which became void with it.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub also_void: Vec<TxId>,
+    /// Descendants of the replaced trade, which became void with it. Present after `raise_fee` and
+    /// `cancel`, even if empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub also_void: Option<Vec<TxId>>,
 }
 
 impl Submitted {
@@ -204,12 +206,12 @@ impl Submitted {
             txid,
             state: TxStateName::Mempool,
             block: None,
-            fee: Coins(Amount::ZERO),
-            fee_units: Units(Amount::ZERO),
-            rests_on_unconfirmed: false,
             rests_on_young_coins,
+            fee: Coins(Amount::ZERO),
+            rests_on_unconfirmed: false,
+            rests_on: Vec::new(),
             replaces: None,
-            also_void: Vec::new(),
+            also_void: None,
         }
     }
 }
@@ -319,7 +321,7 @@ impl TxView {
         let memo = transaction.memo_text();
         // A coinbase memo may hold a miner's binary counter instead of text.
         let is_text = transaction.kind() != TransactionKind::Coinbase
-            || !memo.contains(char::REPLACEMENT_CHARACTER);
+            || !memo.chars().any(|c| c == char::REPLACEMENT_CHARACTER || c.is_control());
         let mut view = Self {
             txid,
             kind: transaction.kind(),

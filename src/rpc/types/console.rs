@@ -11,13 +11,25 @@ use crate::primitives::{BlockHash, Height, PeerId, TxId, UnixMillis};
 pub(crate) enum ConsoleEvent {
     /// A chat line has arrived.
     Chat {
+        id: String,
+        peer_id: PeerId,
         /// The author's name, with an id suffix if two friends share the name.
         from: String,
-        /// The whole line, with control characters replaced.
+        /// The whole line as it was written. It may hold control characters.
         text: String,
         /// True if the line is addressed to this node only.
         direct: bool,
         /// The author's timestamp, in unix ms.
+        time: UnixMillis,
+    },
+    /// A line of this node was stored, and waits to be sent.
+    ChatSent {
+        id: String,
+        /// The name of the receiver; `None` for a line to all.
+        to: Option<String>,
+        /// The whole line as it was written. It may hold control characters.
+        text: String,
+        /// The time of writing, in unix ms.
         time: UnixMillis,
     },
     /// The receiver has stored a line that was queued on this node.
@@ -40,8 +52,8 @@ pub(crate) enum ConsoleEvent {
         hash: BlockHash,
         height: Height,
         count: u32,
-        /// The texts of the notes in the block, with control characters replaced. Empty if the
-        /// event covers many blocks.
+        /// The texts of the notes in the block, as they were written. Empty if the event covers
+        /// many blocks.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         notes: Vec<String>,
     },
@@ -88,6 +100,15 @@ pub(crate) enum ConsoleEvent {
         /// The height of its block; `None` while it waits.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         height: Option<Height>,
+    },
+    /// This machine has slept, and friends are here again.
+    Back {
+        /// The time for which it slept.
+        away_ms: u64,
+        /// The number of friends who are connected.
+        friends: u32,
+        /// The number of chat lines that have arrived since it woke.
+        lines: u32,
     },
     /// A sentence for the user.
     Notice { text: String },

@@ -79,7 +79,7 @@ impl fmt::Display for ChatState {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ChatSent {
     pub id: String,
-    /// Either `Delivered` or `Queued`.
+    /// Either `Delivered` or `Queued`. A queued line may be on its way.
     pub state: ChatState,
 }
 
@@ -87,8 +87,11 @@ pub(crate) struct ChatSent {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct BroadcastSent {
     pub id: String,
-    /// The number of connected peers that had said hello when the line was published.
+    /// The number of friends who were connected when the line was published.
     pub peers: u32,
+    /// The number of other friends who were here in the last 30 days. They get the line when they
+    /// are back.
+    pub later: u32,
 }
 
 /// A line of the chat history.
@@ -99,7 +102,7 @@ pub(crate) struct ChatMessage {
     pub from: String,
     /// The name of the receiver; `None` for a line to all.
     pub to: Option<String>,
-    /// The whole line, with control characters replaced.
+    /// The whole line as it was written. It may hold control characters.
     pub text: String,
     /// The author's timestamp, in unix ms.
     pub time: UnixMillis,
@@ -110,4 +113,13 @@ pub(crate) struct ChatMessage {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ChatHistory {
     pub messages: Vec<ChatMessage>,
+    /// The number of received lines that are not marked as read: those with the friend, or all.
+    pub unread: u32,
+}
+
+/// The reply of `mark_read`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct MarkedRead {
+    /// The number of lines that were unread before.
+    pub read: u32,
 }

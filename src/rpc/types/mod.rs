@@ -15,6 +15,7 @@ mod friends;
 mod node;
 mod payments;
 mod people;
+mod undo;
 mod values;
 mod wallet;
 
@@ -27,7 +28,7 @@ pub(crate) use chain::{
 pub(crate) use console::{ConsoleEvent, EventPage};
 pub(crate) use friends::{
     BroadcastSent, ChatHistory, ChatMessage, ChatSent, ChatState, FriendAccepted, FriendLevel,
-    FriendList, FriendView,
+    FriendList, FriendView, MarkedRead,
 };
 pub(crate) use node::{BanState, PeerList, PeerView, Progress, StatusReport, Stopping, Synced};
 pub(crate) use payments::{
@@ -35,6 +36,7 @@ pub(crate) use payments::{
     PaymentsRequest, WalletBalance, WalletState,
 };
 pub(crate) use people::{FriendBlocked, FriendForgotten, Payee, Renamed};
+pub(crate) use undo::{Cancel, Resend};
 #[cfg(any(test, fuzzing))]
 pub(crate) use values::{Bits, SignedCoins, SignedUnits};
 pub(crate) use values::{Coins, FeeChoice, Secret, Units};
@@ -157,10 +159,10 @@ mod tests {
     #[test]
     fn what_does_not_apply_is_left_out() {
         let sent = Submitted::waits(TxId::ZERO, false);
-        assert_fields(&sent, &["txid", "state", "fee", "fee_units", "rests_on_unconfirmed"]);
+        assert_fields(&sent, &["txid", "state", "fee", "rests_on_unconfirmed"]);
         let mined = Submitted { state: TxStateName::Mined, block: Some(BlockHash::ZERO), ..sent };
-        let fields = ["txid", "state", "block", "fee", "fee_units", "rests_on_unconfirmed"];
-        assert_fields(&mined, &fields);
+        let of_mined = ["txid", "state", "block", "fee", "rests_on_unconfirmed"];
+        assert_fields(&mined, &of_mined);
         let audit = AuditReport {
             height: 1,
             tip: BlockHash::ZERO,
@@ -192,7 +194,8 @@ mod tests {
         let fields = ["name", "suffix", "peer_id", "level", "online", "address", "last_seen"];
         assert_fields(&friend, &fields);
         assert_fields(&ChatSent { id: "a".to_owned(), state: ChatState::Queued }, &["id", "state"]);
-        assert_fields(&BroadcastSent { id: "a".to_owned(), peers: 4 }, &["id", "peers"]);
+        let sent = BroadcastSent { id: "a".to_owned(), peers: 4, later: 1 };
+        assert_fields(&sent, &["id", "peers", "later"]);
         assert_eq!(serde_json::to_value(ChatState::Delivered).expect("JSON"), "delivered");
         assert_eq!(serde_json::to_value(MiningMode::OnDemand).expect("JSON"), "on-demand");
         let message = ChatMessage {

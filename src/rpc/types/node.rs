@@ -21,6 +21,10 @@ pub(crate) struct StatusReport {
     pub height: Height,
     pub tip: BlockHash,
     pub best_header_height: Height,
+    /// The height at which a sync is complete: of the best chain that headers show or that counting
+    /// claims name.
+    #[serde(default)]
+    pub target_height: Height,
     /// The expected number of hashes behind the tip, in hex.
     pub work: String,
     /// The number of connected peers.
@@ -84,6 +88,11 @@ impl StatusReport {
         self.phase == Phase::Synced
     }
 
+    /// True if nobody is connected whose word on the chain counts.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.phase == Phase::Alone
+    }
+
     /// True while the node fetches a better chain from its peers.
     pub(crate) fn is_syncing(&self) -> bool {
         self.phase == Phase::Syncing
@@ -140,7 +149,7 @@ pub(crate) struct Stopping {
 /// The progress of a long task that the node runs for a command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Progress {
-    /// One of `verify`, `reindex`, `mine`, `sync`, `create`.
+    /// One of `verify`, `reindex`, `mine`, `wait`, `ask`, `sync`, `create`.
     pub task: String,
     /// The number of blocks done; in `create`, of hashes.
     pub done: u64,
@@ -149,4 +158,7 @@ pub(crate) struct Progress {
     pub total: Option<u64>,
     /// The time since the task began, in ms.
     pub elapsed_ms: u64,
+    /// Set while the task waits for the clock: the time at which it goes on, in unix ms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_until: Option<UnixMillis>,
 }

@@ -18,7 +18,7 @@ use crate::{
     wire::{
         BlockGossip, ChatGossip, ChatRequest, ChatResponse, CodecError, CompactBlock,
         FriendsRequest, FriendsResponse, GetBlockTrades, GetBlocks, Gossip, HelloRequest,
-        HelloResponse, Item, ItemId, Protocol, Refusal, Request, Response, SignedLine,
+        HelloResponse, Item, ItemId, LineIds, Protocol, Refusal, Request, Response, SignedLine,
         SignedProfile, SignedQuit, Status, SyncRequest, SyncResponse, Topic, TradeAnnouncement,
         TradeGossip,
     },
@@ -195,6 +195,7 @@ impl World {
 
     fn chat_messages(&self) -> Vec<Example> {
         let answer = |response: ChatResponse| Message::Response(Response::Chat(response));
+        let ids = ByteBuf::from(self.line(false).id(&self.network.id).0);
         vec![
             ("yzw to yjf", Message::Request(Request::Chat(ChatRequest::Direct(self.line(true))))),
             ("on yjf's disk", answer(ChatResponse::Delivered)),
@@ -202,6 +203,15 @@ impl World {
             ("too old", answer(ChatResponse::Refused(Refusal::Stale))),
             ("too many", answer(ChatResponse::Refused(Refusal::RateLimited))),
             ("a node that has no room", answer(ChatResponse::Busy)),
+            (
+                "which lines to all have you kept?",
+                Message::Request(Request::Chat(ChatRequest::GetLineIds(0))),
+            ),
+            ("one line", answer(ChatResponse::LineIds(LineIds { ids: ids.clone(), next: 7 }))),
+            ("no more", answer(ChatResponse::LineIds(LineIds { ids: ByteBuf::new(), next: 7 }))),
+            ("that line", Message::Request(Request::Chat(ChatRequest::GetLines(ids)))),
+            ("here it is", answer(ChatResponse::Lines(vec![self.line(false)]))),
+            ("it is kept no longer", answer(ChatResponse::Lines(vec![]))),
         ]
     }
 
@@ -400,6 +410,10 @@ impl Message {
             ) => "Refused",
             Self::Request(Request::Chat(ChatRequest::Direct(_))) => "Direct",
             Self::Response(Response::Chat(ChatResponse::Delivered)) => "Delivered",
+            Self::Request(Request::Chat(ChatRequest::GetLineIds(_))) => "GetLineIds",
+            Self::Response(Response::Chat(ChatResponse::LineIds(_))) => "LineIds",
+            Self::Request(Request::Chat(ChatRequest::GetLines(_))) => "GetLines",
+            Self::Response(Response::Chat(ChatResponse::Lines(_))) => "Lines",
             Self::Request(Request::Sync(SyncRequest::GetBlocks(_))) => "GetBlocks",
             Self::Request(Request::Sync(SyncRequest::GetMempool)) => "GetMempool",
             Self::Request(Request::Sync(SyncRequest::GetData(_))) => "GetData",

@@ -128,7 +128,7 @@ fn wrong_requests_have_the_answers_and_points_of_the_readme() {
         row("any but Status", "no Status before it, or within 5 s", fixed("Busy", points(None))),
         row("Status, any on sync", "its budget is used up", fixed("Busy", points(None))),
         row(
-            "Explore, Introduce, Direct",
+            "Explore, Introduce, any on chat",
             "its budget is used up",
             fixed("Refused(RateLimited)", points(None)),
         ),

@@ -278,6 +278,7 @@ fn the_tables_of_friends_redb_are_those_of_the_page() {
     assert_types::<u64, (Id, u64, u8, Bytes)>(&rows, database, "chat_1");
     assert_types::<Id, u64>(&rows, database, "chat_ids_1");
     assert_types::<(Key32, bool, u64), ()>(&rows, database, "chat_friends_2");
+    assert_types::<u64, (Id, u64, Key32, Key32)>(&rows, database, "chat_to_all_1");
     assert_types::<u64, (Id, u64, Bytes)>(&rows, database, "requests_1");
     assert_types::<(Key32, u64), (Key32, Bytes)>(&rows, database, "outbox_1");
     assert_types::<Key32, (u64, u64)>(&rows, database, "quits_1");
@@ -335,6 +336,10 @@ fn rows_of_friends_redb_are_stored_as_the_page_says() {
     for (peer, is_direct, order) in [(them, false, 0), (them, true, 1), (friend(1).0.0, false, 2)] {
         assert!(table.get((&peer, is_direct, order)).expect("a read").is_some(), "{order}");
     }
+
+    let table = open::<u64, (&'static [u8; 16], u64, Key32, Key32)>(database, "chat_to_all_1");
+    let row = table.get(0).expect("a read").expect("a line to all");
+    assert_eq!(row.value(), (&id.0, NOW, &them, &network));
 
     let table = open::<u64, (&'static [u8; 16], u64, &'static [u8])>(database, "requests_1");
     let row = table.get(3).expect("a read").expect("a line of somebody who is no friend");

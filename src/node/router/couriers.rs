@@ -1,0 +1,204 @@
+//! Couriers: which queued line is on its way to which friend.
+//!
+//! A friend gets one line at a time, in the order written. The next one leaves once the friend has
+//! answered, so a friend who does not answer delays only its own lines. The module has no I/O and
+//! no clock.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use crate::{friends::SentLine, primitives::PeerId, wire::MessageId};
+
+/// The first pause after a line that was not delivered. It doubles up to [`MAX_PAUSE`].
+const PAUSE: Duration = Duration::from_secs(1);
+/// The longest pause between two attempts at a connected friend.
+const MAX_PAUSE: Duration = Duration::from_secs(60);
+/// Time without an answer after which the friend counts as one who does not answer.
+const PROMPT: Duration = Duration::from_millis(300);
+
+/// The next step for a friend's lines.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    Send(Box<SentLine>),
+    /// Read the lines that the outbox holds, and pass them to [`Couriers::read`].
+    Read,
+    Rest,
+}
+
+/// The lines of one friend that are on their way.
+#[derive(Debug)]
+struct Flight {
+    /// The line that was sent and is not answered yet.
+    current: Option<MessageId>,
+    /// The lines to send after it.
+    next: VecDeque<SentLine>,
+    /// True if the outbox has got another line since it was read.
+    again: bool,
+    since: Instant,
+}
+
+/// A pause after a failure.
+#[derive(Debug)]
+struct Pause {
+    until: Instant,
+    length: Duration,
+}
+
+/// The couriers of all friends.
+#[derive(Debug, Default)]
+pub(super) struct Couriers {
+    flights: HashMap<PeerId, Flight>,
+    pauses: HashMap<PeerId, Pause>,
+}
+
+impl Couriers {
+    /// Records that the outbox may hold lines for a connected friend.
+    pub(super) fn call(&mut self, peer: PeerId, now: Instant) -> Step {
+        if let Some(flight) = self.flights.get_mut(&peer) {
+            flight.again = true;
+            return Step::Rest;
+        }
+        if self.pauses.get(&peer).is_some_and(|pause| pause.until > now) {
+            return Step::Rest;
+        }
+        let (current, next) = (None, VecDeque::new());
+        self.flights.insert(peer, Flight { current, next, again: false, since: now });
+        Step::Read
+    }
+
+    /// Takes the lines that the outbox holds, in order.
+    pub(super) fn read(&mut self, peer: PeerId, lines: Vec<SentLine>, now: Instant) -> Step {
+        let Some(flight) = self.flights.get_mut(&peer) else { return Step::Rest };
+        if flight.current.is_some() {
+            return Step::Rest;
+        }
+        flight.next = lines.into();
+        if flight.next.is_empty() && !std::mem::take(&mut flight.again) {
+            self.flights.remove(&peer);
+            self.pauses.remove(&peer);
+            return Step::Rest;
+        }
+        self.proceed(peer, now)
+    }
+
+    /// Records that the friend has answered for good: it has the line, or refuses it.
+    pub(super) fn answered(&mut self, peer: PeerId, id: MessageId, now: Instant) -> Step {
+        self.pauses.remove(&peer);
+        match self.flights.get(&peer) {
+            Some(flight) if flight.current == Some(id) => self.proceed(peer, now),
+            Some(_) => Step::Rest,
+            // The answer to an earlier attempt, which counted as failed.
+            None => self.call(peer, now),
+        }
+    }
+
+    fn proceed(&mut self, peer: PeerId, now: Instant) -> Step {
+        let Some(flight) = self.flights.get_mut(&peer) else { return Step::Rest };
+        flight.since = now;
+        let line = flight.next.pop_front();
+        flight.current = line.as_ref().map(|line| line.id);
+        line.map_or(Step::Read, |line| Step::Send(Box::new(line)))
+    }
+
+    /// Records that a line was not delivered. The friend's lines wait for a while.
+    pub(super) fn failed(&mut self, peer: PeerId, id: MessageId, now: Instant) {
+        if self.flights.get(&peer).is_none_or(|flight| flight.current != Some(id)) {
+            return;
+        }
+        self.flights.remove(&peer);
+        let before = self.pauses.get(&peer).map(|pause| pause.length.saturating_mul(2));
+        let length = before.unwrap_or(PAUSE).min(MAX_PAUSE);
+        let until = now.checked_add(length).unwrap_or(now);
+        self.pauses.insert(peer, Pause { until, length });
+    }
+
+    /// Returns the friends whose pause is over, each until it is called.
+    pub(super) fn due(&self, now: Instant) -> Vec<PeerId> {
+        let is_due = |(peer, pause): &(&PeerId, &Pause)| {
+            pause.until <= now && !self.flights.contains_key(*peer)
+        };
+        self.pauses.iter().filter(is_due).map(|(peer, _)| *peer).collect()
+    }
+
+    /// Forgets what was on its way to a friend who is gone. Its lines stay in the outbox.
+    pub(super) fn gone(&mut self, peer: &PeerId) {
+        self.flights.remove(peer);
+        self.pauses.remove(peer);
+    }
+
+    /// True if the friend is expected to answer at once.
+    pub(super) fn is_prompt(&self, peer: &PeerId, now: Instant) -> bool {
+        let waits = |flight: &Flight| now.saturating_duration_since(flight.since) > PROMPT;
+        !self.pauses.contains_key(peer) && !self.flights.get(peer).is_some_and(waits)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        primitives::{BlockHash, PublicKey, Signature},
+        wire::SignedLine,
+    };
+
+    const FRIEND: PeerId = PeerId(PublicKey([1; 32]));
+    const OTHER: PeerId = PeerId(PublicKey([2; 32]));
+
+    fn line(counter: u64) -> SentLine {
+        let sign = |_: &[u8]| Signature([0; 64]);
+        let network = BlockHash([7; 32]);
+        let line = SignedLine::sign(&network, OTHER, Some(FRIEND), 0, counter, "hi", &sign);
+        let line = line.expect("short");
+        SentLine { id: line.id(&network), line }
+    }
+
+    fn sent(step: &Step) -> Option<MessageId> {
+        match step {
+            Step::Send(line) => Some(line.id),
+            Step::Read | Step::Rest => None,
+        }
+    }
+
+    #[test]
+    fn one_line_is_on_its_way_at_a_time_and_in_order() {
+        let (mut couriers, now) = (Couriers::default(), Instant::now());
+        let lines = [line(1), line(2), line(3)];
+        assert_eq!(couriers.call(FRIEND, now), Step::Read);
+        assert_eq!(couriers.call(FRIEND, now), Step::Rest, "it is being read");
+        let first = couriers.read(FRIEND, lines[..2].to_vec(), now);
+        assert_eq!(sent(&first), Some(lines[0].id));
+        assert_eq!(couriers.call(FRIEND, now), Step::Rest, "a third line is written meanwhile");
+        assert_eq!(couriers.read(FRIEND, lines.to_vec(), now), Step::Rest, "a late second reading");
+        assert_eq!(couriers.answered(FRIEND, lines[1].id, now), Step::Rest, "not yet sent");
+        assert_eq!(sent(&couriers.answered(FRIEND, lines[0].id, now)), Some(lines[1].id));
+        assert_eq!(couriers.answered(FRIEND, lines[1].id, now), Step::Read);
+        assert_eq!(sent(&couriers.read(FRIEND, vec![lines[2].clone()], now)), Some(lines[2].id));
+        assert_eq!(couriers.answered(FRIEND, lines[2].id, now), Step::Read);
+        assert_eq!(couriers.read(FRIEND, vec![], now), Step::Read, "one more call came meanwhile");
+        assert_eq!(couriers.read(FRIEND, vec![], now), Step::Rest);
+        assert_eq!(couriers.call(FRIEND, now), Step::Read);
+    }
+
+    #[test]
+    fn a_friend_who_does_not_answer_is_tried_again_and_delays_nobody_else() {
+        let (mut couriers, mut now) = (Couriers::default(), Instant::now());
+        for pause in [1, 2, 4, 8, 16, 32, 60, 60] {
+            assert_eq!(couriers.call(FRIEND, now), Step::Read);
+            assert_eq!(sent(&couriers.read(FRIEND, vec![line(1)], now)), Some(line(1).id));
+            couriers.failed(FRIEND, line(1).id, now);
+            assert_eq!(couriers.call(FRIEND, now), Step::Rest);
+            assert_eq!(couriers.call(OTHER, now), Step::Read);
+            assert!(!couriers.is_prompt(&FRIEND, now) && couriers.is_prompt(&OTHER, now));
+            couriers.gone(&OTHER);
+            assert_eq!(couriers.due(now), []);
+            now += Duration::from_secs(pause);
+            assert_eq!(couriers.due(now), [FRIEND]);
+        }
+        couriers.gone(&FRIEND);
+        assert_eq!(couriers.call(FRIEND, now), Step::Read, "a new connection is tried at once");
+    }
+}

@@ -1,0 +1,296 @@
+//! Asks peers for lines to all that this node missed, and tells peers those that they missed.
+//!
+//! Each friend and introduced peer is asked after its hello, after this machine has slept, and then
+//! every minute, from the place in its list where the last question ended. While the first question
+//! is under way, gossiped lines wait, so that an author's older lines come before its newer ones.
+
+use std::{collections::VecDeque, time::Duration};
+
+use serde_bytes::ByteBuf;
+use tokio::time::Instant;
+
+use super::{Done, Purpose, Router, network::log_unsent};
+use crate::{
+    friends::{Answer, Missed, ReceiveError},
+    net::{GossipId, ReplyId},
+    node::clock::{moment, now},
+    peers::{Level, Offence},
+    primitives::PeerId,
+    wire::{
+        ChatGossip, ChatRequest, ChatResponse, LineIds, MessageId, Request, Response, SignedLine,
+        limits::{LINE_ID_BYTES, MAX_GET_LINES},
+    },
+};
+
+/// Time from the end of a question to the next one.
+const REPEAT: Duration = Duration::from_mins(1);
+/// The first pause after a question that failed. It doubles up to [`MAX_RETRY`].
+const RETRY: Duration = Duration::from_secs(15);
+/// The longest pause after a question that failed.
+const MAX_RETRY: Duration = Duration::from_mins(10);
+/// The most pages of one question: all ids that a node can list.
+const MAX_PAGES: u32 = 128;
+/// The longest time for which gossiped lines wait for the answer of a peer.
+const HOLD: Duration = Duration::from_secs(5);
+/// The most gossiped lines that wait. Further ones are stored at once.
+const MAX_HELD: usize = 256;
+
+/// The questions to one peer about missed lines.
+#[derive(Debug)]
+pub(super) struct Asked {
+    /// The place in the peer's list to ask from.
+    place: u64,
+    /// The place behind the page that is being fetched.
+    next: u64,
+    /// Lines of the page that are still to be fetched.
+    wanted: VecDeque<MessageId>,
+    pages: u32,
+    is_running: bool,
+    /// Time since which the first answer is awaited. `None` once it is complete.
+    awaited: Option<Instant>,
+    /// Time of the next question.
+    due: Option<Instant>,
+    failures: u32,
+}
+
+impl Asked {
+    pub(super) fn new() -> Self {
+        Self {
+            place: 0,
+            next: 0,
+            wanted: VecDeque::new(),
+            pages: 0,
+            is_running: false,
+            awaited: Some(Instant::now()),
+            due: None,
+            failures: 0,
+        }
+    }
+
+    fn is_awaited(&self) -> bool {
+        self.awaited.is_some_and(|since| since.elapsed() < HOLD)
+    }
+}
+
+/// A gossiped line that waits until older ones are here.
+#[derive(Debug)]
+pub(super) struct Held {
+    peer: PeerId,
+    message: GossipId,
+    gossip: ChatGossip,
+}
+
+impl Held {
+    const fn counter(&self) -> u64 {
+        match &self.gossip {
+            ChatGossip::Line(line) => line.counter,
+            ChatGossip::Quit(quit) => quit.counter,
+        }
+    }
+}
+
+impl Router {
+    /// True if a question to this peer may be sent now.
+    fn is_asked(&self, peer: &PeerId) -> bool {
+        self.trust.level(peer) > Level::Stranger
+    }
+
+    /// Asks a peer for what we missed, unless it is being asked.
+    pub(super) fn ask_missed(&mut self, peer: PeerId) {
+        if !self.is_asked(&peer) {
+            return;
+        }
+        let Some(state) = self.connected.get_mut(&peer) else { return };
+        if state.status.is_none() || state.lines.is_running {
+            return;
+        }
+        state.lines.is_running = true;
+        state.lines.due = None;
+        state.lines.pages = 0;
+        self.ask_page(peer);
+    }
+
+    /// Asks every peer anew, since this machine slept.
+    pub(super) fn ask_all_missed(&mut self) {
+        let here: Vec<PeerId> = self.connected.keys().copied().collect();
+        for peer in here {
+            if let Some(state) = self.connected.get_mut(&peer) {
+                // What was under way has failed.
+                state.lines = Asked { place: state.lines.place, ..Asked::new() };
+            }
+            self.ask_missed(peer);
+        }
+    }
+
+    fn ask_page(&mut self, peer: PeerId) {
+        let Some(state) = self.connected.get(&peer) else { return };
+        let place = state.lines.place;
+        let request = Request::Chat(ChatRequest::GetLineIds(place));
+        self.request(peer, Purpose::LineIds { place }, &request);
+    }
+
+    /// Looks up which lines of a page we lack.
+    pub(super) fn on_line_ids(&mut self, peer: PeerId, place: u64, page: LineIds) {
+        let LineIds { ids, next } = page;
+        if next < place || (next == place && !ids.is_empty()) {
+            self.penalise(peer, Offence::WrongAnswer, "its list of lines does not go on");
+            return self.end_asking(peer, false);
+        }
+        let ids = ids.as_chunks::<LINE_ID_BYTES>().0.iter().map(|id| MessageId(*id)).collect();
+        let friends = self.friends.clone();
+        self.spawn_work(async move {
+            let wanted = friends.unknown_lines(ids).await.unwrap_or_default();
+            Some(Done::MissedIds { peer, next, wanted })
+        });
+    }
+
+    pub(super) fn on_missed_ids(&mut self, peer: PeerId, next: u64, wanted: Vec<MessageId>) {
+        let Some(state) = self.connected.get_mut(&peer) else { return };
+        if state.lines.is_running {
+            state.lines.next = next;
+            state.lines.wanted = wanted.into();
+            self.ask_on(peer);
+        }
+    }
+
+    /// Asks for the next lines, for the next page, or ends the question.
+    fn ask_on(&mut self, peer: PeerId) {
+        let Some(state) = self.connected.get_mut(&peer) else { return };
+        let lines = &mut state.lines;
+        let count = lines.wanted.len().min(MAX_GET_LINES);
+        let asked: Vec<MessageId> = lines.wanted.drain(..count).collect();
+        if !asked.is_empty() {
+            let ids: Vec<u8> = asked.iter().flat_map(|id| id.0).collect();
+            let request = Request::Chat(ChatRequest::GetLines(ByteBuf::from(ids)));
+            return self.request(peer, Purpose::Lines { asked }, &request);
+        }
+        let goes_on = lines.next > lines.place && lines.pages < MAX_PAGES;
+        lines.place = lines.next;
+        lines.pages = lines.pages.saturating_add(1);
+        if goes_on { self.ask_page(peer) } else { self.end_asking(peer, true) }
+    }
+
+    /// Stores the lines of an answer.
+    pub(super) fn on_lines(&self, peer: PeerId, asked: Vec<MessageId>, lines: Vec<SignedLine>) {
+        let Some(clock) = self.connected.get(&peer).and_then(|state| state.clock) else { return };
+        let their_clock = i128::from(clock).saturating_add(i128::from(moment()));
+        let their_clock = u64::try_from(their_clock).unwrap_or(0);
+        let friends = self.friends.clone();
+        self.spawn_work(async move {
+            let is_empty = lines.is_empty();
+            let result = friends.receive_missed(Answer { asked, lines, their_clock }, now()).await;
+            Some(Done::Missed { peer, is_empty, result })
+        });
+    }
+
+    pub(super) fn on_missed(
+        &mut self,
+        peer: PeerId,
+        is_empty: bool,
+        result: Result<Missed, ReceiveError>,
+    ) {
+        match result {
+            Ok(_) if is_empty => {
+                self.penalise(peer, Offence::EmptyPromise, "it has none of the lines of its list");
+                self.end_asking(peer, false);
+            }
+            Ok(Missed { is_cut: false, .. }) => self.ask_on(peer),
+            Ok(Missed { is_cut: true, .. }) => self.end_asking(peer, false),
+            Err(error) => {
+                if let Some(offence) = error.offence() {
+                    self.penalise(peer, offence, &error.to_string());
+                }
+                self.end_asking(peer, false);
+            }
+        }
+    }
+
+    /// Ends a question, and sets the time of the next one.
+    pub(super) fn end_asking(&mut self, peer: PeerId, is_complete: bool) {
+        if let Some(state) = self.connected.get_mut(&peer) {
+            let lines = &mut state.lines;
+            lines.is_running = false;
+            lines.awaited = None;
+            lines.wanted.clear();
+            let pause = if is_complete {
+                lines.failures = 0;
+                REPEAT
+            } else {
+                let doubled = RETRY.saturating_mul(1 << lines.failures.min(8));
+                lines.failures = lines.failures.saturating_add(1);
+                doubled.min(MAX_RETRY)
+            };
+            lines.due = Instant::now().checked_add(pause);
+        }
+        self.release_held();
+    }
+
+    /// Asks those peers whose time has come, and stores lines that have waited for too long.
+    pub(super) fn ask_due(&mut self) {
+        let now = Instant::now();
+        let is_due = |asked: &Asked| asked.due.is_some_and(|due| due <= now);
+        let due = self.connected.iter().filter(|(_, state)| is_due(&state.lines));
+        for peer in due.map(|(peer, _)| *peer).collect::<Vec<_>>() {
+            self.ask_missed(peer);
+        }
+        self.release_held();
+    }
+
+    /// True while the first answer of a peer is awaited, so that its older lines may yet come.
+    pub(super) fn is_catching_up(&self) -> bool {
+        let awaited = |(peer, state): (&PeerId, &super::Connected)| {
+            state.lines.is_awaited() && self.is_asked(peer)
+        };
+        self.connected.iter().any(awaited)
+    }
+
+    /// Holds a gossiped line back while older ones may be on their way. Returns it if there is no
+    /// reason to.
+    pub(super) fn hold(
+        &mut self,
+        peer: PeerId,
+        message: GossipId,
+        gossip: ChatGossip,
+    ) -> Option<(PeerId, GossipId, ChatGossip)> {
+        let is_line = matches!(gossip, ChatGossip::Line(_));
+        if !is_line || self.held.len() >= MAX_HELD || !self.is_catching_up() {
+            return Some((peer, message, gossip));
+        }
+        self.held.push(Held { peer, message, gossip });
+        None
+    }
+
+    fn release_held(&mut self) {
+        if self.held.is_empty() || self.is_catching_up() {
+            return;
+        }
+        let mut held = std::mem::take(&mut self.held);
+        held.sort_by_key(Held::counter);
+        for Held { peer, message, gossip } in held {
+            self.receive_gossip(peer, message, gossip);
+        }
+    }
+
+    /// Answers with a page of our list.
+    pub(super) fn tell_line_ids(&self, peer: PeerId, reply: ReplyId, place: u64) {
+        let (friends, net) = (self.friends.clone(), self.net.clone());
+        self.spawn_work(async move {
+            let page = friends.line_ids(peer, place, now()).await;
+            let response = page.map_or(ChatResponse::Busy, ChatResponse::LineIds);
+            log_unsent(net.respond(reply, &Response::Chat(response)));
+            None
+        });
+    }
+
+    /// Answers with lines of our list.
+    pub(super) fn tell_lines(&self, peer: PeerId, reply: ReplyId, ids: &[u8]) {
+        let ids = ids.as_chunks::<LINE_ID_BYTES>().0.iter().map(|id| MessageId(*id)).collect();
+        let (friends, net) = (self.friends.clone(), self.net.clone());
+        self.spawn_work(async move {
+            let lines = friends.lines(peer, ids, now()).await;
+            let response = lines.map_or(ChatResponse::Busy, ChatResponse::Lines);
+            log_unsent(net.respond(reply, &Response::Chat(response)));
+            None
+        });
+    }
+}
