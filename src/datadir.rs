@@ -46,7 +46,7 @@ pub(crate) const HISTORY_FILE: &str = "history.txt";
 pub(crate) const PHRASE_FILE: &str = "phrase-offered";
 
 /// All files that a data folder may have, besides backups of the chain.
-const FILES: [&str; 9] = [
+const FILES: [&str; 10] = [
     IDENTITY_FILE,
     WALLET_FILE,
     RECOVERY_FILE,
