@@ -4,6 +4,8 @@
 //! ends with the process. A running node writes its RPC address to `node.json`. Only the holder of
 //! the lock writes or removes that file.
 
+mod kept;
+
 use std::{
     fmt, fs, io,
     io::Write,
@@ -41,12 +43,14 @@ pub(crate) const NODE_FILE: &str = "node.json";
 pub(crate) const LOCK_FILE: &str = "lock";
 /// The history of lines typed in the console.
 pub(crate) const HISTORY_FILE: &str = "history.txt";
+/// The settings that the folder keeps.
+pub(crate) const SETTINGS_FILE: &str = "friendchain.toml";
 
 /// The first owner of the wallet for which the recovery phrase was offered or shown.
 pub(crate) const PHRASE_FILE: &str = "phrase-offered";
 
 /// All files that a data folder may have, besides backups of the chain.
-const FILES: [&str; 10] = [
+const FILES: [&str; 11] = [
     IDENTITY_FILE,
     WALLET_FILE,
     RECOVERY_FILE,
@@ -56,6 +60,7 @@ const FILES: [&str; 10] = [
     NODE_FILE,
     LOCK_FILE,
     HISTORY_FILE,
+    SETTINGS_FILE,
     PHRASE_FILE,
 ];
 
@@ -223,13 +228,7 @@ pub(crate) struct DataDir {
 impl DataDir {
     /// Returns the folder of `id` under `base`, or under the platform's folder for program data.
     pub(crate) fn resolve(base: Option<&Path>, id: Option<&NodeId>) -> Result<Self, DataDirError> {
-        let base = match base {
-            Some(base) => base.to_owned(),
-            None => directories::ProjectDirs::from("", "", "friendchain")
-                .ok_or(DataDirError::NoPlatformFolder)?
-                .data_dir()
-                .to_owned(),
-        };
+        let base = kept::base_folder(base)?;
         Ok(Self { path: base.join(id.map_or(DEFAULT_ID, NodeId::as_str)) })
     }
 
@@ -284,8 +283,7 @@ impl DataDir {
     /// A folder without files of friendchain is [`DataDirError::Absent`] and stays unchanged. A
     /// folder that cannot be written is locked for reading, shared with other readers.
     pub(crate) fn try_lock_existing(&self) -> Result<FolderLock, DataDirError> {
-        let ours = [LOCK_FILE, IDENTITY_FILE, CHAIN_FILE, FRIENDS_FILE, WALLET_FILE, NODE_FILE];
-        if !ours.iter().any(|name| self.file(name).symlink_metadata().is_ok()) {
+        if !self.is_there() {
             return Err(DataDirError::Absent(self.path.clone()));
         }
         match self.try_lock() {

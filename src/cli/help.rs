@@ -67,7 +67,7 @@ fn of_all(explains: bool) -> String {
     let about = root.get_about().map(ToString::to_string).unwrap_or_default();
     let after = root.get_after_help().map(ToString::to_string).unwrap_or_default();
     let flags = if explains { global_flags(Cli::command()) } else { everywhere(&root) };
-    let about = lines(&about, Look::current().width, 0).join("\n");
+    let about = lines(&about, Look::current().width).join("\n");
     format!(
         "{about}\n\nUsage: friendchain [FLAGS] COMMAND\n\n{}\n\n{flags}\n\n{}",
         overview(&root),

@@ -13,8 +13,8 @@ use crate::{
 /// The target of the line. JSON logs leave it out: they have every event that it sums up.
 pub(super) const TARGET: &str = "friendchain::minute";
 
-/// The delay of the first line: a node that finds its friends at once has done so.
-const FIRST_AFTER: Duration = Duration::from_secs(10);
+/// The delay of the first line: after 10 s a node knows whether it is alone.
+const FIRST_AFTER: Duration = Duration::from_secs(15);
 
 /// The interval between two lines.
 const EVERY: Duration = Duration::from_mins(1);

@@ -4,12 +4,19 @@ mod args;
 mod completions;
 mod daemon;
 mod find;
+mod folders;
 mod help;
+mod joining;
 mod logging;
 mod man_pages;
 mod minute;
+mod plan;
+mod questions;
+mod restoring;
 mod service_manager;
+mod settings;
 mod text_log;
+mod threads;
 
 use std::{
     ffi::OsString,
@@ -19,24 +26,32 @@ use std::{
     time::Duration,
 };
 
-use clap::Parser;
+use clap::ArgMatches;
 
 use self::{
     args::{Cli, Command, Global, Observe},
     find::{FindError, Reached, reach, reach_running, until_free},
+    folders::folder_of,
+    joining::{ask_first, join_at_terminal},
     logging::{LogDefault, LogError, LogFiles, LogFormat, LogOptions},
+    questions::at_terminal,
+    restoring::restore,
 };
 use crate::{
     commands::{
         answer::Answer,
         args::ClientCommand,
+        environment,
         execute::{Context, check_before_making, execute},
-        outcome::{CommandError, report},
+        outcome::{
+            CommandError::{self, Usage},
+            report,
+        },
         prepare::prepare,
         progress::ProgressMode,
         proofs::{proof_to_verify, write_verdict},
     },
-    console::{self, ConsoleOptions, signals::Signals},
+    console::{self, ConsoleOptions, Keyboard, signals::Signals},
     datadir::{DataDir, DataDirError, NodeId, NodeIdError},
     node::verify_without_chain,
     observe::{self, ObserveError},
@@ -55,51 +70,64 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let program = arguments.next().unwrap_or_else(|| "friendchain".into());
     let words = prepare(arguments.collect());
     let json = words.iter().take_while(|word| *word != "--").any(|word| word == "--json");
-    let cli = match Cli::try_parse_from([program].into_iter().chain(words.clone())) {
-        Ok(cli) => cli,
+    let parsed = environment::parse::<Cli>([program].into_iter().chain(words.clone()));
+    let (cli, matches) = match parsed {
+        Ok(parsed) => parsed,
         Err(error) => return help::answer(&error, &words, json),
     };
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let starts_node = matches!(
+        cli.command,
+        Command::StartNode(_) | Command::People(_) | Command::Client(ClientCommand::Join { .. })
+    );
+    let runtime = match runtime(starts_node) {
         Ok(runtime) => runtime,
-        Err(cause) => return report(Err(RpcError::internal(cause).into()), json),
+        Err(error) => return report(Err(error.into()), json),
     };
-    let code = report(runtime.block_on(dispatch(cli)), json);
+    let code = report(runtime.block_on(dispatch(cli, matches)), json);
     runtime.shutdown_timeout(LINGER);
     code
 }
 
-async fn dispatch(cli: Cli) -> Result<(), CommandError> {
+fn runtime(starts_node: bool) -> Result<tokio::runtime::Runtime, RpcError> {
+    threads::check_for_runtime(starts_node)?;
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let runtime = builder.worker_threads(threads::workers(starts_node)).enable_all().build();
+    runtime.map_err(RpcError::no_threads)
+}
+
+async fn dispatch(cli: Cli, matches: ArgMatches) -> Result<(), CommandError> {
     let Cli { global, command } = cli;
-    start_logging(&global, &command)?;
     let id =
         global.node_id.as_deref().filter(|id| !id.is_empty()).map(parsed_node_id).transpose()?;
-    let folder = |id: Option<&NodeId>| {
-        DataDir::resolve(global.data_dir.as_deref(), id).map_err(RpcError::from)
-    };
+    let matches = matches.subcommand().map(|(_, matches)| matches.clone()).unwrap_or_default();
+    let folder = || folder_of(global.data_dir.as_deref(), id.as_ref(), false);
+    let color = global.color.decide(io::stdout().is_terminal());
     match command {
         Command::StartNode(flags) => {
-            let config = daemon::start_node_config(&flags, id.as_ref())?;
-            daemon::start_node(&folder(id.as_ref())?, config, global.json).await
+            let plan = plan::plan_start_node(&global, id.as_ref(), &flags, &matches);
+            start_logging_of(&global, true, flags.name.as_deref(), plan.as_ref().ok())?;
+            daemon::start_node(plan?, global.json).await
         }
         Command::People(flags) => {
-            let config = daemon::people_config(&flags)?;
-            // By default the name selects one of several nodes on one machine.
-            let id = id.map_or_else(|| parsed_node_id(&flags.name), Ok)?;
-            daemon::people(
-                &folder(Some(&id))?,
-                config,
-                global.color.decide(io::stdout().is_terminal()),
-            )
-            .await
+            let plan = plan::plan_people(&global, id, &flags, &matches);
+            let name = flags.place().ok().map(|(_, name)| name);
+            start_logging_of(&global, false, name, plan.as_ref().ok())?;
+            let mut plan = plan?;
+            ask_first(&mut plan, &flags.words).await?;
+            daemon::people(plan, color).await
         }
         Command::Console => {
-            let folder = folder(id.as_ref())?;
+            start_logging(&global, false, None)?;
+            let folder = folder()?;
             let client = reach_running(&folder).await?;
-            let color = global.color.decide(io::stdout().is_terminal());
             let options = ConsoleOptions { folder, color, first_event: 0, owns_node: false };
-            console::run(client, options, &mut Signals::listen()?).await
+            let keyboard = &mut Keyboard::default();
+            console::run(client, options, &mut Signals::listen()?, keyboard).await.map(drop)
         }
-        Command::Observe(flags) => observe_logs(flags, global.json).await,
+        Command::Observe(flags) => {
+            start_logging(&global, false, None)?;
+            observe_logs(flags, global.json).await
+        }
         Command::Completions { shell } => {
             let mut out = io::stdout();
             out.write_all(completions::script(shell).as_bytes())?;
@@ -107,8 +135,52 @@ async fn dispatch(cli: Cli) -> Result<(), CommandError> {
         }
         Command::Complete { words } => completions::complete(&global, &words).await,
         Command::ManPages { folder } => man_pages::write(&folder),
-        Command::Client(command) => ask(&folder(id.as_ref())?, command, &global).await,
+        Command::Client(ClientCommand::Join { invite }) if at_terminal() && !global.json => {
+            start_logging(&global, false, None)?;
+            join_and_talk(&global, &folder()?, invite, color).await
+        }
+        Command::Client(ClientCommand::Restore { file }) => {
+            start_logging(&global, false, None)?;
+            restore(&folder()?, file, global.json).await
+        }
+        Command::Client(ClientCommand::Config { action }) => {
+            start_logging(&global, false, None)?;
+            settings::config(&folder()?, action, &global).await
+        }
+        Command::Client(command) => {
+            start_logging(&global, false, None)?;
+            check_before_making(&command)?;
+            match (folder(), command) {
+                (Err(_), ClientCommand::VerifyProof { file, trust }) => {
+                    let mut out = io::BufWriter::new(io::stdout());
+                    let answer = Answer { json: global.json, out: &mut out };
+                    let done = verify_proof_alone(&file, trust, answer).await;
+                    let flushed = out.flush();
+                    done.and_then(|()| Ok(flushed?))
+                }
+                (folder, command) => ask(&folder?, command, &global).await,
+            }
+        }
     }
+}
+
+/// Runs `join` at a terminal, and then the console, if the user wants it.
+async fn join_and_talk(
+    global: &Global,
+    folder: &DataDir,
+    invite: String,
+    color: bool,
+) -> Result<(), CommandError> {
+    let Some(name) = join_at_terminal(folder, invite).await? else { return Ok(()) };
+    // As if the user had typed it, with the settings of the environment.
+    let parsed = environment::parse::<Cli>(["friendchain", "people", "--", &name]);
+    let (cli, matches) =
+        parsed.map_err(|error| Usage(RpcError::new("usage", help::usage_sentence(&error))))?;
+    let Command::People(flags) = cli.command else { return Ok(()) };
+    let matches = matches.subcommand().map(|(_, matches)| matches.clone()).unwrap_or_default();
+    let id = folder.path().file_name().and_then(|id| id.to_str()).map(parsed_node_id);
+    let plan = plan::plan_people(global, id.transpose()?, &flags, &matches)?;
+    daemon::people(plan, color).await
 }
 
 /// Runs `observe`, which needs no node.
@@ -141,7 +213,6 @@ async fn ask(
     global: &Global,
 ) -> Result<(), CommandError> {
     let (json, full) = (global.json, global.full);
-    check_before_making(&command)?;
     let progress = ProgressMode::of_stderr();
     let mut out = io::BufWriter::new(io::stdout());
     let reached = if command.needs_running_node() {
@@ -193,21 +264,34 @@ async fn verify_proof_alone(
     write_verdict(&mut answer, &verify_without_chain(proof, trust).await?)
 }
 
-fn start_logging(global: &Global, command: &Command) -> Result<(), CommandError> {
-    let daemon = matches!(command, Command::StartNode(_));
+/// Starts the log of a node, with the files that its plan names.
+fn start_logging_of(
+    global: &Global,
+    daemon: bool,
+    name: Option<&str>,
+    plan: Option<&plan::Plan>,
+) -> Result<(), CommandError> {
+    let files = plan.and_then(|plan| {
+        // Several nodes may log to one folder: their ids or names keep the files apart.
+        let name = global
+            .node_id
+            .as_deref()
+            .filter(|id| !id.is_empty())
+            .or(name)
+            .or(plan.config.name.as_deref())
+            .unwrap_or("friendchain");
+        Some(LogFiles { folder: plan.log_dir.clone()?, name: name.replace(['/', '\\'], "_") })
+    });
+    start_logging(global, daemon, files)
+}
+
+fn start_logging(
+    global: &Global,
+    daemon: bool,
+    files: Option<LogFiles>,
+) -> Result<(), CommandError> {
     // A daemon's answer is its log, so that `--json` applies to the log.
     let format = if daemon && global.json { LogFormat::Json } else { LogFormat::Text };
-    let kept = match command {
-        Command::StartNode(flags) => Some((&flags.node.log_dir, flags.name.as_deref())),
-        Command::People(flags) => Some((&flags.node.log_dir, Some(flags.name.as_str()))),
-        _ => None,
-    };
-    let files = kept.and_then(|(folder, name)| {
-        // Several nodes may log to one folder: their ids or names keep the files apart.
-        let name =
-            global.node_id.as_deref().filter(|id| !id.is_empty()).or(name).unwrap_or("friendchain");
-        Some(LogFiles { folder: folder.clone()?, name: name.replace(['/', '\\'], "_") })
-    });
     logging::init(&LogOptions {
         format: global.log_format.unwrap_or(format),
         filter: global.log.clone(),
@@ -241,7 +325,7 @@ mod tests {
             ["", "no-such-command", "send --from a", "mine three", "start-node --mine sometimes"]
         {
             let words = ["friendchain"].into_iter().chain(line.split_whitespace());
-            let error = Cli::try_parse_from(words).expect_err("wrong usage");
+            let error = environment::parse::<Cli>(words).expect_err("wrong usage");
             let sentence = help::usage_sentence(&error);
             assert!(sentence.len() > 30 && !sentence.contains('\n'), "{sentence}");
         }

@@ -76,7 +76,7 @@ pub(crate) enum ClientCommand {
     /// Print an invite, a text that lets a friend join this chain
     #[command(after_help = "Example:\n  friendchain invite")]
     Invite,
-    /// Join the chain of an invite
+    /// Join the chain of an invite; on a terminal it asks for your name, and opens the console
     #[command(after_help = "Example:\n  friendchain join friendchain:…")]
     Join {
         /// The text that `invite` printed
@@ -296,9 +296,52 @@ pub(crate) enum ClientCommand {
         /// A name, a peer id, or at least 4 characters that the id begins with
         peer: String,
     },
+    /// Save wallet, identity, chat and settings to one file, of a running node too
+    #[command(after_help = "Example:\n  friendchain backup friendchain-2026-11.backup")]
+    Backup {
+        /// The file to make; one that exists is not replaced
+        file: PathBuf,
+    },
+    /// Bring a backup back, into an empty folder
+    #[command(
+        after_help = "Example:\n  friendchain --node-id new restore friendchain-2026-11.backup"
+    )]
+    Restore {
+        /// The file that `backup` made
+        file: PathBuf,
+    },
+    /// Show the settings of the node and where they come from, or keep one for the next start
+    #[command(
+        arg_required_else_help = true,
+        after_help = "Example:\n  friendchain config show\n  friendchain config set mine on-demand"
+    )]
+    Config {
+        #[command(subcommand)]
+        action: ConfigAction,
+    },
     /// Stop the running node cleanly
     #[command(after_help = "Example:\n  friendchain stop")]
     Stop,
+}
+
+/// The two things that `config` does.
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum ConfigAction {
+    /// List all settings, with the origin of each
+    #[command(after_help = "Example:\n  friendchain config show --json")]
+    Show,
+    /// Keep a setting in friendchain.toml: the next start uses it
+    #[command(
+        after_help = "Example:\n  friendchain config set port 9000\n  friendchain config set \
+             peers 192.168.1.7:8891,192.168.1.8:8891"
+    )]
+    Set {
+        /// The setting, as `config show` calls it
+        key: String,
+        /// The value; an empty one ('') removes the setting from the file
+        #[arg(allow_hyphen_values = true)]
+        value: String,
+    },
 }
 
 /// Seconds in a year: the longest spacing, and the longest time that a wallet stays unlocked.

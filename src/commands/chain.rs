@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use super::{
     args::CreateBlockchainArgs,
+    joining_text::invite_holds,
     outcome::CommandError,
     parse::{hash_text, named_address, parsed, parsed_address},
     print_chain::{BlockForm, print_chain},
@@ -38,18 +39,15 @@ pub(super) async fn create_blockchain(
 
 pub(super) async fn invite(session: &mut Session<'_>) -> Result<(), CommandError> {
     let invite = session.client.invite().await?;
-    if invite.addresses == 0 && !session.answer.json {
+    if !session.answer.json {
         // On stderr, so that a copy of stdout holds the invite alone.
-        writeln!(
-            io::stderr(),
-            "The invite holds no addresses, since no node runs: whoever joins needs --peer."
-        )?;
+        writeln!(io::stderr(), "{}", invite_holds(&invite))?;
     }
     session.write(&invite, |out| writeln!(out, "{}", invite.invite))
 }
 
 pub(super) async fn join(session: &mut Session<'_>, invite: String) -> Result<(), CommandError> {
-    let joined = session.client.join(invite).await?;
+    let joined = session.client.join(invite, None).await?;
     session.write(&joined, |out| {
         writeln!(out, "Joined chain {}: start-node fetches it.", joined.network_id)
     })

@@ -4,9 +4,9 @@ use std::io::Write;
 
 pub(crate) use super::session::Context;
 use super::{
-    args::ClientCommand, chain, chat, friends, look::Look, network, outcome::CommandError,
-    parse::parsed_address, passphrase, payments, people, proofs, session::Session, transactions,
-    undo, wallet,
+    args::ClientCommand, backup, chain, chat, config, friends, look::Look, network,
+    outcome::CommandError, parse::parsed_address, passphrase, payments, people, proofs,
+    session::Session, transactions, undo, wallet,
 };
 use crate::{consensus::Invite, rpc::RpcError};
 
@@ -78,6 +78,9 @@ async fn run(command: ClientCommand, session: &mut Session<'_>) -> Result<(), Co
         ClientCommand::Sync { friend } => network::sync(session, friend).await,
         ClientCommand::Ban { peer } => network::ban(session, &peer).await,
         ClientCommand::Unban { peer } => network::unban(session, &peer).await,
+        ClientCommand::Backup { file } => backup::backup(session, &file).await,
+        ClientCommand::Restore { .. } => Err(backup::restore_elsewhere()),
+        ClientCommand::Config { action } => config::config(session, action).await,
         ClientCommand::Stop => network::stop(session).await,
     }
 }

@@ -111,7 +111,7 @@ fn write_group(out: &mut String, heading: &str, commands: Vec<&Command>, width: 
     for command in commands {
         let about = command.get_about().map(ToString::to_string).unwrap_or_default();
         let mut head = format!("  {:<1$}", command.get_name(), NAME_COLUMNS.saturating_sub(2));
-        for line in lines(&about, width.saturating_sub(NAME_COLUMNS), 0) {
+        for line in lines(&about, width.saturating_sub(NAME_COLUMNS)) {
             let _ = writeln!(out, "{}", format!("{head}{line}").trim_end());
             head = " ".repeat(NAME_COLUMNS);
         }
@@ -153,7 +153,7 @@ pub(crate) fn everywhere(root: &Command) -> String {
     let flags: Vec<_> =
         global.filter_map(|arg| arg.get_long()).map(|flag| format!("--{flag}")).collect();
     let sentence = format!("Everywhere: {} (friendchain --help explains them)", flags.join(", "));
-    lines(&sentence, Look::current().width, 0).join("\n")
+    lines(&sentence, Look::current().width).join("\n")
 }
 
 /// Returns the flags that every command has, with what each does.

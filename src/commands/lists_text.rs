@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::{
     look::{Look, short, short_address, write_sentence},
+    reach_text,
     table::{Column, natural_width, write_fitted},
 };
 use crate::{
@@ -68,6 +69,9 @@ pub(crate) fn write_friends(out: &mut dyn Write, list: &FriendList) -> io::Resul
 }
 
 fn write_friends_at(out: &mut dyn Write, list: &FriendList, now: UnixMillis) -> io::Result<()> {
+    if list.friends.is_empty() && list.only_this_machine {
+        return writeln!(out, "{}", reach_text::NOBODY_ELSE);
+    }
     if list.friends.is_empty() {
         return write_sentence(
             out,
@@ -139,7 +143,8 @@ mod tests {
             last_seen: Some(1),
         };
         let names = ["W".repeat(32), "名".repeat(32), "yzw".to_owned(), "yzw".to_owned()];
-        FriendList { friends: names.into_iter().zip(5..).map(|(n, b)| friend(n, b)).collect() }
+        let friends = names.into_iter().zip(5..).map(|(n, b)| friend(n, b)).collect();
+        FriendList { friends, only_this_machine: false }
     }
 
     fn shown(width: usize, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> String {

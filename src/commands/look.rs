@@ -23,6 +23,9 @@ const SHORT_ID_CHARS: usize = 12;
 /// Characters of a short address: the prefix `fc1` and 9 more.
 const SHORT_ADDRESS_CHARS: usize = 12;
 
+/// Columns by which the lines after a long head are indented.
+const LONG_HEAD_INDENT: usize = 2;
+
 /// The end of a text that was cut.
 const ELLIPSIS: char = '…';
 
@@ -106,29 +109,26 @@ pub(crate) fn fitted(text: &str, width: usize) -> String {
     format!("{}{ELLIPSIS}", cut.trim_end())
 }
 
-/// Breaks a text into lines of at most `width` columns, between words. The first line has room for
-/// `first` columns less. A word that is wider than a line is broken where the line ends.
-pub(crate) fn lines(text: &str, width: usize, first: usize) -> Vec<String> {
-    let mut lines = Vec::new();
-    let mut line = String::new();
-    let mut room = width.saturating_sub(first);
+/// Breaks a text into lines of at most `width` columns, between words. A word that is wider than a
+/// line is broken where the line ends.
+pub(crate) fn lines(text: &str, width: usize) -> Vec<String> {
+    let (mut lines, mut line) = (Vec::new(), String::new());
+    let width = width.max(1);
     for word in text.split(' ') {
         let gap = usize::from(!line.is_empty());
-        if line.width().saturating_add(gap).saturating_add(word.width()) <= room {
+        if line.width().saturating_add(gap).saturating_add(word.width()) <= width {
             line.extend(std::iter::repeat_n(' ', gap));
             line.push_str(word);
             continue;
         }
-        if !line.is_empty() || word.width() <= width {
+        if !line.is_empty() {
             lines.push(std::mem::take(&mut line));
-            room = width;
         }
         let mut rest = word;
-        while rest.width() > room.max(1) {
-            let end = broken_at(rest, room.max(1));
+        while rest.width() > width {
+            let end = broken_at(rest, width);
             lines.push(rest.get(..end).unwrap_or_default().to_owned());
             rest = rest.get(end..).unwrap_or_default();
-            room = width;
         }
         rest.clone_into(&mut line);
     }
@@ -151,11 +151,14 @@ pub(crate) fn write_hanging(out: &mut dyn Write, head: &str, text: &str) -> io::
     if look.full || indent.saturating_add(text.width()) <= look.width {
         return writeln!(out, "{head}{text}");
     }
-    // A long head leaves no column for the text: half the screen is enough for it.
-    let indent = if indent > look.width / 2 { 2 } else { indent };
-    let width = look.width.saturating_sub(indent);
-    let mut start = head.to_owned();
-    for line in lines(text, width, head.width().saturating_sub(indent)) {
+    // A long head leaves no column for the text, and is broken like it.
+    let is_long = indent > look.width / 2;
+    let (mut start, indent, text) = if is_long {
+        (String::new(), LONG_HEAD_INDENT, format!("{head}{text}"))
+    } else {
+        (head.to_owned(), indent, text.to_owned())
+    };
+    for line in lines(&text, look.width.saturating_sub(indent)) {
         writeln!(out, "{}", format!("{start}{line}").trim_end())?;
         start = " ".repeat(indent);
     }
@@ -168,7 +171,7 @@ pub(crate) fn write_sentence(out: &mut dyn Write, sentence: &str) -> io::Result<
     if !look.breaks_sentences {
         return writeln!(out, "{sentence}");
     }
-    lines(sentence, look.width, 0).iter().try_for_each(|line| writeln!(out, "{line}"))
+    lines(sentence, look.width).iter().try_for_each(|line| writeln!(out, "{line}"))
 }
 
 /// Returns a sentence for standard error, broken between words if that is a terminal.
@@ -177,7 +180,7 @@ pub(super) fn sentence_for_stderr(sentence: &str) -> String {
     if !stderr.is_terminal() {
         return sentence.to_owned();
     }
-    lines(sentence, width_of(terminal_size_of(&stderr)), 0).join("\n")
+    lines(sentence, width_of(terminal_size_of(&stderr))).join("\n")
 }
 
 #[cfg(test)]
@@ -231,5 +234,6 @@ mod tests {
     fn a_long_head_leaves_room_for_the_text() {
         let shown = written(LOOK, &format!("{} to {}: ", "x".repeat(32), "y".repeat(32)), "hello");
         assert!(shown.contains("hello"), "{shown}");
+        assert!(shown.lines().all(|line| line.width() <= 40), "{shown}");
     }
 }

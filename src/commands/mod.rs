@@ -2,14 +2,18 @@
 
 pub(crate) mod answer;
 pub(crate) mod args;
+mod backup;
 pub(crate) mod bar;
 mod chain;
 mod chat;
 pub(crate) mod chat_text;
 pub(crate) mod complete;
+pub(crate) mod config;
+pub(crate) mod environment;
 pub(crate) mod execute;
 mod friends;
 pub(crate) mod help;
+mod joining_text;
 mod lists_text;
 pub(crate) mod look;
 mod names;
@@ -27,6 +31,7 @@ pub(crate) mod print_chain;
 pub(crate) mod progress;
 mod proof_file;
 pub(crate) mod proofs;
+mod reach_text;
 pub(crate) mod secrets;
 mod session;
 pub(crate) mod suggest;

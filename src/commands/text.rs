@@ -9,10 +9,12 @@ use jiff::Timestamp;
 
 pub(crate) use super::lists_text::{write_friends, write_peers};
 use super::{
+    joining_text,
     lists_text::{duration, without_peer_id},
     look::{Look, short, short_address, write_hanging, write_sentence},
     names::Names,
     paid_text::paid_line,
+    reach_text,
     table::write_table,
 };
 use crate::{
@@ -247,7 +249,11 @@ pub(crate) fn write_submitted(out: &mut dyn Write, what: &str, sent: &Submitted)
         writeln!(out, "It takes the place of {}, which is void.", short(replaced))?;
     }
     for txid in sent.also_void.iter().flatten() {
-        writeln!(out, "{} rested on that one and is void, too: send it again.", short(txid))?;
+        writeln!(
+            out,
+            "{} rested on that one and is void, too: resend sends it again.",
+            short(txid)
+        )?;
     }
     if sent.rests_on_unconfirmed {
         writeln!(out, "It spends coins that wait to be mined themselves.")?;
@@ -257,7 +263,7 @@ pub(crate) fn write_submitted(out: &mut dyn Write, what: &str, sent: &Submitted)
             "It rests on rewards fewer than 6 blocks deep: a reorganisation could undo it.";
         write_sentence(out, sentence)?;
     }
-    Ok(())
+    joining_text::write_who_mines(out, sent)
 }
 
 /// Writes the hashes of mined blocks.
@@ -305,6 +311,7 @@ pub(crate) fn write_status(out: &mut dyn Write, status: &StatusReport) -> io::Re
     write_field(out, "peer id", short(status.peer_id))?;
     write_field(out, "chain", format!("{} {}", status.network_name, short(status.network_id)))?;
     write_field(out, "phase", phase_text(status))?;
+    joining_text::write_tries(out, status)?;
     write_field(out, "height", format!("{} of {}", status.height, status.best_header_height))?;
     write_field(out, "tip", short(status.tip))?;
     write_field(out, "work", &status.work)?;
@@ -340,6 +347,7 @@ pub(crate) fn write_status(out: &mut dyn Write, status: &StatusReport) -> io::Re
     }
     write_field(out, "data", &status.data_dir)?;
     write_field(out, "version", &status.version)?;
+    reach_text::write_reach(out, status, utc)?;
     if let Some(found) = &status.diverged {
         write_divergence(out, found)?;
     }

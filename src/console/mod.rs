@@ -5,9 +5,12 @@
 //! line after the other.
 
 mod input;
+mod moving;
 mod screen;
 pub(crate) mod signals;
 pub(crate) mod words;
+
+pub(crate) use self::input::Keyboard;
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -20,6 +23,7 @@ use tokio::{sync::watch, task::JoinHandle, time::sleep};
 
 use self::{
     input::{FriendNames, Input, Lines},
+    moving::{Moving, Step},
     screen::Screen,
     signals::{Ending, Signals},
     words::Line,
@@ -65,12 +69,22 @@ pub(crate) struct ConsoleOptions {
     pub(crate) owns_node: bool,
 }
 
-/// Answers lines until `q`, the end of the input, a signal, or the node's end.
+/// The end of a console.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// The user has left, or the node has ended.
+    Left,
+    /// The node is to move to the chain of this invite, and a new console follows.
+    Move(String),
+}
+
+/// Answers lines until `q`, the end of the input, a signal, the node's end, or a move.
 pub(crate) async fn run(
     client: Client,
     options: ConsoleOptions,
     signals: &mut Signals,
-) -> Result<(), CommandError> {
+    keyboard: &mut Keyboard,
+) -> Result<Ended, CommandError> {
     let status = client.status().await;
     let name =
         status.as_ref().map_or_else(|_| "friendchain".to_owned(), |status| printable(&status.name));
@@ -84,7 +98,7 @@ pub(crate) async fn run(
             })?;
         (lines, Screen::terminal(printer, options.color))
     } else {
-        (input::piped()?, Screen::plain())
+        (keyboard.piped().map_err(RpcError::no_threads)?, Screen::plain())
     };
     if let Ok(status) = &status {
         let from = if options.owns_node { "q stops it" } else { "q leaves it running" };
@@ -104,9 +118,15 @@ pub(crate) async fn run(
     ));
     let feed = AbortOnDrop(feed);
     let progress = if interactive { ProgressMode::of_stderr() } else { ProgressMode::Lines };
-    let mut console = Console { client, names, progress, interactive, lines, node_gone };
+    let owns_node = options.owns_node;
+    let moving = Moving::default();
+    let mut console =
+        Console { client, names, progress, interactive, lines, node_gone, owns_node, moving };
     let ended = console.talk(signals).await;
     drop(feed);
+    if !interactive {
+        keyboard.keep(console.lines);
+    }
     ended
 }
 
@@ -195,16 +215,18 @@ struct Console {
     interactive: bool,
     lines: Lines,
     node_gone: watch::Receiver<bool>,
+    owns_node: bool,
+    moving: Moving,
 }
 
 impl Console {
-    async fn talk(&mut self, signals: &mut Signals) -> Result<(), CommandError> {
+    async fn talk(&mut self, signals: &mut Signals) -> Result<Ended, CommandError> {
         loop {
             self.lines.ready();
             let node_gone = self.node_gone.clone();
             let input = tokio::select! {
                 input = self.lines.next() => input,
-                () = signals.any() => return Ok(()),
+                () = signals.any() => return Ok(Ended::Left),
                 // Not while the line editor has the terminal in raw mode. There the console ends
                 // with the next line.
                 true = is_gone(node_gone), if !self.interactive => return Self::node_is_gone(),
@@ -213,7 +235,7 @@ impl Console {
                 return Self::node_is_gone();
             }
             let line = match input {
-                Input::End => return Ok(()),
+                Input::End => return Ok(Ended::Left),
                 Input::Interrupt => {
                     Screen::line("q, or Ctrl-D, quits")?;
                     continue;
@@ -222,7 +244,13 @@ impl Console {
                     Screen::line("that line is too long, and was passed over")?;
                     continue;
                 }
-                Input::Line(line) => words::parse(&line),
+                Input::Line(line) => {
+                    match self.moving.step(&self.client, &line, self.owns_node).await {
+                        Step::Pass => words::parse(&line),
+                        Step::Say(text) => Line::Show(text),
+                        Step::Move(invite) => return Ok(Ended::Move(invite)),
+                    }
+                }
             };
             let answered = tokio::select! {
                 next = answer(&self.client, self.progress, line) => next?,
@@ -234,14 +262,15 @@ impl Console {
                 },
             };
             if answered == Next::End {
-                return Ok(());
+                return Ok(Ended::Left);
             }
             refresh_if_empty(&self.client, &self.names).await;
         }
     }
 
-    fn node_is_gone() -> Result<(), CommandError> {
-        Ok(Screen::line("the node has ended")?)
+    fn node_is_gone() -> Result<Ended, CommandError> {
+        Screen::line("the node has ended")?;
+        Ok(Ended::Left)
     }
 }
 

@@ -5,6 +5,7 @@ use clap::{Parser, error::ErrorKind};
 use crate::{
     commands::{
         args::ClientCommand,
+        environment,
         help::{of_command, overview},
         prepare::prepare,
         suggest::nearest,
@@ -152,7 +153,7 @@ fn parse_command(line: &str) -> Line {
     }
     let named = words.iter().find(|word| *word != "help" && !word.starts_with('-')).cloned();
     let words = prepare(words.into_iter().map(Into::into).collect());
-    match TypedCommand::try_parse_from(words) {
+    match environment::parse::<TypedCommand>(words).map(|(typed, _)| typed) {
         Ok(TypedCommand { json, full, command }) => {
             Line::Command { command: Box::new(command), json, full }
         }

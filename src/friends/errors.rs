@@ -171,7 +171,7 @@ pub(crate) enum ReceiveError {
     /// A missed line was not asked for, or came twice or out of order.
     #[error("a line of {author} is refused: it is none of those asked for")]
     NotAsked { author: PeerId },
-    /// The time of a missed line is beyond what its sender tells by its own clock.
+    /// The time of a missed line is beyond what its sender tells, by its clock and by ours.
     #[error("a line of {author} is refused: its sender keeps no line of that time")]
     OutOfTime { author: PeerId },
     /// The author is banned, and so is not heard, whoever forwards it.

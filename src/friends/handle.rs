@@ -7,7 +7,12 @@
 //! The commands that wait in the queue share one commit, at most [`BATCH`] of them. Their replies
 //! and events follow the commit.
 
-use std::{io, mem::ManuallyDrop, thread};
+use std::{
+    io,
+    mem::ManuallyDrop,
+    path::{Path, PathBuf},
+    thread,
+};
 
 use tokio::sync::{broadcast, mpsc, oneshot};
 
@@ -19,7 +24,7 @@ use super::{
 use crate::{
     peers::Ban,
     primitives::{Owner, PeerId, UnixMillis},
-    storage::contain,
+    storage::{contain, copy_private},
     wire::{LineIds, MessageId, Refusal, SignedLine, SignedProfile, SignedQuit},
 };
 
@@ -135,6 +140,12 @@ impl FriendsHandle {
     pub(crate) fn subscribe(&self) -> broadcast::Receiver<FriendsEvent> {
         self.events.subscribe()
     }
+}
+
+/// Copies the file `from` to a new private file. No write happens meanwhile, since this thread is
+/// the only writer: the copy has the state of the last commit.
+fn copy_file(from: &Path, to: PathBuf) -> Result<(), StoreFault> {
+    copy_private(from, &to).map_err(|error| StoreFault::Io { path: to, reason: error.to_string() })
 }
 
 /// Declares each command once: its variant, the handle's method, and the call that the thread
@@ -278,4 +289,6 @@ commands! {
     ForgetBan forget_ban(peer: PeerId) -> Result<(), StoreFault>
         = |friends| friends.forget_ban(peer);
     Bans bans(now: UnixMillis) -> Result<Vec<Ban>, StoreFault> = |friends| friends.bans(now);
+    CopyTo copy_to(from: PathBuf, to: PathBuf) -> Result<(), StoreFault>
+        = |_friends| copy_file(&from, to);
 }

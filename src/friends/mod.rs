@@ -23,6 +23,7 @@ mod bans;
 mod blocks;
 mod chat;
 mod conversations;
+mod copies;
 mod errors;
 mod former;
 mod handle;

@@ -45,6 +45,8 @@ pub(crate) enum ProfileReceipt {
     Old,
     /// Our own profile, back from a peer.
     Own,
+    /// A profile of our key that a copy of this folder signed.
+    OfCopy,
     /// Not kept: the sender is no friend, or has vouched for others enough.
     Unvouched,
 }
@@ -253,7 +255,7 @@ impl Friends {
     ) -> Result<ProfileReceipt, ProfileError> {
         let peer = profile.peer;
         if peer == self.me {
-            return Ok(ProfileReceipt::Own);
+            return self.own_profile_back(&profile, now);
         }
         if self.is_banned(&peer, now) {
             return Err(ProfileError::Banned { peer });

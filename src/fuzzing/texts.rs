@@ -1,5 +1,5 @@
 //! Parses texts from people: invites, proofs, addresses, amounts, ids, names, phrases, console
-//! lines, JSON for the RPC, and logs for `observe`.
+//! lines, JSON for the RPC, logs for `observe`, and `friendchain.toml`.
 
 use std::{
     fmt::{Debug, Display},
@@ -18,7 +18,10 @@ use crate::{
     },
     datadir::NodeId,
     friends::{check_address, split_address},
-    node::config::{parse_listen, parse_peer, parse_rpc},
+    node::{
+        config::{parse_listen, parse_peer, parse_rpc},
+        settings::parse_text,
+    },
     primitives::{
         Address, Amount, BlockHash, Encode, FriendName, LeafHash, MerkleRoot, MiningMode, PeerId,
         TxId, composed, printable, sha256d,
@@ -32,7 +35,7 @@ use crate::{
 };
 
 /// Runs the target. The first byte decides the kind of the rest: a short text, an invite or proof
-/// or the bytes inside it, a console line, JSON, or a log.
+/// or the bytes inside it, a console line, JSON, a log, or a settings file.
 pub fn texts(data: &[u8]) {
     let Some((kind, rest)) = data.split_first() else { return };
     match kind % 16 {
@@ -49,6 +52,7 @@ pub fn texts(data: &[u8]) {
         7 => examine_proof(&sealed(PROOF_PREFIX, rest)),
         8 => changed_proof(&mut Choices::new(rest)),
         9 => examine_log(rest),
+        10 => examine_settings(&String::from_utf8_lossy(rest)),
         _ => short_forms(&String::from_utf8_lossy(rest)),
     }
 }
@@ -72,6 +76,12 @@ fn examine_invite(text: &str) {
             }
         }
         Err(error) => check_sentence(&error),
+    }
+}
+
+fn examine_settings(text: &str) {
+    if let Err(error) = parse_text(text) {
+        check_sentence(&error);
     }
 }
 

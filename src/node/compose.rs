@@ -16,17 +16,18 @@ use tokio::{
 use super::{
     blocking::blocking,
     clock::{moment, moment_with_sleep, now},
-    config::NodeConfig,
+    config::{MEETING_PLACE, NodeConfig, peer_at},
     keyring::Keyring,
     metrics::{Listener, Liveness, Monitor, Watched},
     open::{ChainOutput, OpenChain, adopt_lan, open_chain, open_friends},
     parts::{ChainParts, OpenFiles},
     recovery::Recovery,
-    router::{self, Ended, Parts, Router},
+    router::{self, Ended, News, Parts, Router},
     service::{
         BlocksWon, OwnName, PaidParts, PaidSender, PaidTask, Payments, Service, Unusable,
         announce_payments, console_event,
     },
+    settings::{Key, Layers, read_settings},
 };
 use crate::{
     chain::store,
@@ -94,14 +95,15 @@ pub(crate) async fn open(folder: FolderLock) -> Result<OpenedFolder, RpcError> {
             Err(error) => unusable.chain = Some(error.into()),
         }
     }
-    let mut own_name = None;
+    let kept = read_settings(&datadir).ok().and_then(|mut kept| kept.remove(&Key::Name));
+    let mut own_name = kept.and_then(|name| name.as_text().map(str::to_owned));
     if let Some(chain) = &files.chain {
         let network = chain.handle.summary().network.id;
         // Without a network nobody is met, and those met before count as they did.
         let trust = Trust::new([], network == Network::lan().id);
         match open_friends(&datadir, &identity, network, trust, read_only).await {
             Ok((friends, thread)) => {
-                own_name = friends.own_name().await?;
+                own_name = friends.own_name().await?.or(own_name);
                 files.threads.push(thread);
                 files.friends = Some(friends);
             }
@@ -124,6 +126,7 @@ pub(crate) async fn open(folder: FolderLock) -> Result<OpenedFolder, RpcError> {
         mining: MiningMode::Off,
         metrics: None,
         blocks_won: BlocksWon::default(),
+        layers: None,
         payments: Payments::default(),
         datadir,
     };
@@ -161,7 +164,12 @@ async fn drain(mut output: ChainOutput) {
 }
 
 /// Starts a node, its HTTP server and `node.json` included. Returns once it serves commands.
-pub(crate) async fn start(folder: FolderLock, config: NodeConfig) -> Result<RunningNode, RpcError> {
+/// `layers` are the settings that the configuration was made of, for `config show`.
+pub(crate) async fn start(
+    folder: FolderLock,
+    config: NodeConfig,
+    layers: Layers,
+) -> Result<RunningNode, RpcError> {
     let datadir = folder.folder().clone();
     // First: a port in use is refused before any work is done, and health checks get an answer
     // while the chain opens.
@@ -208,6 +216,7 @@ pub(crate) async fn start(folder: FolderLock, config: NodeConfig) -> Result<Runn
         store_metrics: chain.metrics,
         friends,
         trust,
+        layers,
     };
     match start_upper(&folder, config, &base, chain.output, listener).await {
         Ok(upper) => {
@@ -249,6 +258,7 @@ struct Base {
     friends: FriendsHandle,
     /// The levels of trust, shared by friends, network and router.
     trust: Trust,
+    layers: Layers,
 }
 
 /// The running parts of a node from its network up.
@@ -271,8 +281,7 @@ async fn start_upper(
     output: ChainOutput,
     listener: Option<Listener>,
 ) -> Result<Upper, RpcError> {
-    let (given, default) = (config.name.clone(), config.default_name.clone());
-    let name = base.friends.start_named(given, default).await?;
+    let name = node_name(&config, &base.friends).await?;
     events::set_node_name(&name);
     let (mut registry, event_metrics) = (Registry::default(), router::event_metrics());
     base.store_metrics.register(&mut registry);
@@ -304,6 +313,7 @@ async fn start_upper(
         mining: base.mining,
         metrics: metrics_address,
         blocks_won: BlocksWon::default(),
+        layers: Some(base.layers.clone()),
         payments: Payments::default(),
     };
     let methods = Methods::from(service.into_rpc());
@@ -336,11 +346,22 @@ fn watch_payments(base: &Base, feed: &EventFeed) -> (PaidSender, PaidTask) {
     })
 }
 
+/// Decides on the node's name: the given one, else the one that the folder keeps, else the default.
+async fn node_name(config: &NodeConfig, friends: &FriendsHandle) -> Result<String, RpcError> {
+    let name = match (&config.name, &config.kept_name) {
+        (None, Some(kept)) => friends.set_own_name(kept.clone()).await?,
+        (given, _) => friends.start_named(given.clone(), config.default_name.clone()).await?,
+    };
+    Ok(name)
+}
+
 /// The running network, and the scores of its peers.
 struct Networking {
     net: NetHandle,
     events: mpsc::Receiver<NetEvent>,
     peers: Peers,
+    /// Multiaddrs from the user, with `/p2p/` where the peer is known.
+    tried: Vec<String>,
 }
 
 /// Starts the network with the bans and the known addresses of earlier runs.
@@ -360,15 +381,19 @@ async fn start_networking(
     for peer in peers.banned(moment()).chain(base.friends.blocked().await?) {
         until_taken(|| net.ban(peer)).await?;
     }
+    let mut tried = config.peers.clone();
     for known in base.friends.known_peers(KNOWN_PEERS).await? {
         let told = if known.source >= AddressSource::Invite { Told::ByUser } else { Told::Before };
         // Addresses that somebody told, and that nobody proved, are a friend's or are left out.
         let kept =
             if base.trust.is_friend(&known.peer) { known.addresses.len() } else { known.proven };
         let addresses = known.addresses.get(..kept).unwrap_or_default();
+        if told == Told::ByUser {
+            tried.extend(addresses.iter().map(|address| format!("{address}/p2p/{}", known.peer)));
+        }
         until_taken(|| net.add_known(known.peer, addresses, told)).await?;
     }
-    Ok(Networking { net, events, peers })
+    Ok(Networking { net, events, peers, tried })
 }
 
 /// Repeats a command to the network while its queue is full.
@@ -412,12 +437,23 @@ async fn router_parts(
             let keyring = keyring.clone();
             async move { keyring.first_address().await }.boxed()
         }),
-        news: Box::new(move |news| feed.push(console_event(news))),
+        news: Box::new(move |news| {
+            if !is_about_meeting_place(&news) {
+                feed.push(console_event(news));
+            }
+        }),
         trades: Box::new(move |entry, origin| paid.offer(entry, origin)),
         min_work: blocking(move || reader.min_work()).await?,
         mining: base.mining,
         metrics,
+        tried: networking.tried,
     })
+}
+
+/// True if the news is that no connection comes of the chat room's first address. Nobody typed it,
+/// and another group may be there.
+fn is_about_meeting_place(news: &News) -> bool {
+    matches!(news, News::NoWay(attempt) if attempt.address == peer_at(MEETING_PLACE))
 }
 
 /// The running HTTP server.

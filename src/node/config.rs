@@ -34,6 +34,8 @@ pub(crate) struct NodeConfig {
     /// The node's name. None: the kept one, else [`NodeConfig::default_name`]. The same name as at
     /// the last start does not undo a `rename`.
     pub(crate) name: Option<String>,
+    /// The name that the folder's settings keep. It counts if no name was given.
+    pub(crate) kept_name: Option<String>,
     /// The name of a node that never had one.
     pub(crate) default_name: String,
     /// Multiaddrs on which the node accepts connections.
@@ -72,6 +74,7 @@ impl NodeConfig {
     pub(crate) fn new(default_name: String) -> Self {
         Self {
             name: None,
+            kept_name: None,
             default_name,
             listen: listen_anywhere(0),
             peers: Vec::new(),
@@ -190,6 +193,15 @@ pub(crate) fn default_name(id: Option<&NodeId>) -> String {
         .flatten()
         .find_map(|name| checked_name(&name).ok())
         .unwrap_or_else(|| "friend".to_owned())
+}
+
+/// True if no other machine can reach any of the addresses.
+pub(crate) fn only_this_machine(listen: &[String]) -> bool {
+    let is_loopback = |address: &String| {
+        let ip = address.split('/').nth(2).and_then(|ip| ip.parse::<IpAddr>().ok());
+        ip.is_some_and(|ip| ip.is_loopback())
+    };
+    !listen.is_empty() && listen.iter().all(is_loopback)
 }
 
 #[cfg(test)]

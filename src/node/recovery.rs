@@ -113,7 +113,7 @@ impl Recovery {
         if is_longer && let Some(mut wallet) = self.keyring.open_if_there().await? {
             wallet.add_found(walked.found())?;
         }
-        **search = *walked;
+        *search = walked;
         if is_longer || height.abs_diff(*saved) >= BLOCKS_UNSAVED {
             self.store(search).await?;
             *saved = height;

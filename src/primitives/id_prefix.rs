@@ -69,7 +69,7 @@ impl FromStr for IdPrefix {
             let value = value.ok_or_else(|| IdPrefixError::Malformed(shown()))?;
             let (shift, kept) = if at.is_multiple_of(2) { (4, 0x0f) } else { (0, 0xf0) };
             for byte in [&mut first, &mut last].into_iter().filter_map(|all| all.get_mut(at / 2)) {
-                *byte = *byte & kept | value << shift;
+                *byte = (*byte & kept) | (value << shift);
             }
         }
         if text.len() < MIN_ID_CHARS {

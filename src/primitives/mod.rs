@@ -39,7 +39,7 @@ pub use peer_id::{PeerId, PeerIdError};
 pub use rate::{Bucket, Rate};
 pub(crate) use short_id::{SHORT_ID_BYTES, short_id};
 pub(crate) use shown::{escaped, shown};
-pub(crate) use text::{printable, trimmed};
+pub(crate) use text::{is_printable, printable, trimmed};
 pub(crate) use transaction::MAX_MEMO_BYTES;
 pub use transaction::{OutPoint, Transaction, TransactionKind, TxInput, TxOutput, coinbase_memo};
 

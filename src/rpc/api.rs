@@ -8,14 +8,14 @@ use jsonrpsee::proc_macros::rpc;
 use super::{
     error::RpcError,
     types::{
-        Account, AddressList, AuditReport, BalanceReport, BanState, BlockList, BlockView,
-        BranchAccepted, BroadcastSent, Cancel, ChainCreated, ChangePassphrase, ChatHistory,
-        ChatSent, CreateBlockchain, CreateWallet, EventPage, FriendAccepted, FriendBlocked,
-        FriendForgotten, FriendList, InviteText, Joined, KnownNames, LeftChain, LockState,
-        MarkedRead, MinedBlocks, PassphraseChanged, Payee, PaymentList, PaymentsRequest, PeerList,
-        Progress, ProofMade, ProofReport, RaiseFee, Renamed, Resend, Secret, SendTrade,
-        StatusReport, Stopping, Submitted, Synced, TxList, TxView, WalletBalance, WalletCreated,
-        WalletState, WriteNote,
+        Account, AddressList, AuditReport, BackupMade, BalanceReport, BanState, BlockList,
+        BlockView, BranchAccepted, BroadcastSent, Cancel, ChainCreated, ChangePassphrase,
+        ChatHistory, ChatSent, CreateBlockchain, CreateWallet, EventPage, FriendAccepted,
+        FriendBlocked, FriendForgotten, FriendList, InviteText, Joined, KnownNames, LeftChain,
+        LockState, MarkedRead, MinedBlocks, PassphraseChanged, Payee, PaymentList, PaymentsRequest,
+        PeerList, Progress, ProofMade, ProofReport, RaiseFee, Renamed, Resend, Secret, SendTrade,
+        SettingList, StatusReport, Stopping, Submitted, Synced, TxList, TxView, WalletBalance,
+        WalletCreated, WalletState, WriteNote,
     },
 };
 use crate::primitives::{Address, Height};
@@ -90,13 +90,19 @@ pub trait FriendchainApi {
     #[method(name = "invite")]
     async fn invite(&self) -> Result<InviteText, RpcError>;
 
-    /// Joins the chain of an invite. Refused if the data folder has a chain.
+    /// Joins the chain of an invite. Refused if the data folder has a chain. `name` is the name
+    /// that friends see; without it the node keeps the one that it has.
     #[method(name = "join")]
-    async fn join(&self, invite: String) -> Result<Joined, RpcError>;
+    async fn join(&self, invite: String, name: Option<String>) -> Result<Joined, RpcError>;
 
     /// Removes the chain from the data folder and keeps a backup. Refused while a node runs.
     #[method(name = "leave_chain")]
     async fn leave_chain(&self) -> Result<LeftChain, RpcError>;
+
+    /// Makes a backup of the data folder, but for the chain. The caller moves the file to its
+    /// place, and removes it from the folder.
+    #[method(name = "backup")]
+    async fn backup(&self) -> Result<BackupMade, RpcError>;
 
     /// Returns the balance of an address.
     #[method(name = "get_balance")]
@@ -182,6 +188,15 @@ pub trait FriendchainApi {
     /// Returns the state of the node.
     #[method(name = "status")]
     async fn status(&self) -> Result<StatusReport, RpcError>;
+
+    /// Returns all settings of the node, with the origin of each.
+    #[method(name = "config")]
+    async fn config(&self) -> Result<SettingList, RpcError>;
+
+    /// Keeps a setting in the data folder, for the next start. An empty value takes it away.
+    /// Returns the changed setting.
+    #[method(name = "set_config")]
+    async fn set_config(&self, key: String, value: String) -> Result<SettingList, RpcError>;
 
     /// Returns the connected peers with their scores, and the banned peers.
     #[method(name = "peers")]

@@ -51,6 +51,17 @@ impl RpcError {
         )
     }
 
+    /// Returns the error for a thread that the system did not start.
+    pub fn no_threads(cause: impl std::fmt::Display) -> Self {
+        Self::new(
+            "no_threads",
+            format!(
+                "the system starts no further thread ({cause}): raise the limit of processes \
+                 (ulimit -u, or the container's pids limit), or end other programs"
+            ),
+        )
+    }
+
     /// Returns the error for a fault inside friendchain.
     pub fn internal(message: impl std::fmt::Display) -> Self {
         Self::new("internal", message.to_string())

@@ -232,6 +232,11 @@ events! {
         /// A libp2p multiaddr.
         address: String,
     }
+    /// Another node with the identity of this one runs: a copy of its data folder. Stop one.
+    WARN CopyRuns = "copy_runs" {
+        /// A libp2p multiaddr, unless friends told of it.
+        address: Option<String>,
+    }
     /// The node has ended cleanly.
     INFO NodeStopped = "node_stopped" {
         /// Height of the tip.

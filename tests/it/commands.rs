@@ -294,6 +294,7 @@ fn every_command_has_help_with_an_example_and_shells_get_completions() {
         "sync",
         "ban",
         "unban",
+        "config",
         "stop",
         "completions",
     ];

@@ -69,7 +69,6 @@ fn every_list_fits_80_columns_with_the_longest_names_and_ids() {
         &["print-chain"],
         &["block", height],
         &["list-addresses"],
-        &["get-balance", "--address", &address],
         &["status"],
         &["history"],
         &["verify-chain"],
@@ -301,9 +300,9 @@ fn mine_says_until_when_it_waits_for_the_clock() {
     folder.create_chain(&address);
     folder.mine(1, Some(&address));
     clock.set("+0");
-    let lines = await_said(&folder, &["mine"], |line| line.contains("Mining: 0 of 1"));
+    let lines = await_said(&folder, &["mine"], |line| line.contains("waits for"));
     let line = lines.last().expect("the line");
-    assert!(line.contains("waits for the clock until 20") && line.ends_with("UTC"), "{line}");
+    assert!(line.contains("Mining: 0 of 1, waits for the clock until 20"), "{line}");
 }
 
 #[test]
@@ -313,12 +312,11 @@ fn a_list_is_the_same_in_the_console_and_ids_are_short_there_too() {
     one.apart_from_others(&two);
     let mut node = one.people("127.0.0.1", free_port(), &["--no-mdns"]);
     let tip = one.tip().1;
-    let status = node.ask("ln", &["height"]);
+    let status = node.ask("ln", &["version"]);
     assert!(status.contains(&tip[..12]) && !status.contains(&tip), "{status}");
-    let full = node.ask("status --full", &["height"]);
+    let full = node.ask("status --full", &["version"]);
     assert!(full.contains(&tip), "{full}");
-    let help = node.ask("help", &["Wallet and payments:"]);
-    assert!(help.contains("print-chain"), "{help}");
+    node.ask("help", &["Wallet and payments:", "print-chain"]);
     node.ask("help send", &["Example:"]);
     eventually("a mistyped word suggests a command", || {
         let mark = node.output_mark();

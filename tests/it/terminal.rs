@@ -14,14 +14,14 @@ use crate::support::{
 };
 
 /// A terminal of its own that runs one program; closed when dropped.
-struct Terminal {
+pub(crate) struct Terminal {
     socket: String,
 }
 
 impl Terminal {
     /// Runs the binary with a folder's environment on a terminal of 120 columns and 40 rows.
     #[track_caller]
-    fn open(folder: &Folder, name: &str, args: &[&str]) -> Self {
+    pub(crate) fn open(folder: &Folder, name: &str, args: &[&str]) -> Self {
         let socket = format!("friendchain-{}-{name}", std::process::id());
         let data = folder.path().parent().expect("a parent").display().to_string();
         let environment =
@@ -38,23 +38,23 @@ impl Terminal {
 
     /// Types keys by their tmux names. Other text is typed as it is.
     #[track_caller]
-    fn keys(&self, keys: &str) {
+    pub(crate) fn keys(&self, keys: &str) {
         shell(&format!("tmux -L '{}' send-keys {keys}", self.socket));
     }
 
     #[track_caller]
-    fn type_text(&self, text: &str) {
+    pub(crate) fn type_text(&self, text: &str) {
         self.keys(&format!("-l '{text}'"));
     }
 
     /// Returns the content of the screen, with the lines that scrolled away.
     #[track_caller]
-    fn screen(&self) -> String {
+    pub(crate) fn screen(&self) -> String {
         shell(&format!("tmux -L '{}' capture-pane -p -S -200", self.socket)).trim_end().to_owned()
     }
 
     #[track_caller]
-    fn await_screen(&self, what: &str, claim: impl Fn(&str) -> bool) -> String {
+    pub(crate) fn await_screen(&self, what: &str, claim: impl Fn(&str) -> bool) -> String {
         eventually(what, || {
             let screen = self.screen();
             holds(claim(&screen), &screen)?;

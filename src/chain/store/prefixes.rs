@@ -2,7 +2,7 @@
 
 use std::sync::PoisonError;
 
-use redb::{ReadOnlyTable, StorageError, Value};
+use redb::{ReadOnlyTable, Value};
 
 use super::{
     reader::ChainReader,
@@ -76,7 +76,7 @@ fn collect<V: Value + 'static>(
     found: &mut Vec<TxId>,
 ) -> Result<(), ChainFault> {
     for entry in table.range::<&[u8; 32]>(prefix.range())?.take(limit) {
-        let (key, _) = entry.map_err(|error: StorageError| ChainFault::from(error))?;
+        let (key, _) = entry?;
         found.push(TxId(*key.value()));
     }
     Ok(())

@@ -46,6 +46,9 @@ impl Router {
             peers: u32::try_from(self.connected.len()).unwrap_or(u32::MAX),
             listen: self.listen.clone(),
             clock_offset_ms: self.clock_offset(),
+            copy: self.copy(),
+            attempts: self.attempts.list(),
+            miners: self.miners(),
         });
     }
 

@@ -4,6 +4,7 @@
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::{Attempt, copies::Copy};
 use crate::{
     friends::{ChatError, FindError},
     net::CommandError,
@@ -76,6 +77,12 @@ pub(crate) struct LiveStatus {
     /// Our clock less the median of the connected peers' clocks, in ms. None before the first
     /// hello.
     pub(crate) clock_offset_ms: Option<i64>,
+    /// The addresses that the node tries, and why they fail.
+    pub(crate) attempts: Vec<Attempt>,
+    /// Number of connected peers that say that they mine.
+    pub(crate) miners: u32,
+    /// Another node with our identity, if one was seen lately.
+    pub(crate) copy: Option<Copy>,
 }
 
 /// The connected peers, and the banned ones.

@@ -12,8 +12,10 @@
 
 mod actions;
 mod answers;
+mod attempts;
 mod back;
 mod chat;
+mod copies;
 mod couriers;
 mod handle;
 mod hello;
@@ -31,6 +33,8 @@ use std::{
     time::Duration,
 };
 
+use attempts::Attempts;
+pub(crate) use attempts::{Attempt, Failure};
 use futures::future::BoxFuture;
 use tokio::{
     sync::{Semaphore, broadcast, mpsc, oneshot},
@@ -39,6 +43,7 @@ use tokio::{
 
 use back::Back;
 use chat::{NewLine, Written};
+use copies::Copy;
 use couriers::Couriers;
 use handle::NodeCommand;
 pub(crate) use handle::{
@@ -184,6 +189,8 @@ enum Done {
         peer: PeerId,
         of_friend: bool,
     },
+    /// A copy of this folder has signed a profile of ours.
+    OfCopy,
     /// Our own profile has a new content and a new signature.
     OwnProfile(Box<SignedProfile>),
 }
@@ -224,6 +231,8 @@ pub(crate) struct Parts {
     /// The mode of the miner once the chain has caught up with the peers.
     pub(crate) mining: MiningMode,
     pub(crate) metrics: EventMetrics,
+    /// Multiaddrs that the node tries from its start on: the user's.
+    pub(crate) tried: Vec<String>,
 }
 
 /// The state of the node's task.
@@ -279,9 +288,12 @@ pub(crate) struct Router {
     ticked: Instant,
     /// Time of the last [`Router::greet_again`].
     greeting: Instant,
+    /// Another node with our identity, as it was seen last.
+    copy: Option<Copy>,
     /// The two clocks at the last tick.
     clocks: (UnixMillis, Moment),
     metrics: EventMetrics,
+    attempts: Attempts,
 }
 
 /// The receiving ends of the router's channels.
@@ -387,11 +399,12 @@ impl Router {
             housekeeping: Instant::now(),
             ticked: Instant::now(),
             greeting: Instant::now(),
+            copy: None,
             clocks: (now(), moment()),
             metrics: parts.metrics,
+            attempts: Attempts::of(&parts.tried),
         };
-        let task = tokio::spawn(router.run(inbox, parts.mempool));
-        (commands, task)
+        (commands, tokio::spawn(router.run(inbox, parts.mempool)))
     }
 
     async fn run(mut self, mut inbox: Inbox, mempool: Vec<MempoolEntry>) -> Ended {
@@ -563,6 +576,7 @@ impl Router {
             Done::Served { peer, of_friend } => self.served(peer, of_friend),
             Done::News(all) => all.into_iter().for_each(|news| self.publish_news(news)),
             Done::OwnProfile(profile) => self.own_profile_signed(&profile),
+            Done::OfCopy => self.copy_signed(),
         }
     }
 
@@ -611,6 +625,7 @@ impl Router {
         self.chain.peers_on_branch(self.sync.progress().confirmed > 0);
         self.repeat_refusals();
         self.keep_friends();
+        self.explore_old();
         // The user may have made a wallet since the profile was signed.
         self.sign_profile();
         let friends = self.friends.clone();

@@ -1,5 +1,6 @@
 //! Implements the RPC over the parts of a running node, or over a folder opened for one command.
 
+mod backup;
 mod blocks_won;
 mod chat;
 mod fees;
@@ -13,6 +14,8 @@ mod pay;
 mod payments;
 mod people;
 mod proofs;
+mod reach;
+mod settings;
 mod setup;
 mod status;
 mod wallet;
@@ -25,18 +28,20 @@ use tokio::sync::mpsc;
 use super::{
     blocking::blocking,
     clock::{moment_with_sleep, now},
+    config::only_this_machine,
     keyring::Keyring,
     open::{OpenChainError, create_chain},
     parts::ChainParts,
     recovery::Recovery,
     router::RouterHandle,
+    settings::Layers,
 };
 use crate::{
     chain::{
         ChainFault, ChainReader,
         api::{BlockInfo, ChainAudit, Funds, TxState},
     },
-    consensus::{Invite, Network},
+    consensus::Invite,
     datadir::DataDir,
     friends::FriendsHandle,
     primitives::{Address, Amount, Height, MiningMode, Owner, PeerId, TxId, printable},
@@ -44,25 +49,27 @@ use crate::{
         EventFeed, FriendchainApiServer, ProgressBoard, ProgressGuard, RpcError,
         api::MAX_PRINTED_BLOCKS,
         types::{
-            Account, AddressBalance, AddressList, AuditReport, BalanceReport, BanState, BlockList,
-            BlockView, BranchAccepted, BroadcastSent, Cancel, ChainCreated, ChangePassphrase,
-            ChatHistory, ChatSent, Coins, CreateBlockchain, CreateWallet, EventPage,
-            FriendAccepted, FriendBlocked, FriendForgotten, FriendList, FriendView, InviteText,
-            Joined, KnownNames, LeftChain, LockState, MarkedRead, MinedBlocks, PassphraseChanged,
-            Payee, PaymentList, PaymentsRequest, PeerList, Progress, ProofMade, ProofReport,
-            RaiseFee, Renamed, Resend, Secret, SendTrade, StatusReport, Stopping, Submitted,
-            Synced, TxList, TxPlace, TxView, Units, WaitingView, WalletBalance, WalletCreated,
-            WalletState, WriteNote,
+            Account, AddressBalance, AddressList, AuditReport, BackupMade, BalanceReport, BanState,
+            BlockList, BlockView, BranchAccepted, BroadcastSent, Cancel, ChainCreated,
+            ChangePassphrase, ChatHistory, ChatSent, Coins, CreateBlockchain, CreateWallet,
+            EventPage, FriendAccepted, FriendBlocked, FriendForgotten, FriendList, FriendView,
+            InviteText, Joined, KnownNames, LeftChain, LockState, MarkedRead, MinedBlocks,
+            PassphraseChanged, Payee, PaymentList, PaymentsRequest, PeerList, Progress, ProofMade,
+            ProofReport, RaiseFee, Renamed, Resend, Secret, SendTrade, SettingList, StatusReport,
+            Stopping, Submitted, Synced, TxList, TxPlace, TxView, Units, WaitingView,
+            WalletBalance, WalletCreated, WalletState, WriteNote,
         },
     },
 };
 
+pub(crate) use backup::restore;
 pub(crate) use blocks_won::BlocksWon;
 pub(crate) use friends::console_event;
 pub(crate) use paid::{PaidParts, PaidSender, PaidTask, announce_payments};
 pub(crate) use payments::Payments;
 pub(crate) use people::OwnName;
 pub(crate) use proofs::verify_without_chain;
+pub(crate) use setup::move_to;
 
 use friends::friend_view;
 use ids::BlockName;
@@ -120,6 +127,8 @@ pub(crate) struct Service {
     /// The address that serves health and metrics, if any.
     pub(crate) metrics: Option<SocketAddr>,
     pub(crate) blocks_won: BlocksWon,
+    /// The settings that the node runs with. None if the folder is open for one command.
+    pub(crate) layers: Option<Layers>,
     pub(crate) payments: Payments,
 }
 
@@ -147,14 +156,17 @@ impl Service {
     fn check_no_chain(&self) -> Result<(), RpcError> {
         match &self.chain {
             None => self.unusable.chain.as_ref().map_or(Ok(()), |chain| Err(chain.error.clone())),
-            Some(chain) => Err(RpcError::new(
-                "chain_exists",
-                format!(
-                    "this folder holds the chain {} already: leave-chain first, or use another \
-                     --node-id or --data-dir",
-                    chain.handle.summary().network.id
-                ),
-            )),
+            Some(chain) => {
+                let stop = if self.router.is_some() { "stop the node, then " } else { "" };
+                let network = chain.handle.summary().network;
+                let sentence = format!(
+                    "this folder holds the chain {} ({}) already: {stop}leave-chain first, or use \
+                     another --node-id or --data-dir",
+                    printable(&network.params.name),
+                    network.id
+                );
+                Err(RpcError::new("chain_exists", sentence))
+            }
         }
     }
 
@@ -261,24 +273,16 @@ impl FriendchainApiServer for Service {
     }
 
     async fn invite(&self) -> Result<InviteText, RpcError> {
-        let chain = self.chain()?;
-        let checkpoint = chain.handle.invite_checkpoint().await?;
-        let addresses = match &self.router {
-            Some(router) => router.invite_addresses().await?,
-            None => Vec::new(),
-        };
-        let network = Network::clone(&chain.handle.summary().network);
-        let count = u32::try_from(addresses.len()).unwrap_or(u32::MAX);
-        let invite = Invite::new(network, checkpoint, addresses)?.to_text();
-        Ok(InviteText { invite, addresses: count })
+        self.make_invite().await
     }
 
-    async fn join(&self, invite: String) -> Result<Joined, RpcError> {
+    async fn join(&self, invite: String, name: Option<String>) -> Result<Joined, RpcError> {
         self.check_no_chain()?;
-        let invite = Invite::from_text(&invite)?;
-        let network_id = invite.network().id;
-        setup::join(&self.datadir, invite).await?;
-        Ok(Joined { network_id })
+        setup::join(&self.datadir, Invite::from_text(&invite)?, name).await
+    }
+
+    async fn backup(&self) -> Result<BackupMade, RpcError> {
+        self.make_backup().await
     }
 
     async fn leave_chain(&self) -> Result<LeftChain, RpcError> {
@@ -310,11 +314,11 @@ impl FriendchainApiServer for Service {
     }
 
     async fn send(&self, request: SendTrade) -> Result<Submitted, RpcError> {
-        self.pay(request).await
+        Ok(self.say_who_mines(self.pay(request).await?).await)
     }
 
     async fn raise_fee(&self, request: RaiseFee) -> Result<Submitted, RpcError> {
-        self.pay_more(request).await
+        Ok(self.say_who_mines(self.pay_more(request).await?).await)
     }
 
     async fn cancel(&self, request: Cancel) -> Result<Submitted, RpcError> {
@@ -474,11 +478,23 @@ impl FriendchainApiServer for Service {
         Ok(peer_list(self.router()?.peers().await?))
     }
 
+    async fn config(&self) -> Result<SettingList, RpcError> {
+        self.settings().await
+    }
+
+    async fn set_config(&self, key: String, value: String) -> Result<SettingList, RpcError> {
+        self.change_setting(&key, &value).await
+    }
+
     async fn friends(&self) -> Result<FriendList, RpcError> {
         let mut friends: Vec<FriendView> =
             self.friends_handle()?.list(now()).await?.into_iter().map(friend_view).collect();
         friends.sort_by(|a, b| (&a.name, &a.suffix).cmp(&(&b.name, &b.suffix)));
-        Ok(FriendList { friends })
+        let only_this_machine = match &self.router {
+            Some(router) => only_this_machine(&router.status().await?.listen),
+            None => false,
+        };
+        Ok(FriendList { friends, only_this_machine })
     }
 
     async fn accept_friend(&self, friend: String) -> Result<FriendAccepted, RpcError> {

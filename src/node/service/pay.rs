@@ -57,7 +57,7 @@ impl Service {
                 |fee| wallet::build_trade(&spendable, &keys, &Order { fee, ..order.clone() });
             let (built, fee) = fees.build(build)?;
             let payer = built.payer;
-            (self.sign_and_submit(&mut wallet, built, fee).await?, payer)
+            (self.sign_and_submit(&mut wallet, &built, fee).await?, payer)
         };
         if request.mine { self.mined(submitted, payer).await } else { Ok(submitted) }
     }
@@ -78,7 +78,7 @@ impl Service {
             })?;
             let also_void = descendants_of(replaced, &self.chain()?.handle.mempool().await?);
             let payer = built.payer;
-            let sent = self.sign_and_submit(&mut wallet, built, fee).await?;
+            let sent = self.sign_and_submit(&mut wallet, &built, fee).await?;
             (replacing(sent, replaced, also_void), payer)
         };
         if request.mine { self.mined(submitted, payer).await } else { Ok(submitted) }
@@ -161,7 +161,7 @@ impl Service {
             Plan::Anew(order) => {
                 let order = Order { fee: request.fee.0, ..order };
                 let built = wallet::build_trade(&spendable, &keys, &order)?;
-                let sent = self.sign_and_submit(&mut wallet, built, order.fee).await?;
+                let sent = self.sign_and_submit(&mut wallet, &built, order.fee).await?;
                 Ok(Submitted { replaces: Some(txid), ..sent })
             }
         }
@@ -169,12 +169,12 @@ impl Service {
 
     /// Resolves `to`, which is an address or a friend's name.
     async fn payee(&self, to: &str) -> Result<Owner, RpcError> {
-        let to = trimmed(to);
-        if Address::looks_like(to) || to.starts_with('1') {
+        let to = self.friend(trimmed(to)).await?;
+        if Address::looks_like(&to) || to.starts_with('1') {
             return Ok(to.parse::<Address>()?.0);
         }
         match &self.friends {
-            Some(friends) => Ok(friends.resolve_to_pay(to.to_owned()).await?.1),
+            Some(friends) => Ok(friends.resolve_to_pay(to).await?.1),
             None => self.friends_handle().map(|_| Owner::ZERO),
         }
     }
@@ -233,11 +233,11 @@ impl Service {
     async fn sign_and_submit(
         &self,
         wallet: &mut OpenWallet,
-        built: BuiltTrade,
+        built: &BuiltTrade,
         fee: Amount,
     ) -> Result<Submitted, RpcError> {
-        let txid = self.try_submit(wallet, &built).await??;
-        Ok(submitted(txid, &built, fee))
+        let txid = self.try_submit(wallet, built).await??;
+        Ok(submitted(txid, built, fee))
     }
 
     async fn try_submit(
@@ -282,7 +282,7 @@ fn replacing(sent: Submitted, replaced: TxId, also_void: Vec<TxId>) -> Submitted
 }
 
 /// Returns the fee with which a trade of the same inputs and one output replaces `trade`, which
-/// pays `own`. `lost` is the sum of the fees that leave. See `chain/mempool/check.rs` for the rules.
+/// pays `own`. `lost` is the sum of the fees that leave. The rules: `chain/mempool/check.rs`.
 fn least_fee(trade: &Transaction, own: Amount, lost: Amount) -> Amount {
     let output = TxOutput { value: Amount::ZERO, owner: Owner::ZERO };
     let bare =

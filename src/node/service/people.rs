@@ -43,6 +43,7 @@ impl Service {
     /// Changes the own name, and announces it to the connected friends.
     pub(super) async fn take_name(&self, name: String) -> Result<Renamed, RpcError> {
         let name = self.set_own_name(name).await?;
+        self.keep_name(&name).await?;
         if let Some(router) = &self.router {
             router.rename(name.clone()).await?;
         }

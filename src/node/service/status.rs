@@ -1,16 +1,17 @@
 //! Answers about the running node: status, peers, and the outcome of a sync.
 
-use super::Service;
+use super::{Service, reach::try_view};
 use crate::{
     node::{
         blocking::blocking,
         clock::{is_far_off, now},
+        config::only_this_machine,
         router::PeerTable,
     },
     primitives::{Amount, counted, printable},
     rpc::{
         RpcError,
-        types::{Coins, PeerList, PeerView, Phase, StatusReport, Synced, Units},
+        types::{Coins, CopyView, PeerList, PeerView, Phase, StatusReport, Synced, Units},
     },
     sync::{SyncOutcome, SyncReport},
     telemetry::process,
@@ -76,6 +77,14 @@ impl Service {
             metrics: self.metrics,
             diverged: summary.diverged.map(Into::into),
             data_dir: self.datadir.path().display().to_string(),
+            only_this_machine: live.as_ref().is_some_and(|live| only_this_machine(&live.listen)),
+            copy: live
+                .as_ref()
+                .and_then(|live| live.copy.clone())
+                .map(|copy| CopyView { seen: copy.seen, address: copy.address }),
+            tries: live
+                .map(|live| live.attempts.into_iter().map(try_view).collect())
+                .unwrap_or_default(),
         })
     }
 }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::reach::Reach;
 use super::values::{Bits, Coins, FeeChoice, Secret, SignedCoins, SignedUnits, Units};
 use crate::{
     chain::api::MempoolEntry,
@@ -44,12 +45,17 @@ pub(crate) struct InviteText {
     /// The number of node addresses in the invite. It is 0 if no node runs; the joining node then
     /// needs `--peer`.
     pub addresses: u32,
+    /// The machines at which the invite is of use, by its addresses.
+    pub reach: Reach,
 }
 
 /// The reply of `join`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Joined {
     pub network_id: NetworkId,
+    pub network_name: String,
+    /// The number of addresses in the invite.
+    pub addresses: u32,
 }
 
 /// The reply of `leave_chain`.
@@ -197,6 +203,9 @@ pub(crate) struct Submitted {
     /// `cancel`, even if empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub also_void: Option<Vec<TxId>>,
+    /// True if it waits, this node does not mine, and no connected peer says that it does.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub nobody_mines: bool,
 }
 
 impl Submitted {
@@ -212,6 +221,7 @@ impl Submitted {
             rests_on: Vec::new(),
             replaces: None,
             also_void: None,
+            nobody_mines: false,
         }
     }
 }

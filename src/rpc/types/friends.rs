@@ -37,6 +37,9 @@ pub(crate) struct FriendView {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FriendList {
     pub friends: Vec<FriendView>,
+    /// True if no other machine can reach the running node.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub only_this_machine: bool,
 }
 
 /// The reply of `accept-friend`.

@@ -15,6 +15,8 @@ mod friends;
 mod node;
 mod payments;
 mod people;
+mod reach;
+mod settings;
 mod undo;
 mod values;
 mod wallet;
@@ -30,12 +32,16 @@ pub(crate) use friends::{
     BroadcastSent, ChatHistory, ChatMessage, ChatSent, ChatState, FriendAccepted, FriendLevel,
     FriendList, FriendView, MarkedRead,
 };
-pub(crate) use node::{BanState, PeerList, PeerView, Progress, StatusReport, Stopping, Synced};
+pub(crate) use node::{
+    BanState, CopyView, PeerList, PeerView, Progress, StatusReport, Stopping, Synced,
+};
 pub(crate) use payments::{
     ChangePassphrase, KnownNames, PassphraseChanged, PaymentDirection, PaymentList, PaymentView,
     PaymentsRequest, WalletBalance, WalletState,
 };
 pub(crate) use people::{FriendBlocked, FriendForgotten, Payee, Renamed};
+pub(crate) use reach::{BackupFile, BackupMade, Reach, TryFailure, TryView};
+pub(crate) use settings::{Origin, SettingList, SettingView};
 pub(crate) use undo::{Cancel, Resend};
 #[cfg(any(test, fuzzing))]
 pub(crate) use values::{Bits, SignedCoins, SignedUnits};

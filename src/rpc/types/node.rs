@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use super::branch::DivergenceView;
+use super::reach::TryView;
 use super::values::{Coins, Units};
 use crate::primitives::{Address, BlockHash, Height, MiningMode, NetworkId, PeerId, UnixMillis};
 use crate::sync::{Obstacle, Phase};
@@ -80,6 +81,25 @@ pub(crate) struct StatusReport {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub diverged: Option<DivergenceView>,
     pub data_dir: String,
+    /// The addresses that the node tries, of the user and of friends, and why they fail.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tries: Vec<TryView>,
+    /// True if no other machine can reach the running node: it listens at loopback addresses only.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub only_this_machine: bool,
+    /// Another node with this identity, a copy of the data folder, if one was seen lately.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copy: Option<CopyView>,
+}
+
+/// A node with the identity of the one that answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CopyView {
+    /// The time at which it was seen last, in unix ms.
+    pub seen: UnixMillis,
+    /// Its multiaddr; left out if friends told of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
 }
 
 impl StatusReport {

@@ -96,8 +96,8 @@ fn the_surest_coins_are_spent_first_and_young_rewards_last() {
     assert_eq!(spent(&built(200)), [1, 2]);
     assert_eq!(spent(&built(300)), [1, 2, 3]);
     assert_eq!(spent(&built(400)), [1, 2, 3, 4]);
-    assert_eq!((built(200).rests_on_pending, built(200).rests_on_young_rewards), (0, false));
-    assert_eq!((built(300).rests_on_pending, built(300).rests_on_young_rewards), (1, false));
+    assert_eq!((built(200).rests_on.len(), built(200).rests_on_young_rewards), (0, false));
+    assert_eq!((built(300).rests_on.len(), built(300).rests_on_young_rewards), (1, false));
     assert!(built(400).rests_on_young_rewards);
 }
 

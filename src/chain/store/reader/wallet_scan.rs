@@ -6,7 +6,6 @@
 use std::{
     cmp::Reverse,
     collections::{BinaryHeap, HashSet},
-    ops::Bound,
 };
 
 use redb::ReadableTable as _;
@@ -22,7 +21,7 @@ use crate::{
     },
     consensus::{COIN_KEY_BYTES, Coin, CoinKey},
     primitives::{
-        Amount, BlockHash, Height, OutPoint, Owner, Transaction, TransactionKind, TxId, UnixMillis,
+        Amount, BlockHash, Height, Owner, Transaction, TransactionKind, TxId, UnixMillis,
     },
 };
 
@@ -142,11 +141,9 @@ impl ChainReader {
             let settled = height.saturating_add(1).checked_sub(depth);
             let mut sums = OwnSums { height, ..OwnSums::default() };
             for owner in owners {
-                let last_stamp = OutPoint { txid: TxId::ZERO, index: u32::MAX };
-                let first = CoinKey { owner: *owner, outpoint: last_stamp }.to_bytes();
-                let last = CoinKey::range(*owner).1.to_bytes();
-                let range = (Bound::Excluded(&first), Bound::Included(&last));
-                for entry in tables.coins.range::<&[u8; COIN_KEY_BYTES]>(range)? {
+                let (first, last) = CoinKey::coins(*owner);
+                let (first, last) = (first.to_bytes(), last.to_bytes());
+                for entry in tables.coins.range::<&[u8; COIN_KEY_BYTES]>(&first..=&last)? {
                     let coin = coin_from_bytes(entry?.1.value())?;
                     sums.confirmed = sums.confirmed.saturating_add(coin.value);
                     if settled.is_some_and(|settled| coin.height <= settled) {
