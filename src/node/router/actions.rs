@@ -4,23 +4,36 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::oneshot, task::spawn_blocking};
 
-use super::{Done, Router, network::log_unsent};
+use super::{Done, Parts, Router, network::log_unsent};
 use crate::{
     chain::{
-        ChainHandle,
+        ChainHandle, ChainSummary,
         api::{BlockAccepted, ChainCommand, HeaderContext, Origin, Refused},
         errors::{AcceptBlockError, ChainFault},
     },
     net::GossipId,
-    node::clock::now,
+    node::clock::{moment, now},
     primitives::{Block, BlockHash, Header, MiningMode, PeerId, Transaction},
     relay::{Announcement, RelayAction, RelayEvent},
-    sync::{self, Phase, SyncAction, SyncEvent, check_branch},
+    sync::{self, Phase, Sync, SyncAction, SyncConfig, SyncEvent, check_branch},
     wire::{Gossip, Request, RequestFailure, SyncRequest},
 };
 
 /// The time for which a stranger is not dialed that announced blocks and did not deliver them.
 const WITHHOLDER_PAUSE: Duration = Duration::from_mins(10);
+
+/// Creates the machine that catches up, at the chain's present state.
+pub(super) fn new_sync(parts: &Parts, summary: &ChainSummary) -> Sync {
+    Sync::new(SyncConfig {
+        min_work: parts.min_work,
+        tip: summary.tip,
+        best_header: summary.best_header,
+        diverged: summary.diverged.is_some(),
+        trust: parts.trust.clone(),
+        secret: rand::random(),
+        now: moment(),
+    })
+}
 
 impl Router {
     pub(super) fn sync_action(&mut self, action: SyncAction) {

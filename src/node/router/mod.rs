@@ -69,7 +69,7 @@ use crate::{
     peers::{BAN_MS, Ban, BanTerm, Offence, Peers, Trust},
     primitives::{Address, BlockHash, Header, MiningMode, Moment, PeerId, TxId, UnixMillis},
     relay::{Relay, RelayConfig, RelayEvent},
-    sync::{Sync, SyncConfig, SyncEvent, SyncReport},
+    sync::{Sync, SyncEvent, SyncReport},
     telemetry::{events, metrics::EventMetrics},
     wire::{MessageId, Request, SignedProfile, Status, SyncRequest},
 };
@@ -338,6 +338,7 @@ impl Router {
         let (commands, command_queue) = RouterHandle::new();
         let (done, done_queue) = mpsc::channel(DONE_QUEUE);
         let summary = parts.chain.summary();
+        let sync = actions::new_sync(&parts, &summary);
         let new_lines = chat::spawn_writer(parts.friends.clone(), parts.net.clone(), done.clone());
         let inbox = Inbox {
             net: parts.net_events,
@@ -348,15 +349,7 @@ impl Router {
             friends: parts.friends.subscribe(),
         };
         let router = Self {
-            sync: Sync::new(SyncConfig {
-                min_work: parts.min_work,
-                tip: summary.tip,
-                best_header: summary.best_header,
-                diverged: summary.diverged.is_some(),
-                trust: parts.trust.clone(),
-                secret: rand::random(),
-                now: moment(),
-            }),
+            sync,
             relay: Relay::new(RelayConfig {
                 spacing_ms: parts.network.params.spacing_ms,
                 tip: summary.tip,
