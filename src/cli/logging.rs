@@ -21,7 +21,7 @@ use tracing_subscriber::{
 };
 
 use crate::{
-    commands::bar::above_bar,
+    commands::bar::{Stray, above_bar, taken_by_console},
     primitives::printable,
     storage::{create_folder, make_private, prepare_private},
 };
@@ -292,6 +292,9 @@ impl Write for LogLine {
 
 impl Drop for LogLine {
     fn drop(&mut self) {
+        if taken_by_console(Stray::Log(&self.line)) {
+            return;
+        }
         // A closed stderr must not end the node.
         let _ = above_bar(|| io::stderr().lock().write_all(&self.line));
     }

@@ -13,7 +13,7 @@ use std::{
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use tokio::time::{Instant, interval, sleep};
 
-use super::bar::set_bar;
+use super::bar::{Stray, set_bar, taken_by_console};
 use crate::rpc::{
     Client, FriendchainApiClient,
     types::{Progress, StatusReport},
@@ -171,8 +171,11 @@ impl Display {
             return;
         }
         self.last_line = Some(Instant::now());
-        // A closed stderr must not fail the command.
-        let _ = writeln!(io::stderr(), "{}", plain_line(progress, elapsed.as_secs_f64()));
+        let line = plain_line(progress, elapsed.as_secs_f64());
+        if !taken_by_console(Stray::Progress(&line)) {
+            // A closed stderr must not fail the command.
+            let _ = writeln!(io::stderr(), "{line}");
+        }
     }
 
     /// Leaves the full bar on the terminal.

@@ -2,53 +2,145 @@
 
 use std::{
     io::{self, Write},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::Duration,
 };
 
 use rustyline::ExternalPrinter;
 
 use crate::commands::bar::above_bar;
 
-/// The writer of a console's events.
-pub(super) struct Screen {
-    /// Prints above the prompt. None if the output is not a terminal.
-    above_prompt: Option<Mutex<Box<dyn ExternalPrinter + Send>>>,
-    color: bool,
+/// The longest wait for the last output before a console ends.
+const FLUSH_PATIENCE: Duration = Duration::from_millis(500);
+/// The time in which the line editor draws what it was handed.
+const DRAWING: Duration = Duration::from_millis(40);
+
+/// Output that waits above this many bytes holds back the next command.
+const MUCH: usize = 1_048_576;
+
+/// The writer of a console's answers and events.
+pub(super) enum Screen {
+    Pipe,
+    /// A terminal without a line editor, with the prompt that is on it now.
+    Plain(Mutex<Option<String>>),
+    /// A terminal with a line editor. A thread of its own hands it the text.
+    Editor(Arc<Gate>),
 }
 
 impl Screen {
-    /// Returns the screen for a pipe or a file.
-    pub(super) const fn plain() -> Self {
-        Self { above_prompt: None, color: false }
+    /// Returns the screen of a line editor, whose printer this is.
+    pub(super) fn editor(
+        gate: Arc<Gate>,
+        printer: impl ExternalPrinter + Send + 'static,
+    ) -> io::Result<Self> {
+        let shared = Arc::clone(&gate);
+        thread::Builder::new()
+            .name("console-output".to_owned())
+            .spawn(move || print_all(&shared, printer))?;
+        Ok(Self::Editor(gate))
     }
 
-    /// Returns the screen for a terminal. The printer belongs to its line editor.
-    pub(super) fn terminal(printer: Box<dyn ExternalPrinter + Send>, color: bool) -> Self {
-        Self { above_prompt: Some(Mutex::new(printer)), color }
-    }
-
-    /// Writes an answer. The line editor must not be reading a line meanwhile.
-    pub(super) fn answer(bytes: &[u8]) -> io::Result<()> {
-        let mut out = io::stdout().lock();
-        out.write_all(bytes)?;
-        out.flush()
-    }
-
-    /// Writes one line of text, as [`Screen::answer`] does.
-    pub(super) fn line(text: &str) -> io::Result<()> {
-        Self::answer(format!("{text}\n").as_bytes())
-    }
-
-    /// Writes the line of an event, at any time.
-    pub(super) fn event(&self, line: &str) -> io::Result<()> {
-        let line =
-            if self.color { format!("\u{1b}[36m{line}\u{1b}[0m\n") } else { format!("{line}\n") };
-        match &self.above_prompt {
-            None => above_bar(|| Self::answer(line.as_bytes())),
-            Some(printer) => {
-                let mut printer = printer.lock().unwrap_or_else(PoisonError::into_inner);
-                above_bar(|| printer.print(line)).map_err(io::Error::other)
+    /// Writes lines, at any time. A newline is added if the last line has none.
+    pub(super) fn print(&self, text: &str) -> io::Result<()> {
+        if text.is_empty() {
+            return Ok(());
+        }
+        let newline = if text.ends_with('\n') { "" } else { "\n" };
+        match self {
+            Self::Pipe => above_bar(|| write(&format!("{text}{newline}"))),
+            Self::Plain(prompt) => {
+                let prompt = prompt.lock().unwrap_or_else(PoisonError::into_inner);
+                match prompt.as_deref() {
+                    None => write(&format!("{text}{newline}")),
+                    Some(prompt) => write(&format!("\n{text}{newline}{prompt}")),
+                }
             }
+            Self::Editor(gate) => {
+                let mut state = gate.lock();
+                state.waiting.push_str(text);
+                state.waiting.push_str(newline);
+                gate.changed.notify_all();
+                Ok(())
+            }
+        }
+    }
+
+    /// Shows or removes the prompt of a terminal that has no line editor.
+    pub(super) fn prompt(&self, text: Option<&str>) -> io::Result<()> {
+        let Self::Plain(prompt) = self else { return Ok(()) };
+        let mut prompt = prompt.lock().unwrap_or_else(PoisonError::into_inner);
+        let shown = prompt.is_some();
+        *prompt = text.map(str::to_owned);
+        match text {
+            Some(text) if !shown => write(text),
+            _ => Ok(()),
+        }
+    }
+
+    /// True if much output still waits for the terminal.
+    pub(super) fn is_full(&self) -> bool {
+        matches!(self, Self::Editor(gate) if gate.lock().waiting.len() > MUCH)
+    }
+
+    /// Waits a moment until everything is on the terminal. The line editor must be reading.
+    pub(super) fn flush(&self) {
+        let Self::Editor(gate) = self else { return };
+        let state = gate.lock();
+        let pending = |state: &mut State| state.printing || !state.waiting.is_empty();
+        drop(gate.changed.wait_timeout_while(state, FLUSH_PATIENCE, pending));
+        thread::sleep(DRAWING);
+    }
+}
+
+fn write(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+/// The text that waits for the line editor, which prints only while it reads a line.
+#[derive(Default)]
+pub(super) struct Gate {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: String,
+    reading: bool,
+    printing: bool,
+}
+
+impl Gate {
+    /// Says whether the line editor is reading a line.
+    pub(super) fn set_reading(&self, reading: bool) {
+        self.lock().reading = reading;
+        self.changed.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Hands all text to the line editor, one piece at a time. The printer blocks while the editor does
+/// not read, so that this has a thread of its own. Ends with the terminal.
+fn print_all(gate: &Gate, mut printer: impl ExternalPrinter) {
+    loop {
+        let idle = |state: &mut State| state.waiting.is_empty() || !state.reading;
+        let state = gate.lock();
+        let waited = gate.changed.wait_while(state, idle);
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner);
+        let text = std::mem::take(&mut state.waiting);
+        state.printing = true;
+        drop(state);
+        let printed = printer.print(text);
+        gate.lock().printing = false;
+        gate.changed.notify_all();
+        if printed.is_err() {
+            return;
         }
     }
 }
