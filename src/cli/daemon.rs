@@ -149,6 +149,7 @@ pub(crate) async fn people(
 ) -> Result<(), CommandError> {
     let mut signals = Signals::listen()?;
     let lock = take_for_node(folder).await?;
+    console::logs_aside(folder);
     let mut node = tokio::select! {
         started = node::start(lock, config) => started?,
         () = signals.any() => return Ok(()),
@@ -158,14 +159,8 @@ pub(crate) async fn people(
     let mut talk = std::pin::pin!(console::run(node.client.clone(), options, &mut signals));
     let talked = tokio::select! {
         talked = &mut talk => talked,
-        ended = &mut node.finished => {
-            if io::stdin().is_terminal() {
-                // The line editor has the terminal in raw mode until its line is done.
-                writeln!(io::stderr(), "The node has ended: press Enter to leave.")?;
-                talk.await?;
-            }
-            return Ok(ended?);
-        }
+        // The console gives the terminal back when it is dropped.
+        ended = &mut node.finished => return Ok(ended?),
     };
     stop(node).await?;
     talked

@@ -30,8 +30,9 @@ pub(crate) enum Stray<'a> {
     Progress(&'a str),
 }
 
-/// The function that takes stray output while a console has the terminal. It must not log.
-type Taker = Box<dyn FnMut(Stray<'_>) + Send>;
+/// The function that takes stray output while a console has the terminal, and tells whether it did.
+/// It must not log.
+type Taker = Box<dyn FnMut(Stray<'_>) -> bool + Send>;
 
 /// The console that has the terminal, if any. There is one terminal for each process.
 static CONSOLE: Mutex<Option<Taker>> = Mutex::new(None);
@@ -41,8 +42,8 @@ pub(crate) fn set_console(taker: Option<Taker>) {
     *CONSOLE.lock().unwrap_or_else(PoisonError::into_inner) = taker;
 }
 
-/// Hands output to the console that has the terminal. Returns false if there is none.
+/// Hands output to the console that has the terminal. Returns false if nobody takes it.
 pub(crate) fn taken_by_console(stray: Stray<'_>) -> bool {
     let mut console = CONSOLE.lock().unwrap_or_else(PoisonError::into_inner);
-    console.as_mut().map(|take| take(stray)).is_some()
+    console.as_mut().is_some_and(|take| take(stray))
 }

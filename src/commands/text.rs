@@ -472,6 +472,9 @@ pub(crate) fn event_line(event: &ConsoleEvent) -> String {
             let notes = if notes.is_empty() { notes } else { format!(": {notes}") };
             format!("* {many}block {height} {hash}{notes}")
         }
+        ConsoleEvent::Synced { height, blocks } => {
+            format!("* synced: {}, height {height}", counted((*blocks).into(), "block", "blocks"))
+        }
         ConsoleEvent::BlockMined { hash, height } => format!("* won block {height} {hash}"),
         ConsoleEvent::Reorganised { tip, height, disconnected } => {
             let left = counted((*disconnected).into(), "block", "blocks");

@@ -29,6 +29,11 @@ pub(super) enum Screen {
 }
 
 impl Screen {
+    /// Returns the screen of a terminal without a line editor.
+    pub(super) const fn plain() -> Self {
+        Self::Plain(Mutex::new(None))
+    }
+
     /// Returns the screen of a line editor, whose printer this is.
     pub(super) fn editor(
         gate: Arc<Gate>,

@@ -45,6 +45,8 @@ impl Kind {
 /// While a console lives, the terminal neither echoes nor waits for whole lines, not even between
 /// two lines of the editor. Keys that come then are neither lost nor shown twice.
 pub(super) struct Mode {
+    /// True if the cursor stands behind a prompt, which the end of the console must leave.
+    pub(super) prompt_is_shown: bool,
     #[cfg(unix)]
     before: Option<rustix::termios::Termios>,
 }
@@ -57,25 +59,31 @@ impl Mode {
             InputModes, LocalModes, OptionalActions, SpecialCodeIndex, tcgetattr, tcsetattr,
         };
         let input = io::stdin();
-        let Ok(before) = tcgetattr(&input) else { return Self { before: None } };
+        let Ok(before) = tcgetattr(&input) else {
+            return Self { prompt_is_shown: false, before: None };
+        };
         let mut quiet = before.clone();
         quiet.input_modes &= !(InputModes::ICRNL | InputModes::IXON);
         quiet.local_modes &= !(LocalModes::ECHO | LocalModes::ICANON);
         quiet.special_codes[SpecialCodeIndex::VMIN] = 1;
         quiet.special_codes[SpecialCodeIndex::VTIME] = 0;
         let set = tcsetattr(&input, OptionalActions::Drain, &quiet);
-        Self { before: set.is_ok().then_some(before) }
+        Self { prompt_is_shown: false, before: set.is_ok().then_some(before) }
     }
 
     #[cfg(not(unix))]
     pub(super) fn set() -> Self {
-        Self {}
+        Self { prompt_is_shown: false }
     }
 }
 
-#[cfg(unix)]
 impl Drop for Mode {
     fn drop(&mut self) {
+        if self.prompt_is_shown {
+            // Fails if the terminal is gone.
+            let _ = writeln!(io::stdout());
+        }
+        #[cfg(unix)]
         if let Some(before) = &self.before {
             use rustix::termios::{OptionalActions, tcsetattr};
             // Fails if the terminal is gone, which then needs no mode.
@@ -87,32 +95,31 @@ impl Drop for Mode {
 /// The largest log of a console, in bytes. A longer one begins anew.
 const MAX_LOG_BYTES: u64 = 1_048_576;
 
-/// While it lives, logs that would go to the terminal go to a file of the data folder instead.
-pub(crate) struct LogsAside(());
-
-impl LogsAside {
-    /// Begins, if a console will have the terminal that the log would go to.
-    pub(crate) fn of(folder: &DataDir) -> Option<Self> {
-        let torn = Kind::of_process() != Kind::Pipe && io::stderr().is_terminal();
-        torn.then(|| Self::begin(folder, |_| {}))
-    }
-
-    /// Begins, with a function that shows the lines about progress.
-    pub(super) fn begin(folder: &DataDir, progress: impl Fn(&str) + Send + 'static) -> Self {
-        let path = folder.console_log_file();
-        set_console(Some(Box::new(move |stray| match stray {
-            // A log that cannot be written must not end the node.
-            Stray::Log(line) => drop(append(&path, line)),
-            Stray::Progress(line) => progress(line),
-        })));
-        Self(())
+/// Sends logs to a file of the data folder, if the terminal that they would go to has a console.
+///
+/// It stays so until the process ends.
+pub(crate) fn logs_aside(folder: &DataDir) {
+    if Kind::of_process() != Kind::Pipe {
+        logs_and_progress_aside(folder, |_| {});
     }
 }
 
-impl Drop for LogsAside {
-    fn drop(&mut self) {
-        set_console(None);
-    }
+/// As [`logs_aside`], with a function that shows the lines about progress.
+pub(super) fn logs_and_progress_aside(folder: &DataDir, progress: impl Fn(&str) + Send + 'static) {
+    let path = folder.console_log_file();
+    let torn = io::stderr().is_terminal();
+    set_console(Some(Box::new(move |stray| match stray {
+        Stray::Log(line) if torn => {
+            // A log that cannot be written must not end the node.
+            let _ = append(&path, line);
+            true
+        }
+        Stray::Log(_) => false,
+        Stray::Progress(line) => {
+            progress(line);
+            true
+        }
+    })));
 }
 
 fn append(path: &Path, line: &[u8]) -> io::Result<()> {

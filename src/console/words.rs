@@ -55,11 +55,9 @@ impl Talk {
                 "nobody is chosen to talk to: {CHOOSE}; then a line that is no command goes there"
             )),
             Self::Everybody => Line::ChatAll(text.to_owned()),
-            Self::Friend { name, peer } => Line::Chat {
-                friend: name.clone(),
-                peer: Some(*peer),
-                text: text.to_owned(),
-            },
+            Self::Friend { name, peer } => {
+                Line::Chat { friend: name.clone(), peer: Some(*peer), text: text.to_owned() }
+            }
         }
     }
 
@@ -167,7 +165,8 @@ fn ask(word: &str, near: &str, talk: &Talk) -> Line {
 /// Returns the answer to a line that is neither a command nor text for anybody.
 fn no_command(line: &str, talk: &Talk) -> Line {
     let word = printable(split_word(line).0);
-    let near = nearest(split_word(line).0, &all_words()).map(|near| format!("did you mean {near}? "));
+    let near =
+        nearest(split_word(line).0, &all_words()).map(|near| format!("did you mean {near}? "));
     let near = near.unwrap_or_default();
     let choose = if *talk == Talk::Nobody { format!("; to talk, {CHOOSE}") } else { String::new() };
     Line::Show(format!(
