@@ -36,11 +36,9 @@ pub(crate) const NODE_FILE: &str = "node.json";
 pub(crate) const LOCK_FILE: &str = "lock";
 /// The history of lines typed in the console.
 pub(crate) const HISTORY_FILE: &str = "history.txt";
-/// The log of a node whose console has the terminal.
-const CONSOLE_LOG_FILE: &str = "console.log";
 
 /// All files that a data folder may have, besides backups of the chain.
-const FILES: [&str; 9] = [
+const FILES: [&str; 8] = [
     IDENTITY_FILE,
     WALLET_FILE,
     CHAIN_FILE,
@@ -49,7 +47,6 @@ const FILES: [&str; 9] = [
     NODE_FILE,
     LOCK_FILE,
     HISTORY_FILE,
-    CONSOLE_LOG_FILE,
 ];
 
 /// Folder name of a node without an id.
@@ -315,15 +312,6 @@ impl DataDir {
                 tracing::debug!(%error, name, "a file's mode could not be narrowed");
             }
         }
-    }
-
-    /// Returns the path of the console's log, which gets what would tear the prompt.
-    #[must_use]
-    pub(crate) fn console_log_file(&self) -> PathBuf {
-        let path = self.file(CONSOLE_LOG_FILE);
-        // Without the file, the console drops the log.
-        let _ = prepare_private(&path);
-        path
     }
 
     /// Returns the path of the console's history, as a private file that exists where possible.

@@ -92,6 +92,9 @@ impl Drop for Mode {
     }
 }
 
+/// The log of a node whose console has the terminal.
+const LOG_FILE: &str = "console.log";
+
 /// The largest log of a console, in bytes. A longer one begins anew.
 const MAX_LOG_BYTES: u64 = 1_048_576;
 
@@ -106,7 +109,7 @@ pub(crate) fn logs_aside(folder: &DataDir) {
 
 /// As [`logs_aside`], with a function that shows the lines about progress.
 pub(super) fn logs_and_progress_aside(folder: &DataDir, progress: impl Fn(&str) + Send + 'static) {
-    let path = folder.console_log_file();
+    let path = folder.file(LOG_FILE);
     let torn = io::stderr().is_terminal();
     set_console(Some(Box::new(move |stray| match stray {
         Stray::Log(line) if torn => {
@@ -123,7 +126,11 @@ pub(super) fn logs_and_progress_aside(folder: &DataDir, progress: impl Fn(&str) 
 }
 
 fn append(path: &Path, line: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new().append(true).open(path)?;
+    let mut options = OpenOptions::new();
+    options.create(true).append(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path)?;
     if file.metadata()?.len() > MAX_LOG_BYTES {
         file.set_len(0)?;
     }

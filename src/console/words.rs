@@ -301,7 +301,7 @@ pub(crate) fn help() -> String {
         lines.push('\n');
     }
     lines.push_str(
-        "c <friend> or ca without data choose a conversation: a line that is no command goes there.\n\
+        "c <friend> or ca without data choose a conversation: then text goes there.\n\
          A leading space is always text, a leading / always a command.\n\
          Every command works here too, by its own name: help lists them.",
     );

@@ -8,6 +8,7 @@
 mod chat_room;
 mod clock;
 mod commands;
+mod console;
 mod crash;
 mod damage;
 mod discovery;
