@@ -8,6 +8,7 @@ mod chat;
 pub(crate) mod chat_text;
 pub(crate) mod execute;
 mod friends;
+mod grouped;
 mod network;
 pub(crate) mod outcome;
 pub(crate) mod parse;

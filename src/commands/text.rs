@@ -7,7 +7,7 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::table::write_table;
+use super::{grouped::grouped, table::write_table};
 use crate::{
     primitives::{BlockHash, TransactionKind, UnixMillis, shown},
     rpc::types::{
@@ -473,7 +473,8 @@ pub(crate) fn event_line(event: &ConsoleEvent) -> String {
             format!("* {many}block {height} {hash}{notes}")
         }
         ConsoleEvent::Synced { height, blocks } => {
-            format!("* synced: {}, height {height}", counted((*blocks).into(), "block", "blocks"))
+            let noun = if *blocks == 1 { "block" } else { "blocks" };
+            format!("* synced: {} {noun}, height {}", grouped(*blocks), grouped(*height))
         }
         ConsoleEvent::BlockMined { hash, height } => format!("* won block {height} {hash}"),
         ConsoleEvent::Reorganised { tip, height, disconnected } => {

@@ -38,7 +38,7 @@ use crate::{
     primitives::printable,
     rpc::{
         Client, FriendchainApiClient, RpcError,
-        types::{ConsoleEvent, EventPage, FriendList, StatusReport},
+        types::{ConsoleEvent, EventPage, FriendList, FriendView, StatusReport},
     },
 };
 
@@ -256,6 +256,8 @@ impl Console {
     }
 
     async fn on_input(&mut self, input: Input) -> Result<(), CommandError> {
+        // Enter has left the line with the prompt.
+        self.screen.prompt(None)?;
         match input {
             Input::Lines(lines) => {
                 for line in lines {
@@ -289,9 +291,12 @@ impl Console {
             }
             Line::ChooseFriend(friend) => self.choose(&friend).await?,
             line => {
+                let waited = self.jobs.waiting();
                 self.jobs.push(typed, line);
                 self.jobs.start();
-                self.say_delay()?;
+                if waited == 0 {
+                    self.say_delay()?;
+                }
             }
         }
         Ok(())
@@ -314,11 +319,14 @@ impl Console {
     }
 
     fn on_answer(&mut self, answered: Answered) -> Result<(), CommandError> {
+        self.names.see(&answered.text);
         if let Some(sent) = answered.sent {
             self.view.was_sent(sent.id, &sent.text, sent.state);
+            let mark = self.view.mark(answered.text.trim_end(), self.kind != Kind::Pipe);
+            self.screen.print(&mark)?;
+        } else {
+            self.screen.print(&answered.text)?;
         }
-        self.names.see(&answered.text);
-        self.screen.print(&answered.text)?;
         if answered.changes_names {
             let (client, names) = (self.client.clone(), self.names.clone());
             tokio::spawn(async move { refresh(&client, &names).await });
@@ -403,22 +411,26 @@ async fn moment(at: Option<Instant>) {
 /// Finds the friend that a name, a name with an id suffix, or a peer id means.
 fn find(list: &FriendList, friend: &str) -> Result<Talk, String> {
     let (name, suffix) = friend.split_once('#').unwrap_or((friend, ""));
-    let found: Vec<_> = list
-        .friends
-        .iter()
-        .filter(|known| {
-            known.name == friend
-                || known.peer_id.to_string() == friend
-                || (known.name == name && known.suffix.starts_with(suffix))
-        })
-        .collect();
+    let is_exact =
+        |known: &&FriendView| known.name == friend || known.peer_id.to_string() == friend;
+    let is_near = |known: &&FriendView| {
+        let base = known.name.split('#').next().unwrap_or_default();
+        base == name && known.suffix.starts_with(suffix)
+    };
+    let mut found: Vec<_> = list.friends.iter().filter(is_exact).collect();
+    if found.is_empty() {
+        found = list.friends.iter().filter(is_near).collect();
+    }
     match found.as_slice() {
         [one] => Ok(Talk::Friend { name: friend.to_owned(), peer: one.peer_id }),
         [] => Err(format!("no friend is called '{}': lf lists all of them", printable(friend))),
         several => {
             let names: Vec<_> = several
                 .iter()
-                .map(|known| format!("{}#{}", printable(&known.name), known.suffix))
+                .map(|known| {
+                    let base = known.name.split('#').next().unwrap_or_default();
+                    format!("{}#{}", printable(base), known.suffix)
+                })
                 .collect();
             Err(format!("several friends are called so: type {}", names.join(" or ")))
         }

@@ -117,6 +117,15 @@ impl View {
         format!("{day}\n{clock}")
     }
 
+    /// Returns the answer to a chat line that was typed here, with the time on a terminal.
+    pub(super) fn mark(&mut self, answer: &str, timed: bool) -> String {
+        if !timed {
+            return answer.to_owned();
+        }
+        let now = u64::try_from(Timestamp::now().as_millisecond()).unwrap_or_default();
+        format!("{} {}", self.clock(now), self.dimmed(answer))
+    }
+
     /// Returns a line of the history that is shown at the start.
     pub(super) fn message(&mut self, message: &ChatMessage) -> String {
         self.seen.push(message.id.clone());

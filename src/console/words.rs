@@ -238,7 +238,14 @@ fn parse_long(line: &str) -> Line {
     };
     let words = prepare(words.into_iter().map(Into::into).collect());
     match TypedCommand::try_parse_from(words) {
-        Ok(typed) => Line::Command { command: Box::new(typed.command), json: typed.json },
+        Ok(TypedCommand { json, command }) => match command {
+            // The chat room's words say the same.
+            ClientCommand::Chat { friend, text, wait: false } if !json => {
+                Line::Chat { friend, peer: None, text: text.join(" ") }
+            }
+            ClientCommand::Broadcast { text } if !json => Line::ChatAll(text.join(" ")),
+            command => Line::Command { command: Box::new(command), json },
+        },
         Err(error) => Line::Show(error.to_string().trim_end().to_owned()),
     }
 }

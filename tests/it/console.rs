@@ -3,8 +3,7 @@
 use serde_json::Value;
 
 use crate::support::{
-    Folder, Node, TestNet, eventually, holds, ports::free_port, terminal::Terminal,
-    tools::terminal_wanted,
+    Folder, Node, TestNet, eventually, holds, terminal::Terminal, tools::terminal_wanted,
 };
 
 /// Starts a node that mines nothing, so that a note waits for ever.
