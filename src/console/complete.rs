@@ -5,7 +5,8 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use rustyline::{Context, Helper, Highlighter, Hinter, Validator, completion::Completer};
+use rustyline::{Context, Helper, Highlighter, Validator, completion::Completer, hint::Hinter};
+use unicode_width::UnicodeWidthStr as _;
 
 use super::words::{all_words, flags_of, values_of};
 
@@ -23,6 +24,8 @@ pub(super) struct Names {
     pub(super) addresses: Vec<String>,
     /// Ids of blocks and transactions that were shown, newest first.
     ids: VecDeque<String>,
+    /// The columns that the typed line takes.
+    typed_width: usize,
 }
 
 impl Names {
@@ -56,10 +59,15 @@ impl SharedNames {
     pub(super) fn see(&self, text: &str) {
         self.lock().see(text);
     }
+
+    /// Returns the columns that the typed line takes, without the prompt.
+    pub(super) fn typed_width(&self) -> usize {
+        self.lock().typed_width
+    }
 }
 
 /// The completer of the line editor.
-#[derive(Helper, Highlighter, Hinter, Validator)]
+#[derive(Helper, Highlighter, Validator)]
 pub(super) struct Completion {
     words: Vec<String>,
     names: SharedNames,
@@ -68,6 +76,16 @@ pub(super) struct Completion {
 impl Completion {
     pub(super) fn new(names: SharedNames) -> Self {
         Self { words: all_words(), names }
+    }
+}
+
+impl Hinter for Completion {
+    type Hint = String;
+
+    /// Gives no hint. The editor calls this after each change of the line.
+    fn hint(&self, line: &str, _: usize, _: &Context<'_>) -> Option<String> {
+        self.names.lock().typed_width = line.width();
+        None
     }
 }
 
@@ -147,7 +165,7 @@ mod tests {
         let mut names = Names {
             friends: vec!["yjf".to_owned(), "yzw".to_owned()],
             addresses: vec!["fc1abc".to_owned()],
-            ids: VecDeque::new(),
+            ..Names::default()
         };
         names.see(&format!("* block 7 {} and 12345678", "5f".repeat(32)));
         names.see("Trade 0a1b2c3d4e5f: in the mempool");

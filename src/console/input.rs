@@ -17,7 +17,7 @@ use rustyline::{
 use tokio::sync::mpsc;
 
 use super::{
-    complete::Completion,
+    complete::{Completion, SharedNames},
     screen::{Gate, Screen},
 };
 
@@ -116,7 +116,7 @@ fn skip_line(reader: &mut impl BufRead) {
 /// Starts a line editor on the terminal. Also returns the screen that writes above its line.
 pub(super) fn terminal(
     history: PathBuf,
-    completion: Completion,
+    names: SharedNames,
     color: bool,
 ) -> Result<(Lines, Screen), ReadlineError> {
     let config = Config::builder()
@@ -128,18 +128,19 @@ pub(super) fn terminal(
         .bracketed_paste(false)
         .build();
     let mut editor: Editor<Completion, FileHistory> = Editor::with_config(config)?;
-    editor.set_helper(Some(completion));
+    editor.set_helper(Some(Completion::new(names.clone())));
     // A history that is missing or unreadable counts as empty.
     let _ = editor.load_history(&history);
     let gate = Arc::new(Gate::default());
-    let screen = Screen::editor(Arc::clone(&gate), editor.create_external_printer()?)?;
+    let printer = editor.create_external_printer()?;
+    let screen = Screen::editor(Arc::clone(&gate), printer, move || names.typed_width())?;
     let (sender, inputs) = mpsc::channel(READ_AHEAD);
     let (go, going) = blocking::sync_channel::<String>(1);
     thread::Builder::new().name("console-input".to_owned()).spawn(move || {
         while let Ok(prompt) = going.recv() {
-            gate.set_reading(true);
+            gate.begin_reading(&prompt);
             let read = editor.readline(&prompt);
-            gate.set_reading(false);
+            gate.end_reading();
             let input = match read {
                 Ok(line) => Input::Lines(line.split(['\n', '\r']).map(str::to_owned).collect()),
                 Err(ReadlineError::Interrupted) => Input::Interrupt,

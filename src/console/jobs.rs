@@ -45,6 +45,8 @@ pub(super) struct Answered {
     pub(super) text: String,
     /// The chat line that was sent.
     pub(super) sent: Option<Sent>,
+    /// The text of a chat line that was not sent.
+    unsent: Option<String>,
     /// True if names or addresses may have changed.
     pub(super) changes_names: bool,
 }
@@ -164,10 +166,15 @@ impl Jobs {
     /// Waits for the next answer.
     pub(super) async fn next(&mut self) -> Result<Answered, CommandError> {
         let (command, chat) = (&mut self.command, &mut self.chat);
-        tokio::select! {
-            answered = done(command) => answered,
-            answered = done(chat) => answered,
+        let answered = tokio::select! {
+            answered = done(command) => answered?,
+            answered = done(chat) => answered?,
+        };
+        if let Some(text) = &answered.unsent {
+            // No event of it comes.
+            self.is_own(text);
         }
+        Ok(answered)
     }
 
     /// Ends the wait for the command that runs. Returns its title.
@@ -223,6 +230,7 @@ async fn answer(
 ) -> Result<Answered, CommandError> {
     let mut out = Vec::new();
     let changes_names = matches!(line, Line::Command { .. });
+    let own = chat_text_of(&line).filter(|_| is_chat(&line));
     let mut sent = None;
     match write_answer(&client, progress, line, &mut out, &mut sent).await {
         Ok(()) | Err(CommandError::BadNews) => {}
@@ -231,7 +239,8 @@ async fn answer(
         }
         Err(error @ CommandError::Output(_)) => return Err(error),
     }
-    Ok(Answered { text: String::from_utf8_lossy(&out).into_owned(), sent, changes_names })
+    let unsent = own.filter(|_| sent.is_none());
+    Ok(Answered { text: String::from_utf8_lossy(&out).into_owned(), sent, unsent, changes_names })
 }
 
 async fn write_answer(
@@ -282,5 +291,39 @@ async fn write_answer(
             let context = Context { client: client.clone(), json, progress, owns_stdin: false };
             execute(*command, &context, out).await
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn lines_are_answered_in_the_order_in_which_they_were_typed() {
+        let client = Client::local(jsonrpsee::RpcModule::new(()));
+        let mut jobs = Jobs::new(client, ProgressMode::Lines, true);
+        for text in ["one", "two", "three"] {
+            jobs.push(text, Line::Show(text.to_owned()));
+        }
+        for text in ["one", "two", "three"] {
+            jobs.start();
+            let answered = jobs.next().await.expect("an answer");
+            assert_eq!(answered.text, format!("{text}\n"));
+        }
+        assert!(jobs.is_idle());
+    }
+
+    #[tokio::test]
+    async fn an_own_line_is_known_once_by_its_event() {
+        let client = Client::local(jsonrpsee::RpcModule::new(()));
+        let mut jobs = Jobs::new(client, ProgressMode::Lines, true);
+        jobs.push("ca hello", Line::ChatAll("hello".to_owned()));
+        jobs.start();
+        assert!(jobs.is_own("hello") && !jobs.is_own("hello") && !jobs.is_own("other"));
+        assert!(jobs.next().await.is_ok(), "a failure is an answer");
+        jobs.push("ca again", Line::ChatAll("again".to_owned()));
+        jobs.start();
+        assert!(jobs.next().await.is_ok());
+        assert!(!jobs.is_own("again"), "it was not sent");
     }
 }

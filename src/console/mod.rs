@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 pub(crate) use self::terminal::logs_aside;
 use self::{
-    complete::{Completion, SharedNames},
+    complete::SharedNames,
     follow::{Follower, Heard, follow},
     input::{Input, Lines},
     jobs::{Answered, Jobs},
@@ -108,10 +108,8 @@ impl Console {
         let mut kind = Kind::of_process();
         let names = SharedNames::default();
         let mut mode = (kind == Kind::Editor).then(Mode::set);
-        let editor = (kind == Kind::Editor).then(|| {
-            let completion = Completion::new(names.clone());
-            input::terminal(options.folder.history_file(), completion, options.color)
-        });
+        let editor = (kind == Kind::Editor)
+            .then(|| input::terminal(options.folder.history_file(), names.clone(), options.color));
         let (lines, screen) = match editor {
             Some(Ok(editor)) => editor,
             // A terminal that cannot have an editor still has lines.
@@ -328,15 +326,25 @@ impl Console {
             self.screen.print(&answered.text)?;
         }
         if answered.changes_names {
-            let (client, names) = (self.client.clone(), self.names.clone());
-            tokio::spawn(async move { refresh(&client, &names).await });
+            self.refresh_soon();
         }
         Ok(())
+    }
+
+    fn refresh_soon(&self) {
+        let (client, names) = (self.client.clone(), self.names.clone());
+        tokio::spawn(async move { refresh(&client, &names).await });
     }
 
     fn on_page(&mut self, page: &EventPage) -> Result<(), CommandError> {
         if page.missed > 0 {
             self.say(&format!("* events that were missed: {}", page.missed))?;
+        }
+        let changes_names = |event: &ConsoleEvent| {
+            matches!(event, ConsoleEvent::FriendJoined { .. } | ConsoleEvent::Notice { .. })
+        };
+        if page.events.iter().any(changes_names) {
+            self.refresh_soon();
         }
         let mut out = Vec::new();
         for event in &page.events {
@@ -448,5 +456,44 @@ async fn refresh(client: &Client, names: &SharedNames) {
     if let Ok(list) = client.list_addresses().await {
         let addresses = list.addresses.iter().map(|entry| entry.address.to_string());
         names.lock().addresses = addresses.collect();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        primitives::{PeerId, PublicKey},
+        rpc::types::FriendLevel,
+    };
+
+    fn friend(name: &str, byte: u8) -> FriendView {
+        FriendView {
+            name: name.to_owned(),
+            suffix: format!("{byte:02x}3f"),
+            peer_id: PeerId(PublicKey([byte; 32])),
+            level: FriendLevel::Friend,
+            online: true,
+            address: None,
+            last_seen: None,
+        }
+    }
+
+    #[test]
+    fn a_conversation_is_chosen_by_name_suffix_or_peer_id() {
+        let friends = vec![friend("yzw", 1), friend("yzw#023f", 2), friend("yjf", 3)];
+        let list = FriendList { friends };
+        let peer = |typed: &str| match find(&list, typed) {
+            Ok(Talk::Friend { peer, .. }) => Ok(peer.0.0[0]),
+            Ok(other) => panic!("{other:?}"),
+            Err(why) => Err(why),
+        };
+        assert_eq!(peer("yzw"), Ok(1), "the friend known first has the plain name");
+        assert_eq!(peer("yzw#02"), Ok(2));
+        assert_eq!(peer(&list.friends[2].peer_id.to_string()), Ok(3));
+        assert!(peer("nobody").expect_err("unknown").contains("'nobody'"));
+        let twins = FriendList { friends: vec![friend("sr", 4), friend("sr", 5)] };
+        let why = find(&twins, "sr").expect_err("two of them");
+        assert!(why.contains("sr#043f or sr#053f"), "{why}");
     }
 }

@@ -6,10 +6,10 @@ use crate::support::{
     Folder, Node, TestNet, eventually, holds, terminal::Terminal, tools::terminal_wanted,
 };
 
-/// Starts a node that mines nothing, so that a note waits for ever.
-fn node_without_miner(folder: &Folder) -> Node {
+/// Starts a node on a chain of its own.
+fn running(folder: &Folder) -> Node {
     folder.create_chain(&folder.new_address());
-    folder.start(&["--name", "yzw", "--mine", "off"])
+    folder.start(&["--name", "yzw"])
 }
 
 /// Opens a console on the node of a folder, on a terminal of 80 columns and 24 rows.
@@ -40,21 +40,26 @@ fn lines_typed_and_pasted_while_a_command_runs_are_all_done_in_order() {
     }
     let net = TestNet::new();
     let folder = net.folder("yzw");
-    let _node = node_without_miner(&folder);
+    let node = running(&folder);
+    let away = net.folder("yjf");
+    away.join(&folder);
+    let friend = away.start_with_peers(&[&node]);
+    folder.befriends(&away);
+    friend.kill();
     let terminal = console(&folder, "paste", "xterm-256color");
-    terminal.say("note this waits for a miner --wait");
+    terminal.say("chat yjf are you there --wait");
     terminal.say("ca first");
-    await_texts(&folder, &["first"]);
+    await_texts(&folder, &["are you there", "first"]);
     terminal.tmux("set-buffer 'ca one\nca two\nca three\n'");
     terminal.tmux("paste-buffer -p");
-    await_texts(&folder, &["first", "one", "two", "three"]);
+    await_texts(&folder, &["are you there", "first", "one", "two", "three"]);
     terminal.say("la");
     terminal.await_screen("la waits", |screen| {
-        screen.contains("'la' waits for 'note this waits for a miner --wait'")
+        screen.contains("'la' waits for 'chat yjf are you there --wait'")
     });
     terminal.keys("C-c");
     let screen = terminal.await_screen("la is answered", |screen| screen.contains("blocks won"));
-    assert!(screen.contains("no longer waits for 'note"), "{screen}");
+    assert!(screen.contains("no longer waits for 'chat yjf"), "{screen}");
     terminal.say("q");
     terminal.await_screen("q ends it", |screen| screen.ends_with("ended: 0"));
 }
@@ -66,7 +71,7 @@ fn a_paste_of_many_lines_loses_none() {
     }
     let net = TestNet::new();
     let folder = net.folder("yzw");
-    let _node = node_without_miner(&folder);
+    let _node = running(&folder);
     let terminal = console(&folder, "many", "xterm-256color");
     let lines: Vec<_> =
         (0..60).map(|at| format!("line {at} of a long text that is kept")).collect();
@@ -91,7 +96,7 @@ fn the_prompt_shows_the_conversation_and_a_slip_is_asked_about() {
     }
     let net = TestNet::new();
     let folder = net.folder("yzw");
-    let _node = node_without_miner(&folder);
+    let _node = running(&folder);
     let terminal = console(&folder, "talk", "xterm-256color");
     terminal.say("good evening");
     terminal.await_screen("nobody is chosen", |screen| screen.contains("ca everybody"));
@@ -115,7 +120,7 @@ fn the_death_of_the_node_ends_its_console_and_gives_the_terminal_back() {
     }
     let net = TestNet::new();
     let folder = net.folder("yzw");
-    let node = node_without_miner(&folder);
+    let node = running(&folder);
     let terminal = console(&folder, "death", "xterm-256color");
     terminal.type_text("ca half a li");
     terminal.await_screen("the line", |screen| screen.ends_with("ca half a li"));
@@ -134,7 +139,7 @@ fn a_terminal_without_cursor_keys_gets_a_plain_prompt() {
     }
     let net = TestNet::new();
     let folder = net.folder("yzw");
-    let _node = node_without_miner(&folder);
+    let _node = running(&folder);
     for term in ["dumb", "emacs", ""] {
         let terminal = console(&folder, &format!("plain{term}"), term);
         terminal.say("la");
@@ -154,7 +159,7 @@ fn a_half_typed_line_survives_a_change_of_the_windows_size() {
     }
     let net = TestNet::new();
     let folder = net.folder("yzw");
-    let _node = node_without_miner(&folder);
+    let _node = running(&folder);
     let terminal = console(&folder, "resize", "xterm-256color");
     let line = "ca this line is longer than half a window and is typed to its end later on";
     terminal.type_text(line);
@@ -180,7 +185,7 @@ fn a_console_begins_with_the_last_lines_and_own_lines_show_in_the_others() {
     }
     let net = TestNet::new();
     let folder = net.folder("yzw");
-    let _node = node_without_miner(&folder);
+    let _node = running(&folder);
     folder.json(["broadcast", "written", "before"]);
     let terminal = Terminal::of_size(&folder, "start", &["console"], (80, 24), "xterm-256color");
     let screen = terminal

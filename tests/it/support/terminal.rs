@@ -36,8 +36,10 @@ impl Terminal {
             format!("FRIENDCHAIN_DATA_DIR='{data}' NODE_ID='{}' TERM={term} TZ=UTC", folder.id);
         let quoted: Vec<_> = args.iter().map(|arg| format!("'{arg}'")).collect();
         // `cat` keeps the screen after the program's end.
-        let command =
-            format!("{environment} '{BINARY}' {}; echo; echo ended: $?; cat", quoted.join(" "));
+        let command = format!(
+            "{environment} '{BINARY}' {}; code=\\$?; echo; echo ended: \\$code; cat",
+            quoted.join(" ")
+        );
         shell(&format!(
             "tmux -L '{socket}' -f /dev/null new-session -d -x {columns} -y {rows} \"{command}\""
         ));
