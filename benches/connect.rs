@@ -31,7 +31,7 @@ use friendchain::{
         CheckedBlock, CheckedHeader, Coin, CoinKey, Network, check_block, check_coinbase_value,
         check_coins, created_coins, spent_coins, verify_signatures,
     },
-    primitives::{Amount, Encode as _, Header, Owner},
+    primitives::{Amount, Encode as _, Header},
 };
 use support::{
     Generator, NOW, PEER, bar, cpu_time, decode, folder, headers_after, memory_mib, options, plot,
@@ -210,8 +210,8 @@ impl Engine {
                     answer.await.expect("an answer").expect("a valid trade");
                 }
             }
-            // This query reads from the disk, so that it waits for the commit.
-            self.handle.spendable(Owner([0; 20])).await.expect("an open chain");
+            // A block's changes are awaited, so that this answer waits for the commit.
+            self.handle.mempool().await.expect("an open chain");
         });
     }
 

@@ -4,6 +4,8 @@
 //! ends with the process. A running node writes its RPC address to `node.json`. Only the holder of
 //! the lock writes or removes that file.
 
+mod kept;
+
 use std::{
     fmt, fs, io,
     io::Write,
@@ -15,15 +17,20 @@ use std::{
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::storage::{
-    DanglingLink, create_private_folder, dangling_link, give_to_owner_of_folder, make_private,
-    prepare_private, private_options, real_place, write_private,
+use crate::{
+    primitives::{composed, spells_word},
+    storage::{
+        DanglingLink, create_private_folder, dangling_link, give_to_owner_of_folder, make_private,
+        prepare_private, private_options, real_place, write_private,
+    },
 };
 
 /// The private key of the node's identity, by which friends know it.
 pub(crate) const IDENTITY_FILE: &str = "identity.key";
 /// The wallet's seed and its number of addresses.
 pub(crate) const WALLET_FILE: &str = "wallet.json";
+/// The search for the addresses of a restored wallet.
+pub(crate) const RECOVERY_FILE: &str = "recovery.json";
 /// The chain database; only the chain thread writes it.
 pub(crate) const CHAIN_FILE: &str = "chain.redb";
 /// The database of profiles, chat, peers and bans.
@@ -36,17 +43,21 @@ pub(crate) const NODE_FILE: &str = "node.json";
 pub(crate) const LOCK_FILE: &str = "lock";
 /// The history of lines typed in the console.
 pub(crate) const HISTORY_FILE: &str = "history.txt";
+/// The settings that the folder keeps.
+pub(crate) const SETTINGS_FILE: &str = "friendchain.toml";
 
 /// All files that a data folder may have, besides backups of the chain.
-const FILES: [&str; 8] = [
+const FILES: [&str; 10] = [
     IDENTITY_FILE,
     WALLET_FILE,
+    RECOVERY_FILE,
     CHAIN_FILE,
     FRIENDS_FILE,
     TOKEN_FILE,
     NODE_FILE,
     LOCK_FILE,
     HISTORY_FILE,
+    SETTINGS_FILE,
 ];
 
 /// Folder name of a node without an id.
@@ -80,14 +91,15 @@ pub(crate) struct NodeIdError(String);
 impl FromStr for NodeId {
     type Err = NodeIdError;
 
+    /// Reads an id, and composes its accents: one spelling is one folder.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let fits =
-            !text.is_empty() && text.len() <= MAX_ID_BYTES && text.chars().count() <= MAX_ID_CHARS;
-        let letters = text.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | '.'));
-        let inner_dots = !text.starts_with('.') && !text.ends_with('.');
+        let id = composed(text);
+        let fits = !id.is_empty() && id.len() <= MAX_ID_BYTES && id.chars().count() <= MAX_ID_CHARS;
+        let letters = fits && id.split(['-', '_', '.']).all(spells_word);
+        let inner_dots = !id.starts_with('.') && !id.ends_with('.');
         // With a leading dash, a command line would parse the id as a flag.
-        if fits && letters && inner_dots && !text.starts_with('-') {
-            Ok(Self(text.to_owned()))
+        if fits && letters && inner_dots && !id.starts_with('-') {
+            Ok(Self(id))
         } else {
             Err(NodeIdError(crate::primitives::printable(
                 &text.chars().take(80).collect::<String>(),
@@ -212,13 +224,7 @@ pub(crate) struct DataDir {
 impl DataDir {
     /// Returns the folder of `id` under `base`, or under the platform's folder for program data.
     pub(crate) fn resolve(base: Option<&Path>, id: Option<&NodeId>) -> Result<Self, DataDirError> {
-        let base = match base {
-            Some(base) => base.to_owned(),
-            None => directories::ProjectDirs::from("", "", "friendchain")
-                .ok_or(DataDirError::NoPlatformFolder)?
-                .data_dir()
-                .to_owned(),
-        };
+        let base = kept::base_folder(base)?;
         Ok(Self { path: base.join(id.map_or(DEFAULT_ID, NodeId::as_str)) })
     }
 
@@ -273,8 +279,7 @@ impl DataDir {
     /// A folder without files of friendchain is [`DataDirError::Absent`] and stays unchanged. A
     /// folder that cannot be written is locked for reading, shared with other readers.
     pub(crate) fn try_lock_existing(&self) -> Result<FolderLock, DataDirError> {
-        let ours = [LOCK_FILE, IDENTITY_FILE, CHAIN_FILE, FRIENDS_FILE, WALLET_FILE, NODE_FILE];
-        if !ours.iter().any(|name| self.file(name).symlink_metadata().is_ok()) {
+        if !self.is_there() {
             return Err(DataDirError::Absent(self.path.clone()));
         }
         match self.try_lock() {
@@ -466,12 +471,12 @@ mod tests {
 
     #[test]
     fn ids_of_any_script_pass_and_paths_do_not() {
-        for id in ["3000", "yzw", "李雷", "a.b", "a-b_c", "Zoë"] {
-            assert!(id.parse::<NodeId>().is_ok(), "{id}");
-        }
-        for id in
-            ["", ".", "..", "a/b", "a\\b", ".a", "a.", "a b", "-a", "a\0", "a:b", "a\u{202e}b"]
+        for id in "3000 yzw 李雷 a.b a-b_c Zoë ก้อง मुक्ता கார்த்திக்".split(' ')
         {
+            assert_eq!(id.parse::<NodeId>().map(|id| id.0).as_deref(), Ok(id));
+        }
+        assert_eq!("Zoe\u{308}".parse(), Ok(NodeId("Zoë".to_owned())), "one spelling");
+        for id in "|.|..|a/b|a\\b|.a|a.|a b|-a|a\0|a:b|a\u{202e}b|a\u{ad}|\u{e49}a".split('|') {
             assert!(id.parse::<NodeId>().is_err(), "{id:?}");
         }
         assert!("x".repeat(65).parse::<NodeId>().is_err());

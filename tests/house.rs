@@ -47,7 +47,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("datadir", &["storage", "primitives"]),
     ("net", &["peers", "wire", "primitives", "telemetry", "storage"]),
     ("rpc", &["chain", "sync", "consensus", "primitives"]),
-    ("commands", &["rpc", "consensus", "primitives"]),
+    ("commands", &["rpc", "storage", "consensus", "primitives"]),
     (
         "node/router",
         &[
@@ -128,7 +128,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     ("observe", &["commands", "telemetry", "primitives"]),
-    ("console", &["commands", "rpc", "datadir", "primitives"]),
+    ("console", &["commands", "rpc", "datadir", "consensus", "primitives"]),
     (
         "cli",
         &[

@@ -4,14 +4,15 @@
 # bench, and an hour of chaos in Docker. Prints one line for each bar and attack; the full output is
 # in target/long-run/.
 #   tests/long-run.sh            all parts: about five hours on two cores of an idle machine
-#   tests/long-run.sh PART...    some: model crash kill clock hostile benches fuzz deploy
-# The part deploy needs cargo-deny and a Docker engine (.ci/engine.sh makes one) that has the
+#   tests/long-run.sh PART...    some: model crash kill clock halves hostile benches fuzz
+#                                packages deploy
+# The part packages needs cargo-deb. The part deploy needs cargo-deny and a Docker engine (.ci/engine.sh makes one) that has the
 # Dockerfile's base image or can pull it. Fuzzing needs the nightly toolchain and cargo-fuzz
 # (fuzz/README.md shows how to install them).
 set -u
 cd "$(dirname "$0")/.." || exit 2
 parts=("$@")
-((${#parts[@]})) || parts=(model crash kill clock hostile benches fuzz deploy)
+((${#parts[@]})) || parts=(model crash kill clock halves hostile benches fuzz packages deploy)
 logs=target/long-run
 mkdir -p "$logs"
 missed=0
@@ -59,6 +60,12 @@ clock() {
   check wrong-clocks cargo test --locked --test it clock:: -- --nocapture
 }
 
+# Two halves of the network that mined 200,000 blocks apart meet.
+halves() {
+  check halves env FRIENDCHAIN_HALVES=200000 \
+    cargo test --locked --test it two_halves_that_were_apart -- --nocapture
+}
+
 # Every attack of a hostile peer, one after the other: each prints a line with its figures.
 hostile() {
   check hostile cargo test --locked --test hostile -- --ignored --nocapture --test-threads 1
@@ -77,6 +84,27 @@ benches() {
 
 fuzz() {
   check fuzz fuzz/run.sh "${FUZZ_SECONDS:-600}"
+}
+
+# Makes the packages twice, which must give the same bytes, and runs what the .deb holds.
+packages() {
+  check packages make_packages
+}
+
+make_packages() {
+  local work binary
+  work=$(mktemp -d)
+  deploy/package.sh --out "$work/first" || return 1
+  binary=target/package/stage/friendchain
+  cp "$binary" "$work/friendchain"
+  deploy/package.sh --binary "$work/friendchain" --out "$work/second" || return 1
+  cmp "$work/first/SHA256SUMS" "$work/second/SHA256SUMS" || return 1
+  dpkg-deb -x "$work"/first/friendchain_*.deb "$work/root" || return 1
+  "$work/root/usr/bin/friendchain" --version || return 1
+  [[ -s $work/root/usr/share/man/man1/friendchain-send.1.gz ]] || return 1
+  grep -q '^ExecStart=/usr/bin/friendchain ' \
+    "$work/root/usr/lib/systemd/system/friendchain.service" || return 1
+  rm -rf "$work"
 }
 
 # Builds the image from source. It must be under 25 MB, with the fast signature checks built in.
@@ -109,10 +137,11 @@ deploy() {
 
 for part in "${parts[@]}"; do
   case $part in
-    model | crash | clock | hostile | benches | fuzz | deploy) "$part" ;;
+    model | crash | clock | halves | hostile | benches | fuzz | packages | deploy) "$part" ;;
     kill) kill_nodes ;;
     *)
-      echo "there is no part '$part': model, crash, kill, clock, hostile, benches, fuzz or deploy" >&2
+      echo "there is no part '$part':" \
+        "model, crash, kill, clock, halves, hostile, benches, fuzz, packages or deploy" >&2
       exit 2
       ;;
   esac

@@ -130,14 +130,14 @@ impl Chain {
             return Ok(Activation::Done);
         }
         self.tell(old_tip.hash, &disconnect, &left, &connect, &joined);
-        let reorganised = !left.is_empty();
-        if reorganised {
+        self.tell_void_mined(&joined);
+        if left.is_empty() {
+            self.mempool_after_connect(&joined)?;
+        } else {
             left.reverse();
             self.mempool_after_reorganisation(&left, now)?;
-        } else {
-            self.mempool_after_connect(&joined)?;
         }
-        self.settle_mempool(reorganised, now)?;
+        self.settle_mempool(now)?;
         Ok(Activation::Done)
     }
 

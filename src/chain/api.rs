@@ -18,6 +18,10 @@ use crate::{
     },
 };
 
+/// Depth in blocks, the coin's own included, from which a coin counts as settled. Reorgs among
+/// friends are shorter.
+pub const SETTLED_DEPTH: Height = 6;
+
 /// The source of a block, header or trade. It decides priority and blame, and whether this node
 /// must keep the object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -203,35 +207,80 @@ impl DropReason {
     }
 }
 
-/// A coin and its outpoint.
+/// A coin with its owner and its outpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OwnedCoin {
+    pub owner: Owner,
     pub outpoint: OutPoint,
     pub coin: Coin,
 }
 
-/// The coins that an owner can spend next: the wallet's view.
+/// A question for the coins that a wallet can spend next.
+#[derive(Debug, Clone, Default)]
+pub struct SpendQuery {
+    /// All owners of the wallet. They decide which unmined coins are the wallet's own change.
+    pub wallet: Vec<Owner>,
+    /// The only owner whose coins are wanted; `None`: coins of the whole wallet.
+    pub from: Option<Owner>,
+    /// The sum that is to be spent. The search among very many coins ends once this is found.
+    pub needs: Amount,
+}
+
+/// The coins that a wallet can spend next.
 #[derive(Debug, Clone, Default)]
 pub struct Spendable {
-    /// Mined coins that no mempool entry spends and that the next block may spend.
+    /// Mined coins that no mempool entry spends. Of very many coins these are the largest ones.
     pub confirmed: Vec<OwnedCoin>,
-    /// Outputs of mempool entries to the owner that no other mempool entry spends.
+    /// Unspent outputs of mempool entries whose inputs all belong to the wallet, and so do those
+    /// of all their unmined ancestors. Nobody else can make them void.
     pub pending: Vec<OwnedCoin>,
+    /// Unspent outputs of all other mempool entries: whoever made these can replace them.
+    pub unsure: Vec<OwnedCoin>,
+    /// The value of `confirmed`, with the coins that were left out of it.
+    pub total: Amount,
     /// Height of the tip at which these coins were read.
     pub height: Height,
 }
 
-/// An owner's balance, mined and pending.
+/// The balance of an owner or of a wallet, mined and pending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Balance {
     /// Coins on the best chain, immature coinbases included.
     pub confirmed: Amount,
+    /// The part of `confirmed` that is at least [`SETTLED_DEPTH`] deep.
+    pub settled: Amount,
     /// Sum of the coins that mempool entries would add.
     pub pending_in: Amount,
     /// Sum of the coins that mempool entries would spend.
     pub pending_out: Amount,
     /// Height of the tip at which the balance was read.
     pub height: Height,
+}
+
+/// The balance of a wallet, with the mined coins of each of its owners.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Funds {
+    /// The mined coins of each owner, in the order asked.
+    pub each: Vec<Amount>,
+    /// The balance of all owners together. A mempool entry counts with its net gain or loss, so
+    /// that change and payments within the wallet are no income.
+    pub whole: Balance,
+}
+
+/// The state of a coin that a void transaction of our own would spend.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum InputFate {
+    /// It can be spent: the coin is unspent, or the stamp is unused.
+    Free(OwnedCoin),
+    /// Another transaction has spent it.
+    Spent {
+        by: TxId,
+        transaction: Arc<Transaction>,
+        /// The height of its block; `None` if it waits in the mempool.
+        height: Option<Height>,
+    },
+    /// It is neither on the best chain nor in the mempool. It may come back with another branch.
+    Missing(OutPoint),
 }
 
 /// The place of a transaction: mempool, block or none.
@@ -243,7 +292,8 @@ pub enum TxState {
         block: BlockHash,
         height: Height,
     },
-    /// A transaction of our own that can never be mined, since one of its inputs is spent for good.
+    /// A transaction of our own that this node gave up for good: one of its inputs was spent by
+    /// another transaction, or was lost. It is never sent again by itself.
     Void {
         /// A sentence that names the input and the transaction that spent it.
         reason: String,
@@ -376,15 +426,9 @@ pub enum ChainCommand {
         reply: oneshot::Sender<Result<TxId, AcceptTradeError>>,
     },
     /// Builds a block to mine.
-    Template {
-        owner: Owner,
-        reply: oneshot::Sender<Template>,
-    },
+    Template { owner: Owner, reply: oneshot::Sender<Template> },
     /// Checks work, time and difficulty of a header on the tip, without storing it.
-    CheckHeader {
-        header: Box<Header>,
-        reply: oneshot::Sender<Result<(), AcceptHeadersError>>,
-    },
+    CheckHeader { header: Box<Header>, reply: oneshot::Sender<Result<(), AcceptHeadersError>> },
     /// Filters ids for trades that are in neither the mempool nor the chain.
     UnknownTrades {
         /// At most [`MAX_MEMPOOL_IDS`](crate::wire::limits::MAX_MEMPOOL_IDS) ids.
@@ -412,24 +456,10 @@ pub enum ChainCommand {
         short_ids: Vec<[u8; 6]>,
         reply: oneshot::Sender<Rebuilt>,
     },
-    /// Reads the coins that an owner can spend.
-    Spendable {
-        owner: Owner,
-        reply: oneshot::Sender<Result<Spendable, ChainFault>>,
-    },
-    Balance {
-        owner: Owner,
-        reply: oneshot::Sender<Result<Balance, ChainFault>>,
-    },
     /// Lists all mempool entries, parents first.
-    Mempool {
-        reply: oneshot::Sender<Vec<MempoolEntry>>,
-    },
+    Mempool { reply: oneshot::Sender<Vec<MempoolEntry>> },
     /// Looks up one transaction and its state; `None` if unknown.
-    Transaction {
-        txid: TxId,
-        reply: oneshot::Sender<Result<Option<TxInfo>, ChainFault>>,
-    },
+    Transaction { txid: TxId, reply: oneshot::Sender<Result<Option<TxInfo>, ChainFault>> },
     /// Checks everything from genesis.
     Verify {
         /// Heights done and heights in total. Updates are dropped while the channel is full.
@@ -465,6 +495,8 @@ pub enum ChainEvent {
         /// A sentence for the user.
         reason: String,
     },
+    /// A trade of our own that was told void is in a block after all: somebody else mined it.
+    VoidMined { txid: TxId, block: BlockHash, height: Height },
     /// A peer's trade left the mempool without being mined. The chain does not keep it.
     TradeDropped { txid: TxId, reason: DropReason },
     /// The chain thread has stopped, for example because the disk failed. The node must stop too.

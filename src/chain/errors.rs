@@ -6,8 +6,13 @@ use super::mempool::FeeRate;
 pub use crate::consensus::Blame;
 use crate::{
     consensus::{BlockError, HeaderError, TransactionError},
-    primitives::{Amount, BlockHash, Height, NetworkId, OutPoint, TxId},
+    primitives::{Amount, BlockHash, Height, NetworkId, OutPoint, TxId, count_of_blocks},
 };
+
+/// Returns the number of blocks with its verb: `1 block is`.
+fn missing_blocks(count: Height) -> String {
+    format!("{} {}", count_of_blocks(count.into()), if count == 1 { "is" } else { "are" })
+}
 
 /// A failure of the disk, or a file with content that this program did not write. The chain thread
 /// stops.
@@ -287,8 +292,8 @@ pub enum AcceptBranchError {
     },
     /// Too many bodies of the branch are missing: what is here has no more work than ours.
     #[error(
-        "{missing} blocks of the branch of {hash} are not here yet: wait until status says that \
-         all of it is"
+        "of the branch of {hash}, {} not here yet: wait until status says that all of it is",
+        missing_blocks(*.missing)
     )]
     Incomplete { hash: BlockHash, missing: Height },
     /// The reorg would need more memory than `--cache-mib` allows.
@@ -425,6 +430,9 @@ pub enum AcceptTradeError {
         "trade {txid} pays next to nothing, and whoever sent it sends many such; pay a fee, or wait"
     )]
     TooManyFree { txid: TxId },
+    /// A peer sent a trade of this node's own that is void, which is final.
+    #[error("trade {txid} was made here and is void: only resend takes it up again")]
+    Void { txid: TxId },
     #[error(transparent)]
     Fault(#[from] ChainFault),
 }
@@ -444,7 +452,8 @@ impl AcceptTradeError {
             | Self::TooManyDescendants { .. }
             | Self::TooLargePackage { .. }
             | Self::BelowFloor { .. }
-            | Self::TooManyFree { .. } => Blame::Nobody,
+            | Self::TooManyFree { .. }
+            | Self::Void { .. } => Blame::Nobody,
             Self::Fault(_) => Blame::Ours,
         }
     }
@@ -455,6 +464,7 @@ impl AcceptTradeError {
         match self {
             Self::Transaction { error, .. } => error.code(),
             Self::Known { .. } => "known",
+            Self::Void { .. } => "void",
             Self::Mined { .. } => "mined",
             Self::Conflict { .. } => "conflict",
             Self::TooLongChain { .. } => "too_long_chain",

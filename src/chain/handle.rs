@@ -8,14 +8,15 @@ use std::sync::{
 };
 
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{Semaphore, mpsc, oneshot, watch},
     task,
 };
 
 use super::{
     api::{
-        Balance, BlockAccepted, ChainAudit, ChainCommand, ChainSummary, HeaderContext,
-        HeadersAccepted, MempoolEntry, Origin, Rebuilt, Spendable, Template, Tip, TxInfo,
+        Balance, BlockAccepted, ChainAudit, ChainCommand, ChainSummary, Funds, HeaderContext,
+        HeadersAccepted, MempoolEntry, Origin, Rebuilt, SpendQuery, Spendable, Template, Tip,
+        TxInfo,
     },
     errors::{
         AcceptBlockError, AcceptBranchError, AcceptHeadersError, AcceptTradeError, ChainFault,
@@ -31,6 +32,9 @@ use crate::{
 /// [`ChainHandle::busy`] is true.
 pub(super) const QUEUE: usize = 512;
 
+/// Scans of the coins table that run at once: a short question need not wait for a long one.
+pub(super) const SCANS: usize = 2;
+
 /// A cloneable handle to the chain thread. When the last one is dropped, the thread commits, closes
 /// the file, and ends.
 #[derive(Debug, Clone)]
@@ -40,6 +44,8 @@ pub struct ChainHandle {
     pub(super) reader: ChainReader,
     /// True once shutdown was requested; a running `Verify` then stops.
     pub(super) closing: Arc<AtomicBool>,
+    /// Places for scans of the coins table.
+    pub(super) scans: Arc<Semaphore>,
     /// The fault that ended the thread, if any.
     pub(super) fault: Arc<OnceLock<ChainFault>>,
 }
@@ -259,20 +265,47 @@ impl ChainHandle {
         self.ask(|reply| ChainCommand::Rebuild { header, coinbase, short_ids, reply }).await
     }
 
-    /// Returns the coins that an owner can spend next.
+    /// Returns the coins that a wallet can spend next, without the chain thread.
     ///
     /// # Errors
-    /// Fails if the chain is closed.
-    pub async fn spendable(&self, owner: Owner) -> Result<Spendable, ChainFault> {
-        self.ask(|reply| ChainCommand::Spendable { owner, reply }).await?
+    /// Fails if the chain is closed or its file cannot be read.
+    pub async fn spendable(&self, query: SpendQuery) -> Result<Spendable, ChainFault> {
+        self.scan(move |reader, waiting| reader.spendable(&query, waiting)).await
     }
 
-    /// Returns an owner's balance.
+    /// Returns the balance of several owners together, without the chain thread.
     ///
     /// # Errors
-    /// Fails if the chain is closed.
+    /// Fails if the chain is closed or its file cannot be read.
+    pub async fn funds(&self, owners: Vec<Owner>) -> Result<Funds, ChainFault> {
+        self.scan(move |reader, waiting| reader.funds(&owners, waiting)).await
+    }
+
+    /// Returns an owner's balance, without the chain thread.
+    ///
+    /// # Errors
+    /// Fails if the chain is closed or its file cannot be read.
     pub async fn balance(&self, owner: Owner) -> Result<Balance, ChainFault> {
-        self.ask(|reply| ChainCommand::Balance { owner, reply }).await?
+        Ok(self.funds(vec![owner]).await?.whole)
+    }
+
+    /// Reads the coins table on a blocking thread, beside the mempool's entries. Few scans run at
+    /// once, since an owner may have millions of coins.
+    async fn scan<T: Send + 'static>(
+        &self,
+        scan: impl FnOnce(&ChainReader, &[MempoolEntry]) -> Result<T, ChainFault> + Send + 'static,
+    ) -> Result<T, ChainFault> {
+        let place = Arc::clone(&self.scans).acquire_owned().await;
+        // An empty mempool is known without the chain thread, which may be busy for long.
+        let is_empty = self.summary.borrow().mempool == 0;
+        let waiting = if is_empty { Vec::new() } else { self.mempool().await? };
+        let reader = self.reader.clone();
+        let work = move || {
+            // Held by the thread that works: it goes on if the caller gives up.
+            let _place = place;
+            scan(&reader, &waiting)
+        };
+        task::spawn_blocking(work).await.unwrap_or(Err(ChainFault::Closed))
     }
 
     /// Returns all mempool entries, parents first.

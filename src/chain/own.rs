@@ -3,65 +3,77 @@
 //!
 //! It is the in-memory index of the table of own transactions. Records of that table are never
 //! deleted.
+//!
+//! ```text
+//! sent here ─► Alive ─► Void
+//!                ▲        │ sent here once more, and by nothing else
+//!                └────────┘
+//! ```
+//! An alive transaction waits in the mempool or is mined. A void one was given up, and its user was
+//! told so. A block of somebody else may still contain it; it stays marked as void here, so that a
+//! reorg does not bring it back.
 
 use std::collections::HashMap;
 
 use crate::primitives::TxId;
 
-/// Ids of all own transactions, with the position of the retry rotation.
+/// The state of an own transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OwnState {
+    /// In the mempool, or mined.
+    Alive,
+    /// Given up for good, unless its user sends it again.
+    Void,
+}
+
+/// Ids of all own transactions with their states.
 #[derive(Debug, Default)]
 pub(super) struct OwnTransactions {
-    is_void: HashMap<TxId, bool>,
-    /// The last void transaction that [`Self::void_in_turn`] returned.
-    last_retried: Option<TxId>,
+    states: HashMap<TxId, OwnState>,
 }
 
 impl OwnTransactions {
     pub(super) fn contains(&self, txid: &TxId) -> bool {
-        self.is_void.contains_key(txid)
+        self.states.contains_key(txid)
     }
 
     /// True for an own transaction that is void.
     pub(super) fn is_void(&self, txid: &TxId) -> bool {
-        self.is_void.get(txid) == Some(&true)
+        self.states.get(txid) == Some(&OwnState::Void)
     }
 
     /// True for an own transaction that is not void: in the mempool, or mined.
     pub(super) fn is_alive(&self, txid: &TxId) -> bool {
-        self.is_void.get(txid) == Some(&false)
+        self.states.get(txid) == Some(&OwnState::Alive)
     }
 
-    /// Adds a transaction or updates its void flag.
-    pub(super) fn set(&mut self, txid: TxId, is_void: bool) {
-        self.is_void.insert(txid, is_void);
+    /// Adds a transaction that was sent here, or sent here once more.
+    pub(super) fn set_alive(&mut self, txid: TxId) {
+        self.states.insert(txid, OwnState::Alive);
+    }
+
+    /// Marks a transaction as void.
+    pub(super) fn set_void(&mut self, txid: TxId) {
+        self.states.insert(txid, OwnState::Void);
+    }
+
+    /// Adds a transaction as its record says.
+    pub(super) fn load(&mut self, txid: TxId, is_void: bool) {
+        self.states.insert(txid, if is_void { OwnState::Void } else { OwnState::Alive });
     }
 
     /// Adds a transaction that is not void, unless it is known.
     pub(super) fn add(&mut self, txid: TxId) {
-        self.is_void.entry(txid).or_insert(false);
+        self.states.entry(txid).or_insert(OwnState::Alive);
     }
 
     #[cfg(test)]
     pub(super) fn ids(&self) -> impl Iterator<Item = TxId> {
-        self.is_void.keys().copied()
+        self.states.keys().copied()
     }
 
     pub(super) fn remove(&mut self, txid: &TxId) {
-        self.is_void.remove(txid);
-    }
-
-    /// Returns at most `limit` void transactions. Repeated calls rotate through all of them.
-    pub(super) fn void_in_turn(&mut self, limit: usize) -> Vec<TxId> {
-        let void = self.is_void.iter().filter(|(_, is_void)| **is_void).map(|(txid, _)| *txid);
-        let mut void: Vec<_> = void.collect();
-        void.sort_unstable();
-        if void.len() > limit {
-            let had_turn = void.partition_point(|txid| Some(*txid) <= self.last_retried);
-            void.rotate_left(had_turn);
-            void.truncate(limit);
-            self.last_retried = void.last().copied().or(self.last_retried);
-        }
-        void
+        self.states.remove(txid);
     }
 }
 
@@ -70,13 +82,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_void_transactions_get_their_turn() {
-        let mut own = OwnTransactions::default();
-        for number in 0..5 {
-            own.set(TxId([number; 32]), number != 2);
-        }
-        let mut turns = || own.void_in_turn(3).iter().map(|txid| txid.0[0]).collect::<Vec<_>>();
-        assert_eq!([turns(), turns(), turns()], [[0, 1, 3], [4, 0, 1], [3, 4, 0]]);
-        assert_eq!(own.void_in_turn(4).len(), 4);
+    fn a_void_transaction_stays_void_until_it_is_sent_again() {
+        let (mut own, txid) = (OwnTransactions::default(), TxId([1; 32]));
+        own.set_alive(txid);
+        own.set_void(txid);
+        own.add(txid);
+        assert!(own.is_void(&txid) && own.contains(&txid));
+        own.set_alive(txid);
+        assert!(own.is_alive(&txid) && !own.is_void(&txid));
     }
 }

@@ -1,89 +1,37 @@
-//! `queries` answers reads that need the mempool or uncommitted changes: balances, coins, trades.
+//! `queries` answers reads that need the mempool or uncommitted changes: trades and their states.
 //!
-//! All other reads go through a [`ChainReader`](super::ChainReader), without the chain thread.
+//! All other reads go through a [`ChainReader`](super::ChainReader), without the chain thread. So
+//! do balances and spendable coins in a node; here they are for whoever has the chain itself.
 
 use std::sync::Arc;
 
 use super::{
-    api::{Balance, MempoolEntry, OwnedCoin, Spendable, TxInfo, TxState},
-    coins::Coins,
+    api::{Balance, MempoolEntry, SpendQuery, Spendable, TxInfo, TxState},
     errors::ChainFault,
+    purse,
     state::Chain,
-    store::tables::coin_from_bytes,
 };
-use crate::{
-    consensus::{CoinKey, created_coins, spent_coins},
-    primitives::{Amount, Height, Owner, Transaction, TxId},
-};
+use crate::primitives::{Amount, Height, Owner, Transaction, TxId};
 
 impl Chain {
-    /// Returns an owner's coins on the best chain, without stamps.
-    fn coins_of(&mut self, owner: Owner) -> Result<Vec<OwnedCoin>, ChainFault> {
-        self.commit()?;
-        let tables = self.overlay.store().read()?;
-        let (first, last) = CoinKey::range(owner);
-        let mut coins = Vec::new();
-        for entry in tables.coins.range::<&[u8; 56]>(&first.to_bytes()..=&last.to_bytes())? {
-            let (key, value) = entry?;
-            let coin = coin_from_bytes(value.value())?;
-            if !coin.is_stamp() {
-                coins.push(OwnedCoin { outpoint: CoinKey::from_bytes(key.value()).outpoint, coin });
-            }
-        }
-        Ok(coins)
-    }
-
-    /// Returns the coins that an owner can spend in the next block: mined coins that no mempool
-    /// entry spends, and outputs of mempool entries.
+    /// Returns the coins that one owner can spend in the next block.
     ///
     /// # Errors
     /// Fails if the disk fails.
     pub fn spendable(&mut self, owner: Owner) -> Result<Spendable, ChainFault> {
-        let mut confirmed = self.coins_of(owner)?;
-        let is_free = |coin: &OwnedCoin| {
-            self.mempool.spender(&CoinKey { owner, outpoint: coin.outpoint }).is_none()
-        };
-        confirmed.retain(is_free);
-        let height = self.tip().height;
-        let pending = self.mempool.entries().flat_map(|waiting| {
-            let txid = waiting.entry.txid;
-            created_coins(&waiting.entry.transaction, txid, height.saturating_add(1))
-        });
-        let pending = pending
-            .filter(|(key, coin)| {
-                key.owner == owner && !coin.is_stamp() && self.mempool.spender(key).is_none()
-            })
-            .map(|(key, coin)| OwnedCoin { outpoint: key.outpoint, coin })
-            .collect();
-        Ok(Spendable { confirmed, pending, height })
+        self.commit()?;
+        let query = SpendQuery { wallet: vec![owner], ..SpendQuery::default() };
+        purse::spendable(&self.overlay.store().read()?, &query, &self.mempool())
     }
 
-    /// Returns an owner's balance with pending changes. Each mempool entry counts with its net gain
-    /// or loss, so that change outputs do not appear as income.
+    /// Returns an owner's balance with pending changes.
     ///
     /// # Errors
     /// Fails if the disk fails.
     pub fn balance(&mut self, owner: Owner) -> Result<Balance, ChainFault> {
-        let confirmed = self.coins_of(owner)?.iter().map(|coin| coin.coin.value).sum();
-        let height = self.tip().height;
-        let (mut pending_in, mut pending_out) = (Amount::ZERO, Amount::ZERO);
-        let waiting: Vec<_> =
-            self.mempool.entries().map(|waiting| Arc::clone(&waiting.entry.transaction)).collect();
-        for transaction in waiting {
-            let outputs = transaction.outputs.iter().filter(|output| output.owner == owner);
-            let gained: Amount = outputs.map(|output| output.value).sum();
-            let mut lost = Amount::ZERO;
-            for key in spent_coins(&transaction).filter(|key| key.owner == owner) {
-                let coin = match self.mempool.output(&key, height) {
-                    Some(coin) => Some(coin),
-                    None => self.overlay.coin(&key)?,
-                };
-                lost = lost.saturating_add(coin.map_or(Amount::ZERO, |coin| coin.value));
-            }
-            pending_in = pending_in.saturating_add(gained.checked_sub(lost).unwrap_or_default());
-            pending_out = pending_out.saturating_add(lost.checked_sub(gained).unwrap_or_default());
-        }
-        Ok(Balance { confirmed, pending_in, pending_out, height })
+        self.commit()?;
+        let tables = self.overlay.store().read()?;
+        Ok(purse::funds(&tables, &[owner], &self.mempool())?.whole)
     }
 
     /// Returns all mempool entries, parents first.
@@ -103,6 +51,7 @@ impl Chain {
     }
 
     /// Returns the ids that are in neither the mempool nor the best chain, in the order of `ids`.
+    /// Void trades of our own are known: they are not wanted again.
     ///
     /// # Errors
     /// Fails if the disk fails.
@@ -111,6 +60,7 @@ impl Chain {
         ids.retain(|txid| {
             fault.is_none()
                 && self.mempool.get(txid).is_none()
+                && !self.own.is_void(txid)
                 && match self.overlay.place(txid) {
                     Ok(place) => place.is_none(),
                     Err(error) => {

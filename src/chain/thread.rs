@@ -28,7 +28,7 @@ use std::{
 
 use tokio::{
     runtime,
-    sync::{Notify, mpsc, oneshot, watch},
+    sync::{Notify, Semaphore, mpsc, oneshot, watch},
     time,
 };
 
@@ -40,7 +40,7 @@ use super::{
     errors::{
         AcceptBlockError, AcceptBranchError, AcceptHeadersError, AcceptTradeError, ChainFault,
     },
-    handle::{ChainHandle, QUEUE},
+    handle::{ChainHandle, QUEUE, SCANS},
     jumps::Jumps,
     precheck::{Incoming, Preparer},
     state::Chain,
@@ -94,9 +94,11 @@ pub fn spawn(
     let (publish, summary) = watch::channel(chain.summary());
     let closing = Arc::new(AtomicBool::new(false));
     let fault = Arc::new(OnceLock::new());
-    let (reader, closing_too, fault_too) =
-        (chain.reader(), Arc::clone(&closing), Arc::clone(&fault));
-    let handle = ChainHandle { commands, summary, reader, closing: closing_too, fault: fault_too };
+    let reader = chain.reader();
+    let scans = Arc::new(Semaphore::new(SCANS));
+    let (closing_too, fault_too) = (Arc::clone(&closing), Arc::clone(&fault));
+    let handle =
+        ChainHandle { commands, summary, reader, closing: closing_too, scans, fault: fault_too };
     let preparer = Preparer::start(chain.options.threads, chain.network(), &chain.verified);
     let thread = ChainThread {
         chain: ManuallyDrop::new(chain),
@@ -511,14 +513,6 @@ impl ChainThread {
     /// Executes a command that changes no block, no header and no trade.
     fn answer_read(&mut self, command: ChainCommand, now: UnixMillis) -> Result<(), ChainFault> {
         match command {
-            ChainCommand::Spendable { owner, reply } => {
-                let spendable = self.chain.spendable(owner)?;
-                self.hold(reply, Ok(spendable));
-            }
-            ChainCommand::Balance { owner, reply } => {
-                let balance = self.chain.balance(owner)?;
-                self.hold(reply, Ok(balance));
-            }
             ChainCommand::Mempool { reply } => {
                 let mempool = self.chain.mempool();
                 self.hold(reply, mempool);

@@ -1,8 +1,10 @@
-//! `transactions` admits trades to the mempool, removes them and revives void ones, for
-//! [`Chain`].
+//! `transactions` admits trades to the mempool and removes them, for [`Chain`].
 //!
-//! A trade made on this node is never deleted from the table of own trades. It is void while the
-//! best chain makes it impossible to mine, and returns to the mempool as soon as that changes.
+//! A trade made on this node is never deleted from the table of own trades. It becomes void once it
+//! has lost its place in the mempool without being mined, and that is final: its user was told so,
+//! and has perhaps paid anew. This node never takes it up again by itself, neither at a later block
+//! nor after a reorg nor from a peer, and does not announce it. Only its user does, by sending it
+//! from here once more. Somebody else may still mine it. It is then mined, and the user is told.
 
 use std::{cmp::Reverse, sync::Arc};
 
@@ -21,13 +23,9 @@ use crate::{
     telemetry::events,
 };
 
-/// Maximum number of void trades retried at each new block, in rotation. After a reorg, all are
-/// retried.
-const MAX_RETRIED: usize = 1_000;
-
 impl Chain {
     /// Checks a trade or note and adds it to the mempool. A local trade that is already in the
-    /// mempool is no error.
+    /// mempool is no error. A void trade of our own is taken up again only from here.
     ///
     /// # Errors
     /// See [`AcceptTradeError`].
@@ -69,6 +67,7 @@ impl Chain {
             }
             return Ok(());
         }
+        self.check_not_void(txid, origin)?;
         let candidate = match self.check_trade(&transaction, txid, &Rules::for_new(local)) {
             // A mined trade has spent its coins or used its stamp, so only these two errors justify
             // a lookup on disk.
@@ -115,6 +114,17 @@ impl Chain {
         self.announcements.stage(event);
         self.announcements.log(LogEntry::Trade(events::TradeAccepted { txid, local }));
         Ok(())
+    }
+
+    /// Checks that a peer does not bring a void trade of our own back.
+    fn check_not_void(&mut self, txid: TxId, origin: Origin) -> Result<(), AcceptTradeError> {
+        if origin == Origin::Local || !self.own.is_void(&txid) {
+            return Ok(());
+        }
+        Err(match self.overlay.place(&txid)? {
+            Some((height, _)) => AcceptTradeError::Mined { txid, height },
+            None => AcceptTradeError::Void { txid },
+        })
     }
 
     /// Checks a trade against mempool and best chain.
@@ -196,14 +206,9 @@ impl Chain {
         Ok(())
     }
 
-    /// Expires and evicts trades and retries void ones, after the best chain has changed.
-    pub(super) fn settle_mempool(
-        &mut self,
-        reorganised: bool,
-        now: UnixMillis,
-    ) -> Result<(), ChainFault> {
+    /// Expires and evicts trades, after the best chain has changed.
+    pub(super) fn settle_mempool(&mut self, now: UnixMillis) -> Result<(), ChainFault> {
         self.expire_trades(now)?;
-        self.retry_void(reorganised, now)?;
         self.evict(now)
     }
 
@@ -240,7 +245,7 @@ impl Chain {
             MempoolRecord { sequence: waiting.sequence, added: *added, local: *local, transaction };
         self.overlay.put_waiting(txid, &record);
         if record.local && !self.own.is_alive(&txid) {
-            self.own.set(txid, false);
+            self.own.set_alive(txid);
             let transaction = Transaction::clone(&record.transaction);
             let record = OwnRecord { added: now, void: String::new(), transaction };
             self.overlay.put_own(txid, &record);
@@ -349,9 +354,19 @@ impl Chain {
     ) -> Result<(), ChainFault> {
         let added = self.overlay.own(&txid)?.map_or(added, |record| record.added);
         self.overlay.put_own(txid, &OwnRecord { added, void: reason.clone(), transaction });
-        self.own.set(txid, true);
+        self.own.set_void(txid);
         self.announcements.stage(ChainEvent::TradeVoid { txid, reason });
         Ok(())
+    }
+
+    /// Tells of void trades of our own that these blocks contain: somebody else has mined them.
+    pub(super) fn tell_void_mined(&mut self, joined: &[Body]) {
+        for body in joined {
+            let (block, height) = (body.block.hash(), body.height());
+            for txid in body.txids.iter().filter(|txid| self.own.is_void(txid)).copied() {
+                self.announcements.stage(ChainEvent::VoidMined { txid, block, height });
+            }
+        }
     }
 
     /// Rebuilds the mempool after a reorg. Trades of the disconnected blocks (`left`, oldest first)
@@ -365,6 +380,11 @@ impl Chain {
         for body in left {
             for (_, transaction, txid, leaf) in body.trades() {
                 if self.overlay.place(&txid)?.is_some() {
+                    continue;
+                }
+                if let Some(record) = self.void_record(&txid)? {
+                    // A peer had mined it. It is void again, and stays so.
+                    self.announcements.stage(ChainEvent::TradeVoid { txid, reason: record.void });
                     continue;
                 }
                 match self.readmit(&Arc::new(transaction.clone()), txid, leaf, now) {
@@ -428,7 +448,7 @@ impl Chain {
         for (txid, record) in records {
             let MempoolRecord { sequence, added, local, transaction } = record;
             self.mempool.continue_from(sequence);
-            if self.overlay.place(&txid)?.is_some() {
+            if self.overlay.place(&txid)?.is_some() || self.own.is_void(&txid) {
                 self.overlay.remove_waiting(txid);
                 continue;
             }
@@ -444,7 +464,7 @@ impl Chain {
                         waiting.sequence == sequence && waiting.entry.local == local
                     };
                     // Skips the write if the stored record is already correct.
-                    if !self.mempool.get(&txid).is_some_and(as_stored) || self.own.is_void(&txid) {
+                    if !self.mempool.get(&txid).is_some_and(as_stored) {
                         self.keep(txid, added);
                     }
                 }
@@ -467,51 +487,44 @@ impl Chain {
         self.evict(0)
     }
 
-    /// Readmits void trades whose inputs are available again.
-    pub(super) fn retry_void(&mut self, all: bool, now: UnixMillis) -> Result<(), ChainFault> {
-        let limit = if all { usize::MAX } else { MAX_RETRIED };
-        // Newest first: of two conflicting trades, the later one is what the user wants.
-        let void = self.own.void_in_turn(limit);
-        let mut dated = Vec::with_capacity(void.len());
-        for txid in void {
-            dated.push((Reverse(self.overlay.own(&txid)?.map(|record| record.added)), txid));
-        }
-        dated.sort_unstable();
-        let mut void: Vec<_> = dated.into_iter().map(|(_, txid)| txid).collect();
-        // A void trade may depend on another one, so repeat while any trade is revived.
-        loop {
-            let before = void.len();
-            let mut still = Vec::new();
-            for txid in void {
-                if !self.revive(txid, now)? {
-                    still.push(txid);
-                }
-            }
-            if still.is_empty() || still.len() == before {
-                return Ok(());
-            }
-            void = still;
-        }
+    /// Returns the record of an own trade that is void.
+    fn void_record(&mut self, txid: &TxId) -> Result<Option<OwnRecord>, ChainFault> {
+        if self.own.is_void(txid) { self.overlay.own(txid) } else { Ok(None) }
     }
 
-    /// Tries to revive a void trade. Returns true if it is no longer void.
-    fn revive(&mut self, txid: TxId, now: UnixMillis) -> Result<bool, ChainFault> {
-        let Some(record) = self.overlay.own(&txid)? else { return Ok(true) };
-        let OwnRecord { added, transaction, .. } = record;
-        if self.overlay.place(&txid)?.is_some() {
-            self.overlay.put_own(txid, &OwnRecord { added, void: String::new(), transaction });
-            self.own.set(txid, false);
-            return Ok(true);
-        }
-        let leaf = leaf_hash(&transaction);
-        match self.readmit(&Arc::new(transaction), txid, leaf, now) {
-            Ok(()) => {
-                self.tell_again(txid);
-                Ok(true)
+    /// Takes own trades up again that a repair found in no place. Those that are no longer valid
+    /// become void for the reason `why`.
+    pub(super) fn readmit_own(
+        &mut self,
+        mut records: Vec<(TxId, OwnRecord)>,
+        why: &str,
+        now: UnixMillis,
+    ) -> Result<(), ChainFault> {
+        // Newest first: of two conflicting trades, the later one is what the user wants.
+        records.sort_by_key(|(txid, record)| (Reverse(record.added), *txid));
+        // One trade may rest on another, so repeat while any is taken up.
+        loop {
+            let before = records.len();
+            let mut left = Vec::new();
+            for (txid, record) in records {
+                let transaction = Arc::new(record.transaction.clone());
+                let leaf = leaf_hash(&transaction);
+                match self.readmit(&transaction, txid, leaf, now) {
+                    Ok(()) => self.tell_again(txid),
+                    Err(AcceptTradeError::Known { .. }) => {}
+                    Err(AcceptTradeError::Fault(fault)) => return Err(fault),
+                    Err(_) => left.push((txid, record)),
+                }
             }
-            Err(AcceptTradeError::Fault(fault)) => Err(fault),
-            Err(_) => Ok(false),
+            records = left;
+            if records.is_empty() || records.len() == before {
+                break;
+            }
         }
+        for (txid, OwnRecord { added, transaction, .. }) in records {
+            self.make_void(txid, transaction, added, why.to_owned())?;
+        }
+        Ok(())
     }
 }
 

@@ -53,12 +53,15 @@ pub(crate) struct Global {
     #[arg(long, global = true, env = "FRIENDCHAIN_DATA_DIR", value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
     /// Selects one of several nodes on this machine: its data is in DIR/ID; a number from 1024 to
-    /// 65535 is also its port
+    /// 65535 is also its port [default: default, the only one, or the only one that runs]
     #[arg(long, global = true, env = "NODE_ID", value_name = "ID")]
     pub(crate) node_id: Option<String>,
     /// Answer with one JSON document
     #[arg(long, global = true)]
     pub(crate) json: bool,
+    /// Show ids and columns in full
+    #[arg(long, global = true)]
+    pub(crate) full: bool,
     /// Format of log lines
     #[arg(long, global = true, value_enum, value_name = "FORMAT")]
     pub(crate) log_format: Option<LogFormat>,
@@ -73,15 +76,17 @@ pub(crate) struct Global {
 /// All commands of the binary.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run the daemon until SIGINT or SIGTERM
+    /// Run the daemon until SIGINT, SIGTERM or SIGHUP
     #[command(
         visible_alias = "startnode",
-        after_help = "Example:\n  friendchain start-node --name yzw --listen 0.0.0.0:3000 --peer \
-             192.168.1.7:3000 --mine on-demand"
+        after_help = "Example:\n  friendchain start-node --name yzw --listen 0.0.0.0:3000 \
+             --mine on-demand"
     )]
     StartNode(StartNode),
     /// Run a node with its console, as in the chat room
-    #[command(after_help = "Example:\n  friendchain people 127.0.0.1 8891 yzw")]
+    #[command(
+        after_help = "Example:\n  friendchain people yzw\n  friendchain people 127.0.0.1 8891 yzw"
+    )]
     People(People),
     /// Open a console on the running node
     #[command(after_help = "Example:\n  friendchain console\n  yzw> h")]
@@ -94,10 +99,23 @@ pub(crate) enum Command {
     Observe(Observe),
     /// Print the completion script of a shell
     #[command(after_help = "Example:\n  friendchain completions bash > \
-             ~/.local/share/bash-completion/completions/friendchain")]
+             ~/.bash_completion")]
     Completions {
         /// The shell to complete in
         shell: clap_complete::Shell,
+    },
+    /// Print what may stand for the last word, for completion scripts
+    #[command(hide = true, after_help = "Example:\n  friendchain complete -- chat y")]
+    Complete {
+        /// The words typed so far, without the program's name
+        #[arg(last = true)]
+        words: Vec<String>,
+    },
+    /// Write the man pages, one for each command
+    #[command(after_help = "Example:\n  friendchain man-pages ~/.local/share/man/man1")]
+    ManPages {
+        /// The folder to write them into; it must exist
+        folder: PathBuf,
     },
     #[command(flatten)]
     Client(ClientCommand),
@@ -173,11 +191,11 @@ pub(crate) enum Switch {
 /// Arguments of `start-node`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct StartNode {
-    /// The name that friends see [default: the previous name, or the node id]
+    /// The name that friends see [default: the kept name, or the node id]
     #[arg(long, env = "FRIENDCHAIN_NAME")]
     pub(crate) name: Option<String>,
     /// An address for incoming connections: IP:PORT, PORT or a multiaddr; may be repeated [default:
-    /// the port of the node id, or any]
+    /// all addresses, and the kept port: 8891 or the next free one]
     #[arg(long, env = "FRIENDCHAIN_LISTEN", value_delimiter = ',', value_name = "ADDR")]
     pub(crate) listen: Vec<String>,
     #[command(flatten)]
@@ -204,13 +222,12 @@ pub(crate) struct Observe {
 
 /// Arguments of `people`.
 #[derive(Debug, Clone, Args)]
+#[command(override_usage = "friendchain people [IP PORT] NAME [OPTIONS]")]
 pub(crate) struct People {
-    /// An IP address of this machine, for incoming connections
-    pub(crate) ip: String,
-    /// The port for incoming connections
-    pub(crate) port: u16,
-    /// The name that friends see; also selects one of several nodes on this machine
-    pub(crate) name: String,
+    /// NAME is what friends see, and also selects one of several nodes on this machine; IP and PORT
+    /// are for incoming connections [default: all addresses, and the kept port]
+    #[arg(required = true, num_args = 1..=3, value_name = "WORD")]
+    pub(crate) words: Vec<String>,
     #[command(flatten)]
     pub(crate) node: NodeFlags,
 }
@@ -260,8 +277,8 @@ mod tests {
         let cli = parse("send -from fc1abc -to fc1def -amount 10 -mine").expect("parsed");
         let Command::Client(ClientCommand::Send(sent)) = cli.command else { panic!("not a send") };
         assert_eq!(
-            (sent.from.as_str(), sent.to.as_str(), sent.amount.as_str(), sent.mine),
-            ("fc1abc", "fc1def", "10", true)
+            (sent.from.as_deref(), sent.to.as_str(), sent.amount.as_str(), sent.mine),
+            (Some("fc1abc"), "fc1def", "10", true)
         );
     }
 
@@ -269,10 +286,8 @@ mod tests {
     fn the_chat_rooms_command_line_parses() {
         let cli = parse("people 127.0.0.1 8891 yzw").expect("parsed");
         let Command::People(people) = cli.command else { panic!("not people") };
-        assert_eq!(
-            (people.ip.as_str(), people.port, people.name.as_str()),
-            ("127.0.0.1", 8891, "yzw")
-        );
+        assert_eq!(people.words, ["127.0.0.1", "8891", "yzw"]);
+        assert!(parse("people yzw").is_ok());
     }
 
     #[test]
@@ -304,7 +319,10 @@ mod tests {
             "send",
             "create-blockchain --address a --bits 41",
             "mine 0",
-            "people 127.0.0.1",
+            "people",
+            "people 127.0.0.1 8891 yzw yjf",
+            "config",
+            "config set port",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }

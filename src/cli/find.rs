@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 
+use super::threads::check_for_folder;
 use crate::{
     commands::outcome::CommandError,
     datadir::{DataDir, DataDirError, FolderLock},
@@ -36,11 +37,22 @@ pub(crate) enum Reached {
 /// # Errors
 /// A missing folder is [`DataDirError::Absent`], unless the command `makes` one.
 pub(crate) async fn reach(folder: &DataDir, makes: bool) -> Result<Reached, FindError> {
-    let lock = if makes { DataDir::try_lock } else { DataDir::try_lock_existing };
-    match wait_for_lock_or_node(folder, lock, PATIENCE).await? {
-        Found::Free(lock) => Ok(Reached::Opened(node::open(lock).await?)),
+    match find(folder, makes).await? {
+        Found::Free(lock) => {
+            check_for_folder()?;
+            Ok(Reached::Opened(node::open(lock).await?))
+        }
         Found::Node(client) => Ok(Reached::Running(client)),
     }
+}
+
+/// Returns a client of the node that runs on the folder. If none runs, locks the folder.
+///
+/// # Errors
+/// A missing folder is [`DataDirError::Absent`], unless the command `makes` one.
+pub(crate) async fn find(folder: &DataDir, makes: bool) -> Result<Found, FindError> {
+    let lock = if makes { DataDir::try_lock } else { DataDir::try_lock_existing };
+    wait_for_lock_or_node(folder, lock, PATIENCE).await
 }
 
 /// Returns a client of the node that runs on the folder, or [`RpcError::not_running`].
@@ -54,7 +66,10 @@ pub(crate) async fn reach_running(folder: &DataDir) -> Result<Client, FindError>
 /// Locks the folder for a node of this process. Fails at once if another node runs on it.
 pub(crate) async fn take_for_node(folder: &DataDir) -> Result<FolderLock, FindError> {
     match wait_for_lock_or_node(folder, DataDir::try_lock, PATIENCE).await? {
-        Found::Free(lock) => Ok(lock),
+        Found::Free(lock) => {
+            check_for_folder()?;
+            Ok(lock)
+        }
         Found::Node(_) => {
             let pid = folder.node_file().map(|node| node.pid);
             Err(DataDirError::InUse { path: folder.path().to_owned(), pid }.into())
@@ -95,8 +110,11 @@ impl From<FindError> for CommandError {
     }
 }
 
-enum Found {
+/// A folder as it was found.
+pub(crate) enum Found {
+    /// No process used it. Now this one does.
     Free(FolderLock),
+    /// A node runs on it.
     Node(Client),
 }
 

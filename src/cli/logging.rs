@@ -11,7 +11,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use tracing::{Level, Subscriber};
+use tracing::{Level, Metadata, Subscriber};
 use tracing_appender::rolling::{RollingFileAppender, Rotation};
 use tracing_subscriber::{
     EnvFilter, Layer as _,
@@ -20,6 +20,7 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
+use super::{minute, text_log::TextLog};
 use crate::{
     commands::bar::{Stray, above_bar, taken_by_console},
     primitives::printable,
@@ -131,25 +132,34 @@ pub(crate) fn init(options: &LogOptions) -> Result<(), LogError> {
         .with_writer(|| LogLine { line: Vec::new() })
         .with_ansi(options.color.decide(io::stderr().is_terminal()));
     let stderr = match options.format {
-        LogFormat::Text => stderr.with_target(false).boxed(),
+        LogFormat::Text => stderr.event_format(TextLog).boxed(),
         LogFormat::Json => {
             stderr.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed()
         }
     };
+    let is_json = options.format == LogFormat::Json;
+    let here = filter_fn(move |metadata| !is_json || !is_for_people(metadata));
+    let asked = filter(options.filter.as_deref(), options.default)?;
     let mut layers =
-        vec![stderr.with_filter(filter(options.filter.as_deref(), options.default)?).boxed()];
+        vec![stderr.with_filter(asked.and(here.with_max_level_hint(LevelFilter::TRACE))).boxed()];
     if let Some(files) = &options.files {
         let layer = tracing_subscriber::fmt::layer()
             .with_writer(Mutex::new(DailyFiles::open(files)?))
             .json();
         let layer = layer.flatten_event(true).with_current_span(false).with_span_list(false);
-        layers.push(
-            layer.with_filter(filter(options.filter.as_deref(), LogDefault::Daemon)?).boxed(),
-        );
+        let asked = filter(options.filter.as_deref(), LogDefault::Daemon)?;
+        let here = filter_fn(|metadata| !is_for_people(metadata));
+        let here = here.with_max_level_hint(LevelFilter::TRACE);
+        layers.push(layer.with_filter(asked.and(here)).boxed());
     }
     // Fails if logging has started already, which happens only in tests.
     let _ = tracing_subscriber::registry().with(layers).try_init();
     Ok(())
+}
+
+/// True for lines that sum up events for people. JSON has the events themselves.
+fn is_for_people(metadata: &Metadata<'_>) -> bool {
+    metadata.target() == minute::TARGET
 }
 
 /// A writer to one file a day. It removes old files of its own node, and of no other node.

@@ -1,10 +1,22 @@
 //! The command line parses the arguments, finds or starts the node, and runs the command.
 
 mod args;
+mod completions;
 mod daemon;
 mod find;
+mod folders;
+mod help;
+mod joining;
 mod logging;
+mod man_pages;
+mod minute;
+mod plan;
+mod questions;
+mod restoring;
 mod service_manager;
+mod settings;
+mod text_log;
+mod threads;
 
 use std::{
     ffi::OsString,
@@ -14,27 +26,36 @@ use std::{
     time::Duration,
 };
 
-use clap::{CommandFactory, Parser, error::ErrorKind};
+use clap::ArgMatches;
 
 use self::{
     args::{Cli, Command, Global, Observe},
     find::{FindError, Reached, reach, reach_running, until_free},
+    folders::folder_of,
+    joining::{ask_first, join_at_terminal},
     logging::{LogDefault, LogError, LogFiles, LogFormat, LogOptions},
+    questions::at_terminal,
+    restoring::restore,
 };
 use crate::{
     commands::{
         answer::Answer,
         args::ClientCommand,
+        environment,
         execute::{Context, check_before_making, execute},
-        outcome::{CommandError, USAGE, print_error, report},
+        outcome::{
+            CommandError::{self, Usage},
+            report,
+        },
         prepare::prepare,
         progress::ProgressMode,
         proofs::{proof_to_verify, write_verdict},
     },
-    console::{self, ConsoleOptions, signals::Signals},
+    console::{self, ConsoleOptions, Keyboard, signals::Signals},
     datadir::{DataDir, DataDirError, NodeId, NodeIdError},
     node::verify_without_chain,
     observe::{self, ObserveError},
+    primitives::trimmed,
     rpc::RpcError,
 };
 
@@ -49,82 +70,117 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let program = arguments.next().unwrap_or_else(|| "friendchain".into());
     let words = prepare(arguments.collect());
     let json = words.iter().take_while(|word| *word != "--").any(|word| word == "--json");
-    let cli = match Cli::try_parse_from([program].into_iter().chain(words)) {
-        Ok(cli) => cli,
-        Err(error) => return usage(&error, json),
+    let parsed = environment::parse::<Cli>([program].into_iter().chain(words.clone()));
+    let (cli, matches) = match parsed {
+        Ok(parsed) => parsed,
+        Err(error) => return help::answer(&error, &words, json),
     };
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let starts_node = matches!(
+        cli.command,
+        Command::StartNode(_) | Command::People(_) | Command::Client(ClientCommand::Join { .. })
+    );
+    let runtime = match runtime(starts_node) {
         Ok(runtime) => runtime,
-        Err(cause) => return report(Err(RpcError::internal(cause).into()), json),
+        Err(error) => return report(Err(error.into()), json),
     };
-    let code = report(runtime.block_on(dispatch(cli)), json);
+    let code = report(runtime.block_on(dispatch(cli, matches)), json);
     runtime.shutdown_timeout(LINGER);
     code
 }
 
-fn usage(error: &clap::Error, json: bool) -> ExitCode {
-    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-        return report(error.print().map_err(CommandError::Output), false);
-    }
-    if json {
-        print_error("usage", &usage_sentence(error), json);
-    } else {
-        // A failure here cannot be reported anywhere.
-        let _ = error.print();
-    }
-    ExitCode::from(USAGE)
+fn runtime(starts_node: bool) -> Result<tokio::runtime::Runtime, RpcError> {
+    threads::check_for_runtime(starts_node)?;
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let runtime = builder.worker_threads(threads::workers(starts_node)).enable_all().build();
+    runtime.map_err(RpcError::no_threads)
 }
 
-/// Returns the first paragraph of clap's message, on one line.
-fn usage_sentence(error: &clap::Error) -> String {
-    let text = error.to_string();
-    let paragraph =
-        text.trim_start_matches("error: ").lines().take_while(|line| !line.trim().is_empty());
-    let sentence = paragraph.map(str::trim).collect::<Vec<_>>().join(" ");
-    format!("{sentence}; see friendchain help")
-}
-
-async fn dispatch(cli: Cli) -> Result<(), CommandError> {
+async fn dispatch(cli: Cli, matches: ArgMatches) -> Result<(), CommandError> {
     let Cli { global, command } = cli;
-    start_logging(&global, &command)?;
     let id =
         global.node_id.as_deref().filter(|id| !id.is_empty()).map(parsed_node_id).transpose()?;
-    let folder = |id: Option<&NodeId>| {
-        DataDir::resolve(global.data_dir.as_deref(), id).map_err(RpcError::from)
-    };
+    let matches = matches.subcommand().map(|(_, matches)| matches.clone()).unwrap_or_default();
+    let folder = || folder_of(global.data_dir.as_deref(), id.as_ref(), false);
+    let color = global.color.decide(io::stdout().is_terminal());
     match command {
         Command::StartNode(flags) => {
-            let config = daemon::start_node_config(&flags, id.as_ref())?;
-            daemon::start_node(&folder(id.as_ref())?, config, global.json).await
+            let plan = plan::plan_start_node(&global, id.as_ref(), &flags, &matches);
+            start_logging_of(&global, true, flags.name.as_deref(), plan.as_ref().ok())?;
+            daemon::start_node(plan?, global.json).await
         }
         Command::People(flags) => {
-            let config = daemon::people_config(&flags)?;
-            // By default the name selects one of several nodes on one machine.
-            let id = id.map_or_else(|| parsed_node_id(&flags.name), Ok)?;
-            daemon::people(
-                &folder(Some(&id))?,
-                config,
-                global.color.decide(io::stdout().is_terminal()),
-            )
-            .await
+            let plan = plan::plan_people(&global, id, &flags, &matches);
+            let name = flags.place().ok().map(|(_, name)| name);
+            start_logging_of(&global, false, name, plan.as_ref().ok())?;
+            let plan = plan?;
+            ask_first(&plan.folder, &flags.words).await?;
+            daemon::people(plan, color).await
         }
         Command::Console => {
-            let folder = folder(id.as_ref())?;
+            start_logging(&global, false, None)?;
+            let folder = folder()?;
             let client = reach_running(&folder).await?;
-            let color = global.color.decide(io::stdout().is_terminal());
             let options = ConsoleOptions { folder, color, first_event: 0, owns_node: false };
-            console::run(client, options, &mut Signals::listen()?).await
+            let keyboard = &mut Keyboard::default();
+            console::run(client, options, &mut Signals::listen()?, keyboard).await.map(drop)
         }
-        Command::Observe(flags) => observe_logs(flags, global.json).await,
+        Command::Observe(flags) => {
+            start_logging(&global, false, None)?;
+            observe_logs(flags, global.json).await
+        }
         Command::Completions { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "friendchain", &mut script);
             let mut out = io::stdout();
-            out.write_all(&script)?;
+            out.write_all(completions::script(shell).as_bytes())?;
             Ok(out.flush()?)
         }
-        Command::Client(command) => ask(&folder(id.as_ref())?, command, global.json).await,
+        Command::Complete { words } => completions::complete(&global, &words).await,
+        Command::ManPages { folder } => man_pages::write(&folder),
+        Command::Client(ClientCommand::Join { invite }) if at_terminal() && !global.json => {
+            start_logging(&global, false, None)?;
+            join_and_talk(&global, &folder()?, invite, color).await
+        }
+        Command::Client(ClientCommand::Restore { file }) => {
+            start_logging(&global, false, None)?;
+            restore(&folder()?, file, global.json).await
+        }
+        Command::Client(ClientCommand::Config { action }) => {
+            start_logging(&global, false, None)?;
+            settings::config(&folder()?, action, &global).await
+        }
+        Command::Client(command) => {
+            start_logging(&global, false, None)?;
+            check_before_making(&command)?;
+            match (folder(), command) {
+                (Err(_), ClientCommand::VerifyProof { file, trust }) => {
+                    let mut out = io::BufWriter::new(io::stdout());
+                    let answer = Answer { json: global.json, out: &mut out };
+                    let done = verify_proof_alone(&file, trust, answer).await;
+                    let flushed = out.flush();
+                    done.and_then(|()| Ok(flushed?))
+                }
+                (folder, command) => ask(&folder?, command, &global).await,
+            }
+        }
     }
+}
+
+/// Runs `join` at a terminal, and then the console, if the user wants it.
+async fn join_and_talk(
+    global: &Global,
+    folder: &DataDir,
+    invite: String,
+    color: bool,
+) -> Result<(), CommandError> {
+    let Some(name) = join_at_terminal(folder, invite).await? else { return Ok(()) };
+    // As if the user had typed it, with the settings of the environment.
+    let parsed = environment::parse::<Cli>(["friendchain", "people", "--", &name]);
+    let (cli, matches) =
+        parsed.map_err(|error| Usage(RpcError::new("usage", help::usage_sentence(&error))))?;
+    let Command::People(flags) = cli.command else { return Ok(()) };
+    let matches = matches.subcommand().map(|(_, matches)| matches.clone()).unwrap_or_default();
+    let id = folder.path().file_name().and_then(|id| id.to_str()).map(parsed_node_id);
+    let plan = plan::plan_people(global, id.transpose()?, &flags, &matches)?;
+    daemon::people(plan, color).await
 }
 
 /// Runs `observe`, which needs no node.
@@ -151,8 +207,12 @@ async fn observe_logs(flags: Observe, json: bool) -> Result<(), CommandError> {
 }
 
 /// Runs one command on the running node, or on the folder, which is then opened for it.
-async fn ask(folder: &DataDir, command: ClientCommand, json: bool) -> Result<(), CommandError> {
-    check_before_making(&command)?;
+async fn ask(
+    folder: &DataDir,
+    command: ClientCommand,
+    global: &Global,
+) -> Result<(), CommandError> {
+    let (json, full) = (global.json, global.full);
     let progress = ProgressMode::of_stderr();
     let mut out = io::BufWriter::new(io::stdout());
     let reached = if command.needs_running_node() {
@@ -174,16 +234,15 @@ async fn ask(folder: &DataDir, command: ClientCommand, json: bool) -> Result<(),
     let done = match reached {
         Reached::Running(client) => {
             let stops = matches!(command, ClientCommand::Stop);
-            let done =
-                execute(command, &Context { client, json, progress, owns_stdin: true }, &mut out)
-                    .await;
+            let context = Context { client, json, full, progress, owns_stdin: true };
+            let done = execute(command, &context, &mut out).await;
             if stops && done.is_ok() {
                 until_free(folder).await?;
             }
             done
         }
         Reached::Opened(opened) => {
-            let context = Context { client: opened.client, json, progress, owns_stdin: true };
+            let context = Context { client: opened.client, json, full, progress, owns_stdin: true };
             let done = execute(command, &context, &mut out).await;
             drop(context);
             opened.close.await;
@@ -205,21 +264,34 @@ async fn verify_proof_alone(
     write_verdict(&mut answer, &verify_without_chain(proof, trust).await?)
 }
 
-fn start_logging(global: &Global, command: &Command) -> Result<(), CommandError> {
-    let daemon = matches!(command, Command::StartNode(_));
+/// Starts the log of a node, with the files that its plan names.
+fn start_logging_of(
+    global: &Global,
+    daemon: bool,
+    name: Option<&str>,
+    plan: Option<&plan::Plan>,
+) -> Result<(), CommandError> {
+    let files = plan.and_then(|plan| {
+        // Several nodes may log to one folder: their ids or names keep the files apart.
+        let name = global
+            .node_id
+            .as_deref()
+            .filter(|id| !id.is_empty())
+            .or(name)
+            .or(plan.config.name.as_deref())
+            .unwrap_or("friendchain");
+        Some(LogFiles { folder: plan.log_dir.clone()?, name: name.replace(['/', '\\'], "_") })
+    });
+    start_logging(global, daemon, files)
+}
+
+fn start_logging(
+    global: &Global,
+    daemon: bool,
+    files: Option<LogFiles>,
+) -> Result<(), CommandError> {
     // A daemon's answer is its log, so that `--json` applies to the log.
     let format = if daemon && global.json { LogFormat::Json } else { LogFormat::Text };
-    let kept = match command {
-        Command::StartNode(flags) => Some((&flags.node.log_dir, flags.name.as_deref())),
-        Command::People(flags) => Some((&flags.node.log_dir, Some(flags.name.as_str()))),
-        _ => None,
-    };
-    let files = kept.and_then(|(folder, name)| {
-        // Several nodes may log to one folder: their ids or names keep the files apart.
-        let name =
-            global.node_id.as_deref().filter(|id| !id.is_empty()).or(name).unwrap_or("friendchain");
-        Some(LogFiles { folder: folder.clone()?, name: name.replace(['/', '\\'], "_") })
-    });
     logging::init(&LogOptions {
         format: global.log_format.unwrap_or(format),
         filter: global.log.clone(),
@@ -240,7 +312,7 @@ fn start_logging(global: &Global, command: &Command) -> Result<(), CommandError>
 fn parsed_node_id(text: &str) -> Result<NodeId, CommandError> {
     let unreadable =
         |error: NodeIdError| CommandError::Usage(RpcError::new("bad_node_id", error.to_string()));
-    text.parse().map_err(unreadable)
+    trimmed(text).parse().map_err(unreadable)
 }
 
 #[cfg(test)]
@@ -253,8 +325,8 @@ mod tests {
             ["", "no-such-command", "send --from a", "mine three", "start-node --mine sometimes"]
         {
             let words = ["friendchain"].into_iter().chain(line.split_whitespace());
-            let error = Cli::try_parse_from(words).expect_err("wrong usage");
-            let sentence = usage_sentence(&error);
+            let error = environment::parse::<Cli>(words).expect_err("wrong usage");
+            let sentence = help::usage_sentence(&error);
             assert!(sentence.len() > 30 && !sentence.contains('\n'), "{sentence}");
         }
     }

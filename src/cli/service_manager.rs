@@ -10,6 +10,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use crate::{
     node::Liveness,
+    primitives::counted,
     rpc::{Client, FriendchainApiClient},
 };
 
@@ -76,8 +77,9 @@ impl ServiceManager {
     async fn report_status(&self, client: &Client) {
         loop {
             if let Ok(status) = client.status().await {
-                let (phase, height, peers) = (status.phase, status.height, status.peers);
-                self.notify(&format!("STATUS={phase}, height {height}, {peers} peers"));
+                let (phase, height) = (status.phase, status.height);
+                let peers = counted(status.peers.into(), "peer", "peers");
+                self.notify(&format!("STATUS={phase}, height {height}, {peers}"));
             }
             sleep(STATUS_EVERY).await;
         }

@@ -16,7 +16,7 @@ pub(crate) struct Answer<'a> {
 
 impl Answer<'_> {
     /// Writes `value` as JSON, or what `text` writes.
-    pub(super) fn write<T: Serialize>(
+    pub(crate) fn write<T: Serialize>(
         &mut self,
         value: &T,
         text: impl FnOnce(&mut dyn Write) -> io::Result<()>,

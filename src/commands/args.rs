@@ -25,8 +25,8 @@ pub(crate) enum ClientCommand {
              --recover < words.txt"
     )]
     CreateWallet {
-        /// Restore a wallet from its recovery phrase (typed, or from standard input), searching
-        /// the first 1,000 addresses
+        /// Restore a wallet from its recovery phrase (typed, or from standard input), with every
+        /// address that ever had coins
         #[arg(long)]
         recover: bool,
         #[command(flatten)]
@@ -70,7 +70,7 @@ pub(crate) enum ClientCommand {
     /// Print an invite, a text that lets a friend join this chain
     #[command(after_help = "Example:\n  friendchain invite")]
     Invite,
-    /// Join the chain of an invite
+    /// Join the chain of an invite; on a terminal it asks for your name, and opens the console
     #[command(after_help = "Example:\n  friendchain join friendchain:…")]
     Join {
         /// The text that `invite` printed
@@ -98,6 +98,12 @@ pub(crate) enum ClientCommand {
     /// Replace a waiting trade of yours by the same trade with a higher fee
     #[command(after_help = "Example:\n  friendchain raise-fee 5f0c… --fee 0.00002")]
     RaiseFee(RaiseFeeArgs),
+    /// Take a waiting trade of yours back: its coins return to your wallet
+    #[command(after_help = "Example:\n  friendchain cancel 5f0c…")]
+    Cancel(CancelArgs),
+    /// Send a void trade of yours again, and never pay twice
+    #[command(after_help = "Example:\n  friendchain resend 5f0c…")]
+    Resend(ResendArgs),
     /// Write a text on the chain
     #[command(after_help = "Example:\n  friendchain note Good morning! --wait")]
     Note {
@@ -126,9 +132,9 @@ pub(crate) enum ClientCommand {
         after_help = "Example:\n  friendchain print-chain --limit 5"
     )]
     PrintChain {
-        /// Maximum number of blocks
-        #[arg(long, value_name = "N")]
-        limit: Option<u32>,
+        /// Maximum number of blocks; 0: all
+        #[arg(long, value_name = "N", default_value_t = 20)]
+        limit: u32,
         /// Height of the first block printed [default: the newest]
         #[arg(long, value_name = "HEIGHT")]
         from: Option<u32>,
@@ -136,7 +142,7 @@ pub(crate) enum ClientCommand {
     /// Show one block
     #[command(after_help = "Example:\n  friendchain block 0")]
     Block {
-        /// The block's hash or height
+        /// The block's height, its hash, or at least 4 digits that the hash begins with
         #[arg(value_name = "HASH|HEIGHT")]
         block: String,
     },
@@ -199,6 +205,30 @@ pub(crate) enum ClientCommand {
         /// A name, a name with an id suffix (yzw#3f2a), or a peer id
         friend: String,
     },
+    /// Forget a friend, whose chat stays; a node that comes again is met anew
+    #[command(after_help = "Example:\n  friendchain forget yzw#d278")]
+    Forget {
+        /// A name, a name with an id suffix (yzw#3f2a), or a peer id
+        friend: String,
+    },
+    /// Hear nothing of somebody from now on: no lines, no profile, no connection
+    #[command(after_help = "Example:\n  friendchain block-friend yzw#d278")]
+    BlockFriend {
+        /// A name, a name with an id suffix (yzw#3f2a), or a peer id
+        friend: String,
+    },
+    /// Lift a block: whoever was a friend is one again
+    #[command(after_help = "Example:\n  friendchain unblock-friend yzw#d278")]
+    UnblockFriend {
+        /// A name, a name with an id suffix (yzw#3f2a), or a peer id
+        friend: String,
+    },
+    /// Change your own name; connected friends see it at once
+    #[command(after_help = "Example:\n  friendchain rename Zoë")]
+    Rename {
+        /// The new name, at most 32 characters
+        name: String,
+    },
     /// Send a chat line to one friend
     #[command(after_help = "Example:\n  friendchain chat yjf Good morning to you")]
     Chat {
@@ -223,7 +253,7 @@ pub(crate) enum ClientCommand {
     History {
         /// Only the chat with this friend [default: all chat]
         friend: Option<String>,
-        /// Maximum number of lines [default: 50]
+        /// Maximum number of lines [default: 100]
         #[arg(long, value_name = "N")]
         limit: Option<u32>,
         /// Only lines that hold this text, in capital or small letters
@@ -242,18 +272,61 @@ pub(crate) enum ClientCommand {
     /// Refuse a peer from now on
     #[command(after_help = "Example:\n  friendchain ban 12D3KooW…")]
     Ban {
-        /// The peer's id, as `peers` shows it
+        /// A name, a peer id, or at least 4 characters that the id begins with
         peer: String,
     },
     /// Lift a ban
     #[command(after_help = "Example:\n  friendchain unban 12D3KooW…")]
     Unban {
-        /// The peer's id
+        /// A name, a peer id, or at least 4 characters that the id begins with
         peer: String,
+    },
+    /// Save wallet, identity, chat and settings to one file, of a running node too
+    #[command(after_help = "Example:\n  friendchain backup friendchain-2026-11.backup")]
+    Backup {
+        /// The file to make; one that exists is not replaced
+        file: PathBuf,
+    },
+    /// Bring a backup back, into an empty folder
+    #[command(
+        after_help = "Example:\n  friendchain --node-id new restore friendchain-2026-11.backup"
+    )]
+    Restore {
+        /// The file that `backup` made
+        file: PathBuf,
+    },
+    /// Show the settings of the node and where they come from, or keep one for the next start
+    #[command(
+        arg_required_else_help = true,
+        after_help = "Example:\n  friendchain config show\n  friendchain config set mine on-demand"
+    )]
+    Config {
+        #[command(subcommand)]
+        action: ConfigAction,
     },
     /// Stop the running node cleanly
     #[command(after_help = "Example:\n  friendchain stop")]
     Stop,
+}
+
+/// The two things that `config` does.
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum ConfigAction {
+    /// List all settings, with the origin of each
+    #[command(after_help = "Example:\n  friendchain config show --json")]
+    Show,
+    /// Keep a setting in friendchain.toml: the next start uses it
+    #[command(
+        after_help = "Example:\n  friendchain config set port 9000\n  friendchain config set \
+             peers 192.168.1.7:8891,192.168.1.8:8891"
+    )]
+    Set {
+        /// The setting, as `config show` calls it
+        key: String,
+        /// The value; an empty one ('') removes the setting from the file
+        #[arg(allow_hyphen_values = true)]
+        value: String,
+    },
 }
 
 /// Seconds in a year: the longest spacing, and the longest time that a wallet stays unlocked.
@@ -283,9 +356,9 @@ pub(crate) struct CreateBlockchainArgs {
 /// Arguments of `send`.
 #[derive(Debug, Args)]
 pub(crate) struct SendArgs {
-    /// An address of this wallet
+    /// The one address of this wallet that pays [default: all of them]
     #[arg(long)]
-    pub(crate) from: String,
+    pub(crate) from: Option<String>,
     /// An address, or a friend's name
     #[arg(long)]
     pub(crate) to: String,
@@ -298,6 +371,9 @@ pub(crate) struct SendArgs {
     /// A text that is written on the chain with the trade
     #[arg(long, value_name = "TEXT")]
     pub(crate) memo: Option<String>,
+    /// Spend also what others have sent before it is mined: they can still take it back
+    #[arg(long)]
+    pub(crate) unconfirmed: bool,
     /// Mine here too, with the reward to --from, and wait until any node has mined the trade
     #[arg(long)]
     pub(crate) mine: bool,
@@ -316,6 +392,33 @@ pub(crate) struct RaiseFeeArgs {
     /// Mine here too, with the reward to the sender, and wait until any node has mined the trade
     #[arg(long)]
     pub(crate) mine: bool,
+    #[command(flatten)]
+    pub(crate) passphrase: PassphraseFlag,
+}
+
+/// Arguments of `cancel`.
+#[derive(Debug, Args)]
+pub(crate) struct CancelArgs {
+    /// The trade's id, as `send` and `mempool` show it
+    pub(crate) txid: String,
+    /// Coins for the miner [default: the least that takes the trade's place]
+    #[arg(long, allow_hyphen_values = true)]
+    pub(crate) fee: Option<String>,
+    #[command(flatten)]
+    pub(crate) passphrase: PassphraseFlag,
+}
+
+/// Arguments of `resend`.
+#[derive(Debug, Args)]
+pub(crate) struct ResendArgs {
+    /// The id of the void trade
+    pub(crate) txid: String,
+    /// Coins for the miner, if a new trade is made [default: 0]
+    #[arg(long, allow_hyphen_values = true)]
+    pub(crate) fee: Option<String>,
+    /// Send even if the old trade and the new one could both be mined
+    #[arg(long)]
+    pub(crate) force: bool,
     #[command(flatten)]
     pub(crate) passphrase: PassphraseFlag,
 }

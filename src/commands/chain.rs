@@ -4,14 +4,15 @@ use std::io::{self, Write};
 
 use super::{
     args::CreateBlockchainArgs,
+    joining_text::invite_holds,
     outcome::CommandError,
-    parse::{parsed, parsed_address},
+    parse::{hash_text, parsed, parsed_address},
     print_chain::{BlockForm, print_chain},
     session::Session,
     text,
 };
 use crate::{
-    primitives::{BlockHash, Height},
+    primitives::Height,
     rpc::{
         FriendchainApiClient,
         types::{AuditReport, CreateBlockchain},
@@ -38,18 +39,15 @@ pub(super) async fn create_blockchain(
 
 pub(super) async fn invite(session: &mut Session<'_>) -> Result<(), CommandError> {
     let invite = session.client.invite().await?;
-    if invite.addresses == 0 && !session.answer.json {
+    if !session.answer.json {
         // On stderr, so that a copy of stdout holds the invite alone.
-        writeln!(
-            io::stderr(),
-            "The invite holds no addresses, since no node runs: whoever joins needs --peer."
-        )?;
+        writeln!(io::stderr(), "{}", invite_holds(&invite))?;
     }
     session.write(&invite, |out| writeln!(out, "{}", invite.invite))
 }
 
 pub(super) async fn join(session: &mut Session<'_>, invite: String) -> Result<(), CommandError> {
-    let joined = session.client.join(invite).await?;
+    let joined = session.client.join(invite, None).await?;
     session.write(&joined, |out| {
         writeln!(out, "Joined chain {}: start-node fetches it.", joined.network_id)
     })
@@ -77,14 +75,15 @@ pub(super) async fn mine(
 pub(super) async fn blocks(
     session: &mut Session<'_>,
     from: Option<u32>,
-    limit: Option<u32>,
+    limit: u32,
 ) -> Result<(), CommandError> {
+    let limit = (limit > 0).then_some(limit);
     print_chain(session.client, &mut session.answer, from, limit, BlockForm::Full).await
 }
 
 pub(super) async fn block(session: &mut Session<'_>, block: String) -> Result<(), CommandError> {
-    if block.parse::<Height>().is_err() {
-        parsed::<BlockHash>(&block, "bad_hash")?;
+    if parsed::<Height>(&block, "bad_hash").is_err() {
+        hash_text(&block, "bad_hash")?;
     }
     let block = session.client.block(block).await?;
     session.write(&block, |out| text::write_block(out, &block))
@@ -109,7 +108,7 @@ pub(super) async fn accept_branch(
     session: &mut Session<'_>,
     block: &str,
 ) -> Result<(), CommandError> {
-    let block = parsed::<BlockHash>(block, "bad_hash")?;
+    let block = hash_text(block, "bad_hash")?;
     let accepted = session.showing(session.client.accept_branch(block)).await?;
     session.write(&accepted, |out| text::write_accepted(out, &accepted))
 }

@@ -4,8 +4,9 @@ use std::io::Write;
 
 pub(crate) use super::session::Context;
 use super::{
-    args::ClientCommand, chain, chat, friends, network, outcome::CommandError,
-    parse::parsed_address, proofs, session::Session, transactions, wallet,
+    args::ClientCommand, backup, chain, chat, config, friends, look::Look, network,
+    outcome::CommandError, parse::parsed_address, people, proofs, session::Session, transactions,
+    undo, wallet,
 };
 use crate::{consensus::Invite, rpc::RpcError};
 
@@ -15,7 +16,11 @@ pub(crate) async fn execute(
     context: &Context,
     out: &mut dyn Write,
 ) -> Result<(), CommandError> {
-    let session = &mut Session::new(context, out);
+    let look = Look { full: context.full, ..Look::of_stdout() };
+    look.scope(run(command, &mut Session::new(context, out))).await
+}
+
+async fn run(command: ClientCommand, session: &mut Session<'_>) -> Result<(), CommandError> {
     match command {
         ClientCommand::CreateWallet { recover, passphrase } => {
             wallet::create_wallet(session, recover, &passphrase).await
@@ -41,6 +46,8 @@ pub(crate) async fn execute(
         ClientCommand::AcceptBranch { block } => chain::accept_branch(session, &block).await,
         ClientCommand::Send(args) => transactions::send(session, args).await,
         ClientCommand::RaiseFee(args) => transactions::raise_fee(session, args).await,
+        ClientCommand::Cancel(args) => undo::cancel(session, args).await,
+        ClientCommand::Resend(args) => undo::resend(session, args).await,
         ClientCommand::Note { text, wait, passphrase } => {
             transactions::note(session, &text, wait, &passphrase).await
         }
@@ -52,6 +59,10 @@ pub(crate) async fn execute(
         }
         ClientCommand::Friends => friends::friends(session).await,
         ClientCommand::AcceptFriend { friend } => friends::accept_friend(session, friend).await,
+        ClientCommand::Forget { friend } => people::forget(session, friend).await,
+        ClientCommand::BlockFriend { friend } => people::block_friend(session, friend).await,
+        ClientCommand::UnblockFriend { friend } => people::unblock_friend(session, friend).await,
+        ClientCommand::Rename { name } => people::rename(session, name).await,
         ClientCommand::Chat { friend, text, wait } => {
             chat::chat(session, friend, &text, wait).await
         }
@@ -64,6 +75,9 @@ pub(crate) async fn execute(
         ClientCommand::Sync { friend } => network::sync(session, friend).await,
         ClientCommand::Ban { peer } => network::ban(session, &peer).await,
         ClientCommand::Unban { peer } => network::unban(session, &peer).await,
+        ClientCommand::Backup { file } => backup::backup(session, &file).await,
+        ClientCommand::Restore { .. } => Err(backup::restore_elsewhere()),
+        ClientCommand::Config { action } => config::config(session, action).await,
         ClientCommand::Stop => network::stop(session).await,
     }
 }

@@ -1,7 +1,7 @@
 //! The commands on the node itself and its connections.
 
-use super::{outcome::CommandError, parse::parsed, session::Session, text};
-use crate::{primitives::PeerId, rpc::FriendchainApiClient};
+use super::{look::short, outcome::CommandError, session::Session, text};
+use crate::rpc::FriendchainApiClient;
 
 pub(super) async fn status(session: &mut Session<'_>) -> Result<(), CommandError> {
     let status = session.client.status().await?;
@@ -17,19 +17,20 @@ pub(super) async fn sync(
     session: &mut Session<'_>,
     friend: Option<String>,
 ) -> Result<(), CommandError> {
-    let synced = session.showing(session.client.sync(friend)).await?;
-    session
-        .write(&synced, |out| writeln!(out, "In sync at height {}: {}", synced.height, synced.tip))
+    let synced = session.showing_sync(session.client.sync(friend)).await?;
+    session.write(&synced, |out| {
+        writeln!(out, "In sync at height {}: {}", synced.height, short(synced.tip))
+    })
 }
 
 pub(super) async fn ban(session: &mut Session<'_>, peer: &str) -> Result<(), CommandError> {
-    let state = session.client.ban(parsed::<PeerId>(peer, "bad_peer_id")?).await?;
-    session.write(&state, |out| writeln!(out, "{} is banned.", state.peer_id))
+    let state = session.client.ban(peer.to_owned()).await?;
+    session.write(&state, |out| writeln!(out, "{} is banned.", short(state.peer_id)))
 }
 
 pub(super) async fn unban(session: &mut Session<'_>, peer: &str) -> Result<(), CommandError> {
-    let state = session.client.unban(parsed::<PeerId>(peer, "bad_peer_id")?).await?;
-    session.write(&state, |out| writeln!(out, "{} may come back.", state.peer_id))
+    let state = session.client.unban(peer.to_owned()).await?;
+    session.write(&state, |out| writeln!(out, "{} may come back.", short(state.peer_id)))
 }
 
 pub(super) async fn stop(session: &mut Session<'_>) -> Result<(), CommandError> {

@@ -4,7 +4,7 @@ use std::{fmt::Display, str::FromStr};
 
 use super::outcome::CommandError;
 use crate::{
-    primitives::{Address, AddressError},
+    primitives::{Address, AddressError, IdPrefix, trimmed},
     rpc::RpcError,
 };
 
@@ -14,9 +14,15 @@ where
     T: FromStr,
     T::Err: Display,
 {
-    text.trim()
+    trimmed(text)
         .parse()
         .map_err(|error: T::Err| CommandError::Usage(RpcError::new(code, error.to_string())))
+}
+
+/// Checks that a text is a hash or the start of one, and returns it trimmed. Another text is a
+/// usage error with the given code.
+pub(super) fn hash_text(text: &str, code: &'static str) -> Result<String, CommandError> {
+    parsed::<IdPrefix>(text, code).map(|prefix| prefix.digits().to_owned())
 }
 
 /// Parses an address.
@@ -25,7 +31,7 @@ where
 /// A text without the form of an address is a usage error. An address with a wrong checksum is
 /// refused instead: one of its letters is wrong.
 pub(crate) fn parsed_address(text: &str) -> Result<Address, CommandError> {
-    text.trim().parse().map_err(|error: AddressError| match error {
+    trimmed(text).parse().map_err(|error: AddressError| match error {
         AddressError::Checksum(_) => CommandError::Failed(error.into()),
         AddressError::Malformed(_) => CommandError::Usage(error.into()),
     })
@@ -34,10 +40,11 @@ pub(crate) fn parsed_address(text: &str) -> Result<Address, CommandError> {
 /// Checks a recipient, which is an address or a friend's name. A mistyped address is an error, so
 /// that it is never taken for a name.
 pub(super) fn checked_recipient(to: String) -> Result<String, CommandError> {
-    if Address::looks_like(&to) {
-        parsed_address(&to)?;
+    let to = trimmed(&to);
+    if Address::looks_like(to) {
+        parsed_address(to)?;
     }
-    Ok(to)
+    Ok(to.to_owned())
 }
 
 #[cfg(test)]

@@ -14,8 +14,10 @@ const FREE_TEXT: [&str; 3] = ["note", "chat", "broadcast"];
 /// The flags that are still recognised among free text.
 const SWITCHES: [&str; 3] = ["--json", "--help", "-h"];
 
-/// The switch that only `note` has.
-const NOTE_SWITCH: &str = "--wait";
+/// The switch of the commands in [`CAN_WAIT`].
+const WAIT: &str = "--wait";
+/// The commands with free text that can wait for its arrival.
+const CAN_WAIT: [&str; 2] = ["note", "chat"];
 
 /// The flags that take a value and may precede a command's name or its free text.
 const WITH_VALUE: [&str; 6] =
@@ -34,7 +36,7 @@ pub(crate) fn prepare(words: Vec<OsString>) -> Vec<OsString> {
 
 /// Returns the index of the command's name: the first word that is neither a flag nor a flag's
 /// value.
-fn command_position(words: &[OsString]) -> Option<usize> {
+pub(crate) fn command_position(words: &[OsString]) -> Option<usize> {
     let mut value_next = false;
     words.iter().position(|word| {
         let text = word.to_str().unwrap_or_default();
@@ -71,7 +73,7 @@ fn separate_free_text(command: &str, words: Vec<OsString>, at: usize) -> Vec<OsS
         let name = shown.split('=').next().unwrap_or(shown);
         if shown == "--" {
             text.extend(words.by_ref());
-        } else if SWITCHES.contains(&shown) || (command == "note" && shown == NOTE_SWITCH) {
+        } else if SWITCHES.contains(&shown) || (shown == WAIT && CAN_WAIT.contains(&command)) {
             flags.push(word);
         } else if WITH_VALUE.contains(&name) {
             let value_follows = name == shown;
@@ -115,6 +117,8 @@ mod tests {
         assert_eq!(prepared("chat yjf -mine is -1 --no"), "chat -- yjf -mine is -1 --no");
         assert_eq!(prepared("chat yjf hello --json"), "chat --json -- yjf hello");
         assert_eq!(prepared("note hello --wait"), "note --wait -- hello");
+        assert_eq!(prepared("chat yjf --wait hello"), "chat --wait -- yjf hello");
+        assert_eq!(prepared("chat yjf -- --wait for me"), "chat -- yjf --wait for me");
         assert_eq!(prepared("broadcast --wait for me"), "broadcast -- --wait for me");
         assert_eq!(prepared("note a -- --wait"), "note -- a --wait");
         assert_eq!(

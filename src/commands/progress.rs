@@ -3,24 +3,29 @@
 //! Progress goes to stderr, so that stdout holds the answer alone.
 
 use std::{
-    fmt,
     future::Future,
     io::{self, IsTerminal, Write},
     pin::pin,
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::time::{Instant, interval, sleep};
 
-use super::bar::{Stray, set_bar, taken_by_console};
+use super::{
+    bar::{Stray, set_bar, taken_by_console},
+    lists_text::duration,
+    text::utc,
+};
 use crate::rpc::{
     Client, FriendchainApiClient,
     types::{Progress, StatusReport},
 };
 
-/// The delay before progress is shown: shorter work shows nothing.
-const SHOW_AFTER: Duration = Duration::from_secs(1);
+/// The delay before progress is shown: shorter work shows nothing. A person waits a second without
+/// wondering, so that the first display comes within it.
+const SHOW_AFTER: Duration = Duration::from_millis(600);
 
 /// The interval between two updates of a bar.
 const BAR_EVERY: Duration = Duration::from_millis(250);
@@ -59,6 +64,47 @@ pub(crate) async fn while_showing<T>(
     mode: ProgressMode,
     work: impl Future<Output = T>,
 ) -> T {
+    // A node that is too busy to report its progress is asked again.
+    let report = async || Some((client.progress().await.ok()??, 0));
+    shown(mode, report, work).await
+}
+
+/// Waits for a sync that a command asked for, and shows its progress.
+pub(crate) async fn while_syncing<T>(
+    client: &Client,
+    mode: ProgressMode,
+    work: impl Future<Output = T>,
+) -> T {
+    let begun = Instant::now();
+    let first = Mutex::new(None);
+    let report = async || {
+        let status = client.status().await.ok()?;
+        let elapsed = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let mut first = first.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = *first.get_or_insert(status.height);
+        if status.is_syncing() || status.height > first {
+            let progress = Progress { elapsed_ms: elapsed, ..sync_progress(&status) };
+            return Some((progress, u64::from(first)));
+        }
+        let asking = Progress {
+            task: "ask".to_owned(),
+            done: 0,
+            total: None,
+            elapsed_ms: elapsed,
+            waits_until: None,
+        };
+        Some((asking, 0))
+    };
+    shown(mode, report, work).await
+}
+
+/// Waits for work, and shows what `report` says of it: the progress, and how much of it was done
+/// before the work began.
+async fn shown<T>(
+    mode: ProgressMode,
+    mut report: impl AsyncFnMut() -> Option<(Progress, u64)>,
+    work: impl Future<Output = T>,
+) -> T {
     let mut work = pin!(work);
     tokio::select! {
         done = &mut work => return done,
@@ -67,17 +113,17 @@ pub(crate) async fn while_showing<T>(
     let mut display = Display::new(mode);
     let mut ticks = interval(BAR_EVERY);
     loop {
-        let report = async {
+        let next = async {
             ticks.tick().await;
-            client.progress().await
+            report().await
         };
         tokio::select! {
             biased;
             done = &mut work => return done,
-            report = report => {
-                // A node that is too busy to report its progress is asked again.
-                if let Ok(Some(progress)) = report {
-                    display.show(&progress);
+            next = next => {
+                if let Some((progress, before)) = next {
+                    let elapsed = Duration::from_millis(progress.elapsed_ms);
+                    display.show_since(&progress, before, elapsed);
                 }
             }
         }
@@ -91,6 +137,7 @@ pub(crate) async fn show_sync(client: &Client) {
     let mut display = Display::new(ProgressMode::Bar);
     let begun = Instant::now();
     let mut last: Option<(u32, Instant)> = None;
+    let mut start: Option<(u32, Instant)> = None;
     loop {
         let often = display.bar.is_some() || begun.elapsed() < SETTLED_AFTER;
         sleep(if often { BAR_EVERY } else { SETTLED_POLL }).await;
@@ -99,9 +146,12 @@ pub(crate) async fn show_sync(client: &Client) {
         last = Some((status.height, Instant::now()));
         let syncing = status.is_syncing();
         if syncing || status.height.saturating_sub(before) >= MANY_BLOCKS {
-            display.show_since(&sync_progress(&status), before.into(), polled.elapsed());
+            // The rate counts from the poll before the first block of this sync.
+            let (first, since) = *start.get_or_insert((before, polled));
+            display.show_since(&sync_progress(&status), first.into(), since.elapsed());
         }
         if !syncing {
+            start = None;
             display.finish();
         }
     }
@@ -111,8 +161,9 @@ fn sync_progress(status: &StatusReport) -> Progress {
     Progress {
         task: "sync".to_owned(),
         done: status.height.into(),
-        total: Some(status.best_header_height.into()),
+        total: Some(status.target_height.max(status.best_header_height).into()),
         elapsed_ms: 0,
+        waits_until: None,
     }
 }
 
@@ -121,17 +172,12 @@ struct Display {
     mode: ProgressMode,
     bar: Option<ProgressBar>,
     task: String,
-    last_line: Option<Instant>,
+    last_line: Option<(Instant, String)>,
 }
 
 impl Display {
     fn new(mode: ProgressMode) -> Self {
         Self { mode, bar: None, task: String::new(), last_line: None }
-    }
-
-    /// Shows work with a known start.
-    fn show(&mut self, progress: &Progress) {
-        self.show_since(progress, 0, Duration::from_millis(progress.elapsed_ms));
     }
 
     /// Shows work of which `before` was done when it began, `elapsed` ago. The rate counts from
@@ -141,41 +187,41 @@ impl Display {
             self.clear();
             self.task.clone_from(&progress.task);
         }
+        let pace = Pace::new(progress, before, elapsed);
         match self.mode {
-            ProgressMode::Bar => self.show_bar(progress, before, elapsed),
-            ProgressMode::Lines => self.show_line(progress, elapsed),
+            ProgressMode::Bar => self.show_bar(progress, &pace),
+            ProgressMode::Lines => self.show_line(plain_line(progress, &pace)),
         }
     }
 
-    fn show_bar(&mut self, progress: &Progress, before: u64, elapsed: Duration) {
+    fn show_bar(&mut self, progress: &Progress, pace: &Pace) {
         let bar = self.bar.get_or_insert_with(|| {
             let bar = ProgressBar::with_draw_target(progress.total, ProgressDrawTarget::stderr());
             bar.set_message(title(&progress.task));
-            // Earlier work must not count in the rate.
-            bar.set_position(before);
-            bar.reset_eta();
             set_bar(Some(bar.clone()));
-            bar.with_elapsed(elapsed)
+            bar
         });
         // The total may become known only while the work is under way.
         bar.set_style(style(progress.total.is_some()));
         if let Some(total) = progress.total {
             bar.set_length(total);
         }
+        bar.set_prefix(pace.beside_bar(progress));
         bar.set_position(progress.done);
         bar.tick();
     }
 
-    fn show_line(&mut self, progress: &Progress, elapsed: Duration) {
-        if self.last_line.is_some_and(|last| last.elapsed() < LINE_EVERY) {
+    /// Writes a line, unless one came a moment ago or says the same.
+    fn show_line(&mut self, line: String) {
+        let repeats = |(at, said): &(Instant, String)| at.elapsed() < LINE_EVERY || *said == line;
+        if self.last_line.as_ref().is_some_and(repeats) {
             return;
         }
-        self.last_line = Some(Instant::now());
-        let line = plain_line(progress, elapsed.as_secs_f64());
         if !taken_by_console(Stray::Progress(&line)) {
             // A closed stderr must not fail the command.
             let _ = writeln!(io::stderr(), "{line}");
         }
+        self.last_line = Some((Instant::now(), line));
     }
 
     /// Leaves the full bar on the terminal.
@@ -183,6 +229,10 @@ impl Display {
         self.task.clear();
         if let Some(bar) = self.bar.take() {
             set_bar(None);
+            // What is done has no time left.
+            let rate = bar.prefix();
+            let rate = rate.rsplit_once(", ").map_or("", |(rate, _)| rate);
+            bar.set_prefix(rate.to_owned());
             bar.finish();
         }
     }
@@ -202,19 +252,61 @@ impl Drop for Display {
     }
 }
 
+/// The rate of work since its start, and the time left at that rate.
+#[derive(Debug)]
+struct Pace {
+    /// Work done in a second. `None` before any is done: nothing is known yet.
+    per_second: Option<f64>,
+    left_ms: Option<u64>,
+    elapsed: Duration,
+}
+
+impl Pace {
+    fn new(progress: &Progress, before: u64, elapsed: Duration) -> Self {
+        let done = progress.done.saturating_sub(before);
+        let seconds = elapsed.as_secs_f64();
+        let per_second = (done > 0 && seconds > 0.0).then(|| done as f64 / seconds);
+        let left = progress.total.map(|total| total.saturating_sub(progress.done));
+        let left_ms = per_second.zip(left).map(|(rate, left)| {
+            let left = Duration::try_from_secs_f64(left as f64 / rate).unwrap_or(Duration::MAX);
+            u64::try_from(left.as_millis()).unwrap_or(u64::MAX)
+        });
+        Self { per_second, left_ms, elapsed }
+    }
+
+    /// Returns the text on the right of the bar, or after the name of work without a total.
+    fn beside_bar(&self, progress: &Progress) -> String {
+        if let Some(until) = progress.waits_until {
+            return format!(", waits until {}", utc(until));
+        }
+        if progress.total.is_some() {
+            return self.text("/s");
+        }
+        let done = if progress.done > 0 { format!(" {}", progress.done) } else { String::new() };
+        format!("{done}{}, {} s", self.text("/s"), self.elapsed.as_secs())
+    }
+
+    /// Returns the rate and the time left: `, 800/s, 5 s left`.
+    fn text(&self, per_second: &str) -> String {
+        let rate = match self.per_second {
+            None => return String::new(),
+            Some(rate) if rate >= 10.0 => format!(", {rate:.0}{per_second}"),
+            Some(rate) if rate >= 1.0 => format!(", {rate:.1}{per_second}"),
+            Some(rate) => format!(", {:.1} s each", 1.0 / rate),
+        };
+        let left = self.left_ms.map(|left| format!(", {} left", duration(left)));
+        rate + &left.unwrap_or_default()
+    }
+}
+
 fn style(with_total: bool) -> ProgressStyle {
     let template = if with_total {
-        "{msg} [{bar:30}] {pos}/{len}, {rate}, {eta} left"
+        "{msg} [{wide_bar}] {pos}/{len}{prefix}"
     } else {
-        "{spinner} {msg} {human_pos}, {rate}, {elapsed}"
-    };
-    let rate = |state: &ProgressState, out: &mut dyn fmt::Write| {
-        // A failed write is repaired by the next redraw.
-        let _ = write!(out, "{:.0}/s", state.per_sec());
+        "{spinner} {msg}{prefix}"
     };
     ProgressStyle::with_template(template)
         .unwrap_or_else(|_| ProgressStyle::default_bar())
-        .with_key("rate", rate)
         .progress_chars("=> ")
 }
 
@@ -223,6 +315,8 @@ fn title(task: &str) -> String {
         "verify" => "Checking blocks",
         "reindex" => "Rebuilding from blocks",
         "mine" => "Mining",
+        "wait" => "Waiting for a block with it",
+        "ask" => "Asking friends for news",
         "create" => "Mining a new block",
         "sync" => "Syncing blocks",
         other => other,
@@ -231,39 +325,75 @@ fn title(task: &str) -> String {
 }
 
 /// Formats a line: `Checking blocks: 1200 of 5000, 800 a second, 5 s left`.
-fn plain_line(progress: &Progress, seconds: f64) -> String {
+fn plain_line(progress: &Progress, pace: &Pace) -> String {
     let title = title(&progress.task);
-    let rate = if seconds > 0.0 { progress.done as f64 / seconds } else { 0.0 };
-    let Some(total) = progress.total else {
-        return format!("{title}: {}, {rate:.0} a second", progress.done);
+    let done = match progress.total {
+        Some(total) => format!("{} of {total}", progress.done),
+        None if progress.done == 0 => format!("{} s", pace.elapsed.as_secs()),
+        None => progress.done.to_string(),
     };
-    let left = total.saturating_sub(progress.done) as f64;
-    let eta = if rate > 0.0 { format!(", {:.0} s left", left / rate) } else { String::new() };
-    format!("{title}: {} of {total}, {rate:.0} a second{eta}", progress.done)
+    let pace = match progress.waits_until {
+        Some(until) => format!(", waits for the clock until {}", utc(until)),
+        None => pace.text(" a second"),
+    };
+    format!("{title}: {done}{pace}")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn progress(done: u64, total: Option<u64>) -> Progress {
-        Progress { task: "verify".to_owned(), done, total, elapsed_ms: 0 }
+    fn line(done: u64, total: Option<u64>, before: u64, seconds: f64) -> String {
+        let progress =
+            Progress { task: "verify".to_owned(), done, total, elapsed_ms: 0, waits_until: None };
+        plain_line(&progress, &Pace::new(&progress, before, Duration::from_secs_f64(seconds)))
     }
 
     #[test]
     fn a_plain_line_says_how_far_how_fast_and_how_long() {
-        let line = plain_line(&progress(1_200, Some(5_200)), 1.5);
-        assert_eq!(line, "Checking blocks: 1200 of 5200, 800 a second, 5 s left");
-        assert_eq!(plain_line(&progress(7, None), 1.0), "Checking blocks: 7, 7 a second");
-        assert_eq!(plain_line(&progress(0, Some(9)), 0.0), "Checking blocks: 0 of 9, 0 a second");
+        assert_eq!(
+            line(1_200, Some(5_200), 0, 1.5),
+            "Checking blocks: 1200 of 5200, 800 a second, 5 s left"
+        );
+        assert_eq!(line(7, None, 0, 1.0), "Checking blocks: 7, 7.0 a second");
+        assert_eq!(line(0, Some(9), 0, 0.0), "Checking blocks: 0 of 9");
+    }
+
+    #[test]
+    fn the_rate_is_that_of_the_work_done_now() {
+        assert_eq!(
+            line(1_100, Some(1_300), 1_000, 2.0),
+            "Checking blocks: 1100 of 1300, 50 a second, 4 s left"
+        );
+        assert_eq!(
+            line(2, Some(6), 0, 60.0),
+            "Checking blocks: 2 of 6, 30.0 s each, 2 minutes left"
+        );
+        assert_eq!(line(0, Some(6), 0, 60.0), "Checking blocks: 0 of 6", "nothing is known yet");
+    }
+
+    #[test]
+    fn a_wait_for_the_clock_says_until_when() {
+        let progress = Progress {
+            task: "mine".to_owned(),
+            done: 0,
+            total: Some(1),
+            elapsed_ms: 5_000,
+            waits_until: Some(1_536_984_640_999),
+        };
+        let pace = Pace::new(&progress, 0, Duration::from_secs(5));
+        assert_eq!(
+            plain_line(&progress, &pace),
+            "Mining: 0 of 1, waits for the clock until 2018-09-15 04:10:40 UTC"
+        );
+        assert_eq!(pace.beside_bar(&progress), ", waits until 2018-09-15 04:10:40 UTC");
     }
 
     #[test]
     fn the_templates_read() {
-        assert!(
-            ProgressStyle::with_template("{msg} [{bar:30}] {pos}/{len}, {rate}, {eta} left")
-                .is_ok()
-        );
+        for template in ["{msg} [{wide_bar}] {pos}/{len}{prefix}", "{spinner} {msg}{prefix}"] {
+            assert!(ProgressStyle::with_template(template).is_ok());
+        }
         let _ = (style(true), style(false));
     }
 

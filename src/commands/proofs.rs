@@ -3,19 +3,16 @@
 use std::path::{Path, PathBuf};
 
 use super::{
-    answer::Answer, outcome::CommandError, parse::parsed, proof_file, session::Session, text,
+    answer::Answer, outcome::CommandError, parse::hash_text, proof_file, session::Session, text,
 };
-use crate::{
-    primitives::{BlockHash, TxId},
-    rpc::{FriendchainApiClient, types::ProofReport},
-};
+use crate::rpc::{FriendchainApiClient, types::ProofReport};
 
 pub(super) async fn prove(
     session: &mut Session<'_>,
     txid: &str,
     output: Option<PathBuf>,
 ) -> Result<(), CommandError> {
-    let made = session.client.prove(parsed::<TxId>(txid, "bad_txid")?).await?;
+    let made = session.client.prove(hash_text(txid, "bad_txid")?).await?;
     let file = output.filter(|path| path.as_os_str() != "-");
     if let Some(path) = &file {
         proof_file::write(path, &made.proof)?;
@@ -37,13 +34,13 @@ pub(super) async fn verify_proof(
     write_verdict(&mut session.answer, &session.client.verify_proof(proof, trust).await?)
 }
 
-/// Reads a proof from its file, and parses the hash of the trusted block.
+/// Reads a proof from its file, and checks the form of the trusted block's hash.
 pub(crate) fn proof_to_verify(
     file: &Path,
     trust: Option<String>,
     owns_stdin: bool,
-) -> Result<(String, Option<BlockHash>), CommandError> {
-    let trust = trust.map(|trust| parsed::<BlockHash>(&trust, "bad_hash")).transpose()?;
+) -> Result<(String, Option<String>), CommandError> {
+    let trust = trust.map(|trust| hash_text(&trust, "bad_hash")).transpose()?;
     Ok((proof_file::read(file, owns_stdin)?, trust))
 }
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{
     answer::Answer,
     outcome::CommandError,
-    progress::{ProgressMode, while_showing},
+    progress::{ProgressMode, while_showing, while_syncing},
 };
 use crate::rpc::Client;
 
@@ -18,6 +18,8 @@ pub(crate) struct Context {
     pub(crate) client: Client,
     /// True to print one JSON document instead of text.
     pub(crate) json: bool,
+    /// True to show ids and columns in full.
+    pub(crate) full: bool,
     pub(crate) progress: ProgressMode,
     /// True if the command may read standard input. In the console, the console reads it.
     pub(crate) owns_stdin: bool,
@@ -45,6 +47,11 @@ impl<'a> Session<'a> {
     /// Waits for long work of the node, and shows its progress.
     pub(super) async fn showing<T>(&self, work: impl Future<Output = T>) -> T {
         while_showing(self.client, self.progress, work).await
+    }
+
+    /// Waits for a sync, and shows its progress.
+    pub(super) async fn showing_sync<T>(&self, work: impl Future<Output = T>) -> T {
+        while_syncing(self.client, self.progress, work).await
     }
 
     /// Writes the answer: `value` as JSON, or what `text` writes.

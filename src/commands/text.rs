@@ -7,13 +7,22 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::{grouped::grouped, table::write_table};
+pub(crate) use super::lists_text::{write_friends, write_peers};
+use super::{
+    joining_text,
+    lists_text::{duration, without_peer_id},
+    look::{Look, short, short_address, write_hanging, write_sentence},
+    reach_text,
+    table::write_table,
+};
 use crate::{
-    primitives::{BlockHash, TransactionKind, UnixMillis, shown},
+    primitives::{
+        Address, BlockHash, TransactionKind, UnixMillis, count_of_blocks, counted, shown,
+    },
     rpc::types::{
         Account, AddressList, Anchor, AuditReport, BalanceReport, BlockView, BranchAccepted,
-        ConsoleEvent, DivergenceView, FriendLevel, FriendList, FriendView, InputView, MinedBlocks,
-        OutputView, PeerList, ProofReport, StatusReport, Submitted, TxList, TxStateName, TxView,
+        ConsoleEvent, DivergenceView, InputView, MinedBlocks, OutputView, ProofReport,
+        StatusReport, Submitted, TxList, TxStateName, TxView,
     },
 };
 
@@ -43,23 +52,13 @@ fn bytes(count: u64) -> String {
     format!("{size:.1} TiB")
 }
 
-/// Formats a count with its noun: `1 block`, `2 blocks`.
-pub(super) fn counted(count: u64, one: &str, many: &str) -> String {
-    format!("{count} {}", if count == 1 { one } else { many })
-}
-
 fn confirmations(count: u32) -> String {
     counted(count.into(), "confirmation", "confirmations")
 }
 
 /// Writes a line of a list of fields, the values aligned.
 fn write_field(out: &mut dyn Write, head: &str, value: impl fmt::Display) -> io::Result<()> {
-    writeln!(out, "{head:<10} {value}")
-}
-
-/// Returns the text of a table cell, `-` if there is none.
-fn cell(value: Option<impl fmt::Display>) -> String {
-    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+    write_hanging(out, &format!("{head:<10} "), &value.to_string())
 }
 
 /// Writes a block as the Go seed prints it, then its transactions.
@@ -114,13 +113,13 @@ fn write_parties(
     for payer in payers {
         writeln!(out, "  from {payer}")?;
     }
-    outputs
-        .iter()
-        .try_for_each(|output| writeln!(out, "  to   {} {}", output.address, output.value))
+    outputs.iter().try_for_each(|output| {
+        write_hanging(out, "  to   ", &format!("{} {}", output.address, output.value))
+    })
 }
 
 fn write_memo(out: &mut dyn Write, memo: Option<&str>) -> io::Result<()> {
-    memo.iter().try_for_each(|memo| writeln!(out, "  text {}", shown(memo)))
+    memo.iter().try_for_each(|memo| write_hanging(out, "  text ", &shown(memo)))
 }
 
 /// Writes the transactions of the mempool.
@@ -133,7 +132,7 @@ pub(crate) fn write_mempool(out: &mut dyn Write, list: &TxList) -> io::Result<()
 
 /// Writes a transaction, and its state if `with_state` is set.
 pub(crate) fn write_tx(out: &mut dyn Write, tx: &TxView, with_state: bool) -> io::Result<()> {
-    writeln!(out, "{} {}", kind_name(tx.kind), tx.txid)?;
+    writeln!(out, "{} {}", kind_name(tx.kind), short(tx.txid))?;
     write_parties(out, &tx.inputs, &tx.outputs)?;
     match &tx.waiting {
         Some(waiting) if tx.fee.0.units() > 0 => {
@@ -148,39 +147,44 @@ pub(crate) fn write_tx(out: &mut dyn Write, tx: &TxView, with_state: bool) -> io
     }
     match (tx.state, tx.block) {
         (TxStateName::Mined, Some(block)) => {
-            writeln!(out, "  mined in block {block}, {}", confirmations(tx.confirmations))
+            let depth = confirmations(tx.confirmations);
+            let height = tx.height.map(|height| format!("{height} ")).unwrap_or_default();
+            writeln!(out, "  mined in block {height}{}, {depth}", short(block))
         }
         (TxStateName::Mined, None) => writeln!(out, "  mined"),
         (TxStateName::Mempool, _) => writeln!(out, "  waits to be mined"),
         (TxStateName::Void, _) => {
-            writeln!(
-                out,
-                "  void: {}",
-                tx.reason.as_deref().unwrap_or("it can never be mined any more")
-            )
+            let reason = tx.reason.as_deref().unwrap_or("it can never be mined any more");
+            write_hanging(out, "  void: ", reason)
         }
     }
 }
 
 /// Writes a block on one line, then its trades and notes: the console's `lb`.
 pub(crate) fn write_block_short(out: &mut dyn Write, block: &BlockView) -> io::Result<()> {
-    writeln!(out, "block {} {} {}", block.height, block.hash, utc(block.time))?;
+    writeln!(out, "block {} {} {}", block.height, short(block.hash), utc(block.time))?;
     for tx in block.transactions.iter().filter(|tx| tx.kind != TransactionKind::Coinbase) {
-        let author = tx.inputs.first().map(|input| input.address.to_string()).unwrap_or_default();
-        let text = tx.memo.as_deref().map(shown).unwrap_or_default();
+        let author = tx.inputs.first().map(|input| address(input.address)).unwrap_or_default();
+        let text = &tx.memo.as_deref().map(shown).unwrap_or_default();
         if tx.kind == TransactionKind::Note {
-            writeln!(out, "  note  {author}: {text}")?;
+            write_hanging(out, &format!("  note  {author}: "), text)?;
             continue;
         }
         let paid: Vec<_> = tx
             .outputs
             .iter()
-            .map(|output| format!("{} to {}", output.value, output.address))
+            .map(|output| format!("{} to {}", output.value, address(output.address)))
             .collect();
         let separator = if text.is_empty() { "" } else { ": " };
-        writeln!(out, "  trade {author} pays {}{separator}{text}", paid.join(", "))?;
+        let said = format!("{author} pays {}{separator}{text}", paid.join(", "));
+        write_hanging(out, "  trade ", &said)?;
     }
     Ok(())
+}
+
+/// Returns an address in a line that names several: its start, unless all is asked for.
+fn address(address: Address) -> String {
+    if Look::current().full { address.to_string() } else { short_address(address) }
 }
 
 /// Writes `Balance of 'A': 190`, and the pending amount if there is one.
@@ -217,83 +221,85 @@ pub(crate) fn write_submitted(out: &mut dyn Write, what: &str, sent: &Submitted)
     match (sent.state, sent.block) {
         (TxStateName::Mined, Some(block)) => {
             writeln!(out, "Success!")?;
-            writeln!(out, "{what} {}: mined in block {block}", sent.txid)?;
+            writeln!(out, "{what} {}: mined in block {}", short(sent.txid), short(block))?;
         }
-        (TxStateName::Mined, None) => writeln!(out, "{what} {}: mined", sent.txid)?,
+        (TxStateName::Mined, None) => writeln!(out, "{what} {}: mined", short(sent.txid))?,
         (TxStateName::Mempool, _) => {
-            writeln!(out, "{what} {}: in the mempool, waiting to be mined", sent.txid)?;
+            writeln!(out, "{what} {}: in the mempool, waiting to be mined", short(sent.txid))?;
         }
         (TxStateName::Void, _) => {
-            writeln!(out, "{what} {}: void, it can never be mined any more", sent.txid)?;
+            writeln!(out, "{what} {}: void, it can never be mined any more", short(sent.txid))?;
         }
     }
     if let Some(replaced) = sent.replaces {
-        writeln!(out, "It takes the place of {replaced}, which is void.")?;
+        writeln!(out, "It takes the place of {}, which is void.", short(replaced))?;
     }
-    for txid in &sent.also_void {
-        writeln!(out, "{txid} rested on that one and is void, too: send it again.")?;
-    }
-    if sent.rests_on_young_coins {
+    for txid in sent.also_void.iter().flatten() {
         writeln!(
             out,
-            "It rests on rewards fewer than 6 blocks deep: a reorganisation could undo it."
+            "{} rested on that one and is void, too: resend sends it again.",
+            short(txid)
         )?;
     }
-    Ok(())
+    if sent.rests_on_unconfirmed {
+        writeln!(out, "It spends coins that wait to be mined themselves.")?;
+    }
+    if sent.rests_on_young_coins {
+        let sentence =
+            "It rests on rewards fewer than 6 blocks deep: a reorganisation could undo it.";
+        write_sentence(out, sentence)?;
+    }
+    joining_text::write_who_mines(out, sent)
 }
 
 /// Writes the hashes of mined blocks.
 pub(crate) fn write_mined(out: &mut dyn Write, mined: &MinedBlocks) -> io::Result<()> {
-    mined.blocks.iter().try_for_each(|hash| writeln!(out, "Mined block {hash}"))
+    mined.blocks.iter().try_for_each(|hash| writeln!(out, "Mined block {}", short(hash)))
 }
 
 /// Writes the result of `verify-chain` or `reindex`.
 pub(crate) fn write_audit(out: &mut dyn Write, audit: &AuditReport) -> io::Result<()> {
     writeln!(out, "height: {}", audit.height)?;
-    writeln!(out, "tip: {}", audit.tip)?;
+    writeln!(out, "tip: {}", short(audit.tip))?;
     writeln!(out, "coins: {}", audit.coins)?;
     writeln!(out, "supply: {}", audit.supply)?;
     writeln!(out, "coins hash: {}", audit.coins_hash)?;
     match &audit.problem {
         _ if audit.ok => writeln!(out, "Everything agrees."),
-        Some(problem) => writeln!(out, "NOT OK: {problem}"),
+        Some(problem) => write_sentence(out, &format!("NOT OK: {problem}")),
         None => writeln!(out, "NOT OK"),
     }
 }
 
-/// Returns an age in the largest unit of which it has at least two.
-fn age(ms: u64) -> String {
-    let seconds = ms / 1_000;
-    match (seconds / 60, seconds / 3_600, seconds / 86_400) {
-        (_, _, days) if days >= 2 => format!("{days} days old"),
-        (_, hours, _) if hours >= 2 => format!("{hours} hours old"),
-        (minutes, ..) if minutes >= 2 => format!("{minutes} minutes old"),
-        _ => format!("{seconds} s old"),
+/// Returns the phase in words: why there is nothing to fetch, or why it does not come.
+pub(crate) fn phase_text(status: &StatusReport) -> String {
+    let phase = status.phase;
+    match (status.blocks_per_second, status.seconds_left) {
+        (Some(rate), Some(left)) => {
+            format!("{phase}, {} a second, {left} s left", count_of_blocks(rate))
+        }
+        _ if !status.running => format!("{phase} (no node runs)"),
+        _ if status.is_synced() => {
+            let peers = counted(status.proven_peers.into(), "proven peer", "proven peers");
+            let age = duration(status.tip_age_ms);
+            format!("{phase}, confirmed by {peers}; the tip is {age} old")
+        }
+        _ => match status.obstacle {
+            Some(obstacle) => format!("{phase}: {}", obstacle.text()),
+            None => phase.to_string(),
+        },
     }
 }
 
 /// Writes the node's state.
 pub(crate) fn write_status(out: &mut dyn Write, status: &StatusReport) -> io::Result<()> {
     write_field(out, "name", if status.name.is_empty() { "-" } else { &status.name })?;
-    write_field(out, "peer id", status.peer_id)?;
-    write_field(out, "chain", format!("{} {}", status.network_name, status.network_id))?;
-    let phase = match (status.blocks_per_second, status.seconds_left) {
-        (Some(rate), Some(left)) => {
-            format!("{}, {rate} blocks a second, {left} s left", status.phase)
-        }
-        _ if !status.running => format!("{} (no node runs)", status.phase),
-        _ if status.is_synced() => {
-            let peers = counted(status.proven_peers.into(), "proven peer", "proven peers");
-            format!("{}, confirmed by {peers}; the tip is {}", status.phase, age(status.tip_age_ms))
-        }
-        _ => match status.obstacle {
-            Some(obstacle) => format!("{}: {}", status.phase, obstacle.text()),
-            None => status.phase.to_string(),
-        },
-    };
-    write_field(out, "phase", phase)?;
+    write_field(out, "peer id", short(status.peer_id))?;
+    write_field(out, "chain", format!("{} {}", status.network_name, short(status.network_id)))?;
+    write_field(out, "phase", phase_text(status))?;
+    joining_text::write_tries(out, status)?;
     write_field(out, "height", format!("{} of {}", status.height, status.best_header_height))?;
-    write_field(out, "tip", status.tip)?;
+    write_field(out, "tip", short(status.tip))?;
     write_field(out, "work", &status.work)?;
     write_field(out, "peers", status.peers)?;
     let waiting = match status.fee_floor.0.units() {
@@ -316,7 +322,7 @@ pub(crate) fn write_status(out: &mut dyn Write, status: &StatusReport) -> io::Re
         write_field(out, "miner", miner)?;
     }
     for address in &status.listen {
-        write_field(out, "listens", address)?;
+        write_field(out, "listens", without_peer_id(address))?;
     }
     if let Some(address) = status.metrics {
         write_field(out, "metrics", format!("http://{address}/metrics"))?;
@@ -327,14 +333,14 @@ pub(crate) fn write_status(out: &mut dyn Write, status: &StatusReport) -> io::Re
     }
     write_field(out, "data", &status.data_dir)?;
     write_field(out, "version", &status.version)?;
+    reach_text::write_reach(out, status, utc)?;
     if let Some(found) = &status.diverged {
         write_divergence(out, found)?;
     }
     if let Some(offset) = status.clock_offset_ms {
         let (minutes, side) =
             (offset.unsigned_abs() / 60_000, if offset < 0 { "behind" } else { "ahead of" });
-        let minutes =
-            if minutes == 1 { "a minute".to_owned() } else { format!("{minutes} minutes") };
+        let minutes = counted(minutes, "minute", "minutes");
         writeln!(out, "Your clock is {minutes} {side} your friends': set it.")?;
     }
     Ok(())
@@ -345,34 +351,32 @@ fn write_divergence(out: &mut dyn Write, found: &DivergenceView) -> io::Result<(
     write_field(
         out,
         "fork",
-        format!("at block {} {}, since {}", found.fork_height, found.fork, utc(found.since)),
+        format!("at block {} {}, since {}", found.fork_height, short(found.fork), utc(found.since)),
     )?;
     for (head, branch) in [("ours", &found.ours), ("theirs", &found.theirs)] {
-        write_field(
-            out,
-            head,
-            format!("up to block {} {}, work {}", branch.height, branch.tip, branch.work),
-        )?;
+        // Whole hashes: friends compare them.
+        write_field(out, head, format!("up to block {}, work {}", branch.height, branch.work))?;
+        write_field(out, "", branch.tip)?;
     }
     let mut advice = found.advice.chars();
     let first = advice.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
-    writeln!(out, "{first}{}.", advice.as_str())
+    write_sentence(out, &format!("{first}{}.", advice.as_str()))
 }
 
 /// Writes the new tip after `accept-branch`.
 pub(crate) fn write_accepted(out: &mut dyn Write, accepted: &BranchAccepted) -> io::Result<()> {
-    writeln!(out, "Taken: the tip is block {} {}", accepted.height, accepted.tip)
+    writeln!(out, "Taken: the tip is block {} {}", accepted.height, short(accepted.tip))
 }
 
 /// Writes a proof's transaction and block, and the verdict on it.
 pub(crate) fn write_proof_report(out: &mut dyn Write, report: &ProofReport) -> io::Result<()> {
     if let (Some(kind), Some(txid)) = (report.kind, report.txid) {
-        writeln!(out, "{} {txid}", kind_name(kind))?;
+        writeln!(out, "{} {}", kind_name(kind), short(txid))?;
         write_parties(out, &report.inputs, &report.outputs)?;
         write_memo(out, report.memo.as_deref())?;
     }
     if let (Some(block), Some(height), Some(time)) = (report.block, report.height, report.time) {
-        writeln!(out, "  in block {height} {block} of {}", utc(time))?;
+        writeln!(out, "  in block {height} {} of {}", short(block), utc(time))?;
     }
     match (&report.problem, report.anchor) {
         (None, Some(Anchor::Chain)) => {
@@ -380,74 +384,10 @@ pub(crate) fn write_proof_report(out: &mut dyn Write, report: &ProofReport) -> i
             writeln!(out, "VALID: the block is on the best chain here, with {depth}.")
         }
         (None, Some(Anchor::Trust)) => writeln!(out, "VALID: the block is the one that you trust."),
-        (Some(problem), _) => writeln!(out, "NOT VALID: {problem}"),
+        (Some(problem), _) => write_sentence(out, &format!("NOT VALID: {problem}")),
         (None, None) => writeln!(out, "NOT VALID"),
     }?;
-    report.warning.iter().try_for_each(|warning| writeln!(out, "But {warning}."))
-}
-
-/// Writes the connections and the bans.
-pub(crate) fn write_peers(out: &mut dyn Write, list: &PeerList) -> io::Result<()> {
-    if list.peers.is_empty() {
-        writeln!(out, "no peer is connected")?;
-    } else {
-        let rows: Vec<_> = list
-            .peers
-            .iter()
-            .map(|peer| {
-                [
-                    cell(peer.name.as_ref()),
-                    peer.peer_id.to_string(),
-                    peer.score.to_string(),
-                    cell(peer.height),
-                    if peer.inbound { "in" } else { "out" }.to_owned(),
-                    peer.address.clone(),
-                ]
-            })
-            .collect();
-        write_table(out, ["name", "peer id", "score", "height", "", "address"], &rows)?;
-    }
-    list.banned.iter().try_for_each(|peer| writeln!(out, "banned {peer}"))
-}
-
-/// Returns a friend's name, with its id suffix if another friend has the same name. A namesake of a
-/// lower level changes no friend's name.
-fn friend_name(friend: &FriendView, list: &FriendList) -> String {
-    let is_namesake =
-        |other: &&FriendView| other.name == friend.name && other.level >= friend.level;
-    let shared = list.friends.iter().filter(is_namesake).count() > 1;
-    if shared { format!("{}#{}", friend.name, friend.suffix) } else { friend.name.clone() }
-}
-
-/// Writes the friends, online or not.
-pub(crate) fn write_friends(out: &mut dyn Write, list: &FriendList) -> io::Result<()> {
-    if list.friends.is_empty() {
-        return writeln!(
-            out,
-            "no friends yet: give somebody an invite, accept-friend who comes, or start a second \
-             node on the LAN"
-        );
-    }
-    let rows: Vec<_> = list
-        .friends
-        .iter()
-        .map(|friend| {
-            [
-                friend_name(friend, list),
-                match (friend.online, friend.level) {
-                    (true, FriendLevel::Friend) => "here",
-                    (false, FriendLevel::Friend) => "away",
-                    (true, FriendLevel::Introduced) => "here, introduced",
-                    (false, FriendLevel::Introduced) => "away, introduced",
-                }
-                .to_owned(),
-                cell(friend.last_seen.map(utc)),
-                cell(friend.address),
-                friend.peer_id.to_string(),
-            ]
-        })
-        .collect();
-    write_table(out, ["name", "is", "last seen", "address", "peer id"], &rows)
+    report.warning.iter().try_for_each(|warning| write_sentence(out, &format!("But {warning}.")))
 }
 
 /// Formats an event of the feed on one line.
@@ -467,36 +407,43 @@ pub(crate) fn event_line(event: &ConsoleEvent) -> String {
             format!("* {name} is gone: the connection was lost")
         }
         ConsoleEvent::BlockConnected { hash, height, count, notes } => {
-            let many = if *count > 1 { format!("{count} blocks, up to ") } else { String::new() };
+            let many = if *count > 1 {
+                format!("{}, up to ", count_of_blocks(u64::from(*count)))
+            } else {
+                String::new()
+            };
             let notes = notes.iter().map(|note| shown(note)).collect::<Vec<_>>().join(" | ");
             let notes = if notes.is_empty() { notes } else { format!(": {notes}") };
-            format!("* {many}block {height} {hash}{notes}")
+            format!("* {many}block {height} {}{notes}", short(hash))
+        }
+        ConsoleEvent::BlockMined { hash, height } => {
+            format!("* won block {height} {}", short(hash))
         }
         ConsoleEvent::Synced { height, blocks } => {
-            let noun = if *blocks == 1 { "block" } else { "blocks" };
-            format!("* synced: {} {noun}, height {}", grouped(*blocks), grouped(*height))
+            format!("* synced: {}, height {height}", count_of_blocks(u64::from(*blocks)))
         }
-        ConsoleEvent::BlockMined { hash, height } => format!("* won block {height} {hash}"),
         ConsoleEvent::Reorganised { tip, height, disconnected } => {
-            let left = counted((*disconnected).into(), "block", "blocks");
+            let (left, tip) = (count_of_blocks((*disconnected).into()), short(tip));
             format!(
                 "* another branch has more work: {left} left the chain, the tip is {height} {tip}"
             )
         }
-        ConsoleEvent::Diverged { tip, height, branch, branch_height, fork_height } => format!(
-            "* a branch with more work (up to block {branch_height} {branch}) parts from yours \
-             (up to {height} {tip}) at block \
-             {fork_height}, too deep to be taken by itself: status says more, accept-branch \
-             {branch} takes it"
-        ),
+        ConsoleEvent::Diverged { tip, height, branch, branch_height, fork_height } => {
+            let (tip, branch) = (short(tip), short(branch));
+            format!(
+                "* a branch with more work (up to block {branch_height} {branch}) parts from yours \
+                 (up to {height} {tip}) at block {fork_height}, too deep to be taken by itself: \
+                 status says more, accept-branch {branch} takes it"
+            )
+        }
         ConsoleEvent::Reunited { tip, height } => {
-            format!("* one branch again: the tip is {height} {tip}")
+            format!("* one branch again: the tip is {height} {}", short(tip))
         }
         ConsoleEvent::TradeMined { txid, height, .. } => {
-            format!("* your trade {txid} is in block {height}")
+            format!("* your trade {} is in block {height}", short(txid))
         }
         ConsoleEvent::TradeVoid { txid, reason } => {
-            format!("* your trade {txid} is void: {reason}")
+            format!("* your trade {} is void: {reason}", short(txid))
         }
         ConsoleEvent::Back { away_ms, friends, lines } => {
             super::chat_text::back(*away_ms, *friends, *lines)

@@ -3,26 +3,25 @@
 use super::{
     args::{PassphraseFlag, RaiseFeeArgs, SendArgs},
     outcome::CommandError,
-    parse::{checked_recipient, parsed, parsed_address},
+    parse::{checked_recipient, hash_text, parsed, parsed_address},
+    people::confirmed_payee,
     secrets,
     session::Session,
     text,
 };
-use crate::{
-    primitives::TxId,
-    rpc::{
-        FriendchainApiClient,
-        types::{Coins, RaiseFee, SendTrade, WriteNote},
-    },
+use crate::rpc::{
+    FriendchainApiClient,
+    types::{Coins, RaiseFee, SendTrade, WriteNote},
 };
 
 pub(super) async fn send(session: &mut Session<'_>, args: SendArgs) -> Result<(), CommandError> {
     let request = SendTrade {
-        from: parsed_address(&args.from)?,
-        to: checked_recipient(args.to)?,
+        from: args.from.as_deref().map(parsed_address).transpose()?,
+        to: confirmed_payee(session, checked_recipient(args.to)?).await?,
         amount: parsed(&args.amount, "bad_amount")?,
         fee: args.fee.map_or(Ok(Coins::default()), |fee| parsed(&fee, "bad_amount"))?,
         memo: args.memo,
+        unconfirmed: args.unconfirmed,
         mine: args.mine,
         passphrase: secrets::passphrase(&args.passphrase)?,
     };
@@ -35,7 +34,7 @@ pub(super) async fn raise_fee(
     args: RaiseFeeArgs,
 ) -> Result<(), CommandError> {
     let request = RaiseFee {
-        txid: parsed(&args.txid, "bad_txid")?,
+        txid: hash_text(&args.txid, "bad_txid")?,
         fee: parsed(&args.fee, "bad_amount")?,
         mine: args.mine,
         passphrase: secrets::passphrase(&args.passphrase)?,
@@ -62,6 +61,6 @@ pub(super) async fn mempool(session: &mut Session<'_>) -> Result<(), CommandErro
 }
 
 pub(super) async fn tx(session: &mut Session<'_>, txid: &str) -> Result<(), CommandError> {
-    let tx = session.client.tx(parsed::<TxId>(txid, "bad_txid")?).await?;
+    let tx = session.client.tx(hash_text(txid, "bad_txid")?).await?;
     session.write(&tx, |out| text::write_tx(out, &tx, true))
 }

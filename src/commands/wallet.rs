@@ -14,7 +14,7 @@ use super::{
     text,
 };
 use crate::{
-    primitives::Address,
+    primitives::{Address, counted},
     rpc::{
         FriendchainApiClient, RpcError,
         types::{CreateWallet, WalletCreated},
@@ -92,12 +92,12 @@ fn write_created(answer: &mut Answer<'_>, created: &WalletCreated) -> Result<(),
     answer.write(&document, |out| {
         match created.recovered {
             Some(count) => {
-                let addresses = text::counted(count.into(), "address", "addresses");
+                let addresses = counted(count.into(), "address", "addresses");
                 writeln!(out, "Recovered {addresses}; the first is {}", created.address)?;
                 writeln!(
                     out,
-                    "That is how many the chain here knows: once it is in sync, run this again, \
-                     and it finds any later ones."
+                    "These are all that the blocks here have paid. A node on this folder goes on \
+                     looking in each block that comes, and adds what it finds."
                 )?;
             }
             None => writeln!(out, "Your new address: {}", created.address)?,

@@ -76,11 +76,14 @@ impl CoinKey {
         Self { owner: Owner(owner), outpoint }
     }
 
-    /// Returns the lowest and the highest possible key of an owner, stamps included.
+    /// Returns the lowest and the highest possible key of an owner's coins. The entries of stamps
+    /// sort before them.
     #[must_use]
-    pub(crate) const fn range(owner: Owner) -> (Self, Self) {
+    pub(crate) const fn coins(owner: Owner) -> (Self, Self) {
+        let mut lowest = [0; 32];
+        lowest[31] = 1;
         (
-            Self { owner, outpoint: OutPoint { txid: TxId([0; 32]), index: 0 } },
+            Self { owner, outpoint: OutPoint { txid: TxId(lowest), index: 0 } },
             Self { owner, outpoint: OutPoint { txid: TxId([0xff; 32]), index: u32::MAX } },
         )
     }
@@ -175,9 +178,13 @@ mod tests {
             }
             prop_assert_eq!(CoinKey::from_bytes(&a.to_bytes()), a);
             prop_assert_eq!(a.cmp(&b), a.to_bytes().cmp(&b.to_bytes()));
-            let (low, high) = CoinKey::range(a.owner);
-            prop_assert!(low <= a && a <= high);
-            prop_assert_eq!((low..=high).contains(&b), b.owner == a.owner);
+            let (low, high) = CoinKey::coins(a.owner);
+            prop_assert_eq!((low..=high).contains(&a), !a.outpoint.is_stamp());
+            let outpoint = OutPoint { txid: TxId::ZERO, index: a.outpoint.index };
+            let stamp = CoinKey { outpoint, ..a };
+            prop_assert!(stamp < low, "stamps sort before the coins");
+            let is_coin = b.owner == a.owner && !b.outpoint.is_stamp();
+            prop_assert_eq!((low..=high).contains(&b), is_coin);
         }
     }
 }

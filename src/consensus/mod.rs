@@ -34,6 +34,7 @@ mod invite;
 #[cfg(test)]
 mod lints;
 mod network;
+mod network_name;
 mod params;
 mod pow;
 mod proof;
@@ -55,10 +56,11 @@ pub use errors::{Blame, BlockError, GenesisError, HeaderError, SignatureError, T
 pub(crate) use header::check_hashed_header;
 pub use header::check_header;
 pub use invite::{Checkpoint, Invite, InviteError};
-#[cfg(any(test, fuzzing))]
-pub(crate) use invite::{INVITE_PREFIX, MAX_INVITE_CHARS};
-pub(crate) use invite::{MAX_INVITE_ADDRESS_BYTES, MAX_INVITE_ADDRESSES};
+pub(crate) use invite::{
+    INVITE_PREFIX, MAX_INVITE_ADDRESS_BYTES, MAX_INVITE_ADDRESSES, MAX_INVITE_CHARS,
+};
 pub use network::Network;
+pub use network_name::NetworkNameError;
 pub(crate) use params::{
     COINBASE_MATURITY, DEFAULT_FLOOR_BITS, DEFAULT_SPACING_MS, MAX_GENESIS_BYTES, MAX_SPACING_MS,
     MIN_FLOOR_BITS,

@@ -1,9 +1,7 @@
 //! Limits that are the same on every chain, and the parameters that each genesis sets.
 
-use super::Target;
-use crate::primitives::{
-    Amount, DecodeError, Height, NameError, check_name, coinbase_memo, encoding::Reader, printable,
-};
+use super::{NetworkNameError, Target, network_name::check_network_name};
+use crate::primitives::{Amount, DecodeError, Height, coinbase_memo, encoding::Reader, printable};
 
 /// The largest encoded block, in bytes: a slow uplink still sends it within a spacing.
 pub const MAX_BLOCK_BYTES: usize = 2 * 1024 * 1024;
@@ -58,7 +56,7 @@ const _: () = {
 /// u32 = 0, length of the name u8, the name in UTF-8, spacing u32 in milliseconds, floor u8.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChainParams {
-    /// The chain's name: 1 to 32 bytes, by the same rules as a friend's name.
+    /// The chain's name: 1 to 32 bytes, by a frozen rule.
     pub name: String,
     /// The intended time between blocks, in milliseconds. With 0 every target is the floor.
     pub spacing_ms: u64,
@@ -71,7 +69,7 @@ pub struct ChainParams {
 pub enum ParamsError {
     /// The name breaks a rule for names.
     #[error("the chain's name does not do: {0}")]
-    Name(#[from] NameError),
+    Name(#[from] NetworkNameError),
     /// The name is too long.
     #[error(
         "the chain's name '{}' has {bytes} bytes: {MAX_CHAIN_NAME_BYTES} at most",
@@ -114,7 +112,7 @@ impl ChainParams {
             let name = self.name.chars().take(MAX_CHAIN_NAME_BYTES).collect();
             return Err(ParamsError::NameTooLong { name, bytes: self.name.len() });
         }
-        check_name(&self.name)?;
+        check_network_name(&self.name)?;
         if self.spacing_ms > MAX_SPACING_MS {
             return Err(ParamsError::Spacing(self.spacing_ms));
         }
@@ -192,10 +190,13 @@ mod tests {
         assert!(ChainParams::from_genesis_memo(&memo(0, b"friends", 10_000, 22)).is_ok());
 
         assert_eq!(error(&memo(1, b"friends", 10_000, 22)), ParamsError::Height(1));
-        assert!(matches!(error(&memo(0, b"", 10_000, 22)), ParamsError::Name(NameError::Empty)));
+        assert!(matches!(
+            error(&memo(0, b"", 10_000, 22)),
+            ParamsError::Name(NetworkNameError::Empty)
+        ));
         assert!(matches!(
             error(&memo(0, b"a b", 10_000, 22)),
-            ParamsError::Name(NameError::Character(_))
+            ParamsError::Name(NetworkNameError::Character { code_point: 0x20, .. })
         ));
         assert!(matches!(error(&memo(0, &[0xff], 10_000, 22)), ParamsError::NameNotUtf8));
         assert!(matches!(

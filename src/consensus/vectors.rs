@@ -268,6 +268,54 @@ fn layouts_are_frozen() {
     }
 }
 
+/// Names of networks at the edges of each range that is refused.
+const NETWORK_NAMES: [&str; 44] = [
+    "lan",
+    "李雷",
+    "Zoë",
+    "Zoe\u{308}",
+    "a\u{ad}b",
+    "a\u{61c}b",
+    "\u{378}",
+    "\u{e000}",
+    "\u{301}",
+    "FC",
+    "12d3KooW",
+    "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+    "",
+    "\0",
+    " ",
+    "!",
+    "\"",
+    "#",
+    "$",
+    "~",
+    "\u{7f}",
+    "\u{a0}",
+    "\u{a1}",
+    "\u{167f}",
+    "\u{1680}",
+    "\u{1681}",
+    "\u{180e}",
+    "\u{1fff}",
+    "\u{2000}",
+    "\u{200f}",
+    "\u{2010}",
+    "\u{2027}",
+    "\u{2028}",
+    "\u{202f}",
+    "\u{2030}",
+    "\u{205e}",
+    "\u{205f}",
+    "\u{206f}",
+    "\u{2070}",
+    "\u{3000}",
+    "\u{feff}",
+    "\u{e007f}",
+    "fC1x",
+    "12D3KooW",
+];
+
 #[test]
 fn networks_and_invites_are_frozen() {
     let lan = Network::lan();
@@ -304,11 +352,17 @@ fn networks_and_invites_are_frozen() {
             "text": invite.to_text(),
         })
     };
+    let name = |name: &str| {
+        let code_points: Vec<_> = name.chars().map(|c| format!("U+{:04X}", u32::from(c))).collect();
+        let valid = ChainParams::new(name, 0, 8).is_ok();
+        json!({ "name": name, "code_points": code_points, "valid": valid })
+    };
     let made = json!({
         "about": "Genesis blocks with their parameters, the built-in network first; \
-                  and invites to them.",
+                  invites to them; and names, with the verdict of `genesis_params`.",
         "networks": [network(&lan), network(&test)],
         "invites": [invite(&later), invite(&first)],
+        "names": NETWORK_NAMES.map(name).to_vec(),
     });
     let frozen = golden("networks.json", &made);
 

@@ -66,8 +66,27 @@ impl Lines {
     }
 }
 
+/// The input of a process, over several consoles one after the other.
+#[derive(Default)]
+pub(crate) struct Keyboard {
+    /// The reader of an input without a line editor, which has read ahead.
+    piped: Option<Lines>,
+}
+
+impl Keyboard {
+    /// Returns the lines of the pipe: from where the last console stopped.
+    pub(super) fn piped(&mut self) -> io::Result<Lines> {
+        self.piped.take().map_or_else(piped, Ok)
+    }
+
+    /// Keeps the lines of the pipe for the next console.
+    pub(super) fn keep(&mut self, lines: Lines) {
+        self.piped = Some(lines);
+    }
+}
+
 /// Starts to read lines from a pipe, or from a terminal without a line editor.
-pub(super) fn piped() -> io::Result<Lines> {
+fn piped() -> io::Result<Lines> {
     let (sender, inputs) = mpsc::channel(READ_AHEAD);
     thread::Builder::new().name("console-input".to_owned()).spawn(move || {
         let mut stdin = io::stdin().lock();

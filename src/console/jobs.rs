@@ -287,8 +287,9 @@ async fn write_answer(
             let status = client.status().await?;
             Ok(text::write_status(out, &status)?)
         }
-        Line::Command { command, json } => {
-            let context = Context { client: client.clone(), json, progress, owns_stdin: false };
+        Line::Command { command, json, full } => {
+            let context =
+                Context { client: client.clone(), json, full, progress, owns_stdin: false };
             execute(*command, &context, out).await
         }
     }

@@ -8,6 +8,7 @@ mod complete;
 mod follow;
 mod input;
 mod jobs;
+mod moving;
 mod near;
 mod screen;
 pub(crate) mod signals;
@@ -20,22 +21,23 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep_until, timeout};
 
-pub(crate) use self::terminal::logs_aside;
 use self::{
     complete::SharedNames,
     follow::{Follower, Heard, follow},
     input::{Input, Lines},
     jobs::{Answered, Jobs},
+    moving::{Moving, Step as Move},
     screen::Screen,
     signals::{Ending, Signals},
     terminal::{Kind, Mode, logs_and_progress_aside},
     view::View,
     words::{Line, Talk},
 };
+pub(crate) use self::{input::Keyboard, terminal::logs_aside};
 use crate::{
     commands::{outcome::CommandError, progress::ProgressMode},
     datadir::DataDir,
-    primitives::printable,
+    primitives::{counted, printable},
     rpc::{
         Client, FriendchainApiClient, RpcError,
         types::{ConsoleEvent, EventPage, FriendList, FriendView, StatusReport},
@@ -60,16 +62,29 @@ pub(crate) struct ConsoleOptions {
     pub(crate) owns_node: bool,
 }
 
+/// The end of a console.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// The user has left, or the node has ended.
+    Left,
+    /// The node is to move to the chain of this invite, and a new console follows.
+    Move(String),
+}
+
 /// Answers lines until `q`, the end of the input, a signal, or the node's end.
 pub(crate) async fn run(
     client: Client,
     options: ConsoleOptions,
     signals: &mut Signals,
-) -> Result<(), CommandError> {
-    let mut console = Console::open(client, &options).await?;
+    keyboard: &mut Keyboard,
+) -> Result<Ended, CommandError> {
+    let mut console = Console::open(client, &options, keyboard).await?;
     console.greet(&options).await?;
     let ended = console.talk(signals).await;
     console.screen.flush();
+    if console.kind != Kind::Editor {
+        keyboard.keep(console.lines);
+    }
     ended
 }
 
@@ -100,11 +115,19 @@ struct Console {
     closing: bool,
     /// True if the feed has ended, but the node lives.
     deaf: bool,
+    owns_node: bool,
+    moving: Moving,
+    /// The invite to whose chain the user wants to move.
+    invite: Option<String>,
     mode: Option<Mode>,
 }
 
 impl Console {
-    async fn open(client: Client, options: &ConsoleOptions) -> Result<Self, CommandError> {
+    async fn open(
+        client: Client,
+        options: &ConsoleOptions,
+        keyboard: &mut Keyboard,
+    ) -> Result<Self, CommandError> {
         let mut kind = Kind::of_process();
         let names = SharedNames::default();
         let mut mode = (kind == Kind::Editor).then(Mode::set);
@@ -116,7 +139,8 @@ impl Console {
             Some(Err(_)) | None => {
                 mode = None;
                 kind = if kind == Kind::Pipe { Kind::Pipe } else { Kind::Plain };
-                (input::piped()?, if kind == Kind::Pipe { Screen::Pipe } else { Screen::plain() })
+                let screen = if kind == Kind::Pipe { Screen::Pipe } else { Screen::plain() };
+                (keyboard.piped().map_err(RpcError::no_threads)?, screen)
             }
         };
         let screen = Arc::new(screen);
@@ -148,6 +172,9 @@ impl Console {
             follower,
             closing,
             deaf,
+            owns_node: options.owns_node,
+            moving: Moving::default(),
+            invite: None,
             mode,
         })
     }
@@ -191,11 +218,14 @@ impl Console {
         self.lines.ready(prompt);
     }
 
-    async fn talk(&mut self, signals: &mut Signals) -> Result<(), CommandError> {
+    async fn talk(&mut self, signals: &mut Signals) -> Result<Ended, CommandError> {
         loop {
+            if let Some(invite) = self.invite.take() {
+                return Ok(Ended::Move(invite));
+            }
             self.jobs.start();
             if self.is_over()? {
-                return Ok(());
+                return Ok(Ended::Left);
             }
             let prompt = self.jobs.is_idle().then(|| self.prompt());
             self.screen.prompt(prompt.as_deref())?;
@@ -207,13 +237,14 @@ impl Console {
                     self.say(&format!("* events are not shown: {why}"))?;
                 }
                 Step::Heard(Some(end)) => {
-                    return self.on_nodes_end(matches!(end, Heard::Died)).await;
+                    self.on_nodes_end(matches!(end, Heard::Died)).await?;
+                    return Ok(Ended::Left);
                 }
                 Step::Heard(None) => self.deaf = true,
                 Step::Due => self.screen.print(&self.view.gathered())?,
                 Step::Slow => self.say_delay()?,
                 Step::Signal(Ending::Interrupt) if self.interrupts() => self.interrupt()?,
-                Step::Signal(_) => return Ok(()),
+                Step::Signal(_) => return Ok(Ended::Left),
             }
         }
     }
@@ -268,15 +299,28 @@ impl Console {
             Input::TooLong => self.screen.print("that line is too long, and was passed over")?,
             Input::Unreadable => self.screen.print("that was no UTF-8, and was passed over")?,
         }
-        self.ready();
+        // The line editor of this console reads no more while the next one takes its place.
+        if self.invite.is_none() {
+            self.ready();
+        } else if let Some(mode) = &mut self.mode {
+            mode.prompt_is_shown = false;
+        }
         Ok(())
     }
 
     async fn on_line(&mut self, typed: &str) -> Result<(), CommandError> {
-        if self.closing {
+        if self.closing || self.invite.is_some() {
             return Ok(());
         }
-        match words::parse(typed, &self.talk) {
+        let line = match self.moving.step(&self.client, typed, self.owns_node).await {
+            Move::Pass => words::parse(typed, &self.talk),
+            Move::Say(text) => Line::Show(text),
+            Move::Move(invite) => {
+                self.invite = Some(invite);
+                return Ok(());
+            }
+        };
+        match line {
             Line::Empty => {}
             Line::Quit => self.closing = true,
             Line::Show(text) => self.screen.print(&text)?,
@@ -338,7 +382,8 @@ impl Console {
 
     fn on_page(&mut self, page: &EventPage) -> Result<(), CommandError> {
         if page.missed > 0 {
-            self.say(&format!("* events that were missed: {}", page.missed))?;
+            let were = if page.missed == 1 { "was" } else { "were" };
+            self.say(&format!("* {} {were} missed", counted(page.missed, "event", "events")))?;
         }
         let changes_names = |event: &ConsoleEvent| {
             matches!(event, ConsoleEvent::FriendJoined { .. } | ConsoleEvent::Notice { .. })
@@ -482,7 +527,7 @@ mod tests {
     #[test]
     fn a_conversation_is_chosen_by_name_suffix_or_peer_id() {
         let friends = vec![friend("yzw", 1), friend("yzw#023f", 2), friend("yjf", 3)];
-        let list = FriendList { friends };
+        let list = FriendList { friends, ..FriendList::default() };
         let peer = |typed: &str| match find(&list, typed) {
             Ok(Talk::Friend { peer, .. }) => Ok(peer.0.0[0]),
             Ok(other) => panic!("{other:?}"),
@@ -492,7 +537,8 @@ mod tests {
         assert_eq!(peer("yzw#02"), Ok(2));
         assert_eq!(peer(&list.friends[2].peer_id.to_string()), Ok(3));
         assert!(peer("nobody").expect_err("unknown").contains("'nobody'"));
-        let twins = FriendList { friends: vec![friend("sr", 4), friend("sr", 5)] };
+        let twins = vec![friend("sr", 4), friend("sr", 5)];
+        let twins = FriendList { friends: twins, ..FriendList::default() };
         let why = find(&twins, "sr").expect_err("two of them");
         assert!(why.contains("sr#043f or sr#053f"), "{why}");
     }

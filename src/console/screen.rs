@@ -101,6 +101,14 @@ impl Screen {
     }
 }
 
+impl Drop for Screen {
+    fn drop(&mut self) {
+        if let Self::Editor(gate) = self {
+            gate.lock().closed = true;
+        }
+    }
+}
+
 fn write(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;
@@ -119,6 +127,8 @@ struct State {
     waiting: String,
     reading: bool,
     printing: bool,
+    /// True once the console has ended.
+    closed: bool,
     /// The columns that the prompt takes.
     prompt_width: usize,
 }
@@ -152,6 +162,9 @@ fn print_all(gate: &Gate, mut printer: impl ExternalPrinter, typed_width: impl F
         let idle = |state: &mut State| state.waiting.is_empty() || !state.reading;
         let waited = gate.changed.wait_timeout_while(gate.lock(), WIDTH_EVERY, idle);
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        if state.closed {
+            return;
+        }
         if !state.reading {
             continue;
         }

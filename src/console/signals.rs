@@ -1,17 +1,22 @@
-//! SIGINT and SIGTERM, which end a process cleanly.
+//! SIGINT, SIGTERM and SIGHUP, which end a process cleanly.
+//!
+//! A terminal that is closed sends SIGHUP. A process that was started to outlive its terminal, as
+//! by nohup, has that signal ignored, and it stays ignored.
 
 use std::io;
 
 #[cfg(unix)]
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// A listener for SIGINT and SIGTERM. It loses none from its creation on, not even while the node
-/// starts.
+/// A listener for the signals. It loses none from its creation on, not even while the node starts.
 pub(crate) struct Signals {
     #[cfg(unix)]
     interrupt: Signal,
     #[cfg(unix)]
     terminate: Signal,
+    /// None if SIGHUP was ignored when the process started.
+    #[cfg(unix)]
+    hangup: Option<Signal>,
 }
 
 /// The signal that was received.
@@ -19,6 +24,7 @@ pub(crate) struct Signals {
 pub(crate) enum Ending {
     /// SIGINT, which is also Ctrl-C.
     Interrupt,
+    /// SIGTERM, or the terminal is gone.
     Terminate,
 }
 
@@ -29,6 +35,7 @@ impl Signals {
         return Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
+            hangup: (!ignores_hangup()).then(|| signal(SignalKind::hangup())).transpose()?,
         });
         #[cfg(not(unix))]
         Ok(Self {})
@@ -37,9 +44,18 @@ impl Signals {
     /// Waits for the next signal.
     pub(crate) async fn next(&mut self) -> Ending {
         #[cfg(unix)]
-        tokio::select! {
-            _ = self.interrupt.recv() => Ending::Interrupt,
-            _ = self.terminate.recv() => Ending::Terminate,
+        {
+            let hung_up = async {
+                match &mut self.hangup {
+                    Some(hangup) => hangup.recv().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                _ = self.interrupt.recv() => Ending::Interrupt,
+                _ = self.terminate.recv() => Ending::Terminate,
+                _ = hung_up => Ending::Terminate,
+            }
         }
         #[cfg(not(unix))]
         {
@@ -55,4 +71,15 @@ impl Signals {
     pub(crate) async fn any(&mut self) {
         self.next().await;
     }
+}
+
+/// True if SIGHUP was ignored when this process started, where the system tells it. A process that
+/// listens for the signal already does not ignore it.
+#[cfg(unix)]
+fn ignores_hangup() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    // Bit 0 is signal 1, which is SIGHUP.
+    mask.is_some_and(|mask| mask & 1 == 1)
 }

@@ -1,10 +1,15 @@
 //! Parses typed lines: the chat room's ten words, all commands by their own names, and text.
 
-use clap::Parser;
+use clap::{Parser, error::ErrorKind};
 
 use super::near::nearest;
 use crate::{
-    commands::{args::ClientCommand, prepare::prepare},
+    commands::{
+        args::ClientCommand,
+        environment,
+        help::{of_command, overview},
+        prepare::prepare,
+    },
     primitives::{PeerId, printable},
 };
 
@@ -107,6 +112,8 @@ pub(crate) enum Line {
     Command {
         command: Box<ClientCommand>,
         json: bool,
+        /// True to show ids and columns in full.
+        full: bool,
     },
     /// A text to show: help on a command, or the reason why a line could not be parsed.
     Show(String),
@@ -119,6 +126,9 @@ struct TypedCommand {
     /// Answer with one JSON document
     #[arg(long, global = true)]
     json: bool,
+    /// Show ids and columns in full
+    #[arg(long, global = true)]
+    full: bool,
     #[command(subcommand)]
     command: ClientCommand,
 }
@@ -236,18 +246,26 @@ fn parse_long(line: &str) -> Line {
             ));
         }
     };
+    let named = words.iter().find(|word| *word != "help" && !word.starts_with('-')).cloned();
     let words = prepare(words.into_iter().map(Into::into).collect());
-    match TypedCommand::try_parse_from(words) {
-        Ok(TypedCommand { json, command }) => match command {
+    match environment::parse::<TypedCommand>(words).map(|(typed, _)| typed) {
+        Ok(TypedCommand { json, full, command }) => match command {
             // The chat room's words say the same.
             ClientCommand::Chat { friend, text, wait: false } if !json => {
                 Line::Chat { friend, peer: None, text: text.join(" ") }
             }
             ClientCommand::Broadcast { text } if !json => Line::ChatAll(text.join(" ")),
-            command => Line::Command { command: Box::new(command), json },
+            command => Line::Command { command: Box::new(command), json, full },
         },
+        Err(error) if error.kind() == ErrorKind::DisplayHelp => Line::Show(help_on(named)),
         Err(error) => Line::Show(error.to_string().trim_end().to_owned()),
     }
+}
+
+/// Returns the help on a command, or the list of all.
+fn help_on(named: Option<String>) -> String {
+    let root = <TypedCommand as clap::CommandFactory>::command;
+    named.and_then(|name| of_command(root(), &name)).unwrap_or_else(|| overview(&root()))
 }
 
 /// Returns the names of all commands and words.
@@ -270,7 +288,7 @@ pub(crate) fn flags_of(word: &str) -> Vec<String> {
     let Some(command) = commands.find_subcommand(word) else { return Vec::new() };
     let flags = command.get_arguments().filter_map(clap::Arg::get_long);
     let mut flags: Vec<_> = flags.map(|flag| format!("--{flag}")).collect();
-    flags.extend(["--json".to_owned(), "--help".to_owned()]);
+    flags.extend(["--json", "--full", "--help"].map(str::to_owned));
     flags.sort_unstable();
     flags.dedup();
     flags
@@ -411,7 +429,7 @@ mod tests {
 
     #[test]
     fn every_command_works_by_its_own_name() {
-        let Line::Command { command, json } = alone("send -from a -to 'b c' -amount 10 --json")
+        let Line::Command { command, json, .. } = alone("send -from a -to 'b c' -amount 10 --json")
         else {
             panic!("not sent")
         };

@@ -38,9 +38,9 @@ const fn end_of(term: BanTerm) -> UnixMillis {
 }
 
 impl Friends {
-    /// True if the peer is banned, and so is not heard.
+    /// True if the peer is banned or blocked, and so is not heard.
     pub(super) fn is_banned(&self, peer: &PeerId, now: UnixMillis) -> bool {
-        self.banned.get(peer).is_some_and(|end| now < *end)
+        self.is_blocked(peer) || self.banned.get(peer).is_some_and(|end| now < *end)
     }
 
     /// Stores a ban, so that it survives restarts. A ban by command also withdraws the trust in the

@@ -6,8 +6,8 @@
 //!
 //! A received line is stored once: its id covers author, network, time, counter and text. An
 //! author's clock decides only whether a line to all is too old, see [`MAX_TIME_APART_MS`]. The
-//! counter of a line orders it among its author's. Lines of authors whom the user neither accepted nor wrote to are
-//! no part of it: they go into the box of [`requests`](super::requests).
+//! counter of a line orders it among its author's. Lines of authors whom the user neither accepted
+//! nor wrote to go into the box of [`requests`](super::requests).
 
 use redb::{ReadableTable as _, ReadableTableMetadata as _};
 
@@ -194,6 +194,9 @@ impl Friends {
             return Err(ChatError::ToSelf);
         }
         let friend = self.label(&to);
+        if self.is_blocked(&to) {
+            return Err(ChatError::Blocked { friend });
+        }
         let Self { me, network, signer, store, lines, people, .. } = self;
         let sent = store.write(|tables| {
             let waiting = tables.outbox.len().map_err(StoreFault::from)?;
@@ -326,7 +329,12 @@ impl Friends {
 
     /// Takes a line out of the outbox, and writes its final state into the history. Returns true if
     /// the outbox held the line.
-    fn settle(&mut self, to: PeerId, id: MessageId, state: LineState) -> Result<bool, StoreFault> {
+    pub(super) fn settle(
+        &mut self,
+        to: PeerId,
+        id: MessageId,
+        state: LineState,
+    ) -> Result<bool, StoreFault> {
         let network = self.network;
         self.store.write(|tables| {
             let order = tables.chat_ids.get(&id.0)?.map(|order| order.value());

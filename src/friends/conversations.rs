@@ -109,6 +109,18 @@ impl Conversations {
         })
     }
 
+    /// True if the history has lines with the peer, or of it to all.
+    pub(super) fn has(&self, peer: &PeerId) -> bool {
+        let lines = |is_direct| Conversation { with: *peer, is_direct };
+        [true, false].into_iter().any(|direct| self.counts.contains_key(&lines(direct)))
+    }
+
+    /// Counts the conversation as full.
+    #[cfg(test)]
+    pub(super) fn fill(&mut self, conversation: Conversation) {
+        self.counts.insert(conversation, conversation.limit());
+    }
+
     /// True if one more line of the conversation pushes no other line out.
     pub(super) fn have_room(&self, conversation: Conversation) -> bool {
         let held = self.counts.get(&conversation).copied().unwrap_or_default();

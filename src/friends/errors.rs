@@ -46,6 +46,8 @@ impl ProfileError {
     pub(crate) fn offence(&self) -> Option<Offence> {
         match self {
             Self::Forged(error) => Some(error.into()),
+            // A sender whose Unicode is newer than ours has done no wrong.
+            Self::Name(error) if !error.is_certain() => None,
             Self::Name(_) | Self::Address(_) => Some(Offence::InvalidText),
             Self::TooFarAhead { .. }
             | Self::Full { .. }
@@ -102,6 +104,12 @@ pub(crate) enum ChatError {
     TooLong { bytes: usize },
     #[error("that is you: a line goes to a friend")]
     ToSelf,
+    /// The user blocked the receiver.
+    #[error("{friend} is blocked: unblock-friend comes first")]
+    Blocked {
+        /// The receiver's label.
+        friend: String,
+    },
     /// The outbox holds [`MAX_OUTBOX_PER_FRIEND`](super::MAX_OUTBOX_PER_FRIEND) lines for this
     /// friend.
     #[error("{limit} lines wait for {friend} already: no more until some are delivered")]
@@ -124,6 +132,7 @@ impl ChatError {
             Self::Empty => "empty_line",
             Self::TooLong { .. } => "line_too_long",
             Self::ToSelf => "note_to_self",
+            Self::Blocked { .. } => "blocked",
             Self::OutboxFull { .. } => "outbox_full",
             Self::OutboxFullForAll { .. } => "outbox_full_for_all",
             Self::Store(fault) => fault.code(),
@@ -162,7 +171,7 @@ pub(crate) enum ReceiveError {
     /// A missed line was not asked for, or came twice or out of order.
     #[error("a line of {author} is refused: it is none of those asked for")]
     NotAsked { author: PeerId },
-    /// The time of a missed line is beyond what its sender tells by its own clock.
+    /// The time of a missed line is beyond what its sender tells, by its clock and by ours.
     #[error("a line of {author} is refused: its sender keeps no line of that time")]
     OutOfTime { author: PeerId },
     /// The author is banned, and so is not heard, whoever forwards it.
@@ -226,14 +235,24 @@ pub(crate) enum ResolveError {
     /// The peer is banned, and so cannot become a friend.
     #[error("{0} is banned: unban comes first")]
     Banned(String),
+    /// The user blocked the peer.
+    #[error("{0} is blocked: unblock-friend comes first")]
+    Blocked(String),
+    /// The text names nobody whom the user blocked.
+    #[error("nobody is blocked by the name '{0}': `friends` lists who is")]
+    NotBlocked(String),
+    /// The user blocked as many peers as the table holds.
+    #[error("{0} peers are blocked already: unblock some of them first")]
+    TooManyBlocked(usize),
     /// The text is enough to chat, but not to pay.
     #[error(
-        "'{name}' is not enough to pay, since others bear or bore that name: write {}",
+        "'{name}' is not enough to pay, since others bear or bore that name: write {} (once is \
+         enough)",
         candidates.join(" or ")
     )]
     TooShortToPay {
         name: String,
-        /// Each friend of that name as `name#suffix`, with a suffix of at least
+        /// Each who bears or bore the name as `name#suffix`, with a suffix of at least
         /// [`MIN_SUFFIX_DIGITS_TO_PAY`](super::resolve::MIN_SUFFIX_DIGITS_TO_PAY) digits.
         candidates: Vec<String>,
     },
@@ -241,8 +260,12 @@ pub(crate) enum ResolveError {
     #[error("{0} has no payment address: ask for one, and send to that")]
     NoWallet(String),
     /// The text names this node itself.
-    #[error("'{0}' is you")]
-    NoteToSelf(String),
+    #[error("'{name}' is you{}", or_namesakes(namesakes))]
+    NoteToSelf {
+        name: String,
+        /// The others of that name, as `name#suffix`.
+        namesakes: Vec<String>,
+    },
     /// The text begins like a peer id but is none.
     #[error(transparent)]
     PeerId(#[from] PeerIdError),
@@ -256,9 +279,12 @@ impl ResolveError {
             Self::Ambiguous { .. } => "ambiguous_friend",
             Self::Stranger(_) => "stranger",
             Self::Banned(_) => "banned",
+            Self::Blocked(_) => "blocked",
+            Self::NotBlocked(_) => "not_blocked",
+            Self::TooManyBlocked(_) => "too_many_blocked",
             Self::TooShortToPay { .. } => "suffix_too_short",
             Self::NoWallet(_) => "no_payment_address",
-            Self::NoteToSelf(_) => "note_to_self",
+            Self::NoteToSelf { .. } => "note_to_self",
             Self::PeerId(_) => "bad_peer_id",
         }
     }
@@ -282,6 +308,13 @@ impl FindError {
             Self::Store(fault) => fault.code(),
         }
     }
+}
+
+fn or_namesakes(namesakes: &[String]) -> String {
+    if namesakes.is_empty() {
+        return String::new();
+    }
+    format!(": write {} for who is called so, too", namesakes.join(" or "))
 }
 
 const fn verify_refusal(error: &VerifyError) -> Refusal {

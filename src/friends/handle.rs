@@ -7,19 +7,24 @@
 //! The commands that wait in the queue share one commit, at most [`BATCH`] of them. Their replies
 //! and events follow the commit.
 
-use std::{io, mem::ManuallyDrop, thread};
+use std::{
+    io,
+    mem::ManuallyDrop,
+    path::{Path, PathBuf},
+    thread,
+};
 
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::{
     AddressSource, Answer, ChatError, ChatRecord, Departure, FindError, Found, FriendInfo, Friends,
-    FriendsEvent, JudgedProfile, KnownPeer, Missed, OwnProfileError, ProfileError, ProfileReceipt,
-    QuitReceipt, Receipt, ReceiveError, SentLine, StoreFault,
+    FriendsEvent, JudgedProfile, KnownPeer, Missed, OwnProfileError, PayeeInfo, ProfileError,
+    ProfileReceipt, QuitReceipt, Receipt, ReceiveError, SentLine, StoreFault,
 };
 use crate::{
     peers::Ban,
     primitives::{Owner, PeerId, UnixMillis},
-    storage::contain,
+    storage::{contain, copy_private},
     wire::{LineIds, MessageId, Refusal, SignedLine, SignedProfile, SignedQuit},
 };
 
@@ -137,6 +142,12 @@ impl FriendsHandle {
     }
 }
 
+/// Copies the file `from` to a new private file. No write happens meanwhile, since this thread is
+/// the only writer: the copy has the state of the last commit.
+fn copy_file(from: &Path, to: PathBuf) -> Result<(), StoreFault> {
+    copy_private(from, &to).map_err(|error| StoreFault::Io { path: to, reason: error.to_string() })
+}
+
 /// Declares each command once: its variant, the handle's method, and the call that the thread
 /// makes.
 macro_rules! commands {
@@ -183,8 +194,13 @@ commands! {
         name: String, addresses: Vec<String>, payment: Option<Owner>, now: UnixMillis
     ) -> Result<SignedProfile, OwnProfileError>
         = |friends| friends.set_own_profile(&name, &addresses, payment, now);
-    OwnProfile own_profile() -> Result<Option<SignedProfile>, StoreFault>
-        = |friends| Ok(friends.own_profile().cloned());
+    OwnName own_name() -> Result<Option<String>, StoreFault>
+        = |friends| Ok(friends.own_name().map(str::to_owned));
+    SetOwnName set_own_name(name: String) -> Result<String, OwnProfileError>
+        = |friends| friends.set_own_name(&name);
+    StartNamed start_named(given: Option<String>, default: String)
+        -> Result<String, OwnProfileError>
+        = |friends| friends.start_named(given.as_deref(), &default);
     KeepProfile keep_profile(profile: SignedProfile, by: PeerId, now: UnixMillis)
         -> Result<ProfileReceipt, ProfileError>
         = |friends| friends.keep_profile(profile, by, now);
@@ -198,13 +214,23 @@ commands! {
     ExploreAnswer explore_answer(to: PeerId, now: UnixMillis)
         -> Result<Vec<SignedProfile>, StoreFault>
         = |friends| Ok(friends.explore_answer(&to, now));
-    List list() -> Result<Vec<FriendInfo>, StoreFault> = |friends| Ok(friends.list());
+    Forget forget(text: String, now: UnixMillis) -> Result<(PeerId, String), FindError>
+        = |friends| friends.forget(&text, now);
+    Block block(text: String, now: UnixMillis) -> Result<(PeerId, String), FindError>
+        = |friends| friends.block(&text, now);
+    Unblock unblock(text: String) -> Result<(PeerId, String), FindError>
+        = |friends| friends.unblock(&text);
+    Blocked blocked() -> Result<Vec<PeerId>, StoreFault> = |friends| Ok(friends.blocked());
+    List list(now: UnixMillis) -> Result<Vec<FriendInfo>, StoreFault>
+        = |friends| Ok(friends.list(now));
     Friend friend(peer: PeerId) -> Result<Option<FriendInfo>, StoreFault>
         = |friends| Ok(friends.friend(&peer));
     Resolve resolve(text: String) -> Result<PeerId, FindError>
         = |friends| friends.resolve(&text).map_err(FindError::from);
     ResolveToPay resolve_to_pay(text: String) -> Result<(PeerId, Owner), FindError>
-        = |friends| friends.resolve_to_pay(&text).map_err(FindError::from);
+        = |friends| friends.resolve_to_pay(&text);
+    Payee payee(text: String) -> Result<PayeeInfo, FindError>
+        = |friends| friends.payee(&text).map_err(FindError::from);
     Online online(peer: PeerId, now: UnixMillis) -> Result<(), StoreFault>
         = |friends| friends.online(peer, now);
     Offline offline(peer: PeerId, how: Departure, now: UnixMillis) -> Result<(), StoreFault>
@@ -263,4 +289,6 @@ commands! {
     ForgetBan forget_ban(peer: PeerId) -> Result<(), StoreFault>
         = |friends| friends.forget_ban(peer);
     Bans bans(now: UnixMillis) -> Result<Vec<Ban>, StoreFault> = |friends| friends.bans(now);
+    CopyTo copy_to(from: PathBuf, to: PathBuf) -> Result<(), StoreFault>
+        = |_friends| copy_file(&from, to);
 }

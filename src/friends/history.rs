@@ -88,8 +88,8 @@ impl Friends {
         })
     }
 
-    /// Returns lines before a place whose text holds `word`, whatever the case of its letters. Reads
-    /// a bounded number of lines.
+    /// Returns lines before a place whose text holds `word` in capital or small letters. Reads a
+    /// bounded number of lines.
     pub(crate) fn search(
         &self,
         friend: Option<&PeerId>,

@@ -175,7 +175,7 @@ impl Friends {
             let row = |address| insert(tables, trust, peer, address, source, now, 0);
             fresh.into_iter().try_for_each(row)
         })?;
-        if !source.is_users() {
+        if !source.is_users() || self.is_blocked(&peer) {
             return Ok(());
         }
         self.trust.accept(peer);

@@ -13,19 +13,25 @@
 //!   pushes out what is a friend's, bears a friend's plain name, or is written to the disk beyond
 //!   the small box of requests.
 //! - The key is the identity; a name is a label that its key signed. Two friends may have one name.
-//!   The first hex digits of their keys then tell them apart: `yzw#3f2a`.
+//!   The one known first keeps it plain, and the first hex digits of its key name the other:
+//!   `yzw#3f2a`. Presence belongs to a key, too.
 //! - A chat line is stored once and unchanged, whatever bytes it holds. The program replaces
 //!   unprintable characters when it shows a line, not here.
 //! - Each table is bounded: see the constants `MAX_…`.
 
 mod bans;
+mod blocks;
 mod chat;
 mod conversations;
+mod copies;
 mod errors;
+mod former;
 mod handle;
 mod history;
 mod known_addresses;
+mod list;
 mod missed;
+mod payees;
 mod people;
 mod profiles;
 mod rates;
@@ -57,14 +63,17 @@ pub(crate) use errors::{
 pub(crate) use handle::{FriendsHandle, spawn};
 pub(crate) use history::{Found, in_sent_order};
 pub(crate) use known_addresses::{AddressSource, KnownPeer, split_address};
+pub(crate) use list::FriendInfo;
 pub(crate) use missed::{Answer, Missed};
-pub(crate) use profiles::{FriendInfo, JudgedProfile, MAX_PROFILES_KEPT, ProfileReceipt};
+pub(crate) use payees::PayeeInfo;
+pub(crate) use profiles::{JudgedProfile, MAX_PROFILES_KEPT, ProfileReceipt};
 pub(crate) use store::StoreFault;
 #[cfg(test)]
 pub(crate) use {chat::MAX_TIME_APART_MS, profiles::MAX_AHEAD_MS};
 
 use self::{
     conversations::Conversations,
+    former::Former,
     profiles::{Known, Presence},
     rates::Rates,
     requests::Request,
@@ -74,7 +83,7 @@ use self::{
 };
 use crate::{
     peers::{Level, Trust},
-    primitives::{Moment, NetworkId, PeerId, Signature, UnixMillis},
+    primitives::{FriendName, Moment, NetworkId, PeerId, Signature, UnixMillis},
     storage::contain,
     telemetry::events::{FriendJoined, FriendLeft},
     wire::{MessageId, Refusal, SignedProfile},
@@ -128,8 +137,8 @@ impl Departure {
     }
 }
 
-/// News for consoles. A `name` is the friend's label ([`Friends::label`]) or the name in its
-/// profile; texts may hold unprintable characters.
+/// News for consoles. Each name is a label ([`Friends::label`]), so that it says whose key is
+/// meant; texts may hold unprintable characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum FriendsEvent {
     /// A friend is online and we hold its profile.
@@ -168,11 +177,19 @@ pub(crate) struct Friends {
     people: BTreeMap<PeerId, Standing>,
     /// The table `bans_1` in memory: the end of each ban.
     banned: BTreeMap<PeerId, UnixMillis>,
+    /// The table `blocked_1` in memory.
+    blocked: BTreeMap<PeerId, Former>,
+    /// The table `former_1` in memory.
+    former: BTreeMap<PeerId, Former>,
+    /// The table `payees_1` in memory.
+    payees: BTreeMap<PeerId, FriendName>,
     /// The number of lines in each conversation.
     lines: Conversations,
     /// The table `requests_1` in memory.
     requests: BTreeMap<u64, Request>,
     own: Option<SignedProfile>,
+    /// This node's name; none before it has one.
+    own_name: Option<FriendName>,
     /// The connected peers.
     presence: HashMap<PeerId, Presence>,
     rates: Rates,
@@ -228,29 +245,19 @@ impl Friends {
 
     fn load(store: Store, config: FriendsConfig) -> Result<Self, StoreFault> {
         let FriendsConfig { me, network, signer, trust, clock } = config;
-        let (people, known) = (standing::load(&store)?, profiles::load(&store)?);
-        for (peer, standing) in &people {
-            if standing.accepted {
-                trust.accept(*peer);
-            } else if standing.nearby {
-                trust.met_nearby(*peer);
-            }
-        }
-        // After all friends are known, since only a friend vouches.
-        for (peer, known) in &known {
-            if let Some(voucher) = known.voucher {
-                trust.vouch(&voucher, *peer);
-            }
-        }
         history::begin_unread(&store)?;
-        Ok(Self {
+        let friends = Self {
             me,
             network,
             signer,
             trust,
-            known,
-            people,
+            known: profiles::load(&store)?,
+            people: standing::load(&store)?,
             banned: bans::load(&store)?,
+            blocked: blocks::load(&store)?,
+            former: former::load(&store)?,
+            payees: payees::load(&store)?,
+            own_name: profiles::load_own_name(&store)?,
             lines: Conversations::load(&store)?,
             requests: requests::load(&store)?,
             store,
@@ -261,7 +268,9 @@ impl Friends {
             clock,
             waiting: None,
             events: broadcast::Sender::new(EVENTS),
-        })
+        };
+        friends.restore_trust();
+        Ok(friends)
     }
 
     /// Begins a batch of calls, whose changes share one commit.
@@ -330,11 +339,10 @@ impl Friends {
     /// Emits `Joined` once for each time that a peer whose profile we hold is online, if it is no
     /// stranger.
     fn join(&mut self, peer: &PeerId) {
-        let Some(known) = self.known.get(peer) else { return };
-        if self.level(peer) == Level::Stranger {
+        if !self.known.contains_key(peer) || self.level(peer) == Level::Stranger {
             return;
         }
-        let name = known.profile.name.clone();
+        let name = self.label(peer);
         let Some(presence @ Presence::Connected) = self.presence.get_mut(peer) else { return };
         *presence = Presence::Joined;
         let event = FriendJoined { peer: *peer, name: name.clone() };
@@ -343,7 +351,7 @@ impl Friends {
     }
 
     fn leave(&mut self, peer: &PeerId, how: Departure) {
-        let name = self.known.get(peer).map(|known| known.profile.name.clone()).unwrap_or_default();
+        let name = self.label(peer);
         let event = FriendLeft { peer: *peer, name: name.clone(), how: how.code() };
         self.announce(move || event.emit());
         self.emit(FriendsEvent::Left { peer: *peer, name, how });

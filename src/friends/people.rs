@@ -32,7 +32,7 @@ impl Friends {
     }
 
     /// Stores which of these connected peers the network made friends: they answered at an address
-    /// of the user's, or, on the network `lan`, at a private one.
+    /// of the user's, or, on the network `lan`, at a private one. Drops who is gone for good.
     pub(crate) fn keep_friends(
         &mut self,
         peers: &[PeerId],
@@ -46,7 +46,7 @@ impl Friends {
                 self.promote(*peer, Standing::NEARBY, now)?;
             }
         }
-        Ok(())
+        self.drop_ghosts(now)
     }
 
     /// Makes the peer named by a text a friend, at the user's wish. Returns the peer and its label.
@@ -56,6 +56,9 @@ impl Friends {
         now: UnixMillis,
     ) -> Result<(PeerId, String), super::FindError> {
         let peer = self.resolve_anybody(text)?;
+        if self.is_blocked(&peer) {
+            return Err(ResolveError::Blocked(self.label(&peer)).into());
+        }
         if self.is_banned(&peer, now) {
             return Err(ResolveError::Banned(self.label(&peer)).into());
         }
@@ -78,6 +81,9 @@ impl Friends {
         if held == Some(standing) {
             return Ok(());
         }
+        // The friend known first keeps the plain name, so that a late friend counts from now on.
+        let is_news = standing.is_friend() && !held.is_some_and(Standing::is_friend);
+        let standing = if is_news { Standing { since: now, ..standing } } else { standing };
         let crowded_out = if held.is_none() { self.nearby_to_evict(standing) } else { None };
         let requests = self.take_requests(&peer);
         let Self { me, network, store, lines, people, .. } = self;

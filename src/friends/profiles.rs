@@ -1,19 +1,18 @@
-//! Profiles of friends and of introduced peers: storing them, signing our own, the answer to
-//! Explore, and the list of friends. Profiles of strangers stay in memory, see `strangers`.
+//! Profiles of friends and of introduced peers: storing them, signing our own, and the answer to
+//! Explore. Profiles of strangers stay in memory, see `strangers`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use redb::ReadableTable as _;
 
 use super::{
     Friends, FriendsEvent, OwnProfileError, ProfileError,
     known_addresses::{check_address, strip_peer},
-    resolve::unique_digits,
-    store::{META_SEQUENCE, Store, StoreFault, Tables},
+    store::{META_SEQUENCE, OWN_GIVEN_NAME, OWN_NAME, Store, StoreFault, Tables},
 };
 use crate::{
     peers::Level,
-    primitives::{Address, BlockHash, NetworkId, Owner, PeerId, PublicKey, UnixMillis, check_name},
+    primitives::{BlockHash, FriendName, NetworkId, Owner, PeerId, PublicKey, UnixMillis},
     wire::{
         SignedProfile, codec,
         limits::{MAX_ADDRESSES, MAX_FRIENDS_REQUEST_BYTES, MAX_PROFILES},
@@ -29,6 +28,10 @@ pub(crate) const MAX_AHEAD_MS: u64 = 24 * 60 * 60 * 1_000;
 /// The most names remembered for one peer. A further name evicts the oldest.
 pub(crate) const MAX_NAMES: usize = 8;
 
+/// The time for which a profile is passed on after its peer was last seen, and for which an
+/// introduced peer stays in the list, in ms: 30 days. Then a group forgets a node that is gone.
+pub(crate) const MAX_UNSEEN_MS: u64 = 30 * 24 * 60 * 60 * 1_000;
+
 /// The result of [`Friends::keep_profile`] for a profile without fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ProfileReceipt {
@@ -42,30 +45,14 @@ pub(crate) enum ProfileReceipt {
     Old,
     /// Our own profile, back from a peer.
     Own,
+    /// A profile of our key that a copy of this folder signed.
+    OfCopy,
     /// Not kept: the sender is no friend, or has vouched for others enough.
     Unvouched,
 }
 
 /// A profile that a peer sent, and what became of it.
 pub(crate) type JudgedProfile = (SignedProfile, Result<ProfileReceipt, ProfileError>);
-
-/// A friend as the list shows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct FriendInfo {
-    pub(crate) name: String,
-    /// The first hex digits of its key, at least 4, that no other friend of this name shares.
-    pub(crate) suffix: String,
-    pub(crate) peer_id: PeerId,
-    pub(crate) level: Level,
-    /// True if it is connected and has not published a goodbye.
-    pub(crate) online: bool,
-    /// The payment address of its profile.
-    pub(crate) address: Option<Address>,
-    /// Time of the last connection; `None` if the profile came from others only.
-    pub(crate) last_seen: Option<UnixMillis>,
-    /// The addresses to dial, from its profile.
-    pub(crate) addresses: Vec<String>,
-}
 
 /// The state of a connected peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,14 +69,16 @@ pub(super) enum Presence {
 #[derive(Debug, Clone)]
 pub(super) struct Known {
     pub(super) profile: SignedProfile,
+    /// The profile's name. An earlier version may have kept one that breaks today's rule.
+    pub(super) name: FriendName,
     /// The network that the profile is signed for.
     pub(super) network: NetworkId,
     /// Time of the last connection; 0 if there was none.
     pub(super) last_seen: UnixMillis,
     /// The friend that vouched for the peer when it was a stranger.
     pub(super) voucher: Option<PeerId>,
-    /// The names that the peer has had, and when we first saw each; at most [`MAX_NAMES`].
-    pub(super) names: Vec<(String, UnixMillis)>,
+    /// The names that the peer has had, and when it last took each; at most [`MAX_NAMES`].
+    pub(super) names: Vec<(FriendName, UnixMillis)>,
 }
 
 /// The voucher's key of a row without a voucher.
@@ -102,20 +91,21 @@ pub(super) fn load(store: &Store) -> Result<BTreeMap<PeerId, Known>, StoreFault>
         for row in tables.profiles.iter()? {
             let (peer, row) = row?;
             let (network, last_seen, voucher, bytes) = row.value();
-            let profile = codec::decode(bytes, MAX_FRIENDS_REQUEST_BYTES)
+            let profile: SignedProfile = codec::decode(bytes, MAX_FRIENDS_REQUEST_BYTES)
                 .map_err(|error| StoreFault::Damaged { table: "profiles", error })?;
             let network = BlockHash(*network);
             let voucher = (*voucher != NO_VOUCHER).then_some(PeerId(PublicKey(*voucher)));
+            let name = FriendName::of_any(&profile.name);
             known.insert(
                 PeerId(PublicKey(*peer.value())),
-                Known { profile, network, last_seen, voucher, names: Vec::new() },
+                Known { profile, name, network, last_seen, voucher, names: Vec::new() },
             );
         }
         for row in tables.names.iter()? {
             let (key, since) = row?;
             let (peer, name) = key.value();
             if let Some(known) = known.get_mut(&PeerId(PublicKey(*peer))) {
-                known.names.push((name.to_owned(), since.value()));
+                known.names.push((FriendName::of_any(name), since.value()));
             }
         }
         Ok(known)
@@ -130,12 +120,19 @@ pub(super) fn put(tables: &mut Tables<'_>, known: &Known) -> Result<(), StoreFau
     Ok(())
 }
 
-fn remove(tables: &mut Tables<'_>, peer: &PeerId, known: &Known) -> Result<(), StoreFault> {
+/// Reads this node's own name.
+pub(super) fn load_own_name(store: &Store) -> Result<Option<FriendName>, StoreFault> {
+    store.view(|tables| Ok(tables.own.get(OWN_NAME)?.map(|name| FriendName::of_any(name.value()))))
+}
+
+/// Removes all that is kept of a peer's profile.
+pub(super) fn remove(tables: &mut Tables<'_>, peer: &PeerId) -> Result<(), StoreFault> {
     tables.profiles.remove(&peer.0.0)?;
-    for (name, _) in &known.names {
-        tables.names.remove((&peer.0.0, name.as_str()))?;
-    }
+    // No name begins with the last code point.
+    let names = (&peer.0.0, "")..=(&peer.0.0, "\u{10ffff}");
+    tables.names.retain_in(names, |_, _| false)?;
     tables.quits.remove(&peer.0.0)?;
+    tables.payees.remove(&peer.0.0)?;
     Ok(())
 }
 
@@ -155,7 +152,8 @@ impl Friends {
         payment: Option<Owner>,
         now: UnixMillis,
     ) -> Result<SignedProfile, OwnProfileError> {
-        check_name(name)?;
+        let own_name = FriendName::typed(name)?;
+        let name = own_name.as_str();
         let mut listed: Vec<String> = Vec::new();
         for address in addresses {
             let address = strip_peer(address);
@@ -186,13 +184,56 @@ impl Friends {
             Ok::<_, OwnProfileError>(own)
         })?;
         self.own = Some(own.clone());
+        self.own_name = Some(own_name);
         Ok(own)
     }
 
-    /// Returns our own profile; `None` before the first [`Self::set_own_profile`].
+    /// Stores this node's name for the next start, and returns it with its accents composed. The
+    /// profile gets it by [`Self::set_own_profile`].
+    pub(crate) fn set_own_name(&mut self, name: &str) -> Result<String, OwnProfileError> {
+        let name = FriendName::typed(name)?;
+        if self.own_name.as_ref() != Some(&name) {
+            self.store.write(|tables| {
+                Ok::<_, StoreFault>(tables.own.insert(OWN_NAME, name.as_str()).map(drop)?)
+            })?;
+        }
+        let text = name.as_str().to_owned();
+        self.own_name = Some(name);
+        Ok(text)
+    }
+
+    /// Decides on this node's name at its start, and stores it: the given name, else the kept one,
+    /// else the default. If the same name was given at the last start, the node may have been
+    /// renamed since, and the kept name counts.
+    pub(crate) fn start_named(
+        &mut self,
+        given: Option<&str>,
+        default: &str,
+    ) -> Result<String, OwnProfileError> {
+        let kept = self.own_name.as_ref().map(|name| name.as_str().to_owned());
+        let Some(given) = given else {
+            return self.set_own_name(&kept.unwrap_or_else(|| default.to_owned()));
+        };
+        let last = self.store.view(|tables| {
+            let last = tables.own.get(OWN_GIVEN_NAME)?;
+            Ok::<_, StoreFault>(last.map(|last| last.value().to_owned()))
+        })?;
+        if last.as_deref() == Some(given)
+            && let Some(kept) = kept
+        {
+            return Ok(kept);
+        }
+        let name = self.set_own_name(given)?;
+        self.store.write(|tables| {
+            Ok::<_, StoreFault>(tables.own.insert(OWN_GIVEN_NAME, given).map(drop)?)
+        })?;
+        Ok(name)
+    }
+
+    /// Returns this node's name; `None` before it has one.
     #[must_use]
-    pub(crate) const fn own_profile(&self) -> Option<&SignedProfile> {
-        self.own.as_ref()
+    pub(crate) fn own_name(&self) -> Option<&str> {
+        self.own_name.as_ref().map(FriendName::as_str)
     }
 
     /// Returns the profile held of a peer, if it is of this network.
@@ -214,7 +255,7 @@ impl Friends {
     ) -> Result<ProfileReceipt, ProfileError> {
         let peer = profile.peer;
         if peer == self.me {
-            return Ok(ProfileReceipt::Own);
+            return self.own_profile_back(&profile, now);
         }
         if self.is_banned(&peer, now) {
             return Err(ProfileError::Banned { peer });
@@ -230,7 +271,7 @@ impl Friends {
             }
         }
         profile.verify(&self.network)?;
-        check_name(&profile.name)?;
+        FriendName::signed(&profile.name)?;
         profile.addresses.iter().try_for_each(|address| check_address(address))?;
         let ahead_ms = profile.sequence.saturating_sub(now);
         if ahead_ms > MAX_AHEAD_MS {
@@ -276,17 +317,17 @@ impl Friends {
     ) -> Result<ProfileReceipt, ProfileError> {
         let peer = profile.peer;
         let held = self.known.get(&peer).cloned();
-        let evicted = if held.is_none() { self.to_evict()? } else { None };
+        if held.is_none()
+            && let Some(evicted) = self.to_evict()?
+        {
+            self.drop_profile(&evicted, now)?;
+        }
         let kept = if held.is_some() { ProfileReceipt::Updated } else { ProfileReceipt::New };
-        let mut known = held.unwrap_or(Known {
-            profile: profile.clone(),
-            network: self.network,
-            last_seen: 0,
-            voucher: None,
-            names: Vec::new(),
-        });
-        let old_name = known.profile.name.clone();
+        let old_label = held.is_some().then(|| self.label(&peer));
+        let mut known = held.unwrap_or_else(|| Known::new(profile.clone(), self.network));
+        let old_name = known.name.clone();
         if known.network != self.network || known.profile.sequence < profile.sequence {
+            known.name = FriendName::of_any(&profile.name);
             known.profile = profile;
         }
         known.network = self.network;
@@ -294,41 +335,39 @@ impl Friends {
         if self.presence.contains_key(&peer) {
             known.last_seen = known.last_seen.max(now);
         }
-        let forgotten_name = known.remember_name(now);
+        let forgotten_name = known.remember_name(&old_name, now);
         self.store.write(|tables| {
-            if let Some((peer, known)) = &evicted {
-                remove(tables, peer, known)?;
-            }
             if let Some(name) = &forgotten_name {
                 tables.names.remove((&peer.0.0, name.as_str()))?;
             }
             for (name, since) in &known.names {
                 tables.names.insert((&peer.0.0, name.as_str()), since)?;
             }
+            tables.former.remove(&peer.0.0)?;
             put(tables, &known)
         })?;
-        if let Some((evicted, _)) = evicted {
-            self.known.remove(&evicted);
-        }
-        let new_name = known.profile.name.clone();
+        let is_renamed = old_name.as_str() != known.name.as_str();
+        self.former.remove(&peer);
         self.known.insert(peer, known);
-        if old_name != new_name {
-            self.emit(FriendsEvent::Renamed { peer, old: old_name, new: new_name });
+        if is_renamed && let Some(old) = old_label {
+            let new = self.label(&peer);
+            self.emit(FriendsEvent::Renamed { peer, old, new });
         }
         self.join(&peer);
         Ok(kept)
     }
 
     /// Returns the peer to evict for one more profile; `None` while the table has room.
-    fn to_evict(&self) -> Result<Option<(PeerId, Known)>, ProfileError> {
+    fn to_evict(&self) -> Result<Option<PeerId>, ProfileError> {
         if self.known.len() < MAX_PROFILES_KEPT {
             return Ok(None);
         }
         self.known
             .iter()
-            .filter(|(peer, _)| !self.is_chosen(peer) && !self.presence.contains_key(*peer))
+            .filter(|(peer, _)| !self.is_chosen(peer) && !self.is_blocked(peer))
+            .filter(|(peer, _)| !self.presence.contains_key(*peer))
             .min_by_key(|(peer, known)| (self.level(peer), known.last_seen))
-            .map(|(peer, known)| Some((*peer, known.clone())))
+            .map(|(peer, _)| Some(*peer))
             .ok_or(ProfileError::Full { limit: MAX_PROFILES_KEPT })
     }
 
@@ -337,6 +376,7 @@ impl Friends {
     /// A friend is told our own profile, then the friends, then the introduced peers that were here
     /// once; in each group those online first, then the most recently seen. Anybody else is told
     /// our own profile alone, since the names and addresses of friends are not ours to give away.
+    /// A profile whose peer was not seen for 30 days is not passed on.
     #[must_use]
     pub(crate) fn explore_answer(&self, to: &PeerId, now: UnixMillis) -> Vec<SignedProfile> {
         let own = self.own.iter().cloned();
@@ -348,10 +388,14 @@ impl Friends {
             .iter()
             .filter(|(_, known)| known.network == self.network)
             .map(|(peer, known)| (self.level(peer), self.is_online(peer), known))
-            .filter(|(level, _, known)| match level {
+            .filter(|(level, online, known)| match level {
                 Level::Stranger => false,
-                Level::Introduced => known.last_seen > 0,
-                Level::Friend => true,
+                Level::Introduced => *online || Known::is_fresh(known.last_seen, now),
+                // The profile of a friend that others passed on tells when the friend was there.
+                Level::Friend if known.last_seen == 0 => {
+                    Known::is_fresh(known.profile.sequence, now)
+                }
+                Level::Friend => *online || Known::is_fresh(known.last_seen, now),
             })
             .filter(|(_, _, known)| !self.is_banned(&known.profile.peer, now))
             .collect();
@@ -359,88 +403,52 @@ impl Friends {
             std::cmp::Reverse((*level, *online, known.last_seen))
         });
         let others = others.into_iter().map(|(_, _, known)| known.profile.clone());
-        own.chain(others).take(MAX_PROFILES).collect()
-    }
-
-    /// True if the list shows the peer: a friend, or an introduced peer that was here once or that
-    /// the user wrote to.
-    fn is_listed(&self, peer: &PeerId, known: &Known) -> bool {
-        match self.level(peer) {
-            Level::Friend => true,
-            Level::Introduced => known.last_seen > 0 || self.is_chosen(peer),
-            Level::Stranger => false,
-        }
-    }
-
-    /// Returns the friends, and the introduced peers that were met, sorted by name, then by key.
-    #[must_use]
-    pub(crate) fn list(&self) -> Vec<FriendInfo> {
-        // For each name the friends, and everybody who is no stranger.
-        let mut of_name: HashMap<&str, [Vec<PeerId>; 2]> = HashMap::new();
-        for (peer, known) in &self.known {
-            let level = self.level(peer);
-            let [friends, all] = of_name.entry(&known.profile.name).or_default();
-            if level == Level::Friend {
-                friends.push(*peer);
-            }
-            if level >= Level::Introduced {
-                all.push(*peer);
-            }
-        }
-        let listed = self.known.iter().filter(|(peer, known)| self.is_listed(peer, known));
-        let mut list: Vec<_> = listed
-            .map(|(peer, known)| {
-                let namesakes =
-                    of_name.get(known.profile.name.as_str()).map_or(&[][..], |[friends, all]| {
-                        match self.level(peer) {
-                            Level::Friend => friends.as_slice(),
-                            Level::Introduced | Level::Stranger => all.as_slice(),
-                        }
-                    });
-                self.info(&known.profile, known.last_seen, unique_digits(peer, namesakes))
-            })
-            .collect();
-        list.sort_by(|one, other| (&one.name, one.peer_id).cmp(&(&other.name, other.peer_id)));
-        list
-    }
-
-    fn info(&self, profile: &SignedProfile, last_seen: UnixMillis, digits: usize) -> FriendInfo {
-        let SignedProfile { peer, name, addresses, payment, .. } = profile;
-        FriendInfo {
-            name: name.clone(),
-            suffix: peer.suffix(digits),
-            peer_id: *peer,
-            level: self.level(peer),
-            online: self.is_online(peer),
-            address: payment.map(Address),
-            last_seen: (last_seen > 0).then_some(last_seen),
-            addresses: addresses.clone(),
-        }
-    }
-
-    /// Returns what is known of a peer whose profile is held, at any level.
-    #[must_use]
-    pub(crate) fn friend(&self, peer: &PeerId) -> Option<FriendInfo> {
-        let known = self.known.get(peer);
-        let profile = known.map(|known| &known.profile).or_else(|| self.strangers.get(peer))?;
-        let namesakes = self.namesakes(&profile.name, self.level(peer));
-        let last_seen = known.map_or(0, |known| known.last_seen);
-        Some(self.info(profile, last_seen, unique_digits(peer, &namesakes)))
+        // An earlier version may have kept a name that others refuse today.
+        let sound = others.filter(|profile| FriendName::signed(&profile.name).is_ok());
+        own.chain(sound).take(MAX_PROFILES).collect()
     }
 }
 
 impl Known {
+    /// Returns the row of a peer that was never seen.
+    pub(super) fn new(profile: SignedProfile, network: NetworkId) -> Self {
+        let name = FriendName::of_any(&profile.name);
+        Self { profile, name, network, last_seen: 0, voucher: None, names: Vec::new() }
+    }
+
+    /// True if a time is not more than 30 days ago. 0 is no time.
+    pub(super) const fn is_fresh(at: UnixMillis, now: UnixMillis) -> bool {
+        at > 0 && now.saturating_sub(at) <= MAX_UNSEEN_MS
+    }
+
+    /// Returns the time since when the peer bears its name, or one like it.
+    pub(super) fn named(&self) -> UnixMillis {
+        let alike = self.names.iter().filter(|(borne, _)| borne.is_like(&self.name));
+        alike.map(|(_, since)| *since).min().unwrap_or(UnixMillis::MAX)
+    }
+
+    /// True if the peer has or had a name like this one.
+    pub(super) fn bears_or_bore(&self, name: &FriendName) -> bool {
+        self.name.is_like(name) || self.names.iter().any(|(borne, _)| borne.is_like(name))
+    }
+
     /// Adds the profile's name to `names`; returns the name that it evicts, if any.
-    fn remember_name(&mut self, now: UnixMillis) -> Option<String> {
-        let name = &self.profile.name;
-        if self.names.iter().any(|(borne, _)| borne == name) {
+    ///
+    /// A name that the peer takes again counts from now on: somebody else may have it by now.
+    fn remember_name(&mut self, before: &FriendName, now: UnixMillis) -> Option<FriendName> {
+        let Self { name, names, .. } = self;
+        if !name.is_like(before) {
+            let again = names.iter_mut().filter(|(borne, _)| borne.is_like(name));
+            again.for_each(|(_, since)| *since = now);
+        }
+        if names.iter().any(|(borne, _)| borne.as_str() == name.as_str()) {
             return None;
         }
         let oldest =
-            self.names.iter().enumerate().min_by_key(|(_, (_, since))| *since).map(|(at, _)| at);
+            names.iter().enumerate().min_by_key(|(_, (_, since))| *since).map(|(at, _)| at);
         let forgotten =
-            oldest.filter(|_| self.names.len() >= MAX_NAMES).map(|at| self.names.swap_remove(at).0);
-        self.names.push((name.clone(), now));
+            oldest.filter(|_| names.len() >= MAX_NAMES).map(|at| names.swap_remove(at).0);
+        names.push((name.clone(), now));
         forgotten
     }
 }

@@ -2,29 +2,30 @@
 //! it.
 //!
 //! A name is free to take, so the level decides first: a name means a friend who bears it before an
-//! introduced peer, and never a stranger. Strangers need a suffix.
+//! introduced peer, and never a stranger. Strangers need a suffix. Among those of one level, the
+//! one known first by the name keeps it plain, and all later ones need a suffix. This node itself
+//! comes before them all. Names that look alike are one name, see [`FriendName`].
+
+use std::{cmp::Reverse, collections::HashMap};
 
 use data_encoding::HEXLOWER;
 
 use super::{Friends, ResolveError};
 use crate::{
     peers::Level,
-    primitives::{Owner, PeerId, printable},
+    primitives::{FriendName, PeerId, UnixMillis, printable},
 };
 
 /// The fewest hex digits in a suffix.
 pub(crate) const MIN_SUFFIX_DIGITS: usize = 4;
-/// The fewest hex digits in a suffix to pay a friend whose name another friend has or had. A thief
-/// finds a key with the same first 4 digits in seconds; for the same first 8 it takes hours.
-pub(crate) const MIN_SUFFIX_DIGITS_TO_PAY: usize = 8;
 /// The number of hex digits in a key.
-const KEY_DIGITS: usize = 64;
+pub(super) const KEY_DIGITS: usize = 64;
 /// The most candidates that an error names.
 const MAX_CANDIDATES: usize = 8;
 
 /// Returns the length of the shortest suffix that tells `peer` from `namesakes`, at least
 /// [`MIN_SUFFIX_DIGITS`]. `namesakes` must be sorted, and may hold `peer`.
-pub(super) fn unique_digits(peer: &PeerId, namesakes: &[PeerId]) -> usize {
+fn unique_digits(peer: &PeerId, namesakes: &[PeerId]) -> usize {
     let at = namesakes.partition_point(|other| other < peer);
     let before = at.checked_sub(1).and_then(|at| namesakes.get(at));
     let after = namesakes.get(at..).unwrap_or_default().iter().find(|other| *other != peer);
@@ -41,51 +42,134 @@ fn shared_digits(one: &PeerId, other: &PeerId) -> usize {
 }
 
 /// A parsed text from a user.
-enum Asked<'a> {
+pub(super) enum Asked {
     Peer(PeerId),
-    Name { name: &'a str, suffix: Option<String> },
+    Name { name: FriendName, suffix: Option<String> },
 }
 
+impl Asked {
+    /// True if the text's suffix, if it has one, is the beginning of the peer's key.
+    pub(super) fn fits(suffix: Option<&String>, peer: &PeerId) -> bool {
+        suffix.is_none_or(|suffix| peer.suffix(KEY_DIGITS).starts_with(suffix.as_str()))
+    }
+}
+
+/// A peer's label, and the digits that tell it from its namesakes.
+pub(super) struct Called {
+    pub(super) label: String,
+    pub(super) digits: usize,
+}
+
+/// The peers by the skeletons of their names, to find the namesakes of many.
+pub(super) struct Index<'a>(HashMap<&'a str, Vec<PeerId>>);
+
 impl Friends {
-    /// Returns the peers of a name that have at least this level, sorted by key.
-    pub(super) fn namesakes(&self, name: &str, least: Level) -> Vec<PeerId> {
-        let known = self.known.iter().map(|(peer, known)| (*peer, &known.profile.name));
-        let strangers = self.strangers.iter().map(|profile| (profile.peer, &profile.name));
-        let strangers = strangers.filter(|_| least == Level::Stranger);
-        let bears = |(peer, borne): (PeerId, &String)| {
-            (borne == name && self.level(&peer) >= least).then_some(peer)
+    /// Returns the peers whose names are like this one and that have at least this level, sorted by
+    /// key.
+    pub(super) fn namesakes(&self, name: &FriendName, least: Level) -> Vec<PeerId> {
+        let bears = |(peer, borne): (PeerId, &FriendName)| {
+            (borne.is_like(name) && self.level(&peer) >= least).then_some(peer)
         };
-        let mut all: Vec<_> = known.chain(strangers).filter_map(bears).collect();
+        let known = self.known.iter().map(|(peer, known)| (*peer, &known.name));
+        let mut all: Vec<_> = known.filter_map(bears).collect();
+        if least == Level::Stranger {
+            let former = self.former.iter().map(|(peer, former)| (*peer, &former.name));
+            let blocked = self.blocked.iter().map(|(peer, blocked)| (*peer, &blocked.name));
+            let others = self.strangers.names().chain(former).chain(blocked);
+            all.extend(others.filter_map(bears));
+        }
         all.sort_unstable();
         all.dedup();
         all
     }
 
-    /// Returns the name in a peer's profile, if one is held.
-    fn name_of(&self, peer: &PeerId) -> Option<&str> {
-        let known = self.known.get(peer).map(|known| &known.profile);
-        known.or_else(|| self.strangers.get(peer)).map(|profile| profile.name.as_str())
+    /// Returns all that are no strangers, by their names' skeletons.
+    pub(super) fn index(&self) -> Index<'_> {
+        let mut index: HashMap<&str, Vec<PeerId>> = HashMap::new();
+        for (peer, known) in &self.known {
+            if self.level(peer) > Level::Stranger {
+                for skeleton in known.name.skeletons() {
+                    index.entry(skeleton).or_default().push(*peer);
+                }
+            }
+        }
+        Index(index)
     }
 
-    /// Returns the text that people call a peer by. It is a friend's name if no other friend has
-    /// that name, else the name with a suffix. A peer that is no friend never has a friend's plain
-    /// name, and a stranger always has a suffix. Without a profile it is the end of the peer id.
+    /// Returns what a peer that is no stranger is called, as [`Friends::label`] does.
+    pub(super) fn called(&self, peer: &PeerId, name: &FriendName, index: &Index<'_>) -> Called {
+        let level = self.level(peer);
+        let mut namesakes: Vec<PeerId> = Vec::new();
+        for skeleton in name.skeletons() {
+            let of_one = index.0.get(skeleton).map_or(&[][..], Vec::as_slice);
+            let is_like = |other: &&PeerId| {
+                self.level(other) >= level
+                    && self.known.get(*other).is_some_and(|known| known.name.is_like(name))
+            };
+            namesakes.extend(of_one.iter().filter(is_like));
+        }
+        namesakes.sort_unstable();
+        namesakes.dedup();
+        self.called_among(peer, name, &namesakes)
+    }
+
+    fn called_among(&self, peer: &PeerId, name: &FriendName, namesakes: &[PeerId]) -> Called {
+        let digits = unique_digits(peer, namesakes);
+        let is_plain = self.level(peer) > Level::Stranger
+            && !self.is_own_name(name)
+            && namesakes.iter().min_by_key(|peer| self.rank(peer)) == Some(peer);
+        let label = if is_plain {
+            name.as_str().to_owned()
+        } else {
+            format!("{}#{}", name.as_str(), peer.suffix(digits))
+        };
+        Called { label, digits }
+    }
+
+    /// Returns the place of a peer among those of its name: the first one keeps the plain name.
+    fn rank(&self, peer: &PeerId) -> (Reverse<Level>, UnixMillis, PeerId) {
+        let level = self.level(peer);
+        let named = self.known.get(peer).map_or(UnixMillis::MAX, super::profiles::Known::named);
+        let befriended = self.people.get(peer).filter(|_| level == Level::Friend);
+        let since = named.max(befriended.map_or(0, |standing| standing.since));
+        (Reverse(level), since, *peer)
+    }
+
+    /// True if a name is like that of this node.
+    pub(super) fn is_own_name(&self, name: &FriendName) -> bool {
+        self.own_name.as_ref().is_some_and(|own| own.is_like(name))
+    }
+
+    /// Returns the name in a peer's profile, or the name that it had.
+    pub(super) fn name_of(&self, peer: &PeerId) -> Option<&FriendName> {
+        let known = self.known.get(peer).map(|known| &known.name);
+        known
+            .or_else(|| self.strangers.name(peer))
+            .or_else(|| self.blocked.get(peer).map(|blocked| &blocked.name))
+            .or_else(|| self.former.get(peer).map(|former| &former.name))
+            .filter(|name| !name.as_str().is_empty())
+    }
+
+    /// Returns the text that people call a peer by, and that names only it: the name, or the name
+    /// with a suffix. A peer that is no friend never has a friend's plain name, and a stranger
+    /// always has a suffix. Without a profile it is the end of the peer id.
     #[must_use]
     pub(crate) fn label(&self, peer: &PeerId) -> String {
-        if let Some(own) = self.own.as_ref().filter(|own| own.peer == *peer) {
-            return own.name.clone();
+        if *peer == self.me
+            && let Some(own) = &self.own_name
+        {
+            return own.as_str().to_owned();
         }
         let Some(name) = self.name_of(peer) else {
             let id = peer.to_string();
             return format!("…{}", id.get(id.len().saturating_sub(8)..).unwrap_or_default());
         };
-        let level = self.level(peer);
-        let namesakes = self.namesakes(name, level);
-        let is_ours = self.own.as_ref().is_some_and(|own| own.name == *name);
-        if namesakes.len() < 2 && !is_ours && level > Level::Stranger {
-            return name.to_owned();
-        }
-        format!("{name}#{}", peer.suffix(unique_digits(peer, &namesakes)))
+        self.called_among(peer, name, &self.namesakes(name, self.level(peer))).label
+    }
+
+    /// Returns the digits that tell a peer from the others of its name and level.
+    pub(super) fn digits(&self, peer: &PeerId, name: &FriendName) -> usize {
+        unique_digits(peer, &self.namesakes(name, self.level(peer)))
     }
 
     /// Returns the friend named by a text: a name, a name with a suffix (`yzw#3f2a`), or a peer id.
@@ -114,100 +198,107 @@ impl Friends {
         self.name_of(peer).is_some()
             || self.presence.contains_key(peer)
             || self.people.contains_key(peer)
+            || self.blocked.contains_key(peer)
     }
 
-    fn find(&self, text: &str, plain_strangers: bool) -> Result<PeerId, ResolveError> {
+    pub(super) fn find(&self, text: &str, plain_strangers: bool) -> Result<PeerId, ResolveError> {
         let (name, suffix) = match ask(text)? {
-            Asked::Peer(peer) if peer == self.me => {
-                return Err(ResolveError::NoteToSelf(shown(text)));
-            }
+            Asked::Peer(peer) if peer == self.me => return Err(self.note_to_self(text, None)),
             Asked::Peer(peer) if self.is_heard_of(&peer) => return Ok(peer),
             Asked::Peer(_) => return Err(ResolveError::Unknown(shown(text))),
             Asked::Name { name, suffix } => (name, suffix),
         };
-        let fits = |peer: &PeerId| {
-            suffix
-                .as_ref()
-                .is_none_or(|suffix| peer.suffix(KEY_DIGITS).starts_with(suffix.as_str()))
-        };
+        let is_plain = suffix.is_none();
+        if is_plain && self.is_own_name(&name) {
+            return Err(self.note_to_self(text, Some(&name)));
+        }
         for least in [Level::Friend, Level::Introduced, Level::Stranger] {
-            let mut namesakes = self.namesakes(name, least);
-            namesakes.retain(fits);
+            let mut namesakes = self.namesakes(&name, least);
+            namesakes.retain(|peer| Asked::fits(suffix.as_ref(), peer));
             match namesakes[..] {
                 [] => {}
-                [_] if least == Level::Stranger && suffix.is_none() && !plain_strangers => {
-                    return Err(ResolveError::Stranger(self.candidates(name, least, 0)));
+                [peer]
+                    if least == Level::Stranger
+                        && is_plain
+                        && !plain_strangers
+                        && !self.is_blocked(&peer) =>
+                {
+                    return Err(ResolveError::Stranger(self.candidates(&namesakes, 0)));
                 }
                 [peer] => return Ok(peer),
-                _ => {
-                    return Err(ResolveError::Ambiguous {
-                        name: shown(text),
-                        candidates: self.candidates(name, least, 0),
-                    });
+                _ if is_plain && least > Level::Stranger => {
+                    return self.first_of(text, &name, &namesakes);
                 }
+                _ => return Err(self.ambiguous(text, &namesakes)),
             }
         }
-        let is_own = self.own.as_ref().is_some_and(|own| own.name == name) && fits(&self.me);
-        let text = shown(text);
-        Err(if is_own { ResolveError::NoteToSelf(text) } else { ResolveError::Unknown(text) })
-    }
-
-    /// Returns the friend named by a text, and the owner to pay.
-    ///
-    /// # Security
-    /// A thief could take over the name that a friend had before. If another friend or introduced
-    /// peer has or ever had the name, or the name is a stranger's, this refuses a suffix of fewer
-    /// than [`MIN_SUFFIX_DIGITS_TO_PAY`] digits.
-    pub(crate) fn resolve_to_pay(&self, text: &str) -> Result<(PeerId, Owner), ResolveError> {
-        let peer = self.resolve(text)?;
-        if let Asked::Name { name, suffix } = ask(text)? {
-            let level = self.level(&peer);
-            let shared = self.known.iter().any(|(other, known)| {
-                *other != peer
-                    && known.names.iter().any(|(borne, _)| borne == name)
-                    && self.level(other) > Level::Stranger
-            });
-            let is_long = suffix.is_some_and(|suffix| suffix.len() >= MIN_SUFFIX_DIGITS_TO_PAY);
-            if (shared || level == Level::Stranger) && !is_long {
-                let least = level.min(Level::Introduced);
-                return Err(ResolveError::TooShortToPay {
-                    name: shown(text),
-                    candidates: self.candidates(name, least, MIN_SUFFIX_DIGITS_TO_PAY),
-                });
-            }
+        if self.is_own_name(&name) && Asked::fits(suffix.as_ref(), &self.me) {
+            return Err(self.note_to_self(text, None));
         }
-        let profile = self.known.get(&peer).map(|known| &known.profile);
-        let payment = profile.or_else(|| self.strangers.get(&peer)).and_then(|held| held.payment);
-        payment.map(|owner| (peer, owner)).ok_or_else(|| ResolveError::NoWallet(self.label(&peer)))
+        Err(ResolveError::Unknown(shown(text)))
     }
 
-    /// Lists the peers of a name as `name#suffix`, at most [`MAX_CANDIDATES`] of them, each with at
-    /// least so many digits.
-    fn candidates(&self, name: &str, least: Level, digits: usize) -> Vec<String> {
-        let namesakes = self.namesakes(name, least);
-        let longer = |peer: &PeerId| unique_digits(peer, &namesakes).max(digits);
-        let named = |peer: &PeerId| format!("{name}#{}", peer.suffix(longer(peer)));
-        namesakes.iter().take(MAX_CANDIDATES).map(named).collect()
+    /// Returns the one who keeps a plain name. Refuses a text that is exactly the name of a later
+    /// one, and only like that of the first.
+    fn first_of(
+        &self,
+        text: &str,
+        name: &FriendName,
+        namesakes: &[PeerId],
+    ) -> Result<PeerId, ResolveError> {
+        let bears = |peer: &&PeerId| {
+            self.known.get(*peer).is_some_and(|known| known.name.as_str() == name.as_str())
+        };
+        let first = namesakes.iter().min_by_key(|peer| self.rank(peer));
+        match first {
+            Some(first) if bears(&first) || !namesakes.iter().any(|peer| bears(&peer)) => {
+                Ok(*first)
+            }
+            _ => Err(self.ambiguous(text, namesakes)),
+        }
+    }
+
+    fn ambiguous(&self, text: &str, namesakes: &[PeerId]) -> ResolveError {
+        ResolveError::Ambiguous { name: shown(text), candidates: self.candidates(namesakes, 0) }
+    }
+
+    fn note_to_self(&self, text: &str, name: Option<&FriendName>) -> ResolveError {
+        let namesakes = name.map(|name| self.namesakes(name, Level::Introduced));
+        let namesakes = self.candidates(&namesakes.unwrap_or_default(), 0);
+        ResolveError::NoteToSelf { name: shown(text), namesakes }
+    }
+
+    /// Lists peers as `name#suffix`, at most [`MAX_CANDIDATES`] of them, each with at least so many
+    /// digits.
+    pub(super) fn candidates(&self, peers: &[PeerId], digits: usize) -> Vec<String> {
+        let mut sorted = peers.to_vec();
+        sorted.sort_unstable();
+        let named = |peer: &PeerId| {
+            let name = self.name_of(peer).map_or("", FriendName::as_str);
+            format!("{name}#{}", peer.suffix(unique_digits(peer, &sorted).max(digits)))
+        };
+        peers.iter().take(MAX_CANDIDATES).map(named).collect()
     }
 }
 
-fn ask(text: &str) -> Result<Asked<'_>, ResolveError> {
+pub(super) fn ask(text: &str) -> Result<Asked, ResolveError> {
+    let text = text.trim();
     if PeerId::looks_like(text) {
         return Ok(Asked::Peer(text.parse()?));
     }
     let Some((name, suffix)) = text.split_once('#') else {
-        return Ok(Asked::Name { name: text, suffix: None });
+        return Ok(Asked::Name { name: FriendName::of_any(text), suffix: None });
     };
     let suffix = suffix.to_ascii_lowercase();
     let is_suffix = (MIN_SUFFIX_DIGITS..=KEY_DIGITS).contains(&suffix.len())
         && suffix.bytes().all(|b| b.is_ascii_hexdigit());
     if is_suffix {
-        Ok(Asked::Name { name, suffix: Some(suffix) })
+        Ok(Asked::Name { name: FriendName::of_any(name), suffix: Some(suffix) })
     } else {
         Err(ResolveError::Unknown(shown(text)))
     }
 }
 
-fn shown(text: &str) -> String {
-    printable(&text.chars().take(100).collect::<String>())
+pub(super) fn shown(text: &str) -> String {
+    printable(&text.trim().chars().take(100).collect::<String>())
 }

@@ -14,7 +14,7 @@ use crate::primitives::{PeerId, PublicKey, UnixMillis};
 /// A row of the table `people_1`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Standing {
-    /// Time of the row's first writing.
+    /// Time since when it is a friend, else of the row's first writing.
     pub(super) since: UnixMillis,
     /// True if it was met at a private address on the network `lan`.
     pub(super) nearby: bool,
@@ -35,6 +35,11 @@ impl Standing {
     /// True if the user chose the peer, so that nothing of it is evicted for another's.
     pub(super) const fn is_chosen(self) -> bool {
         self.written || self.accepted
+    }
+
+    /// True if the row makes the peer a friend.
+    pub(super) const fn is_friend(self) -> bool {
+        self.nearby || self.accepted
     }
 
     pub(super) const fn with(self, other: Self) -> Self {

@@ -44,6 +44,8 @@ type LineToAllRow = (&'static [u8; 16], u64, &'static Key32, &'static Key32);
 type OutboxRow = (&'static Key32, &'static [u8]);
 /// (Time added, time of the last connection (0: never), source).
 type AddressRow = (u64, u64, u8);
+/// (Time of the row's writing, name).
+type NamedRow = (u64, &'static str);
 
 /// Peer → its profile.
 pub(super) const PROFILES: TableDefinition<'_, &Key32, ProfileRow> =
@@ -75,9 +77,21 @@ pub(super) const ADDRESSES: TableDefinition<'_, (&Key32, &str), AddressRow> =
     TableDefinition::new("peers_1");
 /// Peer → end of its ban; `u64::MAX`: never.
 pub(super) const BANS: TableDefinition<'_, &Key32, u64> = TableDefinition::new("bans_1");
+/// Peer that the user blocked → since when, and the name that it had.
+pub(super) const BLOCKED: TableDefinition<'_, &Key32, NamedRow> = TableDefinition::new("blocked_1");
+/// Peer without a profile that has lines in the history → the name that it had.
+pub(super) const FORMER: TableDefinition<'_, &Key32, NamedRow> = TableDefinition::new("former_1");
+/// Peer → the name by which the user confirmed to pay it.
+pub(super) const PAYEES: TableDefinition<'_, &Key32, &str> = TableDefinition::new("payees_1");
+/// Texts of this node's own, by [`OWN_NAME`].
+pub(super) const OWN: TableDefinition<'_, &str, &str> = TableDefinition::new("own_1");
 /// Numbers by name, see the constants below.
 pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta_1");
 
+/// Key in [`OWN`] of this node's name.
+pub(super) const OWN_NAME: &str = "name";
+/// Key in [`OWN`] of the name that the node was last started with.
+pub(super) const OWN_GIVEN_NAME: &str = "given_name";
 /// Key in [`META`] of the file's [`SCHEMA`].
 const META_SCHEMA: &str = "schema";
 /// Key in [`META`] of the next line's order of arrival.
@@ -169,6 +183,10 @@ pub(super) struct Tables<'txn> {
     pub(super) quits: Table<'txn, &'static Key32, (u64, u64)>,
     pub(super) addresses: Table<'txn, (&'static Key32, &'static str), AddressRow>,
     pub(super) bans: Table<'txn, &'static Key32, u64>,
+    pub(super) blocked: Table<'txn, &'static Key32, NamedRow>,
+    pub(super) former: Table<'txn, &'static Key32, NamedRow>,
+    pub(super) payees: Table<'txn, &'static Key32, &'static str>,
+    pub(super) own: Table<'txn, &'static str, &'static str>,
     pub(super) meta: Table<'txn, &'static str, u64>,
 }
 
@@ -187,6 +205,10 @@ impl<'txn> Tables<'txn> {
             quits: transaction.open_table(QUITS)?,
             addresses: transaction.open_table(ADDRESSES)?,
             bans: transaction.open_table(BANS)?,
+            blocked: transaction.open_table(BLOCKED)?,
+            former: transaction.open_table(FORMER)?,
+            payees: transaction.open_table(PAYEES)?,
+            own: transaction.open_table(OWN)?,
             meta: transaction.open_table(META)?,
         })
     }

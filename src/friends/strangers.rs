@@ -3,44 +3,61 @@
 use std::collections::HashMap;
 
 use super::{Friends, FriendsEvent, ProfileError, ProfileReceipt};
-use crate::{peers::Level, primitives::PeerId, wire::SignedProfile};
+use crate::{
+    peers::Level,
+    primitives::{FriendName, PeerId},
+    wire::SignedProfile,
+};
 
 /// The most profiles of strangers held, in memory: more than can be connected, about 128 kB.
 pub(crate) const MAX_STRANGERS_KEPT: usize = 256;
 
+/// A stranger's profile.
+#[derive(Debug)]
+struct Stranger {
+    profile: SignedProfile,
+    name: FriendName,
+    /// The number of the touch that kept it.
+    touched: u64,
+}
+
 /// The profiles that strangers signed of themselves, the latest touched last.
 #[derive(Debug, Default)]
 pub(super) struct Strangers {
-    profiles: HashMap<PeerId, (SignedProfile, u64)>,
+    profiles: HashMap<PeerId, Stranger>,
     /// Counts the touches, and so orders them.
     touches: u64,
 }
 
 impl Strangers {
     pub(super) fn get(&self, peer: &PeerId) -> Option<&SignedProfile> {
-        self.profiles.get(peer).map(|(profile, _)| profile)
+        self.profiles.get(peer).map(|held| &held.profile)
     }
 
     pub(super) fn remove(&mut self, peer: &PeerId) -> Option<SignedProfile> {
-        self.profiles.remove(peer).map(|(profile, _)| profile)
+        self.profiles.remove(peer).map(|held| held.profile)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &SignedProfile> {
-        self.profiles.values().map(|(profile, _)| profile)
+    pub(super) fn name(&self, peer: &PeerId) -> Option<&FriendName> {
+        self.profiles.get(peer).map(|held| &held.name)
+    }
+
+    pub(super) fn names(&self) -> impl Iterator<Item = (PeerId, &FriendName)> {
+        self.profiles.iter().map(|(peer, held)| (*peer, &held.name))
     }
 
     /// Keeps a profile. When there is no room, the one touched longest ago goes, those of peers who
     /// are `here` last.
     fn insert(&mut self, profile: SignedProfile, here: impl Fn(&PeerId) -> bool) {
         if self.profiles.len() >= MAX_STRANGERS_KEPT && !self.profiles.contains_key(&profile.peer) {
-            let oldest =
-                self.profiles.iter().min_by_key(|(peer, (_, touched))| (here(peer), *touched));
+            let oldest = self.profiles.iter().min_by_key(|(peer, held)| (here(peer), held.touched));
             if let Some(oldest) = oldest.map(|(peer, _)| *peer) {
                 self.profiles.remove(&oldest);
             }
         }
         self.touches = self.touches.saturating_add(1);
-        self.profiles.insert(profile.peer, (profile, self.touches));
+        let (name, touched) = (FriendName::of_any(&profile.name), self.touches);
+        self.profiles.insert(profile.peer, Stranger { profile, name, touched });
     }
 }
 

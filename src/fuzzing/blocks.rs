@@ -138,7 +138,8 @@ impl Story {
     fn trade(&mut self, choices: &mut Choices<'_>) -> Transaction {
         let from = key(number(choices));
         let spendable = self.chain.chain.spendable(owner(&from)).expect("a disk");
-        let coins: Vec<_> = spendable.confirmed.iter().chain(&spendable.pending).collect();
+        let waiting = spendable.pending.iter().chain(&spendable.unsure);
+        let coins: Vec<_> = spendable.confirmed.iter().chain(waiting).collect();
         let taken = (1 + choices.below(3)).min(coins.len());
         let first = if coins.is_empty() { 0 } else { choices.below(coins.len()) };
         let coins: Vec<_> = coins.iter().cycle().skip(first).take(taken).collect();

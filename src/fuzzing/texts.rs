@@ -1,5 +1,5 @@
 //! Parses texts from people: invites, proofs, addresses, amounts, ids, names, phrases, console
-//! lines, JSON for the RPC, and logs for `observe`.
+//! lines, JSON for the RPC, logs for `observe`, and `friendchain.toml`.
 
 use std::{
     fmt::{Debug, Display},
@@ -12,15 +12,19 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::choices::Choices;
 use crate::{
     consensus::{
-        HeaderWindow, INVITE_PREFIX, Invite, MAX_INVITE_CHARS, PROOF_PREFIX, Proof, Work,
+        ChainParams, HeaderWindow, INVITE_PREFIX, Invite, MAX_INVITE_CHARS, PROOF_PREFIX, Proof,
+        Work,
         testing::{key, network, next_block, note},
     },
     datadir::NodeId,
     friends::{check_address, split_address},
-    node::config::{parse_listen, parse_peer, parse_rpc},
+    node::{
+        config::{parse_listen, parse_peer, parse_rpc},
+        settings::parse_text,
+    },
     primitives::{
-        Address, Amount, BlockHash, Encode, LeafHash, MerkleRoot, MiningMode, PeerId, TxId,
-        check_name, printable, sha256d,
+        Address, Amount, BlockHash, Encode, FriendName, LeafHash, MerkleRoot, MiningMode, PeerId,
+        TxId, composed, printable, sha256d,
     },
     rpc::check_rpc,
     rpc::types::{
@@ -31,7 +35,7 @@ use crate::{
 };
 
 /// Runs the target. The first byte decides the kind of the rest: a short text, an invite or proof
-/// or the bytes inside it, a console line, JSON, or a log.
+/// or the bytes inside it, a console line, JSON, a log, or a settings file.
 pub fn texts(data: &[u8]) {
     let Some((kind, rest)) = data.split_first() else { return };
     match kind % 16 {
@@ -48,6 +52,7 @@ pub fn texts(data: &[u8]) {
         7 => examine_proof(&sealed(PROOF_PREFIX, rest)),
         8 => changed_proof(&mut Choices::new(rest)),
         9 => examine_log(rest),
+        10 => examine_settings(&String::from_utf8_lossy(rest)),
         _ => short_forms(&String::from_utf8_lossy(rest)),
     }
 }
@@ -71,6 +76,12 @@ fn examine_invite(text: &str) {
             }
         }
         Err(error) => check_sentence(&error),
+    }
+}
+
+fn examine_settings(text: &str) {
+    if let Err(error) = parse_text(text) {
+        check_sentence(&error);
     }
 }
 
@@ -163,12 +174,12 @@ fn short_forms(text: &str) {
     }
     for exact in [
         reads_back::<PeerId>(text).as_ref().map(ToString::to_string),
-        reads_back::<NodeId>(text).as_ref().map(ToString::to_string),
+        reads_back::<NodeId>(&composed(text)).as_ref().map(ToString::to_string),
     ]
     .into_iter()
     .flatten()
     {
-        assert_eq!(exact, text, "a second text of one value");
+        assert_eq!(exact, composed(text), "a second text of one value");
     }
     reads_back::<Amount>(text);
     reads_back::<Work>(text);
@@ -180,20 +191,11 @@ fn short_forms(text: &str) {
 
     let shown = printable(text);
     assert_eq!(printable(&shown), shown);
-    match check_name(text) {
-        Ok(()) => {
-            assert_eq!(shown, text, "a name shows something else than itself");
-            assert!(
-                text.parse::<Address>().is_err() && text.parse::<PeerId>().is_err(),
-                "a name reads as an address"
-            );
-        }
-        Err(error) => check_sentence(&error),
-    }
+    examine_name(text);
     if let Ok(id) = text.parse::<NodeId>() {
         let path = std::path::Path::new(id.as_str());
         assert_eq!(path.components().count(), 1, "an id leads to another folder");
-        assert!(path.file_name().is_some_and(|name| name == text));
+        assert!(path.file_name().is_some_and(|name| *name == *composed(text)));
         let _ = id.port();
     }
     examine_addresses(text);
@@ -202,6 +204,33 @@ fn short_forms(text: &str) {
         let revealed = phrase.reveal();
         let again = crate::wallet::RecoveryPhrase::parse(&revealed).expect("a phrase");
         assert_eq!(*again.reveal(), *revealed);
+    }
+}
+
+/// Checks a text as a friend's name, typed and signed, and as the name of a network.
+fn examine_name(text: &str) {
+    match FriendName::typed(text) {
+        Ok(name) => {
+            let shown = name.as_str();
+            assert_eq!(printable(shown), shown, "a name shows something else than itself");
+            assert!(shown.chars().count() <= 32 && !shown.contains(['#', ' ']));
+            assert!(
+                shown.parse::<Address>().is_err() && shown.parse::<PeerId>().is_err(),
+                "a name reads as an address"
+            );
+            assert_eq!(FriendName::signed(shown).as_ref(), Ok(&name), "it is refused when signed");
+            assert!(FriendName::of_any(text).is_like(&name), "a name does not find itself");
+        }
+        Err(error) => check_sentence(&error),
+    }
+    if let Ok(name) = FriendName::signed(text) {
+        assert_eq!(name.as_str(), text);
+        assert_eq!(FriendName::typed(text), Ok(name));
+    }
+    let any = FriendName::of_any(text);
+    assert_eq!(FriendName::of_any(any.as_str()).as_str(), any.as_str());
+    if let Err(error) = ChainParams::new(text, 0, 8) {
+        check_sentence(&error);
     }
 }
 

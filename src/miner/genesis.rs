@@ -33,6 +33,12 @@ pub enum MineGenesisError {
     /// The header's bits are no target.
     #[error(transparent)]
     Bits(#[from] CompactError),
+    /// The system starts no thread for the search.
+    #[error(
+        "no thread could be started: raise the limit of processes (ulimit -u, or the container's \
+         pids limit)"
+    )]
+    Threads,
     /// All 2⁶⁴ nonces fail, which happens once in longer than the world stands.
     #[error("no nonce makes this genesis valid: try again, with another time")]
     Exhausted,
@@ -51,10 +57,11 @@ pub fn mine_genesis(
     let search = NonceSearch::new(&block.header, &target);
     let (next, done) = (AtomicU64::new(0), AtomicBool::new(false));
     let (sender, found) = sync_channel(1);
+    let mut started = false;
     let nonce = thread::scope(|scope| {
         for _ in 0..threads.max(1) {
             let (sender, search, next, done) = (sender.clone(), &search, &next, &done);
-            scope.spawn(move || {
+            let search = move || {
                 while !done.load(Ordering::Relaxed) {
                     let start = next.fetch_add(CHUNK, Ordering::Relaxed);
                     if start > u64::MAX - CHUNK {
@@ -66,13 +73,18 @@ pub fn mine_genesis(
                         return;
                     }
                 }
-            });
+            };
+            // Fewer threads find it too. Without any, the channel is closed at once.
+            started |= thread::Builder::new().spawn_scoped(scope, search).is_ok();
         }
         drop(sender);
         let result = loop {
             match found.recv_timeout(PROGRESS) {
                 Ok(nonce) => break Ok(nonce),
-                Err(RecvTimeoutError::Disconnected) => break Err(MineGenesisError::Exhausted),
+                Err(RecvTimeoutError::Disconnected) if started => {
+                    break Err(MineGenesisError::Exhausted);
+                }
+                Err(RecvTimeoutError::Disconnected) => break Err(MineGenesisError::Threads),
                 Err(RecvTimeoutError::Timeout) if cancel.load(Ordering::Relaxed) => {
                     break Err(MineGenesisError::Cancelled);
                 }

@@ -7,10 +7,14 @@ use tokio::sync::mpsc::Receiver;
 
 use super::*;
 use crate::{
-    chain::{self, Chain, ChainOptions, api::Origin, store::Store},
+    chain::{
+        self, Chain, ChainOptions,
+        api::{Origin, SpendQuery},
+        store::Store,
+    },
     consensus::testing::{GENESIS_TIME, key, network, note, owner},
-    primitives::Amount,
-    wallet::{Wallet, build_trade},
+    primitives::{Amount, TxOutput},
+    wallet::{Order, Wallet, build_trade},
 };
 
 struct Node {
@@ -184,19 +188,23 @@ async fn the_wallet_sends_many_times_before_a_block_and_all_of_it_lands() {
     let mut wallet = Wallet::create(&folder.path().join("wallet.json"), None).unwrap();
     let from = wallet.first_address().0;
     let to = wallet.new_address(0).unwrap().0;
-    let key = wallet.public_key(&from).unwrap();
+    let keys = wallet.keys();
     let node = Node::start(MiningMode::Off);
     let network = node.chain.summary().network.id;
     node.miner.mine_blocks(1, from).await.unwrap();
 
-    let (coin, none) = (Amount::from_coins(1), Amount::ZERO);
+    let coin = Amount::from_coins(1);
     let mut last = None;
     for index in 0..30 {
-        let spendable = node.chain.spendable(from).await.unwrap();
+        let query = SpendQuery { wallet: vec![from, to], from: Some(from), needs: coin };
+        let spendable = node.chain.spendable(query).await.unwrap();
         // The last one goes to the sender itself.
         let to = if index == 29 { from } else { to };
-        let mut built = build_trade(&spendable, key, to, coin, none, b"").unwrap();
-        assert_eq!((built.rests_on_young_rewards, built.rests_on_pending), (index == 0, index > 0));
+        let outputs = vec![TxOutput { value: coin, owner: to }];
+        let order = Order { outputs, from: Some(from), ..Order::default() };
+        let mut built = build_trade(&spendable, &keys, &order).unwrap();
+        let rests_on_change = !built.rests_on.is_empty();
+        assert_eq!((built.rests_on_young_rewards, rests_on_change), (index == 0, index > 0));
         wallet.sign(&mut built.transaction, &network, 0).unwrap();
         last = Some(node.chain.accept_trade(built.transaction, Origin::Local).await.unwrap());
     }

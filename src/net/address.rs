@@ -5,7 +5,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use libp2p::{Multiaddr, multiaddr::Protocol};
 
 use super::peer::{from_libp2p, to_libp2p};
-use crate::{primitives::PeerId, wire::address::HostPort};
+use crate::{
+    peers::{host_group, site_group},
+    primitives::PeerId,
+    wire::address::HostPort,
+};
 
 /// Bytes of a host's name: the limit of DNS.
 const MAX_NAME_BYTES: usize = 253;
@@ -236,31 +240,17 @@ pub(super) enum Target {
 
 /// Returns the machine at an address.
 pub(super) fn target(address: &Multiaddr) -> Target {
-    match ip(address).map(|ip| ip.to_canonical()) {
-        Some(IpAddr::V6(ip)) => Target::Ip(IpAddr::V6(masked(ip, 64))),
-        Some(ip) => Target::Ip(ip),
+    match ip(address) {
+        Some(ip) => Target::Ip(host_group(ip)),
         None => Target::Name(
             address.iter().next().map(|part| part.to_string().to_lowercase()).unwrap_or_default(),
         ),
     }
 }
 
-/// Returns the network from which a peer is connected: the first 24 bits of an IPv4 address, or the
-/// first 48 bits of an IPv6 address. Whoever has one address there can have many.
+/// Returns the group of addresses of one operator to which an address belongs.
 pub(super) fn network(address: &Multiaddr) -> IpAddr {
-    match ip(address).map(|ip| ip.to_canonical()) {
-        Some(IpAddr::V4(ip)) => {
-            let [a, b, c, _] = ip.octets();
-            IpAddr::V4(Ipv4Addr::new(a, b, c, 0))
-        }
-        Some(IpAddr::V6(ip)) => IpAddr::V6(masked(ip, 48)),
-        None => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-    }
-}
-
-fn masked(ip: Ipv6Addr, bits: u32) -> Ipv6Addr {
-    let mask = u128::MAX.checked_shl(128_u32.saturating_sub(bits)).unwrap_or_default();
-    Ipv6Addr::from_bits(ip.to_bits() & mask)
+    ip(address).map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), site_group)
 }
 
 /// True if an address from another peer is worth dialing.

@@ -431,6 +431,11 @@ impl AddressBook {
         }
     }
 
+    /// True if the user gave an address of the peer.
+    pub(super) fn is_users(&self, peer: &PeerId) -> bool {
+        self.peers.get(peer).is_some_and(Known::is_users)
+    }
+
     /// Removes a proven address of the peer at which another peer answered. One from the user
     /// stays.
     pub(super) fn forget_address(&mut self, peer: &PeerId, address: &Multiaddr) {

@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use data_encoding::HEXLOWER;
 
-use super::{AddressError, limits::MAX_WAITING_PER_PEER};
+use super::{AddressError, DialCause, limits::MAX_WAITING_PER_PEER};
 use crate::{
     primitives::PeerId,
     wire::{CodecError, Gossip, Request, Response, Topic},
@@ -51,8 +51,17 @@ pub(crate) enum NetEvent {
     Discovered { peer: PeerId, address: String },
     /// A peer broke a rule of the wire.
     Misbehaved { peer: PeerId, offence: NetOffence, reason: String },
-    /// A dial of an address from the user failed. The network tries again.
-    DialFailed { address: String, reason: String },
+    /// A dial of an address from the user, or of a friend's, failed. The network tries again.
+    DialFailed {
+        address: String,
+        /// The peer that should be there, if it is known.
+        peer: Option<PeerId>,
+        cause: DialCause,
+        /// The failure in the words of the system.
+        reason: String,
+    },
+    /// Another node with this node's identity runs.
+    CopySeen { address: String },
     /// The machine slept, or its network has changed. The network dials everybody anew, and no peer
     /// is to blame for what it did not send meanwhile.
     Woke {

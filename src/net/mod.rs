@@ -33,6 +33,8 @@ mod address;
 mod address_book;
 mod behaviour;
 mod codec;
+mod copies;
+mod dial_cause;
 mod dial_gate;
 mod event;
 mod gate;
@@ -61,6 +63,7 @@ mod walk;
 use std::{sync::Arc, time::Duration};
 
 pub(crate) use address::AddressError;
+pub(crate) use dial_cause::DialCause;
 pub(crate) use event::{
     CommandError, ConnectionSnapshot, GossipId, NetError, NetEvent, NetOffence, PeerSnapshot,
     ReplyId, RequestError,

@@ -114,9 +114,14 @@ async fn live(
         query_interval: Duration::from_secs(10),
         enable_ipv6: false,
     };
-    let mut inner = match mdns::tokio::Behaviour::new(settings, me) {
-        Ok(inner) => inner,
-        Err(error) => {
+    // The library leaves out the records of its own identity. A second instance with another one,
+    // which announces nothing, sees those of a copy of this node.
+    let quiet = mdns::Config { query_interval: NEARBY_AGE, ..settings.clone() };
+    let inner = mdns::tokio::Behaviour::new(settings, me);
+    let watcher = mdns::tokio::Behaviour::new(quiet, PeerId::random());
+    let (mut inner, mut watcher) = match (inner, watcher) {
+        (Ok(inner), Ok(watcher)) => (inner, watcher),
+        (Err(error), _) | (_, Err(error)) => {
             tracing::debug!(%error, "no discovery on the local network");
             return End::Over;
         }
@@ -132,6 +137,18 @@ async fn live(
                     let _ = out.try_send(shortened(event));
                 }
                 if inner.discovered_nodes().len() > MAX_NEARBY_RECORDS {
+                    return if paused(addresses).await { End::Full } else { End::Over };
+                }
+            }
+            event = poll_fn(|context| watcher.poll(context)) => {
+                if let ToSwarm::GenerateEvent(mdns::Event::Discovered(records)) = event {
+                    let ours: Vec<_> =
+                        records.into_iter().filter(|(peer, _)| *peer == me).collect();
+                    if !ours.is_empty() {
+                        let _ = out.try_send(shortened(mdns::Event::Discovered(ours)));
+                    }
+                }
+                if watcher.discovered_nodes().len() > MAX_NEARBY_RECORDS {
                     return if paused(addresses).await { End::Full } else { End::Over };
                 }
             }

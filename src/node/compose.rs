@@ -16,18 +16,20 @@ use tokio::{
 use super::{
     blocking::blocking,
     clock::{moment, moment_with_sleep, now},
-    config::NodeConfig,
+    config::{MEETING_PLACE, NodeConfig, peer_at},
     keyring::Keyring,
     metrics::{Listener, Liveness, Monitor, Watched},
     open::{ChainOutput, OpenChain, adopt_lan, open_chain, open_friends},
     parts::{ChainParts, OpenFiles},
-    router::{self, Ended, Parts, Router},
-    service::{BlocksWon, Service, Unusable, console_event},
+    recovery::Recovery,
+    router::{self, Ended, News, Parts, Router},
+    service::{BlocksWon, OwnName, Service, Unusable, console_event},
+    settings::{Key, Layers, read_settings},
 };
 use crate::{
     chain::store,
     consensus::Network,
-    datadir::{CHAIN_FILE, DataDir, FolderLock, IDENTITY_FILE, WALLET_FILE},
+    datadir::{CHAIN_FILE, DataDir, FolderLock, IDENTITY_FILE, RECOVERY_FILE, WALLET_FILE},
     friends::{AddressSource, FriendsHandle},
     miner::{self, MinerConfig},
     net::{self, CommandError, Identity, NetConfig, NetEvent, NetHandle, Told},
@@ -90,24 +92,27 @@ pub(crate) async fn open(folder: FolderLock) -> Result<OpenedFolder, RpcError> {
             Err(error) => unusable.chain = Some(error.into()),
         }
     }
-    let mut own_name = None;
+    let kept = read_settings(&datadir).ok().and_then(|mut kept| kept.remove(&Key::Name));
+    let mut own_name = kept.and_then(|name| name.as_text().map(str::to_owned));
     if let Some(chain) = &files.chain {
         let network = chain.handle.summary().network.id;
         // Without a network nobody is met, and those met before count as they did.
         let trust = Trust::new([], network == Network::lan().id);
         match open_friends(&datadir, &identity, network, trust, read_only).await {
             Ok((friends, thread)) => {
-                own_name = friends.own_profile().await?.map(|profile| profile.name);
+                own_name = friends.own_name().await?.or(own_name);
                 files.threads.push(thread);
                 files.friends = Some(friends);
             }
             Err(error) => unusable.friends = Some(error),
         }
     }
+    let keyring = Keyring::new(datadir.file(WALLET_FILE));
     let service = Service {
-        name: own_name.unwrap_or_default(),
+        name: OwnName::new(own_name.unwrap_or_default()),
         peer_id: identity.peer_id(),
-        keyring: Keyring::new(datadir.file(WALLET_FILE)),
+        recovery: Recovery::new(datadir.file(RECOVERY_FILE), keyring.clone()),
+        keyring,
         chain: files.chain.clone(),
         friends: files.friends.clone(),
         unusable,
@@ -118,6 +123,7 @@ pub(crate) async fn open(folder: FolderLock) -> Result<OpenedFolder, RpcError> {
         mining: MiningMode::Off,
         metrics: None,
         blocks_won: BlocksWon::default(),
+        layers: None,
         datadir,
     };
     let close = async move {
@@ -154,7 +160,12 @@ async fn drain(mut output: ChainOutput) {
 }
 
 /// Starts a node, its HTTP server and `node.json` included. Returns once it serves commands.
-pub(crate) async fn start(folder: FolderLock, config: NodeConfig) -> Result<RunningNode, RpcError> {
+/// `layers` are the settings that the configuration was made of, for `config show`.
+pub(crate) async fn start(
+    folder: FolderLock,
+    config: NodeConfig,
+    layers: Layers,
+) -> Result<RunningNode, RpcError> {
     let datadir = folder.folder().clone();
     // First: a port in use is refused before any work is done, and health checks get an answer
     // while the chain opens.
@@ -194,6 +205,7 @@ pub(crate) async fn start(folder: FolderLock, config: NodeConfig) -> Result<Runn
         store_metrics: chain.metrics,
         friends,
         trust,
+        layers,
     };
     match start_upper(&folder, config, &base, chain.output, listener).await {
         Ok(upper) => {
@@ -223,6 +235,7 @@ struct Base {
     friends: FriendsHandle,
     /// The levels of trust, shared by friends, network and router.
     trust: Trust,
+    layers: Layers,
 }
 
 /// The running parts of a node from its network up.
@@ -256,11 +269,15 @@ async fn start_upper(
     let (router, router_task) = Router::spawn(parts);
 
     let metrics_address = listener.as_ref().map(|listener| listener.address);
+    let recovery = Recovery::new(base.datadir.file(RECOVERY_FILE), base.keyring.clone());
+    // It ends with the chain.
+    tokio::spawn(recovery.clone().watch(base.chain.handle.clone()));
     let service = Service {
         datadir: base.datadir.clone(),
-        name: name.clone(),
+        name: OwnName::new(name.clone()),
         peer_id: base.identity.peer_id(),
         keyring: base.keyring.clone(),
+        recovery,
         chain: Some(base.chain.clone()),
         friends: Some(base.friends.clone()),
         unusable: Unusable::default(),
@@ -271,6 +288,7 @@ async fn start_upper(
         mining: base.mining,
         metrics: metrics_address,
         blocks_won: BlocksWon::default(),
+        layers: Some(base.layers.clone()),
     };
     let methods = Methods::from(service.into_rpc());
     let rpc = match start_rpc(folder, config.rpc, methods.clone(), metrics_address).await {
@@ -290,13 +308,13 @@ async fn start_upper(
     Ok(Upper { client: Client::local(methods), liveness, feed, router_task, rpc, listener })
 }
 
-/// Returns the configured name, else the name of the last run, else the default.
+/// Decides on the node's name: the given one, else the one that the folder keeps, else the default.
 async fn node_name(config: &NodeConfig, friends: &FriendsHandle) -> Result<String, RpcError> {
-    if let Some(name) = &config.name {
-        return Ok(name.clone());
-    }
-    let profile = friends.own_profile().await?;
-    Ok(profile.map_or_else(|| config.default_name.clone(), |profile| profile.name))
+    let name = match (&config.name, &config.kept_name) {
+        (None, Some(kept)) => friends.set_own_name(kept.clone()).await?,
+        (given, _) => friends.start_named(given.clone(), config.default_name.clone()).await?,
+    };
+    Ok(name)
 }
 
 /// The running network, and the scores of its peers.
@@ -304,6 +322,8 @@ struct Networking {
     net: NetHandle,
     events: mpsc::Receiver<NetEvent>,
     peers: Peers,
+    /// Multiaddrs from the user, with `/p2p/` where the peer is known.
+    tried: Vec<String>,
 }
 
 /// Starts the network with the bans and the known addresses of earlier runs.
@@ -320,18 +340,22 @@ async fn start_networking(
     net_config.private_only = config.private_only.unwrap_or(base.network.id == Network::lan().id);
     net_config.trust = base.trust.clone();
     let (net, events) = net::spawn(net_config, registry)?;
-    for peer in peers.banned(moment()) {
+    for peer in peers.banned(moment()).chain(base.friends.blocked().await?) {
         until_taken(|| net.ban(peer)).await?;
     }
+    let mut tried = config.peers.clone();
     for known in base.friends.known_peers(KNOWN_PEERS).await? {
         let told = if known.source >= AddressSource::Invite { Told::ByUser } else { Told::Before };
         // Addresses that somebody told, and that nobody proved, are a friend's or are left out.
         let kept =
             if base.trust.is_friend(&known.peer) { known.addresses.len() } else { known.proven };
         let addresses = known.addresses.get(..kept).unwrap_or_default();
+        if told == Told::ByUser {
+            tried.extend(addresses.iter().map(|address| format!("{address}/p2p/{}", known.peer)));
+        }
         until_taken(|| net.add_known(known.peer, addresses, told)).await?;
     }
-    Ok(Networking { net, events, peers })
+    Ok(Networking { net, events, peers, tried })
 }
 
 /// Repeats a command to the network while its queue is full.
@@ -363,6 +387,7 @@ async fn router_parts(
         net_events: networking.events,
         peers: networking.peers,
         trust: base.trust.clone(),
+        blocked: base.friends.blocked().await?.into_iter().collect(),
         mempool: base.chain.handle.mempool().await?,
         chain: base.chain.handle.clone(),
         reader: base.chain.reader.clone(),
@@ -374,11 +399,22 @@ async fn router_parts(
             let keyring = keyring.clone();
             async move { keyring.first_address().await }.boxed()
         }),
-        news: Box::new(move |news| feed.push(console_event(news))),
+        news: Box::new(move |news| {
+            if !is_about_meeting_place(&news) {
+                feed.push(console_event(news));
+            }
+        }),
         min_work: blocking(move || reader.min_work()).await?,
         mining: base.mining,
         metrics,
+        tried: networking.tried,
     })
+}
+
+/// True if the news is that no connection comes of the chat room's first address. Nobody typed it,
+/// and another group may be there.
+fn is_about_meeting_place(news: &News) -> bool {
+    matches!(news, News::NoWay(attempt) if attempt.address == peer_at(MEETING_PLACE))
 }
 
 /// The running HTTP server.

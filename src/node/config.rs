@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     datadir::NodeId,
-    primitives::{Address, MiningMode, NameError, check_name},
+    primitives::{Address, FriendName, MiningMode, NameError, trimmed},
     rpc::{RpcError, types::Secret},
     wire::address::{HostPort, ip_multiaddr},
 };
@@ -31,8 +31,11 @@ pub(crate) const MAX_CACHE_MIB: u32 = 65_536;
 /// The settings of a node.
 #[derive(Debug, Clone)]
 pub(crate) struct NodeConfig {
-    /// The node's name. None: the name of its last run, else [`NodeConfig::default_name`].
+    /// The node's name. None: the kept one, else [`NodeConfig::default_name`]. The same name as at
+    /// the last start does not undo a `rename`.
     pub(crate) name: Option<String>,
+    /// The name that the folder's settings keep. It counts if no name was given.
+    pub(crate) kept_name: Option<String>,
     /// The name of a node that never had one.
     pub(crate) default_name: String,
     /// Multiaddrs on which the node accepts connections.
@@ -69,6 +72,7 @@ impl NodeConfig {
     pub(crate) fn new(default_name: String) -> Self {
         Self {
             name: None,
+            kept_name: None,
             default_name,
             listen: listen_anywhere(0),
             peers: Vec::new(),
@@ -168,10 +172,11 @@ pub(crate) fn parse_metrics(text: &str) -> Result<SocketAddr, RpcError> {
     })
 }
 
-/// Checks that a text may be a node's name.
+/// Checks that a text may be a node's name, and composes its accents.
 pub(crate) fn checked_name(name: &str) -> Result<String, RpcError> {
-    check_name(name).map_err(|error: NameError| RpcError::new("bad_name", error.to_string()))?;
-    Ok(name.to_owned())
+    FriendName::typed(trimmed(name))
+        .map(|name| name.as_str().to_owned())
+        .map_err(|error: NameError| RpcError::new("bad_name", error.to_string()))
 }
 
 /// Returns the name of a node that was given none: its id, else the user's name on this machine,
@@ -183,8 +188,17 @@ pub(crate) fn default_name(id: Option<&NodeId>) -> String {
     candidates
         .into_iter()
         .flatten()
-        .find(|name| check_name(name).is_ok())
+        .find_map(|name| checked_name(&name).ok())
         .unwrap_or_else(|| "friend".to_owned())
+}
+
+/// True if no other machine can reach any of the addresses.
+pub(crate) fn only_this_machine(listen: &[String]) -> bool {
+    let is_loopback = |address: &String| {
+        let ip = address.split('/').nth(2).and_then(|ip| ip.parse::<IpAddr>().ok());
+        ip.is_some_and(|ip| ip.is_loopback())
+    };
+    !listen.is_empty() && listen.iter().all(is_loopback)
 }
 
 #[cfg(test)]

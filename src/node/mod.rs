@@ -3,6 +3,7 @@
 //! - `compose`: starts a node with [`start`], or opens a folder for one command with [`open()`].
 //! - `router`: the task between network, chain, miner, friends and commands.
 //! - `service`: the implementation of the RPC.
+//! - `settings`: what `friendchain.toml` keeps, and the order of precedence.
 //! - `metrics`: health checks and metrics over HTTP.
 
 mod blocking;
@@ -13,10 +14,12 @@ mod keyring;
 mod metrics;
 mod open;
 mod parts;
+mod recovery;
 mod refusals;
 mod router;
 mod service;
+pub(crate) mod settings;
 
 pub(crate) use compose::{OpenedFolder, RunningNode, open, start};
 pub(crate) use metrics::Liveness;
-pub(crate) use service::verify_without_chain;
+pub(crate) use service::{move_to, restore, verify_without_chain};

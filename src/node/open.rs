@@ -77,7 +77,7 @@ pub(crate) async fn open_chain(
     miner: MinerConfig,
     read_only: bool,
 ) -> Result<OpenChain, OpenChainError> {
-    let thread_failed = |cause| OpenChainError::Thread(RpcError::internal(cause));
+    let thread_failed = |cause| OpenChainError::Thread(RpcError::no_threads(cause));
     let path = folder.file(CHAIN_FILE);
     let options = ChainOptions {
         cache_mib: usize::try_from(cache_mib).unwrap_or(usize::MAX),
@@ -114,7 +114,7 @@ pub(crate) async fn open_friends(
     };
     let open = if read_only { Friends::open_frozen } else { Friends::open };
     let friends = blocking(move || open(&path, config)).await??;
-    friends::spawn(friends).map_err(RpcError::internal)
+    friends::spawn(friends).map_err(RpcError::no_threads)
 }
 
 /// Creates the chain's file with its genesis. `checkpoint` is the block that an invite names.

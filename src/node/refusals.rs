@@ -15,7 +15,8 @@ use crate::{
     primitives::{AddressError, HashParseError},
     rpc::RpcError,
     wallet::{
-        BuildError, LockedError, NoteError, PhraseError, SignError, UnlockError, WalletError,
+        BuildError, LockedError, NoteError, PhraseError, ResendError, SignError, UnlockError,
+        WalletError,
     },
 };
 
@@ -163,7 +164,19 @@ impl From<BuildError> for RpcError {
             BuildError::TextTooLong(_) => "text_too_long",
             BuildError::EmptyNote => "empty_note",
             BuildError::NoteWithFee => "note_without_fee",
+            BuildError::NotOurs(_) => "not_our_address",
             BuildError::FeeNotRaised { .. } => "fee_not_raised",
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<ResendError> for RpcError {
+    fn from(error: ResendError) -> Self {
+        let code = match &error {
+            ResendError::Note(_) => "stamp_used",
+            ResendError::AlreadyPaid { .. } | ResendError::PaidSince { .. } => "already_paid",
+            ResendError::NotSettled { .. } | ResendError::CoinMayReturn { .. } => "could_pay_twice",
         };
         Self::new(code, error.to_string())
     }

@@ -7,6 +7,7 @@ use super::{
     report::{BlockRow, Report},
     svg::{draw, escape},
 };
+use crate::primitives::counted;
 
 /// The most heights that are drawn: the last.
 const HEIGHTS: u32 = 150;
@@ -119,7 +120,8 @@ fn draw_block(svg: &mut String, report: &Report, block: &BlockRow, (x, y): (f64,
         block.height
     );
     let (transactions, hash) = (block.transactions, &block.hash);
-    draw!(svg, "{transactions} transactions{spread}{state}\n{hash}</title></rect>");
+    let counted = counted(transactions, "transaction", "transactions");
+    draw!(svg, "{counted}{spread}{state}\n{hash}</title></rect>");
     // The coinbase is no trade.
     if transactions > 1 {
         draw!(svg, r#"<text class="inside" x="{x}" y="{}">{}</text>"#, y + 4.0, transactions - 1);

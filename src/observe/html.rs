@@ -9,6 +9,7 @@ use super::{
     svg::escape,
     text::{clock, first_digits},
 };
+use crate::primitives::counted;
 
 /// The most rows of a table on the page: the newest.
 const ROWS: usize = 200;
@@ -243,14 +244,16 @@ fn footer(page: &mut String, report: &Report) {
     let suppressed = match report.suppressed_events {
         0 => String::new(),
         events => format!(
-            " {events} events were too many to be logged: how things spread is told without them."
+            " Left out of the logs, since there were so many: {}. How things spread is told \
+             without them.",
+            counted(events, "event", "events")
         ),
     };
     let _ = write!(
         page,
-        "</main><footer>{} lines read{broken}{repeated}.{suppressed} Clocks are corrected so that \
+        "</main><footer>{} read{broken}{repeated}.{suppressed} Clocks are corrected so that \
          nothing arrives before it was made. Made by friendchain {}.</footer></body></html>",
-        report.lines,
+        counted(report.lines, "line", "lines"),
         env!("CARGO_PKG_VERSION")
     );
 }

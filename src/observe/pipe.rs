@@ -27,7 +27,8 @@ impl Pipe {
     pub(super) fn new(mut source: impl Read + Send + 'static) -> Self {
         let (sender, chunks) = mpsc::sync_channel(QUEUED_CHUNKS);
         // The thread ends with its source, or with the process.
-        thread::spawn(move || {
+        let failures = sender.clone();
+        let read_all = move || {
             loop {
                 let mut chunk = vec![0; CHUNK_BYTES];
                 let read = match source.read(&mut chunk) {
@@ -44,7 +45,11 @@ impl Pipe {
                     return;
                 }
             }
-        });
+        };
+        if let Err(cause) = thread::Builder::new().name("pipe".into()).spawn(read_all) {
+            // The queue is empty, so that there is room.
+            let _ = failures.try_send(Err(cause));
+        }
         Self { chunks, chunk: Cursor::default(), taken: 0, ended: false }
     }
 

@@ -8,6 +8,7 @@ use super::{
     line::Micros,
     story::{BlockStory, Happening, Journey, NodeId, Sighting, Story, tail},
 };
+use crate::primitives::{count_of_blocks, counted};
 
 /// The percentiles of delays, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -304,8 +305,8 @@ impl<'a> CorrectedStory<'a> {
             Happening::Reorganised(at) => {
                 let change = &story.reorganisations[*at];
                 let (left, joined, height) = (change.disconnected, change.connected, change.height);
-                let text =
-                    format!("left {left} blocks for {joined} others, now at height {height}");
+                let (left, others) = (count_of_blocks(left), counted(joined, "other", "others"));
+                let text = format!("left {left} for {others}, now at height {height}");
                 (Kind::Reorganised, text)
             }
             Happening::Stalled(height) => {
@@ -329,7 +330,10 @@ impl<'a> CorrectedStory<'a> {
     /// Describes how many other nodes a journey reached, and after how long the last.
     fn reached(&self, journey: &Journey) -> String {
         match Spread::of(self.delays(journey)) {
-            Some(spread) => format!("{} others in {} ms", spread.count, spread.max),
+            Some(spread) => {
+                let count = u64::try_from(spread.count).unwrap_or(u64::MAX);
+                format!("{} in {} ms", counted(count, "other", "others"), spread.max)
+            }
             None => "nobody else".to_owned(),
         }
     }

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use jiff::{Timestamp, tz::TimeZone};
 
 use super::report::{BlockRow, ChatRow, NodeRow, ReorganisationRow, Report, Spread, TradeRow};
-use crate::commands::table::write_table;
+use crate::{commands::table::write_table, primitives::counted};
 
 /// Formats the time of day in UTC, with milliseconds.
 pub(super) fn clock(millis: i64) -> String {
@@ -197,22 +197,24 @@ fn write_nodes(out: &mut dyn Write, nodes: &[NodeRow]) -> io::Result<()> {
 
 /// Writes the counts of lines and refusals, and a warning if nodes suppressed events.
 fn write_summary(out: &mut dyn Write, report: &Report) -> io::Result<()> {
+    let length = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
     writeln!(
         out,
-        "\n{} lines read, {} broken, {} repeated; {} stale blocks, {} reorganisations, {} trades \
-         refused",
-        report.lines,
+        "\n{} read, {} broken, {} repeated; {}, {}, {} refused",
+        counted(report.lines, "line", "lines"),
         report.broken_lines,
         report.repeated_lines,
-        report.stale_blocks,
-        report.reorganisations.len(),
-        report.trades_refused
+        counted(length(report.stale_blocks), "stale block", "stale blocks"),
+        counted(length(report.reorganisations.len()), "reorganisation", "reorganisations"),
+        counted(report.trades_refused, "trade", "trades")
     )?;
     match report.suppressed_events {
         0 => Ok(()),
         events => writeln!(
             out,
-            "{events} events were too many to be logged: how things spread is told without them"
+            "Left out of the logs, since there were so many: {}. How things spread is told \
+             without them.",
+            counted(events, "event", "events")
         ),
     }
 }

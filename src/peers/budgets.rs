@@ -9,11 +9,11 @@
 use std::{
     collections::HashMap,
     hash::Hash,
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     time::{Duration, Instant},
 };
 
-use super::{Level, Trust};
+use super::{Level, Trust, host_group};
 use crate::{primitives::PeerId, wire::Protocol};
 
 /// A bound for each level of trust.
@@ -259,7 +259,7 @@ impl Budgets {
         }
         let alone = level == Level::Friend || own.is_proven(now);
         if let (Some(address), false) = (address, alone) {
-            let shared = account(&mut self.addresses, block_of(address), now);
+            let shared = account(&mut self.addresses, host_group(address), now);
             if shared.spent(traffic, Level::Stranger, ADDRESS_SHARE, now) != Spent::Within {
                 own.take(traffic, level, 1, (1, 0));
                 return Spent::Beyond;
@@ -285,7 +285,7 @@ impl Budgets {
         own.take(traffic, level, 1, amount);
         let alone = level == Level::Friend || own.is_proven(now);
         if let (Some(address), false) = (address, alone) {
-            account(&mut self.addresses, block_of(address), now).take(
+            account(&mut self.addresses, host_group(address), now).take(
                 traffic,
                 Level::Stranger,
                 ADDRESS_SHARE,
@@ -303,17 +303,6 @@ impl Budgets {
     /// Records that a peer delivered something that we lacked.
     pub(crate) fn useful(&mut self, peer: PeerId, now: Instant) {
         account(&mut self.peers, peer, now).proven = Some(now);
-    }
-}
-
-/// Returns the addresses that count as one: an IPv4 address, or the /64 of a host of IPv6.
-fn block_of(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-        }
-        v4 @ IpAddr::V4(_) => v4,
     }
 }
 
@@ -448,7 +437,7 @@ mod tests {
 
     #[test]
     fn all_addresses_of_a_host_count_as_one() {
-        let block = |text: &str| block_of(text.parse().unwrap());
+        let block = |text: &str| host_group(text.parse().unwrap());
         assert_eq!(block("2001:db8::1"), block("2001:db8::ffff:1"));
         assert_ne!(block("2001:db8::1"), block("2001:db8:0:1::1"));
         assert_eq!(block("::ffff:192.0.2.1"), block("192.0.2.1"));

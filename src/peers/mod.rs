@@ -3,6 +3,7 @@
 //! | file | concern |
 //! |---|---|
 //! | `budgets` | requests, messages and bytes in a minute, by level |
+//! | `group` | addresses that one host or one operator holds |
 //! | `level` | levels of trust, and who vouches for whom |
 //! | `places` | who is connected, and who leaves for a newcomer |
 //! | `scores` | offences, scores and bans |
@@ -10,11 +11,13 @@
 //! `net`, `sync`, `relay`, `friends` and the router ask this room, and keep no list of their own.
 
 mod budgets;
+mod group;
 mod level;
 mod places;
 mod scores;
 
 pub(crate) use budgets::{Budgets, Spent, Traffic};
+pub(crate) use group::{host_group, site_group};
 #[cfg(test)]
 pub(crate) use level::MAX_VOUCHED;
 pub(crate) use level::{Level, Trust};

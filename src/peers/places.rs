@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Level, MAX_CONNECTED, Trust};
+use super::{Level, MAX_CONNECTED, Trust, site_group};
 use crate::primitives::PeerId;
 
 /// Peers at once that this node dialed and that are no friends.
@@ -30,34 +30,6 @@ const PLACES_PER_NETWORK: usize = 32;
 
 const _: () = assert!(OUTBOUND_PLACES + INBOUND_PLACES + RESERVED_PLACES == MAX_CONNECTED);
 
-/// The part of an address that one person or company often holds whole.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Network {
-    /// The /24 of an IPv4 address.
-    V4([u8; 3]),
-    /// The /48 of an IPv6 address.
-    V6([u8; 6]),
-    /// A name that the user gave: its address is not known here.
-    Named,
-}
-
-impl Network {
-    fn of(address: Option<IpAddr>) -> Self {
-        match address.map(|address| address.to_canonical()) {
-            Some(IpAddr::V4(address)) => {
-                let [a, b, c, _] = address.octets();
-                Self::V4([a, b, c])
-            }
-            Some(IpAddr::V6(address)) => {
-                let mut network = [0; 6];
-                network.copy_from_slice(address.octets().first_chunk::<6>().unwrap_or(&[0; 6]));
-                Self::V6(network)
-            }
-            None => Self::Named,
-        }
-    }
-}
-
 /// A condition on places.
 type Among<'a> = &'a dyn Fn(&Place) -> bool;
 
@@ -66,7 +38,8 @@ type Among<'a> = &'a dyn Fn(&Place) -> bool;
 struct Place {
     peer: PeerId,
     address: Option<IpAddr>,
-    network: Network,
+    /// The group of the address. `None` for a name that the user gave.
+    network: Option<IpAddr>,
     /// True if the peer dialed.
     inbound: bool,
     since: Instant,
@@ -108,7 +81,7 @@ impl Places {
             return Ok(Vec::new());
         }
         let address = address.map(|address| address.to_canonical());
-        let network = Network::of(address);
+        let network = address.map(site_group);
         let others = self.held.values().filter(|place| !self.trust.is_friend(&place.peer));
         let mut others: Vec<Place> = others.copied().collect();
         let friends = self.held.len().saturating_sub(others.len());
@@ -177,7 +150,7 @@ impl Places {
     /// certain network, a short way, a recent use, a long stay.
     fn first_to_leave(&self, mut among: Vec<Place>) -> Option<PeerId> {
         let all = among.len();
-        let mut sizes: HashMap<Network, usize> = HashMap::new();
+        let mut sizes: HashMap<Option<IpAddr>, usize> = HashMap::new();
         for place in &among {
             let size = sizes.entry(place.network).or_default();
             *size = size.saturating_add(1);
@@ -308,7 +281,7 @@ mod tests {
         }
         assert_eq!(places.held.len(), PLACES_PER_NETWORK);
         let mapped = "::ffff:10.0.1.1".parse().ok();
-        assert_eq!(Network::of(mapped), Network::of(address(1, 2)));
+        assert_eq!(mapped.map(site_group), address(1, 2).map(site_group));
     }
 
     #[test]
@@ -374,7 +347,7 @@ mod tests {
                 let here = address(network, host);
                 prop_assert!(count(&|place| place.address == here) <= PLACES_PER_ADDRESS);
                 prop_assert!(
-                    count(&|place| place.network == Network::of(here)) <= PLACES_PER_NETWORK
+                    count(&|place| place.network == here.map(site_group)) <= PLACES_PER_NETWORK
                 );
             }
         }

@@ -6,11 +6,14 @@
 
 mod amount;
 mod block;
+mod count;
 pub mod encoding;
 mod hash;
+mod id_prefix;
 mod keys;
 mod merkle;
 mod mining_mode;
+mod name;
 mod peer_id;
 mod rate;
 mod short_id;
@@ -20,20 +23,23 @@ mod transaction;
 
 pub use amount::{Amount, AmountError};
 pub use block::{Block, HEADER_BYTES, Header};
+pub(crate) use count::{count_of_blocks, counted};
 pub use encoding::{Decode, DecodeError, Encode};
 pub use hash::{BlockHash, HashParseError, LeafHash, MerkleRoot, NetworkId, TxId};
 pub(crate) use hash::{sha256, sha256d};
+pub(crate) use id_prefix::{IdPrefix, IdPrefixError, MIN_ID_CHARS};
 pub use keys::{Address, AddressError, Owner, PublicKey, Signature};
 pub(crate) use merkle::{leaf_hash, merkle_branch, merkle_root, root_of_branch};
 pub use mining_mode::MiningMode;
+#[cfg(test)]
+pub(crate) use name::MAX_NAME_CHARS;
+pub use name::NameError;
+pub(crate) use name::{FriendName, composed, spells_word};
 pub use peer_id::{PeerId, PeerIdError};
 pub use rate::{Bucket, Rate};
 pub(crate) use short_id::{SHORT_ID_BYTES, short_id};
 pub(crate) use shown::{escaped, shown};
-#[cfg(test)]
-pub(crate) use text::MAX_NAME_CHARS;
-pub use text::NameError;
-pub(crate) use text::{check_name, printable};
+pub(crate) use text::{is_printable, printable, trimmed};
 pub(crate) use transaction::MAX_MEMO_BYTES;
 pub use transaction::{OutPoint, Transaction, TransactionKind, TxInput, TxOutput, coinbase_memo};
 

@@ -8,15 +8,16 @@ use jsonrpsee::proc_macros::rpc;
 use super::{
     error::RpcError,
     types::{
-        Account, AddressList, AuditReport, BalanceReport, BanState, BlockList, BlockView,
-        BranchAccepted, BroadcastSent, ChainCreated, ChatHistory, ChatSent, CreateBlockchain,
-        CreateWallet, EventPage, FriendAccepted, FriendList, InviteText, Joined, LeftChain,
-        LockState, MarkedRead, MinedBlocks, PeerList, Progress, ProofMade, ProofReport, RaiseFee,
-        Secret, SendTrade, StatusReport, Stopping, Submitted, Synced, TxList, TxView,
-        WalletCreated, WriteNote,
+        Account, AddressList, AuditReport, BackupMade, BalanceReport, BanState, BlockList,
+        BlockView, BranchAccepted, BroadcastSent, Cancel, ChainCreated, ChatHistory, ChatSent,
+        CreateBlockchain, CreateWallet, EventPage, FriendAccepted, FriendBlocked, FriendForgotten,
+        FriendList, InviteText, Joined, LeftChain, LockState, MarkedRead, MinedBlocks, Payee,
+        PeerList, Progress, ProofMade, ProofReport, RaiseFee, Renamed, Resend, Secret, SendTrade,
+        SettingList, StatusReport, Stopping, Submitted, Synced, TxList, TxView, WalletCreated,
+        WriteNote,
     },
 };
-use crate::primitives::{Address, BlockHash, Height, PeerId, TxId};
+use crate::primitives::{Address, Height};
 
 /// The most blocks in one reply of `print_chain`. A block has at most 2 MiB, so the server also
 /// ends a reply after 8 MiB of blocks.
@@ -60,13 +61,19 @@ pub trait FriendchainApi {
     #[method(name = "invite")]
     async fn invite(&self) -> Result<InviteText, RpcError>;
 
-    /// Joins the chain of an invite. Refused if the data folder has a chain.
+    /// Joins the chain of an invite. Refused if the data folder has a chain. `name` is the name
+    /// that friends see; without it the node keeps the one that it has.
     #[method(name = "join")]
-    async fn join(&self, invite: String) -> Result<Joined, RpcError>;
+    async fn join(&self, invite: String, name: Option<String>) -> Result<Joined, RpcError>;
 
     /// Removes the chain from the data folder and keeps a backup. Refused while a node runs.
     #[method(name = "leave_chain")]
     async fn leave_chain(&self) -> Result<LeftChain, RpcError>;
+
+    /// Makes a backup of the data folder, but for the chain. The caller moves the file to its
+    /// place, and removes it from the folder.
+    #[method(name = "backup")]
+    async fn backup(&self) -> Result<BackupMade, RpcError>;
 
     /// Returns the balance of an address.
     #[method(name = "get_balance")]
@@ -80,6 +87,15 @@ pub trait FriendchainApi {
     /// `mine` it replies when the new trade is mined.
     #[method(name = "raise_fee")]
     async fn raise_fee(&self, request: RaiseFee) -> Result<Submitted, RpcError>;
+
+    /// Replaces a waiting trade of this wallet by one that pays its coins back to the wallet.
+    #[method(name = "cancel")]
+    async fn cancel(&self, request: Cancel) -> Result<Submitted, RpcError>;
+
+    /// Sends a void trade of this wallet again: the same if it is valid, else a new one. Refused if
+    /// both could be mined.
+    #[method(name = "resend")]
+    async fn resend(&self, request: Resend) -> Result<Submitted, RpcError>;
 
     /// Writes a text on the chain and starts mining. With `wait` it replies when the note is mined.
     #[method(name = "note")]
@@ -102,7 +118,7 @@ pub trait FriendchainApi {
         limit: Option<u32>,
     ) -> Result<BlockList, RpcError>;
 
-    /// Returns one block by hash, or by height in decimal.
+    /// Returns one block by hash, by the start of its hash, or by height in decimal.
     #[method(name = "block")]
     async fn block(&self, block: String) -> Result<BlockView, RpcError>;
 
@@ -110,9 +126,9 @@ pub trait FriendchainApi {
     #[method(name = "mempool")]
     async fn mempool(&self) -> Result<TxList, RpcError>;
 
-    /// Returns a transaction and its state.
+    /// Returns a transaction and its state. `txid` may be the start of an id, as in all methods.
     #[method(name = "tx")]
-    async fn tx(&self, txid: TxId) -> Result<TxView, RpcError>;
+    async fn tx(&self, txid: String) -> Result<TxView, RpcError>;
 
     /// Checks the whole chain from genesis. A fault is reported with `ok` false, not as an error.
     #[method(name = "verify_chain")]
@@ -125,24 +141,33 @@ pub trait FriendchainApi {
     /// Makes the other branch of a diverged chain the best chain, up to its last block on this
     /// node. `block` is any block of that branch.
     #[method(name = "accept_branch")]
-    async fn accept_branch(&self, block: BlockHash) -> Result<BranchAccepted, RpcError>;
+    async fn accept_branch(&self, block: String) -> Result<BranchAccepted, RpcError>;
 
     /// Returns a proof that a trade or note is in a block of the best chain.
     #[method(name = "prove")]
-    async fn prove(&self, txid: TxId) -> Result<ProofMade, RpcError>;
+    async fn prove(&self, txid: String) -> Result<ProofMade, RpcError>;
 
     /// Checks a proof. Works without a chain. A bad proof is reported with `valid` false, not as an
-    /// error.
+    /// error. `trust` is a block's hash; the start of one must be on the chain here.
     #[method(name = "verify_proof")]
     async fn verify_proof(
         &self,
         proof: String,
-        trust: Option<BlockHash>,
+        trust: Option<String>,
     ) -> Result<ProofReport, RpcError>;
 
     /// Returns the state of the node.
     #[method(name = "status")]
     async fn status(&self) -> Result<StatusReport, RpcError>;
+
+    /// Returns all settings of the node, with the origin of each.
+    #[method(name = "config")]
+    async fn config(&self) -> Result<SettingList, RpcError>;
+
+    /// Keeps a setting in the data folder, for the next start. An empty value takes it away.
+    /// Returns the changed setting.
+    #[method(name = "set_config")]
+    async fn set_config(&self, key: String, value: String) -> Result<SettingList, RpcError>;
 
     /// Returns the connected peers with their scores, and the banned peers.
     #[method(name = "peers")]
@@ -155,6 +180,26 @@ pub trait FriendchainApi {
     /// Makes a peer a friend: a name, a name with an id suffix, or a peer id.
     #[method(name = "accept_friend")]
     async fn accept_friend(&self, friend: String) -> Result<FriendAccepted, RpcError>;
+
+    /// Forgets a friend: a name, a name with an id suffix, or a peer id. Its chat stays.
+    #[method(name = "forget")]
+    async fn forget(&self, friend: String) -> Result<FriendForgotten, RpcError>;
+
+    /// Blocks a peer, named as for `forget`: its lines, profile and connections are refused.
+    #[method(name = "block_friend")]
+    async fn block_friend(&self, friend: String) -> Result<FriendBlocked, RpcError>;
+
+    /// Lifts the block of a peer, which is then what it was before.
+    #[method(name = "unblock_friend")]
+    async fn unblock_friend(&self, friend: String) -> Result<FriendBlocked, RpcError>;
+
+    /// Changes this node's name, stores it, and announces it to connected friends.
+    #[method(name = "rename")]
+    async fn rename(&self, name: String) -> Result<Renamed, RpcError>;
+
+    /// Returns whom `send` would pay, and what the user has to confirm before.
+    #[method(name = "payee")]
+    async fn payee(&self, to: String) -> Result<Payee, RpcError>;
 
     /// Sends a chat line to one friend: a name, a name with an id suffix, or a peer id. Replies
     /// once the line is stored here, which is at once.
@@ -193,13 +238,13 @@ pub trait FriendchainApi {
     #[method(name = "sync")]
     async fn sync(&self, friend: Option<String>) -> Result<Synced, RpcError>;
 
-    /// Bans a peer.
+    /// Bans a peer: a name, a name with an id suffix, a peer id or the start of one.
     #[method(name = "ban")]
-    async fn ban(&self, peer: PeerId) -> Result<BanState, RpcError>;
+    async fn ban(&self, peer: String) -> Result<BanState, RpcError>;
 
-    /// Lifts the ban of a peer.
+    /// Lifts the ban of a peer, named as for `ban`.
     #[method(name = "unban")]
-    async fn unban(&self, peer: PeerId) -> Result<BanState, RpcError>;
+    async fn unban(&self, peer: String) -> Result<BanState, RpcError>;
 
     /// Starts a clean shutdown of the node. Replies before the node ends.
     #[method(name = "stop")]

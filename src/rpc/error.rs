@@ -6,6 +6,8 @@ use std::borrow::Cow;
 use jsonrpsee::{core::client::Error as ClientError, types::ErrorObjectOwned};
 use serde::{Deserialize, Serialize};
 
+use crate::primitives::{is_printable, printable};
+
 /// The JSON-RPC number of all friendchain errors. The field `data.code` has the specific code.
 const APPLICATION_ERROR: i32 = -32_000;
 
@@ -27,7 +29,11 @@ struct ErrorData {
 
 impl RpcError {
     pub fn new(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
-        Self { code: code.into(), message: message.into() }
+        let message = message.into();
+        // A sentence may repeat what a user or a peer wrote.
+        let is_harmless = message.chars().all(is_printable);
+        let message = if is_harmless { message } else { printable(&message) };
+        Self { code: code.into(), message }
     }
 
     /// Returns the error for a data folder without a chain.
@@ -42,6 +48,17 @@ impl RpcError {
         Self::new(
             "not_running",
             "no node runs on this data folder: start one with start-node or people",
+        )
+    }
+
+    /// Returns the error for a thread that the system did not start.
+    pub fn no_threads(cause: impl std::fmt::Display) -> Self {
+        Self::new(
+            "no_threads",
+            format!(
+                "the system starts no further thread ({cause}): raise the limit of processes \
+                 (ulimit -u, or the container's pids limit), or end other programs"
+            ),
         )
     }
 

@@ -17,6 +17,7 @@ use super::{
     api::MAX_EVENTS_WAIT_MS,
     types::{ConsoleEvent, EventPage, Progress},
 };
+use crate::primitives::UnixMillis;
 
 /// The most events kept for consoles that have not fetched them yet: some minutes of lively chat.
 /// Beyond it the oldest event is dropped.
@@ -100,6 +101,7 @@ struct Task {
     done: u64,
     total: Option<u64>,
     started: Instant,
+    waits_until: Option<UnixMillis>,
 }
 
 impl ProgressBoard {
@@ -107,7 +109,8 @@ impl ProgressBoard {
     #[must_use]
     pub(crate) fn begin(&self, task: &str, total: Option<u64>) -> ProgressGuard {
         let started = Instant::now();
-        *self.lock() = Some(Task { name: task.to_owned(), done: 0, total, started });
+        *self.lock() =
+            Some(Task { name: task.to_owned(), done: 0, total, started, waits_until: None });
         ProgressGuard { board: self.clone() }
     }
 
@@ -119,6 +122,7 @@ impl ProgressBoard {
             done: task.done,
             total: task.total,
             elapsed_ms: u64::try_from(task.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            waits_until: task.waits_until,
         })
     }
 
@@ -139,6 +143,13 @@ impl ProgressGuard {
         if let Some(task) = self.board.lock().as_mut() {
             task.done = done;
             task.total = total;
+        }
+    }
+
+    /// Publishes the time that the task waits for, in unix ms. `None`: it does not wait.
+    pub(crate) fn wait_until(&self, time: Option<UnixMillis>) {
+        if let Some(task) = self.board.lock().as_mut() {
+            task.waits_until = time;
         }
     }
 }

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
@@ -44,8 +44,10 @@ const ALWAYS: [&str; 2] = ["stop", "progress"];
 const POLL: &str = "events";
 
 /// The calls that may last.
-const LONG: [&str; 9] = [
+const LONG: [&str; 11] = [
     "create_blockchain",
+    "invite",
+    "backup",
     "send",
     "raise_fee",
     "note",
@@ -55,6 +57,9 @@ const LONG: [&str; 9] = [
     "accept_branch",
     "sync",
 ];
+
+/// The call that may last if it waits for a delivery.
+const CHAT: &str = "chat";
 
 /// The times that connections and calls get.
 #[derive(Debug, Clone, Copy)]
@@ -238,36 +243,56 @@ pub(super) enum Class {
 struct Call {
     method: String,
     id: Option<Box<RawValue>>,
+    params: Option<Box<RawValue>>,
 }
 
-/// The method of a call in a batch.
+/// The method and the parameters of a call in a batch.
 #[derive(Deserialize)]
 struct BatchedCall {
     method: String,
+    params: Option<Box<RawValue>>,
+}
+
+/// The parameters of a `chat`, by position or by name.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum ChatParams {
+    Listed(IgnoredAny, IgnoredAny, Option<bool>),
+    Named { wait: Option<bool> },
 }
 
 /// Returns the class of a body, and the id of its call in JSON. A text that is no call counts as a
 /// short one.
 pub(super) fn classify(body: &[u8]) -> (Class, Option<Box<RawValue>>) {
     if let Ok(call) = serde_json::from_slice::<Call>(body) {
-        return (class_of(&call.method), call.id);
+        return (class_of(&call.method, call.params.as_deref()), call.id);
     }
     let batch = serde_json::from_slice::<Vec<BatchedCall>>(body).unwrap_or_default();
-    let has = |class: &Class| batch.iter().any(|call| class_of(&call.method) == *class);
+    let class_of = |call: &BatchedCall| class_of(&call.method, call.params.as_deref());
+    let has = |class: &Class| batch.iter().any(|call| class_of(call) == *class);
     // The call that lasts longest decides.
     let class = [Class::Poll, Class::Long].into_iter().find(has).unwrap_or(Class::Short);
     (class, None)
 }
 
-fn class_of(method: &str) -> Class {
+fn class_of(method: &str, params: Option<&RawValue>) -> Class {
     if method == POLL {
         Class::Poll
     } else if ALWAYS.contains(&method) {
         Class::Always
-    } else if LONG.contains(&method) {
+    } else if LONG.contains(&method) || (method == CHAT && waits(params)) {
         Class::Long
     } else {
         Class::Short
+    }
+}
+
+/// True if a `chat` waits for the delivery of its line.
+fn waits(params: Option<&RawValue>) -> bool {
+    let params = params.and_then(|params| serde_json::from_str(params.get()).ok());
+    match params {
+        Some(ChatParams::Listed(_, _, wait) | ChatParams::Named { wait }) => wait == Some(true),
+        None => false,
     }
 }
 
@@ -398,6 +423,18 @@ mod tests {
         assert_eq!(of("stop"), Class::Always);
         assert_eq!(of("mine"), Class::Long);
         assert_eq!(of("status"), Class::Short);
+        assert_eq!(of("chat"), Class::Short);
+        for (params, class) in [
+            (r#"["yjf","hi"]"#, Class::Short),
+            (r#"["yjf","hi",null]"#, Class::Short),
+            (r#"["yjf","hi",false]"#, Class::Short),
+            (r#"["yjf","hi",true]"#, Class::Long),
+            (r#"{"friend":"yjf","text":"hi","wait":true}"#, Class::Long),
+            (r#"{"friend":"yjf","text":"hi"}"#, Class::Short),
+        ] {
+            let body = format!(r#"{{"method":"chat","params":{params}}}"#);
+            assert_eq!(classify(body.as_bytes()).0, class, "{params}");
+        }
         let batch = br#"[{"method":"stop"},{"method":"mine","id":1},{"method":"events"}]"#;
         assert_eq!(classify(batch).0, Class::Poll);
         assert_eq!(classify(br#"[{"method":"stop"}]"#).0, Class::Short);

@@ -1,6 +1,7 @@
-//! Keeps files safe for the rooms above: private files, read-only databases, and panics of a
-//! damaged database.
+//! Keeps files safe for the rooms above: private files, bundles of them, read-only databases, and
+//! panics of a damaged database.
 
+pub(crate) mod bundle;
 mod contain;
 pub(crate) mod frozen;
 pub(crate) mod leaves;
@@ -9,6 +10,6 @@ mod private;
 pub(crate) use contain::contain;
 pub(crate) use private::{
     DanglingLink, copy_private, create_folder, create_private, create_private_folder,
-    dangling_link, give_to_owner_of_folder, make_private, prepare_private, private_options,
-    real_place, take_place, unfinished_private, write_private,
+    dangling_link, give_to_owner_of_folder, make_private, place_new, prepare_private,
+    private_options, real_place, take_place, unfinished_private, write_private,
 };

@@ -88,13 +88,22 @@ pub(crate) fn create_private(path: &Path, content: &[u8]) -> io::Result<()> {
     let temporary = beside(path, &format!("new-{}", std::process::id()));
     write_temporary(&temporary, content)?;
     give_to_owner_of_folder(&temporary);
+    place_new(&temporary, path)
+}
+
+/// Gives a finished file its name, which must be free. Durable on return. The finished file's old
+/// name is gone, even after a failure.
+///
+/// # Errors
+/// [`io::ErrorKind::AlreadyExists`] if a file is there; it stays as it is.
+pub(crate) fn place_new(finished: &Path, path: &Path) -> io::Result<()> {
     // A link, not a rename: it never replaces a file that another process has just made.
-    let linked = match fs::hard_link(&temporary, path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => claim(&temporary, path),
+    let linked = match fs::hard_link(finished, path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => claim(finished, path),
         linked => linked,
     };
-    // Nothing is left to clean up where the temporary file itself got the name.
-    let _ = fs::remove_file(&temporary);
+    // Nothing is left to clean up where the finished file itself got the name.
+    let _ = fs::remove_file(finished);
     linked?;
     sync_folder(path)
 }

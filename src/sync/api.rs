@@ -86,6 +86,8 @@ pub(crate) struct Progress {
     /// The tip's height.
     pub(crate) height: Height,
     pub(crate) best_header_height: Height,
+    /// The height at which the sync is complete: the highest claim that counts.
+    pub(crate) target_height: Height,
     /// The rate over the last interval of at least 2 s; 0 unless syncing.
     pub(crate) blocks_per_second: u64,
     /// The time left at that rate; `None` if the rate is 0.

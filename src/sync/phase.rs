@@ -28,6 +28,7 @@ impl Sync {
             phase: self.phase,
             height,
             best_header_height,
+            target_height: self.target_height(),
             blocks_per_second,
             seconds_left,
             confirmed: self.confirmed(),
@@ -84,6 +85,12 @@ impl Sync {
     pub(super) fn is_behind(&self) -> bool {
         (self.best_header.hash != self.tip.hash && !self.has_other_branch())
             || self.leads().next().is_some()
+    }
+
+    /// Returns the height of the best chain that headers show or claims that count name.
+    fn target_height(&self) -> Height {
+        let claimed = self.leads().map(|claim| claim.height);
+        claimed.fold(self.best_header.height, Height::max)
     }
 
     /// Returns the claims of better chains that count.
@@ -155,9 +162,7 @@ impl Sync {
         if now.saturating_sub(since.max(self.moved)) >= STALL_MS {
             return Phase::Stalled;
         }
-        let claimed = self.leads().map(|claim| claim.height);
-        let lag =
-            claimed.fold(self.best_header.height, Height::max).saturating_sub(self.tip.height);
+        let lag = self.target_height().saturating_sub(self.tip.height);
         let brief = now.saturating_sub(since.max(self.tip_moved)) <= LAG_MS;
         if self.phase == Phase::Synced && lag <= LAG_BLOCKS && brief {
             Phase::Synced

@@ -232,6 +232,11 @@ events! {
         /// A libp2p multiaddr.
         address: String,
     }
+    /// Another node with the identity of this one runs: a copy of its data folder. Stop one.
+    WARN CopyRuns = "copy_runs" {
+        /// A libp2p multiaddr, unless friends told of it.
+        address: Option<String>,
+    }
     /// The node has ended cleanly.
     INFO NodeStopped = "node_stopped" {
         /// Height of the tip.
@@ -442,13 +447,13 @@ events! {
     /// A friend is online, and this node has the friend's signed profile.
     INFO FriendJoined = "friend_joined" of PEERS {
         peer: PeerId,
-        /// Name in the friend's profile.
+        /// The friend's name, with its suffix where the plain name is another's.
         name: String,
     }
     /// A friend has said goodbye or vanished.
     INFO FriendLeft = "friend_left" of PEERS {
         peer: PeerId,
-        /// Name in the friend's profile.
+        /// The friend's name, with its suffix where the plain name is another's.
         name: String,
         /// `quit` after a goodbye, `lost` without one.
         how: &'static str,

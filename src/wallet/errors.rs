@@ -1,7 +1,7 @@
 //! Errors of the wallet. Every message is a sentence with the next step for the user. No message
 //! contains a secret.
 
-use std::path::PathBuf;
+use std::{fmt, path::PathBuf};
 
 use super::phrase::PhraseError;
 use crate::primitives::{Address, Amount, MAX_MEMO_BYTES};
@@ -120,19 +120,21 @@ pub enum SignError {
 /// Reasons why a trade or note could not be built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BuildError {
-    /// The balance of the address is too small.
+    /// The balance of the payer is too small.
     #[error(
-        "{address} has {has}{}, and this needs {needs}: send less, or wait for more or mine it",
-        pending_part(*.pending)
+        "{payer} has {has}{}, and this needs {needs}: send less, or wait for more or mine it{}",
+        pending_part(*.pending), more_part(*.more)
     )]
     NotEnough {
-        address: Address,
+        payer: Payer,
         /// The sum of all spendable coins, pending ones included.
         has: Amount,
         /// The amount plus the fee.
         needs: Amount,
         /// The part of `has` that is not mined yet.
         pending: Amount,
+        /// Coins of others that are on their way, which the user did not allow to spend.
+        more: Amount,
     },
     #[error("the amount is 0: send at least 0.00000001")]
     ZeroAmount,
@@ -141,11 +143,14 @@ pub enum BuildError {
     TooLarge { amount: Amount, fee: Amount },
     /// A trade of the maximum size cannot hold enough of these small coins.
     #[error(
-        "{address} has enough, but in coins so small that one trade cannot hold them all: send at \
-         most {most} at once, for instance to {address} itself, which gathers them into one"
+        "{payer} has enough, but in coins so small that one trade cannot hold them all: send at \
+         most {most} at once, for instance to {gather}, an address of your own, which gathers them \
+         into one"
     )]
     TooManyCoins {
-        address: Address,
+        payer: Payer,
+        /// An address of the wallet that can receive the gathered coins.
+        gather: Address,
         /// The maximum amount that one trade with this fee and memo can send.
         most: Amount,
     },
@@ -162,6 +167,30 @@ pub enum BuildError {
     /// The new fee is not higher than the current one.
     #[error("the trade pays {before} already, and a fee of {fee} is not more")]
     FeeNotRaised { before: Amount, fee: Amount },
+    /// An input's address is not in this wallet.
+    #[error(
+        "{0} pays in this trade too, and is no address of this wallet: only whoever has all its \
+         keys can replace it"
+    )]
+    NotOurs(Address),
+}
+
+/// The source of a payment's coins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Payer {
+    /// All addresses of the wallet.
+    Wallet,
+    /// The one address that the user has named.
+    Address(Address),
+}
+
+impl fmt::Display for Payer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Wallet => f.write_str("the wallet"),
+            Self::Address(address) => address.fmt(f),
+        }
+    }
 }
 
 fn pending_part(pending: Amount) -> String {
@@ -169,6 +198,14 @@ fn pending_part(pending: Amount) -> String {
         String::new()
     } else {
         format!(" ({pending} of it waits to be mined)")
+    }
+}
+
+fn more_part(more: Amount) -> String {
+    if more == Amount::ZERO {
+        String::new()
+    } else {
+        format!("; {more} more is on its way from others, which --unconfirmed spends already")
     }
 }
 

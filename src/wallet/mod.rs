@@ -15,6 +15,8 @@ mod derive;
 mod errors;
 mod file;
 mod phrase;
+mod recovery;
+mod resend;
 mod secret;
 
 use std::{
@@ -24,9 +26,11 @@ use std::{
 
 use ed25519_dalek::{Signer, SigningKey};
 
-pub(crate) use build::{build_trade, raise_fee};
+pub(crate) use build::{BuiltTrade, Keys, Order, build_cancel, build_trade, raise_fee};
 pub(crate) use errors::{BuildError, LockedError, NoteError, SignError, UnlockError, WalletError};
-pub(crate) use phrase::{PhraseError, RECOVERY_SCAN, RecoveryPhrase};
+pub(crate) use phrase::{PhraseError, RecoveryPhrase};
+pub(crate) use recovery::{AHEAD, Search};
+pub(crate) use resend::{Plan, ResendError, payments, plan as plan_resend};
 
 use crate::primitives::{
     Address, Moment, NetworkId, Owner, PublicKey, Signature, Transaction, TxId,
@@ -96,7 +100,7 @@ impl Wallet {
     }
 
     /// Restores an unlocked wallet from its phrase, with its first `addresses` addresses (at least
-    /// one). Use [`RecoveryPhrase::owners`] to find the number of addresses in use.
+    /// one). A [`Search`] finds the number of addresses in use.
     ///
     /// If the wallet at `path` has the same phrase, its missing addresses are added and its
     /// passphrase is kept. Any other wallet at `path` is an error.
@@ -120,6 +124,15 @@ impl Wallet {
                 wallet.extend(addresses)?;
                 Ok(wallet)
             }
+        }
+    }
+
+    /// Checks that a phrase is the one of this wallet.
+    pub(crate) fn check_phrase(&self, phrase: &RecoveryPhrase) -> Result<(), WalletError> {
+        if phrase.public_keys(self.public_keys.len()) == self.public_keys {
+            Ok(())
+        } else {
+            Err(WalletError::Exists(self.path.clone()))
         }
     }
 
@@ -164,6 +177,11 @@ impl Wallet {
         Address(self.public_keys.first().map_or(Owner::ZERO, PublicKey::owner))
     }
 
+    /// Returns all public keys by their owners. Works while locked.
+    pub(crate) fn keys(&self) -> Keys {
+        self.public_keys.iter().map(|key| (key.owner(), *key)).collect()
+    }
+
     /// Returns this wallet's public key with the hash `owner`, if any. Works while locked.
     pub(crate) fn public_key(&self, owner: &Owner) -> Option<PublicKey> {
         self.public_keys.iter().find(|key| key.owner() == *owner).copied()
@@ -180,16 +198,49 @@ impl Wallet {
     /// Adds addresses until there are `count` of them.
     fn extend(&mut self, count: u32) -> Result<(), WalletError> {
         let unlocked = self.unlocked.as_mut().ok_or(LockedError)?;
-        let have = unlocked.signing_keys.len();
-        let added = unlocked.grow(have, count)?;
+        let added = unlocked.grow(unlocked.signing_keys.len(), count)?;
+        self.add_keys(&added)
+    }
+
+    /// Adds the addresses of these public keys, which are the wallet's own from the first one on.
+    /// Works while locked: an unlock checks them.
+    pub(crate) fn add_found(&mut self, found: &[PublicKey]) -> Result<(), WalletError> {
+        let added = found.get(self.public_keys.len()..).unwrap_or_default();
+        if found.len() > MAX_ADDRESSES || !found.starts_with(&self.public_keys) {
+            return Ok(());
+        }
+        if let Some(unlocked) = &mut self.unlocked {
+            let count = u32::try_from(found.len()).unwrap_or(u32::MAX);
+            let made = unlocked.grow(unlocked.signing_keys.len(), count)?;
+            if made != added {
+                unlocked.signing_keys.truncate(self.public_keys.len());
+                return Ok(());
+            }
+        }
+        self.add_keys(added)
+    }
+
+    /// Returns the public keys of the wallet's first `count` addresses, made or not.
+    pub(crate) fn keys_ahead(
+        &mut self,
+        count: usize,
+        now: Moment,
+    ) -> Result<Vec<PublicKey>, LockedError> {
+        self.unlocked(now).map(|unlocked| unlocked.phrase.public_keys(count))
+    }
+
+    /// Writes the file with these keys behind the others. If that fails, the wallet is as before.
+    fn add_keys(&mut self, added: &[PublicKey]) -> Result<(), WalletError> {
         if added.is_empty() {
             return Ok(());
         }
-        let secret = match &self.sealed {
-            Some(sealed) => StoredSecret::Sealed(sealed.clone()),
-            None => StoredSecret::Plain(unlocked.phrase.entropy()),
+        let have = self.public_keys.len();
+        let secret = match (&self.sealed, &self.unlocked) {
+            (Some(sealed), _) => StoredSecret::Sealed(sealed.clone()),
+            (None, Some(unlocked)) => StoredSecret::Plain(unlocked.phrase.entropy()),
+            (None, None) => return Err(LockedError.into()),
         };
-        let public_keys = [self.public_keys.as_slice(), &added].concat();
+        let public_keys = [self.public_keys.as_slice(), added].concat();
         let file = WalletFile::new(public_keys, secret);
         match file.write(&self.path, Some(self.fingerprint)) {
             Ok(fingerprint) => {
@@ -198,7 +249,9 @@ impl Wallet {
                 Ok(())
             }
             Err(error) => {
-                unlocked.signing_keys.truncate(have);
+                if let Some(unlocked) = &mut self.unlocked {
+                    unlocked.signing_keys.truncate(have);
+                }
                 Err(error)
             }
         }

@@ -1,6 +1,6 @@
 //! The recovery phrase: the BIP-39 words that a wallet can be made from again, on any machine.
 
-use std::{fmt, iter};
+use std::fmt;
 
 use bip39::{Language, Mnemonic};
 use ed25519_dalek::SigningKey;
@@ -10,11 +10,7 @@ use super::{
     derive::{ExtendedKey, public_key},
     secret::SecretBytes,
 };
-use crate::primitives::Owner;
-
-/// How many addresses `--recover` looks for on the chain: more than friends make, and derived in a
-/// moment.
-pub(crate) const RECOVERY_SCAN: u32 = 1_000;
+use crate::primitives::PublicKey;
 
 /// Bytes of entropy behind the 12 words of a new wallet.
 const ENTROPY_BYTES: usize = 16;
@@ -72,16 +68,10 @@ impl RecoveryPhrase {
         words
     }
 
-    /// The owners of the addresses that the phrase leads to, in order, without end: take
-    /// [`RECOVERY_SCAN`] and look for them on the chain.
-    pub(crate) fn owners(&self) -> impl Iterator<Item = Owner> + use<> {
+    /// The public keys of the first `count` addresses that the phrase leads to, in order.
+    pub(crate) fn public_keys(&self, count: usize) -> Vec<PublicKey> {
         let account = self.account();
-        let mut next = 0_u32;
-        iter::from_fn(move || {
-            let key = signing_key(&account, next);
-            next = next.checked_add(1)?;
-            Some(public_key(&key).owner())
-        })
+        (0..).take(count).map(|index| public_key(&signing_key(&account, index))).collect()
     }
 
     /// The node that the wallet's addresses lie under.
@@ -150,7 +140,8 @@ mod tests {
     #[test]
     fn the_first_addresses_of_a_known_phrase_never_change() {
         let phrase = RecoveryPhrase::parse(WORDS).unwrap();
-        let owners: Vec<String> = phrase.owners().take(3).map(|owner| owner.to_string()).collect();
+        let keys = phrase.public_keys(3);
+        let owners: Vec<String> = keys.iter().map(|key| key.owner().to_string()).collect();
         assert_eq!(owners, FROZEN);
     }
 

@@ -247,11 +247,8 @@ fn two_notes_of_one_text_are_two_notes() {
 fn a_phrase_brings_back_the_addresses_that_were_in_use() {
     let (_folder, path) = folder();
     let phrase = RecoveryPhrase::parse(WORDS).unwrap();
-    let used = phrase.owners().nth(4).unwrap();
-    let position =
-        phrase.owners().take(RECOVERY_SCAN as usize).position(|owner| owner == used).unwrap();
-    let count = u32::try_from(position).unwrap() + 1;
-    let wallet = Wallet::recover(&path, phrase.clone(), count, None).unwrap();
+    let used = phrase.public_keys(5)[4].owner();
+    let wallet = Wallet::recover(&path, phrase.clone(), 5, None).unwrap();
     assert_eq!(wallet.addresses().len(), 5);
     assert_eq!(wallet.addresses()[4], Address(used));
     // Again, with more found: the same wallet, longer.
@@ -259,6 +256,26 @@ fn a_phrase_brings_back_the_addresses_that_were_in_use() {
     assert_eq!(Wallet::recover(&path, phrase, 1, None).unwrap().addresses().len(), 7);
     let other = RecoveryPhrase::generate().unwrap();
     assert!(matches!(Wallet::recover(&path, other, 1, None), Err(WalletError::Exists(_))));
+}
+
+#[test]
+fn a_locked_wallet_takes_on_addresses_that_a_search_finds_and_signs_for_them_once_unlocked() {
+    let (_folder, path) = folder();
+    let mut wallet = sealed(&path);
+    let keys = wallet.keys_ahead(6, 0).unwrap();
+    wallet.lock().unwrap();
+    wallet.add_found(&keys[..4]).unwrap();
+    wallet.add_found(&keys[..3]).unwrap();
+    assert_eq!(wallet.addresses().len(), 4);
+    assert_eq!(wallet.keys_ahead(9, 0), Err(LockedError));
+    let mut again = Wallet::open(&path).unwrap();
+    assert_eq!(again.addresses(), wallet.addresses());
+    again.unlock("open sesame", None).unwrap();
+    again.add_found(&keys).unwrap();
+    again.sign(&mut spend(&keys), &NETWORK, 0).unwrap();
+    let foreign = [keys.as_slice(), &[PublicKey([1; 32])]].concat();
+    again.add_found(&foreign).unwrap();
+    assert_eq!(again.addresses().len(), 6, "no key of another phrase");
 }
 
 #[test]

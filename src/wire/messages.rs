@@ -8,6 +8,9 @@ use crate::primitives::{BlockHash, Height, NetworkId, Owner, PeerId, Signature, 
 /// The version of all protocols here.
 pub const PROTOCOL_VERSION: u32 = 1;
 
+/// The bit in [`Status::features`] of a node that mines what waits, or always.
+pub const FEATURE_MINES: u64 = 1;
+
 wire_struct! {
     /// The state of a node's chain: the first message on every connection, sent again at news.
     /// The seed called it `version`.
@@ -15,7 +18,7 @@ wire_struct! {
     pub struct Status {
         /// The constant [`PROTOCOL_VERSION`].
         pub version: u32,
-        /// Bits for abilities beyond the version; 0 today.
+        /// Bits for what the node does: [`FEATURE_MINES`]. Readers ignore the others.
         pub features: u64,
         pub network: NetworkId,
         /// The best block that the node has connected and made durable.

@@ -8,6 +8,7 @@
 mod answers;
 mod examples;
 mod layouts;
+mod names;
 mod page;
 mod readme;
 mod requests;

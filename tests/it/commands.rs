@@ -134,7 +134,7 @@ fn who_joins_is_a_stranger_until_accepted_and_its_lines_wait_for_that() {
         let friend = &friends["friends"][0];
         holds(friend["level"] == "friend" && friend["online"] == true, &friends)
     });
-    assert_eq!(yjf.json(["chat", "yzw", "let", "me", "in"])["state"], "delivered");
+    assert_eq!(yjf.json(["chat", "yzw", "--wait", "let", "me", "in"])["state"], "delivered");
     let requests = yzw.json(["history", "--requests"]);
     assert_eq!(requests["messages"][0]["text"], "let me in", "{requests}");
     let none = Some(0);
@@ -143,7 +143,7 @@ fn who_joins_is_a_stranger_until_accepted_and_its_lines_wait_for_that() {
     assert_eq!(yzw.refused(&["chat", "yjf", "hello"]).0, "stranger");
 
     assert_eq!(yzw.json(["accept-friend", "yjf"])["name"], "yjf");
-    assert_eq!(yzw.json(["chat", "yjf", "welcome"])["state"], "delivered");
+    assert_eq!(yzw.json(["chat", "yjf", "--wait", "welcome"])["state"], "delivered");
     let history = yzw.json(["history", "yjf"]);
     let texts: Vec<_> = history["messages"].as_array().expect("lines").iter().collect();
     assert_eq!((&texts[0]["text"], &texts[1]["text"]), (&"let me in".into(), &"welcome".into()));
@@ -291,6 +291,7 @@ fn every_command_has_help_with_an_example_and_shells_get_completions() {
         "sync",
         "ban",
         "unban",
+        "config",
         "stop",
         "completions",
     ];

@@ -1,13 +1,30 @@
 //! Tests two groups that mine apart and meet again.
 
-use friendchain::{consensus::wins_tie, primitives::BlockHash};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use friendchain::{
+    chain::{Chain, ChainOptions, Origin},
+    consensus::wins_tie,
+    primitives::BlockHash,
+};
 use serde_json::Value;
 
 use crate::support::{
-    Folder, TestNet,
-    chain::{await_one_tip, text},
-    eventually, holds,
+    DEADLINE, Folder, Node, TestNet,
+    chain::{await_one_tip, number, text},
+    eventually,
+    forge::{Forge, commit, mine, now},
+    holds,
 };
+
+/// The environment variable with the number of blocks of each half. The long run sets 200,000.
+const HALVES: &str = "FRIENDCHAIN_HALVES";
+
+/// The number of blocks of each half without it: far more than a branch may lack in work.
+const FEW: u32 = 1_000;
 
 /// Builds a shared history of 14 blocks in all folders. Both addresses get coins in it.
 fn share_history(everyone: &[&Folder; 4], ours: &str, theirs: &str) {
@@ -122,5 +139,72 @@ fn two_idle_halves_of_equal_work_agree_on_the_one_that_wins_the_draw() {
     two.stop();
     let _two = right.start_with_peers(&[&one]);
     assert_eq!(await_one_tip(&[&left, &right], 3).1, winner);
+    assert_eq!(left.assert_sound()["coins_hash"], right.assert_sound()["coins_hash"]);
+}
+
+/// Connects this many blocks on genesis in a folder, a second apart. The salt makes branches
+/// differ.
+fn mine_apart(folder: &Folder, count: u32, salt: u8) -> BlockHash {
+    let forge = Forge::of(folder);
+    let path = folder.path().join("chain.redb");
+    let mut chain = Chain::open(&path, ChainOptions::default()).expect("a chain");
+    let mut parent = forge.genesis.header;
+    for number in 1..=count {
+        let mut block = forge.unmined(&parent, crate::support::forge::SUBSIDY, Vec::new());
+        block.header.time = parent.time + 1;
+        block.transactions[0].memo.push(salt);
+        commit(&mut block);
+        mine(&mut block);
+        parent = block.header;
+        chain.accept_block(block, Origin::Local, now()).expect("a good block");
+        if number % 5_000 == 0 {
+            chain.commit().expect("a commit");
+        }
+    }
+    chain.commit().expect("a commit");
+    parent.hash()
+}
+
+/// Waits until all nodes have this tip. Fails once none has gained a block or a header for long.
+fn await_tip_while_it_moves(nodes: &[&Node], tip: BlockHash) {
+    let (mut before, mut moved) = (Vec::new(), Instant::now());
+    loop {
+        let all: Vec<Value> = nodes.iter().map(|node| node.status()).collect();
+        if all.iter().all(|status| status["tip"] == tip.to_string()) {
+            return;
+        }
+        let seen: Vec<_> = all
+            .iter()
+            .map(|status| {
+                let progress = &status["progress"];
+                (number(&status["height"]), number(&status["best_header_height"]), progress.clone())
+            })
+            .collect();
+        if seen != before {
+            (before, moved) = (seen, Instant::now());
+        }
+        assert!(moved.elapsed() < DEADLINE * 2, "nothing moves: {all:#?}");
+        thread::sleep(Duration::from_millis(200));
+    }
+}
+
+#[test]
+fn two_halves_that_were_apart_for_long_meet_on_one_tip() {
+    let count = std::env::var(HALVES).map_or(FEW, |count| count.parse().expect("a number"));
+    let net = TestNet::new();
+    let [left, right] = ["left", "right"].map(|id| net.folder(id));
+    left.create_chain(&Forge::address());
+    right.join(&left);
+    let winner = thread::scope(|scope| {
+        let longer = scope.spawn(|| mine_apart(&left, count + 1, 1));
+        mine_apart(&right, count, 2);
+        longer.join().expect("it mines")
+    });
+    let one = left.start(&[]);
+    let two = right.start_with_peers(&[&one]);
+    let begin = Instant::now();
+    await_tip_while_it_moves(&[&one, &two], winner);
+    let seconds = begin.elapsed().as_secs_f64();
+    println!("bar halves: {count} blocks apart, one tip after {seconds:.1} s ok");
     assert_eq!(left.assert_sound()["coins_hash"], right.assert_sound()["coins_hash"]);
 }

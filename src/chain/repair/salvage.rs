@@ -313,15 +313,16 @@ impl Chain {
         records: BTreeMap<TxId, OwnRecord>,
         now: UnixMillis,
     ) -> Result<(), ChainFault> {
+        let mut open = Vec::new();
         for (txid, record) in records {
-            self.own.set(txid, !record.void.is_empty());
+            self.own.load(txid, !record.void.is_empty());
             self.overlay.put_own(txid, &record);
             if record.void.is_empty() && self.overlay.place(&txid)?.is_none() {
-                let why =
-                    "it was saved from a damaged file, and an input of it is not there".to_owned();
-                self.make_void(txid, record.transaction, record.added, why)?;
+                open.push((txid, record));
             }
         }
-        self.settle_mempool(true, now)
+        let why = "it was saved from a damaged file, and an input of it is not there";
+        self.readmit_own(open, why, now)?;
+        self.settle_mempool(now)
     }
 }

@@ -384,22 +384,12 @@ impl Chain {
             let is_astray = record.void.is_empty()
                 && self.mempool.get(&txid).is_none()
                 && self.overlay.place(&txid)?.is_none();
-            self.own.set(txid, is_astray || !record.void.is_empty());
+            self.own.load(txid, !record.void.is_empty());
             if is_astray {
                 astray.push((txid, record));
             }
         }
-        self.retry_void(true, now)?;
-        for (txid, OwnRecord { added, transaction, .. }) in astray {
-            if self.own.is_void(&txid) {
-                self.make_void(
-                    txid,
-                    transaction,
-                    added,
-                    "it was lost by damage, and an input of it is gone".to_owned(),
-                )?;
-            }
-        }
+        self.readmit_own(astray, "it was lost by damage, and an input of it is gone", now)?;
         Ok(lost)
     }
 

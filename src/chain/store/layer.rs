@@ -2,7 +2,11 @@
 //!
 //! [`Overlay`](super::overlay::Overlay) owns the layers and defines their order.
 
-use std::{collections::BTreeMap, thread};
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+    thread,
+};
 
 use redb::{ReadableTableMetadata, Table, Value};
 
@@ -216,12 +220,19 @@ fn side_by_side(
     first: impl FnOnce() -> Result<(), ChainFault> + Send,
     second: impl FnOnce() -> Result<(), ChainFault>,
 ) -> Result<(), ChainFault> {
+    let first = Mutex::new(Some(first));
+    let run = || {
+        let first = first.lock().unwrap_or_else(PoisonError::into_inner).take();
+        contain(|| first.map_or(Ok(()), |first| first()))
+    };
     thread::scope(|scope| {
-        let first =
-            thread::Builder::new().name("storing".into()).spawn_scoped(scope, || contain(first));
-        let first = first.map_err(|error| ChainFault::Disk(error.to_string()))?;
+        let thread = thread::Builder::new().name("storing".into()).spawn_scoped(scope, run);
         let second = second();
-        let first = first.join().unwrap_or_else(|_| Err("a storing thread panicked".into()));
+        let first = match thread {
+            Ok(thread) => thread.join().unwrap_or_else(|_| Err("a storing thread panicked".into())),
+            // Too many processes run: one after the other then.
+            Err(_) => run(),
+        };
         first.unwrap_or_else(|reason| Err(ChainFault::Corrupt(reason))).and(second)
     })
 }

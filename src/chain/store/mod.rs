@@ -7,6 +7,7 @@
 pub(super) mod header_changes;
 pub(super) mod layer;
 pub(super) mod overlay;
+mod prefixes;
 pub(super) mod reader;
 pub(crate) mod tables;
 

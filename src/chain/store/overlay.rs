@@ -13,7 +13,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
@@ -34,12 +34,32 @@ use crate::{
     storage::contain,
 };
 
+/// The thread of a commit, or its result where the system started no thread.
+#[derive(Debug)]
+enum Writer {
+    Thread(JoinHandle<Result<(), ChainFault>>),
+    Done(Result<(), ChainFault>),
+}
+
 /// A commit that runs on its own thread.
 #[derive(Debug)]
 struct Writing {
-    thread: JoinHandle<Result<(), ChainFault>>,
+    writer: Writer,
     /// Set before the thread calls `done`.
     ended: Arc<AtomicBool>,
+}
+
+impl Writing {
+    /// Waits for the end of the commit.
+    fn join(self) -> Result<(), ChainFault> {
+        match self.writer {
+            Writer::Done(result) => result,
+            Writer::Thread(thread) => {
+                let panicked = |_| ChainFault::Disk("the storing thread panicked".into());
+                thread.join().map_err(panicked)?
+            }
+        }
+    }
 }
 
 /// The store, with the changes that are not yet on the disk.
@@ -190,9 +210,17 @@ impl Overlay {
             done();
             result
         };
-        let thread = thread::Builder::new().name("storing".into()).spawn(write);
-        let thread = thread.map_err(|error| ChainFault::Disk(error.to_string()))?;
-        self.writing = Some(Writing { thread, ended });
+        let write = Arc::new(Mutex::new(Some(write)));
+        let take =
+            |write: &Mutex<Option<_>>| write.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let for_thread = Arc::clone(&write);
+        let run = move || take(&for_thread).map_or(Ok(()), |write| write());
+        let writer = match thread::Builder::new().name("storing".into()).spawn(run) {
+            Ok(thread) => Writer::Thread(thread),
+            // Too many processes run. The commit then takes this thread's time.
+            Err(_) => Writer::Done(take(&write).map_or(Ok(()), |write| write())),
+        };
+        self.writing = Some(Writing { writer, ended });
         Ok(())
     }
 
@@ -211,10 +239,7 @@ impl Overlay {
         let Some(writing) = self.writing.take() else { return Ok(()) };
         // Stays set unless the write succeeds, so that no reply reports a failed write as durable.
         self.failed = true;
-        writing
-            .thread
-            .join()
-            .map_err(|_| ChainFault::Disk("the storing thread panicked".into()))??;
+        writing.join()?;
         self.failed = false;
         self.after_writing();
         Ok(())
@@ -431,7 +456,7 @@ impl Drop for Overlay {
     fn drop(&mut self) {
         if let Some(writing) = self.writing.take() {
             // No caller is left to receive the result. The thread's end releases the file.
-            let _ = writing.thread.join();
+            let _ = writing.join();
         }
     }
 }

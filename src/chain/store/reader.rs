@@ -15,9 +15,15 @@ use super::{
     },
 };
 use crate::{
-    chain::{api::BlockInfo, errors::ChainFault, header_tree::HashIndex},
-    consensus::{COIN_KEY_BYTES, Checkpoint, CoinKey, Work},
-    primitives::{Block, BlockHash, Header, Height, Owner},
+    chain::{
+        api::{BlockInfo, Funds, InputFate, MempoolEntry, SpendQuery, Spendable},
+        errors::ChainFault,
+        fates,
+        header_tree::HashIndex,
+        purse,
+    },
+    consensus::{Checkpoint, Work},
+    primitives::{Block, BlockHash, Header, Height, Owner, Transaction, TxId, TxOutput},
     storage::contain,
 };
 
@@ -46,11 +52,79 @@ impl ChainReader {
         Self { database: Arc::downgrade(store.database()), genesis: store.network().id, index }
     }
 
-    fn read<T>(&self, read: impl FnOnce(&ReadTables) -> Result<T, ChainFault>) -> Option<T> {
-        let database = self.database.upgrade()?;
+    /// Returns the shared map from hashes to heights.
+    pub(super) const fn index(&self) -> &HashIndex {
+        &self.index
+    }
+
+    pub(super) fn read<T>(
+        &self,
+        read: impl FnOnce(&ReadTables) -> Result<T, ChainFault>,
+    ) -> Option<T> {
+        match self.try_read(read) {
+            Ok(value) => Some(value),
+            Err(ChainFault::Closed) => None,
+            Err(fault) => {
+                tracing::error!(%fault, "reading the chain failed");
+                None
+            }
+        }
+    }
+
+    /// Does the same as [`ChainReader::read`] for a caller that needs the fault.
+    pub(in crate::chain) fn try_read<T>(
+        &self,
+        read: impl FnOnce(&ReadTables) -> Result<T, ChainFault>,
+    ) -> Result<T, ChainFault> {
+        let database = self.database.upgrade().ok_or(ChainFault::Closed)?;
         let result = contain(|| read_tables(&database).and_then(|tables| read(&tables)));
-        let result = result.unwrap_or_else(|reason| Err(ChainFault::Corrupt(reason)));
-        result.inspect_err(|fault| tracing::error!(%fault, "reading the chain failed")).ok()
+        result.unwrap_or_else(|reason| Err(ChainFault::Corrupt(reason)))
+    }
+
+    /// Returns the balance of several owners together, beside the mempool's entries.
+    pub(in crate::chain) fn funds(
+        &self,
+        owners: &[Owner],
+        waiting: &[MempoolEntry],
+    ) -> Result<Funds, ChainFault> {
+        self.try_read(|tables| purse::funds(tables, owners, waiting))
+    }
+
+    /// Returns the states of a void transaction's inputs, in their order.
+    ///
+    /// Finding out who spent a coin reads the blocks since the coin was made.
+    ///
+    /// # Errors
+    /// Fails if the chain is closed or its file cannot be read.
+    pub fn input_fates(
+        &self,
+        transaction: &Transaction,
+        waiting: &[MempoolEntry],
+    ) -> Result<Vec<InputFate>, ChainFault> {
+        self.try_read(|tables| fates::input_fates(tables, transaction, waiting))
+    }
+
+    /// Returns a transaction that was made here since the own transaction `txid`, is not void, and
+    /// makes these payments with the same memo.
+    ///
+    /// # Errors
+    /// Fails if the chain is closed or its file cannot be read.
+    pub fn paid_since(
+        &self,
+        txid: &TxId,
+        payments: &[TxOutput],
+        memo: &[u8],
+    ) -> Result<Option<TxId>, ChainFault> {
+        self.try_read(|tables| fates::paid_since(tables, txid, payments, memo))
+    }
+
+    /// Returns the coins that a wallet can spend next, beside the mempool's entries.
+    pub(in crate::chain) fn spendable(
+        &self,
+        query: &SpendQuery,
+        waiting: &[MempoolEntry],
+    ) -> Result<Spendable, ChainFault> {
+        self.try_read(|tables| purse::spendable(tables, query, waiting))
     }
 
     /// Returns the record of a hash, at the height that the shared index gives.
@@ -174,20 +248,38 @@ impl ChainReader {
         .flatten()
     }
 
-    /// True if an owner has a coin or stamp on the best chain.
-    #[must_use]
-    pub fn has_coins(&self, owner: Owner) -> bool {
-        let (first, last) = CoinKey::range(owner);
-        let found = self.read(|tables| {
-            let (first, last) = (first.to_bytes(), last.to_bytes());
-            Ok(tables
-                .coins
-                .range::<&[u8; COIN_KEY_BYTES]>(&first..=&last)?
-                .next()
-                .transpose()?
-                .is_some())
-        });
-        found.unwrap_or_default()
+    /// Calls `see` with at most `limit` blocks of the best chain, from the height `from` upward.
+    /// Returns the height of the tip.
+    ///
+    /// # Errors
+    /// Fails if the chain is closed or its file cannot be read.
+    pub fn each_block(
+        &self,
+        from: Height,
+        limit: usize,
+        see: &mut dyn FnMut(Height, BlockHash, &Block),
+    ) -> Result<Height, ChainFault> {
+        self.try_read(|tables| {
+            let first = block_key(from, &BlockHash::ZERO);
+            let mut seen = 0_usize;
+            for entry in tables.headers.range::<&[u8; 36]>(&first..)? {
+                if seen >= limit {
+                    break;
+                }
+                let (key, value) = entry?;
+                if HeaderRecord::from_bytes(value.value())?.status != Status::Connected {
+                    continue;
+                }
+                let (height, hash) = split_block_key(key.value());
+                let bytes = tables.blocks.get(key.value())?;
+                let bytes = bytes.ok_or_else(|| {
+                    ChainFault::Corrupt(format!("block {hash} at height {height} is missing"))
+                })?;
+                see(height, hash, &stored_block(bytes.value(), &hash)?);
+                seen = seen.saturating_add(1);
+            }
+            Ok(split_block_key(&tables.meta_key(META_TIP)?).0)
+        })
     }
 
     /// The minimum work of this chain according to its invite; zero without an invite.

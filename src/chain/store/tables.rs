@@ -376,7 +376,7 @@ impl Decode for MempoolRecord {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct OwnRecord {
     pub(crate) added: UnixMillis,
-    /// The reason why it cannot be mined; empty while it can be, or has been.
+    /// The reason for which it is void; empty if it is not.
     pub(crate) void: String,
     pub(crate) transaction: Transaction,
 }

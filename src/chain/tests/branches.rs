@@ -2,13 +2,13 @@
 
 use crate::{
     chain::{
-        BlockAccepted, ChainEvent, Origin, TxState,
+        AcceptTradeError, BlockAccepted, ChainEvent, Origin, TxState,
         testing::{
             Branch, PEER, TestChain, coin_of, genesis_coin, key, network, note, owner, pay, signed,
         },
     },
     consensus::{SUBSIDY, wins_tie},
-    primitives::{Amount, Block, TxOutput},
+    primitives::{Amount, Block, Transaction, TxOutput},
 };
 
 #[test]
@@ -120,7 +120,7 @@ fn what_a_reorganisation_drops_waits_again_and_is_mined_again() {
 }
 
 #[test]
-fn an_own_trade_is_void_while_its_coin_is_gone_and_revives_with_it() {
+fn an_own_trade_whose_coin_was_gone_once_stays_void_and_is_sent_again_by_its_user_alone() {
     let network = network();
     let mut chain = TestChain::new();
     let base = Branch::new(&network, 0);
@@ -159,18 +159,60 @@ fn an_own_trade_is_void_while_its_coin_is_gone_and_revives_with_it() {
     let mut chain = chain.reopen();
     assert!(void(&mut chain, own.txid()).contains("was spent by"), "also after a restart");
 
+    // Another branch, on which both would be valid again.
     let mut others = base.fork(2);
     for block in others.extend(3) {
         chain.block(&block).expect("good");
     }
     assert_eq!(chain.chain.tip().height, 3);
+    assert_eq!(chain.chain.mempool(), vec![], "void is final");
+    let error = chain.trade(&own, PEER).expect_err("a peer does not bring it back");
+    assert_eq!(error, AcceptTradeError::Void { txid: own.txid() });
+    assert_eq!(chain.chain.unknown_trades(vec![own.txid()]), Ok(vec![]), "nor is it asked for");
+    assert!(void(&mut chain, own.txid()).contains("was spent by"));
+    chain.trade(&own, Origin::Local).expect("sent again");
     let mempool = chain.chain.mempool();
     assert!(mempool.iter().any(|entry| entry.txid == own.txid() && entry.local), "{mempool:?}");
-    assert!(mempool.iter().any(|entry| entry.txid == child.txid() && entry.local));
     chain.mine(owner(&key(9)));
     let state = chain.chain.transaction(own.txid()).expect("a disk").expect("known").state;
     assert!(matches!(state, TxState::Mined { height: 4, .. }));
+    assert!(void(&mut chain, child.txid()).contains("rests on"));
     assert_eq!(chain.supply(), Amount::from_coins(500));
+}
+
+#[test]
+fn a_void_trade_that_somebody_else_mines_is_mined_and_void_again_when_its_block_leaves() {
+    let network = network();
+    let mut chain = TestChain::new();
+    let coin = genesis_coin(&network);
+    let slow = pay(&network, &key(1), coin, &[(owner(&key(2)), 10_000_000_000)]);
+    let fast = pay(&network, &key(1), coin, &[(owner(&key(3)), 9_999_000_000)]);
+    chain.trade(&slow, Origin::Local).expect("good");
+    chain.trade(&fast, Origin::Local).expect("it pays more");
+    chain.events();
+    let base = Branch::new(&network, 0);
+    let block = base.fork(1).next(std::slice::from_ref(&slow));
+    chain.connect(std::slice::from_ref(&block));
+    let told = chain.events();
+    let is_told = |event: &ChainEvent| match event {
+        ChainEvent::VoidMined { txid, height, .. } => (*txid, *height) == (slow.txid(), 1),
+        _ => false,
+    };
+    assert!(told.iter().any(is_told), "{told:?}");
+    let state = |chain: &mut TestChain, trade: &Transaction| {
+        chain.chain.transaction(trade.txid()).expect("a disk").expect("known").state
+    };
+    assert!(matches!(state(&mut chain, &slow), TxState::Mined { height: 1, .. }));
+    assert!(matches!(state(&mut chain, &fast), TxState::Void { .. }));
+
+    for block in base.fork(2).extend(2) {
+        chain.block(&block).expect("good");
+    }
+    assert!(matches!(state(&mut chain, &slow), TxState::Void { .. }));
+    assert!(matches!(state(&mut chain, &fast), TxState::Void { .. }));
+    assert_eq!(chain.chain.mempool(), vec![]);
+    let audit = chain.chain.verify(&mut |_, _| true).expect("a disk");
+    assert!(audit.ok, "{:?}", audit.problem);
 }
 
 #[test]

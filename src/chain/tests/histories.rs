@@ -73,7 +73,8 @@ fn play(steps: Vec<Step>) -> Result<(), TestCaseError> {
             Step::Trade { from, to, share, local } => {
                 let sender = key(from);
                 let spendable = chain.chain.spendable(owner(&sender)).expect("a disk");
-                let Some(coin) = spendable.confirmed.iter().chain(&spendable.pending).next() else {
+                let waiting = spendable.pending.iter().chain(&spendable.unsure);
+                let Some(coin) = spendable.confirmed.iter().chain(waiting).next() else {
                     continue;
                 };
                 let units = coin.coin.value.units();

@@ -258,7 +258,7 @@ fn an_own_trade_that_is_replaced_is_void_and_says_by_what() {
 }
 
 #[test]
-fn an_own_trade_waits_again_when_what_replaced_it_is_gone() {
+fn an_own_trade_that_was_replaced_stays_void_when_what_replaced_it_is_gone() {
     let mut purse = Purse::new();
     let own = purse.pays(0, 2, 0);
     purse.takes(&own, Origin::Local);
@@ -266,12 +266,14 @@ fn an_own_trade_waits_again_when_what_replaced_it_is_gone() {
     purse.takes(&other, PEER);
     assert!(purse.reason(&own).contains("replaced"));
     purse.later(PAYING_EXPIRY_MS);
-    // An empty block: the chain moved, so what is void is tried again.
     let mut branch = crate::chain::testing::Branch::new(&network(), 0);
     let first = purse.chain.chain.reader().block_at(1).expect("a block");
     branch.push(&first.block);
     purse.chain.connect(&branch.extend(1));
-    assert_eq!(purse.waits(), [own.txid()]);
+    assert_eq!(purse.waits(), []);
+    assert!(purse.reason(&own).contains("replaced"));
+    assert_eq!(purse.refuses(&own, PEER), AcceptTradeError::Void { txid: own.txid() });
+    purse.takes(&own, Origin::Local);
     assert_eq!(purse.state(&own), Some(TxState::Mempool));
 }
 
@@ -459,30 +461,6 @@ fn what_waits_too_long_is_forgotten_but_not_our_own_nor_what_it_rests_on() {
 
     // What was forgotten may come again.
     purse.takes(&free, PEER);
-}
-
-#[test]
-fn of_very_many_void_trades_all_are_tried_again_in_turn() {
-    let mut purse = Purse::new();
-    let notes = (0..64).map(|stamp| note(&network().id, &key(5), stamp, b"again"));
-    let note = notes.max_by_key(Transaction::txid).expect("a note");
-    // Nobody's coins: none of these is ever taken up again.
-    let lost = (0..).map(|index| {
-        let mut lost = note.clone();
-        lost.inputs[0].outpoint = OutPoint { txid: TxId([7; 32]), index };
-        lost.outputs.push(TxOutput { value: Amount::from_units(1), owner: owner(&key(2)) });
-        lost
-    });
-    let lost = lost.filter(|lost| lost.txid() < note.txid()).take(2_000);
-    for trade in lost.chain([note.clone()]) {
-        let why = "it is tried".to_owned();
-        purse.chain.chain.make_void(trade.txid(), trade, purse.chain.now, why).expect("a disk");
-    }
-    for block in 1..=3 {
-        assert!(purse.waits().is_empty(), "before block {block}");
-        purse.chain.mine(owner(&key(9)));
-    }
-    assert_eq!(purse.waits(), [note.txid()]);
 }
 
 #[test]

@@ -291,7 +291,7 @@ fn told(mut waits: BTreeSet<TxId>, events: Vec<ChainEvent>) -> BTreeSet<TxId> {
                 waits.remove(&txid);
             }
             ChainEvent::TipChanged { mined, .. } => waits.retain(|txid| !mined.contains(txid)),
-            ChainEvent::Failed(_) => {}
+            ChainEvent::VoidMined { .. } | ChainEvent::Failed(_) => {}
         }
     }
     waits

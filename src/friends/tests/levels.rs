@@ -18,7 +18,7 @@ fn tells(friends: &mut Friends, by: &Key, of: &Key, name: &str) -> ProfileReceip
 }
 
 fn names(friends: &Friends) -> Vec<(String, Level)> {
-    friends.list().into_iter().map(|info| (info.name, info.level)).collect()
+    friends.list(NOW).into_iter().map(|info| (info.name, info.level)).collect()
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn what_a_friend_tells_is_introduced_and_what_a_stranger_tells_is_dropped() {
         assert!(friends.friend(&told.peer).is_none());
         assert_eq!(tells(&mut friends, &yjf, &sr, "sr"), ProfileReceipt::New);
         assert_eq!(tells(&mut friends, &sr, &told, "hjs"), ProfileReceipt::Unvouched);
-        assert_eq!(friends.list().len(), 1, "who was never here is not listed");
+        assert_eq!(friends.list(NOW).len(), 1, "who was never here is not listed");
         friends.online(sr.peer, NOW).unwrap();
         let listed = [("sr".to_owned(), Level::Introduced), ("yjf".to_owned(), Level::Friend)];
         assert_eq!(names(&friends), listed);
@@ -124,7 +124,7 @@ fn strangers_are_few_and_in_memory_and_those_here_stay() {
         }
     }
     assert!(refused > 0, "they share one budget");
-    assert_eq!(friends.strangers.iter().count(), MAX_STRANGERS_KEPT);
+    assert_eq!(friends.strangers.names().count(), MAX_STRANGERS_KEPT);
     assert!(friends.friend(&here.peer).is_some());
     assert!(friends.known.is_empty());
 }

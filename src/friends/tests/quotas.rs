@@ -151,6 +151,7 @@ fn a_batch_is_durable_as_a_whole_and_a_refusal_in_it_takes_back_nothing() {
     assert!(friends.delivered(yjf.peer, sent.id).unwrap());
     assert!(events.try_recv().is_err(), "nothing is announced before the commit");
     friends.commit_batch();
+    assert!(matches!(events.try_recv().unwrap(), FriendsEvent::Sent(_)));
     assert!(matches!(events.try_recv().unwrap(), FriendsEvent::Received(_)));
     assert!(matches!(events.try_recv().unwrap(), FriendsEvent::Delivered { .. }));
     drop(friends);

@@ -16,6 +16,8 @@ use crate::{
     net::{
         address::{peer_of, with_peer, without_peer},
         address_book::Dial,
+        copies::End,
+        dial_cause::DialCause,
         event::{DialError, NetEvent},
         gate::Denied,
         listen::root_cause,
@@ -29,6 +31,8 @@ use crate::{
 pub(super) enum Dialing {
     /// The address book chose the entry.
     Book(Dial),
+    /// The address claims to be this node.
+    Copy(Multiaddr),
     /// The user asked for the address and waits for the outcome.
     Asked(Multiaddr, oneshot::Sender<Result<PeerId, DialError>>),
 }
@@ -73,7 +77,7 @@ impl Network {
             {
                 let reason = DialError::Oneself(address.to_string()).to_string();
                 self.book.remove_seed(address);
-                self.emit_if_room(NetEvent::DialFailed { address: address.to_string(), reason });
+                self.emit_failure(address, None, DialCause::SameIdentity, reason);
                 continue;
             }
             let options = match &dial {
@@ -99,12 +103,36 @@ impl Network {
 
     /// True if the node listens on the address. The node must not dial it: the system would connect
     /// the socket with itself.
-    fn is_own(&self, address: &Multiaddr) -> bool {
+    pub(super) fn is_own(&self, address: &Multiaddr) -> bool {
         self.listening.contains(&without_peer(address))
     }
 
+    /// Dials the addresses that claim to be this node, and tells the node of a copy.
+    pub(super) fn look_for_copies(&mut self, now: Instant) {
+        if let Some(address) = self.copies.found(now, rand::random()) {
+            self.emit_if_room(NetEvent::CopySeen { address: address.to_string() });
+        }
+        while let Some(address) = self.copies.due(now) {
+            let options = dial_options(None, vec![address.clone()]);
+            let id = options.connection_id();
+            if self.dial(options).is_ok() {
+                self.dials.insert(id, Dialing::Copy(address));
+            } else {
+                self.copies.unfounded(&address);
+            }
+        }
+    }
+
     pub(super) fn on_dial_error(&mut self, id: ConnectionId, error: &SwarmDialError) {
+        if let SwarmDialError::LocalPeerId { address } = error {
+            self.copies.refused(End::Dialer, &without_peer(address), Instant::now());
+        }
         match self.dials.remove(&id) {
+            Some(Dialing::Copy(address)) => {
+                if !matches!(error, SwarmDialError::LocalPeerId { .. }) {
+                    self.copies.unfounded(&address);
+                }
+            }
             Some(Dialing::Book(dial)) => self.dial_failed(&dial, error, Instant::now()),
             Some(Dialing::Asked(address, reply)) => {
                 let expected = peer_of(&address);
@@ -122,22 +150,50 @@ impl Network {
             (Dial::Peer(peer, _), SwarmDialError::WrongPeerId { address, .. }) => {
                 self.book.forget_address(peer, address);
             }
-            (Dial::Peer(..) | Dial::Hint(..), _) => {
+            (Dial::Peer(peer, addresses), _) => {
                 tracing::debug!(?dial, %error, "no connection");
+                if !matches!(error, SwarmDialError::DialPeerConditionFalse(_))
+                    && (self.trust.is_friend(peer) || self.book.is_users(peer))
+                {
+                    self.peer_failed(*peer, addresses, error);
+                }
             }
+            (Dial::Hint(..), _) => tracing::debug!(?dial, %error, "no connection"),
             // Both ends dialed at once, or another address was faster.
             (Dial::Seed(_), SwarmDialError::DialPeerConditionFalse(_)) => {}
             (Dial::Seed(address), _) => {
-                let error = dial_error(address, peer_of(address), error);
+                let (peer, cause) = (peer_of(address), DialCause::of(error));
+                let error = dial_error(address, peer, error);
                 if matches!(error, DialError::Oneself(_)) {
                     self.book.remove_seed(address);
                 }
-                self.emit_if_room(NetEvent::DialFailed {
-                    address: address.to_string(),
-                    reason: error.to_string(),
-                });
+                self.emit_failure(address, peer, cause, error.to_string());
             }
         }
+    }
+
+    /// Reports the failure of each address of a peer.
+    fn peer_failed(&mut self, peer: PeerId, addresses: &[Multiaddr], error: &SwarmDialError) {
+        if let SwarmDialError::Transport(errors) = error {
+            for (address, error) in errors {
+                let cause = DialCause::of_transport(error).unwrap_or(DialCause::Other);
+                self.emit_failure(address, Some(peer), cause, root_cause(error));
+            }
+        } else if let Some(address) = addresses.first() {
+            let reason = dial_error(address, Some(peer), error).to_string();
+            self.emit_failure(address, Some(peer), DialCause::of(error), reason);
+        }
+    }
+
+    fn emit_failure(
+        &mut self,
+        address: &Multiaddr,
+        peer: Option<PeerId>,
+        cause: DialCause,
+        reason: String,
+    ) {
+        let address = address.to_string();
+        self.emit_if_room(NetEvent::DialFailed { address, peer, cause, reason });
     }
 }
 

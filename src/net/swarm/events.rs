@@ -3,7 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-use libp2p::{Multiaddr, identify, mdns, ping, swarm::SwarmEvent};
+use libp2p::{
+    Multiaddr, identify, mdns, ping,
+    swarm::{ListenError, SwarmEvent},
+};
 
 use super::{
     Network,
@@ -14,6 +17,7 @@ use crate::{
         address::{ip, is_dialable, scope, without_peer},
         address_book::Word,
         behaviour::BehaviourEvent,
+        copies::End,
         event::NetEvent,
         limits::{MAX_AGENT_CHARS, MAX_KNOWN_ADDRESSES},
         listen::root_cause,
@@ -63,6 +67,9 @@ impl Network {
                 None
             }
             SwarmEvent::IncomingConnectionError { error, send_back_addr, .. } => {
+                if let ListenError::LocalPeerId { .. } = error {
+                    self.copies.refused(End::Listener, &send_back_addr, Instant::now());
+                }
                 tracing::debug!(
                     error = root_cause(&error),
                     from = %send_back_addr,
@@ -167,6 +174,10 @@ impl Network {
             mdns::Event::Discovered(found) => {
                 for (peer_id, address) in found {
                     if let (Some(peer), Some(machine)) = (from_libp2p(&peer_id), ip(&address)) {
+                        if peer == self.me {
+                            self.claimed(&without_peer(&address));
+                            continue;
+                        }
                         self.found(peer, &address, &Word::of_nearby(&address, machine));
                     }
                 }
@@ -181,6 +192,13 @@ impl Network {
             }
         }
         None
+    }
+
+    /// Notes that somebody announces this node's identity at an address that is none of this node.
+    fn claimed(&mut self, address: &Multiaddr) {
+        if !self.is_own(address) {
+            self.copies.claimed(address.clone(), Instant::now(), rand::random());
+        }
     }
 
     /// Adds what a walk found. Its teller is one of the connected peers. A near address may be

@@ -44,6 +44,7 @@ use super::{
     address::{offered, parse, parse_listen, without_peer},
     address_book::{AddressBook, Word},
     behaviour::{Behaviour, BehaviourConfig, BehaviourEvent, Names, request_timeout},
+    copies::Copies,
     event::{NetEvent, RequestError},
     gossip::{GossipLiveness, PendingVerdicts, UnheardGossip},
     handle::{NetAnswer, NetCommand, Told},
@@ -88,6 +89,7 @@ pub(super) struct Network {
     muted: HashSet<PeerId>,
     listening: BTreeSet<Multiaddr>,
     book: AddressBook,
+    copies: Copies,
     dials: HashMap<ConnectionId, Dialing>,
     outbound: Outbound<FlightKey>,
     inbound: Inbound<ReplyChannel>,
@@ -134,8 +136,7 @@ impl Network {
             .iter()
             .map(|text| parse(text).map(|address| without_peer(&address)))
             .collect::<Result<_, _>>()?;
-        let me = config.identity.peer_id();
-        let back_off = config.tuning.back_off;
+        let (me, back_off) = (config.identity.peer_id(), config.tuning.back_off);
         let (trust, seed) = (config.trust, rand::random());
         let mut book = AddressBook::new(me, config.private_only, back_off, trust.clone(), seed);
         for text in &config.peers {
@@ -172,6 +173,7 @@ impl Network {
             peers: HashMap::new(),
             listening: BTreeSet::new(),
             book,
+            copies: Copies::default(),
             dials: HashMap::new(),
             outbound: Outbound::new(),
             inbound: Inbound::new(),
@@ -397,6 +399,7 @@ impl Network {
 
     fn on_tick(&mut self, now: Instant) {
         self.dial_due(now);
+        self.look_for_copies(now);
         self.outbound.expire(now, request_timeout(Protocol::Sync) + FLIGHT_GRACE);
         self.inbound.sweep(|(_, channel)| channel.is_open());
         for (message, topic) in self.pending.expire(now) {

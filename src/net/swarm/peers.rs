@@ -109,6 +109,7 @@ impl Network {
                 self.book.add_proven(peer, &address, true, now);
                 let _ = reply.send(Ok(peer));
             }
+            Some(Dialing::Copy(claimed)) => self.copies.unfounded(&claimed),
             Some(Dialing::Book(Dial::Peer(..) | Dial::Hint(..))) | None => {}
         }
         if is_nearby(&address) {

@@ -9,6 +9,7 @@ use crate::{
     chain::{ChainHandle, ChainSummary},
     net::NetHandle,
     node::router::RouterHandle,
+    primitives::count_of_blocks,
     sync::{Obstacle, Phase, Progress},
 };
 
@@ -70,8 +71,8 @@ pub(super) fn reasons(
         Phase::Synced | Phase::Alone => None,
         Phase::Starting => Some("starting: no friend has said yet how far the chain is".to_owned()),
         Phase::Syncing => Some(format!(
-            "syncing: at height {height} of {best}, {} blocks behind",
-            best.saturating_sub(height)
+            "syncing: at height {height} of {best}, {} behind",
+            count_of_blocks(best.saturating_sub(height).into())
         )),
         Phase::Stalled => Some(format!(
             "stalled: {}; at height {height} of {best}",
@@ -126,6 +127,7 @@ mod tests {
             phase: Phase::Synced,
             height: 120,
             best_header_height: 500,
+            target_height: 500,
             blocks_per_second: 0,
             seconds_left: None,
             confirmed,

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     node::clock::{moment, now},
-    peers::{Ban, BanTerm, Level},
+    peers::{Ban, BanTerm},
     primitives::{PeerId, printable},
     sync::{SyncEvent, SyncReport},
     wire::limits::MAX_ADDRESSES,
@@ -32,6 +32,8 @@ impl Router {
                 // An error here and below: the caller no longer waits.
                 let _ = reply.send(());
             }
+            NodeCommand::Rename { name, reply } => self.rename(name, reply),
+            NodeCommand::Block { peer, blocked, reply } => self.set_blocked(peer, blocked, reply),
             NodeCommand::Befriended { peer } => self.befriended(peer),
             // The run loop ends at it.
             NodeCommand::Stop => {}
@@ -44,6 +46,9 @@ impl Router {
             peers: u32::try_from(self.connected.len()).unwrap_or(u32::MAX),
             listen: self.listen.clone(),
             clock_offset_ms: self.clock_offset(),
+            copy: self.copy(),
+            attempts: self.attempts.list(),
+            miners: self.miners(),
         });
     }
 
@@ -67,11 +72,7 @@ impl Router {
         self.spawn_work(async move {
             for row in &mut connected {
                 let friend = friends.friend(row.peer).await.ok().flatten();
-                row.name = friend.map(|friend| match friend.level {
-                    // Anybody may take a name, so a stranger's is shown with its suffix.
-                    Level::Stranger => printable(&format!("{}#{}", friend.name, friend.suffix)),
-                    Level::Introduced | Level::Friend => printable(&friend.name),
-                });
+                row.name = friend.map(|friend| printable(&friend.name));
             }
             let _ = reply.send(PeerTable { connected, banned });
             None

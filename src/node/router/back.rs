@@ -9,6 +9,8 @@ use crate::friends::FriendsEvent;
 
 /// Time after a wake in which friends connect again before the news is complete.
 const SETTLING: Duration = Duration::from_secs(3);
+/// The shortest sleep that is news. Connections survive a shorter one.
+const MIN_AWAY: Duration = Duration::from_secs(20);
 /// The longest time from a wake to its news.
 const MAX_SETTLING: Duration = Duration::from_secs(12);
 
@@ -18,6 +20,8 @@ pub(super) struct Back {
     /// The time for which the machine slept, in ms.
     away_ms: u64,
     since: Instant,
+    /// Number of friends who were connected before.
+    before: usize,
     /// Number of chat lines that have arrived since the wake.
     lines: u32,
 }
@@ -28,13 +32,13 @@ impl Router {
     pub(super) fn woke(&mut self, away: Duration) {
         self.sync(crate::sync::SyncEvent::Woke);
         self.ask_all_missed();
-        let away_ms = u64::try_from(away.as_millis()).unwrap_or(u64::MAX);
-        if away_ms == 0 {
+        if away < MIN_AWAY {
             return;
         }
+        let away_ms = u64::try_from(away.as_millis()).unwrap_or(u64::MAX);
+        let (since, before) = (Instant::now(), self.friends_here());
         // The network and the router's tick notice the same sleep.
-        let since = Instant::now();
-        let back = self.back.get_or_insert(Back { away_ms, since, lines: 0 });
+        let back = self.back.get_or_insert(Back { away_ms, since, before, lines: 0 });
         back.away_ms = back.away_ms.max(away_ms);
         back.since = since;
     }
@@ -55,15 +59,20 @@ impl Router {
     /// Publishes the news once friends are here again and have told what was missed.
     pub(super) fn publish_back(&mut self) {
         let Some(back) = &self.back else { return };
-        let elapsed = back.since.elapsed();
-        if elapsed < SETTLING || (elapsed < MAX_SETTLING && self.is_catching_up()) {
+        let (elapsed, friends) = (back.since.elapsed(), self.friends_here());
+        let is_settled = friends >= back.before && !self.is_catching_up();
+        if elapsed < SETTLING || (elapsed < MAX_SETTLING && !is_settled) {
             return;
         }
         let (away_ms, lines) = (back.away_ms, back.lines);
         self.back = None;
-        let here = self.connected.iter().filter(|(_, state)| state.status.is_some());
-        let friends = here.filter(|(peer, _)| self.trust.is_friend(peer)).count();
         let friends = u32::try_from(friends).unwrap_or(u32::MAX);
         self.publish_news(News::Back { away_ms, friends, lines });
+    }
+
+    /// Returns the number of friends who are connected and on this chain.
+    fn friends_here(&self) -> usize {
+        let here = self.connected.iter().filter(|(_, state)| state.status.is_some());
+        here.filter(|(peer, _)| self.trust.is_friend(peer)).count()
     }
 }

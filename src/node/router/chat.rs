@@ -105,7 +105,7 @@ async fn write_to_all(
 ) -> Result<BroadcastLine, LineError> {
     let sent = friends.broadcast(text, now()).await?;
     net.publish(&Gossip::Chat(ChatGossip::Line(sent.line)))?;
-    let known = friends.list().await.unwrap_or_default();
+    let known = friends.list(now()).await.unwrap_or_default();
     let mut line = BroadcastLine { id: sent.id, peers: 0, later: 0 };
     line.peers = u32::try_from(here.len()).unwrap_or(u32::MAX);
     let comes_back =

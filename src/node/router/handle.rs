@@ -4,6 +4,7 @@
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::{Attempt, copies::Copy};
 use crate::{
     friends::{ChatError, FindError},
     net::CommandError,
@@ -47,6 +48,17 @@ pub(super) enum NodeCommand {
         banned: bool,
         reply: oneshot::Sender<()>,
     },
+    /// The node has a new name, which is stored.
+    Rename {
+        name: String,
+        reply: oneshot::Sender<()>,
+    },
+    /// The user blocked a peer, or lifted the block, which is stored.
+    Block {
+        peer: PeerId,
+        blocked: bool,
+        reply: oneshot::Sender<()>,
+    },
     /// The user made a peer a friend, which is stored.
     Befriended {
         peer: PeerId,
@@ -65,6 +77,12 @@ pub(crate) struct LiveStatus {
     /// Our clock less the median of the connected peers' clocks, in ms. None before the first
     /// hello.
     pub(crate) clock_offset_ms: Option<i64>,
+    /// The addresses that the node tries, and why they fail.
+    pub(crate) attempts: Vec<Attempt>,
+    /// Number of connected peers that say that they mine.
+    pub(crate) miners: u32,
+    /// Another node with our identity, if one was seen lately.
+    pub(crate) copy: Option<Copy>,
 }
 
 /// The connected peers, and the banned ones.
@@ -193,6 +211,16 @@ impl RouterHandle {
     /// Bans a peer, or lifts its ban.
     pub(crate) async fn ban(&self, peer: PeerId, banned: bool) -> Result<(), NodeStopping> {
         self.ask(|reply| NodeCommand::Ban { peer, banned, reply }).await
+    }
+
+    /// Announces a new name of this node to the connected friends.
+    pub(crate) async fn rename(&self, name: String) -> Result<(), NodeStopping> {
+        self.ask(|reply| NodeCommand::Rename { name, reply }).await
+    }
+
+    /// Refuses the connections of a peer that the user blocked, or admits them again.
+    pub(crate) async fn block(&self, peer: PeerId, blocked: bool) -> Result<(), NodeStopping> {
+        self.ask(|reply| NodeCommand::Block { peer, blocked, reply }).await
     }
 
     /// Tells the router that the user made a peer a friend.

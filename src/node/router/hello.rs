@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Connected, Purpose, Router};
+use super::{Connected, Purpose, Router, attempts::Failure};
 use crate::{
     node::clock::{moment, now},
-    primitives::{NetworkId, PeerId},
+    primitives::{MiningMode, NetworkId, PeerId},
     sync::SyncEvent,
     telemetry::events,
-    wire::{HelloRequest, PROTOCOL_VERSION, Request, Status},
+    wire::{FEATURE_MINES, HelloRequest, PROTOCOL_VERSION, Request, Status},
 };
 
 /// The time for which a peer of another network is not dialed again.
@@ -21,7 +21,7 @@ impl Router {
         let summary = self.chain.summary();
         Status {
             version: PROTOCOL_VERSION,
-            features: 0,
+            features: if self.mining == MiningMode::Off { 0 } else { FEATURE_MINES },
             network: self.network.id,
             tip: summary.tip.hash,
             height: summary.tip.height,
@@ -102,7 +102,18 @@ impl Router {
             return;
         };
         state.foreign = true;
+        let dialed = (!state.inbound).then(|| state.address.clone());
         events::WrongNetwork { peer, network }.emit();
         self.disconnect(peer, WRONG_NETWORK_PAUSE);
+        if let Some(address) = dialed {
+            self.no_way(&address, Some(peer), Failure::OtherNetwork, String::new());
+        }
+    }
+
+    /// Returns the number of connected peers that say that they mine.
+    pub(super) fn miners(&self) -> u32 {
+        let all = self.connected.values().filter_map(|state| state.status.as_ref());
+        let mining = all.filter(|status| status.features & FEATURE_MINES != 0);
+        u32::try_from(mining.count()).unwrap_or(u32::MAX)
     }
 }

@@ -139,6 +139,10 @@ impl Router {
 
     /// Sends our new profile to every peer that has said hello.
     pub(super) fn own_profile_signed(&mut self, profile: &SignedProfile) {
+        if profile.name != self.name {
+            // The node was renamed while the profile was being signed.
+            return self.sign_profile();
+        }
         self.profile = Some(profile.clone());
         let met = self.connected.iter().filter(|(_, state)| state.status.is_some());
         let peers: Vec<PeerId> = met.map(|(peer, _)| *peer).collect();
@@ -210,13 +214,14 @@ impl Router {
 
     /// Stores the profiles that a peer knows, up to the first one that its owner did not sign.
     pub(super) fn on_profiles(&mut self, peer: PeerId, profiles: Vec<SignedProfile>) {
-        let (friends, me) = (self.friends.clone(), self.me);
+        let friends = self.friends.clone();
         let done = self.done.clone();
         self.spawn_work(async move {
-            let others = profiles.into_iter().filter(|profile| profile.peer != me).collect();
-            for (profile, result) in friends.keep_profiles(others, peer, now()).await.ok()? {
+            for (profile, result) in friends.keep_profiles(profiles, peer, now()).await.ok()? {
                 let introduces_itself = profile.peer == peer;
                 let result = match result {
+                    Ok(ProfileReceipt::Own) => None,
+                    Ok(ProfileReceipt::OfCopy) => Some(Done::OfCopy),
                     Ok(kept) => {
                         if introduces_itself && let Err(error) = friends.online(peer, now()).await {
                             tracing::warn!(%error, "an arrival could not be stored");

@@ -12,9 +12,11 @@
 
 mod actions;
 mod answers;
+mod attempts;
 mod back;
 mod catch_up;
 mod chat;
+mod copies;
 mod couriers;
 mod handle;
 mod hello;
@@ -22,6 +24,7 @@ mod introductions;
 mod missed;
 mod network;
 mod news;
+mod people;
 mod serve;
 mod turns;
 
@@ -31,6 +34,8 @@ use std::{
     time::Duration,
 };
 
+use attempts::Attempts;
+pub(crate) use attempts::{Attempt, Failure};
 use futures::future::BoxFuture;
 use tokio::{
     sync::{Semaphore, broadcast, mpsc, oneshot},
@@ -39,6 +44,7 @@ use tokio::{
 
 use back::Back;
 use chat::{NewLine, Written};
+use copies::Copy;
 use couriers::Couriers;
 use handle::NodeCommand;
 pub(crate) use handle::{
@@ -184,6 +190,8 @@ enum Done {
         peer: PeerId,
         of_friend: bool,
     },
+    /// A copy of this folder has signed a profile of ours.
+    OfCopy,
     /// Our own profile has a new content and a new signature.
     OwnProfile(Box<SignedProfile>),
 }
@@ -214,6 +222,8 @@ pub(crate) struct Parts {
     pub(crate) peers: Peers,
     /// The levels of trust, shared with the network.
     pub(crate) trust: Trust,
+    /// Peers that the user blocked.
+    pub(crate) blocked: HashSet<PeerId>,
     /// The work of the invite's checkpoint, or zero.
     pub(crate) min_work: Work,
     /// The mempool as it is now.
@@ -221,6 +231,8 @@ pub(crate) struct Parts {
     /// The mode of the miner once the chain has caught up with the peers.
     pub(crate) mining: MiningMode,
     pub(crate) metrics: EventMetrics,
+    /// Multiaddrs that the node tries from its start on: the user's.
+    pub(crate) tried: Vec<String>,
 }
 
 /// The state of the node's task.
@@ -239,6 +251,8 @@ pub(crate) struct Router {
     relay: Relay<GossipId>,
     peers: Peers,
     trust: Trust,
+    /// Peers that the user blocked.
+    blocked: HashSet<PeerId>,
     connected: HashMap<PeerId, Connected>,
     /// The router's own requests in flight, by id.
     requests: HashMap<u64, (PeerId, Purpose)>,
@@ -275,9 +289,12 @@ pub(crate) struct Router {
     ticked: Instant,
     /// Time of the last [`Router::greet_again`].
     greeting: Instant,
+    /// Another node with our identity, as it was seen last.
+    copy: Option<Copy>,
     /// The two clocks at the last tick.
     clocks: (UnixMillis, Moment),
     metrics: EventMetrics,
+    attempts: Attempts,
 }
 
 /// The receiving ends of the router's channels.
@@ -359,6 +376,7 @@ impl Router {
             news: parts.news,
             peers: parts.peers,
             trust: parts.trust,
+            blocked: parts.blocked,
             connected: HashMap::new(),
             requests: HashMap::new(),
             next_request: 0,
@@ -382,11 +400,12 @@ impl Router {
             housekeeping: Instant::now(),
             ticked: Instant::now(),
             greeting: Instant::now(),
+            copy: None,
             clocks: (now(), moment()),
             metrics: parts.metrics,
+            attempts: Attempts::of(&parts.tried),
         };
-        let task = tokio::spawn(router.run(inbox, parts.mempool));
-        (commands, task)
+        (commands, tokio::spawn(router.run(inbox, parts.mempool)))
     }
 
     async fn run(mut self, mut inbox: Inbox, mempool: Vec<MempoolEntry>) -> Ended {
@@ -485,6 +504,9 @@ impl Router {
                 self.publish_news(News::TradeVoid { txid, reason });
                 self.relay(RelayEvent::TradeGone { txid });
             }
+            ChainEvent::VoidMined { txid, block, height } => {
+                self.publish_news(News::TradeMined { txid, block, height });
+            }
             ChainEvent::TradeDropped { txid, reason } => {
                 self.metrics.trade_dropped(reason.code());
                 self.relay(RelayEvent::TradeGone { txid });
@@ -555,6 +577,7 @@ impl Router {
             Done::Served { peer, of_friend } => self.served(peer, of_friend),
             Done::News(all) => all.into_iter().for_each(|news| self.publish_news(news)),
             Done::OwnProfile(profile) => self.own_profile_signed(&profile),
+            Done::OfCopy => self.copy_signed(),
         }
     }
 
@@ -580,7 +603,9 @@ impl Router {
     }
 
     fn lift_ban(&self, peer: PeerId) {
-        log_unsent(self.net.unban(peer));
+        if !self.blocked.contains(&peer) {
+            log_unsent(self.net.unban(peer));
+        }
         let friends = self.friends.clone();
         self.spawn_work(async move {
             if let Err(error) = friends.forget_ban(peer).await {
@@ -599,10 +624,9 @@ impl Router {
         }
         self.apply_mining_mode();
         self.chain.peers_on_branch(self.sync.progress().confirmed > 0);
-        for peer in self.connected.keys().filter(|peer| self.peers.is_banned(peer, moment())) {
-            log_unsent(self.net.ban(*peer));
-        }
+        self.repeat_refusals();
         self.keep_friends();
+        self.explore_old();
         // The user may have made a wallet since the profile was signed.
         self.sign_profile();
         let friends = self.friends.clone();

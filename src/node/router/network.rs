@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Asked, Connected, Purpose, Router};
+use super::{Asked, Connected, Purpose, Router, attempts::Failure};
 use crate::{
     friends::Departure,
     net::{CommandError, NetEvent, NetOffence, ReplyId, RequestError, Verdict},
@@ -56,6 +56,7 @@ impl Router {
                 tracing::debug!(%peer, address, "a peer was discovered");
             }
             NetEvent::Woke { away } => self.woke(away),
+            NetEvent::CopySeen { address } => self.copy_seen(Some(address)),
             NetEvent::Misbehaved { peer, offence, reason } => {
                 let offence = match offence {
                     NetOffence::MalformedRequest
@@ -67,12 +68,13 @@ impl Router {
                 };
                 self.penalise(peer, offence, &reason);
             }
-            NetEvent::DialFailed { address, reason } => {
+            NetEvent::DialFailed { address, peer, cause, reason } => {
                 tracing::info!(
                     address,
                     reason,
                     "no answer from this address yet; the node tries again"
                 );
+                self.no_way(&address, peer, Failure::Dial(cause), reason);
             }
         }
     }
@@ -87,6 +89,7 @@ impl Router {
 
     fn peer_connected(&mut self, peer: PeerId, address: String, inbound: bool) {
         events::PeerConnected { peer, address: address.clone(), inbound }.emit();
+        self.attempts.answered(&address, &peer);
         if !inbound {
             let (friends, address) = (self.friends.clone(), address.clone());
             self.spawn_work(async move {

@@ -2,11 +2,11 @@
 
 use tokio::sync::broadcast::error::RecvError;
 
-use super::Router;
+use super::{Attempt, Failure, Router};
 use crate::{
     chain::{ChainReader, Divergence, Tip},
     friends::FriendsEvent,
-    primitives::{BlockHash, Height, Transaction, TransactionKind, TxId},
+    primitives::{BlockHash, Height, PeerId, Transaction, TransactionKind, TxId},
     telemetry::events,
 };
 
@@ -53,6 +53,13 @@ pub(crate) enum News {
         txid: TxId,
         reason: String,
     },
+    /// Another node with our identity runs.
+    CopyRuns {
+        /// Its address; none if friends told of it.
+        address: Option<String>,
+    },
+    /// No connection comes of an address, and waiting rarely mends that.
+    NoWay(Attempt),
     Friend(FriendsEvent),
     /// This machine has slept, and friends are here again.
     Back {
@@ -96,6 +103,21 @@ impl Router {
             let Tip { hash, height, .. } = self.chain.summary().tip;
             events::Reunited { tip: hash, height }.emit();
             self.publish_news(News::Reunited { tip: hash, height });
+        }
+    }
+
+    /// Records that no connection came of an address. The user is told of what waiting does not
+    /// mend, once.
+    pub(super) fn no_way(
+        &mut self,
+        address: &str,
+        peer: Option<PeerId>,
+        failure: Failure,
+        details: String,
+    ) {
+        let found = self.attempts.failed(address, peer, failure, details).cloned();
+        if let Some(attempt) = found.filter(|_| failure.needs_the_user()) {
+            self.publish_news(News::NoWay(attempt));
         }
     }
 

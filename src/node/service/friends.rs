@@ -1,5 +1,6 @@
 //! Answers about friends and chat, and the router's news as events for consoles.
 
+use super::reach::try_view;
 use crate::{
     chain::Divergence,
     friends::{ChatRecord, Departure, FriendInfo, FriendsEvent, LineState},
@@ -15,6 +16,7 @@ pub(super) fn friend_view(friend: FriendInfo) -> FriendView {
         suffix: friend.suffix,
         peer_id: friend.peer_id,
         level: match friend.level {
+            _ if friend.blocked => FriendLevel::Blocked,
             Level::Friend => FriendLevel::Friend,
             // The list has no strangers.
             Level::Introduced | Level::Stranger => FriendLevel::Introduced,
@@ -64,9 +66,22 @@ pub(crate) fn console_event(news: News) -> ConsoleEvent {
             ConsoleEvent::TradeMined { txid, block, height }
         }
         News::TradeVoid { txid, reason } => ConsoleEvent::TradeVoid { txid, reason },
+        News::CopyRuns { address } => ConsoleEvent::Notice { text: copy_text(address) },
+        News::NoWay(attempt) => {
+            let tried = try_view(attempt);
+            ConsoleEvent::Notice { text: format!("{}: {}", tried.place(), tried.words()) }
+        }
         News::Friend(event) => friends_event(event),
         News::Back { away_ms, friends, lines } => ConsoleEvent::Back { away_ms, friends, lines },
     }
+}
+
+fn copy_text(address: Option<String>) -> String {
+    let place = address.map_or_else(|| "somewhere".to_owned(), |address| format!("at {address}"));
+    printable(&format!(
+        "WARNING: a copy of this node's folder runs {place}: stop one of the two, since lines and \
+         payments get lost between them"
+    ))
 }
 
 fn friends_event(event: FriendsEvent) -> ConsoleEvent {

@@ -1,14 +1,21 @@
 //! Implements the RPC over the parts of a running node, or over a folder opened for one command.
 
+mod backup;
 mod blocks_won;
 mod chat;
 mod friends;
+mod ids;
+mod mining;
+mod pay;
+mod people;
 mod proofs;
+mod reach;
+mod settings;
 mod setup;
 mod status;
 mod wallet;
 
-use std::{net::SocketAddr, pin::pin};
+use std::{iter::repeat, net::SocketAddr, pin::pin};
 
 use jsonrpsee::core::async_trait;
 use tokio::sync::mpsc;
@@ -16,39 +23,49 @@ use tokio::sync::mpsc;
 use super::{
     blocking::blocking,
     clock::{moment_with_sleep, now},
+    config::only_this_machine,
     keyring::Keyring,
     open::{OpenChainError, create_chain},
     parts::ChainParts,
+    recovery::Recovery,
     router::RouterHandle,
+    settings::Layers,
 };
 use crate::{
     chain::{
         ChainFault, ChainReader,
-        api::{Balance, BlockInfo, ChainAudit, TxState},
+        api::{BlockInfo, ChainAudit, Funds, TxState},
     },
-    consensus::{Invite, Network},
+    consensus::Invite,
     datadir::DataDir,
     friends::FriendsHandle,
-    primitives::{Address, BlockHash, Height, MiningMode, Owner, PeerId, TxId, printable},
+    primitives::{Address, Amount, Height, MiningMode, Owner, PeerId, TxId, printable},
     rpc::{
         EventFeed, FriendchainApiServer, ProgressBoard, ProgressGuard, RpcError,
         api::MAX_PRINTED_BLOCKS,
         types::{
-            Account, AddressBalance, AddressList, AuditReport, BalanceReport, BanState, BlockList,
-            BlockView, BranchAccepted, BroadcastSent, ChainCreated, ChatHistory, ChatSent, Coins,
-            CreateBlockchain, CreateWallet, EventPage, FriendAccepted, FriendList, FriendView,
-            InviteText, Joined, LeftChain, LockState, MarkedRead, MinedBlocks, PeerList, Progress,
-            ProofMade, ProofReport, RaiseFee, Secret, SendTrade, StatusReport, Stopping, Submitted,
-            Synced, TxList, TxPlace, TxView, Units, WaitingView, WalletCreated, WriteNote,
+            Account, AddressBalance, AddressList, AuditReport, BackupMade, BalanceReport, BanState,
+            BlockList, BlockView, BranchAccepted, BroadcastSent, Cancel, ChainCreated, ChatHistory,
+            ChatSent, Coins, CreateBlockchain, CreateWallet, EventPage, FriendAccepted,
+            FriendBlocked, FriendForgotten, FriendList, FriendView, InviteText, Joined, LeftChain,
+            LockState, MarkedRead, MinedBlocks, Payee, PeerList, Progress, ProofMade, ProofReport,
+            RaiseFee, Renamed, Resend, Secret, SendTrade, SettingList, StatusReport, Stopping,
+            Submitted, Synced, TxList, TxPlace, TxView, Units, WaitingView, WalletCreated,
+            WriteNote,
         },
     },
 };
 
+pub(crate) use backup::restore;
 pub(crate) use blocks_won::BlocksWon;
 pub(crate) use friends::console_event;
+pub(crate) use people::OwnName;
 pub(crate) use proofs::verify_without_chain;
+pub(crate) use setup::move_to;
 
 use friends::friend_view;
+use ids::BlockName;
+use mining::watched;
 use status::{peer_list, synced};
 
 /// Bytes of blocks after which a page of `print_chain` ends.
@@ -79,10 +96,11 @@ impl From<OpenChainError> for UnusableChain {
 /// The parts that the commands work on.
 pub(crate) struct Service {
     pub(crate) datadir: DataDir,
-    /// The node's name, not yet printable. Empty if a folder is open that never had a name.
-    pub(crate) name: String,
+    pub(crate) name: OwnName,
     pub(crate) peer_id: PeerId,
     pub(crate) keyring: Keyring,
+    /// The search for the addresses of a restored wallet.
+    pub(crate) recovery: Recovery,
     /// None if the folder has no usable chain.
     pub(crate) chain: Option<ChainParts>,
     /// None if the folder has no usable friends file.
@@ -101,6 +119,8 @@ pub(crate) struct Service {
     /// The address that serves health and metrics, if any.
     pub(crate) metrics: Option<SocketAddr>,
     pub(crate) blocks_won: BlocksWon,
+    /// The settings that the node runs with. None if the folder is open for one command.
+    pub(crate) layers: Option<Layers>,
 }
 
 impl Service {
@@ -127,21 +147,25 @@ impl Service {
     fn check_no_chain(&self) -> Result<(), RpcError> {
         match &self.chain {
             None => self.unusable.chain.as_ref().map_or(Ok(()), |chain| Err(chain.error.clone())),
-            Some(chain) => Err(RpcError::new(
-                "chain_exists",
-                format!(
-                    "this folder holds the chain {} already: leave-chain first, or use another \
-                     --node-id or --data-dir",
-                    chain.handle.summary().network.id
-                ),
-            )),
+            Some(chain) => {
+                let stop = if self.router.is_some() { "stop the node, then " } else { "" };
+                let network = chain.handle.summary().network;
+                let sentence = format!(
+                    "this folder holds the chain {} ({}) already: {stop}leave-chain first, or use \
+                     another --node-id or --data-dir",
+                    printable(&network.params.name),
+                    network.id
+                );
+                Err(RpcError::new("chain_exists", sentence))
+            }
         }
     }
 
-    async fn balance_of(&self, owner: Owner) -> Result<Balance, RpcError> {
+    /// Returns the balance of several owners; none without a chain.
+    async fn funds(&self, owners: Vec<Owner>) -> Result<Funds, RpcError> {
         match &self.chain {
-            Some(chain) => Ok(chain.handle.balance(owner).await?),
-            None => Ok(Balance::default()),
+            Some(chain) => Ok(chain.handle.funds(owners).await?),
+            None => Ok(Funds::default()),
         }
     }
 
@@ -187,12 +211,10 @@ impl FriendchainApiServer for Service {
 
     async fn list_addresses(&self) -> Result<AddressList, RpcError> {
         let addresses = self.keyring.open().await?.addresses();
-        let mut list = AddressList::default();
-        for address in addresses {
-            let balance = self.balance_of(address.0).await?;
-            list.addresses.push(AddressBalance::new(address, balance.confirmed));
-        }
-        Ok(list)
+        let owners = addresses.iter().map(|address| address.0).collect();
+        let each = self.funds(owners).await?.each.into_iter().chain(repeat(Amount::ZERO));
+        let entry = |(address, balance)| AddressBalance::new(address, balance);
+        Ok(AddressList { addresses: addresses.into_iter().zip(each).map(entry).collect() })
     }
 
     async fn account(&self) -> Result<Account, RpcError> {
@@ -216,24 +238,16 @@ impl FriendchainApiServer for Service {
     }
 
     async fn invite(&self) -> Result<InviteText, RpcError> {
-        let chain = self.chain()?;
-        let checkpoint = chain.handle.invite_checkpoint().await?;
-        let addresses = match &self.router {
-            Some(router) => router.invite_addresses().await?,
-            None => Vec::new(),
-        };
-        let network = Network::clone(&chain.handle.summary().network);
-        let count = u32::try_from(addresses.len()).unwrap_or(u32::MAX);
-        let invite = Invite::new(network, checkpoint, addresses)?.to_text();
-        Ok(InviteText { invite, addresses: count })
+        self.make_invite().await
     }
 
-    async fn join(&self, invite: String) -> Result<Joined, RpcError> {
+    async fn join(&self, invite: String, name: Option<String>) -> Result<Joined, RpcError> {
         self.check_no_chain()?;
-        let invite = Invite::from_text(&invite)?;
-        let network_id = invite.network().id;
-        setup::join(&self.datadir, invite).await?;
-        Ok(Joined { network_id })
+        setup::join(&self.datadir, Invite::from_text(&invite)?, name).await
+    }
+
+    async fn backup(&self) -> Result<BackupMade, RpcError> {
+        self.make_backup().await
     }
 
     async fn leave_chain(&self) -> Result<LeftChain, RpcError> {
@@ -265,11 +279,19 @@ impl FriendchainApiServer for Service {
     }
 
     async fn send(&self, request: SendTrade) -> Result<Submitted, RpcError> {
-        self.pay(request).await
+        Ok(self.say_who_mines(self.pay(request).await?).await)
     }
 
     async fn raise_fee(&self, request: RaiseFee) -> Result<Submitted, RpcError> {
-        self.pay_more(request).await
+        Ok(self.say_who_mines(self.pay_more(request).await?).await)
+    }
+
+    async fn cancel(&self, request: Cancel) -> Result<Submitted, RpcError> {
+        self.cancel_payment(request).await
+    }
+
+    async fn resend(&self, request: Resend) -> Result<Submitted, RpcError> {
+        self.send_again(request).await
     }
 
     async fn note(&self, request: WriteNote) -> Result<Submitted, RpcError> {
@@ -285,11 +307,10 @@ impl FriendchainApiServer for Service {
         let count = count.unwrap_or(1);
         let task = self.progress.begin("mine", Some(u64::from(count)));
         let mut blocks = Vec::new();
-        // In short runs, which update the progress. The work ends if the client disconnects.
-        while let left @ 1.. = count.saturating_sub(u32::try_from(blocks.len()).unwrap_or(u32::MAX))
-        {
-            blocks.extend(chain.miner.mine_blocks(left.min(16), owner).await?);
-            task.update(blocks.len() as u64, Some(u64::from(count)));
+        // One by one, so that the progress counts each. The work ends if the client disconnects.
+        for done in 1..=count {
+            blocks.extend(watched(&chain.miner, &task, chain.miner.mine_blocks(1, owner)).await?);
+            task.update(u64::from(done), Some(u64::from(count)));
         }
         Ok(MinedBlocks { blocks })
     }
@@ -336,13 +357,11 @@ impl FriendchainApiServer for Service {
                 ),
             )
         };
-        // A hash of digits alone parses as a hash first: it is longer than any height.
-        let found = match (block.parse::<BlockHash>(), block.parse::<Height>()) {
-            (Err(_), Ok(height)) => self.block_view(move |reader| reader.block_at(height)).await?,
-            (hash, _) => {
-                let hash = hash?;
-                self.block_view(move |reader| reader.block(&hash)).await?
+        let found = match self.block_name(&block).await? {
+            BlockName::Height(height) => {
+                self.block_view(move |reader| reader.block_at(height)).await?
             }
+            BlockName::Hash(hash) => self.block_view(move |reader| reader.block(&hash)).await?,
         };
         found.ok_or_else(missing)
     }
@@ -356,7 +375,8 @@ impl FriendchainApiServer for Service {
         Ok(TxList { transactions: transactions.collect() })
     }
 
-    async fn tx(&self, txid: TxId) -> Result<TxView, RpcError> {
+    async fn tx(&self, txid: String) -> Result<TxView, RpcError> {
+        let txid = self.transaction_id(&txid).await?;
         let chain = self.chain()?;
         let info = chain.handle.transaction(txid).await?;
         let info = info.ok_or_else(|| unknown_transaction(txid))?;
@@ -392,20 +412,26 @@ impl FriendchainApiServer for Service {
         Ok(audit_report(setup::salvage_chain(&self.datadir, task).await?))
     }
 
-    async fn accept_branch(&self, block: BlockHash) -> Result<BranchAccepted, RpcError> {
+    async fn accept_branch(&self, block: String) -> Result<BranchAccepted, RpcError> {
+        let block = self.block_hash(&block, false).await?;
         let tip = self.chain()?.handle.accept_branch(block).await?;
         Ok(BranchAccepted { tip: tip.hash, height: tip.height })
     }
 
-    async fn prove(&self, txid: TxId) -> Result<ProofMade, RpcError> {
+    async fn prove(&self, txid: String) -> Result<ProofMade, RpcError> {
+        let txid = self.transaction_id(&txid).await?;
         proofs::prove(self.chain()?, txid).await
     }
 
     async fn verify_proof(
         &self,
         proof: String,
-        trust: Option<BlockHash>,
+        trust: Option<String>,
     ) -> Result<ProofReport, RpcError> {
+        let trust = match trust {
+            Some(trust) => Some(self.trusted_block(&trust).await?),
+            None => None,
+        };
         proofs::verify(self.chain.as_ref(), proof, trust).await
     }
 
@@ -417,19 +443,52 @@ impl FriendchainApiServer for Service {
         Ok(peer_list(self.router()?.peers().await?))
     }
 
+    async fn config(&self) -> Result<SettingList, RpcError> {
+        self.settings().await
+    }
+
+    async fn set_config(&self, key: String, value: String) -> Result<SettingList, RpcError> {
+        self.change_setting(&key, &value).await
+    }
+
     async fn friends(&self) -> Result<FriendList, RpcError> {
         let mut friends: Vec<FriendView> =
-            self.friends_handle()?.list().await?.into_iter().map(friend_view).collect();
+            self.friends_handle()?.list(now()).await?.into_iter().map(friend_view).collect();
         friends.sort_by(|a, b| (&a.name, &a.suffix).cmp(&(&b.name, &b.suffix)));
-        Ok(FriendList { friends })
+        let only_this_machine = match &self.router {
+            Some(router) => only_this_machine(&router.status().await?.listen),
+            None => false,
+        };
+        Ok(FriendList { friends, only_this_machine })
     }
 
     async fn accept_friend(&self, friend: String) -> Result<FriendAccepted, RpcError> {
-        let (peer_id, name) = self.friends_handle()?.accept(friend, now()).await?;
+        let (peer_id, name) =
+            self.friends_handle()?.accept(self.friend(&friend).await?, now()).await?;
         if let Some(router) = &self.router {
             router.befriended(peer_id).await?;
         }
         Ok(FriendAccepted { name: printable(&name), peer_id })
+    }
+
+    async fn forget(&self, friend: String) -> Result<FriendForgotten, RpcError> {
+        self.forget_friend(friend).await
+    }
+
+    async fn block_friend(&self, friend: String) -> Result<FriendBlocked, RpcError> {
+        self.block(friend, true).await
+    }
+
+    async fn unblock_friend(&self, friend: String) -> Result<FriendBlocked, RpcError> {
+        self.block(friend, false).await
+    }
+
+    async fn rename(&self, name: String) -> Result<Renamed, RpcError> {
+        self.take_name(name).await
+    }
+
+    async fn payee(&self, to: String) -> Result<Payee, RpcError> {
+        self.payee_of(to).await
     }
 
     async fn chat(
@@ -438,7 +497,7 @@ impl FriendchainApiServer for Service {
         text: String,
         wait: Option<bool>,
     ) -> Result<ChatSent, RpcError> {
-        chat::send(self.router()?, friend, text, wait).await
+        chat::send(self.router()?, self.friend(&friend).await?, text, wait).await
     }
 
     async fn broadcast(&self, text: String) -> Result<BroadcastSent, RpcError> {
@@ -457,6 +516,10 @@ impl FriendchainApiServer for Service {
         if requests == Some(true) {
             return chat::requests(friends, limit, search).await;
         }
+        let friend = match friend {
+            Some(friend) => Some(self.friend(&friend).await?),
+            None => None,
+        };
         chat::history(friends, friend, limit, search).await
     }
 
@@ -466,14 +529,18 @@ impl FriendchainApiServer for Service {
 
     async fn sync(&self, friend: Option<String>) -> Result<Synced, RpcError> {
         let peer = match friend {
-            Some(friend) => Some(self.friends_handle()?.resolve(friend).await?),
+            Some(friend) => {
+                let friend = self.friend(&friend).await?;
+                Some(self.friends_handle()?.resolve(friend).await?)
+            }
             None => None,
         };
         synced(&self.router()?.sync(peer).await?, peer.is_some())
     }
 
-    async fn ban(&self, peer: PeerId) -> Result<BanState, RpcError> {
+    async fn ban(&self, peer: String) -> Result<BanState, RpcError> {
         let router = self.router()?;
+        let peer = self.peer(&peer).await?;
         if peer == self.peer_id {
             let sentence =
                 "that is this node itself, which cannot be banned: peers says who else is there";
@@ -483,8 +550,11 @@ impl FriendchainApiServer for Service {
         Ok(BanState { peer_id: peer, banned: true })
     }
 
-    async fn unban(&self, peer: PeerId) -> Result<BanState, RpcError> {
-        self.router()?.ban(peer, false).await?;
+    async fn unban(&self, peer: String) -> Result<BanState, RpcError> {
+        let router = self.router()?;
+        let peer = self.peer(&peer).await?;
+        self.check_not_blocked(peer).await?;
+        router.ban(peer, false).await?;
         Ok(BanState { peer_id: peer, banned: false })
     }
 

@@ -1,10 +1,11 @@
 //! Commands about proofs: making them from the chain, and checking them with or without a chain.
 
+use super::ids::needs_whole_hash;
 use crate::{
     chain::{ChainReader, TxState},
     consensus::Proof,
     node::{blocking::blocking, parts::ChainParts},
-    primitives::{BlockHash, Height, NetworkId, Transaction, TxId},
+    primitives::{BlockHash, Height, NetworkId, Transaction, TxId, printable},
     rpc::{
         RpcError,
         types::{Anchor, ProofMade, ProofReport},
@@ -85,11 +86,13 @@ pub(super) async fn verify(
 /// Checks a proof where there is no chain. A proof that is not sound is an answer, not an error.
 ///
 /// # Errors
-/// The check panicked.
+/// The trusted block is not a whole hash, or the check panicked.
 pub(crate) async fn verify_without_chain(
     proof: String,
-    trust: Option<BlockHash>,
+    trust: Option<String>,
 ) -> Result<ProofReport, RpcError> {
+    let whole = |text: String| text.parse().map_err(|_| needs_whole_hash(&printable(&text)));
+    let trust = trust.map(whole).transpose()?;
     verify(None, proof, trust).await
 }
 

@@ -5,7 +5,7 @@ use std::{io, path::PathBuf, sync::atomic::AtomicBool};
 use crate::{
     chain::{ChainOptions, api::ChainAudit, repair::salvage::salvage},
     consensus::{ChainParams, DEFAULT_FLOOR_BITS, DEFAULT_SPACING_MS, Invite, Network},
-    datadir::{CHAIN_FILE, DataDir, IDENTITY_FILE},
+    datadir::{CHAIN_FILE, DataDir, FolderLock, IDENTITY_FILE},
     friends::{AddressSource, split_address},
     miner::{default_threads, mine_genesis},
     net::Identity,
@@ -15,8 +15,11 @@ use crate::{
         open::{create_chain, open_friends},
     },
     peers::Trust,
-    primitives::NetworkId,
-    rpc::{ProgressGuard, RpcError, types::CreateBlockchain},
+    primitives::{NetworkId, printable},
+    rpc::{
+        ProgressGuard, RpcError,
+        types::{CreateBlockchain, Joined},
+    },
 };
 
 /// The store's cache while a damaged chain is rebuilt, in MiB.
@@ -43,14 +46,27 @@ pub(super) async fn mine_network(
     Ok(Network::from_genesis(genesis)?)
 }
 
-/// Creates an invite's chain, and stores the friends' addresses in it.
-pub(super) async fn join(folder: &DataDir, invite: Invite) -> Result<(), RpcError> {
+/// Creates an invite's chain, and stores the friends' addresses, and the name that they see if one
+/// is given.
+pub(super) async fn join(
+    folder: &DataDir,
+    invite: Invite,
+    name: Option<String>,
+) -> Result<Joined, RpcError> {
     let network = invite.network().clone();
     let addresses = invite.addresses().to_vec();
-    if !addresses.is_empty() {
+    let joined = Joined {
+        network_id: network.id,
+        network_name: printable(&network.params.name),
+        addresses: u32::try_from(addresses.len()).unwrap_or(u32::MAX),
+    };
+    if !addresses.is_empty() || name.is_some() {
         let identity = Identity::load_or_create(&folder.file(IDENTITY_FILE))?;
         let (friends, thread) =
             open_friends(folder, &identity, network.id, Trust::default(), false).await?;
+        if let Some(name) = name {
+            friends.set_own_profile(name, Vec::new(), None, now()).await?;
+        }
         for address in addresses {
             if let Ok((address, Some(peer))) = split_address(&address) {
                 friends
@@ -63,7 +79,30 @@ pub(super) async fn join(folder: &DataDir, invite: Invite) -> Result<(), RpcErro
             .await?
             .map_err(|_| RpcError::internal("the friends thread panicked"))?;
     }
-    create_chain(folder, network, Some(*invite.checkpoint())).await
+    create_chain(folder, network, Some(*invite.checkpoint())).await?;
+    Ok(joined)
+}
+
+/// Moves a folder from its chain to that of an invite, and returns the path of the old chain's
+/// backup. After a failure the folder has its old chain.
+pub(crate) async fn move_to(
+    lock: &FolderLock,
+    from: NetworkId,
+    invite: &str,
+) -> Result<(Joined, String), RpcError> {
+    let folder = lock.folder();
+    let invite = Invite::from_text(invite)?;
+    let backup = leave_chain(folder, Some(from)).await?;
+    match join(folder, invite, None).await {
+        Ok(joined) => Ok((joined, backup)),
+        Err(error) => {
+            let (old, chain) = (backup.clone(), folder.file(CHAIN_FILE));
+            let restored = blocking(move || std::fs::rename(old, chain)).await?;
+            let Err(cause) = restored else { return Err(error) };
+            let sentence = format!("{error}; the old chain is in {backup}: {cause}");
+            Err(RpcError::new("disk", sentence))
+        }
+    }
 }
 
 /// Rebuilds a damaged chain from its blocks. No process may have its file open.

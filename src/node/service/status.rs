@@ -1,16 +1,17 @@
 //! Answers about the running node: status, peers, and the outcome of a sync.
 
-use super::Service;
+use super::{Service, reach::try_view};
 use crate::{
     node::{
         blocking::blocking,
         clock::{is_far_off, now},
+        config::only_this_machine,
         router::PeerTable,
     },
-    primitives::{Amount, printable},
+    primitives::{Amount, counted, printable},
     rpc::{
         RpcError,
-        types::{Coins, PeerList, PeerView, Phase, StatusReport, Synced, Units},
+        types::{Coins, CopyView, PeerList, PeerView, Phase, StatusReport, Synced, Units},
     },
     sync::{SyncOutcome, SyncReport},
     telemetry::process,
@@ -32,7 +33,7 @@ impl Service {
         let progress = live.as_ref().map(|live| live.progress);
         let floor = Amount::from_units(summary.floor.at(now()).units());
         Ok(StatusReport {
-            name: printable(&self.name),
+            name: printable(&self.name.get()),
             peer_id: self.peer_id,
             network_id: summary.network.id,
             network_name: printable(&summary.network.params.name),
@@ -44,6 +45,9 @@ impl Service {
             height: summary.tip.height,
             tip: summary.tip.hash,
             best_header_height: summary.best_header.height,
+            target_height: progress
+                .map_or(0, |progress| progress.target_height)
+                .max(summary.best_header.height),
             work: summary.tip.work.to_string(),
             peers: live.as_ref().map_or(0, |live| live.peers),
             proven_peers: progress
@@ -73,6 +77,14 @@ impl Service {
             metrics: self.metrics,
             diverged: summary.diverged.map(Into::into),
             data_dir: self.datadir.path().display().to_string(),
+            only_this_machine: live.as_ref().is_some_and(|live| only_this_machine(&live.listen)),
+            copy: live
+                .as_ref()
+                .and_then(|live| live.copy.clone())
+                .map(|copy| CopyView { seen: copy.seen, address: copy.address }),
+            tries: live
+                .map(|live| live.attempts.into_iter().map(try_view).collect())
+                .unwrap_or_default(),
         })
     }
 }
@@ -107,7 +119,10 @@ pub(super) fn synced(report: &SyncReport, of_one_friend: bool) -> Result<Synced,
         ),
         SyncOutcome::NoAnswer => refused(
             "no_answer",
-            format!("none of the {} friends that were asked answered: try again", report.asked),
+            format!(
+                "no answer from the {} asked: try again",
+                counted(u64::try_from(report.asked).unwrap_or(u64::MAX), "friend", "friends")
+            ),
         ),
         SyncOutcome::Stalled => refused(
             "stalled",

@@ -1,18 +1,15 @@
-//! Commands that need the wallet's keys: creating wallets, paying, and writing notes.
+//! Commands that need the wallet's keys: creating wallets, and writing notes.
 
-use super::{Service, unknown_transaction};
+use super::Service;
 use crate::{
-    chain::api::{MempoolEntry, Origin, TxState},
-    node::{blocking::blocking, clock::moment_with_sleep},
-    primitives::{Address, Owner, Transaction, TxId},
+    chain::api::Origin,
+    node::clock::moment_with_sleep,
+    primitives::{Owner, Transaction, TxId},
     rpc::{
         RpcError,
-        types::{
-            CreateWallet, RaiseFee, Secret, SendTrade, Submitted, TxStateName, WalletCreated,
-            WriteNote,
-        },
+        types::{CreateWallet, Secret, Submitted, WalletCreated, WriteNote},
     },
-    wallet::{self, RECOVERY_SCAN, RecoveryPhrase},
+    wallet::{self, RecoveryPhrase},
 };
 
 impl Service {
@@ -52,25 +49,22 @@ impl Service {
         Ok(WalletCreated { address: wallet.first_address(), recovery_phrase, recovered: None })
     }
 
-    /// Restores a wallet from its recovery phrase. Scans the first 1,000 addresses, and restores
-    /// all up to the last one that has coins on the chain.
+    /// Restores a wallet from its recovery phrase, with all addresses up to the last one that ever
+    /// had coins on the chain. The search goes on at each new block: the chain may come later.
     async fn recover_wallet(
         &self,
         phrase: Secret,
         passphrase: Option<Secret>,
     ) -> Result<WalletCreated, RpcError> {
         let phrase = RecoveryPhrase::parse(phrase.expose())?;
-        let mut used = 1;
-        if let Some(chain) = &self.chain {
-            let (reader, owners) = (chain.reader.clone(), phrase.owners());
-            used = blocking(move || {
-                let known = (1_u32..)
-                    .zip(owners.take(RECOVERY_SCAN.try_into().unwrap_or(usize::MAX)))
-                    .filter(|(_, owner)| reader.has_coins(*owner));
-                known.map(|(count, _)| count).last().unwrap_or(1)
-            })
-            .await?;
+        let reader = self.chain.as_ref().map(|chain| chain.reader.clone());
+        let task = self.progress.begin("recover", None);
+        let progress = move |done, total| task.update(done, Some(total));
+        // Refused before the search replaces that of another wallet.
+        if let Some(wallet) = self.keyring.open_if_there().await? {
+            wallet.check_phrase(&phrase)?;
         }
+        let used = self.recovery.begin(phrase.clone(), reader, progress).await?;
         let make = move |path: &std::path::Path| {
             wallet::Wallet::recover(path, phrase, used, passphrase.as_ref().map(Secret::expose))
         };
@@ -80,76 +74,6 @@ impl Service {
         }
         let recovered = u32::try_from(wallet.addresses().len()).ok();
         Ok(WalletCreated { address: wallet.first_address(), recovery_phrase: None, recovered })
-    }
-
-    /// Pays an address or a friend.
-    pub(super) async fn pay(&self, request: SendTrade) -> Result<Submitted, RpcError> {
-        let chain = self.chain()?;
-        let from = request.from.0;
-        let to = self.payee(&request.to).await?;
-        let network = chain.handle.summary().network.id;
-        let (txid, young) = {
-            let mut wallet = self.keyring.open_with(request.passphrase).await?;
-            let key = wallet.public_key(&from).ok_or(wallet::SignError::NotOurs(request.from))?;
-            let spendable = chain.handle.spendable(from).await?;
-            let memo = request.memo.unwrap_or_default();
-            let built = wallet::build_trade(
-                &spendable,
-                key,
-                to,
-                request.amount.0,
-                request.fee.0,
-                memo.as_bytes(),
-            )?;
-            let mut transaction = built.transaction;
-            wallet.sign(&mut transaction, &network, moment_with_sleep())?;
-            // Submitted while the wallet is held, so that the next send sees these coins as spent.
-            (self.submit(transaction).await?, built.rests_on_young_rewards)
-        };
-        let submitted = Submitted::waits(txid, young);
-        if request.mine { self.mined(submitted, from).await } else { Ok(submitted) }
-    }
-
-    /// Replaces an own trade in the mempool by the same trade with a higher fee.
-    pub(super) async fn pay_more(&self, request: RaiseFee) -> Result<Submitted, RpcError> {
-        let chain = self.chain()?;
-        let replaced = request.txid;
-        let info = chain
-            .handle
-            .transaction(replaced)
-            .await?
-            .ok_or_else(|| unknown_transaction(replaced))?;
-        match info.state {
-            TxState::Mempool => {}
-            TxState::Mined { height, .. } => {
-                return Err(RpcError::new(
-                    "mined",
-                    format!("trade {replaced} is in block {height} already"),
-                ));
-            }
-            TxState::Void { reason } => {
-                return Err(RpcError::new(
-                    "void",
-                    format!("trade {replaced} can no longer be mined: {reason}"),
-                ));
-            }
-        }
-        let network = chain.handle.summary().network.id;
-        let from =
-            info.transaction.inputs.first().map_or(Owner::ZERO, |input| input.public_key.owner());
-        let (txid, young, also_void) = {
-            let mut wallet = self.keyring.open_with(request.passphrase).await?;
-            wallet.public_key(&from).ok_or(wallet::SignError::NotOurs(Address(from)))?;
-            let spendable = chain.handle.spendable(from).await?;
-            let built = wallet::raise_fee(&info.transaction, info.fee, request.fee.0, &spendable)?;
-            let mut transaction = built.transaction;
-            wallet.sign(&mut transaction, &network, moment_with_sleep())?;
-            let also_void = descendants_of(replaced, &chain.handle.mempool().await?);
-            (self.submit(transaction).await?, built.rests_on_young_rewards, also_void)
-        };
-        let submitted =
-            Submitted { replaces: Some(replaced), also_void, ..Submitted::waits(txid, young) };
-        if request.mine { self.mined(submitted, from).await } else { Ok(submitted) }
     }
 
     /// Writes a note on the chain, and mines for it.
@@ -185,37 +109,8 @@ impl Service {
         }
     }
 
-    /// Resolves `to`, which is an address or a friend's name.
-    async fn payee(&self, to: &str) -> Result<Owner, RpcError> {
-        if Address::looks_like(to) || to.starts_with('1') {
-            return Ok(to.parse::<Address>()?.0);
-        }
-        match &self.friends {
-            Some(friends) => Ok(friends.resolve_to_pay(to.to_owned()).await?.1),
-            None => self.friends_handle().map(|_| Owner::ZERO),
-        }
-    }
-
-    /// Submits an own trade or note. It is durable when this returns.
+    /// Submits an own note. It is durable when this returns.
     async fn submit(&self, transaction: Transaction) -> Result<TxId, RpcError> {
         Ok(self.chain()?.handle.accept_trade(transaction, Origin::Local).await?)
     }
-
-    /// Mines until the submitted transaction is in a block, which another miner may find.
-    async fn mined(&self, submitted: Submitted, owner: Owner) -> Result<Submitted, RpcError> {
-        let mined = self.chain()?.miner.mine_until(submitted.txid, owner).await?;
-        Ok(Submitted { block: Some(mined.block), state: TxStateName::Mined, ..submitted })
-    }
-}
-
-/// Returns the mempool's descendants of a trade: they spend its outputs, or each other's.
-fn descendants_of(trade: TxId, mempool: &[MempoolEntry]) -> Vec<TxId> {
-    let mut found = vec![trade];
-    for entry in mempool {
-        // Parents come first.
-        if entry.transaction.inputs.iter().any(|input| found.contains(&input.outpoint.txid)) {
-            found.push(entry.txid);
-        }
-    }
-    found.split_off(1)
 }

@@ -6,7 +6,9 @@ use super::chain::{InputView, OutputView, TxPlace, TxView};
 use crate::{
     chain::{Divergence, DivergenceReason, Tip},
     consensus::Proof,
-    primitives::{Amount, BlockHash, Height, NetworkId, TransactionKind, TxId, UnixMillis},
+    primitives::{
+        Amount, BlockHash, Height, NetworkId, TransactionKind, TxId, UnixMillis, count_of_blocks,
+    },
 };
 
 /// The tip of a branch.
@@ -75,8 +77,10 @@ impl From<Divergence> for DivergenceView {
                 theirs.hash
             ),
             (None, missing) => format!(
-                "{why}: ask your friends which one is right; once the {missing} blocks of it that \
-                 are missing are here, accept-branch {} takes it, or {stay}",
+                "{why}: ask your friends which one is right; once {} more of it {} here, \
+                 accept-branch {} takes it, or {stay}",
+                count_of_blocks(missing.into()),
+                if missing == 1 { "is" } else { "are" },
                 theirs.hash
             ),
         };

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::reach::Reach;
 use super::values::{Bits, Coins, Secret, SignedCoins, SignedUnits, Units};
 use crate::{
     chain::api::MempoolEntry,
@@ -44,12 +45,17 @@ pub(crate) struct InviteText {
     /// The number of node addresses in the invite. It is 0 if no node runs; the joining node then
     /// needs `--peer`.
     pub addresses: u32,
+    /// The machines at which the invite is of use, by its addresses.
+    pub reach: Reach,
 }
 
 /// The reply of `join`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Joined {
     pub network_id: NetworkId,
+    pub network_name: String,
+    /// The number of addresses in the invite.
+    pub addresses: u32,
 }
 
 /// The reply of `leave_chain`.
@@ -100,8 +106,9 @@ impl BalanceReport {
 /// The request of `send`: pay an address or a friend.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SendTrade {
-    /// The paying address, one of this wallet.
-    pub from: Address,
+    /// The paying address, one of this wallet; default: all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Address>,
     /// An address, or a friend: a name, a name with an id suffix, or a peer id. A text with the
     /// prefix of an address is parsed as an address.
     pub to: String,
@@ -111,8 +118,11 @@ pub(crate) struct SendTrade {
     pub fee: Coins,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memo: Option<String>,
-    /// True if this node also mines, with the reward to `from`. The reply then waits until any node
-    /// has mined the trade.
+    /// True if coins of others may be spent before they are mined.
+    #[serde(default)]
+    pub unconfirmed: bool,
+    /// True if this node also mines, with the reward to `from`, or to the address of the first coin
+    /// spent. The reply then waits until any node has mined the trade.
     #[serde(default)]
     pub mine: bool,
     /// Unlocks the wallet for this request only.
@@ -124,7 +134,8 @@ pub(crate) struct SendTrade {
 /// a higher fee.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RaiseFee {
-    pub txid: TxId,
+    /// The trade's id, or the start of it.
+    pub txid: String,
     /// The whole new fee, not the increase.
     pub fee: Coins,
     /// True if this node also mines, with the reward to the sender. The reply then waits until any
@@ -159,7 +170,7 @@ pub(crate) enum TxStateName {
     Void,
 }
 
-/// The reply of `send`, `raise_fee` and `note`.
+/// The reply of `send`, `raise_fee`, `cancel`, `resend` and `note`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Submitted {
     pub txid: TxId,
@@ -170,12 +181,25 @@ pub(crate) struct Submitted {
     /// True if an input spends a block reward so recent that a reorg could undo it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub rests_on_young_coins: bool,
-    /// The replaced trade, after `raise_fee`.
+    /// The fee for the miner.
+    #[serde(default)]
+    pub fee: Coins,
+    /// True if an input spends a coin that is not mined yet.
+    #[serde(default)]
+    pub rests_on_unconfirmed: bool,
+    /// The waiting transactions that made those coins.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rests_on: Vec<TxId>,
+    /// The trade in whose place this one comes, after `raise_fee`, `cancel` and `resend`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replaces: Option<TxId>,
-    /// Descendants of the replaced trade, which became void with it.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub also_void: Vec<TxId>,
+    /// Descendants of the replaced trade, which became void with it. Present after `raise_fee` and
+    /// `cancel`, even if empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub also_void: Option<Vec<TxId>>,
+    /// True if it waits, this node does not mine, and no connected peer says that it does.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub nobody_mines: bool,
 }
 
 impl Submitted {
@@ -186,8 +210,12 @@ impl Submitted {
             state: TxStateName::Mempool,
             block: None,
             rests_on_young_coins,
+            fee: Coins(Amount::ZERO),
+            rests_on_unconfirmed: false,
+            rests_on: Vec::new(),
             replaces: None,
-            also_void: Vec::new(),
+            also_void: None,
+            nobody_mines: false,
         }
     }
 }

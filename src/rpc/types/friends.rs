@@ -14,11 +14,13 @@ pub(crate) enum FriendLevel {
     Introduced,
     /// The user accepted it. On the network `lan`, also a peer at a private address.
     Friend,
+    /// The user blocked it, whatever it was before.
+    Blocked,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FriendView {
-    /// The name in the signed profile, with control characters replaced.
+    /// The name as it is to be typed: with a suffix where the plain name means another.
     pub name: String,
     /// Hex digits of the identity that distinguish friends of the same name.
     pub suffix: String,
@@ -35,6 +37,9 @@ pub(crate) struct FriendView {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FriendList {
     pub friends: Vec<FriendView>,
+    /// True if no other machine can reach the running node.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub only_this_machine: bool,
 }
 
 /// The reply of `accept-friend`.

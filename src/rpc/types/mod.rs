@@ -13,6 +13,10 @@ mod chain;
 mod console;
 mod friends;
 mod node;
+mod people;
+mod reach;
+mod settings;
+mod undo;
 mod values;
 mod wallet;
 
@@ -27,7 +31,13 @@ pub(crate) use friends::{
     BroadcastSent, ChatHistory, ChatMessage, ChatSent, ChatState, FriendAccepted, FriendLevel,
     FriendList, FriendView, MarkedRead,
 };
-pub(crate) use node::{BanState, PeerList, PeerView, Progress, StatusReport, Stopping, Synced};
+pub(crate) use node::{
+    BanState, CopyView, PeerList, PeerView, Progress, StatusReport, Stopping, Synced,
+};
+pub(crate) use people::{FriendBlocked, FriendForgotten, Payee, Renamed};
+pub(crate) use reach::{BackupFile, BackupMade, Reach, TryFailure, TryView};
+pub(crate) use settings::{Origin, SettingList, SettingView};
+pub(crate) use undo::{Cancel, Resend};
 #[cfg(any(test, fuzzing))]
 pub(crate) use values::{Bits, SignedCoins, SignedUnits};
 pub(crate) use values::{Coins, Secret, Units};
@@ -150,9 +160,10 @@ mod tests {
     #[test]
     fn what_does_not_apply_is_left_out() {
         let sent = Submitted::waits(TxId::ZERO, false);
-        assert_fields(&sent, &["txid", "state"]);
+        assert_fields(&sent, &["txid", "state", "fee", "rests_on_unconfirmed"]);
         let mined = Submitted { state: TxStateName::Mined, block: Some(BlockHash::ZERO), ..sent };
-        assert_fields(&mined, &["txid", "state", "block"]);
+        let of_mined = ["txid", "state", "block", "fee", "rests_on_unconfirmed"];
+        assert_fields(&mined, &of_mined);
         let audit = AuditReport {
             height: 1,
             tip: BlockHash::ZERO,

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use super::branch::DivergenceView;
+use super::reach::TryView;
 use super::values::{Coins, Units};
 use crate::primitives::{Address, BlockHash, Height, MiningMode, NetworkId, PeerId, UnixMillis};
 use crate::sync::{Obstacle, Phase};
@@ -21,6 +22,10 @@ pub(crate) struct StatusReport {
     pub height: Height,
     pub tip: BlockHash,
     pub best_header_height: Height,
+    /// The height at which a sync is complete: of the best chain that headers show or that counting
+    /// claims name.
+    #[serde(default)]
+    pub target_height: Height,
     /// The expected number of hashes behind the tip, in hex.
     pub work: String,
     /// The number of connected peers.
@@ -76,12 +81,36 @@ pub(crate) struct StatusReport {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub diverged: Option<DivergenceView>,
     pub data_dir: String,
+    /// The addresses that the node tries, of the user and of friends, and why they fail.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tries: Vec<TryView>,
+    /// True if no other machine can reach the running node: it listens at loopback addresses only.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub only_this_machine: bool,
+    /// Another node with this identity, a copy of the data folder, if one was seen lately.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copy: Option<CopyView>,
+}
+
+/// A node with the identity of the one that answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CopyView {
+    /// The time at which it was seen last, in unix ms.
+    pub seen: UnixMillis,
+    /// Its multiaddr; left out if friends told of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
 }
 
 impl StatusReport {
     /// True if the node knows no better chain than its own.
     pub(crate) fn is_synced(&self) -> bool {
         self.phase == Phase::Synced
+    }
+
+    /// True if nobody is connected whose word on the chain counts.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.phase == Phase::Alone
     }
 
     /// True while the node fetches a better chain from its peers.
@@ -140,7 +169,7 @@ pub(crate) struct Stopping {
 /// The progress of a long task that the node runs for a command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Progress {
-    /// One of `verify`, `reindex`, `mine`, `sync`, `create`.
+    /// One of `verify`, `reindex`, `mine`, `wait`, `ask`, `sync`, `create`.
     pub task: String,
     /// The number of blocks done; in `create`, of hashes.
     pub done: u64,
@@ -149,4 +178,7 @@ pub(crate) struct Progress {
     pub total: Option<u64>,
     /// The time since the task began, in ms.
     pub elapsed_ms: u64,
+    /// Set while the task waits for the clock: the time at which it goes on, in unix ms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_until: Option<UnixMillis>,
 }

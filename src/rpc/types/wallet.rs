@@ -11,7 +11,7 @@ pub(crate) struct CreateWallet {
     /// The passphrase that encrypts a new wallet, or unlocks an existing one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub passphrase: Option<Secret>,
-    /// The words from which to restore a wallet. The node then scans 1,000 addresses.
+    /// The words from which to restore a wallet. The node searches the chain for its addresses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recovery_phrase: Option<Secret>,
 }

@@ -251,6 +251,8 @@ fn write_friends(path: &Path) -> (SignedProfile, SignedLine, SignedQuit) {
     let address = ["/ip4/10.0.0.1/tcp/1".to_owned()];
     room.add_addresses(friend(0), &address, AddressSource::Command, NOW + 5).expect("kept");
     room.keep_ban(Ban { peer: BANNED, term: BanTerm::Forever }).expect("kept");
+    room.block(&PeerId(PublicKey([8; 32])).to_string(), NOW + 8).expect("kept");
+    room.set_own_name("me").expect("kept");
     let told = SignedLine::sign(network, friend(2), None, NOW, 0, "psst", &signer_of(2));
     room.receive_broadcast(told.expect("short"), NOW + 7).expect("kept");
     room.set_own_profile("me", &[], None, NOW + 6).expect("signed");
@@ -276,11 +278,16 @@ fn the_tables_of_friends_redb_are_those_of_the_page() {
     assert_types::<u64, (Id, u64, u8, Bytes)>(&rows, database, "chat_1");
     assert_types::<Id, u64>(&rows, database, "chat_ids_1");
     assert_types::<(Key32, bool, u64), ()>(&rows, database, "chat_friends_2");
+    assert_types::<u64, (Id, u64, Key32, Key32)>(&rows, database, "chat_to_all_1");
     assert_types::<u64, (Id, u64, Bytes)>(&rows, database, "requests_1");
     assert_types::<(Key32, u64), (Key32, Bytes)>(&rows, database, "outbox_1");
     assert_types::<Key32, (u64, u64)>(&rows, database, "quits_1");
     assert_types::<Name, (u64, u64, u8)>(&rows, database, "peers_1");
     assert_types::<Key32, u64>(&rows, database, "bans_1");
+    assert_types::<Key32, (u64, &'static str)>(&rows, database, "blocked_1");
+    assert_types::<Key32, (u64, &'static str)>(&rows, database, "former_1");
+    assert_types::<Key32, &'static str>(&rows, database, "payees_1");
+    assert_types::<&'static str, &'static str>(&rows, database, "own_1");
     assert_types::<&'static str, u64>(&rows, database, "meta_1");
     let meaning = table_in(section, &["friends table"]);
     let described: Vec<_> = meaning.iter().map(|row| row[0].clone()).collect();
@@ -313,7 +320,7 @@ fn rows_of_friends_redb_are_stored_as_the_page_says() {
     let row = table.get(&them).expect("a read").expect("a person");
     assert_eq!(
         row.value(),
-        (NOW + 3, false, true, true),
+        (NOW + 5, false, true, true),
         "written to, and accepted by its address"
     );
 
@@ -329,6 +336,10 @@ fn rows_of_friends_redb_are_stored_as_the_page_says() {
     for (peer, is_direct, order) in [(them, false, 0), (them, true, 1), (friend(1).0.0, false, 2)] {
         assert!(table.get((&peer, is_direct, order)).expect("a read").is_some(), "{order}");
     }
+
+    let table = open::<u64, (&'static [u8; 16], u64, Key32, Key32)>(database, "chat_to_all_1");
+    let row = table.get(0).expect("a read").expect("a line to all");
+    assert_eq!(row.value(), (&id.0, NOW, &them, &network));
 
     let table = open::<u64, (&'static [u8; 16], u64, &'static [u8])>(database, "requests_1");
     let row = table.get(3).expect("a read").expect("a line of somebody who is no friend");
@@ -348,6 +359,12 @@ fn rows_of_friends_redb_are_stored_as_the_page_says() {
 
     let table = open::<Key32, u64>(database, "bans_1");
     assert_eq!(table.get(&BANNED.0.0).expect("a read").expect("a ban").value(), u64::MAX);
+
+    let table = open::<Key32, (u64, &'static str)>(database, "blocked_1");
+    let row = table.get(&[8; 32]).expect("a read").expect("a block");
+    assert_eq!(row.value(), (NOW + 8, ""), "its name was not known");
+    let table = open::<&'static str, &'static str>(database, "own_1");
+    assert_eq!(table.get("name").expect("a read").expect("a name").value(), "me");
 
     let states = table_in(PAGE, &["line state", "name"]);
     let names: Vec<_> = states.iter().map(|row| row[1].clone()).collect();

@@ -34,7 +34,13 @@ impl TestNet {
     /// Returns the folder of the node with `NODE_ID=id`. The first command that needs it creates
     /// it.
     pub(crate) fn folder(&self, id: &str) -> Folder {
-        Folder { root: Arc::clone(&self.root), id: id.to_owned(), namespace: None, clock: None }
+        Folder {
+            root: Arc::clone(&self.root),
+            id: id.to_owned(),
+            is_named: true,
+            namespace: None,
+            clock: None,
+        }
     }
 
     /// Writes a file beside the folders and returns its path.
@@ -51,11 +57,19 @@ pub(crate) struct Folder {
     root: Arc<TempDir>,
     /// The value of `NODE_ID`.
     pub(crate) id: String,
+    /// True if commands get the id in their environment.
+    is_named: bool,
     namespace: Option<String>,
     clock: Option<Clock>,
 }
 
 impl Folder {
+    /// Leaves the choice of the folder to the program: commands get no id.
+    pub(crate) fn without_id(mut self) -> Self {
+        self.is_named = false;
+        self
+    }
+
     /// Moves the folder's processes to a network namespace.
     pub(crate) fn in_namespace(mut self, namespace: &str) -> Self {
         self.namespace = Some(namespace.to_owned());
@@ -94,7 +108,10 @@ impl Folder {
             command.envs(clock.environment());
         }
         command.stdin(Stdio::null());
-        command.env("FRIENDCHAIN_DATA_DIR", self.root.path()).env("NODE_ID", &self.id).args(args);
+        command.env("FRIENDCHAIN_DATA_DIR", self.root.path()).args(args);
+        if self.is_named {
+            command.env("NODE_ID", &self.id);
+        }
         command
     }
 

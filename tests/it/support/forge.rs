@@ -170,9 +170,9 @@ pub(crate) fn commit(block: &mut Block) {
     block.header.merkle_root = block.computed_merkle_root();
 }
 
-/// Searches a nonce for eight zero bits.
+/// Searches a nonce whose hash is below the target of eight bits, 00ffff00….
 pub(crate) fn mine(block: &mut Block) {
-    while block.hash().0[0] != 0 {
+    while block.hash().0[..2] >= [0, 0xff] {
         block.header.nonce += 1;
     }
 }

@@ -211,7 +211,7 @@ fn every_rule_that_can_be_broken_is_broken_by_someone_and_named_alike() {
         let purse = Purse::clone(&model.coins());
         let made = (0..50).find_map(|_| forge.flawed_trade(&mut luck, &purse, flaw));
         let trade = made.unwrap_or_else(|| panic!("no trade with {flaw:?}"));
-        let verdict = model.accept_trade(&Arc::new(trade.clone()), false, NOW);
+        let verdict = model.accept_trade(&Arc::new(trade.clone()), false);
         let found = chain.trade(&trade, PEER);
         assert_eq!(
             found.as_ref().map_or_else(AcceptTradeError::code, |_| "accepted"),

@@ -400,7 +400,7 @@ impl Model {
             self.waiting.push(Arc::clone(block));
             return "waiting";
         }
-        let verdict = self.store(block, now);
+        let verdict = self.store(block);
         let mut open = if is_kept(verdict) { vec![hash] } else { vec![] };
         while let Some(parent) = open.pop() {
             let waiting = std::mem::take(&mut self.waiting);
@@ -411,7 +411,7 @@ impl Model {
             open.extend(
                 children
                     .iter()
-                    .filter(|child| is_kept(self.store(child, now)))
+                    .filter(|child| is_kept(self.store(child)))
                     .map(|child| child.hash()),
             );
         }
@@ -445,19 +445,19 @@ impl Model {
 
     /// Takes a block on whose parent is stored; makes it the tip if it is better and all the way to
     /// it is valid.
-    fn store(&mut self, block: &Arc<Block>, now: UnixMillis) -> &'static str {
+    fn store(&mut self, block: &Arc<Block>) -> &'static str {
         let hash = block.hash();
         if self.condemned.contains(&hash) {
             return "invalid_branch";
         }
         self.bodies.insert(hash, Arc::clone(block));
-        let verdict = self.store_known(block, now);
+        let verdict = self.store_known(block);
         self.settle_best_header();
         verdict
     }
 
     /// Makes a stored block the tip if it is better and all the way to it is valid.
-    fn store_known(&mut self, block: &Arc<Block>, now: UnixMillis) -> &'static str {
+    fn store_known(&mut self, block: &Arc<Block>) -> &'static str {
         let hash = block.hash();
         if !self.beats(&hash, &self.tip) {
             return "side_branch";
@@ -468,7 +468,7 @@ impl Model {
                 self.tip = hash;
                 let shared =
                     old.iter().zip(&new).take_while(|(old, new)| old.hash() == new.hash()).count();
-                self.pool_after(&old[shared..], &new[shared..], now);
+                self.pool_after(&old[shared..], &new[shared..]);
                 "connected"
             }
             Err((at, code)) => {

@@ -25,7 +25,7 @@ use play::{Difference, Keeping, Report, play};
 use crate::consensus::{Network, testing};
 
 /// How many histories `cargo test` plays.
-const HISTORIES: u64 = 200;
+const HISTORIES: u64 = 100;
 
 /// The longest history, in steps.
 const MAX_STEPS: u64 = 60;

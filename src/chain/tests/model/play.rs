@@ -189,7 +189,7 @@ impl World {
     fn give_trade(&mut self, trade: &Arc<Transaction>, local: bool) -> Result<(), Difference> {
         let (now, origin) = (self.now, if local { Origin::Local } else { PEER });
         let engine = self.engine().accept_trade(Transaction::clone(trade), origin, now);
-        let model = self.model.accept_trade(trade, local, now);
+        let model = self.model.accept_trade(trade, local);
         let engine = engine.map_or_else(|error| error.code(), |_| "accepted");
         self.verdict(&format!("trade {}", trade.txid()), engine, model)?;
         self.settle()

@@ -1,13 +1,13 @@
 //! The mempool as the slow and obvious ledger sees it: a list in the order of coming, tried anew
 //! against the coins of the best chain.
 
-use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     ledger::Model,
     rules::{self, Purse},
 };
-use crate::primitives::{Block, Encode, Transaction, TxId, UnixMillis};
+use crate::primitives::{Block, Encode, Transaction, TxId};
 
 /// A trade or note that waits.
 #[derive(Debug, Clone)]
@@ -16,16 +16,12 @@ pub(super) struct Entry {
     pub(super) txid: TxId,
     pub(super) fee: u64,
     pub(super) local: bool,
-    added: UnixMillis,
 }
 
 /// A trade of this node's own, whatever became of it.
 #[derive(Debug, Clone)]
 pub(super) struct Own {
-    transaction: Arc<Transaction>,
     pub(super) void: bool,
-    /// When it was made, or taken up again.
-    added: UnixMillis,
 }
 
 /// What waits, and this node's own trades for ever.
@@ -50,10 +46,10 @@ impl Pool {
 
     /// Notes that a trade is this node's own; what is kept already stays as it is, unless it was
     /// void.
-    fn keep_own(&mut self, transaction: &Arc<Transaction>, added: UnixMillis) {
+    fn keep_own(&mut self, transaction: &Arc<Transaction>) {
         let txid = transaction.txid();
         if self.own.get(&txid).is_none_or(|own| own.void) {
-            self.own.insert(txid, Own { transaction: Arc::clone(transaction), void: false, added });
+            self.own.insert(txid, Own { void: false });
         }
     }
 
@@ -192,7 +188,6 @@ impl Model {
         &mut self,
         transaction: &Arc<Transaction>,
         local: bool,
-        now: UnixMillis,
     ) -> &'static str {
         let txid = transaction.txid();
         let is_sent_here = local;
@@ -203,11 +198,14 @@ impl Model {
                 return "known";
             }
             entry.local = true;
-            self.pool.keep_own(transaction, now);
+            self.pool.keep_own(transaction);
             return "accepted";
         }
         if self.place(&txid).is_some() {
             return "mined";
+        }
+        if !is_sent_here && self.pool.own.get(&txid).is_some_and(|own| own.void) {
+            return "void";
         }
         match self.try_trade(transaction, Some(if local { 100 } else { 25 })) {
             Err(code) => code,
@@ -217,32 +215,26 @@ impl Model {
                     self.make_void(txid);
                 }
                 self.pool.entries.retain(|entry| !leaving.contains(&entry.txid));
-                self.admit(transaction, fee, local, now);
+                self.admit(transaction, fee, local);
                 "accepted"
             }
         }
     }
 
-    fn admit(&mut self, transaction: &Arc<Transaction>, fee: u64, local: bool, added: UnixMillis) {
+    fn admit(&mut self, transaction: &Arc<Transaction>, fee: u64, local: bool) {
         let txid = transaction.txid();
         if local {
-            self.pool.keep_own(transaction, added);
+            self.pool.keep_own(transaction);
         }
-        self.pool.entries.push(Entry {
-            transaction: Arc::clone(transaction),
-            txid,
-            fee,
-            local,
-            added,
-        });
+        self.pool.entries.push(Entry { transaction: Arc::clone(transaction), txid, fee, local });
     }
 
     /// Takes a trade up that was good before; whether it still is.
-    fn readmit(&mut self, transaction: &Arc<Transaction>, added: UnixMillis) -> bool {
+    fn readmit(&mut self, transaction: &Arc<Transaction>) -> bool {
         let tried = self.try_trade(transaction, None);
         if let Ok((fee, _)) = tried {
             let local = self.pool.own.contains_key(&transaction.txid());
-            self.admit(transaction, fee, local, added);
+            self.admit(transaction, fee, local);
         }
         tried.is_ok()
     }
@@ -254,12 +246,7 @@ impl Model {
     }
 
     /// The best chain has changed: blocks left and joined it, both in the order of height.
-    pub(super) fn pool_after(
-        &mut self,
-        left: &[Arc<Block>],
-        joined: &[Arc<Block>],
-        now: UnixMillis,
-    ) {
+    pub(super) fn pool_after(&mut self, left: &[Arc<Block>], joined: &[Arc<Block>]) {
         if left.is_empty() {
             for transaction in joined.iter().flat_map(|block| block.transactions.iter().skip(1)) {
                 let txid = transaction.txid();
@@ -279,40 +266,16 @@ impl Model {
             let left = left
                 .iter()
                 .flat_map(|block| block.transactions.iter().skip(1).cloned().map(Arc::new));
-            let waited = std::mem::take(&mut self.pool.entries)
-                .into_iter()
-                .map(|entry| (entry.transaction, entry.added));
-            for (transaction, added) in
-                left.map(|left| (left, now)).chain(waited).collect::<Vec<_>>()
-            {
+            let waited = std::mem::take(&mut self.pool.entries).into_iter();
+            let waited = waited.map(|entry| entry.transaction);
+            for transaction in left.chain(waited).collect::<Vec<_>>() {
                 let txid = transaction.txid();
                 let is_there = self.place(&txid).is_some() || self.pool.get(&txid).is_some();
-                if !is_there && !self.readmit(&transaction, added) {
+                // Void is final.
+                let is_void = self.pool.own.get(&txid).is_some_and(|own| own.void);
+                if !is_there && !is_void && !self.readmit(&transaction) {
                     self.make_void(&txid);
                 }
-            }
-        }
-        // What is void is tried again, the latest first, as often as that helps: one may rest on
-        // another.
-        let mut void: Vec<_> = self
-            .pool
-            .own
-            .iter()
-            .filter(|(_, own)| own.void)
-            .map(|(txid, own)| (*txid, own.clone()))
-            .collect();
-        void.sort_by_key(|(txid, own)| (Reverse(own.added), *txid));
-        loop {
-            let before = void.len();
-            void.retain(|(txid, own)| {
-                if self.place(txid).is_some() {
-                    self.pool.own.insert(*txid, Own { void: false, ..own.clone() });
-                    return false;
-                }
-                !self.readmit(&own.transaction, now)
-            });
-            if void.len() == before {
-                return;
             }
         }
     }

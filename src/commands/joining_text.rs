@@ -1,0 +1,51 @@
+//! Sentences on invites, on the addresses that a node tries, and on trades that nobody mines.
+
+use std::io::{self, Write};
+
+use super::look::write_hanging;
+use crate::{
+    primitives::counted,
+    rpc::types::{InviteText, Reach, StatusReport, Submitted},
+};
+
+/// The head of an address that the node tries, as wide as those of `status`.
+const TRIES: &str = "tries      ";
+
+/// Returns the number of addresses in an invite, and who can use them.
+pub(super) fn invite_holds(invite: &InviteText) -> String {
+    let addresses = counted(invite.addresses.into(), "address", "addresses");
+    let who = match invite.reach {
+        Reach::Nobody => {
+            return "The invite holds no address, since no node runs or listens: whoever joins \
+                    needs --peer."
+                .to_owned();
+        }
+        Reach::ThisMachine => "friends on this machine only",
+        Reach::Lan => "friends on this LAN",
+        Reach::Internet => "friends on the internet, if no firewall is between",
+    };
+    format!("The invite holds {addresses}, for {who}.")
+}
+
+/// Writes the addresses that the node tries, and why they fail.
+pub(super) fn write_tries(out: &mut dyn Write, status: &StatusReport) -> io::Result<()> {
+    if status.running && status.peers == 0 && status.tries.is_empty() {
+        let none = "nobody, since no address is known: give --peer, or ask a friend for an invite";
+        return write_hanging(out, TRIES, none);
+    }
+    status.tries.iter().try_for_each(|tried| {
+        write_hanging(out, TRIES, &format!("{}: {}", tried.place(), tried.words()))
+    })
+}
+
+/// Writes that nobody mines a trade, if that is so.
+pub(super) fn write_who_mines(out: &mut dyn Write, sent: &Submitted) -> io::Result<()> {
+    if !sent.nobody_mines {
+        return Ok(());
+    }
+    writeln!(
+        out,
+        "Nobody mines it: this node does not, and no connected friend says that he does."
+    )?;
+    writeln!(out, "Type mine, or send with --mine; start-node --mine on-demand does it by itself.")
+}

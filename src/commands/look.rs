@@ -1,0 +1,239 @@
+//! The look of text for people: the width of the screen, short ids, and lines that end at words.
+//!
+//! A [`Look`] belongs to the command under way, as a screen does: all that the command writes has
+//! the same one. JSON has none.
+
+use std::{
+    fmt::Display,
+    io::{self, IsTerminal, Write},
+};
+
+use terminal_size::{Width, terminal_size_of};
+use unicode_width::UnicodeWidthStr;
+
+/// Columns of text that does not go to a terminal, and of a terminal that does not tell its width.
+const DEFAULT_WIDTH: usize = 80;
+
+/// The narrowest screen that tables are fitted to, in columns. Fewer hold no two columns.
+const MIN_WIDTH: usize = 40;
+
+/// Characters of a short id. A block's hash begins with zeros, so that fewer would say little.
+const SHORT_ID_CHARS: usize = 12;
+
+/// Characters of a short address: the prefix `fc1` and 9 more.
+const SHORT_ADDRESS_CHARS: usize = 12;
+
+/// Columns by which the lines after a long head are indented.
+const LONG_HEAD_INDENT: usize = 2;
+
+/// The end of a text that was cut.
+const ELLIPSIS: char = '…';
+
+tokio::task_local! {
+    /// The look of the command that this task runs.
+    static LOOK: Look;
+}
+
+/// The look of a command's text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Look {
+    /// Columns of the screen.
+    pub(crate) width: usize,
+    /// True to show ids and columns in full, whatever the width.
+    pub(crate) full: bool,
+    /// True if sentences are broken into lines. Programs read a sentence on one line.
+    pub(crate) breaks_sentences: bool,
+}
+
+impl Look {
+    /// Returns the look for standard output.
+    pub(crate) fn of_stdout() -> Self {
+        let stdout = io::stdout();
+        let is_terminal = stdout.is_terminal();
+        let size = is_terminal.then(|| terminal_size_of(&stdout)).flatten();
+        Self { width: width_of(size), full: false, breaks_sentences: is_terminal }
+    }
+
+    /// Returns the look of the command under way.
+    pub(crate) fn current() -> Self {
+        LOOK.try_with(|look| *look).unwrap_or_else(|_| Self::of_stdout())
+    }
+
+    /// Runs a command with this look.
+    pub(crate) async fn scope<T>(self, command: impl Future<Output = T>) -> T {
+        LOOK.scope(self, command).await
+    }
+
+    #[cfg(test)]
+    pub(super) fn with<T>(self, run: impl FnOnce() -> T) -> T {
+        LOOK.sync_scope(self, run)
+    }
+}
+
+fn width_of(size: Option<(Width, terminal_size::Height)>) -> usize {
+    // A terminal that reports no columns does not know them.
+    let columns = size.map(|(Width(columns), _)| usize::from(columns)).filter(|width| *width > 0);
+    columns.unwrap_or(DEFAULT_WIDTH).max(MIN_WIDTH)
+}
+
+/// Returns the first characters of an id, or the whole id if the user asked for it.
+pub(crate) fn short(id: impl Display) -> String {
+    let id = id.to_string();
+    if Look::current().full { id } else { short_text(&id) }
+}
+
+/// Returns the first characters of an id.
+pub(crate) fn short_text(id: &str) -> String {
+    id.chars().take(SHORT_ID_CHARS).collect()
+}
+
+/// Returns the first characters of an address, with a mark that there are more.
+pub(super) fn short_address(address: impl Display) -> String {
+    let start: String = address.to_string().chars().take(SHORT_ADDRESS_CHARS).collect();
+    format!("{start}{ELLIPSIS}")
+}
+
+/// Returns a text that is at most `width` columns wide. The end of a longer one is cut.
+pub(crate) fn fitted(text: &str, width: usize) -> String {
+    if text.width() <= width {
+        return text.to_owned();
+    }
+    let room = width.saturating_sub(1);
+    let ends = text.char_indices().map(|(at, c)| at.saturating_add(c.len_utf8()));
+    // A mark without a width of its own stays with the letter before it.
+    let cut = ends
+        .filter_map(|end| text.get(..end))
+        .take_while(|start| start.width() <= room)
+        .last()
+        .unwrap_or_default();
+    format!("{}{ELLIPSIS}", cut.trim_end())
+}
+
+/// Breaks a text into lines of at most `width` columns, between words. A word that is wider than a
+/// line is broken where the line ends.
+pub(crate) fn lines(text: &str, width: usize) -> Vec<String> {
+    let (mut lines, mut line) = (Vec::new(), String::new());
+    let width = width.max(1);
+    for word in text.split(' ') {
+        let gap = usize::from(!line.is_empty());
+        if line.width().saturating_add(gap).saturating_add(word.width()) <= width {
+            line.extend(std::iter::repeat_n(' ', gap));
+            line.push_str(word);
+            continue;
+        }
+        if !line.is_empty() {
+            lines.push(std::mem::take(&mut line));
+        }
+        let mut rest = word;
+        while rest.width() > width {
+            let end = broken_at(rest, width);
+            lines.push(rest.get(..end).unwrap_or_default().to_owned());
+            rest = rest.get(end..).unwrap_or_default();
+        }
+        rest.clone_into(&mut line);
+    }
+    lines.push(line);
+    lines
+}
+
+/// Returns the length in bytes of the longest start of a word that fits, at least one character.
+fn broken_at(word: &str, room: usize) -> usize {
+    let ends = word.char_indices().map(|(at, c)| at.saturating_add(c.len_utf8()));
+    let fitting = ends.take_while(|end| word.get(..*end).is_some_and(|part| part.width() <= room));
+    let first = word.chars().next().map_or(1, char::len_utf8);
+    fitting.last().unwrap_or(first)
+}
+
+/// Writes a head and a text. Further lines are indented below the text.
+pub(crate) fn write_hanging(out: &mut dyn Write, head: &str, text: &str) -> io::Result<()> {
+    let look = Look::current();
+    let indent = head.width();
+    if look.full || indent.saturating_add(text.width()) <= look.width {
+        return writeln!(out, "{head}{text}");
+    }
+    // A long head leaves no column for the text, and is broken like it.
+    let is_long = indent > look.width / 2;
+    let (mut start, indent, text) = if is_long {
+        (String::new(), LONG_HEAD_INDENT, format!("{head}{text}"))
+    } else {
+        (head.to_owned(), indent, text.to_owned())
+    };
+    for line in lines(&text, look.width.saturating_sub(indent)) {
+        writeln!(out, "{}", format!("{start}{line}").trim_end())?;
+        start = " ".repeat(indent);
+    }
+    Ok(())
+}
+
+/// Writes a sentence. On a terminal it is broken between words.
+pub(crate) fn write_sentence(out: &mut dyn Write, sentence: &str) -> io::Result<()> {
+    let look = Look::current();
+    if !look.breaks_sentences {
+        return writeln!(out, "{sentence}");
+    }
+    lines(sentence, look.width).iter().try_for_each(|line| writeln!(out, "{line}"))
+}
+
+/// Returns a sentence for standard error, broken between words if that is a terminal.
+pub(super) fn sentence_for_stderr(sentence: &str) -> String {
+    let stderr = io::stderr();
+    if !stderr.is_terminal() {
+        return sentence.to_owned();
+    }
+    lines(sentence, width_of(terminal_size_of(&stderr))).join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOOK: Look = Look { width: 40, full: false, breaks_sentences: true };
+
+    fn written(look: Look, head: &str, text: &str) -> String {
+        let mut out = Vec::new();
+        look.with(|| write_hanging(&mut out, head, text)).expect("written");
+        String::from_utf8(out).expect("text")
+    }
+
+    #[test]
+    fn ids_are_short_unless_all_is_asked_for() {
+        let id = "ab".repeat(32);
+        assert_eq!(LOOK.with(|| short(&id)), "abababababab");
+        assert_eq!(Look { full: true, ..LOOK }.with(|| short(&id)), id);
+    }
+
+    #[test]
+    fn lines_end_at_words_and_never_inside_them() {
+        let text = "one two three four five six seven eight nine ten eleven";
+        let shown = written(LOOK, "memo  ", text);
+        assert!(shown.lines().all(|line| line.width() <= 40), "{shown}");
+        assert_eq!(shown.split_whitespace().skip(1).collect::<Vec<_>>().join(" "), text);
+        assert!(shown.lines().skip(1).all(|line| line.starts_with("      ")), "{shown}");
+    }
+
+    #[test]
+    fn a_word_wider_than_the_screen_is_broken_and_nothing_is_lost() {
+        for word in ["x".repeat(100), "李".repeat(60), "e\u{301}".repeat(90)] {
+            let shown = written(LOOK, "memo ", &word);
+            assert!(shown.lines().all(|line| line.width() <= 40), "{shown}");
+            let letters = shown.trim_start_matches("memo ").replace([' ', '\n'], "");
+            assert_eq!(letters, word);
+        }
+    }
+
+    #[test]
+    fn a_cut_text_keeps_whole_letters() {
+        assert_eq!(fitted("yzw", 3), "yzw");
+        assert_eq!(fitted("a name", 5), "a na…");
+        assert_eq!(fitted("李雷李雷", 6), "李雷…");
+        assert_eq!(fitted("李雷李雷", 5), "李雷…");
+        assert_eq!(fitted("e\u{301}e\u{301}e\u{301}", 2), "e\u{301}…");
+    }
+
+    #[test]
+    fn a_long_head_leaves_room_for_the_text() {
+        let shown = written(LOOK, &format!("{} to {}: ", "x".repeat(32), "y".repeat(32)), "hello");
+        assert!(shown.contains("hello"), "{shown}");
+        assert!(shown.lines().all(|line| line.width() <= 40), "{shown}");
+    }
+}

@@ -1,0 +1,75 @@
+//! The commands that forget, block and rename people, and the question before a shared name is
+//! paid.
+
+use std::io::{self, BufRead, IsTerminal, Read, Write};
+
+use super::{outcome::CommandError, session::Session};
+use crate::rpc::{FriendchainApiClient, RpcError};
+
+/// The most bytes of an answer that are read: `yes` has 4.
+const MAX_ANSWER_BYTES: u64 = 64;
+
+pub(super) async fn forget(session: &mut Session<'_>, friend: String) -> Result<(), CommandError> {
+    let forgotten = session.client.forget(friend).await?;
+    session.write(&forgotten, |out| {
+        writeln!(
+            out,
+            "{} is forgotten; the chat stays. To keep them away, block-friend {}",
+            forgotten.name, forgotten.peer_id
+        )
+    })
+}
+
+pub(super) async fn block_friend(
+    session: &mut Session<'_>,
+    friend: String,
+) -> Result<(), CommandError> {
+    let state = session.client.block_friend(friend).await?;
+    session.write(&state, |out| {
+        writeln!(out, "{} is blocked: nothing of them comes through any more.", state.name)
+    })
+}
+
+pub(super) async fn unblock_friend(
+    session: &mut Session<'_>,
+    friend: String,
+) -> Result<(), CommandError> {
+    let state = session.client.unblock_friend(friend).await?;
+    session.write(&state, |out| writeln!(out, "{} is no longer blocked.", state.name))
+}
+
+pub(super) async fn rename(session: &mut Session<'_>, name: String) -> Result<(), CommandError> {
+    let renamed = session.client.rename(name).await?;
+    session.write(&renamed, |out| writeln!(out, "You are called {} now.", renamed.name))
+}
+
+/// Returns the text to pay by. If others share the name, it asks on a terminal who is meant.
+/// Elsewhere the text is unchanged, and the node refuses it with a sentence that lists them all.
+pub(super) async fn confirmed_payee(
+    session: &Session<'_>,
+    to: String,
+) -> Result<String, CommandError> {
+    if !session.owns_stdin || !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        return Ok(to);
+    }
+    let payee = session.client.payee(to.clone()).await?;
+    let Some((first, others)) = payee.candidates.split_first() else { return Ok(to) };
+    let others = others.join(", ");
+    let others = if others.is_empty() { "any stranger".to_owned() } else { others };
+    let others = format!("'{to}' could also mean {others}.");
+    if agreed(&format!("{others}\nPay {first}? It is asked once. [y/N] "))? {
+        return Ok(payee.to);
+    }
+    let sentence = format!("nothing was paid: write the one whom you mean, such as {first}");
+    Err(RpcError::new("not_confirmed", sentence).into())
+}
+
+/// Asks a question on the terminal. Only a yes agrees.
+fn agreed(question: &str) -> Result<bool, CommandError> {
+    let mut terminal = io::stderr();
+    write!(terminal, "{question}")?;
+    terminal.flush()?;
+    let mut line = String::new();
+    io::stdin().lock().take(MAX_ANSWER_BYTES).read_line(&mut line)?;
+    Ok(matches!(line.trim(), "y" | "Y" | "yes" | "Yes"))
+}

@@ -1,0 +1,27 @@
+//! Sentences on who can reach the node, and on a copy of it.
+
+use std::io::{self, Write};
+
+use crate::{primitives::UnixMillis, rpc::types::StatusReport};
+
+/// The list of friends of a node that no other machine can reach, while it is empty.
+pub(super) const NOBODY_ELSE: &str = "no friends yet, and only this machine can reach this node: \
+                                      end it, and type\nfriendchain people NAME";
+
+/// Writes who can reach the node, where that needs a word, and the warning of a copy that was seen
+/// at the time `seen`.
+pub(super) fn write_reach(
+    out: &mut dyn Write,
+    status: &StatusReport,
+    seen: impl FnOnce(UnixMillis) -> String,
+) -> io::Result<()> {
+    if status.only_this_machine {
+        writeln!(out, "Only this machine can reach this node: its addresses are loopback ones.")?;
+        writeln!(out, "For friends on other machines: friendchain people {}", status.name)?;
+    }
+    let Some(copy) = &status.copy else { return Ok(()) };
+    let place =
+        copy.address.as_deref().map_or_else(String::new, |address| format!(" at {address}"));
+    let seen = seen(copy.seen);
+    writeln!(out, "WARNING: a copy of this node's folder runs{place} (seen {seen}): stop one.")
+}

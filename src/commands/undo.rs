@@ -1,0 +1,44 @@
+//! The commands that take a payment back, or send a void one again.
+
+use super::{
+    args::{CancelArgs, ResendArgs},
+    outcome::CommandError,
+    parse::{hash_text, parsed},
+    secrets,
+    session::Session,
+    text,
+};
+use crate::rpc::{
+    FriendchainApiClient,
+    types::{Cancel, Coins, Resend},
+};
+
+pub(super) async fn cancel(
+    session: &mut Session<'_>,
+    args: CancelArgs,
+) -> Result<(), CommandError> {
+    let request = Cancel {
+        txid: hash_text(&args.txid, "bad_txid")?,
+        fee: args.fee.map(|fee| parsed(&fee, "bad_amount")).transpose()?,
+        passphrase: secrets::passphrase(&args.passphrase)?,
+    };
+    let sent = session.client.cancel(request).await?;
+    session.write(&sent, |out| {
+        text::write_submitted(out, "Trade", &sent)?;
+        writeln!(out, "It pays the coins back to you, less a fee of {}.", sent.fee)
+    })
+}
+
+pub(super) async fn resend(
+    session: &mut Session<'_>,
+    args: ResendArgs,
+) -> Result<(), CommandError> {
+    let request = Resend {
+        txid: hash_text(&args.txid, "bad_txid")?,
+        fee: args.fee.map_or(Ok(Coins::default()), |fee| parsed(&fee, "bad_amount"))?,
+        force: args.force,
+        passphrase: secrets::passphrase(&args.passphrase)?,
+    };
+    let sent = session.client.resend(request).await?;
+    session.write(&sent, |out| text::write_submitted(out, "Trade", &sent))
+}

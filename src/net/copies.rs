@@ -1,0 +1,167 @@
+//! Notices another node with this node's identity: a copy of the data folder that runs too.
+//!
+//! libp2p refuses each connection between the two, since both ends have one key. The refusal is the
+//! proof, because nobody else can answer for the key. Yet a node that dials itself, through a
+//! router or a forwarded port, sees the same refusal at both ends. So refusals are counted for a
+//! moment: as many outgoing as incoming ones prove nothing.
+//!
+//! mDNS of another machine that claims this node's identity proves nothing either. It is a reason
+//! to dial that machine.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use libp2p::Multiaddr;
+
+/// The time without a further refusal after which refusals are counted. Both ends of a dial of
+/// oneself see it within milliseconds.
+const QUIET: Duration = Duration::from_secs(2);
+
+/// The most addresses that wait to be dialed. Any machine of the local network can claim some.
+const MAX_CLAIMS: usize = 8;
+
+/// The most dials of a claimed address whose refusals prove nothing.
+const MAX_DIALS: u32 = 6;
+
+/// The longest wait before a dial. It is random, so that two copies do not dial each other at once
+/// again and again.
+const LONGEST_WAIT_MS: u64 = 8_000;
+
+/// The shortest wait before a dial.
+const SHORTEST_WAIT_MS: u64 = 200;
+
+/// The end of a connection at which it was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    Dialer,
+    Listener,
+}
+
+/// A claimed address.
+#[derive(Debug, Clone, Copy)]
+struct Claim {
+    due: Instant,
+    dials: u32,
+    /// True while it is dialed, and until the refusals are counted.
+    dialed: bool,
+}
+
+/// The refused connections of the last moments, and the addresses to dial.
+#[derive(Debug, Default)]
+pub(super) struct Copies {
+    claims: BTreeMap<Multiaddr, Claim>,
+    outgoing: u32,
+    incoming: u32,
+    last: Option<(Instant, Multiaddr)>,
+}
+
+impl Copies {
+    /// Records that another address claims to be this node. `random` spreads the dials.
+    pub(super) fn claimed(&mut self, address: Multiaddr, now: Instant, random: u64) {
+        if self.claims.len() < MAX_CLAIMS {
+            let claim = Claim { due: now + wait(random), dials: 0, dialed: false };
+            self.claims.entry(address).or_insert(claim);
+        }
+    }
+
+    /// Returns an address to dial now.
+    pub(super) fn due(&mut self, now: Instant) -> Option<Multiaddr> {
+        let is_due = |claim: &Claim| !claim.dialed && claim.due <= now;
+        let (address, claim) = self.claims.iter_mut().find(|(_, claim)| is_due(claim))?;
+        claim.dialed = true;
+        claim.dials = claim.dials.saturating_add(1);
+        Some(address.clone())
+    }
+
+    /// Gives a claimed address up: nobody answers there, or somebody else does.
+    pub(super) fn unfounded(&mut self, address: &Multiaddr) {
+        self.claims.remove(address);
+    }
+
+    /// Records a connection that was refused because both its ends have one identity.
+    pub(super) fn refused(&mut self, end: End, address: &Multiaddr, now: Instant) {
+        let count = match end {
+            End::Dialer => &mut self.outgoing,
+            End::Listener => &mut self.incoming,
+        };
+        *count = count.saturating_add(1);
+        self.last = Some((now, address.clone()));
+    }
+
+    /// Returns the address of a copy, once for each proof.
+    pub(super) fn found(&mut self, now: Instant, random: u64) -> Option<Multiaddr> {
+        let (last, _) = self.last.as_ref()?;
+        if now.saturating_duration_since(*last) < QUIET {
+            return None;
+        }
+        let (_, address) = self.last.take()?;
+        let (outgoing, incoming) =
+            (std::mem::take(&mut self.outgoing), std::mem::take(&mut self.incoming));
+        if outgoing != incoming {
+            self.claims.clear();
+            return Some(address);
+        }
+        self.claims.retain(|_, claim| claim.dials < MAX_DIALS);
+        for claim in self.claims.values_mut().filter(|claim| claim.dialed) {
+            (claim.dialed, claim.due) = (false, now + wait(random));
+        }
+        None
+    }
+}
+
+fn wait(random: u64) -> Duration {
+    Duration::from_millis(SHORTEST_WAIT_MS.saturating_add(random % LONGEST_WAIT_MS))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(last: u8) -> Multiaddr {
+        format!("/ip4/10.0.0.{last}/tcp/1").parse().expect("an address")
+    }
+
+    #[test]
+    fn a_refusal_at_one_end_only_is_a_copy_and_at_both_ends_a_dial_of_oneself() {
+        let now = Instant::now();
+        let later = now + QUIET;
+        let mut copies = Copies::default();
+        for end in [End::Dialer, End::Listener] {
+            copies.refused(end, &address(1), now);
+            assert_eq!(copies.found(now, 0), None, "not before it is quiet");
+            assert_eq!(copies.found(later, 0), Some(address(1)), "{end:?}");
+            assert_eq!(copies.found(later, 0), None, "once");
+        }
+        copies.refused(End::Dialer, &address(1), now);
+        copies.refused(End::Listener, &address(2), now);
+        assert_eq!(copies.found(later, 0), None);
+    }
+
+    #[test]
+    fn a_claim_is_dialed_again_at_another_time_and_not_for_ever() {
+        let mut now = Instant::now();
+        let mut copies = Copies::default();
+        copies.claimed(address(1), now, 5);
+        assert_eq!(copies.due(now), None);
+        let mut dials = 0;
+        while !copies.claims.is_empty() {
+            now += Duration::from_secs(10);
+            if let Some(address) = copies.due(now) {
+                dials += 1;
+                assert_eq!(copies.due(now), None, "one dial at a time");
+                copies.refused(End::Dialer, &address, now);
+                copies.refused(End::Listener, &address, now);
+            }
+            assert_eq!(copies.found(now + QUIET, 7), None);
+        }
+        assert_eq!(dials, MAX_DIALS);
+        for last in 0..100 {
+            copies.claimed(address(last), now, 0);
+        }
+        assert_eq!(copies.claims.len(), MAX_CLAIMS);
+        copies.unfounded(&address(0));
+        assert_eq!(copies.claims.len(), MAX_CLAIMS - 1);
+    }
+}

@@ -1,0 +1,96 @@
+//! The kinds of failed dials, read from the errors of the transports.
+
+use std::{error::Error, io};
+
+use libp2p::{core::transport::timeout::TransportTimeoutError, dns, quic, swarm::DialError};
+
+/// The kind of a failed dial.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DialCause {
+    /// The machine answers, but no program listens at the port.
+    Refused,
+    /// Nothing came back in time.
+    TimedOut,
+    /// This machine has no way to the address, or may not use it.
+    NoRoute,
+    /// The name has no address.
+    NameNotFound,
+    /// A peer with another key answered.
+    WrongPeer,
+    /// A node with this node's key answered: this node itself, or a copy of its folder.
+    SameIdentity,
+    /// The peer is banned, or friends hold all places.
+    Denied,
+    /// Another fault, such as a program there that is no node.
+    Other,
+}
+
+impl DialCause {
+    /// Returns the kind of a failure.
+    pub(super) fn of(error: &DialError) -> Self {
+        match error {
+            DialError::LocalPeerId { .. } => Self::SameIdentity,
+            DialError::WrongPeerId { .. } => Self::WrongPeer,
+            DialError::Denied { .. } => Self::Denied,
+            DialError::Transport(errors) => errors
+                .iter()
+                .find_map(|(_, error)| Self::of_transport(error))
+                .unwrap_or(Self::Other),
+            _ => Self::Other,
+        }
+    }
+
+    /// Returns the kind that a transport's error shows, anywhere inside of it.
+    pub(super) fn of_transport(error: &(dyn Error + 'static)) -> Option<Self> {
+        if error.is::<dns::ResolveError>() {
+            return Some(Self::NameNotFound);
+        }
+        if let Some(TransportTimeoutError::Timeout) =
+            error.downcast_ref::<TransportTimeoutError<io::Error>>()
+        {
+            return Some(Self::TimedOut);
+        }
+        if let Some(quic::Error::HandshakeTimedOut) = error.downcast_ref::<quic::Error>() {
+            return Some(Self::TimedOut);
+        }
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            // The source of an `io::Error` leaves out the error that it wraps.
+            return match error.get_ref() {
+                Some(inner) => Self::of_transport(inner),
+                None => Self::of_kind(error.kind()),
+            };
+        }
+        error.source().and_then(Self::of_transport)
+    }
+
+    const fn of_kind(kind: io::ErrorKind) -> Option<Self> {
+        match kind {
+            io::ErrorKind::ConnectionRefused => Some(Self::Refused),
+            io::ErrorKind::TimedOut => Some(Self::TimedOut),
+            io::ErrorKind::HostUnreachable
+            | io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::NetworkDown
+            | io::ErrorKind::AddrNotAvailable
+            | io::ErrorKind::PermissionDenied => Some(Self::NoRoute),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kind_is_found_under_all_wrappers() {
+        let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
+        let of = |error: io::Error| DialCause::of_transport(&error);
+        assert_eq!(of(refused()), Some(DialCause::Refused));
+        assert_eq!(of(io::Error::other(io::Error::other(refused()))), Some(DialCause::Refused));
+        let timeout = TransportTimeoutError::<io::Error>::Timeout;
+        assert_eq!(of(io::Error::other(timeout)), Some(DialCause::TimedOut));
+        let wrapped = TransportTimeoutError::Other(io::Error::other(refused()));
+        assert_eq!(of(io::Error::other(wrapped)), Some(DialCause::Refused));
+        assert_eq!(of(io::Error::other("no node")), None);
+    }
+}

@@ -1,0 +1,45 @@
+//! The node's side of people: its own name, and whom the user blocked.
+
+use tokio::sync::oneshot;
+
+use super::{Router, network::log_unsent};
+use crate::{node::clock::moment, primitives::PeerId};
+
+impl Router {
+    /// Takes a new name, which is stored, and announces it to all connected peers.
+    pub(super) fn rename(&mut self, name: String, reply: oneshot::Sender<()>) {
+        self.name = name;
+        self.sign_profile();
+        // An error means that the caller no longer waits.
+        let _ = reply.send(());
+    }
+
+    /// Refuses a peer's connections from now on, or admits them again.
+    pub(super) fn set_blocked(
+        &mut self,
+        peer: PeerId,
+        is_blocked: bool,
+        reply: oneshot::Sender<()>,
+    ) {
+        if is_blocked {
+            self.blocked.insert(peer);
+            log_unsent(self.net.ban(peer));
+        } else {
+            self.blocked.remove(&peer);
+            if !self.peers.is_banned(&peer, moment()) {
+                log_unsent(self.net.unban(peer));
+            }
+        }
+        // An error means that the caller no longer waits.
+        let _ = reply.send(());
+    }
+
+    /// Repeats the refusals that a full queue may have swallowed.
+    pub(super) fn repeat_refusals(&self) {
+        let is_refused =
+            |peer: &&PeerId| self.blocked.contains(*peer) || self.peers.is_banned(peer, moment());
+        for peer in self.connected.keys().filter(is_refused) {
+            log_unsent(self.net.ban(*peer));
+        }
+    }
+}

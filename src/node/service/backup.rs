@@ -1,0 +1,262 @@
+//! Backups: one file with wallet, identity, chat, settings and the chain's name; and the way back.
+//!
+//! The node makes the file in its own folder, and the command moves it to where the user wants it.
+//! So the file belongs to the user of the command, and no secret crosses the RPC.
+
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use super::Service;
+use crate::{
+    consensus::{Invite, MAX_INVITE_CHARS, Network},
+    datadir::{
+        CHAIN_FILE, DataDir, FRIENDS_FILE, FolderLock, IDENTITY_FILE, SETTINGS_FILE, WALLET_FILE,
+    },
+    friends::{Friends, FriendsConfig},
+    net::Identity,
+    node::{
+        blocking::blocking,
+        clock::{moment, now},
+        open::create_chain,
+    },
+    peers::Trust,
+    rpc::{
+        RpcError,
+        types::{BackupFile, BackupMade},
+    },
+    storage::{
+        bundle::{BundleError, BundleWriter, Part, unpack},
+        create_private_folder, take_place, unfinished_private,
+    },
+    wallet::Wallet,
+};
+
+/// The part that names the chain: an invite without addresses.
+const INVITE_PART: &str = "invite.txt";
+
+/// The largest `friends.redb`, in bytes: ten times the largest that the tables' bounds allow.
+const MAX_FRIENDS_BYTES: u64 = 4 << 30;
+
+/// The parts of a backup, in their order. Sizes in bytes: those that their readers accept.
+const PARTS: [Part; 5] = [
+    Part { name: IDENTITY_FILE, max: 64 * 1024 },
+    Part { name: WALLET_FILE, max: 1024 * 1024 },
+    Part { name: SETTINGS_FILE, max: 64 * 1024 },
+    Part { name: INVITE_PART, max: MAX_INVITE_CHARS as u64 },
+    Part { name: FRIENDS_FILE, max: MAX_FRIENDS_BYTES },
+];
+
+/// The files of a folder that a restore must not meet.
+const OCCUPIED: [&str; 5] = [IDENTITY_FILE, WALLET_FILE, SETTINGS_FILE, CHAIN_FILE, FRIENDS_FILE];
+
+/// First part of the name of an unfinished backup in the data folder.
+const UNFINISHED: &str = "backup-unfinished-";
+
+/// The folder inside the data folder in which a restore checks what it has read.
+const STAGE: &str = "restore-unfinished";
+
+/// Age from which on an unfinished backup is one that a command left behind.
+const LEFT_BEHIND: Duration = Duration::from_hours(1);
+
+impl Service {
+    /// Makes a backup in the data folder, for the caller to move to its place.
+    pub(super) async fn make_backup(&self) -> Result<BackupMade, RpcError> {
+        let invite = match &self.chain {
+            Some(chain) => {
+                let checkpoint = chain.handle.invite_checkpoint().await?;
+                let network = Network::clone(&chain.handle.summary().network);
+                Some(Invite::new(network, checkpoint, Vec::new())?.to_text())
+            }
+            None => None,
+        };
+        let unique = format!("{UNFINISHED}{}-{}", now(), rand::random::<u32>());
+        let place = self.datadir.file(&unique);
+        let copy = self.datadir.file(&format!("{unique}-friends"));
+        if let Some(friends) = &self.friends {
+            // The thread that writes the file copies it, so that no write comes between.
+            friends.copy_to(self.datadir.file(FRIENDS_FILE), copy.clone()).await?;
+        }
+        let datadir = self.datadir.clone();
+        let made = blocking(move || {
+            clean_up(datadir.path());
+            let made = write(&datadir, &place, &copy, invite);
+            // Either it was never made, or it is in the backup now.
+            let _ = fs::remove_file(&copy);
+            if made.is_err() {
+                let _ = fs::remove_file(&place);
+            }
+            made.map(|(bytes, parts)| BackupMade {
+                path: place.display().to_string(),
+                bytes,
+                parts,
+            })
+        });
+        made.await?.map_err(|error| {
+            RpcError::new("backup_failed", format!("the backup could not be made: {error}"))
+        })
+    }
+}
+
+/// Writes the backup. Returns its length, and the names of its parts.
+fn write(
+    datadir: &DataDir,
+    place: &Path,
+    friends: &Path,
+    invite: Option<String>,
+) -> Result<(u64, Vec<String>), BundleError> {
+    let file = unfinished_private(place)?;
+    let mut bundle = BundleWriter::begin(io::BufWriter::new(&file))?;
+    let mut names = Vec::new();
+    for part in PARTS {
+        if part.name == INVITE_PART {
+            let Some(text) = &invite else { continue };
+            let length = u64::try_from(text.len()).unwrap_or(u64::MAX);
+            bundle.add(part, length, &mut text.as_bytes())?;
+        } else {
+            let path = datadir.file(part.name);
+            let path = if part.name == FRIENDS_FILE { friends } else { &path };
+            let mut source = match File::open(path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                opened => opened?,
+            };
+            bundle.add(part, source.metadata()?.len(), &mut source)?;
+        }
+        names.push(part.name.to_owned());
+    }
+    let bytes = bundle.finish()?;
+    file.sync_all()?;
+    Ok((bytes, names))
+}
+
+/// Removes what commands that were killed have left behind. Best effort.
+fn clean_up(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(UNFINISHED));
+        let made = entry.metadata().and_then(|metadata| metadata.modified());
+        let age = made.ok().and_then(|made| SystemTime::now().duration_since(made).ok());
+        if ours && age.is_some_and(|age| age > LEFT_BEHIND) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// Restores a backup into a folder that is empty but for its lock.
+///
+/// # Errors
+/// The folder is not empty, or the file is no whole backup. The folder then stays as it is.
+pub(crate) async fn restore(lock: &FolderLock, file: PathBuf) -> Result<BackupFile, RpcError> {
+    let folder = lock.folder().clone();
+    check_empty(&folder)?;
+    let stage = folder.file(STAGE);
+    let (from, to) = (file.clone(), stage.clone());
+    let shown = file.display().to_string();
+    let refused = |reason: String| {
+        RpcError::new("bad_backup", format!("'{shown}' cannot be restored: {reason}"))
+    };
+    let read = blocking(move || read(&from, &to)).await?;
+    let restored = match read {
+        Ok((bytes, parts)) => match check(stage.clone(), parts.clone()).await {
+            Ok(invite) => place(&folder, &stage, &parts, invite).await.map(|()| (bytes, parts)),
+            Err(error) => Err(refused(error.message)),
+        },
+        Err(error) => Err(refused(error.to_string())),
+    };
+    // What is left of it is of no use, or in its place.
+    let _ = blocking(move || fs::remove_dir_all(stage)).await?;
+    let (bytes, parts) = restored?;
+    let parts = parts.into_iter().map(str::to_owned).collect();
+    Ok(BackupFile { file: shown, bytes, parts })
+}
+
+fn check_empty(folder: &DataDir) -> Result<(), RpcError> {
+    let there = OCCUPIED.iter().find(|name| folder.file(name).symlink_metadata().is_ok());
+    there.map_or(Ok(()), |name| {
+        let sentence = format!(
+            "the folder {} is not empty, since it holds {name}: restore into a new one, as in \
+             friendchain --node-id NEW restore FILE",
+            folder.path().display()
+        );
+        Err(RpcError::new("folder_not_empty", sentence))
+    })
+}
+
+/// Unpacks the backup to a folder of its own. Returns its length and the names of its parts.
+fn read(file: &Path, stage: &Path) -> Result<(u64, Vec<&'static str>), BundleError> {
+    match fs::remove_dir_all(stage) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+        _ => create_private_folder(stage)?,
+    }
+    let mut input = File::open(file)?;
+    let bytes = input.metadata()?.len();
+    let mut input = io::BufReader::new(&mut input);
+    let parts = unpack(&mut input, &PARTS, |name| unfinished_private(&stage.join(name)))?;
+    Ok((bytes, parts))
+}
+
+/// Opens each part as the node will. Returns the invite, if there is one.
+async fn check(stage: PathBuf, parts: Vec<&'static str>) -> Result<Option<Invite>, RpcError> {
+    blocking(move || {
+        let has = |name| parts.contains(&name);
+        let invite = if has(INVITE_PART) {
+            let text = fs::read_to_string(stage.join(INVITE_PART));
+            let text = text.map_err(|error| RpcError::new("bad_backup", error.to_string()))?;
+            Some(Invite::from_text(&text)?)
+        } else {
+            None
+        };
+        let identity = if has(IDENTITY_FILE) {
+            Identity::load(&stage.join(IDENTITY_FILE))?
+        } else {
+            Identity::generate()
+        };
+        if has(WALLET_FILE) {
+            Wallet::open(&stage.join(WALLET_FILE))?;
+        }
+        if has(FRIENDS_FILE) {
+            let network =
+                invite.as_ref().map_or_else(|| Network::lan().id, |invite| invite.network().id);
+            let me = identity.peer_id();
+            let config = FriendsConfig {
+                me,
+                network,
+                signer: Box::new(move |message| identity.sign(message)),
+                trust: Trust::default(),
+                clock: Box::new(moment),
+            };
+            drop(Friends::open_frozen(&stage.join(FRIENDS_FILE), config)?);
+        }
+        Ok(invite)
+    })
+    .await?
+}
+
+/// Moves the checked parts to their places, and makes the chain. After a failure the folder is as
+/// empty as before.
+async fn place(
+    folder: &DataDir,
+    stage: &Path,
+    parts: &[&'static str],
+    invite: Option<Invite>,
+) -> Result<(), RpcError> {
+    if let Some(invite) = invite {
+        let network = invite.network().clone();
+        create_chain(folder, network, Some(*invite.checkpoint())).await?;
+    }
+    let moved: io::Result<()> = parts
+        .iter()
+        .filter(|name| **name != INVITE_PART)
+        .try_for_each(|name| take_place(&stage.join(name), &folder.file(name)));
+    moved.map_err(|error| {
+        for name in OCCUPIED {
+            // It was not there before.
+            let _ = fs::remove_file(folder.file(name));
+        }
+        let sentence =
+            format!("the data folder {} is not writable: {error}", folder.path().display());
+        RpcError::new("disk", sentence)
+    })
+}

@@ -1,0 +1,328 @@
+//! Commands that pay, and that change or repeat a payment: send, raise-fee, cancel, resend.
+//!
+//! The wallet is held from the reading of the coins until the chain has taken the trade, so that
+//! two payments at once never spend the same coins.
+
+use super::{Service, mining::watched, unknown_transaction};
+use crate::{
+    chain::{
+        FeeRate, PAYING_RATE,
+        api::{InputFate, MempoolEntry, Origin, SpendQuery, Spendable, TxInfo, TxState},
+        errors::AcceptTradeError,
+    },
+    node::{blocking::blocking, clock::moment_with_sleep, keyring::OpenWallet},
+    primitives::{Address, Amount, Owner, Transaction, TransactionKind, TxId, TxOutput},
+    rpc::{
+        RpcError,
+        types::{Cancel, Coins, RaiseFee, Resend, SendTrade, Submitted, TxStateName},
+    },
+    wallet::{self, BuiltTrade, Keys, Order, Plan, ResendError},
+};
+
+/// Attempts to cancel with the fee that the chain then says is needed.
+const CANCEL_ATTEMPTS: u32 = 3;
+
+/// The largest fee that `cancel` takes by itself, as a part of what comes back. A payee could raise
+/// the price by a costly trade on top of the payment.
+const CANCEL_SHARE: u64 = 10;
+
+/// The fee that `cancel` takes by itself in any case, in fees of its own length.
+const CANCEL_FEES: u64 = 100;
+
+impl Service {
+    /// Pays an address or a friend, from any address of the wallet unless one is named.
+    pub(super) async fn pay(&self, request: SendTrade) -> Result<Submitted, RpcError> {
+        self.chain()?;
+        let to = self.payee(&request.to).await?;
+        let (submitted, payer) = {
+            let mut wallet = self.keyring.open_with(request.passphrase).await?;
+            let keys = wallet.keys();
+            let from = request.from.map(|address| address.0);
+            if let Some(address) = request.from.filter(|from| !keys.contains_key(&from.0)) {
+                return Err(wallet::SignError::NotOurs(address).into());
+            }
+            let order = Order {
+                outputs: vec![TxOutput { value: request.amount.0, owner: to }],
+                fee: request.fee.0,
+                memo: request.memo.unwrap_or_default().into_bytes(),
+                from,
+                tie: None,
+                unconfirmed: request.unconfirmed,
+            };
+            let needs = request.amount.0.saturating_add(request.fee.0);
+            let spendable = self.spendable(&keys, from, needs).await?;
+            let built = wallet::build_trade(&spendable, &keys, &order)?;
+            let payer = built.payer;
+            (self.sign_and_submit(&mut wallet, &built, request.fee.0).await?, payer)
+        };
+        if request.mine { self.mined(submitted, payer).await } else { Ok(submitted) }
+    }
+
+    /// Replaces an own trade in the mempool by the same trade with a higher fee.
+    pub(super) async fn pay_more(&self, request: RaiseFee) -> Result<Submitted, RpcError> {
+        let replaced = self.transaction_id(&request.txid).await?;
+        let info = self.waiting(replaced).await?;
+        let (submitted, payer) = {
+            let mut wallet = self.keyring.open_with(request.passphrase).await?;
+            let keys = wallet.keys();
+            let spendable = self.spendable(&keys, None, request.fee.0).await?;
+            let fee = request.fee.0;
+            let built = wallet::raise_fee(&info.transaction, info.fee, fee, &spendable, &keys)?;
+            let also_void = descendants_of(replaced, &self.chain()?.handle.mempool().await?);
+            let payer = built.payer;
+            let sent = self.sign_and_submit(&mut wallet, &built, fee).await?;
+            (replacing(sent, replaced, also_void), payer)
+        };
+        if request.mine { self.mined(submitted, payer).await } else { Ok(submitted) }
+    }
+
+    /// Replaces an own trade in the mempool by one that pays its coins back to the wallet.
+    pub(super) async fn cancel_payment(&self, request: Cancel) -> Result<Submitted, RpcError> {
+        let txid = self.transaction_id(&request.txid).await?;
+        let info = self.waiting(txid).await?;
+        let trade = &info.transaction;
+        if trade.kind() == TransactionKind::Note {
+            return Err(RpcError::new(
+                "note",
+                format!("{txid} is a note: it spends no coins, so nothing can take its place"),
+            ));
+        }
+        let mut wallet = self.keyring.open_with(request.passphrase).await?;
+        let keys = wallet.keys();
+        let mempool = self.chain()?.handle.mempool().await?;
+        let also_void = descendants_of(txid, &mempool);
+        let resting = mempool.iter().filter(|entry| also_void.contains(&entry.txid));
+        let lost = resting.map(|entry| entry.fee).sum::<Amount>().saturating_add(info.fee);
+        let mut fee = request.fee.map_or_else(|| least_fee(trade, info.fee, lost), |fee| fee.0);
+        for _ in 0..CANCEL_ATTEMPTS {
+            let spendable = self.spendable(&keys, None, fee).await?;
+            let built = wallet::build_cancel(trade, info.fee, fee, &spendable, &keys)?;
+            if request.fee.is_none() {
+                check_cancel_fee(txid, fee, &built.transaction)?;
+            }
+            match self.try_submit(&mut wallet, &built).await? {
+                Ok(new) => {
+                    let sent = submitted(new, &built, fee);
+                    return Ok(replacing(sent, txid, also_void));
+                }
+                Err(AcceptTradeError::Conflict { needs: Some(needs), .. })
+                    if request.fee.is_none() && needs > fee =>
+                {
+                    fee = needs;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(RpcError::new(
+            "busy",
+            format!("what rests on {txid} changes all the time: try cancel again, or give --fee"),
+        ))
+    }
+
+    /// Sends a void trade of the wallet again.
+    pub(super) async fn send_again(&self, request: Resend) -> Result<Submitted, RpcError> {
+        let txid = self.transaction_id(&request.txid).await?;
+        let info = self.known(txid).await?;
+        match info.state {
+            TxState::Void { .. } => {}
+            TxState::Mempool => {
+                return Err(RpcError::new(
+                    "waiting",
+                    format!("{txid} waits to be mined: raise-fee hurries it, cancel takes it back"),
+                ));
+            }
+            TxState::Mined { height, .. } => return Err(mined_already(txid, height)),
+        }
+        let trade = info.transaction;
+        let mut wallet = self.keyring.open_with(request.passphrase).await?;
+        let keys = wallet.keys();
+        let given: Amount = trade.outputs.iter().map(|output| output.value).sum();
+        let needs = given.saturating_add(request.fee.0);
+        let spendable = self.spendable(&keys, None, needs).await?;
+        if !request.force {
+            self.check_not_paid_since(txid, wallet::payments(&trade, &keys), &trade.memo).await?;
+        }
+        let fates = self.fates(&trade).await?;
+        match wallet::plan_resend(txid, &trade, &fates, &spendable, &keys, request.force)? {
+            Plan::Same => {
+                let fee = fee_of(&trade, &fates);
+                let accepted =
+                    self.chain()?.handle.accept_trade(Transaction::clone(&trade), Origin::Local);
+                Ok(Submitted { fee: Coins(fee), ..Submitted::waits(accepted.await?, false) })
+            }
+            Plan::Anew(order) => {
+                let order = Order { fee: request.fee.0, ..order };
+                let built = wallet::build_trade(&spendable, &keys, &order)?;
+                let sent = self.sign_and_submit(&mut wallet, &built, order.fee).await?;
+                Ok(Submitted { replaces: Some(txid), ..sent })
+            }
+        }
+    }
+
+    /// Resolves `to`, which is an address or a friend's name.
+    async fn payee(&self, to: &str) -> Result<Owner, RpcError> {
+        let to = self.friend(to).await?;
+        if Address::looks_like(&to) || to.starts_with('1') {
+            return Ok(to.parse::<Address>()?.0);
+        }
+        match &self.friends {
+            Some(friends) => Ok(friends.resolve_to_pay(to).await?.1),
+            None => self.friends_handle().map(|_| Owner::ZERO),
+        }
+    }
+
+    /// Returns a known transaction and its state.
+    async fn known(&self, txid: TxId) -> Result<TxInfo, RpcError> {
+        let info = self.chain()?.handle.transaction(txid).await?;
+        info.ok_or_else(|| unknown_transaction(txid))
+    }
+
+    /// Returns a transaction that waits in the mempool; any other is refused.
+    async fn waiting(&self, txid: TxId) -> Result<TxInfo, RpcError> {
+        let info = self.known(txid).await?;
+        match &info.state {
+            TxState::Mempool => Ok(info),
+            TxState::Mined { height, .. } => Err(mined_already(txid, *height)),
+            TxState::Void { reason } => Err(RpcError::new(
+                "void",
+                format!("trade {txid} is void: {reason}; resend {txid} sends it again"),
+            )),
+        }
+    }
+
+    async fn spendable(
+        &self,
+        keys: &Keys,
+        from: Option<Owner>,
+        needs: Amount,
+    ) -> Result<Spendable, RpcError> {
+        let mut owners: Vec<Owner> = keys.keys().copied().collect();
+        owners.sort_unstable();
+        let query = SpendQuery { wallet: owners, from, needs };
+        Ok(self.chain()?.handle.spendable(query).await?)
+    }
+
+    /// Refuses to send a payment again that a later transaction has made.
+    async fn check_not_paid_since(
+        &self,
+        txid: TxId,
+        payments: Vec<TxOutput>,
+        memo: &[u8],
+    ) -> Result<(), RpcError> {
+        let (reader, memo) = (self.chain()?.reader.clone(), memo.to_vec());
+        let since = blocking(move || reader.paid_since(&txid, &payments, &memo)).await??;
+        since.map_or(Ok(()), |by| Err(ResendError::PaidSince { txid, by }.into()))
+    }
+
+    async fn fates(&self, trade: &Transaction) -> Result<Vec<InputFate>, RpcError> {
+        let chain = self.chain()?;
+        let waiting = chain.handle.mempool().await?;
+        let (reader, trade) = (chain.reader.clone(), trade.clone());
+        Ok(blocking(move || reader.input_fates(&trade, &waiting)).await??)
+    }
+
+    /// Signs a built trade and submits it. It is durable when this returns.
+    async fn sign_and_submit(
+        &self,
+        wallet: &mut OpenWallet,
+        built: &BuiltTrade,
+        fee: Amount,
+    ) -> Result<Submitted, RpcError> {
+        let txid = self.try_submit(wallet, built).await??;
+        Ok(submitted(txid, built, fee))
+    }
+
+    async fn try_submit(
+        &self,
+        wallet: &mut OpenWallet,
+        built: &BuiltTrade,
+    ) -> Result<Result<TxId, AcceptTradeError>, RpcError> {
+        let chain = self.chain()?;
+        let network = chain.handle.summary().network.id;
+        let mut transaction = built.transaction.clone();
+        wallet.sign(&mut transaction, &network, moment_with_sleep())?;
+        Ok(chain.handle.accept_trade(transaction, Origin::Local).await)
+    }
+
+    /// Mines until the submitted transaction is in a block, which another miner may find.
+    pub(super) async fn mined(
+        &self,
+        submitted: Submitted,
+        owner: Owner,
+    ) -> Result<Submitted, RpcError> {
+        let (miner, task) = (&self.chain()?.miner, self.progress.begin("wait", None));
+        let mined = watched(miner, &task, miner.mine_until(submitted.txid, owner)).await?;
+        Ok(Submitted { block: Some(mined.block), state: TxStateName::Mined, ..submitted })
+    }
+}
+
+fn mined_already(txid: TxId, height: u32) -> RpcError {
+    RpcError::new("mined", format!("trade {txid} is in block {height} already"))
+}
+
+fn submitted(txid: TxId, built: &BuiltTrade, fee: Amount) -> Submitted {
+    Submitted {
+        fee: Coins(fee),
+        rests_on_unconfirmed: !built.rests_on.is_empty(),
+        rests_on: built.rests_on.clone(),
+        ..Submitted::waits(txid, built.rests_on_young_rewards)
+    }
+}
+
+fn replacing(sent: Submitted, replaced: TxId, also_void: Vec<TxId>) -> Submitted {
+    Submitted { replaces: Some(replaced), also_void: Some(also_void), ..sent }
+}
+
+/// Returns the fee with which a trade of the same inputs and one output replaces `trade`, which
+/// pays `own`. `lost` is the sum of the fees that leave. The rules: `chain/mempool/check.rs`.
+fn least_fee(trade: &Transaction, own: Amount, lost: Amount) -> Amount {
+    let output = TxOutput { value: Amount::ZERO, owner: Owner::ZERO };
+    let bare =
+        Transaction { inputs: trade.inputs.clone(), outputs: vec![output], memo: Vec::new() };
+    let bytes = bare.encoded_len();
+    let relayed = lost.saturating_add(FeeRate::from_units(PAYING_RATE).fee(bytes));
+    let rate = FeeRate::of(own, trade.encoded_len()).plus(FeeRate::from_units(1));
+    relayed.max(rate.fee(bytes))
+}
+
+/// Refuses a fee that nobody asked for and that takes much of what is to come back.
+fn check_cancel_fee(txid: TxId, fee: Amount, cancel: &Transaction) -> Result<(), RpcError> {
+    let back: Amount = cancel.outputs.iter().map(|output| output.value).sum();
+    let usual = FeeRate::from_units(PAYING_RATE).fee(cancel.encoded_len()).units();
+    let most = (back.units() / CANCEL_SHARE).max(usual.saturating_mul(CANCEL_FEES));
+    if fee.units() <= most {
+        return Ok(());
+    }
+    Err(RpcError::new(
+        "fee_too_high",
+        format!(
+            "to cancel {txid} takes a fee of {fee}, since what rests on it pays much: cancel \
+             {txid} --fee {fee} does it all the same"
+        ),
+    ))
+}
+
+/// Returns the fee of a trade whose coins can all be spent.
+fn fee_of(trade: &Transaction, fates: &[InputFate]) -> Amount {
+    let taken: Amount = fates
+        .iter()
+        .filter_map(|fate| match fate {
+            InputFate::Free(coin) => Some(coin.coin.value),
+            _ => None,
+        })
+        .sum();
+    let given: Amount = trade.outputs.iter().map(|output| output.value).sum();
+    taken.checked_sub(given).unwrap_or_default()
+}
+
+/// Returns the mempool's descendants of a trade: they spend its outputs, or each other's.
+fn descendants_of(trade: TxId, mempool: &[MempoolEntry]) -> Vec<TxId> {
+    let mut found = vec![trade];
+    for entry in mempool {
+        // Parents come first.
+        if entry.transaction.inputs.iter().any(|input| found.contains(&input.outpoint.txid)) {
+            found.push(entry.txid);
+        }
+    }
+    found.split_off(1)
+}

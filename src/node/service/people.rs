@@ -1,0 +1,100 @@
+//! Commands about people: forgetting, blocking, the own name, and whom a payment goes to.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use super::Service;
+use crate::{
+    node::clock::now,
+    primitives::{Address, PeerId, printable},
+    rpc::{
+        RpcError,
+        types::{FriendBlocked, FriendForgotten, Payee, Renamed},
+    },
+};
+
+/// The node's name, not yet printable. Empty if a folder is open that never had a name.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct OwnName(Arc<RwLock<String>>);
+
+impl OwnName {
+    #[must_use]
+    pub(crate) fn new(name: String) -> Self {
+        Self(Arc::new(RwLock::new(name)))
+    }
+
+    #[must_use]
+    pub(crate) fn get(&self) -> String {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, name: String) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = name;
+    }
+}
+
+impl Service {
+    /// Keeps the node's name for its next start. Returns it with its accents composed.
+    async fn set_own_name(&self, name: String) -> Result<String, RpcError> {
+        let name = self.friends_handle()?.set_own_name(name).await?;
+        self.name.set(name.clone());
+        Ok(name)
+    }
+
+    /// Changes the own name, and announces it to the connected friends.
+    pub(super) async fn take_name(&self, name: String) -> Result<Renamed, RpcError> {
+        let name = self.set_own_name(name).await?;
+        self.keep_name(&name).await?;
+        if let Some(router) = &self.router {
+            router.rename(name.clone()).await?;
+        }
+        Ok(Renamed { name: printable(&name) })
+    }
+
+    pub(super) async fn forget_friend(&self, friend: String) -> Result<FriendForgotten, RpcError> {
+        let (peer_id, name) = self.friends_handle()?.forget(friend, now()).await?;
+        Ok(FriendForgotten { name: printable(&name), peer_id, forgotten: true })
+    }
+
+    /// Blocks a peer, or lifts the block. The change is durable before connections follow it.
+    pub(super) async fn block(
+        &self,
+        friend: String,
+        blocked: bool,
+    ) -> Result<FriendBlocked, RpcError> {
+        let friends = self.friends_handle()?;
+        let (peer_id, name) = if blocked {
+            friends.block(friend, now()).await?
+        } else {
+            friends.unblock(friend).await?
+        };
+        if let Some(router) = &self.router {
+            router.block(peer_id, blocked).await?;
+            if !blocked {
+                router.befriended(peer_id).await?;
+            }
+        }
+        Ok(FriendBlocked { name: printable(&name), peer_id, blocked })
+    }
+
+    /// Refuses to lift the ban of a peer that the user blocked, since it would stay shut out.
+    pub(super) async fn check_not_blocked(&self, peer: PeerId) -> Result<(), RpcError> {
+        if self.friends_handle()?.blocked().await?.contains(&peer) {
+            let sentence = format!("{peer} is blocked: unblock-friend lets it in again");
+            return Err(RpcError::new("blocked", sentence));
+        }
+        Ok(())
+    }
+
+    /// Returns whom `send` would pay, and what to confirm before.
+    pub(super) async fn payee_of(&self, to: String) -> Result<Payee, RpcError> {
+        if Address::looks_like(&to) || to.starts_with('1') {
+            let address = to.parse::<Address>()?;
+            return Ok(Payee { to, name: None, address, candidates: Vec::new() });
+        }
+        let payee = self.friends_handle()?.payee(to.clone()).await?;
+        let candidates: Vec<_> = payee.candidates.iter().map(|text| printable(text)).collect();
+        let to = candidates.first().cloned().unwrap_or(to);
+        let (name, address) = (Some(printable(&payee.label)), Address(payee.owner));
+        Ok(Payee { to, name, address, candidates })
+    }
+}

@@ -1,0 +1,145 @@
+//! Answers on who can reach this node, whom it tries to reach, and who mines for it.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    time::Duration,
+};
+
+use tokio::time::{Instant, sleep};
+
+use super::Service;
+use crate::{
+    consensus::{Invite, Network},
+    net::DialCause,
+    node::router::{Attempt, Failure, RouterHandle},
+    primitives::{MiningMode, printable},
+    rpc::{
+        RpcError,
+        types::{InviteText, Reach, Submitted, TryFailure, TryView, TxStateName},
+    },
+};
+
+/// The longest wait of `invite` for the node's addresses.
+const ADDRESS_PATIENCE: Duration = Duration::from_secs(10);
+
+/// The time for which loopback addresses alone must stay the only ones. A busy machine tells of its
+/// interfaces a moment later.
+const SETTLING: Duration = Duration::from_secs(1);
+
+/// Interval of the checks.
+const CHECK_EVERY: Duration = Duration::from_millis(50);
+
+impl Service {
+    /// Makes an invite. Waits until a running node knows its addresses.
+    pub(super) async fn make_invite(&self) -> Result<InviteText, RpcError> {
+        let chain = self.chain()?;
+        let addresses = match &self.router {
+            Some(router) => settled_addresses(router).await?,
+            None => Vec::new(),
+        };
+        let checkpoint = chain.handle.invite_checkpoint().await?;
+        let network = Network::clone(&chain.handle.summary().network);
+        let count = u32::try_from(addresses.len()).unwrap_or(u32::MAX);
+        let reach = addresses.iter().map(|address| reach_of(address)).max();
+        let invite = Invite::new(network, checkpoint, addresses)?.to_text();
+        Ok(InviteText { invite, addresses: count, reach: reach.unwrap_or(Reach::Nobody) })
+    }
+
+    /// Adds to a submitted trade that nobody mines it, as far as is known here.
+    pub(super) async fn say_who_mines(&self, sent: Submitted) -> Submitted {
+        if sent.state != TxStateName::Mempool || self.mining != MiningMode::Off {
+            return sent;
+        }
+        let miners = match &self.router {
+            // A node that is stopping cannot tell, and the user sees that it stops.
+            Some(router) => router.status().await.map_or(1, |status| status.miners),
+            None => 0,
+        };
+        Submitted { nobody_mines: miners == 0, ..sent }
+    }
+}
+
+/// Waits until the node listens, beyond this machine if it ever will, or until the patience ends.
+async fn settled_addresses(router: &RouterHandle) -> Result<Vec<String>, RpcError> {
+    let began = Instant::now();
+    let mut seen: (usize, Instant) = (0, began);
+    loop {
+        let addresses = router.invite_addresses().await?;
+        if addresses.len() != seen.0 {
+            seen = (addresses.len(), Instant::now());
+        }
+        let is_settled = addresses.iter().any(|address| reach_of(address) > Reach::ThisMachine)
+            || (!addresses.is_empty() && seen.1.elapsed() >= SETTLING);
+        if is_settled || began.elapsed() >= ADDRESS_PATIENCE {
+            return Ok(addresses);
+        }
+        sleep(CHECK_EVERY).await;
+    }
+}
+
+/// Returns the farthest machines that can use a multiaddr. A name may lead anywhere.
+fn reach_of(address: &str) -> Reach {
+    let mut parts = address.split('/').skip(1);
+    let host = match (parts.next(), parts.next()) {
+        (Some("ip4" | "ip6"), Some(host)) => host.parse::<IpAddr>().ok(),
+        _ => None,
+    };
+    match host.map(|host| host.to_canonical()) {
+        Some(host) if host.is_loopback() => Reach::ThisMachine,
+        Some(IpAddr::V4(host)) if is_local_v4(host) => Reach::Lan,
+        Some(IpAddr::V6(host)) if is_local_v6(host) => Reach::Lan,
+        _ => Reach::Internet,
+    }
+}
+
+/// True for private, link-local and shared addresses (RFC 1918, 3927, 6598).
+const fn is_local_v4(host: Ipv4Addr) -> bool {
+    let [first, second, ..] = host.octets();
+    host.is_private() || host.is_link_local() || (first == 100 && second & 0xc0 == 64)
+}
+
+const fn is_local_v6(host: Ipv6Addr) -> bool {
+    host.is_unique_local() || host.is_unicast_link_local()
+}
+
+/// Returns an attempt in the form of the RPC.
+pub(super) fn try_view(attempt: Attempt) -> TryView {
+    let Attempt { address, peer, failure, failures } = attempt;
+    let reason = failure.as_ref().map(|(_, reason)| printable(reason)).filter(|it| !it.is_empty());
+    let failure = failure.map(|(failure, _)| match failure {
+        Failure::OtherNetwork => TryFailure::OtherNetwork,
+        Failure::Dial(cause) => match cause {
+            DialCause::Refused => TryFailure::Refused,
+            DialCause::TimedOut => TryFailure::TimedOut,
+            DialCause::NoRoute => TryFailure::NoRoute,
+            DialCause::NameNotFound => TryFailure::NameNotFound,
+            DialCause::WrongPeer => TryFailure::WrongPeer,
+            DialCause::SameIdentity => TryFailure::SameIdentity,
+            DialCause::Denied => TryFailure::Denied,
+            DialCause::Other => TryFailure::Other,
+        },
+    });
+    TryView { address, peer_id: peer, failure, reason, failures }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_shows_how_far_it_reaches() {
+        for (address, reach) in [
+            ("/ip4/127.0.0.1/tcp/1", Reach::ThisMachine),
+            ("/ip6/::1/tcp/1", Reach::ThisMachine),
+            ("/ip4/192.168.1.7/tcp/1/p2p/x", Reach::Lan),
+            ("/ip4/100.64.0.1/udp/1/quic-v1", Reach::Lan),
+            ("/ip6/fd00::1/tcp/1", Reach::Lan),
+            ("/ip4/100.128.0.1/tcp/1", Reach::Internet),
+            ("/ip6/2001:db8::1/tcp/1", Reach::Internet),
+            ("/dns/yzw.example/tcp/1", Reach::Internet),
+        ] {
+            assert_eq!(reach_of(address), reach, "{address}");
+        }
+        assert!(Reach::Internet > Reach::Lan && Reach::ThisMachine > Reach::Nobody);
+    }
+}

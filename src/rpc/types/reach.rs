@@ -1,0 +1,120 @@
+//! Replies on who can reach a node, whom it tries to reach, and backups.
+
+use serde::{Deserialize, Serialize};
+
+use crate::primitives::PeerId;
+
+/// The farthest machines at which an invite is of use, by its addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Reach {
+    /// The invite holds no address.
+    Nobody,
+    /// This machine only: the addresses are loopback ones.
+    ThisMachine,
+    /// The local network.
+    Lan,
+    /// Any machine, if no firewall is between.
+    Internet,
+}
+
+/// The kind of failure of an address that the node tries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum TryFailure {
+    Refused,
+    TimedOut,
+    NoRoute,
+    NameNotFound,
+    WrongPeer,
+    SameIdentity,
+    OtherNetwork,
+    /// The peer is banned here, or friends hold all places.
+    Denied,
+    Other,
+}
+
+/// An address that the node tries.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TryView {
+    /// The multiaddr, without the peer's id.
+    pub address: String,
+    /// The peer that should be there, if it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer_id: Option<PeerId>,
+    /// The last failure; left out before the first outcome.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<TryFailure>,
+    /// The failure in the words of the system.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The number of failures in a row.
+    pub failures: u32,
+}
+
+impl TryView {
+    /// Returns the address as people write it: `192.168.1.7:8891`.
+    pub(crate) fn place(&self) -> String {
+        let parts: Vec<&str> = self.address.split('/').skip(1).collect();
+        match parts.as_slice() {
+            ["ip6", host, "tcp", port] => format!("[{host}]:{port}"),
+            [_, host, "tcp", port] => format!("{host}:{port}"),
+            _ => self.address.clone(),
+        }
+    }
+
+    /// Returns the failure in words.
+    pub(crate) fn words(&self) -> String {
+        let Some(failure) = self.failure else { return "no answer yet".to_owned() };
+        let words = match failure {
+            TryFailure::Refused => "refused: no node listens there now",
+            TryFailure::TimedOut => "timed out: that machine is off, or a firewall is between",
+            TryFailure::NoRoute => "no way there: check this machine's network",
+            TryFailure::NameNotFound => "name not found: check its spelling, and the name server",
+            TryFailure::WrongPeer => "somebody else is there: ask your friend for a new address",
+            TryFailure::SameIdentity => "that is this node itself, or a copy of its folder",
+            TryFailure::OtherNetwork => {
+                "that node is on another chain: join its chain by an invite"
+            }
+            TryFailure::Denied => "not dialed: that peer is banned here, or has no place",
+            TryFailure::Other => return self.reason.clone().unwrap_or_else(|| "failed".to_owned()),
+        };
+        words.to_owned()
+    }
+}
+
+/// The reply of `backup`: a finished file in the data folder, for the caller to move.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct BackupMade {
+    /// The path of the file, as the node sees it.
+    pub path: String,
+    pub bytes: u64,
+    /// The names of the parts in it.
+    pub parts: Vec<String>,
+}
+
+/// The answer of the commands `backup` and `restore`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct BackupFile {
+    pub file: String,
+    pub bytes: u64,
+    /// The names of the parts in it.
+    pub parts: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_shown_as_people_write_them() {
+        let place = |address: &str| {
+            let address = address.to_owned();
+            TryView { address, peer_id: None, failure: None, reason: None, failures: 0 }.place()
+        };
+        assert_eq!(place("/ip4/127.0.0.1/tcp/8891"), "127.0.0.1:8891");
+        assert_eq!(place("/ip6/::1/tcp/1"), "[::1]:1");
+        assert_eq!(place("/dns/yzw.example/tcp/8891"), "yzw.example:8891");
+        assert_eq!(place("/ip4/1.2.3.4/udp/5/quic-v1"), "/ip4/1.2.3.4/udp/5/quic-v1");
+    }
+}
