@@ -46,8 +46,11 @@ pub(crate) const HISTORY_FILE: &str = "history.txt";
 /// The settings that the folder keeps.
 pub(crate) const SETTINGS_FILE: &str = "friendchain.toml";
 
+/// The first owner of the wallet for which the recovery phrase was offered or shown.
+pub(crate) const PHRASE_FILE: &str = "phrase-offered";
+
 /// All files that a data folder may have, besides backups of the chain.
-const FILES: [&str; 10] = [
+const FILES: [&str; 11] = [
     IDENTITY_FILE,
     WALLET_FILE,
     RECOVERY_FILE,
@@ -58,6 +61,7 @@ const FILES: [&str; 10] = [
     LOCK_FILE,
     HISTORY_FILE,
     SETTINGS_FILE,
+    PHRASE_FILE,
 ];
 
 /// Folder name of a node without an id.

@@ -55,11 +55,14 @@ pub use errors::{
 };
 pub use handle::ChainHandle;
 pub use mempool::{
-    FLOOR_HALF_LIFE_MS, FREE_BYTES_PER_BLOCK, FREE_EXPIRY_MS, FeeRate, Floor, MAX_CHAIN,
+    BlockFees, FLOOR_HALF_LIFE_MS, FREE_BYTES_PER_BLOCK, FREE_EXPIRY_MS, FeeRate, Floor, MAX_CHAIN,
     MAX_LOCAL_CHAIN, MAX_LOCAL_PACKAGE_BYTES, MAX_MEMPOOL_BYTES, MAX_PACKAGE_BYTES, MAX_REPLACED,
-    PAYING_EXPIRY_MS, PAYING_RATE,
+    PAYING_EXPIRY_MS, PAYING_RATE, estimate,
 };
 pub use state::{Chain, ChainOptions};
 pub use store::Status;
 pub use store::reader::ChainReader;
+pub(crate) use store::reader::wallet_scan::{
+    MinedTransaction, VoidTransaction, WalletScan, touches,
+};
 pub use thread::{Clock, spawn};

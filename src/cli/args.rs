@@ -136,7 +136,7 @@ pub(crate) struct NodeFlags {
         value_name = "WHEN"
     )]
     pub(crate) mine: Option<MiningMode>,
-    /// The address that gets mining rewards [default: the wallet's first address]
+    /// Who gets mining rewards: an address or a friend [default: the wallet's first address]
     #[arg(long, env = "FRIENDCHAIN_MINER", value_name = "ADDRESS")]
     pub(crate) miner: Option<String>,
     /// Number of mining threads [default: the number of processors]
@@ -276,8 +276,9 @@ mod tests {
         }
         let cli = parse("send -from fc1abc -to fc1def -amount 10 -mine").expect("parsed");
         let Command::Client(ClientCommand::Send(sent)) = cli.command else { panic!("not a send") };
+        let (amount, to) = sent.amount_and_recipient().expect("both");
         assert_eq!(
-            (sent.from.as_deref(), sent.to.as_str(), sent.amount.as_str(), sent.mine),
+            (sent.from.as_deref(), to.as_str(), amount.as_str(), sent.mine),
             (Some("fc1abc"), "fc1def", "10", true)
         );
     }

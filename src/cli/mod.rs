@@ -112,8 +112,8 @@ async fn dispatch(cli: Cli, matches: ArgMatches) -> Result<(), CommandError> {
             let plan = plan::plan_people(&global, id, &flags, &matches);
             let name = flags.place().ok().map(|(_, name)| name);
             start_logging_of(&global, false, name, plan.as_ref().ok())?;
-            let plan = plan?;
-            ask_first(&plan.folder, &flags.words).await?;
+            let mut plan = plan?;
+            ask_first(&mut plan, &flags.words).await?;
             daemon::people(plan, color).await
         }
         Command::Console => {

@@ -27,7 +27,7 @@ use crate::{
         },
         settings::{Key, Layers, Settings, Value, port_of, read_settings, write_settings},
     },
-    primitives::MiningMode,
+    primitives::{Address, MiningMode},
     rpc::{RpcError, check_rpc, types::Origin},
 };
 
@@ -137,7 +137,8 @@ impl Plan {
         let passphrase_file = path(&flags.passphrase.passphrase_file, Key::PassphraseFile);
         let log_dir = path(&flags.log_dir, Key::LogDir);
         // A mistyped address of money is told apart from one that is none.
-        flags.miner.as_deref().map(parsed_address).transpose()?;
+        let address = flags.miner.as_deref().filter(|miner| Address::looks_like(miner.trim()));
+        address.map(parsed_address).transpose()?;
         config.passphrase = secrets::passphrase(&PassphraseFlag { passphrase_file })?;
         let base = base.map(Path::to_owned);
         let mut plan =

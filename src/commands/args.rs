@@ -7,6 +7,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+pub(crate) use super::payment_args::{ChangePassphraseArgs, PaymentsArgs, SendArgs};
+
 /// The flag that names the wallet's passphrase.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct PassphraseFlag {
@@ -51,6 +53,10 @@ pub(crate) enum ClientCommand {
         #[command(flatten)]
         passphrase: PassphraseFlag,
     },
+    /// Set, change or remove the wallet's passphrase, which is asked for on a terminal
+    #[command(after_help = "Example:\n  friendchain change-passphrase\n  friendchain \
+             change-passphrase --old-file old.txt --new-file new.txt")]
+    ChangePassphrase(ChangePassphraseArgs),
     /// Lock the running node's wallet
     #[command(after_help = "Example:\n  friendchain lock")]
     Lock,
@@ -79,20 +85,29 @@ pub(crate) enum ClientCommand {
     /// Leave the chain: wallet and friends stay, and a backup is kept
     #[command(after_help = "Example:\n  friendchain leave-chain")]
     LeaveChain,
+    /// Show the balance of the whole wallet
+    #[command(after_help = "Example:\n  friendchain balance")]
+    Balance,
+    /// List the wallet's payments, newest first
+    #[command(
+        after_help = "Example:\n  friendchain payments --with yjf\n  friendchain payments --csv \
+             > payments.csv"
+    )]
+    Payments(PaymentsArgs),
     /// Show the balance of an address
     #[command(
         visible_alias = "getbalance",
         after_help = "Example:\n  friendchain get-balance --address fc1…"
     )]
     GetBalance {
-        /// The address to look up
+        /// The address to look up, or a friend's name
         #[arg(long)]
         address: String,
     },
     /// Send coins to a friend or an address
     #[command(
-        after_help = "Example:\n  friendchain send --from fc1… --to yjf --amount 10 --memo 'for \
-             the tea' --mine"
+        after_help = "Example:\n  friendchain send 10 yjf --memo 'for the tea'\n  friendchain \
+             send --from fc1… --to yjf --amount 10 --fee auto --mine"
     )]
     Send(SendArgs),
     /// Replace a waiting trade of yours by the same trade with a higher fee
@@ -122,7 +137,7 @@ pub(crate) enum ClientCommand {
         /// Number of blocks
         #[arg(default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
         count: u32,
-        /// The address that gets the rewards [default: the wallet's first address]
+        /// Who gets the rewards: an address or a friend [default: the wallet's first address]
         #[arg(long, value_name = "ADDRESS")]
         to: Option<String>,
     },
@@ -353,42 +368,17 @@ pub(crate) struct CreateBlockchainArgs {
     pub(crate) bits: Option<u8>,
 }
 
-/// Arguments of `send`.
-#[derive(Debug, Args)]
-pub(crate) struct SendArgs {
-    /// The one address of this wallet that pays [default: all of them]
-    #[arg(long)]
-    pub(crate) from: Option<String>,
-    /// An address, or a friend's name
-    #[arg(long)]
-    pub(crate) to: String,
-    /// Coins: 10, or 0.25
-    #[arg(long, allow_hyphen_values = true)]
-    pub(crate) amount: String,
-    /// Coins for the miner [default: 0]
-    #[arg(long, allow_hyphen_values = true)]
-    pub(crate) fee: Option<String>,
-    /// A text that is written on the chain with the trade
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) memo: Option<String>,
-    /// Spend also what others have sent before it is mined: they can still take it back
-    #[arg(long)]
-    pub(crate) unconfirmed: bool,
-    /// Mine here too, with the reward to --from, and wait until any node has mined the trade
-    #[arg(long)]
-    pub(crate) mine: bool,
-    #[command(flatten)]
-    pub(crate) passphrase: PassphraseFlag,
-}
-
 /// Arguments of `raise-fee`.
 #[derive(Debug, Args)]
 pub(crate) struct RaiseFeeArgs {
     /// The trade's id, as `send` and `mempool` show it
     pub(crate) txid: String,
-    /// Coins for the miner, instead of the current fee
+    /// Coins for the miner, instead of the current fee; auto: what the next block asks for
     #[arg(long, allow_hyphen_values = true)]
     pub(crate) fee: String,
+    /// Pay a fee that is out of all proportion
+    #[arg(long)]
+    pub(crate) force: bool,
     /// Mine here too, with the reward to the sender, and wait until any node has mined the trade
     #[arg(long)]
     pub(crate) mine: bool,

@@ -6,7 +6,7 @@ use super::{
     args::CreateBlockchainArgs,
     joining_text::invite_holds,
     outcome::CommandError,
-    parse::{hash_text, parsed, parsed_address},
+    parse::{hash_text, named_address, parsed, parsed_address},
     print_chain::{BlockForm, print_chain},
     session::Session,
     text,
@@ -67,7 +67,10 @@ pub(super) async fn mine(
     count: u32,
     to: Option<String>,
 ) -> Result<(), CommandError> {
-    let to = to.map(|to| parsed_address(&to)).transpose()?;
+    let to = match to {
+        Some(to) => Some(named_address(session, &to).await?),
+        None => None,
+    };
     let mined = session.showing(session.client.mine(Some(count), to)).await?;
     session.write(&mined, |out| text::write_mined(out, &mined))
 }
@@ -86,7 +89,8 @@ pub(super) async fn block(session: &mut Session<'_>, block: String) -> Result<()
         hash_text(&block, "bad_hash")?;
     }
     let block = session.client.block(block).await?;
-    session.write(&block, |out| text::write_block(out, &block))
+    let names = session.names().await;
+    session.write(&block, |out| text::write_block(out, &block, &names))
 }
 
 pub(super) async fn verify_chain(session: &mut Session<'_>) -> Result<(), CommandError> {

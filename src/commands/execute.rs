@@ -5,8 +5,8 @@ use std::io::Write;
 pub(crate) use super::session::Context;
 use super::{
     args::ClientCommand, backup, chain, chat, config, friends, look::Look, network,
-    outcome::CommandError, parse::parsed_address, people, proofs, session::Session, transactions,
-    undo, wallet,
+    outcome::CommandError, parse::parsed_address, passphrase, payments, people, proofs,
+    session::Session, transactions, undo, wallet,
 };
 use crate::{consensus::Invite, rpc::RpcError};
 
@@ -31,6 +31,9 @@ async fn run(command: ClientCommand, session: &mut Session<'_>) -> Result<(), Co
         ClientCommand::Unlock { seconds, passphrase } => {
             wallet::unlock(session, seconds, &passphrase).await
         }
+        ClientCommand::ChangePassphrase(args) => passphrase::change(session, &args).await,
+        ClientCommand::Balance => payments::balance(session).await,
+        ClientCommand::Payments(args) => payments::payments(session, args).await,
         ClientCommand::Lock => wallet::lock(session).await,
         ClientCommand::ListAddresses => wallet::list_addresses(session).await,
         ClientCommand::GetBalance { address } => wallet::get_balance(session, &address).await,

@@ -2,6 +2,7 @@
 
 use super::{
     answer::{Answer, to_json},
+    names::Names,
     outcome::CommandError,
     text,
 };
@@ -24,13 +25,14 @@ pub(crate) async fn print_chain(
     limit: Option<u32>,
     form: BlockForm,
 ) -> Result<(), CommandError> {
+    let names = if answer.json { Names::default() } else { Names::ask(client).await };
     let mut left = limit.unwrap_or(u32::MAX);
     let mut is_first = true;
     while left > 0 {
         // The first page comes before the first byte, so that a refusal is the whole answer.
         let page = client.print_chain(from, Some(left.min(MAX_PRINTED_BLOCKS))).await?;
         for block in &page.blocks {
-            write_one(answer, block, form, is_first)?;
+            write_one(answer, block, form, is_first, &names)?;
             is_first = false;
             left = left.saturating_sub(1);
         }
@@ -54,14 +56,15 @@ fn write_one(
     block: &BlockView,
     form: BlockForm,
     is_first: bool,
+    names: &Names,
 ) -> Result<(), CommandError> {
     if answer.json {
         let separator = if is_first { JSON_HEAD } else { "," };
         return Ok(write!(answer.out, "{separator}{}", to_json(block)?)?);
     }
     let _: () = match form {
-        BlockForm::Short => text::write_block_short(answer.out, block)?,
-        BlockForm::Full => text::write_block(answer.out, block)?,
+        BlockForm::Short => text::write_block_short(answer.out, block, names)?,
+        BlockForm::Full => text::write_block(answer.out, block, names)?,
     };
     Ok(())
 }

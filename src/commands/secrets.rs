@@ -39,15 +39,12 @@ pub(crate) fn passphrase(flag: &PassphraseFlag) -> Result<Option<Secret>, RpcErr
 /// An empty secret is refused. So is a pipe that is not the command's own (`owns_stdin`): the
 /// console's thread holds it.
 pub(super) fn ask(prompt: &str, echo: Echo, owns_stdin: bool) -> Result<Secret, RpcError> {
-    let secret = if io::stdin().is_terminal() {
-        typed(prompt, echo)?
-    } else if owns_stdin {
-        piped()?
-    } else {
-        let sentence = "the console itself reads standard input: use --passphrase-file, or run \
-             the command in a shell";
+    if !owns_stdin {
+        let sentence = "a secret is not typed in the console: run the command in a shell, where \
+             it is asked for, or use --passphrase-file";
         return Err(RpcError::new("stdin_in_use", sentence));
-    };
+    }
+    let secret = if io::stdin().is_terminal() { typed(prompt, echo)? } else { piped()? };
     let trimmed = secret.trim_end_matches(['\n', '\r']);
     if trimmed.trim().is_empty() {
         return Err(RpcError::new(
@@ -58,7 +55,23 @@ pub(super) fn ask(prompt: &str, echo: Echo, owns_stdin: bool) -> Result<Secret, 
     Ok(Secret::new(trimmed.to_owned()))
 }
 
+/// Asks for a passphrase on a terminal, without echo. `None` if it is empty.
+pub(super) fn ask_optional(prompt: &str) -> Result<Option<Secret>, RpcError> {
+    let typed = typed(prompt, Echo::Hidden)?;
+    let typed = typed.trim_end_matches(['\n', '\r']);
+    Ok((!typed.is_empty()).then(|| Secret::new(typed.to_owned())))
+}
+
 fn read_passphrase_file(path: &Path) -> Result<Secret, RpcError> {
+    read_optional(path)?.ok_or_else(|| {
+        let sentence = "the passphrase is empty: choose one of some length, or leave \
+             --passphrase-file out for none";
+        RpcError::new("bad_passphrase", sentence)
+    })
+}
+
+/// Returns the first line of a file; `None` if it is empty.
+pub(super) fn read_optional(path: &Path) -> Result<Option<Secret>, RpcError> {
     let failed = |cause: &dyn std::fmt::Display| {
         let sentence = format!("cannot read the passphrase from '{}': {cause}", path.display());
         RpcError::new("wallet_failed", sentence)
@@ -73,12 +86,7 @@ fn read_passphrase_file(path: &Path) -> Result<Secret, RpcError> {
     }
     let text = std::str::from_utf8(&bytes).map_err(|_| failed(&"it is not UTF-8 text"))?;
     let line = text.lines().next().unwrap_or_default();
-    if line.is_empty() {
-        let sentence = "the passphrase is empty: choose one of some length, or leave \
-             --passphrase-file out for none";
-        return Err(RpcError::new("bad_passphrase", sentence));
-    }
-    Ok(Secret::new(line.to_owned()))
+    Ok((!line.is_empty()).then(|| Secret::new(line.to_owned())))
 }
 
 fn piped() -> Result<Zeroizing<String>, RpcError> {

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::{
     answer::Answer,
+    names::Names,
     outcome::CommandError,
     progress::{ProgressMode, while_showing, while_syncing},
 };
@@ -42,6 +43,11 @@ impl<'a> Session<'a> {
             answer,
             progress: context.progress,
         }
+    }
+
+    /// Returns the names of addresses for text output. JSON has none.
+    pub(super) async fn names(&self) -> Names {
+        if self.answer.json { Names::default() } else { Names::ask(self.client).await }
     }
 
     /// Waits for long work of the node, and shows its progress.

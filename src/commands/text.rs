@@ -12,6 +12,8 @@ use super::{
     joining_text,
     lists_text::{duration, without_peer_id},
     look::{Look, short, short_address, write_hanging, write_sentence},
+    names::Names,
+    paid_text::paid_line,
     reach_text,
     table::write_table,
 };
@@ -62,11 +64,11 @@ fn write_field(out: &mut dyn Write, head: &str, value: impl fmt::Display) -> io:
 }
 
 /// Writes a block as the Go seed prints it, then its transactions.
-pub(crate) fn write_block(out: &mut dyn Write, block: &BlockView) -> io::Result<()> {
+pub(super) fn write_block(out: &mut dyn Write, block: &BlockView, names: &Names) -> io::Result<()> {
     write_header(out, block)?;
     for tx in &block.transactions {
         writeln!(out)?;
-        write_tx(out, tx, false)?;
+        write_tx(out, tx, false, names)?;
     }
     writeln!(out, "{RULE}")
 }
@@ -107,14 +109,16 @@ fn write_parties(
     out: &mut dyn Write,
     inputs: &[InputView],
     outputs: &[OutputView],
+    names: &Names,
 ) -> io::Result<()> {
     let mut payers: Vec<_> = inputs.iter().map(|input| input.address).collect();
     payers.dedup();
     for payer in payers {
-        writeln!(out, "  from {payer}")?;
+        writeln!(out, "  from {}", names.show(&payer))?;
     }
     outputs.iter().try_for_each(|output| {
-        write_hanging(out, "  to   ", &format!("{} {}", output.address, output.value))
+        let name = names.of(&output.address).map(|name| format!(" ({name})")).unwrap_or_default();
+        write_hanging(out, "  to   ", &format!("{} {}{name}", output.address, output.value))
     })
 }
 
@@ -123,17 +127,22 @@ fn write_memo(out: &mut dyn Write, memo: Option<&str>) -> io::Result<()> {
 }
 
 /// Writes the transactions of the mempool.
-pub(crate) fn write_mempool(out: &mut dyn Write, list: &TxList) -> io::Result<()> {
+pub(super) fn write_mempool(out: &mut dyn Write, list: &TxList, names: &Names) -> io::Result<()> {
     if list.transactions.is_empty() {
         return writeln!(out, "nothing waits to be mined");
     }
-    list.transactions.iter().try_for_each(|tx| write_tx(out, tx, false))
+    list.transactions.iter().try_for_each(|tx| write_tx(out, tx, false, names))
 }
 
 /// Writes a transaction, and its state if `with_state` is set.
-pub(crate) fn write_tx(out: &mut dyn Write, tx: &TxView, with_state: bool) -> io::Result<()> {
+pub(super) fn write_tx(
+    out: &mut dyn Write,
+    tx: &TxView,
+    with_state: bool,
+    names: &Names,
+) -> io::Result<()> {
     writeln!(out, "{} {}", kind_name(tx.kind), short(tx.txid))?;
-    write_parties(out, &tx.inputs, &tx.outputs)?;
+    write_parties(out, &tx.inputs, &tx.outputs, names)?;
     match &tx.waiting {
         Some(waiting) if tx.fee.0.units() > 0 => {
             writeln!(out, "  fee  {}, {} for each 1,000 bytes", tx.fee, waiting.fee_rate)?;
@@ -161,10 +170,15 @@ pub(crate) fn write_tx(out: &mut dyn Write, tx: &TxView, with_state: bool) -> io
 }
 
 /// Writes a block on one line, then its trades and notes: the console's `lb`.
-pub(crate) fn write_block_short(out: &mut dyn Write, block: &BlockView) -> io::Result<()> {
+pub(super) fn write_block_short(
+    out: &mut dyn Write,
+    block: &BlockView,
+    names: &Names,
+) -> io::Result<()> {
+    let named = |party: Address| names.of(&party).map_or_else(|| address(party), str::to_owned);
     writeln!(out, "block {} {} {}", block.height, short(block.hash), utc(block.time))?;
     for tx in block.transactions.iter().filter(|tx| tx.kind != TransactionKind::Coinbase) {
-        let author = tx.inputs.first().map(|input| address(input.address)).unwrap_or_default();
+        let author = tx.inputs.first().map(|input| named(input.address)).unwrap_or_default();
         let text = &tx.memo.as_deref().map(shown).unwrap_or_default();
         if tx.kind == TransactionKind::Note {
             write_hanging(out, &format!("  note  {author}: "), text)?;
@@ -173,7 +187,7 @@ pub(crate) fn write_block_short(out: &mut dyn Write, block: &BlockView) -> io::R
         let paid: Vec<_> = tx
             .outputs
             .iter()
-            .map(|output| format!("{} to {}", output.value, address(output.address)))
+            .map(|output| format!("{} to {}", output.value, named(output.address)))
             .collect();
         let separator = if text.is_empty() { "" } else { ": " };
         let said = format!("{author} pays {}{separator}{text}", paid.join(", "));
@@ -372,7 +386,7 @@ pub(crate) fn write_accepted(out: &mut dyn Write, accepted: &BranchAccepted) -> 
 pub(crate) fn write_proof_report(out: &mut dyn Write, report: &ProofReport) -> io::Result<()> {
     if let (Some(kind), Some(txid)) = (report.kind, report.txid) {
         writeln!(out, "{} {}", kind_name(kind), short(txid))?;
-        write_parties(out, &report.inputs, &report.outputs)?;
+        write_parties(out, &report.inputs, &report.outputs, &Names::default())?;
         write_memo(out, report.memo.as_deref())?;
     }
     if let (Some(block), Some(height), Some(time)) = (report.block, report.height, report.time) {
@@ -444,6 +458,9 @@ pub(crate) fn event_line(event: &ConsoleEvent) -> String {
         }
         ConsoleEvent::TradeVoid { txid, reason } => {
             format!("* your trade {} is void: {reason}", short(txid))
+        }
+        ConsoleEvent::Paid { from, amount, memo, height, .. } => {
+            paid_line(from.as_deref(), *amount, memo.as_deref(), *height)
         }
         ConsoleEvent::Back { away_ms, friends, lines } => {
             super::chat_text::back(*away_ms, *friends, *lines)
@@ -539,7 +556,7 @@ mod tests {
         let place = TxPlace::Mined { block: BlockHash([1; 32]), height: 2, tip_height: 4 };
         let view = TxView::new(&transaction, TxId([3; 32]), Amount::ZERO, place);
         assert_eq!(view.confirmations, 3);
-        let shown = text(|out| write_tx(out, &view, true));
+        let shown = text(|out| write_tx(out, &view, true, &Names::default()));
         assert!(shown.contains(&format!("to   {} 10\n", Address(Owner::ZERO))), "{shown}");
         assert!(shown.contains("text tea\n") && shown.contains("3 confirmations"), "{shown}");
     }

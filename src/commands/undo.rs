@@ -4,7 +4,7 @@ use super::{
     args::{CancelArgs, ResendArgs},
     outcome::CommandError,
     parse::{hash_text, parsed},
-    secrets,
+    passphrase::to_sign,
     session::Session,
     text,
 };
@@ -20,7 +20,7 @@ pub(super) async fn cancel(
     let request = Cancel {
         txid: hash_text(&args.txid, "bad_txid")?,
         fee: args.fee.map(|fee| parsed(&fee, "bad_amount")).transpose()?,
-        passphrase: secrets::passphrase(&args.passphrase)?,
+        passphrase: to_sign(session, &args.passphrase).await?,
     };
     let sent = session.client.cancel(request).await?;
     session.write(&sent, |out| {
@@ -37,7 +37,7 @@ pub(super) async fn resend(
         txid: hash_text(&args.txid, "bad_txid")?,
         fee: args.fee.map_or(Ok(Coins::default()), |fee| parsed(&fee, "bad_amount"))?,
         force: args.force,
-        passphrase: secrets::passphrase(&args.passphrase)?,
+        passphrase: to_sign(session, &args.passphrase).await?,
     };
     let sent = session.client.resend(request).await?;
     session.write(&sent, |out| text::write_submitted(out, "Trade", &sent))

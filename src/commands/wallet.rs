@@ -8,7 +8,8 @@ use super::{
     answer::Answer,
     args::PassphraseFlag,
     outcome::CommandError,
-    parse::parsed_address,
+    parse::named_address,
+    passphrase,
     secrets::{self, Echo},
     session::Session,
     text,
@@ -24,11 +25,11 @@ use crate::{
 pub(super) async fn create_wallet(
     session: &mut Session<'_>,
     recover: bool,
-    passphrase: &PassphraseFlag,
+    flag: &PassphraseFlag,
 ) -> Result<(), CommandError> {
-    let passphrase = secrets::passphrase(passphrase)?;
     let ask = || secrets::ask("Recovery phrase: ", Echo::Visible, session.owns_stdin);
     let recovery_phrase = recover.then(ask).transpose()?;
+    let passphrase = passphrase::to_create(session, flag).await?;
     let request = CreateWallet { passphrase, recovery_phrase };
     let created = session.showing(session.client.create_wallet(request)).await?;
     write_created(&mut session.answer, &created)
@@ -36,14 +37,15 @@ pub(super) async fn create_wallet(
 
 pub(super) async fn recovery_phrase(
     session: &mut Session<'_>,
-    passphrase: &PassphraseFlag,
+    flag: &PassphraseFlag,
 ) -> Result<(), CommandError> {
     if !io::stdout().is_terminal() {
         let sentence =
             "the recovery phrase is shown on a terminal only: run this where you can see it";
         return Err(RpcError::new("terminal_only", sentence).into());
     }
-    let phrase = session.client.recovery_phrase(secrets::passphrase(passphrase)?).await?;
+    let passphrase = passphrase::to_sign(session, flag).await?;
+    let phrase = session.client.recovery_phrase(passphrase).await?;
     Ok(writeln!(session.answer.out, "{}", phrase.expose())?)
 }
 
@@ -75,7 +77,8 @@ pub(super) async fn get_balance(
     session: &mut Session<'_>,
     address: &str,
 ) -> Result<(), CommandError> {
-    let balance = session.client.get_balance(parsed_address(address)?).await?;
+    let address = named_address(session, address).await?;
+    let balance = session.client.get_balance(address).await?;
     session.write(&balance, |out| text::write_balance(out, &balance))
 }
 

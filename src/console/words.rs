@@ -422,7 +422,7 @@ mod tests {
         assert_eq!(said("c"), said("c  "));
         assert_eq!(said("la now"), "usage: la");
         assert!(said("nonsense").contains("'nonsense'"));
-        assert!(said("send --from a").contains("--to"));
+        assert!(said("send --from a").contains("AMOUNT"));
         assert!(said("note 'open").contains('\''));
         assert!(said("sync a b").contains("Usage"));
     }
@@ -434,7 +434,9 @@ mod tests {
             panic!("not sent")
         };
         assert!(json);
-        assert!(matches!(*command, ClientCommand::Send(sent) if sent.to == "b c"));
+        let ClientCommand::Send(sent) = *command else { panic!("not sent") };
+        let (amount, to) = sent.amount_and_recipient().expect("both");
+        assert_eq!((amount.as_str(), to.as_str()), ("10", "b c"));
         assert!(matches!(alone("getbalance -address a"), Line::Command { .. }));
         let Line::Command { command, .. } = alone("prove ab -o 'a file'") else {
             panic!("not prove")

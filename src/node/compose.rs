@@ -23,7 +23,10 @@ use super::{
     parts::{ChainParts, OpenFiles},
     recovery::Recovery,
     router::{self, Ended, News, Parts, Router},
-    service::{BlocksWon, OwnName, Service, Unusable, console_event},
+    service::{
+        BlocksWon, OwnName, PaidParts, PaidSender, PaidTask, Payments, Service, Unusable,
+        announce_payments, console_event,
+    },
     settings::{Key, Layers, read_settings},
 };
 use crate::{
@@ -124,6 +127,7 @@ pub(crate) async fn open(folder: FolderLock) -> Result<OpenedFolder, RpcError> {
         metrics: None,
         blocks_won: BlocksWon::default(),
         layers: None,
+        payments: Payments::default(),
         datadir,
     };
     let close = async move {
@@ -194,6 +198,13 @@ pub(crate) async fn start(
         friends: Some(friends.clone()),
         threads: vec![chain.thread, friends_thread],
     };
+    let miner_address = match pay_friend(&config, &chain.parts, &friends).await {
+        Ok(friend) => friend.or(miner_address),
+        Err(error) => {
+            files.close().await;
+            return Err(error);
+        }
+    };
     let base = Base {
         datadir,
         identity,
@@ -220,6 +231,18 @@ pub(crate) async fn start(
     }
 }
 
+/// Makes the miner pay the friend that the configuration names, if it names one.
+async fn pay_friend(
+    config: &NodeConfig,
+    chain: &ChainParts,
+    friends: &FriendsHandle,
+) -> Result<Option<Address>, RpcError> {
+    let Some(name) = &config.miner_friend else { return Ok(None) };
+    let (_, owner) = friends.resolve_to_pay(name.clone()).await?;
+    chain.miner.set_owner(Some(owner)).await?;
+    Ok(Some(Address(owner)))
+}
+
 /// The parts of a node below its network.
 struct Base {
     datadir: DataDir,
@@ -244,6 +267,7 @@ struct Upper {
     liveness: Liveness,
     feed: EventFeed,
     router_task: JoinHandle<Ended>,
+    paid_task: PaidTask,
     rpc: RunningRpc,
     /// Serves health and metrics until it is dropped.
     listener: Option<Listener>,
@@ -265,7 +289,8 @@ async fn start_upper(
     let networking = start_networking(&config, base, &mut registry).await?;
     let net = networking.net.clone();
     let feed = EventFeed::default();
-    let parts = router_parts(base, &name, networking, output, &feed, event_metrics).await?;
+    let (paid, paid_task) = watch_payments(base, &feed);
+    let parts = router_parts(base, &name, networking, output, (&feed, paid), event_metrics).await?;
     let (router, router_task) = Router::spawn(parts);
 
     let metrics_address = listener.as_ref().map(|listener| listener.address);
@@ -289,6 +314,7 @@ async fn start_upper(
         metrics: metrics_address,
         blocks_won: BlocksWon::default(),
         layers: Some(base.layers.clone()),
+        payments: Payments::default(),
     };
     let methods = Methods::from(service.into_rpc());
     let rpc = match start_rpc(folder, config.rpc, methods.clone(), metrics_address).await {
@@ -305,7 +331,19 @@ async fn start_upper(
         listener.show(monitor(base, &name, liveness.clone(), registry));
     }
     emit_started(base, rpc.address, metrics_address);
-    Ok(Upper { client: Client::local(methods), liveness, feed, router_task, rpc, listener })
+    let client = Client::local(methods);
+    Ok(Upper { client, liveness, feed, router_task, paid_task, rpc, listener })
+}
+
+/// Starts the task that tells the consoles who paid.
+fn watch_payments(base: &Base, feed: &EventFeed) -> (PaidSender, PaidTask) {
+    announce_payments(PaidParts {
+        chain: base.chain.handle.clone(),
+        friends: base.friends.clone(),
+        keyring: base.keyring.clone(),
+        datadir: base.datadir.clone(),
+        feed: feed.clone(),
+    })
 }
 
 /// Decides on the node's name: the given one, else the one that the folder keeps, else the default.
@@ -375,7 +413,7 @@ async fn router_parts(
     name: &str,
     networking: Networking,
     output: ChainOutput,
-    feed: &EventFeed,
+    (feed, paid): (&EventFeed, PaidSender),
     metrics: EventMetrics,
 ) -> Result<Parts, RpcError> {
     let (keyring, feed, reader) = (base.keyring.clone(), feed.clone(), base.chain.reader.clone());
@@ -404,6 +442,7 @@ async fn router_parts(
                 feed.push(console_event(news));
             }
         }),
+        trades: Box::new(move |entry, origin| paid.offer(entry, origin)),
         min_work: blocking(move || reader.min_work()).await?,
         mining: base.mining,
         metrics,
@@ -473,6 +512,7 @@ async fn finish(
     upper: Upper,
 ) -> Result<(), RpcError> {
     let ended = upper.router_task.await;
+    drop(upper.paid_task);
     upper.feed.push(ConsoleEvent::Stopping);
     drop(upper.listener);
     // An error means that the server has ended by itself.
@@ -502,7 +542,8 @@ async fn finish(
 /// Opens the wallet if there is one, or creates it if the configuration needs one. Returns the
 /// address that is paid for blocks mined here.
 async fn open_wallet(keyring: &Keyring, config: &NodeConfig) -> Result<Option<Address>, RpcError> {
-    let needed = config.make_wallet || (config.mining != MiningMode::Off && config.miner.is_none());
+    let is_paid = config.miner.is_some() || config.miner_friend.is_some();
+    let needed = config.make_wallet || (config.mining != MiningMode::Off && !is_paid);
     let wallet = if needed {
         Some(keyring.open_or_create().await?)
     } else {

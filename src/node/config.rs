@@ -45,6 +45,8 @@ pub(crate) struct NodeConfig {
     pub(crate) mining: MiningMode,
     /// The address that is paid for mined blocks. None: the wallet's first one.
     pub(crate) miner: Option<Address>,
+    /// The friend who is paid for mined blocks instead, as the user named it.
+    pub(crate) miner_friend: Option<String>,
     /// Number of miner threads. None: one for each processor.
     pub(crate) threads: Option<NonZeroUsize>,
     /// Address of the RPC, loopback only. With port 0 the system chooses the port.
@@ -78,6 +80,7 @@ impl NodeConfig {
             peers: Vec::new(),
             mining: MiningMode::Off,
             miner: None,
+            miner_friend: None,
             threads: None,
             rpc: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
             metrics: None,

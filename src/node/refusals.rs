@@ -15,8 +15,8 @@ use crate::{
     primitives::{AddressError, HashParseError},
     rpc::RpcError,
     wallet::{
-        BuildError, LockedError, NoteError, PhraseError, ResendError, SignError, UnlockError,
-        WalletError,
+        BuildError, LockedError, NoteError, PassphraseError, PhraseError, ResendError, SignError,
+        UnlockError, WalletError,
     },
 };
 
@@ -142,6 +142,17 @@ impl From<UnlockError> for RpcError {
             _ => "bad_wallet",
         };
         Self::new(code, error.to_string())
+    }
+}
+
+impl From<PassphraseError> for RpcError {
+    fn from(error: PassphraseError) -> Self {
+        match error {
+            PassphraseError::OldMissing => Self::new("wrong_passphrase", error.to_string()),
+            PassphraseError::Nothing => Self::new("no_passphrase", error.to_string()),
+            PassphraseError::Unlock(error) => error.into(),
+            PassphraseError::Wallet(error) => error.into(),
+        }
     }
 }
 

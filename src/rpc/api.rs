@@ -9,12 +9,13 @@ use super::{
     error::RpcError,
     types::{
         Account, AddressList, AuditReport, BackupMade, BalanceReport, BanState, BlockList,
-        BlockView, BranchAccepted, BroadcastSent, Cancel, ChainCreated, ChatHistory, ChatSent,
-        CreateBlockchain, CreateWallet, EventPage, FriendAccepted, FriendBlocked, FriendForgotten,
-        FriendList, InviteText, Joined, LeftChain, LockState, MarkedRead, MinedBlocks, Payee,
+        BlockView, BranchAccepted, BroadcastSent, Cancel, ChainCreated, ChangePassphrase,
+        ChatHistory, ChatSent, CreateBlockchain, CreateWallet, EventPage, FriendAccepted,
+        FriendBlocked, FriendForgotten, FriendList, InviteText, Joined, KnownNames, LeftChain,
+        LockState, MarkedRead, MinedBlocks, PassphraseChanged, Payee, PaymentList, PaymentsRequest,
         PeerList, Progress, ProofMade, ProofReport, RaiseFee, Renamed, Resend, Secret, SendTrade,
-        SettingList, StatusReport, Stopping, Submitted, Synced, TxList, TxView, WalletCreated,
-        WriteNote,
+        SettingList, StatusReport, Stopping, Submitted, Synced, TxList, TxView, WalletBalance,
+        WalletCreated, WalletState, WriteNote,
     },
 };
 use crate::primitives::{Address, Height};
@@ -40,6 +41,34 @@ pub trait FriendchainApi {
     /// Unlocks the wallet for `for_ms`, or without it until `lock` is called.
     #[method(name = "unlock")]
     async fn unlock(&self, passphrase: Secret, for_ms: Option<u64>) -> Result<LockState, RpcError>;
+
+    /// Sets, changes or removes the wallet's passphrase.
+    #[method(name = "change_passphrase")]
+    async fn change_passphrase(
+        &self,
+        request: ChangePassphrase,
+    ) -> Result<PassphraseChanged, RpcError>;
+
+    /// Returns whether there is a wallet, and whether it needs a passphrase.
+    #[method(name = "wallet_state")]
+    async fn wallet_state(&self) -> Result<WalletState, RpcError>;
+
+    /// Returns the balance of the whole wallet.
+    #[method(name = "balance")]
+    async fn balance(&self) -> Result<WalletBalance, RpcError>;
+
+    /// Returns the wallet's payments, newest first.
+    #[method(name = "payments")]
+    async fn payments(&self, request: PaymentsRequest) -> Result<PaymentList, RpcError>;
+
+    /// Returns the address that a text is, or the payment address of the friend that it names.
+    /// `None` if it is neither.
+    #[method(name = "address_of")]
+    async fn address_of(&self, text: String) -> Result<Option<Address>, RpcError>;
+
+    /// Returns the wallet's addresses, and the friends' names by payment address.
+    #[method(name = "names")]
+    async fn names(&self) -> Result<KnownNames, RpcError>;
 
     /// Locks the wallet.
     #[method(name = "lock")]

@@ -59,6 +59,11 @@ impl EventFeed {
         self.shared.next.send_modify(|next| *next = next.saturating_add(1));
     }
 
+    /// True while a console waits for events.
+    pub(crate) fn is_read(&self) -> bool {
+        self.shared.next.receiver_count() > 0
+    }
+
     /// Returns the events from the place `after` on. Waits for the first one at most `wait_ms`,
     /// capped at [`MAX_EVENTS_WAIT_MS`]. With `after` 0 it returns at once, without events.
     pub(crate) async fn page(&self, after: u64, wait_ms: u64) -> EventPage {

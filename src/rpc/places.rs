@@ -44,12 +44,13 @@ const ALWAYS: [&str; 2] = ["stop", "progress"];
 const POLL: &str = "events";
 
 /// The calls that may last.
-const LONG: [&str; 11] = [
+const LONG: [&str; 12] = [
     "create_blockchain",
     "invite",
     "backup",
     "send",
     "raise_fee",
+    "payments",
     "note",
     "mine",
     "verify_chain",

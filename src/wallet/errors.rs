@@ -70,7 +70,8 @@ pub enum WalletError {
 /// The operation needs the secret, which is locked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the wallet is locked: unlock it first (unlock), or give its passphrase with --passphrase-file"
+    "the wallet is locked: unlock it in a shell (friendchain unlock), or give its passphrase with \
+     --passphrase-file"
 )]
 pub struct LockedError;
 
@@ -102,6 +103,25 @@ pub enum UnlockError {
          create-wallet --recover"
     )]
     Damaged,
+}
+
+/// Reasons why the passphrase was not changed. The file is as before.
+#[derive(Debug, thiserror::Error)]
+pub enum PassphraseError {
+    #[error(
+        "the wallet has a passphrase, and the old one is needed to change it: type it on a \
+         terminal, or name its file with --old-file"
+    )]
+    OldMissing,
+    #[error(
+        "the wallet has no passphrase, and none was given: type one on a terminal, or name its \
+         file with --new-file"
+    )]
+    Nothing,
+    #[error(transparent)]
+    Unlock(#[from] UnlockError),
+    #[error(transparent)]
+    Wallet(#[from] WalletError),
 }
 
 /// Reasons why a transaction was not signed. No input is signed in that case.

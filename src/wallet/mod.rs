@@ -14,6 +14,7 @@ pub(crate) mod build;
 mod derive;
 mod errors;
 mod file;
+pub(crate) mod history;
 mod phrase;
 mod recovery;
 mod resend;
@@ -27,7 +28,9 @@ use std::{
 use ed25519_dalek::{Signer, SigningKey};
 
 pub(crate) use build::{BuiltTrade, Keys, Order, build_cancel, build_trade, raise_fee};
-pub(crate) use errors::{BuildError, LockedError, NoteError, SignError, UnlockError, WalletError};
+pub(crate) use errors::{
+    BuildError, LockedError, NoteError, PassphraseError, SignError, UnlockError, WalletError,
+};
 pub(crate) use phrase::{PhraseError, RecoveryPhrase};
 pub(crate) use recovery::{AHEAD, Search};
 pub(crate) use resend::{Plan, ResendError, payments, plan as plan_resend};
@@ -278,12 +281,48 @@ impl Wallet {
         until: Option<Moment>,
     ) -> Result<(), UnlockError> {
         let sealed = self.sealed.as_ref().ok_or(UnlockError::NoPassphrase)?;
-        let entropy = sealed.unseal(passphrase).map_err(|error| match error {
-            UnsealError::WrongPassphrase => UnlockError::WrongPassphrase,
-            UnsealError::NoMemory => UnlockError::NoMemory,
-            UnsealError::Cost(cost) => UnlockError::Cost(format!("{cost:?}")),
-        })?;
+        let entropy = unseal(sealed, passphrase)?;
         self.unlocked = Some(Unlocked::new(&entropy, &self.public_keys, until)?);
+        Ok(())
+    }
+
+    /// Sets, changes or removes the passphrase. Afterwards a wallet with a passphrase is locked.
+    ///
+    /// `old` is needed if there is a passphrase, even while the wallet is unlocked. The file is
+    /// replaced as a whole, and is durable when this returns. With an error it is as before.
+    pub(crate) fn change_passphrase(
+        &mut self,
+        old: Option<&str>,
+        new: Option<&str>,
+    ) -> Result<(), PassphraseError> {
+        self.change_passphrase_at(old, new, Cost::NEW)
+    }
+
+    fn change_passphrase_at(
+        &mut self,
+        old: Option<&str>,
+        new: Option<&str>,
+        cost: Cost,
+    ) -> Result<(), PassphraseError> {
+        let entropy = match (&self.sealed, old, &self.unlocked) {
+            (Some(sealed), Some(old), _) => unseal(sealed, old)?,
+            (Some(_), None, _) => return Err(PassphraseError::OldMissing),
+            (None, Some(_), _) => return Err(UnlockError::NoPassphrase.into()),
+            (None, None, Some(unlocked)) => unlocked.phrase.entropy(),
+            (None, None, None) => return Err(UnlockError::Damaged.into()),
+        };
+        let unlocked = Unlocked::new(&entropy, &self.public_keys, None)?;
+        let sealed = match new {
+            None if self.sealed.is_none() => return Err(PassphraseError::Nothing),
+            None => None,
+            Some("") => return Err(WalletError::EmptyPassphrase.into()),
+            Some(new) => Some(Sealed::seal(&entropy, new, cost).ok_or(WalletError::Seal)?),
+        };
+        let secret = sealed.clone().map_or(StoredSecret::Plain(entropy), StoredSecret::Sealed);
+        let file = WalletFile::new(self.public_keys.clone(), secret);
+        self.fingerprint = file.write(&self.path, Some(self.fingerprint))?;
+        self.unlocked = sealed.is_none().then_some(unlocked);
+        self.sealed = sealed;
         Ok(())
     }
 
@@ -360,6 +399,14 @@ impl Wallet {
         self.expire(now);
         self.unlocked.as_ref().ok_or(LockedError)
     }
+}
+
+fn unseal(sealed: &Sealed, passphrase: &str) -> Result<SecretBytes, UnlockError> {
+    sealed.unseal(passphrase).map_err(|error| match error {
+        UnsealError::WrongPassphrase => UnlockError::WrongPassphrase,
+        UnsealError::NoMemory => UnlockError::NoMemory,
+        UnsealError::Cost(cost) => UnlockError::Cost(format!("{cost:?}")),
+    })
 }
 
 impl Unlocked {

@@ -301,3 +301,31 @@ fn no_debug_output_holds_a_secret() {
         assert!(!shown.contains(&secret), "{secret} in {shown}");
     }
 }
+
+#[test]
+fn a_passphrase_is_set_changed_and_removed_and_the_file_keeps_the_addresses() {
+    let (_folder, path) = folder();
+    let mut wallet =
+        Wallet::make(&path, RecoveryPhrase::parse(WORDS).unwrap(), 3, None, Cost::TEST).unwrap();
+    let addresses = wallet.addresses();
+    let mut change = |old, new| wallet.change_passphrase_at(old, new, Cost::TEST);
+    assert!(matches!(change(None, None), Err(PassphraseError::Nothing)));
+    assert!(matches!(change(Some("x"), Some("y")), Err(PassphraseError::Unlock(_))));
+    change(None, Some("one")).unwrap();
+    assert!(!fs::read_to_string(&path).unwrap().contains("plain"));
+    assert!(Wallet::open(&path).unwrap().is_locked(0));
+    assert!(matches!(change(None, Some("two")), Err(PassphraseError::OldMissing)));
+    assert!(matches!(change(Some("two"), Some("two")), Err(PassphraseError::Unlock(_))));
+    change(Some("one"), Some("two")).unwrap();
+    let mut again = Wallet::open(&path).unwrap();
+    assert_eq!(again.unlock("one", None), Err(UnlockError::WrongPassphrase));
+    again.unlock("two", None).unwrap();
+    assert_eq!(again.addresses(), addresses);
+    change(Some("two"), None).unwrap();
+    assert!(!Wallet::open(&path).unwrap().is_locked(0));
+    assert!(matches!(
+        again.change_passphrase_at(Some("two"), Some("three"), Cost::TEST),
+        Err(PassphraseError::Wallet(WalletError::Changed(_)))
+    ));
+    assert!(!fs::exists(beside_of(&path)).unwrap());
+}

@@ -27,6 +27,7 @@ mod metrics;
 mod names;
 mod observe;
 mod partition;
+mod payments;
 mod proofs;
 #[cfg(target_os = "linux")]
 mod service;

@@ -86,6 +86,44 @@ fn the_recovery_phrase_is_shown_on_a_terminal_alone_and_restores_the_wallet() {
 }
 
 #[test]
+fn a_passphrase_is_asked_for_on_a_terminal_and_never_shown() {
+    if !terminal_wanted() {
+        return;
+    }
+    let net = TestNet::new();
+    let folder = net.folder("yzw");
+    let answer = |terminal: &Terminal, prompt: &str, typed: &str| {
+        terminal.await_screen(prompt, |screen| screen.contains(prompt));
+        if !typed.is_empty() {
+            terminal.type_text(typed);
+        }
+        terminal.keys("Enter");
+    };
+    let ended = |terminal: &Terminal, word: &str| {
+        let end = |screen: &str| screen.contains("ended: 0");
+        let screen = terminal.await_screen("it ends", end);
+        assert!(screen.contains(word) && !screen.contains("sesame"), "{screen}");
+        screen
+    };
+    let terminal = Terminal::open(&folder, "create", &["create-wallet"]);
+    answer(&terminal, "Passphrase for the new wallet", "sesame one");
+    answer(&terminal, "The same again", "sesame one");
+    ended(&terminal, "Write down these words");
+    let list = folder.json(["list-addresses"]);
+    let address = list["addresses"][0]["address"].as_str().expect("an address").to_owned();
+    folder.create_chain(&address);
+    assert_eq!(folder.refused(&["send", "1", &address]).0, "wallet_locked");
+    let terminal = Terminal::open(&folder, "pay", &["send", "1", &address]);
+    answer(&terminal, "Passphrase:", "sesame one");
+    ended(&terminal, "It pays 1 to yourself");
+    let terminal = Terminal::open(&folder, "change", &["change-passphrase"]);
+    answer(&terminal, "Old passphrase:", "sesame one");
+    answer(&terminal, "New passphrase", "");
+    ended(&terminal, "has no passphrase now");
+    folder.json(["send", "1", &address]);
+}
+
+#[test]
 fn a_long_check_shows_a_bar_on_a_terminal() {
     if !terminal_wanted() {
         return;

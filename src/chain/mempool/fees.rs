@@ -135,6 +135,51 @@ impl Floor {
     }
 }
 
+/// A recent block, as the estimate of fees sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BlockFees {
+    /// Encoded length of the block.
+    pub bytes: usize,
+    /// The lowest rate of its trades that pay; `None` if none pays.
+    pub lowest: Option<FeeRate>,
+}
+
+/// Returns the rate that should bring a trade into the next block.
+///
+/// `waiting` has rate and bytes of each mempool entry, `floor` is the rate that peers ask, and
+/// `capacity` is the room of a block in bytes. The estimate is never below [`PAYING_RATE`], so that
+/// the limits on free trades do not apply. It exceeds the rate at which the waiting trades fill a
+/// block. If most of the recent blocks were nearly full, it also exceeds the rate that half of
+/// these took.
+#[must_use]
+pub fn estimate(
+    mut waiting: Vec<(FeeRate, usize)>,
+    floor: FeeRate,
+    recent: &[BlockFees],
+    capacity: usize,
+) -> FeeRate {
+    let step = FeeRate(PAYING_RATE);
+    let mut rate = step.max(if floor == FeeRate::ZERO { floor } else { floor.plus(step) });
+    waiting.sort_unstable_by(|one, other| other.cmp(one));
+    let mut bytes = 0_usize;
+    let crowded = waiting.iter().find(|(_, length)| {
+        bytes = bytes.saturating_add(*length);
+        bytes >= capacity
+    });
+    if let Some((last, _)) = crowded {
+        rate = rate.max(last.plus(step));
+    }
+    let full = recent.iter().filter(|block| block.bytes >= capacity / 10 * 9);
+    let mut lowest: Vec<_> = full.filter_map(|block| block.lowest).collect();
+    if lowest.len().saturating_mul(2) > recent.len() {
+        lowest.sort_unstable();
+        if let Some(median) = lowest.get(lowest.len() / 2) {
+            rate = rate.max(median.plus(step));
+        }
+    }
+    rate
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -150,6 +195,22 @@ mod tests {
                 && FeeRate::of(Amount::from_units(250), 250) == FeeRate::from_units(PAYING_RATE)
         );
         assert_eq!(FeeRate::of(Amount::from_units(u64::MAX), 0).units(), u64::MAX);
+    }
+
+    #[test]
+    fn the_estimate_follows_the_crowd_and_costs_next_to_nothing_without_one() {
+        let estimate = |waiting, floor, recent: &[BlockFees]| {
+            estimate(waiting, FeeRate(floor), recent, 1_000).units()
+        };
+        assert_eq!(estimate(vec![], 0, &[]), PAYING_RATE);
+        assert_eq!(estimate(vec![(FeeRate(90_000), 900)], 0, &[]), PAYING_RATE, "there is room");
+        let crowd = vec![(FeeRate(5_000), 500), (FeeRate(90_000), 500), (FeeRate(1), 900)];
+        assert_eq!(estimate(crowd, 0, &[]), 6_000);
+        assert_eq!(estimate(vec![], 7_000, &[]), 8_000);
+        let block = |bytes, lowest| BlockFees { bytes, lowest: Some(FeeRate(lowest)) };
+        let full = [block(950, 9_000), block(1_000, 3_000), block(10, 1)];
+        assert_eq!(estimate(vec![], 0, &full), 10_000);
+        assert_eq!(estimate(vec![], 0, &full[1..]), PAYING_RATE, "half of them had room");
     }
 
     #[test]

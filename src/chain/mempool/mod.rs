@@ -54,7 +54,7 @@ use crate::{
 
 pub(crate) use check::{Candidate, Rules};
 use fees::Package;
-pub use fees::{FLOOR_HALF_LIFE_MS, FeeRate, Floor, PAYING_RATE};
+pub use fees::{BlockFees, FLOOR_HALF_LIFE_MS, FeeRate, Floor, PAYING_RATE, estimate};
 use free::{FREE_SHARE, FreeAllowances};
 
 /// Upper bound on the memory of all mempool entries, in bytes: about 37,000 usual trades, which

@@ -1,5 +1,7 @@
 //! The chain reader answers queries from the last committed state, without the chain thread.
 
+pub(crate) mod wallet_scan;
+
 use std::{
     collections::HashSet,
     sync::{Arc, PoisonError, Weak},

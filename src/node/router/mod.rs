@@ -53,7 +53,7 @@ pub(crate) use handle::{
 };
 use missed::{Asked, Held};
 use network::log_unsent;
-pub(crate) use news::{News, NewsSink};
+pub(crate) use news::{News, NewsSink, TradeSink};
 use serve::Arrived;
 use turns::Turns;
 
@@ -218,6 +218,7 @@ pub(crate) struct Parts {
     /// For the payment address in our profile.
     pub(crate) payment_address: PaymentAddress,
     pub(crate) news: NewsSink,
+    pub(crate) trades: TradeSink,
     /// Scores, and the bans of the last run.
     pub(crate) peers: Peers,
     /// The levels of trust, shared with the network.
@@ -247,6 +248,7 @@ pub(crate) struct Router {
     friends: FriendsHandle,
     payment_address: PaymentAddress,
     news: NewsSink,
+    trades: TradeSink,
     sync: Sync,
     relay: Relay<GossipId>,
     peers: Peers,
@@ -374,6 +376,7 @@ impl Router {
             friends: parts.friends,
             payment_address: parts.payment_address,
             news: parts.news,
+            trades: parts.trades,
             peers: parts.peers,
             trust: parts.trust,
             blocked: parts.blocked,
@@ -493,6 +496,7 @@ impl Router {
             }
             ChainEvent::TradeAccepted { entry, origin } => {
                 self.metrics.trade_accepted(entry.local);
+                (self.trades)(&entry, origin);
                 if origin == Origin::Local {
                     self.own_trades.insert(entry.txid);
                 }

@@ -4,7 +4,10 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::{Attempt, Failure, Router};
 use crate::{
-    chain::{ChainReader, Divergence, Tip},
+    chain::{
+        ChainReader, Divergence, Tip,
+        api::{MempoolEntry, Origin},
+    },
     friends::FriendsEvent,
     primitives::{BlockHash, Height, PeerId, Transaction, TransactionKind, TxId},
     telemetry::events,
@@ -74,6 +77,9 @@ pub(crate) enum News {
 /// Passes news on to the consoles. The router's task calls it, so it must neither block nor keep
 /// more than a bounded number of news.
 pub(crate) type NewsSink = Box<dyn Fn(News) + Send + Sync>;
+
+/// Learns of each trade that enters the mempool. The router's task calls it, so it must not block.
+pub(crate) type TradeSink = Box<dyn Fn(&MempoolEntry, Origin) + Send + Sync>;
 
 impl Router {
     pub(super) fn publish_news(&self, news: News) {

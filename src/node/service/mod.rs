@@ -3,10 +3,15 @@
 mod backup;
 mod blocks_won;
 mod chat;
+mod fees;
 mod friends;
 mod ids;
 mod mining;
+mod names;
+mod paid;
+mod passphrase;
 mod pay;
+mod payments;
 mod people;
 mod proofs;
 mod reach;
@@ -45,13 +50,14 @@ use crate::{
         api::MAX_PRINTED_BLOCKS,
         types::{
             Account, AddressBalance, AddressList, AuditReport, BackupMade, BalanceReport, BanState,
-            BlockList, BlockView, BranchAccepted, BroadcastSent, Cancel, ChainCreated, ChatHistory,
-            ChatSent, Coins, CreateBlockchain, CreateWallet, EventPage, FriendAccepted,
-            FriendBlocked, FriendForgotten, FriendList, FriendView, InviteText, Joined, LeftChain,
-            LockState, MarkedRead, MinedBlocks, Payee, PeerList, Progress, ProofMade, ProofReport,
-            RaiseFee, Renamed, Resend, Secret, SendTrade, SettingList, StatusReport, Stopping,
-            Submitted, Synced, TxList, TxPlace, TxView, Units, WaitingView, WalletCreated,
-            WriteNote,
+            BlockList, BlockView, BranchAccepted, BroadcastSent, Cancel, ChainCreated,
+            ChangePassphrase, ChatHistory, ChatSent, Coins, CreateBlockchain, CreateWallet,
+            EventPage, FriendAccepted, FriendBlocked, FriendForgotten, FriendList, FriendView,
+            InviteText, Joined, KnownNames, LeftChain, LockState, MarkedRead, MinedBlocks,
+            PassphraseChanged, Payee, PaymentList, PaymentsRequest, PeerList, Progress, ProofMade,
+            ProofReport, RaiseFee, Renamed, Resend, Secret, SendTrade, SettingList, StatusReport,
+            Stopping, Submitted, Synced, TxList, TxPlace, TxView, Units, WaitingView,
+            WalletBalance, WalletCreated, WalletState, WriteNote,
         },
     },
 };
@@ -59,6 +65,8 @@ use crate::{
 pub(crate) use backup::restore;
 pub(crate) use blocks_won::BlocksWon;
 pub(crate) use friends::console_event;
+pub(crate) use paid::{PaidParts, PaidSender, PaidTask, announce_payments};
+pub(crate) use payments::Payments;
 pub(crate) use people::OwnName;
 pub(crate) use proofs::verify_without_chain;
 pub(crate) use setup::move_to;
@@ -121,6 +129,7 @@ pub(crate) struct Service {
     pub(crate) blocks_won: BlocksWon,
     /// The settings that the node runs with. None if the folder is open for one command.
     pub(crate) layers: Option<Layers>,
+    pub(crate) payments: Payments,
 }
 
 impl Service {
@@ -191,8 +200,7 @@ impl FriendchainApiServer for Service {
     }
 
     async fn recovery_phrase(&self, passphrase: Option<Secret>) -> Result<Secret, RpcError> {
-        let mut wallet = self.keyring.open_with(passphrase).await?;
-        Ok(Secret::new(wallet.recovery_phrase(moment_with_sleep())?.reveal().to_string()))
+        self.reveal_phrase(passphrase).await
     }
 
     async fn unlock(&self, passphrase: Secret, for_ms: Option<u64>) -> Result<LockState, RpcError> {
@@ -201,6 +209,33 @@ impl FriendchainApiServer for Service {
         let until = for_ms.map(|ms| moment_with_sleep().saturating_add(ms));
         wallet.unlock(passphrase, until).await?;
         Ok(LockState { unlocked: true })
+    }
+
+    async fn change_passphrase(
+        &self,
+        request: ChangePassphrase,
+    ) -> Result<PassphraseChanged, RpcError> {
+        self.replace_passphrase(request).await
+    }
+
+    async fn wallet_state(&self) -> Result<WalletState, RpcError> {
+        self.state_of_wallet().await
+    }
+
+    async fn balance(&self) -> Result<WalletBalance, RpcError> {
+        self.wallet_balance().await
+    }
+
+    async fn payments(&self, request: PaymentsRequest) -> Result<PaymentList, RpcError> {
+        self.payment_list(request).await
+    }
+
+    async fn address_of(&self, text: String) -> Result<Option<Address>, RpcError> {
+        self.find_address(&text).await
+    }
+
+    async fn names(&self) -> Result<KnownNames, RpcError> {
+        self.known_names().await
     }
 
     async fn lock(&self) -> Result<LockState, RpcError> {

@@ -3,7 +3,7 @@
 //! The wallet is held from the reading of the coins until the chain has taken the trade, so that
 //! two payments at once never spend the same coins.
 
-use super::{Service, mining::watched, unknown_transaction};
+use super::{Service, fees::Fees, mining::watched, unknown_transaction};
 use crate::{
     chain::{
         FeeRate, PAYING_RATE,
@@ -11,7 +11,7 @@ use crate::{
         errors::AcceptTradeError,
     },
     node::{blocking::blocking, clock::moment_with_sleep, keyring::OpenWallet},
-    primitives::{Address, Amount, Owner, Transaction, TransactionKind, TxId, TxOutput},
+    primitives::{Address, Amount, Owner, Transaction, TransactionKind, TxId, TxOutput, trimmed},
     rpc::{
         RpcError,
         types::{Cancel, Coins, RaiseFee, Resend, SendTrade, Submitted, TxStateName},
@@ -32,8 +32,10 @@ const CANCEL_FEES: u64 = 100;
 impl Service {
     /// Pays an address or a friend, from any address of the wallet unless one is named.
     pub(super) async fn pay(&self, request: SendTrade) -> Result<Submitted, RpcError> {
-        self.chain()?;
+        let chain = self.chain()?;
         let to = self.payee(&request.to).await?;
+        let amount = request.amount.0;
+        let fees = Fees::new(chain, request.fee, request.force, amount).await?;
         let (submitted, payer) = {
             let mut wallet = self.keyring.open_with(request.passphrase).await?;
             let keys = wallet.keys();
@@ -42,18 +44,20 @@ impl Service {
                 return Err(wallet::SignError::NotOurs(address).into());
             }
             let order = Order {
-                outputs: vec![TxOutput { value: request.amount.0, owner: to }],
-                fee: request.fee.0,
+                outputs: vec![TxOutput { value: amount, owner: to }],
+                fee: Amount::ZERO,
                 memo: request.memo.unwrap_or_default().into_bytes(),
                 from,
                 tie: None,
                 unconfirmed: request.unconfirmed,
             };
-            let needs = request.amount.0.saturating_add(request.fee.0);
+            let needs = amount.saturating_add(fees.most());
             let spendable = self.spendable(&keys, from, needs).await?;
-            let built = wallet::build_trade(&spendable, &keys, &order)?;
+            let build =
+                |fee| wallet::build_trade(&spendable, &keys, &Order { fee, ..order.clone() });
+            let (built, fee) = fees.build(build)?;
             let payer = built.payer;
-            (self.sign_and_submit(&mut wallet, &built, request.fee.0).await?, payer)
+            (self.sign_and_submit(&mut wallet, &built, fee).await?, payer)
         };
         if request.mine { self.mined(submitted, payer).await } else { Ok(submitted) }
     }
@@ -62,12 +66,16 @@ impl Service {
     pub(super) async fn pay_more(&self, request: RaiseFee) -> Result<Submitted, RpcError> {
         let replaced = self.transaction_id(&request.txid).await?;
         let info = self.waiting(replaced).await?;
+        let amount = info.transaction.outputs.first().map_or(Amount::ZERO, |paid| paid.value);
+        let fees = Fees::new(self.chain()?, request.fee, request.force, amount).await?;
         let (submitted, payer) = {
             let mut wallet = self.keyring.open_with(request.passphrase).await?;
             let keys = wallet.keys();
-            let spendable = self.spendable(&keys, None, request.fee.0).await?;
-            let fee = request.fee.0;
-            let built = wallet::raise_fee(&info.transaction, info.fee, fee, &spendable, &keys)?;
+            let needs = info.fee.saturating_add(fees.most());
+            let spendable = self.spendable(&keys, None, needs).await?;
+            let (built, fee) = fees.raise(info.fee, |fee| {
+                wallet::raise_fee(&info.transaction, info.fee, fee, &spendable, &keys)
+            })?;
             let also_void = descendants_of(replaced, &self.chain()?.handle.mempool().await?);
             let payer = built.payer;
             let sent = self.sign_and_submit(&mut wallet, &built, fee).await?;
@@ -161,7 +169,7 @@ impl Service {
 
     /// Resolves `to`, which is an address or a friend's name.
     async fn payee(&self, to: &str) -> Result<Owner, RpcError> {
-        let to = self.friend(to).await?;
+        let to = self.friend(trimmed(to)).await?;
         if Address::looks_like(&to) || to.starts_with('1') {
             return Ok(to.parse::<Address>()?.0);
         }

@@ -27,10 +27,8 @@ impl Service {
             if given && !wallet.has_passphrase() {
                 return Err(RpcError::new(
                     "no_passphrase",
-                    "the wallet here has no passphrase, and gets none afterwards: leave \
-                     --passphrase-file out for one more \
-                     address; for a wallet with a passphrase, make one in another folder and send \
-                     the coins there",
+                    "the wallet here has no passphrase: leave --passphrase-file out for one more \
+                     address; change-passphrase sets a passphrase",
                 ));
             }
             let address = wallet.new_address(moment_with_sleep())?;

@@ -11,7 +11,7 @@ use crate::{
         DEFAULT_CACHE_MIB, NodeConfig, checked_name, listen_anywhere, parse_listen, parse_metrics,
         parse_peer, parse_rpc,
     },
-    primitives::MiningMode,
+    primitives::{Address, MiningMode, trimmed},
     rpc::{
         RpcError,
         types::{Origin, SettingView},
@@ -90,7 +90,13 @@ impl Layers {
         config.peers = peers.map(|text| parse_peer(text)).collect::<Result<_, _>>()?;
         let mining = self.text(Key::Mine).and_then(|text| MiningMode::from_str(text, false).ok());
         config.mining = mining.unwrap_or(config.mining);
-        config.miner = self.text(Key::Miner).map(|text| text.trim().parse()).transpose()?;
+        match self.text(Key::Miner).map(trimmed).filter(|miner| !miner.is_empty()) {
+            // The node looks the friend up once it has opened its files.
+            Some(friend) if !Address::looks_like(friend) => {
+                config.miner_friend = Some(friend.to_owned());
+            }
+            miner => config.miner = miner.map(str::parse).transpose()?,
+        }
         let threads = self.get(Key::Threads).0.and_then(Value::as_number);
         config.threads = threads
             .and_then(|threads| usize::try_from(threads).ok())

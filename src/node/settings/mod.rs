@@ -26,7 +26,7 @@ use super::config::{
     MAX_CACHE_MIB, MIN_CACHE_MIB, checked_name, parse_listen, parse_metrics, parse_peer, parse_rpc,
 };
 use crate::{
-    primitives::{Address, MiningMode, printable},
+    primitives::{Address, MiningMode, printable, trimmed},
     rpc::{RpcError, check_rpc},
 };
 
@@ -270,7 +270,7 @@ impl Value {
             Key::Mine => all(&|text| {
                 MiningMode::from_str(text, false).map(drop).map_err(|_| wrong_form(key, &shown()))
             }),
-            Key::Miner => all(&|text| Ok(text.parse::<Address>().map(drop)?)),
+            Key::Miner => all(&check_miner),
             Key::Threads => number(1, MAX_THREADS),
             Key::Rpc => all(&|text| parse_rpc(text).and_then(check_rpc)),
             Key::Metrics => all(&|text| parse_metrics(text).map(|_: SocketAddr| ())),
@@ -287,6 +287,15 @@ impl Value {
 fn wrong_form(key: Key, given: &str) -> RpcError {
     let sentence = format!("'{}' is {}, not {}", key.name(), key.wants(), printable(given));
     RpcError::new("bad_setting", sentence)
+}
+
+/// Checks who gets mining rewards: an address, or a friend, whom the node looks up as it starts.
+fn check_miner(text: &str) -> Result<(), RpcError> {
+    let miner = trimmed(text);
+    if Address::looks_like(miner) {
+        miner.parse::<Address>()?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::reach::Reach;
-use super::values::{Bits, Coins, Secret, SignedCoins, SignedUnits, Units};
+use super::values::{Bits, Coins, FeeChoice, Secret, SignedCoins, SignedUnits, Units};
 use crate::{
     chain::api::MempoolEntry,
     primitives::{
@@ -115,12 +115,15 @@ pub(crate) struct SendTrade {
     pub amount: Coins,
     /// The miner's fee; default 0.
     #[serde(default)]
-    pub fee: Coins,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub memo: Option<String>,
-    /// True if coins of others may be spent before they are mined.
+    pub fee: FeeChoice,
+    /// True to pay a fee that is out of all proportion.
+    #[serde(default)]
+    pub force: bool,
+    /// True to spend coins that others sent and that are not mined yet.
     #[serde(default)]
     pub unconfirmed: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memo: Option<String>,
     /// True if this node also mines, with the reward to `from`, or to the address of the first coin
     /// spent. The reply then waits until any node has mined the trade.
     #[serde(default)]
@@ -137,7 +140,10 @@ pub(crate) struct RaiseFee {
     /// The trade's id, or the start of it.
     pub txid: String,
     /// The whole new fee, not the increase.
-    pub fee: Coins,
+    pub fee: FeeChoice,
+    /// True to pay a fee that is out of all proportion.
+    #[serde(default)]
+    pub force: bool,
     /// True if this node also mines, with the reward to the sender. The reply then waits until any
     /// node has mined the trade.
     #[serde(default)]

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::values::Coins;
 use crate::primitives::{BlockHash, Height, PeerId, TxId, UnixMillis};
 
 /// An event that a console shows above its prompt.
@@ -91,6 +92,20 @@ pub(crate) enum ConsoleEvent {
         txid: TxId,
         /// The cause, as a sentence.
         reason: String,
+    },
+    /// Somebody pays this wallet: once when the payment waits, and once when it is mined.
+    Paid {
+        txid: TxId,
+        /// The friend whose payment address pays; `None` if no friend or several claim it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<String>,
+        amount: Coins,
+        /// The text with control characters replaced.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        memo: Option<String>,
+        /// The height of its block; `None` while it waits.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        height: Option<Height>,
     },
     /// This machine has slept, and friends are here again.
     Back {

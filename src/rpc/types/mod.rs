@@ -13,6 +13,7 @@ mod chain;
 mod console;
 mod friends;
 mod node;
+mod payments;
 mod people;
 mod reach;
 mod settings;
@@ -34,13 +35,17 @@ pub(crate) use friends::{
 pub(crate) use node::{
     BanState, CopyView, PeerList, PeerView, Progress, StatusReport, Stopping, Synced,
 };
+pub(crate) use payments::{
+    ChangePassphrase, KnownNames, PassphraseChanged, PaymentDirection, PaymentList, PaymentView,
+    PaymentsRequest, WalletBalance, WalletState,
+};
 pub(crate) use people::{FriendBlocked, FriendForgotten, Payee, Renamed};
 pub(crate) use reach::{BackupFile, BackupMade, Reach, TryFailure, TryView};
 pub(crate) use settings::{Origin, SettingList, SettingView};
 pub(crate) use undo::{Cancel, Resend};
 #[cfg(any(test, fuzzing))]
 pub(crate) use values::{Bits, SignedCoins, SignedUnits};
-pub(crate) use values::{Coins, Secret, Units};
+pub(crate) use values::{Coins, FeeChoice, Secret, Units};
 pub(crate) use wallet::{
     Account, AddressBalance, AddressList, CreateWallet, LockState, WalletCreated,
 };
@@ -222,7 +227,11 @@ mod tests {
     fn amounts_in_a_request_are_decimal_coins() {
         let request = json!({"from": Address(Owner::ZERO), "to": "yjf", "amount": "0.25"});
         let send: SendTrade = serde_json::from_value(request).expect("a request");
-        assert_eq!((send.amount.0.units(), send.fee.0.units(), send.mine), (25_000_000, 0, false));
+        assert_eq!((send.amount.0.units(), send.fee), (25_000_000, FeeChoice::default()));
+        assert!(!send.mine && !send.force && !send.unconfirmed);
+        let request = json!({"to": "yjf", "amount": "1", "fee": "auto"});
+        let send: SendTrade = serde_json::from_value(request).expect("a request");
+        assert_eq!((send.from, send.fee), (None, FeeChoice::Auto));
         let request = json!({"from": Address(Owner::ZERO), "to": "yjf", "amount": 0.25});
         assert!(serde_json::from_value::<SendTrade>(request).is_err(), "a number is not exact");
     }

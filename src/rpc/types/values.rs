@@ -129,7 +129,42 @@ macro_rules! serde_as_text {
     )*};
 }
 
-serde_as_text!(Coins, Units, SignedCoins, SignedUnits);
+/// The text of [`FeeChoice::Auto`].
+const AUTO: &str = "auto";
+
+/// The fee that a payment offers: `"0.001"` or `"auto"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FeeChoice {
+    /// Exactly this amount.
+    Units(Amount),
+    /// The node's estimate for the next block.
+    Auto,
+}
+
+impl Default for FeeChoice {
+    fn default() -> Self {
+        Self::Units(Amount::ZERO)
+    }
+}
+
+impl fmt::Display for FeeChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Units(amount) => amount.fmt(f),
+            Self::Auto => f.pad(AUTO),
+        }
+    }
+}
+
+impl FromStr for FeeChoice {
+    type Err = AmountError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.eq_ignore_ascii_case(AUTO) { Ok(Self::Auto) } else { text.parse().map(Self::Units) }
+    }
+}
+
+serde_as_text!(Coins, Units, SignedCoins, SignedUnits, FeeChoice);
 
 /// A compact target, as 8 hex digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -178,5 +213,22 @@ impl Drop for Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fee_is_an_amount_or_auto() {
+        let parsed = |text: &str| text.parse::<FeeChoice>();
+        assert_eq!(parsed("Auto"), Ok(FeeChoice::Auto));
+        assert_eq!(parsed("0.25"), Ok(FeeChoice::Units(Amount::from_units(25_000_000))));
+        assert!(parsed("much").is_err());
+        for fee in [FeeChoice::Auto, FeeChoice::default()] {
+            let text = serde_json::to_string(&fee).expect("JSON");
+            assert_eq!(serde_json::from_str::<FeeChoice>(&text).expect("it reads back"), fee);
+        }
     }
 }

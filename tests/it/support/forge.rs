@@ -172,7 +172,7 @@ pub(crate) fn commit(block: &mut Block) {
 
 /// Searches a nonce whose hash is below the target of eight bits, 00ffff00….
 pub(crate) fn mine(block: &mut Block) {
-    while block.hash().0[..2] >= [0, 0xff] {
+    while block.hash().0[..2] >= [0, 0xff][..] {
         block.header.nonce += 1;
     }
 }

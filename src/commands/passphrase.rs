@@ -1,0 +1,101 @@
+//! Passphrases where a command needs one: from a file, or asked for on a terminal.
+
+use std::{
+    io::{self, IsTerminal},
+    path::Path,
+};
+
+use super::{
+    args::{ChangePassphraseArgs, PassphraseFlag},
+    outcome::CommandError,
+    secrets::{self, Echo},
+    session::Session,
+};
+use crate::rpc::{
+    FriendchainApiClient, RpcError,
+    types::{ChangePassphrase, Secret},
+};
+
+/// The prompt for a passphrase that the wallet has.
+const PROMPT: &str = "Passphrase: ";
+
+/// Returns true if the command may ask for a secret: it has a terminal for itself.
+fn may_ask(session: &Session<'_>) -> bool {
+    session.owns_stdin && io::stdin().is_terminal()
+}
+
+/// Returns the passphrase that a command needs to sign: the file's, or on a terminal the one that
+/// the user types. `None` if the wallet is open, or if nobody can be asked.
+pub(super) async fn to_sign(
+    session: &Session<'_>,
+    flag: &PassphraseFlag,
+) -> Result<Option<Secret>, CommandError> {
+    if let Some(given) = secrets::passphrase(flag)? {
+        return Ok(Some(given));
+    }
+    if !may_ask(session) || !session.client.wallet_state().await?.locked {
+        return Ok(None);
+    }
+    Ok(Some(secrets::ask(PROMPT, Echo::Hidden, true)?))
+}
+
+/// Returns the passphrase for `create-wallet`: of a new wallet, where none is a choice too, or of
+/// the locked wallet that gets one more address.
+///
+/// A script that reads the answer is not asked for a choice.
+pub(super) async fn to_create(
+    session: &Session<'_>,
+    flag: &PassphraseFlag,
+) -> Result<Option<Secret>, CommandError> {
+    let is_person = may_ask(session) && io::stdout().is_terminal() && !session.answer.json;
+    if flag.passphrase_file.is_some() || !is_person || session.client.wallet_state().await?.exists {
+        return to_sign(session, flag).await;
+    }
+    Ok(new_one("Passphrase for the new wallet (Enter: none): ")?)
+}
+
+/// Asks for a new passphrase twice. `None` if the first is empty.
+fn new_one(prompt: &str) -> Result<Option<Secret>, RpcError> {
+    let Some(new) = secrets::ask_optional(prompt)? else { return Ok(None) };
+    let again = secrets::ask_optional("The same again: ")?;
+    if again.as_ref() != Some(&new) {
+        let sentence = "the two are not the same, and nothing was changed: try again";
+        return Err(RpcError::new("bad_passphrase", sentence));
+    }
+    Ok(Some(new))
+}
+
+/// `change-passphrase`.
+pub(super) async fn change(
+    session: &mut Session<'_>,
+    args: &ChangePassphraseArgs,
+) -> Result<(), CommandError> {
+    let read = |file: Option<&Path>| file.map(secrets::read_optional).transpose();
+    let (mut old, given) = (read(args.old_file.as_deref())?.flatten(), args.old_file.is_some());
+    let has_new = args.new_file.is_some() || args.remove;
+    if !has_new && !given && !may_ask(session) {
+        let sentence = "there is no terminal to ask on: name the passphrases with --old-file and \
+             --new-file, or run change-passphrase in a shell";
+        return Err(RpcError::new("no_secret", sentence).into());
+    }
+    if !given && may_ask(session) && session.client.wallet_state().await?.has_passphrase {
+        old = Some(secrets::ask("Old passphrase: ", Echo::Hidden, true)?);
+    }
+    let new = match read(args.new_file.as_deref())? {
+        Some(new) => new,
+        None if args.remove || !may_ask(session) => None,
+        None => new_one("New passphrase (Enter: none): ")?,
+    };
+    let request = ChangePassphrase { old, new };
+    let changed = session.client.change_passphrase(request).await?;
+    session.write(&changed, |out| {
+        if changed.locked {
+            writeln!(out, "The wallet has the new passphrase, and is locked: unlock opens it.")
+        } else {
+            writeln!(
+                out,
+                "The wallet has no passphrase now: whoever can read its file has the coins."
+            )
+        }
+    })
+}
