@@ -33,6 +33,7 @@ COLOURS = {
     90: "#7f848e", 91: "#ff7b86", 92: "#b5e890", 93: "#ffd68a",
     94: "#82c4ff", 95: "#dd9bf0", 96: "#7ad3df", 97: "#ffffff",
 }  # fmt: skip
+DIM = "#8b909c"
 STYLE = re.compile(r"\x1b\[([0-9;]*)m")
 
 
@@ -85,7 +86,9 @@ def play(binary, server):
             time.sleep(1)
             shell.type("friendchain people 127.0.0.1 8891 yzw")
             shell.wait_for("* yjf is here")
-            shell.type("c yjf Good morning to you")
+            shell.type("c yjf")
+            shell.wait_for("yzw→yjf>")
+            shell.type("Good morning to you")
             friend.wait_for("yzw: Good morning to you")
             shell.wait_for("delivered")
             friend.type("c yzw Good morning! Tea at four?")
@@ -106,26 +109,55 @@ def play(binary, server):
             subprocess.run(["tmux", "-L", server, "kill-server"], check=False, capture_output=True)
 
 
+def palette(number):
+    """Returns a colour of the terminal's palette of 256."""
+    if number < 16:
+        return COLOURS.get((30 if number < 8 else 82) + number, FOREGROUND)
+    if number >= 232:
+        return "#" + f"{8 + 10 * (number - 232):02x}" * 3
+    levels = (0, 95, 135, 175, 215, 255)
+    number -= 16
+    return "#" + "".join(f"{levels[number // step % 6]:02x}" for step in (36, 6, 1))
+
+
+def restyled(style, codes):
+    """Returns (colour, bold, dim) after the codes of one escape sequence."""
+    colour, bold, dim = style
+    codes = list(map(int, codes.split(";") if codes else ["0"]))
+    while codes:
+        code = codes.pop(0)
+        if code == 0:
+            colour, bold, dim = FOREGROUND, False, False
+        elif code == 22:
+            bold = dim = False
+        elif code == 1:
+            bold = True
+        elif code == 2:
+            dim = True
+        elif code == 39:
+            colour = FOREGROUND
+        elif code == 38 and codes[:1] == [5]:
+            colour = palette(codes[1])
+            del codes[:2]
+        else:
+            colour = COLOURS.get(code, colour)
+    return colour, bold, dim
+
+
 def runs(capture):
     """Yields (row, column, text, colour, bold) for each piece of one style."""
-    colour, bold = FOREGROUND, False
+    style = FOREGROUND, False, False
     for row, line in enumerate(capture.split("\n")[:ROWS]):
         column = 0
         for index, piece in enumerate(STYLE.split(line)):
-            if index % 2 == 0:
-                if piece.strip():
-                    yield row, column, piece.rstrip(), colour, bold
-                column += len(piece)
+            if index % 2:
+                style = restyled(style, piece)
                 continue
-            for code in map(int, piece.split(";") if piece else ["0"]):
-                if code == 0:
-                    colour, bold = FOREGROUND, False
-                elif code in (1, 22):
-                    bold = code == 1
-                elif code == 39:
-                    colour = FOREGROUND
-                else:
-                    colour = COLOURS.get(code, colour)
+            if piece.strip():
+                colour, bold, dim = style
+                indent = len(piece) - len(piece.lstrip())
+                yield row, column + indent, piece.strip(), DIM if dim else colour, bold
+            column += len(piece)
 
 
 def draw(capture, cursor):

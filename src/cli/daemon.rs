@@ -114,6 +114,7 @@ async fn people_once(
     signals: &mut Signals,
     keyboard: &mut Keyboard,
 ) -> Result<Ended, CommandError> {
+    console::logs_aside(&plan.folder);
     let mut node = tokio::select! {
         started = start(plan) => started?,
         () = signals.any() => return Ok(Ended::Left),
@@ -131,12 +132,8 @@ async fn people_once(
     let mut talk = std::pin::pin!(console::run(node.client.clone(), options, signals, keyboard));
     let talked = tokio::select! {
         talked = &mut talk => talked,
+        // The console gives the terminal back when it is dropped.
         ended = &mut node.finished => {
-            if io::stdin().is_terminal() {
-                // The line editor has the terminal in raw mode until its line is done.
-                writeln!(io::stderr(), "The node has ended: press Enter to leave.")?;
-                talk.await?;
-            }
             ended?;
             return Ok(Ended::Left);
         }

@@ -22,7 +22,7 @@ use tracing_subscriber::{
 
 use super::{minute, text_log::TextLog};
 use crate::{
-    commands::bar::above_bar,
+    commands::bar::{Stray, above_bar, taken_by_console},
     primitives::printable,
     storage::{create_folder, make_private, prepare_private},
 };
@@ -302,6 +302,9 @@ impl Write for LogLine {
 
 impl Drop for LogLine {
     fn drop(&mut self) {
+        if taken_by_console(Stray::Log(&self.line)) {
+            return;
+        }
         // A closed stderr must not end the node.
         let _ = above_bar(|| io::stderr().lock().write_all(&self.line));
     }

@@ -13,7 +13,11 @@ use std::{
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::time::{Instant, interval, sleep};
 
-use super::{bar::set_bar, lists_text::duration, text::utc};
+use super::{
+    bar::{Stray, set_bar, taken_by_console},
+    lists_text::duration,
+    text::utc,
+};
 use crate::rpc::{
     Client, FriendchainApiClient,
     types::{Progress, StatusReport},
@@ -213,8 +217,10 @@ impl Display {
         if self.last_line.as_ref().is_some_and(repeats) {
             return;
         }
-        // A closed stderr must not fail the command.
-        let _ = writeln!(io::stderr(), "{line}");
+        if !taken_by_console(Stray::Progress(&line)) {
+            // A closed stderr must not fail the command.
+            let _ = writeln!(io::stderr(), "{line}");
+        }
         self.last_line = Some((Instant::now(), line));
     }
 

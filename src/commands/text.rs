@@ -433,6 +433,9 @@ pub(crate) fn event_line(event: &ConsoleEvent) -> String {
         ConsoleEvent::BlockMined { hash, height } => {
             format!("* won block {height} {}", short(hash))
         }
+        ConsoleEvent::Synced { height, blocks } => {
+            format!("* synced: {}, height {height}", count_of_blocks(u64::from(*blocks)))
+        }
         ConsoleEvent::Reorganised { tip, height, disconnected } => {
             let (left, tip) = (count_of_blocks((*disconnected).into()), short(tip));
             format!(

@@ -1,22 +1,25 @@
 //! The input of a console: a line editor on a terminal, plain lines from a pipe.
 //!
 //! Reading blocks, so that it has a thread of its own. The thread ends with its input. At the
-//! process's end it may still be blocked.
+//! process's end it may still be blocked. The line editor is always reading: commands run beside
+//! it, and their answers go above its line.
 
 use std::{
-    io::{self, BufRead, Read},
+    io::{self, BufRead, ErrorKind, Read},
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError, mpsc as blocking},
+    sync::{Arc, mpsc as blocking},
     thread,
 };
 
 use rustyline::{
-    CompletionType, Config, Context, Editor, ExternalPrinter, Helper, Highlighter, Hinter,
-    Validator, completion::Completer, error::ReadlineError, history::FileHistory,
+    ColorMode, CompletionType, Config, Editor, error::ReadlineError, history::FileHistory,
 };
 use tokio::sync::mpsc;
 
-use super::words;
+use super::{
+    complete::{Completion, SharedNames},
+    screen::{Gate, Screen},
+};
 
 /// The longest line from a pipe, in bytes: ten times the longest memo with its command.
 const MAX_LINE_BYTES: u64 = 16 * 1_024;
@@ -30,10 +33,12 @@ const HISTORY_LINES: usize = 1_000;
 /// An input of the user.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Input {
-    /// A line without its newline.
-    Line(String),
+    /// Lines without their newlines: several if they were pasted at once.
+    Lines(Vec<String>),
     /// A line over [`MAX_LINE_BYTES`], which was skipped.
     TooLong,
+    /// A line that is no UTF-8, which was skipped.
+    Unreadable,
     /// Ctrl-C while a line was being typed.
     Interrupt,
     End,
@@ -42,32 +47,29 @@ pub(super) enum Input {
 /// The receiver of a console's lines.
 pub(super) struct Lines {
     inputs: mpsc::Receiver<Input>,
-    /// Lets the line editor show its prompt again. None for a pipe.
-    prompt: Option<blocking::SyncSender<()>>,
+    /// Lets the line editor read its next line, with this prompt. None without an editor.
+    prompt: Option<blocking::SyncSender<String>>,
 }
 
 impl Lines {
-    /// Waits for the next input. It comes only after [`Lines::ready`] on a terminal.
+    /// Waits for the next input.
     pub(super) async fn next(&mut self) -> Input {
         self.inputs.recv().await.unwrap_or(Input::End)
     }
 
-    /// Shows the prompt, on a terminal. The previous answer must be written by then.
-    pub(super) fn ready(&self) {
-        if let Some(prompt) = &self.prompt {
-            // Fails if the editor is about to show its prompt, or has ended, which `next` reports.
-            let _ = prompt.try_send(());
+    /// Lets the line editor read its next line: once at the start, and once after each input.
+    pub(super) fn ready(&self, prompt: String) {
+        if let Some(editor) = &self.prompt {
+            // Fails if the editor has ended, which `next` reports.
+            let _ = editor.try_send(prompt);
         }
     }
 }
 
-/// The friends' names, which completion offers.
-pub(super) type FriendNames = Arc<Mutex<Vec<String>>>;
-
 /// The input of a process, over several consoles one after the other.
 #[derive(Default)]
 pub(crate) struct Keyboard {
-    /// The reader of a pipe, which has read ahead.
+    /// The reader of an input without a line editor, which has read ahead.
     piped: Option<Lines>,
 }
 
@@ -83,7 +85,7 @@ impl Keyboard {
     }
 }
 
-/// Starts to read lines from a pipe.
+/// Starts to read lines from a pipe, or from a terminal without a line editor.
 fn piped() -> io::Result<Lines> {
     let (sender, inputs) = mpsc::channel(READ_AHEAD);
     thread::Builder::new().name("console-input".to_owned()).spawn(move || {
@@ -113,7 +115,8 @@ fn read_line(reader: &mut impl BufRead) -> Input {
             Input::TooLong
         }
         Ok(_) => {
-            Input::Line(String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']).to_owned())
+            let line = String::from_utf8_lossy(&line);
+            Input::Lines(vec![line.trim_end_matches(['\n', '\r']).to_owned()])
         }
     }
 }
@@ -129,102 +132,55 @@ fn skip_line(reader: &mut impl BufRead) {
     }
 }
 
-/// Starts a line editor on the terminal. Also returns the printer that writes above its line.
+/// Starts a line editor on the terminal. Also returns the screen that writes above its line.
 pub(super) fn terminal(
-    prompt: String,
     history: PathBuf,
-    names: FriendNames,
-) -> Result<(Lines, Box<dyn ExternalPrinter + Send>), ReadlineError> {
+    names: SharedNames,
+    color: bool,
+) -> Result<(Lines, Screen), ReadlineError> {
     let config = Config::builder()
         .auto_add_history(true)
         .max_history_size(HISTORY_LINES)?
-        .history_ignore_space(true)
         .completion_type(CompletionType::List)
+        .color_mode(if color { ColorMode::Enabled } else { ColorMode::Disabled })
+        // A pasted text comes as if it were typed: each of its lines is done at its end.
+        .bracketed_paste(false)
         .build();
     let mut editor: Editor<Completion, FileHistory> = Editor::with_config(config)?;
-    let mut commands = words::command_names();
-    commands.extend(words::chat_words().map(str::to_owned));
-    commands.push("help".to_owned());
-    commands.sort_unstable();
-    commands.dedup();
-    editor.set_helper(Some(Completion { commands, names }));
+    editor.set_helper(Some(Completion::new(names.clone())));
     // A history that is missing or unreadable counts as empty.
     let _ = editor.load_history(&history);
+    let gate = Arc::new(Gate::default());
     let printer = editor.create_external_printer()?;
-    let (sender, inputs) = mpsc::channel(1);
-    let (go, going) = blocking::sync_channel::<()>(1);
+    let screen = Screen::editor(Arc::clone(&gate), printer, move || names.typed_width())?;
+    let (sender, inputs) = mpsc::channel(READ_AHEAD);
+    let (go, going) = blocking::sync_channel::<String>(1);
     thread::Builder::new().name("console-input".to_owned()).spawn(move || {
-        while going.recv().is_ok() {
-            let input = match editor.readline(&prompt) {
-                Ok(line) => Input::Line(line),
+        while let Ok(prompt) = going.recv() {
+            gate.begin_reading(&prompt);
+            let read = editor.readline(&prompt);
+            gate.end_reading();
+            let input = match read {
+                Ok(line) => Input::Lines(line.split(['\n', '\r']).map(str::to_owned).collect()),
                 Err(ReadlineError::Interrupted) => Input::Interrupt,
+                Err(ReadlineError::Io(cause)) if cause.kind() == ErrorKind::InvalidData => {
+                    Input::Unreadable
+                }
                 Err(_) => Input::End,
             };
             // A failure loses one line of the history, which must not end the console.
             let _ = editor.append_history(&history);
-            let end = input == Input::End;
-            if sender.blocking_send(input).is_err() || end {
+            if sender.blocking_send(input).is_err() {
                 return;
             }
         }
     })?;
-    Ok((Lines { inputs, prompt: Some(go) }, Box::new(printer)))
-}
-
-/// Completes commands as the first word, and friends' names after it.
-#[derive(Helper, Highlighter, Hinter, Validator)]
-struct Completion {
-    commands: Vec<String>,
-    names: FriendNames,
-}
-
-impl Completer for Completion {
-    type Candidate = String;
-
-    fn complete(
-        &self,
-        line: &str,
-        position: usize,
-        _: &Context<'_>,
-    ) -> rustyline::Result<(usize, Vec<String>)> {
-        let names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(complete(line.get(..position).unwrap_or(line), &self.commands, &names))
-    }
-}
-
-/// Returns the start of the last word that was typed, and its completions.
-fn complete(typed: &str, commands: &[String], names: &[String]) -> (usize, Vec<String>) {
-    let start = typed.rfind(char::is_whitespace).map_or(0, |at| {
-        at.saturating_add(
-            typed.get(at..).and_then(|rest| rest.chars().next()).map_or(1, char::len_utf8),
-        )
-    });
-    let word = typed.get(start..).unwrap_or_default();
-    let first = typed.get(..start).unwrap_or_default().trim().is_empty();
-    let candidates = if first { commands } else { names };
-    (
-        start,
-        candidates
-            .iter()
-            .filter(|candidate| candidate.starts_with(word))
-            .map(|found| format!("{found} "))
-            .collect(),
-    )
+    Ok((Lines { inputs, prompt: Some(go) }, screen))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn commands_complete_first_and_names_after() {
-        let commands = ["c".to_owned(), "ca".to_owned(), "chat".to_owned(), "lf".to_owned()];
-        let names = ["yjf".to_owned(), "yzw".to_owned()];
-        assert_eq!(complete("ch", &commands, &names), (0, vec!["chat ".to_owned()]));
-        assert_eq!(complete("c yz", &commands, &names), (2, vec!["yzw ".to_owned()]));
-        assert_eq!(complete("  l", &commands, &names), (2, vec!["lf ".to_owned()]));
-        assert_eq!(complete("c\u{3000}y", &commands, &names).0, 4);
-    }
 
     #[test]
     fn a_pipe_is_read_line_by_line_and_a_huge_line_is_passed_over() {
@@ -233,10 +189,10 @@ mod tests {
         text.extend(b"\nq");
         let mut reader = io::Cursor::new(text);
         let mut next = || read_line(&mut reader);
-        assert_eq!(next(), Input::Line("b hello".to_owned()));
-        assert_eq!(next(), Input::Line(String::new()));
+        assert_eq!(next(), Input::Lines(vec!["b hello".to_owned()]));
+        assert_eq!(next(), Input::Lines(vec![String::new()]));
         assert_eq!(next(), Input::TooLong);
-        assert_eq!(next(), Input::Line("q".to_owned()));
+        assert_eq!(next(), Input::Lines(vec!["q".to_owned()]));
         assert_eq!(next(), Input::End);
     }
 }

@@ -1,61 +1,54 @@
 //! The interactive shell answers typed lines, and prints events above the prompt.
 //!
 //! A console owns nothing but its terminal: it is a client of the RPC, in `people` as in `console`.
-//! It has a thread that reads the input, a task that prints events, and a loop that answers one
-//! line after the other.
+//! A thread reads the input and another writes the output. One loop takes lines and events as they
+//! come, while commands run.
 
+mod complete;
+mod follow;
 mod input;
+mod jobs;
 mod moving;
+mod near;
 mod screen;
 pub(crate) mod signals;
+mod start;
+mod terminal;
+mod view;
 pub(crate) mod words;
 
-pub(crate) use self::input::Keyboard;
+use std::{sync::Arc, time::Duration};
 
-use std::{
-    io::{self, IsTerminal, Write},
-    sync::{Arc, PoisonError},
-    time::Duration,
-};
-
-use jsonrpsee::core::client::Error as ClientError;
-use tokio::{sync::watch, task::JoinHandle, time::sleep};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use self::{
-    input::{FriendNames, Input, Lines},
-    moving::{Moving, Step},
+    complete::SharedNames,
+    follow::{Follower, Heard, follow},
+    input::{Input, Lines},
+    jobs::{Answered, Jobs},
+    moving::{Moving, Step as Move},
     screen::Screen,
     signals::{Ending, Signals},
-    words::Line,
+    terminal::{Kind, Mode, logs_and_progress_aside},
+    view::View,
+    words::{Line, Talk},
 };
+pub(crate) use self::{input::Keyboard, terminal::logs_aside};
 use crate::{
-    commands::{
-        answer::Answer,
-        chat_text,
-        execute::{Context, execute},
-        outcome::CommandError,
-        print_chain::{BlockForm, print_chain},
-        progress::ProgressMode,
-        text,
-    },
+    commands::{outcome::CommandError, progress::ProgressMode},
     datadir::DataDir,
     primitives::{counted, printable},
     rpc::{
         Client, FriendchainApiClient, RpcError,
-        types::{ConsoleEvent, WriteNote},
+        types::{ConsoleEvent, EventPage, FriendList, FriendView, StatusReport},
     },
 };
 
-/// The time that one request for events waits, in ms: less than any timeout on its way.
-const EVENTS_WAIT_MS: u64 = 25_000;
+/// The longest wait for the list of friends when a conversation is chosen.
+const CHOOSING: Duration = Duration::from_secs(2);
 
-/// The pause after a failed request for events.
-const RETRY_AFTER: Duration = Duration::from_millis(500);
-/// The number of retries before the node counts as gone.
-const RETRIES: u32 = 4;
-
-/// The number of blocks that `lb` lists: one or two screens.
-const LISTED_BLOCKS: u32 = 50;
+/// The time in which commands under way may still answer when the node ends.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
 /// The settings of a console.
 #[derive(Debug, Clone)]
@@ -78,275 +71,475 @@ pub(crate) enum Ended {
     Move(String),
 }
 
-/// Answers lines until `q`, the end of the input, a signal, the node's end, or a move.
+/// Answers lines until `q`, the end of the input, a signal, or the node's end.
 pub(crate) async fn run(
     client: Client,
     options: ConsoleOptions,
     signals: &mut Signals,
     keyboard: &mut Keyboard,
 ) -> Result<Ended, CommandError> {
-    let status = client.status().await;
-    let name =
-        status.as_ref().map_or_else(|_| "friendchain".to_owned(), |status| printable(&status.name));
-    let names = FriendNames::default();
-    let interactive = io::stdin().is_terminal() && io::stdout().is_terminal();
-    let (lines, screen) = if interactive {
-        let history = options.folder.history_file();
-        let (lines, printer) = input::terminal(format!("{name}> "), history, names.clone())
-            .map_err(|cause| {
-                RpcError::new("terminal", format!("the terminal cannot be used: {cause}"))
-            })?;
-        (lines, Screen::terminal(printer, options.color))
-    } else {
-        (keyboard.piped().map_err(RpcError::no_threads)?, Screen::plain())
-    };
-    if let Ok(status) = &status {
-        let from = if options.owns_node { "q stops it" } else { "q leaves it running" };
-        Screen::line(&format!(
-            "friendchain {}: node {name}, {}; h shows help, {from}",
-            status.version, status.peer_id
-        ))?;
-    }
-    let screen = Arc::new(screen);
-    let (gone, node_gone) = watch::channel(false);
-    let feed = tokio::spawn(follow(
-        client.clone(),
-        screen.clone(),
-        names.clone(),
-        options.first_event,
-        gone,
-    ));
-    let feed = AbortOnDrop(feed);
-    let progress = if interactive { ProgressMode::of_stderr() } else { ProgressMode::Lines };
-    let owns_node = options.owns_node;
-    let moving = Moving::default();
-    let mut console =
-        Console { client, names, progress, interactive, lines, node_gone, owns_node, moving };
+    let mut console = Console::open(client, &options, keyboard).await?;
+    console.greet(&options).await?;
     let ended = console.talk(signals).await;
-    drop(feed);
-    if !interactive {
+    console.screen.flush();
+    if console.kind != Kind::Editor {
         keyboard.keep(console.lines);
     }
     ended
 }
 
-/// A task that is aborted when this is dropped.
-struct AbortOnDrop(JoinHandle<()>);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-/// Prints events until the node is gone.
-async fn follow(
-    client: Client,
-    screen: Arc<Screen>,
-    names: FriendNames,
-    first_event: u64,
-    gone: watch::Sender<bool>,
-) {
-    refresh_names(&client, &names).await;
-    let mut place = first_event;
-    let mut failures = 0;
-    loop {
-        let page = match client.events(place, EVENTS_WAIT_MS).await {
-            Ok(page) => page,
-            Err(ClientError::Call(object)) => {
-                // The node refuses the feed, but still answers commands.
-                tracing::warn!(error = object.message(), "events are not shown");
-                return;
-            }
-            Err(_) if failures < RETRIES => {
-                failures += 1;
-                sleep(RETRY_AFTER).await;
-                continue;
-            }
-            Err(_) => break,
-        };
-        failures = 0;
-        place = page.next;
-        if page.missed > 0 && screen.event(&missed_line(page.missed)).is_err() {
-            return;
-        }
-        for event in &page.events {
-            if screen.event(&text::event_line(event)).is_err() {
-                return;
-            }
-            if matches!(event, ConsoleEvent::FriendJoined { .. }) {
-                refresh_names(&client, &names).await;
-            }
-            if matches!(event, ConsoleEvent::Stopping) {
-                gone.send_replace(true);
-                return;
-            }
-        }
-    }
-    gone.send_replace(true);
-}
-
-/// Returns the line for events that this console fetched too late.
-fn missed_line(missed: u64) -> String {
-    let were = if missed == 1 { "was" } else { "were" };
-    format!("* {} {were} missed", counted(missed, "event", "events"))
-}
-
-async fn refresh_names(client: &Client, names: &FriendNames) {
-    if let Ok(list) = client.friends().await {
-        let mut known: Vec<_> = list.friends.into_iter().map(|friend| friend.name).collect();
-        known.sort_unstable();
-        known.dedup();
-        *names.lock().unwrap_or_else(PoisonError::into_inner) = known;
-    }
-}
-
-/// The step after an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Next {
-    Line,
-    End,
+/// A step of a console's loop.
+enum Step {
+    Input(Input),
+    Answered(Result<Answered, CommandError>),
+    Heard(Option<Heard>),
+    /// Gathered events are due.
+    Due,
+    /// A command has become slow.
+    Slow,
+    Signal(Ending),
 }
 
 struct Console {
     client: Client,
-    names: FriendNames,
-    progress: ProgressMode,
-    interactive: bool,
+    name: String,
+    kind: Kind,
+    names: SharedNames,
+    view: View,
+    talk: Talk,
     lines: Lines,
-    node_gone: watch::Receiver<bool>,
+    screen: Arc<Screen>,
+    jobs: Jobs,
+    follower: Follower,
+    /// True after `q`, or at the end of the input.
+    closing: bool,
+    /// True if the feed has ended, but the node lives.
+    deaf: bool,
     owns_node: bool,
     moving: Moving,
+    /// The invite to whose chain the user wants to move.
+    invite: Option<String>,
+    mode: Option<Mode>,
 }
 
 impl Console {
+    async fn open(
+        client: Client,
+        options: &ConsoleOptions,
+        keyboard: &mut Keyboard,
+    ) -> Result<Self, CommandError> {
+        let mut kind = Kind::of_process();
+        let names = SharedNames::default();
+        let mut mode = (kind == Kind::Editor).then(Mode::set);
+        let editor = (kind == Kind::Editor)
+            .then(|| input::terminal(options.folder.history_file(), names.clone(), options.color));
+        let (lines, screen) = match editor {
+            Some(Ok(editor)) => editor,
+            // A terminal that cannot have an editor still has lines.
+            Some(Err(_)) | None => {
+                mode = None;
+                kind = if kind == Kind::Pipe { Kind::Pipe } else { Kind::Plain };
+                let screen = if kind == Kind::Pipe { Screen::Pipe } else { Screen::plain() };
+                (keyboard.piped().map_err(RpcError::no_threads)?, screen)
+            }
+        };
+        let screen = Arc::new(screen);
+        if kind != Kind::Pipe {
+            let (screen, view) = (Arc::clone(&screen), View::new(options.color));
+            logs_and_progress_aside(&options.folder, move |line| {
+                // Progress that cannot be shown must not end the work.
+                let _ = screen.print(&view.dimmed(line));
+            });
+        }
+        let status = client.status().await;
+        let name =
+            status.map_or_else(|_| "friendchain".to_owned(), |status| printable(&status.name));
+        let jobs = Jobs::new(client.clone(), ProgressMode::Lines, kind != Kind::Pipe);
+        let follower = follow(client.clone(), options.first_event);
+        let view = View::new(options.color && kind != Kind::Plain);
+        let talk = Talk::default();
+        let (closing, deaf) = (false, false);
+        Ok(Self {
+            client,
+            name,
+            kind,
+            names,
+            view,
+            talk,
+            lines,
+            screen,
+            jobs,
+            follower,
+            closing,
+            deaf,
+            owns_node: options.owns_node,
+            moving: Moving::default(),
+            invite: None,
+            mode,
+        })
+    }
+
+    /// Shows the first screen.
+    async fn greet(&mut self, options: &ConsoleOptions) -> Result<(), CommandError> {
+        if let Ok(status) = self.client.status().await {
+            let StatusReport { version, .. } = status;
+            let from = if options.owns_node { "q stops it" } else { "q leaves it running" };
+            let name = &self.name;
+            self.screen
+                .print(&format!("friendchain {version}: node {name}; h shows help, {from}"))?;
+        }
+        refresh(&self.client, &self.names).await;
+        if self.kind != Kind::Pipe {
+            if let Ok(list) = self.client.friends().await {
+                self.view
+                    .know(list.friends.iter().map(|friend| (friend.name.clone(), friend.peer_id)));
+            }
+            let last = start::last_lines(&self.client, &mut self.view).await;
+            self.screen.print(&last)?;
+        }
+        self.ready();
+        Ok(())
+    }
+
+    fn prompt(&self) -> String {
+        match self.talk.name() {
+            _ if self.closing => String::new(),
+            None => format!("{}> ", self.name),
+            Some(talk) => format!("{}→{}> ", self.name, printable(talk)),
+        }
+    }
+
+    /// Lets the editor read the next line.
+    fn ready(&mut self) {
+        let prompt = self.prompt();
+        if let Some(mode) = &mut self.mode {
+            mode.prompt_is_shown = !prompt.is_empty();
+        }
+        self.lines.ready(prompt);
+    }
+
     async fn talk(&mut self, signals: &mut Signals) -> Result<Ended, CommandError> {
         loop {
-            self.lines.ready();
-            let node_gone = self.node_gone.clone();
-            let input = tokio::select! {
-                input = self.lines.next() => input,
-                () = signals.any() => return Ok(Ended::Left),
-                // Not while the line editor has the terminal in raw mode. There the console ends
-                // with the next line.
-                true = is_gone(node_gone), if !self.interactive => return Self::node_is_gone(),
-            };
-            if *self.node_gone.borrow() {
-                return Self::node_is_gone();
+            if let Some(invite) = self.invite.take() {
+                return Ok(Ended::Move(invite));
             }
-            let line = match input {
-                Input::End => return Ok(Ended::Left),
-                Input::Interrupt => {
-                    Screen::line("q, or Ctrl-D, quits")?;
-                    continue;
-                }
-                Input::TooLong => {
-                    Screen::line("that line is too long, and was passed over")?;
-                    continue;
-                }
-                Input::Line(line) => {
-                    match self.moving.step(&self.client, &line, self.owns_node).await {
-                        Step::Pass => words::parse(&line),
-                        Step::Say(text) => Line::Show(text),
-                        Step::Move(invite) => return Ok(Ended::Move(invite)),
-                    }
-                }
-            };
-            let answered = tokio::select! {
-                next = answer(&self.client, self.progress, line) => next?,
-                ending = signals.next() => match ending {
-                    // Ctrl-C ends the wait for the answer, not the console. The node may still
-                    // carry out the command.
-                    Ending::Interrupt if self.interactive => Next::Line,
-                    _ => Next::End,
-                },
-            };
-            if answered == Next::End {
+            self.jobs.start();
+            if self.is_over()? {
                 return Ok(Ended::Left);
             }
-            refresh_if_empty(&self.client, &self.names).await;
+            let prompt = self.jobs.is_idle().then(|| self.prompt());
+            self.screen.prompt(prompt.as_deref())?;
+            match self.step(signals).await {
+                Step::Input(input) => self.on_input(input).await?,
+                Step::Answered(answered) => self.on_answer(answered?)?,
+                Step::Heard(Some(Heard::Page(page))) => self.on_page(&page)?,
+                Step::Heard(Some(Heard::Refused(why))) => {
+                    self.say(&format!("* events are not shown: {why}"))?;
+                }
+                Step::Heard(Some(end)) => {
+                    self.on_nodes_end(matches!(end, Heard::Died)).await?;
+                    return Ok(Ended::Left);
+                }
+                Step::Heard(None) => self.deaf = true,
+                Step::Due => self.screen.print(&self.view.gathered())?,
+                Step::Slow => self.say_delay()?,
+                Step::Signal(Ending::Interrupt) if self.interrupts() => self.interrupt()?,
+                Step::Signal(_) => return Ok(Ended::Left),
+            }
         }
     }
 
-    fn node_is_gone() -> Result<Ended, CommandError> {
-        Screen::line("the node has ended")?;
-        Ok(Ended::Left)
+    async fn step(&mut self, signals: &mut Signals) -> Step {
+        // Without a terminal, lines are answered one by one.
+        let room = if self.kind == Kind::Pipe {
+            self.jobs.is_idle()
+        } else {
+            !self.jobs.is_full() && !self.screen.is_full()
+        };
+        let (due, slow) = (self.view.due(), self.jobs.slow_at());
+        tokio::select! {
+            input = self.lines.next(), if room && !self.closing => Step::Input(input),
+            answered = self.jobs.next() => Step::Answered(answered),
+            heard = self.follower.heard.recv(), if !self.deaf => Step::Heard(heard),
+            () = moment(due) => Step::Due,
+            () = moment(slow) => Step::Slow,
+            ending = signals.next() => Step::Signal(ending),
+        }
+    }
+
+    /// True if the console closes, and has answered what was typed before.
+    fn is_over(&self) -> Result<bool, CommandError> {
+        if !self.closing {
+            return Ok(false);
+        }
+        let left = self.jobs.waiting();
+        if self.jobs.only_slow_is_left() {
+            if left > 0 {
+                self.say(&format!(
+                    "* lines that were not done, since a command is under way: {left}"
+                ))?;
+            }
+            return Ok(true);
+        }
+        Ok(self.jobs.is_idle())
+    }
+
+    async fn on_input(&mut self, input: Input) -> Result<(), CommandError> {
+        // Enter has left the line with the prompt.
+        self.screen.prompt(None)?;
+        match input {
+            Input::Lines(lines) => {
+                for line in lines {
+                    self.on_line(&line).await?;
+                }
+            }
+            Input::End => self.closing = true,
+            Input::Interrupt if self.interrupts() => self.interrupt()?,
+            Input::Interrupt => self.screen.print("q, or Ctrl-D, quits")?,
+            Input::TooLong => self.screen.print("that line is too long, and was passed over")?,
+            Input::Unreadable => self.screen.print("that was no UTF-8, and was passed over")?,
+        }
+        // The line editor of this console reads no more while the next one takes its place.
+        if self.invite.is_none() {
+            self.ready();
+        } else if let Some(mode) = &mut self.mode {
+            mode.prompt_is_shown = false;
+        }
+        Ok(())
+    }
+
+    async fn on_line(&mut self, typed: &str) -> Result<(), CommandError> {
+        if self.closing || self.invite.is_some() {
+            return Ok(());
+        }
+        let line = match self.moving.step(&self.client, typed, self.owns_node).await {
+            Move::Pass => words::parse(typed, &self.talk),
+            Move::Say(text) => Line::Show(text),
+            Move::Move(invite) => {
+                self.invite = Some(invite);
+                return Ok(());
+            }
+        };
+        match line {
+            Line::Empty => {}
+            Line::Quit => self.closing = true,
+            Line::Show(text) => self.screen.print(&text)?,
+            Line::Help => self.screen.print(&words::help())?,
+            Line::ChooseAll => {
+                self.talk = Talk::Everybody;
+                self.say(
+                    "* to everybody from now on: a line that is no command goes to all friends",
+                )?;
+            }
+            Line::ChooseFriend(friend) => self.choose(&friend).await?,
+            line => {
+                let waited = self.jobs.waiting();
+                self.jobs.push(typed, line);
+                self.jobs.start();
+                if waited == 0 {
+                    self.say_delay()?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a friend the current conversation.
+    async fn choose(&mut self, friend: &str) -> Result<(), CommandError> {
+        let Ok(Ok(list)) = timeout(CHOOSING, self.client.friends()).await else {
+            self.screen.print("the node did not list the friends: try again")?;
+            return Ok(());
+        };
+        match find(&list, friend) {
+            Ok(talk) => {
+                let name = printable(talk.name().unwrap_or_default());
+                self.talk = talk;
+                self.say(&format!("* to {name} from now on: a line that is no command goes there"))
+            }
+            Err(why) => Ok(self.screen.print(&why)?),
+        }
+    }
+
+    fn on_answer(&mut self, answered: Answered) -> Result<(), CommandError> {
+        self.names.see(&answered.text);
+        if let Some(sent) = answered.sent {
+            self.view.was_sent(sent.id, &sent.text, sent.state);
+            let mark = self.view.mark(answered.text.trim_end(), self.kind != Kind::Pipe);
+            self.screen.print(&mark)?;
+        } else {
+            self.screen.print(&answered.text)?;
+        }
+        if answered.changes_names {
+            self.refresh_soon();
+        }
+        Ok(())
+    }
+
+    fn refresh_soon(&self) {
+        let (client, names) = (self.client.clone(), self.names.clone());
+        tokio::spawn(async move { refresh(&client, &names).await });
+    }
+
+    fn on_page(&mut self, page: &EventPage) -> Result<(), CommandError> {
+        if page.missed > 0 {
+            let were = if page.missed == 1 { "was" } else { "were" };
+            self.say(&format!("* {} {were} missed", counted(page.missed, "event", "events")))?;
+        }
+        let changes_names = |event: &ConsoleEvent| {
+            matches!(event, ConsoleEvent::FriendJoined { .. } | ConsoleEvent::Notice { .. })
+        };
+        if page.events.iter().any(changes_names) {
+            self.refresh_soon();
+        }
+        let mut out = Vec::new();
+        for event in &page.events {
+            if let ConsoleEvent::ChatSent { id, text, .. } = event
+                && self.jobs.is_own(text)
+            {
+                self.view.was_sent(id.clone(), text, None);
+                continue;
+            }
+            out.extend(self.view.event(event, Instant::now()));
+        }
+        if out.is_empty() {
+            return Ok(());
+        }
+        let text = out.join("\n");
+        self.names.see(&text);
+        self.screen.print(&text)?;
+        let is_chat = |event: &ConsoleEvent| matches!(event, ConsoleEvent::Chat { .. });
+        if page.events.iter().any(is_chat) && self.kind != Kind::Pipe {
+            let client = self.client.clone();
+            tokio::spawn(async move { start::mark_read(&client).await });
+        }
+        Ok(())
+    }
+
+    /// Shows the answers that still come, and ends.
+    async fn on_nodes_end(&mut self, died: bool) -> Result<(), CommandError> {
+        while !self.jobs.is_idle() {
+            let Ok(answered) = timeout(LAST_ANSWERS, self.jobs.next()).await else { break };
+            self.on_answer(answered?)?;
+            self.jobs.start();
+        }
+        self.screen.print(&self.view.gathered())?;
+        if died {
+            let sentence = "the node has ended without a word: start it again, and read its log";
+            return Err(RpcError::new("node_gone", sentence).into());
+        }
+        Ok(self.screen.print("the node has ended")?)
+    }
+
+    /// True if an interrupt ends the wait for a command, and not the console.
+    fn interrupts(&self) -> bool {
+        self.kind != Kind::Pipe && !self.jobs.is_idle()
+    }
+
+    /// Ends the wait for the answer of the running command. The node may still carry it out.
+    fn interrupt(&mut self) -> Result<(), CommandError> {
+        match self.jobs.give_up() {
+            Some(title) => self.say(&format!("* no longer waits for {title}; the node may go on")),
+            None => Ok(()),
+        }
+    }
+
+    fn say_delay(&self) -> Result<(), CommandError> {
+        self.jobs.delay().map_or(Ok(()), |sentence| self.say(&sentence))
+    }
+
+    /// Prints a sentence of the console itself.
+    fn say(&self, sentence: &str) -> Result<(), CommandError> {
+        Ok(self.screen.print(&self.view.dimmed(sentence))?)
     }
 }
 
-/// Waits until the node is gone. Returns false if the feed ended without noticing that.
-async fn is_gone(mut node_gone: watch::Receiver<bool>) -> bool {
-    node_gone.wait_for(|gone| *gone).await.is_ok()
-}
-
-/// Fetches the friends' names if none are known: friends may have joined before the feed began.
-async fn refresh_if_empty(client: &Client, names: &FriendNames) {
-    let empty = names.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
-    if empty {
-        refresh_names(client, names).await;
+/// Waits for a moment. Never returns if there is none.
+async fn moment(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 
-/// Answers one line. A failure of the command is part of the answer. Only a failure to write it is
-/// an error.
-async fn answer(client: &Client, progress: ProgressMode, line: Line) -> Result<Next, CommandError> {
-    if matches!(line, Line::Quit) {
-        return Ok(Next::End);
+/// Finds the friend that a name, a name with an id suffix, or a peer id means.
+fn find(list: &FriendList, friend: &str) -> Result<Talk, String> {
+    let (name, suffix) = friend.split_once('#').unwrap_or((friend, ""));
+    let is_exact =
+        |known: &&FriendView| known.name == friend || known.peer_id.to_string() == friend;
+    let is_near = |known: &&FriendView| {
+        let base = known.name.split('#').next().unwrap_or_default();
+        base == name && known.suffix.starts_with(suffix)
+    };
+    let mut found: Vec<_> = list.friends.iter().filter(is_exact).collect();
+    if found.is_empty() {
+        found = list.friends.iter().filter(is_near).collect();
     }
-    let mut out = Vec::new();
-    match write_answer(client, progress, line, &mut out).await {
-        Ok(()) | Err(CommandError::BadNews) => {}
-        Err(CommandError::Failed(error) | CommandError::Usage(error)) => {
-            writeln!(out, "{}", error.message)?;
+    match found.as_slice() {
+        [one] => Ok(Talk::Friend { name: friend.to_owned(), peer: one.peer_id }),
+        [] => Err(format!("no friend is called '{}': lf lists all of them", printable(friend))),
+        several => {
+            let names: Vec<_> = several
+                .iter()
+                .map(|known| {
+                    let base = known.name.split('#').next().unwrap_or_default();
+                    format!("{}#{}", printable(base), known.suffix)
+                })
+                .collect();
+            Err(format!("several friends are called so: type {}", names.join(" or ")))
         }
-        Err(error @ CommandError::Output(_)) => return Err(error),
     }
-    Screen::answer(&out)?;
-    Ok(Next::Line)
 }
 
-async fn write_answer(
-    client: &Client,
-    progress: ProgressMode,
-    line: Line,
-    out: &mut Vec<u8>,
-) -> Result<(), CommandError> {
-    match line {
-        Line::Empty | Line::Quit => Ok(()),
-        Line::Show(text) => Ok(writeln!(out, "{text}")?),
-        Line::Help => Ok(writeln!(out, "{}", words::help())?),
-        Line::Note(text) => {
-            let sent = client.note(WriteNote { text, wait: false, passphrase: None }).await?;
-            Ok(text::write_submitted(out, "Note", &sent)?)
+/// Fetches the names and addresses that completion offers.
+async fn refresh(client: &Client, names: &SharedNames) {
+    if let Ok(list) = client.friends().await {
+        let mut known: Vec<_> = list.friends.into_iter().map(|friend| friend.name).collect();
+        known.sort_unstable();
+        known.dedup();
+        names.lock().friends = known;
+    }
+    if let Ok(list) = client.list_addresses().await {
+        let addresses = list.addresses.iter().map(|entry| entry.address.to_string());
+        names.lock().addresses = addresses.collect();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        primitives::{PeerId, PublicKey},
+        rpc::types::FriendLevel,
+    };
+
+    fn friend(name: &str, byte: u8) -> FriendView {
+        FriendView {
+            name: name.to_owned(),
+            suffix: format!("{byte:02x}3f"),
+            peer_id: PeerId(PublicKey([byte; 32])),
+            level: FriendLevel::Friend,
+            online: true,
+            address: None,
+            last_seen: None,
         }
-        Line::Chat { friend, text } => {
-            let sent = client.chat(friend.clone(), text, None).await?;
-            Ok(chat_text::write_chat(out, &friend, &sent)?)
-        }
-        Line::ChatAll(text) => {
-            let sent = client.broadcast(text).await?;
-            Ok(chat_text::write_broadcast(out, &sent)?)
-        }
-        Line::Account => {
-            let account = client.account().await?;
-            Ok(text::write_account(out, &account)?)
-        }
-        Line::Blocks => {
-            let mut answer = Answer { json: false, out };
-            print_chain(client, &mut answer, None, Some(LISTED_BLOCKS), BlockForm::Short).await
-        }
-        Line::Friends => {
-            let friends = client.friends().await?;
-            Ok(text::write_friends(out, &friends)?)
-        }
-        Line::Node => {
-            let status = client.status().await?;
-            Ok(text::write_status(out, &status)?)
-        }
-        Line::Command { command, json, full } => {
-            let context =
-                Context { client: client.clone(), json, full, progress, owns_stdin: false };
-            execute(*command, &context, out).await
-        }
+    }
+
+    #[test]
+    fn a_conversation_is_chosen_by_name_suffix_or_peer_id() {
+        let friends = vec![friend("yzw", 1), friend("yzw#023f", 2), friend("yjf", 3)];
+        let list = FriendList { friends, ..FriendList::default() };
+        let peer = |typed: &str| match find(&list, typed) {
+            Ok(Talk::Friend { peer, .. }) => Ok(peer.0.0[0]),
+            Ok(other) => panic!("{other:?}"),
+            Err(why) => Err(why),
+        };
+        assert_eq!(peer("yzw"), Ok(1), "the friend known first has the plain name");
+        assert_eq!(peer("yzw#02"), Ok(2));
+        assert_eq!(peer(&list.friends[2].peer_id.to_string()), Ok(3));
+        assert!(peer("nobody").expect_err("unknown").contains("'nobody'"));
+        let twins = vec![friend("sr", 4), friend("sr", 5)];
+        let twins = FriendList { friends: twins, ..FriendList::default() };
+        let why = find(&twins, "sr").expect_err("two of them");
+        assert!(why.contains("sr#043f or sr#053f"), "{why}");
     }
 }

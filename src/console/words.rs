@@ -1,16 +1,16 @@
-//! Parses typed lines: the chat room's ten words, and all commands by their own names.
+//! Parses typed lines: the chat room's ten words, all commands by their own names, and text.
 
 use clap::{Parser, error::ErrorKind};
 
+use super::near::nearest;
 use crate::{
     commands::{
         args::ClientCommand,
         environment,
         help::{of_command, overview},
         prepare::prepare,
-        suggest::nearest,
     },
-    primitives::printable,
+    primitives::{PeerId, printable},
 };
 
 /// The help on a word of the chat room.
@@ -38,19 +38,66 @@ const TIPS: [Tip; 10] = [
     Tip { word: "q", does: "quit.", usage: None },
 ];
 
+/// The current conversation, which gets the lines that are no commands.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) enum Talk {
+    /// None is chosen yet.
+    #[default]
+    Nobody,
+    Everybody,
+    Friend {
+        /// The name as it is typed.
+        name: String,
+        peer: PeerId,
+    },
+}
+
+impl Talk {
+    /// Returns the line that says `text` in this conversation.
+    fn say(&self, text: &str) -> Line {
+        match self {
+            Self::Nobody => Line::Show(format!(
+                "nobody is chosen to talk to: {CHOOSE}; then a line that is no command goes there"
+            )),
+            Self::Everybody => Line::ChatAll(text.to_owned()),
+            Self::Friend { name, peer } => {
+                Line::Chat { friend: name.clone(), peer: Some(*peer), text: text.to_owned() }
+            }
+        }
+    }
+
+    /// Returns the conversation's name in the prompt.
+    pub(crate) fn name(&self) -> Option<&str> {
+        match self {
+            Self::Nobody => None,
+            Self::Everybody => Some("everybody"),
+            Self::Friend { name, .. } => Some(name),
+        }
+    }
+}
+
+/// The way to choose a conversation.
+const CHOOSE: &str = "c NAME chooses a friend, ca everybody";
+
 /// A parsed line.
 #[derive(Debug)]
 pub(crate) enum Line {
     Empty,
     /// `b`: write a note on the chain, and mine.
     Note(String),
-    /// `c`: chat to one friend.
+    /// `c`, or a text in the conversation with one friend.
     Chat {
         friend: String,
+        /// None if only the name is known.
+        peer: Option<PeerId>,
         text: String,
     },
-    /// `ca`: chat to all friends.
+    /// `ca`, or a text in the conversation with everybody.
     ChatAll(String),
+    /// `c` without data: choose the conversation with a friend.
+    ChooseFriend(String),
+    /// `ca` without data: choose the conversation with everybody.
+    ChooseAll,
     Help,
     /// `la`: addresses and balances.
     Account,
@@ -87,20 +134,72 @@ struct TypedCommand {
 }
 
 /// Parses a typed line. The data of `b`, `c` and `ca` is the rest of the line, unchanged.
-pub(crate) fn parse(line: &str) -> Line {
-    let line = line.trim_end_matches(['\n', '\r']).trim_start();
+///
+/// A line that begins with a space is text for the conversation `talk`, and one that begins with a
+/// slash is a command. Otherwise its first word decides.
+pub(crate) fn parse(line: &str, talk: &Talk) -> Line {
+    let line = line.trim_end_matches(['\n', '\r']);
+    if line.trim().is_empty() {
+        return Line::Empty;
+    }
+    if let Some(command) = line.strip_prefix('/') {
+        return parse_command(command.trim_start(), talk)
+            .unwrap_or_else(|| no_command(command, &Talk::Nobody));
+    }
+    if let Some(text) = line.strip_prefix(char::is_whitespace) {
+        return talk.say(text);
+    }
+    if let Some(parsed) = parse_command(line, talk) {
+        return parsed;
+    }
+    let is_word = !line.trim().contains(char::is_whitespace);
+    match nearest(line.trim(), &all_words()).filter(|_| is_word) {
+        Some(near) => ask(line.trim(), &near, talk),
+        None if *talk == Talk::Nobody => no_command(line, talk),
+        None => talk.say(line),
+    }
+}
+
+/// Returns the question about a word that nearly is a command.
+fn ask(word: &str, near: &str, talk: &Talk) -> Line {
+    let word = printable(word);
+    Line::Show(match talk.name() {
+        None => format!("'{word}' is no command: did you mean {near}?"),
+        Some(name) => format!(
+            "'{word}' is no command, and was not sent: did you mean {near}? To say it to {name}, \
+             type a space first"
+        ),
+    })
+}
+
+/// Returns the answer to a line that is neither a command nor text for anybody.
+fn no_command(line: &str, talk: &Talk) -> Line {
+    let word = printable(split_word(line).0);
+    let near =
+        nearest(split_word(line).0, &all_words()).map(|near| format!("did you mean {near}? "));
+    let near = near.unwrap_or_default();
+    let choose = if *talk == Talk::Nobody { format!("; to talk, {CHOOSE}") } else { String::new() };
+    Line::Show(format!(
+        "'{word}' is no command here: {near}h shows the chat room's words, help all \
+         commands{choose}"
+    ))
+}
+
+/// Parses a line whose first word is a command. Returns none for another line.
+fn parse_command(line: &str, talk: &Talk) -> Option<Line> {
     let (word, rest) = split_word(line);
     let alone = |parsed: Line| if rest.trim().is_empty() { parsed } else { wrong_usage(word) };
-    match word {
-        "" => Line::Empty,
+    Some(match word {
         "b" => with_data(word, rest, Line::Note),
-        "ca" => with_data(word, rest, Line::ChatAll),
+        "ca" if rest.trim().is_empty() => Line::ChooseAll,
+        "ca" => Line::ChatAll(rest.to_owned()),
         "c" => {
             let (friend, text) = split_word(rest.trim_start());
-            if friend.is_empty() {
-                return wrong_usage(word);
+            match (friend, text.trim()) {
+                ("", _) => wrong_usage(word),
+                (friend, "") => Line::ChooseFriend(friend.to_owned()),
+                _ => Line::Chat { friend: friend.to_owned(), peer: None, text: text.to_owned() },
             }
-            with_data(word, text, |text| Line::Chat { friend: friend.to_owned(), text })
         }
         "h" | "?" => alone(Line::Help),
         "la" => alone(Line::Account),
@@ -108,8 +207,16 @@ pub(crate) fn parse(line: &str) -> Line {
         "lf" => alone(Line::Friends),
         "ln" => alone(Line::Node),
         "q" | "quit" | "exit" => alone(Line::Quit),
-        _ => parse_command(line),
-    }
+        _ if is_command(word) || word == "help" || word.starts_with("--") => {
+            match parse_long(line) {
+                Line::Show(refusal) if talk.name().is_some() && word != "help" => {
+                    Line::Show(format!("{refusal}\nTo say it instead, type a space first."))
+                }
+                parsed => parsed,
+            }
+        }
+        _ => return None,
+    })
 }
 
 /// Splits a line at its first white-space character.
@@ -129,7 +236,8 @@ fn wrong_usage(word: &str) -> Line {
     })
 }
 
-fn parse_command(line: &str) -> Line {
+/// Parses a command by its own name, as the shell's command line.
+fn parse_long(line: &str) -> Line {
     let words = match split_shell_words(line) {
         Ok(words) => words,
         Err(open) => {
@@ -138,25 +246,17 @@ fn parse_command(line: &str) -> Line {
             ));
         }
     };
-    let known = words
-        .first()
-        .is_some_and(|word| is_command(word) || word == "help" || word.starts_with('-'));
-    if !known {
-        let word = words.first().cloned().unwrap_or_default();
-        let names = command_names();
-        let meant = nearest(&word, names.iter().map(String::as_str));
-        let meant = meant.map(|name| format!("did you mean {name}? ")).unwrap_or_default();
-        return Line::Show(format!(
-            "'{}' is no command here: {meant}h shows the chat room's words, help all commands",
-            printable(&word)
-        ));
-    }
     let named = words.iter().find(|word| *word != "help" && !word.starts_with('-')).cloned();
     let words = prepare(words.into_iter().map(Into::into).collect());
     match environment::parse::<TypedCommand>(words).map(|(typed, _)| typed) {
-        Ok(TypedCommand { json, full, command }) => {
-            Line::Command { command: Box::new(command), json, full }
-        }
+        Ok(TypedCommand { json, full, command }) => match command {
+            // The chat room's words say the same.
+            ClientCommand::Chat { friend, text, wait: false } if !json => {
+                Line::Chat { friend, peer: None, text: text.join(" ") }
+            }
+            ClientCommand::Broadcast { text } if !json => Line::ChatAll(text.join(" ")),
+            command => Line::Command { command: Box::new(command), json, full },
+        },
         Err(error) if error.kind() == ErrorKind::DisplayHelp => Line::Show(help_on(named)),
         Err(error) => Line::Show(error.to_string().trim_end().to_owned()),
     }
@@ -168,10 +268,42 @@ fn help_on(named: Option<String>) -> String {
     named.and_then(|name| of_command(root(), &name)).unwrap_or_else(|| overview(&root()))
 }
 
-/// Returns the names of all commands, for completion.
-pub(crate) fn command_names() -> Vec<String> {
+/// Returns the names of all commands and words.
+pub(crate) fn all_words() -> Vec<String> {
     use clap::CommandFactory;
-    TypedCommand::command().get_subcommands().map(|command| command.get_name().to_owned()).collect()
+    let commands = TypedCommand::command();
+    let mut words: Vec<_> =
+        commands.get_subcommands().map(|command| command.get_name().to_owned()).collect();
+    words.extend(TIPS.iter().map(|tip| tip.word.to_owned()));
+    words.push("help".to_owned());
+    words.sort_unstable();
+    words.dedup();
+    words
+}
+
+/// Returns the flags of a command, with their dashes.
+pub(crate) fn flags_of(word: &str) -> Vec<String> {
+    use clap::CommandFactory;
+    let commands = TypedCommand::command();
+    let Some(command) = commands.find_subcommand(word) else { return Vec::new() };
+    let flags = command.get_arguments().filter_map(clap::Arg::get_long);
+    let mut flags: Vec<_> = flags.map(|flag| format!("--{flag}")).collect();
+    flags.extend(["--json", "--full", "--help"].map(str::to_owned));
+    flags.sort_unstable();
+    flags.dedup();
+    flags
+}
+
+/// Returns the values that a flag of a command takes, if they are few.
+pub(crate) fn values_of(word: &str, flag: &str) -> Vec<String> {
+    use clap::CommandFactory;
+    let commands = TypedCommand::command();
+    let flag = flag.trim_start_matches('-');
+    let argument = commands.find_subcommand(word).and_then(|command| {
+        command.get_arguments().find(|argument| argument.get_long() == Some(flag))
+    });
+    let values = argument.map(clap::Arg::get_possible_values).unwrap_or_default();
+    values.iter().map(|value| value.get_name().to_owned()).collect()
 }
 
 fn is_command(word: &str) -> bool {
@@ -179,11 +311,6 @@ fn is_command(word: &str) -> bool {
     TypedCommand::command().get_subcommands().any(|command| {
         command.get_name() == word || command.get_all_aliases().any(|alias| alias == word)
     })
-}
-
-/// Returns the chat room's words, for completion.
-pub(crate) fn chat_words() -> impl Iterator<Item = &'static str> {
-    TIPS.iter().map(|tip| tip.word)
 }
 
 /// Returns the text of `h`: the seed's help, corrected.
@@ -198,7 +325,11 @@ pub(crate) fn help() -> String {
         lines.push_str(line.trim_end());
         lines.push('\n');
     }
-    lines.push_str("Every command works here too, by its own name: help lists them.");
+    lines.push_str(
+        "c <friend> or ca without data choose a conversation: then text goes there.\n\
+         A leading space is always text, a leading / always a command.\n\
+         Every command works here too, by its own name: help lists them.",
+    );
     lines
 }
 
@@ -239,9 +370,18 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::primitives::PublicKey;
+
+    fn alone(line: &str) -> Line {
+        parse(line, &Talk::Nobody)
+    }
+
+    fn yjf() -> Talk {
+        Talk::Friend { name: "yjf".to_owned(), peer: PeerId(PublicKey([7; 32])) }
+    }
 
     fn said(line: &str) -> String {
-        match parse(line) {
+        match alone(line) {
             Line::Show(text) => text,
             other => panic!("{other:?}"),
         }
@@ -249,16 +389,16 @@ mod tests {
 
     #[test]
     fn the_data_is_the_rest_of_the_line_as_it_stands() {
-        assert!(matches!(parse("b GoodMorning!"), Line::Note(text) if text == "GoodMorning!"));
+        assert!(matches!(alone("b GoodMorning!"), Line::Note(text) if text == "GoodMorning!"));
         assert!(matches!(
-            parse("  ca \"two\"  words \n"),
+            alone("ca \"two\"  words \n"),
             Line::ChatAll(text) if text == "\"two\"  words "
         ));
-        let Line::Chat { friend, text } = parse("c yjf Good morning to you") else {
+        let Line::Chat { friend, text, .. } = alone("c yjf Good morning to you") else {
             panic!("not a chat")
         };
         assert_eq!((friend.as_str(), text.as_str()), ("yjf", "Good morning to you"));
-        let Line::Chat { friend, text } = parse("c 李雷#3f2a  it's") else {
+        let Line::Chat { friend, text, .. } = alone("c 李雷#3f2a  it's") else {
             panic!("not a chat")
         };
         assert_eq!((friend.as_str(), text.as_str()), ("李雷#3f2a", " it's"));
@@ -266,20 +406,20 @@ mod tests {
 
     #[test]
     fn words_without_data_are_what_they_are() {
-        assert!(matches!(parse(""), Line::Empty));
-        assert!(matches!(parse("h"), Line::Help));
-        assert!(matches!(parse("la "), Line::Account));
-        assert!(matches!(parse("lb"), Line::Blocks));
-        assert!(matches!(parse("lf"), Line::Friends));
-        assert!(matches!(parse("ln"), Line::Node));
-        assert!(matches!(parse("q\n"), Line::Quit));
+        assert!(matches!(alone(""), Line::Empty));
+        assert!(matches!(alone("h"), Line::Help));
+        assert!(matches!(alone("la "), Line::Account));
+        assert!(matches!(alone("lb"), Line::Blocks));
+        assert!(matches!(alone("lf"), Line::Friends));
+        assert!(matches!(alone("ln"), Line::Node));
+        assert!(matches!(alone("q\n"), Line::Quit));
     }
 
     #[test]
     fn wrong_usage_is_an_answer() {
         assert_eq!(said("b"), "usage: b <data>  eg: b GoodMorning!");
-        assert_eq!(said("c yjf"), "usage: c <friend> <data>  eg: c yzw GoodMorning!");
-        assert_eq!(said("c"), said("c yjf "));
+        assert_eq!(said("c"), "usage: c <friend> <data>  eg: c yzw GoodMorning!");
+        assert_eq!(said("c"), said("c  "));
         assert_eq!(said("la now"), "usage: la");
         assert!(said("nonsense").contains("'nonsense'"));
         assert!(said("send --from a").contains("AMOUNT"));
@@ -289,7 +429,7 @@ mod tests {
 
     #[test]
     fn every_command_works_by_its_own_name() {
-        let Line::Command { command, json, .. } = parse("send -from a -to 'b c' -amount 10 --json")
+        let Line::Command { command, json, .. } = alone("send -from a -to 'b c' -amount 10 --json")
         else {
             panic!("not sent")
         };
@@ -297,26 +437,81 @@ mod tests {
         let ClientCommand::Send(sent) = *command else { panic!("not sent") };
         let (amount, to) = sent.amount_and_recipient().expect("both");
         assert_eq!((amount.as_str(), to.as_str()), ("10", "b c"));
-        assert!(matches!(parse("getbalance -address a"), Line::Command { .. }));
-        let Line::Command { command, .. } = parse("prove ab -o 'a file'") else {
+        assert!(matches!(alone("getbalance -address a"), Line::Command { .. }));
+        let Line::Command { command, .. } = alone("prove ab -o 'a file'") else {
             panic!("not prove")
         };
         assert!(matches!(
             *command,
             ClientCommand::Prove { output: Some(file), .. } if file.ends_with("a file")
         ));
-        assert!(matches!(parse("verify-proof tea.proof --trust ab"), Line::Command { .. }));
-        assert!(matches!(parse("accept-branch ab"), Line::Command { .. }));
-        let Line::Command { command, .. } = parse("sync") else { panic!("not sync") };
+        assert!(matches!(alone("verify-proof tea.proof --trust ab"), Line::Command { .. }));
+        assert!(matches!(alone("accept-branch ab"), Line::Command { .. }));
+        let Line::Command { command, .. } = alone("sync") else { panic!("not sync") };
         assert!(matches!(*command, ClientCommand::Sync { friend: None }));
         assert!(said("help").contains("create-wallet"));
         assert!(said("help send").contains("--amount"));
     }
 
     #[test]
+    fn a_line_that_is_no_command_goes_to_the_current_conversation() {
+        let to_yjf = |line| match parse(line, &yjf()) {
+            Line::Chat { friend, peer: Some(_), text } if friend == "yjf" => text,
+            other => panic!("{line:?}: {other:?}"),
+        };
+        assert_eq!(to_yjf("Good morning to you"), "Good morning to you");
+        assert_eq!(to_yjf("don't ask me"), "don't ask me");
+        assert_eq!(to_yjf("hi"), "hi");
+        assert_eq!(to_yjf(" la"), "la");
+        assert_eq!(to_yjf("  status of  things "), " status of  things ");
+        assert!(matches!(parse("hello all", &Talk::Everybody), Line::ChatAll(_)));
+        assert!(matches!(parse("la", &yjf()), Line::Account));
+        assert!(matches!(parse("c yzw hello", &yjf()), Line::Chat { peer: None, .. }));
+        assert!(said(" hello").contains("ca everybody"));
+    }
+
+    #[test]
+    fn a_slash_is_always_a_command() {
+        assert!(matches!(parse("/la", &yjf()), Line::Account));
+        assert!(matches!(parse("/status --json", &yjf()), Line::Command { json: true, .. }));
+        let Line::Show(text) = parse("/hello there", &yjf()) else { panic!("sent") };
+        assert!(text.contains("'hello' is no command"), "{text}");
+        assert!(matches!(parse("/", &yjf()), Line::Show(_)));
+    }
+
+    #[test]
+    fn a_word_that_nearly_is_a_command_is_asked_about() {
+        for (word, near) in
+            [("stauts", "status"), ("hlep", "help"), ("mempol", "mempool"), ("LF", "lf")]
+        {
+            let Line::Show(text) = parse(word, &yjf()) else { panic!("{word} is sent") };
+            assert!(text.contains("not sent") && text.contains(near), "{text}");
+        }
+        let Line::Show(text) = parse("sned it --to", &Talk::Nobody) else { panic!("sent") };
+        assert!(text.contains("did you mean send?"), "{text}");
+        assert!(matches!(parse("stauts of things", &yjf()), Line::Chat { .. }));
+        let Line::Show(text) = parse("send me the file", &yjf()) else { panic!("a payment") };
+        assert!(text.ends_with("type a space first."), "{text}");
+    }
+
+    #[test]
+    fn a_friend_or_everybody_is_chosen_without_data() {
+        assert!(matches!(alone("c yjf"), Line::ChooseFriend(friend) if friend == "yjf"));
+        assert!(matches!(alone("c yjf "), Line::ChooseFriend(friend) if friend == "yjf"));
+        assert!(matches!(alone("ca "), Line::ChooseAll));
+    }
+
+    #[test]
+    fn flags_are_those_of_the_typed_command() {
+        assert!(flags_of("send").contains(&"--memo".to_owned()));
+        assert!(flags_of("printchain").contains(&"--limit".to_owned()));
+        assert!(flags_of("nothing").is_empty());
+    }
+
+    #[test]
     fn help_shows_all_ten_words() {
         let help = help();
-        for word in chat_words() {
+        for word in TIPS.iter().map(|tip| tip.word) {
             assert!(
                 help.lines().any(|line| line.split_whitespace().next() == Some(word)),
                 "{word}"
@@ -334,7 +529,8 @@ mod tests {
     proptest! {
         #[test]
         fn no_line_is_fatal(line in any::<String>()) {
-            let _ = parse(&line);
+            let _ = alone(&line);
+            let _ = parse(&line, &yjf());
         }
     }
 }

@@ -272,9 +272,9 @@ fn examine_addresses(text: &str) {
 }
 
 fn examine_console_line(line: &str) {
-    use crate::console::words::{Line, parse};
-    match parse(line) {
-        Line::Chat { friend, text } => assert!(!friend.is_empty() && !text.trim().is_empty()),
+    use crate::console::words::{Line, Talk, parse};
+    match parse(line, &Talk::Everybody) {
+        Line::Chat { friend, text, .. } => assert!(!friend.is_empty() && !text.trim().is_empty()),
         Line::Note(text) | Line::ChatAll(text) => assert!(!text.trim().is_empty()),
         Line::Show(text) => assert!(!text.is_empty()),
         _ => {}

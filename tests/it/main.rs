@@ -9,6 +9,7 @@ mod chat_room;
 mod clock;
 mod coins;
 mod commands;
+mod console;
 mod copies;
 mod crash;
 mod damage;

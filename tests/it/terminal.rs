@@ -1,76 +1,9 @@
 //! Tests the console and long commands on a real terminal, through tmux.
 
-use std::thread;
-
 use crate::support::{
-    Folder, TestNet,
-    chain::number,
-    eventually,
-    folder::BINARY,
-    holds,
-    line::SlowLine,
-    ports::free_port,
-    tools::{shell, shell_ok, terminal_wanted},
+    TestNet, chain::number, line::SlowLine, ports::free_port, terminal::Terminal,
+    tools::terminal_wanted,
 };
-
-/// A terminal of its own that runs one program; closed when dropped.
-pub(crate) struct Terminal {
-    socket: String,
-}
-
-impl Terminal {
-    /// Runs the binary with a folder's environment on a terminal of 120 columns and 40 rows.
-    #[track_caller]
-    pub(crate) fn open(folder: &Folder, name: &str, args: &[&str]) -> Self {
-        let socket = format!("friendchain-{}-{name}", std::process::id());
-        let data = folder.path().parent().expect("a parent").display().to_string();
-        let environment =
-            format!("FRIENDCHAIN_DATA_DIR='{data}' NODE_ID='{}' TERM=xterm-256color", folder.id);
-        let quoted: Vec<_> = args.iter().map(|arg| format!("'{arg}'")).collect();
-        // `cat` keeps the screen after the program's end.
-        let command =
-            format!("{environment} '{BINARY}' {}; echo; echo ended: $?; cat", quoted.join(" "));
-        shell(&format!(
-            "tmux -L '{socket}' -f /dev/null new-session -d -x 120 -y 40 \"{command}\""
-        ));
-        Self { socket }
-    }
-
-    /// Types keys by their tmux names. Other text is typed as it is.
-    #[track_caller]
-    pub(crate) fn keys(&self, keys: &str) {
-        shell(&format!("tmux -L '{}' send-keys {keys}", self.socket));
-    }
-
-    #[track_caller]
-    pub(crate) fn type_text(&self, text: &str) {
-        self.keys(&format!("-l '{text}'"));
-    }
-
-    /// Returns the content of the screen, with the lines that scrolled away.
-    #[track_caller]
-    pub(crate) fn screen(&self) -> String {
-        shell(&format!("tmux -L '{}' capture-pane -p -S -200", self.socket)).trim_end().to_owned()
-    }
-
-    #[track_caller]
-    pub(crate) fn await_screen(&self, what: &str, claim: impl Fn(&str) -> bool) -> String {
-        eventually(what, || {
-            let screen = self.screen();
-            holds(claim(&screen), &screen)?;
-            Ok(screen)
-        })
-    }
-}
-
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            eprintln!("==== the terminal {}\n{}", self.socket, self.screen());
-        }
-        shell_ok(&format!("tmux -L '{}' kill-server", self.socket));
-    }
-}
 
 #[test]
 fn a_message_appears_above_the_line_that_is_being_typed() {

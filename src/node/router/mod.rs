@@ -14,6 +14,7 @@ mod actions;
 mod answers;
 mod attempts;
 mod back;
+mod catch_up;
 mod chat;
 mod copies;
 mod couriers;
@@ -263,6 +264,8 @@ pub(crate) struct Router {
     next_ticket: u64,
     /// Own trades whose mining is news.
     own_trades: HashSet<TxId>,
+    /// Blocks that joined the chain during a sync.
+    catch_up: catch_up::CatchUp,
     couriers: Couriers,
     /// Commands that wait for the end of their line's way.
     awaited: HashMap<MessageId, oneshot::Sender<LineEnd>>,
@@ -376,6 +379,7 @@ impl Router {
             syncs: HashMap::new(),
             next_ticket: 0,
             own_trades: HashSet::new(),
+            catch_up: catch_up::CatchUp::default(),
             couriers: Couriers::default(),
             awaited: HashMap::new(),
             new_lines,
@@ -526,6 +530,7 @@ impl Router {
         self.ticked = Instant::now();
         self.sync(SyncEvent::Tick);
         self.relay(RelayEvent::Tick);
+        self.publish_synced();
         self.expire_requests();
         self.send_due();
         self.ask_due();

@@ -1,8 +1,8 @@
 //! News for consoles: new blocks, the fate of own trades, forks, and what friends do.
 
-use tokio::{sync::broadcast::error::RecvError, task::spawn_blocking};
+use tokio::sync::broadcast::error::RecvError;
 
-use super::{Attempt, Done, Failure, Router};
+use super::{Attempt, Failure, Router};
 use crate::{
     chain::{
         ChainReader, Divergence, Tip,
@@ -24,6 +24,12 @@ pub(crate) enum News {
         count: u32,
         /// Texts of the block's notes; empty if `count` is above 1.
         notes: Vec<String>,
+    },
+    /// The node has caught up with the chain of its peers.
+    Synced {
+        height: Height,
+        /// Number of blocks that joined the best chain meanwhile.
+        blocks: u32,
     },
     /// Another branch became the best chain.
     Reorganised {
@@ -78,24 +84,6 @@ pub(crate) type TradeSink = Box<dyn Fn(&MempoolEntry, Origin) + Send + Sync>;
 impl Router {
     pub(super) fn publish_news(&self, news: News) {
         (self.news)(news);
-    }
-
-    /// Publishes connected blocks: a single one with its notes, several as a number.
-    pub(super) fn publish_connected(&mut self, connected: &[(BlockHash, Height)], mined: &[TxId]) {
-        let Some(&(hash, height)) = connected.last() else { return };
-        let own = mined.iter().filter(|txid| self.own_trades.remove(txid)).copied();
-        let own: Vec<_> = own.map(|txid| News::TradeMined { txid, block: hash, height }).collect();
-        let count = u32::try_from(connected.len()).unwrap_or(u32::MAX);
-        let reader = self.reader.clone();
-        self.spawn_work(async move {
-            let notes = if count == 1 {
-                spawn_blocking(move || notes_of(&reader, &hash)).await.unwrap_or_default()
-            } else {
-                Vec::new()
-            };
-            let block = News::BlocksConnected { hash, height, count, notes };
-            Some(Done::News([vec![block], own].concat()))
-        });
     }
 
     /// Publishes the beginning and the end of a divergence once each, although both branches grow
@@ -153,7 +141,7 @@ impl Router {
 }
 
 /// Returns the texts of a block's notes.
-fn notes_of(reader: &ChainReader, hash: &BlockHash) -> Vec<String> {
+pub(super) fn notes_of(reader: &ChainReader, hash: &BlockHash) -> Vec<String> {
     let Some(info) = reader.block(hash) else { return Vec::new() };
     let notes = info
         .block

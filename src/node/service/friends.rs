@@ -50,6 +50,7 @@ pub(crate) fn console_event(news: News) -> ConsoleEvent {
         News::BlocksConnected { hash, height, count, notes } => {
             ConsoleEvent::BlockConnected { hash, height, count, notes }
         }
+        News::Synced { height, blocks } => ConsoleEvent::Synced { height, blocks },
         News::Reorganised { tip, height, disconnected } => {
             ConsoleEvent::Reorganised { tip, height, disconnected }
         }

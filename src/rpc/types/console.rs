@@ -47,7 +47,7 @@ pub(crate) enum ConsoleEvent {
         /// True if the friend's node announced its shutdown.
         quit: bool,
     },
-    /// Blocks joined the best chain. During a sync one event covers many blocks.
+    /// A block joined the best chain.
     BlockConnected {
         hash: BlockHash,
         height: Height,
@@ -56,6 +56,12 @@ pub(crate) enum ConsoleEvent {
         /// many blocks.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         notes: Vec<String>,
+    },
+    /// The node has caught up with its peers. No event of single blocks comes during a sync.
+    Synced {
+        height: Height,
+        /// The number of blocks that joined the best chain.
+        blocks: u32,
     },
     /// This node found a block.
     BlockMined { hash: BlockHash, height: Height },

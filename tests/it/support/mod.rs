@@ -7,6 +7,7 @@ pub(crate) mod line;
 pub(crate) mod node;
 pub(crate) mod peer;
 pub(crate) mod ports;
+pub(crate) mod terminal;
 pub(crate) mod tools;
 
 use std::{

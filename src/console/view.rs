@@ -1,0 +1,395 @@
+//! The look of events: time and coloured sender on each chat line, days, and no storms of presence.
+//!
+//! Nothing here prints. The console asks for the text of an event, and for what has been gathered
+//! once the moment has come.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    time::Duration,
+};
+
+use jiff::{Timestamp, civil::Date, tz::TimeZone};
+use tokio::time::Instant;
+
+use crate::{
+    commands::text::event_line,
+    primitives::{PeerId, UnixMillis, printable, shown},
+    rpc::types::{ChatMessage, ChatState, ConsoleEvent},
+};
+
+/// The time for which arrivals, departures and deliveries are gathered into one line each.
+const GATHERING: Duration = Duration::from_secs(1);
+
+/// The most names that one line of arrivals lists; the others are counted.
+const LISTED: usize = 3;
+
+/// The number of own lines that are remembered for their delivery marks.
+const REMEMBERED: usize = 256;
+
+/// The longest part of an own line that its delivery mark repeats, in characters.
+const QUOTED: usize = 40;
+
+/// Colours of senders: of the palette of 256, readable on a dark and on a light ground.
+const SENDERS: [u8; 12] = [33, 37, 64, 71, 97, 130, 133, 136, 161, 166, 172, 203];
+
+/// The presence of a friend that changed while events are gathered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Presence {
+    Here,
+    Left,
+    Lost,
+}
+
+/// The look of a console's events.
+pub(super) struct View {
+    color: bool,
+    zone: TimeZone,
+    /// The day of the line that was shown last.
+    day: Date,
+    /// Own lines, oldest first: their ids and texts.
+    sent: VecDeque<(String, String)>,
+    /// Ids of lines whose delivery the answer has told already.
+    told: VecDeque<String>,
+    /// Ids of the lines that the start has shown.
+    seen: Vec<String>,
+    peers: HashMap<String, PeerId>,
+    presence: Vec<(PeerId, String, Presence)>,
+    delivered: Vec<(String, String)>,
+    /// The moment at which the gathered events are shown.
+    due: Option<Instant>,
+}
+
+impl View {
+    pub(super) fn new(color: bool) -> Self {
+        let zone = TimeZone::system();
+        let day = Timestamp::now().to_zoned_datetime(zone.clone()).date();
+        Self {
+            color,
+            zone,
+            day,
+            sent: VecDeque::new(),
+            told: VecDeque::new(),
+            seen: Vec::new(),
+            peers: HashMap::new(),
+            presence: Vec::new(),
+            delivered: Vec::new(),
+            due: None,
+        }
+    }
+
+    /// Tells the peers that the names belong to, which gives names their colours.
+    pub(super) fn know(&mut self, peers: impl Iterator<Item = (String, PeerId)>) {
+        self.peers = peers.collect();
+    }
+
+    /// Returns a line that the node says, dimmed.
+    pub(super) fn dimmed(&self, text: &str) -> String {
+        self.styled("2", text)
+    }
+
+    fn styled(&self, style: &str, text: &str) -> String {
+        if self.color { format!("\u{1b}[{style}m{text}\u{1b}[0m") } else { text.to_owned() }
+    }
+
+    /// Returns a sender's name in its own colour, the same in every console.
+    fn sender(&self, name: &str, peer: Option<&PeerId>) -> String {
+        let bytes = peer.map_or(name.as_bytes(), |peer| &peer.0.0[..]);
+        // FNV-1a: names and ids that differ in one letter get different colours.
+        let hash = bytes.iter().fold(0x811c_9dc5_u32, |hash, byte| {
+            (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
+        });
+        let palette = u32::try_from(SENDERS.len()).unwrap_or(1);
+        let at = usize::try_from(hash.checked_rem(palette).unwrap_or(0)).unwrap_or(0);
+        let color = SENDERS.get(at).copied().unwrap_or_default();
+        self.styled(&format!("1;38;5;{color}"), &printable(name))
+    }
+
+    /// Returns the local time of a chat line, after a line with its day if that is a new one.
+    fn clock(&mut self, time: UnixMillis) -> String {
+        let time = i64::try_from(time).ok().and_then(|time| Timestamp::from_millisecond(time).ok());
+        let local = time.unwrap_or(Timestamp::MAX).to_zoned_datetime(self.zone.clone());
+        let clock = self.dimmed(&local.strftime("%H:%M").to_string());
+        if local.date() == self.day {
+            return clock;
+        }
+        self.day = local.date();
+        let day = self.dimmed(&local.strftime("-- %A, %-d %B %Y --").to_string());
+        format!("{day}\n{clock}")
+    }
+
+    /// Returns the answer to a chat line that was typed here, with the time on a terminal.
+    pub(super) fn mark(&mut self, answer: &str, timed: bool) -> String {
+        if !timed {
+            return answer.to_owned();
+        }
+        let now = u64::try_from(Timestamp::now().as_millisecond()).unwrap_or_default();
+        format!("{} {}", self.clock(now), self.dimmed(answer))
+    }
+
+    /// Returns a line of the history that is shown at the start.
+    pub(super) fn message(&mut self, message: &ChatMessage) -> String {
+        self.seen.push(message.id.clone());
+        let clock = self.clock(message.time);
+        let peer = self.peers.get(&message.from).copied();
+        let own = matches!(
+            message.state,
+            ChatState::Queued | ChatState::Delivered | ChatState::Refused | ChatState::Sent
+        );
+        let from = self.sender(&message.from, peer.as_ref());
+        let to = match &message.to {
+            None => " to all".to_owned(),
+            Some(to) if own => format!(" to {}", printable(to)),
+            Some(_) => String::new(),
+        };
+        let mark = match message.state {
+            ChatState::Queued => self.dimmed(" (queued)"),
+            ChatState::Refused => self.dimmed(" (refused)"),
+            _ => String::new(),
+        };
+        if own {
+            self.remember(message.id.clone(), &message.text);
+        }
+        format!("{clock} {from}{to}: {}{mark}", shown(&message.text))
+    }
+
+    fn remember(&mut self, id: String, text: &str) {
+        if self.sent.len() >= REMEMBERED {
+            self.sent.pop_front();
+        }
+        self.sent.push_back((id, text.to_owned()));
+    }
+
+    /// Remembers a line that this console has sent, with the state that its answer has told.
+    pub(super) fn was_sent(&mut self, id: String, text: &str, state: Option<ChatState>) {
+        if state == Some(ChatState::Delivered) {
+            if self.told.len() >= REMEMBERED {
+                self.told.pop_front();
+            }
+            self.told.push_back(id.clone());
+        }
+        self.remember(id, text);
+    }
+
+    /// Returns the text of an event that is shown at once. Other events are gathered.
+    pub(super) fn event(&mut self, event: &ConsoleEvent, now: Instant) -> Option<String> {
+        let presence = match event {
+            ConsoleEvent::Chat { id, peer_id, from, text, direct, time } => {
+                if self.seen.contains(id) {
+                    return None;
+                }
+                let (clock, from) = (self.clock(*time), self.sender(from, Some(peer_id)));
+                let to = if *direct { "" } else { " to all" };
+                return Some(format!("{clock} {from}{to}: {}", shown(text)));
+            }
+            ConsoleEvent::ChatSent { id, to, text, time } => {
+                if self.seen.contains(id) {
+                    return None;
+                }
+                self.remember(id.clone(), text);
+                let to = printable(to.as_deref().unwrap_or("all"));
+                let clock = self.clock(*time);
+                return Some(format!("{clock} you to {to}: {}", shown(text)));
+            }
+            ConsoleEvent::ChatDelivered { to, id } => {
+                self.delivered.push((to.clone(), id.clone()));
+                self.due.get_or_insert_with(|| now.checked_add(GATHERING).unwrap_or(now));
+                return None;
+            }
+            ConsoleEvent::FriendJoined { name, peer_id } => (*peer_id, name, Presence::Here),
+            ConsoleEvent::FriendLeft { name, peer_id, quit: true } => {
+                (*peer_id, name, Presence::Left)
+            }
+            ConsoleEvent::FriendLeft { name, peer_id, quit: false } => {
+                (*peer_id, name, Presence::Lost)
+            }
+            other => return Some(self.dimmed(&shown(&event_line(other)))),
+        };
+        self.presence.retain(|(peer, ..)| *peer != presence.0);
+        self.presence.push((presence.0, presence.1.clone(), presence.2));
+        self.due.get_or_insert_with(|| now.checked_add(GATHERING).unwrap_or(now));
+        None
+    }
+
+    /// Returns the moment at which [`View::gathered`] has something to show.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// Returns the gathered events: one line for each kind, however many there were.
+    pub(super) fn gathered(&mut self) -> String {
+        self.due = None;
+        let mut out = Vec::new();
+        let presence = std::mem::take(&mut self.presence);
+        for (kind, one, many) in [
+            (Presence::Here, "is here", "are here"),
+            (Presence::Left, "has left", "have left"),
+            (
+                Presence::Lost,
+                "is gone: the connection was lost",
+                "are gone: the connections were lost",
+            ),
+        ] {
+            let of_kind = presence.iter().filter(|(.., presence)| *presence == kind);
+            let names: Vec<_> = of_kind.map(|(_, name, _)| printable(name)).collect();
+            match names.as_slice() {
+                [] => {}
+                [name] => out.push(self.dimmed(&format!("* {name} {one}"))),
+                _ => out.push(self.dimmed(&format!("* {} {many}", listed(&names)))),
+            }
+        }
+        for (to, lines) in self.deliveries() {
+            let what = match lines.as_slice() {
+                [Some(text)] => quote(text),
+                [None] => "a line of yours".to_owned(),
+                lines => format!("{} of your lines", lines.len()),
+            };
+            out.push(self.dimmed(&format!("* delivered to {}: {what}", printable(&to))));
+        }
+        out.join("\n")
+    }
+
+    /// Returns the gathered deliveries of each friend, with the texts that are known.
+    fn deliveries(&mut self) -> Vec<(String, Vec<Option<String>>)> {
+        let mut by_friend: Vec<(String, Vec<Option<String>>)> = Vec::new();
+        for (to, id) in std::mem::take(&mut self.delivered) {
+            if self.told.contains(&id) {
+                continue;
+            }
+            let text = self.sent.iter().find(|(sent, _)| *sent == id).map(|(_, text)| text.clone());
+            match by_friend.iter_mut().find(|(friend, _)| *friend == to) {
+                Some((_, lines)) => lines.push(text),
+                None => by_friend.push((to, vec![text])),
+            }
+        }
+        by_friend
+    }
+}
+
+/// Lists names: `yzw, yjf and sr`, or `yzw, yjf, sr and 4 more`.
+fn listed(names: &[String]) -> String {
+    match names.split_at_checked(LISTED) {
+        Some((first, rest @ [_, ..])) => format!("{} and {} more", first.join(", "), rest.len()),
+        _ => match names.split_last() {
+            Some((last, first)) if !first.is_empty() => format!("{} and {last}", first.join(", ")),
+            _ => names.concat(),
+        },
+    }
+}
+
+/// Returns the beginning of a line, on one line.
+fn quote(text: &str) -> String {
+    let line = printable(text.lines().next().unwrap_or_default());
+    let mut beginning: String = line.chars().take(QUOTED).collect();
+    if beginning.len() < line.len() || text.lines().nth(1).is_some() {
+        beginning.push('…');
+    }
+    beginning
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::primitives::PublicKey;
+
+    const NOON: UnixMillis = 1_763_000_000_000;
+    const DAY_MS: UnixMillis = 86_400_000;
+
+    fn peer(byte: u8) -> PeerId {
+        PeerId(PublicKey([byte; 32]))
+    }
+
+    fn chat(text: &str, time: UnixMillis) -> ConsoleEvent {
+        ConsoleEvent::Chat {
+            id: "1".to_owned(),
+            peer_id: peer(1),
+            from: "yzw".to_owned(),
+            text: text.to_owned(),
+            direct: true,
+            time,
+        }
+    }
+
+    fn show(view: &mut View, event: &ConsoleEvent) -> String {
+        view.event(event, Instant::now()).expect("shown at once")
+    }
+
+    #[test]
+    fn a_chat_line_shows_its_time_and_a_new_day_once() {
+        let mut view = View::new(false);
+        view.zone = TimeZone::UTC;
+        let first = show(&mut view, &chat("Good morning", NOON));
+        assert_eq!(first, "-- Thursday, 13 November 2025 --\n02:13 yzw: Good morning");
+        assert_eq!(show(&mut view, &chat("again", NOON)), "02:13 yzw: again");
+        let next = show(&mut view, &chat("next day", NOON + DAY_MS));
+        assert!(next.starts_with("-- Friday, 14 November 2025 --\n"), "{next}");
+    }
+
+    #[test]
+    fn a_sender_keeps_a_colour_and_none_is_written_without() {
+        let view = View::new(true);
+        assert_eq!(view.sender("yzw", Some(&peer(1))), view.sender("yzw", Some(&peer(1))));
+        let colors: std::collections::HashSet<_> =
+            (0..60).map(|byte| view.sender("yzw", Some(&peer(byte)))).collect();
+        assert!(colors.len() > 6, "{}", colors.len());
+        assert!(view.dimmed("* x").starts_with("\u{1b}[2m"));
+        assert!(!show(&mut View::new(false), &chat("x", NOON)).contains('\u{1b}'));
+    }
+
+    #[test]
+    fn many_arrivals_are_one_line_and_who_comes_and_goes_is_named_once() {
+        let mut view = View::new(false);
+        let now = Instant::now();
+        for (byte, name) in [(1, "yzw"), (2, "yjf"), (3, "sr"), (4, "hjs"), (5, "xzq")] {
+            let event = ConsoleEvent::FriendJoined { name: name.to_owned(), peer_id: peer(byte) };
+            assert_eq!(view.event(&event, now), None);
+        }
+        let left =
+            ConsoleEvent::FriendLeft { name: "yzw".to_owned(), peer_id: peer(1), quit: true };
+        assert_eq!(view.event(&left, now), None);
+        assert!(view.due().is_some());
+        assert_eq!(view.gathered(), "* yjf, sr, hjs and 1 more are here\n* yzw has left");
+        assert_eq!((view.due(), view.gathered()), (None, String::new()));
+    }
+
+    #[test]
+    fn a_delivery_names_its_line_unless_the_answer_has_told_it() {
+        let mut view = View::new(false);
+        view.was_sent("a".to_owned(), "read this later", Some(ChatState::Queued));
+        view.was_sent("b".to_owned(), "hello", Some(ChatState::Delivered));
+        for id in ["a", "b"] {
+            let event = ConsoleEvent::ChatDelivered { to: "yjf".to_owned(), id: id.to_owned() };
+            assert_eq!(view.event(&event, Instant::now()), None);
+        }
+        assert_eq!(view.gathered(), "* delivered to yjf: read this later");
+    }
+
+    #[test]
+    fn no_event_can_move_the_terminals_cursor() {
+        let evil = "\u{1b}[2J\u{9b}1m\rx\u{8}\u{202e}";
+        let text = || evil.to_owned();
+        let hash = crate::primitives::BlockHash([1; 32]);
+        let mut view = View::new(false);
+        for event in [
+            ConsoleEvent::Chat {
+                id: text(),
+                peer_id: peer(1),
+                from: text(),
+                text: text(),
+                direct: false,
+                time: NOON,
+            },
+            ConsoleEvent::ChatSent { id: text(), to: Some(text()), text: text(), time: NOON },
+            ConsoleEvent::ChatDelivered { to: text(), id: text() },
+            ConsoleEvent::FriendJoined { name: text(), peer_id: peer(1) },
+            ConsoleEvent::FriendLeft { name: text(), peer_id: peer(2), quit: false },
+            ConsoleEvent::BlockConnected { hash, height: 1, count: 1, notes: vec![text()] },
+            ConsoleEvent::TradeVoid { txid: crate::primitives::TxId([1; 32]), reason: text() },
+            ConsoleEvent::Notice { text: text() },
+        ] {
+            let mut shown = view.event(&event, Instant::now()).unwrap_or_default();
+            shown.push_str(&view.gathered());
+            let harmful = |c: char| c != '\n' && (c.is_control() || c == '\u{202e}');
+            assert!(!shown.is_empty() && !shown.contains(harmful), "{shown:?}");
+        }
+    }
+}

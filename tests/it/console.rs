@@ -1,0 +1,203 @@
+//! Tests what a person at the console sees: nothing typed is lost, whatever runs and whatever ends.
+
+use serde_json::Value;
+
+use crate::support::{
+    Folder, Node, TestNet, eventually, holds, terminal::Terminal, tools::terminal_wanted,
+};
+
+/// Starts a node on a chain of its own.
+fn running(folder: &Folder) -> Node {
+    folder.create_chain(&folder.new_address());
+    folder.start(&["--name", "yzw"])
+}
+
+/// Opens a console on the node of a folder, on a terminal of 80 columns and 24 rows.
+fn console(folder: &Folder, name: &str, term: &str) -> Terminal {
+    let terminal = Terminal::of_size(folder, name, &["console"], (80, 24), term);
+    terminal.await_screen("the prompt", |screen| screen.ends_with("yzw>"));
+    terminal
+}
+
+fn texts(folder: &Folder) -> Vec<String> {
+    let history = folder.json(["history"]);
+    let messages = history["messages"].as_array().expect("messages").iter();
+    messages.map(|message| message["text"].as_str().expect("a text").to_owned()).collect()
+}
+
+#[track_caller]
+fn await_texts(folder: &Folder, wanted: &[&str]) {
+    eventually("the lines are kept in order", || {
+        let texts = texts(folder);
+        holds(texts == wanted, &texts)
+    });
+}
+
+#[test]
+fn lines_typed_and_pasted_while_a_command_runs_are_all_done_in_order() {
+    if !terminal_wanted() {
+        return;
+    }
+    let net = TestNet::new();
+    let folder = net.folder("yzw");
+    let node = running(&folder);
+    let away = net.folder("yjf");
+    away.join(&folder);
+    let friend = away.start_with_peers(&[&node]);
+    folder.befriends(&away);
+    friend.kill();
+    let terminal = console(&folder, "paste", "xterm-256color");
+    terminal.say("chat yjf are you there --wait");
+    terminal.say("ca first");
+    await_texts(&folder, &["are you there", "first"]);
+    terminal.tmux("set-buffer 'ca one\nca two\nca three\n'");
+    terminal.tmux("paste-buffer -p");
+    await_texts(&folder, &["are you there", "first", "one", "two", "three"]);
+    terminal.say("la");
+    terminal.await_screen("la waits", |screen| {
+        screen.contains("'la' waits for 'chat yjf are you there --wait'")
+    });
+    terminal.keys("C-c");
+    let screen = terminal.await_screen("la is answered", |screen| screen.contains("blocks won"));
+    assert!(screen.contains("no longer waits for 'chat yjf"), "{screen}");
+    terminal.say("q");
+    terminal.await_screen("q ends it", |screen| screen.ends_with("ended: 0"));
+}
+
+#[test]
+fn a_paste_of_many_lines_loses_none() {
+    if !terminal_wanted() {
+        return;
+    }
+    let net = TestNet::new();
+    let folder = net.folder("yzw");
+    let _node = running(&folder);
+    let terminal = console(&folder, "many", "xterm-256color");
+    let lines: Vec<_> =
+        (0..60).map(|at| format!("line {at} of a long text that is kept")).collect();
+    let file = net.file("paste.txt", &format!("ca\n{}\n", lines.join("\n")));
+    terminal.tmux(&format!("load-buffer '{file}'"));
+    terminal.tmux("paste-buffer");
+    eventually("all lines are kept in order", || {
+        let history = folder.json(["history", "--limit", "100"]);
+        let messages = history["messages"].as_array().expect("messages").iter();
+        let texts: Vec<_> = messages.map(|message| message["text"].clone()).collect();
+        holds(
+            texts == lines.iter().map(|line| Value::from(line.as_str())).collect::<Vec<_>>(),
+            texts,
+        )
+    });
+}
+
+#[test]
+fn the_prompt_shows_the_conversation_and_a_slip_is_asked_about() {
+    if !terminal_wanted() {
+        return;
+    }
+    let net = TestNet::new();
+    let folder = net.folder("yzw");
+    let _node = running(&folder);
+    let terminal = console(&folder, "talk", "xterm-256color");
+    terminal.say("good evening");
+    terminal.await_screen("nobody is chosen", |screen| screen.contains("ca everybody"));
+    terminal.say("c nobody-here");
+    terminal.await_screen("nobody is so called", |screen| screen.contains("no friend is called"));
+    terminal.say("ca");
+    terminal.await_screen("the prompt", |screen| screen.ends_with("yzw→everybody>"));
+    terminal.say("good evening");
+    terminal.say("stauts");
+    terminal.await_screen("the question", |screen| screen.contains("did you mean status?"));
+    terminal.say(" stauts");
+    terminal.say("/balance-of-nothing");
+    terminal.await_screen("a command", |screen| screen.contains("'balance-of-nothing' is no"));
+    await_texts(&folder, &["good evening", "stauts"]);
+}
+
+#[test]
+fn the_death_of_the_node_ends_its_console_and_gives_the_terminal_back() {
+    if !terminal_wanted() {
+        return;
+    }
+    let net = TestNet::new();
+    let folder = net.folder("yzw");
+    let node = running(&folder);
+    let terminal = console(&folder, "death", "xterm-256color");
+    terminal.type_text("ca half a li");
+    terminal.await_screen("the line", |screen| screen.ends_with("ca half a li"));
+    node.kill();
+    let screen = terminal.await_screen("the end", |screen| screen.ends_with("ended: 1"));
+    assert!(screen.contains("error: the node has ended"), "{screen}");
+    // The terminal echoes again: `cat` shows nothing by itself before Enter.
+    terminal.type_text("echoed");
+    terminal.await_screen("the echo", |screen| screen.ends_with("echoed"));
+}
+
+#[test]
+fn a_terminal_without_cursor_keys_gets_a_plain_prompt() {
+    if !terminal_wanted() {
+        return;
+    }
+    let net = TestNet::new();
+    let folder = net.folder("yzw");
+    let _node = running(&folder);
+    for term in ["dumb", "emacs", ""] {
+        let terminal = console(&folder, &format!("plain{term}"), term);
+        terminal.say("la");
+        terminal.await_screen("an answer", |screen| screen.contains("blocks won: 0"));
+        terminal.say("ca");
+        terminal.await_screen("the prompt", |screen| screen.ends_with("yzw→everybody>"));
+        terminal.say("q");
+        let screen = terminal.await_screen("its end", |screen| screen.ends_with("ended: 0"));
+        assert!(!screen.contains("[0m") && !screen.contains("ENOTTY"), "{screen}");
+    }
+}
+
+#[test]
+fn a_half_typed_line_survives_a_change_of_the_windows_size() {
+    if !terminal_wanted() {
+        return;
+    }
+    let net = TestNet::new();
+    let folder = net.folder("yzw");
+    let _node = running(&folder);
+    let terminal = console(&folder, "resize", "xterm-256color");
+    let line = "ca this line is longer than half a window and is typed to its end later on";
+    terminal.type_text(line);
+    terminal.await_screen("the line", |screen| screen.ends_with(line));
+    for columns in [40, 100, 60] {
+        terminal.tmux(&format!("resize-window -x {columns} -y 24"));
+        terminal.await_screen("the line after it", |_| {
+            let joined = terminal.tmux("capture-pane -p -J");
+            joined.trim_end().ends_with(line) && joined.matches("this line is longer").count() == 1
+        });
+    }
+    terminal.say(", now");
+    await_texts(
+        &folder,
+        &["this line is longer than half a window and is typed to its end later on, now"],
+    );
+}
+
+#[test]
+fn a_console_begins_with_the_last_lines_and_own_lines_show_in_the_others() {
+    if !terminal_wanted() {
+        return;
+    }
+    let net = TestNet::new();
+    let folder = net.folder("yzw");
+    let _node = running(&folder);
+    folder.json(["broadcast", "written", "before"]);
+    let terminal = Terminal::of_size(&folder, "start", &["console"], (80, 24), "xterm-256color");
+    let screen = terminal
+        .await_screen("the last lines", |screen| screen.contains(" to all: written before"));
+    assert!(!screen.contains("you to all: written before"), "once: {screen}");
+    let mut other = folder.spawn(&["console"]);
+    other.ask("ln", &["yzw"]);
+    let mark = other.output_mark();
+    other.say("ca from the other console");
+    terminal
+        .await_screen("the line", |screen| screen.contains("you to all: from the other console"));
+    other.say("ln");
+    let printed = other.await_printed(mark, "peer id");
+    assert!(!printed.contains("you to all"), "it was typed there: {printed}");
+}
