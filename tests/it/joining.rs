@@ -4,11 +4,9 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::{
-    support::{
-        Folder, TestNet, chain::text, eventually, holds, ports::free_port, tools::terminal_wanted,
-    },
-    terminal::Terminal,
+use crate::support::{
+    Folder, TestNet, chain::text, eventually, holds, ports::free_port, terminal::Terminal,
+    tools::terminal_wanted,
 };
 
 /// Makes a group's first member, whose node runs.
