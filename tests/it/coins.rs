@@ -167,7 +167,8 @@ fn a_restored_wallet_finds_addresses_that_are_empty_by_now_once_its_chain_is_her
     let node = folder.start(&[]);
     let elsewhere = net.folder("shop").new_address();
     folder.json(["send", "--from", &addresses[0], "--to", far, "--amount", "10", "--mine"]);
-    folder.json(["send", "--from", far, "--to", &elsewhere, "--amount", "10", "--mine"]);
+    folder.send(far, &elsewhere, "10");
+    folder.mine(1, Some(&addresses[0]));
     assert_eq!(folder.balance(far), "0");
 
     let lost = net.folder("restored");
