@@ -17,7 +17,7 @@ use tracing_subscriber::{
 use crate::{commands::look::short_text, primitives::printable};
 
 /// Columns of an event's name. The longest has 17 letters.
-const NAME_COLUMNS: usize = 18;
+const NAME_COLUMNS: usize = 19;
 
 /// Hex digits of a hash.
 const HASH_DIGITS: usize = 64;
@@ -185,7 +185,7 @@ mod tests {
         });
         let (time, rest) = line.split_once(' ').expect("a time");
         assert_eq!((time.len(), time.ends_with('Z'), time.contains('.')), (20, true, false));
-        assert_eq!(rest, "INFO  synced             height=7 tip=abababababab\n");
+        assert_eq!(rest, "INFO  synced              height=7 tip=abababababab\n");
     }
 
     #[test]

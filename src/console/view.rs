@@ -94,10 +94,12 @@ impl View {
     /// Returns a sender's name in its own colour, the same in every console.
     fn sender(&self, name: &str, peer: Option<&PeerId>) -> String {
         let bytes = peer.map_or(name.as_bytes(), |peer| &peer.0.0[..]);
-        // FNV-1a: names and ids that differ in one letter get different colours.
+        // FNV-1a, its bits mixed: names and ids that differ in one letter get different colours.
         let hash = bytes.iter().fold(0x811c_9dc5_u32, |hash, byte| {
             (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
         });
+        let hash = (hash ^ (hash >> 16)).wrapping_mul(0x85eb_ca6b);
+        let hash = hash ^ (hash >> 13);
         let palette = u32::try_from(SENDERS.len()).unwrap_or(1);
         let at = usize::try_from(hash.checked_rem(palette).unwrap_or(0)).unwrap_or(0);
         let color = SENDERS.get(at).copied().unwrap_or_default();
