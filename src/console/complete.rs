@@ -6,9 +6,11 @@ use std::{
 };
 
 use rustyline::{Context, Helper, Highlighter, Validator, completion::Completer, hint::Hinter};
-use unicode_width::UnicodeWidthStr as _;
 
-use super::words::{all_words, flags_of, values_of};
+use super::{
+    resize::Drawn,
+    words::{all_words, flags_of, values_of},
+};
 
 /// The number of recent ids that completion offers: those on the last screens.
 const RECENT_IDS: usize = 64;
@@ -24,8 +26,6 @@ pub(super) struct Names {
     pub(super) addresses: Vec<String>,
     /// Ids of blocks and transactions that were shown, newest first.
     ids: VecDeque<String>,
-    /// The columns that the typed line takes.
-    typed_width: usize,
 }
 
 impl Names {
@@ -59,11 +59,6 @@ impl SharedNames {
     pub(super) fn see(&self, text: &str) {
         self.lock().see(text);
     }
-
-    /// Returns the columns that the typed line takes, without the prompt.
-    pub(super) fn typed_width(&self) -> usize {
-        self.lock().typed_width
-    }
 }
 
 /// The completer of the line editor.
@@ -71,20 +66,22 @@ impl SharedNames {
 pub(super) struct Completion {
     words: Vec<String>,
     names: SharedNames,
+    drawn: Drawn,
 }
 
 impl Completion {
-    pub(super) fn new(names: SharedNames) -> Self {
-        Self { words: all_words(), names }
+    /// Returns the completer, which also notes each drawing of the line.
+    pub(super) fn new(names: SharedNames, drawn: Drawn) -> Self {
+        Self { words: all_words(), names, drawn }
     }
 }
 
 impl Hinter for Completion {
     type Hint = String;
 
-    /// Gives no hint. The editor calls this after each change of the line.
+    /// Gives no hint. The editor calls this before each drawing of the line.
     fn hint(&self, line: &str, _: usize, _: &Context<'_>) -> Option<String> {
-        self.names.lock().typed_width = line.width();
+        self.drawn.draw(line);
         None
     }
 }

@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 
 use super::{
     complete::{Completion, SharedNames},
+    resize::Drawn,
     screen::{Gate, Screen},
 };
 
@@ -147,19 +148,21 @@ pub(super) fn terminal(
         .bracketed_paste(false)
         .build();
     let mut editor: Editor<Completion, FileHistory> = Editor::with_config(config)?;
-    editor.set_helper(Some(Completion::new(names.clone())));
+    let drawn = Drawn::default();
+    editor.set_helper(Some(Completion::new(names, drawn.clone())));
     // A history that is missing or unreadable counts as empty.
     let _ = editor.load_history(&history);
     let gate = Arc::new(Gate::default());
     let printer = editor.create_external_printer()?;
-    let screen = Screen::editor(Arc::clone(&gate), printer, move || names.typed_width())?;
+    let screen = Screen::editor(Arc::clone(&gate), printer, drawn.clone())?;
     let (sender, inputs) = mpsc::channel(READ_AHEAD);
     let (go, going) = blocking::sync_channel::<String>(1);
     thread::Builder::new().name("console-input".to_owned()).spawn(move || {
         while let Ok(prompt) = going.recv() {
-            gate.begin_reading(&prompt);
+            drawn.begin(&prompt);
+            gate.set_reading(true);
             let read = editor.readline(&prompt);
-            gate.end_reading();
+            gate.set_reading(false);
             let input = match read {
                 Ok(line) => Input::Lines(line.split(['\n', '\r']).map(str::to_owned).collect()),
                 Err(ReadlineError::Interrupted) => Input::Interrupt,

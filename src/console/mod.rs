@@ -10,6 +10,7 @@ mod input;
 mod jobs;
 mod moving;
 mod near;
+mod resize;
 mod screen;
 pub(crate) mod signals;
 mod start;

@@ -8,8 +8,8 @@ use std::{
 };
 
 use rustyline::ExternalPrinter;
-use unicode_width::UnicodeWidthStr as _;
 
+use super::resize::Drawn;
 use crate::commands::bar::above_bar;
 
 /// The longest wait for the last output before a console ends.
@@ -35,17 +35,16 @@ impl Screen {
         Self::Plain(Mutex::new(None))
     }
 
-    /// Returns the screen of a line editor, whose printer this is. `typed_width` returns the
-    /// columns of the line that is being typed.
+    /// Returns the screen of a line editor, whose printer and line these are.
     pub(super) fn editor(
         gate: Arc<Gate>,
         printer: impl ExternalPrinter + Send + 'static,
-        typed_width: impl Fn() -> usize + Send + 'static,
+        drawn: Drawn,
     ) -> io::Result<Self> {
         let shared = Arc::clone(&gate);
         thread::Builder::new()
             .name("console-output".to_owned())
-            .spawn(move || print_all(&shared, printer, typed_width))?;
+            .spawn(move || print_all(&shared, printer, &drawn))?;
         Ok(Self::Editor(gate))
     }
 
@@ -129,21 +128,13 @@ struct State {
     printing: bool,
     /// True once the console has ended.
     closed: bool,
-    /// The columns that the prompt takes.
-    prompt_width: usize,
 }
 
 impl Gate {
-    /// Says that the line editor begins to read a line behind a prompt.
-    pub(super) fn begin_reading(&self, prompt: &str) {
-        let mut state = self.lock();
-        (state.reading, state.prompt_width) = (true, prompt.width());
+    /// Says whether the line editor is reading a line.
+    pub(super) fn set_reading(&self, reading: bool) {
+        self.lock().reading = reading;
         self.changed.notify_all();
-    }
-
-    /// Says that the line editor does not read at the moment.
-    pub(super) fn end_reading(&self) {
-        self.lock().reading = false;
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -151,16 +142,15 @@ impl Gate {
     }
 }
 
-/// The interval at which the width of the terminal is looked at.
-const WIDTH_EVERY: Duration = Duration::from_millis(150);
+/// The interval at which rows that a narrower window left are looked for.
+const LOOK_EVERY: Duration = Duration::from_millis(150);
 
 /// Hands all text to the line editor, one piece at a time. The printer blocks while the editor does
 /// not read, so that this has a thread of its own. Ends with the terminal.
-fn print_all(gate: &Gate, mut printer: impl ExternalPrinter, typed_width: impl Fn() -> usize) {
-    let mut columns = terminal_columns();
+fn print_all(gate: &Gate, mut printer: impl ExternalPrinter, drawn: &Drawn) {
     loop {
         let idle = |state: &mut State| state.waiting.is_empty() || !state.reading;
-        let waited = gate.changed.wait_timeout_while(gate.lock(), WIDTH_EVERY, idle);
+        let waited = gate.changed.wait_timeout_while(gate.lock(), LOOK_EVERY, idle);
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         if state.closed {
             return;
@@ -168,9 +158,7 @@ fn print_all(gate: &Gate, mut printer: impl ExternalPrinter, typed_width: impl F
         if !state.reading {
             continue;
         }
-        let before = std::mem::replace(&mut columns, terminal_columns());
-        let width = state.prompt_width.saturating_add(typed_width());
-        let mut text = stale_rows(width, before, columns).map(erase_above).unwrap_or_default();
+        let mut text = drawn.erase().unwrap_or_default();
         text.push_str(&std::mem::take(&mut state.waiting));
         if text.is_empty() {
             continue;
@@ -183,41 +171,5 @@ fn print_all(gate: &Gate, mut printer: impl ExternalPrinter, typed_width: impl F
         if printed.is_err() {
             return;
         }
-    }
-}
-
-/// Returns the columns of the terminal, 0 if they are unknown.
-fn terminal_columns() -> usize {
-    #[cfg(unix)]
-    return rustix::termios::tcgetwinsize(io::stdout()).map_or(0, |size| size.ws_col.into());
-    #[cfg(not(unix))]
-    0
-}
-
-/// Returns the rows above the prompt that a narrower window leaves of the line being typed.
-///
-/// The terminal breaks the line into more rows. The line editor draws it anew, and takes away only
-/// as many rows as the line had before.
-fn stale_rows(width: usize, before: usize, after: usize) -> Option<usize> {
-    let rows = |columns: usize| width.checked_div(columns);
-    rows(after)?.checked_sub(rows(before)?).filter(|rows| *rows > 0)
-}
-
-/// Returns the text that takes rows above the prompt away. The line editor ends it with a newline.
-fn erase_above(rows: usize) -> String {
-    format!("\u{1b}[{}A\u{1b}[J\n", rows.saturating_add(1))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_narrower_window_leaves_rows_of_the_line_and_a_wider_one_none() {
-        assert_eq!(stale_rows(79, 80, 40), Some(1));
-        assert_eq!(stale_rows(79, 80, 20), Some(3));
-        assert_eq!(stale_rows(79, 40, 80), None);
-        assert_eq!(stale_rows(10, 80, 40), None);
-        assert_eq!(stale_rows(10, 0, 40), None, "an unknown width");
     }
 }
