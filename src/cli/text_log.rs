@@ -125,9 +125,9 @@ fn with_short_ids(text: &str) -> String {
         let (word, after) = from.split_at_checked(end).unwrap_or((from, ""));
         out.push_str(before);
         if is_id(word) {
-            out.push_str(&short_text(word))
+            out.push_str(&short_text(word));
         } else {
-            out.push_str(word)
+            out.push_str(word);
         }
         rest = after;
     }

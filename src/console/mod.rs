@@ -134,15 +134,14 @@ impl Console {
         let mut mode = (kind == Kind::Editor).then(Mode::set);
         let editor = (kind == Kind::Editor)
             .then(|| input::terminal(options.folder.history_file(), names.clone(), options.color));
-        let (lines, screen) = match editor {
-            Some(Ok(editor)) => editor,
+        let (lines, screen) = if let Some(Ok(editor)) = editor {
+            editor
+        } else {
             // A terminal that cannot have an editor still has lines.
-            Some(Err(_)) | None => {
-                mode = None;
-                kind = if kind == Kind::Pipe { Kind::Pipe } else { Kind::Plain };
-                let screen = if kind == Kind::Pipe { Screen::Pipe } else { Screen::plain() };
-                (keyboard.piped().map_err(RpcError::no_threads)?, screen)
-            }
+            mode = None;
+            kind = if kind == Kind::Pipe { Kind::Pipe } else { Kind::Plain };
+            let screen = if kind == Kind::Pipe { Screen::Pipe } else { Screen::plain() };
+            (keyboard.piped().map_err(RpcError::no_threads)?, screen)
         };
         let screen = Arc::new(screen);
         if kind != Kind::Pipe {

@@ -32,10 +32,13 @@ impl DialCause {
             DialError::LocalPeerId { .. } => Self::SameIdentity,
             DialError::WrongPeerId { .. } => Self::WrongPeer,
             DialError::Denied { .. } => Self::Denied,
-            DialError::Transport(errors) => errors
-                .iter()
-                .find_map(|(_, error)| Self::of_transport(error))
-                .unwrap_or(Self::Other),
+            DialError::Transport(errors) => {
+                let found = errors.iter().find_map(|(_, error)| Self::of_transport(error));
+                found.unwrap_or_else(|| {
+                    tracing::debug!(?errors, "a dial failed in a way that has no name here");
+                    Self::Other
+                })
+            }
             _ => Self::Other,
         }
     }
