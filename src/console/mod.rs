@@ -36,7 +36,7 @@ use self::{
 };
 pub(crate) use self::{input::Keyboard, terminal::logs_aside};
 use crate::{
-    commands::{outcome::CommandError, progress::ProgressMode},
+    commands::{look::broken, outcome::CommandError, progress::ProgressMode},
     datadir::DataDir,
     primitives::{counted, printable},
     rpc::{
@@ -323,7 +323,7 @@ impl Console {
         match line {
             Line::Empty => {}
             Line::Quit => self.closing = true,
-            Line::Show(text) => self.screen.print(&text)?,
+            Line::Show(text) => self.screen.print(&broken(&text))?,
             Line::Help => self.screen.print(&words::help())?,
             Line::ChooseAll => {
                 self.talk = Talk::Everybody;
@@ -356,7 +356,7 @@ impl Console {
                 self.talk = talk;
                 self.say(&format!("* to {name} from now on: a line that is no command goes there"))
             }
-            Err(why) => Ok(self.screen.print(&why)?),
+            Err(why) => Ok(self.screen.print(&broken(&why))?),
         }
     }
 

@@ -12,7 +12,7 @@ use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use tokio::time::Instant;
 
 use crate::{
-    commands::text::event_line,
+    commands::{look::broken, text::event_line},
     primitives::{PeerId, UnixMillis, printable, shown},
     rpc::types::{ChatMessage, ChatState, ConsoleEvent},
 };
@@ -84,7 +84,7 @@ impl View {
 
     /// Returns a line that the node says, dimmed.
     pub(super) fn dimmed(&self, text: &str) -> String {
-        self.styled("2", text)
+        self.styled("2", &broken(text))
     }
 
     fn styled(&self, style: &str, text: &str) -> String {
