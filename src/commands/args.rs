@@ -310,7 +310,7 @@ pub(crate) enum ClientCommand {
         /// The file that `backup` made
         file: PathBuf,
     },
-    /// Show the settings of the node and where they come from, or keep one for the next start
+    /// Show the settings and where they come from, or keep one for the next start
     #[command(
         arg_required_else_help = true,
         after_help = "Example:\n  friendchain config show\n  friendchain config set mine on-demand"
