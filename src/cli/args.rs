@@ -35,8 +35,8 @@ static LONG_VERSION: LazyLock<String> = LazyLock::new(|| {
     about,
     after_help = "Begin with:\n  friendchain people 127.0.0.1 8891 yzw\n\n`friendchain help \
      COMMAND` shows an example of each.\n\n\
-             Exit codes: 0 done, 1 refused or failed, 2 wrong usage, such as a value that cannot \
-             be parsed."
+             Exit codes: 0 done, 1 refused or failed, 2 wrong usage, such as a \
+             value\nthat cannot be parsed."
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -91,7 +91,7 @@ pub(crate) enum Command {
     /// Open a console on the running node
     #[command(after_help = "Example:\n  friendchain console\n  yzw> h")]
     Console,
-    /// Read the logs of several nodes: a time line, and how fast blocks and trades spread
+    /// Read the logs of several nodes: a time line, and how fast news spreads
     #[command(
         after_help = "Example:\n  friendchain start-node --name yzw --log-dir logs\n  friendchain \
              observe logs --html report.html"

@@ -213,9 +213,10 @@ mod tests {
     fn enter_alone_means_the_lan_and_a_wrong_answer_is_asked_again() {
         assert_eq!(chosen(&[""]).0, Group::Lan);
         assert_eq!(chosen(&[]).0, Group::Lan);
-        let (group, said) = chosen(&["what", "n", "chess club"]);
-        assert_eq!(group, Group::New("chess club".to_owned()));
+        let (group, said) = chosen(&["what", "n", "chess club", "n", "chess-club"]);
+        assert_eq!(group, Group::New("chess-club".to_owned()));
         assert!(said.contains("Type i, n, or Enter alone."), "{said}");
+        assert!(said.contains("'chess club'"), "{said}");
         assert_eq!(chosen(&["N", ""]).0, Group::New("friends".to_owned()));
     }
 

@@ -289,12 +289,15 @@ fn origin(matches: &ArgMatches, id: &str) -> Origin {
     }
 }
 
+/// The address that `people` listens at, if one was given, and the name.
+type Place<'a> = (Option<(IpAddr, u16)>, &'a str);
+
 impl People {
     /// Returns the address, if one was given, and the name.
     ///
     /// # Errors
     /// The words are not `NAME` or `IP PORT NAME`.
-    pub(crate) fn place(&self) -> Result<(Option<(IpAddr, u16)>, &str), CommandError> {
+    pub(crate) fn place(&self) -> Result<Place<'_>, CommandError> {
         let wrong =
             |code: &'static str, sentence: String| Err(Usage(RpcError::new(code, sentence)));
         match self.words.as_slice() {

@@ -17,7 +17,7 @@ use tracing_subscriber::{
 use crate::{commands::look::short_text, primitives::printable};
 
 /// Columns of an event's name. The longest has 17 letters.
-const NAME_COLUMNS: usize = 18;
+const NAME_COLUMNS: usize = 19;
 
 /// Hex digits of a hash.
 const HASH_DIGITS: usize = 64;
@@ -125,9 +125,9 @@ fn with_short_ids(text: &str) -> String {
         let (word, after) = from.split_at_checked(end).unwrap_or((from, ""));
         out.push_str(before);
         if is_id(word) {
-            out.push_str(&short_text(word))
+            out.push_str(&short_text(word));
         } else {
-            out.push_str(word)
+            out.push_str(word);
         }
         rest = after;
     }
@@ -185,7 +185,7 @@ mod tests {
         });
         let (time, rest) = line.split_once(' ').expect("a time");
         assert_eq!((time.len(), time.ends_with('Z'), time.contains('.')), (20, true, false));
-        assert_eq!(rest, "INFO  synced             height=7 tip=abababababab\n");
+        assert_eq!(rest, "INFO  synced              height=7 tip=abababababab\n");
     }
 
     #[test]

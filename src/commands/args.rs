@@ -76,7 +76,7 @@ pub(crate) enum ClientCommand {
     /// Print an invite, a text that lets a friend join this chain
     #[command(after_help = "Example:\n  friendchain invite")]
     Invite,
-    /// Join the chain of an invite; on a terminal it asks for your name, and opens the console
+    /// Join the chain of an invite, and on a terminal open its console
     #[command(after_help = "Example:\n  friendchain join friendchain:…")]
     Join {
         /// The text that `invite` printed
@@ -310,7 +310,7 @@ pub(crate) enum ClientCommand {
         /// The file that `backup` made
         file: PathBuf,
     },
-    /// Show the settings of the node and where they come from, or keep one for the next start
+    /// Show the settings and where they come from, or keep one for the next start
     #[command(
         arg_required_else_help = true,
         after_help = "Example:\n  friendchain config show\n  friendchain config set mine on-demand"

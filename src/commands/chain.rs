@@ -39,11 +39,18 @@ pub(super) async fn create_blockchain(
 
 pub(super) async fn invite(session: &mut Session<'_>) -> Result<(), CommandError> {
     let invite = session.client.invite().await?;
-    if !session.answer.json {
+    let holds = invite_holds(&invite);
+    let is_shell = session.owns_stdin;
+    if is_shell && !session.answer.json {
         // On stderr, so that a copy of stdout holds the invite alone.
-        writeln!(io::stderr(), "{}", invite_holds(&invite))?;
+        writeln!(io::stderr(), "{holds}")?;
     }
-    session.write(&invite, |out| writeln!(out, "{}", invite.invite))
+    session.write(&invite, |out| {
+        if !is_shell {
+            writeln!(out, "{holds}")?;
+        }
+        writeln!(out, "{}", invite.invite)
+    })
 }
 
 pub(super) async fn join(session: &mut Session<'_>, invite: String) -> Result<(), CommandError> {

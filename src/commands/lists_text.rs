@@ -142,7 +142,7 @@ mod tests {
             address: Some(Address(Owner::ZERO)),
             last_seen: Some(1),
         };
-        let names = ["W".repeat(32), "名".repeat(32), "yzw".to_owned(), "yzw".to_owned()];
+        let names = ["W".repeat(32), "名".repeat(32), "yzw".to_owned(), "yzw#3f2a0000".to_owned()];
         let friends = names.into_iter().zip(5..).map(|(n, b)| friend(n, b)).collect();
         FriendList { friends, only_this_machine: false }
     }

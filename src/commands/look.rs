@@ -174,6 +174,31 @@ pub(crate) fn write_sentence(out: &mut dyn Write, sentence: &str) -> io::Result<
     lines(sentence, look.width).iter().try_for_each(|line| writeln!(out, "{line}"))
 }
 
+/// Returns a text whose wide lines are broken between words, if standard output is a terminal.
+/// Each part of a line keeps its indent.
+pub(crate) fn broken(text: &str) -> String {
+    let look = Look::current();
+    if !look.breaks_sentences {
+        return text.to_owned();
+    }
+    broken_at_width(text, look.width)
+}
+
+fn broken_at_width(text: &str, width: usize) -> String {
+    let mut out = Vec::new();
+    for line in text.split('\n') {
+        let bare = line.trim_start_matches(' ');
+        let indent = line.get(..line.len().saturating_sub(bare.len())).unwrap_or_default();
+        if line.width() <= width || indent.len() >= width {
+            out.push(line.to_owned());
+        } else {
+            let parts = lines(bare, width.saturating_sub(indent.len()));
+            out.extend(parts.into_iter().map(|part| format!("{indent}{part}")));
+        }
+    }
+    out.join("\n")
+}
+
 /// Returns a sentence for standard error, broken between words if that is a terminal.
 pub(super) fn sentence_for_stderr(sentence: &str) -> String {
     let stderr = io::stderr();
@@ -193,6 +218,13 @@ mod tests {
         let mut out = Vec::new();
         look.with(|| write_hanging(&mut out, head, text)).expect("written");
         String::from_utf8(out).expect("text")
+    }
+
+    #[test]
+    fn wide_lines_are_broken_between_words_and_keep_their_indent() {
+        assert_eq!(broken_at_width("one two three", 8), "one two\nthree");
+        assert_eq!(broken_at_width("a\n    one two three", 12), "a\n    one two\n    three");
+        assert_eq!(broken_at_width("  as it is", 12), "  as it is");
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub(super) fn write_reach(
 ) -> io::Result<()> {
     if status.only_this_machine {
         writeln!(out, "Only this machine can reach this node: its addresses are loopback ones.")?;
-        writeln!(out, "For friends on other machines: friendchain people {}", status.name)?;
+        writeln!(out, "For friends on other machines:\n  friendchain people {}", status.name)?;
     }
     let Some(copy) = &status.copy else { return Ok(()) };
     let place =

@@ -15,6 +15,7 @@ use crate::{
         args::ClientCommand,
         chat_text,
         execute::{Context, execute},
+        look::broken,
         outcome::CommandError,
         print_chain::{BlockForm, print_chain},
         progress::ProgressMode,
@@ -235,7 +236,7 @@ async fn answer(
     match write_answer(&client, progress, line, &mut out, &mut sent).await {
         Ok(()) | Err(CommandError::BadNews) => {}
         Err(CommandError::Failed(error) | CommandError::Usage(error)) => {
-            writeln!(out, "{}", error.message)?;
+            writeln!(out, "{}", broken(&error.message))?;
         }
         Err(error @ CommandError::Output(_)) => return Err(error),
     }

@@ -36,7 +36,7 @@ use self::{
 };
 pub(crate) use self::{input::Keyboard, terminal::logs_aside};
 use crate::{
-    commands::{outcome::CommandError, progress::ProgressMode},
+    commands::{look::broken, outcome::CommandError, progress::ProgressMode},
     datadir::DataDir,
     primitives::{counted, printable},
     rpc::{
@@ -134,15 +134,14 @@ impl Console {
         let mut mode = (kind == Kind::Editor).then(Mode::set);
         let editor = (kind == Kind::Editor)
             .then(|| input::terminal(options.folder.history_file(), names.clone(), options.color));
-        let (lines, screen) = match editor {
-            Some(Ok(editor)) => editor,
+        let (lines, screen) = if let Some(Ok(editor)) = editor {
+            editor
+        } else {
             // A terminal that cannot have an editor still has lines.
-            Some(Err(_)) | None => {
-                mode = None;
-                kind = if kind == Kind::Pipe { Kind::Pipe } else { Kind::Plain };
-                let screen = if kind == Kind::Pipe { Screen::Pipe } else { Screen::plain() };
-                (keyboard.piped().map_err(RpcError::no_threads)?, screen)
-            }
+            mode = None;
+            kind = if kind == Kind::Pipe { Kind::Pipe } else { Kind::Plain };
+            let screen = if kind == Kind::Pipe { Screen::Pipe } else { Screen::plain() };
+            (keyboard.piped().map_err(RpcError::no_threads)?, screen)
         };
         let screen = Arc::new(screen);
         if kind != Kind::Pipe {
@@ -324,7 +323,7 @@ impl Console {
         match line {
             Line::Empty => {}
             Line::Quit => self.closing = true,
-            Line::Show(text) => self.screen.print(&text)?,
+            Line::Show(text) => self.screen.print(&broken(&text))?,
             Line::Help => self.screen.print(&words::help())?,
             Line::ChooseAll => {
                 self.talk = Talk::Everybody;
@@ -357,7 +356,7 @@ impl Console {
                 self.talk = talk;
                 self.say(&format!("* to {name} from now on: a line that is no command goes there"))
             }
-            Err(why) => Ok(self.screen.print(&why)?),
+            Err(why) => Ok(self.screen.print(&broken(&why))?),
         }
     }
 

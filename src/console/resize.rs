@@ -39,9 +39,12 @@ impl Drawn {
 
     /// Returns the text that takes the rows away which are left. The line editor prints it above
     /// its line.
+    ///
+    /// Each row is cleared by itself: when a whole screen is cleared at once, some terminals keep
+    /// its rows in their history. The text has to end with a newline, and so goes up one row more.
     pub(super) fn erase(&self) -> Option<String> {
         let rows = std::mem::take(&mut self.lock().stale);
-        (rows > 0).then(|| format!("\u{1b}[{}A\u{1b}[J\n", rows.saturating_add(1)))
+        (rows > 0).then(|| format!("{}\u{1b}[A\n", "\u{1b}[A\r\u{1b}[K".repeat(rows)))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

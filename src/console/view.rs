@@ -12,7 +12,7 @@ use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use tokio::time::Instant;
 
 use crate::{
-    commands::text::event_line,
+    commands::{look::broken, text::event_line},
     primitives::{PeerId, UnixMillis, printable, shown},
     rpc::types::{ChatMessage, ChatState, ConsoleEvent},
 };
@@ -84,7 +84,7 @@ impl View {
 
     /// Returns a line that the node says, dimmed.
     pub(super) fn dimmed(&self, text: &str) -> String {
-        self.styled("2", text)
+        self.styled("2", &broken(text))
     }
 
     fn styled(&self, style: &str, text: &str) -> String {
@@ -94,13 +94,20 @@ impl View {
     /// Returns a sender's name in its own colour, the same in every console.
     fn sender(&self, name: &str, peer: Option<&PeerId>) -> String {
         let bytes = peer.map_or(name.as_bytes(), |peer| &peer.0.0[..]);
-        // FNV-1a: names and ids that differ in one letter get different colours.
+        // FNV-1a, its bits mixed: names and ids that differ in one letter get different colours.
         let hash = bytes.iter().fold(0x811c_9dc5_u32, |hash, byte| {
             (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
         });
+<<<<<<< HEAD
         // The high bits of the hash are the well mixed ones.
         let palette = u64::try_from(SENDERS.len()).unwrap_or_default();
         let at = usize::try_from(u64::from(hash).saturating_mul(palette) >> 32).unwrap_or_default();
+=======
+        let hash = (hash ^ (hash >> 16)).wrapping_mul(0x85eb_ca6b);
+        let hash = hash ^ (hash >> 13);
+        let palette = u32::try_from(SENDERS.len()).unwrap_or(1);
+        let at = usize::try_from(hash.checked_rem(palette).unwrap_or(0)).unwrap_or(0);
+>>>>>>> main
         let color = SENDERS.get(at).copied().unwrap_or_default();
         self.styled(&format!("1;38;5;{color}"), &printable(name))
     }

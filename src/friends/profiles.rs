@@ -390,12 +390,13 @@ impl Friends {
             .map(|(peer, known)| (self.level(peer), self.is_online(peer), known))
             .filter(|(level, online, known)| match level {
                 Level::Stranger => false,
-                Level::Introduced => *online || Known::is_fresh(known.last_seen, now),
                 // The profile of a friend that others passed on tells when the friend was there.
                 Level::Friend if known.last_seen == 0 => {
                     Known::is_fresh(known.profile.sequence, now)
                 }
-                Level::Friend => *online || Known::is_fresh(known.last_seen, now),
+                Level::Friend | Level::Introduced => {
+                    *online || Known::is_fresh(known.last_seen, now)
+                }
             })
             .filter(|(_, _, known)| !self.is_banned(&known.profile.peer, now))
             .collect();

@@ -4,6 +4,12 @@ use std::{error::Error, io};
 
 use libp2p::{core::transport::timeout::TransportTimeoutError, dns, quic, swarm::DialError};
 
+/// A transport's error that shows itself as the source. `Either`, in which libp2p nests the errors
+/// of transports, shows only the source of the error that it holds.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Shown<E: Error + 'static>(#[source] pub(super) E);
+
 /// The kind of a failed dial.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DialCause {
@@ -32,10 +38,13 @@ impl DialCause {
             DialError::LocalPeerId { .. } => Self::SameIdentity,
             DialError::WrongPeerId { .. } => Self::WrongPeer,
             DialError::Denied { .. } => Self::Denied,
-            DialError::Transport(errors) => errors
-                .iter()
-                .find_map(|(_, error)| Self::of_transport(error))
-                .unwrap_or(Self::Other),
+            DialError::Transport(errors) => {
+                let found = errors.iter().find_map(|(_, error)| Self::of_transport(error));
+                found.unwrap_or_else(|| {
+                    tracing::debug!(?errors, "a dial failed in a way that has no name here");
+                    Self::Other
+                })
+            }
             _ => Self::Other,
         }
     }
@@ -81,6 +90,11 @@ impl DialCause {
 mod tests {
     use super::*;
 
+    /// Shows only the source of its error, as `Either` does.
+    #[derive(Debug, thiserror::Error)]
+    #[error(transparent)]
+    struct Hiding<E: Error + 'static>(E);
+
     #[test]
     fn the_kind_is_found_under_all_wrappers() {
         let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
@@ -92,5 +106,7 @@ mod tests {
         let wrapped = TransportTimeoutError::Other(io::Error::other(refused()));
         assert_eq!(of(io::Error::other(wrapped)), Some(DialCause::Refused));
         assert_eq!(of(io::Error::other("no node")), None);
+        let nested = Hiding(Hiding(Shown(refused())));
+        assert_eq!(of(io::Error::other(nested)), Some(DialCause::Refused));
     }
 }

@@ -15,6 +15,7 @@ use super::{
     NetError,
     address::socket,
     behaviour::Behaviour,
+    dial_cause::Shown,
     guard::Guarded,
     handshakes::bounded,
     identity::Identity,
@@ -53,6 +54,7 @@ fn tcp_transport(
         Yamux { pool: multiplexed.clone(), peer }
     };
     Ok(tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
+        .map_err(Shown)
         .upgrade(Version::V1Lazy)
         .authenticate(noise::Config::new(keypair)?)
         .multiplex_ext(yamux)
@@ -80,7 +82,7 @@ fn quic_transport(
     settings.max_stream_data = STREAM_WINDOW;
     settings.max_connection_data = QUIC_WINDOW;
     let watched = pool.clone();
-    quic::tokio::Transport::new(settings).map(move |(peer, connection), _| {
+    quic::tokio::Transport::new(settings).map_err(Shown).map(move |(peer, connection), _| {
         let share = watched.share(from_libp2p(&peer));
         (peer, Guarded::new(connection, share))
     })

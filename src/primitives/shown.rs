@@ -1,5 +1,7 @@
 //! Text of others, made harmless where it is shown. Stored text and JSON keep it as written.
 
+use std::fmt::Write as _;
+
 /// The beginning of each further line of a text, so that none looks like a line of its own.
 const INDENT: &str = "\n    ";
 
@@ -37,7 +39,8 @@ pub(crate) fn escaped(json: &str) -> String {
     for c in json.chars() {
         if is_harmful(c) {
             // None of them is beyond U+FFFF.
-            out.push_str(&format!("\\u{:04x}", u32::from(c)));
+            // Writing to a String cannot fail.
+            let _ = write!(out, "\\u{:04x}", u32::from(c));
         } else {
             out.push(c);
         }

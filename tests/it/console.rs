@@ -3,12 +3,15 @@
 use serde_json::Value;
 
 use crate::support::{
-    Folder, Node, TestNet, eventually, holds, terminal::Terminal, tools::terminal_wanted,
+    Folder, Node, TestNet, eventually, forge::Forge, holds, terminal::Terminal,
+    tools::terminal_wanted,
 };
 
 /// Starts a node on a chain of its own.
 fn running(folder: &Folder) -> Node {
-    folder.create_chain(&folder.new_address());
+    folder.new_address();
+    // The wallet has no coins, so that no advice on them comes while a test types.
+    folder.create_chain(&Forge::address());
     folder.start(&["--name", "yzw"])
 }
 

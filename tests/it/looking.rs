@@ -36,8 +36,8 @@ fn friends_with_long_names(net: &TestNet) -> (Node, Node, String) {
     let wide = "名".repeat(32);
     let two = second.start(&["--name", &wide, "--peer", &one.address]);
     two.await_event("friend_joined", |_| true);
-    one.await_event("friend_joined", |_| true);
     first.befriends(&second);
+    one.await_event("friend_joined", |_| true);
     (one, two, address)
 }
 
@@ -133,8 +133,9 @@ fn an_ambiguous_id_is_refused_and_its_candidates_are_listed() {
     let third = net.folder("third");
     third.join(&one.folder);
     let three = third.start(&["--peer", &one.address, "--name", "third"]);
-    one.await_event("friend_joined", |event| event["name"] == "third");
+    three.await_event("friend_joined", |_| true);
     one.folder.befriends(&third);
+    one.await_event("friend_joined", |event| event["name"] == "third");
     let ids = [&two, &three].map(|node| text(&node.status()["peer_id"]));
     let (code, message) = one.folder.refused(&["chat", "12D3KooW", "hello"]);
     assert_eq!(code, "ambiguous_id", "{message}");
@@ -224,8 +225,9 @@ fn completion_knows_friends_addresses_and_ids_and_is_silent_without_a_node() {
     let friend = net.folder("yjf");
     friend.join(&folder);
     let other = friend.start(&["--name", "yjf", "--peer", &node.address]);
-    node.await_event("friend_joined", |_| true);
+    other.await_event("friend_joined", |_| true);
     folder.befriends(&friend);
+    node.await_event("friend_joined", |_| true);
     assert_eq!(complete(&folder, &["chat", "y"]), ["yjf"]);
     assert_eq!(complete(&folder, &["send", "--from", "fc1"]), [address.as_str()]);
     let txid = folder.send(&address, &address, "1");

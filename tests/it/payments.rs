@@ -39,7 +39,8 @@ fn the_payee_is_told_who_paid_once_when_it_waits_and_once_when_it_is_mined() {
         eventually("the friend's payment address is known", || {
             let friends = one.try_json(["friends"])?;
             let known = friends["friends"].as_array().into_iter().flatten();
-            let address = known.filter(|friend| friend["name"] == other).last();
+            let mut known = known;
+            let address = known.find(|friend| friend["name"] == other);
             holds(address.is_some_and(|friend| friend["address"].is_string()), &friends)
         });
     }

@@ -1,5 +1,7 @@
 //! Tests of missed lines, of the order of an author's lines, of the search and of what is unread.
 
+use std::slice::from_ref;
+
 use super::*;
 use crate::{
     friends::{chat::MAX_TIME_APART_MS, conversations::KEPT_MS},
@@ -100,9 +102,9 @@ fn a_peer_that_tells_what_no_honest_one_would_is_charged() {
     let old = yjf.line(None, "old", NOW - 32 * 24 * HOUR, 4);
     let future = yjf.line(None, "soon", NOW + HOUR, 5);
     let blank = yjf.line(None, " ", NOW, 6);
-    let twice = Answer { lines: vec![one.clone(), one.clone()], ..answer(&[one.clone()]) };
+    let twice = Answer { lines: vec![one.clone(), one.clone()], ..answer(from_ref(&one)) };
     let turned = Answer { lines: vec![two.clone(), one.clone()], ..answer(&[one.clone(), two]) };
-    let unasked = Answer { asked: vec![], ..answer(&[one.clone()]) };
+    let unasked = Answer { asked: vec![], ..answer(from_ref(&one)) };
     for (answer, offence) in [
         (answer(&[forged]), Offence::BadSignature),
         (answer(&[direct]), Offence::NotTheAuthor),

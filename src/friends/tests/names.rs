@@ -272,7 +272,7 @@ fn a_peer_that_was_never_seen_can_be_blocked_by_its_id() {
     let (mut friends, pest) = (friends(), Key::new(1));
     let id = pest.peer.to_string();
     assert_eq!(friends.block(&id, NOW).unwrap(), (pest.peer, id.clone()));
-    assert_eq!(labels(&friends, NOW), [id.clone()]);
+    assert_eq!(labels(&friends, NOW), std::slice::from_ref(&id));
     assert!(friends.keep_profile(pest.profile("yjf", NOW), pest.peer, NOW).is_err());
     assert_eq!(friends.unblock(&id).unwrap().0, pest.peer);
     assert_eq!(friends.block("yzw", NOW).unwrap_err().code(), "note_to_self");

@@ -128,17 +128,17 @@ impl Network {
             self.copies.refused(End::Dialer, &without_peer(address), Instant::now());
         }
         match self.dials.remove(&id) {
-            Some(Dialing::Copy(address)) => {
-                if !matches!(error, SwarmDialError::LocalPeerId { .. }) {
-                    self.copies.unfounded(&address);
-                }
+            Some(Dialing::Copy(address))
+                if !matches!(error, SwarmDialError::LocalPeerId { .. }) =>
+            {
+                self.copies.unfounded(&address);
             }
             Some(Dialing::Book(dial)) => self.dial_failed(&dial, error, Instant::now()),
             Some(Dialing::Asked(address, reply)) => {
                 let expected = peer_of(&address);
                 let _ = reply.send(Err(dial_error(&address, expected, error)));
             }
-            None => {}
+            Some(Dialing::Copy(_)) | None => {}
         }
     }
 

@@ -16,7 +16,7 @@ use crate::{friends::SentLine, primitives::PeerId, wire::MessageId};
 /// The first pause after a line that was not delivered. It doubles up to [`MAX_PAUSE`].
 const PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause between two attempts at a connected friend.
-const MAX_PAUSE: Duration = Duration::from_secs(60);
+const MAX_PAUSE: Duration = Duration::from_mins(1);
 /// Time without an answer after which the friend counts as one who does not answer.
 const PROMPT: Duration = Duration::from_millis(300);
 

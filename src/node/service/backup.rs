@@ -83,7 +83,7 @@ impl Service {
         let datadir = self.datadir.clone();
         let made = blocking(move || {
             clean_up(datadir.path());
-            let made = write(&datadir, &place, &copy, invite);
+            let made = write(&datadir, &place, &copy, invite.as_deref());
             // Either it was never made, or it is in the backup now.
             let _ = fs::remove_file(&copy);
             if made.is_err() {
@@ -106,14 +106,14 @@ fn write(
     datadir: &DataDir,
     place: &Path,
     friends: &Path,
-    invite: Option<String>,
+    invite: Option<&str>,
 ) -> Result<(u64, Vec<String>), BundleError> {
     let file = unfinished_private(place)?;
     let mut bundle = BundleWriter::begin(io::BufWriter::new(&file))?;
     let mut names = Vec::new();
     for part in PARTS {
         if part.name == INVITE_PART {
-            let Some(text) = &invite else { continue };
+            let Some(text) = invite else { continue };
             let length = u64::try_from(text.len()).unwrap_or(u64::MAX);
             bundle.add(part, length, &mut text.as_bytes())?;
         } else {

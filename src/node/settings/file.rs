@@ -89,7 +89,7 @@ pub(crate) fn parse_text(text: &str) -> Result<Settings, RpcError> {
 fn parse(folder: &DataDir, text: &str) -> Result<Settings, RpcError> {
     let document = Document::parse(text).map_err(|error| malformed(folder, text, &error))?;
     let mut settings = Settings::new();
-    for (name, item) in document.as_table().iter() {
+    for (name, item) in document.as_table() {
         let place = document.as_table().key(name).and_then(toml_edit::Key::span);
         let at = |span: Option<Range<usize>>, error: &RpcError| {
             let line = line_of(text, span.or_else(|| place.clone()));
@@ -143,7 +143,7 @@ fn malformed(folder: &DataDir, text: &str, error: &toml_edit::TomlError) -> RpcE
 /// Returns the number of the line in which a span begins.
 fn line_of(text: &str, span: Option<Range<usize>>) -> usize {
     let before = span.and_then(|span| text.as_bytes().get(..span.start)).unwrap_or_default();
-    before.iter().filter(|byte| **byte == b'\n').count().saturating_add(1)
+    before.split(|byte| *byte == b'\n').count()
 }
 
 fn fault(folder: &DataDir, line: usize, problem: &str) -> RpcError {

@@ -68,6 +68,9 @@ enum Kind {
     List,
 }
 
+/// The fewest bytes of a mistyped key that count as the start of a longer one.
+const MIN_START: usize = 3;
+
 impl Key {
     /// All keys, in the order of `config show`.
     pub(crate) const ALL: [Self; 15] = [
@@ -153,7 +156,11 @@ impl Key {
         }
         let short: String = typed.chars().take(40).collect();
         let distance = |key: &Self| strsim::damerau_levenshtein(key.name(), &short);
-        let nearest = Self::ALL.into_iter().min_by_key(distance).map_or("", Self::name);
+        let begun = Self::ALL
+            .into_iter()
+            .find(|key| short.len() >= MIN_START && key.name().starts_with(&short));
+        let nearest = begun.or_else(|| Self::ALL.into_iter().min_by_key(distance));
+        let nearest = nearest.map_or("", Self::name);
         Err(RpcError::new(
             "unknown_setting",
             format!(
