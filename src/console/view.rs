@@ -98,16 +98,10 @@ impl View {
         let hash = bytes.iter().fold(0x811c_9dc5_u32, |hash, byte| {
             (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
         });
-<<<<<<< HEAD
-        // The high bits of the hash are the well mixed ones.
-        let palette = u64::try_from(SENDERS.len()).unwrap_or_default();
-        let at = usize::try_from(u64::from(hash).saturating_mul(palette) >> 32).unwrap_or_default();
-=======
         let hash = (hash ^ (hash >> 16)).wrapping_mul(0x85eb_ca6b);
         let hash = hash ^ (hash >> 13);
         let palette = u32::try_from(SENDERS.len()).unwrap_or(1);
         let at = usize::try_from(hash.checked_rem(palette).unwrap_or(0)).unwrap_or(0);
->>>>>>> main
         let color = SENDERS.get(at).copied().unwrap_or_default();
         self.styled(&format!("1;38;5;{color}"), &printable(name))
     }
