@@ -4,10 +4,14 @@ use std::io::{self, Write};
 
 use jiff::{Timestamp, tz::TimeZone};
 
+use super::look::write_hanging;
 use crate::{
     primitives::{UnixMillis, shown},
     rpc::types::{BroadcastSent, ChatHistory, ChatSent, ChatState},
 };
+
+/// The indent of a text's further lines, so that none looks like a line of its own.
+const INDENT: &str = "    ";
 
 /// Formats a time in this machine's time zone, to the second: `2026-11-20 10:43:06`.
 pub(crate) fn local(time: UnixMillis) -> String {
@@ -54,7 +58,13 @@ pub(crate) fn write_history(out: &mut dyn Write, history: &ChatHistory) -> io::R
             ChatState::Delivered | ChatState::Received | ChatState::Sent => "",
         };
         let (time, from, text) = (local(message.time), &message.from, shown(&message.text));
-        writeln!(out, "{time} {from} to {to}: {text}{state}")?;
+        let text = format!("{text}{state}");
+        let mut lines = text.split('\n');
+        let first = lines.next().unwrap_or_default();
+        write_hanging(out, &format!("{time} {from} to {to}: "), first)?;
+        for line in lines {
+            write_hanging(out, INDENT, line.trim_start())?;
+        }
     }
     Ok(())
 }
