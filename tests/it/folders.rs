@@ -11,7 +11,7 @@ use crate::support::{
     folder::BINARY,
     holds,
     ports::free_port,
-    tools::{shell, shell_ok},
+    tools::{hangups_wanted, shell, shell_ok},
 };
 
 /// Returns a setting of `config show`.
@@ -277,6 +277,9 @@ fn an_empty_environment_variable_is_none() {
 /// Closing a terminal sends SIGHUP.
 #[test]
 fn a_closed_terminal_ends_the_node_as_a_signal_does() {
+    if !hangups_wanted() {
+        return;
+    }
     let net = TestNet::new();
     let (yzw, yjf) = (net.folder("yzw"), net.folder("yjf"));
     yzw.apart_from_others(&yjf);

@@ -114,6 +114,18 @@ impl Clock {
     }
 }
 
+/// True if SIGHUP ends the processes that tests start. Those of `nohup` ignore it, as it does itself.
+pub(crate) fn hangups_wanted() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    let reached = ignored.is_none_or(|ignored| ignored & 1 == 0);
+    if !reached {
+        say_skipped("these tests run under nohup");
+    }
+    reached
+}
+
 fn say_skipped(why: &str) {
     // `eprintln!` would not be shown, since the test passes.
     writeln!(std::io::stderr(), "SKIPPED {}: {why}", test_name()).expect("stderr");
