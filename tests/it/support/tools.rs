@@ -114,7 +114,7 @@ impl Clock {
     }
 }
 
-/// True if SIGHUP ends the processes that tests start. Those of `nohup` ignore it, as it does itself.
+/// True if SIGHUP ends the processes that tests start. Under `nohup` they ignore it, as it does.
 pub(crate) fn hangups_wanted() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
