@@ -252,8 +252,7 @@ pub(crate) enum ResolveError {
     )]
     TooShortToPay {
         name: String,
-        /// Each who bears or bore the name as `name#suffix`, with a suffix of at least
-        /// [`MIN_SUFFIX_DIGITS_TO_PAY`](super::resolve::MIN_SUFFIX_DIGITS_TO_PAY) digits.
+        /// Each who bears or bore the name as `name#suffix`, with a suffix of 8 digits or more.
         candidates: Vec<String>,
     },
     /// The friend's profile holds no payment address.
