@@ -213,6 +213,11 @@ impl AddressBook {
         self.seeds.push(Seed { address, peer, failures: 0, next: now, dialing: false });
     }
 
+    /// True if the user named the peer, or an address at which it has answered.
+    pub(super) fn is_named(&self, peer: PeerId) -> bool {
+        self.seeds.iter().any(|seed| seed.peer == Some(peer))
+    }
+
     /// Removes a seed that turned out to be an address of this node.
     pub(super) fn remove_seed(&mut self, address: &Multiaddr) {
         self.seeds.retain(|seed| seed.address != *address);

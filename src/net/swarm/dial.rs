@@ -145,6 +145,10 @@ impl Network {
     /// Records a failed dial in the address book, and reports it to the node if the address is from
     /// the user.
     fn dial_failed(&mut self, dial: &Dial, error: &SwarmDialError, now: Instant) {
+        if let (Dial::Seed(address), Some(peer)) = (dial, connected_already(error)) {
+            self.book.seed_answered(address, peer);
+            return self.accept_named(peer);
+        }
         self.book.failed(dial, now);
         match (dial, error) {
             (Dial::Peer(peer, _), SwarmDialError::WrongPeerId { address, .. }) => {
@@ -208,6 +212,15 @@ fn dial_options(peer: Option<PeerId>, addresses: Vec<Multiaddr>) -> DialOpts {
     } else {
         let address = addresses.into_iter().next().unwrap_or_else(Multiaddr::empty);
         DialOpts::unknown_peer_id().address(address).allocate_new_port().build()
+    }
+}
+
+/// Returns the peer that has answered a dial, if its connections are already all that it may have.
+fn connected_already(error: &SwarmDialError) -> Option<PeerId> {
+    let SwarmDialError::Denied { cause } = error else { return None };
+    match cause.downcast_ref()? {
+        Denied::Connected(peer) => Some(*peer),
+        Denied::Banned(_) | Denied::NotEd25519(_) | Denied::NoPlace(_) => None,
     }
 }
 

@@ -87,6 +87,14 @@ impl Leaving {
 }
 
 impl Network {
+    /// Accepts a connected peer that the user has named, by its key or by its address. Which end
+    /// dialed makes no difference.
+    pub(super) fn accept_named(&self, peer: PeerId) {
+        if self.book.is_named(peer) {
+            self.trust.accept(peer);
+        }
+    }
+
     pub(super) fn on_established(
         &mut self,
         peer_id: libp2p::PeerId,
@@ -101,8 +109,6 @@ impl Network {
         let inbound = endpoint.is_listener();
         match self.dials.remove(&id) {
             Some(Dialing::Book(Dial::Seed(seed))) => {
-                // The user gave the address, and so accepts the peer that answers there.
-                self.trust.accept(peer);
                 self.book.seed_answered(&seed, peer);
             }
             Some(Dialing::Asked(_, reply)) => {
@@ -112,6 +118,7 @@ impl Network {
             Some(Dialing::Copy(claimed)) => self.copies.unfounded(&claimed),
             Some(Dialing::Book(Dial::Peer(..) | Dial::Hint(..))) | None => {}
         }
+        self.accept_named(peer);
         if is_nearby(&address) {
             self.trust.met_nearby(peer);
         }

@@ -37,6 +37,22 @@ async fn a_peer_that_restarts_is_found_again() {
 }
 
 #[tokio::test]
+async fn a_peer_that_the_user_named_is_a_friend_whichever_end_dials() {
+    let b_config = config();
+    let b = Node::with(b_config.clone()).await;
+    let mut knows_b = config();
+    knows_b.peers = vec![format!("{}/p2p/{}", b.address, b.id())];
+    let trust = knows_b.trust.clone();
+    b.handle.shutdown().await;
+    let mut a = Node::with(knows_b).await;
+    // Nobody listens at the address that the user gave: only the other end can dial.
+    let moved = NetConfig { peers: vec![a.address.clone()], ..b_config };
+    let again = Node::with(moved).await;
+    a.connected_to(again.id()).await;
+    assert!(trust.is_friend(&again.id()));
+}
+
+#[tokio::test]
 async fn peers_of_peers_are_found_by_walking() {
     let b = Node::start().await;
     let knows_b = || {

@@ -75,7 +75,7 @@ fn liar(victim: &Multiaddr) -> Swarm<Liar> {
 }
 
 /// Connects to the node, and reports each walk that it answers.
-async fn lie(mut swarm: Swarm<Liar>, node: Multiaddr, answers: mpsc::UnboundedSender<()>) {
+async fn lie(mut swarm: Swarm<Liar>, node: Multiaddr, answers: mpsc::Sender<()>) {
     swarm.dial(node.clone()).unwrap();
     loop {
         match swarm.select_next_some().await {
@@ -84,7 +84,7 @@ async fn lie(mut swarm: Swarm<Liar>, node: Multiaddr, answers: mpsc::UnboundedSe
                     request: kad::InboundRequest::FindNode { .. },
                 } = *event
                 {
-                    let _ = answers.send(());
+                    let _ = answers.try_send(());
                 }
             }
             SwarmEvent::ConnectionClosed { .. } => {
@@ -115,7 +115,7 @@ async fn strangers_that_name_a_victim_cause_a_handful_of_connections_to_it() {
     let mut walks = config();
     walks.tuning.walk_interval = Duration::from_millis(100);
     let node = Node::with(walks).await;
-    let (answers, mut answered) = mpsc::unbounded_channel();
+    let (answers, mut answered) = mpsc::channel(64);
     let liars: Vec<_> = (0..5)
         .map(|_| {
             let address = node.address.parse().unwrap();
