@@ -6,7 +6,7 @@ use jiff::{Timestamp, tz::TimeZone};
 
 use super::look::write_hanging;
 use crate::{
-    primitives::{UnixMillis, shown},
+    primitives::{UnixMillis, counted, shown},
     rpc::types::{BroadcastSent, ChatHistory, ChatSent, ChatState},
 };
 
@@ -21,10 +21,6 @@ pub(crate) fn local(time: UnixMillis) -> String {
     time.strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
-fn counted(count: u32, one: &str) -> String {
-    format!("{count} {one}{}", if count == 1 { "" } else { "s" })
-}
-
 /// Writes the state of a chat line to one friend.
 pub(crate) fn write_chat(out: &mut dyn Write, friend: &str, sent: &ChatSent) -> io::Result<()> {
     match sent.state {
@@ -37,7 +33,7 @@ pub(crate) fn write_chat(out: &mut dyn Write, friend: &str, sent: &ChatSent) -> 
 
 /// Writes the number of friends who get a chat line to all now, and later.
 pub(crate) fn write_broadcast(out: &mut dyn Write, sent: &BroadcastSent) -> io::Result<()> {
-    let friends = |count: u32| counted(count, "friend");
+    let friends = |count: u32| counted(count.into(), "friend", "friends");
     match (sent.peers, sent.later) {
         (0, 0) => writeln!(out, "sent, but no friend is here to hear it"),
         (0, 1) => writeln!(out, "no friend is here: 1 friend gets it when back"),
@@ -76,8 +72,8 @@ pub(crate) fn back(away_ms: u64, friends: u32, lines: u32) -> String {
         seconds @ 120..7_200 => format!("{} min", seconds / 60),
         seconds => format!("{} h", seconds / 3_600),
     };
-    let friends = counted(friends, "friend");
-    let lines = counted(lines, "line");
+    let friends = counted(friends.into(), "friend", "friends");
+    let lines = counted(lines.into(), "line", "lines");
     format!("* back after {away}: {friends} here, {lines}")
 }
 

@@ -214,21 +214,19 @@ impl Announcer {
     async fn offer_phrase(&mut self) {
         let owners = self.owners().await;
         let Some(first) = owners.first().copied() else { return };
-        let (reader, path) =
-            (self.parts.chain.reader().clone(), self.parts.datadir.file(PHRASE_FILE));
+        let path = self.parts.datadir.file(PHRASE_FILE);
         if self.offer == Offer::Unknown {
             let known = path.clone();
-            let found = blocking(move || {
-                if is_noted(&known, first) {
-                    return Some(Offer::Made);
+            let Ok(is_made) = blocking(move || is_noted(&known, first)).await else { return };
+            self.offer = if is_made {
+                Offer::Made
+            } else {
+                let Ok(funds) = self.parts.chain.funds(owners).await else { return };
+                if funds.whole.confirmed == Amount::ZERO {
+                    return;
                 }
-                let sums = reader.own_sums(&owners, 0)?;
-                (sums.confirmed > Amount::ZERO).then_some(Offer::Due)
-            });
-            match found.await {
-                Ok(Some(offer)) => self.offer = offer,
-                _ => return,
-            }
+                Offer::Due
+            };
         }
         if self.offer == Offer::Due && self.parts.feed.is_read() {
             self.offer = Offer::Made;

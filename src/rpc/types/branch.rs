@@ -159,7 +159,7 @@ pub(crate) struct ProofReport {
     pub inputs: Vec<InputView>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outputs: Vec<OutputView>,
-    /// The text with control characters replaced.
+    /// The text as its author wrote it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memo: Option<String>,
     /// A reservation about a valid proof, as a sentence.

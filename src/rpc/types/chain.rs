@@ -255,7 +255,7 @@ pub(crate) struct TxView {
     pub kind: TransactionKind,
     pub inputs: Vec<InputView>,
     pub outputs: Vec<OutputView>,
-    /// The text with control characters replaced; `None` if it is empty.
+    /// The text as its author wrote it; `None` if it is empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memo: Option<String>,
     /// Inputs less outputs; 0 in a coinbase.

@@ -100,7 +100,7 @@ pub(crate) enum ConsoleEvent {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         from: Option<String>,
         amount: Coins,
-        /// The text with control characters replaced.
+        /// The text as its author wrote it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         memo: Option<String>,
         /// The height of its block; `None` while it waits.

@@ -105,7 +105,7 @@ pub(crate) struct PaymentView {
     /// The fee that the wallet paid.
     pub fee: Coins,
     pub fee_units: Units,
-    /// The text with control characters replaced.
+    /// The text as its author wrote it.
     pub memo: Option<String>,
     pub state: TxStateName,
     /// The number of blocks from its block to the tip, both included; 0 without a block.

@@ -19,10 +19,8 @@ use crate::{
             coin_from_bytes, split_block_key, stored,
         },
     },
-    consensus::{COIN_KEY_BYTES, Coin, CoinKey},
-    primitives::{
-        Amount, BlockHash, Height, Owner, Transaction, TransactionKind, TxId, UnixMillis,
-    },
+    consensus::{Coin, CoinKey},
+    primitives::{BlockHash, Height, Owner, Transaction, TransactionKind, TxId, UnixMillis},
 };
 
 /// Headers that one page of a scan reads: some milliseconds of work for blocks without trades.
@@ -62,17 +60,6 @@ pub(crate) enum WalletScan {
         /// The last block below it that is still on the best chain.
         fork: (Height, BlockHash),
     },
-}
-
-/// The sums of a wallet's coins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct OwnSums {
-    /// All coins on the best chain.
-    pub(crate) confirmed: Amount,
-    /// The part of these that is deep enough.
-    pub(crate) settled: Amount,
-    /// The height of the tip.
-    pub(crate) height: Height,
 }
 
 /// A transaction of this node that can no longer be mined.
@@ -127,31 +114,6 @@ impl ChainReader {
                 }
             }
             Ok(WalletScan::Page { found, upto, tip })
-        })
-    }
-
-    /// Returns the sums of the coins of `owners`. Those at least `depth` blocks deep, the block of
-    /// the coin included, count as settled. `None` if the chain cannot be read.
-    ///
-    /// Stamps of notes are passed over as a range. The time grows with the number of coins, but not
-    /// the memory.
-    pub(crate) fn own_sums(&self, owners: &[Owner], depth: Height) -> Option<OwnSums> {
-        self.read(|tables| {
-            let (height, _) = split_block_key(&tables.meta_key(META_TIP)?);
-            let settled = height.saturating_add(1).checked_sub(depth);
-            let mut sums = OwnSums { height, ..OwnSums::default() };
-            for owner in owners {
-                let (first, last) = CoinKey::coins(*owner);
-                let (first, last) = (first.to_bytes(), last.to_bytes());
-                for entry in tables.coins.range::<&[u8; COIN_KEY_BYTES]>(&first..=&last)? {
-                    let coin = coin_from_bytes(entry?.1.value())?;
-                    sums.confirmed = sums.confirmed.saturating_add(coin.value);
-                    if settled.is_some_and(|settled| coin.height <= settled) {
-                        sums.settled = sums.settled.saturating_add(coin.value);
-                    }
-                }
-            }
-            Ok(sums)
         })
     }
 
