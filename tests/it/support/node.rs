@@ -191,12 +191,16 @@ impl Folder {
     }
 
     /// Starts the chat room's form, `people IP PORT NAME`, with the folder's id as name, and waits
-    /// until it is up.
+    /// until it is up. With `--no-mdns` it does not dial the chat room's meeting place either: it
+    /// would meet the nodes of other tests there.
     #[track_caller]
     pub(crate) fn people(&self, ip: &str, port: u16, args: &[&str]) -> Node {
         let port = port.to_string();
+        let nobody = format!("127.0.0.1:{}", free_port());
+        let alone = args.contains(&"--no-mdns") && !args.contains(&"--peer");
+        let apart: &[&str] = if alone { &["--peer", &nobody] } else { &[] };
         let fixed = ["people", ip, &port, &self.id];
-        let mut node = self.spawn(&[&fixed, args].concat());
+        let mut node = self.spawn(&[&fixed, args, apart].concat());
         node.address = format!("/ip4/{ip}/tcp/{port}");
         node.await_event("node_started", |_| true);
         node
