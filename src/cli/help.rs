@@ -18,9 +18,8 @@ use crate::{
         look::{Look, lines},
         outcome::{CommandError, USAGE, print_error, report},
         prepare::command_position,
-        suggest::nearest,
     },
-    primitives::printable,
+    primitives::{nearest, printable},
 };
 
 /// The most characters of a mistyped command that the error repeats.

@@ -40,7 +40,7 @@ pub(super) async fn create_blockchain(
 pub(super) async fn invite(session: &mut Session<'_>) -> Result<(), CommandError> {
     let invite = session.client.invite().await?;
     let holds = invite_holds(&invite);
-    let is_shell = session.owns_stdin;
+    let is_shell = session.asking.owns_stdin();
     if is_shell && !session.answer.json {
         // On stderr, so that a copy of stdout holds the invite alone.
         writeln!(io::stderr(), "{holds}")?;

@@ -44,7 +44,7 @@ use super::{
     address::{offered, parse, parse_listen, without_peer},
     address_book::{AddressBook, Word},
     behaviour::{Behaviour, BehaviourConfig, BehaviourEvent, Names, request_timeout},
-    copies::Copies,
+    copies::{Copies, OwnCalls},
     event::{NetEvent, RequestError},
     gossip::{GossipLiveness, PendingVerdicts, UnheardGossip},
     handle::{NetAnswer, NetCommand, Told},
@@ -90,6 +90,7 @@ pub(super) struct Network {
     listening: BTreeSet<Multiaddr>,
     book: AddressBook,
     copies: Copies,
+    own_calls: OwnCalls,
     dials: HashMap<ConnectionId, Dialing>,
     outbound: Outbound<FlightKey>,
     inbound: Inbound<ReplyChannel>,
@@ -151,7 +152,8 @@ impl Network {
         };
         let keypair = config.identity.keypair();
         let behaviour = Behaviour::new(&keypair, &settings, &names, registry, &metrics)?;
-        let mut swarm = build_swarm(&config.identity, behaviour, trust.clone())?;
+        let own_calls = OwnCalls::default();
+        let mut swarm = build_swarm(&config.identity, behaviour, trust.clone(), &own_calls)?;
         listen(&mut swarm, &listens)?;
         for address in &external {
             swarm.add_external_address(address.clone());
@@ -174,6 +176,7 @@ impl Network {
             listening: BTreeSet::new(),
             book,
             copies: Copies::default(),
+            own_calls,
             dials: HashMap::new(),
             outbound: Outbound::new(),
             inbound: Inbound::new(),

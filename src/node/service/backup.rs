@@ -14,7 +14,8 @@ use super::Service;
 use crate::{
     consensus::{Invite, MAX_INVITE_CHARS, Network},
     datadir::{
-        CHAIN_FILE, DataDir, FRIENDS_FILE, FolderLock, IDENTITY_FILE, SETTINGS_FILE, WALLET_FILE,
+        CHAIN_FILE, DataDir, FRIENDS_FILE, FolderLock, IDENTITY_FILE, PHRASE_FILE, RECOVERY_FILE,
+        SETTINGS_FILE, WALLET_FILE,
     },
     friends::{Friends, FriendsConfig},
     net::Identity,
@@ -22,6 +23,7 @@ use crate::{
         blocking::blocking,
         clock::{moment, now},
         open::create_chain,
+        settings::read_settings,
     },
     peers::Trust,
     rpc::{
@@ -32,7 +34,7 @@ use crate::{
         bundle::{BundleError, BundleWriter, Part, unpack},
         create_private_folder, take_place, unfinished_private,
     },
-    wallet::Wallet,
+    wallet::{Search, Wallet},
 };
 
 /// The part that names the chain: an invite without addresses.
@@ -41,17 +43,30 @@ const INVITE_PART: &str = "invite.txt";
 /// The largest `friends.redb`, in bytes: ten times the largest that the tables' bounds allow.
 const MAX_FRIENDS_BYTES: u64 = 4 << 30;
 
+/// The largest `phrase-offered`, in bytes: it holds one address.
+const MAX_PHRASE_FILE: u64 = 256;
+
 /// The parts of a backup, in their order. Sizes in bytes: those that their readers accept.
-const PARTS: [Part; 5] = [
+const PARTS: [Part; 7] = [
     Part { name: IDENTITY_FILE, max: 64 * 1024 },
     Part { name: WALLET_FILE, max: 1024 * 1024 },
+    Part { name: RECOVERY_FILE, max: 1024 * 1024 },
+    Part { name: PHRASE_FILE, max: MAX_PHRASE_FILE },
     Part { name: SETTINGS_FILE, max: 64 * 1024 },
     Part { name: INVITE_PART, max: MAX_INVITE_CHARS as u64 },
     Part { name: FRIENDS_FILE, max: MAX_FRIENDS_BYTES },
 ];
 
 /// The files of a folder that a restore must not meet.
-const OCCUPIED: [&str; 5] = [IDENTITY_FILE, WALLET_FILE, SETTINGS_FILE, CHAIN_FILE, FRIENDS_FILE];
+const OCCUPIED: [&str; 7] = [
+    IDENTITY_FILE,
+    WALLET_FILE,
+    RECOVERY_FILE,
+    PHRASE_FILE,
+    SETTINGS_FILE,
+    CHAIN_FILE,
+    FRIENDS_FILE,
+];
 
 /// First part of the name of an unfinished backup in the data folder.
 const UNFINISHED: &str = "backup-unfinished-";
@@ -215,6 +230,12 @@ async fn check(stage: PathBuf, parts: Vec<&'static str>) -> Result<Option<Invite
         };
         if has(WALLET_FILE) {
             Wallet::open(&stage.join(WALLET_FILE))?;
+        }
+        if has(RECOVERY_FILE) {
+            Search::read(&stage.join(RECOVERY_FILE))?;
+        }
+        if has(SETTINGS_FILE) {
+            read_settings(&DataDir::at(&stage))?;
         }
         if has(FRIENDS_FILE) {
             let network =
