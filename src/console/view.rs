@@ -13,10 +13,7 @@ use tokio::time::Instant;
 use unicode_width::UnicodeWidthStr;
 
 use crate::{
-    commands::{
-        look::{broken, hanging},
-        text::event_line,
-    },
+    commands::{look::hanging, text::event_line},
     primitives::{PeerId, UnixMillis, printable, shown},
     rpc::types::{ChatMessage, ChatState, ConsoleEvent},
 };
@@ -94,7 +91,7 @@ impl View {
 
     /// Returns a line that the node says, dimmed.
     pub(super) fn dimmed(&self, text: &str) -> String {
-        self.styled("2", &broken(text))
+        self.styled("2", &hanging(0, text))
     }
 
     fn styled(&self, style: &str, text: &str) -> String {

@@ -29,8 +29,9 @@ pub(crate) fn nearest<'a>(
     misspelt(word, names)
 }
 
-/// Returns the name that a word is but for its spelling, or for a slip of the fingers. Stricter than
-/// [`nearest`]: a word of a conversation is no slip.
+/// Returns the name that a word is but for its spelling, or for a slip of the fingers.
+///
+/// It is stricter than [`nearest`]: a word of a conversation is no slip.
 pub(crate) fn misspelt<'a>(
     word: &str,
     names: impl Iterator<Item = &'a str> + Clone,

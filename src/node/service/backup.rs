@@ -281,3 +281,62 @@ async fn place(
         RpcError::new("disk", sentence)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::primitives::PublicKey;
+
+    /// Writes a backup of these parts, and restores it. Returns the folder too.
+    async fn restored(
+        temporary: &tempfile::TempDir,
+        parts: &[(&str, &[u8])],
+    ) -> (Result<BackupFile, RpcError>, DataDir) {
+        let file = temporary.path().join("me.backup");
+        let mut bundle = BundleWriter::begin(File::create(&file).expect("a file")).expect("begun");
+        for part in PARTS {
+            if let Some((_, bytes)) = parts.iter().find(|(name, _)| *name == part.name) {
+                bundle.add(part, bytes.len() as u64, &mut &**bytes).expect("added");
+            }
+        }
+        bundle.finish().expect("written");
+        let folder = DataDir::at(temporary.path().join("new"));
+        let lock = folder.try_lock().expect("the lock");
+        (restore(&lock, file).await, folder)
+    }
+
+    #[tokio::test]
+    async fn a_restored_folder_goes_on_looking_for_addresses_and_offers_no_phrase_again() {
+        let temporary = tempfile::tempdir().expect("a folder");
+        let search = temporary.path().join("search");
+        Search::new(vec![PublicKey([7; 32])]).write(&search).expect("written");
+        let search = fs::read(search).expect("read");
+        let parts: [(&str, &[u8]); 3] =
+            [(RECOVERY_FILE, &search), (PHRASE_FILE, b"fc1\n"), (SETTINGS_FILE, b"port = 9000\n")];
+        let (done, folder) = restored(&temporary, &parts).await;
+        assert_eq!(done.expect("restored").parts, [RECOVERY_FILE, PHRASE_FILE, SETTINGS_FILE]);
+        for (name, bytes) in parts {
+            assert_eq!(fs::read(folder.file(name)).expect("there"), bytes, "{name}");
+        }
+        assert!(PARTS.iter().all(|part| part.name == INVITE_PART || OCCUPIED.contains(&part.name)));
+    }
+
+    #[tokio::test]
+    async fn a_backup_with_settings_or_a_search_that_no_node_takes_restores_nothing() {
+        for (name, bytes) in [
+            (SETTINGS_FILE, &b"prot = 9000\n"[..]),
+            (SETTINGS_FILE, b"port = 'high'\n"),
+            (SETTINGS_FILE, b"\xff\xfe"),
+            (RECOVERY_FILE, b"{}"),
+            (WALLET_FILE, b"[]"),
+        ] {
+            let temporary = tempfile::tempdir().expect("a folder");
+            let (done, folder) = restored(&temporary, &[(name, bytes), (PHRASE_FILE, b"x")]).await;
+            let error = done.expect_err("refused");
+            assert_eq!(error.code, "bad_backup", "{error}");
+            assert!(error.message.contains(name), "{error}");
+            assert!(OCCUPIED.iter().all(|name| !folder.file(name).exists()), "{name}");
+            assert!(!folder.file(STAGE).exists());
+        }
+    }
+}
