@@ -289,7 +289,8 @@ pub(super) fn commands() -> clap::Command {
 
 /// True if a line changes the own name.
 pub(super) fn renames(line: &Line) -> bool {
-    matches!(line, Line::Command { command, .. } if matches!(**command, ClientCommand::Rename { .. }))
+    let Line::Command { command, .. } = line else { return false };
+    matches!(**command, ClientCommand::Rename { .. })
 }
 
 /// True for the name or an alias of a command.

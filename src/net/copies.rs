@@ -74,12 +74,18 @@ struct Claim {
 #[derive(Debug, Default)]
 pub(super) struct Copies {
     claims: BTreeMap<Multiaddr, Claim>,
+    calls: OwnCalls,
     outgoing: u32,
     incoming: u32,
     last: Option<(Instant, Multiaddr)>,
 }
 
 impl Copies {
+    /// Returns the counter of callers with this node's own identity.
+    pub(super) const fn calls(&self) -> &OwnCalls {
+        &self.calls
+    }
+
     /// Records that another address claims to be this node. `random` spreads the dials.
     pub(super) fn claimed(&mut self, address: Multiaddr, now: Instant, random: u64) {
         if self.claims.len() < MAX_CLAIMS {

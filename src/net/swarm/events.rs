@@ -68,7 +68,7 @@ impl Network {
             }
             SwarmEvent::IncomingConnectionError { error, send_back_addr, .. } => {
                 // QUIC calls are not counted: they end with this error at both ends.
-                if self.own_calls.take() || matches!(error, ListenError::LocalPeerId { .. }) {
+                if self.copies.calls().take() || matches!(error, ListenError::LocalPeerId { .. }) {
                     self.copies.refused(End::Listener, &send_back_addr, Instant::now());
                 }
                 tracing::debug!(

@@ -44,7 +44,7 @@ use super::{
     address::{offered, parse, parse_listen, without_peer},
     address_book::{AddressBook, Word},
     behaviour::{Behaviour, BehaviourConfig, BehaviourEvent, Names, request_timeout},
-    copies::{Copies, OwnCalls},
+    copies::Copies,
     event::{NetEvent, RequestError},
     gossip::{GossipLiveness, PendingVerdicts, UnheardGossip},
     handle::{NetAnswer, NetCommand, Told},
@@ -90,7 +90,6 @@ pub(super) struct Network {
     listening: BTreeSet<Multiaddr>,
     book: AddressBook,
     copies: Copies,
-    own_calls: OwnCalls,
     dials: HashMap<ConnectionId, Dialing>,
     outbound: Outbound<FlightKey>,
     inbound: Inbound<ReplyChannel>,
@@ -138,7 +137,7 @@ impl Network {
             .map(|text| parse(text).map(|address| without_peer(&address)))
             .collect::<Result<_, _>>()?;
         let (me, back_off) = (config.identity.peer_id(), config.tuning.back_off);
-        let (trust, seed) = (config.trust, rand::random());
+        let (trust, seed, copies) = (config.trust, rand::random(), Copies::default());
         let mut book = AddressBook::new(me, config.private_only, back_off, trust.clone(), seed);
         for text in &config.peers {
             book.add_seed(parse(text)?, now);
@@ -152,8 +151,7 @@ impl Network {
         };
         let keypair = config.identity.keypair();
         let behaviour = Behaviour::new(&keypair, &settings, &names, registry, &metrics)?;
-        let own_calls = OwnCalls::default();
-        let mut swarm = build_swarm(&config.identity, behaviour, trust.clone(), &own_calls)?;
+        let mut swarm = build_swarm(&config.identity, behaviour, trust.clone(), copies.calls())?;
         listen(&mut swarm, &listens)?;
         for address in &external {
             swarm.add_external_address(address.clone());
@@ -175,8 +173,7 @@ impl Network {
             peers: HashMap::new(),
             listening: BTreeSet::new(),
             book,
-            copies: Copies::default(),
-            own_calls,
+            copies,
             dials: HashMap::new(),
             outbound: Outbound::new(),
             inbound: Inbound::new(),
