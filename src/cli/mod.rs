@@ -150,7 +150,7 @@ async fn dispatch(cli: Cli, matches: ArgMatches) -> Result<(), CommandError> {
         Command::Client(command) => {
             start_logging(&global, false, None)?;
             check_before_making(&command)?;
-            ask(folder(), command, &global).await
+            ask(folder().map_err(CommandError::from), command, &global).await
         }
     }
 }

@@ -223,7 +223,11 @@ pub(crate) fn broken(text: &str) -> String {
 /// A word wider than a line stays whole: the terminal breaks it, and a link can still be copied.
 pub(crate) fn hanging(head: usize, text: &str) -> String {
     let look = Look::current();
-    if look.breaks_sentences { hanging_at_width(head, text, look.width) } else { text.to_owned() }
+    if look.breaks_sentences && !look.full {
+        hanging_at_width(head, text, look.width)
+    } else {
+        text.to_owned()
+    }
 }
 
 fn hanging_at_width(head: usize, text: &str, width: usize) -> String {

@@ -66,8 +66,7 @@ fn allowed(typed: &str, name: &str) -> usize {
         2 if typed.len() == 2 && typed.starts_with('l') && name.starts_with('l') => 1,
         0..=3 => 0,
         4..=5 => 1,
-        6..=9 => 2,
-        _ => 3,
+        _ => 2,
     }
 }
 

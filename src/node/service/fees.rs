@@ -17,6 +17,9 @@ const RECENT_BLOCKS: u32 = 6;
 const AMOUNT_PART: u64 = 10;
 const MOST_ESTIMATES: u64 = 100;
 
+/// The way past the guard of a fee.
+const WAY_PAST: &str = ", or --force if you mean it";
+
 /// Rounds of building a trade until its fee suits its size. A larger fee may need one more input.
 const ROUNDS: usize = 8;
 
@@ -43,7 +46,7 @@ impl Fees {
             FeeChoice::Units(fee) if force || !is_large(fee, amount) => FeeRate::ZERO,
             _ => estimated_rate(chain).await?,
         };
-        let way_past = ", or --force if you mean it";
+        let way_past = WAY_PAST;
         Ok(Self { choice, force, amount, rate, way_past })
     }
 
@@ -181,7 +184,7 @@ mod tests {
     }
 
     fn fees(choice: FeeChoice, amount: Amount, force: bool) -> Fees {
-        Fees { choice, force, amount, rate: FeeRate::from_units(1_000) }
+        Fees { choice, force, amount, rate: FeeRate::from_units(1_000), way_past: WAY_PAST }
     }
 
     #[test]
