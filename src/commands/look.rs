@@ -280,13 +280,24 @@ fn broken_at_width(text: &str, width: usize) -> String {
     out.join("\n")
 }
 
-/// Returns a sentence for standard error, broken between words if that is a terminal.
+/// Returns a refusal as a person reads it on a terminal: with short ids, and broken between words.
+/// Programs read the whole ids on one line.
+pub(crate) fn refusal(sentence: &str) -> String {
+    let look = Look::current();
+    if !look.breaks_sentences {
+        return sentence.to_owned();
+    }
+    broken_at_width(&with_short_ids(sentence), look.width)
+}
+
+/// Returns a sentence for standard error, with short ids and broken between words if that is a
+/// terminal.
 pub(super) fn sentence_for_stderr(sentence: &str) -> String {
     let stderr = io::stderr();
     if !stderr.is_terminal() {
         return sentence.to_owned();
     }
-    lines(sentence, width_of(terminal_size_of(&stderr))).join("\n")
+    lines(&with_short_ids(sentence), width_of(terminal_size_of(&stderr))).join("\n")
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::{
 
 use serde::Serialize;
 
-use super::look::{sentence_for_stderr, with_short_ids};
+use super::look::sentence_for_stderr;
 use crate::rpc::RpcError;
 
 /// The reason why a command did not succeed.
@@ -112,11 +112,7 @@ pub(crate) fn print_error(code: &str, message: &str, json: bool) {
         return;
     }
     // A failure here cannot be reported anywhere.
-    let _ = writeln!(
-        io::stderr(),
-        "{}",
-        sentence_for_stderr(&format!("error: {}", with_short_ids(message)))
-    );
+    let _ = writeln!(io::stderr(), "{}", sentence_for_stderr(&format!("error: {message}")));
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use crate::{
         asking::Asking,
         chat_text,
         execute::{Context, execute},
-        look::{broken, with_short_ids},
+        look::refusal,
         outcome::CommandError,
         print_chain::{BlockForm, print_chain},
         progress::ProgressMode,
@@ -243,7 +243,7 @@ async fn answer(context: Context, line: Line) -> Result<Answered, CommandError> 
     match write_answer(context, line, &mut out, &mut sent).await {
         Ok(()) | Err(CommandError::BadNews) => {}
         Err(CommandError::Failed(error) | CommandError::Usage(error)) => {
-            writeln!(out, "{}", broken(&with_short_ids(&error.message)))?;
+            writeln!(out, "{}", refusal(&error.message))?;
         }
         Err(error @ CommandError::Output(_)) => return Err(error),
     }
